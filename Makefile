@@ -1,0 +1,86 @@
+# wslmesh: one line per thing a person wants done. `make help` lists them.
+#
+# Each target first installs what it lacks (tools/setup.sh), and nothing else.
+
+PREFIX ?= /usr
+SYSCONFDIR ?= /etc
+DESTDIR ?=
+CARGO ?= cargo
+
+target := $(or $(CARGO_TARGET_DIR),target)
+release := $(target)/release/wslmesh
+
+bindir = $(DESTDIR)$(PREFIX)/bin
+datadir = $(DESTDIR)$(PREFIX)/share/wslmesh
+docdir = $(DESTDIR)$(PREFIX)/share/doc/wslmesh
+unitdir = $(DESTDIR)$(PREFIX)/lib/systemd/system
+confdir = $(DESTDIR)$(SYSCONFDIR)/wslmesh
+
+.PHONY: help demo test bench build install uninstall lint deny clean
+.DEFAULT_GOAL := help
+
+help: ## this list
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1	\2/p' Makefile | expand -t 18
+
+demo: ## watch the agent survive three address changes in a simulated WSL (no root)
+	@tools/setup.sh build lab
+	$(CARGO) build --locked
+	$(CARGO) test --locked --test lab -- --demo
+
+test: ## lints, unit, property, namespace, lab and VM tests: all that CI runs
+	@tools/test.sh
+
+bench: ## figures of the release build against the usual ways
+	@tools/setup.sh build lab
+	$(CARGO) build --release --locked
+	WSLMESH_BIN="$(abspath $(release))" $(CARGO) test --locked --test lab -- --bench
+
+build: ## the release binary
+	@tools/setup.sh build
+	$(CARGO) build --release --locked
+
+# Root may install what a user has built, so nothing is compiled here.
+install: ## the built release into DESTDIR and PREFIX (default /usr)
+	@test -x "$(release)" || { echo "$(release) is not there yet: run 'make build' first" >&2; exit 1; }
+	install -D -m 755 "$(release)" "$(bindir)/wslmesh"
+	install -D -m 644 config/network/wsl-network.conf "$(datadir)/wsl-network.conf"
+	install -d -m 755 "$(unitdir)"
+	sed 's|/usr/bin/wslmesh|$(PREFIX)/bin/wslmesh|g' systemd/wslmesh.service >"$(unitdir)/wslmesh.service"
+	chmod 644 "$(unitdir)/wslmesh.service"
+	install -d -m 755 "$(docdir)"
+	install -m 644 README.md CHANGELOG.md LICENSE-MIT LICENSE-APACHE LICENSE-LGPL-2.1 NOTICE $(wildcard docs/*.md) "$(docdir)"
+	@if [ -e "$(confdir)/wslmesh.toml" ]; then \
+		echo "kept the existing $(confdir)/wslmesh.toml"; \
+	else \
+		echo "install -D -m 644 packaging/wslmesh.toml $(confdir)/wslmesh.toml"; \
+		install -D -m 644 packaging/wslmesh.toml "$(confdir)/wslmesh.toml"; \
+	fi
+	@test -n "$(DESTDIR)" || echo "next: systemctl daemon-reload && systemctl enable --now wslmesh"
+
+# The kernel's values go back first, while the program that knows them is there.
+uninstall: ## stop, put MTUs and sysctls back, remove all but the configuration
+	@if [ -z "$(DESTDIR)" ] && [ -d /run/systemd/system ]; then \
+		echo "systemctl disable --now wslmesh.service"; \
+		systemctl disable --now wslmesh.service || true; \
+	fi
+	@if [ -z "$(DESTDIR)" ] && [ -x "$(bindir)/wslmesh" ]; then \
+		echo "$(bindir)/wslmesh restore"; \
+		"$(bindir)/wslmesh" restore || true; \
+	fi
+	rm -f "$(bindir)/wslmesh" "$(unitdir)/wslmesh.service"
+	rm -rf "$(datadir)" "$(docdir)"
+	@echo "left alone: $(confdir), and what wslmesh kept in /var/lib/wslmesh"
+
+lint: ## formatting, clippy, shell scripts
+	@tools/setup.sh build lint
+	$(CARGO) fmt --check
+	$(CARGO) clippy --all-targets --locked -- -D warnings
+	shellcheck -x tools/*.sh tests/vm/*.sh .ci/run
+	shellcheck -x -s dash tests/vm/guest/init tests/vm/guest/*.sh
+
+deny: ## licences, versions and sources of the dependencies, and known advisories
+	@tools/setup.sh build
+	@tools/deny.sh --install --advisories
+
+clean: ## everything that was built
+	rm -rf "$(target)"

@@ -1,0 +1,269 @@
+//! Remembers what was tried: when a failed action is due again, and whether
+//! somebody else keeps undoing one that succeeds.
+
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
+
+use super::backoff;
+use crate::{
+    model::{Action, ActionKey, Finding},
+    report::Code,
+};
+
+/// So many times the same change within [`WINDOW`] is a fight.
+const ROUNDS: usize = 4;
+const WINDOW: Duration = Duration::from_secs(60);
+/// How long the agent steps aside.
+const ASIDE: Duration = Duration::from_secs(300);
+/// After so many failures in a row, a call to Windows waits at least
+/// [`BREAKER`] even where what it is to do has changed.
+const BREAKER_FAILURES: u32 = 3;
+const BREAKER: Duration = Duration::from_secs(30);
+
+#[derive(Debug)]
+struct Entry {
+    action: Action,
+    failures: u32,
+    /// Not before this; `None` with failures means not until something changes.
+    due: Option<Instant>,
+    last_try: Instant,
+    done: Vec<Instant>,
+    finding: Option<Finding>,
+}
+
+/// All actions that failed or were done lately.
+#[derive(Debug, Default)]
+pub(super) struct Ledger(BTreeMap<ActionKey, Entry>);
+
+impl Ledger {
+    /// Whether an action may be tried now.
+    pub(super) fn allows(&self, action: &Action, now: Instant) -> bool {
+        let Some(entry) = self.0.get(&action.key()) else {
+            return true;
+        };
+        if entry.action.same_end(action) {
+            return match entry.due {
+                Some(due) => due <= now,
+                None => entry.failures == 0,
+            };
+        }
+        let broken =
+            matches!(action, Action::SyncForwards(_)) && entry.failures >= BREAKER_FAILURES;
+        !broken || now >= entry.last_try + BREAKER
+    }
+
+    /// Notes a failure; `retry` says whether the same can succeed later.
+    pub(super) fn failed(
+        &mut self,
+        action: &Action,
+        finding: Option<Finding>,
+        retry: bool,
+        now: Instant,
+    ) {
+        let earlier = self.0.remove(&action.key());
+        // Windows that does not answer is not healed by a new address.
+        let counts_on = |entry: &Entry| {
+            matches!(action, Action::SyncForwards(_)) || entry.action.same_end(action)
+        };
+        let failures = earlier
+            .filter(counts_on)
+            .map_or(0, |entry| entry.failures)
+            .saturating_add(1);
+        let due = retry.then(|| now + backoff::delay(failures, backoff::random()));
+        self.0.insert(
+            action.key(),
+            Entry {
+                action: action.clone(),
+                failures,
+                due,
+                last_try: now,
+                done: Vec::new(),
+                finding,
+            },
+        );
+    }
+
+    /// Notes a success. The same end reached again and again means that
+    /// somebody else undoes it: the agent steps aside.
+    pub(super) fn done(&mut self, action: &Action, now: Instant) {
+        let earlier = self
+            .0
+            .remove(&action.key())
+            .filter(|entry| entry.action.same_end(action));
+        let mut done = earlier.map(|entry| entry.done).unwrap_or_default();
+        done.retain(|time| now.duration_since(*time) < WINDOW);
+        done.push(now);
+        let contested = done.len() >= ROUNDS;
+        let finding = contested.then(|| {
+            let times = done.len();
+            Finding::new(
+                Code::Contested,
+                action.key().to_string(),
+                format!(
+                    "{action} was done {times} times within {} s and undone each time",
+                    WINDOW.as_secs()
+                ),
+            )
+        });
+        let due = contested.then(|| now + ASIDE);
+        if contested {
+            done.clear();
+        }
+        self.0.insert(
+            action.key(),
+            Entry {
+                action: action.clone(),
+                failures: 0,
+                due,
+                last_try: now,
+                done,
+                finding,
+            },
+        );
+    }
+
+    /// Forgets failures of what is no longer wanted, and old successes.
+    pub(super) fn planned(&mut self, actions: &[Action], now: Instant) {
+        self.0.retain(|key, entry| {
+            let wanted = actions.iter().any(|action| action.key() == *key);
+            if !wanted
+                && entry
+                    .finding
+                    .as_ref()
+                    .is_none_or(|finding| finding.code != Code::Contested)
+            {
+                (entry.failures, entry.due, entry.finding) = (0, None, None);
+            }
+            if entry.due.is_some_and(|due| due <= now) && entry.failures == 0 {
+                (entry.due, entry.finding) = (None, None);
+            }
+            entry.failures > 0
+                || entry.due.is_some()
+                || entry
+                    .done
+                    .iter()
+                    .any(|time| now.duration_since(*time) < WINDOW)
+        });
+    }
+
+    /// What failed and what is contested.
+    pub(super) fn findings(&self) -> impl Iterator<Item = Finding> {
+        self.0.values().filter_map(|entry| entry.finding.clone())
+    }
+
+    /// When the next action is due.
+    pub(super) fn next_due(&self) -> Option<Instant> {
+        self.0.values().filter_map(|entry| entry.due).min()
+    }
+
+    /// Everything may be tried at once: the user asked, or the machine woke up.
+    pub(super) fn reset(&mut self) {
+        self.0.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{InterfaceName, MtuChange, RuleSet};
+
+    fn mtu(to: u32) -> Action {
+        Action::SetMtu(MtuChange {
+            index: 7,
+            name: InterfaceName::new("wg0").unwrap(),
+            from: 1420,
+            to,
+            why: String::new(),
+        })
+    }
+
+    fn forwards(last: u8) -> Action {
+        Action::SyncForwards(RuleSet {
+            connect_address: [10, 0, 0, last].into(),
+            rules: Vec::new(),
+        })
+    }
+
+    fn finding() -> Option<Finding> {
+        Some(Finding::new(Code::MtuRefused, "wg0", "x"))
+    }
+
+    #[test]
+    fn a_failure_waits_and_a_new_end_does_not() {
+        let (mut ledger, now) = (Ledger::default(), Instant::now());
+        assert!(ledger.allows(&mtu(1280), now));
+        ledger.failed(&mtu(1280), finding(), true, now);
+        assert!(!ledger.allows(&mtu(1280), now));
+        assert!(ledger.allows(&mtu(1300), now));
+        let due = ledger.next_due().unwrap();
+        assert!(due >= now + Duration::from_secs(1) && due <= now + Duration::from_millis(1251));
+        assert!(ledger.allows(&mtu(1280), due));
+        ledger.failed(&mtu(1280), finding(), true, due);
+        assert!(
+            ledger.next_due().unwrap() >= due + Duration::from_secs(2),
+            "twice as long"
+        );
+        ledger.reset();
+        assert!(ledger.allows(&mtu(1280), due));
+    }
+
+    #[test]
+    fn what_cannot_succeed_is_not_tried_until_it_changes_and_wakes_nobody() {
+        let (mut ledger, now) = (Ledger::default(), Instant::now());
+        ledger.failed(&mtu(1280), finding(), false, now);
+        ledger.planned(&[mtu(1280)], now);
+        assert_eq!(ledger.next_due(), None);
+        assert!(!ledger.allows(&mtu(1280), now + Duration::from_secs(86400)));
+        assert_eq!(ledger.findings().count(), 1);
+        ledger.planned(&[], now);
+        assert_eq!(ledger.findings().count(), 0, "no longer wanted");
+        assert!(ledger.allows(&mtu(1280), now));
+    }
+
+    #[test]
+    fn a_fight_is_noticed_and_left() {
+        let (mut ledger, mut now) = (Ledger::default(), Instant::now());
+        for round in 1..=ROUNDS {
+            assert!(ledger.allows(&mtu(1280), now), "round {round}");
+            ledger.done(&mtu(1280), now);
+            now += Duration::from_secs(5);
+            ledger.planned(&[], now);
+        }
+        assert!(!ledger.allows(&mtu(1280), now));
+        assert_eq!(
+            ledger
+                .findings()
+                .map(|finding| finding.code)
+                .collect::<Vec<_>>(),
+            [Code::Contested]
+        );
+        now += ASIDE;
+        ledger.planned(&[mtu(1280)], now);
+        assert!(ledger.allows(&mtu(1280), now));
+        assert_eq!(ledger.findings().count(), 0);
+    }
+
+    #[test]
+    fn going_to_and_fro_between_two_ends_is_no_fight() {
+        let (mut ledger, now) = (Ledger::default(), Instant::now());
+        for _ in 0..20 {
+            for end in [1280, 1300] {
+                assert!(ledger.allows(&mtu(end), now));
+                ledger.done(&mtu(end), now);
+            }
+        }
+    }
+
+    #[test]
+    fn the_breaker_holds_back_calls_to_a_dead_windows() {
+        let (mut ledger, now) = (Ledger::default(), Instant::now());
+        for last in 1..=3 {
+            assert!(ledger.allows(&forwards(last), now), "{last}");
+            ledger.failed(&forwards(last), None, true, now);
+        }
+        assert!(!ledger.allows(&forwards(4), now));
+        assert!(ledger.allows(&forwards(4), now + BREAKER));
+    }
+}

@@ -1,0 +1,106 @@
+//! Kernel timers as files.
+//!
+//! tokio's interval wakes the process several times a tick; a periodic timerfd
+//! wakes it exactly once. And only a timerfd can tell that the wall clock was
+//! set (timerfd_create(2), TFD_TIMER_CANCEL_ON_SET), which is how a resume of
+//! Windows shows.
+
+use std::{io, os::fd::OwnedFd, time::Duration};
+
+use rustix::time::{
+    Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create,
+    timerfd_settime,
+};
+use tokio::{io::AsyncReadExt, net::unix::pipe::Receiver};
+
+const NEVER: Timespec = Timespec {
+    tv_sec: i64::MAX >> 4,
+    tv_nsec: 0,
+};
+const ZERO: Timespec = Timespec {
+    tv_sec: 0,
+    tv_nsec: 0,
+};
+
+/// A timer that can be waited for.
+#[derive(Debug)]
+pub(super) struct Timer(Receiver);
+
+impl Timer {
+    /// Fires once in each period.
+    pub(super) fn every(period: Duration) -> io::Result<Self> {
+        let period = Timespec {
+            tv_sec: i64::try_from(period.as_secs()).unwrap_or(i64::MAX),
+            tv_nsec: i64::from(period.subsec_nanos()),
+        };
+        let timer = timerfd_create(
+            TimerfdClockId::Monotonic,
+            TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC,
+        )?;
+        timerfd_settime(
+            &timer,
+            TimerfdTimerFlags::empty(),
+            &Itimerspec {
+                it_interval: period,
+                it_value: period,
+            },
+        )?;
+        Self::watch(timer)
+    }
+
+    /// Fires when somebody sets the wall clock.
+    pub(super) fn clock_set() -> io::Result<Self> {
+        let timer = timerfd_create(
+            TimerfdClockId::Realtime,
+            TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC,
+        )?;
+        let never = Itimerspec {
+            it_interval: ZERO,
+            it_value: NEVER,
+        };
+        timerfd_settime(
+            &timer,
+            TimerfdTimerFlags::ABSTIME | TimerfdTimerFlags::CANCEL_ON_SET,
+            &never,
+        )?;
+        Self::watch(timer)
+    }
+
+    /// A timerfd is read like a pipe, and this is tokio's safe way to wait for
+    /// a file descriptor.
+    fn watch(timer: OwnedFd) -> io::Result<Self> {
+        Ok(Self(Receiver::from_owned_fd_unchecked(timer)?))
+    }
+
+    /// Waits until it fires. A set clock comes as ECANCELED.
+    pub(super) async fn fired(&mut self) {
+        let mut expirations = [0; 8];
+        self.0
+            .read_exact(&mut expirations)
+            .await
+            .map(drop)
+            .unwrap_or_default();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn fires_in_each_period() {
+        let mut timer = Timer::every(Duration::from_millis(2)).unwrap();
+        for _ in 0..3 {
+            tokio::time::timeout(Duration::from_secs(10), timer.fired())
+                .await
+                .unwrap();
+        }
+    }
+
+    #[tokio::test]
+    async fn a_clock_that_nobody_sets_is_silent() {
+        let mut timer = Timer::clock_set().unwrap();
+        let fired = tokio::time::timeout(Duration::from_millis(30), timer.fired()).await;
+        assert!(fired.is_err());
+    }
+}

@@ -1,0 +1,205 @@
+//! Replaces a file's content atomically and keeps everything else about it.
+//!
+//! A reader, or a restart after a crash at any moment, finds the old content or
+//! the new one, never a mixture: the new content is written to a temporary file
+//! beside the target, brought to disk and renamed over it. Hard links to the
+//! old file keep the old content, as with every rename.
+
+mod attributes;
+mod error;
+mod temporary;
+#[cfg(test)]
+mod tests;
+
+use std::fs::{self, File};
+use std::io::{self, Read as _, Write as _};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{FileType, Mode, OFlags};
+use rustix::io::Errno;
+
+pub use error::FileError;
+
+/// The largest content that is read or written, in bytes (1 MiB).
+pub const MAX_SIZE: usize = 1 << 20;
+
+/// As many links as the kernel follows itself (path_resolution(7)).
+const MAX_LINKS: usize = 40;
+
+/// A file's content at one moment; hand it to [`replace`], which notices
+/// whether somebody else wrote since.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Snapshot {
+    content: Vec<u8>,
+}
+
+impl Snapshot {
+    /// The content.
+    pub fn content(&self) -> &[u8] {
+        &self.content
+    }
+}
+
+/// Reads a regular file through its symlinks; None if there is none, which
+/// includes a symlink without a target.
+///
+/// # Errors
+/// [`FileError`] when the path names something other than a regular file of
+/// at most [`MAX_SIZE`] bytes, or when it cannot be read.
+pub fn read(path: &Path) -> Result<Option<Snapshot>, FileError> {
+    let current = Current::open(&resolve(path)?)?;
+    Ok(current.map(|current| Snapshot {
+        content: current.content,
+    }))
+}
+
+/// Gives a file new content, or makes it (mode 0644) when `expected` is None.
+///
+/// Mode, owner, group, POSIX ACL and SELinux label stay, and so does a symlink:
+/// its target is replaced. A file that already has the new content is not
+/// written. What a killed run left behind is removed. Blocks for two fsyncs.
+///
+/// # Errors
+/// [`FileError::Changed`] when the file is not as `expected`; else what kept
+/// the file from being replaced. The old file then stays as it was, and no
+/// temporary file is left, except when only the sync or the read-back after
+/// the rename failed.
+pub fn replace(path: &Path, expected: Option<&[u8]>, new: &[u8]) -> Result<(), FileError> {
+    let target = resolve(path)?;
+    if new.len() > MAX_SIZE {
+        return Err(FileError::TooBig { path: target });
+    }
+    let current = Current::open(&target)?;
+    if content(current.as_ref()) == Some(new) {
+        return Ok(());
+    }
+    if content(current.as_ref()) != expected {
+        return Err(FileError::Changed { path: target });
+    }
+
+    let failed = |doing: &'static str| {
+        let target = &target;
+        move |source: io::Error| FileError::from_io(target, doing, source)
+    };
+    let directory = target
+        .parent()
+        .filter(|parent| !parent.as_os_str().is_empty())
+        .unwrap_or(Path::new("."));
+    let name = target.file_name().ok_or_else(|| FileError::IsDirectory {
+        path: target.clone(),
+    })?;
+    temporary::remove_stale(directory, name);
+    let mut temp =
+        temporary::create(directory, name).map_err(failed("make a temporary file beside"))?;
+    temp.write_all(new).map_err(failed("write"))?;
+    match &current {
+        Some(current) => attributes::copy(&current.file, temp.as_file(), &target)?,
+        None => attributes::set_new(temp.as_file()).map_err(failed("set the mode of"))?,
+    }
+    temp.as_file().sync_all().map_err(failed("write"))?;
+
+    // Once more, as late as possible: writing may have taken a while.
+    if content(Current::open(&target)?.as_ref()) != expected {
+        return Err(FileError::Changed { path: target });
+    }
+    let renamed = match current {
+        Some(_) => temp.persist(&target),
+        None => temp.persist_noclobber(&target),
+    };
+    // Keeps the lock until we are done, so that nobody takes the file for stale.
+    let _written = renamed.map_err(|e| failed("replace")(e.error))?;
+    sync_directory(directory).map_err(failed("bring to disk"))?;
+    match content(Current::open(&target)?.as_ref()) {
+        Some(read) if read == new => Ok(()),
+        _ => Err(FileError::Changed { path: target }),
+    }
+}
+
+/// An existing file, open, with its content.
+struct Current {
+    file: File,
+    content: Vec<u8>,
+}
+
+fn content(current: Option<&Current>) -> Option<&[u8]> {
+    current.map(|current| current.content.as_slice())
+}
+
+impl Current {
+    /// Opens a path that is no symlink; None if nothing is there.
+    fn open(path: &Path) -> Result<Option<Self>, FileError> {
+        let failed = |source: io::Error| FileError::from_io(path, "read", source);
+        // Opening a device can have effects, so the type is looked at before.
+        match rustix::fs::lstat(path) {
+            Ok(stat) => must_be_regular(path, &stat)?,
+            Err(Errno::NOENT) => return Ok(None),
+            Err(e) => return Err(failed(e.into())),
+        }
+        let flags =
+            OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY;
+        let file = match rustix::fs::open(path, flags, Mode::empty()) {
+            Ok(fd) => File::from(fd),
+            Err(Errno::NOENT) => return Ok(None),
+            Err(e) => return Err(failed(e.into())),
+        };
+        let stat = rustix::fs::fstat(&file).map_err(|e| failed(e.into()))?;
+        must_be_regular(path, &stat)?;
+        let mut content = Vec::new();
+        // One byte more tells a file that is too big from one that just fits.
+        let limit = u64::try_from(MAX_SIZE)
+            .unwrap_or(u64::MAX)
+            .saturating_add(1);
+        (&file)
+            .take(limit)
+            .read_to_end(&mut content)
+            .map_err(failed)?;
+        if content.len() > MAX_SIZE {
+            return Err(FileError::TooBig {
+                path: path.to_owned(),
+            });
+        }
+        Ok(Some(Self { file, content }))
+    }
+}
+
+fn must_be_regular(path: &Path, stat: &rustix::fs::Stat) -> Result<(), FileError> {
+    let file_type = FileType::from_raw_mode(stat.st_mode);
+    if file_type.is_file() {
+        Ok(())
+    } else if file_type.is_dir() {
+        Err(FileError::IsDirectory {
+            path: path.to_owned(),
+        })
+    } else {
+        Err(FileError::NotRegular {
+            path: path.to_owned(),
+        })
+    }
+}
+
+/// Follows the symlinks at the end of a path; what they lead to may be missing.
+fn resolve(path: &Path) -> Result<PathBuf, FileError> {
+    let mut target = path.to_owned();
+    for _ in 0..=MAX_LINKS {
+        match fs::read_link(&target) {
+            // A relative link counts from the directory that it is in.
+            Ok(link) => target = target.parent().unwrap_or(Path::new("/")).join(link),
+            Err(e) if matches!(Errno::from_io_error(&e), Some(Errno::INVAL | Errno::NOENT)) => {
+                return Ok(target);
+            }
+            Err(e) => return Err(FileError::from_io(&target, "look up", e)),
+        }
+    }
+    Err(FileError::SymlinkLoop {
+        path: path.to_owned(),
+    })
+}
+
+/// Makes a rename outlast a power cut.
+fn sync_directory(directory: &Path) -> io::Result<()> {
+    match File::open(directory)?.sync_all() {
+        // fsync(2): the file system has no such thing for a directory.
+        Err(e) if Errno::from_io_error(&e) == Some(Errno::INVAL) => Ok(()),
+        done => done,
+    }
+}

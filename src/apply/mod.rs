@@ -1,0 +1,154 @@
+//! Changes the world, one file per kind of effect. Every effect reads,
+//! compares, writes and reads back; one whose end is already there does
+//! nothing and is no error.
+
+pub mod file;
+mod mtu;
+pub mod saved;
+mod sysctl;
+mod wireguard;
+
+use crate::{
+    apply::file::FileError,
+    model::{Action, FileChange},
+    netlink::{Netlink, NetlinkError},
+    report::Code,
+    wireguard::WireGuardError,
+};
+
+pub use mtu::set as set_mtu;
+pub use sysctl::write as write_sysctl;
+
+/// Why an effect failed.
+#[derive(Debug, thiserror::Error)]
+pub enum ApplyError {
+    /// The network file.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// A link could not be looked at.
+    #[error("{name}: {error}")]
+    Link {
+        /// The link.
+        name: String,
+        /// The kernel's reason.
+        error: NetlinkError,
+    },
+    /// A link's MTU.
+    #[error("{name}: MTU {mtu}: {error}")]
+    Mtu {
+        /// The link.
+        name: String,
+        /// The MTU that was asked for.
+        mtu: u32,
+        /// The kernel's reason.
+        error: NetlinkError,
+    },
+    /// A link's MTU reads back as something else.
+    #[error("{name}: asked for MTU {wanted} and read back {found}")]
+    MtuNotTaken {
+        /// The link.
+        name: String,
+        /// What was asked for.
+        wanted: u32,
+        /// What is there.
+        found: u32,
+    },
+    /// A kernel parameter.
+    #[error("{key}: cannot write {value:?}: {error}")]
+    Sysctl {
+        /// The parameter.
+        key: String,
+        /// What was to be written.
+        value: String,
+        /// The kernel's reason.
+        error: std::io::Error,
+    },
+    /// A kernel parameter reads back as something else.
+    #[error("{key}: wrote {wanted:?} and read back {found:?}")]
+    SysctlNotTaken {
+        /// The parameter.
+        key: String,
+        /// What was written.
+        wanted: String,
+        /// What is there.
+        found: String,
+    },
+    /// Keepalives.
+    #[error(transparent)]
+    WireGuard(#[from] WireGuardError),
+    /// A blocking effect did not end in time, or the runtime is going down.
+    #[error("{0} did not answer in time")]
+    Hangs(String),
+}
+
+impl ApplyError {
+    /// The health code of this failure.
+    #[must_use]
+    pub fn code(&self) -> Code {
+        match self {
+            Self::File(_) => Code::NetworkFileUnwritable,
+            Self::Mtu { .. } | Self::MtuNotTaken { .. } => Code::MtuRefused,
+            Self::Sysctl { .. } | Self::SysctlNotTaken { .. } => Code::SysctlRefused,
+            Self::WireGuard(WireGuardError::Moved { .. }) => Code::WireguardMoved,
+            Self::WireGuard(_) | Self::Link { .. } | Self::Hangs(_) => Code::WireguardRefused,
+        }
+    }
+
+    /// Whether trying the same again later can help. What the kernel refuses
+    /// for good is not tried again until something changes: an agent with
+    /// nothing to do sleeps.
+    #[must_use]
+    pub fn retry_can_help(&self) -> bool {
+        use rustix::io::Errno;
+        let for_good = |errno: Option<i32>| {
+            errno.is_some_and(|errno| {
+                [
+                    Errno::PERM,
+                    Errno::ACCESS,
+                    Errno::ROFS,
+                    Errno::INVAL,
+                    Errno::NOENT,
+                    Errno::OPNOTSUPP,
+                ]
+                .contains(&Errno::from_raw_os_error(errno))
+            })
+        };
+        match self {
+            Self::File(error) => error.retry_can_help(),
+            Self::Mtu { error, .. } | Self::Link { error, .. } => !for_good(error.errno()),
+            Self::Sysctl { error, .. } => !for_good(error.raw_os_error()),
+            Self::WireGuard(WireGuardError::Failed { error, .. }) => {
+                !for_good(error.raw_os_error())
+            }
+            Self::WireGuard(WireGuardError::Moved { .. }) | Self::SysctlNotTaken { .. } => false,
+            Self::WireGuard(WireGuardError::Gone(_) | WireGuardError::NotTaken { .. })
+            | Self::MtuNotTaken { .. }
+            | Self::Hangs(_) => true,
+        }
+    }
+}
+
+/// Carries out one action inside Linux.
+///
+/// # Errors
+/// The effect's failure; the world is then as it was, or as another owner made it.
+pub async fn apply(action: &Action, netlink: &Netlink) -> Result<(), ApplyError> {
+    match action {
+        Action::WriteNetworkFile(change) => replace(change.clone()).await,
+        Action::SetMtu(change) => mtu::set(netlink, change.index, &change.name, change.to).await,
+        Action::WriteSysctl(change) => sysctl::write(&change.key, &change.to),
+        Action::SetKeepalive(change) => wireguard::set_keepalive(netlink, change.clone()).await,
+        // Windows is told by src/host, off the pass: nothing here waits for it.
+        Action::SyncForwards(_) => Ok(()),
+    }
+}
+
+/// Two fsyncs may take long on a busy disk; they wait in a thread of their own.
+async fn replace(change: FileChange) -> Result<(), ApplyError> {
+    let path = change.path.clone();
+    let call = move || file::replace(&change.path, change.before.as_deref(), &change.after);
+    match tokio::task::spawn_blocking(call).await {
+        Ok(done) => Ok(done?),
+        Err(_) => Err(ApplyError::Hangs(path.display().to_string())),
+    }
+}

@@ -1,0 +1,276 @@
+//! What was there before the agent changed it, so that `wslmesh restore` and a
+//! package removal can put it back.
+
+use std::{
+    collections::BTreeMap,
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use serde::{Deserialize, Serialize};
+
+use super::file::{self, FileError};
+use crate::model::Action;
+
+/// The file in the state directory.
+#[derive(Debug, Clone)]
+pub struct Saved {
+    path: PathBuf,
+}
+
+/// Previous values of one boot: a new kernel starts with its own.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, rename_all = "kebab-case")]
+pub struct Values {
+    /// /proc/sys/kernel/random/boot_id of the boot that the values are of.
+    pub boot: String,
+    /// Parameters by name.
+    pub sysctl: BTreeMap<String, Was<String>>,
+    /// MTUs by link index, which a new link of an old name does not share.
+    pub mtu: BTreeMap<u32, LinkWas>,
+    /// Whether rules of ours may stand on Windows; they outlive a boot.
+    pub forwards: bool,
+}
+
+/// A value that was replaced.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Was<T> {
+    /// Before the agent's change.
+    pub before: T,
+    /// What the agent set. Another value now means another owner since.
+    pub after: T,
+}
+
+/// A link's MTU that was replaced.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LinkWas {
+    /// The link's name.
+    pub name: String,
+    /// Its MTU.
+    #[serde(flatten)]
+    pub mtu: Was<u32>,
+}
+
+/// Why previous values could not be saved or read.
+#[derive(Debug, thiserror::Error)]
+pub enum SavedError {
+    /// The state directory could not be made.
+    #[error("cannot make the state directory {}: {source}; run as root, or set STATE_DIRECTORY", path.display())]
+    Folder {
+        /// The directory.
+        path: PathBuf,
+        /// The system's reason.
+        source: io::Error,
+    },
+    /// The file.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// The file has been damaged.
+    #[error("{}: is damaged: {source}; remove it if you do not need the previous values", path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// The parser's reason.
+        source: serde_json::Error,
+    },
+}
+
+impl Saved {
+    /// The file in a state directory; nothing is read yet.
+    #[must_use]
+    pub fn new(folder: &Path) -> Self {
+        Self {
+            path: folder.join("saved.json"),
+        }
+    }
+
+    /// Reads what is saved of this boot.
+    ///
+    /// # Errors
+    /// See [`SavedError`].
+    pub fn load(&self) -> Result<Values, SavedError> {
+        let Some(found) = file::read(&self.path)? else {
+            return Ok(Values {
+                boot: boot(),
+                ..Values::default()
+            });
+        };
+        let values: Values =
+            serde_json::from_slice(found.content()).map_err(|source| SavedError::Damaged {
+                path: self.path.clone(),
+                source,
+            })?;
+        let forwards = values.forwards;
+        Ok(if values.boot == boot() {
+            values
+        } else {
+            Values {
+                boot: boot(),
+                forwards,
+                ..Values::default()
+            }
+        })
+    }
+
+    /// Saves what these actions are about to replace, in one write, before any
+    /// of them. Nothing is written where nothing is new.
+    ///
+    /// # Errors
+    /// See [`SavedError`]; the actions must then not be carried out.
+    pub fn remember(&self, actions: &[Action]) -> Result<(), SavedError> {
+        self.update(|values| actions.iter().for_each(|action| values.note(action)))
+    }
+
+    /// Changes the saved values and writes them if they differ.
+    ///
+    /// # Errors
+    /// See [`SavedError`].
+    pub fn update(&self, change: impl FnOnce(&mut Values)) -> Result<(), SavedError> {
+        let before = self.load()?;
+        let mut after = before.clone();
+        change(&mut after);
+        if after == before {
+            return Ok(());
+        }
+        if let Some(folder) = self.path.parent() {
+            fs::create_dir_all(folder).map_err(|source| SavedError::Folder {
+                path: folder.to_owned(),
+                source,
+            })?;
+        }
+        let text = serde_json::to_vec_pretty(&after).map_err(|source| SavedError::Damaged {
+            path: self.path.clone(),
+            source,
+        })?;
+        let now = file::read(&self.path)?;
+        Ok(file::replace(
+            &self.path,
+            now.as_ref().map(file::Snapshot::content),
+            &text,
+        )?)
+    }
+}
+
+impl Values {
+    /// Notes what one action replaces. What the agent itself set is no previous
+    /// value; anything else found there is, whoever set it.
+    fn note(&mut self, action: &Action) {
+        match action {
+            Action::WriteSysctl(change) => {
+                let (from, to) = (change.from.to_string(), change.to.to_string());
+                let before = match self.sysctl.get(&change.key.to_string()) {
+                    Some(was) if was.after == from => was.before.clone(),
+                    Some(_) | None => from,
+                };
+                self.sysctl
+                    .insert(change.key.to_string(), Was { before, after: to });
+            }
+            Action::SetMtu(change) => {
+                let before = match self.mtu.get(&change.index) {
+                    Some(was) if was.mtu.after == change.from => was.mtu.before,
+                    Some(_) | None => change.from,
+                };
+                self.mtu.insert(
+                    change.index,
+                    LinkWas {
+                        name: change.name.to_string(),
+                        mtu: Was {
+                            before,
+                            after: change.to,
+                        },
+                    },
+                );
+            }
+            Action::WriteNetworkFile(_) | Action::SetKeepalive(_) | Action::SyncForwards(_) => {}
+        }
+    }
+}
+
+fn boot() -> String {
+    fs::read_to_string("/proc/sys/kernel/random/boot_id")
+        .unwrap_or_default()
+        .trim()
+        .to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{InterfaceName, MtuChange, SysctlChange, SysctlKey, SysctlValue};
+
+    fn sysctl(from: &str, to: &str) -> Action {
+        Action::WriteSysctl(SysctlChange {
+            key: SysctlKey::parse("net.core.rmem_max").unwrap(),
+            from: SysctlValue::new(from),
+            to: SysctlValue::new(to),
+        })
+    }
+
+    fn mtu(from: u32, to: u32) -> Action {
+        Action::SetMtu(MtuChange {
+            index: 7,
+            name: InterfaceName::new("wg0").unwrap(),
+            from,
+            to,
+            why: String::new(),
+        })
+    }
+
+    #[test]
+    fn keeps_what_others_set_and_not_what_we_set() {
+        let folder = tempfile::tempdir().unwrap();
+        let saved = Saved::new(&folder.path().join("not/there/yet"));
+        let state = |values: Values| {
+            (
+                values.sysctl["net.core.rmem_max"].before.clone(),
+                values.mtu[&7].mtu.before,
+            )
+        };
+
+        saved
+            .remember(&[sysctl("212992", "1000"), mtu(1420, 1280)])
+            .unwrap();
+        assert_eq!(state(saved.load().unwrap()), ("212992".into(), 1420));
+        // Our own value changed by a new configuration: still the first one.
+        saved
+            .remember(&[sysctl("1000", "2000"), mtu(1280, 1300)])
+            .unwrap();
+        assert_eq!(state(saved.load().unwrap()), ("212992".into(), 1420));
+        // Somebody else set it: theirs is what a restore gives back.
+        saved
+            .remember(&[sysctl("555", "2000"), mtu(1400, 1300)])
+            .unwrap();
+        assert_eq!(state(saved.load().unwrap()), ("555".into(), 1400));
+    }
+
+    #[test]
+    fn another_boot_starts_afresh_but_windows_remembers() {
+        let folder = tempfile::tempdir().unwrap();
+        let saved = Saved::new(folder.path());
+        saved.remember(&[mtu(1420, 1280)]).unwrap();
+        saved.update(|values| values.forwards = true).unwrap();
+        let path = folder.path().join("saved.json");
+        let text = fs::read_to_string(&path)
+            .unwrap()
+            .replace(&boot(), "another");
+        fs::write(&path, text).unwrap();
+        let values = saved.load().unwrap();
+        assert!(values.mtu.is_empty() && values.forwards && values.boot == boot());
+    }
+
+    #[test]
+    fn damage_is_said_and_not_overwritten() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("saved.json");
+        fs::write(&path, "{\"boot\":").unwrap();
+        let error = Saved::new(folder.path())
+            .remember(&[mtu(1420, 1280)])
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.contains("saved.json: is damaged") && error.contains("remove it"),
+            "{error}"
+        );
+        assert_eq!(fs::read_to_string(&path).unwrap(), "{\"boot\":");
+    }
+}

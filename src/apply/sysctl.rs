@@ -1,0 +1,35 @@
+//! Kernel parameters.
+
+use std::fs;
+
+use super::ApplyError;
+use crate::model::{SysctlKey, SysctlValue};
+
+/// Writes a parameter unless it already has the value, and reads it back: the
+/// kernel takes some values and makes something else of them.
+///
+/// # Errors
+/// The kernel's refusal, or another value when it is read back.
+pub fn write(key: &SysctlKey, to: &SysctlValue) -> Result<(), ApplyError> {
+    let path = key.path();
+    let failed = |error| ApplyError::Sysctl {
+        key: key.to_string(),
+        value: to.to_string(),
+        error,
+    };
+    let read = || fs::read_to_string(&path).map(|text| SysctlValue::new(&text));
+    if read().map_err(failed)? == *to {
+        return Ok(());
+    }
+    fs::write(&path, to.as_str()).map_err(failed)?;
+    let found = read().map_err(failed)?;
+    if found == *to {
+        Ok(())
+    } else {
+        Err(ApplyError::SysctlNotTaken {
+            key: key.to_string(),
+            wanted: to.to_string(),
+            found: found.to_string(),
+        })
+    }
+}

@@ -1,0 +1,29 @@
+//! `wslmesh apply`
+
+use anyhow::bail;
+
+use super::output::{self, Exit, print};
+use crate::{
+    agent::{self, Election},
+    config::{Settings, Source},
+    paths::Paths,
+};
+
+pub(super) async fn apply(source: Source, paths: Paths) -> anyhow::Result<Exit> {
+    let settings = Settings::load(&source)?;
+    let _leadership = match agent::elect()? {
+        Election::Won(leadership) => leadership,
+        Election::Lost(leader) => bail!(
+            "an agent works in this network namespace already ({}), and it does this by itself; to make it look again: systemctl reload wslmesh",
+            leader.describe()
+        ),
+    };
+    let done = agent::once(settings, paths).await?;
+    for change in &done.changes {
+        print(&format!("done: {change}"))?;
+    }
+    if done.changes.is_empty() {
+        print("nothing to do")?;
+    }
+    Ok(output::findings(&done.findings)?)
+}

@@ -1,0 +1,97 @@
+//! The command line, one file per subcommand; the only place that prints.
+
+mod apply;
+mod config;
+mod output;
+mod plan;
+mod restore;
+mod run;
+mod status;
+
+use std::{path::PathBuf, process::ExitCode, time::Duration};
+
+use clap::{Parser, Subcommand};
+
+use self::output::Exit;
+use crate::{config::Source, paths::Paths};
+
+/// Keeps a mesh node inside WSL2 reachable: address, MTU, sysctls, WireGuard
+/// keepalives and the Windows-side forward.
+#[derive(Debug, Parser)]
+#[command(
+    name = "wslmesh",
+    version,
+    max_term_width = 100,
+    subcommand_required = true,
+    arg_required_else_help = true
+)]
+#[command(
+    after_help = "Exit status: 0 fine, 1 failed, 2 wrong usage, 3 done but degraded.\nEnvironment: STATE_DIRECTORY, RUNTIME_DIRECTORY, WSLMESH_LOG (error, warn, info, debug, trace)."
+)]
+struct Arguments {
+    /// Use this configuration file, and FILE.d/*.toml beside it, instead of the system's
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the agent (what wslmesh.service does)
+    Run,
+    /// Show what one pass would change, and change nothing
+    Plan,
+    /// Make one pass and wait for Windows' answer
+    Apply,
+    /// Put back the MTUs and sysctls that the agent changed
+    Restore,
+    /// Show what the running agent sees
+    Status {
+        /// Print the status document as JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Look at the configuration
+    #[command(subcommand)]
+    Config(config::Command),
+}
+
+/// How long the process waits at its end for blocking calls. A file is being
+/// renamed within that; a hanging WireGuard daemon is not waited for.
+const LAST_WAIT: Duration = Duration::from_millis(500);
+
+/// Runs the command line of this process.
+#[must_use]
+pub fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let source = Source::from_option(arguments.config.as_deref());
+    let paths = Paths::from_environment();
+    let result = match arguments.command {
+        Command::Run => block_on(run::run(source, paths)),
+        Command::Plan => block_on(plan::plan(source, paths)),
+        Command::Apply => block_on(apply::apply(source, paths)),
+        Command::Restore => block_on(restore::restore(paths)),
+        Command::Status { json } => status::status(&paths, json),
+        Command::Config(command) => config::config(command, &source),
+    };
+    match result {
+        Ok(exit) => exit.into(),
+        Err(error) => {
+            output::complain(&error);
+            Exit::Failed.into()
+        }
+    }
+}
+
+/// One thread for everything but blocking calls, whose threads end soon after
+/// them: an idle agent is one thread.
+fn block_on(work: impl Future<Output = anyhow::Result<Exit>>) -> anyhow::Result<Exit> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .thread_keep_alive(Duration::from_millis(20))
+        .build()?;
+    let result = runtime.block_on(work);
+    runtime.shutdown_timeout(LAST_WAIT);
+    result
+}

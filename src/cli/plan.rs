@@ -1,0 +1,20 @@
+//! `wslmesh plan`
+
+use super::output::{self, Exit, print};
+use crate::{
+    agent,
+    config::{Settings, Source},
+    paths::Paths,
+};
+
+pub(super) async fn plan(source: Source, paths: Paths) -> anyhow::Result<Exit> {
+    let settings = Settings::load(&source)?;
+    let plan = agent::look(&settings, &paths).await?;
+    for action in &plan.actions {
+        print(&format!("would do: {action}"))?;
+    }
+    if plan.actions.is_empty() {
+        print("nothing to do")?;
+    }
+    Ok(output::findings(&plan.findings)?)
+}

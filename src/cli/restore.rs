@@ -1,0 +1,32 @@
+//! `wslmesh restore`
+
+use anyhow::bail;
+
+use super::output::{Exit, print};
+use crate::{
+    agent::{self, Election},
+    paths::Paths,
+    restore::{self, Outcome},
+};
+
+pub(super) async fn restore(paths: Paths) -> anyhow::Result<Exit> {
+    let _leadership = match agent::elect()? {
+        Election::Won(leadership) => leadership,
+        Election::Lost(leader) => bail!(
+            "an agent works in this network namespace ({}) and would change everything again; first: systemctl stop wslmesh",
+            leader.describe()
+        ),
+    };
+    let outcomes = restore::restore(&paths).await?;
+    let mut exit = Exit::Fine;
+    for outcome in &outcomes {
+        if matches!(outcome, Outcome::Failed { .. }) {
+            exit = Exit::Failed;
+        }
+        print(&outcome.to_string())?;
+    }
+    if outcomes.is_empty() {
+        print("nothing to restore")?;
+    }
+    Ok(exit)
+}

@@ -1,0 +1,328 @@
+//! From files to one set of wishes: which files, in which order, and what the
+//! later ones override.
+
+use std::{
+    collections::BTreeMap,
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use super::{
+    ConfigError,
+    fragments::{Backend, Forward, Fragment, Interface, KNOWN, Settle, SysctlSetting, Underlay},
+};
+use crate::model::{Patterns, SysctlKey};
+
+/// Where the configuration comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Source {
+    /// The system's folders.
+    System,
+    /// One file, with `FILE.d/*.toml` beside it.
+    File(PathBuf),
+}
+
+/// Largest configuration file in bytes; a larger one is a mistake.
+const MAX_BYTES: u64 = 1 << 20;
+
+/// All keys merged, later files over earlier ones.
+#[derive(Debug, Default)]
+pub(super) struct Inputs {
+    pub(super) files: Vec<PathBuf>,
+    pub(super) interface: Option<Interface>,
+    pub(super) config_file: Option<PathBuf>,
+    pub(super) settle: Option<Settle>,
+    pub(super) mtu_interfaces: Option<Patterns>,
+    pub(super) mtu_value: Option<u16>,
+    pub(super) underlay: Option<Underlay>,
+    pub(super) sysctl: BTreeMap<SysctlKey, SysctlSetting>,
+    pub(super) wireguard_interfaces: Option<Patterns>,
+    pub(super) keepalive: Option<u16>,
+    pub(super) backend: Option<Backend>,
+    pub(super) forwards: Vec<Placed>,
+}
+
+/// A forward and where it is written.
+#[derive(Debug, Clone)]
+pub(super) struct Placed {
+    pub(super) forward: Forward,
+    pub(super) file: PathBuf,
+    pub(super) line: usize,
+}
+
+/// Reads all files of a source, in order.
+pub(super) fn read(source: &Source) -> Result<Inputs, ConfigError> {
+    let mut inputs = Inputs::default();
+    for path in paths(source)? {
+        let text = read_text(&path)?;
+        let fragment = parse(&path, &text)?;
+        inputs.merge(fragment, &path, &text);
+    }
+    Ok(inputs)
+}
+
+/// The files of a source in the order of their weight, the last wins. The
+/// administrator's file beats what packages and the running system drop in;
+/// its own drop-ins beat it, as with systemd's units.
+fn paths(source: &Source) -> Result<Vec<PathBuf>, ConfigError> {
+    match source {
+        Source::System => {
+            let main = Path::new("/etc/wslmesh/wslmesh.toml");
+            let mut paths = fragments_in(Path::new("/usr/lib/wslmesh"))?;
+            paths.extend(fragments_in(Path::new("/run/wslmesh"))?);
+            if main.try_exists().unwrap_or(true) {
+                paths.push(main.to_owned());
+            }
+            paths.extend(fragments_in(&beside(main))?);
+            Ok(paths)
+        }
+        Source::File(file) => {
+            let mut paths = vec![file.clone()];
+            paths.extend(fragments_in(&beside(file))?);
+            Ok(paths)
+        }
+    }
+}
+
+/// `FILE.d` beside FILE.
+fn beside(file: &Path) -> PathBuf {
+    let mut name = file.as_os_str().to_owned();
+    name.push(".d");
+    PathBuf::from(name)
+}
+
+/// The `*.toml` of a folder by name; none where there is no folder.
+fn fragments_in(folder: &Path) -> Result<Vec<PathBuf>, ConfigError> {
+    let failed = |source| ConfigError::Read {
+        path: folder.to_owned(),
+        source,
+    };
+    let entries = match fs::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(error)
+            if matches!(
+                error.kind(),
+                io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+            ) =>
+        {
+            return Ok(Vec::new());
+        }
+        Err(error) => return Err(failed(error)),
+    };
+    let mut paths = Vec::new();
+    for entry in entries {
+        let path = entry.map_err(failed)?.path();
+        if path
+            .extension()
+            .is_some_and(|extension| extension == "toml")
+        {
+            paths.push(path);
+        }
+    }
+    paths.sort();
+    Ok(paths)
+}
+
+fn read_text(path: &Path) -> Result<String, ConfigError> {
+    let failed = |source| ConfigError::Read {
+        path: path.to_owned(),
+        source,
+    };
+    let meta = fs::metadata(path).map_err(failed)?;
+    if !meta.is_file() {
+        return Err(ConfigError::NotAFile {
+            path: path.to_owned(),
+        });
+    }
+    if meta.len() > MAX_BYTES {
+        return Err(ConfigError::TooLarge {
+            path: path.to_owned(),
+            bytes: meta.len(),
+        });
+    }
+    let bytes = fs::read(path).map_err(failed)?;
+    String::from_utf8(bytes).map_err(|error| {
+        let good = error.utf8_error().valid_up_to();
+        let line = error
+            .as_bytes()
+            .iter()
+            .take(good)
+            .filter(|byte| **byte == b'\n')
+            .count()
+            + 1;
+        ConfigError::NotText {
+            path: path.to_owned(),
+            line,
+        }
+    })
+}
+
+fn parse(path: &Path, text: &str) -> Result<Fragment, ConfigError> {
+    toml::from_str(text).map_err(|error| {
+        let offset = error.span().map_or(0, |span| span.start);
+        let (line, column) = position(text, offset);
+        let place = place(text, offset);
+        let mut message = error.message().trim_end().replace('\n', " ");
+        if message.starts_with("unknown field") {
+            let written = error
+                .span()
+                .and_then(|span| text.get(span))
+                .unwrap_or_default()
+                .trim_matches(['"', '\'']);
+            message = unknown_key(&place.table, written);
+        } else if !place.key.is_empty() {
+            message = format!("{}: {message}", place.to_string().trim_start_matches('.'));
+        }
+        ConfigError::Syntax {
+            path: path.to_owned(),
+            line,
+            column,
+            message,
+        }
+    })
+}
+
+/// Says that a key is unknown and names the nearest known one.
+fn unknown_key(table: &str, written: &str) -> String {
+    let known = KNOWN
+        .iter()
+        .find(|(name, _)| *name == table)
+        .map_or(&[][..], |(_, keys)| keys);
+    let nearest = known
+        .iter()
+        .map(|key| (strsim::damerau_levenshtein(key, written), key))
+        .min()
+        .filter(|(distance, key)| *distance <= key.len().div_ceil(2));
+    let place = if table.is_empty() {
+        "at the top of the file".to_owned()
+    } else {
+        format!("in [{table}]")
+    };
+    let elsewhere = KNOWN
+        .iter()
+        .find(|(name, keys)| *name != table && keys.contains(&written))
+        .map(|(name, _)| name);
+    match (nearest, elsewhere) {
+        (_, Some(elsewhere)) => {
+            format!("unknown key `{written}` {place}: it belongs in [{elsewhere}]")
+        }
+        (Some((_, key)), None) => format!("unknown key `{written}` {place}: did you mean `{key}`?"),
+        (None, None) => format!(
+            "unknown key `{written}` {place}: known are {}",
+            known.join(", ")
+        ),
+    }
+}
+
+/// Line and column, counted from 1, of a byte in a text.
+fn position(text: &str, offset: usize) -> (usize, usize) {
+    let before = text.get(..offset).unwrap_or(text);
+    let line = before.matches('\n').count() + 1;
+    let column = before
+        .rsplit('\n')
+        .next()
+        .unwrap_or_default()
+        .chars()
+        .count()
+        + 1;
+    (line, column)
+}
+
+/// Table and key that a byte of a TOML text stands in, for messages.
+struct Place {
+    table: String,
+    key: String,
+}
+
+impl std::fmt::Display for Place {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}.{}", self.table, self.key)
+    }
+}
+
+fn place(text: &str, offset: usize) -> Place {
+    let start = text
+        .get(..offset)
+        .and_then(|before| before.rfind('\n'))
+        .map_or(0, |at| at + 1);
+    let line = text
+        .get(start..)
+        .and_then(|rest| rest.lines().next())
+        .unwrap_or_default()
+        .trim();
+    let header = |line: &str| {
+        let name = line
+            .strip_prefix('[')?
+            .trim_start_matches('[')
+            .split(']')
+            .next()?;
+        Some(name.trim().to_owned())
+    };
+    if line.starts_with('[') {
+        // A table's own name belongs to no table.
+        return Place {
+            table: String::new(),
+            key: header(line).unwrap_or_default(),
+        };
+    }
+    let key = line
+        .split_once('=')
+        .map_or("", |(key, _)| key.trim())
+        .to_owned();
+    let above = text.get(..start).unwrap_or_default().lines().rev();
+    let table = above.map(str::trim).find_map(header).unwrap_or_default();
+    Place { table, key }
+}
+
+impl Inputs {
+    fn merge(&mut self, fragment: Fragment, path: &Path, text: &str) {
+        let Fragment {
+            network,
+            mtu,
+            sysctl,
+            wireguard,
+            host,
+            forward,
+        } = fragment;
+        self.files.push(path.to_owned());
+        over(&mut self.interface, network.interface);
+        over(
+            &mut self.config_file,
+            network.config_file.map(|path| path.0),
+        );
+        over(&mut self.settle, network.settle);
+        over(&mut self.mtu_interfaces, mtu.interfaces);
+        over(&mut self.mtu_value, mtu.value.map(|value| value.0));
+        over(&mut self.underlay, mtu.underlay);
+        self.sysctl
+            .extend(sysctl.into_iter().map(|(key, setting)| (key.0, setting)));
+        over(&mut self.wireguard_interfaces, wireguard.interfaces);
+        over(
+            &mut self.keepalive,
+            wireguard.keepalive.map(|value| value.0),
+        );
+        over(&mut self.backend, host.backend);
+        // A forward of an earlier file is replaced by name; within one file a
+        // repeated name stays twice and is refused later.
+        let names: Vec<&str> = forward
+            .iter()
+            .map(|forward| forward.as_ref().name.as_str())
+            .collect();
+        self.forwards
+            .retain(|earlier| !names.contains(&earlier.forward.name.as_str()));
+        for forward in forward {
+            let (line, _) = position(text, forward.span().start);
+            self.forwards.push(Placed {
+                forward: forward.into_inner(),
+                file: path.to_owned(),
+                line,
+            });
+        }
+    }
+}
+
+fn over<T>(old: &mut Option<T>, new: Option<T>) {
+    if new.is_some() {
+        *old = new;
+    }
+}

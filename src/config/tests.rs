@@ -1,0 +1,280 @@
+//! What a user may write and what they are told when it is wrong.
+
+use std::{fs, os::unix::fs::PermissionsExt};
+
+use super::*;
+
+/// Loads one file; on failure the message with the folder's name taken out.
+fn load(text: &[u8]) -> Result<Settings, String> {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("w.toml");
+    fs::write(&path, text).unwrap();
+    let shown = format!("{}/", folder.path().display());
+    Settings::load(&Source::File(path)).map_err(|error| error.to_string().replace(&shown, ""))
+}
+
+fn refused(text: &str) -> String {
+    load(text.as_bytes()).unwrap_err()
+}
+
+#[test]
+fn an_empty_file_means_the_defaults() {
+    let settings = load(b"").unwrap();
+    assert_eq!(
+        (settings.mtu, settings.underlay, settings.backend),
+        (1280, Underlay::Raise, Backend::Auto)
+    );
+    assert_eq!(settings.keepalive, NonZeroU16::new(25));
+    assert_eq!(
+        settings.config_file,
+        PathBuf::from("/etc/wslmesh/wsl-network.conf")
+    );
+    assert!(
+        settings
+            .sysctls
+            .contains_key(&SysctlKey::parse("net.core.rmem_max").unwrap())
+    );
+}
+
+#[test]
+fn what_is_shown_reads_back_as_the_same_settings() {
+    let text = r#"
+        [network]
+        interface = "{6B29FC40-CA47-1067-B31D-00DD010662DA}"
+        settle = "75ms"
+        [mtu]
+        underlay = "lower-tunnel"
+        [sysctl]
+        "net.core.rmem_max" = 1
+        "net.ipv4.tcp_rmem" = "1 2 3"
+        "net.ipv4.tcp_wmem" = false
+        [[forward]]
+        name = "ssh"
+        protocol = "tcp"
+        listen-port = 2222
+        connect-port = 22
+    "#;
+    let mut first = load(text.as_bytes()).unwrap();
+    let mut second = load(first.to_string().as_bytes()).unwrap();
+    // tcp_wmem was switched off, and a file cannot say that by being silent.
+    second
+        .sysctls
+        .remove(&SysctlKey::parse("net.ipv4.tcp_wmem").unwrap());
+    (first.files, second.files) = (Vec::new(), Vec::new());
+    assert_eq!(first, second);
+    assert_eq!(
+        first.interface,
+        Interface::Guid("6b29fc40-ca47-1067-b31d-00dd010662da".into())
+    );
+}
+
+#[test]
+fn wrong_input_names_place_and_cure() {
+    let forward =
+        |lines: &str| format!("[[forward]]\nname = \"ssh\"\nprotocol = \"tcp\"\n{lines}\n");
+    let table = [
+        (
+            "[network]\ninteface = \"eth0\"\n".to_owned(),
+            "w.toml:2:1: unknown key `inteface` in [network]: did you mean `interface`?",
+        ),
+        (
+            "[netwrok]\n".to_owned(),
+            "w.toml:1:2: unknown key `netwrok` at the top of the file: did you mean `network`?",
+        ),
+        (
+            "[mtu]\nkeepalive = 3\n".to_owned(),
+            "w.toml:2:1: unknown key `keepalive` in [mtu]: it belongs in [wireguard]",
+        ),
+        (
+            "[host]\nqqqqqqqqqq = 1\n".to_owned(),
+            "w.toml:2:1: unknown key `qqqqqqqqqq` in [host]: known are backend",
+        ),
+        (
+            "[mtu]\nvalue = \"big\"\n".to_owned(),
+            "w.toml:2:9: mtu.value: invalid type: string \"big\", expected i64",
+        ),
+        (
+            "[mtu]\nvalue = 575\n".to_owned(),
+            "w.toml:2:9: mtu.value: 575 is no MTU: write a number from 576 to 65535",
+        ),
+        (
+            "[wireguard]\nkeepalive = 65536\n".to_owned(),
+            "w.toml:2:13: wireguard.keepalive: 65536 is no keepalive in seconds: write a number from 0 to 65535",
+        ),
+        (
+            "[network]\nsettle = \"1 day\"\n".to_owned(),
+            "w.toml:2:10: network.settle: \"1 day\" is no settle time: write \"auto\", or \"0ms\" to \"10s\" such as \"50ms\" or \"1s\"",
+        ),
+        (
+            "[network]\nconfig-file = \"x.conf\"\n".to_owned(),
+            "w.toml:2:15: network.config-file: x.conf is not an absolute path: begin it with /",
+        ),
+        (
+            "[sysctl]\nnet.core.rmem_max = 1\n".to_owned(),
+            "is no parameter: put the whole name in quotes",
+        ),
+        (
+            "[sysctl]\n\"vm.swappiness\" = 1\n".to_owned(),
+            "only parameters below net. are set here",
+        ),
+        (
+            "[sysctl]\n\"net.core.rmem_max\" = true\n".to_owned(),
+            "or false to leave the parameter alone",
+        ),
+        (
+            "[sysctl]\n\"net.core.rmem_max\" = \"1\\n2\"\n".to_owned(),
+            "one line of at most 256 plain characters",
+        ),
+        (
+            "[mtu]\ninterfaces = [\"a b\"]\n".to_owned(),
+            "\"a b\" can never match an interface",
+        ),
+        (
+            "[host]\nbackend = \"netsh\"\n".to_owned(),
+            "unknown variant `netsh`, expected one of `portproxy`, `relay`, `auto`, `none`",
+        ),
+        (
+            forward("listen-port = 0"),
+            "w.toml:4:15: forward.listen-port: 0 is no port: write a number from 1 to 65535",
+        ),
+        (
+            forward("listen-port = 65536"),
+            "w.toml:4:15: forward.listen-port: 65536 is no port: write a number from 1 to 65535",
+        ),
+        (forward("listen-port = -1"), "-1 is no port"),
+        (forward(""), "missing field `listen-port`"),
+        (
+            forward("listen-port = 1\nlisten-address = \"::1\""),
+            "forward.listen-address: invalid IPv4 address",
+        ),
+        (
+            format!(
+                "{}{}",
+                forward("listen-port = 22"),
+                forward("listen-port = 23")
+            ),
+            "w.toml:5: forward \"ssh\": the name is taken at w.toml:1; choose another",
+        ),
+        (
+            format!(
+                "{}[[forward]]\nname = \"two\"\nprotocol = \"tcp\"\nlisten-address = \"127.0.0.1\"\nlisten-port = 22\n",
+                forward("listen-port = 22")
+            ),
+            "w.toml:5: forward \"two\": listen-port 22 tcp is taken by forward \"ssh\" at w.toml:1; choose another listen-port",
+        ),
+        (
+            format!(
+                "{}[host]\nbackend = \"portproxy\"\n",
+                forward("listen-port = 22").replace("tcp", "udp")
+            ),
+            "Windows' portproxy is TCP only; set protocol = \"tcp\"",
+        ),
+        ("[network\n".to_owned(), "w.toml:1:"),
+    ];
+    for (text, expected) in table {
+        let message = refused(&text);
+        assert!(
+            message.contains(expected),
+            "{text}\n gave: {message}\n not:  {expected}"
+        );
+    }
+}
+
+#[test]
+fn a_name_cannot_carry_anything_to_windows() {
+    for name in ["", "a b", "\\\"; Remove-Item", "a\\nb", "$(x)", "é"] {
+        let text = format!("[[forward]]\nname = \"{name}\"\nprotocol = \"tcp\"\nlisten-port = 1\n");
+        assert!(
+            refused(&text).contains("letters, digits, - _ and . only"),
+            "{name}"
+        );
+    }
+}
+
+#[test]
+fn the_same_port_for_tcp_and_udp_is_fine() {
+    let text = "[[forward]]\nname=\"a\"\nprotocol=\"tcp\"\nlisten-port=53\n[[forward]]\nname=\"b\"\nprotocol=\"udp\"\nlisten-port=53\n";
+    assert_eq!(load(text.as_bytes()).unwrap().forwards.len(), 2);
+}
+
+#[test]
+fn rubbish_and_other_things_in_the_files_place() {
+    assert_eq!(
+        load(b"ok = 1\n\xff\xfe\0").unwrap_err(),
+        "w.toml:2: is not UTF-8 text; save it as UTF-8, or name another file with --config"
+    );
+    assert!(load(b"\0\x01\x02").unwrap_err().starts_with("w.toml:1:"));
+    assert!(
+        load(&vec![b'#'; (1 << 20) + 1])
+            .unwrap_err()
+            .contains("more than any configuration")
+    );
+
+    let folder = tempfile::tempdir().unwrap();
+    let message = Settings::load(&Source::File(folder.path().to_owned()))
+        .unwrap_err()
+        .to_string();
+    assert!(message.contains("is not a regular file"), "{message}");
+
+    let missing = folder.path().join("none.toml");
+    let message = Settings::load(&Source::File(missing))
+        .unwrap_err()
+        .to_string();
+    assert!(
+        message.contains("none.toml: cannot read the configuration")
+            && message.contains("--config"),
+        "{message}"
+    );
+
+    let closed = folder.path().join("closed.toml");
+    fs::write(&closed, "").unwrap();
+    fs::set_permissions(&closed, fs::Permissions::from_mode(0)).unwrap();
+    // root reads it all the same; then the file is merely empty.
+    match Settings::load(&Source::File(closed)) {
+        Ok(settings) => {
+            assert!(rustix::process::geteuid().is_root() && settings.forwards.is_empty())
+        }
+        Err(error) => assert!(
+            error.to_string().contains("correct its permissions"),
+            "{error}"
+        ),
+    }
+}
+
+#[test]
+fn drop_ins_override_key_by_key_and_forwards_by_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let main = folder.path().join("w.toml");
+    let drop_ins = folder.path().join("w.toml.d");
+    fs::create_dir(&drop_ins).unwrap();
+    fs::write(&main, "[mtu]\nvalue = 1400\nunderlay = \"leave\"\n[[forward]]\nname=\"a\"\nprotocol=\"tcp\"\nlisten-port=1\n[[forward]]\nname=\"b\"\nprotocol=\"tcp\"\nlisten-port=2\n").unwrap();
+    fs::write(drop_ins.join("20.toml"), "[mtu]\nvalue = 1300\n").unwrap();
+    fs::write(
+        drop_ins.join("10.toml"),
+        "[mtu]\nvalue = 1290\n[[forward]]\nname=\"a\"\nprotocol=\"tcp\"\nlisten-port=3\n",
+    )
+    .unwrap();
+    fs::write(drop_ins.join("30.toml.bak"), "nonsense").unwrap();
+    let settings = Settings::load(&Source::File(main)).unwrap();
+    assert_eq!((settings.mtu, settings.underlay), (1300, Underlay::Leave));
+    let forwards: Vec<_> = settings
+        .forwards
+        .iter()
+        .map(|f| (f.name.as_str(), f.listen_port.get()))
+        .collect();
+    assert_eq!(forwards, [("b", 2), ("a", 3)]);
+    assert_eq!(settings.files.len(), 3);
+}
+
+#[test]
+fn settle_times_follow_the_mode() {
+    let settings = load(b"").unwrap();
+    let millis = |mode| {
+        let (quiet, most) = settings.settle_times(mode);
+        (quiet.as_millis(), most.as_millis())
+    };
+    assert_eq!(millis(None), (50, 500));
+    assert_eq!(millis(Some(Mode::Nat)), (50, 500));
+    assert_eq!(millis(Some(Mode::Mirrored)), (1000, 3000));
+    assert_eq!(millis(Some(Mode::Consomme)), (1000, 3000));
+}

@@ -1,0 +1,246 @@
+//! Runs one program within bounds: a deadline, a limit on its output, its own
+//! process group, and nothing left behind however the call ends.
+
+use std::{io, process::Stdio, time::Duration};
+
+use rustix::process::{Pid, Signal, kill_process_group};
+use tokio::{
+    io::{AsyncRead, AsyncReadExt, AsyncWriteExt},
+    process::{Child, Command},
+    time::timeout,
+};
+
+use super::contract::plain;
+
+/// Most bytes taken from standard output. A thousand forwards answer in well
+/// under 200 kB.
+pub const MAX_OUTPUT: usize = 1 << 20;
+
+/// Most bytes taken from standard error; the rest is read and dropped.
+const MAX_STDERR: usize = 4 << 10;
+
+/// What a program that ended well has printed.
+#[derive(Debug)]
+pub struct Output {
+    /// Standard output.
+    pub stdout: Vec<u8>,
+}
+
+/// Why a call failed.
+#[derive(Debug, thiserror::Error)]
+pub enum ChildError {
+    /// It could not be started.
+    #[error("cannot be started: {0}")]
+    Start(io::Error),
+    /// It did not end in time and was killed.
+    #[error("did not end within {} s and was killed", .0.as_secs_f32())]
+    Timeout(Duration),
+    /// It printed too much and was killed.
+    #[error("printed more than {MAX_OUTPUT} bytes and was killed")]
+    TooMuch,
+    /// It ended with an error.
+    #[error("ended with {code}: {stderr}")]
+    Exit {
+        /// Its exit code or signal.
+        code: String,
+        /// The start of what it said, safe for a journal.
+        stderr: String,
+    },
+    /// Talking to it failed.
+    #[error("broke off: {0}")]
+    Pipe(io::Error),
+}
+
+/// Kills the whole process group unless it has ended: WSL's /init starts
+/// helpers, and dropping a call must end them too.
+struct Group(Option<Pid>);
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        if let Some(group) = self.0 {
+            // It may have ended a moment ago; then there is nothing to do.
+            kill_process_group(group, Signal::KILL).unwrap_or_default();
+        }
+    }
+}
+
+/// Runs a program to its end. Dropping the call kills the program.
+///
+/// # Errors
+/// See [`ChildError`]; in each case nothing of the program is left.
+pub async fn run(
+    mut command: Command,
+    input: Option<&[u8]>,
+    deadline: Duration,
+) -> Result<Output, ChildError> {
+    let stdin = if input.is_some() {
+        Stdio::piped()
+    } else {
+        Stdio::null()
+    };
+    command
+        .stdin(stdin)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .process_group(0)
+        .kill_on_drop(true);
+    let mut child = command.spawn().map_err(ChildError::Start)?;
+    let pid = child
+        .id()
+        .and_then(|id| i32::try_from(id).ok())
+        .and_then(Pid::from_raw);
+    let mut group = Group(pid);
+    match timeout(deadline, converse(&mut child, input)).await {
+        Ok(answer) => {
+            let answer = answer?;
+            group.0 = None;
+            answer
+        }
+        Err(_) => Err(ChildError::Timeout(deadline)),
+    }
+}
+
+/// The outer error leaves the program running and its group to be killed; the
+/// inner one is said of a program that has ended.
+async fn converse(
+    child: &mut Child,
+    input: Option<&[u8]>,
+) -> Result<Result<Output, ChildError>, ChildError> {
+    let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
+    let write = async {
+        if let (Some(mut stdin), Some(input)) = (stdin, input) {
+            match stdin.write_all(input).await {
+                // A program that ends without reading tells why in other ways.
+                Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+                    return Err(ChildError::Pipe(error));
+                }
+                Ok(()) | Err(_) => {}
+            }
+        }
+        Ok(())
+    };
+    let read = async {
+        let stdout = take(stdout, MAX_OUTPUT + 1).await?;
+        if stdout.len() > MAX_OUTPUT {
+            Err(ChildError::TooMuch)
+        } else {
+            Ok(stdout)
+        }
+    };
+    let complain = async {
+        let Some(mut stderr) = stderr else {
+            return Ok(Vec::new());
+        };
+        let start = take(Some(&mut stderr), MAX_STDERR).await?;
+        tokio::io::copy(&mut stderr, &mut tokio::io::sink())
+            .await
+            .map_err(ChildError::Pipe)?;
+        Ok(start)
+    };
+    let ((), stdout, stderr) = tokio::try_join!(write, read, complain)?;
+    let status = child.wait().await.map_err(ChildError::Pipe)?;
+    if status.success() {
+        return Ok(Ok(Output { stdout }));
+    }
+    let stderr = plain(&String::from_utf8_lossy(&stderr));
+    let stderr = if stderr.is_empty() {
+        "it said nothing".to_owned()
+    } else {
+        stderr
+    };
+    Ok(Err(ChildError::Exit {
+        code: status.to_string(),
+        stderr,
+    }))
+}
+
+async fn take(from: Option<impl AsyncRead + Unpin>, most: usize) -> Result<Vec<u8>, ChildError> {
+    let mut bytes = Vec::new();
+    if let Some(from) = from {
+        let most = u64::try_from(most).unwrap_or(u64::MAX);
+        from.take(most)
+            .read_to_end(&mut bytes)
+            .await
+            .map_err(ChildError::Pipe)?;
+    }
+    Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LONG: Duration = Duration::from_secs(20);
+
+    fn shell(script: &str) -> Command {
+        let mut command = Command::new("/bin/sh");
+        command.args(["-c", script]);
+        command
+    }
+
+    #[tokio::test]
+    async fn hands_input_over_and_output_back() {
+        let output = run(
+            shell("read line; echo \"got $line\"; echo noise >&2"),
+            Some(b"this\n"),
+            LONG,
+        )
+        .await
+        .unwrap();
+        assert_eq!(output.stdout, b"got this\n");
+    }
+
+    #[tokio::test]
+    async fn failures_are_told_apart() {
+        let exit = run(
+            shell("echo 'Zugriff\x07 verweigert' >&2; exit 3"),
+            None,
+            LONG,
+        )
+        .await
+        .unwrap_err();
+        assert_eq!(
+            exit.to_string(),
+            "ended with exit status: 3: Zugriff  verweigert"
+        );
+        let silent = run(shell("exit 1"), Some(&[b'x'; 1 << 20]), LONG)
+            .await
+            .unwrap_err();
+        assert_eq!(
+            silent.to_string(),
+            "ended with exit status: 1: it said nothing"
+        );
+        let missing = run(Command::new("/nonexistent/powershell.exe"), None, LONG)
+            .await
+            .unwrap_err();
+        assert!(matches!(missing, ChildError::Start(_)), "{missing}");
+        let flood = run(shell("exec yes"), None, LONG).await.unwrap_err();
+        assert!(matches!(flood, ChildError::TooMuch), "{flood}");
+    }
+
+    #[tokio::test]
+    async fn a_hanging_program_and_its_helpers_are_killed() {
+        let folder = tempfile::tempdir().unwrap();
+        let pids = folder.path().join("pids");
+        let script = format!(
+            "sleep 600 & echo $! $$ > {0}.new; mv {0}.new {0}; wait",
+            pids.display()
+        );
+        let waiting = run(shell(&script), None, Duration::from_millis(700))
+            .await
+            .unwrap_err();
+        assert!(matches!(waiting, ChildError::Timeout(_)), "{waiting}");
+        let text = std::fs::read_to_string(&pids).unwrap();
+        for pid in text.split_whitespace() {
+            let gone = async {
+                // A killed orphan stays a zombie until its new parent takes note.
+                while std::fs::read_to_string(format!("/proc/{pid}/stat"))
+                    .is_ok_and(|stat| !stat.contains(") Z "))
+                {
+                    tokio::time::sleep(Duration::from_millis(5)).await;
+                }
+            };
+            assert!(timeout(LONG, gone).await.is_ok(), "{pid} lives on");
+        }
+    }
+}

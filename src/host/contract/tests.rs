@@ -1,0 +1,365 @@
+//! Golden texts, damaged texts and rubbish.
+
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+use super::*;
+
+fn golden(name: &str) -> Vec<u8> {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/host");
+    std::fs::read(format!("{folder}/{name}.json")).expect(name)
+}
+
+fn port(number: u16) -> NonZeroU16 {
+    NonZeroU16::new(number).expect("no port is 0 here")
+}
+
+fn forward(address: [u8; 4], listen: u16, connect: u16) -> ForwardRequest {
+    ForwardRequest {
+        listen_address: address.into(),
+        listen_port: port(listen),
+        connect_port: port(connect),
+    }
+}
+
+fn synced() -> Value {
+    serde_json::from_slice(&golden("answer-synced")).expect("the golden answer is JSON")
+}
+
+/// The golden answer with one part replaced.
+fn synced_with(pointer: &str, value: Value) -> Vec<u8> {
+    let mut answer = synced();
+    *answer.pointer_mut(pointer).expect(pointer) = value;
+    answer.to_string().into_bytes()
+}
+
+#[test]
+fn requests_are_the_golden_ones() {
+    let three = [
+        forward([0; 4], 2222, 22),
+        forward([192, 168, 50, 10], 8080, 80),
+        forward([0; 4], 65535, 1),
+    ];
+    let cases = [
+        ("request-none", 0),
+        ("request-one", 1),
+        ("request-three", 3),
+    ];
+    for (name, count) in cases {
+        let request = Request::sync(Ipv4Addr::new(172, 28, 16, 5), three[..count].to_vec());
+        let line = request.to_json_line().expect(name);
+        assert_eq!(line.as_bytes(), golden(name), "{name}");
+        assert!(line.is_ascii(), "{name}");
+        assert_eq!(
+            serde_json::from_str::<Request>(&line).expect(name),
+            request,
+            "{name}"
+        );
+    }
+}
+
+#[test]
+fn every_state_has_a_golden_answer() {
+    let cases = [
+        ("answer-synced", State::Synced, None),
+        (
+            "answer-partial",
+            State::Partial,
+            Some("0.0.0.0/2222 leads to"),
+        ),
+        (
+            "answer-not-elevated",
+            State::NotElevated,
+            Some("rules that would have to change: 1"),
+        ),
+        ("answer-service-stopped", State::ServiceStopped, None),
+        (
+            "answer-invalid-request",
+            State::InvalidRequest,
+            Some("forwards[0].listen-port:"),
+        ),
+        (
+            "answer-failed",
+            State::Failed,
+            Some("verweigert.  (L\u{e4}uft als Benutzer)"),
+        ),
+    ];
+    for (name, state, detail) in cases {
+        let answer = Answer::parse(&golden(name)).expect(name);
+        assert_eq!(answer.state, state, "{name}");
+        match detail {
+            None => assert_eq!(answer.detail, None, "{name}"),
+            Some(part) => {
+                assert!(
+                    answer.detail.as_deref().expect(name).contains(part),
+                    "{name}: {answer:?}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn an_answer_is_read_in_full() {
+    let address = Ipv4Addr::new(172, 28, 16, 5);
+    let expected = Answer {
+        state: State::Synced,
+        detail: None,
+        rules: vec![Rule {
+            listen_address: Ipv4Addr::UNSPECIFIED,
+            listen_port: port(2222),
+            connect_address: address,
+            connect_port: port(22),
+        }],
+        added: 1,
+        removed: 0,
+        kept: 0,
+        conflicts: vec![Conflict {
+            listen_address: Ipv4Addr::UNSPECIFIED,
+            listen_port: port(8080),
+            connect_address: Some("10.0.0.1".to_owned()),
+            connect_port: Some(port(80)),
+        }],
+        windows_address: Some(Ipv4Addr::new(192, 168, 50, 10)),
+        lowest_mtu: Some(LowestMtu {
+            name: "Tailscale".to_owned(),
+            mtu: 1280,
+        }),
+    };
+    assert_eq!(Answer::parse(&golden("answer-synced")), Ok(expected));
+}
+
+#[test]
+fn awkward_answers_are_read() {
+    let foreign = Answer::parse(&golden("answer-foreign-target")).expect("host name as target");
+    let targets: Vec<_> = foreign
+        .conflicts
+        .iter()
+        .map(|c| (c.connect_address.as_deref(), c.connect_port))
+        .collect();
+    assert_eq!(
+        targets,
+        [(Some("ubuntu.wsl"), Some(port(80))), (None, None)]
+    );
+    assert_eq!(
+        (foreign.rules.len(), foreign.removed, foreign.kept),
+        (2, 2, 2)
+    );
+    assert_eq!(
+        foreign.lowest_mtu.expect("it has one").name,
+        "vEthernet (\u{c4}u\u{df}erer Switch)"
+    );
+    let noisy = Answer::parse(&synced_with("/lowest-mtu/name", json!("VPN\u{1b}[2J")));
+    assert_eq!(
+        noisy
+            .expect("an interface's name")
+            .lowest_mtu
+            .expect("it has one")
+            .name,
+        "VPN [2J"
+    );
+    let noisy = Answer::parse(&synced_with("/conflicts/0/connect-address", json!("a\nb")));
+    let noisy = noisy
+        .expect("a host name")
+        .conflicts
+        .remove(0)
+        .connect_address;
+    assert_eq!(noisy.as_deref(), Some("a b"));
+    let newer = Answer::parse(&golden("answer-newer-fields")).expect("unknown fields");
+    assert_eq!((newer.state, newer.rules.len()), (State::Synced, 0));
+
+    let expected = Answer::parse(&golden("answer-synced")).expect("the golden answer");
+    let text = String::from_utf8(golden("answer-synced")).expect("UTF-8");
+    let pretty = serde_json::to_string_pretty(&synced())
+        .expect("JSON")
+        .replace('\n', "\r\n");
+    for around in [
+        format!("\u{feff}{text}"),
+        format!("\r\n\r\n  {text}\r\n\r\n"),
+        format!("\u{feff}\r\n{pretty}\r\n"),
+    ] {
+        assert_eq!(
+            Answer::parse(around.as_bytes()).as_ref(),
+            Ok(&expected),
+            "{around:?}"
+        );
+    }
+}
+
+#[test]
+fn bad_answers_are_told_apart() {
+    let good = String::from_utf8(golden("answer-synced")).expect("UTF-8");
+    let good = good.trim();
+    let utf16: Vec<u8> = good.encode_utf16().flat_map(u16::to_le_bytes).collect();
+    let utf16_marked: Vec<u8> = [&[0xff, 0xfe], utf16.as_slice()].concat();
+    let utf16_big: Vec<u8> = good.encode_utf16().flat_map(u16::to_be_bytes).collect();
+    let oem = [b"{\"detail\":\"L".as_slice(), &[0x84], b"uft\"}"].concat();
+    let bytes = |text: &str| text.as_bytes().to_vec();
+    let rule = |key: &str| format!("/rules/0/{key}");
+    let cases: Vec<(Vec<u8>, &str)> = vec![
+        (vec![], "printed nothing"),
+        (bytes("\r\n \t\r\n"), "printed nothing"),
+        (bytes("\u{feff}"), "printed nothing"),
+        (utf16, "UTF-16"),
+        (utf16_marked, "UTF-16"),
+        (utf16_big, "UTF-16"),
+        (oem, "not UTF-8 text: \"{\"detail"),
+        (bytes(good.split_at(good.len() - 1).0), "breaks off after"),
+        (bytes(good.split_at(good.len() / 2).0), "breaks off after"),
+        (bytes("{"), "breaks off after 1 bytes"),
+        (
+            bytes(&format!("WARNUNG: neu\r\n{good}")),
+            "before the answer: \"WARNUNG: neu\"",
+        ),
+        (
+            bytes("Zugriff verweigert"),
+            "before the answer: \"Zugriff verweigert\"",
+        ),
+        (bytes("[]"), "before the answer: \"[]\""),
+        (
+            bytes(&format!("{good}\r\n\u{1b}[31mFehler")),
+            "after the answer: \"\\u{1b}[31mFehler\"",
+        ),
+        (
+            bytes(&format!("{good}{good}")),
+            "after the answer: \"{\"version\":1",
+        ),
+        (
+            synced_with("/version", json!(2)),
+            "answers in version 2, this agent speaks version 1",
+        ),
+        (
+            bytes("{\"version\":7,\"shape\":\"unknown\"}"),
+            "answers in version 7",
+        ),
+        (
+            synced_with("/version", json!("1")),
+            "invalid type: string \"1\"",
+        ),
+        (bytes("{}"), "missing field `version`"),
+        (bytes("{\"version\":1}"), "missing field `state`"),
+        (bytes("{\"version\":1,}"), "trailing comma"),
+        (
+            synced_with("/state", json!("Synced")),
+            "unknown variant `Synced`",
+        ),
+        (
+            synced_with("/rules", json!({})),
+            "invalid type: map, expected a sequence",
+        ),
+        (
+            synced_with("/rules", json!({"value": [], "Count": 0})),
+            "invalid type: map",
+        ),
+        (synced_with("/rules/0", json!(null)), "invalid type: null"),
+        (synced_with(&rule("listen-port"), json!(0)), "nonzero"),
+        (
+            synced_with(&rule("listen-port"), json!(65536)),
+            "invalid value: integer `65536`",
+        ),
+        (
+            synced_with(&rule("listen-port"), json!("2222")),
+            "invalid type: string",
+        ),
+        (
+            synced_with(&rule("listen-address"), json!("1")),
+            "invalid IPv4 address syntax",
+        ),
+        (
+            synced_with(&rule("connect-address"), json!("::1")),
+            "invalid IPv4 address syntax",
+        ),
+        (
+            synced_with("/rules/0", json!({"listen-adress": 1})),
+            "unknown field `listen-adress`",
+        ),
+        (
+            synced_with("/added", json!(-1)),
+            "invalid value: integer `-1`",
+        ),
+        (
+            synced_with("/kept", json!(1.5)),
+            "invalid type: floating point",
+        ),
+        (
+            synced_with("/windows-address", json!("fe80::1")),
+            "invalid IPv4 address syntax",
+        ),
+        (
+            synced_with("/lowest-mtu/mtu", json!(4_294_967_296_u64)),
+            "invalid value: integer",
+        ),
+        (
+            bytes(&good.replacen("\"added\"", "\"kept\"", 1)),
+            "duplicate field `kept`",
+        ),
+        (bytes(&"[".repeat(10_000)), "before the answer"),
+        (
+            bytes(&format!("{{\"version\":{}", "[".repeat(10_000))),
+            "not what the contract says",
+        ),
+    ];
+    for (output, expected) in cases {
+        let shown = String::from_utf8_lossy(&output).into_owned();
+        let error = Answer::parse(&output).expect_err(&shown).to_string();
+        assert!(
+            error.contains(expected),
+            "{shown:?}\n gives {error:?}\n wanted {expected:?}"
+        );
+        assert!(error.chars().count() < 500, "{error}");
+        assert!(!error.chars().any(disturbs), "{error:?}");
+    }
+}
+
+#[test]
+fn plain_text_fits_one_journal_line() {
+    for (text, expected) in [
+        ("", ""),
+        ("Zugriff verweigert", "Zugriff verweigert"),
+        ("  one\r\ntwo\n", "one  two"),
+        ("bell\u{7}tab\tescape\u{1b}[0m", "bell tab escape [0m"),
+        (
+            "\u{30a2}\u{30af}\u{30bb}\u{30b9}",
+            "\u{30a2}\u{30af}\u{30bb}\u{30b9}",
+        ),
+        (
+            "turned\u{202e}around\u{2028}split\u{85}next",
+            "turned around split next",
+        ),
+    ] {
+        assert_eq!(plain(text), expected, "{text:?}");
+    }
+    assert_eq!(plain(&"\u{e4}".repeat(300)), "\u{e4}".repeat(300));
+    assert_eq!(
+        plain(&"\u{e4}".repeat(301)),
+        format!("{}\u{2026}", "\u{e4}".repeat(299))
+    );
+}
+
+proptest! {
+    #[test]
+    fn no_bytes_make_parse_panic(output in prop::collection::vec(any::<u8>(), 0..400)) {
+        if let Err(error) = Answer::parse(&output) {
+            prop_assert!(!error.to_string().chars().any(disturbs));
+        }
+    }
+
+    #[test]
+    fn no_damage_to_a_good_answer_makes_parse_panic(
+        cut in 0_usize..400, place in 0_usize..400, byte in any::<u8>(),
+    ) {
+        let mut output = golden("answer-foreign-target");
+        let last = output.len() - 1;
+        output[place.min(last)] = byte;
+        output.truncate(output.len() - cut.min(last));
+        if let Err(error) = Answer::parse(&output) {
+            prop_assert!(!error.to_string().chars().any(disturbs));
+        }
+    }
+
+    #[test]
+    fn plain_text_is_short_and_quiet(text in any::<String>()) {
+        let line = plain(&text);
+        prop_assert!(line.chars().count() <= 300 && !line.chars().any(disturbs));
+    }
+}

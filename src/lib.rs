@@ -1,0 +1,29 @@
+//! wslmesh keeps a mesh node inside WSL2 reachable. The data's way through the
+//! folders is in docs/architecture.md.
+
+/// The loop: wait, observe, plan, apply, publish.
+pub mod agent;
+/// Effects, one file per kind.
+pub mod apply;
+/// The command line.
+pub mod cli;
+/// From files to valid settings.
+pub mod config;
+/// The Windows side as Linux sees it.
+pub mod host;
+/// Types that the folders hand to each other.
+pub mod model;
+/// rtnetlink.
+pub mod netlink;
+/// Sources, one file each.
+pub mod observe;
+/// State and runtime directories.
+pub mod paths;
+/// Pure decisions, one file per concern.
+pub mod plan;
+/// Health codes, journal, status document, service manager.
+pub mod report;
+/// Undoing the agent's changes.
+pub mod restore;
+/// WireGuard devices.
+pub mod wireguard;

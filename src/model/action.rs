@@ -1,0 +1,226 @@
+//! What a pass wants changed.
+
+use std::{fmt, net::Ipv4Addr, num::NonZeroU16, path::PathBuf};
+
+use super::{Finding, InterfaceName, LinkKind, PublicKey, SysctlKey, SysctlValue};
+
+/// The result of planning: what to change, and what was noticed.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Plan {
+    /// Changes, the network file first. They do not depend on each other.
+    pub actions: Vec<Action>,
+    /// What was noticed.
+    pub findings: Vec<Finding>,
+}
+
+impl Plan {
+    /// Adds another concern's part.
+    pub fn extend(&mut self, part: Plan) {
+        self.actions.extend(part.actions);
+        self.findings.extend(part.findings);
+    }
+}
+
+/// One change. Each holds the state it was decided on, so that the effect can
+/// tell whether the world has moved since.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Action {
+    /// Replace the network file.
+    WriteNetworkFile(FileChange),
+    /// Set a link's MTU.
+    SetMtu(MtuChange),
+    /// Write a kernel parameter.
+    WriteSysctl(SysctlChange),
+    /// Give peers a PersistentKeepalive.
+    SetKeepalive(KeepaliveChange),
+    /// Make Windows' port forwards these and no others of ours.
+    SyncForwards(RuleSet),
+}
+
+/// What an action changes; one at a time is in flight for each.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum ActionKey {
+    /// The network file.
+    NetworkFile,
+    /// A link's MTU.
+    Mtu(InterfaceName),
+    /// A kernel parameter.
+    Sysctl(SysctlKey),
+    /// The keepalives of a device.
+    Keepalive(InterfaceName),
+    /// Windows' forwards.
+    Forwards,
+}
+
+/// A new content for the network file.
+#[derive(Clone, PartialEq, Eq)]
+pub struct FileChange {
+    /// The file.
+    pub path: PathBuf,
+    /// Its content when the change was decided; `None` where there was no file.
+    pub before: Option<Vec<u8>>,
+    /// Its content from now on.
+    pub after: Vec<u8>,
+}
+
+/// A new MTU for a link.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MtuChange {
+    /// The link's index.
+    pub index: u32,
+    /// The link's name.
+    pub name: InterfaceName,
+    /// MTU when the change was decided.
+    pub from: u32,
+    /// MTU from now on, 576 to 65535.
+    pub to: u32,
+    /// Why, for the journal; empty where it is plain.
+    pub why: String,
+}
+
+/// A new value for a kernel parameter.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SysctlChange {
+    /// The parameter.
+    pub key: SysctlKey,
+    /// Value when the change was decided.
+    pub from: SysctlValue,
+    /// Value from now on.
+    pub to: SysctlValue,
+}
+
+/// A PersistentKeepalive for peers that have none.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeepaliveChange {
+    /// The device's link index.
+    pub index: u32,
+    /// The device's name.
+    pub name: InterfaceName,
+    /// Kernel or userspace.
+    pub kind: LinkKind,
+    /// The peers without one.
+    pub peers: Vec<PublicKey>,
+    /// Seconds, 1 to 65535.
+    pub seconds: u16,
+}
+
+/// The forwards that Windows should have.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct RuleSet {
+    /// Where they lead: this distribution's address.
+    pub connect_address: Ipv4Addr,
+    /// The forwards, in the order of the configuration.
+    pub rules: Vec<Rule>,
+}
+
+/// One TCP forward.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Rule {
+    /// Its name in the configuration.
+    pub name: String,
+    /// Windows' address to listen on.
+    pub listen_address: Ipv4Addr,
+    /// Windows' port to listen on.
+    pub listen_port: NonZeroU16,
+    /// Port in this distribution.
+    pub connect_port: NonZeroU16,
+}
+
+impl Action {
+    /// What this action changes.
+    #[must_use]
+    pub fn key(&self) -> ActionKey {
+        match self {
+            Self::WriteNetworkFile(_) => ActionKey::NetworkFile,
+            Self::SetMtu(change) => ActionKey::Mtu(change.name.clone()),
+            Self::WriteSysctl(change) => ActionKey::Sysctl(change.key.clone()),
+            Self::SetKeepalive(change) => ActionKey::Keepalive(change.name.clone()),
+            Self::SyncForwards(_) => ActionKey::Forwards,
+        }
+    }
+
+    /// Whether both want the same end, wherever they start from.
+    #[must_use]
+    pub fn same_end(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::WriteNetworkFile(a), Self::WriteNetworkFile(b)) => a.after == b.after,
+            (Self::SetMtu(a), Self::SetMtu(b)) => (a.index, a.to) == (b.index, b.to),
+            (Self::WriteSysctl(a), Self::WriteSysctl(b)) => (&a.key, &a.to) == (&b.key, &b.to),
+            (Self::SetKeepalive(a), Self::SetKeepalive(b)) => {
+                (a.index, &a.peers, a.seconds) == (b.index, &b.peers, b.seconds)
+            }
+            (Self::SyncForwards(a), Self::SyncForwards(b)) => a == b,
+            _ => false,
+        }
+    }
+}
+
+impl fmt::Debug for FileChange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FileChange")
+            .field("path", &self.path)
+            .field("bytes", &self.after.len())
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Display for ActionKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NetworkFile => f.write_str("network file"),
+            Self::Mtu(name) => write!(f, "{name} mtu"),
+            Self::Sysctl(key) => write!(f, "{key}"),
+            Self::Keepalive(name) => write!(f, "{name} keepalives"),
+            Self::Forwards => f.write_str("Windows forwards"),
+        }
+    }
+}
+
+impl fmt::Display for Action {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::WriteNetworkFile(change) => {
+                let verb = if change.before.is_some() {
+                    "rewrite"
+                } else {
+                    "create"
+                };
+                write!(f, "{verb} {}", change.path.display())
+            }
+            Self::SetMtu(change) => {
+                write!(f, "{} mtu {} -> {}", change.name, change.from, change.to)?;
+                if change.why.is_empty() {
+                    Ok(())
+                } else {
+                    write!(f, " ({})", change.why)
+                }
+            }
+            Self::WriteSysctl(change) => write!(
+                f,
+                "{} {:?} -> {:?}",
+                change.key,
+                change.from.as_str(),
+                change.to.as_str()
+            ),
+            Self::SetKeepalive(change) => {
+                let peers = change.peers.len();
+                write!(
+                    f,
+                    "{} keepalive {} s on {peers} {}",
+                    change.name,
+                    change.seconds,
+                    if peers == 1 { "peer" } else { "peers" }
+                )
+            }
+            Self::SyncForwards(set) => {
+                let rules = set.rules.len();
+                write!(
+                    f,
+                    "{rules} Windows {} -> {}",
+                    if rules == 1 { "forward" } else { "forwards" },
+                    set.connect_address
+                )
+            }
+        }
+    }
+}

@@ -1,0 +1,28 @@
+//! The data that the folders hand to each other: plain types without effects.
+//!
+//! `observe` fills an [`Observation`], `plan` turns it into a [`Plan`] of
+//! [`Action`]s, `apply` carries actions out. Because the types live here,
+//! `observe` and `apply` never import `plan`.
+
+mod action;
+mod finding;
+mod interface;
+mod mode;
+mod observation;
+mod pattern;
+mod sysctl;
+mod wireguard;
+
+pub use action::{
+    Action, ActionKey, FileChange, KeepaliveChange, MtuChange, Plan, Rule, RuleSet, SysctlChange,
+};
+pub use finding::{Finding, Subject};
+pub use interface::InterfaceName;
+pub use mode::{Mode, ModeState};
+pub use observation::{
+    Address, DefaultRoute, HostFacts, HostMemory, HostOutcome, Link, LinkKind, NetworkFile,
+    Observation,
+};
+pub use pattern::{InterfacePattern, Patterns};
+pub use sysctl::{SysctlKey, SysctlReading, SysctlValue};
+pub use wireguard::{Device, DeviceReading, PublicKey};

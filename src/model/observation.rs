@@ -1,0 +1,147 @@
+//! One snapshot of the world.
+
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, Ipv4Addr},
+};
+
+use ipnet::IpNet;
+
+use super::{DeviceReading, Finding, InterfaceName, ModeState, RuleSet, SysctlKey, SysctlReading};
+
+/// Everything a pass decides on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Observation {
+    /// All network interfaces of this namespace, by kernel index.
+    pub links: Vec<Link>,
+    /// All addresses, in the kernel's order.
+    pub addresses: Vec<Address>,
+    /// The IPv4 default routes of the main table.
+    pub routes: Vec<DefaultRoute>,
+    /// WSL's networking mode.
+    pub mode: ModeState,
+    /// The generated network file.
+    pub network_file: NetworkFile,
+    /// First name server of /etc/resolv.conf.
+    pub dns: Option<IpAddr>,
+    /// The parameters that the configuration names.
+    pub sysctls: BTreeMap<SysctlKey, SysctlReading>,
+    /// WireGuard devices that the configuration names.
+    pub wireguard: BTreeMap<InterfaceName, DeviceReading>,
+    /// What Windows answered last.
+    pub host: HostMemory,
+}
+
+/// What carries a link.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LinkKind {
+    /// `lo`. WSL's DNS tunnelling puts 10.255.255.254 on it with global scope.
+    Loopback,
+    /// WireGuard in the kernel.
+    WireGuard,
+    /// A tun device with a WireGuard control socket in /var/run/wireguard.
+    WireGuardUserspace,
+    /// Any other tun device (Tailscale's, an OpenVPN's).
+    Tun,
+    /// Anything else: eth0, a bridge, a container's end of a pair.
+    Other,
+}
+
+/// A network interface.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Link {
+    /// The kernel's index; a new interface of an old name has a new index.
+    pub index: u32,
+    /// Its name.
+    pub name: InterfaceName,
+    /// What carries it.
+    pub kind: LinkKind,
+    /// MTU in bytes.
+    pub mtu: u32,
+    /// Whether it is administratively up.
+    pub up: bool,
+    /// VMBus device GUID, which in mirrored mode is the Windows InterfaceGuid
+    /// (microsoft/WSL: src/linux/init/GnsEngine.cpp, GetAdapterId); lower case,
+    /// without braces. Read only when the configuration names a GUID.
+    pub guid: Option<String>,
+}
+
+/// An address on an interface.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Address {
+    /// Index of its interface.
+    pub link: u32,
+    /// The address with its prefix length.
+    pub net: IpNet,
+    /// Whether its scope is global (not host, not link).
+    pub global: bool,
+    /// Whether the kernel calls it secondary: it came after another of its subnet.
+    pub secondary: bool,
+}
+
+/// An IPv4 default route.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DefaultRoute {
+    /// Index of the interface it leaves by.
+    pub link: u32,
+    /// The gateway; `None` on a link without one. It may be an IPv6 address.
+    pub gateway: Option<IpAddr>,
+    /// Source address that the route prefers.
+    pub source: Option<IpAddr>,
+    /// Metric; the lowest wins.
+    pub metric: u32,
+}
+
+/// The generated network file as it was found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NetworkFile {
+    /// There is none yet.
+    Missing,
+    /// Its bytes.
+    Content(Vec<u8>),
+    /// It could not be read; the finding says why.
+    Unreadable(String),
+}
+
+/// What Windows answered last, kept between passes because asking costs a
+/// second: a pass never waits for Windows.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct HostMemory {
+    /// The rules of the last call that Windows answered for good, so that
+    /// asking again would change nothing.
+    pub settled: Option<RuleSet>,
+    /// Whether rules of ours may stand on Windows, from this run or an earlier one.
+    pub standing: bool,
+    /// What that call, or a failed one since, had to say.
+    pub findings: Vec<Finding>,
+    /// What Windows said of itself.
+    pub facts: HostFacts,
+}
+
+/// Facts that only Windows knows.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct HostFacts {
+    /// Windows' own address on its default route.
+    pub windows_address: Option<Ipv4Addr>,
+    /// Name and MTU of the connected Windows interface with the lowest MTU,
+    /// which WSL copies to eth0 in NAT mode (microsoft/WSL:
+    /// src/windows/service/exe/WslCoreNetworkingSupport.cpp).
+    pub lowest_mtu: Option<(String, u32)>,
+}
+
+/// How a call to Windows ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HostOutcome {
+    /// The rules the call asked for.
+    pub wanted: RuleSet,
+    /// Whether asking again would change nothing until the rules change.
+    pub settled: bool,
+    /// What there is to say.
+    pub findings: Vec<Finding>,
+    /// What Windows said of itself; `None` where it did not answer.
+    pub facts: Option<HostFacts>,
+    /// One line for the journal where rules changed.
+    pub changed: Option<String>,
+    /// Whether rules of ours stand on Windows now; `None` where it did not say.
+    pub standing: Option<bool>,
+}

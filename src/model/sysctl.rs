@@ -1,0 +1,144 @@
+//! Kernel parameters: names, values and what reading one gave.
+
+use std::{fmt, path::PathBuf};
+
+/// A parameter below `net.`, in dotted form such as `net.ipv4.tcp_rmem`.
+///
+/// As in sysctl.d(5), a `/` in the written form stands for a `.` inside an
+/// interface name (`net/ipv4/conf/eth0.10/rp_filter`).
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SysctlKey {
+    written: String,
+    parts: Vec<String>,
+}
+
+impl SysctlKey {
+    /// The key, or the reason why it is none of ours.
+    ///
+    /// # Errors
+    /// A key outside `net.`, with an empty part, or with a character that no
+    /// kernel parameter has (`..` could leave /proc/sys).
+    pub fn parse(written: &str) -> Result<Self, String> {
+        let separator = if written.contains('/') { '/' } else { '.' };
+        let parts: Vec<String> = written.split(separator).map(str::to_owned).collect();
+        if parts.first().map(String::as_str) != Some("net") || parts.len() < 3 {
+            return Err("only parameters below net. are set here, such as net.core.rmem_max; put others in /etc/sysctl.d".to_owned());
+        }
+        let plain = |part: &String| {
+            !part.is_empty()
+                && !part.starts_with('.')
+                && part
+                    .chars()
+                    .all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.'))
+        };
+        if !parts.iter().all(plain) {
+            return Err(
+                "a parameter's name has letters, digits, _ and - between its dots".to_owned(),
+            );
+        }
+        Ok(Self {
+            written: written.to_owned(),
+            parts,
+        })
+    }
+
+    /// The file below /proc/sys.
+    #[must_use]
+    pub fn path(&self) -> PathBuf {
+        self.parts
+            .iter()
+            .fold(PathBuf::from("/proc/sys"), |path, part| path.join(part))
+    }
+
+    /// The name's parts: `net`, `ipv4`, `tcp_rmem`.
+    #[must_use]
+    pub fn parts(&self) -> &[String] {
+        &self.parts
+    }
+}
+
+impl fmt::Display for SysctlKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.written)
+    }
+}
+
+/// A parameter's value. The kernel prints lists with tabs and people write
+/// them with blanks, so white space is folded to one blank.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SysctlValue(String);
+
+impl SysctlValue {
+    /// The value with white space folded.
+    #[must_use]
+    pub fn new(value: &str) -> Self {
+        Self(value.split_whitespace().collect::<Vec<_>>().join(" "))
+    }
+
+    /// The folded text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for SysctlValue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// What reading a parameter gave.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SysctlReading {
+    /// Its value, and whether this process may change it.
+    Value {
+        /// The value now.
+        value: SysctlValue,
+        /// False where the kernel shares the parameter read-only with this
+        /// network namespace, as it does with `net.core.rmem_max`.
+        writable: bool,
+    },
+    /// The kernel or this network namespace has no such parameter.
+    Missing,
+    /// Reading failed; the text says how.
+    Unreadable(String),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys() {
+        let path = |key: &str| SysctlKey::parse(key).map(|k| k.path().display().to_string());
+        assert_eq!(
+            path("net.core.rmem_max").unwrap(),
+            "/proc/sys/net/core/rmem_max"
+        );
+        assert_eq!(
+            path("net/ipv4/conf/eth0.10/rp_filter").unwrap(),
+            "/proc/sys/net/ipv4/conf/eth0.10/rp_filter"
+        );
+        for bad in [
+            "vm.swappiness",
+            "net",
+            "net.core",
+            "net..x",
+            "net/../../etc/passwd",
+            "net.core.a b",
+            "net.core.$x",
+            "/net/core/x",
+        ] {
+            assert!(SysctlKey::parse(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn values_fold_white_space() {
+        assert_eq!(
+            SysctlValue::new("4096\t87380\t134217728\n"),
+            SysctlValue::new("4096 87380  134217728")
+        );
+    }
+}

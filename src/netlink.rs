@@ -1,0 +1,232 @@
+//! The kernel's network tables over rtnetlink.
+//!
+//! Watching and asking use separate connections: netlink-proto gives an event
+//! that the agent's own request caused to that request, and a shared
+//! connection would never show it (rust-netlink/netlink-proto#24).
+
+use std::{future::Future, io, net::Ipv4Addr, pin::Pin, time::Duration};
+
+use futures_util::{FutureExt, Stream, StreamExt, TryStreamExt};
+use netlink_packet_route::{
+    AddressFamily, RouteNetlinkMessage,
+    address::AddressMessage,
+    link::{LinkAttribute, LinkExtentMask, LinkMessage},
+    route::{RouteMessage, RouteType},
+};
+use rtnetlink::{
+    Handle, LinkUnspec, MulticastGroup, RouteMessageBuilder,
+    packet_core::NetlinkMessage,
+    sys::{AsyncSocket, SocketAddr},
+};
+
+/// A dump whose end is lost in an overrun never ends in netlink-proto.
+const DEADLINE: Duration = Duration::from_secs(5);
+
+/// Receive buffer of the watching connection in bytes. An overrun costs one
+/// dump more, so this only has to make it rare.
+const WATCH_BUFFER: usize = 1 << 20;
+
+/// Why the kernel could not be asked, told or watched.
+#[derive(Debug, thiserror::Error)]
+pub enum NetlinkError {
+    /// The socket could not be made.
+    #[error(
+        "cannot open an rtnetlink socket: {0}; the agent needs AF_NETLINK (RestrictAddressFamilies=)"
+    )]
+    Open(#[from] io::Error),
+    /// The kernel refused, with its error number.
+    #[error("the kernel refused to {what}: {error}")]
+    Refused {
+        /// What was asked.
+        what: &'static str,
+        /// Its reason.
+        error: io::Error,
+    },
+    /// The library failed.
+    #[error("cannot {what}: {message}")]
+    Failed {
+        /// What was asked.
+        what: &'static str,
+        /// The library's words.
+        message: String,
+    },
+    /// No answer.
+    #[error("the kernel did not finish to {what} within {} s", DEADLINE.as_secs())]
+    Timeout {
+        /// What was asked.
+        what: &'static str,
+    },
+    /// The watching socket is dead.
+    #[error("the rtnetlink event stream ended")]
+    Ended,
+}
+
+impl NetlinkError {
+    /// The kernel's error number where it refused.
+    #[must_use]
+    pub fn errno(&self) -> Option<i32> {
+        match self {
+            Self::Refused { error, .. } => error.raw_os_error(),
+            Self::Open(_) | Self::Failed { .. } | Self::Timeout { .. } | Self::Ended => None,
+        }
+    }
+}
+
+/// The connection for questions and changes.
+#[derive(Debug, Clone)]
+pub struct Netlink(Handle);
+
+impl Netlink {
+    /// Opens a connection that the current tokio runtime drives.
+    ///
+    /// # Errors
+    /// [`NetlinkError::Open`].
+    pub fn connect() -> Result<Self, NetlinkError> {
+        let (connection, handle, _) = rtnetlink::new_connection()?;
+        tokio::spawn(connection);
+        Ok(Self(handle))
+    }
+
+    /// All links, without their statistics.
+    ///
+    /// # Errors
+    /// The kernel's refusal, or no answer in time.
+    pub async fn links(&self) -> Result<Vec<LinkMessage>, NetlinkError> {
+        let request = self
+            .0
+            .link()
+            .get()
+            .set_filter_mask(AddressFamily::Unspec, vec![LinkExtentMask::SkipStats]);
+        within("list the links", request.execute().try_collect()).await
+    }
+
+    /// One link; `None` where there is none of this index.
+    ///
+    /// # Errors
+    /// The kernel's refusal, or no answer in time.
+    pub async fn link(&self, index: u32) -> Result<Option<LinkMessage>, NetlinkError> {
+        let request = self.0.link().get().match_index(index).execute();
+        let found = within("look at a link", async move {
+            std::pin::pin!(request).try_next().await
+        })
+        .await;
+        match found {
+            Err(error) if error.errno() == Some(rustix::io::Errno::NODEV.raw_os_error()) => {
+                Ok(None)
+            }
+            found => found,
+        }
+    }
+
+    /// All addresses.
+    ///
+    /// # Errors
+    /// The kernel's refusal, or no answer in time.
+    pub async fn addresses(&self) -> Result<Vec<AddressMessage>, NetlinkError> {
+        within(
+            "list the addresses",
+            self.0.address().get().execute().try_collect(),
+        )
+        .await
+    }
+
+    /// All IPv4 unicast routes without a destination: the default routes, of
+    /// every table.
+    ///
+    /// # Errors
+    /// The kernel's refusal, or no answer in time.
+    pub async fn default_routes(&self) -> Result<Vec<RouteMessage>, NetlinkError> {
+        let is_default = |route: &RouteMessage| {
+            route.header.destination_prefix_length == 0 && route.header.kind == RouteType::Unicast
+        };
+        let all = self
+            .0
+            .route()
+            .get(RouteMessageBuilder::<Ipv4Addr>::new().build())
+            .execute();
+        within(
+            "list the routes",
+            all.try_filter(|route| std::future::ready(is_default(route)))
+                .try_collect(),
+        )
+        .await
+    }
+
+    /// Sets a link's MTU. It cannot create a link.
+    ///
+    /// # Errors
+    /// The kernel's refusal (EINVAL beyond the device's bounds, EPERM), or no answer in time.
+    pub async fn set_mtu(&self, index: u32, mtu: u32) -> Result<(), NetlinkError> {
+        let change = LinkUnspec::new_with_index(index).mtu(mtu).build();
+        within("set an MTU", self.0.link().set(change).execute()).await
+    }
+}
+
+async fn within<T>(
+    what: &'static str,
+    request: impl Future<Output = Result<T, rtnetlink::Error>>,
+) -> Result<T, NetlinkError> {
+    match tokio::time::timeout(DEADLINE, request).await {
+        Ok(Ok(answer)) => Ok(answer),
+        Ok(Err(rtnetlink::Error::NetlinkError(refusal))) => Err(NetlinkError::Refused {
+            what,
+            error: refusal.to_io(),
+        }),
+        Ok(Err(error)) => Err(NetlinkError::Failed {
+            what,
+            message: error.to_string(),
+        }),
+        Err(_) => Err(NetlinkError::Timeout { what }),
+    }
+}
+
+/// The connection for events. What an event says is not looked at: it only
+/// means that the world should be read again. So an overrun, where the kernel
+/// dropped events, needs nothing special.
+pub struct Watch(
+    Pin<Box<dyn Stream<Item = (NetlinkMessage<RouteNetlinkMessage>, SocketAddr)> + Send>>,
+);
+
+impl Watch {
+    /// Subscribes to changes of links, addresses and routes.
+    ///
+    /// # Errors
+    /// [`NetlinkError::Open`].
+    pub fn subscribe() -> Result<Self, NetlinkError> {
+        let groups = [
+            MulticastGroup::Link,
+            MulticastGroup::Ipv4Ifaddr,
+            MulticastGroup::Ipv6Ifaddr,
+            MulticastGroup::Ipv4Route,
+        ];
+        let (mut connection, _, messages) = rtnetlink::new_multicast_connection(&groups)?;
+        connection
+            .socket_mut()
+            .socket_mut()
+            .set_rx_buf_sz(WATCH_BUFFER)?;
+        tokio::spawn(connection);
+        Ok(Self(Box::pin(messages)))
+    }
+
+    /// Waits for at least one event and takes all that are there.
+    ///
+    /// # Errors
+    /// [`NetlinkError::Ended`] when the socket is dead.
+    pub async fn changed(&mut self) -> Result<(), NetlinkError> {
+        self.0.next().await.ok_or(NetlinkError::Ended)?;
+        while self.0.next().now_or_never().flatten().is_some() {}
+        Ok(())
+    }
+}
+
+/// The MTU that a link message states.
+#[must_use]
+pub fn mtu_of(link: &LinkMessage) -> Option<u32> {
+    link.attributes.iter().find_map(|attribute| {
+        if let LinkAttribute::Mtu(mtu) = attribute {
+            Some(*mtu)
+        } else {
+            None
+        }
+    })
+}

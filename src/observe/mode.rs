@@ -1,0 +1,68 @@
+//! WSL's networking mode.
+
+use std::{fs, path::Path, time::Duration};
+
+use tokio::process::Command;
+
+use crate::{
+    host::child::{self, ChildError},
+    model::{Mode, ModeState},
+};
+
+/// A dead interop channel costs 10 s a call (microsoft/WSL:
+/// src/linux/init/binfmt.cpp, ACCEPT_TIMEOUT).
+const DEADLINE: Duration = Duration::from_secs(12);
+
+/// Asks WSL. Where this is no WSL machine the answer is immediate.
+pub async fn ask() -> ModeState {
+    if !is_wsl() {
+        return ModeState::Known(Mode::NotWsl);
+    }
+    let mut command = wslinfo();
+    command.args(["--networking-mode", "-n"]);
+    match child::run(command, None, DEADLINE).await {
+        Ok(answer) => {
+            let word = String::from_utf8_lossy(&answer.stdout);
+            Mode::parse(&word).map_or_else(|| ModeState::Unknown(unknown(&word)), ModeState::Known)
+        }
+        Err(ChildError::Exit { code, stderr, .. }) => {
+            ModeState::Unknown(format!("wslinfo ended with {code}: {stderr}"))
+        }
+        Err(error) => ModeState::Unknown(format!("wslinfo: {error}")),
+    }
+}
+
+fn unknown(word: &str) -> String {
+    let word: String = word
+        .trim()
+        .chars()
+        .filter(|c| !c.is_control())
+        .take(40)
+        .collect();
+    format!("wslinfo says {word:?}, which this version does not know")
+}
+
+/// A WSL kernel names Microsoft in its release, and WSL's init keeps its
+/// sockets in /run/WSL. Both are asked: a container on WSL has the kernel
+/// alone, and a user-supplied kernel may lack the name.
+fn is_wsl() -> bool {
+    let init = Path::new("/run/WSL").is_dir();
+    let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    init && (release.to_ascii_lowercase().contains("microsoft") || Path::new("/init").exists())
+}
+
+/// WSL links wslinfo into the distribution; where the link is missing, init
+/// answers to the name itself (microsoft/WSL: src/linux/init/init.cpp).
+fn wslinfo() -> Command {
+    let link = ["/usr/bin/wslinfo", "/bin/wslinfo"]
+        .into_iter()
+        .find(|path| Path::new(path).exists());
+    link.map_or_else(
+        || {
+            let mut init = Command::new("/init");
+            init.arg0("wslinfo");
+            init
+        },
+        Command::new,
+    )
+}

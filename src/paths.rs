@@ -1,0 +1,34 @@
+//! Where the agent keeps what it has to remember.
+
+use std::{env, path::PathBuf};
+
+/// State and runtime directories, as systemd hands them over in
+/// `$STATE_DIRECTORY` and `$RUNTIME_DIRECTORY` (systemd.exec(5)), else where
+/// the package has them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Paths {
+    /// Survives a boot: previous values, the script that Windows reads.
+    pub state: PathBuf,
+    /// Gone with a boot: the status document.
+    pub runtime: PathBuf,
+}
+
+impl Paths {
+    /// The paths of this process.
+    #[must_use]
+    pub fn from_environment() -> Self {
+        Self {
+            state: folder("STATE_DIRECTORY", "/var/lib/wslmesh"),
+            runtime: folder("RUNTIME_DIRECTORY", "/run/wslmesh"),
+        }
+    }
+}
+
+/// systemd joins several directories with colons; ours is the first.
+fn folder(variable: &str, usual: &str) -> PathBuf {
+    let given = env::var_os(variable).unwrap_or_default();
+    env::split_paths(&given)
+        .next()
+        .filter(|path| path.is_absolute())
+        .unwrap_or_else(|| PathBuf::from(usual))
+}

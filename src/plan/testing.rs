@@ -1,0 +1,161 @@
+//! A machine described in a few words, for the tables of the concerns.
+
+use std::{collections::BTreeMap, net::IpAddr};
+
+use crate::model::{
+    Address, DefaultRoute, Device, DeviceReading, HostMemory, InterfaceName, Link, LinkKind, Mode,
+    ModeState, NetworkFile, Observation, PublicKey, SysctlKey, SysctlReading, SysctlValue,
+};
+
+#[derive(Clone)]
+pub(super) struct Machine(Observation);
+
+pub(super) fn name(text: &str) -> InterfaceName {
+    InterfaceName::new(text).unwrap()
+}
+
+impl Machine {
+    /// A machine in NAT mode with no links and no network file.
+    pub(super) fn new() -> Self {
+        Self(Observation {
+            links: Vec::new(),
+            addresses: Vec::new(),
+            routes: Vec::new(),
+            mode: ModeState::Known(Mode::Nat),
+            network_file: NetworkFile::Missing,
+            dns: None,
+            sysctls: BTreeMap::new(),
+            wireguard: BTreeMap::new(),
+            host: HostMemory::default(),
+        })
+    }
+
+    /// WSL2 in NAT mode as it starts.
+    pub(super) fn nat() -> Self {
+        Self::new()
+            .link("eth0", LinkKind::Other, 1500)
+            .address("eth0", "172.28.16.5/20")
+            .route("eth0", "172.28.16.1", 0)
+    }
+
+    pub(super) fn seen(&self) -> Observation {
+        self.0.clone()
+    }
+
+    pub(super) fn with(mut self, change: impl FnOnce(&mut Observation)) -> Self {
+        change(&mut self.0);
+        self
+    }
+
+    pub(super) fn mode(self, mode: Mode) -> Self {
+        self.with(|seen| seen.mode = ModeState::Known(mode))
+    }
+
+    pub(super) fn link(self, link: &str, kind: LinkKind, mtu: u32) -> Self {
+        self.with(|seen| {
+            let index = u32::try_from(seen.links.len()).unwrap() + 1;
+            seen.links.push(Link {
+                index,
+                name: name(link),
+                kind,
+                mtu,
+                up: true,
+                guid: None,
+            });
+        })
+    }
+
+    fn index(&self, link: &str) -> u32 {
+        self.0
+            .links
+            .iter()
+            .find(|l| l.name.as_str() == link)
+            .unwrap()
+            .index
+    }
+
+    pub(super) fn guid(self, link: &str, guid: &str) -> Self {
+        let index = self.index(link);
+        self.with(|seen| {
+            seen.links
+                .iter_mut()
+                .filter(|l| l.index == index)
+                .for_each(|l| l.guid = Some(guid.to_owned()))
+        })
+    }
+
+    pub(super) fn address(self, link: &str, net: &str) -> Self {
+        self.add_address(link, net, false)
+    }
+
+    pub(super) fn secondary(self, link: &str, net: &str) -> Self {
+        self.add_address(link, net, true)
+    }
+
+    fn add_address(self, link: &str, net: &str, secondary: bool) -> Self {
+        let link = self.index(link);
+        self.with(|seen| {
+            seen.addresses.push(Address {
+                link,
+                net: net.parse().unwrap(),
+                global: true,
+                secondary,
+            })
+        })
+    }
+
+    pub(super) fn route(self, link: &str, gateway: &str, metric: u32) -> Self {
+        self.add_route(link, gateway, None, metric)
+    }
+
+    pub(super) fn route_from(self, link: &str, gateway: &str, source: &str) -> Self {
+        let source = Some(source.parse().unwrap());
+        self.add_route(link, gateway, source, 0)
+    }
+
+    fn add_route(self, link: &str, gateway: &str, source: Option<IpAddr>, metric: u32) -> Self {
+        let link = self.index(link);
+        let gateway: IpAddr = gateway.parse().unwrap();
+        self.with(|seen| {
+            seen.routes.push(DefaultRoute {
+                link,
+                gateway: Some(gateway),
+                source,
+                metric,
+            })
+        })
+    }
+
+    pub(super) fn device(self, device: &str, listen_port: u16, keepalives: &[u16]) -> Self {
+        let peers = keepalives
+            .iter()
+            .enumerate()
+            .map(|(place, keepalive)| (peer(u8::try_from(place).unwrap()), *keepalive))
+            .collect();
+        self.with(|seen| {
+            seen.wireguard.insert(
+                name(device),
+                DeviceReading::Device(Device {
+                    listen_port: Some(listen_port),
+                    peers,
+                }),
+            );
+        })
+    }
+
+    pub(super) fn sysctl(self, key: &str, value: &str, writable: bool) -> Self {
+        self.with(|seen| {
+            seen.sysctls.insert(
+                SysctlKey::parse(key).unwrap(),
+                SysctlReading::Value {
+                    value: SysctlValue::new(value),
+                    writable,
+                },
+            );
+        })
+    }
+}
+
+pub(super) fn peer(number: u8) -> PublicKey {
+    PublicKey::new([number; 32])
+}

@@ -1,0 +1,140 @@
+//! PersistentKeepalive for peers that have none. A peer's own value, whatever
+//! it is, is its owner's decision and stays.
+
+use crate::{
+    config::Settings,
+    model::{Action, DeviceReading, Finding, KeepaliveChange, Observation, Plan, PublicKey},
+    report::Code,
+};
+
+pub(super) fn plan(settings: &Settings, seen: &Observation) -> Plan {
+    let mut plan = Plan::default();
+    for (name, reading) in &seen.wireguard {
+        let Some(link) = seen
+            .links
+            .iter()
+            .find(|link| link.name == *name && link.kind.is_wireguard())
+        else {
+            continue;
+        };
+        match reading {
+            DeviceReading::Device(device) => {
+                let Some(keepalive) = settings.keepalive else {
+                    continue;
+                };
+                let peers: Vec<PublicKey> = device
+                    .peers
+                    .iter()
+                    .filter(|(_, seconds)| **seconds == 0)
+                    .map(|(key, _)| *key)
+                    .collect();
+                if !peers.is_empty() {
+                    plan.actions.push(Action::SetKeepalive(KeepaliveChange {
+                        index: link.index,
+                        name: name.clone(),
+                        kind: link.kind,
+                        peers,
+                        seconds: keepalive.get(),
+                    }));
+                }
+            }
+            DeviceReading::Busy(who) => plan.findings.push(Finding::new(
+                Code::WireguardBusy,
+                name.as_str(),
+                who.as_str(),
+            )),
+            DeviceReading::Unreadable(why) => plan.findings.push(Finding::new(
+                Code::WireguardUnreadable,
+                name.as_str(),
+                why.as_str(),
+            )),
+        }
+    }
+    plan
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        config::settings,
+        model::LinkKind,
+        plan::testing::{Machine, name, peer},
+    };
+
+    #[test]
+    fn only_peers_without_one() {
+        let machine = Machine::nat()
+            .link("wg0", LinkKind::WireGuard, 1420)
+            .device("wg0", 51820, &[0, 10, 0, 25]);
+        let plan = plan(&settings(""), &machine.seen());
+        let expected = Action::SetKeepalive(KeepaliveChange {
+            index: 2,
+            name: name("wg0"),
+            kind: LinkKind::WireGuard,
+            peers: vec![peer(0), peer(2)],
+            seconds: 25,
+        });
+        assert_eq!(plan.actions, [expected]);
+    }
+
+    #[test]
+    fn cases_with_nothing_to_do() {
+        let wg = || Machine::nat().link("wg0", LinkKind::WireGuard, 1280);
+        let table = [
+            ("all set", wg().device("wg0", 1, &[25, 3]), "", None),
+            (
+                "switched off",
+                wg().device("wg0", 1, &[0]),
+                "[wireguard]\nkeepalive = 0",
+                None,
+            ),
+            ("no peers", wg().device("wg0", 1, &[]), "", None),
+            (
+                "the name is another kind of link now",
+                Machine::nat()
+                    .link("wg0", LinkKind::Other, 1500)
+                    .device("wg0", 1, &[0]),
+                "",
+                None,
+            ),
+            (
+                "the link is gone",
+                Machine::nat().device("wg0", 1, &[0]),
+                "",
+                None,
+            ),
+            (
+                "wg-quick at work",
+                wg().with(|seen| {
+                    drop(
+                        seen.wireguard
+                            .insert(name("wg0"), DeviceReading::Busy("x".into())),
+                    )
+                }),
+                "",
+                Some(Code::WireguardBusy),
+            ),
+            (
+                "hanging",
+                wg().with(|seen| {
+                    drop(
+                        seen.wireguard
+                            .insert(name("wg0"), DeviceReading::Unreadable("x".into())),
+                    )
+                }),
+                "",
+                Some(Code::WireguardUnreadable),
+            ),
+        ];
+        for (case, machine, config, finding) in table {
+            let plan = plan(&settings(config), &machine.seen());
+            assert!(plan.actions.is_empty(), "{case}");
+            assert_eq!(
+                plan.findings.first().map(|finding| finding.code),
+                finding,
+                "{case}"
+            );
+        }
+    }
+}

@@ -1,0 +1,220 @@
+//! The registry of health codes.
+//!
+//! One table holds what status, the journal and the documentation say of each:
+//! a new code is one line in `registry!` and nothing else.
+
+use std::fmt;
+
+use serde::{Serialize, Serializer};
+
+/// How much a finding matters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Severity {
+    /// Ordinary; good to know.
+    Info,
+    /// Something the user asked for does not work now: the node is degraded.
+    Warning,
+    /// The agent cannot do its main job.
+    Error,
+}
+
+impl fmt::Display for Severity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Info => "info",
+            Self::Warning => "warning",
+            Self::Error => "error",
+        })
+    }
+}
+
+macro_rules! registry {
+    ($($variant:ident, $name:literal, $severity:ident, $text:literal, $cure:literal;)*) => {
+        /// A kind of trouble, stable across versions.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum Code {
+            $(#[doc = $text] $variant,)*
+        }
+
+        impl Code {
+            /// All codes, in the order of the documentation.
+            pub const ALL: &'static [Self] = &[$(Self::$variant,)*];
+
+            /// The code as written in the journal and in the documentation.
+            #[must_use]
+            pub fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $name,)* }
+            }
+
+            /// How much it matters.
+            #[must_use]
+            pub fn severity(self) -> Severity {
+                match self { $(Self::$variant => Severity::$severity,)* }
+            }
+
+            /// What it means.
+            #[must_use]
+            pub fn text(self) -> &'static str {
+                match self { $(Self::$variant => $text,)* }
+            }
+
+            /// What to do about it.
+            #[must_use]
+            pub fn cure(self) -> &'static str {
+                match self { $(Self::$variant => $cure,)* }
+            }
+        }
+    };
+}
+
+registry! {
+    NoInterface, "no-interface", Error,
+        "No interface to watch was found.",
+        "Nothing to do while Windows is connecting; otherwise name the interface in [network] interface (`ip route` lists them)";
+    NoAddress, "no-address", Error,
+        "The watched interface has no IPv4 address; the network file keeps its last one.",
+        "Nothing to do while Windows is connecting; otherwise restart WSL with `wsl --shutdown`";
+    ModeUnknown, "mode-unknown", Warning,
+        "WSL did not say its networking mode, so nothing on Windows is touched.",
+        "Check that `wslinfo --networking-mode` answers; the agent asks again by itself";
+    NetworkFileUnreadable, "network-file-unreadable", Error,
+        "The network file cannot be read or understood and is left alone.",
+        "Correct the file, or move it away and let the agent write a new one";
+    NetworkFileUnwritable, "network-file-unwritable", Error,
+        "The network file could not be replaced; the old one is still whole.",
+        "Free space or correct the permissions of the directory";
+    NetworkFileName, "network-file-name", Warning,
+        "An interface's name has characters that are not safe in a file that shells read, so its key is left as it was.",
+        "Rename the interface to letters, digits, _ . - @ and :";
+    MtuUnderlaySmall, "mtu-underlay-small", Warning,
+        "The interface below the tunnel cannot carry the tunnel's packets: large packets vanish.",
+        "Raise the MTU of the Windows adapter that is the lowest, or set [mtu] underlay = \"lower-tunnel\"";
+    MtuIpv6Lost, "mtu-ipv6-lost", Warning,
+        "The tunnel's MTU is below 1280, the least that IPv6 works with.",
+        "Raise the MTU of the interface below, or use IPv4 in this tunnel";
+    MtuRefused, "mtu-refused", Warning,
+        "The kernel refused an MTU.",
+        "Set [mtu] value to what the interface allows (`ip -d link` shows maxmtu)";
+    SysctlReserved, "sysctl-reserved", Warning,
+        "In mirrored mode WSL owns this parameter, and changing it breaks its network.",
+        "Remove the key from [sysctl]";
+    SysctlMissing, "sysctl-missing", Info,
+        "This kernel or network namespace does not offer the parameter.",
+        "Nothing to do; or set the key to false in [sysctl]";
+    SysctlRefused, "sysctl-refused", Warning,
+        "A parameter could not be written, or reads back as something else.",
+        "Correct the value in [sysctl] (`sysctl KEY` shows the one in force)";
+    StateUnwritable, "state-unwritable", Warning,
+        "Previous values could not be saved, so nothing was changed that could not be undone.",
+        "Make the state directory writable (/var/lib/wslmesh, or $STATE_DIRECTORY)";
+    WireguardUnreadable, "wireguard-unreadable", Warning,
+        "A WireGuard device does not answer.",
+        "Check `wg show`; restart the userspace daemon if it hangs";
+    WireguardBusy, "wireguard-busy", Info,
+        "wg-quick is setting the device up or taking it down; the agent waits.",
+        "Nothing to do";
+    WireguardRefused, "wireguard-refused", Warning,
+        "Keepalives could not be set.",
+        "Check `wg show`; the agent needs CAP_NET_ADMIN";
+    WireguardMoved, "wireguard-moved", Error,
+        "The device changed while its keepalives were being set; a device or peer that was being removed may have come back.",
+        "Compare `wg show` with your configuration and remove what does not belong";
+    Contested, "contested", Warning,
+        "Somebody else keeps changing this back; the agent has stepped aside for a while.",
+        "Decide who owns the setting: remove it here or there";
+    ForwardNotWsl, "forward-not-wsl", Info,
+        "This machine is not WSL: forwards are configured and there is no Windows to make them.",
+        "Nothing to do; or remove the [[forward]] entries";
+    ForwardMode, "forward-mode", Warning,
+        "Forwards are made in NAT mode only; this networking mode needs something else.",
+        "Do what the line above names, or set networkingMode=nat in %UserProfile%\\.wslconfig";
+    ForwardNeedsRelay, "forward-needs-relay", Warning,
+        "Windows' portproxy is TCP only; UDP needs the relay, which this version does not have.",
+        "Use TCP for this forward, or reach the peer from inside out (PersistentKeepalive)";
+    ForwardFirewall, "forward-firewall", Info,
+        "This version makes no Windows firewall rule.",
+        "Allow the port once in an elevated PowerShell: New-NetFirewallRule -DisplayName wslmesh -Direction Inbound -Action Allow -Protocol TCP -LocalPort PORT";
+    ForwardNotElevated, "forward-not-elevated", Warning,
+        "The Windows user behind this distribution may not change port forwards, and nothing is installed on Windows that may.",
+        "Start the distribution from an elevated terminal, then `systemctl reload wslmesh`";
+    ForwardConflict, "forward-conflict", Warning,
+        "Windows already forwards this port for somebody else; that rule was not touched.",
+        "Remove it on Windows (netsh interface portproxy show v4tov4), or choose another listen-port";
+    ForwardService, "forward-service", Warning,
+        "Windows' IP Helper service (iphlpsvc) is not running, so no forward works.",
+        "Start it in an elevated PowerShell: Set-Service iphlpsvc -StartupType Automatic; Start-Service iphlpsvc";
+    ForwardIncomplete, "forward-incomplete", Warning,
+        "Windows' forwards read back as something else than was written.",
+        "The agent tries again by itself; look for another tool that writes portproxy rules";
+    ForwardFailed, "forward-failed", Warning,
+        "Windows refused or failed the call.",
+        "The line above has Windows' own words; the agent tries again by itself";
+    InteropMissing, "interop-missing", Warning,
+        "There is no way from here to Windows: no interop socket, or interop is switched off.",
+        "Set [interop] enabled=true in /etc/wsl.conf and restart WSL with `wsl --shutdown`";
+    InteropPowershell, "interop-powershell", Warning,
+        "powershell.exe was not found on a mounted Windows drive.",
+        "Set [automount] enabled=true in /etc/wsl.conf and restart WSL with `wsl --shutdown`";
+    InteropTimeout, "interop-timeout", Warning,
+        "Windows did not answer in time; the call was ended.",
+        "Try `powershell.exe -Command 1` in a terminal; if it hangs too, restart WSL with `wsl --shutdown`";
+    InteropFailed, "interop-failed", Warning,
+        "powershell.exe could not be run or ended with an error.",
+        "Try `powershell.exe -Command 1` in a terminal; the agent tries again by itself";
+    InteropOutput, "interop-output", Warning,
+        "The answer from Windows is not one that the agent can use.",
+        "Look for an antivirus or a profile that prints into PowerShell's output; the agent tries again by itself";
+    Standby, "standby", Info,
+        "Another agent works in this network namespace (all distributions share one); this one stands by.",
+        "Nothing to do";
+    ConfigRejected, "config-rejected", Warning,
+        "The new configuration has errors; the old one stays in force.",
+        "Correct it (`wslmesh config check`), then `systemctl reload wslmesh`";
+    ObserveFailed, "observe-failed", Error,
+        "The kernel's network state could not be read.",
+        "The agent tries again by itself; it needs AF_NETLINK";
+}
+
+impl fmt::Display for Code {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl Serialize for Code {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_str(self.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn names_are_unique_and_plain() {
+        let names: BTreeSet<_> = Code::ALL.iter().map(|code| code.as_str()).collect();
+        assert_eq!(names.len(), Code::ALL.len());
+        for name in names {
+            assert!(
+                name.chars()
+                    .all(|c| c.is_ascii_lowercase() || c == '-' || c.is_ascii_digit()),
+                "{name}"
+            );
+        }
+    }
+
+    #[test]
+    fn every_code_says_what_and_what_to_do() {
+        for code in Code::ALL {
+            assert!(code.text().ends_with('.'), "{code}: text is a sentence");
+            assert!(
+                !code.cure().is_empty() && !code.cure().ends_with('.'),
+                "{code}: cure is set before a dot by its users"
+            );
+        }
+    }
+}

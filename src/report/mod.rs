@@ -1,0 +1,17 @@
+//! What the agent says: the registry of health codes, the journal, the status
+//! document and the service manager.
+
+mod health;
+mod journal;
+mod manager;
+mod status;
+mod tracker;
+
+pub use health::{Code, Severity};
+pub use journal::start as start_journal;
+pub use manager::Manager;
+pub use status::{
+    Document, Forwards, HealthEntry, VERSION as STATUS_VERSION, read as read_status,
+    remove as remove_status, write as write_status,
+};
+pub use tracker::{Changes, Tracker};

@@ -1,0 +1,142 @@
+//! The status document: what the agent sees and does, as one JSON file in the
+//! runtime directory, for `wslmesh status` and for monitoring.
+
+use std::{
+    fs, io,
+    net::Ipv4Addr,
+    path::{Path, PathBuf},
+};
+
+use serde::{Deserialize, Serialize};
+
+use super::{Code, Severity};
+use crate::{
+    apply::file::{self, FileError},
+    model::Finding,
+};
+
+/// Version of the document's form.
+pub const VERSION: u32 = 1;
+
+/// The document. Fields may be added within a version, never changed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Document {
+    /// [`VERSION`].
+    pub version: u32,
+    /// The agent's process.
+    pub pid: u32,
+    /// `active` or `standby`.
+    pub role: String,
+    /// WSL's networking mode, `pending` or `unknown`.
+    pub mode: String,
+    /// The watched interface.
+    pub interface: Option<String>,
+    /// This distribution's address.
+    pub address: Option<Ipv4Addr>,
+    /// The gateway.
+    pub gateway: Option<Ipv4Addr>,
+    /// The generated file.
+    pub network_file: PathBuf,
+    /// Forwards that Windows confirmed, and the address they lead to.
+    pub forwards: Option<Forwards>,
+    /// Windows' own address.
+    pub windows_address: Option<Ipv4Addr>,
+    /// Passes made since the start.
+    pub passes: u64,
+    /// What the last pass took, in microseconds.
+    pub last_pass_us: u64,
+    /// What is not as it should be.
+    pub health: Vec<HealthEntry>,
+}
+
+/// Forwards on Windows.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Forwards {
+    /// How many.
+    pub count: usize,
+    /// Where they lead.
+    pub connect_address: Ipv4Addr,
+}
+
+/// One finding.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct HealthEntry {
+    /// Its code.
+    pub code: String,
+    /// info, warning or error.
+    pub severity: String,
+    /// On what.
+    pub subject: String,
+    /// The facts.
+    pub detail: String,
+    /// What to do.
+    pub cure: String,
+}
+
+impl From<&Finding> for HealthEntry {
+    fn from(finding: &Finding) -> Self {
+        let code: Code = finding.code;
+        Self {
+            code: code.to_string(),
+            severity: code.severity().to_string(),
+            subject: finding.subject.clone(),
+            detail: finding.detail.clone(),
+            cure: code.cure().to_owned(),
+        }
+    }
+}
+
+impl Document {
+    /// Whether the node is degraded: a warning or an error is in force.
+    #[must_use]
+    pub fn degraded(&self) -> bool {
+        let info = Severity::Info.to_string();
+        self.health.iter().any(|entry| entry.severity != info)
+    }
+}
+
+fn path(folder: &Path) -> PathBuf {
+    folder.join("status.json")
+}
+
+/// Writes the document.
+///
+/// # Errors
+/// The runtime directory is not there or not writable.
+pub fn write(folder: &Path, document: &Document) -> Result<(), FileError> {
+    let path = path(folder);
+    let text = serde_json::to_vec_pretty(document).unwrap_or_default();
+    let before = file::read(&path)?;
+    file::replace(&path, before.as_ref().map(file::Snapshot::content), &text)
+}
+
+/// Reads the document of the running agent; `None` where none runs.
+///
+/// # Errors
+/// The file cannot be read, or is not a document of this version.
+pub fn read(folder: &Path) -> io::Result<Option<Document>> {
+    match fs::read(path(folder)) {
+        Ok(text) => {
+            let document: Document = serde_json::from_slice(&text)?;
+            if document.version == VERSION {
+                Ok(Some(document))
+            } else {
+                Err(io::Error::other(format!(
+                    "the running agent writes status documents of version {}, this program reads version {VERSION}",
+                    document.version
+                )))
+            }
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Removes the document: an agent that is gone has no status.
+pub fn remove(folder: &Path) {
+    // It may never have been written.
+    fs::remove_file(path(folder)).unwrap_or_default();
+}

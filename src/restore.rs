@@ -1,0 +1,157 @@
+//! Puts back what the agent changed, where it is still as the agent left it.
+
+use std::fmt;
+
+use crate::{
+    apply::{
+        self, ApplyError,
+        saved::{Saved, SavedError, Values},
+    },
+    model::{InterfaceName, SysctlKey, SysctlReading, SysctlValue},
+    netlink::{Netlink, NetlinkError, mtu_of},
+    observe,
+    paths::Paths,
+};
+
+/// What became of one saved value.
+#[derive(Debug)]
+pub enum Outcome {
+    /// It is back.
+    Restored {
+        /// Parameter or link.
+        what: String,
+        /// Value now.
+        value: String,
+    },
+    /// Somebody else has set it since, or it is gone.
+    Left {
+        /// Parameter or link.
+        what: String,
+        /// Why.
+        why: String,
+    },
+    /// It could not be put back; it stays saved.
+    Failed {
+        /// Parameter or link.
+        what: String,
+        /// Why.
+        error: ApplyError,
+    },
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Restored { what, value } => write!(f, "restored: {what} {value}"),
+            Self::Left { what, why } => write!(f, "left: {what}: {why}"),
+            Self::Failed { error, .. } => write!(f, "failed: {error}"),
+        }
+    }
+}
+
+/// Why nothing could be restored.
+#[derive(Debug, thiserror::Error)]
+pub enum RestoreError {
+    /// The saved values.
+    #[error(transparent)]
+    Saved(#[from] SavedError),
+    /// The kernel.
+    #[error(transparent)]
+    Netlink(#[from] NetlinkError),
+}
+
+/// Puts all saved values of this boot back and forgets those that are done with.
+///
+/// # Errors
+/// The saved values cannot be read or written, or there is no rtnetlink.
+pub async fn restore(paths: &Paths) -> Result<Vec<Outcome>, RestoreError> {
+    let saved = Saved::new(&paths.state);
+    let Values { sysctl, mtu, .. } = saved.load()?;
+    let netlink = Netlink::connect()?;
+    let mut outcomes = Vec::new();
+    let mut kept = (
+        std::collections::BTreeMap::new(),
+        std::collections::BTreeMap::new(),
+    );
+    for (name, was) in sysctl {
+        let outcome = parameter(&name, &was.before, &was.after);
+        if matches!(outcome, Outcome::Failed { .. }) {
+            kept.0.insert(name, was);
+        }
+        outcomes.push(outcome);
+    }
+    for (index, was) in mtu {
+        let outcome = link(&netlink, index, &was.name, was.mtu.before, was.mtu.after).await;
+        if matches!(outcome, Outcome::Failed { .. }) {
+            kept.1.insert(index, was);
+        }
+        outcomes.push(outcome);
+    }
+    saved.update(|values| (values.sysctl, values.mtu) = kept)?;
+    Ok(outcomes)
+}
+
+fn parameter(name: &str, before: &str, after: &str) -> Outcome {
+    let what = name.to_owned();
+    let Ok(key) = SysctlKey::parse(name) else {
+        return Outcome::Left {
+            what,
+            why: "is no parameter of ours".to_owned(),
+        };
+    };
+    match observe::read_sysctl(&key) {
+        SysctlReading::Value { value, .. } if value == SysctlValue::new(after) => {
+            match apply::write_sysctl(&key, &SysctlValue::new(before)) {
+                Ok(()) => Outcome::Restored {
+                    what,
+                    value: before.to_owned(),
+                },
+                Err(error) => Outcome::Failed { what, error },
+            }
+        }
+        SysctlReading::Value { value, .. } => Outcome::Left {
+            what,
+            why: format!("somebody else has set it to {value}"),
+        },
+        SysctlReading::Missing => Outcome::Left {
+            what,
+            why: "is gone".to_owned(),
+        },
+        SysctlReading::Unreadable(why) => Outcome::Left { what, why },
+    }
+}
+
+async fn link(netlink: &Netlink, index: u32, name: &str, before: u32, after: u32) -> Outcome {
+    let what = format!("{name} mtu");
+    let found = match netlink.link(index).await {
+        Ok(found) => found.as_ref().and_then(mtu_of),
+        Err(error) => {
+            return Outcome::Failed {
+                what,
+                error: ApplyError::Link {
+                    name: name.to_owned(),
+                    error,
+                },
+            };
+        }
+    };
+    match (found, InterfaceName::new(name)) {
+        (Some(found), Some(name)) if found == after => {
+            match apply::set_mtu(netlink, index, &name, before).await {
+                Ok(()) => Outcome::Restored {
+                    what,
+                    value: before.to_string(),
+                },
+                Err(error) => Outcome::Failed { what, error },
+            }
+        }
+        (Some(found), _) => Outcome::Left {
+            what,
+            why: format!("somebody else has set it to {found}"),
+        },
+        (None, _) => Outcome::Left {
+            what,
+            why: "is gone".to_owned(),
+        },
+    }
+}

@@ -1,0 +1,179 @@
+//! WireGuard devices: reading keepalives and setting them, and nothing else.
+//!
+//! Kernel devices go over generic netlink, userspace ones through their control
+//! socket. Private and preshared keys are never kept or shown.
+
+mod kernel;
+mod uapi;
+
+use std::{io, path::Path};
+
+use crate::model::{Device, InterfaceName, LinkKind, PublicKey};
+
+/// Why a device could not be read or changed.
+#[derive(Debug, thiserror::Error)]
+pub enum WireGuardError {
+    /// The device is not there any more.
+    #[error("{0} is gone")]
+    Gone(InterfaceName),
+    /// The kernel or the daemon refused or failed.
+    #[error("{name}: cannot {what}: {error}")]
+    Failed {
+        /// The device.
+        name: InterfaceName,
+        /// What was asked.
+        what: &'static str,
+        /// Its reason.
+        error: io::Error,
+    },
+    /// After setting keepalives, something is there that was not before.
+    #[error("{name}: {what} while keepalives were being set")]
+    Moved {
+        /// The device.
+        name: InterfaceName,
+        /// What appeared.
+        what: String,
+    },
+    /// The keepalives read back as something else.
+    #[error("{name}: {peers} of the peers read back without the keepalive that was set")]
+    NotTaken {
+        /// The device.
+        name: InterfaceName,
+        /// How many.
+        peers: usize,
+    },
+}
+
+/// Reads a device. Blocks; run it where blocking is allowed.
+///
+/// # Errors
+/// See [`WireGuardError`].
+pub fn read(name: &InterfaceName, kind: LinkKind) -> Result<Device, WireGuardError> {
+    if kind == LinkKind::WireGuardUserspace {
+        uapi::read(name)
+    } else {
+        kernel::read(name)
+    }
+}
+
+/// Gives peers a keepalive and reads the device back. Peers that are no longer
+/// there, or that have got a keepalive since, are left out. Blocks.
+///
+/// Returns how many peers were set.
+///
+/// # Errors
+/// See [`WireGuardError`].
+pub fn set_keepalive(
+    name: &InterfaceName,
+    index: u32,
+    kind: LinkKind,
+    peers: &[PublicKey],
+    seconds: u16,
+) -> Result<usize, WireGuardError> {
+    let before = read(name, kind)?;
+    let still: Vec<PublicKey> = peers
+        .iter()
+        .filter(|peer| before.peers.get(peer) == Some(&0))
+        .copied()
+        .collect();
+    if still.is_empty() {
+        return Ok(0);
+    }
+    if kind == LinkKind::WireGuardUserspace {
+        uapi::set_keepalive(name, &still, seconds)?;
+    } else {
+        kernel::set_keepalive(name, index, &still, seconds)?;
+    }
+    let after = read(name, kind)?;
+    check(name, &before, &after, &still, seconds)?;
+    Ok(still.len())
+}
+
+/// Compares a device before and after its keepalives were set.
+fn check(
+    name: &InterfaceName,
+    before: &Device,
+    after: &Device,
+    set: &[PublicKey],
+    seconds: u16,
+) -> Result<(), WireGuardError> {
+    let appeared = after
+        .peers
+        .keys()
+        .filter(|peer| !before.peers.contains_key(peer))
+        .count();
+    if appeared > 0 {
+        let what = format!(
+            "{appeared} new {}",
+            if appeared == 1 {
+                "peer appeared"
+            } else {
+                "peers appeared"
+            }
+        );
+        return Err(WireGuardError::Moved {
+            name: name.clone(),
+            what,
+        });
+    }
+    // A peer that was removed meanwhile is not missed.
+    let wrong = set
+        .iter()
+        .filter(|peer| after.peers.get(peer).is_some_and(|now| *now != seconds))
+        .count();
+    if wrong > 0 {
+        Err(WireGuardError::NotTaken {
+            name: name.clone(),
+            peers: wrong,
+        })
+    } else {
+        Ok(())
+    }
+}
+
+/// Whether a userspace daemon serves this name: its control socket exists.
+#[must_use]
+pub fn has_control_socket(name: &InterfaceName) -> bool {
+    Path::new(uapi::FOLDER)
+        .join(format!("{name}.sock"))
+        .exists()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn device(peers: &[(u8, u16)]) -> Device {
+        Device {
+            listen_port: Some(1),
+            peers: peers
+                .iter()
+                .map(|(key, keepalive)| (PublicKey::new([*key; 32]), *keepalive))
+                .collect(),
+        }
+    }
+
+    #[test]
+    fn comparison_after_setting() {
+        let name = InterfaceName::new("wg0").unwrap();
+        let set = [PublicKey::new([1; 32]), PublicKey::new([2; 32])];
+        let before = device(&[(1, 0), (2, 0), (3, 7)]);
+        let verdict = |after: &[(u8, u16)]| {
+            check(&name, &before, &device(after), &set, 25).map_err(|error| error.to_string())
+        };
+        assert_eq!(verdict(&[(1, 25), (2, 25), (3, 7)]), Ok(()));
+        assert_eq!(
+            verdict(&[(1, 25), (3, 7)]),
+            Ok(()),
+            "a peer removed meanwhile"
+        );
+        assert_eq!(
+            verdict(&[(1, 25), (2, 0), (3, 7)]),
+            Err("wg0: 1 of the peers read back without the keepalive that was set".into())
+        );
+        assert_eq!(
+            verdict(&[(1, 25), (2, 25), (4, 25)]),
+            Err("wg0: 1 new peer appeared while keepalives were being set".into())
+        );
+    }
+}

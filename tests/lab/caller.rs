@@ -1,0 +1,96 @@
+//! Calls powershell.exe as the agent would, so that the lab can be tried
+//! without the agent.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use serde_json::{Value, json};
+
+use crate::control::Start;
+use crate::interop::POWERSHELL;
+use crate::process::{Output, Process};
+use crate::registry::Answer;
+use crate::topology::Place;
+use crate::world::World;
+
+/// Where the trials put the script.
+pub(crate) const SCRIPT: &str = "/run/wslmesh/refresh.ps1";
+const SHIPPED: &[u8] = include_bytes!("../../src/host/refresh.ps1");
+const OPTIONS: [&str; 5] = [
+    "-NoProfile",
+    "-NonInteractive",
+    "-ExecutionPolicy",
+    "Bypass",
+    "-File",
+];
+
+/// A request of the contract: forwards as `(listen port, connect port)` on
+/// 0.0.0.0.
+pub(crate) fn request(connect: &str, forwards: &[(u16, u16)]) -> Value {
+    let forwards: Vec<Value> = forwards
+        .iter()
+        .map(|(listen, connect)| json!({"listen-address": "0.0.0.0", "listen-port": listen, "connect-port": connect}))
+        .collect();
+    json!({"version": 1, "action": "sync", "connect-address": connect, "forwards": forwards})
+}
+
+/// The arguments of the contract's call, for the script at `path`.
+pub(crate) fn arguments(world: &World, path: &str) -> Result<Vec<String>> {
+    let windows = wslpath(world, path)?;
+    Ok(OPTIONS
+        .iter()
+        .map(|o| (*o).to_owned())
+        .chain([windows])
+        .collect())
+}
+
+/// `wslpath -w`, through /usr/bin or by the name of `/init`.
+pub(crate) fn wslpath(world: &World, path: &str) -> Result<String> {
+    let command = if world.tools() {
+        "wslpath -w \"$0\""
+    } else {
+        "exec -a wslpath /init -w \"$0\""
+    };
+    let output = world.guest(&["bash", "-c", command, path])?.ok()?;
+    Ok(output.trim_end().to_owned())
+}
+
+/// Starts powershell.exe: through binfmt_misc where there is an entry and
+/// `direct` is not asked for, else as `/init EXE ARGV0 ARGS`.
+pub(crate) fn start<'w>(
+    world: &'w World,
+    direct: bool,
+    arguments: &[String],
+    stdin: &[u8],
+) -> Result<Process<'w>> {
+    let program = if direct || !world.binfmt() {
+        vec!["/init", POWERSHELL, "powershell.exe"]
+    } else {
+        vec![POWERSHELL]
+    };
+    world.spawn_with(Start {
+        place: Place::Guest,
+        argv: program
+            .into_iter()
+            .map(str::to_owned)
+            .chain(arguments.iter().cloned())
+            .collect(),
+        env: Vec::new(),
+        cwd: "/mnt/c/Windows/System32".to_owned(),
+        stdin: stdin.to_vec(),
+    })
+}
+
+/// One call of the contract with the shipped script, to its end.
+pub(crate) fn call(world: &World, direct: bool, request: &Value) -> Result<Output> {
+    world.write(SCRIPT, SHIPPED)?;
+    let arguments = arguments(world, SCRIPT)?;
+    start(world, direct, &arguments, format!("{request}\n").as_bytes())?
+        .finish(Duration::from_secs(10))
+}
+
+/// One sync that must be answered.
+pub(crate) fn sync(world: &World, connect: &str, forwards: &[(u16, u16)]) -> Result<Answer> {
+    let text = call(world, false, &request(connect, forwards))?.ok()?;
+    serde_json::from_str(&text).with_context(|| format!("the answer {text:?}"))
+}

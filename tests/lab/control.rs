@@ -1,0 +1,129 @@
+//! What a test asks its world: one request, one answer, each a line of JSON
+//! over a new connection to [`SOCKET`].
+
+use std::net::{Ipv4Addr, SocketAddrV4};
+
+use serde::{Deserialize, Serialize};
+
+use crate::fault::Fault;
+use crate::interop::Call;
+use crate::registry::{LowestMtu, Name, Rule};
+use crate::topology::Place;
+
+/// Where the world listens for its test.
+pub(crate) const SOCKET: &str = "/run/lab/control";
+
+/// A command to start in one of the namespaces.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Start {
+    pub(crate) place: Place,
+    pub(crate) argv: Vec<String>,
+    /// Added to the little that every command gets.
+    pub(crate) env: Vec<(String, String)>,
+    pub(crate) cwd: String,
+    pub(crate) stdin: Vec<u8>,
+}
+
+/// A question or an order.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Request {
+    /// Answered by [`Reply::Started`].
+    Start(Start),
+    /// Waits at most this many ms for the end. Answered by [`Reply::Status`].
+    Wait {
+        /// From [`Reply::Started`].
+        id: u32,
+        /// 0 to look only.
+        timeout_ms: u64,
+    },
+    /// Sends a signal, unless the process has ended. Answered by [`Reply::Done`].
+    Signal {
+        /// From [`Reply::Started`].
+        id: u32,
+        /// As in signal(7).
+        signal: i32,
+    },
+    /// Answered by [`Reply::Host`].
+    Host,
+    /// Changes Windows. Answered by [`Reply::Done`].
+    Change(Change),
+}
+
+/// A change to the simulated Windows.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Change {
+    /// How it fails from now on.
+    Fault(Option<Fault>),
+    /// Whether interop's programs are elevated.
+    Elevated(bool),
+    /// Whether iphlpsvc runs.
+    Service(bool),
+    /// A rule somebody else makes: where it listens, and the registry's text of
+    /// where it leads.
+    Put(Name, String),
+    /// A rule somebody else deletes.
+    Delete(Name),
+    /// Windows' address on its default route.
+    Address(Option<Ipv4Addr>),
+    /// The interface with the lowest MTU.
+    LowestMtu(Option<LowestMtu>),
+    /// How long powershell.exe takes, in ms.
+    StartUp(u64),
+    /// What wslinfo says.
+    Mode(String),
+    /// Forgets what was found wrong.
+    ForgiveViolations,
+}
+
+/// The state of the simulated Windows as a test sees it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct View {
+    /// All rules, ours and others'.
+    pub(crate) table: Vec<Rule>,
+    /// Those that are noted as ours.
+    pub(crate) ledger: Vec<Rule>,
+    /// Where the port proxy really listens.
+    pub(crate) listening: Vec<SocketAddrV4>,
+    /// Every start of powershell.exe.
+    pub(crate) calls: Vec<Call>,
+    /// Everything that was not understood.
+    pub(crate) violations: Vec<String>,
+}
+
+/// How a process ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Status {
+    /// By itself.
+    Code(i32),
+    /// By this signal.
+    Signal(i32),
+}
+
+/// An answer.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Reply {
+    /// The process runs.
+    Started {
+        /// For later requests.
+        id: u32,
+        /// Its process id inside the world.
+        pid: u32,
+    },
+    /// How it ended, when it has.
+    Status(Option<Status>),
+    /// See [`View`].
+    Host(View),
+    /// It was done.
+    Done,
+    /// It could not be done, and why.
+    Failed(String),
+}
+
+/// Where the output of process `id` is, inside the world.
+pub(crate) fn output(id: u32, stream: &str) -> String {
+    format!("/run/lab/out/{id}.{stream}")
+}

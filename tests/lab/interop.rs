@@ -1,0 +1,339 @@
+//! The Windows end of interop: takes calls from `/init` and plays
+//! powershell.exe. Whatever it does not know ends with exit code 1 and is kept
+//! as a violation, which fails the test.
+
+use std::io::{Read, Write};
+use std::net::SocketAddrV4;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use serde::{Deserialize, Serialize};
+
+use crate::fault::Fault;
+use crate::init::DISTRIBUTION;
+use crate::portproxy::PortProxy;
+use crate::probe::now;
+use crate::registry::{Registry, Sync};
+use crate::wire::{self, Hello, Kind};
+
+/// Where powershell.exe is in a world.
+pub(crate) const POWERSHELL: &str = "/mnt/c/Windows/System32/WindowsPowerShell/v1.0/powershell.exe";
+/// Where interop sockets are.
+pub(crate) const SOCKET_FOLDER: &str = "/run/WSL";
+/// The socket of PID 1.
+pub(crate) const SOCKET: &str = "/run/WSL/1_interop";
+
+/// The script as it is shipped.
+const SCRIPT: &[u8] = include_bytes!("../../src/host/refresh.ps1");
+const OPTIONS: [&str; 5] = [
+    "-NoProfile",
+    "-NonInteractive",
+    "-ExecutionPolicy",
+    "Bypass",
+    "-File",
+];
+
+/// One start of powershell.exe.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Call {
+    /// When it began, in ns of CLOCK_MONOTONIC.
+    pub(crate) at: u64,
+    /// The caller's working directory.
+    pub(crate) cwd: String,
+    /// Standard input as it came; empty when the call did not get that far.
+    pub(crate) request: String,
+    /// The state answered, or what happened instead.
+    pub(crate) outcome: String,
+}
+
+/// What the simulated Windows knows and does.
+#[derive(Debug)]
+pub(crate) struct State {
+    pub(crate) registry: Registry,
+    pub(crate) fault: Option<Fault>,
+    pub(crate) start_up: Duration,
+    pub(crate) mode: String,
+    pub(crate) calls: Vec<Call>,
+    pub(crate) violations: Vec<String>,
+    pub(crate) listening: Vec<SocketAddrV4>,
+}
+
+/// The simulated Windows.
+#[derive(Debug)]
+pub(crate) struct Host {
+    state: Mutex<State>,
+    proxy: PortProxy,
+}
+
+impl Host {
+    /// Starts it: the port proxy and the interop socket.
+    pub(crate) fn start(state: State) -> Result<Arc<Self>> {
+        let host = Arc::new(Self {
+            state: Mutex::new(state),
+            proxy: PortProxy::start()?,
+        });
+        let listener = UnixListener::bind(SOCKET).context("making the interop socket")?;
+        std::fs::set_permissions(SOCKET, std::fs::Permissions::from_mode(0o777))?;
+        let for_calls = Arc::clone(&host);
+        std::thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                let host = Arc::clone(&for_calls);
+                std::thread::spawn(move || host.take(stream));
+            }
+        });
+        Ok(host)
+    }
+
+    /// The state, to look at or to change. [`Host::settle`] makes changed rules
+    /// count.
+    pub(crate) fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Lets the port proxy follow the rules; a stopped service listens nowhere.
+    pub(crate) fn settle(&self, state: &mut State) -> Result<()> {
+        let rules = if state.registry.service {
+            state.registry.table()
+        } else {
+            Vec::new()
+        };
+        state.listening = self.proxy.apply(&rules)?;
+        Ok(())
+    }
+
+    fn violation(&self, text: String) {
+        self.state().violations.push(text);
+    }
+
+    fn take(&self, mut stream: UnixStream) {
+        let hello = wire::receive(&mut stream);
+        let fault = self.state().fault.clone();
+        if fault == Some(Fault::InteropSilent) {
+            // Held open until the caller gives up.
+            drop(wire::receive(&mut stream));
+            return;
+        }
+        match hello.map(|(_, text)| serde_json::from_slice(&text)) {
+            Ok(Ok(Hello::NetworkingMode)) => {
+                let mode = self.state().mode.clone();
+                drop(wire::send(&mut stream, Kind::Started, mode.as_bytes()));
+            }
+            Ok(Ok(Hello::Start { exe, argv, cwd })) => {
+                self.start_program(stream, &exe, &argv, cwd, fault.as_ref())
+            }
+            Ok(Err(error)) => self.violation(format!("a call that is not understood: {error}")),
+            // The caller ended before it said anything, as when it is killed.
+            Err(_) => {}
+        }
+    }
+
+    fn start_program(
+        &self,
+        mut stream: UnixStream,
+        exe: &str,
+        argv: &[String],
+        cwd: String,
+        fault: Option<&Fault>,
+    ) {
+        let index = {
+            let mut state = self.state();
+            state.calls.push(Call {
+                at: now(),
+                cwd,
+                request: String::new(),
+                outcome: "started".to_owned(),
+            });
+            state.calls.len() - 1
+        };
+        let mut program = Program {
+            host: self,
+            stream: &mut stream,
+            index,
+        };
+        let outcome = match program.run(exe, argv, fault) {
+            Ok(outcome) => outcome,
+            Err(End::CallerGone) => "caller gone".to_owned(),
+            Err(End::Violation(text)) => {
+                self.violation(text.clone());
+                program.exit(1, text.as_bytes());
+                "violation".to_owned()
+            }
+        };
+        if let Some(call) = self.state().calls.get_mut(index) {
+            call.outcome = outcome;
+        }
+    }
+}
+
+/// Why a program ended early.
+enum End {
+    CallerGone,
+    Violation(String),
+}
+
+impl From<std::io::Error> for End {
+    fn from(_: std::io::Error) -> Self {
+        Self::CallerGone
+    }
+}
+
+struct Program<'a> {
+    host: &'a Host,
+    stream: &'a mut UnixStream,
+    index: usize,
+}
+
+impl Program<'_> {
+    fn run(&mut self, exe: &str, argv: &[String], fault: Option<&Fault>) -> Result<String, End> {
+        wire::send(self.stream, Kind::Started, b"")?;
+        check_arguments(exe, argv).map_err(End::Violation)?;
+        let mut delay = self.host.state().start_up;
+        if let Some(Fault::Slow(more)) = fault {
+            delay += Duration::from_millis(*more);
+        }
+        std::thread::sleep(delay);
+        let request = self.input()?;
+        if let Some(call) = self.host.state().calls.get_mut(self.index) {
+            call.request.clone_from(&request);
+        }
+        match fault {
+            Some(Fault::Hang) => {
+                // Standard input has ended; nothing more comes until the caller goes.
+                drop(wire::receive(self.stream));
+                return Err(End::CallerGone);
+            }
+            Some(Fault::Exit { code, stderr }) => {
+                self.exit(*code, stderr);
+                return Ok(format!("exit {code}"));
+            }
+            Some(Fault::Rubbish(bytes)) => {
+                wire::send(self.stream, Kind::Output, bytes)?;
+                self.exit(0, b"");
+                return Ok("rubbish".to_owned());
+            }
+            _ => {}
+        }
+        self.answer(&request, fault)
+    }
+
+    fn answer(&mut self, request: &str, fault: Option<&Fault>) -> Result<String, End> {
+        if !request.is_ascii() || !request.ends_with('\n') {
+            return Err(End::Violation(format!(
+                "the request is not one line of ASCII: {request:?}"
+            )));
+        }
+        let sync: Sync = serde_json::from_str(request).map_err(|e| {
+            End::Violation(format!(
+                "the request is not the contract's: {e}: {request:?}"
+            ))
+        })?;
+        let mut answer = {
+            let mut state = self.host.state();
+            let answer = state.registry.sync(&sync);
+            if let Err(error) = self.host.settle(&mut state) {
+                state
+                    .violations
+                    .push(format!("the port proxy failed: {error:#}"));
+            }
+            answer
+        };
+        if let Some(Fault::OtherVersion(version)) = fault {
+            answer.version = *version;
+        }
+        let text = serde_json::to_string(&answer).map_err(|e| End::Violation(e.to_string()))?;
+        let bytes = fault.map_or_else(
+            || format!("{text}\r\n").into_bytes(),
+            |fault| fault.mangle(&text),
+        );
+        for chunk in bytes.chunks(65_536) {
+            wire::send(self.stream, Kind::Output, chunk)?;
+        }
+        self.exit(0, b"");
+        Ok(answer.state)
+    }
+
+    /// Standard input up to its end. A caller that was killed has no end.
+    fn input(&mut self) -> Result<String, End> {
+        let mut all = Vec::new();
+        loop {
+            let (kind, bytes) = wire::receive(self.stream)?;
+            if kind != Kind::Input {
+                return Err(End::Violation(format!("unexpected {kind:?} from /init")));
+            }
+            if bytes.is_empty() {
+                self.still_there()?;
+                return String::from_utf8(all)
+                    .map_err(|e| End::Violation(format!("the request is not text: {e}")));
+            }
+            all.extend(bytes);
+        }
+    }
+
+    /// Windows ends a program whose caller is gone, even when its standard
+    /// input had come in full.
+    fn still_there(&mut self) -> Result<(), End> {
+        self.stream.set_nonblocking(true)?;
+        let read = self.stream.read(&mut [0]);
+        self.stream.set_nonblocking(false)?;
+        match read {
+            Ok(0) => Err(End::CallerGone),
+            Ok(_) => Err(End::Violation("input after its end".to_owned())),
+            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn exit(&mut self, code: u8, stderr: &[u8]) {
+        let sent = wire::send(self.stream, Kind::Error, stderr)
+            .and_then(|()| wire::send(self.stream, Kind::Exit, &u32::from(code).to_be_bytes()))
+            .and_then(|()| self.stream.flush());
+        // The caller may be gone by now; its end is its own affair.
+        drop(sent);
+    }
+}
+
+/// Only the contract's call is accepted, with the shipped script.
+fn check_arguments(exe: &str, argv: &[String]) -> Result<(), String> {
+    if exe != POWERSHELL {
+        return Err(format!("{exe} is not a program the contract knows"));
+    }
+    let [name, options @ .., script] = argv else {
+        return Err(format!("the call is not the contract's: {argv:?}"));
+    };
+    if name.rsplit('/').next() != Some("powershell.exe") || options != OPTIONS {
+        return Err(format!("the call is not the contract's: {argv:?}"));
+    }
+    let path =
+        to_linux(script).ok_or_else(|| format!("{script:?} is not a path Windows could open"))?;
+    let bytes = std::fs::read(&path).map_err(|e| format!("{script}: {e}"))?;
+    if bytes == SCRIPT {
+        Ok(())
+    } else {
+        Err(format!("{script} is not the shipped script"))
+    }
+}
+
+/// `/mnt/c/x` as `('c', "/x")`.
+pub(crate) fn drive_letter(path: &str) -> Option<(char, &str)> {
+    let mut rest = path.strip_prefix("/mnt/")?.chars();
+    let letter = rest.next().filter(char::is_ascii_lowercase)?;
+    let rest = rest.as_str();
+    (rest.is_empty() || rest.starts_with('/')).then_some((letter, rest))
+}
+
+/// The Linux path of a Windows one, for the two kinds `wslpath -w` prints.
+fn to_linux(path: &str) -> Option<String> {
+    if let Some(rest) = path.strip_prefix(&format!("\\\\wsl.localhost\\{DISTRIBUTION}\\")) {
+        return Some(format!("/{}", rest.replace('\\', "/")));
+    }
+    let mut characters = path.chars();
+    let letter = characters
+        .next()
+        .filter(char::is_ascii_alphabetic)?
+        .to_ascii_lowercase();
+    let rest = characters.as_str().strip_prefix(":\\")?;
+    Some(format!("/mnt/{letter}/{}", rest.replace('\\', "/")))
+}

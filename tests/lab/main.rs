@@ -1,0 +1,79 @@
+//! The lab: a simulated WSL made of namespaces that the test owns, and the
+//! trials that run in it.
+//!
+//! One program plays every part. Which one is decided by the name it is called
+//! by (`init`, `wslinfo`, `wslpath`: inside a world, see `init.rs`), then by the
+//! first argument: a role of its own (`@...`), `--demo`, `--bench`; else it is
+//! the test runner.
+
+#![expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "the parts this program plays are programs of their own"
+)]
+
+mod caller;
+mod control;
+mod events;
+mod fault;
+mod init;
+mod interop;
+mod launch;
+mod options;
+mod portproxy;
+mod probe;
+mod process;
+mod registry;
+mod root;
+mod runner;
+mod server;
+mod test_faults;
+mod test_interop;
+mod test_network;
+mod test_world;
+mod topology;
+mod windows;
+mod wire;
+mod wireguard;
+mod world;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args_os()
+        .map(|a| a.to_string_lossy().into_owned())
+        .collect();
+    let (name, arguments) = arguments
+        .split_first()
+        .map_or(("", &[][..]), |(n, a)| (n.as_str(), a));
+    match (name.rsplit('/').next().unwrap_or_default(), arguments) {
+        ("init", [mark, role @ ..]) if mark == ROLE => play(role),
+        ("init", arguments) => init::interpreter(arguments),
+        ("wslinfo", arguments) => init::wslinfo(arguments),
+        ("wslpath", arguments) => init::wslpath(arguments),
+        ("wslmesh-lab", arguments) => play(arguments),
+        (_, arguments) => match arguments.first().map(String::as_str) {
+            // `--demo` and `--bench` get their arms here.
+            Some("@hold") => test_world::hold(),
+            _ => runner::run(),
+        },
+    }
+}
+
+/// `/init @role NAME ...` plays a part inside a world.
+pub(crate) const ROLE: &str = "@role";
+
+fn play(arguments: &[String]) -> ExitCode {
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    match arguments.as_slice() {
+        [launch::LAUNCHER, options] => launch::launcher(options),
+        [launch::FIRST, options] => launch::first(options),
+        [launch::SERVER, options, facts] => launch::server(options, facts),
+        [probe::ECHO, address] => probe::echo_role(address),
+        [probe::PROBE, address] => probe::probe_role(address),
+        other => {
+            eprintln!("no such part: {other:?}");
+            ExitCode::FAILURE
+        }
+    }
+}

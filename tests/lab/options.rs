@@ -1,0 +1,59 @@
+//! How a world is to be: everything that must be known before it starts.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+/// What [`World::start`](crate::world::World::start) is asked for.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Options {
+    /// The agent's binary, shown in the world as [`AGENT`].
+    pub(crate) agent: PathBuf,
+    /// How long powershell.exe takes before it reads its standard input, in ms.
+    /// About 700 on Windows.
+    pub(crate) start_up_ms: u64,
+    /// How long `/init` waits for Windows before `accept4 failed 110`, in ms.
+    /// 10,000 in WSL, which no test has the time for.
+    pub(crate) accept_ms: u64,
+    /// What `wslinfo --networking-mode` prints.
+    pub(crate) mode: String,
+    /// Whether to mount a private binfmt_misc where the kernel allows it. Without
+    /// one the world is as on a kernel before 6.7.
+    pub(crate) binfmt: bool,
+    /// Whether a TCP echo service listens on 0.0.0.0:22 in the guest.
+    pub(crate) echo: bool,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            agent: agent_binary(),
+            start_up_ms: 700,
+            accept_ms: 1_000,
+            mode: "nat".to_owned(),
+            binfmt: true,
+            echo: true,
+        }
+    }
+}
+
+impl Options {
+    /// A world whose Windows answers without the usual delay, for trials about
+    /// something else.
+    pub(crate) fn quick() -> Self {
+        Self {
+            start_up_ms: 5,
+            ..Self::default()
+        }
+    }
+}
+
+/// Where the agent's binary is inside a world.
+pub(crate) const AGENT: &str = "/opt/wslmesh/wslmesh";
+
+fn agent_binary() -> PathBuf {
+    std::env::var_os("WSLMESH_BIN")
+        .map(PathBuf::from)
+        .or_else(|| option_env!("CARGO_BIN_EXE_wslmesh").map(PathBuf::from))
+        .unwrap_or_default()
+}

@@ -1,0 +1,136 @@
+//! A real TCP port proxy in the windows namespace, as iphlpsvc is one on
+//! Windows: it listens where the rules say, and a changed rule concerns new
+//! connections only.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, HashMap};
+use std::net::SocketAddrV4;
+use std::rc::Rc;
+use std::sync::mpsc;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::task::{JoinHandle, LocalSet, spawn_local};
+
+use crate::registry::Rule;
+use crate::topology::Place;
+
+/// Where to listen, and where to connect to.
+type Table = BTreeMap<SocketAddrV4, SocketAddrV4>;
+type Shared = Rc<RefCell<Table>>;
+
+// Windows tries for 21 s; the lab's addresses answer at once or never.
+const CONNECT: Duration = Duration::from_secs(3);
+
+struct Change {
+    table: Table,
+    done: mpsc::Sender<Vec<SocketAddrV4>>,
+}
+
+/// A handle on the proxy's thread.
+#[derive(Debug)]
+pub(crate) struct PortProxy {
+    changes: UnboundedSender<Change>,
+}
+
+impl PortProxy {
+    /// Starts the proxy with no rules.
+    pub(crate) fn start() -> Result<Self> {
+        let (changes, receiver) = unbounded_channel();
+        let (said, heard) = mpsc::channel();
+        std::thread::spawn(move || {
+            let runtime = Place::Windows.enter().and_then(|()| {
+                Ok(tokio::runtime::Builder::new_current_thread()
+                    .enable_io()
+                    .enable_time()
+                    .build()?)
+            });
+            match runtime {
+                Ok(runtime) => {
+                    drop(said.send(Ok(())));
+                    LocalSet::new().block_on(&runtime, follow(receiver));
+                }
+                Err(error) => drop(said.send(Err(error))),
+            }
+        });
+        heard.recv().context("the port proxy's thread ended")??;
+        Ok(Self { changes })
+    }
+
+    /// Makes the rules' listeners the only ones. Returns where it now listens;
+    /// as on Windows a rule whose address does not exist stands without effect.
+    pub(crate) fn apply(&self, rules: &[Rule]) -> Result<Vec<SocketAddrV4>> {
+        let (done, answer) = mpsc::channel();
+        let table = rules.iter().filter_map(addresses).collect();
+        self.changes
+            .send(Change { table, done })
+            .ok()
+            .context("the port proxy is gone")?;
+        answer.recv().context("the port proxy is gone")
+    }
+}
+
+/// A rule that leads to a host name or nowhere is without effect here.
+fn addresses(rule: &Rule) -> Option<(SocketAddrV4, SocketAddrV4)> {
+    let target = rule.connect_address.as_ref()?.parse().ok()?;
+    let target = SocketAddrV4::new(target, rule.connect_port?);
+    Some((
+        SocketAddrV4::new(rule.listen_address, rule.listen_port),
+        target,
+    ))
+}
+
+async fn follow(mut changes: UnboundedReceiver<Change>) {
+    let table = Shared::default();
+    let mut listeners: HashMap<SocketAddrV4, JoinHandle<()>> = HashMap::new();
+    while let Some(change) = changes.recv().await {
+        *table.borrow_mut() = change.table;
+        let gone: Vec<_> = listeners
+            .keys()
+            .filter(|at| !table.borrow().contains_key(at))
+            .copied()
+            .collect();
+        for at in gone {
+            if let Some(listener) = listeners.remove(&at) {
+                listener.abort();
+                // Waits until the socket is closed; "cancelled" is the expected result.
+                drop(listener.await);
+            }
+        }
+        let wanted: Vec<_> = table.borrow().keys().copied().collect();
+        for at in wanted {
+            if !listeners.contains_key(&at)
+                && let Ok(listener) = TcpListener::bind(at).await
+            {
+                listeners.insert(at, spawn_local(accept(listener, at, Rc::clone(&table))));
+            }
+        }
+        let mut now: Vec<_> = listeners.keys().copied().collect();
+        now.sort_unstable();
+        drop(change.done.send(now));
+    }
+}
+
+async fn accept(listener: TcpListener, at: SocketAddrV4, table: Shared) {
+    loop {
+        let Ok((client, _)) = listener.accept().await else {
+            // Out of descriptors, most likely; they come back as connections end.
+            tokio::time::sleep(Duration::from_millis(10)).await;
+            continue;
+        };
+        let target = table.borrow().get(&at).copied();
+        if let Some(target) = target {
+            spawn_local(connect(client, target));
+        }
+    }
+}
+
+async fn connect(mut client: TcpStream, target: SocketAddrV4) {
+    let Ok(Ok(mut guest)) = tokio::time::timeout(CONNECT, TcpStream::connect(target)).await else {
+        return;
+    };
+    // Either side may end its half first; an error on one ends both.
+    drop(tokio::io::copy_bidirectional(&mut client, &mut guest).await);
+}

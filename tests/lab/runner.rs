@@ -1,0 +1,61 @@
+//! Runs the trials: each with a world of its own, two at a time.
+//!
+//! Where a world cannot be built a trial is reported as ignored with the
+//! reason, never as passed; with CI=true in the environment it fails.
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use libtest_mimic::{Arguments, Completion, Failed, Trial};
+
+use crate::launch::Unavailable;
+use crate::options::Options;
+use crate::world::World;
+use crate::{test_faults, test_interop, test_network, test_world};
+
+/// A trial in a world with the delays of Windows.
+pub(crate) fn trial(name: &str, body: fn(&World) -> Result<()>) -> Trial {
+    trial_with(name, Options::default(), body)
+}
+
+/// A trial in a world made to order. Afterwards Windows must have understood
+/// everything.
+pub(crate) fn trial_with(name: &str, options: Options, body: fn(&World) -> Result<()>) -> Trial {
+    trial_alone(name, move || {
+        let world = World::start(&options)?;
+        body(&world)?;
+        world.windows().check()
+    })
+}
+
+/// A trial that makes its own worlds, or needs none.
+pub(crate) fn trial_alone(name: &str, body: impl Fn() -> Result<()> + Send + 'static) -> Trial {
+    Trial::ignorable_test(name, move || outcome(body()))
+}
+
+fn outcome(result: Result<()>) -> Result<Completion, Failed> {
+    let Err(error) = result else {
+        return Ok(Completion::Completed);
+    };
+    let Some(Unavailable(why)) = error.downcast_ref() else {
+        return Err(format!("{error:#}").into());
+    };
+    if std::env::var("CI").is_ok_and(|ci| ci == "true") {
+        return Err(format!("not run, which CI does not accept: {why}").into());
+    }
+    Ok(Completion::ignored_with(format!("not run: {why}")))
+}
+
+/// Runs what the command line selects.
+pub(crate) fn run() -> ExitCode {
+    let mut arguments = Arguments::from_args();
+    arguments.test_threads.get_or_insert(2);
+    let files = [
+        test_world::trials,
+        test_network::trials,
+        test_interop::trials,
+        test_faults::trials,
+    ];
+    let trials = files.iter().flat_map(|trials| trials()).collect();
+    libtest_mimic::run(&arguments, trials).exit_code()
+}

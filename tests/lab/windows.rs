@@ -1,0 +1,137 @@
+//! The simulated Windows as a test sees and changes it.
+
+use std::net::{Ipv4Addr, SocketAddrV4};
+use std::time::Duration;
+
+use anyhow::{Result, bail, ensure};
+
+use crate::control::{Change, Reply, Request, View};
+use crate::fault::Fault;
+use crate::interop::Call;
+use crate::registry::{LowestMtu, Rule};
+use crate::world::World;
+
+/// Got by [`World::windows`].
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Windows<'w> {
+    world: &'w World,
+}
+
+impl<'w> Windows<'w> {
+    /// For [`World::windows`].
+    pub(crate) fn new(world: &'w World) -> Self {
+        Self { world }
+    }
+
+    /// Everything at one moment.
+    pub(crate) fn view(&self) -> Result<View> {
+        let Reply::Host(view) = self.world.ask(&Request::Host)? else {
+            bail!("the world gave another answer")
+        };
+        Ok(view)
+    }
+
+    /// All portproxy rules, ours and others', sorted.
+    pub(crate) fn table(&self) -> Result<Vec<Rule>> {
+        Ok(self.view()?.table)
+    }
+
+    /// The rules noted as ours, sorted.
+    pub(crate) fn ledger(&self) -> Result<Vec<Rule>> {
+        Ok(self.view()?.ledger)
+    }
+
+    /// Where the port proxy really listens, sorted.
+    pub(crate) fn listening(&self) -> Result<Vec<SocketAddrV4>> {
+        Ok(self.view()?.listening)
+    }
+
+    /// Every start of powershell.exe so far.
+    pub(crate) fn calls(&self) -> Result<Vec<Call>> {
+        Ok(self.view()?.calls)
+    }
+
+    /// Everything that was not understood so far.
+    pub(crate) fn violations(&self) -> Result<Vec<String>> {
+        Ok(self.view()?.violations)
+    }
+
+    /// Fails when something was not understood. The runner does this after
+    /// every trial.
+    pub(crate) fn check(&self) -> Result<()> {
+        let violations = self.violations()?;
+        ensure!(
+            violations.is_empty(),
+            "Windows did not understand: {violations:#?}"
+        );
+        Ok(())
+    }
+
+    fn change(&self, change: Change) -> Result<()> {
+        self.world.ask(&Request::Change(change)).map(drop)
+    }
+
+    /// Fails in this way from now on, instead of the way set before.
+    pub(crate) fn set_fault(&self, fault: Fault) -> Result<()> {
+        self.change(Change::Fault(Some(fault)))
+    }
+
+    /// Works again.
+    pub(crate) fn clear_fault(&self) -> Result<()> {
+        self.change(Change::Fault(None))
+    }
+
+    /// Whether powershell.exe runs elevated. At first it does.
+    pub(crate) fn set_elevated(&self, yes: bool) -> Result<()> {
+        self.change(Change::Elevated(yes))
+    }
+
+    /// Whether iphlpsvc runs. At first it does; stopped, it listens nowhere.
+    pub(crate) fn set_service_running(&self, yes: bool) -> Result<()> {
+        self.change(Change::Service(yes))
+    }
+
+    /// Makes or overwrites a rule as another program would; `target` is what
+    /// the registry holds: `address/port`, or what other tools write there.
+    pub(crate) fn put_foreign(&self, listen: SocketAddrV4, target: &str) -> Result<()> {
+        self.change(Change::Put(
+            (*listen.ip(), listen.port()),
+            target.to_owned(),
+        ))
+    }
+
+    /// Deletes a rule as another program would.
+    pub(crate) fn delete(&self, listen: SocketAddrV4) -> Result<()> {
+        self.change(Change::Delete((*listen.ip(), listen.port())))
+    }
+
+    /// Windows' address as it answers it. 192.168.50.10 at first.
+    pub(crate) fn set_address(&self, address: Option<Ipv4Addr>) -> Result<()> {
+        self.change(Change::Address(address))
+    }
+
+    /// The interface with the lowest MTU as it answers it. None at first.
+    pub(crate) fn set_lowest_mtu(&self, lowest: Option<(&str, u32)>) -> Result<()> {
+        self.change(Change::LowestMtu(lowest.map(|(name, mtu)| LowestMtu {
+            name: name.to_owned(),
+            mtu,
+        })))
+    }
+
+    /// How long powershell.exe takes to start.
+    pub(crate) fn set_start_up(&self, delay: Duration) -> Result<()> {
+        self.change(Change::StartUp(u64::try_from(delay.as_millis())?))
+    }
+
+    /// What `wslinfo --networking-mode` prints.
+    pub(crate) fn set_networking_mode(&self, mode: &str) -> Result<()> {
+        self.change(Change::Mode(mode.to_owned()))
+    }
+
+    /// Forgets the violations a trial has provoked on purpose, and returns them.
+    pub(crate) fn take_violations(&self) -> Result<Vec<String>> {
+        let violations = self.violations()?;
+        self.change(Change::ForgiveViolations)?;
+        Ok(violations)
+    }
+}

@@ -1,0 +1,5 @@
+Set-StrictMode -Version Latest
+$ErrorActionPreference = 'Stop'
+$ProgressPreference = 'SilentlyContinue'
+# ---- Windows ---------------------------------------------------------------
+[Console]::OutputEncoding = New-Object System.Text.UTF8Encoding($true)

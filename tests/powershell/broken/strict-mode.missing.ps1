@@ -1,0 +1,4 @@
+$ErrorActionPreference = 'Stop'
+$ProgressPreference = 'SilentlyContinue'
+# ---- Windows ---------------------------------------------------------------
+[Console]::OutputEncoding = New-Object System.Text.UTF8Encoding($false)

@@ -1,0 +1,8 @@
+Set-StrictMode -Version Latest
+$ErrorActionPreference = 'Stop'
+$ProgressPreference = 'SilentlyContinue'
+# ---- Windows ---------------------------------------------------------------
+[Console]::OutputEncoding = New-Object System.Text.UTF8Encoding($false)
+function Get-A {
+    Write-Output 'x'
+}

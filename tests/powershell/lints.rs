@@ -1,0 +1,322 @@
+//! What the parser accepts and Windows PowerShell 5.1 does not, or takes in another
+//! way than it reads. Names (commands, types, variables) are checked in `names.rs`.
+
+use tree_sitter::{Node, Parser, Tree};
+
+/// Every lint by name. Each has a sample in `broken/` that it alone must catch.
+pub(crate) const RULES: &[&str] = &[
+    "syntax",
+    "ascii",
+    "strict-mode",
+    "stop-on-error",
+    "silent-progress",
+    "output-encoding",
+    "colon-after-variable",
+    "property-in-string",
+    "try-without-handler",
+    "literal-assignment",
+    "input-redirection",
+    "redirection",
+    "chain",
+    "ternary",
+    "null-coalescing",
+    "count-of-command",
+    "splat",
+    "run-text",
+    "start-process",
+    "encoded-command",
+    "backtick-continuation",
+    "alias",
+    "newer-parameter",
+    "pipeline-input",
+    "windows-section",
+    "unknown-command",
+    "unknown-type",
+    "unknown-member",
+    "unset-variable",
+    "own-parameters",
+    "unused-function",
+];
+
+/// One place where a lint objects.
+#[derive(Debug)]
+pub(crate) struct Finding {
+    /// A name out of [`RULES`].
+    pub(crate) rule: &'static str,
+    /// Counted from 1.
+    pub(crate) line: usize,
+    /// The text that is objected to, cut to one short line.
+    pub(crate) text: String,
+}
+
+/// A parsed script with what has been found in it.
+pub(crate) struct Script<'a> {
+    pub(crate) source: &'a str,
+    pub(crate) findings: Vec<Finding>,
+}
+
+impl Script<'_> {
+    /// The text of a node.
+    pub(crate) fn text(&self, node: Node<'_>) -> &str {
+        &self.source[node.byte_range()]
+    }
+
+    /// Notes that `rule` objects to `node`.
+    pub(crate) fn object(&mut self, rule: &'static str, node: Node<'_>) {
+        let text = self
+            .text(node)
+            .lines()
+            .next()
+            .unwrap_or_default()
+            .chars()
+            .take(60)
+            .collect();
+        self.findings.push(Finding {
+            rule,
+            line: node.start_position().row + 1,
+            text,
+        });
+    }
+
+    fn object_to_file(&mut self, rule: &'static str, text: &str) {
+        self.findings.push(Finding {
+            rule,
+            line: 1,
+            text: text.to_owned(),
+        });
+    }
+}
+
+/// Everything the lints object to in a script.
+pub(crate) fn check(bytes: &[u8]) -> Vec<Finding> {
+    let source = String::from_utf8_lossy(bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes));
+    let mut script = Script {
+        source: &source,
+        findings: Vec::new(),
+    };
+    if let Some(line) = bytes
+        .split(|b| *b == b'\n')
+        .position(|line| !line.is_ascii())
+    {
+        let text =
+            "a byte beyond ASCII: 5.1 reads a file without mark in the local code page".to_owned();
+        script.findings.push(Finding {
+            rule: "ascii",
+            line: line + 1,
+            text,
+        });
+    }
+    let tree = parse(&source);
+    if tree.root_node().has_error() {
+        script.object_to_file("syntax", "the parser refuses it");
+        return script.findings;
+    }
+    check_preamble(&mut script);
+    check_lines(&mut script);
+    for node in descendants(tree.root_node()) {
+        check_node(&mut script, node);
+    }
+    crate::names::check(&mut script, tree.root_node());
+    script.findings
+}
+
+/// The syntax tree of a script.
+pub(crate) fn parse(source: &str) -> Tree {
+    let mut parser = Parser::new();
+    parser
+        .set_language(&tree_sitter_pwsh::LANGUAGE.into())
+        .expect("the grammar fits the library");
+    parser.parse(source, None).expect("no time limit was set")
+}
+
+/// The node and everything below it, in the order of the text.
+pub(crate) fn descendants(root: Node<'_>) -> Vec<Node<'_>> {
+    let mut found = Vec::new();
+    let mut open = vec![root];
+    while let Some(node) = open.pop() {
+        found.push(node);
+        let mut cursor = node.walk();
+        let children: Vec<_> = node.children(&mut cursor).collect();
+        open.extend(children.into_iter().rev());
+    }
+    found
+}
+
+/// Whether a node of this kind lies below.
+pub(crate) fn holds(node: Node<'_>, kind: &str) -> bool {
+    descendants(node).iter().any(|n| n.kind() == kind)
+}
+
+/// A line that starts so must exist; a comment does not count.
+fn check_preamble(script: &mut Script<'_>) {
+    for (rule, start) in [
+        ("strict-mode", "Set-StrictMode -Version Latest"),
+        ("stop-on-error", "$ErrorActionPreference = 'Stop'"),
+        (
+            "silent-progress",
+            "$ProgressPreference = 'SilentlyContinue'",
+        ),
+        (
+            "output-encoding",
+            "[Console]::OutputEncoding = New-Object System.Text.UTF8Encoding($false)",
+        ),
+    ] {
+        if !script.source.lines().any(|line| line.trim() == start) {
+            script.object_to_file(rule, start);
+        }
+    }
+}
+
+fn check_lines(script: &mut Script<'_>) {
+    for (index, line) in script.source.lines().enumerate() {
+        // A space behind the backtick makes it no continuation at all, which is worse.
+        if line.trim_end().ends_with('`') {
+            let text = line.trim().chars().take(60).collect();
+            script.findings.push(Finding {
+                rule: "backtick-continuation",
+                line: index + 1,
+                text,
+            });
+        }
+    }
+}
+
+fn check_node(script: &mut Script<'_>, node: Node<'_>) {
+    let text = script.text(node).to_lowercase();
+    match node.kind() {
+        "expandable_string_literal" | "expandable_here_string_literal" => {
+            check_string(script, node)
+        }
+        "try_statement"
+            if !holds_directly(node, "catch_clauses")
+                && !holds_directly(node, "finally_clause") =>
+        {
+            script.object("try-without-handler", node);
+        }
+        "left_assignment_expression"
+            if !holds(node, "variable") && !holds(node, "type_literal") =>
+        {
+            script.object("literal-assignment", node);
+        }
+        "redirection" if text.starts_with('<') => script.object("input-redirection", node),
+        "redirection" => script.object("redirection", node),
+        "pipeline_chain_tail" => script.object("chain", node),
+        "ternary_expression" => script.object("ternary", node),
+        "null_coalesce_expression" => script.object("null-coalescing", node),
+        "assignment_operator" if text == "??=" => script.object("null-coalescing", node),
+        "member_access" if counts_a_command(node, &text) => script.object("count-of-command", node),
+        "variable" if text.starts_with('@') => script.object("splat", node),
+        "variable" if text == "$input" || text == "${input}" => {
+            script.object("pipeline-input", node)
+        }
+        "command" => check_command(script, node),
+        "command_parameter" if text.starts_with("-enc") || text == "-e" || text == "-ec" => {
+            script.object("encoded-command", node);
+        }
+        "verbatim_string_characters" if text.starts_with("'-enc") => {
+            script.object("encoded-command", node)
+        }
+        "command_parameter" if NEWER_PARAMETERS.contains(&text.as_str()) => {
+            script.object("newer-parameter", node)
+        }
+        _ => {}
+    }
+}
+
+/// Parameters that came after 5.1.
+const NEWER_PARAMETERS: &[&str] = &[
+    "-asarray",
+    "-asbytestream",
+    "-ashashtable",
+    "-enumsasstrings",
+    "-parallel",
+    "-skipcertificatecheck",
+];
+
+/// Under strict mode this throws when the command returns nothing, or one object
+/// without such a property.
+fn counts_a_command(node: Node<'_>, text: &str) -> bool {
+    (text.ends_with(".count") || text.ends_with(".length"))
+        && node.child(0).is_some_and(|object| {
+            object.kind() == "parenthesized_expression" && holds(object, "command")
+        })
+}
+
+fn holds_directly(node: Node<'_>, kind: &str) -> bool {
+    let mut cursor = node.walk();
+    node.children(&mut cursor).any(|child| child.kind() == kind)
+}
+
+fn check_command(script: &mut Script<'_>, node: Node<'_>) {
+    let operator = holds_directly(node, "command_invocation_operator");
+    let Some(name) = node.child(u32::from(operator)) else {
+        return;
+    };
+    let name_text = script.text(name).to_lowercase();
+    if operator {
+        // A program's path lies in a variable of ours; text is never run as code.
+        if !is_plain_variable(&name_text) {
+            script.object("run-text", node);
+        }
+        return;
+    }
+    match name_text.as_str() {
+        "invoke-expression" | "iex" | "invoke-command" | "add-type" => {
+            script.object("run-text", node)
+        }
+        "start-process" | "saps" | "start" => script.object("start-process", node),
+        alias if ALIASES.contains(&alias) => script.object("alias", node),
+        _ => {}
+    }
+}
+
+fn is_plain_variable(text: &str) -> bool {
+    text.strip_prefix('$')
+        .is_some_and(|name| !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric()))
+}
+
+/// The aliases that people type, of those that 5.1 ships.
+pub(crate) const ALIASES: &[&str] = &[
+    "%", "?", "ac", "cat", "cd", "clc", "clear", "cls", "copy", "cp", "curl", "del", "dir", "echo",
+    "erase", "fc", "fl", "foreach", "ft", "gc", "gci", "gcim", "gcm", "gi", "gm", "gp", "gps",
+    "group", "gsv", "gv", "gwmi", "h", "icm", "ii", "ipmo", "irm", "iwr", "kill", "ls", "measure",
+    "mkdir", "mi", "mount", "move", "mp", "mv", "ni", "nv", "ogv", "popd", "ps", "pushd", "pwd",
+    "r", "rd", "ren", "ri", "rm", "rmdir", "rnp", "rp", "sajb", "sal", "sasv", "sc", "select",
+    "set", "si", "sl", "sleep", "sls", "sort", "sp", "spps", "spsv", "sv", "tee", "type", "wget",
+    "where", "write",
+];
+
+/// Scopes and drives that may stand before a colon in a variable's name.
+pub(crate) const SCOPES: &[&str] = &[
+    "env", "function", "global", "local", "private", "script", "using", "variable",
+];
+
+/// `"$ip:$port"` names a variable on a drive called `ip`; `"$item.Name"` prints
+/// `$item` and then `.Name`, and `"$item[0]"` likewise.
+fn check_string(script: &mut Script<'_>, node: Node<'_>) {
+    let text = script.text(node).to_owned();
+    let mut rest = text.as_str();
+    while let Some(place) = rest.find(['$', '`']) {
+        let (mark, after) = rest[place..].split_at(1);
+        if mark == "`" {
+            rest = after.get(1..).unwrap_or_default();
+            continue;
+        }
+        let end = after
+            .find(|c: char| !c.is_ascii_alphanumeric() && c != '_')
+            .unwrap_or(after.len());
+        let (name, tail) = after.split_at(end);
+        let mut behind = tail.chars();
+        match (name.is_empty(), behind.next()) {
+            (false, Some(':')) if !SCOPES.contains(&name.to_lowercase().as_str()) => {
+                script.object("colon-after-variable", node);
+            }
+            (false, Some('.')) if behind.next().is_some_and(char::is_alphabetic) => {
+                script.object("property-in-string", node);
+            }
+            (false, Some('[')) => script.object("property-in-string", node),
+            _ => {}
+        }
+        rest = tail;
+    }
+}

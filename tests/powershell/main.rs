@@ -1,0 +1,217 @@
+//! The PowerShell files that run on Windows, checked where no PowerShell exists: by a
+//! parser, by lints for what the parser misses, and against the contract's texts.
+//!
+//! What this cannot show is that Windows PowerShell 5.1 does what the file says; the
+//! script counts as untested on Windows.
+
+#![expect(
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test may stop at the first surprise, its helpers too"
+)]
+
+mod lints;
+mod names;
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+use wslmesh::host::contract::{Answer, State};
+
+const ROOT: &str = env!("CARGO_MANIFEST_DIR");
+
+/// All files with this ending in a folder of the repository, sorted.
+fn files(folder: &str, ending: &str) -> Vec<PathBuf> {
+    let folder = Path::new(ROOT).join(folder);
+    let entries =
+        fs::read_dir(&folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
+    let mut found: Vec<_> = entries
+        .map(|entry| entry.expect("a readable folder").path())
+        .filter(|path| {
+            path.extension()
+                .is_some_and(|extension| extension == ending)
+        })
+        .collect();
+    found.sort();
+    assert!(!found.is_empty(), "no .{ending} in {}", folder.display());
+    found
+}
+
+fn report(path: &Path, findings: &[lints::Finding]) -> String {
+    let lines = findings
+        .iter()
+        .map(|f| format!("{}:{}: {}: {}", path.display(), f.line, f.rule, f.text));
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+fn refresh() -> String {
+    fs::read_to_string(Path::new(ROOT).join("src/host/refresh.ps1")).expect("the script is UTF-8")
+}
+
+#[test]
+fn shipped_scripts_have_no_findings() {
+    for path in files("src/host", "ps1") {
+        let findings = lints::check(&fs::read(&path).expect("a readable script"));
+        assert!(findings.is_empty(), "\n{}", report(&path, &findings));
+    }
+}
+
+/// A sample is called `<rule>.<what>.ps1`; its rule and no other must object.
+#[test]
+fn every_lint_catches_its_own_samples_alone() {
+    let mut seen = BTreeSet::new();
+    let mut wrong = Vec::new();
+    for path in files("tests/powershell/broken", "ps1") {
+        let name = path
+            .file_name()
+            .expect("a file")
+            .to_string_lossy()
+            .into_owned();
+        let rule = name.split('.').next().unwrap_or_default().to_owned();
+        let findings = lints::check(&fs::read(&path).expect("a readable sample"));
+        if findings.is_empty() || findings.iter().any(|f| f.rule != rule) {
+            wrong.push(format!("{name}: {}", report(&path, &findings)));
+        }
+        seen.insert(rule);
+    }
+    assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
+    let rules: BTreeSet<_> = lints::RULES.iter().map(|rule| (*rule).to_owned()).collect();
+    assert_eq!(
+        seen, rules,
+        "each lint needs a sample, and each sample a lint"
+    );
+}
+
+#[test]
+fn valid_but_tricky_scripts_pass() {
+    for path in files("tests/powershell/valid", "ps1") {
+        let findings = lints::check(&fs::read(&path).expect("a readable sample"));
+        assert!(findings.is_empty(), "\n{}", report(&path, &findings));
+    }
+}
+
+/// Texts in single quotes that are keys of the table a function returns.
+fn keys_of(source: &str, function: &str) -> Vec<String> {
+    let tree = lints::parse(source);
+    let nodes = lints::descendants(tree.root_node());
+    let body = nodes
+        .iter()
+        .find(|n| {
+            n.kind() == "function_statement"
+                && source[n.byte_range()].starts_with(&format!("function {function} "))
+        })
+        .unwrap_or_else(|| panic!("no function {function}"));
+    lints::descendants(*body)
+        .iter()
+        .filter(|n| n.kind() == "key_expression")
+        .map(|n| source[n.byte_range()].trim().trim_matches('\'').to_owned())
+        .collect()
+}
+
+fn golden(name: &str) -> Value {
+    let path = Path::new(ROOT).join("tests/golden/host").join(name);
+    serde_json::from_slice(&fs::read(&path).expect(name)).expect(name)
+}
+
+fn keys(value: &Value) -> BTreeSet<String> {
+    value
+        .as_object()
+        .expect("an object")
+        .keys()
+        .cloned()
+        .collect()
+}
+
+#[test]
+fn the_script_writes_the_fields_of_the_contract() {
+    let source = refresh();
+    let answer = golden("answer-synced.json");
+    for (function, object) in [
+        ("New-Answer", &answer),
+        ("ConvertTo-Rule", &answer["rules"][0]),
+        ("ConvertTo-Rule", &answer["conflicts"][0]),
+        ("Select-LowestMtu", &answer["lowest-mtu"]),
+    ] {
+        let written: BTreeSet<_> = keys_of(&source, function).into_iter().collect();
+        assert_eq!(written, keys(object), "{function}");
+    }
+}
+
+#[test]
+fn the_script_asks_for_the_fields_of_the_contract() {
+    let source = refresh();
+    let request = golden("request-one.json");
+    for object in [&request, &request["forwards"][0]] {
+        let asked = source
+            .lines()
+            .filter(|line| line.trim_start().starts_with("Assert-Fields "))
+            .filter_map(|line| line.split_once("@("))
+            .map(|(_, list)| {
+                list.split(['\'', ',', ' ', ')'])
+                    .filter(|s| !s.is_empty())
+                    .map(str::to_owned)
+                    .collect()
+            })
+            .any(|fields: BTreeSet<String>| fields == keys(object));
+        assert!(asked, "no Assert-Fields with exactly {:?}", keys(object));
+    }
+}
+
+#[test]
+fn the_script_knows_every_state_and_no_other() {
+    let source = refresh();
+    let mut written: BTreeSet<String> = BTreeSet::new();
+    for mark in ["-State '", "$answer['state'] = '", "\"state\":\""] {
+        for (place, _) in source.match_indices(mark) {
+            let rest = &source[place + mark.len()..];
+            written.insert(
+                rest.split(['\'', '"'])
+                    .next()
+                    .unwrap_or_default()
+                    .to_owned(),
+            );
+        }
+    }
+    let states = [
+        State::Synced,
+        State::Partial,
+        State::NotElevated,
+        State::ServiceStopped,
+        State::InvalidRequest,
+        State::Failed,
+    ];
+    let known: BTreeSet<_> = states
+        .iter()
+        .map(|state| {
+            serde_json::to_value(state)
+                .expect("a name")
+                .as_str()
+                .expect("text")
+                .to_owned()
+        })
+        .collect();
+    assert_eq!(written, known);
+}
+
+/// Where policy forbids .NET calls the answer is text in the script: it must be one.
+#[test]
+fn the_fixed_answer_is_an_answer() {
+    let source = refresh();
+    let line = source
+        .lines()
+        .find(|line| line.trim().starts_with("Write-Host '{"))
+        .expect("the fixed answer");
+    let text = line
+        .trim()
+        .trim_start_matches("Write-Host '")
+        .trim_end_matches('\'');
+    let answer = Answer::parse(text.as_bytes()).expect("an answer of the contract");
+    assert_eq!(answer.state, State::Failed);
+    assert!(answer.detail.is_some());
+    assert_eq!(
+        keys(&serde_json::from_str(text).expect("JSON")),
+        keys(&golden("answer-synced.json"))
+    );
+}

@@ -1,0 +1,401 @@
+//! Names in a script: commands, types, members, variables and the parameters of the
+//! script's own functions. All lists are positive, because the script cannot run
+//! here: a name that nobody has vouched for is a finding, and so is a known one that
+//! touches Windows above the part of the file that is meant for it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use tree_sitter::Node;
+
+use crate::lints::{ALIASES, SCOPES, Script, descendants};
+
+/// The comment that starts the part where Windows may be touched.
+const WINDOWS: &str = "# ---- Windows ---";
+
+/// Commands of 5.1 without any effect outside the process.
+const PURE_COMMANDS: &[&str] = &[
+    "convertfrom-json",
+    "convertto-json",
+    "foreach-object",
+    "new-object",
+    "out-null",
+    "set-strictmode",
+    "sort-object",
+    "where-object",
+    "write-host",
+    "write-output",
+];
+
+/// Commands of 5.1 that look at or change Windows.
+const WINDOWS_COMMANDS: &[&str] = &[
+    "get-netipaddress",
+    "get-netipinterface",
+    "get-netroute",
+    "get-service",
+];
+
+/// Commands that another lint speaks about.
+const SPOKEN_FOR: &[&str] = &[
+    "invoke-expression",
+    "iex",
+    "invoke-command",
+    "add-type",
+    "start-process",
+    "saps",
+    "start",
+];
+
+const PURE_TYPES: &[&str] = &[
+    "bool",
+    "char",
+    "hashtable",
+    "int",
+    "long",
+    "object",
+    "ordered",
+    "ref",
+    "regex",
+    "string",
+    "void",
+    "system.collections.arraylist",
+    "system.collections.idictionary",
+    "system.collections.ienumerable",
+    "system.collections.ilist",
+    "system.io.invaliddataexception",
+    "system.management.automation.pscustomobject",
+    "system.net.ipaddress",
+    "system.stringcomparison",
+    "system.text.utf8encoding",
+];
+
+const WINDOWS_TYPES: &[&str] = &[
+    "console",
+    "environment",
+    "microsoft.win32.registryhive",
+    "microsoft.win32.registrykey",
+    "microsoft.win32.registryvaluekind",
+    "microsoft.win32.registryvalueoptions",
+    "microsoft.win32.registryview",
+    "system.io.file",
+    "system.io.filemode",
+    "system.io.fileoptions",
+    "system.io.fileshare",
+    "system.io.filestream",
+    "system.io.path",
+    "system.io.streamreader",
+    "system.security.accesscontrol.accesscontrolsections",
+    "system.security.accesscontrol.filesecurity",
+    "system.security.accesscontrol.filesystemrights",
+    "system.security.principal.windowsbuiltinrole",
+    "system.security.principal.windowsidentity",
+    "system.security.principal.windowsprincipal",
+    "system.text.encoding",
+    "system.threading.abandonedmutexexception",
+    "system.threading.mutex",
+];
+
+/// Properties and methods of .NET types and of PowerShell's own objects. Keys of the
+/// script's own tables are known from the script itself.
+const MEMBERS: &[&str] = &[
+    "add",
+    "addressstate",
+    "administrator",
+    "ascii",
+    "combine",
+    "connectionstate",
+    "contains",
+    "containskey",
+    "count",
+    "createnew",
+    "createsubkey",
+    "delete",
+    "deletevalue",
+    "dispose",
+    "donotexpandenvironmentnames",
+    "exception",
+    "flush",
+    "getaddressbytes",
+    "getbytes",
+    "getcurrent",
+    "getfolderpath",
+    "getrandomfilename",
+    "getvalue",
+    "getvaluenames",
+    "interfacealias",
+    "interfaceindex",
+    "interfacemetric",
+    "invocationname",
+    "ipaddress",
+    "isinrole",
+    "keys",
+    "languagemode",
+    "length",
+    "localmachine",
+    "maxvalue",
+    "message",
+    "name",
+    "nlmtu",
+    "none",
+    "openbasekey",
+    "openstandardinput",
+    "opensubkey",
+    "ordinalignorecase",
+    "out",
+    "outputencoding",
+    "parse",
+    "properties",
+    "psobject",
+    "readtoend",
+    "registry64",
+    "releasemutex",
+    "replace",
+    "routemetric",
+    "sessionstate",
+    "setsecuritydescriptorsddlform",
+    "setvalue",
+    "split",
+    "startswith",
+    "status",
+    "string",
+    "systemdirectory",
+    "tostring",
+    "tryparse",
+    "user",
+    "value",
+    "waitone",
+    "write",
+];
+
+/// Variables that PowerShell itself sets.
+const AUTOMATIC: &[&str] = &[
+    "$_",
+    "$erroractionpreference",
+    "$executioncontext",
+    "$false",
+    "$matches",
+    "$myinvocation",
+    "$null",
+    "$progresspreference",
+    "$pshome",
+    "$true",
+];
+
+/// One function of the script: its parameters, lower case with a dash.
+type Functions = BTreeMap<String, BTreeSet<String>>;
+
+/// Adds what the names in the script give reason for.
+pub(crate) fn check(script: &mut Script<'_>, root: Node<'_>) {
+    let nodes = descendants(root);
+    let windows = nodes
+        .iter()
+        .find(|n| n.kind() == "comment" && script.text(**n).starts_with(WINDOWS))
+        .map_or(usize::MAX, |n| n.start_byte());
+    let functions = functions(script, &nodes);
+    let keys = keys(script, &nodes);
+    let mut called = BTreeSet::new();
+    for node in &nodes {
+        let touches = match node.kind() {
+            "command" => check_command(script, *node, &functions, &mut called),
+            "type_name" if node.parent().is_some_and(|p| p.kind() != "type_name") => {
+                let name = script.text(*node).to_lowercase();
+                check_type(script, *node, &name)
+            }
+            "member_name" => {
+                let name = script.text(*node).trim_matches('\'').to_lowercase();
+                if !MEMBERS.contains(&name.as_str()) && !keys.contains(&name) {
+                    script.object("unknown-member", *node);
+                }
+                false
+            }
+            // The inherited environment is the user's; the module path is only ever set.
+            "variable" => {
+                let name = script.text(*node).to_lowercase();
+                name.starts_with("$env:") && name != "$env:psmodulepath"
+            }
+            _ => false,
+        };
+        if touches && node.start_byte() < windows {
+            script.object("windows-section", *node);
+        }
+    }
+    check_variables(script, &nodes);
+    for node in nodes.iter().filter(|n| n.kind() == "function_name") {
+        if !called.contains(&script.text(*node).to_lowercase()) {
+            script.object("unused-function", *node);
+        }
+    }
+}
+
+fn functions(script: &Script<'_>, nodes: &[Node<'_>]) -> Functions {
+    let mut found = Functions::new();
+    for function in nodes.iter().filter(|n| n.kind() == "function_statement") {
+        let inside = descendants(*function);
+        let Some(name) = inside.iter().find(|n| n.kind() == "function_name") else {
+            continue;
+        };
+        // Only the function's own list, and not that of a script block inside it.
+        let list = inside.iter().find(|n| {
+            n.kind() == "param_block"
+                && n.parent()
+                    .and_then(|p| p.parent())
+                    .is_some_and(|p| p.id() == function.id())
+        });
+        let parameters = list
+            .map(|list| parameters(script, *list))
+            .unwrap_or_default();
+        found.insert(script.text(*name).to_lowercase(), parameters);
+    }
+    found
+}
+
+fn parameters(script: &Script<'_>, list: Node<'_>) -> BTreeSet<String> {
+    descendants(list)
+        .iter()
+        .filter(|n| n.kind() == "variable")
+        .map(|n| script.text(*n).to_lowercase().replacen('$', "-", 1))
+        .collect()
+}
+
+/// Names that the script gives to entries of its tables, and the fields it reads
+/// from a request: those are checked against the contract elsewhere.
+fn keys(script: &Script<'_>, nodes: &[Node<'_>]) -> BTreeSet<String> {
+    let defined = nodes.iter().filter(|n| n.kind() == "key_expression");
+    let asked = nodes
+        .iter()
+        .filter(|n| n.kind() == "command" && script.text(**n).starts_with("Assert-Fields"));
+    let asked = asked
+        .flat_map(|n| descendants(*n))
+        .filter(|n| n.kind() == "verbatim_string_characters");
+    defined
+        .copied()
+        .chain(asked)
+        .map(|n| script.text(n).trim().trim_matches('\'').to_lowercase())
+        .collect()
+}
+
+/// Objects to names nobody knows; true when the command touches Windows.
+fn check_command(
+    script: &mut Script<'_>,
+    node: Node<'_>,
+    functions: &Functions,
+    called: &mut BTreeSet<String>,
+) -> bool {
+    let mut cursor = node.walk();
+    let children: Vec<_> = node.children(&mut cursor).collect();
+    let Some(name) = children.iter().find(|n| n.kind() == "command_name") else {
+        return true;
+    };
+    let name = script.text(*name).to_lowercase();
+    if let Some(parameters) = functions.get(&name) {
+        let passed: BTreeSet<String> = children
+            .iter()
+            .filter(|n| n.kind() == "command_elements")
+            .flat_map(|n| {
+                let mut cursor = n.walk();
+                n.children(&mut cursor).collect::<Vec<_>>()
+            })
+            .filter(|n| n.kind() == "command_parameter")
+            .map(|n| script.text(n).to_lowercase())
+            .collect();
+        if passed != *parameters {
+            script.object("own-parameters", node);
+        }
+        called.insert(name);
+        return false;
+    }
+    if name == "new-object" {
+        let token = descendants(node)
+            .into_iter()
+            .find(|n| n.kind() == "generic_token");
+        let created = token
+            .map(|n| script.text(n).to_lowercase())
+            .unwrap_or_default();
+        return check_type(script, node, &created);
+    }
+    if WINDOWS_COMMANDS.contains(&name.as_str()) {
+        return true;
+    }
+    let known = [PURE_COMMANDS, SPOKEN_FOR, ALIASES]
+        .iter()
+        .any(|list| list.contains(&name.as_str()));
+    if !known {
+        script.object("unknown-command", node);
+    }
+    false
+}
+
+/// Objects to a type nobody knows; true when the type reaches out of the process.
+fn check_type(script: &mut Script<'_>, node: Node<'_>, name: &str) -> bool {
+    if !PURE_TYPES.contains(&name) && !WINDOWS_TYPES.contains(&name) {
+        script.object("unknown-type", node);
+    }
+    WINDOWS_TYPES.contains(&name)
+}
+
+/// Strict mode throws where a variable is read that was never set; a variable of
+/// another function would be seen too, which nobody should rely on.
+fn check_variables(script: &mut Script<'_>, nodes: &[Node<'_>]) {
+    let mut known: BTreeMap<Option<usize>, BTreeSet<String>> = BTreeMap::new();
+    for node in nodes.iter().filter(|n| n.kind() == "variable" && sets(**n)) {
+        known
+            .entry(home(*node))
+            .or_default()
+            .insert(plain_name(script.text(*node)));
+    }
+    let nothing = BTreeSet::new();
+    let everywhere = known.get(&None).unwrap_or(&nothing).clone();
+    for node in nodes.iter().filter(|n| n.kind() == "variable") {
+        let name = plain_name(script.text(*node));
+        let here = known.get(&home(*node)).unwrap_or(&nothing);
+        let scope = name
+            .trim_start_matches('$')
+            .split_once(':')
+            .map(|(scope, _)| scope);
+        let fine = AUTOMATIC.contains(&name.as_str())
+            || name == "$input" // which has a lint of its own
+            || scope == Some("env")
+            || here.contains(&name)
+            || everywhere.contains(&name);
+        let foreign_scope = scope.is_some_and(|scope| !SCOPES.contains(&scope));
+        if !fine && !foreign_scope && !name.starts_with('@') {
+            script.object("unset-variable", *node);
+        }
+    }
+}
+
+fn plain_name(text: &str) -> String {
+    text.to_lowercase().replace("${", "$").replace('}', "")
+}
+
+/// The function a node lies in, by its place; none for the script itself.
+fn home(node: Node<'_>) -> Option<usize> {
+    let mut up = Some(node);
+    while let Some(node) = up {
+        if node.kind() == "function_statement" {
+            return Some(node.start_byte());
+        }
+        up = node.parent();
+    }
+    None
+}
+
+/// Whether this is where a variable gets its value: a parameter, the variable of a
+/// loop, or all of an assignment's left side.
+fn sets(node: Node<'_>) -> bool {
+    let mut up = node.parent();
+    while let Some(parent) = up {
+        match parent.kind() {
+            "script_parameter" | "left_assignment_expression" => return true,
+            "foreach_statement" => {
+                return parent.child_by_field_name("variable").or(parent.child(2)) == Some(node);
+            }
+            "element_access"
+            | "member_access"
+            | "invocation_expression"
+            | "statement_block"
+            | "command" => return false,
+            _ => up = parent.parent(),
+        }
+    }
+    false
+}

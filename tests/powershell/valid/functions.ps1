@@ -1,0 +1,24 @@
+Set-StrictMode -Version Latest
+$ErrorActionPreference = 'Stop'
+$ProgressPreference = 'SilentlyContinue'
+# ---- Windows ---------------------------------------------------------------
+[Console]::OutputEncoding = New-Object System.Text.UTF8Encoding($false)
+$shared = 1
+function Get-A {
+    param([string] $Text, [object[]] $Items)
+    $found = @{ Inner = $Text }
+    foreach ($item in $Items) {
+        $found['x'] = $item
+    }
+    $first, $second = $found, $shared
+    $Items | Where-Object { $_ -gt 0 } | ForEach-Object { param($each) Write-Output $each }
+    Write-Output $first.Inner $second
+}
+Get-A -Text 'x' -Items @(1, 2)
+get-a -items @() -text "a`tb"
+$netsh = 'netsh.exe'
+& $netsh '-f' 'x' | Out-Null
+if ((1 -lt 2) -and
+    (2 -gt 1)) {
+    [void] $shared.ToString()
+}

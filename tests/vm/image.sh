@@ -1,0 +1,69 @@
+#!/bin/bash
+# Packs the initramfs: busybox, the modules, ip and wg and wslmesh with their
+# libraries, and the guest's scripts.
+#
+#   tests/vm/image.sh KERNEL_TREE OUT [WSLMESH]
+set -euo pipefail
+PATH=$PATH:/usr/sbin:/sbin # where Debian keeps ip from users
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+tree=$1 out=$2 binary=${3:-}
+
+root=$(mktemp -d "$(dirname "$out")/root.XXXXXX")
+trap 'rm -rf "$root"' EXIT
+mkdir -p "$root"/{bin,dev,etc/wslmesh,modules,proc,run,sys,tmp,usr/bin,var/lib/wslmesh,vm/bin}
+
+busybox=$(command -v busybox)
+if ldd "$busybox" >/dev/null 2>&1; then
+    echo "image.sh: $busybox needs libraries; install busybox-static (Fedora: busybox)" >&2
+    exit 1
+fi
+cp "$busybox" "$root/bin/busybox"
+
+# A program and, at the paths where the loader looks, all it is linked with.
+add_program() {
+    local name=$1 file=$2 library
+    cp -L "$file" "$root/vm/bin/$name"
+    chmod 755 "$root/vm/bin/$name"
+    { ldd "$file" 2>/dev/null || true; } | awk '$2 == "=>" { print $3; next } $1 ~ /^\// { print $1 }' \
+        | while read -r library; do
+            mkdir -p "$root$(dirname "$library")"
+            cp -Lu "$library" "$root$library"
+        done
+}
+add_program ip "$(command -v ip)"
+add_program wg "$(command -v wg)"
+if [ -n "$binary" ]; then
+    add_program wslmesh "$binary"
+    # Debug information is most of a development build; the guest has 512 MB.
+    strip "$root/vm/bin/wslmesh" 2>/dev/null || true
+fi
+
+# Modules in the order in which they must be loaded: what one depends on stands
+# behind the colon in modules.dep, the deepest last.
+version=$(cat "$tree/version")
+dep=$tree/lib/modules/$version/modules.dep
+for module in veth dummy tun wireguard; do
+    line=$(grep -E "/$module\.ko(\.[a-z]+)?:" "$dep") || {
+        # Built into the kernel: nothing to load.
+        grep -qE "/$module\.ko" "$tree/lib/modules/$version/modules.builtin" && continue
+        echo "image.sh: Linux $version has no module $module" >&2
+        exit 1
+    }
+    for file in $(echo "${line#*:}" | tr ' ' '\n' | tac) "${line%%:*}"; do
+        name=$(basename "$file")
+        name=${name%%.ko*}.ko
+        [ ! -e "$root/modules/$name" ] || continue
+        case $file in
+            *.xz) xz -dc "$tree/lib/modules/$version/$file" >"$root/modules/$name" ;;
+            *.zst) zstd -dcq "$tree/lib/modules/$version/$file" >"$root/modules/$name" ;;
+            *.gz) gzip -dc "$tree/lib/modules/$version/$file" >"$root/modules/$name" ;;
+            *) cp "$tree/lib/modules/$version/$file" "$root/modules/$name" ;;
+        esac
+        echo "$name" >>"$root/modules/order"
+    done
+done
+
+cp "$here"/guest/*.sh "$root/vm/"
+cp "$here/guest/init" "$root/init"
+chmod 755 "$root/init"
+(cd "$root" && find . | busybox cpio -o -H newc -R 0:0 2>/dev/null) >"$out"

@@ -1,0 +1,208 @@
+#!/bin/bash
+# Installs what a Makefile target needs and this machine lacks, from the
+# distribution's own packages (Debian, Ubuntu, Fedora).
+#
+#   tools/setup.sh WHAT...
+#
+#   build   Rust (1.89 or newer) with cargo, a C compiler and linker
+#   lint    rustfmt, clippy, shellcheck
+#   lab     ip, wg and a userspace WireGuard for the simulated WSL
+#   vm      QEMU and what packs a guest for it
+#
+# Says nothing and takes no time when nothing is missing. Needs root only for
+# the packages: as another user it calls sudo for apt-get or dnf alone.
+set -euo pipefail
+
+rust_needed=1.89
+# Where iproute2's and others' programs are, which Debian keeps from users.
+PATH=$PATH:/usr/sbin:/sbin
+
+packages=() # to install
+missing=()  # what they stand for, for messages
+
+have() { command -v "$1" >/dev/null 2>&1; }
+have_apt() { have apt-get; }
+have_dnf() { have dnf; }
+
+# need COMMAND APT_PACKAGE DNF_PACKAGE; "-" where a distribution has none.
+need() {
+    if have "$1"; then return 0; fi
+    missing+=("$1")
+    local package=$3
+    if have_apt; then package=$2; fi
+    if [ "$package" != - ]; then packages+=("$package"); fi
+}
+
+at_least() { # at_least VERSION WANTED
+    [ "$(printf '%s\n%s\n' "$2" "$1" | sort -V | head -n 1)" = "$2" ]
+}
+
+version_of() { "$1" --version 2>/dev/null | sed -n 's/^[a-z]* \([0-9][0-9.]*\).*/\1/p'; }
+
+rust_is_good() {
+    have cargo && have rustc && at_least "$(version_of rustc)" "$rust_needed" && at_least "$(version_of cargo)" "$rust_needed"
+}
+
+as_root() {
+    if [ "$(id -u)" = 0 ]; then
+        "$@"
+    elif have sudo; then
+        echo "setup: sudo $*" >&2
+        sudo "$@"
+    else
+        # Every further try would fail alike.
+        echo "setup: no sudo here; as root: $*" >&2
+        exit 1
+    fi
+}
+
+apt() {
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get -q -o DPkg::Lock::Timeout=300 "$@"
+}
+
+updated=no
+apt_update() {
+    if [ "$updated" = yes ]; then return 0; fi
+    updated=yes
+    apt update >&2
+}
+
+# Whether apt could install PACKAGE, at least in VERSION where one is given.
+apt_offers() {
+    local candidate
+    candidate=$(apt-cache policy "$1" 2>/dev/null | sed -n 's/^ *Candidate: //p')
+    [ -n "$candidate" ] && [ "$candidate" != '(none)' ] || return 1
+    [ -z "${2:-}" ] || at_least "${candidate#*:}" "$2"
+}
+
+# Package lists are absent on a fresh container and may know nothing yet.
+apt_lists() {
+    if ! apt_offers make; then apt_update; fi
+}
+
+rust_help() {
+    {
+        echo "setup: Rust $rust_needed or newer is needed${1:+; $1}."
+        echo "setup: install it with rustup (https://rustup.rs), then run this again."
+    } >&2
+    exit 1
+}
+
+# Old distributions carry Rust under further names. In this order: the plain
+# package where it is new enough, Debian 12's cargo-web (kept new for browsers),
+# a versioned one as Ubuntu has them, the distribution's own rustup.
+rust_from_apt() {
+    apt_lists
+    local version
+    if apt_offers rustc "$rust_needed" && apt_offers cargo "$rust_needed"; then
+        packages+=(rustc cargo)
+        [ "$1" = no ] || packages+=(rustfmt rust-clippy)
+    elif apt_offers rustc-web "$rust_needed" && apt_offers cargo-web "$rust_needed"; then
+        packages+=(rustc-web cargo-web)
+        [ "$1" = no ] || packages+=(rustfmt-web rust-web-clippy)
+    elif apt_offers rustup; then
+        packages+=(rustup)
+        wants_toolchain=yes
+    else
+        version=$(version_of rustc)
+        rust_help "here is ${version:-none}, and apt has nothing newer"
+    fi
+}
+
+wants_toolchain=no
+need_rust() { # need_rust yes|no: with rustfmt and clippy?
+    if rust_is_good; then
+        if [ "$1" = no ] || { have cargo-clippy && have rustfmt; }; then return 0; fi
+        # The same source that Rust came from has its tools.
+        if have rustup; then
+            rustup component add rustfmt clippy >&2
+            return 0
+        fi
+    fi
+    if have rustup; then
+        wants_toolchain=yes
+        return 0
+    fi
+    missing+=("Rust $rust_needed")
+    if have_apt; then
+        rust_from_apt "$1"
+    elif have_dnf; then
+        packages+=(rust cargo)
+        [ "$1" = no ] || packages+=(rustfmt clippy)
+    fi
+}
+
+for what in "$@"; do
+    case $what in
+        build)
+            need_rust no
+            need cc gcc gcc
+            if have_apt && [ ! -e /usr/include/stdlib.h ]; then
+                missing+=("libc headers")
+                packages+=(libc6-dev)
+            fi
+            ;;
+        lint)
+            need_rust yes
+            need shellcheck shellcheck ShellCheck
+            ;;
+        lab)
+            need ip iproute2 iproute
+            need wg wireguard-tools wireguard-tools
+            # Fedora has no userspace WireGuard; its kernel's serves there.
+            if have_apt; then need wireguard-go wireguard-go -; fi
+            ;;
+        vm)
+            need qemu-system-x86_64 qemu-system-x86 qemu-system-x86-core
+            need busybox busybox-static busybox
+            need depmod kmod kmod
+            need ip iproute2 iproute
+            need wg wireguard-tools wireguard-tools
+            # Debian's plain busybox needs libraries that the guest has not.
+            if have_apt && have busybox && ldd "$(command -v busybox)" >/dev/null 2>&1; then
+                missing+=("static busybox")
+                packages+=(busybox-static)
+            fi
+            # The guest's kernel is looked up in the lists; an empty folder has none.
+            if have_apt && ! compgen -G '/var/lib/apt/lists/*Packages*' >/dev/null; then apt_update; fi
+            ;;
+        *)
+            echo "setup: '$what' is none of build, lint, lab, vm" >&2
+            exit 2
+            ;;
+    esac
+done
+
+if [ ${#packages[@]} -gt 0 ]; then
+    # One package may serve several wants.
+    mapfile -t packages < <(printf '%s\n' "${packages[@]}" | sort -u)
+    echo "setup: installing ${packages[*]}" >&2
+    if have_apt; then
+        apt_lists
+        # An old list names files that the mirror no longer has.
+        apt install -y --no-install-recommends "${packages[@]}" >&2 || {
+            apt_update
+            apt install -y --no-install-recommends "${packages[@]}" >&2
+        }
+    elif have_dnf; then
+        as_root dnf install -y -q --setopt=install_weak_deps=False "${packages[@]}" >&2
+    else
+        echo "setup: this machine has neither apt-get nor dnf; install by hand: ${missing[*]}" >&2
+        exit 1
+    fi
+elif [ ${#missing[@]} -gt 0 ]; then
+    echo "setup: install by hand, no package is known here for: ${missing[*]}" >&2
+    exit 1
+fi
+
+if [ "$wants_toolchain" = yes ]; then
+    echo "setup: rustup installs the current stable Rust for $(id -un)" >&2
+    rustup toolchain install stable --profile minimal --component rustfmt --component clippy >&2
+    rustup default >/dev/null 2>&1 || rustup default stable >&2
+fi
+case " $* " in
+    *' build '* | *' lint '*)
+        hash -r
+        rust_is_good || rust_help "rustc here: $(command -v rustc || echo none) $(version_of rustc || true)"
+        ;;
+esac

@@ -1,0 +1,90 @@
+#!/bin/bash
+# Everything that CI runs, part by part; `make test` calls it.
+#
+# A part that cannot run on this machine is named with its reason in the last
+# line. With CI=true it is a failure: there, nothing may be left out.
+set -uo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit
+
+target=${CARGO_TARGET_DIR:-target}
+case ${CI:-false} in
+    '' | 0 | false | no) ci=no ;;
+    *) ci=yes ;;
+esac
+# Interface tests print and compare English; colours are for people.
+export LC_ALL=C.UTF-8
+
+ran=() failed=() skipped=()
+mkdir -p "$target"
+log=$(mktemp "$target/part.XXXXXX")
+trap 'rm -f "$log"' EXIT
+
+# part NAME COMMAND...: 0 is good, 77 is "cannot run here" with the reason in
+# the last line of output, anything else has failed.
+part() {
+    local name=$1 status
+    shift
+    printf '\n== %s\n' "$name"
+    "$@" 2>&1 </dev/null | tee "$log"
+    status=${PIPESTATUS[0]}
+    if [ "$status" = 0 ]; then
+        ran+=("$name")
+    elif [ "$status" != 77 ]; then
+        failed+=("$name")
+    elif [ "$ci" = yes ]; then
+        echo "$name cannot run, and CI leaves nothing out"
+        failed+=("$name")
+    else
+        skipped+=("$name ($(tail -n 1 "$log"))")
+    fi
+}
+
+# Installs what a part needs; what cannot be had makes the part "not run".
+with() {
+    local what=$1
+    shift
+    tools/setup.sh "$what" || return 77
+    "$@"
+}
+
+shell_scripts() {
+    shellcheck -x tools/*.sh tests/vm/*.sh .ci/run && shellcheck -x -s dash tests/vm/guest/init tests/vm/guest/*.sh
+}
+
+vm() {
+    if [ ! -x "$target/debug/wslmesh" ]; then
+        echo "$target/debug/wslmesh was not built"
+        return 1
+    fi
+    tests/vm/run.sh "$target/debug/wslmesh"
+}
+
+deny() {
+    if [ "$ci" = yes ]; then tools/deny.sh --install; else tools/deny.sh; fi
+}
+
+# Without a compiler there is nothing to test, anywhere.
+tools/setup.sh build || exit 1
+
+part rustfmt with lint cargo fmt --check
+part shellcheck with lint shell_scripts
+part clippy with lint cargo clippy --all-targets --locked -- -D warnings
+part build cargo build --locked
+part 'cargo test' with lab cargo test --locked --no-fail-fast
+part vm with vm vm
+part cargo-deny deny
+
+list() {
+    local text=$1
+    shift
+    for item in "$@"; do text+=", $item"; done
+    echo "$text"
+}
+summary="make test: ran: $(list "${ran[@]:-none}")"
+if [ ${#skipped[@]} -gt 0 ]; then summary+="; not run: $(list "${skipped[@]}")"; fi
+if [ ${#failed[@]} -gt 0 ]; then
+    printf '\n%s; FAILED: %s\n' "$summary" "$(list "${failed[@]}")"
+    exit 1
+fi
+if [ ${#skipped[@]} -eq 0 ]; then summary+="; nothing was left out"; fi
+printf '\n%s\n' "$summary"
