@@ -5,6 +5,10 @@ set -eu
 . /vm/lib.sh
 sysctl_of() { tr '\t' ' ' <"/proc/sys/$(echo "$1" | tr . /)"; }
 make_eth0 1500
+# An earlier scenario's agent may have left its own values: begin with others.
+echo 212992 >/proc/sys/net/core/rmem_max
+echo 212992 >/proc/sys/net/core/wmem_max
+echo '4096 131072 6291456' >/proc/sys/net/ipv4/tcp_rmem
 rmem=$(sysctl_of net.core.rmem_max)
 wmem=$(sysctl_of net.core.wmem_max)
 tcp_rmem=$(sysctl_of net.ipv4.tcp_rmem)
