@@ -141,6 +141,7 @@ impl Agent {
         self.settings = settings;
         self.rejected = None;
         self.host.settled = None;
+        self.host.findings.clear();
         self.ledger.reset();
     }
 
