@@ -3,8 +3,10 @@
 mod backoff;
 mod leader;
 mod ledger;
+mod machine;
 mod once;
 mod pass;
+mod publish;
 mod timer;
 mod windows;
 
@@ -18,8 +20,8 @@ use tokio::{
 
 pub use self::leader::{Election, Leadership, elect};
 pub use self::once::once;
-pub use self::pass::{Agent, Done, look};
-use self::{timer::Timer, windows::Windows};
+pub use self::pass::{Done, look};
+use self::{machine::Linux, pass::Agent, timer::Timer, windows::Windows};
 use crate::{
     config::{ConfigError, Settings, Source},
     model::Finding,
@@ -115,13 +117,13 @@ pub async fn run(source: Source, paths: Paths) -> Result<(), AgentError> {
             files.join(", ")
         }
     );
-    let mut agent = Agent::new(settings, paths.clone())?;
+    let mut agent = Agent::on_this_machine(settings, paths.clone())?;
     let Signals {
         mut stop,
         mut reload,
     } = signals;
     let result = select! {
-        result = work(&mut agent, &source, &mut manager, &mut reload) => result,
+        result = work(&mut agent, &source, &paths, &mut manager, &mut reload) => result,
         // Whatever the pass was waiting for is let go: each effect is whole or not begun.
         () = Signals::stop(&mut stop) => Ok(()),
     };
@@ -143,7 +145,7 @@ async fn lead(manager: &mut Manager, paths: &Paths) -> Result<Leadership, AgentE
         tracing::info!(event = "standby", health = %finding.code, "{finding}");
         manager.status(&format!("standby: {} leads", leader.describe()));
         manager.ready();
-        pass::publish_standby(paths, &finding);
+        publish::publish_standby(paths, &finding);
         stand_by(leader, manager).await?;
     }
 }
@@ -175,15 +177,16 @@ async fn fired(timer: &mut Option<Timer>) {
 }
 
 async fn work(
-    agent: &mut Agent,
+    agent: &mut Agent<Linux>,
     source: &Source,
+    paths: &Paths,
     manager: &mut Manager,
     reload: &mut Signal,
 ) -> Result<(), AgentError> {
     let mut watch = Watch::subscribe()?;
     let mut clock = Timer::clock_set().map_err(system("watch the wall clock"))?;
     let mut watchdog = watchdog()?;
-    let mut windows = Windows::default();
+    let mut windows = Windows::new(&paths.state);
     windows.ask_mode();
     agent.pass(&mut windows, manager).await;
     manager.ready();
@@ -232,7 +235,7 @@ async fn until(due: Option<Instant>) {
 }
 
 /// Waits until the network has been quiet, but not for ever.
-async fn settle(agent: &Agent, watch: &mut Watch) -> Result<(), AgentError> {
+async fn settle(agent: &Agent<Linux>, watch: &mut Watch) -> Result<(), AgentError> {
     let (quiet, most) = agent.settle_times();
     let end = tokio::time::Instant::now() + most;
     loop {
@@ -247,7 +250,7 @@ async fn settle(agent: &Agent, watch: &mut Watch) -> Result<(), AgentError> {
 }
 
 /// A bad new configuration is refused as a whole and the old one stays.
-fn reload_settings(agent: &mut Agent, source: &Source) {
+fn reload_settings(agent: &mut Agent<Linux>, source: &Source) {
     match Settings::load(source) {
         Ok(settings) => {
             tracing::info!(event = "reload", "configuration reloaded");

@@ -16,8 +16,9 @@ const MOST_PASSES: usize = 4;
 /// # Errors
 /// No rtnetlink socket.
 pub async fn once(settings: Settings, paths: Paths) -> Result<Done, AgentError> {
-    let mut agent = Agent::new(settings, paths)?;
-    let (mut windows, mut manager) = (Windows::default(), Manager::default());
+    let mut windows = Windows::new(&paths.state);
+    let mut agent = Agent::on_this_machine(settings, paths)?;
+    let mut manager = Manager::default();
     agent.take(News::Mode(observe::ask_mode().await));
     let mut all = Done::default();
     for _ in 0..MOST_PASSES {

@@ -2,7 +2,7 @@
 
 use std::{
     net::Ipv4Addr,
-    path::{Path, PathBuf},
+    path::Path,
     time::{Duration, Instant},
 };
 
@@ -11,17 +11,17 @@ use futures_util::future::join_all;
 use super::{
     AgentError, backoff,
     ledger::Ledger,
-    windows::{News, Windows},
+    machine::{Host, Linux, Machine},
+    windows::News,
 };
 use crate::{
-    apply::{self, saved::Saved},
     config::{ConfigError, Settings},
-    model::{Action, Finding, HostMemory, ModeState, Observation, Plan},
-    netlink::{Netlink, NetlinkError},
-    observe::{self, Devices},
+    model::{Action, Finding, HostMemory, ModeState, Plan},
+    netlink::NetlinkError,
+    observe,
     paths::Paths,
     plan,
-    report::{Changes, Code, Document, Manager, Severity, Tracker, write_status},
+    report::{Code, Manager, Tracker},
 };
 
 /// How soon to look again at a device that wg-quick is working on, or at a
@@ -30,23 +30,21 @@ const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 /// The agent's memory between passes.
 #[derive(Debug)]
-pub struct Agent {
-    settings: Settings,
-    paths: Paths,
-    netlink: Netlink,
-    devices: Devices,
-    saved: Saved,
-    mode: ModeState,
+pub(super) struct Agent<M> {
+    machine: M,
+    pub(super) settings: Settings,
+    pub(super) paths: Paths,
+    pub(super) mode: ModeState,
     mode_failures: u32,
     mode_due: Option<Instant>,
     look_again: Option<Instant>,
-    host: HostMemory,
+    pub(super) host: HostMemory,
     ledger: Ledger,
-    tracker: Tracker,
+    pub(super) tracker: Tracker,
     rejected: Option<Finding>,
-    address: Option<Ipv4Addr>,
-    passes: u64,
-    status_works: bool,
+    pub(super) address: Option<Ipv4Addr>,
+    pub(super) passes: u64,
+    pub(super) status_works: bool,
 }
 
 /// What a pass did.
@@ -56,6 +54,8 @@ pub struct Done {
     pub changes: Vec<String>,
     /// Findings in force after it.
     pub findings: Vec<Finding>,
+    /// What went to the journal.
+    pub journal: Vec<String>,
 }
 
 /// Observes and plans without changing anything.
@@ -63,55 +63,48 @@ pub struct Done {
 /// # Errors
 /// The kernel's network tables are out of reach.
 pub async fn look(settings: &Settings, paths: &Paths) -> Result<Plan, NetlinkError> {
-    let mode = observe::ask_mode().await;
+    let machine = Linux::new(paths)?;
     let host = HostMemory {
-        standing: standing(&Saved::new(&paths.state)),
+        standing: machine.standing(),
         ..HostMemory::default()
     };
-    let seen = observe::observe(
-        settings,
-        &Netlink::connect()?,
-        &Devices::default(),
-        mode,
-        host,
-    )
-    .await?;
+    let mode = observe::ask_mode().await;
+    let seen = machine.observe(settings, mode, host).await?;
     Ok(plan::plan(settings, &seen))
 }
 
-fn standing(saved: &Saved) -> bool {
-    saved.load().is_ok_and(|values| values.forwards)
+impl Agent<Linux> {
+    /// An agent for this machine.
+    pub(super) fn on_this_machine(settings: Settings, paths: Paths) -> Result<Self, AgentError> {
+        let machine = Linux::new(&paths)?;
+        let standing = machine.standing();
+        Ok(Self::new(machine, settings, paths, standing))
+    }
 }
 
-impl Agent {
-    /// An agent that has not looked yet.
-    ///
-    /// # Errors
-    /// No rtnetlink socket.
-    pub fn new(settings: Settings, paths: Paths) -> Result<Self, AgentError> {
-        let saved = Saved::new(&paths.state);
-        let host = HostMemory {
-            standing: standing(&saved),
-            ..HostMemory::default()
-        };
-        Ok(Self {
+impl<M: Machine> Agent<M> {
+    /// An agent that has not looked yet. `standing` says whether rules of ours
+    /// may stand on Windows.
+    pub(super) fn new(machine: M, settings: Settings, paths: Paths, standing: bool) -> Self {
+        Self {
+            machine,
             settings,
             paths,
-            netlink: Netlink::connect()?,
-            devices: Devices::default(),
-            saved,
             mode: ModeState::Pending,
             mode_failures: 0,
             mode_due: None,
             look_again: None,
-            host,
+            host: HostMemory {
+                standing,
+                ..HostMemory::default()
+            },
             ledger: Ledger::default(),
             tracker: Tracker::default(),
             rejected: None,
             address: None,
             passes: 0,
             status_works: true,
-        })
+        }
     }
 
     pub(super) fn settle_times(&self) -> (Duration, Duration) {
@@ -156,7 +149,7 @@ impl Agent {
     }
 
     /// Takes what a call to Windows brought.
-    pub fn take(&mut self, news: News) {
+    pub(super) fn take(&mut self, news: News) {
         match news {
             News::Mode(mode) => {
                 self.mode_failures = if mode.known().is_some() {
@@ -198,7 +191,7 @@ impl Agent {
     fn remember_standing(&mut self, standing: bool) {
         if self.host.standing != standing {
             self.host.standing = standing;
-            if let Err(error) = self.saved.update(|values| values.forwards = standing) {
+            if let Err(error) = self.machine.remember_standing(standing) {
                 self.host
                     .findings
                     .push(Finding::new(Code::StateUnwritable, "", error.to_string()));
@@ -207,17 +200,13 @@ impl Agent {
     }
 
     /// Makes one pass.
-    pub async fn pass(&mut self, windows: &mut Windows, manager: &mut Manager) -> Done {
+    pub(super) async fn pass(&mut self, windows: &mut impl Host, manager: &mut Manager) -> Done {
         let begin = Instant::now();
         self.passes += 1;
-        let seen = match observe::observe(
-            &self.settings,
-            &self.netlink,
-            &self.devices,
-            self.mode.clone(),
-            self.host.clone(),
-        )
-        .await
+        let seen = match self
+            .machine
+            .observe(&self.settings, self.mode.clone(), self.host.clone())
+            .await
         {
             Ok(seen) => seen,
             Err(error) => return self.blind(&error, manager),
@@ -230,7 +219,7 @@ impl Agent {
             .filter(|action| self.ledger.allows(action, begin))
             .collect();
         let mut findings = plan.findings;
-        if let Err(error) = self.saved.remember(&due) {
+        if let Err(error) = self.machine.remember(&due) {
             findings.push(Finding::new(Code::StateUnwritable, "", error.to_string()));
             due.retain(|action| !matches!(action, Action::SetMtu(_) | Action::WriteSysctl(_)));
         }
@@ -241,11 +230,12 @@ impl Agent {
             .iter()
             .any(|finding| finding.code == Code::WireguardBusy);
         self.look_again = busy.then(|| Instant::now() + LOOK_AGAIN);
-        self.say(&seen, &changes, begin.elapsed());
-        self.publish(Some(&seen), findings, begin.elapsed(), manager);
+        let mut journal = Vec::from_iter(self.say(&seen, &changes, begin.elapsed()));
+        journal.extend(self.publish(Some(&seen), findings, begin.elapsed(), manager));
         Done {
             changes,
             findings: self.tracker.findings().cloned().collect(),
+            journal,
         }
     }
 
@@ -253,29 +243,25 @@ impl Agent {
     fn blind(&mut self, error: &NetlinkError, manager: &mut Manager) -> Done {
         self.look_again = Some(Instant::now() + LOOK_AGAIN);
         let findings = vec![Finding::new(Code::ObserveFailed, "", error.to_string())];
-        self.publish(None, findings.clone(), Duration::ZERO, manager);
+        let journal = self.publish(None, findings.clone(), Duration::ZERO, manager);
         Done {
             changes: Vec::new(),
             findings,
+            journal,
         }
     }
 
     /// Carries actions out side by side; those on Windows are only begun.
-    async fn carry_out(&mut self, due: Vec<Action>, windows: &mut Windows) -> Vec<String> {
+    async fn carry_out(&mut self, due: Vec<Action>, windows: &mut impl Host) -> Vec<String> {
         let (host, local): (Vec<Action>, Vec<Action>) = due
             .into_iter()
             .partition(|action| matches!(action, Action::SyncForwards(_)));
         for action in host {
             if let (Action::SyncForwards(wanted), false) = (action, windows.syncing()) {
-                windows.sync(self.paths.state.join("windows"), wanted);
+                windows.sync(wanted);
             }
         }
-        let results = join_all(
-            local
-                .iter()
-                .map(|action| apply::apply(action, &self.netlink)),
-        )
-        .await;
+        let results = join_all(local.iter().map(|action| self.machine.apply(action))).await;
         let now = Instant::now();
         let mut changes = Vec::new();
         for (action, result) in local.iter().zip(results) {
@@ -294,158 +280,7 @@ impl Agent {
         }
         changes
     }
-
-    /// One line for a pass that did something.
-    fn say(&mut self, seen: &Observation, changes: &[String], took: Duration) {
-        let node = plan::node(&self.settings, seen).ok();
-        let (old, new) = (self.address, node.as_ref().map(plan::Node::address));
-        let mut parts = Vec::new();
-        if let (Some(node), Some(new)) = (&node, new)
-            && old != Some(new)
-        {
-            parts.push(match old {
-                Some(old) => format!("{} address {old} -> {new}", node.link.name),
-                None => format!("{} address {new}", node.link.name),
-            });
-            self.address = Some(new);
-        }
-        parts.extend(changes.iter().cloned());
-        if parts.is_empty() {
-            return;
-        }
-        let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
-        tracing::info!(
-            event = "pass",
-            mode = %seen.mode,
-            interface = node.as_ref().map(|node| node.link.name.to_string()),
-            address_old = old.map(|old| old.to_string()),
-            address_new = new.map(|new| new.to_string()),
-            duration_us = micros,
-            "{} ({:.1} ms)",
-            parts.join("; "),
-            took.as_secs_f64() * 1e3
-        );
-    }
-
-    fn publish(
-        &mut self,
-        seen: Option<&Observation>,
-        findings: Vec<Finding>,
-        took: Duration,
-        manager: &mut Manager,
-    ) {
-        say_health(&self.tracker.update(findings));
-        manager.status(&self.status_line());
-        let document = self.document(seen, took);
-        match write_status(&self.paths.runtime, &document) {
-            Ok(()) => self.status_works = true,
-            Err(error) => {
-                if std::mem::replace(&mut self.status_works, false) {
-                    tracing::info!(event = "status", "no status document: {error}");
-                }
-            }
-        }
-    }
-
-    fn status_line(&self) -> String {
-        let address = self
-            .address
-            .map_or_else(|| "no address".to_owned(), |address| address.to_string());
-        let forwards = self
-            .host
-            .settled
-            .as_ref()
-            .filter(|set| !set.rules.is_empty() && self.host.findings.is_empty());
-        let forwards = forwards.map_or_else(String::new, |set| {
-            format!(", {} forwarded", set.rules.len())
-        });
-        let troubles: Vec<&str> = self
-            .tracker
-            .findings()
-            .filter(|finding| finding.code.severity() > Severity::Info)
-            .map(|finding| finding.code.as_str())
-            .collect();
-        let health = if troubles.is_empty() {
-            "healthy".to_owned()
-        } else {
-            format!("degraded: {}", troubles.join(", "))
-        };
-        format!("{address} ({}){forwards}, {health}", self.mode)
-    }
-
-    fn document(&self, seen: Option<&Observation>, took: Duration) -> Document {
-        let node = seen.and_then(|seen| plan::node(&self.settings, seen).ok());
-        let confirmed = self.host.settled.as_ref().filter(|_| self.host.standing);
-        Document {
-            version: crate::report::STATUS_VERSION,
-            pid: std::process::id(),
-            role: "active".to_owned(),
-            mode: self.mode.to_string(),
-            interface: node.as_ref().map(|node| node.link.name.to_string()),
-            address: node.as_ref().map(plan::Node::address),
-            gateway: node.as_ref().and_then(|node| node.gateway),
-            network_file: self.settings.config_file.clone(),
-            forwards: confirmed.map(|set| crate::report::Forwards {
-                count: set.rules.len(),
-                connect_address: set.connect_address,
-            }),
-            windows_address: self.host.facts.windows_address,
-            passes: self.passes,
-            last_pass_us: u64::try_from(took.as_micros()).unwrap_or(u64::MAX),
-            health: self.tracker.findings().map(Into::into).collect(),
-        }
-    }
 }
 
-/// One line for each finding that is new or over.
-fn say_health(changes: &Changes) {
-    for finding in &changes.raised {
-        let (health, subject) = (finding.code.as_str(), finding.subject.as_str());
-        match finding.code.severity() {
-            Severity::Error => tracing::error!(event = "health", health, subject, "{finding}"),
-            Severity::Warning => tracing::warn!(event = "health", health, subject, "{finding}"),
-            Severity::Info => tracing::info!(event = "health", health, subject, "{finding}"),
-        }
-    }
-    for finding in &changes.cleared {
-        let subject = if finding.subject.is_empty() {
-            String::new()
-        } else {
-            format!(" ({})", finding.subject)
-        };
-        tracing::info!(
-            event = "health-cleared",
-            health = finding.code.as_str(),
-            subject = finding.subject.as_str(),
-            "{}{subject} is over",
-            finding.code
-        );
-    }
-}
-
-/// The status document of an agent that stands by.
-pub(super) fn publish_standby(paths: &Paths, finding: &Finding) {
-    let document = Document {
-        version: crate::report::STATUS_VERSION,
-        pid: std::process::id(),
-        role: "standby".to_owned(),
-        mode: ModeState::Pending.to_string(),
-        interface: None,
-        address: None,
-        gateway: None,
-        network_file: PathBuf::new(),
-        forwards: None,
-        windows_address: None,
-        passes: 0,
-        last_pass_us: 0,
-        health: vec![finding.into()],
-    };
-    // Two agents of one distribution share the folder: the leader's document stays.
-    if crate::report::read_status(&paths.runtime)
-        .ok()
-        .flatten()
-        .is_none()
-    {
-        write_status(&paths.runtime, &document).unwrap_or_default();
-    }
-}
+#[cfg(test)]
+mod tests;

@@ -1,10 +1,14 @@
 //! Calls to Windows in flight. They run beside the passes and come back as
 //! news; dropping this kills them.
 
-use std::{future::pending, path::PathBuf};
+use std::{
+    future::pending,
+    path::{Path, PathBuf},
+};
 
 use tokio::task::JoinSet;
 
+use super::machine::Host;
 use crate::{
     host::portproxy,
     model::{HostOutcome, ModeState, RuleSet},
@@ -13,7 +17,7 @@ use crate::{
 
 /// What a call brought back.
 #[derive(Debug)]
-pub enum News {
+pub(super) enum News {
     /// WSL's networking mode.
     Mode(ModeState),
     /// How a sync of the forwards ended.
@@ -21,43 +25,40 @@ pub enum News {
 }
 
 /// The calls in flight, at most one of each kind.
-#[derive(Debug, Default)]
-pub struct Windows {
+#[derive(Debug)]
+pub(super) struct Windows {
+    folder: PathBuf,
     calls: JoinSet<News>,
     asking: bool,
     syncing: bool,
 }
 
 impl Windows {
+    /// Nothing in flight. The script that Windows reads is kept below `state`.
+    pub(super) fn new(state: &Path) -> Self {
+        Self {
+            folder: state.join("windows"),
+            calls: JoinSet::new(),
+            asking: false,
+            syncing: false,
+        }
+    }
+
     /// Asks for the networking mode unless that is being asked.
-    pub fn ask_mode(&mut self) {
+    pub(super) fn ask_mode(&mut self) {
         if !std::mem::replace(&mut self.asking, true) {
             self.calls
                 .spawn(async { News::Mode(observe::ask_mode().await) });
         }
     }
 
-    /// Whether a sync is in flight: the next one waits for its end.
-    #[must_use]
-    pub fn syncing(&self) -> bool {
-        self.syncing
-    }
-
-    /// Begins a sync of the forwards.
-    pub fn sync(&mut self, folder: PathBuf, wanted: RuleSet) {
-        self.syncing = true;
-        self.calls
-            .spawn(async move { News::Forwards(portproxy::sync(&folder, wanted).await) });
-    }
-
-    /// Whether anything is in flight.
-    #[must_use]
-    pub fn idle(&self) -> bool {
+    /// Whether nothing is in flight.
+    pub(super) fn idle(&self) -> bool {
         self.calls.is_empty()
     }
 
     /// Waits for the next call to end; for ever when none is in flight.
-    pub async fn news(&mut self) -> News {
+    pub(super) async fn news(&mut self) -> News {
         loop {
             match self.calls.join_next().await {
                 Some(Ok(news)) => {
@@ -72,5 +73,18 @@ impl Windows {
                 None => pending().await,
             }
         }
+    }
+}
+
+impl Host for Windows {
+    fn syncing(&self) -> bool {
+        self.syncing
+    }
+
+    fn sync(&mut self, wanted: RuleSet) {
+        self.syncing = true;
+        let folder = self.folder.clone();
+        self.calls
+            .spawn(async move { News::Forwards(portproxy::sync(&folder, wanted).await) });
     }
 }

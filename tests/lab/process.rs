@@ -60,6 +60,11 @@ impl<'w> Process<'w> {
         self.pid
     }
 
+    /// Its number in the world: `/run/lab/out/<it>.stdin`, `.stdout`, `.stderr`.
+    pub(crate) fn id(&self) -> u32 {
+        self.id
+    }
+
     /// Sends a signal; nothing happens when the process has ended.
     pub(crate) fn signal(&self, signal: i32) -> Result<()> {
         self.world

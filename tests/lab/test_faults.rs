@@ -125,6 +125,21 @@ fn killed_caller(world: &World) -> Result<()> {
     until("the start", Duration::from_secs(5), || {
         Ok((world.windows().calls()?.len() == 2).then_some(()))
     })?;
+    // Killed once its standard input has been passed on in full.
+    let size = std::fs::metadata(
+        world
+            .path("/run/lab/out")
+            .join(format!("{}.stdin", process.id())),
+    )?
+    .len();
+    until("the whole request", Duration::from_secs(5), || {
+        let info = world.read(format!("/proc/{}/fdinfo/0", process.pid()))?;
+        let position = info
+            .split_whitespace()
+            .nth(1)
+            .and_then(|word| word.parse().ok());
+        Ok((position == Some(size)).then_some(()))
+    })?;
     process.signal(KILL)?;
     until("the end on Windows", Duration::from_secs(5), || {
         Ok(world

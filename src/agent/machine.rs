@@ -1,0 +1,89 @@
+//! What a pass sees and changes, behind one small trait for each, so that a
+//! pass can be tried on a described machine.
+
+use crate::{
+    apply::{
+        self, ApplyError,
+        saved::{Saved, SavedError},
+    },
+    config::Settings,
+    model::{Action, HostMemory, ModeState, Observation, RuleSet},
+    netlink::{Netlink, NetlinkError},
+    observe::{self, Devices},
+    paths::Paths,
+};
+
+/// The world inside Linux.
+pub(super) trait Machine {
+    /// Takes a snapshot. What Windows said is handed through.
+    async fn observe(
+        &self,
+        settings: &Settings,
+        mode: ModeState,
+        host: HostMemory,
+    ) -> Result<Observation, NetlinkError>;
+
+    /// Saves what these actions are about to replace.
+    fn remember(&self, actions: &[Action]) -> Result<(), SavedError>;
+
+    /// Saves whether rules of ours stand on Windows.
+    fn remember_standing(&self, standing: bool) -> Result<(), SavedError>;
+
+    /// Carries out one action.
+    async fn apply(&self, action: &Action) -> Result<(), ApplyError>;
+}
+
+/// The way to Windows: calls are begun here and end elsewhere.
+pub(super) trait Host {
+    /// Whether a sync is in flight: the next one waits for its end.
+    fn syncing(&self) -> bool;
+
+    /// Begins a sync of the forwards.
+    fn sync(&mut self, wanted: RuleSet);
+}
+
+/// This machine.
+#[derive(Debug)]
+pub(super) struct Linux {
+    netlink: Netlink,
+    devices: Devices,
+    saved: Saved,
+}
+
+impl Linux {
+    pub(super) fn new(paths: &Paths) -> Result<Self, NetlinkError> {
+        Ok(Self {
+            netlink: Netlink::connect()?,
+            devices: Devices::default(),
+            saved: Saved::new(&paths.state),
+        })
+    }
+
+    /// Whether rules of ours may stand on Windows from an earlier run.
+    pub(super) fn standing(&self) -> bool {
+        self.saved.load().is_ok_and(|values| values.forwards)
+    }
+}
+
+impl Machine for Linux {
+    async fn observe(
+        &self,
+        settings: &Settings,
+        mode: ModeState,
+        host: HostMemory,
+    ) -> Result<Observation, NetlinkError> {
+        observe::observe(settings, &self.netlink, &self.devices, mode, host).await
+    }
+
+    fn remember(&self, actions: &[Action]) -> Result<(), SavedError> {
+        self.saved.remember(actions)
+    }
+
+    fn remember_standing(&self, standing: bool) -> Result<(), SavedError> {
+        self.saved.update(|values| values.forwards = standing)
+    }
+
+    async fn apply(&self, action: &Action) -> Result<(), ApplyError> {
+        apply::apply(action, &self.netlink).await
+    }
+}

@@ -1,0 +1,426 @@
+//! Passes on a described machine: what is done and what the journal says.
+
+use std::{
+    cell::RefCell,
+    collections::{BTreeMap, BTreeSet},
+};
+
+use super::*;
+use crate::{
+    apply::{ApplyError, file::FileError, saved::SavedError},
+    config::settings,
+    model::{
+        Address, DefaultRoute, Device, DeviceReading, HostFacts, HostOutcome, InterfaceName, Link,
+        LinkKind, Mode, NetworkFile, Observation, PublicKey, RuleSet, SysctlReading,
+    },
+};
+
+/// A machine in memory. What is applied is so from then on, unless it is told
+/// to fail, or somebody undoes it.
+struct Fake {
+    world: RefCell<Observation>,
+    failing: RefCell<BTreeSet<&'static str>>,
+    standing: RefCell<Option<bool>>,
+}
+
+impl Fake {
+    fn wsl() -> Self {
+        let name = |text| InterfaceName::new(text).unwrap();
+        let link = |index, text, kind, mtu| Link {
+            index,
+            name: name(text),
+            kind,
+            mtu,
+            up: true,
+            guid: None,
+        };
+        let address = |link, net: &str| Address {
+            link,
+            net: net.parse().unwrap(),
+            global: true,
+            secondary: false,
+        };
+        let device = Device {
+            listen_port: Some(51820),
+            peers: BTreeMap::from([(PublicKey::new([1; 32]), 0)]),
+        };
+        Self {
+            world: RefCell::new(Observation {
+                links: vec![
+                    link(2, "eth0", LinkKind::Other, 1280),
+                    link(3, "wg0", LinkKind::WireGuard, 1420),
+                ],
+                addresses: vec![address(2, "172.28.16.5/20"), address(3, "10.99.0.1/24")],
+                routes: vec![DefaultRoute {
+                    link: 2,
+                    gateway: "172.28.16.1".parse().ok(),
+                    source: None,
+                    metric: 0,
+                }],
+                mode: ModeState::Pending,
+                network_file: NetworkFile::Missing,
+                dns: None,
+                sysctls: BTreeMap::new(),
+                wireguard: BTreeMap::from([(name("wg0"), DeviceReading::Device(device))]),
+                host: HostMemory::default(),
+            }),
+            failing: RefCell::default(),
+            standing: RefCell::default(),
+        }
+    }
+
+    fn fails(&self, what: &'static str) -> bool {
+        self.failing.borrow().contains(what)
+    }
+}
+
+impl Machine for &Fake {
+    async fn observe(
+        &self,
+        _: &Settings,
+        mode: ModeState,
+        host: HostMemory,
+    ) -> Result<Observation, NetlinkError> {
+        if self.fails("kernel") {
+            return Err(NetlinkError::Ended);
+        }
+        Ok(Observation {
+            mode,
+            host,
+            ..self.world.borrow().clone()
+        })
+    }
+
+    fn remember(&self, _: &[Action]) -> Result<(), SavedError> {
+        if self.fails("state") {
+            return Err(SavedError::File(FileError::TooBig {
+                path: "/state/saved.json".into(),
+            }));
+        }
+        Ok(())
+    }
+
+    fn remember_standing(&self, standing: bool) -> Result<(), SavedError> {
+        *self.standing.borrow_mut() = Some(standing);
+        Ok(())
+    }
+
+    async fn apply(&self, action: &Action) -> Result<(), ApplyError> {
+        let mut world = self.world.borrow_mut();
+        match action {
+            Action::WriteNetworkFile(change) if self.fails("file") => {
+                return Err(ApplyError::File(FileError::Changed {
+                    path: change.path.clone(),
+                }));
+            }
+            Action::SetMtu(change) if self.fails("mtu") => {
+                return Err(ApplyError::MtuNotTaken {
+                    name: change.name.to_string(),
+                    wanted: change.to,
+                    found: change.from,
+                });
+            }
+            Action::WriteNetworkFile(change) => {
+                world.network_file = NetworkFile::Content(change.after.clone())
+            }
+            Action::SetMtu(change) => {
+                let links = world
+                    .links
+                    .iter_mut()
+                    .filter(|link| link.index == change.index);
+                links.for_each(|link| link.mtu = change.to);
+            }
+            Action::WriteSysctl(change) => {
+                let reading = SysctlReading::Value {
+                    value: change.to.clone(),
+                    writable: true,
+                };
+                world.sysctls.insert(change.key.clone(), reading);
+            }
+            Action::SetKeepalive(change) => {
+                if let Some(DeviceReading::Device(device)) = world.wireguard.get_mut(&change.name) {
+                    device
+                        .peers
+                        .values_mut()
+                        .for_each(|seconds| *seconds = change.seconds);
+                }
+            }
+            Action::SyncForwards(_) => panic!("Windows is not changed by a pass"),
+        }
+        Ok(())
+    }
+}
+
+#[derive(Default)]
+struct Calls {
+    wanted: Vec<RuleSet>,
+    syncing: bool,
+}
+
+impl Host for Calls {
+    fn syncing(&self) -> bool {
+        self.syncing
+    }
+
+    fn sync(&mut self, wanted: RuleSet) {
+        self.syncing = true;
+        self.wanted.push(wanted);
+    }
+}
+
+const SSH: &str = "[[forward]]\nname = \"ssh\"\nprotocol = \"tcp\"\nlisten-port = 2222\nconnect-port = 22\nfirewall = \"none\"\n";
+
+/// An agent on a fake machine, with the folder of its status document.
+struct Bench<'a> {
+    agent: Agent<&'a Fake>,
+    calls: Calls,
+    manager: Manager,
+    folder: tempfile::TempDir,
+}
+
+impl<'a> Bench<'a> {
+    fn new(machine: &'a Fake, config: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let paths = Paths {
+            state: folder.path().to_owned(),
+            runtime: folder.path().to_owned(),
+        };
+        let mut agent = Agent::new(machine, settings(config), paths, false);
+        agent.take(News::Mode(ModeState::Known(Mode::Nat)));
+        Self {
+            agent,
+            calls: Calls::default(),
+            manager: Manager::default(),
+            folder,
+        }
+    }
+
+    async fn pass(&mut self) -> Done {
+        self.agent.pass(&mut self.calls, &mut self.manager).await
+    }
+
+    /// Windows answers the call in flight.
+    fn answer(&mut self, settled: bool, findings: Vec<Finding>) {
+        self.calls.syncing = false;
+        let wanted = self.calls.wanted.last().unwrap().clone();
+        let standing = settled.then_some(true);
+        self.agent.take(News::Forwards(HostOutcome {
+            wanted,
+            settled,
+            findings,
+            facts: Some(HostFacts::default()),
+            changed: None,
+            standing,
+        }));
+    }
+}
+
+#[tokio::test]
+async fn a_pass_does_everything_and_the_next_nothing() {
+    let machine = Fake::wsl();
+    let mut bench = Bench::new(&machine, SSH);
+    let first = bench.pass().await;
+    assert_eq!(
+        first.journal,
+        [
+            "eth0 address 172.28.16.5; create /etc/wslmesh/wsl-network.conf; eth0 mtu 1280 -> 1340 (a tunnel of 1280 needs it); wg0 mtu 1420 -> 1280; wg0 keepalive 25 s on 1 peer"
+        ]
+    );
+    assert_eq!(bench.calls.wanted.len(), 1);
+    let second = bench.pass().await;
+    assert_eq!(
+        (second.changes, second.journal),
+        (Vec::<String>::new(), Vec::new())
+    );
+    assert_eq!(
+        bench.calls.wanted.len(),
+        1,
+        "the call in flight is not doubled"
+    );
+    bench.answer(true, Vec::new());
+    bench.pass().await;
+    assert_eq!(bench.calls.wanted.len(), 1, "Windows confirmed it");
+    assert_eq!(*machine.standing.borrow(), Some(true));
+    assert_eq!(bench.agent.next_due(), None, "and then nothing is due");
+}
+
+#[tokio::test]
+async fn an_address_change_is_one_line_and_one_call() {
+    let machine = Fake::wsl();
+    let mut bench = Bench::new(&machine, SSH);
+    bench.pass().await;
+    bench.answer(true, Vec::new());
+    machine.world.borrow_mut().addresses[0].net = "172.28.27.77/20".parse().unwrap();
+    assert_eq!(
+        bench.pass().await.journal,
+        ["eth0 address 172.28.16.5 -> 172.28.27.77; rewrite /etc/wslmesh/wsl-network.conf"]
+    );
+    let addresses: Vec<String> = bench
+        .calls
+        .wanted
+        .iter()
+        .map(|set| set.connect_address.to_string())
+        .collect();
+    assert_eq!(addresses, ["172.28.16.5", "172.28.27.77"]);
+}
+
+#[tokio::test]
+async fn a_failure_is_one_finding_and_is_tried_again_later() {
+    let machine = Fake::wsl();
+    machine.failing.borrow_mut().insert("mtu");
+    let mut bench = Bench::new(&machine, "");
+    let codes = |done: &Done| {
+        done.findings
+            .iter()
+            .map(|finding| format!("{} {}", finding.code, finding.subject))
+            .collect::<Vec<_>>()
+    };
+    let first = bench.pass().await;
+    assert_eq!(
+        codes(&first),
+        ["mtu-refused eth0 mtu", "mtu-refused wg0 mtu"]
+    );
+    assert!(
+        first.changes.iter().all(|change| !change.contains("mtu")),
+        "{:?}",
+        first.changes
+    );
+    let second = bench.pass().await;
+    assert_eq!(
+        (codes(&second).len(), second.journal.len()),
+        (2, 0),
+        "still there, said once"
+    );
+    assert!(bench.agent.next_due().is_some());
+    machine.failing.borrow_mut().clear();
+    bench.agent.try_everything_again();
+    let third = bench.pass().await;
+    assert_eq!(
+        third
+            .journal
+            .iter()
+            .filter(|line| line.ends_with("is over"))
+            .count(),
+        2,
+        "{:?}",
+        third.journal
+    );
+    assert_eq!(codes(&third), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn nothing_is_changed_that_could_not_be_undone() {
+    let machine = Fake::wsl();
+    machine.failing.borrow_mut().insert("state");
+    let done = Bench::new(&machine, "").pass().await;
+    assert_eq!(
+        done.changes,
+        [
+            "create /etc/wslmesh/wsl-network.conf",
+            "wg0 keepalive 25 s on 1 peer"
+        ]
+    );
+    assert!(
+        done.findings
+            .iter()
+            .any(|finding| finding.code == Code::StateUnwritable)
+    );
+}
+
+#[tokio::test]
+async fn a_kernel_that_does_not_answer_is_asked_again() {
+    let machine = Fake::wsl();
+    machine.failing.borrow_mut().insert("kernel");
+    let mut bench = Bench::new(&machine, SSH);
+    let done = bench.pass().await;
+    assert_eq!(
+        (done.changes.len(), done.findings[0].code),
+        (0, Code::ObserveFailed)
+    );
+    assert!(bench.agent.next_due().is_some() && bench.calls.wanted.is_empty());
+}
+
+#[tokio::test]
+async fn another_owner_is_left_alone_after_a_few_rounds() {
+    let machine = Fake::wsl();
+    let mut bench = Bench::new(&machine, "");
+    let mut rounds = 0;
+    while bench
+        .pass()
+        .await
+        .changes
+        .iter()
+        .any(|change| change.contains("wg0 mtu"))
+    {
+        rounds += 1;
+        machine.world.borrow_mut().links[1].mtu = 1420;
+        assert!(rounds < 10, "it never stops");
+    }
+    assert_eq!(rounds, 4);
+    let done = bench.pass().await;
+    assert!(
+        done.findings
+            .iter()
+            .any(|finding| finding.code == Code::Contested),
+        "{:?}",
+        done.findings
+    );
+}
+
+#[tokio::test]
+async fn windows_that_fails_is_called_again_and_one_that_refuses_is_not() {
+    let machine = Fake::wsl();
+    let mut bench = Bench::new(&machine, SSH);
+    bench.pass().await;
+    bench.answer(false, vec![Finding::new(Code::InteropTimeout, "", "x")]);
+    assert!(
+        bench
+            .pass()
+            .await
+            .findings
+            .iter()
+            .any(|finding| finding.code == Code::InteropTimeout)
+    );
+    assert_eq!(bench.calls.wanted.len(), 1, "not before it is due");
+    assert!(bench.agent.next_due().is_some());
+    bench.agent.try_everything_again();
+    bench.pass().await;
+    assert_eq!(bench.calls.wanted.len(), 2);
+    bench.answer(true, vec![Finding::new(Code::ForwardNotElevated, "", "x")]);
+    let done = bench.pass().await;
+    assert_eq!(
+        (bench.calls.wanted.len(), bench.agent.next_due()),
+        (2, None)
+    );
+    assert!(
+        done.findings
+            .iter()
+            .any(|finding| finding.code == Code::ForwardNotElevated)
+    );
+}
+
+#[tokio::test]
+async fn the_status_document_says_how_things_are() {
+    let machine = Fake::wsl();
+    let mut bench = Bench::new(&machine, SSH);
+    bench.pass().await;
+    bench.answer(true, Vec::new());
+    bench.pass().await;
+    let document = crate::report::read_status(bench.folder.path())
+        .unwrap()
+        .unwrap();
+    assert_eq!(
+        (
+            document.role.as_str(),
+            document.mode.as_str(),
+            document.passes
+        ),
+        ("active", "nat", 2)
+    );
+    assert_eq!(document.address, "172.28.16.5".parse().ok());
+    assert_eq!(
+        document.forwards.as_ref().map(|forwards| forwards.count),
+        Some(1)
+    );
+    assert!(!document.degraded());
+}

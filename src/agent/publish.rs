@@ -1,0 +1,173 @@
+//! Publishing: the journal, the service manager, the status document.
+
+use std::{path::PathBuf, time::Duration};
+
+use super::{machine::Machine, pass::Agent};
+use crate::{
+    model::{Finding, ModeState, Observation},
+    paths::Paths,
+    plan,
+    report::{
+        Changes, Document, Forwards, Manager, STATUS_VERSION, Severity, read_status, write_status,
+    },
+};
+
+impl<M: Machine> Agent<M> {
+    /// One line for a pass that did something.
+    pub(super) fn say(
+        &mut self,
+        seen: &Observation,
+        changes: &[String],
+        took: Duration,
+    ) -> Option<String> {
+        let node = plan::node(&self.settings, seen).ok();
+        let (old, new) = (self.address, node.as_ref().map(plan::Node::address));
+        let mut parts = Vec::new();
+        if let (Some(node), Some(new)) = (&node, new)
+            && old != Some(new)
+        {
+            parts.push(match old {
+                Some(old) => format!("{} address {old} -> {new}", node.link.name),
+                None => format!("{} address {new}", node.link.name),
+            });
+            self.address = Some(new);
+        }
+        parts.extend(changes.iter().cloned());
+        if parts.is_empty() {
+            return None;
+        }
+        let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+        let line = parts.join("; ");
+        tracing::info!(
+            event = "pass",
+            mode = %seen.mode,
+            interface = node.as_ref().map(|node| node.link.name.to_string()),
+            address_old = old.map(|old| old.to_string()),
+            address_new = new.map(|new| new.to_string()),
+            duration_us = micros,
+            "{line} ({:.1} ms)",
+            took.as_secs_f64() * 1e3
+        );
+        Some(line)
+    }
+
+    /// Tells everybody how things are; gives back the journal's lines.
+    pub(super) fn publish(
+        &mut self,
+        seen: Option<&Observation>,
+        findings: Vec<Finding>,
+        took: Duration,
+        manager: &mut Manager,
+    ) -> Vec<String> {
+        let lines = say_health(&self.tracker.update(findings));
+        manager.status(&self.status_line());
+        let document = self.document(seen, took);
+        match write_status(&self.paths.runtime, &document) {
+            Ok(()) => self.status_works = true,
+            Err(error) => {
+                if std::mem::replace(&mut self.status_works, false) {
+                    tracing::info!(event = "status", "no status document: {error}");
+                }
+            }
+        }
+        lines
+    }
+
+    fn status_line(&self) -> String {
+        let address = self
+            .address
+            .map_or_else(|| "no address".to_owned(), |address| address.to_string());
+        let forwards = self
+            .host
+            .settled
+            .as_ref()
+            .filter(|set| !set.rules.is_empty() && self.host.findings.is_empty());
+        let forwards = forwards.map_or_else(String::new, |set| {
+            format!(", {} forwarded", set.rules.len())
+        });
+        let troubles: Vec<&str> = self
+            .tracker
+            .findings()
+            .filter(|finding| finding.code.severity() > Severity::Info)
+            .map(|finding| finding.code.as_str())
+            .collect();
+        let health = if troubles.is_empty() {
+            "healthy".to_owned()
+        } else {
+            format!("degraded: {}", troubles.join(", "))
+        };
+        format!("{address} ({}){forwards}, {health}", self.mode)
+    }
+
+    fn document(&self, seen: Option<&Observation>, took: Duration) -> Document {
+        let node = seen.and_then(|seen| plan::node(&self.settings, seen).ok());
+        let confirmed = self.host.settled.as_ref().filter(|_| self.host.standing);
+        Document {
+            version: STATUS_VERSION,
+            pid: std::process::id(),
+            role: "active".to_owned(),
+            mode: self.mode.to_string(),
+            interface: node.as_ref().map(|node| node.link.name.to_string()),
+            address: node.as_ref().map(plan::Node::address),
+            gateway: node.as_ref().and_then(|node| node.gateway),
+            network_file: self.settings.config_file.clone(),
+            forwards: confirmed.map(|set| Forwards {
+                count: set.rules.len(),
+                connect_address: set.connect_address,
+            }),
+            windows_address: self.host.facts.windows_address,
+            passes: self.passes,
+            last_pass_us: u64::try_from(took.as_micros()).unwrap_or(u64::MAX),
+            health: self.tracker.findings().map(Into::into).collect(),
+        }
+    }
+}
+
+/// One line for each finding that is new or over.
+fn say_health(changes: &Changes) -> Vec<String> {
+    let mut lines = Vec::new();
+    for finding in &changes.raised {
+        let (health, subject) = (finding.code.as_str(), finding.subject.as_str());
+        let line = finding.to_string();
+        match finding.code.severity() {
+            Severity::Error => tracing::error!(event = "health", health, subject, "{line}"),
+            Severity::Warning => tracing::warn!(event = "health", health, subject, "{line}"),
+            Severity::Info => tracing::info!(event = "health", health, subject, "{line}"),
+        }
+        lines.push(line);
+    }
+    for finding in &changes.cleared {
+        let (health, subject) = (finding.code.as_str(), finding.subject.as_str());
+        let line = if subject.is_empty() {
+            format!("{health} is over")
+        } else {
+            format!("{health} ({subject}) is over")
+        };
+        tracing::info!(event = "health-cleared", health, subject, "{line}");
+        lines.push(line);
+    }
+    lines
+}
+
+/// The status document of an agent that stands by.
+pub(super) fn publish_standby(paths: &Paths, finding: &Finding) {
+    let document = Document {
+        version: STATUS_VERSION,
+        pid: std::process::id(),
+        role: "standby".to_owned(),
+        mode: ModeState::Pending.to_string(),
+        interface: None,
+        address: None,
+        gateway: None,
+        network_file: PathBuf::new(),
+        forwards: None,
+        windows_address: None,
+        passes: 0,
+        last_pass_us: 0,
+        health: vec![finding.into()],
+    };
+    // Two agents of one distribution share the folder: the leader's document stays.
+    if read_status(&paths.runtime).ok().flatten().is_none() {
+        write_status(&paths.runtime, &document).unwrap_or_default();
+    }
+}
