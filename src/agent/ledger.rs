@@ -148,6 +148,17 @@ impl Ledger {
         });
     }
 
+    /// Puts off what was due in a pass that began then and was not tried all the
+    /// same, as when a call to Windows is still in flight: what stays due would
+    /// wake the loop without end.
+    pub(super) fn put_off(&mut self, begin: Instant) {
+        for entry in self.0.values_mut() {
+            if entry.due.is_some_and(|due| due <= begin) && entry.last_try < begin {
+                entry.due = Some(begin + backoff::delay(entry.failures, backoff::random()));
+            }
+        }
+    }
+
     /// What failed and what is contested.
     pub(super) fn findings(&self) -> impl Iterator<Item = Finding> {
         self.0.values().filter_map(|entry| entry.finding.clone())
@@ -220,6 +231,16 @@ mod tests {
         ledger.planned(&[], now);
         assert_eq!(ledger.findings().count(), 0, "no longer wanted");
         assert!(ledger.allows(&mtu(1280), now));
+    }
+
+    #[test]
+    fn what_is_due_and_not_tried_does_not_stay_due() {
+        let (mut ledger, now) = (Ledger::default(), Instant::now());
+        ledger.failed(&forwards(1), None, true, now);
+        let due = ledger.next_due().unwrap();
+        ledger.planned(&[forwards(1)], due);
+        ledger.put_off(due);
+        assert!(ledger.next_due().unwrap() > due);
     }
 
     #[test]

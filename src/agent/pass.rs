@@ -15,6 +15,7 @@ use super::{
     windows::News,
 };
 use crate::{
+    apply::saved::SavedError,
     config::{ConfigError, Settings},
     model::{Action, Finding, HostMemory, ModeState, Plan},
     netlink::NetlinkError,
@@ -220,10 +221,10 @@ impl<M: Machine> Agent<M> {
             .collect();
         let mut findings = plan.findings;
         if let Err(error) = self.machine.remember(&due) {
-            findings.push(Finding::new(Code::StateUnwritable, "", error.to_string()));
-            due.retain(|action| !matches!(action, Action::SetMtu(_) | Action::WriteSysctl(_)));
+            self.leave_what_could_not_be_undone(&mut due, &error);
         }
         let changes = self.carry_out(due, windows).await;
+        self.ledger.put_off(begin);
         findings.extend(self.ledger.findings());
         findings.extend(self.rejected.clone());
         let busy = findings
@@ -236,6 +237,19 @@ impl<M: Machine> Agent<M> {
             changes,
             findings: self.tracker.findings().cloned().collect(),
             journal,
+        }
+    }
+
+    /// Previous values could not be saved: what would replace them waits.
+    fn leave_what_could_not_be_undone(&mut self, due: &mut Vec<Action>, error: &SavedError) {
+        let finding = Finding::new(Code::StateUnwritable, "", error.to_string());
+        let now = Instant::now();
+        for action in due.extract_if(.., |action| {
+            matches!(action, Action::SetMtu(_) | Action::WriteSysctl(_))
+        }) {
+            let finding = Some(finding.clone());
+            self.ledger
+                .failed(&action, finding, error.retry_can_help(), now);
         }
     }
 

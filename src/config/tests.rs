@@ -228,7 +228,7 @@ fn rubbish_and_other_things_in_the_files_place() {
 
     let closed = folder.path().join("closed.toml");
     fs::write(&closed, "").unwrap();
-    fs::set_permissions(&closed, fs::Permissions::from_mode(0)).unwrap();
+    fs::set_permissions(&closed, fs::Permissions::from_mode(0o0)).unwrap();
     // root reads it all the same; then the file is merely empty.
     match Settings::load(&Source::File(closed)) {
         Ok(settings) => {
