@@ -21,11 +21,17 @@ use tokio::{
 pub use self::leader::{Election, Leadership, elect};
 pub use self::once::once;
 pub use self::pass::{Done, look};
-use self::{machine::Linux, pass::Agent, timer::Timer, windows::Windows};
+use self::{
+    machine::Linux,
+    pass::Agent,
+    timer::Timer,
+    windows::{News, Windows},
+};
 use crate::{
     config::{ConfigError, Settings, Source},
     model::Finding,
     netlink::{NetlinkError, Watch},
+    observe,
     paths::Paths,
     report::{Code, Manager, remove_status},
 };
@@ -82,7 +88,7 @@ enum Wake {
     ClockSet,
     Reload,
     Due,
-    Windows(windows::News),
+    Windows(News),
     Alive,
 }
 
@@ -187,7 +193,10 @@ async fn work(
     let mut clock = Timer::clock_set().map_err(system("watch the wall clock"))?;
     let mut watchdog = watchdog()?;
     let mut windows = Windows::new(&paths.state);
-    windows.ask_mode();
+    match observe::mode_at_once() {
+        Some(mode) => agent.take(News::Mode(mode)),
+        None => windows.ask_mode(),
+    }
     agent.pass(&mut windows, manager).await;
     manager.ready();
     loop {

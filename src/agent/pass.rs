@@ -145,7 +145,11 @@ impl<M: Machine> Agent<M> {
             path.display().to_string(),
             error.to_string(),
         );
-        tracing::error!(event = "reload", health = %finding.code, "{finding}");
+        // The first refusal is said with the health; one after it would be
+        // nothing new to the tracker.
+        if self.rejected.is_some() {
+            tracing::warn!(event = "reload", health = %finding.code, "{finding}");
+        }
         self.rejected = Some(finding);
     }
 

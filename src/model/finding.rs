@@ -36,6 +36,11 @@ impl fmt::Display for Finding {
         if !self.subject.is_empty() {
             write!(f, " ({})", self.subject)?;
         }
-        write!(f, ": {}. {}", self.detail, self.code.cure())
+        let stop = if self.detail.ends_with(['.', '?', '!']) {
+            ""
+        } else {
+            "."
+        };
+        write!(f, ": {}{stop} {}", self.detail, self.code.cure())
     }
 }

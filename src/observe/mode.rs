@@ -13,10 +13,16 @@ use crate::{
 /// src/linux/init/binfmt.cpp, ACCEPT_TIMEOUT).
 const DEADLINE: Duration = Duration::from_secs(12);
 
-/// Asks WSL. Where this is no WSL machine the answer is immediate.
+/// The mode where nobody has to be asked: this is no WSL machine.
+#[must_use]
+pub fn at_once() -> Option<ModeState> {
+    (!is_wsl()).then_some(ModeState::Known(Mode::NotWsl))
+}
+
+/// Asks WSL, unless this is no WSL machine.
 pub async fn ask() -> ModeState {
-    if !is_wsl() {
-        return ModeState::Known(Mode::NotWsl);
+    if let Some(mode) = at_once() {
+        return mode;
     }
     let mut command = wslinfo();
     command.args(["--networking-mode", "-n"]);
