@@ -220,10 +220,8 @@ async fn work(
                 }
             }
             Wake::ClockSet => {
-                tracing::info!(
-                    event = "clock",
-                    "the wall clock was set: looking at everything again"
-                );
+                // WSL's time synchronisation may step the clock often.
+                tracing::debug!(event = "clock", "the wall clock was set");
                 agent.try_everything_again();
             }
             Wake::Windows(news) => agent.take(news),
