@@ -2,6 +2,7 @@
 //! that are wanted, whatever their number.
 
 use std::{
+    fs, io,
     path::{Path, PathBuf},
     time::{Duration, Instant},
 };
@@ -29,6 +30,8 @@ enum SyncError {
     Script(#[from] FileError),
     #[error("{0}")]
     Answer(#[from] super::contract::AnswerError),
+    #[error("cannot make the folder {}: {source}", path.display())]
+    Folder { path: PathBuf, source: io::Error },
     #[error("the request cannot be written: {0}")]
     Request(#[from] serde_json::Error),
 }
@@ -75,7 +78,11 @@ async fn call(folder: &Path, wanted: &RuleSet) -> Result<Answer, SyncError> {
 }
 
 /// Puts the script where Windows reads it, unless it is there.
-fn script(folder: &Path) -> Result<PathBuf, FileError> {
+fn script(folder: &Path) -> Result<PathBuf, SyncError> {
+    fs::create_dir_all(folder).map_err(|source| SyncError::Folder {
+        path: folder.to_owned(),
+        source,
+    })?;
     let path = folder.join("refresh.ps1");
     let before = file::read(&path)?;
     file::replace(
@@ -99,7 +106,7 @@ fn code(error: &SyncError) -> Code {
         SyncError::Interop(InteropError::Call(
             ChildError::Start(_) | ChildError::Exit { .. } | ChildError::Pipe(_),
         )) => Code::InteropFailed,
-        SyncError::Script(_) => Code::StateUnwritable,
+        SyncError::Script(_) | SyncError::Folder { .. } => Code::StateUnwritable,
         SyncError::Request(_) => Code::ForwardFailed,
     }
 }
