@@ -33,6 +33,15 @@ struct Entry {
     finding: Option<Finding>,
 }
 
+impl Entry {
+    /// Whether the breaker is open for this action, another than the one that failed.
+    fn holds_back(&self, action: &Action) -> bool {
+        matches!(action, Action::SyncForwards(_))
+            && self.failures >= BREAKER_FAILURES
+            && !self.action.same_end(action)
+    }
+}
+
 /// All actions that failed or were done lately.
 #[derive(Debug, Default)]
 pub(super) struct Ledger(BTreeMap<ActionKey, Entry>);
@@ -49,9 +58,15 @@ impl Ledger {
                 None => entry.failures == 0,
             };
         }
-        let broken =
-            matches!(action, Action::SyncForwards(_)) && entry.failures >= BREAKER_FAILURES;
-        !broken || now >= entry.last_try + BREAKER
+        !entry.holds_back(action) || now >= entry.last_try + BREAKER
+    }
+
+    /// Notes that a call was begun whose end comes later: until then nothing is
+    /// due, or the loop would wake up for it again and again.
+    pub(super) fn begun(&mut self, action: &Action) {
+        if let Some(entry) = self.0.get_mut(&action.key()) {
+            entry.due = None;
+        }
     }
 
     /// Notes a failure; `retry` says whether the same can succeed later.
@@ -127,8 +142,11 @@ impl Ledger {
     /// Forgets failures of what is no longer wanted, and old successes.
     pub(super) fn planned(&mut self, actions: &[Action], now: Instant) {
         self.0.retain(|key, entry| {
-            let wanted = actions.iter().any(|action| action.key() == *key);
-            if !wanted
+            let wanted = actions.iter().find(|action| action.key() == *key);
+            if entry.due.is_some() && wanted.is_some_and(|action| entry.holds_back(action)) {
+                entry.due = Some(entry.last_try + BREAKER);
+            }
+            if wanted.is_none()
                 && entry
                     .finding
                     .as_ref()
@@ -221,6 +239,21 @@ mod tests {
     }
 
     #[test]
+    fn a_call_in_flight_wakes_nobody() {
+        let (mut ledger, now) = (Ledger::default(), Instant::now());
+        ledger.failed(&forwards(1), None, true, now);
+        let due = ledger.next_due().unwrap();
+        ledger.begun(&forwards(1));
+        ledger.planned(&[forwards(1)], due);
+        assert_eq!(ledger.next_due(), None);
+        ledger.failed(&forwards(1), None, true, due);
+        assert!(
+            ledger.next_due().unwrap() >= due + Duration::from_secs(2),
+            "the failures before it still count"
+        );
+    }
+
+    #[test]
     fn what_cannot_succeed_is_not_tried_until_it_changes_and_wakes_nobody() {
         let (mut ledger, now) = (Ledger::default(), Instant::now());
         ledger.failed(&mtu(1280), finding(), false, now);
@@ -286,5 +319,11 @@ mod tests {
         }
         assert!(!ledger.allows(&forwards(4), now));
         assert!(ledger.allows(&forwards(4), now + BREAKER));
+        ledger.planned(&[forwards(4)], now);
+        assert_eq!(
+            ledger.next_due(),
+            Some(now + BREAKER),
+            "the loop wakes when it may try, not before"
+        );
     }
 }

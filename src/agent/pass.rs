@@ -275,6 +275,7 @@ impl<M: Machine> Agent<M> {
             .into_iter()
             .partition(|action| matches!(action, Action::SyncForwards(_)));
         for action in host {
+            self.ledger.begun(&action);
             if let (Action::SyncForwards(wanted), false) = (action, windows.syncing()) {
                 windows.sync(wanted);
             }
