@@ -109,6 +109,12 @@ fn parameter(name: &str, before: &str, after: &str) -> Outcome {
                 Err(error) => Outcome::Failed { what, error },
             }
         }
+        SysctlReading::Value { value, .. } if value == SysctlValue::new(before) => {
+            Outcome::Restored {
+                what,
+                value: before.to_owned(),
+            }
+        }
         SysctlReading::Value { value, .. } => Outcome::Left {
             what,
             why: format!("somebody else has set it to {value}"),

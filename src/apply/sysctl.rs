@@ -6,7 +6,7 @@ use super::ApplyError;
 use crate::model::{SysctlKey, SysctlValue};
 
 /// Writes a parameter unless it already has the value, and reads it back: the
-/// kernel takes some values and makes something else of them.
+/// kernel takes some values and makes something else of them. That is undone.
 ///
 /// # Errors
 /// The kernel's refusal, or another value when it is read back.
@@ -18,7 +18,8 @@ pub fn write(key: &SysctlKey, to: &SysctlValue) -> Result<(), ApplyError> {
         error,
     };
     let read = || fs::read_to_string(&path).map(|text| SysctlValue::new(&text));
-    if read().map_err(failed)? == *to {
+    let before = read().map_err(failed)?;
+    if before == *to {
         return Ok(());
     }
     fs::write(&path, to.as_str()).map_err(failed)?;
@@ -26,6 +27,8 @@ pub fn write(key: &SysctlKey, to: &SysctlValue) -> Result<(), ApplyError> {
     if found == *to {
         Ok(())
     } else {
+        // What nobody asked for must not stay; the kernel took it a moment ago.
+        fs::write(&path, before.as_str()).map_err(failed)?;
         Err(ApplyError::SysctlNotTaken {
             key: key.to_string(),
             wanted: to.to_string(),
