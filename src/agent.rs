@@ -102,8 +102,13 @@ pub async fn run(source: Source, paths: Paths) -> Result<(), AgentError> {
     let settings = Settings::load(&source)?;
     let mut manager = Manager::default();
     let leadership = tokio::select! {
-        leadership = lead(&mut manager, &paths) => leadership?,
-        () = Signals::stop(&mut signals.stop) => return Ok(()),
+        leadership = lead(&mut manager, &paths) => Some(leadership?),
+        () = Signals::stop(&mut signals.stop) => None,
+    };
+    let Some(leadership) = leadership else {
+        manager.stopping();
+        remove_status(&paths.runtime);
+        return Ok(());
     };
     leadership
         .serve()

@@ -135,8 +135,11 @@ pub fn read(folder: &Path) -> io::Result<Option<Document>> {
     }
 }
 
-/// Removes the document: an agent that is gone has no status.
+/// Removes this process's document: an agent that is gone has no status. The
+/// document of another one in the same folder, the leader's, stays.
 pub fn remove(folder: &Path) {
-    // It may never have been written.
-    fs::remove_file(path(folder)).unwrap_or_default();
+    let own = |document: &Document| document.pid == std::process::id();
+    if read(folder).ok().flatten().as_ref().is_some_and(own) {
+        fs::remove_file(path(folder)).unwrap_or_default();
+    }
 }
