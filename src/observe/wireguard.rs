@@ -11,7 +11,7 @@ use tokio::{task::spawn_blocking, time::timeout};
 use super::units;
 use crate::{
     config::Settings,
-    model::{DeviceReading, InterfaceName, Link},
+    model::{Device, DeviceReading, InterfaceName, Link},
     wireguard,
 };
 
@@ -36,9 +36,13 @@ impl Devices {
         for link in links.iter().filter(|link| {
             link.kind.is_wireguard() && settings.wireguard_interfaces.matches(&link.name)
         }) {
-            let reading = match units::wg_quick_at_work(&link.name).await {
-                Some(who) => DeviceReading::Busy(who),
-                None => self.one(link).await,
+            let reading = match self.one(link).await {
+                DeviceReading::Device(device) if needs_keepalive(settings, &device) => {
+                    units::wg_quick_at_work(&link.name)
+                        .await
+                        .map_or(DeviceReading::Device(device), DeviceReading::Busy)
+                }
+                other => other,
             };
             readings.insert(link.name.clone(), reading);
         }
@@ -73,6 +77,43 @@ impl Devices {
                 link.name,
                 DEADLINE.as_secs()
             )),
+        }
+    }
+}
+
+/// Whether something of the device would be changed. Only then it matters what
+/// wg-quick is doing; asking systemd in every pass would keep the bus busy.
+fn needs_keepalive(settings: &Settings, device: &Device) -> bool {
+    settings.keepalive.is_some() && device.peers.values().any(|seconds| *seconds == 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{config::settings, model::PublicKey};
+
+    #[test]
+    fn systemd_is_asked_only_where_something_would_change() {
+        let device = |keepalives: &[u16]| Device {
+            listen_port: Some(51820),
+            peers: (0..)
+                .map(|number| PublicKey::new([number; 32]))
+                .zip(keepalives.iter().copied())
+                .collect(),
+        };
+        let table: [(&str, &[u16], &str, bool); 5] = [
+            ("a peer without one", &[25, 0], "", true),
+            ("all have one", &[25, 3], "", false),
+            ("no peers", &[], "", false),
+            ("switched off", &[0], "[wireguard]\nkeepalive = 0", false),
+            ("another value", &[0], "[wireguard]\nkeepalive = 5", true),
+        ];
+        for (case, keepalives, config, expected) in table {
+            assert_eq!(
+                needs_keepalive(&settings(config), &device(keepalives)),
+                expected,
+                "{case}"
+            );
         }
     }
 }
