@@ -17,7 +17,7 @@ use super::{
 use crate::{
     apply::saved::SavedError,
     config::{ConfigError, Settings},
-    model::{Action, Finding, HostMemory, ModeState, Plan},
+    model::{Action, Finding, HostMemory, ModeState, Plan, RuleSet},
     netlink::NetlinkError,
     observe,
     paths::Paths,
@@ -40,6 +40,8 @@ pub(super) struct Agent<M> {
     mode_due: Option<Instant>,
     look_again: Option<Instant>,
     pub(super) host: HostMemory,
+    /// Whether rules of ours stood before the call in flight.
+    stood: bool,
     ledger: Ledger,
     pub(super) tracker: Tracker,
     rejected: Option<Finding>,
@@ -99,6 +101,7 @@ impl<M: Machine> Agent<M> {
                 standing,
                 ..HostMemory::default()
             },
+            stood: standing,
             ledger: Ledger::default(),
             tracker: Tracker::default(),
             rejected: None,
@@ -185,9 +188,8 @@ impl<M: Machine> Agent<M> {
                 }
                 self.host.settled = outcome.settled.then_some(outcome.wanted);
                 self.host.findings = outcome.findings;
-                if let Some(standing) = outcome.standing {
-                    self.remember_standing(standing);
-                }
+                // A call that never reached Windows changed nothing.
+                self.remember_standing(outcome.standing.unwrap_or(self.stood));
             }
         }
     }
@@ -201,6 +203,19 @@ impl<M: Machine> Agent<M> {
                     .findings
                     .push(Finding::new(Code::StateUnwritable, "", error.to_string()));
             }
+        }
+    }
+
+    /// From here on rules may stand: this process may be killed before it
+    /// hears how the call ended.
+    fn expect_standing(&mut self, wanted: &RuleSet) {
+        self.stood = self.host.standing;
+        // What cannot be saved now is tried again, and told, after the call.
+        if !wanted.rules.is_empty()
+            && !self.host.standing
+            && self.machine.remember_standing(true).is_ok()
+        {
+            self.host.standing = true;
         }
     }
 
@@ -277,6 +292,7 @@ impl<M: Machine> Agent<M> {
         for action in host {
             self.ledger.begun(&action);
             if let (Action::SyncForwards(wanted), false) = (action, windows.syncing()) {
+                self.expect_standing(&wanted);
                 windows.sync(wanted);
             }
         }

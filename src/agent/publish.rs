@@ -101,7 +101,9 @@ impl<M: Machine> Agent<M> {
 
     fn document(&self, seen: Option<&Observation>, took: Duration) -> Document {
         let node = seen.and_then(|seen| plan::node(&self.settings, seen).ok());
-        let confirmed = self.host.settled.as_ref().filter(|_| self.host.standing);
+        // As Windows read them back: where it may not change them, they lead to
+        // an earlier address.
+        let confirmed = self.host.settled.as_ref().and(self.host.facts.forwards);
         Document {
             version: STATUS_VERSION,
             pid: std::process::id(),
@@ -111,9 +113,9 @@ impl<M: Machine> Agent<M> {
             address: node.as_ref().map(plan::Node::address),
             gateway: node.as_ref().and_then(|node| node.gateway),
             network_file: self.settings.config_file.clone(),
-            forwards: confirmed.map(|set| Forwards {
-                count: set.rules.len(),
-                connect_address: set.connect_address,
+            forwards: confirmed.map(|(count, connect_address)| Forwards {
+                count,
+                connect_address,
             }),
             windows_address: self.host.facts.windows_address,
             passes: self.passes,

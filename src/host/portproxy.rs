@@ -53,7 +53,7 @@ pub async fn sync(folder: &Path, wanted: RuleSet) -> HostOutcome {
                 findings: vec![finding],
                 facts: None,
                 changed: None,
-                standing: None,
+                standing: may_have_worked(&error).then_some(true),
             }
         }
     }
@@ -111,6 +111,18 @@ fn code(error: &SyncError) -> Code {
     }
 }
 
+/// Whether rules may have been made although no answer tells.
+fn may_have_worked(error: &SyncError) -> bool {
+    match error {
+        SyncError::Interop(InteropError::Call(ChildError::Start(_))) => false,
+        SyncError::Interop(InteropError::Call(_)) | SyncError::Answer(_) => true,
+        SyncError::Interop(_)
+        | SyncError::Script(_)
+        | SyncError::Folder { .. }
+        | SyncError::Request(_) => false,
+    }
+}
+
 fn outcome(wanted: RuleSet, answer: &Answer, took: Duration) -> HostOutcome {
     let detail = |fallback: &str| {
         answer
@@ -121,10 +133,10 @@ fn outcome(wanted: RuleSet, answer: &Answer, took: Duration) -> HostOutcome {
     };
     let mut findings = Vec::new();
     for conflict in &answer.conflicts {
-        let rule = wanted
-            .rules
-            .iter()
-            .find(|rule| rule.listen_port == conflict.listen_port);
+        let rule = wanted.rules.iter().find(|rule| {
+            (rule.listen_address, rule.listen_port)
+                == (conflict.listen_address, conflict.listen_port)
+        });
         let name = rule.map_or("", |rule| rule.name.as_str());
         let target = match (&conflict.connect_address, conflict.connect_port) {
             (Some(address), Some(port)) => format!(" to {address}:{port}"),
@@ -178,6 +190,10 @@ fn outcome(wanted: RuleSet, answer: &Answer, took: Duration) -> HostOutcome {
             .lowest_mtu
             .as_ref()
             .map(|lowest| (lowest.name.clone(), lowest.mtu)),
+        forwards: answer
+            .rules
+            .first()
+            .map(|rule| (answer.rules.len(), rule.connect_address)),
     };
     let changed = (answer.added + answer.removed > 0).then(|| {
         let rules = answer.rules.len();

@@ -127,6 +127,8 @@ pub struct HostFacts {
     /// which WSL copies to eth0 in NAT mode (microsoft/WSL:
     /// src/windows/service/exe/WslCoreNetworkingSupport.cpp).
     pub lowest_mtu: Option<(String, u32)>,
+    /// Rules of ours as read back: how many, and where they lead.
+    pub forwards: Option<(usize, Ipv4Addr)>,
 }
 
 /// How a call to Windows ended.

@@ -208,7 +208,10 @@ impl<'a> Bench<'a> {
             wanted,
             settled,
             findings,
-            facts: Some(HostFacts::default()),
+            facts: Some(HostFacts {
+                forwards: standing.map(|_| (1, "172.28.16.5".parse().unwrap())),
+                ..HostFacts::default()
+            }),
             changed: None,
             standing,
         }));
