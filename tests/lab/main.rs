@@ -14,6 +14,7 @@
 
 mod caller;
 mod control;
+mod demo;
 mod events;
 mod fault;
 mod init;
@@ -53,7 +54,7 @@ fn main() -> ExitCode {
         ("wslpath", arguments) => init::wslpath(arguments),
         ("wslmesh-lab", arguments) => play(arguments),
         (_, arguments) => match arguments.first().map(String::as_str) {
-            // `--demo` and `--bench` get their arms here.
+            Some("--demo") => demo::run(),
             Some("@hold") => test_world::hold(),
             _ => runner::run(),
         },

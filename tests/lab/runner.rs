@@ -11,7 +11,7 @@ use libtest_mimic::{Arguments, Completion, Failed, Trial};
 use crate::launch::Unavailable;
 use crate::options::Options;
 use crate::world::World;
-use crate::{test_faults, test_interop, test_network, test_world};
+use crate::{demo, test_faults, test_interop, test_network, test_world};
 
 /// A trial in a world with the delays of Windows.
 pub(crate) fn trial(name: &str, body: fn(&World) -> Result<()>) -> Trial {
@@ -55,6 +55,7 @@ pub(crate) fn run() -> ExitCode {
         test_network::trials,
         test_interop::trials,
         test_faults::trials,
+        demo::trials,
     ];
     let trials = files.iter().flat_map(|trials| trials()).collect();
     libtest_mimic::run(&arguments, trials).exit_code()

@@ -1,0 +1,231 @@
+//! `--demo`: the agent survives three address changes in a simulated WSL, and a
+//! person watches.
+
+mod screen;
+mod stage;
+mod unavailable;
+
+use std::process::ExitCode;
+
+use anyhow::{Result, ensure};
+use libtest_mimic::Trial;
+
+use self::screen::{Row, Screen, table};
+use self::stage::{Expected, Stage};
+use crate::launch::Unavailable;
+use crate::options::Options;
+use crate::runner::trial_alone;
+use crate::topology::Place;
+use crate::wireguard::WireGuard;
+use crate::world::World;
+
+/// This file's trials: what strangers see first must not rot.
+pub(crate) fn trials() -> Vec<Trial> {
+    vec![
+        trial_alone("demo::three_changes_survived", survives),
+        trial_alone("demo::says_how_to_allow_worlds", unavailable::check),
+    ]
+}
+
+/// Runs the demo. It fails when anything of what it shows did not work.
+pub(crate) fn run() -> ExitCode {
+    let mut screen = Screen::stdout();
+    let Err(error) = show(&mut screen, &Options::default()) else {
+        return ExitCode::SUCCESS;
+    };
+    // Both may fail when the screen is gone, and then nobody reads them.
+    drop(match error.downcast_ref() {
+        Some(Unavailable(why)) => unavailable::explain(&mut screen, why),
+        None => screen.failure(&format!("{error:#}")),
+    });
+    ExitCode::FAILURE
+}
+
+fn survives() -> Result<()> {
+    let mut screen = Screen::memory();
+    let options = Options {
+        binfmt: false,
+        ..Options::quick()
+    };
+    show(&mut screen, &options)?;
+    let text = screen.text();
+    let wide: Vec<&str> = text.lines().filter(|l| l.chars().count() > 80).collect();
+    ensure!(wide.is_empty(), "too wide for a terminal: {wide:#?}");
+    ensure!(!text.contains('\x1b'), "colour where there is no terminal");
+    for part in [
+        "172.28.27.77",
+        "172.19.3.4",
+        "172.30.200.9",
+        "simulated",
+        "/init",
+    ] {
+        ensure!(text.contains(part), "{part} is missing in:\n{text}");
+    }
+    Ok(())
+}
+
+const PICTURE: &str = "  lan                 windows (simulated)          guest: WSL2
+  client -- :2222 --> portproxy 0.0.0.0:2222 ----> eth0 :22, a service
+                      powershell.exe <------------ wslmesh run
+
+";
+
+fn show(screen: &mut Screen, options: &Options) -> Result<()> {
+    screen.title("wslmesh: three address changes in a simulated WSL")?;
+    let world = World::start(options)?;
+    ensure!(
+        world.has_agent(),
+        "the agent is not built: run `cargo build`, or name it in WSLMESH_BIN"
+    );
+    screen.plain(PICTURE)?;
+    screen.fact(
+        "This machine",
+        "untouched: all of it happens in namespaces that end with the demo.",
+    )?;
+    screen.fact(
+        "Windows",
+        &format!(
+            "simulated. powershell.exe is a stand-in that takes {:.1} s to start, as the \
+             real one does; its port proxy really listens and really forwards.",
+            f64::from(u32::try_from(options.start_up_ms)?) / 1e3
+        ),
+    )?;
+    screen.fact("Interop", &interop(&world))?;
+    let mut stage = Stage::new(&world, screen)?;
+    let rows = play(&world, &mut stage)?;
+    stage.end()?;
+    world.windows().check()?;
+    let lasted = table(screen, &rows)?;
+    screen.plain(&format!(
+        "\nThe client came back after each of the three address changes, by itself.\n\
+         {} of the time it was cut off is PowerShell starting on Windows.\n",
+        share(options.start_up_ms, lasted)
+    ))?;
+    Ok(())
+}
+
+/// How the agent reaches Windows programs in this world.
+fn interop(world: &World) -> String {
+    if world.binfmt() {
+        return "powershell.exe is started through binfmt_misc, as in WSL.".to_owned();
+    }
+    let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    format!(
+        "powershell.exe is started by calling /init directly. WSL uses binfmt_misc, but a \
+         private one needs Linux 6.7 and the right to mount it (this is {}).",
+        release.trim()
+    )
+}
+
+fn share(start_up_ms: u64, mean_ms: u64) -> String {
+    let percent = (start_up_ms * 100).checked_div(mean_ms).unwrap_or(0);
+    format!("About {} %", percent.min(100))
+}
+
+/// The scenes, one row of the table each.
+fn play<'w>(world: &'w World, stage: &mut Stage<'w, '_>) -> Result<Vec<Row>> {
+    let mut rows = vec![stage.scene(
+        "the agent starts",
+        Stage::start,
+        &Expected::address("172.28.16.5"),
+    )?];
+
+    let mut tunnel = Tunnel::plan(world);
+    stage.note(&tunnel.why)?;
+    let up = format!("tunnel {} comes up, MTU {}", tunnel.name, tunnel.mtu);
+    let kept = Expected::mtu(tunnel.name, 1280);
+    rows.push(stage.scene(&up, |_| tunnel.up(world), &kept)?);
+    tunnel.check()?;
+
+    rows.push(stage.scene(
+        "1. new address 172.28.27.77",
+        |_| world.change_address("172.28.27.77/20"),
+        &Expected::address("172.28.27.77"),
+    )?);
+    rows.push(stage.scene(
+        "eth0 is lowered to MTU 1280 (a VPN on Windows)",
+        |_| world.set_mtu(1280),
+        &Expected::mtu("eth0", 1340),
+    )?);
+    rows.push(stage.scene(
+        "2. new address 172.19.3.4, another network",
+        |_| world.change_address("172.19.3.4/20"),
+        &Expected::address("172.19.3.4"),
+    )?);
+    rows.push(stage.scene(
+        "3. new address 172.30.200.9, and MTU 1280 again",
+        |_| {
+            world.set_mtu(1280)?;
+            world.change_address("172.30.200.9/20")
+        },
+        &Expected {
+            mtu: Some(("eth0", 1340)),
+            ..Expected::address("172.30.200.9")
+        },
+    )?);
+    Ok(rows)
+}
+
+/// WireGuard where this user may have it, else a link with Tailscale's name.
+struct Tunnel<'w> {
+    name: &'static str,
+    mtu: u32,
+    why: String,
+    wireguard: Option<WireGuard<'w>>,
+}
+
+impl<'w> Tunnel<'w> {
+    /// Tries WireGuard under another name: an interface of the agent's pattern
+    /// would be kept in order before the scene begins.
+    fn plan(world: &'w World) -> Self {
+        let tried = world.wireguard("try0", 0);
+        let userspace = tried.as_ref().is_ok_and(WireGuard::userspace);
+        match tried.and_then(WireGuard::remove) {
+            Ok(()) => Self {
+                name: "wg0",
+                mtu: 1420,
+                why: format!(
+                    "the tunnel is WireGuard, {}",
+                    if userspace {
+                        "by wireguard-go because the kernel has none"
+                    } else {
+                        "the kernel's"
+                    }
+                ),
+                wireguard: None,
+            },
+            Err(error) => Self {
+                name: "tailscale0",
+                mtu: 1500,
+                why: format!(
+                    "no WireGuard here ({error:#}); a plain link named tailscale0 stands in"
+                ),
+                wireguard: None,
+            },
+        }
+    }
+
+    fn up(&mut self, world: &'w World) -> Result<()> {
+        if self.name == "wg0" {
+            self.wireguard = Some(world.wireguard(self.name, 2)?);
+            return Ok(());
+        }
+        // veth, because every kernel that can build the lab has it.
+        let link =
+            "link add tailscale0 type veth peer name far netns lan\nlink set tailscale0 up\n";
+        let made = world.run(Place::Guest, &["ip", "-batch", "-"], link.as_bytes())?;
+        made.ok().map(drop)
+    }
+
+    /// The agent also gives each WireGuard peer a keepalive.
+    fn check(&self) -> Result<()> {
+        if let Some(wireguard) = &self.wireguard {
+            let keepalives = wireguard.keepalives()?;
+            ensure!(
+                !keepalives.is_empty() && keepalives.values().all(|k| *k == Some(25)),
+                "keepalives: {keepalives:?}"
+            );
+        }
+        Ok(())
+    }
+}
