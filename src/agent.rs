@@ -10,15 +10,20 @@ mod publish;
 mod timer;
 mod windows;
 
-use std::{future::pending, io, path::PathBuf, time::Instant};
+use std::{
+    future::pending,
+    io,
+    path::PathBuf,
+    time::{Duration, Instant},
+};
 
 use tokio::{
     select,
     signal::unix::{Signal, SignalKind, signal},
-    time::{sleep_until, timeout_at},
+    time::{sleep, sleep_until, timeout_at},
 };
 
-pub use self::leader::{Election, Leadership, elect};
+pub use self::leader::{Election, Holder, Leadership, elect};
 pub use self::once::once;
 pub use self::pass::{Done, look};
 use self::{
@@ -33,7 +38,7 @@ use crate::{
     netlink::{NetlinkError, Watch},
     observe,
     paths::Paths,
-    report::{Code, Manager, remove_status},
+    report::{Changes, Code, Manager, remove_status},
 };
 
 /// Why the agent cannot run.
@@ -144,21 +149,44 @@ pub async fn run(source: Source, paths: Paths) -> Result<(), AgentError> {
     result
 }
 
+/// Between the end of a leader and the next election. Short enough to take over
+/// within a second, long enough not to spin where a leader drops its standbys.
+const BETWEEN_ELECTIONS: Duration = Duration::from_millis(250);
+
 /// Leads at once, or stands by until the leader is gone.
 async fn lead(manager: &mut Manager, paths: &Paths) -> Result<Leadership, AgentError> {
+    let mut told = None;
     loop {
-        let leader =
-            match elect().map_err(system("ask for leadership of this network namespace"))? {
-                Election::Won(leadership) => return Ok(leadership),
-                Election::Lost(leader) => leader,
-            };
-        let finding = Finding::new(Code::Standby, "", format!("{} leads", leader.describe()));
-        tracing::info!(event = "standby", health = %finding.code, "{finding}");
-        manager.status(&format!("standby: {} leads", leader.describe()));
-        manager.ready();
-        publish::publish_standby(paths, &finding);
+        let leader = match elect()
+            .await
+            .map_err(system("ask for leadership of this network namespace"))?
+        {
+            Election::Won(leadership) => return Ok(leadership),
+            Election::Lost(leader) => leader,
+        };
+        if told.as_ref() != Some(&leader.holder) {
+            say_standby(&leader.holder, manager, paths);
+            told = Some(leader.holder.clone());
+        }
         stand_by(leader, manager).await?;
+        sleep(BETWEEN_ELECTIONS).await;
     }
+}
+
+fn say_standby(holder: &Holder, manager: &mut Manager, paths: &Paths) {
+    let finding = match holder {
+        Holder::Agent { .. } => Finding::new(Code::Standby, "", holder.to_string()),
+        Holder::Stranger { .. } | Holder::Nobody => {
+            Finding::new(Code::LeaderStranger, "", holder.to_string())
+        }
+    };
+    publish::say_health(&Changes {
+        raised: vec![finding.clone()],
+        cleared: Vec::new(),
+    });
+    manager.status(&format!("standby: {holder}"));
+    manager.ready();
+    publish::publish_standby(paths, &finding);
 }
 
 async fn stand_by(leader: leader::Leader, manager: &Manager) -> Result<(), AgentError> {
@@ -167,7 +195,7 @@ async fn stand_by(leader: leader::Leader, manager: &Manager) -> Result<(), Agent
     tokio::pin!(ended);
     loop {
         select! {
-            result = &mut ended => return result.map_err(system("watch the leading agent")),
+            () = &mut ended => return Ok(()),
             () = fired(&mut watchdog) => manager.alive(),
         }
     }
@@ -206,7 +234,12 @@ async fn work(
     manager.ready();
     loop {
         let wake = select! {
-            changed = watch.changed() => { if changed.is_err() { watch = Watch::subscribe()?; } Wake::Network }
+            changed = watch.changed() => {
+                if changed.is_err() {
+                    watch = subscribe_again().await?;
+                }
+                Wake::Network
+            }
             () = clock.fired() => Wake::ClockSet,
             _ = reload.recv() => Wake::Reload,
             () = until(agent.next_due()) => Wake::Due,
@@ -232,11 +265,20 @@ async fn work(
             Wake::Windows(news) => agent.take(news),
             Wake::Reload => {
                 reload_settings(agent, source);
-                windows.ask_mode();
+                if !agent.knows_mode() {
+                    windows.ask_mode();
+                }
             }
         }
         agent.pass(&mut windows, manager).await;
     }
+}
+
+/// The event stream ended, which no kernel does by itself. What happened in
+/// between is found by the pass that follows.
+async fn subscribe_again() -> Result<Watch, AgentError> {
+    sleep(Duration::from_secs(1)).await;
+    Ok(Watch::subscribe()?)
 }
 
 async fn until(due: Option<Instant>) {
@@ -254,7 +296,7 @@ async fn settle(agent: &Agent<Linux>, watch: &mut Watch) -> Result<(), AgentErro
         let deadline = end.min(tokio::time::Instant::now() + quiet);
         match timeout_at(deadline, watch.changed()).await {
             Err(_) => return Ok(()),
-            Ok(Err(_)) => *watch = Watch::subscribe()?,
+            Ok(Err(_)) => *watch = subscribe_again().await?,
             Ok(Ok(())) if tokio::time::Instant::now() >= end => return Ok(()),
             Ok(Ok(())) => {}
         }

@@ -22,8 +22,9 @@ use rtnetlink::{
 /// A dump whose end is lost in an overrun never ends in netlink-proto.
 const DEADLINE: Duration = Duration::from_secs(5);
 
-/// Receive buffer of the watching connection in bytes. An overrun costs one
-/// dump more, so this only has to make it rare.
+/// Receive buffer of the watching connection in bytes; the kernel gives at most
+/// net.core.rmem_max. An overrun costs one dump more, so this only has to make it
+/// rare.
 const WATCH_BUFFER: usize = 1 << 20;
 
 /// Why the kernel could not be asked, told or watched.
@@ -225,6 +226,18 @@ pub fn mtu_of(link: &LinkMessage) -> Option<u32> {
     link.attributes.iter().find_map(|attribute| {
         if let LinkAttribute::Mtu(mtu) = attribute {
             Some(*mtu)
+        } else {
+            None
+        }
+    })
+}
+
+/// The name that a link message states.
+#[must_use]
+pub fn name_of(link: &LinkMessage) -> Option<&str> {
+    link.attributes.iter().find_map(|attribute| {
+        if let LinkAttribute::IfName(name) = attribute {
+            Some(name.as_str())
         } else {
             None
         }

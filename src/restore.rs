@@ -8,7 +8,7 @@ use crate::{
         saved::{Saved, SavedError, Values},
     },
     model::{InterfaceName, SysctlKey, SysctlReading, SysctlValue},
-    netlink::{Netlink, NetlinkError, mtu_of},
+    netlink::{Netlink, NetlinkError, mtu_of, name_of},
     observe,
     paths::Paths,
 };
@@ -123,14 +123,24 @@ fn parameter(name: &str, before: &str, after: &str) -> Outcome {
             what,
             why: "is gone".to_owned(),
         },
-        SysctlReading::Unreadable(why) => Outcome::Left { what, why },
+        SysctlReading::Unreadable(why) => Outcome::Failed {
+            what,
+            error: ApplyError::Sysctl {
+                key: name.to_owned(),
+                value: before.to_owned(),
+                error: std::io::Error::other(why),
+            },
+        },
     }
 }
 
 async fn link(netlink: &Netlink, index: u32, name: &str, before: u32, after: u32) -> Outcome {
     let what = format!("{name} mtu");
     let found = match netlink.link(index).await {
-        Ok(found) => found.as_ref().and_then(mtu_of),
+        Ok(found) => found
+            .filter(|link| name_of(link) == Some(name))
+            .as_ref()
+            .and_then(mtu_of),
         Err(error) => {
             return Outcome::Failed {
                 what,

@@ -6,7 +6,7 @@
 //! atomic, and undone by the kernel when the leader dies.
 
 use std::{
-    io,
+    fmt, io,
     os::{
         linux::net::SocketAddrExt,
         unix::net::{SocketAddr, UnixListener as StdListener, UnixStream as StdStream},
@@ -23,6 +23,9 @@ const NAME: &[u8] = b"wslmesh/agent";
 /// Standbys whose connections the leader keeps; more of them look again by themselves.
 const MOST_STANDBYS: usize = 64;
 
+/// Rounds of an election before it is called undecided.
+const ROUNDS: usize = 3;
+
 /// The leadership, for as long as this lives.
 #[derive(Debug)]
 pub struct Leadership(StdListener);
@@ -36,31 +39,114 @@ pub enum Election {
     Lost(Leader),
 }
 
-/// The agent that leads.
+/// Who has the name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Holder {
+    /// An agent of root or of our own user. Its process number is `None` when
+    /// it lives in another distribution, whose processes have no number here.
+    Agent {
+        /// The process.
+        pid: Option<i32>,
+    },
+    /// Somebody else, who must not keep root's agent from working.
+    Stranger {
+        /// The user.
+        uid: u32,
+        /// The process, where it has a number here.
+        pid: Option<i32>,
+    },
+    /// The name is bound, and nobody answers.
+    Nobody,
+}
+
+impl fmt::Display for Holder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Agent { pid: Some(pid) } => write!(f, "process {pid} leads"),
+            Self::Agent { pid: None } => f.write_str("an agent in another distribution leads"),
+            Self::Stranger {
+                uid,
+                pid: Some(pid),
+            } => {
+                write!(
+                    f,
+                    "process {pid} of user {uid} has taken the agent's socket"
+                )
+            }
+            Self::Stranger { uid, pid: None } => {
+                write!(
+                    f,
+                    "a process of user {uid} in another distribution has taken the agent's socket"
+                )
+            }
+            Self::Nobody => {
+                f.write_str("a process that does not answer has taken the agent's socket")
+            }
+        }
+    }
+}
+
+/// The one that leads.
 #[derive(Debug)]
 pub struct Leader {
-    stream: StdStream,
+    /// Who it is.
+    pub holder: Holder,
+    stream: Option<UnixStream>,
 }
 
 /// Tries to lead.
 ///
 /// # Errors
 /// The socket could not be made for another reason than that it is taken.
-pub fn elect() -> io::Result<Election> {
+pub async fn elect() -> io::Result<Election> {
     let address = SocketAddr::from_abstract_name(NAME)?;
-    // The leader may die between the two calls; then the next round is won.
-    loop {
+    for _ in 0..ROUNDS {
         match StdListener::bind_addr(&address) {
             Ok(listener) => return Ok(Election::Won(Leadership(listener))),
             Err(error) if error.kind() == io::ErrorKind::AddrInUse => {}
             Err(error) => return Err(error),
         }
-        match StdStream::connect_addr(&address) {
-            Ok(stream) => return Ok(Election::Lost(Leader { stream })),
+        // The leader may die between the two calls; then the next round is won.
+        match connect(&address).await {
+            Ok(stream) => {
+                let holder = holder(&stream)?;
+                return Ok(Election::Lost(Leader {
+                    holder,
+                    stream: Some(stream),
+                }));
+            }
             Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {}
             Err(error) => return Err(error),
         }
     }
+    Ok(Election::Lost(Leader {
+        holder: Holder::Nobody,
+        stream: None,
+    }))
+}
+
+/// std connects to abstract names and blocks where a queue is full; that must
+/// not hold the loop.
+async fn connect(address: &SocketAddr) -> io::Result<UnixStream> {
+    let address = address.clone();
+    let connected = tokio::task::spawn_blocking(move || StdStream::connect_addr(&address));
+    let stream = connected.await.map_err(io::Error::other)??;
+    stream.set_nonblocking(true)?;
+    UnixStream::from_std(stream)
+}
+
+fn holder(stream: &UnixStream) -> io::Result<Holder> {
+    let peer = stream.peer_cred()?;
+    let pid = peer.pid().filter(|pid| *pid > 0);
+    let ours = peer.uid() == 0 || peer.uid() == rustix::process::geteuid().as_raw();
+    Ok(if ours {
+        Holder::Agent { pid }
+    } else {
+        Holder::Stranger {
+            uid: peer.uid(),
+            pid,
+        }
+    })
 }
 
 impl Leadership {
@@ -76,7 +162,7 @@ impl Leadership {
         tokio::spawn(async move {
             let mut standbys = Vec::new();
             while let Ok((stream, _)) = listener.accept().await {
-                standbys.retain(|standby: &UnixStream| matches!(standby.try_read(&mut [0; 1]), Err(error) if error.kind() == io::ErrorKind::WouldBlock));
+                standbys.retain(is_open);
                 if standbys.len() < MOST_STANDBYS {
                     standbys.push(stream);
                 }
@@ -86,30 +172,46 @@ impl Leadership {
     }
 }
 
+fn is_open(standby: &UnixStream) -> bool {
+    matches!(standby.try_read(&mut [0; 1]), Err(error) if error.kind() == io::ErrorKind::WouldBlock)
+}
+
 impl Leader {
-    /// Who it is, for messages: its process number is 0 when it lives in
-    /// another distribution.
-    #[must_use]
-    pub fn describe(&self) -> String {
-        let credentials = rustix::net::sockopt::socket_peercred(&self.stream);
-        match credentials {
-            Ok(peer) => format!(
-                "process {} of user {}",
-                peer.pid.as_raw_nonzero(),
-                peer.uid.as_raw()
-            ),
-            Err(_) => "a process in another distribution".to_owned(),
+    /// Waits for its end; at once where nobody answers.
+    pub async fn ended(self) {
+        if let Some(mut stream) = self.stream {
+            // It never writes: whatever comes means that it is gone.
+            stream.read_u8().await.map(drop).unwrap_or_default();
         }
     }
+}
 
-    /// Waits for its end.
-    ///
-    /// # Errors
-    /// The runtime cannot watch the connection.
-    pub async fn ended(self) -> io::Result<()> {
-        self.stream.set_nonblocking(true)?;
-        let mut stream = UnixStream::from_std(self.stream)?;
-        // It never writes: whatever comes means that it is gone.
-        stream.read_u8().await.map(drop).or(Ok(()))
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn holders_are_told_apart() {
+        let table = [
+            (Holder::Agent { pid: Some(7) }, "process 7 leads"),
+            (
+                Holder::Agent { pid: None },
+                "an agent in another distribution leads",
+            ),
+            (
+                Holder::Stranger {
+                    uid: 1000,
+                    pid: Some(7),
+                },
+                "process 7 of user 1000 has taken the agent's socket",
+            ),
+            (
+                Holder::Nobody,
+                "a process that does not answer has taken the agent's socket",
+            ),
+        ];
+        for (holder, text) in table {
+            assert_eq!(holder.to_string(), text);
+        }
     }
 }

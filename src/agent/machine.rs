@@ -1,6 +1,10 @@
 //! What a pass sees and changes, behind one small trait for each, so that a
 //! pass can be tried on a described machine.
 
+use std::cell::RefCell;
+
+use tokio::task::spawn_blocking;
+
 use crate::{
     apply::{
         self, ApplyError,
@@ -24,7 +28,7 @@ pub(super) trait Machine {
     ) -> Result<Observation, NetlinkError>;
 
     /// Saves what these actions are about to replace.
-    fn remember(&self, actions: &[Action]) -> Result<(), SavedError>;
+    async fn remember(&self, actions: &[Action]) -> Result<(), SavedError>;
 
     /// Saves whether rules of ours stand on Windows.
     fn remember_standing(&self, standing: bool) -> Result<(), SavedError>;
@@ -45,7 +49,7 @@ pub(super) trait Host {
 /// This machine.
 #[derive(Debug)]
 pub(super) struct Linux {
-    netlink: Netlink,
+    netlink: RefCell<Netlink>,
     devices: Devices,
     saved: Saved,
 }
@@ -53,7 +57,7 @@ pub(super) struct Linux {
 impl Linux {
     pub(super) fn new(paths: &Paths) -> Result<Self, NetlinkError> {
         Ok(Self {
-            netlink: Netlink::connect()?,
+            netlink: RefCell::new(Netlink::connect()?),
             devices: Devices::default(),
             saved: Saved::new(&paths.state),
         })
@@ -72,11 +76,23 @@ impl Machine for Linux {
         mode: ModeState,
         host: HostMemory,
     ) -> Result<Observation, NetlinkError> {
-        observe::observe(settings, &self.netlink, &self.devices, mode, host).await
+        let netlink = self.netlink.borrow().clone();
+        let seen = observe::observe(settings, &netlink, &self.devices, mode, host).await;
+        if seen.is_err() {
+            // A connection that failed once may be dead for good.
+            self.netlink.replace(Netlink::connect()?);
+        }
+        seen
     }
 
-    fn remember(&self, actions: &[Action]) -> Result<(), SavedError> {
-        self.saved.remember(actions)
+    async fn remember(&self, actions: &[Action]) -> Result<(), SavedError> {
+        if !actions.iter().any(Action::can_be_restored) {
+            return Ok(());
+        }
+        let (saved, actions) = (self.saved.clone(), actions.to_vec());
+        spawn_blocking(move || saved.remember(&actions))
+            .await
+            .unwrap_or(Ok(()))
     }
 
     fn remember_standing(&self, standing: bool) -> Result<(), SavedError> {
@@ -84,6 +100,7 @@ impl Machine for Linux {
     }
 
     async fn apply(&self, action: &Action) -> Result<(), ApplyError> {
-        apply::apply(action, &self.netlink).await
+        let netlink = self.netlink.borrow().clone();
+        apply::apply(action, &netlink).await
     }
 }

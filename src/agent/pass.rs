@@ -25,10 +25,6 @@ use crate::{
     report::{Code, Manager, Tracker},
 };
 
-/// How soon to look again at a device that wg-quick is working on, or at a
-/// kernel that did not answer.
-const LOOK_AGAIN: Duration = Duration::from_secs(1);
-
 /// The agent's memory between passes.
 #[derive(Debug)]
 pub(super) struct Agent<M> {
@@ -38,6 +34,7 @@ pub(super) struct Agent<M> {
     pub(super) mode: ModeState,
     mode_failures: u32,
     mode_due: Option<Instant>,
+    looks: u32,
     look_again: Option<Instant>,
     pub(super) host: HostMemory,
     /// Whether rules of ours stood before the call in flight.
@@ -96,6 +93,7 @@ impl<M: Machine> Agent<M> {
             mode: ModeState::Pending,
             mode_failures: 0,
             mode_due: None,
+            looks: 0,
             look_again: None,
             host: HostMemory {
                 standing,
@@ -156,9 +154,16 @@ impl<M: Machine> Agent<M> {
         self.rejected = Some(finding);
     }
 
+    pub(super) fn knows_mode(&self) -> bool {
+        self.mode.known().is_some()
+    }
+
     /// Takes what a call to Windows brought.
     pub(super) fn take(&mut self, news: News) {
         match news {
+            // The mode cannot change while the virtual machine lives: a question
+            // that fails takes no answer back.
+            News::Mode(mode) if self.knows_mode() && mode.known().is_none() => {}
             News::Mode(mode) => {
                 self.mode_failures = if mode.known().is_some() {
                     0
@@ -229,7 +234,7 @@ impl<M: Machine> Agent<M> {
             .await
         {
             Ok(seen) => seen,
-            Err(error) => return self.blind(&error, manager),
+            Err(error) => return self.blind(&error, begin, manager),
         };
         let plan = plan::plan(&self.settings, &seen);
         self.ledger.planned(&plan.actions, begin);
@@ -239,17 +244,14 @@ impl<M: Machine> Agent<M> {
             .filter(|action| self.ledger.allows(action, begin))
             .collect();
         let mut findings = plan.findings;
-        if let Err(error) = self.machine.remember(&due) {
+        if let Err(error) = self.machine.remember(&due).await {
             self.leave_what_could_not_be_undone(&mut due, &error);
         }
         let changes = self.carry_out(due, windows).await;
         self.ledger.put_off(begin);
         findings.extend(self.ledger.findings());
         findings.extend(self.rejected.clone());
-        let busy = findings
-            .iter()
-            .any(|finding| finding.code == Code::WireguardBusy);
-        self.look_again = busy.then(|| Instant::now() + LOOK_AGAIN);
+        self.look_again_for(&findings);
         let mut journal = Vec::from_iter(self.say(&seen, &changes, begin.elapsed()));
         journal.extend(self.publish(Some(&seen), findings, begin.elapsed(), manager));
         Done {
@@ -263,20 +265,45 @@ impl<M: Machine> Agent<M> {
     fn leave_what_could_not_be_undone(&mut self, due: &mut Vec<Action>, error: &SavedError) {
         let finding = Finding::new(Code::StateUnwritable, "", error.to_string());
         let now = Instant::now();
-        for action in due.extract_if(.., |action| {
-            matches!(action, Action::SetMtu(_) | Action::WriteSysctl(_))
-        }) {
+        for action in due.extract_if(.., |action| action.can_be_restored()) {
             let finding = Some(finding.clone());
             self.ledger
                 .failed(&action, finding, error.retry_can_help(), now);
         }
     }
 
-    /// The kernel does not answer: nothing is changed on a guess.
-    fn blind(&mut self, error: &NetlinkError, manager: &mut Manager) -> Done {
-        self.look_again = Some(Instant::now() + LOOK_AGAIN);
-        let findings = vec![Finding::new(Code::ObserveFailed, "", error.to_string())];
-        let journal = self.publish(None, findings.clone(), Duration::ZERO, manager);
+    /// Some troubles end without an event: they are looked at again, less and
+    /// less often.
+    fn look_again_for(&mut self, findings: &[Finding]) {
+        let silent = |finding: &Finding| {
+            [
+                Code::WireguardBusy,
+                Code::WireguardUnreadable,
+                Code::NetworkFileUnreadable,
+                Code::ObserveFailed,
+            ]
+            .contains(&finding.code)
+        };
+        if findings.iter().any(silent) {
+            self.looks = self.looks.saturating_add(1);
+            let delay = backoff::delay(self.looks, backoff::random());
+            self.look_again = Some(Instant::now() + delay);
+        } else {
+            (self.looks, self.look_again) = (0, None);
+        }
+    }
+
+    /// The kernel does not answer: nothing is changed on a guess, and what was
+    /// found before is as true as it was.
+    fn blind(&mut self, error: &NetlinkError, begin: Instant, manager: &mut Manager) -> Done {
+        self.ledger.put_off(begin);
+        let before = self.tracker.findings().cloned();
+        let mut findings: Vec<Finding> = before
+            .filter(|finding| finding.code != Code::ObserveFailed)
+            .collect();
+        findings.push(Finding::new(Code::ObserveFailed, "", error.to_string()));
+        self.look_again_for(&findings);
+        let journal = self.publish(None, findings.clone(), begin.elapsed(), manager);
         Done {
             changes: Vec::new(),
             findings,

@@ -126,7 +126,7 @@ impl<M: Machine> Agent<M> {
 }
 
 /// One line for each finding that is new or over.
-fn say_health(changes: &Changes) -> Vec<String> {
+pub(super) fn say_health(changes: &Changes) -> Vec<String> {
     let mut lines = Vec::new();
     for finding in &changes.raised {
         let (health, subject) = (finding.code.as_str(), finding.subject.as_str());

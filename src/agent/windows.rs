@@ -4,9 +4,16 @@
 use std::{
     future::pending,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
-use tokio::task::JoinSet;
+use tokio::{
+    runtime::Builder,
+    select,
+    sync::oneshot,
+    task::{JoinSet, spawn_blocking},
+    time::timeout,
+};
 
 use super::machine::Host;
 use crate::{
@@ -14,6 +21,34 @@ use crate::{
     model::{HostOutcome, ModeState, RuleSet},
     observe,
 };
+
+/// Longest wait for a whole call, beyond the deadlines within it: looking at a
+/// Windows drive that hangs has none.
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// Makes a call in a thread of its own, because looking at Windows' drives,
+/// connecting to WSL's sockets and starting a program block, and the loop must
+/// not. Dropping this ends the call. `None` when it does not come back in time.
+async fn off_the_loop<F, W, T>(call: F) -> Option<T>
+where
+    F: FnOnce() -> W + Send + 'static,
+    W: Future<Output = T>,
+    T: Send + 'static,
+{
+    let (alive, gone) = oneshot::channel::<()>();
+    let thread = spawn_blocking(move || {
+        let runtime = Builder::new_current_thread().enable_all().build().ok()?;
+        runtime.block_on(async {
+            select! {
+                result = call() => Some(result),
+                _ = gone => None,
+            }
+        })
+    });
+    let result = timeout(LIMIT, thread).await;
+    drop(alive);
+    result.ok()?.ok()?
+}
 
 /// What a call brought back.
 #[derive(Debug)]
@@ -47,8 +82,15 @@ impl Windows {
     /// Asks for the networking mode unless that is being asked.
     pub(super) fn ask_mode(&mut self) {
         if !std::mem::replace(&mut self.asking, true) {
-            self.calls
-                .spawn(async { News::Mode(observe::ask_mode().await) });
+            self.calls.spawn(async {
+                let asked = off_the_loop(|| async { observe::ask_mode().await });
+                News::Mode(asked.await.unwrap_or_else(|| {
+                    ModeState::Unknown(format!(
+                        "wslinfo has been hanging for {} s",
+                        LIMIT.as_secs()
+                    ))
+                }))
+            });
         }
     }
 
@@ -84,7 +126,11 @@ impl Host for Windows {
     fn sync(&mut self, wanted: RuleSet) {
         self.syncing = true;
         let folder = self.folder.clone();
-        self.calls
-            .spawn(async move { News::Forwards(portproxy::sync(&folder, wanted).await) });
+        self.calls.spawn(async move {
+            let asked = wanted.clone();
+            let call = off_the_loop(move || async move { portproxy::sync(&folder, asked).await });
+            let outcome = call.await;
+            News::Forwards(outcome.unwrap_or_else(|| portproxy::hangs(wanted, LIMIT)))
+        });
     }
 }

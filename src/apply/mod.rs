@@ -8,6 +8,10 @@ pub mod saved;
 mod sysctl;
 mod wireguard;
 
+use std::time::Duration;
+
+use tokio::time::timeout;
+
 use crate::{
     apply::file::FileError,
     model::{Action, FileChange},
@@ -143,12 +147,16 @@ pub async fn apply(action: &Action, netlink: &Netlink) -> Result<(), ApplyError>
     }
 }
 
+/// Longest wait for a file to be replaced; a disk that stalls must not hold a
+/// pass for ever.
+const FILE_DEADLINE: Duration = Duration::from_secs(10);
+
 /// Two fsyncs may take long on a busy disk; they wait in a thread of their own.
 async fn replace(change: FileChange) -> Result<(), ApplyError> {
     let path = change.path.clone();
     let call = move || file::replace(&change.path, change.before.as_deref(), &change.after);
-    match tokio::task::spawn_blocking(call).await {
-        Ok(done) => Ok(done?),
-        Err(_) => Err(ApplyError::Hangs(path.display().to_string())),
+    match timeout(FILE_DEADLINE, tokio::task::spawn_blocking(call)).await {
+        Ok(Ok(done)) => Ok(done?),
+        Ok(Err(_)) | Err(_) => Err(ApplyError::Hangs(path.display().to_string())),
     }
 }

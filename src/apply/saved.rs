@@ -181,6 +181,10 @@ impl Values {
                     Some(was) if was.mtu.after == change.from => was.mtu.before,
                     Some(_) | None => change.from,
                 };
+                // An interface that was made anew has left its old index.
+                self.mtu.retain(|index, was| {
+                    *index == change.index || was.name != change.name.as_str()
+                });
                 self.mtu.insert(
                     change.index,
                     LinkWas {

@@ -11,11 +11,11 @@ use crate::{
 
 pub(super) async fn apply(source: Source, paths: Paths) -> anyhow::Result<Exit> {
     let settings = Settings::load(&source)?;
-    let _leadership = match agent::elect()? {
+    let _leadership = match agent::elect().await? {
         Election::Won(leadership) => leadership,
         Election::Lost(leader) => bail!(
             "an agent works in this network namespace already ({}), and it does this by itself; to make it look again: systemctl reload wslmesh",
-            leader.describe()
+            leader.holder
         ),
     };
     let done = agent::once(settings, paths).await?;

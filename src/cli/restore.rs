@@ -10,11 +10,11 @@ use crate::{
 };
 
 pub(super) async fn restore(paths: Paths) -> anyhow::Result<Exit> {
-    let _leadership = match agent::elect()? {
+    let _leadership = match agent::elect().await? {
         Election::Won(leadership) => leadership,
         Election::Lost(leader) => bail!(
             "an agent works in this network namespace ({}) and would change everything again; first: systemctl stop wslmesh",
-            leader.describe()
+            leader.holder
         ),
     };
     let outcomes = restore::restore(&paths).await?;

@@ -6,7 +6,7 @@
 
 use std::{
     env, fs, io,
-    os::unix::net::UnixStream,
+    os::unix::{fs::MetadataExt, net::UnixStream},
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -165,7 +165,13 @@ fn socket() -> Option<PathBuf> {
     std::iter::once(first)
         .chain(named)
         .chain(sessions)
-        .find(|path| UnixStream::connect(path).is_ok())
+        .find(|path| is_roots(path) && UnixStream::connect(path).is_ok())
+}
+
+/// Everybody may write to the folder of the sockets, but WSL's init makes its own
+/// as root.
+fn is_roots(path: &Path) -> bool {
+    fs::metadata(path).is_ok_and(|meta| meta.uid() == 0)
 }
 
 fn powershell(root: &Path) -> Option<PathBuf> {

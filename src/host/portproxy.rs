@@ -95,17 +95,20 @@ fn script(folder: &Path) -> Result<PathBuf, SyncError> {
 
 fn code(error: &SyncError) -> Code {
     match error {
-        SyncError::Interop(
-            InteropError::NoSocket | InteropError::NoInterpreter | InteropError::NoPath(_),
-        ) => Code::InteropMissing,
+        SyncError::Interop(InteropError::NoSocket | InteropError::NoInterpreter) => {
+            Code::InteropMissing
+        }
         SyncError::Interop(InteropError::NoPowershell(_)) => Code::InteropPowershell,
         SyncError::Interop(InteropError::Call(ChildError::Timeout(_))) => Code::InteropTimeout,
         SyncError::Interop(InteropError::Call(ChildError::TooMuch)) | SyncError::Answer(_) => {
             Code::InteropOutput
         }
-        SyncError::Interop(InteropError::Call(
-            ChildError::Start(_) | ChildError::Exit { .. } | ChildError::Pipe(_),
-        )) => Code::InteropFailed,
+        SyncError::Interop(
+            InteropError::NoPath(_)
+            | InteropError::Call(
+                ChildError::Start(_) | ChildError::Exit { .. } | ChildError::Pipe(_),
+            ),
+        ) => Code::InteropFailed,
         SyncError::Script(_) | SyncError::Folder { .. } => Code::StateUnwritable,
         SyncError::Request(_) => Code::ForwardFailed,
     }
@@ -208,13 +211,32 @@ fn outcome(wanted: RuleSet, answer: &Answer, took: Duration) -> HostOutcome {
             took.as_millis()
         )
     });
+    // A script that gave up lists no rules, which says nothing about Windows.
+    let looked = !matches!(answer.state, State::Failed | State::InvalidRequest);
     HostOutcome {
         wanted,
         settled,
         findings,
-        facts: Some(facts),
+        facts: looked.then_some(facts),
         changed,
-        standing: Some(!answer.rules.is_empty()),
+        standing: looked.then_some(!answer.rules.is_empty()),
+    }
+}
+
+/// The outcome of a call that does not come back, because something on the way
+/// to Windows hangs where no deadline reaches.
+pub fn hangs(wanted: RuleSet, after: Duration) -> HostOutcome {
+    let detail = format!(
+        "the way to Windows has been hanging for {} s",
+        after.as_secs()
+    );
+    HostOutcome {
+        wanted,
+        settled: false,
+        findings: vec![Finding::new(Code::InteropTimeout, "", detail)],
+        facts: None,
+        changed: None,
+        standing: Some(true),
     }
 }
 
@@ -292,9 +314,17 @@ mod tests {
                 (settled, code),
                 "{state}"
             );
+            let looked = !["invalid-request", "failed"].contains(&state);
             assert_eq!(
-                outcome.facts.unwrap().lowest_mtu,
-                Some(("Tailscale".into(), 1280))
+                (outcome.facts.is_some(), outcome.standing.is_some()),
+                (looked, looked),
+                "{state}"
+            );
+            let lowest = outcome.facts.and_then(|facts| facts.lowest_mtu);
+            assert_eq!(
+                lowest,
+                looked.then(|| ("Tailscale".into(), 1280)),
+                "{state}"
             );
         }
     }

@@ -105,7 +105,7 @@ pub struct KeepaliveChange {
 }
 
 /// The forwards that Windows should have.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RuleSet {
     /// Where they lead: this distribution's address.
     pub connect_address: Ipv4Addr,
@@ -114,7 +114,7 @@ pub struct RuleSet {
 }
 
 /// One TCP forward.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rule {
     /// Its name in the configuration.
     pub name: String,
@@ -136,6 +136,15 @@ impl Action {
             Self::WriteSysctl(change) => ActionKey::Sysctl(change.key.clone()),
             Self::SetKeepalive(change) => ActionKey::Keepalive(change.name.clone()),
             Self::SyncForwards(_) => ActionKey::Forwards,
+        }
+    }
+
+    /// Whether its previous value is saved for `wslmesh restore`.
+    #[must_use]
+    pub fn can_be_restored(&self) -> bool {
+        match self {
+            Self::SetMtu(_) | Self::WriteSysctl(_) => true,
+            Self::WriteNetworkFile(_) | Self::SetKeepalive(_) | Self::SyncForwards(_) => false,
         }
     }
 
@@ -214,10 +223,10 @@ impl fmt::Display for Action {
             }
             Self::SyncForwards(set) => {
                 let rules = set.rules.len();
+                let plural = if rules == 1 { "" } else { "s" };
                 write!(
                     f,
-                    "{rules} Windows {} -> {}",
-                    if rules == 1 { "forward" } else { "forwards" },
+                    "ask Windows for {rules} forward{plural} -> {}",
                     set.connect_address
                 )
             }

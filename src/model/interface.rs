@@ -3,8 +3,8 @@
 use std::fmt;
 
 /// A network interface's name as the kernel accepts it: 1 to 15 bytes, without
-/// `/`, white space or a NUL, and neither `.` nor `..` (`dev_valid_name()` in
-/// the kernel's net/core/dev.c).
+/// `/`, `:`, white space or a NUL, and neither `.` nor `..` (`dev_valid_name()`
+/// in the kernel's net/core/dev.c).
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct InterfaceName(String);
 
@@ -18,7 +18,7 @@ impl InterfaceName {
         let fits = !name.is_empty() && name.len() <= Self::MAX;
         let allowed = !name
             .chars()
-            .any(|c| c == '/' || c == '\0' || c.is_whitespace());
+            .any(|c| matches!(c, '/' | ':' | '\0') || c.is_whitespace());
         (fits && allowed && name != "." && name != "..").then(|| Self(name.to_owned()))
     }
 
@@ -59,6 +59,7 @@ mod tests {
             "a b",
             "a\tb",
             "a\0",
+            "a:1",
             "sixteen-bytes-xx",
         ] {
             assert!(InterfaceName::new(bad).is_none(), "{bad:?}");

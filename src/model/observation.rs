@@ -58,8 +58,6 @@ pub struct Link {
     pub kind: LinkKind,
     /// MTU in bytes.
     pub mtu: u32,
-    /// Whether it is administratively up.
-    pub up: bool,
     /// VMBus device GUID, which in mirrored mode is the Windows InterfaceGuid
     /// (microsoft/WSL: src/linux/init/GnsEngine.cpp, GetAdapterId); lower case,
     /// without braces. Read only when the configuration names a GUID.

@@ -8,9 +8,12 @@ use std::{fmt, path::PathBuf};
 /// interface name (`net/ipv4/conf/eth0.10/rp_filter`).
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SysctlKey {
-    written: String,
     parts: Vec<String>,
 }
+
+/// Parameters whose values are secrets: they would stand in the journal and in
+/// the saved values.
+const SECRET: &[&str] = &["stable_secret", "tcp_fastopen_key"];
 
 impl SysctlKey {
     /// The key, or the reason why it is none of ours.
@@ -36,10 +39,16 @@ impl SysctlKey {
                 "a parameter's name has letters, digits, _ and - between its dots".to_owned(),
             );
         }
-        Ok(Self {
-            written: written.to_owned(),
-            parts,
-        })
+        if parts
+            .last()
+            .is_some_and(|last| SECRET.contains(&last.as_str()))
+        {
+            return Err(
+                "the value is a secret, and the agent reports what it sets; use /etc/sysctl.d"
+                    .to_owned(),
+            );
+        }
+        Ok(Self { parts })
     }
 
     /// The file below /proc/sys.
@@ -58,8 +67,10 @@ impl SysctlKey {
 }
 
 impl fmt::Display for SysctlKey {
+    /// With dots, unless a part has one itself.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.written)
+        let dotted = self.parts.iter().any(|part| part.contains('.'));
+        f.write_str(&self.parts.join(if dotted { "/" } else { "." }))
     }
 }
 
@@ -120,7 +131,19 @@ mod tests {
             path("net/ipv4/conf/eth0.10/rp_filter").unwrap(),
             "/proc/sys/net/ipv4/conf/eth0.10/rp_filter"
         );
+        let written = |key: &str| SysctlKey::parse(key).unwrap().to_string();
+        assert_eq!(written("net/core/rmem_max"), "net.core.rmem_max");
+        assert_eq!(
+            SysctlKey::parse("net/core/rmem_max"),
+            SysctlKey::parse("net.core.rmem_max")
+        );
+        assert_eq!(
+            written("net/ipv4/conf/eth0.10/rp_filter"),
+            "net/ipv4/conf/eth0.10/rp_filter"
+        );
         for bad in [
+            "net.ipv4.tcp_fastopen_key",
+            "net.ipv6.conf.all.stable_secret",
             "vm.swappiness",
             "net",
             "net.core",

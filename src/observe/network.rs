@@ -64,7 +64,6 @@ fn link(message: &LinkMessage, want_guid: bool) -> Option<Link> {
         index: message.header.index,
         kind,
         mtu: mtu_of(message)?,
-        up: message.header.flags.contains(LinkFlags::Up),
         guid,
         name,
     })

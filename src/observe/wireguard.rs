@@ -6,6 +6,7 @@ use std::{
     time::Duration,
 };
 
+use futures_util::future::join_all;
 use tokio::{task::spawn_blocking, time::timeout};
 
 use super::units;
@@ -32,21 +33,27 @@ impl Devices {
         settings: &Settings,
         links: &[Link],
     ) -> BTreeMap<InterfaceName, DeviceReading> {
-        let mut readings = BTreeMap::new();
-        for link in links.iter().filter(|link| {
+        let ours = links.iter().filter(|link| {
             link.kind.is_wireguard() && settings.wireguard_interfaces.matches(&link.name)
-        }) {
-            let reading = match self.one(link).await {
-                DeviceReading::Device(device) if needs_keepalive(settings, &device) => {
-                    units::wg_quick_at_work(&link.name)
-                        .await
-                        .map_or(DeviceReading::Device(device), DeviceReading::Busy)
-                }
-                other => other,
-            };
-            readings.insert(link.name.clone(), reading);
-        }
-        readings
+        });
+        let readings = join_all(ours.map(|link| self.unless_busy(settings, link))).await;
+        readings.into_iter().collect()
+    }
+
+    async fn unless_busy(
+        &self,
+        settings: &Settings,
+        link: &Link,
+    ) -> (InterfaceName, DeviceReading) {
+        let reading = match self.one(link).await {
+            DeviceReading::Device(device) if needs_keepalive(settings, &device) => {
+                units::wg_quick_at_work(&link.name)
+                    .await
+                    .map_or(DeviceReading::Device(device), DeviceReading::Busy)
+            }
+            other => other,
+        };
+        (link.name.clone(), reading)
     }
 
     async fn one(&self, link: &Link) -> DeviceReading {

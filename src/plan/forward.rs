@@ -9,6 +9,17 @@ use crate::{
 
 pub(super) fn plan(settings: &Settings, seen: &Observation, node: Option<&Node>) -> Plan {
     let mut plan = Plan::default();
+    let nat_mode = seen.mode == ModeState::Known(Mode::Nat);
+    if seen.host.standing
+        && seen.mode.known().is_some()
+        && (settings.backend == Backend::None || !nat_mode)
+    {
+        plan.findings.push(Finding::new(
+            Code::ForwardStanding,
+            "",
+            "rules made in an earlier run or mode are left as they are",
+        ));
+    }
     if settings.backend == Backend::None {
         return plan;
     }
@@ -152,7 +163,7 @@ mod tests {
                 "first sync",
                 Machine::nat(),
                 SSH.into(),
-                vec!["1 Windows forward -> 172.28.16.5"],
+                vec!["ask Windows for 1 forward -> 172.28.16.5"],
             ),
             (
                 "already so",
@@ -164,13 +175,29 @@ mod tests {
                 "the address moved",
                 settled(moved),
                 SSH.into(),
-                vec!["1 Windows forward -> 172.28.16.5"],
+                vec!["ask Windows for 1 forward -> 172.28.16.5"],
             ),
             (
                 "the last forward went: withdraw",
                 Machine::nat().with(|seen| seen.host.standing = true),
                 String::new(),
-                vec!["0 Windows forwards -> 172.28.16.5"],
+                vec!["ask Windows for 0 forwards -> 172.28.16.5"],
+            ),
+            (
+                "rules of an earlier run in another mode",
+                Machine::nat()
+                    .mode(Mode::Mirrored)
+                    .with(|seen| seen.host.standing = true),
+                String::new(),
+                vec!["forward-standing"],
+            ),
+            (
+                "rules of an earlier run, Windows is not to be called",
+                Machine::nat().with(|seen| seen.host.standing = true),
+                "[host]
+backend = \"none\""
+                    .into(),
+                vec!["forward-standing"],
             ),
             (
                 "no address: nothing to point at",
@@ -200,7 +227,10 @@ mod tests {
                 "firewall asked for",
                 Machine::nat(),
                 SSH.replace("none", "full"),
-                vec!["1 Windows forward -> 172.28.16.5", "forward-firewall"],
+                vec![
+                    "ask Windows for 1 forward -> 172.28.16.5",
+                    "forward-firewall",
+                ],
             ),
             (
                 "mirrored",

@@ -33,10 +33,9 @@ pub fn plan(settings: &Settings, seen: &Observation) -> Plan {
             None
         }
     };
-    let mtu = mtu::plan(settings, seen, node.as_ref());
-    let mut plan = network_file::plan(settings, seen, node.as_ref(), &mtu.actions);
+    let mut plan = network_file::plan(settings, seen, node.as_ref());
     plan.findings.splice(0..0, findings);
-    plan.extend(mtu);
+    plan.extend(mtu::plan(settings, seen, node.as_ref()));
     plan.extend(wireguard::plan(settings, seen));
     plan.extend(sysctl::plan(settings, seen));
     plan.extend(forward::plan(settings, seen, node.as_ref()));

@@ -16,13 +16,7 @@ use crate::{
     report::Code,
 };
 
-/// `mtu` are the MTU changes of the same pass: the file states what will be.
-pub(super) fn plan(
-    settings: &Settings,
-    seen: &Observation,
-    node: Option<&Node>,
-    mtu: &[Action],
-) -> Plan {
+pub(super) fn plan(settings: &Settings, seen: &Observation, node: Option<&Node>) -> Plan {
     let mut plan = Plan::default();
     let before = match &seen.network_file {
         NetworkFile::Unreadable(why) => {
@@ -51,7 +45,7 @@ pub(super) fn plan(
     // Without an address the last one stays: a file that empties itself at
     // every flap would be worse for its readers.
     let Some(node) = node else { return plan };
-    let mut values = values(settings, seen, node, mtu);
+    let mut values = values(settings, seen, node);
     match Value::name(node.link.name.as_str()) {
         Some(name) => drop(values.insert(Key::WslInterface, Some(name))),
         None => plan.findings.push(Finding::new(
@@ -71,11 +65,7 @@ pub(super) fn plan(
     plan
 }
 
-fn values(settings: &Settings, seen: &Observation, node: &Node, mtu: &[Action]) -> Values {
-    let underlay_mtu = mtu.iter().find_map(|action| match action {
-        Action::SetMtu(change) if change.index == node.link.index => Some(change.to),
-        _ => None,
-    });
+fn values(settings: &Settings, seen: &Observation, node: &Node) -> Values {
     let mut values = Values::from([
         (Key::WslIp, Some(Value::from(IpAddr::V4(node.address())))),
         (
@@ -86,10 +76,7 @@ fn values(settings: &Settings, seen: &Observation, node: &Node, mtu: &[Action]) 
             Key::WslGateway,
             node.gateway.map(|gateway| Value::from(IpAddr::V4(gateway))),
         ),
-        (
-            Key::WslMtu,
-            Some(Value::from(underlay_mtu.unwrap_or(node.link.mtu))),
-        ),
+        (Key::WslMtu, Some(Value::from(node.link.mtu))),
         (Key::PrimaryDns, seen.dns.map(Value::from)),
         (
             Key::KeepaliveInterval,
@@ -161,14 +148,14 @@ mod tests {
     use super::*;
     use crate::{
         config::settings,
-        model::{LinkKind, Mode, MtuChange},
-        plan::testing::{Machine, name},
+        model::{LinkKind, Mode},
+        plan::testing::Machine,
     };
 
-    fn outcome(machine: &Machine, mtu: &[Action]) -> Result<Option<String>, Code> {
+    fn outcome(machine: &Machine) -> Result<Option<String>, Code> {
         let (settings, seen) = (settings(""), machine.seen());
         let node = super::super::node(&settings, &seen).ok();
-        let plan = plan(&settings, &seen, node.as_ref(), mtu);
+        let plan = plan(&settings, &seen, node.as_ref());
         match (plan.actions.first(), plan.findings.first()) {
             (_, Some(finding)) => Err(finding.code),
             (Some(Action::WriteNetworkFile(change)), None) => {
@@ -203,7 +190,7 @@ mod tests {
                 seen.dns = Some("10.255.255.254".parse().unwrap());
                 seen.host.facts.windows_address = Some("192.168.50.10".parse().unwrap());
             });
-        let text = outcome(&machine, &[]).unwrap().unwrap();
+        let text = outcome(&machine).unwrap().unwrap();
         assert!(text.starts_with("# wsl-network.conf"));
         assert_eq!(
             stated(&text),
@@ -223,7 +210,7 @@ mod tests {
             ]
         );
         assert_eq!(
-            outcome(&with_file(machine, &text), &[]),
+            outcome(&with_file(machine, &text)),
             Ok(None),
             "and then nothing is to do"
         );
@@ -235,12 +222,11 @@ mod tests {
             &Machine::nat()
                 .link("wg0", LinkKind::WireGuard, 1280)
                 .device("wg0", 51820, &[]),
-            &[],
         )
         .unwrap()
         .unwrap();
         let has = |machine: Machine, line: &str| {
-            let text = outcome(&with_file(machine, &full), &[])
+            let text = outcome(&with_file(machine, &full))
                 .unwrap()
                 .unwrap_or_else(|| full.clone());
             assert!(
@@ -266,40 +252,22 @@ mod tests {
             "MESH_PORT_WIREGUARD=\"51820\"",
         );
         assert_eq!(
-            outcome(&with_file(Machine::new(), &full), &[]),
+            outcome(&with_file(Machine::new(), &full)),
             Ok(None),
             "no address: the file stays"
         );
     }
 
     #[test]
-    fn states_the_mtu_that_this_pass_sets() {
-        let raise = Action::SetMtu(MtuChange {
-            index: 1,
-            name: name("eth0"),
-            from: 1500,
-            to: 1340,
-            why: String::new(),
-        });
-        assert!(
-            outcome(&Machine::nat(), &[raise])
-                .unwrap()
-                .unwrap()
-                .contains("WSL_MTU=\"1340\"")
-        );
-    }
-
-    #[test]
     fn a_file_that_cannot_be_understood_is_left_alone() {
         assert_eq!(
-            outcome(&with_file(Machine::nat(), "A=\"open\nWSL_IP=1\n"), &[]),
+            outcome(&with_file(Machine::nat(), "A=\"open\nWSL_IP=1\n")),
             Err(Code::NetworkFileUnreadable)
         );
         assert_eq!(
             outcome(
                 &Machine::nat()
-                    .with(|seen| seen.network_file = NetworkFile::Unreadable("x".into())),
-                &[]
+                    .with(|seen| seen.network_file = NetworkFile::Unreadable("x".into()))
             ),
             Err(Code::NetworkFileUnreadable)
         );
@@ -313,7 +281,7 @@ mod tests {
             .route("e$(reboot)", "10.0.0.1", 0);
         let (settings, seen) = (settings(""), machine.seen());
         let node = super::super::node(&settings, &seen).ok();
-        let plan = plan(&settings, &seen, node.as_ref(), &[]);
+        let plan = plan(&settings, &seen, node.as_ref());
         assert_eq!(
             plan.findings.first().map(|finding| finding.code),
             Some(Code::NetworkFileName)

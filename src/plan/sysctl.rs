@@ -38,8 +38,9 @@ pub(super) fn plan(settings: &Settings, seen: &Observation) -> Plan {
                     ));
                     continue;
                 }
-                ModeState::Pending => continue,
-                ModeState::Known(_) | ModeState::Unknown(_) => {}
+                // It may be mirrored: the parameter waits for the answer.
+                ModeState::Pending | ModeState::Unknown(_) => continue,
+                ModeState::Known(_) => {}
             }
         }
         match seen.sysctls.get(key) {
@@ -151,6 +152,14 @@ mod tests {
                 filter,
                 Machine::new()
                     .with(|seen| seen.mode = ModeState::Pending)
+                    .sysctl(filter, "0", true),
+                "",
+            ),
+            (
+                "it may be mirrored",
+                filter,
+                Machine::new()
+                    .with(|seen| seen.mode = ModeState::Unknown("x".into()))
                     .sysctl(filter, "0", true),
                 "",
             ),

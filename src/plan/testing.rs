@@ -59,7 +59,6 @@ impl Machine {
                 name: name(link),
                 kind,
                 mtu,
-                up: true,
                 guid: None,
             });
         })

@@ -80,13 +80,13 @@ registry! {
         "Check that `wslinfo --networking-mode` answers; the agent asks again by itself";
     NetworkFileUnreadable, "network-file-unreadable", Error,
         "The network file cannot be read or understood and is left alone.",
-        "Correct the file, or move it away and let the agent write a new one";
+        "Correct the file, or move it away and let the agent write a new one; it looks again by itself";
     NetworkFileUnwritable, "network-file-unwritable", Error,
         "The network file could not be replaced; the old one is still whole.",
         "Free space or correct the permissions of the directory";
     NetworkFileName, "network-file-name", Warning,
         "An interface's name has characters that are not safe in a file that shells read, so its key is left as it was.",
-        "Rename the interface to letters, digits, _ . - @ and :";
+        "Rename the interface to letters, digits, _ . - and @";
     MtuUnderlaySmall, "mtu-underlay-small", Warning,
         "The interface below the tunnel cannot carry the tunnel's packets: large packets vanish.",
         "Raise the MTU of the Windows adapter that is the lowest, or set [mtu] underlay = \"lower-tunnel\"";
@@ -138,9 +138,12 @@ registry! {
     ForwardNotElevated, "forward-not-elevated", Warning,
         "The Windows user behind this distribution may not change port forwards, and nothing is installed on Windows that may.",
         "Start the distribution from an elevated terminal, then `systemctl reload wslmesh`";
+    ForwardStanding, "forward-standing", Info,
+        "Rules that the agent made earlier still stand on Windows, and now nothing keeps or removes them.",
+        "Set [host] backend = \"auto\" in NAT mode once to have them withdrawn, or remove them on Windows: netsh interface portproxy show v4tov4";
     ForwardConflict, "forward-conflict", Warning,
         "Windows already forwards this port for somebody else; that rule was not touched.",
-        "Remove it on Windows (netsh interface portproxy show v4tov4), or choose another listen-port";
+        "Remove it on Windows (netsh interface portproxy show v4tov4) and then `systemctl reload wslmesh`, or choose another listen-port";
     ForwardService, "forward-service", Warning,
         "Windows' IP Helper service (iphlpsvc) is not running, so no forward works.",
         "Start it in an elevated PowerShell: Set-Service iphlpsvc -StartupType Automatic; Start-Service iphlpsvc";
@@ -168,6 +171,9 @@ registry! {
     Standby, "standby", Info,
         "Another agent works in this network namespace (all distributions share one); this one stands by.",
         "Nothing to do";
+    LeaderStranger, "leader-stranger", Error,
+        "Somebody who is no agent of root has taken the socket by which agents elect one of them; this one stands by.",
+        "Find the process (`ss -xlp` shows @wslmesh/agent) and end it; the agent goes on by itself";
     ConfigRejected, "config-rejected", Warning,
         "The new configuration has errors; the old one stays in force.",
         "Correct it (`wslmesh config check`), then `systemctl reload wslmesh`";
@@ -242,9 +248,8 @@ mod tests {
             std::fs::write(&path, page()).unwrap();
         }
         let written = std::fs::read_to_string(&path).unwrap_or_default();
-        assert_eq!(
-            written,
-            page(),
+        assert!(
+            written == page(),
             "docs/health.md is not current: WSLMESH_WRITE_DOCS=1 cargo test --lib health"
         );
     }

@@ -107,6 +107,9 @@ fn path(folder: &Path) -> PathBuf {
 /// # Errors
 /// The runtime directory is not there or not writable.
 pub fn write(folder: &Path, document: &Document) -> Result<(), FileError> {
+    // systemd makes the folder; an agent that is run by hand makes it itself. If
+    // that fails, the file's own error tells.
+    fs::create_dir_all(folder).unwrap_or_default();
     let path = path(folder);
     let text = serde_json::to_vec_pretty(document).unwrap_or_default();
     let before = file::read(&path)?;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Code, Severity};
+use super::Code;
 use crate::model::{Finding, Subject};
 
 /// The findings in force.
@@ -45,16 +45,6 @@ impl Tracker {
     pub fn findings(&self) -> impl Iterator<Item = &Finding> {
         self.0.values()
     }
-
-    /// The worst severity in force.
-    #[must_use]
-    pub fn worst(&self) -> Severity {
-        self.0
-            .keys()
-            .map(|(code, _)| code.severity())
-            .max()
-            .unwrap_or(Severity::Info)
-    }
 }
 
 #[cfg(test)]
@@ -68,8 +58,6 @@ mod tests {
         assert_eq!(tracker.update([finding("a")]).raised.len(), 1);
         assert_eq!(tracker.update([finding("b")]), Changes::default());
         assert_eq!(tracker.findings().next().unwrap().detail, "b");
-        assert_eq!(tracker.worst(), Severity::Error);
         assert_eq!(tracker.update([]).cleared, [finding("b")]);
-        assert_eq!(tracker.worst(), Severity::Info);
     }
 }

@@ -31,7 +31,6 @@ impl Fake {
             name: name(text),
             kind,
             mtu,
-            up: true,
             guid: None,
         };
         let address = |link, net: &str| Address {
@@ -91,7 +90,7 @@ impl Machine for &Fake {
         })
     }
 
-    fn remember(&self, _: &[Action]) -> Result<(), SavedError> {
+    async fn remember(&self, _: &[Action]) -> Result<(), SavedError> {
         if self.fails("state") {
             return Err(SavedError::File(FileError::TooBig {
                 path: "/state/saved.json".into(),
@@ -230,6 +229,11 @@ async fn a_pass_does_everything_and_the_next_nothing() {
         ]
     );
     assert_eq!(bench.calls.wanted.len(), 1);
+    assert_eq!(
+        bench.pass().await.journal,
+        ["rewrite /etc/wslmesh/wsl-network.conf"],
+        "it states the new MTU once it is there"
+    );
     let second = bench.pass().await;
     assert_eq!(
         (second.changes, second.journal),
@@ -426,4 +430,49 @@ async fn the_status_document_says_how_things_are() {
         Some(1)
     );
     assert!(!document.degraded());
+}
+
+#[tokio::test]
+async fn a_blind_pass_keeps_what_was_found_and_does_not_spin() {
+    let machine = Fake::wsl();
+    let mut bench = Bench::new(&machine, SSH);
+    bench.pass().await;
+    bench.answer(false, vec![Finding::new(Code::InteropTimeout, "", "x")]);
+    bench.pass().await;
+    machine.failing.borrow_mut().insert("kernel");
+    for _ in 0..3 {
+        let done = bench.pass().await;
+        let codes: Vec<Code> = done.findings.iter().map(|finding| finding.code).collect();
+        assert_eq!(codes, [Code::InteropTimeout, Code::ObserveFailed]);
+        assert!(!done.journal.iter().any(|line| line.ends_with("is over")));
+        assert!(
+            bench
+                .agent
+                .next_due()
+                .is_some_and(|due| due > Instant::now())
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_known_mode_is_not_taken_back() {
+    let machine = Fake::wsl();
+    let mut bench = Bench::new(&machine, "");
+    bench.agent.take(News::Mode(ModeState::Unknown("x".into())));
+    assert!(bench.agent.knows_mode());
+    assert_eq!(bench.agent.next_due(), None);
+}
+
+#[tokio::test]
+async fn an_unknown_mode_is_asked_for_again_later() {
+    let machine = Fake::wsl();
+    let folder = tempfile::tempdir().unwrap();
+    let paths = Paths {
+        state: folder.path().to_owned(),
+        runtime: folder.path().to_owned(),
+    };
+    let mut agent = Agent::new(&machine, settings(""), paths, false);
+    agent.take(News::Mode(ModeState::Unknown("x".into())));
+    assert!(!agent.knows_mode() && !agent.mode_is_due());
+    assert!(agent.next_due().is_some_and(|due| due > Instant::now()));
 }
