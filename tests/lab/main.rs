@@ -12,6 +12,7 @@
     reason = "the parts this program plays are programs of their own"
 )]
 
+mod agent;
 mod caller;
 mod control;
 mod demo;
@@ -28,9 +29,15 @@ mod registry;
 mod root;
 mod runner;
 mod server;
+mod test_agent;
+mod test_config;
 mod test_faults;
 mod test_interop;
+mod test_loop;
+mod test_modes;
 mod test_network;
+mod test_sysctls;
+mod test_wireguard;
 mod test_world;
 mod topology;
 mod windows;

@@ -11,7 +11,10 @@ use libtest_mimic::{Arguments, Completion, Failed, Trial};
 use crate::launch::Unavailable;
 use crate::options::Options;
 use crate::world::World;
-use crate::{demo, test_faults, test_interop, test_network, test_world};
+use crate::{
+    test_agent, test_config, test_faults, test_interop, test_loop, test_modes, test_network,
+    test_sysctls, test_wireguard, test_world,
+};
 
 /// A trial in a world with the delays of Windows.
 pub(crate) fn trial(name: &str, body: fn(&World) -> Result<()>) -> Trial {
@@ -55,7 +58,12 @@ pub(crate) fn run() -> ExitCode {
         test_network::trials,
         test_interop::trials,
         test_faults::trials,
-        demo::trials,
+        test_agent::trials,
+        test_modes::trials,
+        test_sysctls::trials,
+        test_loop::trials,
+        test_wireguard::trials,
+        test_config::trials,
     ];
     let trials = files.iter().flat_map(|trials| trials()).collect();
     libtest_mimic::run(&arguments, trials).exit_code()

@@ -1,0 +1,503 @@
+//! The loop: one agent leads, signals, systemd's protocol, bursts of events,
+//! and an opponent.
+
+use std::fmt::Write;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use libtest_mimic::Trial;
+
+use crate::agent::{CONFIG, LIMIT, SSH, Setup, config};
+use crate::control::Status;
+use crate::fault::Fault;
+use crate::options::Options;
+use crate::process::{HUP, KILL, TERM};
+use crate::runner::trial_with;
+use crate::topology::Place;
+use crate::world::{World, until};
+
+/// This file's trials.
+pub(crate) fn trials() -> Vec<Trial> {
+    let quick = |name: &str, body| trial_with(name, Options::quick(), body);
+    vec![
+        quick("loop::standby_takes_over", standby_takes_over),
+        quick("loop::standby_ends_quietly", standby_ends),
+        quick("loop::two_at_once", two_at_once),
+        quick("loop::by_hand_beside_an_agent", by_hand_beside_an_agent),
+        quick("loop::reload_changes_forwards", reload_changes_forwards),
+        quick("loop::reload_without_a_change", reload_without_a_change),
+        quick("loop::bad_reload_is_refused", bad_reload),
+        quick("loop::term_during_a_hanging_call", term_while_hanging),
+        quick("loop::notifies", notifies),
+        quick("loop::burst", burst),
+        quick("loop::overrun", overrun),
+        quick("loop::thousand_forwards", thousand_forwards),
+        quick("loop::retry_does_not_spin", retry_does_not_spin),
+        quick("loop::contested", contested),
+    ]
+}
+
+const OLD: &str = "172.28.16.5";
+
+fn standby_takes_over(world: &World) -> Result<()> {
+    let leader = world.start_agent(&config(SSH))?;
+    leader.settled(OLD)?;
+    let setup = Setup {
+        runtime: "second",
+        ..Setup::default()
+    };
+    let second = world.start_agent_with(&config(SSH), &setup)?;
+    let health = second.raised("standby")?;
+    ensure!(
+        health.severity == "info" && health.detail.contains(&leader.process().pid().to_string()),
+        "{health:?}"
+    );
+    ensure!(
+        second
+            .status()?
+            .is_some_and(|status| status.role == "standby" && status.passes == 0)
+    );
+    ensure!(
+        second
+            .heard()
+            .iter()
+            .any(|line| line.starts_with("STATUS=standby"))
+    );
+    let calls = world.windows().calls()?.len();
+    leader.process().signal(KILL)?;
+    second.wait_for("the other to take over", Duration::from_secs(1), |status| {
+        status.role == "active" && status.passes > 0
+    })?;
+    second.cleared("standby")?;
+    world.change_address("172.28.27.77/20")?;
+    second.settled("172.28.27.77")?;
+    world.states("WSL_IP", "172.28.27.77")?;
+    world.forwards(&[(2222, "172.28.27.77", 22)])?;
+    ensure!(world.windows().calls()?.len() > calls);
+    Ok(())
+}
+
+fn standby_ends(world: &World) -> Result<()> {
+    let leader = world.start_agent(&config(SSH))?;
+    let before = leader.settled(OLD)?;
+    // In the same folder: the leader's status stays.
+    let second = world.start_agent(&config(SSH))?;
+    second.says("leads")?;
+    second.process().stop(Duration::from_secs(1))?.ok()?;
+    until("STOPPING=1", LIMIT, || {
+        Ok(second
+            .heard()
+            .iter()
+            .any(|l| l == "STOPPING=1")
+            .then_some(()))
+    })?;
+    ensure!(
+        leader
+            .status()?
+            .is_some_and(|status| status.pid == before.pid && status.role == "active")
+    );
+    let setup = Setup {
+        runtime: "second",
+        ..Setup::default()
+    };
+    let third = world.start_agent_with(&config(SSH), &setup)?;
+    third.raised("standby")?;
+    third.process().stop(LIMIT)?.ok()?;
+    ensure!(
+        third.status()?.is_none(),
+        "an agent that is gone has a status"
+    );
+    Ok(())
+}
+
+fn two_at_once(world: &World) -> Result<()> {
+    world.write(CONFIG, config(SSH))?;
+    let run = ["run", "--config", CONFIG];
+    let both = [world.agent(&run)?, world.agent(&run)?];
+    let leads = |index: usize| -> Result<bool> {
+        Ok(both
+            .get(index)
+            .context("two")?
+            .stderr()?
+            .contains("started; configuration"))
+    };
+    until("one leader and one standby", LIMIT, || {
+        let standing = both
+            .iter()
+            .map(|agent| agent.stderr())
+            .collect::<Result<Vec<_>>>()?;
+        let standing = standing
+            .iter()
+            .filter(|said| said.contains("standby"))
+            .count();
+        Ok((standing == 1 && leads(0)? != leads(1)?).then_some(()))
+    })?;
+    world.states("WSL_IP", OLD)?;
+    world.forwards(&[(2222, OLD, 22)])?;
+    let calls = world.windows().calls()?;
+    ensure!(calls.len() == 1 && leads(0)? != leads(1)?, "{calls:?}");
+    Ok(())
+}
+
+fn by_hand_beside_an_agent(world: &World) -> Result<()> {
+    let agent = world.start_agent(&config(SSH))?;
+    let passes = agent.settled(OLD)?.passes;
+    let keepalive = world.sysctl("net.ipv4.tcp_keepalive_time")?;
+    for command in [&["apply", "--config", CONFIG][..], &["restore"]] {
+        let output = world.wslmesh(command)?;
+        ensure!(
+            output.status == Status::Code(1)
+                && output.stdout.is_empty()
+                && output
+                    .stderr
+                    .contains(&format!("process {}", agent.process().pid())),
+            "{output:?}"
+        );
+    }
+    ensure!(world.sysctl("net.ipv4.tcp_keepalive_time")? == keepalive && keepalive == "60");
+    // Looking does no harm.
+    let plan = world.wslmesh(&["plan", "--config", CONFIG])?;
+    ensure!(plan.status == Status::Code(0), "{plan:?}");
+    let status = world.wslmesh(&["status"])?.ok()?;
+    ensure!(
+        status.contains("1 -> 172.28.16.5") && status.contains("health: fine"),
+        "{status}"
+    );
+    let json: crate::agent::Status =
+        serde_json::from_str(&world.wslmesh(&["status", "--json"])?.ok()?)?;
+    ensure!(
+        json.version == 1 && json.forwards.is_some_and(|f| f.count == 1),
+        "{status}"
+    );
+    ensure!(json.windows_address == Some("192.168.50.10".parse()?));
+    world.states("WINDOWS_HOST_IP", "192.168.50.10")?;
+    ensure!(
+        agent
+            .status()?
+            .is_some_and(|status| status.passes >= passes && status.role == "active")
+    );
+    Ok(())
+}
+
+fn forward(name: &str, listen: u16, connect: u16) -> String {
+    format!(
+        "[[forward]]\nname = \"{name}\"\nprotocol = \"tcp\"\nlisten-port = {listen}\nconnect-port = {connect}\nfirewall = \"none\"\n"
+    )
+}
+
+fn reload_changes_forwards(world: &World) -> Result<()> {
+    world
+        .windows()
+        .put_foreign("0.0.0.0:8080".parse()?, "10.0.0.9/80")?;
+    let theirs = (8080, "10.0.0.9", 80);
+    let agent = world.start_agent(&config(SSH))?;
+    world.forwards(&[(2222, OLD, 22), theirs])?;
+    agent.reload(&config(&format!("{SSH}{}", forward("web", 8443, 443))))?;
+    world.forwards(&[(2222, OLD, 22), theirs, (8443, OLD, 443)])?;
+    agent.reload(&config(&forward("web", 8443, 444)))?;
+    world.forwards(&[theirs, (8443, OLD, 444)])?;
+    agent.reload(&config(""))?;
+    world.forwards(&[theirs])?;
+    agent.wait("no forwards", |status| {
+        status.forwards.is_none() && status.troubles().is_empty()
+    })?;
+    ensure!(world.windows().ledger()?.is_empty());
+    // And the rest of the configuration.
+    world.add_tunnel("tailscale0")?;
+    world.has_mtu("tailscale0", 1280)?;
+    agent.reload(&config("[mtu]\nvalue = 1300\n"))?;
+    world.has_mtu("tailscale0", 1300)
+}
+
+fn reload_without_a_change(world: &World) -> Result<()> {
+    let agent = world.start_agent(&config(SSH))?;
+    agent.settled(OLD)?;
+    let calls = world.windows().calls()?.len();
+    agent.process().signal(HUP)?;
+    until("a look at Windows", LIMIT, || {
+        Ok((world.windows().calls()?.len() > calls).then_some(()))
+    })?;
+    agent.settled(OLD)?;
+    // Rules that somebody deleted come back that way.
+    world.windows().delete("0.0.0.0:2222".parse()?)?;
+    agent.process().signal(HUP)?;
+    world.forwards(&[(2222, OLD, 22)])
+}
+
+fn bad_reload(world: &World) -> Result<()> {
+    let agent = world.start_agent(&config(SSH))?;
+    agent.settled(OLD)?;
+    agent.reload(&config(&format!(
+        "[mtu]\nvalu = 1300\n{}",
+        forward("web", 8443, 443)
+    )))?;
+    let health = agent.raised("config-rejected")?;
+    ensure!(
+        health.subject == CONFIG
+            && health.severity == "warning"
+            && health.detail.contains(&format!("{CONFIG}:4:"))
+            && health.detail.contains("`valu`")
+            && health.detail.contains("`value`"),
+        "{health:?}"
+    );
+    let status = world.wslmesh(&["status"])?;
+    ensure!(
+        status.status == Status::Code(3) && status.stdout.contains("config-rejected"),
+        "{status:?}"
+    );
+    // The old one is in force.
+    world.change_address("172.28.27.77/20")?;
+    world.forwards(&[(2222, "172.28.27.77", 22)])?;
+    ensure!(
+        agent
+            .status()?
+            .is_some_and(|status| status.finding("config-rejected").is_some())
+    );
+    agent.reload(&config(SSH))?;
+    agent.cleared("config-rejected")?;
+    agent.settled("172.28.27.77")?;
+    Ok(())
+}
+
+fn term_while_hanging(world: &World) -> Result<()> {
+    world.windows().set_fault(Fault::Hang)?;
+    let agent = world.start_agent(&config(SSH))?;
+    until("the call", LIMIT, || {
+        Ok(world
+            .windows()
+            .calls()?
+            .first()
+            .filter(|call| !call.request.is_empty())
+            .map(drop))
+    })?;
+    ensure!(
+        world
+            .command_lines()?
+            .iter()
+            .any(|line| line.contains("powershell.exe")),
+        "nothing hangs"
+    );
+    // In the meantime everything else works.
+    world.change_address("172.28.27.77/20")?;
+    world.states("WSL_IP", "172.28.27.77")?;
+    agent.process().signal(TERM)?;
+    agent.process().finish(Duration::from_secs(1))?.ok()?;
+    until("STOPPING=1", LIMIT, || {
+        Ok(agent
+            .heard()
+            .iter()
+            .any(|l| l == "STOPPING=1")
+            .then_some(()))
+    })?;
+    until("the end on Windows", LIMIT, || {
+        Ok(world
+            .windows()
+            .calls()?
+            .first()
+            .filter(|call| call.outcome == "caller gone")
+            .map(drop))
+    })?;
+    let left: Vec<String> = world
+        .command_lines()?
+        .into_iter()
+        .filter(|line| line.contains("powershell.exe") || line.contains("wslmesh run"))
+        .collect();
+    ensure!(left.is_empty() && agent.status()?.is_none(), "{left:?}");
+    Ok(())
+}
+
+fn notifies(world: &World) -> Result<()> {
+    let setup = Setup {
+        env: &[("WATCHDOG_USEC", "100000")],
+        ..Setup::default()
+    };
+    let agent = world.start_agent_with(&config(SSH), &setup)?;
+    agent.settled(OLD)?;
+    agent.hears("STATUS=172.28.16.5 (nat), 1 forwarded, healthy")?;
+    let passes = agent.status()?.map(|status| status.passes);
+    let alive = || {
+        agent
+            .heard()
+            .iter()
+            .filter(|line| *line == "WATCHDOG=1")
+            .count()
+    };
+    let so_far = alive();
+    until("three signs of life", LIMIT, || {
+        Ok((alive() >= so_far + 3).then_some(()))
+    })?;
+    ensure!(
+        agent
+            .heard()
+            .iter()
+            .filter(|line| *line == "READY=1")
+            .count()
+            == 1
+    );
+    ensure!(passes.is_some(), "no status");
+    // What is wrong is said in one line.
+    world.link_down()?;
+    agent.hears("STATUS=172.28.16.5 (nat), 1 forwarded, degraded: no-interface")?;
+    agent.process().stop(LIMIT)?.ok()?;
+    until("STOPPING=1", LIMIT, || {
+        Ok(agent
+            .heard()
+            .iter()
+            .any(|l| l == "STOPPING=1")
+            .then_some(()))
+    })
+}
+
+/// Lines for `ip -batch`: `count` addresses that come and go, each an event or
+/// more.
+fn come_and_go(count: usize) -> Result<String> {
+    let mut lines = String::new();
+    for n in 0..count {
+        let address = format!("10.77.{}.{}/32", n / 250, n % 250 + 1);
+        writeln!(
+            lines,
+            "addr add {address} dev eth0\naddr del {address} dev eth0"
+        )?;
+    }
+    Ok(lines)
+}
+
+fn burst(world: &World) -> Result<()> {
+    let agent = world.start_agent(&config(SSH))?;
+    let before = agent.settled(OLD)?.passes;
+    world
+        .run(
+            Place::Guest,
+            &["ip", "-batch", "-"],
+            come_and_go(5_000)?.as_bytes(),
+        )?
+        .ok()?;
+    world.change_address("172.28.27.77/20")?;
+    let after = agent.settled("172.28.27.77")?.passes;
+    world.states("WSL_IP", "172.28.27.77")?;
+    world.forwards(&[(2222, "172.28.27.77", 22)])?;
+    ensure!(after - before < 50, "{} passes", after - before);
+    Ok(())
+}
+
+fn overrun(world: &World) -> Result<()> {
+    let agent = world.start_agent(&config(SSH))?;
+    agent.settled(OLD)?;
+    let (stop, resume) = (19, 18);
+    agent.process().signal(stop)?;
+    world
+        .run(
+            Place::Guest,
+            &["ip", "-batch", "-"],
+            come_and_go(5_000)?.as_bytes(),
+        )?
+        .ok()?;
+    // After the queue is full: nobody tells the agent about this one.
+    world.change_address("172.28.27.77/20")?;
+    let dropped = world.guest(&["cat", "/proc/net/netlink"])?.ok()?;
+    let drops = |line: &str| {
+        line.split_whitespace()
+            .nth(8)
+            .and_then(|n| n.parse::<u32>().ok())
+            .unwrap_or(0)
+    };
+    ensure!(
+        dropped.lines().any(|line| drops(line) > 0),
+        "no overrun:\n{dropped}"
+    );
+    agent.process().signal(resume)?;
+    agent.settled("172.28.27.77")?;
+    world.states("WSL_IP", "172.28.27.77")?;
+    // And it still hears.
+    world.change_address("172.19.3.4/20")?;
+    agent.settled("172.19.3.4")?;
+    Ok(())
+}
+
+fn thousand_forwards(world: &World) -> Result<()> {
+    let mut text = String::new();
+    for n in 0..1_000 {
+        text.push_str(&forward(&format!("f{n}"), 10_000 + n, 22));
+    }
+    let agent = world.start_agent(&config(&text))?;
+    agent.settled(OLD)?;
+    ensure!(world.windows().table()?.len() == 1_000 && world.windows().calls()?.len() == 1);
+    world.change_address("172.28.27.77/20")?;
+    let status = agent.settled("172.28.27.77")?;
+    ensure!(
+        status
+            .forwards
+            .is_some_and(|forwards| forwards.count == 1_000)
+    );
+    let (calls, table) = (world.windows().calls()?, world.windows().table()?);
+    ensure!(
+        calls.len() == 2
+            && table
+                .iter()
+                .all(|rule| rule.connect_address.as_deref() == Some("172.28.27.77")),
+        "{} calls",
+        calls.len()
+    );
+    world
+        .probe("192.168.50.10:10999".parse()?)?
+        .success_after(0, LIMIT)?;
+    Ok(())
+}
+
+fn retry_does_not_spin(world: &World) -> Result<()> {
+    world.no_late_events()?;
+    world.windows().set_fault(Fault::Exit {
+        code: 1,
+        stderr: b"no".to_vec(),
+    })?;
+    let agent = world.start_agent(&config(SSH))?;
+    agent.raised("interop-failed")?;
+    world.windows().set_fault(Fault::Hang)?;
+    until("the second try", LIMIT, || {
+        Ok((world.windows().calls()?.len() == 2).then_some(()))
+    })?;
+    let before = agent.status()?.context("no status")?.passes;
+    // While the call hangs nothing is to do.
+    agent.process().wait(Duration::from_millis(300))?;
+    let after = agent.status()?.context("no status")?.passes;
+    ensure!(
+        after <= before + 1,
+        "{} passes while a call hangs",
+        after - before
+    );
+    Ok(())
+}
+
+fn contested(world: &World) -> Result<()> {
+    world.add_tunnel("tailscale0")?;
+    let agent = world.start_agent(&config(SSH))?;
+    agent.settled(OLD)?;
+    world.has_mtu("tailscale0", 1280)?;
+    let opponent = world.spawn_guest(
+        &[
+            "sh",
+            "-c",
+            "while :; do ip link set tailscale0 mtu 1400; sleep 0.1; done",
+        ],
+        &[],
+    )?;
+    let health = agent.raised("contested")?;
+    ensure!(
+        health.subject == "tailscale0 mtu" && health.severity == "warning",
+        "{health:?}"
+    );
+    drop(opponent);
+    world
+        .guest(&["ip", "link", "set", "tailscale0", "mtu", "1400"])?
+        .ok()?;
+    // It looks again, and leaves this alone, but nothing else.
+    world.change_address("172.28.27.77/20")?;
+    world.states("WSL_IP", "172.28.27.77")?;
+    world.forwards(&[(2222, "172.28.27.77", 22)])?;
+    ensure!(world.mtu("tailscale0")? == 1400, "it fights on");
+    // Until it is told to.
+    agent.process().signal(HUP)?;
+    world.has_mtu("tailscale0", 1280)?;
+    agent.cleared("contested")?;
+    Ok(())
+}

@@ -1,0 +1,171 @@
+//! Other networking modes, unknown ones, and no WSL at all: everything inside
+//! Linux works, nothing on Windows is touched.
+
+use anyhow::{Result, ensure};
+use libtest_mimic::Trial;
+
+use crate::agent::{Agent, FILE, SSH, config};
+use crate::fault::Fault;
+use crate::options::Options;
+use crate::process::TERM;
+use crate::runner::trial_with;
+use crate::topology::GUEST_ADDRESS;
+use crate::world::World;
+
+/// This file's trials.
+pub(crate) fn trials() -> Vec<Trial> {
+    let mode = |name: &str, mode: &str, body| {
+        let options = Options {
+            mode: mode.to_owned(),
+            ..Options::quick()
+        };
+        trial_with(name, options, body)
+    };
+    let silent = |name: &str, accept_ms, body| {
+        let options = Options {
+            accept_ms,
+            ..Options::quick()
+        };
+        trial_with(name, options, body)
+    };
+    vec![
+        mode("modes::mirrored", "mirrored", |world| {
+            other(world, "mirrored")
+        }),
+        mode("modes::consomme", "consomme", |world| {
+            other(world, "consomme")
+        }),
+        mode("modes::virtioproxy", "virtioproxy", |world| {
+            other(world, "consomme")
+        }),
+        mode("modes::bridged", "bridged", |world| other(world, "bridged")),
+        mode("modes::none", "none", |world| other(world, "none")),
+        mode("modes::rubbish", "\u{1b}[31mnat; rm -rf /", rubbish),
+        silent("modes::unanswered_then_nat", 100, unanswered),
+        silent("modes::hanging", 60_000, hanging),
+        mode("modes::not_wsl", "nat", not_wsl),
+        mode(
+            "modes::mirrored_flap_is_one_pass",
+            "mirrored",
+            mirrored_flap,
+        ),
+    ]
+}
+
+/// The file and a tunnel's MTU follow a new address, and Windows is not called.
+fn linux_works(world: &World, agent: &Agent) -> Result<()> {
+    world.states("WSL_IP", "172.28.16.5")?;
+    world.add_tunnel("tailscale0")?;
+    world.change_address("172.28.27.77/20")?;
+    world.states("WSL_IP", "172.28.27.77")?;
+    world.has_mtu("tailscale0", 1280)?;
+    let status = agent.wait("the address", |status| {
+        status
+            .address
+            .is_some_and(|a| a.to_string() == "172.28.27.77")
+    })?;
+    ensure!(status.forwards.is_none(), "{status:?}");
+    ensure!(world.windows().calls()?.is_empty() && world.windows().table()?.is_empty());
+    Ok(())
+}
+
+fn other(world: &World, name: &str) -> Result<()> {
+    let agent = world.start_agent(&config(SSH))?;
+    let health = agent.raised("forward-mode")?;
+    ensure!(
+        health.severity == "warning" && health.detail.len() > 20,
+        "{health:?}"
+    );
+    world.states("WSL_NETWORKING_MODE", name)?;
+    linux_works(world, &agent)
+}
+
+fn rubbish(world: &World) -> Result<()> {
+    let agent = world.start_agent(&config(SSH))?;
+    let health = agent.raised("mode-unknown")?;
+    ensure!(
+        health.detail.contains("nat; rm -rf /") && !health.detail.contains('\u{1b}'),
+        "{health:?}"
+    );
+    world.states("WSL_NETWORKING_MODE", "unknown")?;
+    linux_works(world, &agent)?;
+    ensure!(!agent.log()?.contains('\u{1b}') && !world.read(FILE)?.contains("rm -rf"));
+    Ok(())
+}
+
+fn unanswered(world: &World) -> Result<()> {
+    world.windows().set_fault(Fault::InteropSilent)?;
+    let agent = world.start_agent(&config(SSH))?;
+    let health = agent.raised("mode-unknown")?;
+    ensure!(health.detail.contains("accept4 failed 110"), "{health:?}");
+    linux_works(world, &agent)?;
+    world.windows().clear_fault()?;
+    agent.settled("172.28.27.77")?;
+    agent.cleared("mode-unknown")?;
+    world.states("WSL_NETWORKING_MODE", "nat")?;
+    world.forwards(&[(2222, "172.28.27.77", 22)])
+}
+
+fn hanging(world: &World) -> Result<()> {
+    world.windows().set_fault(Fault::InteropSilent)?;
+    let agent = world.start_agent(&config(SSH))?;
+    linux_works(world, &agent)?;
+    ensure!(
+        agent
+            .status()?
+            .is_some_and(|status| status.mode == "pending")
+    );
+    agent.process().signal(TERM)?;
+    agent
+        .process()
+        .finish(std::time::Duration::from_secs(1))?
+        .ok()?;
+    ensure!(
+        !world
+            .command_lines()?
+            .iter()
+            .any(|line| line.contains("--networking-mode")),
+        "wslinfo was left behind"
+    );
+    Ok(())
+}
+
+fn not_wsl(world: &World) -> Result<()> {
+    world.guest(&["rm", "-rf", "/run/WSL"])?.ok()?;
+    let agent = world.start_agent(&config(SSH))?;
+    let health = agent.raised("forward-not-wsl")?;
+    ensure!(health.severity == "info", "{health:?}");
+    world.states("WSL_NETWORKING_MODE", "not-wsl")?;
+    linux_works(world, &agent)?;
+    let status = agent.wait("health", |status| status.troubles().is_empty())?;
+    ensure!(status.mode == "not-wsl", "{status:?}");
+    Ok(())
+}
+
+fn mirrored_flap(world: &World) -> Result<()> {
+    world.no_late_events()?;
+    let agent = world.start_agent(&config(""))?;
+    let begin = agent
+        .wait("the mode", |status| status.mode == "mirrored")?
+        .passes;
+    world.states("WSL_NETWORKING_MODE", "mirrored")?;
+    let text = world.read(FILE)?;
+    let flap = format!(
+        "ip -4 addr del {GUEST_ADDRESS} dev eth0; sleep 0.3; ip addr add {GUEST_ADDRESS} dev eth0; ip route add default via 172.28.16.1"
+    );
+    for round in 1..=2 {
+        world.guest(&["sh", "-c", &flap])?.ok()?;
+        let passes = agent.pass_after(begin + round - 1)?.passes;
+        ensure!(
+            passes == begin + round,
+            "{passes} passes, {begin} before {round} flaps"
+        );
+        ensure!(
+            agent
+                .status()?
+                .is_some_and(|status| status.health.iter().all(|entry| entry.severity == "info"))
+        );
+    }
+    ensure!(world.read(FILE)? == text && !agent.log()?.contains("no-address"));
+    Ok(())
+}
