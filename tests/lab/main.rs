@@ -33,6 +33,7 @@ mod test_agent;
 mod test_config;
 mod test_faults;
 mod test_interop;
+mod test_leader;
 mod test_loop;
 mod test_modes;
 mod test_network;

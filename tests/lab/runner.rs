@@ -12,8 +12,8 @@ use crate::launch::Unavailable;
 use crate::options::Options;
 use crate::world::World;
 use crate::{
-    test_agent, test_config, test_faults, test_interop, test_loop, test_modes, test_network,
-    test_sysctls, test_wireguard, test_world,
+    test_agent, test_config, test_faults, test_interop, test_leader, test_loop, test_modes,
+    test_network, test_sysctls, test_wireguard, test_world,
 };
 
 /// A trial in a world with the delays of Windows.
@@ -61,6 +61,7 @@ pub(crate) fn run() -> ExitCode {
         test_agent::trials,
         test_modes::trials,
         test_sysctls::trials,
+        test_leader::trials,
         test_loop::trials,
         test_wireguard::trials,
         test_config::trials,

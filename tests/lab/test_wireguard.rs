@@ -1,5 +1,330 @@
-//! x
+//! WireGuard: keepalives and MTU of devices as they come, go and hang.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
 use libtest_mimic::Trial;
+
+use crate::agent::{FILE, LIMIT, SSH, Setup, config};
+use crate::launch::Unavailable;
+use crate::options::Options;
+use crate::process::HUP;
+use crate::runner::trial_with;
+use crate::wireguard::{WireGuard, peer_key};
+use crate::world::{World, until};
+
+/// This file's trials.
 pub(crate) fn trials() -> Vec<Trial> {
-    vec![]
+    let quick = |name: &str, body| trial_with(name, Options::quick(), body);
+    vec![
+        quick("wireguard::appears_later", appears_later),
+        quick("wireguard::three_hundred_peers", three_hundred_peers),
+        quick("wireguard::nothing_else_changes", nothing_else_changes),
+        quick("wireguard::keepalive_off", keepalive_off),
+        quick("wireguard::device_removed_meanwhile", device_removed),
+        quick("wireguard::peer_removed_meanwhile", peer_removed),
+        quick("wireguard::hanging_daemon", hanging_daemon),
+        quick("wireguard::keys_stay_secret", keys_stay_secret),
+    ]
+}
+
+const OLD: &str = "172.28.16.5";
+
+/// Waits until every peer has this keepalive.
+fn all_have(wireguard: &WireGuard, seconds: u16) -> Result<()> {
+    let mut found = Default::default();
+    until("the keepalives", LIMIT, || {
+        found = wireguard.keepalives()?;
+        Ok(found
+            .values()
+            .all(|value| *value == Some(seconds))
+            .then_some(()))
+    })
+    .with_context(|| format!("{found:?}"))
+}
+
+fn appears_later(world: &World) -> Result<()> {
+    let agent = world.start_agent(&config(SSH))?;
+    agent.settled(OLD)?;
+    let wireguard = world.wireguard("wg0", 2)?;
+    world
+        .guest(&["ip", "addr", "add", "10.99.200.1/16", "dev", "wg0"])?
+        .ok()?;
+    all_have(&wireguard, 25)?;
+    world.has_mtu("wg0", 1280)?;
+    world.states("MESH_IP_WIREGUARD", "10.99.200.1")?;
+    world.states("MESH_PORT_WIREGUARD", "51820")?;
+    agent.says("wg0 keepalive 25 s on")?;
+    ensure!(world.mtu("eth0")? == 1500 && world.windows().calls()?.len() == 1);
+    // A peer without any event of the network comes with the next look.
+    wireguard.add_peer(7)?;
+    agent.process().signal(HUP)?;
+    all_have(&wireguard, 25)?;
+    wireguard.remove()?;
+    world.states("MESH_IP_WIREGUARD", "")?;
+    world.states("MESH_PORT_WIREGUARD", "")?;
+    let status = agent.settled(OLD)?;
+    ensure!(
+        status.finding("wireguard-unreadable").is_none(),
+        "{status:?}"
+    );
+    Ok(())
+}
+
+fn three_hundred_peers(world: &World) -> Result<()> {
+    let wireguard = world.wireguard("wg0", 300)?;
+    for index in [0, 150, 299] {
+        wireguard.set_keepalive(index, 7)?;
+    }
+    let agent = world.start_agent(&config(""))?;
+    until("the keepalives", LIMIT, || {
+        Ok(wireguard
+            .keepalives()?
+            .values()
+            .all(Option::is_some)
+            .then_some(()))
+    })?;
+    let found = wireguard.keepalives()?;
+    ensure!(found.len() == 300, "{} peers", found.len());
+    for index in 0..300 {
+        let expected = if [0, 150, 299].contains(&index) {
+            7
+        } else {
+            25
+        };
+        ensure!(
+            found.get(&peer_key(index)) == Some(&Some(expected)),
+            "peer {index}: {found:?}"
+        );
+    }
+    agent.says("wg0 keepalive 25 s on 297 peers")?;
+    Ok(())
+}
+
+/// `wg show` for machines, with the private key; keepalive is the last column.
+fn dump(world: &World) -> Result<Vec<Vec<String>>> {
+    let text = world.guest(&["wg", "show", "wg0", "dump"])?.ok()?;
+    let mut lines: Vec<Vec<String>> = text
+        .lines()
+        .map(|line| line.split('\t').map(str::to_owned).collect())
+        .collect();
+    lines.sort();
+    Ok(lines)
+}
+
+const PSK: &str = "cHNrcHNrcHNrcHNrcHNrcHNrcHNrcHNrcHNrcHNrcHM=";
+
+/// Gives peer 0 all that a peer can have.
+fn furnish(world: &World) -> Result<()> {
+    world.write("/run/lab/psk", PSK)?;
+    world
+        .guest(&[
+            "wg",
+            "set",
+            "wg0",
+            "peer",
+            &peer_key(0),
+            "preshared-key",
+            "/run/lab/psk",
+            "endpoint",
+            "192.168.50.20:51820",
+            "allowed-ips",
+            "10.99.0.0/32,10.98.0.0/16,fd00::/64",
+        ])?
+        .ok()
+        .map(drop)
+}
+
+fn nothing_else_changes(world: &World) -> Result<()> {
+    let wireguard = world.wireguard("wg0", 3)?;
+    furnish(world)?;
+    let before = dump(world)?;
+    let _agent = world.start_agent(&config(""))?;
+    all_have(&wireguard, 25)?;
+    let after = dump(world)?;
+    ensure!(before.len() == 4 && after.len() == 4, "{after:?}");
+    for (before, after) in before.iter().zip(&after) {
+        // Columns of a peer: key, preshared key, endpoint, allowed addresses,
+        // handshake, received, sent, keepalive. A keepalive sends.
+        let kept = if before.len() > 5 { 4 } else { before.len() };
+        ensure!(
+            before.len() == after.len() && before.iter().take(kept).eq(after.iter().take(kept)),
+            "{before:?} became {after:?}"
+        );
+        ensure!(
+            before.len() < 8
+                || (before.last().is_some_and(|k| k == "off")
+                    && after.last().is_some_and(|k| k == "25"))
+        );
+    }
+    Ok(())
+}
+
+fn keepalive_off(world: &World) -> Result<()> {
+    let wireguard = world.wireguard("wg0", 3)?;
+    wireguard.set_keepalive(1, 9)?;
+    let before = wireguard.keepalives()?;
+    let agent = world.start_agent(&config("[wireguard]\nkeepalive = 0\n"))?;
+    world.has_mtu("wg0", 1280)?;
+    world.states("KEEPALIVE_INTERVAL", "0")?;
+    agent.process().signal(HUP)?;
+    agent.says("configuration reloaded")?;
+    ensure!(
+        wireguard.keepalives()? == before,
+        "{:?}",
+        wireguard.keepalives()?
+    );
+    Ok(())
+}
+
+fn device_removed(world: &World) -> Result<()> {
+    let agent = world.start_agent(&config(SSH))?;
+    agent.settled(OLD)?;
+    for round in 0..12_u64 {
+        let wireguard = world.wireguard("wg0", 50)?;
+        agent.process().signal(HUP)?;
+        // Each round at another moment of the pass.
+        agent.process().wait(Duration::from_millis(round * 6))?;
+        agent.process().signal(HUP)?;
+        wireguard.remove()?;
+        ensure!(
+            !world.guest(&["ip", "link", "show", "wg0"])?.success(),
+            "a ghost of wg0 in round {round}"
+        );
+    }
+    let status = agent.settled(OLD)?;
+    ensure!(
+        !agent.log()?.contains("wireguard-moved") && status.finding("wireguard-refused").is_none(),
+        "{}",
+        agent.log()?
+    );
+    ensure!(
+        !world.guest(&["ip", "link", "show", "wg0"])?.success(),
+        "a ghost of wg0"
+    );
+    world.states("MESH_PORT_WIREGUARD", "")
+}
+
+fn peer_removed(world: &World) -> Result<()> {
+    let wireguard = world.wireguard("wg0", 300)?;
+    let agent = world.start_agent(&config(SSH))?;
+    agent.settled(OLD)?;
+    let script = "i=0; while [ $i -lt 60 ]; do wg set wg0 peer \"$0\" allowed-ips 10.50.0.1/32; ip link set wg0 alias \"round $i\"; wg set wg0 peer \"$0\" remove; i=$((i+1)); done";
+    let other = world.spawn_guest(&["sh", "-c", script, &peer_key(999)], &[])?;
+    while other.wait(Duration::from_millis(5))?.is_none() {
+        agent.process().signal(HUP)?;
+    }
+    other.finish(LIMIT)?.ok()?;
+    let passes = agent.settled(OLD)?.passes;
+    agent.process().signal(HUP)?;
+    agent.pass_after(passes)?;
+    all_have(&wireguard, 25)?;
+    let found = wireguard.keepalives()?;
+    ensure!(
+        found.len() == 300 && !found.contains_key(&peer_key(999)),
+        "a ghost peer: {} peers",
+        found.len()
+    );
+    Ok(())
+}
+
+/// Sends a signal to wireguard-go, the only one in its world.
+fn signal_daemon(world: &World, signal: &str) -> Result<()> {
+    let script = "for p in /proc/[0-9]*; do [ \"$(cat $p/comm)\" = wireguard-go ] && kill -$0 ${p#/proc/}; done 2>/dev/null; true";
+    world.guest(&["sh", "-c", script, signal])?.ok().map(drop)
+}
+
+fn hanging_daemon(world: &World) -> Result<()> {
+    let wireguard = world.wireguard("wg0", 2)?;
+    if !wireguard.userspace() {
+        return Err(Unavailable(
+            "the kernel serves WireGuard here, and nothing can hang".to_owned(),
+        )
+        .into());
+    }
+    let agent = world.start_agent(&config(SSH))?;
+    agent.settled(OLD)?;
+    all_have(&wireguard, 25)?;
+    let port = world.sourced(&["MESH_PORT_WIREGUARD"])?;
+    signal_daemon(world, "STOP")?;
+    agent.process().signal(HUP)?;
+    let health = agent.raised("wireguard-unreadable")?;
+    ensure!(
+        health.subject == "wg0" && health.severity == "warning",
+        "{health:?}"
+    );
+    world.change_address("172.28.27.77/20")?;
+    until(
+        "the new address in the file",
+        Duration::from_secs(2),
+        || {
+            Ok(world
+                .read(FILE)?
+                .contains("WSL_IP=\"172.28.27.77\"")
+                .then_some(()))
+        },
+    )?;
+    world.forwards(&[(2222, "172.28.27.77", 22)])?;
+    ensure!(world.sourced(&["MESH_PORT_WIREGUARD"])? == port && port == ["51820"]);
+    signal_daemon(world, "CONT")?;
+    wireguard.add_peer(5)?;
+    let passes = agent.status()?.context("no status")?.passes;
+    agent.process().signal(HUP)?;
+    agent.pass_after(passes)?;
+    agent.settled("172.28.27.77")?;
+    all_have(&wireguard, 25)?;
+    agent.says("wireguard-unreadable (wg0) is over")?;
+    // Nor does it hold up the end.
+    signal_daemon(world, "STOP")?;
+    agent.process().signal(HUP)?;
+    agent.process().wait(Duration::from_millis(20))?;
+    agent.process().stop(Duration::from_secs(2))?.ok()?;
+    signal_daemon(world, "CONT")
+}
+
+fn keys_stay_secret(world: &World) -> Result<()> {
+    let wireguard = world.wireguard("wg0", 3)?;
+    furnish(world)?;
+    let setup = Setup {
+        env: &[("WSLMESH_LOG", "trace")],
+        ..Setup::default()
+    };
+    let agent = world.start_agent_with(&config(SSH), &setup)?;
+    agent.settled(OLD)?;
+    all_have(&wireguard, 25)?;
+    let mut said = [
+        agent.log()?,
+        agent.process().stdout()?,
+        world.read("/run/wslmesh/status.json")?,
+        world.read(FILE)?,
+    ]
+    .concat();
+    agent.process().stop(LIMIT)?.ok()?;
+    for index in 0..3 {
+        wireguard.set_keepalive(index, 0)?;
+    }
+    for command in ["plan", "apply"] {
+        let output = world.wslmesh(&[command, "--config", crate::agent::CONFIG])?;
+        ensure!(
+            output.stdout.contains("wg0 keepalive 25 s on 3 peers"),
+            "{output:?}"
+        );
+        said = [said, output.stdout, output.stderr].concat();
+    }
+    let key = world.guest(&["wg", "show", "wg0", "private-key"])?.ok()?;
+    for secret in [key.trim(), PSK] {
+        let hex = world
+            .guest(&[
+                "sh",
+                "-c",
+                "echo \"$0\" | base64 -d | od -An -v -tx1 | tr -d ' \\n'",
+                secret,
+            ])?
+            .ok()?;
+        ensure!(hex.len() == 64 && secret.len() == 44, "{hex}");
+        for form in [secret, &hex, &hex.to_uppercase()] {
+            ensure!(!said.contains(form), "a secret is told:\n{said}");
+        }
+    }
+    Ok(())
 }

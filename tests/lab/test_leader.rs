@@ -1,0 +1,167 @@
+//! One agent leads in each network namespace, another stands by, and nobody
+//! works beside it by hand.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use libtest_mimic::Trial;
+
+use crate::agent::{CONFIG, LIMIT, SSH, Setup, config};
+use crate::control::Status;
+use crate::options::Options;
+use crate::process::KILL;
+use crate::runner::trial_with;
+use crate::world::{World, until};
+
+/// This file's trials.
+pub(crate) fn trials() -> Vec<Trial> {
+    let quick = |name: &str, body| trial_with(name, Options::quick(), body);
+    vec![
+        quick("leader::standby_takes_over", standby_takes_over),
+        quick("leader::standby_ends_quietly", standby_ends),
+        quick("leader::two_at_once", two_at_once),
+        quick("leader::by_hand_beside_an_agent", by_hand_beside_an_agent),
+    ]
+}
+
+const OLD: &str = "172.28.16.5";
+
+fn standby_takes_over(world: &World) -> Result<()> {
+    let leader = world.start_agent(&config(SSH))?;
+    leader.settled(OLD)?;
+    let setup = Setup {
+        runtime: "second",
+        ..Setup::default()
+    };
+    let second = world.start_agent_with(&config(SSH), &setup)?;
+    let health = second.raised("standby")?;
+    ensure!(
+        health.severity == "info" && health.detail.contains(&leader.process().pid().to_string()),
+        "{health:?}"
+    );
+    ensure!(
+        second
+            .status()?
+            .is_some_and(|status| status.role == "standby" && status.passes == 0)
+    );
+    ensure!(
+        second
+            .heard()
+            .iter()
+            .any(|line| line.starts_with("STATUS=standby"))
+    );
+    let calls = world.windows().calls()?.len();
+    leader.process().signal(KILL)?;
+    second.wait_for("the other to take over", Duration::from_secs(1), |status| {
+        status.role == "active" && status.passes > 0
+    })?;
+    second.cleared("standby")?;
+    world.change_address("172.28.27.77/20")?;
+    second.settled("172.28.27.77")?;
+    world.states("WSL_IP", "172.28.27.77")?;
+    world.forwards(&[(2222, "172.28.27.77", 22)])?;
+    ensure!(world.windows().calls()?.len() > calls);
+    Ok(())
+}
+
+fn standby_ends(world: &World) -> Result<()> {
+    let leader = world.start_agent(&config(SSH))?;
+    let before = leader.settled(OLD)?;
+    // In the same folder: the leader's status stays.
+    let second = world.start_agent(&config(SSH))?;
+    second.says("leads")?;
+    second.process().stop(Duration::from_secs(1))?.ok()?;
+    until("STOPPING=1", LIMIT, || {
+        Ok(second
+            .heard()
+            .iter()
+            .any(|l| l == "STOPPING=1")
+            .then_some(()))
+    })?;
+    ensure!(
+        leader
+            .status()?
+            .is_some_and(|status| status.pid == before.pid && status.role == "active")
+    );
+    let setup = Setup {
+        runtime: "second",
+        ..Setup::default()
+    };
+    let third = world.start_agent_with(&config(SSH), &setup)?;
+    third.raised("standby")?;
+    third.process().stop(LIMIT)?.ok()?;
+    ensure!(
+        third.status()?.is_none(),
+        "an agent that is gone has a status"
+    );
+    Ok(())
+}
+
+fn two_at_once(world: &World) -> Result<()> {
+    world.write(CONFIG, config(SSH))?;
+    let run = ["run", "--config", CONFIG];
+    let both = [world.agent(&run)?, world.agent(&run)?];
+    let leads = |index: usize| -> Result<bool> {
+        Ok(both
+            .get(index)
+            .context("two")?
+            .stderr()?
+            .contains("started; configuration"))
+    };
+    until("one leader and one standby", LIMIT, || {
+        let standing = both
+            .iter()
+            .map(|agent| agent.stderr())
+            .collect::<Result<Vec<_>>>()?;
+        let standing = standing
+            .iter()
+            .filter(|said| said.contains("standby"))
+            .count();
+        Ok((standing == 1 && leads(0)? != leads(1)?).then_some(()))
+    })?;
+    world.states("WSL_IP", OLD)?;
+    world.forwards(&[(2222, OLD, 22)])?;
+    let calls = world.windows().calls()?;
+    ensure!(calls.len() == 1 && leads(0)? != leads(1)?, "{calls:?}");
+    Ok(())
+}
+
+fn by_hand_beside_an_agent(world: &World) -> Result<()> {
+    let agent = world.start_agent(&config(SSH))?;
+    let passes = agent.settled(OLD)?.passes;
+    let keepalive = world.sysctl("net.ipv4.tcp_keepalive_time")?;
+    for command in [&["apply", "--config", CONFIG][..], &["restore"]] {
+        let output = world.wslmesh(command)?;
+        ensure!(
+            output.status == Status::Code(1)
+                && output.stdout.is_empty()
+                && output
+                    .stderr
+                    .contains(&format!("process {}", agent.process().pid())),
+            "{output:?}"
+        );
+    }
+    ensure!(world.sysctl("net.ipv4.tcp_keepalive_time")? == keepalive && keepalive == "60");
+    // Looking does no harm.
+    let plan = world.wslmesh(&["plan", "--config", CONFIG])?;
+    ensure!(plan.status == Status::Code(0), "{plan:?}");
+    let status = world.wslmesh(&["status"])?.ok()?;
+    ensure!(
+        status.contains("1 -> 172.28.16.5") && status.contains("health: fine"),
+        "{status}"
+    );
+    let json: crate::agent::Status =
+        serde_json::from_str(&world.wslmesh(&["status", "--json"])?.ok()?)?;
+    ensure!(
+        json.version == 1 && json.forwards.is_some_and(|f| f.count == 1),
+        "{status}"
+    );
+    ensure!(json.windows_address == Some("192.168.50.10".parse()?));
+    world.states("WINDOWS_HOST_IP", "192.168.50.10")?;
+    ensure!(
+        agent
+            .status()?
+            .is_some_and(|status| status.passes >= passes && status.role == "active")
+    );
+    Ok(())
+}
