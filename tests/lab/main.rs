@@ -21,6 +21,7 @@ mod fault;
 mod init;
 mod interop;
 mod launch;
+mod meddler;
 mod options;
 mod portproxy;
 mod probe;
