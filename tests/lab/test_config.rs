@@ -253,6 +253,7 @@ fn plan_then_apply(world: &World) -> Result<()> {
         .filter_map(|line| line.strip_prefix("would do: "))
         .collect();
     ensure!(announced.len() >= 9, "{plan}");
+    world.guest(&["mkdir", "/run/wslmesh"])?.ok()?;
     let apply = world.wslmesh(&["apply", "--config", CONFIG])?.ok()?;
     let done: Vec<&str> = apply
         .lines()
@@ -277,6 +278,10 @@ fn plan_then_apply(world: &World) -> Result<()> {
     ensure!(world.mtu("tailscale0")? == 1280 && world.mtu("eth0")? == 1340);
     world.forwards(&[(2222, "172.28.16.5", 22)])?;
     world.states("WINDOWS_HOST_IP", "192.168.50.10")?;
+    ensure!(
+        !world.path("/run/wslmesh/status.json").exists(),
+        "a status of no agent"
+    );
     let rest = world.wslmesh(&["plan", "--config", CONFIG])?.ok()?;
     let rest: Vec<&str> = rest
         .lines()
