@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 use libtest_mimic::Trial;
 
-use crate::agent::{CONFIG, config};
+use crate::agent::{CONFIG, SSH, config};
 use crate::control::Status;
 use crate::options::Options;
 use crate::runner::trial_with;
@@ -23,6 +23,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         quick("sysctls::what_another_set_stays", what_another_set_stays),
         quick("sysctls::survive_a_restart", survive_a_restart),
         quick("sysctls::read_only_is_no_trouble", read_only),
+        quick("sysctls::nothing_without_a_way_back", no_way_back),
         quick("sysctls::refused", refused),
         quick("sysctls::read_back_differently", read_back_differently),
         trial_with("sysctls::reserved_in_mirrored", mirrored, reserved),
@@ -154,6 +155,31 @@ fn sleeps(agent: &crate::agent::Agent) -> Result<()> {
         after == Some(before.passes),
         "{before:?}, then {after:?} passes"
     );
+    Ok(())
+}
+
+/// What could not be undone is not done, and is tried again by itself.
+fn no_way_back(world: &World) -> Result<()> {
+    let folder = "/var/lib/wslmesh";
+    world.guest(&["mkdir", "-p", folder])?.ok()?;
+    world
+        .guest(&["mount", "-t", "tmpfs", "-o", "ro", "lab", folder])?
+        .ok()?;
+    world.add_tunnel("tailscale0")?;
+    let before = values(world)?;
+    let agent = world.start_agent(&config(SSH))?;
+    let health = agent.raised("state-unwritable")?;
+    ensure!(health.severity == "warning", "{health:?}");
+    world.states("WSL_IP", "172.28.16.5")?;
+    agent.wait("the mode", |status| status.mode == "nat")?;
+    ensure!(values(world)? == before && world.mtu("tailscale0")? == 1500);
+    world.guest(&["mount", "-o", "remount,rw", folder])?.ok()?;
+    agent.settled("172.28.16.5")?;
+    ensure!(values(world)? == wanted(), "{:?}", values(world)?);
+    world.has_mtu("tailscale0", 1280)?;
+    drop(agent);
+    world.wslmesh(&["restore"])?.ok()?;
+    ensure!(values(world)? == before && world.mtu("tailscale0")? == 1500);
     Ok(())
 }
 
