@@ -16,6 +16,10 @@ use crate::{
     wireguard,
 };
 
+/// How often the tables are read until none changes meanwhile; the next event
+/// brings another pass anyway.
+const ROUNDS: usize = 4;
+
 pub(super) struct Tables {
     pub(super) links: Vec<Link>,
     pub(super) addresses: Vec<Address>,
@@ -30,24 +34,37 @@ pub(super) async fn read(netlink: &Netlink, interface: &Interface) -> Result<Tab
         .iter()
         .filter_map(|message| link(message, want_guids))
         .collect();
-    let addresses = netlink
-        .addresses()
-        .await?
-        .iter()
-        .filter_map(address)
-        .collect();
-    // IPv6 routes decide nothing here and may be many: only IPv4's are read.
-    let routes = netlink
-        .default_routes()
-        .await?
-        .iter()
-        .flat_map(default_routes)
-        .collect();
+    let mut addresses = read_addresses(netlink).await?;
+    let mut routes = Vec::new();
+    for _ in 0..ROUNDS {
+        // IPv6 routes decide nothing here and may be many: only IPv4's are read.
+        routes = netlink
+            .default_routes()
+            .await?
+            .iter()
+            .flat_map(default_routes)
+            .collect();
+        // Each table is its own question, and a change between two of them
+        // would pair an old address with a new gateway.
+        let before = std::mem::replace(&mut addresses, read_addresses(netlink).await?);
+        if before == addresses {
+            break;
+        }
+    }
     Ok(Tables {
         links,
         addresses,
         routes,
     })
+}
+
+async fn read_addresses(netlink: &Netlink) -> Result<Vec<Address>, NetlinkError> {
+    Ok(netlink
+        .addresses()
+        .await?
+        .iter()
+        .filter_map(address)
+        .collect())
 }
 
 fn link(message: &LinkMessage, want_guid: bool) -> Option<Link> {
