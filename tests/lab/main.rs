@@ -47,6 +47,10 @@ mod wire;
 mod wireguard;
 mod world;
 
+mod fault_agent;
+mod test_file_faults;
+mod test_windows_faults;
+
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
