@@ -5,8 +5,8 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
-use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::path::Path;
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use libtest_mimic::Trial;
@@ -233,7 +233,7 @@ fn symlinks_stay(world: &World) -> Result<()> {
         let output = apply(world, &link)?;
         ensure!(output.success(), "{name}: {output:?}");
         ensure!(
-            fs::read_link(world.path(&link))? == PathBuf::from(target),
+            fs::read_link(world.path(&link))? == Path::new(target),
             "{name}"
         );
         ensure!(
