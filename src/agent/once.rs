@@ -5,7 +5,12 @@ use super::{
     pass::{Agent, Done},
     windows::{News, Windows},
 };
-use crate::{config::Settings, observe, paths::Paths, report::Manager};
+use crate::{
+    config::Settings,
+    observe,
+    paths::Paths,
+    report::{Manager, remove_status},
+};
 
 /// Passes after which a machine that still changes is left to the agent.
 const MOST_PASSES: usize = 4;
@@ -16,6 +21,7 @@ const MOST_PASSES: usize = 4;
 /// # Errors
 /// No rtnetlink socket.
 pub async fn once(settings: Settings, paths: Paths) -> Result<Done, AgentError> {
+    let runtime = paths.runtime.clone();
     let mut windows = Windows::new(&paths.state);
     let mut agent = Agent::on_this_machine(settings, paths)?;
     let mut manager = Manager::default();
@@ -37,5 +43,7 @@ pub async fn once(settings: Settings, paths: Paths) -> Result<Done, AgentError> 
             agent.take(news);
         }
     }
+    // What it published meanwhile is the status of no running agent.
+    remove_status(&runtime);
     Ok(all)
 }

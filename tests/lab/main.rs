@@ -18,6 +18,7 @@ mod control;
 mod demo;
 mod events;
 mod fault;
+mod fault_agent;
 mod init;
 mod interop;
 mod launch;
@@ -33,12 +34,14 @@ mod server;
 mod test_agent;
 mod test_config;
 mod test_faults;
+mod test_file_faults;
 mod test_interop;
 mod test_leader;
 mod test_loop;
 mod test_modes;
 mod test_network;
 mod test_sysctls;
+mod test_windows_faults;
 mod test_wireguard;
 mod test_world;
 mod topology;
@@ -46,10 +49,6 @@ mod windows;
 mod wire;
 mod wireguard;
 mod world;
-
-mod fault_agent;
-mod test_file_faults;
-mod test_windows_faults;
 
 use std::process::ExitCode;
 

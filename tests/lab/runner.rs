@@ -11,8 +11,11 @@ use libtest_mimic::{Arguments, Completion, Failed, Trial};
 use crate::launch::Unavailable;
 use crate::options::Options;
 use crate::world::World;
-use crate::{test_faults, test_interop, test_network, test_world};
-use crate::{test_file_faults, test_windows_faults};
+use crate::{
+    demo, test_agent, test_config, test_faults, test_file_faults, test_interop, test_leader,
+    test_loop, test_modes, test_network, test_sysctls, test_windows_faults, test_wireguard,
+    test_world,
+};
 
 /// A trial in a world with the delays of Windows.
 pub(crate) fn trial(name: &str, body: fn(&World) -> Result<()>) -> Trial {
@@ -56,8 +59,16 @@ pub(crate) fn run() -> ExitCode {
         test_network::trials,
         test_interop::trials,
         test_faults::trials,
-        test_windows_faults::trials,
+        demo::trials,
+        test_agent::trials,
+        test_config::trials,
         test_file_faults::trials,
+        test_leader::trials,
+        test_loop::trials,
+        test_modes::trials,
+        test_sysctls::trials,
+        test_windows_faults::trials,
+        test_wireguard::trials,
     ];
     let trials = files.iter().flat_map(|trials| trials()).collect();
     libtest_mimic::run(&arguments, trials).exit_code()
