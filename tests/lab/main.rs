@@ -13,6 +13,7 @@
 )]
 
 mod agent;
+mod bench;
 mod caller;
 mod control;
 mod demo;
@@ -67,6 +68,7 @@ fn main() -> ExitCode {
         ("wslmesh-lab", arguments) => play(arguments),
         (_, arguments) => match arguments.first().map(String::as_str) {
             Some("--demo") => demo::run(),
+            Some("--bench") => bench::run(),
             Some("@hold") => test_world::hold(),
             _ => runner::run(),
         },
@@ -84,6 +86,8 @@ fn play(arguments: &[String]) -> ExitCode {
         [launch::SERVER, options, facts] => launch::server(options, facts),
         [probe::ECHO, address] => probe::echo_role(address),
         [probe::PROBE, address] => probe::probe_role(address),
+        [bench::REPLACE, file, address, quiet] => bench::replace_role(file, address, quiet),
+        [bench::READY, count] => bench::ready_role(count),
         other => {
             eprintln!("no such part: {other:?}");
             ExitCode::FAILURE

@@ -12,7 +12,7 @@ use crate::launch::Unavailable;
 use crate::options::Options;
 use crate::world::World;
 use crate::{
-    demo, test_agent, test_config, test_faults, test_file_faults, test_interop, test_leader,
+    bench, demo, test_agent, test_config, test_faults, test_file_faults, test_interop, test_leader,
     test_loop, test_modes, test_network, test_sysctls, test_windows_faults, test_wireguard,
     test_world,
 };
@@ -59,6 +59,7 @@ pub(crate) fn run() -> ExitCode {
         test_network::trials,
         test_interop::trials,
         test_faults::trials,
+        bench::trials,
         demo::trials,
         test_agent::trials,
         test_config::trials,

@@ -1,0 +1,93 @@
+//! `--bench`: the figures of the agent, beside those of the usual ways.
+//!
+//! Everything that is compared is measured in one run on one machine. A figure
+//! that misses its target is printed as such and fails nothing: machines differ.
+//! The exit status is about the measuring alone. docs/benchmarks.md explains
+//! each figure.
+
+mod burst;
+mod figures;
+mod idle;
+mod node;
+mod outage;
+mod poller;
+mod ready;
+mod replace;
+
+use std::process::ExitCode;
+use std::time::Instant;
+
+use anyhow::Result;
+use libtest_mimic::Trial;
+
+use self::figures::Report;
+pub(crate) use self::ready::{READY, role as ready_role};
+pub(crate) use self::replace::{REPLACE, role as replace_role};
+use crate::options::Options;
+
+/// This folder's trials: what the figures are computed with.
+pub(crate) fn trials() -> Vec<Trial> {
+    figures::trials()
+}
+
+/// Measures everything and prints the table.
+pub(crate) fn run() -> ExitCode {
+    match measure() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("bench: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn measure() -> Result<()> {
+    let begun = Instant::now();
+    println!("{}", machine());
+    let step = |text: &str| eprintln!("bench: {:>3} s  {text}", begun.elapsed().as_secs());
+    let mut report = Report::default();
+    step("an address change, wslmesh and ip monitor in turn");
+    replace::measure(&mut report)?;
+    step("outages with wslmesh");
+    let ours = outage::wslmesh()?;
+    step("from exec to READY=1");
+    ready::measure(&mut report)?;
+    step("a burst of events, a thousand forwards");
+    burst::measure(&mut report)?;
+    step("idle for 60 s; beside it pollers, in worlds of their own");
+    let polled = std::thread::scope(|scope| {
+        let pollers = scope.spawn(outage::pollers);
+        let idle = idle::measure(&mut report);
+        let polled = pollers
+            .join()
+            .unwrap_or_else(|_| Err(anyhow::anyhow!("measuring the pollers panicked")));
+        idle.and(polled)
+    })?;
+    outage::compare(&mut report, &ours, &polled);
+    step("done");
+    report.print();
+    Ok(())
+}
+
+/// What the figures depend on.
+fn machine() -> String {
+    let read = |path| std::fs::read_to_string(path).unwrap_or_default();
+    let cpus = std::thread::available_parallelism().map_or(1, usize::from);
+    let model = read("/proc/cpuinfo");
+    let model = model
+        .lines()
+        .find_map(|line| line.strip_prefix("model name"))
+        .map_or("unknown", |rest| rest.trim_start_matches([' ', '\t', ':']));
+    let load = read("/proc/loadavg");
+    let kind = if cfg!(debug_assertions) {
+        "debug"
+    } else {
+        "release"
+    };
+    format!(
+        "agent   {}\nlab     a {kind} build\nmachine {cpus} CPUs ({model}), Linux {}, load {}\n",
+        Options::default().agent.display(),
+        read("/proc/sys/kernel/osrelease").trim(),
+        load.split_whitespace().next().unwrap_or("unknown"),
+    )
+}

@@ -1,0 +1,84 @@
+//! A world with an agent to measure.
+
+use std::fs;
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+
+use crate::options::AGENT;
+use crate::process::Process;
+use crate::world::{World, until};
+
+/// The agent's configuration.
+pub(super) const CONFIG: &str = "/etc/wslmesh/wslmesh.toml";
+/// The file it keeps, unless the configuration names another.
+pub(super) const FILE: &str = "/etc/wslmesh/wsl-network.conf";
+/// How long anything may take before measuring is given up.
+pub(super) const LIMIT: Duration = Duration::from_secs(30);
+/// The forward that a client uses.
+pub(super) const SSH: &str = "\
+[[forward]]
+name = \"ssh\"
+protocol = \"tcp\"
+listen-port = 2222
+connect-port = 22
+firewall = \"none\"
+";
+
+/// Writes the configuration and makes the folders as systemd would.
+pub(super) fn prepare(world: &World, config: &str) -> Result<()> {
+    ensure!(world.has_agent(), "there is no agent to measure");
+    world.write(CONFIG, config)?;
+    for folder in ["/run/wslmesh", "/var/lib/wslmesh"] {
+        fs::create_dir_all(world.path(folder))?;
+    }
+    Ok(())
+}
+
+/// Starts the agent and waits until its first pass is made.
+pub(super) fn start<'w>(world: &'w World, env: &[(&str, &str)]) -> Result<Process<'w>> {
+    let agent = world.spawn_guest(&[AGENT, "run", "--config", CONFIG], env)?;
+    let ready = || Ok((passes(world).unwrap_or(0) > 0).then_some(()));
+    until("the agent's first pass", LIMIT, ready).with_context(|| {
+        let said = agent.stderr().unwrap_or_default();
+        format!("the agent said: {said}")
+    })?;
+    Ok(agent)
+}
+
+/// How many passes the agent has made.
+pub(super) fn passes(world: &World) -> Result<u64> {
+    let text = world.read("/run/wslmesh/status.json")?;
+    let document: serde_json::Value = serde_json::from_str(&text)?;
+    document
+        .get("passes")
+        .and_then(serde_json::Value::as_u64)
+        .context("a status document without passes")
+}
+
+/// Waits until no pass was made for `quiet`. Returns how many there were.
+pub(super) fn calm(world: &World, quiet: Duration) -> Result<u64> {
+    let mut last = passes(world)?;
+    let mut since = std::time::Instant::now();
+    until("an agent that is calm", LIMIT, || {
+        let now = passes(world)?;
+        if now != last {
+            (last, since) = (now, std::time::Instant::now());
+        }
+        Ok((since.elapsed() >= quiet).then_some(now))
+    })
+}
+
+/// Whether a network file states this address.
+pub(super) fn states(text: &str, address: Ipv4Addr) -> bool {
+    text.contains(&format!("WSL_IP=\"{address}\"\n"))
+}
+
+/// How many rules of Windows lead to this address.
+pub(super) fn forwards_to(world: &World, address: Ipv4Addr) -> Result<usize> {
+    let address = address.to_string();
+    let leads = |target: &Option<String>| target.as_ref() == Some(&address);
+    let table = world.windows().table()?;
+    Ok(table.iter().filter(|r| leads(&r.connect_address)).count())
+}
