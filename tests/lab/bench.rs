@@ -17,7 +17,7 @@ mod replace;
 use std::process::ExitCode;
 use std::time::Instant;
 
-use anyhow::Result;
+use anyhow::{Result, anyhow};
 use libtest_mimic::Trial;
 
 use self::figures::Report;
@@ -30,9 +30,16 @@ pub(crate) fn trials() -> Vec<Trial> {
     figures::trials()
 }
 
-/// Measures everything and prints the table.
-pub(crate) fn run() -> ExitCode {
-    match measure() {
+/// The parts, as `--bench PART...` selects them; all when none is named.
+const PARTS: [&str; 5] = ["replace", "ready", "burst", "idle", "outage"];
+
+/// Measures and prints the table.
+pub(crate) fn run(parts: &[String]) -> ExitCode {
+    if let Some(part) = parts.iter().find(|part| !PARTS.contains(&part.as_str())) {
+        eprintln!("bench: {part:?} is no part; there are {}", PARTS.join(", "));
+        return ExitCode::FAILURE;
+    }
+    match measure(|part| parts.is_empty() || parts.iter().any(|p| p == part)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("bench: {error:#}");
@@ -41,29 +48,44 @@ pub(crate) fn run() -> ExitCode {
     }
 }
 
-fn measure() -> Result<()> {
+fn measure(wanted: impl Fn(&str) -> bool) -> Result<()> {
     let begun = Instant::now();
     println!("{}", machine());
     let step = |text: &str| eprintln!("bench: {:>3} s  {text}", begun.elapsed().as_secs());
     let mut report = Report::default();
-    step("an address change, wslmesh and ip monitor in turn");
-    replace::measure(&mut report)?;
-    step("outages with wslmesh");
-    let ours = outage::wslmesh()?;
-    step("from exec to READY=1");
-    ready::measure(&mut report)?;
-    step("a burst of events, a thousand forwards");
-    burst::measure(&mut report)?;
-    step("idle for 60 s; beside it pollers, in worlds of their own");
+    if wanted("replace") {
+        step("an address change, wslmesh and ip monitor in turn");
+        replace::measure(&mut report)?;
+    }
+    if wanted("ready") {
+        step("from exec to READY=1");
+        ready::measure(&mut report)?;
+    }
+    if wanted("burst") {
+        step("a burst of events, a thousand forwards");
+        burst::measure(&mut report)?;
+    }
+    let mut ours = None;
+    if wanted("outage") {
+        step("outages with wslmesh");
+        ours = Some(outage::wslmesh()?);
+    }
+    if wanted("idle") || wanted("outage") {
+        step("idle for 60 s, and beside it pollers in worlds of their own");
+    }
     let polled = std::thread::scope(|scope| {
-        let pollers = scope.spawn(outage::pollers);
-        let idle = idle::measure(&mut report);
-        let polled = pollers
-            .join()
-            .unwrap_or_else(|_| Err(anyhow::anyhow!("measuring the pollers panicked")));
-        idle.and(polled)
+        let pollers = ours.is_some().then(|| scope.spawn(outage::pollers));
+        if wanted("idle") {
+            idle::measure(&mut report)?;
+        }
+        let panicked = |_| Err(anyhow!("measuring the pollers panicked"));
+        pollers
+            .map(|thread| thread.join().unwrap_or_else(panicked))
+            .transpose()
     })?;
-    outage::compare(&mut report, &ours, &polled);
+    if let (Some(ours), Some(polled)) = (ours, polled) {
+        outage::compare(&mut report, &ours, &polled);
+    }
     step("done");
     report.print();
     Ok(())

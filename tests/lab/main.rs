@@ -66,9 +66,9 @@ fn main() -> ExitCode {
         ("wslinfo", arguments) => init::wslinfo(arguments),
         ("wslpath", arguments) => init::wslpath(arguments),
         ("wslmesh-lab", arguments) => play(arguments),
+        (_, [first, rest @ ..]) if first == "--bench" => bench::run(rest),
         (_, arguments) => match arguments.first().map(String::as_str) {
             Some("--demo") => demo::run(),
-            Some("--bench") => bench::run(),
             Some("@hold") => test_world::hold(),
             _ => runner::run(),
         },

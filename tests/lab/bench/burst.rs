@@ -54,7 +54,7 @@ fn events(report: &mut Report) -> Result<()> {
     report.figure(
         "  the end",
         format!(
-            "{}; file after {}, forward after {}",
+            "{}; file +{}, forward +{}",
             if right { "right" } else { "wrong" },
             short(file),
             short(forward)

@@ -44,15 +44,13 @@ impl Times {
         self.median().as_secs_f64() / other.median().as_secs_f64()
     }
 
-    /// For the table.
+    /// For the table. A 99th percentile of fewer than a hundred is the worst.
     pub(super) fn text(&self) -> String {
-        format!(
-            "median {}, p99 {}, worst {} of {}",
-            short(self.median()),
-            short(self.percentile(99)),
-            short(self.worst()),
-            self.count()
-        )
+        let mut text = short(self.median());
+        if self.count() >= 100 {
+            text.push_str(&format!(", p99 {}", short(self.percentile(99))));
+        }
+        format!("{text}, worst {} ({})", short(self.worst()), self.count())
     }
 }
 
@@ -130,12 +128,13 @@ impl Report {
                             (target.as_str(), "MISS")
                         }
                     };
-                    let text = format!("  {name:<35} {value:<54} {target:<20} {verdict}");
+                    let text = format!("  {name:<32} {value:<44} {target:<17} {verdict}");
                     println!("{}", text.trim_end());
                 }
             }
         }
-        println!("\n{met} targets reached, {missed} missed");
+        println!("\nTimes are medians, 99th percentiles and worst, with their number in brackets.");
+        println!("{met} targets reached, {missed} missed");
     }
 }
 

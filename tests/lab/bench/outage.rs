@@ -116,8 +116,8 @@ impl Measured {
 /// Puts the two beside each other.
 pub(super) fn compare(report: &mut Report, ours: &Measured, polled: &Measured) {
     let [settled, file] = [ours, polled].map(|m| Times::new(m.file.clone()));
-    report.head("From an address change to the replaced file, settle time of 50 ms included");
-    report.beside("wslmesh as it comes, tmpfs", settled.text());
+    report.head("The same from outside, settle time of 50 ms and the ip command included");
+    report.beside("wslmesh as it comes", settled.text());
     report.beside("a poll every 5 s", file.text());
     let ratio = file.times_longer(&settled);
     report.figure(

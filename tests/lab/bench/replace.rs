@@ -170,10 +170,14 @@ fn disk_folder(world: &World) -> Result<(tempfile::TempDir, String)> {
     let path = folder.path().to_string_lossy().into_owned();
     let bind = "mkdir -p $0 && mount --bind \"$1\" $0 && mount -o remount,bind,rw $0";
     world.guest(&["sh", "-c", bind, DISK, &path])?.ok()?;
-    let kind = world.guest(&["stat", "-f", "-c", "%T", DISK])?.ok()?;
-    let kind = kind.trim().to_owned();
+    let mounts = world.guest(&["cat", "/proc/self/mounts"])?.ok()?;
+    let mine = |line: &str| {
+        let mut fields = line.split(' ').skip(1);
+        (fields.next() == Some(DISK)).then(|| fields.next().map(str::to_owned))?
+    };
+    let kind = mounts.lines().find_map(mine).context("no such mount")?;
     ensure!(kind != "tmpfs", "the build folder is on a tmpfs");
-    Ok((folder, kind.split('/').next().unwrap_or("disk").to_owned()))
+    Ok((folder, kind))
 }
 
 /// Runs the role [`REPLACE`]: prints the ns from asking the kernel for the
