@@ -51,6 +51,7 @@ pub(crate) fn run(parts: &[String]) -> ExitCode {
 fn measure(wanted: impl Fn(&str) -> bool) -> Result<()> {
     let begun = Instant::now();
     println!("{}", machine());
+    let stolen_before = stolen();
     let step = |text: &str| eprintln!("bench: {:>3} s  {text}", begun.elapsed().as_secs());
     let mut report = Report::default();
     if wanted("replace") {
@@ -88,7 +89,26 @@ fn measure(wanted: impl Fn(&str) -> bool) -> Result<()> {
     }
     step("done");
     report.print();
+    println!(
+        "meanwhile load {}; the hypervisor kept {} ms from this machine's CPUs",
+        load(),
+        stolen() - stolen_before
+    );
     Ok(())
+}
+
+/// CPU time that the hypervisor gave to others, in ms: the eighth number of
+/// proc_stat(5), in hundredths of a second. Stalls of the machine show in it.
+fn stolen() -> u64 {
+    let text = std::fs::read_to_string("/proc/stat").unwrap_or_default();
+    let field = text.split_whitespace().nth(8);
+    field.and_then(|ticks| ticks.parse().ok()).unwrap_or(0) * 10
+}
+
+fn load() -> String {
+    let text = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    let first = text.split_whitespace().next();
+    first.unwrap_or("unknown").to_owned()
 }
 
 /// What the figures depend on.
@@ -100,7 +120,6 @@ fn machine() -> String {
         .lines()
         .find_map(|line| line.strip_prefix("model name"))
         .map_or("unknown", |rest| rest.trim_start_matches([' ', '\t', ':']));
-    let load = read("/proc/loadavg");
     let kind = if cfg!(debug_assertions) {
         "debug"
     } else {
@@ -110,6 +129,6 @@ fn machine() -> String {
         "agent   {}\nlab     a {kind} build\nmachine {cpus} CPUs ({model}), Linux {}, load {}\n",
         Options::default().agent.display(),
         read("/proc/sys/kernel/osrelease").trim(),
-        load.split_whitespace().next().unwrap_or("unknown"),
+        load(),
     )
 }
