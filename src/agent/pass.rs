@@ -267,8 +267,7 @@ impl<M: Machine> Agent<M> {
         let now = Instant::now();
         for action in due.extract_if(.., |action| action.can_be_restored()) {
             let finding = Some(finding.clone());
-            self.ledger
-                .failed(&action, finding, error.retry_can_help(), now);
+            self.ledger.failed(&action, finding, true, now);
         }
     }
 

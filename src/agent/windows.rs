@@ -28,14 +28,13 @@ const LIMIT: Duration = Duration::from_secs(60);
 
 /// Makes a call in a thread of its own, because looking at Windows' drives,
 /// connecting to WSL's sockets and starting a program block, and the loop must
-/// not. Dropping this ends the call. `None` when it does not come back in time.
-async fn off_the_loop<F, W, T>(call: F) -> Option<T>
+/// not. It ends as soon as `gone` does. `None` when it does not come back in time.
+async fn off_the_loop<F, W, T>(gone: oneshot::Receiver<()>, call: F) -> Option<T>
 where
     F: FnOnce() -> W + Send + 'static,
     W: Future<Output = T>,
     T: Send + 'static,
 {
-    let (alive, gone) = oneshot::channel::<()>();
     let thread = spawn_blocking(move || {
         let runtime = Builder::new_current_thread().enable_all().build().ok()?;
         runtime.block_on(async {
@@ -45,9 +44,7 @@ where
             }
         })
     });
-    let result = timeout(LIMIT, thread).await;
-    drop(alive);
-    result.ok()?.ok()?
+    timeout(LIMIT, thread).await.ok()?.ok()?
 }
 
 /// What a call brought back.
@@ -64,8 +61,10 @@ pub(super) enum News {
 pub(super) struct Windows {
     folder: PathBuf,
     calls: JoinSet<News>,
-    asking: bool,
-    syncing: bool,
+    /// Held while a call is in flight: dropping one ends the call at once, even
+    /// where the runtime is already going down.
+    asking: Option<oneshot::Sender<()>>,
+    syncing: Option<oneshot::Sender<()>>,
 }
 
 impl Windows {
@@ -74,16 +73,18 @@ impl Windows {
         Self {
             folder: state.join("windows"),
             calls: JoinSet::new(),
-            asking: false,
-            syncing: false,
+            asking: None,
+            syncing: None,
         }
     }
 
     /// Asks for the networking mode unless that is being asked.
     pub(super) fn ask_mode(&mut self) {
-        if !std::mem::replace(&mut self.asking, true) {
+        if self.asking.is_none() {
+            let (alive, gone) = oneshot::channel();
+            self.asking = Some(alive);
             self.calls.spawn(async {
-                let asked = off_the_loop(|| async { observe::ask_mode().await });
+                let asked = off_the_loop(gone, || async { observe::ask_mode().await });
                 News::Mode(asked.await.unwrap_or_else(|| {
                     ModeState::Unknown(format!(
                         "wslinfo has been hanging for {} s",
@@ -105,8 +106,8 @@ impl Windows {
             match self.calls.join_next().await {
                 Some(Ok(news)) => {
                     match news {
-                        News::Mode(_) => self.asking = false,
-                        News::Forwards(_) => self.syncing = false,
+                        News::Mode(_) => self.asking = None,
+                        News::Forwards(_) => self.syncing = None,
                     }
                     return news;
                 }
@@ -120,15 +121,18 @@ impl Windows {
 
 impl Host for Windows {
     fn syncing(&self) -> bool {
-        self.syncing
+        self.syncing.is_some()
     }
 
     fn sync(&mut self, wanted: RuleSet) {
-        self.syncing = true;
+        let (alive, gone) = oneshot::channel();
+        self.syncing = Some(alive);
         let folder = self.folder.clone();
         self.calls.spawn(async move {
             let asked = wanted.clone();
-            let call = off_the_loop(move || async move { portproxy::sync(&folder, asked).await });
+            let call = off_the_loop(gone, move || async move {
+                portproxy::sync(&folder, asked).await
+            });
             let outcome = call.await;
             News::Forwards(outcome.unwrap_or_else(|| portproxy::hangs(wanted, LIMIT)))
         });

@@ -75,17 +75,6 @@ pub enum SavedError {
     },
 }
 
-impl SavedError {
-    /// Whether trying again can help although nobody did anything about it.
-    #[must_use]
-    pub fn retry_can_help(&self) -> bool {
-        match self {
-            Self::File(error) => error.retry_can_help(),
-            Self::Folder { .. } | Self::Damaged { .. } => false,
-        }
-    }
-}
-
 impl Saved {
     /// The file in a state directory; nothing is read yet.
     #[must_use]

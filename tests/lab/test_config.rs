@@ -260,7 +260,7 @@ fn plan_then_apply(world: &World) -> Result<()> {
         .filter_map(|line| line.strip_prefix("done: "))
         .collect();
     for line in announced {
-        if line == "1 Windows forward -> 172.28.16.5" {
+        if line == "ask Windows for 1 forward -> 172.28.16.5" {
             let made = "Windows forward 0.0.0.0:2222 -> 172.28.16.5: 1 set";
             ensure!(done.iter().any(|done| done.starts_with(made)), "{apply}");
         } else {
@@ -289,7 +289,7 @@ fn plan_then_apply(world: &World) -> Result<()> {
         .collect();
     // Only Windows must be asked to know whether its forwards stand.
     ensure!(
-        rest == ["would do: 1 Windows forward -> 172.28.16.5"],
+        rest == ["would do: ask Windows for 1 forward -> 172.28.16.5"],
         "{rest:?}"
     );
     let again = world.wslmesh(&["apply", "--config", CONFIG])?.ok()?;
