@@ -166,24 +166,47 @@ function Select-Owned {
     $owned
 }
 
-# Returns the name of the foreign rule that stands where we want to listen, or $null.
-function Find-Obstacle {
-    param([hashtable] $Rules, [string] $Listener)
-    if ($Rules.ContainsKey($Listener)) {
-        return $Listener
+# Foreign listeners by their port.
+function Group-ByPort {
+    param([hashtable] $Rules, [hashtable] $Owned)
+    $ports = @{}
+    foreach ($name in $Rules.Keys) {
+        if ($Owned.ContainsKey($name)) {
+            continue
+        }
+        $port = $name.Split('/')[1]
+        if (-not $ports.ContainsKey($port)) {
+            $ports[$port] = New-Object System.Collections.ArrayList
+        }
+        [void] $ports[$port].Add($name)
     }
-    $everywhere = $Listener -creplace '\A0\.0\.0\.0/', '*/'
-    if ($Rules.ContainsKey($everywhere)) {
-        return $everywhere
+    $ports
+}
+
+# Names of the foreign rules that take a part of where we want to listen, or all of
+# it: which of two listeners that overlap gets a connection is nothing to build on.
+function Find-Obstacles {
+    param([hashtable] $Foreign, [string] $Listener)
+    $listen = $Listener.Split('/')
+    if (-not $Foreign.ContainsKey($listen[1])) {
+        return
     }
-    return $null
+    foreach ($name in $Foreign[$listen[1]]) {
+        $address = $name.Split('/')[0]
+        if (($address -ceq $listen[0]) -or ($listen[0] -ceq '0.0.0.0') -or (@('0.0.0.0', '*') -ccontains $address)) {
+            $name
+        }
+    }
 }
 
 # What to do, for a table of rules and a ledger as they stand. Before: the ledger
-# as it must be on record before the first rule changes.
+# as it must be on record before the first rule changes. A rule of ours that stands
+# stays where a foreign one overlaps it (somebody may be connected through it), and
+# the foreign one is reported all the same.
 function New-Plan {
     param([System.Collections.IDictionary] $Wanted, [hashtable] $Rules, [hashtable] $Ledger)
     $owned = Select-Owned -Rules $Rules -Ledger $Ledger
+    $foreign = Group-ByPort -Rules $Rules -Owned $owned
     $before = @{}
     $add = New-Object System.Collections.ArrayList
     $set = New-Object System.Collections.ArrayList
@@ -198,6 +221,12 @@ function New-Plan {
     }
     foreach ($listener in $Wanted.Keys) {
         $target = $Wanted[$listener]
+        $found = @(Find-Obstacles -Foreign $foreign -Listener $listener)
+        foreach ($obstacle in $found) {
+            if (-not $obstacles.Contains($obstacle)) {
+                [void] $obstacles.Add($obstacle)
+            }
+        }
         if ($owned.ContainsKey($listener)) {
             if ($owned[$listener] -ceq $target) {
                 [void] $keep.Add($listener)
@@ -207,10 +236,7 @@ function New-Plan {
             }
             continue
         }
-        $obstacle = Find-Obstacle -Rules $Rules -Listener $listener
-        if ($null -ne $obstacle) {
-            [void] $obstacles.Add($obstacle)
-        } else {
+        if ($found.Count -eq 0) {
             [void] $add.Add($listener)
             $before['tcp/' + $listener] = $target
         }

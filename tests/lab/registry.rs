@@ -128,6 +128,12 @@ pub(crate) struct Registry {
     pub(crate) lowest_mtu: Option<LowestMtu>,
 }
 
+/// Whether two listeners would contend for some connection: the same port, on the
+/// same address or with one of them on all.
+fn overlap(one: &Name, other: &Name) -> bool {
+    one.1 == other.1 && (one.0 == other.0 || one.0.is_unspecified() || other.0.is_unspecified())
+}
+
 /// What one sync has to do.
 #[derive(Default)]
 struct Plan {
@@ -167,19 +173,18 @@ impl Registry {
                 .keys()
                 .filter(|name| self.owns(name) && !wanted.contains_key(name)),
         );
+        let mut foreign = self.rules.clone();
+        foreign.retain(|name, _| !self.owns(name));
         for (name, target) in wanted {
-            match self.rules.get(name) {
-                Some(_) if !self.owns(name) => plan
-                    .conflicts
-                    .extend(self.rules.get_key_value(name).map(Rule::read)),
-                Some(there) if there == target => plan.kept += 1,
-                Some(_) | None => {
-                    plan.write.insert(*name, target.clone());
-                }
+            // A rule of ours that stands stays, whatever overlaps it by now.
+            if self.rules.get(name) == Some(target) && self.owns(name) {
+                plan.kept += 1;
+            } else if self.owns(name) || !foreign.keys().any(|other| overlap(name, other)) {
+                plan.write.insert(*name, target.clone());
             }
         }
-        plan.conflicts
-            .sort_by_key(|rule| (rule.listen_port, rule.listen_address));
+        foreign.retain(|other, _| wanted.keys().any(|name| overlap(name, other)));
+        plan.conflicts = sorted(foreign.iter());
         plan
     }
 

@@ -1,6 +1,7 @@
 //! Calls to Windows: both ways in, the contract's rules, and the refusal of
 //! everything else.
 
+use std::net::SocketAddrV4;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
@@ -13,7 +14,7 @@ use crate::interop::POWERSHELL;
 use crate::launch::Unavailable;
 use crate::options::Options;
 use crate::process::Output;
-use crate::registry::Rule;
+use crate::registry::{Answer, Rule};
 use crate::runner::{trial, trial_with};
 use crate::world::World;
 
@@ -32,6 +33,7 @@ pub(crate) fn trials() -> Vec<Trial> {
             without_binfmt,
         ),
         trial_with("interop::ownership", Options::quick(), ownership),
+        trial_with("interop::overlap", Options::quick(), overlap),
         trial_with("interop::not_elevated", Options::quick(), not_elevated),
         trial_with(
             "interop::service_stopped",
@@ -141,6 +143,81 @@ fn ownership(world: &World) -> Result<()> {
     ensure!(answer.removed == 1 && answer.rules.is_empty(), "{answer:?}");
     ensure!(
         windows.table()? == [taken, foreign, elsewhere] && windows.ledger()?.is_empty(),
+        "{:?}",
+        windows.table()?
+    );
+    Ok(())
+}
+
+/// One sync of forwards to port 22, by where Windows shall listen.
+fn listen(world: &World, on: &[&str]) -> Result<Answer> {
+    let mut request = request("172.28.16.5", &[]);
+    let mut forwards = Vec::new();
+    for on in on {
+        let on: SocketAddrV4 = on.parse()?;
+        forwards
+            .push(json!({"listen-address": on.ip(), "listen-port": on.port(), "connect-port": 22}));
+    }
+    if let Some(map) = request.as_object_mut() {
+        map.insert("forwards".to_owned(), json!(forwards));
+    }
+    Ok(serde_json::from_str(&call(world, false, &request)?.ok()?)?)
+}
+
+/// All of Windows' addresses hold each single one, whoever was there first.
+fn overlap(world: &World) -> Result<()> {
+    let windows = world.windows();
+    let (one, all) = ("192.168.50.10:2222", "0.0.0.0:2222");
+    let other = "192.168.50.11:2222";
+    let foreign = |listen: &str| {
+        windows.put_foreign(listen.parse()?, "10.0.0.1/80")?;
+        let listen: SocketAddrV4 = listen.parse()?;
+        Rule::new((&listen.ip().to_string(), listen.port()), ("10.0.0.1", 80))
+    };
+    // A foreign rule on all addresses is in the way of each of ours, and is told once.
+    let theirs = foreign(all)?;
+    let answer = listen(world, &[one, other, "192.168.50.10:2223"])?;
+    ensure!(
+        answer.conflicts == [theirs] && answer.added == 1 && answer.rules.len() == 1,
+        "{answer:?}"
+    );
+    // Foreign rules on single addresses are in the way of ours on all, each of them.
+    windows.delete(all.parse()?)?;
+    let theirs = [foreign(one)?, foreign(other)?];
+    let answer = listen(world, &[all, "0.0.0.0:2223"])?;
+    ensure!(
+        answer.conflicts == theirs && answer.added == 1 && answer.removed == 1,
+        "{answer:?}"
+    );
+    // Two single addresses have nothing to do with each other.
+    windows.delete(one.parse()?)?;
+    let answer = listen(world, &[one])?;
+    ensure!(
+        answer.conflicts.is_empty() && answer.added == 1,
+        "{answer:?}"
+    );
+    // A rule of our own is no obstacle: it moves from one address to all.
+    windows.delete(other.parse()?)?;
+    let answer = listen(world, &[all])?;
+    ensure!(
+        answer.conflicts.is_empty() && answer.added == 1 && answer.removed == 1,
+        "{answer:?}"
+    );
+    // What came after ours is told and ours stays.
+    let theirs = foreign(other)?;
+    let answer = listen(world, &[all])?;
+    ensure!(
+        answer.conflicts == [theirs.clone()] && answer.kept == 1 && answer.added == 0,
+        "{answer:?}"
+    );
+    // It is re-pointed too when the guest's address changes.
+    let answer = sync(world, "172.28.16.9", &[(2222, 22)])?;
+    ensure!(
+        answer.conflicts == [theirs.clone()] && answer.added == 1,
+        "{answer:?}"
+    );
+    ensure!(
+        windows.table()? == [Rule::new(("0.0.0.0", 2222), ("172.28.16.9", 22))?, theirs],
         "{:?}",
         windows.table()?
     );
@@ -301,8 +378,7 @@ fn invalid_request(world: &World) -> Result<()> {
         if let Some(map) = request.as_object_mut() {
             map.insert(field.to_owned(), value);
         }
-        let answer: crate::registry::Answer =
-            serde_json::from_str(&call(world, true, &request)?.ok()?)?;
+        let answer: Answer = serde_json::from_str(&call(world, true, &request)?.ok()?)?;
         ensure!(
             answer.state == "invalid-request"
                 && answer.detail.is_some_and(|d| d.starts_with(field))
