@@ -318,7 +318,7 @@ function ConvertTo-Rules {
     $list | Sort-Object -Property { $_['listen-port'] }, { $_['listen-address'] }
 }
 
-# An answer without the facts about Windows' network, which Get-AnswerText adds.
+# An answer without the facts about Windows' network, which Get-AnswerText fills in.
 function New-Answer {
     param([string] $State, $Detail)
     [ordered] @{
@@ -381,35 +381,43 @@ function New-WrittenAnswer {
     $answer
 }
 
-# Index of the interface that carries the cheapest default route, or $null.
-function Select-DefaultInterface {
-    param([object[]] $Routes, [object[]] $Interfaces)
-    $metrics = @{}
+# Interfaces that the facts may be about. The MTU of WSL's own switch is the result
+# of the others' and not its cause, and its address leads to WSL alone.
+function Select-Connected {
+    param([object[]] $Interfaces)
     foreach ($interface in $Interfaces) {
-        $metrics[$interface.Index] = $interface.Metric
-    }
-    $best = $null
-    $lowest = [long]::MaxValue
-    foreach ($route in $Routes) {
-        if ($metrics.ContainsKey($route.Index) -and ($route.Metric + $metrics[$route.Index] -lt $lowest)) {
-            $lowest = $route.Metric + $metrics[$route.Index]
-            $best = $route.Index
+        if ($interface.Up -and (-not $interface.Loopback) -and
+            (-not $interface.Name.StartsWith('vEthernet (WSL', [System.StringComparison]::OrdinalIgnoreCase))) {
+            $interface
         }
     }
-    $best
 }
 
-# WSL copies the lowest MTU of the connected interfaces to the guest's eth0. Its own
-# switch is the result of that and not its cause.
+# The address on Windows' default route, or $null. Approximate where several
+# interfaces have a gateway: Windows prefers the lowest metric, which .NET does not
+# tell, so the lowest IPv4 interface index is taken.
+function Select-DefaultAddress {
+    param([object[]] $Interfaces)
+    $best = $null
+    foreach ($interface in $Interfaces) {
+        if ($interface.Gateway -and ($interface.Addresses.Count -gt 0) -and
+            (($null -eq $best) -or ($interface.Index -lt $best.Index))) {
+            $best = $interface
+        }
+    }
+    if ($null -eq $best) {
+        return $null
+    }
+    $best.Addresses[0]
+}
+
+# WSL copies the lowest MTU of the connected interfaces to the guest's eth0. An MTU
+# that is not positive is none: .NET makes -1 of "no limit".
 function Select-LowestMtu {
     param([object[]] $Interfaces)
     $lowest = $null
     foreach ($interface in $Interfaces) {
-        if ((-not $interface.Connected) -or $interface.Loopback -or
-            $interface.Name.StartsWith('vEthernet (WSL', [System.StringComparison]::OrdinalIgnoreCase)) {
-            continue
-        }
-        if (($null -eq $lowest) -or ($interface.Mtu -lt $lowest['mtu'])) {
+        if (($interface.Mtu -gt 0) -and (($null -eq $lowest) -or ($interface.Mtu -lt $lowest['mtu']))) {
             $lowest = [ordered] @{ 'name' = $interface.Name; 'mtu' = $interface.Mtu }
         }
     }
@@ -494,39 +502,39 @@ function Invoke-Sync {
     }
 }
 
-# The facts are extras: whatever goes wrong here leaves them null.
-function Add-NetworkFacts {
-    param([System.Collections.IDictionary] $Answer)
+# The facts are extras: one that cannot be told is $null.
+function Get-NetworkFacts {
+    $facts = @{ Address = $null; Mtu = $null }
     try {
-        $interfaces = @(Get-IPv4Interfaces)
-        $Answer['lowest-mtu'] = Select-LowestMtu -Interfaces $interfaces
-        $index = Select-DefaultInterface -Routes @(Get-DefaultRoutes) -Interfaces $interfaces
-        if ($null -ne $index) {
-            $addresses = @(Get-PreferredAddresses -Index $index)
-            if ($addresses.Count -gt 0) {
-                $Answer['windows-address'] = $addresses[0]
-            }
-        }
+        $interfaces = @(Select-Connected -Interfaces @(Get-IPv4Interfaces))
+        $facts.Mtu = Select-LowestMtu -Interfaces $interfaces
+        $facts.Address = Select-DefaultAddress -Interfaces $interfaces
     } catch {
-        return
+        # What has been found out until here stays.
+        $null = $_
     }
+    $facts
 }
 
+# The facts come before the rules: once rules are written, nothing but the answer
+# may stand between the agent and knowing about them.
 function Get-AnswerText {
+    $facts = @{ Address = $null; Mtu = $null }
     try {
         $script:Step = 'read standard input'
         $text = Read-StandardInput
         $script:Step = 'check the request'
         $wanted = ConvertTo-Wanted -Text $text
+        $script:Step = 'look at the network interfaces'
+        $facts = Get-NetworkFacts
         $answer = Invoke-Sync -Wanted $wanted
     } catch [System.IO.InvalidDataException] {
         $answer = New-Answer -State 'invalid-request' -Detail $_.Exception.Message
     } catch {
         $answer = New-Answer -State 'failed' -Detail ('{0}: {1}' -f $script:Step, $_.Exception.Message)
     }
-    if ($answer['state'] -cne 'invalid-request') {
-        Add-NetworkFacts -Answer $answer
-    }
+    $answer['windows-address'] = $facts.Address
+    $answer['lowest-mtu'] = $facts.Mtu
     ConvertTo-AsciiJson -Answer $answer
 }
 
@@ -685,33 +693,45 @@ function Invoke-NetshScript {
     }
 }
 
-# Members of enumerations are compared by name and by number: which of the two
-# comes back depends on how the module's types were loaded.
+# .NET and not the cmdlets of the Net family: those ask WMI, which is slow to load
+# and hangs where it is broken. Approximate: .NET has one MTU for an adapter, which
+# need not be IPv4's where the two families differ.
 function Get-IPv4Interfaces {
-    foreach ($interface in @(Get-NetIPInterface -AddressFamily 'IPv4')) {
-        @{
-            Index = [long] $interface.InterfaceIndex
-            Name = [string] $interface.InterfaceAlias
-            Connected = @('Connected', '1') -ccontains [string] $interface.ConnectionState
-            Loopback = [long] $interface.InterfaceIndex -eq 1
-            Metric = [long] $interface.InterfaceMetric
-            Mtu = [long] $interface.NlMtu
+    foreach ($interface in [System.Net.NetworkInformation.NetworkInterface]::GetAllNetworkInterfaces()) {
+        try {
+            Read-Interface -Interface $interface
+        } catch {
+            # It has no IPv4 (a NetworkInformationException says so), or is gone by now.
+            continue
         }
     }
 }
 
-function Get-DefaultRoutes {
-    foreach ($route in @(Get-NetRoute -DestinationPrefix '0.0.0.0/0' -AddressFamily 'IPv4')) {
-        @{ Index = [long] $route.InterfaceIndex; Metric = [long] $route.RouteMetric }
-    }
-}
-
-function Get-PreferredAddresses {
-    param([long] $Index)
-    foreach ($address in @(Get-NetIPAddress -InterfaceIndex $Index -AddressFamily 'IPv4')) {
-        if (@('Preferred', '4') -ccontains [string] $address.AddressState) {
-            [string] $address.IPAddress
+# Written as one table at the end, so an interface that fails half-way leaves nothing.
+function Read-Interface {
+    param($Interface)
+    $ip = $Interface.GetIPProperties()
+    $ipv4 = $ip.GetIPv4Properties()
+    $gateways = @(foreach ($gateway in $ip.GatewayAddresses) {
+        if (([string] $gateway.Address.AddressFamily) -ceq 'InterNetwork') {
+            [string] $gateway.Address
         }
+    })
+    # An address that is not yet (or no longer) to be used would mislead.
+    $addresses = @(foreach ($unicast in $ip.UnicastAddresses) {
+        if ((([string] $unicast.Address.AddressFamily) -ceq 'InterNetwork') -and
+            (([string] $unicast.DuplicateAddressDetectionState) -ceq 'Preferred')) {
+            [string] $unicast.Address
+        }
+    })
+    @{
+        Index = [long] $ipv4.Index
+        Name = [string] $Interface.Name
+        Up = ([string] $Interface.OperationalStatus) -ceq 'Up'
+        Loopback = ([string] $Interface.NetworkInterfaceType) -ceq 'Loopback'
+        Mtu = [long] $ipv4.Mtu
+        Gateway = $gateways.Count -gt 0
+        Addresses = $addresses
     }
 }
 

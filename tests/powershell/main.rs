@@ -195,6 +195,21 @@ fn the_script_knows_every_state_and_no_other() {
     assert_eq!(written, known);
 }
 
+/// Once rules are written, only reading them back may come before the answer.
+#[test]
+fn the_facts_are_gathered_before_the_rules_are_touched() {
+    let source = refresh();
+    let body = source
+        .split_once("\nfunction Get-AnswerText {")
+        .and_then(|(_, rest)| rest.split_once("\n}\n"))
+        .expect("the function")
+        .0;
+    let facts = body.find("Get-NetworkFacts").expect("the facts");
+    let sync = body.find("Invoke-Sync").expect("the sync");
+    assert!(facts < sync, "{body}");
+    assert_eq!(source.matches("= Get-NetworkFacts").count(), 1);
+}
+
 /// Where policy forbids .NET calls the answer is text in the script: it must be one.
 #[test]
 fn the_fixed_answer_is_an_answer() {

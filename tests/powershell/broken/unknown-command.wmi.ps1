@@ -1,0 +1,6 @@
+Set-StrictMode -Version Latest
+$ErrorActionPreference = 'Stop'
+$ProgressPreference = 'SilentlyContinue'
+# ---- Windows ---------------------------------------------------------------
+[Console]::OutputEncoding = New-Object System.Text.UTF8Encoding($false)
+Get-NetIPAddress -AddressFamily 'IPv4'
