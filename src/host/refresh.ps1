@@ -568,18 +568,26 @@ function Get-Caller {
     }
 }
 
-# Waits 10 s, less than the 15 s the agent waits for the whole call.
+# Waits 5 s of the 15 s that the agent waits for the whole call: starting PowerShell
+# and writing the rules need the rest. Any program may make something of this name,
+# without rights and of another kind or with an access list that keeps us out.
 function Enter-SyncLock {
-    $mutex = New-Object System.Threading.Mutex($false, 'Global\wslmesh-portproxy')
+    $name = 'Global\wslmesh-portproxy'
+    $causes = 'another sync still runs, or another program holds the name ' + $name
     try {
-        $taken = $mutex.WaitOne(10000)
+        $mutex = New-Object System.Threading.Mutex($false, $name)
+    } catch {
+        throw ('{0} ({1})' -f $causes, $_.Exception.Message)
+    }
+    try {
+        $taken = $mutex.WaitOne(5000)
     } catch [System.Threading.AbandonedMutexException] {
         # The holder was killed. The lock is ours, and the ledger knows what it had done.
         $taken = $true
     }
     if (-not $taken) {
         $mutex.Dispose()
-        throw 'another sync did not end within 10 s'
+        throw ($causes + ' (waited 5 s)')
     }
     $mutex
 }

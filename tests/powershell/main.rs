@@ -16,9 +16,11 @@ mod names;
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde_json::Value;
 use wslmesh::host::contract::{Answer, State};
+use wslmesh::host::interop::DEADLINE;
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 
@@ -208,6 +210,27 @@ fn the_facts_are_gathered_before_the_rules_are_touched() {
     let sync = body.find("Invoke-Sync").expect("the sync");
     assert!(facts < sync, "{body}");
     assert_eq!(source.matches("= Get-NetworkFacts").count(), 1);
+}
+
+#[test]
+fn waiting_for_the_lock_leaves_the_agent_time_to_hear_of_it() {
+    let source = refresh();
+    let waits: Vec<u64> = source
+        .split("WaitOne(")
+        .skip(1)
+        .map(|rest| {
+            let number = rest.split(')').next().expect("an argument");
+            number.parse().expect("milliseconds")
+        })
+        .collect();
+    let [wait] = waits.as_slice() else {
+        panic!("one wait, and not {waits:?}")
+    };
+    assert!(
+        Duration::from_millis(*wait) * 3 <= DEADLINE,
+        "PowerShell's start and the rules need the rest of {DEADLINE:?}"
+    );
+    assert!(source.contains(&format!("(waited {} s)", wait / 1000)));
 }
 
 /// Where policy forbids .NET calls the answer is text in the script: it must be one.
