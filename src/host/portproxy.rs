@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     apply::file::{self, FileError},
-    model::{Finding, HostFacts, HostOutcome, RuleSet},
+    model::{Finding, HostFacts, HostOutcome, Rule, RuleSet},
     report::Code,
 };
 
@@ -136,11 +136,20 @@ fn outcome(wanted: RuleSet, answer: &Answer, took: Duration) -> HostOutcome {
     };
     let mut findings = Vec::new();
     for conflict in &answer.conflicts {
-        let rule = wanted.rules.iter().find(|rule| {
-            (rule.listen_address, rule.listen_port)
-                == (conflict.listen_address, conflict.listen_port)
-        });
-        let name = rule.map_or("", |rule| rule.name.as_str());
+        // A rule on all addresses is in the way of each of ours on its port.
+        let meets = |rule: &&Rule| {
+            let any =
+                rule.listen_address.is_unspecified() || conflict.listen_address.is_unspecified();
+            rule.listen_port == conflict.listen_port
+                && (any || rule.listen_address == conflict.listen_address)
+        };
+        let names: Vec<&str> = wanted
+            .rules
+            .iter()
+            .filter(meets)
+            .map(|rule| rule.name.as_str())
+            .collect();
+        let name = names.join(", ");
         let target = match (&conflict.connect_address, conflict.connect_port) {
             (Some(address), Some(port)) => format!(" to {address}:{port}"),
             (Some(address), None) => format!(" to {address}"),
@@ -150,7 +159,14 @@ fn outcome(wanted: RuleSet, answer: &Answer, took: Duration) -> HostOutcome {
             "Windows already forwards {}:{}{target}",
             conflict.listen_address, conflict.listen_port
         );
-        findings.push(Finding::new(Code::ForwardConflict, name, text));
+        // One finding for each forward, whatever stands in its way.
+        match findings
+            .iter_mut()
+            .find(|finding: &&mut Finding| finding.subject == name)
+        {
+            Some(finding) => finding.detail = format!("{}; {text}", finding.detail),
+            None => findings.push(Finding::new(Code::ForwardConflict, name, text)),
+        }
     }
     let settled = match answer.state {
         State::Synced => true,
@@ -267,7 +283,6 @@ fn list(answer: &Answer) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::Rule;
 
     fn wanted() -> RuleSet {
         let port = |number: u16| std::num::NonZeroU16::new(number).unwrap();
@@ -375,5 +390,36 @@ mod tests {
             "Windows already forwards 0.0.0.0:2222 to 10.0.0.1:80"
         );
         assert!(outcome.settled);
+    }
+    #[test]
+    fn rules_that_overlap_a_forward_are_one_conflict_of_it() {
+        let rule = |address: &str, port: u16| {
+            format!(
+                r#"{{"listen-address":"{address}","listen-port":{port},"connect-address":"10.0.0.1","connect-port":80}}"#
+            )
+        };
+        let rules = [
+            rule("192.168.1.2", 2222),
+            rule("192.168.1.3", 2222),
+            rule("0.0.0.0", 99),
+        ];
+        let found: Vec<(String, String)> = answered("synced", &rules.join(","))
+            .findings
+            .into_iter()
+            .map(|finding| (finding.subject, finding.detail))
+            .collect();
+        assert_eq!(
+            found,
+            [
+                (
+                    "ssh".to_owned(),
+                    "Windows already forwards 192.168.1.2:2222 to 10.0.0.1:80; Windows already forwards 192.168.1.3:2222 to 10.0.0.1:80".to_owned()
+                ),
+                (
+                    String::new(),
+                    "Windows already forwards 0.0.0.0:99 to 10.0.0.1:80".to_owned()
+                ),
+            ]
+        );
     }
 }
