@@ -4,6 +4,7 @@
 use std::{
     future::pending,
     path::{Path, PathBuf},
+    sync::Arc,
     time::Duration,
 };
 
@@ -28,23 +29,65 @@ const LIMIT: Duration = Duration::from_secs(60);
 
 /// Makes a call in a thread of its own, because looking at Windows' drives,
 /// connecting to WSL's sockets and starting a program block, and the loop must
-/// not. It ends as soon as `gone` does. `None` when it does not come back in time.
-async fn off_the_loop<F, W, T>(gone: oneshot::Receiver<()>, call: F) -> Option<T>
+/// not. `None` when it does not come back in time.
+async fn off_the_loop<F, W, T>(ticket: Ticket, call: F) -> Option<T>
 where
     F: FnOnce() -> W + Send + 'static,
     W: Future<Output = T>,
     T: Send + 'static,
 {
+    if ticket.earlier_hangs {
+        return None;
+    }
     let thread = spawn_blocking(move || {
+        let _running = ticket.running;
         let runtime = Builder::new_current_thread().enable_all().build().ok()?;
         runtime.block_on(async {
             select! {
                 result = call() => Some(result),
-                _ = gone => None,
+                _ = ticket.gone => None,
             }
         })
     });
     timeout(LIMIT, thread).await.ok()?.ok()?
+}
+
+/// One kind of call, made one at a time.
+#[derive(Debug, Default)]
+struct Lane {
+    /// Held while a call is in flight: dropping it ends the call at once, even
+    /// where the runtime is already going down.
+    alive: Option<oneshot::Sender<()>>,
+    /// Shared with the threads. One that hangs in the kernel cannot be ended,
+    /// and there shall not be a second.
+    running: Arc<()>,
+}
+
+/// What a call's thread is given.
+struct Ticket {
+    gone: oneshot::Receiver<()>,
+    running: Arc<()>,
+    earlier_hangs: bool,
+}
+
+impl Lane {
+    fn begin(&mut self) -> Ticket {
+        let (alive, gone) = oneshot::channel();
+        self.alive = Some(alive);
+        Ticket {
+            gone,
+            earlier_hangs: Arc::strong_count(&self.running) > 1,
+            running: Arc::clone(&self.running),
+        }
+    }
+
+    fn busy(&self) -> bool {
+        self.alive.is_some()
+    }
+
+    fn end(&mut self) {
+        self.alive = None;
+    }
 }
 
 /// What a call brought back.
@@ -61,10 +104,8 @@ pub(super) enum News {
 pub(super) struct Windows {
     folder: PathBuf,
     calls: JoinSet<News>,
-    /// Held while a call is in flight: dropping one ends the call at once, even
-    /// where the runtime is already going down.
-    asking: Option<oneshot::Sender<()>>,
-    syncing: Option<oneshot::Sender<()>>,
+    mode: Lane,
+    forwards: Lane,
 }
 
 impl Windows {
@@ -73,18 +114,17 @@ impl Windows {
         Self {
             folder: state.join("windows"),
             calls: JoinSet::new(),
-            asking: None,
-            syncing: None,
+            mode: Lane::default(),
+            forwards: Lane::default(),
         }
     }
 
     /// Asks for the networking mode unless that is being asked.
     pub(super) fn ask_mode(&mut self) {
-        if self.asking.is_none() {
-            let (alive, gone) = oneshot::channel();
-            self.asking = Some(alive);
+        if !self.mode.busy() {
+            let ticket = self.mode.begin();
             self.calls.spawn(async {
-                let asked = off_the_loop(gone, || async { observe::ask_mode().await });
+                let asked = off_the_loop(ticket, || async { observe::ask_mode().await });
                 News::Mode(asked.await.unwrap_or_else(|| {
                     ModeState::Unknown(format!(
                         "wslinfo has been hanging for {} s",
@@ -106,8 +146,8 @@ impl Windows {
             match self.calls.join_next().await {
                 Some(Ok(news)) => {
                     match news {
-                        News::Mode(_) => self.asking = None,
-                        News::Forwards(_) => self.syncing = None,
+                        News::Mode(_) => self.mode.end(),
+                        News::Forwards(_) => self.forwards.end(),
                     }
                     return news;
                 }
@@ -121,20 +161,45 @@ impl Windows {
 
 impl Host for Windows {
     fn syncing(&self) -> bool {
-        self.syncing.is_some()
+        self.forwards.busy()
     }
 
     fn sync(&mut self, wanted: RuleSet) {
-        let (alive, gone) = oneshot::channel();
-        self.syncing = Some(alive);
+        let ticket = self.forwards.begin();
         let folder = self.folder.clone();
         self.calls.spawn(async move {
             let asked = wanted.clone();
-            let call = off_the_loop(gone, move || async move {
+            let call = off_the_loop(ticket, move || async move {
                 portproxy::sync(&folder, asked).await
             });
             let outcome = call.await;
             News::Forwards(outcome.unwrap_or_else(|| portproxy::hangs(wanted, LIMIT)))
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn dropping_the_lane_ends_the_call() {
+        let mut lane = Lane::default();
+        let call = off_the_loop(lane.begin(), pending::<()>);
+        drop(lane);
+        assert_eq!(call.await, None);
+    }
+
+    #[tokio::test]
+    async fn a_thread_that_hangs_gets_no_second() {
+        let mut lane = Lane::default();
+        let (release, held) = std::sync::mpsc::channel::<()>();
+        let first = tokio::spawn(off_the_loop(lane.begin(), || async move {
+            held.recv().is_err()
+        }));
+        assert_eq!(off_the_loop(lane.begin(), || async { 1 }).await, None);
+        drop(release);
+        first.await.unwrap();
+        assert_eq!(off_the_loop(lane.begin(), || async { 2 }).await, Some(2));
     }
 }
