@@ -102,7 +102,7 @@ fn parameter(name: &str, before: &str, after: &str) -> Outcome {
     match observe::read_sysctl(&key) {
         SysctlReading::Value { value, .. } if value == SysctlValue::new(after) => {
             match apply::write_sysctl(&key, &SysctlValue::new(before)) {
-                Ok(()) => Outcome::Restored {
+                Ok(_) => Outcome::Restored {
                     what,
                     value: before.to_owned(),
                 },
@@ -154,7 +154,7 @@ async fn link(netlink: &Netlink, index: u32, name: &str, before: u32, after: u32
     match (found, InterfaceName::new(name)) {
         (Some(found), Some(name)) if found == after => {
             match apply::set_mtu(netlink, index, &name, before).await {
-                Ok(()) => Outcome::Restored {
+                Ok(_) => Outcome::Restored {
                     what,
                     value: before.to_string(),
                 },

@@ -33,8 +33,8 @@ pub(super) trait Machine {
     /// Saves whether rules of ours stand on Windows.
     fn remember_standing(&self, standing: bool) -> Result<(), SavedError>;
 
-    /// Carries out one action.
-    async fn apply(&self, action: &Action) -> Result<(), ApplyError>;
+    /// Carries out one action and says whether anything was changed.
+    async fn apply(&self, action: &Action) -> Result<bool, ApplyError>;
 }
 
 /// The way to Windows: calls are begun here and end elsewhere.
@@ -99,7 +99,7 @@ impl Machine for Linux {
         self.saved.update(|values| values.forwards = standing)
     }
 
-    async fn apply(&self, action: &Action) -> Result<(), ApplyError> {
+    async fn apply(&self, action: &Action) -> Result<bool, ApplyError> {
         let netlink = self.netlink.borrow().clone();
         apply::apply(action, &netlink).await
     }

@@ -327,10 +327,11 @@ impl<M: Machine> Agent<M> {
         let mut changes = Vec::new();
         for (action, result) in local.iter().zip(results) {
             match result {
-                Ok(()) => {
+                Ok(true) => {
                     self.ledger.done(action, now);
                     changes.push(action.to_string());
                 }
+                Ok(false) => {}
                 Err(error) => {
                     let finding =
                         Finding::new(error.code(), action.key().to_string(), error.to_string());

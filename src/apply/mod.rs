@@ -132,18 +132,19 @@ impl ApplyError {
     }
 }
 
-/// Carries out one action inside Linux.
+/// Carries out one action inside Linux. Returns whether anything was changed:
+/// what it is about may have gone since it was planned.
 ///
 /// # Errors
 /// The effect's failure; the world is then as it was, or as another owner made it.
-pub async fn apply(action: &Action, netlink: &Netlink) -> Result<(), ApplyError> {
+pub async fn apply(action: &Action, netlink: &Netlink) -> Result<bool, ApplyError> {
     match action {
         Action::WriteNetworkFile(change) => replace(change.clone()).await,
         Action::SetMtu(change) => mtu::set(netlink, change.index, &change.name, change.to).await,
         Action::WriteSysctl(change) => sysctl::write(&change.key, &change.to),
         Action::SetKeepalive(change) => wireguard::set_keepalive(netlink, change.clone()).await,
         // Windows is told by src/host, off the pass: nothing here waits for it.
-        Action::SyncForwards(_) => Ok(()),
+        Action::SyncForwards(_) => Ok(false),
     }
 }
 
@@ -152,11 +153,11 @@ pub async fn apply(action: &Action, netlink: &Netlink) -> Result<(), ApplyError>
 const FILE_DEADLINE: Duration = Duration::from_secs(10);
 
 /// Two fsyncs may take long on a busy disk; they wait in a thread of their own.
-async fn replace(change: FileChange) -> Result<(), ApplyError> {
+async fn replace(change: FileChange) -> Result<bool, ApplyError> {
     let path = change.path.clone();
     let call = move || file::replace(&change.path, change.before.as_deref(), &change.after);
     match timeout(FILE_DEADLINE, tokio::task::spawn_blocking(call)).await {
-        Ok(Ok(done)) => Ok(done?),
+        Ok(Ok(done)) => Ok(done.map(|()| true)?),
         Ok(Err(_)) | Err(_) => Err(ApplyError::Hangs(path.display().to_string())),
     }
 }

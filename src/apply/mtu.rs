@@ -7,7 +7,7 @@ use crate::{
 };
 
 /// Sets a link's MTU by index, so that a new link of the same name is not meant.
-/// A link that is gone needs no MTU.
+/// A link that is gone needs no MTU. Returns whether anything was changed.
 ///
 /// # Errors
 /// The kernel's refusal, or another MTU when it is read back.
@@ -16,20 +16,20 @@ pub async fn set(
     index: u32,
     name: &InterfaceName,
     to: u32,
-) -> Result<(), ApplyError> {
+) -> Result<bool, ApplyError> {
     let failed = |error| ApplyError::Mtu {
         name: name.to_string(),
         mtu: to,
         error,
     };
     let Some(before) = netlink.link(index).await.map_err(failed)? else {
-        return Ok(());
+        return Ok(false);
     };
     if mtu_of(&before) == Some(to) {
-        return Ok(());
+        return Ok(false);
     }
     match netlink.set_mtu(index, to).await {
-        Err(error) if gone(&error) => return Ok(()),
+        Err(error) if gone(&error) => return Ok(false),
         done => done.map_err(failed)?,
     }
     match netlink
@@ -44,7 +44,8 @@ pub async fn set(
             wanted: to,
             found,
         }),
-        Some(_) | None => Ok(()),
+        Some(_) => Ok(true),
+        None => Ok(false),
     }
 }
 

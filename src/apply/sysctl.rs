@@ -7,10 +7,11 @@ use crate::model::{SysctlKey, SysctlValue};
 
 /// Writes a parameter unless it already has the value, and reads it back: the
 /// kernel takes some values and makes something else of them. That is undone.
+/// Returns whether anything was changed.
 ///
 /// # Errors
 /// The kernel's refusal, or another value when it is read back.
-pub fn write(key: &SysctlKey, to: &SysctlValue) -> Result<(), ApplyError> {
+pub fn write(key: &SysctlKey, to: &SysctlValue) -> Result<bool, ApplyError> {
     let path = key.path();
     let failed = |error| ApplyError::Sysctl {
         key: key.to_string(),
@@ -20,12 +21,12 @@ pub fn write(key: &SysctlKey, to: &SysctlValue) -> Result<(), ApplyError> {
     let read = || fs::read_to_string(&path).map(|text| SysctlValue::new(&text));
     let before = read().map_err(failed)?;
     if before == *to {
-        return Ok(());
+        return Ok(false);
     }
     fs::write(&path, to.as_str()).map_err(failed)?;
     let found = read().map_err(failed)?;
     if found == *to {
-        Ok(())
+        Ok(true)
     } else {
         // What nobody asked for must not stay; the kernel took it a moment ago.
         fs::write(&path, before.as_str()).map_err(failed)?;

@@ -21,7 +21,7 @@ const DEADLINE: Duration = Duration::from_secs(5);
 pub(super) async fn set_keepalive(
     netlink: &Netlink,
     change: KeepaliveChange,
-) -> Result<(), ApplyError> {
+) -> Result<bool, ApplyError> {
     let name = change.name.to_string();
     let link = netlink
         .link(change.index)
@@ -31,7 +31,7 @@ pub(super) async fn set_keepalive(
             error,
         })?;
     if !link.is_some_and(|link| is_still(&link, &change)) {
-        return Ok(());
+        return Ok(false);
     }
     let call = spawn_blocking(move || {
         wireguard::set_keepalive(
@@ -43,8 +43,8 @@ pub(super) async fn set_keepalive(
         )
     });
     match timeout(DEADLINE, call).await {
-        Ok(Ok(Err(wireguard::WireGuardError::Gone(_)))) => Ok(()),
-        Ok(Ok(done)) => Ok(done.map(drop)?),
+        Ok(Ok(Err(wireguard::WireGuardError::Gone(_)))) => Ok(false),
+        Ok(Ok(done)) => Ok(done? > 0),
         Ok(Err(_)) | Err(_) => Err(ApplyError::Hangs(name)),
     }
 }

@@ -104,8 +104,11 @@ impl Machine for &Fake {
         Ok(())
     }
 
-    async fn apply(&self, action: &Action) -> Result<(), ApplyError> {
+    async fn apply(&self, action: &Action) -> Result<bool, ApplyError> {
         let mut world = self.world.borrow_mut();
+        if self.fails("gone") {
+            return Ok(false);
+        }
         match action {
             Action::WriteNetworkFile(change) if self.fails("file") => {
                 return Err(ApplyError::File(FileError::Changed {
@@ -146,7 +149,7 @@ impl Machine for &Fake {
             }
             Action::SyncForwards(_) => panic!("Windows is not changed by a pass"),
         }
-        Ok(())
+        Ok(true)
     }
 }
 
@@ -475,4 +478,13 @@ async fn an_unknown_mode_is_asked_for_again_later() {
     agent.take(News::Mode(ModeState::Unknown("x".into())));
     assert!(!agent.knows_mode() && !agent.mode_is_due());
     assert!(agent.next_due().is_some_and(|due| due > Instant::now()));
+}
+
+#[tokio::test]
+async fn what_has_gone_meanwhile_is_not_called_done() {
+    let machine = Fake::wsl();
+    machine.failing.borrow_mut().insert("gone");
+    let done = Bench::new(&machine, "").pass().await;
+    assert_eq!((done.changes.len(), done.findings.len()), (0, 0));
+    assert_eq!(done.journal, ["eth0 address 172.28.16.5"]);
 }
