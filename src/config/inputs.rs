@@ -128,7 +128,14 @@ fn read_text(path: &Path) -> Result<String, ConfigError> {
         path: path.to_owned(),
         source,
     };
-    let meta = fs::metadata(path).map_err(failed)?;
+    let meta = match fs::metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            return Err(ConfigError::Missing {
+                path: path.to_owned(),
+            });
+        }
+        meta => meta.map_err(failed)?,
+    };
     if !meta.is_file() {
         return Err(ConfigError::NotAFile {
             path: path.to_owned(),

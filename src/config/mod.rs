@@ -78,6 +78,12 @@ pub enum ConfigError {
         /// The system's reason.
         source: io::Error,
     },
+    /// There is no such file.
+    #[error("{}: there is no such file; name the right one with --config", path.display())]
+    Missing {
+        /// The file.
+        path: PathBuf,
+    },
     /// A folder or a device stands where a file is expected.
     #[error("{}: is not a regular file; remove it and put the configuration there, or name another file with --config", path.display())]
     NotAFile {

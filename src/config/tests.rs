@@ -221,8 +221,7 @@ fn rubbish_and_other_things_in_the_files_place() {
         .unwrap_err()
         .to_string();
     assert!(
-        message.contains("none.toml: cannot read the configuration")
-            && message.contains("--config"),
+        message.contains("none.toml: there is no such file") && message.contains("--config"),
         "{message}"
     );
 
