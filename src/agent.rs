@@ -156,20 +156,28 @@ const BETWEEN_ELECTIONS: Duration = Duration::from_millis(250);
 /// Leads at once, or stands by until the leader is gone.
 async fn lead(manager: &mut Manager, paths: &Paths) -> Result<Leadership, AgentError> {
     let mut told = None;
+    let mut watchdog = watchdog()?;
     loop {
-        let leader = match elect()
-            .await
-            .map_err(system("ask for leadership of this network namespace"))?
-        {
-            Election::Won(leadership) => return Ok(leadership),
-            Election::Lost(leader) => leader,
-        };
+        let leader =
+            match elect().map_err(system("ask for leadership of this network namespace"))? {
+                Election::Won(leadership) => return Ok(leadership),
+                Election::Lost(leader) => leader,
+            };
         if told.as_ref() != Some(&leader.holder) {
             say_standby(&leader.holder, manager, paths);
             told = Some(leader.holder.clone());
         }
-        stand_by(leader, manager).await?;
-        sleep(BETWEEN_ELECTIONS).await;
+        let over = async {
+            leader.ended().await;
+            sleep(BETWEEN_ELECTIONS).await;
+        };
+        tokio::pin!(over);
+        loop {
+            select! {
+                () = &mut over => break,
+                () = fired(&mut watchdog) => manager.alive(),
+            }
+        }
     }
 }
 
@@ -187,18 +195,6 @@ fn say_standby(holder: &Holder, manager: &mut Manager, paths: &Paths) {
     manager.status(&format!("standby: {holder}"));
     manager.ready();
     publish::publish_standby(paths, &finding);
-}
-
-async fn stand_by(leader: leader::Leader, manager: &Manager) -> Result<(), AgentError> {
-    let mut watchdog = watchdog()?;
-    let ended = leader.ended();
-    tokio::pin!(ended);
-    loop {
-        select! {
-            () = &mut ended => return Ok(()),
-            () = fired(&mut watchdog) => manager.alive(),
-        }
-    }
 }
 
 fn watchdog() -> Result<Option<Timer>, AgentError> {

@@ -161,6 +161,10 @@ async fn link(netlink: &Netlink, index: u32, name: &str, before: u32, after: u32
                 Err(error) => Outcome::Failed { what, error },
             }
         }
+        (Some(found), _) if found == before => Outcome::Restored {
+            what,
+            value: before.to_string(),
+        },
         (Some(found), _) => Outcome::Left {
             what,
             why: format!("somebody else has set it to {found}"),

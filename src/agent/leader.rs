@@ -13,6 +13,7 @@ use std::{
     },
 };
 
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 use tokio::{
     io::AsyncReadExt,
     net::{UnixListener, UnixStream},
@@ -98,7 +99,7 @@ pub struct Leader {
 ///
 /// # Errors
 /// The socket could not be made for another reason than that it is taken.
-pub async fn elect() -> io::Result<Election> {
+pub fn elect() -> io::Result<Election> {
     let address = SocketAddr::from_abstract_name(NAME)?;
     for _ in 0..ROUNDS {
         match StdListener::bind_addr(&address) {
@@ -107,7 +108,7 @@ pub async fn elect() -> io::Result<Election> {
             Err(error) => return Err(error),
         }
         // The leader may die between the two calls; then the next round is won.
-        match connect(&address).await {
+        match connect() {
             Ok(stream) => {
                 let holder = holder(&stream)?;
                 return Ok(Election::Lost(Leader {
@@ -116,6 +117,8 @@ pub async fn elect() -> io::Result<Election> {
                 }));
             }
             Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {}
+            // Its queue is full, and nobody empties it.
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
             Err(error) => return Err(error),
         }
     }
@@ -125,14 +128,16 @@ pub async fn elect() -> io::Result<Election> {
     }))
 }
 
-/// std connects to abstract names and blocks where a queue is full; that must
-/// not hold the loop.
-async fn connect(address: &SocketAddr) -> io::Result<UnixStream> {
-    let address = address.clone();
-    let connected = tokio::task::spawn_blocking(move || StdStream::connect_addr(&address));
-    let stream = connected.await.map_err(io::Error::other)??;
-    stream.set_nonblocking(true)?;
-    UnixStream::from_std(stream)
+/// Connects without waiting: std would block where a queue is full.
+fn connect() -> io::Result<UnixStream> {
+    let socket = rustix::net::socket_with(
+        AddressFamily::UNIX,
+        SocketType::STREAM,
+        SocketFlags::CLOEXEC | SocketFlags::NONBLOCK,
+        None,
+    )?;
+    rustix::net::connect(&socket, &SocketAddrUnix::new_abstract_name(NAME)?)?;
+    UnixStream::from_std(StdStream::from(socket))
 }
 
 fn holder(stream: &UnixStream) -> io::Result<Holder> {

@@ -1,9 +1,9 @@
 //! What a pass sees and changes, behind one small trait for each, so that a
 //! pass can be tried on a described machine.
 
-use std::cell::RefCell;
+use std::{cell::RefCell, time::Duration};
 
-use tokio::task::spawn_blocking;
+use tokio::{task::spawn_blocking, time::timeout};
 
 use crate::{
     apply::{
@@ -17,6 +17,10 @@ use crate::{
     paths::Paths,
 };
 
+/// Longest wait for previous values to be saved: a disk that stalls must not
+/// hold a pass for ever.
+const SAVE_DEADLINE: Duration = Duration::from_secs(10);
+
 /// The world inside Linux.
 pub(super) trait Machine {
     /// Takes a snapshot. What Windows said is handed through.
@@ -29,9 +33,6 @@ pub(super) trait Machine {
 
     /// Saves what these actions are about to replace.
     async fn remember(&self, actions: &[Action]) -> Result<(), SavedError>;
-
-    /// Saves whether rules of ours stand on Windows.
-    fn remember_standing(&self, standing: bool) -> Result<(), SavedError>;
 
     /// Carries out one action and says whether anything was changed.
     async fn apply(&self, action: &Action) -> Result<bool, ApplyError>;
@@ -90,13 +91,11 @@ impl Machine for Linux {
             return Ok(());
         }
         let (saved, actions) = (self.saved.clone(), actions.to_vec());
-        spawn_blocking(move || saved.remember(&actions))
-            .await
-            .unwrap_or(Ok(()))
-    }
-
-    fn remember_standing(&self, standing: bool) -> Result<(), SavedError> {
-        self.saved.update(|values| values.forwards = standing)
+        let call = spawn_blocking(move || saved.remember(&actions));
+        match timeout(SAVE_DEADLINE, call).await {
+            Ok(Ok(done)) => done,
+            Ok(Err(_)) | Err(_) => Err(SavedError::Hangs(SAVE_DEADLINE)),
+        }
     }
 
     async fn apply(&self, action: &Action) -> Result<bool, ApplyError> {

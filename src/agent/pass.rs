@@ -1,6 +1,7 @@
 //! One pass: observe, plan, apply what is due, publish.
 
 use std::{
+    collections::BTreeSet,
     net::Ipv4Addr,
     path::Path,
     time::{Duration, Instant},
@@ -17,7 +18,7 @@ use super::{
 use crate::{
     apply::saved::SavedError,
     config::{ConfigError, Settings},
-    model::{Action, Finding, HostMemory, ModeState, Plan, RuleSet},
+    model::{Action, Finding, HostMemory, ModeState, Plan, Subject},
     netlink::NetlinkError,
     observe,
     paths::Paths,
@@ -34,11 +35,10 @@ pub(super) struct Agent<M> {
     pub(super) mode: ModeState,
     mode_failures: u32,
     mode_due: Option<Instant>,
+    silent: BTreeSet<(Code, Subject)>,
     looks: u32,
     look_again: Option<Instant>,
     pub(super) host: HostMemory,
-    /// Whether rules of ours stood before the call in flight.
-    stood: bool,
     ledger: Ledger,
     pub(super) tracker: Tracker,
     rejected: Option<Finding>,
@@ -93,13 +93,13 @@ impl<M: Machine> Agent<M> {
             mode: ModeState::Pending,
             mode_failures: 0,
             mode_due: None,
+            silent: BTreeSet::new(),
             looks: 0,
             look_again: None,
             host: HostMemory {
                 standing,
                 ..HostMemory::default()
             },
-            stood: standing,
             ledger: Ledger::default(),
             tracker: Tracker::default(),
             rejected: None,
@@ -193,34 +193,8 @@ impl<M: Machine> Agent<M> {
                 }
                 self.host.settled = outcome.settled.then_some(outcome.wanted);
                 self.host.findings = outcome.findings;
-                // A call that never reached Windows changed nothing.
-                self.remember_standing(outcome.standing.unwrap_or(self.stood));
+                self.host.standing = outcome.standing.unwrap_or(self.host.standing);
             }
-        }
-    }
-
-    /// Rules on Windows outlive this process, so that they exist must too.
-    fn remember_standing(&mut self, standing: bool) {
-        if self.host.standing != standing {
-            self.host.standing = standing;
-            if let Err(error) = self.machine.remember_standing(standing) {
-                self.host
-                    .findings
-                    .push(Finding::new(Code::StateUnwritable, "", error.to_string()));
-            }
-        }
-    }
-
-    /// From here on rules may stand: this process may be killed before it
-    /// hears how the call ended.
-    fn expect_standing(&mut self, wanted: &RuleSet) {
-        self.stood = self.host.standing;
-        // What cannot be saved now is tried again, and told, after the call.
-        if !wanted.rules.is_empty()
-            && !self.host.standing
-            && self.machine.remember_standing(true).is_ok()
-        {
-            self.host.standing = true;
         }
     }
 
@@ -272,24 +246,31 @@ impl<M: Machine> Agent<M> {
     }
 
     /// Some troubles end without an event: they are looked at again, less and
-    /// less often.
+    /// less often. A new one starts from the beginning; a pass for another
+    /// reason changes nothing.
     fn look_again_for(&mut self, findings: &[Finding]) {
-        let silent = |finding: &Finding| {
-            [
-                Code::WireguardBusy,
-                Code::WireguardUnreadable,
-                Code::NetworkFileUnreadable,
-                Code::ObserveFailed,
-            ]
-            .contains(&finding.code)
-        };
-        if findings.iter().any(silent) {
-            self.looks = self.looks.saturating_add(1);
-            let delay = backoff::delay(self.looks, backoff::random());
-            self.look_again = Some(Instant::now() + delay);
-        } else {
+        const SILENT: &[Code] = &[
+            Code::WireguardBusy,
+            Code::WireguardUnreadable,
+            Code::NetworkFileUnreadable,
+            Code::ObserveFailed,
+        ];
+        let silent: BTreeSet<_> = findings
+            .iter()
+            .filter(|finding| SILENT.contains(&finding.code))
+            .map(|finding| (finding.code, finding.subject.clone()))
+            .collect();
+        let now = Instant::now();
+        if silent.is_empty() {
             (self.looks, self.look_again) = (0, None);
+        } else if !silent.is_subset(&self.silent) {
+            self.looks = 1;
+            self.look_again = Some(now + backoff::delay(1, backoff::random()));
+        } else if self.look_again.is_none_or(|due| due <= now) {
+            self.looks = self.looks.saturating_add(1);
+            self.look_again = Some(now + backoff::delay(self.looks, backoff::random()));
         }
+        self.silent = silent;
     }
 
     /// The kernel does not answer: nothing is changed on a guess, and what was
@@ -318,7 +299,7 @@ impl<M: Machine> Agent<M> {
         for action in host {
             self.ledger.begun(&action);
             if let (Action::SyncForwards(wanted), false) = (action, windows.syncing()) {
-                self.expect_standing(&wanted);
+                self.host.standing |= !wanted.rules.is_empty();
                 windows.sync(wanted);
             }
         }

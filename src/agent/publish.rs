@@ -168,8 +168,10 @@ pub(super) fn publish_standby(paths: &Paths, finding: &Finding) {
         last_pass_us: 0,
         health: vec![finding.into()],
     };
-    // Two agents of one distribution share the folder: the leader's document stays.
-    if read_status(&paths.runtime).ok().flatten().is_none() {
+    // Two agents of one distribution share the folder: a living leader's document
+    // stays.
+    let other = read_status(&paths.runtime).ok().flatten();
+    if other.is_none_or(|other| other.pid == document.pid || !other.is_alive()) {
         write_status(&paths.runtime, &document).unwrap_or_default();
     }
 }

@@ -18,9 +18,11 @@ use tokio::{
 
 use super::machine::Host;
 use crate::{
+    apply::saved::Saved,
     host::portproxy,
-    model::{HostOutcome, ModeState, RuleSet},
+    model::{Finding, HostOutcome, ModeState, RuleSet},
     observe,
+    report::Code,
 };
 
 /// Longest wait for a whole call, beyond the deadlines within it: looking at a
@@ -50,6 +52,26 @@ where
         })
     });
     timeout(LIMIT, thread).await.ok()?.ok()?
+}
+
+/// Makes the call, and keeps on disk whether rules of ours may stand on Windows:
+/// they outlive this process, which may be killed before it hears of the end.
+async fn sync_and_remember(saved: &Saved, folder: &Path, wanted: RuleSet) -> HostOutcome {
+    let before = saved.load().is_ok_and(|values| values.forwards);
+    let expected = before || !wanted.rules.is_empty();
+    // What cannot be saved now is tried again, and told, after the call.
+    saved
+        .update(|values| values.forwards = expected)
+        .unwrap_or_default();
+    let mut outcome = portproxy::sync(folder, wanted).await;
+    // A call that never reached Windows changed nothing.
+    let standing = outcome.standing.unwrap_or(before);
+    if let Err(error) = saved.update(|values| values.forwards = standing) {
+        let finding = Finding::new(Code::StateUnwritable, "", error.to_string());
+        outcome.findings.push(finding);
+    }
+    outcome.standing = Some(standing);
+    outcome
 }
 
 /// One kind of call, made one at a time.
@@ -103,6 +125,7 @@ pub(super) enum News {
 #[derive(Debug)]
 pub(super) struct Windows {
     folder: PathBuf,
+    saved: Saved,
     calls: JoinSet<News>,
     mode: Lane,
     forwards: Lane,
@@ -113,6 +136,7 @@ impl Windows {
     pub(super) fn new(state: &Path) -> Self {
         Self {
             folder: state.join("windows"),
+            saved: Saved::new(state),
             calls: JoinSet::new(),
             mode: Lane::default(),
             forwards: Lane::default(),
@@ -166,11 +190,11 @@ impl Host for Windows {
 
     fn sync(&mut self, wanted: RuleSet) {
         let ticket = self.forwards.begin();
-        let folder = self.folder.clone();
+        let (folder, saved) = (self.folder.clone(), self.saved.clone());
         self.calls.spawn(async move {
             let asked = wanted.clone();
             let call = off_the_loop(ticket, move || async move {
-                portproxy::sync(&folder, asked).await
+                sync_and_remember(&saved, &folder, asked).await
             });
             let outcome = call.await;
             News::Forwards(outcome.unwrap_or_else(|| portproxy::hangs(wanted, LIMIT)))
@@ -181,6 +205,23 @@ impl Host for Windows {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn rules_of_an_earlier_run_are_not_forgotten_by_a_call_that_fails() {
+        // There is no interop here, so the call never reaches a Windows.
+        let wanted = RuleSet {
+            connect_address: [172, 28, 16, 5].into(),
+            rules: Vec::new(),
+        };
+        for before in [false, true] {
+            let folder = tempfile::tempdir().unwrap();
+            let saved = Saved::new(folder.path());
+            saved.update(|values| values.forwards = before).unwrap();
+            let outcome = sync_and_remember(&saved, folder.path(), wanted.clone()).await;
+            assert_eq!(outcome.standing, Some(before));
+            assert_eq!(saved.load().unwrap().forwards, before);
+        }
+    }
 
     #[tokio::test]
     async fn dropping_the_lane_ends_the_call() {

@@ -80,6 +80,12 @@ pub enum ApplyError {
     /// Keepalives.
     #[error(transparent)]
     WireGuard(#[from] WireGuardError),
+    /// The network file's disk stalls.
+    #[error("{path} was not replaced in time; look for disk errors in the kernel's log")]
+    FileHangs {
+        /// The file.
+        path: String,
+    },
     /// A blocking effect did not end in time, or the runtime is going down.
     #[error("{0} did not answer in time")]
     Hangs(String),
@@ -90,7 +96,7 @@ impl ApplyError {
     #[must_use]
     pub fn code(&self) -> Code {
         match self {
-            Self::File(_) => Code::NetworkFileUnwritable,
+            Self::File(_) | Self::FileHangs { .. } => Code::NetworkFileUnwritable,
             Self::Mtu { .. } | Self::MtuNotTaken { .. } => Code::MtuRefused,
             Self::Sysctl { .. } | Self::SysctlNotTaken { .. } => Code::SysctlRefused,
             Self::WireGuard(WireGuardError::Moved { .. }) => Code::WireguardMoved,
@@ -127,6 +133,7 @@ impl ApplyError {
             Self::WireGuard(WireGuardError::Moved { .. }) | Self::SysctlNotTaken { .. } => false,
             Self::WireGuard(WireGuardError::Gone(_) | WireGuardError::NotTaken { .. })
             | Self::MtuNotTaken { .. }
+            | Self::FileHangs { .. }
             | Self::Hangs(_) => true,
         }
     }
@@ -158,6 +165,8 @@ async fn replace(change: FileChange) -> Result<bool, ApplyError> {
     let call = move || file::replace(&change.path, change.before.as_deref(), &change.after);
     match timeout(FILE_DEADLINE, tokio::task::spawn_blocking(call)).await {
         Ok(Ok(done)) => Ok(done.map(|()| true)?),
-        Ok(Err(_)) | Err(_) => Err(ApplyError::Hangs(path.display().to_string())),
+        Ok(Err(_)) | Err(_) => Err(ApplyError::FileHangs {
+            path: path.display().to_string(),
+        }),
     }
 }

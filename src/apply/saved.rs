@@ -5,12 +5,17 @@ use std::{
     collections::BTreeMap,
     fs, io,
     path::{Path, PathBuf},
+    sync::{Mutex, PoisonError},
+    time::Duration,
 };
 
 use serde::{Deserialize, Serialize};
 
 use super::file::{self, FileError};
 use crate::model::Action;
+
+/// Passes and calls to Windows save from threads of their own.
+static WRITING: Mutex<()> = Mutex::new(());
 
 /// The file in the state directory.
 #[derive(Debug, Clone)]
@@ -65,6 +70,9 @@ pub enum SavedError {
     /// The file.
     #[error(transparent)]
     File(#[from] FileError),
+    /// The disk stalls.
+    #[error("saving the previous values has not ended within {} s; look for disk errors in the kernel's log", .0.as_secs())]
+    Hangs(Duration),
     /// The file has been damaged.
     #[error("{}: is damaged: {source}; remove it if you do not need the previous values", path.display())]
     Damaged {
@@ -126,6 +134,7 @@ impl Saved {
     /// # Errors
     /// See [`SavedError`].
     pub fn update(&self, change: impl FnOnce(&mut Values)) -> Result<(), SavedError> {
+        let _alone = WRITING.lock().unwrap_or_else(PoisonError::into_inner);
         let before = self.load()?;
         let mut after = before.clone();
         change(&mut after);

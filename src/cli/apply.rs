@@ -11,7 +11,7 @@ use crate::{
 
 pub(super) async fn apply(source: Source, paths: Paths) -> anyhow::Result<Exit> {
     let settings = Settings::load(&source)?;
-    let _leadership = match agent::elect().await? {
+    let _leadership = match agent::elect()? {
         Election::Won(leadership) => leadership,
         Election::Lost(leader) => bail!(
             "an agent works in this network namespace already ({}), and it does this by itself; to make it look again: systemctl reload wslmesh",

@@ -10,7 +10,7 @@ use crate::{
 };
 
 pub(super) async fn restore(paths: Paths) -> anyhow::Result<Exit> {
-    let _leadership = match agent::elect().await? {
+    let _leadership = match agent::elect()? {
         Election::Won(leadership) => leadership,
         Election::Lost(leader) => bail!(
             "an agent works in this network namespace ({}) and would change everything again; first: systemctl stop wslmesh",

@@ -1,7 +1,5 @@
 //! `wslmesh status`
 
-use std::path::Path;
-
 use anyhow::{Context, bail};
 
 use super::output::{Exit, print};
@@ -17,7 +15,7 @@ pub(super) fn status(paths: &Paths, json: bool) -> anyhow::Result<Exit> {
             paths.runtime.display()
         )
     })?;
-    let Some(document) = document.filter(runs) else {
+    let Some(document) = document.filter(Document::is_alive) else {
         bail!("no agent runs here; start it: systemctl start wslmesh");
     };
     if json {
@@ -30,11 +28,6 @@ pub(super) fn status(paths: &Paths, json: bool) -> anyhow::Result<Exit> {
     } else {
         Exit::Fine
     })
-}
-
-/// An agent that was killed leaves its document behind.
-fn runs(document: &Document) -> bool {
-    Path::new("/proc").join(document.pid.to_string()).exists()
 }
 
 fn table(document: &Document) -> anyhow::Result<()> {

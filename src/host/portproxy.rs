@@ -227,7 +227,8 @@ fn outcome(wanted: RuleSet, answer: &Answer, took: Duration) -> HostOutcome {
             took.as_millis()
         )
     });
-    // A script that gave up lists no rules, which says nothing about Windows.
+    // A script that gave up lists no rules, which says nothing about Windows: it
+    // may have given up after it made some.
     let looked = !matches!(answer.state, State::Failed | State::InvalidRequest);
     HostOutcome {
         wanted,
@@ -235,7 +236,13 @@ fn outcome(wanted: RuleSet, answer: &Answer, took: Duration) -> HostOutcome {
         findings,
         facts: looked.then_some(facts),
         changed,
-        standing: looked.then_some(!answer.rules.is_empty()),
+        standing: match answer.state {
+            State::Failed => Some(true),
+            State::InvalidRequest => None,
+            State::Synced | State::Partial | State::NotElevated | State::ServiceStopped => {
+                Some(!answer.rules.is_empty())
+            }
+        },
     }
 }
 
@@ -330,11 +337,13 @@ mod tests {
                 "{state}"
             );
             let looked = !["invalid-request", "failed"].contains(&state);
-            assert_eq!(
-                (outcome.facts.is_some(), outcome.standing.is_some()),
-                (looked, looked),
-                "{state}"
-            );
+            assert_eq!(outcome.facts.is_some(), looked, "{state}");
+            let standing = match state {
+                "failed" => Some(true),
+                "invalid-request" => None,
+                _ => Some(false),
+            };
+            assert_eq!(outcome.standing, standing, "{state}");
             let lowest = outcome.facts.and_then(|facts| facts.lowest_mtu);
             assert_eq!(
                 lowest,

@@ -140,7 +140,7 @@ registry! {
         "Start the distribution from an elevated terminal, then `systemctl reload wslmesh`";
     ForwardStanding, "forward-standing", Info,
         "Rules that the agent made earlier still stand on Windows, and now nothing keeps or removes them.",
-        "Set [host] backend = \"auto\" in NAT mode once to have them withdrawn, or remove them on Windows: netsh interface portproxy show v4tov4";
+        "Remove the [[forward]] entries and set [host] backend = \"auto\" in NAT mode once, and they are withdrawn; or remove them on Windows: netsh interface portproxy show v4tov4";
     ForwardConflict, "forward-conflict", Warning,
         "Windows already forwards this port for somebody else; that rule was not touched.",
         "Remove it on Windows (netsh interface portproxy show v4tov4) and then `systemctl reload wslmesh`, or choose another listen-port";

@@ -90,6 +90,13 @@ impl From<&Finding> for HealthEntry {
 }
 
 impl Document {
+    /// Whether the process that wrote it is there: an agent that was killed leaves
+    /// its document behind.
+    #[must_use]
+    pub fn is_alive(&self) -> bool {
+        Path::new("/proc").join(self.pid.to_string()).exists()
+    }
+
     /// Whether the node is degraded: a warning or an error is in force.
     #[must_use]
     pub fn degraded(&self) -> bool {

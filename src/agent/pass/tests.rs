@@ -20,7 +20,6 @@ use crate::{
 struct Fake {
     world: RefCell<Observation>,
     failing: RefCell<BTreeSet<&'static str>>,
-    standing: RefCell<Option<bool>>,
 }
 
 impl Fake {
@@ -64,7 +63,6 @@ impl Fake {
                 host: HostMemory::default(),
             }),
             failing: RefCell::default(),
-            standing: RefCell::default(),
         }
     }
 
@@ -96,11 +94,6 @@ impl Machine for &Fake {
                 path: "/state/saved.json".into(),
             }));
         }
-        Ok(())
-    }
-
-    fn remember_standing(&self, standing: bool) -> Result<(), SavedError> {
-        *self.standing.borrow_mut() = Some(standing);
         Ok(())
     }
 
@@ -250,7 +243,7 @@ async fn a_pass_does_everything_and_the_next_nothing() {
     bench.answer(true, Vec::new());
     bench.pass().await;
     assert_eq!(bench.calls.wanted.len(), 1, "Windows confirmed it");
-    assert_eq!(*machine.standing.borrow(), Some(true));
+    assert!(bench.agent.host.standing);
     assert_eq!(bench.agent.next_due(), None, "and then nothing is due");
 }
 
@@ -487,4 +480,32 @@ async fn what_has_gone_meanwhile_is_not_called_done() {
     let done = Bench::new(&machine, "").pass().await;
     assert_eq!((done.changes.len(), done.findings.len()), (0, 0));
     assert_eq!(done.journal, ["eth0 address 172.28.16.5"]);
+}
+
+#[tokio::test]
+async fn what_ends_without_an_event_is_looked_at_again() {
+    let machine = Fake::wsl();
+    machine.world.borrow_mut().network_file = NetworkFile::Unreadable("x".into());
+    let mut bench = Bench::new(&machine, "");
+    bench.pass().await;
+    let due = bench.agent.next_due().unwrap();
+    assert!(due <= Instant::now() + Duration::from_millis(1300));
+    for _ in 0..5 {
+        bench.pass().await;
+    }
+    assert_eq!(
+        bench.agent.next_due(),
+        Some(due),
+        "other passes do not put it off"
+    );
+    let wg0 = InterfaceName::new("wg0").unwrap();
+    let busy = DeviceReading::Busy("x".into());
+    machine.world.borrow_mut().wireguard.insert(wg0, busy);
+    bench.agent.look_again = Some(Instant::now() + Duration::from_secs(300));
+    bench.pass().await;
+    let due = bench.agent.next_due().unwrap();
+    assert!(
+        due <= Instant::now() + Duration::from_millis(1300),
+        "a new trouble starts anew"
+    );
 }
