@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
 use crate::control::Start;
-use crate::interop::POWERSHELL;
+use crate::interop::{OPTIONS, POWERSHELL, SHIPPED};
 use crate::process::{Output, Process};
 use crate::registry::Answer;
 use crate::topology::Place;
@@ -15,14 +15,6 @@ use crate::world::World;
 
 /// Where the trials put the script.
 pub(crate) const SCRIPT: &str = "/run/wslmesh/refresh.ps1";
-const SHIPPED: &[u8] = include_bytes!("../../src/host/refresh.ps1");
-const OPTIONS: [&str; 5] = [
-    "-NoProfile",
-    "-NonInteractive",
-    "-ExecutionPolicy",
-    "Bypass",
-    "-File",
-];
 
 /// A request of the contract: forwards as `(listen port, connect port)` on
 /// 0.0.0.0.
@@ -81,12 +73,16 @@ pub(crate) fn start<'w>(
     })
 }
 
-/// One call of the contract with the shipped script, to its end.
-pub(crate) fn call(world: &World, direct: bool, request: &Value) -> Result<Output> {
+/// Begins a call of the contract with the shipped script.
+pub(crate) fn begin<'w>(world: &'w World, direct: bool, request: &Value) -> Result<Process<'w>> {
     world.write(SCRIPT, SHIPPED)?;
     let arguments = arguments(world, SCRIPT)?;
-    start(world, direct, &arguments, format!("{request}\n").as_bytes())?
-        .finish(Duration::from_secs(10))
+    start(world, direct, &arguments, format!("{request}\n").as_bytes())
+}
+
+/// The same, to its end.
+pub(crate) fn call(world: &World, direct: bool, request: &Value) -> Result<Output> {
+    begin(world, direct, request)?.finish(Duration::from_secs(10))
 }
 
 /// One sync that must be answered.

@@ -124,6 +124,24 @@ impl World {
     pub(crate) fn has_agent(&self) -> bool {
         self.path(AGENT).exists()
     }
+
+    /// Makes a link that is named like a tunnel.
+    pub(crate) fn add_tunnel(&self, name: &str) -> Result<()> {
+        let peer = format!("far-{name}");
+        self.guest(&[
+            "ip", "link", "add", name, "type", "veth", "peer", "name", &peer,
+        ])?
+        .ok()
+        .map(drop)
+    }
+
+    /// Takes eth0's link-local IPv6 address away: the kernel has a late event for
+    /// it, when nobody else turns out to have it. For trials that count passes.
+    pub(crate) fn no_late_events(&self) -> Result<()> {
+        self.guest(&["ip", "-6", "addr", "flush", "dev", "eth0"])?
+            .ok()
+            .map(drop)
+    }
 }
 
 fn network(address: &str) -> Result<(Ipv4Net, Ipv4Addr)> {

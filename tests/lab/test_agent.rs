@@ -10,7 +10,7 @@ use crate::agent::{Agent, FILE, LIMIT, SSH, config};
 use crate::options::Options;
 use crate::probe::now;
 use crate::runner::{trial, trial_with};
-use crate::topology::GUEST_ADDRESS;
+use crate::topology::{FIRST, GUEST_ADDRESS};
 use crate::world::World;
 
 /// This file's trials.
@@ -38,12 +38,10 @@ pub(crate) fn trials() -> Vec<Trial> {
     ]
 }
 
-const OLD: &str = "172.28.16.5";
-
 fn started(world: &World) -> Result<Agent<'_>> {
     let agent = world.start_agent(&config(SSH))?;
-    agent.settled(OLD)?;
-    world.forwards(&[(2222, OLD, 22)])?;
+    agent.settled(FIRST)?;
+    world.forwards(&[(2222, FIRST, 22)])?;
     Ok(agent)
 }
 
@@ -83,7 +81,7 @@ fn address_change(world: &World) -> Result<()> {
             .windows()
             .table()?
             .iter()
-            .all(|rule| rule.connect_address.as_deref() == Some(OLD)),
+            .all(|rule| rule.connect_address.as_deref() == Some(FIRST)),
         "the file came after Windows"
     );
     follows(world, &agent, "172.28.27.77", "172.28.16.1")?;
@@ -123,8 +121,8 @@ fn foreign_lines(world: &World) -> Result<()> {
     let before = "# mine\r\nexport SITE='a b'   # kept\nWSL_IP=10.0.0.1 # old\n\n\tODD=\"1\\$2\"\nWSL_MTU='9'\nLAST=no-newline";
     world.write(FILE, before)?;
     let agent = world.start_agent(&config(SSH))?;
-    for (address, plain) in [(GUEST_ADDRESS, OLD), ("172.28.27.77/20", "172.28.27.77")] {
-        if plain != OLD {
+    for (address, plain) in [(GUEST_ADDRESS, FIRST), ("172.28.27.77/20", "172.28.27.77")] {
+        if plain != FIRST {
             world.change_address(address)?;
         }
         agent.settled(plain)?;
@@ -166,10 +164,10 @@ fn flap(world: &World) -> Result<()> {
     let agent = started(world)?;
     let (text, file) = (world.read(FILE)?, std::fs::metadata(world.path(FILE))?);
     for _ in 0..3 {
-        let passes = agent.settled(OLD)?.passes;
+        let passes = agent.settled(FIRST)?.passes;
         world.flap(GUEST_ADDRESS)?;
         agent.pass_after(passes)?;
-        agent.settled(OLD)?;
+        agent.settled(FIRST)?;
     }
     let after = std::fs::metadata(world.path(FILE))?;
     ensure!(
@@ -224,7 +222,7 @@ fn tunnel_appears_later(world: &World) -> Result<()> {
     );
     world.guest(&["ip", "link", "del", "tailscale0"])?.ok()?;
     world.states("MESH_IP_TAILSCALE", "")?;
-    agent.settled(OLD)?;
+    agent.settled(FIRST)?;
     ensure!(
         world.windows().calls()?.len() == 1,
         "Windows was called for nothing"
@@ -247,7 +245,7 @@ fn link_down_and_up(world: &World) -> Result<()> {
     );
     ensure!(world.wslmesh(&["status"])?.status == crate::control::Status::Code(3));
     world.link_up(GUEST_ADDRESS)?;
-    follows(world, &agent, OLD, "172.28.16.1")?;
+    follows(world, &agent, FIRST, "172.28.16.1")?;
     agent.says("no-interface is over")?;
     ensure!(world.read(FILE)? == text && world.windows().calls()?.len() == 1);
     Ok(())
@@ -260,15 +258,15 @@ fn second_address(world: &World) -> Result<()> {
         .ok()?;
     let agent = started(world)?;
     for second in ["172.28.20.20/20", "10.9.9.9/24"] {
-        let passes = agent.settled(OLD)?.passes;
+        let passes = agent.settled(FIRST)?.passes;
         world.add_address(second)?;
         let status = agent.pass_after(passes)?;
         ensure!(
-            status.address == Some(OLD.parse()?) && status.interface.as_deref() == Some("eth0"),
+            status.address == Some(FIRST.parse()?) && status.interface.as_deref() == Some("eth0"),
             "{status:?}"
         );
     }
-    ensure!(world.sourced(&["WSL_IP"])? == [OLD] && world.windows().calls()?.len() == 1);
+    ensure!(world.sourced(&["WSL_IP"])? == [FIRST] && world.windows().calls()?.len() == 1);
     world.delete_address(GUEST_ADDRESS)?;
     follows(world, &agent, "172.28.20.20", "172.28.16.1")
 }

@@ -216,8 +216,7 @@ fn usage(world: &World) -> Result<()> {
     // The status of an agent that was killed is none.
     let agent = world.start_agent(&config(""))?;
     ensure!(world.wslmesh(&["status"])?.stdout.contains("process"));
-    agent.process().signal(crate::process::KILL)?;
-    agent.process().finish(crate::agent::LIMIT)?;
+    agent.kill()?;
     ensure!(
         world.path("/run/wslmesh/status.json").exists()
             && world.wslmesh(&["status"])?.status == Status::Code(1)

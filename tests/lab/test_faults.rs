@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, ensure};
 use libtest_mimic::Trial;
 
-use crate::caller::{SCRIPT, arguments, call, request, start, sync};
+use crate::caller::{SCRIPT, arguments, begin, call, request, start, sync};
 use crate::control::Status;
 use crate::fault::Fault;
 use crate::options::Options;
@@ -81,47 +81,21 @@ fn slow_and_hanging(world: &World) -> Result<()> {
         begun.elapsed()
     );
     world.windows().set_fault(Fault::Hang)?;
-    let arguments = arguments(world, SCRIPT)?;
-    let process = start(
-        world,
-        false,
-        &arguments,
-        format!("{}\n", request("172.28.16.5", &[(1, 1)])).as_bytes(),
-    )?;
-    until("the request", Duration::from_secs(5), || {
-        Ok(world
-            .windows()
-            .calls()?
-            .last()
-            .filter(|c| !c.request.is_empty())
-            .map(|_| ()))
-    })?;
+    let process = begin(world, false, &request("172.28.16.5", &[(1, 1)]))?;
+    world.windows().request(2)?;
     ensure!(
         process.wait(Duration::from_millis(200))?.is_none(),
         "it did not hang"
     );
     process.signal(KILL)?;
-    until("the end on Windows", Duration::from_secs(5), || {
-        Ok(world
-            .windows()
-            .calls()?
-            .last()
-            .filter(|c| c.outcome == "caller gone")
-            .map(|_| ()))
-    })?;
+    world.windows().caller_gone()?;
     works(world)
 }
 
 fn killed_caller(world: &World) -> Result<()> {
     sync(world, "172.28.16.5", &[])?;
     world.windows().set_start_up(Duration::from_millis(300))?;
-    let arguments = arguments(world, SCRIPT)?;
-    let process = start(
-        world,
-        false,
-        &arguments,
-        format!("{}\n", request("172.28.16.5", &[(2222, 22)])).as_bytes(),
-    )?;
+    let process = begin(world, false, &request("172.28.16.5", &[(2222, 22)]))?;
     until("the start", Duration::from_secs(5), || {
         Ok((world.windows().calls()?.len() == 2).then_some(()))
     })?;
@@ -141,14 +115,7 @@ fn killed_caller(world: &World) -> Result<()> {
         Ok((position == Some(size)).then_some(()))
     })?;
     process.signal(KILL)?;
-    until("the end on Windows", Duration::from_secs(5), || {
-        Ok(world
-            .windows()
-            .calls()?
-            .last()
-            .filter(|c| c.outcome == "caller gone")
-            .map(|_| ()))
-    })?;
+    world.windows().caller_gone()?;
     ensure!(
         world.windows().table()?.is_empty(),
         "a killed call changed something"
@@ -165,13 +132,7 @@ fn exit_codes(world: &World) -> Result<()> {
     })?;
     world.write(SCRIPT, b"")?;
     call(world, false, &request("172.28.16.5", &[]))?;
-    let arguments = arguments(world, SCRIPT)?;
-    let process = start(
-        world,
-        false,
-        &arguments,
-        format!("{}\n", request("172.28.16.5", &[])).as_bytes(),
-    )?;
+    let process = begin(world, false, &request("172.28.16.5", &[]))?;
     let output = process.finish(Duration::from_secs(10))?;
     ensure!(
         output.status == Status::Code(5) && output.stdout.is_empty(),

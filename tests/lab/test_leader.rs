@@ -9,8 +9,8 @@ use libtest_mimic::Trial;
 use crate::agent::{CONFIG, LIMIT, SSH, Setup, config};
 use crate::control::Status;
 use crate::options::Options;
-use crate::process::KILL;
 use crate::runner::trial_with;
+use crate::topology::FIRST;
 use crate::world::{World, until};
 
 /// This file's trials.
@@ -24,11 +24,9 @@ pub(crate) fn trials() -> Vec<Trial> {
     ]
 }
 
-const OLD: &str = "172.28.16.5";
-
 fn standby_takes_over(world: &World) -> Result<()> {
     let leader = world.start_agent(&config(SSH))?;
-    leader.settled(OLD)?;
+    leader.settled(FIRST)?;
     let setup = Setup {
         runtime: "second",
         ..Setup::default()
@@ -51,7 +49,7 @@ fn standby_takes_over(world: &World) -> Result<()> {
             .any(|line| line.starts_with("STATUS=standby"))
     );
     let calls = world.windows().calls()?.len();
-    leader.process().signal(KILL)?;
+    leader.kill()?;
     second.wait_for("the other to take over", Duration::from_secs(1), |status| {
         status.role == "active" && status.passes > 0
     })?;
@@ -66,18 +64,11 @@ fn standby_takes_over(world: &World) -> Result<()> {
 
 fn standby_ends(world: &World) -> Result<()> {
     let leader = world.start_agent(&config(SSH))?;
-    let before = leader.settled(OLD)?;
+    let before = leader.settled(FIRST)?;
     // In the same folder: the leader's status stays.
     let second = world.start_agent(&config(SSH))?;
     second.says("leads")?;
-    second.process().stop(Duration::from_secs(1))?.ok()?;
-    until("STOPPING=1", LIMIT, || {
-        Ok(second
-            .heard()
-            .iter()
-            .any(|l| l == "STOPPING=1")
-            .then_some(()))
-    })?;
+    second.stop_within(Duration::from_secs(1))?;
     ensure!(
         leader
             .status()?
@@ -89,7 +80,7 @@ fn standby_ends(world: &World) -> Result<()> {
     };
     let third = world.start_agent_with(&config(SSH), &setup)?;
     third.raised("standby")?;
-    third.process().stop(LIMIT)?.ok()?;
+    third.stop()?;
     ensure!(
         third.status()?.is_none(),
         "an agent that is gone has a status"
@@ -119,8 +110,8 @@ fn two_at_once(world: &World) -> Result<()> {
             .count();
         Ok((standing == 1 && leads(0)? != leads(1)?).then_some(()))
     })?;
-    world.states("WSL_IP", OLD)?;
-    world.forwards(&[(2222, OLD, 22)])?;
+    world.states("WSL_IP", FIRST)?;
+    world.forwards(&[(2222, FIRST, 22)])?;
     let calls = world.windows().calls()?;
     ensure!(calls.len() == 1 && leads(0)? != leads(1)?, "{calls:?}");
     Ok(())
@@ -128,7 +119,7 @@ fn two_at_once(world: &World) -> Result<()> {
 
 fn by_hand_beside_an_agent(world: &World) -> Result<()> {
     let agent = world.start_agent(&config(SSH))?;
-    let passes = agent.settled(OLD)?.passes;
+    let passes = agent.settled(FIRST)?.passes;
     let keepalive = world.sysctl("net.ipv4.tcp_keepalive_time")?;
     for command in [&["apply", "--config", CONFIG][..], &["restore"]] {
         let output = world.wslmesh(command)?;
@@ -150,7 +141,7 @@ fn by_hand_beside_an_agent(world: &World) -> Result<()> {
         status.contains("1 -> 172.28.16.5") && status.contains("health: fine"),
         "{status}"
     );
-    let json: crate::agent::Status =
+    let json: crate::status::Status =
         serde_json::from_str(&world.wslmesh(&["status", "--json"])?.ok()?)?;
     ensure!(
         json.version == 1 && json.forwards.is_some_and(|f| f.count == 1),

@@ -7,13 +7,13 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use libtest_mimic::Trial;
 
-use crate::agent::{CONFIG, LIMIT, SSH, Setup, config};
+use crate::agent::{CONFIG, LIMIT, SSH, Setup, config, forward};
 use crate::control::Status;
 use crate::fault::Fault;
 use crate::options::Options;
-use crate::process::{HUP, TERM};
+use crate::process::HUP;
 use crate::runner::trial_with;
-use crate::topology::Place;
+use crate::topology::{FIRST, Place};
 use crate::world::{World, until};
 
 /// This file's trials.
@@ -33,25 +33,17 @@ pub(crate) fn trials() -> Vec<Trial> {
     ]
 }
 
-const OLD: &str = "172.28.16.5";
-
-fn forward(name: &str, listen: u16, connect: u16) -> String {
-    format!(
-        "[[forward]]\nname = \"{name}\"\nprotocol = \"tcp\"\nlisten-port = {listen}\nconnect-port = {connect}\nfirewall = \"none\"\n"
-    )
-}
-
 fn reload_changes_forwards(world: &World) -> Result<()> {
     world
         .windows()
         .put_foreign("0.0.0.0:8080".parse()?, "10.0.0.9/80")?;
     let theirs = (8080, "10.0.0.9", 80);
     let agent = world.start_agent(&config(SSH))?;
-    world.forwards(&[(2222, OLD, 22), theirs])?;
+    world.forwards(&[(2222, FIRST, 22), theirs])?;
     agent.reload(&config(&format!("{SSH}{}", forward("web", 8443, 443))))?;
-    world.forwards(&[(2222, OLD, 22), theirs, (8443, OLD, 443)])?;
+    world.forwards(&[(2222, FIRST, 22), theirs, (8443, FIRST, 443)])?;
     agent.reload(&config(&forward("web", 8443, 444)))?;
-    world.forwards(&[theirs, (8443, OLD, 444)])?;
+    world.forwards(&[theirs, (8443, FIRST, 444)])?;
     agent.reload(&config(""))?;
     world.forwards(&[theirs])?;
     agent.wait("no forwards", |status| {
@@ -67,22 +59,22 @@ fn reload_changes_forwards(world: &World) -> Result<()> {
 
 fn reload_without_a_change(world: &World) -> Result<()> {
     let agent = world.start_agent(&config(SSH))?;
-    agent.settled(OLD)?;
+    agent.settled(FIRST)?;
     let calls = world.windows().calls()?.len();
     agent.process().signal(HUP)?;
     until("a look at Windows", LIMIT, || {
         Ok((world.windows().calls()?.len() > calls).then_some(()))
     })?;
-    agent.settled(OLD)?;
+    agent.settled(FIRST)?;
     // Rules that somebody deleted come back that way.
     world.windows().delete("0.0.0.0:2222".parse()?)?;
     agent.process().signal(HUP)?;
-    world.forwards(&[(2222, OLD, 22)])
+    world.forwards(&[(2222, FIRST, 22)])
 }
 
 fn bad_reload(world: &World) -> Result<()> {
     let agent = world.start_agent(&config(SSH))?;
-    agent.settled(OLD)?;
+    agent.settled(FIRST)?;
     agent.reload(&config(&format!(
         "[mtu]\nvalu = 1300\n{}",
         forward("web", 8443, 443)
@@ -118,46 +110,18 @@ fn bad_reload(world: &World) -> Result<()> {
 fn term_while_hanging(world: &World) -> Result<()> {
     world.windows().set_fault(Fault::Hang)?;
     let agent = world.start_agent(&config(SSH))?;
-    until("the call", LIMIT, || {
-        Ok(world
-            .windows()
-            .calls()?
-            .first()
-            .filter(|call| !call.request.is_empty())
-            .map(drop))
-    })?;
+    world.windows().request(1)?;
     ensure!(
-        world
-            .command_lines()?
-            .iter()
-            .any(|line| line.contains("powershell.exe")),
+        !world.processes_with("powershell.exe")?.is_empty(),
         "nothing hangs"
     );
     // In the meantime everything else works.
     world.change_address("172.28.27.77/20")?;
     world.states("WSL_IP", "172.28.27.77")?;
-    agent.process().signal(TERM)?;
-    agent.process().finish(Duration::from_secs(1))?.ok()?;
-    until("STOPPING=1", LIMIT, || {
-        Ok(agent
-            .heard()
-            .iter()
-            .any(|l| l == "STOPPING=1")
-            .then_some(()))
-    })?;
-    until("the end on Windows", LIMIT, || {
-        Ok(world
-            .windows()
-            .calls()?
-            .first()
-            .filter(|call| call.outcome == "caller gone")
-            .map(drop))
-    })?;
-    let left: Vec<String> = world
-        .command_lines()?
-        .into_iter()
-        .filter(|line| line.contains("powershell.exe") || line.contains("wslmesh run"))
-        .collect();
+    agent.stop_within(Duration::from_secs(1))?;
+    world.windows().caller_gone()?;
+    let mut left = world.processes_with("powershell.exe")?;
+    left.extend(world.processes_with("wslmesh run")?);
     ensure!(left.is_empty() && agent.status()?.is_none(), "{left:?}");
     Ok(())
 }
@@ -168,7 +132,7 @@ fn notifies(world: &World) -> Result<()> {
         ..Setup::default()
     };
     let agent = world.start_agent_with(&config(SSH), &setup)?;
-    agent.settled(OLD)?;
+    agent.settled(FIRST)?;
     agent.hears("STATUS=172.28.16.5 (nat), 1 forwarded, healthy")?;
     let passes = agent.status()?.map(|status| status.passes);
     let alive = || {
@@ -194,42 +158,31 @@ fn notifies(world: &World) -> Result<()> {
     // What is wrong is said in one line.
     world.link_down()?;
     agent.hears("STATUS=172.28.16.5 (nat), 1 forwarded, degraded: no-interface")?;
-    agent.process().stop(LIMIT)?.ok()?;
-    until("STOPPING=1", LIMIT, || {
-        Ok(agent
-            .heard()
-            .iter()
-            .any(|l| l == "STOPPING=1")
-            .then_some(()))
-    })
+    agent.stop()
 }
 
-/// Lines for `ip -batch`: `count` addresses that come and go, each an event or
-/// more.
-fn come_and_go(count: usize) -> Result<String> {
+/// 5,000 addresses that come and go, each an event or more, and a new one that
+/// stays.
+fn storm(world: &World) -> Result<()> {
     let mut lines = String::new();
-    for n in 0..count {
+    for n in 0..5_000 {
         let address = format!("10.77.{}.{}/32", n / 250, n % 250 + 1);
         writeln!(
             lines,
             "addr add {address} dev eth0\naddr del {address} dev eth0"
         )?;
     }
-    Ok(lines)
+    world
+        .run(Place::Guest, &["ip", "-batch", "-"], lines.as_bytes())?
+        .ok()?;
+    world.change_address("172.28.27.77/20")
 }
 
 fn burst(world: &World) -> Result<()> {
     let agent = world.start_agent(&config(SSH))?;
-    let before = agent.settled(OLD)?.passes;
+    let before = agent.settled(FIRST)?.passes;
     let begun = Instant::now();
-    world
-        .run(
-            Place::Guest,
-            &["ip", "-batch", "-"],
-            come_and_go(5_000)?.as_bytes(),
-        )?
-        .ok()?;
-    world.change_address("172.28.27.77/20")?;
+    storm(world)?;
     let after = agent.settled("172.28.27.77")?.passes;
     world.states("WSL_IP", "172.28.27.77")?;
     world.forwards(&[(2222, "172.28.27.77", 22)])?;
@@ -246,18 +199,11 @@ fn burst(world: &World) -> Result<()> {
 
 fn overrun(world: &World) -> Result<()> {
     let agent = world.start_agent(&config(SSH))?;
-    agent.settled(OLD)?;
+    agent.settled(FIRST)?;
     let (stop, resume) = (19, 18);
     agent.process().signal(stop)?;
-    world
-        .run(
-            Place::Guest,
-            &["ip", "-batch", "-"],
-            come_and_go(5_000)?.as_bytes(),
-        )?
-        .ok()?;
-    // After the queue is full: nobody tells the agent about this one.
-    world.change_address("172.28.27.77/20")?;
+    // The queue is full before the last: nobody tells the agent about that one.
+    storm(world)?;
     let dropped = world.guest(&["cat", "/proc/net/netlink"])?.ok()?;
     let drops = |line: &str| {
         line.split_whitespace()
@@ -284,7 +230,7 @@ fn thousand_forwards(world: &World) -> Result<()> {
         text.push_str(&forward(&format!("f{n}"), 10_000 + n, 22));
     }
     let agent = world.start_agent(&config(&text))?;
-    agent.settled(OLD)?;
+    agent.settled(FIRST)?;
     ensure!(world.windows().table()?.len() == 1_000 && world.windows().calls()?.len() == 1);
     world.change_address("172.28.27.77/20")?;
     let status = agent.settled("172.28.27.77")?;
@@ -335,7 +281,7 @@ fn retry_does_not_spin(world: &World) -> Result<()> {
 fn contested(world: &World) -> Result<()> {
     world.add_tunnel("tailscale0")?;
     let agent = world.start_agent(&config(SSH))?;
-    agent.settled(OLD)?;
+    agent.settled(FIRST)?;
     world.has_mtu("tailscale0", 1280)?;
     let opponent = world.spawn_guest(
         &[

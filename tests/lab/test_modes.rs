@@ -7,7 +7,6 @@ use libtest_mimic::Trial;
 use crate::agent::{Agent, FILE, SSH, config};
 use crate::fault::Fault;
 use crate::options::Options;
-use crate::process::TERM;
 use crate::runner::trial_with;
 use crate::topology::GUEST_ADDRESS;
 use crate::world::World;
@@ -115,16 +114,9 @@ fn hanging(world: &World) -> Result<()> {
             .status()?
             .is_some_and(|status| status.mode == "pending")
     );
-    agent.process().signal(TERM)?;
-    agent
-        .process()
-        .finish(std::time::Duration::from_secs(1))?
-        .ok()?;
+    agent.stop_within(std::time::Duration::from_secs(1))?;
     ensure!(
-        !world
-            .command_lines()?
-            .iter()
-            .any(|line| line.contains("--networking-mode")),
+        world.processes_with("--networking-mode")?.is_empty(),
         "wslinfo was left behind"
     );
     Ok(())

@@ -11,6 +11,7 @@ use crate::meddler::between_reading_and_setting;
 use crate::options::Options;
 use crate::process::HUP;
 use crate::runner::trial_with;
+use crate::topology::FIRST;
 use crate::wireguard::{WireGuard, peer_key};
 use crate::world::{World, until};
 
@@ -30,8 +31,6 @@ pub(crate) fn trials() -> Vec<Trial> {
     ]
 }
 
-const OLD: &str = "172.28.16.5";
-
 /// Waits until every peer has this keepalive.
 fn all_have(wireguard: &WireGuard, seconds: u16) -> Result<()> {
     let mut found = Default::default();
@@ -47,7 +46,7 @@ fn all_have(wireguard: &WireGuard, seconds: u16) -> Result<()> {
 
 fn appears_later(world: &World) -> Result<()> {
     let agent = world.start_agent(&config(SSH))?;
-    agent.settled(OLD)?;
+    agent.settled(FIRST)?;
     let wireguard = world.wireguard("wg0", 2)?;
     world
         .guest(&["ip", "addr", "add", "10.99.200.1/16", "dev", "wg0"])?
@@ -65,7 +64,7 @@ fn appears_later(world: &World) -> Result<()> {
     wireguard.remove()?;
     world.states("MESH_IP_WIREGUARD", "")?;
     world.states("MESH_PORT_WIREGUARD", "")?;
-    let status = agent.settled(OLD)?;
+    let status = agent.settled(FIRST)?;
     ensure!(
         status.finding("wireguard-unreadable").is_none(),
         "{status:?}"
@@ -197,7 +196,7 @@ fn device_removed(world: &World) -> Result<()> {
     let start = || world.start_agent(&config(SSH));
     let agent = between_reading_and_setting(world, "wg0", remove, start)?;
     world.states("MESH_PORT_WIREGUARD", "")?;
-    agent.settled(OLD)?;
+    agent.settled(FIRST)?;
     no_ghosts(world, &agent)
 }
 
@@ -217,7 +216,7 @@ fn no_ghosts(world: &World, agent: &Agent) -> Result<()> {
 /// The same without a plan: at twelve moments.
 fn device_comes_and_goes(world: &World) -> Result<()> {
     let agent = world.start_agent(&config(SSH))?;
-    agent.settled(OLD)?;
+    agent.settled(FIRST)?;
     for round in 0..12_u64 {
         let wireguard = world.wireguard("wg0", 50)?;
         agent.process().signal(HUP)?;
@@ -226,7 +225,7 @@ fn device_comes_and_goes(world: &World) -> Result<()> {
         wireguard.remove()?;
         no_ghosts(world, &agent)?;
     }
-    agent.settled(OLD)?;
+    agent.settled(FIRST)?;
     world.states("MESH_PORT_WIREGUARD", "")?;
     no_ghosts(world, &agent)
 }
@@ -243,7 +242,7 @@ fn peer_removed(world: &World) -> Result<()> {
         found.len() == 2 && !found.contains_key(&peer_key(1)),
         "a ghost peer: {found:?}"
     );
-    agent.settled(OLD)?;
+    agent.settled(FIRST)?;
     ensure!(
         !agent.log()?.contains("wireguard-moved"),
         "{}",
@@ -262,7 +261,7 @@ fn hanging_daemon(world: &World) -> Result<()> {
     let wireguard = world.wireguard("wg0", 2)?;
     only_userspace(&wireguard)?;
     let agent = world.start_agent(&config(SSH))?;
-    agent.settled(OLD)?;
+    agent.settled(FIRST)?;
     all_have(&wireguard, 25)?;
     let port = world.sourced(&["MESH_PORT_WIREGUARD"])?;
     signal_daemon(world, "STOP")?;
@@ -297,7 +296,7 @@ fn hanging_daemon(world: &World) -> Result<()> {
     signal_daemon(world, "STOP")?;
     agent.process().signal(HUP)?;
     agent.process().wait(Duration::from_millis(20))?;
-    agent.process().stop(Duration::from_secs(2))?.ok()?;
+    agent.stop_within(Duration::from_secs(2))?;
     signal_daemon(world, "CONT")
 }
 
@@ -309,7 +308,7 @@ fn keys_stay_secret(world: &World) -> Result<()> {
         ..Setup::default()
     };
     let agent = world.start_agent_with(&config(SSH), &setup)?;
-    agent.settled(OLD)?;
+    agent.settled(FIRST)?;
     all_have(&wireguard, 25)?;
     let mut said = [
         agent.log()?,
@@ -318,7 +317,7 @@ fn keys_stay_secret(world: &World) -> Result<()> {
         world.read(FILE)?,
     ]
     .concat();
-    agent.process().stop(LIMIT)?.ok()?;
+    agent.stop()?;
     for index in 0..3 {
         wireguard.set_keepalive(index, 0)?;
     }

@@ -50,6 +50,12 @@ impl Place {
 pub(crate) const WINDOWS_ADDRESS: &str = "192.168.50.10";
 /// The guest's first address, with the prefix length of WSL's NAT network.
 pub(crate) const GUEST_ADDRESS: &str = "172.28.16.5/20";
+/// The same without it.
+pub(crate) const FIRST: &str = "172.28.16.5";
+/// An address that the guest may get next, in the same network.
+pub(crate) const SECOND: &str = "172.28.30.7";
+/// And another.
+pub(crate) const THIRD: &str = "172.28.19.200";
 
 const NAMES: &str = "\
 netns add lan

@@ -9,7 +9,7 @@ use crate::control::{Change, Reply, Request, View};
 use crate::fault::Fault;
 use crate::interop::Call;
 use crate::registry::{LowestMtu, Rule};
-use crate::world::World;
+use crate::world::{PATIENCE, World, until};
 
 /// Got by [`World::windows`].
 #[derive(Debug, Clone, Copy)]
@@ -49,6 +49,24 @@ impl<'w> Windows<'w> {
     /// Every start of powershell.exe so far.
     pub(crate) fn calls(&self) -> Result<Vec<Call>> {
         Ok(self.view()?.calls)
+    }
+
+    /// Waits until start number `number` of powershell.exe, from 1, has read its
+    /// request, and returns that.
+    pub(crate) fn request(&self, number: usize) -> Result<String> {
+        until(&format!("request {number}"), PATIENCE, || {
+            let request = self.calls()?.into_iter().nth(number - 1);
+            let request = request.map(|call| call.request);
+            Ok(request.filter(|request| !request.is_empty()))
+        })
+    }
+
+    /// Waits until Windows notices that the last caller is gone.
+    pub(crate) fn caller_gone(&self) -> Result<()> {
+        until("the end of the call", PATIENCE, || {
+            let last = self.calls()?.pop();
+            Ok(last.filter(|call| call.outcome == "caller gone").map(drop))
+        })
     }
 
     /// Everything that was not understood so far.

@@ -167,6 +167,11 @@ impl World {
         self.run(Place::Guest, argv, b"")
     }
 
+    /// Runs a line of `sh` in the guest, which must succeed, and returns its output.
+    pub(crate) fn shell(&self, script: &str) -> Result<String> {
+        self.guest(&["sh", "-ec", script])?.ok()
+    }
+
     /// Runs a command in the windows namespace (a Linux command: to look at or
     /// change its network).
     pub(crate) fn host(&self, argv: &[&str]) -> Result<Output> {

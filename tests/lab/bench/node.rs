@@ -6,26 +6,13 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 
+pub(super) use crate::agent::{CONFIG, FILE, SSH};
 use crate::options::AGENT;
 use crate::process::Process;
 use crate::world::{World, until};
 
-/// The agent's configuration.
-pub(super) const CONFIG: &str = "/etc/wslmesh/wslmesh.toml";
-/// The file it keeps, unless the configuration names another.
-pub(super) const FILE: &str = "/etc/wslmesh/wsl-network.conf";
 /// How long anything may take before measuring is given up.
 pub(super) const LIMIT: Duration = Duration::from_secs(30);
-/// The forward that a client uses.
-pub(super) const SSH: &str = "\
-[[forward]]
-name = \"ssh\"
-protocol = \"tcp\"
-listen-port = 2222
-connect-port = 22
-firewall = \"none\"
-";
-
 /// Writes the configuration and makes the folders as systemd would.
 pub(super) fn prepare(world: &World, config: &str) -> Result<()> {
     ensure!(world.has_agent(), "there is no agent to measure");

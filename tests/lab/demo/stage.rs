@@ -5,24 +5,17 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 
 use super::screen::{Row, Screen, Who};
+use crate::agent::{CONFIG, FILE, SSH};
 use crate::events::Probe;
 use crate::probe::now;
 use crate::process::Process;
 use crate::world::World;
 
-const CONFIG: &str = "/etc/wslmesh/wslmesh.toml";
-const FILE: &str = "/etc/wslmesh/wsl-network.conf";
 /// Two sysctls are left alone: a namespace has none of its own.
 const SETTINGS: &str = "\
 [sysctl]
 \"net.core.rmem_max\" = false
 \"net.core.wmem_max\" = false
-[[forward]]
-name = \"ssh\"
-protocol = \"tcp\"
-listen-port = 2222
-connect-port = 22
-firewall = \"none\"
 ";
 const CLIENT: &str = "192.168.50.10:2222";
 
@@ -105,7 +98,7 @@ pub(super) struct Stage<'w, 's> {
 impl<'w, 's> Stage<'w, 's> {
     /// The client tries from the beginning; the agent is started by a scene.
     pub(super) fn new(world: &'w World, screen: &'s mut Screen) -> Result<Self> {
-        world.write(CONFIG, SETTINGS)?;
+        world.write(CONFIG, format!("{SETTINGS}{SSH}"))?;
         // As systemd makes them for the service.
         for folder in ["/run/wslmesh", "/var/lib/wslmesh"] {
             std::fs::create_dir_all(world.path(folder))?;

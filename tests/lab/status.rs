@@ -1,0 +1,57 @@
+//! The status document, as a monitoring system would read it.
+
+use std::net::Ipv4Addr;
+
+use serde::Deserialize;
+
+/// All of it.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) struct Status {
+    pub(crate) version: u32,
+    pub(crate) pid: u32,
+    pub(crate) role: String,
+    pub(crate) mode: String,
+    pub(crate) interface: Option<String>,
+    pub(crate) address: Option<Ipv4Addr>,
+    pub(crate) forwards: Option<Forwards>,
+    pub(crate) windows_address: Option<Ipv4Addr>,
+    pub(crate) passes: u64,
+    pub(crate) health: Vec<Health>,
+}
+
+/// Forwards that Windows confirmed.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) struct Forwards {
+    pub(crate) count: usize,
+    pub(crate) connect_address: Ipv4Addr,
+}
+
+/// One finding.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) struct Health {
+    pub(crate) code: String,
+    pub(crate) severity: String,
+    pub(crate) subject: String,
+    pub(crate) detail: String,
+    pub(crate) cure: String,
+}
+
+impl Status {
+    /// The first finding of this code.
+    pub(crate) fn finding(&self, code: &str) -> Option<&Health> {
+        self.health.iter().find(|entry| entry.code == code)
+    }
+
+    /// Warnings and errors.
+    pub(crate) fn troubles(&self) -> Vec<&str> {
+        let trouble = |entry: &&Health| entry.severity != "info";
+        self.health
+            .iter()
+            .filter(trouble)
+            .map(|entry| entry.code.as_str())
+            .collect()
+    }
+}

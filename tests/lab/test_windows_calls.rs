@@ -1,0 +1,177 @@
+//! Calls of Windows that hang, fail again and again, or lose their caller: nobody
+//! waits for them, none is left behind, and they become no more than is useful.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, ensure};
+use libtest_mimic::Trial;
+
+use crate::agent::CONFIG;
+use crate::caller::sync;
+use crate::fault::Fault;
+use crate::options::Options;
+use crate::process::HUP;
+use crate::rules::{foreign, ours, stands, two, wait_until_stand};
+use crate::runner::trial_with;
+use crate::topology::{FIRST, SECOND, THIRD};
+use crate::world::World;
+
+/// This file's trials.
+pub(crate) fn trials() -> Vec<Trial> {
+    let quick = |name: &str, body| trial_with(name, Options::quick(), body);
+    vec![
+        quick("windows_calls::hang", hangs),
+        quick(
+            "windows_calls::hanging_one_is_killed",
+            hanging_call_is_killed,
+        ),
+        quick("windows_calls::back_off", backs_off),
+        quick(
+            "windows_calls::agent_killed_meanwhile",
+            killed_without_an_answer,
+        ),
+    ]
+}
+
+/// The running interpreters of powershell.exe, as WSL starts them.
+fn interpreters(world: &World) -> Result<Vec<u32>> {
+    let mut found = world.processes_with("powershell.exe")?;
+    found.retain(|(_, line)| line.starts_with("/init "));
+    Ok(found.into_iter().map(|(pid, _)| pid).collect())
+}
+
+/// Ends them.
+fn kill_interpreters(world: &World) -> Result<()> {
+    for pid in interpreters(world)? {
+        world.guest(&["kill", "-9", &pid.to_string()])?.ok()?;
+    }
+    Ok(())
+}
+
+/// The deadline of a call is longer than a trial; what happens until then is
+/// what counts: nobody waits for it.
+fn hangs(world: &World) -> Result<()> {
+    let foreign = foreign(world)?;
+    world.windows().set_fault(Fault::Hang)?;
+    let agent = world.start_agent(&two())?;
+    ensure!(world.windows().request(1)?.contains(FIRST));
+    let begun = Instant::now();
+    for address in [SECOND, THIRD] {
+        world.change_address(&format!("{address}/20"))?;
+        agent.has_written(address)?;
+    }
+    agent.process().signal(HUP)?;
+    agent.says("configuration reloaded")?;
+    let took = begun.elapsed();
+    ensure!(
+        took < Duration::from_secs(10),
+        "waited for Windows: {took:?}"
+    );
+    ensure!(
+        world.windows().calls()?.len() == 1,
+        "a second call beside one that hangs"
+    );
+    ensure!(interpreters(world)?.len() == 1);
+    let begun = Instant::now();
+    agent.stop()?;
+    let took = begun.elapsed();
+    ensure!(
+        took < Duration::from_secs(10),
+        "waited for Windows: {took:?}"
+    );
+    world.windows().caller_gone()?;
+    ensure!(
+        interpreters(world)?.is_empty(),
+        "the call outlives the agent"
+    );
+    ensure!(stands(&world.windows().view()?, &[], &foreign));
+    Ok(())
+}
+
+/// Somebody ends the hanging call: the agent tries again, with the newest address.
+fn hanging_call_is_killed(world: &World) -> Result<()> {
+    let foreign = foreign(world)?;
+    world.windows().set_fault(Fault::Hang)?;
+    let agent = world.start_agent(&two())?;
+    world.windows().request(1)?;
+    world.change_address(&format!("{SECOND}/20"))?;
+    agent.has_written(SECOND)?;
+    ensure!(interpreters(world)?.len() == 1);
+    kill_interpreters(world)?;
+    let found = agent.ill("interop-failed")?;
+    ensure!(found.detail.contains("signal: 9"), "{found:?}");
+    // The next one hangs too: Windows works again, but not for that call.
+    world.windows().request(2)?;
+    world.windows().clear_fault()?;
+    kill_interpreters(world)?;
+    wait_until_stand(world, &agent, &ours(SECOND)?, &foreign)?;
+    agent.healthy()?;
+    agent.stop()
+}
+
+/// A lasting fault costs a call now and then, whatever else happens meanwhile.
+fn backs_off(world: &World) -> Result<()> {
+    world.windows().set_fault(Fault::Exit {
+        code: 1,
+        stderr: Vec::new(),
+    })?;
+    let agent = world.start_agent(&two())?;
+    let found = agent.ill("interop-failed")?;
+    ensure!(found.detail.contains("it said nothing"), "{found:?}");
+    let begun = Instant::now();
+    while begun.elapsed() < Duration::from_secs(4) {
+        // Passes that change nothing for Windows.
+        world.flap(&format!("{FIRST}/20"))?;
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    let calls = world.windows().calls()?;
+    ensure!((2..=4).contains(&calls.len()), "{} calls", calls.len());
+    let gaps: Vec<u64> = calls
+        .windows(2)
+        .filter_map(|pair| match pair {
+            [a, b] => Some((b.at - a.at) / 1_000_000),
+            _ => None,
+        })
+        .collect();
+    ensure!(gaps.iter().all(|gap| *gap >= 1000), "{gaps:?} ms");
+    // One line for the fault, not one for each try.
+    ensure!(
+        agent.log()?.matches("interop-failed").count() == 1,
+        "{}",
+        agent.log()?
+    );
+    // Asked by a person it tries at once.
+    world.windows().clear_fault()?;
+    agent.process().signal(HUP)?;
+    wait_until_stand(world, &agent, &ours(FIRST)?, &[])?;
+    agent.healthy()?;
+    agent.stop()
+}
+
+/// The agent is killed while Windows is at it, and the rules were made: the next
+/// run must know that something of ours may stand.
+fn killed_without_an_answer(world: &World) -> Result<()> {
+    let foreign = foreign(world)?;
+    world.windows().set_fault(Fault::Hang)?;
+    let agent = world.start_agent(&two())?;
+    world.windows().request(1)?;
+    agent.kill()?;
+    kill_interpreters(world)?;
+    world.windows().caller_gone()?;
+    world.windows().clear_fault()?;
+    // As if the script had got further before it was ended.
+    sync(world, FIRST, &[(2222, 22), (8000, 80)])?;
+    ensure!(stands(&world.windows().view()?, &ours(FIRST)?, &foreign));
+
+    let agent = world.start_agent("")?;
+    wait_until_stand(world, &agent, &[], &foreign)?;
+    agent.healthy()?;
+    let calls = world.windows().calls()?.len();
+    // Once withdrawn, Windows is left alone.
+    world.write(CONFIG, "[mtu]\nvalue = 1300\n")?;
+    agent.process().signal(HUP)?;
+    agent.says("configuration reloaded")?;
+    agent.stop()?;
+    ensure!(world.windows().calls()?.len() == calls);
+    Ok(())
+}
