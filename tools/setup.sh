@@ -148,6 +148,9 @@ for what in "$@"; do
             ;;
         lab)
             need ip iproute2 iproute
+            need ping iputils-ping iputils
+            need sysctl procps procps-ng
+            need mount mount util-linux
             need wg wireguard-tools wireguard-tools
             # Fedora has no userspace WireGuard; its kernel's serves there.
             if have_apt; then need wireguard-go wireguard-go -; fi

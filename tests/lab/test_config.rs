@@ -67,7 +67,7 @@ fn bad_input(world: &World) -> Result<()> {
     for (path, expected) in [
         ("/run/lab", "not a regular file"),
         ("/dev/null", "not a regular file"),
-        ("/run/lab/none.toml", "No such file"),
+        ("/run/lab/none.toml", "there is no such file"),
     ] {
         let output = world.wslmesh(&["config", "check", "--config", path])?;
         ensure!(
