@@ -1,0 +1,215 @@
+//! A described machine, a Windows that only notes what it is asked, and an agent
+//! between them.
+
+use std::{
+    cell::RefCell,
+    collections::{BTreeMap, BTreeSet},
+};
+
+use super::super::*;
+use crate::{
+    apply::{ApplyError, file::FileError, saved::SavedError},
+    config::settings,
+    model::{
+        Address, DefaultRoute, Device, DeviceReading, HostFacts, HostOutcome, InterfaceName, Link,
+        LinkKind, Mode, NetworkFile, Observation, PublicKey, RuleSet, SysctlReading,
+    },
+};
+
+/// A machine in memory. What is applied is so from then on, unless it is told
+/// to fail, or somebody undoes it.
+pub(super) struct Fake {
+    pub(super) world: RefCell<Observation>,
+    pub(super) failing: RefCell<BTreeSet<&'static str>>,
+}
+
+impl Fake {
+    pub(super) fn wsl() -> Self {
+        let name = |text| InterfaceName::new(text).unwrap();
+        let link = |index, text, kind, mtu| Link {
+            index,
+            name: name(text),
+            kind,
+            mtu,
+            guid: None,
+        };
+        let address = |link, net: &str| Address {
+            link,
+            net: net.parse().unwrap(),
+            global: true,
+            secondary: false,
+        };
+        let device = Device {
+            listen_port: Some(51820),
+            peers: BTreeMap::from([(PublicKey::new([1; 32]), 0)]),
+        };
+        Self {
+            world: RefCell::new(Observation {
+                links: vec![
+                    link(2, "eth0", LinkKind::Other, 1280),
+                    link(3, "wg0", LinkKind::WireGuard, 1420),
+                ],
+                addresses: vec![address(2, "172.28.16.5/20"), address(3, "10.99.0.1/24")],
+                routes: vec![DefaultRoute {
+                    link: 2,
+                    gateway: "172.28.16.1".parse().ok(),
+                    source: None,
+                    metric: 0,
+                }],
+                mode: ModeState::Pending,
+                network_file: NetworkFile::Missing,
+                dns: None,
+                sysctls: BTreeMap::new(),
+                wireguard: BTreeMap::from([(name("wg0"), DeviceReading::Device(device))]),
+                host: HostMemory::default(),
+            }),
+            failing: RefCell::default(),
+        }
+    }
+
+    fn fails(&self, what: &'static str) -> bool {
+        self.failing.borrow().contains(what)
+    }
+}
+
+impl Machine for &Fake {
+    async fn observe(
+        &self,
+        _: &Settings,
+        mode: ModeState,
+        host: HostMemory,
+    ) -> Result<Observation, NetlinkError> {
+        if self.fails("kernel") {
+            return Err(NetlinkError::Ended);
+        }
+        Ok(Observation {
+            mode,
+            host,
+            ..self.world.borrow().clone()
+        })
+    }
+
+    async fn remember(&self, _: &[Action]) -> Result<(), SavedError> {
+        if self.fails("state") {
+            return Err(SavedError::File(FileError::TooBig {
+                path: "/state/saved.json".into(),
+            }));
+        }
+        Ok(())
+    }
+
+    async fn apply(&self, action: &Action) -> Result<bool, ApplyError> {
+        let mut world = self.world.borrow_mut();
+        if self.fails("gone") {
+            return Ok(false);
+        }
+        match action {
+            Action::WriteNetworkFile(change) if self.fails("file") => {
+                return Err(ApplyError::File(FileError::Changed {
+                    path: change.path.clone(),
+                }));
+            }
+            Action::SetMtu(change) if self.fails("mtu") => {
+                return Err(ApplyError::MtuNotTaken {
+                    name: change.name.to_string(),
+                    wanted: change.to,
+                    found: change.from,
+                });
+            }
+            Action::WriteNetworkFile(change) => {
+                world.network_file = NetworkFile::Content(change.after.clone())
+            }
+            Action::SetMtu(change) => {
+                let links = world
+                    .links
+                    .iter_mut()
+                    .filter(|link| link.index == change.index);
+                links.for_each(|link| link.mtu = change.to);
+            }
+            Action::WriteSysctl(change) => {
+                let reading = SysctlReading::Value {
+                    value: change.to.clone(),
+                    writable: true,
+                };
+                world.sysctls.insert(change.key.clone(), reading);
+            }
+            Action::SetKeepalive(change) => {
+                if let Some(DeviceReading::Device(device)) = world.wireguard.get_mut(&change.name) {
+                    device
+                        .peers
+                        .values_mut()
+                        .for_each(|seconds| *seconds = change.seconds);
+                }
+            }
+            Action::SyncForwards(_) => panic!("Windows is not changed by a pass"),
+        }
+        Ok(true)
+    }
+}
+
+#[derive(Default)]
+pub(super) struct Calls {
+    pub(super) wanted: Vec<RuleSet>,
+    pub(super) syncing: bool,
+}
+
+impl Host for Calls {
+    fn syncing(&self) -> bool {
+        self.syncing
+    }
+
+    fn sync(&mut self, wanted: RuleSet) {
+        self.syncing = true;
+        self.wanted.push(wanted);
+    }
+}
+
+pub(super) const SSH: &str = "[[forward]]\nname = \"ssh\"\nprotocol = \"tcp\"\nlisten-port = 2222\nconnect-port = 22\nfirewall = \"none\"\n";
+
+/// An agent on a fake machine, with the folder of its status document.
+pub(super) struct Bench<'a> {
+    pub(super) agent: Agent<&'a Fake>,
+    pub(super) calls: Calls,
+    manager: Manager,
+    pub(super) folder: tempfile::TempDir,
+}
+
+impl<'a> Bench<'a> {
+    pub(super) fn new(machine: &'a Fake, config: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let paths = Paths {
+            state: folder.path().to_owned(),
+            runtime: folder.path().to_owned(),
+        };
+        let mut agent = Agent::new(machine, settings(config), paths, false);
+        agent.take(News::Mode(ModeState::Known(Mode::Nat)));
+        Self {
+            agent,
+            calls: Calls::default(),
+            manager: Manager::default(),
+            folder,
+        }
+    }
+
+    pub(super) async fn pass(&mut self) -> Done {
+        self.agent.pass(&mut self.calls, &mut self.manager).await
+    }
+
+    /// Windows answers the call in flight.
+    pub(super) fn answer(&mut self, settled: bool, findings: Vec<Finding>) {
+        self.calls.syncing = false;
+        let wanted = self.calls.wanted.last().unwrap().clone();
+        let standing = settled.then_some(true);
+        self.agent.take(News::Forwards(HostOutcome {
+            wanted,
+            settled,
+            findings,
+            facts: Some(HostFacts {
+                forwards: standing.map(|_| (1, "172.28.16.5".parse().unwrap())),
+                ..HostFacts::default()
+            }),
+            changed: None,
+            standing,
+        }));
+    }
+}
