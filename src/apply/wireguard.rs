@@ -8,7 +8,7 @@ use tokio::{task::spawn_blocking, time::timeout};
 use super::ApplyError;
 use crate::{
     model::{KeepaliveChange, LinkKind},
-    netlink::Netlink,
+    netlink::{Netlink, name_of},
     wireguard,
 };
 
@@ -51,16 +51,9 @@ pub(super) async fn set_keepalive(
 
 /// Same index, same name, same kind: the device that was planned for.
 fn is_still(link: &LinkMessage, change: &KeepaliveChange) -> bool {
-    let mut name = false;
-    let mut kernel = false;
-    for attribute in &link.attributes {
-        match attribute {
-            LinkAttribute::IfName(found) => name = found == change.name.as_str(),
-            LinkAttribute::LinkInfo(infos) => {
-                kernel = infos.contains(&LinkInfo::Kind(InfoKind::Wireguard))
-            }
-            _ => {}
-        }
-    }
-    name && kernel == (change.kind == LinkKind::WireGuard)
+    let wireguard = LinkInfo::Kind(InfoKind::Wireguard);
+    let kernel = link.attributes.iter().any(|attribute| {
+        matches!(attribute, LinkAttribute::LinkInfo(infos) if infos.contains(&wireguard))
+    });
+    name_of(link) == Some(change.name.as_str()) && kernel == (change.kind == LinkKind::WireGuard)
 }

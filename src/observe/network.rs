@@ -12,7 +12,7 @@ use netlink_packet_route::{
 use crate::{
     config::Interface,
     model::{Address, DefaultRoute, InterfaceName, Link, LinkKind},
-    netlink::{Netlink, NetlinkError, mtu_of},
+    netlink::{Netlink, NetlinkError, mtu_of, name_of},
     wireguard,
 };
 
@@ -68,13 +68,7 @@ async fn read_addresses(netlink: &Netlink) -> Result<Vec<Address>, NetlinkError>
 }
 
 fn link(message: &LinkMessage, want_guid: bool) -> Option<Link> {
-    let name = message
-        .attributes
-        .iter()
-        .find_map(|attribute| match attribute {
-            LinkAttribute::IfName(name) => InterfaceName::new(name),
-            _ => None,
-        })?;
+    let name = name_of(message).and_then(InterfaceName::new)?;
     let kind = kind(message, &name);
     let guid = if want_guid { guid(&name) } else { None };
     Some(Link {
