@@ -8,6 +8,7 @@ use std::{
 };
 
 use futures_util::future::join_all;
+use tokio::sync::OnceCell;
 
 use super::{
     AgentError, backoff,
@@ -16,7 +17,7 @@ use super::{
     windows::News,
 };
 use crate::{
-    apply::saved::SavedError,
+    apply::{ApplyError, saved::SavedError},
     config::{ConfigError, Settings},
     model::{Action, Finding, HostMemory, ModeState, Plan, Subject},
     netlink::NetlinkError,
@@ -45,6 +46,14 @@ pub(super) struct Agent<M> {
     pub(super) address: Option<Ipv4Addr>,
     pub(super) passes: u64,
     pub(super) status_works: bool,
+}
+
+/// Why an action was not carried out.
+enum Failure<'a> {
+    /// Its previous value could not be saved.
+    NotSaved(&'a SavedError),
+    /// The effect itself.
+    Effect(ApplyError),
 }
 
 /// What a pass did.
@@ -212,15 +221,12 @@ impl<M: Machine> Agent<M> {
         };
         let plan = plan::plan(&self.settings, &seen);
         self.ledger.planned(&plan.actions, begin);
-        let mut due: Vec<Action> = plan
+        let due: Vec<Action> = plan
             .actions
             .into_iter()
             .filter(|action| self.ledger.allows(action, begin))
             .collect();
         let mut findings = plan.findings;
-        if let Err(error) = self.machine.remember(&due).await {
-            self.leave_what_could_not_be_undone(&mut due, &error);
-        }
         let changes = self.carry_out(due, windows).await;
         self.ledger.put_off(begin);
         findings.extend(self.ledger.findings());
@@ -232,16 +238,6 @@ impl<M: Machine> Agent<M> {
             changes,
             findings: self.tracker.findings().cloned().collect(),
             journal,
-        }
-    }
-
-    /// Previous values could not be saved: what would replace them waits.
-    fn leave_what_could_not_be_undone(&mut self, due: &mut Vec<Action>, error: &SavedError) {
-        let finding = Finding::new(Code::StateUnwritable, "", error.to_string());
-        let now = Instant::now();
-        for action in due.extract_if(.., |action| action.can_be_restored()) {
-            let finding = Some(finding.clone());
-            self.ledger.failed(&action, finding, true, now);
         }
     }
 
@@ -291,7 +287,9 @@ impl<M: Machine> Agent<M> {
         }
     }
 
-    /// Carries actions out side by side; those on Windows are only begun.
+    /// Carries actions out side by side; those on Windows are only begun. What
+    /// replaces a value that a restore gives back waits until that is saved, and
+    /// is left where it cannot be; nothing else waits for it.
     async fn carry_out(&mut self, due: Vec<Action>, windows: &mut impl Host) -> Vec<String> {
         let (host, local): (Vec<Action>, Vec<Action>) = due
             .into_iter()
@@ -303,7 +301,19 @@ impl<M: Machine> Agent<M> {
                 windows.sync(wanted);
             }
         }
-        let results = join_all(local.iter().map(|action| self.machine.apply(action))).await;
+        let saved = OnceCell::new();
+        let carried = local.iter().map(async |action| {
+            if action.can_be_restored() {
+                let save = || self.machine.remember(&local);
+                saved
+                    .get_or_init(save)
+                    .await
+                    .as_ref()
+                    .map_err(Failure::NotSaved)?;
+            }
+            self.machine.apply(action).await.map_err(Failure::Effect)
+        });
+        let results = join_all(carried).await;
         let now = Instant::now();
         let mut changes = Vec::new();
         for (action, result) in local.iter().zip(results) {
@@ -313,7 +323,11 @@ impl<M: Machine> Agent<M> {
                     changes.push(action.to_string());
                 }
                 Ok(false) => {}
-                Err(error) => {
+                Err(Failure::NotSaved(error)) => {
+                    let finding = Finding::new(Code::StateUnwritable, "", error.to_string());
+                    self.ledger.failed(action, Some(finding), true, now);
+                }
+                Err(Failure::Effect(error)) => {
                     let finding =
                         Finding::new(error.code(), action.key().to_string(), error.to_string());
                     self.ledger
