@@ -9,3 +9,5 @@ pub mod child;
 pub mod contract;
 pub mod interop;
 pub mod portproxy;
+/// The PowerShell scripts.
+pub mod scripts;

@@ -11,16 +11,13 @@ use super::{
     child::ChildError,
     contract::{Answer, ForwardRequest, Request, State},
     interop::{Interop, InteropError},
+    scripts,
 };
 use crate::{
     apply::file::{self, FileError},
     model::{Finding, HostFacts, HostOutcome, Rule, RuleSet},
     report::Code,
 };
-
-/// The script, which is part of this program: file and program cannot differ
-/// in version.
-const SCRIPT: &str = include_str!("refresh.ps1");
 
 #[derive(Debug, thiserror::Error)]
 enum SyncError {
@@ -88,7 +85,7 @@ fn script(folder: &Path) -> Result<PathBuf, SyncError> {
     file::replace(
         &path,
         before.as_ref().map(file::Snapshot::content),
-        SCRIPT.as_bytes(),
+        scripts::REFRESH.as_bytes(),
     )?;
     Ok(path)
 }

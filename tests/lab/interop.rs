@@ -27,7 +27,7 @@ pub(crate) const SOCKET_FOLDER: &str = "/run/WSL";
 pub(crate) const SOCKET: &str = "/run/WSL/1_interop";
 
 /// The script as it is shipped.
-pub(crate) const SHIPPED: &[u8] = include_bytes!("../../src/host/refresh.ps1");
+pub(crate) const SHIPPED: &str = wslmesh::host::scripts::REFRESH;
 /// What powershell.exe is called with, before the script's path.
 pub(crate) const OPTIONS: [&str; 5] = [
     "-NoProfile",
@@ -310,7 +310,7 @@ fn check_arguments(exe: &str, argv: &[String]) -> Result<(), String> {
     let path =
         to_linux(script).ok_or_else(|| format!("{script:?} is not a path Windows could open"))?;
     let bytes = std::fs::read(&path).map_err(|e| format!("{script}: {e}"))?;
-    if bytes == SHIPPED {
+    if bytes == SHIPPED.as_bytes() {
         Ok(())
     } else {
         Err(format!("{script} is not the shipped script"))

@@ -21,6 +21,7 @@ use std::time::Duration;
 use serde_json::Value;
 use wslmesh::host::contract::{Answer, State};
 use wslmesh::host::interop::DEADLINE;
+use wslmesh::host::scripts;
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 
@@ -49,14 +50,18 @@ fn report(path: &Path, findings: &[lints::Finding]) -> String {
 }
 
 fn refresh() -> String {
-    fs::read_to_string(Path::new(ROOT).join("src/host/refresh.ps1")).expect("the script is UTF-8")
+    scripts::REFRESH.to_owned()
 }
 
 #[test]
 fn shipped_scripts_have_no_findings() {
-    for path in files("src/host", "ps1") {
-        let findings = lints::check(&fs::read(&path).expect("a readable script"));
-        assert!(findings.is_empty(), "\n{}", report(&path, &findings));
+    for (name, script) in scripts::ALL {
+        let findings = lints::check(script.as_bytes());
+        assert!(
+            findings.is_empty(),
+            "\n{}",
+            report(Path::new(name), &findings)
+        );
     }
 }
 

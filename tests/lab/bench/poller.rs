@@ -28,7 +28,7 @@ done
 /// Starts it.
 pub(super) fn start(world: &World) -> Result<Process<'_>> {
     world.write(FILE, "WSL_IP=\"\"\n")?;
-    world.write(SCRIPT, include_bytes!("../../../src/host/refresh.ps1"))?;
+    world.write(SCRIPT, wslmesh::host::scripts::REFRESH)?;
     let arguments = arguments(world, SCRIPT)?;
     let request = request("@", &[(2222, 22)]).to_string();
     let period = PERIOD.to_string();
