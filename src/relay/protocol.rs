@@ -16,6 +16,10 @@ pub const VERSION: u32 = 1;
 /// Longest line that either side accepts, in bytes.
 pub const MAX_LINE: usize = 1 << 20;
 
+/// Most UDP sessions that an order may allow: the table of that many fits into
+/// one line.
+pub const MAX_UDP_SESSIONS: u32 = 8192;
+
 /// Exit code of a relay that was started with an elevated token.
 pub const EXIT_ELEVATED: u8 = 3;
 
@@ -103,7 +107,8 @@ pub struct Session {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Limits {
-    /// UDP sessions at one time. A datagram of one client more is dropped.
+    /// UDP sessions at one time, at most [`MAX_UDP_SESSIONS`]. A datagram of one
+    /// client more is dropped.
     pub udp_sessions: u32,
     /// TCP connections at one time. One more is closed at once.
     pub tcp_connections: u32,

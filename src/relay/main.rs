@@ -1,0 +1,7 @@
+//! The relay's own program: `wslmesh-relay`, on Windows `wslmesh-relay.exe`.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    wslmesh::relay::run(std::env::args_os().skip(1))
+}

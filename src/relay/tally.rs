@@ -1,0 +1,122 @@
+//! What is counted for one forward.
+
+use std::cell::Cell;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::protocol::{Counters, Event, Listen};
+
+/// The shortest time between two events about one limit.
+const BETWEEN_REFUSALS: Duration = Duration::from_secs(1);
+
+/// The counters of one forward, which outlive its connections.
+#[derive(Debug)]
+pub(super) struct Tally {
+    listen: Listen,
+    active: Cell<u32>,
+    opened: Cell<u64>,
+    failed: Cell<u64>,
+    refused: Cell<u64>,
+    bytes_in: Cell<u64>,
+    bytes_out: Cell<u64>,
+    unsaid: Cell<Unsaid>,
+}
+
+/// What was refused and not told yet.
+#[derive(Debug, Clone, Copy, Default)]
+struct Unsaid {
+    count: u64,
+    limit: u32,
+    told: Option<Instant>,
+}
+
+impl Tally {
+    /// All counters at 0.
+    pub(super) fn new(listen: Listen) -> Self {
+        Self {
+            listen,
+            active: Cell::default(),
+            opened: Cell::default(),
+            failed: Cell::default(),
+            refused: Cell::default(),
+            bytes_in: Cell::default(),
+            bytes_out: Cell::default(),
+            unsaid: Cell::default(),
+        }
+    }
+
+    /// A connection or session began.
+    pub(super) fn begin(&self) {
+        self.opened.set(self.opened.get() + 1);
+        self.active.set(self.active.get() + 1);
+    }
+
+    /// A connection or session ended.
+    pub(super) fn end(&self) {
+        self.active.set(self.active.get().saturating_sub(1));
+    }
+
+    /// The guest could not be reached.
+    pub(super) fn fail(&self) {
+        self.failed.set(self.failed.get() + 1);
+    }
+
+    /// So many bytes went from a client to the guest.
+    pub(super) fn carry_in(&self, bytes: usize) {
+        self.bytes_in.set(self.bytes_in.get() + bytes as u64);
+    }
+
+    /// So many bytes went from the guest to a client.
+    pub(super) fn carry_out(&self, bytes: usize) {
+        self.bytes_out.set(self.bytes_out.get() + bytes as u64);
+    }
+
+    /// A connection or datagram was refused at that limit. Whether nothing was
+    /// waiting to be told before, so that somebody has to be woken.
+    pub(super) fn refuse(&self, limit: u32) -> bool {
+        self.refused.set(self.refused.get() + 1);
+        let mut unsaid = self.unsaid.get();
+        unsaid.count += 1;
+        unsaid.limit = limit;
+        self.unsaid.set(unsaid);
+        unsaid.count == 1
+    }
+
+    /// When the next event about refusals is due, if any.
+    pub(super) fn refusal_due(&self, now: Instant) -> Option<Instant> {
+        let unsaid = self.unsaid.get();
+        (unsaid.count > 0).then(|| unsaid.told.map_or(now, |told| told + BETWEEN_REFUSALS))
+    }
+
+    /// The event that is due.
+    pub(super) fn refusal(&self) -> Event {
+        let unsaid = self.unsaid.get();
+        Event::Refused {
+            listen: self.listen,
+            limit: unsaid.limit,
+            count: unsaid.count,
+        }
+    }
+
+    /// That event was told.
+    pub(super) fn refusal_told(&self, now: Instant) {
+        self.unsaid.set(Unsaid {
+            told: Some(now),
+            ..Unsaid::default()
+        });
+    }
+
+    /// The counters as the agent gets them.
+    pub(super) fn counters(&self) -> Counters {
+        Counters {
+            listen: self.listen,
+            active: self.active.get(),
+            opened: self.opened.get(),
+            failed: self.failed.get(),
+            refused: self.refused.get(),
+            bytes_in: self.bytes_in.get(),
+            bytes_out: self.bytes_out.get(),
+        }
+    }
+}

@@ -1,0 +1,325 @@
+//! UDP forwards: a listener, and one socket towards the guest for each client.
+//!
+//! The sockets are not connected: which of the machine's addresses reaches the
+//! guest is looked up for each datagram, so it may change at any time, and the
+//! system tells an unconnected socket little of the errors of earlier datagrams.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::io::{self, ErrorKind};
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
+use std::num::NonZeroU16;
+use std::rc::Rc;
+use std::time::Duration;
+
+use socket2::{Domain, SockAddr, SockRef, Socket, Type};
+use tokio::net::UdpSocket;
+use tokio::task::{JoinHandle, spawn_local, yield_now};
+use tokio::time::{Instant, sleep};
+
+use super::board::Board;
+use super::os;
+use super::protocol::{Listen, Session};
+use super::tally::Tally;
+
+/// Datagrams of one socket before others get their turn.
+const TURN: u32 = 64;
+
+/// Failed receives in a row after which a socket rests: most such errors are
+/// about a datagram sent earlier, but one that stays must not spin.
+const FAILURES: u32 = 64;
+
+/// How long it rests.
+const REST: Duration = Duration::from_millis(100);
+
+/// Buffer of a listening socket, in bytes; the system may give less. All
+/// clients share it.
+const LISTENER_BUFFER: usize = 4 << 20;
+
+/// Buffer of a session's socket, in bytes; the system may give less.
+const SESSION_BUFFER: usize = 1 << 20;
+
+/// One listening UDP forward.
+pub(super) struct Udp {
+    shared: Rc<Shared>,
+    task: JoinHandle<()>,
+}
+
+struct Shared {
+    listen: Listen,
+    socket: UdpSocket,
+    guest: Cell<SocketAddrV4>,
+    sessions: RefCell<HashMap<SocketAddrV4, Entry>>,
+    tally: Rc<Tally>,
+    board: Rc<Board>,
+}
+
+/// A session and what carries the guest's answers.
+struct Entry {
+    client: Rc<Client>,
+    task: JoinHandle<()>,
+}
+
+struct Client {
+    address: SockAddr,
+    /// The port towards the guest is this socket's.
+    socket: UdpSocket,
+    port: NonZeroU16,
+    last: Cell<Instant>,
+}
+
+impl Udp {
+    /// Listens and starts to carry.
+    ///
+    /// # Errors
+    ///
+    /// Why the system does not give the port.
+    pub(super) fn open(
+        listen: Listen,
+        guest: SocketAddrV4,
+        tally: Rc<Tally>,
+        board: Rc<Board>,
+    ) -> io::Result<Self> {
+        let address = SocketAddrV4::new(listen.listen_address, listen.listen_port.get());
+        let shared = Rc::new(Shared {
+            listen,
+            socket: bind(address, LISTENER_BUFFER)?,
+            guest: Cell::new(guest),
+            sessions: RefCell::default(),
+            tally,
+            board,
+        });
+        let task = spawn_local(inward(Rc::clone(&shared)));
+        Ok(Self { shared, task })
+    }
+
+    /// The guest is there from now on. Sessions and their ports stay.
+    pub(super) fn repoint(&self, guest: SocketAddrV4) {
+        self.shared.guest.set(guest);
+    }
+
+    /// Closes the listener and all sessions; their sockets are closed when it
+    /// returns.
+    pub(super) async fn close(self) {
+        self.task.abort();
+        let entries: Vec<(SocketAddrV4, Entry)> = self.shared.sessions.take().into_iter().collect();
+        for (client, entry) in entries {
+            self.shared.ended(client, &entry);
+            entry.task.await.ok();
+        }
+        // It was aborted, and that is what the result says.
+        self.task.await.ok();
+    }
+
+    /// Takes a session of an earlier relay up again. What became of it is told
+    /// when it is not what the agent believes.
+    pub(super) fn resume(&self, session: Session, now: Instant) {
+        if self.shared.sessions.borrow().contains_key(&session.client) {
+            return;
+        }
+        match self.shared.begin(session.client, Some(session.port), now) {
+            Ok(client) if client.port == session.port => {}
+            Ok(client) => self.shared.board.opened(Session {
+                port: client.port,
+                ..session
+            }),
+            Err(_) => self.shared.board.closed(session),
+        }
+    }
+
+    /// Ends sessions that saw no datagram after `before`, and says when the last
+    /// datagram was of the one that is quiet for the longest time.
+    pub(super) fn expire(&self, before: Option<Instant>) -> Option<Instant> {
+        let mut oldest = None;
+        self.shared.sessions.borrow_mut().retain(|&client, entry| {
+            let last = entry.client.last.get();
+            if before.is_some_and(|before| last <= before) {
+                self.shared.ended(client, entry);
+                return false;
+            }
+            oldest = Some(oldest.map_or(last, |oldest: Instant| oldest.min(last)));
+            true
+        });
+        oldest
+    }
+
+    /// Ends the session that has this port towards the guest, because a forward
+    /// wants it. Whether there was one.
+    pub(super) async fn vacate(&self, port: NonZeroU16) -> bool {
+        let mut sessions = self.shared.sessions.borrow_mut();
+        let found = sessions
+            .iter()
+            .find(|(_, entry)| entry.client.port == port)
+            .map(|(&client, _)| client);
+        let Some((client, entry)) = found.and_then(|client| sessions.remove_entry(&client)) else {
+            return false;
+        };
+        drop(sessions);
+        self.shared.ended(client, &entry);
+        drop(entry.client);
+        entry.task.await.ok();
+        true
+    }
+
+    /// Every session.
+    pub(super) fn sessions(&self) -> Vec<Session> {
+        let sessions = self.shared.sessions.borrow();
+        sessions
+            .iter()
+            .map(|(&client, entry)| self.shared.described(client, &entry.client))
+            .collect()
+    }
+}
+
+impl Shared {
+    /// A new session, on that port if there is one and it is free.
+    fn begin(
+        self: &Rc<Self>,
+        address: SocketAddrV4,
+        port: Option<NonZeroU16>,
+        now: Instant,
+    ) -> io::Result<Rc<Client>> {
+        if let Err(limit) = self.board.take_session() {
+            if self.tally.refuse(limit) {
+                self.board.announce();
+            }
+            return Err(ErrorKind::QuotaExceeded.into());
+        }
+        let on_port =
+            |port| bind(SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, port), SESSION_BUFFER);
+        let client = port
+            .map(|port| on_port(port.get()))
+            .filter(Result::is_ok)
+            .unwrap_or_else(|| on_port(0))
+            .and_then(|socket| {
+                let port = NonZeroU16::new(socket.local_addr()?.port());
+                Ok(Rc::new(Client {
+                    address: address.into(),
+                    port: port.ok_or(ErrorKind::AddrNotAvailable)?,
+                    socket,
+                    last: Cell::new(now),
+                }))
+            });
+        let client = match client {
+            Ok(client) => client,
+            Err(error) => {
+                self.board.return_session();
+                self.tally.fail();
+                return Err(error);
+            }
+        };
+        self.tally.begin();
+        let task = spawn_local(outward(Rc::clone(self), Rc::clone(&client)));
+        let entry = Entry {
+            client: Rc::clone(&client),
+            task,
+        };
+        self.sessions.borrow_mut().insert(address, entry);
+        Ok(client)
+    }
+
+    /// A session is over and taken out of the table.
+    fn ended(&self, client: SocketAddrV4, entry: &Entry) {
+        entry.task.abort();
+        self.board.return_session();
+        self.tally.end();
+        self.board.closed(self.described(client, &entry.client));
+    }
+
+    fn described(&self, address: SocketAddrV4, client: &Client) -> Session {
+        Session {
+            listen_address: self.listen.listen_address,
+            listen_port: self.listen.listen_port,
+            client: address,
+            port: client.port,
+        }
+    }
+
+    /// The session of the client that just spoke.
+    fn session(self: &Rc<Self>, from: SocketAddrV4, now: Instant) -> Option<Rc<Client>> {
+        if let Some(entry) = self.sessions.borrow().get(&from) {
+            return Some(Rc::clone(&entry.client));
+        }
+        let client = self.begin(from, None, now).ok()?;
+        self.board.opened(self.described(from, &client));
+        Some(client)
+    }
+}
+
+/// From the clients to the guest.
+async fn inward(shared: Rc<Shared>) {
+    receive(&shared.socket, &shared.board, |data, from, now| {
+        let Some(client) = shared.session(from, now) else {
+            return;
+        };
+        client.last.set(now);
+        send(&client.socket, data, &shared.guest.get().into());
+        shared.tally.carry_in(data.len());
+    })
+    .await;
+}
+
+/// From the guest to one client, out of the port that the client spoke to.
+async fn outward(shared: Rc<Shared>, client: Rc<Client>) {
+    receive(&client.socket, &shared.board, |data, from, now| {
+        if from != shared.guest.get() {
+            return;
+        }
+        client.last.set(now);
+        send(&shared.socket, data, &client.address);
+        shared.tally.carry_out(data.len());
+    })
+    .await;
+}
+
+/// Hands on every datagram of a socket, without end.
+async fn receive(
+    socket: &UdpSocket,
+    board: &Board,
+    mut hand_on: impl FnMut(&[u8], SocketAddrV4, Instant),
+) {
+    let mut failures = 0;
+    loop {
+        if socket.readable().await.is_err() || failures >= FAILURES {
+            failures = 0;
+            sleep(REST).await;
+        }
+        let now = Instant::now();
+        let drained = board.with_buffer(|buffer| {
+            for _ in 0..TURN {
+                match socket.try_recv_from(buffer) {
+                    Ok((length, SocketAddr::V4(from))) => {
+                        failures = 0;
+                        let (data, _) = buffer.split_at(length.min(buffer.len()));
+                        hand_on(data, from, now);
+                    }
+                    Ok((_, SocketAddr::V6(_))) => {}
+                    Err(error) if error.kind() == ErrorKind::WouldBlock => return true,
+                    Err(_) => failures += 1,
+                }
+            }
+            false
+        });
+        if !drained {
+            yield_now().await;
+        }
+    }
+}
+
+/// Sends or drops, as datagrams may be. Not by way of the runtime, which would
+/// first have to learn whether the socket can be written to.
+fn send(socket: &UdpSocket, data: &[u8], to: &SockAddr) {
+    SockRef::from(socket).send_to(data, to).ok();
+}
+
+fn bind(address: SocketAddrV4, buffer: usize) -> io::Result<UdpSocket> {
+    let socket = Socket::new(Domain::IPV4, Type::DGRAM, None)?;
+    socket.set_nonblocking(true)?;
+    os::own_port(&socket)?;
+    os::keep_datagram_errors_away(&socket)?;
+    // As much as the system gives.
+    socket.set_recv_buffer_size(buffer).ok();
+    socket.set_send_buffer_size(buffer).ok();
+    socket.bind(&address.into())?;
+    UdpSocket::from_std(socket.into())
+}
