@@ -5,9 +5,10 @@ use std::cell::{Cell, RefCell};
 use tokio::sync::Notify;
 
 use super::protocol::{Limits, Session};
+use super::udp::batch::Batch;
 
-/// The buffer that all data goes through, in bytes. It takes the longest
-/// datagram (65507) and is large enough that a fast connection costs few calls.
+/// The buffer that all connections' data goes through, in bytes. Large enough
+/// that a fast one costs few calls.
 const BUFFER: usize = 256 * 1024;
 
 /// What connections may hold for slow receivers before they read less at a
@@ -24,6 +25,7 @@ pub(super) struct Board {
     udp_sessions: Cell<u32>,
     tcp_connections: Cell<u32>,
     buffer: RefCell<Box<[u8]>>,
+    batch: RefCell<Batch>,
     held: Cell<usize>,
     unsaid: RefCell<Unsaid>,
     news: Notify,
@@ -46,6 +48,7 @@ impl Board {
             udp_sessions: Cell::default(),
             tcp_connections: Cell::default(),
             buffer: RefCell::new(vec![0; BUFFER].into_boxed_slice()),
+            batch: RefCell::new(Batch::new()),
             held: Cell::default(),
             unsaid: RefCell::default(),
             news: Notify::new(),
@@ -95,6 +98,11 @@ impl Board {
     /// The buffer, for as long as nobody waits for anything.
     pub(super) fn with_buffer<T>(&self, use_it: impl FnOnce(&mut [u8]) -> T) -> T {
         use_it(&mut self.buffer.borrow_mut())
+    }
+
+    /// The batch, for as long as nobody waits for anything.
+    pub(super) fn with_batch<T>(&self, use_it: impl FnOnce(&mut Batch) -> T) -> T {
+        use_it(&mut self.batch.borrow_mut())
     }
 
     /// How much a connection may read at a time, in bytes.

@@ -7,12 +7,12 @@
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::io::{self, ErrorKind};
-use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
+use std::net::{Ipv4Addr, SocketAddrV4};
 use std::num::NonZeroU16;
 use std::rc::Rc;
 use std::time::Duration;
 
-use socket2::{Domain, SockAddr, SockRef, Socket, Type};
+use socket2::{Domain, SockAddr, Socket, Type};
 use tokio::net::UdpSocket;
 use tokio::task::{JoinHandle, spawn_local, yield_now};
 use tokio::time::{Instant, sleep};
@@ -22,8 +22,12 @@ use super::os;
 use super::protocol::{Listen, Session};
 use super::tally::Tally;
 
-/// Datagrams of one socket before others get their turn.
-const TURN: u32 = 64;
+pub(super) mod batch;
+
+use batch::Group;
+
+/// Receives of one socket before others get their turn.
+const TURN: usize = 64_usize.div_ceil(os::SLOTS);
 
 /// Failed receives in a row after which a socket rests: most such errors are
 /// about a datagram sent earlier, but one that stays must not spin.
@@ -146,17 +150,12 @@ impl Udp {
     /// Ends the session that has this port towards the guest, because a forward
     /// wants it. Whether there was one.
     pub(super) async fn vacate(&self, port: NonZeroU16) -> bool {
-        let mut sessions = self.shared.sessions.borrow_mut();
-        let found = sessions
-            .iter()
-            .find(|(_, entry)| entry.client.port == port)
-            .map(|(&client, _)| client);
-        let Some((client, entry)) = found.and_then(|client| sessions.remove_entry(&client)) else {
+        let Some((client, entry)) = self.shared.take_by_port(port) else {
             return false;
         };
-        drop(sessions);
         self.shared.ended(client, &entry);
         drop(entry.client);
+        // It was aborted, and that is what the result says.
         entry.task.await.ok();
         true
     }
@@ -185,8 +184,12 @@ impl Shared {
             }
             return Err(ErrorKind::QuotaExceeded.into());
         }
-        let on_port =
-            |port| bind(SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, port), SESSION_BUFFER);
+        let on_port = |port| {
+            bind(
+                SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, port),
+                SESSION_BUFFER,
+            )
+        };
         let client = port
             .map(|port| on_port(port.get()))
             .filter(Result::is_ok)
@@ -216,6 +219,13 @@ impl Shared {
         };
         self.sessions.borrow_mut().insert(address, entry);
         Ok(client)
+    }
+
+    fn take_by_port(&self, port: NonZeroU16) -> Option<(SocketAddrV4, Entry)> {
+        let mut sessions = self.sessions.borrow_mut();
+        let mut all = sessions.iter();
+        let client = *all.find(|(_, entry)| entry.client.port == port)?.0;
+        sessions.remove_entry(&client)
     }
 
     /// A session is over and taken out of the table.
@@ -248,36 +258,32 @@ impl Shared {
 
 /// From the clients to the guest.
 async fn inward(shared: Rc<Shared>) {
-    receive(&shared.socket, &shared.board, |data, from, now| {
-        let Some(client) = shared.session(from, now) else {
+    receive(&shared.socket, &shared.board, |group, now| {
+        let Some(client) = shared.session(group.from, now) else {
             return;
         };
         client.last.set(now);
-        send(&client.socket, data, &shared.guest.get().into());
-        shared.tally.carry_in(data.len());
+        group.send(&client.socket, &shared.guest.get().into());
+        shared.tally.carry_in(group.bytes());
     })
     .await;
 }
 
 /// From the guest to one client, out of the port that the client spoke to.
 async fn outward(shared: Rc<Shared>, client: Rc<Client>) {
-    receive(&client.socket, &shared.board, |data, from, now| {
-        if from != shared.guest.get() {
+    receive(&client.socket, &shared.board, |group, now| {
+        if group.from != shared.guest.get() {
             return;
         }
         client.last.set(now);
-        send(&shared.socket, data, &client.address);
-        shared.tally.carry_out(data.len());
+        group.send(&shared.socket, &client.address);
+        shared.tally.carry_out(group.bytes());
     })
     .await;
 }
 
 /// Hands on every datagram of a socket, without end.
-async fn receive(
-    socket: &UdpSocket,
-    board: &Board,
-    mut hand_on: impl FnMut(&[u8], SocketAddrV4, Instant),
-) {
+async fn receive(socket: &UdpSocket, board: &Board, hand_on: impl Fn(&Group<'_>, Instant)) {
     let mut failures = 0;
     loop {
         if socket.readable().await.is_err() || failures >= FAILURES {
@@ -285,31 +291,27 @@ async fn receive(
             sleep(REST).await;
         }
         let now = Instant::now();
-        let drained = board.with_buffer(|buffer| {
+        let more = board.with_batch(|batch| {
             for _ in 0..TURN {
-                match socket.try_recv_from(buffer) {
-                    Ok((length, SocketAddr::V4(from))) => {
-                        failures = 0;
-                        let (data, _) = buffer.split_at(length.min(buffer.len()));
-                        hand_on(data, from, now);
+                match batch.receive(socket) {
+                    Ok(more) => {
+                        for group in batch.groups() {
+                            failures = 0;
+                            hand_on(&group, now);
+                        }
+                        if !more {
+                            return false;
+                        }
                     }
-                    Ok((_, SocketAddr::V6(_))) => {}
-                    Err(error) if error.kind() == ErrorKind::WouldBlock => return true,
                     Err(_) => failures += 1,
                 }
             }
-            false
+            true
         });
-        if !drained {
+        if more {
             yield_now().await;
         }
     }
-}
-
-/// Sends or drops, as datagrams may be. Not by way of the runtime, which would
-/// first have to learn whether the socket can be written to.
-fn send(socket: &UdpSocket, data: &[u8], to: &SockAddr) {
-    SockRef::from(socket).send_to(data, to).ok();
 }
 
 fn bind(address: SocketAddrV4, buffer: usize) -> io::Result<UdpSocket> {

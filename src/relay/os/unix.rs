@@ -5,6 +5,10 @@ use std::io;
 use rustix::process::{Resource, getrlimit, setrlimit};
 use socket2::Socket;
 
+mod datagrams;
+
+pub(crate) use datagrams::{SLOTS, receive, send_segments};
+
 /// Unix has no elevated token. Root is accepted: the agent is root, and starts
 /// the relay inside the guest as it is itself.
 ///

@@ -21,6 +21,10 @@ use windows_sys::Win32::Security::{
 };
 use windows_sys::Win32::System::Threading::{GetCurrentProcess, OpenProcessToken};
 
+mod datagrams;
+
+pub(crate) use datagrams::{SLOTS, receive, send_segments};
+
 /// Whether this process has an administrator's rights in force.
 ///
 /// # Errors

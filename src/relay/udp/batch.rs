@@ -1,0 +1,125 @@
+//! The datagrams of one receive, and those of them that go on together.
+
+use std::io::{self, IoSlice};
+use std::net::SocketAddrV4;
+
+use socket2::{SockAddr, SockRef};
+use tokio::net::UdpSocket;
+
+use super::super::os::{SLOTS, receive, send_segments};
+
+/// Room for one datagram, in bytes. The longest has 65507; a page boundary, so
+/// that short ones touch one page each.
+const SLOT: usize = 65536;
+
+/// Most bytes that go on together, so that all of it fits into one datagram
+/// until it is cut.
+const TOGETHER: usize = 65_000;
+
+/// The datagrams of one receive. There is one of it for all sockets.
+pub(crate) struct Batch {
+    buffer: Box<[u8]>,
+    received: Vec<(SocketAddrV4, usize)>,
+}
+
+/// Datagrams in a row from one sender, of one length; the last may be shorter.
+pub(crate) struct Group<'a> {
+    /// Who sent them.
+    pub(crate) from: SocketAddrV4,
+    pieces: [IoSlice<'a>; SLOTS],
+    count: usize,
+    bytes: usize,
+}
+
+impl Batch {
+    /// An empty one. Memory is used as datagrams use it.
+    pub(crate) fn new() -> Self {
+        Self {
+            buffer: vec![0; SLOT * SLOTS].into_boxed_slice(),
+            received: Vec::with_capacity(SLOTS),
+        }
+    }
+
+    /// Receives what is there, as far as it fits. Whether there may be more.
+    ///
+    /// # Errors
+    ///
+    /// The system's.
+    pub(crate) fn receive(&mut self, socket: &UdpSocket) -> io::Result<bool> {
+        self.received.clear();
+        receive(socket, &mut self.buffer, SLOT, &mut self.received)
+    }
+
+    /// What was received, in its order.
+    pub(crate) fn groups(&self) -> impl Iterator<Item = Group<'_>> {
+        let slots = self.buffer.chunks_exact(SLOT);
+        let mut datagrams = (slots.zip(&self.received))
+            .filter_map(|(slot, &(from, length))| Some((from, slot.get(..length)?)))
+            .peekable();
+        std::iter::from_fn(move || {
+            let (from, first) = datagrams.next()?;
+            let mut group = Group::new(from, first);
+            while let Some((_, next)) =
+                datagrams.next_if(|(from, next)| group.takes(*from, next.len()))
+            {
+                group.push(next);
+            }
+            Some(group)
+        })
+    }
+}
+
+impl<'a> Group<'a> {
+    fn new(from: SocketAddrV4, first: &'a [u8]) -> Self {
+        let mut group = Self {
+            from,
+            pieces: [IoSlice::new(&[]); SLOTS],
+            count: 0,
+            bytes: 0,
+        };
+        group.push(first);
+        group
+    }
+
+    fn pieces(&self) -> &[IoSlice<'a>] {
+        self.pieces.get(..self.count).unwrap_or_default()
+    }
+
+    fn takes(&self, from: SocketAddrV4, length: usize) -> bool {
+        let first = self.pieces().first().map_or(0, |piece| piece.len());
+        let last = self.pieces().last().map_or(0, |piece| piece.len());
+        from == self.from
+            && last == first
+            && (1..=first).contains(&length)
+            && self.count < SLOTS
+            && self.bytes + length <= TOGETHER
+    }
+
+    fn push(&mut self, datagram: &'a [u8]) {
+        if let Some(piece) = self.pieces.get_mut(self.count) {
+            *piece = IoSlice::new(datagram);
+            self.count += 1;
+            self.bytes += datagram.len();
+        }
+    }
+
+    /// All datagrams' bytes.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Sends them on or drops them, as datagrams may be. Not by way of the
+    /// runtime, which would first have to learn whether the socket can be
+    /// written to.
+    pub(crate) fn send(&self, socket: &UdpSocket, to: &SockAddr) {
+        if let [first, _, ..] = self.pieces()
+            && let Ok(size) = u16::try_from(first.len())
+            && send_segments(socket, self.pieces(), size, to).is_ok()
+        {
+            return;
+        }
+        for piece in self.pieces() {
+            SockRef::from(socket).send_to(piece, to).ok();
+        }
+    }
+}
