@@ -72,15 +72,18 @@ impl Tally {
         self.bytes_out.set(self.bytes_out.get() + bytes as u64);
     }
 
-    /// A connection or datagram was refused at that limit. Whether nothing was
-    /// waiting to be told before, so that somebody has to be woken.
-    pub(super) fn refuse(&self, limit: u32) -> bool {
-        self.refused.set(self.refused.get() + 1);
-        let mut unsaid = self.unsaid.get();
-        unsaid.count += 1;
-        unsaid.limit = limit;
-        self.unsaid.set(unsaid);
-        unsaid.count == 1
+    /// So many connections or datagrams were refused at that limit. Whether
+    /// nothing was waiting to be told before, so that somebody has to be woken.
+    pub(super) fn refuse(&self, limit: u32, count: usize) -> bool {
+        let count = count as u64;
+        self.refused.set(self.refused.get() + count);
+        let unsaid = self.unsaid.get();
+        self.unsaid.set(Unsaid {
+            count: unsaid.count + count,
+            limit,
+            ..unsaid
+        });
+        unsaid.count == 0
     }
 
     /// When the next event about refusals is due, if any.

@@ -129,7 +129,7 @@ fn admit(shared: &Rc<Shared>, client: TcpStream, connections: &mut JoinSet<()>) 
             });
         }
         Err(limit) => {
-            if shared.tally.refuse(limit) {
+            if shared.tally.refuse(limit, 1) {
                 shared.board.announce();
             }
         }

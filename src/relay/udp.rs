@@ -64,6 +64,14 @@ struct Entry {
     task: JoinHandle<()>,
 }
 
+/// Why a client gets no session.
+enum NotBegun {
+    /// There are as many as this already.
+    Limit(u32),
+    /// The system gives no socket.
+    NoSocket,
+}
+
 struct Client {
     address: SockAddr,
     /// The port towards the guest is this socket's.
@@ -177,13 +185,8 @@ impl Shared {
         address: SocketAddrV4,
         port: Option<NonZeroU16>,
         now: Instant,
-    ) -> io::Result<Rc<Client>> {
-        if let Err(limit) = self.board.take_session() {
-            if self.tally.refuse(limit) {
-                self.board.announce();
-            }
-            return Err(ErrorKind::QuotaExceeded.into());
-        }
+    ) -> Result<Rc<Client>, NotBegun> {
+        self.board.take_session().map_err(NotBegun::Limit)?;
         let on_port = |port| {
             bind(
                 SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, port),
@@ -203,13 +206,9 @@ impl Shared {
                     last: Cell::new(now),
                 }))
             });
-        let client = match client {
-            Ok(client) => client,
-            Err(error) => {
-                self.board.return_session();
-                self.tally.fail();
-                return Err(error);
-            }
+        let Ok(client) = client else {
+            self.board.return_session();
+            return Err(NotBegun::NoSocket);
         };
         self.tally.begin();
         let task = spawn_local(outward(Rc::clone(self), Rc::clone(&client)));
@@ -245,21 +244,36 @@ impl Shared {
         }
     }
 
-    /// The session of the client that just spoke.
-    fn session(self: &Rc<Self>, from: SocketAddrV4, now: Instant) -> Option<Rc<Client>> {
+    /// The session of the client that just spoke so many times.
+    fn session(
+        self: &Rc<Self>,
+        from: SocketAddrV4,
+        datagrams: usize,
+        now: Instant,
+    ) -> Option<Rc<Client>> {
         if let Some(entry) = self.sessions.borrow().get(&from) {
             return Some(Rc::clone(&entry.client));
         }
-        let client = self.begin(from, None, now).ok()?;
-        self.board.opened(self.described(from, &client));
-        Some(client)
+        match self.begin(from, None, now) {
+            Ok(client) => {
+                self.board.opened(self.described(from, &client));
+                return Some(client);
+            }
+            Err(NotBegun::Limit(limit)) => {
+                if self.tally.refuse(limit, datagrams) {
+                    self.board.announce();
+                }
+            }
+            Err(NotBegun::NoSocket) => self.tally.fail(),
+        }
+        None
     }
 }
 
 /// From the clients to the guest.
 async fn inward(shared: Rc<Shared>) {
     receive(&shared.socket, &shared.board, |group, now| {
-        let Some(client) = shared.session(group.from, now) else {
+        let Some(client) = shared.session(group.from, group.len(), now) else {
             return;
         };
         client.last.set(now);

@@ -1,1 +1,16 @@
-//! relay
+//! The relay's program from outside: a process of its own for each test, real
+//! sockets on loopback, ports that the system chose. Runs on Windows too.
+
+#![expect(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test may stop at the first surprise, its helpers too"
+)]
+
+mod harness;
+mod input;
+mod load;
+mod sessions;
+mod tcp;
+mod udp;

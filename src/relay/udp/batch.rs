@@ -103,6 +103,11 @@ impl<'a> Group<'a> {
         }
     }
 
+    /// How many datagrams they are.
+    pub(crate) fn len(&self) -> usize {
+        self.count
+    }
+
     /// All datagrams' bytes.
     pub(crate) fn bytes(&self) -> usize {
         self.bytes

@@ -1,0 +1,388 @@
+//! A relay to talk to, and guests for it to reach.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener, TcpStream, UdpSocket};
+use std::num::NonZeroU16;
+use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use wslmesh::relay::protocol::{
+    Counters, Event, Failure, Forward, Limits, Listen, Listener, Order, Protocol, Session, VERSION,
+    Want,
+};
+
+/// How long a test waits before it says that something does not happen.
+/// Generous, because machines are slow and wine is slower.
+pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
+
+/// How long a test looks before it believes that something does not come.
+pub(crate) const QUIET: Duration = Duration::from_millis(300);
+
+/// A relay. It ends with the value.
+pub(crate) struct Relay {
+    child: Child,
+    stdin: Option<ChildStdin>,
+    events: Receiver<Event>,
+    /// What the next order asks for.
+    pub(crate) want: Want,
+}
+
+/// The program, with pipes on each side.
+pub(crate) fn program() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_wslmesh-relay"));
+    command.stdin(Stdio::piped()).stdout(Stdio::piped());
+    command
+}
+
+impl Relay {
+    /// Starts one and waits until it reads orders.
+    pub(crate) fn start() -> Self {
+        let (mut child, stdin) = spawn();
+        let stdout = child.stdout.take().expect("a pipe");
+        let (sender, events) = channel();
+        thread::spawn(move || {
+            for line in BufReader::new(stdout).lines() {
+                let Ok(line) = line else { return };
+                let event = serde_json::from_str(&line)
+                    .unwrap_or_else(|error| panic!("{error} in the event {line}"));
+                if sender.send(event).is_err() {
+                    return;
+                }
+            }
+        });
+        let mut relay = Self {
+            child,
+            stdin: Some(stdin),
+            events,
+            want: first_want(),
+        };
+        let first = relay.event();
+        assert!(
+            matches!(&first, Event::Ready { version: VERSION, program } if program == env!("CARGO_PKG_VERSION")),
+            "{first:?}"
+        );
+        relay
+    }
+
+    /// One whose events nobody reads; the pipe's other end comes with it.
+    pub(crate) fn start_unread() -> (Self, impl Read) {
+        let (mut child, stdin) = spawn();
+        let stdout = child.stdout.take().expect("a pipe");
+        let relay = Self {
+            child,
+            stdin: Some(stdin),
+            events: channel().1,
+            want: first_want(),
+        };
+        (relay, stdout)
+    }
+
+    /// A forward that listens on a free port, by one more order.
+    pub(crate) fn forward(&mut self, protocol: Protocol, guest: SocketAddr) -> SocketAddr {
+        for _ in 0..20 {
+            let listen = Listen {
+                protocol,
+                listen_address: Ipv4Addr::LOCALHOST,
+                listen_port: free_port(protocol),
+            };
+            self.want.forwards.push(to(listen, guest));
+            let applied = self.apply();
+            let mine = applied.iter().find(|listener| listener.listen == listen);
+            // The port may have gone to another test in between.
+            if mine.expect("an answer for each forward").failure.is_none() {
+                return address(listen);
+            }
+            self.want.forwards.pop();
+        }
+        panic!("no free port");
+    }
+
+    /// The forward that listens there leads to that guest, from the next order on.
+    pub(crate) fn point(&mut self, at: SocketAddr, guest: SocketAddr) {
+        let mut all = self.want.forwards.iter_mut();
+        let forward = all.find(|forward| address(forward.listen) == at);
+        let forward = forward.expect("a known forward");
+        *forward = to(forward.listen, guest);
+    }
+
+    /// Sends [`Relay::want`].
+    pub(crate) fn apply_without_waiting(&mut self) {
+        self.want.serial += 1;
+        self.order(&Order::Want(self.want.clone()));
+    }
+
+    /// One UDP forward, of a relay whose events nobody reads.
+    pub(crate) fn listen_blindly(&mut self, at: SocketAddr, guest: SocketAddr) {
+        let listen = Listen {
+            protocol: Protocol::Udp,
+            listen_address: *v4(at).ip(),
+            listen_port: NonZeroU16::new(at.port()).expect("a port"),
+        };
+        self.want.forwards = vec![to(listen, guest)];
+        self.apply_without_waiting();
+    }
+
+    /// Sends [`Relay::want`] and waits until it is in force.
+    pub(crate) fn apply(&mut self) -> Vec<Listener> {
+        self.apply_without_waiting();
+        let serial = self.want.serial;
+        self.until(|event| match event {
+            Event::Applied {
+                serial: of,
+                listeners,
+            } if of == serial => Some(listeners),
+            _ => None,
+        })
+    }
+
+    /// As [`Relay::apply`]; why the only forward does not listen.
+    pub(crate) fn failure(&mut self) -> Option<Failure> {
+        self.apply().first().expect("a forward").failure
+    }
+
+    pub(crate) fn order(&mut self, order: &Order) {
+        let mut line = serde_json::to_vec(order).expect("JSON");
+        line.push(b'\n');
+        self.raw(&line);
+    }
+
+    /// Bytes on standard input, whatever they are.
+    pub(crate) fn raw(&mut self, bytes: &[u8]) {
+        let stdin = self.stdin.as_mut().expect("standard input");
+        stdin.write_all(bytes).expect("a relay that reads");
+        stdin.flush().expect("a relay that reads");
+    }
+
+    /// The next event.
+    pub(crate) fn event(&mut self) -> Event {
+        self.events
+            .recv_timeout(DEADLINE)
+            .expect("an event before the deadline")
+    }
+
+    /// No event comes for a while.
+    pub(crate) fn silence(&mut self) {
+        let event = self.events.recv_timeout(QUIET);
+        assert_eq!(event, Err(RecvTimeoutError::Timeout));
+    }
+
+    /// The first event that is wanted; others are passed over.
+    pub(crate) fn until<T>(&mut self, mut wanted: impl FnMut(Event) -> Option<T>) -> T {
+        let deadline = Instant::now() + DEADLINE;
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let event = self.events.recv_timeout(left);
+            if let Some(found) = wanted(event.expect("the event before the deadline")) {
+                return found;
+            }
+        }
+    }
+
+    /// The next sessions that were opened.
+    pub(crate) fn opened(&mut self) -> Vec<Session> {
+        self.until(|event| match event {
+            Event::Sessions { opened, .. } if !opened.is_empty() => Some(opened),
+            _ => None,
+        })
+    }
+
+    /// The next sessions that were closed.
+    pub(crate) fn closed(&mut self) -> Vec<Session> {
+        self.until(|event| match event {
+            Event::Sessions { closed, .. } if !closed.is_empty() => Some(closed),
+            _ => None,
+        })
+    }
+
+    /// The counters of the forward that listens there.
+    pub(crate) fn counters(&mut self, at: SocketAddr) -> Counters {
+        self.order(&Order::Report);
+        let all = self.until(|event| match event {
+            Event::Counters { forwards } => Some(forwards),
+            _ => None,
+        });
+        let mut all = all.into_iter();
+        all.find(|counters| address(counters.listen) == at)
+            .expect("counters of each forward")
+    }
+
+    /// Counters that are as they should be, before the deadline.
+    pub(crate) fn counted(&mut self, at: SocketAddr, right: impl Fn(&Counters) -> bool) {
+        let deadline = Instant::now() + DEADLINE;
+        loop {
+            let counters = self.counters(at);
+            if right(&counters) {
+                return;
+            }
+            assert!(Instant::now() < deadline, "{counters:?}");
+            thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// Ends it as a crash does.
+    pub(crate) fn kill(mut self) {
+        self.child.kill().expect("a running relay");
+        self.child.wait().expect("a dead relay");
+    }
+
+    /// Ends its standard input and waits for it.
+    pub(crate) fn finish(&mut self) -> ExitStatus {
+        self.stdin = None;
+        let deadline = Instant::now() + DEADLINE;
+        loop {
+            if let Some(status) = self.child.try_wait().expect("a child") {
+                return status;
+            }
+            assert!(Instant::now() < deadline, "the relay does not end");
+            thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// Memory in use, in bytes.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn memory(&self) -> u64 {
+        let path = format!("/proc/{}/status", self.child.id());
+        let status = std::fs::read_to_string(path).expect("a running relay");
+        let mut lines = status.lines();
+        let line = lines.find_map(|line| line.strip_prefix("VmRSS:"));
+        let kilobytes = line.and_then(|line| line.trim().strip_suffix(" kB"));
+        kilobytes
+            .and_then(|n| n.parse::<u64>().ok())
+            .expect("VmRSS")
+            * 1024
+    }
+}
+
+impl Drop for Relay {
+    fn drop(&mut self) {
+        self.stdin = None;
+        // It ended already, or it ends now.
+        self.child.kill().ok();
+        self.child.wait().ok();
+    }
+}
+
+fn spawn() -> (Child, ChildStdin) {
+    let mut child = program().spawn().expect("the relay starts");
+    let stdin = child.stdin.take().expect("a pipe");
+    (child, stdin)
+}
+
+fn first_want() -> Want {
+    Want {
+        version: VERSION,
+        serial: 0,
+        forwards: Vec::new(),
+        sessions: Vec::new(),
+        limits: Limits::default(),
+    }
+}
+
+pub(crate) fn to(listen: Listen, guest: SocketAddr) -> Forward {
+    let guest = v4(guest);
+    Forward {
+        listen,
+        connect_address: *guest.ip(),
+        connect_port: NonZeroU16::new(guest.port()).expect("a port"),
+    }
+}
+
+pub(crate) fn address(listen: Listen) -> SocketAddr {
+    SocketAddr::from((listen.listen_address, listen.listen_port.get()))
+}
+
+pub(crate) fn v4(address: SocketAddr) -> SocketAddrV4 {
+    match address {
+        SocketAddr::V4(address) => address,
+        SocketAddr::V6(_) => panic!("{address} is no IPv4 address"),
+    }
+}
+
+/// A port that was free a moment ago.
+pub(crate) fn free_port(protocol: Protocol) -> NonZeroU16 {
+    let any = (Ipv4Addr::LOCALHOST, 0);
+    let address = match protocol {
+        Protocol::Tcp => TcpListener::bind(any).and_then(|socket| socket.local_addr()),
+        Protocol::Udp => UdpSocket::bind(any).and_then(|socket| socket.local_addr()),
+    };
+    NonZeroU16::new(address.expect("a free port").port()).expect("a port")
+}
+
+/// A TCP guest that does the same with each connection.
+pub(crate) fn guest(serve: impl Fn(TcpStream) + Send + Clone + 'static) -> SocketAddr {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
+    let address = listener.local_addr().expect("an address");
+    serve_on(listener, serve);
+    address
+}
+
+/// The same on a listener that is there already. It lives as long as the test's
+/// process does.
+pub(crate) fn serve_on(listener: TcpListener, serve: impl Fn(TcpStream) + Send + Clone + 'static) {
+    thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            let serve = serve.clone();
+            thread::spawn(move || serve(stream));
+        }
+    });
+}
+
+/// Sends back what comes.
+pub(crate) fn echo(mut stream: TcpStream) {
+    let mut copy = stream.try_clone().expect("a handle");
+    // A client that breaks off is a test's business, not the guest's.
+    std::io::copy(&mut stream, &mut copy).ok();
+}
+
+/// A connection that fails rather than hangs.
+pub(crate) fn connect(to: SocketAddr) -> TcpStream {
+    let stream = TcpStream::connect(to).expect("a listener");
+    stream.set_read_timeout(Some(DEADLINE)).expect("a socket");
+    stream.set_write_timeout(Some(DEADLINE)).expect("a socket");
+    stream
+}
+
+/// A UDP socket that fails rather than hangs.
+pub(crate) fn udp() -> UdpSocket {
+    let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
+    socket.set_read_timeout(Some(DEADLINE)).expect("a socket");
+    socket
+}
+
+/// A client of a forward: takes answers from its listening port only.
+pub(crate) fn client(of: SocketAddr) -> UdpSocket {
+    let socket = udp();
+    socket.connect(of).expect("a socket");
+    socket
+}
+
+/// The next datagram and its sender.
+pub(crate) fn datagram(socket: &UdpSocket) -> (Vec<u8>, SocketAddr) {
+    let mut buffer = vec![0; 65536];
+    let (length, from) = socket.recv_from(&mut buffer).expect("a datagram");
+    buffer.truncate(length);
+    (buffer, from)
+}
+
+/// No datagram comes for a while.
+pub(crate) fn nothing(socket: &UdpSocket) {
+    socket.set_read_timeout(Some(QUIET)).expect("a socket");
+    let received = socket.recv_from(&mut [0; 16]);
+    assert!(received.is_err(), "{received:?}");
+    socket.set_read_timeout(Some(DEADLINE)).expect("a socket");
+}
+
+/// Bytes that no mistake of place or order leaves alike.
+pub(crate) fn noise(length: usize, seed: u64) -> Vec<u8> {
+    let mut state = seed | 1;
+    (0..length)
+        .map(|_| {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            state.to_le_bytes()[3]
+        })
+        .collect()
+}

@@ -1,0 +1,72 @@
+//! Many clients at once.
+
+use std::io::{Read, Write};
+use std::thread;
+
+use wslmesh::relay::protocol::Protocol;
+
+use crate::harness::{Relay, client, connect, datagram, echo, guest, udp};
+
+/// Clients of each kind. Wine gives each socket a dear place in its server.
+const CLIENTS: usize = if cfg!(windows) { 100 } else { 1000 };
+
+#[test]
+fn a_thousand_clients_of_each_kind_at_once() {
+    raise_limits();
+    let peer = udp();
+    let mut relay = Relay::start();
+    relay.want.limits.udp_idle_seconds = 3;
+    let over_tcp = relay.forward(Protocol::Tcp, guest(echo));
+    let over_udp = relay.forward(Protocol::Udp, peer.local_addr().unwrap());
+
+    let mut streams: Vec<_> = (0..CLIENTS).map(|_| connect(over_tcp)).collect();
+    let clients: Vec<_> = (0..CLIENTS).map(|_| client(over_udp)).collect();
+    let answering = thread::spawn(move || {
+        for _ in 0..2 * CLIENTS {
+            let (data, from) = datagram(&peer);
+            peer.send_to(&data, from).unwrap();
+        }
+    });
+    for turn in 0..2_u64 {
+        for (number, stream) in (0_u64..).zip(&mut streams) {
+            stream.write_all(&(number + turn).to_le_bytes()).unwrap();
+        }
+        // As many at once as the smallest buffer on the way takes.
+        for (number, some) in (0_u64..).zip(clients.chunks(50)) {
+            for client in some {
+                client.send(&(number + turn).to_le_bytes()).unwrap();
+            }
+            for client in some {
+                assert_eq!(datagram(client).0, (number + turn).to_le_bytes());
+            }
+        }
+        for (number, stream) in (0_u64..).zip(&mut streams) {
+            let mut answer = [0; 8];
+            stream.read_exact(&mut answer).unwrap();
+            assert_eq!(answer, (number + turn).to_le_bytes());
+        }
+    }
+    answering.join().unwrap();
+    #[cfg(target_os = "linux")]
+    assert!(relay.memory() < 64 << 20, "{} bytes", relay.memory());
+
+    let all = u64::try_from(CLIENTS).unwrap();
+    relay.counted(over_tcp, |c| {
+        (u64::from(c.active), c.bytes_out) == (all, all * 16)
+    });
+    relay.counted(over_udp, |c| (c.opened, c.bytes_out) == (all, all * 16));
+    relay.counted(over_udp, |c| c.active == 0);
+    drop(streams);
+    relay.counted(over_tcp, |c| (c.active, c.failed, c.refused) == (0, 0, 0));
+}
+
+/// This process needs two sockets for each of its connections.
+fn raise_limits() {
+    #[cfg(unix)]
+    {
+        use rustix::process::{Resource, getrlimit, setrlimit};
+        let mut limit = getrlimit(Resource::Nofile);
+        limit.current = limit.maximum;
+        setrlimit(Resource::Nofile, limit).expect("a higher limit");
+    }
+}

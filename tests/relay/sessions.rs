@@ -1,0 +1,204 @@
+//! UDP sessions: how long they live, and that they outlive their relay.
+
+use std::net::{SocketAddr, UdpSocket};
+use std::num::NonZeroU16;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use wslmesh::relay::protocol::{Event, Listen, Protocol, Session};
+
+use crate::harness::{DEADLINE, Relay, client, datagram, nothing, to, udp, v4};
+use crate::udp::exchange;
+
+/// The session of that client, as the relay should describe it.
+fn session(at: SocketAddr, client: &UdpSocket, port: SocketAddr) -> Session {
+    Session {
+        listen_address: *v4(at).ip(),
+        listen_port: NonZeroU16::new(at.port()).expect("a port"),
+        client: v4(client.local_addr().expect("an address")),
+        port: NonZeroU16::new(port.port()).expect("a port"),
+    }
+}
+
+#[test]
+fn a_new_session_is_told_once() {
+    let guest = udp();
+    let mut relay = Relay::start();
+    let at = relay.forward(Protocol::Udp, guest.local_addr().unwrap());
+    let client = client(at);
+    let port = exchange(&client, &guest);
+    assert_eq!(relay.opened(), [session(at, &client, port)]);
+    exchange(&client, &guest);
+    relay.silence();
+
+    relay.want.forwards.clear();
+    relay.apply_without_waiting();
+    assert_eq!(relay.closed(), [session(at, &client, port)]);
+}
+
+#[test]
+fn a_quiet_session_ends_after_its_time() {
+    let guest = udp();
+    let mut relay = Relay::start();
+    relay.want.limits.udp_idle_seconds = 1;
+    let at = relay.forward(Protocol::Udp, guest.local_addr().unwrap());
+    let (quiet, talker, listener) = (client(at), client(at), client(at));
+    let of_quiet = exchange(&quiet, &guest);
+    let of_talker = exchange(&talker, &guest);
+    let of_listener = exchange(&listener, &guest);
+
+    // A datagram in either direction keeps a session.
+    let start = Instant::now();
+    while start.elapsed() < Duration::from_millis(2500) {
+        talker.send(b"up").unwrap();
+        assert_eq!(datagram(&guest), (b"up".to_vec(), of_talker));
+        guest.send_to(b"down", of_listener).unwrap();
+        assert_eq!(datagram(&listener).0, b"down");
+        sleep(Duration::from_millis(50));
+    }
+    assert_eq!(relay.closed(), [session(at, &quiet, of_quiet)]);
+    relay.counted(at, |counters| counters.active == 2);
+
+    // Its port leads nowhere any more, and coming back is a new session.
+    guest.send_to(b"late", of_quiet).unwrap();
+    nothing(&quiet);
+    let mut ended = relay.closed();
+    while ended.len() < 2 {
+        ended.extend(relay.closed());
+    }
+    relay.counted(at, |counters| counters.active == 0);
+    exchange(&quiet, &guest);
+    relay.counted(at, |c| (c.active, c.opened) == (1, 4));
+}
+
+/// Why a session could not be taken up: another program has its port.
+struct PortTaken;
+
+/// A relay dies and the guest is the next to speak.
+fn crash() -> Result<(), PortTaken> {
+    let guest = udp();
+    let mut relay = Relay::start();
+    let at = relay.forward(Protocol::Udp, guest.local_addr().expect("an address"));
+    let (client, other) = (client(at), client(at));
+    let ports = [exchange(&client, &guest), exchange(&other, &guest)];
+    let mut sessions = relay.opened();
+    while sessions.len() < 2 {
+        sessions.extend(relay.opened());
+    }
+    let mut want = relay.want.clone();
+    relay.kill();
+
+    let mut relay = Relay::start();
+    // A forward that is not wanted any more, and one that is no address.
+    let foreign = Session {
+        listen_port: NonZeroU16::MIN,
+        ..sessions[0]
+    };
+    want.sessions = sessions;
+    want.sessions.push(foreign);
+    relay.want = want;
+    if relay.failure().is_some() {
+        return Err(PortTaken);
+    }
+    for (client, port) in [(&client, ports[0]), (&other, ports[1])] {
+        guest.send_to(b"still there?", port).expect("sent");
+        client
+            .set_read_timeout(Some(Duration::from_secs(5)))
+            .expect("a socket");
+        let mut answer = [0; 12];
+        match client.recv(&mut answer) {
+            Ok(12) => assert_eq!(&answer, b"still there?"),
+            _ => return Err(PortTaken),
+        }
+        client.set_read_timeout(Some(DEADLINE)).expect("a socket");
+        assert_eq!(
+            exchange(client, &guest),
+            port,
+            "another port after the crash"
+        );
+    }
+    relay.silence(); // Nothing is told of what is as it was.
+    relay.counted(at, |c| (c.active, c.failed) == (2, 0));
+
+    // What exists already is passed over.
+    relay.apply();
+    relay.silence();
+    assert_eq!(exchange(&client, &guest), ports[0]);
+    Ok(())
+}
+
+#[test]
+fn sessions_outlive_a_crash_and_the_guest_may_speak_first() {
+    // Others on this machine are given ports too; three times in a row they
+    // are not given these.
+    let tries = (0..3).map(|_| crash());
+    assert!(tries.into_iter().any(|outcome| outcome.is_ok()));
+}
+
+#[test]
+fn a_session_whose_port_is_taken_gets_another_and_that_is_told() {
+    let (guest, owner) = (udp(), UdpSocket::bind("0.0.0.0:0").unwrap());
+    let taken = owner.local_addr().unwrap();
+    let client = udp();
+    let mut relay = Relay::start();
+    let at = relay.forward(Protocol::Udp, guest.local_addr().unwrap());
+    client.connect(at).unwrap();
+    relay.want.sessions = vec![session(at, &client, taken)];
+    relay.apply_without_waiting();
+    // The order is said to be in force when its table is known.
+    let (told, applied) = (relay.event(), relay.event());
+    let Event::Sessions {
+        complete: false,
+        opened,
+        closed,
+    } = told
+    else {
+        panic!("{told:?}");
+    };
+    assert!(closed.is_empty());
+    assert!(matches!(applied, Event::Applied { .. }), "{applied:?}");
+    let port = exchange(&client, &guest);
+    assert_ne!(port.port(), taken.port());
+    assert_eq!(opened, [session(at, &client, port)]);
+}
+
+#[test]
+fn sessions_above_the_limit_are_not_taken_up() {
+    let guest = udp();
+    let mut relay = Relay::start();
+    let at = relay.forward(Protocol::Udp, guest.local_addr().unwrap());
+    let clients = [udp(), udp()];
+    relay.want.limits.udp_sessions = 1;
+    relay.want.sessions = clients
+        .iter()
+        .map(|client| {
+            let free = UdpSocket::bind("0.0.0.0:0").unwrap();
+            session(at, client, free.local_addr().unwrap())
+        })
+        .collect();
+    relay.apply_without_waiting();
+    assert_eq!(relay.closed(), [relay.want.sessions[1]]);
+    relay.counted(at, |counters| counters.active == 1);
+}
+
+#[test]
+fn a_forward_takes_its_port_from_a_session() {
+    let guest = udp();
+    let mut relay = Relay::start();
+    let at = relay.forward(Protocol::Udp, guest.local_addr().unwrap());
+    let client = client(at);
+    let old = exchange(&client, &guest);
+    let listen = Listen {
+        protocol: Protocol::Udp,
+        listen_address: *v4(at).ip(),
+        listen_port: NonZeroU16::new(old.port()).unwrap(),
+    };
+    let new_guest = guest.local_addr().unwrap();
+    relay.want.forwards.push(to(listen, new_guest));
+    let applied = relay.apply();
+    assert_eq!(applied[1].failure, None);
+    let new = exchange(&client, &guest);
+    assert_ne!(old, new);
+    let through_new = crate::harness::client(SocketAddr::from((listen.listen_address, old.port())));
+    exchange(&through_new, &guest);
+}
