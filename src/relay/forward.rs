@@ -61,9 +61,17 @@ impl Forwards {
                 failure: self.put(forward).await,
             });
         }
-        for session in want.sessions {
+        let resumed = |session: &Session| {
+            let udp = self.udp(*session);
+            udp.is_none_or(|udp| udp.resume(*session, now))
+        };
+        let without_port: Vec<Session> = (want.sessions.iter().copied())
+            .filter(|session| !resumed(session))
+            .collect();
+        // Not before: the system could give one of them the port of another.
+        for session in without_port {
             if let Some(udp) = self.udp(session) {
-                udp.resume(session, now);
+                udp.replace(session, now);
             }
         }
         Event::Applied {

@@ -245,3 +245,6 @@ pub struct Counters {
     /// Bytes from the guest to clients.
     pub bytes_out: u64,
 }
+
+#[cfg(test)]
+mod tests;

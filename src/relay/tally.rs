@@ -123,3 +123,42 @@ impl Tally {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+    use std::num::NonZeroU16;
+
+    use super::*;
+    use crate::relay::protocol::Protocol;
+
+    #[test]
+    fn refusals_are_told_once_a_second_with_all_since() {
+        let tally = Tally::new(Listen {
+            protocol: Protocol::Udp,
+            listen_address: Ipv4Addr::LOCALHOST,
+            listen_port: NonZeroU16::MIN,
+        });
+        let count = |tally: &Tally| match tally.refusal() {
+            Event::Refused {
+                count, limit: 7, ..
+            } => count,
+            other => panic!("{other:?}"),
+        };
+        let start = Instant::now();
+        assert_eq!(tally.refusal_due(start), None);
+
+        assert!(tally.refuse(7, 2), "somebody has to be woken");
+        assert!(!tally.refuse(7, 1), "somebody is awake");
+        assert_eq!(tally.refusal_due(start), Some(start), "the first at once");
+        assert_eq!(count(&tally), 3);
+        tally.refusal_told(start);
+        assert_eq!(tally.refusal_due(start), None);
+
+        assert!(tally.refuse(7, 4));
+        let next = start + BETWEEN_REFUSALS;
+        assert_eq!(tally.refusal_due(start), Some(next));
+        assert_eq!(count(&tally), 4);
+        assert_eq!(tally.counters().refused, 7);
+    }
+}

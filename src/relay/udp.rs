@@ -124,13 +124,24 @@ impl Udp {
     }
 
     /// Takes a session of an earlier relay up again. What became of it is told
-    /// when it is not what the agent believes.
-    pub(super) fn resume(&self, session: Session, now: Instant) {
+    /// when it is not what the agent believes. `false`: its port is taken.
+    pub(super) fn resume(&self, session: Session, now: Instant) -> bool {
         if self.shared.sessions.borrow().contains_key(&session.client) {
-            return;
+            return true;
         }
-        match self.shared.begin(session.client, Some(session.port), now) {
-            Ok(client) if client.port == session.port => {}
+        match self.shared.begin(session.client, session.port.get(), now) {
+            Ok(_) => true,
+            Err(NotBegun::Limit(_)) => {
+                self.shared.board.closed(session);
+                true
+            }
+            Err(NotBegun::NoSocket) => false,
+        }
+    }
+
+    /// Takes a session up whose port is taken: on another one, which is told.
+    pub(super) fn replace(&self, session: Session, now: Instant) {
+        match self.shared.begin(session.client, 0, now) {
             Ok(client) => self.shared.board.opened(Session {
                 port: client.port,
                 ..session
@@ -179,33 +190,24 @@ impl Udp {
 }
 
 impl Shared {
-    /// A new session, on that port if there is one and it is free.
+    /// A new session on that port; 0 means any that is free.
     fn begin(
         self: &Rc<Self>,
         address: SocketAddrV4,
-        port: Option<NonZeroU16>,
+        port: u16,
         now: Instant,
     ) -> Result<Rc<Client>, NotBegun> {
         self.board.take_session().map_err(NotBegun::Limit)?;
-        let on_port = |port| {
-            bind(
-                SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, port),
-                SESSION_BUFFER,
-            )
-        };
-        let client = port
-            .map(|port| on_port(port.get()))
-            .filter(Result::is_ok)
-            .unwrap_or_else(|| on_port(0))
-            .and_then(|socket| {
-                let port = NonZeroU16::new(socket.local_addr()?.port());
-                Ok(Rc::new(Client {
-                    address: address.into(),
-                    port: port.ok_or(ErrorKind::AddrNotAvailable)?,
-                    socket,
-                    last: Cell::new(now),
-                }))
-            });
+        let any = SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, port);
+        let client = bind(any, SESSION_BUFFER).and_then(|socket| {
+            let port = NonZeroU16::new(socket.local_addr()?.port());
+            Ok(Rc::new(Client {
+                address: address.into(),
+                port: port.ok_or(ErrorKind::AddrNotAvailable)?,
+                socket,
+                last: Cell::new(now),
+            }))
+        });
         let Ok(client) = client else {
             self.board.return_session();
             return Err(NotBegun::NoSocket);
@@ -254,7 +256,7 @@ impl Shared {
         if let Some(entry) = self.sessions.borrow().get(&from) {
             return Some(Rc::clone(&entry.client));
         }
-        match self.begin(from, None, now) {
+        match self.begin(from, 0, now) {
             Ok(client) => {
                 self.board.opened(self.described(from, &client));
                 return Some(client);

@@ -70,3 +70,42 @@ fn raise_limits() {
         setrlimit(Resource::Nofile, limit).expect("a higher limit");
     }
 }
+
+/// How often the relay's threads gave the processor back.
+#[cfg(target_os = "linux")]
+fn switches(relay: &Relay) -> u64 {
+    let threads = std::fs::read_dir(format!("/proc/{}/task", relay.id())).expect("a relay");
+    threads
+        .map(|thread| {
+            let path = thread.expect("a thread").path().join("status");
+            let status = std::fs::read_to_string(path).expect("a thread");
+            let mut lines = status.lines();
+            let count = lines.find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
+            count.and_then(|count| count.trim().parse::<u64>().ok())
+        })
+        .sum::<Option<u64>>()
+        .expect("a count of each thread")
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_relay_without_traffic_does_not_wake_up() {
+    use std::time::Duration;
+
+    let peer = udp();
+    let mut relay = Relay::start();
+    let over_tcp = relay.forward(Protocol::Tcp, guest(echo));
+    let over_udp = relay.forward(Protocol::Udp, peer.local_addr().unwrap());
+    // A connection and a session of 180 s that nobody uses.
+    let mut stream = connect(over_tcp);
+    stream.write_all(b"x").unwrap();
+    stream.read_exact(&mut [0; 1]).unwrap();
+    crate::udp::exchange(&client(over_udp), &peer);
+    relay.opened();
+    relay.silence();
+    let before = switches(&relay);
+    // There is no event to wait for: this is the thing that is looked at.
+    thread::sleep(Duration::from_secs(2));
+    // One for a timer of the runtime that is on its way.
+    assert!(switches(&relay) <= before + 1);
+}

@@ -128,3 +128,55 @@ impl<'a> Group<'a> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use super::*;
+
+    /// A batch that received datagrams of those senders and lengths.
+    fn batch(datagrams: &[(u16, usize)]) -> Batch {
+        let mut batch = Batch::new();
+        let address = |port| SocketAddrV4::new(Ipv4Addr::LOCALHOST, port);
+        let received = datagrams
+            .iter()
+            .map(|&(from, length)| (address(from), length));
+        batch.received.extend(received);
+        batch
+    }
+
+    /// Sender, length of the first and number of each group.
+    fn groups(datagrams: &[(u16, usize)]) -> Vec<(u16, usize, usize)> {
+        batch(datagrams)
+            .groups()
+            .map(|group| (group.from.port(), group.pieces[0].len(), group.len()))
+            .collect()
+    }
+
+    // Windows has batches of one, which need no groups.
+    #[cfg(unix)]
+    #[test]
+    fn a_group_is_of_one_sender_and_one_length() {
+        assert_eq!(groups(&[]), []);
+        assert_eq!(groups(&[(1, 10), (1, 10), (1, 10)]), [(1, 10, 3)]);
+        assert_eq!(
+            groups(&[(1, 10), (2, 10), (1, 10)]),
+            [(1, 10, 1), (2, 10, 1), (1, 10, 1)]
+        );
+        // A short one ends its group, a longer one does not belong to it.
+        assert_eq!(
+            groups(&[(1, 10), (1, 9), (1, 9), (1, 10)]),
+            [(1, 10, 2), (1, 9, 1), (1, 10, 1)]
+        );
+        // The system could not tell an empty one from none.
+        assert_eq!(
+            groups(&[(1, 0), (1, 0), (1, 5), (1, 0)]),
+            [(1, 0, 1), (1, 0, 1), (1, 5, 1), (1, 0, 1)]
+        );
+        // What goes together fits into one datagram.
+        assert_eq!(groups(&[(1, 30_000); 3]), [(1, 30_000, 2), (1, 30_000, 1)]);
+        assert_eq!(groups(&[(1, 65_507); 2]), [(1, 65_507, 1); 2]);
+        assert_eq!(groups(&[(1, 1200); SLOTS]), [(1, 1200, SLOTS)]);
+    }
+}

@@ -1,0 +1,179 @@
+use proptest::prelude::*;
+use serde_json::{from_str, json, to_string, to_value};
+
+use super::*;
+
+fn port() -> impl Strategy<Value = NonZeroU16> {
+    (1..=u16::MAX).prop_map(|port| NonZeroU16::new(port).unwrap())
+}
+
+fn listen() -> impl Strategy<Value = Listen> {
+    let protocol = prop_oneof![Just(Protocol::Tcp), Just(Protocol::Udp)];
+    (protocol, any::<Ipv4Addr>(), port()).prop_map(|(protocol, listen_address, listen_port)| {
+        Listen {
+            protocol,
+            listen_address,
+            listen_port,
+        }
+    })
+}
+
+fn session() -> impl Strategy<Value = Session> {
+    let client = (any::<Ipv4Addr>(), any::<u16>());
+    (listen(), client, port()).prop_map(|(listen, (address, of), port)| Session {
+        listen_address: listen.listen_address,
+        listen_port: listen.listen_port,
+        client: SocketAddrV4::new(address, of),
+        port,
+    })
+}
+
+fn order() -> impl Strategy<Value = Order> {
+    let forward = (listen(), any::<Ipv4Addr>(), port());
+    let forward = forward.prop_map(|(listen, connect_address, connect_port)| Forward {
+        listen,
+        connect_address,
+        connect_port,
+    });
+    let limits = any::<(u32, u32, u32)>();
+    let limits = limits.prop_map(|(udp_sessions, tcp_connections, udp_idle_seconds)| Limits {
+        udp_sessions,
+        tcp_connections,
+        udp_idle_seconds,
+    });
+    let forwards = prop::collection::vec(forward, 0..4);
+    let sessions = prop::collection::vec(session(), 0..4);
+    let want = (any::<(u32, u64)>(), forwards, sessions, limits);
+    let want = want.prop_map(|((version, serial), forwards, sessions, limits)| Want {
+        version,
+        serial,
+        forwards,
+        sessions,
+        limits,
+    });
+    prop_oneof![want.prop_map(Order::Want), Just(Order::Report)]
+}
+
+fn failure() -> impl Strategy<Value = Option<Failure>> {
+    let kind = prop_oneof![
+        Just(FailureKind::InUse),
+        Just(FailureKind::Forbidden),
+        Just(FailureKind::NoAddress),
+        Just(FailureKind::Other),
+    ];
+    let failure = (kind, any::<i32>()).prop_map(|(kind, code)| Failure { kind, code });
+    prop::option::of(failure)
+}
+
+fn event() -> impl Strategy<Value = Event> {
+    let listener = (listen(), failure()).prop_map(|(listen, failure)| Listener { listen, failure });
+    let counters = (listen(), any::<[u64; 5]>(), any::<u32>());
+    let counters = counters.prop_map(|(listen, n, active)| Counters {
+        listen,
+        active,
+        opened: n[0],
+        failed: n[1],
+        refused: n[2],
+        bytes_in: n[3],
+        bytes_out: n[4],
+    });
+    let sessions = || prop::collection::vec(session(), 0..4);
+    prop_oneof![
+        any::<(u32, String)>().prop_map(|(version, program)| Event::Ready { version, program }),
+        (any::<u64>(), prop::collection::vec(listener, 0..4))
+            .prop_map(|(serial, listeners)| Event::Applied { serial, listeners }),
+        (any::<bool>(), sessions(), sessions()).prop_map(|(complete, opened, closed)| {
+            Event::Sessions {
+                complete,
+                opened,
+                closed,
+            }
+        }),
+        (listen(), any::<(u32, u64)>()).prop_map(|(listen, (limit, count))| Event::Refused {
+            listen,
+            limit,
+            count,
+        }),
+        prop::collection::vec(counters, 0..4).prop_map(|forwards| Event::Counters { forwards }),
+        any::<(u64, String)>().prop_map(|(line, reason)| Event::Invalid { line, reason }),
+        Just(Event::Elevated),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn an_order_is_one_line_and_comes_back(order in order()) {
+        let line = to_string(&order).unwrap();
+        prop_assert!(!line.contains('\n'));
+        prop_assert_eq!(from_str::<Order>(&line).unwrap(), order);
+    }
+
+    #[test]
+    fn an_event_is_one_line_and_comes_back(event in event()) {
+        let line = to_string(&event).unwrap();
+        prop_assert!(!line.contains('\n'));
+        prop_assert_eq!(from_str::<Event>(&line).unwrap(), event);
+    }
+}
+
+/// The words that another version of the program knows.
+#[test]
+fn words_stay() {
+    let want = json!({
+        "order": "want", "version": 1, "serial": 7,
+        "forwards": [{
+            "protocol": "udp", "listen-address": "0.0.0.0", "listen-port": 51820,
+            "connect-address": "172.20.1.5", "connect-port": 51821
+        }],
+        "sessions": [{
+            "listen-address": "0.0.0.0", "listen-port": 51820,
+            "client": "192.168.1.9:40000", "port": 50001
+        }],
+        "limits": {"udp-sessions": 1, "tcp-connections": 2, "udp-idle-seconds": 3}
+    });
+    let order: Order = serde_json::from_value(want.clone()).unwrap();
+    assert_eq!(to_value(order).unwrap(), want);
+
+    let listen = Listen {
+        protocol: Protocol::Tcp,
+        listen_address: Ipv4Addr::LOCALHOST,
+        listen_port: NonZeroU16::new(80).unwrap(),
+    };
+    let failure = Some(Failure {
+        kind: FailureKind::InUse,
+        code: 10048,
+    });
+    let listeners = vec![Listener { listen, failure }];
+    let applied = Event::Applied {
+        serial: 7,
+        listeners,
+    };
+    assert_eq!(
+        to_value(applied).unwrap(),
+        json!({"event": "applied", "serial": 7, "listeners": [{
+            "protocol": "tcp", "listen-address": "127.0.0.1", "listen-port": 80,
+            "failure": {"kind": "in-use", "code": 10048}
+        }]})
+    );
+    assert_eq!(
+        to_value(Event::Elevated).unwrap(),
+        json!({"event": "elevated"})
+    );
+}
+
+#[test]
+fn the_largest_table_fits_into_a_line() {
+    let session = Session {
+        listen_address: Ipv4Addr::BROADCAST,
+        listen_port: NonZeroU16::MAX,
+        client: SocketAddrV4::new(Ipv4Addr::BROADCAST, u16::MAX),
+        port: NonZeroU16::MAX,
+    };
+    let event = Event::Sessions {
+        complete: true,
+        opened: vec![session; usize::try_from(MAX_UDP_SESSIONS).unwrap()],
+        closed: Vec::new(),
+    };
+    let length = to_string(&event).unwrap().len();
+    assert!(length < MAX_LINE, "{length}");
+}
