@@ -8,12 +8,16 @@
 #   lint    rustfmt, clippy, shellcheck
 #   lab     ip, wg and a userspace WireGuard for the simulated WSL
 #   vm      QEMU and what packs a guest for it
+#   windows a compiler and the standard library to build the relay for Windows
+#   wine    what runs it
 #
 # Says nothing and takes no time when nothing is missing. Needs root only for
 # the packages: as another user it calls sudo for apt-get or dnf alone.
 set -euo pipefail
 
 rust_needed=1.89
+windows_target=x86_64-pc-windows-gnu
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 # Where iproute2's and others' programs are, which Debian keeps from users.
 PATH=$PATH:/usr/sbin:/sbin
 
@@ -132,6 +136,32 @@ need_rust() { # need_rust yes|no: with rustfmt and clippy?
     fi
 }
 
+# rustup has the standard library for Windows ready made. So have distributions
+# for their own compiler; Debian 12 has its source.
+wants_target=no
+need_windows_std() {
+    if "$here/windows.sh" has-std; then return 0; fi
+    if [ "$wants_toolchain" = yes ]; then
+        wants_target=yes # once it is there
+        return 0
+    fi
+    if have rustup; then
+        echo "setup: rustup target add $windows_target" >&2
+        if rustup target add "$windows_target" >&2; then return 0; fi
+    fi
+    missing+=("Rust's standard library for $windows_target")
+    if have_apt; then
+        apt_lists
+        if apt_offers rustc-web "$rust_needed"; then
+            packages+=(rustc-web cargo-web rust-web-src rust-web-clippy)
+        elif apt_offers rustc "$rust_needed"; then
+            packages+=(rustc cargo libstd-rust-dev-windows rust-clippy)
+        fi
+    elif have_dnf; then
+        packages+=(rust cargo clippy "rust-std-static-$windows_target")
+    fi
+}
+
 for what in "$@"; do
     case $what in
         build)
@@ -169,8 +199,17 @@ for what in "$@"; do
             # The guest's kernel is looked up in the lists; an empty folder has none.
             if have_apt && ! compgen -G '/var/lib/apt/lists/*Packages*' >/dev/null; then apt_update; fi
             ;;
+        windows)
+            need x86_64-w64-mingw32-gcc gcc-mingw-w64-x86-64 mingw64-gcc
+            need_windows_std
+            ;;
+        wine)
+            need x86_64-w64-mingw32-gcc gcc-mingw-w64-x86-64 mingw64-gcc
+            need wine wine wine-core
+            need wineserver wine wine-core
+            ;;
         *)
-            echo "setup: '$what' is none of build, lint, lab, vm" >&2
+            echo "setup: '$what' is none of build, lint, lab, vm, windows, wine" >&2
             exit 2
             ;;
     esac
@@ -202,10 +241,19 @@ if [ "$wants_toolchain" = yes ]; then
     echo "setup: rustup installs the current stable Rust for $(id -un)" >&2
     rustup toolchain install stable --profile minimal --component rustfmt --component clippy >&2
     rustup default >/dev/null 2>&1 || rustup default stable >&2
+    if [ "$wants_target" = yes ]; then rustup target add "$windows_target" >&2; fi
 fi
 case " $* " in
     *' build '* | *' lint '*)
         hash -r
         rust_is_good || rust_help "rustc here: $(command -v rustc || echo none) $(version_of rustc || true)"
+        ;;
+esac
+case " $* " in
+    *' windows '*)
+        "$here/windows.sh" has-std || {
+            echo "setup: no standard library for $windows_target: 'rustup target add $windows_target' installs it" >&2
+            exit 1
+        }
         ;;
 esac

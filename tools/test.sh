@@ -41,9 +41,10 @@ part() {
 
 # Installs what a part needs; what cannot be had makes the part "not run".
 with() {
-    local what=$1
+    local what
+    read -ra what <<<"$1"
     shift
-    tools/setup.sh "$what" || return 77
+    tools/setup.sh "${what[@]}" || return 77
     "$@"
 }
 
@@ -59,6 +60,10 @@ vm() {
     tests/vm/run.sh "$target/debug/wslmesh"
 }
 
+windows_relay() {
+    tools/windows.sh lint && tools/windows.sh build && tools/windows.sh test
+}
+
 deny() {
     if [ "$ci" = yes ]; then tools/deny.sh --install; else tools/deny.sh; fi
 }
@@ -72,6 +77,7 @@ part clippy with lint cargo clippy --all-targets --locked -- -D warnings
 part build cargo build --locked
 part 'cargo test' with lab cargo test --locked --no-fail-fast
 part vm with vm vm
+part 'windows relay' with 'lint windows wine' windows_relay
 part cargo-deny deny
 
 list() {
