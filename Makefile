@@ -9,18 +9,22 @@ CARGO ?= cargo
 
 target := $(or $(CARGO_TARGET_DIR),target)
 release := $(target)/release/wslmesh
+relay := $(target)/release/wslmesh-relay
+# Where tools/windows.sh leaves it.
+relay_exe := $(target)/windows/x86_64-pc-windows-gnu/release/wslmesh-relay.exe
 
 bindir = $(DESTDIR)$(PREFIX)/bin
+libdir = $(DESTDIR)$(PREFIX)/lib/wslmesh
 datadir = $(DESTDIR)$(PREFIX)/share/wslmesh
 docdir = $(DESTDIR)$(PREFIX)/share/doc/wslmesh
 unitdir = $(DESTDIR)$(PREFIX)/lib/systemd/system
 confdir = $(DESTDIR)$(SYSCONFDIR)/wslmesh
 
-.PHONY: help demo test bench build install uninstall lint deny clean
+.PHONY: help demo test bench build relay-exe install uninstall lint deny clean
 .DEFAULT_GOAL := help
 
 help: ## this list
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1	\2/p' Makefile | expand -t 18
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1	\2/p' Makefile | expand -t 18
 
 demo: ## watch the agent survive three address changes in a simulated WSL (no root)
 	@tools/setup.sh build lab
@@ -35,14 +39,33 @@ bench: ## figures of the release build against the usual ways
 	$(CARGO) build --release --locked
 	WSLMESH_BIN="$(abspath $(release))" $(CARGO) test --locked --test lab -- --bench
 
-build: ## the release binary
+# Where the compiler for Windows cannot be had, the rest is of use without it.
+build: ## the release binaries, and the relay for Windows where it can be built
 	@tools/setup.sh build
 	$(CARGO) build --release --locked
+	@if tools/setup.sh windows; then \
+		echo "tools/windows.sh build"; \
+		tools/windows.sh build; \
+	else \
+		echo "not built: the relay for Windows (see above; 'make relay-exe' tries again)"; \
+	fi
+
+relay-exe: ## the relay for Windows alone
+	@tools/setup.sh build windows
+	tools/windows.sh build
 
 # Root may install what a user has built, so nothing is compiled here.
 install: ## the built release into DESTDIR and PREFIX (default /usr)
 	@test -x "$(release)" || { echo "$(release) is not there yet: run 'make build' first" >&2; exit 1; }
+	@test -x "$(relay)" || { echo "$(relay) is not there yet: run 'make build' first" >&2; exit 1; }
 	install -D -m 755 "$(release)" "$(bindir)/wslmesh"
+	install -D -m 755 "$(relay)" "$(libdir)/wslmesh-relay"
+	@if [ -e "$(relay_exe)" ]; then \
+		echo "install -D -m 755 $(relay_exe) $(libdir)/windows/wslmesh-relay.exe"; \
+		install -D -m 755 "$(relay_exe)" "$(libdir)/windows/wslmesh-relay.exe"; \
+	else \
+		echo "NOT INSTALLED: wslmesh-relay.exe, which was not built ('make relay-exe'); without it UDP forwards do not work" >&2; \
+	fi
 	install -D -m 644 config/network/wsl-network.conf "$(datadir)/wsl-network.conf"
 	install -d -m 755 "$(unitdir)"
 	sed 's|/usr/bin/wslmesh|$(PREFIX)/bin/wslmesh|g' systemd/wslmesh.service >"$(unitdir)/wslmesh.service"
@@ -68,7 +91,9 @@ uninstall: ## stop, put MTUs and sysctls back, remove all but the configuration
 		"$(bindir)/wslmesh" restore || true; \
 	fi
 	rm -f "$(bindir)/wslmesh" "$(unitdir)/wslmesh.service"
+	rm -f "$(libdir)/wslmesh-relay" "$(libdir)/windows/wslmesh-relay.exe"
 	rm -rf "$(datadir)" "$(docdir)"
+	@rmdir "$(libdir)/windows" "$(libdir)" 2>/dev/null || true # others may have fragments there
 	@echo "left alone: $(confdir), and what wslmesh kept in /var/lib/wslmesh"
 
 lint: ## formatting, clippy, shell scripts
