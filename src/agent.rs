@@ -310,7 +310,10 @@ fn reload_settings(agent: &mut Agent<Linux>, source: &Source) {
             tracing::info!(event = "reload", "configuration reloaded");
             agent.adopt(settings);
         }
-        Err(error) => agent.refuse(&error, &path_of(source)),
+        Err(error) => {
+            agent.refuse(&error, &path_of(source));
+            agent.ask_windows_anew();
+        }
     }
 }
 

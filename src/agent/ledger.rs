@@ -196,7 +196,9 @@ impl Ledger {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{InterfaceName, MtuChange, RuleSet};
+    use crate::model::{
+        Firewall, InterfaceName, MtuChange, Protocol, Rule, RuleSet, ServedBy, SyncMode,
+    };
 
     fn mtu(to: u32) -> Action {
         Action::SetMtu(MtuChange {
@@ -209,9 +211,19 @@ mod tests {
     }
 
     fn forwards(last: u8) -> Action {
+        let port = std::num::NonZeroU16::MIN;
         Action::SyncForwards(RuleSet {
+            mode: SyncMode::Nat,
             connect_address: [10, 0, 0, last].into(),
-            rules: Vec::new(),
+            rules: vec![Rule {
+                name: String::new(),
+                protocol: Protocol::Tcp,
+                listen_address: [0; 4].into(),
+                listen_port: port,
+                connect_port: port,
+                served_by: ServedBy::Portproxy,
+                firewall: Firewall::None,
+            }],
         })
     }
 

@@ -19,7 +19,9 @@ use super::{
 use crate::{
     apply::{ApplyError, saved::SavedError},
     config::{ConfigError, Settings},
-    model::{Action, Finding, HostMemory, ModeState, Plan, Subject},
+    model::{
+        Action, Finding, HostMemory, HostOutcome, Listen, ModeState, Plan, Power, Served, Subject,
+    },
     netlink::NetlinkError,
     observe,
     paths::Paths,
@@ -44,6 +46,7 @@ pub(super) struct Agent<M> {
     pub(super) tracker: Tracker,
     rejected: Option<Finding>,
     pub(super) address: Option<Ipv4Addr>,
+    pub(super) served: Vec<Served>,
     pub(super) passes: u64,
     pub(super) status_works: bool,
 }
@@ -113,6 +116,7 @@ impl<M: Machine> Agent<M> {
             tracker: Tracker::default(),
             rejected: None,
             address: None,
+            served: Vec::new(),
             passes: 0,
             status_works: true,
         }
@@ -144,8 +148,15 @@ impl<M: Machine> Agent<M> {
     pub(super) fn adopt(&mut self, settings: Settings) {
         self.settings = settings;
         self.rejected = None;
-        self.host.settled = None;
         self.host.findings.clear();
+        self.ask_windows_anew();
+    }
+
+    /// Forgets what Windows may do for us and asks again: somebody may have
+    /// installed something there.
+    pub(super) fn ask_windows_anew(&mut self) {
+        self.host.settled = None;
+        self.host.facts.power = Power::Unknown;
         self.ledger.reset();
     }
 
@@ -187,24 +198,32 @@ impl<M: Machine> Agent<M> {
                 }
                 self.mode = mode;
             }
-            News::Forwards(outcome) => {
-                let (action, now) = (Action::SyncForwards(outcome.wanted.clone()), Instant::now());
-                if outcome.settled {
-                    self.ledger.done(&action, now);
-                } else {
-                    self.ledger.failed(&action, None, true, now);
-                }
-                if let Some(line) = &outcome.changed {
-                    tracing::info!(event = "forwards", address = %outcome.wanted.connect_address, "{line}");
-                }
-                if let Some(facts) = outcome.facts {
-                    self.host.facts = facts;
-                }
-                self.host.settled = outcome.settled.then_some(outcome.wanted);
-                self.host.findings = outcome.findings;
-                self.host.standing = outcome.standing.unwrap_or(self.host.standing);
-            }
+            News::Forwards(outcome) => self.take_outcome(outcome),
         }
+    }
+
+    fn take_outcome(&mut self, outcome: HostOutcome) {
+        let (action, now) = (Action::SyncForwards(outcome.wanted.clone()), Instant::now());
+        if outcome.settled {
+            self.ledger.done(&action, now);
+        } else {
+            self.ledger.failed(&action, None, true, now);
+        }
+        if let Some(line) = &outcome.changed {
+            tracing::info!(event = "forwards", address = %outcome.wanted.connect_address, "{line}");
+        }
+        if let Some(facts) = outcome.facts {
+            let mut standing: Vec<Listen> = facts.rules.iter().map(|rule| rule.listen).collect();
+            if !outcome.settled {
+                // A task that answers late may still make what it was asked for.
+                standing.extend(outcome.wanted.listens());
+            }
+            self.host.may_stand = Some(standing);
+            self.host.facts = facts;
+        }
+        self.host.settled = outcome.settled.then_some(outcome.wanted);
+        self.host.findings = outcome.findings;
+        self.host.standing = outcome.standing.unwrap_or(self.host.standing);
     }
 
     /// Makes one pass.
@@ -298,6 +317,9 @@ impl<M: Machine> Agent<M> {
             self.ledger.begun(&action);
             if let (Action::SyncForwards(wanted), false) = (action, windows.syncing()) {
                 self.host.standing |= !wanted.rules.is_empty();
+                if let Some(standing) = &mut self.host.may_stand {
+                    standing.extend(wanted.listens());
+                }
                 windows.sync(wanted);
             }
         }

@@ -4,11 +4,12 @@ use std::{path::PathBuf, time::Duration};
 
 use super::{machine::Machine, pass::Agent};
 use crate::{
-    model::{Finding, ModeState, Observation},
+    model::{Finding, ModeState, Observation, RelayPlace, Served, ServedState},
     paths::Paths,
     plan,
     report::{
-        Changes, Document, Forwards, Manager, STATUS_VERSION, Severity, read_status, write_status,
+        Changes, Document, Forwards, Manager, RelayEntry, STATUS_VERSION, Severity, read_status,
+        write_status,
     },
 };
 
@@ -60,6 +61,13 @@ impl<M: Machine> Agent<M> {
         manager: &mut Manager,
     ) -> Vec<String> {
         let lines = say_health(&self.tracker.update(findings));
+        if let Some(seen) = seen {
+            let seen = Observation {
+                host: self.host.clone(),
+                ..seen.clone()
+            };
+            self.served = plan::served(&self.settings, &seen);
+        }
         manager.status(&self.status_line());
         let document = self.document(seen, took);
         match write_status(&self.paths.runtime, &document) {
@@ -77,14 +85,13 @@ impl<M: Machine> Agent<M> {
         let address = self
             .address
             .map_or_else(|| "no address".to_owned(), |address| address.to_string());
-        let forwards = self
-            .host
-            .settled
-            .as_ref()
-            .filter(|set| !set.rules.is_empty() && self.host.findings.is_empty());
-        let forwards = forwards.map_or_else(String::new, |set| {
-            format!(", {} forwarded", set.rules.len())
-        });
+        let is_up = |served: &&Served| served.state == ServedState::Up;
+        let up = self.served.iter().filter(is_up).count();
+        let forwards = if up > 0 {
+            format!(", {up} forwarded")
+        } else {
+            String::new()
+        };
         let troubles: Vec<&str> = self
             .tracker
             .findings()
@@ -103,7 +110,9 @@ impl<M: Machine> Agent<M> {
         let node = seen.and_then(|seen| plan::node(&self.settings, seen).ok());
         // As Windows read them back: where it may not change them, they lead to
         // an earlier address.
-        let confirmed = self.host.settled.as_ref().and(self.host.facts.forwards);
+        let rules = &self.host.facts.rules;
+        let confirmed = self.host.settled.as_ref().and(rules.first());
+        let relay = &self.host.relay;
         Document {
             version: STATUS_VERSION,
             pid: std::process::id(),
@@ -113,9 +122,19 @@ impl<M: Machine> Agent<M> {
             address: node.as_ref().map(plan::Node::address),
             gateway: node.as_ref().and_then(|node| node.gateway),
             network_file: self.settings.config_file.clone(),
-            forwards: confirmed.map(|(count, connect_address)| Forwards {
-                count,
-                connect_address,
+            forwards: confirmed.map(|first| Forwards {
+                count: rules.len(),
+                connect_address: *first.connect.ip(),
+            }),
+            served: self.served.iter().map(Into::into).collect(),
+            relay: relay.wanted.as_ref().map(|wanted| RelayEntry {
+                place: match &wanted.place {
+                    RelayPlace::Installed(program) => program.to_string(),
+                    RelayPlace::Unpacked(folder) => folder.to_string(),
+                    RelayPlace::Guest => "guest".to_owned(),
+                },
+                applied: relay.applied,
+                sessions: relay.sessions,
             }),
             windows_address: self.host.facts.windows_address,
             passes: self.passes,
@@ -163,6 +182,8 @@ pub(super) fn publish_standby(paths: &Paths, finding: &Finding) {
         gateway: None,
         network_file: PathBuf::new(),
         forwards: None,
+        served: Vec::new(),
+        relay: None,
         windows_address: None,
         passes: 0,
         last_pass_us: 0,

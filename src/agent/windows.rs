@@ -19,7 +19,7 @@ use tokio::{
 use super::machine::Host;
 use crate::{
     apply::saved::Saved,
-    host::portproxy,
+    host::sync,
     model::{Finding, HostOutcome, ModeState, RuleSet},
     observe,
     report::Code,
@@ -63,7 +63,7 @@ async fn sync_and_remember(saved: &Saved, folder: &Path, wanted: RuleSet) -> Hos
     saved
         .update(|values| values.forwards = expected)
         .unwrap_or_default();
-    let mut outcome = portproxy::sync(folder, wanted).await;
+    let mut outcome = sync::sync(folder, wanted).await;
     // A call that never reached Windows changed nothing.
     let standing = outcome.standing.unwrap_or(before);
     if let Err(error) = saved.update(|values| values.forwards = standing) {
@@ -197,7 +197,7 @@ impl Host for Windows {
                 sync_and_remember(&saved, &folder, asked).await
             });
             let outcome = call.await;
-            News::Forwards(outcome.unwrap_or_else(|| portproxy::hangs(wanted, LIMIT)))
+            News::Forwards(outcome.unwrap_or_else(|| sync::hangs(wanted, LIMIT)))
         });
     }
 }
@@ -205,14 +205,12 @@ impl Host for Windows {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::SyncMode;
 
     #[tokio::test]
     async fn rules_of_an_earlier_run_are_not_forgotten_by_a_call_that_fails() {
         // There is no interop here, so the call never reaches a Windows.
-        let wanted = RuleSet {
-            connect_address: [172, 28, 16, 5].into(),
-            rules: Vec::new(),
-        };
+        let wanted = RuleSet::nothing(SyncMode::Nat);
         for before in [false, true] {
             let folder = tempfile::tempdir().unwrap();
             let saved = Saved::new(folder.path());

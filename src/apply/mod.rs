@@ -150,8 +150,9 @@ pub async fn apply(action: &Action, netlink: &Netlink) -> Result<bool, ApplyErro
         Action::SetMtu(change) => mtu::set(netlink, change.index, &change.name, change.to).await,
         Action::WriteSysctl(change) => sysctl::write(&change.key, &change.to),
         Action::SetKeepalive(change) => wireguard::set_keepalive(netlink, change.clone()).await,
-        // Windows is told by src/host, off the pass: nothing here waits for it.
-        Action::SyncForwards(_) => Ok(false),
+        // Windows and the relay are told by src/host, off the pass: nothing here
+        // waits for them.
+        Action::SyncForwards(_) | Action::SyncRelay(_) => Ok(false),
     }
 }
 

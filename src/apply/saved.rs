@@ -194,7 +194,10 @@ impl Values {
                     },
                 );
             }
-            Action::WriteNetworkFile(_) | Action::SetKeepalive(_) | Action::SyncForwards(_) => {}
+            Action::WriteNetworkFile(_)
+            | Action::SetKeepalive(_)
+            | Action::SyncForwards(_)
+            | Action::SyncRelay(_) => {}
         }
     }
 }

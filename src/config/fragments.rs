@@ -8,7 +8,7 @@ use std::{
 use serde::{Deserialize, Deserializer, de};
 use toml::Spanned;
 
-use crate::model::{Patterns, SysctlKey, SysctlValue};
+use crate::model::{Firewall, Patterns, Protocol, SysctlKey, SysctlValue};
 
 /// One file.
 #[derive(Debug, Default, Deserialize)]
@@ -222,7 +222,7 @@ impl fmt::Display for Underlay {
 pub enum Backend {
     /// netsh interface portproxy: TCP.
     Portproxy,
-    /// The relay: not in this version.
+    /// wslmesh's own relay: TCP and UDP.
     Relay,
     /// The best there is for each forward.
     Auto,
@@ -237,48 +237,6 @@ impl fmt::Display for Backend {
             Self::Relay => "relay",
             Self::Auto => "auto",
             Self::None => "none",
-        })
-    }
-}
-
-/// Transport protocol of a forward.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Protocol {
-    /// TCP.
-    Tcp,
-    /// UDP.
-    Udp,
-}
-
-impl fmt::Display for Protocol {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Tcp => "tcp",
-            Self::Udp => "udp",
-        })
-    }
-}
-
-/// Whom Windows' firewall should let in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Firewall {
-    /// Nobody new.
-    None,
-    /// The local subnet.
-    #[default]
-    Local,
-    /// Everybody.
-    Full,
-}
-
-impl fmt::Display for Firewall {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::None => "none",
-            Self::Local => "local",
-            Self::Full => "full",
         })
     }
 }

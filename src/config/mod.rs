@@ -14,10 +14,11 @@ use std::{
 };
 
 use fragments::SysctlSetting;
-pub use fragments::{Backend, Firewall, Interface, Protocol, Settle, Underlay};
+pub use fragments::{Backend, Interface, Settle, Underlay};
 pub use inputs::Source;
 use inputs::{Inputs, Placed};
 
+pub use crate::model::{Firewall, Protocol};
 use crate::model::{Mode, Patterns, SysctlKey, SysctlValue};
 
 /// What the agent is to do.

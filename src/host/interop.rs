@@ -14,6 +14,7 @@ use std::{
 use tokio::process::Command;
 
 use super::child::{self, ChildError, Output};
+use crate::report::Code;
 
 /// Longest wait for a Windows program that asks nobody anything.
 pub const DEADLINE: Duration = Duration::from_secs(15);
@@ -42,6 +43,23 @@ pub enum InteropError {
     /// The call itself.
     #[error("powershell.exe {0}")]
     Call(#[from] ChildError),
+}
+
+impl InteropError {
+    /// The health code of this failure.
+    #[must_use]
+    pub fn code(&self) -> Code {
+        match self {
+            Self::NoSocket | Self::NoInterpreter => Code::InteropMissing,
+            Self::NoPowershell(_) => Code::InteropPowershell,
+            Self::Call(ChildError::Timeout(_)) => Code::InteropTimeout,
+            Self::Call(ChildError::TooMuch) => Code::InteropOutput,
+            Self::NoPath(_)
+            | Self::Call(ChildError::Start(_) | ChildError::Exit { .. } | ChildError::Pipe(_)) => {
+                Code::InteropFailed
+            }
+        }
+    }
 }
 
 /// A way to Windows that was there a moment ago.

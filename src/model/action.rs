@@ -1,8 +1,11 @@
 //! What a pass wants changed.
 
-use std::{fmt, net::Ipv4Addr, num::NonZeroU16, path::PathBuf};
+use std::{fmt, path::PathBuf};
 
-use super::{Finding, InterfaceName, LinkKind, PublicKey, SysctlKey, SysctlValue};
+use super::{
+    Finding, InterfaceName, LinkKind, PublicKey, RelayPlace, RelaySet, RuleSet, SysctlKey,
+    SysctlValue,
+};
 
 /// The result of planning: what to change, and what was noticed.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -35,6 +38,8 @@ pub enum Action {
     SetKeepalive(KeepaliveChange),
     /// Make Windows' port forwards these and no others of ours.
     SyncForwards(RuleSet),
+    /// Tell the relay what to serve; `None` ends it.
+    SyncRelay(Option<RelaySet>),
 }
 
 /// What an action changes; one at a time is in flight for each.
@@ -50,6 +55,8 @@ pub enum ActionKey {
     Keepalive(InterfaceName),
     /// Windows' forwards.
     Forwards,
+    /// The relay's forwards.
+    Relay,
 }
 
 /// A new content for the network file.
@@ -104,28 +111,6 @@ pub struct KeepaliveChange {
     pub seconds: u16,
 }
 
-/// The forwards that Windows should have.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RuleSet {
-    /// Where they lead: this distribution's address.
-    pub connect_address: Ipv4Addr,
-    /// The forwards, in the order of the configuration.
-    pub rules: Vec<Rule>,
-}
-
-/// One TCP forward.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Rule {
-    /// Its name in the configuration.
-    pub name: String,
-    /// Windows' address to listen on.
-    pub listen_address: Ipv4Addr,
-    /// Windows' port to listen on.
-    pub listen_port: NonZeroU16,
-    /// Port in this distribution.
-    pub connect_port: NonZeroU16,
-}
-
 impl Action {
     /// What this action changes.
     #[must_use]
@@ -136,6 +121,7 @@ impl Action {
             Self::WriteSysctl(change) => ActionKey::Sysctl(change.key.clone()),
             Self::SetKeepalive(change) => ActionKey::Keepalive(change.name.clone()),
             Self::SyncForwards(_) => ActionKey::Forwards,
+            Self::SyncRelay(_) => ActionKey::Relay,
         }
     }
 
@@ -144,7 +130,10 @@ impl Action {
     pub fn can_be_restored(&self) -> bool {
         match self {
             Self::SetMtu(_) | Self::WriteSysctl(_) => true,
-            Self::WriteNetworkFile(_) | Self::SetKeepalive(_) | Self::SyncForwards(_) => false,
+            Self::WriteNetworkFile(_)
+            | Self::SetKeepalive(_)
+            | Self::SyncForwards(_)
+            | Self::SyncRelay(_) => false,
         }
     }
 
@@ -158,7 +147,8 @@ impl Action {
             (Self::SetKeepalive(a), Self::SetKeepalive(b)) => {
                 (a.index, &a.peers, a.seconds) == (b.index, &b.peers, b.seconds)
             }
-            (Self::SyncForwards(a), Self::SyncForwards(b)) => a == b,
+            (Self::SyncForwards(a), Self::SyncForwards(b)) => a.same(b),
+            (Self::SyncRelay(a), Self::SyncRelay(b)) => a == b,
             _ => false,
         }
     }
@@ -181,6 +171,7 @@ impl fmt::Display for ActionKey {
             Self::Sysctl(key) => write!(f, "{key}"),
             Self::Keepalive(name) => write!(f, "{name} keepalives"),
             Self::Forwards => f.write_str("Windows forwards"),
+            Self::Relay => f.write_str("relay forwards"),
         }
     }
 }
@@ -224,11 +215,25 @@ impl fmt::Display for Action {
             Self::SyncForwards(set) => {
                 let rules = set.rules.len();
                 let plural = if rules == 1 { "" } else { "s" };
-                write!(
-                    f,
-                    "ask Windows for {rules} forward{plural} -> {}",
-                    set.connect_address
-                )
+                write!(f, "ask Windows for {rules} forward{plural}")?;
+                if set.listens().next().is_some() {
+                    write!(f, " -> {}", set.connect_address)?;
+                }
+                Ok(())
+            }
+            Self::SyncRelay(None) => f.write_str("end the relay"),
+            Self::SyncRelay(Some(set)) => {
+                let (forwards, place) = (set.forwards.len(), &set.place);
+                let plural = if forwards == 1 { "" } else { "s" };
+                let place = match place {
+                    RelayPlace::Guest => "here",
+                    RelayPlace::Installed(_) | RelayPlace::Unpacked(_) => "on Windows",
+                };
+                write!(f, "let the relay {place} serve {forwards} forward{plural}")?;
+                match set.forwards.first() {
+                    Some((_, first)) => write!(f, " -> {}", first.connect_address),
+                    None => Ok(()),
+                }
             }
         }
     }

@@ -5,7 +5,9 @@
 //! `observe` and `apply` never import `plan`.
 
 mod action;
+mod drive_path;
 mod finding;
+mod forward;
 mod interface;
 mod mode;
 mod observation;
@@ -13,10 +15,13 @@ mod pattern;
 mod sysctl;
 mod wireguard;
 
-pub use action::{
-    Action, ActionKey, FileChange, KeepaliveChange, MtuChange, Plan, Rule, RuleSet, SysctlChange,
-};
+pub use action::{Action, ActionKey, FileChange, KeepaliveChange, MtuChange, Plan, SysctlChange};
+pub use drive_path::{DrivePath, NotADrivePath};
 pub use finding::{Finding, Subject};
+pub use forward::{
+    Failure, FailureKind, Firewall, Listen, Power, Protocol, RelayForward, RelayMemory, RelayPlace,
+    RelaySet, Rule, RuleSet, Served, ServedBy, ServedState, StandingRule, SyncMode,
+};
 pub use interface::InterfaceName;
 pub use mode::{Mode, ModeState};
 pub use observation::{

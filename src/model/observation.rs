@@ -7,7 +7,10 @@ use std::{
 
 use ipnet::IpNet;
 
-use super::{DeviceReading, Finding, InterfaceName, ModeState, RuleSet, SysctlKey, SysctlReading};
+use super::{
+    DeviceReading, DrivePath, Finding, InterfaceName, Listen, ModeState, Power, RelayMemory,
+    RuleSet, StandingRule, SysctlKey, SysctlReading,
+};
 
 /// Everything a pass decides on.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -110,10 +113,15 @@ pub struct HostMemory {
     pub settled: Option<RuleSet>,
     /// Whether rules of ours may stand on Windows, from this run or an earlier one.
     pub standing: bool,
+    /// Where port proxy rules of ours stand or may stand: those that Windows read
+    /// back, and those it was asked for since. `None` before the first answer.
+    pub may_stand: Option<Vec<Listen>>,
     /// What that call, or a failed one since, had to say.
     pub findings: Vec<Finding>,
     /// What Windows said of itself.
     pub facts: HostFacts,
+    /// What the relay was told and said.
+    pub relay: RelayMemory,
 }
 
 /// Facts that only Windows knows.
@@ -125,8 +133,20 @@ pub struct HostFacts {
     /// which WSL copies to eth0 in NAT mode (microsoft/WSL:
     /// src/windows/service/exe/WslCoreNetworkingSupport.cpp).
     pub lowest_mtu: Option<(String, u32)>,
-    /// Rules of ours as read back: how many, and where they lead.
-    pub forwards: Option<(usize, Ipv4Addr)>,
+    /// Port proxy rules of ours as read back.
+    pub rules: Vec<StandingRule>,
+    /// Where rules of ours were not made, because somebody else has the port.
+    pub blocked: Vec<Listen>,
+    /// What the Windows side may do for us.
+    pub power: Power,
+    /// The relay of `wslmesh host install`.
+    pub installed_relay: Option<DrivePath>,
+    /// %LOCALAPPDATA% of the user behind interop.
+    pub local_app_data: Option<DrivePath>,
+    /// Whether somebody looked after the firewall in that call.
+    pub firewall: bool,
+    /// The guest's address as the elevated task found it.
+    pub guest_address: Option<Ipv4Addr>,
 }
 
 /// How a call to Windows ended.

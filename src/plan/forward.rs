@@ -1,95 +1,220 @@
-//! The Windows-side forwards.
+//! Forwards: who serves each, and what Windows and the relay are to be told.
+//!
+//! A port has one owner at a time. The relay gets one only where no rule of ours
+//! stands, as far as Windows has answered, and the port proxy gets one only where
+//! the relay does not listen, as far as it has confirmed: a forward that changes
+//! hands takes two passes, the second brought by the first owner's news.
+
+mod nat;
+mod relay;
+mod shared;
 
 use super::Node;
 use crate::{
-    config::{Backend, Firewall, Forward, Protocol, Settings},
-    model::{Action, Finding, Mode, ModeState, Observation, Plan, Rule, RuleSet},
+    config::{Backend, Firewall, Forward, Settings},
+    model::{
+        Action, Finding, Listen, Mode, ModeState, Observation, Plan, Power, RelaySet, Rule,
+        RuleSet, Served, ServedBy, ServedState, SyncMode,
+    },
     report::Code,
 };
 
+/// First port of the range from which Windows hands out ports by itself
+/// (`netsh int ipv4 show dynamicport udp`, the default since Windows Vista).
+const DYNAMIC: u16 = 49152;
+
+/// What the forwards come to.
+#[derive(Debug, Default)]
+struct Decision {
+    /// What Windows should have; `None` where that is not to be touched now.
+    rules: Option<RuleSet>,
+    /// What the relay should serve; `None` where it is left as it is.
+    relay: Option<Option<RelaySet>>,
+    /// Each forward, for a person.
+    served: Vec<Served>,
+    findings: Vec<Finding>,
+}
+
 pub(super) fn plan(settings: &Settings, seen: &Observation, node: Option<&Node>) -> Plan {
-    let mut plan = Plan::default();
-    let nat_mode = seen.mode == ModeState::Known(Mode::Nat);
-    if seen.host.standing
-        && seen.mode.known().is_some()
-        && (settings.backend == Backend::None || !nat_mode)
+    let decision = decide(settings, seen, node);
+    let mut plan = Plan {
+        actions: Vec::new(),
+        findings: decision.findings,
+    };
+    let withdrawn = match &decision.rules {
+        Some(wanted) => wanted.rules.is_empty() && !seen.host.standing,
+        None => settings.backend == Backend::None,
+    };
+    // Whoever may change nothing has nothing to change.
+    let over = |finding: &&Finding| !(withdrawn && finding.code == Code::ForwardNotElevated);
+    let host = seen.host.findings.iter().filter(over);
+    plan.findings
+        .extend(host.chain(&seen.host.relay.findings).cloned());
+    if let Some(wanted) = decision.rules
+        && must_ask(&wanted, settings, seen)
     {
-        plan.findings.push(Finding::new(
-            Code::ForwardStanding,
-            "",
-            "rules made in an earlier run or mode are left as they are",
-        ));
+        plan.actions.push(Action::SyncForwards(wanted));
     }
-    if settings.backend == Backend::None {
-        return plan;
-    }
-    let any = !settings.forwards.is_empty();
-    match &seen.mode {
-        ModeState::Known(Mode::Nat) => nat(settings, seen, node, &mut plan),
-        ModeState::Known(Mode::NotWsl) if any => {
-            let detail = format!("{} configured", count(settings.forwards.len()));
-            plan.findings
-                .push(Finding::new(Code::ForwardNotWsl, "", detail));
-        }
-        ModeState::Known(mode) if any => {
-            plan.findings
-                .push(Finding::new(Code::ForwardMode, "", need(*mode)))
-        }
-        // Pending resolves by itself, and an unknown mode has its own finding.
-        ModeState::Known(_) | ModeState::Pending | ModeState::Unknown(_) => {}
+    let memory = &seen.host.relay;
+    if let Some(wanted) = decision.relay
+        && (memory.wanted != wanted || !memory.failed.is_empty())
+    {
+        plan.actions.push(Action::SyncRelay(wanted));
     }
     plan
 }
 
-fn nat(settings: &Settings, seen: &Observation, node: Option<&Node>, plan: &mut Plan) {
-    let (served, unserved): (Vec<&Forward>, Vec<&Forward>) =
-        settings.forwards.iter().partition(|forward| {
-            forward.protocol == Protocol::Tcp && settings.backend != Backend::Relay
-        });
-    for forward in unserved {
-        let detail = format!(
-            "forward {:?} ({} port {}) is not served",
-            forward.name, forward.protocol, forward.listen_port
-        );
-        plan.findings.push(Finding::new(
-            Code::ForwardNeedsRelay,
-            forward.name.as_str(),
-            detail,
-        ));
-    }
-    plan.findings.extend(seen.host.findings.iter().cloned());
-    let Some(node) = node else { return };
-    if served.is_empty() && !seen.host.standing {
-        return;
-    }
-    let open: Vec<String> = served
-        .iter()
-        .filter(|forward| forward.firewall != Firewall::None)
-        .map(|forward| forward.listen_port.to_string())
-        .collect();
-    if !open.is_empty() {
-        plan.findings.push(Finding::new(
-            Code::ForwardFirewall,
-            "",
-            format!("TCP {} must be allowed in by hand", open.join(", ")),
-        ));
-    }
-    let rules = served
-        .iter()
-        .map(|forward| Rule {
-            name: forward.name.clone(),
-            listen_address: forward.listen_address,
-            listen_port: forward.listen_port,
-            connect_port: forward.connect_port,
-        })
-        .collect();
-    let wanted = RuleSet {
-        connect_address: node.address(),
-        rules,
+/// Each forward and how it stands.
+pub(super) fn served(settings: &Settings, seen: &Observation, node: Option<&Node>) -> Vec<Served> {
+    decide(settings, seen, node).served
+}
+
+fn decide(settings: &Settings, seen: &Observation, node: Option<&Node>) -> Decision {
+    let mode = match &seen.mode {
+        ModeState::Known(mode) => *mode,
+        // Pending resolves by itself, and an unknown mode has its own finding.
+        ModeState::Pending | ModeState::Unknown(_) => return unserved(settings, None),
     };
-    if seen.host.settled.as_ref() != Some(&wanted) {
-        plan.actions.push(Action::SyncForwards(wanted));
+    if settings.backend == Backend::None || mode == Mode::NotWsl {
+        let mut decision = unserved(settings, Some(None));
+        if seen.host.standing {
+            decision.findings.push(Finding::new(
+                Code::ForwardStanding,
+                "",
+                "rules made in an earlier run are left as they are",
+            ));
+        }
+        if settings.backend != Backend::None && !settings.forwards.is_empty() {
+            let detail = format!("{} configured", count(settings.forwards.len()));
+            let finding = Finding::new(Code::ForwardNotWsl, "", detail);
+            decision.findings.push(finding);
+        }
+        return decision;
     }
+    match (mode, node) {
+        (Mode::Nat, Some(node)) => nat::decide(settings, seen, node),
+        (Mode::Mirrored, Some(node)) => shared::mirrored(settings, seen, node),
+        (Mode::Consomme, Some(node)) => shared::consomme(settings, seen, node),
+        // There is nothing to point at; that has its own finding.
+        (Mode::Nat | Mode::Mirrored | Mode::Consomme, None) => unserved(settings, None),
+        (Mode::Bridged | Mode::None | Mode::NotWsl, _) => {
+            let mut decision = unserved(settings, Some(None));
+            decision.rules = Some(RuleSet::nothing(SyncMode::Nat));
+            if !settings.forwards.is_empty() {
+                let need = if mode == Mode::Bridged {
+                    "in bridged mode this machine has its own address in the LAN: reach it there directly"
+                } else {
+                    "without a network nothing can be forwarded"
+                };
+                decision
+                    .findings
+                    .push(Finding::new(Code::ForwardMode, "", need));
+            }
+            decision
+        }
+    }
+}
+
+/// Nobody serves anything.
+fn unserved(settings: &Settings, relay: Option<Option<RelaySet>>) -> Decision {
+    let state = match relay {
+        Some(_) => ServedState::Down,
+        None => ServedState::Pending,
+    };
+    Decision {
+        rules: None,
+        relay,
+        served: settings
+            .forwards
+            .iter()
+            .map(|forward| entry(forward, None, state))
+            .collect(),
+        findings: Vec::new(),
+    }
+}
+
+/// Whether Windows has to be asked: for other rules than it has confirmed, or
+/// for what it may do for us.
+fn must_ask(wanted: &RuleSet, settings: &Settings, seen: &Observation) -> bool {
+    let host = &seen.host;
+    if host.settled.as_ref().is_some_and(|set| set.same(wanted)) {
+        return false;
+    }
+    let nat = seen.mode == ModeState::Known(Mode::Nat);
+    let curious = nat && host.facts.power == Power::Unknown && !settings.forwards.is_empty();
+    !wanted.rules.is_empty() || host.standing || curious
+}
+
+fn listen(forward: &Forward) -> Listen {
+    Listen {
+        protocol: forward.protocol,
+        listen_address: forward.listen_address,
+        listen_port: forward.listen_port,
+    }
+}
+
+fn rule(forward: &Forward, served_by: ServedBy) -> Rule {
+    Rule {
+        name: forward.name.clone(),
+        protocol: forward.protocol,
+        listen_address: forward.listen_address,
+        listen_port: forward.listen_port,
+        connect_port: forward.connect_port,
+        served_by,
+        firewall: forward.firewall,
+    }
+}
+
+fn entry(forward: &Forward, by: Option<ServedBy>, state: ServedState) -> Served {
+    Served {
+        name: forward.name.clone(),
+        listen: listen(forward),
+        instead: None,
+        connect_port: forward.connect_port,
+        by,
+        state,
+    }
+}
+
+fn needs_relay(forward: &Forward) -> Finding {
+    let detail = format!(
+        "forward {:?} ({} to port {}) is not served",
+        forward.name,
+        listen(forward),
+        forward.connect_port
+    );
+    Finding::new(Code::ForwardNeedsRelay, forward.name.as_str(), detail)
+}
+
+/// Ports that Windows itself may have given away.
+fn dynamic(settings: &Settings) -> impl Iterator<Item = Finding> {
+    settings
+        .forwards
+        .iter()
+        .filter(|forward| forward.listen_port.get() >= DYNAMIC)
+        .map(|forward| {
+            Finding::new(
+                Code::ForwardDynamicRange,
+                forward.name.as_str(),
+                format!("{} lies in it", listen(forward)),
+            )
+        })
+}
+
+/// That nobody opens the firewall for these.
+fn closed<'a>(forwards: impl IntoIterator<Item = &'a Forward>, who: &str) -> Option<Finding> {
+    let ports: Vec<String> = forwards
+        .into_iter()
+        .filter(|forward| forward.firewall != Firewall::None)
+        .map(|forward| format!("{} {}", forward.protocol, forward.listen_port))
+        .collect();
+    (!ports.is_empty()).then(|| {
+        let text = format!(
+            "{who} is not told to let clients in to {}",
+            ports.join(", ")
+        );
+        Finding::new(Code::ForwardFirewall, "", text)
+    })
 }
 
 fn count(forwards: usize) -> String {
@@ -100,186 +225,5 @@ fn count(forwards: usize) -> String {
     }
 }
 
-/// What a mode without portproxy would need on Windows.
-fn need(mode: Mode) -> &'static str {
-    match mode {
-        Mode::Mirrored => {
-            "in mirrored mode Windows' addresses are this machine's: allow the ports in the Hyper-V firewall (New-NetFirewallHyperVRule) and use equal ports"
-        }
-        Mode::Consomme => {
-            "in consomme mode (virtioproxy) Windows listens for what is bound here: use equal ports and allow them in Windows' firewall"
-        }
-        Mode::Bridged => {
-            "in bridged mode this machine has its own address in the LAN: reach it there directly"
-        }
-        Mode::None => "without a network nothing can be forwarded",
-        Mode::Nat | Mode::NotWsl => "nothing",
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::{config::settings, plan::testing::Machine};
-
-    const SSH: &str = "[[forward]]\nname = \"ssh\"\nprotocol = \"tcp\"\nlisten-port = 2222\nconnect-port = 22\nfirewall = \"none\"\n";
-
-    fn outcome(machine: &Machine, config: &str) -> Vec<String> {
-        let (settings, seen) = (settings(config), machine.seen());
-        let node = super::super::node(&settings, &seen).ok();
-        let plan = plan(&settings, &seen, node.as_ref());
-        plan.actions
-            .iter()
-            .map(ToString::to_string)
-            .chain(plan.findings.iter().map(|finding| finding.code.to_string()))
-            .collect()
-    }
-
-    /// What the plan wants in this machine.
-    fn wanted(machine: &Machine, config: &str) -> RuleSet {
-        let (settings, seen) = (settings(config), machine.seen());
-        let node = super::super::node(&settings, &seen).unwrap();
-        match plan(&settings, &seen, Some(&node)).actions.pop() {
-            Some(Action::SyncForwards(set)) => set,
-            other => panic!("{other:?}"),
-        }
-    }
-
-    #[test]
-    fn every_mode() {
-        let settled = |set: RuleSet| Machine::nat().with(|seen| seen.host.settled = Some(set));
-        let moved = wanted(
-            &Machine::nat().with(|seen| seen.addresses[0].net = "172.28.30.1/20".parse().unwrap()),
-            SSH,
-        );
-        let table: Vec<(&str, Machine, String, Vec<&str>)> = vec![
-            (
-                "no forwards, nothing ever made",
-                Machine::nat(),
-                String::new(),
-                vec![],
-            ),
-            (
-                "first sync",
-                Machine::nat(),
-                SSH.into(),
-                vec!["ask Windows for 1 forward -> 172.28.16.5"],
-            ),
-            (
-                "already so",
-                settled(wanted(&Machine::nat(), SSH)),
-                SSH.into(),
-                vec![],
-            ),
-            (
-                "the address moved",
-                settled(moved),
-                SSH.into(),
-                vec!["ask Windows for 1 forward -> 172.28.16.5"],
-            ),
-            (
-                "the last forward went: withdraw",
-                Machine::nat().with(|seen| seen.host.standing = true),
-                String::new(),
-                vec!["ask Windows for 0 forwards -> 172.28.16.5"],
-            ),
-            (
-                "rules of an earlier run in another mode",
-                Machine::nat()
-                    .mode(Mode::Mirrored)
-                    .with(|seen| seen.host.standing = true),
-                String::new(),
-                vec!["forward-standing"],
-            ),
-            (
-                "rules of an earlier run, Windows is not to be called",
-                Machine::nat().with(|seen| seen.host.standing = true),
-                "[host]
-backend = \"none\""
-                    .into(),
-                vec!["forward-standing"],
-            ),
-            (
-                "no address: nothing to point at",
-                Machine::new(),
-                SSH.into(),
-                vec![],
-            ),
-            (
-                "backend none",
-                Machine::nat(),
-                format!("{SSH}[host]\nbackend = \"none\""),
-                vec![],
-            ),
-            (
-                "the relay is not here",
-                Machine::nat(),
-                format!("{SSH}[host]\nbackend = \"relay\""),
-                vec!["forward-needs-relay"],
-            ),
-            (
-                "UDP",
-                Machine::nat(),
-                SSH.replace("tcp", "udp"),
-                vec!["forward-needs-relay"],
-            ),
-            (
-                "firewall asked for",
-                Machine::nat(),
-                SSH.replace("none", "full"),
-                vec![
-                    "ask Windows for 1 forward -> 172.28.16.5",
-                    "forward-firewall",
-                ],
-            ),
-            (
-                "mirrored",
-                Machine::nat().mode(Mode::Mirrored),
-                SSH.into(),
-                vec!["forward-mode"],
-            ),
-            (
-                "consomme",
-                Machine::nat().mode(Mode::Consomme),
-                SSH.into(),
-                vec!["forward-mode"],
-            ),
-            (
-                "not WSL",
-                Machine::nat().mode(Mode::NotWsl),
-                SSH.into(),
-                vec!["forward-not-wsl"],
-            ),
-            (
-                "not WSL, no forwards",
-                Machine::nat().mode(Mode::NotWsl),
-                String::new(),
-                vec![],
-            ),
-            (
-                "pending",
-                Machine::nat().with(|seen| seen.mode = ModeState::Pending),
-                SSH.into(),
-                vec![],
-            ),
-            (
-                "unknown",
-                Machine::nat().with(|seen| seen.mode = ModeState::Unknown("x".into())),
-                SSH.into(),
-                vec![],
-            ),
-        ];
-        for (case, machine, config, expected) in table {
-            assert_eq!(outcome(&machine, &config), expected, "{case}");
-        }
-    }
-
-    #[test]
-    fn what_windows_said_stays_visible() {
-        let finding = Finding::new(Code::ForwardNotElevated, "", "x");
-        let machine = Machine::nat().with(|seen| {
-            seen.host.findings.push(finding.clone());
-        });
-        assert!(outcome(&machine, SSH).contains(&"forward-not-elevated".to_owned()));
-    }
-}
+mod tests;

@@ -15,7 +15,7 @@ pub use address::Node;
 
 use crate::{
     config::Settings,
-    model::{Finding, ModeState, Observation, Plan},
+    model::{Finding, ModeState, Observation, Plan, Served},
     report::Code,
 };
 
@@ -40,6 +40,12 @@ pub fn plan(settings: &Settings, seen: &Observation) -> Plan {
     plan.extend(sysctl::plan(settings, seen));
     plan.extend(forward::plan(settings, seen, node.as_ref()));
     plan
+}
+
+/// Each forward, who serves it and how it stands.
+#[must_use]
+pub fn served(settings: &Settings, seen: &Observation) -> Vec<Served> {
+    forward::served(settings, seen, node(settings, seen).ok().as_ref())
 }
 
 /// Where this distribution is on the network.

@@ -127,20 +127,83 @@ registry! {
         "This machine is not WSL: forwards are configured and there is no Windows to make them.",
         "Nothing to do; or remove the [[forward]] entries";
     ForwardMode, "forward-mode", Warning,
-        "Forwards are made in NAT mode only; this networking mode needs something else.",
+        "In this networking mode Windows has nothing to forward.",
         "Do what the line above names, or set networkingMode=nat in %UserProfile%\\.wslconfig";
     ForwardNeedsRelay, "forward-needs-relay", Warning,
-        "Windows' portproxy is TCP only; UDP needs the relay, which this version does not have.",
-        "Use TCP for this forward, or reach the peer from inside out (PersistentKeepalive)";
+        "Only the relay can serve this forward, and the configuration allows the port proxy alone.",
+        "Set [host] backend = \"auto\", or make it a TCP forward in NAT mode";
     ForwardFirewall, "forward-firewall", Info,
-        "This version makes no Windows firewall rule.",
-        "Allow the port once in an elevated PowerShell: New-NetFirewallRule -DisplayName wslmesh -Direction Inbound -Action Allow -Protocol TCP -LocalPort PORT";
+        "Nobody opens Windows' firewall for this forward: that takes an administrator's consent, given once.",
+        "Run `wslmesh host install`; or set firewall = \"none\" and allow the port in Windows' firewall by hand";
+    ForwardDynamicRange, "forward-dynamic-range", Info,
+        "The port lies in the range from which Windows hands out ports by itself (49152 to 65535), so another program may have it first.",
+        "Nothing to do while it works; to be safe choose a port below 49152, or keep this one free in an elevated terminal: netsh int ipv4 add excludedportrange protocol=udp startport=PORT numberofports=1";
+    ForwardTaken, "forward-taken", Warning,
+        "Another program on Windows has the port.",
+        "End or reconfigure that program and then `systemctl reload wslmesh`, or choose another listen-port";
+    ForwardExcluded, "forward-excluded", Warning,
+        "Windows keeps the port for itself, or the program that has it does not share it.",
+        "Look for it in `netsh int ipv4 show excludedportrange tcp` (or udp); Hyper-V's ranges change with a restart of Windows. Choose another listen-port if it is there";
+    ForwardNoAddress, "forward-no-address", Warning,
+        "There is no such address to listen on.",
+        "Correct listen-address (`ipconfig` on Windows lists the addresses), or leave it out to listen on all";
+    ForwardNotListening, "forward-not-listening", Warning,
+        "The relay could not listen.",
+        "Look the error's number up in Windows' list of socket errors; the agent tries again by itself";
+    ForwardOutsidePolicy, "forward-outside-policy", Warning,
+        "What was agreed to at the installation on Windows does not cover this forward.",
+        "Run `wslmesh host install` again and agree to the new policy";
+    FirewallBlocked, "firewall-blocked", Warning,
+        "A Block rule of Windows' firewall beats the rule that lets a forward's clients in. Closing a firewall alert makes such rules.",
+        "Remove the rule that the line above names (wf.msc, Inbound Rules), then `systemctl reload wslmesh`";
+    FirewallProfile, "firewall-profile", Warning,
+        "Windows is in a network of a kind that our firewall rules do not hold in.",
+        "Make the network Private in Windows' settings, or agree to that profile too: `wslmesh host install --profiles`";
+    FirewallFailed, "firewall-failed", Warning,
+        "The firewall's rules could not be made.",
+        "The line above has Windows' own words; the agent tries again with the next change, or with `systemctl reload wslmesh`";
+    HostTaskFailed, "host-task-failed", Warning,
+        "The task that changes forwards on Windows could not be started.",
+        "Run `wslmesh host check`; `wslmesh host install` makes the task anew";
+    HostTaskTimeout, "host-task-timeout", Warning,
+        "The task that changes forwards on Windows gave no answer in time.",
+        "Run `wslmesh host check`; the agent tries again by itself";
+    HostVersion, "host-version", Warning,
+        "What is installed on Windows belongs to another version of wslmesh.",
+        "Run `wslmesh host install` again";
+    GuestAddressUnknown, "guest-address-unknown", Warning,
+        "The task on Windows cannot tell this distribution's address, so it changed nothing.",
+        "Restart WSL with `wsl --shutdown`; if that does not help, run `wslmesh host check`";
+    GuestAddressDiffers, "guest-address-differs", Warning,
+        "Windows takes another address for this distribution's than it has: forwards lead there.",
+        "Restart WSL with `wsl --shutdown`; or check that [network] interface names the interface towards Windows";
+    RelayLoopback, "relay-loopback", Warning,
+        "The relay is not installed on Windows, so it listens on 127.0.0.1 only: nobody else in the network reaches the forward.",
+        "Run `wslmesh host install`";
+    RelayMissing, "relay-missing", Warning,
+        "The relay's program is not there.",
+        "Install the wslmesh package again; then `systemctl reload wslmesh`";
+    RelayFailed, "relay-failed", Warning,
+        "The relay does not run, so what it should forward is not forwarded.",
+        "The line above says why; the agent starts it again by itself";
+    RelayRestarted, "relay-restarted", Info,
+        "The relay ended and was started again; it got its table of UDP clients back.",
+        "Nothing to do; if it comes again and again, look for an antivirus that ends it, or report it";
+    RelayElevated, "relay-elevated", Warning,
+        "This distribution was started from an elevated terminal, and the relay refuses administrator rights: it takes what the network sends.",
+        "Close all windows of WSL, run `wsl --shutdown`, and start the distribution from an ordinary terminal";
+    RelayLimit, "relay-limit", Warning,
+        "The relay turned clients away, because it serves as many as it may.",
+        "Look for a flood of connections to the port in the line above; those that are idle end by themselves";
+    RelayNeedsAgent, "relay-needs-agent", Info,
+        "The relay runs as long as the agent does, and no agent runs now.",
+        "Start it: systemctl start wslmesh";
     ForwardNotElevated, "forward-not-elevated", Warning,
         "The Windows user behind this distribution may not change port forwards, and nothing is installed on Windows that may.",
-        "Start the distribution from an elevated terminal, then `systemctl reload wslmesh`";
+        "Run `wslmesh host install`; or start the distribution from an elevated terminal, then `systemctl reload wslmesh`";
     ForwardStanding, "forward-standing", Info,
         "Rules that the agent made earlier still stand on Windows, and now nothing keeps or removes them.",
-        "Remove the [[forward]] entries and set [host] backend = \"auto\" in NAT mode once, and they are withdrawn; or remove them on Windows: netsh interface portproxy show v4tov4";
+        "To withdraw them: systemctl stop wslmesh; wslmesh restore. Or set [host] backend = \"auto\" and remove the [[forward]] entries";
     ForwardConflict, "forward-conflict", Warning,
         "Windows already forwards this port for somebody else; that rule was not touched.",
         "Remove it on Windows (netsh interface portproxy show v4tov4) and then `systemctl reload wslmesh`, or choose another listen-port";

@@ -11,7 +11,7 @@ pub use health::{Code, Severity};
 pub use journal::start as start_journal;
 pub use manager::Manager;
 pub use status::{
-    Document, Forwards, HealthEntry, VERSION as STATUS_VERSION, read as read_status,
-    remove as remove_status, write as write_status,
+    Document, Forwards, HealthEntry, RelayEntry, ServedEntry, VERSION as STATUS_VERSION,
+    read as read_status, remove as remove_status, write as write_status,
 };
 pub use tracker::{Changes, Tracker};

@@ -4,6 +4,7 @@
 use std::{
     fs, io,
     net::Ipv4Addr,
+    num::NonZeroU16,
     path::{Path, PathBuf},
 };
 
@@ -12,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::{Code, Severity};
 use crate::{
     apply::file::{self, FileError},
-    model::Finding,
+    model::{Finding, Protocol, Served, ServedBy},
 };
 
 /// Version of the document's form.
@@ -38,8 +39,14 @@ pub struct Document {
     pub gateway: Option<Ipv4Addr>,
     /// The generated file.
     pub network_file: PathBuf,
-    /// Forwards that Windows confirmed, and the address they lead to.
+    /// Rules of the port proxy that Windows confirmed, and the address they lead to.
     pub forwards: Option<Forwards>,
+    /// Each configured forward.
+    #[serde(default)]
+    pub served: Vec<ServedEntry>,
+    /// The relay, where it has something to do.
+    #[serde(default)]
+    pub relay: Option<RelayEntry>,
     /// Windows' own address.
     pub windows_address: Option<Ipv4Addr>,
     /// Passes made since the start.
@@ -58,6 +65,53 @@ pub struct Forwards {
     pub count: usize,
     /// Where they lead.
     pub connect_address: Ipv4Addr,
+}
+
+/// One configured forward.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct ServedEntry {
+    /// Its name in the configuration.
+    pub name: String,
+    /// `tcp` or `udp`.
+    pub protocol: Protocol,
+    /// The address that it listens on, which may be another than the configured
+    /// one: a relay that is not installed listens on 127.0.0.1.
+    pub listen_address: Ipv4Addr,
+    /// The port that it listens on.
+    pub listen_port: NonZeroU16,
+    /// The port in this distribution.
+    pub connect_port: NonZeroU16,
+    /// `portproxy`, `relay` or `guest` (nothing is needed); nothing where nobody can.
+    pub served_by: Option<ServedBy>,
+    /// `up`, `pending` or `down`.
+    pub state: String,
+}
+
+impl From<&Served> for ServedEntry {
+    fn from(served: &Served) -> Self {
+        Self {
+            name: served.name.clone(),
+            protocol: served.listen.protocol,
+            listen_address: served.instead.unwrap_or(served.listen.listen_address),
+            listen_port: served.listen.listen_port,
+            connect_port: served.connect_port,
+            served_by: served.by,
+            state: served.state.to_string(),
+        }
+    }
+}
+
+/// The relay.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct RelayEntry {
+    /// Its program or folder on Windows, or `guest`.
+    pub place: String,
+    /// Whether it serves what it should, as it confirmed.
+    pub applied: bool,
+    /// UDP sessions now.
+    pub sessions: usize,
 }
 
 /// One finding.

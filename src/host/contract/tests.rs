@@ -3,7 +3,8 @@
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use super::*;
+use super::{text::disturbs, *};
+use crate::model::DrivePath;
 
 fn golden(name: &str) -> Vec<u8> {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/host");
@@ -16,9 +17,12 @@ fn port(number: u16) -> NonZeroU16 {
 
 fn forward(address: [u8; 4], listen: u16, connect: u16) -> ForwardRequest {
     ForwardRequest {
+        protocol: Protocol::Tcp,
         listen_address: address.into(),
         listen_port: port(listen),
         connect_port: port(connect),
+        served_by: ServedBy::Portproxy,
+        firewall: Firewall::None,
     }
 }
 
@@ -35,18 +39,35 @@ fn synced_with(pointer: &str, value: Value) -> Vec<u8> {
 
 #[test]
 fn requests_are_the_golden_ones() {
-    let three = [
-        forward([0; 4], 2222, 22),
-        forward([192, 168, 50, 10], 8080, 80),
-        forward([0; 4], 65535, 1),
-    ];
+    let ssh = forward([0; 4], 2222, 22);
+    let local = |served_by| ForwardRequest {
+        firewall: Firewall::Local,
+        served_by,
+        ..ssh
+    };
+    let wireguard = ForwardRequest {
+        protocol: Protocol::Udp,
+        served_by: ServedBy::Relay,
+        firewall: Firewall::Full,
+        ..forward([0; 4], 51820, 51820)
+    };
+    let web = forward([192, 168, 50, 10], 8080, 80);
     let cases = [
-        ("request-none", 0),
-        ("request-one", 1),
-        ("request-three", 3),
+        ("request-none", SyncMode::Nat, vec![]),
+        ("request-one", SyncMode::Nat, vec![ssh]),
+        (
+            "request-three",
+            SyncMode::Nat,
+            vec![local(ServedBy::Portproxy), web, wireguard],
+        ),
+        (
+            "request-mirrored",
+            SyncMode::Mirrored,
+            vec![local(ServedBy::Guest)],
+        ),
     ];
-    for (name, count) in cases {
-        let request = Request::sync(Ipv4Addr::new(172, 28, 16, 5), three[..count].to_vec());
+    for (name, mode, forwards) in cases {
+        let request = Request::sync(mode, Ipv4Addr::new(172, 28, 16, 5), forwards);
         let line = request.to_json_line().expect(name);
         assert_eq!(line.as_bytes(), golden(name), "{name}");
         assert!(line.is_ascii(), "{name}");
@@ -73,6 +94,23 @@ fn every_state_has_a_golden_answer() {
             Some("rules that would have to change: 1"),
         ),
         ("answer-service-stopped", State::ServiceStopped, None),
+        ("answer-elevated", State::Synced, None),
+        ("answer-task-failed", State::TaskFailed, Some("disabled")),
+        (
+            "answer-task-timeout",
+            State::TaskTimeout,
+            Some("within 10 s"),
+        ),
+        (
+            "answer-guest-address-unknown",
+            State::GuestAddressUnknown,
+            Some("the gateway"),
+        ),
+        (
+            "answer-other-version",
+            State::OtherVersion,
+            Some("contract 2"),
+        ),
         (
             "answer-invalid-request",
             State::InvalidRequest,
@@ -105,6 +143,7 @@ fn an_answer_is_read_in_full() {
     let expected = Answer {
         state: State::Synced,
         detail: None,
+        elevated: false,
         rules: vec![Rule {
             listen_address: Ipv4Addr::UNSPECIFIED,
             listen_port: port(2222),
@@ -120,6 +159,45 @@ fn an_answer_is_read_in_full() {
             connect_address: Some("10.0.0.1".to_owned()),
             connect_port: Some(port(80)),
         }],
+        taken: vec![
+            Taken {
+                protocol: Protocol::Tcp,
+                listen_address: Ipv4Addr::UNSPECIFIED,
+                listen_port: port(8443),
+                kind: TakenKind::InUse,
+                owner: Some("nginx (1234)".to_owned()),
+            },
+            Taken {
+                protocol: Protocol::Tcp,
+                listen_address: Ipv4Addr::UNSPECIFIED,
+                listen_port: port(50000),
+                kind: TakenKind::Forbidden,
+                owner: None,
+            },
+        ],
+        refused: vec![Refused {
+            protocol: Protocol::Udp,
+            listen_port: port(51820),
+            connect_port: port(51820),
+            reason: Refusal::OutsidePolicy,
+        }],
+        firewall: Some(FirewallAnswer {
+            state: FirewallState::Done,
+            detail: None,
+            added: 1,
+            removed: 0,
+            kept: 0,
+            blocks: vec!["Some rule (port 2222)".to_owned()],
+            profiles: vec!["public".to_owned()],
+            covered: false,
+        }),
+        installed: Some(Installed {
+            version: "0.1.0".to_owned(),
+            contract: 1,
+            relay: DrivePath::new(r"C:\Program Files\wslmesh\wslmesh-relay.exe").ok(),
+        }),
+        local_app_data: DrivePath::new(r"C:\Users\me\AppData\Local").ok(),
+        guest_address: Some(address),
         windows_address: Some(Ipv4Addr::new(192, 168, 50, 10)),
         lowest_mtu: Some(LowestMtu {
             name: "Tailscale".to_owned(),
@@ -165,6 +243,26 @@ fn awkward_answers_are_read() {
         .remove(0)
         .connect_address;
     assert_eq!(noisy.as_deref(), Some("a b"));
+    assert_eq!(foreign.local_app_data, None, "a share is no drive");
+    for (place, of) in [
+        (
+            "/firewall/blocks/0",
+            (|answer| answer.firewall?.blocks.pop()) as fn(Answer) -> Option<String>,
+        ),
+        ("/taken/0/owner", |answer| {
+            answer.taken.into_iter().next()?.owner
+        }),
+        ("/installed/version", |answer| {
+            Some(answer.installed?.version)
+        }),
+    ] {
+        let noisy = Answer::parse(&synced_with(place, json!("a\u{1b}[2Jb"))).expect(place);
+        assert_eq!(of(noisy).as_deref(), Some("a [2Jb"), "{place}");
+    }
+    for relay in [json!(null), json!("C:\\a\\..\\b.exe"), json!("/mnt/c/x")] {
+        let answer = Answer::parse(&synced_with("/installed/relay", relay)).expect("no path");
+        assert_eq!(answer.installed.expect("it is installed").relay, None);
+    }
     let newer = Answer::parse(&golden("answer-newer-fields")).expect("unknown fields");
     assert_eq!((newer.state, newer.rules.len()), (State::Synced, 0));
 
@@ -283,6 +381,38 @@ fn bad_answers_are_told_apart() {
         ),
         (
             synced_with("/windows-address", json!("fe80::1")),
+            "invalid IPv4 address syntax",
+        ),
+        (
+            synced_with("/elevated", json!("yes")),
+            "invalid type: string \"yes\"",
+        ),
+        (
+            synced_with("/taken/0/kind", json!("busy")),
+            "unknown variant `busy`",
+        ),
+        (
+            synced_with("/taken/0/protocol", json!("sctp")),
+            "unknown variant `sctp`",
+        ),
+        (
+            synced_with("/refused/0/reason", json!("why")),
+            "unknown variant `why`",
+        ),
+        (
+            synced_with("/firewall/state", json!("fine")),
+            "unknown variant `fine`",
+        ),
+        (
+            synced_with("/firewall/blocks", json!("one")),
+            "invalid type: string \"one\"",
+        ),
+        (
+            synced_with("/installed/relay", json!(7)),
+            "invalid type: integer `7`",
+        ),
+        (
+            synced_with("/guest-address", json!("eth0")),
             "invalid IPv4 address syntax",
         ),
         (

@@ -4,6 +4,7 @@
 use std::{
     cell::RefCell,
     collections::{BTreeMap, BTreeSet},
+    net::SocketAddrV4,
 };
 
 use super::super::*;
@@ -12,7 +13,8 @@ use crate::{
     config::settings,
     model::{
         Address, DefaultRoute, Device, DeviceReading, HostFacts, HostOutcome, InterfaceName, Link,
-        LinkKind, Mode, NetworkFile, Observation, PublicKey, RuleSet, SysctlReading,
+        LinkKind, Mode, NetworkFile, Observation, Power, PublicKey, Rule, RuleSet, ServedBy,
+        StandingRule, SysctlReading,
     },
 };
 
@@ -141,7 +143,9 @@ impl Machine for &Fake {
                         .for_each(|seconds| *seconds = change.seconds);
                 }
             }
-            Action::SyncForwards(_) => panic!("Windows is not changed by a pass"),
+            Action::SyncForwards(_) | Action::SyncRelay(_) => {
+                panic!("Windows is not changed by a pass")
+            }
         }
         Ok(true)
     }
@@ -201,15 +205,34 @@ impl<'a> Bench<'a> {
         let wanted = self.calls.wanted.last().unwrap().clone();
         let standing = settled.then_some(true);
         self.agent.take(News::Forwards(HostOutcome {
-            wanted,
             settled,
             findings,
             facts: Some(HostFacts {
-                forwards: standing.map(|_| (1, "172.28.16.5".parse().unwrap())),
+                power: Power::Elevated,
+                rules: if settled {
+                    standing_rules(&wanted)
+                } else {
+                    Vec::new()
+                },
                 ..HostFacts::default()
             }),
+            wanted,
             changed: None,
             standing,
         }));
     }
+}
+
+/// The rules as Windows reads them back.
+pub(super) fn standing_rules(wanted: &RuleSet) -> Vec<StandingRule> {
+    let own = |rule: &&Rule| rule.served_by == ServedBy::Portproxy;
+    wanted
+        .rules
+        .iter()
+        .filter(own)
+        .map(|rule| StandingRule {
+            listen: rule.listen(),
+            connect: SocketAddrV4::new(wanted.connect_address, rule.connect_port.get()),
+        })
+        .collect()
 }

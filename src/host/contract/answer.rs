@@ -1,0 +1,259 @@
+//! What `refresh.ps1` answers.
+
+use std::net::Ipv4Addr;
+use std::num::NonZeroU16;
+
+use serde::{Deserialize, Deserializer, Serialize, de};
+
+use super::{
+    parse::{AnswerError, object},
+    text::plain,
+};
+use crate::model::{DrivePath, Protocol};
+
+/// How a call ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum State {
+    /// All wanted rules that are not in somebody's way stand, as read back.
+    Synced,
+    /// Reading back found something else than was wanted; `detail` says what.
+    Partial,
+    /// Nothing is installed and the Windows process lacks administrator rights:
+    /// nothing was changed.
+    NotElevated,
+    /// The Windows service iphlpsvc, which does the forwarding, is not running: nothing was changed.
+    ServiceStopped,
+    /// The script refused the request; `detail` names the field.
+    InvalidRequest,
+    /// Something went wrong on Windows; `detail` names the step.
+    Failed,
+    /// The installed task is missing, disabled or could not be started.
+    TaskFailed,
+    /// The installed task was started and gave no answer in time.
+    TaskTimeout,
+    /// The task could not tell the guest's address: WSL's registry values are
+    /// missing or unusable.
+    GuestAddressUnknown,
+    /// What is installed speaks another version of the contract.
+    OtherVersion,
+}
+
+/// One rule of ours, as it stands in Windows' table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Rule {
+    /// The Windows address that is listened on; 0.0.0.0 means all.
+    pub listen_address: Ipv4Addr,
+    /// The Windows port that is listened on.
+    pub listen_port: NonZeroU16,
+    /// Where connections are led to.
+    pub connect_address: Ipv4Addr,
+    /// The port that connections are led to.
+    pub connect_port: NonZeroU16,
+}
+
+/// Another tool's rule that stands where we want to listen. Its target is whatever
+/// that tool wrote: netsh takes host names, and the registry takes anything.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Conflict {
+    /// The Windows address that is taken; 0.0.0.0 means all.
+    pub listen_address: Ipv4Addr,
+    /// The Windows port that is taken.
+    pub listen_port: NonZeroU16,
+    /// An IPv4 address or a host name, as [`plain`] text; none where it could not be read.
+    pub connect_address: Option<String>,
+    /// The port it leads to; none where it could not be read.
+    pub connect_port: Option<NonZeroU16>,
+}
+
+/// A port that a rule about to be made needs and cannot have; the rule was not made.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Taken {
+    /// TCP or UDP.
+    pub protocol: Protocol,
+    /// The address that was tried.
+    pub listen_address: Ipv4Addr,
+    /// The port that was tried.
+    pub listen_port: NonZeroU16,
+    /// Why it cannot be had.
+    pub kind: TakenKind,
+    /// The program and its process number as [`plain`] text, where Windows told it.
+    pub owner: Option<String>,
+}
+
+/// Why a port cannot be had.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum TakenKind {
+    /// Another program listens there (WSAEADDRINUSE, 10048).
+    InUse,
+    /// Windows keeps it: an excluded range, or a program that does not share
+    /// (WSAEACCES, 10013).
+    Forbidden,
+}
+
+/// A forward that the installed policy does not cover; it was left out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Refused {
+    /// TCP or UDP.
+    pub protocol: Protocol,
+    /// Windows' port.
+    pub listen_port: NonZeroU16,
+    /// The guest's port.
+    pub connect_port: NonZeroU16,
+    /// Why.
+    pub reason: Refusal,
+}
+
+/// Why the policy does not cover a forward.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Refusal {
+    /// No grant holds its ports.
+    OutsidePolicy,
+    /// Its grant has another listen address.
+    ListenAddress,
+    /// Its grant has another firewall scope.
+    Firewall,
+}
+
+/// What became of the firewall's rules.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct FirewallAnswer {
+    /// How it ended.
+    pub state: FirewallState,
+    /// More about it, as [`plain`] text.
+    pub detail: Option<String>,
+    /// Rules made.
+    pub added: u32,
+    /// Rules of ours taken away.
+    pub removed: u32,
+    /// Rules of ours that stood already.
+    pub kept: u32,
+    /// Enabled inbound Block rules that beat ours, by name, as [`plain`] text.
+    pub blocks: Vec<String>,
+    /// The profiles of Windows' networks now, as [`plain`] text.
+    pub profiles: Vec<String>,
+    /// Whether our rules hold in all of them.
+    pub covered: bool,
+}
+
+/// How the firewall's part ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum FirewallState {
+    /// The wanted rules stand, as read back.
+    Done,
+    /// They do not; `detail` says which step.
+    Failed,
+    /// There is no such firewall on this Windows.
+    Unavailable,
+}
+
+/// What `wslmesh host install` left on Windows.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Installed {
+    /// The package's version, as [`plain`] text.
+    pub version: String,
+    /// The version of the contract that the installed script speaks.
+    pub contract: u32,
+    /// The relay's program; none where it is missing.
+    #[serde(default, deserialize_with = "drive_path")]
+    pub relay: Option<DrivePath>,
+}
+
+/// The connected Windows interface whose IPv4 MTU is the lowest: WSL gives the
+/// guest's eth0 the same value.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct LowestMtu {
+    /// The interface's alias, as [`plain`] text.
+    pub name: String,
+    /// Bytes.
+    pub mtu: u32,
+}
+
+/// What the script reported. Fields that a newer script may add are passed over.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Answer {
+    /// How the call ended.
+    pub state: State,
+    /// More about it for a person, in any language, as [`plain`] text.
+    pub detail: Option<String>,
+    /// Whether the Windows process has administrator rights.
+    pub elevated: bool,
+    /// Our port proxy rules as read back from the registry.
+    pub rules: Vec<Rule>,
+    /// Rules that this call made or re-pointed.
+    pub added: u32,
+    /// Rules of ours that this call took away.
+    pub removed: u32,
+    /// Wanted rules that stood already; where a call changes nothing, all rules of ours.
+    pub kept: u32,
+    /// Foreign rules in the way, left untouched.
+    pub conflicts: Vec<Conflict>,
+    /// Ports that new rules need and cannot have.
+    pub taken: Vec<Taken>,
+    /// Forwards that the installed policy does not cover.
+    pub refused: Vec<Refused>,
+    /// The firewall's part; none where nobody may touch it.
+    pub firewall: Option<FirewallAnswer>,
+    /// What is installed on Windows for this user.
+    pub installed: Option<Installed>,
+    /// The user's %LOCALAPPDATA%.
+    #[serde(default, deserialize_with = "drive_path")]
+    pub local_app_data: Option<DrivePath>,
+    /// The guest's address as the elevated task found it; none when no task ran.
+    pub guest_address: Option<Ipv4Addr>,
+    /// Windows' own IPv4 address on its default route, where it could be told.
+    pub windows_address: Option<Ipv4Addr>,
+    /// The interface that lowers the guest's MTU, where it could be told.
+    pub lowest_mtu: Option<LowestMtu>,
+}
+
+/// A path of a drive, or nothing: a redirected folder may be on a share, where
+/// the relay cannot be unpacked, and the rest of the answer is as good as ever.
+fn drive_path<'de, D: Deserializer<'de>>(from: D) -> Result<Option<DrivePath>, D::Error> {
+    let text = Option::<String>::deserialize(from).map_err(de::Error::custom)?;
+    Ok(text.and_then(|text| DrivePath::new(&text).ok()))
+}
+
+impl Answer {
+    /// Reads what the script printed. A byte order mark and white space around the
+    /// object are passed over.
+    ///
+    /// # Errors
+    /// Anything but exactly one answer of this contract's version; each way to
+    /// fail has its own [`AnswerError`].
+    pub fn parse(output: &[u8]) -> Result<Self, AnswerError> {
+        let mut answer: Self = object(output)?;
+        let optional = |text: &mut Option<String>| *text = text.as_deref().map(plain);
+        optional(&mut answer.detail);
+        for conflict in &mut answer.conflicts {
+            optional(&mut conflict.connect_address);
+        }
+        for taken in &mut answer.taken {
+            optional(&mut taken.owner);
+        }
+        if let Some(firewall) = &mut answer.firewall {
+            optional(&mut firewall.detail);
+            for name in firewall.blocks.iter_mut().chain(&mut firewall.profiles) {
+                *name = plain(name);
+            }
+        }
+        if let Some(installed) = &mut answer.installed {
+            installed.version = plain(&installed.version);
+        }
+        if let Some(lowest) = &mut answer.lowest_mtu {
+            lowest.name = plain(&lowest.name);
+        }
+        Ok(answer)
+    }
+}

@@ -1,0 +1,43 @@
+//! Foreign text, made fit for journals and errors.
+
+/// Most characters of free text that [`plain`] lets through.
+const PLAIN_MAX: usize = 300;
+
+/// Most characters of a rejected answer that an error quotes.
+const EXCERPT_MAX: usize = 120;
+
+/// Whether a character could disturb the line it is printed in: control characters,
+/// line separators and the marks that turn the direction of writing around.
+pub(super) fn disturbs(character: char) -> bool {
+    character.is_control()
+        || matches!(character, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
+}
+
+/// The beginning of a rejected text, with what disturbs a line written as `\u{..}`.
+pub(super) fn excerpt(text: &str) -> String {
+    let mut shown = String::new();
+    for character in text.trim().chars().take(EXCERPT_MAX) {
+        if disturbs(character) {
+            shown.extend(character.escape_unicode());
+        } else {
+            shown.push(character);
+        }
+    }
+    shown
+}
+
+/// Foreign text made fit for one journal line: what disturbs a line becomes a space,
+/// and at most 300 characters remain (the last is an ellipsis where more was there).
+#[must_use]
+pub fn plain(text: &str) -> String {
+    let mut characters = text
+        .trim()
+        .chars()
+        .map(|c| if disturbs(c) { ' ' } else { c });
+    let mut line: String = characters.by_ref().take(PLAIN_MAX).collect();
+    if characters.next().is_some() {
+        line.pop();
+        line.push('\u{2026}');
+    }
+    line
+}

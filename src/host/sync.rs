@@ -1,0 +1,169 @@
+//! One PowerShell call makes Windows' rules those that are wanted, whatever their
+//! number: the port proxy's and the firewall's.
+
+mod outcome;
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
+
+use super::{
+    child::ChildError,
+    contract::{Answer, ForwardRequest, Request},
+    interop::{Interop, InteropError},
+    scripts,
+};
+use crate::{
+    apply::file::{self, FileError},
+    model::{Finding, HostOutcome, RuleSet},
+    report::Code,
+};
+
+#[derive(Debug, thiserror::Error)]
+enum SyncError {
+    #[error(transparent)]
+    Interop(#[from] InteropError),
+    #[error(transparent)]
+    Script(#[from] FileError),
+    #[error("{0}")]
+    Answer(#[from] super::contract::AnswerError),
+    #[error("cannot make the folder {}: {source}", path.display())]
+    Folder { path: PathBuf, source: io::Error },
+    #[error("the request cannot be written: {0}")]
+    Request(#[from] serde_json::Error),
+}
+
+/// Asks Windows to make its forwards the wanted ones, and says how that ended.
+/// Never fails: a failure is an outcome with a finding.
+///
+/// `folder` is where the script is kept for Windows to read: below the root
+/// file system, because Windows does not see every mount of a distribution.
+pub async fn sync(folder: &Path, wanted: RuleSet) -> HostOutcome {
+    let begin = Instant::now();
+    match call(folder, &wanted).await {
+        Ok(answer) => outcome::of(wanted, answer, begin.elapsed()),
+        Err(error) => {
+            let finding = Finding::new(code(&error), "", error.to_string());
+            HostOutcome {
+                wanted,
+                settled: false,
+                findings: vec![finding],
+                facts: None,
+                changed: None,
+                standing: may_have_worked(&error).then_some(true),
+            }
+        }
+    }
+}
+
+async fn call(folder: &Path, wanted: &RuleSet) -> Result<Answer, SyncError> {
+    let interop = Interop::find()?;
+    let script = script(folder)?;
+    let forwards = wanted
+        .rules
+        .iter()
+        .map(|rule| ForwardRequest {
+            protocol: rule.protocol,
+            listen_address: rule.listen_address,
+            listen_port: rule.listen_port,
+            connect_port: rule.connect_port,
+            served_by: rule.served_by,
+            firewall: rule.firewall,
+        })
+        .collect();
+    let request = Request::sync(wanted.mode, wanted.connect_address, forwards).to_json_line()?;
+    let path = interop.windows_path(&script).await?;
+    let output = interop.powershell(&path, request.as_bytes()).await?;
+    Ok(Answer::parse(&output.stdout)?)
+}
+
+/// Puts the script where Windows reads it, unless it is there.
+fn script(folder: &Path) -> Result<PathBuf, SyncError> {
+    fs::create_dir_all(folder).map_err(|source| SyncError::Folder {
+        path: folder.to_owned(),
+        source,
+    })?;
+    let path = folder.join("refresh.ps1");
+    let before = file::read(&path)?;
+    file::replace(
+        &path,
+        before.as_ref().map(file::Snapshot::content),
+        scripts::REFRESH.as_bytes(),
+    )?;
+    Ok(path)
+}
+
+fn code(error: &SyncError) -> Code {
+    match error {
+        SyncError::Interop(error) => error.code(),
+        SyncError::Answer(_) => Code::InteropOutput,
+        SyncError::Script(_) | SyncError::Folder { .. } => Code::StateUnwritable,
+        SyncError::Request(_) => Code::ForwardFailed,
+    }
+}
+
+/// Whether rules may have been made although no answer tells.
+fn may_have_worked(error: &SyncError) -> bool {
+    match error {
+        SyncError::Interop(InteropError::Call(ChildError::Start(_))) => false,
+        SyncError::Interop(InteropError::Call(_)) | SyncError::Answer(_) => true,
+        SyncError::Interop(_)
+        | SyncError::Script(_)
+        | SyncError::Folder { .. }
+        | SyncError::Request(_) => false,
+    }
+}
+
+/// The outcome of a call that does not come back, because something on the way
+/// to Windows hangs where no deadline reaches.
+pub fn hangs(wanted: RuleSet, after: Duration) -> HostOutcome {
+    let detail = format!(
+        "the way to Windows has been hanging for {} s",
+        after.as_secs()
+    );
+    HostOutcome {
+        wanted,
+        settled: false,
+        findings: vec![Finding::new(Code::InteropTimeout, "", detail)],
+        facts: None,
+        changed: None,
+        standing: Some(true),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_call_that_ran_may_have_worked() {
+        let call = |error| SyncError::Interop(InteropError::Call(error));
+        let table = [
+            (
+                call(ChildError::Timeout(Duration::from_secs(15))),
+                Code::InteropTimeout,
+                true,
+            ),
+            (call(ChildError::TooMuch), Code::InteropOutput, true),
+            (
+                call(ChildError::Start(io::ErrorKind::NotFound.into())),
+                Code::InteropFailed,
+                false,
+            ),
+            (
+                SyncError::Interop(InteropError::NoSocket),
+                Code::InteropMissing,
+                false,
+            ),
+        ];
+        for (error, expected, worked) in table {
+            assert_eq!(
+                (code(&error), may_have_worked(&error)),
+                (expected, worked),
+                "{error}"
+            );
+        }
+    }
+}

@@ -1,0 +1,321 @@
+//! What an answer of Windows means.
+
+use std::{net::SocketAddrV4, time::Duration};
+
+use crate::{
+    host::contract::{
+        Answer, Conflict, FirewallAnswer, FirewallState, Refusal, Refused, State, Taken, TakenKind,
+        VERSION,
+    },
+    model::{
+        Finding, HostFacts, HostOutcome, Listen, Power, Protocol, Rule, RuleSet, StandingRule,
+    },
+    report::Code,
+};
+
+/// The outcome of a call that Windows answered.
+pub(super) fn of(wanted: RuleSet, answer: Answer, took: Duration) -> HostOutcome {
+    let mut findings = Findings::default();
+    let settled = state(&answer, &mut findings) & leads_here(&wanted, &answer, &mut findings);
+    for conflict in &answer.conflicts {
+        in_the_way(&wanted, conflict, &mut findings);
+    }
+    for taken in &answer.taken {
+        no_port(&wanted, taken, &mut findings);
+    }
+    for refused in &answer.refused {
+        outside(&wanted, refused, &mut findings);
+    }
+    if let Some(firewall) = &answer.firewall {
+        fire(firewall, &mut findings);
+    }
+    let changed = changed(&wanted, &answer, took);
+    // A script that gave up lists no rules, which says nothing about Windows: it
+    // may have given up after it made some.
+    let looked = !matches!(answer.state, State::Failed | State::InvalidRequest);
+    let firewall = answer.firewall.as_ref();
+    let firewall_stands = firewall.is_some_and(|firewall| {
+        firewall.state == FirewallState::Failed || firewall.added + firewall.kept > 0
+    });
+    // A task that did not run leaves the firewall as it was.
+    let unknown = matches!(
+        answer.state,
+        State::Failed | State::TaskFailed | State::TaskTimeout
+    );
+    let standing = match answer.state {
+        State::InvalidRequest => None,
+        _ if unknown => Some(true),
+        // Nobody looked at the firewall: what it may have is still there.
+        _ if firewall.is_none() && answer.rules.is_empty() && answer.installed.is_some() => None,
+        _ => Some(!answer.rules.is_empty() || firewall_stands),
+    };
+    HostOutcome {
+        wanted,
+        settled,
+        findings: findings.0,
+        facts: looked.then(|| facts(answer)),
+        changed,
+        standing,
+    }
+}
+
+/// One finding for each code and subject, whatever the number of its reasons.
+#[derive(Default)]
+struct Findings(Vec<Finding>);
+
+impl Findings {
+    fn add(&mut self, code: Code, subject: &str, detail: String) {
+        let same = |finding: &&mut Finding| finding.code == code && finding.subject == subject;
+        match self.0.iter_mut().find(same) {
+            Some(finding) => finding.detail = format!("{}; {detail}", finding.detail),
+            None => self.0.push(Finding::new(code, subject, detail)),
+        }
+    }
+}
+
+/// Notes how the call ended, and says whether asking again would change nothing.
+fn state(answer: &Answer, findings: &mut Findings) -> bool {
+    let (code, settled, fallback) = match answer.state {
+        State::Synced => return true,
+        State::NotElevated => (
+            Code::ForwardNotElevated,
+            true,
+            "this Windows user is not elevated",
+        ),
+        State::Partial => (
+            Code::ForwardIncomplete,
+            false,
+            "the rules read back differently",
+        ),
+        State::ServiceStopped => (Code::ForwardService, false, "iphlpsvc is not running"),
+        State::InvalidRequest | State::Failed => {
+            (Code::ForwardFailed, false, "Windows gave no reason")
+        }
+        State::TaskFailed => (Code::HostTaskFailed, false, "Windows gave no reason"),
+        State::TaskTimeout => (Code::HostTaskTimeout, false, "it was started"),
+        State::GuestAddressUnknown => (
+            Code::GuestAddressUnknown,
+            false,
+            "WSL's registry values are not usable",
+        ),
+        State::OtherVersion => (Code::HostVersion, true, "it speaks another contract"),
+    };
+    let detail = answer
+        .detail
+        .clone()
+        .filter(|text| !text.is_empty())
+        .unwrap_or_else(|| fallback.to_owned());
+    findings.add(code, "", detail);
+    settled
+}
+
+/// The task finds the guest's address by itself, and WSL may write it late.
+fn leads_here(wanted: &RuleSet, answer: &Answer, findings: &mut Findings) -> bool {
+    let other = answer
+        .guest_address
+        .filter(|found| *found != wanted.connect_address && wanted.listens().next().is_some());
+    if let Some(found) = other {
+        let text = format!(
+            "Windows found {found}, and here it is {}",
+            wanted.connect_address
+        );
+        findings.add(Code::GuestAddressDiffers, "", text);
+    }
+    other.is_none()
+}
+
+/// The names of the wanted forwards that this is about.
+fn names(wanted: &RuleSet, about: impl Fn(&Rule) -> bool) -> String {
+    let names: Vec<&str> = wanted
+        .rules
+        .iter()
+        .filter(|rule| about(rule))
+        .map(|rule| rule.name.as_str())
+        .collect();
+    names.join(", ")
+}
+
+fn in_the_way(wanted: &RuleSet, conflict: &Conflict, findings: &mut Findings) {
+    // A rule on all addresses is in the way of each of ours on its port.
+    let meets = |rule: &Rule| {
+        let any = rule.listen_address.is_unspecified() || conflict.listen_address.is_unspecified();
+        (rule.protocol, rule.listen_port) == (Protocol::Tcp, conflict.listen_port)
+            && (any || rule.listen_address == conflict.listen_address)
+    };
+    let target = match (&conflict.connect_address, conflict.connect_port) {
+        (Some(address), Some(port)) => format!(" to {address}:{port}"),
+        (Some(address), None) => format!(" to {address}"),
+        (None, _) => String::new(),
+    };
+    let text = format!(
+        "Windows already forwards {}:{}{target}",
+        conflict.listen_address, conflict.listen_port
+    );
+    findings.add(Code::ForwardConflict, &names(wanted, meets), text);
+}
+
+fn no_port(wanted: &RuleSet, taken: &Taken, findings: &mut Findings) {
+    let listen = Listen {
+        protocol: taken.protocol,
+        listen_address: taken.listen_address,
+        listen_port: taken.listen_port,
+    };
+    let subject = names(wanted, |rule| rule.listen() == listen);
+    let owner = match &taken.owner {
+        Some(owner) => format!(" by {owner}"),
+        None => String::new(),
+    };
+    match taken.kind {
+        TakenKind::InUse => findings.add(
+            Code::ForwardTaken,
+            &subject,
+            format!("{listen} is in use{owner}"),
+        ),
+        TakenKind::Forbidden => findings.add(
+            Code::ForwardExcluded,
+            &subject,
+            format!("{listen} may not be had{owner}"),
+        ),
+    }
+}
+
+fn outside(wanted: &RuleSet, refused: &Refused, findings: &mut Findings) {
+    let about = |rule: &Rule| {
+        (rule.protocol, rule.listen_port, rule.connect_port)
+            == (refused.protocol, refused.listen_port, refused.connect_port)
+    };
+    let why = match refused.reason {
+        Refusal::OutsidePolicy => "no grant holds its ports",
+        Refusal::ListenAddress => "its ports were agreed to on another listen-address",
+        Refusal::Firewall => "its ports were agreed to with another firewall",
+    };
+    let text = format!(
+        "{} port {} to {}: {why}",
+        refused.protocol, refused.listen_port, refused.connect_port
+    );
+    findings.add(Code::ForwardOutsidePolicy, &names(wanted, about), text);
+}
+
+fn fire(firewall: &FirewallAnswer, findings: &mut Findings) {
+    let detail = |fallback: &str| {
+        let told = firewall.detail.clone().filter(|text| !text.is_empty());
+        told.unwrap_or_else(|| fallback.to_owned())
+    };
+    match firewall.state {
+        FirewallState::Done => {}
+        FirewallState::Failed => {
+            findings.add(Code::FirewallFailed, "", detail("Windows gave no reason"));
+        }
+        FirewallState::Unavailable => {
+            let text = detail("this Windows has no such firewall");
+            findings.add(Code::FirewallFailed, "", text);
+        }
+    }
+    if !firewall.blocks.is_empty() {
+        let shown = some_of(firewall.blocks.iter().map(|name| format!("{name:?}")));
+        let text = format!("these rules block: {shown}");
+        findings.add(Code::FirewallBlocked, "", text);
+    }
+    if !firewall.covered && firewall.added + firewall.kept > 0 {
+        let text = format!(
+            "the networks now are {}",
+            some_of(firewall.profiles.iter().cloned())
+        );
+        findings.add(Code::FirewallProfile, "", text);
+    }
+}
+
+fn facts(answer: Answer) -> HostFacts {
+    let listen = |listen_address, listen_port| Listen {
+        protocol: Protocol::Tcp,
+        listen_address,
+        listen_port,
+    };
+    let conflicts = answer
+        .conflicts
+        .iter()
+        .map(|conflict| listen(conflict.listen_address, conflict.listen_port));
+    let taken = answer.taken.iter().map(|taken| Listen {
+        protocol: taken.protocol,
+        listen_address: taken.listen_address,
+        listen_port: taken.listen_port,
+    });
+    HostFacts {
+        windows_address: answer.windows_address,
+        lowest_mtu: answer.lowest_mtu.map(|lowest| (lowest.name, lowest.mtu)),
+        blocked: conflicts.chain(taken).collect(),
+        rules: answer
+            .rules
+            .iter()
+            .map(|rule| StandingRule {
+                listen: listen(rule.listen_address, rule.listen_port),
+                connect: SocketAddrV4::new(rule.connect_address, rule.connect_port.get()),
+            })
+            .collect(),
+        power: match (&answer.installed, answer.elevated) {
+            (Some(_), _) => Power::Installed,
+            (None, true) => Power::Elevated,
+            (None, false) => Power::Nobody,
+        },
+        installed_relay: answer
+            .installed
+            .filter(|installed| installed.contract == VERSION)
+            .and_then(|installed| installed.relay),
+        local_app_data: answer.local_app_data,
+        firewall: answer.firewall.is_some(),
+        guest_address: answer.guest_address,
+    }
+}
+
+/// One line for the journal where the call changed something.
+fn changed(wanted: &RuleSet, answer: &Answer, took: Duration) -> Option<String> {
+    let mut parts = Vec::new();
+    if answer.added + answer.removed > 0 {
+        let rules = &answer.rules;
+        let listens = rules
+            .iter()
+            .map(|rule| format!("{}:{}", rule.listen_address, rule.listen_port));
+        let leads = if rules.is_empty() {
+            String::new()
+        } else {
+            format!(" -> {}", wanted.connect_address)
+        };
+        parts.push(format!(
+            "Windows {} {}{leads}: {} set, {} removed, {} kept",
+            if rules.len() == 1 {
+                "forward"
+            } else {
+                "forwards"
+            },
+            some_of(listens),
+            answer.added,
+            answer.removed,
+            answer.kept,
+        ));
+    }
+    if let Some(firewall) = answer.firewall.as_ref().filter(|f| f.added + f.removed > 0) {
+        parts.push(format!(
+            "Windows firewall: {} set, {} removed, {} kept",
+            firewall.added, firewall.removed, firewall.kept
+        ));
+    }
+    (!parts.is_empty()).then(|| format!("{}, in {} ms", parts.join("; "), took.as_millis()))
+}
+
+/// The first few of a list, and the number of the others.
+fn some_of(mut all: impl Iterator<Item = String>) -> String {
+    const SHOWN: usize = 5;
+    let mut shown: Vec<String> = all.by_ref().take(SHOWN).collect();
+    let more = all.count();
+    if more > 0 {
+        shown.push(format!("and {more} more"));
+    }
+    if shown.is_empty() {
+        "(none)".to_owned()
+    } else {
+        shown.join(", ")
+    }
+}
+
+#[cfg(test)]
+mod tests;

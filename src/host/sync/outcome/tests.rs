@@ -1,0 +1,316 @@
+//! What each answer comes to.
+
+use serde_json::{Value, json};
+
+use super::*;
+use crate::model::{DrivePath, Firewall, ServedBy, SyncMode};
+
+fn rule(name: &str, protocol: Protocol, port: u16, served_by: ServedBy) -> Rule {
+    let port = std::num::NonZeroU16::new(port).unwrap();
+    Rule {
+        name: name.into(),
+        protocol,
+        listen_address: "0.0.0.0".parse().unwrap(),
+        listen_port: port,
+        connect_port: port,
+        served_by,
+        firewall: Firewall::Local,
+    }
+}
+
+fn wanted() -> RuleSet {
+    RuleSet {
+        mode: SyncMode::Nat,
+        connect_address: "172.28.16.5".parse().unwrap(),
+        rules: vec![
+            rule("ssh", Protocol::Tcp, 2222, ServedBy::Portproxy),
+            rule("wg", Protocol::Udp, 51820, ServedBy::Relay),
+        ],
+    }
+}
+
+/// The outcome of a plain answer with some fields replaced.
+fn answered(state: &str, more: Value) -> HostOutcome {
+    let mut answer = json!({
+        "version": 1, "state": state, "detail": "Dienst", "elevated": false, "rules": [],
+        "added": 0, "removed": 0, "kept": 0, "conflicts": [], "taken": [], "refused": [],
+        "firewall": null, "installed": null, "local-app-data": "C:\\Users\\me\\AppData\\Local",
+        "guest-address": null, "windows-address": "192.168.50.10",
+        "lowest-mtu": {"name": "Tailscale", "mtu": 1280},
+    });
+    for (name, value) in more.as_object().unwrap() {
+        answer[name] = value.clone();
+    }
+    let answer = Answer::parse(answer.to_string().as_bytes()).unwrap();
+    of(wanted(), answer, Duration::from_millis(700))
+}
+
+fn installed() -> Value {
+    json!({"version": "0.1.0", "contract": 1, "relay": "C:\\Program Files\\wslmesh\\wslmesh-relay.exe"})
+}
+
+fn firewall(state: &str, kept: u32, blocks: &[&str], covered: bool) -> Value {
+    json!({"state": state, "detail": null, "added": 0, "removed": 0, "kept": kept,
+        "blocks": blocks, "profiles": ["public"], "covered": covered})
+}
+
+fn said(outcome: &HostOutcome) -> Vec<(Code, &str, &str)> {
+    outcome
+        .findings
+        .iter()
+        .map(|finding| {
+            (
+                finding.code,
+                finding.subject.as_str(),
+                finding.detail.as_str(),
+            )
+        })
+        .collect()
+}
+
+#[test]
+fn each_state_has_its_own_code() {
+    let table = [
+        ("synced", true, None, Some(false)),
+        (
+            "not-elevated",
+            true,
+            Some(Code::ForwardNotElevated),
+            Some(false),
+        ),
+        ("partial", false, Some(Code::ForwardIncomplete), Some(false)),
+        (
+            "service-stopped",
+            false,
+            Some(Code::ForwardService),
+            Some(false),
+        ),
+        ("invalid-request", false, Some(Code::ForwardFailed), None),
+        ("failed", false, Some(Code::ForwardFailed), Some(true)),
+        ("task-failed", false, Some(Code::HostTaskFailed), Some(true)),
+        (
+            "task-timeout",
+            false,
+            Some(Code::HostTaskTimeout),
+            Some(true),
+        ),
+        (
+            "guest-address-unknown",
+            false,
+            Some(Code::GuestAddressUnknown),
+            Some(false),
+        ),
+        ("other-version", true, Some(Code::HostVersion), Some(false)),
+    ];
+    for (state, settled, code, standing) in table {
+        let outcome = answered(state, json!({}));
+        assert_eq!(
+            (
+                outcome.settled,
+                outcome.findings.first().map(|finding| finding.code)
+            ),
+            (settled, code),
+            "{state}"
+        );
+        let looked = !["invalid-request", "failed"].contains(&state);
+        assert_eq!(outcome.facts.is_some(), looked, "{state}");
+        assert_eq!(outcome.standing, standing, "{state}");
+        let lowest = outcome.facts.and_then(|facts| facts.lowest_mtu);
+        assert_eq!(
+            lowest,
+            looked.then(|| ("Tailscale".into(), 1280)),
+            "{state}"
+        );
+    }
+}
+
+#[test]
+fn who_may_change_windows() {
+    let facts = |more| answered("synced", more).facts.unwrap();
+    let nobody = facts(json!({}));
+    assert_eq!((nobody.power, nobody.firewall), (Power::Nobody, false));
+    assert_eq!(
+        nobody.local_app_data,
+        DrivePath::new(r"C:\Users\me\AppData\Local").ok()
+    );
+    let elevated = facts(json!({"elevated": true, "firewall": firewall("done", 0, &[], true)}));
+    assert_eq!((elevated.power, elevated.firewall), (Power::Elevated, true));
+    let both = facts(json!({"elevated": true, "installed": installed()}));
+    assert_eq!(both.power, Power::Installed);
+    assert_eq!(
+        both.installed_relay.unwrap().as_str(),
+        r"C:\Program Files\wslmesh\wslmesh-relay.exe"
+    );
+    let mut other = installed();
+    other["contract"] = json!(2);
+    let other = answered("other-version", json!({"installed": other}))
+        .facts
+        .unwrap();
+    assert_eq!(
+        (other.power, other.installed_relay),
+        (Power::Installed, None)
+    );
+}
+
+#[test]
+fn rules_and_firewall_may_stand() {
+    let one = json!([{"listen-address": "0.0.0.0", "listen-port": 2222, "connect-address": "172.28.16.5", "connect-port": 22}]);
+    let table = [
+        (json!({}), Some(false)),
+        (json!({"rules": one}), Some(true)),
+        (
+            json!({"installed": installed(), "firewall": firewall("done", 1, &[], true)}),
+            Some(true),
+        ),
+        (
+            json!({"installed": installed(), "firewall": firewall("done", 0, &[], true)}),
+            Some(false),
+        ),
+        (
+            json!({"installed": installed(), "firewall": firewall("failed", 0, &[], true)}),
+            Some(true),
+        ),
+        (json!({"installed": installed()}), None),
+    ];
+    for (more, standing) in table {
+        assert_eq!(
+            answered("synced", more.clone()).standing,
+            standing,
+            "{more}"
+        );
+    }
+}
+
+#[test]
+fn overlapping_rules_of_others_are_one_conflict_of_a_forward() {
+    let other = |address: &str, port: u16| json!({"listen-address": address, "listen-port": port, "connect-address": "10.0.0.1", "connect-port": 80});
+    let outcome = answered(
+        "synced",
+        json!({"conflicts": [
+            other("192.168.1.2", 2222), other("192.168.1.3", 2222), other("0.0.0.0", 99), other("0.0.0.0", 51820),
+        ]}),
+    );
+    assert_eq!(
+        said(&outcome),
+        [
+            (
+                Code::ForwardConflict,
+                "ssh",
+                "Windows already forwards 192.168.1.2:2222 to 10.0.0.1:80; Windows already forwards 192.168.1.3:2222 to 10.0.0.1:80"
+            ),
+            (
+                Code::ForwardConflict,
+                "",
+                "Windows already forwards 0.0.0.0:99 to 10.0.0.1:80; Windows already forwards 0.0.0.0:51820 to 10.0.0.1:80"
+            ),
+        ]
+    );
+    assert!(outcome.settled);
+}
+
+#[test]
+fn what_stands_in_the_way_is_named_with_its_forward() {
+    let taken = |kind: &str, owner: Value| json!({"taken": [{"protocol": "tcp", "listen-address": "0.0.0.0", "listen-port": 2222, "kind": kind, "owner": owner}]});
+    let refused = |reason: &str| json!({"refused": [{"protocol": "udp", "listen-port": 51820, "connect-port": 51820, "reason": reason}]});
+    let table = [
+        (
+            taken("in-use", json!("nginx (1234)")),
+            (
+                Code::ForwardTaken,
+                "ssh",
+                "tcp 0.0.0.0:2222 is in use by nginx (1234)",
+            ),
+        ),
+        (
+            taken("forbidden", Value::Null),
+            (
+                Code::ForwardExcluded,
+                "ssh",
+                "tcp 0.0.0.0:2222 may not be had",
+            ),
+        ),
+        (
+            refused("outside-policy"),
+            (
+                Code::ForwardOutsidePolicy,
+                "wg",
+                "udp port 51820 to 51820: no grant holds its ports",
+            ),
+        ),
+        (
+            refused("listen-address"),
+            (
+                Code::ForwardOutsidePolicy,
+                "wg",
+                "udp port 51820 to 51820: its ports were agreed to on another listen-address",
+            ),
+        ),
+        (
+            refused("firewall"),
+            (
+                Code::ForwardOutsidePolicy,
+                "wg",
+                "udp port 51820 to 51820: its ports were agreed to with another firewall",
+            ),
+        ),
+        (
+            json!({"firewall": firewall("done", 1, &["nginx", "wslmesh-relay.exe"], true)}),
+            (
+                Code::FirewallBlocked,
+                "",
+                r#"these rules block: "nginx", "wslmesh-relay.exe""#,
+            ),
+        ),
+        (
+            json!({"firewall": firewall("done", 1, &[], false)}),
+            (Code::FirewallProfile, "", "the networks now are public"),
+        ),
+        (
+            json!({"firewall": firewall("failed", 0, &[], true)}),
+            (Code::FirewallFailed, "", "Windows gave no reason"),
+        ),
+        (
+            json!({"firewall": firewall("unavailable", 0, &[], true)}),
+            (
+                Code::FirewallFailed,
+                "",
+                "this Windows has no such firewall",
+            ),
+        ),
+        (
+            json!({"guest-address": "172.28.99.9"}),
+            (
+                Code::GuestAddressDiffers,
+                "",
+                "Windows found 172.28.99.9, and here it is 172.28.16.5",
+            ),
+        ),
+    ];
+    for (more, expected) in table {
+        let outcome = answered("synced", more.clone());
+        assert_eq!(said(&outcome), [expected], "{more}");
+        let settled = expected.0 != Code::GuestAddressDiffers;
+        assert_eq!(outcome.settled, settled, "{more}");
+    }
+    let fine = answered(
+        "synced",
+        json!({"guest-address": "172.28.16.5", "firewall": firewall("done", 0, &[], false)}),
+    );
+    assert_eq!(said(&fine), []);
+}
+
+#[test]
+fn a_change_is_one_line() {
+    let one = json!([{"listen-address": "0.0.0.0", "listen-port": 2222, "connect-address": "172.28.16.5", "connect-port": 22}]);
+    let outcome = answered("synced", json!({"rules": one, "added": 1}));
+    assert_eq!(
+        outcome.changed.as_deref(),
+        Some("Windows forward 0.0.0.0:2222 -> 172.28.16.5: 1 set, 0 removed, 0 kept, in 700 ms")
+    );
+    let outcome = answered("synced", json!({"removed": 1}));
+    assert_eq!(
+        outcome.changed.as_deref(),
+        Some("Windows forwards (none): 0 set, 1 removed, 0 kept, in 700 ms")
+    );
+    assert_eq!(answered("synced", json!({"kept": 3})).changed, None);
+}

@@ -1,0 +1,156 @@
+//! Paths on Windows' drives.
+
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+};
+
+use serde::{Deserialize, Serialize};
+
+/// Most characters of a path that is accepted; Windows' own limit was 260 for long.
+const LONGEST: usize = 400;
+
+/// An absolute path of a local drive such as `C:\Program Files\wslmesh`: plain
+/// components, no `..`, nothing that a shell, a journal or a path of Linux would
+/// read as something else.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct DrivePath(String);
+
+/// Why a text is no [`DrivePath`].
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("is no plain path of a Windows drive (X:\\...)")]
+pub struct NotADrivePath;
+
+impl DrivePath {
+    /// The path, where the text is one.
+    ///
+    /// # Errors
+    /// Anything else: a share (`\\host\...`), a relative path, an empty
+    /// component, `.` or `..`, a character that Windows does not allow in names,
+    /// a control character, or more than 400 characters.
+    pub fn new(text: &str) -> Result<Self, NotADrivePath> {
+        let (drive, rest) = text.split_once(":\\").ok_or(NotADrivePath)?;
+        let letter = drive.len() == 1 && drive.chars().all(|c| c.is_ascii_alphabetic());
+        let name = |name: &str| {
+            // Windows drops dots and spaces at the end of a name: `.. ` is `..`.
+            !name.trim_end_matches(['.', ' ']).is_empty()
+                && !name.chars().any(|c| {
+                    c.is_control()
+                        || matches!(c, '/' | ':' | '*' | '?' | '"' | '<' | '>' | '|')
+                        || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
+                })
+        };
+        let rest = rest.strip_suffix('\\').unwrap_or(rest);
+        if letter && text.chars().count() <= LONGEST && rest.split('\\').all(name) {
+            Ok(Self(format!("{drive}:\\{rest}")))
+        } else {
+            Err(NotADrivePath)
+        }
+    }
+
+    /// The path of a file or folder within.
+    ///
+    /// # Errors
+    /// The name is none.
+    pub fn join(&self, name: &str) -> Result<Self, NotADrivePath> {
+        Self::new(&format!("{}\\{name}", self.0))
+    }
+
+    /// The same path inside Linux, where drives are mounted below `root` by
+    /// their letters (`[automount] root` of wsl.conf, `/mnt` by default).
+    #[must_use]
+    pub fn on_linux(&self, root: &Path) -> PathBuf {
+        let mut path = root.to_owned();
+        let (drive, rest) = self.0.split_once(":\\").unwrap_or((&self.0, ""));
+        path.push(drive.to_ascii_lowercase());
+        path.extend(rest.split('\\').filter(|name| !name.is_empty()));
+        path
+    }
+
+    /// The path as Windows writes it.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl TryFrom<String> for DrivePath {
+    type Error = NotADrivePath;
+
+    fn try_from(text: String) -> Result<Self, NotADrivePath> {
+        Self::new(&text)
+    }
+}
+
+impl From<DrivePath> for String {
+    fn from(path: DrivePath) -> Self {
+        path.0
+    }
+}
+
+impl fmt::Display for DrivePath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn plain_paths_have_a_place_in_linux() {
+        let table = [
+            (
+                r"C:\Program Files\wslmesh\wslmesh-relay.exe",
+                "/mnt/c/Program Files/wslmesh/wslmesh-relay.exe",
+            ),
+            (
+                r"d:\Users\J\u{f6}rg\AppData\Local\",
+                "/mnt/d/Users/J/u{f6}rg/AppData/Local",
+            ),
+            (
+                "C:\\Users\\J\u{f6}rg $(x) 'y'",
+                "/mnt/c/Users/J\u{f6}rg $(x) 'y'",
+            ),
+        ];
+        for (windows, linux) in table {
+            let path = DrivePath::new(windows).unwrap();
+            assert_eq!(path.on_linux(Path::new("/mnt")), Path::new(linux));
+        }
+        let base = DrivePath::new(r"C:\a").unwrap();
+        assert_eq!(base.join("b.exe").unwrap().as_str(), r"C:\a\b.exe");
+        assert!(base.join("..").is_err());
+    }
+
+    #[test]
+    fn everything_else_is_refused() {
+        let long = format!("C:\\{}", "a".repeat(LONGEST));
+        for text in [
+            "",
+            "C:",
+            "C:\\",
+            "C:relative",
+            "\\\\server\\share",
+            "\\\\?\\C:\\a",
+            "/mnt/c/a",
+            "CC:\\a",
+            "1:\\a",
+            "C:\\a\\..\\b",
+            "C:\\a\\.. \\b",
+            "C:\\a\\...\\b",
+            "C:\\a\\.\\b",
+            "C:\\a\\\\b",
+            "C:\\a/b",
+            "C:\\a:stream",
+            "C:\\a\nb",
+            "C:\\a\u{202e}b",
+            "C:\\a\"b",
+            "C:\\a*",
+            long.as_str(),
+        ] {
+            assert!(DrivePath::new(text).is_err(), "{text:?}");
+        }
+    }
+}

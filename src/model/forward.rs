@@ -1,0 +1,282 @@
+//! Forwards: who serves them, what Windows and the relay are to be told, and
+//! what both said last.
+
+use std::{
+    fmt,
+    net::{Ipv4Addr, SocketAddrV4},
+    num::NonZeroU16,
+};
+
+use serde::{Deserialize, Serialize};
+
+use super::{DrivePath, Finding};
+pub use crate::relay::protocol::{Failure, FailureKind, Forward as RelayForward, Listen, Protocol};
+
+impl fmt::Display for Protocol {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Tcp => "tcp",
+            Self::Udp => "udp",
+        })
+    }
+}
+
+impl fmt::Display for Listen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} {}:{}",
+            self.protocol, self.listen_address, self.listen_port
+        )
+    }
+}
+
+impl Listen {
+    /// Whether both want one port: a listener on 0.0.0.0 takes it on every
+    /// address, and one on loopback stands in for another address (see
+    /// [`RelayPlace::Unpacked`]).
+    #[must_use]
+    pub fn overlaps(&self, other: &Self) -> bool {
+        let stands_for_others = |listen: &Self| {
+            listen.listen_address.is_unspecified() || listen.listen_address.is_loopback()
+        };
+        (self.protocol, self.listen_port) == (other.protocol, other.listen_port)
+            && (self.listen_address == other.listen_address
+                || stands_for_others(self)
+                || stands_for_others(other))
+    }
+}
+
+/// Whom Windows' firewall should let in.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,
+)]
+#[serde(rename_all = "kebab-case")]
+pub enum Firewall {
+    /// Nobody new.
+    None,
+    /// The local subnet.
+    #[default]
+    Local,
+    /// Everybody.
+    Full,
+}
+
+impl fmt::Display for Firewall {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::None => "none",
+            Self::Local => "local",
+            Self::Full => "full",
+        })
+    }
+}
+
+/// Who listens for a forward.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ServedBy {
+    /// Windows' port proxy (TCP only), in its service iphlpsvc.
+    Portproxy,
+    /// The relay: on Windows in NAT mode, in the guest else.
+    Relay,
+    /// The guest itself: in mirrored and consomme mode Windows' ports are its own.
+    Guest,
+}
+
+impl fmt::Display for ServedBy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Portproxy => "portproxy",
+            Self::Relay => "relay",
+            Self::Guest => "guest",
+        })
+    }
+}
+
+/// Which of Windows' firewalls a sync is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SyncMode {
+    /// Port proxy rules and Windows Defender's firewall.
+    Nat,
+    /// Hyper-V's firewall.
+    Mirrored,
+}
+
+/// The rules that Windows should have of ours: port proxy and firewall.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RuleSet {
+    /// Which firewall.
+    pub mode: SyncMode,
+    /// Where they lead: this distribution's address.
+    pub connect_address: Ipv4Addr,
+    /// The forwards, in the order of the configuration.
+    pub rules: Vec<Rule>,
+}
+
+impl RuleSet {
+    /// The address of a set that leads nowhere: without rules it is not looked
+    /// at, and the contract wants one. TEST-NET-1, which nobody has (RFC 5737).
+    pub const NOWHERE: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
+
+    /// No rule of ours at all.
+    #[must_use]
+    pub fn nothing(mode: SyncMode) -> Self {
+        Self {
+            mode,
+            connect_address: Self::NOWHERE,
+            rules: Vec::new(),
+        }
+    }
+
+    /// Whether both make the same rules: the address is only in those of the
+    /// port proxy.
+    #[must_use]
+    pub fn same(&self, other: &Self) -> bool {
+        let leads = |rule: &Rule| rule.served_by == ServedBy::Portproxy;
+        self.rules == other.rules
+            && (self.mode == other.mode || self.rules.is_empty())
+            && (self.connect_address == other.connect_address || !self.rules.iter().any(leads))
+    }
+
+    /// Where the port proxy would listen.
+    pub fn listens(&self) -> impl Iterator<Item = Listen> {
+        self.rules
+            .iter()
+            .filter(|rule| rule.served_by == ServedBy::Portproxy)
+            .map(Rule::listen)
+    }
+}
+
+/// One rule on Windows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rule {
+    /// The forward's name in the configuration.
+    pub name: String,
+    /// TCP or UDP; the port proxy has TCP only.
+    pub protocol: Protocol,
+    /// Windows' address to listen on.
+    pub listen_address: Ipv4Addr,
+    /// Windows' port to listen on.
+    pub listen_port: NonZeroU16,
+    /// Port in this distribution.
+    pub connect_port: NonZeroU16,
+    /// Who listens; where it is not the port proxy, the firewall's rule alone is wanted.
+    pub served_by: ServedBy,
+    /// Whom the firewall lets in.
+    pub firewall: Firewall,
+}
+
+impl Rule {
+    /// Where it listens.
+    #[must_use]
+    pub fn listen(&self) -> Listen {
+        Listen {
+            protocol: self.protocol,
+            listen_address: self.listen_address,
+            listen_port: self.listen_port,
+        }
+    }
+}
+
+/// Where the relay runs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RelayPlace {
+    /// On Windows, as the administrator installed it.
+    Installed(DrivePath),
+    /// On Windows, unpacked into this folder of the user (%LOCALAPPDATA%). It
+    /// listens on loopback only: a program that Windows' firewall does not know
+    /// would bring up a question, and whoever closes that makes a Block rule.
+    Unpacked(DrivePath),
+    /// In this distribution.
+    Guest,
+}
+
+/// What the relay should serve.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RelaySet {
+    /// Where it runs.
+    pub place: RelayPlace,
+    /// The forwards and their names in the configuration, in its order; not
+    /// empty, and no two listen on the same port and address.
+    pub forwards: Vec<(String, RelayForward)>,
+}
+
+/// What the relay was told and what it said.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct RelayMemory {
+    /// What it should serve, as it was told last; `None` where it should not run.
+    pub wanted: Option<RelaySet>,
+    /// Whether it has said that this is in force, as far as it can be.
+    pub applied: bool,
+    /// Where it listens or may listen: what it confirmed, and what it was told since.
+    pub listening: Vec<Listen>,
+    /// Where it could not listen, as it said last.
+    pub failed: Vec<(Listen, Failure)>,
+    /// UDP sessions.
+    pub sessions: usize,
+    /// What there is to say of the process.
+    pub findings: Vec<Finding>,
+}
+
+/// What the Windows side may do for us.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Power {
+    /// Windows has not answered since the start or the last reload.
+    #[default]
+    Unknown,
+    /// Nothing: not installed, and not elevated.
+    Nobody,
+    /// The distribution was started from an elevated terminal.
+    Elevated,
+    /// What `wslmesh host install` made is there.
+    Installed,
+}
+
+/// A port proxy rule of ours, as Windows has it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StandingRule {
+    /// Where it listens.
+    pub listen: Listen,
+    /// Where it leads.
+    pub connect: SocketAddrV4,
+}
+
+/// A forward as `wslmesh status` shows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Served {
+    /// Its name in the configuration.
+    pub name: String,
+    /// Where it should listen.
+    pub listen: Listen,
+    /// Where it does listen, when that is another address.
+    pub instead: Option<Ipv4Addr>,
+    /// Port in this distribution.
+    pub connect_port: NonZeroU16,
+    /// Who serves it; `None` where nobody can.
+    pub by: Option<ServedBy>,
+    /// How it stands.
+    pub state: ServedState,
+}
+
+/// How a forward stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ServedState {
+    /// As confirmed by whoever serves it.
+    Up,
+    /// Being made.
+    Pending,
+    /// Not served; the health entries say why.
+    Down,
+}
+
+impl fmt::Display for ServedState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Up => "up",
+            Self::Pending => "pending",
+            Self::Down => "down",
+        })
+    }
+}
