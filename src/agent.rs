@@ -1,12 +1,14 @@
 //! The loop: wait, observe, plan, apply, publish.
 
 mod backoff;
+mod lane;
 mod leader;
 mod ledger;
 mod machine;
 mod once;
 mod pass;
 mod publish;
+mod relay;
 mod timer;
 mod windows;
 
@@ -29,6 +31,7 @@ pub use self::pass::{Done, look};
 use self::{
     machine::Linux,
     pass::Agent,
+    relay::Supervisor,
     timer::Timer,
     windows::{News, Windows},
 };
@@ -221,7 +224,7 @@ async fn work(
     let mut watch = Watch::subscribe()?;
     let mut clock = Timer::clock_set().map_err(system("watch the wall clock"))?;
     let mut watchdog = watchdog()?;
-    let mut windows = Windows::new(&paths.state);
+    let mut windows = Windows::new(paths, Supervisor::new(paths));
     match observe::mode_at_once() {
         Some(mode) => agent.take(News::Mode(mode)),
         None => windows.ask_mode(),
@@ -257,10 +260,12 @@ async fn work(
                 // WSL's time synchronisation may step the clock often.
                 tracing::debug!(event = "clock", "the wall clock was set");
                 agent.try_everything_again();
+                windows.retry_relay();
             }
             Wake::Windows(news) => agent.take(news),
             Wake::Reload => {
                 reload_settings(agent, source);
+                windows.retry_relay();
                 if !agent.knows_mode() {
                     windows.ask_mode();
                 }

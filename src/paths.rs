@@ -4,13 +4,16 @@ use std::{env, path::PathBuf};
 
 /// State and runtime directories, as systemd hands them over in
 /// `$STATE_DIRECTORY` and `$RUNTIME_DIRECTORY` (systemd.exec(5)), else where
-/// the package has them.
+/// the package has them; and where it has its programs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Paths {
     /// Survives a boot: previous values, the script that Windows reads.
     pub state: PathBuf,
-    /// Gone with a boot: the status document.
+    /// Gone with a boot: the status document, the relay's table.
     pub runtime: PathBuf,
+    /// The package's other programs, `$WSLMESH_LIBDIR` for a tree that is not
+    /// installed.
+    pub lib: PathBuf,
 }
 
 impl Paths {
@@ -20,6 +23,7 @@ impl Paths {
         Self {
             state: folder("STATE_DIRECTORY", "/var/lib/wslmesh"),
             runtime: folder("RUNTIME_DIRECTORY", "/run/wslmesh"),
+            lib: folder("WSLMESH_LIBDIR", "/usr/lib/wslmesh"),
         }
     }
 }

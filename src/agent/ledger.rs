@@ -139,6 +139,11 @@ impl Ledger {
         );
     }
 
+    /// Forgets what was tried: it succeeded, and nobody is there who could undo it.
+    pub(super) fn forget(&mut self, key: &ActionKey) {
+        self.0.remove(key);
+    }
+
     /// Forgets failures of what is no longer wanted, and old successes.
     pub(super) fn planned(&mut self, actions: &[Action], now: Instant) {
         self.0.retain(|key, entry| {

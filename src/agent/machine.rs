@@ -11,7 +11,7 @@ use crate::{
         saved::{Saved, SavedError},
     },
     config::Settings,
-    model::{Action, HostMemory, ModeState, Observation, RuleSet},
+    model::{Action, HostMemory, ModeState, Observation, RelayMemory, RelaySet, RuleSet},
     netlink::{Netlink, NetlinkError},
     observe::{self, Devices},
     paths::Paths,
@@ -38,8 +38,12 @@ pub(super) trait Machine {
     async fn apply(&self, action: &Action) -> Result<bool, ApplyError>;
 }
 
-/// The way to Windows: calls are begun here and end elsewhere.
+/// The way to Windows and to the relay: calls are begun here and end elsewhere.
 pub(super) trait Host {
+    /// Tells the relay what to serve, without waiting for anything; a relay that is
+    /// not there is started. Says how it stands now.
+    fn relay(&mut self, wanted: Option<RelaySet>) -> RelayMemory;
+
     /// Whether a sync is in flight: the next one waits for its end.
     fn syncing(&self) -> bool;
 

@@ -3,6 +3,7 @@
 use super::{
     AgentError,
     pass::{Agent, Done},
+    relay::Supervisor,
     windows::{News, Windows},
 };
 use crate::{
@@ -22,7 +23,7 @@ const MOST_PASSES: usize = 4;
 /// No rtnetlink socket.
 pub async fn once(settings: Settings, paths: Paths) -> Result<Done, AgentError> {
     let runtime = paths.runtime.clone();
-    let mut windows = Windows::new(&paths.state);
+    let mut windows = Windows::new(&paths, Supervisor::absent());
     let mut agent = Agent::on_this_machine(settings, paths)?;
     let mut manager = Manager::default();
     agent.take(News::Mode(observe::ask_mode().await));

@@ -199,6 +199,15 @@ impl<M: Machine> Agent<M> {
                 self.mode = mode;
             }
             News::Forwards(outcome) => self.take_outcome(outcome),
+            News::Relay { memory, applied } => {
+                let action = Action::SyncRelay(memory.wanted.clone());
+                if applied && memory.failed.is_empty() {
+                    self.ledger.forget(&action.key());
+                } else if applied {
+                    self.ledger.failed(&action, None, true, Instant::now());
+                }
+                self.host.relay = memory;
+            }
         }
     }
 
@@ -310,17 +319,21 @@ impl<M: Machine> Agent<M> {
     /// replaces a value that a restore gives back waits until that is saved, and
     /// is left where it cannot be; nothing else waits for it.
     async fn carry_out(&mut self, due: Vec<Action>, windows: &mut impl Host) -> Vec<String> {
-        let (host, local): (Vec<Action>, Vec<Action>) = due
-            .into_iter()
-            .partition(|action| matches!(action, Action::SyncForwards(_)));
+        let away =
+            |action: &Action| matches!(action, Action::SyncForwards(_) | Action::SyncRelay(_));
+        let (host, local): (Vec<Action>, Vec<Action>) = due.into_iter().partition(away);
         for action in host {
             self.ledger.begun(&action);
-            if let (Action::SyncForwards(wanted), false) = (action, windows.syncing()) {
-                self.host.standing |= !wanted.rules.is_empty();
-                if let Some(standing) = &mut self.host.may_stand {
-                    standing.extend(wanted.listens());
+            match action {
+                Action::SyncRelay(wanted) => self.host.relay = windows.relay(wanted),
+                Action::SyncForwards(wanted) if !windows.syncing() => {
+                    self.host.standing |= !wanted.rules.is_empty();
+                    if let Some(standing) = &mut self.host.may_stand {
+                        standing.extend(wanted.listens());
+                    }
+                    windows.sync(wanted);
                 }
-                windows.sync(wanted);
+                _ => {}
             }
         }
         let saved = OnceCell::new();

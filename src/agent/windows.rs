@@ -1,58 +1,23 @@
 //! Calls to Windows in flight. They run beside the passes and come back as
 //! news; dropping this kills them.
 
-use std::{
-    future::pending,
-    path::{Path, PathBuf},
-    sync::Arc,
-    time::Duration,
-};
+use std::path::{Path, PathBuf};
 
-use tokio::{
-    runtime::Builder,
-    select,
-    sync::oneshot,
-    task::{JoinSet, spawn_blocking},
-    time::timeout,
-};
+use tokio::{select, task::JoinSet};
 
-use super::machine::Host;
+use super::{
+    lane::{LIMIT, Lane, off_the_loop},
+    machine::Host,
+    relay::Supervisor,
+};
 use crate::{
     apply::saved::Saved,
     host::sync,
-    model::{Finding, HostOutcome, ModeState, RuleSet},
+    model::{Finding, HostOutcome, ModeState, RelayMemory, RelaySet, RuleSet},
     observe,
+    paths::Paths,
     report::Code,
 };
-
-/// Longest wait for a whole call, beyond the deadlines within it: looking at a
-/// Windows drive that hangs has none.
-const LIMIT: Duration = Duration::from_secs(60);
-
-/// Makes a call in a thread of its own, because looking at Windows' drives,
-/// connecting to WSL's sockets and starting a program block, and the loop must
-/// not. `None` when it does not come back in time.
-async fn off_the_loop<F, W, T>(ticket: Ticket, call: F) -> Option<T>
-where
-    F: FnOnce() -> W + Send + 'static,
-    W: Future<Output = T>,
-    T: Send + 'static,
-{
-    if ticket.earlier_hangs {
-        return None;
-    }
-    let thread = spawn_blocking(move || {
-        let _running = ticket.running;
-        let runtime = Builder::new_current_thread().enable_all().build().ok()?;
-        runtime.block_on(async {
-            select! {
-                result = call() => Some(result),
-                _ = ticket.gone => None,
-            }
-        })
-    });
-    timeout(LIMIT, thread).await.ok()?.ok()?
-}
 
 /// Makes the call, and keeps on disk whether rules of ours may stand on Windows:
 /// they outlive this process, which may be killed before it hears of the end.
@@ -74,44 +39,6 @@ async fn sync_and_remember(saved: &Saved, folder: &Path, wanted: RuleSet) -> Hos
     outcome
 }
 
-/// One kind of call, made one at a time.
-#[derive(Debug, Default)]
-struct Lane {
-    /// Held while a call is in flight: dropping it ends the call at once, even
-    /// where the runtime is already going down.
-    alive: Option<oneshot::Sender<()>>,
-    /// Shared with the threads. One that hangs in the kernel cannot be ended,
-    /// and there shall not be a second.
-    running: Arc<()>,
-}
-
-/// What a call's thread is given.
-struct Ticket {
-    gone: oneshot::Receiver<()>,
-    running: Arc<()>,
-    earlier_hangs: bool,
-}
-
-impl Lane {
-    fn begin(&mut self) -> Ticket {
-        let (alive, gone) = oneshot::channel();
-        self.alive = Some(alive);
-        Ticket {
-            gone,
-            earlier_hangs: Arc::strong_count(&self.running) > 1,
-            running: Arc::clone(&self.running),
-        }
-    }
-
-    fn busy(&self) -> bool {
-        self.alive.is_some()
-    }
-
-    fn end(&mut self) {
-        self.alive = None;
-    }
-}
-
 /// What a call brought back.
 #[derive(Debug)]
 pub(super) enum News {
@@ -119,6 +46,13 @@ pub(super) enum News {
     Mode(ModeState),
     /// How a sync of the forwards ended.
     Forwards(HostOutcome),
+    /// What the relay said, or what became of it.
+    Relay {
+        /// How it stands.
+        memory: RelayMemory,
+        /// Whether it has just confirmed what it was told.
+        applied: bool,
+    },
 }
 
 /// The calls in flight, at most one of each kind.
@@ -129,18 +63,25 @@ pub(super) struct Windows {
     calls: JoinSet<News>,
     mode: Lane,
     forwards: Lane,
+    relay: Supervisor,
 }
 
 impl Windows {
-    /// Nothing in flight. The script that Windows reads is kept below `state`.
-    pub(super) fn new(state: &Path) -> Self {
+    /// Nothing in flight. The script that Windows reads is kept in the state directory.
+    pub(super) fn new(paths: &Paths, relay: Supervisor) -> Self {
         Self {
-            folder: state.join("windows"),
-            saved: Saved::new(state),
+            folder: paths.state.join("windows"),
+            saved: Saved::new(&paths.state),
             calls: JoinSet::new(),
             mode: Lane::default(),
             forwards: Lane::default(),
+            relay,
         }
+    }
+
+    /// Starts a relay that waits for its next start at once.
+    pub(super) fn retry_relay(&mut self) {
+        self.relay.retry();
     }
 
     /// Asks for the networking mode unless that is being asked.
@@ -164,20 +105,24 @@ impl Windows {
         self.calls.is_empty()
     }
 
-    /// Waits for the next call to end; for ever when none is in flight.
+    /// Waits for the next call to end, or for the relay; for ever when nothing is
+    /// in flight.
     pub(super) async fn news(&mut self) -> News {
         loop {
-            match self.calls.join_next().await {
-                Some(Ok(news)) => {
-                    match news {
-                        News::Mode(_) => self.mode.end(),
-                        News::Forwards(_) => self.forwards.end(),
-                    }
-                    return news;
+            let ended = select! {
+                (memory, applied) = self.relay.news() => {
+                    return News::Relay { memory, applied };
                 }
-                // A call never panics and nobody aborts one.
-                Some(Err(_)) => {}
-                None => pending().await,
+                ended = self.calls.join_next(), if !self.calls.is_empty() => ended,
+            };
+            // A call never panics and nobody aborts one.
+            if let Some(Ok(news)) = ended {
+                match news {
+                    News::Mode(_) => self.mode.end(),
+                    News::Forwards(_) => self.forwards.end(),
+                    News::Relay { .. } => {}
+                }
+                return news;
             }
         }
     }
@@ -186,6 +131,10 @@ impl Windows {
 impl Host for Windows {
     fn syncing(&self) -> bool {
         self.forwards.busy()
+    }
+
+    fn relay(&mut self, wanted: Option<RelaySet>) -> RelayMemory {
+        self.relay.tell(wanted)
     }
 
     fn sync(&mut self, wanted: RuleSet) {
@@ -219,26 +168,5 @@ mod tests {
             assert_eq!(outcome.standing, Some(before));
             assert_eq!(saved.load().unwrap().forwards, before);
         }
-    }
-
-    #[tokio::test]
-    async fn dropping_the_lane_ends_the_call() {
-        let mut lane = Lane::default();
-        let call = off_the_loop(lane.begin(), pending::<()>);
-        drop(lane);
-        assert_eq!(call.await, None);
-    }
-
-    #[tokio::test]
-    async fn a_thread_that_hangs_gets_no_second() {
-        let mut lane = Lane::default();
-        let (release, held) = std::sync::mpsc::channel::<()>();
-        let first = tokio::spawn(off_the_loop(lane.begin(), || async move {
-            held.recv().is_err()
-        }));
-        assert_eq!(off_the_loop(lane.begin(), || async { 1 }).await, None);
-        drop(release);
-        first.await.unwrap();
-        assert_eq!(off_the_loop(lane.begin(), || async { 2 }).await, Some(2));
     }
 }

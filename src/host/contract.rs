@@ -15,6 +15,7 @@ use std::num::NonZeroU16;
 
 use serde::{Deserialize, Serialize};
 
+pub(super) use self::text::excerpt;
 pub use self::{
     answer::{
         Answer, Conflict, FirewallAnswer, FirewallState, Installed, LowestMtu, Refusal, Refused,

@@ -5,16 +5,15 @@
 //! util.cpp UtilConnectToInteropServer, binfmt.cpp, config.cpp).
 
 use std::{
-    env, fs, io,
-    os::unix::{fs::MetadataExt, net::UnixStream},
+    env, fmt, fs, io,
+    os::unix::{fs::MetadataExt, net::UnixStream, process::CommandExt},
     path::{Path, PathBuf},
+    process,
     time::Duration,
 };
 
-use tokio::process::Command;
-
 use super::child::{self, ChildError, Output};
-use crate::report::Code;
+use crate::{model::DrivePath, report::Code};
 
 /// Longest wait for a Windows program that asks nobody anything.
 pub const DEADLINE: Duration = Duration::from_secs(15);
@@ -41,7 +40,7 @@ pub enum InteropError {
     #[error("wslpath does not say where Windows finds {}", .0.display())]
     NoPath(PathBuf),
     /// The call itself.
-    #[error("powershell.exe {0}")]
+    #[error("the Windows program {0}")]
     Call(#[from] ChildError),
 }
 
@@ -67,6 +66,8 @@ impl InteropError {
 pub struct Interop {
     socket: PathBuf,
     powershell: PathBuf,
+    /// Where drives are mounted.
+    root: PathBuf,
 }
 
 impl Interop {
@@ -77,8 +78,20 @@ impl Interop {
     pub fn find() -> Result<Self, InteropError> {
         let socket = socket().ok_or(InteropError::NoSocket)?;
         let root = automount_root(&fs::read_to_string("/etc/wsl.conf").unwrap_or_default());
-        let powershell = powershell(&root).ok_or(InteropError::NoPowershell(root))?;
-        Ok(Self { socket, powershell })
+        match powershell(&root) {
+            Some(powershell) => Ok(Self {
+                socket,
+                powershell,
+                root,
+            }),
+            None => Err(InteropError::NoPowershell(root)),
+        }
+    }
+
+    /// Where a path of a Windows drive is in here.
+    #[must_use]
+    pub fn linux_path(&self, path: &DrivePath) -> PathBuf {
+        path.on_linux(&self.root)
     }
 
     /// The path by which Windows knows a file of this distribution.
@@ -89,12 +102,13 @@ impl Interop {
         let link = ["/usr/bin/wslpath", "/bin/wslpath"]
             .into_iter()
             .find(|path| Path::new(path).exists());
-        let mut command = Command::new(link.unwrap_or(INIT));
+        let mut command = process::Command::new(link.unwrap_or(INIT));
         if link.is_none() {
             command.arg0("wslpath");
         }
         command.arg("-w").arg(file);
-        let output = self.run(command, None).await?;
+        self.surround(&mut command, &self.powershell);
+        let output = child::run(command.into(), None, DEADLINE).await?;
         let name = file.file_name().unwrap_or_default().to_string_lossy();
         let path = String::from_utf8(output.stdout)
             .unwrap_or_default()
@@ -109,16 +123,24 @@ impl Interop {
         }
     }
 
-    /// Runs a script file with powershell.exe: JSON in, JSON out.
-    ///
-    /// The program is started as the kernel starts any Windows program here;
-    /// where binfmt_misc does not know them, WSL's init is called as the kernel
-    /// would call it. The entry itself is not looked up: a hardened service may
-    /// not see it although it works.
+    /// Runs a script file with powershell.exe, within [`DEADLINE`]: JSON in, JSON out.
     ///
     /// # Errors
     /// Nothing to run it with, or the call's failure.
     pub async fn powershell(&self, script: &str, input: &[u8]) -> Result<Output, InteropError> {
+        self.powershell_within(script, input, DEADLINE).await
+    }
+
+    /// The same, with the time that a person may need to answer.
+    ///
+    /// # Errors
+    /// Nothing to run it with, or the call's failure.
+    pub async fn powershell_within(
+        &self,
+        script: &str,
+        input: &[u8],
+        deadline: Duration,
+    ) -> Result<Output, InteropError> {
         let arguments = [
             "-NoProfile",
             "-NonInteractive",
@@ -127,39 +149,72 @@ impl Interop {
             "-File",
             script,
         ];
-        let mut direct = Command::new(&self.powershell);
-        direct.arg0("powershell.exe").args(arguments);
-        match self.run(direct, Some(input)).await {
-            Err(InteropError::Call(ChildError::Start(error))) if not_executable(&error) => {
-                if !Path::new(INIT).exists() {
-                    return Err(InteropError::NoInterpreter);
-                }
-                let mut by_init = Command::new(INIT);
-                by_init
-                    .arg(&self.powershell)
-                    .arg("powershell.exe")
-                    .args(arguments);
-                self.run(by_init, Some(input)).await
+        let (direct, by_init) = self.commands(&self.powershell, &arguments);
+        let run = |command: process::Command| child::run(command.into(), Some(input), deadline);
+        match run(direct).await {
+            Err(ChildError::Start(error)) if not_executable(&error) => {
+                Ok(run(by_init.ok_or(InteropError::NoInterpreter)?).await?)
             }
-            done => done,
+            done => Ok(done?),
         }
     }
 
-    async fn run(
+    /// Starts a Windows program and leaves it running. The command is handed to
+    /// `start` as it is to be run; a second time where the first way does not work.
+    ///
+    /// # Errors
+    /// Nothing to run it with, or `start`'s failure.
+    pub fn start<T>(
         &self,
-        mut command: Command,
-        input: Option<&[u8]>,
-    ) -> Result<Output, InteropError> {
+        program: &Path,
+        mut start: impl FnMut(process::Command) -> Result<T, ChildError>,
+    ) -> Result<T, InteropError> {
+        let (direct, by_init) = self.commands(program, &[]);
+        match start(direct) {
+            Err(ChildError::Start(error)) if not_executable(&error) => {
+                Ok(start(by_init.ok_or(InteropError::NoInterpreter)?)?)
+            }
+            done => Ok(done?),
+        }
+    }
+
+    /// The two ways to run a Windows program: as the kernel starts any program,
+    /// and by WSL's init as the kernel would call it, for where binfmt_misc does
+    /// not know Windows programs. The entry itself is not looked up: a hardened
+    /// service may not see it although it works.
+    fn commands(
+        &self,
+        program: &Path,
+        arguments: &[&str],
+    ) -> (process::Command, Option<process::Command>) {
+        let name = program.file_name().unwrap_or_default();
+        let mut direct = process::Command::new(program);
+        direct.arg0(name).args(arguments);
+        let mut by_init = process::Command::new(INIT);
+        by_init.arg(program).arg(name).args(arguments);
+        self.surround(&mut direct, program);
+        self.surround(&mut by_init, program);
+        (direct, Path::new(INIT).exists().then_some(by_init))
+    }
+
+    /// What every program of Windows is started with.
+    fn surround(&self, command: &mut process::Command, program: &Path) {
         command
             .env_clear()
             .env("PATH", "/usr/bin:/bin")
             .env("WSL_INTEROP", &self.socket);
         // A folder on the Windows drive: from a Linux one Windows would make a
         // UNC path, which cmd.exe and others warn about.
-        if let Some(folder) = self.powershell.parent() {
+        if let Some(folder) = program.parent() {
             command.current_dir(folder);
         }
-        Ok(child::run(command, input, DEADLINE).await?)
+    }
+}
+
+impl fmt::Display for Interop {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (program, socket) = (self.powershell.display(), self.socket.display());
+        write!(f, "{program} by {socket}")
     }
 }
 

@@ -8,6 +8,7 @@
 pub mod child;
 pub mod contract;
 pub mod interop;
+pub mod relay;
 /// The PowerShell scripts.
 pub mod scripts;
 pub mod sync;

@@ -262,6 +262,7 @@ async fn an_unknown_mode_is_asked_for_again_later() {
     let paths = Paths {
         state: folder.path().to_owned(),
         runtime: folder.path().to_owned(),
+        lib: folder.path().to_owned(),
     };
     let mut agent = Agent::new(&machine, settings(""), paths, false);
     agent.take(News::Mode(ModeState::Unknown("x".into())));

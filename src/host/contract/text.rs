@@ -14,7 +14,7 @@ pub(super) fn disturbs(character: char) -> bool {
 }
 
 /// The beginning of a rejected text, with what disturbs a line written as `\u{..}`.
-pub(super) fn excerpt(text: &str) -> String {
+pub(in crate::host) fn excerpt(text: &str) -> String {
     let mut shown = String::new();
     for character in text.trim().chars().take(EXCERPT_MAX) {
         if disturbs(character) {

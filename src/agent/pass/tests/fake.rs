@@ -13,8 +13,8 @@ use crate::{
     config::settings,
     model::{
         Address, DefaultRoute, Device, DeviceReading, HostFacts, HostOutcome, InterfaceName, Link,
-        LinkKind, Mode, NetworkFile, Observation, Power, PublicKey, Rule, RuleSet, ServedBy,
-        StandingRule, SysctlReading,
+        LinkKind, Mode, NetworkFile, Observation, Power, PublicKey, RelayMemory, RelaySet, Rule,
+        RuleSet, ServedBy, StandingRule, SysctlReading,
     },
 };
 
@@ -155,9 +155,22 @@ impl Machine for &Fake {
 pub(super) struct Calls {
     pub(super) wanted: Vec<RuleSet>,
     pub(super) syncing: bool,
+    pub(super) relay: RelayMemory,
+    pub(super) told: Vec<Option<RelaySet>>,
 }
 
 impl Host for Calls {
+    /// A relay that reads and has not answered yet.
+    fn relay(&mut self, wanted: Option<RelaySet>) -> RelayMemory {
+        self.told.push(wanted.clone());
+        let sets = wanted.iter();
+        let told = sets.flat_map(|set| set.forwards.iter().map(|(_, forward)| forward.listen));
+        self.relay.listening.extend(told);
+        self.relay.wanted = wanted;
+        self.relay.applied = false;
+        self.relay.clone()
+    }
+
     fn syncing(&self) -> bool {
         self.syncing
     }
@@ -184,6 +197,7 @@ impl<'a> Bench<'a> {
         let paths = Paths {
             state: folder.path().to_owned(),
             runtime: folder.path().to_owned(),
+            lib: folder.path().to_owned(),
         };
         let mut agent = Agent::new(machine, settings(config), paths, false);
         agent.take(News::Mode(ModeState::Known(Mode::Nat)));

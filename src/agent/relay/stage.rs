@@ -1,0 +1,94 @@
+//! What there is of a relay's process.
+
+use std::{future::pending, path::PathBuf, time::Instant};
+
+use tokio::task::JoinHandle;
+
+use crate::{
+    agent::lane::{LIMIT, Lane, off_the_loop},
+    host::relay::{self, Process, RelayError, Started},
+    model::RelayPlace,
+    relay::protocol::Event,
+};
+
+/// The stages of its life. Dropping any of them leaves no process behind.
+#[derive(Debug)]
+pub(super) enum Stage {
+    /// None is needed.
+    Idle,
+    /// Being started, in a thread of its own.
+    Starting(Starting),
+    /// Started, and has not said that it is ready.
+    Greeting {
+        process: Process,
+        /// Until when it must have.
+        deadline: Instant,
+    },
+    /// Ready.
+    Running {
+        process: Process,
+        since: Instant,
+        /// Until when it must have confirmed what it was told last.
+        confirm: Option<Instant>,
+    },
+    /// Asked to end.
+    Stopping {
+        process: Process,
+        /// Until when it must have.
+        deadline: Instant,
+    },
+    /// It fell; the next start comes later.
+    Waiting { until: Instant },
+}
+
+/// A start in flight.
+#[derive(Debug)]
+pub(super) struct Starting {
+    call: JoinHandle<Option<Result<Started, RelayError>>>,
+    /// Dropping it ends the call.
+    _lane: Lane,
+}
+
+/// What happened to it.
+#[derive(Debug)]
+pub(super) enum Step {
+    Started(Result<Started, RelayError>),
+    Heard(Result<Event, RelayError>),
+}
+
+impl Stage {
+    /// Begins a start.
+    pub(super) fn start(place: RelayPlace, lib: PathBuf) -> Self {
+        let mut lane = Lane::default();
+        let ticket = lane.begin();
+        let call = off_the_loop(ticket, move || async move { relay::start(&place, &lib) });
+        Self::Starting(Starting {
+            call: tokio::spawn(call),
+            _lane: lane,
+        })
+    }
+
+    /// When its patience is over.
+    pub(super) fn due(&self) -> Option<Instant> {
+        match self {
+            Self::Idle | Self::Starting(_) => None,
+            Self::Greeting { deadline, .. } | Self::Stopping { deadline, .. } => Some(*deadline),
+            Self::Running { confirm, .. } => *confirm,
+            Self::Waiting { until } => Some(*until),
+        }
+    }
+
+    /// Waits for what happens next; nothing is lost when the wait is dropped.
+    pub(super) async fn step(&mut self) -> Step {
+        match self {
+            Self::Idle | Self::Waiting { .. } => pending().await,
+            Self::Starting(starting) => {
+                let started = (&mut starting.call).await.ok().flatten();
+                Step::Started(started.unwrap_or(Err(RelayError::Hangs(LIMIT))))
+            }
+            Self::Greeting { process, .. }
+            | Self::Running { process, .. }
+            | Self::Stopping { process, .. } => Step::Heard(process.hear().await),
+        }
+    }
+}

@@ -1,0 +1,197 @@
+//! The relay's UDP clients and their ports towards the guest, in memory and, for
+//! an agent that is started again, in a small file of the runtime directory.
+
+use std::{
+    collections::BTreeMap,
+    fs::{self, File, OpenOptions},
+    io::{self, Read as _, Write as _},
+    net::{Ipv4Addr, SocketAddrV4},
+    num::NonZeroU16,
+    os::unix::fs::OpenOptionsExt,
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
+
+use serde::{Deserialize, Serialize};
+use tokio::task::{JoinHandle, spawn_blocking};
+
+use crate::{
+    model::RelaySet,
+    relay::protocol::{MAX_LINE, Protocol, Session},
+};
+
+/// Least time between two writes of the file.
+const BETWEEN: Duration = Duration::from_secs(1);
+
+/// Version of the file.
+const VERSION: u32 = 1;
+
+/// A client of a forward.
+type Client = (Ipv4Addr, NonZeroU16, SocketAddrV4);
+
+/// The table.
+#[derive(Debug, Default)]
+pub(super) struct Table {
+    sessions: BTreeMap<Client, Session>,
+    /// `None` where nothing is kept.
+    path: Option<PathBuf>,
+    /// When what is new is to be written.
+    save: Option<Instant>,
+    saved: Option<Instant>,
+    saving: Option<JoinHandle<()>>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Document {
+    version: u32,
+    sessions: Vec<Session>,
+}
+
+impl Table {
+    /// The table of an earlier run. One that cannot be read is as good as none:
+    /// clients then get new ports, and their peers learn them.
+    pub(super) fn load(path: PathBuf) -> Self {
+        let sessions = match read(&path) {
+            Ok(sessions) => sessions,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
+            Err(error) => {
+                let path = path.display();
+                tracing::info!(event = "relay", "{path} is not used: {error}");
+                Vec::new()
+            }
+        };
+        let mut table = Self::default();
+        table.sessions.extend(sessions.into_iter().map(keyed));
+        table.path = Some(path);
+        table
+    }
+
+    /// How many clients there are.
+    pub(super) fn len(&self) -> usize {
+        self.sessions.len()
+    }
+
+    /// The clients, at most so many.
+    pub(super) fn sessions(&self, most: u32) -> Vec<Session> {
+        let most = usize::try_from(most).unwrap_or(usize::MAX);
+        self.sessions.values().take(most).copied().collect()
+    }
+
+    /// Forgets the clients of forwards that are not wanted.
+    pub(super) fn keep(&mut self, wanted: Option<&RelaySet>) {
+        let before = self.sessions.len();
+        self.sessions.retain(|(address, port, _), _| {
+            let mut forwards = wanted.iter().flat_map(|set| &set.forwards);
+            forwards.any(|(_, forward)| {
+                let listen = forward.listen;
+                (listen.protocol, listen.listen_address, listen.listen_port)
+                    == (Protocol::Udp, *address, *port)
+            })
+        });
+        if self.sessions.len() < before {
+            self.changed();
+        }
+    }
+
+    /// Takes what the relay says of its sessions.
+    pub(super) fn update(&mut self, complete: bool, opened: Vec<Session>, closed: &[Session]) {
+        if complete {
+            self.sessions.clear();
+        }
+        for session in closed {
+            // A client that came back since has another port.
+            let (client, _) = keyed(*session);
+            if self.sessions.get(&client) == Some(session) {
+                self.sessions.remove(&client);
+            }
+        }
+        self.sessions.extend(opened.into_iter().map(keyed));
+        self.changed();
+    }
+
+    fn changed(&mut self) {
+        let now = Instant::now();
+        let earliest = self.saved.map_or(now, |saved| now.max(saved + BETWEEN));
+        self.save.get_or_insert(earliest);
+    }
+
+    /// When the file is to be written.
+    pub(super) fn due(&self) -> Option<Instant> {
+        self.save
+    }
+
+    /// Writes the file if it is time, in a thread of its own.
+    pub(super) fn save_if_due(&mut self, now: Instant) {
+        if self.save.is_none_or(|due| due > now) {
+            return;
+        }
+        if self.saving.as_ref().is_some_and(|call| !call.is_finished()) {
+            self.save = Some(now + BETWEEN);
+            return;
+        }
+        (self.save, self.saved) = (None, Some(now));
+        if let Some((path, text)) = self.path.clone().zip(self.text()) {
+            self.saving = Some(spawn_blocking(move || report(&path, write(&path, &text))));
+        }
+    }
+
+    fn text(&self) -> Option<Vec<u8>> {
+        let document = Document {
+            version: VERSION,
+            sessions: self.sessions.values().copied().collect(),
+        };
+        serde_json::to_vec(&document).ok()
+    }
+}
+
+/// The agent ends: what is not written yet is written now.
+impl Drop for Table {
+    fn drop(&mut self) {
+        if self.save.is_some()
+            && let Some((path, text)) = self.path.as_ref().zip(self.text())
+        {
+            report(path, write(path, &text));
+        }
+    }
+}
+
+fn keyed(session: Session) -> (Client, Session) {
+    let client = (session.listen_address, session.listen_port, session.client);
+    (client, session)
+}
+
+fn report(path: &Path, written: io::Result<()>) {
+    if let Err(error) = written {
+        let path = path.display();
+        tracing::info!(event = "relay", "{path} was not written: {error}");
+    }
+}
+
+fn read(path: &Path) -> io::Result<Vec<Session>> {
+    let mut text = Vec::new();
+    let most = u64::try_from(MAX_LINE).unwrap_or(u64::MAX);
+    File::open(path)?.take(most + 1).read_to_end(&mut text)?;
+    let document: Document = serde_json::from_slice(&text)?;
+    if document.version == VERSION {
+        Ok(document.sessions)
+    } else {
+        Err(io::Error::other(format!("version {}", document.version)))
+    }
+}
+
+/// A reader finds the old table or the new one. It names clients: root's alone.
+fn write(path: &Path, text: &[u8]) -> io::Result<()> {
+    let new = path.with_extension("json.new");
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(&new)?;
+    file.write_all(text)?;
+    drop(file);
+    fs::rename(&new, path)
+}
+
+#[cfg(test)]
+mod tests;

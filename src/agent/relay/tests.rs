@@ -1,0 +1,407 @@
+//! Supervised relays that are shell scripts. Each notes its orders in a file.
+
+use std::path::Path;
+
+use tokio::time::timeout;
+
+use super::*;
+use crate::{
+    host::relay::GUEST,
+    relay::protocol::{FailureKind, Forward, Protocol, Session},
+};
+
+/// Longest wait for anything here.
+const LONG: Duration = Duration::from_secs(20);
+
+/// What a relay does well, as shell functions.
+const GOOD: &str = r#"
+ready() { echo '{"event":"ready","version":1,"program":"0.1.0"}'; }
+order() { read -r order && echo "$order" >> "$here/orders"; }
+serial() { echo "$order" | sed 's/.*"serial":\([0-9]*\).*/\1/'; }
+applied() { echo '{"event":"applied","serial":'$(serial)',"listeners":[{"protocol":"udp","listen-address":"0.0.0.0","listen-port":51820,"failure":'${1:-null}'}]}'; }
+opened() { echo '{"event":"sessions","complete":false,"opened":[{"listen-address":"0.0.0.0","listen-port":51820,"client":"192.0.2.9:4000","port":'$1'}],"closed":[]}'; }
+follow() { ready; while order; do applied; done; }
+"#;
+
+struct Bench {
+    folder: tempfile::TempDir,
+    supervisor: Supervisor,
+}
+
+impl Bench {
+    /// A supervisor whose relay does this.
+    fn new(script: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        write_relay(folder.path(), script);
+        let supervisor = Supervisor::new(&paths(folder.path()));
+        Self { folder, supervisor }
+    }
+
+    /// News until something is so.
+    async fn until(&mut self, what: impl Fn(&RelayMemory) -> bool) -> RelayMemory {
+        let wait = async {
+            loop {
+                let (memory, _) = self.supervisor.news().await;
+                if what(&memory) {
+                    return memory;
+                }
+            }
+        };
+        timeout(LONG, wait).await.unwrap()
+    }
+
+    /// The orders that relays have read so far.
+    fn orders(&self) -> Vec<Want> {
+        let text = fs::read_to_string(self.folder.path().join("orders")).unwrap_or_default();
+        text.lines()
+            .filter_map(|line| match serde_json::from_str(line).unwrap() {
+                Order::Want(want) => Some(want),
+                Order::Report => None,
+            })
+            .collect()
+    }
+
+    /// Skips the wait before the next start.
+    fn at_once(&mut self) {
+        assert!(
+            matches!(self.supervisor.stage, Stage::Waiting { .. }),
+            "{:?}",
+            self.supervisor.stage
+        );
+        self.supervisor.retry();
+    }
+}
+
+fn paths(folder: &Path) -> Paths {
+    Paths {
+        state: folder.to_owned(),
+        runtime: folder.to_owned(),
+        lib: folder.to_owned(),
+    }
+}
+
+/// The program is made by another process: while this one has it open for writing,
+/// a child that another test is starting may have it too, and then it does not run.
+fn write_relay(folder: &Path, script: &str) {
+    let here = folder.display();
+    let text = format!("#!/bin/sh\nPATH=/usr/bin:/bin; here='{here}'\n{GOOD}\n{script}\n");
+    let draft = folder.join("draft");
+    fs::write(&draft, text).unwrap();
+    let done = std::process::Command::new("install")
+        .args(["-m", "755"])
+        .args([&draft, &folder.join(GUEST)])
+        .status()
+        .unwrap();
+    assert!(done.success());
+}
+
+fn set(last: u8) -> Option<RelaySet> {
+    let port = std::num::NonZeroU16::new(51820).unwrap();
+    let forward = Forward {
+        listen: Listen {
+            protocol: Protocol::Udp,
+            listen_address: [0; 4].into(),
+            listen_port: port,
+        },
+        connect_address: [172, 28, 16, last].into(),
+        connect_port: port,
+    };
+    Some(RelaySet {
+        place: RelayPlace::Guest,
+        forwards: vec![("wg".into(), forward)],
+    })
+}
+
+fn codes(memory: &RelayMemory) -> Vec<Code> {
+    memory.findings.iter().map(|finding| finding.code).collect()
+}
+
+#[tokio::test]
+async fn a_relay_is_started_told_and_ended() {
+    let mut bench = Bench::new("follow; touch $here/ended");
+    let first = bench.supervisor.tell(set(5));
+    assert!(!first.applied && first.listening.is_empty());
+    let memory = bench.until(|memory| memory.applied).await;
+    assert_eq!((memory.listening.len(), codes(&memory)), (1, vec![]));
+    let Stage::Running { process, .. } = &bench.supervisor.stage else {
+        panic!("{:?}", bench.supervisor.stage);
+    };
+    let id = process.id();
+    // A warm relay is told within the call, and another address is no new start.
+    let told = bench.supervisor.tell(set(6));
+    assert!(!told.applied && told.listening.len() == 1);
+    bench.until(|memory| memory.applied).await;
+    let addresses: Vec<u8> = bench
+        .orders()
+        .iter()
+        .map(|want| want.forwards[0].connect_address.octets()[3])
+        .collect();
+    assert_eq!(addresses, [5, 6]);
+    assert_eq!(bench.orders()[1].serial, bench.orders()[0].serial + 1);
+    let ending = bench.supervisor.tell(None);
+    assert_eq!(ending.listening.len(), 1, "its port is not free yet");
+    let memory = bench.until(|memory| memory.listening.is_empty()).await;
+    assert!(matches!(bench.supervisor.stage, Stage::Idle));
+    assert_eq!(memory.wanted, None);
+    assert!(
+        bench.folder.path().join("ended").exists(),
+        "it ended by itself"
+    );
+    assert!(!Path::new(&format!("/proc/{id}/exe")).exists());
+    let idle = timeout(Duration::from_millis(50), bench.supervisor.news()).await;
+    assert!(idle.is_err(), "nothing is due any more");
+}
+
+#[tokio::test]
+async fn a_relay_that_does_not_end_is_killed() {
+    let mut bench = Bench::new("trap '' TERM; ready; order; applied; while :; do sleep 600; done");
+    bench.supervisor.tell(set(5));
+    bench.until(|memory| memory.applied).await;
+    bench.supervisor.tell(None);
+    let begin = Instant::now();
+    bench.until(|memory| memory.listening.is_empty()).await;
+    assert!(begin.elapsed() >= FAREWELL && matches!(bench.supervisor.stage, Stage::Idle));
+}
+
+#[tokio::test]
+async fn a_crash_hands_the_table_back() {
+    let mut bench = Bench::new(
+        "ready; order; applied; [ -e $here/crashed ] || { opened 40001; opened 40002; touch $here/crashed; kill -9 $$; }; order",
+    );
+    bench.supervisor.tell(set(5));
+    let fallen = bench.until(|memory| !memory.findings.is_empty()).await;
+    assert_eq!(codes(&fallen), [Code::RelayFailed]);
+    assert!(fallen.findings[0].detail.contains("signal 9"), "{fallen:?}");
+    assert_eq!((fallen.sessions, fallen.listening.len()), (1, 0));
+    // It lived for less than a minute, so it is not started again at once.
+    let Stage::Waiting { until } = bench.supervisor.stage else {
+        panic!("{:?}", bench.supervisor.stage);
+    };
+    assert!(until > Instant::now() && until <= Instant::now() + Duration::from_secs(1));
+    bench.at_once();
+    let back = bench.until(|memory| memory.applied).await;
+    assert_eq!(codes(&back), [Code::RelayRestarted]);
+    let orders = bench.orders();
+    let expected = Session {
+        listen_address: [0; 4].into(),
+        listen_port: std::num::NonZeroU16::new(51820).unwrap(),
+        client: "192.0.2.9:4000".parse().unwrap(),
+        port: std::num::NonZeroU16::new(40002).unwrap(),
+    };
+    assert_eq!(orders[0].sessions, []);
+    assert_eq!(orders[1].sessions, [expected], "the last port it had");
+    let due = bench.supervisor.passing.due().unwrap();
+    assert!(bench.supervisor.wake(due).is_some());
+    assert_eq!(
+        codes(&bench.supervisor.memory()),
+        [],
+        "seen for long enough"
+    );
+}
+
+#[tokio::test]
+async fn another_agent_takes_the_table_over() {
+    let mut bench =
+        Bench::new("ready; order; applied; opened 40001; while order; do applied; done");
+    bench.supervisor.tell(set(5));
+    bench.until(|memory| memory.sessions == 1).await;
+    let Bench { folder, supervisor } = bench;
+    drop(supervisor);
+    write_relay(folder.path(), "follow");
+    let supervisor = Supervisor::new(&paths(folder.path()));
+    let mut bench = Bench { folder, supervisor };
+    bench.supervisor.tell(set(6));
+    bench.until(|memory| memory.applied).await;
+    let ports: Vec<u16> = bench.orders()[1]
+        .sessions
+        .iter()
+        .map(|session| session.port.get())
+        .collect();
+    assert_eq!(ports, [40001]);
+    bench.supervisor.tell(None);
+    bench.until(|memory| memory.sessions == 0).await;
+}
+
+#[tokio::test]
+async fn each_way_to_fail_is_named_and_waits() {
+    let table = [
+        (
+            "echo garbage; sleep 600",
+            Code::RelayFailed,
+            "\"garbage\"",
+            1,
+        ),
+        (
+            "ready; order; echo '{\"event\":\"applied\",\"seri'; sleep 600",
+            Code::RelayFailed,
+            "should not",
+            1,
+        ),
+        (
+            "echo '{\"event\":\"ready\",\"version\":2,\"program\":\"9\"}'; sleep 600",
+            Code::RelayFailed,
+            "version 2",
+            1,
+        ),
+        ("ready; ready; sleep 600", Code::RelayFailed, "twice", 1),
+        (
+            "echo '{\"event\":\"applied\",\"serial\":1,\"listeners\":[]}'; sleep 600",
+            Code::RelayFailed,
+            "before it was ready",
+            1,
+        ),
+        (
+            "ready; order; echo '{\"event\":\"invalid\",\"line\":1,\"reason\":\"no\"}'; sleep 600",
+            Code::RelayFailed,
+            "line 1: no",
+            1,
+        ),
+        ("exit 7", Code::RelayFailed, "exit code 7", 1),
+        (
+            "echo '{\"event\":\"elevated\"}'; exit 3",
+            Code::RelayElevated,
+            "administrator",
+            300,
+        ),
+        ("exit 3", Code::RelayElevated, "administrator", 300),
+    ];
+    for (script, code, text, seconds) in table {
+        let mut bench = Bench::new(script);
+        bench.supervisor.tell(set(5));
+        let memory = bench.until(|memory| !memory.findings.is_empty()).await;
+        assert_eq!(codes(&memory), [code], "{script}");
+        assert!(memory.findings[0].detail.contains(text), "{memory:?}");
+        let Stage::Waiting { until } = bench.supervisor.stage else {
+            panic!("{script}: {:?}", bench.supervisor.stage);
+        };
+        let wait = until.saturating_duration_since(Instant::now());
+        assert!(
+            wait <= Duration::from_secs(seconds) && wait + LONG >= Duration::from_secs(seconds),
+            "{script}: {wait:?}"
+        );
+        // What is not wanted any more does not fail any more.
+        assert_eq!(codes(&bench.supervisor.tell(None)), []);
+        assert!(matches!(bench.supervisor.stage, Stage::Idle));
+    }
+}
+
+#[tokio::test]
+async fn a_program_that_is_missing_is_found_once_it_is_there() {
+    let mut bench = Bench::new("follow");
+    let program = bench.folder.path().join(GUEST);
+    let aside = bench.folder.path().join("aside");
+    fs::rename(&program, &aside).unwrap();
+    bench.supervisor.tell(set(5));
+    let memory = bench.until(|memory| !memory.findings.is_empty()).await;
+    assert_eq!(codes(&memory), [Code::RelayMissing]);
+    fs::rename(&aside, &program).unwrap();
+    let memory = bench.until(|memory| memory.applied).await;
+    assert_eq!(codes(&memory), [], "a first start is no restart");
+}
+
+#[tokio::test]
+async fn silence_ends_a_relay() {
+    for script in ["sleep 600", "ready; order; sleep 600"] {
+        let mut bench = Bench::new(script);
+        bench.supervisor.tell(set(5));
+        let waits = async {
+            while bench.supervisor.stage.due().is_none()
+                || bench.orders().len() < script.matches("order").count()
+            {
+                let _ = timeout(Duration::from_millis(5), bench.supervisor.news()).await;
+            }
+        };
+        timeout(LONG, waits).await.unwrap();
+        let due = bench.supervisor.stage.due().unwrap();
+        assert!(due > Instant::now() + Duration::from_secs(5), "{script}");
+        bench.supervisor.wake(due);
+        let memory = bench.supervisor.memory();
+        assert_eq!(codes(&memory), [Code::RelayFailed], "{script}");
+        assert!(
+            memory.findings[0].detail.contains("within 15 s"),
+            "{memory:?}"
+        );
+        assert!(memory.listening.is_empty());
+    }
+}
+
+#[tokio::test]
+async fn a_relay_that_does_not_read_is_replaced() {
+    let mut bench = Bench::new("ready; order; applied; sleep 600");
+    bench.supervisor.tell(set(5));
+    bench.until(|memory| memory.applied).await;
+    let told = async {
+        for last in (0..200).cycle() {
+            let memory = bench.supervisor.tell(set(last));
+            if !memory.findings.is_empty() {
+                return memory;
+            }
+        }
+        unreachable!()
+    };
+    let memory = timeout(LONG, told).await.unwrap();
+    assert_eq!(
+        memory.findings[0].detail,
+        "the relay does not read its orders"
+    );
+    assert!(matches!(bench.supervisor.stage, Stage::Waiting { .. }));
+}
+
+#[tokio::test]
+async fn ports_that_cannot_be_had_and_clients_turned_away_are_told() {
+    let mut bench = Bench::new(
+        r#"ready; order; applied '{"kind":"in-use","code":10048}'
+        for count in 3 4; do echo '{"event":"refused","protocol":"udp","listen-address":"0.0.0.0","listen-port":51820,"limit":4096,"count":'$count'}' | sed 's/"protocol"/"listen":{"protocol"/; s/51820,/51820},/'; done
+        while order; do applied; done"#,
+    );
+    bench.supervisor.tell(set(5));
+    let memory = bench.until(|memory| !memory.findings.is_empty()).await;
+    assert!(memory.applied && memory.listening.is_empty());
+    assert_eq!(memory.failed[0].1.kind, FailureKind::InUse);
+    assert_eq!(codes(&memory), [Code::RelayLimit]);
+    assert_eq!(memory.findings[0].subject, "wg");
+    // The same order again is a new try.
+    bench.supervisor.tell(set(5));
+    let memory = bench.until(|memory| memory.applied).await;
+    assert_eq!((memory.failed.len(), memory.listening.len()), (0, 1));
+    assert_eq!(
+        memory.findings[0].detail,
+        "udp 0.0.0.0:51820: 4 turned away at the limit of 4096"
+    );
+}
+
+#[tokio::test]
+async fn another_place_is_another_relay() {
+    let mut bench = Bench::new("follow; touch $here/ended");
+    bench.supervisor.tell(set(5));
+    bench.until(|memory| memory.applied).await;
+    let mut other = set(5);
+    let folder = crate::model::DrivePath::new(r"C:\Users\me").unwrap();
+    other.as_mut().unwrap().place = RelayPlace::Unpacked(folder);
+    let memory = bench.supervisor.tell(other);
+    assert!(!memory.applied && memory.listening.len() == 1);
+    // There is no Windows here, which the second one needs.
+    let memory = bench.until(|memory| !memory.findings.is_empty()).await;
+    assert_eq!(codes(&memory), [Code::InteropMissing]);
+    assert_eq!(memory.findings[0].subject, "relay");
+    assert!(bench.folder.path().join("ended").exists());
+}
+
+#[tokio::test]
+async fn a_pass_by_hand_starts_nothing() {
+    let mut supervisor = Supervisor::absent();
+    let memory = supervisor.tell(set(5));
+    assert_eq!(
+        (codes(&memory), memory.wanted),
+        (vec![Code::RelayNeedsAgent], set(5))
+    );
+    assert_eq!(codes(&supervisor.tell(None)), []);
+    assert!(matches!(supervisor.stage, Stage::Idle));
+}
+
+#[test]
+fn starts_wait_longer_and_longer() {
+    let seconds: Vec<u64> = (1..9).map(|failures| delay(failures).as_secs()).collect();
+    assert_eq!(seconds, [1, 2, 4, 8, 16, 32, 60, 60]);
+    assert_eq!(delay(u32::MAX), LONGEST);
+}

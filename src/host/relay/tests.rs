@@ -1,0 +1,167 @@
+//! Relays that are shell scripts.
+
+use std::time::Instant;
+
+use super::*;
+use crate::relay::protocol::{Forward, Limits, Listen, Protocol, Want};
+
+/// Longest wait for anything here.
+const LONG: Duration = Duration::from_secs(20);
+
+fn shell(script: &str) -> Process {
+    let mut command = Command::new("/bin/sh");
+    command.args(["-c", script]);
+    Process::adopt(spawn(command).unwrap()).unwrap()
+}
+
+async fn hear(process: &mut Process) -> Result<Event, RelayError> {
+    timeout(LONG, process.hear()).await.unwrap()
+}
+
+fn want(forwards: u16) -> Order {
+    let forward = |number| Forward {
+        listen: Listen {
+            protocol: Protocol::Tcp,
+            listen_address: [0; 4].into(),
+            listen_port: std::num::NonZeroU16::new(number).unwrap(),
+        },
+        connect_address: [172, 28, 16, 5].into(),
+        connect_port: std::num::NonZeroU16::MIN,
+    };
+    Order::Want(Want {
+        version: VERSION,
+        serial: 1,
+        forwards: (1..=forwards).map(forward).collect(),
+        sessions: Vec::new(),
+        limits: Limits::default(),
+    })
+}
+
+#[tokio::test]
+async fn orders_go_in_and_events_come_out() {
+    let mut process = shell(
+        r#"echo '{"event":"ready","version":1,"program":"0.1.0"}'; read order
+        case $order in '{"order":"want","version":1,'*) ;; *) exit 9 ;; esac
+        printf '{"event":"applied",'; sleep 0.05; printf '"serial":1,"listeners":[]}\r\n{"event":"elevated"}\n'; cat"#,
+    );
+    let ready = Event::Ready {
+        version: 1,
+        program: "0.1.0".into(),
+    };
+    assert_eq!(hear(&mut process).await.unwrap(), ready);
+    process.tell(&want(1)).unwrap();
+    // Half a line is kept when nobody waits for the rest.
+    let cut = timeout(Duration::from_millis(10), process.hear()).await;
+    assert!(cut.is_err());
+    let applied = Event::Applied {
+        serial: 1,
+        listeners: Vec::new(),
+    };
+    assert_eq!(hear(&mut process).await.unwrap(), applied);
+    assert_eq!(hear(&mut process).await.unwrap(), Event::Elevated);
+    process.dismiss();
+    let ended = hear(&mut process).await.unwrap_err().to_string();
+    assert_eq!(ended, "the relay ended with exit code 0: it said nothing");
+    assert!(process.tell(&Order::Report).is_err());
+}
+
+#[tokio::test]
+async fn ends_are_told_apart() {
+    let table = [
+        ("exit 3", "the relay was started with administrator rights"),
+        (
+            "echo 'oh\x07 no' >&2; exit 101",
+            "the relay ended with exit code 101: oh  no",
+        ),
+        (
+            "kill -9 $$",
+            "the relay ended with signal 9: it said nothing",
+        ),
+        (
+            "yes | head -c 3000000 | tr -d '\\n'",
+            "the relay said something that it should not: \"yyyy",
+        ),
+        (
+            "printf '{\\033[2J\\n'; sleep 600",
+            "the relay said something that it should not: \"{\\u{1b}[2J\"",
+        ),
+        (
+            "printf '{\"event\":\"dance\"}\\n'; sleep 600",
+            "the relay said something that it should not: \"{\"event\":\"dance\"}\"",
+        ),
+        // A helper that lives on and holds the pipes.
+        (
+            "sleep 600 & exit 4",
+            "the relay ended with exit code 4: it said nothing",
+        ),
+    ];
+    for (script, expected) in table {
+        let mut process = shell(script);
+        let error = hear(&mut process).await.unwrap_err().to_string();
+        assert!(error.starts_with(expected), "{script:?} gives {error:?}");
+        assert!(error.chars().count() < 500, "{error}");
+    }
+}
+
+#[tokio::test]
+async fn what_it_said_before_its_end_is_heard() {
+    let mut process = shell(r#"sleep 600 & echo '{"event":"elevated"}'; exit 3"#);
+    tokio::time::sleep(Duration::from_millis(30)).await;
+    assert_eq!(hear(&mut process).await.unwrap(), Event::Elevated);
+    let end = hear(&mut process).await.unwrap_err();
+    assert!(matches!(end, RelayError::Elevated), "{end}");
+}
+
+#[tokio::test]
+async fn telling_never_waits() {
+    let mut process = shell("exec sleep 600");
+    let begin = Instant::now();
+    let mut told = 0;
+    let error = loop {
+        match process.tell(&want(1000)) {
+            Ok(()) => told += 1,
+            Err(error) => break error,
+        }
+    };
+    assert!(matches!(error, RelayError::Stuck), "{error}");
+    assert!(told >= 5, "a pipe holds a megabyte: {told}");
+    assert!(begin.elapsed() < LONG);
+}
+
+#[tokio::test]
+async fn dropping_it_ends_it_and_its_helpers() {
+    let folder = tempfile::tempdir().unwrap();
+    let pids = folder.path().join("pids");
+    let script = format!(
+        "sleep 600 & echo $! $$ > {0}.new; mv {0}.new {0}; wait",
+        pids.display()
+    );
+    let process = shell(&script);
+    let written = async {
+        while !pids.exists() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    timeout(LONG, written).await.unwrap();
+    drop(process);
+    let text = std::fs::read_to_string(&pids).unwrap();
+    for pid in text.split_whitespace() {
+        let gone = async {
+            while std::fs::read_to_string(format!("/proc/{pid}/stat"))
+                .is_ok_and(|stat| !stat.contains(") Z "))
+            {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        assert!(timeout(LONG, gone).await.is_ok(), "{pid} lives on");
+    }
+}
+
+#[test]
+fn a_program_that_is_not_there_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let missing = start(&RelayPlace::Guest, folder.path()).unwrap_err();
+    assert_eq!(missing.code(), Code::RelayMissing);
+    let path = folder.path().join(GUEST).display().to_string();
+    assert_eq!(missing.to_string(), format!("there is no {path}"));
+}
