@@ -29,18 +29,25 @@ function ConvertTo-Rules {
     $list | Sort-Object -Property { $_['listen-port'] }, { $_['listen-address'] }
 }
 
-# An answer without the facts about Windows' network, which Get-AnswerText fills in.
+# An answer without the facts that the caller fills in.
 function New-Answer {
     param([string] $State, $Detail)
     [ordered] @{
         'version' = 1
         'state' = $State
         'detail' = $Detail
+        'elevated' = $false
         'rules' = @()
         'added' = 0
         'removed' = 0
         'kept' = 0
         'conflicts' = @()
+        'taken' = @()
+        'refused' = @()
+        'firewall' = $null
+        'installed' = $null
+        'local-app-data' = $null
+        'guest-address' = $null
         'windows-address' = $null
         'lowest-mtu' = $null
     }
@@ -90,11 +97,4 @@ function New-WrittenAnswer {
     $answer['rules'] = @(ConvertTo-Rules -Listeners $Owned.Keys -Rules $Rules)
     $answer['conflicts'] = @(ConvertTo-Rules -Listeners $Plan.Obstacles -Rules $Rules)
     $answer
-}
-
-# ASCII alone survives every console code page: the rest becomes \uXXXX.
-function ConvertTo-AsciiJson {
-    param([System.Collections.IDictionary] $Answer)
-    $json = ConvertTo-Json -InputObject $Answer -Depth 6 -Compress
-    [regex]::Replace($json, '[^\x20-\x7E]', { param($match) '\u{0:x4}' -f [int] [char] $match.Value })
 }

@@ -1,14 +1,9 @@
-#Requires -Version 5.1
-# Keeps the TCP port proxy rules of one Windows user equal to what the agent
-# inside WSL asks for. One call is one sync: a JSON request on standard input,
-# one JSON answer on standard output, exit code 0 whenever an answer was printed.
-#
 # Windows PowerShell 5.1 runs this file. Nothing here may use the automatic
 # variable for pipeline input: merely naming it makes 5.1 swallow standard input
 # before the first line runs.
 #
 # Order of the file: decisions first (objects in, objects out), then the order of
-# events, then every call that touches Windows, then the one line that starts it.
+# events, then every call that touches Windows, then the lines that start it.
 
 Set-StrictMode -Version Latest
 $ErrorActionPreference = 'Stop'

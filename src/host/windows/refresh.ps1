@@ -1,72 +1,120 @@
-# ---- Order of events -------------------------------------------------------
-
-# Chooses what to do without administrator rights. Rules can be read and not
-# written, so the answer says whether what stands is what is wanted.
+# Chooses what to do without administrator rights where nothing is installed. Rules
+# can be read and not written, so the answer says whether what stands is wanted.
 function Get-UnelevatedAnswer {
-    param([System.Collections.IDictionary] $Wanted, [hashtable] $Plan, [hashtable] $Rules)
-    if ($Plan.Changes -gt 0) {
-        $detail = 'rules that would have to change: {0}' -f $Plan.Changes
-        return New-StandingAnswer -State 'not-elevated' -Detail $detail -Plan $Plan -Rules $Rules
-    }
+    param([System.Collections.IDictionary] $Wanted, [string] $Sid)
+    $table = Read-Table -Wanted $Wanted -Sid $Sid
+    $state = 'synced'
+    $detail = $null
     $script:Step = 'ask for the service iphlpsvc'
-    if (($Wanted.Count -gt 0) -and (-not (Test-ProxyService))) {
-        return New-StandingAnswer -State 'service-stopped' -Detail $null -Plan $Plan -Rules $Rules
+    if ($table.Plan.Changes -gt 0) {
+        $state = 'not-elevated'
+        $detail = 'rules that would have to change: {0}' -f $table.Plan.Changes
+    } elseif (($Wanted.Count -gt 0) -and (-not (Test-ProxyService))) {
+        $state = 'service-stopped'
     }
-    New-StandingAnswer -State 'synced' -Detail $null -Plan $Plan -Rules $Rules
+    New-StandingAnswer -State $state -Detail $detail -Plan $table.Plan -Rules $table.Rules
 }
 
-# Ledger, rules, ledger: in this order a run that is killed leaves no rule that
-# its owner no longer knows.
-function Get-ElevatedAnswer {
-    param([System.Collections.IDictionary] $Wanted, [hashtable] $Plan, [hashtable] $Rules, [hashtable] $Ledger, [string] $Sid)
-    $script:Step = 'ask for the service iphlpsvc'
-    if ((($Wanted.Count -gt 0) -or ($Plan.Changes -gt 0)) -and (-not (Test-ProxyService))) {
-        return New-StandingAnswer -State 'service-stopped' -Detail $null -Plan $Plan -Rules $Rules
-    }
-    $script:Step = 'write the ledger before the rules'
-    Set-LedgerValues -Sid $Sid -Old $Ledger -New $Plan.Before
-    $read = $Rules
-    if ($Plan.Changes -gt 0) {
-        $script:Step = 'run netsh'
-        Invoke-NetshScript -Lines @(Get-NetshLines -Plan $Plan -Wanted $Wanted)
-        $script:Step = 'read the rules back'
-        $read = Select-Listeners -Values (Get-PortProxyValues)
-    }
-    $owned = Select-Owned -Rules $read -Ledger $Plan.Before
-    $script:Step = 'write the ledger after the rules'
-    Set-LedgerValues -Sid $Sid -Old $Plan.Before -New (Get-LedgerAfter -Owned $owned)
-    New-WrittenAnswer -Wanted $Wanted -Plan $Plan -Rules $read -Owned $owned
+# An answer of the time when the task has none: the rules as they stand.
+function New-TaskFailure {
+    param([string] $State, [string] $Detail, [System.Collections.IDictionary] $Wanted, [string] $Sid)
+    $table = Read-Table -Wanted $Wanted -Sid $Sid
+    New-StandingAnswer -State $State -Detail $Detail -Plan $table.Plan -Rules $table.Rules
 }
 
-function Sync-Rules {
-    param([System.Collections.IDictionary] $Wanted, [hashtable] $Caller)
-    $script:Step = 'read the rules'
-    $rules = Select-Listeners -Values (Get-PortProxyValues)
-    $script:Step = 'read the ledger'
-    $ledger = Select-Ledger -Values (Get-LedgerValues -Sid $Caller.Sid)
-    $plan = New-Plan -Wanted $Wanted -Rules $rules -Ledger $ledger
-    if (-not $Caller.Elevated) {
-        return Get-UnelevatedAnswer -Wanted $Wanted -Plan $plan -Rules $rules
-    }
-    Get-ElevatedAnswer -Wanted $Wanted -Plan $plan -Rules $rules -Ledger $ledger -Sid $Caller.Sid
+# The text of the answer with our ticket, or ''.
+function Wait-Answer {
+    param([string] $Sid, [int] $Ticket, $Clock)
+    do {
+        $text = Read-TaskAnswer -Sid $Sid
+        if (Test-Ticket -Text $text -Ticket $Ticket) {
+            return $text
+        }
+        Wait-Moment
+    } while ($Clock.ElapsedMilliseconds -lt 10000)
+    ''
 }
 
-# An earlier call may still be at work after its agent gave up on it; the later
-# request must be the one that stands at the end.
-function Invoke-Sync {
-    param([System.Collections.IDictionary] $Wanted)
-    $script:Step = 'find out who runs this'
-    $caller = Get-Caller
-    if (-not $caller.Elevated) {
-        return Sync-Rules -Wanted $Wanted -Caller $caller
-    }
-    $script:Step = 'wait for an earlier sync to end'
-    $lock = Enter-SyncLock
+# One request at a time writes the selection and waits. The 10 s hold for both, and
+# for the waiting before: the agent waits 15 s for all of it.
+function Invoke-Task {
+    param([hashtable] $Agreed, [string] $Mode, [System.Collections.IDictionary] $Wanted, [string] $Sid)
+    $clock = New-Clock
+    $script:Step = 'wait for an earlier request to end'
+    $lock = Enter-Lock -Name ('Global\wslmesh-refresh-' + $Sid)
     try {
-        Sync-Rules -Wanted $Wanted -Caller $caller
+        $ticket = New-Ticket
+        $script:Step = 'write the selection'
+        Write-Selection -Sid $Sid -Text (ConvertTo-SelectionText -Ticket $ticket -Mode $Mode -Forwards $Agreed.Forwards)
+        try {
+            $script:Step = 'start the task'
+            Start-ForwardTask -Sid $Sid
+        } catch {
+            $detail = Get-TaskProblem -Number (ConvertTo-ErrorNumber -Exception $_.Exception) -Sid $Sid
+            return New-TaskFailure -State 'task-failed' -Detail $detail -Wanted $Wanted -Sid $Sid
+        }
+        $script:Step = 'wait for the answer of the task'
+        $text = Wait-Answer -Sid $Sid -Ticket $ticket -Clock $clock
+        if ($text -ceq '') {
+            $detail = Get-TimeoutDetail -Result (Get-TaskResult -Sid $Sid)
+            return New-TaskFailure -State 'task-timeout' -Detail $detail -Wanted $Wanted -Sid $Sid
+        }
+        ConvertFrom-TaskAnswer -Text $text
     } finally {
         Exit-SyncLock -Lock $lock
     }
+}
+
+# Installed: the policy says what may be asked for, and the task does it.
+function Invoke-Installed {
+    param([hashtable] $Request, [string] $PolicyText, [System.Collections.IDictionary] $Installed, [string] $Sid)
+    $script:Step = 'read the policy'
+    $policy = ConvertTo-AgreedPolicy -Text $PolicyText
+    $agreed = Select-Agreed -Policy $policy -Forwards $Request.Forwards
+    $wanted = Get-Wanted -Forwards $agreed.Forwards -Guest $Request.Guest
+    if ($Installed['contract'] -ne 1) {
+        $detail = 'on Windows version {0} is installed, which speaks contract {1} instead of 1; run "wslmesh host install"' -f $Installed['version'], $Installed['contract']
+        $answer = New-TaskFailure -State 'other-version' -Detail $detail -Wanted $wanted -Sid $Sid
+    } else {
+        $answer = Invoke-Task -Agreed $agreed -Mode $Request.Mode -Wanted $wanted -Sid $Sid
+    }
+    $answer['refused'] = @($agreed.Refused) + @($answer['refused'])
+    $answer
+}
+
+# Not installed, and elevated all the same: this call does the work, with the profiles
+# that are no public network's. An earlier call may still be at work after its agent
+# gave up on it; the later request must be the one that stands at the end.
+function Invoke-Elevated {
+    param([hashtable] $Request, [string] $Sid)
+    $script:Step = 'wait for an earlier sync to end'
+    $lock = Enter-SyncLock
+    try {
+        Sync-Forwards -Forwards $Request.Forwards -Guest $Request.Guest -Sid $Sid -Profiles 3
+    } finally {
+        Exit-SyncLock -Lock $lock
+    }
+}
+
+function Invoke-Sync {
+    param([hashtable] $Request, [hashtable] $Caller, [string] $PolicyText, $Installed)
+    if ($null -ne $Installed) {
+        return Invoke-Installed -Request $Request -PolicyText $PolicyText -Installed $Installed -Sid $Caller.Sid
+    }
+    if ($Caller.Elevated) {
+        return Invoke-Elevated -Request $Request -Sid $Caller.Sid
+    }
+    Get-UnelevatedAnswer -Wanted (Get-Wanted -Forwards $Request.Forwards -Guest $Request.Guest) -Sid $Caller.Sid
+}
+
+# What is installed for this user, or $null.
+function Get-Installed {
+    param([string] $PolicyText)
+    if ($PolicyText -ceq '') {
+        return $null
+    }
+    $script:Step = 'read what is installed'
+    ConvertTo-Installed -Text (Get-InstalledText) -Relay (Get-InstalledRelay)
 }
 
 # The facts are extras: one that cannot be told is $null.
@@ -87,19 +135,31 @@ function Get-NetworkFacts {
 # may stand between the agent and knowing about them.
 function Get-AnswerText {
     $facts = @{ Address = $null; Mtu = $null }
+    $caller = @{ Sid = ''; Elevated = $false }
+    $installed = $null
+    $local = $null
     try {
         $script:Step = 'read standard input'
         $text = Read-StandardInput
         $script:Step = 'check the request'
-        $wanted = ConvertTo-Wanted -Text $text
+        $request = ConvertTo-Request -Text $text
         $script:Step = 'look at the network interfaces'
         $facts = Get-NetworkFacts
-        $answer = Invoke-Sync -Wanted $wanted
+        $script:Step = 'find out who runs this'
+        $caller = Get-Caller
+        $local = Get-LocalAppData
+        $script:Step = 'look for a policy'
+        $policy = Get-PolicyText -Sid $caller.Sid
+        $installed = Get-Installed -PolicyText $policy
+        $answer = Invoke-Sync -Request $request -Caller $caller -PolicyText $policy -Installed $installed
     } catch [System.IO.InvalidDataException] {
         $answer = New-Answer -State 'invalid-request' -Detail $_.Exception.Message
     } catch {
         $answer = New-Answer -State 'failed' -Detail ('{0}: {1}' -f $script:Step, $_.Exception.Message)
     }
+    $answer['elevated'] = $caller.Elevated
+    $answer['installed'] = $installed
+    $answer['local-app-data'] = $local
     $answer['windows-address'] = $facts.Address
     $answer['lowest-mtu'] = $facts.Mtu
     ConvertTo-AsciiJson -Answer $answer

@@ -1,0 +1,68 @@
+# What comes in as JSON, checked field by field: past these functions an address
+# is an address and a port is a port.
+
+function New-InvalidRequest {
+    param([string] $Message)
+    New-Object System.IO.InvalidDataException($Message)
+}
+
+function Assert-Fields {
+    param($Object, [string[]] $Names, [string] $Place)
+    if ($Object -isnot [System.Management.Automation.PSCustomObject]) {
+        throw (New-InvalidRequest -Message ($Place + ': must be an object'))
+    }
+    $found = @{}
+    foreach ($property in $Object.PSObject.Properties) {
+        if ($Names -cnotcontains $property.Name) {
+            throw (New-InvalidRequest -Message ('{0}: unknown field "{1}"' -f $Place, $property.Name))
+        }
+        $found[$property.Name] = $true
+    }
+    foreach ($name in $Names) {
+        if (-not $found.ContainsKey($name)) {
+            throw (New-InvalidRequest -Message ('{0}: field "{1}" is missing' -f $Place, $name))
+        }
+    }
+}
+
+# Returns the address as Windows writes it. TryParse alone takes '1', '0x7f.1'
+# and octal parts, hence the pattern before it.
+function ConvertTo-Address {
+    param($Value, [string] $Place)
+    $parsed = $null
+    if (($Value -isnot [string]) -or ($Value -cnotmatch ('\A' + $AddressPattern + '\z')) -or
+        (-not [System.Net.IPAddress]::TryParse($Value, [ref] $parsed))) {
+        throw (New-InvalidRequest -Message ($Place + ': must be an IPv4 address'))
+    }
+    if ($parsed.GetAddressBytes()[0] -ge 224) {
+        throw (New-InvalidRequest -Message ($Place + ': must not be a multicast, reserved or broadcast address'))
+    }
+    $parsed.ToString()
+}
+
+# JSON integers arrive as int (or long, always out of range here); 22.0 as decimal.
+function ConvertTo-Port {
+    param($Value, [string] $Place)
+    if (($Value -isnot [int]) -or ($Value -lt 1) -or ($Value -gt 65535)) {
+        throw (New-InvalidRequest -Message ($Place + ': must be an integer from 1 to 65535'))
+    }
+    $Value
+}
+
+# One of these texts, in this case and no other.
+function ConvertTo-Choice {
+    param($Value, [string[]] $Choices, [string] $Place)
+    if (($Value -isnot [string]) -or ($Choices -cnotcontains $Value)) {
+        throw (New-InvalidRequest -Message ('{0}: must be one of {1}' -f $Place, ($Choices -join ', ')))
+    }
+    $Value
+}
+
+# Text of at most 256 characters, at least one, none of them a control character.
+function ConvertTo-Text {
+    param($Value, [string] $Place)
+    if (($Value -isnot [string]) -or ($Value -cnotmatch '\A[^\x00-\x1F\x7F]{1,256}\z')) {
+        throw (New-InvalidRequest -Message ($Place + ': must be a text of 1 to 256 characters without control characters'))
+    }
+    $Value
+}

@@ -1,0 +1,100 @@
+# Ports that somebody else has.
+
+# What the error of a bind says: '' for free. WSL's own relay, like others, holds
+# single ports of loopback, which keeps nobody from listening on all addresses. An
+# address that Windows does not have (yet) is no taken port either.
+function Get-TakenKind {
+    param([int] $ErrorCode, [string] $Address, [object[]] $Holders)
+    if (($ErrorCode -ne 10013) -and ($ErrorCode -ne 10048)) {
+        return ''
+    }
+    $met = @($Holders | Where-Object { Test-Meets -Address $Address -Holder $_ })
+    if ($met.Count -gt 0) {
+        return 'in-use'
+    }
+    if ($ErrorCode -eq 10013) {
+        return 'forbidden'
+    }
+    if (($Address -ceq '0.0.0.0') -and (@($Holders).Count -gt 0)) {
+        return ''
+    }
+    'in-use'
+}
+
+# Whether who listens on Holder keeps us from Address.
+function Test-Meets {
+    param([string] $Address, [string] $Holder)
+    if (($Holder -ceq '0.0.0.0') -or ($Holder -ceq '::') -or ($Holder -ceq $Address)) {
+        return $true
+    }
+    ($Address -ceq '0.0.0.0') -and ($Holder -cnotlike '127.*') -and ($Holder -cne '::1')
+}
+
+# Listeners of a plan that cannot be had, with what the answer says of them.
+function Find-Taken {
+    param([System.Collections.IEnumerable] $Listeners)
+    $holders = $null
+    foreach ($listener in $Listeners) {
+        $listen = $listener.Split('/')
+        $code = Get-BindError -Address $listen[0] -Port ([int] $listen[1])
+        if ($code -eq 0) {
+            continue
+        }
+        if ($null -eq $holders) {
+            $holders = Get-ListeningAddresses
+        }
+        $there = @()
+        if ($holders.ContainsKey($listen[1])) {
+            $there = @($holders[$listen[1]])
+        }
+        $kind = Get-TakenKind -ErrorCode $code -Address $listen[0] -Holders $there
+        if ($kind -cne '') {
+            @{ Listener = $listener; Address = $listen[0]; Port = [int] $listen[1]; Kind = $kind }
+        }
+    }
+}
+
+function Remove-Taken {
+    param([System.Collections.IDictionary] $Wanted, [object[]] $Taken)
+    $gone = @{}
+    foreach ($item in $Taken) {
+        $gone[$item.Listener] = $true
+    }
+    $left = [ordered] @{}
+    foreach ($listener in $Wanted.Keys) {
+        if (-not $gone.ContainsKey($listener)) {
+            $left[$listener] = $Wanted[$listener]
+        }
+    }
+    $left
+}
+
+# Who holds them, where Windows tells it.
+function Add-Owners {
+    param([object[]] $Taken)
+    if (@($Taken).Count -eq 0) {
+        return
+    }
+    $owners = @()
+    try {
+        $owners = @(Get-PortOwners)
+    } catch {
+        # The port is taken all the same.
+        $null = $_
+    }
+    foreach ($item in $Taken) {
+        $name = $null
+        foreach ($owner in $owners) {
+            if (($null -eq $name) -and ($owner.Port -eq $item.Port) -and (Test-Meets -Address $item.Address -Holder $owner.Address)) {
+                $name = '{0} ({1})' -f $owner.Name, $owner.Id
+            }
+        }
+        [ordered] @{
+            'protocol' = 'tcp'
+            'listen-address' = $item.Address
+            'listen-port' = $item.Port
+            'kind' = $item.Kind
+            'owner' = $name
+        }
+    }
+}

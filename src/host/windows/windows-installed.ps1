@@ -1,0 +1,24 @@
+# What is installed.
+
+function Get-InstalledFolder {
+    [System.IO.Path]::Combine([Environment]::GetFolderPath('ProgramFiles'), 'wslmesh')
+}
+
+# The path of the relay that administrators alone can replace, or $null.
+function Get-InstalledRelay {
+    $path = [System.IO.Path]::Combine((Get-InstalledFolder), 'wslmesh-relay.exe')
+    if ([System.IO.File]::Exists($path)) {
+        return $path
+    }
+    $null
+}
+
+# The text of this user's policy, or '' where nobody agreed to one.
+function Get-PolicyText {
+    param([string] $Sid)
+    $values = Get-RegistryValues -Path ('SOFTWARE\wslmesh\' + $Sid)
+    if ($values.ContainsKey('policy')) {
+        return $values['policy']
+    }
+    ''
+}

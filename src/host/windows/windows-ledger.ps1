@@ -1,0 +1,6 @@
+# The ledger.
+
+function Get-LedgerValues {
+    param([string] $Sid)
+    Get-RegistryValues -Path ('SOFTWARE\wslmesh\' + $Sid + '\ledger')
+}

@@ -1,0 +1,51 @@
+# Ports.
+
+# The number of the error that a listener of ours would get, 0 for none.
+function Get-BindError {
+    param([string] $Address, [int] $Port)
+    $socket = New-Object System.Net.Sockets.Socket([System.Net.Sockets.AddressFamily]::InterNetwork,
+        [System.Net.Sockets.SocketType]::Stream, [System.Net.Sockets.ProtocolType]::Tcp)
+    try {
+        $socket.ExclusiveAddressUse = $false
+        $endpoint = New-Object System.Net.IPEndPoint([System.Net.IPAddress]::Parse($Address), $Port)
+        $socket.Bind($endpoint)
+        0
+    } catch {
+        $cause = $_.Exception.GetBaseException()
+        if ($cause -isnot [System.Net.Sockets.SocketException]) {
+            throw
+        }
+        [int] $cause.ErrorCode
+    } finally {
+        $socket.Dispose()
+    }
+}
+
+# Addresses that are listened on by TCP, by their port as text. Asked of the table in
+# the kernel and not of WMI.
+function Get-ListeningAddresses {
+    $found = @{}
+    $properties = [System.Net.NetworkInformation.IPGlobalProperties]::GetIPGlobalProperties()
+    foreach ($endpoint in $properties.GetActiveTcpListeners()) {
+        $port = [string] $endpoint.Port
+        if (-not $found.ContainsKey($port)) {
+            $found[$port] = New-Object System.Collections.ArrayList
+        }
+        [void] $found[$port].Add([string] $endpoint.Address)
+    }
+    $found
+}
+
+# Listeners by TCP with their programs. Slow, because it asks WMI.
+function Get-PortOwners {
+    $names = @{}
+    foreach ($process in Get-Process) {
+        $names[[int] $process.Id] = [string] $process.ProcessName
+    }
+    foreach ($connection in Get-NetTCPConnection -State 'Listen' -ErrorAction 'SilentlyContinue') {
+        $id = [int] $connection.OwningProcess
+        if ($names.ContainsKey($id)) {
+            @{ Address = [string] $connection.LocalAddress; Port = [int] $connection.LocalPort; Name = $names[$id]; Id = $id }
+        }
+    }
+}
