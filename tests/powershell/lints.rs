@@ -36,6 +36,10 @@ pub(crate) const RULES: &[&str] = &[
     "unset-variable",
     "own-parameters",
     "unused-function",
+    "com-object",
+    "leaked-output",
+    "unary-comma",
+    "shadowed-parameter",
 ];
 
 /// One place where a lint objects.
@@ -209,6 +213,13 @@ fn check_node(script: &mut Script<'_>, node: Node<'_>) {
         "variable" if text == "$input" || text == "${input}" => {
             script.object("pipeline-input", node)
         }
+        "pipeline" if leaks(script, node) => script.object("leaked-output", node),
+        // A list that went through a pipeline whole is printed as an object with a
+        // "value" and a "Count" by ConvertTo-Json of 5.1.
+        "expression_with_unary_operator" if text.starts_with(',') => {
+            script.object("unary-comma", node)
+        }
+        "foreach_statement" if shadows(script, node) => script.object("shadowed-parameter", node),
         "command" => check_command(script, node),
         "command_parameter" if text.starts_with("-enc") || text == "-e" || text == "-ec" => {
             script.object("encoded-command", node);
@@ -240,6 +251,46 @@ fn counts_a_command(node: Node<'_>, text: &str) -> bool {
         && node.child(0).is_some_and(|object| {
             object.kind() == "parenthesized_expression" && holds(object, "command")
         })
+}
+
+/// A list's `Add` as a statement: the index that it returns becomes a part of what the
+/// function returns.
+fn leaks(script: &Script<'_>, node: Node<'_>) -> bool {
+    let inner = node
+        .named_child(0)
+        .filter(|n| n.kind() == "pipeline_chain" && n.named_child_count() == 1)
+        .and_then(|n| n.named_child(0))
+        .filter(|n| n.kind() == "unary_expression")
+        .and_then(|n| n.named_child(0))
+        .filter(|n| n.kind() == "invocation_expression");
+    let statement = node.parent().is_some_and(|p| p.kind() == "statement_list");
+    statement
+        && inner.is_some_and(|call| {
+            let mut cursor = call.walk();
+            call.children(&mut cursor)
+                .any(|n| n.kind() == "member_name" && script.text(n).eq_ignore_ascii_case("add"))
+        })
+}
+
+/// Names know no case: a loop over `$Items` by `$items`, or by any other parameter of
+/// the function, puts each item into the parameter, converted to its type.
+fn shadows(script: &Script<'_>, node: Node<'_>) -> bool {
+    let Some(variable) = node.named_child(0).filter(|n| n.kind() == "variable") else {
+        return false;
+    };
+    let mut up = node.parent();
+    while let Some(parent) = up {
+        if parent.kind() == "function_statement" {
+            return descendants(parent)
+                .iter()
+                .filter(|n| n.kind() == "script_parameter")
+                .flat_map(|n| descendants(*n))
+                .filter(|n| n.kind() == "variable")
+                .any(|n| script.text(n).eq_ignore_ascii_case(script.text(variable)));
+        }
+        up = parent.parent();
+    }
+    false
 }
 
 fn holds_directly(node: Node<'_>, kind: &str) -> bool {

@@ -10,6 +10,7 @@
     reason = "a test may stop at the first surprise, its helpers too"
 )]
 
+mod known;
 mod lints;
 mod names;
 
@@ -19,7 +20,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde_json::Value;
-use wslmesh::host::contract::{Answer, State};
+use wslmesh::host::contract::{Answer, FirewallState, Refusal, State};
 use wslmesh::host::interop::DEADLINE;
 use wslmesh::host::scripts;
 
@@ -132,25 +133,70 @@ fn keys(value: &Value) -> BTreeSet<String> {
 }
 
 #[test]
-fn the_script_writes_the_fields_of_the_contract() {
-    let source = refresh();
+fn the_scripts_write_the_fields_of_the_contract() {
     let answer = golden("answer-synced.json");
-    for (function, object) in [
+    let both = [
         ("New-Answer", &answer),
         ("ConvertTo-Rule", &answer["rules"][0]),
         ("ConvertTo-Rule", &answer["conflicts"][0]),
+        ("Add-Owners", &answer["taken"][0]),
+        ("New-Refused", &answer["refused"][0]),
+        ("New-FirewallAnswer", &answer["firewall"]),
+    ];
+    let refresh_alone = [
+        ("ConvertTo-Installed", &answer["installed"]),
         ("Select-LowestMtu", &answer["lowest-mtu"]),
-    ] {
-        let written: BTreeSet<_> = keys_of(&source, function).into_iter().collect();
+    ];
+    let tasks = both.iter().map(|pair| (scripts::FORWARD, pair));
+    let agents = both.iter().chain(&refresh_alone);
+    for (source, (function, object)) in tasks.chain(agents.map(|pair| (scripts::REFRESH, pair))) {
+        // Tables with fields of their own, and not of the answer, have bare words.
+        let written: BTreeSet<_> = keys_of(source, function)
+            .into_iter()
+            .filter(|key| key.starts_with(char::is_lowercase))
+            .collect();
         assert_eq!(written, keys(object), "{function}");
     }
+}
+
+/// Together with the ticket the task's answer has all fields: what the agent's script
+/// takes over, and what it fills in itself.
+#[test]
+fn the_answer_of_the_task_is_taken_over_as_a_whole() {
+    let source = refresh();
+    let taken_over: Vec<&str> = body(&source, "ConvertFrom-TaskAnswer")
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("foreach ($name in @("))
+        .flat_map(|list| list.split('\''))
+        .filter(|text| text.starts_with(char::is_lowercase))
+        .collect();
+    let filled_in: Vec<&str> = body(&source, "Get-AnswerText")
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("$answer['"))
+        .filter_map(|line| line.split('\'').next())
+        .collect();
+    let mut all: Vec<_> = ["version"]
+        .iter()
+        .chain(&taken_over)
+        .chain(&filled_in)
+        .copied()
+        .collect();
+    all.sort_unstable();
+    let contract: Vec<_> = keys(&golden("answer-synced.json")).into_iter().collect();
+    assert_eq!(all, contract);
 }
 
 #[test]
 fn the_script_asks_for_the_fields_of_the_contract() {
     let source = refresh();
     let request = golden("request-one.json");
-    for object in [&request, &request["forwards"][0]] {
+    let policy: Value = serde_json::from_str(POLICY).expect("JSON");
+    for object in [
+        &request,
+        &request["forwards"][0],
+        &policy,
+        &policy["grants"][0],
+    ] {
         let asked = source
             .lines()
             .filter(|line| line.trim_start().starts_with("Assert-Fields "))
@@ -166,51 +212,94 @@ fn the_script_asks_for_the_fields_of_the_contract() {
     }
 }
 
-#[test]
-fn the_script_knows_every_state_and_no_other() {
-    let source = refresh();
-    let mut written: BTreeSet<String> = BTreeSet::new();
-    for mark in ["-State '", "$answer['state'] = '", "\"state\":\""] {
+/// The policy as the contract has it.
+const POLICY: &str = r#"{"version":1,"package":"0.1.0","distribution":"Debian","logon":true,"profiles":["domain","private"],
+  "grants":[{"protocol":"tcp","listen-address":"0.0.0.0","listen-ports":[2222,2222],"connect-ports":[22,22],"firewall":"local"}]}"#;
+
+/// Texts behind these marks, up to the next quote.
+fn marked(source: &str, marks: &[&str]) -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    for mark in marks {
         for (place, _) in source.match_indices(mark) {
             let rest = &source[place + mark.len()..];
-            written.insert(
-                rest.split(['\'', '"'])
-                    .next()
-                    .unwrap_or_default()
-                    .to_owned(),
-            );
+            let text = rest.split(['\'', '"']).next().unwrap_or_default();
+            found.insert(text.to_owned());
         }
     }
-    let states = [
+    found
+}
+
+fn names<T: serde::Serialize>(values: &[T]) -> BTreeSet<String> {
+    let name = |value: &T| serde_json::to_value(value).expect("a name");
+    values
+        .iter()
+        .map(|value| name(value).as_str().expect("text").to_owned())
+        .collect()
+}
+
+#[test]
+fn the_scripts_know_every_state_and_no_other() {
+    let marks = [
+        "-State '",
+        "$answer['state'] = '",
+        "$state = '",
+        "\"state\":\"",
+    ];
+    let firewall = include_str!("../../src/host/windows/firewall-sync.ps1");
+    let mut written = BTreeSet::new();
+    for source in [scripts::REFRESH, scripts::FORWARD] {
+        assert!(source.contains(firewall));
+        let rest = source
+            .replace(firewall, "")
+            .replace("Get-NetTCPConnection -State 'Listen'", "");
+        written.append(&mut marked(&rest, &marks));
+    }
+    let states = names(&[
         State::Synced,
         State::Partial,
         State::NotElevated,
         State::ServiceStopped,
         State::InvalidRequest,
         State::Failed,
-    ];
-    let known: BTreeSet<_> = states
-        .iter()
-        .map(|state| {
-            serde_json::to_value(state)
-                .expect("a name")
-                .as_str()
-                .expect("text")
-                .to_owned()
-        })
-        .collect();
-    assert_eq!(written, known);
+        State::TaskFailed,
+        State::TaskTimeout,
+        State::GuestAddressUnknown,
+        State::OtherVersion,
+    ]);
+    assert_eq!(written, states);
+    let states = names(&[
+        FirewallState::Done,
+        FirewallState::Failed,
+        FirewallState::Unavailable,
+    ]);
+    assert_eq!(marked(firewall, &marks), states);
+    let reasons = names(&[
+        Refusal::OutsidePolicy,
+        Refusal::ListenAddress,
+        Refusal::Firewall,
+    ]);
+    assert_eq!(
+        marked(scripts::REFRESH, &["-Reason '", "        return '"])
+            .intersection(&reasons)
+            .count(),
+        3
+    );
+}
+
+/// The text of a function, without its first and last lines.
+fn body<'a>(source: &'a str, function: &str) -> &'a str {
+    source
+        .split_once(&format!("\nfunction {function} {{"))
+        .and_then(|(_, rest)| rest.split_once("\n}\n"))
+        .expect("the function")
+        .0
 }
 
 /// Once rules are written, only reading them back may come before the answer.
 #[test]
 fn the_facts_are_gathered_before_the_rules_are_touched() {
     let source = refresh();
-    let body = source
-        .split_once("\nfunction Get-AnswerText {")
-        .and_then(|(_, rest)| rest.split_once("\n}\n"))
-        .expect("the function")
-        .0;
+    let body = body(&source, "Get-AnswerText");
     let facts = body.find("Get-NetworkFacts").expect("the facts");
     let sync = body.find("Invoke-Sync").expect("the sync");
     assert!(facts < sync, "{body}");
@@ -240,21 +329,21 @@ fn waiting_for_the_lock_leaves_the_agent_time_to_hear_of_it() {
 
 /// Where policy forbids .NET calls the answer is text in the script: it must be one.
 #[test]
-fn the_fixed_answer_is_an_answer() {
-    let source = refresh();
-    let line = source
-        .lines()
-        .find(|line| line.trim().starts_with("Write-Host '{"))
-        .expect("the fixed answer");
-    let text = line
-        .trim()
-        .trim_start_matches("Write-Host '")
-        .trim_end_matches('\'');
-    let answer = Answer::parse(text.as_bytes()).expect("an answer of the contract");
-    assert_eq!(answer.state, State::Failed);
-    assert!(answer.detail.is_some());
-    assert_eq!(
-        keys(&serde_json::from_str(text).expect("JSON")),
-        keys(&golden("answer-synced.json"))
-    );
+fn the_fixed_answers_are_answers() {
+    for (script, extra) in [(scripts::REFRESH, None), (scripts::FORWARD, Some("ticket"))] {
+        let line = script
+            .lines()
+            .find(|line| line.trim().starts_with("Write-Host '{"))
+            .expect("the fixed answer");
+        let text = line
+            .trim()
+            .trim_start_matches("Write-Host '")
+            .trim_end_matches('\'');
+        let answer = Answer::parse(text.as_bytes()).expect("an answer of the contract");
+        assert_eq!(answer.state, State::Failed);
+        assert!(answer.detail.is_some());
+        let mut expected = keys(&golden("answer-synced.json"));
+        expected.extend(extra.map(str::to_owned));
+        assert_eq!(keys(&serde_json::from_str(text).expect("JSON")), expected);
+    }
 }

@@ -7,176 +7,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use tree_sitter::Node;
 
+use crate::known::{
+    AUTOMATIC, COM_MEMBERS, COM_OBJECTS, MEMBERS, PURE_COMMANDS, PURE_TYPES, SPOKEN_FOR,
+    WINDOWS_COMMANDS, WINDOWS_TYPES,
+};
 use crate::lints::{ALIASES, SCOPES, Script, descendants};
 
 /// The comment that starts the part where Windows may be touched.
 const WINDOWS: &str = "# ---- Windows ---";
-
-/// Commands of 5.1 without any effect outside the process.
-const PURE_COMMANDS: &[&str] = &[
-    "convertfrom-json",
-    "convertto-json",
-    "foreach-object",
-    "new-object",
-    "out-null",
-    "set-strictmode",
-    "sort-object",
-    "where-object",
-    "write-host",
-    "write-output",
-];
-
-/// Commands of 5.1 that look at or change Windows. None that asks WMI (`Get-Net...`,
-/// `Get-Cim...`): those load slowly, and hang where WMI is broken.
-const WINDOWS_COMMANDS: &[&str] = &["get-service"];
-
-/// Commands that another lint speaks about.
-const SPOKEN_FOR: &[&str] = &[
-    "invoke-expression",
-    "iex",
-    "invoke-command",
-    "add-type",
-    "start-process",
-    "saps",
-    "start",
-];
-
-const PURE_TYPES: &[&str] = &[
-    "bool",
-    "char",
-    "hashtable",
-    "int",
-    "long",
-    "object",
-    "ordered",
-    "ref",
-    "regex",
-    "string",
-    "void",
-    "system.collections.arraylist",
-    "system.collections.idictionary",
-    "system.collections.ienumerable",
-    "system.collections.ilist",
-    "system.io.invaliddataexception",
-    "system.management.automation.pscustomobject",
-    "system.net.ipaddress",
-    "system.stringcomparison",
-    "system.text.utf8encoding",
-];
-
-const WINDOWS_TYPES: &[&str] = &[
-    "console",
-    "environment",
-    "microsoft.win32.registryhive",
-    "microsoft.win32.registrykey",
-    "microsoft.win32.registryvaluekind",
-    "microsoft.win32.registryvalueoptions",
-    "microsoft.win32.registryview",
-    "system.io.file",
-    "system.io.filemode",
-    "system.io.fileoptions",
-    "system.io.fileshare",
-    "system.io.filestream",
-    "system.io.path",
-    "system.io.streamreader",
-    "system.net.networkinformation.networkinterface",
-    "system.security.accesscontrol.accesscontrolsections",
-    "system.security.accesscontrol.filesecurity",
-    "system.security.accesscontrol.filesystemrights",
-    "system.security.principal.windowsbuiltinrole",
-    "system.security.principal.windowsidentity",
-    "system.security.principal.windowsprincipal",
-    "system.text.encoding",
-    "system.threading.abandonedmutexexception",
-    "system.threading.mutex",
-];
-
-/// Properties and methods of .NET types and of PowerShell's own objects. Keys of the
-/// script's own tables are known from the script itself.
-const MEMBERS: &[&str] = &[
-    "add",
-    "address",
-    "addressfamily",
-    "administrator",
-    "ascii",
-    "combine",
-    "contains",
-    "containskey",
-    "count",
-    "createnew",
-    "createsubkey",
-    "delete",
-    "deletevalue",
-    "dispose",
-    "donotexpandenvironmentnames",
-    "duplicateaddressdetectionstate",
-    "exception",
-    "flush",
-    "gatewayaddresses",
-    "getaddressbytes",
-    "getallnetworkinterfaces",
-    "getbytes",
-    "getcurrent",
-    "getfolderpath",
-    "getipproperties",
-    "getipv4properties",
-    "getrandomfilename",
-    "getvalue",
-    "getvaluenames",
-    "invocationname",
-    "isinrole",
-    "keys",
-    "languagemode",
-    "length",
-    "localmachine",
-    "message",
-    "name",
-    "networkinterfacetype",
-    "none",
-    "openbasekey",
-    "openstandardinput",
-    "opensubkey",
-    "operationalstatus",
-    "ordinalignorecase",
-    "out",
-    "outputencoding",
-    "parse",
-    "properties",
-    "psobject",
-    "readtoend",
-    "registry64",
-    "releasemutex",
-    "replace",
-    "sessionstate",
-    "setsecuritydescriptorsddlform",
-    "setvalue",
-    "split",
-    "startswith",
-    "status",
-    "string",
-    "systemdirectory",
-    "tostring",
-    "tryparse",
-    "unicastaddresses",
-    "user",
-    "value",
-    "waitone",
-    "write",
-];
-
-/// Variables that PowerShell itself sets.
-const AUTOMATIC: &[&str] = &[
-    "$_",
-    "$erroractionpreference",
-    "$executioncontext",
-    "$false",
-    "$matches",
-    "$myinvocation",
-    "$null",
-    "$progresspreference",
-    "$pshome",
-    "$true",
-];
 
 /// One function of the script: its parameters, lower case with a dash.
 type Functions = BTreeMap<String, BTreeSet<String>>;
@@ -200,7 +38,10 @@ pub(crate) fn check(script: &mut Script<'_>, root: Node<'_>) {
             }
             "member_name" => {
                 let name = script.text(*node).trim_matches('\'').to_lowercase();
-                if !MEMBERS.contains(&name.as_str()) && !keys.contains(&name) {
+                let known = [MEMBERS, COM_MEMBERS]
+                    .iter()
+                    .any(|list| list.contains(&name.as_str()));
+                if !known && !keys.contains(&name) {
                     script.object("unknown-member", *node);
                 }
                 false
@@ -302,6 +143,12 @@ fn check_command(
         return false;
     }
     if name == "new-object" {
+        if let Some(created) = com_object(script, &children) {
+            if !COM_OBJECTS.contains(&created.as_str()) {
+                script.object("com-object", node);
+            }
+            return true;
+        }
         let token = descendants(node)
             .into_iter()
             .find(|n| n.kind() == "generic_token");
@@ -320,6 +167,21 @@ fn check_command(
         script.object("unknown-command", node);
     }
     false
+}
+
+/// What a `New-Object -ComObject` makes, in lower case; empty where that is no plain
+/// text in single quotes.
+fn com_object(script: &Script<'_>, children: &[Node<'_>]) -> Option<String> {
+    let inside: Vec<_> = children.iter().flat_map(|n| descendants(*n)).collect();
+    inside.iter().find(|n| {
+        n.kind() == "command_parameter" && script.text(**n).to_lowercase().starts_with("-com")
+    })?;
+    let name = inside
+        .iter()
+        .find(|n| n.kind() == "verbatim_string_characters");
+    Some(name.map_or_else(String::new, |n| {
+        script.text(*n).trim_matches('\'').to_lowercase()
+    }))
 }
 
 /// Objects to a type nobody knows; true when the type reaches out of the process.

@@ -29,7 +29,8 @@ function Invoke-Selection {
     $policy = ConvertTo-AgreedPolicy -Text (Get-PolicyText -Sid $Sid)
     $granted = Select-Granted -Policy $policy -Entries $selection.Entries
     $guest = Find-Guest -Sid $Sid -Mode $selection.Mode
-    if (($null -eq $guest.Address) -and ((Get-Wanted -Forwards $granted.Forwards -Guest '').Count -gt 0)) {
+    $wanted = Get-Wanted -Forwards $granted.Forwards -Guest $guest.Address
+    if (($null -eq $guest.Address) -and ($wanted.Count -gt 0)) {
         $answer = New-UnknownGuestAnswer -Problem $guest.Problem -Sid $Sid
     } else {
         $answer = Sync-Forwards -Forwards $granted.Forwards -Guest $guest.Address -Sid $Sid -Profiles $policy.Profiles

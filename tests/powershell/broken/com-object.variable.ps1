@@ -1,0 +1,8 @@
+Set-StrictMode -Version Latest
+$ErrorActionPreference = 'Stop'
+$ProgressPreference = 'SilentlyContinue'
+# ---- Windows ---------------------------------------------------------------
+[Console]::OutputEncoding = New-Object System.Text.UTF8Encoding($false)
+$name = 'HNetCfg.FWRule'
+$x = New-Object -ComObject $name
+Write-Output $x
