@@ -43,12 +43,12 @@ function ConvertTo-SelectionText {
     '{"version":1,"ticket":' + $Ticket + ',"mode":' + $modes[$Mode] + ',"forwards":[' + ($entries -join ',') + ']}'
 }
 
-# What HKLM says is installed, as the answer has it.
+# What HKLM says is installed, as the answer has it. Fields that another version may
+# have are passed over: that it is another one is told by its contract.
 function ConvertTo-Installed {
     param([string] $Text, $Relay)
     try {
         $installed = ConvertFrom-Json -InputObject $Text
-        Assert-Fields -Object $installed -Place 'installed' -Names @('version', 'contract', 'files')
         $version = ConvertTo-Text -Value $installed.'version' -Place 'installed.version'
         if ($installed.'contract' -isnot [int]) {
             throw 'installed.contract: must be an integer'

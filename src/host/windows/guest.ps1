@@ -17,11 +17,12 @@ function New-GuestProblem {
 # The address, or what keeps it from being known; no text of the registry is quoted.
 function Select-Guest {
     param([string] $Address, [string] $Network, [string] $Gateway)
-    if ($Network -cnotmatch ('\A(?<base>' + $AddressPattern + ')/(?<length>[1-9][0-9]?)\z')) {
+    $parts = [regex]::Match($Network, '\A(?<base>' + $AddressPattern + ')/(?<length>[1-9][0-9]?)\z')
+    if (-not $parts.Success) {
         return New-GuestProblem -Problem 'WSL''s NatNetwork is missing or no IPv4 network'
     }
-    $base = ConvertTo-Number -Address $Matches['base']
-    $length = [int] $Matches['length']
+    $base = ConvertTo-Number -Address $parts.Groups['base'].Value
+    $length = [int] $parts.Groups['length'].Value
     if (($length -lt 8) -or ($length -gt 30)) {
         return New-GuestProblem -Problem 'WSL''s NatNetwork is of no size for a network'
     }

@@ -30,12 +30,20 @@ function Test-Meets {
     ($Address -ceq '0.0.0.0') -and ($Holder -cnotlike '127.*') -and ($Holder -cne '::1')
 }
 
-# Listeners of a plan that cannot be had, with what the answer says of them.
+# Listeners of a plan that cannot be had, with what the answer says of them. A port
+# that a rule of ours has already, for another address, would be found to be taken.
 function Find-Taken {
-    param([System.Collections.IEnumerable] $Listeners)
+    param([hashtable] $Plan)
+    $ours = @{}
+    foreach ($listener in $Plan.Owned.Keys) {
+        $ours[$listener.Split('/')[1]] = $true
+    }
     $holders = $null
-    foreach ($listener in $Listeners) {
+    foreach ($listener in $Plan.Added) {
         $listen = $listener.Split('/')
+        if ($ours.ContainsKey($listen[1])) {
+            continue
+        }
         $code = Get-BindError -Address $listen[0] -Port ([int] $listen[1])
         if ($code -eq 0) {
             continue

@@ -68,16 +68,16 @@ function Invoke-Task {
 # Installed: the policy says what may be asked for, and the task does it.
 function Invoke-Installed {
     param([hashtable] $Request, [string] $PolicyText, [System.Collections.IDictionary] $Installed, [string] $Sid)
+    if ($Installed['contract'] -ne 1) {
+        $detail = 'on Windows version {0} is installed, which speaks contract {1} instead of 1; run "wslmesh host install"' -f $Installed['version'], $Installed['contract']
+        $wanted = Get-Wanted -Forwards $Request.Forwards -Guest $Request.Guest
+        return New-TaskFailure -State 'other-version' -Detail $detail -Wanted $wanted -Sid $Sid
+    }
     $script:Step = 'read the policy'
     $policy = ConvertTo-AgreedPolicy -Text $PolicyText
     $agreed = Select-Agreed -Policy $policy -Forwards $Request.Forwards
     $wanted = Get-Wanted -Forwards $agreed.Forwards -Guest $Request.Guest
-    if ($Installed['contract'] -ne 1) {
-        $detail = 'on Windows version {0} is installed, which speaks contract {1} instead of 1; run "wslmesh host install"' -f $Installed['version'], $Installed['contract']
-        $answer = New-TaskFailure -State 'other-version' -Detail $detail -Wanted $wanted -Sid $Sid
-    } else {
-        $answer = Invoke-Task -Agreed $agreed -Mode $Request.Mode -Wanted $wanted -Sid $Sid
-    }
+    $answer = Invoke-Task -Agreed $agreed -Mode $Request.Mode -Wanted $wanted -Sid $Sid
     $answer['refused'] = @($agreed.Refused) + @($answer['refused'])
     $answer
 }

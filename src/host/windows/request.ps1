@@ -33,6 +33,9 @@ function ConvertTo-Request {
     if ($request.'forwards' -isnot [System.Collections.IList]) {
         throw (New-InvalidRequest -Message 'forwards: must be a list')
     }
+    if ($request.'forwards'.Count -gt 2000) {
+        throw (New-InvalidRequest -Message 'forwards: more than 2000')
+    }
     $seen = @{}
     $index = 0
     $forwards = New-Object System.Collections.ArrayList

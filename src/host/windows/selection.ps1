@@ -42,22 +42,23 @@ function ConvertTo-Selection {
     $entry = '\[(?:' + $port + ',){3}' + $port + '\]'
     $form = '\A\{"version":(?<version>' + $number + '),"ticket":(?<ticket>' + $number + '),"mode":(?<mode>' + $number +
         '),"forwards":\[(?<forwards>(?:' + $entry + '(?:,' + $entry + ')*)?)\]\}\z'
-    if ($Text -cnotmatch $form) {
+    $parts = [regex]::Match($Text, $form)
+    if (-not $parts.Success) {
         throw (New-InvalidRequest -Message 'selection: not of the agreed form')
     }
-    $parts = @{ Version = $Matches['version']; Mode = $Matches['mode']; Forwards = $Matches['forwards'] }
-    if ($parts.Version -cne '1') {
+    if ($parts.Groups['version'].Value -cne '1') {
         throw (New-InvalidRequest -Message 'selection: of another version')
     }
     if ((Find-Ticket -Text $Text) -eq 0) {
         throw (New-InvalidRequest -Message 'selection: the ticket is out of range')
     }
     $modes = @{ '1' = 'nat'; '2' = 'mirrored' }
-    if (-not $modes.ContainsKey($parts.Mode)) {
+    if (-not $modes.ContainsKey($parts.Groups['mode'].Value)) {
         throw (New-InvalidRequest -Message 'selection: the mode is out of range')
     }
-    $mode = $modes[$parts.Mode]
-    $texts = @([regex]::Matches($parts.Forwards, '[0-9,]{7,}'))
+    $mode = $modes[$parts.Groups['mode'].Value]
+    # Seven characters at least: what stands between two entries is shorter.
+    $texts = @([regex]::Matches($parts.Groups['forwards'].Value, '[0-9,]{7,}'))
     if ($texts.Count -gt 2000) {
         throw (New-InvalidRequest -Message 'selection: more than 2000 entries')
     }

@@ -31,7 +31,7 @@ function Sync-Table {
         return @{ Answer = $answer; Owned = $table.Plan.Owned; Taken = @() }
     }
     $script:Step = 'try the ports'
-    $taken = @(Find-Taken -Listeners $table.Plan.Added)
+    $taken = @(Find-Taken -Plan $table.Plan)
     $left = $Wanted
     if ($taken.Count -gt 0) {
         $left = Remove-Taken -Wanted $Wanted -Taken $taken

@@ -26,13 +26,14 @@ function Get-TaskProblem {
 function Get-TimeoutDetail {
     param([string] $Result)
     $known = @{
+        '0x00000001' = 'it failed: a policy of this machine forbids the script, or its folder cannot be written'
         '0x00000002' = 'its argument is no SID; run "wslmesh host install" again'
         '0x00000003' = 'a policy of this machine keeps PowerShell in constrained language mode'
         '0x00041301' = 'it is still running'
         '0x00041303' = 'it has never run'
         '0x00041325' = 'it is queued'
     }
-    $words = 'no reason is known'
+    $words = 'it has not come to an end, or no reason is known'
     if ($known.ContainsKey($Result)) {
         $words = $known[$Result]
     }

@@ -69,14 +69,14 @@ function Read-TaskAnswer {
     $share = [System.IO.FileShare] 'ReadWrite, Delete'
     try {
         $stream = New-Object System.IO.FileStream($path, [System.IO.FileMode]::Open, [System.IO.FileAccess]::Read, $share)
+        try {
+            $reader = New-Object System.IO.StreamReader($stream, (New-Object System.Text.UTF8Encoding($false)))
+            $reader.ReadToEnd()
+        } finally {
+            $stream.Dispose()
+        }
     } catch {
-        return ''
-    }
-    try {
-        $reader = New-Object System.IO.StreamReader($stream, (New-Object System.Text.UTF8Encoding($false)))
-        $reader.ReadToEnd()
-    } finally {
-        $stream.Dispose()
+        ''
     }
 }
 
