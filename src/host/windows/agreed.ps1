@@ -50,7 +50,7 @@ function ConvertTo-Installed {
     try {
         $installed = ConvertFrom-Json -InputObject $Text
         $version = ConvertTo-Text -Value $installed.'version' -Place 'installed.version'
-        if ($installed.'contract' -isnot [int]) {
+        if (-not (Test-Integer -Value $installed.'contract' -First 1 -Last 2147483647)) {
             throw 'installed.contract: must be an integer'
         }
     } catch {

@@ -40,13 +40,19 @@ function ConvertTo-Address {
     $parsed.ToString()
 }
 
-# JSON integers arrive as int (or long, always out of range here); 22.0 as decimal.
+# JSON integers arrive as int, and as long where they are larger or PowerShell is newer
+# than 5.1; 22.0 as decimal.
+function Test-Integer {
+    param($Value, [int] $First, [int] $Last)
+    (($Value -is [int]) -or ($Value -is [long])) -and ($Value -ge $First) -and ($Value -le $Last)
+}
+
 function ConvertTo-Port {
     param($Value, [string] $Place)
-    if (($Value -isnot [int]) -or ($Value -lt 1) -or ($Value -gt 65535)) {
+    if (-not (Test-Integer -Value $Value -First 1 -Last 65535)) {
         throw (New-InvalidRequest -Message ($Place + ': must be an integer from 1 to 65535'))
     }
-    $Value
+    [int] $Value
 }
 
 # One of these texts, in this case and no other.

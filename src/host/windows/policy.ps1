@@ -51,7 +51,7 @@ function ConvertTo-Policy {
         throw (New-InvalidRequest -Message 'policy: not JSON')
     }
     Assert-Fields -Object $policy -Place 'policy' -Names @('version', 'package', 'distribution', 'logon', 'profiles', 'grants')
-    if (($policy.'version' -isnot [int]) -or ($policy.'version' -ne 1)) {
+    if (-not (Test-Integer -Value $policy.'version' -First 1 -Last 1)) {
         throw (New-InvalidRequest -Message 'policy.version: this script speaks version 1 only')
     }
     if ($policy.'logon' -isnot [bool]) {

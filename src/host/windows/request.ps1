@@ -24,7 +24,7 @@ function ConvertTo-Request {
         throw (New-InvalidRequest -Message ('request: not JSON: ' + $_.Exception.Message))
     }
     Assert-Fields -Object $request -Place 'request' -Names @('version', 'action', 'mode', 'connect-address', 'forwards')
-    if (($request.'version' -isnot [int]) -or ($request.'version' -ne 1)) {
+    if (-not (Test-Integer -Value $request.'version' -First 1 -Last 1)) {
         throw (New-InvalidRequest -Message 'version: this script speaks version 1 only')
     }
     [void] (ConvertTo-Choice -Value $request.'action' -Choices @('sync') -Place 'action')

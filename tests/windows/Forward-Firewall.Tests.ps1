@@ -1,0 +1,175 @@
+# forward.ps1: both firewalls.
+
+function Invoke-Forward {
+    param([string] $Entries, [int] $Mode)
+    $text = Get-SelectionSample -Entries $Entries
+    $script:World.Selection = $text.Replace('"mode":1', '"mode":' + $Mode)
+    (ConvertFrom-Json -InputObject (Get-TaskText -Sid $script:World.Sid)).'firewall'
+}
+
+Test-Case -Name 'one rule for each forward, by what serves it' -Body {
+    $firewall = Invoke-Forward -Entries '[6,2222,22,1],[17,51820,51820,2]' -Mode 1
+    Assert-Equal -Expected 'done 2' -Found ('{0} {1}' -f $firewall.'state', $firewall.'added')
+    $rule = $script:World.Rules[0]
+    Assert-Equal -Expected 'wslmesh-S-1-5-21-1-2-3-1001-tcp-2222-portproxy' -Found $rule.Name
+    Assert-Equal -Expected '6 2222 LocalSubnet iphlpsvc 3' -Found ('{0} {1} {2} {3} {4}' -f $rule.Protocol, $rule.LocalPorts, $rule.Remote, $rule.Service, $rule.Profiles)
+    Assert-Equal -Expected 'C:\Windows\System32\svchost.exe' -Found $rule.Program
+    $rule = $script:World.Rules[1]
+    Assert-Equal -Expected 'wslmesh-S-1-5-21-1-2-3-1001-udp-51820-relay' -Found $rule.Name
+    Assert-Equal -Expected '17 51820 * ' -Found ('{0} {1} {2} {3}' -f $rule.Protocol, $rule.LocalPorts, $rule.Remote, $rule.Service)
+    Assert-Equal -Expected $script:World.Relay -Found $rule.Program
+    Assert-Equal -Expected 'windows' -Found $script:World.Ledger['firewall/' + $rule.Name]
+}
+
+Test-Case -Name 'the same again changes nothing' -Body {
+    [void] (Invoke-Forward -Entries '[6,2222,22,1],[17,51820,51820,2]' -Mode 1)
+    $before = Get-WorldText
+    $script:World.Unmakeable = @($script:World.Rules | ForEach-Object { $_.Name })
+    $firewall = Invoke-Forward -Entries '[6,2222,22,1],[17,51820,51820,2]' -Mode 1
+    Assert-Equal -Expected 'done 0 2' -Found ('{0} {1} {2}' -f $firewall.'state', $firewall.'added', $firewall.'kept')
+    Assert-Equal -Expected $before -Found (Get-WorldText)
+}
+
+Test-Case -Name 'a rule of ours that was changed is replaced' -Body {
+    $changes = @{ Enabled = $false; Allow = $false; Inbound = $false; Protocol = 17; LocalPorts = '2222,23'; RemotePorts = '1'; LocalAddresses = '10.0.0.1'; Remote = '*'; Program = 'C:\x.exe'; Service = ''; Profiles = 7 }
+    foreach ($field in @($changes.Keys)) {
+        Reset-World
+        [void] (Invoke-Forward -Entries '[6,2222,22,1]' -Mode 1)
+        $before = Get-WorldText
+        $script:World.Rules[0][$field] = $changes[$field]
+        $firewall = Invoke-Forward -Entries '[6,2222,22,1]' -Mode 1
+        Assert-Equal -Expected 'done 1' -Found ('{0} {1}' -f $firewall.'state', $firewall.'added')
+        Assert-Equal -Expected $before -Found (Get-WorldText)
+    }
+}
+
+Test-Case -Name 'what Windows writes in another way is no change' -Body {
+    [void] (Invoke-Forward -Entries '[6,2222,22,1]' -Mode 1)
+    $script:World.Rules[0].Remote = 'localsubnet4,LocalSubnet6'
+    $script:World.Rules[0].Program = 'c:\windows\system32\SVCHOST.EXE'
+    Assert-Equal -Expected 1 -Found (Invoke-Forward -Entries '[6,2222,22,1]' -Mode 1).'kept'
+}
+
+Test-Case -Name 'two rules of one name become one' -Body {
+    [void] (Invoke-Forward -Entries '[6,2222,22,1]' -Mode 1)
+    $before = Get-WorldText
+    [void] $script:World.Rules.Add($script:World.Rules[0].Clone())
+    [void] (Invoke-Forward -Entries '[6,2222,22,1]' -Mode 1)
+    Assert-Equal -Expected $before -Found (Get-WorldText)
+}
+
+Test-Case -Name 'a rule of our name that is not in the ledger stays' -Body {
+    [void] $script:World.Rules.Add((New-RuleSample -Name 'wslmesh-S-1-5-21-1-2-3-1001-tcp-2222-portproxy'))
+    $before = Get-FirewallText
+    $firewall = Invoke-Forward -Entries '[6,2222,22,1]' -Mode 1
+    Assert-Equal -Expected 'failed' -Found $firewall.'state'
+    Assert-Equal -Expected $before -Found (Get-FirewallText)
+    [void] (Invoke-Forward -Entries '' -Mode 1)
+    Assert-Equal -Expected $before -Found (Get-FirewallText)
+}
+
+Test-Case -Name 'no rule for a port that is not ours' -Body {
+    $script:World.Table = @{ '0.0.0.0/2222' = '10.0.0.1/80' }
+    Assert-Equal -Expected 0 -Found (Invoke-Forward -Entries '[6,2222,22,1]' -Mode 1).'added'
+    Assert-Equal -Expected 0 -Found $script:World.Rules.Count
+}
+
+Test-Case -Name 'a rule that cannot be made leaves the others and the forwards' -Body {
+    $script:World.Unmakeable = @('wslmesh-S-1-5-21-1-2-3-1001-tcp-2222-portproxy')
+    $firewall = Invoke-Forward -Entries '[6,2222,22,1],[6,2223,22,1]' -Mode 1
+    Assert-Equal -Expected 'failed 1' -Found ('{0} {1}' -f $firewall.'state', $firewall.'added')
+    Assert-Equal -Expected 2 -Found $script:World.Table.Count
+    Assert-True -Found (-not $script:World.Ledger.ContainsKey('firewall/wslmesh-S-1-5-21-1-2-3-1001-tcp-2222-portproxy')) -What 'the ledger has only what stands'
+    $script:World.Unmakeable = @()
+    Assert-Equal -Expected 'done' -Found (Invoke-Forward -Entries '[6,2222,22,1],[6,2223,22,1]' -Mode 1).'state'
+}
+
+Test-Case -Name 'a crash after the ledger is repaired' -Body {
+    $script:World.Ledger['firewall/wslmesh-S-1-5-21-1-2-3-1001-tcp-2222-portproxy'] = 'windows'
+    $script:World.Ledger['firewall/wslmesh-S-1-5-21-1-2-3-1001-tcp-2300-portproxy'] = 'windows'
+    Assert-Equal -Expected 'done 1' -Found ((Invoke-Forward -Entries '[6,2222,22,1]' -Mode 1) | ForEach-Object { '{0} {1}' -f $_.'state', $_.'added' })
+    Assert-True -Found (-not $script:World.Ledger.ContainsKey('firewall/wslmesh-S-1-5-21-1-2-3-1001-tcp-2300-portproxy')) -What 'a rule that was never made is forgotten'
+}
+
+Test-Case -Name 'a relay that is not installed gets no rule' -Body {
+    $script:World.Relay = $null
+    $firewall = Invoke-Forward -Entries '[17,51820,51820,2]' -Mode 1
+    Assert-Equal -Expected 'unavailable' -Found $firewall.'state'
+    Assert-Equal -Expected 0 -Found $script:World.Rules.Count
+}
+
+Test-Case -Name 'mirrored: the guest''s firewall, and no port proxy' -Body {
+    [void] (Invoke-Forward -Entries '[6,2222,22,1]' -Mode 1)
+    $firewall = Invoke-Forward -Entries '[6,2222,22,3]' -Mode 2
+    Assert-Equal -Expected 'done 1 1' -Found ('{0} {1} {2}' -f $firewall.'state', $firewall.'added', $firewall.'removed')
+    Assert-Equal -Expected 0 -Found $script:World.Table.Count
+    Assert-Equal -Expected 0 -Found $script:World.Rules.Count
+    Assert-Equal -Expected 'wslmesh-S-1-5-21-1-2-3-1001-tcp-2222-guest' -Found $script:World.HyperV[0].Name
+    Assert-Equal -Expected 'hyper-v' -Found $script:World.Ledger['firewall/wslmesh-S-1-5-21-1-2-3-1001-tcp-2222-guest']
+}
+
+Test-Case -Name 'mirrored on a Windows without that firewall' -Body {
+    $script:World.HasHyperV = $false
+    $firewall = Invoke-Forward -Entries '[6,2222,22,3]' -Mode 2
+    Assert-Equal -Expected 'unavailable' -Found $firewall.'state'
+    Assert-Equal -Expected 0 -Found $script:World.Ledger.Count
+}
+
+Test-Case -Name 'Block rules that defeat ours are named' -Body {
+    $samples = @(
+        @{ Name = 'any program' },
+        @{ Name = 'range'; LocalPorts = '80, 2000-3000' },
+        @{ Name = 'any protocol'; Protocol = 256; LocalPorts = '' },
+        @{ Name = 'service'; Service = 'iphlpsvc'; Program = 'C:\Windows\System32\svchost.exe' },
+        @{ Name = 'subnet'; Remote = 'LocalSubnet' },
+        @{ Name = 'no: port'; LocalPorts = '80,443,RPC' },
+        @{ Name = 'no: protocol'; Protocol = 17 },
+        @{ Name = 'no: program'; Program = 'C:\Games\game.exe' },
+        @{ Name = 'no: service'; Service = 'W32Time' },
+        @{ Name = 'no: profile'; Profiles = 4 },
+        @{ Name = 'no: one machine'; Remote = '10.0.0.1/255.255.255.255' },
+        @{ Name = 'no: disabled'; Enabled = $false },
+        @{ Name = 'no: outbound'; Inbound = $false },
+        @{ Name = 'no: allows'; Allow = $true }
+    )
+    foreach ($sample in $samples) {
+        $rule = New-RuleSample -Name $sample.Name
+        foreach ($field in @($sample.Keys)) {
+            $rule[$field] = $sample[$field]
+        }
+        [void] $script:World.Rules.Add($rule)
+    }
+    $found = (Invoke-Forward -Entries '[6,2222,22,1]' -Mode 1).'blocks'
+    Assert-Equal -Expected 'any program (port 2222);range (port 2222);any protocol (port 2222);service (port 2222);subnet (port 2222)' -Found (@($found) -join ';')
+}
+
+Test-Case -Name 'a dismissed alert blocks the relay' -Body {
+    $rule = New-RuleSample -Name 'wslmesh-relay.exe'
+    $rule.Program = $script:World.Relay.ToUpperInvariant()
+    $rule.Protocol = 17
+    $rule.LocalPorts = '*'
+    [void] $script:World.Rules.Add($rule)
+    $before = $rule.Clone()
+    $found = (Invoke-Forward -Entries '[17,51820,51820,2]' -Mode 1).'blocks'
+    Assert-Equal -Expected 'wslmesh-relay.exe (port 51820)' -Found (@($found) -join ';')
+    Assert-Equal -Expected (Get-TableText -Table $before) -Found (Get-TableText -Table $rule)
+}
+
+Test-Case -Name 'profiles of the networks that there are' -Body {
+    $firewall = Invoke-Forward -Entries '[6,2222,22,1]' -Mode 1
+    Assert-Equal -Expected 'private True' -Found ('{0} {1}' -f (@($firewall.'profiles') -join ','), $firewall.'covered')
+    $script:World.Current = 6
+    $script:World.Shut = @('all that comes in is blocked in the profile public')
+    $firewall = Invoke-Forward -Entries '[6,2222,22,1]' -Mode 1
+    Assert-Equal -Expected 'private,public False' -Found ('{0} {1}' -f (@($firewall.'profiles') -join ','), $firewall.'covered')
+    Assert-Equal -Expected 1 -Found @($firewall.'blocks').Count
+}
+
+Test-Case -Name 'lists of ports' -Body {
+    foreach ($list in @('*', '', '80', '1,80', '79-81', '1-2, 80', '80-80')) {
+        Assert-True -Found (Test-PortList -List $list -Port 80) -What $list
+    }
+    foreach ($list in @('8', '800', '81-90', 'RPC', '1-79', '80-', '-80')) {
+        Assert-True -Found (-not (Test-PortList -List $list -Port 80)) -What $list
+    }
+}

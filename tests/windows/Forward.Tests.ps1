@@ -1,0 +1,168 @@
+# forward.ps1: the table of the port proxy, from the selection to the answer.
+
+function Invoke-Forward {
+    param([string] $Entries)
+    $script:World.Selection = Get-SelectionSample -Entries $Entries
+    ConvertFrom-Json -InputObject (Get-TaskText -Sid $script:World.Sid)
+}
+
+Test-Case -Name 'first sync' -Body {
+    $answer = Invoke-Forward -Entries '[6,2222,22,1]'
+    Assert-Equal -Expected 'synced' -Found $answer.'state'
+    Assert-Equal -Expected 7 -Found $answer.'ticket'
+    Assert-Equal -Expected '1 0 0' -Found ('{0} {1} {2}' -f $answer.'added', $answer.'removed', $answer.'kept')
+    Assert-Equal -Expected '172.28.16.5' -Found $answer.'guest-address'
+    Assert-Equal -Expected '0.0.0.0/2222=172.28.16.5/22' -Found (Get-TableText -Table $script:World.Table)
+    Assert-Equal -Expected '172.28.16.5/22' -Found $script:World.Ledger['tcp/0.0.0.0/2222']
+    Assert-Equal -Expected 1 -Found @($answer.'rules').Count
+    Assert-Equal -Expected 'done' -Found $answer.'firewall'.'state'
+}
+
+Test-Case -Name 'the same again changes nothing' -Body {
+    [void] (Invoke-Forward -Entries '[6,2222,22,1]')
+    $before = Get-WorldText
+    $script:World.LinesLeft = 0
+    $answer = Invoke-Forward -Entries '[6,2222,22,1]'
+    Assert-Equal -Expected 'synced 0 1' -Found ('{0} {1} {2}' -f $answer.'state', $answer.'added', $answer.'kept')
+    Assert-Equal -Expected $before -Found (Get-WorldText)
+}
+
+Test-Case -Name 're-point' -Body {
+    [void] (Invoke-Forward -Entries '[6,2222,22,1]')
+    $script:World.GuestAddress = '172.28.16.9'
+    $answer = Invoke-Forward -Entries '[6,2222,22,1]'
+    Assert-Equal -Expected 'synced 1' -Found ('{0} {1}' -f $answer.'state', $answer.'added')
+    Assert-Equal -Expected '0.0.0.0/2222=172.28.16.9/22' -Found (Get-TableText -Table $script:World.Table)
+    Assert-True -Found (-not $script:World.Ledger.ContainsKey('pending/tcp/0.0.0.0/2222')) -What 'nothing is pending'
+}
+
+Test-Case -Name 'withdraw, with no guest on record' -Body {
+    $empty = Get-WorldText
+    [void] (Invoke-Forward -Entries '[6,2222,22,1],[17,51820,51820,2]')
+    $script:World.GuestAddress = ''
+    $answer = Invoke-Forward -Entries ''
+    Assert-Equal -Expected 'synced 1' -Found ('{0} {1}' -f $answer.'state', $answer.'removed')
+    Assert-Equal -Expected 2 -Found $answer.'firewall'.'removed'
+    Assert-Equal -Expected $empty -Found (Get-WorldText)
+}
+
+Test-Case -Name 'foreign rules stay, in the way or not' -Body {
+    $script:World.Table = @{ '0.0.0.0/2222' = '10.0.0.1/80'; '*/2300' = 'host/1'; '10.1.1.1/9999' = 'x' }
+    $before = Get-WorldText
+    $answer = Invoke-Forward -Entries '[6,2222,22,1],[6,2300,80,1]'
+    Assert-Equal -Expected 'synced 0' -Found ('{0} {1}' -f $answer.'state', $answer.'added')
+    Assert-Equal -Expected '2222 2300' -Found (@($answer.'conflicts' | ForEach-Object { $_.'listen-port' }) -join ' ')
+    Assert-Equal -Expected $before -Found (Get-WorldText)
+    $answer = Invoke-Forward -Entries ''
+    Assert-Equal -Expected $before -Found (Get-WorldText)
+}
+
+Test-Case -Name 'a foreign rule for one address overlaps ours for all' -Body {
+    $script:World.Table = @{ '192.168.50.10/2222' = '10.0.0.1/80' }
+    $answer = Invoke-Forward -Entries '[6,2222,22,1]'
+    Assert-Equal -Expected '192.168.50.10' -Found $answer.'conflicts'[0].'listen-address'
+    Assert-Equal -Expected 1 -Found $script:World.Table.Count
+}
+
+Test-Case -Name 'a rule that somebody re-pointed is no longer ours' -Body {
+    [void] (Invoke-Forward -Entries '[6,2222,22,1]')
+    $script:World.Table['0.0.0.0/2222'] = '10.0.0.1/22'
+    $answer = Invoke-Forward -Entries '[6,2222,22,1]'
+    Assert-Equal -Expected 1 -Found @($answer.'conflicts').Count
+    Assert-Equal -Expected '10.0.0.1/22' -Found $script:World.Table['0.0.0.0/2222']
+    Assert-Equal -Expected 0 -Found $answer.'firewall'.'kept'
+}
+
+Test-Case -Name 'a crash between two rules is repaired' -Body {
+    $script:World.LinesLeft = 1
+    $answer = Invoke-Forward -Entries '[6,2222,22,1],[6,2223,23,1]'
+    Assert-Equal -Expected 'failed' -Found $answer.'state'
+    Assert-Equal -Expected 1 -Found $script:World.Table.Count
+    Assert-Equal -Expected 2 -Found $script:World.Ledger.Count
+    $script:World.LinesLeft = 100
+    $answer = Invoke-Forward -Entries '[6,2223,23,1]'
+    Assert-Equal -Expected 'synced' -Found $answer.'state'
+    Assert-Equal -Expected '0.0.0.0/2223=172.28.16.5/23' -Found (Get-TableText -Table $script:World.Table)
+}
+
+Test-Case -Name 'a crash while a rule is re-pointed keeps it ours' -Body {
+    [void] (Invoke-Forward -Entries '[6,2222,22,1]')
+    $script:World.LinesLeft = 0
+    $script:World.GuestAddress = '172.28.16.9'
+    [void] (Invoke-Forward -Entries '[6,2222,22,1]')
+    $script:World.Table['0.0.0.0/2222'] = '172.28.16.9/22'
+    $script:World.LinesLeft = 100
+    $answer = Invoke-Forward -Entries ''
+    Assert-Equal -Expected 'synced 1' -Found ('{0} {1}' -f $answer.'state', $answer.'removed')
+    Assert-Equal -Expected 0 -Found $script:World.Table.Count
+}
+
+Test-Case -Name 'outside the policy' -Body {
+    $answer = Invoke-Forward -Entries '[6,2222,22,1],[6,3000,22,1],[6,2222,5000,1],[17,2222,22,2]'
+    Assert-Equal -Expected 'synced 1' -Found ('{0} {1}' -f $answer.'state', $answer.'added')
+    Assert-Equal -Expected '3000/22 2222/5000 2222/22' -Found (@($answer.'refused' | ForEach-Object { '{0}/{1}' -f $_.'listen-port', $_.'connect-port' }) -join ' ')
+    Assert-Equal -Expected 'outside-policy' -Found $answer.'refused'[0].'reason'
+}
+
+Test-Case -Name 'address and firewall come from the grant' -Body {
+    $answer = Invoke-Forward -Entries '[6,8080,80,1]'
+    Assert-Equal -Expected '127.0.0.1' -Found $answer.'rules'[0].'listen-address'
+    Assert-Equal -Expected 0 -Found $script:World.Rules.Count
+}
+
+Test-Case -Name 'no policy' -Body {
+    foreach ($policy in @('', '{', '[]', '{"version":2}', (Get-PolicySample).Replace('"tcp"', '"icmp"'), (Get-PolicySample).Replace('[2000,2999]', '[2999,2000]'))) {
+        $script:World.Policy = $policy
+        $before = Get-WorldText
+        $answer = Invoke-Forward -Entries '[6,2222,22,1]'
+        Assert-Equal -Expected 'failed' -Found $answer.'state'
+        Assert-Equal -Expected $before -Found (Get-WorldText)
+    }
+}
+
+Test-Case -Name 'the service is stopped' -Body {
+    [void] (Invoke-Forward -Entries '[6,2222,22,1]')
+    $script:World.Service = $false
+    $before = Get-TableText -Table $script:World.Table
+    $answer = Invoke-Forward -Entries '[6,2223,22,1],[17,51820,51820,2]'
+    Assert-Equal -Expected 'service-stopped' -Found $answer.'state'
+    Assert-Equal -Expected $before -Found (Get-TableText -Table $script:World.Table)
+    # The relay needs no service of Windows.
+    Assert-Equal -Expected 1 -Found $answer.'firewall'.'added'
+}
+
+Test-Case -Name 'another sync holds the lock' -Body {
+    $script:World.Lock = $false
+    $before = Get-WorldText
+    $answer = Invoke-Forward -Entries '[6,2222,22,1]'
+    Assert-Equal -Expected 'failed 7' -Found ('{0} {1}' -f $answer.'state', $answer.'ticket')
+    Assert-Equal -Expected $before -Found (Get-WorldText)
+}
+
+Test-Case -Name 'taken ports are told and not made' -Body {
+    $script:World.BindErrors = @{ '0.0.0.0/2222' = 10048; '0.0.0.0/2223' = 10013; '0.0.0.0/2224' = 10013; '0.0.0.0/2225' = 10048; '0.0.0.0/2226' = 10049 }
+    $script:World.Listening = @{ '2222' = @('0.0.0.0'); '2224' = @('192.168.50.10'); '2225' = @('127.0.0.1', '::1') }
+    $script:World.Owners = @(
+        @{ Address = '127.0.0.1'; Port = 2222; Name = 'wslrelay'; Id = 9 },
+        @{ Address = '0.0.0.0'; Port = 2222; Name = 'nginx'; Id = 1234 }
+    )
+    $answer = Invoke-Forward -Entries '[6,2222,22,1],[6,2223,22,1],[6,2224,22,1],[6,2225,22,1],[6,2226,22,1]'
+    Assert-Equal -Expected '2222 in-use nginx (1234);2223 forbidden ;2224 in-use ' -Found (@($answer.'taken' | ForEach-Object { '{0} {1} {2}' -f $_.'listen-port', $_.'kind', $_.'owner' }) -join ';')
+    Assert-Equal -Expected '0.0.0.0/2225 0.0.0.0/2226' -Found (@($script:World.Table.Keys | Sort-Object) -join ' ')
+    Assert-Equal -Expected 2 -Found $script:World.Rules.Count
+}
+
+Test-Case -Name 'a rule that stands is not tried' -Body {
+    [void] (Invoke-Forward -Entries '[6,2222,22,1]')
+    $script:World.BindErrors = @{ '0.0.0.0/2222' = 10048 }
+    $script:World.GuestAddress = '172.28.16.9'
+    $answer = Invoke-Forward -Entries '[6,2222,22,1]'
+    Assert-Equal -Expected '1 0' -Found ('{0} {1}' -f $answer.'added', @($answer.'taken').Count)
+}
+
+Test-Case -Name 'five hundred forwards in one batch' -Body {
+    $entries = @(for ($port = 2000; $port -lt 2500; $port += 1) { '[6,' + $port + ',22,1]' }) -join ','
+    $answer = Invoke-Forward -Entries $entries
+    Assert-Equal -Expected 'synced 500' -Found ('{0} {1}' -f $answer.'state', $answer.'added')
+    Assert-Equal -Expected 500 -Found $script:World.Table.Count
+}

@@ -1,0 +1,161 @@
+# refresh.ps1: the request, the task and its answer, and the work without a task.
+
+function Get-RequestSample {
+    param([string] $Forwards)
+    '{"version":1,"action":"sync","mode":"nat","connect-address":"172.28.16.5","forwards":[' + $Forwards + ']}'
+}
+
+function Get-ForwardSample {
+    '{"protocol":"tcp","listen-address":"0.0.0.0","listen-port":2222,"connect-port":22,"served-by":"portproxy","firewall":"local"}'
+}
+
+function Invoke-Refresh {
+    param([string] $Text)
+    $script:World.Input = $Text
+    ConvertFrom-Json -InputObject (Get-AnswerText)
+}
+
+# What the task answers to ticket 7, as forward.ps1 writes it.
+function Get-TaskSample {
+    '{"version":1,"ticket":7,"state":"synced","detail":null,"elevated":true,"rules":[{"listen-address":"0.0.0.0","listen-port":2222,"connect-address":"172.28.16.5","connect-port":22}],' +
+        '"added":1,"removed":0,"kept":0,"conflicts":[],"taken":[],"refused":[],"firewall":{"state":"done","detail":null,"added":1,"removed":0,"kept":0,"blocks":[],"profiles":["private"],"covered":true},' +
+        '"installed":null,"local-app-data":null,"guest-address":"172.28.16.5","windows-address":null,"lowest-mtu":null}'
+}
+
+Test-Case -Name 'the task is started and its answer taken over' -Body {
+    $script:World.Task = { $script:World.Answer = Get-TaskSample }
+    $answer = Invoke-Refresh -Text (Get-RequestSample -Forwards (Get-ForwardSample))
+    Assert-Equal -Expected '{"version":1,"ticket":7,"mode":1,"forwards":[[6,2222,22,1]]}' -Found $script:World.Selection
+    Assert-Equal -Expected 'synced 1 172.28.16.5' -Found ('{0} {1} {2}' -f $answer.'state', $answer.'added', $answer.'guest-address')
+    Assert-Equal -Expected '2222' -Found $answer.'rules'[0].'listen-port'
+    Assert-Equal -Expected 'done private' -Found ('{0} {1}' -f $answer.'firewall'.'state', $answer.'firewall'.'profiles'[0])
+    Assert-Equal -Expected '0.1.0 1' -Found ('{0} {1}' -f $answer.'installed'.'version', $answer.'installed'.'contract')
+    Assert-Equal -Expected '192.168.50.10 1500' -Found ('{0} {1}' -f $answer.'windows-address', $answer.'lowest-mtu'.'mtu')
+    Assert-Equal -Expected 'False' -Found $answer.'elevated'
+    Assert-Equal -Expected 'True' -Found ($answer.PSObject.Properties.Name -ccontains 'local-app-data')
+    Assert-True -Found $script:World.Lock -What 'the lock is free again'
+}
+
+Test-Case -Name 'lists stay lists' -Body {
+    $script:World.Task = { $script:World.Answer = Get-TaskSample }
+    $script:World.Input = Get-RequestSample -Forwards (Get-ForwardSample)
+    $text = Get-AnswerText
+    foreach ($part in @('"rules":[{', '"conflicts":[]', '"taken":[]', '"refused":[]', '"blocks":[]', '"profiles":["private"]')) {
+        Assert-True -Found $text.Contains($part) -What $part
+    }
+}
+
+Test-Case -Name 'an answer to another ticket is not ours' -Body {
+    $script:World.Answer = (Get-TaskSample).Replace('"ticket":7', '"ticket":77')
+    $script:World.Result = '0x00041301'
+    $answer = Invoke-Refresh -Text (Get-RequestSample -Forwards (Get-ForwardSample))
+    Assert-Equal -Expected 'task-timeout' -Found $answer.'state'
+    Assert-True -Found $answer.'detail'.Contains('still running') -What 'the reason is told'
+    Assert-True -Found ($script:World.Clock.ElapsedMilliseconds -ge 10000) -What 'ten seconds went by'
+}
+
+Test-Case -Name 'the answer comes late' -Body {
+    $script:World.Answer = (Get-TaskSample).Replace('"ticket":7', '"ticket":6')
+    function Wait-Moment {
+        $script:World.Clock.ElapsedMilliseconds += 75
+        if ($script:World.Clock.ElapsedMilliseconds -ge 3000) {
+            $script:World.Answer = Get-TaskSample
+        }
+    }
+    Assert-Equal -Expected 'synced' -Found (Invoke-Refresh -Text (Get-RequestSample -Forwards (Get-ForwardSample))).'state'
+}
+
+Test-Case -Name 'the task cannot be started' -Body {
+    $script:World.Table = @{ '0.0.0.0/2222' = '172.28.16.4/22' }
+    $script:World.Ledger = @{ 'tcp/0.0.0.0/2222' = '172.28.16.4/22' }
+    $script:World.Task = { throw (New-Object System.IO.FileNotFoundException('localised')) }
+    $before = Get-WorldText
+    $answer = Invoke-Refresh -Text (Get-RequestSample -Forwards (Get-ForwardSample))
+    Assert-Equal -Expected 'task-failed 1' -Found ('{0} {1}' -f $answer.'state', @($answer.'rules').Count)
+    Assert-True -Found $answer.'detail'.Contains('is missing') -What 'the reason is told'
+    Assert-True -Found $answer.'detail'.Contains('0x80070002') -What 'the number is told'
+    Assert-True -Found (-not $answer.'detail'.Contains('localised')) -What 'localised text is not told'
+    Assert-Equal -Expected $before -Found (Get-WorldText)
+    $script:World.Task = { throw (New-Object System.UnauthorizedAccessException('x')) }
+    Assert-True -Found (Invoke-Refresh -Text (Get-RequestSample -Forwards '')).'detail'.Contains('0x80070005') -What 'access denied is told'
+    Assert-True -Found $script:World.Lock -What 'the lock is free again'
+}
+
+Test-Case -Name 'another request is on its way' -Body {
+    $script:World.Lock = $false
+    Assert-Equal -Expected 'failed' -Found (Invoke-Refresh -Text (Get-RequestSample -Forwards '')).'state'
+    Assert-Equal -Expected 0 -Found $script:World.Starts
+}
+
+Test-Case -Name 'refused before the task, and by it' -Body {
+    $script:World.Task = { $script:World.Answer = (Get-TaskSample).Replace('"refused":[]', '"refused":[{"protocol":"tcp","listen-port":2222,"connect-port":22,"reason":"outside-policy"}]') }
+    $one = Get-ForwardSample
+    $answer = Invoke-Refresh -Text (Get-RequestSample -Forwards (@($one, $one.Replace('2222', '3333'), $one.Replace('2222', '2223').Replace('0.0.0.0', '127.0.0.1'), $one.Replace('2222', '2224').Replace('local"', 'full"')) -join ','))
+    Assert-Equal -Expected '3333 outside-policy;2223 listen-address;2224 firewall;2222 outside-policy' -Found (@($answer.'refused' | ForEach-Object { '{0} {1}' -f $_.'listen-port', $_.'reason' }) -join ';')
+    Assert-Equal -Expected '{"version":1,"ticket":7,"mode":1,"forwards":[[6,2222,22,1]]}' -Found $script:World.Selection
+}
+
+Test-Case -Name 'another version is installed' -Body {
+    $script:World.Installed = '{"version":"9.0.0","contract":2,"files":[],"newer":true}'
+    $script:World.Policy = '{"version":2,"other":true}'
+    $answer = Invoke-Refresh -Text (Get-RequestSample -Forwards (Get-ForwardSample))
+    Assert-Equal -Expected 'other-version 2' -Found ('{0} {1}' -f $answer.'state', $answer.'installed'.'contract')
+    Assert-Equal -Expected 0 -Found $script:World.Starts
+}
+
+Test-Case -Name 'an installation that cannot be read' -Body {
+    foreach ($text in @('', '{', '{"version":"0.1.0"}', '{"version":1,"contract":1}', '{"version":"0.1.0","contract":"1"}')) {
+        $script:World.Installed = $text
+        Assert-Equal -Expected 'failed' -Found (Invoke-Refresh -Text (Get-RequestSample -Forwards '')).'state'
+    }
+    Assert-Equal -Expected 0 -Found $script:World.Starts
+}
+
+Test-Case -Name 'not installed, not elevated' -Body {
+    $script:World.Policy = ''
+    $before = Get-WorldText
+    $answer = Invoke-Refresh -Text (Get-RequestSample -Forwards (Get-ForwardSample))
+    Assert-Equal -Expected 'not-elevated' -Found $answer.'state'
+    Assert-True -Found (($null -eq $answer.'firewall') -and ($null -eq $answer.'installed')) -What 'nobody did anything'
+    Assert-Equal -Expected $before -Found (Get-WorldText)
+}
+
+Test-Case -Name 'not installed, and elevated' -Body {
+    $script:World.Policy = ''
+    $script:World.Elevated = $true
+    $answer = Invoke-Refresh -Text (Get-RequestSample -Forwards (Get-ForwardSample))
+    Assert-Equal -Expected 'synced 1 True' -Found ('{0} {1} {2}' -f $answer.'state', $answer.'added', $answer.'elevated')
+    Assert-Equal -Expected '0.0.0.0/2222=172.28.16.5/22' -Found (Get-TableText -Table $script:World.Table)
+    Assert-Equal -Expected 3 -Found $script:World.Rules[0].Profiles
+    Assert-Equal -Expected 0 -Found $script:World.Starts
+    $answer = Invoke-Refresh -Text (Get-RequestSample -Forwards '')
+    Assert-Equal -Expected '1 0 0' -Found ('{0} {1} {2}' -f $answer.'removed', $script:World.Table.Count, $script:World.Ledger.Count)
+}
+
+Test-Case -Name 'requests that are refused' -Body {
+    $good = Get-RequestSample -Forwards (Get-ForwardSample)
+    $evil = '"; Remove-Item C:\\"'
+    $texts = @('', '{', '[]', 'null', $good.Replace('"version":1', '"version":2'), $good.Replace('"version":1', '"version":1.0'),
+        $good.Replace('"sync"', '"Sync"'), $good.Replace('"nat"', '"none"'), $good.Replace('"nat"', '"mirrored"'), $good.Replace('"172.28.16.5"', '"127.0.0.1"'),
+        $good.Replace('"172.28.16.5"', '"172.28.16.05"'), $good.Replace('"tcp"', '"udp"'), $good.Replace('"portproxy"', '"guest"'), $good.Replace('"portproxy"', '"nginx"'),
+        $good.Replace('2222', '0'), $good.Replace('2222', '65536'), $good.Replace('2222', '"2222"'), $good.Replace('"local"', '"any"'), $good.Replace('"tcp"', $evil),
+        $good.Replace('"0.0.0.0"', $evil), $good.Replace('"local"', $evil), $good.Replace('22,', $evil + ','), $good.Replace('"action"', '"newer":1,"action"'),
+        (Get-RequestSample -Forwards ((Get-ForwardSample) + ',' + (Get-ForwardSample))))
+    $before = Get-WorldText
+    foreach ($text in $texts) {
+        Assert-Equal -Expected 'invalid-request' -Found (Invoke-Refresh -Text $text).'state'
+    }
+    Assert-Equal -Expected $before -Found (Get-WorldText)
+    Assert-Equal -Expected 0 -Found $script:World.Starts
+}
+
+Test-Case -Name 'the selection has the form that the task takes' -Body {
+    $udp = '{"protocol":"udp","listen-address":"0.0.0.0","listen-port":51820,"connect-port":51820,"served-by":"relay","firewall":"full"}'
+    [void] (Invoke-Refresh -Text (Get-RequestSample -Forwards ((Get-ForwardSample) + ',' + $udp)))
+    Assert-Equal -Expected '{"version":1,"ticket":7,"mode":1,"forwards":[[6,2222,22,1],[17,51820,51820,2]]}' -Found $script:World.Selection
+    $mirrored = (Get-RequestSample -Forwards (Get-ForwardSample)).Replace('"nat"', '"mirrored"').Replace('"portproxy"', '"guest"')
+    [void] (Invoke-Refresh -Text $mirrored)
+    Assert-Equal -Expected '{"version":1,"ticket":7,"mode":2,"forwards":[[6,2222,22,3]]}' -Found $script:World.Selection
+    [void] (Invoke-Refresh -Text (Get-RequestSample -Forwards ''))
+    Assert-Equal -Expected '{"version":1,"ticket":7,"mode":1,"forwards":[]}' -Found $script:World.Selection
+}

@@ -1,0 +1,124 @@
+# Both firewalls. A rule is a table as the real functions read it.
+
+function Reset-FirewallWorld {
+    $script:World += @{
+        Rules = New-Object System.Collections.ArrayList
+        HyperV = New-Object System.Collections.ArrayList
+        HasHyperV = $true
+        Relay = 'C:\Program Files\wslmesh\wslmesh-relay.exe'
+        Current = 2
+        Override = $null
+        Shut = @()
+        # Names of rules that cannot be made.
+        Unmakeable = @()
+    }
+}
+
+# A rule of somebody else: blocks TCP port 2222 for every program.
+function New-RuleSample {
+    param([string] $Name)
+    @{
+        Name = $Name
+        Enabled = $true
+        Inbound = $true
+        Allow = $false
+        Protocol = 6
+        LocalPorts = '2222'
+        RemotePorts = '*'
+        LocalAddresses = '*'
+        Remote = '*'
+        Program = ''
+        Service = ''
+        Profiles = 7
+    }
+}
+
+function ConvertTo-StandingRule {
+    param([hashtable] $Rule)
+    $standing = New-RuleSample -Name $Rule.Name
+    $standing.Allow = $true
+    $standing.Protocol = $Rule.Protocol
+    $standing.LocalPorts = [string] $Rule.Port
+    $standing.Remote = $Rule.Remote
+    $standing.Program = $Rule.Program
+    $standing.Service = $Rule.Service
+    $standing.Profiles = $Rule.Profiles
+    $standing
+}
+
+function Get-FirewallText {
+    $all = @($script:World.Rules) + @($script:World.HyperV)
+    @($all | ForEach-Object { '[' + (Get-TableText -Table $_) + ']' } | Sort-Object) -join ' '
+}
+
+function Select-Rules {
+    param([object[]] $Rules, [hashtable] $Names)
+    $found = @{}
+    foreach ($rule in $Rules) {
+        if ($Names.ContainsKey($rule.Name)) {
+            if (-not $found.ContainsKey($rule.Name)) {
+                $found[$rule.Name] = New-Object System.Collections.ArrayList
+            }
+            [void] $found[$rule.Name].Add($rule)
+        }
+    }
+    $found
+}
+
+function Get-Programs {
+    @{ ServiceHost = 'C:\Windows\System32\svchost.exe'; Relay = $script:World.Relay }
+}
+
+function Get-WindowsFirewall {
+    param([hashtable] $Names, [bool] $Blocking)
+    $blocks = @()
+    if ($Blocking) {
+        $blocks = @($script:World.Rules | Where-Object { $_.Enabled -and $_.Inbound -and (-not $_.Allow) })
+    }
+    @{
+        Found = Select-Rules -Rules $script:World.Rules.ToArray() -Names $Names
+        Blocks = $blocks
+        Current = $script:World.Current
+        Override = $script:World.Override
+        Shut = $script:World.Shut
+    }
+}
+
+function Add-WindowsRule {
+    param([hashtable] $Rule)
+    if ($script:World.Unmakeable -ccontains $Rule.Name) {
+        throw 'refused'
+    }
+    [void] $script:World.Rules.Add((ConvertTo-StandingRule -Rule $Rule))
+}
+
+# As Windows does: one rule of this name at a time.
+function Remove-WindowsRule {
+    param([string] $Name, [int] $Count)
+    for ($turn = 0; $turn -lt $Count; $turn += 1) {
+        $named = @($script:World.Rules | Where-Object { $_.Name -ceq $Name })
+        $script:World.Rules.Remove($named[0])
+    }
+}
+
+function Test-HyperVFirewall {
+    $script:World.HasHyperV
+}
+
+function Get-HyperVFirewall {
+    param([hashtable] $Names)
+    Assert-True -Found $script:World.HasHyperV -What 'the firewall of guests is there'
+    Select-Rules -Rules $script:World.HyperV.ToArray() -Names $Names
+}
+
+function Add-HyperVRule {
+    param([hashtable] $Rule)
+    Assert-True -Found $script:World.HasHyperV -What 'the firewall of guests is there'
+    [void] $script:World.HyperV.Add((ConvertTo-StandingRule -Rule $Rule))
+}
+
+function Remove-HyperVRule {
+    param([string] $Name)
+    $named = @($script:World.HyperV | Where-Object { $_.Name -ceq $Name })
+    $script:World.HyperV.Remove($named[0])
+}

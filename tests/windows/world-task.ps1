@@ -1,0 +1,119 @@
+# Who calls, what is installed, and what lies between the two sides.
+
+function Reset-TaskWorld {
+    $script:World += @{
+        Sid = 'S-1-5-21-1-2-3-1001'
+        Elevated = $false
+        Policy = Get-PolicySample
+        Installed = '{"version":"0.1.0","contract":1,"files":[]}'
+        Selection = ''
+        Input = ''
+        # What the task does when it is started: puts an answer, or throws.
+        Task = { }
+        Answer = ''
+        Starts = 0
+        Result = '0x00000000'
+        Clock = $null
+        GuestAddress = '172.28.16.5'
+        Network = '172.28.16.0/20'
+        Gateway = '172.28.16.1'
+    }
+}
+
+function Get-PolicySample {
+    '{"version":1,"package":"0.1.0","distribution":"Debian","logon":true,"profiles":["domain","private"],"grants":[' +
+        '{"protocol":"tcp","listen-address":"0.0.0.0","listen-ports":[2000,2999],"connect-ports":[1,1023],"firewall":"local"},' +
+        '{"protocol":"tcp","listen-address":"127.0.0.1","listen-ports":[8000,8999],"connect-ports":[80,443],"firewall":"none"},' +
+        '{"protocol":"udp","listen-address":"0.0.0.0","listen-ports":[51820,51820],"connect-ports":[51820,51820],"firewall":"full"}]}'
+}
+
+# A selection in the form that refresh.ps1 writes.
+function Get-SelectionSample {
+    param([string] $Entries)
+    '{"version":1,"ticket":7,"mode":1,"forwards":[' + $Entries + ']}'
+}
+
+function Read-Selection {
+    param([string] $Sid)
+    Assert-Equal -Expected $script:World.Sid -Found $Sid
+    $script:World.Selection
+}
+
+function Write-Selection {
+    param([string] $Sid, [string] $Text)
+    Assert-Equal -Expected $script:World.Sid -Found $Sid
+    $script:World.Selection = $Text
+}
+
+function Get-PolicyText {
+    param([string] $Sid)
+    Assert-Equal -Expected $script:World.Sid -Found $Sid
+    $script:World.Policy
+}
+
+function Get-InstalledText {
+    $script:World.Installed
+}
+
+function Get-InstalledRelay {
+    $script:World.Relay
+}
+
+function Get-LocalAppData {
+    'C:\Users\me\AppData\Local'
+}
+
+function Read-StandardInput {
+    $script:World.Input
+}
+
+function Get-Caller {
+    @{ Sid = $script:World.Sid; Elevated = $script:World.Elevated }
+}
+
+function Get-IPv4Interfaces {
+    @{ Index = 5; Name = 'Ethernet'; Up = $true; Loopback = $false; Mtu = 1500; Gateway = $true; Addresses = @('192.168.50.10') }
+}
+
+function New-Ticket {
+    7
+}
+
+function Start-ForwardTask {
+    param([string] $Sid)
+    Assert-Equal -Expected $script:World.Sid -Found $Sid
+    $script:World.Starts += 1
+    $task = $script:World.Task
+    & $task
+}
+
+function Get-TaskResult {
+    param([string] $Sid)
+    Assert-Equal -Expected $script:World.Sid -Found $Sid
+    $script:World.Result
+}
+
+function Read-TaskAnswer {
+    param([string] $Sid)
+    Assert-Equal -Expected $script:World.Sid -Found $Sid
+    $script:World.Answer
+}
+
+function New-Clock {
+    $script:World.Clock = @{ ElapsedMilliseconds = 0 }
+    $script:World.Clock
+}
+
+function Wait-Moment {
+    $script:World.Clock.ElapsedMilliseconds += 75
+}
+
+function Get-UserGuestAddress {
+    param([string] $Sid)
+    Assert-Equal -Expected $script:World.Sid -Found $Sid
+    $script:World.GuestAddress
+}
+
+function Get-GuestNetwork {
+    @{ 'NatNetwork' = $script:World.Network; 'NatGatewayIpAddress' = $script:World.Gateway }
+}

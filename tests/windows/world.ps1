@@ -1,0 +1,110 @@
+# A Windows of tables. The functions here take the place of those of the same names
+# that touch Windows; a test of the project holds their parameters against each other.
+
+$script:World = @{}
+
+function Reset-World {
+    $script:World = @{
+        Table = @{}
+        Ledger = @{}
+        Service = $true
+        # How many lines of a netsh script are carried out before the process dies.
+        LinesLeft = 1000000
+        BindErrors = @{}
+        Listening = @{}
+        Owners = @()
+        Lock = $true
+    }
+    Reset-TaskWorld
+    Reset-FirewallWorld
+}
+
+# Everything that is not ours must be as before: a text of all of it.
+function Get-WorldText {
+    '{0} | {1} | {2}' -f (Get-TableText -Table $script:World.Table), (Get-TableText -Table $script:World.Ledger), (Get-FirewallText)
+}
+
+function Get-PortProxyValues {
+    $script:World.Table.Clone()
+}
+
+function Get-LedgerValues {
+    param([string] $Sid)
+    Assert-Equal -Expected $script:World.Sid -Found $Sid
+    $script:World.Ledger.Clone()
+}
+
+function Set-LedgerValues {
+    param([string] $Sid, [hashtable] $Old, [hashtable] $New)
+    Assert-Equal -Expected $script:World.Sid -Found $Sid
+    foreach ($name in @($Old.Keys)) {
+        if (-not $New.ContainsKey($name)) {
+            $script:World.Ledger.Remove($name)
+        }
+    }
+    foreach ($name in @($New.Keys)) {
+        $script:World.Ledger[$name] = $New[$name]
+    }
+}
+
+function Test-ProxyService {
+    $script:World.Service
+}
+
+function Invoke-NetshScript {
+    param([string[]] $Lines)
+    foreach ($line in $Lines) {
+        if ($script:World.LinesLeft -le 0) {
+            throw 'killed'
+        }
+        $script:World.LinesLeft -= 1
+        $words = $line.Split(' ')
+        Assert-Equal -Expected 'interface portproxy v4tov4' -Found ('{0} {1} {2}' -f $words[0], $words[1], $words[3])
+        $values = @{}
+        foreach ($word in $words) {
+            $pair = $word.Split('=')
+            if ($pair.Count -eq 2) {
+                $values[$pair[0]] = $pair[1]
+            }
+        }
+        Assert-Equal -Expected 'tcp' -Found $values['protocol']
+        $listener = '{0}/{1}' -f $values['listenaddress'], $values['listenport']
+        if ($words[2] -ceq 'delete') {
+            $script:World.Table.Remove($listener)
+        } else {
+            $script:World.Table[$listener] = '{0}/{1}' -f $values['connectaddress'], $values['connectport']
+        }
+    }
+}
+
+function Get-BindError {
+    param([string] $Address, [int] $Port)
+    $listener = '{0}/{1}' -f $Address, $Port
+    if ($script:World.BindErrors.ContainsKey($listener)) {
+        return $script:World.BindErrors[$listener]
+    }
+    0
+}
+
+function Get-ListeningAddresses {
+    $script:World.Listening
+}
+
+function Get-PortOwners {
+    $script:World.Owners
+}
+
+function Enter-Lock {
+    param([string] $Name)
+    if (-not $script:World.Lock) {
+        throw ('held: ' + $Name)
+    }
+    $script:World.Lock = $false
+    $Name
+}
+
+function Exit-SyncLock {
+    param($Lock)
+    Assert-True -Found ($Lock -is [string]) -What 'the lock that was taken'
+    $script:World.Lock = $true
+}
