@@ -12,6 +12,7 @@ mod node;
 mod outage;
 mod poller;
 mod ready;
+mod relay;
 mod replace;
 
 use std::process::ExitCode;
@@ -31,7 +32,7 @@ pub(crate) fn trials() -> Vec<Trial> {
 }
 
 /// The parts, as `--bench PART...` selects them; all when none is named.
-const PARTS: [&str; 5] = ["replace", "ready", "burst", "idle", "outage"];
+const PARTS: [&str; 6] = ["replace", "ready", "burst", "relay", "idle", "outage"];
 
 /// Measures and prints the table.
 pub(crate) fn run(parts: &[String]) -> ExitCode {
@@ -65,6 +66,14 @@ fn measure(wanted: impl Fn(&str) -> bool) -> Result<()> {
     if wanted("burst") {
         step("a burst of events, a thousand forwards");
         burst::measure(&mut report)?;
+    }
+    if wanted("relay") {
+        step("the relay and socat in turn");
+        relay::about(&mut report);
+        relay::udp(&mut report)?;
+        relay::tcp(&mut report)?;
+        relay::crowd(&mut report)?;
+        relay::repoint(&mut report)?;
     }
     let mut ours = None;
     if wanted("outage") {

@@ -63,8 +63,10 @@ pub(super) fn short(time: Duration) -> String {
         format!("{ms:.0} ms")
     } else if ms >= 10.0 {
         format!("{ms:.1} ms")
-    } else {
+    } else if ms >= 0.1 {
         format!("{ms:.2} ms")
+    } else {
+        format!("{:.1} us", ms * 1e3)
     }
 }
 

@@ -1,0 +1,169 @@
+//! The relay beside socat, in one run on this machine's loopback.
+
+mod crowd;
+mod repoint;
+mod tcp;
+mod udp;
+
+use std::io::{BufRead, BufReader, Write};
+use std::net::SocketAddrV4;
+use std::path::PathBuf;
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail, ensure};
+use wslmesh::relay::protocol::{Event, Forward, Limits, Order, VERSION, Want};
+
+use super::figures::Report;
+
+pub(super) use self::{crowd::measure as crowd, repoint::measure as repoint};
+pub(super) use self::{tcp::measure as tcp, udp::measure as udp};
+
+/// The longest wait for something that is certain to come.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+fn binary() -> PathBuf {
+    std::env::var_os("WSLMESH_RELAY_BIN")
+        .map(PathBuf::from)
+        .or_else(|| option_env!("CARGO_BIN_EXE_wslmesh-relay").map(PathBuf::from))
+        .unwrap_or_default()
+}
+
+/// What the figures depend on.
+pub(super) fn about(report: &mut Report) {
+    report.head(&format!("The relay, {}", binary().display()));
+}
+
+/// A relay at work; it ends when this is dropped.
+struct Relay {
+    child: Child,
+    stdin: Option<ChildStdin>,
+    events: Receiver<Event>,
+    serial: u64,
+}
+
+impl Relay {
+    fn start(forwards: &[Forward], limits: Limits) -> Result<Self> {
+        let mut child = Command::new(binary())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .with_context(|| format!("starting {}", binary().display()))?;
+        let out = child.stdout.take().context("no standard output")?;
+        let (sender, events) = channel();
+        std::thread::spawn(move || -> Result<()> {
+            for line in BufReader::<ChildStdout>::new(out).lines() {
+                sender.send(serde_json::from_str(&line?)?)?;
+            }
+            Ok(())
+        });
+        let mut relay = Self {
+            stdin: child.stdin.take(),
+            child,
+            events,
+            serial: 0,
+        };
+        relay.want(forwards, limits)?;
+        Ok(relay)
+    }
+
+    /// Gives the order and waits until every forward listens.
+    fn want(&mut self, forwards: &[Forward], limits: Limits) -> Result<()> {
+        self.serial += 1;
+        let order = Order::Want(Want {
+            version: VERSION,
+            serial: self.serial,
+            forwards: forwards.to_vec(),
+            sessions: Vec::new(),
+            limits,
+        });
+        let line = format!("{}\n", serde_json::to_string(&order)?);
+        let stdin = self.stdin.as_mut().context("no standard input")?;
+        stdin.write_all(line.as_bytes())?;
+        loop {
+            match self.event()? {
+                Event::Applied { serial, listeners } if serial == self.serial => {
+                    let failed = listeners.iter().find(|one| one.failure.is_some());
+                    ensure!(failed.is_none(), "does not listen: {failed:?}");
+                    return Ok(());
+                }
+                Event::Invalid { reason, .. } => bail!("the relay did not understand: {reason}"),
+                _ => {}
+            }
+        }
+    }
+
+    fn event(&self) -> Result<Event> {
+        self.events
+            .recv_timeout(PATIENCE)
+            .context("the relay says nothing")
+    }
+
+    /// Resident memory in kB.
+    fn memory(&self) -> Result<u64> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let field = line.and_then(|line| line.split_whitespace().next());
+        Ok(field.context("no VmRSS")?.parse()?)
+    }
+}
+
+impl Drop for Relay {
+    fn drop(&mut self) {
+        drop(self.stdin.take());
+        drop(self.child.wait());
+    }
+}
+
+/// The usual tool; it and what it forked end when this is dropped.
+struct Socat(Child);
+
+impl Socat {
+    fn start(from: &str, to: &str) -> Result<Self> {
+        use std::os::unix::process::CommandExt;
+        let child = Command::new("socat")
+            .args(["-T", "5", from, to])
+            .process_group(0)
+            .stdin(Stdio::null())
+            // It complains of each connection that ends in its own way.
+            .stderr(Stdio::null())
+            .spawn()
+            .context("starting socat, which is needed to compare with")?;
+        Ok(Self(child))
+    }
+}
+
+impl Drop for Socat {
+    fn drop(&mut self) {
+        use rustix::process::{Pid, Signal, kill_process_group};
+        let group = i32::try_from(self.0.id()).ok().and_then(Pid::from_raw);
+        if let Some(group) = group {
+            // It may have ended by itself.
+            kill_process_group(group, Signal::KILL).unwrap_or_default();
+        }
+        drop(self.0.wait());
+    }
+}
+
+fn forward(
+    protocol: wslmesh::relay::protocol::Protocol,
+    listen: SocketAddrV4,
+    connect: SocketAddrV4,
+) -> Result<Forward> {
+    Ok(Forward {
+        listen: wslmesh::relay::protocol::Listen {
+            protocol,
+            listen_address: *listen.ip(),
+            listen_port: listen.port().try_into()?,
+        },
+        connect_address: *connect.ip(),
+        connect_port: connect.port().try_into()?,
+    })
+}
+
+/// The middle of an odd number of values.
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_unstable_by(f64::total_cmp);
+    values.get(values.len() / 2).copied().unwrap_or_default()
+}

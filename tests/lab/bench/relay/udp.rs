@@ -1,0 +1,172 @@
+//! Datagrams of 1200 bytes there and back: how many with 32 under way, and how
+//! long one takes alone.
+
+use std::net::{SocketAddr, SocketAddrV4, UdpSocket};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use wslmesh::relay::protocol::{Limits, Protocol};
+
+use super::{PATIENCE, Relay, Socat, forward, median};
+use crate::bench::figures::{Report, Times, short};
+
+const SIZE: usize = 1200;
+const WINDOW: usize = 32;
+const ROUNDS: usize = 5;
+const ROUND: Duration = Duration::from_millis(1500);
+const TRIPS: usize = 4000;
+
+/// Sends back what comes, in a thread, until it is dropped.
+pub(super) struct Echo {
+    pub(super) address: SocketAddrV4,
+    over: Arc<AtomicBool>,
+}
+
+impl Echo {
+    pub(super) fn start() -> Result<Self> {
+        let socket = UdpSocket::bind("127.0.0.1:0")?;
+        socket.set_read_timeout(Some(Duration::from_millis(100)))?;
+        let SocketAddr::V4(address) = socket.local_addr()? else {
+            bail!("an IPv6 address")
+        };
+        let over = Arc::new(AtomicBool::new(false));
+        let watched = Arc::clone(&over);
+        std::thread::spawn(move || {
+            let mut buffer = [0; 65_536];
+            while !watched.load(Ordering::Relaxed) {
+                if let Ok((length, from)) = socket.recv_from(&mut buffer) {
+                    let bytes = buffer.get(..length).unwrap_or_default();
+                    drop(socket.send_to(bytes, from));
+                }
+            }
+        });
+        Ok(Self { address, over })
+    }
+}
+
+impl Drop for Echo {
+    fn drop(&mut self) {
+        self.over.store(true, Ordering::Relaxed);
+    }
+}
+
+/// A port that was free a moment ago.
+pub(super) fn free_port() -> Result<SocketAddrV4> {
+    let SocketAddr::V4(address) = UdpSocket::bind("127.0.0.1:0")?.local_addr()? else {
+        bail!("an IPv6 address")
+    };
+    Ok(address)
+}
+
+fn client(to: SocketAddrV4) -> Result<UdpSocket> {
+    let socket = UdpSocket::bind("127.0.0.1:0")?;
+    socket.connect(to)?;
+    socket.set_read_timeout(Some(Duration::from_millis(200)))?;
+    Ok(socket)
+}
+
+/// Round trips in a second with [`WINDOW`] datagrams under way. One that is lost
+/// is replaced after 200 ms, which shows in the figure.
+fn rate(to: SocketAddrV4) -> Result<f64> {
+    let socket = client(to)?;
+    let (datagram, mut buffer) = ([7; SIZE], [0; SIZE]);
+    let begun = Instant::now();
+    let mut under_way = 0;
+    let mut back = 0_u32;
+    while begun.elapsed() < ROUND {
+        while under_way < WINDOW {
+            socket.send(&datagram)?;
+            under_way += 1;
+        }
+        match socket.recv(&mut buffer) {
+            Ok(_) => {
+                under_way -= 1;
+                back += 1;
+            }
+            Err(_) => under_way = 0,
+        }
+    }
+    Ok(f64::from(back) / begun.elapsed().as_secs_f64())
+}
+
+fn trips(to: SocketAddrV4) -> Result<Vec<Duration>> {
+    let socket = client(to)?;
+    let (datagram, mut buffer) = ([7; SIZE], [0; SIZE]);
+    let mut times = Vec::with_capacity(TRIPS);
+    for _ in 0..TRIPS {
+        let begun = Instant::now();
+        socket.send(&datagram)?;
+        if socket.recv(&mut buffer).is_ok() {
+            times.push(begun.elapsed());
+        }
+    }
+    Ok(times)
+}
+
+fn answers(to: SocketAddrV4) -> Result<()> {
+    let socket = client(to)?;
+    let begun = Instant::now();
+    while begun.elapsed() < PATIENCE {
+        // A socat that does not listen yet refuses.
+        if socket.send(b"?").is_ok() && socket.recv(&mut [0; 1]).is_ok() {
+            return Ok(());
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    bail!("{to} does not answer")
+}
+
+pub(in crate::bench) fn measure(report: &mut Report) -> Result<()> {
+    let echo = Echo::start()?;
+    let (ours, theirs) = (free_port()?, free_port()?);
+    let wanted = forward(Protocol::Udp, ours, echo.address)?;
+    let _relay = Relay::start(&[wanted], Limits::default())?;
+    let _socat = Socat::start(
+        &format!(
+            "UDP4-LISTEN:{},bind=127.0.0.1,fork,reuseaddr",
+            theirs.port()
+        ),
+        &format!("UDP4:{}", echo.address),
+    )?;
+    answers(ours)?;
+    answers(theirs)?;
+    let mut rates = [Vec::new(), Vec::new(), Vec::new()];
+    let mut times = [Vec::new(), Vec::new(), Vec::new()];
+    for _ in 0..ROUNDS {
+        let ways = [echo.address, ours, theirs];
+        for (to, (rates, times)) in ways.into_iter().zip(rates.iter_mut().zip(&mut times)) {
+            rates.push(rate(to)?);
+            times.extend(trips(to)?);
+        }
+    }
+    let [direct, relay, socat] = rates.map(median);
+    let faster = relay / socat;
+    report.beside("UDP, 1200 bytes, 32 under way: direct", per_second(direct));
+    report.beside("- through socat UDP4-LISTEN,fork", per_second(socat));
+    report.figure(
+        "- through the relay",
+        format!("{}, {faster:.1} times socat", per_second(relay)),
+        "2 times socat",
+        faster >= 2.0,
+    );
+    let [direct, relay, socat] = times.map(Times::new);
+    let added = relay
+        .median()
+        .checked_sub(direct.median())
+        .context("the relay is faster than no relay")?;
+    report.beside("one round trip: direct", direct.text());
+    report.beside("- through socat", socat.text());
+    report.figure(
+        "- through the relay",
+        format!("{}; adds {} at the median", relay.text(), short(added)),
+        "adds under 50 us",
+        added < Duration::from_micros(50),
+    );
+    Ok(())
+}
+
+fn per_second(rate: f64) -> String {
+    format!("{:.1} k round trips/s", rate / 1e3)
+}
