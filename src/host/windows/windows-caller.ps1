@@ -1,10 +1,4 @@
-# Who runs this, and what it reads.
-
-function Read-StandardInput {
-    $encoding = New-Object System.Text.UTF8Encoding($false)
-    $reader = New-Object System.IO.StreamReader([Console]::OpenStandardInput(), $encoding)
-    $reader.ReadToEnd()
-}
+# Who runs this.
 
 # The group is asked for by its well-known number, so its localised name is no matter.
 function Get-Caller {
