@@ -224,7 +224,10 @@ fn check_node(script: &mut Script<'_>, node: Node<'_>) {
         "command_parameter" if text.starts_with("-enc") || text == "-e" || text == "-ec" => {
             script.object("encoded-command", node);
         }
-        "verbatim_string_characters" if text.starts_with("'-enc") => {
+        "verbatim_string_characters"
+            if (text.starts_with("'-enc") || text.contains(" -enc"))
+                && !starts_the_loader(script, node) =>
+        {
             script.object("encoded-command", node)
         }
         "command_parameter" if NEWER_PARAMETERS.contains(&text.as_str()) => {
@@ -232,6 +235,18 @@ fn check_node(script: &mut Script<'_>, node: Node<'_>) {
         }
         _ => {}
     }
+}
+
+/// The one function that hands a command to another PowerShell as base64.
+fn starts_the_loader(script: &Script<'_>, node: Node<'_>) -> bool {
+    let mut up = node.parent();
+    while let Some(node) = up {
+        if node.kind() == "function_statement" {
+            return script.text(node).starts_with("function New-SetupStart ");
+        }
+        up = node.parent();
+    }
+    false
 }
 
 /// Parameters that came after 5.1.

@@ -12,6 +12,7 @@ use crate::known::{
     WINDOWS_COMMANDS, WINDOWS_TYPES,
 };
 use crate::lints::{ALIASES, SCOPES, Script, descendants};
+use crate::setup_names as setup;
 
 /// The comment that starts the part where Windows may be touched.
 const WINDOWS: &str = "# ---- Windows ---";
@@ -38,7 +39,7 @@ pub(crate) fn check(script: &mut Script<'_>, root: Node<'_>) {
             }
             "member_name" => {
                 let name = script.text(*node).trim_matches('\'').to_lowercase();
-                let known = [MEMBERS, COM_MEMBERS]
+                let known = [MEMBERS, COM_MEMBERS, setup::MEMBERS]
                     .iter()
                     .any(|list| list.contains(&name.as_str()));
                 if !known && !keys.contains(&name) {
@@ -157,7 +158,7 @@ fn check_command(
             .unwrap_or_default();
         return check_type(script, node, &created);
     }
-    if WINDOWS_COMMANDS.contains(&name.as_str()) {
+    if WINDOWS_COMMANDS.contains(&name.as_str()) || setup::COMMANDS.contains(&name.as_str()) {
         return true;
     }
     let known = [PURE_COMMANDS, SPOKEN_FOR, ALIASES]
@@ -186,10 +187,12 @@ fn com_object(script: &Script<'_>, children: &[Node<'_>]) -> Option<String> {
 
 /// Objects to a type nobody knows; true when the type reaches out of the process.
 fn check_type(script: &mut Script<'_>, node: Node<'_>, name: &str) -> bool {
-    if !PURE_TYPES.contains(&name) && !WINDOWS_TYPES.contains(&name) {
+    let pure = PURE_TYPES.contains(&name) || setup::PURE_TYPES.contains(&name);
+    let windows = WINDOWS_TYPES.contains(&name) || setup::WINDOWS_TYPES.contains(&name);
+    if !pure && !windows {
         script.object("unknown-type", node);
     }
-    WINDOWS_TYPES.contains(&name)
+    windows
 }
 
 /// Strict mode throws where a variable is read that was never set; a variable of

@@ -1,0 +1,24 @@
+# Runs with administrator rights. Nothing is run, and nothing believed, that does not
+# have the hash that stands here; both files are read once, so what was checked is
+# what is used. Modules come from Windows' own folder alone.
+Set-StrictMode -Version Latest
+$ErrorActionPreference = 'Stop'
+$ProgressPreference = 'SilentlyContinue'
+$env:PSModulePath = $PSHOME + '\Modules'
+$folder = [System.Text.Encoding]::UTF8.GetString([System.Convert]::FromBase64String('__STAGING__'))
+$texts = @{}
+foreach ($file in @(@('setup.ps1', '__SETUP__'), @('order.json', '__ORDER__'))) {
+    try {
+        $bytes = [System.IO.File]::ReadAllBytes($folder + '\' + $file[0])
+        $digest = (New-Object System.Security.Cryptography.SHA256CryptoServiceProvider).ComputeHash($bytes)
+        $hash = [System.BitConverter]::ToString($digest).Replace('-', '').ToLowerInvariant()
+    } catch {
+        exit 23
+    }
+    if ($hash -cne $file[1]) {
+        exit 21
+    }
+    $texts[$file[0]] = [System.Text.Encoding]::UTF8.GetString($bytes)
+}
+$setup = [scriptblock]::Create($texts['setup.ps1'])
+& $setup $texts['order.json'] $folder

@@ -1,0 +1,5 @@
+# The time of day.
+
+function Get-UnixTime {
+    [DateTimeOffset]::UtcNow.ToUnixTimeSeconds()
+}

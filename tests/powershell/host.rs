@@ -1,0 +1,224 @@
+//! The scripts of installing and removing: what must hold of their texts for the
+//! elevated side to need no trust.
+
+use std::collections::BTreeSet;
+
+use serde_json::Value;
+use wslmesh::host::scripts;
+
+use crate::{keys_of, lints};
+
+fn body<'a>(source: &'a str, function: &str) -> &'a str {
+    source
+        .split_once(&format!("\nfunction {function} {{"))
+        .and_then(|(_, rest)| rest.split_once("\n}\n"))
+        .unwrap_or_else(|| panic!("no function {function}"))
+        .0
+}
+
+fn between<'a>(text: &'a str, start: &str, end: char) -> Vec<&'a str> {
+    text.split(start)
+        .skip(1)
+        .filter_map(|rest| rest.split(end).next())
+        .collect()
+}
+
+#[test]
+fn the_loader_is_in_the_host_script_as_it_is() {
+    let (_, rest) = scripts::HOST
+        .split_once("\n$LoaderText = @'\n")
+        .expect("the start of the loader");
+    let (text, _) = rest.split_once("\n'@\n").expect("its end");
+    assert_eq!(text.trim(), scripts::LOADER.trim());
+}
+
+/// The loader may run a text, which no other script may, and nothing else is excused.
+#[test]
+fn the_loader_has_no_findings_but_that_it_runs_what_it_has_checked() {
+    let found = lints::check(scripts::LOADER.as_bytes());
+    let mut rules: Vec<_> = found
+        .iter()
+        // It touches Windows, and prints nothing.
+        .filter(|f| f.rule != "windows-section" && f.rule != "output-encoding")
+        .map(|f| (f.rule, f.text.as_str()))
+        .collect();
+    rules.sort_unstable();
+    assert_eq!(rules, [("unknown-type", "scriptblock")]);
+    let check = scripts::LOADER.find("-cne $file[1]").expect("the check");
+    let run = scripts::LOADER.find("& $setup").expect("the run");
+    assert!(check < run);
+    assert_eq!(scripts::LOADER.matches("ReadAllBytes(").count(), 1);
+}
+
+/// Windows passes 32767 characters, but the way by the shell is said to stop at 8191.
+#[test]
+fn the_loader_fits_into_a_command_line() {
+    let lines: Vec<_> = scripts::LOADER
+        .lines()
+        .map(str::trim)
+        .filter(|line| !line.is_empty() && !line.starts_with('#'))
+        .collect();
+    let path = 260 * 3 * 4 / 3;
+    let characters = lines.join("\n").len() + path + 2 * 64;
+    let encoded = characters * 2 * 4 / 3 + 4;
+    assert!(encoded < 8000, "{encoded}");
+}
+
+#[test]
+fn the_host_script_knows_every_state_and_no_other() {
+    let mut written = BTreeSet::new();
+    for start in ["-State '", "$outcome.State = '", "\"state\":\""] {
+        let end = if start.ends_with('"') { '"' } else { '\'' };
+        written.extend(between(scripts::HOST, start, end));
+    }
+    // Two more come from the result of the elevated side by the same names.
+    let known: BTreeSet<_> = [
+        "installed",
+        "removed",
+        "looked",
+        "checked",
+        "nothing-to-do",
+        "declined",
+        "refused",
+        "forbidden",
+        "constrained",
+        "no-desktop",
+        "verification-failed",
+        "other-user-version",
+        "invalid-request",
+        "failed",
+    ]
+    .into();
+    assert_eq!(written, known);
+}
+
+#[test]
+fn the_fixed_answer_of_the_host_script_has_every_field() {
+    let line = scripts::HOST
+        .lines()
+        .find(|line| line.trim().starts_with("Write-Host '{"))
+        .expect("the fixed answer");
+    let text = line
+        .trim()
+        .trim_start_matches("Write-Host '")
+        .trim_end_matches('\'');
+    let fixed: Value = serde_json::from_str(text).expect("JSON");
+    let fixed: BTreeSet<_> = fixed
+        .as_object()
+        .expect("an object")
+        .keys()
+        .cloned()
+        .collect();
+    let written: BTreeSet<_> = keys_of(scripts::HOST, "New-HostAnswer")
+        .into_iter()
+        .collect();
+    assert_eq!(fixed, written);
+}
+
+/// What a person agrees to must not change while it is read, and what was hashed is
+/// what is written.
+#[test]
+fn the_setup_reads_everything_before_it_asks_and_nothing_after() {
+    let order = body(scripts::SETUP, "Invoke-Order");
+    let places: Vec<_> = [
+        "$caller.Elevated",
+        "ConvertTo-Order ",
+        "Read-Files ",
+        "Request-Agreement ",
+        "Invoke-Steps ",
+        "Write-Result ",
+    ]
+    .iter()
+    .map(|name| order.find(name).unwrap_or_else(|| panic!("no {name}")))
+    .collect();
+    assert!(places.is_sorted(), "{places:?}");
+    // The folder that the user can write is named by the parameters, by the one
+    // function that reads it and by the call that hands it over.
+    let users = scripts::SETUP
+        .lines()
+        .filter(|line| line.contains("$Staging") && !line.contains("param("))
+        .count();
+    assert_eq!(users, 2);
+    let read = body(scripts::SETUP, "Read-Files");
+    assert!(read.contains("-cne $Order.Hashes[$name]"));
+    assert_eq!(read.matches("Read-FileBytes").count(), 1);
+}
+
+/// Rights as numbers, of the entry for the user or for all users, in each list.
+fn rights(text: &str) -> Vec<u32> {
+    between(text, ";0x", ';')
+        .into_iter()
+        .map(|number| u32::from_str_radix(number, 16).expect("a number"))
+        .collect()
+}
+
+#[test]
+fn the_user_may_change_the_contents_of_one_file_and_nothing_else() {
+    // winnt.h: write data, append, write EA, delete child, write attributes, delete,
+    // write DAC, write owner.
+    let write = 0x2 | 0x4 | 0x10 | 0x40 | 0x100 | 0x1_0000 | 0x4_0000 | 0x8_0000;
+    let folders = [
+        rights(
+            scripts::SETUP
+                .lines()
+                .find(|l| l.starts_with("$ProgramSecurity = "))
+                .expect("a list"),
+        ),
+        rights(body(scripts::SETUP, "Get-FolderSecurity")),
+    ];
+    for list in folders {
+        assert_eq!(list.len(), 1);
+        assert_eq!(list[0] & write, 0, "{:#x}", list[0]);
+        assert_ne!(list[0] & 0x1, 0);
+    }
+    let file = rights(body(scripts::SETUP, "Get-SelectionSecurity"));
+    assert_eq!(file.len(), 1);
+    assert_eq!(file[0] & write, 0x2 | 0x4 | 0x10 | 0x100, "{:#x}", file[0]);
+    // Every list is its own: nothing comes from the folder above.
+    for line in scripts::SETUP.lines().filter(|l| l.contains("O:BA")) {
+        assert!(line.contains("D:P("), "{line}");
+    }
+}
+
+#[test]
+fn rules_go_first_and_the_ledger_not_before_them() {
+    let line = scripts::SETUP
+        .lines()
+        .find(|line| line.starts_with("$RemovalSteps = "))
+        .expect("the order");
+    assert_eq!(
+        between(line, "'", '\'')
+            .into_iter()
+            .step_by(2)
+            .collect::<Vec<_>>(),
+        ["rules", "tasks", "registry", "files"]
+    );
+    let order = body(scripts::SETUP, "Invoke-Order");
+    assert!(order.find("Enter-SyncLock") < order.find("Invoke-Steps"));
+}
+
+/// Every way in which the setup can end has words in the host script.
+#[test]
+fn every_exit_code_has_words() {
+    let mut codes = BTreeSet::new();
+    for function in ["Invoke-Order", "Request-Agreement"] {
+        codes.extend(
+            between(body(scripts::SETUP, function), "return ", '\n')
+                .into_iter()
+                .filter_map(|text| text.trim().parse::<u32>().ok()),
+        );
+    }
+    codes.extend(
+        between(scripts::LOADER, "exit ", '\n')
+            .into_iter()
+            .filter_map(|text| text.trim().parse::<u32>().ok()),
+    );
+    codes.remove(&0);
+    // 23 has no words of its own: the result of the setup says what failed.
+    codes.remove(&23);
+    assert_eq!(codes, [20, 21, 22, 24, 25, 26, 27].into());
+    let words = body(scripts::HOST, "Get-ExitOutcome");
+    for code in codes {
+        assert!(words.contains(&format!("\n        {code} {{")), "{code}");
+    }
+}
