@@ -43,7 +43,8 @@ fn the_loader_has_no_findings_but_that_it_runs_what_it_has_checked() {
         .map(|f| (f.rule, f.text.as_str()))
         .collect();
     rules.sort_unstable();
-    assert_eq!(rules, [("unknown-type", "scriptblock")]);
+    let run = "[scriptblock]::Create($texts['setup.ps1'])";
+    assert_eq!(rules, [("run-text", run)]);
     let check = scripts::LOADER.find("-cne $file[1]").expect("the check");
     let run = scripts::LOADER.find("& $setup").expect("the run");
     assert!(check < run);

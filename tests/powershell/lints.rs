@@ -112,7 +112,11 @@ pub(crate) fn check(bytes: &[u8]) -> Vec<Finding> {
     }
     let tree = parse(&source);
     if tree.root_node().has_error() {
-        script.object_to_file("syntax", "the parser refuses it");
+        let nodes = descendants(tree.root_node());
+        match nodes.iter().find(|n| n.is_error() || n.is_missing()) {
+            Some(node) => script.object("syntax", *node),
+            None => script.object_to_file("syntax", "the parser refuses it"),
+        }
         return script.findings;
     }
     check_preamble(&mut script);
@@ -220,6 +224,9 @@ fn check_node(script: &mut Script<'_>, node: Node<'_>) {
             script.object("unary-comma", node)
         }
         "foreach_statement" if shadows(script, node) => script.object("shadowed-parameter", node),
+        "invocation_expression" if text.starts_with("[scriptblock]::create(") => {
+            script.object("run-text", node)
+        }
         "command" => check_command(script, node),
         "command_parameter" if text.starts_with("-enc") || text == "-e" || text == "-ec" => {
             script.object("encoded-command", node);

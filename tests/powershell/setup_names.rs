@@ -11,6 +11,8 @@ pub(crate) const PURE_TYPES: &[&str] = &[
     "system.exception",
     "system.io.memorystream",
     "system.security.cryptography.cryptographicexception",
+    // In tests alone.
+    "xml",
 ];
 
 /// Types that reach out of the process.
@@ -28,6 +30,8 @@ pub(crate) const WINDOWS_TYPES: &[&str] = &[
     "system.io.fileattributes",
     "system.net.sockets.tcplistener",
     "system.random",
+    // In tests alone.
+    "system.security.accesscontrol.rawsecuritydescriptor",
     "system.security.accesscontrol.directorysecurity",
     "system.security.claims.claimtypes",
     "system.security.cryptography.sha256cryptoserviceprovider",
@@ -64,6 +68,7 @@ pub(crate) const MEMBERS: &[&str] = &[
     "deletesubkeytree",
     "deletetask",
     "denyonlysid",
+    "discretionaryacl",
     "dynamicportrangenumberofports",
     "dynamicportrangestartport",
     "elapsedmilliseconds",
@@ -77,6 +82,7 @@ pub(crate) const MEMBERS: &[&str] = &[
     "getacl",
     "getattributes",
     "getcurrentprocess",
+    "getelementsbytagname",
     "getfiles",
     "getfolder",
     "getfolders",
@@ -90,6 +96,7 @@ pub(crate) const MEMBERS: &[&str] = &[
     "id",
     "in",
     "innerexception",
+    "innertext",
     "isinputredirected",
     "item",
     "kill",

@@ -79,6 +79,8 @@ function Get-Obstacle {
     $null
 }
 
+# What stands afterwards is asked for in any case: it decides, and not what the setup
+# says of itself.
 function Invoke-Install {
     param([hashtable] $Request, [hashtable] $Caller, [hashtable] $Places, [hashtable] $Situation)
     $actions = Get-TaskActions -Sid $Caller.Sid -Places $Places -Policy $Request.Policy
@@ -90,12 +92,11 @@ function Invoke-Install {
         return $obstacle
     }
     $outcome = Invoke-Setup -Request $Request -Caller $Caller -Places $Places
-    if (@('installed', 'removed') -cnotcontains $outcome.State) {
-        return $outcome
-    }
-    $outcome.State = 'installed'
     $after = Get-Situation -Caller $Caller -Places $Places
-    if (-not (Test-Unchanged -Situation $after -Request $Request -Actions $actions)) {
+    if (Test-Unchanged -Situation $after -Request $Request -Actions $actions) {
+        $outcome.State = 'installed'
+        $outcome.Detail = $null
+    } elseif (@('installed', 'removed') -ccontains $outcome.State) {
         $outcome.State = 'failed'
         $outcome.Detail = 'the elevated setup says that it is done, but what stands is not what was asked for'
     }
@@ -111,14 +112,15 @@ function Invoke-Uninstall {
             return $obstacle
         }
         $outcome = Invoke-Setup -Request $Request -Caller $Caller -Places $Places
-        if ($outcome.State -cne 'removed') {
-            return $outcome
-        }
         if (-not (Test-Clean -Situation (Get-Situation -Caller $Caller -Places $Places))) {
-            $outcome.State = 'failed'
-            $outcome.Detail = 'the elevated setup ended, but not everything of ours is gone'
+            if ($outcome.State -ceq 'removed') {
+                $outcome.State = 'failed'
+                $outcome.Detail = 'the elevated setup ended, but not everything of ours is gone'
+            }
             return $outcome
         }
+        $outcome.State = 'removed'
+        $outcome.Detail = $null
         $outcome.Done = @(Get-RemovedWords -Situation $Situation)
     }
     $script:Step = 'remove the files of this user'

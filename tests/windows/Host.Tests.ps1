@@ -1,0 +1,277 @@
+# host.ps1, with a Windows of tables and an elevated side that is a script block.
+
+$more = [System.IO.Path]::Combine($PSScriptRoot, 'world-host.ps1')
+. $more
+
+function Get-SourceFolder {
+    'S:'
+}
+
+function Get-Ticket {
+    7
+}
+
+function Get-Account {
+    $script:World.Account
+}
+
+function Get-TaskFacts {
+    param([string] $Sid)
+    $script:World.Tasks
+}
+
+function Test-Folder {
+    param([string] $Path)
+    $script:World.Folders.ContainsKey($Path)
+}
+
+function Get-FileHashText {
+    param([string] $Path)
+    if ($script:World.Files.ContainsKey($Path)) {
+        return Get-Hash -Bytes $script:World.Files[$Path]
+    }
+    $null
+}
+
+function Write-FileBytes {
+    param([string] $Path, [byte[]] $Bytes)
+    $script:World.Files[$Path] = $Bytes
+}
+
+function Reset-Staging {
+    param([string] $Path)
+    Add-Call -Text 'staging'
+}
+
+function Clear-Staging {
+    param([string] $Path)
+    Add-Call -Text 'no staging'
+}
+
+function Remove-UserFolder {
+    param([string] $Path)
+    Add-Call -Text ('remove ' + $Path)
+}
+
+function Read-SmallFile {
+    param([string] $Path)
+    if ($script:World.Files.ContainsKey($Path)) {
+        return [System.Text.Encoding]::ASCII.GetString($script:World.Files[$Path])
+    }
+    $null
+}
+function Start-Elevated {
+    param([string] $Loader, [bool] $Raise, [int] $Seconds)
+    Add-Call -Text ('start, raise ' + $Raise)
+    $script:World.Loader = [System.Text.Encoding]::Unicode.GetString([System.Convert]::FromBase64String($Loader))
+    $body = $script:World.Setup
+    & $body
+}
+function Start-Agreed {
+    param([string] $Loader, [int] $Seconds)
+    Add-Call -Text 'start, agreed'
+    $body = $script:World.Setup
+    & $body
+}
+
+function Get-Answer {
+    param([string] $Text)
+    $script:World.Input = $Text
+    ConvertFrom-Json -InputObject (Get-HostAnswerText)
+}
+
+function Get-Order {
+    ConvertFrom-Json -InputObject ([System.Text.Encoding]::ASCII.GetString($script:World.Files['U:\wslmesh\staging\order.json']))
+}
+
+function Set-Result {
+    param([int] $Ticket, [string] $State, [string] $Administrator)
+    $text = '{"version":1,"ticket":' + $Ticket + ',"state":"' + $State + '","detail":null,"administrator":"' + $Administrator + '","done":["a line"]}'
+    $script:World.Files['P:\wslmesh\' + $script:World.Sid + '\setup.json'] = [System.Text.Encoding]::ASCII.GetBytes($text)
+}
+
+Test-Case -Name 'a look at a machine without us' -Body {
+    Reset-HostWorld
+    $answer = Get-Answer -Text '{"version":1,"action":"look"}'
+    Assert-Equal -Expected 'looked' -Found $answer.state
+    Assert-True -Found ($null -eq $answer.installed) -What 'nothing installed'
+    Assert-Equal -Expected 0 -Found $script:World.Calls.Count
+}
+
+Test-Case -Name 'an install hands over an order and a loader that names its hash' -Body {
+    Reset-HostWorld
+    $script:World.Setup = {
+        Set-InstalledWorld
+        Set-Result -Ticket 7 -State 'installed' -Administrator 'S-1-5-21-9-9-9-500'
+        @{ Started = $true; Ended = $true; Code = 0 }
+    }
+    $answer = Get-Answer -Text (Get-InstallRequest)
+    Assert-Equal -Expected 'installed' -Found $answer.state
+    Assert-True -Found $answer.'over-the-shoulder' -What 'another account did it'
+    Assert-Equal -Expected 'a line' -Found $answer.done[0]
+    $order = Get-Order
+    Assert-Equal -Expected $script:World.Sid -Found $order.user
+    Assert-Equal -Expected 'Debian' -Found $order.policy.distribution
+    Assert-Equal -Expected '2000 2999' -Found ($order.policy.grants[0].'listen-ports' -join ' ')
+    Assert-Equal -Expected 2 -Found @($order.files).Count
+    Assert-Equal -Expected ($script:World.Time + 125) -Found $order.'answer-until'
+    $hash = Get-Hash -Bytes $script:World.Files['U:\wslmesh\staging\order.json']
+    Assert-True -Found $script:World.Loader.Contains("'order.json', '" + $hash + "'") -What 'the hash of the order'
+    Assert-True -Found $script:World.Loader.Contains("'setup.ps1', '" + (Get-SampleHash -Name 'setup.ps1') + "'") -What 'the hash of the setup'
+    Assert-True -Found (-not $script:World.Loader.Contains('__')) -What 'no open place'
+    Assert-Equal -Expected 'staging, start, raise True, no staging' -Found ($script:World.Calls -join ', ')
+}
+
+Test-Case -Name 'a setup that says it is done is not believed' -Body {
+    Reset-HostWorld
+    $script:World.Setup = {
+        Set-Result -Ticket 7 -State 'installed' -Administrator $script:World.Sid
+        @{ Started = $true; Ended = $true; Code = 0 }
+    }
+    Assert-Equal -Expected 'failed' -Found (Get-Answer -Text (Get-InstallRequest)).state
+}
+
+Test-Case -Name 'the result of another order says nothing' -Body {
+    Reset-HostWorld
+    $script:World.Setup = {
+        Set-Result -Ticket 8 -State 'installed' -Administrator $script:World.Sid
+        @{ Started = $true; Ended = $true; Code = 23 }
+    }
+    $answer = Get-Answer -Text (Get-InstallRequest)
+    Assert-Equal -Expected 'failed' -Found $answer.state
+    Assert-Equal -Expected 0 -Found @($answer.done).Count
+}
+
+Test-Case -Name 'a file that is not the one asked for stops everything before a question' -Body {
+    Reset-HostWorld
+    $request = Get-InstallRequest
+    $script:World.Files['S:\forward.ps1'] = [byte[]] @(1, 2, 3)
+    Assert-Equal -Expected 'verification-failed' -Found (Get-Answer -Text $request).state
+    Assert-Equal -Expected 'staging, no staging' -Found ($script:World.Calls -join ', ')
+}
+
+Test-Case -Name 'an install that would change nothing asks nobody' -Body {
+    Reset-HostWorld
+    Set-InstalledWorld
+    Assert-Equal -Expected 'nothing-to-do' -Found (Get-Answer -Text (Get-InstallRequest)).state
+    Assert-Equal -Expected 0 -Found $script:World.Calls.Count
+    $script:World.Tasks.Forward.Enabled = $false
+    $script:World.Setup = { @{ Started = $false; Ended = $false; Code = 1223 } }
+    Assert-Equal -Expected 'declined' -Found (Get-Answer -Text (Get-InstallRequest)).state
+}
+
+Test-Case -Name 'refusals of Windows have their own states' -Body {
+    $cases = @(
+        @{ Code = 1223; Administrator = $true; Denied = $false; State = 'declined' }
+        @{ Code = 1223; Administrator = $false; Denied = $false; State = 'declined' }
+        @{ Code = 1223; Administrator = $false; Denied = $true; State = 'forbidden' }
+        @{ Code = 1260; Administrator = $true; Denied = $false; State = 'forbidden' }
+        @{ Code = 4551; Administrator = $true; Denied = $false; State = 'forbidden' }
+        @{ Code = 4580; Administrator = $true; Denied = $false; State = 'forbidden' }
+        @{ Code = 5; Administrator = $true; Denied = $false; State = 'forbidden' }
+        @{ Code = 2; Administrator = $true; Denied = $false; State = 'failed' }
+    )
+    $words = @{}
+    foreach ($case in $cases) {
+        Reset-World
+        Reset-HostWorld
+        $script:World.Account.Administrator = $case.Administrator
+        $script:World.Account.StandardDenied = $case.Denied
+        $code = $case.Code
+        $script:World.Setup = { @{ Started = $false; Ended = $false; Code = $code } }
+        $answer = Get-Answer -Text (Get-InstallRequest)
+        Assert-Equal -Expected $case.State -Found $answer.state
+        $words[$answer.detail] = $true
+    }
+    Assert-Equal -Expected $cases.Count -Found $words.Count
+}
+
+Test-Case -Name 'ends of the elevated side have their own states' -Body {
+    $cases = @{ 1 = 'constrained'; 20 = 'refused'; 21 = 'verification-failed'; 22 = 'failed'; 24 = 'other-user-version'; 25 = 'refused'; 26 = 'failed'; 27 = 'failed'; -1073741510 = 'refused' }
+    foreach ($code in @($cases.Keys)) {
+        Reset-World
+        Reset-HostWorld
+        $script:World.Setup = { @{ Started = $true; Ended = $true; Code = $code } }
+        Assert-Equal -Expected $cases[$code] -Found (Get-Answer -Text (Get-InstallRequest)).state
+    }
+}
+
+Test-Case -Name 'what cannot work is said before anybody is asked' -Body {
+    Reset-HostWorld
+    $script:World.Account.Session = 0
+    Assert-Equal -Expected 'no-desktop' -Found (Get-Answer -Text (Get-InstallRequest)).state
+    $script:World.Account.ScriptPolicy = 'AllSigned'
+    Assert-Equal -Expected 'constrained' -Found (Get-Answer -Text (Get-InstallRequest)).state
+    $script:World.Registry['SOFTWARE\wslmesh'] = @{ 'installed' = '{"version":"9.0.0","contract":2,"files":[]}' }
+    $script:World.Registry['SOFTWARE\wslmesh\S-1-5-21-1-2-3-1002'] = @{ 'policy' = 'x' }
+    $answer = Get-Answer -Text (Get-InstallRequest)
+    Assert-Equal -Expected 'other-user-version' -Found $answer.state
+    Assert-Equal -Expected 'S-1-5-21-1-2-3-1002' -Found $answer.'other-users'[0]
+    Assert-Equal -Expected 0 -Found $script:World.Calls.Count
+}
+
+Test-Case -Name 'only a caller with rights may agree without a question' -Body {
+    Reset-HostWorld
+    $request = (Get-InstallRequest).Replace('"action":"install"', '"action":"install","agreed":true')
+    Assert-Equal -Expected 'invalid-request' -Found (Get-Answer -Text $request).state
+    $script:World.Account.Elevated = $true
+    $script:World.Account.Session = 0
+    $script:World.Setup = {
+        Set-InstalledWorld
+        @{ Started = $true; Ended = $true; Code = 0 }
+    }
+    Assert-Equal -Expected 'installed' -Found (Get-Answer -Text $request).state
+    Assert-Equal -Expected 'staging, start, agreed, no staging' -Found ($script:World.Calls -join ', ')
+}
+
+Test-Case -Name 'an uninstall is judged by what is left' -Body {
+    Reset-HostWorld
+    Set-InstalledWorld
+    $script:World.Setup = { @{ Started = $true; Ended = $true; Code = 0 } }
+    Assert-Equal -Expected 'failed' -Found (Get-Answer -Text '{"version":1,"action":"uninstall"}').state
+    $script:World.Setup = {
+        Set-CleanWorld
+        @{ Started = $true; Ended = $true; Code = $null }
+    }
+    $script:World.Calls = New-Object System.Collections.ArrayList
+    $answer = Get-Answer -Text '{"version":1,"action":"uninstall"}'
+    # Without an exit code and without a result there is only the look.
+    Assert-Equal -Expected 'removed' -Found $answer.state
+    $answer = Get-Answer -Text '{"version":1,"action":"uninstall"}'
+    Assert-Equal -Expected 'nothing-to-do' -Found $answer.state
+    Assert-True -Found $script:World.Calls.Contains('remove U:\wslmesh') -What 'the folder of the user'
+}
+
+Test-Case -Name 'an uninstall that worked says what went' -Body {
+    Reset-HostWorld
+    Set-InstalledWorld
+    $script:World.Registry['SOFTWARE\wslmesh\' + $script:World.Sid + '\ledger'] = @{ 'tcp/0.0.0.0/2222' = '172.28.16.5/22'; 'firewall/a' = 'windows' }
+    $script:World.Setup = {
+        Set-CleanWorld
+        @{ Started = $true; Ended = $true; Code = 0 }
+    }
+    $answer = Get-Answer -Text '{"version":1,"action":"uninstall"}'
+    Assert-Equal -Expected 'removed' -Found $answer.state
+    Assert-Equal -Expected 'port forwards: 1' -Found $answer.done[0]
+    Assert-Equal -Expected 'firewall rules: 1' -Found $answer.done[1]
+}
+
+Test-Case -Name 'requests that are not of the contract' -Body {
+    foreach ($text in @('', '[]', '{"version":1,"action":"remove"}', '{"version":2,"action":"look"}', '{"version":1,"action":"look","more":1}', '{"version":1,"action":"check"}')) {
+        Reset-World
+        Reset-HostWorld
+        Assert-Equal -Expected 'invalid-request' -Found (Get-Answer -Text $text).state
+    }
+    foreach ($name in @('De"bian', '-d', 'a b', '; Remove-Item C:\', '')) {
+        Reset-World
+        Reset-HostWorld
+        $request = (Get-InstallRequest).Replace('"Debian"', (ConvertTo-Json -InputObject $name -Compress))
+        Assert-Equal -Expected 'invalid-request' -Found (Get-Answer -Text $request).state
+    }
+}
+
+Test-Case -Name 'the loader takes nothing that could end a text in quotes' -Body {
+    $hash = 'a' * 64
+    Assert-True -Found ((Get-Message -Body { ConvertTo-LoaderText -SetupHash ($hash + "'") -OrderHash $hash -Staging 'QUJD' }) -like 'a hash*') -What 'a hash'
+    Assert-True -Found ((Get-Message -Body { ConvertTo-LoaderText -SetupHash $hash -OrderHash $hash -Staging "QU'JD" }) -like 'a path*') -What 'a path'
+}

@@ -1,0 +1,275 @@
+# setup.ps1, with a Windows of tables that writes down what is done to it.
+
+$more = [System.IO.Path]::Combine($PSScriptRoot, 'world-host.ps1')
+. $more
+
+function Get-Caller {
+    @{ Sid = 'S-1-5-21-9-9-9-500'; Elevated = $script:World.Account.Elevated }
+}
+
+function Write-Line {
+    param([string] $Text)
+    [void] $script:World.Lines.Add($Text)
+}
+
+function Read-Answer {
+    Add-Call -Text 'question'
+    $script:World.Answer
+}
+
+function Test-NoConsole {
+    $script:World.NoConsole
+}
+
+function Get-UserName {
+    param([string] $Sid)
+    'PC\me'
+}
+
+function Test-OwnFolder {
+    param([string] $Path)
+    -not $script:World.Folders.ContainsKey('foreign')
+}
+
+function Set-OwnFolder {
+    param([string] $Path, [string] $Security)
+    Add-Call -Text ('folder ' + $Path)
+}
+
+function Assert-OwnFolder {
+    param([string] $Path)
+}
+
+function Set-SelectionFile {
+    param([string] $Path, [string] $Security)
+    Add-Call -Text ('selection ' + $Security)
+}
+
+function Set-ProgramFile {
+    param([string] $Path, [byte[]] $Bytes)
+    Add-Call -Text ('file ' + $Path)
+}
+
+function Set-TextFile {
+    param([string] $Path, [string] $Text)
+    $script:World.Result = $Text
+}
+
+function Clear-Leftovers {
+    param([string] $Path)
+}
+
+function Set-RegistryText {
+    param([string] $Path, [string] $Name, [string] $Value)
+    Add-Call -Text ('value ' + $Path + ' ' + $Name)
+}
+
+function Remove-RegistryText {
+    param([string] $Path, [string] $Name)
+    Add-Call -Text ('no value ' + $Name)
+}
+
+function Remove-RegistryTree {
+    param([string] $Sid)
+    Add-Call -Text 'no key'
+}
+
+function Remove-RegistryRoot {
+    Add-Call -Text 'no root'
+}
+
+function Set-TaskFolder {
+    Add-Call -Text 'task folder'
+}
+
+function Set-OwnTask {
+    param([string] $Name, [string] $Xml, [string] $User, [int] $Logon, [string] $Security)
+    Add-Call -Text ('task ' + $Name.Split('-')[0] + ' ' + $User)
+}
+
+function Remove-OwnTask {
+    param([string] $Name)
+    Add-Call -Text ('no task ' + $Name.Split('-')[0])
+}
+
+function Remove-TaskFolder {
+    Add-Call -Text 'no task folder'
+}
+
+function Remove-UserFiles {
+    param([string] $Path)
+    Add-Call -Text 'no user files'
+}
+
+function Remove-ProgramFiles {
+    param([string] $Path, [string[]] $Names)
+    Add-Call -Text 'no programs'
+}
+
+function Remove-PortProxyValues {
+    param([string[]] $Names)
+    Add-Call -Text 'values of the port proxy'
+    foreach ($name in $Names) {
+        $script:World.Table.Remove($name)
+    }
+}
+
+function Get-OrderText {
+    param([string] $Action, [string] $Agreed)
+    $policy = 'null'
+    $files = ''
+    if ($Action -ceq 'install') {
+        $policy = Get-PolicySample
+        $files = @(foreach ($name in @('forward.ps1', 'wslmesh-relay.exe')) {
+            '{"name":"' + $name + '","sha256":"' + (Get-SampleHash -Name $name) + '"}'
+        }) -join ','
+    }
+    '{"version":1,"action":"' + $Action + '","ticket":7,"user":"' + $script:World.Sid + '","answer-until":1800000100,"agreed":' + $Agreed + ',"policy":' + $policy + ',"files":[' + $files + ']}'
+}
+
+function Reset-SetupWorld {
+    Reset-HostWorld
+    $script:World.Account.Elevated = $true
+}
+
+# The contents of the first element of a name.
+function Get-Xml {
+    param([string] $Text, [string] $Name)
+    ([xml] $Text).GetElementsByTagName($Name)[0].InnerText
+}
+
+function Get-Code {
+    param([string] $Action)
+    @(Invoke-Order -Text (Get-OrderText -Action $Action -Agreed 'false') -Folder 'S:')[-1]
+}
+
+Test-Case -Name 'an install in its order' -Body {
+    Reset-SetupWorld
+    Assert-Equal -Expected 0 -Found (Get-Code -Action 'install')
+    $own = 'P:\wslmesh\' + $script:World.Sid
+    $calls = @($script:World.Calls | Where-Object { $_ -notlike 'selection*' })
+    Assert-Equal -Expected ('question;folder P:\wslmesh;folder ' + $own + ';folder ' + $own + '\inbox;file P:\wslmesh\forward.ps1;file P:\wslmesh\wslmesh-relay.exe;' +
+        'value SOFTWARE\wslmesh installed;value SOFTWARE\wslmesh\' + $script:World.Sid + ' policy;task folder;task forward S-1-5-18;task logon ' + $script:World.Sid +
+        ';folder P:\wslmesh;folder ' + $own) -Found ($calls -join ';')
+    $result = ConvertFrom-Json -InputObject $script:World.Result
+    Assert-Equal -Expected 'installed' -Found $result.state
+    Assert-Equal -Expected 7 -Found $result.ticket
+    Assert-Equal -Expected 'S-1-5-21-9-9-9-500' -Found $result.administrator
+}
+
+Test-Case -Name 'the window says for whom, and that another account does it' -Body {
+    Reset-SetupWorld
+    $script:World.Answer = 'no'
+    Assert-Equal -Expected 20 -Found (Get-Code -Action 'install')
+    $text = $script:World.Lines -join "`n"
+    foreach ($words in @('PC\me', $script:World.Sid, 'another account', 'any of the ports 2000 to 2999', 'port 51820', 'the address 127.0.0.1', 'Debian')) {
+        Assert-True -Found $text.Contains($words) -What $words
+    }
+}
+
+Test-Case -Name 'nothing is done without rights, a yes in time, and the files that were ordered' -Body {
+    Reset-SetupWorld
+    $script:World.Account.Elevated = $false
+    Assert-Equal -Expected 22 -Found (Get-Code -Action 'install')
+    $script:World.Account.Elevated = $true
+    $script:World.Time = [long] 1800000101
+    Assert-Equal -Expected 25 -Found (Get-Code -Action 'install')
+    $text = Get-OrderText -Action 'install' -Agreed 'false'
+    $script:World.Files['S:\wslmesh-relay.exe'] = [byte[]] @(1, 2, 3)
+    Assert-Equal -Expected 21 -Found @(Invoke-Order -Text $text -Folder 'S:')[-1]
+    Assert-Equal -Expected 'question' -Found ($script:World.Calls -join ';')
+}
+
+Test-Case -Name 'an agreement without a question needs a process without a console' -Body {
+    Reset-SetupWorld
+    $text = Get-OrderText -Action 'install' -Agreed 'true'
+    Assert-Equal -Expected 20 -Found @(Invoke-Order -Text $text -Folder 'S:')[-1]
+    Assert-Equal -Expected 0 -Found $script:World.Calls.Count
+    $script:World.NoConsole = $true
+    Assert-Equal -Expected 0 -Found @(Invoke-Order -Text $text -Folder 'S:')[-1]
+    Assert-True -Found (-not $script:World.Calls.Contains('question')) -What 'no question'
+}
+
+Test-Case -Name 'a place that is not ours and another contract stop an install' -Body {
+    Reset-SetupWorld
+    $script:World.Folders['foreign'] = $true
+    Assert-Equal -Expected 26 -Found (Get-Code -Action 'install')
+    $script:World.Folders.Remove('foreign')
+    $script:World.Registry['SOFTWARE\wslmesh'] = @{ 'installed' = '{"version":"9.0.0","contract":2,"files":[]}' }
+    $script:World.Registry['SOFTWARE\wslmesh\S-1-5-21-1-2-3-1002'] = @{ 'policy' = 'x' }
+    Assert-Equal -Expected 24 -Found (Get-Code -Action 'install')
+    Assert-Equal -Expected 0 -Found $script:World.Calls.Count
+}
+
+Test-Case -Name 'an install stops at its first failure and says so' -Body {
+    Reset-SetupWorld
+    $script:World.Broken = 'value SOFTWARE\wslmesh installed'
+    Assert-Equal -Expected 23 -Found (Get-Code -Action 'install')
+    Assert-True -Found (-not $script:World.Calls.Contains('task folder')) -What 'no task'
+    Assert-Equal -Expected 'failed' -Found (ConvertFrom-Json -InputObject $script:World.Result).state
+}
+
+Test-Case -Name 'a removal in its order, and only ours' -Body {
+    Reset-SetupWorld
+    $script:World.Table = @{ '0.0.0.0/2222' = '172.28.16.5/22'; '0.0.0.0/80' = '10.0.0.1/80' }
+    $script:World.Ledger = @{ 'tcp/0.0.0.0/2222' = '172.28.16.5/22' }
+    Assert-Equal -Expected 0 -Found (Get-Code -Action 'uninstall')
+    Assert-Equal -Expected '0.0.0.0/80=10.0.0.1/80' -Found (Get-TableText -Table $script:World.Table)
+    Assert-Equal -Expected 'question;no task forward;no task logon;no task folder;no value policy;no key;no user files;no programs;no root' -Found ($script:World.Calls -join ';')
+    Assert-Equal -Expected '0x00000000' -Found $script:World.Result
+    # A second time there is nothing, and nothing fails.
+    Assert-Equal -Expected 0 -Found (Get-Code -Action 'uninstall')
+}
+
+Test-Case -Name 'a removal does without the service of the port proxy' -Body {
+    Reset-SetupWorld
+    $script:World.Service = $false
+    $script:World.Table = @{ '0.0.0.0/2222' = '172.28.16.5/22' }
+    $script:World.Ledger = @{ 'tcp/0.0.0.0/2222' = '172.28.16.5/22' }
+    Assert-Equal -Expected 0 -Found (Get-Code -Action 'uninstall')
+    Assert-Equal -Expected 0 -Found $script:World.Table.Count
+}
+
+Test-Case -Name 'a removal goes on after a failure, and the ledger stays while rules do' -Body {
+    Reset-SetupWorld
+    $script:World.Service = $false
+    $script:World.Broken = 'values of the port proxy'
+    $script:World.Table = @{ '0.0.0.0/2222' = '172.28.16.5/22' }
+    $script:World.Ledger = @{ 'tcp/0.0.0.0/2222' = '172.28.16.5/22' }
+    Assert-Equal -Expected 23 -Found (Get-Code -Action 'uninstall')
+    Assert-True -Found $script:World.Calls.Contains('no task forward') -What 'tasks go all the same'
+    Assert-True -Found (-not $script:World.Calls.Contains('no key')) -What 'the ledger stays'
+    Assert-Equal -Expected 1 -Found $script:World.Ledger.Count
+}
+
+Test-Case -Name 'programs stay while another user has them' -Body {
+    Reset-SetupWorld
+    $script:World.Registry['SOFTWARE\wslmesh\S-1-5-21-1-2-3-1002'] = @{ 'policy' = 'x' }
+    Assert-Equal -Expected 0 -Found (Get-Code -Action 'uninstall')
+    Assert-True -Found (-not $script:World.Calls.Contains('no programs')) -What 'programs stay'
+}
+
+Test-Case -Name 'the tasks are XML, and run what they should as whom they should' -Body {
+    Reset-SetupWorld
+    $policy = ConvertTo-PolicyTable -Text (Get-PolicySample)
+    $actions = Get-TaskActions -Sid $script:World.Sid -Places (Get-Places) -Policy $policy
+    $task = Get-ForwardTaskXml -Sid $script:World.Sid -Action $actions.Forward -Places (Get-Places)
+    Assert-Equal -Expected 'S-1-5-18' -Found (Get-Xml -Text $task -Name 'UserId')
+    Assert-Equal -Expected 'Queue' -Found (Get-Xml -Text $task -Name 'MultipleInstancesPolicy')
+    Assert-Equal -Expected 'PT1M' -Found (Get-Xml -Text $task -Name 'ExecutionTimeLimit')
+    Assert-Equal -Expected 'false' -Found (Get-Xml -Text $task -Name 'DisallowStartIfOnBatteries')
+    Assert-Equal -Expected ('-NoProfile -NonInteractive -ExecutionPolicy Bypass -File "P:\wslmesh\forward.ps1" -Sid ' + $script:World.Sid) -Found (Get-Xml -Text $task -Name 'Arguments')
+    $task = Get-LogonTaskXml -Sid $script:World.Sid -Action $actions.Logon -Places (Get-Places)
+    Assert-Equal -Expected 'LeastPrivilege' -Found (Get-Xml -Text $task -Name 'RunLevel')
+    Assert-Equal -Expected $script:World.Sid -Found (Get-Xml -Text $task -Name 'UserId')
+    Assert-Equal -Expected 'PT0S' -Found (Get-Xml -Text $task -Name 'ExecutionTimeLimit')
+    Assert-Equal -Expected '-d Debian --exec sleep infinity' -Found (Get-Xml -Text $task -Name 'Arguments')
+}
+
+Test-Case -Name 'the lists of rights are Windows'' own notation' -Body {
+    foreach ($text in @($ProgramSecurity, (Get-FolderSecurity -Sid 'S-1-5-21-1-2-3-1001'), (Get-SelectionSecurity -Sid 'S-1-5-21-1-2-3-1001'), $TaskFolderSecurity, (Get-TaskSecurity -Sid 'S-1-5-21-1-2-3-1001'))) {
+        $parsed = New-Object System.Security.AccessControl.RawSecurityDescriptor($text)
+        Assert-Equal -Expected 'S-1-5-32-544' -Found $parsed.Owner.Value
+        Assert-Equal -Expected 3 -Found $parsed.DiscretionaryAcl.Count
+    }
+}

@@ -1,0 +1,106 @@
+# The parts of a Windows of tables that host.ps1 and setup.ps1 see: a registry, files,
+# tasks and the elevated side. Read by their tests after world.ps1.
+
+function Reset-HostWorld {
+    $script:World += @{
+        Registry = @{}
+        Files = @{}
+        Folders = @{}
+        Tasks = @{ Forward = $null; Logon = $null }
+        Account = @{ Sid = $script:World.Sid; Elevated = $false; Administrator = $true; StandardDenied = $false; ScriptPolicy = 'none'; Session = 1 }
+        Time = [long] 1800000000
+        # What was called, in its order.
+        Calls = New-Object System.Collections.ArrayList
+        # What the elevated side does, and how its process ends.
+        Setup = { @{ Started = $true; Ended = $true; Code = 0 } }
+        Loader = ''
+        Answer = 'yes'
+        NoConsole = $false
+        Lines = New-Object System.Collections.ArrayList
+        Broken = ''
+    }
+    $source = [System.Text.Encoding]::ASCII
+    foreach ($name in @('forward.ps1', 'setup.ps1', 'wslmesh-relay.exe')) {
+        $script:World.Files['S:\' + $name] = $source.GetBytes('contents of ' + $name)
+    }
+}
+
+function Add-Call {
+    param([string] $Text)
+    [void] $script:World.Calls.Add($Text)
+    if ($script:World.Broken -ceq $Text) {
+        throw ('broken: ' + $Text)
+    }
+}
+
+function Get-SampleHash {
+    param([string] $Name)
+    Get-Hash -Bytes $script:World.Files['S:\' + $Name]
+}
+
+function Get-InstallRequest {
+    $files = @(foreach ($name in @('forward.ps1', 'setup.ps1', 'wslmesh-relay.exe')) {
+        '{"name":"' + $name + '","sha256":"' + (Get-SampleHash -Name $name) + '"}'
+    })
+    '{"version":1,"action":"install","policy":' + (Get-PolicySample) + ',"package":"0.1.0","files":[' + ($files -join ',') + ']}'
+}
+
+# The machine as a setup for the sample policy leaves it.
+function Set-InstalledWorld {
+    $hashes = @{}
+    foreach ($name in @('forward.ps1', 'wslmesh-relay.exe')) {
+        $hashes[$name] = Get-SampleHash -Name $name
+        $script:World.Files['P:\wslmesh\' + $name] = $script:World.Files['S:\' + $name]
+    }
+    $policy = ConvertTo-PolicyTable -Text (Get-PolicySample)
+    $actions = Get-TaskActions -Sid $script:World.Sid -Places (Get-Places) -Policy $policy
+    $script:World.Registry['SOFTWARE\wslmesh'] = @{ 'installed' = ConvertTo-AsciiJson -Answer (New-Installed -Package '0.1.0' -Hashes $hashes) }
+    $script:World.Registry['SOFTWARE\wslmesh\' + $script:World.Sid] = @{ 'policy' = ConvertTo-AsciiJson -Answer $policy }
+    $script:World.Folders['P:\wslmesh\' + $script:World.Sid] = $true
+    $script:World.Tasks = @{
+        Forward = @{ Enabled = $true; Program = $actions.Forward.Program; Arguments = $actions.Forward.Arguments }
+        Logon = @{ Enabled = $true; Program = $actions.Logon.Program; Arguments = $actions.Logon.Arguments }
+    }
+}
+
+function Set-CleanWorld {
+    $script:World.Registry = @{}
+    $script:World.Folders = @{}
+    $script:World.Tasks = @{ Forward = $null; Logon = $null }
+    foreach ($name in @('forward.ps1', 'wslmesh-relay.exe')) {
+        $script:World.Files.Remove('P:\wslmesh\' + $name)
+    }
+}
+
+function Get-RegistryValues {
+    param([string] $Path)
+    if ($script:World.Registry.ContainsKey($Path)) {
+        return $script:World.Registry[$Path].Clone()
+    }
+    @{}
+}
+
+function Get-RegistryKeys {
+    param([string] $Path)
+    foreach ($key in @($script:World.Registry.Keys)) {
+        if ($key.StartsWith($Path + '\')) {
+            $key.Substring($Path.Length + 1).Split('\')[0]
+        }
+    }
+}
+
+function Get-Places {
+    @{ System = 'W:\System32'; Program = 'P:\wslmesh'; Windowless = $null; User = 'U:\wslmesh'; Staging = 'U:\wslmesh\staging' }
+}
+
+function Read-FileBytes {
+    param([string] $Path)
+    if (-not $script:World.Files.ContainsKey($Path)) {
+        throw ('no file ' + $Path)
+    }
+    @{ Bytes = $script:World.Files[$Path] }
+}
+
+function Get-UnixTime {
+    $script:World.Time
+}
