@@ -223,3 +223,25 @@ fn every_exit_code_has_words() {
         assert!(words.contains(&format!("\n        {code} {{")), "{code}");
     }
 }
+
+/// The numbers in a report mean what the document says.
+#[test]
+fn the_document_has_the_numbers_of_the_checks() {
+    let path = std::path::Path::new(crate::ROOT).join("docs/windows.md");
+    let document = std::fs::read_to_string(path).expect("the document");
+    let documented: Vec<_> = document
+        .lines()
+        .filter_map(|line| line.strip_prefix("| T"))
+        .filter_map(|rest| rest.split(' ').next())
+        .collect();
+    let titles = scripts::HOST
+        .split_once("\n$CheckTitles = ")
+        .and_then(|(_, rest)| rest.split_once("\n}\n"))
+        .expect("the titles")
+        .0;
+    let titled: Vec<_> = between(titles, "\n    'T", '\'');
+    assert_eq!(documented, titled);
+    // The last has no case of its own: it is what is left.
+    let cases: Vec<_> = between(body(scripts::HOST, "Get-Finding"), "\n        'T", '\'');
+    assert_eq!(cases, titled[..titled.len() - 1]);
+}
