@@ -185,6 +185,13 @@ pub const SETUP: &str = script!(
 /// put in. It stands in [`HOST`] as it is here.
 pub const LOADER: &str = include_str!("windows/loader.ps1");
 
+/// One line for `powershell.exe -Command`, for when no script file starts at all: a
+/// group policy that asks for signed scripts (or for none) leaves PowerShell's own,
+/// localised words and no answer. Prints `wslmesh <language mode>
+/// <scope>=<policy>,...`; the scopes `MachinePolicy` and `UserPolicy` beat what
+/// `-ExecutionPolicy` says unless they are `Undefined` (about_Execution_Policies).
+pub const POLICIES: &str = include_str!("windows/policies.ps1");
+
 /// All scripts by their file names.
 pub const ALL: &[(&str, &str)] = &[
     ("refresh.ps1", REFRESH),

@@ -245,3 +245,14 @@ fn the_document_has_the_numbers_of_the_checks() {
     let cases: Vec<_> = between(body(scripts::HOST, "Get-Finding"), "\n        'T", '\'');
     assert_eq!(cases, titled[..titled.len() - 1]);
 }
+
+/// It becomes one argument: no quotation mark that would have to be escaped, no
+/// second line, and nothing that constrained language mode forbids.
+#[test]
+fn the_question_about_policies_is_one_plain_line() {
+    let text = scripts::POLICIES.trim_end();
+    assert!(!lints::parse(text).root_node().has_error());
+    assert!(!text.contains(['"', '\n', '`', '%']), "{text}");
+    assert!(!text.contains("::") && !text.contains("New-Object"));
+    assert!(text.starts_with("Write-Output ('wslmesh "));
+}
