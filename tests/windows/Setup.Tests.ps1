@@ -14,7 +14,7 @@ function Write-Line {
 
 function Read-Answer {
     Add-Call -Text 'question'
-    $script:World.Answer
+    $script:World.Said
 }
 
 function Test-NoConsole {
@@ -159,7 +159,7 @@ Test-Case -Name 'an install in its order' -Body {
 
 Test-Case -Name 'the window says for whom, and that another account does it' -Body {
     Reset-SetupWorld
-    $script:World.Answer = 'no'
+    $script:World.Said = 'no'
     Assert-Equal -Expected 20 -Found (Get-Code -Action 'install')
     $text = $script:World.Lines -join "`n"
     foreach ($words in @('PC\me', $script:World.Sid, 'another account', 'any of the ports 2000 to 2999', 'port 51820', 'the address 127.0.0.1', 'Debian')) {

@@ -14,7 +14,7 @@ function Reset-HostWorld {
         # What the elevated side does, and how its process ends.
         Setup = { @{ Started = $true; Ended = $true; Code = 0 } }
         Loader = ''
-        Answer = 'yes'
+        Said = 'yes'
         NoConsole = $false
         Lines = New-Object System.Collections.ArrayList
         Broken = ''

@@ -34,7 +34,8 @@ function Invoke-InstallStep {
             Set-ProgramFile -Path ($Places.Program + '\' + $name) -Bytes $Files[$name]
         }
         Clear-Leftovers -Path $Places.Program
-        return 'files: {0}' -f ($InstalledFiles -join ', ')
+        $others = @(Select-OtherUsers -Keys @(Get-RegistryKeys -Path 'SOFTWARE\wslmesh') -Sid $Order.User).Count
+        return 'files: {0} (shared with other Windows users: {1})' -f ($InstalledFiles -join ', '), $others
     }
     if ($Step -ceq 'registry') {
         Set-RegistryText -Path 'SOFTWARE\wslmesh' -Name 'installed' -Value (ConvertTo-AsciiJson -Answer (New-Installed -Package $Order.Policy['package'] -Hashes $Order.Hashes))
