@@ -28,6 +28,7 @@ use tokio::{
 pub use self::leader::{Election, Holder, Leadership, elect};
 pub use self::once::once;
 pub use self::pass::{Done, look};
+pub use self::windows::withdraw;
 use self::{
     machine::Linux,
     pass::Agent,
@@ -96,7 +97,7 @@ enum Wake {
     ClockSet,
     Reload,
     Due,
-    Windows(News),
+    Windows(Box<News>),
     Alive,
 }
 
@@ -242,7 +243,7 @@ async fn work(
             () = clock.fired() => Wake::ClockSet,
             _ = reload.recv() => Wake::Reload,
             () = until(agent.next_due()) => Wake::Due,
-            news = windows.news() => Wake::Windows(news),
+            news = windows.news() => Wake::Windows(Box::new(news)),
             () = fired(&mut watchdog) => Wake::Alive,
         };
         match wake {
@@ -262,7 +263,7 @@ async fn work(
                 agent.try_everything_again();
                 windows.retry_relay();
             }
-            Wake::Windows(news) => agent.take(news),
+            Wake::Windows(news) => agent.take(*news),
             Wake::Reload => {
                 reload_settings(agent, source);
                 windows.retry_relay();

@@ -3,11 +3,12 @@
 use std::fmt;
 
 use crate::{
+    agent,
     apply::{
         self, ApplyError,
         saved::{Saved, SavedError, Values},
     },
-    model::{InterfaceName, SysctlKey, SysctlReading, SysctlValue},
+    model::{Finding, InterfaceName, SysctlKey, SysctlReading, SysctlValue},
     netlink::{Netlink, NetlinkError, mtu_of, name_of},
     observe,
     paths::Paths,
@@ -37,6 +38,27 @@ pub enum Outcome {
         /// Why.
         error: ApplyError,
     },
+    /// No rule of ours stands on Windows any more.
+    Withdrawn {
+        /// What was taken away; nothing where nothing stood.
+        what: Option<String>,
+    },
+    /// Rules of ours may stand on Windows.
+    Standing {
+        /// Why, and what to do.
+        why: Vec<Finding>,
+    },
+}
+
+impl Outcome {
+    /// Whether something is not as it was before the agent.
+    #[must_use]
+    pub fn failed(&self) -> bool {
+        match self {
+            Self::Failed { .. } | Self::Standing { .. } => true,
+            Self::Restored { .. } | Self::Left { .. } | Self::Withdrawn { .. } => false,
+        }
+    }
 }
 
 impl fmt::Display for Outcome {
@@ -45,6 +67,12 @@ impl fmt::Display for Outcome {
             Self::Restored { what, value } => write!(f, "restored: {what} {value}"),
             Self::Left { what, why } => write!(f, "left: {what}: {why}"),
             Self::Failed { error, .. } => write!(f, "failed: {error}"),
+            Self::Withdrawn { what: Some(what) } => write!(f, "withdrawn: {what}"),
+            Self::Withdrawn { what: None } => f.write_str("withdrawn: no rule of ours was there"),
+            Self::Standing { why } => {
+                f.write_str("failed: rules on Windows may still be there")?;
+                why.iter().try_for_each(|finding| write!(f, "; {finding}"))
+            }
         }
     }
 }
@@ -89,6 +117,26 @@ pub async fn restore(paths: &Paths) -> Result<Vec<Outcome>, RestoreError> {
     }
     saved.update(|values| (values.sysctl, values.mtu) = kept)?;
     Ok(outcomes)
+}
+
+/// Withdraws the rules on Windows, where any may stand.
+///
+/// # Errors
+/// The saved values cannot be read.
+pub async fn withdraw(paths: &Paths) -> Result<Option<Outcome>, RestoreError> {
+    if !Saved::new(&paths.state).load()?.forwards {
+        return Ok(None);
+    }
+    let outcome = agent::withdraw(paths).await;
+    Ok(Some(if outcome.standing == Some(false) {
+        Outcome::Withdrawn {
+            what: outcome.changed,
+        }
+    } else {
+        Outcome::Standing {
+            why: outcome.findings,
+        }
+    }))
 }
 
 fn parameter(name: &str, before: &str, after: &str) -> Outcome {
@@ -173,5 +221,37 @@ async fn link(netlink: &Netlink, index: u32, name: &str, before: u32, after: u32
             what,
             why: "is gone".to_owned(),
         },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::Code;
+
+    #[tokio::test]
+    async fn rules_that_cannot_be_withdrawn_are_no_success() {
+        let folder = tempfile::tempdir().unwrap();
+        let paths = Paths {
+            state: folder.path().to_owned(),
+            runtime: folder.path().to_owned(),
+            lib: folder.path().to_owned(),
+        };
+        assert!(
+            withdraw(&paths).await.unwrap().is_none(),
+            "nothing was made"
+        );
+        let saved = Saved::new(&paths.state);
+        saved.update(|values| values.forwards = true).unwrap();
+        // There is no interop here, so the call never reaches a Windows.
+        let outcome = withdraw(&paths).await.unwrap().unwrap();
+        assert!(outcome.failed());
+        let Outcome::Standing { why } = &outcome else {
+            panic!("{outcome}");
+        };
+        assert_eq!(why[0].code, Code::InteropMissing);
+        let text = outcome.to_string();
+        assert!(text.starts_with("failed: rules on Windows may still be there; interop-missing"));
+        assert!(saved.load().unwrap().forwards, "they are not forgotten");
     }
 }

@@ -258,6 +258,8 @@ impl<M: Machine> Agent<M> {
         let changes = self.carry_out(due, windows).await;
         self.ledger.put_off(begin);
         findings.extend(self.ledger.findings());
+        // As it stands after this pass: what the relay was told just now counts.
+        findings.extend(self.host.relay.findings.iter().cloned());
         findings.extend(self.rejected.clone());
         self.look_again_for(&findings);
         let mut journal = Vec::from_iter(self.say(&seen, &changes, begin.elapsed()));

@@ -62,11 +62,7 @@ impl<M: Machine> Agent<M> {
     ) -> Vec<String> {
         let lines = say_health(&self.tracker.update(findings));
         if let Some(seen) = seen {
-            let seen = Observation {
-                host: self.host.clone(),
-                ..seen.clone()
-            };
-            self.served = plan::served(&self.settings, &seen);
+            self.served = plan::served(&self.settings, seen);
         }
         manager.status(&self.status_line());
         let document = self.document(seen, took);

@@ -26,6 +26,7 @@ use self::{
     stage::{Stage, Step},
     table::Table,
 };
+use super::lane::Lane;
 use crate::{
     host::relay::{Process, RelayError},
     model::{Finding, RelayMemory, RelayPlace, RelaySet},
@@ -53,6 +54,8 @@ const SEEN: Duration = Duration::from_secs(60);
 pub(super) struct Supervisor {
     /// Where our programs are; `None` where no relay is to be started.
     lib: Option<PathBuf>,
+    /// Starts: one that hangs gets no second.
+    lane: Lane,
     stage: Stage,
     wanted: Option<RelaySet>,
     serial: u64,
@@ -86,6 +89,7 @@ impl Supervisor {
     pub(super) fn absent() -> Self {
         Self {
             lib: None,
+            lane: Lane::default(),
             stage: Stage::Idle,
             wanted: None,
             serial: 0,
@@ -186,7 +190,9 @@ impl Supervisor {
     /// Starts the relay, or does without.
     fn begin(&mut self) {
         self.stage = match (&self.wanted, &self.lib) {
-            (Some(wanted), Some(lib)) => Stage::start(wanted.place.clone(), lib.clone()),
+            (Some(wanted), Some(lib)) => {
+                Stage::start(&mut self.lane, wanted.place.clone(), lib.clone())
+            }
             (None, _) | (_, None) => Stage::Idle,
         };
         if self.wanted.is_none() {
@@ -374,8 +380,9 @@ impl Supervisor {
     fn wake(&mut self, now: Instant) -> Option<News> {
         self.table.save_if_due(now);
         let news = self.passing.clear(now).then_some(News::Other);
-        if !self.stage.due().is_some_and(|due| due <= now) {
-            return news.or(Some(News::Other));
+        if self.stage.due().is_none_or(|due| due > now) {
+            // The table was saved: its size is worth a look.
+            return Some(News::Other);
         }
         match &self.stage {
             Stage::Waiting { .. } => {

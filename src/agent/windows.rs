@@ -13,7 +13,7 @@ use super::{
 use crate::{
     apply::saved::Saved,
     host::sync,
-    model::{Finding, HostOutcome, ModeState, RelayMemory, RelaySet, RuleSet},
+    model::{Finding, HostOutcome, ModeState, RelayMemory, RelaySet, RuleSet, SyncMode},
     observe,
     paths::Paths,
     report::Code,
@@ -37,6 +37,19 @@ async fn sync_and_remember(saved: &Saved, folder: &Path, wanted: RuleSet) -> Hos
     }
     outcome.standing = Some(standing);
     outcome
+}
+
+/// Takes all rules of ours away from Windows, and waits for the end.
+pub async fn withdraw(paths: &Paths) -> HostOutcome {
+    let wanted = RuleSet::nothing(SyncMode::Nat);
+    let (saved, folder) = (Saved::new(&paths.state), paths.state.join("windows"));
+    let (mut lane, asked) = (Lane::default(), wanted.clone());
+    let call = off_the_loop(lane.begin(), move || async move {
+        sync_and_remember(&saved, &folder, asked).await
+    });
+    let outcome = call.await;
+    drop(lane);
+    outcome.unwrap_or_else(|| sync::hangs(wanted, LIMIT))
 }
 
 /// What a call brought back.
@@ -154,7 +167,6 @@ impl Host for Windows {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::SyncMode;
 
     #[tokio::test]
     async fn rules_of_an_earlier_run_are_not_forgotten_by_a_call_that_fails() {

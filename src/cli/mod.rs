@@ -44,7 +44,7 @@ enum Command {
     Plan,
     /// Make one pass and wait for Windows' answer
     Apply,
-    /// Put back the MTUs and sysctls that the agent changed
+    /// Put back the MTUs and sysctls that the agent changed, withdraw its rules on Windows
     Restore,
     /// Show what the running agent sees
     Status {

@@ -6,7 +6,7 @@ use super::output::{Exit, print};
 use crate::{
     agent::{self, Election},
     paths::Paths,
-    restore::{self, Outcome},
+    restore,
 };
 
 pub(super) async fn restore(paths: Paths) -> anyhow::Result<Exit> {
@@ -17,10 +17,12 @@ pub(super) async fn restore(paths: Paths) -> anyhow::Result<Exit> {
             leader.holder
         ),
     };
-    let outcomes = restore::restore(&paths).await?;
+    // What needs no Windows first: that may take its time.
+    let mut outcomes = restore::restore(&paths).await?;
+    outcomes.extend(restore::withdraw(&paths).await?);
     let mut exit = Exit::Fine;
     for outcome in &outcomes {
-        if matches!(outcome, Outcome::Failed { .. }) {
+        if outcome.failed() {
             exit = Exit::Failed;
         }
         print(&outcome.to_string())?;

@@ -4,8 +4,9 @@ use anyhow::{Context, bail};
 
 use super::output::{Exit, print};
 use crate::{
+    model::ServedBy,
     paths::Paths,
-    report::{Document, read_status},
+    report::{Document, RelayEntry, ServedEntry, read_status},
 };
 
 pub(super) fn status(paths: &Paths, json: bool) -> anyhow::Result<Exit> {
@@ -30,6 +31,50 @@ pub(super) fn status(paths: &Paths, json: bool) -> anyhow::Result<Exit> {
     })
 }
 
+/// One line for each forward, in columns.
+fn forwards(document: &Document) -> Vec<String> {
+    let width = |of: fn(&ServedEntry) -> usize| document.served.iter().map(of).max();
+    let names = width(|entry| entry.name.len()).unwrap_or_default();
+    let listens = width(|entry| listen(entry).len()).unwrap_or_default();
+    let line = |entry: &ServedEntry| {
+        let by = match entry.served_by {
+            None => "nobody".to_owned(),
+            Some(ServedBy::Guest) => "nobody needed".to_owned(),
+            Some(by) => by.to_string(),
+        };
+        format!(
+            "{:names$}  {:listens$}  by {by}: {}",
+            entry.name,
+            listen(entry),
+            entry.state
+        )
+    };
+    match document.served.as_slice() {
+        [] => vec!["-".to_owned()],
+        entries => entries.iter().map(line).collect(),
+    }
+}
+
+fn listen(entry: &ServedEntry) -> String {
+    format!(
+        "{} {}:{} -> {}",
+        entry.protocol, entry.listen_address, entry.listen_port, entry.connect_port
+    )
+}
+
+fn relay(entry: &RelayEntry) -> String {
+    let state = if entry.applied {
+        "serves"
+    } else {
+        "does not serve yet"
+    };
+    let sessions = match entry.sessions {
+        1 => "1 UDP session".to_owned(),
+        count => format!("{count} UDP sessions"),
+    };
+    format!("{state}, {sessions}; {}", entry.place)
+}
+
 fn table(document: &Document) -> anyhow::Result<()> {
     let unknown = || "-".to_owned();
     let interface = document.interface.clone().unwrap_or_else(unknown);
@@ -42,9 +87,6 @@ fn table(document: &Document) -> anyhow::Result<()> {
     let windows = document
         .windows_address
         .map_or_else(unknown, |address| address.to_string());
-    let forwards = document.forwards.as_ref().map_or_else(unknown, |forwards| {
-        format!("{} -> {}", forwards.count, forwards.connect_address)
-    });
     let rows = [
         (
             "agent",
@@ -56,7 +98,6 @@ fn table(document: &Document) -> anyhow::Result<()> {
             format!("{address} on {interface}, gateway {gateway}"),
         ),
         ("windows", windows),
-        ("forwards", forwards),
         ("file", document.network_file.display().to_string()),
         (
             "passes",
@@ -66,8 +107,17 @@ fn table(document: &Document) -> anyhow::Result<()> {
             ),
         ),
     ];
+    let forwards = forwards(document);
+    let rows = rows
+        .into_iter()
+        .chain(forwards.iter().enumerate().map(|(place, forward)| {
+            let name = if place == 0 { "forwards" } else { "" };
+            (name, forward.clone())
+        }))
+        .chain(document.relay.as_ref().map(|entry| ("relay", relay(entry))));
     for (name, value) in rows {
-        print(&format!("{name:>9}: {value}"))?;
+        let mark = if name.is_empty() { ' ' } else { ':' };
+        print(&format!("{name:>9}{mark} {value}"))?;
     }
     print(&format!(
         "{:>9}: {}",
@@ -90,4 +140,36 @@ fn table(document: &Document) -> anyhow::Result<()> {
         ))?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn forwards_stand_in_columns() {
+        let text = r#"{"version":1,"pid":1,"role":"active","mode":"nat","interface":null,
+            "address":null,"gateway":null,"network-file":"/x","forwards":null,
+            "windows-address":null,"passes":1,"last-pass-us":1,"health":[],
+            "served":[
+              {"name":"ssh","protocol":"tcp","listen-address":"0.0.0.0","listen-port":2222,"connect-port":22,"served-by":"portproxy","state":"up"},
+              {"name":"wireguard","protocol":"udp","listen-address":"127.0.0.1","listen-port":51820,"connect-port":51820,"served-by":"relay","state":"pending"},
+              {"name":"web","protocol":"tcp","listen-address":"0.0.0.0","listen-port":80,"connect-port":80,"served-by":"guest","state":"up"},
+              {"name":"x","protocol":"udp","listen-address":"0.0.0.0","listen-port":1,"connect-port":1,"served-by":null,"state":"down"}],
+            "relay":{"place":"C:\\x","applied":true,"sessions":1}}"#;
+        let document: Document = serde_json::from_str(text).unwrap();
+        assert_eq!(
+            forwards(&document),
+            [
+                "ssh        tcp 0.0.0.0:2222 -> 22        by portproxy: up",
+                "wireguard  udp 127.0.0.1:51820 -> 51820  by relay: pending",
+                "web        tcp 0.0.0.0:80 -> 80          by nobody needed: up",
+                "x          udp 0.0.0.0:1 -> 1            by nobody: down",
+            ]
+        );
+        assert_eq!(
+            document.relay.as_ref().map(relay).unwrap(),
+            "serves, 1 UDP session; C:\\x"
+        );
+    }
 }

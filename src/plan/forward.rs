@@ -47,9 +47,8 @@ pub(super) fn plan(settings: &Settings, seen: &Observation, node: Option<&Node>)
     };
     // Whoever may change nothing has nothing to change.
     let over = |finding: &&Finding| !(withdrawn && finding.code == Code::ForwardNotElevated);
-    let host = seen.host.findings.iter().filter(over);
     plan.findings
-        .extend(host.chain(&seen.host.relay.findings).cloned());
+        .extend(seen.host.findings.iter().filter(over).cloned());
     if let Some(wanted) = decision.rules
         && must_ask(&wanted, settings, seen)
     {

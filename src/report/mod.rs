@@ -4,12 +4,14 @@
 mod health;
 mod journal;
 mod manager;
+mod poke;
 mod status;
 mod tracker;
 
 pub use health::{Code, Severity};
 pub use journal::start as start_journal;
 pub use manager::Manager;
+pub use poke::poke;
 pub use status::{
     Document, Forwards, HealthEntry, RelayEntry, ServedEntry, VERSION as STATUS_VERSION,
     read as read_status, remove as remove_status, write as write_status,

@@ -1,6 +1,7 @@
 //! Passes on a described machine: what is done and what the journal says.
 
 mod fake;
+mod owners;
 
 use self::fake::{Bench, Fake, SSH};
 use super::*;

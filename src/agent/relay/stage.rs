@@ -17,7 +17,7 @@ pub(super) enum Stage {
     /// None is needed.
     Idle,
     /// Being started, in a thread of its own.
-    Starting(Starting),
+    Starting(JoinHandle<Option<Result<Started, RelayError>>>),
     /// Started, and has not said that it is ready.
     Greeting {
         process: Process,
@@ -41,14 +41,6 @@ pub(super) enum Stage {
     Waiting { until: Instant },
 }
 
-/// A start in flight.
-#[derive(Debug)]
-pub(super) struct Starting {
-    call: JoinHandle<Option<Result<Started, RelayError>>>,
-    /// Dropping it ends the call.
-    _lane: Lane,
-}
-
 /// What happened to it.
 #[derive(Debug)]
 pub(super) enum Step {
@@ -58,14 +50,10 @@ pub(super) enum Step {
 
 impl Stage {
     /// Begins a start.
-    pub(super) fn start(place: RelayPlace, lib: PathBuf) -> Self {
-        let mut lane = Lane::default();
+    pub(super) fn start(lane: &mut Lane, place: RelayPlace, lib: PathBuf) -> Self {
         let ticket = lane.begin();
         let call = off_the_loop(ticket, move || async move { relay::start(&place, &lib) });
-        Self::Starting(Starting {
-            call: tokio::spawn(call),
-            _lane: lane,
-        })
+        Self::Starting(tokio::spawn(call))
     }
 
     /// When its patience is over.
@@ -82,8 +70,8 @@ impl Stage {
     pub(super) async fn step(&mut self) -> Step {
         match self {
             Self::Idle | Self::Waiting { .. } => pending().await,
-            Self::Starting(starting) => {
-                let started = (&mut starting.call).await.ok().flatten();
+            Self::Starting(call) => {
+                let started = call.await.ok().flatten();
                 Step::Started(started.unwrap_or(Err(RelayError::Hangs(LIMIT))))
             }
             Self::Greeting { process, .. }

@@ -308,7 +308,8 @@ async fn silence_ends_a_relay() {
             while bench.supervisor.stage.due().is_none()
                 || bench.orders().len() < script.matches("order").count()
             {
-                let _ = timeout(Duration::from_millis(5), bench.supervisor.news()).await;
+                let news = timeout(Duration::from_millis(5), bench.supervisor.news());
+                news.await.map(drop).unwrap_or_default();
             }
         };
         timeout(LONG, waits).await.unwrap();

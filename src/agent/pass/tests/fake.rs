@@ -12,9 +12,9 @@ use crate::{
     apply::{ApplyError, file::FileError, saved::SavedError},
     config::settings,
     model::{
-        Address, DefaultRoute, Device, DeviceReading, HostFacts, HostOutcome, InterfaceName, Link,
-        LinkKind, Mode, NetworkFile, Observation, Power, PublicKey, RelayMemory, RelaySet, Rule,
-        RuleSet, ServedBy, StandingRule, SysctlReading,
+        Address, DefaultRoute, Device, DeviceReading, DrivePath, Failure, HostFacts, HostOutcome,
+        InterfaceName, Link, LinkKind, Mode, NetworkFile, Observation, Power, PublicKey,
+        RelayMemory, RelaySet, Rule, RuleSet, ServedBy, StandingRule, SysctlReading,
     },
 };
 
@@ -234,6 +234,54 @@ impl<'a> Bench<'a> {
             changed: None,
             standing,
         }));
+    }
+}
+
+impl Bench<'_> {
+    /// Windows makes what it was asked for, where it may.
+    pub(super) fn windows_may(&mut self, power: Power) {
+        self.calls.syncing = false;
+        let wanted = self.calls.wanted.last().unwrap().clone();
+        let may = power != Power::Nobody;
+        let rules = if may {
+            standing_rules(&wanted)
+        } else {
+            Vec::new()
+        };
+        let refused = !may && !wanted.rules.is_empty();
+        self.agent.take(News::Forwards(HostOutcome {
+            settled: true,
+            findings: Vec::from_iter(
+                refused.then(|| Finding::new(Code::ForwardNotElevated, "", "x")),
+            ),
+            standing: Some(!rules.is_empty()),
+            facts: Some(HostFacts {
+                rules,
+                power,
+                firewall: may,
+                installed_relay: (power == Power::Installed)
+                    .then(|| DrivePath::new(r"C:\Program Files\wslmesh\relay.exe").unwrap()),
+                local_app_data: DrivePath::new(r"C:\Users\me\AppData\Local").ok(),
+                ..HostFacts::default()
+            }),
+            changed: None,
+            wanted,
+        }));
+    }
+
+    /// The relay confirms what it was told last, but for these.
+    pub(super) fn relay_confirms(&mut self, failed: &[(Listen, Failure)]) {
+        let relay = &mut self.calls.relay;
+        let wanted = relay.wanted.iter();
+        relay.listening = wanted
+            .flat_map(|set| set.forwards.iter().map(|(_, forward)| forward.listen))
+            .filter(|listen| !failed.iter().any(|(other, _)| other == listen))
+            .collect();
+        (relay.applied, relay.failed) = (true, failed.to_vec());
+        self.agent.take(News::Relay {
+            memory: relay.clone(),
+            applied: true,
+        });
     }
 }
 

@@ -1,0 +1,166 @@
+//! Forwards that change hands: no port ever has two owners.
+
+use super::{
+    super::*,
+    fake::{Bench, Fake, SSH},
+};
+use crate::{
+    config::settings,
+    model::{Failure, FailureKind, RelaySet, RuleSet},
+};
+
+/// What Windows was asked for last, and how often.
+fn asked(bench: &Bench) -> (usize, Vec<String>) {
+    let names = |set: &RuleSet| set.rules.iter().map(|rule| rule.name.clone()).collect();
+    let wanted = &bench.calls.wanted;
+    (wanted.len(), wanted.last().map(names).unwrap_or_default())
+}
+
+/// What the relay was told last, and how often.
+fn told(bench: &Bench) -> (usize, Vec<String>) {
+    let listens = |set: &RelaySet| {
+        let all = set.forwards.iter();
+        all.map(|(name, forward)| format!("{name} {}", forward.listen.listen_address))
+            .collect()
+    };
+    let told = &bench.calls.told;
+    let last = told.last().and_then(Option::as_ref);
+    (told.len(), last.map(listens).unwrap_or_default())
+}
+
+fn nothing() -> Vec<String> {
+    Vec::new()
+}
+
+#[tokio::test]
+async fn the_relay_serves_until_somebody_installs_and_then_hands_over() {
+    let machine = Fake::wsl();
+    let mut bench = Bench::new(&machine, SSH);
+    bench.pass().await;
+    assert_eq!(asked(&bench), (1, vec!["ssh".to_owned()]));
+    bench.pass().await;
+    assert_eq!(
+        told(&bench),
+        (0, nothing()),
+        "Windows may be making the rule"
+    );
+    bench.windows_may(Power::Nobody);
+    bench.pass().await;
+    assert_eq!(told(&bench), (1, vec!["ssh 127.0.0.1".to_owned()]));
+    bench.relay_confirms(&[]);
+    let done = bench.pass().await;
+    let codes: Vec<Code> = done.findings.iter().map(|finding| finding.code).collect();
+    assert_eq!(codes, [Code::RelayLoopback]);
+    assert_eq!((asked(&bench).0, told(&bench).0), (1, 1), "all is said");
+    assert_eq!(bench.agent.next_due(), None);
+
+    bench.agent.ask_windows_anew();
+    bench.pass().await;
+    assert_eq!(asked(&bench), (2, nothing()), "only how things are");
+    assert_eq!(told(&bench).0, 1, "it serves on meanwhile");
+    bench.windows_may(Power::Installed);
+    bench.pass().await;
+    assert_eq!(told(&bench), (2, nothing()), "first it ends");
+    assert_eq!(asked(&bench).0, 2, "and until then there is no rule");
+    bench.pass().await;
+    assert_eq!((asked(&bench).0, told(&bench).0), (2, 2));
+    bench.relay_confirms(&[]);
+    bench.pass().await;
+    assert_eq!(asked(&bench), (3, vec!["ssh".to_owned()]));
+}
+
+#[tokio::test]
+async fn a_rule_goes_before_the_relay_comes() {
+    let machine = Fake::wsl();
+    let mut bench = Bench::new(&machine, SSH);
+    bench.pass().await;
+    bench.windows_may(Power::Installed);
+    bench.pass().await;
+    assert_eq!(told(&bench), (0, nothing()));
+    let relay = SSH.to_owned() + "[host]\nbackend = \"relay\"\n";
+    bench.agent.adopt(settings(&relay));
+    bench.pass().await;
+    assert_eq!(
+        (asked(&bench), told(&bench)),
+        ((2, nothing()), (0, nothing()))
+    );
+    bench.windows_may(Power::Installed);
+    bench.pass().await;
+    assert_eq!(told(&bench), (1, vec!["ssh 0.0.0.0".to_owned()]));
+}
+
+#[tokio::test]
+async fn a_call_whose_end_nobody_saw_may_have_made_its_rule() {
+    let machine = Fake::wsl();
+    let mut bench = Bench::new(&machine, SSH);
+    bench.pass().await;
+    let relay = SSH.to_owned() + "[host]\nbackend = \"relay\"\n";
+    bench.agent.adopt(settings(&relay));
+    bench.answer(false, Vec::new());
+    bench.agent.try_everything_again();
+    bench.pass().await;
+    assert_eq!(
+        (asked(&bench), told(&bench)),
+        ((2, nothing()), (0, nothing()))
+    );
+    bench.windows_may(Power::Installed);
+    bench.pass().await;
+    assert_eq!(told(&bench), (1, vec!["ssh 0.0.0.0".to_owned()]));
+}
+
+#[tokio::test]
+async fn a_listener_that_fails_is_tried_again_later() {
+    let machine = Fake::wsl();
+    let mut bench = Bench::new(&machine, SSH);
+    bench.pass().await;
+    bench.windows_may(Power::Nobody);
+    bench.pass().await;
+    let listen = bench.calls.relay.listening[0];
+    let failure = Failure {
+        kind: FailureKind::InUse,
+        code: 10048,
+    };
+    bench.relay_confirms(&[(listen, failure)]);
+    let done = bench.pass().await;
+    let is_taken = |finding: &Finding| finding.code == Code::ForwardTaken;
+    assert!(done.findings.iter().any(is_taken), "{:?}", done.findings);
+    assert_eq!(told(&bench).0, 1, "not before it is due");
+    assert!(
+        bench
+            .agent
+            .next_due()
+            .is_some_and(|due| due > Instant::now())
+    );
+    // An address change does not wait for that.
+    machine.world.borrow_mut().addresses[0].net = "172.28.27.77/20".parse().unwrap();
+    bench.pass().await;
+    assert_eq!(told(&bench).0, 2);
+    bench.relay_confirms(&[]);
+    let done = bench.pass().await;
+    assert!(!done.findings.iter().any(is_taken));
+    assert_eq!((told(&bench).0, bench.agent.next_due()), (2, None));
+}
+
+#[tokio::test]
+async fn an_address_change_reaches_a_warm_relay_in_its_own_pass() {
+    let machine = Fake::wsl();
+    let wg = SSH.replace("tcp", "udp");
+    let mut bench = Bench::new(&machine, &wg);
+    bench.pass().await;
+    bench.windows_may(Power::Installed);
+    bench.pass().await;
+    bench.relay_confirms(&[]);
+    bench.pass().await;
+    let calls = asked(&bench).0;
+    for last in 2..10 {
+        machine.world.borrow_mut().addresses[0].net =
+            format!("172.28.27.{last}/20").parse().unwrap();
+        bench.pass().await;
+        let set = bench.calls.told.last().unwrap().as_ref().unwrap();
+        assert_eq!(set.forwards[0].1.connect_address.octets()[3], last);
+        bench.relay_confirms(&[]);
+    }
+    assert_eq!(asked(&bench).0, calls, "Windows is not called for that");
+    let contested = |finding: &Finding| finding.code == Code::Contested;
+    assert!(!bench.pass().await.findings.iter().any(contested));
+}
