@@ -1,0 +1,299 @@
+//! NAT mode: each power and backend, and ports that change hands.
+
+use super::{super::*, *};
+
+#[test]
+fn nat_before_windows_has_answered() {
+    let ssh_relayed = || Machine::nat().relay_listens(&[ssh_at("127.0.0.1")]);
+    check(vec![
+        ("nothing configured", Machine::nat(), String::new(), &[]),
+        (
+            "auto, TCP: the answer tells",
+            Machine::nat(),
+            SSH.into(),
+            &["windows: [ssh portproxy]"],
+        ),
+        (
+            "auto, UDP: where the relay may be, Windows must say",
+            Machine::nat(),
+            WG.into(),
+            &["windows: []"],
+        ),
+        (
+            "backend relay: the same",
+            Machine::nat(),
+            SSH.to_owned() + &backend("relay"),
+            &["windows: []"],
+        ),
+        (
+            "after a reload: what the relay serves stays with it",
+            nat(Power::Nobody)
+                .with(|seen| seen.host.facts.power = Power::Unknown)
+                .relay_listens(&[ssh_at("127.0.0.1")]),
+            SSH.into(),
+            &[
+                "windows: []",
+                "relay: unpacked [ssh 127.0.0.1]",
+                "relay-loopback",
+            ],
+        ),
+        (
+            "portproxy alone: not before the relay lets go",
+            ssh_relayed(),
+            SSH.to_owned() + &backend("portproxy"),
+            &["windows: []"],
+        ),
+        (
+            "rules of an earlier run may stand: withdraw",
+            Machine::nat().with(|seen| seen.host.standing = true),
+            String::new(),
+            &["windows: []"],
+        ),
+        (
+            "backend none: Windows is never called",
+            Machine::nat().with(|seen| seen.host.standing = true),
+            SSH.to_owned() + &backend("none"),
+            &["forward-standing"],
+        ),
+        (
+            "no address: nothing to point at, and the relay stays as it is",
+            Machine::new().with(|seen| seen.host.relay = told(RelayPlace::Guest, vec![])),
+            SSH.into(),
+            &[],
+        ),
+    ]);
+}
+
+#[test]
+fn nat_with_each_power_and_backend() {
+    let both = format!("{SSH}{WG}");
+    let with = |name: &str| both.clone() + &backend(name);
+    check(vec![
+        (
+            "installed, auto",
+            nat(Power::Installed),
+            both.clone(),
+            &[
+                "windows: [ssh portproxy, wg relay]",
+                "relay: installed [wg 0.0.0.0]",
+            ],
+        ),
+        (
+            "installed, relay",
+            nat(Power::Installed),
+            with("relay"),
+            &[
+                "windows: [wg relay]",
+                "relay: installed [ssh 0.0.0.0, wg 0.0.0.0]",
+            ],
+        ),
+        (
+            "installed, its relay is missing",
+            nat(Power::Installed).with(|seen| seen.host.facts.installed_relay = None),
+            both.clone(),
+            &[
+                "windows: [ssh portproxy]",
+                "relay: unpacked [wg 127.0.0.1]",
+                "relay-loopback",
+            ],
+        ),
+        (
+            "installed, nobody cared for the firewall",
+            nat(Power::Installed).with(|seen| seen.host.facts.firewall = false),
+            WG.into(),
+            &[
+                "windows: [wg relay]",
+                "relay: installed [wg 0.0.0.0]",
+                "forward-firewall",
+            ],
+        ),
+        (
+            "elevated, auto: the relay will refuse, but says so itself",
+            nat(Power::Elevated),
+            both.clone(),
+            &[
+                "windows: [ssh portproxy]",
+                "relay: unpacked [wg 127.0.0.1]",
+                "relay-loopback",
+            ],
+        ),
+        (
+            "nobody, auto",
+            nat(Power::Nobody),
+            both.clone(),
+            &[
+                "relay: unpacked [ssh 127.0.0.1, wg 127.0.0.1]",
+                "relay-loopback",
+            ],
+        ),
+        (
+            "nobody, a forward to loopback asks for no more",
+            nat(Power::Nobody),
+            SSH.to_owned() + "listen-address = \"127.0.0.1\"\n",
+            &["relay: unpacked [ssh 127.0.0.1]"],
+        ),
+        (
+            "nobody, portproxy: Windows answers that it may not",
+            nat(Power::Nobody),
+            SSH.replace("none", "full") + &backend("portproxy"),
+            &["windows: [ssh portproxy]", "forward-firewall"],
+        ),
+        (
+            "no place for the relay",
+            nat(Power::Nobody).with(|seen| seen.host.facts.local_app_data = None),
+            SSH.into(),
+            &["relay-failed"],
+        ),
+        (
+            "none: the relay ends",
+            nat(Power::Nobody).with(|seen| seen.host.relay = told(RelayPlace::Guest, vec![])),
+            with("none"),
+            &["relay: end"],
+        ),
+        (
+            "in the range that Windows hands out",
+            nat(Power::Installed),
+            WG.replace("41820", "51820"),
+            &[
+                "windows: [wg relay]",
+                "relay: installed [wg 0.0.0.0]",
+                "forward-dynamic-range",
+            ],
+        ),
+        (
+            "just below it",
+            nat(Power::Installed),
+            WG.replace("41820", "49151"),
+            &["windows: [wg relay]", "relay: installed [wg 0.0.0.0]"],
+        ),
+    ]);
+    // The configuration refuses this; the plan says it all the same.
+    let mut settings = settings(WG);
+    settings.backend = Backend::Portproxy;
+    let seen = nat(Power::Installed).seen();
+    let node = crate::plan::node(&settings, &seen).unwrap();
+    let plan = plan(&settings, &seen, Some(&node));
+    assert_eq!(plan.actions, []);
+    assert_eq!(plan.findings[0].code, Code::ForwardNeedsRelay);
+}
+
+#[test]
+fn a_port_has_one_owner() {
+    let relay = SSH.to_owned() + &backend("relay");
+    check(vec![
+        (
+            "to the relay: first the rule goes",
+            nat(Power::Installed).rule_stands(ssh_at("0.0.0.0")),
+            relay.clone(),
+            &["windows: []"],
+        ),
+        (
+            "a rule on one address is in the way of all",
+            nat(Power::Installed).rule_stands(ssh_at("192.168.50.10")),
+            relay.clone(),
+            &["windows: []"],
+        ),
+        (
+            "then the relay comes",
+            nat(Power::Installed),
+            relay.clone(),
+            &["relay: installed [ssh 0.0.0.0]"],
+        ),
+        (
+            "rules of an earlier run that nobody has listed",
+            nat(Power::Installed).with(|seen| {
+                (seen.host.standing, seen.host.may_stand) = (true, None);
+            }),
+            relay,
+            &["windows: []"],
+        ),
+        (
+            "UDP has no rules",
+            nat(Power::Installed)
+                .rule_stands(listen_at(Protocol::Tcp, "0.0.0.0", 41820))
+                .with(|seen| seen.host.standing = false),
+            WG.into(),
+            &["windows: [wg relay]", "relay: installed [wg 0.0.0.0]"],
+        ),
+        (
+            "to the port proxy: first the relay lets go",
+            nat(Power::Installed)
+                .relay_listens(&[ssh_at("127.0.0.1")])
+                .with(|seen| seen.host.relay.wanted = told(RelayPlace::Guest, vec![]).wanted),
+            SSH.into(),
+            &["relay: end"],
+        ),
+        (
+            "then the rule comes",
+            nat(Power::Installed),
+            SSH.into(),
+            &["windows: [ssh portproxy]"],
+        ),
+        (
+            "a rule that nobody may take away keeps its port",
+            nat(Power::Nobody).rule_stands(ssh_at("0.0.0.0")),
+            SSH.into(),
+            &["windows: [ssh portproxy]"],
+        ),
+        (
+            "and the relay does not get it",
+            nat(Power::Nobody).rule_stands(ssh_at("0.0.0.0")),
+            SSH.to_owned() + &backend("relay"),
+            &["windows: []", "relay-loopback"],
+        ),
+    ]);
+}
+
+#[test]
+fn what_is_so_already_is_not_asked_for() {
+    let asked = |machine: &Machine, config: &str| {
+        let (mut rules, mut relay) = (None, None);
+        for action in planned(machine, config).actions {
+            match action {
+                Action::SyncForwards(set) => rules = Some(set),
+                Action::SyncRelay(set) => relay = Some(set),
+                other => panic!("{other:?}"),
+            }
+        }
+        (rules, relay)
+    };
+    let both = format!("{SSH}{WG}");
+    let fresh = nat(Power::Installed);
+    let (rules, relay) = asked(&fresh, &both);
+    let settled = |machine: &Machine| {
+        machine.clone().with(|seen| {
+            seen.host.settled.clone_from(&rules);
+            seen.host.relay.wanted = relay.clone().flatten();
+        })
+    };
+    let done = settled(&fresh);
+    assert_eq!(asked(&done, &both), (None, None));
+    let moved = |machine: Machine| {
+        machine.with(|seen| seen.addresses[0].net = "172.28.30.1/20".parse().unwrap())
+    };
+    let (rules_then, relay_then) = asked(&moved(done.clone()), &both);
+    let address: std::net::Ipv4Addr = "172.28.30.1".parse().unwrap();
+    assert_eq!(rules_then.map(|set| set.connect_address), Some(address));
+    let connects = relay_then
+        .flatten()
+        .map(|set| set.forwards[0].1.connect_address);
+    assert_eq!(connects, Some(address));
+    // The firewall's rules have no address in them: Windows is not called.
+    let (rules, relay) = asked(&fresh, WG);
+    let done = fresh.clone().with(|seen| {
+        seen.host.settled = rules;
+        seen.host.relay.wanted = relay.flatten();
+    });
+    assert!(matches!(asked(&moved(done), WG), (None, Some(Some(_)))));
+    // A listener that failed is tried again, as often as the ledger lets it.
+    let (_, relay) = asked(&fresh, WG);
+    let failure = Failure {
+        kind: FailureKind::InUse,
+        code: 10048,
+    };
+    let failing = fresh.with(|seen| {
+        seen.host.relay.wanted = relay.flatten();
+        seen.host.relay.failed = vec![(wg_at("0.0.0.0"), failure)];
+    });
+    assert!(matches!(asked(&failing, WG), (Some(_), Some(Some(_)))));
+}

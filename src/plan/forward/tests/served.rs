@@ -1,0 +1,118 @@
+//! What a person sees of each forward.
+
+use super::{super::*, *};
+
+#[test]
+fn each_forward_is_shown_with_its_server() {
+    let shown = |machine: &Machine, config: &str| -> Vec<String> {
+        let (settings, seen) = (settings(config), machine.seen());
+        crate::plan::served(&settings, &seen)
+            .iter()
+            .map(|served| {
+                let by = served.by.map_or("nobody".to_owned(), |by| by.to_string());
+                let instead = served
+                    .instead
+                    .map_or(String::new(), |at| format!(" at {at}"));
+                format!("{} by {by}{instead}: {}", served.name, served.state)
+            })
+            .collect()
+    };
+    let both = format!("{SSH}{WG}");
+    let failure = |kind| Failure { kind, code: 10048 };
+    let same = "[[forward]]\nname = \"web\"\nprotocol = \"tcp\"\nlisten-port = 80\n";
+    let up = nat(Power::Installed)
+        .rule_stands(ssh_at("0.0.0.0"))
+        .relay_listens(&[wg_at("0.0.0.0")])
+        .with(|seen| {
+            seen.host.facts.rules[0].connect = "172.28.16.5:22".parse().unwrap();
+            seen.host.relay.applied = true;
+        });
+    let table: Vec<(Machine, String, &[&str])> = vec![
+        (
+            Machine::nat(),
+            both.clone(),
+            &["ssh by portproxy: pending", "wg by relay: pending"],
+        ),
+        (
+            up,
+            both.clone(),
+            &["ssh by portproxy: up", "wg by relay: up"],
+        ),
+        (
+            nat(Power::Installed).with(|seen| {
+                seen.host.facts.blocked = vec![ssh_at("192.168.50.10")];
+                seen.host.relay = told(
+                    RelayPlace::Guest,
+                    vec![(wg_at("0.0.0.0"), failure(FailureKind::Forbidden))],
+                );
+            }),
+            both.clone(),
+            &["ssh by portproxy: down", "wg by relay: down"],
+        ),
+        (
+            nat(Power::Nobody)
+                .relay_listens(&[ssh_at("127.0.0.1")])
+                .with(|seen| seen.host.relay.applied = true),
+            both.clone(),
+            &[
+                "ssh by relay at 127.0.0.1: up",
+                "wg by relay at 127.0.0.1: pending",
+            ],
+        ),
+        (
+            // WSL's own forwarding of localhost has the port.
+            nat(Power::Nobody).with(|seen| {
+                let web = listen_at(Protocol::Tcp, "127.0.0.1", 80);
+                seen.host.relay.failed = vec![(web, failure(FailureKind::InUse))];
+            }),
+            same.into(),
+            &["web by guest at 127.0.0.1: up"],
+        ),
+        (
+            Machine::nat().mode(Mode::Mirrored),
+            both.clone(),
+            &["ssh by relay: pending", "wg by guest: up"],
+        ),
+        (
+            Machine::nat(),
+            both + &backend("none"),
+            &["ssh by nobody: down", "wg by nobody: down"],
+        ),
+    ];
+    for (machine, config, expected) in table {
+        assert_eq!(shown(&machine, &config), expected, "{config}");
+    }
+}
+
+#[test]
+fn listeners_that_failed_say_why() {
+    let table = [
+        (
+            FailureKind::InUse,
+            Code::ForwardTaken,
+            "udp 0.0.0.0:41820 is in use (error 10048)",
+        ),
+        (
+            FailureKind::Forbidden,
+            Code::ForwardExcluded,
+            "udp 0.0.0.0:41820 may not be had (error 10048)",
+        ),
+        (
+            FailureKind::NoAddress,
+            Code::ForwardNoAddress,
+            "0.0.0.0 is not there (error 10048)",
+        ),
+        (
+            FailureKind::Other,
+            Code::ForwardNotListening,
+            "udp 0.0.0.0:41820 failed (error 10048)",
+        ),
+    ];
+    for (kind, code, text) in table {
+        let failure = Failure { kind, code: 10048 };
+        let machine = nat(Power::Installed)
+            .with(|seen| seen.host.relay.failed = vec![(wg_at("0.0.0.0"), failure)]);
+        let findings = planned(&machine, WG).findings;
+        assert_eq!(findings, [Finding::new(code, "wg", text)]);
+    }
+}
