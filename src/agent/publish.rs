@@ -61,8 +61,8 @@ impl<M: Machine> Agent<M> {
         manager: &mut Manager,
     ) -> Vec<String> {
         let lines = say_health(&self.tracker.update(findings));
-        if let Some(seen) = seen {
-            self.served = plan::served(&self.settings, seen);
+        if let Some(served) = seen.and_then(|seen| plan::served(&self.settings, seen)) {
+            self.served = served;
         }
         manager.status(&self.status_line());
         let document = self.document(seen, took);

@@ -108,8 +108,13 @@ fn table(document: &Document) -> anyhow::Result<()> {
         ),
     ];
     let forwards = forwards(document);
+    let portproxy = document.forwards.as_ref().map(|rules| {
+        let text = format!("{} -> {}", rules.count, rules.connect_address);
+        ("portproxy", text)
+    });
     let rows = rows
         .into_iter()
+        .chain(portproxy)
         .chain(forwards.iter().enumerate().map(|(place, forward)| {
             let name = if place == 0 { "forwards" } else { "" };
             (name, forward.clone())

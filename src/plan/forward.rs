@@ -63,19 +63,25 @@ pub(super) fn plan(settings: &Settings, seen: &Observation, node: Option<&Node>)
     plan
 }
 
-/// Each forward and how it stands.
-pub(super) fn served(settings: &Settings, seen: &Observation, node: Option<&Node>) -> Vec<Served> {
-    decide(settings, seen, node).served
+/// Each forward and how it stands; `None` while nothing can be decided and they
+/// stand as they did.
+pub(super) fn served(
+    settings: &Settings,
+    seen: &Observation,
+    node: Option<&Node>,
+) -> Option<Vec<Served>> {
+    let decision = decide(settings, seen, node);
+    decision.relay.is_some().then_some(decision.served)
 }
 
 fn decide(settings: &Settings, seen: &Observation, node: Option<&Node>) -> Decision {
     let mode = match &seen.mode {
         ModeState::Known(mode) => *mode,
         // Pending resolves by itself, and an unknown mode has its own finding.
-        ModeState::Pending | ModeState::Unknown(_) => return unserved(settings, None),
+        ModeState::Pending | ModeState::Unknown(_) => return Decision::default(),
     };
     if settings.backend == Backend::None || mode == Mode::NotWsl {
-        let mut decision = unserved(settings, Some(None));
+        let mut decision = unserved(settings);
         if seen.host.standing {
             decision.findings.push(Finding::new(
                 Code::ForwardStanding,
@@ -95,9 +101,9 @@ fn decide(settings: &Settings, seen: &Observation, node: Option<&Node>) -> Decis
         (Mode::Mirrored, Some(node)) => shared::mirrored(settings, seen, node),
         (Mode::Consomme, Some(node)) => shared::consomme(settings, seen, node),
         // There is nothing to point at; that has its own finding.
-        (Mode::Nat | Mode::Mirrored | Mode::Consomme, None) => unserved(settings, None),
+        (Mode::Nat | Mode::Mirrored | Mode::Consomme, None) => Decision::default(),
         (Mode::Bridged | Mode::None | Mode::NotWsl, _) => {
-            let mut decision = unserved(settings, Some(None));
+            let mut decision = unserved(settings);
             decision.rules = Some(RuleSet::nothing(SyncMode::Nat));
             if !settings.forwards.is_empty() {
                 let need = if mode == Mode::Bridged {
@@ -115,20 +121,12 @@ fn decide(settings: &Settings, seen: &Observation, node: Option<&Node>) -> Decis
 }
 
 /// Nobody serves anything.
-fn unserved(settings: &Settings, relay: Option<Option<RelaySet>>) -> Decision {
-    let state = match relay {
-        Some(_) => ServedState::Down,
-        None => ServedState::Pending,
-    };
+fn unserved(settings: &Settings) -> Decision {
+    let down = |forward| entry(forward, None, ServedState::Down);
     Decision {
-        rules: None,
-        relay,
-        served: settings
-            .forwards
-            .iter()
-            .map(|forward| entry(forward, None, state))
-            .collect(),
-        findings: Vec::new(),
+        relay: Some(None),
+        served: settings.forwards.iter().map(down).collect(),
+        ..Decision::default()
     }
 }
 

@@ -42,9 +42,10 @@ pub fn plan(settings: &Settings, seen: &Observation) -> Plan {
     plan
 }
 
-/// Each forward, who serves it and how it stands.
+/// Each forward, who serves it and how it stands; `None` while nothing can be
+/// decided and they stand as they did.
 #[must_use]
-pub fn served(settings: &Settings, seen: &Observation) -> Vec<Served> {
+pub fn served(settings: &Settings, seen: &Observation) -> Option<Vec<Served>> {
     forward::served(settings, seen, node(settings, seen).ok().as_ref())
 }
 

@@ -7,6 +7,7 @@ fn each_forward_is_shown_with_its_server() {
     let shown = |machine: &Machine, config: &str| -> Vec<String> {
         let (settings, seen) = (settings(config), machine.seen());
         crate::plan::served(&settings, &seen)
+            .unwrap()
             .iter()
             .map(|served| {
                 let by = served.by.map_or("nobody".to_owned(), |by| by.to_string());
@@ -81,6 +82,13 @@ fn each_forward_is_shown_with_its_server() {
     ];
     for (machine, config, expected) in table {
         assert_eq!(shown(&machine, &config), expected, "{config}");
+    }
+    for undecided in [
+        Machine::new(),
+        Machine::nat().with(|seen| seen.mode = ModeState::Pending),
+    ] {
+        let served = crate::plan::served(&settings(SSH), &undecided.seen());
+        assert_eq!(served, None, "they stand as they did");
     }
 }
 
