@@ -22,6 +22,26 @@ pub enum Source {
     File(PathBuf),
 }
 
+/// The administrator's file.
+const MAIN: &str = "/etc/wslmesh/wslmesh.toml";
+
+impl Source {
+    /// The file that a person edits.
+    #[must_use]
+    pub fn main(&self) -> &Path {
+        match self {
+            Self::System => Path::new(MAIN),
+            Self::File(file) => file,
+        }
+    }
+
+    /// The folder whose `*.toml` override that file.
+    #[must_use]
+    pub fn drop_ins(&self) -> PathBuf {
+        beside(self.main())
+    }
+}
+
 /// Largest configuration file in bytes; a larger one is a mistake.
 const MAX_BYTES: u64 = 1 << 20;
 
@@ -50,11 +70,32 @@ pub(super) struct Placed {
     pub(super) line: usize,
 }
 
-/// Reads all files of a source, in order.
-pub(super) fn read(source: &Source) -> Result<Inputs, ConfigError> {
+/// A drop-in that is not written yet, or is about to be removed.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Draft<'a> {
+    pub(super) path: &'a Path,
+    /// `None` looks at the configuration without the file.
+    pub(super) text: Option<&'a str>,
+}
+
+/// Reads all files of a source, in order; a draft takes the place of its file.
+pub(super) fn read(source: &Source, draft: Option<Draft<'_>>) -> Result<Inputs, ConfigError> {
     let mut inputs = Inputs::default();
-    for path in paths(source)? {
-        let text = read_text(&path)?;
+    let mut paths = paths(source)?;
+    if let Some(draft) = draft {
+        paths.retain(|path| path != draft.path);
+        // Drop-ins come last, by name.
+        let after = |path: &PathBuf| path.parent() == draft.path.parent() && **path > *draft.path;
+        let place = paths.iter().position(after).unwrap_or(paths.len());
+        if draft.text.is_some() {
+            paths.insert(place, draft.path.to_owned());
+        }
+    }
+    for path in paths {
+        let text = match draft {
+            Some(draft) if draft.path == path => draft.text.unwrap_or_default().to_owned(),
+            Some(_) | None => read_text(&path)?,
+        };
         let fragment = parse(&path, &text)?;
         inputs.merge(fragment, &path, &text);
     }
@@ -67,7 +108,7 @@ pub(super) fn read(source: &Source) -> Result<Inputs, ConfigError> {
 fn paths(source: &Source) -> Result<Vec<PathBuf>, ConfigError> {
     match source {
         Source::System => {
-            let main = Path::new("/etc/wslmesh/wslmesh.toml");
+            let main = Path::new(MAIN);
             let mut paths = fragments_in(Path::new("/usr/lib/wslmesh"))?;
             paths.extend(fragments_in(Path::new("/run/wslmesh"))?);
             if main.try_exists().unwrap_or(true) {

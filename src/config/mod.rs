@@ -1,6 +1,7 @@
 //! The configuration: fragments as on disk, merged, then [`Settings`], which
 //! are valid from here on.
 
+mod drop_in;
 mod fragments;
 mod inputs;
 
@@ -13,6 +14,7 @@ use std::{
     time::Duration,
 };
 
+pub use drop_in::{Added, DropIn, DropInError, Located, located};
 use fragments::SysctlSetting;
 pub use fragments::{Backend, Interface, Settle, Underlay};
 pub use inputs::Source;
@@ -138,7 +140,7 @@ impl Settings {
     /// # Errors
     /// See [`ConfigError`]; nothing of a configuration with an error is used.
     pub fn load(source: &Source) -> Result<Self, ConfigError> {
-        Self::validate(inputs::read(source)?)
+        Self::validate(inputs::read(source, None)?)
     }
 
     fn validate(inputs: Inputs) -> Result<Self, ConfigError> {
@@ -206,6 +208,14 @@ fn default_sysctls() -> BTreeMap<SysctlKey, SysctlValue> {
     .collect()
 }
 
+/// What a forward's name may be.
+const NAME_RULE: &str = "name has up to 64 letters, digits, - _ and . only";
+
+fn is_name(name: &str) -> bool {
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    !name.is_empty() && name.len() <= 64 && name.chars().all(plain)
+}
+
 /// Checks the forwards against each other and reports every trouble at once.
 fn forwards(placed: &[Placed], backend: Backend) -> Result<Vec<Forward>, ConfigError> {
     let mut problems = Vec::new();
@@ -217,11 +227,8 @@ fn forwards(placed: &[Placed], backend: Backend) -> Result<Vec<Forward>, ConfigE
             this.forward.name
         );
         let forward = &this.forward;
-        let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
-        if forward.name.is_empty() || forward.name.len() > 64 || !forward.name.chars().all(plain) {
-            problems.push(format!(
-                "{here}: name has up to 64 letters, digits, - _ and . only"
-            ));
+        if !is_name(&forward.name) {
+            problems.push(format!("{here}: {NAME_RULE}"));
         }
         if forward.protocol == Protocol::Udp && backend == Backend::Portproxy {
             problems.push(format!("{here}: Windows' portproxy is TCP only; set protocol = \"tcp\", or [host] backend = \"auto\""));
@@ -261,10 +268,17 @@ fn forwards(placed: &[Placed], backend: Backend) -> Result<Vec<Forward>, ConfigE
 /// Whether two forwards would listen on the same port: a listener on 0.0.0.0
 /// takes the port on every address.
 fn same_listener(a: &fragments::Forward, b: &fragments::Forward) -> bool {
-    let address = a.listen_address == b.listen_address
-        || a.listen_address.is_unspecified()
-        || b.listen_address.is_unspecified();
-    (a.protocol, a.listen_port) == (b.protocol, b.listen_port) && address
+    (a.protocol, a.listen_port) == (b.protocol, b.listen_port)
+        && overlap(a.listen_address, b.listen_address)
+}
+
+fn listens_there(there: &fragments::Forward, new: &Forward) -> bool {
+    (there.protocol, there.listen_port.0) == (new.protocol, new.listen_port)
+        && overlap(there.listen_address, new.listen_address)
+}
+
+fn overlap(a: Ipv4Addr, b: Ipv4Addr) -> bool {
+    a == b || a.is_unspecified() || b.is_unspecified()
 }
 
 impl fmt::Display for Settings {

@@ -1,0 +1,417 @@
+//! A forward in a drop-in of its own, for `wslmesh forward`.
+//!
+//! The whole configuration with the drop-in in it is checked before anything is
+//! written, so that a running agent never meets a configuration that it refuses.
+
+use std::{
+    fs, io,
+    num::NonZeroU16,
+    path::{Path, PathBuf},
+};
+
+use super::{
+    ConfigError, Forward, NAME_RULE, Protocol, Settings, Source, inputs,
+    inputs::{Draft, Placed},
+    is_name, listens_there,
+};
+use crate::apply::file::{self, FileError};
+
+/// Where a forward is written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Located {
+    /// The forward's name.
+    pub name: String,
+    /// The file.
+    pub file: PathBuf,
+    /// The line of its block, from 1.
+    pub line: usize,
+}
+
+/// The forwards in force and where each is written.
+///
+/// # Errors
+/// See [`ConfigError`]: a file that cannot be read or parsed.
+pub fn located(source: &Source) -> Result<Vec<Located>, ConfigError> {
+    places(source, None)
+}
+
+fn places(source: &Source, draft: Option<Draft<'_>>) -> Result<Vec<Located>, ConfigError> {
+    let forwards = inputs::read(source, draft)?.forwards;
+    Ok(forwards.into_iter().map(Located::from).collect())
+}
+
+impl From<Placed> for Located {
+    fn from(placed: Placed) -> Self {
+        Self {
+            name: placed.forward.name,
+            file: placed.file,
+            line: placed.line,
+        }
+    }
+}
+
+/// Why a drop-in was not written or not removed. Nothing has changed then,
+/// unless only bringing the folder to disk failed.
+#[derive(Debug, thiserror::Error)]
+pub enum DropInError {
+    /// The configuration is wrong already, or would be.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The name could not stand in a file's name.
+    #[error("{0:?}: {NAME_RULE}")]
+    Name(String),
+    /// The name has another meaning already.
+    #[error(
+        "forward {:?} is there already, at {}:{}; choose another name, or first: wslmesh forward remove {}",
+        .0.name, .0.file.display(), .0.line, .0.name
+    )]
+    Taken(Located),
+    /// Another forward listens there.
+    #[error(
+        "listen-port {port} {protocol} is taken by forward {:?} at {}:{}; choose another --listen-port",
+        at.name, at.file.display(), at.line
+    )]
+    Port {
+        /// The port.
+        port: NonZeroU16,
+        /// Its protocol.
+        protocol: Protocol,
+        /// The other forward.
+        at: Located,
+    },
+    /// There is no such forward.
+    #[error("there is no forward {0:?}; wslmesh forward list names them")]
+    Unknown(String),
+    /// It was written by hand, elsewhere.
+    #[error(
+        "forward {:?} was not made by `wslmesh forward add`: remove its block at {}:{} with an editor, then: systemctl reload wslmesh",
+        .0.name, .0.file.display(), .0.line
+    )]
+    Elsewhere(Located),
+    /// Somebody wrote more into the drop-in.
+    #[error(
+        "{} has more in it than forward {name:?}: remove the block at line {line} with an editor, then: systemctl reload wslmesh",
+        file.display()
+    )]
+    More {
+        /// The forward.
+        name: String,
+        /// The drop-in.
+        file: PathBuf,
+        /// Its block's line.
+        line: usize,
+    },
+    /// The folder of drop-ins cannot be made.
+    #[error("cannot make the folder {}: {source}; run as root", path.display())]
+    Folder {
+        /// The folder.
+        path: PathBuf,
+        /// The system's reason.
+        source: io::Error,
+    },
+    /// The file cannot be written.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// The file cannot be removed.
+    #[error("cannot remove {}: {source}; run as root", path.display())]
+    Remove {
+        /// The file.
+        path: PathBuf,
+        /// The system's reason.
+        source: io::Error,
+    },
+}
+
+/// The drop-in of one forward: `forward-NAME.toml`.
+#[derive(Debug, Clone)]
+pub struct DropIn {
+    source: Source,
+    name: String,
+    path: PathBuf,
+}
+
+/// What became of a forward that was to be added.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Added {
+    /// Its drop-in was written.
+    Written,
+    /// The same forward is there already.
+    Already,
+}
+
+impl DropIn {
+    /// The drop-in of the forward `name` in the source's folder.
+    ///
+    /// # Errors
+    /// The name is none.
+    pub fn of(source: &Source, name: &str) -> Result<Self, DropInError> {
+        if !is_name(name) {
+            return Err(DropInError::Name(name.to_owned()));
+        }
+        Ok(Self {
+            source: source.clone(),
+            name: name.to_owned(),
+            path: source.drop_ins().join(format!("forward-{name}.toml")),
+        })
+    }
+
+    /// The file.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Writes the forward, which has this drop-in's name, and returns the
+    /// settings that are in force with it.
+    ///
+    /// # Errors
+    /// Nothing is written where the configuration has errors, or would have with
+    /// this forward in it; else what kept the file from being written.
+    pub fn add(&self, forward: &Forward) -> Result<(Added, Settings), DropInError> {
+        let text = text(forward);
+        if let Some(taken) = places(&self.source, None)?
+            .into_iter()
+            .find(|located| located.name == self.name)
+        {
+            let before = file::read(&self.path)?;
+            let same = before.is_some_and(|before| before.content() == text.as_bytes());
+            return if taken.file == self.path && same {
+                Ok((Added::Already, Settings::load(&self.source)?))
+            } else {
+                Err(DropInError::Taken(taken))
+            };
+        }
+        // The same is found below, but told of the one whose file comes later.
+        let others = inputs::read(&self.source, None)?.forwards;
+        if let Some(placed) = others
+            .into_iter()
+            .find(|placed| listens_there(&placed.forward, forward))
+        {
+            return Err(DropInError::Port {
+                port: forward.listen_port,
+                protocol: forward.protocol,
+                at: placed.into(),
+            });
+        }
+        let draft = Draft {
+            path: &self.path,
+            text: Some(&text),
+        };
+        let settings = Settings::validate(inputs::read(&self.source, Some(draft))?)?;
+        let folder = self.source.drop_ins();
+        fs::create_dir_all(&folder).map_err(|source| DropInError::Folder {
+            path: folder,
+            source,
+        })?;
+        file::replace(&self.path, None, text.as_bytes())?;
+        Ok((Added::Written, settings))
+    }
+
+    /// Removes the drop-in and returns the place where a forward of this name is
+    /// written still, which is in force again.
+    ///
+    /// # Errors
+    /// The forward is written elsewhere, or with others; what would remain is no
+    /// configuration; or the file cannot be removed.
+    pub fn remove(&self) -> Result<Option<Located>, DropInError> {
+        let of_this_name = |located: &Located| located.name == self.name;
+        let found = places(&self.source, None)?
+            .into_iter()
+            .find(of_this_name)
+            .ok_or_else(|| DropInError::Unknown(self.name.clone()))?;
+        if found.file != self.path {
+            return Err(DropInError::Elsewhere(found));
+        }
+        let content =
+            file::read(&self.path)?.ok_or_else(|| DropInError::Unknown(self.name.clone()))?;
+        if !is_alone(content.content()) {
+            return Err(DropInError::More {
+                name: found.name,
+                file: found.file,
+                line: found.line,
+            });
+        }
+        let draft = Draft {
+            path: &self.path,
+            text: None,
+        };
+        Settings::validate(inputs::read(&self.source, Some(draft))?)?;
+        fs::remove_file(&self.path).map_err(|source| DropInError::Remove {
+            path: self.path.clone(),
+            source,
+        })?;
+        Ok(places(&self.source, None)?.into_iter().find(of_this_name))
+    }
+}
+
+/// The drop-in's text.
+fn text(forward: &Forward) -> String {
+    let Forward {
+        name,
+        protocol,
+        listen_address,
+        listen_port,
+        connect_port,
+        firewall,
+    } = forward;
+    format!(
+        "# Made by `wslmesh forward add`; `wslmesh forward remove {name}` takes it away.\n\
+         [[forward]]\nname = \"{name}\"\nprotocol = \"{protocol}\"\n\
+         listen-address = \"{listen_address}\"\nlisten-port = {listen_port}\n\
+         connect-port = {connect_port}\nfirewall = \"{firewall}\"\n"
+    )
+}
+
+/// Whether a file has one forward in it and no other key.
+fn is_alone(content: &[u8]) -> bool {
+    let table = std::str::from_utf8(content)
+        .ok()
+        .and_then(|text| text.parse::<toml::Table>().ok());
+    table.is_some_and(|table| {
+        let one = |value: &toml::Value| value.as_array().is_some_and(|blocks| blocks.len() == 1);
+        table.len() == 1 && table.get("forward").is_some_and(one)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Firewall, Protocol};
+    use std::num::NonZeroU16;
+
+    fn forward(name: &str, listen: u16) -> Forward {
+        Forward {
+            name: name.into(),
+            protocol: Protocol::Tcp,
+            listen_address: "0.0.0.0".parse().unwrap(),
+            listen_port: NonZeroU16::new(listen).unwrap(),
+            connect_port: NonZeroU16::new(22).unwrap(),
+            firewall: Firewall::Full,
+        }
+    }
+
+    /// A folder with this configuration file in it.
+    fn written(text: &str) -> (tempfile::TempDir, Source) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("w.toml");
+        fs::write(&path, text).unwrap();
+        (folder, Source::File(path))
+    }
+
+    fn add(source: &Source, forward: &Forward) -> Result<(Added, Settings), String> {
+        let drop_in = DropIn::of(source, &forward.name).map_err(|error| error.to_string())?;
+        drop_in.add(forward).map_err(|error| error.to_string())
+    }
+
+    const SSH: &str = "[mtu]\nvalue = 1280\n\n[[forward]]\nname = \"ssh\"\nprotocol = \"tcp\"\nlisten-port = 2222\n";
+
+    #[test]
+    fn what_is_added_is_in_force_and_goes_again() {
+        let (_folder, source) = written(SSH);
+        let web = forward("web", 8080);
+        let (added, settings) = add(&source, &web).unwrap();
+        assert_eq!(added, Added::Written);
+        assert_eq!(settings, Settings::load(&source).unwrap());
+        assert_eq!(settings.forwards.last(), Some(&web));
+        assert_eq!(add(&source, &web).unwrap().0, Added::Already);
+        let drop_in = DropIn::of(&source, "web").unwrap();
+        assert_eq!(drop_in.remove().unwrap(), None);
+        let left = fs::read_dir(source.drop_ins()).unwrap().count();
+        assert_eq!(
+            (left, Settings::load(&source).unwrap().forwards.len()),
+            (0, 1)
+        );
+    }
+
+    #[test]
+    fn what_clashes_is_refused_with_its_place_and_nothing_is_written() {
+        let table = [
+            (forward("ssh", 1), "w.toml:4; choose another name"),
+            (forward("other", 2222), "is taken by forward \"ssh\" at"),
+            (forward("../../x", 1), "letters, digits, - _ and . only"),
+            (forward("", 1), "letters, digits, - _ and . only"),
+        ];
+        for (wanted, expected) in table {
+            let (_folder, source) = written(SSH);
+            let refused = add(&source, &wanted).unwrap_err();
+            assert!(refused.contains(expected), "{refused}");
+            assert!(!source.drop_ins().exists(), "{expected}");
+        }
+        let (_folder, source) = written(SSH);
+        add(&source, &forward("web", 80)).unwrap();
+        let refused = add(&source, &forward("web", 81)).unwrap_err();
+        assert!(
+            refused.contains("forward-web.toml:2; choose another name"),
+            "{refused}"
+        );
+        let refused = add(&source, &forward("two", 80)).unwrap_err();
+        assert!(refused.contains("taken by forward \"web\" at"), "{refused}");
+    }
+
+    #[test]
+    fn a_configuration_with_errors_takes_no_forward() {
+        let (_folder, source) = written("[mtu]\nvalue = 1\n");
+        let refused = add(&source, &forward("web", 80)).unwrap_err();
+        assert!(refused.contains("w.toml:2:9"), "{refused}");
+        assert!(!source.drop_ins().exists());
+    }
+
+    #[test]
+    fn what_the_whole_configuration_refuses_is_not_written() {
+        let (_folder, source) = written("[host]\nbackend = \"portproxy\"\n");
+        let mut wireguard = forward("wireguard", 51820);
+        wireguard.protocol = Protocol::Udp;
+        let refused = add(&source, &wireguard).unwrap_err();
+        assert!(refused.contains("portproxy is TCP only"), "{refused}");
+        assert!(!source.drop_ins().exists());
+    }
+
+    #[test]
+    fn only_what_was_added_is_removed() {
+        let (_folder, source) = written(SSH);
+        let remove = |name: &str| {
+            let removed = DropIn::of(&source, name).unwrap().remove();
+            removed.map_err(|error| error.to_string())
+        };
+        let elsewhere = remove("ssh").unwrap_err();
+        assert!(elsewhere.contains("w.toml:4 with an editor"), "{elsewhere}");
+        assert!(
+            remove("nothing")
+                .unwrap_err()
+                .contains("there is no forward")
+        );
+        add(&source, &forward("web", 80)).unwrap();
+        let path = source.drop_ins().join("forward-web.toml");
+        let text = fs::read_to_string(&path).unwrap();
+        fs::write(&path, format!("{text}[mtu]\nvalue = 1300\n")).unwrap();
+        assert!(remove("web").unwrap_err().contains("has more in it"));
+        assert!(path.exists());
+        // A block of the same name elsewhere comes back into force.
+        fs::write(&path, text.replace("\"web\"", "\"ssh\"")).unwrap();
+        fs::rename(&path, source.drop_ins().join("forward-ssh.toml")).unwrap();
+        let back = remove("ssh").unwrap().unwrap();
+        assert_eq!((back.file, back.line), (source.main().to_owned(), 4));
+    }
+
+    #[test]
+    fn a_draft_stands_where_its_file_will() {
+        let (_folder, source) = written("");
+        fs::create_dir(source.drop_ins()).unwrap();
+        fs::write(source.drop_ins().join("z.toml"), "[mtu]\nvalue = 1300\n").unwrap();
+        fs::write(source.drop_ins().join("a.toml"), "[mtu]\nvalue = 1400\n").unwrap();
+        let value = |name: &str| {
+            let path = source.drop_ins().join(name);
+            let draft = Draft {
+                path: &path,
+                text: Some("[mtu]\nvalue = 1500\n"),
+            };
+            Settings::validate(inputs::read(&source, Some(draft)).unwrap())
+                .unwrap()
+                .mtu
+        };
+        assert_eq!(
+            (value("m.toml"), value("z.toml"), value("zz.toml")),
+            (1300, 1500, 1500)
+        );
+    }
+}
