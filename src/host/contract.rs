@@ -22,7 +22,7 @@ pub use self::{
         Rule, State, Taken, TakenKind,
     },
     parse::{AnswerError, object},
-    text::plain,
+    text::{plain, plain_within},
 };
 use crate::model::{Firewall, Protocol, ServedBy, SyncMode};
 

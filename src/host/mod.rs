@@ -11,4 +11,5 @@ pub mod interop;
 pub mod relay;
 /// The PowerShell scripts.
 pub mod scripts;
+pub mod setup;
 pub mod sync;

@@ -30,11 +30,17 @@ pub(in crate::host) fn excerpt(text: &str) -> String {
 /// and at most 300 characters remain (the last is an ellipsis where more was there).
 #[must_use]
 pub fn plain(text: &str) -> String {
+    plain_within(text, PLAIN_MAX)
+}
+
+/// The same with another limit, for what is no line of a journal.
+#[must_use]
+pub fn plain_within(text: &str, most: usize) -> String {
     let mut characters = text
         .trim()
         .chars()
         .map(|c| if disturbs(c) { ' ' } else { c });
-    let mut line: String = characters.by_ref().take(PLAIN_MAX).collect();
+    let mut line: String = characters.by_ref().take(most).collect();
     if characters.next().is_some() {
         line.pop();
         line.push('\u{2026}');

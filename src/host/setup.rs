@@ -1,0 +1,146 @@
+//! The one elevation: what is asked of Windows' administrator, how it is asked,
+//! and what came of it.
+//!
+//! [`policy`] makes what is agreed to from the settings, [`staging`] puts the files
+//! where Windows reads them, [`contract`] is what `host.ps1` is told and answers.
+//! Nothing here prints or asks a person: that is the command line's.
+
+pub mod contract;
+mod difference;
+mod distribution;
+pub mod policy;
+pub mod staging;
+mod words;
+
+use std::{path::Path, time::Duration};
+
+pub use self::{
+    contract::{Agreed, Answer, Check, CheckResult, Order, State},
+    difference::difference,
+    distribution::{Distribution, DistributionError},
+    policy::{Coverage, Grant, Policy, PolicyError, Ports, Profiles},
+    staging::{Shipped, Staging, StagingError},
+    words::{Ending, ending},
+};
+use super::{
+    contract::AnswerError,
+    interop::{Interop, InteropError},
+};
+use crate::{
+    model::{Mode, ModeState},
+    observe,
+};
+
+/// How long a person has to answer Windows' prompt: Windows itself gives up on
+/// it after two minutes.
+const PERSON: Duration = Duration::from_secs(150);
+
+/// How long the checks may take: some ask slow parts of Windows.
+const CHECKS: Duration = Duration::from_secs(60);
+
+/// Why `host.ps1` gave no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum SetupError {
+    /// There is no Windows.
+    #[error("this is no WSL distribution: there is no Windows side to reach")]
+    NotWsl,
+    /// Windows is out of reach.
+    #[error("{error}. {}", .error.code().cure())]
+    Interop {
+        /// Why.
+        error: InteropError,
+    },
+    /// The files cannot be handed over.
+    #[error(transparent)]
+    Staging(#[from] StagingError),
+    /// It answered something else.
+    #[error("{0}")]
+    Answer(#[from] AnswerError),
+    /// The distribution has no usable name.
+    #[error(transparent)]
+    Distribution(#[from] DistributionError),
+    /// No request could be made.
+    #[error("the request cannot be written: {0}")]
+    Request(#[from] serde_json::Error),
+}
+
+impl From<InteropError> for SetupError {
+    fn from(error: InteropError) -> Self {
+        Self::Interop { error }
+    }
+}
+
+/// The way to `host.ps1`.
+#[derive(Debug)]
+pub struct Setup {
+    interop: Interop,
+    staging: Staging,
+}
+
+impl Setup {
+    /// Finds the way to Windows.
+    ///
+    /// # Errors
+    /// Windows is out of reach.
+    pub fn find(staging: Staging) -> Result<Self, SetupError> {
+        if observe::mode_at_once() == Some(ModeState::Known(Mode::NotWsl)) {
+            return Err(SetupError::NotWsl);
+        }
+        Ok(Self {
+            interop: Interop::find()?,
+            staging,
+        })
+    }
+
+    /// The way, in words.
+    #[must_use]
+    pub fn way(&self) -> String {
+        self.interop.to_string()
+    }
+
+    /// What Windows calls this distribution.
+    ///
+    /// # Errors
+    /// wslpath does not say, or says something that is no name.
+    pub async fn distribution(&self) -> Result<Distribution, SetupError> {
+        let root = self.interop.windows_path(Path::new("/")).await?;
+        Ok(Distribution::from_root(&root)?)
+    }
+
+    /// Puts the files that an installation names where `host.ps1` takes them from.
+    ///
+    /// # Errors
+    /// They cannot be written.
+    pub fn put(&self, files: &[Shipped]) -> Result<(), SetupError> {
+        Ok(self.staging.put(files)?)
+    }
+
+    /// Calls `host.ps1`. Installing and removing wait for a person.
+    ///
+    /// # Errors
+    /// No answer, or none of this version.
+    pub async fn call(&self, order: Order<'_>) -> Result<Answer, SetupError> {
+        let deadline = match order {
+            Order::Install { .. } | Order::Uninstall { .. } => PERSON,
+            Order::Check { .. } => CHECKS,
+            Order::Look => super::interop::DEADLINE,
+        };
+        let script = self.staging.host_script()?;
+        let request = order.to_json_line()?;
+        let path = self.interop.windows_path(&script).await?;
+        let output = self
+            .interop
+            .powershell_within(&path, request.as_bytes(), deadline)
+            .await?;
+        Ok(Answer::parse(&output.stdout)?)
+    }
+}
+
+/// Whether Windows has this package's version and this policy. Whether the files
+/// and the tasks are still there is for `host.ps1` to say.
+#[must_use]
+pub fn is_agreed(answer: &Answer, policy: &Policy) -> bool {
+    let agreed = matches!(&answer.policy, Agreed::Policy(old) if **old == *policy);
+    let version = answer.installed.as_ref().map(|found| &found.version);
+    agreed && version == Some(&policy.package)
+}

@@ -1,0 +1,248 @@
+//! What the agent and `host.ps1` say to each other: one JSON request on standard
+//! input, one JSON answer on standard output.
+//!
+//! As with `refresh.ps1`, what comes back is another system's text, and is made
+//! plain and short here.
+
+use serde::{Deserialize, Deserializer, Serialize};
+
+use super::Policy;
+use crate::host::contract::{self, AnswerError, VERSION, plain, plain_within};
+
+/// Most characters of what a check found: a list of facts, of network interfaces
+/// among others.
+const DETAIL_MAX: usize = 4000;
+
+/// A call of `host.ps1`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Request<'a> {
+    version: u32,
+    #[serde(flatten)]
+    order: Order<'a>,
+}
+
+/// What is asked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(tag = "action", rename_all = "kebab-case")]
+pub enum Order<'a> {
+    /// What is installed and agreed? Changes nothing.
+    Look,
+    /// Install these files and agree to this policy.
+    Install {
+        /// The policy.
+        policy: &'a Policy,
+        /// This package's version.
+        package: &'a str,
+        /// The files beside `host.ps1`.
+        files: &'a [FileHash],
+        /// Whether the elevated window asks nothing; for a caller alone that is
+        /// an administrator already.
+        #[serde(skip_serializing_if = "is_false")]
+        agreed: bool,
+    },
+    /// Take away everything of this Windows user.
+    Uninstall {
+        /// As for [`Order::Install`].
+        #[serde(skip_serializing_if = "is_false")]
+        agreed: bool,
+    },
+    /// Look at everything that must be right.
+    Check {
+        /// Whether a scratch port may be tried.
+        probe: bool,
+    },
+}
+
+/// Scripts of an earlier version know no such field.
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde hands over a reference"
+)]
+fn is_false(agreed: &bool) -> bool {
+    !agreed
+}
+
+/// A file and what it must be.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct FileHash {
+    /// Its name, without a folder.
+    pub name: String,
+    /// 64 lower-case hexadecimal digits.
+    pub sha256: String,
+}
+
+impl Order<'_> {
+    /// The request as the script reads it: one line.
+    ///
+    /// # Errors
+    /// None is known; serialisation hands on what serde_json reports.
+    pub fn to_json_line(self) -> Result<String, serde_json::Error> {
+        let request = Request {
+            version: VERSION,
+            order: self,
+        };
+        let mut line = serde_json::to_string(&request)?;
+        line.push('\n');
+        Ok(line)
+    }
+}
+
+/// How a call ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum State {
+    /// Files, policy, task and registry are as asked.
+    Installed,
+    /// Nothing of this user is left.
+    Removed,
+    /// Nothing was asked but what there is.
+    Looked,
+    /// The checks were made.
+    Checked,
+    /// There was nothing to install or to remove.
+    NothingToDo,
+    /// Windows' prompt was declined, or nobody answered it: both are one code.
+    Declined,
+    /// Somebody said no in the elevated window.
+    Refused,
+    /// A policy of the machine forbids it.
+    Forbidden,
+    /// PowerShell may not run programs of its own here.
+    Constrained,
+    /// Nobody is logged on at the desktop to answer a prompt.
+    NoDesktop,
+    /// A file was not what its hash says.
+    VerificationFailed,
+    /// Another Windows user has installed another version.
+    OtherUserVersion,
+    /// The script refused the request.
+    InvalidRequest,
+    /// Something went wrong; `detail` names the step.
+    Failed,
+}
+
+/// What is installed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Installed {
+    /// The package's version.
+    pub version: String,
+    /// The contract that its scripts speak.
+    pub contract: u32,
+}
+
+/// What is agreed with the Windows user that was asked.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Agreed {
+    /// Nothing.
+    #[default]
+    Nothing,
+    /// This.
+    Policy(Box<Policy>),
+    /// Something that this version cannot read.
+    Unreadable,
+}
+
+impl<'de> Deserialize<'de> for Agreed {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let value = Option::<serde_json::Value>::deserialize(from)?;
+        Ok(value.map_or(Self::Nothing, |value| {
+            serde_json::from_value(value)
+                .map_or(Self::Unreadable, |policy| Self::Policy(Box::new(policy)))
+        }))
+    }
+}
+
+/// How a check ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum CheckResult {
+    /// As it should be.
+    Ok,
+    /// Otherwise.
+    Differs,
+    /// It was not made; `detail` says why.
+    NotRun,
+}
+
+/// One numbered check.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Check {
+    /// Its number, such as `T1`.
+    pub id: String,
+    /// What is held to be true.
+    pub title: String,
+    /// Whether it is.
+    pub result: CheckResult,
+    /// What was found, or why nothing was.
+    #[serde(default, deserialize_with = "text_or_null")]
+    pub detail: String,
+}
+
+fn text_or_null<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
+    Ok(Option::<String>::deserialize(from)?.unwrap_or_default())
+}
+
+/// What the script reported. Fields that a newer script may add are passed over.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Answer {
+    /// How the call ended.
+    pub state: State,
+    /// More about it for a person, as plain text.
+    pub detail: Option<String>,
+    /// What is installed now.
+    pub installed: Option<Installed>,
+    /// What is agreed now.
+    pub policy: Agreed,
+    /// The SID of the Windows user that was asked.
+    pub user: Option<String>,
+    /// Whether that user's process is elevated by itself.
+    #[serde(default)]
+    pub elevated: bool,
+    /// Whether another user's password was given at the prompt.
+    #[serde(default)]
+    pub over_the_shoulder: bool,
+    /// Other Windows users of this machine who have installed wslmesh, by SID.
+    #[serde(default)]
+    pub other_users: Vec<String>,
+    /// What was done, a line each.
+    #[serde(default)]
+    pub done: Vec<String>,
+    /// The checks.
+    #[serde(default)]
+    pub checks: Vec<Check>,
+}
+
+impl Answer {
+    /// Reads what the script printed.
+    ///
+    /// # Errors
+    /// Anything but exactly one answer of [`VERSION`].
+    pub fn parse(output: &[u8]) -> Result<Self, AnswerError> {
+        let mut answer: Self = contract::object(output)?;
+        let clean = |text: &mut String| *text = plain(text);
+        answer.detail.iter_mut().for_each(clean);
+        answer.user.iter_mut().for_each(clean);
+        answer.other_users.iter_mut().for_each(clean);
+        answer.done.iter_mut().for_each(clean);
+        if let Some(installed) = &mut answer.installed {
+            clean(&mut installed.version);
+        }
+        if let Agreed::Policy(policy) = &mut answer.policy {
+            clean(&mut policy.package);
+        }
+        for check in &mut answer.checks {
+            clean(&mut check.id);
+            clean(&mut check.title);
+            check.detail = plain_within(&check.detail, DETAIL_MAX);
+        }
+        Ok(answer)
+    }
+}
+
+#[cfg(test)]
+mod tests;

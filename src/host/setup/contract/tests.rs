@@ -1,0 +1,184 @@
+//! The golden requests and answers: what `host.ps1` is told and says.
+
+use super::*;
+use crate::host::setup::{Distribution, Ports, Profiles, policy};
+
+fn golden(name: &str) -> Vec<u8> {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/host-setup");
+    let path = format!("{folder}/{name}.json");
+    std::fs::read(&path).unwrap_or_else(|error| panic!("{path}: {error}"))
+}
+
+fn debian() -> Policy {
+    let grant = |text: &str| text.parse::<Ports>().unwrap().grant();
+    Policy {
+        version: policy::VERSION,
+        package: "0.1.0".into(),
+        distribution: Distribution::try_from("Debian".to_owned()).unwrap(),
+        logon: true,
+        profiles: Profiles::default(),
+        grants: vec![grant("tcp:2222:22"), grant("udp:51820")],
+    }
+}
+
+fn files() -> Vec<FileHash> {
+    let file = |name: &str, digit: char| FileHash {
+        name: name.into(),
+        sha256: digit.to_string().repeat(64),
+    };
+    vec![
+        file("forward.ps1", 'a'),
+        file("setup.ps1", 'b'),
+        file("wslmesh-relay.exe", 'c'),
+    ]
+}
+
+#[test]
+fn requests_are_the_golden_ones() {
+    let (policy, files) = (debian(), files());
+    let install = Order::Install {
+        policy: &policy,
+        package: "0.1.0",
+        files: &files,
+        agreed: false,
+    };
+    let table = [
+        ("request-look", Order::Look),
+        ("request-install", install),
+        ("request-uninstall", Order::Uninstall { agreed: false }),
+        (
+            "request-uninstall-agreed",
+            Order::Uninstall { agreed: true },
+        ),
+        ("request-check", Order::Check { probe: false }),
+        ("request-check-probe", Order::Check { probe: true }),
+    ];
+    for (name, order) in table {
+        let line = order.to_json_line().unwrap();
+        assert!(line.is_ascii() && line.ends_with('\n') && line.lines().count() == 1);
+        assert_eq!(line, String::from_utf8(golden(name)).unwrap(), "{name}");
+    }
+}
+
+#[test]
+fn every_state_has_a_golden_answer() {
+    let table = [
+        ("answer-installed", State::Installed),
+        ("answer-removed", State::Removed),
+        ("answer-looked", State::Looked),
+        ("answer-looked-nothing", State::Looked),
+        ("answer-checked", State::Checked),
+        ("answer-nothing-to-do", State::NothingToDo),
+        ("answer-declined", State::Declined),
+        ("answer-refused", State::Refused),
+        ("answer-forbidden", State::Forbidden),
+        ("answer-constrained", State::Constrained),
+        ("answer-no-desktop", State::NoDesktop),
+        ("answer-verification-failed", State::VerificationFailed),
+        ("answer-other-user-version", State::OtherUserVersion),
+        ("answer-invalid-request", State::InvalidRequest),
+        ("answer-failed", State::Failed),
+    ];
+    for (name, state) in table {
+        let answer = Answer::parse(&golden(name)).unwrap_or_else(|error| panic!("{name}: {error}"));
+        assert_eq!(answer.state, state, "{name}");
+    }
+}
+
+#[test]
+fn an_installation_is_read_whole() {
+    let answer = Answer::parse(&golden("answer-installed")).unwrap();
+    let installed = Installed {
+        version: "0.1.0".into(),
+        contract: 1,
+    };
+    assert_eq!(answer.installed, Some(installed));
+    assert_eq!(answer.policy, Agreed::Policy(Box::new(debian())));
+    assert_eq!(
+        answer.user.as_deref(),
+        Some("S-1-5-21-1004336348-1177238915-682003330-1001")
+    );
+    assert!(answer.over_the_shoulder && !answer.elevated);
+    assert_eq!(answer.other_users, ["S-1-5-21-1-2-3-1002"]);
+    assert_eq!(answer.done.len(), 3);
+}
+
+#[test]
+fn checks_are_read_with_their_results() {
+    let checks = Answer::parse(&golden("answer-checked")).unwrap().checks;
+    let seen: Vec<(&str, CheckResult, &str)> = checks
+        .iter()
+        .map(|check| (check.id.as_str(), check.result, check.detail.as_str()))
+        .collect();
+    assert_eq!(
+        seen,
+        [
+            ("T1", CheckResult::Ok, "172.28.16.5 in 172.28.16.0/20"),
+            ("T2", CheckResult::Differs, "the task is disabled"),
+            ("T3", CheckResult::NotRun, "only with --probe"),
+        ]
+    );
+}
+
+/// The golden answer with one part replaced.
+fn changed(from: &str, to: &str) -> Result<Answer, AnswerError> {
+    let text = String::from_utf8(golden("answer-installed")).unwrap();
+    assert!(text.contains(from), "{from}");
+    Answer::parse(text.replacen(from, to, 1).as_bytes())
+}
+
+#[test]
+fn a_policy_that_cannot_be_read_is_told_apart_from_none() {
+    let none = Answer::parse(&golden("answer-looked-nothing")).unwrap();
+    assert_eq!((none.policy, none.installed), (Agreed::Nothing, None));
+    let broken = [
+        (
+            r#""listen-ports":[2222,2222]"#,
+            r#""listen-ports":[2223,2222]"#,
+        ),
+        (
+            r#""listen-ports":[2222,2222]"#,
+            r#""listen-ports":[0,2222]"#,
+        ),
+        (r#""profiles":["domain","private"]"#, r#""profiles":[]"#),
+        (
+            r#""profiles":["domain","private"]"#,
+            r#""profiles":["guest"]"#,
+        ),
+        (r#""distribution":"Debian""#, r#""distribution":"-x; rm""#),
+        (r#""firewall":"local""#, r#""firewall":"all""#),
+        (r#""logon":true"#, r#""logon":true,"more":1"#),
+    ];
+    for (from, to) in broken {
+        assert_eq!(
+            changed(from, to).unwrap().policy,
+            Agreed::Unreadable,
+            "{to}"
+        );
+    }
+}
+
+#[test]
+fn other_answers_are_refused() {
+    let table = [
+        (r#""version":1,"state""#, r#""version":2,"state""#),
+        (r#""state":"installed""#, r#""state":"fine""#),
+        (r#""state":"installed","#, ""),
+        (r#""done":["#, r#""done":[1,"#),
+    ];
+    for (from, to) in table {
+        assert!(changed(from, to).is_err(), "{to}");
+    }
+    for bytes in [&b""[..], b"\xff\xfe{\0", b"Windows PowerShell\r\n{}"] {
+        assert!(Answer::parse(bytes).is_err());
+    }
+}
+
+#[test]
+fn foreign_text_cannot_disturb_a_terminal() {
+    let answer = changed("the rules of the firewall", "\\u001b[2J\\nthe rules").unwrap();
+    let all = answer.done.join("|");
+    assert!(!all.contains(['\u{1b}', '\n']), "{all:?}");
+    let answer = changed(r#""0.1.0","contract""#, r#""\u001b]0;x","contract""#).unwrap();
+    assert!(!answer.installed.unwrap().version.contains('\u{1b}'));
+}

@@ -1,0 +1,102 @@
+//! This distribution's name on Windows.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// Most characters of a name that is taken.
+const MOST: usize = 64;
+
+/// A distribution's name, fit to stand behind `wsl.exe -d`: WSL takes letters,
+/// digits, dots, dashes and underscores (microsoft/WSL-DistroLauncher:
+/// DistributionInfo.h), and a dash in front would make it an option.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String")]
+pub struct Distribution(String);
+
+/// Why a name is not taken.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum DistributionError {
+    /// The path is none of a distribution.
+    #[error("wslpath says {0:?} for /, which names no distribution")]
+    NoPath(String),
+    /// It has characters that WSL does not take, or too many.
+    #[error(
+        "{0:?} is no name of a distribution: up to {MOST} letters, digits, dots, dashes and underscores, neither a dot nor a dash in front"
+    )]
+    NoName(String),
+}
+
+impl TryFrom<String> for Distribution {
+    type Error = DistributionError;
+
+    fn try_from(name: String) -> Result<Self, DistributionError> {
+        let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+        if name.is_empty()
+            || name.len() > MOST
+            || name.starts_with(['-', '.'])
+            || !name.chars().all(plain)
+        {
+            Err(DistributionError::NoName(name))
+        } else {
+            Ok(Self(name))
+        }
+    }
+}
+
+impl Distribution {
+    /// Takes the name out of what `wslpath -w /` answers:
+    /// `\\wsl.localhost\NAME\`, before WSL 0.67 `\\wsl$\NAME\`.
+    ///
+    /// # Errors
+    /// See [`DistributionError`].
+    pub fn from_root(path: &str) -> Result<Self, DistributionError> {
+        let name = ["\\\\wsl.localhost\\", "\\\\wsl$\\"]
+            .into_iter()
+            .find_map(|server| path.strip_prefix(server))
+            .and_then(|rest| rest.strip_suffix('\\'))
+            .ok_or_else(|| DistributionError::NoPath(super::super::contract::plain(path)))?;
+        Self::try_from(name.to_owned())
+    }
+}
+
+impl fmt::Display for Distribution {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_from_paths() {
+        let table = [
+            (r"\\wsl.localhost\Debian\", Some("Debian")),
+            (r"\\wsl$\Ubuntu-24.04\", Some("Ubuntu-24.04")),
+            (r"\\wsl.localhost\my_dev.2\", Some("my_dev.2")),
+            (r"\\wsl.localhost\Debian", None),
+            (r"\\wsl.localhost\\", None),
+            (r"\\wsl.localhost\a b\", None),
+            (r"\\wsl.localhost\a\b\", None),
+            (r"\\wsl.localhost\--shutdown\", None),
+            (r"\\wsl.localhost\..\", None),
+            ("\\\\wsl.localhost\\a\"b\\", None),
+            (r"\\wsl.localhost\D$(x)\", None),
+            (r"\\server\Debian\", None),
+            (r"C:\", None),
+            ("", None),
+        ];
+        for (path, name) in table {
+            let found = Distribution::from_root(path);
+            assert_eq!(
+                found.as_ref().ok().map(ToString::to_string).as_deref(),
+                name,
+                "{path}"
+            );
+        }
+        let long = format!(r"\\wsl$\{}\", "a".repeat(65));
+        assert!(Distribution::from_root(&long).is_err());
+    }
+}

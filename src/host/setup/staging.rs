@@ -1,0 +1,374 @@
+//! The files that Windows is handed: put where Windows reads them and nobody but
+//! this user writes them. What is installed is told apart by SHA-256, so that a
+//! change on the way is noticed.
+
+use std::{
+    env, fs, io,
+    os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt},
+    path::{Path, PathBuf},
+};
+
+use sha2::{Digest, Sha256};
+use tempfile::TempDir;
+
+use super::contract::FileHash;
+use crate::{
+    apply::file::{self, FileError},
+    host::scripts,
+};
+
+/// The relay's file name on Windows.
+pub const RELAY: &str = "wslmesh-relay.exe";
+
+/// Most bytes of a relay: ten times what it has.
+const MOST: u64 = 16 << 20;
+
+/// A script of this program by its name; a missing one does not compile.
+macro_rules! script {
+    ($name:literal) => {{
+        const SCRIPT: &str = {
+            let mut rest = scripts::ALL;
+            loop {
+                match rest {
+                    [(name, text), ..] if same(name.as_bytes(), $name.as_bytes()) => break *text,
+                    [_, more @ ..] => rest = more,
+                    [] => panic!(concat!("there is no ", $name)),
+                }
+            }
+        };
+        ($name, SCRIPT)
+    }};
+}
+
+/// Whether both are the same bytes; `==` is not for constants yet.
+const fn same(mut left: &[u8], mut right: &[u8]) -> bool {
+    loop {
+        match (left, right) {
+            ([], []) => return true,
+            ([a, left_rest @ ..], [b, right_rest @ ..]) if *a == *b => {
+                left = left_rest;
+                right = right_rest;
+            }
+            _ => return false,
+        }
+    }
+}
+
+/// The script that is called.
+pub(super) const HOST: (&str, &str) = script!("host.ps1");
+
+/// The name of the script that installs; it is run and not kept on Windows.
+pub const SETUP: &str = "setup.ps1";
+
+/// The scripts that are installed, or do the installing.
+const SCRIPTS: [(&str, &str); 2] = [script!("forward.ps1"), script!("setup.ps1")];
+
+/// Why files cannot be handed over.
+#[derive(Debug, thiserror::Error)]
+pub enum StagingError {
+    /// The relay is not part of this installation.
+    #[error("there is no {}: install the wslmesh package again", .0.display())]
+    NoRelay(PathBuf),
+    /// The relay cannot be read.
+    #[error("cannot read {}: {source}; install the wslmesh package again", path.display())]
+    Relay {
+        /// The file.
+        path: PathBuf,
+        /// The system's reason.
+        source: io::Error,
+    },
+    /// A folder in which others could change what is handed over.
+    #[error(
+        "{} can be written by others than this user; correct its owner and mode, or remove it",
+        .0.display()
+    )]
+    Open(PathBuf),
+    /// The folder cannot be made or looked at.
+    #[error("cannot make the folder {}: {source}", path.display())]
+    Folder {
+        /// The folder.
+        path: PathBuf,
+        /// The system's reason.
+        source: io::Error,
+    },
+    /// There is no place for this user's files.
+    #[error("$HOME names no folder, so there is no place for the files; run this with sudo")]
+    NoHome,
+    /// A script cannot be written.
+    #[error(transparent)]
+    Script(#[from] FileError),
+    /// The relay cannot be written.
+    #[error("cannot write {}: {source}", path.display())]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// The system's reason.
+        source: io::Error,
+    },
+}
+
+/// A file that Windows will have.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Shipped {
+    /// Its name and hash.
+    pub hash: FileHash,
+    /// Its content.
+    content: Vec<u8>,
+}
+
+impl Shipped {
+    fn new(name: &str, content: Vec<u8>) -> Self {
+        let sha256 = Sha256::digest(&content)
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect();
+        Self {
+            hash: FileHash {
+                name: name.to_owned(),
+                sha256,
+            },
+            content,
+        }
+    }
+
+    /// Its size in bytes.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        self.content.len()
+    }
+}
+
+/// The files that an installation hands to Windows, in the order of their names.
+///
+/// # Errors
+/// The relay is missing in `library`, the package's folder, or cannot be read.
+pub fn shipped(library: &Path) -> Result<Vec<Shipped>, StagingError> {
+    let path = library.join("windows").join(RELAY);
+    let failed = |source: io::Error| match source.kind() {
+        io::ErrorKind::NotFound => StagingError::NoRelay(path.clone()),
+        _ => StagingError::Relay {
+            path: path.clone(),
+            source,
+        },
+    };
+    let meta = fs::metadata(&path).map_err(failed)?;
+    if !meta.is_file() || meta.len() > MOST {
+        return Err(failed(io::Error::other("it is no file of a relay's size")));
+    }
+    let relay = fs::read(&path).map_err(failed)?;
+    let mut files: Vec<Shipped> = SCRIPTS
+        .iter()
+        .map(|(name, text)| Shipped::new(name, text.as_bytes().to_vec()))
+        .collect();
+    files.push(Shipped::new(RELAY, relay));
+    Ok(files)
+}
+
+/// A folder that Windows reads. Windows sees the root file system of a
+/// distribution and not each of its mounts, so it lies below none of /run and /tmp.
+#[derive(Debug)]
+pub struct Staging {
+    path: PathBuf,
+    /// Removed when this goes.
+    _passing: Option<TempDir>,
+}
+
+impl Staging {
+    /// The folder that stays: below the state directory for root, else below
+    /// this user's home.
+    ///
+    /// # Errors
+    /// It cannot be made, or others can write to it.
+    pub fn lasting(state: &Path) -> Result<Self, StagingError> {
+        Self::lasting_at(folder(state)?)
+    }
+
+    fn lasting_at(path: PathBuf) -> Result<Self, StagingError> {
+        fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o755)
+            .create(&path)
+            .map_err(|source| StagingError::Folder {
+                path: path.clone(),
+                source,
+            })?;
+        is_ours(&path)?;
+        Ok(Self {
+            path,
+            _passing: None,
+        })
+    }
+
+    /// A folder beside it that goes with this value, for calls that change nothing.
+    ///
+    /// # Errors
+    /// As [`Staging::lasting`].
+    pub fn passing(state: &Path) -> Result<Self, StagingError> {
+        Self::passing_beside(&folder(state)?)
+    }
+
+    fn passing_beside(wanted: &Path) -> Result<Self, StagingError> {
+        let parent = wanted
+            .ancestors()
+            .skip(1)
+            .find(|ancestor| ancestor.is_dir())
+            .unwrap_or(Path::new("/"));
+        let failed = |source| StagingError::Folder {
+            path: parent.to_owned(),
+            source,
+        };
+        let made = tempfile::Builder::new()
+            .prefix(".wslmesh-")
+            // Windows reads as the distribution's default user.
+            .permissions(fs::Permissions::from_mode(0o755))
+            .tempdir_in(parent)
+            .map_err(failed)?;
+        // The umask may have taken bits away.
+        fs::set_permissions(made.path(), fs::Permissions::from_mode(0o755)).map_err(failed)?;
+        Ok(Self {
+            path: made.path().to_owned(),
+            _passing: Some(made),
+        })
+    }
+
+    /// Puts `host.ps1` into the folder and tells where it is.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub fn host_script(&self) -> Result<PathBuf, StagingError> {
+        let (name, text) = HOST;
+        let path = self.path.join(name);
+        let before = file::read(&path)?;
+        let before = before.as_ref().map(file::Snapshot::content);
+        file::replace(&path, before, text.as_bytes())?;
+        Ok(path)
+    }
+
+    /// Puts the files into the folder.
+    ///
+    /// # Errors
+    /// One cannot be written.
+    pub fn put(&self, files: &[Shipped]) -> Result<(), StagingError> {
+        for shipped in files {
+            let path = self.path.join(&shipped.hash.name);
+            write(&self.path, &path, &shipped.content)
+                .map_err(|source| StagingError::Write { path, source })?;
+        }
+        Ok(())
+    }
+
+    /// The folder.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+fn folder(state: &Path) -> Result<PathBuf, StagingError> {
+    if rustix::process::geteuid().is_root() {
+        return Ok(state.join("windows"));
+    }
+    let named = |variable: &str| {
+        let path = env::var_os(variable).map(PathBuf::from);
+        path.filter(|path| path.is_absolute())
+    };
+    named("XDG_STATE_HOME")
+        .or_else(|| Some(named("HOME")?.join(".local/state")))
+        .map(|folder| folder.join("wslmesh/windows"))
+        .ok_or(StagingError::NoHome)
+}
+
+/// Whether nobody else can change what lies in the folder.
+fn is_ours(path: &Path) -> Result<(), StagingError> {
+    let meta = fs::symlink_metadata(path).map_err(|source| StagingError::Folder {
+        path: path.to_owned(),
+        source,
+    })?;
+    let ours = meta.uid() == rustix::process::geteuid().as_raw();
+    if meta.is_dir() && ours && meta.mode() & 0o022 == 0 {
+        Ok(())
+    } else {
+        Err(StagingError::Open(path.to_owned()))
+    }
+}
+
+fn write(folder: &Path, path: &Path, content: &[u8]) -> io::Result<()> {
+    if fs::read(path).is_ok_and(|before| before == content) {
+        return Ok(());
+    }
+    let mut new = tempfile::NamedTempFile::new_in(folder)?;
+    io::Write::write_all(&mut new, content)?;
+    new.as_file()
+        .set_permissions(fs::Permissions::from_mode(0o644))?;
+    new.persist(path)?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hashes_are_those_of_the_standard() {
+        // FIPS 180-2, appendix B.1.
+        let hash = Shipped::new("x", b"abc".to_vec()).hash.sha256;
+        assert_eq!(
+            hash,
+            "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+        );
+    }
+
+    #[test]
+    fn what_is_shipped_is_put_and_only_once_written() {
+        let library = tempfile::tempdir().unwrap();
+        let missing = shipped(library.path()).unwrap_err().to_string();
+        assert!(missing.contains("windows/wslmesh-relay.exe"), "{missing}");
+        fs::create_dir(library.path().join("windows")).unwrap();
+        fs::write(library.path().join("windows").join(RELAY), b"MZ").unwrap();
+        let files = shipped(library.path()).unwrap();
+        let names: Vec<&str> = files.iter().map(|file| file.hash.name.as_str()).collect();
+        assert_eq!(names, ["forward.ps1", "setup.ps1", RELAY]);
+
+        let state = tempfile::tempdir().unwrap();
+        let staging = Staging::lasting_at(state.path().join("windows")).unwrap();
+        let folder = staging.path();
+        let inode = |name: &str| fs::metadata(folder.join(name)).unwrap().ino();
+        staging.put(&files).unwrap();
+        let first = inode(RELAY);
+        staging.put(&files).unwrap();
+        assert_eq!(inode(RELAY), first);
+        fs::write(folder.join(RELAY), b"other").unwrap();
+        staging.put(&files).unwrap();
+        assert_eq!(fs::read(folder.join(RELAY)).unwrap(), b"MZ");
+        let script = staging.host_script().unwrap();
+        assert_eq!(fs::read_to_string(script).unwrap(), HOST.1);
+    }
+
+    #[test]
+    fn a_folder_that_others_write_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let mode = |mode| fs::set_permissions(folder.path(), fs::Permissions::from_mode(mode));
+        mode(0o755).unwrap();
+        assert!(is_ours(folder.path()).is_ok());
+        mode(0o775).unwrap();
+        assert!(matches!(is_ours(folder.path()), Err(StagingError::Open(_))));
+        mode(0o757).unwrap();
+        assert!(matches!(is_ours(folder.path()), Err(StagingError::Open(_))));
+        mode(0o755).unwrap();
+        let link = folder.path().join("link");
+        std::os::unix::fs::symlink("/", &link).unwrap();
+        assert!(matches!(is_ours(&link), Err(StagingError::Open(_))));
+    }
+
+    #[test]
+    fn a_passing_folder_goes_and_makes_nothing_else() {
+        let home = tempfile::tempdir().unwrap();
+        let staging = Staging::passing_beside(&home.path().join("state/windows")).unwrap();
+        let inside = staging.path().starts_with(home.path());
+        let mode = fs::metadata(staging.path()).unwrap().mode() & 0o777;
+        assert_eq!((inside, mode), (true, 0o755));
+        staging.host_script().unwrap();
+        drop(staging);
+        assert_eq!(fs::read_dir(home.path()).unwrap().count(), 0);
+    }
+}

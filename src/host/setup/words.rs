@@ -1,0 +1,103 @@
+//! How each end of a call is told to a person, with the cure.
+
+use super::{Answer, State};
+
+/// Whether a call did its work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ending {
+    /// Everything is as asked.
+    Done,
+    /// There was nothing to do.
+    Nothing,
+    /// Nothing was changed.
+    Unchanged,
+    /// Something may have been changed.
+    Failed,
+}
+
+/// What an answer means, in a sentence or more.
+#[must_use]
+pub fn ending(answer: &Answer) -> (Ending, String) {
+    let (ending, text) = words(answer.state);
+    let text = match &answer.detail {
+        Some(detail) if !detail.is_empty() => format!("{text}\nWindows says: {detail}"),
+        Some(_) | None => text.to_owned(),
+    };
+    (ending, text)
+}
+
+fn words(state: State) -> (Ending, &'static str) {
+    match state {
+        State::Installed => (Ending::Done, "installed on Windows"),
+        State::Removed => (Ending::Done, "removed from Windows"),
+        State::Looked | State::Checked => (Ending::Done, "Windows was looked at"),
+        State::NothingToDo => (Ending::Nothing, "nothing to do on Windows"),
+        State::Declined => (
+            Ending::Unchanged,
+            "Windows' prompt was declined, or nobody answered it within two minutes: nothing was changed. Run this again and choose Yes at the Windows desktop; a standard account needs an administrator's password there.",
+        ),
+        State::Refused => (
+            Ending::Unchanged,
+            "the elevated window was closed or answered with something else than yes: nothing was changed. Run this again and type yes there if you agree.",
+        ),
+        State::Forbidden => (
+            Ending::Unchanged,
+            "a policy of this Windows machine forbids it: nothing was changed. Group policy, AppLocker and Smart App Control can; whoever manages the machine can allow it. Without it TCP forwards work while the distribution is started from an elevated terminal.",
+        ),
+        State::Constrained => (
+            Ending::Unchanged,
+            "PowerShell is restricted on this Windows machine (constrained language mode, or signed scripts only): nothing was changed. Whoever manages the machine can allow it for this user.",
+        ),
+        State::NoDesktop => (
+            Ending::Unchanged,
+            "nobody is logged on at the Windows desktop, where the prompt would appear: nothing was changed. Log on there and run this again.",
+        ),
+        State::VerificationFailed => (
+            Ending::Unchanged,
+            "a file was changed on its way to Windows, so it was not installed. Run this again; if it happens again, look for a program on Windows that changes files below %LOCALAPPDATA%\\wslmesh.",
+        ),
+        State::OtherUserVersion => (
+            Ending::Unchanged,
+            "another Windows user of this machine has installed another version of wslmesh, and the files are shared: nothing was changed. Bring both distributions to one version of the package, then run this again.",
+        ),
+        State::InvalidRequest => (
+            Ending::Unchanged,
+            "the script on Windows refused the request: nothing was changed. This is an error in wslmesh; please report it with `wslmesh host check --report FILE`.",
+        ),
+        State::Failed => (
+            Ending::Failed,
+            "something went wrong on Windows. `wslmesh host check` shows what stands; run this again when it is put right.",
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_four_ends_are_good() {
+        let table = [
+            (State::Installed, Ending::Done),
+            (State::Removed, Ending::Done),
+            (State::Looked, Ending::Done),
+            (State::Checked, Ending::Done),
+            (State::NothingToDo, Ending::Nothing),
+            (State::Declined, Ending::Unchanged),
+            (State::Refused, Ending::Unchanged),
+            (State::Forbidden, Ending::Unchanged),
+            (State::Constrained, Ending::Unchanged),
+            (State::NoDesktop, Ending::Unchanged),
+            (State::VerificationFailed, Ending::Unchanged),
+            (State::OtherUserVersion, Ending::Unchanged),
+            (State::InvalidRequest, Ending::Unchanged),
+            (State::Failed, Ending::Failed),
+        ];
+        for (state, expected) in table {
+            let (ending, text) = words(state);
+            assert_eq!(ending, expected, "{state:?}");
+            let unchanged = text.contains("nothing was changed") || text.contains("not installed");
+            assert_eq!(unchanged, expected == Ending::Unchanged, "{state:?}");
+        }
+    }
+}
