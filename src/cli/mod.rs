@@ -1,12 +1,17 @@
 //! The command line, one file per subcommand; the only place that prints.
 
 mod apply;
+mod ask;
 mod config;
+mod forward;
+mod host;
 mod output;
 mod plan;
+mod poke;
 mod restore;
 mod run;
 mod status;
+mod table;
 
 use std::{path::PathBuf, process::ExitCode, time::Duration};
 
@@ -52,6 +57,12 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Add, remove and list forwards from Windows
+    #[command(subcommand)]
+    Forward(forward::Command),
+    /// Install, remove and examine the Windows side
+    #[command(subcommand)]
+    Host(host::Command),
     /// Look at the configuration
     #[command(subcommand)]
     Config(config::Command),
@@ -73,6 +84,8 @@ pub fn main() -> ExitCode {
         Command::Apply => block_on(apply::apply(source, paths)),
         Command::Restore => block_on(restore::restore(paths)),
         Command::Status { json } => status::status(&paths, json),
+        Command::Forward(command) => block_on(forward::forward(command, source, paths)),
+        Command::Host(command) => block_on(host::host(command, source, paths)),
         Command::Config(command) => config::config(command, &source),
     };
     match result {

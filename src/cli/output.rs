@@ -14,6 +14,8 @@ pub(super) enum Exit {
     Fine,
     /// The command did not do its work.
     Failed,
+    /// The command lacks an option without which it cannot work here.
+    Usage,
     /// The command did its work, and the node is degraded.
     Degraded,
 }
@@ -23,6 +25,7 @@ impl From<Exit> for ExitCode {
         Self::from(match exit {
             Exit::Fine => 0,
             Exit::Failed => 1,
+            Exit::Usage => 2,
             Exit::Degraded => 3,
         })
     }

@@ -8,7 +8,7 @@ mod sysctl;
 mod units;
 mod wireguard;
 
-pub use mode::{ask as ask_mode, at_once as mode_at_once};
+pub use mode::{ask as ask_mode, ask_version as ask_wsl_version, at_once as mode_at_once};
 
 use crate::{
     config::Settings,

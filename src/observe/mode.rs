@@ -5,7 +5,10 @@ use std::{fs, path::Path, time::Duration};
 use tokio::process::Command;
 
 use crate::{
-    host::child::{self, ChildError},
+    host::{
+        child::{self, ChildError},
+        contract::plain,
+    },
     model::{Mode, ModeState},
 };
 
@@ -36,6 +39,15 @@ pub async fn ask() -> ModeState {
         }
         Err(error) => ModeState::Unknown(format!("wslinfo: {error}")),
     }
+}
+
+/// WSL's own version (since WSL 2.2.3); `None` where it does not say.
+pub async fn ask_version() -> Option<String> {
+    let mut command = wslinfo();
+    command.args(["--version", "-n"]);
+    let answer = child::run(command, None, DEADLINE).await.ok()?;
+    let version = plain(&String::from_utf8_lossy(&answer.stdout));
+    (!version.is_empty()).then_some(version)
 }
 
 fn unknown(word: &str) -> String {

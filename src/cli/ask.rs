@@ -1,0 +1,51 @@
+//! Asking the person at the terminal.
+
+use std::io::{self, IsTerminal, Write};
+
+/// What came of a question.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Reply {
+    /// The person agrees, or said so beforehand with `--yes`.
+    Yes,
+    /// The person does not.
+    No,
+    /// Nobody is there to ask.
+    Nobody,
+}
+
+/// Asks a question that is answered with yes or no; an empty answer is no.
+pub(super) fn ask(question: &str, yes: bool) -> io::Result<Reply> {
+    if yes {
+        return Ok(Reply::Yes);
+    }
+    if !io::stdin().is_terminal() {
+        return Ok(Reply::Nobody);
+    }
+    // Standard output may be kept in a file; the question is for the person.
+    write!(io::stderr().lock(), "{question} [y/N] ")?;
+    let mut answer = String::new();
+    io::stdin().read_line(&mut answer)?;
+    Ok(reply(&answer))
+}
+
+fn reply(answer: &str) -> Reply {
+    match answer.trim().to_ascii_lowercase().as_str() {
+        "y" | "yes" => Reply::Yes,
+        _ => Reply::No,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_yes_is_yes() {
+        for answer in ["y", "Y\n", " yes\r\n", "YES"] {
+            assert_eq!(reply(answer), Reply::Yes, "{answer:?}");
+        }
+        for answer in ["", "\n", "n", "no", "yes please", "yy", "1"] {
+            assert_eq!(reply(answer), Reply::No, "{answer:?}");
+        }
+    }
+}

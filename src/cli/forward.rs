@@ -1,0 +1,216 @@
+//! `wslmesh forward`
+
+mod list;
+
+use std::{net::Ipv4Addr, num::NonZeroU16};
+
+use clap::{Args, Subcommand, ValueEnum};
+
+use super::{
+    host::{self, Wish, told},
+    output::{Exit, complain, print},
+    poke::poke,
+};
+use crate::{
+    config::{Added, Backend, DropIn, Firewall, Forward, Protocol, Settings, Source},
+    host::setup::{Agreed, Answer, Coverage, Order, Setup, SetupError, Staging, policy::port},
+    paths::Paths,
+};
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Forward a port of Windows to this distribution
+    ///
+    /// Writes a drop-in beside the configuration and tells the agent. Where Windows
+    /// has agreed to less than that, `host install` follows, which asks.
+    Add(Add),
+    /// Remove a forward that `forward add` made
+    Remove {
+        /// Its name
+        name: String,
+    },
+    /// List the configured forwards, who serves each, and how it is
+    List {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Add {
+    /// A name for it: letters, digits, dots, dashes and underscores, at most 64
+    name: String,
+    /// tcp or udp
+    #[arg(long)]
+    protocol: Transport,
+    /// Windows' port, 1 to 65535
+    #[arg(long, value_name = "PORT", value_parser = port)]
+    listen_port: NonZeroU16,
+    /// The port in this distribution [default: the same]
+    #[arg(long, value_name = "PORT", value_parser = port)]
+    connect_port: Option<NonZeroU16>,
+    /// Windows' address to listen on; 0.0.0.0 is all
+    #[arg(long, value_name = "ADDRESS", default_value_t = Ipv4Addr::UNSPECIFIED)]
+    listen_address: Ipv4Addr,
+    /// Whom Windows' firewall lets in: nobody new, the local subnet, everybody
+    #[arg(long, default_value = "local")]
+    firewall: Scope,
+    /// Change the configuration only; do not ask Windows' administrator
+    #[arg(long)]
+    no_install: bool,
+    /// Do not ask here before a change of what Windows agreed to
+    #[arg(long)]
+    yes: bool,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Transport {
+    Tcp,
+    Udp,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Scope {
+    None,
+    Local,
+    Full,
+}
+
+pub(super) async fn forward(
+    command: Command,
+    source: Source,
+    paths: Paths,
+) -> anyhow::Result<Exit> {
+    match command {
+        Command::Add(arguments) => {
+            as_root(&source, "add")?;
+            add(arguments, &source, &paths).await
+        }
+        Command::Remove { name } => {
+            as_root(&source, "remove")?;
+            remove(&name, &source, &paths)
+        }
+        Command::List { json } => list::list(&source, &paths, json),
+    }
+}
+
+/// The system's configuration is root's.
+fn as_root(source: &Source, what: &str) -> anyhow::Result<()> {
+    if *source == Source::System && !rustix::process::geteuid().is_root() {
+        anyhow::bail!(
+            "only root changes {}: sudo wslmesh forward {what} ...",
+            source.drop_ins().display()
+        );
+    }
+    Ok(())
+}
+
+async fn add(arguments: Add, source: &Source, paths: &Paths) -> anyhow::Result<Exit> {
+    let forward = Forward {
+        protocol: match arguments.protocol {
+            Transport::Tcp => Protocol::Tcp,
+            Transport::Udp => Protocol::Udp,
+        },
+        listen_address: arguments.listen_address,
+        listen_port: arguments.listen_port,
+        connect_port: arguments.connect_port.unwrap_or(arguments.listen_port),
+        firewall: match arguments.firewall {
+            Scope::None => Firewall::None,
+            Scope::Local => Firewall::Local,
+            Scope::Full => Firewall::Full,
+        },
+        name: arguments.name,
+    };
+    let drop_in = DropIn::of(source, &forward.name)?;
+    let (added, settings) = drop_in.add(&forward)?;
+    match added {
+        Added::Written => print(&format!("written: {}", drop_in.path().display()))?,
+        Added::Already => print(&format!("{} has it already", drop_in.path().display()))?,
+    }
+    let exit = told(poke(paths))?;
+    let agreed = agree(
+        &forward,
+        &settings,
+        paths,
+        arguments.no_install,
+        arguments.yes,
+    )
+    .await?;
+    Ok(if agreed == Exit::Fine { exit } else { agreed })
+}
+
+/// Has Windows' policy changed where it does not allow the forward. The forward
+/// is configured by now, so that nothing of this is a failure of adding it.
+async fn agree(
+    forward: &Forward,
+    settings: &Settings,
+    paths: &Paths,
+    no_install: bool,
+    yes: bool,
+) -> anyhow::Result<Exit> {
+    if settings.backend == Backend::None {
+        print("[host] backend is \"none\": nobody forwards it on Windows")?;
+        return Ok(Exit::Fine);
+    }
+    let before = match look(paths).await {
+        Ok(before) => before,
+        Err(error) => {
+            let error = anyhow::Error::new(error);
+            complain(&error.context("whether Windows allows it is not known"));
+            return Ok(Exit::Degraded);
+        }
+    };
+    let lacks = match &before.policy {
+        // Without an installation an administrator's own programs may do all of it.
+        Agreed::Nothing if before.elevated => return Ok(Exit::Fine),
+        Agreed::Nothing => {
+            print(
+                "nothing is installed on Windows yet: `wslmesh host install` opens it to the LAN",
+            )?;
+            return Ok(Exit::Fine);
+        }
+        Agreed::Unreadable => "what Windows agreed to cannot be read",
+        Agreed::Policy(policy) => match policy.covers(forward) {
+            Coverage::Covered => return Ok(Exit::Fine),
+            Coverage::OutsidePolicy => "Windows has not agreed to these ports",
+            Coverage::ListenAddress => "Windows has agreed to these ports on another address",
+            Coverage::Firewall => "Windows has agreed to these ports with another firewall",
+        },
+    };
+    print(lacks)?;
+    if no_install {
+        print("to have it agreed to: wslmesh host install")?;
+        return Ok(Exit::Degraded);
+    }
+    let wish = Wish {
+        yes,
+        ..Wish::default()
+    };
+    Ok(match host::install(&wish, settings, paths).await? {
+        Exit::Fine => Exit::Fine,
+        // The forward stands in the configuration and is not served.
+        Exit::Failed | Exit::Usage | Exit::Degraded => Exit::Degraded,
+    })
+}
+
+async fn look(paths: &Paths) -> Result<Answer, SetupError> {
+    let setup = Setup::find(Staging::lasting(&paths.state)?)?;
+    setup.call(Order::Look).await
+}
+
+fn remove(name: &str, source: &Source, paths: &Paths) -> anyhow::Result<Exit> {
+    let drop_in = DropIn::of(source, name)?;
+    let left = drop_in.remove()?;
+    print(&format!("removed: {}", drop_in.path().display()))?;
+    let exit = told(poke(paths))?;
+    let Some(left) = left else {
+        return Ok(exit);
+    };
+    complain(&anyhow::anyhow!(
+        "a forward {name:?} at {}:{} is in force again: remove its block with an editor, then: systemctl reload wslmesh",
+        left.file.display(),
+        left.line
+    ));
+    Ok(Exit::Failed)
+}

@@ -1,0 +1,383 @@
+//! `wslmesh host check`
+
+use std::{
+    fs::OpenOptions,
+    io::{self, Write},
+    path::Path,
+};
+
+use anyhow::Context;
+use serde::Serialize;
+
+use super::{
+    super::{
+        ask::{Reply, ask},
+        output::{Exit, complain, print},
+        table::{WIDTH, wrap},
+    },
+    facts::Facts,
+    shown,
+};
+use crate::{
+    config::Source,
+    host::setup::{Agreed, Answer, Check, CheckResult, Order, Setup, SetupError, Staging, State},
+    paths::Paths,
+};
+
+/// Everything that was found.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+struct Findings {
+    version: u32,
+    facts: Facts,
+    /// What Windows has, or why it could not be asked.
+    windows: Windows,
+    checks: Vec<Check>,
+}
+
+/// The Windows side, in words.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+struct Windows {
+    installed: Option<String>,
+    policy: Vec<String>,
+    other_users: usize,
+    elevated: Option<bool>,
+    error: Option<String>,
+}
+
+pub(super) async fn check(
+    wish: &super::Check,
+    source: &Source,
+    paths: &Paths,
+) -> anyhow::Result<Exit> {
+    if let Some(report) = &wish.report
+        && !wish.force
+        && report.symlink_metadata().is_ok()
+    {
+        anyhow::bail!(
+            "{} is there already: name another file, or add --force to overwrite it",
+            report.display()
+        );
+    }
+    if wish.probe {
+        let question =
+            "A probe makes a rule on a scratch port of Windows and removes it again. Go on?";
+        match ask(question, wish.yes)? {
+            Reply::Yes => {}
+            Reply::No => {
+                print("nothing was changed")?;
+                return Ok(Exit::Failed);
+            }
+            Reply::Nobody => {
+                complain(&anyhow::anyhow!(
+                    "there is no terminal to ask at: add --yes to allow the probe"
+                ));
+                return Ok(Exit::Usage);
+            }
+        }
+    }
+    let (way, asked) = call(wish.probe, paths).await;
+    let facts = Facts::gather(source, paths, way).await;
+    let findings = findings(facts, asked);
+    if let Some(report) = &wish.report {
+        write(report, wish.force, &markdown(&findings))
+            .with_context(|| format!("cannot write {}", report.display()))?;
+        print(&format!(
+            "written: {}; look through it before you attach it to an issue",
+            report.display()
+        ))?;
+    }
+    if wish.json {
+        print(&serde_json::to_string_pretty(&findings)?)?;
+    } else if wish.report.is_none() {
+        for line in table(&findings) {
+            print(&line)?;
+        }
+    }
+    Ok(exit(&findings))
+}
+
+/// The way to Windows in words, and what the checks gave.
+async fn call(probe: bool, paths: &Paths) -> (String, Result<Answer, SetupError>) {
+    let staging = match Staging::passing(&paths.state) {
+        Ok(staging) => staging,
+        Err(error) => return ("not looked for".to_owned(), Err(error.into())),
+    };
+    match Setup::find(staging) {
+        Ok(setup) => (setup.way(), setup.call(Order::Check { probe }).await),
+        Err(error) => ("none".to_owned(), Err(error)),
+    }
+}
+
+fn findings(facts: Facts, asked: Result<Answer, SetupError>) -> Findings {
+    let nothing = |error: String| Windows {
+        installed: None,
+        policy: Vec::new(),
+        other_users: 0,
+        elevated: None,
+        error: Some(error),
+    };
+    let (windows, checks) = match asked {
+        Err(error) => (nothing(error.to_string()), Vec::new()),
+        Ok(answer) if answer.state != State::Checked => {
+            let (_, words) = crate::host::setup::ending(&answer);
+            (nothing(words), answer.checks)
+        }
+        Ok(answer) => {
+            let windows = Windows {
+                installed: answer.installed.map(|installed| installed.version),
+                policy: match &answer.policy {
+                    Agreed::Nothing => Vec::new(),
+                    Agreed::Unreadable => vec!["it cannot be read".to_owned()],
+                    Agreed::Policy(policy) => shown::policy(policy),
+                },
+                other_users: answer.other_users.len(),
+                elevated: Some(answer.elevated),
+                error: None,
+            };
+            (windows, answer.checks)
+        }
+    };
+    Findings {
+        version: 1,
+        facts,
+        windows,
+        checks,
+    }
+}
+
+fn exit(findings: &Findings) -> Exit {
+    let differs = |check: &Check| check.result == CheckResult::Differs;
+    if findings.windows.error.is_some() {
+        Exit::Failed
+    } else if findings.checks.iter().any(differs) {
+        Exit::Degraded
+    } else {
+        Exit::Fine
+    }
+}
+
+/// What a check found: a list of facts as a JSON object, or a sentence.
+fn found(detail: &str) -> String {
+    let Ok(facts) = serde_json::from_str::<serde_json::Map<_, _>>(detail) else {
+        return detail.to_owned();
+    };
+    let fact = |(name, value): (&String, &serde_json::Value)| match value.as_str() {
+        Some(text) => format!("{name}: {text}"),
+        None => format!("{name}: {value}"),
+    };
+    facts.iter().map(fact).collect::<Vec<_>>().join("; ")
+}
+
+fn word(result: CheckResult) -> &'static str {
+    match result {
+        CheckResult::Ok => "ok",
+        CheckResult::Differs => "DIFFERS",
+        CheckResult::NotRun => "not run",
+    }
+}
+
+/// What is shown of the Windows side beside the checks.
+fn windows_rows(windows: &Windows) -> Vec<(&'static str, String)> {
+    let mut rows = Vec::new();
+    if let Some(error) = &windows.error {
+        rows.push(("windows", format!("not asked: {error}")));
+        return rows;
+    }
+    let installed = windows.installed.clone();
+    rows.push((
+        "installed",
+        installed.unwrap_or_else(|| "no; wslmesh host install does".to_owned()),
+    ));
+    rows.push(("elevated", yes_or_no(windows.elevated == Some(true))));
+    if windows.other_users > 0 {
+        rows.push((
+            "users",
+            format!("{} others have it installed", windows.other_users),
+        ));
+    }
+    if windows.policy.is_empty() {
+        rows.push(("policy", "none".to_owned()));
+    }
+    rows.extend(windows.policy.iter().map(|line| ("policy", line.clone())));
+    rows
+}
+
+fn yes_or_no(yes: bool) -> String {
+    if yes { "yes" } else { "no" }.to_owned()
+}
+
+/// Everything in lines of at most 80 columns, but for longer words.
+fn table(findings: &Findings) -> Vec<String> {
+    const NAME: usize = 9;
+    let mut lines = Vec::new();
+    let rows = findings.facts.rows();
+    for (name, value) in rows.into_iter().chain(windows_rows(&findings.windows)) {
+        let mut name = name;
+        for part in wrap(&value, WIDTH - NAME - 2) {
+            lines.push(format!("{name:>NAME$}  {part}"));
+            name = "";
+        }
+    }
+    if findings.checks.is_empty() {
+        return lines;
+    }
+    lines.push(String::new());
+    let longest = |check: &Check| check.id.chars().count();
+    let id = findings.checks.iter().map(longest).max().unwrap_or(0);
+    let left = id + 2 + 7 + 2;
+    for check in &findings.checks {
+        let mut head = format!("{:<id$}  {:<7}  ", check.id, word(check.result));
+        let texts = [check.title.clone(), found(&check.detail)];
+        for part in texts
+            .iter()
+            .flat_map(|text| wrap(text, WIDTH.saturating_sub(left)))
+        {
+            lines.push(format!("{head:<left$}{part}").trim_end().to_owned());
+            head.clear();
+        }
+    }
+    lines
+}
+
+/// The report: what a person can attach to an issue.
+fn markdown(findings: &Findings) -> String {
+    // A bar would end a table's cell, and an angle bracket begin markup.
+    let cell = |text: &str| {
+        let text = text.replace('|', "\\|").replace('<', "&lt;");
+        text.lines().collect::<Vec<_>>().join(" ")
+    };
+    let mut text = String::from("# wslmesh report\n\n| | |\n|---|---|\n");
+    let rows = findings.facts.rows();
+    for (name, value) in rows.into_iter().chain(windows_rows(&findings.windows)) {
+        text.push_str(&format!("| {name} | {} |\n", cell(&value)));
+    }
+    text.push_str("\n## Checks\n\n");
+    if findings.checks.is_empty() {
+        let why = findings.windows.error.as_deref();
+        text.push_str(&format!(
+            "Not run: {}\n",
+            cell(why.unwrap_or("Windows named none"))
+        ));
+        return text;
+    }
+    text.push_str("| | result | what | found |\n|---|---|---|---|\n");
+    for check in &findings.checks {
+        text.push_str(&format!(
+            "| {} | {} | {} | {} |\n",
+            cell(&check.id),
+            word(check.result),
+            cell(&check.title),
+            cell(&found(&check.detail))
+        ));
+    }
+    text
+}
+
+fn write(path: &Path, force: bool, text: &str) -> io::Result<()> {
+    let mut options = OpenOptions::new();
+    options.write(true);
+    if force {
+        options.create(true).truncate(true);
+    } else {
+        options.create_new(true);
+    }
+    options.open(path)?.write_all(text.as_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn facts() -> Facts {
+        Facts {
+            wslmesh: "0.1.0",
+            kernel: "6.18.20.1-microsoft-standard-WSL2".into(),
+            wsl: Some("2.9.0".into()),
+            mode: "nat".into(),
+            interop: "/mnt/c/Windows/System32/WindowsPowerShell/v1.0/powershell.exe through /run/WSL/1_interop".into(),
+            configuration: "backend auto".into(),
+            agent: "none runs".into(),
+            health: Some(Vec::new()),
+        }
+    }
+
+    fn checked() -> Findings {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/host-setup");
+        let golden = std::fs::read(format!("{folder}/answer-checked.json")).unwrap();
+        findings(facts(), Ok(Answer::parse(&golden).unwrap()))
+    }
+
+    #[test]
+    fn a_table_of_80_columns() {
+        let lines = table(&checked());
+        assert!(
+            lines.iter().all(|line| line.chars().count() <= 80),
+            "{lines:#?}"
+        );
+        let end = &lines[lines.len() - 6..];
+        assert_eq!(
+            end,
+            [
+                "T1  ok       WSL keeps the guest's address in the registry",
+                "             172.28.16.5 in 172.28.16.0/20",
+                "T2  DIFFERS  the task can be started by this user",
+                "             the task is disabled",
+                "T3  not run  a port rule takes effect",
+                "             only with --probe",
+            ]
+        );
+        assert!(lines.contains(&"installed  0.1.0".to_owned()));
+    }
+
+    #[test]
+    fn facts_are_told_in_words() {
+        let table = [
+            (
+                r#"{"address":"172.28.16.5","mtu":1280,"up":true}"#,
+                "address: 172.28.16.5; mtu: 1280; up: true",
+            ),
+            ("the task is disabled", "the task is disabled"),
+            (r#"{"broken":"#, r#"{"broken":"#),
+            ("", ""),
+        ];
+        for (detail, words) in table {
+            assert_eq!(found(detail), words);
+        }
+    }
+
+    #[test]
+    fn exits_are_honest() {
+        let mut found = checked();
+        assert_eq!(exit(&found), Exit::Degraded);
+        found
+            .checks
+            .retain(|check| check.result != CheckResult::Differs);
+        assert_eq!(exit(&found), Exit::Fine);
+        let missing = SetupError::from(crate::host::interop::InteropError::NoSocket);
+        assert_eq!(exit(&findings(facts(), Err(missing))), Exit::Failed);
+    }
+
+    #[test]
+    fn a_report_says_what_was_not_run_and_why() {
+        let text = markdown(&checked());
+        assert!(text.contains("| T3 | not run | a port rule takes effect | only with --probe |"));
+        let missing = SetupError::from(crate::host::interop::InteropError::NoSocket);
+        let text = markdown(&findings(facts(), Err(missing)));
+        assert!(text.contains("\nNot run: no interop socket"), "{text}");
+        let mut broken = checked();
+        broken.checks[0].detail = "a | b <script>".into();
+        assert!(markdown(&broken).contains("a \\| b &lt;script>"));
+    }
+
+    #[test]
+    fn a_report_overwrites_nothing_by_itself() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("report.md");
+        write(&path, false, "one").unwrap();
+        assert!(write(&path, false, "two").is_err());
+        write(&path, true, "2").unwrap();
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "2");
+    }
+}

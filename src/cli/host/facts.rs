@@ -1,0 +1,136 @@
+//! What Linux knows, for a report: nothing in it names a peer or holds a key.
+
+use std::fs;
+
+use serde::Serialize;
+
+use crate::{
+    config::{Forward, Settings, Source},
+    host::contract::plain,
+    model::ModeState,
+    observe,
+    paths::Paths,
+    report::{Document, read_status},
+};
+
+/// The facts, in the order in which they are shown.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) struct Facts {
+    /// This package's version.
+    pub(super) wslmesh: &'static str,
+    /// Linux' release.
+    pub(super) kernel: String,
+    /// WSL's version, where it says.
+    pub(super) wsl: Option<String>,
+    /// WSL's networking mode.
+    pub(super) mode: String,
+    /// How Windows programs are run, or why not.
+    pub(super) interop: String,
+    /// The configuration in a line.
+    pub(super) configuration: String,
+    /// The running agent, if any.
+    pub(super) agent: String,
+    /// Its health codes; nothing where none runs.
+    pub(super) health: Option<Vec<String>>,
+}
+
+impl Facts {
+    /// Gathers them; `interop` comes from whoever looked for it.
+    pub(super) async fn gather(source: &Source, paths: &Paths, interop: String) -> Self {
+        let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+        let document = read_status(&paths.runtime).ok().flatten();
+        let document = document.filter(Document::is_alive);
+        let on_wsl = observe::mode_at_once().is_none();
+        Self {
+            wslmesh: env!("CARGO_PKG_VERSION"),
+            kernel: plain(&release),
+            wsl: if on_wsl {
+                observe::ask_wsl_version().await
+            } else {
+                None
+            },
+            mode: match observe::ask_mode().await {
+                ModeState::Known(mode) => mode.as_str().to_owned(),
+                ModeState::Pending => "pending".to_owned(),
+                ModeState::Unknown(why) => format!("unknown: {why}"),
+            },
+            interop,
+            configuration: match Settings::load(source) {
+                Ok(settings) => configuration(&settings),
+                Err(error) => plain(&error.to_string()),
+            },
+            agent: document.as_ref().map_or_else(
+                || "none runs".to_owned(),
+                |document| format!("{}, {} passes", document.role, document.passes),
+            ),
+            health: document.map(|document| {
+                let codes = document.health.into_iter().map(|entry| entry.code);
+                codes.collect()
+            }),
+        }
+    }
+
+    /// Name and value of each.
+    pub(super) fn rows(&self) -> Vec<(&'static str, String)> {
+        let health = match self.health.as_deref() {
+            None => "not known".to_owned(),
+            Some([]) => "fine".to_owned(),
+            Some(codes) => codes.join(", "),
+        };
+        let wsl = self.wsl.clone();
+        vec![
+            ("wslmesh", self.wslmesh.to_owned()),
+            ("kernel", self.kernel.clone()),
+            ("wsl", wsl.unwrap_or_else(|| "not known".to_owned())),
+            ("mode", self.mode.clone()),
+            ("interop", self.interop.clone()),
+            ("config", self.configuration.clone()),
+            ("agent", self.agent.clone()),
+            ("health", health),
+        ]
+    }
+}
+
+fn configuration(settings: &Settings) -> String {
+    let forwards: Vec<String> = settings.forwards.iter().map(forward).collect();
+    let forwards = if forwards.is_empty() {
+        "no forwards".to_owned()
+    } else {
+        format!("forwards: {}", forwards.join(", "))
+    };
+    format!(
+        "backend {}, mtu {} ({}), {forwards}",
+        settings.backend, settings.mtu, settings.underlay
+    )
+}
+
+/// A forward without its name.
+fn forward(forward: &Forward) -> String {
+    let address = if forward.listen_address.is_unspecified() {
+        String::new()
+    } else {
+        " on one address".to_owned()
+    };
+    format!(
+        "{} {} -> {} {}{address}",
+        forward.protocol, forward.listen_port, forward.connect_port, forward.firewall
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_summary_names_ports_and_nobody() {
+        let settings = crate::config::settings(
+            "[[forward]]\nname = \"my-secret\"\nprotocol = \"tcp\"\nlisten-port = 2222\nconnect-port = 22\n\
+             [[forward]]\nname = \"other\"\nprotocol = \"udp\"\nlisten-address = \"192.168.1.77\"\nlisten-port = 9\nfirewall = \"full\"\n",
+        );
+        assert_eq!(
+            configuration(&settings),
+            "backend auto, mtu 1280 (raise), forwards: tcp 2222 -> 22 local, udp 9 -> 9 full on one address"
+        );
+    }
+}

@@ -1,0 +1,211 @@
+//! `wslmesh host install`
+
+use anyhow::Context;
+
+use super::{
+    super::{
+        ask::{Reply, ask},
+        output::{Exit, complain, print},
+    },
+    shown,
+};
+use crate::{
+    config::{Backend, Settings},
+    host::setup::{
+        Agreed, Answer, Distribution, Grant, Order, Policy, Ports, Profiles, Setup, SetupError,
+        Shipped, Staging, contract::FileHash, is_agreed, policy, staging,
+    },
+    paths::Paths,
+};
+
+/// This package.
+const PACKAGE: &str = env!("CARGO_PKG_VERSION");
+
+/// What is to be agreed to, beside the configured forwards, and how.
+#[derive(Debug, Default)]
+pub(in super::super) struct Wish {
+    /// Change nothing.
+    pub(in super::super) dry_run: bool,
+    /// More ports.
+    pub(in super::super) ports: Vec<Ports>,
+    /// Networks; else as installed.
+    pub(in super::super) profiles: Option<Profiles>,
+    /// Whether a logon starts the distribution; else as installed.
+    pub(in super::super) logon: Option<bool>,
+    /// The person agrees already.
+    pub(in super::super) yes: bool,
+}
+
+impl Wish {
+    fn policy(&self, grants: Vec<Grant>, distribution: Distribution, old: &Agreed) -> Policy {
+        let old = match old {
+            Agreed::Policy(old) => Some(old),
+            Agreed::Nothing | Agreed::Unreadable => None,
+        };
+        let profiles = self.profiles.clone();
+        Policy {
+            version: policy::VERSION,
+            package: PACKAGE.to_owned(),
+            distribution,
+            logon: self.logon.or(old.map(|old| old.logon)).unwrap_or(true),
+            profiles: profiles
+                .or_else(|| old.map(|old| old.profiles.clone()))
+                .unwrap_or_default(),
+            grants,
+        }
+    }
+}
+
+/// Asks Windows' administrator to agree to the configured forwards.
+pub(in super::super) async fn install(
+    wish: &Wish,
+    settings: &Settings,
+    paths: &Paths,
+) -> anyhow::Result<Exit> {
+    let forwards = match settings.backend {
+        Backend::None => {
+            print("[host] backend is \"none\", so nothing is asked for the configured forwards\n")?;
+            &[][..]
+        }
+        Backend::Portproxy | Backend::Relay | Backend::Auto => &settings.forwards,
+    };
+    let grants = policy::grants(forwards, &wish.ports)?;
+    let files = staging::shipped(&paths.lib)?;
+    if wish.dry_run {
+        return dry_run(wish, grants, &files, paths).await;
+    }
+    let setup = Setup::find(Staging::lasting(&paths.state)?)?;
+    let (distribution, before) = look(&setup).await?;
+    let policy = wish.policy(grants, distribution, &before.policy);
+    if !is_agreed(&before, &policy) {
+        show(&policy, &before)?;
+        let agreed = before.elevated && wish.yes;
+        if !agreed {
+            print(
+                "\nWindows will ask for administrator rights, and a window there will show this again\nand ask for the word yes. Both wait about two minutes.",
+            )?;
+        }
+        match ask("Go on?", wish.yes)? {
+            Reply::Yes => {}
+            Reply::No => {
+                print("nothing was changed")?;
+                return Ok(Exit::Failed);
+            }
+            Reply::Nobody => {
+                complain(&anyhow::anyhow!(
+                    "there is no terminal to ask at, and nothing was changed: look at it with --dry-run, then run it with --yes"
+                ));
+                return Ok(Exit::Usage);
+            }
+        }
+    }
+    setup.put(&files)?;
+    let hashes: Vec<FileHash> = files.into_iter().map(|file| file.hash).collect();
+    let order = Order::Install {
+        policy: &policy,
+        package: PACKAGE,
+        files: &hashes,
+        agreed: before.elevated && wish.yes,
+    };
+    let answer = setup.call(order).await.context(shown::UNKNOWN)?;
+    shown::outcome(&answer, paths)
+}
+
+async fn look(setup: &Setup) -> Result<(Distribution, Answer), SetupError> {
+    let distribution = setup.distribution().await?;
+    Ok((distribution, setup.call(Order::Look).await?))
+}
+
+/// Policy and changes, in words.
+fn show(policy: &Policy, before: &Answer) -> anyhow::Result<()> {
+    shown::print_block(
+        &format!(
+            "Windows would be asked to allow, for the distribution {}:",
+            policy.distribution
+        ),
+        &shown::policy(policy),
+    )?;
+    let changes = shown::changes(&before.policy, policy);
+    match &before.installed {
+        _ if !changes.is_empty() => {
+            shown::print_block("\nWhat that changes:", &changes)?;
+        }
+        Some(installed) if installed.version != policy.package => print(&format!(
+            "\nWhat that changes: version {} -> {}",
+            installed.version, policy.package
+        ))?,
+        Some(_) | None => print("\nThe policy stays, its files are installed again.")?,
+    }
+    if !policy.profiles.holds(policy::Profile::Public) {
+        print(
+            "\nWindows takes a new network, many a home network among them, for public, where\nthese rules do not count. Either make it private in Windows' settings, or add\n--profiles domain,private,public",
+        )?;
+    }
+    if !before.other_users.is_empty() {
+        print(&format!(
+            "\n{} other Windows user(s) of this machine share the program files.",
+            before.other_users.len()
+        ))?;
+    }
+    Ok(())
+}
+
+async fn dry_run(
+    wish: &Wish,
+    grants: Vec<Grant>,
+    files: &[Shipped],
+    paths: &Paths,
+) -> anyhow::Result<Exit> {
+    let looked = async {
+        let setup = Setup::find(Staging::passing(&paths.state)?)?;
+        look(&setup).await
+    };
+    let (policy, exit) = match looked.await {
+        Ok((distribution, before)) => {
+            let policy = wish.policy(grants, distribution, &before.policy);
+            if is_agreed(&before, &policy) {
+                shown::print_block("This is agreed to already:", &shown::policy(&policy))?;
+            } else {
+                show(&policy, &before)?;
+            }
+            (policy, Exit::Fine)
+        }
+        Err(error) => {
+            let name = std::env::var("WSL_DISTRO_NAME").unwrap_or_default();
+            let distribution = Distribution::try_from(name)
+                .or_else(|_| Distribution::try_from("unknown".to_owned()))?;
+            let policy = wish.policy(grants, distribution, &Agreed::Nothing);
+            shown::print_block("Windows would be asked to allow:", &shown::policy(&policy))?;
+            complain(&anyhow::Error::new(error).context("what is agreed to now is not known"));
+            (policy, Exit::Failed)
+        }
+    };
+    shown::print_block("\nFiles:", &shown::files(files))?;
+    shown::print_block("\nSteps on Windows:", &steps(&policy))?;
+    print("\nNothing was changed.")?;
+    Ok(exit)
+}
+
+/// What an installation does, in its order.
+fn steps(policy: &Policy) -> Vec<String> {
+    let mut steps = vec![
+        "copy the files to %LOCALAPPDATA%\\wslmesh\\staging, and remove them there at the end",
+        "ask for administrator rights (one prompt); start PowerShell with a loader that\n  carries the hashes of setup.ps1 and of the order",
+        "in that window: show the policy, ask for the word yes, check every file's hash",
+        "write forward.ps1 and wslmesh-relay.exe to %ProgramFiles%\\wslmesh",
+        "make %ProgramFiles%\\wslmesh\\<SID>\\inbox, the one folder there that this user\n  may write, for lists of ports within the policy",
+        "write version and hashes to HKLM\\SOFTWARE\\wslmesh, and the policy below <SID>",
+        "register the task \\wslmesh\\forward-<SID>: it runs forward.ps1 as SYSTEM, this\n  user may start it",
+    ];
+    if policy.logon {
+        steps.push(
+            "register the task \\wslmesh\\logon-<SID>: it starts the distribution after a\n  logon, as this user, without administrator rights",
+        );
+    }
+    steps.push("afterwards the agent has the task make the forwards and their firewall rules");
+    steps
+        .into_iter()
+        .enumerate()
+        .map(|(number, step)| format!("{}. {step}", number + 1))
+        .collect()
+}

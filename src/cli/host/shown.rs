@@ -1,0 +1,108 @@
+//! What a person is shown of policies, files and answers.
+
+use super::super::{
+    output::{Exit, complain, print},
+    poke::{Poked, poke},
+};
+use crate::{
+    host::setup::{Agreed, Answer, Ending, Policy, Shipped, difference, ending},
+    paths::Paths,
+};
+
+/// Said of a call that was begun and gave no answer.
+pub(super) const UNKNOWN: &str =
+    "whether Windows was changed is not known (wslmesh host check tells)";
+
+/// What a policy allows, in lines.
+pub(super) fn policy(policy: &Policy) -> Vec<String> {
+    let mut lines: Vec<String> = policy.grants.iter().map(ToString::to_string).collect();
+    if lines.is_empty() {
+        lines.push("no ports: no forward is configured".to_owned());
+    }
+    lines.push(format!("networks: {}", policy.profiles));
+    lines.push(if policy.logon {
+        format!(
+            "after a Windows logon: {} is started, unelevated, and kept running",
+            policy.distribution
+        )
+    } else {
+        "after a Windows logon: nothing is started".to_owned()
+    });
+    lines
+}
+
+/// What changes against what is agreed to now.
+pub(super) fn changes(old: &Agreed, new: &Policy) -> Vec<String> {
+    match old {
+        Agreed::Nothing => vec!["nothing is agreed to now".to_owned()],
+        Agreed::Unreadable => {
+            vec!["what is agreed to now cannot be read, and is replaced".to_owned()]
+        }
+        Agreed::Policy(old) => difference(Some(old), new),
+    }
+}
+
+/// The files with their hashes.
+pub(super) fn files(files: &[Shipped]) -> Vec<String> {
+    let line = |file: &Shipped| {
+        format!(
+            "{} ({} bytes)\n  SHA-256 {}",
+            file.hash.name,
+            file.size(),
+            file.hash.sha256
+        )
+    };
+    files.iter().map(line).collect()
+}
+
+/// A heading and its lines.
+pub(super) fn print_block(heading: &str, lines: &[String]) -> std::io::Result<()> {
+    print(heading)?;
+    for line in lines.iter().flat_map(|line| line.lines()) {
+        print(&format!("  {line}"))?;
+    }
+    Ok(())
+}
+
+/// Prints how a call ended, and tells the running agent where something changed.
+pub(super) fn outcome(answer: &Answer, paths: &Paths) -> anyhow::Result<Exit> {
+    for line in &answer.done {
+        print(&format!("done: {line}"))?;
+    }
+    let (ending, words) = ending(answer);
+    if answer.over_the_shoulder && ending == Ending::Done {
+        let user = answer.user.as_deref().unwrap_or("of the distribution");
+        print(&format!(
+            "another account's password was given; what was agreed to is for the Windows user {user}"
+        ))?;
+    }
+    match ending {
+        Ending::Nothing => {
+            print(&words)?;
+            Ok(Exit::Fine)
+        }
+        Ending::Unchanged => {
+            complain(&anyhow::anyhow!(words));
+            Ok(Exit::Failed)
+        }
+        Ending::Done => {
+            print(&words)?;
+            told(poke(paths))
+        }
+        Ending::Failed => {
+            complain(&anyhow::anyhow!(words));
+            // Part of it may have been done.
+            told(poke(paths))?;
+            Ok(Exit::Failed)
+        }
+    }
+}
+
+/// Prints whether the agent knows; one that does not goes on with what it knew.
+pub(in super::super) fn told(poked: Poked) -> anyhow::Result<Exit> {
+    print(&poked.words())?;
+    Ok(match poked {
+        Poked::Told(_) | Poked::NoAgent => Exit::Fine,
+        Poked::Untold(_) => Exit::Degraded,
+    })
+}

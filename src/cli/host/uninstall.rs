@@ -1,0 +1,114 @@
+//! `wslmesh host uninstall`
+
+use std::path::Path;
+
+use anyhow::Context;
+
+use super::{
+    super::{
+        ask::{Reply, ask},
+        output::{Exit, complain, print},
+        poke,
+    },
+    shown,
+};
+use crate::{
+    apply::saved::Saved,
+    host::{
+        setup::{Agreed, Answer, Order, Setup, Staging},
+        sync,
+    },
+    model::{Mode, ModeState, RuleSet, SyncMode},
+    observe,
+    paths::Paths,
+};
+
+/// Takes away everything of ours on Windows.
+pub(super) async fn uninstall(dry_run: bool, yes: bool, paths: &Paths) -> anyhow::Result<Exit> {
+    let staging = if dry_run {
+        Staging::passing(&paths.state)?
+    } else {
+        Staging::lasting(&paths.state)?
+    };
+    let folder = staging.path().to_owned();
+    let setup = Setup::find(staging)?;
+    let before = setup.call(Order::Look).await?;
+    shown::print_block("What goes:", &what_goes(&before))?;
+    if dry_run {
+        print("\nNothing was changed.")?;
+        return Ok(Exit::Fine);
+    }
+    match ask("Go on?", yes)? {
+        Reply::Yes => {}
+        Reply::No => {
+            print("nothing was changed")?;
+            return Ok(Exit::Failed);
+        }
+        Reply::Nobody => {
+            complain(&anyhow::anyhow!(
+                "there is no terminal to ask at, and nothing was changed: look at it with --dry-run, then run it with --yes"
+            ));
+            return Ok(Exit::Usage);
+        }
+    }
+    match poke::agent(paths) {
+        Some(pid) => print(&format!(
+            "the agent (process {pid}) will be told; to keep it from making forwards again, remove\nthem from the configuration or set [host] backend = \"none\""
+        ))?,
+        None => withdraw(&folder, paths).await?,
+    }
+    let order = Order::Uninstall {
+        agreed: before.elevated && yes,
+    };
+    let answer = setup.call(order).await.context(shown::UNKNOWN)?;
+    shown::outcome(&answer, paths)
+}
+
+fn what_goes(before: &Answer) -> Vec<String> {
+    let mut lines =
+        vec!["forwards and firewall rules that wslmesh made for this Windows user".to_owned()];
+    match &before.policy {
+        Agreed::Nothing => lines.push("no policy: none is agreed to".to_owned()),
+        Agreed::Unreadable => lines.push("a policy that cannot be read".to_owned()),
+        Agreed::Policy(policy) => {
+            lines.push("the policy:".to_owned());
+            lines.extend(shown::policy(policy).iter().map(|line| format!("  {line}")));
+            lines.push("the tasks \\wslmesh\\forward-<SID> and \\wslmesh\\logon-<SID>".to_owned());
+        }
+    }
+    lines.push(if before.other_users.is_empty() {
+        "%ProgramFiles%\\wslmesh and %LOCALAPPDATA%\\wslmesh".to_owned()
+    } else {
+        format!(
+            "%LOCALAPPDATA%\\wslmesh; %ProgramFiles%\\wslmesh stays for {} other Windows user(s)",
+            before.other_users.len()
+        )
+    });
+    lines
+}
+
+/// Has Windows withdraw our rules in the ordinary way, which also finds those
+/// that were made without an installation.
+async fn withdraw(folder: &Path, paths: &Paths) -> anyhow::Result<()> {
+    let mode = match observe::ask_mode().await {
+        ModeState::Known(Mode::Mirrored) => SyncMode::Mirrored,
+        ModeState::Known(_) | ModeState::Pending | ModeState::Unknown(_) => SyncMode::Nat,
+    };
+    let outcome = sync::sync(folder, RuleSet::nothing(mode)).await;
+    if let Some(changed) = &outcome.changed {
+        print(&format!("done: {changed}"))?;
+    }
+    for finding in &outcome.findings {
+        print(&format!("{}: {finding}", finding.code.severity()))?;
+    }
+    // Who may not write the state directory has no agent that reads it.
+    if let Some(standing) = outcome.standing {
+        let saved = Saved::new(&paths.state).update(|values| values.forwards = standing);
+        if let Err(error) = saved
+            && rustix::process::geteuid().is_root()
+        {
+            complain(&error.into());
+        }
+    }
+    Ok(())
+}

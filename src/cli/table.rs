@@ -1,0 +1,61 @@
+//! Text in columns.
+
+/// Columns of a terminal that nobody widened.
+pub(super) const WIDTH: usize = 80;
+
+/// Breaks a text at spaces so that no line has more than `width` characters; a
+/// longer word stands on a line of its own.
+pub(super) fn wrap(text: &str, width: usize) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for word in text.split_whitespace() {
+        match lines.last_mut() {
+            Some(line) if line.chars().count() + 1 + word.chars().count() <= width => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            Some(_) | None => lines.push(word.to_owned()),
+        }
+    }
+    lines
+}
+
+/// Rows with their columns aligned, the first row a heading; numbers are not told
+/// apart from words. Nothing where there are no rows but the heading.
+pub(super) fn columns<const N: usize>(rows: &[[String; N]]) -> Vec<String> {
+    let width = |column: usize| {
+        let cells = rows.iter().filter_map(|row| row.get(column));
+        cells.map(|cell| cell.chars().count()).max().unwrap_or(0)
+    };
+    let widths: Vec<usize> = (0..N).map(width).collect();
+    rows.iter()
+        .map(|row| {
+            let cells = row.iter().zip(&widths);
+            let line: Vec<String> = cells
+                .map(|(cell, width)| format!("{cell:<width$}"))
+                .collect();
+            line.join("  ").trim_end().to_owned()
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_are_broken_at_spaces() {
+        assert_eq!(wrap("one two  three", 7), ["one two", "three"]);
+        assert_eq!(
+            wrap("incomprehensible it is", 5),
+            ["incomprehensible", "it is"]
+        );
+        assert_eq!(wrap(" ", 5), [""; 0]);
+    }
+
+    #[test]
+    fn columns_are_as_wide_as_their_widest_cell() {
+        let row = |cells: [&str; 3]| cells.map(str::to_owned);
+        let rows = [row(["A", "NAME", "X"]), row(["long", "b", ""])];
+        assert_eq!(columns(&rows), ["A     NAME  X", "long  b"]);
+    }
+}
