@@ -160,6 +160,14 @@ Test-Case -Name 'a rule that stands is not tried' -Body {
     Assert-Equal -Expected '1 0' -Found ('{0} {1}' -f $answer.'added', @($answer.'taken').Count)
 }
 
+Test-Case -Name 'a port of ours is not tried for another address' -Body {
+    [void] (Invoke-Forward -Entries '[6,2222,22,1]')
+    $script:World.Policy = (Get-PolicySample).Replace('"0.0.0.0","listen-ports":[2000', '"192.168.50.10","listen-ports":[2000')
+    $script:World.BindErrors = @{ '192.168.50.10/2222' = 10048 }
+    $answer = Invoke-Forward -Entries '[6,2222,22,1]'
+    Assert-Equal -Expected '1 1 0' -Found ('{0} {1} {2}' -f $answer.'added', $answer.'removed', @($answer.'taken').Count)
+}
+
 Test-Case -Name 'five hundred forwards in one batch' -Body {
     $entries = @(for ($port = 2000; $port -lt 2500; $port += 1) { '[6,' + $port + ',22,1]' }) -join ','
     $answer = Invoke-Forward -Entries $entries
