@@ -12,7 +12,10 @@ use std::{
     time::Duration,
 };
 
-use super::child::{self, ChildError, Output};
+use super::{
+    child::{self, ChildError, Output},
+    scripts,
+};
 use crate::{model::DrivePath, report::Code};
 
 /// Longest wait for a Windows program that asks nobody anything.
@@ -149,7 +152,27 @@ impl Interop {
             "-File",
             script,
         ];
-        let (direct, by_init) = self.commands(&self.powershell, &arguments);
+        self.run_powershell(&arguments, input, deadline).await
+    }
+
+    /// Asks with one fixed command, which no policy about script files keeps from
+    /// running, what policies there are.
+    ///
+    /// # Errors
+    /// Nothing to run it with, or the call's failure.
+    pub async fn policies(&self) -> Result<Output, InteropError> {
+        let command = scripts::POLICIES.trim_end();
+        let arguments = ["-NoProfile", "-NonInteractive", "-Command", command];
+        self.run_powershell(&arguments, b"", DEADLINE).await
+    }
+
+    async fn run_powershell(
+        &self,
+        arguments: &[&str],
+        input: &[u8],
+        deadline: Duration,
+    ) -> Result<Output, InteropError> {
+        let (direct, by_init) = self.commands(&self.powershell, arguments);
         let run = |command: process::Command| child::run(command.into(), Some(input), deadline);
         match run(direct).await {
             Err(ChildError::Start(error)) if not_executable(&error) => {

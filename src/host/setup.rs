@@ -8,6 +8,7 @@
 pub mod contract;
 mod difference;
 mod distribution;
+mod forbidden;
 pub mod policy;
 pub mod staging;
 mod words;
@@ -23,6 +24,7 @@ pub use self::{
     words::{Ending, ending},
 };
 use super::{
+    child::ChildError,
     contract::AnswerError,
     interop::{Interop, InteropError},
 };
@@ -59,6 +61,11 @@ pub enum SetupError {
     /// The distribution has no usable name.
     #[error(transparent)]
     Distribution(#[from] DistributionError),
+    /// A policy about scripts keeps `host.ps1` from running.
+    #[error(
+        "a policy of this Windows machine keeps the script from running ({0}): nothing was changed. Whoever manages the machine can allow it for this user."
+    )]
+    Forbidden(String),
     /// No request could be made.
     #[error("the request cannot be written: {0}")]
     Request(#[from] serde_json::Error),
@@ -128,11 +135,22 @@ impl Setup {
         let script = self.staging.host_script()?;
         let request = order.to_json_line()?;
         let path = self.interop.windows_path(&script).await?;
-        let output = self
+        let call = self
             .interop
             .powershell_within(&path, request.as_bytes(), deadline)
-            .await?;
-        Ok(Answer::parse(&output.stdout)?)
+            .await;
+        let error = match call {
+            Ok(output) => match Answer::parse(&output.stdout) {
+                Err(AnswerError::Empty) => AnswerError::Empty.into(),
+                answer => return Ok(answer?),
+            },
+            Err(error @ InteropError::Call(ChildError::Exit { .. })) => error.into(),
+            Err(error) => return Err(error.into()),
+        };
+        // PowerShell's own words about a policy are localised, so it is asked.
+        let policies = self.interop.policies().await.ok();
+        let policy = policies.and_then(|output| forbidden::find(&output.stdout));
+        Err(policy.map_or(error, SetupError::Forbidden))
     }
 }
 
