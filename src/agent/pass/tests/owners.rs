@@ -92,20 +92,34 @@ async fn a_rule_goes_before_the_relay_comes() {
 #[tokio::test]
 async fn a_call_whose_end_nobody_saw_may_have_made_its_rule() {
     let machine = Fake::wsl();
-    let mut bench = Bench::new(&machine, SSH);
+    let wg = SSH.replace("ssh", "wg").replace("tcp", "udp");
+    let mut bench = Bench::new(&machine, &wg);
     bench.pass().await;
-    let relay = SSH.to_owned() + "[host]\nbackend = \"relay\"\n";
-    bench.agent.adopt(settings(&relay));
-    bench.answer(false, Vec::new());
-    bench.agent.try_everything_again();
-    bench.pass().await;
-    assert_eq!(
-        (asked(&bench), told(&bench)),
-        ((2, nothing()), (0, nothing()))
-    );
     bench.windows_may(Power::Installed);
     bench.pass().await;
-    assert_eq!(told(&bench), (1, vec!["ssh 0.0.0.0".to_owned()]));
+    assert_eq!(told(&bench), (1, vec!["wg 0.0.0.0".to_owned()]));
+    bench.relay_confirms(&[]);
+    let both = format!("{wg}{SSH}");
+    bench.agent.adopt(settings(&both));
+    bench.windows_may(Power::Installed);
+    bench.pass().await;
+    assert_eq!(asked(&bench), (2, vec!["ssh".to_owned()]), "in flight");
+    bench
+        .agent
+        .adopt(settings(&format!("{both}[host]\nbackend = \"relay\"\n")));
+    bench.pass().await;
+    assert_eq!(told(&bench).0, 1, "the rule may be there any moment");
+    bench.calls.syncing = false;
+    let wanted = bench.calls.wanted.last().unwrap().clone();
+    let unseen = crate::host::sync::hangs(wanted, Duration::from_secs(60));
+    bench.agent.take(News::Forwards(unseen));
+    bench.agent.try_everything_again();
+    bench.pass().await;
+    assert_eq!(asked(&bench), (3, nothing()), "it is to go");
+    assert_eq!(told(&bench).0, 1, "and may have been made");
+    bench.windows_may(Power::Installed);
+    bench.pass().await;
+    assert_eq!(told(&bench).1, ["wg 0.0.0.0", "ssh 0.0.0.0"]);
 }
 
 #[tokio::test]
