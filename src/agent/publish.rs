@@ -125,7 +125,7 @@ impl<M: Machine> Agent<M> {
             served: self.served.iter().map(Into::into).collect(),
             relay: relay.wanted.as_ref().map(|wanted| RelayEntry {
                 place: match &wanted.place {
-                    RelayPlace::Installed(program) => program.to_string(),
+                    RelayPlace::Installed { program, .. } => program.to_string(),
                     RelayPlace::Unpacked(folder) => folder.to_string(),
                     RelayPlace::Guest => "guest".to_owned(),
                 },

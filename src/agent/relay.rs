@@ -352,7 +352,7 @@ impl Supervisor {
         {
             let place = match wanted.place {
                 RelayPlace::Guest => "here",
-                RelayPlace::Installed(_) | RelayPlace::Unpacked(_) => "on Windows",
+                RelayPlace::Installed { .. } | RelayPlace::Unpacked(_) => "on Windows",
             };
             let failed = match self.listeners.failed().len() {
                 0 => String::new(),

@@ -181,7 +181,7 @@ pub fn start(place: &RelayPlace, lib: &Path) -> Result<Started, RelayError> {
             command.env_clear().current_dir("/");
             return spawn(command).map_err(RelayError::Start);
         }
-        RelayPlace::Installed(program) => {
+        RelayPlace::Installed { program, .. } => {
             let interop = Interop::find()?;
             let program = interop.linux_path(program);
             if !program.is_file() {

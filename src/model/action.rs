@@ -227,7 +227,7 @@ impl fmt::Display for Action {
                 let plural = if forwards == 1 { "" } else { "s" };
                 let place = match place {
                     RelayPlace::Guest => "here",
-                    RelayPlace::Installed(_) | RelayPlace::Unpacked(_) => "on Windows",
+                    RelayPlace::Installed { .. } | RelayPlace::Unpacked(_) => "on Windows",
                 };
                 write!(f, "let the relay {place} serve {forwards} forward{plural}")?;
                 match set.forwards.first() {

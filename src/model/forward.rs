@@ -184,7 +184,12 @@ impl Rule {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RelayPlace {
     /// On Windows, as the administrator installed it.
-    Installed(DrivePath),
+    Installed {
+        /// The program.
+        program: DrivePath,
+        /// The package it is of: another one is another program in its place.
+        version: String,
+    },
     /// On Windows, unpacked into this folder of the user (%LOCALAPPDATA%). It
     /// listens on loopback only: a program that Windows' firewall does not know
     /// would bring up a question, and whoever closes that makes a Block rule.

@@ -141,6 +141,8 @@ pub struct HostFacts {
     pub power: Power,
     /// The relay of `wslmesh host install`.
     pub installed_relay: Option<DrivePath>,
+    /// The version of the package that was installed.
+    pub installed_version: Option<String>,
     /// %LOCALAPPDATA% of the user behind interop.
     pub local_app_data: Option<DrivePath>,
     /// Whether somebody looked after the firewall in that call.

@@ -257,6 +257,10 @@ fn facts(answer: Answer) -> HostFacts {
             (None, true) => Power::Elevated,
             (None, false) => Power::Nobody,
         },
+        installed_version: answer
+            .installed
+            .as_ref()
+            .map(|installed| installed.version.clone()),
         installed_relay: answer
             .installed
             .filter(|installed| installed.contract == VERSION)

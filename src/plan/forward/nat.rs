@@ -68,7 +68,7 @@ pub(super) fn decide(settings: &Settings, seen: &Observation, node: &Node) -> De
                 if served.instead.is_some() {
                     loopback.push(forward.name.as_str());
                 }
-                if matches!(place, RelayPlace::Installed(_)) {
+                if matches!(place, RelayPlace::Installed { .. }) {
                     unopened.push(forward);
                     if forward.firewall != Firewall::None {
                         rules.push(rule(forward, ServedBy::Relay));
@@ -158,7 +158,10 @@ fn rule_may_stand(forward: &Forward, host: &HostMemory) -> bool {
 fn place(facts: &HostFacts) -> Option<RelayPlace> {
     let unpacked = || facts.local_app_data.as_ref()?.join("wslmesh").ok();
     match &facts.installed_relay {
-        Some(program) => Some(RelayPlace::Installed(program.clone())),
+        Some(program) => Some(RelayPlace::Installed {
+            program: program.clone(),
+            version: facts.installed_version.clone().unwrap_or_default(),
+        }),
         None => unpacked().map(RelayPlace::Unpacked),
     }
 }
@@ -169,7 +172,7 @@ fn relay_listen(place: &RelayPlace, wanted: Listen) -> Listen {
             listen_address: Ipv4Addr::LOCALHOST,
             ..wanted
         },
-        RelayPlace::Unpacked(_) | RelayPlace::Installed(_) | RelayPlace::Guest => wanted,
+        RelayPlace::Unpacked(_) | RelayPlace::Installed { .. } | RelayPlace::Guest => wanted,
     }
 }
 

@@ -98,7 +98,7 @@ fn outcome(machine: &Machine, config: &str) -> Vec<String> {
         Action::SyncRelay(None) => "relay: end".to_owned(),
         Action::SyncRelay(Some(set)) => {
             let place = match &set.place {
-                RelayPlace::Installed(_) => "installed",
+                RelayPlace::Installed { .. } => "installed",
                 RelayPlace::Unpacked(_) => "unpacked",
                 RelayPlace::Guest => "guest",
             };

@@ -278,6 +278,11 @@ fn what_is_so_already_is_not_asked_for() {
         .flatten()
         .map(|set| set.forwards[0].1.connect_address);
     assert_eq!(connects, Some(address));
+    // Another version in its place is another relay, though its path is the same.
+    let upgraded = done
+        .clone()
+        .with(|seen| seen.host.facts.installed_version = Some("0.2.0".into()));
+    assert!(matches!(asked(&upgraded, &both), (None, Some(Some(_)))));
     // The firewall's rules have no address in them: Windows is not called.
     let (rules, relay) = asked(&fresh, WG);
     let done = fresh.clone().with(|seen| {
