@@ -6,10 +6,10 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
+use crate::contract::Answer;
 use crate::control::Start;
-use crate::interop::{OPTIONS, POWERSHELL, SHIPPED};
+use crate::interop::{OPTIONS, POWERSHELL};
 use crate::process::{Output, Process};
-use crate::registry::Answer;
 use crate::topology::Place;
 use crate::world::World;
 
@@ -21,9 +21,17 @@ pub(crate) const SCRIPT: &str = "/run/wslmesh/refresh.ps1";
 pub(crate) fn request(connect: &str, forwards: &[(u16, u16)]) -> Value {
     let forwards: Vec<Value> = forwards
         .iter()
-        .map(|(listen, connect)| json!({"listen-address": "0.0.0.0", "listen-port": listen, "connect-port": connect}))
+        .map(|(listen, connect)| forward("0.0.0.0", *listen, *connect))
         .collect();
-    json!({"version": 1, "action": "sync", "connect-address": connect, "forwards": forwards})
+    json!({"version": 1, "action": "sync", "mode": "nat", "connect-address": connect, "forwards": forwards})
+}
+
+/// One forward of a request: TCP by Windows' port proxy, no firewall rule.
+pub(crate) fn forward(listen: &str, port: u16, connect: u16) -> Value {
+    json!({
+        "protocol": "tcp", "listen-address": listen, "listen-port": port, "connect-port": connect,
+        "served-by": "portproxy", "firewall": "none",
+    })
 }
 
 /// The arguments of the contract's call, for the script at `path`.
@@ -75,7 +83,7 @@ pub(crate) fn start<'w>(
 
 /// Begins a call of the contract with the shipped script.
 pub(crate) fn begin<'w>(world: &'w World, direct: bool, request: &Value) -> Result<Process<'w>> {
-    world.write(SCRIPT, SHIPPED)?;
+    world.write(SCRIPT, wslmesh::host::scripts::REFRESH)?;
     let arguments = arguments(world, SCRIPT)?;
     start(world, direct, &arguments, format!("{request}\n").as_bytes())
 }

@@ -1,13 +1,16 @@
 //! What a test asks its world: one request, one answer, each a line of JSON
 //! over a new connection to [`SOCKET`].
 
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::SocketAddrV4;
 
 use serde::{Deserialize, Serialize};
 
+use crate::contract::{Policy, Rule};
+use crate::double::machine::{FirewallRule, Machine, Name, Task};
+use crate::double::relay::RelayRun;
+use crate::double::situation::Situation;
 use crate::fault::Fault;
 use crate::interop::Call;
-use crate::registry::{LowestMtu, Name, Rule};
 use crate::topology::Place;
 
 /// Where the world listens for its test.
@@ -56,19 +59,23 @@ pub(crate) enum Request {
 pub(crate) enum Change {
     /// How it fails from now on.
     Fault(Option<Fault>),
-    /// Whether interop's programs are elevated.
-    Elevated(bool),
-    /// Whether iphlpsvc runs.
-    Service(bool),
+    /// The circumstances, all of them.
+    Situation(Box<Situation>),
     /// A rule somebody else makes: where it listens, and the registry's text of
     /// where it leads.
     Put(Name, String),
     /// A rule somebody else deletes.
     Delete(Name),
-    /// Windows' address on its default route.
-    Address(Option<Ipv4Addr>),
-    /// The interface with the lowest MTU.
-    LowestMtu(Option<LowestMtu>),
+    /// A firewall rule somebody else makes or deletes.
+    Firewall(String, Option<FirewallRule>),
+    /// A task that somebody edits or deletes.
+    Task(String, Option<Task>),
+    /// The user of this SID and an administrator have agreed to this.
+    Install(String, Policy),
+    /// Somebody starts the task of this SID, and waits for its end.
+    RunTask(String),
+    /// How the relay ends as soon as it is started.
+    RelayCrashes(Option<u8>),
     /// How long powershell.exe takes, in ms.
     StartUp(u64),
     /// What wslinfo says.
@@ -90,6 +97,14 @@ pub(crate) struct View {
     pub(crate) calls: Vec<Call>,
     /// Everything that was not understood.
     pub(crate) violations: Vec<String>,
+    /// All that Windows keeps, but for files.
+    pub(crate) machine: Machine,
+    /// The circumstances.
+    pub(crate) situation: Situation,
+    /// How each run of the elevated task ended.
+    pub(crate) task_runs: Vec<String>,
+    /// Every start of the relay.
+    pub(crate) relays: Vec<RelayRun>,
 }
 
 /// How a process ended.

@@ -33,6 +33,8 @@ pub(crate) enum Fault {
     },
     /// These bytes instead of an answer, exit code 0.
     Rubbish(Vec<u8>),
+    /// The script does what it has to, and interop ends before it can answer.
+    DiesAfterwards,
     /// The sync is done, the answer breaks off in the middle.
     HalfAnswer,
     /// This many bytes of blanks, then the answer.
@@ -75,6 +77,7 @@ impl Fault {
             | Self::Hang
             | Self::Exit { .. }
             | Self::Rubbish(_)
+            | Self::DiesAfterwards
             | Self::HalfAnswer
             | Self::Flood(_)
             | Self::Crlf
@@ -97,6 +100,7 @@ impl Fault {
             | Self::Hang
             | Self::Exit { .. }
             | Self::Rubbish(_)
+            | Self::DiesAfterwards
             | Self::HalfAnswer
             | Self::Flood(_)
             | Self::Crlf
@@ -126,6 +130,7 @@ impl Fault {
             | Self::Hang
             | Self::Exit { .. }
             | Self::Rubbish(_)
+            | Self::DiesAfterwards
             | Self::OtherVersion(_)
             | Self::PowershellMissing
             | Self::BinfmtGone => format!("{answer}\r\n").into_bytes(),

@@ -6,17 +6,25 @@ use std::io::{Read, Write};
 use std::net::SocketAddrV4;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
+use crate::contract::Sync;
+use crate::double::machine::{Machine, Name, RELAY_NAME};
+use crate::double::refresh;
+use crate::double::relay::{self, RelayRun, STAND_IN};
+use crate::double::setup::{self, HostRequest};
+use crate::double::situation::Situation;
 use crate::fault::Fault;
 use crate::init::DISTRIBUTION;
 use crate::portproxy::PortProxy;
 use crate::probe::now;
-use crate::registry::{Registry, Sync};
 use crate::wire::{self, Hello, Kind};
 
 /// Where powershell.exe is in a world.
@@ -26,8 +34,16 @@ pub(crate) const SOCKET_FOLDER: &str = "/run/WSL";
 /// The socket of PID 1.
 pub(crate) const SOCKET: &str = "/run/WSL/1_interop";
 
-/// The script as it is shipped.
-pub(crate) const SHIPPED: &str = wslmesh::host::scripts::REFRESH;
+/// A file as it is shipped, by the name it has on Windows.
+pub(crate) fn shipped(name: &str) -> Option<&'static [u8]> {
+    if name == RELAY_NAME {
+        return Some(STAND_IN);
+    }
+    let scripts = wslmesh::host::scripts::ALL.iter();
+    let mut scripts = scripts.filter(|(script, _)| *script == name);
+    scripts.next().map(|(_, text)| text.as_bytes())
+}
+
 /// What powershell.exe is called with, before the script's path.
 pub(crate) const OPTIONS: [&str; 5] = [
     "-NoProfile",
@@ -42,10 +58,14 @@ pub(crate) const OPTIONS: [&str; 5] = [
 pub(crate) struct Call {
     /// When it began, in ns of CLOCK_MONOTONIC.
     pub(crate) at: u64,
+    /// The script's file name; empty when there was none.
+    pub(crate) script: String,
     /// The caller's working directory.
     pub(crate) cwd: String,
     /// Standard input as it came; empty when the call did not get that far.
     pub(crate) request: String,
+    /// What the script answered, before a fault.
+    pub(crate) answer: String,
     /// The state answered, or what happened instead.
     pub(crate) outcome: String,
 }
@@ -53,13 +73,20 @@ pub(crate) struct Call {
 /// What the simulated Windows knows and does.
 #[derive(Debug)]
 pub(crate) struct State {
-    pub(crate) registry: Registry,
+    pub(crate) machine: Machine,
+    pub(crate) situation: Situation,
     pub(crate) fault: Option<Fault>,
     pub(crate) start_up: Duration,
     pub(crate) mode: String,
     pub(crate) calls: Vec<Call>,
     pub(crate) violations: Vec<String>,
     pub(crate) listening: Vec<SocketAddrV4>,
+    /// How each run of the elevated task ended.
+    pub(crate) task_runs: Vec<String>,
+    /// Every start of the relay.
+    pub(crate) relays: Vec<RelayRun>,
+    /// The relay ends with this code as soon as it is started.
+    pub(crate) relay_crashes: Option<u8>,
 }
 
 /// The simulated Windows.
@@ -67,6 +94,11 @@ pub(crate) struct State {
 pub(crate) struct Host {
     state: Mutex<State>,
     proxy: PortProxy,
+    /// Held by a script between its selection and the answer.
+    turn: Mutex<()>,
+    /// Held by a running task: starts are queued.
+    queue: Mutex<()>,
+    tickets: AtomicU64,
 }
 
 impl Host {
@@ -75,6 +107,9 @@ impl Host {
         let host = Arc::new(Self {
             state: Mutex::new(state),
             proxy: PortProxy::start()?,
+            turn: Mutex::default(),
+            queue: Mutex::default(),
+            tickets: AtomicU64::new(1000),
         });
         let listener = UnixListener::bind(SOCKET).context("making the interop socket")?;
         std::fs::set_permissions(SOCKET, std::fs::Permissions::from_mode(0o777))?;
@@ -96,8 +131,8 @@ impl Host {
 
     /// Lets the port proxy follow the rules; a stopped service listens nowhere.
     pub(crate) fn settle(&self, state: &mut State) -> Result<()> {
-        let rules = if state.registry.service {
-            state.registry.table()
+        let rules = if state.situation.service {
+            state.machine.table()
         } else {
             Vec::new()
         };
@@ -105,11 +140,31 @@ impl Host {
         Ok(())
     }
 
+    /// Whether a program could listen there, by trying it.
+    pub(crate) fn probe(&self, name: Name) -> bool {
+        self.proxy.probe(SocketAddrV4::new(name.0, name.1))
+    }
+
+    /// One script at a time asks the task.
+    pub(crate) fn refresh_turn(&self) -> MutexGuard<'_, ()> {
+        self.turn.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// One task at a time runs.
+    pub(crate) fn task_queue(&self) -> MutexGuard<'_, ()> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A ticket nobody has had.
+    pub(crate) fn ticket(&self) -> u64 {
+        self.tickets.fetch_add(1, Ordering::Relaxed)
+    }
+
     fn violation(&self, text: String) {
         self.state().violations.push(text);
     }
 
-    fn take(&self, mut stream: UnixStream) {
+    fn take(self: &Arc<Self>, mut stream: UnixStream) {
         let hello = wire::receive(&mut stream);
         let fault = self.state().fault.clone();
         if fault == Some(Fault::InteropSilent) {
@@ -132,19 +187,24 @@ impl Host {
     }
 
     fn start_program(
-        &self,
+        self: &Arc<Self>,
         mut stream: UnixStream,
         exe: &str,
         argv: &[String],
         cwd: String,
         fault: Option<&Fault>,
     ) {
+        if relay::is_relay(exe) {
+            return self.start_relay(&mut stream, exe, argv);
+        }
         let index = {
             let mut state = self.state();
             state.calls.push(Call {
                 at: now(),
+                script: String::new(),
                 cwd,
                 request: String::new(),
+                answer: String::new(),
                 outcome: "started".to_owned(),
             });
             state.calls.len() - 1
@@ -169,6 +229,21 @@ impl Host {
     }
 }
 
+impl Host {
+    fn start_relay(&self, stream: &mut UnixStream, exe: &str, argv: &[String]) {
+        if wire::send(stream, Kind::Started, b"").is_err() {
+            return;
+        }
+        if let Some(why) = relay::refusal(self, exe, argv) {
+            self.violation(why.clone());
+            let said = wire::send(stream, Kind::Error, why.as_bytes());
+            drop(said.and_then(|()| wire::send(stream, Kind::Exit, &[0, 0, 0, 1])));
+            return;
+        }
+        relay::run(self, stream, exe);
+    }
+}
+
 /// Why a program ended early.
 enum End {
     CallerGone,
@@ -182,7 +257,7 @@ impl From<std::io::Error> for End {
 }
 
 struct Program<'a> {
-    host: &'a Host,
+    host: &'a Arc<Host>,
     stream: &'a mut UnixStream,
     index: usize,
 }
@@ -190,7 +265,10 @@ struct Program<'a> {
 impl Program<'_> {
     fn run(&mut self, exe: &str, argv: &[String], fault: Option<&Fault>) -> Result<String, End> {
         wire::send(self.stream, Kind::Started, b"")?;
-        check_arguments(exe, argv).map_err(End::Violation)?;
+        let script = script(exe, argv).map_err(End::Violation)?;
+        if let Some(call) = self.host.state().calls.get_mut(self.index) {
+            call.script = file_name(&script).to_owned();
+        }
         let mut delay = self.host.state().start_up;
         if let Some(Fault::Slow(more)) = fault {
             delay += Duration::from_millis(*more);
@@ -217,34 +295,56 @@ impl Program<'_> {
             }
             _ => {}
         }
-        self.answer(&request, fault)
+        self.answer(&script, &request, fault)
     }
 
-    fn answer(&mut self, request: &str, fault: Option<&Fault>) -> Result<String, End> {
+    fn answer(
+        &mut self,
+        script: &str,
+        request: &str,
+        fault: Option<&Fault>,
+    ) -> Result<String, End> {
         if !request.is_ascii() || !request.ends_with('\n') {
             return Err(End::Violation(format!(
                 "the request is not one line of ASCII: {request:?}"
             )));
         }
-        let sync: Sync = serde_json::from_str(request).map_err(|e| {
+        let not_agreed = |e| {
             End::Violation(format!(
                 "the request is not the contract's: {e}: {request:?}"
             ))
-        })?;
-        let mut answer = {
-            let mut state = self.host.state();
-            let answer = state.registry.sync(&sync);
-            if let Err(error) = self.host.settle(&mut state) {
-                state
-                    .violations
-                    .push(format!("the port proxy failed: {error:#}"));
-            }
-            answer
         };
-        if let Some(Fault::OtherVersion(version)) = fault {
-            answer.version = *version;
+        let mut answer = match file_name(script) {
+            "refresh.ps1" => {
+                let sync: Sync = serde_json::from_str(request).map_err(not_agreed)?;
+                json(&refresh::refresh(self.host, &sync))?
+            }
+            "host.ps1" => {
+                let order: HostRequest = serde_json::from_str(request).map_err(not_agreed)?;
+                let folder = Path::new(script).parent().unwrap_or(Path::new("/"));
+                json(&setup::host(self.host, &order, folder))?
+            }
+            other => {
+                return Err(End::Violation(format!("{other} is never called by Linux")));
+            }
+        };
+        let state = answer
+            .get("state")
+            .and_then(Value::as_str)
+            .unwrap_or_default();
+        let state = state.to_owned();
+        if let Some(call) = self.host.state().calls.get_mut(self.index) {
+            call.answer = answer.to_string();
         }
-        let text = serde_json::to_string(&answer).map_err(|e| End::Violation(e.to_string()))?;
+        if fault == Some(&Fault::DiesAfterwards) {
+            return Ok("died afterwards".to_owned());
+        }
+        if let Some(Fault::OtherVersion(version)) = fault
+            && let Some(answer) = answer.as_object_mut()
+        {
+            answer.insert("version".to_owned(), Value::from(*version));
+        }
+        let text = answer.to_string();
         let bytes = fault.map_or_else(
             || format!("{text}\r\n").into_bytes(),
             |fault| fault.mangle(&text),
@@ -253,7 +353,7 @@ impl Program<'_> {
             wire::send(self.stream, Kind::Output, chunk)?;
         }
         self.exit(0, b"");
-        Ok(answer.state)
+        Ok(state)
     }
 
     /// Standard input up to its end. A caller that was killed has no end.
@@ -296,22 +396,31 @@ impl Program<'_> {
     }
 }
 
-/// Only the contract's call is accepted, with the shipped script.
-fn check_arguments(exe: &str, argv: &[String]) -> Result<(), String> {
+fn json(answer: &impl Serialize) -> Result<Value, End> {
+    serde_json::to_value(answer).map_err(|e| End::Violation(e.to_string()))
+}
+
+fn file_name(path: &str) -> &str {
+    path.rsplit('/').next().unwrap_or_default()
+}
+
+/// Only the contract's call is accepted, with a shipped script, whose path as
+/// Linux sees it is returned.
+fn script(exe: &str, argv: &[String]) -> Result<String, String> {
     if exe != POWERSHELL {
         return Err(format!("{exe} is not a program the contract knows"));
     }
     let [name, options @ .., script] = argv else {
         return Err(format!("the call is not the contract's: {argv:?}"));
     };
-    if name.rsplit('/').next() != Some("powershell.exe") || options != OPTIONS {
+    if file_name(name) != "powershell.exe" || options != OPTIONS {
         return Err(format!("the call is not the contract's: {argv:?}"));
     }
     let path =
         to_linux(script).ok_or_else(|| format!("{script:?} is not a path Windows could open"))?;
     let bytes = std::fs::read(&path).map_err(|e| format!("{script}: {e}"))?;
-    if bytes == SHIPPED.as_bytes() {
-        Ok(())
+    if shipped(file_name(&path)).is_some_and(|shipped| shipped == bytes) {
+        Ok(path)
     } else {
         Err(format!("{script} is not the shipped script"))
     }

@@ -19,7 +19,7 @@ use rustix::process::{
 use rustix::thread::{UnshareFlags, unshare_unsafe};
 use serde::{Deserialize, Serialize};
 
-use crate::options::Options;
+use crate::options::{LIBRARY, Options};
 use crate::{root, topology};
 
 /// The roles this program plays inside a world, given as first argument.
@@ -195,6 +195,7 @@ pub(crate) fn environment() -> BTreeMap<String, String> {
         ),
         ("LANG", "C.UTF-8"),
         ("HOME", "/root"),
+        ("WSLMESH_LIBDIR", LIBRARY),
     ]
     .into_iter()
     .map(|(k, v)| (k.to_owned(), v.to_owned()))

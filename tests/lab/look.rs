@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use anyhow::{Context, Result, ensure};
 
 use crate::agent::{FILE, LIMIT};
-use crate::registry::Rule;
+use crate::contract::Rule;
 use crate::world::{World, until};
 
 impl World {

@@ -15,8 +15,10 @@
 mod agent;
 mod bench;
 mod caller;
+mod contract;
 mod control;
 mod demo;
+mod double;
 mod events;
 mod fault;
 mod init;
@@ -29,11 +31,12 @@ mod options;
 mod portproxy;
 mod probe;
 mod process;
-mod registry;
+
 mod root;
 mod rules;
 mod runner;
 mod server;
+mod snapshot;
 mod status;
 mod test_agent;
 mod test_config;

@@ -9,27 +9,37 @@ use serde::{Deserialize, Serialize};
 pub(crate) struct Options {
     /// The agent's binary, shown in the world as [`AGENT`].
     pub(crate) agent: PathBuf,
+    /// The relay's binary for Linux, shown in the world as [`RELAY`].
+    pub(crate) relay: PathBuf,
     /// How long powershell.exe takes before it reads its standard input, in ms.
     /// About 700 on Windows.
     pub(crate) start_up_ms: u64,
     /// How long `/init` waits for Windows before `accept4 failed 110`, in ms.
     /// 10,000 in WSL, which no test has the time for.
     pub(crate) accept_ms: u64,
+    /// How long the script waits for the elevated task, in ms. 10,000 on Windows.
+    pub(crate) task_wait_ms: u64,
     /// What `wslinfo --networking-mode` prints.
     pub(crate) mode: String,
     /// Whether to mount a private binfmt_misc where the kernel allows it. Without
     /// one the world is as on a kernel before 6.7.
     pub(crate) binfmt: bool,
-    /// Whether a TCP echo service listens on 0.0.0.0:22 in the guest.
+    /// Whether echo services listen in the guest: TCP on 0.0.0.0:22, UDP on
+    /// 0.0.0.0:51820.
     pub(crate) echo: bool,
 }
 
 impl Default for Options {
     fn default() -> Self {
         Self {
-            agent: agent_binary(),
+            agent: binary("WSLMESH_BIN", option_env!("CARGO_BIN_EXE_wslmesh")),
+            relay: binary(
+                "WSLMESH_RELAY_BIN",
+                option_env!("CARGO_BIN_EXE_wslmesh-relay"),
+            ),
             start_up_ms: 700,
             accept_ms: 1_000,
+            task_wait_ms: 10_000,
             mode: "nat".to_owned(),
             binfmt: true,
             echo: true,
@@ -43,6 +53,7 @@ impl Options {
     pub(crate) fn quick() -> Self {
         Self {
             start_up_ms: 5,
+            task_wait_ms: 2_000,
             ..Self::default()
         }
     }
@@ -51,9 +62,14 @@ impl Options {
 /// Where the agent's binary is inside a world.
 pub(crate) const AGENT: &str = "/opt/wslmesh/wslmesh";
 
-fn agent_binary() -> PathBuf {
-    std::env::var_os("WSLMESH_BIN")
+/// Where the files of the package are inside a world: `$WSLMESH_LIBDIR`.
+pub(crate) const LIBRARY: &str = "/opt/wslmesh/lib";
+/// The relay for Linux in there.
+pub(crate) const RELAY: &str = "/opt/wslmesh/lib/wslmesh-relay";
+
+fn binary(variable: &str, built: Option<&str>) -> PathBuf {
+    std::env::var_os(variable)
         .map(PathBuf::from)
-        .or_else(|| option_env!("CARGO_BIN_EXE_wslmesh").map(PathBuf::from))
+        .or_else(|| built.map(PathBuf::from))
         .unwrap_or_default()
 }

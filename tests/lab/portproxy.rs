@@ -14,7 +14,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::{JoinHandle, LocalSet, spawn_local};
 
-use crate::registry::Rule;
+use crate::contract::Rule;
 use crate::topology::Place;
 
 /// Where to listen, and where to connect to.
@@ -24,9 +24,9 @@ type Shared = Rc<RefCell<Table>>;
 // Windows tries for 21 s; the lab's addresses answer at once or never.
 const CONNECT: Duration = Duration::from_secs(3);
 
-struct Change {
-    table: Table,
-    done: mpsc::Sender<Vec<SocketAddrV4>>,
+enum Change {
+    Apply(Table, mpsc::Sender<Vec<SocketAddrV4>>),
+    Probe(SocketAddrV4, mpsc::Sender<bool>),
 }
 
 /// A handle on the proxy's thread.
@@ -65,10 +65,18 @@ impl PortProxy {
         let (done, answer) = mpsc::channel();
         let table = rules.iter().filter_map(addresses).collect();
         self.changes
-            .send(Change { table, done })
+            .send(Change::Apply(table, done))
             .ok()
             .context("the port proxy is gone")?;
         answer.recv().context("the port proxy is gone")
+    }
+
+    /// Whether one could listen there now; an address that does not exist is
+    /// nobody's.
+    pub(crate) fn probe(&self, at: SocketAddrV4) -> bool {
+        let (done, answer) = mpsc::channel();
+        let asked = self.changes.send(Change::Probe(at, done));
+        asked.is_ok() && answer.recv().is_ok_and(|free| free)
     }
 }
 
@@ -86,7 +94,16 @@ async fn follow(mut changes: UnboundedReceiver<Change>) {
     let table = Shared::default();
     let mut listeners: HashMap<SocketAddrV4, JoinHandle<()>> = HashMap::new();
     while let Some(change) = changes.recv().await {
-        *table.borrow_mut() = change.table;
+        let (wanted, done) = match change {
+            Change::Apply(wanted, done) => (wanted, done),
+            Change::Probe(at, done) => {
+                let tried = TcpListener::bind(at).await;
+                let in_use = |e: std::io::Error| e.kind() == std::io::ErrorKind::AddrInUse;
+                drop(done.send(!tried.is_err_and(in_use)));
+                continue;
+            }
+        };
+        *table.borrow_mut() = wanted;
         let gone: Vec<_> = listeners
             .keys()
             .filter(|at| !table.borrow().contains_key(at))
@@ -109,7 +126,7 @@ async fn follow(mut changes: UnboundedReceiver<Change>) {
         }
         let mut now: Vec<_> = listeners.keys().copied().collect();
         now.sort_unstable();
-        drop(change.done.send(now));
+        drop(done.send(now));
     }
 }
 

@@ -18,9 +18,11 @@ use rustix::mount::{
     mount_change, mount_remount, unmount,
 };
 
+use crate::double::machine::{ME, OTHER, RELAY_NAME, local_app_data};
+use crate::double::relay::STAND_IN;
 use crate::interop::{POWERSHELL, SOCKET_FOLDER};
 use crate::launch::{Facts, Unavailable};
-use crate::options::{AGENT, Options};
+use crate::options::{AGENT, LIBRARY, Options, RELAY};
 
 /// What the kernel's release file says in a world; the kernel WSL 2.6 ships.
 pub(crate) const RELEASE: &str = "6.6.87.2-microsoft-standard-WSL2";
@@ -46,6 +48,7 @@ pub(crate) fn build(options: &Options) -> Result<Facts> {
     // Opened before anything is mounted over them: both may live below /tmp.
     let myself = File::open(fs::read_link("/proc/self/exe")?).context("opening this program")?;
     let agent = File::open(&options.agent).ok();
+    let relay = File::open(&options.relay).ok();
     let here: Vec<PathBuf> = fs::read_dir("/")?
         .map(|e| e.map(|e| e.path()))
         .collect::<Result<_, _>>()?;
@@ -107,7 +110,14 @@ pub(crate) fn build(options: &Options) -> Result<Facts> {
         folder(&at("/opt/wslmesh"), 0o755)?;
         show(&agent, &at(AGENT))?;
     }
+    library(&at(LIBRARY))?;
+    if let Some(relay) = relay {
+        show(&relay, &at(RELAY))?;
+    }
     powershell(&at(POWERSHELL))?;
+    for path in [local_app_data(ME), local_app_data(OTHER)] {
+        folder(&at(&path), 0o777)?;
+    }
     rustix::process::chdir(STAGE)?;
     rustix::process::pivot_root(".", ".").context("changing the root")?;
     unmount(".", UnmountFlags::DETACH).context("leaving the machine's root")?;
@@ -117,6 +127,16 @@ pub(crate) fn build(options: &Options) -> Result<Facts> {
         binfmt: options.binfmt && binfmt(),
         tools: tools().is_ok(),
     })
+}
+
+/// What a package puts beside the agent.
+fn library(at: &Path) -> Result<()> {
+    let windows = at.join("windows");
+    folder(&windows, 0o755)?;
+    let relay = windows.join(RELAY_NAME);
+    fs::write(&relay, STAND_IN)?;
+    fs::set_permissions(relay, fs::Permissions::from_mode(0o755))?;
+    Ok(())
 }
 
 /// (Re)creates the file that stands for powershell.exe.

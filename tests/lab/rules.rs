@@ -6,8 +6,8 @@ use std::net::SocketAddrV4;
 use anyhow::{Context, Result, ensure};
 
 use crate::agent::{Agent, LIMIT, forward};
+use crate::contract::Rule;
 use crate::control::View;
-use crate::registry::Rule;
 use crate::world::{World, until};
 
 /// Makes two rules of others.

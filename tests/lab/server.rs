@@ -16,12 +16,13 @@ use anyhow::{Context, Result};
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::control::{Change, Reply, Request, SOCKET, Start, Status, View, output};
+use crate::double::machine::Machine;
+use crate::double::situation::Situation;
+use crate::double::{setup, task};
 use crate::interop::{Host, State};
 use crate::launch::environment;
 use crate::options::Options;
 use crate::probe;
-use crate::registry::Registry;
-use crate::topology::WINDOWS_ADDRESS;
 
 const POLL: Duration = Duration::from_micros(300);
 
@@ -35,20 +36,17 @@ struct World {
 /// Serves until the process is killed. Calls `ready` once everything answers.
 pub(crate) fn run(options: Options, ready: impl FnOnce()) -> Result<()> {
     let host = Host::start(State {
-        registry: Registry {
-            rules: BTreeMap::new(),
-            ledger: BTreeMap::new(),
-            elevated: true,
-            service: true,
-            windows_address: Some(WINDOWS_ADDRESS.parse()?),
-            lowest_mtu: None,
-        },
+        machine: Machine::default(),
+        situation: Situation::new(options.task_wait_ms)?,
         fault: None,
         start_up: Duration::from_millis(options.start_up_ms),
         mode: options.mode,
         calls: Vec::new(),
         violations: Vec::new(),
         listening: Vec::new(),
+        task_runs: Vec::new(),
+        relays: Vec::new(),
+        relay_crashes: None,
     })?;
     if options.echo {
         let listener = TcpListener::bind("0.0.0.0:22").context("starting the guest's service")?;
@@ -99,11 +97,15 @@ impl World {
             Request::Host => {
                 let state = self.host.state();
                 Ok(Reply::Host(View {
-                    table: state.registry.table(),
-                    ledger: state.registry.ledger(),
+                    table: state.machine.table(),
+                    ledger: state.machine.ledger(&state.situation.user),
                     listening: state.listening.clone(),
                     calls: state.calls.clone(),
                     violations: state.violations.clone(),
+                    machine: state.machine.clone(),
+                    situation: state.situation.clone(),
+                    task_runs: state.task_runs.clone(),
+                    relays: state.relays.clone(),
                 }))
             }
             Request::Change(change) => self.change(change),
@@ -111,7 +113,12 @@ impl World {
     }
 
     fn change(&self, change: Change) -> Result<Reply> {
+        if let Change::RunTask(sid) = &change {
+            task::run(&self.host, sid);
+            return Ok(Reply::Done);
+        }
         let mut state = self.host.state();
+        let state = &mut *state;
         match change {
             Change::Fault(fault) => {
                 if let Some(old) = state.fault.take() {
@@ -122,17 +129,21 @@ impl World {
                 }
                 state.fault = fault;
             }
-            Change::Elevated(yes) => state.registry.elevated = yes,
-            Change::Service(yes) => state.registry.service = yes,
-            Change::Put(name, target) => drop(state.registry.rules.insert(name, target)),
-            Change::Delete(name) => drop(state.registry.rules.remove(&name)),
-            Change::Address(address) => state.registry.windows_address = address,
-            Change::LowestMtu(mtu) => state.registry.lowest_mtu = mtu,
+            Change::Situation(situation) => state.situation = *situation,
+            Change::Put(name, target) => state.machine.set_rule(name, Some(target)),
+            Change::Delete(name) => state.machine.set_rule(name, None),
+            Change::Firewall(name, rule) => set(&mut state.machine.firewall, name, rule),
+            Change::Task(name, task) => set(&mut state.machine.tasks, name, task),
+            Change::Install(sid, policy) => {
+                setup::agree(&mut state.machine, &sid, &policy)?;
+            }
+            Change::RunTask(_) => {}
+            Change::RelayCrashes(code) => state.relay_crashes = code,
             Change::StartUp(ms) => state.start_up = Duration::from_millis(ms),
             Change::Mode(mode) => state.mode = mode,
             Change::ForgiveViolations => state.violations.clear(),
         }
-        self.host.settle(&mut state)?;
+        self.host.settle(state)?;
         Ok(Reply::Done)
     }
 
@@ -197,4 +208,11 @@ impl World {
         }
         Ok(Reply::Done)
     }
+}
+
+fn set<T>(map: &mut BTreeMap<String, T>, name: String, value: Option<T>) {
+    match value {
+        Some(value) => map.insert(name, value),
+        None => map.remove(&name),
+    };
 }

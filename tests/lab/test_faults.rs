@@ -6,11 +6,11 @@ use anyhow::{Result, ensure};
 use libtest_mimic::Trial;
 
 use crate::caller::{SCRIPT, arguments, begin, call, request, start, sync};
+use crate::contract::Answer;
 use crate::control::Status;
 use crate::fault::Fault;
 use crate::options::Options;
 use crate::process::KILL;
-use crate::registry::Answer;
 use crate::runner::trial_with;
 use crate::world::{World, until};
 

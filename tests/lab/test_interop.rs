@@ -8,13 +8,13 @@ use anyhow::{Result, ensure};
 use libtest_mimic::Trial;
 use serde_json::json;
 
-use crate::caller::{SCRIPT, arguments, call, request, start, sync};
+use crate::caller::{SCRIPT, arguments, call, forward, request, start, sync};
+use crate::contract::{Answer, Rule};
 use crate::control::Status;
 use crate::interop::POWERSHELL;
 use crate::launch::Unavailable;
 use crate::options::Options;
 use crate::process::Output;
-use crate::registry::{Answer, Rule};
 use crate::runner::{trial, trial_with};
 use crate::world::World;
 
@@ -155,8 +155,7 @@ fn listen(world: &World, on: &[&str]) -> Result<Answer> {
     let mut forwards = Vec::new();
     for on in on {
         let on: SocketAddrV4 = on.parse()?;
-        forwards
-            .push(json!({"listen-address": on.ip(), "listen-port": on.port(), "connect-port": 22}));
+        forwards.push(forward(&on.ip().to_string(), on.port(), 22));
     }
     if let Some(map) = request.as_object_mut() {
         map.insert("forwards".to_owned(), json!(forwards));
@@ -325,7 +324,7 @@ fn unknown_is_refused(world: &World) -> Result<()> {
     )?;
     let mut unknown = good.clone();
     if let Some(map) = unknown.as_object_mut() {
-        map.insert("protocol".to_owned(), json!("tcp"));
+        map.insert("user".to_owned(), json!("me"));
     }
     let two_lines = format!("{input}{input}");
     for input in [

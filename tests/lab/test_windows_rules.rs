@@ -8,9 +8,9 @@ use anyhow::{Context, Result, ensure};
 use libtest_mimic::Trial;
 
 use crate::agent::forward;
+use crate::contract::Rule;
 use crate::options::Options;
 use crate::process::HUP;
-use crate::registry::Rule;
 use crate::rules::{foreign, ours, stands, two, wait_until_stand};
 use crate::runner::trial_with;
 use crate::topology::{FIRST, SECOND};

@@ -48,6 +48,8 @@ impl Place {
 
 /// The address Windows has on the home network.
 pub(crate) const WINDOWS_ADDRESS: &str = "192.168.50.10";
+/// The address Windows has towards the guest.
+pub(crate) const GATEWAY: &str = "172.28.16.1";
 /// The guest's first address, with the prefix length of WSL's NAT network.
 pub(crate) const GUEST_ADDRESS: &str = "172.28.16.5/20";
 /// The same without it.

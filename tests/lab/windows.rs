@@ -5,10 +5,14 @@ use std::time::Duration;
 
 use anyhow::{Result, bail, ensure};
 
+use crate::contract::{LowestMtu, Policy, Rule};
 use crate::control::{Change, Reply, Request, View};
+use crate::double::machine::{FirewallRule, Task};
+use crate::double::relay::RelayRun;
+use crate::double::situation::Situation;
 use crate::fault::Fault;
 use crate::interop::Call;
-use crate::registry::{LowestMtu, Rule};
+use crate::snapshot::Snapshot;
 use crate::world::{PATIENCE, World, until};
 
 /// Got by [`World::windows`].
@@ -99,14 +103,67 @@ impl<'w> Windows<'w> {
         self.change(Change::Fault(None))
     }
 
+    /// Changes the circumstances.
+    pub(crate) fn set(&self, change: impl FnOnce(&mut Situation)) -> Result<()> {
+        let mut situation = self.view()?.situation;
+        change(&mut situation);
+        self.change(Change::Situation(Box::new(situation)))
+    }
+
     /// Whether powershell.exe runs elevated. At first it does.
     pub(crate) fn set_elevated(&self, yes: bool) -> Result<()> {
-        self.change(Change::Elevated(yes))
+        self.set(|situation| situation.elevated = yes)
     }
 
     /// Whether iphlpsvc runs. At first it does; stopped, it listens nowhere.
     pub(crate) fn set_service_running(&self, yes: bool) -> Result<()> {
-        self.change(Change::Service(yes))
+        self.set(|situation| situation.service = yes)
+    }
+
+    /// As after `wslmesh host install`: this policy for the user, and nobody
+    /// elevated.
+    pub(crate) fn install(&self, policy: &Policy) -> Result<()> {
+        let user = self.view()?.situation.user;
+        self.change(Change::Install(user, policy.clone()))?;
+        self.set_elevated(false)
+    }
+
+    /// Makes or deletes a firewall rule as another program would.
+    pub(crate) fn put_firewall(&self, name: &str, rule: Option<FirewallRule>) -> Result<()> {
+        self.change(Change::Firewall(name.to_owned(), rule))
+    }
+
+    /// Edits or deletes a task.
+    pub(crate) fn put_task(&self, name: &str, task: Option<Task>) -> Result<()> {
+        self.change(Change::Task(name.to_owned(), task))
+    }
+
+    /// Starts the user's task as any program of the user's may, and waits for
+    /// its end.
+    pub(crate) fn run_task(&self) -> Result<()> {
+        let user = self.view()?.situation.user;
+        self.change(Change::RunTask(user))
+    }
+
+    /// The relay ends with this code whenever it is started, or runs again.
+    pub(crate) fn set_relay_crashes(&self, code: Option<u8>) -> Result<()> {
+        self.change(Change::RelayCrashes(code))
+    }
+
+    /// Every start of the relay so far.
+    pub(crate) fn relays(&self) -> Result<Vec<RelayRun>> {
+        Ok(self.view()?.relays)
+    }
+
+    /// The relay that runs.
+    pub(crate) fn relay(&self) -> Result<Option<RelayRun>> {
+        let last = self.relays()?.pop();
+        Ok(last.filter(|run| run.outcome.is_none() && run.pid != 0))
+    }
+
+    /// Everything that Windows keeps at this moment, files included.
+    pub(crate) fn snapshot(&self) -> Result<Snapshot> {
+        Snapshot::take(self.world)
     }
 
     /// Makes or overwrites a rule as another program would; `target` is what
@@ -125,15 +182,16 @@ impl<'w> Windows<'w> {
 
     /// Windows' address as it answers it. 192.168.50.10 at first.
     pub(crate) fn set_address(&self, address: Option<Ipv4Addr>) -> Result<()> {
-        self.change(Change::Address(address))
+        self.set(|situation| situation.windows_address = address)
     }
 
     /// The interface with the lowest MTU as it answers it. None at first.
     pub(crate) fn set_lowest_mtu(&self, lowest: Option<(&str, u32)>) -> Result<()> {
-        self.change(Change::LowestMtu(lowest.map(|(name, mtu)| LowestMtu {
+        let lowest = lowest.map(|(name, mtu)| LowestMtu {
             name: name.to_owned(),
             mtu,
-        })))
+        });
+        self.set(|situation| situation.lowest_mtu = lowest)
     }
 
     /// How long powershell.exe takes to start.

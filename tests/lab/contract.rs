@@ -1,0 +1,279 @@
+//! What `refresh.ps1` reads and prints, and what the elevated side keeps and
+//! reads: the forms of the contract between the agent and Windows.
+//!
+//! Written a second time, apart from the agent and the scripts, so that the
+//! three can be held against each other.
+
+use std::net::Ipv4Addr;
+
+use serde::{Deserialize, Serialize};
+
+/// The one version of the contract there is.
+pub(crate) const VERSION: u64 = 1;
+
+/// The `mode` of a request whose rules lead to the guest's own address.
+pub(crate) const NAT: &str = "nat";
+/// The `mode` of a request of a guest that shares Windows' addresses.
+pub(crate) const MIRRORED: &str = "mirrored";
+
+/// What the agent sends to `refresh.ps1` on standard input.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub(crate) struct Sync {
+    pub(crate) version: u64,
+    pub(crate) action: String,
+    pub(crate) mode: String,
+    pub(crate) connect_address: String,
+    pub(crate) forwards: Vec<Forward>,
+}
+
+/// One wanted forward, as text and numbers that are yet to be checked.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub(crate) struct Forward {
+    pub(crate) protocol: String,
+    pub(crate) listen_address: String,
+    pub(crate) listen_port: u64,
+    pub(crate) connect_port: u64,
+    pub(crate) served_by: String,
+    pub(crate) firewall: String,
+}
+
+/// TCP or UDP.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Protocol {
+    Tcp,
+    Udp,
+}
+
+/// What carries a forward's traffic.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum ServedBy {
+    /// Windows' own port proxy.
+    Portproxy,
+    /// wslmesh-relay.exe on Windows.
+    Relay,
+    /// The guest, which has Windows' addresses.
+    Guest,
+}
+
+/// Who may reach a forward.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Firewall {
+    /// No rule is made.
+    None,
+    /// The local subnet.
+    Local,
+    /// Everybody.
+    Full,
+}
+
+/// The agreement between a Windows user and an administrator.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub(crate) struct Policy {
+    pub(crate) version: u64,
+    /// The package's version.
+    pub(crate) package: String,
+    /// The distribution that the logon task starts.
+    pub(crate) distribution: String,
+    pub(crate) logon: bool,
+    pub(crate) profiles: Vec<String>,
+    pub(crate) grants: Vec<Grant>,
+}
+
+/// What may be forwarded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub(crate) struct Grant {
+    pub(crate) protocol: Protocol,
+    pub(crate) listen_address: Ipv4Addr,
+    /// First and last.
+    pub(crate) listen_ports: (u16, u16),
+    /// First and last.
+    pub(crate) connect_ports: (u16, u16),
+    pub(crate) firewall: Firewall,
+}
+
+impl Policy {
+    /// The first grant of the protocol whose ranges hold both ports.
+    pub(crate) fn covering(&self, protocol: Protocol, listen: u16, connect: u16) -> Option<&Grant> {
+        let holds = |range: (u16, u16), port| range.0 <= port && port <= range.1;
+        self.grants.iter().find(|grant| {
+            grant.protocol == protocol
+                && holds(grant.listen_ports, listen)
+                && holds(grant.connect_ports, connect)
+        })
+    }
+}
+
+/// All that the unelevated side may say to the elevated one.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub(crate) struct Selection {
+    pub(crate) version: u64,
+    pub(crate) ticket: u64,
+    pub(crate) mode: u64,
+    /// IP protocol, listen port, connect port, served by.
+    pub(crate) forwards: Vec<[u64; 4]>,
+}
+
+/// One portproxy rule. Another tool's rule may lead to a host name or nowhere.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub(crate) struct Rule {
+    /// Where Windows listens.
+    pub(crate) listen_address: Ipv4Addr,
+    /// 1 to 65535.
+    pub(crate) listen_port: u16,
+    /// Where it connects to.
+    pub(crate) connect_address: Option<String>,
+    /// 1 to 65535.
+    pub(crate) connect_port: Option<u16>,
+}
+
+impl Rule {
+    /// `listen address:port` to `connect address:port`, for tests.
+    pub(crate) fn new(listen: (&str, u16), connect: (&str, u16)) -> anyhow::Result<Self> {
+        Ok(Self {
+            listen_address: listen.0.parse()?,
+            listen_port: listen.1,
+            connect_address: Some(connect.0.to_owned()),
+            connect_port: Some(connect.1),
+        })
+    }
+}
+
+/// A port that Windows does not give.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub(crate) struct Taken {
+    pub(crate) protocol: Protocol,
+    pub(crate) listen_address: Ipv4Addr,
+    pub(crate) listen_port: u16,
+    /// `in-use` or `forbidden`.
+    pub(crate) kind: String,
+    /// The program that has it, where Windows tells it.
+    pub(crate) owner: Option<String>,
+}
+
+/// A forward that the policy does not hold.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub(crate) struct Refused {
+    pub(crate) protocol: Protocol,
+    pub(crate) listen_port: u16,
+    pub(crate) connect_port: u16,
+    /// `outside-policy`, `listen-address` or `firewall`.
+    pub(crate) reason: String,
+}
+
+/// What happened to firewall rules.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub(crate) struct FirewallDone {
+    /// `done`, `failed` or `unavailable`.
+    pub(crate) state: String,
+    pub(crate) detail: Option<String>,
+    pub(crate) added: usize,
+    pub(crate) removed: usize,
+    pub(crate) kept: usize,
+    /// Block rules that beat ours.
+    pub(crate) blocks: Vec<String>,
+    /// The profiles of Windows' networks now.
+    pub(crate) profiles: Vec<String>,
+    /// Whether the agreed profiles hold all of them.
+    pub(crate) covered: bool,
+}
+
+/// What is installed on Windows.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub(crate) struct Installed {
+    pub(crate) version: String,
+    pub(crate) contract: u64,
+    /// Windows path; none where the file is missing.
+    pub(crate) relay: Option<String>,
+}
+
+/// The connected Windows interface with the lowest MTU.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct LowestMtu {
+    /// As Windows names it.
+    pub(crate) name: String,
+    /// In bytes.
+    pub(crate) mtu: u32,
+}
+
+/// What `refresh.ps1` prints on standard output. The elevated task leaves the
+/// same, with its ticket and without what only the caller can tell.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub(crate) struct Answer {
+    /// [`VERSION`].
+    pub(crate) version: u64,
+    /// How it ended.
+    pub(crate) state: String,
+    /// More about the state, in words.
+    pub(crate) detail: Option<String>,
+    /// Whether the caller is elevated.
+    pub(crate) elevated: bool,
+    /// Our rules as they stand.
+    pub(crate) rules: Vec<Rule>,
+    /// Rules made or re-pointed by this call.
+    pub(crate) added: usize,
+    /// Rules removed by this call.
+    pub(crate) removed: usize,
+    /// Rules that were right already.
+    pub(crate) kept: usize,
+    /// Rules of others where we want to listen.
+    pub(crate) conflicts: Vec<Rule>,
+    /// Ports that Windows does not give.
+    pub(crate) taken: Vec<Taken>,
+    /// Forwards that the policy does not hold.
+    pub(crate) refused: Vec<Refused>,
+    /// None where nobody may change the firewall.
+    pub(crate) firewall: Option<FirewallDone>,
+    /// See [`Installed`].
+    pub(crate) installed: Option<Installed>,
+    /// The caller's own folder.
+    pub(crate) local_app_data: Option<String>,
+    /// What the elevated task found by itself.
+    pub(crate) guest_address: Option<Ipv4Addr>,
+    /// Windows' own address.
+    pub(crate) windows_address: Option<Ipv4Addr>,
+    /// See [`LowestMtu`].
+    pub(crate) lowest_mtu: Option<LowestMtu>,
+    /// Only in the elevated task's answer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) ticket: Option<u64>,
+}
+
+impl Answer {
+    /// One of this state that says nothing else.
+    pub(crate) fn of(state: &str, detail: Option<String>) -> Self {
+        Self {
+            version: VERSION,
+            state: state.to_owned(),
+            detail,
+            elevated: false,
+            rules: Vec::new(),
+            added: 0,
+            removed: 0,
+            kept: 0,
+            conflicts: Vec::new(),
+            taken: Vec::new(),
+            refused: Vec::new(),
+            firewall: None,
+            installed: None,
+            local_app_data: None,
+            guest_address: None,
+            windows_address: None,
+            lowest_mtu: None,
+            ticket: None,
+        }
+    }
+}

@@ -1,0 +1,16 @@
+//! The simulated Windows: what it remembers, what its elevated programs do
+//! with that, and what it tells those who ask.
+//!
+//! A second implementation of the contract, written without a look at the
+//! scripts that are shipped.
+
+pub(crate) mod check;
+pub(crate) mod firewall;
+pub(crate) mod machine;
+pub(crate) mod portproxy;
+pub(crate) mod refresh;
+pub(crate) mod relay;
+pub(crate) mod setup;
+pub(crate) mod situation;
+pub(crate) mod sync;
+pub(crate) mod task;

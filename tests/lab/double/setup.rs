@@ -1,0 +1,366 @@
+//! `host.ps1` with the elevated setup behind it.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use serde::{Deserialize, Serialize};
+
+use crate::contract::{Policy, VERSION};
+use crate::double::machine::{
+    FileHash, InstalledValue, Machine, PROGRAM_FILES, RELAY_NAME, Task, forward_task,
+    local_app_data, logon_task, selection_file,
+};
+use crate::double::situation::{Elevation, Situation};
+use crate::double::sync::Fuse;
+use crate::double::{firewall, portproxy};
+use crate::interop::{Host, State, shipped};
+use crate::launch::environment;
+
+/// What an installation needs beside `host.ps1`.
+const FILES: [&str; 3] = ["forward.ps1", "setup.ps1", RELAY_NAME];
+/// What of it is installed.
+const INSTALLED: [&str; 2] = ["forward.ps1", RELAY_NAME];
+const CONTRACT: u64 = 1;
+
+/// What `wslmesh host` sends to `host.ps1` on standard input.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub(crate) struct HostRequest {
+    version: u64,
+    action: String,
+    #[serde(default)]
+    policy: Option<Policy>,
+    #[serde(default)]
+    package: Option<String>,
+    #[serde(default)]
+    files: Option<Vec<FileHash>>,
+    #[serde(default)]
+    probe: Option<bool>,
+}
+
+/// What `host.ps1` prints on standard output.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub(crate) struct HostAnswer {
+    pub(crate) version: u64,
+    pub(crate) state: String,
+    pub(crate) detail: Option<String>,
+    pub(crate) installed: Option<crate::contract::Installed>,
+    pub(crate) policy: Option<Policy>,
+    pub(crate) user: String,
+    pub(crate) elevated: bool,
+    pub(crate) over_the_shoulder: bool,
+    pub(crate) other_users: Vec<String>,
+    pub(crate) done: Vec<String>,
+    pub(crate) checks: Vec<Check>,
+}
+
+/// One statement about Windows, tried out.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Check {
+    pub(crate) id: String,
+    pub(crate) title: String,
+    /// `ok`, `differs` or `not-run`.
+    pub(crate) result: String,
+    pub(crate) detail: String,
+}
+
+struct Done(String, Option<String>, Vec<String>);
+
+fn ended(state: &str, detail: &str) -> Done {
+    let detail = (!detail.is_empty()).then(|| detail.to_owned());
+    Done(state.to_owned(), detail, Vec::new())
+}
+
+/// One call of the script that lies in `folder`.
+pub(crate) fn host(host: &Host, request: &HostRequest, folder: &Path) -> HostAnswer {
+    let mut state = host.state();
+    let state = &mut *state;
+    let done = if request.version != VERSION {
+        ended("invalid-request", "version: only 1 is known")
+    } else {
+        match request.action.as_str() {
+            "look" => ended("looked", ""),
+            "install" => install(state, request, folder),
+            "uninstall" => uninstall(state),
+            "check" => ended("checked", ""),
+            _ => ended("invalid-request", "action: unknown"),
+        }
+    };
+    if let Err(error) = host.settle(state) {
+        let text = format!("the port proxy failed: {error:#}");
+        state.violations.push(text);
+    }
+    let checks = if request.action == "check" {
+        checks(state, request.probe == Some(true))
+    } else {
+        Vec::new()
+    };
+    let Done(result, detail, done) = done;
+    answer(state, result, detail, done, checks)
+}
+
+fn answer(
+    state: &State,
+    result: String,
+    detail: Option<String>,
+    done: Vec<String>,
+    checks: Vec<Check>,
+) -> HostAnswer {
+    let sid = &state.situation.user;
+    let asked = matches!(result.as_str(), "installed" | "removed");
+    HostAnswer {
+        version: VERSION,
+        state: result,
+        detail,
+        installed: state.machine.told_installed(sid),
+        policy: state.machine.policy(sid).cloned(),
+        user: sid.clone(),
+        elevated: state.situation.elevated,
+        over_the_shoulder: asked && state.situation.standard_account,
+        other_users: others(&state.machine, sid),
+        done,
+        checks,
+    }
+}
+
+/// Other users with a policy.
+fn others(machine: &Machine, sid: &str) -> Vec<String> {
+    let users = machine.users.iter();
+    let with_policy = users.filter(|(other, user)| *other != sid && user.policy.is_some());
+    with_policy.map(|(other, _)| other.clone()).collect()
+}
+
+/// Asks for elevation.
+fn elevate(situation: &Situation) -> Result<(), Done> {
+    Err(match situation.elevation {
+        Elevation::Granted => return Ok(()),
+        Elevation::Declined => ended("declined", "the prompt was declined or not answered (1223)"),
+        Elevation::Refused => ended("refused", "the word yes was not typed"),
+        Elevation::Forbidden => ended("forbidden", "blocked by group policy (1260)"),
+        Elevation::Constrained => ended("constrained", "Constrained Language Mode"),
+        Elevation::NoDesktop => ended("no-desktop", "nobody is logged on at the desktop"),
+    })
+}
+
+fn invalid_policy(policy: &Policy) -> bool {
+    let known = ["domain", "private", "public"];
+    let reversed = |range: (u16, u16)| range.0 == 0 || range.0 > range.1;
+    policy.version != VERSION
+        || policy.profiles.is_empty()
+        || policy.distribution.is_empty()
+        || policy.profiles.iter().any(|p| !known.contains(&p.as_str()))
+        || policy
+            .grants
+            .iter()
+            .any(|grant| reversed(grant.listen_ports) || reversed(grant.connect_ports))
+}
+
+/// SHA-256 by a program that has nothing to do with the agent.
+pub(crate) fn sha256(path: &Path) -> Option<String> {
+    let mut command = Command::new("sha256sum");
+    let output = command.arg(path).env_clear().envs(environment()).output();
+    let text = String::from_utf8(output.ok()?.stdout).ok()?;
+    let digest = text.trim_start_matches('\\').split_whitespace().next()?;
+    (digest.len() == 64).then(|| digest.to_owned())
+}
+
+/// The files that the request names, if each is there with that hash, and is
+/// what is shipped.
+fn verified(files: &[FileHash], folder: &Path) -> Result<BTreeMap<String, Vec<u8>>, String> {
+    let mut found = BTreeMap::new();
+    for name in FILES {
+        let file = files.iter().find(|file| file.name == name);
+        let file = file.ok_or_else(|| format!("{name} is not among the files"))?;
+        let path = folder.join(name);
+        if sha256(&path).as_deref() != Some(&file.sha256) {
+            return Err(format!("{name} has another SHA-256"));
+        }
+        let bytes = fs::read(&path).map_err(|error| format!("{name}: {error}"))?;
+        if shipped(name).is_none_or(|shipped| shipped != bytes) {
+            return Err(format!("{name} is not the shipped one"));
+        }
+        found.insert(name.to_owned(), bytes);
+    }
+    Ok(found)
+}
+
+fn install(state: &mut State, request: &HostRequest, folder: &Path) -> Done {
+    let (Some(policy), Some(package), Some(files)) =
+        (&request.policy, &request.package, &request.files)
+    else {
+        return ended("invalid-request", "policy, package and files are needed");
+    };
+    if invalid_policy(policy) {
+        return ended("invalid-request", "policy");
+    }
+    let contents = match verified(files, folder) {
+        Ok(contents) => contents,
+        Err(why) => {
+            state.violations.push(format!("host install: {why}"));
+            return ended("verification-failed", &why);
+        }
+    };
+    let sid = state.situation.user.clone();
+    let staging = format!("{}/wslmesh/staging", local_app_data(&sid));
+    if let Err(error) = write_all(&staging, &contents) {
+        return ended("failed", &format!("staging: {error}"));
+    }
+    if let Err(end) = elevate(&state.situation) {
+        return end;
+    }
+    let others = others(&state.machine, &sid);
+    if let Some(installed) = &state.machine.installed
+        && !others.is_empty()
+        && installed.version != *package
+    {
+        let detail = format!("version {} serves other users", installed.version);
+        return ended("other-user-version", &detail);
+    }
+    match put(&mut state.machine, &sid, policy, package, &contents) {
+        Ok(()) => Done(
+            "installed".to_owned(),
+            None,
+            vec![format!("agreed for {sid}")],
+        ),
+        Err(error) => ended("failed", &error.to_string()),
+    }
+}
+
+fn write_all(folder: &str, files: &BTreeMap<String, Vec<u8>>) -> std::io::Result<()> {
+    fs::create_dir_all(folder)?;
+    for (name, bytes) in files {
+        let path = Path::new(folder).join(name);
+        fs::write(&path, bytes)?;
+        // Every file of a Windows drive can be executed.
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o777);
+        fs::set_permissions(&path, mode)?;
+    }
+    Ok(())
+}
+
+/// An installation that took place before the trial begins.
+pub(crate) fn agree(machine: &mut Machine, sid: &str, policy: &Policy) -> std::io::Result<()> {
+    let content = |name: &str| Some((name.to_owned(), shipped(name)?.to_vec()));
+    let contents = INSTALLED.iter().filter_map(|name| content(name)).collect();
+    put(machine, sid, policy, env!("CARGO_PKG_VERSION"), &contents)
+}
+
+/// Writes files, registry and tasks; the ledger of an earlier version stays.
+fn put(
+    machine: &mut Machine,
+    sid: &str,
+    policy: &Policy,
+    package: &str,
+    contents: &BTreeMap<String, Vec<u8>>,
+) -> std::io::Result<()> {
+    let mut contents = contents.clone();
+    contents.retain(|name, _| INSTALLED.contains(&name.as_str()));
+    write_all(PROGRAM_FILES, &contents)?;
+    let selection = selection_file(sid);
+    if let Some(inbox) = Path::new(&selection).parent() {
+        fs::create_dir_all(inbox)?;
+    }
+    fs::write(format!("{PROGRAM_FILES}/{sid}/setup.json"), "{}\n")?;
+    let files = contents.keys().map(|name| FileHash {
+        name: name.clone(),
+        sha256: sha256(&Path::new(PROGRAM_FILES).join(name)).unwrap_or_default(),
+    });
+    machine.installed = Some(InstalledValue {
+        version: package.to_owned(),
+        contract: CONTRACT,
+        files: files.collect(),
+    });
+    machine.users.entry(sid.to_owned()).or_default().policy = Some(policy.clone());
+    let task = |principal: &str, action: String| Task {
+        principal: principal.to_owned(),
+        may_start: vec![sid.to_owned()],
+        enabled: true,
+        on_batteries: true,
+        action,
+    };
+    let forward = task("SYSTEM", "forward.ps1".to_owned());
+    machine.tasks.insert(forward_task(sid), forward);
+    if policy.logon {
+        let action = format!("wsl.exe -d {} --exec sleep infinity", policy.distribution);
+        machine.tasks.insert(logon_task(sid), task(sid, action));
+    } else {
+        machine.tasks.remove(&logon_task(sid));
+    }
+    Ok(())
+}
+
+fn uninstall(state: &mut State) -> Done {
+    let sid = state.situation.user.clone();
+    if !state.machine.users.contains_key(&sid) {
+        return ended("nothing-to-do", "");
+    }
+    if let Err(end) = elevate(&state.situation) {
+        return end;
+    }
+    match take_away(&mut state.machine, &sid) {
+        Ok(()) => Done("removed".to_owned(), None, vec![format!("all of {sid}")]),
+        Err(error) => ended("failed", &error.to_string()),
+    }
+}
+
+/// Removes every trace of one user's, and what all share with the last one.
+fn take_away(machine: &mut Machine, sid: &str) -> std::io::Result<()> {
+    let fuse = &mut Fuse::new(None);
+    let rules = portproxy::Plan::new(machine, sid, &BTreeMap::new());
+    let no_rules = BTreeMap::new();
+    let gone = rules
+        .apply(machine, sid, fuse)
+        .and_then(|()| firewall::apply(machine, sid, no_rules, &[], &[], fuse).map(drop));
+    if gone.is_err() {
+        return Err(std::io::Error::other("it was ended"));
+    }
+    machine.users.remove(sid);
+    machine.tasks.remove(&forward_task(sid));
+    machine.tasks.remove(&logon_task(sid));
+    let gone = |path: &str| match fs::remove_dir_all(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
+        Ok(()) | Err(_) => Ok(()),
+    };
+    gone(&format!("{PROGRAM_FILES}/{sid}"))?;
+    gone(&format!("{}/wslmesh", local_app_data(sid)))?;
+    if machine.users.is_empty() {
+        machine.installed = None;
+        gone(PROGRAM_FILES)?;
+    }
+    Ok(())
+}
+
+/// A few, of what this Windows has.
+fn checks(state: &State, probe: bool) -> Vec<Check> {
+    let sid = &state.situation.user;
+    let result = |yes: bool| if yes { "ok" } else { "differs" };
+    let task = state.machine.tasks.get(&forward_task(sid));
+    let installed = state.machine.policy(sid).is_some();
+    let list = [
+        ("iphlpsvc runs", result(state.situation.service)),
+        (
+            "the task can be started",
+            if installed {
+                result(task.is_some_and(|task| task.enabled))
+            } else {
+                "not-run"
+            },
+        ),
+        (
+            "the firewall can be changed",
+            result(state.situation.firewall),
+        ),
+        ("a scratch port", if probe { "ok" } else { "not-run" }),
+    ];
+    let check = |(number, (title, result)): (usize, (&str, &str))| Check {
+        id: format!("T{}", number + 1),
+        title: title.to_owned(),
+        result: result.to_owned(),
+        detail: String::new(),
+    };
+    list.into_iter().enumerate().map(check).collect()
+}

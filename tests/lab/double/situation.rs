@@ -1,0 +1,140 @@
+//! The circumstances in which Windows' programs run: who runs them, what else
+//! is on the machine, and what goes wrong.
+
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::contract::{LowestMtu, Protocol};
+use crate::double::machine::ME;
+use crate::topology::WINDOWS_ADDRESS;
+
+/// What is no memory of Windows' and may change at any time.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Situation {
+    /// The SID that interop runs as.
+    pub(crate) user: String,
+    /// Whether interop's programs run elevated.
+    pub(crate) elevated: bool,
+    /// Whether the user is no administrator, so that somebody else's password
+    /// is asked for.
+    pub(crate) standard_account: bool,
+    /// What becomes of a request for elevation.
+    pub(crate) elevation: Elevation,
+    /// Whether iphlpsvc runs.
+    pub(crate) service: bool,
+    /// Whether the firewall can be changed.
+    pub(crate) firewall: bool,
+    /// Whether the machine runs on its battery.
+    pub(crate) battery: bool,
+    /// The profiles of the networks that Windows is in.
+    pub(crate) profiles: Vec<String>,
+    /// Ports that Windows does not give, by protocol and number.
+    pub(crate) ports: BTreeMap<u16, Port>,
+    /// WSL's values in the registry; none: what WSL would write.
+    pub(crate) lxss: Lxss,
+    /// Windows' own address.
+    pub(crate) windows_address: Option<Ipv4Addr>,
+    /// See [`LowestMtu`].
+    pub(crate) lowest_mtu: Option<LowestMtu>,
+    /// Another program of the user's writes this over each selection, before the
+    /// task reads it.
+    pub(crate) inbox: Option<Inbox>,
+    /// The task ends without a word after this many single changes.
+    pub(crate) task_dies_after: Option<usize>,
+    /// How long the task takes to start, in ms.
+    pub(crate) task_start_ms: u64,
+    /// How long the script waits for the task's answer, in ms. 10,000 on Windows.
+    pub(crate) task_wait_ms: u64,
+}
+
+impl Situation {
+    /// How a world begins: an elevated user at a mains socket, in a private network.
+    pub(crate) fn new(task_wait_ms: u64) -> anyhow::Result<Self> {
+        Ok(Self {
+            user: ME.to_owned(),
+            elevated: true,
+            standard_account: false,
+            elevation: Elevation::Granted,
+            service: true,
+            firewall: true,
+            battery: false,
+            profiles: vec!["private".to_owned()],
+            ports: BTreeMap::new(),
+            lxss: Lxss::default(),
+            windows_address: Some(WINDOWS_ADDRESS.parse()?),
+            lowest_mtu: None,
+            inbox: None,
+            task_dies_after: None,
+            task_start_ms: 5,
+            task_wait_ms,
+        })
+    }
+}
+
+/// What becomes of a request for elevation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Elevation {
+    /// Granted, and the person types yes.
+    Granted,
+    /// Declined or not answered (1223).
+    Declined,
+    /// Granted, and the person does not type yes.
+    Refused,
+    /// Not allowed by a group policy (1260).
+    Forbidden,
+    /// PowerShell is in Constrained Language Mode.
+    Constrained,
+    /// Nobody is logged on at the desktop.
+    NoDesktop,
+}
+
+/// Why a port is not given.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Port {
+    pub(crate) protocol: Protocol,
+    /// An excluded range; else a program has it.
+    pub(crate) forbidden: bool,
+    /// As Windows tells it.
+    pub(crate) owner: Option<String>,
+}
+
+/// One value of WSL's in the registry.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Entry {
+    /// What belongs there.
+    #[default]
+    True,
+    /// It does not exist.
+    Missing,
+    /// This text.
+    Text(String),
+}
+
+/// WSL's values in the registry.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Lxss {
+    /// `HKU\<SID>\...\Lxss\NatIpAddress`.
+    pub(crate) nat_ip_address: Entry,
+    /// `HKLM\...\Lxss\NatNetwork`.
+    pub(crate) nat_network: Entry,
+    /// `HKLM\...\Lxss\NatGatewayIpAddress`.
+    pub(crate) nat_gateway_ip_address: Entry,
+}
+
+/// What stands in the selection's place.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Inbox {
+    /// A file with this text; `TICKET` in it becomes the real one's ticket.
+    Text(String),
+    /// A link to this path of the world.
+    Link(String),
+    /// A folder.
+    Folder,
+    /// Nothing.
+    Nothing,
+}
