@@ -35,9 +35,10 @@ test: ## lints, unit, property, namespace, lab and VM tests: all that CI runs
 	@tools/test.sh
 
 bench: ## figures of the release build against the usual ways
-	@tools/setup.sh build lab
+	@tools/setup.sh build lab bench
 	$(CARGO) build --release --locked
-	WSLMESH_BIN="$(abspath $(release))" $(CARGO) test --locked --test lab -- --bench
+	WSLMESH_BIN="$(abspath $(release))" WSLMESH_RELAY_BIN="$(abspath $(relay))" WSLMESH_RELAY_EXE="$(abspath $(relay_exe))" \
+		$(CARGO) test --locked --test lab -- --bench
 
 # Where the compiler for Windows cannot be had, the rest is of use without it.
 build: ## the release binaries, and the relay for Windows where it can be built

@@ -7,6 +7,7 @@
 #   build   Rust (1.89 or newer) with cargo, a C compiler and linker
 #   lint    rustfmt, clippy, shellcheck
 #   lab     ip, wg and a userspace WireGuard for the simulated WSL
+#   bench   socat and iperf3, which the relay is measured beside and with
 #   vm      QEMU and what packs a guest for it
 #   windows a compiler and the standard library to build the relay for Windows
 #   wine    what runs it
@@ -185,6 +186,10 @@ for what in "$@"; do
             # Fedora has no userspace WireGuard; its kernel's serves there.
             if have_apt; then need wireguard-go wireguard-go -; fi
             ;;
+        bench)
+            need socat socat socat
+            need iperf3 iperf3 iperf3
+            ;;
         vm)
             need qemu-system-x86_64 qemu-system-x86 qemu-system-x86-core
             need busybox busybox-static busybox
@@ -209,7 +214,7 @@ for what in "$@"; do
             need wineserver wine wine-core
             ;;
         *)
-            echo "setup: '$what' is none of build, lint, lab, vm, windows, wine" >&2
+            echo "setup: '$what' is none of build, lint, lab, bench, vm, windows, wine" >&2
             exit 2
             ;;
     esac

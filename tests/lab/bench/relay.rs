@@ -30,9 +30,22 @@ fn binary() -> PathBuf {
         .unwrap_or_default()
 }
 
-/// What the figures depend on.
+/// What the figures depend on, and the size of the relay for Windows.
 pub(super) fn about(report: &mut Report) {
     report.head(&format!("The relay, {}", binary().display()));
+    let exe = std::env::var_os("WSLMESH_RELAY_EXE").map(PathBuf::from);
+    match exe.and_then(|path| path.metadata().ok()) {
+        Some(file) => report.figure(
+            "wslmesh-relay.exe",
+            format!("{} bytes", file.len()),
+            "under 1 MB",
+            file.len() < 1_000_000,
+        ),
+        None => report.beside(
+            "wslmesh-relay.exe",
+            "not measured: not built (make relay-exe)",
+        ),
+    }
 }
 
 /// A relay at work; it ends when this is dropped.
