@@ -99,7 +99,8 @@ async fn follow(mut changes: UnboundedReceiver<Change>) {
             Change::Probe(at, done) => {
                 let tried = TcpListener::bind(at).await;
                 let in_use = |e: std::io::Error| e.kind() == std::io::ErrorKind::AddrInUse;
-                drop(done.send(!tried.is_err_and(in_use)));
+                // Who asked waits for the answer.
+                done.send(!tried.is_err_and(in_use)).unwrap_or_default();
                 continue;
             }
         };

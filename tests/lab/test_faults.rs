@@ -162,9 +162,7 @@ fn damaged_answers(world: &World) -> Result<()> {
         "rubbish changed something"
     );
     let half = answer(Fault::HalfAnswer)?;
-    ensure!(
-        half.starts_with(b"{\"version\":1") && serde_json::from_slice::<Answer>(&half).is_err()
-    );
+    ensure!(half.starts_with(b"{\"") && serde_json::from_slice::<Answer>(&half).is_err());
     ensure!(
         world.windows().table()?.len() == 1,
         "half an answer comes from a whole sync"

@@ -62,6 +62,12 @@ impl Plan {
         self.add.len() + self.set.len() + self.remove.len()
     }
 
+    /// Whether a rule of ours has that port already, at another address: who tries
+    /// the port finds that one.
+    pub(crate) fn moves(&self, name: &Name) -> bool {
+        self.owned.keys().any(|own| overlap(own, name))
+    }
+
     /// Ledger, rules, ledger. The rules are those of the port proxy only.
     pub(crate) fn apply(
         &self,

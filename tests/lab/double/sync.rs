@@ -88,7 +88,8 @@ fn find_taken(situation: &Situation, plan: &Plan, probe: Probe) -> Vec<Taken> {
         let known = situation.ports.get(&name.1);
         let known = known.filter(|port| port.protocol == Protocol::Tcp);
         let forbidden = known.is_some_and(|port| port.forbidden);
-        (forbidden || !probe(*name)).then(|| Taken {
+        let free = || plan.moves(name) || probe(*name);
+        (forbidden || !free()).then(|| Taken {
             protocol: Protocol::Tcp,
             listen_address: name.0,
             listen_port: name.1,
