@@ -15,6 +15,8 @@ pub(crate) struct Status {
     pub(crate) interface: Option<String>,
     pub(crate) address: Option<Ipv4Addr>,
     pub(crate) forwards: Option<Forwards>,
+    pub(crate) served: Vec<Served>,
+    pub(crate) relay: Option<Relay>,
     pub(crate) windows_address: Option<Ipv4Addr>,
     pub(crate) passes: u64,
     pub(crate) health: Vec<Health>,
@@ -26,6 +28,29 @@ pub(crate) struct Status {
 pub(crate) struct Forwards {
     pub(crate) count: usize,
     pub(crate) connect_address: Ipv4Addr,
+}
+
+/// One configured forward.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) struct Served {
+    pub(crate) name: String,
+    pub(crate) listen_address: Ipv4Addr,
+    pub(crate) listen_port: u16,
+    /// `portproxy`, `relay` or `guest`.
+    pub(crate) served_by: Option<String>,
+    /// `up`, `pending` or `down`.
+    pub(crate) state: String,
+}
+
+/// The relay.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub(crate) struct Relay {
+    /// Its program or folder on Windows, or `guest`.
+    pub(crate) place: String,
+    pub(crate) applied: bool,
+    /// UDP clients.
+    pub(crate) sessions: usize,
 }
 
 /// One finding.
@@ -43,6 +68,16 @@ impl Status {
     /// The first finding of this code.
     pub(crate) fn finding(&self, code: &str) -> Option<&Health> {
         self.health.iter().find(|entry| entry.code == code)
+    }
+
+    /// Whether every one of these forwards is served by that one, and up.
+    pub(crate) fn serves(&self, by: &str, names: &[&str]) -> bool {
+        names.iter().all(|name| {
+            let mut served = self.served.iter();
+            served.any(|one| {
+                one.name == *name && one.served_by.as_deref() == Some(by) && one.state == "up"
+            })
+        })
     }
 
     /// Warnings and errors.

@@ -1,5 +1,6 @@
 //! Other networking modes, unknown ones, and no WSL at all: everything inside
-//! Linux works, nothing on Windows is touched.
+//! Linux works, nothing on Windows is touched. Where the guest has Windows' ports,
+//! the relay in here serves (see `test_mirrored.rs`).
 
 use anyhow::{Result, ensure};
 use libtest_mimic::Trial;
@@ -8,6 +9,7 @@ use crate::agent::{Agent, FILE, SSH, config};
 use crate::fault::Fault;
 use crate::options::Options;
 use crate::runner::trial_with;
+use crate::status::Status;
 use crate::topology::GUEST_ADDRESS;
 use crate::world::World;
 
@@ -29,13 +31,13 @@ pub(crate) fn trials() -> Vec<Trial> {
     };
     vec![
         mode("modes::mirrored", "mirrored", |world| {
-            other(world, "mirrored")
+            in_here(world, "mirrored")
         }),
         mode("modes::consomme", "consomme", |world| {
-            other(world, "consomme")
+            in_here(world, "consomme")
         }),
         mode("modes::virtioproxy", "virtioproxy", |world| {
-            other(world, "consomme")
+            in_here(world, "consomme")
         }),
         mode("modes::bridged", "bridged", |world| other(world, "bridged")),
         mode("modes::none", "none", |world| other(world, "none")),
@@ -65,6 +67,20 @@ fn linux_works(world: &World, agent: &Agent) -> Result<()> {
     })?;
     ensure!(status.forwards.is_none(), "{status:?}");
     ensure!(world.windows().calls()?.is_empty() && world.windows().table()?.is_empty());
+    Ok(())
+}
+
+fn in_here(world: &World, name: &str) -> Result<()> {
+    let agent = world.start_agent(&config(SSH))?;
+    let up = |status: &Status| status.serves("relay", &["ssh"]);
+    let status = agent.wait("the relay in here", up)?;
+    ensure!(
+        status.relay.is_some_and(|relay| relay.place == "guest"),
+        "it is elsewhere"
+    );
+    world.states("WSL_NETWORKING_MODE", name)?;
+    linux_works(world, &agent)?;
+    ensure!(agent.healthy()?.finding("forward-mode").is_none());
     Ok(())
 }
 

@@ -7,20 +7,24 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use libtest_mimic::Trial;
 
-use crate::agent::forward;
+use crate::agent::{LIMIT, forward};
 use crate::contract::Rule;
 use crate::options::Options;
 use crate::process::HUP;
 use crate::rules::{foreign, ours, stands, two, wait_until_stand};
 use crate::runner::trial_with;
 use crate::topology::{FIRST, SECOND};
-use crate::world::World;
+use crate::world::{World, until};
 
 /// This file's trials.
 pub(crate) fn trials() -> Vec<Trial> {
     let quick = |name: &str, body| trial_with(name, Options::quick(), body);
     vec![
         quick("windows_rules::not_elevated", not_elevated),
+        quick(
+            "windows_rules::not_elevated_so_the_relay_serves",
+            relay_instead,
+        ),
         quick("windows_rules::service_stopped", service_stopped),
         quick("windows_rules::foreign_one_in_the_way", foreign_rule),
         quick("windows_rules::edited_behind_our_back", edited),
@@ -31,7 +35,8 @@ pub(crate) fn trials() -> Vec<Trial> {
 fn not_elevated(world: &World) -> Result<()> {
     let foreign = foreign(world)?;
     world.windows().set_elevated(false)?;
-    let agent = world.start_agent(&two())?;
+    let config = "[host]\nbackend = \"portproxy\"\n".to_owned() + &two();
+    let agent = world.start_agent(&config)?;
     let found = agent.ill("forward-not-elevated")?;
     ensure!(
         found.cure.contains("elevated") && found.cure.contains("systemctl reload"),
@@ -60,6 +65,41 @@ fn not_elevated(world: &World) -> Result<()> {
     let said = status.forwards.as_ref().map(|f| f.connect_address);
     ensure!(said == Some(FIRST.parse()?), "{status:?}");
     ensure!(stands(&world.windows().view()?, &ours(FIRST)?, &foreign));
+    agent.stop()
+}
+
+/// Who is left to choose takes the relay where nobody may make rules, and gives
+/// the ports to the port proxy once somebody may.
+fn relay_instead(world: &World) -> Result<()> {
+    let foreign = foreign(world)?;
+    world.windows().set_elevated(false)?;
+    let agent = world.start_agent(&two())?;
+    let found = agent.ill("relay-loopback")?;
+    ensure!(
+        found.detail.contains("ssh, web") && found.cure.contains("wslmesh host install"),
+        "{found:?}"
+    );
+    agent.wait("the relay", |status| {
+        status.serves("relay", &["ssh", "web"])
+    })?;
+    ensure!(stands(&world.windows().view()?, &[], &foreign));
+    world.windows().set_elevated(true)?;
+    agent.process().signal(HUP)?;
+    wait_until_stand(world, &agent, &ours(FIRST)?, &foreign)?;
+    let status = agent.healthy()?;
+    ensure!(status.relay.is_none(), "{status:?}");
+    until("the relay's end", LIMIT, || {
+        Ok(world.windows().relay()?.is_none().then_some(()))
+    })?;
+    // Rights that are gone: nobody can take the rules away, so they keep their
+    // ports, although they lead to the old address.
+    world.windows().set_elevated(false)?;
+    world.change_address(&format!("{SECOND}/20"))?;
+    agent.has_written(SECOND)?;
+    agent.ill("forward-not-elevated")?;
+    ensure!(stands(&world.windows().view()?, &ours(FIRST)?, &foreign));
+    let starts = world.windows().relays()?.len();
+    ensure!(starts == 1, "a relay beside rules: {starts} starts");
     agent.stop()
 }
 
