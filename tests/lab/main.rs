@@ -22,6 +22,7 @@ mod double;
 mod events;
 mod fault;
 mod init;
+mod installed;
 mod interop;
 mod launch;
 mod look;
@@ -31,12 +32,12 @@ mod options;
 mod portproxy;
 mod probe;
 mod process;
-
 mod root;
 mod rules;
 mod runner;
 mod server;
 mod snapshot;
+mod station;
 mod status;
 mod test_agent;
 mod test_config;
@@ -49,6 +50,7 @@ mod test_loop;
 mod test_modes;
 mod test_network;
 mod test_network_file;
+mod test_relay;
 mod test_sysctls;
 mod test_windows_calls;
 mod test_windows_faults;
@@ -96,6 +98,8 @@ fn play(arguments: &[String]) -> ExitCode {
         [launch::SERVER, options, facts] => launch::server(options, facts),
         [probe::ECHO, address] => probe::echo_role(address),
         [probe::PROBE, address] => probe::probe_role(address),
+        [station::STATION, address, orders] => station::station_role(address, orders),
+        [station::CROWD, address, count] => station::crowd_role(address, count),
         [bench::REPLACE, file, address, quiet] => bench::replace_role(file, address, quiet),
         [bench::READY, count] => bench::ready_role(count),
         other => {

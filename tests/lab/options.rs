@@ -24,8 +24,7 @@ pub(crate) struct Options {
     /// Whether to mount a private binfmt_misc where the kernel allows it. Without
     /// one the world is as on a kernel before 6.7.
     pub(crate) binfmt: bool,
-    /// Whether echo services listen in the guest: TCP on 0.0.0.0:22, UDP on
-    /// 0.0.0.0:51820.
+    /// Whether an echo service listens in the guest, TCP on 0.0.0.0:22.
     pub(crate) echo: bool,
 }
 

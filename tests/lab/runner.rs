@@ -13,7 +13,7 @@ use crate::options::Options;
 use crate::world::World;
 use crate::{
     bench, demo, test_agent, test_config, test_faults, test_file_races, test_folders, test_interop,
-    test_leader, test_loop, test_modes, test_network, test_network_file, test_sysctls,
+    test_leader, test_loop, test_modes, test_network, test_network_file, test_relay, test_sysctls,
     test_windows_calls, test_windows_faults, test_windows_rules, test_wireguard, test_world,
 };
 
@@ -69,6 +69,7 @@ pub(crate) fn run() -> ExitCode {
         test_leader::trials,
         test_loop::trials,
         test_modes::trials,
+        test_relay::trials,
         test_sysctls::trials,
         test_windows_faults::trials,
         test_windows_calls::trials,
