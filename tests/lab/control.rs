@@ -76,6 +76,8 @@ pub(crate) enum Change {
     RunTask(String),
     /// How the relay ends as soon as it is started.
     RelayCrashes(Option<u8>),
+    /// What the relay says instead of what it should, and nothing after that.
+    RelaySays(Option<String>),
     /// How long powershell.exe takes, in ms.
     StartUp(u64),
     /// What wslinfo says.

@@ -87,6 +87,8 @@ pub(crate) struct State {
     pub(crate) relays: Vec<RelayRun>,
     /// The relay ends with this code as soon as it is started.
     pub(crate) relay_crashes: Option<u8>,
+    /// The relay says this when it is started, and nothing after that.
+    pub(crate) relay_says: Option<String>,
 }
 
 /// The simulated Windows.

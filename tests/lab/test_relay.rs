@@ -3,15 +3,17 @@
 
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use libtest_mimic::Trial;
 
 use crate::agent::{Agent, CONFIG, LIMIT};
+use crate::double::machine::{ME, local_app_data};
+use crate::double::relay::STAND_IN;
 use crate::installed::{INSIDE, LISTEN, TUNNEL, both, listen, policy, ten};
 use crate::options::Options;
 use crate::process::HUP;
 use crate::runner::trial_with;
-use crate::station::Station;
+use crate::station::{CROWD, Station};
 use crate::status::Status;
 use crate::topology::Place;
 use crate::world::{World, until};
@@ -22,6 +24,14 @@ pub(crate) fn trials() -> Vec<Trial> {
     vec![
         quick("relay::ten_addresses_one_source", ten_addresses),
         quick("relay::killed", killed),
+        quick("relay::crashes_again_and_again", crash_loop),
+        quick("relay::says_rubbish", rubbish),
+        quick("relay::says_nothing", silence),
+        quick("relay::refuses_elevation", elevated),
+        quick("relay::port_taken", port_taken),
+        quick("relay::address_that_is_not_there", no_address),
+        quick("relay::more_clients_than_it_takes", limit),
+        quick("relay::not_installed", not_installed),
         quick("relay::gone_with_the_agent", gone_with_the_agent),
         quick("relay::taken_back_by_the_next_agent", next_agent),
     ]
@@ -37,6 +47,13 @@ struct Tunnel<'w> {
 
 fn serves(status: &Status) -> bool {
     status.serves("relay", &["wg"]) && status.relay.as_ref().is_some_and(|relay| relay.applied)
+}
+
+fn one_client(status: &Status) -> bool {
+    status
+        .relay
+        .as_ref()
+        .is_some_and(|relay| relay.sessions == 1)
 }
 
 impl<'w> Tunnel<'w> {
@@ -104,8 +121,7 @@ fn ten_addresses(world: &World) -> Result<()> {
 fn killed(world: &World) -> Result<()> {
     let tunnel = Tunnel::start(world)?;
     let source = tunnel.inward("hello")?;
-    let one = |status: &Status| status.relay.as_ref().is_some_and(|r| r.sessions == 1);
-    tunnel.agent.wait("one client", one)?;
+    tunnel.agent.wait("one client", one_client)?;
     let first = world.windows().relay()?.context("no relay")?;
     world.guest(&["kill", "-9", &first.pid.to_string()])?.ok()?;
     tunnel.outward(source, "are you there")?;
@@ -131,11 +147,15 @@ fn killed(world: &World) -> Result<()> {
 fn gone_with_the_agent(world: &World) -> Result<()> {
     world.windows().install(&policy())?;
     let gone = |what: &str| {
+        let mut left = (None, Vec::new());
         until(what, LIMIT, || {
-            let relay = world.windows().relay()?;
-            let left = world.processes_with("wslmesh-relay")?;
-            Ok((relay.is_none() && left.is_empty()).then_some(()))
-        })?;
+            let mut processes = world.processes_with("wslmesh-relay")?;
+            // The lab's own have the program's path among their options.
+            processes.retain(|(_, line)| !line.starts_with("wslmesh-lab "));
+            left = (world.windows().relay()?, processes);
+            Ok((left.0.is_none() && left.1.is_empty()).then_some(()))
+        })
+        .with_context(|| format!("{left:?}"))?;
         world.closed(Place::Windows, "u", 51820)?;
         world.closed(Place::Windows, "t", 2222)
     };
@@ -165,6 +185,7 @@ fn next_agent(world: &World) -> Result<()> {
         service,
     } = Tunnel::start(world)?;
     let source = client.reaches(listen()?, &service, "hello")?.from;
+    agent.wait("one client", one_client)?;
     agent.stop()?;
     let file = "/run/wslmesh/relay-sessions.json";
     let mode = world.guest(&["stat", "-c", "%a", file])?.ok()?;
@@ -176,11 +197,212 @@ fn next_agent(world: &World) -> Result<()> {
         let back = client.reaches(listen()?, &service, &format!("answer {text}"))?;
         ensure!(back.from == source, "{source} became {}", back.from);
         if text == "after a stop" {
-            // The file is at most a second behind.
-            std::thread::sleep(Duration::from_millis(10));
             agent.kill()?;
             agent = world.start_agent(TUNNEL)?;
         }
     }
+    agent.stop()
+}
+
+/// A relay that cannot live is tried less and less often, and health says so until
+/// it lives.
+fn crash_loop(world: &World) -> Result<()> {
+    world.windows().install(&policy())?;
+    world.windows().set_relay_crashes(Some(7))?;
+    let agent = world.start_agent(TUNNEL)?;
+    let found = agent.ill("relay-failed")?;
+    ensure!(found.detail.contains("exit code 7"), "{found:?}");
+    let starts = until("three starts", LIMIT, || {
+        let starts = world.windows().relays()?;
+        Ok((starts.len() >= 3).then_some(starts))
+    })?;
+    let times: Vec<u64> = starts.iter().map(|run| run.at / 1_000_000).collect();
+    let [first, second, third, ..] = times.as_slice() else {
+        bail!("{times:?}")
+    };
+    ensure!(
+        second - first >= 1000 && third - second >= 2000,
+        "started at {times:?} ms"
+    );
+    let told = agent.log()?.matches("relay-failed").count();
+    ensure!(told == 1, "told {told} times");
+    // Asked by a person it tries at once.
+    world.windows().set_relay_crashes(None)?;
+    agent.process().signal(HUP)?;
+    agent.wait_for("the relay", Duration::from_secs(3), serves)?;
+    agent.healthy()?;
+    agent.says("relay-failed is over")?;
+    agent.stop()
+}
+
+fn rubbish(world: &World) -> Result<()> {
+    world.windows().install(&policy())?;
+    let text = "{\"event\":\"ready\"}\u{1b}[2J\n";
+    world.windows().set_relay_says(Some(text))?;
+    let agent = world.start_agent(TUNNEL)?;
+    let found = agent.ill("relay-failed")?;
+    ensure!(
+        found.detail.contains("said something that it should not")
+            && !found.detail.chars().any(char::is_control),
+        "{found:?}"
+    );
+    until("the end of the one that raved", LIMIT, || {
+        Ok(world.windows().relay()?.is_none().then_some(()))
+    })?;
+    world.windows().set_relay_says(None)?;
+    agent.process().signal(HUP)?;
+    agent.wait("the relay", serves)?;
+    agent.healthy()?;
+    agent.stop()
+}
+
+/// Nobody waits for a relay that does not say that it is ready.
+fn silence(world: &World) -> Result<()> {
+    world.windows().install(&policy())?;
+    world.windows().set_relay_says(Some(""))?;
+    let agent = world.start_agent(&both("auto"))?;
+    for address in ten().take(2) {
+        world.change_address(&format!("{address}/20"))?;
+        agent.has_written(&address)?;
+        world.forwards(&[(2222, &address, 22)])?;
+    }
+    let status = agent.status()?.context("no status")?;
+    ensure!(!serves(&status), "{status:?}");
+    agent.stop_within(Duration::from_secs(5))?;
+    until("the caller's end", LIMIT, || {
+        let ended = world.windows().relays()?;
+        Ok(ended.iter().all(|run| run.outcome.is_some()).then_some(()))
+    })
+}
+
+/// An elevated token is refused, not tried again and again, and the cure is told.
+fn elevated(world: &World) -> Result<()> {
+    let agent = world.start_agent(&both("relay"))?;
+    let found = agent.raised("relay-elevated")?;
+    ensure!(
+        found.cure.contains("wsl --shutdown") && found.cure.contains("ordinary terminal"),
+        "{found:?}"
+    );
+    // Longer than the first wait after any other end.
+    std::thread::sleep(Duration::from_millis(1500));
+    let starts = world.windows().relays()?;
+    ensure!(
+        starts.len() == 1 && starts.iter().all(|run| run.orders.is_empty()),
+        "{starts:?}"
+    );
+    ensure!(world.listens(Place::Windows, "u", 51820)?.is_empty());
+    world.windows().set_elevated(false)?;
+    agent.process().signal(HUP)?;
+    agent.wait("the relay", serves)?;
+    agent.cleared("relay-elevated")?;
+    agent.stop()
+}
+
+/// Another program has the port; the other forward is served all the same.
+fn port_taken(world: &World) -> Result<()> {
+    world.windows().install(&policy())?;
+    let owner = world.station(Place::Windows, LISTEN)?;
+    let agent = world.start_agent(&both("relay"))?;
+    let found = agent.ill("forward-taken")?;
+    ensure!(
+        found.subject == "wg"
+            && found.detail.contains("0.0.0.0:51820")
+            && found.cure.contains("listen-port"),
+        "{found:?}"
+    );
+    agent.wait("the other one", |status| status.serves("relay", &["ssh"]))?;
+    let heard = world.listener(Place::Windows, "u", 51820)?;
+    ensure!(heard.program != "wslmesh-relay", "{heard:?}");
+    drop(owner);
+    agent.process().signal(HUP)?;
+    agent.wait("the relay", serves)?;
+    agent.healthy()?;
+    let starts = world.windows().relays()?.len();
+    ensure!(starts == 1, "{starts} starts of the relay");
+    agent.stop()
+}
+
+fn no_address(world: &World) -> Result<()> {
+    let mut policy = policy();
+    for grant in &mut policy.grants {
+        grant.listen_address = "192.168.50.99".parse()?;
+    }
+    world.windows().install(&policy)?;
+    let agent = world.start_agent(&format!("{TUNNEL}listen-address = \"192.168.50.99\"\n"))?;
+    let found = agent.ill("forward-no-address")?;
+    ensure!(
+        found.subject == "wg" && found.detail.contains("192.168.50.99"),
+        "{found:?}"
+    );
+    // It comes, as when a network is joined.
+    world
+        .host(&["ip", "addr", "add", "192.168.50.99/24", "dev", "Ethernet"])?
+        .ok()?;
+    agent.process().signal(HUP)?;
+    agent.wait("the relay", serves)?;
+    agent.healthy()?;
+    agent.stop()
+}
+
+/// A flood of clients: those that have a place keep it, the rest is turned away
+/// and named.
+fn limit(world: &World) -> Result<()> {
+    let tunnel = Tunnel::start(world)?;
+    let source = tunnel.inward("hello")?;
+    let flood = ["/init", crate::ROLE, CROWD, LISTEN, "6000"];
+    world.lan(&flood)?.ok()?;
+    let found = tunnel.agent.ill("relay-limit")?;
+    ensure!(
+        found.subject == "wg" && found.detail.contains("limit of 4096"),
+        "{found:?}"
+    );
+    ensure!(tunnel.inward("still here")? == source);
+    tunnel.outward(source, "so are we")?;
+    let full = |status: &Status| status.relay.as_ref().is_some_and(|r| r.sessions == 4096);
+    tunnel.agent.wait("a full table", full)?;
+    tunnel.agent.stop()
+}
+
+/// Without an installation the user's own copy of the relay runs, and reaches no
+/// further than Windows itself.
+fn not_installed(world: &World) -> Result<()> {
+    world.windows().set_elevated(false)?;
+    let folder = format!("{}/wslmesh", local_app_data(ME));
+    let old = format!("{folder}/wslmesh-relay-0123456789abcdef.exe");
+    let theirs = format!("{folder}/notes.txt");
+    world.write(&old, "an older relay")?;
+    world.write(&theirs, "somebody's")?;
+    let agent = world.start_agent(&both("auto"))?;
+    let found = agent.ill("relay-loopback")?;
+    ensure!(
+        found.detail.contains("127.0.0.1") && found.cure.contains("wslmesh host install"),
+        "{found:?}"
+    );
+    agent.wait("the relay", |status| status.serves("relay", &["wg", "ssh"]))?;
+    for (kind, port) in [("u", 51820), ("t", 2222)] {
+        let heard = world.listener(Place::Windows, kind, port)?;
+        ensure!(
+            heard.at == format!("127.0.0.1:{port}") && heard.program == "wslmesh-relay",
+            "{heard:?}"
+        );
+    }
+    let run = world.windows().relay()?.context("no relay")?;
+    ensure!(
+        std::fs::read(world.path(&run.exe))? == STAND_IN && run.exe.starts_with(&folder),
+        "{run:?}"
+    );
+    let names = world.names(&folder)?;
+    ensure!(
+        !world.path(&old).exists() && names.len() == 2 && world.path(&theirs).exists(),
+        "{names:?}"
+    );
+    let service = world.station(Place::Guest, INSIDE)?;
+    let near = world.station(Place::Windows, "127.0.0.1:0")?;
+    near.reaches("127.0.0.1:51820".parse()?, &service, "from Windows")?;
+    let far = world.station(Place::Lan, "0.0.0.0:0")?;
+    far.say(listen()?, "from afar")?;
+    near.reaches("127.0.0.1:51820".parse()?, &service, "afterwards")?;
+    let heard = service.heard()?;
+    ensure!(heard.iter().all(|one| one.text != "from afar"), "{heard:?}");
     agent.stop()
 }

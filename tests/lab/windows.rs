@@ -150,6 +150,12 @@ impl<'w> Windows<'w> {
         self.change(Change::RelayCrashes(code))
     }
 
+    /// The relay says this whenever it is started, and then nothing until its
+    /// caller is gone; or it runs again.
+    pub(crate) fn set_relay_says(&self, text: Option<&str>) -> Result<()> {
+        self.change(Change::RelaySays(text.map(str::to_owned)))
+    }
+
     /// Every start of the relay so far.
     pub(crate) fn relays(&self) -> Result<Vec<RelayRun>> {
         Ok(self.view()?.relays)

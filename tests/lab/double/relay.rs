@@ -68,7 +68,7 @@ pub(crate) fn is_relay(exe: &str) -> bool {
 
 /// Runs it until it or its caller ends.
 pub(crate) fn run(host: &Host, stream: &mut UnixStream, exe: &str) {
-    let (elevated, crashes, index) = {
+    let (elevated, crashes, says, index) = {
         let mut state = host.state();
         state.relays.push(RelayRun {
             at: now(),
@@ -79,10 +79,16 @@ pub(crate) fn run(host: &Host, stream: &mut UnixStream, exe: &str) {
             outcome: None,
         });
         let index = state.relays.len() - 1;
-        (state.situation.elevated, state.relay_crashes, index)
+        let says = state.relay_says.clone();
+        (state.situation.elevated, state.relay_crashes, says, index)
     };
     let (outcome, code) = if let Some(code) = crashes {
         (format!("crashed with {code}"), code)
+    } else if let Some(text) = says {
+        // Its caller may be gone; then there is nothing to wait for.
+        drop(wire::send(stream, Kind::Output, text.as_bytes()));
+        while wire::receive(stream).is_ok() {}
+        ("caller gone".to_owned(), 1)
     } else if elevated {
         let line = b"{\"event\":\"elevated\"}\n";
         drop(wire::send(stream, Kind::Output, line));

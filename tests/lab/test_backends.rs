@@ -1,0 +1,262 @@
+//! Who serves a forward: the port proxy, the relay or nobody, and how a port goes
+//! from one to the other.
+
+use std::collections::BTreeSet;
+use std::net::SocketAddrV4;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail, ensure};
+use libtest_mimic::Trial;
+
+use crate::agent::{Agent, LIMIT, SSH};
+use crate::contract::{Answer, Protocol};
+use crate::double::situation::Port;
+use crate::installed::{INSIDE, both, listen, listeners, policy, ten};
+use crate::options::Options;
+use crate::probe::now;
+use crate::process::{HUP, Process};
+use crate::runner::trial_with;
+use crate::status::Status;
+use crate::topology::{FIRST, Place, SECOND};
+use crate::world::{World, until};
+
+/// This file's trials.
+pub(crate) fn trials() -> Vec<Trial> {
+    let quick = |name: &str, body| trial_with(name, Options::quick(), body);
+    vec![
+        quick("backends::auto_follows_the_installation", installation),
+        quick("backends::reloads", reloads),
+        quick("backends::portproxy_taken_and_excluded", taken),
+        quick("backends::reconnects_through_ten_addresses", reconnects),
+        quick("backends::restore_withdraws_everything", restore),
+    ]
+}
+
+/// Looks again and again at who listens on Windows.
+struct Watch<'w>(Process<'w>);
+
+impl<'w> Watch<'w> {
+    fn start(world: &'w World) -> Result<Self> {
+        let line = "while :; do ss -Htlnpe 'sport = :2222'; echo =; done";
+        Ok(Self(world.spawn(
+            Place::Windows,
+            &["sh", "-c", line],
+            &[],
+        )?))
+    }
+
+    /// No look has found two listeners, and each of these programs was seen, in this
+    /// order and no other.
+    fn saw(&self, programs: &[&str]) -> Result<()> {
+        let text = self.0.stdout()?;
+        let mut order: Vec<String> = Vec::new();
+        for look in text.split("=\n") {
+            let found = listeners(look);
+            ensure!(found.len() <= 1, "two owners of a port: {found:?}");
+            let program = found.into_iter().next().map(|one| one.program);
+            if let Some(program) = program.filter(|program| order.last() != Some(program)) {
+                order.push(program);
+            }
+        }
+        ensure!(order == programs, "{order:?} is not {programs:?}");
+        Ok(())
+    }
+}
+
+/// The name of the double's port proxy in `ss`.
+const PROXY: &str = "wslmesh-lab";
+const RELAY: &str = "wslmesh-relay";
+
+/// Nobody ever tried a port that another one of ours had: the port proxy's rules
+/// would have been told as taken, the relay's listeners as failed.
+fn no_collision(world: &World) -> Result<()> {
+    for call in world.windows().calls()? {
+        let answer: Option<Answer> = serde_json::from_str(&call.answer).ok();
+        let taken = answer.map(|answer| answer.taken).unwrap_or_default();
+        ensure!(taken.is_empty(), "{taken:?}");
+    }
+    for run in world.windows().relays()? {
+        let failed = |event: &&String| event.contains("\"failure\":{");
+        let failed: Vec<_> = run.events.iter().filter(failed).collect();
+        ensure!(failed.is_empty(), "{failed:?}");
+    }
+    Ok(())
+}
+
+fn by(name: &'static str) -> impl Fn(&Status) -> bool {
+    move |status| status.serves(name, &["ssh"])
+}
+
+/// A TCP client in the LAN gets through.
+fn reached(world: &World, at: &str) -> Result<()> {
+    let probe = world.probe(at.parse()?)?;
+    probe.success_after(0, LIMIT).map(drop)
+}
+
+fn unreachable(world: &World, agent: &Agent) -> Result<()> {
+    world.closed(Place::Windows, "t", 2222)?;
+    let relay = || Ok(world.windows().relay()?.is_none().then_some(()));
+    until("the relay's end", LIMIT, relay).context(agent.log()?)
+}
+
+/// `wslmesh host install` lets the port proxy take TCP over from the relay, and
+/// `wslmesh host uninstall` gives it back.
+fn installation(world: &World) -> Result<()> {
+    world.windows().set_elevated(false)?;
+    let before = world.windows().snapshot()?;
+    let agent = world.start_agent(&both("auto"))?;
+    agent.wait("the relay", |status| status.serves("relay", &["ssh", "wg"]))?;
+    let watch = Watch::start(world)?;
+    let service = world.station(Place::Guest, INSIDE)?;
+    let client = world.station(Place::Lan, "0.0.0.0:0")?;
+
+    let output = world.wslmesh(&["host", "install", "--yes"])?;
+    ensure!(output.success(), "{output:?}");
+    let up =
+        |status: &Status| status.serves("portproxy", &["ssh"]) && status.serves("relay", &["wg"]);
+    agent.wait("the port proxy", up)?;
+    agent.healthy()?;
+    reached(world, "192.168.50.10:2222")?;
+    client.reaches(listen()?, &service, "hello")?;
+    world.forwards(&[(2222, FIRST, 22)])?;
+
+    let output = world.wslmesh(&["host", "uninstall", "--yes"])?;
+    ensure!(output.success(), "{output:?}");
+    agent.process().signal(HUP)?;
+    agent.wait("the relay again", |status| {
+        status.serves("relay", &["ssh", "wg"])
+    })?;
+    agent.ill("relay-loopback")?;
+    world.forwards(&[])?;
+    let heard = world.listener(Place::Windows, "u", 51820)?;
+    ensure!(heard.at == "127.0.0.1:51820", "{heard:?}");
+    watch.saw(&[RELAY, PROXY, RELAY])?;
+    no_collision(world)?;
+    agent.stop()?;
+    ensure!(world.windows().snapshot()?.machine == before.machine);
+    Ok(())
+}
+
+/// A reload that names another backend moves the ports, from each to each.
+fn reloads(world: &World) -> Result<()> {
+    world.windows().install(&policy())?;
+    let config = |backend: &str| format!("[host]\nbackend = \"{backend}\"\n{SSH}");
+    let agent = world.start_agent(&config("relay"))?;
+    agent.wait("the relay", by("relay"))?;
+    let watch = Watch::start(world)?;
+    reached(world, "192.168.50.10:2222")?;
+    agent.reload(&config("portproxy"))?;
+    agent.wait("the port proxy", by("portproxy"))?;
+    world.forwards(&[(2222, FIRST, 22)])?;
+    reached(world, "192.168.50.10:2222")?;
+    agent.reload(&config("relay"))?;
+    agent.wait("the relay", by("relay"))?;
+    world.forwards(&[])?;
+    reached(world, "192.168.50.10:2222")?;
+    agent.reload(&config("none"))?;
+    unreachable(world, &agent)?;
+    agent.reload(&config("auto"))?;
+    agent.wait("the port proxy", by("portproxy"))?;
+    reached(world, "192.168.50.10:2222")?;
+    watch.saw(&[RELAY, PROXY, RELAY, PROXY])?;
+    no_collision(world)?;
+    // Without a backend what stands is left, and told.
+    agent.reload(&config("none"))?;
+    let found = agent.raised("forward-standing")?;
+    ensure!(found.severity == "info", "{found:?}");
+    world.forwards(&[(2222, FIRST, 22)])?;
+    agent.stop()
+}
+
+/// A port that another program has, and one that Windows keeps.
+fn taken(world: &World) -> Result<()> {
+    world.windows().install(&policy())?;
+    let port = |forbidden, owner: Option<&str>| Port {
+        protocol: Protocol::Tcp,
+        forbidden,
+        owner: owner.map(str::to_owned),
+    };
+    world.windows().set(|situation| {
+        let owned = port(false, Some("nginx (1234)"));
+        situation.ports.insert(2222, owned);
+        situation.ports.insert(8000, port(true, None));
+    })?;
+    let address = "192.168.50.10:2222";
+    let owner = world.spawn(
+        Place::Windows,
+        &["/init", crate::ROLE, crate::probe::ECHO, address],
+        &[],
+    )?;
+    until("the other program", LIMIT, || {
+        Ok((!world.listens(Place::Windows, "t", 2222)?.is_empty()).then_some(()))
+    })?;
+    let config = crate::rules::two() + &crate::agent::forward("other", 9000, 90);
+    let agent = world.start_agent(&config)?;
+    let both = |status: &Status| {
+        let named = |code, name| {
+            let found = status.finding(code);
+            found.is_some_and(|found| found.subject == name)
+        };
+        named("forward-taken", "ssh") && named("forward-excluded", "web")
+    };
+    let status = agent.wait("both findings", both)?;
+    let found = status.finding("forward-taken").context("no finding")?;
+    ensure!(found.detail.contains("nginx (1234)"), "{found:?}");
+    let found = status.finding("forward-excluded").context("no finding")?;
+    ensure!(found.cure.contains("excludedportrange"), "{found:?}");
+    world.forwards(&[(9000, FIRST, 90)])?;
+    drop(owner);
+    world.windows().set(|situation| situation.ports.clear())?;
+    agent.process().signal(HUP)?;
+    agent.healthy()?;
+    world.forwards(&[(2222, FIRST, 22), (8000, FIRST, 80), (9000, FIRST, 90)])?;
+    agent.stop()
+}
+
+/// The elevated task re-points the rule at each new address, and a client that
+/// connects again gets through.
+fn reconnects(world: &World) -> Result<()> {
+    world.windows().install(&policy())?;
+    let agent = world.start_agent(SSH)?;
+    let at: SocketAddrV4 = "192.168.50.10:2222".parse()?;
+    let probe = world.probe(at.into())?;
+    probe.success_after(0, LIMIT)?;
+    for address in ten() {
+        let begun = now();
+        world.change_address(&format!("{address}/20"))?;
+        probe.success_after(begun, LIMIT)?;
+        world.forwards(&[(2222, &address, 22)])?;
+    }
+    let runs: BTreeSet<String> = world.windows().view()?.task_runs.into_iter().collect();
+    ensure!(runs == BTreeSet::from(["synced".to_owned()]), "{runs:?}");
+    ensure!(world.windows().relays()?.is_empty(), "a relay for TCP");
+    agent.healthy()?;
+    agent.stop()
+}
+
+/// Rules and firewall rules that the task made are gone after `wslmesh restore`;
+/// what was agreed stays, and so does everything foreign.
+fn restore(world: &World) -> Result<()> {
+    let foreign = crate::rules::foreign(world)?;
+    world.windows().install(&policy())?;
+    let before = world.windows().snapshot()?.without_messages();
+    let agent = world.start_agent(&both("auto"))?;
+    let up =
+        |status: &Status| status.serves("portproxy", &["ssh"]) && status.serves("relay", &["wg"]);
+    agent.wait("both", up)?;
+    world.change_address(&format!("{SECOND}/20"))?;
+    until("the rule at the new address", LIMIT, || {
+        let ours = crate::contract::Rule::new(("0.0.0.0", 2222), (SECOND, 22))?;
+        Ok((world.windows().ledger()? == [ours]).then_some(()))
+    })?;
+    let view = world.windows().view()?;
+    let [name] = view.machine.firewall.keys().collect::<Vec<_>>()[..] else {
+        bail!("{:?}", view.machine.firewall)
+    };
+    ensure!(name.ends_with("-udp-51820-relay"), "{name}");
+    agent.stop()?;
+    let output = world.wslmesh(&["restore"])?;
+    ensure!(output.success(), "{output:?}");
+    ensure!(world.windows().table()? == foreign);
+    world.windows().snapshot()?.without_messages().is(&before)
+}

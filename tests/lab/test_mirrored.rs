@@ -1,0 +1,188 @@
+//! Modes in which the guest has Windows' own ports: a forward with two ports needs
+//! the relay in here, one with equal ports needs nobody.
+
+use anyhow::{Context, Result, ensure};
+use libtest_mimic::Trial;
+
+use crate::agent::{LIMIT, SSH, forward};
+use crate::double::machine::{FirewallKind, FirewallRule};
+use crate::installed::{TUNNEL, both, policy, ten};
+use crate::options::Options;
+use crate::runner::trial_with;
+use crate::status::Status;
+use crate::topology::{FIRST, GUEST_ADDRESS, Place};
+use crate::world::{World, until};
+
+/// This file's trials.
+pub(crate) fn trials() -> Vec<Trial> {
+    let mode = |name: &str, mode: &str, body| {
+        let options = Options {
+            mode: mode.to_owned(),
+            ..Options::quick()
+        };
+        trial_with(name, options, body)
+    };
+    vec![
+        mode("mirrored::unequal_ports", "mirrored", unequal),
+        mode("mirrored::unequal_ports_consomme", "consomme", unequal),
+        mode("mirrored::equal_ports_need_nobody", "mirrored", equal),
+        mode("mirrored::relay_killed", "mirrored", killed),
+        mode("mirrored::hyper_v_rules", "mirrored", hyper_v),
+        mode("mirrored::nothing_stays_of_nat", "nat", after_nat),
+    ]
+}
+
+fn up(status: &Status) -> bool {
+    status.serves("relay", &["ssh", "wg"])
+}
+
+/// A TCP client gets through the relay here.
+fn connects(world: &World, address: &str) -> Result<()> {
+    let line = format!("exec 3<>/dev/tcp/{address}/2222; echo ping >&3; read -t 5 a <&3; echo $a");
+    let mut said = String::new();
+    until("an echo through the relay", LIMIT, || {
+        said = world.host(&["bash", "-c", &line])?.stdout;
+        Ok((said.trim() == "ping").then_some(()))
+    })
+    .with_context(|| format!("it said {said:?}"))
+}
+
+/// TCP and UDP come through here, at each address the guest gets. The windows
+/// namespace is a neighbour that reaches the guest, as any machine in the LAN
+/// reaches a mirrored one.
+fn unequal(world: &World) -> Result<()> {
+    let agent = world.start_agent(&both("auto").replace("\"local\"", "\"none\""))?;
+    let status = agent.wait("the relay", up)?;
+    ensure!(
+        status.relay.is_some_and(|relay| relay.place == "guest"),
+        "it is elsewhere"
+    );
+    let service = world.station(Place::Guest, "0.0.0.0:51821")?;
+    let client = world.station(Place::Windows, "0.0.0.0:0")?;
+    let sockets = || -> Result<_> {
+        Ok((
+            world.listener(Place::Guest, "t", 2222)?,
+            world.listener(Place::Guest, "u", 51820)?,
+        ))
+    };
+    let first = sockets()?;
+    ensure!(
+        first.0.program == "wslmesh-relay" && first.1.at == "0.0.0.0:51820",
+        "{first:?}"
+    );
+    let mut sources = std::collections::BTreeSet::new();
+    let begin = FIRST.to_owned();
+    for address in std::iter::once(begin).chain(ten().take(3)) {
+        if address != FIRST {
+            world.change_address(&format!("{address}/20"))?;
+        }
+        connects(world, &address)?;
+        let to = format!("{address}:51820").parse()?;
+        let heard = client.reaches(to, &service, &format!("to {address}"))?;
+        sources.insert(heard.from.port());
+        let back = service.reaches(heard.from, &client, &format!("from {address}"))?;
+        ensure!(back.from == to, "{back:?}");
+    }
+    ensure!(sources.len() == 1, "the client's port changed: {sources:?}");
+    ensure!(sockets()? == first, "{:?} was {first:?}", sockets()?);
+    agent.healthy()?;
+    ensure!(world.windows().relays()?.is_empty(), "a relay on Windows");
+    agent.stop()?;
+    world.closed(Place::Guest, "t", 2222)?;
+    world.closed(Place::Guest, "u", 51820)
+}
+
+fn equal(world: &World) -> Result<()> {
+    let agent = world.start_agent(&forward("ssh", 22, 22))?;
+    let guest = |status: &Status| status.serves("guest", &["ssh"]);
+    let status = agent.wait("no need", guest)?;
+    ensure!(status.relay.is_none(), "{status:?}");
+    agent.healthy()?;
+    let heard = world.listener(Place::Guest, "t", 22)?;
+    ensure!(heard.program != "wslmesh-relay", "{heard:?}");
+    ensure!(
+        world.windows().calls()?.is_empty(),
+        "Windows was called for nothing"
+    );
+    agent.stop()
+}
+
+/// The relay in here is started again like the one on Windows.
+fn killed(world: &World) -> Result<()> {
+    let agent = world.start_agent(SSH)?;
+    agent.wait("the relay", |status| status.serves("relay", &["ssh"]))?;
+    let pid = |of: &str| -> Result<String> {
+        let text = world.guest(&["ss", "-Htlnp", "sport = :2222"])?.ok()?;
+        let pid = text.split_once("pid=").map(|(_, rest)| rest);
+        let pid = pid.and_then(|rest| rest.split(',').next());
+        pid.map(str::to_owned).with_context(|| of.to_owned())
+    };
+    let first = pid("no relay")?;
+    world.guest(&["kill", "-9", &first])?.ok()?;
+    let found = agent.raised("relay-restarted")?;
+    ensure!(found.detail.contains("signal 9"), "{found:?}");
+    connects(world, FIRST)?;
+    ensure!(pid("no second relay")? != first);
+    agent.healthy()?;
+    agent.stop()
+}
+
+fn rule(world: &World, end: &str) -> Result<Option<FirewallRule>> {
+    let rules = world.windows().view()?.machine.firewall;
+    let mut found = rules.into_iter().filter(|(name, _)| name.ends_with(end));
+    Ok(found.next().map(|(_, rule)| rule))
+}
+
+/// The Hyper-V firewall lets clients in to the ports that are asked for, and they
+/// are closed again when nobody asks any more.
+fn hyper_v(world: &World) -> Result<()> {
+    world.windows().install(&policy())?;
+    let agent = world.start_agent(&both("auto"))?;
+    agent.wait("the relay", up)?;
+    let made = || rule(world, "-udp-51820-guest");
+    let made = until("the rule", LIMIT, made)?;
+    ensure!(
+        made.kind == FirewallKind::HyperV && made.port == Some(51820) && made.local_only,
+        "{made:?}"
+    );
+    agent.healthy()?;
+    let count = world.windows().view()?.machine.firewall.len();
+    ensure!(count == 1, "a rule for a forward that wants none");
+    world.forwards(&[])?;
+    agent.reload(&TUNNEL.replace("\"local\"", "\"none\""))?;
+    until("its end", LIMIT, || {
+        let left = world.windows().view()?.machine.firewall;
+        Ok(left.is_empty().then_some(()))
+    })?;
+    agent.healthy()?;
+    agent.stop()
+}
+
+/// WSL was restarted in another mode: what the port proxy and the firewall had for
+/// NAT is withdrawn, and Windows' relay is not started.
+fn after_nat(world: &World) -> Result<()> {
+    world.windows().install(&policy())?;
+    let agent = world.start_agent(&both("auto"))?;
+    let nat =
+        |status: &Status| status.serves("portproxy", &["ssh"]) && status.serves("relay", &["wg"]);
+    agent.wait("both", nat)?;
+    until("the firewall's rule", LIMIT, || {
+        rule(world, "-udp-51820-relay")
+    })?;
+    agent.stop()?;
+    world.forwards(&[(2222, FIRST, 22)])?;
+    let starts = world.windows().relays()?.len();
+    world.windows().set_networking_mode("mirrored")?;
+    let agent = world.start_agent(&both("auto"))?;
+    world.forwards(&[])?;
+    until("the new firewall's rule", LIMIT, || {
+        Ok(rule(world, "-guest")?.filter(|rule| rule.kind == FirewallKind::HyperV))
+    })?;
+    let names = world.windows().view()?.machine.firewall;
+    ensure!(names.len() == 1, "{names:?}");
+    agent.wait("the relay in here", up)?;
+    connects(world, GUEST_ADDRESS.trim_end_matches("/20"))?;
+    ensure!(world.windows().relays()?.len() == starts);
+    agent.healthy()?;
+    agent.stop()
+}
