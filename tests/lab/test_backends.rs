@@ -3,7 +3,6 @@
 
 use std::collections::BTreeSet;
 use std::net::SocketAddrV4;
-use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use libtest_mimic::Trial;
@@ -45,26 +44,37 @@ impl<'w> Watch<'w> {
         )?))
     }
 
-    /// No look has found two listeners, and each of these programs was seen, in this
-    /// order and no other.
-    fn saw(&self, programs: &[&str]) -> Result<()> {
+    /// No look has found two listeners, and the owners so far were these, in this
+    /// order.
+    fn saw(&self, owners: &[&str]) -> Result<()> {
+        let mut order = Vec::new();
+        let seen = until("the owners in their order", LIMIT, || {
+            order = self.owners()?;
+            Ok((order == owners).then_some(()))
+        });
+        seen.with_context(|| format!("{order:?} is not {owners:?}"))
+    }
+
+    fn owners(&self) -> Result<Vec<&'static str>> {
         let text = self.0.stdout()?;
-        let mut order: Vec<String> = Vec::new();
-        for look in text.split("=\n") {
+        let mut order = Vec::new();
+        for look in text.split_inclusive("=\n") {
             let found = listeners(look);
             ensure!(found.len() <= 1, "two owners of a port: {found:?}");
-            let program = found.into_iter().next().map(|one| one.program);
-            if let Some(program) = program.filter(|program| order.last() != Some(program)) {
-                order.push(program);
+            let Some(one) = found.into_iter().next() else {
+                continue;
+            };
+            let owner = if one.program == RELAY { RELAY } else { PROXY };
+            if order.last() != Some(&owner) {
+                order.push(owner);
             }
         }
-        ensure!(order == programs, "{order:?} is not {programs:?}");
-        Ok(())
+        Ok(order)
     }
 }
 
-/// The name of the double's port proxy in `ss`.
-const PROXY: &str = "wslmesh-lab";
+/// Whoever is not the relay.
+const PROXY: &str = "the port proxy";
 const RELAY: &str = "wslmesh-relay";
 
 /// Nobody ever tried a port that another one of ours had: the port proxy's rules
