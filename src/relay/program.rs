@@ -1,5 +1,6 @@
 //! The program: started with a pipe on each side, ended with the first of them.
 
+use std::convert::Infallible;
 use std::ffi::OsString;
 use std::future::pending;
 use std::io;
@@ -38,18 +39,15 @@ const FAREWELL: Duration = Duration::from_millis(20);
 /// How long the word of a refusal to run may take.
 const REFUSAL: Duration = Duration::from_secs(2);
 
-/// Runs the program with those arguments. Where it ends by itself it ends the
-/// process, because a thread may be stuck in a read.
+/// Runs the program with those arguments.
 pub fn run(arguments: impl Iterator<Item = OsString>) -> ExitCode {
     let arguments: Vec<OsString> = arguments.collect();
     match arguments.as_slice() {
-        [] => match relay() {
-            Ok(code) => std::process::exit(i32::from(code)),
-            Err(error) => {
-                outbox::complain(&format!("wslmesh-relay: cannot start: {error}\n"));
-                ExitCode::FAILURE
-            }
-        },
+        [] => {
+            let Err(error) = relay();
+            outbox::complain(&format!("wslmesh-relay: cannot start: {error}\n"));
+            ExitCode::FAILURE
+        }
         [one] if one == "--help" || one == "-h" => {
             outbox::say(HELP);
             ExitCode::SUCCESS
@@ -65,13 +63,17 @@ pub fn run(arguments: impl Iterator<Item = OsString>) -> ExitCode {
     }
 }
 
-/// The exit code, once standard input has ended.
-fn relay() -> io::Result<u8> {
+/// Relays until standard input has ended, and ends the process then.
+///
+/// # Errors
+///
+/// Why it could not start.
+fn relay() -> io::Result<Infallible> {
     let outbox = Outbox::start()?;
     if os::elevated()? {
         outbox.offer(&Event::Elevated);
         outbox.settle(REFUSAL);
-        return Ok(EXIT_ELEVATED);
+        leave(EXIT_ELEVATED);
     }
     os::raise_limits();
     let runtime = Builder::new_current_thread()
@@ -86,8 +88,14 @@ fn relay() -> io::Result<u8> {
         let orders = orders::listen(io::stdin())?;
         Office::new(&outbox).work(orders).await;
         outbox.settle(FAREWELL);
-        Ok(0)
+        leave(0)
     })
+}
+
+/// Not by a return: a thread may be stuck in a read, and the system closes
+/// thousands of sockets sooner than the runtime lets go of each.
+fn leave(code: u8) -> ! {
+    std::process::exit(i32::from(code))
 }
 
 /// Follows orders and tells events.

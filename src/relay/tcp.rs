@@ -162,10 +162,10 @@ async fn serve(shared: &Shared, mut client: Breakable) {
 }
 
 /// A connection that tells the other side when it did not end as it should:
-/// with a reset, so that half a download does not look like a whole one.
+/// with a reset, so that half a download does not look like a whole one. The
+/// system knows that from the start, so it is so of a relay that is killed too.
 struct Breakable {
     stream: TcpStream,
-    ended: bool,
 }
 
 impl Breakable {
@@ -176,15 +176,13 @@ impl Breakable {
             .with_time(KEEPALIVE_AFTER)
             .with_interval(KEEPALIVE_EVERY);
         SockRef::from(&stream).set_tcp_keepalive(&keepalive).ok();
-        Self {
-            stream,
-            ended: false,
-        }
+        stream.set_zero_linger().ok();
+        Self { stream }
     }
 
-    /// Both directions came to their end.
-    fn end(mut self) {
-        self.ended = true;
+    /// Both directions came to their end: what is on its way still arrives.
+    fn end(self) {
+        SockRef::from(&self.stream).set_linger(None).ok();
     }
 }
 
@@ -199,13 +197,5 @@ impl Deref for Breakable {
 impl DerefMut for Breakable {
     fn deref_mut(&mut self) -> &mut TcpStream {
         &mut self.stream
-    }
-}
-
-impl Drop for Breakable {
-    fn drop(&mut self) {
-        if !self.ended {
-            self.stream.set_zero_linger().ok();
-        }
     }
 }

@@ -39,7 +39,12 @@ pub(crate) fn program() -> Command {
 impl Relay {
     /// Starts one and waits until it reads orders.
     pub(crate) fn start() -> Self {
-        let (mut child, stdin) = spawn();
+        Self::start_by(program())
+    }
+
+    /// One that is started by that command, which has pipes on each side.
+    pub(crate) fn start_by(command: Command) -> Self {
+        let (mut child, stdin) = spawn(command);
         let stdout = child.stdout.take().expect("a pipe");
         let (sender, events) = channel();
         thread::spawn(move || {
@@ -68,7 +73,7 @@ impl Relay {
 
     /// One whose events nobody reads; the pipe's other end comes with it.
     pub(crate) fn start_unread() -> (Self, impl Read) {
-        let (mut child, stdin) = spawn();
+        let (mut child, stdin) = spawn(program());
         let stdout = child.stdout.take().expect("a pipe");
         let relay = Self {
             child,
@@ -269,8 +274,8 @@ impl Drop for Relay {
     }
 }
 
-fn spawn() -> (Child, ChildStdin) {
-    let mut child = program().spawn().expect("the relay starts");
+fn spawn(mut command: Command) -> (Child, ChildStdin) {
+    let mut child = command.spawn().expect("the relay starts");
     let stdin = child.stdin.take().expect("a pipe");
     (child, stdin)
 }
@@ -347,6 +352,21 @@ pub(crate) fn connect(to: SocketAddr) -> TcpStream {
     stream.set_read_timeout(Some(DEADLINE)).expect("a socket");
     stream.set_write_timeout(Some(DEADLINE)).expect("a socket");
     stream
+}
+
+/// Fails rather than hangs, whatever the test waits for. Its relay ends with the
+/// tests then.
+pub(crate) fn within(deadline: Duration, test: impl FnOnce() + Send + 'static) {
+    let (done, ended) = channel();
+    let testing = thread::spawn(move || {
+        test();
+        done.send(()).ok();
+    });
+    if ended.recv_timeout(deadline) == Err(RecvTimeoutError::Timeout) {
+        panic!("not done within {deadline:?}");
+    }
+    // A test that failed has said so already, and fails here once more.
+    testing.join().expect("a test that does not fail");
 }
 
 /// A UDP socket that fails rather than hangs.

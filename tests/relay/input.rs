@@ -1,13 +1,13 @@
 //! What stands on standard input and what reads standard output may be anything.
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::UdpSocket;
+use std::net::{SocketAddr, UdpSocket};
 use std::process::Stdio;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use wslmesh::relay::protocol::{Event, MAX_LINE, MAX_UDP_SESSIONS, Order, Protocol, VERSION};
 
-use crate::harness::{Relay, client, datagram, echo, guest, program, udp};
+use crate::harness::{DEADLINE, Relay, client, datagram, echo, guest, program, udp, within};
 use crate::udp::exchange;
 
 /// The reason why the line was refused.
@@ -148,70 +148,74 @@ fn half_an_order_at_the_end_is_not_followed() {
     assert_eq!(said, [(lines, true)]);
 }
 
+/// A forward of a relay that tells nothing: where it listens, once it does.
+fn served_blindly(relay: &mut Relay, peer: &UdpSocket) -> SocketAddr {
+    let deadline = Instant::now() + DEADLINE;
+    let there = peer.local_addr().expect("an address");
+    let patience = Duration::from_millis(100);
+    peer.set_read_timeout(Some(patience)).expect("a socket");
+    // A port that was free a moment ago may be another program's now.
+    loop {
+        let at = udp().local_addr().expect("an address");
+        relay.listen_blindly(at, there);
+        let client = client(at);
+        for _ in 0..100 {
+            // Until the order is in force, nobody listens.
+            client.send(b"x").ok();
+            if peer.recv(&mut [0; 1]).is_ok() {
+                // Others may have been under way for longer than that.
+                while peer.recv(&mut [0; 1]).is_ok() {}
+                peer.set_read_timeout(Some(DEADLINE)).expect("a socket");
+                return at;
+            }
+            assert!(Instant::now() < deadline, "nobody listens");
+        }
+    }
+}
+
 #[test]
 fn a_reader_that_does_not_read_holds_nothing_up() {
-    let peer = udp();
-    let (mut relay, stdout) = Relay::start_unread();
-    // The pipe takes 64 KiB or less; this is far more.
-    for _ in 0..30_000 {
-        relay.raw(b"{\"order\":\"nonsense that is quoted in the reason why it is refused\"}\n");
-    }
-    let mut at = None;
-    for _ in 0..20 {
-        let owner = udp();
-        let address = owner.local_addr().unwrap();
-        drop(owner);
-        relay.listen_blindly(address, peer.local_addr().unwrap());
-        let try_it = client(address);
-        let patience = Some(Duration::from_millis(200));
-        peer.set_read_timeout(patience).unwrap();
-        for _ in 0..50 {
-            // Until the order is in force, nobody listens.
-            try_it.send(b"x").ok();
-            if peer.recv(&mut [0; 1]).is_ok() {
-                at = Some(address);
+    within(2 * DEADLINE, || {
+        let peer = udp();
+        let (mut relay, stdout) = Relay::start_unread();
+        // The pipe takes 64 KiB or less; this is far more.
+        for _ in 0..30_000 {
+            relay.raw(b"{\"order\":\"nonsense that is quoted in the reason why it is refused\"}\n");
+        }
+        let at = served_blindly(&mut relay, &peer);
+        let clients: Vec<_> = (0..50).map(|_| client(at)).collect();
+        for client in &clients {
+            exchange(client, &peer);
+        }
+        #[cfg(target_os = "linux")]
+        assert!(relay.memory() < 16 << 20, "{} bytes", relay.memory());
+
+        // Who reads at last gets the whole table.
+        let mut table = None;
+        relay.order(&Order::Report);
+        for line in BufReader::new(stdout).lines() {
+            match serde_json::from_str(&line.unwrap()).unwrap() {
+                Event::Sessions {
+                    complete: true,
+                    opened,
+                    ..
+                } => table = Some(opened.len()),
+                Event::Sessions {
+                    complete: false,
+                    opened,
+                    ..
+                } => {
+                    table = table.map(|known| known + opened.len());
+                }
+                _ => {}
+            }
+            if table.is_some_and(|known| known >= 51) {
                 break;
             }
         }
-        if at.is_some() {
-            break;
-        }
-    }
-    let at = at.expect("a forward that listens");
-    peer.set_read_timeout(Some(crate::harness::DEADLINE))
-        .unwrap();
-    let clients: Vec<_> = (0..50).map(|_| client(at)).collect();
-    for client in &clients {
-        exchange(client, &peer);
-    }
-    #[cfg(target_os = "linux")]
-    assert!(relay.memory() < 16 << 20, "{} bytes", relay.memory());
-
-    // Who reads at last gets the whole table.
-    let mut table = None;
-    relay.order(&Order::Report);
-    for line in BufReader::new(stdout).lines() {
-        match serde_json::from_str(&line.unwrap()).unwrap() {
-            Event::Sessions {
-                complete: true,
-                opened,
-                ..
-            } => table = Some(opened.len()),
-            Event::Sessions {
-                complete: false,
-                opened,
-                ..
-            } => {
-                table = table.map(|known| known + opened.len());
-            }
-            _ => {}
-        }
-        if table.is_some_and(|known| known >= 51) {
-            break;
-        }
-    }
-    assert_eq!(table, Some(51));
-    assert!(relay.finish().success());
+        assert_eq!(table, Some(51));
+        assert!(relay.finish().success());
+    });
 }
 
 #[test]
@@ -219,18 +223,7 @@ fn a_reader_that_is_gone_holds_nothing_up() {
     let peer = udp();
     let (mut relay, stdout) = Relay::start_unread();
     drop(stdout);
-    let owner = udp();
-    let address = owner.local_addr().unwrap();
-    drop(owner);
-    relay.listen_blindly(address, peer.local_addr().unwrap());
-    peer.set_read_timeout(Some(Duration::from_millis(100)))
-        .unwrap();
-    let client = client(address);
-    let arrived = (0..100).any(|_| {
-        client.send(b"x").ok();
-        peer.recv(&mut [0; 1]).is_ok()
-    });
-    assert!(arrived);
+    served_blindly(&mut relay, &peer);
     assert!(relay.finish().success());
 }
 

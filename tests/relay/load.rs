@@ -1,11 +1,16 @@
 //! Many clients at once.
 
 use std::io::{Read, Write};
+use std::net::TcpStream;
+#[cfg(unix)]
+use std::process::{Command, Stdio};
 use std::thread;
+use std::time::Instant;
 
 use wslmesh::relay::protocol::Protocol;
 
 use crate::harness::{Relay, client, connect, datagram, echo, guest, udp};
+use crate::tcp::broken;
 
 /// Clients of each kind. Wine gives each socket a dear place in its server.
 const CLIENTS: usize = if cfg!(windows) { 100 } else { 1000 };
@@ -58,6 +63,49 @@ fn a_thousand_clients_of_each_kind_at_once() {
     relay.counted(over_udp, |c| c.active == 0);
     drop(streams);
     relay.counted(over_tcp, |c| (c.active, c.failed, c.refused) == (0, 0, 0));
+}
+
+/// A relay, and connections through it that nobody ends.
+fn connections(relay: &mut Relay, count: usize) -> Vec<TcpStream> {
+    raise_limits();
+    let at = relay.forward(Protocol::Tcp, guest(echo));
+    let mut streams: Vec<_> = (0..count).map(|_| connect(at)).collect();
+    for stream in &mut streams {
+        stream.write_all(b"x").expect("a connection");
+        stream.read_exact(&mut [0; 1]).expect("an echo");
+    }
+    streams
+}
+
+#[test]
+fn a_relay_that_ends_leaves_no_answer_that_looks_whole() {
+    let mut relay = Relay::start();
+    let mut streams = connections(&mut relay, CLIENTS);
+    let start = Instant::now();
+    assert!(relay.finish().success());
+    println!("ended within {:?}", start.elapsed());
+    assert!(streams.iter_mut().all(broken));
+
+    let mut relay = Relay::start();
+    let mut streams = connections(&mut relay, 10);
+    relay.kill();
+    assert!(streams.iter_mut().all(broken));
+}
+
+/// The relay's limit is lower than what it needs, and it may raise it.
+#[cfg(unix)]
+#[test]
+fn a_low_limit_of_descriptors_is_raised() {
+    let mut shell = Command::new("sh");
+    shell
+        .args(["-c", "ulimit -S -n 256 && exec \"$0\""])
+        .arg(env!("CARGO_BIN_EXE_wslmesh-relay"))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped());
+    let mut relay = Relay::start_by(shell);
+    // Each takes two.
+    let streams = connections(&mut relay, 300);
+    assert_eq!(streams.len(), 300);
 }
 
 /// This process needs two sockets for each of its connections.

@@ -1,6 +1,6 @@
 //! TCP forwards.
 
-use std::io::{ErrorKind, Read, Write};
+use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::num::NonZeroU16;
 use std::sync::mpsc::channel;
@@ -14,9 +14,20 @@ use crate::harness::{
 };
 
 /// Whether the other side broke the connection off.
-fn broken(stream: &mut TcpStream) -> bool {
-    let read = stream.read(&mut [0; 1]);
-    matches!(&read, Err(error) if matches!(error.kind(), ErrorKind::ConnectionReset | ErrorKind::ConnectionAborted))
+pub(crate) fn broken(stream: &mut TcpStream) -> bool {
+    match stream.read(&mut [0; 1]) {
+        // Wine says that to a reset as to an end. After an end this write goes
+        // out, after a reset it does not.
+        Ok(0) if cfg!(windows) => stream.write(b"x").is_err_and(|error| is_reset(&error)),
+        read => read.is_err_and(|error| is_reset(&error)),
+    }
+}
+
+fn is_reset(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        ErrorKind::ConnectionReset | ErrorKind::ConnectionAborted
+    )
 }
 
 #[test]
@@ -122,21 +133,25 @@ fn much_data_both_ways_arrives_as_it_was_sent() {
     relay.counted(at, |c| (c.bytes_in, c.bytes_out, c.active) == (all, all, 0));
 }
 
-/// Writes until nobody takes more.
+/// Writes until nobody takes more. Not by a timeout: Windows does not say how
+/// much of such a write went out.
 fn fill(stream: &mut TcpStream, data: &[u8]) -> usize {
-    let patience = Some(Duration::from_millis(200));
-    stream.set_write_timeout(patience).expect("a socket");
+    stream.set_nonblocking(true).expect("a socket");
     let mut written = 0;
-    while written < data.len() {
+    let mut last = Instant::now();
+    while written < data.len() && last.elapsed() < QUIET {
         match stream.write(&data[written..]) {
-            Ok(n) => written += n,
-            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
-                break;
+            Ok(taken) => {
+                written += taken;
+                last = Instant::now();
+            }
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                thread::sleep(Duration::from_millis(5));
             }
             Err(error) => panic!("{error}"),
         }
     }
-    stream.set_write_timeout(Some(DEADLINE)).expect("a socket");
+    stream.set_nonblocking(false).expect("a socket");
     written
 }
 
@@ -214,7 +229,15 @@ fn a_reset_is_handed_on() {
     );
     let mut stream = connect(at);
     stream.write_all(b"xy").unwrap();
-    assert!(broken(&mut stream));
+    let mut is_broken = broken(&mut stream);
+    // Wine says "end" to the relay too, which hands that on. It learns more
+    // from what it cannot deliver to the guest.
+    let deadline = Instant::now() + DEADLINE;
+    while cfg!(windows) && !is_broken && Instant::now() < deadline {
+        thread::sleep(Duration::from_millis(20));
+        is_broken = broken(&mut stream);
+    }
+    assert!(is_broken, "a broken answer looks whole");
     relay.counted(at, |counters| counters.active == 0);
 }
 
@@ -377,7 +400,13 @@ fn a_port_that_is_taken_is_named_and_tried_again() {
 #[test]
 fn an_address_that_is_not_here_is_named() {
     let mut relay = Relay::start();
-    for protocol in [Protocol::Tcp, Protocol::Udp] {
+    // Wine gives any address to UDP; Windows names it for both.
+    let protocols: &[Protocol] = if cfg!(windows) {
+        &[Protocol::Tcp]
+    } else {
+        &[Protocol::Tcp, Protocol::Udp]
+    };
+    for &protocol in protocols {
         let listen = Listen {
             protocol,
             // TEST-NET-3 of RFC 5737: nobody has it.

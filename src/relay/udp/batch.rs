@@ -129,7 +129,8 @@ impl<'a> Group<'a> {
     }
 }
 
-#[cfg(test)]
+// Windows has batches of one, which need no groups.
+#[cfg(all(test, unix))]
 mod tests {
     use std::net::Ipv4Addr;
 
@@ -154,8 +155,6 @@ mod tests {
             .collect()
     }
 
-    // Windows has batches of one, which need no groups.
-    #[cfg(unix)]
     #[test]
     fn a_group_is_of_one_sender_and_one_length() {
         assert_eq!(groups(&[]), []);
