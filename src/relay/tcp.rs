@@ -98,13 +98,15 @@ async fn accept(shared: Rc<Shared>, listener: TcpListener) {
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
+            // The reset first: it is not for who comes after the order.
+            biased;
+            () = shared.reset.notified() => connections.abort_all(),
+            Some(_) = connections.join_next() => {}
             accepted = listener.accept() => match accepted {
                 Ok((client, _)) => admit(&shared, client, &mut connections),
                 Err(error) if transient(&error) => {}
                 Err(_) => sleep(ACCEPT_REST).await,
             },
-            Some(_) = connections.join_next() => {}
-            () = shared.reset.notified() => connections.abort_all(),
         }
     }
 }

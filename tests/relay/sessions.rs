@@ -40,7 +40,7 @@ fn a_new_session_is_told_once() {
 fn a_quiet_session_ends_after_its_time() {
     let guest = udp();
     let mut relay = Relay::start();
-    relay.want.limits.udp_idle_seconds = 1;
+    relay.want.limits.udp_idle_seconds = 2;
     let at = relay.forward(Protocol::Udp, guest.local_addr().unwrap());
     let (quiet, talker, listener) = (client(at), client(at), client(at));
     let of_quiet = exchange(&quiet, &guest);
@@ -49,7 +49,7 @@ fn a_quiet_session_ends_after_its_time() {
 
     // A datagram in either direction keeps a session.
     let start = Instant::now();
-    while start.elapsed() < Duration::from_millis(2500) {
+    while start.elapsed() < Duration::from_millis(3500) {
         talker.send(b"up").unwrap();
         assert_eq!(datagram(&guest), (b"up".to_vec(), of_talker));
         guest.send_to(b"down", of_listener).unwrap();
@@ -69,6 +69,30 @@ fn a_quiet_session_ends_after_its_time() {
     relay.counted(at, |counters| counters.active == 0);
     exchange(&quiet, &guest);
     relay.counted(at, |c| (c.active, c.opened) == (1, 4));
+}
+
+#[test]
+fn sessions_that_end_one_after_the_other_end_together() {
+    let guest = udp();
+    let mut relay = Relay::start();
+    relay.want.limits.udp_idle_seconds = 2;
+    let at = relay.forward(Protocol::Udp, guest.local_addr().unwrap());
+    let clients: Vec<_> = (0..100).map(|_| client(at)).collect();
+    let start = Instant::now();
+    for client in &clients {
+        client.send(b"x").unwrap();
+        assert_eq!(datagram(&guest).0, b"x");
+        sleep(Duration::from_millis(2));
+    }
+    let (mut ended, mut looks) = (0, 0);
+    while ended < clients.len() {
+        ended += relay.closed().len();
+        looks += 1;
+    }
+    // None ends too early, and a look is a hundredth of their time apart.
+    let since = start.elapsed().checked_sub(Duration::from_secs(2));
+    let most = since.expect("none ended early").as_millis() / 20 + 2;
+    assert!(looks <= most, "{looks} looks, {most} would do");
 }
 
 /// Why a session could not be taken up: another program has its port.
