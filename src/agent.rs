@@ -70,7 +70,15 @@ fn system(what: &'static str) -> impl FnOnce(io::Error) -> AgentError {
 
 struct Signals {
     stop: [Signal; 2],
+    asked: Asked,
+}
+
+/// What somebody may ask of an agent that runs.
+struct Asked {
+    /// SIGHUP: read the configuration, ask Windows anew.
     reload: Signal,
+    /// SIGUSR1: ask the relay for its counters.
+    counters: Signal,
 }
 
 impl Signals {
@@ -81,7 +89,10 @@ impl Signals {
                 catch(SignalKind::terminate())?,
                 catch(SignalKind::interrupt())?,
             ],
-            reload: catch(SignalKind::hangup())?,
+            asked: Asked {
+                reload: catch(SignalKind::hangup())?,
+                counters: catch(SignalKind::user_defined1())?,
+            },
         })
     }
 
@@ -96,6 +107,7 @@ enum Wake {
     Network,
     ClockSet,
     Reload,
+    Counters,
     Due,
     Windows(Box<News>),
     Alive,
@@ -140,10 +152,10 @@ pub async fn run(source: Source, paths: Paths) -> Result<(), AgentError> {
     let mut agent = Agent::on_this_machine(settings, paths.clone())?;
     let Signals {
         mut stop,
-        mut reload,
+        mut asked,
     } = signals;
     let result = select! {
-        result = work(&mut agent, &source, &paths, &mut manager, &mut reload) => result,
+        result = work(&mut agent, &source, &paths, &mut manager, &mut asked) => result,
         // Whatever the pass was waiting for is let go: each effect is whole or not begun.
         () = Signals::stop(&mut stop) => Ok(()),
     };
@@ -220,7 +232,7 @@ async fn work(
     source: &Source,
     paths: &Paths,
     manager: &mut Manager,
-    reload: &mut Signal,
+    asked: &mut Asked,
 ) -> Result<(), AgentError> {
     let mut watch = Watch::subscribe()?;
     let mut clock = Timer::clock_set().map_err(system("watch the wall clock"))?;
@@ -241,7 +253,8 @@ async fn work(
                 Wake::Network
             }
             () = clock.fired() => Wake::ClockSet,
-            _ = reload.recv() => Wake::Reload,
+            _ = asked.reload.recv() => Wake::Reload,
+            _ = asked.counters.recv() => Wake::Counters,
             () = until(agent.next_due()) => Wake::Due,
             news = windows.news() => Wake::Windows(Box::new(news)),
             () = fired(&mut watchdog) => Wake::Alive,
@@ -264,6 +277,10 @@ async fn work(
                 windows.retry_relay();
             }
             Wake::Windows(news) => agent.take(*news),
+            Wake::Counters => match windows.ask_counters() {
+                Some(news) => agent.take(news),
+                None => continue,
+            },
             Wake::Reload => {
                 reload_settings(agent, source);
                 windows.retry_relay();

@@ -131,6 +131,7 @@ impl<M: Machine> Agent<M> {
                 },
                 applied: relay.applied,
                 sessions: relay.sessions,
+                counters: relay.counted.as_ref().map(Into::into),
             }),
             windows_address: self.host.facts.windows_address,
             passes: self.passes,

@@ -6,6 +6,7 @@
 //! the relay. Telling a relay that runs is one write to a pipe, made in the pass
 //! itself; everything else happens between passes and comes to the loop as news.
 
+mod counting;
 mod listeners;
 mod passing;
 mod stage;
@@ -21,6 +22,7 @@ use std::{
 use tokio::{select, time::sleep_until};
 
 use self::{
+    counting::Counting,
     listeners::Listeners,
     passing::Passing,
     stage::{Stage, Step},
@@ -68,6 +70,7 @@ pub(super) struct Supervisor {
     /// Why it had to be started again.
     ended: Option<String>,
     passing: Passing,
+    counting: Counting,
     /// What the journal was told last.
     said: Option<RelaySet>,
 }
@@ -99,6 +102,7 @@ impl Supervisor {
             trouble: None,
             ended: None,
             passing: Passing::default(),
+            counting: Counting::default(),
             said: None,
         }
     }
@@ -162,6 +166,7 @@ impl Supervisor {
             listening: self.listeners.listening(),
             failed: self.listeners.failed().to_vec(),
             sessions: self.table.len(),
+            counted: self.counting.last().cloned(),
             findings: self
                 .trouble
                 .iter()
@@ -313,7 +318,7 @@ impl Supervisor {
                 let reason = format!("line {line}: {}", crate::host::contract::plain(&reason));
                 self.fall(&RelayError::Invalid(reason))
             }
-            Event::Counters { .. } => None,
+            Event::Counters { forwards } => self.counted(forwards).then_some(News::Other),
         }
     }
 
@@ -400,6 +405,7 @@ impl Supervisor {
     /// A relay that was asked to end has ended.
     fn gone(&mut self) -> Option<News> {
         self.listeners = Listeners::default();
+        self.counting = Counting::default();
         self.failures = 0;
         self.begin();
         Some(News::Other)
@@ -434,6 +440,7 @@ impl Supervisor {
             wait
         };
         self.listeners = Listeners::default();
+        self.counting = Counting::default();
         let code = error.code();
         let subject = if matches!(error, RelayError::Interop(_)) {
             "relay"

@@ -97,6 +97,16 @@ impl Windows {
         self.relay.retry();
     }
 
+    /// Asks a relay that runs for its counters. Tells how it stands if that is
+    /// not as before; its answer comes later.
+    pub(super) fn ask_counters(&mut self) -> Option<News> {
+        let memory = self.relay.ask_counters()?;
+        Some(News::Relay {
+            memory,
+            applied: false,
+        })
+    }
+
     /// Asks for the networking mode unless that is being asked.
     pub(super) fn ask_mode(&mut self) {
         if !self.mode.busy() {

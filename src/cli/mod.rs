@@ -3,6 +3,7 @@
 mod apply;
 mod ask;
 mod config;
+mod counters;
 mod forward;
 mod host;
 mod output;

@@ -1,6 +1,11 @@
-//! Telling the running agent to look again.
+//! Telling the running agent to look again, and to ask the relay for its counters.
 
-use std::{fs, path::Path};
+use std::{
+    fs,
+    path::Path,
+    thread,
+    time::{Duration, Instant},
+};
 
 use crate::{
     paths::Paths,
@@ -40,6 +45,43 @@ pub(super) fn poke(paths: &Paths) -> Poked {
     }
 }
 
+/// Longest wait for counters.
+const PATIENCE: Duration = Duration::from_millis(500);
+/// Between two looks at the document.
+const BETWEEN: Duration = Duration::from_millis(5);
+
+/// The agent's document, with the relay's counters of now where there is a relay
+/// that serves and we may signal the agent; else with the last ones.
+pub(super) fn with_counters(paths: &Paths, document: Document) -> Document {
+    let ask = || report::ask_counters(&paths.runtime).unwrap_or(false);
+    let serves = document.relay.as_ref().is_some_and(|relay| relay.applied);
+    if serves && is_ours(document.pid) && ask() {
+        newer(paths, document, PATIENCE)
+    } else {
+        document
+    }
+}
+
+/// The document as soon as its counters are others than those of `document`, or
+/// `document` itself when that takes too long.
+fn newer(paths: &Paths, document: Document, patience: Duration) -> Document {
+    let taken = |document: &Document| {
+        let counters = document.relay.as_ref()?.counters.as_ref()?;
+        Some(counters.taken_unix_ms)
+    };
+    let (before, until) = (taken(&document), Instant::now() + patience);
+    while Instant::now() < until {
+        thread::sleep(BETWEEN);
+        if let Ok(Some(now)) = read_status(&paths.runtime)
+            && taken(&now).is_some()
+            && taken(&now) != before
+        {
+            return now;
+        }
+    }
+    document
+}
+
 /// Whether the process is a wslmesh: the number of an agent that was killed may
 /// be another program's now.
 fn is_ours(pid: u32) -> bool {
@@ -64,14 +106,58 @@ impl Poked {
 mod tests {
     use super::*;
 
+    fn paths(folder: &Path) -> Paths {
+        Paths {
+            runtime: folder.to_owned(),
+            state: folder.to_owned(),
+            lib: folder.to_owned(),
+        }
+    }
+
+    /// A document whose relay was asked last at that time.
+    fn document(taken: Option<u64>) -> Document {
+        let counters = taken.map_or_else(
+            || "null".to_owned(),
+            |taken| format!(r#"{{"taken-unix-ms":{taken},"forwards":[]}}"#),
+        );
+        let own = std::process::id();
+        let text = format!(
+            r#"{{"version":1,"pid":{own},"role":"active","mode":"nat","interface":null,"address":null,"gateway":null,"network-file":"/x","forwards":null,"windows-address":null,"passes":1,"last-pass-us":1,"health":[],
+            "relay":{{"place":"guest","applied":true,"sessions":0,"counters":{counters}}}}}"#
+        );
+        serde_json::from_str(&text).unwrap()
+    }
+
+    #[test]
+    fn counters_are_waited_for_and_not_for_ever() {
+        let runtime = tempfile::tempdir().unwrap();
+        let paths = paths(runtime.path());
+        let long = Duration::from_secs(20);
+        for (before, then) in [(None, 5), (Some(5), 7), (Some(7), 6)] {
+            let before = document(before);
+            report::write_status(runtime.path(), &before).unwrap();
+            let begin = Instant::now();
+            let late = newer(&paths, before.clone(), Duration::from_millis(30));
+            assert_eq!(late, before);
+            assert!(begin.elapsed() >= Duration::from_millis(30));
+            let found = thread::scope(|scope| {
+                let asking = scope.spawn(|| newer(&paths, before.clone(), long));
+                thread::sleep(Duration::from_millis(20));
+                report::write_status(runtime.path(), &document(Some(then))).unwrap();
+                asking.join().unwrap()
+            });
+            assert_eq!(found, document(Some(then)));
+        }
+        // This process is no wslmesh: it gets no signal, and nobody waits.
+        let begin = Instant::now();
+        assert_eq!(with_counters(&paths, document(Some(9))), document(Some(9)));
+        assert!(begin.elapsed() < PATIENCE);
+    }
+
     #[test]
     fn another_program_gets_no_signal() {
         let runtime = tempfile::tempdir().unwrap();
-        let paths = Paths {
-            runtime: runtime.path().to_owned(),
-            state: runtime.path().to_owned(),
-            lib: runtime.path().to_owned(),
-        };
+        let paths = paths(runtime.path());
         assert_eq!(poke(&paths), Poked::NoAgent);
         // The test's own process, alive and no wslmesh: the signal would end it.
         let own = std::process::id();

@@ -2,7 +2,12 @@
 
 use anyhow::{Context, bail};
 
-use super::output::{Exit, print};
+use super::{
+    counters,
+    output::{Exit, print},
+    poke::with_counters,
+    table::WIDTH,
+};
 use crate::{
     model::ServedBy,
     paths::Paths,
@@ -19,6 +24,7 @@ pub(super) fn status(paths: &Paths, json: bool) -> anyhow::Result<Exit> {
     let Some(document) = document.filter(Document::is_alive) else {
         bail!("no agent runs here; start it: systemctl start wslmesh");
     };
+    let document = with_counters(paths, document);
     if json {
         print(&serde_json::to_string_pretty(&document)?)?;
     } else {
@@ -75,6 +81,28 @@ fn relay(entry: &RelayEntry) -> String {
     format!("{state}, {sessions}; {}", entry.place)
 }
 
+/// What is printed before each value.
+const MARGIN: usize = 11;
+
+/// The relay's counters with their age, and a table of them.
+fn counted(document: &Document) -> Vec<String> {
+    let Some(entry) = document.relay.as_ref().and_then(|e| e.counters.as_ref()) else {
+        return Vec::new();
+    };
+    let all: Vec<_> = entry.forwards.iter().collect();
+    let mut lines = vec![counters::age(entry)];
+    lines.extend(counters::table(&all, WIDTH - MARGIN));
+    lines
+}
+
+/// Lines, of which the first alone has a name in front.
+fn named<'a>(name: &'a str, lines: &[String]) -> Vec<(&'a str, String)> {
+    let lines = lines.iter().enumerate();
+    lines
+        .map(|(place, line)| (if place == 0 { name } else { "" }, line.clone()))
+        .collect()
+}
+
 fn table(document: &Document) -> anyhow::Result<()> {
     let unknown = || "-".to_owned();
     let interface = document.interface.clone().unwrap_or_else(unknown);
@@ -115,11 +143,9 @@ fn table(document: &Document) -> anyhow::Result<()> {
     let rows = rows
         .into_iter()
         .chain(portproxy)
-        .chain(forwards.iter().enumerate().map(|(place, forward)| {
-            let name = if place == 0 { "forwards" } else { "" };
-            (name, forward.clone())
-        }))
-        .chain(document.relay.as_ref().map(|entry| ("relay", relay(entry))));
+        .chain(named("forwards", &forwards))
+        .chain(document.relay.as_ref().map(|entry| ("relay", relay(entry))))
+        .chain(named("counters", &counted(document)));
     for (name, value) in rows {
         let mark = if name.is_empty() { ' ' } else { ':' };
         print(&format!("{name:>9}{mark} {value}"))?;
@@ -175,6 +201,33 @@ mod tests {
         assert_eq!(
             document.relay.as_ref().map(relay).unwrap(),
             "serves, 1 UDP session; C:\\x"
+        );
+        assert_eq!(counted(&document), [""; 0], "nobody asked yet");
+    }
+
+    #[test]
+    fn counters_stand_below_the_relay() {
+        let name = "n".repeat(16);
+        let text = format!(
+            r#"{{"version":1,"pid":1,"role":"active","mode":"nat","interface":null,
+            "address":null,"gateway":null,"network-file":"/x","forwards":null,
+            "windows-address":null,"passes":1,"last-pass-us":1,"health":[],
+            "relay":{{"place":"guest","applied":true,"sessions":1,"counters":{{"taken-unix-ms":{},"forwards":[
+              {{"name":"{name}","protocol":"udp","listen-address":"0.0.0.0","listen-port":51820,
+                "active":1,"opened":2,"failed":3,"refused":4,"bytes-in":1048575,"bytes-out":1048575}}]}}}}}}"#,
+            u64::MAX
+        );
+        let document: Document = serde_json::from_str(&text).unwrap();
+        let rows = named("counters", &counted(&document));
+        let head = format!(
+            "{:16}  ACTIVE  OPENED  FAILED  REFUSED        IN       OUT",
+            "NAME"
+        );
+        let figures = format!("{name}       1       2       3        4  1023 KiB  1023 KiB");
+        assert!(MARGIN + head.len() <= WIDTH);
+        assert_eq!(
+            rows,
+            [("counters", "of now".to_owned()), ("", head), ("", figures)]
         );
     }
 }

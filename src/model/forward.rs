@@ -10,7 +10,9 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use super::{DrivePath, Finding};
-pub use crate::relay::protocol::{Failure, FailureKind, Forward as RelayForward, Listen, Protocol};
+pub use crate::relay::protocol::{
+    Counters, Failure, FailureKind, Forward as RelayForward, Listen, Protocol,
+};
 
 impl fmt::Display for Protocol {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -221,8 +223,20 @@ pub struct RelayMemory {
     pub failed: Vec<(Listen, Failure)>,
     /// UDP sessions.
     pub sessions: usize,
+    /// What it counted, if it was asked and has answered since its start.
+    pub counted: Option<Counted>,
     /// What there is to say of the process.
     pub findings: Vec<Finding>,
+}
+
+/// The relay's counters at one moment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Counted {
+    /// When its answer was heard, in milliseconds since 1970 (UTC).
+    pub taken_unix_ms: u64,
+    /// Each forward's name in the configuration, and what went through it since
+    /// the relay began to serve it.
+    pub forwards: Vec<(String, Counters)>,
 }
 
 /// What the Windows side may do for us.

@@ -19,8 +19,9 @@ pub use action::{Action, ActionKey, FileChange, KeepaliveChange, MtuChange, Plan
 pub use drive_path::{DrivePath, NotADrivePath};
 pub use finding::{Finding, Subject};
 pub use forward::{
-    Failure, FailureKind, Firewall, Listen, Power, Protocol, RelayForward, RelayMemory, RelayPlace,
-    RelaySet, Rule, RuleSet, Served, ServedBy, ServedState, StandingRule, SyncMode,
+    Counted, Counters, Failure, FailureKind, Firewall, Listen, Power, Protocol, RelayForward,
+    RelayMemory, RelayPlace, RelaySet, Rule, RuleSet, Served, ServedBy, ServedState, StandingRule,
+    SyncMode,
 };
 pub use interface::InterfaceName;
 pub use mode::{Mode, ModeState};

@@ -11,9 +11,9 @@ mod tracker;
 pub use health::{Code, Severity};
 pub use journal::start as start_journal;
 pub use manager::Manager;
-pub use poke::poke;
+pub use poke::{ask_counters, poke};
 pub use status::{
-    Document, Forwards, HealthEntry, RelayEntry, ServedEntry, VERSION as STATUS_VERSION,
-    read as read_status, remove as remove_status, write as write_status,
+    CountedEntry, CountersEntry, Document, Forwards, HealthEntry, RelayEntry, ServedEntry,
+    VERSION as STATUS_VERSION, read as read_status, remove as remove_status, write as write_status,
 };
 pub use tracker::{Changes, Tracker};

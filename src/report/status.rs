@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::{Code, Severity};
 use crate::{
     apply::file::{self, FileError},
-    model::{Finding, Protocol, Served, ServedBy},
+    model::{Counted, Counters, Finding, Protocol, Served, ServedBy},
 };
 
 /// Version of the document's form.
@@ -112,6 +112,43 @@ pub struct RelayEntry {
     pub applied: bool,
     /// UDP sessions now.
     pub sessions: usize,
+    /// What it counted when it was asked last; nothing before the first time.
+    #[serde(default)]
+    pub counters: Option<CountersEntry>,
+}
+
+/// The relay's counters at one moment.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct CountersEntry {
+    /// When its answer was heard, in milliseconds since 1970 (UTC).
+    pub taken_unix_ms: u64,
+    /// Each forward that it serves.
+    pub forwards: Vec<CountedEntry>,
+}
+
+/// What went through one forward.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct CountedEntry {
+    /// Its name in the configuration.
+    pub name: String,
+    /// Where it listens, and how often and how much.
+    #[serde(flatten)]
+    pub counters: Counters,
+}
+
+impl From<&Counted> for CountersEntry {
+    fn from(counted: &Counted) -> Self {
+        let entry = |(name, counters): &(String, Counters)| CountedEntry {
+            name: name.clone(),
+            counters: *counters,
+        };
+        Self {
+            taken_unix_ms: counted.taken_unix_ms,
+            forwards: counted.forwards.iter().map(entry).collect(),
+        }
+    }
 }
 
 /// One finding.

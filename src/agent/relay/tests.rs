@@ -20,6 +20,7 @@ order() { read -r order && echo "$order" >> "$here/orders"; }
 serial() { echo "$order" | sed 's/.*"serial":\([0-9]*\).*/\1/'; }
 applied() { echo '{"event":"applied","serial":'$(serial)',"listeners":[{"protocol":"udp","listen-address":"0.0.0.0","listen-port":51820,"failure":'${1:-null}'}]}'; }
 opened() { echo '{"event":"sessions","complete":false,"opened":[{"listen-address":"0.0.0.0","listen-port":51820,"client":"192.0.2.9:4000","port":'$1'}],"closed":[]}'; }
+counters() { echo '{"event":"counters","forwards":[{"protocol":"udp","listen-address":"0.0.0.0","listen-port":51820,"active":1,"opened":'$n',"failed":0,"refused":2,"bytes-in":5,"bytes-out":9000000000}]}'; }
 follow() { ready; while order; do applied; done; }
 "#;
 
@@ -369,6 +370,60 @@ async fn ports_that_cannot_be_had_and_clients_turned_away_are_told() {
         memory.findings[0].detail,
         "udp 0.0.0.0:51820: 4 turned away at the limit of 4096"
     );
+}
+
+/// A relay that answers each question twice, with the question's number as what it
+/// opened, and falls when it is to serve 172.28.16.9.
+const COUNTS: &str = r#"ready; n=0
+while order; do case $order in
+    *report*) n=$((n+1)); counters; counters ;;
+    *172.28.16.9*) kill -9 $$ ;;
+    *) applied ;;
+esac; done"#;
+
+#[tokio::test]
+async fn counters_come_when_they_are_asked_for() {
+    let mut bench = Bench::new(COUNTS);
+    assert_eq!(bench.supervisor.ask_counters(), None, "nobody runs");
+    bench.supervisor.tell(set(5));
+    let memory = bench.until(|memory| memory.applied).await;
+    assert_eq!(memory.counted, None);
+    for answer in [1, 2] {
+        assert_eq!(bench.supervisor.ask_counters(), None);
+        let opened = |memory: &RelayMemory| Some(memory.counted.as_ref()?.forwards[0].1.opened);
+        let memory = bench.until(|memory| opened(memory) == Some(answer)).await;
+        let counted = memory.counted.unwrap();
+        let (name, counters) = &counted.forwards[0];
+        assert_eq!((counted.forwards.len(), name.as_str()), (1, "wg"));
+        assert_eq!((counters.active, counters.bytes_out), (1, 9_000_000_000));
+        assert!(memory.applied, "it is no order");
+        // The script answers twice; the second answer is to no question.
+        let more = timeout(Duration::from_millis(50), bench.supervisor.news()).await;
+        assert!(more.is_err(), "{more:?}");
+    }
+    // Another relay has counted nothing.
+    bench.supervisor.tell(set(9));
+    let memory = bench.until(|memory| !memory.findings.is_empty()).await;
+    assert_eq!(
+        (codes(&memory), memory.counted),
+        (vec![Code::RelayFailed], None)
+    );
+}
+
+#[tokio::test]
+async fn a_relay_that_does_not_read_questions_is_replaced() {
+    let mut bench = Bench::new("ready; order; applied; sleep 600");
+    bench.supervisor.tell(set(5));
+    bench.until(|memory| memory.applied).await;
+    let begin = Instant::now();
+    let memory = loop {
+        if let Some(memory) = bench.supervisor.ask_counters() {
+            break memory;
+        }
+        assert!(begin.elapsed() < LONG);
+    };
+    assert_eq!(codes(&memory), [Code::RelayFailed]);
+    assert!(matches!(bench.supervisor.stage, Stage::Waiting { .. }));
 }
 
 #[tokio::test]

@@ -3,14 +3,16 @@
 use serde::Serialize;
 
 use super::super::{
+    counters,
     output::{Exit, print},
+    poke::with_counters,
     table::{WIDTH, columns, wrap},
 };
 use crate::{
     config::{Forward, Settings, Source},
     model::ServedBy,
     paths::Paths,
-    report::{Document, Severity, read_status},
+    report::{CountedEntry, Document, Severity, read_status},
 };
 
 /// A configured forward and what became of it.
@@ -27,11 +29,28 @@ struct Row {
     state: String,
     /// Codes of what is wrong with it.
     health: Vec<String>,
+    /// What the relay counted, where it serves this one and was asked.
+    counters: Option<Counters>,
+}
+
+/// What went through a forward since the relay began to serve it.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+struct Counters {
+    /// When it was asked, in milliseconds since 1970 (UTC).
+    taken_unix_ms: u64,
+    active: u32,
+    opened: u64,
+    failed: u64,
+    refused: u64,
+    bytes_in: u64,
+    bytes_out: u64,
 }
 
 pub(super) fn list(source: &Source, paths: &Paths, json: bool) -> anyhow::Result<Exit> {
     let settings = Settings::load(source)?;
     let document = read_status(&paths.runtime)?.filter(Document::is_alive);
+    let document = document.map(|document| with_counters(paths, document));
     let rows: Vec<Row> = settings
         .forwards
         .iter()
@@ -42,8 +61,9 @@ pub(super) fn list(source: &Source, paths: &Paths, json: bool) -> anyhow::Result
     } else if rows.is_empty() {
         print("no forward is configured; wslmesh forward add makes one")?;
     } else {
-        for line in table(&rows) {
-            print(&line)?;
+        let counted = counted(&settings.forwards, document.as_ref());
+        for line in table(&rows).iter().chain(&counted) {
+            print(line)?;
         }
     }
     let down = rows
@@ -87,7 +107,50 @@ fn row(forward: &Forward, document: Option<&Document>) -> Row {
             (Some(_), Some(entry)) => entry.state.clone(),
         },
         health,
+        counters: document.and_then(|document| {
+            let entry = entry_of(forward, document)?;
+            let (taken_unix_ms, counters) = (entry.0, entry.1.counters);
+            Some(Counters {
+                taken_unix_ms,
+                active: counters.active,
+                opened: counters.opened,
+                failed: counters.failed,
+                refused: counters.refused,
+                bytes_in: counters.bytes_in,
+                bytes_out: counters.bytes_out,
+            })
+        }),
     }
+}
+
+/// What the relay counted for a forward, and when it was asked. The relay may
+/// listen on another address than the configured one.
+fn entry_of<'a>(forward: &Forward, document: &'a Document) -> Option<(u64, &'a CountedEntry)> {
+    let counters = document.relay.as_ref()?.counters.as_ref()?;
+    let of_this = |entry: &&CountedEntry| {
+        let listen = entry.counters.listen;
+        entry.name == forward.name
+            && (listen.protocol, listen.listen_port) == (forward.protocol, forward.listen_port)
+    };
+    let entry = counters.forwards.iter().find(of_this)?;
+    Some((counters.taken_unix_ms, entry))
+}
+
+/// What the relay counted for the forwards that are listed, below their table.
+fn counted(forwards: &[Forward], document: Option<&Document>) -> Vec<String> {
+    let Some(document) = document else {
+        return Vec::new();
+    };
+    let counters = document.relay.as_ref().and_then(|e| e.counters.as_ref());
+    let entries = forwards.iter().filter_map(|one| entry_of(one, document));
+    let entries: Vec<&CountedEntry> = entries.map(|(_, entry)| entry).collect();
+    let (Some(counters), false) = (counters, entries.is_empty()) else {
+        return Vec::new();
+    };
+    let title = format!("relay counters, {}:", counters::age(counters));
+    let mut lines = vec![String::new(), title];
+    lines.extend(counters::table(&entries, WIDTH));
+    lines
 }
 
 fn table(rows: &[Row]) -> Vec<String> {
@@ -158,6 +221,43 @@ mod tests {
                 "wireguard  udp    127.0.0.1:51820  51820  full      relay      down",
                 "  forward-port-taken",
             ]
+        );
+    }
+
+    #[test]
+    fn counters_stand_below_the_table_and_raw_in_json() {
+        let mut document = document();
+        let settings = crate::config::settings(SETTINGS);
+        assert_eq!(counted(&settings.forwards, Some(&document)), [""; 0]);
+        let relay = r#"{"place":"guest","applied":true,"sessions":1,"counters":{"taken-unix-ms":5000,"forwards":[
+            {"name":"wireguard","protocol":"udp","listen-address":"127.0.0.1","listen-port":51820,
+             "active":1,"opened":2,"failed":3,"refused":4,"bytes-in":5000,"bytes-out":6000},
+            {"name":"gone","protocol":"udp","listen-address":"0.0.0.0","listen-port":9,
+             "active":0,"opened":0,"failed":0,"refused":0,"bytes-in":0,"bytes-out":0}]}}"#;
+        document.relay = serde_json::from_str(relay).unwrap();
+        let lines = counted(&settings.forwards, Some(&document));
+        assert!(lines[1].starts_with("relay counters, ") && lines[1].ends_with(" days old:"));
+        assert_eq!(
+            (lines[0].as_str(), &lines[2..]),
+            (
+                "",
+                [
+                    "NAME       ACTIVE  OPENED  FAILED  REFUSED       IN      OUT".to_owned(),
+                    "wireguard       1       2       3        4  4.8 KiB  5.8 KiB".to_owned(),
+                ]
+                .as_slice()
+            )
+        );
+        let rows: Vec<Row> = settings
+            .forwards
+            .iter()
+            .map(|forward| row(forward, Some(&document)))
+            .collect();
+        assert_eq!(rows[0].counters, None, "the port proxy counts nothing");
+        assert_eq!(
+            serde_json::to_value(&rows[1].counters).unwrap(),
+            serde_json::json!({"taken-unix-ms": 5000, "active": 1, "opened": 2, "failed": 3,
+                "refused": 4, "bytes-in": 5000, "bytes-out": 6000})
         );
     }
 

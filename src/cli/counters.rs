@@ -1,0 +1,195 @@
+//! The relay's counters as a person reads them.
+
+use std::time::SystemTime;
+
+use crate::report::{CountedEntry, CountersEntry};
+
+/// Younger counters, in milliseconds, are those of now.
+const NOW: u64 = 1000;
+
+/// How old the counters are.
+pub(super) fn age(entry: &CountersEntry) -> String {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    let now = now.map_or(0, |since| {
+        u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+    });
+    // The clock may have been set back since.
+    old(now.saturating_sub(entry.taken_unix_ms))
+}
+
+fn old(ms: u64) -> String {
+    let seconds = ms / 1000;
+    match seconds {
+        _ if ms < NOW => "of now".to_owned(),
+        0..120 => format!("{seconds} s old"),
+        120..7200 => format!("{} min old", seconds / 60),
+        7200..172_800 => format!("{} h old", seconds / 3600),
+        _ => format!("{} days old", seconds / 86_400),
+    }
+}
+
+/// A table of at most `width` columns, figures to the right. A name that is too
+/// long for it stands on a line of its own.
+pub(super) fn table(entries: &[&CountedEntry], width: usize) -> Vec<String> {
+    if entries.is_empty() {
+        return Vec::new();
+    }
+    let heading = ["ACTIVE", "OPENED", "FAILED", "REFUSED", "IN", "OUT"].map(str::to_owned);
+    let figures: Vec<[String; 6]> = entries.iter().map(|entry| cells(entry)).collect();
+    let rows = || std::iter::once(&heading).chain(&figures);
+    let widths: Vec<usize> = (0..heading.len())
+        .map(|column| {
+            let cells = rows().filter_map(|row| row.get(column));
+            cells.map(String::len).max().unwrap_or_default()
+        })
+        .collect();
+    let taken: usize = widths.iter().map(|width| width + 2).sum();
+    let names = entries.iter().map(|entry| entry.name.chars().count());
+    let names = names
+        .filter(|name| name + taken <= width)
+        .fold("NAME".len(), usize::max);
+    let line = |name: &str, row: &[String; 6]| {
+        let cells = row.iter().zip(&widths);
+        let cells: String = cells
+            .map(|(cell, width)| format!("  {cell:>width$}"))
+            .collect();
+        format!("{name:names$}{cells}")
+    };
+    let mut lines = vec![line("NAME", &heading)];
+    for (entry, row) in entries.iter().zip(&figures) {
+        if entry.name.chars().count() <= names {
+            lines.push(line(&entry.name, row));
+        } else {
+            lines.extend([entry.name.clone(), line("", row)]);
+        }
+    }
+    lines
+}
+
+fn cells(entry: &CountedEntry) -> [String; 6] {
+    let counters = entry.counters;
+    [
+        count(counters.active.into()),
+        count(counters.opened),
+        count(counters.failed),
+        count(counters.refused),
+        bytes(counters.bytes_in),
+        bytes(counters.bytes_out),
+    ]
+}
+
+/// At most five characters.
+fn count(number: u64) -> String {
+    if number < 100_000 {
+        number.to_string()
+    } else {
+        shortened(number, 1000, &["k", "M", "G", "T", "P", "E"])
+    }
+}
+
+/// At most eight characters.
+fn bytes(number: u64) -> String {
+    if number < 1024 {
+        format!("{number} B")
+    } else {
+        let units = [" KiB", " MiB", " GiB", " TiB", " PiB", " EiB"];
+        shortened(number, 1024, &units)
+    }
+}
+
+/// In the largest unit that leaves at least 1; with a decimal below 10. Rounded
+/// down, so that nothing shows more than there was.
+fn shortened(number: u64, base: u64, units: &[&str]) -> String {
+    let (mut whole, mut rest, mut name) = (number, 0, "");
+    for unit in units {
+        if whole < base {
+            break;
+        }
+        (whole, rest, name) = (whole / base, whole % base, unit);
+    }
+    if whole < 10 {
+        format!("{whole}.{}{name}", rest * 10 / base)
+    } else {
+        format!("{whole}{name}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(name: &str, opened: u64, bytes_in: u64) -> CountedEntry {
+        let text = format!(
+            r#"{{"name":"{name}","protocol":"udp","listen-address":"0.0.0.0","listen-port":1,"active":4294967295,"opened":{opened},"failed":0,"refused":7,"bytes-in":{bytes_in},"bytes-out":0}}"#
+        );
+        serde_json::from_str(&text).unwrap()
+    }
+
+    #[test]
+    fn figures_are_short() {
+        let table = [
+            (0, "0", "0 B"),
+            (1023, "1023", "1023 B"),
+            (1024, "1024", "1.0 KiB"),
+            (99_999, "99999", "97 KiB"),
+            (100_000, "100k", "97 KiB"),
+            (1_048_575, "1.0M", "1023 KiB"),
+            (9_999_999, "9.9M", "9.5 MiB"),
+            (3_650_722_201, "3.6G", "3.3 GiB"),
+            (u64::MAX, "18E", "15 EiB"),
+        ];
+        for (number, as_count, as_bytes) in table {
+            assert_eq!(count(number), as_count);
+            assert_eq!(bytes(number), as_bytes);
+        }
+    }
+
+    #[test]
+    fn ages_are_told_in_one_unit() {
+        let table = [
+            (0, "of now"),
+            (999, "of now"),
+            (1000, "1 s old"),
+            (119_999, "119 s old"),
+            (120_000, "2 min old"),
+            (7_200_000, "2 h old"),
+            (172_800_000, "2 days old"),
+        ];
+        for (ms, text) in table {
+            assert_eq!(old(ms), text);
+        }
+        let future = CountersEntry {
+            taken_unix_ms: u64::MAX,
+            forwards: Vec::new(),
+        };
+        assert_eq!(age(&future), "of now", "the clock was set back");
+    }
+
+    #[test]
+    fn the_table_is_aligned_and_keeps_its_width() {
+        let long = "n".repeat(64);
+        let entries = [
+            entry("wireguard", 120, 1_300_000),
+            entry(&long, u64::MAX, 1_048_575),
+            entry("x", 1, 12),
+        ];
+        let entries: Vec<&CountedEntry> = entries.iter().collect();
+        for width in [69, 80] {
+            let lines = table(&entries, width);
+            assert_eq!(
+                lines,
+                [
+                    "NAME       ACTIVE  OPENED  FAILED  REFUSED        IN  OUT",
+                    "wireguard    4.2G     120       0        7   1.2 MiB  0 B",
+                    &long,
+                    "             4.2G     18E       0        7  1023 KiB  0 B",
+                    "x            4.2G       1       0        7      12 B  0 B",
+                ]
+            );
+        }
+        let narrow = table(&entries, 52);
+        assert!(narrow.iter().all(|line| line.len() <= 52 || *line == long));
+        assert_eq!(narrow.get(1).unwrap(), "wireguard");
+        assert_eq!(table(&[], 80), [""; 0]);
+    }
+}
