@@ -42,6 +42,7 @@ mod status;
 mod test_agent;
 mod test_backends;
 mod test_config;
+mod test_counters;
 mod test_faults;
 mod test_file_races;
 mod test_folders;
