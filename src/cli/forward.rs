@@ -30,6 +30,8 @@ pub(super) enum Command {
         name: String,
     },
     /// List the configured forwards, who serves each, and how it is
+    ///
+    /// With the relay's counters of each, as `wslmesh status` has them.
     List {
         /// Print JSON
         #[arg(long)]

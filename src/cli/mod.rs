@@ -45,6 +45,9 @@ struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Run the agent (what wslmesh.service does)
+    ///
+    /// SIGHUP: read the configuration again and ask Windows anew. SIGUSR1: write the
+    /// relay's counters to the journal and the status document. SIGTERM: stop.
     Run,
     /// Show what one pass would change, and change nothing
     Plan,
@@ -53,6 +56,9 @@ enum Command {
     /// Put back the MTUs and sysctls that the agent changed, withdraw its rules on Windows
     Restore,
     /// Show what the running agent sees
+    ///
+    /// As root it also has the relay asked for its counters: connections or sessions
+    /// and bytes of each forward. Others see the counters that were asked for last.
     Status {
         /// Print the status document as JSON
         #[arg(long)]
