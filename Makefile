@@ -18,9 +18,11 @@ libdir = $(DESTDIR)$(PREFIX)/lib/wslmesh
 datadir = $(DESTDIR)$(PREFIX)/share/wslmesh
 docdir = $(DESTDIR)$(PREFIX)/share/doc/wslmesh
 unitdir = $(DESTDIR)$(PREFIX)/lib/systemd/system
+presetdir = $(DESTDIR)$(PREFIX)/lib/systemd/system-preset
+mandir = $(DESTDIR)$(PREFIX)/share/man
 confdir = $(DESTDIR)$(SYSCONFDIR)/wslmesh
 
-.PHONY: help demo test bench build relay-exe install uninstall lint deny clean
+.PHONY: help demo test bench build relay-exe packages install uninstall lint deny clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -55,6 +57,10 @@ relay-exe: ## the relay for Windows alone
 	@tools/setup.sh build windows
 	tools/windows.sh build
 
+packages: build ## a deb and an rpm in target/packages
+	@tools/setup.sh packages
+	tools/packages.sh "$(target)/packages"
+
 # Root may install what a user has built, so nothing is compiled here.
 install: ## the built release into DESTDIR and PREFIX (default /usr)
 	@test -x "$(release)" || { echo "$(release) is not there yet: run 'make build' first" >&2; exit 1; }
@@ -71,8 +77,14 @@ install: ## the built release into DESTDIR and PREFIX (default /usr)
 	install -d -m 755 "$(unitdir)"
 	sed 's|/usr/bin/wslmesh|$(PREFIX)/bin/wslmesh|g' systemd/wslmesh.service >"$(unitdir)/wslmesh.service"
 	chmod 644 "$(unitdir)/wslmesh.service"
+	install -D -m 644 systemd/wslmesh.service.d/10-wsl.conf "$(unitdir)/wslmesh.service.d/10-wsl.conf"
+	install -D -m 644 systemd/80-wslmesh.preset "$(presetdir)/80-wslmesh.preset"
+	install -D -m 644 man/wslmesh.8 "$(mandir)/man8/wslmesh.8"
+	install -D -m 644 man/wslmesh.toml.5 "$(mandir)/man5/wslmesh.toml.5"
 	install -d -m 755 "$(docdir)"
 	install -m 644 README.md CHANGELOG.md LICENSE-MIT LICENSE-APACHE LICENSE-LGPL-2.1 NOTICE $(wildcard docs/*.md) "$(docdir)"
+	install -d -m 755 "$(docdir)/examples"
+	install -m 644 systemd/examples/* "$(docdir)/examples"
 	@if [ -e "$(confdir)/wslmesh.toml" ]; then \
 		echo "kept the existing $(confdir)/wslmesh.toml"; \
 	else \
@@ -93,7 +105,8 @@ uninstall: ## stop, put MTUs and sysctls back, remove all but the configuration
 	fi
 	rm -f "$(bindir)/wslmesh" "$(unitdir)/wslmesh.service"
 	rm -f "$(libdir)/wslmesh-relay" "$(libdir)/windows/wslmesh-relay.exe"
-	rm -rf "$(datadir)" "$(docdir)"
+	rm -f "$(presetdir)/80-wslmesh.preset" "$(mandir)/man8/wslmesh.8" "$(mandir)/man5/wslmesh.toml.5"
+	rm -rf "$(unitdir)/wslmesh.service.d" "$(datadir)" "$(docdir)"
 	@rmdir "$(libdir)/windows" "$(libdir)" 2>/dev/null || true # others may have fragments there
 	@echo "left alone: $(confdir), and what wslmesh kept in /var/lib/wslmesh"
 

@@ -51,7 +51,8 @@ halt
 
 deb=$(basename "$(ls "$packages"/wslmesh_*_amd64.deb)")
 rpm=$(basename "$(ls "$packages"/wslmesh-*.x86_64.rpm)")
-export deb rpm
+previous=$(basename "$(ls "$packages"/previous/wslmesh_*_amd64.deb)")
+export deb rpm previous
 started=$SECONDS
 for file in "$here"/[0-9][0-9]-*.sh; do
     scenario=$(basename "$file" .sh)

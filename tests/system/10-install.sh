@@ -1,0 +1,42 @@
+# shellcheck shell=bash
+# The deb as a stranger installs it.
+boot || exit 1
+ok 'apt installs the deb' apt_get install "/packages/$deb"
+ok 'the service is up' within 10 is_active
+is 'it is enabled' "$(guest systemctl is-enabled $unit)" enabled
+has 'systemd saw READY and a status' "$(guest systemctl status --no-pager $unit)" 'Status: "172\.28\.16\.5'
+ok 'the unit is verified, man pages included' guest systemd-analyze verify "/usr/lib/systemd/system/$unit"
+exposure=$(guest systemd-analyze security --no-pager $unit | tail -n 1)
+echo "# ${exposure#* }"
+ok 'exposure is 2.5 or better' guest systemd-analyze security --no-pager --threshold=25 $unit
+size=$(guest dpkg-query -W -f '${Installed-Size}' wslmesh)
+echo "# installed size: $size kB"
+ok 'installed size is below 10 MB' [ "$size" -lt 10240 ]
+ok 'the network file has the address' within 10 network_file_has 'WSL_IP="172.28.16.5"'
+ok 'man finds the pages' guest man -w 8 wslmesh
+ok 'man finds the page of the configuration' guest man -w 5 wslmesh.toml
+
+begun=$(date +%s%N)
+for _ in 1 2 3 4 5 6 7 8 9 10; do guest wslmesh status >/dev/null; done
+took=$((($(date +%s%N) - begun) / 10000000))
+echo "# wslmesh status: $took ms, entering the guest included"
+ok 'a user may read the status' as_user wslmesh status
+has 'a user reads the address' "$(as_user wslmesh status)" '172\.28\.16\.5'
+ok 'a user cannot restore' not as_user wslmesh restore
+ok 'a user cannot apply' not as_user wslmesh apply
+ok 'a user cannot stop the service' not as_user systemctl --no-ask-password stop $unit
+ok 'a user cannot signal it' not as_user kill -HUP "$(main_pid)"
+ok 'a user cannot write its files' not as_user sh -c "echo x >>$network_file"
+ok 'it is still up' is_active
+halt
+
+# Elsewhere than in WSL2 the unit waits for nobody, until its drop-in is masked.
+container=systemd-nspawn boot || exit 1
+ok 'apt installs it on another machine' apt_get install "/packages/$deb"
+ok 'it does not start there' state_is inactive
+is 'because of its condition' "$(property ConditionResult)" no
+guest mkdir -p /etc/systemd/system/$unit.d
+guest ln -s /dev/null /etc/systemd/system/$unit.d/10-wsl.conf
+guest systemctl daemon-reload
+guest systemctl start $unit
+ok 'with the drop-in masked it runs' within 10 is_active

@@ -1,0 +1,66 @@
+# shellcheck shell=bash
+# What systemd does with the service: watchdog, reload, kill, a second one.
+boot || exit 1
+install_deb >/dev/null || exit 1
+
+drop_in watchdog <<'T'
+[Service]
+WatchdogSec=1s
+T
+guest systemctl restart $unit
+ok 'it is up with a short watchdog' within 10 is_active
+before=$(main_pid)
+guest kill -STOP "$before"
+ok 'systemd restarts a process that has stopped' within 30 restarted_since "$before"
+has 'because of the watchdog' "$(guest journalctl -q -o cat -u $unit)" 'Watchdog timeout'
+guest rm "/etc/systemd/system/$unit.d/watchdog.conf"
+guest systemctl daemon-reload
+guest systemctl restart $unit
+
+pid=$(main_pid)
+guest sh -c 'printf "[mtu]\nvalue = 1300\n" >/etc/wslmesh/wslmesh.toml'
+ok 'reload takes a good configuration' guest systemctl reload $unit
+ok 'and says so' within 10 journal_has 'reload|configuration'
+guest ip link add wg9 type veth peer name wg9p
+guest ip link delete wg9
+guest sh -c 'printf "[mtu]\nvalu = 1280\n" >/etc/wslmesh/wslmesh.toml'
+guest systemctl reload $unit
+ok 'a bad one is refused, with the code' within 10 journal_has 'config-rejected.*valu' WSLMESH_HEALTH=config-rejected
+is 'the process is the same' "$(main_pid)" "$pid"
+guest sh -c ': >/etc/wslmesh/wslmesh.toml'
+guest systemctl reload $unit
+ok 'and the trouble is over' within 10 journal_has 'config-rejected is over'
+
+second=$(guest timeout 5 wslmesh status; guest sh -c 'timeout 3 wslmesh run 2>&1; true')
+has 'a second agent stands by' "$second" 'standby'
+ok 'the first goes on' is_active
+is 'with its process' "$(main_pid)" "$pid"
+
+guest systemctl reset-failed $unit
+drop_in limit <<'T'
+[Unit]
+StartLimitIntervalSec=0
+[Service]
+RestartSec=20ms
+T
+guest systemctl restart $unit
+within 10 is_active
+for round in $(seq 20); do
+    before=$(main_pid)
+    windows true
+    guest ip address flush dev eth0 scope global
+    guest ip address add "172.28.16.$((100 + round))/20" dev eth0
+    # Somewhere between the event and the end of the pass.
+    sleep "0.0$((RANDOM % 90 + 10))"
+    guest kill -KILL "$before"
+    within 10 restarted_since "$before" || break
+done
+is 'killed twenty times' "$round" 20
+guest ip route replace default via 172.28.16.1
+ok 'it is up again' within 10 is_active
+ok 'and the file is right' within 10 network_file_has 'WSL_IP="172.28.16.120"'
+is 'no temporary file is left' "$(guest sh -c 'ls -A /etc/wslmesh | grep -vE "^(wslmesh.toml|wsl-network.conf)$"')" ''
+ok 'sysctls are as wanted' within 10 sysctl_is net.ipv4.tcp_keepalive_time 60
+guest systemctl stop $unit
+guest wslmesh restore >/dev/null
+is 'restore still knows the first values' "$(sysctl_of net.ipv4.tcp_keepalive_time)" 7200

@@ -1,0 +1,38 @@
+# shellcheck shell=bash
+# Removal leaves the machine as it was, an upgrade keeps what a user edited.
+facts() {
+    guest sh -c 'find / -xdev \( -path /proc -o -path /sys -o -path /run/systemd -o -path /run/udev -o -path /share -o -path /var/log -o -path /var/lib/apt \
+        -o -path /var/cache -o -path /var/lib/dpkg -o -path /tmp -o -path /var/tmp -o -path /run/log -o -path /run/user -o -path /var/lib/systemd \) -prune -o -print | sort
+        sysctl -a -e 2>/dev/null | grep -E "^net\." | grep -vE "nf_conntrack_count|stat|random|fib_multipath|\.neigh\." | sort
+        cat /sys/class/net/*/mtu; systemctl list-unit-files --no-legend --no-pager | grep -E "^wslmesh"'
+}
+# A package's own traces in dpkg's and systemd's books are not files of ours.
+boot || exit 1
+guest ip link add wg7 mtu 1420 type veth peer name other
+facts >"$run/before"
+ok 'apt installs it' install_deb
+ok 'it changed sysctls' within 10 sysctl_is net.ipv4.tcp_keepalive_time 60
+ok 'apt removes it' apt_get remove wslmesh
+ok 'the service is gone' not guest systemctl is-active -q $unit
+is 'sysctls are back after remove' "$(sysctl_of net.ipv4.tcp_keepalive_time)" 7200
+ok 'the configuration is kept' guest test -e /etc/wslmesh/wslmesh.toml
+ok 'apt purges it' apt_get purge wslmesh
+facts >"$run/after"
+ok 'files, sysctls and MTUs are as before' diff "$run/before" "$run/after"
+
+ok 'the previous version is installed' apt_get install "/packages/previous/$previous"
+within 10 is_active
+before=$(main_pid)
+guest sh -c 'echo "# mine" >>/etc/wslmesh/wslmesh.toml'
+guest cp "$network_file" /run/network.old
+ok 'the upgrade is installed' apt_get install "/packages/$deb"
+ok 'it is restarted' within 10 restarted_since "$before"
+has 'the edited file is kept' "$(guest tail -n 1 /etc/wslmesh/wslmesh.toml)" '^# mine$'
+ok 'so is the network file' guest cmp /run/network.old "$network_file"
+guest systemctl disable --now $unit >/dev/null 2>&1
+ok 'installed again' apt_get install --reinstall "/packages/$deb"
+is 'what was disabled stays so' "$(guest systemctl is-enabled $unit)" disabled
+guest systemctl enable --now $unit >/dev/null 2>&1
+ok 'removed and purged' apt_get purge wslmesh
+facts >"$run/after"
+ok 'again as before' diff "$run/before" "$run/after"
