@@ -21,15 +21,13 @@ pid=$(main_pid)
 guest sh -c 'printf "[mtu]\nvalue = 1300\n" >/etc/wslmesh/wslmesh.toml'
 ok 'reload takes a good configuration' guest systemctl reload $unit
 ok 'and says so' within 10 journal_has 'reload|configuration'
-guest ip link add wg9 type veth peer name wg9p
-guest ip link delete wg9
 guest sh -c 'printf "[mtu]\nvalu = 1280\n" >/etc/wslmesh/wslmesh.toml'
 guest systemctl reload $unit
 ok 'a bad one is refused, with the code' within 10 journal_has 'config-rejected.*valu' WSLMESH_HEALTH=config-rejected
 is 'the process is the same' "$(main_pid)" "$pid"
 guest sh -c ': >/etc/wslmesh/wslmesh.toml'
 guest systemctl reload $unit
-ok 'and the trouble is over' within 10 journal_has 'config-rejected is over'
+ok 'and the trouble is over' within 10 journal_has 'config-rejected .* is over'
 
 second=$(guest timeout 5 wslmesh status; guest sh -c 'timeout 3 wslmesh run 2>&1; true')
 has 'a second agent stands by' "$second" 'standby'
@@ -47,16 +45,13 @@ guest systemctl restart $unit
 within 10 is_active
 for round in $(seq 20); do
     before=$(main_pid)
-    windows true
-    guest ip address flush dev eth0 scope global
-    guest ip address add "172.28.16.$((100 + round))/20" dev eth0
+    set_address "172.28.16.$((100 + round))"
     # Somewhere between the event and the end of the pass.
     sleep "0.0$((RANDOM % 90 + 10))"
     guest kill -KILL "$before"
     within 10 restarted_since "$before" || break
 done
 is 'killed twenty times' "$round" 20
-guest ip route replace default via 172.28.16.1
 ok 'it is up again' within 10 is_active
 ok 'and the file is right' within 10 network_file_has 'WSL_IP="172.28.16.120"'
 is 'no temporary file is left' "$(guest sh -c 'ls -A /etc/wslmesh | grep -vE "^(wslmesh.toml|wsl-network.conf)$"')" ''

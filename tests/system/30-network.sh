@@ -14,9 +14,7 @@ sleep 1
 is 'no line while idle' "$(lines_of_journal)" "$lines"
 
 # eth0 belongs to Windows: changed from outside, in the guest's namespace alone.
-nsenter -t "$leader" -n ip address flush dev eth0 scope global
-nsenter -t "$leader" -n ip address add 172.28.27.77/20 dev eth0
-nsenter -t "$leader" -n ip route add default via 172.28.16.1
+set_address 172.28.27.77
 ok 'the file follows an address change' within 10 network_file_has 'WSL_IP="172.28.27.77"'
 ok 'the journal has it, with fields' within 10 journal_has '172\.28\.16\.5 -> 172\.28\.27\.77' WSLMESH_ADDRESS_NEW=172.28.27.77
 fields=$(guest journalctl -q -o export -u $unit WSLMESH_ADDRESS_NEW=172.28.27.77)
@@ -46,9 +44,7 @@ guest mount --bind /etc /etc
 guest mount -o remount,bind,ro /etc
 guest systemctl start $unit
 ok 'it starts with /etc read-only' within 10 is_active
-guest ip address add 172.28.30.1/20 dev eth0
-guest ip address delete 172.28.27.77/20 dev eth0
-guest ip route replace default via 172.28.16.1
+set_address 172.28.30.1
 ok 'and says what it cannot write' within 10 journal_has 'network-file-unwritable'
 guest umount /etc
 guest systemctl restart $unit
@@ -61,9 +57,7 @@ ok 'the state directory is made anew' within 10 is_active
 ok 'and values are set again' within 10 sysctl_is net.ipv4.tcp_keepalive_time 60
 
 guest systemctl stop systemd-journald.socket systemd-journald-dev-log.socket systemd-journald-audit.socket systemd-journald.service
-guest ip address add 172.28.30.2/20 dev eth0
-guest ip address delete 172.28.30.1/20 dev eth0
-guest ip route replace default via 172.28.16.1
+set_address 172.28.30.2
 ok 'it works with journald stopped' within 10 network_file_has 'WSL_IP="172.28.30.2"'
 guest systemctl start systemd-journald.service
 ok 'and is up' is_active

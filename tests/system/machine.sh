@@ -48,11 +48,13 @@ boot() {
     ) </dev/null >"$run/console" 2>&1 &
     machine_pid=$!
     within 60 is_up || { echo "# systemd did not come up"; tail -n 20 "$run/console"; return 1; }
+    # systemd-nspawn mounts a boot id of its own there (twice), which a service with
+    # ProtectKernelTunables= does not see. WSL mounts nothing there.
+    while guest umount /proc/sys/kernel/random/boot_id 2>/dev/null; do :; done
     windows ip address add 172.28.16.1/20 dev windows
     windows ip link set windows up
     guest ip link set eth0 up
-    guest ip address add 172.28.16.5/20 dev eth0
-    guest ip route add default via 172.28.16.1
+    set_address 172.28.16.5
 }
 
 children_of() { cat "/proc/$1/task/$1/children" 2>/dev/null; }
@@ -61,7 +63,7 @@ is_up() {
     leader=$(children_of "$machine_pid" | cut -d ' ' -f 1)
     [ -n "$leader" ] || return 1
     local state
-    state=$(timeout -k 1 5 nsenter -t "$leader" -a -S 0 -G 0 --wd=/ -- systemctl is-system-running 2>/dev/null || true)
+    state=$(timeout -k 1 5 nsenter -t "$leader" -a -S 0 -G 0 -- systemctl is-system-running 2>/dev/null || true)
     [[ $state == running || $state == degraded ]]
 }
 
@@ -79,11 +81,18 @@ halt() {
 
 # guest COMMAND...: inside, as root, with its exit status.
 guest() {
-    nsenter -t "$leader" -a -S 0 -G 0 --wd=/ -- \
+    nsenter -t "$leader" -a -S 0 -G 0 -- \
         env -i PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
         LC_ALL=C.UTF-8 DEBIAN_FRONTEND=noninteractive "$@"
 }
 # as_user COMMAND...: inside, as a user without any right.
 as_user() { guest setpriv --reuid=1000 --regid=1000 --clear-groups "$@"; }
+# set_address ADDRESS: Windows gives the guest another one, from outside.
+set_address() {
+    local wire=(nsenter -t "$leader" -n -- ip)
+    "${wire[@]}" address flush dev eth0 scope global
+    "${wire[@]}" address add "$1/20" dev eth0
+    "${wire[@]}" route replace default via 172.28.16.1
+}
 # windows COMMAND...: at the other end of eth0.
 windows() { nsenter -t "$machine_pid" -n -- "$@"; }
