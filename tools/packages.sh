@@ -11,7 +11,6 @@ mkdir -p "$1"
 out=$(cd "$1" && pwd)
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 version=${2:-$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)}
-target=${CARGO_TARGET_DIR:-target}
 # The oldest glibc that the packages promise to run with (Debian 12 has 2.36,
 # Ubuntu 22.04 2.35, RHEL 9 2.34).
 promised=2.34

@@ -11,6 +11,8 @@
 #   vm      QEMU and what packs a guest for it
 #   windows a compiler and the standard library to build the relay for Windows
 #   wine    what runs it
+#   packages  what makes a deb and an rpm
+#   system  what checks them and boots a real systemd in a container
 #
 # Says nothing and takes no time when nothing is missing. Needs root only for
 # the packages: as another user it calls sudo for apt-get or dnf alone.
@@ -213,8 +215,23 @@ for what in "$@"; do
             need wine wine wine-core
             need wineserver wine wine-core
             ;;
+        packages)
+            need objdump binutils binutils
+            need python3 python3 python3
+            need rpmbuild rpm rpm-build
+            if have_apt; then need dpkg-deb dpkg -; fi
+            ;;
+        system)
+            need systemd-nspawn systemd-container systemd-container
+            need mmdebstrap mmdebstrap mmdebstrap
+            need nsenter util-linux util-linux
+            need ip iproute2 iproute
+            need rpmlint rpmlint rpmlint
+            need groff groff-base groff-base
+            if have_apt; then need lintian lintian -; fi
+            ;;
         *)
-            echo "setup: '$what' is none of build, lint, lab, bench, vm, windows, wine" >&2
+            echo "setup: '$what' is none of build, lint, lab, bench, vm, windows, wine, packages, system" >&2
             exit 2
             ;;
     esac

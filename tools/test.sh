@@ -49,7 +49,7 @@ with() {
 }
 
 shell_scripts() {
-    shellcheck -x tools/*.sh tests/vm/*.sh .ci/run && shellcheck -x -s dash tests/vm/guest/init tests/vm/guest/*.sh
+    shellcheck -x tools/*.sh tests/vm/*.sh tests/*.sh tests/system/*.sh packaging/deb/*.sh packaging/deb/p* .ci/run && shellcheck -x -s dash tests/vm/guest/init tests/vm/guest/*.sh
 }
 
 vm() {
@@ -62,6 +62,14 @@ vm() {
 
 windows_relay() {
     tools/windows.sh lint && tools/windows.sh build && tools/windows.sh test
+}
+
+# Packages of the release build, twice: the same bytes, and nothing that the
+# distributions' own checks find.
+packages() {
+    cargo build --release --locked \
+        && tests/man.sh "$target/release/wslmesh" \
+        && tests/packages.sh "$target/packages"
 }
 
 deny() {
@@ -78,6 +86,8 @@ part build cargo build --locked
 part 'cargo test' with lab cargo test --locked --no-fail-fast
 part vm with vm vm
 part 'windows relay' with 'lint windows wine' windows_relay
+part packages with 'packages system' packages
+part system with system tests/system/run.sh "$target/packages"
 part cargo-deny deny
 
 list() {

@@ -27,7 +27,6 @@ rm -f "$doc"/LICENSE-*
 } >"$doc/changelog"
 gzip -9nf "$doc/changelog"
 find "$tree/usr/share/man" -type f -exec gzip -9n {} +
-install -D -m 644 "$here/lintian-overrides" "$tree/usr/share/lintian/overrides/wslmesh"
 
 control=$tree/DEBIAN
 mkdir -p "$control"

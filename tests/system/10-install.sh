@@ -1,4 +1,5 @@
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2154,SC2086,SC2016
+# (run.sh and lib.sh set the names; the texts in single quotes are for the guest)
 # The deb as a stranger installs it.
 boot || exit 1
 ok 'apt installs the deb' apt_get install "/packages/$deb"

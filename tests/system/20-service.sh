@@ -1,4 +1,5 @@
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2154,SC2086,SC2016
+# (run.sh and lib.sh set the names; the texts in single quotes are for the guest)
 # What systemd does with the service: watchdog, reload, kill, a second one.
 boot || exit 1
 install_deb >/dev/null || exit 1

@@ -1,4 +1,5 @@
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2154,SC2086,SC2016
+# (run.sh and lib.sh set the names; the texts in single quotes are for the guest)
 # What the agent is for, seen by ip, wg, sysctl and journalctl.
 boot || exit 1
 rmem=$(sysctl_of net.ipv4.tcp_rmem)

@@ -1,4 +1,5 @@
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2154,SC2086,SC2016
+# (run.sh and lib.sh set the names; the texts in single quotes are for the guest)
 # Removal leaves the machine as it was, an upgrade keeps what a user edited.
 facts() {
     guest sh -c 'find / -xdev \( -path /proc -o -path /sys -o -path /run/systemd -o -path /run/udev -o -path /share -o -path /var/log -o -path /var/lib/apt \

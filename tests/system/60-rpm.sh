@@ -1,4 +1,5 @@
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2154,SC2086,SC2016
+# (run.sh and lib.sh set the names; the texts in single quotes are for the guest)
 # The rpm, with its scripts, by rpm itself. Debian's rpm has an empty database, so
 # a package that stands for the distribution gives what ours requires.
 boot || exit 1
