@@ -2,13 +2,7 @@
 # (run.sh and lib.sh set the names; the texts in single quotes are for the guest)
 # A Windows program under the hardened unit: an MZ file that the kernel hands to
 # /init, as in WSL. /init is a stand-in that notes how it was started.
-boot || exit 1
-guest sh -c 'mount -t binfmt_misc binfmt_misc /proc/sys/fs/binfmt_misc' 2>/dev/null \
-    || { pass 'not tried: this kernel has no binfmt_misc for user namespaces'; exit 0; }
-program=/mnt/c/Windows/System32/WindowsPowerShell/v1.0/powershell.exe
-guest mkdir -p "${program%/*}" /run/WSL /mnt/c/Users
-guest sh -c "printf 'MZ' >$program; chmod 755 $program"
-guest tee /init >/dev/null <<'T'
+cat >"$run/init" <<'T'
 #!/bin/sh
 case $0 in */wslinfo) printf nat; exit 0 ;; esac
 case $1 in
@@ -26,7 +20,13 @@ esac
 } >/mnt/c/Users/call 2>&1
 exit 1
 T
-guest chmod 755 /init
+chmod 755 "$run/init"
+boot "--bind=$run/init:/init:idmap" || exit 1
+guest sh -c 'mount -t binfmt_misc binfmt_misc /proc/sys/fs/binfmt_misc' 2>/dev/null \
+    || { pass 'not tried: this kernel has no binfmt_misc for user namespaces'; exit 0; }
+program=/mnt/c/Windows/System32/WindowsPowerShell/v1.0/powershell.exe
+guest mkdir -p "${program%/*}" /run/WSL /mnt/c/Users
+guest sh -c "printf 'MZ' >$program; chmod 755 $program"
 guest ln -s /init /usr/bin/wslinfo
 guest ln -s /init /usr/bin/wslpath
 guest sh -c 'printf ":WSLInterop:M::MZ::/init:PF" >/proc/sys/fs/binfmt_misc/register'
@@ -38,6 +38,7 @@ install_deb >/dev/null || exit 1
 called() { guest grep -q connect-address /mnt/c/Users/call; }
 ok 'powershell.exe is called through binfmt_misc' within 20 called
 call=$(guest cat /mnt/c/Users/call)
+[ -n "$call" ] || { journal; guest ls -l /run/WSL; }
 has 'with the program and its script' "$call" "$program .*-File "
 has 'with the interop socket' "$call" '^WSL_INTEROP=/run/WSL/1_interop$'
 has 'without new privileges' "$call" 'NoNewPrivs:[[:blank:]]*1'

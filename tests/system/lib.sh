@@ -1,4 +1,4 @@
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2154
 # What the scenarios share: results, waiting with a deadline, the service.
 
 results=${results:-/dev/null}

@@ -1,4 +1,4 @@
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2154
 # A guest with systemd as PID 1: boot, look inside, act on it from outside, end.
 #
 # What it touches of this machine: a cgroup, a network namespace and processes

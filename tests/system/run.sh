@@ -46,6 +46,7 @@ root_of_guest=$("$here/rootfs.sh" "$work") || cannot "the guest's files could no
 # A device node of its own: the machine's may be root's alone.
 mknod -m 666 "$tun" c 10 200 || cannot "no device node can be made here"
 scenario=boot
+# shellcheck disable=SC2119
 boot || cannot "a container with systemd does not boot here (see above)"
 halt
 
