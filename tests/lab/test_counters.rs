@@ -23,7 +23,8 @@ fn shown(world: &World) -> Result<()> {
     world.windows().set_elevated(false)?;
     let agent = world.start_agent(&config(&format!("[host]\nbackend = \"relay\"\n{SSH}")))?;
     until("the relay", LIMIT, || {
-        let serving = read(world, &["status", "--json"])?["relay"]["applied"] == json!(true);
+        let status = read(world, &["status", "--json"])?;
+        let serving = status.pointer("/relay/applied") == Some(&json!(true));
         Ok(serving.then_some(()))
     })
     .with_context(|| format!("the agent said:\n{}", agent.log().unwrap_or_default()))?;
@@ -34,20 +35,24 @@ fn shown(world: &World) -> Result<()> {
         ensure!(answer == "ping\n", "{answer:?}");
         let before = world.windows().relay()?.context("no relay runs")?.orders;
         let status = read(world, &["status", "--json"])?;
-        let counters = &status["relay"]["counters"]["forwards"][0];
+        let counter = |field: &str| {
+            let place = format!("/relay/counters/forwards/0/{field}");
+            status.pointer(&place).cloned()
+        };
         ensure!(
-            counters["name"] == "ssh"
-                && counters["opened"] == tries
-                && counters["bytes-in"] == 5 * tries
-                && counters["bytes-out"] == 5 * tries,
-            "after {tries}: {counters:#}"
+            counter("name") == Some(json!("ssh"))
+                && counter("opened") == Some(json!(tries))
+                && counter("bytes-in") == Some(json!(5 * tries))
+                && counter("bytes-out") == Some(json!(5 * tries)),
+            "after {tries}: {status:#}"
         );
         let after = world.windows().relay()?.context("no relay runs")?.orders;
         ensure!(asked(&after) == asked(&before) + 1, "{after:?}");
     }
     agent.says("relay counters: ssh (tcp 127.0.0.1:2222): ")?;
     let list = read(world, &["forward", "list", "--json"])?;
-    ensure!(list[0]["counters"]["bytes-out"] == 15, "{list:#}");
+    let bytes = list.pointer("/0/counters/bytes-out");
+    ensure!(bytes == Some(&json!(15)), "{list:#}");
     let text = world.wslmesh(&["status"])?.stdout;
     let row = text.lines().find(|line| line.ends_with("15 B  15 B"));
     ensure!(
