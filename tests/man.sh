@@ -8,8 +8,9 @@ binary=$(realpath "$1")
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 bad=0
 want() { # want PAGE WORD
-    # Bold or plain, with the hyphens that roff wants escaped.
-    if ! sed 's/\\-/-/g; s/"//g' "$1" | grep -qE "(^|[^a-z-])$2([^a-z-]|\$)"; then
+    # Bold or plain, with the hyphens that roff wants escaped. Without -q: a grep
+    # that ends early would break the pipe, and that would count as "not found".
+    if ! sed 's/\\-/-/g; s/"//g' "$1" | grep -E "(^|[^a-z-])$2([^a-z-]|\$)" >/dev/null; then
         echo "$1 says nothing of: $2"
         bad=1
     fi
