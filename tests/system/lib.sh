@@ -55,7 +55,7 @@ restarted_since() { is_active && [ "$(main_pid)" != "$1" ]; }
 
 # journal [MATCH or OPTION]...: the unit's own messages, without systemd's.
 journal() { guest journalctl -q -o cat "$@" _SYSTEMD_UNIT="$unit"; }
-journal_has() { journal "${@:2}" | grep -qE -- "$1"; }
+journal_has() { journal "${@:2}" | grep -E -- "$1" >/dev/null; }
 lines_of_journal() { journal | wc -l; }
 
 network_file=/etc/wslmesh/wsl-network.conf
