@@ -154,7 +154,9 @@ fn by_task(host: &Arc<Host>, sid: &str, order: &Order) -> Answer {
     if let Err(error) = fs::write(selection_file(sid), text) {
         return failed("task-failed", format!("writing the selection: {error}"));
     }
-    if let Some(why) = task::refusal(&host.state(), sid) {
+    // The state is free again before anything else looks at it.
+    let refusal = task::refusal(&host.state(), sid);
+    if let Some(why) = refusal {
         return failed("task-failed", why);
     }
     let wait = Duration::from_millis(host.state().situation.task_wait_ms);
