@@ -9,8 +9,9 @@ use libtest_mimic::Trial;
 
 use crate::agent::{Agent, LIMIT, SSH};
 use crate::contract::{Answer, Protocol};
+use crate::double::machine::{FirewallKind, FirewallRule, ME, Task, forward_task};
 use crate::double::situation::Port;
-use crate::installed::{INSIDE, both, listen, listeners, policy, ten};
+use crate::installed::{INSIDE, TUNNEL, both, listen, listeners, policy, ten};
 use crate::options::Options;
 use crate::probe::now;
 use crate::process::{HUP, Process};
@@ -27,6 +28,8 @@ pub(crate) fn trials() -> Vec<Trial> {
         quick("backends::reloads", reloads),
         quick("backends::portproxy_taken_and_excluded", taken),
         quick("backends::reconnects_through_ten_addresses", reconnects),
+        quick("backends::task_disabled", task_disabled),
+        quick("backends::firewall_blocks", firewall_blocks),
         quick("backends::restore_withdraws_everything", restore),
     ]
 }
@@ -119,6 +122,7 @@ fn installation(world: &World) -> Result<()> {
     let watch = Watch::start(world)?;
     let service = world.station(Place::Guest, INSIDE)?;
     let client = world.station(Place::Lan, "0.0.0.0:0")?;
+    watch.saw(&[RELAY])?;
 
     let output = world.wslmesh(&["host", "install", "--yes"])?;
     ensure!(output.success(), "{output:?}");
@@ -129,6 +133,7 @@ fn installation(world: &World) -> Result<()> {
     reached(world, "192.168.50.10:2222")?;
     client.reaches(listen()?, &service, "hello")?;
     world.forwards(&[(2222, FIRST, 22)])?;
+    watch.saw(&[RELAY, PROXY])?;
 
     let output = world.wslmesh(&["host", "uninstall", "--yes"])?;
     ensure!(output.success(), "{output:?}");
@@ -155,14 +160,17 @@ fn reloads(world: &World) -> Result<()> {
     agent.wait("the relay", by("relay"))?;
     let watch = Watch::start(world)?;
     reached(world, "192.168.50.10:2222")?;
+    watch.saw(&[RELAY])?;
     agent.reload(&config("portproxy"))?;
     agent.wait("the port proxy", by("portproxy"))?;
     world.forwards(&[(2222, FIRST, 22)])?;
     reached(world, "192.168.50.10:2222")?;
+    watch.saw(&[RELAY, PROXY])?;
     agent.reload(&config("relay"))?;
     agent.wait("the relay", by("relay"))?;
     world.forwards(&[])?;
     reached(world, "192.168.50.10:2222")?;
+    watch.saw(&[RELAY, PROXY, RELAY])?;
     agent.reload(&config("none"))?;
     unreachable(world, &agent)?;
     agent.reload(&config("auto"))?;
@@ -269,4 +277,65 @@ fn restore(world: &World) -> Result<()> {
     ensure!(output.success(), "{output:?}");
     ensure!(world.windows().table()? == foreign);
     world.windows().snapshot()?.without_messages().is(&before)
+}
+
+/// Somebody disables the task: what stands is left as it is, and told; once it is
+/// enabled the forwards are right by themselves.
+fn task_disabled(world: &World) -> Result<()> {
+    world.windows().install(&policy())?;
+    let agent = world.start_agent(SSH)?;
+    world.forwards(&[(2222, FIRST, 22)])?;
+    agent.healthy()?;
+    let name = forward_task(ME);
+    let task = world.windows().view()?.machine.tasks.remove(&name);
+    let task = task.context("no task")?;
+    let disabled = Task {
+        enabled: false,
+        ..task.clone()
+    };
+    world.windows().put_task(&name, Some(disabled))?;
+    world.change_address(&format!("{SECOND}/20"))?;
+    let found = agent.ill("host-task-failed")?;
+    ensure!(found.detail.contains("disabled"), "{found:?}");
+    world.forwards(&[(2222, FIRST, 22)])?;
+    world.windows().put_task(&name, Some(task))?;
+    agent.process().signal(HUP)?;
+    world.forwards(&[(2222, SECOND, 22)])?;
+    agent.healthy()?;
+    // Whoever starts it without reason changes nothing.
+    let before = world.windows().view()?.machine;
+    world.windows().run_task()?;
+    ensure!(world.windows().view()?.machine == before);
+    agent.stop()
+}
+
+/// A Block rule that beats ours is named and not touched.
+fn firewall_blocks(world: &World) -> Result<()> {
+    world.windows().install(&policy())?;
+    let block = FirewallRule {
+        kind: FirewallKind::Windows,
+        group: None,
+        enabled: true,
+        allow: false,
+        protocol: Some(Protocol::Udp),
+        port: None,
+        program: Some("C:\\Program Files\\wslmesh\\wslmesh-relay.exe".to_owned()),
+        service: None,
+        local_only: false,
+        profiles: vec!["private".to_owned()],
+    };
+    let name = "{0F1E2D3C} wslmesh-relay.exe";
+    world.windows().put_firewall(name, Some(block.clone()))?;
+    let agent = world.start_agent(TUNNEL)?;
+    let found = agent.ill("firewall-blocked")?;
+    ensure!(
+        found.detail.contains("{0F1E2D3C}") && found.detail.contains("51820"),
+        "{found:?}"
+    );
+    let stands = world.windows().view()?.machine.firewall;
+    ensure!(stands.get(name) == Some(&block), "{stands:?}");
+    world.windows().put_firewall(name, None)?;
+    agent.process().signal(HUP)?;
+    agent.healthy()?;
+    agent.stop()
 }
