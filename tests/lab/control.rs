@@ -133,7 +133,7 @@ pub(crate) enum Reply {
     /// How it ended, when it has.
     Status(Option<Status>),
     /// See [`View`].
-    Host(View),
+    Host(Box<View>),
     /// It was done.
     Done,
     /// It could not be done, and why.

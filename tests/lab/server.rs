@@ -97,7 +97,7 @@ impl World {
             Request::Signal { id, signal } => self.signal(id, signal),
             Request::Host => {
                 let state = self.host.state();
-                Ok(Reply::Host(View {
+                Ok(Reply::Host(Box::new(View {
                     table: state.machine.table(),
                     ledger: state.machine.ledger(&state.situation.user),
                     listening: state.listening.clone(),
@@ -107,7 +107,7 @@ impl World {
                     situation: state.situation.clone(),
                     task_runs: state.task_runs.clone(),
                     relays: state.relays.clone(),
-                }))
+                })))
             }
             Request::Change(change) => self.change(change),
         }

@@ -32,7 +32,7 @@ impl<'w> Windows<'w> {
         let Reply::Host(view) = self.world.ask(&Request::Host)? else {
             bail!("the world gave another answer")
         };
-        Ok(view)
+        Ok(*view)
     }
 
     /// All portproxy rules, ours and others', sorted.
