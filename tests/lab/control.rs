@@ -70,6 +70,8 @@ pub(crate) enum Change {
     Firewall(String, Option<FirewallRule>),
     /// A task that somebody edits or deletes.
     Task(String, Option<Task>),
+    /// What Windows keeps, all of it but files.
+    Machine(Box<Machine>),
     /// The user of this SID and an administrator have agreed to this.
     Install(String, Policy),
     /// Somebody starts the task of this SID, and waits for its end.

@@ -267,6 +267,9 @@ struct Program<'a> {
 impl Program<'_> {
     fn run(&mut self, exe: &str, argv: &[String], fault: Option<&Fault>) -> Result<String, End> {
         wire::send(self.stream, Kind::Started, b"")?;
+        if asks_policies(exe, argv) {
+            return self.policies();
+        }
         let script = script(exe, argv).map_err(End::Violation)?;
         if let Some(call) = self.host.state().calls.get_mut(self.index) {
             call.script = file_name(&script).to_owned();
@@ -279,6 +282,14 @@ impl Program<'_> {
         let request = self.input()?;
         if let Some(call) = self.host.state().calls.get_mut(self.index) {
             call.request.clone_from(&request);
+        }
+        if self.host.state().situation.script_policy.is_some() {
+            // In the words of a German Windows, code page 850.
+            self.exit(
+                1,
+                b"Die Datei kann nicht geladen werden: nicht digital signiert f\x81r\r\n",
+            );
+            return Ok("no script runs".to_owned());
         }
         match fault {
             Some(Fault::Hang) => {
@@ -358,6 +369,18 @@ impl Program<'_> {
         Ok(state)
     }
 
+    /// What policies about scripts there are.
+    fn policies(&mut self) -> Result<String, End> {
+        let policy = self.host.state().situation.script_policy.clone();
+        let policy = policy.unwrap_or_else(|| "Undefined".to_owned());
+        let text = format!(
+            "wslmesh FullLanguage MachinePolicy={policy},UserPolicy=Undefined,Process=Undefined\r\n"
+        );
+        wire::send(self.stream, Kind::Output, text.as_bytes())?;
+        self.exit(0, b"");
+        Ok("policies".to_owned())
+    }
+
     /// Standard input up to its end. A caller that was killed has no end.
     fn input(&mut self) -> Result<String, End> {
         let mut all = Vec::new();
@@ -404,6 +427,16 @@ fn json(answer: &impl Serialize) -> Result<Value, End> {
 
 fn file_name(path: &str) -> &str {
     path.rsplit('/').next().unwrap_or_default()
+}
+
+/// Whether this is the one command that is no script.
+fn asks_policies(exe: &str, argv: &[String]) -> bool {
+    let [_, options @ .., command] = argv else {
+        return false;
+    };
+    exe == POWERSHELL
+        && options == ["-NoProfile", "-NonInteractive", "-Command"]
+        && command == wslmesh::host::scripts::POLICIES.trim_end()
 }
 
 /// Only the contract's call is accepted, with a shipped script, whose path as

@@ -135,6 +135,7 @@ impl World {
             Change::Delete(name) => state.machine.set_rule(name, None),
             Change::Firewall(name, rule) => set(&mut state.machine.firewall, name, rule),
             Change::Task(name, task) => set(&mut state.machine.tasks, name, task),
+            Change::Machine(machine) => state.machine = *machine,
             Change::Install(sid, policy) => {
                 setup::agree(&mut state.machine, &sid, &policy)?;
             }

@@ -7,7 +7,7 @@ use anyhow::{Result, bail, ensure};
 
 use crate::contract::{LowestMtu, Policy, Rule};
 use crate::control::{Change, Reply, Request, View};
-use crate::double::machine::{FirewallRule, Task};
+use crate::double::machine::{FirewallRule, Machine, Task};
 use crate::double::relay::RelayRun;
 use crate::double::situation::Situation;
 use crate::fault::Fault;
@@ -126,6 +126,13 @@ impl<'w> Windows<'w> {
         let user = self.view()?.situation.user;
         self.change(Change::Install(user, policy.clone()))?;
         self.set_elevated(false)
+    }
+
+    /// Changes what Windows keeps, as another program would.
+    pub(crate) fn alter(&self, change: impl FnOnce(&mut Machine)) -> Result<()> {
+        let mut machine = self.view()?.machine;
+        change(&mut machine);
+        self.change(Change::Machine(Box::new(machine)))
     }
 
     /// Makes or deletes a firewall rule as another program would.

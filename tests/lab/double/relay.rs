@@ -37,6 +37,8 @@ pub(crate) struct RelayRun {
     pub(crate) pid: u32,
     /// Lines of its standard input.
     pub(crate) orders: Vec<String>,
+    /// When each of them had come, in ns of CLOCK_MONOTONIC.
+    pub(crate) arrived: Vec<u64>,
     /// Lines of its standard output.
     pub(crate) events: Vec<String>,
     /// How it ended, or nothing while it runs.
@@ -75,6 +77,7 @@ pub(crate) fn run(host: &Host, stream: &mut UnixStream, exe: &str) {
             exe: exe.to_owned(),
             pid: 0,
             orders: Vec::new(),
+            arrived: Vec::new(),
             events: Vec::new(),
             outcome: None,
         });
@@ -172,6 +175,7 @@ fn hand_in(host: &Host, mut from: UnixStream, to: Option<ChildStdin>, index: usi
     let mut to = to;
     let mut lines = Lines::default();
     while let Ok((Kind::Input, bytes)) = wire::receive(&mut from) {
+        let at = now();
         if bytes.is_empty() {
             to = None;
         }
@@ -182,6 +186,7 @@ fn hand_in(host: &Host, mut from: UnixStream, to: Option<ChildStdin>, index: usi
         }
         for line in lines.add(&bytes) {
             keep(host, index, |run| &mut run.orders, line);
+            keep(host, index, |run| &mut run.arrived, at);
         }
     }
 }
@@ -206,7 +211,7 @@ fn hand_out(
     }
 }
 
-fn keep(host: &Host, index: usize, list: fn(&mut RelayRun) -> &mut Vec<String>, line: String) {
+fn keep<T>(host: &Host, index: usize, list: fn(&mut RelayRun) -> &mut Vec<T>, line: T) {
     if let Some(run) = host.state().relays.get_mut(index) {
         let list = list(run);
         if list.len() == KEPT {

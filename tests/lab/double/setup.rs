@@ -37,6 +37,8 @@ pub(crate) struct HostRequest {
     #[serde(default)]
     files: Option<Vec<FileHash>>,
     #[serde(default)]
+    agreed: bool,
+    #[serde(default)]
     probe: Option<bool>,
 }
 
@@ -84,8 +86,11 @@ pub(crate) fn host(host: &Host, request: &HostRequest, folder: &Path) -> HostAns
     } else {
         match request.action.as_str() {
             "look" => ended("looked", ""),
+            _ if request.agreed && !state.situation.elevated => {
+                ended("invalid-request", "agreed: the caller is not elevated")
+            }
             "install" => install(state, request, folder),
-            "uninstall" => uninstall(state),
+            "uninstall" => uninstall(state, request.agreed),
             "check" => ended("checked", ""),
             _ => ended("invalid-request", "action: unknown"),
         }
@@ -134,8 +139,11 @@ fn others(machine: &Machine, sid: &str) -> Vec<String> {
     with_policy.map(|(other, _)| other.clone()).collect()
 }
 
-/// Asks for elevation.
-fn elevate(situation: &Situation) -> Result<(), Done> {
+/// Asks for elevation, and in the elevated window.
+fn elevate(situation: &Situation, agreed: bool) -> Result<(), Done> {
+    if agreed {
+        return Ok(());
+    }
     Err(match situation.elevation {
         Elevation::Granted => return Ok(()),
         Elevation::Declined => ended("declined", "the prompt was declined or not answered (1223)"),
@@ -205,21 +213,73 @@ fn install(state: &mut State, request: &HostRequest, folder: &Path) -> Done {
         }
     };
     let sid = state.situation.user.clone();
-    let staging = format!("{}/wslmesh/staging", local_app_data(&sid));
-    if let Err(error) = write_all(&staging, &contents) {
-        return ended("failed", &format!("staging: {error}"));
+    if stands(&state.machine, &sid, policy, package, files) {
+        return ended("nothing-to-do", "it is installed with this policy");
     }
-    if let Err(end) = elevate(&state.situation) {
-        return end;
-    }
-    let others = others(&state.machine, &sid);
     if let Some(installed) = &state.machine.installed
-        && !others.is_empty()
-        && installed.version != *package
+        && !others(&state.machine, &sid).is_empty()
+        && installed.contract != CONTRACT
     {
-        let detail = format!("version {} serves other users", installed.version);
+        let detail = format!("contract {} serves other users", installed.contract);
         return ended("other-user-version", &detail);
     }
+    let staging = format!("{}/wslmesh/staging", local_app_data(&sid));
+    let end = match write_all(&staging, &contents) {
+        Ok(()) => setup(state, request, policy, package, &staging),
+        Err(error) => ended("failed", &format!("staging: {error}")),
+    };
+    match gone(&staging) {
+        Ok(()) => end,
+        Err(error) => ended("failed", &format!("staging: {error}")),
+    }
+}
+
+/// Whether an installation would change nothing.
+fn stands(
+    machine: &Machine,
+    sid: &str,
+    policy: &Policy,
+    package: &str,
+    files: &[FileHash],
+) -> bool {
+    let installed = machine.installed.as_ref();
+    let same = |name: &str| {
+        let found = sha256(&Path::new(PROGRAM_FILES).join(name));
+        let wanted = files.iter().find(|file| file.name == name);
+        found.as_ref() == wanted.map(|file| &file.sha256)
+    };
+    let logon = machine.tasks.contains_key(&logon_task(sid));
+    let forward = machine.tasks.get(&forward_task(sid));
+    installed.is_some_and(|installed| installed.version == package)
+        && machine.policy(sid) == Some(policy)
+        && INSTALLED.iter().all(|name| same(name))
+        && forward.is_some_and(|task| task.enabled)
+        && logon == policy.logon
+}
+
+/// What happens with administrator rights.
+fn setup(
+    state: &mut State,
+    request: &HostRequest,
+    policy: &Policy,
+    package: &str,
+    staging: &str,
+) -> Done {
+    let sid = state.situation.user.clone();
+    if state.situation.staged_file_changes {
+        let path = Path::new(staging).join(RELAY_NAME);
+        if let Err(error) = fs::write(path, "MZ another program") {
+            return ended("failed", &error.to_string());
+        }
+    }
+    if let Err(end) = elevate(&state.situation, request.agreed) {
+        return end;
+    }
+    let files = request.files.as_deref().unwrap_or_default();
+    let contents = match verified(files, Path::new(staging)) {
+        Ok(contents) => contents,
+        Err(why) => return ended("verification-failed", &why),
+    };
     match put(&mut state.machine, &sid, policy, package, &contents) {
         Ok(()) => Done(
             "installed".to_owned(),
@@ -293,12 +353,12 @@ fn put(
     Ok(())
 }
 
-fn uninstall(state: &mut State) -> Done {
+fn uninstall(state: &mut State, agreed: bool) -> Done {
     let sid = state.situation.user.clone();
     if !state.machine.users.contains_key(&sid) {
         return ended("nothing-to-do", "");
     }
-    if let Err(end) = elevate(&state.situation) {
+    if let Err(end) = elevate(&state.situation, agreed) {
         return end;
     }
     match take_away(&mut state.machine, &sid) {
@@ -307,24 +367,28 @@ fn uninstall(state: &mut State) -> Done {
     }
 }
 
+/// Removes a folder, if it is there.
+fn gone(path: &str) -> std::io::Result<()> {
+    match fs::remove_dir_all(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
+        Ok(()) | Err(_) => Ok(()),
+    }
+}
+
 /// Removes every trace of one user's, and what all share with the last one.
 fn take_away(machine: &mut Machine, sid: &str) -> std::io::Result<()> {
     let fuse = &mut Fuse::new(None);
     let rules = portproxy::Plan::new(machine, sid, &BTreeMap::new());
     let no_rules = BTreeMap::new();
-    let gone = rules
+    let died = rules
         .apply(machine, sid, fuse)
         .and_then(|()| firewall::apply(machine, sid, no_rules, &[], &[], fuse).map(drop));
-    if gone.is_err() {
+    if died.is_err() {
         return Err(std::io::Error::other("it was ended"));
     }
     machine.users.remove(sid);
     machine.tasks.remove(&forward_task(sid));
     machine.tasks.remove(&logon_task(sid));
-    let gone = |path: &str| match fs::remove_dir_all(path) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
-        Ok(()) | Err(_) => Ok(()),
-    };
     gone(&format!("{PROGRAM_FILES}/{sid}"))?;
     gone(&format!("{}/wslmesh", local_app_data(sid)))?;
     if machine.users.is_empty() {

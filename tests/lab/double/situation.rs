@@ -22,6 +22,12 @@ pub(crate) struct Situation {
     pub(crate) standard_account: bool,
     /// What becomes of a request for elevation.
     pub(crate) elevation: Elevation,
+    /// A group policy about scripts, as Windows names it: one that keeps every
+    /// script of ours from running.
+    pub(crate) script_policy: Option<String>,
+    /// Another program of the user's changes the staged relay after host.ps1 has
+    /// looked at it.
+    pub(crate) staged_file_changes: bool,
     /// Whether iphlpsvc runs.
     pub(crate) service: bool,
     /// Whether the firewall can be changed.
@@ -57,6 +63,8 @@ impl Situation {
             elevated: true,
             standard_account: false,
             elevation: Elevation::Granted,
+            script_policy: None,
+            staged_file_changes: false,
             service: true,
             firewall: true,
             battery: false,

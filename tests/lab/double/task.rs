@@ -76,7 +76,9 @@ fn meddle(host: &Host, sid: &str) {
         .ok()
         .and_then(|bytes| serde_json::from_slice::<Selection>(&bytes).ok())
         .map_or(0, |selection| selection.ticket);
-    drop(fs::remove_file(&file));
+    if fs::remove_file(&file).is_err() {
+        drop(fs::remove_dir(&file));
+    }
     let done = match inbox {
         Inbox::Text(text) => fs::write(&file, text.replace("TICKET", &ticket.to_string())),
         Inbox::Link(to) => std::os::unix::fs::symlink(to, &file),
@@ -93,12 +95,14 @@ fn meddle(host: &Host, sid: &str) {
 fn answer(host: &Host, state: &mut State, sid: &str) -> Option<Answer> {
     let selection = match read(sid) {
         Ok(selection) => selection,
-        Err(detail) => return Some(Answer::of("invalid-request", Some(detail))),
+        Err((ticket, detail)) => {
+            let answer = Answer::of("invalid-request", Some(detail));
+            return Some(Answer { ticket, ..answer });
+        }
     };
-    let ticket = Some(selection.ticket);
     let answer = selected(host, state, sid, &selection)?;
     Some(Answer {
-        ticket,
+        ticket: Some(selection.ticket),
         elevated: true,
         installed: state.machine.told_installed(sid),
         ..answer
@@ -148,11 +152,14 @@ fn selected(host: &Host, state: &mut State, sid: &str, selection: &Selection) ->
         return Some(Answer::of("invalid-request", detail));
     }
     let mirrored = selection.mode == 2;
+    let by_portproxy = |wanted: &Wanted| wanted.served_by == ServedBy::Portproxy;
     let guest = if mirrored {
         None
     } else {
         match guest_address(&state.situation.lxss) {
             Ok(address) => Some(address),
+            // Rules are withdrawn all the same.
+            Err(_) if !forwards.iter().any(by_portproxy) => None,
             Err(detail) => {
                 let answer = Answer::of("guest-address-unknown", Some(detail));
                 let answer = sync::standing(&state.machine, sid, None, answer);
@@ -205,9 +212,11 @@ fn integers(entry: &[u64; 4], mode: u64) -> Result<(Protocol, u16, u16, ServedBy
 }
 
 /// A plain file of bounded size with one object of integers.
-fn read(sid: &str) -> Result<Selection, String> {
+///
+/// The error has the ticket, where one could be read all the same.
+fn read(sid: &str) -> Result<Selection, (Option<u64>, String)> {
     let file = selection_file(sid);
-    let about = |what: &str| format!("selection.json: {what}");
+    let about = |what: &str| (None, format!("selection.json: {what}"));
     let kind = fs::symlink_metadata(&file).map_err(|_| about("not there"))?;
     if !kind.is_file() {
         return Err(about("no plain file"));
@@ -216,6 +225,8 @@ fn read(sid: &str) -> Result<Selection, String> {
         return Err(about("too large"));
     }
     let bytes = fs::read(&file).map_err(|_| about("not readable"))?;
+    let ticket = ticket(&bytes);
+    let about = |what: &str| (ticket, about(what).1);
     let selection: Selection =
         serde_json::from_slice(&bytes).map_err(|_| about("not what was agreed"))?;
     if selection.version != VERSION {
@@ -231,6 +242,12 @@ fn read(sid: &str) -> Result<Selection, String> {
         return Err(about("too many forwards"));
     }
     Ok(selection)
+}
+
+/// Whose selection it is, even if it says what it should not.
+fn ticket(bytes: &[u8]) -> Option<u64> {
+    let value: serde_json::Value = serde_json::from_slice(bytes).ok()?;
+    value.get("ticket")?.as_u64()
 }
 
 /// Temporary file and move, as nobody may read half an answer.
