@@ -1,0 +1,556 @@
+//! The elevated task and what it finds on Windows, when they are not as they
+//! should be: the running agent tells it and its cure, leaves what stands, and is
+//! right again by itself.
+
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use libtest_mimic::Trial;
+
+use crate::agent::{Agent, LIMIT, forward};
+use crate::caller::{begin, request, sync};
+use crate::contract::{Firewall, Grant, Protocol, Rule};
+use crate::double::machine::{ME, OTHER, forward_task};
+use crate::double::situation::{Entry, Inbox, Lxss, Port, Situation};
+use crate::fault::Fault;
+use crate::options::Options;
+use crate::probe::ECHO;
+use crate::process::HUP;
+use crate::runner::{trial_alone, trial_with};
+use crate::setup::{OPEN, firewall_rule, grant, others, policy};
+use crate::snapshot::Snapshot;
+use crate::topology::{FIRST, Place, SECOND, THIRD};
+use crate::world::{World, until};
+
+/// A fault that leaves everything as it is, what the agent says of it, and its
+/// end. What the situation is after it is what it was before.
+struct Fails {
+    name: &'static str,
+    code: &'static str,
+    mentions: &'static str,
+    begin: fn(&World) -> Result<()>,
+}
+
+fn task(world: &World, change: impl FnOnce(&mut crate::double::machine::Task)) -> Result<()> {
+    let name = forward_task(ME);
+    world.windows().alter(|machine| {
+        machine.tasks.entry(name).and_modify(change);
+    })
+}
+
+fn lxss(world: &World, change: impl FnOnce(&mut Lxss)) -> Result<()> {
+    world.windows().set(|now| change(&mut now.lxss))
+}
+
+fn address(world: &World, text: &str) -> Result<()> {
+    lxss(world, |lxss| {
+        lxss.nat_ip_address = Entry::Text(text.to_owned())
+    })
+}
+
+const UNKNOWN: &str = "guest-address-unknown";
+
+const FAILS: [Fails; 20] = [
+    Fails {
+        name: "task_missing",
+        code: "host-task-failed",
+        mentions: "there is no task",
+        begin: |world| world.windows().put_task(&forward_task(ME), None),
+    },
+    Fails {
+        name: "task_disabled",
+        code: "host-task-failed",
+        mentions: "is disabled",
+        begin: |world| task(world, |task| task.enabled = false),
+    },
+    Fails {
+        name: "task_of_somebody_else",
+        code: "host-task-failed",
+        mentions: "no access",
+        begin: |world| task(world, |task| task.may_start = vec![OTHER.to_owned()]),
+    },
+    Fails {
+        name: "battery_and_an_edited_task",
+        code: "host-task-failed",
+        mentions: "batteries",
+        begin: |world| {
+            task(world, |task| task.on_batteries = false)?;
+            world.windows().set(|now| now.battery = true)
+        },
+    },
+    Fails {
+        name: "answer_to_another_ticket",
+        code: "host-task-timeout",
+        mentions: "no answer",
+        begin: |world| {
+            let text = "{\"version\":1,\"ticket\":7,\"mode\":1,\"forwards\":[[6,2222,22,9]]}";
+            world.windows().set(|now| {
+                now.task_wait_ms = 200;
+                now.inbox = Some(Inbox::Text(text.to_owned()));
+            })
+        },
+    },
+    Fails {
+        name: "iphlpsvc_off",
+        code: "forward-service",
+        mentions: "iphlpsvc",
+        begin: |world| world.windows().set_service_running(false),
+    },
+    Fails {
+        name: "interop_gone",
+        code: "interop-missing",
+        mentions: "no interop socket",
+        begin: |world| world.windows().set_fault(Fault::InteropGone),
+    },
+    Fails {
+        name: "contract_of_another_version",
+        code: "host-version",
+        mentions: "contract 2",
+        begin: |world| {
+            world.windows().alter(|machine| {
+                if let Some(installed) = &mut machine.installed {
+                    installed.contract = 2;
+                }
+            })
+        },
+    },
+    Fails {
+        name: "no_address_of_the_guest",
+        code: UNKNOWN,
+        mentions: "NatIpAddress is missing",
+        begin: |world| lxss(world, |lxss| lxss.nat_ip_address = Entry::Missing),
+    },
+    Fails {
+        name: "no_network",
+        code: UNKNOWN,
+        mentions: "NatNetwork is missing",
+        begin: |world| lxss(world, |lxss| lxss.nat_network = Entry::Missing),
+    },
+    Fails {
+        name: "no_gateway",
+        code: UNKNOWN,
+        mentions: "NatGatewayIpAddress is missing",
+        begin: |world| lxss(world, |lxss| lxss.nat_gateway_ip_address = Entry::Missing),
+    },
+    Fails {
+        name: "address_empty",
+        code: UNKNOWN,
+        mentions: "NatIpAddress is no address",
+        begin: |world| address(world, ""),
+    },
+    Fails {
+        name: "address_with_a_command",
+        code: UNKNOWN,
+        mentions: "NatIpAddress is no address",
+        begin: |world| address(world, "172.28.16.5; Remove-Item C:\\"),
+    },
+    Fails {
+        name: "address_of_the_gateway",
+        code: UNKNOWN,
+        mentions: "is the gateway",
+        begin: |world| address(world, "172.28.16.1"),
+    },
+    Fails {
+        name: "broadcast_address",
+        code: UNKNOWN,
+        mentions: "broadcast",
+        begin: |world| address(world, "172.28.31.255"),
+    },
+    Fails {
+        name: "address_of_the_network",
+        code: UNKNOWN,
+        mentions: "the network's own",
+        begin: |world| address(world, "172.28.16.0"),
+    },
+    Fails {
+        name: "address_elsewhere",
+        code: UNKNOWN,
+        mentions: "not in NatNetwork",
+        begin: |world| address(world, "192.168.50.20"),
+    },
+    Fails {
+        name: "network_malformed",
+        code: UNKNOWN,
+        mentions: "NatNetwork is no network",
+        begin: |world| {
+            lxss(world, |lxss| {
+                lxss.nat_network = Entry::Text("172.28.16.0/0".to_owned());
+            })
+        },
+    },
+    Fails {
+        name: "gateway_malformed",
+        code: UNKNOWN,
+        mentions: "NatGatewayIpAddress is no address",
+        begin: |world| {
+            lxss(world, |lxss| {
+                lxss.nat_gateway_ip_address = Entry::Text("fe80::1".to_owned());
+            })
+        },
+    },
+    Fails {
+        name: "task_slow",
+        code: "host-task-timeout",
+        mentions: "no answer",
+        begin: |world| {
+            world.windows().set(|now| {
+                now.task_start_ms = 3_000;
+                now.task_wait_ms = 200;
+            })
+        },
+    },
+];
+
+/// This file's trials.
+pub(crate) fn trials() -> Vec<Trial> {
+    let mut trials: Vec<Trial> = FAILS
+        .iter()
+        .map(|fails| {
+            trial_alone(&format!("host_faults::{}", fails.name), move || {
+                let world = World::start(&Options::quick())?;
+                comes_and_goes(&world, fails)?;
+                world.windows().check()
+            })
+        })
+        .collect();
+    let quick = |name: &str, body| trial_with(name, Options::quick(), body);
+    trials.extend([
+        quick("host_faults::task_dies_in_the_middle", dies),
+        quick("host_faults::answer_lost_in_the_middle", answer_lost),
+        quick("host_faults::on_battery", on_battery),
+        quick("host_faults::two_at_once", two_at_once),
+        quick("host_faults::another_address", another_address),
+        quick("host_conflict::foreign_rule", foreign_rule),
+        quick("host_conflict::port_taken", port_taken),
+        quick("host_conflict::port_excluded", port_excluded),
+        quick("host_conflict::firewall_blocks", firewall_blocks),
+        quick("host_conflict::firewall_profile", firewall_profile),
+    ]);
+    trials
+}
+
+/// One forward stands, and Windows is as it is with that.
+fn prepare(world: &World) -> Result<(Agent<'_>, Snapshot)> {
+    others(world)?;
+    world
+        .windows()
+        .install(&policy(vec![grant(Protocol::Tcp, (2222, 2223), (22, 22))]))?;
+    let agent = world.start_agent(OPEN)?;
+    agent.settled(FIRST)?;
+    let before = world.windows().snapshot()?.without_messages();
+    Ok((agent, before))
+}
+
+/// Waits until ours leads there; all else is as it was.
+fn repaired(world: &World, before: &Snapshot, address: &str) -> Result<()> {
+    let mut expected = before.clone();
+    let target = format!("{address}/22");
+    let rule = "0.0.0.0/2222".to_owned();
+    expected.machine.rules.insert(rule.clone(), target.clone());
+    expected
+        .machine
+        .note(ME, &format!("tcp/{rule}"), Some(&target));
+    let now = || world.windows().snapshot()?.without_messages().is(&expected);
+    until("the right rules", LIMIT, || Ok(now().ok())).or_else(|_| now())
+}
+
+fn comes_and_goes(world: &World, fails: &Fails) -> Result<()> {
+    let (agent, before) = prepare(world)?;
+    let view = world.windows().view()?;
+    (fails.begin)(world)?;
+    let broken = world.windows().snapshot()?.without_messages();
+    world.change_address(&format!("{SECOND}/20"))?;
+    agent.has_written(SECOND)?;
+    let found = agent.ill(fails.code)?;
+    ensure!(found.detail.contains(fails.mentions), "{found:?}");
+    world.windows().snapshot()?.without_messages().is(&broken)?;
+    // It ends, and a person does what the cure says where it takes a person.
+    world.windows().clear_fault()?;
+    let tasks = view.machine.tasks;
+    world.windows().alter(|machine| {
+        machine.tasks = tasks;
+        machine.installed = view.machine.installed;
+    })?;
+    let was = view.situation;
+    world.windows().set(|now| *now = Situation { ..was })?;
+    if fails.code == "host-version" {
+        agent.process().signal(HUP)?;
+    }
+    repaired(world, &before, SECOND)?;
+    agent.healthy()?;
+    agent.says(&format!("{} is over", fails.code))?;
+    agent.stop()
+}
+
+/// After any number of its changes the task is ended; the next sync makes it as
+/// if nothing had happened.
+fn dies(world: &World) -> Result<()> {
+    others(world)?;
+    world.windows().install(&policy(vec![Grant {
+        firewall: Firewall::None,
+        ..grant(Protocol::Tcp, (2222, 2230), (22, 22))
+    }]))?;
+    let one = [(2222, 22), (2223, 22)];
+    let two = [(2223, 22), (2224, 22)];
+    let all = || -> Result<Snapshot> { Ok(world.windows().snapshot()?.without_messages()) };
+    let to = |address: &str, forwards: &[(u16, u16)]| -> Result<()> {
+        world.change_address(&format!("{address}/20"))?;
+        let answer = sync(world, address, forwards)?;
+        ensure!(answer.state == "synced", "{answer:#?}");
+        Ok(())
+    };
+    to(SECOND, &two)?;
+    let right = all()?;
+    let mut died = 0;
+    for changes in 0..100 {
+        to(FIRST, &one)?;
+        world.windows().set(|now| {
+            now.task_dies_after = Some(changes);
+            now.task_wait_ms = 100;
+        })?;
+        world.change_address(&format!("{SECOND}/20"))?;
+        let answer = sync(world, SECOND, &two)?;
+        let end = world.windows().view()?.task_runs.pop();
+        world.windows().set(|now| {
+            now.task_dies_after = None;
+            now.task_wait_ms = 2000;
+        })?;
+        if end.as_deref() == Some("died") {
+            ensure!(answer.state == "task-timeout", "{answer:#?}");
+            died += 1;
+            to(SECOND, &two)?;
+        }
+        all()?.is(&right)?;
+        if end.as_deref() == Some("synced") {
+            ensure!(died > 5, "it died {died} times");
+            return Ok(());
+        }
+    }
+    anyhow::bail!("it died every time")
+}
+
+/// Windows does what it has to, and interop ends before it can say so.
+fn answer_lost(world: &World) -> Result<()> {
+    let (agent, before) = prepare(world)?;
+    world.windows().set_fault(Fault::DiesAfterwards)?;
+    world.change_address(&format!("{SECOND}/20"))?;
+    agent
+        .ill("interop-failed")
+        .or_else(|_| agent.ill("interop-output"))?;
+    repaired(world, &before, SECOND)?;
+    world.windows().clear_fault()?;
+    agent.healthy()?;
+    repaired(world, &before, SECOND)?;
+    agent.stop()
+}
+
+fn on_battery(world: &World) -> Result<()> {
+    let (agent, before) = prepare(world)?;
+    world.windows().set(|now| now.battery = true)?;
+    world.change_address(&format!("{SECOND}/20"))?;
+    repaired(world, &before, SECOND)?;
+    agent.settled(SECOND)?;
+    agent.stop()
+}
+
+/// Two programs of the user's ask at the same time: starts are queued, each gets
+/// the answer to its own, and the later one stands.
+fn two_at_once(world: &World) -> Result<()> {
+    others(world)?;
+    world.windows().install(&policy(vec![Grant {
+        firewall: Firewall::None,
+        ..grant(Protocol::Tcp, (2222, 2230), (22, 22))
+    }]))?;
+    world.windows().set(|now| now.task_start_ms = 150)?;
+    let first = begin(world, false, &request(FIRST, &[(2222, 22)]))?;
+    until("the first one's task", LIMIT, || {
+        let selection = crate::double::machine::selection_file(ME);
+        Ok(world.path(selection).exists().then_some(()))
+    })?;
+    let second = begin(world, false, &request(FIRST, &[(2223, 22)]))?;
+    for (process, port) in [(first, 2222), (second, 2223)] {
+        let text = process.finish(LIMIT)?.ok()?;
+        let answer: crate::contract::Answer = serde_json::from_str(&text)?;
+        ensure!(answer.state == "synced", "{answer:#?}");
+        let ports: Vec<u16> = answer.rules.iter().map(|rule| rule.listen_port).collect();
+        ensure!(ports == [port], "{answer:#?}");
+    }
+    let view = world.windows().view()?;
+    ensure!(
+        view.task_runs == ["synced", "synced"],
+        "{:?}",
+        view.task_runs
+    );
+    let last = Rule::new(("0.0.0.0", 2223), (FIRST, 22))?;
+    ensure!(view.ledger == [last], "{:?}", view.ledger);
+    Ok(())
+}
+
+/// Windows has another address on record than eth0's: that is where the rules
+/// lead, and the agent says so until it is not so any more.
+fn another_address(world: &World) -> Result<()> {
+    let (agent, before) = prepare(world)?;
+    address(world, THIRD)?;
+    agent.process().signal(HUP)?;
+    let found = agent.ill("guest-address-differs")?;
+    ensure!(
+        found.detail.contains(THIRD) && found.detail.contains(FIRST),
+        "{found:?}"
+    );
+    repaired(world, &before, THIRD)?;
+    lxss(world, |lxss| lxss.nat_ip_address = Entry::True)?;
+    agent.settled(FIRST)?;
+    repaired(world, &before, FIRST)?;
+    agent.stop()
+}
+
+/// An agent with one forward that works and a second one on port 2223.
+fn with_second<'w>(world: &'w World, firewall: bool) -> Result<Agent<'w>> {
+    let wanted = if firewall {
+        Firewall::Local
+    } else {
+        Firewall::None
+    };
+    others(world)?;
+    world.windows().install(&policy(vec![Grant {
+        firewall: wanted,
+        ..grant(Protocol::Tcp, (2222, 2223), (22, 22))
+    }]))?;
+    let config = forward("ssh", 2222, 22) + &forward("second", 2223, 22);
+    let config = if firewall {
+        config.replace("firewall = \"none\"\n", "")
+    } else {
+        config
+    };
+    world.start_agent(&config)
+}
+
+fn stands(world: &World, ports: &[u16]) -> Result<()> {
+    let found: Vec<u16> = world
+        .windows()
+        .ledger()?
+        .iter()
+        .map(|r| r.listen_port)
+        .collect();
+    ensure!(found == ports, "{found:?}");
+    ensure!(world.windows().view()?.machine.rules.len() == ports.len() + 3);
+    Ok(())
+}
+
+fn foreign_rule(world: &World) -> Result<()> {
+    world
+        .windows()
+        .put_foreign("127.0.0.1:2223".parse()?, "10.9.8.7/2200")?;
+    let agent = with_second(world, false)?;
+    let found = agent.ill("forward-conflict")?;
+    ensure!(
+        found.subject == "second" && found.detail.contains("127.0.0.1:2223 to 10.9.8.7:2200"),
+        "{found:?}"
+    );
+    let rules = world.windows().view()?.machine.rules;
+    ensure!(rules.get("127.0.0.1/2223").map(String::as_str) == Some("10.9.8.7/2200"));
+    ensure!(world.windows().ledger()?.len() == 1);
+    world.reached(2222)?;
+    world.windows().delete("127.0.0.1:2223".parse()?)?;
+    agent.process().signal(HUP)?;
+    agent.settled(FIRST)?;
+    stands(world, &[2222, 2223])?;
+    world.reached(2223)?;
+    agent.stop()
+}
+
+fn port_taken(world: &World) -> Result<()> {
+    let nginx = ["/init", crate::ROLE, ECHO, "0.0.0.0:2223"];
+    let program = world.spawn(Place::Windows, &nginx, &[])?;
+    until("a listener", LIMIT, || {
+        Ok((!world.listens(Place::Windows, "t", 2223)?.is_empty()).then_some(()))
+    })?;
+    world.windows().set(|now| {
+        let port = Port {
+            protocol: Protocol::Tcp,
+            forbidden: false,
+            owner: Some("nginx (1234)".to_owned()),
+        };
+        now.ports.insert(2223, port);
+    })?;
+    let agent = with_second(world, false)?;
+    let found = agent.ill("forward-taken")?;
+    ensure!(
+        found.subject == "second" && found.detail.contains("in use by nginx (1234)"),
+        "{found:?}"
+    );
+    stands(world, &[2222])?;
+    ensure!(program.wait(Duration::ZERO)?.is_none(), "it ended");
+    program.signal(crate::process::KILL)?;
+    program.wait(LIMIT)?;
+    agent.process().signal(HUP)?;
+    agent.settled(FIRST)?;
+    stands(world, &[2222, 2223])?;
+    world.reached(2223)?;
+    agent.stop()
+}
+
+fn port_excluded(world: &World) -> Result<()> {
+    world.windows().set(|now| {
+        let port = Port {
+            protocol: Protocol::Tcp,
+            forbidden: true,
+            owner: None,
+        };
+        now.ports.insert(2223, port);
+    })?;
+    let agent = with_second(world, false)?;
+    let found = agent.ill("forward-excluded")?;
+    ensure!(
+        found.subject == "second" && found.cure.contains("excludedportrange"),
+        "{found:?}"
+    );
+    stands(world, &[2222])?;
+    world.reached(2222)?;
+    agent.stop()
+}
+
+/// A Block rule beats ours: it is named, and stays.
+fn firewall_blocks(world: &World) -> Result<()> {
+    let block = firewall_rule(false, Some(2222));
+    world
+        .windows()
+        .put_firewall("No ssh", Some(block.clone()))?;
+    let agent = with_second(world, true)?;
+    let found = agent.ill("firewall-blocked")?;
+    ensure!(
+        found.detail.contains("No ssh") && found.detail.contains("2222"),
+        "{found:?}"
+    );
+    let machine = world.windows().view()?.machine;
+    ensure!(
+        machine.firewall.get("No ssh") == Some(&block),
+        "{machine:#?}"
+    );
+    world.windows().put_firewall("No ssh", None)?;
+    agent.process().signal(HUP)?;
+    agent.healthy()?;
+    agent.stop()
+}
+
+/// Windows is in a network of a kind that was not agreed to.
+fn firewall_profile(world: &World) -> Result<()> {
+    world
+        .windows()
+        .set(|now| now.profiles = vec!["public".to_owned()])?;
+    let agent = with_second(world, true)?;
+    let found = agent.ill("firewall-profile")?;
+    ensure!(
+        found.detail.contains("public") && found.cure.contains("--profiles"),
+        "{found:?}"
+    );
+    let machine = world.windows().view()?.machine;
+    let ours = machine
+        .firewall
+        .iter()
+        .filter(|(name, _)| name.contains(ME));
+    for (_, rule) in ours {
+        ensure!(rule.profiles == ["domain", "private"], "{rule:?}");
+    }
+    agent.stop()
+}

@@ -1,0 +1,245 @@
+//! `wslmesh forward add`, `remove` and `list` on a Windows that has agreed to some
+//! ports.
+
+use anyhow::{Context, Result, ensure};
+use libtest_mimic::Trial;
+use serde_json::Value;
+
+use crate::agent::{Agent, CONFIG, LIMIT};
+use crate::contract::{Firewall, Grant, Protocol};
+use crate::double::machine::ME;
+use crate::double::situation::Elevation;
+use crate::options::Options;
+use crate::runner::trial_with;
+use crate::setup::{OPEN, grant, others, policy, said};
+use crate::topology::FIRST;
+use crate::world::{World, until};
+
+/// This file's trials.
+pub(crate) fn trials() -> Vec<Trial> {
+    let quick = |name: &str, body| trial_with(name, Options::quick(), body);
+    vec![
+        quick("host_forward::inside_the_policy", inside),
+        quick("host_forward::outside_the_policy", outside),
+        quick("host_forward::agreed_to_otherwise", otherwise),
+        quick("host_forward::removed", removed),
+        quick("host_forward::listed", listed),
+        quick("host_forward::five_hundred", five_hundred),
+    ]
+}
+
+/// Ports that lead to the service of the guest.
+const RANGE: (u16, u16) = (8000, 8010);
+
+fn installed(world: &World) -> Result<Agent<'_>> {
+    others(world)?;
+    let grants = vec![
+        grant(Protocol::Tcp, (2222, 2222), (22, 22)),
+        grant(Protocol::Tcp, RANGE, (22, 22)),
+    ];
+    world.windows().install(&policy(grants))?;
+    let agent = world.start_agent(OPEN)?;
+    agent.settled(FIRST)?;
+    Ok(agent)
+}
+
+fn rule_name(port: u16) -> String {
+    format!("wslmesh-{ME}-tcp-{port}-portproxy")
+}
+
+fn add<'a>(name: &'a str, port: &'a str) -> Vec<&'a str> {
+    let options = ["--protocol", "tcp", "--connect-port", "22", "--listen-port"];
+    [&["forward", "add", name][..], &options, &[port]].concat()
+}
+
+/// Nobody could be asked, and nobody has to be.
+fn inside(world: &World) -> Result<()> {
+    let agent = installed(world)?;
+    let before = world.windows().view()?;
+    world
+        .windows()
+        .set(|now| now.elevation = Elevation::NoDesktop)?;
+    let output = world.cli(&add("web", "8005"))?;
+    said(&output, 0, &["forward-web.toml", "was told"])?;
+    world.reached(8005)?;
+    agent.healthy()?;
+    let view = world.windows().view()?;
+    ensure!(view.machine.policy(ME) == before.machine.policy(ME));
+    ensure!(view.machine.firewall.contains_key(&rule_name(8005)));
+    let asked = view.calls.iter().any(|call| call.outcome == "installed");
+    ensure!(!asked, "{:#?}", view.calls);
+    // The same once more is no error; another one of the name is.
+    said(&world.cli(&add("web", "8005"))?, 0, &["already"])?;
+    let output = world.cli(&add("web", "8006"))?;
+    said(&output, 1, &["forward-web.toml"])?;
+    let output = world.cli(&add("twin", "8005"))?;
+    said(&output, 1, &["web"])?;
+    agent.stop()
+}
+
+/// The policy is changed where the person and Windows agree, and only then.
+fn outside(world: &World) -> Result<()> {
+    let agent = installed(world)?;
+    let before = world.windows().view()?.machine.policy(ME).cloned();
+    let output = world.cli(&[&add("a", "9000")[..], &["--no-install"]].concat())?;
+    said(
+        &output,
+        3,
+        &["has not agreed to these ports", "wslmesh host install"],
+    )?;
+    let found = agent.raised("forward-outside-policy")?;
+    ensure!(
+        found.subject == "a" && found.detail.contains("9000"),
+        "{found:?}"
+    );
+    // Nobody to ask; no; a refusal at the desktop.
+    let again = add("a", "9000");
+    said(&world.cli(&again)?, 3, &["there is no terminal"])?;
+    let line = again.join(" ");
+    let output = world.cli_at_terminal(&line, "n\n")?;
+    said(&output, 3, &["Go on? [y/N]", "nothing was changed"])?;
+    world
+        .windows()
+        .set(|now| now.elevation = Elevation::Declined)?;
+    let with_yes = [&again[..], &["--yes"]].concat();
+    said(&world.cli(&with_yes)?, 3, &["prompt was declined"])?;
+    ensure!(world.windows().view()?.machine.policy(ME).cloned() == before);
+    world.unreachable(9000)?;
+    world
+        .windows()
+        .set(|now| now.elevation = Elevation::Granted)?;
+    let output = world.cli_at_terminal(&line, "y\n")?;
+    said(
+        &output,
+        0,
+        &["Go on? [y/N]", "9000", "installed on Windows"],
+    )?;
+    world.reached(9000)?;
+    agent.healthy()?;
+    let policy = world.windows().view()?.machine.policy(ME).cloned();
+    let policy = policy.context("no policy")?;
+    ensure!(
+        policy.covering(Protocol::Tcp, 9000, 22).is_some(),
+        "{policy:#?}"
+    );
+    agent.stop()
+}
+
+/// The ports are agreed to, on another address and with another firewall.
+fn otherwise(world: &World) -> Result<()> {
+    others(world)?;
+    let grants = vec![
+        Grant {
+            listen_address: "192.168.50.10".parse()?,
+            ..grant(Protocol::Tcp, (2222, 2222), (22, 22))
+        },
+        Grant {
+            firewall: Firewall::None,
+            ..grant(Protocol::Tcp, (8000, 8000), (22, 22))
+        },
+    ];
+    world.windows().install(&policy(grants))?;
+    let agent = world.start_agent("")?;
+    let before = world.windows().view()?.machine;
+    for (name, port, words) in [
+        ("a", "2222", "on another address"),
+        ("b", "8000", "with another firewall"),
+    ] {
+        let output = world.cli(&[&add(name, port)[..], &["--no-install"]].concat())?;
+        said(&output, 3, &[words])?;
+    }
+    let told = |name: &'static str| {
+        agent.wait(name, |status| {
+            let mut health = status.health.iter();
+            health.any(|one| one.code == "forward-outside-policy" && one.subject == name)
+        })
+    };
+    told("a")?;
+    told("b")?;
+    ensure!(world.windows().view()?.machine == before);
+    agent.stop()
+}
+
+/// Rule and firewall rule go with the forward; nothing else does.
+fn removed(world: &World) -> Result<()> {
+    let agent = installed(world)?;
+    let before = world.windows().snapshot()?.without_messages();
+    said(&world.cli(&add("web", "8005"))?, 0, &[])?;
+    world.reached(8005)?;
+    agent.healthy()?;
+    let output = world.cli(&["forward", "remove", "web"])?;
+    said(&output, 0, &["removed", "was told"])?;
+    until("Windows as before", LIMIT, || {
+        let now = world.windows().snapshot()?.without_messages();
+        Ok(now.is(&before).ok())
+    })?;
+    world.unreachable(8005)?;
+    // What was written by hand is told and left.
+    let output = world.cli(&["forward", "remove", "ssh"])?;
+    said(&output, 1, &[CONFIG])?;
+    said(&world.cli(&["forward", "remove", "web"])?, 1, &["web"])?;
+    world.windows().snapshot()?.without_messages().is(&before)?;
+    world.reached(2222)?;
+    agent.stop()
+}
+
+fn rows(world: &World, code: i32) -> Result<Vec<Value>> {
+    let output = world.cli(&["forward", "list", "--json"])?;
+    said(&output, code, &[])?;
+    Ok(serde_json::from_str(&output.stdout)?)
+}
+
+fn listed(world: &World) -> Result<()> {
+    let agent = installed(world)?;
+    let row = |rows: &[Value], name: &str| {
+        let found = rows.iter().find(|row| row["name"] == name);
+        found.cloned().with_context(|| format!("{rows:#?}"))
+    };
+    let found = row(&rows(world, 0)?, "ssh")?;
+    ensure!(
+        found["served-by"] == "portproxy"
+            && found["state"] == "up"
+            && found["listen"] == "0.0.0.0:2222",
+        "{found:#}"
+    );
+    world
+        .windows()
+        .put_foreign("0.0.0.0:8003".parse()?, "10.9.8.7/80")?;
+    said(&world.cli(&add("taken", "8003"))?, 0, &[])?;
+    agent.raised("forward-conflict")?;
+    let all = rows(world, 3)?;
+    let found = row(&all, "taken")?;
+    ensure!(
+        found["state"] == "down" && found["health"][0] == "forward-conflict",
+        "{found:#}"
+    );
+    ensure!(row(&all, "ssh")?["state"] == "up", "{all:#?}");
+    let output = world.cli(&["forward", "list"])?;
+    said(
+        &output,
+        3,
+        &["NAME", "ssh", "portproxy", "forward-conflict"],
+    )?;
+    agent.stop()?;
+    ensure!(row(&rows(world, 0)?, "ssh")?["state"] == "no agent");
+    Ok(())
+}
+
+/// Whatever their number, the task is started once.
+fn five_hundred(world: &World) -> Result<()> {
+    others(world)?;
+    world.windows().install(&policy(vec![Grant {
+        firewall: Firewall::None,
+        ..grant(Protocol::Tcp, (10_000, 10_499), (22, 22))
+    }]))?;
+    let config: String = (0..500)
+        .map(|index| crate::agent::forward(&format!("f{index}"), 10_000 + index, 22))
+        .collect();
+    let agent = world.start_agent(&config)?;
+    agent.settled(FIRST)?;
+    let view = world.windows().view()?;
+    ensure!(view.ledger.len() == 500, "{} rules", view.ledger.len());
+    ensure!(view.task_runs == ["synced"], "{:?}", view.task_runs);
+    world.reached(10_499)?;
+    agent.stop()
+}

@@ -1,0 +1,276 @@
+//! What another program of the user's can do to the elevated task: write what it
+//! likes into the one file that the task reads from that side. It gets no further
+//! than the policy.
+
+use anyhow::{Context, Result, ensure};
+use libtest_mimic::Trial;
+
+use crate::caller::sync;
+use crate::contract::{Answer, Firewall, Grant, Protocol};
+use crate::double::machine::{ME, answer_file};
+use crate::double::situation::Inbox;
+use crate::options::Options;
+use crate::runner::trial_with;
+use crate::setup::{grant, others, policy};
+use crate::snapshot::Snapshot;
+use crate::topology::FIRST;
+use crate::world::World;
+
+/// This file's trials.
+pub(crate) fn trials() -> Vec<Trial> {
+    let quick = |name: &str, body| trial_with(name, Options::quick(), body);
+    vec![
+        quick("host_hostile::not_the_form", not_the_form),
+        quick("host_hostile::commands_in_every_field", commands),
+        quick("host_hostile::something_else_in_its_place", in_its_place),
+        quick("host_hostile::outside_the_policy", outside),
+        quick("host_hostile::the_port_of_a_foreign_rule", foreign_port),
+        quick("host_hostile::under_a_running_agent", under_an_agent),
+    ]
+}
+
+/// One rule of ours stands, among rules of others, one of which has a port that
+/// the policy holds.
+fn prepare(world: &World) -> Result<Snapshot> {
+    others(world)?;
+    world
+        .windows()
+        .put_foreign("0.0.0.0:2225".parse()?, "10.9.8.7/22")?;
+    world.windows().install(&policy(vec![Grant {
+        firewall: Firewall::None,
+        ..grant(Protocol::Tcp, (2222, 2230), (22, 22))
+    }]))?;
+    let answer = sync(world, FIRST, &[(2222, 22)])?;
+    ensure!(
+        answer.state == "synced" && answer.rules.len() == 1,
+        "{answer:#?}"
+    );
+    Ok(world.windows().snapshot()?.without_messages())
+}
+
+/// What the caller is told, and what the task left, with this in the selection's
+/// place.
+fn with(world: &World, inbox: Inbox) -> Result<(Answer, Answer)> {
+    world.windows().set(|now| now.inbox = Some(inbox))?;
+    let told = sync(world, FIRST, &[(2222, 22)])?;
+    let left = serde_json::from_str(&world.read(answer_file(ME))?)?;
+    Ok((told, left))
+}
+
+/// Nothing changes, and the task's answer has this reason.
+fn refused(world: &World, before: &Snapshot, inbox: Inbox, why: &str) -> Result<Answer> {
+    let what = format!("{inbox:.200?}");
+    let (told, left) = with(world, inbox)?;
+    ensure!(left.state == "invalid-request", "{what}: {left:#?}");
+    let detail = left.detail.as_deref().unwrap_or_default();
+    ensure!(detail.contains(why), "{what}: {detail:?}");
+    let now = world.windows().snapshot()?.without_messages();
+    now.is(before).context(what)?;
+    Ok(told)
+}
+
+fn text(forwards: &str) -> Inbox {
+    let all = format!("{{\"version\":1,\"ticket\":TICKET,\"mode\":1,\"forwards\":[{forwards}]}}");
+    Inbox::Text(all)
+}
+
+fn not_the_form(world: &World) -> Result<()> {
+    let before = prepare(world)?;
+    let many = vec!["[6,2223,22,1]"; 2001].join(",");
+    let form = "not what was agreed";
+    let forwards = [
+        ("[6,2222.5,22,1]", form),
+        ("[6,-2222,22,1]", form),
+        ("[6,1e3,22,1]", form),
+        ("[6,\"2222\",22,1]", form),
+        ("[6,99999999999999999999999,22,1]", form),
+        ("[6,2222,22]", form),
+        ("[6,2222,22,1,1]", form),
+        ("[[6,2222,22,1]]", form),
+        ("null", form),
+        ("[6,0,22,1]", "no port"),
+        ("[6,2222,65536,1]", "no port"),
+        ("[6,18446744073709551615,22,1]", "no port"),
+        ("[1,2222,22,1]", "no protocol"),
+        ("[6,2222,22,0]", "does not serve"),
+        ("[17,2222,22,1]", "does not serve"),
+        ("[6,2222,22,3]", "does not serve"),
+        ("[6,2222,22,1],[6,2222,22,1]", "twice"),
+        (&many, "too many"),
+    ];
+    for (forwards, why) in forwards {
+        let told = refused(world, &before, text(forwards), why)?;
+        ensure!(
+            ["invalid-request", "task-timeout"].contains(&told.state.as_str()),
+            "{told:#?}"
+        );
+    }
+    // Each of these would withdraw the rule if it were believed.
+    let versions = [
+        (
+            "{\"version\":2,\"ticket\":TICKET,\"mode\":1,\"forwards\":[]}",
+            "another version",
+        ),
+        (
+            "{\"version\":1,\"ticket\":TICKET,\"mode\":3,\"forwards\":[]}",
+            "no such mode",
+        ),
+        (
+            "{\"version\":1,\"ticket\":TICKET,\"mode\":1,\"forwards\":[],\"policy\":[]}",
+            form,
+        ),
+        ("{\"version\":1,\"ticket\":TICKET,\"forwards\":[]}", form),
+    ];
+    for (text, why) in versions {
+        let told = refused(world, &before, Inbox::Text(text.to_owned()), why)?;
+        ensure!(told.state == "invalid-request", "{told:#?}");
+    }
+    // No ticket can be read of these, so that nobody hears of the answer.
+    world.windows().set(|now| now.task_wait_ms = 100)?;
+    let size = format!(
+        "{{\"version\":1,\"ticket\":TICKET,\"mode\":1,\"forwards\":[]{}}}",
+        " ".repeat(1_000_000)
+    );
+    let no_ticket = [
+        (size.as_str(), "too large"),
+        ("", form),
+        ("\u{0}\u{0}", form),
+        (
+            "{\"version\":1,\"ticket\":0,\"mode\":1,\"forwards\":[]}",
+            "no ticket",
+        ),
+        (
+            "{\"version\":1,\"ticket\":2147483648,\"mode\":1,\"forwards\":[]}",
+            "no ticket",
+        ),
+        (
+            "{\"version\":1,\"ticket\":TICKET,\"mode\":1,\"forwards\":[",
+            form,
+        ),
+        (
+            "{\"version\":1,\"ticket\":TICKET,\"mode\":1,\"forwards\":[]}{}",
+            form,
+        ),
+    ];
+    for (text, why) in no_ticket {
+        let told = refused(world, &before, Inbox::Text(text.to_owned()), why)?;
+        ensure!(told.state == "task-timeout", "{told:#?}");
+        ensure!(told.rules.len() == 1, "{told:#?}");
+    }
+    Ok(())
+}
+
+/// A text that ends a string and a command, wherever there is a place for one.
+fn commands(world: &World) -> Result<()> {
+    let before = prepare(world)?;
+    world.windows().set(|now| now.task_wait_ms = 100)?;
+    let good = ["1", "TICKET", "1", "6", "2222", "22", "1"];
+    for place in 0..good.len() {
+        for hostile in [
+            "\"1\\\"; Remove-Item C:\\\\ -Recurse #\"",
+            "1; Remove-Item C:\\ -Recurse",
+            "\"$(Remove-Item C:\\\\)\"",
+            "\"1 protocol=tcp & del\"",
+        ] {
+            let mut fields = good;
+            let field = fields.get_mut(place).context("no such field")?;
+            *field = hostile;
+            let [version, ticket, mode, rest @ ..] = fields;
+            let text = format!(
+                "{{\"version\":{version},\"ticket\":{ticket},\"mode\":{mode},\"forwards\":[[{}]]}}",
+                rest.join(",")
+            );
+            refused(world, &before, Inbox::Text(text), "not what was agreed")?;
+        }
+    }
+    Ok(())
+}
+
+/// Links and folders are not followed, not even to what would be a selection.
+fn in_its_place(world: &World) -> Result<()> {
+    let target = "/mnt/c/Users/other/selection.json";
+    let selection = "{\"version\":1,\"ticket\":7,\"mode\":1,\"forwards\":[]}";
+    world.write(target, selection)?;
+    let before = prepare(world)?;
+    world.windows().set(|now| now.task_wait_ms = 100)?;
+    for (inbox, why) in [
+        (Inbox::Folder, "no plain file"),
+        (Inbox::Nothing, "not there"),
+        (Inbox::Link("/nowhere".to_owned()), "no plain file"),
+        (Inbox::Link(target.to_owned()), "no plain file"),
+    ] {
+        // What a call before has left is the user's own to clear.
+        let path = world.path(crate::double::machine::selection_file(ME));
+        if std::fs::remove_file(&path).is_err() {
+            drop(std::fs::remove_dir(&path));
+        }
+        let told = refused(world, &before, inbox, why)?;
+        ensure!(told.state == "task-timeout", "{told:#?}");
+    }
+    ensure!(world.read(target)? == selection);
+    Ok(())
+}
+
+/// Each of these forwards is refused by itself, and the good one is served.
+fn outside(world: &World) -> Result<()> {
+    let before = prepare(world)?;
+    let forwards = [
+        "[6,2221,22,1]",
+        "[6,2231,22,1]",
+        "[6,2223,23,1]",
+        "[6,7001,22,1]",
+        "[6,8080,80,1]",
+        "[6,65535,22,1]",
+        "[17,2222,22,2]",
+    ];
+    let all = [&["[6,2222,22,1]"], &forwards[..]].concat().join(",");
+    let (told, _) = with(world, text(&all))?;
+    ensure!(told.state == "synced" && told.kept == 1, "{told:#?}");
+    ensure!(told.refused.len() == forwards.len(), "{told:#?}");
+    let outside = |one: &crate::contract::Refused| one.reason == "outside-policy";
+    ensure!(told.refused.iter().all(outside), "{told:#?}");
+    world.windows().snapshot()?.without_messages().is(&before)
+}
+
+/// A port that the policy holds and another program's rule has.
+fn foreign_port(world: &World) -> Result<()> {
+    let before = prepare(world)?;
+    let (told, _) = with(world, text("[6,2222,22,1],[6,2225,22,1]"))?;
+    ensure!(told.state == "synced" && told.kept == 1, "{told:#?}");
+    let [conflict] = told.conflicts.as_slice() else {
+        anyhow::bail!("{told:#?}")
+    };
+    ensure!(
+        conflict.listen_port == 2225 && conflict.connect_address.as_deref() == Some("10.9.8.7"),
+        "{conflict:?}"
+    );
+    world.windows().snapshot()?.without_messages().is(&before)?;
+    // Whoever starts the task by hand has the same done once more.
+    world.windows().run_task()?;
+    world.windows().snapshot()?.without_messages().is(&before)
+}
+
+/// The agent tells what it hears, leaves everything as it is, and goes on when it
+/// is left alone.
+fn under_an_agent(world: &World) -> Result<()> {
+    let before = prepare(world)?;
+    let agent = world.start_agent(&crate::agent::forward("ssh", 2222, 22))?;
+    agent.settled(FIRST)?;
+    let hostile = Inbox::Text(
+        "{\"version\":\"; Remove-Item\",\"ticket\":TICKET,\"mode\":1,\"forwards\":[]}".to_owned(),
+    );
+    world.windows().set(|now| {
+        now.inbox = Some(hostile);
+        now.task_wait_ms = 200;
+    })?;
+    agent.process().signal(crate::process::HUP)?;
+    agent.ill("host-task-timeout")?;
+    world.windows().snapshot()?.without_messages().is(&before)?;
+    world.windows().set(|now| {
+        now.inbox = None;
+        now.task_wait_ms = 2000;
+    })?;
+    agent.healthy()?;
+    world.windows().snapshot()?.without_messages().is(&before)?;
+    agent.stop()
+}
