@@ -3,8 +3,8 @@
 //!
 //! One program plays every part. Which one is decided by the name it is called
 //! by (`init`, `wslinfo`, `wslpath`: inside a world, see `init.rs`), then by the
-//! first argument: a role of its own (`@...`), `--demo`, `--bench`; else it is
-//! the test runner.
+//! first argument: a role of its own (`@...`), `@kernel`, `--demo`, `--bench`; else
+//! it is the test runner.
 
 #![expect(
     clippy::print_stdout,
@@ -24,6 +24,7 @@ mod fault;
 mod init;
 mod installed;
 mod interop;
+mod kernel;
 mod launch;
 mod look;
 mod meddler;
@@ -40,6 +41,7 @@ mod setup;
 mod snapshot;
 mod station;
 mod status;
+mod talker;
 mod test_agent;
 mod test_backends;
 mod test_config;
@@ -52,6 +54,7 @@ mod test_host_forward;
 mod test_host_hostile;
 mod test_host_install;
 mod test_interop;
+mod test_kernel;
 mod test_leader;
 mod test_loop;
 mod test_mirrored;
@@ -66,6 +69,7 @@ mod test_windows_rules;
 mod test_wireguard;
 mod test_world;
 mod topology;
+mod tunnel;
 mod windows;
 mod wire;
 mod wireguard;
@@ -87,6 +91,7 @@ fn main() -> ExitCode {
         ("wslpath", arguments) => init::wslpath(arguments),
         ("wslmesh-lab", arguments) => play(arguments),
         (_, [first, rest @ ..]) if first == "--bench" => bench::run(rest),
+        (_, [first, rest @ ..]) if first == kernel::KERNEL => kernel::run(rest),
         (_, arguments) => match arguments.first().map(String::as_str) {
             Some("--demo") => demo::run(),
             Some("@hold") => test_world::hold(),
@@ -108,6 +113,9 @@ fn play(arguments: &[String]) -> ExitCode {
         [probe::PROBE, address] => probe::probe_role(address),
         [station::STATION, address, orders] => station::station_role(address, orders),
         [station::CROWD, address, count] => station::crowd_role(address, count),
+        [talker::UDP, address] => talker::udp_role(address),
+        [talker::TCP, address] => talker::tcp_role(address),
+        [talker::ANSWER, address] => talker::answer_role(address),
         [bench::REPLACE, file, address, quiet] => bench::replace_role(file, address, quiet),
         [bench::READY, count] => bench::ready_role(count),
         other => {

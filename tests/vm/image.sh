@@ -1,12 +1,12 @@
 #!/bin/bash
-# Packs the initramfs: busybox, the modules, ip and wg and wslmesh with their
-# libraries, and the guest's scripts.
+# Packs the initramfs: busybox, the modules, ip and wg and our own programs with
+# their libraries, and the guest's scripts.
 #
-#   tests/vm/image.sh KERNEL_TREE OUT [WSLMESH]
+#   tests/vm/image.sh KERNEL_TREE OUT [WSLMESH [WSLMESH_RELAY LAB]]
 set -euo pipefail
 PATH=$PATH:/usr/sbin:/sbin # where Debian keeps ip from users
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-tree=$1 out=$2 binary=${3:-}
+tree=$1 out=$2 binary=${3:-} relay=${4:-} lab=${5:-}
 
 root=$(mktemp -d "$(dirname "$out")/root.XXXXXX")
 trap 'rm -rf "$root"' EXIT
@@ -32,11 +32,17 @@ add_program() {
 }
 add_program ip "$(command -v ip)"
 add_program wg "$(command -v wg)"
-if [ -n "$binary" ]; then
-    add_program wslmesh "$binary"
+# The lab's worlds look for programs where every machine has them.
+ln -s /vm/bin/ip /vm/bin/wg "$root/usr/bin/"
+add_ours() {
+    [ -n "$2" ] || return 0
+    add_program "$1" "$2"
     # Debug information is most of a development build; the guest has 512 MB.
-    strip "$root/vm/bin/wslmesh" 2>/dev/null || true
-fi
+    strip "$root/vm/bin/$1" 2>/dev/null || true
+}
+add_ours wslmesh "$binary"
+add_ours wslmesh-relay "$relay"
+add_ours lab "$lab"
 
 # Modules in the order in which they must be loaded: what one depends on stands
 # behind the colon in modules.dep, the deepest last.

@@ -2,8 +2,10 @@
 # Boots a real kernel in QEMU and runs the guest scenarios in it: the kernel's
 # WireGuard and net.core sysctls, which no network namespace can offer.
 #
-#   tests/vm/run.sh BINARY     all scenarios, with this wslmesh
-#   tests/vm/run.sh            only those that need no wslmesh (is the VM sound?)
+#   tests/vm/run.sh WSLMESH RELAY LAB   all scenarios, with these programs; LAB is
+#                                       the program of tests/lab/
+#   tests/vm/run.sh WSLMESH             all that need no lab
+#   tests/vm/run.sh                     only those that need nothing of ours (is the VM sound?)
 #
 # ONLY=20,30 in the environment picks scenarios by their number; the first, 10, is always run.
 # Ends with 0 (all passed), 1 (one failed, or the guest did not finish) or
@@ -14,18 +16,19 @@ PATH=$PATH:/usr/sbin:/sbin # where Debian keeps ip and depmod from users
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 work=${WSLMESH_VM_DIR:-${CARGO_TARGET_DIR:-$here/../../target}/vm}
-deadline=${WSLMESH_VM_DEADLINE:-300} # seconds of wall time; an idle machine needs about 30
+deadline=${WSLMESH_VM_DEADLINE:-480} # seconds of wall time; an idle machine needs about 120
 
 cannot() {
     echo "the VM test cannot run: $*" >&2
     exit 77
 }
 
-binary=${1:-}
-if [ -n "$binary" ] && [ ! -x "$binary" ]; then
-    echo "$binary is not an executable file; build it with 'make build' first" >&2
-    exit 1
-fi
+for program in "$@"; do
+    if [ ! -x "$program" ] || [ -d "$program" ]; then
+        echo "${program:-(nothing)} is not an executable file; build it with 'make build' first" >&2
+        exit 1
+    fi
+done
 [ "$(uname -m)" = x86_64 ] || cannot "it is written for x86_64, this is $(uname -m)"
 for tool in qemu-system-x86_64 busybox depmod ip wg ldd timeout; do
     command -v "$tool" >/dev/null || cannot "$tool is missing (tools/setup.sh vm installs it)"
@@ -36,7 +39,7 @@ work=$(cd "$work" && pwd)
 tree=$("$here/kernel.sh" "$work") || cannot "no kernel with WireGuard could be had (see above)"
 run=$(mktemp -d "$work/run.XXXXXX")
 trap 'rm -rf "$run"' EXIT
-"$here/image.sh" "$tree" "$run/initramfs" "$binary"
+"$here/image.sh" "$tree" "$run/initramfs" "$@"
 
 # The accelerator is always TCG: a nested KVM may exist and yet not boot a
 # stock kernel. cx16 is off because TCG in QEMU 7.2 corrupts the flags on a

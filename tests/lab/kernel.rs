@@ -1,0 +1,37 @@
+//! `lab @kernel`: the trials that need a kernel with WireGuard. They are a list
+//! of their own because such a kernel is had in a virtual machine only
+//! (`tests/vm/`), and there nothing may be left out: what cannot run has failed.
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use libtest_mimic::{Arguments, Trial};
+
+use crate::options::Options;
+use crate::test_kernel;
+use crate::world::World;
+
+/// First argument of this program.
+pub(crate) const KERNEL: &str = "@kernel";
+
+/// A trial in a world with the delays of Windows. Afterwards Windows must have
+/// understood everything.
+pub(crate) fn trial(name: &str, body: fn(&World) -> Result<()>) -> Trial {
+    let run = move || {
+        let world = World::start(&Options::default())?;
+        body(&world)?;
+        world.windows().check()
+    };
+    Trial::test(name, move || {
+        run().map_err(|error| format!("{error:#}").into())
+    })
+}
+
+/// Runs what the arguments after [`KERNEL`] select, one at a time: the figures
+/// are about a machine that has nothing else to do.
+pub(crate) fn run(arguments: &[String]) -> ExitCode {
+    let name = "lab".to_owned();
+    let mut arguments = Arguments::from_iter(std::iter::once(&name).chain(arguments));
+    arguments.test_threads.get_or_insert(1);
+    libtest_mimic::run(&arguments, test_kernel::trials()).exit_code()
+}

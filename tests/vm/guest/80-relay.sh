@@ -1,0 +1,28 @@
+# shellcheck shell=dash
+# The lab's worlds, in a kernel with WireGuard: a tunnel and a connection through
+# Windows while the guest's address changes.
+set -eu
+# shellcheck source=tests/vm/guest/lib.sh
+. /vm/lib.sh
+# A world mounts a /proc of its own, which the kernel refuses while something
+# hides part of this one.
+umount /proc/sys/kernel/osrelease
+export WSLMESH_BIN=/vm/bin/wslmesh WSLMESH_RELAY_BIN=/vm/bin/wslmesh-relay
+
+# trial NAME: that one trial; its output is shown where it failed.
+trial() {
+    if timeout -s KILL 120 lab @kernel --exact "$1" >/tmp/lab.out 2>&1 && grep -q '1 passed' /tmp/lab.out; then
+        return
+    fi
+    cat /tmp/lab.out
+    return 1
+}
+figures() { grep '^# ' /tmp/lab.out || true; }
+
+ok 'a peer in lan keeps its tunnel across ten addresses and a relay that is killed' trial kernel::lan_speaks_first
+figures
+ok 'so it does when the guest speaks first' trial kernel::guest_speaks_first
+figures
+ok 'a TCP client reconnects through the port proxy after each of ten addresses' trial kernel::tcp_reconnects
+figures
+mount -o bind /tmp/osrelease /proc/sys/kernel/osrelease
