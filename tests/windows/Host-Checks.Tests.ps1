@@ -134,11 +134,17 @@ Test-Case -Name 'an address outside the network differs, and no network is no an
     Assert-Equal -Expected 'differs' -Found (Find-Check -Checks $checks -Id 'T2')['result']
 }
 
-Test-Case -Name 'a relay is not tried with rights that it refuses' -Body {
+Test-Case -Name 'with rights, no relay is tried and no file of the user read' -Body {
     Reset-HostWorld
     Set-InstalledWorld
     $script:World.Account.Elevated = $true
-    Assert-Equal -Expected 'not-run' -Found (Find-Check -Checks @(Get-Results -Probe $true) -Id 'T16')['result']
+    $checks = @(Get-Results -Probe $true)
+    foreach ($id in @('T4', 'T16')) {
+        Assert-Equal -Expected 'not-run' -Found (Find-Check -Checks $checks -Id $id)['result']
+    }
+    foreach ($name in @('netsh', 'relay')) {
+        Assert-True -Found (-not $script:World.Calls.Contains($name)) -What $name
+    }
 }
 
 Test-Case -Name 'no detail names the account' -Body {

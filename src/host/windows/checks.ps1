@@ -67,7 +67,10 @@ function Find-TableForm {
 
 # The second line prints a script of netsh, whose words are not translated.
 function Find-NetshErrors {
-    param([bool] $Probe, [hashtable] $Places)
+    param([bool] $Probe, [hashtable] $Places, [bool] $Elevated)
+    if ($Elevated) {
+        return New-Skipped -Reason 'netsh would read a file that programs without rights can change, and this call has administrator rights'
+    }
     if (-not $Probe) {
         return New-Skipped -Reason 'writes a temporary file: run with a probe'
     }

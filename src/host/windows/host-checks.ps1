@@ -23,7 +23,7 @@ function Get-Finding {
         'T1' { return Find-GuestAddress -Sid $Caller.Sid }
         'T2' { return Find-GuestNetwork }
         'T3' { return Find-TableForm }
-        'T4' { return Find-NetshErrors -Probe $Probe -Places $Places }
+        'T4' { return Find-NetshErrors -Probe $Probe -Places $Places -Elevated $Caller.Elevated }
         'T5' { return Find-DynamicPorts }
         'T6' { return Find-Windowless -Places $Places }
         'T7' { return New-Finding -Result 'ok' -Facts (Measure-Firewall) }
