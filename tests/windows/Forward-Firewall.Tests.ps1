@@ -50,6 +50,27 @@ Test-Case -Name 'what Windows writes in another way is no change' -Body {
     Assert-Equal -Expected 1 -Found (Invoke-Forward -Entries '[6,2222,22,1]' -Mode 1).'kept'
 }
 
+Test-Case -Name 'a rule is for the address that was agreed to' -Body {
+    $script:World.Policy = (Get-PolicySample).Replace('"0.0.0.0","listen-ports":[2000', '"192.168.50.10","listen-ports":[2000')
+    [void] (Invoke-Forward -Entries '[6,2222,22,1]' -Mode 1)
+    Assert-Equal -Expected '192.168.50.10' -Found $script:World.Rules[0].LocalAddresses
+    $script:World.Rules[0].LocalAddresses = '192.168.50.10/255.255.255.255'
+    Assert-Equal -Expected 1 -Found (Invoke-Forward -Entries '[6,2222,22,1]' -Mode 1).'kept'
+    $script:World.Rules[0].LocalAddresses = '*'
+    Assert-Equal -Expected 1 -Found (Invoke-Forward -Entries '[6,2222,22,1]' -Mode 1).'added'
+    [void] (Invoke-Forward -Entries '[6,2222,22,3]' -Mode 2)
+    Assert-Equal -Expected '192.168.50.10' -Found $script:World.HyperV[0].LocalAddresses
+}
+
+Test-Case -Name 'one rule for two addresses of one port' -Body {
+    $policy = (Get-PolicySample).Replace('"0.0.0.0","listen-ports":[2000,2999],"connect-ports":[1,1023],"firewall":"local"}', '"192.168.50.10","listen-ports":[2000,2999],"connect-ports":[1,99],"firewall":"full"},{"protocol":"tcp","listen-address":"192.168.50.11","listen-ports":[2000,2999],"connect-ports":[100,199],"firewall":"local"}')
+    $script:World.Policy = $policy
+    [void] (Invoke-Forward -Entries '[6,2222,100,1],[6,2222,22,1]' -Mode 1)
+    Assert-Equal -Expected 1 -Found $script:World.Rules.Count
+    Assert-Equal -Expected '192.168.50.10,192.168.50.11 *' -Found ('{0} {1}' -f $script:World.Rules[0].LocalAddresses, $script:World.Rules[0].Remote)
+    Assert-Equal -Expected 1 -Found (Invoke-Forward -Entries '[6,2222,22,1],[6,2222,100,1]' -Mode 1).'kept'
+}
+
 Test-Case -Name 'two rules of one name become one' -Body {
     [void] (Invoke-Forward -Entries '[6,2222,22,1]' -Mode 1)
     $before = Get-WorldText

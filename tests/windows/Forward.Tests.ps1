@@ -140,16 +140,16 @@ Test-Case -Name 'another sync holds the lock' -Body {
 }
 
 Test-Case -Name 'taken ports are told and not made' -Body {
-    $script:World.BindErrors = @{ '0.0.0.0/2222' = 10048; '0.0.0.0/2223' = 10013; '0.0.0.0/2224' = 10013; '0.0.0.0/2225' = 10048; '0.0.0.0/2226' = 10049 }
-    $script:World.Listening = @{ '2222' = @('0.0.0.0'); '2224' = @('192.168.50.10'); '2225' = @('127.0.0.1', '::1') }
+    $script:World.BindErrors = @{ '0.0.0.0/2222' = 10048; '0.0.0.0/2223' = 10013; '0.0.0.0/2224' = 0; '0.0.0.0/2225' = 10048; '0.0.0.0/2226' = 10049 }
+    $script:World.Listening = @{ '2222' = @('0.0.0.0'); '2224' = @('192.168.50.10'); '2225' = @('127.0.0.1', '::1'); '2227' = @('127.0.0.1', '::1', '::', 'fe80::1%5') }
     $script:World.Owners = @(
         @{ Address = '127.0.0.1'; Port = 2222; Name = 'wslrelay'; Id = 9 },
         @{ Address = '0.0.0.0'; Port = 2222; Name = 'nginx'; Id = 1234 }
     )
-    $answer = Invoke-Forward -Entries '[6,2222,22,1],[6,2223,22,1],[6,2224,22,1],[6,2225,22,1],[6,2226,22,1]'
+    $answer = Invoke-Forward -Entries '[6,2222,22,1],[6,2223,22,1],[6,2224,22,1],[6,2225,22,1],[6,2226,22,1],[6,2227,22,1]'
     Assert-Equal -Expected '2222 in-use nginx (1234);2223 forbidden ;2224 in-use ' -Found (@($answer.'taken' | ForEach-Object { '{0} {1} {2}' -f $_.'listen-port', $_.'kind', $_.'owner' }) -join ';')
-    Assert-Equal -Expected '0.0.0.0/2225 0.0.0.0/2226' -Found (@($script:World.Table.Keys | Sort-Object) -join ' ')
-    Assert-Equal -Expected 2 -Found $script:World.Rules.Count
+    Assert-Equal -Expected '0.0.0.0/2225 0.0.0.0/2226 0.0.0.0/2227' -Found (@($script:World.Table.Keys | Sort-Object) -join ' ')
+    Assert-Equal -Expected 3 -Found $script:World.Rules.Count
 }
 
 Test-Case -Name 'a rule that stands is not tried' -Body {

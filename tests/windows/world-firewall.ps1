@@ -39,6 +39,7 @@ function ConvertTo-StandingRule {
     $standing.Allow = $true
     $standing.Protocol = $Rule.Protocol
     $standing.LocalPorts = [string] $Rule.Port
+    $standing.LocalAddresses = $Rule.Local
     $standing.Remote = $Rule.Remote
     $standing.Program = $Rule.Program
     $standing.Service = $Rule.Service

@@ -31,7 +31,7 @@ function Test-Block {
         (($Block.Program -ceq '') -or ($Block.Program -eq $Rule.Program)) -and
         (($Block.Service -ceq '') -or ($Block.Service -eq $Rule.Service) -or (($Block.Service -ceq '*') -and ($Rule.Service -cne ''))) -and
         (($Block.Profiles -band $Rule.Profiles) -ne 0) -and
-        ($Block.LocalAddresses -ceq '*') -and
+        (($Block.LocalAddresses -ceq '*') -or (Test-Local -Wanted $Rule.Local -Found $Block.LocalAddresses)) -and
         (($Block.Remote -ceq '*') -or (Test-Remote -Wanted 'LocalSubnet' -Found $Block.Remote)) -and
         (Test-PortList -List $Block.LocalPorts -Port $Rule.Port)
 }

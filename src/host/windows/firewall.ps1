@@ -31,6 +31,7 @@ function New-FirewallRule {
         Store = 'windows'
         Protocol = 6
         Port = [int] $Forward.ListenPort
+        Local = '*'
         Remote = 'LocalSubnet'
         Program = ''
         Service = ''
@@ -38,6 +39,9 @@ function New-FirewallRule {
     }
     if ($Forward.Protocol -ceq 'udp') {
         $rule.Protocol = 17
+    }
+    if ($Forward.Address -cne '0.0.0.0') {
+        $rule.Local = $Forward.Address
     }
     if ($Forward.Firewall -ceq 'full') {
         $rule.Remote = '*'
@@ -55,7 +59,8 @@ function New-FirewallRule {
 
 # Wanted rules by their names. None where nothing of ours listens: a port that is
 # opened for another tool's port proxy rule would let the network in there. One rule
-# serves forwards that differ in their listen addresses alone, with the wider scope.
+# serves forwards that differ in their listen addresses alone, for all of these and with
+# the wider scope.
 function Get-WantedFirewall {
     param([object[]] $Forwards, [hashtable] $Owned, [string] $Sid, [int] $Profiles, [hashtable] $Programs)
     $wanted = [ordered] @{}
@@ -66,11 +71,36 @@ function Get-WantedFirewall {
             continue
         }
         $rule = New-FirewallRule -Forward $forward -Sid $Sid -Profiles $Profiles -Programs $Programs
-        if ((-not $wanted.Contains($rule.Name)) -or ($rule.Remote -ceq '*')) {
-            $wanted[$rule.Name] = $rule
+        if ($wanted.Contains($rule.Name)) {
+            $other = $wanted[$rule.Name]
+            $rule.Local = Join-Local -One $other.Local -Other $rule.Local
+            if ($other.Remote -ceq '*') {
+                $rule.Remote = '*'
+            }
         }
+        $wanted[$rule.Name] = $rule
     }
     $wanted
+}
+
+# Both of two lists of local addresses; '*' is all there are.
+function Join-Local {
+    param([string] $One, [string] $Other)
+    if (($One -ceq '*') -or ($Other -ceq '*')) {
+        return '*'
+    }
+    $all = @{}
+    foreach ($address in @($One.Split(',')) + @($Other.Split(','))) {
+        $all[$address] = $true
+    }
+    @($all.Keys | Sort-Object) -join ','
+}
+
+# Windows writes a single address with its mask, and lists in an order of its own.
+function Test-Local {
+    param([string] $Wanted, [string] $Found)
+    $plain = $Found.Replace('/255.255.255.255', '').Replace('/32', '').Replace(' ', '')
+    (Join-Local -One $plain -Other $plain) -ceq (Join-Local -One $Wanted -Other $Wanted)
 }
 
 # Windows writes the local subnet in more than one way.
@@ -89,7 +119,7 @@ function Test-FirewallRule {
         ($Found.Protocol -eq $Wanted.Protocol) -and
         ($Found.LocalPorts -ceq [string] $Wanted.Port) -and
         (Test-Remote -Wanted $Wanted.Remote -Found $Found.Remote) -and
-        ($Found.LocalAddresses -ceq '*') -and
+        (Test-Local -Wanted $Wanted.Local -Found $Found.LocalAddresses) -and
         ($Found.RemotePorts -ceq '*') -and
         ($Found.Program -eq $Wanted.Program) -and
         ($Found.Service -eq $Wanted.Service) -and

@@ -1,10 +1,20 @@
 # Ports that somebody else has.
 
-# What the error of a bind says: '' for free. WSL's own relay, like others, holds
-# single ports of loopback, which keeps nobody from listening on all addresses. An
-# address that Windows does not have (yet) is no taken port either.
+# What a bind and the listeners that there are say: '' for free. WSL's own relay, like
+# others, holds single ports of loopback, which keeps nobody from listening on all
+# addresses. An address that Windows does not have (yet) is no taken port either.
+#
+# A bind that succeeds is no proof: Windows lets one socket have all addresses and
+# another a single one, and connections to that one then go by. Listeners by IPv6 do not
+# count there: one that took IPv4 too would have made the bind fail.
 function Get-TakenKind {
     param([int] $ErrorCode, [string] $Address, [object[]] $Holders)
+    if ($ErrorCode -eq 0) {
+        if (@($Holders | Where-Object { ($_ -cnotlike '*:*') -and (Test-Meets -Address $Address -Holder $_) }).Count -gt 0) {
+            return 'in-use'
+        }
+        return ''
+    }
     if (($ErrorCode -ne 10013) -and ($ErrorCode -ne 10048)) {
         return ''
     }
@@ -45,9 +55,6 @@ function Find-Taken {
             continue
         }
         $code = Get-BindError -Address $listen[0] -Port ([int] $listen[1])
-        if ($code -eq 0) {
-            continue
-        }
         if ($null -eq $holders) {
             $holders = Get-ListeningAddresses
         }

@@ -90,6 +90,7 @@ function Add-WindowsRule {
     }
     $new.Protocol = $Rule.Protocol
     $new.LocalPorts = [string] $Rule.Port
+    $new.LocalAddresses = $Rule.Local
     $new.RemoteAddresses = $Rule.Remote
     $new.Direction = 1
     $new.Action = 1

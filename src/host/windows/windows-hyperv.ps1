@@ -77,6 +77,7 @@ function Get-HyperVFirewall {
     $found
 }
 
+# In mirrored mode a guest has the addresses of Windows.
 function Add-HyperVRule {
     param([hashtable] $Rule)
     $protocol = 'TCP'
@@ -87,8 +88,12 @@ function Add-HyperVRule {
     if ($Rule.Remote -ceq '*') {
         $remote = 'Any'
     }
+    $local = @('Any')
+    if ($Rule.Local -cne '*') {
+        $local = @($Rule.Local.Split(','))
+    }
     $profiles = @(ConvertTo-ProfileNames -Bits $Rule.Profiles) -join ', '
-    New-NetFirewallHyperVRule -Name $Rule.Name -DisplayName $Rule.Name -Direction 'Inbound' -VMCreatorId '{40E0AC32-46A5-438A-A0B2-2B479E8F2E90}' -Protocol $protocol -LocalPorts ([string] $Rule.Port) -RemoteAddresses $remote -Profiles $profiles -Action 'Allow' -Enabled 'True' | Out-Null
+    New-NetFirewallHyperVRule -Name $Rule.Name -DisplayName $Rule.Name -Direction 'Inbound' -VMCreatorId '{40E0AC32-46A5-438A-A0B2-2B479E8F2E90}' -Protocol $protocol -LocalAddresses $local -LocalPorts ([string] $Rule.Port) -RemoteAddresses $remote -Profiles $profiles -Action 'Allow' -Enabled 'True' | Out-Null
 }
 
 function Remove-HyperVRule {
