@@ -39,8 +39,13 @@ function Write-FileBytes {
 }
 
 function Reset-Staging {
-    param([string] $Path)
+    param([string] $Path, [bool] $Private)
     Add-Call -Text 'staging'
+    $script:World.Private = $Private
+}
+
+function Get-PrivatePath {
+    'T:\wslmesh-random'
 }
 
 function Clear-Staging {
@@ -155,9 +160,40 @@ Test-Case -Name 'an install that would change nothing asks nobody' -Body {
     Set-InstalledWorld
     Assert-Equal -Expected 'nothing-to-do' -Found (Get-Answer -Text (Get-InstallRequest)).state
     Assert-Equal -Expected 0 -Found $script:World.Calls.Count
-    $script:World.Tasks.Forward.Enabled = $false
     $script:World.Setup = { @{ Started = $false; Ended = $false; Code = 1223 } }
+    $script:World.Files.Remove('P:\wslmesh\' + $script:World.Sid + '\inbox\selection.json')
     Assert-Equal -Expected 'declined' -Found (Get-Answer -Text (Get-InstallRequest)).state
+    Set-InstalledWorld
+    $script:World.Tasks.Forward.Enabled = $false
+    Assert-Equal -Expected 'declined' -Found (Get-Answer -Text (Get-InstallRequest)).state
+}
+
+Test-Case -Name 'a machine is clean when nothing of this user and nothing unused is left' -Body {
+    $leftovers = @(
+        { $script:World.Registry['SOFTWARE\wslmesh\' + $script:World.Sid] = @{} }
+        { $script:World.Registry['SOFTWARE\wslmesh'] = @{ 'installed' = '{"version":"0.1.0","contract":1,"files":[]}' } }
+        { $script:World.Files['P:\wslmesh\forward.ps1'] = [byte[]] @(1) }
+        { $script:World.Folders['P:\wslmesh\' + $script:World.Sid] = $true }
+    )
+    foreach ($leftover in $leftovers) {
+        Reset-World
+        Reset-HostWorld
+        & $leftover
+        $script:World.Setup = { @{ Started = $false; Ended = $false; Code = 1223 } }
+        Assert-Equal -Expected 'declined' -Found (Get-Answer -Text (Get-UninstallRequest)).state
+    }
+}
+
+Test-Case -Name 'an empty key of another user is nobody who needs the programs' -Body {
+    Reset-HostWorld
+    $other = 'S-1-5-21-1-2-3-1002'
+    $script:World.Registry['SOFTWARE\wslmesh'] = @{ 'installed' = '{"version":"0.1.0","contract":1,"files":[]}' }
+    $script:World.Registry['SOFTWARE\wslmesh\' + $other] = @{}
+    $script:World.Registry['SOFTWARE\wslmesh\' + $other + '\ledger'] = @{}
+    $answer = Get-Answer -Text '{"version":1,"action":"look"}'
+    Assert-Equal -Expected 0 -Found @($answer.'other-users').Count
+    $script:World.Registry['SOFTWARE\wslmesh\' + $other] = @{ 'policy' = 'x' }
+    Assert-Equal -Expected 'nothing-to-do' -Found (Get-Answer -Text (Get-UninstallRequest)).state
 }
 
 Test-Case -Name 'refusals of Windows have their own states' -Body {
@@ -224,22 +260,55 @@ Test-Case -Name 'only a caller with rights may agree without a question' -Body {
     Assert-Equal -Expected 'staging, start, agreed, no staging' -Found ($script:World.Calls -join ', ')
 }
 
+Test-Case -Name 'a call with rights writes and removes nothing in the folder of the user' -Body {
+    Reset-HostWorld
+    $script:World.Account.Elevated = $true
+    $script:World.Folders['U:\wslmesh'] = $true
+    $script:World.Setup = {
+        Set-InstalledWorld
+        @{ Started = $true; Ended = $true; Code = 0 }
+    }
+    Assert-Equal -Expected 'installed' -Found (Get-Answer -Text (Get-InstallRequest)).state
+    $script:World.Setup = {
+        Set-CleanWorld
+        $script:World.Folders['U:\wslmesh'] = $true
+        @{ Started = $true; Ended = $true; Code = 0 }
+    }
+    $answer = Get-Answer -Text (Get-UninstallRequest)
+    Assert-Equal -Expected 'removed' -Found $answer.state
+    Assert-True -Found $script:World.Private -What 'a folder of administrators'
+    Assert-True -Found $script:World.Files.ContainsKey('T:\wslmesh-random\order.json') -What 'the order lies there'
+    Assert-Equal -Expected '' -Found (@($script:World.Files.Keys | Where-Object { $_ -like 'U:*' }) -join ' ')
+    Assert-True -Found (-not $script:World.Calls.Contains('remove U:\wslmesh')) -What 'the folder of the user stays'
+    Assert-True -Found (@($answer.done)[-1] -like 'not removed: the folder U:\wslmesh*') -What 'and that is said'
+}
+
 Test-Case -Name 'an uninstall is judged by what is left' -Body {
     Reset-HostWorld
     Set-InstalledWorld
     $script:World.Setup = { @{ Started = $true; Ended = $true; Code = 0 } }
-    Assert-Equal -Expected 'failed' -Found (Get-Answer -Text '{"version":1,"action":"uninstall"}').state
+    Assert-Equal -Expected 'failed' -Found (Get-Answer -Text (Get-UninstallRequest)).state
     $script:World.Setup = {
         Set-CleanWorld
         @{ Started = $true; Ended = $true; Code = $null }
     }
     $script:World.Calls = New-Object System.Collections.ArrayList
-    $answer = Get-Answer -Text '{"version":1,"action":"uninstall"}'
+    $answer = Get-Answer -Text (Get-UninstallRequest)
     # Without an exit code and without a result there is only the look.
     Assert-Equal -Expected 'removed' -Found $answer.state
-    $answer = Get-Answer -Text '{"version":1,"action":"uninstall"}'
+    $answer = Get-Answer -Text (Get-UninstallRequest)
     Assert-Equal -Expected 'nothing-to-do' -Found $answer.state
     Assert-True -Found $script:World.Calls.Contains('remove U:\wslmesh') -What 'the folder of the user'
+}
+
+Test-Case -Name 'an uninstall runs the setup that was asked for and no other' -Body {
+    Reset-HostWorld
+    Set-InstalledWorld
+    $request = Get-UninstallRequest
+    $script:World.Files['S:\setup.ps1'] = [byte[]] @(1, 2, 3)
+    Assert-Equal -Expected 'verification-failed' -Found (Get-Answer -Text $request).state
+    Assert-Equal -Expected 'staging, no staging' -Found ($script:World.Calls -join ', ')
+    Assert-Equal -Expected 'invalid-request' -Found (Get-Answer -Text '{"version":1,"action":"uninstall"}').state
 }
 
 Test-Case -Name 'an uninstall that worked says what went' -Body {
@@ -250,7 +319,7 @@ Test-Case -Name 'an uninstall that worked says what went' -Body {
         Set-CleanWorld
         @{ Started = $true; Ended = $true; Code = 0 }
     }
-    $answer = Get-Answer -Text '{"version":1,"action":"uninstall"}'
+    $answer = Get-Answer -Text (Get-UninstallRequest)
     Assert-Equal -Expected 'removed' -Found $answer.state
     Assert-Equal -Expected 'port forwards: 1' -Found $answer.done[0]
     Assert-Equal -Expected 'firewall rules: 1' -Found $answer.done[1]

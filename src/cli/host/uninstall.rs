@@ -15,7 +15,7 @@ use super::{
 use crate::{
     apply::saved::Saved,
     host::{
-        setup::{Agreed, Answer, Order, Setup, Staging},
+        setup::{Agreed, Answer, Order, Setup, Staging, staging},
         sync,
     },
     model::{Mode, ModeState, RuleSet, SyncMode},
@@ -57,7 +57,11 @@ pub(super) async fn uninstall(dry_run: bool, yes: bool, paths: &Paths) -> anyhow
         ))?,
         None => withdraw(&folder, paths).await?,
     }
+    let files = [staging::remover()];
+    setup.put(&files)?;
+    let hashes = files.map(|file| file.hash);
     let order = Order::Uninstall {
+        files: &hashes,
         agreed: before.elevated && yes,
     };
     let answer = setup.call(order).await.context(shown::UNKNOWN)?;

@@ -43,6 +43,8 @@ pub enum Order<'a> {
     },
     /// Take away everything of this Windows user.
     Uninstall {
+        /// The file beside `host.ps1` that does it.
+        files: &'a [FileHash],
         /// As for [`Order::Install`].
         #[serde(skip_serializing_if = "is_false")]
         agreed: bool,

@@ -138,6 +138,13 @@ impl Shipped {
     }
 }
 
+/// The script that removes: all that an uninstall needs beside `host.ps1`.
+#[must_use]
+pub fn remover() -> Shipped {
+    let (name, text) = script!("setup.ps1");
+    Shipped::new(name, text.as_bytes().to_vec())
+}
+
 /// The files that an installation hands to Windows, in the order of their names.
 ///
 /// # Errors
@@ -316,6 +323,16 @@ mod tests {
             hash,
             "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
         );
+    }
+
+    #[test]
+    fn an_uninstall_hands_over_the_setup_that_an_install_does() {
+        let library = tempfile::tempdir().unwrap();
+        fs::create_dir(library.path().join("windows")).unwrap();
+        fs::write(library.path().join("windows").join(RELAY), b"MZ").unwrap();
+        let remover = remover();
+        assert_eq!(remover.hash.name, SETUP);
+        assert!(shipped(library.path()).unwrap().contains(&remover));
     }
 
     #[test]

@@ -40,7 +40,8 @@ function ConvertTo-HostRequest {
         $result.Agreed = Read-Agreed -Request $request
     }
     if ($action -ceq 'uninstall') {
-        Assert-Fields -Object $request -Place 'request' -Names @(Select-Fields -Request $request -Names @('version', 'action', 'agreed'))
+        Assert-Fields -Object $request -Place 'request' -Names @(Select-Fields -Request $request -Names @('version', 'action', 'files', 'agreed'))
+        $result.Hashes = ConvertTo-Hashes -Value $request.'files' -Names @('setup.ps1')
         $result.Agreed = Read-Agreed -Request $request
     }
     if ($action -ceq 'check') {

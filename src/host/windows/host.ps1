@@ -14,17 +14,17 @@ function New-Mismatch {
 # account, which may be another one, sees no files of WSL. Returns the hash of
 # setup.ps1. Each file is read once, and what was hashed is what is written.
 function Publish-Files {
-    param([hashtable] $Request, [hashtable] $Places)
+    param([hashtable] $Request, [hashtable] $Caller, [hashtable] $Places)
     $names = @('setup.ps1')
     if ($Request.Action -ceq 'install') {
         $names += $InstalledFiles
     }
-    Reset-Staging -Path $Places.Staging
+    Reset-Staging -Path $Places.Staging -Private $Caller.Elevated
     $setup = $null
     foreach ($name in $names) {
         $bytes = (Read-FileBytes -Path ((Get-SourceFolder) + '\' + $name)).Bytes
         $hash = Get-Hash -Bytes $bytes
-        if (($null -ne $Request.Hashes) -and ($Request.Hashes[$name] -cne $hash)) {
+        if ($Request.Hashes[$name] -cne $hash) {
             throw (New-Mismatch -Message ('{0} beside host.ps1 is not the file that was asked for' -f $name))
         }
         Write-FileBytes -Path ($Places.Staging + '\' + $name) -Bytes $bytes
@@ -40,7 +40,7 @@ function Invoke-Setup {
     $script:Step = 'put the files where the elevated setup reads them'
     $ticket = Get-Ticket
     try {
-        $setup = Publish-Files -Request $Request -Places $Places
+        $setup = Publish-Files -Request $Request -Caller $Caller -Places $Places
         $order = (ConvertTo-Bytes -Text (ConvertTo-OrderText -Request $Request -Sid $Caller.Sid -Ticket $ticket -Until ((Get-UnixTime) + $AnswerSeconds) -Agreed $Request.Agreed)).Bytes
         Write-FileBytes -Path ($Places.Staging + '\order.json') -Bytes $order
         $loader = ConvertTo-LoaderText -SetupHash $setup -OrderHash (Get-Hash -Bytes $order) -Staging (ConvertTo-Base64 -Text $Places.Staging -Wide $false)
@@ -103,6 +103,18 @@ function Invoke-Install {
     $outcome
 }
 
+# With administrator rights nothing below the user's own folder is touched: any program
+# of the user may have made it a link to another place.
+function Remove-UserPart {
+    param([hashtable] $Caller, [hashtable] $Places)
+    if (-not $Caller.Elevated) {
+        return Remove-UserFolder -Path $Places.User
+    }
+    if (Test-Folder -Path $Places.User) {
+        'not removed: the folder {0}, which is left to a call without administrator rights; it holds no rights and no rules' -f $Places.User
+    }
+}
+
 function Invoke-Uninstall {
     param([hashtable] $Request, [hashtable] $Caller, [hashtable] $Places, [hashtable] $Situation)
     $outcome = New-Outcome -State 'nothing-to-do' -Detail 'nothing is installed for this user'
@@ -124,7 +136,7 @@ function Invoke-Uninstall {
         $outcome.Done = @(Get-RemovedWords -Situation $Situation)
     }
     $script:Step = 'remove the files of this user'
-    $outcome.Done += @(Remove-UserFolder -Path $Places.User)
+    $outcome.Done += @(Remove-UserPart -Caller $Caller -Places $Places)
     $outcome
 }
 
@@ -135,6 +147,9 @@ function Get-HostAnswer {
     $script:Step = 'find out who runs this'
     $caller = Get-Account
     $places = Get-Places
+    if ($caller.Elevated) {
+        $places.Staging = Get-PrivatePath
+    }
     if ($request.Action -ceq 'check') {
         $answer = New-HostAnswer -State 'checked' -Detail $null
         $answer['checks'] = @(Get-Checks -Caller $caller -Places $places -Probe $request.Probe)

@@ -58,22 +58,65 @@ function Write-FileBytes {
     [System.IO.File]::WriteAllBytes($Path, $Bytes)
 }
 
-function Reset-Staging {
-    param([string] $Path)
-    Clear-Staging -Path $Path
-    [void] [System.IO.Directory]::CreateDirectory($Path)
+# A place for a call with administrator rights: a name that nobody can guess, and so
+# nobody can take before it.
+function Get-PrivatePath {
+    $windows = [Environment]::GetFolderPath('Windows')
+    $windows + '\Temp\wslmesh-' + [System.IO.Path]::GetRandomFileName()
 }
 
-# A leftover is replaced by the next call, so a failure here spoils nothing.
+# Private: the folder must not be there before, and is born with an access list (and an
+# owner) that leaves out everyone but administrators and the system.
+function Reset-Staging {
+    param([string] $Path, [bool] $Private)
+    if (-not $Private) {
+        Clear-Staging -Path $Path
+        [void] [System.IO.Directory]::CreateDirectory($Path)
+        return
+    }
+    if ([System.IO.Directory]::Exists($Path) -or [System.IO.File]::Exists($Path)) {
+        throw ('{0} is there already' -f $Path)
+    }
+    $sections = [System.Security.AccessControl.AccessControlSections] 'Owner, Access'
+    $rights = New-Object System.Security.AccessControl.DirectorySecurity
+    $rights.SetSecurityDescriptorSddlForm('O:BAD:P(A;OICI;FA;;;BA)(A;OICI;FA;;;SY)', $sections)
+    [void] [System.IO.Directory]::CreateDirectory($Path, $rights)
+    $owner = [System.IO.Directory]::GetAccessControl($Path, [System.Security.AccessControl.AccessControlSections]::Owner).GetOwner([System.Security.Principal.SecurityIdentifier])
+    if ([string] $owner.Value -cne 'S-1-5-32-544') {
+        throw ('{0} belongs to {1} and not to the administrators' -f $Path, $owner.Value)
+    }
+}
+
+# By the names of what was put there. A leftover is replaced by the next call, so a
+# failure here spoils nothing.
 function Clear-Staging {
     param([string] $Path)
     try {
         if ([System.IO.Directory]::Exists($Path)) {
-            [System.IO.Directory]::Delete($Path, $true)
+            foreach ($name in @('setup.ps1', 'order.json') + $InstalledFiles) {
+                [System.IO.File]::Delete($Path + '\' + $name)
+            }
+            [System.IO.Directory]::Delete($Path)
         }
     } catch {
         $null = $_
     }
+}
+
+# A folder and what is below it. What leads to another place is taken away and not
+# followed.
+function Remove-Tree {
+    param([string] $Path)
+    $attributes = [int] [System.IO.File]::GetAttributes($Path)
+    if (($attributes -band [int] [System.IO.FileAttributes]::ReparsePoint) -eq 0) {
+        foreach ($file in [System.IO.Directory]::GetFiles($Path)) {
+            [System.IO.File]::Delete($file)
+        }
+        foreach ($folder in [System.IO.Directory]::GetDirectories($Path)) {
+            Remove-Tree -Path $folder
+        }
+    }
+    [System.IO.Directory]::Delete($Path)
 }
 
 # The user's own folder, without administrator rights. Words for what was done.
@@ -83,7 +126,7 @@ function Remove-UserFolder {
         return
     }
     try {
-        [System.IO.Directory]::Delete($Path, $true)
+        Remove-Tree -Path $Path
         'the folder {0}' -f $Path
     } catch {
         'not removed: the folder {0} ({1}); it holds no rights and no rules' -f $Path, $_.Exception.Message

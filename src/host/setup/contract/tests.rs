@@ -36,6 +36,7 @@ fn files() -> Vec<FileHash> {
 #[test]
 fn requests_are_the_golden_ones() {
     let (policy, files) = (debian(), files());
+    let setup = files.get(1..2).unwrap();
     let install = Order::Install {
         policy: &policy,
         package: "0.1.0",
@@ -45,10 +46,19 @@ fn requests_are_the_golden_ones() {
     let table = [
         ("request-look", Order::Look),
         ("request-install", install),
-        ("request-uninstall", Order::Uninstall { agreed: false }),
+        (
+            "request-uninstall",
+            Order::Uninstall {
+                files: setup,
+                agreed: false,
+            },
+        ),
         (
             "request-uninstall-agreed",
-            Order::Uninstall { agreed: true },
+            Order::Uninstall {
+                files: setup,
+                agreed: true,
+            },
         ),
         ("request-check", Order::Check { probe: false }),
         ("request-check-probe", Order::Check { probe: true }),
