@@ -136,8 +136,9 @@ fn the_double_takes_the_place_of_what_touches_windows() {
         // Written by the lines that start a script, which a test does not reach.
         "Write-Answer",
         "Write-TaskAnswer",
-        // It takes the lock by Enter-Lock.
-        "Enter-SyncLock",
+        "Enter-FileLock",
+        "Invoke-Limited",
+        "Get-NetshPath",
     ];
     for (name, script) in [("refresh", scripts::REFRESH), ("forward", scripts::FORWARD)] {
         let (_, windows) = script.split_once("# ---- Windows ---").expect(name);

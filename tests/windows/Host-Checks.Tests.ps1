@@ -8,11 +8,6 @@ function Get-TaskFacts {
     $script:World.Tasks
 }
 
-function Test-File {
-    param([string] $Path)
-    $script:World.Files.ContainsKey($Path)
-}
-
 function Test-Command {
     param([string] $Name)
     $true
@@ -23,7 +18,7 @@ function Test-Interactive {
 }
 
 function Invoke-Limited {
-    param([string] $Name, [hashtable] $Parameters)
+    param([string] $Name, [hashtable] $Parameters, [int] $Seconds)
     Add-Call -Text $Name
     @{ Items = @(); Problem = 'no answer within 6 s' }
 }

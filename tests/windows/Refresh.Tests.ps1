@@ -120,6 +120,15 @@ Test-Case -Name 'not installed, not elevated' -Body {
     Assert-Equal -Expected $before -Found (Get-WorldText)
 }
 
+Test-Case -Name 'not installed, a withdrawal leaves no empty keys' -Body {
+    $script:World.Policy = ''
+    $script:World.Elevated = $true
+    $script:World.Input = '{"version":1,"action":"sync","mode":"nat","connect-address":"172.28.16.5","forwards":[]}'
+    [void] (Get-AnswerText)
+    $own = 'SOFTWARE\wslmesh\' + $script:World.Sid
+    Assert-Equal -Expected ($own + '\ledger;' + $own + ';SOFTWARE\wslmesh') -Found ($script:World.EmptyKeys -join ';')
+}
+
 Test-Case -Name 'not installed, and elevated' -Body {
     $script:World.Policy = ''
     $script:World.Elevated = $true

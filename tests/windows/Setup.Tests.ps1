@@ -74,8 +74,9 @@ function Remove-RegistryTree {
     Add-Call -Text 'no key'
 }
 
-function Remove-RegistryRoot {
-    Add-Call -Text 'no root'
+function Remove-EmptyKey {
+    param([string] $Path)
+    Add-Call -Text ('no empty key ' + $Path)
 }
 
 function Set-TaskFolder {
@@ -92,6 +93,16 @@ function Remove-OwnTask {
     Add-Call -Text ('no task ' + $Name.Split('-')[0])
 }
 
+function Test-TaskRuns {
+    param([string] $Name)
+    $script:World.Running -ccontains $Name
+}
+
+function Start-OwnTask {
+    param([string] $Name)
+    Add-Call -Text ('start ' + $Name)
+}
+
 function Remove-TaskFolder {
     Add-Call -Text 'no task folder'
 }
@@ -104,6 +115,12 @@ function Remove-UserFiles {
 function Remove-ProgramFiles {
     param([string] $Path, [string[]] $Names)
     Add-Call -Text 'no programs'
+}
+
+function Remove-ProgramFolder {
+    param([string] $Path)
+    Assert-True -Found $script:World.Lock -What 'the lock is free'
+    Add-Call -Text 'no folder'
 }
 
 function Remove-PortProxyValues {
@@ -148,7 +165,7 @@ Test-Case -Name 'an install in its order' -Body {
     Assert-Equal -Expected 0 -Found (Get-Code -Action 'install')
     $own = 'P:\wslmesh\' + $script:World.Sid
     $calls = @($script:World.Calls | Where-Object { $_ -notlike 'selection*' })
-    Assert-Equal -Expected ('question;folder P:\wslmesh;folder ' + $own + ';folder ' + $own + '\inbox;file P:\wslmesh\forward.ps1;file P:\wslmesh\wslmesh-relay.exe;' +
+    Assert-Equal -Expected ('question;folder P:\wslmesh;folder P:\wslmesh;folder ' + $own + ';folder ' + $own + '\inbox;file P:\wslmesh\forward.ps1;file P:\wslmesh\wslmesh-relay.exe;' +
         'value SOFTWARE\wslmesh installed;value SOFTWARE\wslmesh\' + $script:World.Sid + ' policy;task folder;task forward S-1-5-18;task logon ' + $script:World.Sid +
         ';folder P:\wslmesh;folder ' + $own) -Found ($calls -join ';')
     $result = ConvertFrom-Json -InputObject $script:World.Result
@@ -209,13 +226,44 @@ Test-Case -Name 'an install stops at its first failure and says so' -Body {
     Assert-Equal -Expected 'failed' -Found (ConvertFrom-Json -InputObject $script:World.Result).state
 }
 
+Test-Case -Name 'what kept the distribution runs again after an install' -Body {
+    Reset-SetupWorld
+    Assert-Equal -Expected 0 -Found (Get-Code -Action 'install')
+    Assert-True -Found (-not ($script:World.Calls -join ';').Contains('start ')) -What 'nothing ran'
+    $script:World.Running = @('logon-' + $script:World.Sid)
+    Assert-Equal -Expected 0 -Found (Get-Code -Action 'install')
+    $calls = $script:World.Calls -join ';'
+    Assert-True -Found $calls.Contains('task logon ' + $script:World.Sid + ';start logon-' + $script:World.Sid) -What 'the new task is started'
+}
+
+Test-Case -Name 'another policy takes the rules of the former one away' -Body {
+    $old = Get-PolicySample
+    $cases = @(
+        @{ Old = $old; Left = 1 }
+        @{ Old = $old.Replace('"package":"0.1.0"', '"package":"0.0.9"'); Left = 1 }
+        @{ Old = $old.Replace('2999', '2998'); Left = 0 }
+        @{ Old = $old.Replace('"private"', '"public"'); Left = 0 }
+        @{ Old = '{'; Left = 0 }
+    )
+    foreach ($case in $cases) {
+        Reset-World
+        Reset-SetupWorld
+        $script:World.Registry['SOFTWARE\wslmesh\' + $script:World.Sid] = @{ 'policy' = $case.Old }
+        $script:World.Table = @{ '0.0.0.0/2222' = '172.28.16.5/22' }
+        $script:World.Ledger = @{ 'tcp/0.0.0.0/2222' = '172.28.16.5/22' }
+        Assert-Equal -Expected 0 -Found (Get-Code -Action 'install')
+        Assert-Equal -Expected $case.Left -Found $script:World.Table.Count
+        Assert-Equal -Expected $case.Left -Found $script:World.Ledger.Count
+    }
+}
+
 Test-Case -Name 'a removal in its order, and only ours' -Body {
     Reset-SetupWorld
     $script:World.Table = @{ '0.0.0.0/2222' = '172.28.16.5/22'; '0.0.0.0/80' = '10.0.0.1/80' }
     $script:World.Ledger = @{ 'tcp/0.0.0.0/2222' = '172.28.16.5/22' }
     Assert-Equal -Expected 0 -Found (Get-Code -Action 'uninstall')
     Assert-Equal -Expected '0.0.0.0/80=10.0.0.1/80' -Found (Get-TableText -Table $script:World.Table)
-    Assert-Equal -Expected 'question;no task forward;no task logon;no task folder;no value policy;no key;no user files;no programs;no root' -Found ($script:World.Calls -join ';')
+    Assert-Equal -Expected 'question;no task forward;no task logon;no task folder;no value policy;no key;no user files;no programs;no value installed;no empty key SOFTWARE\wslmesh;no folder' -Found ($script:World.Calls -join ';')
     Assert-Equal -Expected '0x00000000' -Found $script:World.Result
     # A second time there is nothing, and nothing fails.
     Assert-Equal -Expected 0 -Found (Get-Code -Action 'uninstall')
@@ -247,6 +295,10 @@ Test-Case -Name 'programs stay while another user has them' -Body {
     $script:World.Registry['SOFTWARE\wslmesh\S-1-5-21-1-2-3-1002'] = @{ 'policy' = 'x' }
     Assert-Equal -Expected 0 -Found (Get-Code -Action 'uninstall')
     Assert-True -Found (-not $script:World.Calls.Contains('no programs')) -What 'programs stay'
+    # A key without a policy needs nothing.
+    $script:World.Registry['SOFTWARE\wslmesh\S-1-5-21-1-2-3-1002'] = @{}
+    Assert-Equal -Expected 0 -Found (Get-Code -Action 'uninstall')
+    Assert-True -Found $script:World.Calls.Contains('no programs') -What 'programs go'
 }
 
 Test-Case -Name 'the tasks are XML, and run what they should as whom they should' -Body {

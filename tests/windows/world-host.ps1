@@ -18,6 +18,9 @@ function Reset-HostWorld {
         NoConsole = $false
         Lines = New-Object System.Collections.ArrayList
         Broken = ''
+        Private = $false
+        # Names of tasks that run.
+        Running = @()
     }
     $source = [System.Text.Encoding]::ASCII
     foreach ($name in @('forward.ps1', 'setup.ps1', 'wslmesh-relay.exe')) {
@@ -45,6 +48,10 @@ function Get-InstallRequest {
     '{"version":1,"action":"install","policy":' + (Get-PolicySample) + ',"package":"0.1.0","files":[' + ($files -join ',') + ']}'
 }
 
+function Get-UninstallRequest {
+    '{"version":1,"action":"uninstall","files":[{"name":"setup.ps1","sha256":"' + (Get-SampleHash -Name 'setup.ps1') + '"}]}'
+}
+
 # The machine as a setup for the sample policy leaves it.
 function Set-InstalledWorld {
     $hashes = @{}
@@ -57,6 +64,7 @@ function Set-InstalledWorld {
     $script:World.Registry['SOFTWARE\wslmesh'] = @{ 'installed' = ConvertTo-AsciiJson -Answer (New-Installed -Package '0.1.0' -Hashes $hashes) }
     $script:World.Registry['SOFTWARE\wslmesh\' + $script:World.Sid] = @{ 'policy' = ConvertTo-AsciiJson -Answer $policy }
     $script:World.Folders['P:\wslmesh\' + $script:World.Sid] = $true
+    $script:World.Files['P:\wslmesh\' + $script:World.Sid + '\inbox\selection.json'] = [byte[]] @()
     $script:World.Tasks = @{
         Forward = @{ Enabled = $true; Program = $actions.Forward.Program; Arguments = $actions.Forward.Arguments }
         Logon = @{ Enabled = $true; Program = $actions.Logon.Program; Arguments = $actions.Logon.Arguments }
@@ -67,7 +75,7 @@ function Set-CleanWorld {
     $script:World.Registry = @{}
     $script:World.Folders = @{}
     $script:World.Tasks = @{ Forward = $null; Logon = $null }
-    foreach ($name in @('forward.ps1', 'wslmesh-relay.exe')) {
+    foreach ($name in @('forward.ps1', 'wslmesh-relay.exe', ($script:World.Sid + '\inbox\selection.json'))) {
         $script:World.Files.Remove('P:\wslmesh\' + $name)
     }
 }
@@ -99,6 +107,11 @@ function Read-FileBytes {
         throw ('no file ' + $Path)
     }
     @{ Bytes = $script:World.Files[$Path] }
+}
+
+function Test-File {
+    param([string] $Path)
+    $script:World.Files.ContainsKey($Path)
 }
 
 function Get-UnixTime {

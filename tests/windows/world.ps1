@@ -14,6 +14,8 @@ function Reset-World {
         Listening = @{}
         Owners = @()
         Lock = $true
+        # Keys that were to go if nothing was in them.
+        EmptyKeys = New-Object System.Collections.ArrayList
     }
     Reset-TaskWorld
     Reset-FirewallWorld
@@ -47,12 +49,18 @@ function Set-LedgerValues {
     }
 }
 
+function Remove-EmptyKey {
+    param([string] $Path)
+    [void] $script:World.EmptyKeys.Add($Path)
+}
+
 function Test-ProxyService {
     $script:World.Service
 }
 
 function Invoke-NetshScript {
-    param([string[]] $Lines)
+    param([string[]] $Lines, [string] $Sid)
+    Assert-Equal -Expected $script:World.Sid -Found $Sid
     foreach ($line in $Lines) {
         if ($script:World.LinesLeft -le 0) {
             throw 'killed'
@@ -103,7 +111,11 @@ function Enter-Lock {
     $Name
 }
 
-function Exit-SyncLock {
+function Enter-SyncLock {
+    Enter-Lock -Name 'Global\wslmesh-portproxy'
+}
+
+function Exit-Lock {
     param($Lock)
     Assert-True -Found ($Lock -is [string]) -What 'the lock that was taken'
     $script:World.Lock = $true

@@ -82,7 +82,7 @@ function Find-DynamicPorts {
     $facts = [ordered] @{}
     $known = $true
     foreach ($name in @('Get-NetTCPSetting', 'Get-NetUDPSetting')) {
-        $found = Invoke-Limited -Name $name -Parameters @{}
+        $found = Invoke-Limited -Name $name -Parameters @{} -Seconds 6
         $first = @($found.Items | Where-Object { $null -ne $_.DynamicPortRangeStartPort })
         if ($first.Count -gt 0) {
             $facts[$name] = '{0}+{1}' -f $first[0].DynamicPortRangeStartPort, $first[0].DynamicPortRangeNumberOfPorts
@@ -108,7 +108,7 @@ function Find-GuestFirewall {
     if (-not $command) {
         return New-Skipped -Reason 'this Windows has no firewall for guests (Windows 11 22H2 and later)'
     }
-    $found = Invoke-Limited -Name 'Get-NetFirewallHyperVVMCreator' -Parameters @{}
+    $found = Invoke-Limited -Name 'Get-NetFirewallHyperVVMCreator' -Parameters @{} -Seconds 6
     $known = @($found.Items | Where-Object { [string] $_.VMCreatorId -eq '{40E0AC32-46A5-438A-A0B2-2B479E8F2E90}' }).Count
     New-Finding -Result (Test-That -Value ($known -gt 0)) -Facts ([ordered] @{ 'creators' = @($found.Items).Count; 'wsl' = $known; 'problem' = $found.Problem })
 }
@@ -163,7 +163,7 @@ function Find-Policies {
 }
 
 function Find-WslRelay {
-    $owners = Invoke-Limited -Name 'Get-NetTCPConnection' -Parameters @{ State = 'Listen' }
+    $owners = Invoke-Limited -Name 'Get-NetTCPConnection' -Parameters @{ State = 'Listen' } -Seconds 6
     $ids = @(Get-ProcessNumbers -Name 'wslrelay')
     $theirs = @($owners.Items | Where-Object { $ids -contains [int] $_.OwningProcess })
     $wide = @($theirs | Where-Object { @('127.0.0.1', '::1') -cnotcontains [string] $_.LocalAddress }).Count

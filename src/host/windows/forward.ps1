@@ -67,7 +67,7 @@ function Get-TaskText {
         try {
             $answer = Invoke-Selection -Text $text -Sid $Sid
         } finally {
-            Exit-SyncLock -Lock $lock
+            Exit-Lock -Lock $lock
         }
     } catch [System.IO.InvalidDataException] {
         $answer = New-Answer -State 'invalid-request' -Detail $_.Exception.Message

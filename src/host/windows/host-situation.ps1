@@ -18,10 +18,12 @@ function Get-Situation {
         Policy = $policy
         HasPolicy = $own.ContainsKey('policy')
         Ledger = @((Get-RegistryValues -Path ('SOFTWARE\wslmesh\' + $Caller.Sid + '\ledger')).Keys)
-        Others = @(Select-OtherUsers -Keys @(Get-RegistryKeys -Path 'SOFTWARE\wslmesh') -Sid $Caller.Sid)
+        HasKey = @(Get-RegistryKeys -Path 'SOFTWARE\wslmesh') -ccontains $Caller.Sid
+        Others = @(Find-OtherUsers -Sid $Caller.Sid)
         Hashes = @{}
         Tasks = $null
         HasFolder = $false
+        HasSelection = $false
     }
     $script:Step = 'look at the tasks'
     $situation.Tasks = Get-TaskFacts -Sid $Caller.Sid
@@ -29,7 +31,9 @@ function Get-Situation {
     foreach ($name in $InstalledFiles) {
         $situation.Hashes[$name] = Get-FileHashText -Path ($Places.Program + '\' + $name)
     }
-    $situation.HasFolder = Test-Folder -Path ($Places.Program + '\' + $Caller.Sid)
+    $own = $Places.Program + '\' + $Caller.Sid
+    $situation.HasFolder = Test-Folder -Path $own
+    $situation.HasSelection = Test-File -Path ($own + '\inbox\selection.json')
     $situation
 }
 
@@ -41,7 +45,7 @@ function Test-SameTask {
 # Whether an install would change nothing.
 function Test-Unchanged {
     param([hashtable] $Situation, [hashtable] $Request, [hashtable] $Actions)
-    if (($null -eq $Situation.Installed) -or ($null -eq $Situation.Policy) -or (-not $Situation.HasFolder)) {
+    if (($null -eq $Situation.Installed) -or ($null -eq $Situation.Policy) -or (-not $Situation.HasSelection)) {
         return $false
     }
     $installed = ConvertTo-AsciiJson -Answer (New-Installed -Package $Request.Policy['package'] -Hashes $Request.Hashes)
@@ -68,8 +72,12 @@ function Test-Unchanged {
 # Whether there is nothing left that only an administrator could remove.
 function Test-Clean {
     param([hashtable] $Situation)
-    (-not $Situation.HasPolicy) -and ($Situation.Ledger.Count -eq 0) -and (-not $Situation.HasFolder) -and
-        ($null -eq $Situation.Tasks.Forward) -and ($null -eq $Situation.Tasks.Logon)
+    if ($Situation.HasKey -or $Situation.HasFolder -or ($null -ne $Situation.Tasks.Forward) -or ($null -ne $Situation.Tasks.Logon)) {
+        return $false
+    }
+    # What all users share goes with the last of them.
+    $files = @($Situation.Hashes.Values | Where-Object { $null -ne $_ })
+    ($Situation.Others.Count -gt 0) -or (($null -eq $Situation.Installed) -and ($files.Count -eq 0))
 }
 
 # What an uninstall took away: what stood before it.

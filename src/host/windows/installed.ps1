@@ -20,11 +20,13 @@ function Read-Installed {
     }
 }
 
-# Windows users with something of ours in the registry, but for this one.
-function Select-OtherUsers {
-    param([string[]] $Keys, [string] $Sid)
-    foreach ($key in $Keys) {
-        if (($key -cmatch $SidPattern) -and ($key -cne $Sid)) {
+# Windows users with a policy, but for this one: they need the programs. A key without
+# a policy is what is left of something and needs nothing.
+function Find-OtherUsers {
+    param([string] $Sid)
+    foreach ($key in @(Get-RegistryKeys -Path 'SOFTWARE\wslmesh')) {
+        if (($key -cmatch $SidPattern) -and ($key -cne $Sid) -and
+            (Get-RegistryValues -Path ('SOFTWARE\wslmesh\' + $key)).ContainsKey('policy')) {
             $key
         }
     }

@@ -61,7 +61,7 @@ function Invoke-Task {
         }
         ConvertFrom-TaskAnswer -Text $text
     } finally {
-        Exit-SyncLock -Lock $lock
+        Exit-Lock -Lock $lock
     }
 }
 
@@ -91,8 +91,15 @@ function Invoke-Elevated {
     $lock = Enter-SyncLock
     try {
         Sync-Forwards -Forwards $Request.Forwards -Guest $Request.Guest -Sid $Sid -Profiles 3
+        if ($Request.Forwards.Count -eq 0) {
+            # A ledger with something in it stays, and with it the keys above.
+            $script:Step = 'remove the empty keys'
+            foreach ($path in @(('SOFTWARE\wslmesh\' + $Sid + '\ledger'), ('SOFTWARE\wslmesh\' + $Sid), 'SOFTWARE\wslmesh')) {
+                Remove-EmptyKey -Path $path
+            }
+        }
     } finally {
-        Exit-SyncLock -Lock $lock
+        Exit-Lock -Lock $lock
     }
 }
 

@@ -19,6 +19,31 @@ function Read-Files {
     $files
 }
 
+# What a policy lets through, as text; '' for one that cannot be read.
+function Get-AgreedText {
+    param([string] $Text)
+    try {
+        $policy = ConvertTo-PolicyTable -Text $Text
+    } catch [System.IO.InvalidDataException] {
+        return ''
+    }
+    ConvertTo-AsciiJson -Answer ([ordered] @{ 'profiles' = $policy['profiles']; 'grants' = $policy['grants'] })
+}
+
+# Rules that stand were made under the policy of their time. Where another one comes,
+# they go, and the next refresh makes those that it still agrees to.
+function Remove-FormerRules {
+    param([hashtable] $Order)
+    $old = (Get-RegistryValues -Path ('SOFTWARE\wslmesh\' + $Order.User))['policy']
+    $new = ConvertTo-AsciiJson -Answer $Order.Policy
+    $ledger = Get-LedgerValues -Sid $Order.User
+    if (($ledger.Count -gt 0) -and ((Get-AgreedText -Text $old) -cne (Get-AgreedText -Text $new))) {
+        [void] (Remove-Rules -Sid $Order.User)
+        return '; the rules of the former policy are removed'
+    }
+    ''
+}
+
 function Invoke-InstallStep {
     param([string] $Step, [hashtable] $Order, [hashtable] $Places, [hashtable] $Files)
     $own = $Places.Program + '\' + $Order.User
@@ -34,20 +59,26 @@ function Invoke-InstallStep {
             Set-ProgramFile -Path ($Places.Program + '\' + $name) -Bytes $Files[$name]
         }
         Clear-Leftovers -Path $Places.Program
-        $others = @(Select-OtherUsers -Keys @(Get-RegistryKeys -Path 'SOFTWARE\wslmesh') -Sid $Order.User).Count
+        $others = @(Find-OtherUsers -Sid $Order.User).Count
         return 'files: {0} (shared with other Windows users: {1})' -f ($InstalledFiles -join ', '), $others
     }
     if ($Step -ceq 'registry') {
+        $former = Remove-FormerRules -Order $Order
         Set-RegistryText -Path 'SOFTWARE\wslmesh' -Name 'installed' -Value (ConvertTo-AsciiJson -Answer (New-Installed -Package $Order.Policy['package'] -Hashes $Order.Hashes))
         Set-RegistryText -Path ('SOFTWARE\wslmesh\' + $Order.User) -Name 'policy' -Value (ConvertTo-AsciiJson -Answer $Order.Policy)
-        return 'policy: ports of {0} grant(s) may be forwarded' -f $Order.Policy['grants'].Count
+        return 'policy: ports of {0} grant(s) may be forwarded{1}' -f $Order.Policy['grants'].Count, $former
     }
     $actions = Get-TaskActions -Sid $Order.User -Places $Places -Policy $Order.Policy
     $security = Get-TaskSecurity -Sid $Order.User
     Set-TaskFolder
     Set-OwnTask -Name ('forward-' + $Order.User) -Xml (Get-ForwardTaskXml -Sid $Order.User -Action $actions.Forward -Places $Places) -User 'S-1-5-18' -Logon 5 -Security $security
     if ($Order.Policy['logon']) {
+        # Stopped with the task is what keeps the distribution: it starts anew.
+        $ran = Test-TaskRuns -Name ('logon-' + $Order.User)
         Set-OwnTask -Name ('logon-' + $Order.User) -Xml (Get-LogonTaskXml -Sid $Order.User -Action $actions.Logon -Places $Places) -User $Order.User -Logon 3 -Security $security
+        if ($ran) {
+            Start-OwnTask -Name ('logon-' + $Order.User)
+        }
         return 'tasks: one that makes forwards, one that starts the distribution after a logon'
     }
     Remove-OwnTask -Name ('logon-' + $Order.User)
@@ -69,11 +100,12 @@ function Invoke-RemovalStep {
         return Remove-Registry -Sid $Order.User
     }
     Remove-UserFiles -Path ($Places.Program + '\' + $Order.User)
-    if (@(Select-OtherUsers -Keys @(Get-RegistryKeys -Path 'SOFTWARE\wslmesh') -Sid $Order.User).Count -gt 0) {
+    if (@(Find-OtherUsers -Sid $Order.User).Count -gt 0) {
         return 'files of this user removed; the programs stay, other users need them'
     }
     Remove-ProgramFiles -Path $Places.Program -Names $InstalledFiles
-    Remove-RegistryRoot
+    Remove-RegistryText -Path 'SOFTWARE\wslmesh' -Name 'installed'
+    Remove-EmptyKey -Path 'SOFTWARE\wslmesh'
     'files removed'
 }
 
@@ -182,7 +214,7 @@ function Invoke-Order {
         Write-Line -Text ('{0} is a file, a link or somebody else''s folder: nothing was changed.' -f $places.Program)
         return 26
     }
-    $others = @(Select-OtherUsers -Keys @(Get-RegistryKeys -Path 'SOFTWARE\wslmesh') -Sid $order.User)
+    $others = @(Find-OtherUsers -Sid $order.User)
     if ($order.Action -ceq 'install') {
         $obstacle = Get-ContractObstacle -Installed (Read-Installed -Values (Get-RegistryValues -Path 'SOFTWARE\wslmesh')) -Others $others
         if ($null -ne $obstacle) {
@@ -194,6 +226,10 @@ function Invoke-Order {
     if ($refusal -ne 0) {
         return $refusal
     }
+    if ($order.Action -ceq 'install') {
+        # Before the lock, which is a file in it.
+        Set-OwnFolder -Path $places.Program -Security $ProgramSecurity
+    }
     try {
         $lock = Enter-SyncLock
     } catch {
@@ -204,10 +240,13 @@ function Invoke-Order {
         $outcome = Invoke-Steps -Order $order -Places $places -Files $files
         Write-Result -Order $order -Places $places -Outcome $outcome -Administrator $caller.Sid
     } finally {
-        Exit-SyncLock -Lock $lock
+        Exit-Lock -Lock $lock
     }
     if ($outcome.Failed.Count -gt 0) {
         return 23
+    }
+    if ($order.Action -ceq 'uninstall') {
+        Remove-ProgramFolder -Path $places.Program
     }
     0
 }

@@ -10,7 +10,7 @@ function Update-Table {
     $read = $Table.Rules
     if ($plan.Changes -gt 0) {
         $script:Step = 'run netsh'
-        Invoke-NetshScript -Lines @(Get-NetshLines -Plan $plan -Wanted $Wanted)
+        Invoke-NetshScript -Lines @(Get-NetshLines -Plan $plan -Wanted $Wanted) -Sid $Sid
         $script:Step = 'read the rules back'
         $read = Select-Listeners -Values (Get-PortProxyValues)
     }
@@ -42,7 +42,8 @@ function Sync-Table {
 }
 
 # Table first, then the firewall, whose failure is its own; last the names of those
-# who hold our ports, which WMI tells: where that hangs the forwards are made.
+# who hold our ports, which WMI tells: where that hangs the forwards are made, and it is
+# given up soon.
 function Sync-Forwards {
     param([object[]] $Forwards, $Guest, [string] $Sid, [int] $Profiles)
     $wanted = Get-Wanted -Forwards $Forwards -Guest $Guest

@@ -14,28 +14,6 @@ function Test-Interactive {
     [Environment]::UserInteractive
 }
 
-# A command of Windows in a thread of its own: those that ask WMI may hang, and one
-# that does costs 6 s and not the whole answer. Its name is a word of this script.
-function Invoke-Limited {
-    param([string] $Name, [hashtable] $Parameters)
-    $shell = [powershell]::Create()
-    [void] $shell.AddCommand($Name)
-    foreach ($key in $Parameters.Keys) {
-        [void] $shell.AddParameter($key, $Parameters[$key])
-    }
-    $run = $shell.BeginInvoke()
-    if (-not $run.AsyncWaitHandle.WaitOne(6000)) {
-        return @{ Items = @(); Problem = 'no answer within 6 s' }
-    }
-    try {
-        @{ Items = @($shell.EndInvoke($run)); Problem = $null }
-    } catch {
-        @{ Items = @(); Problem = $_.Exception.Message }
-    } finally {
-        $shell.Dispose()
-    }
-}
-
 function Get-ProcessNumbers {
     param([string] $Name)
     foreach ($process in [System.Diagnostics.Process]::GetProcessesByName($Name)) {

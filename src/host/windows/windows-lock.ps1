@@ -24,13 +24,11 @@ function Enter-Lock {
     $mutex
 }
 
-# One elevated sync at a time, whoever's rules it is about: they share one table.
-function Enter-SyncLock {
-    Enter-Lock -Name 'Global\wslmesh-portproxy'
-}
-
-function Exit-SyncLock {
-    param([System.Threading.Mutex] $Lock)
-    $Lock.ReleaseMutex()
+# A lock of either kind: a file is free when it is closed.
+function Exit-Lock {
+    param($Lock)
+    if ($Lock -is [System.Threading.Mutex]) {
+        $Lock.ReleaseMutex()
+    }
     $Lock.Dispose()
 }

@@ -36,13 +36,15 @@ function Get-ListeningAddresses {
     $found
 }
 
-# Listeners by TCP with their programs. Slow, because it asks WMI.
+# Listeners by TCP with their programs. Slow, because it asks WMI: none where that takes
+# longer than 2 s, because the answer and the lock of the caller wait for it.
 function Get-PortOwners {
     $names = @{}
     foreach ($process in Get-Process) {
         $names[[int] $process.Id] = [string] $process.ProcessName
     }
-    foreach ($connection in Get-NetTCPConnection -State 'Listen' -ErrorAction 'SilentlyContinue') {
+    $listeners = Invoke-Limited -Name 'Get-NetTCPConnection' -Parameters @{ State = 'Listen'; ErrorAction = 'SilentlyContinue' } -Seconds 2
+    foreach ($connection in $listeners.Items) {
         $id = [int] $connection.OwningProcess
         if ($names.ContainsKey($id)) {
             @{ Address = [string] $connection.LocalAddress; Port = [int] $connection.LocalPort; Name = $names[$id]; Id = $id }

@@ -8,7 +8,7 @@ function Remove-UserFiles {
         if ([System.IO.Directory]::Exists($folder)) {
             Assert-OwnFolder -Path $folder
             foreach ($file in [System.IO.Directory]::GetFiles($folder)) {
-                [System.IO.File]::Delete($file)
+                Remove-File -Path $file
             }
             [System.IO.Directory]::Delete($folder)
         }
@@ -42,7 +42,26 @@ function Remove-ProgramFiles {
         [System.IO.File]::Delete($Path + '\' + $name)
     }
     Clear-Leftovers -Path $Path
-    [System.IO.Directory]::Delete($Path)
+}
+
+# Last, and when the lock in it is free again: nothing else may be left. Somebody who
+# has taken the lock since keeps the folder, which holds nothing more.
+function Remove-ProgramFolder {
+    param([string] $Path)
+    if (-not [System.IO.Directory]::Exists($Path)) {
+        return
+    }
+    $lock = $Path + '\sync.lock'
+    $left = @([System.IO.Directory]::GetFileSystemEntries($Path) | Where-Object { $_ -ne $lock })
+    if ($left.Count -gt 0) {
+        return
+    }
+    try {
+        [System.IO.File]::Delete($lock)
+        [System.IO.Directory]::Delete($Path)
+    } catch {
+        $null = $_
+    }
 }
 
 function Set-RegistryText {
@@ -83,16 +102,6 @@ function Remove-RegistryTree {
     $machine = Open-LocalMachine
     try {
         $machine.DeleteSubKeyTree('SOFTWARE\wslmesh\' + $Sid, $false)
-    } finally {
-        $machine.Dispose()
-    }
-}
-
-# Fails where something lies in it that is not ours.
-function Remove-RegistryRoot {
-    $machine = Open-LocalMachine
-    try {
-        $machine.DeleteSubKey('SOFTWARE\wslmesh', $false)
     } finally {
         $machine.Dispose()
     }

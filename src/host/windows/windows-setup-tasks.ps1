@@ -31,19 +31,41 @@ function Set-OwnTask {
     [void] $folder.RegisterTask($Name, $Xml, 18, $User, $null, $Logon, $Security)
 }
 
+# The list, because asking for a task by name fails alike where it is not there and
+# where something is wrong. 1: hidden ones too.
+function Select-OwnTask {
+    param($Folder, [string] $Name)
+    if ($null -eq $Folder) {
+        return
+    }
+    foreach ($task in @($Folder.GetTasks(1))) {
+        if ([string] $task.Name -ceq $Name) {
+            $task
+        }
+    }
+}
+
+# 4: an instance of it runs (TASK_STATE_RUNNING).
+function Test-TaskRuns {
+    param([string] $Name)
+    $folder = Get-TaskFolder -Scheduler (Connect-Scheduler)
+    @(Select-OwnTask -Folder $folder -Name $Name | Where-Object { [int] $_.State -eq 4 }).Count -gt 0
+}
+
+function Start-OwnTask {
+    param([string] $Name)
+    $folder = Get-TaskFolder -Scheduler (Connect-Scheduler)
+    foreach ($task in @(Select-OwnTask -Folder $folder -Name $Name)) {
+        [void] $task.Run($null)
+    }
+}
+
 function Remove-OwnTask {
     param([string] $Name)
     $folder = Get-TaskFolder -Scheduler (Connect-Scheduler)
-    if ($null -eq $folder) {
-        return
-    }
-    # The list, because asking for a task by name fails alike where it is not there
-    # and where something is wrong. 1: hidden ones too.
-    foreach ($task in @($folder.GetTasks(1))) {
-        if ([string] $task.Name -ceq $Name) {
-            [void] $task.Stop(0)
-            [void] $folder.DeleteTask($Name, 0)
-        }
+    foreach ($task in @(Select-OwnTask -Folder $folder -Name $Name)) {
+        [void] $task.Stop(0)
+        [void] $folder.DeleteTask($Name, 0)
     }
 }
 

@@ -89,6 +89,26 @@ function Test-OwnFolder {
     }
 }
 
+# The user may have marked a file of theirs as read-only, or hold it open for a moment.
+# Only a plain file loses the mark: no attribute is written to where a link leads.
+function Remove-File {
+    param([string] $Path)
+    $link = [int] [System.IO.FileAttributes]::ReparsePoint
+    for ($turn = 1; [System.IO.File]::Exists($Path); $turn += 1) {
+        try {
+            if (([int] [System.IO.File]::GetAttributes($Path) -band $link) -eq 0) {
+                [System.IO.File]::SetAttributes($Path, [System.IO.FileAttributes]::Normal)
+            }
+            [System.IO.File]::Delete($Path)
+        } catch {
+            if ($turn -ge 10) {
+                throw ('{0} cannot be removed ({1}); close the program that holds it open, or remove it by hand' -f $Path, $_.Exception.GetBaseException().Message)
+            }
+            [System.Threading.Thread]::Sleep(200)
+        }
+    }
+}
+
 # Made anew each time: whatever the user may have made of it (a reparse point of some
 # kind, a second name elsewhere) goes, and with it nothing that it leads to.
 function Set-SelectionFile {
@@ -96,7 +116,7 @@ function Set-SelectionFile {
     $sections = [System.Security.AccessControl.AccessControlSections] 'Owner, Access'
     $rights = New-Object System.Security.AccessControl.FileSecurity
     $rights.SetSecurityDescriptorSddlForm($Security, $sections)
-    [System.IO.File]::Delete($Path)
+    Remove-File -Path $Path
     $stream = New-Object System.IO.FileStream($Path, [System.IO.FileMode]::CreateNew,
         [System.Security.AccessControl.FileSystemRights]::Write, [System.IO.FileShare]::None,
         4096, [System.IO.FileOptions]::None, $rights)
