@@ -76,7 +76,7 @@ pub(super) struct Check {
     /// Print JSON
     #[arg(long)]
     json: bool,
-    /// Also try what needs a change: a rule on a scratch port, made and removed
+    /// Also listen on a port of loopback, have netsh read a file, start the task
     #[arg(long)]
     probe: bool,
     /// Do not ask before a probe

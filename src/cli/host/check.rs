@@ -61,8 +61,7 @@ pub(super) async fn check(
         );
     }
     if wish.probe {
-        let question =
-            "A probe makes a rule on a scratch port of Windows and removes it again. Go on?";
+        let question = "A probe listens for a moment on a port of Windows' loopback, has netsh read two lines that change nothing, and starts the task, which repeats the last selection. Go on?";
         match ask(question, wish.yes)? {
             Reply::Yes => {}
             Reply::No => {

@@ -51,7 +51,7 @@ pub enum Order<'a> {
     },
     /// Look at everything that must be right.
     Check {
-        /// Whether a scratch port may be tried.
+        /// Whether a port of loopback, netsh and the task may be tried.
         probe: bool,
     },
 }
