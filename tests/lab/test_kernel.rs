@@ -92,8 +92,9 @@ fn lan_speaks_first(world: &World) -> Result<()> {
     agent.stop()
 }
 
-/// The peer only ever answers. In the same network: behind a gateway with another
-/// address the guest could not know where Windows is.
+/// The peer only ever answers, but for what WireGuard does by itself. In the same
+/// network: behind a gateway with another address the guest could not know where
+/// Windows is.
 fn guest_speaks_first(world: &World) -> Result<()> {
     install(world)?;
     let tunnel = world.tunnel()?;

@@ -16,7 +16,7 @@ PATH=$PATH:/usr/sbin:/sbin # where Debian keeps ip and depmod from users
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 work=${WSLMESH_VM_DIR:-${CARGO_TARGET_DIR:-$here/../../target}/vm}
-deadline=${WSLMESH_VM_DEADLINE:-480} # seconds of wall time; an idle machine needs about 120
+deadline=${WSLMESH_VM_DEADLINE:-600} # seconds of wall time; a machine with nothing else to do needs about 150
 
 cannot() {
     echo "the VM test cannot run: $*" >&2

@@ -11,7 +11,7 @@ export WSLMESH_BIN=/vm/bin/wslmesh WSLMESH_RELAY_BIN=/vm/bin/wslmesh-relay
 
 # trial NAME: that one trial; its output is shown where it failed.
 trial() {
-    if timeout -s KILL 120 lab @kernel --exact "$1" >/tmp/lab.out 2>&1 && grep -q '1 passed' /tmp/lab.out; then
+    if timeout -s KILL 180 lab @kernel --exact "$1" >/tmp/lab.out 2>&1 && grep -q '1 passed' /tmp/lab.out; then
         return
     fi
     cat /tmp/lab.out
