@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::net::SocketAddrV4;
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use libtest_mimic::Trial;
@@ -26,6 +27,7 @@ pub(crate) fn trials() -> Vec<Trial> {
     vec![
         quick("backends::auto_follows_the_installation", installation),
         quick("backends::reloads", reloads),
+        quick("backends::rule_waits_for_the_relay", waits),
         quick("backends::portproxy_taken_and_excluded", taken),
         quick("backends::reconnects_through_ten_addresses", reconnects),
         quick("backends::task_disabled", task_disabled),
@@ -183,6 +185,45 @@ fn reloads(world: &World) -> Result<()> {
     let found = agent.raised("forward-standing")?;
     ensure!(found.severity == "info", "{found:?}");
     world.forwards(&[(2222, FIRST, 22)])?;
+    agent.stop()
+}
+
+/// A relay that takes its time keeps its port: Windows is asked for a rule only
+/// once it has let go.
+fn waits(world: &World) -> Result<()> {
+    world.windows().install(&policy())?;
+    let agent = world.start_agent(&both("relay"))?;
+    agent.wait("the relay", |status| status.serves("relay", &["ssh", "wg"]))?;
+    let pid = world
+        .windows()
+        .relay()?
+        .context("no relay")?
+        .pid
+        .to_string();
+    world.guest(&["kill", "-STOP", &pid])?.ok()?;
+    agent.reload(&both("auto"))?;
+    agent.says("configuration reloaded")?;
+    world.change_address(&format!("{SECOND}/20"))?;
+    agent.has_written(SECOND)?;
+    // Longer than a call takes.
+    std::thread::sleep(Duration::from_millis(500));
+    let calls = world.windows().calls()?;
+    ensure!(
+        calls
+            .iter()
+            .all(|call| !call.request.contains("\"portproxy\"")),
+        "asked too early: {calls:#?}"
+    );
+    let status = agent.status()?.context("no status")?;
+    ensure!(!status.serves("portproxy", &["ssh"]), "{status:?}");
+    world.guest(&["kill", "-CONT", &pid])?.ok()?;
+    agent.wait("both", |status| {
+        status.serves("portproxy", &["ssh"]) && status.serves("relay", &["wg"])
+    })?;
+    world.forwards(&[(2222, SECOND, 22)])?;
+    let run = world.windows().relay()?.context("no relay")?;
+    ensure!(run.pid.to_string() == pid, "another relay");
+    no_collision(world)?;
     agent.stop()
 }
 
