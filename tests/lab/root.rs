@@ -118,6 +118,7 @@ pub(crate) fn build(options: &Options) -> Result<Facts> {
     for path in [local_app_data(ME), local_app_data(OTHER)] {
         folder(&at(&path), 0o777)?;
     }
+    folder(&at("/mnt/c/Program Files"), 0o755)?;
     rustix::process::chdir(STAGE)?;
     rustix::process::pivot_root(".", ".").context("changing the root")?;
     unmount(".", UnmountFlags::DETACH).context("leaving the machine's root")?;
