@@ -14,6 +14,7 @@ mod poller;
 mod ready;
 mod relay;
 mod replace;
+mod windows;
 
 use std::process::ExitCode;
 use std::time::Instant;
@@ -32,7 +33,9 @@ pub(crate) fn trials() -> Vec<Trial> {
 }
 
 /// The parts, as `--bench PART...` selects them; all when none is named.
-const PARTS: [&str; 6] = ["replace", "ready", "burst", "relay", "idle", "outage"];
+const PARTS: [&str; 7] = [
+    "replace", "ready", "burst", "windows", "relay", "idle", "outage",
+];
 
 /// Measures and prints the table.
 pub(crate) fn run(parts: &[String]) -> ExitCode {
@@ -66,6 +69,10 @@ fn measure(wanted: impl Fn(&str) -> bool) -> Result<()> {
     if wanted("burst") {
         step("a burst of events, a thousand forwards");
         burst::measure(&mut report)?;
+    }
+    if wanted("windows") {
+        step("the task and the relay of Windows");
+        windows::measure(&mut report)?;
     }
     if wanted("relay") {
         step("the relay and socat in turn");

@@ -259,17 +259,12 @@ fn under_an_agent(world: &World) -> Result<()> {
     let hostile = Inbox::Text(
         "{\"version\":\"; Remove-Item\",\"ticket\":TICKET,\"mode\":1,\"forwards\":[]}".to_owned(),
     );
-    world.windows().set(|now| {
-        now.inbox = Some(hostile);
-        now.task_wait_ms = 200;
-    })?;
+    world.windows().set(|now| now.inbox = Some(hostile))?;
     agent.process().signal(crate::process::HUP)?;
-    agent.ill("host-task-timeout")?;
+    let found = agent.ill("forward-failed")?;
+    ensure!(found.detail.contains("selection.json"), "{found:?}");
     world.windows().snapshot()?.without_messages().is(&before)?;
-    world.windows().set(|now| {
-        now.inbox = None;
-        now.task_wait_ms = 2000;
-    })?;
+    world.windows().set(|now| now.inbox = None)?;
     agent.healthy()?;
     world.windows().snapshot()?.without_messages().is(&before)?;
     agent.stop()

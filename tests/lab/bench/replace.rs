@@ -152,7 +152,8 @@ impl Way<'_> {
             &quiet,
         ];
         let text = self.world.run(Place::Guest, &role, b"")?.ok()?;
-        let time = Duration::from_nanos(text.trim().parse()?);
+        let took = text.split_whitespace().next().context("no time")?;
+        let time = Duration::from_nanos(took.parse()?);
         ensure!(
             node::states(&self.world.read(&self.file)?, address),
             "the file does not have {address}"
@@ -181,11 +182,11 @@ fn disk_folder(world: &World) -> Result<(tempfile::TempDir, String)> {
 }
 
 /// Runs the role [`REPLACE`]: prints the ns from asking the kernel for the
-/// address to the event of the file that has it.
+/// address to the event of the file that has it, and when that began.
 pub(crate) fn role(file: &str, address: &str, quiet_ms: &str) -> ExitCode {
     match one_round(Path::new(file), address, quiet_ms) {
-        Ok(ns) => {
-            println!("{ns}");
+        Ok((took, begun)) => {
+            println!("{took} {begun}");
             ExitCode::SUCCESS
         }
         Err(error) => {
@@ -195,7 +196,7 @@ pub(crate) fn role(file: &str, address: &str, quiet_ms: &str) -> ExitCode {
     }
 }
 
-fn one_round(file: &Path, address: &str, quiet_ms: &str) -> Result<u64> {
+fn one_round(file: &Path, address: &str, quiet_ms: &str) -> Result<(u64, u64)> {
     let address: Ipv4Addr = address.parse()?;
     let index: u32 = std::fs::read_to_string("/sys/class/net/eth0/ifindex")?
         .trim()
@@ -229,7 +230,7 @@ fn one_round(file: &Path, address: &str, quiet_ms: &str) -> Result<u64> {
         if name.as_deref() == file.file_name().map(OsStr::as_encoded_bytes)
             && node::states(&std::fs::read_to_string(file)?, address)
         {
-            return Ok(at - begun);
+            return Ok((at - begun, begun));
         }
     }
 }
