@@ -49,6 +49,7 @@ mod test_counters;
 mod test_faults;
 mod test_file_races;
 mod test_folders;
+mod test_host_conflicts;
 mod test_host_faults;
 mod test_host_forward;
 mod test_host_hostile;

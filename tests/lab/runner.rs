@@ -13,9 +13,9 @@ use crate::options::Options;
 use crate::world::World;
 use crate::{
     bench, demo, test_agent, test_backends, test_config, test_counters, test_faults,
-    test_file_races, test_folders, test_host_faults, test_host_forward, test_host_hostile,
-    test_host_install, test_interop, test_leader, test_loop, test_mirrored, test_modes,
-    test_network, test_network_file, test_relay, test_sysctls, test_windows_calls,
+    test_file_races, test_folders, test_host_conflicts, test_host_faults, test_host_forward,
+    test_host_hostile, test_host_install, test_interop, test_leader, test_loop, test_mirrored,
+    test_modes, test_network, test_network_file, test_relay, test_sysctls, test_windows_calls,
     test_windows_faults, test_windows_rules, test_wireguard, test_world,
 };
 
@@ -74,6 +74,7 @@ pub(crate) fn run() -> ExitCode {
         test_host_forward::trials,
         test_host_hostile::trials,
         test_host_faults::trials,
+        test_host_conflicts::trials,
         test_leader::trials,
         test_loop::trials,
         test_mirrored::trials,

@@ -2,24 +2,21 @@
 //! should be: the running agent tells it and its cure, leaves what stands, and is
 //! right again by itself.
 
-use std::time::Duration;
-
 use anyhow::{Result, ensure};
 use libtest_mimic::Trial;
 
-use crate::agent::{Agent, LIMIT, forward};
+use crate::agent::{Agent, LIMIT};
 use crate::caller::{begin, request, sync};
 use crate::contract::{Firewall, Grant, Protocol, Rule};
 use crate::double::machine::{ME, OTHER, forward_task};
-use crate::double::situation::{Entry, Inbox, Lxss, Port, Situation};
+use crate::double::situation::{Entry, Inbox, Lxss, Situation};
 use crate::fault::Fault;
 use crate::options::Options;
-use crate::probe::ECHO;
 use crate::process::HUP;
 use crate::runner::{trial_alone, trial_with};
-use crate::setup::{OPEN, firewall_rule, grant, others, policy};
+use crate::setup::{OPEN, grant, others, policy};
 use crate::snapshot::Snapshot;
-use crate::topology::{FIRST, Place, SECOND, THIRD};
+use crate::topology::{FIRST, SECOND, THIRD};
 use crate::world::{World, until};
 
 /// A fault that leaves everything as it is, what the agent says of it, and its
@@ -220,11 +217,6 @@ pub(crate) fn trials() -> Vec<Trial> {
         quick("host_faults::on_battery", on_battery),
         quick("host_faults::two_at_once", two_at_once),
         quick("host_faults::another_address", another_address),
-        quick("host_conflict::foreign_rule", foreign_rule),
-        quick("host_conflict::port_taken", port_taken),
-        quick("host_conflict::port_excluded", port_excluded),
-        quick("host_conflict::firewall_blocks", firewall_blocks),
-        quick("host_conflict::firewall_profile", firewall_profile),
     ]);
     trials
 }
@@ -401,156 +393,5 @@ fn another_address(world: &World) -> Result<()> {
     lxss(world, |lxss| lxss.nat_ip_address = Entry::True)?;
     agent.settled(FIRST)?;
     repaired(world, &before, FIRST)?;
-    agent.stop()
-}
-
-/// An agent with one forward that works and a second one on port 2223.
-fn with_second<'w>(world: &'w World, firewall: bool) -> Result<Agent<'w>> {
-    let wanted = if firewall {
-        Firewall::Local
-    } else {
-        Firewall::None
-    };
-    others(world)?;
-    world.windows().install(&policy(vec![Grant {
-        firewall: wanted,
-        ..grant(Protocol::Tcp, (2222, 2223), (22, 22))
-    }]))?;
-    let config = forward("ssh", 2222, 22) + &forward("second", 2223, 22);
-    let config = if firewall {
-        config.replace("firewall = \"none\"\n", "")
-    } else {
-        config
-    };
-    world.start_agent(&config)
-}
-
-fn stands(world: &World, ports: &[u16]) -> Result<()> {
-    let found: Vec<u16> = world
-        .windows()
-        .ledger()?
-        .iter()
-        .map(|r| r.listen_port)
-        .collect();
-    ensure!(found == ports, "{found:?}");
-    ensure!(world.windows().view()?.machine.rules.len() == ports.len() + 3);
-    Ok(())
-}
-
-fn foreign_rule(world: &World) -> Result<()> {
-    world
-        .windows()
-        .put_foreign("127.0.0.1:2223".parse()?, "10.9.8.7/2200")?;
-    let agent = with_second(world, false)?;
-    let found = agent.ill("forward-conflict")?;
-    ensure!(
-        found.subject == "second" && found.detail.contains("127.0.0.1:2223 to 10.9.8.7:2200"),
-        "{found:?}"
-    );
-    let rules = world.windows().view()?.machine.rules;
-    ensure!(rules.get("127.0.0.1/2223").map(String::as_str) == Some("10.9.8.7/2200"));
-    ensure!(world.windows().ledger()?.len() == 1);
-    world.reached(2222)?;
-    world.windows().delete("127.0.0.1:2223".parse()?)?;
-    agent.process().signal(HUP)?;
-    agent.settled(FIRST)?;
-    stands(world, &[2222, 2223])?;
-    world.reached(2223)?;
-    agent.stop()
-}
-
-fn port_taken(world: &World) -> Result<()> {
-    let nginx = ["/init", crate::ROLE, ECHO, "0.0.0.0:2223"];
-    let program = world.spawn(Place::Windows, &nginx, &[])?;
-    until("a listener", LIMIT, || {
-        Ok((!world.listens(Place::Windows, "t", 2223)?.is_empty()).then_some(()))
-    })?;
-    world.windows().set(|now| {
-        let port = Port {
-            protocol: Protocol::Tcp,
-            forbidden: false,
-            owner: Some("nginx (1234)".to_owned()),
-        };
-        now.ports.insert(2223, port);
-    })?;
-    let agent = with_second(world, false)?;
-    let found = agent.ill("forward-taken")?;
-    ensure!(
-        found.subject == "second" && found.detail.contains("in use by nginx (1234)"),
-        "{found:?}"
-    );
-    stands(world, &[2222])?;
-    ensure!(program.wait(Duration::ZERO)?.is_none(), "it ended");
-    program.signal(crate::process::KILL)?;
-    program.wait(LIMIT)?;
-    agent.process().signal(HUP)?;
-    agent.settled(FIRST)?;
-    stands(world, &[2222, 2223])?;
-    world.reached(2223)?;
-    agent.stop()
-}
-
-fn port_excluded(world: &World) -> Result<()> {
-    world.windows().set(|now| {
-        let port = Port {
-            protocol: Protocol::Tcp,
-            forbidden: true,
-            owner: None,
-        };
-        now.ports.insert(2223, port);
-    })?;
-    let agent = with_second(world, false)?;
-    let found = agent.ill("forward-excluded")?;
-    ensure!(
-        found.subject == "second" && found.cure.contains("excludedportrange"),
-        "{found:?}"
-    );
-    stands(world, &[2222])?;
-    world.reached(2222)?;
-    agent.stop()
-}
-
-/// A Block rule beats ours: it is named, and stays.
-fn firewall_blocks(world: &World) -> Result<()> {
-    let block = firewall_rule(false, Some(2222));
-    world
-        .windows()
-        .put_firewall("No ssh", Some(block.clone()))?;
-    let agent = with_second(world, true)?;
-    let found = agent.ill("firewall-blocked")?;
-    ensure!(
-        found.detail.contains("No ssh") && found.detail.contains("2222"),
-        "{found:?}"
-    );
-    let machine = world.windows().view()?.machine;
-    ensure!(
-        machine.firewall.get("No ssh") == Some(&block),
-        "{machine:#?}"
-    );
-    world.windows().put_firewall("No ssh", None)?;
-    agent.process().signal(HUP)?;
-    agent.healthy()?;
-    agent.stop()
-}
-
-/// Windows is in a network of a kind that was not agreed to.
-fn firewall_profile(world: &World) -> Result<()> {
-    world
-        .windows()
-        .set(|now| now.profiles = vec!["public".to_owned()])?;
-    let agent = with_second(world, true)?;
-    let found = agent.ill("firewall-profile")?;
-    ensure!(
-        found.detail.contains("public") && found.cure.contains("--profiles"),
-        "{found:?}"
-    );
-    let machine = world.windows().view()?.machine;
-    let ours = machine
-        .firewall
-        .iter()
-        .filter(|(name, _)| name.contains(ME));
-    for (_, rule) in ours {
-        ensure!(rule.profiles == ["domain", "private"], "{rule:?}");
-    }
     agent.stop()
 }

@@ -189,17 +189,21 @@ fn rows(world: &World, code: i32) -> Result<Vec<Value>> {
     Ok(serde_json::from_str(&output.stdout)?)
 }
 
+fn is(row: &Value, place: &str, text: &str) -> bool {
+    row.pointer(place).and_then(Value::as_str) == Some(text)
+}
+
 fn listed(world: &World) -> Result<()> {
     let agent = installed(world)?;
     let row = |rows: &[Value], name: &str| {
-        let found = rows.iter().find(|row| row["name"] == name);
+        let found = rows.iter().find(|row| is(row, "/name", name));
         found.cloned().with_context(|| format!("{rows:#?}"))
     };
     let found = row(&rows(world, 0)?, "ssh")?;
     ensure!(
-        found["served-by"] == "portproxy"
-            && found["state"] == "up"
-            && found["listen"] == "0.0.0.0:2222",
+        is(&found, "/served-by", "portproxy")
+            && is(&found, "/state", "up")
+            && is(&found, "/listen", "0.0.0.0:2222"),
         "{found:#}"
     );
     world
@@ -210,10 +214,10 @@ fn listed(world: &World) -> Result<()> {
     let all = rows(world, 3)?;
     let found = row(&all, "taken")?;
     ensure!(
-        found["state"] == "down" && found["health"][0] == "forward-conflict",
+        is(&found, "/state", "down") && is(&found, "/health/0", "forward-conflict"),
         "{found:#}"
     );
-    ensure!(row(&all, "ssh")?["state"] == "up", "{all:#?}");
+    ensure!(is(&row(&all, "ssh")?, "/state", "up"), "{all:#?}");
     let output = world.cli(&["forward", "list"])?;
     said(
         &output,
@@ -221,7 +225,7 @@ fn listed(world: &World) -> Result<()> {
         &["NAME", "ssh", "portproxy", "forward-conflict"],
     )?;
     agent.stop()?;
-    ensure!(row(&rows(world, 0)?, "ssh")?["state"] == "no agent");
+    ensure!(is(&row(&rows(world, 0)?, "ssh")?, "/state", "no agent"));
     Ok(())
 }
 
