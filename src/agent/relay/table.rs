@@ -9,6 +9,7 @@ use std::{
     num::NonZeroU16,
     os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -39,6 +40,41 @@ pub(super) struct Table {
     save: Option<Instant>,
     saved: Option<Instant>,
     saving: Option<JoinHandle<()>>,
+    turns: Turns,
+}
+
+/// Writes in their order: one that was begun earlier and comes later is too late.
+#[derive(Debug, Default)]
+struct Turns {
+    begun: u64,
+    done: Arc<Mutex<u64>>,
+}
+
+/// The place of one write in the order.
+struct Turn {
+    number: u64,
+    done: Arc<Mutex<u64>>,
+}
+
+impl Turns {
+    fn next(&mut self) -> Turn {
+        self.begun += 1;
+        Turn {
+            number: self.begun,
+            done: Arc::clone(&self.done),
+        }
+    }
+}
+
+impl Turn {
+    /// Waits for a write in flight.
+    fn write(self, path: &Path, text: &[u8]) {
+        let mut done = self.done.lock().unwrap_or_else(PoisonError::into_inner);
+        if *done < self.number {
+            *done = self.number;
+            report(path, write(path, text));
+        }
+    }
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -131,7 +167,8 @@ impl Table {
         }
         (self.save, self.saved) = (None, Some(now));
         if let Some((path, text)) = self.path.clone().zip(self.text()) {
-            self.saving = Some(spawn_blocking(move || report(&path, write(&path, &text))));
+            let turn = self.turns.next();
+            self.saving = Some(spawn_blocking(move || turn.write(&path, &text)));
         }
     }
 
@@ -144,13 +181,14 @@ impl Table {
     }
 }
 
-/// The agent ends: what is not written yet is written now.
+/// The agent ends: what is not written yet, or being written, is written now.
 impl Drop for Table {
     fn drop(&mut self) {
-        if self.save.is_some()
-            && let Some((path, text)) = self.path.as_ref().zip(self.text())
+        let saving = self.saving.as_ref().is_some_and(|call| !call.is_finished());
+        if (self.save.is_some() || saving)
+            && let Some((path, text)) = self.path.clone().zip(self.text())
         {
-            report(path, write(path, &text));
+            self.turns.next().write(&path, &text);
         }
     }
 }

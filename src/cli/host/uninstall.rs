@@ -15,7 +15,7 @@ use super::{
 use crate::{
     apply::saved::Saved,
     host::{
-        setup::{Agreed, Answer, Order, Setup, Staging, staging},
+        setup::{Agreed, Answer, Order, Setup, Staging, State, staging},
         sync,
     },
     model::{Mode, ModeState, RuleSet, SyncMode},
@@ -55,7 +55,9 @@ pub(super) async fn uninstall(dry_run: bool, yes: bool, paths: &Paths) -> anyhow
         Some(pid) => print(&format!(
             "the agent (process {pid}) will be told; to keep it from making forwards again, remove\nthem from the configuration or set [host] backend = \"none\""
         ))?,
-        None => withdraw(&folder, paths).await?,
+        // An installation takes its rules away itself, once Windows has agreed.
+        None if before.policy == Agreed::Nothing => withdraw(&folder, paths).await?,
+        None => {}
     }
     let files = [staging::remover()];
     setup.put(&files)?;
@@ -65,6 +67,9 @@ pub(super) async fn uninstall(dry_run: bool, yes: bool, paths: &Paths) -> anyhow
         agreed: before.elevated && yes,
     };
     let answer = setup.call(order).await.context(shown::UNKNOWN)?;
+    if answer.state == State::Removed {
+        remember(false, paths);
+    }
     shown::outcome(&answer, paths)
 }
 
@@ -105,14 +110,19 @@ async fn withdraw(folder: &Path, paths: &Paths) -> anyhow::Result<()> {
     for finding in &outcome.findings {
         print(&format!("{}: {finding}", finding.code.severity()))?;
     }
-    // Who may not write the state directory has no agent that reads it.
     if let Some(standing) = outcome.standing {
-        let saved = Saved::new(&paths.state).update(|values| values.forwards = standing);
-        if let Err(error) = saved
-            && rustix::process::geteuid().is_root()
-        {
-            complain(&error.into());
-        }
+        remember(standing, paths);
     }
     Ok(())
+}
+
+/// Notes for the next agent whether rules of ours stand. Who may not write the
+/// state directory has no agent that reads it.
+fn remember(standing: bool, paths: &Paths) {
+    let saved = Saved::new(&paths.state).update(|values| values.forwards = standing);
+    if let Err(error) = saved
+        && rustix::process::geteuid().is_root()
+    {
+        complain(&error.into());
+    }
 }

@@ -108,3 +108,14 @@ async fn writes_are_rare_and_off_the_loop() {
     }
     assert_eq!(read(&path).unwrap(), [session(1, 10, 100)]);
 }
+
+#[test]
+fn a_write_that_comes_too_late_is_left_out() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("relay-sessions.json");
+    let mut turns = Turns::default();
+    let (earlier, later) = (turns.next(), turns.next());
+    later.write(&path, b"new");
+    earlier.write(&path, b"old");
+    assert_eq!(fs::read(&path).unwrap(), b"new");
+}
