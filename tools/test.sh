@@ -49,7 +49,7 @@ with() {
 }
 
 shell_scripts() {
-    shellcheck -x tools/*.sh tests/vm/*.sh tests/*.sh tests/system/*.sh packaging/deb/*.sh packaging/deb/p* .ci/run && shellcheck -x -s dash tests/vm/guest/init tests/vm/guest/*.sh
+    shellcheck -x tools/*.sh tests/vm/*.sh tests/windows/*.sh tests/*.sh tests/system/*.sh packaging/deb/*.sh packaging/deb/p* .ci/run && shellcheck -x -s dash tests/vm/guest/init tests/vm/guest/*.sh
 }
 
 # With the programs of the parts before it; cargo finds them built and only says

@@ -2,9 +2,11 @@
 
 use std::io::{self, IsTerminal, Write};
 
+use super::output::{Exit, complain, print};
+
 /// What came of a question.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Reply {
+enum Reply {
     /// The person agrees, or said so beforehand with `--yes`.
     Yes,
     /// The person does not.
@@ -14,7 +16,7 @@ pub(super) enum Reply {
 }
 
 /// Asks a question that is answered with yes or no; an empty answer is no.
-pub(super) fn ask(question: &str, yes: bool) -> io::Result<Reply> {
+fn ask(question: &str, yes: bool) -> io::Result<Reply> {
     if yes {
         return Ok(Reply::Yes);
     }
@@ -26,6 +28,25 @@ pub(super) fn ask(question: &str, yes: bool) -> io::Result<Reply> {
     let mut answer = String::new();
     io::stdin().read_line(&mut answer)?;
     Ok(reply(&answer))
+}
+
+/// Asks whether to go on. Where the answer is no, or nobody is there to ask, that
+/// is said and this is how the command ends; `otherwise` is what to do without a
+/// terminal.
+pub(super) fn go_on(question: &str, yes: bool, otherwise: &str) -> anyhow::Result<Option<Exit>> {
+    match ask(question, yes)? {
+        Reply::Yes => Ok(None),
+        Reply::No => {
+            print("nothing was changed")?;
+            Ok(Some(Exit::Failed))
+        }
+        Reply::Nobody => {
+            complain(&anyhow::anyhow!(
+                "there is no terminal to ask at, and nothing was changed: {otherwise}"
+            ));
+            Ok(Some(Exit::Usage))
+        }
+    }
 }
 
 fn reply(answer: &str) -> Reply {

@@ -11,8 +11,8 @@ use serde::Serialize;
 
 use super::{
     super::{
-        ask::{Reply, ask},
-        output::{Exit, complain, print},
+        ask::go_on,
+        output::{Exit, print},
         table::{WIDTH, wrap},
     },
     facts::Facts,
@@ -62,18 +62,8 @@ pub(super) async fn check(
     }
     if wish.probe {
         let question = "A probe listens for a moment on a port of Windows' loopback, has netsh read two lines that change nothing, and starts the task, which repeats the last selection. Go on?";
-        match ask(question, wish.yes)? {
-            Reply::Yes => {}
-            Reply::No => {
-                print("nothing was changed")?;
-                return Ok(Exit::Failed);
-            }
-            Reply::Nobody => {
-                complain(&anyhow::anyhow!(
-                    "there is no terminal to ask at: add --yes to allow the probe"
-                ));
-                return Ok(Exit::Usage);
-            }
+        if let Some(end) = go_on(question, wish.yes, "add --yes to allow the probe")? {
+            return Ok(end);
         }
     }
     let (way, asked) = call(wish.probe, paths).await;

@@ -4,7 +4,7 @@ use anyhow::Context;
 
 use super::{
     super::{
-        ask::{Reply, ask},
+        ask::go_on,
         output::{Exit, complain, print},
     },
     shown,
@@ -85,18 +85,8 @@ pub(in super::super) async fn install(
                 "\nWindows will ask for administrator rights, and a window there will show this again\nand ask for the word yes. Both wait about two minutes.",
             )?;
         }
-        match ask("Go on?", wish.yes)? {
-            Reply::Yes => {}
-            Reply::No => {
-                print("nothing was changed")?;
-                return Ok(Exit::Failed);
-            }
-            Reply::Nobody => {
-                complain(&anyhow::anyhow!(
-                    "there is no terminal to ask at, and nothing was changed: look at it with --dry-run, then run it with --yes"
-                ));
-                return Ok(Exit::Usage);
-            }
+        if let Some(end) = go_on("Go on?", wish.yes, shown::LOOK_FIRST)? {
+            return Ok(end);
         }
     }
     setup.put(&files)?;

@@ -6,7 +6,7 @@ use anyhow::Context;
 
 use super::{
     super::{
-        ask::{Reply, ask},
+        ask::go_on,
         output::{Exit, complain, print},
         poke,
     },
@@ -38,18 +38,8 @@ pub(super) async fn uninstall(dry_run: bool, yes: bool, paths: &Paths) -> anyhow
         print("\nNothing was changed.")?;
         return Ok(Exit::Fine);
     }
-    match ask("Go on?", yes)? {
-        Reply::Yes => {}
-        Reply::No => {
-            print("nothing was changed")?;
-            return Ok(Exit::Failed);
-        }
-        Reply::Nobody => {
-            complain(&anyhow::anyhow!(
-                "there is no terminal to ask at, and nothing was changed: look at it with --dry-run, then run it with --yes"
-            ));
-            return Ok(Exit::Usage);
-        }
+    if let Some(end) = go_on("Go on?", yes, shown::LOOK_FIRST)? {
+        return Ok(end);
     }
     match poke::agent(paths) {
         Some(pid) => print(&format!(
