@@ -7,6 +7,8 @@ use anyhow::{Result, bail};
 use crate::control::{Reply, Request, Status, output};
 use crate::world::World;
 
+/// SIGUSR1.
+pub(crate) const USR1: i32 = 10;
 /// SIGHUP.
 pub(crate) const HUP: i32 = 1;
 /// SIGKILL.

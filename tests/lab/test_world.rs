@@ -10,7 +10,7 @@ use libtest_mimic::Trial;
 
 use crate::control::Status;
 use crate::options::Options;
-use crate::process::{HUP, KILL, TERM};
+use crate::process::{KILL, TERM, USR1};
 use crate::runner::{trial_alone, trial_with};
 use crate::topology::Place;
 use crate::world::{World, until};
@@ -153,8 +153,9 @@ fn processes(world: &World) -> Result<()> {
     ensure!(output.status == Status::Signal(TERM), "{output:?}");
     process.signal(KILL)?;
     let process = world.spawn_guest(&["sleep", "100"], &[])?;
-    process.signal(HUP)?;
-    ensure!(process.wait(Duration::from_secs(5))? == Some(Status::Signal(HUP)));
+    // Not SIGHUP: below nohup that is ignored.
+    process.signal(USR1)?;
+    ensure!(process.wait(Duration::from_secs(5))? == Some(Status::Signal(USR1)));
     // An orphan is collected by PID 1.
     world
         .guest(&["sh", "-c", "(sleep 0.01 & ) ; exit 0"])?
