@@ -22,19 +22,6 @@ function New-TaskFailure {
     New-StandingAnswer -State $State -Detail $Detail -Plan $table.Plan -Rules $table.Rules
 }
 
-# The text of the answer with our ticket, or ''.
-function Wait-Answer {
-    param([string] $Sid, [int] $Ticket, $Clock)
-    do {
-        $text = Read-TaskAnswer -Sid $Sid
-        if (Test-Ticket -Text $text -Ticket $Ticket) {
-            return $text
-        }
-        Wait-Moment
-    } while ($Clock.ElapsedMilliseconds -lt 10000)
-    ''
-}
-
 # One request at a time writes the selection and waits. The 10 s hold for both, and
 # for the waiting before: the agent waits 15 s for all of it.
 function Invoke-Task {

@@ -40,12 +40,6 @@ function Get-TimeoutDetail {
     'the task gave no answer to this request within the time: {0} (last result {1})' -f $words, $Result
 }
 
-# Whether a text is the task's answer to this ticket.
-function Test-Ticket {
-    param([string] $Text, [int] $Ticket)
-    $Text.StartsWith(('{"version":1,"ticket":' + $Ticket + ','), [System.StringComparison]::Ordinal)
-}
-
 # The task's answer, with the fields that it knows.
 function ConvertFrom-TaskAnswer {
     param([string] $Text)

@@ -1,4 +1,4 @@
-# What comes from the user's side, and what goes back.
+# What comes from the user's side.
 
 # A link or a junction in the place of the file or of its folder would make this
 # process, as SYSTEM, read what its user chose. Asked before the file is opened and
@@ -35,30 +35,5 @@ function Assert-PlainFile {
     $own = [int] [System.IO.File]::GetAttributes($Path)
     if ((($above -band $link) -ne 0) -or (($own -band ($link -bor $directory)) -ne 0)) {
         throw (New-InvalidRequest -Message 'selection: no plain file in a plain folder')
-    }
-}
-
-# The answer appears as a whole: written beside and moved into place. A reader or a
-# scanner that holds the old one keeps it for moments only.
-function Write-TaskAnswer {
-    param([string] $Sid, [string] $Text)
-    $folder = [System.IO.Path]::Combine((Get-InstalledFolder), $Sid)
-    $path = [System.IO.Path]::Combine($folder, 'answer.json')
-    $new = [System.IO.Path]::Combine($folder, 'answer.json.new')
-    [System.IO.File]::WriteAllText($new, $Text, (New-Object System.Text.UTF8Encoding($false)))
-    for ($turn = 1; $true; $turn += 1) {
-        try {
-            if ([System.IO.File]::Exists($path)) {
-                [System.IO.File]::Replace($new, $path, [NullString]::Value)
-            } else {
-                [System.IO.File]::Move($new, $path)
-            }
-            return
-        } catch {
-            if ($turn -ge 20) {
-                throw
-            }
-        }
-        Start-Sleep -Milliseconds 100
     }
 }
