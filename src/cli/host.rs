@@ -76,7 +76,7 @@ pub(super) struct Check {
     /// Print JSON
     #[arg(long)]
     json: bool,
-    /// Also listen on a port of loopback, have netsh read a file, start the task
+    /// Also listen on a port of loopback, have netsh read a file, have the task make a forward and remove it
     #[arg(long)]
     probe: bool,
     /// Do not ask before a probe

@@ -21,6 +21,11 @@ function Reset-HostWorld {
         Private = $false
         # Names of tasks that run.
         Running = @()
+        # Of this PowerShell, in milliseconds.
+        Age = 900
+        LastTicket = 100
+        # Where a task leads the one rule that it makes.
+        Target = ''
     }
     $source = [System.Text.Encoding]::ASCII
     foreach ($name in @('forward.ps1', 'setup.ps1', 'wslmesh-relay.exe')) {

@@ -61,7 +61,7 @@ pub(super) async fn check(
         );
     }
     if wish.probe {
-        let question = "A probe listens for a moment on a port of Windows' loopback, has netsh read two lines that change nothing, and starts the task, which repeats the last selection. Go on?";
+        let question = "A probe listens for a moment on a port of Windows' loopback, has netsh read two lines that change nothing, and starts the task: once to repeat the last selection, and, where it is installed and WSL is behind NAT, twice more to make one forward on a TCP port that the policy allows and nothing uses, with the firewall rules of its grant, and to remove it again. Go on?";
         if let Some(end) = go_on(question, wish.yes, "add --yes to allow the probe")? {
             return Ok(end);
         }

@@ -20,6 +20,7 @@ $CheckTitles = [ordered] @{
     'T15' = 'a port that is taken gives error 10048'
     'T16' = 'the relay runs from where it is put'
     'T17' = 'this runs in the session of a desktop'
+    'T18' = 'the task makes a rule on a scratch port and removes it again'
 }
 
 function New-Finding {

@@ -36,7 +36,8 @@ function Get-Finding {
         'T14' { return Find-WslRelay }
         'T15' { return Find-BindErrors -Probe $Probe }
         'T16' { return Find-Relay -Places $Places -Elevated $Caller.Elevated }
-        default { return Find-Session -Caller $Caller }
+        'T17' { return Find-Session -Caller $Caller }
+        default { return Find-ScratchRule -Caller $Caller -Probe $Probe }
     }
 }
 
