@@ -80,6 +80,8 @@ pub(in crate::bench) fn measure(report: &mut Report) -> Result<()> {
         .args(["-s", "-B", "127.0.0.1", "-p", &server.port().to_string()])
         .stdin(Stdio::null())
         .stdout(Stdio::null())
+        // It complains of the connection that finds out whether it listens.
+        .stderr(Stdio::null())
         .spawn()
         .context("starting iperf3, which is needed to measure with")?;
     let _server = Server(iperf3);
