@@ -2,7 +2,10 @@
 
 use anyhow::bail;
 
-use super::output::{self, Exit, print};
+use super::{
+    output::{self, Exit, print},
+    style,
+};
 use crate::{
     agent::{self, Election},
     config::{Settings, Source},
@@ -23,7 +26,7 @@ pub(super) async fn apply(source: Source, paths: Paths) -> anyhow::Result<Exit> 
         print(&format!("done: {change}"))?;
     }
     if done.changes.is_empty() {
-        print("nothing to do")?;
+        print(&style::good("nothing to do"))?;
     }
     Ok(output::findings(&done.findings)?)
 }

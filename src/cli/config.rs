@@ -2,7 +2,10 @@
 
 use clap::Subcommand;
 
-use super::output::{Exit, print};
+use super::{
+    output::{Exit, print},
+    style,
+};
 use crate::config::{Settings, Source};
 
 #[derive(Debug, Subcommand)]
@@ -22,7 +25,7 @@ pub(super) fn config(command: Command, source: &Source) -> anyhow::Result<Exit> 
         }
         Command::Check => {
             for file in &settings.files {
-                print(&format!("{}: fine", file.display()))?;
+                print(&format!("{}: {}", file.display(), style::good("fine")))?;
             }
         }
     }

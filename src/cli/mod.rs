@@ -12,6 +12,7 @@ mod poke;
 mod restore;
 mod run;
 mod status;
+mod style;
 mod table;
 
 use std::{path::PathBuf, process::ExitCode, time::Duration};

@@ -5,6 +5,7 @@ use std::{
     process::ExitCode,
 };
 
+use super::style;
 use crate::{model::Finding, report::Severity};
 
 /// How a command ended.
@@ -74,7 +75,8 @@ pub(super) fn findings(findings: &[Finding]) -> io::Result<Exit> {
         )
     });
     for finding in &sorted {
-        print(&format!("{}: {finding}", finding.code.severity()))?;
+        let severity = style::severity(&finding.code.severity().to_string());
+        print(&format!("{severity}: {finding}"))?;
     }
     let degraded = sorted
         .iter()

@@ -1,6 +1,9 @@
 //! `wslmesh plan`
 
-use super::output::{self, Exit, print};
+use super::{
+    output::{self, Exit, print},
+    style,
+};
 use crate::{
     agent,
     config::{Settings, Source},
@@ -14,7 +17,7 @@ pub(super) async fn plan(source: Source, paths: Paths) -> anyhow::Result<Exit> {
         print(&format!("would do: {action}"))?;
     }
     if plan.actions.is_empty() {
-        print("nothing to do")?;
+        print(&style::good("nothing to do"))?;
     }
     Ok(output::findings(&plan.findings)?)
 }

@@ -3,6 +3,7 @@
 use super::super::{
     output::{Exit, complain, print},
     poke::{Poked, poke},
+    style,
 };
 use crate::{
     host::setup::{Agreed, Answer, Ending, Policy, Shipped, difference, ending},
@@ -60,7 +61,7 @@ pub(super) fn files(files: &[Shipped]) -> Vec<String> {
 
 /// A heading and its lines.
 pub(super) fn print_block(heading: &str, lines: &[String]) -> std::io::Result<()> {
-    print(heading)?;
+    print(&style::heading(heading))?;
     for line in lines.iter().flat_map(|line| line.lines()) {
         print(&format!("  {line}"))?;
     }

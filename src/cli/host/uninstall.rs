@@ -8,7 +8,7 @@ use super::{
     super::{
         ask::go_on,
         output::{Exit, complain, print},
-        poke,
+        poke, style,
     },
     shown,
 };
@@ -98,7 +98,8 @@ async fn withdraw(folder: &Path, paths: &Paths) -> anyhow::Result<()> {
         print(&format!("done: {changed}"))?;
     }
     for finding in &outcome.findings {
-        print(&format!("{}: {finding}", finding.code.severity()))?;
+        let severity = style::severity(&finding.code.severity().to_string());
+        print(&format!("{severity}: {finding}"))?;
     }
     if let Some(standing) = outcome.standing {
         remember(standing, paths);
