@@ -19,6 +19,8 @@ datadir = $(DESTDIR)$(PREFIX)/share/wslmesh
 docdir = $(DESTDIR)$(PREFIX)/share/doc/wslmesh
 unitdir = $(DESTDIR)$(PREFIX)/lib/systemd/system
 presetdir = $(DESTDIR)$(PREFIX)/lib/systemd/system-preset
+sysusersdir = $(DESTDIR)$(PREFIX)/lib/sysusers.d
+tmpfilesdir = $(DESTDIR)$(PREFIX)/lib/tmpfiles.d
 mandir = $(DESTDIR)$(PREFIX)/share/man
 confdir = $(DESTDIR)$(SYSCONFDIR)/wslmesh
 
@@ -79,6 +81,8 @@ install: ## the built release into DESTDIR and PREFIX (default /usr)
 	chmod 644 "$(unitdir)/wslmesh.service"
 	install -D -m 644 systemd/wslmesh.service.d/10-wsl.conf "$(unitdir)/wslmesh.service.d/10-wsl.conf"
 	install -D -m 644 systemd/80-wslmesh.preset "$(presetdir)/80-wslmesh.preset"
+	install -D -m 644 systemd/sysusers.conf "$(sysusersdir)/wslmesh.conf"
+	install -D -m 644 systemd/tmpfiles.conf "$(tmpfilesdir)/wslmesh.conf"
 	install -D -m 644 man/wslmesh.8 "$(mandir)/man8/wslmesh.8"
 	install -D -m 644 man/wslmesh.toml.5 "$(mandir)/man5/wslmesh.toml.5"
 	install -d -m 755 "$(docdir)"
@@ -91,7 +95,7 @@ install: ## the built release into DESTDIR and PREFIX (default /usr)
 		echo "install -D -m 644 packaging/wslmesh.toml $(confdir)/wslmesh.toml"; \
 		install -D -m 644 packaging/wslmesh.toml "$(confdir)/wslmesh.toml"; \
 	fi
-	@test -n "$(DESTDIR)" || echo "next: systemctl daemon-reload && systemctl enable --now wslmesh"
+	@test -n "$(DESTDIR)" || echo "next: systemd-sysusers && systemd-tmpfiles --create && systemctl daemon-reload && systemctl enable --now wslmesh"
 
 # The kernel's values go back first, while the program that knows them is there.
 uninstall: ## stop, put MTUs and sysctls back, remove all but the configuration
@@ -105,6 +109,7 @@ uninstall: ## stop, put MTUs and sysctls back, remove all but the configuration
 	fi
 	rm -f "$(bindir)/wslmesh" "$(unitdir)/wslmesh.service"
 	rm -f "$(libdir)/wslmesh-relay" "$(libdir)/windows/wslmesh-relay.exe"
+	rm -f "$(sysusersdir)/wslmesh.conf" "$(tmpfilesdir)/wslmesh.conf"
 	rm -f "$(presetdir)/80-wslmesh.preset" "$(mandir)/man8/wslmesh.8" "$(mandir)/man5/wslmesh.toml.5"
 	rm -rf "$(unitdir)/wslmesh.service.d" "$(datadir)" "$(docdir)"
 	@rmdir "$(libdir)/windows" "$(libdir)" 2>/dev/null || true # others may have fragments there

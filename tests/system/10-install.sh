@@ -35,6 +35,13 @@ halt
 container=systemd-nspawn boot || exit 1
 ok 'apt installs it on another machine' apt_get install "/packages/$deb"
 ok 'it does not start there' state_is inactive
+has 'the group is there, without members' "$(guest getent group wslmesh)" '^wslmesh:x:[0-9]+:$'
+ok 'it is a system group' [ "$(guest getent group wslmesh | cut -d : -f 3)" -lt 1000 ]
+is 'folders for hooks and drop-ins are there before the first start, root'"'"'s alone' \
+    "$(guest stat -c '%a %U:%G %n' /etc/wslmesh/hooks.d/address-changed /etc/wslmesh/wslmesh.toml.d /run/wslmesh)" \
+    "755 root:root /etc/wslmesh/hooks.d/address-changed
+755 root:root /etc/wslmesh/wslmesh.toml.d
+755 root:root /run/wslmesh"
 is 'because of its condition' "$(property ConditionResult)" no
 guest mkdir -p /etc/systemd/system/$unit.d
 guest ln -s /dev/null /etc/systemd/system/$unit.d/10-wsl.conf

@@ -55,7 +55,7 @@ done
 is 'killed twenty times' "$round" 20
 ok 'it is up again' within 10 is_active
 ok 'and the file is right' within 10 network_file_has 'WSL_IP="172.28.16.120"'
-is 'no temporary file is left' "$(guest sh -c 'ls -A /etc/wslmesh | grep -vE "^(wslmesh.toml|wsl-network.conf)$"')" ''
+is 'no temporary file is left' "$(guest find /etc/wslmesh -type f ! -name wslmesh.toml ! -name wsl-network.conf)" ''
 ok 'sysctls are as wanted' within 10 sysctl_is net.ipv4.tcp_keepalive_time 60
 guest systemctl stop $unit
 guest wslmesh restore >/dev/null

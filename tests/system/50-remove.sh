@@ -20,6 +20,14 @@ ok 'the configuration is kept' guest test -e /etc/wslmesh/wslmesh.toml
 ok 'apt purges it' apt_get purge wslmesh
 facts >"$run/after"
 ok 'files, sysctls and MTUs are as before' diff "$run/before" "$run/after"
+ok 'the group stays, as Debian has it' guest getent group wslmesh
+
+# What a person put beside the package's own outlives a purge, and nothing else does.
+install_deb >/dev/null || exit 1
+guest sh -c 'echo "[mtu]" >/etc/wslmesh/wslmesh.toml.d/mine.toml'
+ok 'apt purges it again' apt_get purge wslmesh
+is 'the administrator'"'"'s drop-in is kept, alone' "$(guest find /etc/wslmesh ! -type d)" /etc/wslmesh/wslmesh.toml.d/mine.toml
+guest rm -r /etc/wslmesh
 
 ok 'the previous version is installed' apt_get install "/packages/previous/$previous"
 within 10 is_active

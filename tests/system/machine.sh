@@ -51,6 +51,9 @@ boot() {
     # systemd-nspawn mounts a boot id of its own there (twice), which a service with
     # ProtectKernelTunables= does not see. WSL mounts nothing there.
     while guest umount /proc/sys/kernel/random/boot_id 2>/dev/null; do :; done
+    # The layer's root belongs to an id that the guest has not, and systemd-tmpfiles
+    # goes no further below such a one.
+    nsenter -t "$leader" -m -- chown "$first_id:$first_id" /
     windows ip address add 172.28.16.1/20 dev windows
     windows ip link set windows up
     guest ip link set eth0 up
