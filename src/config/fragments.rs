@@ -8,6 +8,7 @@ use std::{
 use serde::{Deserialize, Deserializer, de};
 use toml::Spanned;
 
+use super::dependents::Dependents;
 use crate::model::{Firewall, Patterns, Protocol, SysctlKey, SysctlValue};
 
 /// One file.
@@ -19,6 +20,7 @@ pub(super) struct Fragment {
     pub(super) sysctl: BTreeMap<Key, SysctlSetting>,
     pub(super) wireguard: WireGuard,
     pub(super) host: Host,
+    pub(super) dependents: Dependents,
     pub(super) forward: Vec<Spanned<Forward>>,
 }
 
@@ -73,12 +75,21 @@ fn any_address() -> Ipv4Addr {
 pub(super) const KNOWN: &[(&str, &[&str])] = &[
     (
         "",
-        &["network", "mtu", "sysctl", "wireguard", "host", "forward"],
+        &[
+            "network",
+            "mtu",
+            "sysctl",
+            "wireguard",
+            "host",
+            "dependents",
+            "forward",
+        ],
     ),
     ("network", &["interface", "config-file", "settle"]),
     ("mtu", &["interfaces", "value", "underlay"]),
     ("wireguard", &["interfaces", "keepalive"]),
     ("host", &["backend"]),
+    ("dependents", &["units", "hook-timeout"]),
     (
         "forward",
         &[
@@ -91,6 +102,16 @@ pub(super) const KNOWN: &[(&str, &[&str])] = &[
         ],
     ),
 ];
+
+/// The known key that somebody may have meant.
+pub(super) fn nearest<'a>(known: &[&'a str], written: &str) -> Option<&'a str> {
+    known
+        .iter()
+        .map(|key| (strsim::damerau_levenshtein(key, written), *key))
+        .min()
+        .filter(|(distance, key)| *distance <= key.len().div_ceil(2))
+        .map(|(_, key)| key)
+}
 
 /// Which interface is watched.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -174,7 +195,7 @@ impl<'de> Deserialize<'de> for Settle {
 }
 
 /// A whole number of milliseconds or seconds: `50ms`, `3s`.
-fn duration(text: &str) -> Option<Duration> {
+pub(super) fn duration(text: &str) -> Option<Duration> {
     if let Some(number) = text.strip_suffix("ms") {
         return number.parse().ok().map(Duration::from_millis);
     }

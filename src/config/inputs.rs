@@ -5,11 +5,17 @@ use std::{
     collections::BTreeMap,
     fs, io,
     path::{Path, PathBuf},
+    time::Duration,
 };
+
+use toml::Spanned;
 
 use super::{
     ConfigError,
-    fragments::{Backend, Forward, Fragment, Interface, KNOWN, Settle, SysctlSetting, Underlay},
+    dependents::{Entry, PlacedUnit},
+    fragments::{
+        Backend, Forward, Fragment, Interface, KNOWN, Settle, SysctlSetting, Underlay, nearest,
+    },
 };
 use crate::model::{Patterns, SysctlKey};
 
@@ -59,6 +65,8 @@ pub(super) struct Inputs {
     pub(super) wireguard_interfaces: Option<Patterns>,
     pub(super) keepalive: Option<u16>,
     pub(super) backend: Option<Backend>,
+    pub(super) units: Option<Vec<PlacedUnit>>,
+    pub(super) hook_timeout: Option<Duration>,
     pub(super) forwards: Vec<Placed>,
 }
 
@@ -236,11 +244,7 @@ fn unknown_key(table: &str, written: &str) -> String {
         .iter()
         .find(|(name, _)| *name == table)
         .map_or(&[][..], |(_, keys)| keys);
-    let nearest = known
-        .iter()
-        .map(|key| (strsim::damerau_levenshtein(key, written), key))
-        .min()
-        .filter(|(distance, key)| *distance <= key.len().div_ceil(2));
+    let nearest = nearest(known, written);
     let place = if table.is_empty() {
         "at the top of the file".to_owned()
     } else {
@@ -254,7 +258,7 @@ fn unknown_key(table: &str, written: &str) -> String {
         (_, Some(elsewhere)) => {
             format!("unknown key `{written}` {place}: it belongs in [{elsewhere}]")
         }
-        (Some((_, key)), None) => format!("unknown key `{written}` {place}: did you mean `{key}`?"),
+        (Some(key), None) => format!("unknown key `{written}` {place}: did you mean `{key}`?"),
         (None, None) => format!(
             "unknown key `{written}` {place}: known are {}",
             known.join(", ")
@@ -313,13 +317,25 @@ fn place(text: &str, offset: usize) -> Place {
             key: header(line).unwrap_or_default(),
         };
     }
-    let key = line
-        .split_once('=')
-        .map_or("", |(key, _)| key.trim())
-        .to_owned();
     let above = text.get(..start).unwrap_or_default().lines().rev();
-    let table = above.map(str::trim).find_map(header).unwrap_or_default();
-    Place { table, key }
+    let mut above = above
+        .map(str::trim)
+        .take_while(|line| header(line).is_none());
+    // A list may go over several lines, and its key stands on the first.
+    let key = key_of(line).or_else(|| above.find_map(key_of));
+    let table = text.get(..start).unwrap_or_default().lines().rev();
+    let table = table.map(str::trim).find_map(header).unwrap_or_default();
+    Place {
+        table,
+        key: key.unwrap_or_default().to_owned(),
+    }
+}
+
+/// The key that a line gives a value to; none on a line within a list.
+fn key_of(line: &str) -> Option<&str> {
+    let (key, _) = line.split_once('=')?;
+    let key = key.trim();
+    (!key.starts_with(['{', '#', '['])).then_some(key)
 }
 
 impl Inputs {
@@ -330,6 +346,7 @@ impl Inputs {
             sysctl,
             wireguard,
             host,
+            dependents,
             forward,
         } = fragment;
         self.files.push(path.to_owned());
@@ -350,6 +367,20 @@ impl Inputs {
             wireguard.keepalive.map(|value| value.0),
         );
         over(&mut self.backend, host.backend);
+        let placed = |unit: Spanned<Entry>| PlacedUnit {
+            line: position(text, unit.span().start).0,
+            dependent: unit.into_inner().0,
+            file: path.to_owned(),
+        };
+        let units = dependents.units;
+        over(
+            &mut self.units,
+            units.map(|units| units.into_iter().map(placed).collect()),
+        );
+        over(
+            &mut self.hook_timeout,
+            dependents.hook_timeout.map(|timeout| timeout.0),
+        );
         // A forward of an earlier file is replaced by name; within one file a
         // repeated name stays twice and is refused later.
         let names: Vec<&str> = forward

@@ -1,6 +1,7 @@
 //! The configuration: fragments as on disk, merged, then [`Settings`], which
 //! are valid from here on.
 
+mod dependents;
 mod drop_in;
 mod fragments;
 mod inputs;
@@ -14,14 +15,15 @@ use std::{
     time::Duration,
 };
 
+use dependents::HookTimeout;
 pub use drop_in::{Added, DropIn, DropInError, Located, located};
 use fragments::SysctlSetting;
 pub use fragments::{Backend, Interface, Settle, Underlay};
 pub use inputs::Source;
 use inputs::{Inputs, Placed};
 
+use crate::model::{Dependent, Mode, Patterns, SysctlKey, SysctlValue};
 pub use crate::model::{Firewall, Protocol};
-use crate::model::{Mode, Patterns, SysctlKey, SysctlValue};
 
 /// What the agent is to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,6 +48,10 @@ pub struct Settings {
     pub keepalive: Option<NonZeroU16>,
     /// Who forwards ports on Windows.
     pub backend: Backend,
+    /// Units that are told of a new address, in this order.
+    pub dependents: Vec<Dependent>,
+    /// How long a hook may run.
+    pub hook_timeout: Duration,
     /// The forwards, in the order of the files.
     pub forwards: Vec<Forward>,
     /// The files these settings come from.
@@ -170,6 +176,8 @@ impl Settings {
                 .unwrap_or_else(|| Patterns::new(&["wg*"])),
             keepalive: NonZeroU16::new(inputs.keepalive.unwrap_or(25)),
             backend,
+            dependents: dependents::dependents(inputs.units.unwrap_or_default())?,
+            hook_timeout: inputs.hook_timeout.unwrap_or(HookTimeout::USUAL),
             forwards,
             files: inputs.files,
         })
@@ -317,6 +325,7 @@ impl fmt::Display for Settings {
             list(&self.wireguard_interfaces)
         )?;
         writeln!(f, "[host]\nbackend = \"{}\"", self.backend)?;
+        dependents::show(f, &self.dependents, self.hook_timeout)?;
         for forward in &self.forwards {
             writeln!(
                 f,

@@ -48,6 +48,9 @@ fn what_is_shown_reads_back_as_the_same_settings() {
         "net.core.rmem_max" = 1
         "net.ipv4.tcp_rmem" = "1 2 3"
         "net.ipv4.tcp_wmem" = false
+        [dependents]
+        units = ["nginx", { name = "wg-quick@wg0.service", action = "restart" }, 'dev-x\\x2dy.swap']
+        hook-timeout = "1500ms"
         [[forward]]
         name = "ssh"
         protocol = "tcp"
@@ -170,6 +173,50 @@ fn wrong_input_names_place_and_cure() {
             "Windows' portproxy is TCP only; set protocol = \"tcp\"",
         ),
         ("[network\n".to_owned(), "w.toml:1:"),
+        (
+            "[dependents]\nunit = []\n".to_owned(),
+            "w.toml:2:1: unknown key `unit` in [dependents]: did you mean `units`?",
+        ),
+        (
+            "[dependents]\nunits = [\"a b\"]\n".to_owned(),
+            "w.toml:2:10: dependents.units: \"a b\": a unit's name has letters, digits and : - _ . \\ @ only",
+        ),
+        (
+            "[dependents]\nunits = [\n  \"a\",\n  { name = \"wg-quick@\" },\n]\n".to_owned(),
+            "w.toml:4:3: dependents.units: \"wg-quick@\": a template alone cannot run",
+        ),
+        (
+            "[dependents]\nunits = [\"wslmesh\"]\n".to_owned(),
+            "dependents.units: \"wslmesh\" is the agent itself, which would restart itself for ever: leave it out",
+        ),
+        (
+            "[dependents]\nunits = [\n  { name = \"a\", acton = \"restart\" },\n]\n".to_owned(),
+            "w.toml:3:3: dependents.units: unknown key `acton` of a unit: did you mean `action`?",
+        ),
+        (
+            "[dependents]\nunits = [{ name = \"a\", action = \"kill\" }]\n".to_owned(),
+            "dependents.units: \"kill\" is no action: write \"reload-or-restart\", \"reload\" or \"restart\"",
+        ),
+        (
+            "[dependents]\nunits = [{ action = \"restart\" }]\n".to_owned(),
+            "dependents.units: missing field `name`",
+        ),
+        (
+            "[dependents]\nunits = [1]\n".to_owned(),
+            "dependents.units: invalid type: integer `1`, expected a unit's name",
+        ),
+        (
+            "[dependents]\nunits = [\n\"a\",\n\"b\",\n\"a.service\"]\n".to_owned(),
+            "w.toml:5: dependents.units: a.service is named already at w.toml:3; leave one out",
+        ),
+        (
+            "[dependents]\nhook-timeout = \"1h\"\n".to_owned(),
+            "w.toml:2:16: dependents.hook-timeout: \"1h\" is no time for a hook: write \"1s\" to \"600s\"",
+        ),
+        (
+            "[dependents]\nhook-timeout = \"601s\"\n".to_owned(),
+            "\"601s\" is no time for a hook",
+        ),
     ];
     for (text, expected) in table {
         let message = refused(&text);
@@ -263,6 +310,30 @@ fn drop_ins_override_key_by_key_and_forwards_by_name() {
         .collect();
     assert_eq!(forwards, [("b", 2), ("a", 3)]);
     assert_eq!(settings.files.len(), 3);
+}
+
+#[test]
+fn units_of_a_later_file_are_the_units() {
+    let folder = tempfile::tempdir().unwrap();
+    let main = folder.path().join("w.toml");
+    let drop_ins = folder.path().join("w.toml.d");
+    fs::create_dir(&drop_ins).unwrap();
+    fs::write(&main, "[dependents]\nunits = [\"a\", \"b\"]\n").unwrap();
+    let units = |text: &str| {
+        fs::write(drop_ins.join("10.toml"), text).unwrap();
+        let settings = Settings::load(&Source::File(main.clone())).unwrap();
+        let told = |dependent: &Dependent| format!("{} {}", dependent.action, dependent.unit);
+        settings.dependents.iter().map(told).collect::<Vec<_>>()
+    };
+    assert_eq!(
+        units("[dependents]\nhook-timeout = \"5s\"\n"),
+        ["reload-or-restart a.service", "reload-or-restart b.service"]
+    );
+    assert_eq!(
+        units("[dependents]\nunits = [{ name = \"b\", action = \"reload\" }]\n"),
+        ["reload b.service"]
+    );
+    assert_eq!(units("[dependents]\nunits = []\n"), Vec::<String>::new());
 }
 
 #[test]

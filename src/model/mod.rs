@@ -5,6 +5,7 @@
 //! `observe` and `apply` never import `plan`.
 
 mod action;
+mod dependent;
 mod drive_path;
 mod finding;
 mod forward;
@@ -16,6 +17,7 @@ mod sysctl;
 mod wireguard;
 
 pub use action::{Action, ActionKey, FileChange, KeepaliveChange, MtuChange, Plan, SysctlChange};
+pub use dependent::{AddressChange, Dependent, Place, UnitAction, UnitName};
 pub use drive_path::{DrivePath, NotADrivePath};
 pub use finding::{Finding, Subject};
 pub use forward::{

@@ -1,0 +1,185 @@
+//! Units that follow this node's address.
+
+use std::{fmt, net::Ipv4Addr};
+
+use super::{InterfaceName, ModeState};
+
+/// systemd's limit without the final NUL (UNIT_NAME_MAX in its
+/// src/basic/unit-def.h).
+const LONGEST: usize = 255;
+
+/// The kinds of units (systemd.unit(5)).
+const KINDS: [&str; 11] = [
+    "service",
+    "socket",
+    "device",
+    "mount",
+    "automount",
+    "swap",
+    "target",
+    "path",
+    "timer",
+    "slice",
+    "scope",
+];
+
+/// The name of one unit of systemd, with its suffix.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct UnitName(String);
+
+impl UnitName {
+    /// Takes a name as systemctl does: one without a suffix is a service's.
+    ///
+    /// # Errors
+    /// What is wrong with it and what to write instead, without the name.
+    pub fn parse(text: &str) -> Result<Self, &'static str> {
+        let has_kind = text
+            .rsplit_once('.')
+            .is_some_and(|(_, kind)| KINDS.contains(&kind));
+        let whole = if has_kind {
+            text.to_owned()
+        } else {
+            format!("{text}.service")
+        };
+        let stem = whole.rsplit_once('.').map_or("", |(stem, _)| stem);
+        let plain = |c: char| c.is_ascii_alphanumeric() || ":-_.\\@".contains(c);
+        if stem.is_empty() {
+            return Err("a unit's name has something before its suffix, such as \"nginx.service\"");
+        }
+        if whole.len() > LONGEST {
+            return Err("a unit's name has at most 255 characters");
+        }
+        if !stem.chars().all(plain) {
+            return Err(
+                "a unit's name has letters, digits and : - _ . \\ @ only; `systemd-escape` makes one of a path",
+            );
+        }
+        match stem.split_once('@') {
+            Some(("", _)) => Err(
+                "a template's name has something before the @, such as \"wg-quick@wg0.service\"",
+            ),
+            Some((_, "")) => Err(
+                "a template alone cannot run: name the instance too, such as \"wg-quick@wg0.service\"",
+            ),
+            Some(_) | None => Ok(Self(whole)),
+        }
+    }
+
+    /// The name.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for UnitName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// What is done to a unit that runs. One that does not run is left alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum UnitAction {
+    /// Reload it where it can be reloaded, else restart it.
+    #[default]
+    ReloadOrRestart,
+    /// Reload it.
+    Reload,
+    /// Stop and start it.
+    Restart,
+}
+
+impl UnitAction {
+    /// All of them, in the order of the documentation.
+    pub const ALL: [Self; 3] = [Self::ReloadOrRestart, Self::Reload, Self::Restart];
+
+    /// The action's name in the configuration and in the journal.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::ReloadOrRestart => "reload-or-restart",
+            Self::Reload => "reload",
+            Self::Restart => "restart",
+        }
+    }
+}
+
+impl fmt::Display for UnitAction {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// A unit and what to do to it when the address has changed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Dependent {
+    /// The unit.
+    pub unit: UnitName,
+    /// What is done.
+    pub action: UnitAction,
+}
+
+/// This node's place in the network, for those who depend on it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    /// The watched interface.
+    pub interface: InterfaceName,
+    /// Its address.
+    pub address: Ipv4Addr,
+    /// The IPv4 gateway.
+    pub gateway: Option<Ipv4Addr>,
+    /// WSL's networking mode, as far as it is known.
+    pub mode: ModeState,
+}
+
+/// This node's address became another.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AddressChange {
+    /// The address that everybody was told last.
+    pub old: Ipv4Addr,
+    /// How it is now.
+    pub new: Place,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_systemds() {
+        let long = "a".repeat(248);
+        let table = [
+            ("nginx", Ok("nginx.service")),
+            ("nginx.service", Ok("nginx.service")),
+            ("wg-quick@wg0", Ok("wg-quick@wg0.service")),
+            ("a.b", Ok("a.b.service")),
+            ("mesh.target", Ok("mesh.target")),
+            (
+                "dev-disk-by\\x2dlabel-x.swap",
+                Ok("dev-disk-by\\x2dlabel-x.swap"),
+            ),
+            ("a@b@c.timer", Ok("a@b@c.timer")),
+            ("", Err("something before its suffix")),
+            (".service", Err("something before its suffix")),
+            ("@x.service", Err("before the @")),
+            ("wg-quick@.service", Err("name the instance")),
+            ("wg-quick@", Err("name the instance")),
+            ("a b", Err("letters, digits")),
+            ("a/b", Err("systemd-escape")),
+            ("é", Err("letters, digits")),
+            ("a;b", Err("letters, digits")),
+            ("a\n", Err("letters, digits")),
+            ("*", Err("letters, digits")),
+            (long.as_str(), Err("255")),
+        ];
+        for (text, expected) in table {
+            match (UnitName::parse(text), expected) {
+                (Ok(name), Ok(expected)) => assert_eq!(name.as_str(), expected),
+                (Err(why), Err(part)) => assert!(why.contains(part), "{text:?}: {why}"),
+                (got, _) => panic!("{text:?}: {got:?}"),
+            }
+        }
+        assert!(UnitName::parse(&"a".repeat(247)).is_ok());
+    }
+}
