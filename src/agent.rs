@@ -134,6 +134,7 @@ pub async fn run(source: Source, paths: Paths) -> Result<(), AgentError> {
     leadership
         .serve()
         .map_err(system("serve the standby agents"))?;
+    let begin = Instant::now();
     let files: Vec<String> = settings
         .files
         .iter()
@@ -161,8 +162,17 @@ pub async fn run(source: Source, paths: Paths) -> Result<(), AgentError> {
     };
     manager.stopping();
     remove_status(&paths.runtime);
-    tracing::info!(event = "stop", "stopped; Windows forwards stay");
+    tracing::info!(
+        event = "stop",
+        duration_us = micros(begin.elapsed()),
+        "stopped; Windows forwards stay"
+    );
     result
+}
+
+/// A duration as the journal has it.
+fn micros(took: Duration) -> u64 {
+    u64::try_from(took.as_micros()).unwrap_or(u64::MAX)
 }
 
 /// Between the end of a leader and the next election. Short enough to take over
@@ -328,9 +338,14 @@ async fn settle(agent: &Agent<Linux>, watch: &mut Watch) -> Result<(), AgentErro
 
 /// A bad new configuration is refused as a whole and the old one stays.
 fn reload_settings(agent: &mut Agent<Linux>, source: &Source) {
+    let begin = Instant::now();
     match Settings::load(source) {
         Ok(settings) => {
-            tracing::info!(event = "reload", "configuration reloaded");
+            tracing::info!(
+                event = "reload",
+                duration_us = micros(begin.elapsed()),
+                "configuration reloaded"
+            );
             agent.adopt(settings);
         }
         Err(error) => {

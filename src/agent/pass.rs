@@ -169,7 +169,12 @@ impl<M: Machine> Agent<M> {
         // The first refusal is said with the health; one after it would be
         // nothing new to the tracker.
         if self.rejected.is_some() {
-            tracing::warn!(event = "reload", health = %finding.code, "{finding}");
+            tracing::warn!(
+                event = "reload",
+                health = %finding.code,
+                subject = finding.subject,
+                "{finding}"
+            );
         }
         self.rejected = Some(finding);
     }

@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use super::{machine::Machine, pass::Agent};
+use super::{machine::Machine, micros, pass::Agent};
 use crate::{
     model::{Finding, ModeState, Observation, RelayPlace, Served, ServedState},
     paths::Paths,
@@ -37,7 +37,6 @@ impl<M: Machine> Agent<M> {
         if parts.is_empty() {
             return None;
         }
-        let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
         let line = parts.join("; ");
         tracing::info!(
             event = "pass",
@@ -45,7 +44,7 @@ impl<M: Machine> Agent<M> {
             interface = node.as_ref().map(|node| node.link.name.to_string()),
             address_old = old.map(|old| old.to_string()),
             address_new = new.map(|new| new.to_string()),
-            duration_us = micros,
+            duration_us = micros(took),
             "{line} ({:.1} ms)",
             took.as_secs_f64() * 1e3
         );
@@ -135,7 +134,7 @@ impl<M: Machine> Agent<M> {
             }),
             windows_address: self.host.facts.windows_address,
             passes: self.passes,
-            last_pass_us: u64::try_from(took.as_micros()).unwrap_or(u64::MAX),
+            last_pass_us: micros(took),
             health: self.tracker.findings().map(Into::into).collect(),
         }
     }

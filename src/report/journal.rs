@@ -1,22 +1,36 @@
 //! Where log lines go: fields to the journal when systemd runs the agent,
 //! readable lines to standard error otherwise.
 
-use std::{env, fmt, fs::File, io, os::fd::AsFd};
+mod line;
+mod native;
 
-use tracing::{Event, Level, Subscriber, field::Visit};
+use std::{
+    env,
+    fs::File,
+    io::{self, Write},
+    os::fd::AsFd,
+    path::Path,
+};
+
+use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::{
+    Layer,
     filter::Targets,
-    fmt::{FmtContext, FormatEvent, FormatFields, format::Writer},
-    layer::SubscriberExt,
-    registry::LookupSpan,
+    layer::{Context, SubscriberExt},
     util::SubscriberInitExt,
+};
+
+use self::{
+    line::Line,
+    native::{Native, SOCKET},
 };
 
 /// Starts logging for the process. `$WSLMESH_LOG` sets the level: error, warn,
 /// info (the default), debug or trace.
 ///
 /// In the journal each field carries the prefix WSLMESH_, such as
-/// WSLMESH_EVENT or WSLMESH_ADDRESS_NEW.
+/// WSLMESH_EVENT or WSLMESH_ADDRESS_NEW, and each line the MESSAGE_ID of its
+/// event or health code.
 pub fn start() {
     let level = env::var("WSLMESH_LOG")
         .ok()
@@ -26,30 +40,14 @@ pub fn start() {
     let filter = Targets::new()
         .with_target("wslmesh", level)
         .with_default(Level::ERROR);
-    let registry = tracing_subscriber::registry().with(filter);
-    let journal = if under_journal() {
-        tracing_journald::layer().ok()
-    } else {
-        None
-    };
+    let journal = under_journal().then(|| Native::open(Path::new(SOCKET)));
+    let log = Log(journal.and_then(Result::ok));
     // Only a second start in one process fails, and then the first one serves.
-    match journal {
-        Some(journal) => registry
-            .with(
-                journal
-                    .with_field_prefix(Some("WSLMESH".to_owned()))
-                    .with_syslog_identifier("wslmesh".to_owned()),
-            )
-            .try_init(),
-        None => registry
-            .with(
-                tracing_subscriber::fmt::layer()
-                    .with_writer(io::stderr)
-                    .event_format(Readable),
-            )
-            .try_init(),
-    }
-    .unwrap_or_default();
+    tracing_subscriber::registry()
+        .with(filter)
+        .with(log)
+        .try_init()
+        .unwrap_or_default();
 }
 
 /// `$JOURNAL_STREAM` names device and inode of the journal's stream; it counts
@@ -65,40 +63,33 @@ fn under_journal() -> bool {
         .is_ok_and(|stat| stream == format!("{}:{}", stat.st_dev, stat.st_ino))
 }
 
-/// The message alone: it is a whole sentence, and the fields only repeat its
-/// parts for machines. With the priority as systemd reads it from a stream.
-struct Readable;
+/// Every line's way out: the journal, or else standard error.
+#[derive(Debug)]
+struct Log(Option<Native>);
 
-impl<S, N> FormatEvent<S, N> for Readable
-where
-    S: Subscriber + for<'a> LookupSpan<'a>,
-    N: for<'a> FormatFields<'a> + 'static,
-{
-    fn format_event(
-        &self,
-        _: &FmtContext<'_, S, N>,
-        mut writer: Writer<'_>,
-        event: &Event<'_>,
-    ) -> fmt::Result {
-        let mut message = Message(String::new());
-        event.record(&mut message);
-        let level = match *event.metadata().level() {
-            Level::ERROR => "error: ",
-            Level::WARN => "warning: ",
-            Level::INFO => "",
-            Level::DEBUG => "debug: ",
-            Level::TRACE => "trace: ",
-        };
-        writeln!(writer, "wslmesh: {level}{}", message.0)
-    }
-}
-
-struct Message(String);
-
-impl Visit for Message {
-    fn record_debug(&mut self, field: &tracing::field::Field, value: &dyn fmt::Debug) {
-        if field.name() == "message" {
-            self.0 = format!("{value:?}");
+impl<S: Subscriber> Layer<S> for Log {
+    fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
+        let line = Line::of(event);
+        // A line that nobody takes is lost: there is nowhere to say so.
+        match &self.0 {
+            Some(native) => native.send(&line),
+            None => io::stderr().write_all(readable(&line).as_bytes()),
         }
+        .unwrap_or_default();
     }
 }
+
+/// The message alone, with its weight.
+fn readable(line: &Line) -> String {
+    let level = match line.level {
+        Level::ERROR => "error: ",
+        Level::WARN => "warning: ",
+        Level::INFO => "",
+        Level::DEBUG => "debug: ",
+        Level::TRACE => "trace: ",
+    };
+    format!("wslmesh: {level}{}\n", line.message)
+}
+
+#[cfg(test)]
+mod tests;

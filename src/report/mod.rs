@@ -1,6 +1,7 @@
-//! What the agent says: the registry of health codes, the journal, the status
-//! document and the service manager.
+//! What the agent says: the registries of health codes and events, the journal,
+//! the status document and the service manager.
 
+mod event;
 mod health;
 mod journal;
 mod manager;
@@ -8,6 +9,7 @@ mod poke;
 mod status;
 mod tracker;
 
+pub use event::{EVENTS, Event, LIBRARY, message_id};
 pub use health::{Code, Severity};
 pub use journal::start as start_journal;
 pub use manager::Manager;
@@ -17,3 +19,6 @@ pub use status::{
     VERSION as STATUS_VERSION, read as read_status, remove as remove_status, write as write_status,
 };
 pub use tracker::{Changes, Tracker};
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,278 @@
+//! A socket of the test's own stands in for journald.
+
+use std::{
+    collections::BTreeMap,
+    io::{IoSliceMut, Read, Seek},
+    os::unix::net::UnixDatagram,
+    path::{Path, PathBuf},
+    sync::mpsc,
+    thread,
+    time::Duration,
+};
+
+use rustix::{
+    fs::{SealFlags, fcntl_get_seals},
+    net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg},
+};
+use tempfile::TempDir;
+
+use super::*;
+
+/// Generous: only a failure takes so long.
+const DEADLINE: Duration = Duration::from_secs(30);
+
+struct Journald {
+    folder: TempDir,
+    socket: Option<UnixDatagram>,
+}
+
+impl Journald {
+    fn start() -> Self {
+        let folder = TempDir::new().unwrap();
+        let mut journald = Self {
+            folder,
+            socket: None,
+        };
+        journald.listen();
+        journald
+    }
+
+    fn path(&self) -> PathBuf {
+        self.folder.path().join("socket")
+    }
+
+    fn listen(&mut self) {
+        let socket = UnixDatagram::bind(self.path()).unwrap();
+        socket.set_read_timeout(Some(DEADLINE)).unwrap();
+        self.socket = Some(socket);
+    }
+
+    fn end(&mut self) {
+        self.socket = None;
+        std::fs::remove_file(self.path()).unwrap();
+    }
+
+    /// The layer that writes to it.
+    fn log(&self) -> Log {
+        Log(Some(Native::open(&self.path()).unwrap()))
+    }
+
+    fn next(&self) -> BTreeMap<String, String> {
+        let socket = self.socket.as_ref().unwrap();
+        loop {
+            let (text, sealed) = receive(socket);
+            // The one by which the agent asks whether somebody listens.
+            if !text.is_empty() || sealed {
+                return parsed(&text);
+            }
+        }
+    }
+}
+
+/// A datagram, or the file that came in its place.
+fn receive(socket: &UnixDatagram) -> (Vec<u8>, bool) {
+    let mut text = vec![0; 1 << 20];
+    let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut control = RecvAncillaryBuffer::new(&mut space);
+    let got = recvmsg(
+        socket,
+        &mut [IoSliceMut::new(&mut text)],
+        &mut control,
+        RecvFlags::CMSG_CLOEXEC,
+    )
+    .unwrap();
+    text.truncate(got.bytes);
+    let mut files = control.drain().flat_map(|message| match message {
+        RecvAncillaryMessage::ScmRights(files) => files.collect::<Vec<_>>(),
+        _ => Vec::new(),
+    });
+    let Some(file) = files.next() else {
+        return (text, false);
+    };
+    assert!(text.is_empty(), "either a text or a file");
+    let seals = SealFlags::SHRINK | SealFlags::GROW | SealFlags::WRITE | SealFlags::SEAL;
+    assert_eq!(fcntl_get_seals(&file).unwrap(), seals);
+    let mut file = File::from(file);
+    file.rewind().unwrap();
+    file.read_to_end(&mut text).unwrap();
+    (text, true)
+}
+
+/// The protocol as its description has it.
+fn parsed(mut rest: &[u8]) -> BTreeMap<String, String> {
+    let mut fields = BTreeMap::new();
+    while !rest.is_empty() {
+        let end = rest.iter().position(|byte| *byte == b'\n').unwrap();
+        let (head, tail) = (&rest[..end], &rest[end + 1..]);
+        let (name, value, after) = match head.iter().position(|byte| *byte == b'=') {
+            Some(at) => (&head[..at], &head[at + 1..], tail),
+            None => {
+                let length = u64::from_le_bytes(tail[..8].try_into().unwrap());
+                let value = &tail[8..8 + usize::try_from(length).unwrap()];
+                assert_eq!(tail[8 + value.len()], b'\n');
+                (head, value, &tail[9 + value.len()..])
+            }
+        };
+        let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+        assert!(
+            name.iter()
+                .all(|c| c.is_ascii_uppercase() || c.is_ascii_digit() || *c == b'_'),
+            "{}",
+            text(name)
+        );
+        assert_eq!(fields.insert(text(name), text(value)), None, "twice");
+        rest = after;
+    }
+    fields
+}
+
+/// Says something as the agent does.
+fn saying(log: Log, say: impl FnOnce()) {
+    tracing::subscriber::with_default(tracing_subscriber::registry().with(log), say);
+}
+
+fn of<'a>(fields: &'a BTreeMap<String, String>, name: &str) -> Option<&'a str> {
+    fields.get(name).map(String::as_str)
+}
+
+#[test]
+fn a_line_has_its_id_and_its_fields() {
+    let journald = Journald::start();
+    saying(journald.log(), || {
+        tracing::info!(
+            event = "pass",
+            address_new = Some("10.0.0.2"),
+            address_old = None::<String>,
+            duration_us = 17_u64,
+            "eth0 address 10.0.0.2"
+        );
+        tracing::warn!(
+            event = "health",
+            health = "forward-taken",
+            subject = "ssh",
+            "x"
+        );
+        tracing::info!(event = "health-cleared", health = "forward-taken", "over");
+        tracing::error!(target: "netlink", what = "y", "a library's words");
+    });
+    let pass = journald.next();
+    let wanted = [
+        ("MESSAGE", "eth0 address 10.0.0.2"),
+        ("PRIORITY", "6"),
+        ("SYSLOG_IDENTIFIER", "wslmesh"),
+        ("CODE_FILE", file!()),
+        ("WSLMESH_EVENT", "pass"),
+        ("WSLMESH_ADDRESS_NEW", "10.0.0.2"),
+        ("WSLMESH_DURATION_US", "17"),
+    ];
+    for (name, value) in wanted {
+        assert_eq!(of(&pass, name), Some(value), "{name}");
+    }
+    assert!(!pass.contains_key("WSLMESH_ADDRESS_OLD"), "{pass:?}");
+    let id = |event, health| super::super::event::message_id(event, health);
+    assert_eq!(of(&pass, "MESSAGE_ID"), Some(id("pass", None).as_str()));
+    let taken = Some("forward-taken");
+    let health = journald.next();
+    assert_eq!(of(&health, "PRIORITY"), Some("4"));
+    assert_eq!(of(&health, "WSLMESH_HEALTH"), taken);
+    assert_eq!(
+        of(&health, "MESSAGE_ID"),
+        Some(id("health", taken).as_str())
+    );
+    let cleared = journald.next();
+    assert_eq!(of(&cleared, "WSLMESH_HEALTH"), taken);
+    assert_eq!(
+        of(&cleared, "MESSAGE_ID"),
+        Some(id("health-cleared", None).as_str())
+    );
+    let library = journald.next();
+    assert_eq!(of(&library, "PRIORITY"), Some("3"));
+    assert_eq!(
+        of(&library, "MESSAGE_ID"),
+        Some(id("library", None).as_str())
+    );
+}
+
+#[test]
+fn a_value_of_several_lines_is_one_field() {
+    let journald = Journald::start();
+    let text = "first\nPRIORITY=0\n\nMESSAGE_ID=x\n";
+    saying(journald.log(), || {
+        tracing::info!(event = "reload", subject = text, "{text}");
+    });
+    let line = journald.next();
+    assert_eq!(of(&line, "MESSAGE"), Some(text));
+    assert_eq!(of(&line, "WSLMESH_SUBJECT"), Some(text));
+    assert_eq!(of(&line, "PRIORITY"), Some("6"));
+}
+
+#[test]
+fn what_no_datagram_can_hold_comes_as_a_sealed_file() {
+    let journald = Journald::start();
+    let text = "y".repeat(300_000);
+    saying(journald.log(), || tracing::info!(event = "pass", "{text}"));
+    let line = journald.next();
+    assert_eq!(of(&line, "MESSAGE"), Some(text.as_str()));
+    assert_eq!(of(&line, "WSLMESH_EVENT"), Some("pass"));
+}
+
+#[test]
+fn a_journal_that_was_gone_gets_the_next_line() {
+    let mut journald = Journald::start();
+    let log = journald.log();
+    let huge = "y".repeat(300_000);
+    let say = |text: &str| tracing::info!(event = "pass", "{text}");
+    saying(log, || {
+        say("before");
+        assert_eq!(of(&journald.next(), "MESSAGE"), Some("before"));
+        journald.end();
+        say("lost");
+        say(&huge);
+        journald.listen();
+        say("after");
+        assert_eq!(of(&journald.next(), "MESSAGE"), Some("after"));
+    });
+}
+
+#[test]
+fn a_journal_that_does_not_read_stops_nobody() {
+    let journald = Journald::start();
+    let log = journald.log();
+    let (done, finished) = mpsc::channel();
+    thread::spawn(move || {
+        saying(log, || {
+            for _ in 0..10_000 {
+                tracing::info!(event = "pass", "again and again");
+            }
+        });
+        done.send(()).unwrap();
+    });
+    finished.recv_timeout(DEADLINE).expect("it waits");
+    assert_eq!(of(&journald.next(), "MESSAGE"), Some("again and again"));
+}
+
+#[test]
+fn nobody_there_is_known_at_once() {
+    let folder = TempDir::new().unwrap();
+    Native::open(&folder.path().join("socket")).unwrap_err();
+    Native::open(Path::new(&"x".repeat(200))).unwrap_err();
+}
+
+#[test]
+fn without_a_journal_a_line_is_its_message() {
+    let table = [
+        (Level::ERROR, "wslmesh: error: eth0 is gone\n"),
+        (Level::WARN, "wslmesh: warning: eth0 is gone\n"),
+        (Level::INFO, "wslmesh: eth0 is gone\n"),
+        (Level::DEBUG, "wslmesh: debug: eth0 is gone\n"),
+    ];
+    for (level, wanted) in table {
+        let line = Line {
+            level,
+            message: "eth0 is gone".to_owned(),
+            fields: vec![("event", "pass".to_owned())],
+            code: None,
+        };
+        assert_eq!(readable(&line), wanted);
+    }
+}
