@@ -21,6 +21,7 @@ unitdir = $(DESTDIR)$(PREFIX)/lib/systemd/system
 presetdir = $(DESTDIR)$(PREFIX)/lib/systemd/system-preset
 sysusersdir = $(DESTDIR)$(PREFIX)/lib/sysusers.d
 tmpfilesdir = $(DESTDIR)$(PREFIX)/lib/tmpfiles.d
+catalogdir = $(DESTDIR)$(PREFIX)/lib/systemd/catalog
 mandir = $(DESTDIR)$(PREFIX)/share/man
 confdir = $(DESTDIR)$(SYSCONFDIR)/wslmesh
 
@@ -83,6 +84,7 @@ install: ## the built release into DESTDIR and PREFIX (default /usr)
 	install -D -m 644 systemd/80-wslmesh.preset "$(presetdir)/80-wslmesh.preset"
 	install -D -m 644 systemd/sysusers.conf "$(sysusersdir)/wslmesh.conf"
 	install -D -m 644 systemd/tmpfiles.conf "$(tmpfilesdir)/wslmesh.conf"
+	install -D -m 644 systemd/wslmesh.catalog "$(catalogdir)/wslmesh.catalog"
 	install -D -m 644 man/wslmesh.8 "$(mandir)/man8/wslmesh.8"
 	install -D -m 644 man/wslmesh.toml.5 "$(mandir)/man5/wslmesh.toml.5"
 	install -d -m 755 "$(docdir)"
@@ -95,7 +97,7 @@ install: ## the built release into DESTDIR and PREFIX (default /usr)
 		echo "install -D -m 644 packaging/wslmesh.toml $(confdir)/wslmesh.toml"; \
 		install -D -m 644 packaging/wslmesh.toml "$(confdir)/wslmesh.toml"; \
 	fi
-	@test -n "$(DESTDIR)" || echo "next: systemd-sysusers && systemd-tmpfiles --create && systemctl daemon-reload && systemctl enable --now wslmesh"
+	@test -n "$(DESTDIR)" || echo "next: systemd-sysusers && systemd-tmpfiles --create && journalctl --update-catalog && systemctl daemon-reload && systemctl enable --now wslmesh"
 
 # The kernel's values go back first, while the program that knows them is there.
 uninstall: ## stop, put MTUs and sysctls back, remove all but the configuration
@@ -110,8 +112,13 @@ uninstall: ## stop, put MTUs and sysctls back, remove all but the configuration
 	rm -f "$(bindir)/wslmesh" "$(unitdir)/wslmesh.service"
 	rm -f "$(libdir)/wslmesh-relay" "$(libdir)/windows/wslmesh-relay.exe"
 	rm -f "$(sysusersdir)/wslmesh.conf" "$(tmpfilesdir)/wslmesh.conf"
+	rm -f "$(catalogdir)/wslmesh.catalog"
 	rm -f "$(presetdir)/80-wslmesh.preset" "$(mandir)/man8/wslmesh.8" "$(mandir)/man5/wslmesh.toml.5"
 	rm -rf "$(unitdir)/wslmesh.service.d" "$(datadir)" "$(docdir)"
+	@if [ -z "$(DESTDIR)" ] && [ -d /run/systemd/system ]; then \
+		echo "journalctl --update-catalog"; \
+		journalctl --update-catalog || true; \
+	fi
 	@rmdir "$(libdir)/windows" "$(libdir)" 2>/dev/null || true # others may have fragments there
 	@echo "left alone: $(confdir), and what wslmesh kept in /var/lib/wslmesh"
 

@@ -93,22 +93,22 @@ pub const EVENTS: &[Event] = &[
     Event {
         name: "clock",
         text: "The wall clock was set, or runs away from the time that passes.",
-        fields: &["duration_us"],
+        fields: &[],
     },
     Event {
         name: "dependent",
         text: "A unit that depends on the address was reloaded or restarted, or could not be.",
-        fields: &["unit", "action", "result", "subject", "duration_us"],
+        fields: &["unit", "action", "result", "duration_us"],
     },
     Event {
         name: "hook",
         text: "An executable of /etc/wslmesh/hooks.d was run after a change of the address.",
-        fields: &["hook", "result", "subject", "duration_us"],
+        fields: &["hook", "result", "duration_us"],
     },
     Event {
         name: "bus",
-        text: "The agent's connection to the system bus, or a change that somebody asked for on it.",
-        fields: &["sender", "method", "subject", "duration_us"],
+        text: "The agent's connection to the system bus came or went.",
+        fields: &[],
     },
     Event {
         name: LIBRARY,

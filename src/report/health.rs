@@ -286,34 +286,4 @@ mod tests {
             );
         }
     }
-
-    /// docs/health.md as the registry has it.
-    fn page() -> String {
-        let mut page = String::from(
-            "# Health codes\n\nMade from the registry in `src/report/health.rs`; after a change there: `WSLMESH_WRITE_DOCS=1 cargo test --lib health`.\n\n\
-             `info` is ordinary, `warning` means that something you asked for does not work now (exit status 3), `error` that the main job does not.\n",
-        );
-        for code in Code::ALL {
-            page.push_str(&format!(
-                "\n## {code} ({})\n{}\n\n{}.\n",
-                code.severity(),
-                code.text(),
-                code.cure()
-            ));
-        }
-        page
-    }
-
-    #[test]
-    fn the_documentation_is_the_registry() {
-        let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/health.md");
-        if std::env::var_os("WSLMESH_WRITE_DOCS").is_some() {
-            std::fs::write(&path, page()).unwrap();
-        }
-        let written = std::fs::read_to_string(&path).unwrap_or_default();
-        assert!(
-            written == page(),
-            "docs/health.md is not current: WSLMESH_WRITE_DOCS=1 cargo test --lib health"
-        );
-    }
 }

@@ -92,4 +92,6 @@ fn readable(line: &Line) -> String {
 }
 
 #[cfg(test)]
+pub(super) use self::native::name_of;
+#[cfg(test)]
 mod tests;

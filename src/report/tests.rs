@@ -1,5 +1,7 @@
 //! The registries against the sources.
 
+mod written;
+
 use std::{collections::BTreeSet, fs, path::Path};
 
 use super::{Code, event::EVENTS, event::message_id};

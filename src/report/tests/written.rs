@@ -1,0 +1,172 @@
+//! What is written from the registries: docs/health.md, the table of docs/journal.md
+//! and the journal's catalog.
+
+use std::{env, fmt::Write, fs, path::Path};
+
+use super::super::{Code, EVENTS, Event, journal::name_of, message_id};
+
+const HOW: &str = "WSLMESH_WRITE_DOCS=1 cargo test --lib health";
+
+/// A file as it should be, made from what it is now.
+type Make = fn(&str) -> String;
+
+const FILES: &[(&str, Make)] = &[
+    ("docs/health.md", |_| health_page()),
+    ("docs/journal.md", with_events),
+    ("systemd/wslmesh.catalog", |_| catalog()),
+];
+
+#[test]
+fn health_codes_and_events_are_written_as_registered() {
+    for (file, make) in FILES {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(file);
+        let before = fs::read_to_string(&path).unwrap_or_default();
+        if env::var_os("WSLMESH_WRITE_DOCS").is_some() && before != make(&before) {
+            fs::write(&path, make(&before)).unwrap();
+        }
+        let written = fs::read_to_string(&path).unwrap_or_default();
+        assert!(written == make(&written), "{file} is not current: {HOW}");
+    }
+}
+
+fn health_page() -> String {
+    let mut page = format!(
+        "# Health codes\n\nMade from the registry in `src/report/health.rs`; after a change there: `{HOW}`.\n\n\
+         `info` is ordinary, `warning` means that something you asked for does not work now (exit status 3), `error` that the main job does not.\n",
+    );
+    for code in Code::ALL {
+        page.push_str(&format!(
+            "\n## {code} ({})\n{}\n\n{}.\n",
+            code.severity(),
+            code.text(),
+            code.cure()
+        ));
+    }
+    page
+}
+
+/// The page with its table of events made anew; the rest is written by hand.
+fn with_events(page: &str) -> String {
+    const BEGIN: &str = "<!-- from src/report/event.rs -->\n";
+    const END: &str = "<!-- end -->\n";
+    let mut table =
+        String::from("| event | MESSAGE_ID | what happened | fields |\n|---|---|---|---|\n");
+    for Event { name, text, fields } in EVENTS {
+        let id = match *name {
+            "health" => "that of its code".to_owned(),
+            name => format!("`{}`", message_id(name, None)),
+        };
+        let fields: Vec<_> = fields.iter().map(|field| name_of(field)).collect();
+        writeln!(table, "| {name} | {id} | {text} | {} |", fields.join(" ")).unwrap();
+    }
+    match (page.split_once(BEGIN), page.split_once(END)) {
+        (Some((above, _)), Some((_, below))) => format!("{above}{BEGIN}{table}{END}{below}"),
+        _ => format!("{page}{BEGIN}{table}{END}"),
+    }
+}
+
+/// What `journalctl -x` says of each line (systemd.io/CATALOG).
+fn catalog() -> String {
+    let mut catalog = format!(
+        "# What `journalctl -x -u wslmesh` adds to a line.\n\
+         # Made from src/report/health.rs and src/report/event.rs; after a change there:\n\
+         # {HOW}\n"
+    );
+    for code in Code::ALL {
+        let subject = format!("{code} ({}) @WSLMESH_SUBJECT@", code.severity());
+        let cure = format!("{}.", code.cure());
+        let text = [
+            code.text(),
+            "",
+            &cure,
+            "",
+            "`wslmesh status` tells whether it is still so.",
+        ];
+        entry(
+            &mut catalog,
+            &message_id("health", Some(code.as_str())),
+            &subject,
+            &text,
+        );
+    }
+    for event in EVENTS {
+        if event.name == "health" {
+            continue;
+        }
+        let facts: Vec<String> = event
+            .fields
+            .iter()
+            .map(|field| format!("{field}: @{}@", name_of(field)))
+            .collect();
+        let subject = format!("wslmesh {}", event.name);
+        let text: Vec<&str> = [event.text, ""]
+            .into_iter()
+            .take(1 + facts.len().min(1))
+            .chain(facts.iter().map(String::as_str))
+            .collect();
+        entry(&mut catalog, &message_id(event.name, None), &subject, &text);
+    }
+    catalog
+}
+
+fn entry(catalog: &mut String, id: &str, subject: &str, text: &[&str]) {
+    writeln!(
+        catalog,
+        "\n-- {id}\nSubject: {subject}\nDefined-By: wslmesh\nDocumentation: man:wslmesh(8)\n"
+    )
+    .unwrap();
+    for paragraph in text {
+        for line in wrapped(paragraph) {
+            writeln!(catalog, "{line}").unwrap();
+        }
+    }
+}
+
+/// Words in lines that journalctl's margin leaves room for; a command stays whole.
+fn wrapped(text: &str) -> Vec<String> {
+    const KEPT: &str = "\u{a0}";
+    let pieces = text.split('`').enumerate();
+    let commands = |(at, piece): (usize, &str)| match at % 2 {
+        0 => piece.to_owned(),
+        _ => piece.replace(' ', KEPT),
+    };
+    let text = pieces.map(commands).collect::<Vec<_>>().join("`");
+    let mut lines = vec![String::new()];
+    for word in text.split(' ') {
+        if lines
+            .last()
+            .is_some_and(|line| line.chars().count() + word.chars().count() > 75)
+        {
+            lines.push(String::new());
+        }
+        let line = lines.last_mut().unwrap();
+        if !line.is_empty() {
+            line.push(' ');
+        }
+        line.push_str(word);
+    }
+    lines.iter().map(|line| line.replace(KEPT, " ")).collect()
+}
+
+/// systemd leaves out a line that begins like a comment, begins an entry at `-- `,
+/// and puts a field in place of `@NAME@`.
+#[test]
+fn no_text_means_something_to_the_catalog() {
+    let catalog = catalog();
+    let mut lines = 0;
+    for line in catalog.lines().skip(3) {
+        lines += 1;
+        assert!(line.len() <= 90, "{line}");
+        assert!(!line.starts_with(['#', ';']), "{line}");
+        let is_id = |id: &str| id.len() == 32 && id.bytes().all(|c| c.is_ascii_hexdigit());
+        assert!(line.strip_prefix("-- ").is_none_or(is_id), "{line}");
+        for name in line.split('@').skip(1).step_by(2) {
+            let plain = |c: char| c.is_ascii_uppercase() || c == '_';
+            let field = name.starts_with("WSLMESH_") && name.chars().all(plain);
+            assert!(field || !name.chars().all(plain), "{line}");
+        }
+    }
+    let entries = catalog.matches("\n-- ").count();
+    assert_eq!(entries, Code::ALL.len() + EVENTS.len() - 1);
+    assert!(lines > entries * 6, "{lines}");
+}
