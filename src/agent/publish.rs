@@ -4,12 +4,13 @@ use std::{path::PathBuf, time::Duration};
 
 use super::{machine::Machine, micros, pass::Agent};
 use crate::{
-    model::{Finding, ModeState, Observation, RelayPlace, Served, ServedState},
+    config::Settings,
+    model::{Finding, Link, LinkKind, ModeState, Observation, RelayPlace, Served, ServedState},
     paths::Paths,
     plan,
     report::{
-        Changes, Document, Forwards, Manager, RelayEntry, STATUS_VERSION, Severity, read_status,
-        write_status,
+        Changes, Document, Forwards, LinkEntry, Manager, RelayEntry, STATUS_VERSION, Severity,
+        read_status, write_status,
     },
 };
 
@@ -116,6 +117,8 @@ impl<M: Machine> Agent<M> {
             interface: node.as_ref().map(|node| node.link.name.to_string()),
             address: node.as_ref().map(plan::Node::address),
             gateway: node.as_ref().and_then(|node| node.gateway),
+            links: seen.map_or_else(Vec::new, |seen| links(&self.settings, seen, node.as_ref())),
+            wireguard: None,
             network_file: self.settings.config_file.clone(),
             forwards: confirmed.map(|first| Forwards {
                 count: rules.len(),
@@ -138,6 +141,20 @@ impl<M: Machine> Agent<M> {
             health: self.tracker.findings().map(Into::into).collect(),
         }
     }
+}
+
+/// The watched interface first, then the tunnels that [mtu] or [wireguard] names.
+fn links(settings: &Settings, seen: &Observation, node: Option<&plan::Node>) -> Vec<LinkEntry> {
+    let watched = node.map(|node| node.link.index);
+    let is_watched = |link: &&Link| Some(link.index) == watched;
+    let is_tunnel = |link: &&Link| {
+        let named = settings.mtu_interfaces.matches(&link.name)
+            || link.kind.is_wireguard() && settings.wireguard_interfaces.matches(&link.name);
+        named && link.kind != LinkKind::Loopback && !is_watched(link)
+    };
+    let tunnels = seen.links.iter().filter(is_tunnel);
+    let watched = seen.links.iter().filter(is_watched);
+    watched.chain(tunnels).map(LinkEntry::from).collect()
 }
 
 /// One line for each finding that is new or over.
@@ -176,6 +193,8 @@ pub(super) fn publish_standby(paths: &Paths, finding: &Finding) {
         interface: None,
         address: None,
         gateway: None,
+        links: Vec::new(),
+        wireguard: None,
         network_file: PathBuf::new(),
         forwards: None,
         served: Vec::new(),

@@ -18,13 +18,22 @@ pub(super) fn age(entry: &CountersEntry) -> String {
 }
 
 fn old(ms: u64) -> String {
-    let seconds = ms / 1000;
+    if ms < NOW {
+        "of now".to_owned()
+    } else {
+        format!("{} old", span(ms / 1000))
+    }
+}
+
+/// A span of time in one unit, rounded down.
+pub(super) fn span(seconds: u64) -> String {
+    const DAY: u64 = 86_400;
     match seconds {
-        _ if ms < NOW => "of now".to_owned(),
-        0..120 => format!("{seconds} s old"),
-        120..7200 => format!("{} min old", seconds / 60),
-        7200..172_800 => format!("{} h old", seconds / 3600),
-        _ => format!("{} days old", seconds / 86_400),
+        0..120 => format!("{seconds} s"),
+        120..7200 => format!("{} min", seconds / 60),
+        7200..172_800 => format!("{} h", seconds / 3600),
+        172_800..63_072_000 => format!("{} days", seconds / DAY),
+        _ => format!("{} years", seconds / (365 * DAY)),
     }
 }
 
@@ -88,7 +97,7 @@ fn count(number: u64) -> String {
 }
 
 /// At most eight characters.
-fn bytes(number: u64) -> String {
+pub(super) fn bytes(number: u64) -> String {
     if number < 1024 {
         format!("{number} B")
     } else {
@@ -154,6 +163,7 @@ mod tests {
             (120_000, "2 min old"),
             (7_200_000, "2 h old"),
             (172_800_000, "2 days old"),
+            (63_072_000_000, "2 years old"),
         ];
         for (ms, text) in table {
             assert_eq!(old(ms), text);

@@ -91,7 +91,7 @@ pub fn main() -> ExitCode {
         Command::Plan => block_on(plan::plan(source, paths)),
         Command::Apply => block_on(apply::apply(source, paths)),
         Command::Restore => block_on(restore::restore(paths)),
-        Command::Status { json } => status::status(&paths, json),
+        Command::Status { json } => block_on(status::status(&paths, json)),
         Command::Forward(command) => block_on(forward::forward(command, source, paths)),
         Command::Host(command) => block_on(host::host(command, source, paths)),
         Command::Config(command) => config::config(command, &source),

@@ -38,6 +38,24 @@ pub(super) fn columns<const N: usize>(rows: &[[String; N]]) -> Vec<String> {
         .collect()
 }
 
+/// Joins parts with commas into lines of at most `width` characters; a longer part
+/// is broken at its spaces.
+pub(super) fn listed(parts: &[String], width: usize) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for (place, part) in parts.iter().enumerate() {
+        let last = place + 1 == parts.len();
+        let part = format!("{part}{}", if last { "" } else { "," });
+        match lines.last_mut() {
+            Some(line) if line.chars().count() + 1 + part.chars().count() <= width => {
+                line.push(' ');
+                line.push_str(&part);
+            }
+            Some(_) | None => lines.extend(wrap(&part, width)),
+        }
+    }
+    lines
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -50,6 +68,12 @@ mod tests {
             ["incomprehensible", "it is"]
         );
         assert_eq!(wrap(" ", 5), [""; 0]);
+    }
+
+    #[test]
+    fn parts_are_kept_together() {
+        let parts = ["a b", "c d", "e f g h i", "j"].map(str::to_owned);
+        assert_eq!(listed(&parts, 9), ["a b, c d,", "e f g h", "i, j"]);
     }
 
     #[test]

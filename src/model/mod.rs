@@ -33,4 +33,4 @@ pub use observation::{
 };
 pub use pattern::{InterfacePattern, Patterns};
 pub use sysctl::{SysctlKey, SysctlReading, SysctlValue};
-pub use wireguard::{Device, DeviceReading, PublicKey};
+pub use wireguard::{Device, DeviceDetails, DeviceReading, PeerDetails, PublicKey};

@@ -50,6 +50,30 @@ pub enum LinkKind {
     Other,
 }
 
+impl LinkKind {
+    const NAMES: [(Self, &str); 5] = [
+        (Self::Loopback, "loopback"),
+        (Self::WireGuard, "wireguard"),
+        (Self::WireGuardUserspace, "wireguard-userspace"),
+        (Self::Tun, "tun"),
+        (Self::Other, "other"),
+    ];
+
+    /// Its name in the status document.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        let entry = Self::NAMES.iter().find(|(kind, _)| *kind == self);
+        entry.map_or("other", |(_, name)| *name)
+    }
+
+    /// The kind of this name, if there is one.
+    #[must_use]
+    pub fn of_name(name: &str) -> Option<Self> {
+        let entry = Self::NAMES.iter().find(|(_, own)| *own == name);
+        entry.map(|(kind, _)| *kind)
+    }
+}
+
 /// A network interface.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Link {

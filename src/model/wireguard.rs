@@ -1,6 +1,6 @@
 //! WireGuard devices as far as the agent needs them: never a private key.
 
-use std::{collections::BTreeMap, fmt};
+use std::{collections::BTreeMap, fmt, net::SocketAddr};
 
 use super::LinkKind;
 
@@ -21,20 +21,33 @@ impl PublicKey {
     pub fn bytes(&self) -> &[u8; 32] {
         &self.0
     }
+
+    /// The whole key as `wg` prints it: base64, 44 characters.
+    #[must_use]
+    pub fn base64(&self) -> String {
+        let digits = |three: &[u8]| {
+            let bits = three
+                .iter()
+                .chain(std::iter::repeat(&0))
+                .take(3)
+                .fold(0_u64, |bits, byte| (bits << 8) | u64::from(*byte));
+            (0..=three.len()).map(move |place| digit(bits >> (18 - place * 6)))
+        };
+        // 32 bytes leave two in the last group, which one `=` fills up.
+        self.0.chunks(3).flat_map(digits).chain(['=']).collect()
+    }
+}
+
+/// The base64 digit of the lowest six bits.
+fn digit(bits: u64) -> char {
+    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let place = usize::try_from(bits & 63).unwrap_or(0);
+    char::from(ALPHABET.get(place).copied().unwrap_or(b'?'))
 }
 
 impl fmt::Display for PublicKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        const ALPHABET: &[u8; 64] =
-            b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-        let [a, b, c, d, e, g, ..] = self.0;
-        let bits = u64::from_be_bytes([0, 0, a, b, c, d, e, g]);
-        for place in (0..8).rev() {
-            let digit = usize::try_from((bits >> (place * 6)) & 63).unwrap_or(0);
-            let letter = ALPHABET.get(digit).copied().unwrap_or(b'?');
-            write!(f, "{}", char::from(letter))?;
-        }
-        Ok(())
+        f.write_str(self.base64().get(..8).unwrap_or_default())
     }
 }
 
@@ -51,6 +64,42 @@ pub struct Device {
     pub listen_port: Option<u16>,
     /// PersistentKeepalive of each peer in seconds, 0 where it is off.
     pub peers: BTreeMap<PublicKey, u16>,
+}
+
+/// A WireGuard device as somebody wants to see it who asks how its peers are.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct DeviceDetails {
+    /// UDP port it listens on; `None` until one is set.
+    pub listen_port: Option<u16>,
+    /// Its peers.
+    pub peers: BTreeMap<PublicKey, PeerDetails>,
+}
+
+/// How a peer is.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct PeerDetails {
+    /// PersistentKeepalive in seconds, 0 where it is off.
+    pub keepalive: u16,
+    /// Where it was heard last, or is said to be.
+    pub endpoint: Option<SocketAddr>,
+    /// The last handshake in seconds since 1970 (UTC); `None` where there was none.
+    pub handshake: Option<u64>,
+    /// Bytes from it.
+    pub received: u64,
+    /// Bytes to it.
+    pub sent: u64,
+}
+
+impl From<DeviceDetails> for Device {
+    fn from(details: DeviceDetails) -> Self {
+        let keepalives = details.peers.into_iter();
+        Self {
+            listen_port: details.listen_port,
+            peers: keepalives
+                .map(|(key, peer)| (key, peer.keepalive))
+                .collect(),
+        }
+    }
 }
 
 /// What reading a WireGuard device gave.
@@ -94,6 +143,14 @@ mod tests {
         for (place, byte) in bytes.iter_mut().enumerate() {
             *byte = u8::try_from(place).unwrap();
         }
+        assert_eq!(
+            PublicKey::new(bytes).base64(),
+            "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="
+        );
+        assert_eq!(
+            PublicKey::new([0xff; 32]).base64(),
+            "//////////////////////////////////////////8="
+        );
         assert_eq!(PublicKey::new(bytes).to_string(), "AAECAwQF");
         assert_eq!(format!("{:?}", PublicKey::new(bytes)), "AAECAwQF");
     }

@@ -1,8 +1,10 @@
 //! Reads the world, one file per source, into an [`Observation`].
 
+mod asked;
 mod mode;
 mod network;
 mod network_file;
+mod peers;
 mod resolv;
 mod sysctl;
 mod units;
@@ -48,5 +50,6 @@ pub async fn observe(
     })
 }
 
+pub use peers::Peers;
 pub use sysctl::read as read_sysctl;
 pub use wireguard::Devices;

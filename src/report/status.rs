@@ -3,7 +3,7 @@
 
 use std::{
     fs, io,
-    net::Ipv4Addr,
+    net::{Ipv4Addr, SocketAddr},
     num::NonZeroU16,
     path::{Path, PathBuf},
 };
@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::{Code, Severity};
 use crate::{
     apply::file::{self, FileError},
-    model::{Counted, Counters, Finding, Protocol, Served, ServedBy},
+    model::{Counted, Counters, Finding, Link, Protocol, Served, ServedBy},
 };
 
 /// Version of the document's form.
@@ -37,6 +37,13 @@ pub struct Document {
     pub address: Option<Ipv4Addr>,
     /// The gateway.
     pub gateway: Option<Ipv4Addr>,
+    /// The watched interface and each tunnel that the configuration names.
+    #[serde(default)]
+    pub links: Vec<LinkEntry>,
+    /// WireGuard devices and their peers. Only in the answer to somebody who asks:
+    /// gathering them takes time, and they change all the time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wireguard: Option<Vec<WireguardEntry>>,
     /// The generated file.
     pub network_file: PathBuf,
     /// Rules of the port proxy that Windows confirmed, and the address they lead to.
@@ -55,6 +62,61 @@ pub struct Document {
     pub last_pass_us: u64,
     /// What is not as it should be.
     pub health: Vec<HealthEntry>,
+}
+
+/// A network interface.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct LinkEntry {
+    /// Its name.
+    pub name: String,
+    /// `wireguard`, `wireguard-userspace`, `tun` or `other`.
+    pub kind: String,
+    /// Its MTU in bytes.
+    pub mtu: u32,
+}
+
+impl From<&Link> for LinkEntry {
+    fn from(link: &Link) -> Self {
+        Self {
+            name: link.name.to_string(),
+            kind: link.kind.name().to_owned(),
+            mtu: link.mtu,
+        }
+    }
+}
+
+/// A WireGuard device.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct WireguardEntry {
+    /// Its interface.
+    pub device: String,
+    /// UDP port it listens on; nothing until one is set.
+    pub listen_port: Option<u16>,
+    /// Its peers, by their keys.
+    pub peers: Vec<PeerEntry>,
+    /// Why it could not be asked, where it could not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trouble: Option<String>,
+}
+
+/// A peer of a WireGuard device.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct PeerEntry {
+    /// Its public key in base64.
+    pub public_key: String,
+    /// Where it was heard last, or is said to be.
+    pub endpoint: Option<SocketAddr>,
+    /// PersistentKeepalive in seconds, 0 where it is off.
+    pub keepalive: u16,
+    /// The last handshake in seconds since 1970 (UTC); nothing where there was none.
+    pub latest_handshake_unix: Option<u64>,
+    /// Bytes from it.
+    pub received_bytes: u64,
+    /// Bytes to it.
+    pub sent_bytes: u64,
 }
 
 /// Forwards on Windows.

@@ -12,7 +12,11 @@
 //! merged by key, and `None` is a continuation, not "off". And the library's
 //! types print private keys with `{:?}`: nothing of theirs leaves this file.
 
-use std::{collections::BTreeMap, io, time::Duration};
+use std::{
+    collections::BTreeMap,
+    io,
+    time::{Duration, SystemTime},
+};
 
 use netlink_packet_generic::{
     GenlMessage,
@@ -30,10 +34,10 @@ use rtnetlink::{
     sys::{Socket, SocketAddr, protocols::NETLINK_GENERIC},
 };
 use rustix::net::sockopt::{Timeout, set_socket_timeout};
-use wireguard_control::{Backend, Device as Read};
+use wireguard_control::{Backend, Device as Read, PeerInfo};
 
 use super::WireGuardError;
-use crate::model::{Device, InterfaceName, PublicKey};
+use crate::model::{DeviceDetails, InterfaceName, PeerDetails, PublicKey};
 
 /// Peers in one message: 60 bytes each, far below the 64 KiB that a netlink
 /// attribute can hold.
@@ -56,26 +60,38 @@ fn failed(
     }
 }
 
-pub(super) fn read(name: &InterfaceName) -> Result<Device, WireGuardError> {
+pub(super) fn read(name: &InterfaceName) -> Result<DeviceDetails, WireGuardError> {
     let parsed = name
         .as_str()
         .parse()
         .map_err(|_| WireGuardError::Gone(name.clone()))?;
     let read = Read::get(&parsed, Backend::Kernel).map_err(failed(name, "read the device"))?;
-    let mut peers = BTreeMap::new();
-    for peer in &read.peers {
-        let key = PublicKey::new(peer.config.public_key.0);
-        let keepalive = peers.entry(key).or_insert(None);
-        *keepalive = keepalive.or(peer.config.persistent_keepalive_interval);
-    }
-    let peers = peers
-        .into_iter()
-        .map(|(key, keepalive)| (key, keepalive.unwrap_or(0)))
-        .collect();
-    Ok(Device {
+    Ok(DeviceDetails {
         listen_port: read.listen_port.filter(|port| *port != 0),
-        peers,
+        peers: merged(&read.peers),
     })
+}
+
+/// The peers by their keys: the first entry of a peer has all of it but addresses.
+fn merged(entries: &[PeerInfo]) -> BTreeMap<PublicKey, PeerDetails> {
+    let mut peers: BTreeMap<PublicKey, PeerDetails> = BTreeMap::new();
+    for PeerInfo { config, stats } in entries {
+        let peer = peers
+            .entry(PublicKey::new(config.public_key.0))
+            .or_default();
+        if let Some(keepalive) = config.persistent_keepalive_interval {
+            peer.keepalive = keepalive;
+        }
+        peer.endpoint = peer.endpoint.or(config.endpoint);
+        let handshake = stats
+            .last_handshake_time
+            .and_then(|time| time.duration_since(SystemTime::UNIX_EPOCH).ok())
+            .map(|since| since.as_secs());
+        peer.handshake = peer.handshake.or(handshake);
+        peer.received = peer.received.max(stats.rx_bytes);
+        peer.sent = peer.sent.max(stats.tx_bytes);
+    }
+    peers
 }
 
 pub(super) fn set_keepalive(
@@ -186,5 +202,38 @@ fn acknowledged(socket: &Socket) -> io::Result<()> {
         _ => Err(io::Error::other(
             "the kernel answered out of turn to the update",
         )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use wireguard_control::Key;
+
+    use super::*;
+
+    #[test]
+    fn a_peer_in_several_messages_is_one() {
+        let mut first = PeerInfo::from_public_key(Key([1; 32]));
+        first.config.persistent_keepalive_interval = Some(25);
+        first.config.endpoint = Some("192.0.2.1:51820".parse().unwrap());
+        first.stats.last_handshake_time = Some(SystemTime::UNIX_EPOCH + Duration::from_secs(7));
+        (first.stats.rx_bytes, first.stats.tx_bytes) = (100, 200);
+        let rest = PeerInfo::from_public_key(Key([1; 32]));
+        let other = PeerInfo::from_public_key(Key([2; 32]));
+        let peers = merged(&[first, rest, other]);
+        let whole = PeerDetails {
+            keepalive: 25,
+            endpoint: Some("192.0.2.1:51820".parse().unwrap()),
+            handshake: Some(7),
+            received: 100,
+            sent: 200,
+        };
+        assert_eq!(
+            peers.into_iter().collect::<Vec<_>>(),
+            [
+                (PublicKey::new([1; 32]), whole),
+                (PublicKey::new([2; 32]), PeerDetails::default())
+            ]
+        );
     }
 }

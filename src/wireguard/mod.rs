@@ -1,4 +1,4 @@
-//! WireGuard devices: reading keepalives and setting them, and nothing else.
+//! WireGuard devices: reading them, setting keepalives, and nothing else.
 //!
 //! Kernel devices go over generic netlink, userspace ones through their control
 //! socket. Private and preshared keys are never kept or shown.
@@ -8,7 +8,7 @@ mod uapi;
 
 use std::{io, path::Path};
 
-use crate::model::{Device, InterfaceName, LinkKind, PublicKey};
+use crate::model::{Device, DeviceDetails, InterfaceName, LinkKind, PublicKey};
 
 /// Why a device could not be read or changed.
 #[derive(Debug, thiserror::Error)]
@@ -49,6 +49,14 @@ pub enum WireGuardError {
 /// # Errors
 /// See [`WireGuardError`].
 pub fn read(name: &InterfaceName, kind: LinkKind) -> Result<Device, WireGuardError> {
+    details(name, kind).map(Device::from)
+}
+
+/// Reads a device with what it knows of its peers. Blocks.
+///
+/// # Errors
+/// See [`WireGuardError`].
+pub fn details(name: &InterfaceName, kind: LinkKind) -> Result<DeviceDetails, WireGuardError> {
     if kind == LinkKind::WireGuardUserspace {
         uapi::read(name)
     } else {

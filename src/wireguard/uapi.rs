@@ -6,16 +6,16 @@
 //! cannot send `update_only`, which keeps a removed peer from coming back.
 
 use std::{
-    collections::BTreeMap,
     fmt::Write as _,
     io::{self, BufRead, BufReader, Read, Write},
     os::unix::net::UnixStream,
     path::Path,
+    str::FromStr,
     time::Duration,
 };
 
 use super::WireGuardError;
-use crate::model::{Device, InterfaceName, PublicKey};
+use crate::model::{DeviceDetails, InterfaceName, PeerDetails, PublicKey};
 
 /// Where daemons put their sockets.
 pub(super) const FOLDER: &str = "/var/run/wireguard";
@@ -33,8 +33,8 @@ fn connect(name: &InterfaceName) -> io::Result<UnixStream> {
     Ok(socket)
 }
 
-pub(super) fn read(name: &InterfaceName) -> Result<Device, WireGuardError> {
-    let answer = || -> io::Result<Device> {
+pub(super) fn read(name: &InterfaceName) -> Result<DeviceDetails, WireGuardError> {
+    let answer = || -> io::Result<DeviceDetails> {
         let mut socket = connect(name)?;
         socket.write_all(b"get=1\n\n")?;
         parse(BufReader::new(socket.take(MOST)))
@@ -115,40 +115,62 @@ fn invalid(what: &str) -> io::Error {
     )
 }
 
-fn parse(mut answer: impl BufRead) -> io::Result<Device> {
-    let mut listen_port = None;
-    let mut peers = BTreeMap::new();
+fn parse(mut answer: impl BufRead) -> io::Result<DeviceDetails> {
+    let mut device = DeviceDetails::default();
     let mut peer = None;
     loop {
         let line = line(&mut answer)?;
-        match line.split_once('=') {
-            Some(("errno", "0")) => return Ok(Device { listen_port, peers }),
-            Some(("errno", number)) => return Err(errno(number)),
-            Some(("listen_port", port)) => {
-                listen_port = Some(
-                    port.parse()
-                        .map_err(|_| invalid("a listen port that is none"))?,
-                )
-                .filter(|port| *port != 0)
+        let Some((name, value)) = line.split_once('=') else {
+            continue;
+        };
+        match (name, value) {
+            ("errno", "0") => return Ok(device),
+            ("errno", number) => return Err(errno(number)),
+            ("listen_port", port) => {
+                let port = number(port, "a listen port that is none")?;
+                device.listen_port = Some(port).filter(|port| *port != 0);
             }
-            Some(("public_key", hex)) => {
+            ("public_key", hex) => {
                 let key = key(hex).ok_or_else(|| invalid("a public key that is none"))?;
-                peers.insert(key, 0);
+                device.peers.insert(key, PeerDetails::default());
                 peer = Some(key);
             }
-            Some(("persistent_keepalive_interval", seconds)) => {
-                let seconds = seconds
-                    .parse()
-                    .map_err(|_| invalid("a keepalive that is none"))?;
-                let keepalive = peer
-                    .and_then(|key| peers.get_mut(&key))
-                    .ok_or_else(|| invalid("a keepalive before any peer"))?;
-                *keepalive = seconds;
+            _ => {
+                let peer = peer.and_then(|key| device.peers.get_mut(&key));
+                of_peer(peer, name, value)?;
             }
-            // Keys, endpoints and counters are nothing to us.
-            _ => {}
         }
     }
+}
+
+/// What is said of the peer whose key came last. Private keys, addresses and what
+/// is not known are nothing to us.
+fn of_peer(peer: Option<&mut PeerDetails>, name: &str, value: &str) -> io::Result<()> {
+    let Some(peer) = peer else {
+        return match name {
+            "persistent_keepalive_interval" => Err(invalid("a keepalive before any peer")),
+            _ => Ok(()),
+        };
+    };
+    match name {
+        "persistent_keepalive_interval" => {
+            peer.keepalive = number(value, "a keepalive that is none")?;
+        }
+        // An address with a zone that is a name is shown as none.
+        "endpoint" => peer.endpoint = value.parse().ok(),
+        "last_handshake_time_sec" => {
+            let seconds = number(value, "a time that is none")?;
+            peer.handshake = Some(seconds).filter(|seconds| *seconds != 0);
+        }
+        "rx_bytes" => peer.received = number(value, "a count that is none")?,
+        "tx_bytes" => peer.sent = number(value, "a count that is none")?,
+        _ => {}
+    }
+    Ok(())
+}
+
+fn number<T: FromStr>(text: &str, otherwise: &str) -> io::Result<T> {
+    text.parse().map_err(|_| invalid(otherwise))
 }
 
 fn key(hex: &str) -> Option<PublicKey> {
@@ -173,16 +195,27 @@ mod tests {
     #[test]
     fn reads_what_a_daemon_says() {
         let text = format!(
-            "private_key={}\nlisten_port=51820\npublic_key={}\nallowed_ip=10.0.0.1/32\npersistent_keepalive_interval=10\nlast_handshake_time_sec=0\npublic_key={}\nnew_thing=1\nerrno=0\n\n",
+            "private_key={}\nlisten_port=51820\npublic_key={}\nendpoint=[2001:db8::1%3]:7\nallowed_ip=10.0.0.1/32\npersistent_keepalive_interval=10\nlast_handshake_time_sec=1790000000\nlast_handshake_time_nsec=5\nrx_bytes=100\ntx_bytes=200\npublic_key={}\npreshared_key={}\nlast_handshake_time_sec=0\nendpoint=[fe80::1%eth0]:7\nnew_thing=1\nerrno=0\n\n",
             hex(9),
             hex(1),
-            hex(2)
+            hex(2),
+            hex(8)
         );
         let device = parse(text.as_bytes()).unwrap();
         assert_eq!(device.listen_port, Some(51820));
+        let first = PeerDetails {
+            keepalive: 10,
+            endpoint: Some("[2001:db8::1%3]:7".parse().unwrap()),
+            handshake: Some(1_790_000_000),
+            received: 100,
+            sent: 200,
+        };
         assert_eq!(
             device.peers.into_iter().collect::<Vec<_>>(),
-            [(PublicKey::new([1; 32]), 10), (PublicKey::new([2; 32]), 0)]
+            [
+                (PublicKey::new([1; 32]), first),
+                (PublicKey::new([2; 32]), PeerDetails::default())
+            ]
         );
     }
 
@@ -196,6 +229,7 @@ mod tests {
             "public_key=zz\nerrno=0\n",
             "persistent_keepalive_interval=1\nerrno=0\n",
             &format!("public_key={good_key}\npersistent_keepalive_interval=x\nerrno=0\n"),
+            &format!("public_key={good_key}\nrx_bytes=-1\nerrno=0\n"),
             "errno=-22\n",
             "errno=lots\n",
         ] {

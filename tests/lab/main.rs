@@ -63,6 +63,7 @@ mod test_modes;
 mod test_network;
 mod test_network_file;
 mod test_relay;
+mod test_status;
 mod test_sysctls;
 mod test_windows_calls;
 mod test_windows_faults;

@@ -6,7 +6,6 @@ use anyhow::{Context, Result, ensure};
 use libtest_mimic::Trial;
 
 use crate::agent::{Agent, FILE, LIMIT, SSH, Setup, config};
-use crate::launch::Unavailable;
 use crate::meddler::between_reading_and_setting;
 use crate::options::Options;
 use crate::process::HUP;
@@ -178,20 +177,9 @@ fn keepalive_off(world: &World) -> Result<()> {
     Ok(())
 }
 
-/// Where the kernel serves the device nothing can stand between it and the agent.
-fn only_userspace(wireguard: &WireGuard) -> Result<()> {
-    if wireguard.userspace() {
-        return Ok(());
-    }
-    Err(
-        Unavailable("this kernel serves WireGuard itself; the VM test has these cases".to_owned())
-            .into(),
-    )
-}
-
 fn device_removed(world: &World) -> Result<()> {
     let wireguard = world.wireguard("wg0", 2)?;
-    only_userspace(&wireguard)?;
+    wireguard.only_userspace()?;
     let remove = || world.guest(&["ip", "link", "del", "wg0"])?.ok().map(drop);
     let start = || world.start_agent(&config(SSH));
     let agent = between_reading_and_setting(world, "wg0", remove, start)?;
@@ -232,7 +220,7 @@ fn device_comes_and_goes(world: &World) -> Result<()> {
 
 fn peer_removed(world: &World) -> Result<()> {
     let wireguard = world.wireguard("wg0", 3)?;
-    only_userspace(&wireguard)?;
+    wireguard.only_userspace()?;
     let remove = || wireguard.remove_peer(1);
     let start = || world.start_agent(&config(SSH));
     let agent = between_reading_and_setting(world, "wg0", remove, start)?;
@@ -251,20 +239,14 @@ fn peer_removed(world: &World) -> Result<()> {
     Ok(())
 }
 
-/// Sends a signal to wireguard-go, the only one in its world.
-fn signal_daemon(world: &World, signal: &str) -> Result<()> {
-    let script = "for p in /proc/[0-9]*; do [ \"$(cat $p/comm)\" = wireguard-go ] && kill -$0 ${p#/proc/}; done 2>/dev/null; true";
-    world.guest(&["sh", "-c", script, signal])?.ok().map(drop)
-}
-
 fn hanging_daemon(world: &World) -> Result<()> {
     let wireguard = world.wireguard("wg0", 2)?;
-    only_userspace(&wireguard)?;
+    wireguard.only_userspace()?;
     let agent = world.start_agent(&config(SSH))?;
     agent.settled(FIRST)?;
     all_have(&wireguard, 25)?;
     let port = world.sourced(&["MESH_PORT_WIREGUARD"])?;
-    signal_daemon(world, "STOP")?;
+    wireguard.signal_daemon("STOP")?;
     agent.process().signal(HUP)?;
     let health = agent.raised("wireguard-unreadable")?;
     ensure!(
@@ -284,7 +266,7 @@ fn hanging_daemon(world: &World) -> Result<()> {
     )?;
     world.forwards(&[(2222, "172.28.27.77", 22)])?;
     ensure!(world.sourced(&["MESH_PORT_WIREGUARD"])? == port && port == ["51820"]);
-    signal_daemon(world, "CONT")?;
+    wireguard.signal_daemon("CONT")?;
     wireguard.add_peer(5)?;
     let passes = agent.status()?.context("no status")?.passes;
     agent.process().signal(HUP)?;
@@ -293,11 +275,11 @@ fn hanging_daemon(world: &World) -> Result<()> {
     all_have(&wireguard, 25)?;
     agent.says("wireguard-unreadable (wg0) is over")?;
     // Nor does it hold up the end.
-    signal_daemon(world, "STOP")?;
+    wireguard.signal_daemon("STOP")?;
     agent.process().signal(HUP)?;
     agent.process().wait(Duration::from_millis(20))?;
     agent.stop_within(Duration::from_secs(2))?;
-    signal_daemon(world, "CONT")
+    wireguard.signal_daemon("CONT")
 }
 
 fn keys_stay_secret(world: &World) -> Result<()> {
@@ -314,6 +296,7 @@ fn keys_stay_secret(world: &World) -> Result<()> {
         agent.log()?,
         agent.process().stdout()?,
         world.read("/run/wslmesh/status.json")?,
+        world.wslmesh(&["status", "--json"])?.ok()?,
         world.read(FILE)?,
     ]
     .concat();

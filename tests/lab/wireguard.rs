@@ -109,6 +109,26 @@ impl WireGuard<'_> {
         self.daemon.is_some()
     }
 
+    /// Where the kernel serves the device nothing can stand between it and the agent.
+    pub(crate) fn only_userspace(&self) -> Result<()> {
+        if self.userspace() {
+            return Ok(());
+        }
+        Err(Unavailable(
+            "this kernel serves WireGuard itself; the VM test has these cases".to_owned(),
+        )
+        .into())
+    }
+
+    /// Sends a signal to the wireguard-go of its world: there must be only one.
+    pub(crate) fn signal_daemon(&self, signal: &str) -> Result<()> {
+        let script = "for p in /proc/[0-9]*; do [ \"$(cat $p/comm)\" = wireguard-go ] && kill -$0 ${p#/proc/}; done 2>/dev/null; true";
+        self.world
+            .guest(&["sh", "-c", script, signal])?
+            .ok()
+            .map(drop)
+    }
+
     /// Each peer's public key with its keepalive in seconds; `None` is off.
     pub(crate) fn keepalives(&self) -> Result<BTreeMap<String, Option<u16>>> {
         let text = self

@@ -236,7 +236,7 @@ mod tests {
              "active":0,"opened":0,"failed":0,"refused":0,"bytes-in":0,"bytes-out":0}]}}"#;
         document.relay = serde_json::from_str(relay).unwrap();
         let lines = counted(&settings.forwards, Some(&document));
-        assert!(lines[1].starts_with("relay counters, ") && lines[1].ends_with(" days old:"));
+        assert!(lines[1].starts_with("relay counters, ") && lines[1].ends_with(" years old:"));
         assert_eq!(
             (lines[0].as_str(), &lines[2..]),
             (

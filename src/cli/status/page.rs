@@ -1,0 +1,221 @@
+//! The status document for a person: at most 80 columns, what matters most first.
+
+use super::{
+    super::{
+        counters, style,
+        table::{WIDTH, listed, wrap},
+    },
+    peers,
+};
+use crate::{
+    model::ServedBy,
+    report::{Document, HealthEntry, RelayEntry, ServedEntry},
+};
+
+/// What is printed before each value.
+const MARGIN: usize = 11;
+/// What is left for a value.
+pub(super) const ROOM: usize = WIDTH - MARGIN;
+/// A longer name of a forward stands on a line of its own.
+const LONG_NAME: usize = 16;
+
+/// What is shown, and when.
+pub(super) struct Page<'a> {
+    pub(super) document: &'a Document,
+    /// Seconds since 1970, which ages are told from.
+    pub(super) now_unix: u64,
+}
+
+impl Page<'_> {
+    /// All of it.
+    pub(super) fn lines(&self) -> Vec<String> {
+        let document = self.document;
+        let mut rows = vec![("agent", vec![agent(document)])];
+        if document.role == "active" {
+            rows.extend(self.of_a_leader());
+        }
+        rows.push(("health", health(document)));
+        rows.iter()
+            .flat_map(|(name, lines)| named(name, lines))
+            .collect()
+    }
+
+    /// One that stands by knows nothing of these.
+    fn of_a_leader(&self) -> Vec<(&'static str, Vec<String>)> {
+        let document = self.document;
+        let mut rows = vec![
+            ("mode", vec![document.mode.clone()]),
+            ("address", listed(&address(document), ROOM)),
+            ("windows", vec![or_dash(document.windows_address)]),
+        ];
+        let mtus = document.links.iter();
+        let mtus: Vec<String> = mtus
+            .map(|link| format!("{} {}", link.name, link.mtu))
+            .collect();
+        rows.push(("mtu", listed(&mtus, ROOM)));
+        rows.push(("wireguard", peers::lines(document, self.now_unix)));
+        rows.push(("forwards", forwards(document)));
+        if let Some(rules) = &document.forwards {
+            let text = format!("{} -> {}", rules.count, rules.connect_address);
+            rows.push(("portproxy", vec![text]));
+        }
+        if let Some(entry) = &document.relay {
+            rows.push(("relay", relay(entry)));
+        }
+        rows.push(("counters", counted(document)));
+        rows.push(("file", vec![document.network_file.display().to_string()]));
+        let passes = format!(
+            "{}, the last took {} us",
+            document.passes, document.last_pass_us
+        );
+        rows.push(("passes", vec![passes]));
+        rows
+    }
+}
+
+/// Lines, of which the first alone has a name in front; nothing where there is none.
+fn named(name: &str, lines: &[String]) -> Vec<String> {
+    let with_name = |(place, line): (usize, &String)| match place {
+        0 => format!("{name:>9}: {line}"),
+        _ => format!("{:MARGIN$}{line}", ""),
+    };
+    lines.iter().enumerate().map(with_name).collect()
+}
+
+fn or_dash<T: ToString>(value: Option<T>) -> String {
+    value.map_or_else(|| "-".to_owned(), |value| value.to_string())
+}
+
+fn agent(document: &Document) -> String {
+    let verdict = if document.degraded() {
+        style::bad("degraded")
+    } else {
+        style::good("healthy")
+    };
+    format!("{} (process {}), {verdict}", document.role, document.pid)
+}
+
+fn address(document: &Document) -> Vec<String> {
+    let (address, interface) = (or_dash(document.address), &document.interface);
+    vec![
+        format!("{address} on {}", or_dash(interface.as_ref())),
+        format!("gateway {}", or_dash(document.gateway)),
+    ]
+}
+
+/// One line for each forward, in columns; what does not fit is on the next one.
+fn forwards(document: &Document) -> Vec<String> {
+    let entries = &document.served;
+    let names = entries.iter().map(|entry| entry.name.chars().count());
+    let names = names.filter(|name| *name <= LONG_NAME).max().unwrap_or(0);
+    let listens = entries.iter().map(|entry| listen(entry).len());
+    let listens = listens.max().unwrap_or(0);
+    let of_one = |entry: &ServedEntry| {
+        let mut lines = Vec::new();
+        let name = if entry.name.chars().count() <= LONG_NAME {
+            entry.name.as_str()
+        } else {
+            lines.push(entry.name.clone());
+            ""
+        };
+        let left = format!("{name:names$}  {:listens$}", listen(entry));
+        let right = standing(entry);
+        let room = left.chars().count() + 2 + right.chars().count();
+        let right = state_look(entry)(&right);
+        if room <= ROOM {
+            lines.push(format!("{left}  {right}"));
+        } else {
+            lines.extend([
+                left.trim_end().to_owned(),
+                format!("{:names$}  {right}", ""),
+            ]);
+        }
+        lines
+    };
+    match entries.as_slice() {
+        [] => vec!["-".to_owned()],
+        entries => entries.iter().flat_map(of_one).collect(),
+    }
+}
+
+fn listen(entry: &ServedEntry) -> String {
+    format!(
+        "{} {}:{} -> {}",
+        entry.protocol, entry.listen_address, entry.listen_port, entry.connect_port
+    )
+}
+
+/// Who serves it and how it stands.
+fn standing(entry: &ServedEntry) -> String {
+    let by = match entry.served_by {
+        None => "nobody".to_owned(),
+        Some(ServedBy::Guest) => "nobody needed".to_owned(),
+        Some(by) => by.to_string(),
+    };
+    format!("by {by}: {}", entry.state)
+}
+
+fn state_look(entry: &ServedEntry) -> fn(&str) -> String {
+    match entry.state.as_str() {
+        "up" => str::to_owned,
+        "pending" => style::warn,
+        _ => style::bad,
+    }
+}
+
+fn relay(entry: &RelayEntry) -> Vec<String> {
+    let state = if entry.applied {
+        "serves"
+    } else {
+        "does not serve yet"
+    };
+    let sessions = match entry.sessions {
+        1 => "1 UDP session".to_owned(),
+        count => format!("{count} UDP sessions"),
+    };
+    wrap(&format!("{state}, {sessions}; {}", entry.place), ROOM)
+}
+
+/// The relay's counters with their age, and a table of them.
+fn counted(document: &Document) -> Vec<String> {
+    let Some(entry) = document.relay.as_ref().and_then(|e| e.counters.as_ref()) else {
+        return Vec::new();
+    };
+    let all: Vec<_> = entry.forwards.iter().collect();
+    let mut lines = vec![counters::age(entry)];
+    lines.extend(counters::table(&all, ROOM));
+    lines
+}
+
+fn health(document: &Document) -> Vec<String> {
+    let verdict = if document.degraded() {
+        style::bad("degraded")
+    } else {
+        style::good("fine")
+    };
+    let mut lines = vec![verdict];
+    lines.extend(document.health.iter().flat_map(finding));
+    lines
+}
+
+/// What is wrong, the facts, and what to do.
+fn finding(entry: &HealthEntry) -> Vec<String> {
+    let subject = if entry.subject.is_empty() {
+        String::new()
+    } else {
+        format!(" ({})", entry.subject)
+    };
+    let head = format!("{}: {}{subject}", entry.severity, entry.code);
+    let mut lines = wrap(&head, ROOM);
+    if let Some(first) = lines.first_mut() {
+        // The colour has no width, so it comes after the breaking of lines.
+        *first = first.replacen(&entry.severity, &style::severity(&entry.severity), 1);
+    }
+    let more = wrap(&entry.detail, ROOM - 2).into_iter();
+    let cure = wrap(&format!("cure: {}", entry.cure), ROOM - 2).into_iter();
+    lines.extend(more.chain(cure).map(|line| format!("  {line}")));
+    lines
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,229 @@
+//! Golden texts of the page.
+
+use super::*;
+
+/// A document with these fields besides the necessary ones.
+fn document(more: &str) -> Document {
+    let text = format!(
+        r#"{{"version":1,"pid":4121,"role":"active","mode":"nat","interface":"eth0","address":"172.28.16.5",
+        "gateway":"172.28.16.1","network-file":"/etc/wslmesh/wsl-network.conf","forwards":null,
+        "windows-address":"192.168.50.10","passes":12,"last-pass-us":830{more}}}"#
+    );
+    serde_json::from_str(&text).unwrap()
+}
+
+/// The page without its colours: a test may run on a terminal.
+fn shown(document: &Document) -> Vec<String> {
+    let page = Page {
+        document,
+        now_unix: NOW,
+    };
+    page.lines().iter().map(|line| plain(line)).collect()
+}
+
+const NOW: u64 = 1_790_000_000;
+
+fn plain(line: &str) -> String {
+    let mut parts = line.split('\x1b');
+    let first = parts.next().unwrap_or_default().to_owned();
+    parts.fold(first, |line, part| {
+        line + part.split_once('m').map_or("", |(_, text)| text)
+    })
+}
+
+fn fits(lines: &[String]) {
+    for line in lines {
+        assert!(line.chars().count() <= WIDTH, "{line}");
+        assert_eq!(line.trim_end(), line, "no blanks at the end");
+    }
+}
+
+const KEY: &str = "peer00000000000000000000000000000000000000A=";
+
+#[test]
+fn a_healthy_node() {
+    let document = document(&format!(
+        r#","links":[{{"name":"eth0","kind":"other","mtu":1500}},{{"name":"wg0","kind":"wireguard","mtu":1280}}],
+        "wireguard":[{{"device":"wg0","listen-port":51820,"peers":[
+          {{"public-key":"{KEY}","endpoint":"192.168.50.20:51820","keepalive":25,"latest-handshake-unix":1789999968,"received-bytes":1300000,"sent-bytes":92}}]}}],
+        "served":[{{"name":"ssh","protocol":"tcp","listen-address":"0.0.0.0","listen-port":2222,"connect-port":22,"served-by":"portproxy","state":"up"}},
+          {{"name":"wireguard","protocol":"udp","listen-address":"0.0.0.0","listen-port":51820,"connect-port":51820,"served-by":"relay","state":"pending"}}],
+        "relay":{{"place":"guest","applied":true,"sessions":1}},"health":[]"#
+    ));
+    let lines = shown(&document);
+    fits(&lines);
+    assert_eq!(
+        lines,
+        [
+            "    agent: active (process 4121), healthy",
+            "     mode: nat",
+            "  address: 172.28.16.5 on eth0, gateway 172.28.16.1",
+            "  windows: 192.168.50.10",
+            "      mtu: eth0 1500, wg0 1280",
+            "wireguard: wg0, port 51820, 1 peer",
+            "           peer00000000000000000000000000000000000000A=  handshake 32 s ago",
+            "             192.168.50.20:51820, keepalive 25 s, in 1.2 MiB, out 92 B",
+            " forwards: ssh        tcp 0.0.0.0:2222 -> 22      by portproxy: up",
+            "           wireguard  udp 0.0.0.0:51820 -> 51820  by relay: pending",
+            "    relay: serves, 1 UDP session; guest",
+            "     file: /etc/wslmesh/wsl-network.conf",
+            "   passes: 12, the last took 830 us",
+            "   health: fine",
+        ]
+    );
+}
+
+#[test]
+fn what_is_wrong_comes_with_its_cure() {
+    let document = document(
+        r#","health":[{"code":"forward-not-elevated","severity":"warning","subject":"ssh","detail":"the Windows user may not change port forwards, and nothing that may is installed","cure":"Run `wslmesh host install`; or start the distribution from an elevated terminal"},
+        {"code":"some-note","severity":"info","subject":"","detail":"short","cure":"Nothing to do"}]"#,
+    );
+    let lines = shown(&document);
+    fits(&lines);
+    assert_eq!(
+        lines[lines.len() - 9..],
+        [
+            "   health: degraded",
+            "           warning: forward-not-elevated (ssh)",
+            "             the Windows user may not change port forwards, and nothing that may",
+            "             is installed",
+            "             cure: Run `wslmesh host install`; or start the distribution from an",
+            "             elevated terminal",
+            "           info: some-note",
+            "             short",
+            "             cure: Nothing to do",
+        ]
+    );
+    assert_eq!(lines[0], "    agent: active (process 4121), degraded");
+}
+
+#[test]
+fn the_longest_names_and_addresses_fit() {
+    let name = "n".repeat(64);
+    let served = |by: &str, state: &str| {
+        format!(
+            r#"{{"name":"{name}","protocol":"udp","listen-address":"255.255.255.255","listen-port":65535,"connect-port":65535,"served-by":{by},"state":"{state}"}}"#
+        )
+    };
+    let peer = |keepalive: u16, handshake: &str| {
+        format!(
+            r#"{{"public-key":"{KEY}","endpoint":"[2001:db8:1234:5678:9abc:def0:1234:5678%4294967295]:51820","keepalive":{keepalive},"latest-handshake-unix":{handshake},"received-bytes":{max},"sent-bytes":{max}}}"#,
+            max = u64::MAX
+        )
+    };
+    let links: Vec<String> = (0..9)
+        .map(|n| format!(r#"{{"name":"tailscale00000{n}","kind":"tun","mtu":65535}}"#))
+        .collect();
+    let counted = format!(
+        r#"{{"name":"{name}","protocol":"udp","listen-address":"255.255.255.255","listen-port":65535,"active":4294967295,"opened":{max},"failed":{max},"refused":{max},"bytes-in":{max},"bytes-out":{max}}}"#,
+        max = u64::MAX
+    );
+    let document = document(&format!(
+        r#","links":[{}],"wireguard":[{{"device":"wg1234567890123","listen-port":65535,"peers":[{},{},{},{}]}},
+        {{"device":"wg1","listen-port":null,"peers":[],"trouble":"wg1 did not answer within 1 s although it was asked in words that are long"}}],
+        "served":[{},{},{}],"relay":{{"place":"C:\\Program Files\\wslmesh\\{}\\wslmesh-relay.exe","applied":false,"sessions":18446744073709551615,
+        "counters":{{"taken-unix-ms":0,"forwards":[{counted}]}}}},
+        "health":[{{"code":"forward-port-taken","severity":"error","subject":"{name}, {name}","detail":"","cure":"x"}}]"#,
+        links.join(","),
+        peer(65535, "0"),
+        peer(65535, "null"),
+        peer(0, "1"),
+        peer(25, "1789999000"),
+        served("\"portproxy\"", "pending"),
+        served("null", "down"),
+        served("\"guest\"", "up"),
+        "w".repeat(30),
+    ));
+    let lines = shown(&document);
+    fits(&lines);
+    let text = lines.join("\n");
+    for part in [
+        "handshake 56 years ago",
+        "stale, 16 min ago",
+        "never",
+        "wg1 did not answer within 1 s",
+        "\n             [2001:db8:1234:5678:9abc:def0:1234:5678%4294967295]:51820,\n",
+        "udp 255.255.255.255:65535 -> 65535  by portproxy: pending\n",
+        "by nobody needed: up",
+        &name,
+    ] {
+        assert!(text.contains(part), "{part}\n{text}");
+    }
+}
+
+#[test]
+fn of_many_peers_the_latest_heard_are_shown() {
+    let peer = |n: u64| {
+        format!(
+            r#"{{"public-key":"{n}","endpoint":null,"keepalive":0,"latest-handshake-unix":{},"received-bytes":0,"sent-bytes":0}}"#,
+            NOW - n
+        )
+    };
+    let peers: Vec<String> = (0..300).rev().map(peer).collect();
+    let document = document(&format!(
+        r#","wireguard":[{{"device":"wg0","listen-port":1,"peers":[{}]}}],"health":[]"#,
+        peers.join(",")
+    ));
+    let lines = shown(&document);
+    fits(&lines);
+    assert!(lines.len() < 60, "{}", lines.len());
+    for line in [
+        "           0  handshake 0 s ago",
+        "           15  handshake 15 s ago",
+        "             no endpoint",
+        "             and 284 more: wg show wg0",
+    ] {
+        assert!(lines.iter().any(|found| found == line), "{lines:#?}");
+    }
+}
+
+#[test]
+fn peers_that_were_not_asked_for_are_said_to_be_there() {
+    let links = r#""links":[{"name":"eth0","kind":"other","mtu":1500},{"name":"wg0","kind":"wireguard","mtu":1280},{"name":"wg1","kind":"wireguard-userspace","mtu":1280}]"#;
+    let lines = shown(&document(&format!(r#",{links},"health":[]"#)));
+    let at = lines.iter().position(|line| line == "wireguard: wg0, wg1");
+    assert_eq!(
+        lines[at.unwrap() + 1],
+        "           sudo wslmesh status shows the peers"
+    );
+    let without = shown(&document(r#","health":[]"#));
+    assert!(!without.iter().any(|line| line.starts_with("wireguard:")));
+}
+
+#[test]
+fn one_that_stands_by_says_who_leads() {
+    let mut document = document(
+        r#","health":[{"code":"standby","severity":"info","subject":"","detail":"the agent of process 7 leads","cure":"Nothing to do"}]"#,
+    );
+    document.role = "standby".to_owned();
+    assert_eq!(
+        shown(&document),
+        [
+            "    agent: standby (process 4121), healthy",
+            "   health: fine",
+            "           info: standby",
+            "             the agent of process 7 leads",
+            "             cure: Nothing to do",
+        ]
+    );
+}
+
+#[test]
+fn counters_stand_below_the_relay() {
+    let name = "n".repeat(16);
+    let document = document(&format!(
+        r#","health":[],
+        "relay":{{"place":"guest","applied":true,"sessions":1,"counters":{{"taken-unix-ms":{},"forwards":[
+          {{"name":"{name}","protocol":"udp","listen-address":"0.0.0.0","listen-port":51820,
+            "active":1,"opened":2,"failed":3,"refused":4,"bytes-in":1048575,"bytes-out":1048575}}]}}}}"#,
+        u64::MAX
+    ));
+    let head = format!(
+        "{:16}  ACTIVE  OPENED  FAILED  REFUSED        IN       OUT",
+        "NAME"
+    );
+    let figures = format!("{name}       1       2       3        4  1023 KiB  1023 KiB");
+    assert!(MARGIN + head.len() <= WIDTH);
+    assert_eq!(counted(&document), ["of now".to_owned(), head, figures]);
+}

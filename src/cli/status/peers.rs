@@ -1,0 +1,113 @@
+//! WireGuard devices and their peers, as `wg show` tells them.
+
+use super::{
+    super::{
+        counters::{bytes, span},
+        style,
+        table::{listed, wrap},
+    },
+    page::ROOM,
+};
+use crate::{
+    model::LinkKind,
+    report::{Document, LinkEntry, PeerEntry, WireguardEntry},
+};
+
+/// Peers of one device that are shown; of more the latest heard.
+const MOST: usize = 16;
+
+/// A session that is in use has a new key every two minutes; after three no packet
+/// passes any more (the WireGuard paper, section 6.1: Reject-After-Time).
+const STALE: u64 = 180;
+
+/// All devices; nothing where there is none.
+pub(super) fn lines(document: &Document, now_unix: u64) -> Vec<String> {
+    let Some(devices) = &document.wireguard else {
+        let names = document.links.iter().filter(carries_wireguard);
+        let names: Vec<String> = names.map(|link| link.name.clone()).collect();
+        let mut lines = listed(&names, ROOM);
+        if !lines.is_empty() {
+            lines.push(style::dim("sudo wslmesh status shows the peers"));
+        }
+        return lines;
+    };
+    let of_one = |device: &WireguardEntry| one(device, now_unix);
+    devices.iter().flat_map(of_one).collect()
+}
+
+fn carries_wireguard(link: &&LinkEntry) -> bool {
+    LinkKind::of_name(&link.kind).is_some_and(LinkKind::is_wireguard)
+}
+
+fn one(device: &WireguardEntry, now_unix: u64) -> Vec<String> {
+    if let Some(trouble) = &device.trouble {
+        let lines = wrap(trouble, ROOM).into_iter();
+        return lines.map(|line| style::warn(&line)).collect();
+    }
+    let port = match device.listen_port {
+        Some(port) => format!("port {port}"),
+        None => "no port yet".to_owned(),
+    };
+    let count = match device.peers.len() {
+        1 => "1 peer".to_owned(),
+        count => format!("{count} peers"),
+    };
+    let mut lines = vec![format!("{}, {port}, {count}", device.device)];
+    let mut peers: Vec<&PeerEntry> = device.peers.iter().collect();
+    peers.sort_by_key(|peer| std::cmp::Reverse(peer.latest_handshake_unix));
+    lines.extend(
+        peers
+            .iter()
+            .take(MOST)
+            .flat_map(|peer| entry(peer, now_unix)),
+    );
+    if let Some(more @ 1..) = peers.len().checked_sub(MOST) {
+        let text = format!("and {more} more: wg show {}", device.device);
+        lines.push(format!("  {}", style::dim(&text)));
+    }
+    lines
+}
+
+fn entry(peer: &PeerEntry, now_unix: u64) -> Vec<String> {
+    let mut facts = vec![match peer.endpoint {
+        Some(endpoint) => endpoint.to_string(),
+        None => "no endpoint".to_owned(),
+    }];
+    if peer.keepalive > 0 {
+        facts.push(format!("keepalive {} s", peer.keepalive));
+    }
+    if peer.received_bytes > 0 || peer.sent_bytes > 0 {
+        facts.push(format!("in {}", bytes(peer.received_bytes)));
+        facts.push(format!("out {}", bytes(peer.sent_bytes)));
+    }
+    let mut lines = vec![format!(
+        "{}  {}",
+        peer.public_key,
+        handshake(peer, now_unix)
+    )];
+    let facts = listed(&facts, ROOM - 2).into_iter();
+    lines.extend(facts.map(|line| format!("  {line}")));
+    lines
+}
+
+/// How long ago. It is stale where the keepalive should have brought a newer one,
+/// or there is none although somebody tries.
+fn handshake(peer: &PeerEntry, now_unix: u64) -> String {
+    let tries = peer.keepalive > 0 && peer.endpoint.is_some();
+    let Some(at) = peer.latest_handshake_unix else {
+        let text = "never";
+        return if tries {
+            style::warn(text)
+        } else {
+            text.to_owned()
+        };
+    };
+    // The clock may have been set back since.
+    let age = now_unix.saturating_sub(at);
+    let ago = span(age);
+    if tries && age > STALE {
+        style::warn(&format!("stale, {ago} ago"))
+    } else {
+        format!("handshake {ago} ago")
+    }
+}

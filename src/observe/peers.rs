@@ -1,0 +1,91 @@
+//! WireGuard peers, for somebody who asks how they are.
+
+use std::sync::Arc;
+
+use futures_util::future::join_all;
+use tokio::sync::Mutex;
+
+use super::asked::Asked;
+use crate::{
+    model::{DeviceDetails, InterfaceName, LinkKind},
+    report::{LinkEntry, PeerEntry, WireguardEntry},
+    wireguard,
+};
+
+/// Reads peers off the loop. Its questions are apart from those of the passes: one
+/// that hangs must not make a pass believe that it asked it.
+#[derive(Debug, Clone, Default)]
+pub struct Peers {
+    asked: Asked,
+    turn: Arc<Mutex<()>>,
+}
+
+impl Peers {
+    /// The peers of those of the links that carry WireGuard, in their order; a
+    /// device that does not answer within a second is named with its trouble. Those
+    /// who ask at the same time wait for each other.
+    pub async fn of(&self, links: &[LinkEntry]) -> Vec<WireguardEntry> {
+        let _turn = self.turn.lock().await;
+        let device = |link: &LinkEntry| {
+            let kind = LinkKind::of_name(&link.kind).filter(|kind| kind.is_wireguard());
+            InterfaceName::new(&link.name).zip(kind)
+        };
+        let devices = links.iter().filter_map(device);
+        join_all(devices.map(|(name, kind)| self.one(name, kind))).await
+    }
+
+    async fn one(&self, name: InterfaceName, kind: LinkKind) -> WireguardEntry {
+        match self.asked.ask(&name, kind, wireguard::details).await {
+            Ok(details) => entry(&name, &details),
+            Err(why) => WireguardEntry {
+                device: name.to_string(),
+                listen_port: None,
+                peers: Vec::new(),
+                trouble: Some(why),
+            },
+        }
+    }
+}
+
+fn entry(name: &InterfaceName, details: &DeviceDetails) -> WireguardEntry {
+    let peers = details.peers.iter().map(|(key, peer)| PeerEntry {
+        public_key: key.base64(),
+        endpoint: peer.endpoint,
+        keepalive: peer.keepalive,
+        latest_handshake_unix: peer.handshake,
+        received_bytes: peer.received,
+        sent_bytes: peer.sent,
+    });
+    WireguardEntry {
+        device: name.to_string(),
+        listen_port: details.listen_port,
+        peers: peers.collect(),
+        trouble: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn only_wireguard_is_asked_and_trouble_is_told() {
+        let link = |name: &str, kind: &str| LinkEntry {
+            name: name.to_owned(),
+            kind: kind.to_owned(),
+            mtu: 1280,
+        };
+        let links = [
+            link("eth0", "other"),
+            link("tailscale0", "tun"),
+            // No daemon of this name has a socket.
+            link("wg-nobody", "wireguard-userspace"),
+            link("new0", "some-later-kind"),
+        ];
+        let found = Peers::default().of(&links).await;
+        assert_eq!(found.len(), 1, "{found:?}");
+        assert_eq!(found[0].device, "wg-nobody");
+        let trouble = found[0].trouble.as_deref().unwrap();
+        assert!(trouble.starts_with("wg-nobody: cannot read"), "{trouble}");
+    }
+}

@@ -1,0 +1,122 @@
+//! What a person sees of a running agent.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use libtest_mimic::Trial;
+use serde_json::{Value, json};
+
+use crate::agent::{LIMIT, SSH, config};
+use crate::options::Options;
+use crate::runner::trial_with;
+use crate::topology::FIRST;
+use crate::world::{World, until};
+
+/// This file's trials.
+pub(crate) fn trials() -> Vec<Trial> {
+    let quick = |name: &str, body| trial_with(name, Options::quick(), body);
+    vec![
+        quick("status::shows_peers_and_their_handshakes", peers),
+        quick("status::leaves_out_a_device_that_hangs", hanging_device),
+    ]
+}
+
+/// The page, which fits a terminal.
+fn page(world: &World) -> Result<String> {
+    let output = world.wslmesh(&["status"])?;
+    ensure!(output.stderr.is_empty(), "{output:?}");
+    let wide = output.stdout.lines().find(|line| line.chars().count() > 80);
+    ensure!(wide.is_none(), "{wide:?}");
+    ensure!(!output.stdout.contains('\x1b'), "colours in a pipe");
+    Ok(output.stdout)
+}
+
+fn as_json(world: &World) -> Result<Value> {
+    let output = world.wslmesh(&["status", "--json"])?;
+    serde_json::from_str(&output.stdout).with_context(|| format!("{output:?}"))
+}
+
+/// Makes the two devices peers of each other, and returns their public keys.
+fn meet(world: &World) -> Result<(String, String)> {
+    let script = "umask 077; cd /run/lab; for d in wg0 wg1; do wg genkey >$d.key; wg set $d private-key $d.key; done
+        one=$(wg pubkey <wg0.key) two=$(wg pubkey <wg1.key)
+        wg set wg0 peer $two endpoint 127.0.0.1:51820 persistent-keepalive 1
+        wg set wg1 peer $one allowed-ips 10.99.0.1/32
+        echo $one $two";
+    let keys = world.shell(script)?;
+    let (one, two) = keys.trim().split_once(' ').context("two keys")?;
+    Ok((one.to_owned(), two.to_owned()))
+}
+
+fn peers(world: &World) -> Result<()> {
+    let _first = world.wireguard("wg0", 0)?;
+    world.shell("wg set wg0 listen-port 51821")?;
+    let _second = world.wireguard("wg1", 0)?;
+    let agent = world.start_agent(&config(&format!("[mtu]\nvalue = 1300\n{SSH}")))?;
+    agent.settled(FIRST)?;
+    let (_, key) = meet(world)?;
+    let peer = until("a handshake", LIMIT, || {
+        let peer = as_json(world)?.pointer("/wireguard/0/peers/0").cloned();
+        let met = |peer: &Value| peer.get("latest-handshake-unix") != Some(&Value::Null);
+        Ok(peer.filter(met))
+    })?;
+    ensure!(
+        peer.get("public-key") == Some(&json!(key))
+            && peer.get("endpoint") == Some(&json!("127.0.0.1:51820"))
+            && peer.get("keepalive") == Some(&json!(1))
+            && peer.get("sent-bytes").and_then(Value::as_u64) > Some(0),
+        "{peer:#}"
+    );
+    let at = world.shell("wg show wg0 latest-handshakes | cut -f 2")?;
+    let told = peer.get("latest-handshake-unix").and_then(Value::as_u64);
+    // A new key may have been agreed on in between.
+    ensure!(told > Some(0) && told <= at.trim().parse().ok(), "{told:?}");
+    let mtus = |status: &Value| {
+        let links = status.get("links").and_then(Value::as_array).cloned();
+        let links = links.unwrap_or_default();
+        let link = |link: &Value| Some((link.get("name")?.clone(), link.get("mtu")?.clone()));
+        links.iter().filter_map(link).collect::<Vec<_>>()
+    };
+    let wanted = [("eth0", 1500), ("wg0", 1300), ("wg1", 1300)];
+    let wanted = wanted.map(|(name, mtu)| (json!(name), json!(mtu)));
+    until("the MTUs", LIMIT, || {
+        Ok((mtus(&as_json(world)?) == wanted).then_some(()))
+    })?;
+    let text = page(world)?;
+    for part in [
+        "agent: active (process ",
+        "mtu: eth0 1500, wg0 1300, wg1 1300\n",
+        "wireguard: wg0, port 51821, 1 peer\n",
+        &format!("           {key}  handshake "),
+        "             127.0.0.1:51820, keepalive 1 s, in ",
+    ] {
+        ensure!(text.contains(part), "{part:?} is not in\n{text}");
+    }
+    // What changes all the time is not in the file.
+    let file = world.read("/run/wslmesh/status.json")?;
+    ensure!(
+        file.contains("\"links\"") && !file.contains("\"wireguard\":"),
+        "{file}"
+    );
+    Ok(())
+}
+
+fn hanging_device(world: &World) -> Result<()> {
+    let wireguard = world.wireguard("wg0", 1)?;
+    wireguard.only_userspace()?;
+    let agent = world.start_agent(&config(SSH))?;
+    agent.settled(FIRST)?;
+    wireguard.signal_daemon("STOP")?;
+    let begun = Instant::now();
+    let text = page(world)?;
+    let took = begun.elapsed();
+    wireguard.signal_daemon("CONT")?;
+    ensure!(
+        text.contains("wireguard: wg0: cannot read the device from its daemon")
+            || text.contains("wireguard: wg0 did not answer within 1 s"),
+        "{text}"
+    );
+    ensure!(text.contains("address: 172.28.16.5 on eth0"), "{text}");
+    ensure!(took < Duration::from_secs(10), "{took:?}");
+    Ok(())
+}
