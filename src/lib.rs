@@ -39,6 +39,9 @@ pub mod report;
 /// Undoing the agent's changes.
 #[cfg(feature = "agent")]
 pub mod restore;
+/// Units and hooks that follow the address.
+#[cfg(feature = "agent")]
+pub mod units;
 /// WireGuard devices.
 #[cfg(feature = "agent")]
 pub mod wireguard;

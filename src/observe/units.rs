@@ -3,32 +3,15 @@
 use std::time::Duration;
 
 use tokio::time::timeout;
-use zbus::{Connection, wire::OwnedObjectPath};
+use zbus::Connection;
 
-use crate::model::InterfaceName;
+use crate::{
+    model::InterfaceName,
+    units::bus::{ManagerProxy, UnitProxy},
+};
 
 /// Longest wait for the bus: not knowing means going on.
 const DEADLINE: Duration = Duration::from_millis(200);
-
-#[zbus::proxy(
-    interface = "org.freedesktop.systemd1.Manager",
-    default_service = "org.freedesktop.systemd1",
-    default_path = "/org/freedesktop/systemd1"
-)]
-trait Manager {
-    /// Path of a loaded unit; an error for one that is not loaded.
-    fn get_unit(&self, name: &str) -> zbus::Result<OwnedObjectPath>;
-}
-
-#[zbus::proxy(
-    interface = "org.freedesktop.systemd1.Unit",
-    default_service = "org.freedesktop.systemd1"
-)]
-trait Unit {
-    /// active, activating, deactivating, inactive, failed, reloading, ...
-    #[zbus(property(emits_changed_signal = "false"))]
-    fn active_state(&self) -> zbus::Result<String>;
-}
 
 /// Says who is at work when wg-quick is bringing this interface up or down:
 /// setting anything then races with it. `None` also where there is no systemd.
@@ -70,7 +53,11 @@ async fn state_of(bus: &Connection, unit: &str) -> Option<String> {
 mod tests {
     use std::{future::pending, os::unix::net::UnixStream, time::Instant};
 
-    use zbus::{connection::Builder, fdo, wire::ObjectPath};
+    use zbus::{
+        connection::Builder,
+        fdo,
+        wire::{ObjectPath, OwnedObjectPath},
+    };
 
     use super::*;
 

@@ -243,6 +243,18 @@ registry! {
     ObserveFailed, "observe-failed", Error,
         "The kernel's network state could not be read.",
         "The agent tries again by itself; it needs AF_NETLINK";
+    DependentMissing, "dependent-missing", Warning,
+        "A unit that should be told of a new address is not there, or is masked.",
+        "Correct its name in [dependents] units (`systemctl list-units` has them), or unmask it (`systemctl unmask UNIT`), then `systemctl reload wslmesh`";
+    DependentFailed, "dependent-failed", Warning,
+        "A unit could not be told of the new address.",
+        "`systemctl status UNIT` and `journalctl -u UNIT` say why; correct that, `systemctl restart UNIT`, and then `systemctl reload wslmesh`, which looks again";
+    HookFailed, "hook-failed", Warning,
+        "A hook did not end well, or not in its time.",
+        "`journalctl -t wslmesh-hook` has what it printed; correct it, then `systemctl reload wslmesh`. It runs again at the next change";
+    HookRefused, "hook-refused", Warning,
+        "A hook is not run, because somebody else than root could have put it there, or because its name or kind is none for a hook.",
+        "Do what the line above says in brackets, or remove the file; then `systemctl reload wslmesh`";
 }
 
 impl fmt::Display for Code {

@@ -1,0 +1,305 @@
+//! Which programs an administrator has put there to be run, and which of them
+//! may be: they are run as root.
+
+use std::{
+    fs::{self, Metadata},
+    io,
+    os::unix::fs::MetadataExt as _,
+    path::{Path, PathBuf},
+};
+
+use crate::{model::Finding, report::Code};
+
+/// Longest name, so that a unit's name can be made of it.
+const LONGEST: usize = 64;
+
+/// A program that may be run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hook {
+    /// The file's name.
+    pub name: String,
+    /// The file as it stands in the folder.
+    pub path: PathBuf,
+    /// The file itself, all symlinks resolved.
+    pub program: PathBuf,
+}
+
+/// The hooks in `below/hooks.d/EVENT`, by name, and those that are refused.
+/// What is not executable, hidden or a backup is left out, as run-parts(8) does.
+///
+/// `owner` is whom a file must belong to: root.
+#[must_use]
+pub fn hooks(below: &Path, event: &str, owner: u32) -> (Vec<Hook>, Vec<Finding>) {
+    let folder = below.join("hooks.d").join(event);
+    let names = match names(&folder) {
+        Ok(names) => names,
+        Err(error) => {
+            let why = format!("the folder cannot be read: {error} (as root: chmod 755 the folder)");
+            return (Vec::new(), vec![refused(&folder, why)]);
+        }
+    };
+    let (mut hooks, mut findings) = (Vec::new(), Vec::new());
+    if names.is_empty() {
+        return (hooks, findings);
+    }
+    for folder in [below, &below.join("hooks.d"), &folder] {
+        if let Err(why) = fs::metadata(folder)
+            .map_err(|error| error.to_string())
+            .and_then(|meta| owned(folder, &meta, owner))
+        {
+            findings.push(refused(folder, format!("no hook below it is run: {why}")));
+        }
+    }
+    if !findings.is_empty() {
+        return (hooks, findings);
+    }
+    for name in names {
+        match hook(&folder, &name, owner) {
+            Ok(hook) => hooks.extend(hook),
+            Err(why) => findings.push(refused(&folder.join(&name), why)),
+        }
+    }
+    (hooks, findings)
+}
+
+fn refused(path: &Path, why: String) -> Finding {
+    Finding::new(Code::HookRefused, path.display().to_string(), why)
+}
+
+/// The names in a folder that are not left out, in order; none where there is
+/// no folder.
+fn names(folder: &Path) -> io::Result<Vec<String>> {
+    let entries = match fs::read_dir(folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries?,
+    };
+    let mut names = Vec::new();
+    for entry in entries {
+        let name = entry?.file_name().to_string_lossy().into_owned();
+        if !is_left_out(&name) {
+            names.push(name);
+        }
+    }
+    names.sort();
+    Ok(names)
+}
+
+/// Whether a name is an editor's or a package manager's.
+fn is_left_out(name: &str) -> bool {
+    const BACKUPS: [&str; 8] = [
+        "~", ".bak", ".orig", ".rpmsave", ".rpmnew", ".rpmorig", ".swp", ".ucf-old",
+    ];
+    name.starts_with('.')
+        || name.contains(".dpkg-")
+        || BACKUPS.iter().any(|ending| name.ends_with(ending))
+}
+
+/// A hook that may be run, nothing for a file that is not executable, or why it
+/// may not.
+fn hook(folder: &Path, name: &str, owner: u32) -> Result<Option<Hook>, String> {
+    let path = folder.join(name);
+    let program = fs::canonicalize(&path)
+        .map_err(|error| format!("it leads nowhere: {error} (the agent sees no home directory)"))?;
+    let meta = fs::metadata(&program).map_err(|error| error.to_string())?;
+    if !meta.is_file() {
+        return Err("it is not a regular file (put a program there)".to_owned());
+    }
+    if meta.mode() & 0o111 == 0 {
+        return Ok(None);
+    }
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+    if name.len() > LONGEST || !name.chars().all(plain) {
+        return Err(format!(
+            "a hook's name has up to {LONGEST} letters, digits, - _ and . only (rename it)"
+        ));
+    }
+    owned(&program, &meta, owner)?;
+    // The folder itself was looked at; a symlink may lead out of it.
+    let within = fs::canonicalize(folder).is_ok_and(|folder| program.starts_with(folder));
+    let above = program.ancestors().skip(1).filter(|_| !within);
+    for parent in above {
+        let meta = fs::metadata(parent).map_err(|error| error.to_string())?;
+        owned(parent, &meta, owner)?;
+    }
+    Ok(Some(Hook {
+        name: name.to_owned(),
+        path,
+        program,
+    }))
+}
+
+/// Says who else could change what stands there.
+fn owned(path: &Path, meta: &Metadata, owner: u32) -> Result<(), String> {
+    let shown = path.display();
+    // A folder of root's above is as good as one of the owner's.
+    if meta.uid() != owner && meta.uid() != 0 {
+        return Err(format!(
+            "{shown} belongs to uid {} and not to root (chown root {shown})",
+            meta.uid()
+        ));
+    }
+    if meta.mode() & 0o022 != 0 {
+        return Err(format!(
+            "{shown} is writable by others than its owner (chmod go-w {shown})"
+        ));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::{PermissionsExt as _, symlink};
+
+    use super::*;
+
+    struct Folders(tempfile::TempDir);
+
+    impl Folders {
+        fn new() -> Self {
+            let this = Self(tempfile::tempdir().unwrap());
+            fs::create_dir_all(this.folder()).unwrap();
+            for folder in [
+                this.0.path(),
+                &this.0.path().join("hooks.d"),
+                &this.folder(),
+            ] {
+                mode(folder, 0o755);
+            }
+            this
+        }
+
+        fn folder(&self) -> PathBuf {
+            self.0.path().join("hooks.d/e")
+        }
+
+        fn put(&self, name: &str, bits: u32) -> PathBuf {
+            let path = self.folder().join(name);
+            fs::write(&path, "#!/bin/sh\n").unwrap();
+            mode(&path, bits);
+            path
+        }
+
+        /// Names that may be run, and the reasons against others.
+        fn look(&self, owner: u32) -> (Vec<String>, Vec<String>) {
+            let (hooks, findings) = hooks(self.0.path(), "e", owner);
+            let root = format!("{}/", self.0.path().display());
+            let said = |finding: &Finding| {
+                assert_eq!(finding.code, Code::HookRefused);
+                format!("{}: {}", finding.subject, finding.detail).replace(&root, "")
+            };
+            (
+                hooks.into_iter().map(|hook| hook.name).collect(),
+                findings.iter().map(said).collect(),
+            )
+        }
+    }
+
+    fn mode(path: &Path, bits: u32) {
+        fs::set_permissions(path, fs::Permissions::from_mode(bits)).unwrap();
+    }
+
+    fn us() -> u32 {
+        rustix::process::geteuid().as_raw()
+    }
+
+    #[test]
+    fn by_name_and_without_what_is_no_hook() {
+        let folders = Folders::new();
+        for name in ["20-b", "10-a.sh", "Z"] {
+            folders.put(name, 0o755);
+        }
+        for name in [".hidden", "x~", "x.dpkg-old", "x.rpmsave", "x.bak"] {
+            folders.put(name, 0o755);
+        }
+        folders.put("README", 0o644);
+        assert_eq!(
+            folders.look(us()),
+            (
+                ["10-a.sh", "20-b", "Z"].map(str::to_owned).into(),
+                Vec::new()
+            )
+        );
+    }
+
+    #[test]
+    fn no_folder_means_no_hook() {
+        let folder = tempfile::tempdir().unwrap();
+        assert_eq!(hooks(folder.path(), "e", us()), (Vec::new(), Vec::new()));
+        let folders = Folders::new();
+        mode(folders.0.path(), 0o777);
+        assert_eq!(
+            folders.look(us()),
+            (Vec::new(), Vec::new()),
+            "nothing in it"
+        );
+    }
+
+    #[test]
+    fn what_others_can_change_is_refused() {
+        let folders = Folders::new();
+        folders.put("fine", 0o700);
+        folders.put("group", 0o775);
+        folders.put("others", 0o757);
+        folders.put("a b", 0o755);
+        folders.put(&"n".repeat(65), 0o755);
+        fs::create_dir(folders.folder().join("folder")).unwrap();
+        symlink("nowhere", folders.folder().join("lost")).unwrap();
+        symlink("fine", folders.folder().join("link")).unwrap();
+        let (hooks, why) = folders.look(us());
+        assert_eq!(hooks, ["fine", "link"]);
+        let expected = [
+            "hooks.d/e/a b: a hook's name has up to 64",
+            "hooks.d/e/folder: it is not a regular file",
+            "hooks.d/e/group: hooks.d/e/group is writable by others than its owner (chmod go-w hooks.d/e/group)",
+            "hooks.d/e/lost: it leads nowhere",
+            "hooks.d/e/nnn",
+            "hooks.d/e/others: hooks.d/e/others is writable",
+        ];
+        assert_eq!(why.len(), expected.len(), "{why:#?}");
+        for (why, expected) in why.iter().zip(expected) {
+            assert!(why.starts_with(expected), "{why}\n not {expected}");
+        }
+    }
+
+    #[test]
+    fn another_owner_is_refused() {
+        let folders = Folders::new();
+        folders.put("fine", 0o755);
+        // Root may give a file away; another user can only expect somebody else.
+        let owner = if us() == 0 {
+            let owner = 4711;
+            std::os::unix::fs::chown(folders.folder().join("fine"), Some(owner), None).unwrap();
+            0
+        } else {
+            us() + 1
+        };
+        let (hooks, why) = folders.look(owner);
+        assert_eq!(hooks, Vec::<String>::new());
+        assert!(why[0].contains("and not to root (chown root "), "{why:?}");
+    }
+
+    #[test]
+    fn a_folder_that_others_can_change_has_no_hooks() {
+        for open in ["", "hooks.d", "hooks.d/e"] {
+            let folders = Folders::new();
+            folders.put("fine", 0o755);
+            mode(&folders.0.path().join(open), 0o775);
+            let (hooks, why) = folders.look(us());
+            assert_eq!(hooks, Vec::<String>::new(), "{open}");
+            assert!(why[0].contains("no hook below it is run"), "{why:?}");
+        }
+    }
+
+    #[test]
+    fn a_symlink_out_of_the_folder_is_looked_at_up_to_the_root() {
+        let (folders, elsewhere) = (Folders::new(), tempfile::tempdir().unwrap());
+        let program = elsewhere.path().join("program");
+        fs::write(&program, "#!/bin/sh\n").unwrap();
+        mode(&program, 0o755);
+        mode(elsewhere.path(), 0o777);
+        symlink(&program, folders.folder().join("10-out")).unwrap();
+        let (hooks, why) = folders.look(us());
+        assert_eq!((hooks.len(), why.len()), (0, 1));
+        assert!(why[0].contains("is writable by others"), "{why:?}");
+    }
+}

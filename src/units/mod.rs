@@ -1,0 +1,15 @@
+//! Units and hooks that follow this node's address, told through systemd.
+//!
+//! Nothing here is started by the agent itself: a program of its own would
+//! inherit its sandbox, and systemd knows what a unit needs.
+
+pub(crate) mod bus;
+mod hooks;
+mod systemd;
+#[cfg(test)]
+mod testing;
+mod transient;
+
+pub use hooks::{Hook, hooks};
+pub use systemd::{Standing, Systemd, Told, UnitsError};
+pub use transient::Ran;

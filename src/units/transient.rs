@@ -1,0 +1,252 @@
+//! A hook as a unit of its own: outside of our sandbox, with its own deadline,
+//! and with all that it starts ended with it.
+
+use std::{
+    collections::hash_map::RandomState,
+    hash::{BuildHasher as _, Hasher as _},
+    time::Duration,
+};
+
+use zbus::wire::Variant;
+
+use super::{Hook, Systemd, UnitsError, bus::Property, systemd::answer};
+use crate::model::AddressChange;
+
+/// How long a hook may take to end when it is told to; then it is killed.
+const FAREWELL: Duration = Duration::from_secs(5);
+/// What systemd itself may take beyond that.
+const SLACK: Duration = Duration::from_secs(10);
+/// CLD_EXITED (sigaction(2)): the status is an exit status.
+const EXITED: i32 = 1;
+/// The name of all hooks in the journal.
+const IDENTIFIER: &str = "wslmesh-hook";
+
+/// How a hook ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ran {
+    /// `done`, or systemd's result: exit-code, signal, timeout, ...
+    pub result: String,
+    /// Its exit status, where it ended by itself.
+    pub status: Option<i32>,
+    /// What happened, without a final dot.
+    pub detail: String,
+}
+
+impl Ran {
+    /// Whether it ended well.
+    #[must_use]
+    pub fn is_fine(&self) -> bool {
+        self.result == "done"
+    }
+
+    fn new(result: &str, status: Option<i32>, detail: String) -> Self {
+        Self {
+            result: result.to_owned(),
+            status,
+            detail,
+        }
+    }
+}
+
+impl Systemd {
+    /// Runs a hook and waits for its end, at most `limit` and a little more.
+    ///
+    /// # Errors
+    /// [`UnitsError::Unreachable`]; everything else is an outcome.
+    pub async fn run(
+        &self,
+        hook: &Hook,
+        change: &AddressChange,
+        limit: Duration,
+    ) -> Result<Ran, UnitsError> {
+        let number = RandomState::new().build_hasher().finish();
+        let unit = format!("wslmesh-hook-{}-{:08x}.service", hook.name, number >> 32);
+        match self.run_as(&unit, hook, change, limit).await {
+            Err(UnitsError::Refused(why)) => Ok(Ran::new("refused", None, why)),
+            ran => ran,
+        }
+    }
+
+    async fn run_as(
+        &self,
+        unit: &str,
+        hook: &Hook,
+        change: &AddressChange,
+        limit: Duration,
+    ) -> Result<Ran, UnitsError> {
+        let properties = properties(hook, change, limit);
+        let job = self
+            .manager()
+            .start_transient_unit(unit, "fail", &properties, &[]);
+        let ended = self.end_of(job, unit, limit + FAREWELL + SLACK).await?;
+        match ended.as_deref() {
+            Some("done") => Ok(Ran::new("done", Some(0), "exit status 0".to_owned())),
+            Some(job) => self.reason_of(unit, job, limit).await,
+            None => Ok(Ran::new(
+                "no-end",
+                None,
+                "systemd has not ended it in time".to_owned(),
+            )),
+        }
+    }
+
+    /// Our reference keeps the unit until the connection ends, so that it can be
+    /// asked how it ended.
+    async fn reason_of(&self, unit: &str, job: &str, limit: Duration) -> Result<Ran, UnitsError> {
+        let path = answer(self.manager().get_unit(unit)).await?;
+        let service = answer(self.service(path)).await?;
+        let result = answer(service.result()).await?;
+        let code = answer(service.exec_main_code()).await?;
+        let status = answer(service.exec_main_status()).await?;
+        let exited = (code == EXITED).then_some(status);
+        let detail = match (result.as_str(), exited) {
+            ("timeout", _) => format!("it was still running after {limit:?} and was ended"),
+            (_, Some(status)) => format!("exit status {status}"),
+            ("signal" | "core-dump", None) => format!("ended by signal {status}"),
+            (result, None) => format!("{job} ({result})"),
+        };
+        Ok(Ran::new(&result, exited, detail))
+    }
+}
+
+fn properties<'a>(hook: &'a Hook, change: &AddressChange, limit: Duration) -> Vec<Property<'a>> {
+    let micros = |time: Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+    let program = hook.program.to_string_lossy().into_owned();
+    // A oneshot's start lasts until it has ended, so its job's end is the hook's,
+    // and TimeoutStartSec= is its deadline; RuntimeMaxSec= is not for a oneshot
+    // (systemd.service(5)).
+    vec![
+        (
+            "Description",
+            Variant::from(format!("wslmesh hook {}", hook.path.display())),
+        ),
+        ("Type", Variant::from("oneshot")),
+        (
+            "ExecStart",
+            Variant::from(vec![(program.clone(), vec![program], false)]),
+        ),
+        ("Environment", Variant::from(environment(change))),
+        ("TimeoutStartUSec", Variant::from(micros(limit))),
+        ("TimeoutStopUSec", Variant::from(micros(FAREWELL))),
+        ("KillMode", Variant::from("control-group")),
+        ("CollectMode", Variant::from("inactive-or-failed")),
+        ("StandardOutput", Variant::from("journal")),
+        ("StandardError", Variant::from("journal")),
+        ("SyslogIdentifier", Variant::from(IDENTIFIER)),
+        ("AddRef", Variant::from(true)),
+    ]
+}
+
+/// The facts, as a hook finds them.
+fn environment(change: &AddressChange) -> Vec<String> {
+    let place = &change.new;
+    let mode = place.mode.known().map_or("unknown", |mode| mode.as_str());
+    let gateway = place.gateway.map(|gateway| gateway.to_string());
+    vec![
+        "WSLMESH_EVENT=address-changed".to_owned(),
+        format!("WSLMESH_INTERFACE={}", place.interface),
+        format!("WSLMESH_ADDRESS_OLD={}", change.old),
+        format!("WSLMESH_ADDRESS_NEW={}", place.address),
+        format!("WSLMESH_MODE={mode}"),
+        format!("WSLMESH_GATEWAY={}", gateway.unwrap_or_default()),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        model::{InterfaceName, ModeState, Place},
+        units::testing::{self, FakeUnit},
+    };
+
+    fn change() -> AddressChange {
+        AddressChange {
+            old: [172, 28, 16, 5].into(),
+            new: Place {
+                interface: InterfaceName::new("eth0").unwrap(),
+                address: [172, 28, 27, 77].into(),
+                gateway: Some([172, 28, 16, 1].into()),
+                mode: ModeState::Known(crate::model::Mode::Nat),
+            },
+        }
+    }
+
+    async fn ran(hooks: FakeUnit) -> (Ran, Vec<String>) {
+        let (systemd, log, _bus) = testing::systemd([], hooks).await;
+        let hook = Hook {
+            name: "10-dns".to_owned(),
+            path: "/etc/wslmesh/hooks.d/address-changed/10-dns".into(),
+            program: "/usr/local/sbin/dns".into(),
+        };
+        let ran = systemd.run(&hook, &change(), Duration::from_secs(30)).await;
+        let log = log.lock().unwrap().clone();
+        (ran.unwrap(), log)
+    }
+
+    #[tokio::test]
+    async fn a_hook_is_a_unit_with_the_facts() {
+        let (ran, log) = ran(FakeUnit::default()).await;
+        assert!(ran.is_fine() && ran.status == Some(0), "{ran:?}");
+        let has = |line: &str| assert!(log.iter().any(|l| l == line), "{line}\n{log:#?}");
+        has("Type=\"oneshot\"");
+        has("ExecStart=[(\"/usr/local/sbin/dns\", [\"/usr/local/sbin/dns\"], false)]");
+        has(
+            "Environment=[\"WSLMESH_EVENT=address-changed\", \"WSLMESH_INTERFACE=eth0\", \"WSLMESH_ADDRESS_OLD=172.28.16.5\", \"WSLMESH_ADDRESS_NEW=172.28.27.77\", \"WSLMESH_MODE=nat\", \"WSLMESH_GATEWAY=172.28.16.1\"]",
+        );
+        has("TimeoutStartUSec=uint64 30000000");
+        has("KillMode=\"control-group\"");
+        has("AddRef=true");
+        let started = log.last().unwrap();
+        assert!(
+            started.starts_with("start wslmesh-hook-10-dns-") && started.ends_with(".service"),
+            "{started}"
+        );
+    }
+
+    #[tokio::test]
+    async fn a_hook_that_fails_says_how() {
+        let unit = |result, exit| FakeUnit {
+            job: Some("failed"),
+            result,
+            exit,
+            ..FakeUnit::default()
+        };
+        let table = [
+            (
+                unit("exit-code", (1, 3)),
+                "exit-code",
+                Some(3),
+                "exit status 3",
+            ),
+            (unit("signal", (2, 9)), "signal", None, "ended by signal 9"),
+            (
+                unit("timeout", (2, 15)),
+                "timeout",
+                None,
+                "it was still running after 30s and was ended",
+            ),
+            (
+                unit("resources", (0, 0)),
+                "resources",
+                None,
+                "failed (resources)",
+            ),
+        ];
+        for (unit, result, status, detail) in table {
+            assert_eq!(
+                ran(unit).await.0,
+                Ran::new(result, status, detail.to_owned())
+            );
+        }
+    }
+
+    #[test]
+    fn what_is_not_known_is_said_to_be_so() {
+        let mut change = change();
+        (change.new.gateway, change.new.mode) = (None, ModeState::Pending);
+        let environment = environment(&change);
+        assert!(environment.contains(&"WSLMESH_GATEWAY=".to_owned()));
+        assert!(environment.contains(&"WSLMESH_MODE=unknown".to_owned()));
+    }
+}
