@@ -1,6 +1,8 @@
 //! The loop: wait, observe, plan, apply, publish.
 
-mod backoff;
+pub(crate) mod backoff;
+mod bus;
+mod described;
 mod lane;
 mod leader;
 mod ledger;
@@ -25,11 +27,14 @@ use tokio::{
     time::{sleep, sleep_until, timeout_at},
 };
 
+pub use self::bus::{Asker, Refusal};
+pub use self::described::described;
 pub use self::leader::{Election, Holder, Leadership, elect};
 pub use self::once::once;
 pub use self::pass::{Done, look};
 pub use self::windows::withdraw;
 use self::{
+    bus::Desk,
     machine::Linux,
     pass::Agent,
     relay::Supervisor,
@@ -37,6 +42,7 @@ use self::{
     windows::{News, Windows},
 };
 use crate::{
+    bus::Bus,
     config::{ConfigError, Settings, Source},
     model::Finding,
     netlink::{NetlinkError, Watch},
@@ -73,7 +79,7 @@ struct Signals {
     asked: Asked,
 }
 
-/// What somebody may ask of an agent that runs.
+/// What a signal may ask of an agent that runs.
 struct Asked {
     /// SIGHUP: read the configuration, ask Windows anew.
     reload: Signal,
@@ -108,6 +114,8 @@ enum Wake {
     ClockSet,
     Reload,
     Counters,
+    /// Something was asked on the bus, or of it.
+    Bus,
     Due,
     Windows(Box<News>),
     Alive,
@@ -122,8 +130,9 @@ pub async fn run(source: Source, paths: Paths) -> Result<(), AgentError> {
     let mut signals = Signals::catch()?;
     let settings = Settings::load(&source)?;
     let mut manager = Manager::default();
+    let (bus, mut desk) = bus::desk(source.clone());
     let leadership = tokio::select! {
-        leadership = lead(&mut manager, &paths) => Some(leadership?),
+        leadership = lead(&mut manager, &paths, &bus) => Some(leadership?),
         () = Signals::stop(&mut signals.stop) => None,
     };
     let Some(leadership) = leadership else {
@@ -151,12 +160,13 @@ pub async fn run(source: Source, paths: Paths) -> Result<(), AgentError> {
         }
     );
     let mut agent = Agent::on_this_machine(settings, paths.clone())?;
+    agent.tell(bus);
     let Signals {
         mut stop,
         mut asked,
     } = signals;
     let result = select! {
-        result = work(&mut agent, &source, &paths, &mut manager, &mut asked) => result,
+        result = work(&mut agent, &source, &paths, &mut manager, &mut asked, &mut desk) => result,
         // Whatever the pass was waiting for is let go: each effect is whole or not begun.
         () = Signals::stop(&mut stop) => Ok(()),
     };
@@ -180,7 +190,7 @@ fn micros(took: Duration) -> u64 {
 const BETWEEN_ELECTIONS: Duration = Duration::from_millis(250);
 
 /// Leads at once, or stands by until the leader is gone.
-async fn lead(manager: &mut Manager, paths: &Paths) -> Result<Leadership, AgentError> {
+async fn lead(manager: &mut Manager, paths: &Paths, bus: &Bus) -> Result<Leadership, AgentError> {
     let mut told = None;
     let mut watchdog = watchdog()?;
     loop {
@@ -190,7 +200,7 @@ async fn lead(manager: &mut Manager, paths: &Paths) -> Result<Leadership, AgentE
                 Election::Lost(leader) => leader,
             };
         if told.as_ref() != Some(&leader.holder) {
-            say_standby(&leader.holder, manager, paths);
+            say_standby(&leader.holder, manager, paths, bus);
             told = Some(leader.holder.clone());
         }
         let over = async {
@@ -207,7 +217,7 @@ async fn lead(manager: &mut Manager, paths: &Paths) -> Result<Leadership, AgentE
     }
 }
 
-fn say_standby(holder: &Holder, manager: &mut Manager, paths: &Paths) {
+fn say_standby(holder: &Holder, manager: &mut Manager, paths: &Paths, bus: &Bus) {
     let finding = match holder {
         Holder::Agent { .. } => Finding::new(Code::Standby, "", holder.to_string()),
         Holder::Stranger { .. } | Holder::Nobody => {
@@ -220,7 +230,8 @@ fn say_standby(holder: &Holder, manager: &mut Manager, paths: &Paths) {
     });
     manager.status(&format!("standby: {holder}"));
     manager.ready();
-    publish::publish_standby(paths, &finding);
+    publish::publish_standby(paths, &finding, bus);
+    bus.start();
 }
 
 fn watchdog() -> Result<Option<Timer>, AgentError> {
@@ -243,6 +254,7 @@ async fn work(
     paths: &Paths,
     manager: &mut Manager,
     asked: &mut Asked,
+    desk: &mut Desk,
 ) -> Result<(), AgentError> {
     let mut watch = Watch::subscribe()?;
     let mut clock = Timer::clock_set().map_err(system("watch the wall clock"))?;
@@ -254,6 +266,7 @@ async fn work(
     }
     agent.pass(&mut windows, manager).await;
     manager.ready();
+    desk.open();
     loop {
         let wake = select! {
             changed = watch.changed() => {
@@ -265,6 +278,7 @@ async fn work(
             () = clock.fired() => Wake::ClockSet,
             _ = asked.reload.recv() => Wake::Reload,
             _ = asked.counters.recv() => Wake::Counters,
+            () = desk.asked() => Wake::Bus,
             () = until(agent.next_due()) => Wake::Due,
             news = windows.news() => Wake::Windows(Box::new(news)),
             () = fired(&mut watchdog) => Wake::Alive,
@@ -283,8 +297,7 @@ async fn work(
             Wake::ClockSet => {
                 // WSL's time synchronisation may step the clock often.
                 tracing::debug!(event = "clock", "the wall clock was set");
-                agent.try_everything_again();
-                windows.retry_relay();
+                try_everything_again(agent, &mut windows);
             }
             Wake::Windows(news) => agent.take(*news),
             Wake::Counters => match windows.ask_counters() {
@@ -292,15 +305,38 @@ async fn work(
                 None => continue,
             },
             Wake::Reload => {
-                reload_settings(agent, source);
-                windows.retry_relay();
-                if !agent.knows_mode() {
-                    windows.ask_mode();
+                reload(agent, source, &mut windows).unwrap_or_default();
+                desk.retry();
+            }
+            Wake::Bus => {
+                let wanted = desk.take();
+                if wanted.reload {
+                    desk.reloaded(reload(agent, source, &mut windows));
                 }
+                if wanted.reapply {
+                    try_everything_again(agent, &mut windows);
+                }
+                agent.name_on_the_bus(desk.finding());
             }
         }
-        agent.pass(&mut windows, manager).await;
+        let done = agent.pass(&mut windows, manager).await;
+        desk.answer(&done);
     }
+}
+
+fn try_everything_again(agent: &mut Agent<Linux>, windows: &mut Windows) {
+    agent.try_everything_again();
+    windows.retry_relay();
+}
+
+/// Reads the configuration again and asks Windows anew; gives back the refusal.
+fn reload(agent: &mut Agent<Linux>, source: &Source, windows: &mut Windows) -> Result<(), String> {
+    let result = reload_settings(agent, source);
+    windows.retry_relay();
+    if !agent.knows_mode() {
+        windows.ask_mode();
+    }
+    result
 }
 
 /// The event stream ended, which no kernel does by itself. What happened in
@@ -337,7 +373,7 @@ async fn settle(agent: &Agent<Linux>, watch: &mut Watch) -> Result<(), AgentErro
 }
 
 /// A bad new configuration is refused as a whole and the old one stays.
-fn reload_settings(agent: &mut Agent<Linux>, source: &Source) {
+fn reload_settings(agent: &mut Agent<Linux>, source: &Source) -> Result<(), String> {
     let begin = Instant::now();
     match Settings::load(source) {
         Ok(settings) => {
@@ -347,10 +383,12 @@ fn reload_settings(agent: &mut Agent<Linux>, source: &Source) {
                 "configuration reloaded"
             );
             agent.adopt(settings);
+            Ok(())
         }
         Err(error) => {
             agent.refuse(&error, &path_of(source));
             agent.ask_windows_anew();
+            Err(error.to_string())
         }
     }
 }

@@ -7,6 +7,9 @@ pub mod agent;
 /// Effects, one file per kind.
 #[cfg(feature = "agent")]
 pub mod apply;
+/// The D-Bus service.
+#[cfg(feature = "agent")]
+pub mod bus;
 /// The command line.
 #[cfg(feature = "agent")]
 pub mod cli;

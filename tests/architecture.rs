@@ -99,6 +99,11 @@ fn against(file: &str, part: &str, names: &[&str]) -> Option<&'static str> {
         {
             return Some("decisions know data only");
         }
+        ("bus", ["crate", other, ..])
+            if !["agent", "bus", "config", "model", "report"].contains(other) =>
+        {
+            return Some("the bus goes through the agent and the report");
+        }
         ("plan", names) if WORLD.iter().any(|world| names.starts_with(world)) => {
             return Some("decisions are pure");
         }
@@ -375,6 +380,8 @@ plan/mtu.rs         | fn f() { std::process::exit(1) }                          
 plan/mtu.rs         | use std::time; use time::Instant;                             | std::time::Instant:
 plan/mtu.rs         | use std::time::{Duration, SystemTime as T};                   | std::time::SystemTime:
 plan/env_file/sh.rs | use tokio::time::sleep;                                       | tokio::time::sleep:
+bus/mod.rs          | use crate::plan::Node;                                        | crate::plan::Node:
+bus/interface.rs    | use super::super::apply::file;                                | crate::apply::file:
 agent.rs            | fn f() { println!("x"); }                                     | println!:
 agent/pass.rs       | fn f<'a>(c: &'a str) { if q == '"' { eprintln!("{c}") } }     | eprintln!:
 report/status.rs    | use std::io; fn f() { io::stderr().lock(); }                  | std::io::stderr:
@@ -394,6 +401,7 @@ plan/mod.rs             | mod mtu; use crate::{config::Settings, model::Plan, re
 plan/env_file/owned.rs  | use super::{cursor::Cursor, super::Node}; use std::net::IpAddr;
 plan/mtu.rs             | #[cfg(test)]@mod tests { use std::fs; fn f() { println!(); } }
 plan/testing.rs         | use std::fs;
+bus/interface.rs        | use super::{Shared, error::Error}; use crate::{agent::Refusal, report::Document};
 cli/output.rs           | use std::io; use anyhow::Error; fn f() { io::stdout(); println!(); }
 report/journal.rs       | use std::io; fn f() { x(io::stderr) }
 agent.rs                | use crate::plan; /* println!() */ fn f() -> std::io::Result<()> { x }

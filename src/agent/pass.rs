@@ -18,6 +18,7 @@ use super::{
 };
 use crate::{
     apply::{ApplyError, saved::SavedError},
+    bus::{Bus, Signal},
     config::{ConfigError, Settings},
     model::{
         Action, Finding, HostMemory, HostOutcome, Listen, ModeState, Plan, Power, Served, Subject,
@@ -49,6 +50,11 @@ pub(super) struct Agent<M> {
     pub(super) served: Vec<Served>,
     pub(super) passes: u64,
     pub(super) status_works: bool,
+    /// Who is told on D-Bus, where the agent runs as a service.
+    pub(super) bus: Option<Bus>,
+    /// What that is to be told with the next document.
+    pub(super) signals: Vec<Signal>,
+    name_taken: Option<Finding>,
 }
 
 /// Why an action was not carried out.
@@ -119,7 +125,20 @@ impl<M: Machine> Agent<M> {
             served: Vec::new(),
             passes: 0,
             status_works: true,
+            bus: None,
+            signals: Vec::new(),
+            name_taken: None,
         }
+    }
+
+    /// Has everything told on the bus from now on.
+    pub(super) fn tell(&mut self, bus: Bus) {
+        self.bus = Some(bus);
+    }
+
+    /// Takes what there is to say of the agent's own name on the bus.
+    pub(super) fn name_on_the_bus(&mut self, finding: Option<Finding>) {
+        self.name_taken = finding;
     }
 
     pub(super) fn settle_times(&self) -> (Duration, Duration) {
@@ -266,6 +285,7 @@ impl<M: Machine> Agent<M> {
         // As it stands after this pass: what the relay was told just now counts.
         findings.extend(self.host.relay.findings.iter().cloned());
         findings.extend(self.rejected.clone());
+        findings.extend(self.name_taken.clone());
         self.look_again_for(&findings);
         let mut journal = Vec::from_iter(self.say(&seen, &changes, begin.elapsed()));
         journal.extend(self.publish(Some(&seen), findings, begin.elapsed(), manager));

@@ -4,6 +4,7 @@ use std::{path::PathBuf, time::Duration};
 
 use super::{machine::Machine, micros, pass::Agent};
 use crate::{
+    bus::{Bus, Signal},
     config::Settings,
     model::{Finding, Link, LinkKind, ModeState, Observation, RelayPlace, Served, ServedState},
     paths::Paths,
@@ -28,6 +29,11 @@ impl<M: Machine> Agent<M> {
         if let (Some(node), Some(new)) = (&node, new)
             && old != Some(new)
         {
+            self.signals.push(Signal::AddressChanged {
+                interface: node.link.name.to_string(),
+                old: old.map(|old| old.to_string()).unwrap_or_default(),
+                new: new.to_string(),
+            });
             parts.push(match old {
                 Some(old) => format!("{} address {old} -> {new}", node.link.name),
                 None => format!("{} address {new}", node.link.name),
@@ -39,6 +45,10 @@ impl<M: Machine> Agent<M> {
             return None;
         }
         let line = parts.join("; ");
+        self.signals.push(Signal::Changed {
+            changes: parts,
+            duration_us: micros(took),
+        });
         tracing::info!(
             event = "pass",
             mode = %seen.mode,
@@ -60,7 +70,13 @@ impl<M: Machine> Agent<M> {
         took: Duration,
         manager: &mut Manager,
     ) -> Vec<String> {
-        let lines = say_health(&self.tracker.update(findings));
+        let changes = self.tracker.update(findings);
+        let lines = say_health(&changes);
+        let Changes { raised, cleared } = changes;
+        self.signals
+            .extend(raised.into_iter().map(Signal::HealthRaised));
+        self.signals
+            .extend(cleared.into_iter().map(Signal::HealthCleared));
         if let Some(served) = seen.and_then(|seen| plan::served(&self.settings, seen)) {
             self.served = served;
         }
@@ -73,6 +89,10 @@ impl<M: Machine> Agent<M> {
                     tracing::info!(event = "status", "no status document: {error}");
                 }
             }
+        }
+        let signals = std::mem::take(&mut self.signals);
+        if let Some(bus) = &self.bus {
+            bus.publish(document, signals);
         }
         lines
     }
@@ -184,7 +204,7 @@ pub(super) fn say_health(changes: &Changes) -> Vec<String> {
 }
 
 /// The status document of an agent that stands by.
-pub(super) fn publish_standby(paths: &Paths, finding: &Finding) {
+pub(super) fn publish_standby(paths: &Paths, finding: &Finding, bus: &Bus) {
     let document = Document {
         version: STATUS_VERSION,
         pid: std::process::id(),
@@ -210,4 +230,5 @@ pub(super) fn publish_standby(paths: &Paths, finding: &Finding) {
     if other.is_none_or(|other| other.pid == document.pid || !other.is_alive()) {
         write_status(&paths.runtime, &document).unwrap_or_default();
     }
+    bus.publish(document, Vec::new());
 }

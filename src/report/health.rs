@@ -255,6 +255,9 @@ registry! {
     HookRefused, "hook-refused", Warning,
         "A hook is not run, because somebody else than root could have put it there, or because its name or kind is none for a hook.",
         "Do what the line above says in brackets, or remove the file; then `systemctl reload wslmesh`";
+    BusTaken, "bus-taken", Warning,
+        "Another program has the agent's name on the system bus, so those who ask for the agent there get its answers.",
+        "End the process that the line above names; the agent takes the name by itself";
 }
 
 impl fmt::Display for Code {

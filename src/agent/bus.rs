@@ -1,0 +1,252 @@
+//! What is asked of the agent over D-Bus.
+//!
+//! A request waits until the loop has a pass made; requests that wait together
+//! share one.
+
+use std::{future::pending, path::PathBuf, sync::Arc};
+
+use tokio::{
+    select,
+    sync::{Mutex, mpsc, oneshot, watch},
+    task::spawn_blocking,
+};
+
+use super::pass::Done;
+use crate::{
+    bus::{self, Bus},
+    config::{DropIn, DropInError, Forward, Source},
+    model::Finding,
+    report::Code,
+};
+
+/// Requests that wait for a pass; beyond that the agent is busy.
+const MOST_WAITING: usize = 64;
+
+/// Why a request was not carried out. The texts are for a person.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// The configuration has errors.
+    #[error("{0}")]
+    Config(String),
+    /// The forward cannot be added or removed.
+    #[error("{0}")]
+    Forward(String),
+    /// Too many requests, or the agent is stopping.
+    #[error("{0}")]
+    Busy(&'static str),
+}
+
+impl From<DropInError> for Refusal {
+    fn from(error: DropInError) -> Self {
+        match error {
+            DropInError::Config(error) => Self::Config(error.to_string()),
+            other => Self::Forward(other.to_string()),
+        }
+    }
+}
+
+/// A request and where its answer goes.
+#[derive(Debug)]
+enum Request {
+    Reapply(oneshot::Sender<Vec<String>>),
+    Reload(oneshot::Sender<Result<(), String>>),
+}
+
+/// The way to ask. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Asker {
+    requests: mpsc::Sender<Request>,
+    holder: watch::Sender<Option<String>>,
+    source: Source,
+    /// One change of the configuration's files at a time.
+    files: Arc<Mutex<()>>,
+}
+
+/// The loop's end of it.
+#[derive(Debug)]
+pub(super) struct Desk {
+    requests: mpsc::Receiver<Request>,
+    holder: watch::Receiver<Option<String>>,
+    bus: Bus,
+    waiting: Vec<Request>,
+    /// What the last reload came to, for those who wait for it.
+    reloaded: Result<(), String>,
+}
+
+/// The bus, where nothing runs yet, and the loop's end of what is asked on it.
+/// Drop-ins of forwards go beside the configuration of `source`.
+pub(super) fn desk(source: Source) -> (Bus, Desk) {
+    let (asks, requests) = mpsc::channel(MOST_WAITING);
+    let (holder, held) = watch::channel(None);
+    let asker = Asker {
+        requests: asks,
+        holder,
+        source,
+        files: Arc::default(),
+    };
+    let bus = Bus::new(asker);
+    let desk = Desk {
+        bus: bus.clone(),
+        requests,
+        holder: held,
+        waiting: Vec::new(),
+        reloaded: Ok(()),
+    };
+    (bus, desk)
+}
+
+impl Asker {
+    /// Has everything tried again, and gives back the changes made.
+    ///
+    /// # Errors
+    /// [`Refusal::Busy`].
+    pub async fn reapply(&self) -> Result<Vec<String>, Refusal> {
+        self.ask(Request::Reapply).await
+    }
+
+    /// Has the configuration read again, as SIGHUP does.
+    ///
+    /// # Errors
+    /// [`Refusal::Config`] with all that is wrong with it; [`Refusal::Busy`].
+    pub async fn reload(&self) -> Result<(), Refusal> {
+        self.ask(Request::Reload).await?.map_err(Refusal::Config)
+    }
+
+    /// Writes a forward's drop-in, has it taken up, and gives back its path.
+    ///
+    /// # Errors
+    /// [`Refusal`]; nothing was written unless only the reload was refused.
+    pub async fn add(&self, forward: Forward) -> Result<PathBuf, Refusal> {
+        let source = self.source.clone();
+        let path = self
+            .change(move || {
+                let drop_in = DropIn::of(&source, &forward.name)?;
+                drop_in.add(&forward)?;
+                Ok(drop_in.path().to_owned())
+            })
+            .await?;
+        self.reload().await?;
+        Ok(path)
+    }
+
+    /// Removes a forward's drop-in, has that taken up, and gives back its path.
+    ///
+    /// # Errors
+    /// [`Refusal`]; where the name is written elsewhere too, which is in force
+    /// then, the drop-in is gone all the same.
+    pub async fn remove(&self, name: String) -> Result<PathBuf, Refusal> {
+        let source = self.source.clone();
+        let (path, left) = self
+            .change(move || {
+                let drop_in = DropIn::of(&source, &name)?;
+                let left = drop_in.remove()?;
+                Ok((drop_in.path().to_owned(), left))
+            })
+            .await?;
+        self.reload().await?;
+        match left {
+            None => Ok(path),
+            Some(left) => Err(Refusal::Forward(format!(
+                "removed {}; a forward {:?} at {}:{} is in force again: remove its block with an editor, then: systemctl reload wslmesh",
+                path.display(),
+                left.name,
+                left.file.display(),
+                left.line
+            ))),
+        }
+    }
+
+    /// Says who has the agent's name on the bus, if that is somebody else.
+    pub(crate) fn name_is_held(&self, by: Option<String>) {
+        self.holder.send_if_modified(|held| {
+            let other = *held != by;
+            *held = by;
+            other
+        });
+    }
+
+    /// Files are read and written in a thread of their own.
+    async fn change<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> Result<T, DropInError> + Send + 'static,
+    ) -> Result<T, Refusal> {
+        let _alone = self.files.lock().await;
+        let done = spawn_blocking(work).await;
+        Ok(done.map_err(|_| Refusal::Busy("the agent is stopping"))??)
+    }
+
+    async fn ask<T>(&self, request: fn(oneshot::Sender<T>) -> Request) -> Result<T, Refusal> {
+        let (answer, answered) = oneshot::channel();
+        self.requests
+            .try_send(request(answer))
+            .map_err(|_| Refusal::Busy("too many requests wait already; try again later"))?;
+        answered
+            .await
+            .map_err(|_| Refusal::Busy("the agent is stopping"))
+    }
+}
+
+impl Desk {
+    /// Goes on the bus.
+    pub(super) fn open(&self) {
+        self.bus.start();
+    }
+
+    /// Looks for the bus at once where it is not there.
+    pub(super) fn retry(&self) {
+        self.bus.retry();
+    }
+
+    /// Waits until there is something for the loop. Nothing is lost when this is
+    /// dropped.
+    pub(super) async fn asked(&mut self) {
+        select! {
+            Some(request) = self.requests.recv() => self.waiting.push(request),
+            Ok(()) = self.holder.changed() => {}
+            // Nobody is left who could ask.
+            else => pending().await,
+        }
+    }
+
+    /// Takes all that was asked. Says whether the configuration is to be read
+    /// again, and whether everything is to be tried again.
+    pub(super) fn take(&mut self) -> Wanted {
+        while let Ok(request) = self.requests.try_recv() {
+            self.waiting.push(request);
+        }
+        let any = |of: fn(&Request) -> bool| self.waiting.iter().any(of);
+        Wanted {
+            reload: any(|request| matches!(request, Request::Reload(_))),
+            reapply: any(|request| matches!(request, Request::Reapply(_))),
+        }
+    }
+
+    /// What the name's holder means for the agent's health.
+    pub(super) fn finding(&mut self) -> Option<Finding> {
+        let holder = self.holder.borrow_and_update().clone();
+        holder.map(|holder| Finding::new(Code::BusTaken, bus::NAME, holder))
+    }
+
+    /// What the reload came to that [`Self::take`] called for.
+    pub(super) fn reloaded(&mut self, result: Result<(), String>) {
+        self.reloaded = result;
+    }
+
+    /// Answers all that were taken before this pass. Who asks no longer is not
+    /// missed.
+    pub(super) fn answer(&mut self, done: &Done) {
+        for request in self.waiting.drain(..) {
+            match request {
+                Request::Reapply(to) => to.send(done.changes.clone()).unwrap_or_default(),
+                Request::Reload(to) => to.send(self.reloaded.clone()).unwrap_or_default(),
+            }
+        }
+    }
+}
+
+/// What a wake-up by the desk asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Wanted {
+    pub(super) reload: bool,
+    pub(super) reapply: bool,
+}

@@ -1,0 +1,200 @@
+//! The arguments of AddForward, read as the configuration's are.
+
+use std::num::NonZeroU16;
+
+use serde::{
+    Deserialize,
+    de::{
+        IntoDeserializer,
+        value::{Error as ValueError, StrDeserializer},
+    },
+};
+
+use super::error::Error;
+use crate::config::Forward;
+
+/// Longest argument in bytes that is looked at; the longest right one is a name.
+const MOST: usize = 64;
+
+/// The arguments as they came.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Arguments<'a> {
+    pub(super) name: &'a str,
+    pub(super) protocol: &'a str,
+    pub(super) listen_address: &'a str,
+    pub(super) listen_port: u16,
+    pub(super) connect_port: u16,
+    pub(super) firewall: &'a str,
+}
+
+impl Arguments<'_> {
+    /// The forward. Nothing for the address or the firewall is the
+    /// configuration's default, and 0 for `connect_port` is `listen_port`. The
+    /// name's letters are looked at where the drop-in is written.
+    pub(super) fn forward(self) -> Result<Forward, Error> {
+        let listen_port = NonZeroU16::new(self.listen_port).ok_or_else(|| {
+            Error::Forward("listen-port is 0; it is a number from 1 to 65535".to_owned())
+        })?;
+        let or = |given, default| if str::is_empty(given) { default } else { given };
+        Ok(Forward {
+            name: name(self.name)?.to_owned(),
+            protocol: read("protocol", self.protocol)?,
+            listen_address: read("listen-address", or(self.listen_address, "0.0.0.0"))?,
+            listen_port,
+            connect_port: NonZeroU16::new(self.connect_port).unwrap_or(listen_port),
+            firewall: read("firewall", or(self.firewall, "local"))?,
+        })
+    }
+}
+
+/// A name that is short enough to be looked at and to be said again.
+pub(super) fn name(given: &str) -> Result<&str, Error> {
+    short("name", given)
+}
+
+fn short<'a>(key: &str, given: &'a str) -> Result<&'a str, Error> {
+    if given.len() > MOST {
+        return Err(Error::Forward(format!(
+            "{key} has {} bytes, more than any right one ({MOST})",
+            given.len()
+        )));
+    }
+    Ok(given)
+}
+
+fn read<T: for<'de> Deserialize<'de>>(key: &str, given: &str) -> Result<T, Error> {
+    let given = short(key, given)?;
+    let from: StrDeserializer<'_, ValueError> = given.into_deserializer();
+    T::deserialize(from).map_err(|error| Error::Forward(format!("{key} {given:?}: {error}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Firewall, Protocol};
+
+    const SSH: Arguments<'_> = Arguments {
+        name: "ssh",
+        protocol: "tcp",
+        listen_address: "",
+        listen_port: 2222,
+        connect_port: 0,
+        firewall: "",
+    };
+
+    #[test]
+    fn what_is_left_out_is_as_in_the_configuration() {
+        let forward = SSH.forward().unwrap();
+        let text = "[[forward]]\nname = \"ssh\"\nprotocol = \"tcp\"\nlisten-port = 2222\n";
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("w.toml");
+        std::fs::write(&path, text).unwrap();
+        let settings = crate::config::Settings::load(&crate::config::Source::File(path)).unwrap();
+        assert_eq!(settings.forwards, [forward]);
+        let whole = Arguments {
+            protocol: "udp",
+            listen_address: "192.0.2.7",
+            connect_port: 22,
+            firewall: "full",
+            ..SSH
+        };
+        let forward = whole.forward().unwrap();
+        assert_eq!(
+            (
+                forward.protocol,
+                forward.firewall,
+                forward.connect_port.get()
+            ),
+            (Protocol::Udp, Firewall::Full, 22)
+        );
+        assert_eq!(forward.listen_address.to_string(), "192.0.2.7");
+    }
+
+    #[test]
+    fn what_is_wrong_is_named_and_never_said_at_length() {
+        let huge = "x".repeat(1 << 24);
+        let mut name = "n\u{1b}[31m".repeat(1 << 18);
+        name.push('\n');
+        let table = [
+            (
+                Arguments {
+                    listen_port: 0,
+                    ..SSH
+                },
+                "listen-port is 0",
+            ),
+            (
+                Arguments {
+                    protocol: "icmp",
+                    ..SSH
+                },
+                "protocol \"icmp\": unknown variant",
+            ),
+            (
+                Arguments {
+                    protocol: "",
+                    ..SSH
+                },
+                "protocol \"\"",
+            ),
+            (
+                Arguments {
+                    firewall: "open",
+                    ..SSH
+                },
+                "expected one of `none`, `local`, `full`",
+            ),
+            (
+                Arguments {
+                    listen_address: "::",
+                    ..SSH
+                },
+                "listen-address \"::\"",
+            ),
+            (
+                Arguments {
+                    listen_address: "host",
+                    ..SSH
+                },
+                "invalid IPv4",
+            ),
+            (Arguments { name: &huge, ..SSH }, "name has 16777216 bytes"),
+            (Arguments { name: &name, ..SSH }, "name has 1572865 bytes"),
+            (
+                Arguments {
+                    protocol: &huge,
+                    ..SSH
+                },
+                "protocol has",
+            ),
+            (
+                Arguments {
+                    listen_address: &huge,
+                    ..SSH
+                },
+                "listen-address has",
+            ),
+            (
+                Arguments {
+                    firewall: &huge,
+                    ..SSH
+                },
+                "firewall has",
+            ),
+            (
+                Arguments {
+                    protocol: "\u{1b}[31m\n",
+                    ..SSH
+                },
+                "\\u{1b}",
+            ),
+        ];
+        for (arguments, said) in table {
+            let Err(Error::Forward(text)) = arguments.forward() else {
+                panic!("{said}: it is no error");
+            };
+            assert!(text.contains(said), "{said}: {text}");
+            assert!(text.len() < 500, "{} bytes", text.len());
+        }
+    }
+}

@@ -1,0 +1,59 @@
+//! Telling those who listen what is other than it was.
+
+use std::collections::HashMap;
+
+use zbus::{Connection, Variant, object_server::SignalEmitter};
+
+use super::{NAME, PATH, Signal, interface::Agent1, properties};
+use crate::report::{Document, HealthEntry};
+
+/// Emits one PropertiesChanged for all that is other than `before`, and nothing
+/// where nothing is.
+pub(super) async fn properties(
+    bus: &Connection,
+    before: Option<&Document>,
+    now: &Document,
+) -> zbus::Result<()> {
+    let changed: HashMap<&str, Variant<'_>> = properties::changed(before, now);
+    if changed.is_empty() {
+        return Ok(());
+    }
+    let invalidated: &[&str] = &[];
+    bus.emit_signal(
+        None::<&str>,
+        PATH,
+        "org.freedesktop.DBus.Properties",
+        "PropertiesChanged",
+        &(NAME, changed, invalidated),
+    )
+    .await
+}
+
+/// Emits one signal.
+pub(super) async fn signal(bus: &Connection, signal: &Signal) -> zbus::Result<()> {
+    let at = SignalEmitter::new(bus, PATH)?;
+    match signal {
+        Signal::AddressChanged {
+            interface,
+            old,
+            new,
+        } => Agent1::address_is_new(&at, interface, old, new).await,
+        Signal::HealthRaised(finding) => {
+            let HealthEntry {
+                code,
+                severity,
+                subject,
+                detail,
+                cure,
+            } = finding.into();
+            Agent1::health_raised(&at, &code, &severity, &subject, &detail, &cure).await
+        }
+        Signal::HealthCleared(finding) => {
+            Agent1::health_cleared(&at, finding.code.as_str(), &finding.subject).await
+        }
+        Signal::Changed {
+            changes,
+            duration_us,
+        } => Agent1::changed(&at, changes, *duration_us).await,
+    }
+}

@@ -1,0 +1,111 @@
+//! The properties: what of the status document the bus shows.
+
+use std::{collections::HashMap, fmt};
+
+use zbus::Variant;
+
+use crate::report::{Document, ServedEntry};
+
+/// One finding: code, severity, subject, detail, cure.
+pub(super) type Health = (String, String, String, String, String);
+
+/// One forward by the names of its facts.
+pub(super) type Forward = HashMap<&'static str, Variant<'static>>;
+
+/// The text of what there is, else nothing.
+fn text(value: Option<impl fmt::Display>) -> String {
+    value.map(|value| value.to_string()).unwrap_or_default()
+}
+
+pub(super) fn interface(document: &Document) -> String {
+    text(document.interface.as_ref())
+}
+
+pub(super) fn address(document: &Document) -> String {
+    text(document.address)
+}
+
+pub(super) fn gateway(document: &Document) -> String {
+    text(document.gateway)
+}
+
+pub(super) fn windows_address(document: &Document) -> String {
+    text(document.windows_address)
+}
+
+pub(super) fn network_file(document: &Document) -> String {
+    document.network_file.display().to_string()
+}
+
+pub(super) fn health_state(document: &Document) -> &'static str {
+    if document.degraded() {
+        "degraded"
+    } else {
+        "healthy"
+    }
+}
+
+pub(super) fn health(document: &Document) -> Vec<Health> {
+    let entries = document.health.iter().cloned();
+    entries
+        .map(|entry| {
+            (
+                entry.code,
+                entry.severity,
+                entry.subject,
+                entry.detail,
+                entry.cure,
+            )
+        })
+        .collect()
+}
+
+pub(super) fn forwards(document: &Document) -> Vec<Forward> {
+    document.served.iter().map(forward).collect()
+}
+
+fn forward(served: &ServedEntry) -> Forward {
+    HashMap::from([
+        ("name", served.name.clone().into()),
+        ("protocol", served.protocol.to_string().into()),
+        ("listen-address", served.listen_address.to_string().into()),
+        ("listen-port", served.listen_port.get().into()),
+        ("connect-port", served.connect_port.get().into()),
+        ("served-by", text(served.served_by).into()),
+        ("state", served.state.clone().into()),
+    ])
+}
+
+/// Each property whose changes are told.
+fn told(document: &Document) -> [(&'static str, Variant<'static>); 10] {
+    [
+        ("Role", document.role.clone().into()),
+        ("Mode", document.mode.clone().into()),
+        ("Interface", interface(document).into()),
+        ("Address", address(document).into()),
+        ("Gateway", gateway(document).into()),
+        ("WindowsAddress", windows_address(document).into()),
+        ("NetworkFile", network_file(document).into()),
+        ("HealthState", health_state(document).into()),
+        ("Health", health(document).into()),
+        ("Forwards", forwards(document).into()),
+    ]
+}
+
+/// What is other in `now` than in `before`; everything where there was nothing.
+pub(super) fn changed(
+    before: Option<&Document>,
+    now: &Document,
+) -> HashMap<&'static str, Variant<'static>> {
+    let before = before.map(told);
+    let same = |name: &str, value: &Variant<'_>| {
+        before
+            .iter()
+            .flatten()
+            .any(|(of, old)| *of == name && old == value)
+    };
+    told(now)
+        .into_iter()
+        .filter(|(name, value)| !same(name, value))
+        .collect()
+}
