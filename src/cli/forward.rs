@@ -29,7 +29,7 @@ pub(super) enum Command {
         /// Its name
         name: String,
     },
-    /// List the configured forwards, who serves each, and how it is
+    /// List the configured forwards, who serves each, how it is, and whether it answers
     ///
     /// With the relay's counters of each, as `wslmesh status` has them.
     List {
@@ -93,7 +93,7 @@ pub(super) async fn forward(
             as_root(&source, "remove")?;
             remove(&name, &source, &paths)
         }
-        Command::List { json } => list::list(&source, &paths, json),
+        Command::List { json } => list::list(&source, &paths, json).await,
     }
 }
 

@@ -1,5 +1,6 @@
 //! The command line, one file per subcommand; the only place that prints.
 
+mod answers;
 mod apply;
 mod ask;
 mod config;

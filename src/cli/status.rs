@@ -9,6 +9,7 @@ use anyhow::{Context, bail};
 
 use self::page::Page;
 use super::{
+    answers,
     output::{Exit, print},
     poke::with_counters,
 };
@@ -33,6 +34,7 @@ pub(super) async fn status(paths: &Paths, json: bool) -> anyhow::Result<Exit> {
     if document.wireguard.is_none() && rustix::process::geteuid().is_root() {
         document.wireguard = Some(Peers::default().of(&document.links).await);
     }
+    answers::look(&mut document).await;
     if json {
         print(&serde_json::to_string_pretty(&document)?)?;
     } else {

@@ -1,6 +1,7 @@
 //! Reads the world, one file per source, into an [`Observation`].
 
 mod asked;
+mod listeners;
 mod mode;
 mod network;
 mod network_file;
@@ -50,6 +51,7 @@ pub async fn observe(
     })
 }
 
+pub use listeners::{Listening, listening};
 pub use peers::Peers;
 pub use sysctl::read as read_sysctl;
 pub use wireguard::Devices;

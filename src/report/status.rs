@@ -148,6 +148,13 @@ pub struct ServedEntry {
     pub served_by: Option<ServedBy>,
     /// `up`, `pending` or `down`.
     pub state: String,
+    /// Whether somebody listens at the port in this distribution. Only in the answer
+    /// to somebody who asks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub answers: Option<bool>,
+    /// Why nobody answers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unanswered: Option<String>,
 }
 
 impl From<&Served> for ServedEntry {
@@ -160,6 +167,8 @@ impl From<&Served> for ServedEntry {
             connect_port: served.connect_port,
             served_by: served.by,
             state: served.state.to_string(),
+            answers: None,
+            unanswered: None,
         }
     }
 }

@@ -6,8 +6,10 @@ use anyhow::{Context, Result, ensure};
 use libtest_mimic::Trial;
 use serde_json::{Value, json};
 
-use crate::agent::{LIMIT, SSH, config};
+use crate::ROLE;
+use crate::agent::{CONFIG, LIMIT, SSH, config};
 use crate::options::Options;
+use crate::probe::ECHO;
 use crate::runner::trial_with;
 use crate::topology::FIRST;
 use crate::world::{World, until};
@@ -17,6 +19,7 @@ pub(crate) fn trials() -> Vec<Trial> {
     let quick = |name: &str, body| trial_with(name, Options::quick(), body);
     vec![
         quick("status::shows_peers_and_their_handshakes", peers),
+        quick("status::says_which_forwards_answer", answers),
         quick("status::leaves_out_a_device_that_hangs", hanging_device),
     ]
 }
@@ -98,6 +101,62 @@ fn peers(world: &World) -> Result<()> {
         file.contains("\"links\"") && !file.contains("\"wireguard\":"),
         "{file}"
     );
+    Ok(())
+}
+
+/// What behind which forward: sshd on all addresses, a program on loopback alone,
+/// nobody, and WireGuard's own socket.
+fn answers(world: &World) -> Result<()> {
+    let forward = |name: &str, protocol: &str, port: u16, connect: u16| {
+        format!(
+            "[[forward]]\nname = \"{name}\"\nprotocol = \"{protocol}\"\nlisten-port = {port}\nconnect-port = {connect}\nfirewall = \"none\"\n"
+        )
+    };
+    let forwards = [
+        forward("ssh", "tcp", 2222, 22),
+        forward("local", "tcp", 8080, 8080),
+        forward("nobody", "tcp", 8081, 8081),
+        forward("wireguard", "udp", 51820, 51820),
+        forward("silent", "udp", 53, 53),
+    ];
+    let _wireguard = world.wireguard("wg0", 0)?;
+    let local = ["/init", ROLE, ECHO, "127.0.0.1:8080"];
+    let _local = world.spawn_guest(&local, &[])?;
+    until("the local service", LIMIT, || {
+        let listens = world.guest(&["ss", "-ltnH", "sport = :8080"])?.ok()?;
+        Ok((!listens.is_empty()).then_some(()))
+    })?;
+    let agent = world.start_agent(&config(&forwards.concat()))?;
+    agent.wait("the forwards", |status| status.served.len() == 5)?;
+    let answers = |list: &Value| {
+        let one = |entry: &Value| {
+            let name = entry.get("name")?.as_str()?.to_owned();
+            let why = entry.get("unanswered").and_then(Value::as_str);
+            let why = why.map(str::to_owned);
+            Some((name, entry.get("answers")?.as_bool()?, why))
+        };
+        let list = list.as_array().cloned().unwrap_or_default();
+        list.iter().filter_map(one).collect::<Vec<_>>()
+    };
+    let expected = [
+        ("ssh", true, None),
+        ("local", false, Some("8080 is open on 127.0.0.1 only")),
+        ("nobody", false, Some("nobody listens on 8081")),
+        ("wireguard", true, None),
+        ("silent", false, Some("nobody listens on 53")),
+    ];
+    let expected =
+        expected.map(|(name, answers, why)| (name.to_owned(), answers, why.map(str::to_owned)));
+    let status = as_json(world)?;
+    let served = status.get("served").context("no forwards")?;
+    ensure!(answers(served) == expected, "{status:#}");
+    let list = ["forward", "list", "--json", "--config", CONFIG];
+    let list = serde_json::from_str(&world.wslmesh(&list)?.stdout)?;
+    ensure!(answers(&list) == expected, "{list:#}");
+    let text = page(world)?;
+    for part in ["up, answers\n", ", nobody listens on 8081\n"] {
+        ensure!(text.contains(part), "{part:?} is not in\n{text}");
+    }
     Ok(())
 }
 

@@ -3,10 +3,10 @@
 use serde::Serialize;
 
 use super::super::{
-    counters,
+    answers, counters,
     output::{Exit, print},
     poke::with_counters,
-    table::{WIDTH, columns, wrap},
+    table::{WIDTH, columns, listed},
 };
 use crate::{
     config::{Forward, Settings, Source},
@@ -27,6 +27,10 @@ struct Row {
     served_by: Option<ServedBy>,
     /// The agent's word, `no agent`, or `new` until it has read the configuration.
     state: String,
+    /// Whether somebody listens at the port in this distribution, where that is known.
+    answers: Option<bool>,
+    /// Why nobody answers.
+    unanswered: Option<String>,
     /// Codes of what is wrong with it.
     health: Vec<String>,
     /// What the relay counted, where it serves this one and was asked.
@@ -47,10 +51,13 @@ struct Counters {
     bytes_out: u64,
 }
 
-pub(super) fn list(source: &Source, paths: &Paths, json: bool) -> anyhow::Result<Exit> {
+pub(super) async fn list(source: &Source, paths: &Paths, json: bool) -> anyhow::Result<Exit> {
     let settings = Settings::load(source)?;
     let document = read_status(&paths.runtime)?.filter(Document::is_alive);
-    let document = document.map(|document| with_counters(paths, document));
+    let mut document = document.map(|document| with_counters(paths, document));
+    if let Some(document) = &mut document {
+        answers::look(document).await;
+    }
     let rows: Vec<Row> = settings
         .forwards
         .iter()
@@ -106,6 +113,8 @@ fn row(forward: &Forward, document: Option<&Document>) -> Row {
             (Some(_), None) => "new".to_owned(),
             (Some(_), Some(entry)) => entry.state.clone(),
         },
+        answers: served.and_then(|entry| entry.answers),
+        unanswered: served.and_then(|entry| entry.unanswered.clone()),
         health,
         counters: document.and_then(|document| {
             let entry = entry_of(forward, document)?;
@@ -166,7 +175,10 @@ fn table(rows: &[Row]) -> Vec<String> {
             row.connect_port.to_string(),
             row.firewall.clone(),
             by,
-            row.state.clone(),
+            match row.answers {
+                Some(true) => format!("{}, answers", row.state),
+                Some(false) | None => row.state.clone(),
+            },
         ]
     };
     let all: Vec<[String; 7]> = std::iter::once(heading.map(str::to_owned))
@@ -177,8 +189,8 @@ fn table(rows: &[Row]) -> Vec<String> {
     lines.extend(aligned.next());
     for (row, line) in rows.iter().zip(aligned) {
         lines.push(line);
-        let codes = row.health.join(", ");
-        let notes = wrap(&codes, WIDTH - 2).into_iter();
+        let notes: Vec<String> = row.unanswered.iter().chain(&row.health).cloned().collect();
+        let notes = listed(&notes, WIDTH - 2).into_iter();
         lines.extend(notes.map(|note| format!("  {note}")));
     }
     lines
@@ -193,8 +205,8 @@ mod tests {
 
     fn document() -> Document {
         let text = r#"{"version":1,"pid":1,"role":"active","mode":"nat","interface":null,"address":null,"gateway":null,"network-file":"/x","forwards":null,
-            "served":[{"name":"ssh","protocol":"tcp","listen-address":"0.0.0.0","listen-port":2222,"connect-port":22,"served-by":"portproxy","state":"up"},
-                      {"name":"wireguard","protocol":"udp","listen-address":"127.0.0.1","listen-port":51820,"connect-port":51820,"served-by":"relay","state":"down"}],
+            "served":[{"name":"ssh","protocol":"tcp","listen-address":"0.0.0.0","listen-port":2222,"connect-port":22,"served-by":"portproxy","state":"up","answers":true},
+                      {"name":"wireguard","protocol":"udp","listen-address":"127.0.0.1","listen-port":51820,"connect-port":51820,"served-by":"relay","state":"down","answers":false,"unanswered":"nobody listens on 51820"}],
             "windows-address":null,"passes":1,"last-pass-us":1,
             "health":[{"code":"forward-port-taken","severity":"error","subject":"other, wireguard","detail":"","cure":""},
                       {"code":"some-note","severity":"info","subject":"ssh","detail":"","cure":""}]}"#;
@@ -217,9 +229,9 @@ mod tests {
             shown(Some(&document())),
             [
                 "NAME       PROTO  LISTEN           TO     FIREWALL  BY         STATE",
-                "ssh        tcp    0.0.0.0:2222     22     local     portproxy  up",
+                "ssh        tcp    0.0.0.0:2222     22     local     portproxy  up, answers",
                 "wireguard  udp    127.0.0.1:51820  51820  full      relay      down",
-                "  forward-port-taken",
+                "  nobody listens on 51820, forward-port-taken",
             ]
         );
     }

@@ -119,16 +119,14 @@ fn forwards(document: &Document) -> Vec<String> {
             ""
         };
         let left = format!("{name:names$}  {:listens$}", listen(entry));
-        let right = standing(entry);
+        let (right, look) = (standing(entry), state_look(entry));
         let room = left.chars().count() + 2 + right.chars().count();
-        let right = state_look(entry)(&right);
         if room <= ROOM {
-            lines.push(format!("{left}  {right}"));
+            lines.push(format!("{left}  {}", look(&right)));
         } else {
-            lines.extend([
-                left.trim_end().to_owned(),
-                format!("{:names$}  {right}", ""),
-            ]);
+            lines.push(left.trim_end().to_owned());
+            let more = wrap(&right, ROOM - names - 2).into_iter();
+            lines.extend(more.map(|line| format!("{:names$}  {}", "", look(&line))));
         }
         lines
     };
@@ -152,11 +150,17 @@ fn standing(entry: &ServedEntry) -> String {
         Some(ServedBy::Guest) => "nobody needed".to_owned(),
         Some(by) => by.to_string(),
     };
-    format!("by {by}: {}", entry.state)
+    let answers = match (&entry.unanswered, entry.answers) {
+        (Some(why), _) => format!(", {why}"),
+        (None, Some(true)) => ", answers".to_owned(),
+        (None, Some(false) | None) => String::new(),
+    };
+    format!("by {by}: {}{answers}", entry.state)
 }
 
 fn state_look(entry: &ServedEntry) -> fn(&str) -> String {
     match entry.state.as_str() {
+        "up" if entry.answers == Some(false) => style::warn,
         "up" => str::to_owned,
         "pending" => style::warn,
         _ => style::bad,

@@ -46,7 +46,8 @@ fn a_healthy_node() {
         r#","links":[{{"name":"eth0","kind":"other","mtu":1500}},{{"name":"wg0","kind":"wireguard","mtu":1280}}],
         "wireguard":[{{"device":"wg0","listen-port":51820,"peers":[
           {{"public-key":"{KEY}","endpoint":"192.168.50.20:51820","keepalive":25,"latest-handshake-unix":1789999968,"received-bytes":1300000,"sent-bytes":92}}]}}],
-        "served":[{{"name":"ssh","protocol":"tcp","listen-address":"0.0.0.0","listen-port":2222,"connect-port":22,"served-by":"portproxy","state":"up"}},
+        "served":[{{"name":"ssh","protocol":"tcp","listen-address":"0.0.0.0","listen-port":2222,"connect-port":22,"served-by":"portproxy","state":"up","answers":true}},
+          {{"name":"web","protocol":"tcp","listen-address":"0.0.0.0","listen-port":80,"connect-port":8080,"served-by":"portproxy","state":"up","answers":false,"unanswered":"nobody listens on 8080"}},
           {{"name":"wireguard","protocol":"udp","listen-address":"0.0.0.0","listen-port":51820,"connect-port":51820,"served-by":"relay","state":"pending"}}],
         "relay":{{"place":"guest","applied":true,"sessions":1}},"health":[]"#
     ));
@@ -63,7 +64,9 @@ fn a_healthy_node() {
             "wireguard: wg0, port 51820, 1 peer",
             "           peer00000000000000000000000000000000000000A=  handshake 32 s ago",
             "             192.168.50.20:51820, keepalive 25 s, in 1.2 MiB, out 92 B",
-            " forwards: ssh        tcp 0.0.0.0:2222 -> 22      by portproxy: up",
+            " forwards: ssh        tcp 0.0.0.0:2222 -> 22      by portproxy: up, answers",
+            "           web        tcp 0.0.0.0:80 -> 8080",
+            "                      by portproxy: up, nobody listens on 8080",
             "           wireguard  udp 0.0.0.0:51820 -> 51820  by relay: pending",
             "    relay: serves, 1 UDP session; guest",
             "     file: /etc/wslmesh/wsl-network.conf",
@@ -103,7 +106,7 @@ fn the_longest_names_and_addresses_fit() {
     let name = "n".repeat(64);
     let served = |by: &str, state: &str| {
         format!(
-            r#"{{"name":"{name}","protocol":"udp","listen-address":"255.255.255.255","listen-port":65535,"connect-port":65535,"served-by":{by},"state":"{state}"}}"#
+            r#"{{"name":"{name}","protocol":"udp","listen-address":"255.255.255.255","listen-port":65535,"connect-port":65535,"served-by":{by},"state":"{state}","answers":false,"unanswered":"65535 is open on [2001:db8:1234:5678:9abc:def0:1234:5678] only"}}"#
         )
     };
     let peer = |keepalive: u16, handshake: &str| {
@@ -144,8 +147,8 @@ fn the_longest_names_and_addresses_fit() {
         "never",
         "wg1 did not answer within 1 s",
         "\n             [2001:db8:1234:5678:9abc:def0:1234:5678%4294967295]:51820,\n",
-        "udp 255.255.255.255:65535 -> 65535  by portproxy: pending\n",
-        "by nobody needed: up",
+        "\n             udp 255.255.255.255:65535 -> 65535\n             by portproxy: pending, 65535 is open on\n             [2001",
+        "by nobody needed: up, 65535",
         &name,
     ] {
         assert!(text.contains(part), "{part}\n{text}");
