@@ -2,6 +2,7 @@
 
 pub(crate) mod backoff;
 mod bus;
+mod dependents;
 mod described;
 mod lane;
 mod leader;
@@ -35,6 +36,7 @@ pub use self::pass::{Done, look};
 pub use self::windows::withdraw;
 use self::{
     bus::Desk,
+    dependents::Dependents,
     machine::Linux,
     pass::Agent,
     relay::Supervisor,
@@ -118,6 +120,7 @@ enum Wake {
     Bus,
     Due,
     Windows(Box<News>),
+    Dependents,
     Alive,
 }
 
@@ -260,6 +263,7 @@ async fn work(
     let mut clock = Timer::clock_set().map_err(system("watch the wall clock"))?;
     let mut watchdog = watchdog()?;
     let mut windows = Windows::new(paths, Supervisor::new(paths));
+    let mut dependents = Dependents::new(&paths.runtime, source.folder());
     match observe::mode_at_once() {
         Some(mode) => agent.take(News::Mode(mode)),
         None => windows.ask_mode(),
@@ -268,6 +272,8 @@ async fn work(
     manager.ready();
     desk.open();
     loop {
+        // After the pass, so that they find the new address everywhere.
+        dependents.follow(&agent.settings, agent.place.as_ref());
         let wake = select! {
             changed = watch.changed() => {
                 if changed.is_err() {
@@ -281,6 +287,7 @@ async fn work(
             () = desk.asked() => Wake::Bus,
             () = until(agent.next_due()) => Wake::Due,
             news = windows.news() => Wake::Windows(Box::new(news)),
+            () = dependents.news() => Wake::Dependents,
             () = fired(&mut watchdog) => Wake::Alive,
         };
         match wake {
@@ -297,24 +304,25 @@ async fn work(
             Wake::ClockSet => {
                 // WSL's time synchronisation may step the clock often.
                 tracing::debug!(event = "clock", "the wall clock was set");
-                try_everything_again(agent, &mut windows);
+                try_everything_again(agent, &mut windows, &mut dependents);
             }
             Wake::Windows(news) => agent.take(*news),
+            Wake::Dependents => agent.dependents = dependents.findings(),
             Wake::Counters => match windows.ask_counters() {
                 Some(news) => agent.take(news),
                 None => continue,
             },
             Wake::Reload => {
-                reload(agent, source, &mut windows).unwrap_or_default();
+                reload(agent, source, &mut windows, &mut dependents).unwrap_or_default();
                 desk.retry();
             }
             Wake::Bus => {
                 let wanted = desk.take();
                 if wanted.reload {
-                    desk.reloaded(reload(agent, source, &mut windows));
+                    desk.reloaded(reload(agent, source, &mut windows, &mut dependents));
                 }
                 if wanted.reapply {
-                    try_everything_again(agent, &mut windows);
+                    try_everything_again(agent, &mut windows, &mut dependents);
                 }
                 agent.name_on_the_bus(desk.finding());
             }
@@ -324,15 +332,26 @@ async fn work(
     }
 }
 
-fn try_everything_again(agent: &mut Agent<Linux>, windows: &mut Windows) {
+fn try_everything_again(
+    agent: &mut Agent<Linux>,
+    windows: &mut Windows,
+    dependents: &mut Dependents,
+) {
     agent.try_everything_again();
     windows.retry_relay();
+    dependents.retry();
 }
 
 /// Reads the configuration again and asks Windows anew; gives back the refusal.
-fn reload(agent: &mut Agent<Linux>, source: &Source, windows: &mut Windows) -> Result<(), String> {
+fn reload(
+    agent: &mut Agent<Linux>,
+    source: &Source,
+    windows: &mut Windows,
+    dependents: &mut Dependents,
+) -> Result<(), String> {
     let result = reload_settings(agent, source);
     windows.retry_relay();
+    dependents.look_again();
     if !agent.knows_mode() {
         windows.ask_mode();
     }

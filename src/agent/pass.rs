@@ -21,7 +21,8 @@ use crate::{
     bus::{Bus, Signal},
     config::{ConfigError, Settings},
     model::{
-        Action, Finding, HostMemory, HostOutcome, Listen, ModeState, Plan, Power, Served, Subject,
+        Action, Finding, HostMemory, HostOutcome, Listen, ModeState, Place, Plan, Power, Served,
+        Subject,
     },
     netlink::NetlinkError,
     observe,
@@ -47,6 +48,10 @@ pub(super) struct Agent<M> {
     pub(super) tracker: Tracker,
     rejected: Option<Finding>,
     pub(super) address: Option<Ipv4Addr>,
+    /// The last place in the network that was seen.
+    pub(super) place: Option<Place>,
+    /// What is wrong with those who depend on the address.
+    pub(super) dependents: Vec<Finding>,
     pub(super) served: Vec<Served>,
     pub(super) passes: u64,
     pub(super) status_works: bool,
@@ -122,6 +127,8 @@ impl<M: Machine> Agent<M> {
             tracker: Tracker::default(),
             rejected: None,
             address: None,
+            place: None,
+            dependents: Vec::new(),
             served: Vec::new(),
             passes: 0,
             status_works: true,
@@ -284,9 +291,18 @@ impl<M: Machine> Agent<M> {
         findings.extend(self.ledger.findings());
         // As it stands after this pass: what the relay was told just now counts.
         findings.extend(self.host.relay.findings.iter().cloned());
+        findings.extend(self.dependents.iter().cloned());
         findings.extend(self.rejected.clone());
         findings.extend(self.name_taken.clone());
         self.look_again_for(&findings);
+        if let Ok(node) = plan::node(&self.settings, &seen) {
+            self.place = Some(Place {
+                interface: node.link.name.clone(),
+                address: node.address(),
+                gateway: node.gateway,
+                mode: seen.mode.clone(),
+            });
+        }
         let mut journal = Vec::from_iter(self.say(&seen, &changes, begin.elapsed()));
         journal.extend(self.publish(Some(&seen), findings, begin.elapsed(), manager));
         Done {

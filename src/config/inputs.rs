@@ -4,7 +4,7 @@
 use std::{
     collections::BTreeMap,
     fs, io,
-    path::{Path, PathBuf},
+    path::{self, Path, PathBuf},
     time::Duration,
 };
 
@@ -39,6 +39,13 @@ impl Source {
             Self::System => Path::new(MAIN),
             Self::File(file) => file,
         }
+    }
+
+    /// The folder that file is in, from the root; hooks are below it.
+    #[must_use]
+    pub fn folder(&self) -> PathBuf {
+        let main = path::absolute(self.main()).unwrap_or_else(|_| self.main().to_owned());
+        main.parent().unwrap_or(Path::new("/")).to_owned()
     }
 
     /// The folder whose `*.toml` override that file.

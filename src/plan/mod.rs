@@ -2,6 +2,7 @@
 //! [`Plan`] out. No I/O and no clock here; an equal state gives an empty plan.
 
 mod address;
+mod dependents;
 mod env_file;
 mod forward;
 mod mtu;
@@ -12,6 +13,7 @@ mod testing;
 mod wireguard;
 
 pub use address::Node;
+pub use dependents::{Due, due as dependents_due};
 
 use crate::{
     config::Settings,

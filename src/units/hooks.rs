@@ -62,6 +62,12 @@ pub fn hooks(below: &Path, event: &str, owner: u32) -> (Vec<Hook>, Vec<Finding>)
     (hooks, findings)
 }
 
+/// Whether there is anything in a folder of hooks.
+#[must_use]
+pub(super) fn any(below: &Path, event: &str) -> bool {
+    names(&below.join("hooks.d").join(event)).map_or(true, |names| !names.is_empty())
+}
+
 fn refused(path: &Path, why: String) -> Finding {
     Finding::new(Code::HookRefused, path.display().to_string(), why)
 }

@@ -5,11 +5,13 @@
 
 pub(crate) mod bus;
 mod hooks;
+mod round;
 mod systemd;
 #[cfg(test)]
 mod testing;
 mod transient;
 
 pub use hooks::{Hook, hooks};
+pub use round::{Gap, Report, Round, Verdict, any_hooks};
 pub use systemd::{Standing, Systemd, Told, UnitsError};
 pub use transient::Ran;

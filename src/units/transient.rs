@@ -9,7 +9,7 @@ use std::{
 
 use zbus::wire::Variant;
 
-use super::{Hook, Systemd, UnitsError, bus::Property, systemd::answer};
+use super::{Hook, Systemd, UnitsError, bus::Property, round::EVENT, systemd::answer};
 use crate::model::AddressChange;
 
 /// How long a hook may take to end when it is told to; then it is killed.
@@ -143,7 +143,7 @@ fn environment(change: &AddressChange) -> Vec<String> {
     let mode = place.mode.known().map_or("unknown", |mode| mode.as_str());
     let gateway = place.gateway.map(|gateway| gateway.to_string());
     vec![
-        "WSLMESH_EVENT=address-changed".to_owned(),
+        format!("WSLMESH_EVENT={EVENT}"),
         format!("WSLMESH_INTERFACE={}", place.interface),
         format!("WSLMESH_ADDRESS_OLD={}", change.old),
         format!("WSLMESH_ADDRESS_NEW={}", place.address),

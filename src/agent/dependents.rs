@@ -1,0 +1,277 @@
+//! Telling those who depend on the address, beside the loop: one round at a
+//! time, and dropping this ends it. A job that systemd has begun goes on.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    future::pending,
+    io,
+    net::Ipv4Addr,
+    path::{Path, PathBuf},
+    time::Instant,
+};
+
+use serde::{Deserialize, Serialize};
+use tokio::{select, task::JoinSet, time::sleep_until};
+
+use super::backoff;
+use crate::{
+    config::Settings,
+    model::{AddressChange, Finding, Place, Subject},
+    plan::{Due, dependents_due},
+    units::{Report, Round, Systemd, Verdict, any_hooks},
+};
+
+/// What an agent that is started again has to know. It is gone with a boot, and
+/// then everybody reads the first address by itself.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+struct Notes {
+    /// The address that everybody was told last, or found at boot.
+    told: Option<Ipv4Addr>,
+    /// A round that did not come to its end.
+    unfinished: Option<Unfinished>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+struct Unfinished {
+    /// The address that it was for.
+    address: Ipv4Addr,
+    /// Whose turn had come.
+    begun: BTreeSet<Subject>,
+}
+
+/// A round that is over.
+#[derive(Debug)]
+struct Ended {
+    /// The address that was told; `None` after a look.
+    address: Option<Ipv4Addr>,
+    report: Report,
+    notes: Notes,
+}
+
+/// Those who depend on the address.
+#[derive(Debug)]
+pub(super) struct Dependents {
+    /// Where the notes are kept.
+    path: PathBuf,
+    /// The configuration's folder.
+    below: PathBuf,
+    notes: Notes,
+    /// The round in flight, at most one.
+    round: JoinSet<Ended>,
+    /// Whether it should be looked if all can be told.
+    look: bool,
+    /// Rounds in a row for which systemd was out of reach.
+    failures: u32,
+    /// When it is tried again then.
+    again: Option<Instant>,
+    findings: BTreeMap<Subject, Finding>,
+}
+
+impl Dependents {
+    /// Knows what an earlier run of this boot has told.
+    pub(super) fn new(runtime: &Path, below: PathBuf) -> Self {
+        let path = runtime.join("dependents.json");
+        let text = fs::read(&path).unwrap_or_default();
+        Self {
+            // Rubbish counts as nothing told yet.
+            notes: serde_json::from_slice(&text).unwrap_or_default(),
+            path,
+            below,
+            round: JoinSet::new(),
+            look: true,
+            failures: 0,
+            again: None,
+            findings: BTreeMap::new(),
+        }
+    }
+
+    /// What is wrong with them.
+    pub(super) fn findings(&self) -> Vec<Finding> {
+        self.findings.values().cloned().collect()
+    }
+
+    /// Looks at all of them anew, and does not wait with what could not be told.
+    pub(super) fn look_again(&mut self) {
+        self.look = true;
+        self.retry();
+    }
+
+    /// Does not wait with what could not be told.
+    pub(super) fn retry(&mut self) {
+        (self.failures, self.again) = (0, None);
+    }
+
+    /// Begins what is due.
+    pub(super) fn follow(&mut self, settings: &Settings, place: Option<&Place>) {
+        let Some(round) = self.next(settings, place) else {
+            return;
+        };
+        let (path, mut notes) = (self.path.clone(), self.notes.clone());
+        self.round.spawn(async move {
+            let address = round.change.as_ref().map(|change| change.new.address);
+            let note = |who: &str| {
+                if let Some(unfinished) = &mut notes.unfinished {
+                    unfinished.begun.insert(who.to_owned());
+                    save(&path, &notes);
+                }
+            };
+            let report = round.run(Systemd::connect(), note).await;
+            Ended {
+                address,
+                report,
+                notes,
+            }
+        });
+    }
+
+    /// The round that is due now.
+    fn next(&mut self, settings: &Settings, place: Option<&Place>) -> Option<Round> {
+        if !self.round.is_empty() {
+            return None;
+        }
+        let change = place.and_then(|place| self.change(place));
+        if self.again.is_some() || (change.is_none() && !self.look) {
+            return None;
+        }
+        self.look = false;
+        let told = match (&change, &mut self.notes.unfinished) {
+            (Some(_), Some(unfinished)) => unfinished.begun.clone(),
+            (Some(_), None) | (None, _) => BTreeSet::new(),
+        };
+        if settings.dependents.is_empty() && !any_hooks(&self.below) {
+            let address = change.map(|change| change.new.address);
+            self.take(Ended {
+                address,
+                report: Report::default(),
+                notes: self.notes.clone(),
+            });
+            return None;
+        }
+        Some(Round {
+            change,
+            dependents: settings.dependents.clone(),
+            below: self.below.clone(),
+            hook_timeout: settings.hook_timeout,
+            told,
+        })
+    }
+
+    /// The change that is to be told, noted as begun.
+    fn change(&mut self, place: &Place) -> Option<AddressChange> {
+        let unfinished = self.notes.unfinished.as_ref().map(|round| round.address);
+        let (old, resumes) = match dependents_due(self.notes.told, unfinished, place.address) {
+            Due::Nothing => return None,
+            Due::First => {
+                self.notes = Notes {
+                    told: Some(place.address),
+                    unfinished: None,
+                };
+                save(&self.path, &self.notes);
+                return None;
+            }
+            Due::Change { old, resumes } => (old, resumes),
+        };
+        if !resumes {
+            self.notes = Notes {
+                told: Some(old),
+                unfinished: Some(Unfinished {
+                    address: place.address,
+                    begun: BTreeSet::new(),
+                }),
+            };
+            save(&self.path, &self.notes);
+            // Another address is a reason to try at once.
+            self.retry();
+        }
+        Some(AddressChange {
+            old,
+            new: place.clone(),
+        })
+    }
+
+    /// Waits until there is something to tell the loop: a round has ended, or
+    /// one that could not be made is due again.
+    pub(super) async fn news(&mut self) {
+        select! {
+            // A round never panics and nobody aborts one.
+            Some(Ok(ended)) = self.round.join_next(), if !self.round.is_empty() => self.take(ended),
+            () = until(self.again) => self.again = None,
+        }
+    }
+
+    fn take(&mut self, ended: Ended) {
+        let Report {
+            verdicts,
+            out_of_reach,
+        } = ended.report;
+        let mut before = std::mem::take(&mut self.findings);
+        for (subject, verdict) in verdicts {
+            let finding = match verdict {
+                Verdict::Fine => None,
+                Verdict::AsBefore => before.remove(&subject),
+                Verdict::Trouble(finding) => Some(finding),
+            };
+            self.findings
+                .extend(finding.map(|finding| (subject, finding)));
+        }
+        self.notes = ended.notes;
+        match out_of_reach {
+            Some(gap) => {
+                // Whether the one in whose turn it happened was told is not known.
+                if let Some(unfinished) = &mut self.notes.unfinished {
+                    unfinished.begun.retain(|who| !gap.untold.contains(who));
+                }
+                self.look |= ended.address.is_none();
+                self.failures = self.failures.saturating_add(1);
+                self.again =
+                    Some(Instant::now() + backoff::delay(self.failures, backoff::random()));
+                let finding = gap.finding;
+                self.findings.insert(finding.subject.clone(), finding);
+            }
+            None => {
+                self.failures = 0;
+                if ended.address.is_some() {
+                    self.notes = Notes {
+                        told: ended.address,
+                        unfinished: None,
+                    };
+                }
+            }
+        }
+        save(&self.path, &self.notes);
+    }
+}
+
+async fn until(due: Option<Instant>) {
+    match due {
+        Some(due) => sleep_until(due.into()).await,
+        None => pending().await,
+    }
+}
+
+/// Without the file, an agent that is started again takes its first address for
+/// the first of this boot.
+fn save(path: &Path, notes: &Notes) {
+    if let Err(error) = write(path, notes) {
+        tracing::debug!(
+            event = "dependent",
+            "cannot write {}: {error}",
+            path.display()
+        );
+    }
+}
+
+fn write(path: &Path, notes: &Notes) -> io::Result<()> {
+    if let Some(folder) = path.parent() {
+        fs::create_dir_all(folder)?;
+    }
+    let new = path.with_extension("new");
+    fs::write(&new, serde_json::to_vec(notes)?)?;
+    fs::rename(&new, path)
+}
+
+#[cfg(test)]
+mod tests;

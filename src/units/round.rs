@@ -1,0 +1,264 @@
+//! One round: every unit in its order, then every hook.
+
+use std::{
+    collections::BTreeSet,
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
+
+use super::{
+    Hook, Ran, Standing, Systemd, Told, UnitsError,
+    hooks::{self, hooks},
+};
+use crate::{
+    model::{AddressChange, Dependent, Finding, Subject},
+    report::Code,
+};
+
+/// The folder of hooks below `hooks.d`, and what a hook reads in `WSLMESH_EVENT`.
+pub(super) const EVENT: &str = "address-changed";
+/// Whom a hook must belong to.
+const ROOT: u32 = 0;
+
+/// What is to be told to whom.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Round {
+    /// The change; `None` only looks whether all could be told.
+    pub change: Option<AddressChange>,
+    /// The units, in their order.
+    pub dependents: Vec<Dependent>,
+    /// The configuration's folder, with `hooks.d` in it.
+    pub below: PathBuf,
+    /// How long a hook may run.
+    pub hook_timeout: Duration,
+    /// Who was told of this change before, by an agent that was ended.
+    pub told: BTreeSet<Subject>,
+}
+
+/// Whether there may be hooks to run.
+#[must_use]
+pub fn any_hooks(below: &Path) -> bool {
+    hooks::any(below, EVENT)
+}
+
+/// What a round means for the health of one unit or hook.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// All is well.
+    Fine,
+    /// Nothing new is known.
+    AsBefore,
+    /// There is trouble.
+    Trouble(Finding),
+}
+
+/// What came of a round.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Report {
+    /// For each unit and hook, by the subject of its findings.
+    pub verdicts: Vec<(Subject, Verdict)>,
+    /// systemd was out of reach before the end.
+    pub out_of_reach: Option<Gap>,
+}
+
+/// systemd was out of reach.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Gap {
+    /// Why, and who was not told.
+    pub finding: Finding,
+    /// Who was not told, or perhaps not.
+    pub untold: Vec<Subject>,
+}
+
+impl Round {
+    /// Makes the round. `connect` is used only if there is somebody to tell;
+    /// `begun` hears of each one just before, so that an agent that is ended
+    /// then does not tell it twice: systemd finishes a job by itself.
+    pub async fn run(
+        self,
+        connect: impl Future<Output = Result<Systemd, UnitsError>>,
+        mut begun: impl FnMut(&str),
+    ) -> Report {
+        let (hooks, refused) = hooks(&self.below, EVENT, ROOT);
+        let mut report = Report::default();
+        let trouble = |finding: Finding| (finding.subject.clone(), Verdict::Trouble(finding));
+        report.verdicts.extend(refused.into_iter().map(trouble));
+        let (old, new): (Vec<Target<'_>>, Vec<Target<'_>>) = self
+            .dependents
+            .iter()
+            .map(Target::Unit)
+            .chain(hooks.iter().map(Target::Hook))
+            .partition(|target| self.told.contains(&target.subject()));
+        let as_before = |target: Target<'_>| (target.subject(), Verdict::AsBefore);
+        report.verdicts.extend(old.into_iter().map(as_before));
+        let to_ask = |target: &&Target<'_>| self.change.is_some() || target.is_unit();
+        if !new.iter().any(|target| to_ask(&target)) {
+            let fine = |target: Target<'_>| (target.subject(), Verdict::Fine);
+            report.verdicts.extend(new.into_iter().map(fine));
+            return report;
+        }
+        let systemd = match connect.await {
+            Ok(systemd) => systemd,
+            Err(error) => {
+                report.give_up(&error, &new);
+                return report;
+            }
+        };
+        for (place, target) in new.iter().enumerate() {
+            let verdict = match (&self.change, target) {
+                (None, target) => target.look(&systemd).await,
+                (Some(change), target) => {
+                    begun(&target.subject());
+                    let limit = self.hook_timeout;
+                    target.tell(&systemd, change, limit).await
+                }
+            };
+            match verdict {
+                Ok(verdict) => report.verdicts.push((target.subject(), verdict)),
+                Err(error) => {
+                    report.give_up(&error, new.get(place..).unwrap_or_default());
+                    break;
+                }
+            }
+        }
+        report
+    }
+}
+
+impl Report {
+    fn give_up(&mut self, error: &UnitsError, rest: &[Target<'_>]) {
+        let names: Vec<Subject> = rest.iter().map(Target::subject).collect();
+        let detail = format!("{error}; not told: {}", names.join(", "));
+        let as_before = |subject: &Subject| (subject.clone(), Verdict::AsBefore);
+        self.verdicts.extend(names.iter().map(as_before));
+        self.out_of_reach = Some(Gap {
+            finding: Finding::new(Code::DependentFailed, "systemd", detail),
+            untold: names,
+        });
+    }
+}
+
+/// Who is told.
+#[derive(Debug, Clone, Copy)]
+enum Target<'a> {
+    Unit(&'a Dependent),
+    Hook(&'a Hook),
+}
+
+impl Target<'_> {
+    fn is_unit(&self) -> bool {
+        matches!(self, Self::Unit(_))
+    }
+
+    fn subject(&self) -> Subject {
+        match self {
+            Self::Unit(dependent) => dependent.unit.to_string(),
+            Self::Hook(hook) => hook.path.display().to_string(),
+        }
+    }
+
+    async fn look(&self, systemd: &Systemd) -> Result<Verdict, UnitsError> {
+        let Self::Unit(dependent) = self else {
+            return Ok(Verdict::Fine);
+        };
+        Ok(match systemd.standing(&dependent.unit).await {
+            Ok(Standing::Missing(how)) => self.missing(how),
+            Ok(Standing::Rests { failed: true }) => Verdict::AsBefore,
+            Ok(Standing::Runs | Standing::Rests { failed: false }) => Verdict::Fine,
+            Ok(Standing::Broken(state)) => self.failed(format!("systemd cannot load it ({state})")),
+            Err(UnitsError::Refused(why)) => self.failed(why),
+            Err(error) => return Err(error),
+        })
+    }
+
+    async fn tell(
+        &self,
+        systemd: &Systemd,
+        change: &AddressChange,
+        limit: Duration,
+    ) -> Result<Verdict, UnitsError> {
+        let begin = Instant::now();
+        match self {
+            Self::Unit(dependent) => {
+                let told = systemd.tell(dependent).await?;
+                Ok(self.told(dependent, told, begin.elapsed()))
+            }
+            Self::Hook(hook) => {
+                let ran = systemd.run(hook, change, limit).await?;
+                say_hook(hook, &ran, begin.elapsed());
+                Ok(if ran.is_fine() {
+                    Verdict::Fine
+                } else {
+                    Verdict::Trouble(Finding::new(Code::HookFailed, self.subject(), ran.detail))
+                })
+            }
+        }
+    }
+
+    fn told(&self, dependent: &Dependent, told: Told, took: Duration) -> Verdict {
+        let say = |result: &str, text: &str| say_unit(dependent, result, text, took);
+        match told {
+            Told::Done => {
+                say("done", "done");
+                Verdict::Fine
+            }
+            Told::Rests { failed } => {
+                say("not-running", "does not run, left alone");
+                if failed {
+                    Verdict::AsBefore
+                } else {
+                    Verdict::Fine
+                }
+            }
+            // The health says so, and only once.
+            Told::Missing(how) => self.missing(how),
+            Told::Failed { result, detail } => {
+                say(&result, &detail);
+                self.failed(detail)
+            }
+        }
+    }
+
+    fn missing(&self, how: &str) -> Verdict {
+        Verdict::Trouble(Finding::new(Code::DependentMissing, self.subject(), how))
+    }
+
+    fn failed(&self, detail: String) -> Verdict {
+        Verdict::Trouble(Finding::new(Code::DependentFailed, self.subject(), detail))
+    }
+}
+
+fn say_unit(dependent: &Dependent, result: &str, text: &str, took: Duration) {
+    tracing::info!(
+        event = "dependent",
+        unit = dependent.unit.as_str(),
+        action = dependent.action.as_str(),
+        result,
+        duration_us = micros(took),
+        "{} {}: {text} ({:.1} ms)",
+        dependent.action,
+        dependent.unit,
+        took.as_secs_f64() * 1e3
+    );
+}
+
+fn say_hook(hook: &Hook, ran: &Ran, took: Duration) {
+    tracing::info!(
+        event = "hook",
+        hook = hook.name.as_str(),
+        result = ran.result.as_str(),
+        exit_status = ran.status,
+        duration_us = micros(took),
+        "hook {}: {} ({:.1} ms)",
+        hook.name,
+        ran.detail,
+        took.as_secs_f64() * 1e3
+    );
+}
+
+fn micros(took: Duration) -> u64 {
+    u64::try_from(took.as_micros()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,180 @@
+//! Rounds over units of a systemd of ours.
+
+use super::*;
+use crate::{
+    model::{InterfaceName, ModeState, Place, UnitAction, UnitName},
+    units::testing::{self, FakeUnit},
+};
+
+fn change() -> AddressChange {
+    AddressChange {
+        old: [172, 28, 16, 5].into(),
+        new: Place {
+            interface: InterfaceName::new("eth0").unwrap(),
+            address: [172, 28, 27, 77].into(),
+            gateway: None,
+            mode: ModeState::Pending,
+        },
+    }
+}
+
+fn round(units: &[&str]) -> Round {
+    let dependent = |unit: &&str| Dependent {
+        unit: UnitName::parse(unit).unwrap(),
+        action: UnitAction::Restart,
+    };
+    Round {
+        change: Some(change()),
+        dependents: units.iter().map(dependent).collect(),
+        below: "/nonexistent".into(),
+        hook_timeout: Duration::from_secs(1),
+        told: BTreeSet::new(),
+    }
+}
+
+fn unit(job: Option<&'static str>, load: &'static str, active: &'static str) -> FakeUnit {
+    FakeUnit {
+        job,
+        load,
+        active,
+        ..FakeUnit::default()
+    }
+}
+
+fn machine() -> Vec<(&'static str, FakeUnit)> {
+    vec![
+        ("a.service", unit(Some("done"), "loaded", "active")),
+        ("b.service", unit(Some("failed"), "loaded", "active")),
+        ("c.service", unit(Some("done"), "loaded", "inactive")),
+        ("d.service", unit(Some("done"), "loaded", "failed")),
+        ("e.service", unit(Some("done"), "not-found", "inactive")),
+        ("f.service", unit(Some("done"), "loaded", "active")),
+    ]
+}
+
+const ALL: [&str; 6] = ["a", "b", "c", "d", "e", "f"];
+
+/// Verdicts in words, what systemd was asked, and whose turn was noted.
+async fn made(
+    round: Round,
+    units: Vec<(&'static str, FakeUnit)>,
+) -> (Report, Vec<String>, Vec<String>) {
+    let (systemd, log, _bus) = testing::systemd(units, FakeUnit::default()).await;
+    let mut begun = Vec::new();
+    let report = round
+        .run(async { Ok(systemd) }, |who| begun.push(who.to_owned()))
+        .await;
+    let log = log.lock().unwrap().clone();
+    (report, log, begun)
+}
+
+fn words(report: &Report) -> Vec<String> {
+    let word = |(subject, verdict): &(Subject, Verdict)| match verdict {
+        Verdict::Fine => format!("{subject} fine"),
+        Verdict::AsBefore => format!("{subject} as before"),
+        Verdict::Trouble(finding) => {
+            assert_eq!(finding.subject, *subject);
+            format!("{subject} {}: {}", finding.code, finding.detail)
+        }
+    };
+    report.verdicts.iter().map(word).collect()
+}
+
+#[tokio::test]
+async fn one_after_another_whatever_becomes_of_each() {
+    let (report, log, begun) = made(round(&ALL), machine()).await;
+    assert_eq!(
+        words(&report),
+        [
+            "a.service fine",
+            "b.service dependent-failed: restart ended as failed",
+            "c.service fine",
+            "d.service as before",
+            "e.service dependent-missing: there is no such unit",
+            "f.service fine",
+        ]
+    );
+    assert_eq!(
+        log,
+        [
+            "try-restart a.service",
+            "try-restart b.service",
+            "try-restart f.service"
+        ]
+    );
+    assert_eq!(begun.len(), 6);
+    assert_eq!(report.out_of_reach, None);
+}
+
+#[tokio::test]
+async fn a_look_changes_nothing() {
+    let look = Round {
+        change: None,
+        ..round(&ALL)
+    };
+    let (report, log, begun) = made(look, machine()).await;
+    assert_eq!(
+        words(&report),
+        [
+            "a.service fine",
+            "b.service fine",
+            "c.service fine",
+            "d.service as before",
+            "e.service dependent-missing: there is no such unit",
+            "f.service fine",
+        ]
+    );
+    assert_eq!((log.len(), begun.len()), (0, 0));
+}
+
+#[tokio::test]
+async fn who_was_told_before_is_not_told_again() {
+    let mut rest = round(&["a", "f"]);
+    rest.told.insert("a.service".to_owned());
+    let (report, log, _) = made(rest, machine()).await;
+    assert_eq!(words(&report), ["a.service as before", "f.service fine"]);
+    assert_eq!(log, ["try-restart f.service"]);
+}
+
+#[tokio::test]
+async fn a_bus_that_ends_leaves_the_rest_untold() {
+    let mut units = machine();
+    units.insert(0, ("x.service", unit(Some("gone"), "loaded", "active")));
+    let (report, _, begun) = made(round(&["a", "x", "f"]), units).await;
+    assert_eq!(
+        words(&report),
+        [
+            "a.service fine",
+            "x.service as before",
+            "f.service as before"
+        ]
+    );
+    assert_eq!(begun, ["a.service", "x.service"]);
+    let gap = report.out_of_reach.unwrap();
+    assert_eq!(gap.untold, ["x.service", "f.service"]);
+    let finding = gap.finding;
+    assert_eq!(
+        (finding.code, finding.subject.as_str()),
+        (Code::DependentFailed, "systemd")
+    );
+    assert!(
+        finding
+            .detail
+            .starts_with("systemd cannot be reached over D-Bus: ")
+            && finding.detail.ends_with("; not told: x.service, f.service"),
+        "{}",
+        finding.detail
+    );
+}
+
+#[tokio::test]
+async fn without_a_bus_it_is_one_finding_and_with_nobody_to_tell_none() {
+    let no_bus = async || Err(UnitsError::Unreachable("no such file".to_owned()));
+    let report = round(&["a", "b"]).run(no_bus(), |_| {}).await;
+    assert_eq!(
+        report.out_of_reach.unwrap().finding.detail,
+        "systemd cannot be reached over D-Bus: no such file; not told: a.service, b.service"
+    );
+    let report = round(&[]).run(no_bus(), |_| {}).await;
+    assert_eq!(report, Report::default());
+}
