@@ -1,6 +1,7 @@
 //! Where log lines go: fields to the journal when systemd runs the agent,
 //! readable lines to standard error otherwise.
 
+mod limit;
 mod line;
 mod native;
 
@@ -10,6 +11,8 @@ use std::{
     io::{self, Write},
     os::fd::AsFd,
     path::Path,
+    sync::{Arc, Mutex, OnceLock, PoisonError},
+    time::{Duration, Instant},
 };
 
 use tracing::{Event, Level, Subscriber};
@@ -21,9 +24,13 @@ use tracing_subscriber::{
 };
 
 use self::{
+    limit::{Limiter, Note},
     line::Line,
     native::{Native, SOCKET},
 };
+
+/// How long a line may wait for journald, once.
+const PATIENCE: Duration = Duration::from_millis(50);
 
 /// Starts logging for the process. `$WSLMESH_LOG` sets the level: error, warn,
 /// info (the default), debug or trace.
@@ -40,14 +47,22 @@ pub fn start() {
     let filter = Targets::new()
         .with_target("wslmesh", level)
         .with_default(Level::ERROR);
-    let journal = under_journal().then(|| Native::open(Path::new(SOCKET)));
-    let log = Log(journal.and_then(Result::ok));
+    let journal = under_journal().then(|| Native::open(Path::new(SOCKET), PATIENCE));
+    let log = Arc::new(Log::new(journal.and_then(Result::ok)));
     // Only a second start in one process fails, and then the first one serves.
     tracing_subscriber::registry()
         .with(filter)
-        .with(log)
+        .with(Saying(Arc::clone(&log)))
         .try_init()
         .unwrap_or_default();
+    LOG.set(log).unwrap_or_default();
+}
+
+/// Says what was held back and is due, for a time when nothing else is said.
+pub(super) fn say_due() {
+    if let Some(log) = LOG.get() {
+        log.say_due(Instant::now());
+    }
 }
 
 /// `$JOURNAL_STREAM` names device and inode of the journal's stream; it counts
@@ -63,17 +78,64 @@ fn under_journal() -> bool {
         .is_ok_and(|stat| stream == format!("{}:{}", stat.st_dev, stat.st_ino))
 }
 
+/// The process's log.
+static LOG: OnceLock<Arc<Log>> = OnceLock::new();
+
 /// Every line's way out: the journal, or else standard error.
 #[derive(Debug)]
-struct Log(Option<Native>);
+struct Log {
+    journal: Option<Native>,
+    limiter: Mutex<Limiter<Line>>,
+}
 
-impl<S: Subscriber> Layer<S> for Log {
+/// The log as `tracing` knows it.
+struct Saying(Arc<Log>);
+
+impl<S: Subscriber> Layer<S> for Saying {
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
-        let line = Line::of(event);
+        self.0.take(Line::of(event), Instant::now());
+    }
+}
+
+impl Log {
+    fn new(journal: Option<Native>) -> Self {
+        Self {
+            journal,
+            limiter: Mutex::default(),
+        }
+    }
+
+    fn take(&self, line: Line, now: Instant) {
+        let mut limiter = self.limiter.lock().unwrap_or_else(PoisonError::into_inner);
+        // Written under the lock: what was held back comes first.
+        match line.kind() {
+            Some((kind, limit, over)) => self.say_all(limiter.take(kind, limit, over, line, now)),
+            None => {
+                if line.event() == "stop" {
+                    self.say_all(limiter.rest());
+                }
+                self.say(&line);
+            }
+        }
+    }
+
+    fn say_due(&self, now: Instant) {
+        let mut limiter = self.limiter.lock().unwrap_or_else(PoisonError::into_inner);
+        self.say_all(limiter.due(now));
+    }
+
+    fn say_all(&self, lines: Vec<(Line, Note)>) {
+        for (mut line, note) in lines {
+            line.note(note);
+            self.say(&line);
+        }
+    }
+
+    fn say(&self, line: &Line) {
         // A line that nobody takes is lost: there is nowhere to say so.
-        match &self.0 {
-            Some(native) => native.send(&line),
-            None => io::stderr().write_all(readable(&line).as_bytes()),
+        match &self.journal {
+            Some(native) => native.send(line),
+            None => io::stderr().write_all(readable(line).as_bytes()),
         }
         .unwrap_or_default();
     }

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use sd_notify::NotifyState;
 
+use super::journal;
+
 /// The line to systemd, or to nobody where none was opened.
 #[derive(Debug, Default)]
 pub struct Manager {
@@ -24,8 +26,9 @@ impl Manager {
         send(&[NotifyState::Ready, NotifyState::Status(&self.status)]);
     }
 
-    /// The loop is alive.
+    /// The loop is alive. What the journal holds back has a chance to be said.
     pub fn alive(&self) {
+        journal::say_due();
         send(&[NotifyState::Watchdog]);
     }
 

@@ -92,7 +92,7 @@ impl Table {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
             Err(error) => {
                 let path = path.display();
-                tracing::info!(event = "relay", "{path} is not used: {error}");
+                tracing::info!(event = "relay-table", "{path} is not used: {error}");
                 Vec::new()
             }
         };
@@ -201,7 +201,7 @@ fn keyed(session: Session) -> (Client, Session) {
 fn report(path: &Path, written: io::Result<()>) {
     if let Err(error) = written {
         let path = path.display();
-        tracing::info!(event = "relay", "{path} was not written: {error}");
+        tracing::info!(event = "relay-table", "{path} was not written: {error}");
     }
 }
 

@@ -1,13 +1,18 @@
 //! One line: what a call of `tracing` said, taken apart.
 
-use std::fmt;
+use std::{
+    fmt,
+    hash::{DefaultHasher, Hash, Hasher},
+    time::Duration,
+};
 
 use tracing::{
     Event, Level,
     field::{Field, Visit},
 };
 
-use crate::report::event;
+use super::limit::Note;
+use crate::report::event::{CLEARED, EVENTS, HEALTH, LIBRARY, Limit, TROUBLES, message_id};
 
 /// A line on its way out.
 #[derive(Debug, Clone)]
@@ -41,11 +46,52 @@ impl Line {
 
     /// The event that it is about.
     pub(super) fn event(&self) -> &str {
-        self.field("event").unwrap_or(event::LIBRARY)
+        self.field("event").unwrap_or(LIBRARY)
     }
 
     pub(super) fn message_id(&self) -> String {
-        event::message_id(self.event(), self.field("health"))
+        message_id(self.event(), self.field("health"))
+    }
+
+    /// What counts as the same thing said again, how often that may be, and whether
+    /// this line says that it is over; `None` for what is said each time.
+    pub(super) fn kind(&self) -> Option<(u64, Limit, bool)> {
+        if self.level > Level::INFO {
+            return None;
+        }
+        let name = self.event();
+        let mut limit = EVENTS.iter().find(|event| event.name == name)?.limit?;
+        let mut kind = DefaultHasher::new();
+        match (name, self.field("health")) {
+            // A finding and its end are one thing that comes and goes.
+            (HEALTH | CLEARED, code) => (HEALTH, code, self.field("subject")).hash(&mut kind),
+            // Other words are another mistake, or another library's trouble.
+            (LIBRARY, _) | (_, Some(_)) => {
+                limit = TROUBLES;
+                (name, &self.message).hash(&mut kind);
+            }
+            (_, None) => name.hash(&mut kind),
+        }
+        Some((kind.finish(), limit, name == CLEARED))
+    }
+
+    /// Adds how often it was said.
+    pub(super) fn note(&mut self, note: Note) {
+        match note {
+            Note::Plain => {}
+            Note::Last(left) => {
+                let left = span(left);
+                self.message.push_str(&format!(
+                    " (again and again: counted for {left}, then said with the number)"
+                ));
+            }
+            Note::Times(times, within) => {
+                let within = span(within);
+                self.message
+                    .push_str(&format!(" ({times} more times in {within})"));
+                self.fields.push(("times", times.to_string()));
+            }
+        }
     }
 
     fn take(&mut self, field: &Field, value: String) {
@@ -54,6 +100,16 @@ impl Line {
         } else {
             self.fields.push((field.name(), value));
         }
+    }
+}
+
+/// A time as people say it, rounded up.
+fn span(time: Duration) -> String {
+    let seconds = time.as_millis().div_ceil(1000).max(1);
+    if seconds <= 120 {
+        format!("{seconds} s")
+    } else {
+        format!("{} min", seconds.div_ceil(60))
     }
 }
 

@@ -2,7 +2,7 @@
 //! datagram for a line, `NAME=value` for each field.
 //!
 //! Written here because the crate for it can neither add a field that it computes
-//! (MESSAGE_ID) nor send without waiting: a journal that is stopped would stop
+//! (MESSAGE_ID) nor bound how long it waits: a journal that is stopped would stop
 //! the agent with it, as soon as its socket's queue is full.
 
 use std::{
@@ -11,6 +11,8 @@ use std::{
     mem::MaybeUninit,
     os::fd::{AsFd, OwnedFd},
     path::Path,
+    sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
 };
 
 use rustix::{
@@ -20,6 +22,7 @@ use rustix::{
     net::{
         AddressFamily, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketAddrUnix,
         SocketFlags, SocketType, sendmsg_addr, sendto, socket_with,
+        sockopt::{Timeout, set_socket_timeout},
     },
 };
 use tracing::Level;
@@ -35,12 +38,17 @@ pub(super) const SOCKET: &str = "/run/systemd/journal/socket";
 pub(super) struct Native {
     socket: OwnedFd,
     journald: SocketAddrUnix,
+    /// It did not read lately: it is not waited for until it does.
+    busy: AtomicBool,
 }
 
 impl Native {
+    /// `patience` is how long a burst of lines waits for a journald that lags behind:
+    /// the kernel holds ten of them by default.
+    ///
     /// # Errors
     /// No socket can be made, or nobody listens at the path.
-    pub(super) fn open(path: &Path) -> io::Result<Self> {
+    pub(super) fn open(path: &Path, patience: Duration) -> io::Result<Self> {
         let native = Self {
             socket: socket_with(
                 AddressFamily::UNIX,
@@ -49,7 +57,9 @@ impl Native {
                 None,
             )?,
             journald: SocketAddrUnix::new(path)?,
+            busy: AtomicBool::new(false),
         };
+        set_socket_timeout(&native.socket, Timeout::Send, Some(patience))?;
         // journald ignores an empty datagram; one that is busy is there all the same.
         match native.datagram(&[]) {
             Ok(()) | Err(Errno::AGAIN) => Ok(native),
@@ -57,7 +67,7 @@ impl Native {
         }
     }
 
-    /// Hands a line over without waiting.
+    /// Hands a line over.
     ///
     /// # Errors
     /// journald is gone, or takes no more now; the line is lost.
@@ -70,7 +80,20 @@ impl Native {
     }
 
     fn datagram(&self, text: &[u8]) -> Result<(), Errno> {
-        sendto(&self.socket, text, FLAGS, &self.journald).map(drop)
+        self.tried(|flags| sendto(&self.socket, text, flags, &self.journald))
+    }
+
+    /// One that fails for want of room was waited for; the next one is not.
+    fn tried(&self, send: impl FnOnce(SendFlags) -> Result<usize, Errno>) -> Result<(), Errno> {
+        let flags = if self.busy.load(Ordering::Relaxed) {
+            SendFlags::NOSIGNAL | SendFlags::DONTWAIT
+        } else {
+            SendFlags::NOSIGNAL
+        };
+        let sent = send(flags).map(drop);
+        self.busy
+            .store(sent == Err(Errno::AGAIN), Ordering::Relaxed);
+        sent
     }
 
     /// What is too long for a datagram goes as a file in memory, sealed so that
@@ -87,13 +110,10 @@ impl Native {
         let mut space = [MaybeUninit::uninit(); cmsg_space!(ScmRights(1))];
         let mut control = SendAncillaryBuffer::new(&mut space);
         control.push(SendAncillaryMessage::ScmRights(&files));
-        sendmsg_addr(&self.socket, &self.journald, &[], &mut control, FLAGS)?;
+        self.tried(|flags| sendmsg_addr(&self.socket, &self.journald, &[], &mut control, flags))?;
         Ok(())
     }
 }
-
-/// A full queue is an error at once.
-const FLAGS: SendFlags = SendFlags::DONTWAIT.union(SendFlags::NOSIGNAL);
 
 fn encoded(line: &Line) -> Vec<u8> {
     let mut text = Vec::with_capacity(512);

@@ -54,7 +54,7 @@ impl Journald {
 
     /// The layer that writes to it.
     fn log(&self) -> Log {
-        Log(Some(Native::open(&self.path()).unwrap()))
+        Log::new(Some(Native::open(&self.path(), PATIENCE).unwrap()))
     }
 
     fn next(&self) -> BTreeMap<String, String> {
@@ -66,6 +66,23 @@ impl Journald {
                 return parsed(&text);
             }
         }
+    }
+}
+
+impl Journald {
+    /// What came meanwhile; the kernel holds ten datagrams at most.
+    fn meanwhile(&self) -> Vec<BTreeMap<String, String>> {
+        let socket = self.socket.as_ref().unwrap();
+        socket.set_nonblocking(true).unwrap();
+        let mut lines = Vec::new();
+        let mut text = vec![0; 1 << 16];
+        while let Ok(length) = socket.recv(&mut text) {
+            if length > 0 {
+                lines.push(parsed(&text[..length]));
+            }
+        }
+        socket.set_nonblocking(false).unwrap();
+        lines
     }
 }
 
@@ -128,7 +145,10 @@ fn parsed(mut rest: &[u8]) -> BTreeMap<String, String> {
 
 /// Says something as the agent does.
 fn saying(log: Log, say: impl FnOnce()) {
-    tracing::subscriber::with_default(tracing_subscriber::registry().with(log), say);
+    tracing::subscriber::with_default(
+        tracing_subscriber::registry().with(Saying(Arc::new(log))),
+        say,
+    );
 }
 
 fn of<'a>(fields: &'a BTreeMap<String, String>, name: &str) -> Option<&'a str> {
@@ -242,7 +262,7 @@ fn a_journal_that_does_not_read_stops_nobody() {
     thread::spawn(move || {
         saying(log, || {
             for _ in 0..10_000 {
-                tracing::info!(event = "pass", "again and again");
+                tracing::info!(event = "stop", "again and again");
             }
         });
         done.send(()).unwrap();
@@ -252,10 +272,113 @@ fn a_journal_that_does_not_read_stops_nobody() {
 }
 
 #[test]
+fn a_trouble_that_comes_and_goes_is_counted() {
+    let journald = Journald::start();
+    let mut lines = Vec::new();
+    saying(journald.log(), || {
+        let (health, subject) = ("contested", "eth0");
+        for _ in 0..300 {
+            tracing::warn!(event = "health", health, subject, "contested (eth0): x");
+            tracing::info!(event = "health-cleared", health, subject, "it is over");
+            lines.extend(journald.meanwhile());
+        }
+        tracing::warn!(event = "health", health, subject = "eth1", "another one");
+        tracing::info!(event = "stop", "stopped");
+    });
+    lines.extend(journald.meanwhile());
+    let messages: Vec<_> = lines
+        .iter()
+        .filter_map(|line| of(line, "MESSAGE"))
+        .collect();
+    assert_eq!(messages[..2], ["contested (eth0): x", "it is over"]);
+    assert!(
+        messages[9].starts_with("it is over (again and again: counted for 10 min"),
+        "{messages:?}"
+    );
+    assert!(messages[11].starts_with("it is over (295 more times in 1 s)"));
+    assert_eq!(messages[10], "another one");
+    assert_eq!(messages.len(), 13, "{messages:?}");
+    assert_eq!(of(&lines[11], "WSLMESH_TIMES"), Some("295"));
+    assert_eq!(of(&lines[11], "WSLMESH_SUBJECT"), Some("eth0"));
+}
+
+#[test]
+fn each_event_has_its_limit() {
+    let journald = Journald::start();
+    let mut lines = Vec::new();
+    saying(journald.log(), || {
+        for round in 0..70 {
+            tracing::info!(event = "pass", "eth0 address 10.0.0.{round}");
+            tracing::debug!(event = "relay", "not limited");
+            let health = "config-rejected";
+            tracing::warn!(event = "reload", health, "the same mistake");
+            tracing::warn!(event = "reload", health, "mistake {round}");
+            tracing::error!(target: "netlink", "the same words");
+            lines.extend(journald.meanwhile());
+        }
+    });
+    let count = |start: &str| {
+        let messages = lines.iter().filter_map(|line| of(line, "MESSAGE"));
+        messages.filter(|text| text.starts_with(start)).count()
+    };
+    let table = [
+        ("eth0 address", 60),
+        ("not limited", 70),
+        ("the same mistake", 10),
+        ("mistake", 70),
+        ("the same words", 10),
+    ];
+    for (start, wanted) in table {
+        assert_eq!(count(start), wanted, "{start}");
+    }
+}
+
+#[test]
+fn what_was_held_back_comes_when_somebody_looks_later() {
+    let journald = Journald::start();
+    let log = journald.log();
+    let (begin, minute) = (Instant::now(), Duration::from_secs(60));
+    let line = |text: String| Line {
+        level: Level::INFO,
+        message: text,
+        fields: vec![("event", "pass".to_owned())],
+        code: None,
+    };
+    let mut said = 0;
+    for round in 0..100 {
+        log.take(line(format!("pass {round}")), begin);
+        said += journald.meanwhile().len();
+    }
+    log.say_due(begin + minute / 2);
+    assert_eq!(said + journald.meanwhile().len(), 60);
+    log.say_due(begin + minute);
+    let last = journald.next();
+    assert_eq!(of(&last, "MESSAGE"), Some("pass 99 (40 more times in 1 s)"));
+}
+
+#[test]
+fn a_burst_waits_for_a_journal_that_lags() {
+    let journald = Journald::start();
+    let log = Log::new(Some(Native::open(&journald.path(), DEADLINE).unwrap()));
+    let sender = thread::spawn(move || {
+        saying(log, || {
+            for round in 0..200 {
+                tracing::info!(event = "stop", "line {round}");
+            }
+        });
+    });
+    for round in 0..200 {
+        let line = journald.next();
+        assert_eq!(of(&line, "MESSAGE"), Some(format!("line {round}").as_str()));
+    }
+    sender.join().unwrap();
+}
+
+#[test]
 fn nobody_there_is_known_at_once() {
     let folder = TempDir::new().unwrap();
-    Native::open(&folder.path().join("socket")).unwrap_err();
-    Native::open(Path::new(&"x".repeat(200))).unwrap_err();
+    Native::open(&folder.path().join("socket"), PATIENCE).unwrap_err();
+    Native::open(Path::new(&"x".repeat(200)), PATIENCE).unwrap_err();
 }
 
 #[test]

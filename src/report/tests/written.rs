@@ -49,15 +49,26 @@ fn health_page() -> String {
 fn with_events(page: &str) -> String {
     const BEGIN: &str = "<!-- from src/report/event.rs -->\n";
     const END: &str = "<!-- end -->\n";
-    let mut table =
-        String::from("| event | MESSAGE_ID | what happened | fields |\n|---|---|---|---|\n");
-    for Event { name, text, fields } in EVENTS {
+    let mut table = String::from(
+        "| event | MESSAGE_ID | what happened | fields | at most |\n|---|---|---|---|---|\n",
+    );
+    for Event {
+        name,
+        limit,
+        text,
+        fields,
+    } in EVENTS
+    {
         let id = match *name {
             "health" => "that of its code".to_owned(),
             name => format!("`{}`", message_id(name, None)),
         };
         let fields: Vec<_> = fields.iter().map(|field| name_of(field)).collect();
-        writeln!(table, "| {name} | {id} | {text} | {} |", fields.join(" ")).unwrap();
+        let most = limit.map_or_else(String::new, |limit| {
+            format!("{} in {} min", limit.most, limit.within.as_secs() / 60)
+        });
+        let fields = fields.join(" ");
+        writeln!(table, "| {name} | {id} | {text} | {fields} | {most} |").unwrap();
     }
     match (page.split_once(BEGIN), page.split_once(END)) {
         (Some((above, _)), Some((_, below))) => format!("{above}{BEGIN}{table}{END}{below}"),
