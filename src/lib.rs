@@ -16,6 +16,9 @@ pub mod cli;
 /// From files to valid settings.
 #[cfg(feature = "agent")]
 pub mod config;
+/// The examination of a machine.
+#[cfg(feature = "agent")]
+pub mod doctor;
 /// The Windows side as Linux sees it.
 #[cfg(feature = "agent")]
 pub mod host;

@@ -104,6 +104,19 @@ fn against(file: &str, part: &str, names: &[&str]) -> Option<&'static str> {
         {
             return Some("the bus goes through the agent and the report");
         }
+        // Of the examination `read` alone looks at the machine.
+        ("doctor", names)
+            if !file.starts_with("doctor/read/")
+                && WORLD.iter().any(|world| names.starts_with(world)) =>
+        {
+            return Some("checks are pure");
+        }
+        ("doctor", ["crate", "agent" | "apply" | "cli" | "restore", ..]) => {
+            return Some("an examination changes nothing");
+        }
+        (other, ["crate", "doctor", ..]) if other != "doctor" && other != "cli" => {
+            return Some("only the command line examines");
+        }
         ("plan", names) if WORLD.iter().any(|world| names.starts_with(world)) => {
             return Some("decisions are pure");
         }
@@ -382,6 +395,10 @@ plan/mtu.rs         | use std::time::{Duration, SystemTime as T};               
 plan/env_file/sh.rs | use tokio::time::sleep;                                       | tokio::time::sleep:
 bus/mod.rs          | use crate::plan::Node;                                        | crate::plan::Node:
 bus/interface.rs    | use super::super::apply::file;                                | crate::apply::file:
+doctor/checks/mtu.rs | use std::fs;                                                  | std::fs:
+doctor/mod.rs       | fn f() { rustix::process::getuid(); }                         | rustix::process::getuid:
+doctor/read/local.rs | use crate::apply::file;                                       | crate::apply::file:
+agent.rs            | use crate::doctor::Facts;                                     | crate::doctor::Facts:
 agent.rs            | fn f() { println!("x"); }                                     | println!:
 agent/pass.rs       | fn f<'a>(c: &'a str) { if q == '"' { eprintln!("{c}") } }     | eprintln!:
 report/status.rs    | use std::io; fn f() { io::stderr().lock(); }                  | std::io::stderr:
@@ -402,6 +419,9 @@ plan/env_file/owned.rs  | use super::{cursor::Cursor, super::Node}; use std::net
 plan/mtu.rs             | #[cfg(test)]@mod tests { use std::fs; fn f() { println!(); } }
 plan/testing.rs         | use std::fs;
 bus/interface.rs        | use super::{Shared, error::Error}; use crate::{agent::Refusal, report::Document};
+doctor/read/root.rs     | use std::fs; use crate::observe;
+doctor/checks/mtu.rs    | use crate::{model::Link, plan}; use super::super::facts::Facts;
+cli/doctor.rs           | use crate::doctor::Facts;
 cli/output.rs           | use std::io; use anyhow::Error; fn f() { io::stdout(); println!(); }
 report/journal.rs       | use std::io; fn f() { x(io::stderr) }
 agent.rs                | use crate::plan; /* println!() */ fn f() -> std::io::Result<()> { x }

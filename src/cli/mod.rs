@@ -5,6 +5,7 @@ mod apply;
 mod ask;
 mod config;
 mod counters;
+mod doctor;
 mod forward;
 mod host;
 mod output;
@@ -66,6 +67,11 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Examine this distribution: what is wrong, why it matters, what cures it
+    ///
+    /// Reads this machine and changes nothing. Any user may run it; what only root
+    /// can see is skipped. Exit status 3 where something is a warning or has failed.
+    Doctor(doctor::Command),
     /// Add, remove and list forwards from Windows
     #[command(subcommand)]
     Forward(forward::Command),
@@ -93,6 +99,7 @@ pub fn main() -> ExitCode {
         Command::Apply => block_on(apply::apply(source, paths)),
         Command::Restore => block_on(restore::restore(paths)),
         Command::Status { json } => block_on(status::status(&paths, json)),
+        Command::Doctor(command) => block_on(doctor::doctor(command, source, paths)),
         Command::Forward(command) => block_on(forward::forward(command, source, paths)),
         Command::Host(command) => block_on(host::host(command, source, paths)),
         Command::Config(command) => config::config(command, &source),

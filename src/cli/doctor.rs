@@ -1,0 +1,202 @@
+//! `wslmesh doctor`
+
+use anyhow::bail;
+use clap::{Args, builder::PossibleValuesParser, builder::TypedValueParser};
+use serde::Serialize;
+
+use super::{
+    output::{Exit, print},
+    style::{bad, dim, good, heading, warn},
+    table::{WIDTH, wrap},
+};
+use crate::{
+    config::Source,
+    doctor::{Check, Fix, Grade, Group, Verdict, examine, gather},
+    paths::Paths,
+};
+
+/// What is asked for.
+#[derive(Debug, Args)]
+pub(super) struct Command {
+    /// Print the verdicts as JSON
+    #[arg(long)]
+    json: bool,
+    /// Look at these only: all where none is named
+    #[arg(value_name = "GROUP", value_parser = groups())]
+    groups: Vec<Group>,
+}
+
+fn groups() -> impl TypedValueParser<Value = Group> {
+    let names = Group::ALL.iter().map(|group| group.as_str());
+    PossibleValuesParser::new(names).map(|name| {
+        let named = |group: &&Group| group.as_str() == name;
+        let found = Group::ALL.iter().find(named);
+        found.copied().unwrap_or(Group::System)
+    })
+}
+
+/// Version of the JSON document.
+const VERSION: u32 = 1;
+
+#[derive(Serialize)]
+struct Report<'a> {
+    version: u32,
+    checks: Vec<Entry<'a>>,
+}
+
+#[derive(Serialize)]
+struct Entry<'a> {
+    id: &'static str,
+    group: &'static str,
+    title: &'static str,
+    verdict: Grade,
+    detail: &'a str,
+    why: &'static str,
+    cure: &'a str,
+    fixable: bool,
+}
+
+type Found = [(Check, Verdict)];
+
+pub(super) async fn doctor(command: Command, source: Source, paths: Paths) -> anyhow::Result<Exit> {
+    let facts = gather(&source, &paths).await;
+    let found = examine(&facts, &command.groups);
+    if found.is_empty() {
+        bail!("nothing was looked at");
+    }
+    if command.json {
+        print(&json(&found)?)?;
+    } else {
+        for line in table(&found) {
+            print(&line)?;
+        }
+    }
+    Ok(exit(&found))
+}
+
+fn exit(found: &Found) -> Exit {
+    if found.iter().any(|(_, verdict)| verdict.grade.is_trouble()) {
+        Exit::Degraded
+    } else {
+        Exit::Fine
+    }
+}
+
+fn json(found: &Found) -> serde_json::Result<String> {
+    let checks = found.iter().map(|(check, verdict)| Entry {
+        id: check.id(),
+        group: check.group().as_str(),
+        title: check.title(),
+        verdict: verdict.grade,
+        detail: &verdict.detail,
+        why: check.why(),
+        cure: cure(*check, verdict),
+        fixable: check.fix() != Fix::None,
+    });
+    serde_json::to_string_pretty(&Report {
+        version: VERSION,
+        checks: checks.collect(),
+    })
+}
+
+fn cure(check: Check, verdict: &Verdict) -> &str {
+    verdict.cure.as_deref().unwrap_or_else(|| check.cure())
+}
+
+/// Columns before a check's text: a margin, the grade, the name.
+const MARGIN: usize = 2;
+const GRADE: usize = 8;
+const NAME: usize = 20;
+
+fn table(found: &Found) -> Vec<String> {
+    let mut lines = Vec::new();
+    let mut group = None;
+    for (check, verdict) in found {
+        if group != Some(check.group()) {
+            group = Some(check.group());
+            lines.push(heading(check.group().as_str()));
+        }
+        lines.extend(one(*check, verdict));
+    }
+    lines.push(String::new());
+    lines.push(summary(found));
+    lines
+}
+
+/// One check: a line where all is well, with why and the cure where it is not.
+fn one(check: Check, verdict: &Verdict) -> Vec<String> {
+    let grade = coloured(verdict.grade, &format!("{:<GRADE$}", verdict.grade));
+    let name = format!("{:<NAME$}", check.id());
+    let indent = MARGIN + GRADE + NAME;
+    let mut texts = wrap(&verdict.detail, WIDTH - indent);
+    let quiet = verdict.grade <= Grade::Ok;
+    if quiet {
+        shorten(&mut texts, WIDTH - indent);
+    }
+    let mut texts = texts.into_iter();
+    let first = texts.next().unwrap_or_default();
+    let first = if quiet { dim(&first) } else { first };
+    let mut lines = vec![format!("{:MARGIN$}{grade}{name}{first}", "")];
+    lines.extend(texts.map(|text| format!("{:indent$}{text}", "")));
+    if verdict.grade >= Grade::Note {
+        let below = MARGIN + GRADE;
+        let mut told = |word: &str, text: &str| {
+            let text = format!("{word}: {text}");
+            let wrapped = wrap(&text, WIDTH - below);
+            lines.extend(
+                wrapped
+                    .iter()
+                    .map(|line| format!("{:below$}{}", "", dim(line))),
+            );
+        };
+        told("why", check.why());
+        told("cure", cure(check, verdict));
+    }
+    lines
+}
+
+/// What is well needs one line.
+fn shorten(texts: &mut Vec<String>, width: usize) {
+    if texts.len() > 1 {
+        texts.truncate(1);
+        if let Some(first) = texts.first_mut() {
+            while first.chars().count() + 4 > width {
+                first.pop();
+            }
+            first.push_str(" ...");
+        }
+    }
+}
+
+fn coloured(grade: Grade, text: &str) -> String {
+    match grade {
+        Grade::Skipped => dim(text),
+        Grade::Ok => good(text),
+        Grade::Note => text.to_owned(),
+        Grade::Warning => warn(text),
+        Grade::Failed => bad(text),
+    }
+}
+
+fn summary(found: &Found) -> String {
+    let count = |grade: Grade| found.iter().filter(|(_, v)| v.grade == grade).count();
+    let order = [
+        (Grade::Failed, "failed"),
+        (Grade::Warning, "warnings"),
+        (Grade::Note, "notes"),
+        (Grade::Ok, "ok"),
+        (Grade::Skipped, "skipped"),
+    ];
+    let word = |grade, many: &'static str, count| match (grade, count) {
+        (Grade::Warning, 1) => "warning",
+        (Grade::Note, 1) => "note",
+        _ => many,
+    };
+    let parts = order.into_iter().filter_map(|(grade, many)| {
+        let count = count(grade);
+        let text = format!("{count} {}", word(grade, many, count));
+        (count > 0).then(|| coloured(grade, &text))
+    });
+    let parts: Vec<String> = parts.collect();
+    parts.join(", ")
+}

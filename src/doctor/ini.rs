@@ -1,0 +1,204 @@
+//! `wsl.conf` and `.wslconfig` as WSL reads them (microsoft/WSL:
+//! src/shared/configfile): sections and keys without regard to case, `#` begins
+//! a comment, the first of several equal keys wins, unknown ones are skipped.
+
+use std::fmt;
+
+/// Most bytes of such a file that are looked at.
+pub(super) const MOST: usize = 256 << 10;
+
+/// A file in this form.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(super) struct Ini {
+    entries: Vec<Entry>,
+    /// Lines that are neither a section nor `key=value`.
+    odd: Vec<usize>,
+}
+
+/// One `key=value`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Entry {
+    /// The section, in lower case; empty before the first.
+    pub(super) section: String,
+    /// The key, in lower case.
+    pub(super) key: String,
+    /// The value without quotes and comment.
+    pub(super) value: String,
+    /// The line, from 1.
+    pub(super) line: usize,
+}
+
+impl fmt::Display for Entry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "[{}] {} (line {})", self.section, self.key, self.line)
+    }
+}
+
+impl Ini {
+    /// Reads a text; nothing in it is an error.
+    pub(super) fn parse(text: &str) -> Self {
+        let mut ini = Self::default();
+        let mut section = String::new();
+        for (place, line) in text.lines().enumerate() {
+            let number = place + 1;
+            let line = before_comment(line).trim();
+            if line.is_empty() {
+                continue;
+            }
+            if let Some(name) = line.strip_prefix('[') {
+                section = name.trim_end_matches(']').trim().to_lowercase();
+                if !line.ends_with(']') {
+                    ini.odd.push(number);
+                }
+            } else if let Some((key, value)) = line.split_once('=') {
+                ini.entries.push(Entry {
+                    section: section.clone(),
+                    key: key.trim().to_lowercase(),
+                    value: value.trim().trim_matches('"').to_owned(),
+                    line: number,
+                });
+            } else {
+                ini.odd.push(number);
+            }
+        }
+        ini
+    }
+
+    /// Reads bytes: UTF-8 or UTF-16 with a byte order mark, as editors of Windows
+    /// write them.
+    pub(super) fn decode(bytes: &[u8]) -> Self {
+        let wide = |from: fn([u8; 2]) -> u16, rest: &[u8]| {
+            let units: Vec<u16> = rest
+                .chunks_exact(2)
+                .filter_map(|pair| pair.try_into().ok().map(from))
+                .collect();
+            String::from_utf16_lossy(&units)
+        };
+        let text = match bytes {
+            [0xff, 0xfe, rest @ ..] => wide(u16::from_le_bytes, rest),
+            [0xfe, 0xff, rest @ ..] => wide(u16::from_be_bytes, rest),
+            [0xef, 0xbb, 0xbf, rest @ ..] => String::from_utf8_lossy(rest).into_owned(),
+            bytes => String::from_utf8_lossy(bytes).into_owned(),
+        };
+        Self::parse(&text)
+    }
+
+    /// The value that is in force: the first of several.
+    pub(super) fn get(&self, section: &str, key: &str) -> Option<&str> {
+        let (section, key) = (section.to_lowercase(), key.to_lowercase());
+        self.entries
+            .iter()
+            .find(|entry| entry.section == section && entry.key == key)
+            .map(|entry| entry.value.as_str())
+    }
+
+    /// All entries, in the order of the file.
+    pub(super) fn entries(&self) -> &[Entry] {
+        &self.entries
+    }
+
+    /// Entries that an earlier one of the same name makes void.
+    pub(super) fn repeated(&self) -> Vec<&Entry> {
+        let same = |a: &Entry, b: &Entry| (&a.section, &a.key) == (&b.section, &b.key);
+        let earlier =
+            |place: usize, entry: &Entry| self.entries.iter().take(place).any(|e| same(e, entry));
+        self.entries
+            .iter()
+            .enumerate()
+            .filter(|(place, entry)| earlier(*place, entry))
+            .map(|(_, entry)| entry)
+            .collect()
+    }
+
+    /// Lines that WSL makes nothing of.
+    pub(super) fn odd(&self) -> &[usize] {
+        &self.odd
+    }
+}
+
+/// WSL's way to write a boolean; `None` for anything else.
+pub(super) fn boolean(value: &str) -> Option<bool> {
+    match value.to_lowercase().as_str() {
+        "true" | "1" => Some(true),
+        "false" | "0" => Some(false),
+        _ => None,
+    }
+}
+
+/// A `#` within quotes begins no comment.
+fn before_comment(line: &str) -> &str {
+    let mut quoted = false;
+    for (at, c) in line.char_indices() {
+        match c {
+            '"' => quoted = !quoted,
+            '#' if !quoted => return line.get(..at).unwrap_or(line),
+            _ => {}
+        }
+    }
+    line
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TEXT: &str = "\u{feff}# mine\r\n[Boot]\r\nSystemd = true # yes\r\nsystemd=false\r\n[network]\r\ngenerateResolvConf=\"false\"\r\nnonsense\r\n[broken\r\nx=1\r\n";
+
+    #[test]
+    fn reads_what_wsl_reads() {
+        let ini = Ini::parse(TEXT.trim_start_matches('\u{feff}'));
+        assert_eq!(ini.get("boot", "systemd"), Some("true"));
+        assert_eq!(ini.get("NETWORK", "generateresolvconf"), Some("false"));
+        assert_eq!(ini.get("boot", "nonsense"), None);
+        assert_eq!(ini.repeated().len(), 1);
+        assert_eq!(ini.odd(), [7, 8]);
+        assert_eq!(ini.repeated()[0].to_string(), "[boot] systemd (line 4)");
+        assert_eq!(ini.get("broken", "x"), Some("1"));
+    }
+
+    #[test]
+    fn encodings_of_windows() {
+        let plain = TEXT.trim_start_matches('\u{feff}');
+        let expected = Ini::parse(plain);
+        let wide = |bytes: fn(u16) -> [u8; 2]| -> Vec<u8> {
+            TEXT.encode_utf16().flat_map(bytes).collect()
+        };
+        for bytes in [
+            TEXT.as_bytes().to_vec(),
+            plain.as_bytes().to_vec(),
+            wide(u16::to_le_bytes),
+            wide(u16::to_be_bytes),
+        ] {
+            assert_eq!(Ini::decode(&bytes), expected);
+        }
+    }
+
+    #[test]
+    fn booleans() {
+        for (text, value) in [
+            ("True", Some(true)),
+            ("1", Some(true)),
+            ("FALSE", Some(false)),
+            ("0", Some(false)),
+            ("yes", None),
+            ("", None),
+        ] {
+            assert_eq!(boolean(text), value, "{text}");
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn never_panics(bytes in proptest::collection::vec(proptest::num::u8::ANY, 0..300)) {
+            let ini = Ini::decode(&bytes);
+            proptest::prop_assert!(ini.repeated().len() <= ini.entries().len());
+        }
+
+        #[test]
+        fn what_is_written_is_found(section in "[a-z]{1,8}", key in "[a-zA-Z]{1,8}", value in "[a-z0-9./]{0,12}") {
+            let text = format!("[{section}]\n{key} = {value}\n");
+            let ini = Ini::parse(&text);
+            proptest::prop_assert_eq!(ini.get(&section, &key.to_uppercase()), Some(value.as_str()));
+        }
+    }
+}

@@ -1,0 +1,91 @@
+//! Files below a root, within bounds.
+
+use std::{
+    fs::OpenOptions,
+    io::{self, Read},
+    os::unix::fs::OpenOptionsExt,
+    path::{Path, PathBuf},
+};
+
+use rustix::fs::OFlags;
+
+use super::super::facts::Text;
+
+/// Where files are read from: `/`, or a described machine of a test.
+#[derive(Debug, Clone)]
+pub(super) struct Root(PathBuf);
+
+impl Root {
+    pub(super) fn new(root: &Path) -> Self {
+        Self(root.to_owned())
+    }
+
+    /// A path of the machine.
+    pub(super) fn at(&self, path: &str) -> PathBuf {
+        self.0.join(path.trim_start_matches('/'))
+    }
+
+    /// The first bytes of a regular file, `most` of them. Nothing else is read: a
+    /// pipe in a file's place would never end.
+    pub(super) fn bytes(&self, path: &str, most: usize) -> Text<Vec<u8>> {
+        let read = || -> io::Result<Vec<u8>> {
+            let flags = i32::try_from(OFlags::NONBLOCK.bits()).unwrap_or(0);
+            let file = OpenOptions::new()
+                .read(true)
+                .custom_flags(flags)
+                .open(self.at(path))?;
+            if !file.metadata()?.is_file() {
+                return Err(io::Error::other("it is no regular file"));
+            }
+            let mut bytes = Vec::new();
+            let most = u64::try_from(most).unwrap_or(u64::MAX);
+            file.take(most).read_to_end(&mut bytes)?;
+            Ok(bytes)
+        };
+        match read() {
+            Ok(bytes) => Text::Content(bytes),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Text::Missing,
+            Err(error) => Text::Unreadable(error.to_string()),
+        }
+    }
+
+    /// The same as text.
+    pub(super) fn text(&self, path: &str, most: usize) -> Text<String> {
+        let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+        self.bytes(path, most).map(text)
+    }
+
+    /// One short line, trimmed; `None` where there is none.
+    pub(super) fn line(&self, path: &str) -> Option<String> {
+        let text = self.text(path, 4096);
+        let line = text.content()?.lines().next()?.trim().to_owned();
+        (!line.is_empty()).then_some(line)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    #[test]
+    fn only_regular_files_are_read_and_not_all_of_them() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = Root::new(folder.path());
+        fs::create_dir(root.at("/etc")).unwrap();
+        fs::write(root.at("/etc/a"), " one \ntwo").unwrap();
+        let pipe = root.at("/etc/pipe");
+        rustix::fs::mkfifoat(rustix::fs::CWD, &pipe, 0o600.into()).unwrap();
+        assert_eq!(root.text("/etc/a", 3), Text::Content(" on".into()));
+        assert_eq!(root.line("/etc/a"), Some("one".into()));
+        assert_eq!(root.bytes("/etc/none", 9), Text::Missing);
+        for odd in ["/etc", "/etc/pipe", "/dev/null"] {
+            let got = root.bytes(odd, 9);
+            assert!(
+                odd == "/dev/null" || matches!(got, Text::Unreadable(_)),
+                "{odd}: {got:?}"
+            );
+        }
+    }
+}

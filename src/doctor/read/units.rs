@@ -1,0 +1,153 @@
+//! systemd's units, asked over the bus.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use tokio::time::timeout;
+use zbus::{Connection, wire::OwnedObjectPath};
+
+use crate::doctor::facts::{UnitState, Units};
+
+/// Longest wait for the bus and for systemd together.
+const DEADLINE: Duration = Duration::from_millis(1500);
+
+/// Units whose state a check looks at.
+const NAMES: &[&str] = &["wslmesh.service", "tailscaled.service"];
+
+/// One row of systemd's list: name, description, load state, active state, ...
+type Row = (
+    String,
+    String,
+    String,
+    String,
+    String,
+    String,
+    OwnedObjectPath,
+    u32,
+    String,
+    OwnedObjectPath,
+);
+
+#[zbus::proxy(
+    interface = "org.freedesktop.systemd1.Manager",
+    default_service = "org.freedesktop.systemd1",
+    default_path = "/org/freedesktop/systemd1"
+)]
+trait Manager {
+    /// Units in one of these states.
+    fn list_units_filtered(&self, states: &[&str]) -> zbus::Result<Vec<Row>>;
+    /// These units, also those that are not loaded.
+    fn list_units_by_names(&self, names: &[&str]) -> zbus::Result<Vec<Row>>;
+    /// enabled, disabled, ...; an error where there is no such file.
+    fn get_unit_file_state(&self, name: &str) -> zbus::Result<String>;
+}
+
+/// Asks systemd.
+///
+/// # Errors
+/// Why there is no answer, for a person.
+pub(super) async fn read() -> Result<Units, String> {
+    let bus = async {
+        let bus = Connection::system()
+            .await
+            .map_err(|_| "there is no system bus to ask systemd by".to_owned())?;
+        ask(&bus).await
+    };
+    timeout(DEADLINE, bus)
+        .await
+        .unwrap_or_else(|_| Err("systemd did not answer in time".to_owned()))
+}
+
+async fn ask(bus: &Connection) -> Result<Units, String> {
+    let why = |error: zbus::Error| format!("systemd: {error}");
+    let manager = ManagerProxy::new(bus).await.map_err(why)?;
+    let failed = manager
+        .list_units_filtered(&["failed"])
+        .await
+        .map_err(why)?;
+    let rows = manager.list_units_by_names(NAMES).await.map_err(why)?;
+    let mut states = BTreeMap::new();
+    for (name, _, load, active, ..) in rows {
+        if load == "not-found" {
+            continue;
+        }
+        // A unit without a file of its own has no such state.
+        let file = manager.get_unit_file_state(&name).await;
+        let file = file.unwrap_or_else(|_| load.clone());
+        states.insert(name, UnitState { active, file });
+    }
+    let mut failed: Vec<String> = failed.into_iter().map(|row| row.0).collect();
+    failed.sort();
+    Ok(Units { states, failed })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::UnixStream;
+
+    use zbus::{connection::Builder, fdo, wire::ObjectPath};
+
+    use super::*;
+
+    /// A systemd with an agent that is disabled and a tunnel that has failed.
+    struct Fake;
+
+    fn row(name: &str, load: &str, active: &str) -> Row {
+        let path: OwnedObjectPath = ObjectPath::try_from("/").unwrap().into();
+        let text = |text: &str| text.to_owned();
+        (
+            text(name),
+            text(""),
+            text(load),
+            text(active),
+            text(""),
+            text(""),
+            path.clone(),
+            0,
+            text(""),
+            path,
+        )
+    }
+
+    #[zbus::interface(name = "org.freedesktop.systemd1.Manager")]
+    impl Fake {
+        fn list_units_filtered(&self, states: Vec<String>) -> Vec<Row> {
+            assert_eq!(states, ["failed"]);
+            vec![row("wg-quick@wg0.service", "loaded", "failed")]
+        }
+
+        fn list_units_by_names(&self, names: Vec<String>) -> Vec<Row> {
+            names
+                .iter()
+                .map(|name| match name.as_str() {
+                    "wslmesh.service" => row(name, "loaded", "active"),
+                    name => row(name, "not-found", "inactive"),
+                })
+                .collect()
+        }
+
+        fn get_unit_file_state(&self, name: &str) -> fdo::Result<String> {
+            assert_eq!(name, "wslmesh.service");
+            Ok("disabled".to_owned())
+        }
+    }
+
+    #[tokio::test]
+    async fn units_are_as_systemd_says() {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        let systemd = Builder::unix_stream(theirs)
+            .server(zbus::Guid::generate())
+            .p2p()
+            .serve_at("/org/freedesktop/systemd1", Fake)
+            .build();
+        let client = Builder::unix_stream(ours).p2p().build();
+        let (systemd, client) = tokio::join!(systemd, client);
+        let (_systemd, client) = (systemd.unwrap(), client.unwrap());
+        let units = ask(&client).await.unwrap();
+        assert_eq!(units.failed, ["wg-quick@wg0.service"]);
+        let state = UnitState {
+            active: "active".into(),
+            file: "disabled".into(),
+        };
+        assert_eq!(units.states, [("wslmesh.service".to_owned(), state)].into());
+    }
+}
