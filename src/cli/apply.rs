@@ -3,7 +3,7 @@
 use anyhow::bail;
 
 use super::{
-    output::{self, Exit, print},
+    output::{self, Exit, print, prose},
     style,
 };
 use crate::{
@@ -23,7 +23,7 @@ pub(super) async fn apply(source: Source, paths: Paths) -> anyhow::Result<Exit> 
     };
     let done = agent::once(settings, paths).await?;
     for change in &done.changes {
-        print(&format!("done: {change}"))?;
+        print(&prose(&format!("done: {change}")))?;
     }
     if done.changes.is_empty() {
         print(&style::good("nothing to do"))?;

@@ -17,7 +17,12 @@ mod status;
 mod style;
 mod table;
 
-use std::{path::PathBuf, process::ExitCode, time::Duration};
+use std::{
+    io::{self, Write},
+    path::PathBuf,
+    process::ExitCode,
+    time::Duration,
+};
 
 use clap::{Parser, Subcommand};
 
@@ -30,7 +35,7 @@ use crate::{config::Source, paths::Paths};
 #[command(
     name = "wslmesh",
     version,
-    max_term_width = 100,
+    max_term_width = 80,
     subcommand_required = true,
     arg_required_else_help = true
 )]
@@ -90,10 +95,39 @@ const LAST_WAIT: Duration = Duration::from_millis(500);
 /// Runs the command line of this process.
 #[must_use]
 pub fn main() -> ExitCode {
-    let arguments = Arguments::parse();
+    let result = match Arguments::try_parse() {
+        Ok(arguments) => obey(arguments),
+        Err(instead) => tell(&instead),
+    };
+    match result {
+        Ok(exit) => exit.into(),
+        Err(error) => {
+            output::complain(&error);
+            Exit::Failed.into()
+        }
+    }
+}
+
+/// Prints what there is to say instead of a command: help and the version, which
+/// were asked for, or how to use the program.
+fn tell(instead: &clap::Error) -> anyhow::Result<Exit> {
+    let text = instead.render().to_string();
+    if instead.use_stderr() {
+        // There is nobody left to tell.
+        io::stderr()
+            .lock()
+            .write_all(text.as_bytes())
+            .unwrap_or_default();
+        return Ok(Exit::Usage);
+    }
+    output::print(text.trim_end())?;
+    Ok(Exit::Fine)
+}
+
+fn obey(arguments: Arguments) -> anyhow::Result<Exit> {
     let source = Source::from_option(arguments.config.as_deref());
     let paths = Paths::from_environment();
-    let result = match arguments.command {
+    match arguments.command {
         Command::Run => block_on(run::run(source, paths)),
         Command::Plan => block_on(plan::plan(source, paths)),
         Command::Apply => block_on(apply::apply(source, paths)),
@@ -103,13 +137,6 @@ pub fn main() -> ExitCode {
         Command::Forward(command) => block_on(forward::forward(command, source, paths)),
         Command::Host(command) => block_on(host::host(command, source, paths)),
         Command::Config(command) => config::config(command, &source),
-    };
-    match result {
-        Ok(exit) => exit.into(),
-        Err(error) => {
-            output::complain(&error);
-            Exit::Failed.into()
-        }
     }
 }
 

@@ -1,11 +1,16 @@
-//! Printing. A closed pipe ends the output, not the program.
+//! Printing. A closed pipe ends the output, not the program, and is no failure of
+//! the command: `wslmesh status | head -n 1` is an ordinary thing to write. Any
+//! other trouble with the output is one: what was asked for is not there.
 
 use std::{
     io::{self, Write},
     process::ExitCode,
 };
 
-use super::style;
+use super::{
+    style,
+    table::{self, WIDTH},
+};
 use crate::{model::Finding, report::Severity};
 
 /// How a command ended.
@@ -36,7 +41,10 @@ impl From<Exit> for ExitCode {
 pub(super) fn print(text: &str) -> io::Result<()> {
     match writeln!(io::stdout().lock(), "{text}") {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        done => done,
+        done => done.map_err(|error| {
+            let text = format!("cannot write to standard output: {error}");
+            io::Error::new(error.kind(), text)
+        }),
     }
 }
 
@@ -64,6 +72,12 @@ pub(super) fn complain(error: &anyhow::Error) {
         .unwrap_or_default();
 }
 
+/// A sentence in lines that fit a terminal, the further ones indented.
+pub(super) fn prose(sentence: &str) -> String {
+    const MARGIN: &str = "  ";
+    table::wrap(sentence, WIDTH - MARGIN.len()).join(&format!("\n{MARGIN}"))
+}
+
 /// Prints findings, the worst first, and tells how the node is.
 pub(super) fn findings(findings: &[Finding]) -> io::Result<Exit> {
     let mut sorted: Vec<&Finding> = findings.iter().collect();
@@ -75,8 +89,9 @@ pub(super) fn findings(findings: &[Finding]) -> io::Result<Exit> {
         )
     });
     for finding in &sorted {
-        let severity = style::severity(&finding.code.severity().to_string());
-        print(&format!("{severity}: {finding}"))?;
+        let severity = finding.code.severity().to_string();
+        let text = prose(&format!("{severity}: {finding}"));
+        print(&text.replacen(&severity, &style::severity(&severity), 1))?;
     }
     let degraded = sorted
         .iter()

@@ -1,7 +1,7 @@
 //! `wslmesh plan`
 
 use super::{
-    output::{self, Exit, print},
+    output::{self, Exit, print, prose},
     style,
 };
 use crate::{
@@ -14,7 +14,7 @@ pub(super) async fn plan(source: Source, paths: Paths) -> anyhow::Result<Exit> {
     let settings = Settings::load(&source)?;
     let plan = agent::look(&settings, &paths).await?;
     for action in &plan.actions {
-        print(&format!("would do: {action}"))?;
+        print(&prose(&format!("would do: {action}")))?;
     }
     if plan.actions.is_empty() {
         print(&style::good("nothing to do"))?;

@@ -2,7 +2,7 @@
 
 use anyhow::bail;
 
-use super::output::{Exit, print};
+use super::output::{Exit, print, prose};
 use crate::{
     agent::{self, Election},
     paths::Paths,
@@ -25,7 +25,7 @@ pub(super) async fn restore(paths: Paths) -> anyhow::Result<Exit> {
         if outcome.failed() {
             exit = Exit::Failed;
         }
-        print(&outcome.to_string())?;
+        print(&prose(&outcome.to_string()))?;
     }
     if outcomes.is_empty() {
         print("nothing to restore")?;

@@ -62,6 +62,7 @@ mod test_mirrored;
 mod test_modes;
 mod test_network;
 mod test_network_file;
+mod test_output;
 mod test_relay;
 mod test_status;
 mod test_sysctls;

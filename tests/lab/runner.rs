@@ -15,8 +15,9 @@ use crate::{
     bench, demo, test_agent, test_backends, test_config, test_counters, test_faults,
     test_file_races, test_folders, test_host_conflicts, test_host_faults, test_host_forward,
     test_host_hostile, test_host_install, test_interop, test_leader, test_loop, test_mirrored,
-    test_modes, test_network, test_network_file, test_relay, test_status, test_sysctls,
-    test_windows_calls, test_windows_faults, test_windows_rules, test_wireguard, test_world,
+    test_modes, test_network, test_network_file, test_output, test_relay, test_status,
+    test_sysctls, test_windows_calls, test_windows_faults, test_windows_rules, test_wireguard,
+    test_world,
 };
 
 /// A trial in a world with the delays of Windows.
@@ -79,6 +80,7 @@ pub(crate) fn run() -> ExitCode {
         test_loop::trials,
         test_mirrored::trials,
         test_modes::trials,
+        test_output::trials,
         test_relay::trials,
         test_status::trials,
         test_sysctls::trials,

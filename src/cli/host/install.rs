@@ -6,6 +6,7 @@ use super::{
     super::{
         ask::go_on,
         output::{Exit, complain, print},
+        table::{WIDTH, wrap},
     },
     shown,
 };
@@ -180,22 +181,26 @@ async fn dry_run(
 fn steps(policy: &Policy) -> Vec<String> {
     let mut steps = vec![
         "copy the files to %LOCALAPPDATA%\\wslmesh\\staging, and remove them there at the end",
-        "ask for administrator rights (one prompt); start PowerShell with a loader that\n  carries the hashes of setup.ps1 and of the order",
+        "ask for administrator rights (one prompt); start PowerShell with a loader that carries the hashes of setup.ps1 and of the order",
         "in that window: show the policy, ask for the word yes, check every file's hash",
         "write forward.ps1 and wslmesh-relay.exe to %ProgramFiles%\\wslmesh",
-        "make %ProgramFiles%\\wslmesh\\<SID>\\inbox, the one folder there that this user\n  may write, for lists of ports within the policy",
+        "make %ProgramFiles%\\wslmesh\\<SID>\\inbox, the one folder there that this user may write, for lists of ports within the policy",
         "write version and hashes to HKLM\\SOFTWARE\\wslmesh, and the policy below <SID>",
-        "register the task \\wslmesh\\forward-<SID>: it runs forward.ps1 as SYSTEM, this\n  user may start it",
+        "register the task \\wslmesh\\forward-<SID>: it runs forward.ps1 as SYSTEM, this user may start it",
     ];
     if policy.logon {
         steps.push(
-            "register the task \\wslmesh\\logon-<SID>: it starts the distribution after a\n  logon, as this user, without administrator rights",
+            "register the task \\wslmesh\\logon-<SID>: it starts the distribution after a logon, as this user, without administrator rights",
         );
     }
     steps.push("afterwards the agent has the task make the forwards and their firewall rules");
     steps
         .into_iter()
         .enumerate()
-        .map(|(number, step)| format!("{}. {step}", number + 1))
+        .map(|(number, step)| {
+            // Below a margin, behind the number.
+            let lines = wrap(step, WIDTH - 2 - 3);
+            format!("{}. {}", number + 1, lines.join("\n   "))
+        })
         .collect()
 }

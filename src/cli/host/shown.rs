@@ -1,9 +1,10 @@
 //! What a person is shown of policies, files and answers.
 
 use super::super::{
-    output::{Exit, complain, print},
+    output::{Exit, complain, print, prose},
     poke::{Poked, poke},
     style,
+    table::{WIDTH, wrap},
 };
 use crate::{
     host::setup::{Agreed, Answer, Ending, Policy, Shipped, difference, ending},
@@ -63,7 +64,13 @@ pub(super) fn files(files: &[Shipped]) -> Vec<String> {
 pub(super) fn print_block(heading: &str, lines: &[String]) -> std::io::Result<()> {
     print(&style::heading(heading))?;
     for line in lines.iter().flat_map(|line| line.lines()) {
-        print(&format!("  {line}"))?;
+        if line.chars().count() + 2 <= WIDTH {
+            print(&format!("  {line}"))?;
+            continue;
+        }
+        let margin = line.len() - line.trim_start().len() + 2;
+        let lines = wrap(line, WIDTH - margin - 2).join(&format!("\n{:margin$}  ", ""));
+        print(&format!("{:margin$}{lines}", ""))?;
     }
     Ok(())
 }
@@ -71,14 +78,14 @@ pub(super) fn print_block(heading: &str, lines: &[String]) -> std::io::Result<()
 /// Prints how a call ended, and tells the running agent where something changed.
 pub(super) fn outcome(answer: &Answer, paths: &Paths) -> anyhow::Result<Exit> {
     for line in &answer.done {
-        print(&format!("done: {line}"))?;
+        print(&prose(&format!("done: {line}")))?;
     }
     let (ending, words) = ending(answer);
     if answer.over_the_shoulder && ending == Ending::Done {
         let user = answer.user.as_deref().unwrap_or("of the distribution");
-        print(&format!(
+        print(&prose(&format!(
             "another account's password was given; what was agreed to is for the Windows user {user}"
-        ))?;
+        )))?;
     }
     match ending {
         Ending::Nothing => {
