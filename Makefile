@@ -23,6 +23,9 @@ sysusersdir = $(DESTDIR)$(PREFIX)/lib/sysusers.d
 tmpfilesdir = $(DESTDIR)$(PREFIX)/lib/tmpfiles.d
 catalogdir = $(DESTDIR)$(PREFIX)/lib/systemd/catalog
 mandir = $(DESTDIR)$(PREFIX)/share/man
+bashdir = $(DESTDIR)$(PREFIX)/share/bash-completion/completions
+zshdir = $(DESTDIR)$(PREFIX)/share/zsh/site-functions
+fishdir = $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d
 confdir = $(DESTDIR)$(SYSCONFDIR)/wslmesh
 
 .PHONY: help demo test bench build relay-exe packages install uninstall lint deny clean
@@ -87,6 +90,11 @@ install: ## the built release into DESTDIR and PREFIX (default /usr)
 	install -D -m 644 systemd/wslmesh.catalog "$(catalogdir)/wslmesh.catalog"
 	install -D -m 644 man/wslmesh.8 "$(mandir)/man8/wslmesh.8"
 	install -D -m 644 man/wslmesh.toml.5 "$(mandir)/man5/wslmesh.toml.5"
+	install -d -m 755 "$(bashdir)" "$(zshdir)" "$(fishdir)"
+	"$(release)" completions bash >"$(bashdir)/wslmesh"
+	"$(release)" completions zsh >"$(zshdir)/_wslmesh"
+	"$(release)" completions fish >"$(fishdir)/wslmesh.fish"
+	chmod 644 "$(bashdir)/wslmesh" "$(zshdir)/_wslmesh" "$(fishdir)/wslmesh.fish"
 	install -d -m 755 "$(docdir)"
 	install -m 644 README.md CHANGELOG.md LICENSE-MIT LICENSE-APACHE LICENSE-LGPL-2.1 NOTICE $(wildcard docs/*.md) "$(docdir)"
 	install -d -m 755 "$(docdir)/examples"
@@ -114,6 +122,7 @@ uninstall: ## stop, put MTUs and sysctls back, remove all but the configuration
 	rm -f "$(sysusersdir)/wslmesh.conf" "$(tmpfilesdir)/wslmesh.conf"
 	rm -f "$(catalogdir)/wslmesh.catalog"
 	rm -f "$(presetdir)/80-wslmesh.preset" "$(mandir)/man8/wslmesh.8" "$(mandir)/man5/wslmesh.toml.5"
+	rm -f "$(bashdir)/wslmesh" "$(zshdir)/_wslmesh" "$(fishdir)/wslmesh.fish"
 	rm -rf "$(unitdir)/wslmesh.service.d" "$(datadir)" "$(docdir)"
 	@if [ -z "$(DESTDIR)" ] && [ -d /run/systemd/system ]; then \
 		echo "journalctl --update-catalog"; \

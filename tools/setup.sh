@@ -7,6 +7,7 @@
 #   build   Rust (1.89 or newer) with cargo, a C compiler and linker
 #   lint    rustfmt, clippy, shellcheck
 #   lab     ip, wg and a userspace WireGuard for the simulated WSL
+#   shells  those besides bash whose completions are tried
 #   bench   socat and iperf3, which the relay is measured beside and with
 #   vm      QEMU and what packs a guest for it
 #   windows a compiler and the standard library to build the relay for Windows
@@ -188,6 +189,10 @@ for what in "$@"; do
             # Fedora has no userspace WireGuard; its kernel's serves there.
             if have_apt; then need wireguard-go wireguard-go -; fi
             ;;
+        shells)
+            need zsh zsh zsh
+            need fish fish fish
+            ;;
         bench)
             need socat socat socat
             need iperf3 iperf3 iperf3
@@ -231,7 +236,7 @@ for what in "$@"; do
             if have_apt; then need lintian lintian -; fi
             ;;
         *)
-            echo "setup: '$what' is none of build, lint, lab, bench, vm, windows, wine, packages, system" >&2
+            echo "setup: '$what' is none of build, lint, lab, shells, bench, vm, windows, wine, packages, system" >&2
             exit 2
             ;;
     esac

@@ -84,7 +84,7 @@ part rustfmt with lint cargo fmt --check
 part shellcheck with lint shell_scripts
 part clippy with lint cargo clippy --all-targets --locked -- -D warnings
 part build cargo build --locked
-part 'cargo test' with lab cargo test --locked --no-fail-fast
+part 'cargo test' with 'lab shells' cargo test --locked --no-fail-fast
 part vm with vm vm
 part 'windows relay' with 'lint windows wine' windows_relay
 part packages with 'packages system' packages

@@ -3,6 +3,7 @@
 mod answers;
 mod apply;
 mod ask;
+mod completions;
 mod config;
 mod counters;
 mod doctor;
@@ -86,6 +87,14 @@ enum Command {
     /// Look at the configuration
     #[command(subcommand)]
     Config(config::Command),
+    /// Print what makes a shell complete wslmesh's commands and options
+    ///
+    /// The packages install it for all three shells.
+    #[command(after_help = completions::EXAMPLES)]
+    Completions {
+        /// The shell
+        shell: completions::Shell,
+    },
 }
 
 /// How long the process waits at its end for blocking calls. A file is being
@@ -137,6 +146,7 @@ fn obey(arguments: Arguments) -> anyhow::Result<Exit> {
         Command::Forward(command) => block_on(forward::forward(command, source, paths)),
         Command::Host(command) => block_on(host::host(command, source, paths)),
         Command::Config(command) => config::config(command, &source),
+        Command::Completions { shell } => completions::completions(shell),
     }
 }
 

@@ -44,6 +44,7 @@ mod status;
 mod talker;
 mod test_agent;
 mod test_backends;
+mod test_completions;
 mod test_config;
 mod test_counters;
 mod test_faults;

@@ -1,0 +1,36 @@
+//! `wslmesh completions`
+
+use clap::{CommandFactory, ValueEnum};
+use clap_complete::aot;
+
+use super::{
+    Arguments,
+    output::{Exit, print},
+};
+
+/// For the end of the help.
+pub(super) const EXAMPLES: &str = "Examples, without a package:
+  wslmesh completions bash >~/.local/share/bash-completion/completions/wslmesh
+  wslmesh completions fish >~/.config/fish/completions/wslmesh.fish
+  wslmesh completions zsh >/usr/local/share/zsh/site-functions/_wslmesh";
+
+/// A shell that we know to be served.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(super) enum Shell {
+    Bash,
+    Zsh,
+    Fish,
+}
+
+pub(super) fn completions(shell: Shell) -> anyhow::Result<Exit> {
+    let shell = match shell {
+        Shell::Bash => aot::Shell::Bash,
+        Shell::Zsh => aot::Shell::Zsh,
+        Shell::Fish => aot::Shell::Fish,
+    };
+    // Into memory: on a closed pipe the generator would panic.
+    let mut text = Vec::new();
+    aot::generate(shell, &mut Arguments::command(), "wslmesh", &mut text);
+    print(String::from_utf8(text)?.trim_end())?;
+    Ok(Exit::Fine)
+}
