@@ -29,13 +29,13 @@ use tokio::{
 };
 
 pub use self::bus::{Asker, Refusal};
+pub(crate) use self::bus::{Desk, desk};
 pub use self::described::described;
 pub use self::leader::{Election, Holder, Leadership, elect};
 pub use self::once::once;
 pub use self::pass::{Done, look};
 pub use self::windows::withdraw;
 use self::{
-    bus::Desk,
     dependents::Dependents,
     machine::Linux,
     pass::Agent,
@@ -133,7 +133,7 @@ pub async fn run(source: Source, paths: Paths) -> Result<(), AgentError> {
     let mut signals = Signals::catch()?;
     let settings = Settings::load(&source)?;
     let mut manager = Manager::default();
-    let (bus, mut desk) = bus::desk(source.clone());
+    let (bus, mut desk) = desk(source.clone());
     let leadership = tokio::select! {
         leadership = lead(&mut manager, &paths, &bus) => Some(leadership?),
         () = Signals::stop(&mut signals.stop) => None,

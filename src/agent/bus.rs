@@ -64,7 +64,7 @@ pub struct Asker {
 
 /// The loop's end of it.
 #[derive(Debug)]
-pub(super) struct Desk {
+pub(crate) struct Desk {
     requests: mpsc::Receiver<Request>,
     holder: watch::Receiver<Option<String>>,
     bus: Bus,
@@ -75,7 +75,7 @@ pub(super) struct Desk {
 
 /// The bus, where nothing runs yet, and the loop's end of what is asked on it.
 /// Drop-ins of forwards go beside the configuration of `source`.
-pub(super) fn desk(source: Source) -> (Bus, Desk) {
+pub(crate) fn desk(source: Source) -> (Bus, Desk) {
     let (asks, requests) = mpsc::channel(MOST_WAITING);
     let (holder, held) = watch::channel(None);
     let asker = Asker {
@@ -188,18 +188,18 @@ impl Asker {
 
 impl Desk {
     /// Goes on the bus.
-    pub(super) fn open(&self) {
+    pub(crate) fn open(&self) {
         self.bus.start();
     }
 
     /// Looks for the bus at once where it is not there.
-    pub(super) fn retry(&self) {
+    pub(crate) fn retry(&self) {
         self.bus.retry();
     }
 
     /// Waits until there is something for the loop. Nothing is lost when this is
     /// dropped.
-    pub(super) async fn asked(&mut self) {
+    pub(crate) async fn asked(&mut self) {
         select! {
             Some(request) = self.requests.recv() => self.waiting.push(request),
             Ok(()) = self.holder.changed() => {}
@@ -210,7 +210,7 @@ impl Desk {
 
     /// Takes all that was asked. Says whether the configuration is to be read
     /// again, and whether everything is to be tried again.
-    pub(super) fn take(&mut self) -> Wanted {
+    pub(crate) fn take(&mut self) -> Wanted {
         while let Ok(request) = self.requests.try_recv() {
             self.waiting.push(request);
         }
@@ -222,19 +222,19 @@ impl Desk {
     }
 
     /// What the name's holder means for the agent's health.
-    pub(super) fn finding(&mut self) -> Option<Finding> {
+    pub(crate) fn finding(&mut self) -> Option<Finding> {
         let holder = self.holder.borrow_and_update().clone();
         holder.map(|holder| Finding::new(Code::BusTaken, bus::NAME, holder))
     }
 
     /// What the reload came to that [`Self::take`] called for.
-    pub(super) fn reloaded(&mut self, result: Result<(), String>) {
+    pub(crate) fn reloaded(&mut self, result: Result<(), String>) {
         self.reloaded = result;
     }
 
     /// Answers all that were taken before this pass. Who asks no longer is not
     /// missed.
-    pub(super) fn answer(&mut self, done: &Done) {
+    pub(crate) fn answer(&mut self, done: &Done) {
         for request in self.waiting.drain(..) {
             match request {
                 Request::Reapply(to) => to.send(done.changes.clone()).unwrap_or_default(),
@@ -246,7 +246,7 @@ impl Desk {
 
 /// What a wake-up by the desk asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Wanted {
-    pub(super) reload: bool,
-    pub(super) reapply: bool,
+pub(crate) struct Wanted {
+    pub(crate) reload: bool,
+    pub(crate) reapply: bool,
 }

@@ -86,68 +86,85 @@ impl From<Refusal> for Error {
     }
 }
 
-#[zbus::interface(name = "org.wslmesh.Agent1", introspection_docs = false)]
+// The comments are for the readers of dbus/org.wslmesh.Agent1.xml too.
+#[zbus::interface(name = "org.wslmesh.Agent1")]
 impl Agent1 {
+    /// The agent's version.
     #[zbus(property(emits_changed_signal = "const"))]
     fn version(&self) -> &'static str {
         env!("CARGO_PKG_VERSION")
     }
 
+    /// "active", or "standby" while another agent works in this network namespace.
     #[zbus(property)]
     fn role(&self) -> String {
         self.shown(|document| document.role.clone())
     }
 
+    /// WSL's networking mode, as in the status document: "nat", "mirrored", ...;
+    /// "pending" or "unknown" while it is not known.
     #[zbus(property)]
     fn mode(&self) -> String {
         self.shown(|document| document.mode.clone())
     }
 
+    /// The watched interface. Here and below a text is empty where there is nothing.
     #[zbus(property)]
     fn interface(&self) -> String {
         self.shown(properties::interface)
     }
 
+    /// This distribution's IPv4 address.
     #[zbus(property)]
     fn address(&self) -> String {
         self.shown(properties::address)
     }
 
+    /// Its gateway.
     #[zbus(property)]
     fn gateway(&self) -> String {
         self.shown(properties::gateway)
     }
 
+    /// Windows' own address.
     #[zbus(property)]
     fn windows_address(&self) -> String {
         self.shown(properties::windows_address)
     }
 
+    /// The network file that is kept current.
     #[zbus(property)]
     fn network_file(&self) -> String {
         self.shown(properties::network_file)
     }
 
+    /// "degraded" while a warning or an error is in force, else "healthy".
     #[zbus(property)]
     fn health_state(&self) -> &'static str {
         self.shown(properties::health_state)
     }
 
+    /// The findings in force: code, severity (info, warning, error), subject, detail,
+    /// cure.
     #[zbus(property)]
     fn health(&self) -> Vec<Health> {
         self.shown(properties::health)
     }
 
+    /// The configured forwards: name s, protocol s, listen-address s, listen-port q,
+    /// connect-port q, served-by s, state s (up, pending, down).
     #[zbus(property)]
     fn forwards(&self) -> Vec<Forward> {
         self.shown(properties::forwards)
     }
 
+    /// Passes made since the start.
     #[zbus(property(emits_changed_signal = "false"))]
     fn passes(&self) -> u64 {
         self.shown(|document| document.passes)
     }
 
+    /// The status document as JSON, with what is gathered only when it is asked for.
     #[zbus(out_args("document"))]
     async fn describe(&self, #[zbus(header)] call: Header<'_>) -> Result<String, Error> {
         let _place = self.admit(&call)?;
@@ -157,11 +174,14 @@ impl Agent1 {
         serde_json::to_string(&document).map_err(|error| Error::Busy(error.to_string()))
     }
 
+    /// As the property Forwards.
     #[zbus(out_args("forwards"))]
     fn list_forwards(&self) -> Vec<Forward> {
         self.shown(properties::forwards)
     }
 
+    /// Tries everything again now, what failed too, and gives back the changes made.
+    /// For administrators.
     #[zbus(out_args("changes"))]
     async fn reapply(
         &self,
@@ -172,6 +192,9 @@ impl Agent1 {
         Ok(self.shared.asker.reapply().await?)
     }
 
+    /// Reads the configuration again and asks Windows anew, as `systemctl reload
+    /// wslmesh` does. Error.Config tells all that is wrong with it; the earlier one
+    /// stays in force then. For administrators.
     async fn reload(
         &self,
         #[zbus(connection)] bus: &Connection,
@@ -181,6 +204,9 @@ impl Agent1 {
         Ok(self.shared.asker.reload().await?)
     }
 
+    /// Writes a forward's drop-in and has it taken up; gives back the drop-in's path.
+    /// Nothing for listen_address is 0.0.0.0, nothing for firewall (none, local,
+    /// full) is local, 0 for connect_port is listen_port. For administrators.
     #[expect(
         clippy::too_many_arguments,
         reason = "the arguments are the method's on the bus"
@@ -211,6 +237,8 @@ impl Agent1 {
         Ok(path.display().to_string())
     }
 
+    /// Removes the drop-in of a forward and has that taken up; gives back its path.
+    /// For administrators.
     #[zbus(out_args("path"))]
     async fn remove_forward(
         &self,
@@ -224,7 +252,7 @@ impl Agent1 {
         Ok(path.display().to_string())
     }
 
-    /// Another name than the one that zbus makes for the property.
+    /// The address is another one.
     #[zbus(signal, name = "AddressChanged")]
     pub(super) async fn address_is_new(
         emitter: &SignalEmitter<'_>,
@@ -233,6 +261,7 @@ impl Agent1 {
         new: &str,
     ) -> zbus::Result<()>;
 
+    /// A finding is new.
     #[zbus(signal)]
     pub(super) async fn health_raised(
         emitter: &SignalEmitter<'_>,
@@ -243,6 +272,7 @@ impl Agent1 {
         cure: &str,
     ) -> zbus::Result<()>;
 
+    /// A finding is over.
     #[zbus(signal)]
     pub(super) async fn health_cleared(
         emitter: &SignalEmitter<'_>,
@@ -250,6 +280,8 @@ impl Agent1 {
         subject: &str,
     ) -> zbus::Result<()>;
 
+    /// A pass did something: the journal's line in parts, and what the pass took in
+    /// microseconds.
     #[zbus(signal)]
     pub(super) async fn changed(
         emitter: &SignalEmitter<'_>,

@@ -14,6 +14,9 @@ mod link;
 mod places;
 mod properties;
 
+#[cfg(test)]
+mod tests;
+
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;

@@ -1,0 +1,455 @@
+//! The object over a socket pair, with a bus and a polkit that are told what to
+//! say.
+
+use std::{
+    collections::HashMap,
+    os::unix::net::UnixStream,
+    path::Path,
+    sync::{
+        Mutex,
+        atomic::{AtomicU32, AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use futures_util::{StreamExt, future::join_all};
+use tokio::time::{sleep, timeout};
+use zbus::{
+    Connection, MessageStream, Variant,
+    connection::Builder,
+    fdo,
+    message::{Flags, Message, Type},
+    wire::DynamicType,
+};
+
+use super::*;
+use crate::{
+    agent::{Done, desk},
+    config::Source,
+};
+
+const LONG: Duration = Duration::from_secs(30);
+
+/// What the bus and polkit say, and what polkit was asked.
+#[derive(Debug, Default)]
+struct Script {
+    /// The caller's user.
+    uid: AtomicU32,
+    /// What polkit says after that many milliseconds.
+    verdict: Mutex<Option<(bool, u64)>>,
+    asked: Mutex<Vec<String>>,
+    /// Questions in flight now, and the most that were.
+    open: AtomicUsize,
+    most: AtomicUsize,
+}
+
+struct Daemon(Arc<Script>);
+
+#[zbus::interface(name = "org.freedesktop.DBus")]
+impl Daemon {
+    fn get_connection_credentials(&self, name: &str) -> HashMap<String, Variant<'static>> {
+        assert!(name.starts_with(":1."), "{name}");
+        let uid = self.0.uid.load(Ordering::Relaxed);
+        HashMap::from([("UnixUserID".to_owned(), Variant::from(uid))])
+    }
+}
+
+struct Polkit(Arc<Script>);
+
+#[zbus::interface(name = "org.freedesktop.PolicyKit1.Authority")]
+impl Polkit {
+    async fn check_authorization(
+        &self,
+        subject: (String, HashMap<String, Variant<'_>>),
+        action: &str,
+        _details: HashMap<String, String>,
+        flags: u32,
+        cancellation: &str,
+    ) -> fdo::Result<((bool, bool, HashMap<String, String>),)> {
+        let name = subject.1.get("name").map(ToString::to_string);
+        let question = format!(
+            "{} {} {action} {flags} {cancellation}",
+            subject.0,
+            name.unwrap_or_default()
+        );
+        self.0.asked.lock().unwrap().push(question);
+        let open = self.0.open.fetch_add(1, Ordering::Relaxed) + 1;
+        self.0.most.fetch_max(open, Ordering::Relaxed);
+        let verdict = *self.0.verdict.lock().unwrap();
+        let (granted, ms) = verdict.unwrap_or_default();
+        sleep(Duration::from_millis(ms)).await;
+        self.0.open.fetch_sub(1, Ordering::Relaxed);
+        if verdict.is_none() {
+            return Err(fdo::Error::ServiceUnknown("no polkit".to_owned()));
+        }
+        Ok(((granted, !granted, HashMap::new()),))
+    }
+}
+
+/// Both ends, and the configuration's folder.
+struct Pair {
+    script: Arc<Script>,
+    /// Serves the object.
+    _ours: Connection,
+    theirs: Connection,
+    bus: Bus,
+    /// Passes that the loop made.
+    passes: Arc<AtomicUsize>,
+    folder: tempfile::TempDir,
+}
+
+fn document(role: &str, health: &str) -> Document {
+    let text = format!(
+        r#"{{"version":1,"pid":1,"role":"{role}","mode":"nat","interface":"eth0","address":"172.28.16.5","gateway":null,"network-file":"/etc/x","forwards":null,"windows-address":null,"passes":7,"last-pass-us":1,"health":[{health}],
+        "served":[{{"name":"ssh","protocol":"tcp","listen-address":"0.0.0.0","listen-port":2222,"connect-port":22,"served-by":null,"state":"down"}}]}}"#
+    );
+    serde_json::from_str(&text).unwrap()
+}
+
+impl Pair {
+    /// With a loop that makes passes of which each says one thing.
+    async fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let main = folder.path().join("w.toml");
+        std::fs::write(&main, "[mtu]\nvalue = 1280\n").unwrap();
+        let source = Source::File(main);
+        let (bus, mut desk) = desk(source.clone());
+        bus.publish(document("active", ""), Vec::new());
+        let passes = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&passes);
+        tokio::spawn(async move {
+            loop {
+                desk.asked().await;
+                if desk.take().reload {
+                    let loaded = crate::config::Settings::load(&source);
+                    desk.reloaded(loaded.map(drop).map_err(|error| error.to_string()));
+                }
+                // A pass that takes its time, so that requests meet in it.
+                sleep(Duration::from_millis(20)).await;
+                counted.fetch_add(1, Ordering::Relaxed);
+                desk.answer(&Done {
+                    changes: vec!["eth0 mtu 1280 -> 1340".to_owned()],
+                    ..Done::default()
+                });
+            }
+        });
+        let script = Arc::new(Script::default());
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        let ours = Builder::unix_stream(ours)
+            .server(zbus::Guid::generate())
+            .p2p()
+            .serve_at(PATH, interface::Agent1::new(Arc::clone(&bus.0)))
+            .build();
+        let theirs = Builder::unix_stream(theirs)
+            .p2p()
+            .serve_at("/org/freedesktop/DBus", Daemon(Arc::clone(&script)))
+            .serve_at(
+                "/org/freedesktop/PolicyKit1/Authority",
+                Polkit(Arc::clone(&script)),
+            )
+            .build();
+        let (ours, theirs) = tokio::join!(ours, theirs);
+        Self {
+            script,
+            _ours: ours.unwrap(),
+            theirs: theirs.unwrap(),
+            bus,
+            passes,
+            folder,
+        }
+    }
+
+    fn is(&self, uid: u32, verdict: Option<(bool, u64)>) {
+        self.script.uid.store(uid, Ordering::Relaxed);
+        *self.script.verdict.lock().unwrap() = verdict;
+    }
+
+    /// A call of one of the agent's methods as `sender`; its answer, or the
+    /// error's name without its start, and its text.
+    async fn call<B>(
+        &self,
+        sender: &str,
+        method: &str,
+        flags: Option<Flags>,
+        body: &B,
+    ) -> Result<Message, (String, String)>
+    where
+        B: serde::Serialize + DynamicType,
+    {
+        let mut call = Message::method_call(PATH, method)
+            .interface(NAME)
+            .sender(sender);
+        if let Some(flags) = flags {
+            call = call.with_flags(flags);
+        }
+        let call = call.build(body).unwrap();
+        let serial = call.primary_header().serial_num();
+        let mut answers = MessageStream::from(&self.theirs);
+        self.theirs.send(&call).await.unwrap();
+        let answer = async {
+            loop {
+                let answer = answers.next().await.unwrap().unwrap();
+                if answer.header().reply_serial() == Some(serial) {
+                    return answer;
+                }
+            }
+        };
+        let answer = timeout(LONG, answer).await.unwrap();
+        if answer.message_type() == Type::MethodReturn {
+            return Ok(answer);
+        }
+        let name = answer.header().error_name().unwrap().to_string();
+        let name = name.strip_prefix("org.wslmesh.Agent1.Error.");
+        let text: String = answer.body().deserialize().unwrap();
+        Err((name.unwrap_or("other").to_owned(), text))
+    }
+
+    /// A call without arguments by `:1.7`.
+    async fn ask(&self, method: &str) -> Result<Message, (String, String)> {
+        self.call(":1.7", method, None, &()).await
+    }
+
+    fn asked(&self) -> Vec<String> {
+        std::mem::take(&mut self.script.asked.lock().unwrap())
+    }
+}
+
+const WEB: (&str, &str, &str, u16, u16, &str) = ("web", "tcp", "", 8080, 0, "");
+
+#[tokio::test]
+async fn root_needs_no_polkit() {
+    let pair = Pair::new().await;
+    pair.is(0, None);
+    let answer = pair.ask("Reapply").await.unwrap();
+    let changes: Vec<String> = answer.body().deserialize().unwrap();
+    assert_eq!(changes, ["eth0 mtu 1280 -> 1340"]);
+    pair.ask("Reload").await.unwrap();
+    let answer = pair.call(":1.7", "AddForward", None, &WEB).await.unwrap();
+    let path: String = answer.body().deserialize().unwrap();
+    let text = std::fs::read_to_string(&path).unwrap();
+    assert!(
+        text.contains("connect-port = 8080\nfirewall = \"local\""),
+        "{text}"
+    );
+    let answer = pair.call(":1.7", "RemoveForward", None, &"web").await;
+    assert_eq!(
+        answer.unwrap().body().deserialize::<String>().unwrap(),
+        path
+    );
+    assert!(!Path::new(&path).exists());
+    assert_eq!(pair.asked(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn others_pass_where_polkit_lets_them_and_each_has_its_action() {
+    let pair = Pair::new().await;
+    pair.is(1000, Some((true, 0)));
+    pair.ask("Reapply").await.unwrap();
+    pair.ask("Reload").await.unwrap();
+    pair.call(":1.7", "AddForward", None, &WEB).await.unwrap();
+    let by_hand = Some(Flags::ALLOW_INTERACTIVE_AUTH);
+    pair.call(":1.7", "RemoveForward", by_hand, &"web")
+        .await
+        .unwrap();
+    let asked = pair.asked();
+    let says = |action: &str, end: &str| {
+        format!("system-bus-name \":1.7\" org.wslmesh.Agent1.{action} {end}")
+    };
+    assert_eq!(
+        asked,
+        [
+            says("reapply", "0 "),
+            says("reload", "0 "),
+            says("manage-forwards", "0 "),
+            says("manage-forwards", "1 :1.7"),
+        ]
+    );
+}
+
+#[tokio::test]
+async fn others_are_told_who_may() {
+    let pair = Pair::new().await;
+    for verdict in [Some((false, 0)), None] {
+        pair.is(1000, verdict);
+        for (method, cure) in [
+            ("Reapply", "sudo systemctl reload wslmesh"),
+            ("Reload", "sudo systemctl reload wslmesh"),
+        ] {
+            let (name, text) = pair.ask(method).await.unwrap_err();
+            assert_eq!(name, "Denied");
+            assert!(
+                text.starts_with("only root") && text.ends_with(cure),
+                "{text}"
+            );
+        }
+        let answers = [
+            pair.call(":1.7", "AddForward", None, &WEB).await,
+            pair.call(":1.7", "RemoveForward", None, &"web").await,
+        ];
+        for answer in answers {
+            let (name, text) = answer.unwrap_err();
+            assert_eq!(name, "Denied");
+            assert!(text.contains("sudo wslmesh forward"), "{text}");
+        }
+    }
+    assert_eq!(pair.passes.load(Ordering::Relaxed), 0, "the loop was asked");
+    assert_eq!(std::fs::read_dir(pair.folder.path()).unwrap().count(), 1);
+    // What everybody may.
+    pair.ask("ListForwards").await.unwrap();
+    let answer = pair.ask("Describe").await.unwrap();
+    let text: String = answer.body().deserialize().unwrap();
+    let described: Document = serde_json::from_str(&text).unwrap();
+    assert_eq!(described, document("active", ""));
+}
+
+#[tokio::test]
+async fn a_polkit_that_hangs_is_not_waited_for_and_is_not_flooded() {
+    let pair = Pair::new().await;
+    pair.is(1000, Some((true, 60_000)));
+    let senders: Vec<String> = (0..40).map(|n| format!(":1.{n}")).collect();
+    let calls = senders
+        .iter()
+        .map(|sender| pair.call(sender, "Reload", None, &()));
+    let answers = join_all(calls).await;
+    let count = |kind: &str| {
+        let of = |answer: &&Result<Message, (String, String)>| {
+            answer.as_ref().is_err_and(|(name, _)| name == kind)
+        };
+        answers.iter().filter(of).count()
+    };
+    assert_eq!((count("Denied"), count("Busy")), (4, 36));
+    assert_eq!(pair.script.most.load(Ordering::Relaxed), 4);
+}
+
+#[tokio::test]
+async fn one_caller_has_few_calls_in_flight_and_all_are_answered_by_few_passes() {
+    let pair = Pair::new().await;
+    pair.is(0, None);
+    let calls = (0..100).map(|_| pair.ask("Reapply"));
+    let answers = join_all(calls).await;
+    let good = answers.iter().filter(|answer| answer.is_ok()).count();
+    for answer in &answers {
+        if let Err((name, text)) = answer {
+            assert!(
+                name == "Busy" && text.contains("wait for an answer"),
+                "{name}: {text}"
+            );
+        }
+    }
+    let passes = pair.passes.load(Ordering::Relaxed);
+    assert!(good >= 8, "{good}");
+    assert!(passes * 4 <= good, "{passes} passes for {good} answers");
+    // Nobody is remembered.
+    pair.ask("Reapply").await.unwrap();
+}
+
+#[tokio::test]
+async fn a_configuration_with_errors_is_told_in_full() {
+    let pair = Pair::new().await;
+    pair.is(0, None);
+    let main = pair.folder.path().join("w.toml");
+    std::fs::write(&main, "[mtu]\nvalue = 12\n").unwrap();
+    let (name, text) = pair.ask("Reload").await.unwrap_err();
+    assert_eq!(name, "Config");
+    assert!(text.contains("w.toml:2:9: "), "{text}");
+    let (name, _) = pair
+        .call(":1.7", "AddForward", None, &WEB)
+        .await
+        .unwrap_err();
+    assert_eq!(name, "Config");
+    let (name, text) = pair
+        .call(":1.7", "RemoveForward", None, &"a b")
+        .await
+        .unwrap_err();
+    assert!(
+        name == "Forward" && text.contains("letters"),
+        "{name}: {text}"
+    );
+}
+
+#[tokio::test]
+async fn a_standby_says_who_leads_and_asks_nobody() {
+    let pair = Pair::new().await;
+    let health = r#"{"code":"standby","severity":"info","subject":"","detail":"process 7 leads","cure":"Nothing to do"}"#;
+    pair.bus.publish(document("standby", health), Vec::new());
+    pair.is(0, None);
+    for method in ["Reapply", "Reload"] {
+        let (name, text) = pair.ask(method).await.unwrap_err();
+        assert_eq!(
+            (name.as_str(), text.as_str()),
+            ("Busy", "this agent stands by: process 7 leads")
+        );
+    }
+    pair.ask("Describe").await.unwrap();
+}
+
+/// The interface as it says itself, as a file.
+async fn said() -> String {
+    let pair = Pair::new().await;
+    let answer = pair.theirs.call_method(
+        None::<&str>,
+        PATH,
+        Some("org.freedesktop.DBus.Introspectable"),
+        "Introspect",
+        &(),
+    );
+    let text: String = answer.await.unwrap().body().deserialize().unwrap();
+    let start = format!("<interface name=\"{NAME}\">");
+    let (_, interface) = text.split_once(&start).unwrap();
+    let (interface, _) = interface.split_once("</interface>").unwrap();
+    format!(
+        "<!DOCTYPE node PUBLIC \"-//freedesktop//DTD D-BUS Object Introspection 1.0//EN\"\n  \"http://www.freedesktop.org/standards/dbus/1.0/introspect.dtd\">\n<!-- Made from src/bus/interface.rs -->\n<node name=\"{PATH}\">\n  {start}{interface}</interface>\n</node>\n"
+    )
+}
+
+#[tokio::test]
+async fn the_installed_description_is_what_the_object_says() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("dbus/org.wslmesh.Agent1.xml");
+    let said = said().await;
+    if std::env::var_os("WSLMESH_WRITE_DOCS").is_some() {
+        std::fs::write(&path, &said).unwrap();
+    }
+    let written = std::fs::read_to_string(&path).unwrap_or_default();
+    assert!(
+        written == said,
+        "{} is not current: WSLMESH_WRITE_DOCS=1 cargo test --lib bus",
+        path.display()
+    );
+}
+
+/// Every property whose changes are told is told as it is read.
+#[tokio::test]
+async fn what_is_told_is_what_is_read() {
+    let pair = Pair::new().await;
+    let answer = pair.theirs.call_method(
+        None::<&str>,
+        PATH,
+        Some("org.freedesktop.DBus.Properties"),
+        "GetAll",
+        &NAME,
+    );
+    let answer = answer.await.unwrap().body();
+    let mut read: HashMap<&str, Variant<'_>> = answer.deserialize().unwrap();
+    assert_eq!(
+        read.remove("Version"),
+        Some(env!("CARGO_PKG_VERSION").into())
+    );
+    assert_eq!(read.remove("Passes"), Some(7_u64.into()));
+    let told = properties::changed(None, &document("active", ""));
+    assert_eq!(told, read);
+    let before = document("active", "");
+    let now = Document {
+        passes: 9,
+        last_pass_us: 5,
+        ..before.clone()
+    };
+    assert!(properties::changed(Some(&before), &now).is_empty());
+    let now = Document {
+        address: None,
+        ..before.clone()
+    };
+    assert_eq!(
+        properties::changed(Some(&before), &now),
+        HashMap::from([("Address", "".into())])
+    );
+}
