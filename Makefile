@@ -26,6 +26,8 @@ mandir = $(DESTDIR)$(PREFIX)/share/man
 bashdir = $(DESTDIR)$(PREFIX)/share/bash-completion/completions
 zshdir = $(DESTDIR)$(PREFIX)/share/zsh/site-functions
 fishdir = $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d
+dbusdir = $(DESTDIR)$(PREFIX)/share/dbus-1
+polkitdir = $(DESTDIR)$(PREFIX)/share/polkit-1
 confdir = $(DESTDIR)$(SYSCONFDIR)/wslmesh
 
 .PHONY: help demo test bench build relay-exe packages install uninstall lint deny clean
@@ -88,6 +90,10 @@ install: ## the built release into DESTDIR and PREFIX (default /usr)
 	install -D -m 644 systemd/sysusers.conf "$(sysusersdir)/wslmesh.conf"
 	install -D -m 644 systemd/tmpfiles.conf "$(tmpfilesdir)/wslmesh.conf"
 	install -D -m 644 systemd/wslmesh.catalog "$(catalogdir)/wslmesh.catalog"
+	install -D -m 644 dbus/org.wslmesh.Agent1.conf "$(dbusdir)/system.d/org.wslmesh.Agent1.conf"
+	install -D -m 644 dbus/org.wslmesh.Agent1.xml "$(dbusdir)/interfaces/org.wslmesh.Agent1.xml"
+	install -D -m 644 dbus/org.wslmesh.Agent1.policy "$(polkitdir)/actions/org.wslmesh.Agent1.policy"
+	install -D -m 644 dbus/wslmesh.rules "$(polkitdir)/rules.d/wslmesh.rules"
 	install -D -m 644 man/wslmesh.8 "$(mandir)/man8/wslmesh.8"
 	install -D -m 644 man/wslmesh.toml.5 "$(mandir)/man5/wslmesh.toml.5"
 	install -d -m 755 "$(bashdir)" "$(zshdir)" "$(fishdir)"
@@ -123,6 +129,8 @@ uninstall: ## stop, put MTUs and sysctls back, remove all but the configuration
 	rm -f "$(catalogdir)/wslmesh.catalog"
 	rm -f "$(presetdir)/80-wslmesh.preset" "$(mandir)/man8/wslmesh.8" "$(mandir)/man5/wslmesh.toml.5"
 	rm -f "$(bashdir)/wslmesh" "$(zshdir)/_wslmesh" "$(fishdir)/wslmesh.fish"
+	rm -f "$(dbusdir)/system.d/org.wslmesh.Agent1.conf" "$(dbusdir)/interfaces/org.wslmesh.Agent1.xml"
+	rm -f "$(polkitdir)/actions/org.wslmesh.Agent1.policy" "$(polkitdir)/rules.d/wslmesh.rules"
 	rm -rf "$(unitdir)/wslmesh.service.d" "$(datadir)" "$(docdir)"
 	@if [ -z "$(DESTDIR)" ] && [ -d /run/systemd/system ]; then \
 		echo "journalctl --update-catalog"; \

@@ -6,7 +6,7 @@
 #
 #   build   Rust (1.89 or newer) with cargo, a C compiler and linker
 #   lint    rustfmt, clippy, shellcheck
-#   lab     ip, wg and a userspace WireGuard for the simulated WSL
+#   lab     ip, wg, a userspace WireGuard and a D-Bus daemon for the simulated WSL
 #   shells  those besides bash whose completions are tried
 #   bench   socat and iperf3, which the relay is measured beside and with
 #   vm      QEMU and what packs a guest for it
@@ -186,6 +186,7 @@ for what in "$@"; do
             need sysctl procps procps-ng
             need mount mount util-linux
             need wg wireguard-tools wireguard-tools
+            need dbus-daemon dbus dbus-daemon
             # Fedora has no userspace WireGuard; its kernel's serves there.
             if have_apt; then need wireguard-go wireguard-go -; fi
             ;;
