@@ -7,12 +7,15 @@ use std::{net::Ipv4Addr, num::NonZeroU16};
 use clap::{Args, Subcommand, ValueEnum};
 
 use super::{
+    bus::{Bus, BusError},
     host::{self, Wish, told},
     output::{Exit, complain, print},
     poke::poke,
 };
 use crate::{
-    config::{Added, Backend, DropIn, Firewall, Forward, Protocol, Settings, Source},
+    config::{
+        Added, Backend, DropIn, Firewall, Forward, Located, Protocol, Settings, Source, located,
+    },
     host::setup::{Agreed, Answer, Coverage, Order, Setup, SetupError, Staging, policy::port},
     paths::Paths,
 };
@@ -21,8 +24,9 @@ use crate::{
 pub(super) enum Command {
     /// Forward a port of Windows to this distribution
     ///
-    /// Writes a drop-in beside the configuration and tells the agent. Where Windows
-    /// has agreed to less than that, `host install` follows, which asks.
+    /// Has the agent write a drop-in beside the configuration; without an agent on
+    /// the bus root writes it. Where Windows has agreed to less than that, `host
+    /// install` follows, which asks.
     Add(Add),
     /// Remove a forward that `forward add` made
     Remove {
@@ -85,19 +89,31 @@ pub(super) async fn forward(
     paths: Paths,
 ) -> anyhow::Result<Exit> {
     match command {
-        Command::Add(arguments) => {
-            as_root(&source, "add")?;
-            add(arguments, &source, &paths).await
-        }
-        Command::Remove { name } => {
-            as_root(&source, "remove")?;
-            remove(&name, &source, &paths)
-        }
+        Command::Add(arguments) => add(arguments, &source, &paths).await,
+        Command::Remove { name } => remove(&name, &source, &paths).await,
         Command::List { json } => list::list(&source, &paths, json).await,
     }
 }
 
-/// The system's configuration is root's.
+/// The agent on the bus, which changes the system's configuration for those whom it
+/// lets, root or not. Another configuration is not its.
+async fn agent(source: &Source) -> Option<Bus> {
+    match source {
+        Source::System => Bus::system().await,
+        Source::File(_) => None,
+    }
+}
+
+/// What the agent did; `None` where it is not on the bus.
+fn done(answer: Result<String, BusError>) -> anyhow::Result<Option<String>> {
+    match answer {
+        Ok(path) => Ok(Some(path)),
+        Err(BusError::Absent) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Without an agent on the bus the system's configuration is root's.
 fn as_root(source: &Source, what: &str) -> anyhow::Result<()> {
     if *source == Source::System && !rustix::process::geteuid().is_root() {
         anyhow::bail!(
@@ -124,13 +140,17 @@ async fn add(arguments: Add, source: &Source, paths: &Paths) -> anyhow::Result<E
         },
         name: arguments.name,
     };
-    let drop_in = DropIn::of(source, &forward.name)?;
-    let (added, settings) = drop_in.add(&forward)?;
-    match added {
-        Added::Written => print(&format!("written: {}", drop_in.path().display()))?,
-        Added::Already => print(&format!("{} has it already", drop_in.path().display()))?,
-    }
-    let exit = told(poke(paths))?;
+    let path = match agent(source).await {
+        Some(bus) => done(bus.add(&forward).await)?,
+        None => None,
+    };
+    let (settings, exit) = match path {
+        Some(path) => {
+            print(&format!("written: {path}\nthe agent has read it"))?;
+            (Settings::load(source)?, Exit::Fine)
+        }
+        None => add_here(&forward, source, paths)?,
+    };
     let agreed = agree(
         &forward,
         &settings,
@@ -140,6 +160,18 @@ async fn add(arguments: Add, source: &Source, paths: &Paths) -> anyhow::Result<E
     )
     .await?;
     Ok(if agreed == Exit::Fine { exit } else { agreed })
+}
+
+/// Writes the drop-in and tells the agent.
+fn add_here(forward: &Forward, source: &Source, paths: &Paths) -> anyhow::Result<(Settings, Exit)> {
+    as_root(source, "add")?;
+    let drop_in = DropIn::of(source, &forward.name)?;
+    let (added, settings) = drop_in.add(forward)?;
+    match added {
+        Added::Written => print(&format!("written: {}", drop_in.path().display()))?,
+        Added::Already => print(&format!("{} has it already", drop_in.path().display()))?,
+    }
+    Ok((settings, told(poke(paths))?))
 }
 
 /// Has Windows' policy changed where it does not allow the forward. The forward
@@ -201,11 +233,19 @@ async fn look(paths: &Paths) -> Result<Answer, SetupError> {
     setup.call(Order::Look).await
 }
 
-fn remove(name: &str, source: &Source, paths: &Paths) -> anyhow::Result<Exit> {
-    let drop_in = DropIn::of(source, name)?;
-    let left = drop_in.remove()?;
-    print(&format!("removed: {}", drop_in.path().display()))?;
-    let exit = told(poke(paths))?;
+async fn remove(name: &str, source: &Source, paths: &Paths) -> anyhow::Result<Exit> {
+    let path = match agent(source).await {
+        Some(bus) => done(bus.remove(name).await)?,
+        None => None,
+    };
+    let (left, exit) = match path {
+        Some(path) => {
+            print(&format!("removed: {path}\nthe agent has read that"))?;
+            let mut places = located(source)?.into_iter();
+            (places.find(|place| place.name == name), Exit::Fine)
+        }
+        None => remove_here(name, source, paths)?,
+    };
     let Some(left) = left else {
         return Ok(exit);
     };
@@ -215,4 +255,18 @@ fn remove(name: &str, source: &Source, paths: &Paths) -> anyhow::Result<Exit> {
         left.line
     ));
     Ok(Exit::Failed)
+}
+
+/// Removes the drop-in and tells the agent; gives back where the forward is written
+/// still.
+fn remove_here(
+    name: &str,
+    source: &Source,
+    paths: &Paths,
+) -> anyhow::Result<(Option<Located>, Exit)> {
+    as_root(source, "remove")?;
+    let drop_in = DropIn::of(source, name)?;
+    let left = drop_in.remove()?;
+    print(&format!("removed: {}", drop_in.path().display()))?;
+    Ok((left, told(poke(paths))?))
 }

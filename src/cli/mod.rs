@@ -3,6 +3,7 @@
 mod answers;
 mod apply;
 mod ask;
+mod bus;
 mod completions;
 mod config;
 mod counters;

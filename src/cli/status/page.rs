@@ -22,6 +22,8 @@ const LONG_NAME: usize = 16;
 /// What is shown, and when.
 pub(super) struct Page<'a> {
     pub(super) document: &'a Document,
+    /// What there is to say about where it is from.
+    pub(super) note: Option<&'a str>,
     /// Seconds since 1970, which ages are told from.
     pub(super) now_unix: u64,
 }
@@ -35,6 +37,8 @@ impl Page<'_> {
             rows.extend(self.of_a_leader());
         }
         rows.push(("health", health(document)));
+        let note = self.note.map_or_else(Vec::new, |note| wrap(note, ROOM));
+        rows.push(("note", note));
         rows.iter()
             .flat_map(|(name, lines)| named(name, lines))
             .collect()

@@ -16,6 +16,7 @@ fn document(more: &str) -> Document {
 fn shown(document: &Document) -> Vec<String> {
     let page = Page {
         document,
+        note: None,
         now_unix: NOW,
     };
     page.lines().iter().map(|line| plain(line)).collect()
