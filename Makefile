@@ -143,7 +143,7 @@ lint: ## formatting, clippy, shell scripts
 	@tools/setup.sh build lint
 	$(CARGO) fmt --check
 	$(CARGO) clippy --all-targets --locked -- -D warnings
-	shellcheck -x tools/*.sh tests/vm/*.sh tests/windows/*.sh tests/*.sh tests/system/*.sh packaging/deb/*.sh packaging/deb/p* .ci/run
+	shellcheck -x tools/*.sh tests/vm/*.sh tests/windows/*.sh tests/*.sh tests/system/*.sh systemd/examples/*.sh packaging/deb/*.sh packaging/deb/p* .ci/run
 	shellcheck -x -s dash tests/vm/guest/init tests/vm/guest/*.sh
 
 deny: ## licences, versions and sources of the dependencies, and known advisories
