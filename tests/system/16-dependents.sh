@@ -206,3 +206,20 @@ ok 'it was restarted in the middle' within 30 restarted_since "$pid"
 ok 'and goes on with the rest' within 30 kept_has '"told":"172.28.30.3"'
 is 'nobody is told twice' "$(notes)" 'taker
 with-reload reload'
+
+# No D-Bus: said once, and told as soon as it is back.
+config <<'T'
+[dependents]
+units = ["with-reload", "without-reload"]
+T
+guest systemctl stop dbus.socket dbus.service
+clear_notes
+set_address 172.28.31.4
+ok 'without D-Bus it is one warning' within 10 journal_has 'dependent-failed \(systemd\): .*not told: with-reload\.service, without-reload\.service' WSLMESH_HEALTH=dependent-failed PRIORITY=4
+ok 'everything else follows' network_file_has 'WSL_IP="172.28.31.4"'
+guest systemctl start dbus.socket dbus.service
+ok 'they are told when it is back' within 60 kept_has '"told":"172.28.31.4"'
+is 'each once' "$(notes)" 'with-reload reload
+without-reload start'
+ok 'and the trouble is over' within 10 journal_has 'dependent-failed \(systemd\) is over'
+is 'it was said once' "$(journal WSLMESH_HEALTH=dependent-failed PRIORITY=4 | grep -c '(systemd)')" 1
