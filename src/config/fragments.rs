@@ -105,8 +105,11 @@ pub(super) const KNOWN: &[(&str, &[&str])] = &[
 
 /// The known key that somebody may have meant.
 pub(super) fn nearest<'a>(known: &[&'a str], written: &str) -> Option<&'a str> {
+    // Comparing takes long where one is huge; a known key is plain ASCII.
+    let length = written.chars().count();
     known
         .iter()
+        .filter(|key| key.len().abs_diff(length) <= key.len().div_ceil(2))
         .map(|key| (strsim::damerau_levenshtein(key, written), *key))
         .min()
         .filter(|(distance, key)| *distance <= key.len().div_ceil(2))
