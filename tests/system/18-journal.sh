@@ -43,9 +43,10 @@ is 'and knows each entry' "$(guest journalctl --dump-catalog | grep -c '^Defined
     "$(guest grep -c '^-- ' /usr/lib/systemd/catalog/wslmesh.catalog)"
 
 # A key of 300 kB: more than a datagram holds.
+is_long() { [ "$(journal --all -n 1 WSLMESH_HEALTH=config-rejected | wc -c)" -gt 300000 ]; }
 guest sh -c '{ head -c 300000 /dev/zero | tr "\0" k; echo " = 1"; } >/etc/wslmesh/wslmesh.toml'
 guest systemctl reload $unit
-ok 'a line of 300 kB arrives whole' within 10 journal_has 'k{30000}' --all -n 1 WSLMESH_HEALTH=config-rejected
+ok 'a line of 300 kB arrives whole' within 10 is_long
 guest sh -c ': >/etc/wslmesh/wslmesh.toml'
 guest systemctl reload $unit
 ok 'and its trouble is over' within 10 not_health config-rejected
