@@ -1,28 +1,20 @@
-"""Turns cargo metadata (standard input) into a CycloneDX document."""
+"""Turns cargo metadata (standard input) into a list of crates and their notices."""
 
 import json
+import pathlib
 import re
 import sys
 
 metadata = json.load(sys.stdin)
-packages = {package["id"]: package for package in metadata["packages"]}
-nodes = {node["id"]: node for node in metadata["resolve"]["nodes"]}
+packages = {(package["name"], package["version"]): package for package in metadata["packages"]}
 locked = re.findall(
     r'name = "(.+)"\nversion = "(.+)"\nsource = ".+"\nchecksum = "(.+)"',
     open("Cargo.lock", encoding="utf-8").read(),
 )
 checksums = {(name, version): checksum for name, version, checksum in locked}
 
-# Normal dependencies alone: build scripts and tests are not in the program.
-root = metadata["resolve"]["root"]
-reached, waiting = set(), [root]
-while waiting:
-    current = waiting.pop()
-    for dependency in nodes[current]["deps"]:
-        normal = any(kind["kind"] is None for kind in dependency["dep_kinds"])
-        if normal and dependency["pkg"] not in reached:
-            reached.add(dependency["pkg"])
-            waiting.append(dependency["pkg"])
+reached = sorted(tuple(line.split("|")[0].split(" ")) for line in open(sys.argv[2], encoding="utf-8"))
+own = next(package for package in metadata["packages"] if package["name"] == "wslmesh")
 
 
 def component(package):
@@ -46,10 +38,30 @@ document = {
             "type": "application",
             "name": "wslmesh",
             "version": sys.argv[1],
-            "licenses": [{"expression": packages[root]["license"]}],
+            "licenses": [{"expression": own["license"]}],
         }
     },
     "components": components,
 }
-json.dump(document, sys.stdout, indent=1)
-print()
+out = pathlib.Path(sys.argv[3])
+(out / "wslmesh.cdx.json").write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+
+# The licences ask that they and their copyright lines go along with the program.
+# Most crates share their texts, so each text is there once, with whom it is of.
+texts = {}
+for package in (packages[name] for name in reached):
+    folder = pathlib.Path(package["manifest_path"]).parent
+    name = f"{package['name']} {package['version']} ({package['license']})"
+    files = sorted(
+        path for path in folder.iterdir() if re.match(r"(LICEN[CS]E|COPYING|COPYRIGHT|NOTICE|UNLICENSE)", path.name, re.I)
+    )
+    found = [path.read_text(encoding="utf-8", errors="replace").strip() for path in files if path.is_file()]
+    if not found:
+        authors = ", ".join(package["authors"]) or "the authors of " + package["name"]
+        found = [f"The crate has no file with its licence. It is under {package['license']}, of {authors}."]
+    for text in found:
+        texts.setdefault("\n".join(line.rstrip() for line in text.splitlines()), []).append(name)
+with open(out / "THIRD-PARTY", "w", encoding="utf-8") as notices:
+    print("The programs contain these libraries. What follows is theirs, word for word.", file=notices)
+    for text, names in texts.items():
+        print("\n" + "=" * 79, *names, "-" * 79, text, sep="\n", file=notices)

@@ -233,6 +233,8 @@ for what in "$@"; do
             need nsenter util-linux util-linux
             need ip iproute2 iproute
             need rpmlint rpmlint rpmlint
+            need dnf dnf dnf
+            need createrepo_c createrepo-c createrepo_c
             need groff groff-base groff-base
             if have_apt; then need lintian lintian -; fi
             ;;

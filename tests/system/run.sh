@@ -53,7 +53,8 @@ halt
 deb=$(basename "$(ls "$packages"/wslmesh_*_amd64.deb)")
 rpm=$(basename "$(ls "$packages"/wslmesh-*.x86_64.rpm)")
 previous=$(basename "$(ls "$packages"/previous/wslmesh_*_amd64.deb)")
-export deb rpm previous
+previous_rpm=$(basename "$(ls "$packages"/previous/wslmesh-*.x86_64.rpm)")
+export deb rpm previous previous_rpm
 started=$SECONDS
 for file in "$here"/[0-9][0-9]-*.sh; do
     scenario=$(basename "$file" .sh)
