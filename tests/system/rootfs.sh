@@ -1,20 +1,22 @@
 #!/bin/bash
-# Makes the machine that the system tests boot: Debian 12 (systemd 252) with
-# what the scenarios look through, and prints its directory.
+# Makes the machine that the system tests boot, with what the scenarios look
+# through, and prints its directory.
 #
-#   tests/system/rootfs.sh WORK
+#   tests/system/rootfs.sh WORK SUITE      bookworm (systemd 252), trixie (257)
 #
 # Made once: the name has the recipe's checksum. Nothing is ever changed in it,
 # each boot has a throw-away layer above. Needs root, mmdebstrap and a mirror.
 set -euo pipefail
 PATH=$PATH:/usr/sbin:/sbin
 work=$1
-suite=${WSLMESH_SYSTEM_SUITE:-bookworm}
+suite=$2
 # The ids that root and the others of the guest have outside.
 first=$((1 << 20))
 
 recipe=$(sha256sum "${BASH_SOURCE[0]}" | cut -c 1-12)
 root=$work/$suite-$recipe
+exec {lock}>"$work/.$suite.lock"
+flock "$lock" # somebody else may be at it
 if [ -e "$root.done" ]; then
     echo "$root"
     exit 0

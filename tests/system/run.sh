@@ -5,7 +5,8 @@
 #
 #   tests/system/run.sh PACKAGES     a folder with the deb and the rpm (make packages)
 #
-# ONLY=20,30 in the environment picks scenarios by their number.
+# ONLY=20,30 in the environment picks scenarios by their number. Debian 12 runs all
+# of them, Debian 13 those that say `# suites: bookworm trixie`; SUITE=trixie picks one.
 # Ends with 0 (all passed), 1 (one failed) or 77 (no such guest can be had here;
 # the last line says why). Changes nothing of the machine it runs on.
 set -euo pipefail
@@ -42,7 +43,16 @@ trap 'halt; rm -rf "$run"' EXIT
 trap 'exit 1' INT TERM
 
 (enter_cgroup) 2>/dev/null || cannot "no cgroup can be made here (a container without its own cgroups?)"
-root_of_guest=$("$here/rootfs.sh" "$work") || cannot "the guest's files could not be made (see above)"
+read -ra suites <<<"${SUITE:-bookworm trixie}"
+# Side by side: most of it is waiting for a mirror.
+making=()
+for suite in "${suites[@]}"; do
+    "$here/rootfs.sh" "$work" "$suite" >"$run/root-$suite" &
+    making+=($!)
+done
+for maker in "${making[@]}"; do wait "$maker" || cannot "the guest's files could not be made (see above)"; done
+use_suite() { suite=$1 root_of_guest=$(cat "$run/root-$1"); }
+use_suite "${suites[0]}"
 # A device node of its own: the machine's may be root's alone.
 mknod -m 666 "$tun" c 10 200 || cannot "no device node can be made here"
 scenario=boot
@@ -56,21 +66,31 @@ previous=$(basename "$(ls "$packages"/previous/wslmesh_*_amd64.deb)")
 previous_rpm=$(basename "$(ls "$packages"/previous/wslmesh-*.x86_64.rpm)")
 export deb rpm previous previous_rpm
 started=$SECONDS
-for file in "$here"/[0-9][0-9]-*.sh; do
-    scenario=$(basename "$file" .sh)
-    if [ -n "${ONLY:-}" ] && [[ ",$ONLY," != *",${scenario%%-*},"* ]]; then continue; fi
+run_scenario() { # run_scenario FILE
+    local begun status=0
+    scenario=$suite-$(basename "$1" .sh)
     begun=$(date +%s%N)
+    rm -rf "$run/share" "$run/layer"
     # In a shell of its own, so that a scenario's mistake ends that scenario alone.
-    status=0
     (
         trap 'halt' EXIT
         set +e
         # shellcheck disable=SC1090
-        . "$file"
+        . "$1"
         true
     ) || status=$?
     [ "$status" = 0 ] || fail "ran to its end (status $status)" "$(tail -n 5 "$run/console")"
     echo "# $scenario: $((($(date +%s%N) - begun) / 1000000)) ms"
+}
+
+for each in "${suites[@]}"; do
+    use_suite "$each"
+    for file in "$here"/[0-9][0-9]-*.sh; do
+        number=$(basename "$file")
+        if [ -n "${ONLY:-}" ] && [[ ",$ONLY," != *",${number%%-*},"* ]]; then continue; fi
+        says=$(sed -n 's/^# suites: //p' "$file")
+        if [[ " ${says:-bookworm} " == *" $suite "* ]]; then run_scenario "$file"; fi
+    done
 done
 
 passed=$(grep -c '^ok ' "$results" || true)
