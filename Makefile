@@ -145,6 +145,8 @@ lint: ## formatting, clippy, shell scripts
 	$(CARGO) clippy --all-targets --locked -- -D warnings
 	shellcheck -x tools/*.sh tests/vm/*.sh tests/windows/*.sh tests/*.sh tests/system/*.sh systemd/examples/*.sh packaging/deb/*.sh packaging/deb/p* .ci/run
 	shellcheck -x -s dash tests/vm/guest/init tests/vm/guest/*.sh
+	shellcheck -x tools/*.sh tests/vm/*.sh tests/windows/*.sh tests/*.sh tests/system/*.sh tests/system/vm/*.sh tests/system/vm/guest/*.sh tests/system/vm/*/[0-9]*.sh packaging/deb/*.sh packaging/deb/p* .ci/run
+	shellcheck -x -s dash tests/system/vm/guest/init tests/vm/guest/init tests/vm/guest/*.sh
 
 deny: ## licences, versions and sources of the dependencies, and known advisories
 	@tools/setup.sh build

@@ -13,7 +13,7 @@
 #   windows a compiler and the standard library to build the relay for Windows
 #   wine    what runs it
 #   packages  what makes a deb and an rpm
-#   system  what checks them and boots a real systemd in a container
+#   system  what checks them and boots a real systemd in a container (with vm: in QEMU)
 #
 # Says nothing and takes no time when nothing is missing. Needs root only for
 # the packages: as another user it calls sudo for apt-get or dnf alone.
@@ -232,6 +232,8 @@ for what in "$@"; do
             need mmdebstrap mmdebstrap mmdebstrap
             need nsenter util-linux util-linux
             need ip iproute2 iproute
+            need mke2fs e2fsprogs e2fsprogs
+            need python3 python3 python3
             need rpmlint rpmlint rpmlint
             need dnf dnf dnf
             need createrepo_c createrepo-c createrepo_c

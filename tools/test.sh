@@ -49,7 +49,7 @@ with() {
 }
 
 shell_scripts() {
-    shellcheck -x tools/*.sh tests/vm/*.sh tests/windows/*.sh tests/*.sh tests/system/*.sh packaging/deb/*.sh packaging/deb/p* .ci/run && shellcheck -x -s dash tests/vm/guest/init tests/vm/guest/*.sh
+    shellcheck -x tools/*.sh tests/vm/*.sh tests/windows/*.sh tests/*.sh tests/system/*.sh tests/system/vm/*.sh tests/system/vm/guest/*.sh tests/system/vm/*/[0-9]*.sh packaging/deb/*.sh packaging/deb/p* .ci/run && shellcheck -x -s dash tests/system/vm/guest/init tests/vm/guest/init tests/vm/guest/*.sh
 }
 
 # With the programs of the parts before it; cargo finds them built and only says
@@ -89,6 +89,7 @@ part vm with vm vm
 part 'windows relay' with 'lint windows wine' windows_relay
 part packages with 'packages system' packages
 part system with system tests/system/run.sh "$target/packages"
+part 'system vm' with 'vm system' tests/system/vm/run.sh "$target/packages"
 part cargo-deny deny
 
 list() {

@@ -10,7 +10,7 @@ tree=$1 out=$2 binary=${3:-} relay=${4:-} lab=${5:-}
 
 root=$(mktemp -d "$(dirname "$out")/root.XXXXXX")
 trap 'rm -rf "$root"' EXIT
-mkdir -p "$root"/{bin,dev,etc/wslmesh,modules,proc,run,sys,tmp,usr/bin,var/lib/wslmesh,vm/bin}
+mkdir -p "$root"/{bin,dev,etc/wslmesh,proc,run,sys,tmp,usr/bin,var/lib/wslmesh,vm/bin}
 
 busybox=$(command -v busybox)
 if ldd "$busybox" >/dev/null 2>&1; then
@@ -44,30 +44,7 @@ add_ours wslmesh "$binary"
 add_ours wslmesh-relay "$relay"
 add_ours lab "$lab"
 
-# Modules in the order in which they must be loaded: what one depends on stands
-# behind the colon in modules.dep, the deepest last.
-version=$(cat "$tree/version")
-dep=$tree/lib/modules/$version/modules.dep
-for module in veth dummy tun wireguard; do
-    line=$(grep -E "/$module\.ko(\.[a-z]+)?:" "$dep") || {
-        # Built into the kernel: nothing to load.
-        grep -qE "/$module\.ko" "$tree/lib/modules/$version/modules.builtin" && continue
-        echo "image.sh: Linux $version has no module $module" >&2
-        exit 1
-    }
-    for file in $(echo "${line#*:}" | tr ' ' '\n' | tac) "${line%%:*}"; do
-        name=$(basename "$file")
-        name=${name%%.ko*}.ko
-        [ ! -e "$root/modules/$name" ] || continue
-        case $file in
-            *.xz) xz -dc "$tree/lib/modules/$version/$file" >"$root/modules/$name" ;;
-            *.zst) zstd -dcq "$tree/lib/modules/$version/$file" >"$root/modules/$name" ;;
-            *.gz) gzip -dc "$tree/lib/modules/$version/$file" >"$root/modules/$name" ;;
-            *) cp "$tree/lib/modules/$version/$file" "$root/modules/$name" ;;
-        esac
-        echo "$name" >>"$root/modules/order"
-    done
-done
+"$here/modules.sh" "$tree" "$root/modules" veth dummy tun wireguard
 
 cp "$here"/guest/*.sh "$root/vm/"
 cp "$here/guest/init" "$root/init"
