@@ -41,7 +41,7 @@ demo: ## watch the agent survive three address changes in a simulated WSL (no ro
 	$(CARGO) build --locked
 	$(CARGO) test --locked --test lab -- --demo
 
-test: ## lints, unit, property, namespace, lab and VM tests: all that CI runs
+test: ## all that CI runs: lints, unit, lab, VM, Windows relay, package and system tests
 	@tools/test.sh
 
 bench: ## figures of the release build against the usual ways
@@ -143,10 +143,7 @@ lint: ## formatting, clippy, shell scripts
 	@tools/setup.sh build lint
 	$(CARGO) fmt --check
 	$(CARGO) clippy --all-targets --locked -- -D warnings
-	shellcheck -x tools/*.sh tests/vm/*.sh tests/windows/*.sh tests/*.sh tests/system/*.sh systemd/examples/*.sh packaging/deb/*.sh packaging/deb/p* .ci/run
-	shellcheck -x -s dash tests/vm/guest/init tests/vm/guest/*.sh
-	shellcheck -x tools/*.sh tests/vm/*.sh tests/windows/*.sh tests/*.sh tests/system/*.sh tests/system/vm/*.sh tests/system/vm/guest/*.sh tests/system/vm/*/[0-9]*.sh packaging/deb/*.sh packaging/deb/p* .ci/run
-	shellcheck -x -s dash tests/system/vm/guest/init tests/vm/guest/init tests/vm/guest/*.sh
+	tools/shellcheck.sh
 
 deny: ## licences, versions and sources of the dependencies, and known advisories
 	@tools/setup.sh build

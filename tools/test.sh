@@ -48,10 +48,6 @@ with() {
     "$@"
 }
 
-shell_scripts() {
-    shellcheck -x tools/*.sh tests/vm/*.sh tests/windows/*.sh tests/*.sh tests/system/*.sh tests/system/vm/*.sh tests/system/vm/guest/*.sh tests/system/vm/*/[0-9]*.sh packaging/deb/*.sh packaging/deb/p* .ci/run && shellcheck -x -s dash tests/system/vm/guest/init tests/vm/guest/init tests/vm/guest/*.sh
-}
-
 # With the programs of the parts before it; cargo finds them built and only says
 # where the lab is.
 vm() {
@@ -81,7 +77,7 @@ deny() {
 tools/setup.sh build || exit 1
 
 part rustfmt with lint cargo fmt --check
-part shellcheck with lint shell_scripts
+part shellcheck with lint tools/shellcheck.sh
 part clippy with lint cargo clippy --all-targets --locked -- -D warnings
 part build cargo build --locked
 part 'cargo test' with 'lab shells' cargo test --locked --no-fail-fast
