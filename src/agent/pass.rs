@@ -14,6 +14,7 @@ use super::{
     AgentError, backoff,
     ledger::Ledger,
     machine::{Host, Linux, Machine},
+    micros,
     windows::News,
 };
 use crate::{
@@ -250,7 +251,12 @@ impl<M: Machine> Agent<M> {
             self.ledger.failed(&action, None, true, now);
         }
         if let Some(line) = &outcome.changed {
-            tracing::info!(event = "forwards", address = %outcome.wanted.connect_address, "{line}");
+            tracing::info!(
+                event = "forwards",
+                address = %outcome.wanted.connect_address,
+                duration_us = micros(outcome.took),
+                "{line}"
+            );
         }
         if let Some(facts) = outcome.facts {
             let mut standing: Vec<Listen> = facts.rules.iter().map(|rule| rule.listen).collect();

@@ -52,6 +52,7 @@ pub async fn sync(folder: &Path, wanted: RuleSet) -> HostOutcome {
                 findings: vec![finding],
                 facts: None,
                 changed: None,
+                took: begin.elapsed(),
                 standing: may_have_worked(&error).then_some(true),
             }
         }
@@ -129,6 +130,7 @@ pub fn hangs(wanted: RuleSet, after: Duration) -> HostOutcome {
         findings: vec![Finding::new(Code::InteropTimeout, "", detail)],
         facts: None,
         changed: None,
+        took: after,
         standing: Some(true),
     }
 }

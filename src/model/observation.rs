@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeMap,
     net::{IpAddr, Ipv4Addr},
+    time::Duration,
 };
 
 use ipnet::IpNet;
@@ -188,6 +189,8 @@ pub struct HostOutcome {
     pub facts: Option<HostFacts>,
     /// One line for the journal where rules changed.
     pub changed: Option<String>,
+    /// From the call to its answer.
+    pub took: Duration,
     /// Whether rules of ours stand on Windows now; `None` where it did not say.
     pub standing: Option<bool>,
 }

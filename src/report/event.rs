@@ -78,7 +78,7 @@ pub const EVENTS: &[Event] = &[
         name: "forwards",
         limit: Some(CHANGES),
         text: "Windows confirmed changed port proxy or firewall rules.",
-        fields: &["address"],
+        fields: &["address", "duration_us"],
     },
     Event {
         name: "relay",

@@ -55,6 +55,7 @@ pub(super) fn of(wanted: RuleSet, answer: Answer, took: Duration) -> HostOutcome
         findings: findings.0,
         facts: looked.then(|| facts(answer)),
         changed,
+        took,
         standing,
     }
 }

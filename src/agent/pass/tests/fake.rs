@@ -232,6 +232,7 @@ impl<'a> Bench<'a> {
             }),
             wanted,
             changed: None,
+            took: Duration::ZERO,
             standing,
         }));
     }
@@ -265,6 +266,7 @@ impl Bench<'_> {
                 ..HostFacts::default()
             }),
             changed: None,
+            took: Duration::ZERO,
             wanted,
         }));
     }
