@@ -146,7 +146,7 @@ pub const EVENTS: &[Event] = &[
         name: "hook",
         limit: Some(CHANGES),
         text: "An executable of /etc/wslmesh/hooks.d was run after a change of the address.",
-        fields: &["hook", "result", "duration_us"],
+        fields: &["hook", "result", "exit_status", "duration_us"],
     },
     Event {
         name: "bus",
