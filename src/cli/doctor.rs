@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     config::Source,
-    doctor::{Check, Fix, Grade, Group, Verdict, examine, gather},
+    doctor::{Check, Fix, Grade, Group, Verdict, Wish, examine, gather},
     paths::Paths,
 };
 
@@ -21,6 +21,9 @@ pub(super) struct Command {
     /// Print the verdicts as JSON
     #[arg(long)]
     json: bool,
+    /// Ask the name server also where it is in no private network (for the root's name servers)
+    #[arg(long)]
+    network: bool,
     /// Look at these only: all where none is named
     #[arg(value_name = "GROUP", value_parser = groups())]
     groups: Vec<Group>,
@@ -59,7 +62,10 @@ struct Entry<'a> {
 type Found = [(Check, Verdict)];
 
 pub(super) async fn doctor(command: Command, source: Source, paths: Paths) -> anyhow::Result<Exit> {
-    let facts = gather(&source, &paths).await;
+    let wish = Wish {
+        network: command.network,
+    };
+    let facts = gather(&source, &paths, wish).await;
     let found = examine(&facts, &command.groups);
     if found.is_empty() {
         bail!("nothing was looked at");

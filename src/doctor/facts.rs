@@ -1,103 +1,71 @@
 //! What the examination knows of the machine: plain data, filled in by `read`
 //! and made up by the tests.
 
+mod parts;
+
 use std::collections::BTreeMap;
 
+use ipnet::Ipv4Net;
+
+pub(super) use self::parts::{
+    Answer, Clock, Disk, Drift, DriftSource, Guarded, Interop, Kernel, Memory, Process, Resolver,
+    Resources, Secrecy, Systemd, Text, UnitState, Units, Way, Wsl,
+};
 use super::{ini::Ini, sockets::Socket, verdict::Skip};
 use crate::{
     config::Settings,
-    model::{Link, Observation, Plan},
+    model::{Link, Mode, Observation, Plan},
     plan::{self, Node},
-    report::Document,
+    report::{Document, WireguardEntry},
 };
 
 /// The whole.
 #[derive(Debug, Clone)]
 pub struct Facts {
+    /// Whether this process is root's.
+    pub(super) root: bool,
+    /// Seconds since 1970 (UTC), as this machine has it.
+    pub(super) now_unix: u64,
     /// WSL itself.
     pub(super) wsl: Wsl,
     /// The configuration, or what is wrong with it.
     pub(super) settings: Result<Settings, String>,
     /// What a pass of the agent would see, or why it could not look.
     pub(super) seen: Result<Observation, String>,
+    /// WireGuard devices with their peers.
+    pub(super) peers: Vec<WireguardEntry>,
+    /// IPv4 routes of the main table: interface and destination.
+    pub(super) routes: Vec<(String, Ipv4Net)>,
     /// What the running agent says of itself.
     pub(super) agent: Option<Document>,
     /// systemd.
     pub(super) systemd: Systemd,
     /// /etc/wsl.conf.
     pub(super) wsl_conf: Text<Ini>,
+    /// %UserProfile%\.wslconfig.
+    pub(super) wslconfig: Text<Ini>,
+    /// Whether `wslmesh host install` has left its folder on Windows.
+    pub(super) installed: bool,
     /// Open sockets.
     pub(super) sockets: Text<Vec<Socket>>,
     /// Values below /proc/sys, by dotted name.
     pub(super) sysctls: BTreeMap<&'static str, String>,
-}
-
-/// WSL as seen from inside.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Wsl {
-    /// Whether this is WSL 2.
-    pub(super) is: bool,
-    /// The kernel's release.
-    pub(super) release: String,
-    /// WSL's version, where it says.
-    pub(super) version: Option<String>,
-}
-
-/// A file or another source of text, understood.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Text<T> {
-    /// There is none.
-    Missing,
-    /// Its content.
-    Content(T),
-    /// It could not be read; this says why.
-    Unreadable(String),
-}
-
-impl<T> Text<T> {
-    /// The content, where there is one.
-    pub(super) fn content(&self) -> Option<&T> {
-        match self {
-            Self::Content(content) => Some(content),
-            Self::Missing | Self::Unreadable(_) => None,
-        }
-    }
-
-    /// The same with its content understood.
-    pub(super) fn map<U>(self, change: impl FnOnce(T) -> U) -> Text<U> {
-        match self {
-            Self::Missing => Text::Missing,
-            Self::Content(content) => Text::Content(change(content)),
-            Self::Unreadable(why) => Text::Unreadable(why),
-        }
-    }
-}
-
-/// systemd as it answers on the bus.
-#[derive(Debug, Clone)]
-pub(super) struct Systemd {
-    /// Whether it is the init of this system (sd_booted(3)).
-    pub(super) running: bool,
-    /// Its units, or why it could not be asked.
-    pub(super) units: Result<Units, String>,
-}
-
-/// The units that matter here.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Units {
-    /// State of units by name; nothing of those that systemd does not know.
-    pub(super) states: BTreeMap<String, UnitState>,
-    /// All units that have failed.
-    pub(super) failed: Vec<String>,
-}
-
-/// One unit.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct UnitState {
-    /// active, inactive, failed, activating, ...
-    pub(super) active: String,
-    /// enabled, disabled, static, masked, ...
-    pub(super) file: String,
+    /// Name resolution.
+    pub(super) resolver: Resolver,
+    /// The clock.
+    pub(super) clock: Clock,
+    /// The way to Windows programs.
+    pub(super) interop: Interop,
+    /// Processes of this distribution.
+    pub(super) processes: Vec<Process>,
+    /// Files that only some should read or write.
+    pub(super) guarded: Vec<Guarded>,
+    /// Scheduled scripts that do by polling what the agent does.
+    pub(super) pollers: Vec<String>,
+    /// Memory and disk.
+    pub(super) resources: Resources,
+    /// What the kernel offers.
+    pub(super) kernel: Kernel,
 }
 
 impl Facts {
@@ -137,6 +105,11 @@ impl Facts {
         plan::node(settings, seen).map_err(|finding| Skip::Unknown(finding.detail))
     }
 
+    /// The networking mode, where it is known.
+    pub(super) fn mode(&self) -> Option<Mode> {
+        self.seen.as_ref().ok().and_then(|seen| seen.mode.known())
+    }
+
     /// The tunnels that the configuration keeps at an MTU.
     pub(super) fn tunnels(&self) -> Result<Vec<&Link>, Skip> {
         let (settings, seen) = self.seen()?;
@@ -147,6 +120,16 @@ impl Facts {
     /// A section's value in /etc/wsl.conf.
     pub(super) fn wsl_conf(&self, section: &str, key: &str) -> Option<&str> {
         self.wsl_conf.content()?.get(section, key)
+    }
+
+    /// Windows' .wslconfig, empty where there is none.
+    pub(super) fn wslconfig(&self) -> Result<Ini, Skip> {
+        self.wsl()?;
+        match &self.wslconfig {
+            Text::Missing => Ok(Ini::default()),
+            Text::Content(ini) => Ok(ini.clone()),
+            Text::Unreadable(why) => Err(Skip::Unknown(why.clone())),
+        }
     }
 
     /// systemd's units.
@@ -162,6 +145,16 @@ impl Facts {
             Text::Missing => Err(Skip::Unknown("/proc/net is not there".to_owned())),
             Text::Unreadable(why) => Err(Skip::Unknown(why.clone())),
         }
+    }
+
+    /// Names of the processes that are called one of these.
+    pub(super) fn running(&self, names: &[&str]) -> Vec<String> {
+        let of = |process: &Process| names.contains(&process.name.as_str());
+        let found = self.processes.iter().filter(|process| of(process));
+        let mut found: Vec<String> = found.map(|process| process.name.clone()).collect();
+        found.sort();
+        found.dedup();
+        found
     }
 }
 

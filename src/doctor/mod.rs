@@ -9,13 +9,14 @@ mod facts;
 mod ini;
 mod read;
 mod registry;
+mod resolv;
 mod sockets;
 #[cfg(test)]
 mod testing;
 mod verdict;
 
 pub use facts::Facts;
-pub use read::gather;
+pub use read::{Wish, gather};
 pub use registry::{Check, Fix, Group};
 pub use verdict::{Grade, Verdict};
 

@@ -5,7 +5,10 @@
 use std::fmt;
 
 use super::{
-    checks::{address, mtu, sysctls, system},
+    checks::{
+        address, clock, conflicts, dns, files, interop, kernel, lifetime, mtu, ports, resources,
+        sysctls, system, tailscale, windows, wireguard,
+    },
     facts::Facts,
     verdict::Verdict,
 };
@@ -146,7 +149,7 @@ registry! {
             "Look at `ip route`; nothing to do while Windows is connecting, else run `wsl.exe --shutdown` on Windows";
         NetworkFile "network-file" "the network file is there, valid and current" address::network_file, Pass,
             "Scripts and units read the address from it. It must mean the same to `.` of a shell and to EnvironmentFile= of systemd.",
-            "Start the agent (`sudo systemctl start wslmesh`), or make one pass with `sudo wslmesh apply`";
+            "Start the agent (`sudo systemctl start wslmesh`), or `sudo wslmesh doctor --fix`";
         OldListeners "old-listeners" "no service listens on an address of the past" address::listeners, None,
             "A service bound to the address that this distribution had is reachable by nobody after a change.",
             "Let the service listen on 0.0.0.0 (ListenAddress 0.0.0.0 in sshd_config), or restart it with each change of the address";
@@ -154,10 +157,10 @@ registry! {
     Mtu "mtu" {
         TunnelMtu "tunnel-mtu" "tunnels have the configured MTU" mtu::tunnels, Pass,
             "Packets of a tunnel that are too large for its way are fragmented or vanish.",
-            "Start the agent (`sudo systemctl start wslmesh`), or make one pass with `sudo wslmesh apply`";
+            "Start the agent (`sudo systemctl start wslmesh`), or `sudo wslmesh doctor --fix`";
         UnderlayMtu "underlay-mtu" "the interface below carries the tunnels" mtu::underlay, Pass,
             "A tunnel of 1280 bytes needs 1340 below it (1360 over IPv6). WSL gives eth0 the lowest MTU of all Windows adapters, 1280 where Tailscale runs on Windows: then full packets vanish.",
-            "Start the agent, which raises it where [mtu] underlay allows it; else raise the MTU of the Windows adapter that is the lowest";
+            "`sudo wslmesh doctor --fix`, where [mtu] underlay allows it; else raise the MTU of the Windows adapter that is the lowest";
         MtuProbing "mtu-probing" "TCP finds out what a path carries" mtu::probing, None,
             "Where a firewall swallows the messages about packets that are too large, a TCP connection through the tunnel hangs once it has much to say.",
             "Set \"net.ipv4.tcp_mtu_probing\" = 1 in the section [sysctl] of /etc/wslmesh/wslmesh.toml, then `sudo systemctl reload wslmesh`";
@@ -165,10 +168,166 @@ registry! {
     Sysctls "sysctls" {
         SysctlValues "sysctl-values" "kernel parameters are as configured" sysctls::values, Pass,
             "Buffers for fast transfers, and keepalives that notice a dead connection within two minutes. tcp_* is for what runs through a tunnel; the tunnel itself is UDP.",
-            "Start the agent (`sudo systemctl start wslmesh`), or make one pass with `sudo wslmesh apply`";
+            "Start the agent (`sudo systemctl start wslmesh`), or `sudo wslmesh doctor --fix`";
         SysctlAllowed "sysctl-allowed" "every configured parameter can be set" sysctls::allowed, None,
             "WSL owns some parameters in mirrored mode, and some belong to the whole virtual machine.",
             "Remove the key from [sysctl], or set it to false there";
+    }
+    Wireguard "wireguard" {
+        WireguardAnswers "wireguard-answers" "WireGuard devices answer" wireguard::answers, None,
+            "A userspace daemon that hangs keeps its device and carries nothing.",
+            "Check `sudo wg show`; restart the tunnel (`sudo systemctl restart wg-quick@NAME`)";
+        WireguardKeepalive "wireguard-keepalive" "peers have a keepalive" wireguard::keepalive, Pass,
+            "Windows and the router forget a UDP flow after a minute or two; then nobody reaches this end until it speaks.",
+            "Start the agent (`sudo systemctl start wslmesh`), or `sudo wslmesh doctor --fix`";
+        WireguardHandshake "wireguard-handshake" "peers are in touch" wireguard::handshakes, None,
+            "A peer with a keepalive has a new handshake every two minutes; after three no packet passes any more.",
+            "Check that the peer runs, its endpoint (`sudo wg show`), and on Windows the forward and the firewall (`wslmesh host check`)";
+        WireguardPort "wireguard-port" "Windows lets the listen port through" wireguard::port, None,
+            "In mirrored mode Windows hands a port to a program that binds it, and WireGuard in the kernel never does; the ports of ip_local_port_range are kept for this machine without that.",
+            "Set ListenPort to a port within `sysctl net.ipv4.ip_local_port_range`, or use a userspace WireGuard";
+        WireguardReachable "wireguard-reachable" "peers can begin towards this node" wireguard::reachable, None,
+            "In NAT mode nothing from outside arrives unless Windows forwards it, and `netsh interface portproxy` forwards TCP alone.",
+            "Add a forward: `sudo wslmesh forward add NAME --protocol udp --listen-port PORT`";
+    }
+    Tailscale "tailscale" {
+        TailscaleUnit "tailscale-unit" "tailscaled runs and starts by itself" tailscale::unit, None,
+            "Without it there is no Tailscale network; keepalives are its own business.",
+            "Run `sudo systemctl enable --now tailscaled`";
+        TailscaleInterface "tailscale-interface" "Tailscale's interface has an address" tailscale::interface, None,
+            "A node that is logged out has an interface and no address.",
+            "Run `sudo tailscale up`; nothing to do where userspace mode is meant";
+    }
+    Dns "dns" {
+        ResolvConf "resolv-conf" "/etc/resolv.conf names a server" dns::resolv_conf, None,
+            "Without it no name resolves. It is a link to a file that WSL writes for all distributions.",
+            "Run `wsl.exe --shutdown` on Windows, and WSL makes it anew; do not replace it by a public server, which knows no name of yours, and never write /etc/wsl.conf anew for it";
+        ResolvImmutable "resolv-immutable" "WSL can write /etc/resolv.conf" dns::immutable, None,
+            "A file that is locked keeps the servers of a network that was left long ago.",
+            "Run `sudo chattr -i /etc/resolv.conf`, then `wsl.exe --shutdown` on Windows";
+        DnsAnswers "dns-answers" "the name server answers" dns::answers, None,
+            "One question for the root's name servers, which tells the server nothing of this node. Servers outside of private networks are asked with --network only.",
+            "Check Windows' own name resolution and VPN; then `wsl.exe --shutdown` on Windows. Keep DNS tunnelling on";
+        DnsGenerated "dns-generated" "WSL keeps /etc/resolv.conf current" dns::generated, None,
+            "generateResolvConf=false ends DNS tunnelling for this distribution, and with it Windows' hosts file and the names of its VPNs.",
+            "Remove generateResolvConf=false from the section [network] of /etc/wsl.conf, keep its other lines, remove /etc/resolv.conf, then `wsl.exe --shutdown` on Windows";
+        DnsTunnelling "dns-tunnelling" "DNS tunnelling is whole" dns::tunnelling, None,
+            "WSL's own name server is at 10.255.255.254 on lo. It asks Windows, so that VPNs and corporate names work.",
+            "Run `wsl.exe --shutdown` on Windows; remove dnsTunneling=false from %UserProfile%\\.wslconfig";
+    }
+    Clock "clock" {
+        ClockDrift "clock-drift" "the clock is right" clock::drift, None,
+            "After a sleep of Windows the clock here may be behind; certificates and WireGuard's handshakes go by it.",
+            "Wait a minute: Windows sets it forward by itself. If it stays, `wsl.exe --shutdown` on Windows; `sudo hwclock -s` is a last resort";
+        ClockSetters "clock-setters" "one program sets the clock" clock::setters, None,
+            "WSL runs a chronyd of its own for all distributions; another one sets the clock back and forth.",
+            "Run `sudo systemctl disable --now systemd-timesyncd` (or chronyd) where WSL does it";
+        ClockFollows "clock-follows" "Hyper-V's driver follows Windows' clock" clock::follows, None,
+            "The driver sets the clock forward when it is 5 s or more behind, as after a sleep.",
+            "Remove hv_utils.timesync_implicit=0 from kernelCommandLine in %UserProfile%\\.wslconfig";
+    }
+    Interop "interop" {
+        InteropBinfmt "interop-binfmt" "the kernel knows Windows programs" interop::binfmt, None,
+            "binfmt_misc leads .exe files to WSL's /init. The entry is WSLInterop, or WSLInterop-late with some versions, and one table serves all distributions.",
+            "Run `sudo systemctl restart systemd-binfmt`; if that does not help, `wsl.exe --shutdown` on Windows";
+        InteropSocket "interop-socket" "a socket of WSL's init answers" interop::socket, None,
+            "Windows programs are started through /run/WSL/1_interop; WSL_INTEROP need not be set for that.",
+            "Run `wsl.exe --shutdown` on Windows; set enabled=true in the section [interop] of /etc/wsl.conf";
+        InteropPowershell "interop-powershell" "powershell.exe is found" interop::powershell, None,
+            "Forwards on Windows are made by it. A service has not Windows' PATH, so it is looked for on the mounted drives.",
+            "Set enabled=true in the section [automount] of /etc/wsl.conf, then `wsl.exe --shutdown` on Windows; `wslmesh host check` tries it";
+        InteropConf "interop-conf" "/etc/wsl.conf leaves the way open" interop::conf, None,
+            "Interop and drives can be switched off for a distribution.",
+            "Nothing to do where no forward is wanted";
+        InteropEnvironment "interop-environment" "WSL_INTEROP is not stale" interop::environment, None,
+            "A terminal that outlives its session (tmux, screen) names a socket that is gone.",
+            "Run `unset WSL_INTEROP` in that terminal";
+    }
+    Ports "ports" {
+        PortsListening "ports-listening" "a service listens behind each forward" ports::listening, None,
+            "A forward that leads nowhere looks like a firewall. A service on 127.0.0.1 alone hears nothing from outside.",
+            "Start the service, or correct connect-port (`wslmesh forward list`)";
+        PortsKept "ports-kept" "no forward has a port that Windows keeps" ports::kept, None,
+            "In mirrored mode some ports never reach a distribution: UDP 68; TCP 135, 1900, 2869, 3702, 5004, 5357 and 5358.",
+            "Choose another listen-port";
+        PortsFirewall "ports-firewall" "Windows' firewall knows the forwards" ports::firewall, None,
+            "Inbound is closed on Windows unless a rule opens it.",
+            "Set firewall = \"local\" for the forward and run `wslmesh host install`; nothing to do where rules were made by hand";
+        PortsWindows "ports-windows" "Windows does its part" ports::windows, None,
+            "Which ports Windows has, excludes or forwards for another tool is what the agent was told at its last call. A port in use is usually excluded and held by nobody.",
+            "`wslmesh status` has each trouble with its cure, `wslmesh host check` examines Windows";
+    }
+    Windows "windows" {
+        Wslconfig "wslconfig" ".wslconfig is understood" windows::wslconfig, None,
+            "WSL skips what it does not know in %UserProfile%\\.wslconfig, without a word to anybody.",
+            "Correct the lines that are named in %UserProfile%\\.wslconfig, then `wsl.exe --shutdown` on Windows";
+        WslconfigMode "wslconfig-mode" "the networking mode is the one asked for" windows::mode, None,
+            "Mirrored falls back to NAT where Windows lacks something (Windows 10, a disabled firewall), and NAT to consomme.",
+            "Run `wsl.exe --shutdown` on Windows; if it stays, look at what WSL prints when it starts";
+        WslconfigNetwork "wslconfig-network" "nothing that the node uses is switched off" windows::network, None,
+            "The firewall, DNS tunnelling and localhost forwarding are on unless the file says otherwise.",
+            "Remove the line, then `wsl.exe --shutdown` on Windows";
+        WslconfigLimits "wslconfig-limits" "memory, processors and swap are sensible" windows::limits, None,
+            "WSL takes half of the memory unless it is told otherwise.",
+            "Set memory, processors and swap in the section [wsl2] of %UserProfile%\\.wslconfig, such as memory=4GB";
+    }
+    Lifetime "lifetime" {
+        LifetimeIdle "lifetime-idle" "the distribution stays without a terminal" lifetime::idle, None,
+            "WSL does not count services. At a Windows logoff it stops in any case, and nothing starts it before a logon.",
+            "Run `wslmesh host install`; or set instanceIdleTimeout=-1 in the section [general] of %UserProfile%\\.wslconfig, then `wsl.exe --shutdown` on Windows";
+    }
+    Files "files" {
+        FilesOwn "files-own" "wslmesh's own files are root's" files::own, Files,
+            "Whoever writes them decides what root's agent does.",
+            "`sudo wslmesh doctor --fix`";
+        FilesKeys "files-keys" "private keys are their owner's alone" files::keys, None,
+            "ssh refuses a key that others can read, and anybody can copy it.",
+            "Run `chmod 600` on it";
+        FilesDrives "files-drives" "no service works on a Windows drive" files::drives, None,
+            "Windows' drives are many times slower, know no owners without metadata, and may be gone.",
+            "Move it below /home, /srv or /var";
+    }
+    Conflicts "conflicts" {
+        ConflictsSubnets "conflicts-subnets" "no two networks overlap" conflicts::subnets, None,
+            "WSL, docker and tunnels all choose from the private ranges. Of two that overlap one is out of reach, Windows itself where a tunnel covers eth0's.",
+            "Give the tunnel or docker another subnet (AllowedIPs; default-address-pools in /etc/docker/daemon.json)";
+        ConflictsAgents "conflicts-agents" "no other tool forwards" conflicts::agents, None,
+            "Two that write Windows' forwards, or carry WSL's network, undo each other's work.",
+            "Decide for one, and stop the other";
+        ConflictsPollers "conflicts-pollers" "no script polls for the address" conflicts::pollers, None,
+            "A scheduled script from before wslmesh may still write the same file, or rules with an old address.",
+            "Remove it where it does what the agent does now";
+    }
+    Resources "resources" {
+        Memory "memory" "there is memory" resources::memory, None,
+            "The kernel kills what it finds when memory ends.",
+            "Stop what is large (`top -o %MEM`), or raise memory= in the section [wsl2] of %UserProfile%\\.wslconfig";
+        Swap "swap" "there is swap" resources::swap, None,
+            "WSL makes a quarter of the memory's size unless it is told otherwise.",
+            "Set swap=2GB in the section [wsl2] of %UserProfile%\\.wslconfig, or remove swap=0";
+        Disk "disk" "there is room" resources::disk, None,
+            "The network file is replaced as a whole, and the journal grows.",
+            "Free some: `sudo journalctl --vacuum-size=100M`, the package manager's cache, old images of containers";
+        Inodes "inodes" "there are file names left" resources::inodes, None,
+            "A file system may be full of small files although it has room.",
+            "Look for folders with very many files: `sudo du --inodes -xS / | sort -n | tail`";
+        Watches "inotify-watches" "many files can be watched" resources::watches, None,
+            "Editors and builds watch files; nothing on a Windows drive tells of a change.",
+            "Set fs.inotify.max_user_watches=524288 in /etc/sysctl.d/90-inotify.conf, then `sudo sysctl --system`";
+    }
+    Kernel "kernel" {
+        KernelWireguard "kernel-wireguard" "WireGuard is to be had" kernel::wireguard, None,
+            "WSL's kernel has it since 5.15; a custom one may lack it.",
+            "Run `sudo modprobe wireguard`, or install wireguard-go; nothing to do where Tailscale is all";
+        KernelTun "kernel-tun" "tunnels of programs are to be had" kernel::tun, None,
+            "Tailscale and userspace WireGuard need /dev/net/tun. WSL loads it unless loadDefaultKernelModules is off.",
+            "Run `sudo modprobe tun`; remove loadDefaultKernelModules=false from %UserProfile%\\.wslconfig";
+        KernelBridge "kernel-bridge" "containers' packets pass the packet filter" kernel::bridge, None,
+            "Without br_netfilter published ports and rules of containers may not hold between containers.",
+            "Run `sudo modprobe br_netfilter`; nothing to do where no container talks to another";
+        KernelModules "kernel-modules" "there are modules for this kernel" kernel::modules, None,
+            "WSL can load modules, those of its own kernel from a disk of its own.",
+            "Nothing to do while all is built in; else set kernelModules beside kernel in %UserProfile%\\.wslconfig";
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::{
     fmt,
-    net::{IpAddr, Ipv6Addr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
 };
 
 use crate::model::Protocol;
@@ -24,6 +24,17 @@ impl fmt::Display for Socket {
         match self.address {
             IpAddr::V4(address) => write!(f, "{} {address}:{port}", self.protocol),
             IpAddr::V6(address) => write!(f, "{} [{address}]:{port}", self.protocol),
+        }
+    }
+}
+
+impl Socket {
+    /// Whether packets to this address of ours reach it. A socket on `::` takes
+    /// IPv4 too unless it was told not to, which cannot be seen here.
+    pub(super) fn takes(&self, address: Ipv4Addr) -> bool {
+        match self.address {
+            IpAddr::V4(own) => own == address || own.is_unspecified(),
+            IpAddr::V6(own) => own.is_unspecified() || own.to_ipv4_mapped() == Some(address),
         }
     }
 }
@@ -96,6 +107,8 @@ mod tests {
             ["tcp 127.0.0.1:8080", "tcp 172.28.16.5:22"]
         );
         let udp = parse(Protocol::Udp, UDP6);
+        assert!(udp[0].takes([172, 28, 16, 5].into()) && !udp[1].takes([1, 1, 1, 1].into()));
+        assert!(udp[1].takes(Ipv4Addr::LOCALHOST));
         assert_eq!(text(udp), ["udp [::]:51820", "udp [::ffff:127.0.0.1]:53"]);
     }
 

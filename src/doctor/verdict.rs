@@ -122,6 +122,8 @@ impl Verdict {
 pub(super) enum Skip {
     /// It is about WSL, and this is none.
     NotWsl,
+    /// Only root may see this.
+    NeedsRoot(String),
     /// There is nothing to look at.
     Nothing(String),
     /// It could not be read.
@@ -132,6 +134,7 @@ impl fmt::Display for Skip {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NotWsl => f.write_str("this is not WSL"),
+            Self::NeedsRoot(what) => write!(f, "needs root: {what}"),
             Self::Nothing(what) | Self::Unknown(what) => f.write_str(what),
         }
     }

@@ -50,11 +50,7 @@ mod tests {
     use super::*;
     use crate::{
         config::settings,
-        doctor::{
-            Check,
-            Grade::{Note, Ok, Skipped, Warning},
-            testing::table,
-        },
+        doctor::{Check, testing::table},
         model::{Mode, ModeState, SysctlKey, SysctlReading, SysctlValue},
     };
 
@@ -73,59 +69,22 @@ mod tests {
     }
 
     fn reserved(facts: &mut Facts) {
-        facts.settings =
-            std::result::Result::Ok(settings("[sysctl]\n\"net.ipv4.conf.all.rp_filter\" = 1\n"));
+        facts.settings = Ok(settings("[sysctl]\n\"net.ipv4.conf.all.rp_filter\" = 1\n"));
         facts.change(|seen| seen.mode = ModeState::Known(Mode::Mirrored));
     }
 
     #[test]
     fn parameters() {
-        table(
-            Check::SysctlValues,
-            &[
-                (
-                    "another value",
-                    |f| reading(f, value(true)),
-                    Warning,
-                    "net.core.rmem_max is \"212992\"",
-                ),
-                (
-                    "read-only is another check's",
-                    |f| reading(f, value(false)),
-                    Ok,
-                    "9 parameters",
-                ),
-                (
-                    "bad configuration",
-                    |f| f.settings = Err("x".into()),
-                    Skipped,
-                    "configuration",
-                ),
-            ],
-        );
-        table(
-            Check::SysctlAllowed,
-            &[
-                ("read-only", |f| reading(f, value(false)), Note, "read-only"),
-                (
-                    "missing",
-                    |f| reading(f, SysctlReading::Missing),
-                    Note,
-                    "there is no",
-                ),
-                (
-                    "unreadable",
-                    |f| reading(f, SysctlReading::Unreadable("EIO".into())),
-                    Warning,
-                    "EIO",
-                ),
-                (
-                    "WSL's own",
-                    reserved,
-                    Warning,
-                    "net.ipv4.conf.all.rp_filter stays",
-                ),
-            ],
-        );
+        table! { Check::SysctlValues;
+            "another value": |f| reading(f, value(true)) => Warning, "net.core.rmem_max is \"212992\"";
+            "read-only is another check's": |f| reading(f, value(false)) => Ok, "9 parameters";
+            "bad configuration": |f| f.settings = Err("x".into()) => Skipped, "configuration";
+        }
+        table! { Check::SysctlAllowed;
+            "read-only": |f| reading(f, value(false)) => Note, "read-only";
+            "missing": |f| reading(f, SysctlReading::Missing) => Note, "there is no";
+            "unreadable": |f| reading(f, SysctlReading::Unreadable("EIO".into())) => Warning, "EIO";
+            "WSL's own": reserved => Warning, "net.ipv4.conf.all.rp_filter stays";
+        }
     }
 }

@@ -2,10 +2,12 @@
 
 use std::{collections::BTreeMap, path::Path};
 
-use super::{root::Root, unreadable};
+use ipnet::Ipv4Net;
+
+use super::{clock, dns, files, machine, processes, root::Root, unreadable};
 use crate::{
     doctor::{
-        facts::Text,
+        facts::{Clock, Guarded, Kernel, Process, Resources, Text},
         ini::{self, Ini},
         sockets::{self, Socket},
     },
@@ -13,7 +15,11 @@ use crate::{
 };
 
 /// Parameters that checks look at beside the configured ones.
-const SYSCTLS: &[&str] = &["net.ipv4.tcp_mtu_probing"];
+const SYSCTLS: &[&str] = &[
+    "net.ipv4.tcp_mtu_probing",
+    "net.ipv4.ip_local_port_range",
+    "fs.inotify.max_user_watches",
+];
 
 /// Most bytes of a table of sockets: about 25,000 of them.
 const TABLE: usize = 4 << 20;
@@ -26,20 +32,42 @@ pub(super) struct Local {
     pub(super) wsl_conf: Text<Ini>,
     pub(super) sockets: Text<Vec<Socket>>,
     pub(super) sysctls: BTreeMap<&'static str, String>,
+    pub(super) routes: Vec<(String, Ipv4Net)>,
+    pub(super) resolver: dns::File,
+    pub(super) clock: Clock,
+    pub(super) processes: Vec<Process>,
+    pub(super) guarded: Vec<Guarded>,
+    pub(super) pollers: Vec<String>,
+    pub(super) resources: Resources,
+    pub(super) kernel: Kernel,
 }
 
 impl Local {
-    /// Reads them below a root.
-    pub(super) fn read(root: &Path) -> Self {
+    /// Reads them below a root; `own` are wslmesh's own files, `home` is this
+    /// user's folder.
+    pub(super) fn read(root: &Path, own: &[String], home: Option<&str>) -> Self {
         let root = Root::new(root);
         let conf = root.bytes("/etc/wsl.conf", ini::MOST);
+        let release = root.line("/proc/sys/kernel/osrelease").unwrap_or_default();
+        let table = root.text("/proc/net/route", TABLE);
         Self {
-            release: root.line("/proc/sys/kernel/osrelease").unwrap_or_default(),
+            kernel: machine::kernel(&root, &release),
+            release,
             // As sd_booted(3) does.
             systemd: root.at("/run/systemd/system").is_dir(),
             wsl_conf: conf.map(|bytes| Ini::decode(&bytes)),
             sockets: sockets(&root),
             sysctls: sysctls(&root),
+            routes: table
+                .content()
+                .map(|table| routes(table))
+                .unwrap_or_default(),
+            resolver: dns::file(&root),
+            clock: clock::read(&root),
+            processes: processes::read(&root),
+            guarded: files::guarded(&root, own, home),
+            pollers: files::pollers(&root),
+            resources: machine::resources(&root),
         }
     }
 
@@ -51,8 +79,37 @@ impl Local {
             wsl_conf: unreadable(why),
             sockets: unreadable(why),
             sysctls: BTreeMap::new(),
+            routes: Vec::new(),
+            resolver: dns::File {
+                text: unreadable(why),
+                link: None,
+                immutable: false,
+            },
+            clock: Clock {
+                drift: Err(why.to_owned()),
+                follows: None,
+            },
+            processes: Vec::new(),
+            guarded: Vec::new(),
+            pollers: Vec::new(),
+            resources: Resources::default(),
+            kernel: Kernel::default(),
         }
     }
+}
+
+/// Interface and destination of each route in /proc/net/route, which has the main
+/// table: words of 32 bits in the machine's own byte order.
+fn routes(table: &str) -> Vec<(String, Ipv4Net)> {
+    let route = |line: &str| {
+        let mut fields = line.split_whitespace();
+        let (name, to) = (fields.next()?, fields.next()?);
+        let mask = fields.nth(5)?;
+        let word = |hex| u32::from_str_radix(hex, 16).ok().map(u32::to_ne_bytes);
+        let net = Ipv4Net::with_netmask(word(to)?.into(), word(mask)?.into());
+        Some((name.to_owned(), net.ok()?.trunc()))
+    };
+    table.lines().skip(1).filter_map(route).collect()
 }
 
 fn sockets(root: &Root) -> Text<Vec<Socket>> {
@@ -92,7 +149,7 @@ mod tests {
     fn a_described_machine() {
         let folder = tempfile::tempdir().unwrap();
         let root = Root::new(folder.path());
-        let nothing = Local::read(folder.path());
+        let nothing = Local::read(folder.path(), &[], None);
         assert_eq!(nothing.sockets, Text::Missing);
         assert_eq!(nothing.wsl_conf, Text::Missing);
         assert!(!nothing.systemd && nothing.release.is_empty());
@@ -115,7 +172,7 @@ mod tests {
             fs::write(path, text).unwrap();
         }
         fs::create_dir_all(root.at("/run/systemd/system")).unwrap();
-        let local = Local::read(folder.path());
+        let local = Local::read(folder.path(), &[], None);
         assert_eq!(local.release, "6.6.87.2-microsoft-standard-WSL2");
         assert!(local.systemd);
         assert_eq!(local.sysctls.get("net.ipv4.tcp_mtu_probing").unwrap(), "1");
@@ -123,5 +180,28 @@ mod tests {
         assert_eq!(conf.get("boot", "systemd"), Some("true"));
         let sockets = local.sockets.content().unwrap();
         assert_eq!(sockets[0].to_string(), "tcp 0.0.0.0:22");
+    }
+
+    #[test]
+    #[cfg(target_endian = "little")]
+    fn routes_of_the_kernel() {
+        let table =
+            "Iface\tDestination\tGateway \tFlags\tRefCnt\tUse\tMetric\tMask\t\tMTU\tWindow\tIRTT
+eth0\t00000000\t01101CAC\t0003\t0\t0\t0\t00000000\t0\t0\t0
+wg0\t0000630A\t00000000\t0001\t0\t0\t0\t00FFFFFF\t0\t0\t0
+bad line\nx\t0\t0\t0\t0\t0\t0\tFF00FF00\n";
+        let found: Vec<String> = routes(table)
+            .iter()
+            .map(|(name, net)| format!("{name} {net}"))
+            .collect();
+        assert_eq!(found, ["eth0 0.0.0.0/0", "wg0 10.99.0.0/24"]);
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn routes_never_panic(table in "(\\PC{0,30}[\t\n]){0,12}", hex in "[0-9A-F]{0,9}") {
+            let table = format!("head\n{table}\na {hex} 0 0 0 0 0 {hex}\n");
+            proptest::prop_assert!(routes(&table).len() <= table.lines().count());
+        }
     }
 }

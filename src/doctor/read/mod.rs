@@ -1,44 +1,80 @@
 //! Reads the machine for the examination and changes nothing. Each source has a
 //! deadline: a drive of Windows or a daemon that hangs costs its own checks only.
 
+mod clock;
+mod dns;
+mod files;
 mod local;
+mod machine;
+mod processes;
 mod root;
 mod units;
+mod windows;
 
-use std::{path::Path, time::Duration};
+use std::{env, path::Path, time::Duration};
 
 use tokio::{join, task::spawn_blocking, time::timeout};
 
-use self::local::Local;
-use super::facts::{Facts, Systemd, Text, Wsl};
+use self::{local::Local, root::Root, windows::Drive};
+use super::{
+    facts::{Facts, Interop, Resolver, Systemd, Text, Way, Wsl},
+    ini::Ini,
+};
 use crate::{
     config::{Settings, Source},
     model::{HostFacts, HostMemory, Mode, ModeState, Observation},
     netlink::Netlink,
-    observe::{self, Devices},
+    observe::{self, Devices, Peers},
     paths::Paths,
-    report::{Document, read_status},
+    report::{Code, Document, LinkEntry, WireguardEntry, read_status},
 };
 
 /// Longest wait for one source. The sources are read side by side.
 const DEADLINE: Duration = Duration::from_secs(2);
 
+/// What the examination may do beyond reading this machine.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Wish {
+    /// Ask a name server although it is a stranger's.
+    pub network: bool,
+}
+
 /// Reads everything.
-pub async fn gather(source: &Source, paths: &Paths) -> Facts {
+pub async fn gather(source: &Source, paths: &Paths, wish: Wish) -> Facts {
     let settings = Settings::load(source).map_err(|error| error.to_string());
     let document = read_status(&paths.runtime).ok().flatten();
     let agent = document.filter(Document::is_alive);
     let wsl = observe::mode_at_once().is_none();
-    let local = bounded(|| Local::read(Path::new("/")));
-    let (seen, units, version, local) = join!(
-        seen(settings.as_ref().ok(), agent.as_ref()),
+    let own = files::own(settings.as_ref().ok(), paths);
+    let local = bounded(move || {
+        let home = env::var("HOME").ok();
+        Local::read(Path::new("/"), &own, home.as_deref())
+    });
+    let local = async {
+        let local = local.await;
+        let local = local.unwrap_or_else(|| Local::unreadable(&hangs()));
+        let answer = dns::ask(&local.resolver.text, wish.network).await;
+        (local, answer)
+    };
+    let network = async {
+        let seen = seen(settings.as_ref().ok(), agent.as_ref()).await;
+        let peers = match &seen {
+            Ok(seen) => peers(seen).await,
+            Err(_) => Vec::new(),
+        };
+        (seen, peers)
+    };
+    let ((seen, peers), units, version, (local, answer), interop, drive) = join!(
+        network,
         units::read(),
         version(wsl),
         local,
+        interop(wsl),
+        drive(wsl),
     );
-    let hangs = || format!("did not answer within {} s", DEADLINE.as_secs());
-    let local = local.unwrap_or_else(|| Local::unreadable(&hangs()));
     Facts {
+        root: rustix::process::geteuid().is_root(),
+        now_unix: clock::now_unix(),
         wsl: Wsl {
             is: wsl,
             release: local.release,
@@ -46,15 +82,90 @@ pub async fn gather(source: &Source, paths: &Paths) -> Facts {
         },
         settings,
         seen,
+        peers,
+        routes: local.routes,
         agent,
         systemd: Systemd {
             running: local.systemd,
             units,
         },
         wsl_conf: local.wsl_conf,
+        wslconfig: drive.wslconfig,
+        installed: drive.installed,
         sockets: local.sockets,
         sysctls: local.sysctls,
+        resolver: Resolver {
+            text: local.resolver.text,
+            link: local.resolver.link,
+            immutable: local.resolver.immutable,
+            answer,
+        },
+        clock: local.clock,
+        interop,
+        processes: local.processes,
+        guarded: local.guarded,
+        pollers: local.pollers,
+        resources: local.resources,
+        kernel: local.kernel,
     }
+}
+
+fn hangs() -> String {
+    format!("did not answer within {} s", DEADLINE.as_secs())
+}
+
+/// The way to Windows programs. Looking for powershell.exe may hang with the drive.
+async fn interop(wsl: bool) -> Interop {
+    let look = bounded(move || windows::interop(&Root::new(Path::new("/")), wsl));
+    look.await.unwrap_or_else(|| Interop {
+        entry: None,
+        init: true,
+        way: Way::None(
+            Code::InteropTimeout,
+            format!("the Windows drive {}", hangs()),
+        ),
+        named: None,
+    })
+}
+
+async fn drive(wsl: bool) -> Drive {
+    if !wsl {
+        return Drive {
+            wslconfig: Text::Missing,
+            installed: false,
+        };
+    }
+    let look = bounded(|| {
+        let root = Root::new(Path::new("/"));
+        let conf = root.bytes("/etc/wsl.conf", super::ini::MOST);
+        let conf = conf.map(|bytes| Ini::decode(&bytes));
+        let mounts = conf.content().and_then(|ini| ini.get("automount", "root"));
+        Drive::read(&root, mounts.unwrap_or("/mnt"))
+    });
+    look.await.unwrap_or_else(|| Drive {
+        wslconfig: unreadable(&format!("the Windows drive {}", hangs())),
+        installed: false,
+    })
+}
+
+/// WireGuard's peers. Asking is root's.
+async fn peers(seen: &Observation) -> Vec<WireguardEntry> {
+    if !seen
+        .wireguard
+        .values()
+        .any(|reading| reading.device().is_some())
+    {
+        return Vec::new();
+    }
+    let ours = seen
+        .links
+        .iter()
+        .filter(|link| seen.wireguard.contains_key(&link.name));
+    let links: Vec<LinkEntry> = ours.map(LinkEntry::from).collect();
+    let peers = Peers::default();
+    timeout(DEADLINE, peers.of(&links))
+        .await
+        .unwrap_or_default()
 }
 
 /// A blocking reader off the loop; `None` where it does not end in time.
@@ -102,13 +213,9 @@ async fn mode(agent: Option<&Document>) -> ModeState {
     let known = agent.and_then(|document| Mode::parse(&document.mode));
     match known {
         Some(mode) => ModeState::Known(mode),
-        None => match timeout(DEADLINE, observe::ask_mode()).await {
-            Ok(state) => state,
-            Err(_) => ModeState::Unknown(format!(
-                "wslinfo did not answer within {} s",
-                DEADLINE.as_secs()
-            )),
-        },
+        None => timeout(DEADLINE, observe::ask_mode())
+            .await
+            .unwrap_or_else(|_| ModeState::Unknown(format!("wslinfo {}", hangs()))),
     }
 }
 

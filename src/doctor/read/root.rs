@@ -1,7 +1,7 @@
 //! Files below a root, within bounds.
 
 use std::{
-    fs::OpenOptions,
+    fs::{self, OpenOptions},
     io::{self, Read},
     os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
@@ -61,12 +61,25 @@ impl Root {
         let line = text.content()?.lines().next()?.trim().to_owned();
         (!line.is_empty()).then_some(line)
     }
+
+    /// Names in a folder, sorted, `most` at most; none where there is no folder.
+    pub(super) fn names(&self, path: &str, most: usize) -> Vec<String> {
+        let entries = fs::read_dir(self.at(path)).into_iter().flatten().take(most);
+        let mut names: Vec<String> = entries
+            .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
+            .collect();
+        names.sort();
+        names
+    }
+
+    /// Whether something is there, a dangling link included.
+    pub(super) fn is_there(&self, path: &str) -> bool {
+        self.at(path).symlink_metadata().is_ok()
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
-
     use super::*;
 
     #[test]
@@ -87,5 +100,8 @@ mod tests {
                 "{odd}: {got:?}"
             );
         }
+        assert_eq!(root.names("/etc", 9), ["a", "pipe"]);
+        assert_eq!(root.names("/none", 9), [""; 0]);
+        assert!(root.is_there("/etc/pipe") && !root.is_there("/etc/none"));
     }
 }

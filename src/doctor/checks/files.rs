@@ -1,0 +1,181 @@
+//! Who may read and write what, and where it lies.
+
+use super::super::{
+    facts::{Facts, Guarded, Secrecy, some},
+    verdict::{Judged, Verdict},
+};
+
+/// Write bits of group and others.
+const OTHERS_WRITE: u32 = 0o022;
+/// All bits of group and others.
+const OTHERS: u32 = 0o077;
+
+fn of(facts: &Facts, secrecy: Secrecy) -> impl Iterator<Item = &Guarded> {
+    facts
+        .guarded
+        .iter()
+        .filter(move |file| file.secrecy == secrecy)
+}
+
+pub(in crate::doctor) fn own(facts: &Facts) -> Judged {
+    let parts = of(facts, Secrecy::Own).filter_map(|file| {
+        let path = &file.path;
+        let Some((owner, mode)) = file.state else {
+            // A running agent made its folders; without one they are made later.
+            return facts
+                .agent
+                .is_some()
+                .then(|| Verdict::warning(format!("{path} is not there any more")));
+        };
+        if owner != 0 {
+            Some(Verdict::warning(format!(
+                "{path} belongs to user {owner} and not to root"
+            )))
+        } else if mode & OTHERS_WRITE != 0 {
+            Some(Verdict::warning(format!(
+                "{path} can be written by others (mode {mode:o})"
+            )))
+        } else {
+            None
+        }
+    });
+    Ok(Verdict::worst(parts.collect(), || {
+        "root's alone".to_owned()
+    }))
+}
+
+pub(in crate::doctor) fn keys(facts: &Facts) -> Judged {
+    let open = of(facts, Secrecy::Secret).filter_map(|file| {
+        let (_, mode) = file.state?;
+        (mode & OTHERS != 0).then(|| (file.path.clone(), mode))
+    });
+    let open: Vec<(String, u32)> = open.collect();
+    let Some((first, _)) = open.first() else {
+        let seen = of(facts, Secrecy::Secret).count();
+        return Ok(Verdict::ok(match seen {
+            0 => "none is to be seen".to_owned(),
+            1 => "1 key".to_owned(),
+            seen => format!("{seen} keys"),
+        }));
+    };
+    let shown: Vec<String> = open
+        .iter()
+        .map(|(path, mode)| format!("{path} (mode {mode:o})"))
+        .collect();
+    let cure = if on_windows(first, facts) {
+        "Move the key into the Linux file system; on a Windows drive `chmod` needs [automount] options=\"metadata\" in /etc/wsl.conf".to_owned()
+    } else {
+        format!("Run `chmod 600 {first}`")
+    };
+    Ok(Verdict::warning(some(&shown)).cure(cure))
+}
+
+/// Whether a path is on a drive of Windows.
+fn on_windows(path: &str, facts: &Facts) -> bool {
+    let root = facts.wsl_conf("automount", "root").unwrap_or("/mnt");
+    let below = path.strip_prefix(root.trim_end_matches('/'));
+    let mut drive = below
+        .and_then(|rest| rest.strip_prefix('/'))
+        .unwrap_or_default()
+        .chars();
+    let letter = drive.next().is_some_and(|c| c.is_ascii_lowercase());
+    facts.wsl.is && letter && matches!(drive.next(), None | Some('/'))
+}
+
+pub(in crate::doctor) fn drives(facts: &Facts) -> Judged {
+    facts.wsl()?;
+    let settings = facts.settings()?;
+    let file = settings.config_file.display().to_string();
+    let mut parts = Vec::new();
+    if on_windows(&file, facts) {
+        parts.push(Verdict::warning(format!(
+            "the network file {file} is on a Windows drive, which may be gone or slow when it is needed"
+        )));
+    }
+    let working = facts.processes.iter().filter_map(|process| {
+        let folder = process.folder.as_deref()?;
+        // The way to Windows programs has to begin there.
+        let ours = process.name.starts_with("wslmesh") || process.name == "init";
+        (on_windows(folder, facts) && !ours).then(|| format!("{} in {folder}", process.name))
+    });
+    let mut working: Vec<String> = working.collect();
+    working.sort();
+    working.dedup();
+    if !working.is_empty() {
+        parts.push(Verdict::note(format!("at work there: {}", some(&working))));
+    }
+    Ok(Verdict::worst(parts, || "none is".to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::doctor::{
+        Check,
+        facts::{Process, Text},
+        ini::Ini,
+        testing::table,
+    };
+
+    fn file(facts: &mut Facts, path: &str, secrecy: Secrecy, state: Option<(u32, u32)>) {
+        let path = path.to_owned();
+        facts.guarded = vec![Guarded {
+            path,
+            secrecy,
+            state,
+        }];
+    }
+
+    fn works(facts: &mut Facts, name: &str, folder: &str) {
+        facts.processes.push(Process {
+            name: name.into(),
+            arguments: String::new(),
+            folder: Some(folder.into()),
+        });
+    }
+
+    #[test]
+    fn owners_and_modes() {
+        use Secrecy::{Own, Secret};
+        table! { Check::FilesOwn;
+            "another's": |f| file(f, "/etc/wslmesh", Own, Some((1000, 0o755))) => Warning, "user 1000";
+            "open": |f| file(f, "/etc/wslmesh", Own, Some((0, 0o757))) => Warning, "mode 757";
+            "lost": |f| file(f, "/var/lib/wslmesh", Own, None) => Warning, "not there any more";
+            "not made yet": |f| { f.agent = None; file(f, "/var/lib/wslmesh", Own, None) } => Ok, "root's";
+        }
+        table! { Check::FilesKeys;
+            "open": |f| file(f, "/root/.ssh/id_rsa", Secret, Some((0, 0o644))) => Warning, "/root/.ssh/id_rsa (mode 644)";
+            "gone": |f| file(f, "/root/.ssh/id_rsa", Secret, None) => Ok, "1 key";
+            "none": |f| f.guarded.clear() => Ok, "none";
+        }
+        let mut facts = crate::doctor::testing::healthy();
+        file(
+            &mut facts,
+            "/mnt/c/Users/a/.ssh/id_rsa",
+            Secret,
+            Some((0, 0o777)),
+        );
+        let cure = keys(&facts).unwrap().cure.unwrap();
+        assert!(cure.contains("metadata"), "{cure}");
+        file(&mut facts, "/root/.ssh/id_rsa", Secret, Some((0, 0o644)));
+        assert_eq!(
+            keys(&facts).unwrap().cure.unwrap(),
+            "Run `chmod 600 /root/.ssh/id_rsa`"
+        );
+    }
+
+    #[test]
+    fn work_on_drives_of_windows() {
+        table! { Check::FilesDrives;
+            "elsewhere": Facts::elsewhere => Skipped, "not WSL";
+            "the network file": |f| f.settings.as_mut().unwrap().config_file = "/mnt/c/x.conf".into() => Warning, "/mnt/c/x.conf";
+            "a service": |f| works(f, "node", "/mnt/d") => Note, "node in /mnt/d";
+            "ourselves": |f| works(f, "wslmesh-relay", "/mnt/c") => Ok, "none";
+            "no drive": |f| works(f, "node", "/mnt/wsl/x") => Ok, "none";
+            "another root": |f| {
+                f.wsl_conf = Text::Content(Ini::parse("[automount]\nroot=/"));
+                works(f, "node", "/c/Users");
+            } => Note, "/c/Users";
+        }
+    }
+}

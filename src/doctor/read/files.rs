@@ -1,0 +1,181 @@
+//! Files whose owner and mode matter, and scripts of before.
+
+use std::{fs, os::unix::fs::MetadataExt, path::Path};
+
+use super::{
+    super::facts::{Guarded, Secrecy},
+    root::Root,
+};
+use crate::{config::Settings, paths::Paths};
+
+/// Most entries of a folder that are looked at.
+const MOST: usize = 256;
+
+/// Bits of a mode that are permissions.
+const PERMISSIONS: u32 = 0o7777;
+
+/// wslmesh's own files: folders first, since who may write a folder may replace
+/// what is in it.
+pub(super) fn own(settings: Option<&Settings>, paths: &Paths) -> Vec<String> {
+    let mut own = vec![
+        "/etc/wslmesh".to_owned(),
+        paths.state.display().to_string(),
+        paths.runtime.display().to_string(),
+    ];
+    if let Some(settings) = settings {
+        let files = settings.files.iter().chain([&settings.config_file]);
+        own.extend(files.map(|file| file.display().to_string()));
+    }
+    own.sort();
+    own.dedup();
+    own
+}
+
+/// Owner and mode of wslmesh's own files and of private keys.
+pub(super) fn guarded(root: &Root, own: &[String], home: Option<&str>) -> Vec<Guarded> {
+    let one = |path: String, secrecy| Guarded {
+        state: state(&root.at(&path)),
+        path,
+        secrecy,
+    };
+    let own = own.iter().map(|path| one(path.clone(), Secrecy::Own));
+    let keys = keys(root, home).into_iter();
+    let keys = keys.map(|path| one(path, Secrecy::Secret));
+    own.chain(keys).collect()
+}
+
+/// A link counts as what it leads to.
+fn state(path: &Path) -> Option<(u32, u32)> {
+    let found = fs::metadata(path).ok()?;
+    Some((found.uid(), found.mode() & PERMISSIONS))
+}
+
+/// Private keys by where and how they are named: ssh's of this user and of the
+/// host, and WireGuard's configurations.
+fn keys(root: &Root, home: Option<&str>) -> Vec<String> {
+    let mut keys = Vec::new();
+    let mut add = |folder: &str, is_key: fn(&str) -> bool| {
+        let names = root.names(folder, MOST).into_iter();
+        keys.extend(
+            names
+                .filter(|name| is_key(name))
+                .map(|name| format!("{folder}/{name}")),
+        );
+    };
+    if let Some(home) = home {
+        add(&format!("{}/.ssh", home.trim_end_matches('/')), |name| {
+            name.starts_with("id_") && !name.ends_with(".pub")
+        });
+    }
+    add("/etc/ssh", |name| {
+        name.starts_with("ssh_host_") && name.ends_with("_key")
+    });
+    add("/etc/wireguard", |name| name.ends_with(".conf"));
+    keys
+}
+
+/// What a script of before has in it: the file it keeps, or the rules it makes.
+const SIGNS: &[&str] = &["wsl-network.conf", "portproxy", "WSL_IP="];
+
+/// Scheduled scripts that do by polling what the agent does.
+pub(super) fn pollers(root: &Root) -> Vec<String> {
+    let folders = [
+        "/etc/cron.d",
+        "/etc/cron.hourly",
+        "/var/spool/cron",
+        "/var/spool/cron/crontabs",
+    ];
+    let mut files = vec!["/etc/crontab".to_owned()];
+    for folder in folders {
+        let names = root.names(folder, MOST).into_iter();
+        files.extend(names.map(|name| format!("{folder}/{name}")));
+    }
+    files.retain(|file| {
+        let text = root.text(file, 64 << 10);
+        let lines = text
+            .content()
+            .map(|text| text.lines())
+            .into_iter()
+            .flatten();
+        let mut lines = lines.filter(|line| !line.trim_start().starts_with('#'));
+        lines.any(|line| SIGNS.iter().any(|sign| line.contains(sign)))
+    });
+    files
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    fn machine() -> (tempfile::TempDir, Root) {
+        let folder = tempfile::tempdir().unwrap();
+        let root = Root::new(folder.path());
+        (folder, root)
+    }
+
+    fn write(root: &Root, path: &str, text: &str, mode: u32) {
+        let path = root.at(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, text).unwrap();
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    }
+
+    #[test]
+    fn keys_and_own_files() {
+        let (_folder, root) = machine();
+        for (path, mode) in [
+            ("/home/a/.ssh/id_rsa", 0o644),
+            ("/home/a/.ssh/id_rsa.pub", 0o644),
+            ("/home/a/.ssh/config", 0o644),
+            ("/etc/ssh/ssh_host_rsa_key", 0o600),
+            ("/etc/wireguard/wg0.conf", 0o640),
+        ] {
+            write(&root, path, "", mode);
+        }
+        let own = ["/etc/wslmesh".to_owned()];
+        let found = guarded(&root, &own, Some("/home/a/"));
+        let told: Vec<String> = found
+            .iter()
+            .map(|file| {
+                format!(
+                    "{} {:?} {:o}",
+                    file.path,
+                    file.secrecy,
+                    file.state.map_or(0, |s| s.1)
+                )
+            })
+            .collect();
+        assert_eq!(
+            told,
+            [
+                "/etc/wslmesh Own 0",
+                "/home/a/.ssh/id_rsa Secret 644",
+                "/etc/ssh/ssh_host_rsa_key Secret 600",
+                "/etc/wireguard/wg0.conf Secret 640",
+            ]
+        );
+        assert!(found[0].state.is_none());
+    }
+
+    #[test]
+    fn scripts_of_before() {
+        let (_folder, root) = machine();
+        write(&root, "/etc/crontab", "* * * * * root run-parts\n", 0o644);
+        write(
+            &root,
+            "/etc/cron.d/wsl",
+            "* * * * * root sed -i s/WSL_IP=.*/x/ f\n",
+            0o644,
+        );
+        write(&root, "/etc/cron.d/old", "# wsl-network.conf\n", 0o644);
+        write(
+            &root,
+            "/var/spool/cron/root",
+            "* * * * * netsh.exe interface portproxy reset\n",
+            0o644,
+        );
+        assert_eq!(pollers(&root), ["/etc/cron.d/wsl", "/var/spool/cron/root"]);
+    }
+}
