@@ -26,7 +26,7 @@ mkdir -p "$root"
 mmdebstrap --mode=root --variant=minbase --quiet \
     --aptopt='Acquire::Languages "none"' --aptopt='APT::Install-Recommends "false"' \
     --dpkgopt='path-exclude=/usr/share/locale/*' --dpkgopt='force-unsafe-io' \
-    --include=systemd-sysv,dbus,iproute2,procps,wireguard-tools,wireguard-go,rpm,man-db \
+    --include=systemd-sysv,dbus,iproute2,procps,wireguard-tools,wireguard-go,rpm,man-db,polkitd \
     "$suite" "$root" >&2
 
 # No log-in, and nothing that wants a network or works by the clock.
