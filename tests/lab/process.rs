@@ -13,6 +13,10 @@ pub(crate) const USR1: i32 = 10;
 pub(crate) const HUP: i32 = 1;
 /// SIGKILL.
 pub(crate) const KILL: i32 = 9;
+/// SIGCONT.
+pub(crate) const CONT: i32 = 18;
+/// SIGSTOP.
+pub(crate) const STOP: i32 = 19;
 /// SIGTERM.
 pub(crate) const TERM: i32 = 15;
 
