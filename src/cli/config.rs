@@ -1,12 +1,17 @@
 //! `wslmesh config`
 
+mod import;
+
 use clap::Subcommand;
 
 use super::{
     output::{Exit, print},
     style,
 };
-use crate::config::{Settings, Source};
+use crate::{
+    config::{Settings, Source},
+    paths::Paths,
+};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
@@ -14,11 +19,22 @@ pub(super) enum Command {
     Check,
     /// Print the settings in force, defaults included
     Show,
+    /// Take over the forwards of wsl2-port-mapper, from its wsl2-config.json
+    ///
+    /// Writes 50-imported.toml beside the configuration: a forward for each port of
+    /// this distribution's instance and of active-wsl-instance. A port without a
+    /// firewall there gets firewall = "none" here.
+    #[command(after_help = import::EXAMPLES)]
+    Import(import::Import),
 }
 
-pub(super) fn config(command: Command, source: &Source) -> anyhow::Result<Exit> {
+pub(super) fn config(command: Command, source: &Source, paths: &Paths) -> anyhow::Result<Exit> {
+    if let Command::Import(arguments) = command {
+        return import::import(&arguments, source, paths);
+    }
     let settings = Settings::load(source)?;
     match command {
+        Command::Import(_) => {}
         Command::Show => print(settings.to_string().trim_end())?,
         Command::Check if settings.files.is_empty() => {
             print("no configuration file: the defaults are in force")?

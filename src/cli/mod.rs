@@ -146,7 +146,7 @@ fn obey(arguments: Arguments) -> anyhow::Result<Exit> {
         Command::Doctor(command) => block_on(doctor::doctor(command, source, paths)),
         Command::Forward(command) => block_on(forward::forward(command, source, paths)),
         Command::Host(command) => block_on(host::host(command, source, paths)),
-        Command::Config(command) => config::config(command, &source),
+        Command::Config(command) => config::config(command, &source, &paths),
         Command::Completions { shell } => completions::completions(shell),
     }
 }

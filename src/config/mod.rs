@@ -4,6 +4,7 @@
 mod dependents;
 mod drop_in;
 mod fragments;
+mod import;
 mod inputs;
 
 use std::{
@@ -19,6 +20,7 @@ use dependents::HookTimeout;
 pub use drop_in::{Added, DropIn, DropInError, Located, located};
 use fragments::SysctlSetting;
 pub use fragments::{Backend, Interface, Settle, Underlay};
+pub use import::{Import, ImportError, Wanted};
 pub use inputs::Source;
 use inputs::{Inputs, Placed};
 

@@ -29,7 +29,7 @@ pub(crate) fn trials() -> Vec<Trial> {
 const WIDTH: usize = 80;
 
 /// Commands beside an agent with something to complain of, and how each ends.
-const BESIDE: [(&str, i32); 19] = [
+const BESIDE: [(&str, i32); 21] = [
     ("status", 3),
     ("status --json", 3),
     ("forward list", 0),
@@ -47,9 +47,19 @@ const BESIDE: [(&str, i32); 19] = [
     ("host check --json", 0),
     ("host install --dry-run", 0),
     ("host uninstall --dry-run", 0),
+    (
+        "config import --dry-run --instance dev /run/lab/wsl2.json",
+        3,
+    ),
+    ("config import /run/lab/wsl2.json", 1),
     ("completions bash", 0),
     ("--version", 0),
 ];
+/// Another tool's file, with a port that is ours already and leads elsewhere.
+const OTHERS: &str = r#"{"instances": [{"name": "Dev", "ports": [
+    {"port": 2222, "internal_port": 23, "comment": "telnet, which nobody should use any more, and certainly not from outside"},
+    {"port": 8080, "firewall": "full"}]}, {"name": "Other", "ports": []}]}"#;
+
 /// A world where the commands have something to say: a forward that Windows has,
 /// others' rules, and a parameter that this kernel has not.
 fn prepare(world: &World) -> Result<String> {
@@ -58,6 +68,7 @@ fn prepare(world: &World) -> Result<String> {
     let grants = vec![grant(Protocol::Tcp, (2222, 2222), (22, 22))];
     world.windows().install(&policy(grants))?;
     world.write("/run/lab/bad.toml", "[mtu]\nvalue = 1\n")?;
+    world.write("/run/lab/wsl2.json", OTHERS)?;
     let text = format!("{OPEN}[sysctl]\n\"net.ipv4.tcp_keepalive_probes\" = \"many\"\n");
     world.write(CONFIG, &text)?;
     Ok(text)
