@@ -10,6 +10,8 @@ mod counters;
 mod doctor;
 mod forward;
 mod host;
+#[cfg(test)]
+mod man;
 mod output;
 mod plan;
 mod poke;

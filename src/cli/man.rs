@@ -1,0 +1,200 @@
+//! The man pages: what clap knows, joined with what a person wrote in man/parts.
+//!
+//! A part is roff. What stands before its first `.SH` ends the DESCRIPTION; its
+//! sections follow the generated ones. After a change of the command line or of a
+//! part: `WSLMESH_WRITE_DOCS=1 cargo test --lib man`. A command without a part has
+//! a page all the same; its name is listed by `cargo test --lib man -- --nocapture`.
+
+use std::{collections::BTreeMap, fmt::Write as _, fs, path::Path};
+
+use clap::{Command, CommandFactory as _};
+use clap_mangen::Man;
+
+use super::Arguments;
+
+const TITLE: &str = "\"\" \"wslmesh\" \"System Administration\"";
+
+/// What every page ends with unless its part has the section.
+const LAST: [(&str, &str); 2] = [
+    (
+        "EXIT STATUS",
+        "0 fine, 1 failed, 2 wrong usage, 3 done but degraded.\n",
+    ),
+    ("SEE ALSO", ".BR wslmesh (8),\n.BR wslmesh.toml (5)\n"),
+];
+
+/// One of clap_mangen's sections without its heading and without the preamble
+/// that each has.
+fn section(command: &Command, render: impl Fn(&Man, &mut Vec<u8>)) -> String {
+    let mut bytes = Vec::new();
+    render(&Man::new(command.clone()), &mut bytes);
+    let text = String::from_utf8(bytes).unwrap();
+    let lines = text.lines().filter(|line| {
+        let preamble = [".ie \\n(.g", ".el .ds Aq", ".SH "];
+        !preamble.iter().any(|begin| line.starts_with(begin))
+    });
+    lines.map(|line| format!("{line}\n")).collect()
+}
+
+fn synopsis(command: &Command) -> String {
+    let usage = command.clone().render_usage().to_string();
+    let line = escaped(usage.trim_start_matches("Usage: ").trim());
+    format!("{line}\n")
+}
+
+fn description(command: &Command) -> String {
+    section(command, |man, to| {
+        man.render_description_section(to).unwrap()
+    })
+}
+
+/// The same without what every command has.
+fn own_options(command: &Command) -> String {
+    let everywhere = |id: &str| id == "help" || id == "config";
+    let command = command.clone().mut_args(|one| {
+        let hide = one.is_hide_set() || everywhere(one.get_id().as_str());
+        one.hide(hide)
+    });
+    options(&command)
+}
+
+fn options(command: &Command) -> String {
+    section(command, |man, to| man.render_options_section(to).unwrap())
+}
+
+/// The commands below one, in their order, but clap's own `help`.
+fn below(command: &Command) -> impl Iterator<Item = &Command> {
+    command
+        .get_subcommands()
+        .filter(|one| one.get_name() != "help" && !one.is_hide_set())
+}
+
+/// A text of clap's in roff.
+fn escaped(text: &str) -> String {
+    text.replace('\\', "\\e")
+        .replace('-', "\\-")
+        .replace('\'', "\\(aq")
+}
+
+fn about(command: &Command) -> String {
+    command
+        .get_about()
+        .map_or_else(String::new, |text| escaped(&text.to_string()))
+}
+
+/// The page of the whole program or of one command, with its part.
+fn page(name: &str, command: &Command, part: &str) -> String {
+    let (words, sections) = match part.find(".SH ") {
+        Some(at) => part.split_at(at),
+        None => (part, ""),
+    };
+    let root = name == "wslmesh";
+    let mut text = format!(
+        ".\\\" Made from the command line and man/parts/{name}.8: WSLMESH_WRITE_DOCS=1 cargo test --lib man\n\
+         .ie \\n(.g .ds Aq \\(aq\n.el .ds Aq '\n.TH {} 8 {TITLE}\n.SH NAME\n{} \\- {}\n.SH SYNOPSIS\n",
+        name.to_uppercase(),
+        escaped(name),
+        about(command),
+    );
+    let groups = !root && below(command).next().is_some();
+    if groups {
+        let lines: Vec<String> = below(command).map(synopsis).collect();
+        text.push_str(&lines.join(".br\n"));
+    } else {
+        text.push_str(&synopsis(command));
+    }
+    write!(text, ".SH DESCRIPTION\n{}{words}", description(command)).unwrap();
+    if root {
+        text.push_str(".SH COMMANDS\n");
+        for one in below(command) {
+            let name = one.get_name();
+            writeln!(text, ".TP\n.BR wslmesh\\-{name} (8)\n{}", about(one)).unwrap();
+        }
+    }
+    if groups {
+        text.push_str(".SH COMMANDS\n");
+        for one in below(command) {
+            let (said, options) = (description(one), own_options(one));
+            writeln!(
+                text,
+                ".SS {}",
+                escaped(
+                    &one.get_bin_name()
+                        .unwrap_or_default()
+                        .replace("wslmesh ", "")
+                )
+            )
+            .unwrap();
+            write!(text, "{said}{options}").unwrap();
+        }
+    }
+    write!(text, ".SH OPTIONS\n{}", options(command)).unwrap();
+    text.push_str(sections);
+    for (heading, body) in LAST {
+        if !sections.contains(&format!(".SH {heading}\n")) {
+            write!(text, ".SH {heading}\n{body}").unwrap();
+        }
+    }
+    text
+}
+
+#[test]
+fn pages_are_current() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("man");
+    let mut root = Arguments::command();
+    root.build();
+    let of = |name: &str| format!("wslmesh-{name}");
+    let mut commands: BTreeMap<String, &Command> =
+        below(&root).map(|one| (of(one.get_name()), one)).collect();
+    commands.insert("wslmesh".to_owned(), &root);
+    let mut stale = Vec::new();
+    for (name, command) in &commands {
+        let part =
+            fs::read_to_string(folder.join(format!("parts/{name}.8"))).unwrap_or_else(|_| {
+                println!(
+                    "man/parts/{name}.8 is not written: nothing beyond its help is in {name}(8)"
+                );
+                String::new()
+            });
+        let (path, text) = (folder.join(format!("{name}.8")), page(name, command, &part));
+        if std::env::var_os("WSLMESH_WRITE_DOCS").is_some() {
+            fs::write(&path, &text).unwrap();
+        }
+        if fs::read_to_string(&path).unwrap_or_default() != text {
+            stale.push(format!("{name}.8"));
+        }
+    }
+    let known = |file: &str| commands.contains_key(file.trim_end_matches(".8"));
+    for of in ["", "parts"] {
+        for entry in fs::read_dir(folder.join(of)).unwrap() {
+            let file = entry.unwrap().file_name().into_string().unwrap();
+            if file.ends_with(".8") && !known(&file) {
+                stale.push(format!("{of}/{file} is of no command"));
+            }
+        }
+    }
+    assert!(
+        stale.is_empty(),
+        "WSLMESH_WRITE_DOCS=1 cargo test --lib man: {stale:?}"
+    );
+}
+
+#[test]
+fn every_command_says_what_it_does() {
+    fn walk(command: &Command, path: &str) {
+        assert!(about(command).len() > 12, "{path} has no description");
+        for argument in command.get_arguments() {
+            assert!(
+                argument.get_help().is_some(),
+                "{path}: {} has no help",
+                argument.get_id()
+            );
+        }
+        for one in below(command) {
+            walk(one, &format!("{path} {}", one.get_name()));
+        }
+    }
+    let mut root = Arguments::command();
+    root.build();
+    walk(&root, "wslmesh");
+}
