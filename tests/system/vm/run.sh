@@ -35,7 +35,7 @@ unshare --user true 2>/dev/null || cannot "the kernel gives no user namespaces"
 mkdir -p "$work"
 work=$(cd "$work" && pwd)
 run=$(mktemp -d "$work/vm-run.XXXXXX")
-machine=''
+machine='' # vm.py, which ends its QEMU
 trap 'if [ -n "$machine" ]; then kill "$machine" 2>/dev/null; wait "$machine" 2>/dev/null; fi; rm -rf "$run"' EXIT
 trap 'exit 1' INT TERM
 export LC_ALL=C.UTF-8 TMPDIR=$run CONSOLE=$run/console
@@ -58,12 +58,15 @@ one() {
     echo "$scenario" >"$job/name"
     tar -C "$job" -chf "$run/job.tar" .
     truncate -s 64M "$run/job.tar" # as vm.py has it
-    # In the background, so that a signal ends it too.
+    # In the background, all of it: a shell takes signals only while it waits.
     python3 "$here/vm.py" "$3" "$folder" "$run/job.tar" "$deadline" >"$run/output" 2>"$run/qemu" </dev/null &
     machine=$!
-    tail -f --pid "$machine" -s 0.1 -n +1 "$run/output" | tee -a "$run/results"
+    tail -f --pid "$machine" -s 0.1 -n +1 "$run/output" &
+    local printer=$!
     wait "$machine" || status=$?
     machine=''
+    wait "$printer" || true
+    cat "$run/output" >>"$run/results"
     if [ "$status" != 0 ]; then
         echo "not ok $scenario: ran to its end (status $status)" | tee -a "$run/results"
         { cat "$run/qemu"; tail -n 25 "$run/console"; } | sed 's/^/#   /'

@@ -18,6 +18,7 @@ for port in /sys/class/virtio-ports/*; do
 done
 state=$(systemctl is-system-running --wait)
 exec 3<>"$device"
+systemctl --failed --plain --no-legend >&3
 echo "@ready $state" >&3
 # The saved state stands here: with the clock of then, and with a disk that has
 # another job in it by now.
