@@ -47,9 +47,11 @@ guest rm -r /etc/wslmesh
 scratch() { guest rpm --force-debian --dbpath /var/lib/rpm --root /scratch "$@"; }
 # As every builder of images has it; systemd-tmpfiles wants it.
 guest mount -t proc proc /scratch/proc
-# What is in the layer and not below it, but for the books of rpm and of the catalog.
+# What is in the layer and not below it, but for the books of rpm and of the catalog
+# and for folders that belong to another package of a real distribution.
 left() {
-    (cd "$run/layer" && find . ! -path './var/lib/rpm*' ! -path './var/lib/systemd/catalog*' | sort) |
+    (cd "$run/layer" && find . ! -path './var/lib/rpm*' ! -path './var/lib/systemd/catalog*' \
+        \( ! -type d -o -name 'wslmesh*' -o -path './etc/*' \) | sort) |
         while read -r path; do [ -e "$root_of_guest/$path" ] || echo "$path"; done
 }
 scratch -i --replacepkgs /share/distribution.rpm
