@@ -4,7 +4,11 @@ use std::collections::HashMap;
 
 use zbus::{Connection, Variant, object_server::SignalEmitter};
 
-use super::{NAME, PATH, Signal, interface::Agent1, properties};
+use super::{
+    NAME, PATH, Signal,
+    interface::Agent1,
+    properties::{self, plain},
+};
 use crate::report::{Document, HealthEntry};
 
 /// Emits one PropertiesChanged for all that is other than `before`, and nothing
@@ -46,14 +50,19 @@ pub(super) async fn signal(bus: &Connection, signal: &Signal) -> zbus::Result<()
                 detail,
                 cure,
             } = finding.into();
+            let (subject, detail) = (plain(subject), plain(detail));
             Agent1::health_raised(&at, &code, &severity, &subject, &detail, &cure).await
         }
         Signal::HealthCleared(finding) => {
-            Agent1::health_cleared(&at, finding.code.as_str(), &finding.subject).await
+            let subject = plain(finding.subject.clone());
+            Agent1::health_cleared(&at, finding.code.as_str(), &subject).await
         }
         Signal::Changed {
             changes,
             duration_us,
-        } => Agent1::changed(&at, changes, *duration_us).await,
+        } => {
+            let changes: Vec<String> = changes.iter().cloned().map(plain).collect();
+            Agent1::changed(&at, &changes, *duration_us).await
+        }
     }
 }

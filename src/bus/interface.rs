@@ -10,7 +10,7 @@ use super::{
     authority::{self, Action},
     error::Error,
     places::{Place, Places},
-    properties::{self, Forward, Health},
+    properties::{self, Forward, Health, plain},
 };
 use crate::{
     agent::{Refusal, described},
@@ -79,8 +79,8 @@ fn leader(document: &Document) -> Option<String> {
 impl From<Refusal> for Error {
     fn from(refusal: Refusal) -> Self {
         match refusal {
-            Refusal::Config(text) => Self::Config(text),
-            Refusal::Forward(text) => Self::Forward(text),
+            Refusal::Config(text) => Self::Config(plain(text)),
+            Refusal::Forward(text) => Self::Forward(plain(text)),
             Refusal::Busy(text) => Self::Busy(text.to_owned()),
         }
     }
@@ -189,7 +189,8 @@ impl Agent1 {
         #[zbus(header)] call: Header<'_>,
     ) -> Result<Vec<String>, Error> {
         let _place = self.allow(bus, &call, Action::Reapply).await?;
-        Ok(self.shared.asker.reapply().await?)
+        let changes = self.shared.asker.reapply().await?;
+        Ok(changes.into_iter().map(plain).collect())
     }
 
     /// Reads the configuration again and asks Windows anew, as `systemctl reload
@@ -234,7 +235,7 @@ impl Agent1 {
         }
         .forward()?;
         let path = self.shared.asker.add(forward).await?;
-        Ok(path.display().to_string())
+        Ok(plain(path.display().to_string()))
     }
 
     /// Removes the drop-in of a forward and has that taken up; gives back its path.
@@ -249,7 +250,7 @@ impl Agent1 {
         let _place = self.allow(bus, &call, Action::RemoveForward).await?;
         let name = argument::name(name)?.to_owned();
         let path = self.shared.asker.remove(name).await?;
-        Ok(path.display().to_string())
+        Ok(plain(path.display().to_string()))
     }
 
     /// The address is another one.

@@ -12,6 +12,16 @@ pub(super) type Health = (String, String, String, String, String);
 /// One forward by the names of its facts.
 pub(super) type Forward = HashMap<&'static str, Variant<'static>>;
 
+/// A text as D-Bus takes it. One with a NUL in it, as a key of a configuration
+/// may have, would end the connection.
+pub(super) fn plain(text: String) -> String {
+    if text.contains('\0') {
+        text.replace('\0', "\u{fffd}")
+    } else {
+        text
+    }
+}
+
 /// The text of what there is, else nothing.
 fn text(value: Option<impl fmt::Display>) -> String {
     value.map(|value| value.to_string()).unwrap_or_default()
@@ -34,7 +44,7 @@ pub(super) fn windows_address(document: &Document) -> String {
 }
 
 pub(super) fn network_file(document: &Document) -> String {
-    document.network_file.display().to_string()
+    plain(document.network_file.display().to_string())
 }
 
 pub(super) fn health_state(document: &Document) -> &'static str {
@@ -52,8 +62,8 @@ pub(super) fn health(document: &Document) -> Vec<Health> {
             (
                 entry.code,
                 entry.severity,
-                entry.subject,
-                entry.detail,
+                plain(entry.subject),
+                plain(entry.detail),
                 entry.cure,
             )
         })

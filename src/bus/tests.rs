@@ -383,6 +383,25 @@ async fn a_standby_says_who_leads_and_asks_nobody() {
     pair.ask("Describe").await.unwrap();
 }
 
+/// D-Bus ends the connection of a program that sends one.
+#[tokio::test]
+async fn no_nul_reaches_the_bus() {
+    let pair = Pair::new().await;
+    pair.is(0, None);
+    let main = pair.folder.path().join("w.toml");
+    std::fs::write(&main, "\"a\\u0000b\" = 1\n").unwrap();
+    let (name, text) = pair.ask("Reload").await.unwrap_err();
+    assert!(name == "Config" && !text.contains('\0'), "{name}: {text:?}");
+    let health = r#"{"code":"config-rejected","severity":"warning","subject":"a\u0000b","detail":"\u0000","cure":"x"}"#;
+    let ill = Document {
+        network_file: "/etc/a\0b".into(),
+        ..document("active", health)
+    };
+    let told = format!("{:?}", properties::changed(None, &ill));
+    assert!(told.contains("/etc/a\u{fffd}b") && told.contains("config-rejected"));
+    assert!(!told.contains("\\0") && !told.contains('\0'), "{told}");
+}
+
 /// The interface as it says itself, as a file.
 async fn said() -> String {
     let pair = Pair::new().await;
