@@ -10,6 +10,11 @@ use zbus::{Connection, fdo, proxy::CacheProperties};
 
 use crate::{config::Forward, report::Document};
 
+/// The agent's name on the bus, and its interface.
+pub(super) const NAME: &str = "org.wslmesh.Agent1";
+/// Its object.
+pub(super) const PATH: &str = "/org/wslmesh/Agent1";
+
 /// Longest wait for what is only read.
 const READING: Duration = Duration::from_secs(1);
 /// Longest wait for a change: somebody may be asked for a password.
@@ -100,6 +105,11 @@ impl Bus {
             .cache_properties(CacheProperties::No)
             .build();
         proxy.await.map(Self)
+    }
+
+    /// What it goes over.
+    pub(super) fn connection(&self) -> &Connection {
+        self.0.inner().connection()
     }
 
     /// The status document, with what the agent gathers on demand.

@@ -12,6 +12,7 @@ mod forward;
 mod host;
 #[cfg(test)]
 mod man;
+mod monitor;
 mod output;
 mod plan;
 mod poke;
@@ -81,6 +82,16 @@ enum Command {
     /// Reads this machine and changes nothing. Any user may run it; what only root
     /// can see is skipped. Exit status 3 where something is a warning or has failed.
     Doctor(doctor::Command),
+    /// Follow what the agent does, until Ctrl-C
+    ///
+    /// One line for each event with its local time: addresses, what was changed,
+    /// what went wrong and what to do, what is over. The first line tells how things
+    /// are. An agent that is restarted meanwhile is followed on.
+    Monitor {
+        /// Print each event as a line of JSON
+        #[arg(long)]
+        json: bool,
+    },
     /// Add, remove and list forwards from Windows
     #[command(subcommand)]
     Forward(forward::Command),
@@ -145,6 +156,7 @@ fn obey(arguments: Arguments) -> anyhow::Result<Exit> {
         Command::Apply => block_on(apply::apply(source, paths)),
         Command::Restore => block_on(restore::restore(paths)),
         Command::Status { json } => block_on(status::status(&paths, json)),
+        Command::Monitor { json } => block_on(monitor::monitor(&paths, json)),
         Command::Doctor(command) => block_on(doctor::doctor(command, source, paths)),
         Command::Forward(command) => block_on(forward::forward(command, source, paths)),
         Command::Host(command) => block_on(host::host(command, source, paths)),

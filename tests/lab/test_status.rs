@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::ROLE;
 use crate::agent::{CONFIG, LIMIT, SSH, config};
-use crate::options::Options;
+use crate::options::{AGENT, Options};
 use crate::probe::ECHO;
 use crate::runner::trial_with;
 use crate::topology::FIRST;
@@ -20,6 +20,8 @@ pub(crate) fn trials() -> Vec<Trial> {
     vec![
         quick("status::shows_peers_and_their_handshakes", peers),
         quick("status::says_which_forwards_answer", answers),
+        quick("status::monitor_follows_agents", monitor),
+        quick("status::monitor_ends_with_its_reader", closed_pipe),
         quick("status::leaves_out_a_device_that_hangs", hanging_device),
     ]
 }
@@ -157,6 +159,96 @@ fn answers(world: &World) -> Result<()> {
     for part in ["up, answers\n", ", nobody listens on 8081\n"] {
         ensure!(text.contains(part), "{part:?} is not in\n{text}");
     }
+    Ok(())
+}
+
+const INT: i32 = 2;
+
+/// Through the life of two agents, by their status document.
+fn monitor(world: &World) -> Result<()> {
+    let json = world.agent(&["monitor", "--json"])?;
+    let text = world.agent(&["monitor"])?;
+    let seen = |wanted: Value| {
+        let is_wanted = |line: &Value| {
+            let wanted = wanted.as_object().into_iter().flatten();
+            let mut fields = wanted.map(|(name, value)| line.get(name) == Some(value));
+            fields.all(|same| same)
+        };
+        let count = || -> Result<usize> {
+            let lines = json.stdout()?;
+            // The last line may not be whole yet.
+            let lines = lines
+                .split_inclusive('\n')
+                .filter(|line| line.ends_with('\n'));
+            let lines = lines.map(serde_json::from_str::<Value>);
+            let lines = lines.collect::<Result<Vec<_>, _>>()?;
+            Ok(lines.iter().filter(|line| is_wanted(line)).count())
+        };
+        count()
+    };
+    let wait = |wanted: Value, times: usize| {
+        let name = format!("{wanted} for the {times}. time");
+        let found = until(&name, LIMIT, || {
+            Ok((seen(wanted.clone())? >= times).then_some(()))
+        });
+        found.with_context(|| format!("it said:\n{}", json.stdout().unwrap_or_default()))
+    };
+    wait(json!({"event": "no-agent"}), 1)?;
+    let agent = world.start_agent(&config(SSH))?;
+    wait(json!({"event": "state", "pid": agent.process().pid()}), 1)?;
+    agent.settled(FIRST)?;
+    world.change_address("172.28.27.77/20")?;
+    let moved = json!({"event": "address-changed", "interface": "eth0", "old": FIRST, "new": "172.28.27.77"});
+    wait(moved, 1)?;
+    agent.settled("172.28.27.77")?;
+    agent.reload("[mtu]\nvalu = 1\n")?;
+    wait(
+        json!({"event": "health-raised", "code": "config-rejected", "severity": "warning"}),
+        1,
+    )?;
+    agent.reload(&config(SSH))?;
+    wait(
+        json!({"event": "health-cleared", "code": "config-rejected"}),
+        1,
+    )?;
+    agent.kill()?;
+    wait(json!({"event": "no-agent"}), 2)?;
+    let second = world.start_agent(&config(SSH))?;
+    wait(json!({"event": "state", "pid": second.process().pid()}), 1)?;
+    for monitor in [&json, &text] {
+        monitor.signal(INT)?;
+        let output = monitor.finish(LIMIT)?;
+        ensure!(output.success() && output.stderr.is_empty(), "{output:?}");
+    }
+    let lines = text.stdout()?;
+    for part in [
+        "  no agent runs here; waiting for one\n",
+        "  eth0 address 172.28.16.5 -> 172.28.27.77\n",
+        "  warning: config-rejected (",
+        "Correct it (`wslmesh config check`)",
+        ") is over\n",
+    ] {
+        ensure!(lines.contains(part), "{part:?} is not in\n{lines}");
+    }
+    // The time of now, by this machine's own zone.
+    let year = world.shell("date +%Y-")?;
+    ensure!(
+        lines.lines().all(|line| line.starts_with(year.trim())),
+        "{lines}"
+    );
+    Ok(())
+}
+
+/// Nothing happens that it could fail to write.
+fn closed_pipe(world: &World) -> Result<()> {
+    let agent = world.start_agent(&config(SSH))?;
+    agent.settled(FIRST)?;
+    let script = "{ wslmesh monitor 2>/run/lab/said; echo $? >/run/lab/code; } | head -n 1";
+    let script = script.replace("wslmesh monitor", &format!("{AGENT} monitor"));
+    let line = world.shell(&script)?;
+    ensure!(line.contains(" eth0 172.28.16.5 ("), "{line}");
+    let (said, code) = (world.read("/run/lab/said")?, world.read("/run/lab/code")?);
+    ensure!(said.is_empty() && code == "0\n", "{code}{said}");
     Ok(())
 }
 

@@ -1,0 +1,277 @@
+//! `wslmesh monitor`
+
+mod event;
+mod file;
+mod signals;
+mod zone;
+
+use std::{
+    collections::VecDeque,
+    io::{self, Write},
+    os::fd::AsFd,
+    time::SystemTime,
+};
+
+use anyhow::Context;
+use rustix::fs::FileType;
+use serde::Serialize;
+use tokio::{io::Interest, net::unix::pipe::Sender, select};
+
+use self::{event::Event, file::Followed, signals::Signals, zone::Zone};
+use super::{
+    bus::{Bus, BusError},
+    output::Exit,
+    style,
+};
+use crate::{
+    paths::Paths,
+    report::{Document, read_status},
+};
+
+/// Follows what the agent does until somebody interrupts it or closes the pipe.
+pub(super) async fn monitor(paths: &Paths, json: bool) -> anyhow::Result<Exit> {
+    let mut printer = Printer::new(json);
+    let reader = Reader::of_output();
+    select! {
+        done = follow(paths, &mut printer) => done?,
+        interrupted = tokio::signal::ctrl_c() => interrupted.context("cannot catch Ctrl-C")?,
+        () = reader.gone() => {}
+    }
+    Ok(Exit::Fine)
+}
+
+/// Ends where nobody reads any more.
+async fn follow(paths: &Paths, printer: &mut Printer) -> anyhow::Result<()> {
+    let mut source = source(paths).await?;
+    loop {
+        for event in source.next(paths).await? {
+            if !printer.print(&event)? {
+                return Ok(());
+            }
+        }
+    }
+}
+
+/// Where the events are from.
+enum Source {
+    Bus(Box<Signals>),
+    File(Box<Followed>),
+}
+
+/// The bus tells more than the document. An agent that has a document and is not
+/// the one on the bus is followed by its document.
+async fn source(paths: &Paths) -> anyhow::Result<Source> {
+    let written = read_status(&paths.runtime).ok().flatten();
+    let written = written.filter(Document::is_alive);
+    if let Some(bus) = Bus::system().await {
+        let described = match bus.describe().await {
+            Ok(document) => Some(document.pid),
+            Err(BusError::Absent) => None,
+            Err(error) => return Err(error.into()),
+        };
+        let other = written.is_some_and(|document| Some(document.pid) != described);
+        if !other && let Ok(signals) = Signals::of(bus).await {
+            return Ok(Source::Bus(Box::new(signals)));
+        }
+    }
+    by_file(paths)
+}
+
+fn by_file(paths: &Paths) -> anyhow::Result<Source> {
+    let followed = Followed::new(paths.runtime.clone());
+    let followed = followed.context("cannot watch files")?;
+    Ok(Source::File(Box::new(followed)))
+}
+
+impl Source {
+    /// The next events. Where the bus is gone it goes on with the document.
+    async fn next(&mut self, paths: &Paths) -> anyhow::Result<Vec<Event>> {
+        match self {
+            Self::Bus(signals) => match signals.next().await {
+                Some(event) => Ok(vec![event]),
+                None => {
+                    *self = by_file(paths)?;
+                    let reason = "the bus is gone; following the status document".to_owned();
+                    Ok(vec![Event::Unknown { reason }])
+                }
+            },
+            Self::File(followed) => followed.next().await.with_context(|| {
+                format!(
+                    "cannot follow the status document in {}",
+                    paths.runtime.display()
+                )
+            }),
+        }
+    }
+}
+
+/// Prints events, each with its time.
+struct Printer {
+    json: bool,
+    zone: Zone,
+    /// Lines of the same pass, which need not be said twice.
+    said: VecDeque<String>,
+}
+
+/// One line of JSON.
+#[derive(Serialize)]
+#[serde(rename_all = "kebab-case")]
+struct Line<'a> {
+    /// Milliseconds since 1970 (UTC).
+    time_unix_ms: u64,
+    #[serde(flatten)]
+    event: &'a Event,
+}
+
+/// How many lines are remembered.
+const SAID: usize = 4;
+
+impl Printer {
+    fn new(json: bool) -> Self {
+        Self {
+            json,
+            zone: Zone::local(),
+            said: VecDeque::new(),
+        }
+    }
+
+    /// Says whether somebody still reads.
+    fn print(&mut self, event: &Event) -> anyhow::Result<bool> {
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+        let ms = now.map_or(0, |since| since.as_millis());
+        let time_unix_ms = u64::try_from(ms).unwrap_or(u64::MAX);
+        let line = if self.json {
+            serde_json::to_string(&Line {
+                time_unix_ms,
+                event,
+            })?
+        } else {
+            let Some(words) = self.words(event) else {
+                return Ok(true);
+            };
+            let time = time(&self.zone, time_unix_ms / 1000);
+            format!("{}  {words}", style::dim(&time))
+        };
+        let mut output = io::stdout().lock();
+        // Whoever follows wants each line at once.
+        match writeln!(output, "{line}").and_then(|()| output.flush()) {
+            Ok(()) => Ok(true),
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// The agent tells a new address by itself and among the changes of its pass.
+    fn words(&mut self, event: &Event) -> Option<String> {
+        let words = match event {
+            Event::Changed {
+                changes,
+                duration_us,
+            } => {
+                let new = changes.iter().filter(|change| !self.said.contains(change));
+                let event = Event::Changed {
+                    changes: new.cloned().collect(),
+                    duration_us: *duration_us,
+                };
+                self.said.extend(changes.iter().take(SAID).cloned());
+                match &event {
+                    Event::Changed { changes, .. } if changes.is_empty() => return None,
+                    event => event.words(),
+                }
+            }
+            event => {
+                let words = event.words();
+                self.said.push_back(words.clone());
+                words
+            }
+        };
+        let over = self.said.len().saturating_sub(SAID);
+        self.said.drain(..over);
+        Some(match event {
+            Event::HealthRaised(finding) => {
+                let severity = &finding.severity;
+                words.replacen(severity, &style::severity(severity), 1)
+            }
+            Event::NoAgent | Event::Unknown { .. } => style::warn(&words),
+            Event::HealthCleared { .. } => style::good(&words),
+            Event::State { .. } | Event::AddressChanged { .. } | Event::Changed { .. } => words,
+        })
+    }
+}
+
+/// Local time, as `date '+%F %T'` prints it.
+fn time(zone: &Zone, unix: u64) -> String {
+    let unix = i64::try_from(unix).unwrap_or(0);
+    let local = unix + zone.offset(unix);
+    let (year, month, day) = zone::date(local.div_euclid(zone::DAY));
+    let second = local.rem_euclid(zone::DAY);
+    format!(
+        "{year:04}-{month:02}-{day:02} {:02}:{:02}:{:02}",
+        second / 3600,
+        second / 60 % 60,
+        second % 60
+    )
+}
+
+/// Whoever reads a pipe that we write into.
+struct Reader(Option<Sender>);
+
+impl Reader {
+    fn of_output() -> Self {
+        let output = io::stdout().as_fd().try_clone_to_owned().ok();
+        let pipe = output.filter(|output| {
+            rustix::fs::fstat(output)
+                .is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Fifo)
+        });
+        Self(pipe.and_then(|pipe| Sender::from_owned_fd_unchecked(pipe).ok()))
+    }
+
+    /// A pipe without a reader has an error (pipe(7)), which wakes us while there is
+    /// nothing to write.
+    async fn gone(&self) {
+        match &self.0 {
+            Some(pipe) => drop(pipe.ready(Interest::ERROR).await),
+            None => std::future::pending().await,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_said_is_not_said_again() {
+        let mut printer = Printer::new(false);
+        let address = |new: &str| Event::AddressChanged {
+            interface: "eth0".to_owned(),
+            old: "10.0.0.1".to_owned(),
+            new: new.to_owned(),
+        };
+        let changed = |changes: &[&str]| Event::Changed {
+            changes: changes.iter().map(|change| (*change).to_owned()).collect(),
+            duration_us: 1000,
+        };
+        let moved = "eth0 address 10.0.0.1 -> 10.0.0.2";
+        assert_eq!(printer.words(&address("10.0.0.2")).as_deref(), Some(moved));
+        assert_eq!(
+            printer.words(&changed(&[moved, "written"])).as_deref(),
+            Some("written (1.0 ms)")
+        );
+        assert_eq!(printer.words(&changed(&[moved])), None);
+        assert!(
+            printer.words(&address("10.0.0.2")).is_some(),
+            "a second time"
+        );
+        for n in 0..9 {
+            printer.words(&address(&n.to_string()));
+        }
+        assert!(printer.said.len() <= SAID);
+    }
+
+    #[test]
+    fn times_are_local() {
+        assert_eq!(time(&Zone::default(), 1_790_000_000), "2026-09-21 14:13:20");
+        assert_eq!(time(&Zone::default(), 0), "1970-01-01 00:00:00");
+    }
+}
