@@ -13,10 +13,6 @@ use crate::{
     wireguard::WireGuardError,
 };
 
-/// Longest wait for a device. A hanging userspace daemon must not hold up the
-/// pass that tells everybody else the new address.
-const DEADLINE: Duration = Duration::from_secs(1);
-
 /// Asks devices in threads and remembers which questions hang: a blocking call
 /// cannot be taken back, so a device is not asked again while one is out.
 #[derive(Debug, Clone, Default)]
@@ -25,11 +21,12 @@ pub(super) struct Asked {
 }
 
 impl Asked {
-    /// The answer to one question; else why there is none.
+    /// The answer to one question within this time; else why there is none.
     pub(super) async fn ask<T: Send + 'static>(
         &self,
         device: &InterfaceName,
         kind: LinkKind,
+        deadline: Duration,
         question: impl FnOnce(&InterfaceName, LinkKind) -> Result<T, WireGuardError> + Send + 'static,
     ) -> Result<T, String> {
         let name = device.clone();
@@ -49,11 +46,11 @@ impl Asked {
                 .remove(&name);
             answer
         });
-        match timeout(DEADLINE, call).await {
+        match timeout(deadline, call).await {
             Ok(Ok(answer)) => answer.map_err(|error| error.to_string()),
             Ok(Err(_)) | Err(_) => Err(format!(
-                "{device} did not answer within {} s",
-                DEADLINE.as_secs()
+                "{device} did not answer within {} ms",
+                deadline.as_millis()
             )),
         }
     }

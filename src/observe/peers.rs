@@ -1,6 +1,6 @@
 //! WireGuard peers, for somebody who asks how they are.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use futures_util::future::join_all;
 use tokio::sync::Mutex;
@@ -12,6 +12,9 @@ use crate::{
     wireguard,
 };
 
+/// Longest wait for a device. Whoever asks over the bus waits for a second.
+const DEADLINE: Duration = Duration::from_millis(700);
+
 /// Reads peers off the loop. Its questions are apart from those of the passes: one
 /// that hangs must not make a pass believe that it asked it.
 #[derive(Debug, Clone, Default)]
@@ -22,7 +25,7 @@ pub struct Peers {
 
 impl Peers {
     /// The peers of those of the links that carry WireGuard, in their order; a
-    /// device that does not answer within a second is named with its trouble. Those
+    /// device that does not answer in time is named with its trouble. Those
     /// who ask at the same time wait for each other.
     pub async fn of(&self, links: &[LinkEntry]) -> Vec<WireguardEntry> {
         let _turn = self.turn.lock().await;
@@ -35,7 +38,11 @@ impl Peers {
     }
 
     async fn one(&self, name: InterfaceName, kind: LinkKind) -> WireguardEntry {
-        match self.asked.ask(&name, kind, wireguard::details).await {
+        match self
+            .asked
+            .ask(&name, kind, DEADLINE, wireguard::details)
+            .await
+        {
             Ok(details) => entry(&name, &details),
             Err(why) => WireguardEntry {
                 device: name.to_string(),

@@ -1,6 +1,6 @@
 //! WireGuard devices.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use futures_util::future::join_all;
 
@@ -10,6 +10,10 @@ use crate::{
     model::{Device, DeviceReading, InterfaceName, Link},
     wireguard,
 };
+
+/// Longest wait for a device. A hanging userspace daemon must not hold up the
+/// pass that tells everybody else the new address.
+const DEADLINE: Duration = Duration::from_secs(1);
 
 /// Reads devices for passes.
 #[derive(Debug, Clone, Default)]
@@ -45,7 +49,11 @@ impl Devices {
     }
 
     async fn one(&self, link: &Link) -> DeviceReading {
-        match self.0.ask(&link.name, link.kind, wireguard::read).await {
+        match self
+            .0
+            .ask(&link.name, link.kind, DEADLINE, wireguard::read)
+            .await
+        {
             Ok(device) => DeviceReading::Device(device),
             Err(why) => DeviceReading::Unreadable(why),
         }

@@ -264,7 +264,7 @@ fn hanging_device(world: &World) -> Result<()> {
     wireguard.signal_daemon("CONT")?;
     ensure!(
         text.contains("wireguard: wg0: cannot read the device from its daemon")
-            || text.contains("wireguard: wg0 did not answer within 1 s"),
+            || text.contains("wireguard: wg0 did not answer within 700 ms"),
         "{text}"
     );
     ensure!(text.contains("address: 172.28.16.5 on eth0"), "{text}");
