@@ -4,6 +4,7 @@
 
 pub mod file;
 mod mtu;
+pub mod own;
 pub mod saved;
 mod sysctl;
 mod wireguard;

@@ -1,5 +1,7 @@
 //! `wslmesh doctor`
 
+mod fix;
+
 use anyhow::bail;
 use clap::{Args, builder::PossibleValuesParser, builder::TypedValueParser};
 use serde::Serialize;
@@ -18,6 +20,9 @@ use crate::{
 /// What is asked for.
 #[derive(Debug, Args)]
 pub(super) struct Command {
+    /// Repair what is safe, as root: one pass of the agent, owners and modes of wslmesh's own files
+    #[arg(long)]
+    fix: bool,
     /// Print the verdicts as JSON
     #[arg(long)]
     json: bool,
@@ -45,6 +50,7 @@ const VERSION: u32 = 1;
 struct Report<'a> {
     version: u32,
     checks: Vec<Entry<'a>>,
+    fixed: &'a [String],
 }
 
 #[derive(Serialize)]
@@ -65,19 +71,47 @@ pub(super) async fn doctor(command: Command, source: Source, paths: Paths) -> an
     let wish = Wish {
         network: command.network,
     };
-    let facts = gather(&source, &paths, wish).await;
-    let found = examine(&facts, &command.groups);
-    if found.is_empty() {
-        bail!("nothing was looked at");
+    if command.fix && !rustix::process::geteuid().is_root() {
+        bail!("--fix changes the machine, which takes root: sudo wslmesh doctor --fix");
     }
+    let mut facts = gather(&source, &paths, wish).await;
+    let mut fixed = Vec::new();
+    if command.fix {
+        let found = examine(&facts, &command.groups);
+        fixed = fix::fix(&found, &facts, &source, &paths).await?;
+        facts = gather(&source, &paths, wish).await;
+    }
+    let found = examine(&facts, &command.groups);
     if command.json {
-        print(&json(&found)?)?;
+        print(&json(&found, &fixed)?)?;
     } else {
+        for line in fixed_lines(command.fix, &fixed) {
+            print(&line)?;
+        }
         for line in table(&found) {
             print(&line)?;
         }
     }
     Ok(exit(&found))
+}
+
+fn fixed_lines(asked: bool, fixed: &[String]) -> Vec<String> {
+    if asked && fixed.is_empty() {
+        return vec!["nothing that is safe to fix".to_owned(), String::new()];
+    }
+    let mut lines = Vec::new();
+    for text in fixed {
+        let text = format!("fixed: {text}");
+        let wrapped = wrap(&text, WIDTH - MARGIN).into_iter().enumerate();
+        lines.extend(wrapped.map(|(place, line)| {
+            let margin = if place == 0 { 0 } else { MARGIN };
+            format!("{:margin$}{line}", "")
+        }));
+    }
+    if !lines.is_empty() {
+        lines.push(String::new());
+    }
+    lines
 }
 
 fn exit(found: &Found) -> Exit {
@@ -88,7 +122,7 @@ fn exit(found: &Found) -> Exit {
     }
 }
 
-fn json(found: &Found) -> serde_json::Result<String> {
+fn json(found: &Found, fixed: &[String]) -> serde_json::Result<String> {
     let checks = found.iter().map(|(check, verdict)| Entry {
         id: check.id(),
         group: check.group().as_str(),
@@ -102,6 +136,7 @@ fn json(found: &Found) -> serde_json::Result<String> {
     serde_json::to_string_pretty(&Report {
         version: VERSION,
         checks: checks.collect(),
+        fixed,
     })
 }
 

@@ -79,8 +79,9 @@ enum Command {
     },
     /// Examine this distribution: what is wrong, why it matters, what cures it
     ///
-    /// Reads this machine and changes nothing. Any user may run it; what only root
-    /// can see is skipped. Exit status 3 where something is a warning or has failed.
+    /// Reads this machine and changes nothing, unless --fix is given. Any user may run
+    /// it; what only root can see is skipped. Exit status 3 where something is a
+    /// warning or has failed.
     Doctor(doctor::Command),
     /// Follow what the agent does, until Ctrl-C
     ///

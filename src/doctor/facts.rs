@@ -147,6 +147,16 @@ impl Facts {
         }
     }
 
+    /// wslmesh's own files and folders, and whether each is a folder that has to be
+    /// there.
+    #[must_use]
+    pub fn own_files(&self) -> Vec<(String, bool)> {
+        let own = self.guarded.iter();
+        own.filter(|file| file.secrecy != Secrecy::Secret)
+            .map(|file| (file.path.clone(), file.secrecy == Secrecy::OwnFolder))
+            .collect()
+    }
+
     /// Names of the processes that are called one of these.
     pub(super) fn running(&self, names: &[&str]) -> Vec<String> {
         let of = |process: &Process| names.contains(&process.name.as_str());

@@ -7,6 +7,8 @@
 mod checks;
 mod facts;
 mod ini;
+#[cfg(test)]
+mod page;
 mod read;
 mod registry;
 mod resolv;

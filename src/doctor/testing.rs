@@ -91,7 +91,7 @@ pub(super) fn healthy() -> Facts {
             folder: Some("/".into()),
         }],
         guarded: vec![
-            guarded("/etc/wslmesh", Secrecy::Own, 0o755),
+            guarded("/etc/wslmesh", Secrecy::OwnFolder, 0o755),
             guarded("/root/.ssh/id_ed25519", Secrecy::Secret, 0o600),
         ],
         pollers: Vec::new(),

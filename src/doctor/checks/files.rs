@@ -10,48 +10,47 @@ const OTHERS_WRITE: u32 = 0o022;
 /// All bits of group and others.
 const OTHERS: u32 = 0o077;
 
-fn of(facts: &Facts, secrecy: Secrecy) -> impl Iterator<Item = &Guarded> {
-    facts
-        .guarded
-        .iter()
-        .filter(move |file| file.secrecy == secrecy)
+fn secret(facts: &Facts) -> impl Iterator<Item = &Guarded> {
+    let files = facts.guarded.iter();
+    files.filter(|file| file.secrecy == Secrecy::Secret)
 }
 
 pub(in crate::doctor) fn own(facts: &Facts) -> Judged {
-    let parts = of(facts, Secrecy::Own).filter_map(|file| {
-        let path = &file.path;
-        let Some((owner, mode)) = file.state else {
-            // A running agent made its folders; without one they are made later.
-            return facts
-                .agent
-                .is_some()
-                .then(|| Verdict::warning(format!("{path} is not there any more")));
-        };
-        if owner != 0 {
-            Some(Verdict::warning(format!(
-                "{path} belongs to user {owner} and not to root"
-            )))
-        } else if mode & OTHERS_WRITE != 0 {
-            Some(Verdict::warning(format!(
-                "{path} can be written by others (mode {mode:o})"
-            )))
-        } else {
-            None
-        }
-    });
+    let own = facts.guarded.iter();
+    let parts = own
+        .filter(|file| file.secrecy != Secrecy::Secret)
+        .filter_map(|file| {
+            let path = &file.path;
+            let Some((owner, mode)) = file.state else {
+                // A running agent made its folders; without one they are made later.
+                let lost = facts.agent.is_some() && file.secrecy == Secrecy::OwnFolder;
+                return lost.then(|| Verdict::warning(format!("{path} is not there any more")));
+            };
+            if owner != 0 {
+                Some(Verdict::warning(format!(
+                    "{path} belongs to user {owner} and not to root"
+                )))
+            } else if mode & OTHERS_WRITE != 0 {
+                Some(Verdict::warning(format!(
+                    "{path} can be written by others (mode {mode:o})"
+                )))
+            } else {
+                None
+            }
+        });
     Ok(Verdict::worst(parts.collect(), || {
         "root's alone".to_owned()
     }))
 }
 
 pub(in crate::doctor) fn keys(facts: &Facts) -> Judged {
-    let open = of(facts, Secrecy::Secret).filter_map(|file| {
+    let open = secret(facts).filter_map(|file| {
         let (_, mode) = file.state?;
         (mode & OTHERS != 0).then(|| (file.path.clone(), mode))
     });
     let open: Vec<(String, u32)> = open.collect();
     let Some((first, _)) = open.first() else {
-        let seen = of(facts, Secrecy::Secret).count();
+        let seen = secret(facts).count();
         return Ok(Verdict::ok(match seen {
             0 => "none is to be seen".to_owned(),
             1 => "1 key".to_owned(),
@@ -136,12 +135,13 @@ mod tests {
 
     #[test]
     fn owners_and_modes() {
-        use Secrecy::{Own, Secret};
+        use Secrecy::{Own, OwnFolder, Secret};
         table! { Check::FilesOwn;
             "another's": |f| file(f, "/etc/wslmesh", Own, Some((1000, 0o755))) => Warning, "user 1000";
             "open": |f| file(f, "/etc/wslmesh", Own, Some((0, 0o757))) => Warning, "mode 757";
-            "lost": |f| file(f, "/var/lib/wslmesh", Own, None) => Warning, "not there any more";
-            "not made yet": |f| { f.agent = None; file(f, "/var/lib/wslmesh", Own, None) } => Ok, "root's";
+            "lost": |f| file(f, "/var/lib/wslmesh", OwnFolder, None) => Warning, "not there any more";
+            "a file need not be": |f| file(f, "/etc/wslmesh/x", Own, None) => Ok, "root's";
+            "not made yet": |f| { f.agent = None; file(f, "/var/lib/wslmesh", OwnFolder, None) } => Ok, "root's";
         }
         table! { Check::FilesKeys;
             "open": |f| file(f, "/root/.ssh/id_rsa", Secret, Some((0, 0o644))) => Warning, "/root/.ssh/id_rsa (mode 644)";

@@ -167,8 +167,10 @@ pub(in crate::doctor) struct Process {
 pub(in crate::doctor) enum Secrecy {
     /// A key: its owner alone may read it.
     Secret,
-    /// wslmesh's own: root's, and nobody else may write.
+    /// A file of wslmesh's own: root's, and nobody else may write.
     Own,
+    /// The same of a folder that has to be there.
+    OwnFolder,
 }
 
 /// A file with owner and mode.

@@ -14,31 +14,32 @@ const MOST: usize = 256;
 /// Bits of a mode that are permissions.
 const PERMISSIONS: u32 = 0o7777;
 
-/// wslmesh's own files: folders first, since who may write a folder may replace
-/// what is in it.
-pub(super) fn own(settings: Option<&Settings>, paths: &Paths) -> Vec<String> {
-    let mut own = vec![
-        "/etc/wslmesh".to_owned(),
-        paths.state.display().to_string(),
-        paths.runtime.display().to_string(),
-    ];
+/// Where wslmesh's own files are. A configuration that `--config` names elsewhere
+/// is its owner's.
+const PLACES: &[&str] = &["/etc/wslmesh", "/run/wslmesh", "/usr/lib/wslmesh"];
+
+/// wslmesh's own files and folders. Who may write a folder may replace what is in
+/// it, so folders count too.
+pub(super) fn own(settings: Option<&Settings>, paths: &Paths) -> Vec<(String, Secrecy)> {
+    let folders = [Path::new("/etc/wslmesh"), &paths.state, &paths.runtime];
+    let folder = |path: &Path| (path.display().to_string(), Secrecy::OwnFolder);
+    let mut own: Vec<(String, Secrecy)> = folders.into_iter().map(folder).collect();
     if let Some(settings) = settings {
         let files = settings.files.iter().chain([&settings.config_file]);
-        own.extend(files.map(|file| file.display().to_string()));
+        let ours = files.filter(|file| PLACES.iter().any(|place| file.starts_with(place)));
+        own.extend(ours.map(|file| (file.display().to_string(), Secrecy::Own)));
     }
-    own.sort();
-    own.dedup();
     own
 }
 
 /// Owner and mode of wslmesh's own files and of private keys.
-pub(super) fn guarded(root: &Root, own: &[String], home: Option<&str>) -> Vec<Guarded> {
+pub(super) fn guarded(root: &Root, own: &[(String, Secrecy)], home: Option<&str>) -> Vec<Guarded> {
     let one = |path: String, secrecy| Guarded {
         state: state(&root.at(&path)),
         path,
         secrecy,
     };
-    let own = own.iter().map(|path| one(path.clone(), Secrecy::Own));
+    let own = own.iter().map(|(path, kind)| one(path.clone(), *kind));
     let keys = keys(root, home).into_iter();
     let keys = keys.map(|path| one(path, Secrecy::Secret));
     own.chain(keys).collect()
@@ -134,7 +135,7 @@ mod tests {
         ] {
             write(&root, path, "", mode);
         }
-        let own = ["/etc/wslmesh".to_owned()];
+        let own = [("/etc/wslmesh".to_owned(), Secrecy::OwnFolder)];
         let found = guarded(&root, &own, Some("/home/a/"));
         let told: Vec<String> = found
             .iter()
@@ -150,7 +151,7 @@ mod tests {
         assert_eq!(
             told,
             [
-                "/etc/wslmesh Own 0",
+                "/etc/wslmesh OwnFolder 0",
                 "/home/a/.ssh/id_rsa Secret 644",
                 "/etc/ssh/ssh_host_rsa_key Secret 600",
                 "/etc/wireguard/wg0.conf Secret 640",

@@ -7,7 +7,7 @@ use ipnet::Ipv4Net;
 use super::{clock, dns, files, machine, processes, root::Root, unreadable};
 use crate::{
     doctor::{
-        facts::{Clock, Guarded, Kernel, Process, Resources, Text},
+        facts::{Clock, Guarded, Kernel, Process, Resources, Secrecy, Text},
         ini::{self, Ini},
         sockets::{self, Socket},
     },
@@ -45,7 +45,7 @@ pub(super) struct Local {
 impl Local {
     /// Reads them below a root; `own` are wslmesh's own files, `home` is this
     /// user's folder.
-    pub(super) fn read(root: &Path, own: &[String], home: Option<&str>) -> Self {
+    pub(super) fn read(root: &Path, own: &[(String, Secrecy)], home: Option<&str>) -> Self {
         let root = Root::new(root);
         let conf = root.bytes("/etc/wsl.conf", ini::MOST);
         let release = root.line("/proc/sys/kernel/osrelease").unwrap_or_default();
