@@ -50,6 +50,7 @@ mod test_bus_faults;
 mod test_completions;
 mod test_config;
 mod test_counters;
+mod test_doctor;
 mod test_faults;
 mod test_file_races;
 mod test_folders;
@@ -123,6 +124,7 @@ fn play(arguments: &[String]) -> ExitCode {
         [talker::UDP, address] => talker::udp_role(address),
         [talker::TCP, address] => talker::tcp_role(address),
         [talker::ANSWER, address] => talker::answer_role(address),
+        [talker::DNS, address] => talker::dns_role(address),
         [bench::REPLACE, file, address, quiet] => bench::replace_role(file, address, quiet),
         [bench::READY, count] => bench::ready_role(count),
         other => {

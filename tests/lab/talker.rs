@@ -21,6 +21,9 @@ pub(crate) const TCP: &str = "@talk-tcp";
 /// Answers each datagram with itself: `@answer ADDRESS:PORT`.
 pub(crate) const ANSWER: &str = "@answer";
 
+/// Answers each question of DNS with "no such name": `@dns ADDRESS:PORT`.
+pub(crate) const DNS: &str = "@dns";
+
 const EVERY: Duration = Duration::from_millis(40);
 // A slow machine is no outage; an answer later than this is.
 const PATIENCE: Duration = Duration::from_millis(300);
@@ -33,6 +36,22 @@ pub(crate) fn answer_role(address: &str) -> ExitCode {
         loop {
             let (length, from) = socket.recv_from(&mut buffer)?;
             // The way back may be gone for a moment.
+            drop(socket.send_to(buffer.get(..length).unwrap_or_default(), from));
+        }
+    };
+    failed(address, served())
+}
+
+/// Runs the role [`DNS`].
+pub(crate) fn dns_role(address: &str) -> ExitCode {
+    let served = || -> Result<()> {
+        let socket = UdpSocket::bind(address)?;
+        let mut buffer = [0; 2048];
+        loop {
+            let (length, from) = socket.recv_from(&mut buffer)?;
+            if let Some([_, _, flags, code, ..]) = buffer.get_mut(..length) {
+                (*flags, *code) = (0x81, 0x83);
+            }
             drop(socket.send_to(buffer.get(..length).unwrap_or_default(), from));
         }
     };

@@ -1,0 +1,382 @@
+//! The examination: content with a healthy machine, and when one thing breaks that
+//! one is named and no other.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use libtest_mimic::Trial;
+use serde_json::Value;
+
+use crate::agent::{Agent, CONFIG, FILE, SSH, config};
+use crate::control::Status;
+use crate::fault::Fault;
+use crate::options::Options;
+use crate::runner::trial_with;
+use crate::talker;
+use crate::topology::FIRST;
+use crate::world::{World, until};
+
+/// This file's trials.
+pub(crate) fn trials() -> Vec<Trial> {
+    let quick = |name: &str, body| trial_with(name, Options::quick(), body);
+    vec![
+        quick("doctor::healthy", healthy),
+        quick("doctor::one_thing_breaks", one_thing_breaks),
+        quick("doctor::wireguard_peers", peers),
+        quick("doctor::fix_repairs", fix_repairs),
+        quick("doctor::without_rights", without_rights),
+        quick("doctor::silence_is_not_waited_for", hangs),
+    ]
+}
+
+const STOP: i32 = 19;
+
+/// What is otherwise here than on a WSL with systemd, whatever the trial does: the
+/// checks about it are not looked at.
+const NOT_HERE: [&str; 9] = [
+    "memory",
+    "swap",
+    "disk",
+    "inodes",
+    "inotify-watches",
+    "clock-drift",
+    "files-keys",
+    "conflicts-pollers",
+    "kernel-tun",
+];
+
+/// Verdicts by check; it must print JSON whatever it finds.
+fn verdicts(world: &World, more: &[&str]) -> Result<BTreeMap<String, (String, String)>> {
+    let mut arguments = vec!["doctor", "--json", "--config", CONFIG];
+    arguments.extend(more);
+    let output = world.wslmesh(&arguments)?;
+    let report: Value =
+        serde_json::from_str(&output.stdout).with_context(|| format!("{output:?}"))?;
+    let checks = report["checks"].as_array().context("no checks")?;
+    let word = |check: &Value, key: &str| check[key].as_str().unwrap_or_default().to_owned();
+    let all = checks.iter().map(|check| {
+        ensure!(
+            !word(check, "why").is_empty() && !word(check, "cure").is_empty(),
+            "{check}"
+        );
+        Ok((
+            word(check, "id"),
+            (word(check, "verdict"), word(check, "detail")),
+        ))
+    });
+    all.collect()
+}
+
+/// The checks that are in trouble.
+fn troubles(world: &World) -> Result<Vec<String>> {
+    let found = verdicts(world, &[])?;
+    let bad = found.iter().filter(|(id, (verdict, _))| {
+        ["warning", "failed"].contains(&verdict.as_str()) && !NOT_HERE.contains(&id.as_str())
+    });
+    Ok(bad
+        .map(|(id, (verdict, detail))| format!("{id}: {verdict}: {detail}"))
+        .collect())
+}
+
+/// Waits until these alone are in trouble: the agent may have something to do first.
+fn only(world: &World, expected: &[&str]) -> Result<()> {
+    let mut found = Vec::new();
+    let same = until(
+        &format!("{expected:?} alone"),
+        Duration::from_secs(10),
+        || {
+            found = troubles(world)?;
+            let ids: Vec<&str> = found
+                .iter()
+                .filter_map(|line| line.split(':').next())
+                .collect();
+            Ok((ids == expected).then_some(()))
+        },
+    );
+    same.with_context(|| format!("{found:#?}"))
+}
+
+/// A WSL as a person has it, with an agent that is well.
+fn stage(world: &World) -> Result<Agent<'_>> {
+    world.write("/etc/wsl.conf", "[boot]\nsystemd=true\n")?;
+    world.write(
+        "/mnt/c/Users/lab/.wslconfig",
+        "[general]\r\ninstanceIdleTimeout=-1\r\n",
+    )?;
+    world.shell(
+        "mkdir -p /run/systemd/system
+        rm -f /etc/resolv.conf; mkdir -p /mnt/wsl
+        echo 'nameserver 10.255.255.254' >/mnt/wsl/resolv.conf
+        ln -s /mnt/wsl/resolv.conf /etc/resolv.conf
+        ip addr show dev lo | grep -q 10.255.255.254 || ip addr add 10.255.255.254/32 dev lo",
+    )?;
+    world.add_tunnel("wg9")?;
+    let agent = world.start_agent(&config(SSH))?;
+    agent.settled(FIRST)?;
+    Ok(agent)
+}
+
+/// A name server on the address of DNS tunnelling.
+fn name_server(world: &World) -> Result<crate::process::Process<'_>> {
+    let server = world.spawn_guest(
+        &["/init", crate::ROLE, talker::DNS, "10.255.255.254:53"],
+        &[],
+    )?;
+    until("a name server", Duration::from_secs(10), || {
+        let found = verdicts(world, &["dns"])?;
+        Ok((found["dns-answers"].0 == "ok").then_some(()))
+    })?;
+    Ok(server)
+}
+
+fn healthy(world: &World) -> Result<()> {
+    let _agent = stage(world)?;
+    let _server = name_server(world)?;
+    only(world, &[])?;
+    let begun = Instant::now();
+    let found = verdicts(world, &[])?;
+    ensure!(
+        begun.elapsed() < Duration::from_secs(20),
+        "{:?}",
+        begun.elapsed()
+    );
+    for id in [
+        "wsl-mode",
+        "network-file",
+        "tunnel-mtu",
+        "interop-socket",
+        "ports-listening",
+    ] {
+        ensure!(found[id].0 == "ok", "{id}: {:?}", found[id]);
+    }
+    ensure!(world.windows().calls()?.len() == 1, "it called Windows");
+    let page = world.wslmesh(&["doctor", "--config", CONFIG])?;
+    let wide = page.stdout.lines().find(|line| line.chars().count() > 80);
+    ensure!(wide.is_none() && !page.stdout.contains('\x1b'), "{wide:?}");
+    let part = verdicts(world, &["mtu", "dns"])?;
+    ensure!(part.len() == 8, "{part:?}");
+    let wrong = world.wslmesh(&["doctor", "mtus"])?;
+    ensure!(wrong.status == Status::Code(2), "{wrong:?}");
+    Ok(())
+}
+
+/// Breaks it, sees that this and nothing else is named, mends it.
+fn breaks(world: &World, expected: &[&str], broken: &str, mended: &str) -> Result<()> {
+    world.shell(broken)?;
+    only(world, expected).with_context(|| broken.to_owned())?;
+    world.shell(mended)?;
+    only(world, &[]).with_context(|| mended.to_owned())
+}
+
+fn one_thing_breaks(world: &World) -> Result<()> {
+    let agent = stage(world)?;
+    let _server = name_server(world)?;
+    only(world, &[])?;
+    // It must not put right what is broken next, and its document stays.
+    agent.process().signal(STOP)?;
+    breaks(
+        world,
+        &["tunnel-mtu"],
+        "ip link set wg9 mtu 1400",
+        "ip link set wg9 mtu 1280",
+    )?;
+    breaks(
+        world,
+        &["sysctl-values"],
+        "sysctl -qw net.ipv4.tcp_keepalive_time=77",
+        "sysctl -qw net.ipv4.tcp_keepalive_time=60",
+    )?;
+    breaks(
+        world,
+        &["network-file"],
+        "cp /etc/wslmesh/wsl-network.conf /run/lab/kept; sed -i s/172.28.16.5/172.28.9.9/ /etc/wslmesh/wsl-network.conf",
+        "cp /run/lab/kept /etc/wslmesh/wsl-network.conf",
+    )?;
+    breaks(
+        world,
+        &["files-own"],
+        "chmod 777 /etc/wslmesh",
+        "chmod 755 /etc/wslmesh",
+    )?;
+    breaks(
+        world,
+        &["systemd-configured"],
+        "printf '[network]\\ngenerateResolvConf = true\\n' >/etc/wsl.conf",
+        "printf '[boot]\\nsystemd=true\\n' >/etc/wsl.conf",
+    )?;
+    breaks(
+        world,
+        &["wslconfig"],
+        "printf '[wsl2]\\nnetworkingMode.excludedInterfaces={}\\n[general]\\ninstanceIdleTimeout=-1\\n' >/mnt/c/Users/lab/.wslconfig",
+        "printf '[general]\\ninstanceIdleTimeout=-1\\n' >/mnt/c/Users/lab/.wslconfig",
+    )?;
+    breaks(
+        world,
+        &["lifetime-idle"],
+        "mv /mnt/c/Users/lab/.wslconfig /run/lab/wslconfig",
+        "mv /run/lab/wslconfig /mnt/c/Users/lab/.wslconfig",
+    )?;
+    // Without it there is no PRIMARY_DNS either, which a pass would write.
+    breaks(
+        world,
+        &["network-file", "resolv-conf"],
+        "mv /mnt/wsl/resolv.conf /mnt/wsl/away",
+        "mv /mnt/wsl/away /mnt/wsl/resolv.conf",
+    )?;
+    breaks(
+        world,
+        // The name server of this trial is now one that listens on an address of the past.
+        &["dns-answers", "dns-tunnelling", "old-listeners"],
+        "ip addr del 10.255.255.254/32 dev lo",
+        "ip addr add 10.255.255.254/32 dev lo",
+    )?;
+    breaks(
+        world,
+        &["conflicts-subnets"],
+        "ip addr add 172.28.0.1/16 dev wg9",
+        "ip addr del 172.28.0.1/16 dev wg9",
+    )?;
+    world.windows().set_fault(Fault::InteropGone)?;
+    only(world, &["interop-socket"])?;
+    world.windows().clear_fault()?;
+    world.windows().set_fault(Fault::PowershellMissing)?;
+    only(world, &["interop-powershell"])?;
+    world.windows().clear_fault()?;
+    old_listener(world)?;
+    world.shell("rm /run/wslmesh/status.json")?;
+    only(world, &["agent-health"])
+}
+
+/// A service that stays on an address that is taken away.
+fn old_listener(world: &World) -> Result<()> {
+    world.shell("ip addr add 172.28.9.9/32 dev eth0")?;
+    let service = world.spawn_guest(
+        &["/init", crate::ROLE, talker::ANSWER, "172.28.9.9:8080"],
+        &[],
+    )?;
+    until("the service", Duration::from_secs(10), || {
+        let table = world.shell("cat /proc/net/udp")?;
+        Ok(table.contains(":1F90").then_some(()))
+    })?;
+    only(world, &[])?;
+    world.shell("ip addr del 172.28.9.9/32 dev eth0")?;
+    only(world, &["old-listeners"])?;
+    service.signal(crate::process::KILL)?;
+    only(world, &[])
+}
+
+/// Peers without a keepalive, and one that never answers.
+fn peers(world: &World) -> Result<()> {
+    let agent = stage(world)?;
+    let wireguard = world.wireguard("wg0", 2)?;
+    agent.says("wg0 keepalive 25 s on")?;
+    let _server = name_server(world)?;
+    only(world, &[])?;
+    agent.process().signal(STOP)?;
+    wireguard.set_keepalive(0, 0)?;
+    only(world, &["wireguard-keepalive"])?;
+    let text = verdicts(world, &["wireguard"])?;
+    ensure!(text["wireguard-keepalive"].1.contains("1 of 2"), "{text:?}");
+    wireguard.set_keepalive(0, 25)?;
+    let key = crate::wireguard::peer_key(1);
+    world.shell(&format!("wg set wg0 peer {key} endpoint 192.168.50.20:9"))?;
+    only(world, &["wireguard-handshake"])
+}
+
+fn fix_repairs(world: &World) -> Result<()> {
+    let agent = stage(world)?;
+    let _server = name_server(world)?;
+    agent.stop()?;
+    only(world, &["agent-health"])?;
+    world.shell(
+        "ip link set wg9 mtu 1400; chmod 777 /etc/wslmesh; rm /etc/wslmesh/wsl-network.conf
+        sysctl -qw net.ipv4.tcp_keepalive_time=77; printf '[x]\\n' >/run/lab/before; cp /etc/wsl.conf /run/lab/wsl.conf",
+    )?;
+    only(
+        world,
+        &[
+            "agent-health",
+            "files-own",
+            "network-file",
+            "sysctl-values",
+            "tunnel-mtu",
+        ],
+    )?;
+    let said = world.wslmesh(&["doctor", "--fix", "--config", CONFIG])?;
+    ensure!(said.status == Status::Code(3), "no agent runs: {said:?}");
+    for done in [
+        "fixed: wg9 mtu 1400 -> 1280",
+        "fixed: create",
+        "/etc/wslmesh has mode 755",
+    ] {
+        ensure!(said.stdout.contains(done), "{done}: {}", said.stdout);
+    }
+    only(world, &["agent-health"])?;
+    ensure!(world.read(FILE)?.contains("172.28.16.5"));
+    ensure!(world.read("/etc/wsl.conf")? == world.read("/run/lab/wsl.conf")?);
+    // By the agent that runs, which is told and does it itself.
+    let agent = world.start_agent(&config(SSH))?;
+    agent.settled(FIRST)?;
+    only(world, &[])?;
+    world.shell("rm /etc/wslmesh/wsl-network.conf")?;
+    let said = world.wslmesh(&["doctor", "--fix", "--json", "--config", CONFIG])?;
+    let report: Value = serde_json::from_str(&said.stdout)?;
+    let fixed = report["fixed"].to_string();
+    ensure!(fixed.contains("was told to look again"), "{report}");
+    world.states("WSL_IP", FIRST)?;
+    only(world, &[])
+}
+
+fn without_rights(world: &World) -> Result<()> {
+    let _agent = stage(world)?;
+    let _wireguard = world.wireguard("wg0", 1)?;
+    let _server = name_server(world)?;
+    only(world, &[])?;
+    // A world has one user, who is root in it: without its rights it examines the same.
+    let output = world.guest(&[
+        "setpriv",
+        "--bounding-set=-all",
+        "--inh-caps=-all",
+        crate::options::AGENT,
+        "doctor",
+        "--json",
+        "--config",
+        CONFIG,
+    ])?;
+    let report: Value =
+        serde_json::from_str(&output.stdout).with_context(|| format!("{output:?}"))?;
+    let checks = report["checks"].as_array().context("no checks")?;
+    ensure!(checks.len() > 50, "{} checks", checks.len());
+    for id in [
+        "interface",
+        "network-file",
+        "interop-powershell",
+        "files-own",
+    ] {
+        let check = checks.iter().find(|check| check["id"] == id);
+        ensure!(
+            check.is_some_and(|check| check["verdict"] == "ok"),
+            "{check:?}"
+        );
+    }
+    Ok(())
+}
+
+/// Neither a name server nor Windows holds the examination up.
+fn hangs(world: &World) -> Result<()> {
+    let agent = stage(world)?;
+    agent.stop()?;
+    let _silent = world.station(crate::topology::Place::Guest, "10.255.255.254:53")?;
+    world.windows().set_fault(Fault::InteropSilent)?;
+    let begun = Instant::now();
+    let found = verdicts(world, &[])?;
+    let took = begun.elapsed();
+    ensure!(
+        found["dns-answers"].1.contains("did not answer"),
+        "{:?}",
+        found["dns-answers"]
+    );
+    ensure!(took < Duration::from_secs(20), "{took:?}");
+    world.windows().clear_fault()
+}
