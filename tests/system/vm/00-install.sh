@@ -14,3 +14,4 @@ is 'it is enabled' "$(guest systemctl is-enabled $unit)" enabled
 has 'systemd saw READY and a status' "$(guest systemctl status --no-pager $unit)" 'Status: "172\.28\.16\.5'
 ok 'the network file has the address' within 20 network_file_has 'WSL_IP="172.28.16.5"'
 ok 'the status is healthy' guest wslmesh status
+has 'it takes the machine for WSL2 with NAT' "$(guest wslmesh status)" 'mode: nat'

@@ -29,7 +29,7 @@ if [ -d "$out" ]; then
 fi
 tmp=$(mktemp -d "$work/vm/build.XXXXXX")
 holder=''
-trap 'if [ -n "$holder" ]; then kill "$holder" 2>/dev/null; fi; rm -rf "$tmp"' EXIT
+trap 'if [ -n "$holder" ]; then kill "$holder" 2>/dev/null || true; fi; rm -rf "$tmp"' EXIT
 
 # The initramfs: busybox and the modules. WireGuard is loaded there, as if it
 # were built in, which it is in WSL's kernel.
@@ -82,6 +82,13 @@ Type=exec
 ExecStart=/usr/local/sbin/runner
 T
 ln -s ../runner.service "$upper/etc/systemd/system/multi-user.target.wants/runner.service"
+# The agent has a /proc of its own (ProtectProc=), where the release would be Debian's.
+mkdir -p "$upper/etc/systemd/system/wslmesh.service.d" "$upper/usr/local/share"
+echo 6.6.87.2-microsoft-standard-WSL2 >"$upper/usr/local/share/osrelease"
+cat >"$upper/etc/systemd/system/wslmesh.service.d/guest.conf" <<'T'
+[Service]
+BindReadOnlyPaths=/usr/local/share/osrelease:/proc/sys/kernel/osrelease
+T
 # Else the first boot would bring caches up to date that nobody reads.
 mkdir -p "$upper/var"
 touch "$upper/etc/.updated" "$upper/var/.updated"

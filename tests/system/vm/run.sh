@@ -36,7 +36,7 @@ mkdir -p "$work"
 work=$(cd "$work" && pwd)
 run=$(mktemp -d "$work/vm-run.XXXXXX")
 machine='' # vm.py, which ends its QEMU
-trap 'if [ -n "$machine" ]; then kill "$machine" 2>/dev/null; wait "$machine" 2>/dev/null; fi; rm -rf "$run"' EXIT
+trap 'if [ -n "$machine" ]; then kill "$machine" 2>/dev/null || true; wait "$machine" 2>/dev/null || true; fi; rm -rf "$run"' EXIT
 trap 'exit 1' INT TERM
 export LC_ALL=C.UTF-8 TMPDIR=$run CONSOLE=$run/console
 
@@ -86,10 +86,11 @@ for suite in bookworm trixie; do
     begun=$SECONDS
     saved=$(folder_of "$suite") || cannot "the guest could not be made (see above)"
     echo "# $suite: the guest was there after $((SECONDS - begun)) s"
-    # The guest after the installation is what the others begin with.
+    # The guest after the installation is what the others begin with. The files are held
+    # by further names: a run of another recipe removes the old folder.
     guest=$run/$suite
     mkdir "$guest"
-    ln -s "$saved"/{vmlinuz,initrd,root.ext4,state} "$guest/"
+    ln "$saved"/{vmlinuz,initrd,root.ext4,state} "$guest/"
     cp --sparse=always "$saved/scratch.ext4" "$guest/"
     one "$here/00-install.sh" "$guest" keep
     for file in "${files[@]}"; do one "$file" "$guest" run; done

@@ -181,7 +181,7 @@ def main():
     except TimeoutError:
         print("# the guest was not ready at the deadline")
         return 124
-    except Failed as failed:
+    except (Failed, OSError) as failed:
         print(f"# {failed}")
         return 125
     print(__doc__, file=sys.stderr)

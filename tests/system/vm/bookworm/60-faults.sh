@@ -5,7 +5,7 @@ drop_in faults <<'T'
 [Unit]
 StartLimitIntervalSec=0
 [Service]
-WatchdogSec=3s
+WatchdogSec=5s
 RestartSec=20ms
 T
 guest systemctl restart $unit
@@ -20,6 +20,8 @@ StartLimitIntervalSec=0
 [Service]
 RestartSec=20ms
 T
+guest systemctl restart $unit
+within 20 is_active
 
 # A fresh tunnel each time, so that the kill falls into work.
 for round in $(seq 20); do

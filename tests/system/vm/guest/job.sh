@@ -24,11 +24,12 @@ set_address() {
     ip route replace default via 172.28.16.1
 }
 # facts: what an installation may change and a removal must bring back. A package's
-# own traces in dpkg's and systemd's books are not files of ours.
+# own traces in dpkg's and systemd's books are not files of ours, and a WireGuard
+# device that goes up takes net.ipv4.conf.all.send_redirects away by itself.
 facts() {
     find / -xdev \( -path /proc -o -path /sys -o -path /run -o -path /tmp -o -path /var/tmp -o -path /var/log -o -path /var/cache \
         -o -path /var/lib/apt -o -path /var/lib/dpkg -o -path /var/lib/systemd \) -prune -o -print | sort
-    sysctl -a -e 2>/dev/null | grep -vE '^(fs\.|kernel\.(random|ns_last|pty)|dev\.|vm\.)|nf_conntrack_count|stat|fib_multipath|\.neigh\.' | sort
+    sysctl -a -e 2>/dev/null | grep -vE '^(fs\.|kernel\.(random|ns_last|pty)|dev\.|vm\.)|nf_conntrack_count|stat|fib_multipath|all\.send_redirects|\.neigh\.' | sort
     (cd /sys/class/net && grep . -- */mtu)
     systemctl list-unit-files --no-legend --no-pager | grep '^wslmesh'
 }
