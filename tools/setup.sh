@@ -12,6 +12,7 @@
 #   vm      QEMU and what packs a guest for it
 #   windows a compiler and the standard library to build the relay for Windows
 #   wine    what runs it
+#   aarch64 a compiler and the standard library for aarch64, and what runs its programs
 #   packages  what makes a deb and an rpm
 #   system  what checks them and boots a real systemd in a container (with vm: in QEMU)
 #
@@ -166,6 +167,17 @@ need_windows_std() {
     fi
 }
 
+# The same for aarch64; Fedora has no C library to link with there.
+need_aarch64_std() {
+    if "$here/aarch64.sh" has-std; then return 0; fi
+    if have rustup && rustup target add aarch64-unknown-linux-gnu >&2; then return 0; fi
+    missing+=("Rust's standard library for aarch64")
+    if have_apt; then
+        apt_lists
+        if apt_offers rustc-web "$rust_needed"; then packages+=(rustc-web cargo-web rust-web-src rust-web-clippy); fi
+    fi
+}
+
 for what in "$@"; do
     case $what in
         build)
@@ -221,6 +233,15 @@ for what in "$@"; do
             need wine wine wine-core
             need wineserver wine wine-core
             ;;
+        aarch64)
+            need aarch64-linux-gnu-gcc gcc-aarch64-linux-gnu gcc-aarch64-linux-gnu
+            need qemu-aarch64 qemu-user qemu-user
+            if have_apt && [ ! -e /usr/aarch64-linux-gnu/include/stdlib.h ]; then
+                missing+=("libc headers for aarch64")
+                packages+=(libc6-dev-arm64-cross)
+            fi
+            need_aarch64_std
+            ;;
         packages)
             need objdump binutils binutils
             need python3 python3 python3
@@ -241,7 +262,7 @@ for what in "$@"; do
             if have_apt; then need lintian lintian -; fi
             ;;
         *)
-            echo "setup: '$what' is none of build, lint, lab, shells, bench, vm, windows, wine, packages, system" >&2
+            echo "setup: '$what' is none of build, lint, lab, shells, bench, vm, windows, wine, aarch64, packages, system" >&2
             exit 2
             ;;
     esac
