@@ -7,8 +7,6 @@
 mod checks;
 mod facts;
 mod ini;
-#[cfg(test)]
-mod page;
 mod read;
 mod registry;
 mod resolv;

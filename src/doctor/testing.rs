@@ -1,6 +1,8 @@
 //! A described machine for the tables of the checks: WSL 2 in NAT mode with an
 //! agent that is well and a tunnel, where every check is content.
 
+mod page;
+
 use crate::{
     config::settings,
     doctor::{

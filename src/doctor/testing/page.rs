@@ -2,7 +2,7 @@
 
 use std::{fmt::Write, fs, path::Path};
 
-use super::{Check, Fix, Group};
+use crate::doctor::{Check, Fix, Group};
 
 const HEADING: &str = "## Checks\n";
 
