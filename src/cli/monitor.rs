@@ -3,7 +3,6 @@
 mod event;
 mod file;
 mod signals;
-mod zone;
 
 use std::{
     collections::VecDeque,
@@ -13,11 +12,12 @@ use std::{
 };
 
 use anyhow::Context;
+use jiff::{Timestamp, tz::TimeZone};
 use rustix::fs::FileType;
 use serde::Serialize;
 use tokio::{io::Interest, net::unix::pipe::Sender, select};
 
-use self::{event::Event, file::Followed, signals::Signals, zone::Zone};
+use self::{event::Event, file::Followed, signals::Signals};
 use super::{
     bus::{Bus, BusError},
     output::Exit,
@@ -108,7 +108,7 @@ impl Source {
 /// Prints events, each with its time.
 struct Printer {
     json: bool,
-    zone: Zone,
+    zone: TimeZone,
     /// Lines of the same pass, which need not be said twice.
     said: VecDeque<String>,
 }
@@ -130,7 +130,7 @@ impl Printer {
     fn new(json: bool) -> Self {
         Self {
             json,
-            zone: Zone::local(),
+            zone: TimeZone::system(),
             said: VecDeque::new(),
         }
     }
@@ -149,7 +149,7 @@ impl Printer {
             let Some(words) = self.words(event) else {
                 return Ok(true);
             };
-            let time = time(&self.zone, time_unix_ms / 1000);
+            let time = time(&self.zone, time_unix_ms);
             format!("{}  {words}", style::dim(&time))
         };
         let mut output = io::stdout().lock();
@@ -200,17 +200,14 @@ impl Printer {
 }
 
 /// Local time, as `date '+%F %T'` prints it.
-fn time(zone: &Zone, unix: u64) -> String {
-    let unix = i64::try_from(unix).unwrap_or(0);
-    let local = unix + zone.offset(unix);
-    let (year, month, day) = zone::date(local.div_euclid(zone::DAY));
-    let second = local.rem_euclid(zone::DAY);
-    format!(
-        "{year:04}-{month:02}-{day:02} {:02}:{:02}:{:02}",
-        second / 3600,
-        second / 60 % 60,
-        second % 60
-    )
+fn time(zone: &TimeZone, unix_ms: u64) -> String {
+    i64::try_from(unix_ms)
+        .ok()
+        .and_then(|unix_ms| Timestamp::from_millisecond(unix_ms).ok())
+        .unwrap_or_default()
+        .to_zoned(zone.clone())
+        .strftime("%F %T")
+        .to_string()
 }
 
 /// Whoever reads a pipe that we write into.
@@ -271,7 +268,14 @@ mod tests {
 
     #[test]
     fn times_are_local() {
-        assert_eq!(time(&Zone::default(), 1_790_000_000), "2026-09-21 14:13:20");
-        assert_eq!(time(&Zone::default(), 0), "1970-01-01 00:00:00");
+        let zone = TimeZone::posix("CET-1CEST,M3.5.0,M10.5.0/3").unwrap();
+        let table = [
+            (1_790_000_000_999, "2026-09-21 16:13:20"),
+            (1_800_000_000_000, "2027-01-15 09:00:00"),
+        ];
+        for (unix_ms, text) in table {
+            assert_eq!(time(&zone, unix_ms), text);
+        }
+        assert_eq!(time(&TimeZone::UTC, 0), "1970-01-01 00:00:00");
     }
 }

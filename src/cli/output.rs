@@ -3,7 +3,7 @@
 //! other trouble with the output is one: what was asked for is not there.
 
 use std::{
-    io::{self, Write},
+    io::{self, IsTerminal, Write},
     process::ExitCode,
 };
 
@@ -72,9 +72,13 @@ pub(super) fn complain(error: &anyhow::Error) {
         .unwrap_or_default();
 }
 
-/// A sentence in lines that fit a terminal, the further ones indented.
+/// A sentence in lines that fit a terminal, the further ones indented; one line
+/// for whoever searches through a pipe.
 pub(super) fn prose(sentence: &str) -> String {
     const MARGIN: &str = "  ";
+    if !io::stdout().is_terminal() {
+        return sentence.to_owned();
+    }
     table::wrap(sentence, WIDTH - MARGIN.len()).join(&format!("\n{MARGIN}"))
 }
 
