@@ -39,6 +39,17 @@ keepalive() { [ "$(guest wg show wg0 persistent-keepalive | cut -f 2)" = 25 ]; }
 ok 'its peer gets a keepalive' within 10 keepalive
 lacks 'no key in the journal' "$(guest journalctl -q -o export -u $unit)" "$(guest cat /run/key | tr -d '=' | sed 's/[+/]/./g')"
 
+# wg-quick takes its time: until it is done, its peers are its own.
+printf '[Interface]\nPrivateKey = %s\nPostUp = sleep 3\n[Peer]\nPublicKey = %s\n' "$(guest wg genkey)" "$peer" \
+    | guest sh -c 'umask 077; mkdir -p /etc/wireguard; cat >/etc/wireguard/wg1.conf'
+guest systemctl start --no-block wg-quick@wg1.service
+ok 'wg-quick is waited for' within 10 journal_has 'wireguard-busy \(wg1\)'
+keepalive_of_wg1() { guest wg show wg1 persistent-keepalive | cut -f 2; }
+is 'its peer is as it was made' "$(keepalive_of_wg1) $(guest systemctl show -P ActiveState wg-quick@wg1.service)" 'off activating'
+keepalive_set() { [ "$(keepalive_of_wg1)" = 25 ]; }
+ok 'after it the peer gets a keepalive' within 20 keepalive_set
+is 'and wg-quick had come to its end' "$(guest systemctl show -P ActiveState wg-quick@wg1.service)" active
+
 # Faults.
 guest systemctl stop $unit
 guest mount --bind /etc /etc

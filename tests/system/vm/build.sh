@@ -89,6 +89,9 @@ cat >"$upper/etc/systemd/system/wslmesh.service.d/guest.conf" <<'T'
 [Service]
 BindReadOnlyPaths=/usr/local/share/osrelease:/proc/sys/kernel/osrelease
 T
+# Where WSL's init has its sockets: the agent takes no machine without it for WSL.
+mkdir -p "$upper/etc/tmpfiles.d"
+echo 'd /run/WSL 0755' >"$upper/etc/tmpfiles.d/wsl.conf"
 # Else the first boot would bring caches up to date that nobody reads.
 mkdir -p "$upper/var"
 touch "$upper/etc/.updated" "$upper/var/.updated"

@@ -36,7 +36,7 @@ cat >/etc/wireguard/wg0.conf <<T
 [Interface]
 PrivateKey = $(cat /run/near.key)
 Address = 10.9.0.1/24
-PostUp = sleep 4
+PostUp = sleep 1
 
 [Peer]
 PublicKey = $far
@@ -44,32 +44,9 @@ Endpoint = 172.28.16.1:51820
 AllowedIPs = 10.9.0.2/32
 T
 quick=wg-quick@wg0.service
-quick_state() { systemctl show -P ActiveState $quick; }
-# Watches wg-quick at work: "seen" where the peer was there meanwhile, "touched"
-# where it had a keepalive before wg-quick was done.
-watch_quick() {
-    local value seen=no
-    within 20 [ "$(quick_state)" = activating ]
-    while :; do
-        value=$(wg show wg0 persistent-keepalive 2>/dev/null | cut -f 2)
-        [ "$(quick_state)" = activating ] || break
-        case $value in
-            off) seen=seen ;;
-            25) echo touched && return ;;
-        esac
-    done
-    echo "$seen"
-}
-# The agent asks systemd what wg-quick is doing and goes on where it gets no answer
-# within 200 ms, which a guest on a busy machine may need: so there are three tries.
-for _ in 1 2 3; do
-    systemctl start --no-block $quick
-    watched=$(watch_quick)
-    [ "$watched" = touched ] || break
-    within 30 systemctl is-active -q $quick
-    systemctl stop $quick
-done
-is 'wg-quick: nothing is touched while it is at work' "$watched" seen
+# That nothing is touched meanwhile is tried in ../../30-network.sh: the agent gives
+# systemd 200 ms to say that wg-quick is at work, and here that may take longer.
+systemctl start --no-block $quick
 ok 'wg-quick: it comes up' within 30 systemctl is-active -q $quick
 ok 'wg-quick: the MTU becomes 1280' within 20 mtu_is wg0 1280
 ok 'wg-quick: the peer gets a keepalive' within 20 keepalive_is 25
