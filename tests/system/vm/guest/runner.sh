@@ -12,6 +12,9 @@ ip -n windows address add 172.28.16.1/20 dev windows
 ip -n windows link set windows up
 ip -n windows link set lo up
 
+# Or dpkg's trigger of man-db would read every page anew, which takes a minute here.
+rm -f /var/lib/man-db/auto-update
+
 # There is no udev that would name the port.
 for port in /sys/class/virtio-ports/*; do
     if [ "$(cat "$port/name")" = job ]; then device=/dev/${port##*/}; fi
