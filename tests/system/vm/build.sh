@@ -81,6 +81,8 @@ After=dbus.service
 Type=exec
 ExecStart=/usr/local/sbin/runner
 T
+# The guest has no modules but those that are loaded.
+ln -s /dev/null "$upper/etc/systemd/system/systemd-modules-load.service"
 ln -s ../runner.service "$upper/etc/systemd/system/multi-user.target.wants/runner.service"
 # The agent has a /proc of its own (ProtectProc=), where the release would be Debian's.
 mkdir -p "$upper/etc/systemd/system/wslmesh.service.d" "$upper/usr/local/share"

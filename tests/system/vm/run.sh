@@ -58,6 +58,7 @@ one() {
     echo "$scenario" >"$job/name"
     tar -C "$job" -chf "$run/job.tar" .
     truncate -s 64M "$run/job.tar" # as vm.py has it
+    : >"$run/output"
     # In the background, all of it: a shell takes signals only while it waits.
     python3 "$here/vm.py" "$3" "$folder" "$run/job.tar" "$deadline" >"$run/output" 2>"$run/qemu" </dev/null &
     machine=$!
