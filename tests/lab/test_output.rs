@@ -200,7 +200,8 @@ fn too_wide(text: &str) -> Vec<&str> {
     let lines = text.lines();
     lines
         .filter(|line| line.chars().count() > WIDTH && !long_word(line))
-        .filter(|line| !line.starts_with("Usage: "))
+        // An error is one line, for whoever searches for it.
+        .filter(|line| !line.starts_with("Usage: ") && !line.starts_with("wslmesh: "))
         .collect()
 }
 
