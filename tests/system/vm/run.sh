@@ -16,7 +16,7 @@ set -euo pipefail
 PATH=$PATH:/usr/sbin:/sbin
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 work=${WSLMESH_SYSTEM_DIR:-${CARGO_TARGET_DIR:-$here/../../../target}/system}
-deadline=${WSLMESH_VM_DEADLINE:-180} # seconds for one scenario; about 30 are needed
+deadline=${WSLMESH_VM_DEADLINE:-400} # seconds for one scenario; about 30 are needed, on a busy machine ten times that
 
 cannot() {
     echo "the system tests in a VM cannot run: $*"
