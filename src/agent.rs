@@ -141,6 +141,7 @@ pub async fn run(source: Source, paths: Paths) -> Result<(), AgentError> {
     let Some(leadership) = leadership else {
         manager.stopping();
         remove_status(&paths.runtime);
+        tracing::info!(event = "stop", "stopped; it stood by");
         return Ok(());
     };
     leadership

@@ -1,6 +1,6 @@
 //! Publishing: the journal, the service manager, the status document.
 
-use std::{path::PathBuf, time::Duration};
+use std::{net::Ipv4Addr, path::PathBuf, time::Duration};
 
 use super::{machine::Machine, micros, pass::Agent};
 use crate::{
@@ -25,20 +25,27 @@ impl<M: Machine> Agent<M> {
     ) -> Option<String> {
         let node = plan::node(&self.settings, seen).ok();
         let (old, new) = (self.address, node.as_ref().map(plan::Node::address));
+        // Without an address the interface has no node: it is that of the last one.
+        let interface = match (&node, &self.place) {
+            (Some(node), _) => Some(node.link.name.to_string()),
+            (None, place) => place.as_ref().map(|place| place.interface.to_string()),
+        };
         let mut parts = Vec::new();
-        if let (Some(node), Some(new)) = (&node, new)
-            && old != Some(new)
-        {
+        if old != new {
+            let text =
+                |address: Option<Ipv4Addr>| address.map(|a| a.to_string()).unwrap_or_default();
+            let name = interface.clone().unwrap_or_default();
+            parts.push(match (old, new) {
+                (Some(old), Some(new)) => format!("{name} address {old} -> {new}"),
+                (Some(old), None) => format!("{name} address {old} is gone"),
+                (None, _) => format!("{name} address {}", text(new)),
+            });
             self.signals.push(Signal::AddressChanged {
-                interface: node.link.name.to_string(),
-                old: old.map(|old| old.to_string()).unwrap_or_default(),
-                new: new.to_string(),
+                interface: name,
+                old: text(old),
+                new: text(new),
             });
-            parts.push(match old {
-                Some(old) => format!("{} address {old} -> {new}", node.link.name),
-                None => format!("{} address {new}", node.link.name),
-            });
-            self.address = Some(new);
+            self.address = new;
         }
         parts.extend(changes.iter().cloned());
         if parts.is_empty() {
@@ -52,7 +59,7 @@ impl<M: Machine> Agent<M> {
         tracing::info!(
             event = "pass",
             mode = %seen.mode,
-            interface = node.as_ref().map(|node| node.link.name.to_string()),
+            interface,
             address_old = old.map(|old| old.to_string()),
             address_new = new.map(|new| new.to_string()),
             duration_us = micros(took),

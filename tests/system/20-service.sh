@@ -37,8 +37,6 @@ is 'with its process' "$(main_pid)" "$pid"
 
 guest systemctl reset-failed $unit
 drop_in limit <<'T'
-[Unit]
-StartLimitIntervalSec=0
 [Service]
 RestartSec=20ms
 T

@@ -65,6 +65,20 @@ async fn an_address_change_is_one_line_and_one_call() {
 }
 
 #[tokio::test]
+async fn an_address_that_goes_and_comes_is_told_both_times() {
+    let machine = Fake::wsl();
+    let mut bench = Bench::new(&machine, "");
+    bench.pass().await;
+    let addresses = std::mem::take(&mut machine.world.borrow_mut().addresses);
+    let gone = bench.pass().await;
+    assert_eq!(gone.journal[0], "eth0 address 172.28.16.5 is gone");
+    assert!(bench.pass().await.journal.is_empty(), "once");
+    machine.world.borrow_mut().addresses = addresses;
+    let back = bench.pass().await;
+    assert!(back.journal[0].starts_with("eth0 address 172.28.16.5;"));
+}
+
+#[tokio::test]
 async fn a_failure_is_one_finding_and_is_tried_again_later() {
     let machine = Fake::wsl();
     machine.failing.borrow_mut().insert("mtu");

@@ -2,8 +2,6 @@
 # (job.sh and lib.sh set the names)
 # A process that hangs or is killed, and two services at once, with a kernel's wg0.
 drop_in faults <<'T'
-[Unit]
-StartLimitIntervalSec=0
 [Service]
 WatchdogSec=5s
 RestartSec=20ms
@@ -15,8 +13,6 @@ kill -STOP "$before"
 ok 'systemd restarts a process that has stopped' within 60 restarted_since "$before"
 has 'because of the watchdog' "$(guest journalctl -q -o cat -u $unit)" 'Watchdog timeout'
 drop_in faults <<'T'
-[Unit]
-StartLimitIntervalSec=0
 [Service]
 RestartSec=20ms
 T
