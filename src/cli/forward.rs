@@ -91,7 +91,7 @@ pub(super) async fn forward(
     match command {
         Command::Add(arguments) => add(arguments, &source, &paths).await,
         Command::Remove { name } => remove(&name, &source, &paths).await,
-        Command::List { json } => list::list(&source, &paths, json).await,
+        Command::List { json } => list::list(&source, &paths, json),
     }
 }
 

@@ -11,10 +11,10 @@ pub(super) use self::parts::{
     Answer, Clock, Disk, Drift, DriftSource, Guarded, Interop, Kernel, Memory, Process, Resolver,
     Resources, Secrecy, Systemd, Text, UnitState, Units, Way, Wsl,
 };
-use super::{ini::Ini, sockets::Socket, verdict::Skip};
+use super::{ini::Ini, verdict::Skip};
 use crate::{
     config::Settings,
-    model::{Link, Mode, Observation, Plan},
+    model::{Link, Mode, Observation, Plan, Socket},
     plan::{self, Node},
     report::{Document, WireguardEntry},
 };

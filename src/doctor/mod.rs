@@ -10,7 +10,6 @@ mod ini;
 mod read;
 mod registry;
 mod resolv;
-mod sockets;
 #[cfg(test)]
 mod testing;
 mod verdict;

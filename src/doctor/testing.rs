@@ -12,11 +12,10 @@ use crate::{
             Process, Resolver, Resources, Secrecy, Systemd, Text, UnitState, Units, Way, Wsl,
         },
         ini::Ini,
-        sockets::Socket,
     },
     model::{
         Address, DefaultRoute, Device, DeviceReading, HostMemory, InterfaceName, Link, LinkKind,
-        Mode, ModeState, NetworkFile, Observation, Protocol, PublicKey, SysctlReading,
+        Mode, ModeState, NetworkFile, Observation, Protocol, PublicKey, Socket, SysctlReading,
     },
     report::{Document, HealthEntry, PeerEntry, WireguardEntry},
 };

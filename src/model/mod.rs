@@ -13,6 +13,7 @@ mod interface;
 mod mode;
 mod observation;
 mod pattern;
+mod socket;
 mod sysctl;
 mod wireguard;
 
@@ -32,5 +33,8 @@ pub use observation::{
     Observation,
 };
 pub use pattern::{InterfacePattern, Patterns};
+pub use socket::{Listening, Socket};
 pub use sysctl::{SysctlKey, SysctlReading, SysctlValue};
-pub use wireguard::{Device, DeviceDetails, DeviceReading, PeerDetails, PublicKey};
+pub use wireguard::{
+    Device, DeviceDetails, DeviceReading, HANDSHAKE_STALE, PeerDetails, PublicKey,
+};

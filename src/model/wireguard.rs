@@ -4,6 +4,11 @@ use std::{collections::BTreeMap, fmt, net::SocketAddr};
 
 use super::LinkKind;
 
+/// A handshake of more seconds ago is stale: a session that is in use has a new one
+/// every two minutes, and after three no packet passes any more (the WireGuard
+/// paper, section 6.1: Reject-After-Time).
+pub const HANDSHAKE_STALE: u64 = 180;
+
 /// A peer's public key. Its text form is cut to eight characters: enough to
 /// find the peer in `wg show`, too little to be mistaken for a secret.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -1,12 +1,12 @@
 //! Reads the world, one file per source, into an [`Observation`].
 
 mod asked;
-mod listeners;
 mod mode;
 mod network;
 mod network_file;
 mod peers;
 mod resolv;
+mod sockets;
 mod sysctl;
 mod units;
 mod wireguard;
@@ -51,7 +51,7 @@ pub async fn observe(
     })
 }
 
-pub use listeners::{Listening, listening};
 pub use peers::Peers;
+pub use sockets::sockets;
 pub use sysctl::read as read_sysctl;
 pub use wireguard::Devices;

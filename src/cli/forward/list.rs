@@ -51,12 +51,12 @@ struct Counters {
     bytes_out: u64,
 }
 
-pub(super) async fn list(source: &Source, paths: &Paths, json: bool) -> anyhow::Result<Exit> {
+pub(super) fn list(source: &Source, paths: &Paths, json: bool) -> anyhow::Result<Exit> {
     let settings = Settings::load(source)?;
     let document = read_status(&paths.runtime)?.filter(Document::is_alive);
     let mut document = document.map(|document| with_counters(paths, document));
     if let Some(document) = &mut document {
-        answers::look(document).await;
+        answers::look(document);
     }
     let rows: Vec<Row> = settings
         .forwards

@@ -9,16 +9,12 @@ use super::{
     page::ROOM,
 };
 use crate::{
-    model::LinkKind,
+    model::{HANDSHAKE_STALE, LinkKind},
     report::{Document, LinkEntry, PeerEntry, WireguardEntry},
 };
 
 /// Peers of one device that are shown; of more the latest heard.
 const MOST: usize = 16;
-
-/// A session that is in use has a new key every two minutes; after three no packet
-/// passes any more (the WireGuard paper, section 6.1: Reject-After-Time).
-const STALE: u64 = 180;
 
 /// All devices; nothing where there is none.
 pub(super) fn lines(document: &Document, now_unix: u64) -> Vec<String> {
@@ -105,7 +101,7 @@ fn handshake(peer: &PeerEntry, now_unix: u64) -> String {
     // The clock may have been set back since.
     let age = now_unix.saturating_sub(at);
     let ago = span(age);
-    if tries && age > STALE {
+    if tries && age > HANDSHAKE_STALE {
         style::warn(&format!("stale, {ago} ago"))
     } else {
         format!("handshake {ago} ago")

@@ -2,12 +2,11 @@
 
 use super::super::{
     facts::{Facts, some},
-    sockets::Socket,
     verdict::{Judged, Skip, Verdict},
 };
 use crate::{
     config::{Firewall, Forward},
-    model::{Mode, Protocol},
+    model::{Listening, Mode, Protocol, Socket},
     report::HealthEntry,
 };
 
@@ -53,19 +52,25 @@ pub(in crate::doctor) fn listening(facts: &Facts) -> Judged {
     let own = facts.node()?.address();
     let parts = forwards.iter().filter_map(|forward| {
         let (protocol, port) = (forward.protocol, forward.connect_port.get());
-        let of_port = |socket: &&Socket| socket.protocol == protocol && socket.port == port;
-        let at: Vec<&Socket> = sockets.iter().filter(of_port).collect();
-        if at.iter().any(|socket| socket.takes(own)) {
-            return None;
-        }
         let name = &forward.name;
-        Some(match at.first() {
-            None => Verdict::warning(format!("{name}: nobody listens on {protocol} port {port}")),
-            Some(socket) => Verdict::warning(format!(
-                "{name}: only {socket} is there, which packets to {own} do not reach"
-            ))
-            .cure("Let the service listen on 0.0.0.0 (ListenAddress 0.0.0.0 in sshd_config)"),
-        })
+        match Listening::at(sockets, own, protocol, port) {
+            Listening::Yes => None,
+            Listening::Nobody => Some(Verdict::warning(format!(
+                "{name}: nobody listens on {protocol} port {port}"
+            ))),
+            Listening::Elsewhere(address) => {
+                let socket = Socket {
+                    protocol,
+                    address,
+                    port,
+                };
+                let detail =
+                    format!("{name}: only {socket} is there, which packets to {own} do not reach");
+                Some(Verdict::warning(detail).cure(
+                    "Let the service listen on 0.0.0.0 (ListenAddress 0.0.0.0 in sshd_config)",
+                ))
+            }
+        }
     });
     Ok(Verdict::worst(parts.collect(), || match forwards.len() {
         1 => "1 forward leads to a service".to_owned(),

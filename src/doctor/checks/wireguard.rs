@@ -5,13 +5,9 @@ use super::super::{
     verdict::{Judged, Skip, Verdict},
 };
 use crate::{
-    model::{Device, DeviceReading, InterfaceName, LinkKind, Mode, Protocol},
+    model::{Device, DeviceReading, HANDSHAKE_STALE, InterfaceName, LinkKind, Mode, Protocol},
     report::PeerEntry,
 };
-
-/// A session that is in use has a new handshake every two minutes; after three
-/// no packet passes any more (the WireGuard paper, section 6.1: Reject-After-Time).
-const STALE: u64 = 180;
 
 /// Where Windows' own dynamic ports begin.
 const DYNAMIC: u16 = 49152;
@@ -102,7 +98,8 @@ fn stale(now: u64, device: &str, peer: &PeerEntry) -> Option<Verdict> {
         }
         None => return Some(Verdict::warning(format!("{device}: {key} never answered"))),
     };
-    (age > STALE).then(|| Verdict::warning(format!("{device}: {key} was heard {age} s ago")))
+    (age > HANDSHAKE_STALE)
+        .then(|| Verdict::warning(format!("{device}: {key} was heard {age} s ago")))
 }
 
 pub(in crate::doctor) fn port(facts: &Facts) -> Judged {

@@ -1,6 +1,6 @@
 //! What stands in /proc, /sys and /etc.
 
-use std::{collections::BTreeMap, path::Path};
+use std::{collections::BTreeMap, io, path::Path};
 
 use ipnet::Ipv4Net;
 
@@ -9,9 +9,9 @@ use crate::{
     doctor::{
         facts::{Clock, Guarded, Kernel, Process, Resources, Secrecy, Text},
         ini::{self, Ini},
-        sockets::{self, Socket},
     },
-    model::Protocol,
+    model::{Protocol, Socket},
+    observe,
 };
 
 /// Parameters that checks look at beside the configured ones.
@@ -21,7 +21,7 @@ const SYSCTLS: &[&str] = &[
     "fs.inotify.max_user_watches",
 ];
 
-/// Most bytes of a table of sockets: about 25,000 of them.
+/// Most bytes of the table of routes.
 const TABLE: usize = 4 << 20;
 
 /// Files of this distribution, understood.
@@ -56,7 +56,7 @@ impl Local {
             // As sd_booted(3) does.
             systemd: root.at("/run/systemd/system").is_dir(),
             wsl_conf: conf.map(|bytes| Ini::decode(&bytes)),
-            sockets: sockets(&root),
+            sockets: sockets(&root.at("/")),
             sysctls: sysctls(&root),
             routes: table
                 .content()
@@ -112,20 +112,13 @@ fn routes(table: &str) -> Vec<(String, Ipv4Net)> {
     table.lines().skip(1).filter_map(route).collect()
 }
 
-fn sockets(root: &Root) -> Text<Vec<Socket>> {
+fn sockets(root: &Path) -> Text<Vec<Socket>> {
     let mut all = Vec::new();
-    for (protocol, name) in [
-        (Protocol::Tcp, "tcp"),
-        (Protocol::Tcp, "tcp6"),
-        (Protocol::Udp, "udp"),
-        (Protocol::Udp, "udp6"),
-    ] {
-        match root.text(&format!("/proc/net/{name}"), TABLE) {
-            Text::Content(table) => all.extend(sockets::parse(protocol, &table)),
-            Text::Unreadable(why) => return Text::Unreadable(why),
-            // A kernel without IPv6 has no table of it.
-            Text::Missing if name.ends_with('6') => {}
-            Text::Missing => return Text::Missing,
+    for protocol in [Protocol::Tcp, Protocol::Udp] {
+        match observe::sockets(root, protocol) {
+            Ok(found) => all.extend(found),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Text::Missing,
+            Err(error) => return Text::Unreadable(error.to_string()),
         }
     }
     Text::Content(all)

@@ -1,0 +1,97 @@
+//! Sockets that wait for somebody, and who takes what comes in to a port.
+
+use std::{
+    fmt,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+};
+
+use super::Protocol;
+
+/// A TCP socket that listens, or a UDP socket without a peer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Socket {
+    /// TCP or UDP.
+    pub protocol: Protocol,
+    /// The address it is bound to; all where unspecified. One that IPv6 maps from
+    /// IPv4 is IPv4's.
+    pub address: IpAddr,
+    /// Its port.
+    pub port: u16,
+}
+
+impl fmt::Display for Socket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let at = SocketAddr::new(self.address, self.port);
+        write!(f, "{} {at}", self.protocol)
+    }
+}
+
+/// Who takes what comes in to a port of an address of this machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Listening {
+    /// Somebody does.
+    Yes,
+    /// Only what comes in to this other address is taken.
+    Elsewhere(IpAddr),
+    /// Nobody does.
+    Nobody,
+}
+
+impl Listening {
+    /// Judges a port by the sockets there are. A socket on `::` takes IPv4 too
+    /// unless its program asked for IPv6 alone (IPV6_V6ONLY, ipv6(7)); no table of
+    /// the kernel tells that, so it counts as one that does.
+    #[must_use]
+    pub fn at(sockets: &[Socket], address: Ipv4Addr, protocol: Protocol, port: u16) -> Self {
+        let here = sockets
+            .iter()
+            .filter(|socket| (socket.protocol, socket.port) == (protocol, port));
+        let mut judged = Self::Nobody;
+        for socket in here {
+            if socket.address == address || socket.address.is_unspecified() {
+                return Self::Yes;
+            }
+            if judged == Self::Nobody {
+                judged = Self::Elsewhere(socket.address);
+            }
+        }
+        judged
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_of_ones_own_all_addresses_and_others() {
+        let own: Ipv4Addr = "172.28.16.5".parse().unwrap();
+        let elsewhere = |text: &str| Listening::Elsewhere(text.parse().unwrap());
+        let table: [(&[&str], Listening); 8] = [
+            (&[], Listening::Nobody),
+            (&["0.0.0.0:23"], Listening::Nobody),
+            (&["0.0.0.0:22"], Listening::Yes),
+            (&["172.28.16.5:22"], Listening::Yes),
+            (&["[::]:22"], Listening::Yes),
+            (&["127.0.0.1:22", "[::1]:22"], elsewhere("127.0.0.1")),
+            (&["[::1]:22", "0.0.0.0:22"], Listening::Yes),
+            (&["10.0.0.1:22", "[::]:22"], Listening::Yes),
+        ];
+        for (bound, expected) in table {
+            let sockets: Vec<Socket> = bound
+                .iter()
+                .map(|text| {
+                    let at: SocketAddr = text.parse().unwrap();
+                    Socket {
+                        protocol: Protocol::Tcp,
+                        address: at.ip(),
+                        port: at.port(),
+                    }
+                })
+                .collect();
+            let at = |protocol| Listening::at(&sockets, own, protocol, 22);
+            assert_eq!(at(Protocol::Tcp), expected, "{bound:?}");
+            assert_eq!(at(Protocol::Udp), Listening::Nobody, "{bound:?}");
+        }
+    }
+}
