@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     config::Source,
-    doctor::{Check, Fix, Grade, Group, Verdict, Wish, examine, gather},
+    doctor::{Check, Fix, Grade, Group, Part, Verdict, Wish, examine, gather},
     paths::Paths,
 };
 
@@ -63,6 +63,33 @@ struct Entry<'a> {
     why: &'static str,
     cure: &'a str,
     fixable: bool,
+    parts: Vec<EntryPart>,
+}
+
+/// One of the things that a check tells; `detail` and `cure` of the check are all
+/// details in one and the cure of the worst.
+#[derive(Serialize)]
+struct EntryPart {
+    verdict: Grade,
+    detail: String,
+    cure: String,
+}
+
+fn entry_parts(check: Check, verdict: &Verdict) -> Vec<EntryPart> {
+    let parts = verdict.parts().into_iter();
+    parts
+        .map(
+            |Part {
+                 grade,
+                 detail,
+                 cure,
+             }| EntryPart {
+                verdict: grade,
+                detail,
+                cure: cure.unwrap_or_else(|| check.cure().to_owned()),
+            },
+        )
+        .collect()
 }
 
 type Found = [(Check, Verdict)];
@@ -132,6 +159,7 @@ fn json(found: &Found, fixed: &[String]) -> serde_json::Result<String> {
         why: check.why(),
         cure: cure(*check, verdict),
         fixable: check.fix() != Fix::None,
+        parts: entry_parts(*check, verdict),
     });
     serde_json::to_string_pretty(&Report {
         version: VERSION,
@@ -165,35 +193,57 @@ fn table(found: &Found) -> Vec<String> {
 }
 
 /// One check: a line where all is well, with why and the cure where it is not.
+/// Of several things each has its own grade and cure.
 fn one(check: Check, verdict: &Verdict) -> Vec<String> {
-    let grade = coloured(verdict.grade, &format!("{:<GRADE$}", verdict.grade));
-    let name = format!("{:<NAME$}", check.id());
     let indent = MARGIN + GRADE + NAME;
-    let mut texts = wrap(&verdict.detail, WIDTH - indent);
-    let quiet = verdict.grade <= Grade::Ok;
-    if quiet {
+    let parts = grouped(entry_parts(check, verdict));
+    if parts.is_empty() {
+        let mut texts = wrap(&verdict.detail, WIDTH - indent);
         shorten(&mut texts, WIDTH - indent);
+        let text = dim(&texts.concat());
+        return vec![format!("{}{text}", head(verdict.grade, check.id()))];
     }
-    let mut texts = texts.into_iter();
-    let first = texts.next().unwrap_or_default();
-    let first = if quiet { dim(&first) } else { first };
-    let mut lines = vec![format!("{:MARGIN$}{grade}{name}{first}", "")];
-    lines.extend(texts.map(|text| format!("{:indent$}{text}", "")));
-    if verdict.grade >= Grade::Note {
-        let below = MARGIN + GRADE;
-        let mut told = |word: &str, text: &str| {
-            let text = format!("{word}: {text}");
-            let wrapped = wrap(&text, WIDTH - below);
-            lines.extend(
-                wrapped
-                    .iter()
-                    .map(|line| format!("{:below$}{}", "", dim(line))),
-            );
-        };
-        told("why", check.why());
-        told("cure", cure(check, verdict));
+    let below = MARGIN + GRADE;
+    let told = |word: &str, text: &str| -> Vec<String> {
+        let wrapped = wrap(&format!("{word}: {text}"), WIDTH - below);
+        let lines = wrapped.iter();
+        lines
+            .map(|line| format!("{:below$}{}", "", dim(line)))
+            .collect()
+    };
+    let mut lines = Vec::new();
+    for (place, part) in parts.iter().enumerate() {
+        let name = if place == 0 { check.id() } else { "" };
+        let mut texts = wrap(&part.detail, WIDTH - indent).into_iter();
+        let first = texts.next().unwrap_or_default();
+        lines.push(format!("{}{first}", head(part.verdict, name)));
+        lines.extend(texts.map(|text| format!("{:indent$}{text}", "")));
+        if place == 0 {
+            lines.extend(told("why", check.why()));
+        }
+        lines.extend(told("cure", &part.cure));
     }
     lines
+}
+
+/// What is before a check's text: its grade and its name.
+fn head(grade: Grade, name: &str) -> String {
+    let grade = coloured(grade, &format!("{grade:<GRADE$}"));
+    format!("{:MARGIN$}{grade}{name:<NAME$}", "")
+}
+
+/// Parts of one grade and with one cure are one.
+fn grouped(parts: Vec<EntryPart>) -> Vec<EntryPart> {
+    let mut groups: Vec<EntryPart> = Vec::new();
+    for part in parts {
+        let same =
+            |group: &&mut EntryPart| (group.verdict, &group.cure) == (part.verdict, &part.cure);
+        match groups.iter_mut().find(same) {
+            Some(group) => group.detail = format!("{}; {}", group.detail, part.detail),
+            None => groups.push(part),
+        }
+    }
+    groups
 }
 
 /// What is well needs one line.
@@ -241,3 +291,6 @@ fn summary(found: &Found) -> String {
     let parts: Vec<String> = parts.collect();
     parts.join(", ")
 }
+
+#[cfg(test)]
+mod tests;

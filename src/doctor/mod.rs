@@ -17,7 +17,7 @@ mod verdict;
 pub use facts::Facts;
 pub use read::{Wish, gather};
 pub use registry::{Check, Fix, Group};
-pub use verdict::{Grade, Verdict};
+pub use verdict::{Grade, Part, Verdict};
 
 /// Judges the facts: the checks of these groups, of all where none is named.
 #[must_use]

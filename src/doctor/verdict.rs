@@ -1,6 +1,6 @@
 //! What a check found.
 
-use std::fmt;
+use std::{cmp::Reverse, fmt};
 
 use serde::{Serialize, Serializer};
 
@@ -54,15 +54,28 @@ impl Serialize for Grade {
     }
 }
 
-/// One check's verdict.
+/// One of the things that a check has to tell.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Verdict {
-    /// How it ended.
+pub struct Part {
+    /// How grave it is.
     pub grade: Grade,
     /// The facts of this case, without a final dot.
     pub detail: String,
-    /// The cure of this case, where it is more exact than the check's own.
+    /// Its cure, where it is more exact than the check's own.
     pub cure: Option<String>,
+}
+
+/// One check's verdict.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Verdict {
+    /// How it ended: as its worst part.
+    pub grade: Grade,
+    /// The facts of this case, without a final dot: those of all parts.
+    pub detail: String,
+    /// The cure of its worst part, where it is more exact than the check's own.
+    pub cure: Option<String>,
+    /// Where there are several things to tell: each, the worst first.
+    parts: Vec<Part>,
 }
 
 impl Verdict {
@@ -71,6 +84,22 @@ impl Verdict {
             grade,
             detail: detail.into(),
             cure: None,
+            parts: Vec::new(),
+        }
+    }
+
+    /// Each thing that there is to tell, the worst first: none where all is well or
+    /// where the check could not be made.
+    #[must_use]
+    pub fn parts(&self) -> Vec<Part> {
+        match (self.grade, self.parts.as_slice()) {
+            (Grade::Skipped | Grade::Ok, _) => Vec::new(),
+            (_, []) => vec![Part {
+                grade: self.grade,
+                detail: self.detail.clone(),
+                cure: self.cure.clone(),
+            }],
+            (_, parts) => parts.to_vec(),
         }
     }
 
@@ -100,19 +129,28 @@ impl Verdict {
         self
     }
 
-    /// The worst of several parts, with all details of that grade in one; `ok`
-    /// says what to call it when nothing is to be told.
+    /// Several parts in one that is as grave as the worst of them: all that are
+    /// more than well are told, each with its own cure. `ok` says what to call it
+    /// when nothing is to be told.
     pub(super) fn worst(parts: Vec<Self>, ok: impl FnOnce() -> String) -> Self {
-        let grade = parts.iter().map(|part| part.grade).max();
-        let Some(grade) = grade.filter(|grade| *grade > Grade::Ok) else {
-            return Self::ok(ok());
-        };
-        let told: Vec<&Self> = parts.iter().filter(|part| part.grade == grade).collect();
-        let details: Vec<&str> = told.iter().map(|part| part.detail.as_str()).collect();
+        let told: Vec<Part> = parts.iter().flat_map(Self::parts).collect();
+        if told.is_empty() {
+            Self::ok(ok())
+        } else {
+            Self::of(told)
+        }
+    }
+
+    /// The verdict of these parts, which are in no order.
+    pub(crate) fn of(mut parts: Vec<Part>) -> Self {
+        parts.sort_by_key(|part| Reverse(part.grade));
+        let details: Vec<&str> = parts.iter().map(|part| part.detail.as_str()).collect();
+        let worst = parts.first();
         Self {
-            grade,
+            grade: worst.map_or(Grade::Ok, |part| part.grade),
             detail: details.join("; "),
-            cure: told.iter().find_map(|part| part.cure.clone()),
+            cure: worst.and_then(|part| part.cure.clone()),
+            parts,
         }
     }
 }
@@ -154,18 +192,51 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_worst_part_speaks() {
+    fn every_part_speaks_the_worst_first() {
+        let part = |grade, detail: &str, cure: Option<&str>| Part {
+            grade,
+            detail: detail.into(),
+            cure: cure.map(Into::into),
+        };
         let parts = vec![
             Verdict::note("a"),
             Verdict::warning("b").cure("cure b"),
             Verdict::ok("c"),
-            Verdict::warning("d"),
+            Verdict::warning("d").cure("cure d"),
+            Verdict::failed("e"),
         ];
         let verdict = Verdict::worst(parts, || unreachable!());
-        assert_eq!(verdict, Verdict::warning("b; d").cure("cure b"));
+        assert_eq!(
+            (verdict.grade, verdict.cure.as_deref()),
+            (Grade::Failed, None)
+        );
+        assert_eq!(verdict.detail, "e; b; d; a");
+        let expected = [
+            part(Grade::Failed, "e", None),
+            part(Grade::Warning, "b", Some("cure b")),
+            part(Grade::Warning, "d", Some("cure d")),
+            part(Grade::Note, "a", None),
+        ];
+        assert_eq!(verdict.parts(), expected);
+        let nested = Verdict::worst(vec![Verdict::note("f"), verdict], || unreachable!());
+        assert_eq!(nested.parts().len(), 5);
+        assert_eq!(nested.parts().first(), expected.first());
+    }
+
+    #[test]
+    fn what_is_well_has_no_parts() {
         for parts in [vec![], vec![Verdict::ok("x")]] {
-            assert_eq!(Verdict::worst(parts, || "fine".into()), Verdict::ok("fine"));
+            let verdict = Verdict::worst(parts, || "fine".into());
+            assert_eq!(verdict, Verdict::ok("fine"));
+            assert_eq!(verdict.parts(), []);
         }
+        assert_eq!(Verdict::from(Skip::NotWsl).parts(), []);
+        let alone = Verdict::note("a").cure("b");
+        assert_eq!(alone.parts().len(), 1);
+        assert_eq!(
+            Verdict::worst(vec![alone.clone()], String::new).parts(),
+            alone.parts()
+        );
     }
 
     #[test]

@@ -1,0 +1,66 @@
+//! The page and the document.
+
+use serde_json::Value;
+
+use super::*;
+
+/// An agent with two warnings and an error.
+fn verdict() -> (Check, Verdict) {
+    let part = |grade, detail: &str, cure: Option<&str>| Part {
+        grade,
+        detail: detail.into(),
+        cure: cure.map(Into::into),
+    };
+    let parts = vec![
+        part(Grade::Warning, "the fan is loud", Some("Oil it")),
+        part(Grade::Failed, "the roof is gone", None),
+        part(Grade::Warning, "the door is loud", Some("Oil it")),
+        part(Grade::Warning, "the lamp is dark", Some("Change the bulb")),
+    ];
+    (Check::AgentHealth, Verdict::of(parts))
+}
+
+#[test]
+fn each_part_has_its_cure_on_the_page() {
+    let (check, verdict) = verdict();
+    let page = one(check, &verdict).join("\n");
+    let mut from = 0;
+    for text in [
+        "  failed  agent-health        the roof is gone",
+        "why: ",
+        "cure: `wslmesh status`",
+        "  warning                     the fan is loud; the door is loud",
+        "cure: Oil it",
+        "the lamp is dark",
+        "cure: Change the bulb",
+    ] {
+        let place = page.get(from..).unwrap().find(text);
+        assert!(place.is_some(), "{text} in order in:\n{page}");
+        from += place.unwrap();
+    }
+    assert_eq!(page.matches("why: ").count(), 1, "{page}");
+    assert_eq!(page.matches("Oil it").count(), 1, "{page}");
+}
+
+#[test]
+fn each_part_has_its_cure_in_the_document() {
+    let found = [verdict(), (Check::Disk, Verdict::of(vec![]))];
+    let text = json(&found, &[]).unwrap();
+    let document: Value = serde_json::from_str(&text).unwrap();
+    let health = document.pointer("/checks/0").unwrap();
+    assert_eq!(health["verdict"], "failed");
+    assert_eq!(health["cure"], Check::AgentHealth.cure());
+    let parts = health["parts"].as_array().unwrap();
+    let cures: Vec<&str> = parts
+        .iter()
+        .map(|part| part["cure"].as_str().unwrap())
+        .collect();
+    let own = Check::AgentHealth.cure();
+    assert_eq!(cures, [own, "Oil it", "Oil it", "Change the bulb"]);
+    assert_eq!(parts[3]["verdict"], "warning");
+    assert_eq!(parts[3]["detail"], "the lamp is dark");
+    assert_eq!(
+        document.pointer("/checks/1/parts").unwrap(),
+        &Value::Array(vec![])
+    );
+}
