@@ -6,6 +6,7 @@ use anyhow::bail;
 use clap::{Args, builder::PossibleValuesParser, builder::TypedValueParser};
 use serde::Serialize;
 
+use self::fix::Fixed;
 use super::{
     output::{Exit, print},
     style::{bad, dim, good, heading, warn},
@@ -50,7 +51,8 @@ const VERSION: u32 = 1;
 struct Report<'a> {
     version: u32,
     checks: Vec<Entry<'a>>,
-    fixed: &'a [String],
+    #[serde(flatten)]
+    fixed: &'a Fixed,
 }
 
 #[derive(Serialize)]
@@ -102,10 +104,10 @@ pub(super) async fn doctor(command: Command, source: Source, paths: Paths) -> an
         bail!("--fix changes the machine, which takes root: sudo wslmesh doctor --fix");
     }
     let mut facts = gather(&source, &paths, wish).await;
-    let mut fixed = Vec::new();
+    let mut fixed = Fixed::default();
     if command.fix {
         let found = examine(&facts, &command.groups);
-        fixed = fix::fix(&found, &facts, &source, &paths).await?;
+        fixed = fix::fix(&found, &facts, &source, &paths).await;
         facts = gather(&source, &paths, wish).await;
     }
     let found = examine(&facts, &command.groups);
@@ -122,22 +124,28 @@ pub(super) async fn doctor(command: Command, source: Source, paths: Paths) -> an
     Ok(exit(&found))
 }
 
-fn fixed_lines(asked: bool, fixed: &[String]) -> Vec<String> {
-    if asked && fixed.is_empty() {
-        return vec!["nothing that is safe to fix".to_owned(), String::new()];
-    }
+fn fixed_lines(wanted: bool, fixed: &Fixed) -> Vec<String> {
+    let Fixed {
+        done,
+        asked,
+        failed,
+    } = fixed;
     let mut lines = Vec::new();
-    for text in fixed {
-        let text = format!("fixed: {text}");
-        let wrapped = wrap(&text, WIDTH - MARGIN).into_iter().enumerate();
-        lines.extend(wrapped.map(|(place, line)| {
-            let margin = if place == 0 { 0 } else { MARGIN };
-            format!("{:margin$}{line}", "")
-        }));
+    for (word, texts) in [("fixed", done), ("asked", asked), ("not fixed", failed)] {
+        for text in texts {
+            let wrapped = wrap(&format!("{word}: {text}"), WIDTH - MARGIN);
+            lines.extend(wrapped.iter().enumerate().map(|(place, line)| {
+                let margin = if place == 0 { 0 } else { MARGIN };
+                format!("{:margin$}{line}", "")
+            }));
+        }
     }
-    if !lines.is_empty() {
-        lines.push(String::new());
+    match (wanted, lines.is_empty()) {
+        (true, true) => lines.push("nothing that is safe to fix".to_owned()),
+        (false, true) => return lines,
+        (_, false) => {}
     }
+    lines.push(String::new());
     lines
 }
 
@@ -149,7 +157,7 @@ fn exit(found: &Found) -> Exit {
     }
 }
 
-fn json(found: &Found, fixed: &[String]) -> serde_json::Result<String> {
+fn json(found: &Found, fixed: &Fixed) -> serde_json::Result<String> {
     let checks = found.iter().map(|(check, verdict)| Entry {
         id: check.id(),
         group: check.group().as_str(),

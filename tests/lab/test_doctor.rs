@@ -339,12 +339,28 @@ fn fix_repairs(world: &World) -> Result<()> {
     world.shell("rm /etc/wslmesh/wsl-network.conf")?;
     let said = world.wslmesh(&["doctor", "--fix", "--json", "--config", CONFIG])?;
     let report: Value = serde_json::from_str(&said.stdout)?;
-    let fixed = report
-        .get("fixed")
-        .map(Value::to_string)
-        .unwrap_or_default();
-    ensure!(fixed.contains("was told to look again"), "{report}");
+    let list = |key: &str| report.get(key).map(Value::to_string).unwrap_or_default();
+    ensure!(list("asked").contains("was told to look again"), "{report}");
+    ensure!(
+        list("fixed") == "[]" && list("not-fixed") == "[]",
+        "{report}"
+    );
     world.states("WSL_IP", FIRST)?;
+    only(world, &[])?;
+    // Not for another configuration than its own; what needs no agent is done.
+    world.shell("chmod 777 /etc/wslmesh")?;
+    let other = "[sysctl]\n\"net.ipv4.tcp_keepalive_time\" = 55\n";
+    world.write("/run/lab/other.toml", other)?;
+    let said = world.wslmesh(&["doctor", "--fix", "--config", "/run/lab/other.toml"])?;
+    let said = said.stdout.split_whitespace().collect::<Vec<_>>().join(" ");
+    for part in [
+        "fixed: /etc/wslmesh has mode 755",
+        "not fixed: the agent (process",
+        "reads another configuration than /run/lab/other.toml",
+    ] {
+        ensure!(said.contains(part), "{part}: {said}");
+    }
+    ensure!(!said.contains("asked: "), "{said}");
     only(world, &[])
 }
 

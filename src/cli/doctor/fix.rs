@@ -1,10 +1,15 @@
 //! `wslmesh doctor --fix`
 
 use std::{
-    path::Path,
+    ffi::OsStr,
+    fs,
+    os::unix::ffi::OsStrExt,
+    path::{self, Path},
     thread,
     time::{Duration, Instant},
 };
+
+use serde::Serialize;
 
 use crate::{
     agent::{self, Election},
@@ -22,61 +27,233 @@ const PATIENCE: Duration = Duration::from_secs(6);
 /// Between two looks at its document.
 const BETWEEN: Duration = Duration::from_millis(20);
 
-/// Does what is safe about the troubles that were found, and says what was done.
+/// What came of it, each as a sentence without a final dot.
+#[derive(Debug, Default, PartialEq, Eq, Serialize)]
+pub(super) struct Fixed {
+    /// What this process repaired.
+    #[serde(rename = "fixed")]
+    pub(super) done: Vec<String>,
+    /// What the running agent was told to look at.
+    pub(super) asked: Vec<String>,
+    /// What stays as it is, and why.
+    #[serde(rename = "not-fixed")]
+    pub(super) failed: Vec<String>,
+}
+
+/// Does what is safe about the troubles that were found, and says what came of it.
+/// One repair that fails leaves the others as they are.
 pub(super) async fn fix(
     found: &[(Check, Verdict)],
     facts: &Facts,
     source: &Source,
     paths: &Paths,
-) -> anyhow::Result<Vec<String>> {
+) -> Fixed {
     let troubled = |fix: Fix| {
         let mut troubles = found
             .iter()
             .filter(|(_, verdict)| verdict.grade.is_trouble());
         troubles.any(|(check, _)| check.fix() == fix)
     };
-    let mut done = Vec::new();
+    let mut fixed = Fixed::default();
     if troubled(Fix::Files) {
         for (path, folder) in facts.own_files() {
             match own::secure(Path::new(&path), folder) {
-                Ok(what) => done.extend(what),
-                Err(error) => done.push(format!("{path} was left as it is: {error}")),
+                Ok(what) => fixed.done.extend(what),
+                Err(error) => fixed
+                    .failed
+                    .push(format!("{path} was left as it is: {error}")),
             }
         }
     }
-    if troubled(Fix::Pass) {
-        done.extend(pass(source, paths).await?);
+    if troubled(Fix::Pass)
+        && let Err(error) = pass(source, paths, &mut fixed).await
+    {
+        let error = format!("{error:#}").replace('\n', " ");
+        fixed.failed.push(format!("no pass of the agent: {error}"));
     }
-    Ok(done)
+    fixed
 }
 
 /// One pass: by the agent that runs, else by this process.
-async fn pass(source: &Source, paths: &Paths) -> anyhow::Result<Vec<String>> {
+async fn pass(source: &Source, paths: &Paths, fixed: &mut Fixed) -> anyhow::Result<()> {
     let settings = Settings::load(source)?;
     let _leadership = match agent::elect()? {
         Election::Won(leadership) => leadership,
-        Election::Lost(leader) => return Ok(vec![told(paths, &leader.holder.to_string())]),
+        Election::Lost(leader) => {
+            ask(source, paths, &leader.holder.to_string(), fixed);
+            return Ok(());
+        }
     };
     let done = agent::once(settings, paths.clone()).await?;
-    Ok(done.changes)
+    fixed.done.extend(done.changes);
+    Ok(())
 }
 
-/// Has the running agent look again, and waits for it.
-fn told(paths: &Paths, holder: &str) -> String {
+/// Has the running agent look again, and waits for it. One that reads another
+/// configuration would do something else than what was examined.
+fn ask(source: &Source, paths: &Paths, holder: &str, fixed: &mut Fixed) {
+    if let Some(pid) = poke::agent(paths)
+        && !read_by(pid).is_some_and(|theirs| same(&theirs, source))
+    {
+        fixed.failed.push(format!(
+            "the agent (process {pid}) reads another configuration than {}, so it was not told",
+            source.main().display()
+        ));
+        return;
+    }
     let passes = || {
         let document = read_status(&paths.runtime).ok().flatten();
         document.map(|document| document.passes)
     };
     let before = passes();
-    let words = match poke::poke(paths) {
-        Poked::NoAgent => {
-            return format!("{holder}, outside of this distribution: it looks by itself");
+    let poked = poke::poke(paths);
+    let looked = || {
+        let until = Instant::now() + PATIENCE;
+        while passes() == before {
+            if Instant::now() >= until {
+                return false;
+            }
+            thread::sleep(BETWEEN);
         }
-        other => other.words(),
+        true
     };
-    let until = Instant::now() + PATIENCE;
-    while passes() == before && Instant::now() < until {
-        thread::sleep(BETWEEN);
+    told(poked, holder, looked, fixed);
+}
+
+/// Who was told what; `looked` waits for a pass.
+fn told(poked: Poked, holder: &str, looked: impl FnOnce() -> bool, fixed: &mut Fixed) {
+    let words = poked.words();
+    match poked {
+        Poked::Told(_) => fixed.asked.push(if looked() {
+            format!("{words} to look again")
+        } else {
+            format!(
+                "{words} to look again, and did not within {} s",
+                PATIENCE.as_secs()
+            )
+        }),
+        Poked::NoAgent => fixed.failed.push(format!(
+            "no pass of the agent: {holder}, outside of this distribution, works here and looks by itself"
+        )),
+        Poked::Untold(_) => fixed.failed.push(words),
     }
-    format!("{words} to look again")
+}
+
+/// The configuration that a running agent was started with; `None` where that is
+/// not to be seen.
+fn read_by(pid: u32) -> Option<Source> {
+    let process = Path::new("/proc").join(pid.to_string());
+    let line = fs::read(process.join("cmdline")).ok()?;
+    Some(match named(&line) {
+        None => Source::System,
+        // A relative path is so from where it was started.
+        Some(file) => Source::File(fs::read_link(process.join("cwd")).ok()?.join(file)),
+    })
+}
+
+/// The FILE of `--config FILE` or `--config=FILE` in a command line as /proc has it.
+fn named(line: &[u8]) -> Option<&Path> {
+    let mut words = line.split(|byte| *byte == 0);
+    let file = words.find_map(|word| match word.strip_prefix(b"--config")? {
+        b"" => Some(None),
+        rest => rest.strip_prefix(b"=").map(Some),
+    })?;
+    let file = file.or_else(|| words.next())?;
+    Some(Path::new(OsStr::from_bytes(file)))
+}
+
+fn same(one: &Source, other: &Source) -> bool {
+    match (one, other) {
+        (Source::System, Source::System) => true,
+        (Source::File(one), Source::File(other)) => {
+            let absolute = |file| path::absolute(file).ok();
+            absolute(one) == absolute(other)
+        }
+        (Source::System, Source::File(_)) | (Source::File(_), Source::System) => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_is_no_repair() {
+        let tell = |poked: Poked, looked: bool| {
+            let mut fixed = Fixed::default();
+            told(
+                poked,
+                "the agent of another distribution",
+                || looked,
+                &mut fixed,
+            );
+            assert_eq!(fixed.done, [""; 0]);
+            fixed
+        };
+        let fixed = tell(Poked::Told(7), true);
+        assert_eq!(
+            fixed.asked,
+            ["the agent (process 7) was told to look again"]
+        );
+        assert_eq!(fixed.failed, [""; 0]);
+        let fixed = tell(Poked::Told(7), false);
+        assert!(fixed.asked[0].ends_with("did not within 6 s"), "{fixed:?}");
+        let fixed = tell(Poked::NoAgent, true);
+        assert!(fixed.asked.is_empty() && fixed.failed[0].contains("of another distribution"));
+    }
+
+    #[test]
+    fn who_was_not_told_is_not_waited_for() {
+        for poked in [Poked::NoAgent, Poked::Untold("it hangs".into())] {
+            let mut fixed = Fixed::default();
+            told(poked, "x", || unreachable!(), &mut fixed);
+            assert_eq!((fixed.asked.len(), fixed.failed.len()), (0, 1));
+        }
+    }
+
+    #[test]
+    fn the_agents_configuration() {
+        for (line, file) in [
+            (&b"/usr/bin/wslmesh\0run\0"[..], None),
+            (b"wslmesh\0run\0--config\0/x/a.toml\0", Some("/x/a.toml")),
+            (b"wslmesh\0--config=a.toml\0run\0", Some("a.toml")),
+            (b"wslmesh\0--configure\0b\0--config", None),
+        ] {
+            assert_eq!(named(line), file.map(Path::new), "{line:?}");
+        }
+        // This process has no such option.
+        assert_eq!(read_by(std::process::id()), Some(Source::System));
+        let file = |path: &str| Source::File(path.into());
+        assert!(same(&file("/x/a"), &file("/x/./a")) && same(&Source::System, &Source::System));
+        assert!(!same(&file("/x/a"), &file("/x/b")) && !same(&Source::System, &file("/x/a")));
+    }
+
+    #[tokio::test]
+    async fn what_was_repaired_is_told_although_the_rest_fails() {
+        let folder = tempfile::tempdir().unwrap();
+        let nowhere = Source::File(folder.path().join("none.toml"));
+        let paths = Paths {
+            runtime: folder.path().to_owned(),
+            state: folder.path().to_owned(),
+            lib: folder.path().to_owned(),
+        };
+        let mut fixed = Fixed {
+            done: vec!["made a".into()],
+            ..Fixed::default()
+        };
+        let failed = pass(&nowhere, &paths, &mut fixed).await;
+        assert!(failed.is_err() && fixed.done.len() == 1);
+        let verdict = |grade| {
+            Verdict::of(vec![crate::doctor::Part {
+                grade,
+                detail: "x".into(),
+                cure: None,
+            }])
+        };
+        let facts = crate::doctor::gather(&nowhere, &paths, Default::default()).await;
+        let found = [(Check::TunnelMtu, verdict(crate::doctor::Grade::Warning))];
+        let fixed = fix(&found, &facts, &nowhere, &paths).await;
+        assert_eq!((fixed.done.len(), fixed.asked.len()), (0, 0));
+        assert!(fixed.failed[0].contains("none.toml"), "{fixed:?}");
+    }
 }

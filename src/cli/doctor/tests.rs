@@ -45,7 +45,7 @@ fn each_part_has_its_cure_on_the_page() {
 #[test]
 fn each_part_has_its_cure_in_the_document() {
     let found = [verdict(), (Check::Disk, Verdict::of(vec![]))];
-    let text = json(&found, &[]).unwrap();
+    let text = json(&found, &Fixed::default()).unwrap();
     let document: Value = serde_json::from_str(&text).unwrap();
     let health = document.pointer("/checks/0").unwrap();
     assert_eq!(health["verdict"], "failed");
@@ -63,4 +63,32 @@ fn each_part_has_its_cure_in_the_document() {
         document.pointer("/checks/1/parts").unwrap(),
         &Value::Array(vec![])
     );
+}
+
+#[test]
+fn requests_and_failures_are_not_called_fixed() {
+    let fixed = Fixed {
+        done: vec!["wg0 mtu 1420 -> 1280".into()],
+        asked: vec!["the agent was told".into()],
+        failed: vec!["/etc/x was left as it is".into()],
+    };
+    assert_eq!(
+        fixed_lines(true, &fixed),
+        [
+            "fixed: wg0 mtu 1420 -> 1280",
+            "asked: the agent was told",
+            "not fixed: /etc/x was left as it is",
+            ""
+        ]
+    );
+    assert_eq!(fixed_lines(true, &Fixed::default()).len(), 2);
+    assert_eq!(fixed_lines(false, &Fixed::default()), [""; 0]);
+    let document: Value = serde_json::from_str(&json(&[], &fixed).unwrap()).unwrap();
+    for (key, text) in [
+        ("fixed", "wg0 mtu 1420 -> 1280"),
+        ("asked", "the agent was told"),
+        ("not-fixed", "/etc/x was left as it is"),
+    ] {
+        assert_eq!(document[key], serde_json::json!([text]), "{key}");
+    }
 }
