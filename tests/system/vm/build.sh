@@ -2,18 +2,18 @@
 # Makes the saved guest of a Debian release and prints its folder, which is
 # vm.py's: once for each recipe, QEMU and kernel.
 #
-#   tests/system/vm/build.sh WORK
+#   tests/system/vm/build.sh WORK SUITE
 #
-# WSLMESH_SYSTEM_SUITE is the release, bookworm where it is not set. The files are those of
-# tests/system/rootfs.sh, which is where root and a mirror are needed.
+# The files are those of tests/system/rootfs.sh, which is where root and a mirror
+# are needed.
 set -euo pipefail
 PATH=$PATH:/usr/sbin:/sbin
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 work=$1
-suite=${WSLMESH_SYSTEM_SUITE:-bookworm}
+suite=$2
 first=$((1 << 20)) # as in rootfs.sh: the ids that the files have outside
 
-root=$("$here/../rootfs.sh" "$work")
+root=$("$here/../rootfs.sh" "$work" "$suite")
 mkdir -p "$work/vm"
 tree=$("$here/kernel.sh" "$work/vm" "$root")
 recipe=$({

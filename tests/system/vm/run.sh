@@ -42,7 +42,7 @@ export LC_ALL=C.UTF-8 TMPDIR=$run CONSOLE=$run/console
 
 # What two runs at once would make twice.
 folder_of() {
-    WSLMESH_SYSTEM_SUITE=$1 flock "$work" "$here/build.sh" "$work"
+    flock "$work" "$here/build.sh" "$work" "$1"
 }
 
 # one FILE FOLDER run|keep: one scenario in a guest of its own, which is FOLDER's.
