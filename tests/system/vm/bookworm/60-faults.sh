@@ -19,8 +19,9 @@ T
 guest systemctl restart $unit
 within 20 is_active
 
-# A fresh tunnel each time, so that the kill falls into work.
-for round in $(seq 20); do
+# A fresh tunnel each time, so that the kill falls into work. Twenty kills are tried in
+# the container (20-service), where each takes a fraction of the time.
+for round in $(seq 8); do
     ip link delete wg0 2>/dev/null
     ip link add wg0 type wireguard
     wg set wg0 peer "$(wg genkey | wg pubkey)" allowed-ips 10.9.0.2/32 endpoint 172.28.16.1:51820
@@ -31,9 +32,9 @@ for round in $(seq 20); do
     kill -KILL "$before"
     within 20 restarted_since "$before" || break
 done
-is 'killed twenty times' "$round" 20
+is 'killed eight times' "$round" 8
 ok 'it is up again' is_active
-ok 'the file is right' within 20 network_file_has 'WSL_IP="172.28.16.120"'
+ok 'the file is right' within 20 network_file_has 'WSL_IP="172.28.16.108"'
 ok 'the tunnel has its MTU' within 20 mtu_is wg0 1280
 ok 'the peer has its keepalive' within 20 keepalive_is 25
 ok 'sysctls are as wanted' within 20 sysctl_is net.core.rmem_max 134217728
