@@ -72,8 +72,9 @@ pub struct Gap {
 
 impl Round {
     /// Makes the round. `connect` is used only if there is somebody to tell;
-    /// `begun` hears of each one just before, so that an agent that is ended
-    /// then does not tell it twice: systemd finishes a job by itself.
+    /// `begun` hears of each one just before its job is asked for, so that an
+    /// agent that is ended then does not tell it twice: systemd finishes a job
+    /// by itself. Who is only being looked at is not told yet.
     pub async fn run(
         self,
         connect: impl Future<Output = Result<Systemd, UnitsError>>,
@@ -108,9 +109,9 @@ impl Round {
             let verdict = match (&self.change, target) {
                 (None, target) => target.look(&systemd).await,
                 (Some(change), target) => {
-                    begun(&target.subject());
                     let limit = self.hook_timeout;
-                    target.tell(&systemd, change, limit).await
+                    let begun = || begun(&target.subject());
+                    target.tell(&systemd, change, limit, begun).await
                 }
             };
             match verdict {
@@ -176,15 +177,16 @@ impl Target<'_> {
         systemd: &Systemd,
         change: &AddressChange,
         limit: Duration,
+        begun: impl FnOnce(),
     ) -> Result<Verdict, UnitsError> {
         let begin = Instant::now();
         match self {
             Self::Unit(dependent) => {
-                let told = systemd.tell(dependent).await?;
+                let told = systemd.tell(dependent, begun).await?;
                 Ok(self.told(dependent, told, begin.elapsed()))
             }
             Self::Hook(hook) => {
-                let ran = systemd.run(hook, change, limit).await?;
+                let ran = systemd.run(hook, change, limit, begun).await?;
                 say_hook(hook, &ran, begin.elapsed());
                 Ok(if ran.is_fine() {
                     Verdict::Fine

@@ -128,11 +128,16 @@ impl Systemd {
     }
 
     /// Does what was configured, where the unit runs, and waits for the end.
+    /// `begun` is called just before systemd is asked for the job.
     ///
     /// # Errors
     /// [`UnitsError::Unreachable`]; everything else is an outcome.
-    pub async fn tell(&self, dependent: &Dependent) -> Result<Told, UnitsError> {
-        match self.try_to_tell(dependent).await {
+    pub async fn tell(
+        &self,
+        dependent: &Dependent,
+        begun: impl FnOnce(),
+    ) -> Result<Told, UnitsError> {
+        match self.try_to_tell(dependent, begun).await {
             Err(UnitsError::Refused(detail)) => Ok(Told::Failed {
                 result: "refused".to_owned(),
                 detail,
@@ -141,7 +146,11 @@ impl Systemd {
         }
     }
 
-    async fn try_to_tell(&self, dependent: &Dependent) -> Result<Told, UnitsError> {
+    async fn try_to_tell(
+        &self,
+        dependent: &Dependent,
+        begun: impl FnOnce(),
+    ) -> Result<Told, UnitsError> {
         let (unit, standing) = self.look(&dependent.unit).await?;
         match standing {
             Standing::Runs => {}
@@ -156,6 +165,7 @@ impl Systemd {
         }
         let id = answer(unit.id()).await?;
         let job = async {
+            begun();
             match dependent.action {
                 UnitAction::ReloadOrRestart => {
                     let manager = &self.manager;
@@ -205,6 +215,7 @@ impl Systemd {
     }
 
     /// Begins a job of a unit and waits for its result; `None` at the deadline.
+    /// `job` is first polled when all else is done that the job needs.
     pub(super) async fn end_of(
         &self,
         job: impl Future<Output = zbus::Result<OwnedObjectPath>>,

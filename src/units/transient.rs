@@ -50,6 +50,7 @@ impl Ran {
 
 impl Systemd {
     /// Runs a hook and waits for its end, at most `limit` and a little more.
+    /// `begun` is called just before systemd is asked to start it.
     ///
     /// # Errors
     /// [`UnitsError::Unreachable`]; everything else is an outcome.
@@ -58,10 +59,11 @@ impl Systemd {
         hook: &Hook,
         change: &AddressChange,
         limit: Duration,
+        begun: impl FnOnce(),
     ) -> Result<Ran, UnitsError> {
         let number = RandomState::new().build_hasher().finish();
         let unit = format!("wslmesh-hook-{}-{:08x}.service", hook.name, number >> 32);
-        match self.run_as(&unit, hook, change, limit).await {
+        match self.run_as(&unit, hook, change, limit, begun).await {
             Err(UnitsError::Refused(why)) => Ok(Ran::new("refused", None, why)),
             ran => ran,
         }
@@ -73,11 +75,16 @@ impl Systemd {
         hook: &Hook,
         change: &AddressChange,
         limit: Duration,
+        begun: impl FnOnce(),
     ) -> Result<Ran, UnitsError> {
         let properties = properties(hook, change, limit);
-        let job = self
-            .manager()
-            .start_transient_unit(unit, "fail", &properties, &[]);
+        let job = async {
+            begun();
+            let manager = self.manager();
+            manager
+                .start_transient_unit(unit, "fail", &properties, &[])
+                .await
+        };
         let ended = self.end_of(job, unit, limit + FAREWELL + SLACK).await?;
         match ended.as_deref() {
             Some("done") => Ok(Ran::new("done", Some(0), "exit status 0".to_owned())),
@@ -179,7 +186,12 @@ mod tests {
             path: "/etc/wslmesh/hooks.d/address-changed/10-dns".into(),
             program: "/usr/local/sbin/dns".into(),
         };
-        let ran = systemd.run(&hook, &change(), Duration::from_secs(30)).await;
+        let ran = systemd
+            .run(&hook, &change(), Duration::from_secs(30), || {
+                let before = log.lock().unwrap().len();
+                log.lock().unwrap().push(format!("begun after {before}"));
+            })
+            .await;
         let log = log.lock().unwrap().clone();
         (ran.unwrap(), log)
     }
@@ -188,6 +200,7 @@ mod tests {
     async fn a_hook_is_a_unit_with_the_facts() {
         let (ran, log) = ran(FakeUnit::default()).await;
         assert!(ran.is_fine() && ran.status == Some(0), "{ran:?}");
+        assert_eq!(log[0], "begun after 0", "nothing was sent before");
         let has = |line: &str| assert!(log.iter().any(|l| l == line), "{line}\n{log:#?}");
         has("Type=\"oneshot\"");
         has("ExecStart=[(\"/usr/local/sbin/dns\", [\"/usr/local/sbin/dns\"], false)]");

@@ -16,7 +16,7 @@ fn dependent(unit: &str, action: UnitAction) -> Dependent {
 async fn told(unit: FakeUnit, action: UnitAction) -> (Told, Vec<String>) {
     let (systemd, log, _bus) = testing::systemd([("a.service", unit)], FakeUnit::default()).await;
     let systemd = systemd.patience(Duration::from_millis(200));
-    let told = systemd.tell(&dependent("a", action)).await.unwrap();
+    let told = systemd.tell(&dependent("a", action), || ()).await.unwrap();
     let log = log.lock().unwrap().clone();
     (told, log)
 }
@@ -150,7 +150,9 @@ async fn a_unit_is_known_by_its_own_name() {
     };
     let (systemd, log, _bus) =
         testing::systemd([("sshd.service", unit)], FakeUnit::default()).await;
-    let told = systemd.tell(&dependent("sshd", UnitAction::Restart)).await;
+    let told = systemd
+        .tell(&dependent("sshd", UnitAction::Restart), || ())
+        .await;
     assert_eq!(told, Ok(Told::Done));
     assert_eq!(*log.lock().unwrap(), ["try-restart ssh.service"]);
 }
@@ -163,7 +165,9 @@ async fn a_bus_that_ends_in_the_middle_is_not_waited_for() {
     };
     let (systemd, _log, _bus) = testing::systemd([("a.service", unit)], FakeUnit::default()).await;
     let begun = Instant::now();
-    let told = systemd.tell(&dependent("a", UnitAction::Restart)).await;
+    let told = systemd
+        .tell(&dependent("a", UnitAction::Restart), || ())
+        .await;
     assert!(matches!(told, Err(UnitsError::Unreachable(_))), "{told:?}");
     let again = systemd.standing(&UnitName::parse("a").unwrap()).await;
     assert!(
