@@ -152,4 +152,4 @@ async fn within<T>(
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

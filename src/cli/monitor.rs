@@ -5,7 +5,6 @@ mod file;
 mod signals;
 
 use std::{
-    collections::VecDeque,
     io::{self, Write},
     os::fd::AsFd,
     time::SystemTime,
@@ -42,7 +41,12 @@ pub(super) async fn monitor(paths: &Paths, json: bool) -> anyhow::Result<Exit> {
 
 /// Ends where nobody reads any more.
 async fn follow(paths: &Paths, printer: &mut Printer) -> anyhow::Result<()> {
-    let mut source = source(paths).await?;
+    let (mut source, note) = source(paths, Bus::system().await).await?;
+    if let Some(note) = note
+        && !printer.print(&note)?
+    {
+        return Ok(());
+    }
     loop {
         for event in source.next(paths).await? {
             if !printer.print(&event)? {
@@ -56,52 +60,97 @@ async fn follow(paths: &Paths, printer: &mut Printer) -> anyhow::Result<()> {
 enum Source {
     Bus(Box<Signals>),
     File(Box<Followed>),
+    /// The document for as long as the bus does not help.
+    Meanwhile(Box<Followed>, Retry),
+}
+
+/// Whether the bus is asked again before the next wait.
+#[derive(Debug, PartialEq, Eq)]
+enum Retry {
+    Now,
+    AfterNext,
 }
 
 /// The bus tells more than the document. An agent that has a document and is not
-/// the one on the bus is followed by its document.
-async fn source(paths: &Paths) -> anyhow::Result<Source> {
-    let written = read_status(&paths.runtime).ok().flatten();
-    let written = written.filter(Document::is_alive);
-    if let Some(bus) = Bus::system().await {
-        let described = match bus.describe().await {
-            Ok(document) => Some(document.pid),
-            Err(BusError::Absent) => None,
-            Err(error) => return Err(error.into()),
-        };
-        let other = written.is_some_and(|document| Some(document.pid) != described);
-        if !other && let Ok(signals) = Signals::of(bus).await {
-            return Ok(Source::Bus(Box::new(signals)));
-        }
+/// the one on the bus is followed by its document, and so is one that does not
+/// answer there, with a word about it.
+async fn source(paths: &Paths, bus: Option<Bus>) -> anyhow::Result<(Source, Option<Event>)> {
+    let Some(bus) = bus else {
+        return Ok((Source::File(by_file(paths)?), None));
+    };
+    let (described, trouble) = match bus.describe().await {
+        Ok(document) => (Some(document.pid), None),
+        Err(BusError::Absent) => (None, None),
+        Err(error) => (None, Some(error)),
+    };
+    let written = written(paths);
+    let other = written.is_some_and(|document| Some(document.pid) != described);
+    if !other && let Ok(signals) = Signals::of(bus).await {
+        return Ok((Source::Bus(Box::new(signals)), None));
     }
-    by_file(paths)
+    let followed = by_file(paths)?;
+    Ok(match trouble {
+        None => (Source::File(followed), None),
+        Some(error) => {
+            let reason = format!("{error}; following the status document");
+            let source = Source::Meanwhile(followed, Retry::AfterNext);
+            (source, Some(Event::Unknown { reason }))
+        }
+    })
 }
 
-fn by_file(paths: &Paths) -> anyhow::Result<Source> {
+/// The document of an agent that lives.
+fn written(paths: &Paths) -> Option<Document> {
+    let written = read_status(&paths.runtime).ok().flatten();
+    written.filter(Document::is_alive)
+}
+
+fn by_file(paths: &Paths) -> anyhow::Result<Box<Followed>> {
     let followed = Followed::new(paths.runtime.clone());
-    let followed = followed.context("cannot watch files")?;
-    Ok(Source::File(Box::new(followed)))
+    followed.map(Box::new).context("cannot watch files")
+}
+
+/// The bus, where the agent of the document is on it again.
+async fn back(paths: &Paths) -> Option<Source> {
+    let document = written(paths)?;
+    let bus = Bus::system().await?;
+    if bus.describe().await.ok()?.pid != document.pid {
+        return None;
+    }
+    let signals = Signals::of(bus).await.ok()?;
+    Some(Source::Bus(Box::new(signals)))
 }
 
 impl Source {
-    /// The next events. Where the bus is gone it goes on with the document.
+    /// The next events. Where the bus is gone it goes on with the document, and
+    /// tries the bus after each change of it.
     async fn next(&mut self, paths: &Paths) -> anyhow::Result<Vec<Event>> {
-        match self {
+        if let Self::Meanwhile(_, Retry::Now) = self
+            && let Some(bus) = back(paths).await
+        {
+            *self = bus;
+        }
+        let followed = match self {
             Self::Bus(signals) => match signals.next().await {
-                Some(event) => Ok(vec![event]),
+                Some(event) => return Ok(vec![event]),
                 None => {
-                    *self = by_file(paths)?;
+                    *self = Self::Meanwhile(by_file(paths)?, Retry::AfterNext);
                     let reason = "the bus is gone; following the status document".to_owned();
-                    Ok(vec![Event::Unknown { reason }])
+                    return Ok(vec![Event::Unknown { reason }]);
                 }
             },
-            Self::File(followed) => followed.next().await.with_context(|| {
-                format!(
-                    "cannot follow the status document in {}",
-                    paths.runtime.display()
-                )
-            }),
-        }
+            Self::File(followed) => followed,
+            Self::Meanwhile(followed, retry) => {
+                *retry = Retry::Now;
+                followed
+            }
+        };
+        followed.next().await.with_context(|| {
+            format!(
+                "cannot follow the status document in {}",
+                paths.runtime.display()
+            )
+        })
     }
 }
 
@@ -109,8 +158,8 @@ impl Source {
 struct Printer {
     json: bool,
     zone: TimeZone,
-    /// Lines of the same pass, which need not be said twice.
-    said: VecDeque<String>,
+    /// The line of a new address, which the changes of its pass repeat.
+    said: Option<String>,
 }
 
 /// One line of JSON.
@@ -123,15 +172,12 @@ struct Line<'a> {
     event: &'a Event,
 }
 
-/// How many lines are remembered.
-const SAID: usize = 4;
-
 impl Printer {
     fn new(json: bool) -> Self {
         Self {
             json,
             zone: TimeZone::system(),
-            said: VecDeque::new(),
+            said: None,
         }
     }
 
@@ -168,25 +214,27 @@ impl Printer {
                 changes,
                 duration_us,
             } => {
-                let new = changes.iter().filter(|change| !self.said.contains(change));
+                // Of this pass alone: what comes again later has happened again.
+                let said = self.said.take();
+                let new = changes
+                    .iter()
+                    .filter(|change| Some(*change) != said.as_ref());
                 let event = Event::Changed {
                     changes: new.cloned().collect(),
                     duration_us: *duration_us,
                 };
-                self.said.extend(changes.iter().take(SAID).cloned());
                 match &event {
                     Event::Changed { changes, .. } if changes.is_empty() => return None,
                     event => event.words(),
                 }
             }
-            event => {
+            Event::AddressChanged { .. } => {
                 let words = event.words();
-                self.said.push_back(words.clone());
+                self.said = Some(words.clone());
                 words
             }
+            event => event.words(),
         };
-        let over = self.said.len().saturating_sub(SAID);
-        self.said.drain(..over);
         Some(match event {
             Event::HealthRaised(finding) => {
                 let severity = &finding.severity;
@@ -236,6 +284,7 @@ impl Reader {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli::bus::tests::to_agent;
 
     #[test]
     fn what_was_said_is_not_said_again() {
@@ -255,15 +304,54 @@ mod tests {
             printer.words(&changed(&[moved, "written"])).as_deref(),
             Some("written (1.0 ms)")
         );
-        assert_eq!(printer.words(&changed(&[moved])), None);
         assert!(
             printer.words(&address("10.0.0.2")).is_some(),
             "a second time"
         );
-        for n in 0..9 {
-            printer.words(&address(&n.to_string()));
+        assert_eq!(printer.words(&changed(&[moved])), None);
+        assert!(printer.words(&changed(&[moved])).is_some(), "another pass");
+    }
+
+    /// The bus may be late where the agent is well.
+    #[tokio::test]
+    async fn an_agent_that_is_silent_on_the_bus_is_followed_by_its_document() {
+        let folder = tempfile::tempdir().unwrap();
+        let paths = Paths {
+            runtime: folder.path().to_owned(),
+            ..Paths::from_environment()
+        };
+        let pid = std::process::id();
+        let text = format!(
+            r#"{{"version":1,"pid":{pid},"role":"active","mode":"nat","interface":"eth0","address":"10.0.0.1","gateway":null,"network-file":"/x","forwards":null,"windows-address":null,"passes":1,"last-pass-us":1,"health":[]}}"#
+        );
+        std::fs::write(folder.path().join("status.json"), text).unwrap();
+        let (bus, _server, _) = to_agent("").await;
+        let (mut source, note) = source(&paths, Some(bus)).await.unwrap();
+        assert_eq!(
+            note.unwrap().words(),
+            "the agent did not answer on the bus within 1 s; following the status document"
+        );
+        assert!(matches!(source, Source::Meanwhile(_, Retry::AfterNext)));
+        let events = source.next(&paths).await.unwrap();
+        assert_eq!(
+            events.first().unwrap().words(),
+            format!("agent {pid}: eth0 10.0.0.1 (nat), healthy")
+        );
+    }
+
+    #[test]
+    fn a_fight_over_a_value_is_told_blow_by_blow() {
+        let mut printer = Printer::new(false);
+        for round in 0..3 {
+            for change in ["wg0 mtu 1420 -> 1280", "wg0 mtu 1280 -> 1420"] {
+                let event = Event::Changed {
+                    changes: vec![change.to_owned()],
+                    duration_us: 1000,
+                };
+                let told = printer.words(&event);
+                assert_eq!(told, Some(format!("{change} (1.0 ms)")), "{round}");
+            }
         }
-        assert!(printer.said.len() <= SAID);
     }
 
     #[test]

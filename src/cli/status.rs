@@ -3,9 +3,9 @@
 mod page;
 mod peers;
 
-use std::time::SystemTime;
+use std::{fmt::Display, time::SystemTime};
 
-use anyhow::{Context, bail};
+use anyhow::bail;
 use tokio::task::spawn_blocking;
 
 use self::page::Page;
@@ -23,7 +23,7 @@ use crate::{
 
 pub(super) async fn status(paths: &Paths, json: bool) -> anyhow::Result<Exit> {
     let (written, described) = tokio::join!(written(paths), described());
-    let (mut document, note) = chosen(written?, described)?;
+    let (mut document, note) = chosen(written, described)?;
     // Devices tell their peers to root alone.
     if document.wireguard.is_none() && rustix::process::geteuid().is_root() {
         document.wireguard = Some(Peers::default().of(&document.links).await);
@@ -48,20 +48,21 @@ pub(super) async fn status(paths: &Paths, json: bool) -> anyhow::Result<Exit> {
 
 /// What the agent of this folder wrote, with the relay's counters of now where we
 /// may ask for them.
-async fn written(paths: &Paths) -> anyhow::Result<Option<Document>> {
-    let document = read_status(&paths.runtime).with_context(|| {
-        format!(
-            "cannot read the status document in {}",
-            paths.runtime.display()
-        )
-    })?;
+///
+/// # Errors
+/// Why it cannot be read, in a sentence.
+async fn written(paths: &Paths) -> Result<Option<Document>, String> {
+    let folder = paths.runtime.display();
+    let puzzled =
+        |error: &dyn Display| format!("cannot read the status document in {folder}: {error}");
+    let document = read_status(&paths.runtime).map_err(|error| puzzled(&error))?;
     let Some(document) = document.filter(Document::is_alive) else {
         return Ok(None);
     };
     let paths = paths.clone();
     // It may wait for the relay.
     let asking = spawn_blocking(move || with_counters(&paths, document));
-    Ok(Some(asking.await?))
+    asking.await.map(Some).map_err(|error| puzzled(&error))
 }
 
 /// What the agent on the bus says, which has more.
@@ -73,12 +74,17 @@ async fn described() -> Result<Document, BusError> {
 /// One of the two, and what is worth a word about the other. The agent of this
 /// folder may be another one than the one on the bus.
 fn chosen(
-    written: Option<Document>,
+    written: Result<Option<Document>, String>,
     described: Result<Document, BusError>,
 ) -> anyhow::Result<(Document, Option<String>)> {
     let taken = |document: &Document| {
         let counters = document.relay.as_ref()?.counters.as_ref()?;
         Some(counters.taken_unix_ms)
+    };
+    let written = match (written, &described) {
+        (Ok(written), _) => written,
+        (Err(why), Ok(_)) => return Ok((described?, Some(why))),
+        (Err(why), Err(error)) => bail!("{why}; and {error}"),
     };
     match (written, described) {
         (Some(written), Ok(mut described)) if written.pid == described.pid => {
@@ -140,15 +146,26 @@ mod tests {
             (file(1, None), silent(), (7, 1, None), Some(late)),
         ];
         for (written, described, expected, note) in table {
-            let (document, noted) = chosen(written, described).unwrap();
+            let (document, noted) = chosen(Ok(written), described).unwrap();
             let counters = document.relay.unwrap().counters;
             let counted = counters.map(|counters| counters.taken_unix_ms);
             assert_eq!((document.pid, document.passes, counted), expected);
             assert_eq!(noted.as_deref(), note);
         }
-        let nobody = chosen(None, Err(BusError::Absent)).unwrap_err();
+        let nobody = chosen(Ok(None), Err(BusError::Absent)).unwrap_err();
         assert!(nobody.to_string().contains("no agent runs here"));
-        let stuck = chosen(None, silent()).unwrap_err();
+        let stuck = chosen(Ok(None), silent()).unwrap_err();
         assert!(stuck.to_string().contains("did not answer"), "{stuck}");
+        let broken = || Err("cannot read it".to_owned());
+        let (document, noted) = chosen(broken(), bus(8, None)).unwrap();
+        assert_eq!(
+            (document.pid, noted.as_deref()),
+            (8, Some("cannot read it"))
+        );
+        let neither = chosen(broken(), Err(BusError::Absent)).unwrap_err();
+        assert_eq!(
+            neither.to_string(),
+            "cannot read it; and no agent is on the bus"
+        );
     }
 }

@@ -102,7 +102,9 @@ async fn to(serve: impl FnOnce(Builder<'_>) -> Builder<'_>) -> (Bus, Connection)
     (bus, server.unwrap())
 }
 
-async fn to_agent(document: &'static str) -> (Bus, Connection, Arc<Mutex<Vec<String>>>) {
+pub(in crate::cli) async fn to_agent(
+    document: &'static str,
+) -> (Bus, Connection, Arc<Mutex<Vec<String>>>) {
     let asked = Arc::new(Mutex::default());
     let agent = FakeAgent {
         document,

@@ -26,6 +26,8 @@ pub(super) struct Followed {
     /// Its document may still be there, and its process too until somebody reaps it.
     ended: Option<u32>,
     told: bool,
+    /// Why the document could not be read, which is told once.
+    unreadable: Option<String>,
 }
 
 impl Followed {
@@ -41,13 +43,14 @@ impl Followed {
             agent: None,
             ended: None,
             told: false,
+            unreadable: None,
         })
     }
 
     /// What is new, as soon as something is; the first time, how things are.
     ///
     /// # Errors
-    /// The folder cannot be watched, or the document not be read.
+    /// The folder cannot be watched. A document that cannot be read is an event.
     pub(super) async fn next(&mut self) -> io::Result<Vec<Event>> {
         loop {
             // Watched before it is read, so that nothing falls between.
@@ -73,8 +76,13 @@ impl Followed {
 
     fn look(&mut self) -> io::Result<Vec<Event>> {
         let first = !std::mem::replace(&mut self.told, true);
-        let found = read_status(&self.folder)?
-            .filter(|document| Some(document.pid) != self.ended && document.is_alive());
+        let found = match read_status(&self.folder) {
+            Ok(found) => found,
+            Err(error) => return Ok(self.puzzled(&error)),
+        };
+        self.unreadable = None;
+        let found =
+            found.filter(|document| Some(document.pid) != self.ended && document.is_alive());
         let Some(now) = found else {
             let nothing = first && self.agent.is_none();
             return Ok(if nothing {
@@ -102,6 +110,15 @@ impl Followed {
                 Ok(vec![event])
             }
         }
+    }
+
+    /// The next one may be readable.
+    fn puzzled(&mut self, error: &io::Error) -> Vec<Event> {
+        let reason = format!("cannot read the status document: {error}");
+        if self.unreadable.replace(reason.clone()).as_ref() == Some(&reason) {
+            return Vec::new();
+        }
+        vec![Event::Unknown { reason }]
     }
 
     /// The folder goes with an agent that stops, and comes with the next one.
@@ -228,6 +245,27 @@ mod tests {
             let end = next(&mut followed).await;
             assert_eq!(end, ["no agent runs here; waiting for one"]);
         }
+    }
+
+    #[tokio::test]
+    async fn a_broken_document_is_told_once_and_waited_out() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("status.json");
+        fs::write(&path, "{").unwrap();
+        let mut followed = Followed::new(folder.path().to_owned()).unwrap();
+        let told = next(&mut followed).await;
+        assert!(
+            told.len() == 1 && told[0].starts_with("cannot read the status document: "),
+            "{told:?}"
+        );
+        let again = timeout(Duration::from_millis(50), followed.next()).await;
+        assert!(again.is_err());
+        let mut agent = process();
+        write_status(folder.path(), &document(agent.id(), "10.0.0.1")).unwrap();
+        let state = format!("agent {}: eth0 10.0.0.1 (nat), healthy", agent.id());
+        assert_eq!(next(&mut followed).await, [state]);
+        agent.kill().unwrap();
+        agent.wait().unwrap();
     }
 
     #[tokio::test]
