@@ -44,6 +44,10 @@ pub(super) enum Command {
 }
 
 #[derive(Debug, Args)]
+// As clap would have it, on two lines: one has more columns than a terminal.
+#[command(
+    override_usage = "wslmesh forward add [OPTIONS] --protocol <PROTOCOL>\n       --listen-port <PORT> <NAME>"
+)]
 pub(super) struct Add {
     /// A name for it: letters, digits, dots, dashes and underscores, at most 64
     name: String,

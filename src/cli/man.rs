@@ -38,8 +38,12 @@ fn section(command: &Command, render: impl Fn(&Man, &mut Vec<u8>)) -> String {
 
 fn synopsis(command: &Command) -> String {
     let usage = command.clone().render_usage().to_string();
-    let line = escaped(usage.trim_start_matches("Usage: ").trim());
-    format!("{line}\n")
+    // One line, which roff breaks.
+    let words: Vec<&str> = usage
+        .trim_start_matches("Usage: ")
+        .split_whitespace()
+        .collect();
+    format!("{}\n", escaped(&words.join(" ")))
 }
 
 fn description(command: &Command) -> String {
@@ -197,4 +201,30 @@ fn every_command_says_what_it_does() {
     let mut root = Arguments::command();
     root.build();
     walk(&root, "wslmesh");
+}
+
+/// Clap has each usage on one line unless it is given in lines.
+#[test]
+fn no_usage_is_wider_than_a_terminal() {
+    fn usages(command: &Command, into: &mut Vec<String>) {
+        into.push(command.clone().render_usage().to_string());
+        command.get_subcommands().for_each(|one| usages(one, into));
+    }
+    let mut command = Arguments::command();
+    command.build();
+    let mut all = Vec::new();
+    usages(&command, &mut all);
+    let lines: Vec<&str> = all.iter().flat_map(|usage| usage.lines()).collect();
+    assert!(lines.len() > 14, "{lines:#?}");
+    for line in lines {
+        assert!(line.chars().count() <= super::table::WIDTH, "{line}");
+    }
+    let add = all
+        .iter()
+        .find(|usage| usage.contains(" forward add "))
+        .unwrap();
+    assert!(
+        add.contains("--protocol") && add.contains("--listen-port"),
+        "{add}"
+    );
 }

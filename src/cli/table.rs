@@ -4,7 +4,7 @@
 pub(super) const WIDTH: usize = 80;
 
 /// Breaks a text at spaces so that no line has more than `width` characters; a
-/// longer word stands on a line of its own.
+/// longer word begins on a line of its own and is broken anywhere.
 pub(super) fn wrap(text: &str, width: usize) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();
     for word in text.split_whitespace() {
@@ -13,10 +13,17 @@ pub(super) fn wrap(text: &str, width: usize) -> Vec<String> {
                 line.push(' ');
                 line.push_str(word);
             }
-            Some(_) | None => lines.push(word.to_owned()),
+            Some(_) | None => lines.extend(pieces(word, width)),
         }
     }
     lines
+}
+
+/// A word in pieces of at most `width` characters.
+fn pieces(word: &str, width: usize) -> Vec<String> {
+    let letters: Vec<char> = word.chars().collect();
+    let pieces = letters.chunks(width.max(1));
+    pieces.map(|piece| piece.iter().collect()).collect()
 }
 
 /// Rows with their columns aligned, the first row a heading; numbers are not told
@@ -65,8 +72,10 @@ mod tests {
         assert_eq!(wrap("one two  three", 7), ["one two", "three"]);
         assert_eq!(
             wrap("incomprehensible it is", 5),
-            ["incomprehensible", "it is"]
+            ["incom", "prehe", "nsibl", "e it", "is"]
         );
+        assert_eq!(wrap("a äöü", 2), ["a", "äö", "ü"]);
+        assert_eq!(wrap("ab", 0), ["a", "b"]);
         assert_eq!(wrap(" ", 5), [""; 0]);
     }
 

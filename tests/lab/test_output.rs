@@ -191,7 +191,7 @@ fn disciplined(world: &World, command: &str, code: i32) -> Result<()> {
 }
 
 /// Lines wider than a terminal that no word forces to be: a path or an address of
-/// Windows may be long, prose may not. Clap keeps a usage on one line.
+/// Windows may be long, prose may not.
 fn too_wide(text: &str) -> Vec<&str> {
     let long_word = |line: &str| {
         line.split_whitespace()
@@ -201,7 +201,7 @@ fn too_wide(text: &str) -> Vec<&str> {
     lines
         .filter(|line| line.chars().count() > WIDTH && !long_word(line))
         // An error is one line, for whoever searches for it.
-        .filter(|line| !line.starts_with("Usage: ") && !line.starts_with("wslmesh: "))
+        .filter(|line| !line.starts_with("wslmesh: "))
         .collect()
 }
 

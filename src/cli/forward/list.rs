@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::super::{
     answers, counters,
-    output::{Exit, print},
+    output::{Exit, complain, print},
     poke::with_counters,
     table::{WIDTH, columns, listed},
 };
@@ -14,6 +14,9 @@ use crate::{
     paths::Paths,
     report::{CountedEntry, Document, Severity, read_status},
 };
+
+/// The longest name in the table: the longest of all other columns leave as much.
+const LONG_NAME: usize = 14;
 
 /// A configured forward and what became of it.
 #[derive(Debug, Serialize)]
@@ -53,7 +56,12 @@ struct Counters {
 
 pub(super) fn list(source: &Source, paths: &Paths, json: bool) -> anyhow::Result<Exit> {
     let settings = Settings::load(source)?;
-    let document = read_status(&paths.runtime)?.filter(Document::is_alive);
+    // Without it there is still the configuration to list.
+    let document = read_status(&paths.runtime).unwrap_or_else(|error| {
+        complain(&anyhow::Error::new(error).context("cannot read the status document"));
+        None
+    });
+    let document = document.filter(Document::is_alive);
     let mut document = document.map(|document| with_counters(paths, document));
     if let Some(document) = &mut document {
         answers::look(document);
@@ -162,38 +170,56 @@ fn counted(forwards: &[Forward], document: Option<&Document>) -> Vec<String> {
     lines
 }
 
+/// One line for each forward, in columns; what does not fit is on the next one.
 fn table(rows: &[Row]) -> Vec<String> {
-    let heading = ["NAME", "PROTO", "LISTEN", "TO", "FIREWALL", "BY", "STATE"];
+    let heading = ["NAME", "PROTO", "LISTEN", "TO", "FIREWALL", "BY"];
     let cells = |row: &Row| {
         let by = row
             .served_by
             .map_or_else(|| "-".to_owned(), |by| by.to_string());
         [
-            row.name.clone(),
+            short_name(row).unwrap_or_default().to_owned(),
             row.protocol.clone(),
             row.listen.clone(),
             row.connect_port.to_string(),
             row.firewall.clone(),
             by,
-            match row.answers {
-                Some(true) => format!("{}, answers", row.state),
-                Some(false) | None => row.state.clone(),
-            },
         ]
     };
-    let all: Vec<[String; 7]> = std::iter::once(heading.map(str::to_owned))
+    let all: Vec<[String; 6]> = std::iter::once(heading.map(str::to_owned))
         .chain(rows.iter().map(cells))
         .collect();
+    let aligned = columns(&all);
+    let widest = aligned.iter().map(|line| line.chars().count());
+    let widest = widest.max().unwrap_or_default();
+    let mut aligned = aligned.into_iter();
     let mut lines = Vec::new();
-    let mut aligned = columns(&all).into_iter();
-    lines.extend(aligned.next());
+    lines.extend(aligned.next().map(|line| format!("{line:<widest$}  STATE")));
     for (row, line) in rows.iter().zip(aligned) {
-        lines.push(line);
-        let notes: Vec<String> = row.unanswered.iter().chain(&row.health).cloned().collect();
+        let state = match row.answers {
+            Some(true) => format!("{}, answers", row.state),
+            Some(false) | None => row.state.clone(),
+        };
+        if short_name(row).is_none() {
+            lines.push(row.name.clone());
+        }
+        let mut notes = Vec::new();
+        if widest + 2 + state.chars().count() <= WIDTH {
+            lines.push(format!("{line:<widest$}  {state}"));
+        } else {
+            lines.push(line);
+            notes.push(state);
+        }
+        notes.extend(row.unanswered.iter().chain(&row.health).cloned());
         let notes = listed(&notes, WIDTH - 2).into_iter();
         lines.extend(notes.map(|note| format!("  {note}")));
     }
     lines
+}
+
+/// A longer name stands on a line of its own.
+fn short_name(row: &Row) -> Option<&str> {
+    (row.name.chars().count() <= LONG_NAME).then_some(row.name.as_str())
 }
 
 #[cfg(test)]
@@ -232,6 +258,50 @@ mod tests {
                 "ssh        tcp    0.0.0.0:2222     22     local     portproxy  up, answers",
                 "wireguard  udp    127.0.0.1:51820  51820  full      relay      down",
                 "  nobody listens on 51820, forward-port-taken",
+            ]
+        );
+    }
+
+    #[test]
+    fn the_longest_names_and_addresses_fit() {
+        let row = |name: &str, listen: &str, state: &str| Row {
+            name: name.to_owned(),
+            protocol: "tcp".to_owned(),
+            listen: listen.to_owned(),
+            connect_port: 65535,
+            firewall: "local".to_owned(),
+            served_by: Some(ServedBy::Portproxy),
+            state: state.to_owned(),
+            answers: Some(true),
+            unanswered: None,
+            health: Vec::new(),
+            counters: None,
+        };
+        let long = "n".repeat(64);
+        let rows = [
+            row("fourteen-signs", "255.255.255.255:65535", "pending"),
+            row(&long, "192.168.150.110:80", "up"),
+        ];
+        let lines = table(&rows);
+        assert!(lines.iter().all(|line| line.len() <= WIDTH), "{lines:#?}");
+        assert_eq!(
+            lines,
+            [
+                "NAME            PROTO  LISTEN                 TO     FIREWALL  BY         STATE",
+                "fourteen-signs  tcp    255.255.255.255:65535  65535  local     portproxy",
+                "  pending, answers",
+                long.as_str(),
+                "                tcp    192.168.150.110:80     65535  local     portproxy",
+                "  up, answers",
+            ]
+        );
+        let lines = table(&[row("a-name-of-twenty-two-x", "192.168.150.110:80", "up")]);
+        assert_eq!(
+            lines,
+            [
+                "NAME  PROTO  LISTEN              TO     FIREWALL  BY         STATE",
+                "a-name-of-twenty-two-x",
+                "      tcp    192.168.150.110:80  65535  local     portproxy  up, answers",
             ]
         );
     }

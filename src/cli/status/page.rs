@@ -67,7 +67,10 @@ impl Page<'_> {
             rows.push(("relay", relay(entry)));
         }
         rows.push(("counters", counted(document)));
-        rows.push(("file", vec![document.network_file.display().to_string()]));
+        rows.push((
+            "file",
+            wrap(&document.network_file.display().to_string(), ROOM),
+        ));
         let passes = format!(
             "{}, the last took {} us",
             document.passes, document.last_pass_us

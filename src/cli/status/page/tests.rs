@@ -139,6 +139,8 @@ fn the_longest_names_and_addresses_fit() {
         served("\"guest\"", "up"),
         "w".repeat(30),
     ));
+    let mut document = document;
+    document.network_file = format!("/srv/{}/wsl-network.conf", "d".repeat(90)).into();
     let lines = shown(&document);
     fits(&lines);
     let text = lines.join("\n");
