@@ -7,7 +7,11 @@ use std::{future::pending, path::PathBuf, sync::Arc};
 
 use tokio::{
     select,
-    sync::{Mutex, mpsc, oneshot, watch},
+    sync::{
+        Mutex,
+        mpsc::{self, error::TrySendError},
+        oneshot, watch,
+    },
     task::spawn_blocking,
 };
 
@@ -36,6 +40,8 @@ pub enum Refusal {
     Busy(&'static str),
 }
 
+const STOPPING: Refusal = Refusal::Busy("the agent is stopping");
+
 impl From<DropInError> for Refusal {
     fn from(error: DropInError) -> Self {
         match error {
@@ -61,6 +67,9 @@ pub struct Asker {
     /// One change of the configuration's files at a time.
     files: Arc<Mutex<()>>,
 }
+
+/// A place among those that wait for a pass.
+struct Waiting(mpsc::OwnedPermit<Request>);
 
 /// The loop's end of it.
 #[derive(Debug)]
@@ -101,7 +110,7 @@ impl Asker {
     /// # Errors
     /// [`Refusal::Busy`].
     pub async fn reapply(&self) -> Result<Vec<String>, Refusal> {
-        self.ask(Request::Reapply).await
+        self.place()?.ask(Request::Reapply).await
     }
 
     /// Has the configuration read again, as SIGHUP does.
@@ -109,7 +118,7 @@ impl Asker {
     /// # Errors
     /// [`Refusal::Config`] with all that is wrong with it; [`Refusal::Busy`].
     pub async fn reload(&self) -> Result<(), Refusal> {
-        self.ask(Request::Reload).await?.map_err(Refusal::Config)
+        self.place()?.reload().await
     }
 
     /// Writes a forward's drop-in, has it taken up, and gives back its path.
@@ -117,6 +126,7 @@ impl Asker {
     /// # Errors
     /// [`Refusal`]; nothing was written unless only the reload was refused.
     pub async fn add(&self, forward: Forward) -> Result<PathBuf, Refusal> {
+        let place = self.place()?;
         let source = self.source.clone();
         let path = self
             .change(move || {
@@ -125,7 +135,7 @@ impl Asker {
                 Ok(drop_in.path().to_owned())
             })
             .await?;
-        self.reload().await?;
+        place.reload().await?;
         Ok(path)
     }
 
@@ -135,6 +145,7 @@ impl Asker {
     /// [`Refusal`]; where the name is written elsewhere too, which is in force
     /// then, the drop-in is gone all the same.
     pub async fn remove(&self, name: String) -> Result<PathBuf, Refusal> {
+        let place = self.place()?;
         let source = self.source.clone();
         let (path, left) = self
             .change(move || {
@@ -143,7 +154,7 @@ impl Asker {
                 Ok((drop_in.path().to_owned(), left))
             })
             .await?;
-        self.reload().await?;
+        place.reload().await?;
         match left {
             None => Ok(path),
             Some(left) => Err(Refusal::Forward(format!(
@@ -172,17 +183,34 @@ impl Asker {
     ) -> Result<T, Refusal> {
         let _alone = self.files.lock().await;
         let done = spawn_blocking(work).await;
-        Ok(done.map_err(|_| Refusal::Busy("the agent is stopping"))??)
+        Ok(done.map_err(|_| STOPPING)??)
     }
 
-    async fn ask<T>(&self, request: fn(oneshot::Sender<T>) -> Request) -> Result<T, Refusal> {
+    /// A place among those that wait, held before anything is changed: who has
+    /// none has changed nothing.
+    fn place(&self) -> Result<Waiting, Refusal> {
+        let requests = self.requests.clone();
+        requests
+            .try_reserve_owned()
+            .map(Waiting)
+            .map_err(|error| match error {
+                TrySendError::Full(_) => {
+                    Refusal::Busy("too many requests wait already; try again later")
+                }
+                TrySendError::Closed(_) => STOPPING,
+            })
+    }
+}
+
+impl Waiting {
+    async fn reload(self) -> Result<(), Refusal> {
+        self.ask(Request::Reload).await?.map_err(Refusal::Config)
+    }
+
+    async fn ask<T>(self, request: fn(oneshot::Sender<T>) -> Request) -> Result<T, Refusal> {
         let (answer, answered) = oneshot::channel();
-        self.requests
-            .try_send(request(answer))
-            .map_err(|_| Refusal::Busy("too many requests wait already; try again later"))?;
-        answered
-            .await
-            .map_err(|_| Refusal::Busy("the agent is stopping"))
+        drop(self.0.send(request(answer)));
+        answered.await.map_err(|_| STOPPING)
     }
 }
 
@@ -249,4 +277,62 @@ impl Desk {
 pub(crate) struct Wanted {
     pub(crate) reload: bool,
     pub(crate) reapply: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs::read_dir, time::Duration};
+
+    use tokio::time::{sleep, timeout};
+
+    use super::*;
+
+    const WEB: &str = "[[forward]]\nname = \"web\"\nprotocol = \"tcp\"\nlisten-port = 8080\n";
+
+    /// Where the loop does not come to take requests.
+    #[tokio::test]
+    async fn who_is_told_to_come_again_has_changed_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let main = folder.path().join("w.toml");
+        std::fs::write(&main, WEB).unwrap();
+        let forward = crate::config::Settings::load(&Source::File(main.clone()));
+        let forward = forward.unwrap().forwards.remove(0);
+        std::fs::write(&main, "").unwrap();
+        let (asks, requests) = mpsc::channel(MOST_WAITING);
+        let asker = Asker {
+            requests: asks,
+            holder: watch::channel(None).0,
+            source: Source::File(main),
+            files: Arc::default(),
+        };
+        let drop_ins = folder.path().join("w.toml.d");
+        let file = drop_ins.join("forward-web.toml");
+        // The first waits for the loop, with its file written.
+        let first = tokio::spawn({
+            let (asker, forward) = (asker.clone(), forward.clone());
+            async move { asker.add(forward).await }
+        });
+        let written = async {
+            while !file.exists() {
+                sleep(Duration::from_millis(1)).await;
+            }
+        };
+        timeout(Duration::from_secs(10), written).await.unwrap();
+        let reloads: Vec<_> = (1..MOST_WAITING)
+            .map(|_| asker.place().ok().unwrap())
+            .collect();
+        let removed = asker.remove("web".to_owned()).await;
+        assert!(matches!(removed, Err(Refusal::Busy(text)) if text.contains("too many")));
+        let other = Forward {
+            name: "other".to_owned(),
+            ..forward
+        };
+        let added = asker.add(other).await;
+        assert!(matches!(added, Err(Refusal::Busy(text)) if text.contains("too many")));
+        assert!(file.exists(), "it is there still");
+        assert_eq!(read_dir(drop_ins).unwrap().count(), 1);
+        drop((reloads, requests));
+        assert_eq!(first.await.unwrap(), Err(STOPPING));
+        assert_eq!(asker.reload().await, Err(STOPPING));
+    }
 }
