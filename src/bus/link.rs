@@ -1,6 +1,6 @@
 //! The way onto the bus, and back onto it when it was away.
 
-use std::{sync::Arc, time::Duration};
+use std::{io, sync::Arc, time::Duration};
 
 use futures_util::StreamExt;
 use tokio::{
@@ -27,26 +27,51 @@ const OURS: [u32; 2] = [1, 4];
 
 /// Why there is no link.
 enum Trouble {
-    /// Nobody answers at the bus's address.
+    /// Nobody listens at the bus's address.
     Absent,
-    /// The bus is there and will not have us, for this reason.
+    /// Somebody listens there and does not take us, for this reason.
+    Unwell(String),
+    /// The bus is there and does not give us the name, for this reason.
     Refused(String),
+}
+
+impl Trouble {
+    /// What a connection came to that was not made.
+    fn connecting(error: zbus::Error) -> Self {
+        match &error {
+            zbus::Error::Connection(cause, _)
+                if matches!(
+                    cause.kind(),
+                    io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused
+                ) =>
+            {
+                Self::Absent
+            }
+            _ => Self::Unwell(error.to_string()),
+        }
+    }
 }
 
 /// Stays on the bus for as long as the agent runs.
 pub(super) async fn keep(shared: Arc<Shared>) {
     let mut failures = 0_u32;
-    // Whether there was a bus before: one that never was is not waited for.
+    // Whether there has been a bus, well or not: one that never was is not
+    // waited for.
     let mut was_there = false;
+    let mut linked = false;
     let mut said = None;
     loop {
         let link = timeout(PATIENCE, Link::make(&shared)).await;
-        match link.unwrap_or(Err(Trouble::Absent)) {
+        let silent = || {
+            let why = format!("it did not answer within {} s", PATIENCE.as_secs());
+            Err(Trouble::Unwell(why))
+        };
+        match link.unwrap_or_else(|_| silent()) {
             Ok(link) => {
-                if was_there || said.take().is_some() {
+                if said.take().is_some() || linked {
                     tracing::info!(event = "bus", "on the system bus again");
                 }
-                was_there = true;
+                (was_there, linked) = (true, true);
                 let since = Instant::now();
                 link.serve(&shared).await;
                 shared.hear(false);
@@ -69,6 +94,16 @@ pub(super) async fn keep(shared: Arc<Shared>) {
                 said = Some(why);
             }
             Err(Trouble::Refused(_)) => was_there = true,
+            Err(Trouble::Unwell(why)) => {
+                if said.as_ref() != Some(&why) {
+                    tracing::warn!(
+                        event = "bus",
+                        "the system bus is there and does not take the agent: {why}; everything else goes on, and the agent tries again by itself"
+                    );
+                }
+                was_there = true;
+                said = Some(why);
+            }
             Err(Trouble::Absent) => tracing::debug!(event = "bus", "no system bus here"),
         }
         failures = failures.saturating_add(1);
@@ -80,19 +115,13 @@ pub(super) async fn keep(shared: Arc<Shared>) {
     }
 }
 
-/// Waits until another try is worth it. Where there has been no bus, that is
-/// when there is something to tell: nobody is woken up for a machine without one.
+/// Waits until another try is worth it. Where there has been no bus, there must be
+/// something to tell too: nobody is woken up for a machine without one.
 async fn due_again(shared: &Shared, due: Instant, was_there: bool) {
-    if was_there {
-        sleep_until(due).await;
-    } else {
-        loop {
-            shared.news.notified().await;
-            if Instant::now() >= due {
-                return;
-            }
-        }
+    if !was_there {
+        shared.news.notified().await;
     }
+    sleep_until(due).await;
 }
 
 /// A connection that serves the object, and whether the name is ours.
@@ -110,7 +139,7 @@ impl Link {
             .serve_at(PATH, Agent1::new(Arc::clone(shared)))
             .build()
             .await
-            .map_err(|_| Trouble::Absent)?;
+            .map_err(Trouble::connecting)?;
         let refused = |error: zbus::Error| Trouble::Refused(error.to_string());
         let rule = MatchRule::builder()
             .msg_type(Type::Signal)
@@ -222,4 +251,58 @@ impl Link {
 
 fn leads(document: &Document) -> bool {
     document.role != "standby"
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::UnixListener;
+
+    use super::*;
+    use crate::{agent::desk, bus::Bus, config::Source};
+
+    const LONG: Duration = Duration::from_secs(10);
+
+    fn bus() -> Bus {
+        desk(Source::File("/nowhere".into())).0
+    }
+
+    /// The second news may never come.
+    #[tokio::test]
+    async fn news_before_its_time_is_not_lost() {
+        let Bus(shared) = bus();
+        shared.news.notify_one();
+        let due = Instant::now() + Duration::from_millis(50);
+        timeout(LONG, due_again(&shared, due, false)).await.unwrap();
+        assert!(Instant::now() >= due);
+    }
+
+    #[tokio::test]
+    async fn nobody_is_woken_up_for_a_machine_without_a_bus() {
+        let Bus(shared) = bus();
+        let due = Instant::now();
+        let short = Duration::from_millis(100);
+        let woken = timeout(short, due_again(&shared, due, false)).await;
+        assert!(woken.is_err());
+        timeout(LONG, due_again(&shared, due, true)).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn only_a_bus_that_nobody_listens_for_is_absent() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("bus");
+        let address = format!("unix:path={}", path.display());
+        let connect = async || {
+            let built = Builder::address(address.as_str()).build().await;
+            Trouble::connecting(built.unwrap_err())
+        };
+        assert!(matches!(connect().await, Trouble::Absent), "no socket");
+        let listener = UnixListener::bind(&path).unwrap();
+        // It takes the connection and ends it, as a bus that is full does.
+        let taker = std::thread::spawn(move || drop(listener.accept().unwrap()));
+        let full = connect().await;
+        assert!(matches!(full, Trouble::Unwell(_)), "ended");
+        taker.join().unwrap();
+        let refused = connect().await;
+        assert!(matches!(refused, Trouble::Absent), "nobody listens");
+    }
 }
