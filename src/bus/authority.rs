@@ -1,6 +1,6 @@
 //! Who may change something: root, and whom polkit allows.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{collections::HashMap, time::Duration};
 
 use serde::Deserialize;
 use tokio::time::timeout;
@@ -9,7 +9,7 @@ use zbus::{
     message::{Flags, Header},
 };
 
-use super::{error::Error, places::Places};
+use super::{callers::Caller, error::Error};
 
 /// Longest wait for the bus, and for a polkit that asks nobody.
 const DEADLINE: Duration = Duration::from_secs(5);
@@ -73,32 +73,32 @@ struct Authorization {
     details: HashMap<String, String>,
 }
 
-/// Lets the caller of a message pass, or says why not. `asking` bounds the
-/// questions to polkit that a user has in flight. Gives back the caller's user.
+/// Lets a caller's message pass, or says why not.
 pub(super) async fn may(
     bus: &Connection,
     call: &Header<'_>,
+    caller: &Caller,
     action: Action,
-    asking: &Arc<Places<u32>>,
-) -> Result<u32, Error> {
-    let sender = call.sender().ok_or_else(|| action.denied())?;
-    let caller = credentials(bus, sender).await.and_then(|known| known.user);
-    let uid = caller.ok_or_else(|| action.denied())?;
-    if uid == 0 {
-        return Ok(uid);
+) -> Result<(), Error> {
+    if caller.user == 0 {
+        return Ok(());
     }
-    let _place = asking.take(&uid).ok_or_else(|| {
-        Error::Busy("too many questions to polkit at once; try again later".to_owned())
-    })?;
+    let sender = call.sender().ok_or_else(|| action.denied())?;
+    let _place = caller.question()?;
     let interactive = call
         .primary()
         .flags()
         .contains(Flags::ALLOW_INTERACTIVE_AUTH);
     match ask_polkit(bus, sender, action, interactive).await {
-        Some(Authorization { granted: true, .. }) => Ok(uid),
+        Some(Authorization { granted: true, .. }) => Ok(()),
         Some(_) => Err(action.not_authorized()),
         None => Err(action.denied()),
     }
+}
+
+/// The user behind a name; `None` where the bus does not tell.
+pub(super) async fn user(bus: &Connection, name: &str) -> Option<u32> {
+    credentials(bus, name).await.and_then(|known| known.user)
 }
 
 /// Who has a name on the bus, for a person.

@@ -8,8 +8,8 @@ use super::{
     Shared,
     argument::{self, Arguments},
     authority::{self, Action},
+    callers::{Caller, Callers},
     error::Error,
-    places::{Place, Places},
     properties::{self, Forward, Health, plain},
 };
 use crate::{
@@ -17,27 +17,17 @@ use crate::{
     report::Document,
 };
 
-/// Calls in flight of one caller. Questions to polkit take long, the rest does not.
-const MOST_OF_ONE: usize = 8;
-/// Calls in flight of all callers.
-const MOST_OF_ALL: usize = 128;
-/// Questions to polkit in flight for one user, and for all but root.
-const MOST_QUESTIONS: (usize, usize) = (4, 32);
-
 /// The object at [`super::PATH`].
 pub(super) struct Agent1 {
     shared: Arc<Shared>,
-    callers: Arc<Places<String>>,
-    asking: Arc<Places<u32>>,
+    callers: Arc<Callers>,
 }
 
 impl Agent1 {
     pub(super) fn new(shared: Arc<Shared>) -> Self {
-        let (each, all) = MOST_QUESTIONS;
         Self {
             shared,
-            callers: Places::new(MOST_OF_ONE, MOST_OF_ALL),
-            asking: Places::new(each, all),
+            callers: Callers::new(),
         }
     }
 
@@ -47,26 +37,18 @@ impl Agent1 {
         document.map(|document| fact(&document)).unwrap_or_default()
     }
 
-    fn admit(&self, call: &Header<'_>) -> Result<Place<String>, Error> {
-        let sender = call.sender().map(ToString::to_string).unwrap_or_default();
-        self.callers.take(&sender).ok_or_else(|| {
-            Error::Busy("too many calls at once; wait for an answer before the next".to_owned())
-        })
-    }
-
-    /// Lets a call pass that changes something, while it holds the place.
+    /// Lets a call pass that is let in and changes something.
     async fn allow(
         &self,
         bus: &Connection,
         call: &Header<'_>,
+        caller: &Caller,
         action: Action,
-    ) -> Result<Place<String>, Error> {
-        let place = self.admit(call)?;
+    ) -> Result<(), Error> {
         if let Some(leader) = self.shown(leader) {
             return Err(Error::Busy(leader));
         }
-        authority::may(bus, call, action, &self.asking).await?;
-        Ok(place)
+        authority::may(bus, call, caller, action).await
     }
 }
 
@@ -166,8 +148,12 @@ impl Agent1 {
 
     /// The status document as JSON, with what is gathered only when it is asked for.
     #[zbus(out_args("document"))]
-    async fn describe(&self, #[zbus(header)] call: Header<'_>) -> Result<String, Error> {
-        let _place = self.admit(&call)?;
+    async fn describe(
+        &self,
+        #[zbus(connection)] bus: &Connection,
+        #[zbus(header)] call: Header<'_>,
+    ) -> Result<String, Error> {
+        let _caller = self.callers.admit(bus, &call).await?;
         let nothing = || Error::Busy("nothing is known yet; try again".to_owned());
         let document = self.shared.document().ok_or_else(nothing)?;
         let document = described(Document::clone(&document)).await;
@@ -176,8 +162,13 @@ impl Agent1 {
 
     /// As the property Forwards.
     #[zbus(out_args("forwards"))]
-    fn list_forwards(&self) -> Vec<Forward> {
-        self.shown(properties::forwards)
+    async fn list_forwards(
+        &self,
+        #[zbus(connection)] bus: &Connection,
+        #[zbus(header)] call: Header<'_>,
+    ) -> Result<Vec<Forward>, Error> {
+        let _caller = self.callers.admit(bus, &call).await?;
+        Ok(self.shown(properties::forwards))
     }
 
     /// Tries everything again now, what failed too, and gives back the changes made.
@@ -188,7 +179,8 @@ impl Agent1 {
         #[zbus(connection)] bus: &Connection,
         #[zbus(header)] call: Header<'_>,
     ) -> Result<Vec<String>, Error> {
-        let _place = self.allow(bus, &call, Action::Reapply).await?;
+        let caller = self.callers.admit(bus, &call).await?;
+        self.allow(bus, &call, &caller, Action::Reapply).await?;
         let changes = self.shared.asker.reapply().await?;
         Ok(changes.into_iter().map(plain).collect())
     }
@@ -201,7 +193,8 @@ impl Agent1 {
         #[zbus(connection)] bus: &Connection,
         #[zbus(header)] call: Header<'_>,
     ) -> Result<(), Error> {
-        let _place = self.allow(bus, &call, Action::Reload).await?;
+        let caller = self.callers.admit(bus, &call).await?;
+        self.allow(bus, &call, &caller, Action::Reload).await?;
         Ok(self.shared.asker.reload().await?)
     }
 
@@ -224,7 +217,8 @@ impl Agent1 {
         #[zbus(connection)] bus: &Connection,
         #[zbus(header)] call: Header<'_>,
     ) -> Result<String, Error> {
-        let _place = self.allow(bus, &call, Action::AddForward).await?;
+        let caller = self.callers.admit(bus, &call).await?;
+        // Before anybody is asked, who may take long.
         let forward = Arguments {
             name,
             protocol,
@@ -234,6 +228,7 @@ impl Agent1 {
             firewall,
         }
         .forward()?;
+        self.allow(bus, &call, &caller, Action::AddForward).await?;
         let path = self.shared.asker.add(forward).await?;
         Ok(plain(path.display().to_string()))
     }
@@ -247,8 +242,10 @@ impl Agent1 {
         #[zbus(connection)] bus: &Connection,
         #[zbus(header)] call: Header<'_>,
     ) -> Result<String, Error> {
-        let _place = self.allow(bus, &call, Action::RemoveForward).await?;
+        let caller = self.callers.admit(bus, &call).await?;
         let name = argument::name(name)?.to_owned();
+        self.allow(bus, &call, &caller, Action::RemoveForward)
+            .await?;
         let path = self.shared.asker.remove(name).await?;
         Ok(plain(path.display().to_string()))
     }

@@ -7,6 +7,7 @@
 
 mod argument;
 mod authority;
+mod callers;
 mod emit;
 mod error;
 mod interface;

@@ -1,53 +1,61 @@
-//! A bound on calls in flight: so many for one caller, so many in all.
+//! A bound on what is in flight: so much for one user, so much for all users but
+//! root.
+//!
+//! Root's places are its own: whatever others do, they take none of them. Users
+//! are counted and not their connections, of which anybody may have many.
 
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex, PoisonError},
 };
 
+const ROOT: u32 = 0;
+
 /// Places that calls take while they are answered. Nothing is remembered of a
-/// caller that has no call in flight.
+/// user that has no call in flight.
 #[derive(Debug)]
-pub(super) struct Places<K: Ord> {
+pub(super) struct Places {
     each: usize,
-    all: usize,
-    taken: Mutex<BTreeMap<K, usize>>,
+    others: usize,
+    taken: Mutex<BTreeMap<u32, usize>>,
 }
 
 /// A place; free again when this is dropped.
 #[derive(Debug)]
-pub(super) struct Place<K: Ord + Clone> {
-    places: Arc<Places<K>>,
-    of: K,
+pub(super) struct Place {
+    places: Arc<Places>,
+    of: u32,
 }
 
-impl<K: Ord + Clone> Places<K> {
-    /// `each` places for one caller, `all` together.
-    pub(super) fn new(each: usize, all: usize) -> Arc<Self> {
+impl Places {
+    /// `each` places for one user, `others` together for all but root.
+    pub(super) fn new(each: usize, others: usize) -> Arc<Self> {
         Arc::new(Self {
             each,
-            all,
+            others,
             taken: Mutex::default(),
         })
     }
 
-    /// Takes a place; `None` where the caller has all of its own, or all are taken.
-    pub(super) fn take(self: &Arc<Self>, of: &K) -> Option<Place<K>> {
+    /// Takes a place; `None` where the user has all of its own, or all that are
+    /// not root's are taken.
+    pub(super) fn take(self: &Arc<Self>, of: u32) -> Option<Place> {
         let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
-        let in_all: usize = taken.values().sum();
-        let own = taken.get(of).copied().unwrap_or_default();
-        if own >= self.each || in_all >= self.all {
+        let own = taken.get(&of).copied().unwrap_or_default();
+        let others = taken.iter().filter(|(user, _)| **user != ROOT);
+        let full = of != ROOT && others.map(|(_, count)| count).sum::<usize>() >= self.others;
+        if own >= self.each || full {
             return None;
         }
-        taken.insert(of.clone(), own + 1);
+        taken.insert(of, own + 1);
         Some(Place {
             places: Arc::clone(self),
-            of: of.clone(),
+            of,
         })
     }
 }
 
-impl<K: Ord + Clone> Drop for Place<K> {
+impl Drop for Place {
     fn drop(&mut self) {
         let mut taken = self
             .places
@@ -68,16 +76,30 @@ mod tests {
     #[test]
     fn places_are_bounded_for_each_and_for_all_and_nobody_is_remembered() {
         let places = Places::new(2, 3);
-        let first = places.take(&"a").unwrap();
-        let second = places.take(&"a").unwrap();
-        assert!(places.take(&"a").is_none(), "two for one caller");
-        let third = places.take(&"b").unwrap();
-        assert!(places.take(&"c").is_none(), "three in all");
+        let first = places.take(1000).unwrap();
+        let second = places.take(1000).unwrap();
+        assert!(places.take(1000).is_none(), "two for one user");
+        let third = places.take(1001).unwrap();
+        assert!(places.take(1002).is_none(), "three in all");
         drop(first);
-        assert!(places.take(&"c").is_some());
-        let again = places.take(&"a").unwrap();
-        assert!(places.take(&"a").is_none());
+        assert!(places.take(1002).is_some());
+        let again = places.take(1000).unwrap();
+        assert!(places.take(1000).is_none());
         drop((second, third, again));
         assert!(places.taken.lock().unwrap().is_empty());
+    }
+
+    #[test]
+    fn root_has_places_of_its_own() {
+        let places = Places::new(2, 3);
+        let root = (places.take(ROOT).unwrap(), places.take(ROOT).unwrap());
+        assert!(places.take(ROOT).is_none(), "two for root too");
+        let others: Vec<_> = [1, 1, 2, 2]
+            .iter()
+            .filter_map(|user| places.take(*user))
+            .collect();
+        assert_eq!(others.len(), 3, "root takes none of theirs");
+        drop(root);
+        assert!(places.take(ROOT).is_some(), "they take none of root's");
     }
 }

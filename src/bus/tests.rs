@@ -7,7 +7,7 @@ use std::{
     path::Path,
     sync::{
         Mutex,
-        atomic::{AtomicU32, AtomicUsize, Ordering},
+        atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -33,8 +33,11 @@ const LONG: Duration = Duration::from_secs(30);
 /// What the bus and polkit say, and what polkit was asked.
 #[derive(Debug, Default)]
 struct Script {
-    /// The caller's user.
+    /// The caller's user, and how long the bus thinks about it in milliseconds.
     uid: AtomicU32,
+    thinks: AtomicU64,
+    /// How often the bus was asked.
+    lookups: AtomicUsize,
     /// What polkit says after that many milliseconds.
     verdict: Mutex<Option<(bool, u64)>>,
     asked: Mutex<Vec<String>>,
@@ -47,9 +50,15 @@ struct Daemon(Arc<Script>);
 
 #[zbus::interface(name = "org.freedesktop.DBus")]
 impl Daemon {
-    fn get_connection_credentials(&self, name: &str) -> HashMap<String, Variant<'static>> {
+    /// `:1.root` is root's, whoever the others are.
+    async fn get_connection_credentials(&self, name: &str) -> HashMap<String, Variant<'static>> {
         assert!(name.starts_with(":1."), "{name}");
-        let uid = self.0.uid.load(Ordering::Relaxed);
+        self.0.lookups.fetch_add(1, Ordering::Relaxed);
+        sleep(Duration::from_millis(self.0.thinks.load(Ordering::Relaxed))).await;
+        let uid = match name {
+            ":1.root" => 0,
+            _ => self.0.uid.load(Ordering::Relaxed),
+        };
         HashMap::from([("UnixUserID".to_owned(), Variant::from(uid))])
     }
 }
@@ -345,6 +354,69 @@ async fn one_caller_has_few_calls_in_flight_and_all_are_answered_by_few_passes()
     assert!(passes * 4 <= good, "{passes} passes for {good} answers");
     // Nobody is remembered.
     pair.ask("Reapply").await.unwrap();
+}
+
+/// Neither while the bus is asked who they are, nor while they are answered.
+#[tokio::test]
+async fn one_user_with_many_connections_does_not_lock_root_out() {
+    let pair = Pair::new().await;
+    pair.is(1000, Some((false, 300)));
+    pair.script.thinks.store(100, Ordering::Relaxed);
+    let senders: Vec<String> = (0..16).map(|n| format!(":1.{n}")).collect();
+    let others = senders.iter().flat_map(|sender| {
+        let method = |n: usize| ["Describe", "ListForwards", "Reload"][n % 3];
+        let pair = &pair;
+        (0..8).map(move |n| pair.call(sender, method(n), None, &()))
+    });
+    let root = async {
+        for method in ["Describe", "ListForwards", "Reload", "Reapply"] {
+            pair.call(":1.root", method, None, &()).await.unwrap();
+        }
+        pair.call(":1.root", "AddForward", None, &WEB)
+            .await
+            .unwrap();
+    };
+    let (answers, ()) = tokio::join!(join_all(others), root);
+    let refused = answers.iter().filter(|answer| answer.is_err()).count();
+    assert!((32..128).contains(&refused), "{refused} of 128 are refused");
+    // Each connection is asked about once while it has calls in flight.
+    let lookups = pair.script.lookups.load(Ordering::Relaxed);
+    assert!((17..=16 + 5).contains(&lookups), "{lookups} questions");
+}
+
+#[tokio::test]
+async fn a_large_call_is_refused_before_anybody_is_asked() {
+    let pair = Pair::new().await;
+    pair.is(1000, Some((true, 60_000)));
+    let huge = "x".repeat(5000);
+    let add = (huge.as_str(), "tcp", "", 8080_u16, 0_u16, "");
+    let answers = [
+        pair.call(":1.7", "AddForward", None, &add).await,
+        pair.call(":1.7", "RemoveForward", None, &huge).await,
+    ];
+    for answer in answers {
+        let (_, text) = answer.unwrap_err();
+        assert!(
+            text.contains("bytes, more than any right ones (4096)"),
+            "{text}"
+        );
+    }
+    // Arguments that a method does not have.
+    for method in ["Reload", "Reapply", "Describe", "ListForwards"] {
+        let (_, text) = pair.call(":1.7", method, None, &huge).await.unwrap_err();
+        assert!(text.contains("Signature mismatch"), "{text}");
+    }
+    assert_eq!(pair.script.lookups.load(Ordering::Relaxed), 0);
+    // What is wrong in a smaller one is said by the arguments, not by polkit.
+    let wrong = ("web", "icmp", "", 8080_u16, 0_u16, "");
+    let long = "x".repeat(65);
+    for answer in [
+        pair.call(":1.7", "AddForward", None, &wrong).await,
+        pair.call(":1.7", "RemoveForward", None, &long).await,
+    ] {
+        assert_eq!(answer.unwrap_err().0, "Forward");
+    }
+    assert_eq!(pair.asked(), Vec::<String>::new());
 }
 
 #[tokio::test]

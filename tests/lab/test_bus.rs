@@ -291,23 +291,27 @@ fn wrong_arguments(world: &World) -> Result<()> {
             ),
             (
                 add(&huge, "tcp", "", "").await?,
-                "Error.Forward: name has 16777216 bytes",
+                "bytes, more than any right ones",
             ),
             (
                 add(&name, "tcp", "", "").await?,
-                "Error.Forward: name has 1000000 bytes",
+                "bytes, more than any right ones",
             ),
             (
                 add("a", &huge, "", "").await?,
-                "Error.Forward: protocol has",
+                "bytes, more than any right ones",
             ),
             (
                 add("a", "tcp", &huge, "").await?,
-                "Error.Forward: listen-address has",
+                "bytes, more than any right ones",
             ),
             (
                 refused(&bus, "RemoveForward", &huge).await?,
-                "Error.Forward: name has",
+                "bytes, more than any right ones",
+            ),
+            (
+                refused(&bus, "RemoveForward", &"x".repeat(65)).await?,
+                "Error.Forward: name has 65 bytes",
             ),
             (
                 refused(&bus, "RemoveForward", &"\u{1b}[31m\n").await?,
