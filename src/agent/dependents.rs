@@ -2,7 +2,7 @@
 //! time, and dropping this ends it. A job that systemd has begun goes on.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     fs,
     future::pending,
     io,
@@ -29,17 +29,50 @@ use crate::{
 struct Notes {
     /// The address that everybody was told last, or found at boot.
     told: Option<Ipv4Addr>,
-    /// A round that did not come to its end.
-    unfinished: Option<Unfinished>,
+    /// Who was told another one since, in rounds that did not come to their end.
+    #[serde(default)]
+    others: BTreeMap<Subject, Last>,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// What one of them was told last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-struct Unfinished {
-    /// The address that it was for.
+struct Last {
     address: Ipv4Addr,
-    /// Whose turn had come.
-    begun: BTreeSet<Subject>,
+    /// What it knew before, where it is not known whether it was told.
+    instead_of: Option<Ipv4Addr>,
+}
+
+impl Last {
+    /// What it is to be told a change from; `now` itself where it knows that.
+    fn known(self, now: Ipv4Addr) -> Ipv4Addr {
+        match self.instead_of {
+            Some(before) if self.address == now => before,
+            Some(_) | None => self.address,
+        }
+    }
+}
+
+impl Notes {
+    /// What those know who were told another address than everybody.
+    fn known(&self, now: Ipv4Addr) -> BTreeMap<Subject, Ipv4Addr> {
+        let known = |(who, last): (&Subject, &Last)| (who.clone(), last.known(now));
+        self.others.iter().map(known).collect()
+    }
+
+    /// Takes it back that these were told since `before`: perhaps they were.
+    fn doubt(&mut self, untold: &[Subject], before: &Self) {
+        for who in untold {
+            let Some(last) = self.others.get_mut(who) else {
+                continue;
+            };
+            match before.others.get(who) {
+                Some(earlier) if earlier == last => {}
+                Some(earlier) => last.instead_of = Some(earlier.known(last.address)),
+                None => last.instead_of = before.told,
+            }
+        }
+    }
 }
 
 /// A round that is over.
@@ -63,6 +96,8 @@ pub(super) struct Dependents {
     round: JoinSet<Ended>,
     /// Whether it should be looked if all can be told.
     look: bool,
+    /// The address that a round was made for last.
+    tried: Option<Ipv4Addr>,
     /// Rounds in a row for which systemd was out of reach.
     failures: u32,
     /// When it is tried again then.
@@ -82,6 +117,7 @@ impl Dependents {
             below,
             round: JoinSet::new(),
             look: true,
+            tried: None,
             failures: 0,
             again: None,
             findings: BTreeMap::new(),
@@ -113,8 +149,12 @@ impl Dependents {
         self.round.spawn(async move {
             let address = round.change.as_ref().map(|change| change.new.address);
             let note = |who: &str| {
-                if let Some(unfinished) = &mut notes.unfinished {
-                    unfinished.begun.insert(who.to_owned());
+                if let Some(address) = address {
+                    let last = Last {
+                        address,
+                        instead_of: None,
+                    };
+                    notes.others.insert(who.to_owned(), last);
                     save(&path, &notes);
                 }
             };
@@ -137,9 +177,9 @@ impl Dependents {
             return None;
         }
         self.look = false;
-        let told = match (&change, &mut self.notes.unfinished) {
-            (Some(_), Some(unfinished)) => unfinished.begun.clone(),
-            (Some(_), None) | (None, _) => BTreeSet::new(),
+        let known = match &change {
+            Some(change) => self.notes.known(change.new.address),
+            None => BTreeMap::new(),
         };
         if settings.dependents.is_empty() && !any_hooks(&self.below) {
             let address = change.map(|change| change.new.address);
@@ -155,34 +195,26 @@ impl Dependents {
             dependents: settings.dependents.clone(),
             below: self.below.clone(),
             hook_timeout: settings.hook_timeout,
-            told,
+            known,
         })
     }
 
-    /// The change that is to be told, noted as begun.
+    /// The change that is to be told.
     fn change(&mut self, place: &Place) -> Option<AddressChange> {
-        let unfinished = self.notes.unfinished.as_ref().map(|round| round.address);
-        let (old, resumes) = match dependents_due(self.notes.told, unfinished, place.address) {
+        let now = place.address;
+        let old = match dependents_due(self.notes.told, self.notes.known(now).into_values(), now) {
             Due::Nothing => return None,
             Due::First => {
                 self.notes = Notes {
-                    told: Some(place.address),
-                    unfinished: None,
+                    told: Some(now),
+                    ..Notes::default()
                 };
                 save(&self.path, &self.notes);
                 return None;
             }
-            Due::Change { old, resumes } => (old, resumes),
+            Due::Change { old } => old,
         };
-        if !resumes {
-            self.notes = Notes {
-                told: Some(old),
-                unfinished: Some(Unfinished {
-                    address: place.address,
-                    begun: BTreeSet::new(),
-                }),
-            };
-            save(&self.path, &self.notes);
+        if self.tried.replace(now) != Some(now) {
             // Another address is a reason to try at once.
             self.retry();
         }
@@ -217,14 +249,13 @@ impl Dependents {
             self.findings
                 .extend(finding.map(|finding| (subject, finding)));
         }
-        self.notes = ended.notes;
+        let earlier = std::mem::replace(&mut self.notes, ended.notes);
         match out_of_reach {
             Some(gap) => {
-                // Whether the one in whose turn it happened was told is not known.
-                if let Some(unfinished) = &mut self.notes.unfinished {
-                    unfinished.begun.retain(|who| !gap.untold.contains(who));
-                }
-                self.look |= ended.address.is_none();
+                self.notes.doubt(&gap.untold, &earlier);
+                // Should nobody have to be told when it is tried again, it is
+                // seen whether systemd is back.
+                self.look = true;
                 self.failures = self.failures.saturating_add(1);
                 self.again =
                     Some(Instant::now() + backoff::delay(self.failures, backoff::random()));
@@ -236,7 +267,7 @@ impl Dependents {
                 if ended.address.is_some() {
                     self.notes = Notes {
                         told: ended.address,
-                        unfinished: None,
+                        ..Notes::default()
                     };
                 }
             }

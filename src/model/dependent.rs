@@ -136,7 +136,7 @@ pub struct Place {
 /// This node's address became another.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AddressChange {
-    /// The address that everybody was told last.
+    /// The address that was told last.
     pub old: Ipv4Addr,
     /// How it is now.
     pub new: Place,

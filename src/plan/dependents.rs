@@ -9,33 +9,29 @@ pub enum Due {
     Nothing,
     /// The first address of this boot: nobody has read another one.
     First,
-    /// The address became another.
+    /// Somebody knows another address.
     Change {
-        /// The address that was told last.
+        /// The address that everybody was told last, those aside who were told
+        /// one in a round that did not come to its end.
         old: Ipv4Addr,
-        /// Whether a round for this very change was begun and not ended: who was
-        /// told in it is not told again.
-        resumes: bool,
     },
 }
 
 /// Decides for an address. `told` is the one that everybody was told last or
-/// found at boot, `unfinished` that of a round that did not come to its end.
+/// found at boot; `others` are those that some were told since, in rounds that
+/// did not come to their end.
 #[must_use]
-pub fn due(told: Option<Ipv4Addr>, unfinished: Option<Ipv4Addr>, now: Ipv4Addr) -> Due {
-    match (told, unfinished) {
-        (None, _) => Due::First,
-        (Some(old), Some(begun)) if begun == now => Due::Change { old, resumes: true },
-        // Some know that one, even if the address is the old one again.
-        (Some(_), Some(begun)) => Due::Change {
-            old: begun,
-            resumes: false,
-        },
-        (Some(old), None) if old != now => Due::Change {
-            old,
-            resumes: false,
-        },
-        (Some(_), None) => Due::Nothing,
+pub fn due(
+    told: Option<Ipv4Addr>,
+    others: impl IntoIterator<Item = Ipv4Addr>,
+    now: Ipv4Addr,
+) -> Due {
+    match told {
+        None => Due::First,
+        Some(old) if old != now || others.into_iter().any(|other| other != now) => {
+            Due::Change { old }
+        }
+        Some(_) => Due::Nothing,
     }
 }
 
@@ -46,24 +42,26 @@ mod tests {
     #[test]
     fn only_a_change_is_told() {
         let address = |last| Ipv4Addr::new(172, 28, 16, last);
-        let change = |old, resumes| Due::Change {
-            old: address(old),
-            resumes,
-        };
-        let table = [
-            (None, None, 1, Due::First),
-            (None, Some(2), 1, Due::First),
-            (Some(1), None, 1, Due::Nothing),
-            (Some(1), None, 2, change(1, false)),
-            (Some(1), Some(2), 2, change(1, true)),
-            (Some(1), Some(2), 3, change(2, false)),
-            (Some(1), Some(2), 1, change(2, false)),
+        let change = |old| Due::Change { old: address(old) };
+        let table: [(_, &[u8], _, _); 9] = [
+            (None, &[], 1, Due::First),
+            (None, &[2], 1, Due::First),
+            (Some(1), &[], 1, Due::Nothing),
+            (Some(1), &[], 2, change(1)),
+            // A round that was begun for 2, and not ended.
+            (Some(1), &[2], 2, change(1)),
+            (Some(1), &[2], 3, change(1)),
+            (Some(1), &[2], 1, change(1)),
+            // One more, for 3.
+            (Some(1), &[2, 3], 3, change(1)),
+            (Some(1), &[1, 1], 1, Due::Nothing),
         ];
-        for (told, unfinished, now, expected) in table {
+        for (told, others, now, expected) in table {
+            let others = others.iter().copied().map(address);
             assert_eq!(
-                due(told.map(address), unfinished.map(address), address(now)),
+                due(told.map(address), others, address(now)),
                 expected,
-                "{told:?} {unfinished:?} {now}"
+                "{told:?} {now}"
             );
         }
     }

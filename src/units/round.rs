@@ -1,7 +1,8 @@
 //! One round: every unit in its order, then every hook.
 
 use std::{
-    collections::BTreeSet,
+    collections::BTreeMap,
+    net::Ipv4Addr,
     path::{Path, PathBuf},
     time::{Duration, Instant},
 };
@@ -31,8 +32,9 @@ pub struct Round {
     pub below: PathBuf,
     /// How long a hook may run.
     pub hook_timeout: Duration,
-    /// Who was told of this change before, by an agent that was ended.
-    pub told: BTreeSet<Subject>,
+    /// Who knows another address than the change's old one, since a round did
+    /// not come to its end. Who knows the new one is not told.
+    pub known: BTreeMap<Subject, Ipv4Addr>,
 }
 
 /// Whether there may be hooks to run.
@@ -89,7 +91,7 @@ impl Round {
             .iter()
             .map(Target::Unit)
             .chain(hooks.iter().map(Target::Hook))
-            .partition(|target| self.told.contains(&target.subject()));
+            .partition(|target| self.knows(&target.subject()));
         let as_before = |target: Target<'_>| (target.subject(), Verdict::AsBefore);
         report.verdicts.extend(old.into_iter().map(as_before));
         let to_ask = |target: &&Target<'_>| self.change.is_some() || target.is_unit();
@@ -109,6 +111,10 @@ impl Round {
             let verdict = match (&self.change, target) {
                 (None, target) => target.look(&systemd).await,
                 (Some(change), target) => {
+                    let change = &AddressChange {
+                        old: self.old(&target.subject(), change),
+                        new: change.new.clone(),
+                    };
                     let limit = self.hook_timeout;
                     let begun = || begun(&target.subject());
                     target.tell(&systemd, change, limit, begun).await
@@ -123,6 +129,16 @@ impl Round {
             }
         }
         report
+    }
+
+    /// What this one was told last.
+    fn old(&self, who: &str, change: &AddressChange) -> Ipv4Addr {
+        self.known.get(who).copied().unwrap_or(change.old)
+    }
+
+    fn knows(&self, who: &str) -> bool {
+        let change = self.change.as_ref();
+        change.is_some_and(|change| self.old(who, change) == change.new.address)
     }
 }
 

@@ -24,6 +24,27 @@ struct Begun {
     notes: Notes,
 }
 
+impl Begun {
+    /// What the round notes of those whose jobs were asked for.
+    fn note(&mut self, turns: &[&str]) {
+        for who in turns {
+            let last = Last {
+                address: self.round.change.as_ref().unwrap().new.address,
+                instead_of: None,
+            };
+            self.notes.others.insert((*who).to_owned(), last);
+        }
+    }
+
+    /// What those are taken to know who are not as everybody.
+    fn known(&self) -> Vec<(&str, u8)> {
+        let known = self.round.known.iter();
+        known
+            .map(|(who, address)| (who.as_str(), address.octets()[3]))
+            .collect()
+    }
+}
+
 impl Bench {
     fn new(text: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
@@ -60,11 +81,7 @@ impl Bench {
 
     /// Ends it after the turn of some.
     fn end(&mut self, mut begun: Begun, turns: &[&str], report: Report) {
-        if let Some(unfinished) = &mut begun.notes.unfinished {
-            unfinished
-                .begun
-                .extend(turns.iter().map(|who| (*who).to_owned()));
-        }
+        begun.note(turns);
         self.dependents.round = JoinSet::new();
         let change = begun.round.change.as_ref();
         self.dependents.take(Ended {
@@ -157,17 +174,23 @@ async fn an_agent_that_was_ended_goes_on_where_it_was() {
     let mut bench = Bench::new(UNITS);
     bench.at(1);
     let mut begun = bench.at(2).unwrap();
-    let unfinished = begun.notes.unfinished.as_mut().unwrap();
-    unfinished.begun.insert("a.service".to_owned());
+    begun.note(&["a.service"]);
     save(&bench.dependents.path, &begun.notes);
     bench.start_again();
     let rest = bench.at(2).unwrap();
-    assert_eq!(way(&rest), (1, 2));
-    assert_eq!(rest.round.told, BTreeSet::from(["a.service".to_owned()]));
+    assert_eq!(
+        (way(&rest), rest.known()),
+        ((1, 2), [("a.service", 2)].into())
+    );
     // And where it has the first address again, the one that was told is told.
     bench.start_again();
     let back = bench.at(1).unwrap();
-    assert_eq!((way(&back), back.round.told.len()), ((2, 1), 0));
+    assert_eq!(
+        (way(&back), back.known()),
+        ((1, 1), [("a.service", 2)].into())
+    );
+    bench.end(back, &["a.service"], Report::default());
+    assert!(bench.at(1).is_none());
 }
 
 #[tokio::test]
@@ -184,18 +207,62 @@ async fn a_bus_that_is_away_is_waited_for_and_the_rest_is_told() {
         .await
         .unwrap();
     let rest = bench.at(2).unwrap();
-    assert_eq!(rest.round.told, BTreeSet::from(["a.service".to_owned()]));
+    // Perhaps b was told, perhaps not: it is told again, and from the first.
+    assert_eq!(
+        (way(&rest), rest.known()),
+        ((1, 2), [("a.service", 2), ("b.service", 1)].into())
+    );
     bench.end(rest, &[], gap(&["b.service"]));
     assert_eq!(bench.dependents.failures, 2);
-    let moved = bench.at(3).unwrap();
+    let moved = bench.at(3).expect("another address does not wait");
     assert_eq!(
-        (way(&moved), moved.round.told.len()),
-        ((2, 3), 0),
-        "another address does not wait"
+        moved.known(),
+        [("a.service", 2), ("b.service", 2)],
+        "each from what it was told last"
     );
     bench.end(moved, &[], Report::default());
     assert_eq!(bench.dependents.findings(), []);
     assert!(bench.dependents.again.is_none());
+}
+
+#[tokio::test]
+async fn an_address_that_nobody_was_told_is_not_an_old_one() {
+    let mut bench = Bench::new(UNITS);
+    bench.at(1);
+    let all = ["a.service", "b.service"];
+    let begun = bench.at(2).unwrap();
+    bench.end(begun, &[], gap(&all));
+    let begun = bench.at(3).unwrap();
+    assert_eq!((way(&begun), begun.known()), ((1, 3), Vec::new()));
+    bench.end(begun, &[], gap(&all));
+    // It is as it was: there is nothing to tell, only the trouble to be over.
+    assert!(bench.at(1).is_none());
+    bench.dependents.retry();
+    let look = bench.at(1).unwrap();
+    assert_eq!(look.round.change, None);
+    bench.end(look, &[], Report::default());
+    assert_eq!(bench.dependents.findings(), []);
+    assert!(bench.at(1).is_none());
+}
+
+#[tokio::test]
+async fn who_may_have_been_told_is_told_again() {
+    let mut bench = Bench::new(UNITS);
+    bench.at(1);
+    let begun = bench.at(2).unwrap();
+    bench.end(begun, &["a.service"], gap(&["a.service", "b.service"]));
+    for _ in 0..2 {
+        bench.dependents.retry();
+        bench.start_again();
+        let again = bench.at(2).unwrap();
+        assert_eq!(again.known(), [("a.service", 1)], "again, from the first");
+        bench.end(again, &["a.service"], gap(&["a.service", "b.service"]));
+    }
+    let back = bench.at(1).unwrap();
+    assert_eq!(
+        (way(&back), back.known()),
+        ((1, 1), [("a.service", 2)].into())
+    );
 }
 
 #[tokio::test]

@@ -28,7 +28,7 @@ fn round(units: &[&str]) -> Round {
         dependents: units.iter().map(dependent).collect(),
         below: "/nonexistent".into(),
         hook_timeout: Duration::from_secs(1),
-        told: BTreeSet::new(),
+        known: BTreeMap::new(),
     }
 }
 
@@ -130,8 +130,22 @@ async fn a_look_changes_nothing() {
 #[tokio::test]
 async fn who_was_told_before_is_not_told_again() {
     let mut rest = round(&["a", "f"]);
-    rest.told.insert("a.service".to_owned());
+    let new = change().new.address;
+    rest.known.insert("a.service".to_owned(), new);
     let (report, log, _) = made(rest, machine()).await;
+    assert_eq!(words(&report), ["a.service as before", "f.service fine"]);
+    assert_eq!(log, ["try-restart f.service"]);
+}
+
+#[tokio::test]
+async fn an_address_that_is_back_is_told_to_those_who_know_another() {
+    let mut back = round(&["a", "f"]);
+    let old = [172, 28, 27, 99].into();
+    back.known.insert("f.service".to_owned(), old);
+    let new = change().new.address;
+    back.change.as_mut().unwrap().old = new;
+    assert_eq!(back.old("f.service", back.change.as_ref().unwrap()), old);
+    let (report, log, _) = made(back, machine()).await;
     assert_eq!(words(&report), ["a.service as before", "f.service fine"]);
     assert_eq!(log, ["try-restart f.service"]);
 }
