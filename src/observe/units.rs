@@ -10,8 +10,10 @@ use crate::{
     units::bus::{ManagerProxy, UnitProxy},
 };
 
-/// Longest wait for the bus: not knowing means going on.
-const DEADLINE: Duration = Duration::from_millis(200);
+/// Longest wait for the bus, as for a device: not knowing means going on, and
+/// racing with wg-quick. A machine that is short of time answers late. Devices
+/// are asked for side by side, so a pass waits no longer for many of them.
+const DEADLINE: Duration = Duration::from_secs(1);
 
 /// Says who is at work when wg-quick is bringing this interface up or down:
 /// setting anything then races with it. `None` also where there is no systemd.
@@ -89,6 +91,11 @@ mod tests {
 
     /// What is said of `interface` while wg0's unit is in this state.
     async fn said(state: &'static str, interface: &str) -> Option<String> {
+        said_after(Duration::ZERO, state, interface).await
+    }
+
+    /// The same where connecting takes this long.
+    async fn said_after(delay: Duration, state: &'static str, interface: &str) -> Option<String> {
         let (ours, theirs) = UnixStream::pair().unwrap();
         let systemd = Builder::unix_stream(theirs)
             .server(zbus::Guid::generate())
@@ -99,11 +106,17 @@ mod tests {
         let client = Builder::unix_stream(ours).p2p().build();
         let (systemd, client) = tokio::join!(systemd, client);
         let (_systemd, client) = (systemd.unwrap(), client.unwrap());
-        at_work(
-            async { Some(client) },
-            &InterfaceName::new(interface).unwrap(),
-        )
-        .await
+        let late = async {
+            tokio::time::sleep(delay).await;
+            Some(client)
+        };
+        at_work(late, &InterfaceName::new(interface).unwrap()).await
+    }
+
+    #[tokio::test]
+    async fn a_machine_that_is_short_of_time_is_waited_for() {
+        let said = said_after(Duration::from_millis(300), "activating", "wg0").await;
+        assert_eq!(said.as_deref(), Some("wg-quick@wg0.service is activating"));
     }
 
     #[tokio::test]
