@@ -8,10 +8,13 @@ use std::collections::BTreeMap;
 use ipnet::Ipv4Net;
 
 pub(super) use self::parts::{
-    Answer, Clock, Disk, Drift, DriftSource, Guarded, Interop, Kernel, Memory, Process, Resolver,
-    Resources, Secrecy, Systemd, Text, UnitState, Units, Way, Wsl,
+    Answer, Clock, Disk, Drift, DriftSource, Guarded, Interop, Kernel, Memory, Pollers, Process,
+    Resolver, Resources, Secrecy, Systemd, Text, UnitState, Units, Way, Wsl,
 };
-use super::{ini::Ini, verdict::Skip};
+use super::{
+    ini::Ini,
+    verdict::{Skip, Verdict},
+};
 use crate::{
     config::Settings,
     model::{Link, Mode, Observation, Plan, Socket},
@@ -60,8 +63,10 @@ pub struct Facts {
     pub(super) processes: Vec<Process>,
     /// Files that only some should read or write.
     pub(super) guarded: Vec<Guarded>,
+    /// Folders of private keys that this user may not look into.
+    pub(super) hidden_keys: Vec<String>,
     /// Scheduled scripts that do by polling what the agent does.
-    pub(super) pollers: Vec<String>,
+    pub(super) pollers: Pollers,
     /// Memory and disk.
     pub(super) resources: Resources,
     /// What the kernel offers.
@@ -165,6 +170,20 @@ impl Facts {
         found.sort();
         found.dedup();
         found
+    }
+}
+
+/// What was seen, with a remark on what could not be; nothing seen and something
+/// hidden is no verdict.
+pub(super) fn beside_hidden(
+    verdict: Verdict,
+    seen: bool,
+    hidden: &[String],
+) -> Result<Verdict, Skip> {
+    match (seen, hidden) {
+        (_, []) => Ok(verdict),
+        (false, hidden) => Err(Skip::NeedsRoot(some(hidden))),
+        (true, hidden) => Ok(verdict.remark(&format!("needs root: {}", some(hidden)))),
     }
 }
 

@@ -9,7 +9,8 @@ use crate::{
         Check, Grade,
         facts::{
             Answer, Clock, Disk, Drift, DriftSource, Facts, Guarded, Interop, Kernel, Memory,
-            Process, Resolver, Resources, Secrecy, Systemd, Text, UnitState, Units, Way, Wsl,
+            Pollers, Process, Resolver, Resources, Secrecy, Systemd, Text, UnitState, Units, Way,
+            Wsl,
         },
         ini::Ini,
     },
@@ -95,7 +96,8 @@ pub(super) fn healthy() -> Facts {
             guarded("/etc/wslmesh", Secrecy::OwnFolder, 0o755),
             guarded("/root/.ssh/id_ed25519", Secrecy::Secret, 0o600),
         ],
-        pollers: Vec::new(),
+        hidden_keys: Vec::new(),
+        pollers: Pollers::default(),
         resources: Resources {
             memory: Some(Memory {
                 total: 8000,

@@ -129,6 +129,12 @@ impl Verdict {
         self
     }
 
+    /// The same with a remark on what it does not cover.
+    pub(super) fn remark(mut self, remark: &str) -> Self {
+        self.detail = format!("{} ({remark})", self.detail);
+        self
+    }
+
     /// Several parts in one that is as grave as the worst of them: all that are
     /// more than well are told, each with its own cure. `ok` says what to call it
     /// when nothing is to be told.

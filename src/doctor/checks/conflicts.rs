@@ -3,7 +3,7 @@
 use ipnet::Ipv4Net;
 
 use super::super::{
-    facts::{Facts, some},
+    facts::{Facts, Pollers, beside_hidden, some},
     verdict::{Judged, Verdict},
 };
 
@@ -71,11 +71,13 @@ pub(in crate::doctor) fn agents(facts: &Facts) -> Judged {
 }
 
 pub(in crate::doctor) fn pollers(facts: &Facts) -> Judged {
-    Ok(if facts.pollers.is_empty() {
+    let Pollers { found, hidden } = &facts.pollers;
+    let verdict = if found.is_empty() {
         Verdict::ok("none is left")
     } else {
-        Verdict::note(some(&facts.pollers))
-    })
+        Verdict::note(some(found))
+    };
+    beside_hidden(verdict, !found.is_empty(), hidden)
 }
 
 #[cfg(test)]
@@ -117,7 +119,12 @@ mod tests {
             "socat that talks": |f| runs(f, "socat", "socat - TCP:10.0.0.1:80") => Ok, "none";
         }
         table! { Check::ConflictsPollers;
-            "a script": |f| f.pollers.push("/etc/cron.d/wsl-ip".into()) => Note, "/etc/cron.d/wsl-ip";
+            "a script": |f| f.pollers.found.push("/etc/cron.d/wsl-ip".into()) => Note, "/etc/cron.d/wsl-ip";
+            "hidden": |f| f.pollers.hidden.push("/var/spool/cron/crontabs".into()) => Skipped, "needs root: /var/spool/cron/crontabs";
+            "hidden beside one": |f| {
+                f.pollers.hidden.push("/var/spool/cron".into());
+                f.pollers.found.push("/etc/crontab".into());
+            } => Note, "/etc/crontab (needs root: /var/spool/cron)";
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Who may read and write what, and where it lies.
 
 use super::super::{
-    facts::{Facts, Guarded, Secrecy, some},
+    facts::{Facts, Guarded, Secrecy, beside_hidden, some},
     verdict::{Judged, Verdict},
 };
 
@@ -51,11 +51,12 @@ pub(in crate::doctor) fn keys(facts: &Facts) -> Judged {
     let open: Vec<(String, u32)> = open.collect();
     let Some((first, _)) = open.first() else {
         let seen = secret(facts).count();
-        return Ok(Verdict::ok(match seen {
-            0 => "none is to be seen".to_owned(),
+        let verdict = Verdict::ok(match seen {
+            0 => "there is none".to_owned(),
             1 => "1 key".to_owned(),
             seen => format!("{seen} keys"),
-        }));
+        });
+        return beside_hidden(verdict, seen > 0, &facts.hidden_keys);
     };
     let shown: Vec<String> = open
         .iter()
@@ -66,7 +67,11 @@ pub(in crate::doctor) fn keys(facts: &Facts) -> Judged {
     } else {
         format!("Run `chmod 600 {first}`")
     };
-    Ok(Verdict::warning(some(&shown)).cure(cure))
+    beside_hidden(
+        Verdict::warning(some(&shown)).cure(cure),
+        true,
+        &facts.hidden_keys,
+    )
 }
 
 /// Whether a path is on a drive of Windows.
@@ -125,6 +130,10 @@ mod tests {
         }];
     }
 
+    fn hide(facts: &mut Facts) {
+        facts.hidden_keys.push("/etc/wireguard".into());
+    }
+
     fn works(facts: &mut Facts, name: &str, folder: &str) {
         facts.processes.push(Process {
             name: name.into(),
@@ -147,6 +156,9 @@ mod tests {
             "open": |f| file(f, "/root/.ssh/id_rsa", Secret, Some((0, 0o644))) => Warning, "/root/.ssh/id_rsa (mode 644)";
             "gone": |f| file(f, "/root/.ssh/id_rsa", Secret, None) => Ok, "1 key";
             "none": |f| f.guarded.clear() => Ok, "none";
+            "none to be seen": |f| { f.guarded.clear(); hide(f) } => Skipped, "needs root: /etc/wireguard";
+            "some to be seen": hide => Ok, "1 key (needs root: /etc/wireguard)";
+            "open beside": |f| { file(f, "/root/.ssh/id_rsa", Secret, Some((0, 0o644))); hide(f) } => Warning, "(mode 644) (needs root";
         }
         let mut facts = crate::doctor::testing::healthy();
         file(

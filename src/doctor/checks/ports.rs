@@ -38,6 +38,11 @@ pub(in crate::doctor) fn about_windows(entry: &HealthEntry) -> bool {
     WINDOWS.iter().any(|start| entry.code.starts_with(start))
 }
 
+/// Whether it is about Windows' firewall, which has one more.
+fn about_firewall(entry: &HealthEntry) -> bool {
+    entry.code == "forward-firewall" || entry.code.starts_with("firewall-")
+}
+
 /// The forwards, or the end of a check that is about them.
 fn forwards(facts: &Facts) -> Result<&[Forward], Skip> {
     match facts.settings()?.forwards.as_slice() {
@@ -110,14 +115,27 @@ pub(in crate::doctor) fn firewall(facts: &Facts) -> Judged {
         .filter(closed)
         .map(|forward| forward.name.clone())
         .collect();
-    Ok(if names.is_empty() {
-        Verdict::ok("every forward has its rule")
-    } else {
-        Verdict::note(format!(
+    let mut parts = Vec::new();
+    if !names.is_empty() {
+        parts.push(Verdict::note(format!(
             "firewall = \"none\" for {}: rules made by hand let clients in, or nobody",
             some(&names)
-        ))
-    })
+        )));
+    }
+    let health = facts.agent.iter().flat_map(|document| &document.health);
+    let told = health.filter(|entry| about_firewall(entry)).map(|entry| {
+        let detail = super::system::told(entry);
+        let verdict = match entry.severity.as_str() {
+            "info" => Verdict::note(detail),
+            _ => Verdict::warning(detail),
+        };
+        verdict.cure(entry.cure.as_str())
+    });
+    parts.extend(told);
+    // Whether the rules are there is Windows' to tell, and it was not asked.
+    Ok(Verdict::worst(parts, || {
+        "every forward asks for a rule; `wslmesh host check` asks Windows".to_owned()
+    }))
 }
 
 pub(in crate::doctor) fn windows(facts: &Facts) -> Judged {
@@ -127,7 +145,7 @@ pub(in crate::doctor) fn windows(facts: &Facts) -> Judged {
     let theirs: Vec<&HealthEntry> = document
         .health
         .iter()
-        .filter(|e| about_windows(e))
+        .filter(|entry| about_windows(entry) && !about_firewall(entry))
         .collect();
     Ok(super::system::troubles(&theirs).unwrap_or_else(|| {
         let up = document.served.iter().filter(|entry| entry.state == "up");
@@ -192,12 +210,16 @@ mod tests {
         table! { Check::PortsFirewall;
             "no forward": none => Skipped, "no forward";
             "closed": |f| configured(f, "firewall = \"none\"\n") => Note, "for a:";
-            "loopback": |f| configured(f, "firewall = \"none\"\nlisten-address = \"127.0.0.1\"\n") => Ok, "every";
+            "loopback": |f| configured(f, "firewall = \"none\"\nlisten-address = \"127.0.0.1\"\n") => Ok, "host check";
+            "no agent": |f| f.agent = None => Ok, "asks for a rule";
+            "no rule": |f| f.agent = Some(document(&[("forward-firewall", "info")])) => Note, "forward-firewall (x): it broke";
+            "off": |f| f.agent = Some(document(&[("firewall-blocked", "warning"), ("forward-firewall", "info")])) => Warning, "firewall-blocked (x): it broke; forward-firewall";
+            "of another": |f| f.agent = Some(document(&[("forward-taken", "warning")])) => Ok, "asks";
         }
         table! { Check::PortsWindows;
             "no agent": |f| f.agent = None => Skipped, "no agent";
             "taken": |f| f.agent = Some(document(&[("forward-taken", "warning")])) => Warning, "forward-taken (x): it broke";
-            "info": |f| f.agent = Some(document(&[("forward-firewall", "info")])) => Ok, "nothing to serve";
+            "another check's": |f| f.agent = Some(document(&[("firewall-blocked", "warning")])) => Ok, "nothing to serve";
             "not of Windows": |f| f.agent = Some(document(&[("contested", "warning")])) => Ok, "nothing to serve";
         }
     }

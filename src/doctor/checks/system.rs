@@ -265,15 +265,20 @@ pub(in crate::doctor) fn health(facts: &Facts) -> Judged {
     Ok(troubles(&mine).unwrap_or_else(|| Verdict::ok(role.as_str())))
 }
 
+/// A trouble of the agent in words.
+pub(in crate::doctor) fn told(entry: &HealthEntry) -> String {
+    let subject = if entry.subject.is_empty() {
+        String::new()
+    } else {
+        format!(" ({})", entry.subject)
+    };
+    format!("{}{subject}: {}", entry.code, entry.detail)
+}
+
 /// Troubles of the agent as one verdict; `None` where there are none.
 pub(in crate::doctor) fn troubles(entries: &[&HealthEntry]) -> Option<Verdict> {
     let part = |entry: &&HealthEntry| {
-        let subject = if entry.subject.is_empty() {
-            String::new()
-        } else {
-            format!(" ({})", entry.subject)
-        };
-        let detail = format!("{}{subject}: {}", entry.code, entry.detail);
+        let detail = told(entry);
         match entry.severity.as_str() {
             "error" => Some(Verdict::failed(detail)),
             "warning" => Some(Verdict::warning(detail)),

@@ -184,6 +184,15 @@ pub(in crate::doctor) struct Guarded {
     pub(in crate::doctor) state: Option<(u32, u32)>,
 }
 
+/// Scheduled scripts that do by polling what the agent does.
+#[derive(Debug, Clone, Default)]
+pub(in crate::doctor) struct Pollers {
+    /// Where they are.
+    pub(in crate::doctor) found: Vec<String>,
+    /// Files and folders that this user may not look into.
+    pub(in crate::doctor) hidden: Vec<String>,
+}
+
 /// Memory and disk.
 #[derive(Debug, Clone, Default)]
 pub(in crate::doctor) struct Resources {

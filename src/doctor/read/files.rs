@@ -1,4 +1,4 @@
-//! Files whose owner and mode matter, and scripts of before.
+//! Files whose owner and mode matter.
 
 use std::{fs, os::unix::fs::MetadataExt, path::Path};
 
@@ -45,63 +45,47 @@ pub(super) fn guarded(root: &Root, own: &[(String, Secrecy)], home: Option<&str>
     own.chain(keys).collect()
 }
 
+/// Folders of keys that this user may not look into.
+pub(super) fn hidden_keys(root: &Root, home: Option<&str>) -> Vec<String> {
+    let mut folders = key_folders(home);
+    folders.retain(|(folder, _)| root.is_hidden(folder));
+    folders.into_iter().map(|(folder, _)| folder).collect()
+}
+
 /// A link counts as what it leads to.
 fn state(path: &Path) -> Option<(u32, u32)> {
     let found = fs::metadata(path).ok()?;
     Some((found.uid(), found.mode() & PERMISSIONS))
 }
 
-/// Private keys by where and how they are named: ssh's of this user and of the
+/// A folder, and which names in it are private keys.
+type KeyFolder = (String, fn(&str) -> bool);
+
+/// Where private keys are and how they are named: ssh's of this user and of the
 /// host, and WireGuard's configurations.
-fn keys(root: &Root, home: Option<&str>) -> Vec<String> {
-    let mut keys = Vec::new();
-    let mut add = |folder: &str, is_key: fn(&str) -> bool| {
-        let names = root.names(folder, MOST).into_iter();
-        keys.extend(
-            names
-                .filter(|name| is_key(name))
-                .map(|name| format!("{folder}/{name}")),
-        );
-    };
-    if let Some(home) = home {
-        add(&format!("{}/.ssh", home.trim_end_matches('/')), |name| {
+fn key_folders(home: Option<&str>) -> Vec<KeyFolder> {
+    let of_user = home.map(|home| -> KeyFolder {
+        (format!("{}/.ssh", home.trim_end_matches('/')), |name| {
             name.starts_with("id_") && !name.ends_with(".pub")
-        });
-    }
-    add("/etc/ssh", |name| {
-        name.starts_with("ssh_host_") && name.ends_with("_key")
+        })
     });
-    add("/etc/wireguard", |name| name.ends_with(".conf"));
-    keys
+    let of_host: [KeyFolder; 2] = [
+        ("/etc/ssh".to_owned(), |name| {
+            name.starts_with("ssh_host_") && name.ends_with("_key")
+        }),
+        ("/etc/wireguard".to_owned(), |name| name.ends_with(".conf")),
+    ];
+    of_user.into_iter().chain(of_host).collect()
 }
 
-/// What a script of before has in it: the file it keeps, or the rules it makes.
-const SIGNS: &[&str] = &["wsl-network.conf", "portproxy", "WSL_IP="];
-
-/// Scheduled scripts that do by polling what the agent does.
-pub(super) fn pollers(root: &Root) -> Vec<String> {
-    let folders = [
-        "/etc/cron.d",
-        "/etc/cron.hourly",
-        "/var/spool/cron",
-        "/var/spool/cron/crontabs",
-    ];
-    let mut files = vec!["/etc/crontab".to_owned()];
-    for folder in folders {
-        let names = root.names(folder, MOST).into_iter();
-        files.extend(names.map(|name| format!("{folder}/{name}")));
+fn keys(root: &Root, home: Option<&str>) -> Vec<String> {
+    let mut keys = Vec::new();
+    for (folder, is_key) in key_folders(home) {
+        let names = root.names(&folder, MOST).into_iter();
+        let ours = names.filter(|name| is_key(name));
+        keys.extend(ours.map(|name| format!("{folder}/{name}")));
     }
-    files.retain(|file| {
-        let text = root.text(file, 64 << 10);
-        let lines = text
-            .content()
-            .map(|text| text.lines())
-            .into_iter()
-            .flatten();
-        let mut lines = lines.filter(|line| !line.trim_start().starts_with('#'));
-        lines.any(|line| SIGNS.iter().any(|sign| line.contains(sign)))
-    });
-    files
+    keys
 }
 
 #[cfg(test)]
@@ -161,22 +145,20 @@ mod tests {
     }
 
     #[test]
-    fn scripts_of_before() {
+    fn folders_of_others_are_named() {
         let (_folder, root) = machine();
-        write(&root, "/etc/crontab", "* * * * * root run-parts\n", 0o644);
-        write(
-            &root,
-            "/etc/cron.d/wsl",
-            "* * * * * root sed -i s/WSL_IP=.*/x/ f\n",
-            0o644,
-        );
-        write(&root, "/etc/cron.d/old", "# wsl-network.conf\n", 0o644);
-        write(
-            &root,
-            "/var/spool/cron/root",
-            "* * * * * netsh.exe interface portproxy reset\n",
-            0o644,
-        );
-        assert_eq!(pollers(&root), ["/etc/cron.d/wsl", "/var/spool/cron/root"]);
+        write(&root, "/etc/wireguard/wg0.conf", "", 0o600);
+        assert_eq!(hidden_keys(&root, Some("/home/a")), [""; 0]);
+        let folder = root.at("/etc/wireguard");
+        let mode = |mode| fs::set_permissions(&folder, fs::Permissions::from_mode(mode)).unwrap();
+        mode(0o000);
+        let hidden = hidden_keys(&root, Some("/home/a"));
+        mode(0o700);
+        // Nothing is hidden from root.
+        if rustix::process::geteuid().is_root() {
+            assert_eq!(hidden, [""; 0]);
+        } else {
+            assert_eq!(hidden, ["/etc/wireguard"]);
+        }
     }
 }

@@ -4,10 +4,10 @@ use std::{collections::BTreeMap, io, path::Path};
 
 use ipnet::Ipv4Net;
 
-use super::{clock, dns, files, machine, processes, root::Root, unreadable};
+use super::{clock, dns, files, machine, pollers, processes, root::Root, unreadable};
 use crate::{
     doctor::{
-        facts::{Clock, Guarded, Kernel, Process, Resources, Secrecy, Text},
+        facts::{Clock, Guarded, Kernel, Pollers, Process, Resources, Secrecy, Text},
         ini::{self, Ini},
     },
     model::{Protocol, Socket},
@@ -37,7 +37,8 @@ pub(super) struct Local {
     pub(super) clock: Clock,
     pub(super) processes: Vec<Process>,
     pub(super) guarded: Vec<Guarded>,
-    pub(super) pollers: Vec<String>,
+    pub(super) hidden_keys: Vec<String>,
+    pub(super) pollers: Pollers,
     pub(super) resources: Resources,
     pub(super) kernel: Kernel,
 }
@@ -48,14 +49,19 @@ impl Local {
     pub(super) fn read(root: &Path, own: &[(String, Secrecy)], home: Option<&str>) -> Self {
         let root = Root::new(root);
         let conf = root.bytes("/etc/wsl.conf", ini::MOST);
+        let wsl_conf = conf.map(|bytes| Ini::decode(&bytes));
+        let boot = wsl_conf
+            .content()
+            .and_then(|ini| ini.get("boot", "command"));
         let release = root.line("/proc/sys/kernel/osrelease").unwrap_or_default();
         let table = root.text("/proc/net/route", TABLE);
         Self {
+            pollers: pollers::read(&root, boot),
+            wsl_conf,
             kernel: machine::kernel(&root, &release),
             release,
             // As sd_booted(3) does.
             systemd: root.at("/run/systemd/system").is_dir(),
-            wsl_conf: conf.map(|bytes| Ini::decode(&bytes)),
             sockets: sockets(&root.at("/")),
             sysctls: sysctls(&root),
             routes: table
@@ -66,7 +72,7 @@ impl Local {
             clock: clock::read(&root),
             processes: processes::read(&root),
             guarded: files::guarded(&root, own, home),
-            pollers: files::pollers(&root),
+            hidden_keys: files::hidden_keys(&root, home),
             resources: machine::resources(&root),
         }
     }
@@ -91,7 +97,8 @@ impl Local {
             },
             processes: Vec::new(),
             guarded: Vec::new(),
-            pollers: Vec::new(),
+            hidden_keys: Vec::new(),
+            pollers: Pollers::default(),
             resources: Resources::default(),
             kernel: Kernel::default(),
         }

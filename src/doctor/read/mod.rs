@@ -6,6 +6,7 @@ mod dns;
 mod files;
 mod local;
 mod machine;
+mod pollers;
 mod processes;
 mod root;
 mod units;
@@ -104,6 +105,7 @@ pub async fn gather(source: &Source, paths: &Paths, wish: Wish) -> Facts {
         interop,
         processes: local.processes,
         guarded: local.guarded,
+        hidden_keys: local.hidden_keys,
         pollers: local.pollers,
         resources: local.resources,
         kernel: local.kernel,

@@ -72,6 +72,12 @@ impl Root {
         names
     }
 
+    /// Whether there is a folder whose names are somebody else's to see.
+    pub(super) fn is_hidden(&self, path: &str) -> bool {
+        let read = fs::read_dir(self.at(path));
+        read.is_err_and(|error| error.kind() == io::ErrorKind::PermissionDenied)
+    }
+
     /// Whether something is there, a dangling link included.
     pub(super) fn is_there(&self, path: &str) -> bool {
         self.at(path).symlink_metadata().is_ok()
