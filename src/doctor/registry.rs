@@ -122,7 +122,7 @@ registry! {
             "WSL starts systemd only where this file says so. Advice that rewrites the file as a whole (to repair DNS) deletes the line, and after the next start no service runs.",
             "Add the line systemd=true to the section [boot] of /etc/wsl.conf and keep its other lines";
         WslConf "wsl-conf" "/etc/wsl.conf is understood" system::wsl_conf, None,
-            "WSL skips what it does not know and takes the first of two equal keys, without a word to anybody.",
+            "WSL skips what it does not know and takes the first of two equal keys; its warning is shown once, where wsl.exe was started.",
             "Correct the lines that are named in /etc/wsl.conf; `man wslmesh` names no key of that file: https://learn.microsoft.com/windows/wsl/wsl-config does";
         Configuration "configuration" "wslmesh's configuration is right" system::configuration, None,
             "A configuration with an error is refused as a whole.",
@@ -149,7 +149,7 @@ registry! {
             "Look at `ip route`; nothing to do while Windows is connecting, else run `wsl.exe --shutdown` on Windows";
         NetworkFile "network-file" "the network file is there, valid and current" address::network_file, Pass,
             "Scripts and units read the address from it. It must mean the same to `.` of a shell and to EnvironmentFile= of systemd.",
-            "Start the agent (`sudo systemctl start wslmesh`), or `sudo wslmesh doctor --fix`";
+            "Run `sudo systemctl reload wslmesh` (start, where it does not run), or `sudo wslmesh doctor --fix`";
         OldListeners "old-listeners" "no service listens on an address of the past" address::listeners, None,
             "A service bound to the address that this distribution had is reachable by nobody after a change.",
             "Let the service listen on 0.0.0.0 (ListenAddress 0.0.0.0 in sshd_config), or restart it with each change of the address";
@@ -157,7 +157,7 @@ registry! {
     Mtu "mtu" {
         TunnelMtu "tunnel-mtu" "tunnels have the configured MTU" mtu::tunnels, Pass,
             "Packets of a tunnel that are too large for its way are fragmented or vanish.",
-            "Start the agent (`sudo systemctl start wslmesh`), or `sudo wslmesh doctor --fix`";
+            "Run `sudo systemctl reload wslmesh` (start, where it does not run), or `sudo wslmesh doctor --fix`";
         UnderlayMtu "underlay-mtu" "the interface below carries the tunnels" mtu::underlay, Pass,
             "A tunnel of 1280 bytes needs 1340 below it (1360 over IPv6). WSL gives eth0 the lowest MTU of all Windows adapters, 1280 where Tailscale runs on Windows: then full packets vanish.",
             "`sudo wslmesh doctor --fix`, where [mtu] underlay allows it; else raise the MTU of the Windows adapter that is the lowest";
@@ -168,7 +168,7 @@ registry! {
     Sysctls "sysctls" {
         SysctlValues "sysctl-values" "kernel parameters are as configured" sysctls::values, Pass,
             "Buffers for fast transfers, and keepalives that notice a dead connection within two minutes. tcp_* is for what runs through a tunnel; the tunnel itself is UDP.",
-            "Start the agent (`sudo systemctl start wslmesh`), or `sudo wslmesh doctor --fix`";
+            "Run `sudo systemctl reload wslmesh` (start, where it does not run), or `sudo wslmesh doctor --fix`";
         SysctlAllowed "sysctl-allowed" "every configured parameter can be set" sysctls::allowed, None,
             "WSL owns some parameters in mirrored mode, and some belong to the whole virtual machine.",
             "Remove the key from [sysctl], or set it to false there";
@@ -179,7 +179,7 @@ registry! {
             "Check `sudo wg show`; restart the tunnel (`sudo systemctl restart wg-quick@NAME`)";
         WireguardKeepalive "wireguard-keepalive" "peers have a keepalive" wireguard::keepalive, Pass,
             "Windows and the router forget a UDP flow after a minute or two; then nobody reaches this end until it speaks.",
-            "Start the agent (`sudo systemctl start wslmesh`), or `sudo wslmesh doctor --fix`";
+            "Run `sudo systemctl reload wslmesh` (start, where it does not run), or `sudo wslmesh doctor --fix`";
         WireguardHandshake "wireguard-handshake" "peers are in touch" wireguard::handshakes, None,
             "A peer with a keepalive has a new handshake every two minutes; after three no packet passes any more.",
             "Check that the peer runs, its endpoint (`sudo wg show`), and on Windows the forward and the firewall (`wslmesh host check`)";
@@ -259,7 +259,7 @@ registry! {
     }
     Windows "windows" {
         Wslconfig "wslconfig" ".wslconfig is understood" windows::wslconfig, None,
-            "WSL skips what it does not know in %UserProfile%\\.wslconfig, without a word to anybody.",
+            "WSL skips what it does not know in %UserProfile%\\.wslconfig and takes the first of two equal keys; its warning is shown once, where wsl.exe was started.",
             "Correct the lines that are named in %UserProfile%\\.wslconfig, then `wsl.exe --shutdown` on Windows";
         WslconfigMode "wslconfig-mode" "the networking mode is the one asked for" windows::mode, None,
             "Mirrored falls back to NAT where Windows lacks something (Windows 10, a disabled firewall), and NAT to consomme.",

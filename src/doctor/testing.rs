@@ -338,3 +338,23 @@ fn no_check_is_troubled_where_nothing_can_be_read() {
         }
     }
 }
+
+#[test]
+fn nobody_edits_wslconfig_where_there_is_no_windows() {
+    let mut facts = healthy();
+    facts.elsewhere();
+    facts.agent = None;
+    facts.resources.memory = Some(Memory::default());
+    facts.kernel.tun = false;
+    facts.kernel.modules = false;
+    let mut seen = 0;
+    let found = super::examine(&facts, &[super::Group::Resources, super::Group::Kernel]);
+    for (check, verdict) in found {
+        for part in verdict.parts() {
+            seen += 1;
+            let cure = part.cure.as_deref().unwrap_or_else(|| check.cure());
+            assert!(!cure.contains("wslconfig"), "{}: {cure}", check.id());
+        }
+    }
+    assert_eq!(seen, 4);
+}

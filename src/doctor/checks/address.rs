@@ -119,7 +119,8 @@ pub(in crate::doctor) fn listeners(facts: &Facts) -> Judged {
     let mut old: Vec<String> = facts
         .sockets()?
         .iter()
-        .filter(|socket| matches!(socket.address, IpAddr::V4(address) if nobodys(seen, address)))
+        // An IPv6 socket may be bound to an IPv4 address, written ::ffff:A.B.C.D.
+        .filter(|socket| matches!(socket.address.to_canonical(), IpAddr::V4(address) if nobodys(seen, address)))
         .map(ToString::to_string)
         .collect();
     old.sort();
@@ -192,6 +193,8 @@ mod tests {
         }
         table! { Check::OldListeners;
             "the old address": |f| with(f, "172.28.9.9") => Warning, "tcp 172.28.9.9:8080";
+            "the old address in an IPv6 socket": |f| with(f, "::ffff:172.28.9.9") => Warning, "172.28.9.9";
+            "ours in an IPv6 socket": |f| with(f, "::ffff:172.28.16.5") => Ok, "none";
             "ours": |f| with(f, "172.28.16.5") => Ok, "none";
             "the tunnel's": |f| with(f, "10.99.0.1") => Ok, "none";
             "DNS tunnelling's": |f| with(f, "10.255.255.254") => Ok, "none";

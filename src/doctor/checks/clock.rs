@@ -1,7 +1,7 @@
 //! The clock, which Windows' sleep leaves behind.
 
 use super::super::{
-    facts::{DriftSource, Facts, some},
+    facts::{DriftSource, Facts, Process, some},
     verdict::{Judged, Skip, Verdict},
 };
 
@@ -41,8 +41,21 @@ pub(in crate::doctor) fn drift(facts: &Facts) -> Judged {
 /// Programs that set the clock.
 const SETTERS: &[&str] = &["chronyd", "systemd-timesyn", "ntpd", "openntpd"];
 
+/// Whether a process sets the clock: a chronyd with `-x` does not (chronyd(8)), as
+/// Ubuntu has it in WSL since 25.10.
+fn sets_clock(process: &Process) -> bool {
+    let without = process.name == "chronyd" && {
+        let mut words = process.arguments.split_whitespace();
+        words.any(|word| word == "-x")
+    };
+    SETTERS.contains(&process.name.as_str()) && !without
+}
+
 pub(in crate::doctor) fn setters(facts: &Facts) -> Judged {
-    let setters = facts.running(SETTERS);
+    let sets = facts.processes.iter().filter(|process| sets_clock(process));
+    let mut setters: Vec<String> = sets.map(|process| process.name.clone()).collect();
+    setters.sort();
+    setters.dedup();
     let names = some(&setters);
     Ok(match (setters.len(), facts.wsl.is) {
         (0, true) => Verdict::ok("WSL's own chronyd, outside of this distribution"),
@@ -68,11 +81,7 @@ pub(in crate::doctor) fn follows(facts: &Facts) -> Judged {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::doctor::{
-        Check,
-        facts::{Drift, Process},
-        testing::table,
-    };
+    use crate::doctor::{Check, facts::Drift, testing::table};
 
     fn is(facts: &mut Facts, source: DriftSource, ahead_ms: i64) {
         facts.clock.drift = Ok(Drift { source, ahead_ms });
@@ -103,6 +112,14 @@ mod tests {
         }
         table! { Check::ClockSetters;
             "one in WSL": |f| runs(f, &["chronyd"]) => Note, "chronyd, beside";
+            "one that sets nothing": |f| {
+                runs(f, &["chronyd", "chronyd"]);
+                for process in &mut f.processes { process.arguments = "/usr/sbin/chronyd -F 1 -x".into() }
+            } => Ok, "WSL's own";
+            "one with another x": |f| {
+                runs(f, &["chronyd"]);
+                f.processes[0].arguments = "chronyd -f /etc/my -xyz.conf".into();
+            } => Note, "beside";
             "two": |f| runs(f, &["chronyd", "systemd-timesyn"]) => Warning, "against each other";
             "none elsewhere": Facts::elsewhere => Note, "nothing here";
             "one elsewhere": |f| { f.elsewhere(); runs(f, &["ntpd", "ntpd"]) } => Ok, "ntpd";

@@ -43,13 +43,17 @@ fn of_windows(name: &str) -> bool {
     name.starts_with("eth")
 }
 
-/// Programs that forward to WSL or carry its network, by their names.
+/// Programs that forward to WSL or carry its network, by their names, of which the
+/// kernel tells 15 bytes. The last three are Rancher Desktop's.
 const AGENTS: &[&str] = &[
     "wslpp",
     "wsl-vpnkit",
     "wsl-gvproxy",
     "gvforwarder",
     "wsl2-forwarder",
+    "vm-switch",
+    "network-setup",
+    "wsl-proxy",
 ];
 
 pub(in crate::doctor) fn agents(facts: &Facts) -> Judged {
@@ -115,6 +119,7 @@ mod tests {
         }
         table! { Check::ConflictsAgents;
             "another agent": |f| runs(f, "wsl-vpnkit", "") => Warning, "wsl-vpnkit";
+            "Rancher Desktop": |f| { runs(f, "vm-switch", ""); runs(f, "network-setup", ""); runs(f, "wsl-proxy", "") } => Warning, "network-setup, vm-switch, wsl-proxy";
             "socat": |f| runs(f, "socat", "socat TCP-LISTEN:80,fork TCP:10.0.0.1:80") => Note, "TCP-LISTEN:80";
             "socat that talks": |f| runs(f, "socat", "socat - TCP:10.0.0.1:80") => Ok, "none";
         }

@@ -18,7 +18,9 @@ pub(in crate::doctor) fn tun(facts: &Facts) -> Judged {
     Ok(match (facts.kernel.tun, facts.wsl.is) {
         (true, _) => Verdict::ok("/dev/net/tun"),
         (false, true) => Verdict::warning("/dev/net/tun is not there"),
-        (false, false) => Verdict::note("/dev/net/tun is not there"),
+        (false, false) => Verdict::note("/dev/net/tun is not there").cure(
+            "Run `sudo modprobe tun`; a container gets the device from its host (podman, docker: `--device /dev/net/tun`)",
+        ),
     })
 }
 
@@ -49,9 +51,14 @@ pub(in crate::doctor) fn modules(facts: &Facts) -> Judged {
     Ok(if facts.kernel.modules {
         Verdict::ok(format!("/lib/modules/{release}"))
     } else {
-        Verdict::note(format!(
+        let verdict = Verdict::note(format!(
             "there is no /lib/modules/{release}: a custom kernel, or a container"
-        ))
+        ));
+        if facts.wsl.is {
+            verdict
+        } else {
+            verdict.cure("Nothing to do while all is built in or this is a container; else install the modules of this kernel, or start the one that they are for")
+        }
     })
 }
 

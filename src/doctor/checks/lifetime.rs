@@ -36,9 +36,11 @@ pub(in crate::doctor) fn idle(facts: &Facts) -> Judged {
             "{AFTER}: this WSL does not know instanceIdleTimeout, which came with 2.5.10"
         ))
         .cure("Run `wsl.exe --update` on Windows, then `wsl.exe --shutdown`"),
-        (false, _, true) => Verdict::ok(
-            "`wslmesh host install` was run: a Windows logon starts and keeps it, unless --no-logon was given",
-        ),
+        // Its folder is there for every user of Windows and every distribution.
+        (false, _, true) => Verdict::note(format!(
+            "somebody ran `wslmesh host install` on this Windows; unless that starts this distribution, {AFTER}"
+        ))
+        .cure("See with `wslmesh host check` whether it starts this distribution; else run `wslmesh host install` here, or set instanceIdleTimeout=-1 in the section [general] of %UserProfile%\\.wslconfig, then `wsl.exe --shutdown` on Windows"),
         (false, true, false) => Verdict::warning(format!(
             "{AFTER}: vmIdleTimeout keeps the virtual machine and not the distribution"
         )),
@@ -63,7 +65,8 @@ mod tests {
             "finite": |f| is(f, "[general]\ninstanceIdleTimeout=60000") => Warning, "15 s";
             "machine alone": |f| is(f, "[wsl2]\nvmIdleTimeout=-1") => Warning, "vmIdleTimeout keeps";
             "old WSL": |f| f.wsl.version = Some("2.5.7.0".into()) => Warning, "does not know";
-            "installed": |f| { is(f, ""); f.installed = true } => Ok, "host install";
+            "installed": |f| { is(f, ""); f.installed = true } => Note, "somebody ran `wslmesh host install`";
+            "installed and endless": |f| f.installed = true => Ok, "instanceIdleTimeout";
             "unknown": |f| f.wslconfig = Text::Unreadable("hangs".into()) => Note, "hangs";
         }
     }

@@ -17,11 +17,24 @@ fn memory_of(facts: &Facts) -> Result<Memory, Skip> {
     memory.ok_or_else(|| Skip::Unknown("/proc/meminfo tells nothing".to_owned()))
 }
 
+/// With a cure for a machine without Windows, where the check's own is WSL's.
+fn cured(verdict: Verdict, facts: &Facts, elsewhere: &str) -> Verdict {
+    if facts.wsl.is {
+        verdict
+    } else {
+        verdict.cure(elsewhere)
+    }
+}
+
 pub(in crate::doctor) fn memory(facts: &Facts) -> Judged {
     let memory = memory_of(facts)?;
     let detail = format!("{} of {} MiB available", memory.available, memory.total);
     Ok(if memory.available < LITTLE_MEMORY {
-        Verdict::warning(detail)
+        cured(
+            Verdict::warning(detail),
+            facts,
+            "Stop what is large (`top -o %MEM`), or give this machine more",
+        )
     } else {
         Verdict::ok(detail)
     })
@@ -32,10 +45,16 @@ pub(in crate::doctor) fn swap(facts: &Facts) -> Judged {
         swap, swap_free, ..
     } = memory_of(facts)?;
     let used = swap.saturating_sub(swap_free);
+    const MORE: &str = "Add a file: `sudo fallocate -l 2G /swapfile`, `sudo chmod 600 /swapfile`, `sudo mkswap /swapfile`, `sudo swapon /swapfile`, and its line in /etc/fstab";
     Ok(if swap == 0 {
-        Verdict::note("there is none: a program that needs more than the memory is killed")
+        let none = "there is none: a program that needs more than the memory is killed";
+        cured(Verdict::note(none), facts, MORE)
     } else if used * 10 > swap * 9 {
-        Verdict::warning(format!("{used} of {swap} MiB used"))
+        cured(
+            Verdict::warning(format!("{used} of {swap} MiB used")),
+            facts,
+            MORE,
+        )
     } else {
         Verdict::ok(format!("{used} of {swap} MiB used"))
     })

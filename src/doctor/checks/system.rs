@@ -245,11 +245,17 @@ pub(in crate::doctor) fn failed_units(facts: &Facts) -> Judged {
     })
 }
 
+/// How the agent is run where there is no WSL (docs/hardening.md).
+const ELSEWHERE: &str = "Nothing to do where none is wanted; outside of WSL its drop-in keeps it from starting: `sudo mkdir -p /etc/systemd/system/wslmesh.service.d`, `sudo ln -s /dev/null /etc/systemd/system/wslmesh.service.d/10-wsl.conf`, `sudo systemctl daemon-reload`, `sudo systemctl start wslmesh`";
+
 pub(in crate::doctor) fn health(facts: &Facts) -> Judged {
     let Some(document) = &facts.agent else {
-        return Ok(
-            Verdict::warning("no agent runs here").cure("Start it: `sudo systemctl start wslmesh`")
-        );
+        const NONE: &str = "no agent runs here";
+        return Ok(if facts.wsl.is {
+            Verdict::warning(NONE).cure("Start it: `sudo systemctl start wslmesh`")
+        } else {
+            Verdict::note(NONE).cure(ELSEWHERE)
+        });
     };
     let mine: Vec<&HealthEntry> = document
         .health

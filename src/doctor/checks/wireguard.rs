@@ -125,7 +125,9 @@ pub(in crate::doctor) fn port(facts: &Facts) -> Judged {
             },
             Mode::Consomme if in_kernel(name) => Some(Verdict::warning(format!(
                 "{detail} in the kernel, which Windows does not see"
-            ))),
+            ))
+            // Windows reserves a range of ports in mirrored mode alone.
+            .cure("Use a userspace WireGuard (wireguard-go), whose bind Windows sees; or set networkingMode=nat in %UserProfile%\\.wslconfig and add a UDP forward (`sudo wslmesh forward add NAME --protocol udp --listen-port PORT`)")),
             Mode::Nat => settings
                 .forwards
                 .iter()
@@ -280,6 +282,28 @@ mod tests {
             "none": none => Skipped, "no WireGuard device";
             "mirrored": |f| mode(f, Mode::Mirrored) => Skipped, "nothing to forward";
             "another port": |f| port_is(f, 9) => Note, "wg0's port 9";
+        }
+    }
+
+    #[test]
+    fn the_cure_is_the_modes() {
+        for (mode, word) in [
+            (Mode::Consomme, "wireguard-go"),
+            (Mode::Mirrored, "ip_local_port_range"),
+        ] {
+            let mut facts = crate::doctor::testing::healthy();
+            facts.change(|seen| seen.mode = crate::model::ModeState::Known(mode));
+            facts
+                .sysctls
+                .insert("net.ipv4.ip_local_port_range", "50000 54095".into());
+            let verdict = port(&facts).unwrap();
+            let cure = verdict.cure.as_deref();
+            let cure = cure.unwrap_or_else(|| Check::WireguardPort.cure());
+            assert!(
+                verdict.grade.is_trouble() && cure.contains(word),
+                "{mode}: {cure}"
+            );
+            assert_eq!(cure.contains("ip_local_port_range"), mode == Mode::Mirrored);
         }
     }
 }

@@ -86,6 +86,7 @@ fn the_service() {
     }
     table! { Check::AgentHealth;
         "no agent": |f| f.agent = None => Warning, "no agent";
+        "no agent elsewhere": |f| { f.elsewhere(); f.agent = None } => Note, "no agent";
         "standby": |f| f.agent.as_mut().unwrap().role = "standby".into() => Note, "stands by";
         "warning": |f| f.agent = Some(document(&[("contested", "warning")])) => Warning, "contested (x): it broke";
         "error": |f| { f.agent = Some(document(&[ ("contested", "warning"), ("no-address", "error"), ])) } => Failed, "no-address";
