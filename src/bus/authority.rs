@@ -1,15 +1,19 @@
 //! Who may change something: root, and whom polkit allows.
 
-use std::{collections::HashMap, time::Duration};
+use std::{collections::HashMap, future::pending, time::Duration};
 
+use futures_util::StreamExt;
 use serde::Deserialize;
-use tokio::time::timeout;
+use tokio::{select, time::timeout};
 use zbus::{
-    Connection, Message, Type, Variant,
-    message::{Flags, Header},
+    Connection, MatchRule, Message, MessageStream, Variant,
+    message::{Flags, Header, Type as Kind},
 };
 
 use super::{callers::Caller, error::Error};
+
+/// The bus itself.
+pub(super) const BUS: &str = "org.freedesktop.DBus";
 
 /// Longest wait for the bus, and for a polkit that asks nobody.
 const DEADLINE: Duration = Duration::from_secs(5);
@@ -60,14 +64,22 @@ impl Action {
             self.words()
         ))
     }
+
+    /// Where a password would do, and the call may not ask for one.
+    fn not_interactive(self) -> Error {
+        Error::Interactive(format!(
+            "this call does not let polkit ask for a password; only root, a member of group wslmesh or whom polkit allows {} may {}",
+            self.id(),
+            self.words()
+        ))
+    }
 }
 
 /// polkit's answer to CheckAuthorization.
-#[derive(Debug, Deserialize, Type)]
+#[derive(Debug, Deserialize, zbus::Type)]
 struct Authorization {
     granted: bool,
     /// Whether a person could still be asked.
-    #[expect(dead_code, reason = "a part of the answer's form")]
     challenge: bool,
     #[expect(dead_code, reason = "a part of the answer's form")]
     details: HashMap<String, String>,
@@ -89,8 +101,10 @@ pub(super) async fn may(
         .primary()
         .flags()
         .contains(Flags::ALLOW_INTERACTIVE_AUTH);
-    match ask_polkit(bus, sender, action, interactive).await {
+    let dialogue = interactive.then(|| format!("{sender}/{}", caller.dialogue()));
+    match ask_polkit(bus, sender, action, dialogue.as_deref()).await {
         Some(Authorization { granted: true, .. }) => Ok(()),
+        Some(answer) if answer.challenge && !interactive => Err(action.not_interactive()),
         Some(_) => Err(action.not_authorized()),
         None => Err(action.denied()),
     }
@@ -121,9 +135,9 @@ struct Credentials {
 /// `None` where the name is gone, and where the bus does not answer.
 async fn credentials(bus: &Connection, name: &str) -> Option<Credentials> {
     let question = bus.call_method(
-        Some("org.freedesktop.DBus"),
+        Some(BUS),
         "/org/freedesktop/DBus",
-        Some("org.freedesktop.DBus"),
+        Some(BUS),
         "GetConnectionCredentials",
         &name,
     );
@@ -137,38 +151,79 @@ async fn credentials(bus: &Connection, name: &str) -> Option<Credentials> {
     })
 }
 
-/// Asks polkit. `None` where there is none, and where it does not answer in time.
+/// Asks polkit, and lets it ask a person where there is a name for that dialogue.
+/// `None` where there is no polkit, where it does not answer in time, and where
+/// nobody waits for the answer any longer.
 async fn ask_polkit(
     bus: &Connection,
     sender: &str,
     action: Action,
-    interactive: bool,
+    dialogue: Option<&str>,
 ) -> Option<Authorization> {
     let subject = (
         "system-bus-name",
         HashMap::from([("name", Variant::from(sender))]),
     );
     let details: HashMap<&str, &str> = HashMap::new();
-    let (flags, deadline) = if interactive {
-        (INTERACTIVE, FOR_A_PERSON)
-    } else {
-        (0, DEADLINE)
-    };
-    // One dialogue for each caller; without a name for it nothing can end it.
-    let cancellation = if interactive { sender } else { "" };
-    let arguments = (subject, action.id(), details, flags, cancellation);
+    let flags = if dialogue.is_some() { INTERACTIVE } else { 0 };
+    let arguments = (
+        subject,
+        action.id(),
+        details,
+        flags,
+        dialogue.unwrap_or_default(),
+    );
     let question = polkit(bus, "CheckAuthorization", &arguments);
-    match timeout(deadline, question).await {
-        Ok(answer) => answer.ok()?.body().deserialize().ok(),
-        Err(_) => {
-            let call = timeout(
-                DEADLINE,
-                polkit(bus, "CancelCheckAuthorization", &cancellation),
-            );
-            call.await.map(drop).unwrap_or_default();
-            None
+    let Some(dialogue) = dialogue else {
+        let answer = timeout(DEADLINE, question).await.ok()?;
+        return answer.ok()?.body().deserialize().ok();
+    };
+    let answer = select! {
+        answer = timeout(FOR_A_PERSON, question) => answer.ok(),
+        () = gone(bus, sender) => None,
+    };
+    if let Some(answer) = answer {
+        return answer.ok()?.body().deserialize().ok();
+    }
+    let call = polkit(bus, "CancelCheckAuthorization", &dialogue);
+    if !matches!(timeout(DEADLINE, call).await, Ok(Ok(_))) {
+        tracing::debug!(event = "bus", "polkit did not end a dialogue");
+    }
+    None
+}
+
+/// Waits until a connection has ended; for ever where the bus does not tell.
+async fn gone(bus: &Connection, connection: &str) {
+    if let Ok(mut changes) = owners(bus, connection).await {
+        while let Some(Ok(change)) = changes.next().await {
+            if new_owner(&change).is_some_and(|owner| owner.is_empty()) {
+                return;
+            }
         }
     }
+    pending().await
+}
+
+/// Changes of the owner of a name, for [`new_owner`].
+pub(super) async fn owners(bus: &Connection, name: &str) -> zbus::Result<MessageStream> {
+    let rule = MatchRule::builder()
+        .msg_type(Kind::Signal)
+        .sender(BUS)
+        .interface(BUS)
+        .member("NameOwnerChanged")
+        .arg(0, name)
+        .build()?;
+    MessageStream::for_match_rule(rule, bus, None).await
+}
+
+/// Who has a name now; `None` where it is not the bus that says so: anybody may
+/// send such a signal to the agent alone.
+pub(super) fn new_owner(change: &Message) -> Option<String> {
+    let header = change.header();
+    let sender = header.sender().map(|sender| sender.as_str());
+    let body = change.body();
+    let (_, _, owner): (&str, &str, &str) = body.deserialize().ok()?;
+    (sender == Some(BUS)).then(|| owner.to_owned())
 }
 
 async fn polkit<A>(bus: &Connection, method: &str, arguments: &A) -> zbus::Result<Message>

@@ -9,7 +9,10 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use tokio::sync::{OnceCell, Semaphore};
@@ -40,6 +43,7 @@ pub(super) struct Callers {
     users: Arc<Places>,
     asking: Arc<Places>,
     lookups: Semaphore,
+    dialogues: AtomicU64,
 }
 
 /// One connection's calls in flight, and whose they are.
@@ -73,6 +77,7 @@ impl Callers {
             users: places(MOST),
             asking: places(MOST_QUESTIONS),
             lookups: Semaphore::new(LOOKUPS),
+            dialogues: AtomicU64::new(0),
         })
     }
 
@@ -129,6 +134,11 @@ impl Caller {
         self.callers.asking.take(self.user).ok_or_else(|| {
             Error::Busy("too many questions to polkit at once; try again later".to_owned())
         })
+    }
+
+    /// A number that no other dialogue of this agent's has.
+    pub(super) fn dialogue(&self) -> u64 {
+        self.callers.dialogues.fetch_add(1, Ordering::Relaxed)
     }
 }
 

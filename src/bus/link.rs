@@ -7,17 +7,20 @@ use tokio::{
     select,
     time::{Instant, sleep_until, timeout},
 };
-use zbus::{Connection, MatchRule, MessageStream, connection::Builder, message::Type};
+use zbus::{Connection, MessageStream, connection::Builder};
 
-use super::{NAME, PATH, Shared, authority, emit, interface::Agent1};
+use super::{
+    NAME, PATH, Shared,
+    authority::{self, BUS},
+    emit,
+    interface::Agent1,
+};
 use crate::{agent::backoff, report::Document};
 
 /// Longest wait for a bus that takes a connection and then does not go on.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// A link that lived for that long was none that failed.
 const LASTING: Duration = Duration::from_secs(60);
-
-const BUS: &str = "org.freedesktop.DBus";
 
 /// RequestName's flags: a standby gives the name to its leader.
 const ALLOW_REPLACEMENT: u32 = 1;
@@ -141,18 +144,8 @@ impl Link {
             .await
             .map_err(Trouble::connecting)?;
         let refused = |error: zbus::Error| Trouble::Refused(error.to_string());
-        let rule = MatchRule::builder()
-            .msg_type(Type::Signal)
-            .sender(BUS)
-            .interface(BUS)
-            .member("NameOwnerChanged")
-            .arg(0, NAME)
-            .build()
-            .map_err(refused)?;
         // Before the name is asked for, so that no change of its owner is missed.
-        let owners = MessageStream::for_match_rule(rule, &bus, None)
-            .await
-            .map_err(refused)?;
+        let owners = authority::owners(&bus, NAME).await.map_err(refused)?;
         let mut link = Self {
             bus,
             owners,
@@ -222,11 +215,10 @@ impl Link {
                 () = shared.news.notified() => {}
                 change = self.owners.next() => match change {
                     Some(Ok(change)) => {
-                        let owner = change.body();
-                        let owner = owner.deserialize::<(&str, &str, &str)>();
-                        let owner = owner.map_or("", |(_, _, owner)| owner);
-                        self.ours = self.bus.unique_name().is_some_and(|own| **own == *owner);
-                        self.say_who(shared).await;
+                        if let Some(owner) = authority::new_owner(&change) {
+                            self.ours = self.bus.unique_name().is_some_and(|own| **own == *owner);
+                            self.say_who(shared).await;
+                        }
                     }
                     Some(Err(_)) | None => return,
                 },

@@ -7,7 +7,7 @@ use std::{
     path::Path,
     sync::{
         Mutex,
-        atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -40,7 +40,11 @@ struct Script {
     lookups: AtomicUsize,
     /// What polkit says after that many milliseconds.
     verdict: Mutex<Option<(bool, u64)>>,
+    /// Whether polkit would ask a person for a password.
+    challenges: AtomicBool,
     asked: Mutex<Vec<String>>,
+    /// Dialogues that polkit is to end.
+    ended: Mutex<Vec<String>>,
     /// Questions in flight now, and the most that were.
     open: AtomicUsize,
     most: AtomicUsize,
@@ -91,7 +95,12 @@ impl Polkit {
         if verdict.is_none() {
             return Err(fdo::Error::ServiceUnknown("no polkit".to_owned()));
         }
-        Ok(((granted, !granted, HashMap::new()),))
+        let challenge = !granted && self.0.challenges.load(Ordering::Relaxed);
+        Ok(((granted, challenge, HashMap::new()),))
+    }
+
+    fn cancel_check_authorization(&self, cancellation: String) {
+        self.0.ended.lock().unwrap().push(cancellation);
     }
 }
 
@@ -208,9 +217,9 @@ impl Pair {
             return Ok(answer);
         }
         let name = answer.header().error_name().unwrap().to_string();
-        let name = name.strip_prefix("org.wslmesh.Agent1.Error.");
+        let own = name.strip_prefix("org.wslmesh.Agent1.Error.");
         let text: String = answer.body().deserialize().unwrap();
-        Err((name.unwrap_or("other").to_owned(), text))
+        Err((own.unwrap_or(&name).to_owned(), text))
     }
 
     /// A call without arguments by `:1.7`.
@@ -270,7 +279,7 @@ async fn others_pass_where_polkit_lets_them_and_each_has_its_action() {
             says("reapply", "0 "),
             says("reload", "0 "),
             says("manage-forwards", "0 "),
-            says("manage-forwards", "1 :1.7"),
+            says("manage-forwards", "1 :1.7/0"),
         ]
     );
 }
@@ -332,6 +341,62 @@ async fn a_polkit_that_hangs_is_not_waited_for_and_is_not_flooded() {
     };
     assert_eq!((count("Denied"), count("Busy")), (4, 36));
     assert_eq!(pair.script.most.load(Ordering::Relaxed), 4);
+}
+
+#[tokio::test]
+async fn who_may_be_asked_for_a_password_is_told_so() {
+    let pair = Pair::new().await;
+    pair.is(1000, Some((false, 0)));
+    pair.script.challenges.store(true, Ordering::Relaxed);
+    let (name, text) = pair.ask("Reload").await.unwrap_err();
+    assert_eq!(
+        name,
+        "org.freedesktop.DBus.Error.InteractiveAuthorizationRequired"
+    );
+    assert!(
+        text.contains("only root") && text.ends_with("sudo systemctl reload wslmesh"),
+        "{text}"
+    );
+    // Who was asked and did not know it is not asked again.
+    let by_hand = Some(Flags::ALLOW_INTERACTIVE_AUTH);
+    let (name, _) = pair.call(":1.7", "Reload", by_hand, &()).await.unwrap_err();
+    assert_eq!(name, "Denied");
+}
+
+/// polkit refuses the name of a dialogue that there is already.
+#[tokio::test]
+async fn each_dialogue_has_a_name_and_ends_with_its_caller() {
+    let pair = Pair::new().await;
+    pair.is(1000, Some((true, 60_000)));
+    let by_hand = Some(Flags::ALLOW_INTERACTIVE_AUTH);
+    let reload = || pair.call(":1.7", "Reload", by_hand, &());
+    let leave = async || {
+        while pair.script.open.load(Ordering::Relaxed) < 2 {
+            sleep(Duration::from_millis(1)).await;
+        }
+        for (sender, gone) in [
+            // Another's word, and another's end.
+            (":1.9", ":1.7"),
+            ("org.freedesktop.DBus", ":1.8"),
+            ("org.freedesktop.DBus", ":1.7"),
+        ] {
+            assert!(pair.script.ended.lock().unwrap().is_empty());
+            let change = Message::signal(PATH, "org.freedesktop.DBus", "NameOwnerChanged");
+            let change = change.sender(sender).build(&(gone, gone, "")).unwrap();
+            pair.theirs.send(&change).await.unwrap();
+            sleep(Duration::from_millis(20)).await;
+        }
+    };
+    let all = async { tokio::join!(reload(), reload(), leave()) };
+    let (first, second, ()) = timeout(LONG, all).await.unwrap();
+    assert_eq!(first.unwrap_err().0, "Denied");
+    assert_eq!(second.unwrap_err().0, "Denied");
+    let mut ended = std::mem::take(&mut *pair.script.ended.lock().unwrap());
+    ended.sort();
+    assert_eq!(ended, [":1.7/0", ":1.7/1"]);
+    // Their places are free again.
+    pair.is(1000, Some((true, 0)));
+    pair.ask("Reload").await.unwrap();
 }
 
 #[tokio::test]

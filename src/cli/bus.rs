@@ -81,7 +81,8 @@ impl From<zbus::Error> for BusError {
                 | fdo::Error::UnknownInterface(_)
                 | fdo::Error::UnknownMethod(_)
                 | fdo::Error::AccessDenied(_) => Self::Absent,
-                fdo::Error::InvalidArgs(text) => Self::Refused(text.clone()),
+                fdo::Error::InvalidArgs(text)
+                | fdo::Error::InteractiveAuthorizationRequired(text) => Self::Refused(text.clone()),
                 _ => Self::Failed(error.to_string()),
             },
             _ => Self::Failed(error.to_string()),

@@ -18,10 +18,14 @@ const DOCUMENT: &str = r#"{"version":1,"pid":7,"role":"active","mode":"nat","int
     "wireguard":[{"device":"wg0","listen-port":51820,"peers":[]}],"something-later":1}"#;
 
 #[derive(Debug, DBusError)]
-#[zbus(prefix = "org.wslmesh.Agent1.Error")]
+#[zbus(prefix = "org")]
 enum Refusal {
+    #[zbus(name = "wslmesh.Agent1.Error.Denied")]
     Denied(String),
+    #[zbus(name = "wslmesh.Agent1.Error.Busy")]
     Busy(String),
+    #[zbus(name = "freedesktop.DBus.Error.InteractiveAuthorizationRequired")]
+    Interactive(String),
 }
 
 /// An agent that answers this document, and notes what it was asked to change.
@@ -66,6 +70,7 @@ impl FakeAgent {
         self.note(&call, what);
         match name {
             "denied" => Err(Refusal::Denied("only administrators may".to_owned())),
+            "password" => Err(Refusal::Interactive("polkit may not ask".to_owned())),
             name => Ok(format!("/etc/wslmesh/wslmesh.toml.d/{name}.toml")),
         }
     }
@@ -150,6 +155,9 @@ async fn what_the_agent_refuses_is_told_in_its_words() {
     let denied = bus.add(&forward("denied")).await.unwrap_err();
     assert!(matches!(&denied, BusError::Refused(_)), "{denied:?}");
     assert_eq!(denied.to_string(), "only administrators may");
+    let password = bus.add(&forward("password")).await.unwrap_err();
+    assert!(matches!(&password, BusError::Refused(_)), "{password:?}");
+    assert_eq!(password.to_string(), "polkit may not ask");
     let busy = bus.remove("x").await.unwrap_err();
     assert_eq!(busy.to_string(), "another agent leads");
 }
