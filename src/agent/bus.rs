@@ -209,8 +209,13 @@ impl Waiting {
 
     async fn ask<T>(self, request: fn(oneshot::Sender<T>) -> Request) -> Result<T, Refusal> {
         let (answer, answered) = oneshot::channel();
-        drop(self.0.send(request(answer)));
-        answered.await.map_err(|_| STOPPING)
+        let requests = self.0.send(request(answer));
+        // A place outlives the loop; what is put there then is never taken.
+        select! {
+            biased;
+            answer = answered => answer.map_err(|_| STOPPING),
+            () = requests.closed() => Err(STOPPING),
+        }
     }
 }
 
