@@ -19,7 +19,7 @@ use crate::{
     config::Settings,
     model::{AddressChange, Finding, Place, Subject},
     plan::{Due, dependents_due},
-    units::{Report, Round, Systemd, Verdict, any_hooks},
+    units::{Disk, Report, Round, Systemd, Verdict},
 };
 
 /// What an agent that is started again has to know. It is gone with a boot, and
@@ -91,6 +91,8 @@ pub(super) struct Dependents {
     path: PathBuf,
     /// The configuration's folder.
     below: PathBuf,
+    /// Where hooks are looked for.
+    disk: Disk,
     notes: Notes,
     /// The round in flight, at most one.
     round: JoinSet<Ended>,
@@ -115,6 +117,7 @@ impl Dependents {
             notes: serde_json::from_slice(&text).unwrap_or_default(),
             path,
             below,
+            disk: Disk::default(),
             round: JoinSet::new(),
             look: true,
             tried: None,
@@ -181,21 +184,13 @@ impl Dependents {
             Some(change) => self.notes.known(change.new.address),
             None => BTreeMap::new(),
         };
-        if settings.dependents.is_empty() && !any_hooks(&self.below) {
-            let address = change.map(|change| change.new.address);
-            self.take(Ended {
-                address,
-                report: Report::default(),
-                notes: self.notes.clone(),
-            });
-            return None;
-        }
         Some(Round {
             change,
             dependents: settings.dependents.clone(),
             below: self.below.clone(),
             hook_timeout: settings.hook_timeout,
             known,
+            disk: self.disk.clone(),
         })
     }
 

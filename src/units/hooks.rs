@@ -2,16 +2,38 @@
 //! may be: they are run as root.
 
 use std::{
+    ffi::OsString,
     fs::{self, Metadata},
     io,
     os::unix::fs::MetadataExt as _,
-    path::{Path, PathBuf},
+    path::{Component, Path, PathBuf},
 };
 
 use crate::{model::Finding, report::Code};
 
 /// Longest name, so that a unit's name can be made of it.
 const LONGEST: usize = 64;
+
+/// Most symlinks on one path, as for the kernel (path_resolution(7)).
+const LINKS: usize = 40;
+
+/// Who may be able to change what is run.
+#[derive(Debug, Clone)]
+pub(super) struct Trust {
+    owner: u32,
+    /// Folders above this one are not looked at.
+    top: PathBuf,
+}
+
+impl Trust {
+    /// Root alone, from `/` on.
+    pub(super) fn root() -> Self {
+        Self {
+            owner: 0,
+            top: PathBuf::from("/"),
+        }
+    }
+}
 
 /// A program that may be run.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,10 +48,8 @@ pub struct Hook {
 
 /// The hooks in `below/hooks.d/EVENT`, by name, and those that are refused.
 /// What is not executable, hidden or a backup is left out, as run-parts(8) does.
-///
-/// `owner` is whom a file must belong to: root.
-#[must_use]
-pub fn hooks(below: &Path, event: &str, owner: u32) -> (Vec<Hook>, Vec<Finding>) {
+/// It blocks where a symlink leads to what does not answer.
+pub(super) fn hooks(below: &Path, event: &str, trust: &Trust) -> (Vec<Hook>, Vec<Finding>) {
     let folder = below.join("hooks.d").join(event);
     let names = match names(&folder) {
         Ok(names) => names,
@@ -42,19 +62,12 @@ pub fn hooks(below: &Path, event: &str, owner: u32) -> (Vec<Hook>, Vec<Finding>)
     if names.is_empty() {
         return (hooks, findings);
     }
-    for folder in [below, &below.join("hooks.d"), &folder] {
-        if let Err(why) = fs::metadata(folder)
-            .map_err(|error| error.to_string())
-            .and_then(|meta| owned(folder, &meta, owner))
-        {
-            findings.push(refused(folder, format!("no hook below it is run: {why}")));
-        }
-    }
-    if !findings.is_empty() {
+    if let Err(why) = safe(&folder, trust) {
+        findings.push(refused(&folder, format!("no hook below it is run: {why}")));
         return (hooks, findings);
     }
     for name in names {
-        match hook(&folder, &name, owner) {
+        match hook(&folder, &name, trust) {
             Ok(hook) => hooks.extend(hook),
             Err(why) => findings.push(refused(&folder.join(&name), why)),
         }
@@ -62,13 +75,14 @@ pub fn hooks(below: &Path, event: &str, owner: u32) -> (Vec<Hook>, Vec<Finding>)
     (hooks, findings)
 }
 
-/// Whether there is anything in a folder of hooks.
-#[must_use]
-pub(super) fn any(below: &Path, event: &str) -> bool {
-    names(&below.join("hooks.d").join(event)).map_or(true, |names| !names.is_empty())
+/// Looks at a hook anew, just before it is run. `None`: it has gone, or is none
+/// any more. It blocks as [`hooks`] does.
+pub(super) fn again(hook: &Hook, trust: &Trust) -> Result<Option<Hook>, Finding> {
+    let folder = hook.path.parent().unwrap_or(Path::new("/"));
+    self::hook(folder, &hook.name, trust).map_err(|why| refused(&hook.path, why))
 }
 
-fn refused(path: &Path, why: String) -> Finding {
+pub(super) fn refused(path: &Path, why: String) -> Finding {
     Finding::new(Code::HookRefused, path.display().to_string(), why)
 }
 
@@ -102,10 +116,12 @@ fn is_left_out(name: &str) -> bool {
 
 /// A hook that may be run, nothing for a file that is not executable, or why it
 /// may not.
-fn hook(folder: &Path, name: &str, owner: u32) -> Result<Option<Hook>, String> {
+fn hook(folder: &Path, name: &str, trust: &Trust) -> Result<Option<Hook>, String> {
     let path = folder.join(name);
-    let program = fs::canonicalize(&path)
-        .map_err(|error| format!("it leads nowhere: {error} (the agent sees no home directory)"))?;
+    if fs::symlink_metadata(&path).is_err_and(|error| error.kind() == io::ErrorKind::NotFound) {
+        return Ok(None);
+    }
+    let program = safe(&path, trust)?;
     let meta = fs::metadata(&program).map_err(|error| error.to_string())?;
     if !meta.is_file() {
         return Err("it is not a regular file (put a program there)".to_owned());
@@ -119,14 +135,7 @@ fn hook(folder: &Path, name: &str, owner: u32) -> Result<Option<Hook>, String> {
             "a hook's name has up to {LONGEST} letters, digits, - _ and . only (rename it)"
         ));
     }
-    owned(&program, &meta, owner)?;
-    // The folder itself was looked at; a symlink may lead out of it.
-    let within = fs::canonicalize(folder).is_ok_and(|folder| program.starts_with(folder));
-    let above = program.ancestors().skip(1).filter(|_| !within);
-    for parent in above {
-        let meta = fs::metadata(parent).map_err(|error| error.to_string())?;
-        owned(parent, &meta, owner)?;
-    }
+    owned(&program, &meta, trust)?;
     Ok(Some(Hook {
         name: name.to_owned(),
         path,
@@ -134,11 +143,61 @@ fn hook(folder: &Path, name: &str, owner: u32) -> Result<Option<Hook>, String> {
     }))
 }
 
+/// Where a path leads, all symlinks resolved, if nobody else can change that:
+/// each folder on the way is looked at, from `/` on, that of a symlink too. A
+/// sticky folder such as /tmp is no better than another that others can write.
+fn safe(path: &Path, trust: &Trust) -> Result<PathBuf, String> {
+    let nowhere =
+        |error: io::Error| format!("it leads nowhere: {error} (the agent sees no home directory)");
+    let mut at = PathBuf::from("/");
+    let mut rest = parts(path);
+    let mut links = 0;
+    owned(&at, &fs::metadata(&at).map_err(nowhere)?, trust)?;
+    while let Some(part) = rest.pop() {
+        if part == ".." {
+            at.pop();
+            continue;
+        }
+        let next = at.join(part);
+        let meta = fs::symlink_metadata(&next).map_err(nowhere)?;
+        if meta.is_symlink() {
+            links += 1;
+            if links > LINKS {
+                return Err("it leads nowhere: too many symlinks".to_owned());
+            }
+            let to = fs::read_link(&next).map_err(nowhere)?;
+            if to.is_absolute() {
+                at = PathBuf::from("/");
+            }
+            rest.extend(parts(&to));
+            continue;
+        }
+        if meta.is_dir() {
+            owned(&next, &meta, trust)?;
+        }
+        at = next;
+    }
+    Ok(at)
+}
+
+/// The parts of a path, the last one first.
+fn parts(path: &Path) -> Vec<OsString> {
+    let part = |part: Component<'_>| match part {
+        Component::Normal(name) => Some(name.to_owned()),
+        Component::ParentDir => Some("..".into()),
+        Component::RootDir | Component::CurDir | Component::Prefix(_) => None,
+    };
+    path.components().rev().filter_map(part).collect()
+}
+
 /// Says who else could change what stands there.
-fn owned(path: &Path, meta: &Metadata, owner: u32) -> Result<(), String> {
+fn owned(path: &Path, meta: &Metadata, trust: &Trust) -> Result<(), String> {
+    if path != trust.top && trust.top.starts_with(path) {
+        return Ok(());
+    }
     let shown = path.display();
     // A folder of root's above is as good as one of the owner's.
-    if meta.uid() != owner && meta.uid() != 0 {
+    if meta.uid() != trust.owner && meta.uid() != 0 {
         return Err(format!(
             "{shown} belongs to uid {} and not to root (chown root {shown})",
             meta.uid()
@@ -185,9 +244,16 @@ mod tests {
             path
         }
 
+        fn trust(&self, owner: u32) -> Trust {
+            Trust {
+                owner,
+                top: self.0.path().canonicalize().unwrap(),
+            }
+        }
+
         /// Names that may be run, and the reasons against others.
         fn look(&self, owner: u32) -> (Vec<String>, Vec<String>) {
-            let (hooks, findings) = hooks(self.0.path(), "e", owner);
+            let (hooks, findings) = hooks(self.0.path(), "e", &self.trust(owner));
             let root = format!("{}/", self.0.path().display());
             let said = |finding: &Finding| {
                 assert_eq!(finding.code, Code::HookRefused);
@@ -230,7 +296,10 @@ mod tests {
     #[test]
     fn no_folder_means_no_hook() {
         let folder = tempfile::tempdir().unwrap();
-        assert_eq!(hooks(folder.path(), "e", us()), (Vec::new(), Vec::new()));
+        assert_eq!(
+            hooks(folder.path(), "e", &Trust::root()),
+            (Vec::new(), Vec::new())
+        );
         let folders = Folders::new();
         mode(folders.0.path(), 0o777);
         assert_eq!(
@@ -294,6 +363,59 @@ mod tests {
             assert_eq!(hooks, Vec::<String>::new(), "{open}");
             assert!(why[0].contains("no hook below it is run"), "{why:?}");
         }
+    }
+
+    #[test]
+    fn a_folder_elsewhere_is_looked_at_with_all_above_it() {
+        for (bits, expected) in [(0o755, 1), (0o1777, 0)] {
+            let folders = Folders::new();
+            let middle = folders.0.path().join("middle");
+            fs::create_dir_all(middle.join("real")).unwrap();
+            fs::write(middle.join("real/10-dns"), "#!/bin/sh\n").unwrap();
+            mode(&middle.join("real"), 0o755);
+            mode(&middle.join("real/10-dns"), 0o755);
+            mode(&middle, bits);
+            fs::remove_dir(folders.folder()).unwrap();
+            symlink("../middle/real", folders.folder()).unwrap();
+            let (hooks, why) = folders.look(us());
+            assert_eq!(hooks.len(), expected, "{why:?}");
+            assert_eq!(why.len(), 1 - expected);
+            assert!(
+                why.iter()
+                    .all(|why| why.contains("middle is writable by others")),
+                "{why:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_symlink_in_a_folder_of_others_is_not_followed() {
+        let folders = Folders::new();
+        folders.put("fine", 0o755);
+        let open = folders.0.path().join("open");
+        fs::create_dir(&open).unwrap();
+        symlink(folders.folder().join("fine"), open.join("link")).unwrap();
+        mode(&open, 0o777);
+        symlink(open.join("link"), folders.folder().join("there")).unwrap();
+        symlink("round", folders.folder().join("round")).unwrap();
+        let (hooks, why) = folders.look(us());
+        assert_eq!((hooks, why.len()), (vec!["fine".to_owned()], 2));
+        assert!(why[0].contains("too many symlinks"), "{why:?}");
+        assert!(why[1].contains("open is writable by others"), "{why:?}");
+    }
+
+    #[test]
+    fn it_is_looked_at_again() {
+        let folders = Folders::new();
+        let path = folders.put("10-dns", 0o755);
+        let trust = folders.trust(us());
+        let found = hooks(folders.0.path(), "e", &trust).0.remove(0);
+        assert_eq!(again(&found, &trust), Ok(Some(found.clone())));
+        mode(&folders.folder(), 0o777);
+        assert_eq!(again(&found, &trust).unwrap_err().code, Code::HookRefused);
+        mode(&folders.folder(), 0o755);
+        fs::remove_file(path).unwrap();
+        assert_eq!(again(&found, &trust), Ok(None));
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! inherit its sandbox, and systemd knows what a unit needs.
 
 pub(crate) mod bus;
+mod disk;
 mod hooks;
 mod round;
 mod systemd;
@@ -11,7 +12,8 @@ mod systemd;
 mod testing;
 mod transient;
 
-pub use hooks::{Hook, hooks};
-pub use round::{Gap, Report, Round, Verdict, any_hooks};
+pub use disk::Disk;
+pub use hooks::Hook;
+pub use round::{Gap, Report, Round, Verdict};
 pub use systemd::{Standing, Systemd, Told, UnitsError};
 pub use transient::Ran;

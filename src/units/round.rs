@@ -3,13 +3,13 @@
 use std::{
     collections::BTreeMap,
     net::Ipv4Addr,
-    path::{Path, PathBuf},
+    path::PathBuf,
     time::{Duration, Instant},
 };
 
 use super::{
-    Hook, Ran, Standing, Systemd, Told, UnitsError,
-    hooks::{self, hooks},
+    Disk, Hook, Ran, Standing, Systemd, Told, UnitsError,
+    hooks::{self, Trust, hooks},
 };
 use crate::{
     model::{AddressChange, Dependent, Finding, Subject},
@@ -18,11 +18,9 @@ use crate::{
 
 /// The folder of hooks below `hooks.d`, and what a hook reads in `WSLMESH_EVENT`.
 pub(super) const EVENT: &str = "address-changed";
-/// Whom a hook must belong to.
-const ROOT: u32 = 0;
 
 /// What is to be told to whom.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Round {
     /// The change; `None` only looks whether all could be told.
     pub change: Option<AddressChange>,
@@ -35,12 +33,8 @@ pub struct Round {
     /// Who knows another address than the change's old one, since a round did
     /// not come to its end. Who knows the new one is not told.
     pub known: BTreeMap<Subject, Ipv4Addr>,
-}
-
-/// Whether there may be hooks to run.
-#[must_use]
-pub fn any_hooks(below: &Path) -> bool {
-    hooks::any(below, EVENT)
+    /// Where hooks are looked for, shared by all rounds.
+    pub disk: Disk,
 }
 
 /// What a round means for the health of one unit or hook.
@@ -82,7 +76,7 @@ impl Round {
         connect: impl Future<Output = Result<Systemd, UnitsError>>,
         mut begun: impl FnMut(&str),
     ) -> Report {
-        let (hooks, refused) = hooks(&self.below, EVENT, ROOT);
+        let (hooks, refused) = self.hooks().await;
         let mut report = Report::default();
         let trouble = |finding: Finding| (finding.subject.clone(), Verdict::Trouble(finding));
         report.verdicts.extend(refused.into_iter().map(trouble));
@@ -117,7 +111,9 @@ impl Round {
                     };
                     let limit = self.hook_timeout;
                     let begun = || begun(&target.subject());
-                    target.tell(&systemd, change, limit, begun).await
+                    target
+                        .tell(&systemd, &self.disk, change, limit, begun)
+                        .await
                 }
             };
             match verdict {
@@ -129,6 +125,15 @@ impl Round {
             }
         }
         report
+    }
+
+    async fn hooks(&self) -> (Vec<Hook>, Vec<Finding>) {
+        let below = self.below.clone();
+        let look = move || hooks(&below, EVENT, &Trust::root());
+        self.disk.look(look).await.unwrap_or_else(|why| {
+            let folder = self.below.join("hooks.d").join(EVENT);
+            (Vec::new(), vec![hooks::refused(&folder, why)])
+        })
     }
 
     /// What this one was told last.
@@ -191,6 +196,7 @@ impl Target<'_> {
     async fn tell(
         &self,
         systemd: &Systemd,
+        disk: &Disk,
         change: &AddressChange,
         limit: Duration,
         begun: impl FnOnce(),
@@ -202,6 +208,15 @@ impl Target<'_> {
                 Ok(self.told(dependent, told, begin.elapsed()))
             }
             Self::Hook(hook) => {
+                let looked = (*hook).clone();
+                let look = move || hooks::again(&looked, &Trust::root());
+                let looked = disk.look(look).await;
+                let hook = match looked.unwrap_or_else(|why| Err(hooks::refused(&hook.path, why))) {
+                    Ok(Some(hook)) => hook,
+                    Ok(None) => return Ok(Verdict::Fine),
+                    Err(finding) => return Ok(Verdict::Trouble(finding)),
+                };
+                let hook = &hook;
                 let ran = systemd.run(hook, change, limit, begun).await?;
                 say_hook(hook, &ran, begin.elapsed());
                 Ok(if ran.is_fine() {

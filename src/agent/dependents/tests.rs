@@ -291,10 +291,13 @@ async fn a_look_is_made_at_the_start_and_when_asked() {
 }
 
 #[tokio::test]
-async fn with_nobody_to_tell_nothing_is_begun_and_the_address_is_kept() {
+async fn with_nobody_to_tell_the_address_is_kept() {
     let mut bench = Bench::new("");
-    bench.dependents.look = true;
-    assert!(bench.at(1).is_none() && bench.at(2).is_none());
+    assert!(bench.at(1).is_none());
+    let begun = bench.at(2).unwrap();
+    let report = begun.round.clone().run(pending(), |_| ()).await;
+    assert_eq!(report, Report::default());
+    bench.end(begun, &[], report);
     assert_eq!(bench.dependents.notes.told, Some(address(2)));
     bench.settings = settings(UNITS);
     bench.start_again();

@@ -29,6 +29,7 @@ fn round(units: &[&str]) -> Round {
         below: "/nonexistent".into(),
         hook_timeout: Duration::from_secs(1),
         known: BTreeMap::new(),
+        disk: Disk::default(),
     }
 }
 
