@@ -129,7 +129,10 @@ fn answers(world: &World) -> Result<()> {
         Ok((!listens.is_empty()).then_some(()))
     })?;
     let agent = world.start_agent(&config(&forwards.concat()))?;
-    agent.wait("the forwards", |status| status.served.len() == 5)?;
+    agent.wait("the forwards", |status| {
+        let mut served = status.served.iter();
+        status.served.len() == 5 && served.any(|one| one.name == "ssh" && one.state == "up")
+    })?;
     let answers = |list: &Value| {
         let one = |entry: &Value| {
             let name = entry.get("name")?.as_str()?.to_owned();
