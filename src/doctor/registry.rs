@@ -212,7 +212,7 @@ registry! {
             "generateResolvConf=false ends DNS tunnelling for this distribution, and with it Windows' hosts file and the names of its VPNs.",
             "Remove generateResolvConf=false from the section [network] of /etc/wsl.conf, keep its other lines, remove /etc/resolv.conf, then `wsl.exe --shutdown` on Windows";
         DnsTunnelling "dns-tunnelling" "DNS tunnelling is whole" dns::tunnelling, None,
-            "WSL's own name server is at 10.255.255.254 on lo. It asks Windows, so that VPNs and corporate names work.",
+            "WSL's own name server is at 10.255.255.254 on lo, unless dnsTunnelingIpAddress in .wslconfig says otherwise. It asks Windows, so that VPNs and corporate names work.",
             "Run `wsl.exe --shutdown` on Windows; remove dnsTunneling=false from %UserProfile%\\.wslconfig";
     }
     Clock "clock" {
@@ -289,7 +289,7 @@ registry! {
     }
     Conflicts "conflicts" {
         ConflictsSubnets "conflicts-subnets" "no two networks overlap" conflicts::subnets, None,
-            "WSL, docker and tunnels all choose from the private ranges. Of two that overlap one is out of reach, Windows itself where a tunnel covers eth0's.",
+            "WSL, docker and tunnels all choose from the private ranges. Of two that overlap one is out of reach, Windows itself where a tunnel covers eth0's. Routes are those of the main table: a network that is in a table of its own, as Tailscale's and wg-quick's Table= are, is seen by its interface's address alone.",
             "Give the tunnel or docker another subnet (AllowedIPs; default-address-pools in /etc/docker/daemon.json)";
         ConflictsAgents "conflicts-agents" "no other tool forwards" conflicts::agents, None,
             "Two that write Windows' forwards, or carry WSL's network, undo each other's work.",

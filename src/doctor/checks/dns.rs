@@ -1,7 +1,7 @@
 //! Name resolution. No cure here switches DNS tunnelling off: with it go
 //! Windows' hosts file, its VPNs' name rules and corporate names.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use super::super::{
     facts::{Answer, Facts, Text},
@@ -10,9 +10,9 @@ use super::super::{
     verdict::{Judged, Skip, Verdict},
 };
 
-/// The address that DNS tunnelling puts on `lo` (microsoft/WSL:
-/// experimental.dnsTunnelingIpAddress).
-const TUNNELLING: &str = "10.255.255.254";
+/// The address that DNS tunnelling puts on `lo`, unless .wslconfig names another
+/// (microsoft/WSL: experimental.dnsTunnelingIpAddress).
+const TUNNELLING: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 255, 255, 254));
 
 pub(in crate::doctor) fn resolv_conf(facts: &Facts) -> Judged {
     let resolver = &facts.resolver;
@@ -83,34 +83,41 @@ pub(in crate::doctor) fn generated(facts: &Facts) -> Judged {
     })
 }
 
+/// Where DNS tunnelling is asked.
+fn tunnelling_address(facts: &Facts) -> IpAddr {
+    let named = facts.wslconfig().ok().and_then(|ini| {
+        let of = |section| ini.get(section, "dnsTunnelingIpAddress")?.parse().ok();
+        of("experimental").or_else(|| of("wsl2"))
+    });
+    named.unwrap_or(TUNNELLING)
+}
+
 pub(in crate::doctor) fn tunnelling(facts: &Facts) -> Judged {
     facts.wsl()?;
     let (_, seen) = facts.seen()?;
-    let address: IpAddr = seen
+    let tunnelling = tunnelling_address(facts);
+    let there = seen
         .addresses
         .iter()
-        .map(|address| address.net.addr())
-        .find(|address| address.to_string() == TUNNELLING)
-        .map_or(IpAddr::from([0, 0, 0, 0]), |address| address);
+        .any(|has| has.net.addr() == tunnelling);
     let text = facts.resolver.text.content();
-    let asked =
-        text.is_some_and(|text| servers(text).iter().any(|ip| ip.to_string() == TUNNELLING));
+    let asked = text.is_some_and(|text| servers(text).contains(&tunnelling));
     let wanted = facts.wslconfig().ok().and_then(|ini| {
         let of = |section| ini.get(section, "dnsTunneling").and_then(boolean);
         of("wsl2").or_else(|| of("experimental"))
     });
-    Ok(match (asked, address.is_unspecified(), wanted) {
-        (true, true, _) => Verdict::failed(format!(
-            "resolv.conf names {TUNNELLING}, and no interface has it"
+    Ok(match (asked, there, wanted) {
+        (true, false, _) => Verdict::failed(format!(
+            "resolv.conf names {tunnelling}, and no interface has it"
         )),
-        (true, false, _) => Verdict::ok(format!("{TUNNELLING} on lo")),
-        (false, false, _) => Verdict::note(format!(
-            "it is on, and resolv.conf names another server than {TUNNELLING}"
+        (true, true, _) => Verdict::ok(format!("{tunnelling} on lo")),
+        (false, true, _) => Verdict::note(format!(
+            "it is on, and resolv.conf names another server than {tunnelling}"
         )),
-        (false, true, Some(false)) => {
+        (false, false, Some(false)) => {
             Verdict::note("dnsTunneling=false in .wslconfig: names go to Windows' servers directly")
         }
-        (false, true, _) => Verdict::note("it is not in use here"),
+        (false, false, _) => Verdict::note("it is not in use here"),
     })
 }
 
@@ -132,10 +139,7 @@ mod tests {
     }
 
     fn without(facts: &mut Facts) {
-        facts.change(|seen| {
-            seen.addresses
-                .retain(|a| a.net.addr().to_string() != TUNNELLING)
-        });
+        facts.change(|seen| seen.addresses.retain(|a| a.net.addr() != TUNNELLING));
     }
 
     #[test]
@@ -182,6 +186,11 @@ mod tests {
                 text(f, "nameserver 172.28.16.1");
                 f.wslconfig = Text::Content(Ini::parse("[wsl2]\ndnsTunneling=false"));
             } => Note, "dnsTunneling=false";
+            "at another address": |f| {
+                f.change(|s| s.addresses.push(crate::doctor::testing::address(1, "10.9.9.9/32")));
+                text(f, "nameserver 10.9.9.9");
+                f.wslconfig = Text::Content(Ini::parse("[experimental]\ndnsTunnelingIpAddress=10.9.9.9"));
+            } => Ok, "10.9.9.9 on lo";
             "not in use": |f| { without(f); text(f, "nameserver 172.28.16.1") } => Note, "not in use";
         }
     }
