@@ -37,7 +37,7 @@ impl<M: Machine> Agent<M> {
             let name = interface.clone().unwrap_or_default();
             parts.push(match (old, new) {
                 (Some(old), Some(new)) => format!("{name} address {old} -> {new}"),
-                (Some(old), None) => format!("{name} address {old} is gone"),
+                (Some(old), None) => format!("{name} address {old} is lost"),
                 (None, _) => format!("{name} address {}", text(new)),
             });
             self.signals.push(Signal::AddressChanged {

@@ -71,7 +71,7 @@ async fn an_address_that_goes_and_comes_is_told_both_times() {
     bench.pass().await;
     let addresses = std::mem::take(&mut machine.world.borrow_mut().addresses);
     let gone = bench.pass().await;
-    assert_eq!(gone.journal[0], "eth0 address 172.28.16.5 is gone");
+    assert_eq!(gone.journal[0], "eth0 address 172.28.16.5 is lost");
     assert!(bench.pass().await.journal.is_empty(), "once");
     machine.world.borrow_mut().addresses = addresses;
     let back = bench.pass().await;

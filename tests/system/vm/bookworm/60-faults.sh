@@ -38,7 +38,7 @@ ok 'the file is right' within 20 network_file_has 'WSL_IP="172.28.16.108"'
 ok 'the tunnel has its MTU' within 20 mtu_is wg0 1280
 ok 'the peer has its keepalive' within 20 keepalive_is 25
 ok 'sysctls are as wanted' within 20 sysctl_is net.core.rmem_max 134217728
-is 'no temporary file is left' "$(guest sh -c 'ls -A /etc/wslmesh | grep -vE "^(wslmesh.toml|wsl-network.conf)$"')" ''
+is 'no temporary file is left' "$(guest sh -c 'ls -A /etc/wslmesh | grep -vE "^(wslmesh.toml|wslmesh.toml.d|hooks.d|wsl-network.conf)$"')" ''
 
 # The same service once more, under another name.
 first=$(main_pid)
