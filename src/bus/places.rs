@@ -28,7 +28,8 @@ pub(super) struct Place {
 }
 
 impl Places {
-    /// `each` places for one user, `others` together for all but root.
+    /// `each` places for one user, `others` together for all but root, and as many
+    /// for root alone.
     pub(super) fn new(each: usize, others: usize) -> Arc<Self> {
         Arc::new(Self {
             each,
@@ -43,8 +44,12 @@ impl Places {
         let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
         let own = taken.get(&of).copied().unwrap_or_default();
         let others = taken.iter().filter(|(user, _)| **user != ROOT);
-        let full = of != ROOT && others.map(|(_, count)| count).sum::<usize>() >= self.others;
-        if own >= self.each || full {
+        let full = if of == ROOT {
+            own >= self.others
+        } else {
+            own >= self.each || others.map(|(_, count)| count).sum::<usize>() >= self.others
+        };
+        if full {
             return None;
         }
         taken.insert(of, own + 1);
@@ -92,8 +97,8 @@ mod tests {
     #[test]
     fn root_has_places_of_its_own() {
         let places = Places::new(2, 3);
-        let root = (places.take(ROOT).unwrap(), places.take(ROOT).unwrap());
-        assert!(places.take(ROOT).is_none(), "two for root too");
+        let root: Vec<_> = (0..4).filter_map(|_| places.take(ROOT)).collect();
+        assert_eq!(root.len(), 3, "as many as the others have together");
         let others: Vec<_> = [1, 1, 2, 2]
             .iter()
             .filter_map(|user| places.take(*user))
