@@ -332,7 +332,7 @@ fn interrupted(world: &World) -> Result<()> {
          echo $? >/run/lab/code; stty -g >/run/lab/after"
     );
     world.write("/run/lab/inner", &inner)?;
-    let outer = "mkfifo /run/lab/keys; exec 3<>/run/lab/keys; exec env TERM=xterm script -qec 'sh /run/lab/inner' /dev/null <&3";
+    let outer = "mkfifo /run/lab/keys; exec 3<>/run/lab/keys; exec env --default-signal=INT TERM=xterm script -qec 'sh /run/lab/inner' /dev/null <&3";
     let process = world.spawn_guest(&["sh", "-ec", outer], &[])?;
     until("the question", LIMIT, || {
         Ok(process.stdout()?.contains("[y/N]").then_some(()))
