@@ -274,8 +274,24 @@ impl Drop for Relay {
     }
 }
 
+/// ERROR_INTERNAL_ERROR, with which wine refuses a start among many at once.
+#[cfg(windows)]
+const BUSY: i32 = 1359;
+
 fn spawn(mut command: Command) -> (Child, ChildStdin) {
-    let mut child = command.spawn().expect("the relay starts");
+    #[cfg(windows)]
+    let spawned = (0..5)
+        .find_map(|_| match command.spawn() {
+            Err(error) if error.raw_os_error() == Some(BUSY) => {
+                std::thread::sleep(Duration::from_millis(100));
+                None
+            }
+            spawned => Some(spawned),
+        })
+        .expect("one start of five");
+    #[cfg(not(windows))]
+    let spawned = command.spawn();
+    let mut child = spawned.expect("the relay starts");
     let stdin = child.stdin.take().expect("a pipe");
     (child, stdin)
 }
