@@ -1,8 +1,8 @@
 #!/bin/bash
-# The programs for aarch64, as far as another machine can tell: lints, linking, and
-# what runs under QEMU's user mode, which has the kernel of the machine it is on.
+# The programs for aarch64, as far as another machine can tell: compiling, linking,
+# and what runs under QEMU's user mode, which has the kernel of the machine it is on.
+# Lints are left out: the code has no line of its own for aarch64.
 #
-#   tools/aarch64.sh check      clippy on what is shipped
 #   tools/aarch64.sh test       builds the programs, links them and starts each
 #   tools/aarch64.sh has-std    nothing but its status: tools/setup.sh asks
 #
@@ -34,17 +34,11 @@ command_line() {
     elif [ -e /usr/lib/rustlib/src/rust/library/std/Cargo.toml ] && [ -x /usr/bin/cargo ]; then
         export RUSTC=/usr/bin/rustc RUSTC_BOOTSTRAP=1
         line=(/usr/bin/cargo "$command")
-        if [ "$command" = clippy ]; then line=(env CARGO=/usr/bin/cargo /usr/bin/cargo-clippy clippy); fi
         set -- -Z build-std=std,panic_unwind,test "$@"
     else
-        cannot checked "there is no standard library for $triple (tools/setup.sh aarch64 installs it)"
+        cannot tested "there is no standard library for $triple (tools/setup.sh aarch64 installs it)"
     fi
     line+=(--locked --target "$triple" --target-dir "$target" "$@")
-}
-
-check() {
-    command_line clippy -- -D warnings
-    "${line[@]}"
 }
 
 run_tests() {
@@ -72,7 +66,6 @@ run_tests() {
 
 case ${1:-} in
     has-std) has_std rustc || [ -e /usr/lib/rustlib/src/rust/library/std/Cargo.toml ] ;;
-    check) check ;;
     test) run_tests ;;
     *)
         sed -n '2,/^set/s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" >&2
