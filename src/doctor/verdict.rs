@@ -211,7 +211,7 @@ mod tests {
             Verdict::warning("d").cure("cure d"),
             Verdict::failed("e"),
         ];
-        let verdict = Verdict::worst(parts, || unreachable!());
+        let verdict = Verdict::worst(parts, || panic!("one part is above ok"));
         assert_eq!(
             (verdict.grade, verdict.cure.as_deref()),
             (Grade::Failed, None)
@@ -224,7 +224,9 @@ mod tests {
             part(Grade::Note, "a", None),
         ];
         assert_eq!(verdict.parts(), expected);
-        let nested = Verdict::worst(vec![Verdict::note("f"), verdict], || unreachable!());
+        let nested = Verdict::worst(vec![Verdict::note("f"), verdict], || {
+            panic!("one part is above ok")
+        });
         assert_eq!(nested.parts().len(), 5);
         assert_eq!(nested.parts().first(), expected.first());
     }

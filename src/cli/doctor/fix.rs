@@ -206,7 +206,7 @@ mod tests {
     fn who_was_not_told_is_not_waited_for() {
         for poked in [Poked::NoAgent, Poked::Untold("it hangs".into())] {
             let mut fixed = Fixed::default();
-            told(poked, "x", || unreachable!(), &mut fixed);
+            told(poked, "x", || panic!("it was waited for"), &mut fixed);
             assert_eq!((fixed.asked.len(), fixed.failed.len()), (0, 1));
         }
     }
