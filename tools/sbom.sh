@@ -16,11 +16,11 @@ platforms=("$(rustc -vV | sed -n 's/^host: //p')")
 if [ -e "$tree/usr/lib/wslmesh/windows/wslmesh-relay.exe" ]; then platforms+=(x86_64-pc-windows-gnu); fi
 
 crates() {
-    local platform features=()
+    local platform package=()
     for platform in "${platforms[@]}"; do
-        cargo tree --locked --offline -e normal --target "$platform" "${features[@]}" --prefix none --format '{p}|{l}'
-        features=(--no-default-features) # the relay for Windows
-    done | sed -n 's/ (\*)$//; /^wslmesh /!s/^\([^ ]*\) v\([^ |]*\)[^|]*|/\1 \2|/p' | LC_ALL=C sort -u
+        cargo tree --locked --offline -e normal --target "$platform" "${package[@]}" --prefix none --format '{p}|{l}'
+        package=(--package wslmesh-relay) # on Windows
+    done | sed -n 's/ (\*)$//; /^wslmesh[ -]/!s/^\([^ ]*\) v\([^ |]*\)[^|]*|/\1 \2|/p' | LC_ALL=C sort -u
 }
 
 if [ "$version" = crates ]; then

@@ -77,7 +77,7 @@ command_line() {
     line=("$cargo" "$command")
     # cargo would prefer the clippy of ~/.cargo/bin, of another compiler.
     if [ "$command" = clippy ] && [ "$cargo" != cargo ]; then line=(env "CARGO=$cargo" /usr/bin/cargo-clippy clippy); fi
-    line+=(--locked --no-default-features --target "$triple" --target-dir "$target")
+    line+=(--locked --package wslmesh-relay --target "$triple" --target-dir "$target")
     if [ "$std" = source ]; then line+=(-Z "build-std=$crates"); fi
     line+=("$@")
 }
@@ -101,7 +101,7 @@ check_imports() {
 build() {
     local size
     find_toolchain
-    command_line std,panic_abort build --release --bin wslmesh-relay
+    command_line std,panic_abort build --release
     "${line[@]}"
     size=$(stat -c %s "$release")
     echo "$release: $size bytes (below $largest), rustc $(version_of "$rustc"), standard library: $std"

@@ -29,11 +29,12 @@ use self::{
     table::Table,
 };
 use super::lane::Lane;
+use wslmesh_relay::protocol::{Event, Limits, Listen, Order, VERSION, Want};
+
 use crate::{
     host::relay::{Process, RelayError},
     model::{Finding, RelayMemory, RelayPlace, RelaySet},
     paths::Paths,
-    relay::protocol::{Event, Limits, Listen, Order, VERSION, Want},
     report::Code,
 };
 

@@ -31,11 +31,9 @@ use super::{
     contract::{excerpt, plain},
     interop::{Interop, InteropError},
 };
-use crate::{
-    model::RelayPlace,
-    relay::protocol::{EXIT_ELEVATED, Event, MAX_LINE, Order, VERSION},
-    report::Code,
-};
+use wslmesh_relay::protocol::{EXIT_ELEVATED, Event, MAX_LINE, Order, VERSION};
+
+use crate::{model::RelayPlace, report::Code};
 
 /// The relay's program in the guest, in the folder of our programs.
 pub const GUEST: &str = "wslmesh-relay";

@@ -10,44 +10,9 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use super::{DrivePath, Finding};
-pub use crate::relay::protocol::{
+pub use wslmesh_relay::protocol::{
     Counters, Failure, FailureKind, Forward as RelayForward, Listen, Protocol,
 };
-
-impl fmt::Display for Protocol {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Tcp => "tcp",
-            Self::Udp => "udp",
-        })
-    }
-}
-
-impl fmt::Display for Listen {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{} {}:{}",
-            self.protocol, self.listen_address, self.listen_port
-        )
-    }
-}
-
-impl Listen {
-    /// Whether both want one port: a listener on 0.0.0.0 takes it on every
-    /// address, and one on loopback stands in for another address (see
-    /// [`RelayPlace::Unpacked`]).
-    #[must_use]
-    pub fn overlaps(&self, other: &Self) -> bool {
-        let stands_for_others = |listen: &Self| {
-            listen.listen_address.is_unspecified() || listen.listen_address.is_loopback()
-        };
-        (self.protocol, self.listen_port) == (other.protocol, other.listen_port)
-            && (self.listen_address == other.listen_address
-                || stands_for_others(self)
-                || stands_for_others(other))
-    }
-}
 
 /// Whom Windows' firewall should let in.
 #[derive(

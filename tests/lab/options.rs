@@ -31,11 +31,8 @@ pub(crate) struct Options {
 impl Default for Options {
     fn default() -> Self {
         Self {
-            agent: binary("WSLMESH_BIN", option_env!("CARGO_BIN_EXE_wslmesh")),
-            relay: binary(
-                "WSLMESH_RELAY_BIN",
-                option_env!("CARGO_BIN_EXE_wslmesh-relay"),
-            ),
+            agent: agent_binary(),
+            relay: relay_binary(),
             start_up_ms: 700,
             accept_ms: 1_000,
             task_wait_ms: 10_000,
@@ -66,9 +63,18 @@ pub(crate) const LIBRARY: &str = "/opt/wslmesh/lib";
 /// The relay for Linux in there.
 pub(crate) const RELAY: &str = "/opt/wslmesh/lib/wslmesh-relay";
 
-fn binary(variable: &str, built: Option<&str>) -> PathBuf {
-    std::env::var_os(variable)
+fn agent_binary() -> PathBuf {
+    std::env::var_os("WSLMESH_BIN")
         .map(PathBuf::from)
-        .or_else(|| built.map(PathBuf::from))
+        .or_else(|| option_env!("CARGO_BIN_EXE_wslmesh").map(PathBuf::from))
         .unwrap_or_default()
+}
+
+/// The relay is another package's binary, which cargo builds beside the agent's
+/// (`cargo build`, or `cargo test` of the workspace).
+pub(crate) fn relay_binary() -> PathBuf {
+    std::env::var_os("WSLMESH_RELAY_BIN").map_or_else(
+        || agent_binary().with_file_name("wslmesh-relay"),
+        PathBuf::from,
+    )
 }

@@ -3,10 +3,9 @@
 use std::time::SystemTime;
 
 use super::{Stage, Supervisor};
-use crate::{
-    model::{Counted, Counters, RelayMemory},
-    relay::protocol::Order,
-};
+use wslmesh_relay::protocol::Order;
+
+use crate::model::{Counted, Counters, RelayMemory};
 
 impl Supervisor {
     /// Asks a relay that runs for its counters, which come as news. Tells what

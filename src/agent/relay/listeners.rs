@@ -1,9 +1,8 @@
 //! Where the relay listens, may listen, and cannot.
 
-use crate::{
-    model::Failure,
-    relay::protocol::{Listen, Listener},
-};
+use wslmesh_relay::protocol::{Listen, Listener};
+
+use crate::model::Failure;
 
 /// What it was told and what it confirmed.
 #[derive(Debug, Default)]
@@ -63,7 +62,7 @@ mod tests {
     use std::num::NonZeroU16;
 
     use super::*;
-    use crate::relay::protocol::{FailureKind, Protocol};
+    use wslmesh_relay::protocol::{FailureKind, Protocol};
 
     fn listen(port: u16) -> Listen {
         Listen {

@@ -4,11 +4,12 @@ use std::{future::pending, path::PathBuf, time::Instant};
 
 use tokio::task::JoinHandle;
 
+use wslmesh_relay::protocol::Event;
+
 use crate::{
     agent::lane::{LIMIT, Lane, off_the_loop},
     host::relay::{self, Process, RelayError, Started},
     model::RelayPlace,
-    relay::protocol::Event,
 };
 
 /// The stages of its life. Dropping any of them leaves no process behind.

@@ -16,10 +16,9 @@ use std::{
 use serde::{Deserialize, Serialize};
 use tokio::task::{JoinHandle, spawn_blocking};
 
-use crate::{
-    model::RelaySet,
-    relay::protocol::{MAX_LINE, Protocol, Session},
-};
+use wslmesh_relay::protocol::{MAX_LINE, Protocol, Session};
+
+use crate::model::RelaySet;
 
 /// Least time between two writes of the file.
 const BETWEEN: Duration = Duration::from_secs(1);

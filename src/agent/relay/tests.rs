@@ -5,10 +5,9 @@ use std::path::Path;
 use tokio::time::timeout;
 
 use super::*;
-use crate::{
-    host::relay::GUEST,
-    relay::protocol::{FailureKind, Forward, Protocol, Session},
-};
+use wslmesh_relay::protocol::{FailureKind, Forward, Protocol, Session};
+
+use crate::host::relay::GUEST;
 
 /// Longest wait for anything here.
 const LONG: Duration = Duration::from_secs(20);

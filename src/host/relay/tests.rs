@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use super::*;
-use crate::relay::protocol::{Forward, Limits, Listen, Protocol, Want};
+use wslmesh_relay::protocol::{Forward, Limits, Listen, Protocol, Want};
 
 /// Longest wait for anything here.
 const LONG: Duration = Duration::from_secs(20);

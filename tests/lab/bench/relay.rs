@@ -13,9 +13,10 @@ use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
-use wslmesh::relay::protocol::{Event, Forward, Limits, Order, VERSION, Want};
+use wslmesh_relay::protocol::{Event, Forward, Limits, Order, VERSION, Want};
 
 use super::figures::Report;
+use crate::options::relay_binary;
 
 pub(super) use self::{crowd::measure as crowd, repoint::measure as repoint};
 pub(super) use self::{tcp::measure as tcp, udp::measure as udp};
@@ -23,16 +24,9 @@ pub(super) use self::{tcp::measure as tcp, udp::measure as udp};
 /// The longest wait for something that is certain to come.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-fn binary() -> PathBuf {
-    std::env::var_os("WSLMESH_RELAY_BIN")
-        .map(PathBuf::from)
-        .or_else(|| option_env!("CARGO_BIN_EXE_wslmesh-relay").map(PathBuf::from))
-        .unwrap_or_default()
-}
-
 /// What the figures depend on, and the size of the relay for Windows.
 pub(super) fn about(report: &mut Report) {
-    report.head(&format!("The relay, {}", binary().display()));
+    report.head(&format!("The relay, {}", relay_binary().display()));
     let exe = std::env::var_os("WSLMESH_RELAY_EXE").map(PathBuf::from);
     match exe.and_then(|path| path.metadata().ok()) {
         Some(file) => report.figure(
@@ -58,11 +52,11 @@ struct Relay {
 
 impl Relay {
     fn start(forwards: &[Forward], limits: Limits) -> Result<Self> {
-        let mut child = Command::new(binary())
+        let mut child = Command::new(relay_binary())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
-            .with_context(|| format!("starting {}", binary().display()))?;
+            .with_context(|| format!("starting {}", relay_binary().display()))?;
         let out = child.stdout.take().context("no standard output")?;
         let (sender, events) = channel();
         std::thread::spawn(move || -> Result<()> {
@@ -160,12 +154,12 @@ impl Drop for Socat {
 }
 
 fn forward(
-    protocol: wslmesh::relay::protocol::Protocol,
+    protocol: wslmesh_relay::protocol::Protocol,
     listen: SocketAddrV4,
     connect: SocketAddrV4,
 ) -> Result<Forward> {
     Ok(Forward {
-        listen: wslmesh::relay::protocol::Listen {
+        listen: wslmesh_relay::protocol::Listen {
             protocol,
             listen_address: *listen.ip(),
             listen_port: listen.port().try_into()?,

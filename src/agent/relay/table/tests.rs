@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::model::{RelayForward, RelayPlace};
-use crate::relay::protocol::Listen;
+use wslmesh_relay::protocol::Listen;
 
 fn session(listen: u16, client: u16, port: u16) -> Session {
     Session {

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use wslmesh::relay::protocol::{Event, Limits, Protocol};
+use wslmesh_relay::protocol::{Event, Limits, Protocol};
 
 use super::udp::Echo;
 use super::{PATIENCE, Relay, forward, tcp, udp};

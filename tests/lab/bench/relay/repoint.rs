@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
-use wslmesh::relay::protocol::{Limits, Protocol};
+use wslmesh_relay::protocol::{Limits, Protocol};
 
 use super::udp::Echo;
 use super::{Relay, forward, tcp, udp};

@@ -5,7 +5,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
-use wslmesh::relay::protocol::{Limits, Protocol};
+use wslmesh_relay::protocol::{Limits, Protocol};
 
 use super::{PATIENCE, Relay, Socat, forward, median};
 use crate::bench::figures::Report;

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use wslmesh::relay::protocol::{Limits, Protocol};
+use wslmesh_relay::protocol::{Limits, Protocol};
 
 use super::{PATIENCE, Relay, Socat, forward, median};
 use crate::bench::figures::{Report, Times, short};

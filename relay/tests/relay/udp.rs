@@ -3,7 +3,7 @@
 use std::net::{SocketAddr, UdpSocket};
 use std::num::NonZeroU16;
 
-use wslmesh::relay::protocol::{Event, FailureKind, Listen, Protocol};
+use wslmesh_relay::protocol::{Event, FailureKind, Listen, Protocol};
 
 use crate::harness::{Relay, address, client, datagram, noise, nothing, to, udp};
 

@@ -5,7 +5,7 @@ use std::num::NonZeroU16;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use wslmesh::relay::protocol::{Event, Listen, Protocol, Session};
+use wslmesh_relay::protocol::{Event, Listen, Protocol, Session};
 
 use crate::harness::{DEADLINE, Relay, client, datagram, nothing, to, udp, v4};
 use crate::udp::exchange;

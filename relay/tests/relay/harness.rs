@@ -8,7 +8,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use wslmesh::relay::protocol::{
+use wslmesh_relay::protocol::{
     Counters, Event, Failure, Forward, Limits, Listen, Listener, Order, Protocol, Session, VERSION,
     Want,
 };

@@ -5,7 +5,7 @@ use std::net::{SocketAddr, UdpSocket};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use wslmesh::relay::protocol::{Event, MAX_LINE, MAX_UDP_SESSIONS, Order, Protocol, VERSION};
+use wslmesh_relay::protocol::{Event, MAX_LINE, MAX_UDP_SESSIONS, Order, Protocol, VERSION};
 
 use crate::harness::{DEADLINE, Relay, client, datagram, echo, guest, program, udp, within};
 use crate::udp::exchange;

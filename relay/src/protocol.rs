@@ -5,6 +5,7 @@
 //! forwards and the client-to-port table, and gives both to a relay that it had
 //! to start again.
 
+use std::fmt;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::num::NonZeroU16;
 
@@ -62,6 +63,15 @@ pub enum Protocol {
     Udp,
 }
 
+impl fmt::Display for Protocol {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Tcp => "tcp",
+            Self::Udp => "udp",
+        })
+    }
+}
+
 /// Where a forward listens: what makes it the same forward.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -72,6 +82,32 @@ pub struct Listen {
     pub listen_address: Ipv4Addr,
     /// The port to listen on.
     pub listen_port: NonZeroU16,
+}
+
+impl fmt::Display for Listen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} {}:{}",
+            self.protocol, self.listen_address, self.listen_port
+        )
+    }
+}
+
+impl Listen {
+    /// Whether both want one port: a listener on 0.0.0.0 takes it on every
+    /// address, and one on loopback stands in for another address (an
+    /// unprivileged relay serves loopback only).
+    #[must_use]
+    pub fn overlaps(&self, other: &Self) -> bool {
+        let stands_for_others = |listen: &Self| {
+            listen.listen_address.is_unspecified() || listen.listen_address.is_loopback()
+        };
+        (self.protocol, self.listen_port) == (other.protocol, other.listen_port)
+            && (self.listen_address == other.listen_address
+                || stands_for_others(self)
+                || stands_for_others(other))
+    }
 }
 
 /// One forward. A new connect address or port re-points it without closing its

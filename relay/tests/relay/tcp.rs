@@ -7,7 +7,7 @@ use std::sync::mpsc::channel;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use wslmesh::relay::protocol::{Event, FailureKind, Listen, Protocol};
+use wslmesh_relay::protocol::{Event, FailureKind, Listen, Protocol};
 
 use crate::harness::{
     DEADLINE, QUIET, Relay, address, connect, datagram, echo, guest, noise, serve_on, to, udp,

@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use std::thread;
 use std::time::Instant;
 
-use wslmesh::relay::protocol::Protocol;
+use wslmesh_relay::protocol::Protocol;
 
 use crate::harness::{Relay, client, connect, datagram, echo, guest, udp};
 use crate::tcp::broken;

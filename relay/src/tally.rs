@@ -130,7 +130,7 @@ mod tests {
     use std::num::NonZeroU16;
 
     use super::*;
-    use crate::relay::protocol::Protocol;
+    use crate::protocol::Protocol;
 
     #[test]
     fn refusals_are_told_once_a_second_with_all_since() {
