@@ -1,10 +1,8 @@
 //! The loop: wait, observe, plan, apply, publish.
 
-pub(crate) mod backoff;
 mod bus;
 mod dependents;
 mod described;
-mod lane;
 mod leader;
 mod ledger;
 mod machine;
@@ -46,11 +44,11 @@ use self::{
 use crate::{
     bus::Bus,
     config::{ConfigError, Settings, Source},
-    model::Finding,
+    interop,
+    model::{Code, Finding},
     netlink::{NetlinkError, Watch},
-    observe,
     paths::Paths,
-    report::{Changes, Code, Manager, remove_status},
+    report::{Changes, Manager, remove_status},
 };
 
 /// Why the agent cannot run.
@@ -265,7 +263,7 @@ async fn work(
     let mut watchdog = watchdog()?;
     let mut windows = Windows::new(paths, Supervisor::new(paths));
     let mut dependents = Dependents::new(&paths.runtime, source.folder());
-    match observe::mode_at_once() {
+    match interop::mode_at_once() {
         Some(mode) => agent.take(News::Mode(mode)),
         None => windows.ask_mode(),
     }

@@ -5,6 +5,10 @@
 pub mod agent;
 /// Effects, one file per kind.
 pub mod apply;
+/// Waits between two tries.
+pub mod backoff;
+/// Calls that may hang.
+pub mod blocking;
 /// The D-Bus service.
 pub mod bus;
 /// The command line.
@@ -13,8 +17,12 @@ pub mod cli;
 pub mod config;
 /// The examination of a machine.
 pub mod doctor;
+/// Files that are replaced, secured and read.
+pub mod fs;
 /// The Windows side as Linux sees it.
 pub mod host;
+/// The way from Linux to Windows, and the networking mode.
+pub mod interop;
 /// Types that the folders hand to each other.
 pub mod model;
 /// rtnetlink.

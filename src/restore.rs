@@ -227,7 +227,7 @@ async fn link(netlink: &Netlink, index: u32, name: &str, before: u32, after: u32
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::report::Code;
+    use crate::model::Code;
 
     #[tokio::test]
     async fn rules_that_cannot_be_withdrawn_are_no_success() {

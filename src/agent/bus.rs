@@ -19,8 +19,7 @@ use super::pass::Done;
 use crate::{
     bus::{self, Bus},
     config::{DropIn, DropInError, Forward, Source},
-    model::Finding,
-    report::Code,
+    model::{Code, Finding},
 };
 
 /// Requests that wait for a pass; beyond that the agent is busy.

@@ -14,8 +14,8 @@ use std::{
 use serde::{Deserialize, Serialize};
 use tokio::{select, task::JoinSet, time::sleep_until};
 
-use super::backoff;
 use crate::{
+    backoff,
     config::Settings,
     model::{AddressChange, Finding, Place, Subject},
     plan::{Due, dependents_due},

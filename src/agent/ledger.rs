@@ -6,10 +6,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::backoff;
 use crate::{
-    model::{Action, ActionKey, Finding},
-    report::Code,
+    backoff,
+    model::{Action, ActionKey, Code, Finding},
 };
 
 /// So many times the same change within [`WINDOW`] is a fight.

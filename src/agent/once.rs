@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     config::Settings,
-    observe,
+    interop,
     paths::Paths,
     report::{Manager, remove_status},
 };
@@ -26,7 +26,7 @@ pub async fn once(settings: Settings, paths: Paths) -> Result<Done, AgentError> 
     let mut windows = Windows::new(&paths, Supervisor::absent());
     let mut agent = Agent::on_this_machine(settings, paths)?;
     let mut manager = Manager::default();
-    agent.take(News::Mode(observe::ask_mode().await));
+    agent.take(News::Mode(interop::ask_mode().await));
     let mut all = Done::default();
     for _ in 0..MOST_PASSES {
         let done = agent.pass(&mut windows, &mut manager).await;

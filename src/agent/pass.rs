@@ -11,7 +11,7 @@ use futures_util::future::join_all;
 use tokio::sync::OnceCell;
 
 use super::{
-    AgentError, backoff,
+    AgentError,
     ledger::Ledger,
     machine::{Host, Linux, Machine},
     micros,
@@ -19,17 +19,18 @@ use super::{
 };
 use crate::{
     apply::{ApplyError, saved::SavedError},
+    backoff,
     bus::{Bus, Signal},
     config::{ConfigError, Settings},
+    interop,
     model::{
-        Action, Finding, HostMemory, HostOutcome, Listen, ModeState, Place, Plan, Power, Served,
-        Subject,
+        Action, Code, Finding, HostMemory, HostOutcome, Listen, ModeState, Place, Plan, Power,
+        Served, Subject,
     },
     netlink::NetlinkError,
-    observe,
     paths::Paths,
     plan,
-    report::{Code, Manager, Tracker},
+    report::{Manager, Tracker},
 };
 
 /// The agent's memory between passes.
@@ -92,7 +93,7 @@ pub async fn look(settings: &Settings, paths: &Paths) -> Result<Plan, NetlinkErr
         standing: machine.standing(),
         ..HostMemory::default()
     };
-    let mode = observe::ask_mode().await;
+    let mode = interop::ask_mode().await;
     let seen = machine.observe(settings, mode, host).await?;
     Ok(plan::plan(settings, &seen))
 }

@@ -6,12 +6,14 @@ use super::{machine::Machine, micros, pass::Agent};
 use crate::{
     bus::{Bus, Signal},
     config::Settings,
-    model::{Finding, Link, LinkKind, ModeState, Observation, RelayPlace, Served, ServedState},
+    model::{
+        Finding, Link, LinkKind, ModeState, Observation, RelayPlace, Served, ServedState, Severity,
+    },
     paths::Paths,
     plan,
     report::{
-        Changes, Document, Forwards, LinkEntry, Manager, RelayEntry, STATUS_VERSION, Severity,
-        read_status, write_status,
+        Changes, Document, Forwards, LinkEntry, Manager, RelayEntry, STATUS_VERSION, read_status,
+        write_status,
     },
 };
 

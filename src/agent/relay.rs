@@ -28,15 +28,13 @@ use self::{
     stage::{Stage, Step},
     table::Table,
 };
-use super::lane::Lane;
-use wslmesh_relay::protocol::{Event, Limits, Listen, Order, VERSION, Want};
-
 use crate::{
+    blocking::Lane,
     host::relay::{Process, RelayError},
-    model::{Finding, RelayMemory, RelayPlace, RelaySet},
+    model::{Code, Finding, RelayMemory, RelayPlace, RelaySet},
     paths::Paths,
-    report::Code,
 };
+use wslmesh_relay::protocol::{Event, Limits, Listen, Order, VERSION, Want};
 
 /// Longest wait for a relay's first word, and for its word that an order is in
 /// force. A start on Windows takes a second.
@@ -316,7 +314,7 @@ impl Supervisor {
                 new.then_some(News::Other)
             }
             Event::Invalid { line, reason } => {
-                let reason = format!("line {line}: {}", crate::host::contract::plain(&reason));
+                let reason = format!("line {line}: {}", crate::model::plain(&reason));
                 self.fall(&RelayError::Invalid(reason))
             }
             Event::Counters { forwards } => self.counted(forwards).then_some(News::Other),
@@ -332,7 +330,7 @@ impl Supervisor {
         if version != VERSION {
             return self.fall(&RelayError::Version(version));
         }
-        let program = crate::host::contract::plain(program);
+        let program = crate::model::plain(program);
         tracing::debug!(
             event = "relay",
             pid = process.id(),

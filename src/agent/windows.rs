@@ -5,18 +5,14 @@ use std::path::{Path, PathBuf};
 
 use tokio::{select, task::JoinSet};
 
-use super::{
-    lane::{LIMIT, Lane, off_the_loop},
-    machine::Host,
-    relay::Supervisor,
-};
+use super::{machine::Host, relay::Supervisor};
 use crate::{
     apply::saved::Saved,
+    blocking::{LIMIT, Lane, off_the_loop},
     host::sync,
-    model::{Finding, HostOutcome, ModeState, RelayMemory, RelaySet, RuleSet, SyncMode},
-    observe,
+    interop,
+    model::{Code, Finding, HostOutcome, ModeState, RelayMemory, RelaySet, RuleSet, SyncMode},
     paths::Paths,
-    report::Code,
 };
 
 /// Makes the call, and keeps on disk whether rules of ours may stand on Windows:
@@ -112,7 +108,7 @@ impl Windows {
         if !self.mode.busy() {
             let ticket = self.mode.begin();
             self.calls.spawn(async {
-                let asked = off_the_loop(ticket, || async { observe::ask_mode().await });
+                let asked = off_the_loop(ticket, || async { interop::ask_mode().await });
                 News::Mode(asked.await.unwrap_or_else(|| {
                     ModeState::Unknown(format!(
                         "wslinfo has been hanging for {} s",

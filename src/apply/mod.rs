@@ -2,9 +2,7 @@
 //! compares, writes and reads back; one whose end is already there does
 //! nothing and is no error.
 
-pub mod file;
 mod mtu;
-pub mod own;
 pub mod saved;
 mod sysctl;
 mod wireguard;
@@ -14,10 +12,9 @@ use std::time::Duration;
 use tokio::time::timeout;
 
 use crate::{
-    apply::file::FileError,
-    model::{Action, FileChange},
+    fs::{file, file::FileError},
+    model::{Action, Code, FileChange},
     netlink::{Netlink, NetlinkError},
-    report::Code,
     wireguard::WireGuardError,
 };
 

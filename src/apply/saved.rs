@@ -11,8 +11,10 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use super::file::{self, FileError};
-use crate::model::Action;
+use crate::{
+    fs::file::{self, FileError},
+    model::Action,
+};
 
 /// Passes and calls to Windows save from threads of their own.
 static WRITING: Mutex<()> = Mutex::new(());

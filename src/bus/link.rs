@@ -15,7 +15,7 @@ use super::{
     emit,
     interface::Agent1,
 };
-use crate::{agent::backoff, report::Document};
+use crate::{backoff, report::Document};
 
 /// Longest wait for a bus that takes a connection and then does not go on.
 const PATIENCE: Duration = Duration::from_secs(10);

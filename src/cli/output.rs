@@ -11,7 +11,7 @@ use super::{
     style,
     table::{self, WIDTH},
 };
-use crate::{model::Finding, report::Severity};
+use crate::model::{Finding, Severity};
 
 /// How a command ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -14,7 +14,7 @@ use super::{
     inputs::{Draft, Placed},
     is_name, listens_there,
 };
-use crate::apply::file::{self, FileError};
+use crate::fs::file::{self, FileError};
 
 /// Where a forward is written.
 #[derive(Debug, Clone, PartialEq, Eq)]

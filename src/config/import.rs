@@ -22,7 +22,7 @@ use super::{
     ConfigError, Settings, Source,
     inputs::{self, Draft},
 };
-use crate::apply::file::{self, FileError};
+use crate::fs::file::{self, FileError};
 
 /// The drop-in that an import writes. It comes after what packages number lower
 /// and before `forward-NAME.toml`.

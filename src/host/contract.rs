@@ -8,21 +8,18 @@
 
 mod answer;
 mod parse;
-mod text;
 
 use std::net::Ipv4Addr;
 use std::num::NonZeroU16;
 
 use serde::{Deserialize, Serialize};
 
-pub(super) use self::text::excerpt;
 pub use self::{
     answer::{
         Answer, Conflict, FirewallAnswer, FirewallState, Installed, LowestMtu, Refusal, Refused,
         Rule, State, Taken, TakenKind,
     },
     parse::{AnswerError, object},
-    text::{plain, plain_within},
 };
 use crate::model::{Firewall, Protocol, ServedBy, SyncMode};
 

@@ -1,13 +1,9 @@
 //! The Windows side as Linux sees it.
 //!
-//! One way leads out: [`interop`] finds WSL's socket, interpreter and
-//! powershell.exe, [`child`] runs it within bounds, [`contract`] is what is
-//! said, and [`sync`] turns wanted rules into one call, for the port proxy and
-//! the firewall.
+//! [`contract`] is what PowerShell is asked and answers, and [`sync`] turns wanted
+//! rules into one call, for the port proxy and the firewall.
 
-pub mod child;
 pub mod contract;
-pub mod interop;
 pub mod relay;
 /// The PowerShell scripts.
 pub mod scripts;

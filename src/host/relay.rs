@@ -26,14 +26,11 @@ use rustix::{
 };
 use tokio::{net::unix::pipe::Receiver, select, time::timeout};
 
-use super::{
-    child::ChildError,
-    contract::{excerpt, plain},
-    interop::{Interop, InteropError},
+use crate::{
+    interop::{Interop, InteropError, child::ChildError},
+    model::{Code, RelayPlace, excerpt, plain},
 };
 use wslmesh_relay::protocol::{EXIT_ELEVATED, Event, MAX_LINE, Order, VERSION};
-
-use crate::{model::RelayPlace, report::Code};
 
 /// The relay's program in the guest, in the folder of our programs.
 pub const GUEST: &str = "wslmesh-relay";

@@ -23,14 +23,11 @@ pub use self::{
     staging::{Shipped, Staging, StagingError},
     words::{Ending, ending},
 };
-use super::{
-    child::ChildError,
-    contract::AnswerError,
-    interop::{Interop, InteropError},
-};
+use super::contract::AnswerError;
 use crate::{
+    interop,
+    interop::{Interop, InteropError, child::ChildError},
     model::{Mode, ModeState},
-    observe,
 };
 
 /// How long a person has to answer Windows' prompt: Windows itself gives up on
@@ -90,7 +87,7 @@ impl Setup {
     /// # Errors
     /// Windows is out of reach.
     pub fn find(staging: Staging) -> Result<Self, SetupError> {
-        if observe::mode_at_once() == Some(ModeState::Known(Mode::NotWsl)) {
+        if interop::mode_at_once() == Some(ModeState::Known(Mode::NotWsl)) {
             return Err(SetupError::NotWsl);
         }
         Ok(Self {
@@ -130,7 +127,7 @@ impl Setup {
         let deadline = match order {
             Order::Install { .. } | Order::Uninstall { .. } => PERSON,
             Order::Check { .. } => CHECKS,
-            Order::Look => super::interop::DEADLINE,
+            Order::Look => crate::interop::DEADLINE,
         };
         let script = self.staging.host_script()?;
         let request = order.to_json_line()?;
@@ -148,7 +145,11 @@ impl Setup {
             Err(error) => return Err(error.into()),
         };
         // PowerShell's own words about a policy are localised, so it is asked.
-        let policies = self.interop.policies().await.ok();
+        let policies = self
+            .interop
+            .powershell_command(super::scripts::POLICIES.trim_end())
+            .await
+            .ok();
         let policy = policies.and_then(|output| forbidden::find(&output.stdout));
         Err(policy.map_or(error, SetupError::Forbidden))
     }

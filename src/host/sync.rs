@@ -10,15 +10,13 @@ use std::{
 };
 
 use super::{
-    child::ChildError,
     contract::{Answer, ForwardRequest, Request},
-    interop::{Interop, InteropError},
     scripts,
 };
 use crate::{
-    apply::file::{self, FileError},
-    model::{Finding, HostOutcome, RuleSet},
-    report::Code,
+    fs::file::{self, FileError},
+    interop::{Interop, InteropError, child::ChildError},
+    model::{Code, Finding, HostOutcome, RuleSet},
 };
 
 #[derive(Debug, thiserror::Error)]

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::report::Code;
+use crate::model::Code;
 
 /// One thing that is not as it should be, or that a person should know.
 #[derive(Debug, Clone, PartialEq, Eq)]

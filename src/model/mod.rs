@@ -5,6 +5,7 @@
 //! `observe` and `apply` never import `plan`.
 
 mod action;
+mod code;
 mod dependent;
 mod drive_path;
 mod finding;
@@ -15,9 +16,11 @@ mod observation;
 mod pattern;
 mod socket;
 mod sysctl;
+mod text;
 mod wireguard;
 
 pub use action::{Action, ActionKey, FileChange, KeepaliveChange, MtuChange, Plan, SysctlChange};
+pub use code::{Code, Severity};
 pub use dependent::{AddressChange, Dependent, Place, UnitAction, UnitName};
 pub use drive_path::{DrivePath, NotADrivePath};
 pub use finding::{Finding, Subject};
@@ -35,6 +38,7 @@ pub use observation::{
 pub use pattern::{InterfacePattern, Patterns};
 pub use socket::{Listening, Socket};
 pub use sysctl::{SysctlKey, SysctlReading, SysctlValue};
+pub use text::{disturbs, excerpt, plain, plain_within};
 pub use wireguard::{
     Device, DeviceDetails, DeviceReading, HANDSHAKE_STALE, PeerDetails, PublicKey,
 };

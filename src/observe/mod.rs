@@ -1,7 +1,6 @@
 //! Reads the world, one file per source, into an [`Observation`].
 
 mod asked;
-mod mode;
 mod network;
 mod network_file;
 mod peers;
@@ -10,8 +9,6 @@ mod sockets;
 mod sysctl;
 mod units;
 mod wireguard;
-
-pub use mode::{ask as ask_mode, ask_version as ask_wsl_version, at_once as mode_at_once};
 
 use crate::{
     config::Settings,

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::{apply::file, model::NetworkFile};
+use crate::{fs::file, model::NetworkFile};
 
 pub(super) fn read(path: &Path) -> NetworkFile {
     match file::read(path) {

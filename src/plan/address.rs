@@ -6,8 +6,7 @@ use ipnet::{IpNet, Ipv4Net};
 
 use crate::{
     config::Interface,
-    model::{DefaultRoute, Finding, Link, LinkKind, Observation},
-    report::Code,
+    model::{Code, DefaultRoute, Finding, Link, LinkKind, Observation},
 };
 
 /// This distribution's place in the network.

@@ -13,10 +13,9 @@ use super::Node;
 use crate::{
     config::{Backend, Firewall, Forward, Settings},
     model::{
-        Action, Finding, Listen, Mode, ModeState, Observation, Plan, Power, RelaySet, Rule,
+        Action, Code, Finding, Listen, Mode, ModeState, Observation, Plan, Power, RelaySet, Rule,
         RuleSet, Served, ServedBy, ServedState, SyncMode,
     },
-    report::Code,
 };
 
 /// First port of the range from which Windows hands out ports by itself

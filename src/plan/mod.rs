@@ -17,8 +17,7 @@ pub use dependents::{Due, due as dependents_due};
 
 use crate::{
     config::Settings,
-    model::{Finding, ModeState, Observation, Plan, Served},
-    report::Code,
+    model::{Code, Finding, ModeState, Observation, Plan, Served},
 };
 
 /// Decides what to change so that the machine is as the settings want it.

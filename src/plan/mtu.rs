@@ -9,8 +9,7 @@ use ipnet::IpNet;
 use super::Node;
 use crate::{
     config::{Settings, Underlay},
-    model::{Action, Finding, Link, LinkKind, Mode, ModeState, MtuChange, Observation, Plan},
-    report::Code,
+    model::{Action, Code, Finding, Link, LinkKind, Mode, ModeState, MtuChange, Observation, Plan},
 };
 
 /// What WireGuard adds to a packet inside an IPv4 packet: 20 bytes IP, 8 UDP,

@@ -11,9 +11,9 @@ use super::{
 use crate::{
     config::Settings,
     model::{
-        Action, FileChange, Finding, Link, ModeState, NetworkFile, Observation, Patterns, Plan,
+        Action, Code, FileChange, Finding, Link, ModeState, NetworkFile, Observation, Patterns,
+        Plan,
     },
-    report::Code,
 };
 
 pub(super) fn plan(settings: &Settings, seen: &Observation, node: Option<&Node>) -> Plan {

@@ -3,9 +3,9 @@
 use crate::{
     config::Settings,
     model::{
-        Action, Finding, Mode, ModeState, Observation, Plan, SysctlChange, SysctlKey, SysctlReading,
+        Action, Code, Finding, Mode, ModeState, Observation, Plan, SysctlChange, SysctlKey,
+        SysctlReading,
     },
-    report::Code,
 };
 
 /// Last parts of the per-interface parameters that WSL sets for mirrored mode

@@ -3,8 +3,7 @@
 
 use crate::{
     config::Settings,
-    model::{Action, DeviceReading, Finding, KeepaliveChange, Observation, Plan, PublicKey},
-    report::Code,
+    model::{Action, Code, DeviceReading, Finding, KeepaliveChange, Observation, Plan, PublicKey},
 };
 
 pub(super) fn plan(settings: &Settings, seen: &Observation) -> Plan {

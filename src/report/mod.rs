@@ -2,7 +2,6 @@
 //! the status document and the service manager.
 
 mod event;
-mod health;
 mod journal;
 mod manager;
 mod poke;
@@ -10,7 +9,6 @@ mod status;
 mod tracker;
 
 pub use event::{EVENTS, Event, LIBRARY, message_id};
-pub use health::{Code, Severity};
 pub use journal::start as start_journal;
 pub use manager::Manager;
 pub use poke::{ask_counters, poke};

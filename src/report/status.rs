@@ -10,10 +10,9 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use super::{Code, Severity};
 use crate::{
-    apply::file::{self, FileError},
-    model::{Counted, Counters, Finding, Link, Protocol, Served, ServedBy},
+    fs::file::{self, FileError},
+    model::{Code, Counted, Counters, Finding, Link, Protocol, Served, ServedBy, Severity},
 };
 
 /// Version of the document's form.

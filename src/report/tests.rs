@@ -4,7 +4,8 @@ mod written;
 
 use std::{collections::BTreeSet, fs, path::Path};
 
-use super::{Code, event::EVENTS, event::message_id};
+use super::event::{EVENTS, message_id};
+use crate::model::Code;
 
 /// Every file of Rust below src/ that is part of the agent: path and text.
 fn sources(folder: &Path, into: &mut Vec<(String, String)>) {

@@ -2,8 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::Code;
-use crate::model::{Finding, Subject};
+use crate::model::{Code, Finding, Subject};
 
 /// The findings in force.
 #[derive(Debug, Default)]

@@ -9,7 +9,7 @@ use std::{
     path::{Component, Path, PathBuf},
 };
 
-use crate::{model::Finding, report::Code};
+use crate::model::{Code, Finding};
 
 /// Longest name, so that a unit's name can be made of it.
 const LONGEST: usize = 64;

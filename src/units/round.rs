@@ -11,10 +11,7 @@ use super::{
     Disk, Hook, Ran, Standing, Systemd, Told, UnitsError,
     hooks::{self, Trust, hooks},
 };
-use crate::{
-    model::{AddressChange, Dependent, Finding, Subject},
-    report::Code,
-};
+use crate::model::{AddressChange, Code, Dependent, Finding, Subject};
 
 /// The folder of hooks below `hooks.d`, and what a hook reads in `WSLMESH_EVENT`.
 pub(super) const EVENT: &str = "address-changed";

@@ -24,8 +24,8 @@ use std::time::Duration;
 
 use serde_json::Value;
 use wslmesh::host::contract::{Answer, FirewallState, Refusal, State};
-use wslmesh::host::interop::DEADLINE;
 use wslmesh::host::scripts;
+use wslmesh::interop::DEADLINE;
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 

@@ -5,8 +5,7 @@ use std::time::Duration;
 use super::*;
 use crate::{
     config::settings,
-    model::{InterfaceName, ModeState},
-    report::Code,
+    model::{Code, InterfaceName, ModeState},
     units::Gap,
 };
 

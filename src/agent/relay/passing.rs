@@ -50,7 +50,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::report::Code;
+    use crate::model::Code;
 
     #[test]
     fn stays_for_its_time_and_not_twice() {

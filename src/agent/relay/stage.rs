@@ -7,7 +7,7 @@ use tokio::task::JoinHandle;
 use wslmesh_relay::protocol::Event;
 
 use crate::{
-    agent::lane::{LIMIT, Lane, off_the_loop},
+    blocking::{LIMIT, Lane, off_the_loop},
     host::relay::{self, Process, RelayError, Started},
     model::RelayPlace,
 };

@@ -13,10 +13,10 @@ use serde::Serialize;
 
 use crate::{
     agent::{self, Election},
-    apply::own,
     cli::poke::{self, Poked},
     config::{Settings, Source},
     doctor::{Check, Facts, Fix, Verdict},
+    fs::own,
     paths::Paths,
     report::read_status,
 };

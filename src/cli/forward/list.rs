@@ -10,9 +10,9 @@ use super::super::{
 };
 use crate::{
     config::{Forward, Settings, Source},
-    model::ServedBy,
+    model::{ServedBy, Severity},
     paths::Paths,
-    report::{CountedEntry, Document, Severity, read_status},
+    report::{CountedEntry, Document, read_status},
 };
 
 /// The longest name in the table: the longest of all other columns leave as much.

@@ -344,7 +344,7 @@ mod tests {
             .checks
             .retain(|check| check.result != CheckResult::Differs);
         assert_eq!(exit(&found), Exit::Fine);
-        let missing = SetupError::from(crate::host::interop::InteropError::NoSocket);
+        let missing = SetupError::from(crate::interop::InteropError::NoSocket);
         assert_eq!(exit(&findings(facts(), Err(missing))), Exit::Failed);
     }
 
@@ -352,7 +352,7 @@ mod tests {
     fn a_report_says_what_was_not_run_and_why() {
         let text = markdown(&checked());
         assert!(text.contains("| T3 | not run | a port rule takes effect | only with --probe |"));
-        let missing = SetupError::from(crate::host::interop::InteropError::NoSocket);
+        let missing = SetupError::from(crate::interop::InteropError::NoSocket);
         let text = markdown(&findings(facts(), Err(missing)));
         assert!(text.contains("\nNot run: no interop socket"), "{text}");
         let mut broken = checked();

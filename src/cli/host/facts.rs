@@ -6,9 +6,8 @@ use serde::Serialize;
 
 use crate::{
     config::{Forward, Settings, Source},
-    host::contract::plain,
-    model::ModeState,
-    observe,
+    interop,
+    model::{ModeState, plain},
     paths::Paths,
     report::{Document, read_status},
 };
@@ -41,16 +40,16 @@ impl Facts {
         let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
         let document = read_status(&paths.runtime).ok().flatten();
         let document = document.filter(Document::is_alive);
-        let on_wsl = observe::mode_at_once().is_none();
+        let on_wsl = interop::mode_at_once().is_none();
         Self {
             wslmesh: env!("CARGO_PKG_VERSION"),
             kernel: plain(&release),
             wsl: if on_wsl {
-                observe::ask_wsl_version().await
+                interop::ask_wsl_version().await
             } else {
                 None
             },
-            mode: match observe::ask_mode().await {
+            mode: match interop::ask_mode().await {
                 ModeState::Known(mode) => mode.as_str().to_owned(),
                 ModeState::Pending => "pending".to_owned(),
                 ModeState::Unknown(why) => format!("unknown: {why}"),

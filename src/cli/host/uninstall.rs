@@ -18,8 +18,8 @@ use crate::{
         setup::{Agreed, Answer, Order, Setup, Staging, State, staging},
         sync,
     },
+    interop,
     model::{Mode, ModeState, RuleSet, SyncMode},
-    observe,
     paths::Paths,
 };
 
@@ -89,7 +89,7 @@ fn what_goes(before: &Answer) -> Vec<String> {
 /// Has Windows withdraw our rules in the ordinary way, which also finds those
 /// that were made without an installation.
 async fn withdraw(folder: &Path, paths: &Paths) -> anyhow::Result<()> {
-    let mode = match observe::ask_mode().await {
+    let mode = match interop::ask_mode().await {
         ModeState::Known(Mode::Mirrored) => SyncMode::Mirrored,
         ModeState::Known(_) | ModeState::Pending | ModeState::Unknown(_) => SyncMode::Nat,
     };

@@ -3,8 +3,8 @@
 use serde::Serialize;
 
 use crate::{
-    model::ServedBy,
-    report::{Document, HealthEntry, ServedEntry, Severity},
+    model::{ServedBy, Severity},
+    report::{Document, HealthEntry, ServedEntry},
 };
 
 /// One event. In JSON `event` names its kind.

@@ -9,9 +9,8 @@ use super::super::{
     verdict::{Judged, Verdict},
 };
 use crate::{
-    model::{Action, Observation},
+    model::{Action, Code, Observation},
     plan,
-    report::Code,
 };
 
 pub(in crate::doctor) fn interface(facts: &Facts) -> Judged {

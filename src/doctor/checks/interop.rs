@@ -5,7 +5,7 @@ use super::super::{
     ini::boolean,
     verdict::{Judged, Skip, Verdict},
 };
-use crate::report::Code;
+use crate::model::Code;
 
 pub(in crate::doctor) fn binfmt(facts: &Facts) -> Judged {
     facts.wsl()?;

@@ -4,10 +4,7 @@ use super::super::{
     facts::Facts,
     verdict::{Judged, Skip, Verdict},
 };
-use crate::{
-    model::{Action, Link, LinkKind, MtuChange},
-    report::Code,
-};
+use crate::model::{Action, Code, Link, LinkKind, MtuChange};
 
 /// The tunnels, or the end of a check that is about them.
 fn tunnels_of(facts: &Facts) -> Result<Vec<&Link>, Skip> {

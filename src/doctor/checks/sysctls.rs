@@ -4,7 +4,7 @@ use super::super::{
     facts::{Facts, some},
     verdict::{Judged, Verdict},
 };
-use crate::{model::Action, report::Code};
+use crate::model::{Action, Code};
 
 pub(in crate::doctor) fn values(facts: &Facts) -> Judged {
     let wrong: Vec<String> = facts

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, net::IpAddr};
 
-use crate::report::Code;
+use crate::model::Code;
 
 /// WSL as seen from inside.
 #[derive(Debug, Clone, Default)]

@@ -23,11 +23,12 @@ use super::{
 };
 use crate::{
     config::{Settings, Source},
-    model::{HostFacts, HostMemory, Mode, ModeState, Observation},
+    interop,
+    model::{Code, HostFacts, HostMemory, Mode, ModeState, Observation},
     netlink::Netlink,
     observe::{self, Devices, Peers},
     paths::Paths,
-    report::{Code, Document, LinkEntry, WireguardEntry, read_status},
+    report::{Document, LinkEntry, WireguardEntry, read_status},
 };
 
 /// Longest wait for one source. The sources are read side by side.
@@ -45,7 +46,7 @@ pub async fn gather(source: &Source, paths: &Paths, wish: Wish) -> Facts {
     let settings = Settings::load(source).map_err(|error| error.to_string());
     let document = read_status(&paths.runtime).ok().flatten();
     let agent = document.filter(Document::is_alive);
-    let wsl = observe::mode_at_once().is_none();
+    let wsl = interop::mode_at_once().is_none();
     let own = files::own(settings.as_ref().ok(), paths);
     let local = bounded(move || {
         let home = env::var("HOME").ok();
@@ -179,7 +180,7 @@ async fn version(wsl: bool) -> Option<String> {
     if !wsl {
         return None;
     }
-    timeout(DEADLINE, observe::ask_wsl_version()).await.ok()?
+    timeout(DEADLINE, interop::ask_wsl_version()).await.ok()?
 }
 
 /// What a pass of the agent would see.
@@ -215,7 +216,7 @@ async fn mode(agent: Option<&Document>) -> ModeState {
     let known = agent.and_then(|document| Mode::parse(&document.mode));
     match known {
         Some(mode) => ModeState::Known(mode),
-        None => timeout(DEADLINE, observe::ask_mode())
+        None => timeout(DEADLINE, interop::ask_mode())
             .await
             .unwrap_or_else(|_| ModeState::Unknown(format!("wslinfo {}", hangs()))),
     }

@@ -10,7 +10,7 @@ use super::{
     },
     root::Root,
 };
-use crate::host::interop::Interop as Found;
+use crate::interop::Interop as Found;
 
 /// Most users of Windows whose folders are looked into.
 const USERS: usize = 64;

@@ -5,11 +5,8 @@ use std::num::NonZeroU16;
 
 use serde::{Deserialize, Deserializer, Serialize, de};
 
-use super::{
-    parse::{AnswerError, object},
-    text::plain,
-};
-use crate::model::{DrivePath, Protocol};
+use super::parse::{AnswerError, object};
+use crate::model::{DrivePath, Protocol, plain};
 
 /// How a call ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]

@@ -2,7 +2,8 @@
 
 use serde::{Deserialize, de::DeserializeOwned};
 
-use super::{VERSION, text::excerpt};
+use super::VERSION;
+use crate::model::excerpt;
 
 /// Why an output of the script is no answer.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

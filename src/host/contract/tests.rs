@@ -3,8 +3,8 @@
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use super::{text::disturbs, *};
-use crate::model::DrivePath;
+use super::*;
+use crate::model::{DrivePath, disturbs, plain};
 
 fn golden(name: &str) -> Vec<u8> {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/host");

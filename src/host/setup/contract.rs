@@ -7,7 +7,10 @@
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::Policy;
-use crate::host::contract::{self, AnswerError, VERSION, plain, plain_within};
+use crate::{
+    host::contract::{self, AnswerError, VERSION},
+    model::{plain, plain_within},
+};
 
 /// Most characters of what a check found: a list of facts, of network interfaces
 /// among others.

@@ -55,7 +55,7 @@ impl Distribution {
             .into_iter()
             .find_map(|server| path.strip_prefix(server))
             .and_then(|rest| rest.strip_suffix('\\'))
-            .ok_or_else(|| DistributionError::NoPath(super::super::contract::plain(path)))?;
+            .ok_or_else(|| DistributionError::NoPath(crate::model::plain(path)))?;
         Self::try_from(name.to_owned())
     }
 }

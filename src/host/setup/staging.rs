@@ -13,7 +13,7 @@ use tempfile::TempDir;
 
 use super::contract::FileHash;
 use crate::{
-    apply::file::{self, FileError},
+    fs::file::{self, FileError},
     host::scripts,
 };
 

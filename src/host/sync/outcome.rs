@@ -8,9 +8,8 @@ use crate::{
         VERSION,
     },
     model::{
-        Finding, HostFacts, HostOutcome, Listen, Power, Protocol, Rule, RuleSet, StandingRule,
+        Code, Finding, HostFacts, HostOutcome, Listen, Power, Protocol, Rule, RuleSet, StandingRule,
     },
-    report::Code,
 };
 
 /// The outcome of a call that Windows answered.

@@ -10,10 +10,9 @@ use super::{
 use crate::{
     config::{Backend, Firewall, Forward, Settings},
     model::{
-        Finding, HostFacts, HostMemory, Listen, Observation, Power, Protocol, RelayPlace, RelaySet,
-        RuleSet, ServedBy, ServedState, SyncMode,
+        Code, Finding, HostFacts, HostMemory, Listen, Observation, Power, Protocol, RelayPlace,
+        RelaySet, RuleSet, ServedBy, ServedState, SyncMode,
     },
-    report::Code,
 };
 
 pub(super) fn decide(settings: &Settings, seen: &Observation, node: &Node) -> Decision {

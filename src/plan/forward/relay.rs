@@ -4,10 +4,9 @@ use super::{entry, listen};
 use crate::{
     config::Forward,
     model::{
-        FailureKind, Finding, HostMemory, Listen, Protocol, RelayForward, RelayPlace, Served,
+        Code, FailureKind, Finding, HostMemory, Listen, Protocol, RelayForward, RelayPlace, Served,
         ServedBy, ServedState,
     },
-    report::Code,
 };
 
 /// A forward as the relay is to serve it.

@@ -3,7 +3,8 @@
 
 use std::{env, fmt::Write, fs, path::Path};
 
-use super::super::{Code, EVENTS, Event, journal::name_of, message_id};
+use super::super::{EVENTS, Event, journal::name_of, message_id};
+use crate::model::Code;
 
 const HOW: &str = "WSLMESH_WRITE_DOCS=1 cargo test --lib health";
 

@@ -9,8 +9,9 @@ use std::{
 
 use super::super::*;
 use crate::{
-    apply::{ApplyError, file::FileError, saved::SavedError},
+    apply::{ApplyError, saved::SavedError},
     config::settings,
+    fs::file::FileError,
     model::{
         Address, DefaultRoute, Device, DeviceReading, DrivePath, Failure, HostFacts, HostOutcome,
         InterfaceName, Link, LinkKind, Mode, NetworkFile, Observation, Power, PublicKey,

@@ -7,7 +7,7 @@ use std::path::Path;
 use rustix::fs::{Gid, Mode, Stat, Uid, XattrFlags};
 use rustix::io::Errno;
 
-use super::FileError;
+use crate::fs::file::FileError;
 
 const ACL: &str = "system.posix_acl_access";
 const SELINUX_LABEL: &str = "security.selinux";

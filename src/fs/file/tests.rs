@@ -8,7 +8,7 @@ use std::os::unix::net::UnixListener;
 use rustix::fs::{FlockOperation, XattrFlags};
 use tempfile::TempDir;
 
-use super::*;
+use crate::fs::file::*;
 
 fn directory() -> TempDir {
     tempfile::tempdir().expect("a directory")

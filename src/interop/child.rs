@@ -10,7 +10,7 @@ use tokio::{
     time::timeout,
 };
 
-use super::contract::plain;
+use crate::model::plain;
 
 /// Most bytes taken from standard output. A thousand forwards answer in well
 /// under 200 kB.

@@ -5,11 +5,8 @@ use std::{fs, path::Path, time::Duration};
 use tokio::process::Command;
 
 use crate::{
-    host::{
-        child::{self, ChildError},
-        contract::plain,
-    },
-    model::{Mode, ModeState},
+    interop::child::{self, ChildError},
+    model::{Mode, ModeState, plain},
 };
 
 /// A dead interop channel costs 10 s a call (microsoft/WSL:

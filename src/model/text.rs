@@ -8,13 +8,15 @@ const EXCERPT_MAX: usize = 120;
 
 /// Whether a character could disturb the line it is printed in: control characters,
 /// line separators and the marks that turn the direction of writing around.
-pub(super) fn disturbs(character: char) -> bool {
+#[must_use]
+pub fn disturbs(character: char) -> bool {
     character.is_control()
         || matches!(character, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
 }
 
 /// The beginning of a rejected text, with what disturbs a line written as `\u{..}`.
-pub(in crate::host) fn excerpt(text: &str) -> String {
+#[must_use]
+pub fn excerpt(text: &str) -> String {
     let mut shown = String::new();
     for character in text.trim().chars().take(EXCERPT_MAX) {
         if disturbs(character) {

@@ -12,7 +12,7 @@ const LONGEST: Duration = Duration::from_secs(300);
 /// Delay after the given number of failures in a row (1 or more): 1 s doubling
 /// to 5 min, and up to a quarter more so that several agents do not march in
 /// step. `random` is any number.
-pub(crate) fn delay(failures: u32, random: u64) -> Duration {
+pub fn delay(failures: u32, random: u64) -> Duration {
     let doublings = failures.saturating_sub(1).min(16);
     let base = FIRST.saturating_mul(1 << doublings).min(LONGEST);
     let jitter = u32::try_from(random % 251).unwrap_or(0);
@@ -20,7 +20,7 @@ pub(crate) fn delay(failures: u32, random: u64) -> Duration {
 }
 
 /// A number that differs from call to call; std seeds its hashers at random.
-pub(crate) fn random() -> u64 {
+pub fn random() -> u64 {
     RandomState::new().build_hasher().finish()
 }
 

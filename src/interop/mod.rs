@@ -4,6 +4,9 @@
 //! everything is found by where WSL puts it (microsoft/WSL: src/linux/init,
 //! util.cpp UtilConnectToInteropServer, binfmt.cpp, config.cpp).
 
+pub mod child;
+mod mode;
+
 use std::{
     env, fmt, fs, io,
     os::unix::{fs::MetadataExt, net::UnixStream, process::CommandExt},
@@ -12,11 +15,9 @@ use std::{
     time::Duration,
 };
 
-use super::{
-    child::{self, ChildError, Output},
-    scripts,
-};
-use crate::{model::DrivePath, report::Code};
+use self::child::{ChildError, Output};
+pub use self::mode::{ask as ask_mode, ask_version as ask_wsl_version, at_once as mode_at_once};
+use crate::model::{Code, DrivePath};
 
 /// Longest wait for a Windows program that asks nobody anything.
 pub const DEADLINE: Duration = Duration::from_secs(15);
@@ -155,13 +156,12 @@ impl Interop {
         self.run_powershell(&arguments, input, deadline).await
     }
 
-    /// Asks with one fixed command, which no policy about script files keeps from
-    /// running, what policies there are.
+    /// Runs one command that is fixed at compile time, which no policy about
+    /// script files keeps from running.
     ///
     /// # Errors
     /// Nothing to run it with, or the call's failure.
-    pub async fn policies(&self) -> Result<Output, InteropError> {
-        let command = scripts::POLICIES.trim_end();
+    pub async fn powershell_command(&self, command: &'static str) -> Result<Output, InteropError> {
         let arguments = ["-NoProfile", "-NonInteractive", "-Command", command];
         self.run_powershell(&arguments, b"", DEADLINE).await
     }

@@ -6,12 +6,12 @@ use tokio::{runtime::Builder, select, sync::oneshot, task::spawn_blocking, time:
 
 /// Longest wait for a whole call, beyond the deadlines within it: looking at a
 /// Windows drive that hangs has none.
-pub(super) const LIMIT: Duration = Duration::from_secs(60);
+pub const LIMIT: Duration = Duration::from_secs(60);
 
 /// Makes a call in a thread of its own, because looking at Windows' drives,
 /// connecting to WSL's sockets and starting a program block, and the loop must
 /// not. `None` when it does not come back in time.
-pub(super) async fn off_the_loop<F, W, T>(ticket: Ticket, call: F) -> Option<T>
+pub async fn off_the_loop<F, W, T>(ticket: Ticket, call: F) -> Option<T>
 where
     F: FnOnce() -> W + Send + 'static,
     W: Future<Output = T>,
@@ -35,7 +35,7 @@ where
 
 /// One kind of call, made one at a time.
 #[derive(Debug, Default)]
-pub(super) struct Lane {
+pub struct Lane {
     /// Held while a call is in flight: dropping it ends the call at once, even
     /// where the runtime is already going down.
     alive: Option<oneshot::Sender<()>>,
@@ -45,7 +45,7 @@ pub(super) struct Lane {
 }
 
 /// What a call's thread is given.
-pub(super) struct Ticket {
+pub struct Ticket {
     gone: oneshot::Receiver<()>,
     running: Arc<()>,
     earlier_hangs: bool,
@@ -53,7 +53,7 @@ pub(super) struct Ticket {
 
 impl Lane {
     /// A ticket for the next call; the one before it is over.
-    pub(super) fn begin(&mut self) -> Ticket {
+    pub fn begin(&mut self) -> Ticket {
         let (alive, gone) = oneshot::channel();
         self.alive = Some(alive);
         Ticket {
@@ -64,12 +64,12 @@ impl Lane {
     }
 
     /// Whether a call is in flight.
-    pub(super) fn busy(&self) -> bool {
+    pub fn busy(&self) -> bool {
         self.alive.is_some()
     }
 
     /// Notes that the call has ended.
-    pub(super) fn end(&mut self) {
+    pub fn end(&mut self) {
         self.alive = None;
     }
 }

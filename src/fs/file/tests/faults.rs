@@ -5,8 +5,7 @@ use std::error::Error as _;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use super::super::*;
-use super::temporary_files;
+use crate::fs::file::{tests::temporary_files, *};
 
 #[test]
 fn each_error_of_the_system_has_its_name_and_cure() {
