@@ -24,8 +24,8 @@ use crate::{
     config::{ConfigError, Settings},
     interop,
     model::{
-        Action, Code, Finding, HostMemory, HostOutcome, Listen, ModeState, Place, Plan, Power,
-        Served, Subject,
+        Action, Code, Finding, HostMemory, HostOutcome, HostPrivilege, Listen, ModeState, Place,
+        Plan, Served, Subject,
     },
     netlink::NetlinkError,
     paths::Paths,
@@ -184,7 +184,7 @@ impl<M: Machine> Agent<M> {
     /// installed something there.
     pub(super) fn ask_windows_anew(&mut self) {
         self.host.settled = None;
-        self.host.facts.power = Power::Unknown;
+        self.host.facts.privilege = HostPrivilege::Unknown;
         self.ledger.reset();
     }
 
@@ -265,7 +265,7 @@ impl<M: Machine> Agent<M> {
                 // A task that answers late may still make what it was asked for.
                 standing.extend(outcome.wanted.listens());
             }
-            self.host.may_stand = Some(standing);
+            self.host.possibly_installed = Some(standing);
             self.host.facts = facts;
         }
         self.host.settled = outcome.settled.then_some(outcome.wanted);
@@ -378,7 +378,7 @@ impl<M: Machine> Agent<M> {
                 Action::SyncRelay(wanted) => self.host.relay = windows.relay(wanted),
                 Action::SyncForwards(wanted) if !windows.syncing() => {
                     self.host.standing |= !wanted.rules.is_empty();
-                    if let Some(standing) = &mut self.host.may_stand {
+                    if let Some(standing) = &mut self.host.possibly_installed {
                         standing.extend(wanted.listens());
                     }
                     windows.sync(wanted);

@@ -48,10 +48,10 @@ pub(super) async fn signal(bus: &Connection, signal: &Signal) -> zbus::Result<()
                 severity,
                 subject,
                 detail,
-                cure,
+                remediation,
             } = finding.into();
             let (subject, detail) = (plain(subject), plain(detail));
-            Agent1::health_raised(&at, &code, &severity, &subject, &detail, &cure).await
+            Agent1::health_raised(&at, &code, &severity, &subject, &detail, &remediation).await
         }
         Signal::HealthCleared(finding) => {
             let subject = plain(finding.subject.clone());

@@ -5,7 +5,7 @@
 #[derive(Debug, PartialEq, Eq, zbus::DBusError)]
 #[zbus(prefix = "org")]
 pub(super) enum Error {
-    /// The configuration is refused; names file, key and cure.
+    /// The configuration is refused; names file, key and fix.
     #[zbus(name = "wslmesh.Agent1.Error.Config")]
     Config(String),
     /// The forward cannot be added or removed.

@@ -127,7 +127,7 @@ impl Agent1 {
     }
 
     /// The findings in force: code, severity (info, warning, error), subject, detail,
-    /// cure.
+    /// fix.
     #[zbus(property)]
     fn health(&self) -> Vec<Health> {
         self.shown(properties::health)
@@ -267,7 +267,7 @@ impl Agent1 {
         severity: &str,
         subject: &str,
         detail: &str,
-        cure: &str,
+        remediation: &str,
     ) -> zbus::Result<()>;
 
     /// A finding is over.

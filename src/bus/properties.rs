@@ -6,7 +6,7 @@ use zbus::Variant;
 
 use crate::report::{Document, ServedEntry};
 
-/// One finding: code, severity, subject, detail, cure.
+/// One finding: code, severity, subject, detail, remediation.
 pub(super) type Health = (String, String, String, String, String);
 
 /// One forward by the names of its facts.
@@ -64,7 +64,7 @@ pub(super) fn health(document: &Document) -> Vec<Health> {
                 entry.severity,
                 plain(entry.subject),
                 plain(entry.detail),
-                entry.cure,
+                entry.remediation,
             )
         })
         .collect()

@@ -74,14 +74,14 @@ async fn others_are_told_who_may() {
     let pair = Pair::new().await;
     for verdict in [Some((false, 0)), None] {
         pair.is(1000, verdict);
-        for (method, cure) in [
+        for (method, remediation) in [
             ("Reapply", "sudo systemctl reload wslmesh"),
             ("Reload", "sudo systemctl reload wslmesh"),
         ] {
             let (name, text) = pair.ask(method).await.unwrap_err();
             assert_eq!(name, "Denied");
             assert!(
-                text.starts_with("only root") && text.ends_with(cure),
+                text.starts_with("only root") && text.ends_with(remediation),
                 "{text}"
             );
         }
@@ -296,7 +296,7 @@ async fn a_configuration_with_errors_is_told_in_full() {
 #[tokio::test]
 async fn a_standby_says_who_leads_and_asks_nobody() {
     let pair = Pair::new().await;
-    let health = r#"{"code":"standby","severity":"info","subject":"","detail":"process 7 leads","cure":"Nothing to do"}"#;
+    let health = r#"{"code":"standby","severity":"info","subject":"","detail":"process 7 leads","remediation":"Nothing to do"}"#;
     pair.bus.publish(document("standby", health), Vec::new());
     pair.is(0, None);
     for method in ["Reapply", "Reload"] {
@@ -318,7 +318,7 @@ async fn no_nul_reaches_the_bus() {
     std::fs::write(&main, "\"a\\u0000b\" = 1\n").unwrap();
     let (name, text) = pair.ask("Reload").await.unwrap_err();
     assert!(name == "Config" && !text.contains('\0'), "{name}: {text:?}");
-    let health = r#"{"code":"config-rejected","severity":"warning","subject":"a\u0000b","detail":"\u0000","cure":"x"}"#;
+    let health = r#"{"code":"config-rejected","severity":"warning","subject":"a\u0000b","detail":"\u0000","remediation":"x"}"#;
     let ill = Document {
         network_file: "/etc/a\0b".into(),
         ..document("active", health)

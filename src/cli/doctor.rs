@@ -63,18 +63,18 @@ struct Entry<'a> {
     verdict: Grade,
     detail: &'a str,
     why: &'static str,
-    cure: &'a str,
+    remediation: &'a str,
     fixable: bool,
     parts: Vec<EntryPart>,
 }
 
-/// One of the things that a check tells; `detail` and `cure` of the check are all
-/// details in one and the cure of the worst.
+/// One of the things that a check tells; `detail` and `remediation` of the check are all
+/// details in one and the fix of the worst.
 #[derive(Serialize)]
 struct EntryPart {
     verdict: Grade,
     detail: String,
-    cure: String,
+    remediation: String,
 }
 
 fn entry_parts(check: Check, verdict: &Verdict) -> Vec<EntryPart> {
@@ -84,11 +84,11 @@ fn entry_parts(check: Check, verdict: &Verdict) -> Vec<EntryPart> {
             |Part {
                  grade,
                  detail,
-                 cure,
+                 remediation,
              }| EntryPart {
                 verdict: grade,
                 detail,
-                cure: cure.unwrap_or_else(|| check.cure().to_owned()),
+                remediation: remediation.unwrap_or_else(|| check.remediation().to_owned()),
             },
         )
         .collect()
@@ -165,7 +165,7 @@ fn json(found: &Found, fixed: &Fixed) -> serde_json::Result<String> {
         verdict: verdict.grade,
         detail: &verdict.detail,
         why: check.why(),
-        cure: cure(*check, verdict),
+        remediation: remediation(*check, verdict),
         fixable: check.fix() != Fix::None,
         parts: entry_parts(*check, verdict),
     });
@@ -176,8 +176,11 @@ fn json(found: &Found, fixed: &Fixed) -> serde_json::Result<String> {
     })
 }
 
-fn cure(check: Check, verdict: &Verdict) -> &str {
-    verdict.cure.as_deref().unwrap_or_else(|| check.cure())
+fn remediation(check: Check, verdict: &Verdict) -> &str {
+    verdict
+        .remediation
+        .as_deref()
+        .unwrap_or_else(|| check.remediation())
 }
 
 /// Columns before a check's text: a margin, the grade, the name.
@@ -200,8 +203,8 @@ fn table(found: &Found) -> Vec<String> {
     lines
 }
 
-/// One check: a line where all is well, with why and the cure where it is not.
-/// Of several things each has its own grade and cure.
+/// One check: a line where all is well, with why and the fix where it is not.
+/// Of several things each has its own grade and fix.
 fn one(check: Check, verdict: &Verdict) -> Vec<String> {
     let indent = MARGIN + GRADE + NAME;
     let parts = grouped(entry_parts(check, verdict));
@@ -229,7 +232,7 @@ fn one(check: Check, verdict: &Verdict) -> Vec<String> {
         if place == 0 {
             lines.extend(told("why", check.why()));
         }
-        lines.extend(told("cure", &part.cure));
+        lines.extend(told("fix", &part.remediation));
     }
     lines
 }
@@ -240,12 +243,13 @@ fn head(grade: Grade, name: &str) -> String {
     format!("{:MARGIN$}{grade}{name:<NAME$}", "")
 }
 
-/// Parts of one grade and with one cure are one.
+/// Parts of one grade and with one fix are one.
 fn grouped(parts: Vec<EntryPart>) -> Vec<EntryPart> {
     let mut groups: Vec<EntryPart> = Vec::new();
     for part in parts {
-        let same =
-            |group: &&mut EntryPart| (group.verdict, &group.cure) == (part.verdict, &part.cure);
+        let same = |group: &&mut EntryPart| {
+            (group.verdict, &group.remediation) == (part.verdict, &part.remediation)
+        };
         match groups.iter_mut().find(same) {
             Some(group) => group.detail = format!("{}; {}", group.detail, part.detail),
             None => groups.push(part),

@@ -77,7 +77,7 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
-    /// Examine this distribution: what is wrong, why it matters, what cures it
+    /// Examine this distribution: what is wrong, why it matters, how to fix it
     ///
     /// Reads this machine and changes nothing, unless --fix is given. Any user may run
     /// it; what only root can see is skipped. Exit status 3 where something is a

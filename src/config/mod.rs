@@ -78,7 +78,7 @@ pub struct Forward {
 }
 
 /// Why a configuration cannot be used. Each text names the file, the place and
-/// the cure.
+/// the fix.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// A file or folder could not be read.

@@ -72,7 +72,7 @@ fn what_is_shown_reads_back_as_the_same_settings() {
 }
 
 #[test]
-fn wrong_input_names_place_and_cure() {
+fn wrong_input_names_place_and_fix() {
     let forward =
         |lines: &str| format!("[[forward]]\nname = \"ssh\"\nprotocol = \"tcp\"\n{lines}\n");
     let table = [

@@ -16,7 +16,7 @@ use super::{
 /// What `--fix` may do about a check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fix {
-    /// Nothing: the change is somebody else's to make, and is named as the cure.
+    /// Nothing: the change is somebody else's to make, and is named as the fix.
     None,
     /// One pass of the agent, which changes what the configuration asks for.
     Pass,
@@ -26,7 +26,7 @@ pub enum Fix {
 
 macro_rules! registry {
     ($($group:ident $word:literal {
-        $($check:ident $id:literal $title:literal $run:path, $fix:ident, $why:literal, $cure:literal;)*
+        $($check:ident $id:literal $title:literal $run:path, $fix:ident, $why:literal, $remediation:literal;)*
     })*) => {
         /// What a check is about.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -81,8 +81,8 @@ macro_rules! registry {
 
             /// What to do when it is not as it should be.
             #[must_use]
-            pub fn cure(self) -> &'static str {
-                match self { $($(Self::$check => $cure,)*)* }
+            pub fn remediation(self) -> &'static str {
+                match self { $($(Self::$check => $remediation,)*)* }
             }
 
             /// What `--fix` does about it.
@@ -110,7 +110,7 @@ impl fmt::Display for Group {
 registry! {
     System "system" {
         WslVersion "wsl-version" "WSL 2 and its version" system::version, None,
-            "WSL 1 has no network of its own to keep, and some cures need a later WSL 2.",
+            "WSL 1 has no network of its own to keep, and some fixes need a later WSL 2.",
             "Run `wsl.exe --update` on Windows; for WSL 1 also `wsl.exe --set-version NAME 2`";
         WslMode "wsl-mode" "WSL's networking mode" system::mode, None,
             "What Windows has to forward, and which MTU is its own, follows from the mode.",
@@ -126,7 +126,7 @@ registry! {
             "Correct the lines that are named in /etc/wsl.conf; `man wslmesh` names no key of that file: https://learn.microsoft.com/windows/wsl/wsl-config does";
         Configuration "configuration" "wslmesh's configuration is right" system::configuration, None,
             "A configuration with an error is refused as a whole.",
-            "Correct it; `wslmesh config check` names file, line and cure";
+            "Correct it; `wslmesh config check` names file, line and fix";
         UnitEnabled "unit-enabled" "wslmesh.service starts by itself" system::enabled, None,
             "Windows stops and starts the distribution whenever it likes.",
             "Run `sudo systemctl enable wslmesh`";
@@ -138,7 +138,7 @@ registry! {
             "Look at `systemctl status UNIT` and `journalctl -b -u UNIT`, then `sudo systemctl restart UNIT`";
         AgentHealth "agent-health" "the agent is well" system::health, None,
             "The agent names by itself what it cannot put right.",
-            "`wslmesh status` has each trouble with its cure";
+            "`wslmesh status` has each trouble with its fix";
     }
     Address "address" {
         Interface "interface" "one interface with one IPv4 address" address::interface, None,
@@ -255,7 +255,7 @@ registry! {
             "Set firewall = \"local\" for the forward and run `wslmesh host install`; nothing to do where rules were made by hand";
         PortsWindows "ports-windows" "Windows does its part" ports::windows, None,
             "Which ports Windows has, excludes or forwards for another tool is what the agent was told at its last call. A port in use is usually excluded and held by nobody.",
-            "`wslmesh status` has each trouble with its cure, `wslmesh host check` examines Windows";
+            "`wslmesh status` has each trouble with its fix, `wslmesh host check` examines Windows";
     }
     Windows "windows" {
         Wslconfig "wslconfig" ".wslconfig is understood" windows::wslconfig, None,
@@ -350,9 +350,12 @@ mod tests {
     #[test]
     fn every_check_says_why_and_what_to_do() {
         for check in Check::ALL {
-            let (id, why, cure) = (check.id(), check.why(), check.cure());
+            let (id, why, remediation) = (check.id(), check.why(), check.remediation());
             assert!(why.ends_with('.'), "{id}: why is a sentence");
-            assert!(!cure.is_empty() && !cure.ends_with('.'), "{id}: cure");
+            assert!(
+                !remediation.is_empty() && !remediation.ends_with('.'),
+                "{id}: fix"
+            );
             // Beside the grade there is room for this much.
             assert!(
                 check.title().chars().count() <= 60,

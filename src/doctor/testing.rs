@@ -196,7 +196,7 @@ pub(super) fn document(health: &[(&str, &str)]) -> Document {
             severity: (*severity).to_owned(),
             subject: "x".into(),
             detail: "it broke".into(),
-            cure: "Mend it".into(),
+            remediation: "Mend it".into(),
         })
         .collect();
     document
@@ -352,8 +352,15 @@ fn nobody_edits_wslconfig_where_there_is_no_windows() {
     for (check, verdict) in found {
         for part in verdict.parts() {
             seen += 1;
-            let cure = part.cure.as_deref().unwrap_or_else(|| check.cure());
-            assert!(!cure.contains("wslconfig"), "{}: {cure}", check.id());
+            let remediation = part
+                .remediation
+                .as_deref()
+                .unwrap_or_else(|| check.remediation());
+            assert!(
+                !remediation.contains("wslconfig"),
+                "{}: {remediation}",
+                check.id()
+            );
         }
     }
     assert_eq!(seen, 4);

@@ -61,8 +61,8 @@ pub struct Part {
     pub grade: Grade,
     /// The facts of this case, without a final dot.
     pub detail: String,
-    /// Its cure, where it is more exact than the check's own.
-    pub cure: Option<String>,
+    /// Its fix, where it is more exact than the check's own.
+    pub remediation: Option<String>,
 }
 
 /// One check's verdict.
@@ -72,8 +72,8 @@ pub struct Verdict {
     pub grade: Grade,
     /// The facts of this case, without a final dot: those of all parts.
     pub detail: String,
-    /// The cure of its worst part, where it is more exact than the check's own.
-    pub cure: Option<String>,
+    /// The fix of its worst part, where it is more exact than the check's own.
+    pub remediation: Option<String>,
     /// Where there are several things to tell: each, the worst first.
     parts: Vec<Part>,
 }
@@ -83,7 +83,7 @@ impl Verdict {
         Self {
             grade,
             detail: detail.into(),
-            cure: None,
+            remediation: None,
             parts: Vec::new(),
         }
     }
@@ -97,7 +97,7 @@ impl Verdict {
             (_, []) => vec![Part {
                 grade: self.grade,
                 detail: self.detail.clone(),
-                cure: self.cure.clone(),
+                remediation: self.remediation.clone(),
             }],
             (_, parts) => parts.to_vec(),
         }
@@ -123,9 +123,9 @@ impl Verdict {
         Self::new(Grade::Failed, detail)
     }
 
-    /// The same with a cure of its own.
-    pub(super) fn cure(mut self, cure: impl Into<String>) -> Self {
-        self.cure = Some(cure.into());
+    /// The same with a fix of its own.
+    pub(super) fn remediation(mut self, remediation: impl Into<String>) -> Self {
+        self.remediation = Some(remediation.into());
         self
     }
 
@@ -136,7 +136,7 @@ impl Verdict {
     }
 
     /// Several parts in one that is as grave as the worst of them: all that are
-    /// more than well are told, each with its own cure. `ok` says what to call it
+    /// more than well are told, each with its own fix. `ok` says what to call it
     /// when nothing is to be told.
     pub(super) fn worst(parts: Vec<Self>, ok: impl FnOnce() -> String) -> Self {
         let told: Vec<Part> = parts.iter().flat_map(Self::parts).collect();
@@ -155,7 +155,7 @@ impl Verdict {
         Self {
             grade: worst.map_or(Grade::Ok, |part| part.grade),
             detail: details.join("; "),
-            cure: worst.and_then(|part| part.cure.clone()),
+            remediation: worst.and_then(|part| part.remediation.clone()),
             parts,
         }
     }
@@ -199,28 +199,28 @@ mod tests {
 
     #[test]
     fn every_part_speaks_the_worst_first() {
-        let part = |grade, detail: &str, cure: Option<&str>| Part {
+        let part = |grade, detail: &str, remediation: Option<&str>| Part {
             grade,
             detail: detail.into(),
-            cure: cure.map(Into::into),
+            remediation: remediation.map(Into::into),
         };
         let parts = vec![
             Verdict::note("a"),
-            Verdict::warning("b").cure("cure b"),
+            Verdict::warning("b").remediation("fix b"),
             Verdict::ok("c"),
-            Verdict::warning("d").cure("cure d"),
+            Verdict::warning("d").remediation("fix d"),
             Verdict::failed("e"),
         ];
         let verdict = Verdict::worst(parts, || panic!("one part is above ok"));
         assert_eq!(
-            (verdict.grade, verdict.cure.as_deref()),
+            (verdict.grade, verdict.remediation.as_deref()),
             (Grade::Failed, None)
         );
         assert_eq!(verdict.detail, "e; b; d; a");
         let expected = [
             part(Grade::Failed, "e", None),
-            part(Grade::Warning, "b", Some("cure b")),
-            part(Grade::Warning, "d", Some("cure d")),
+            part(Grade::Warning, "b", Some("fix b")),
+            part(Grade::Warning, "d", Some("fix d")),
             part(Grade::Note, "a", None),
         ];
         assert_eq!(verdict.parts(), expected);
@@ -239,7 +239,7 @@ mod tests {
             assert_eq!(verdict.parts(), []);
         }
         assert_eq!(Verdict::from(Skip::NotWsl).parts(), []);
-        let alone = Verdict::note("a").cure("b");
+        let alone = Verdict::note("a").remediation("b");
         assert_eq!(alone.parts().len(), 1);
         assert_eq!(
             Verdict::worst(vec![alone.clone()], String::new).parts(),

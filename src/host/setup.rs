@@ -44,7 +44,7 @@ pub enum SetupError {
     #[error("this is no WSL distribution: there is no Windows side to reach")]
     NotWsl,
     /// Windows is out of reach.
-    #[error("{error}. {}", .error.code().cure())]
+    #[error("{error}. {}", .error.code().remediation())]
     Interop {
         /// Why.
         error: InteropError,

@@ -30,7 +30,7 @@ impl fmt::Display for Severity {
 }
 
 macro_rules! registry {
-    ($($variant:ident, $name:literal, $severity:ident, $text:literal, $cure:literal;)*) => {
+    ($($variant:ident, $name:literal, $severity:ident, $text:literal, $remediation:literal;)*) => {
         /// A kind of trouble, stable across versions.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub enum Code {
@@ -61,8 +61,8 @@ macro_rules! registry {
 
             /// What to do about it.
             #[must_use]
-            pub fn cure(self) -> &'static str {
-                match self { $(Self::$variant => $cure,)* }
+            pub fn remediation(self) -> &'static str {
+                match self { $(Self::$variant => $remediation,)* }
             }
         }
     };
@@ -296,8 +296,8 @@ mod tests {
         for code in Code::ALL {
             assert!(code.text().ends_with('.'), "{code}: text is a sentence");
             assert!(
-                !code.cure().is_empty() && !code.cure().ends_with('.'),
-                "{code}: cure is set before a dot by its users"
+                !code.remediation().is_empty() && !code.remediation().ends_with('.'),
+                "{code}: fix is set before a dot by its users"
             );
         }
     }

@@ -7,7 +7,7 @@ use crate::model::Code;
 /// One thing that is not as it should be, or that a person should know.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finding {
-    /// Which thing; severity, text and cure come from the registry.
+    /// Which thing; severity, text and fix come from the registry.
     pub code: Code,
     /// On what: an interface, a file, a forward's name; empty for the whole agent.
     pub subject: Subject,
@@ -41,6 +41,6 @@ impl fmt::Display for Finding {
         } else {
             "."
         };
-        write!(f, ": {}{stop} {}", self.detail, self.code.cure())
+        write!(f, ": {}{stop} {}", self.detail, self.code.remediation())
     }
 }

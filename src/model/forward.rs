@@ -206,12 +206,12 @@ pub struct Counted {
 
 /// What the Windows side may do for us.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Power {
+pub enum HostPrivilege {
     /// Windows has not answered since the start or the last reload.
     #[default]
     Unknown,
     /// Nothing: not installed, and not elevated.
-    Nobody,
+    None,
     /// The distribution was started from an elevated terminal.
     Elevated,
     /// What `wslmesh host install` made is there.
@@ -220,7 +220,7 @@ pub enum Power {
 
 /// A port proxy rule of ours, as Windows has it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct StandingRule {
+pub struct InstalledRule {
     /// Where it listens.
     pub listen: Listen,
     /// Where it leads.

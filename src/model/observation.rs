@@ -9,8 +9,8 @@ use std::{
 use ipnet::IpNet;
 
 use super::{
-    DeviceReading, DrivePath, Finding, InterfaceName, Listen, ModeState, Power, RelayMemory,
-    RuleSet, StandingRule, SysctlKey, SysctlReading,
+    DeviceReading, DrivePath, Finding, HostPrivilege, InstalledRule, InterfaceName, Listen,
+    ModeState, RelayMemory, RuleSet, SysctlKey, SysctlReading,
 };
 
 /// Everything a pass decides on.
@@ -140,7 +140,7 @@ pub struct HostMemory {
     pub standing: bool,
     /// Where port proxy rules of ours stand or may stand: those that Windows read
     /// back, and those it was asked for since. `None` before the first answer.
-    pub may_stand: Option<Vec<Listen>>,
+    pub possibly_installed: Option<Vec<Listen>>,
     /// What that call, or a failed one since, had to say.
     pub findings: Vec<Finding>,
     /// What Windows said of itself.
@@ -159,11 +159,11 @@ pub struct HostFacts {
     /// src/windows/service/exe/WslCoreNetworkingSupport.cpp).
     pub lowest_mtu: Option<(String, u32)>,
     /// Port proxy rules of ours as read back.
-    pub rules: Vec<StandingRule>,
+    pub rules: Vec<InstalledRule>,
     /// Where rules of ours were not made, because somebody else has the port.
     pub blocked: Vec<Listen>,
     /// What the Windows side may do for us.
-    pub power: Power,
+    pub privilege: HostPrivilege,
     /// The relay of `wslmesh host install`.
     pub installed_relay: Option<DrivePath>,
     /// The version of the package that was installed.

@@ -169,11 +169,11 @@ pub(super) type Values = BTreeMap<Key, Option<Value>>;
 pub(super) struct ParseError {
     /// The line, counted from 1.
     pub(super) line: usize,
-    /// What is wrong with it, and the cure.
+    /// What is wrong with it, and the fix.
     pub(super) problem: Problem,
 }
 
-/// What is wrong with a line, and the cure.
+/// What is wrong with a line, and the fix.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub(super) enum Problem {
     /// The file is binary.

@@ -13,8 +13,8 @@ use super::Node;
 use crate::{
     config::{Backend, Firewall, Forward, Settings},
     model::{
-        Action, Code, Finding, Listen, Mode, ModeState, Observation, Plan, Power, RelaySet, Rule,
-        RuleSet, Served, ServedBy, ServedState, SyncMode,
+        Action, Code, Finding, HostPrivilege, Listen, Mode, ModeState, Observation, Plan, RelaySet,
+        Rule, RuleSet, Served, ServedBy, ServedState, SyncMode,
     },
 };
 
@@ -137,7 +137,8 @@ fn must_ask(wanted: &RuleSet, settings: &Settings, seen: &Observation) -> bool {
         return false;
     }
     let nat = seen.mode == ModeState::Known(Mode::Nat);
-    let curious = nat && host.facts.power == Power::Unknown && !settings.forwards.is_empty();
+    let curious =
+        nat && host.facts.privilege == HostPrivilege::Unknown && !settings.forwards.is_empty();
     !wanted.rules.is_empty() || host.standing || curious
 }
 

@@ -171,7 +171,7 @@ pub(super) const HEALTH: &str = "health";
 pub(super) const CLEARED: &str = "health-cleared";
 
 /// The MESSAGE_ID of a line. One that reports a trouble has that of its health
-/// code, so that `journalctl -x` explains the code and its cure.
+/// code, so that `journalctl -x` explains the code and its fix.
 #[must_use]
 pub fn message_id(event: &str, health: Option<&str>) -> String {
     match health {

@@ -234,7 +234,7 @@ pub struct HealthEntry {
     /// The facts.
     pub detail: String,
     /// What to do.
-    pub cure: String,
+    pub remediation: String,
 }
 
 impl From<&Finding> for HealthEntry {
@@ -245,7 +245,7 @@ impl From<&Finding> for HealthEntry {
             severity: code.severity().to_string(),
             subject: finding.subject.clone(),
             detail: finding.detail.clone(),
-            cure: code.cure().to_owned(),
+            remediation: code.remediation().to_owned(),
         }
     }
 }

@@ -171,12 +171,12 @@ impl Agent<'_> {
     }
 
     /// Waits until this is the only thing that is wrong, and is told with its
-    /// cure in one line of the log.
+    /// fix in one line of the log.
     pub(crate) fn ill(&self, code: &str) -> Result<Health> {
         let status = self.wait(code, |status| status.troubles() == [code])?;
         let found = status.finding(code).context("no finding")?;
-        let told = |line: &str| line.contains(code) && line.contains(&found.cure);
-        until(&format!("a line with {code} and its cure"), LIMIT, || {
+        let told = |line: &str| line.contains(code) && line.contains(&found.remediation);
+        until(&format!("a line with {code} and its fix"), LIMIT, || {
             Ok(self.log()?.lines().any(told).then_some(()))
         })
         .with_context(|| format!("it said:\n{}", self.log().unwrap_or_default()))?;

@@ -61,7 +61,7 @@ pub(crate) struct Health {
     pub(crate) severity: String,
     pub(crate) subject: String,
     pub(crate) detail: String,
-    pub(crate) cure: String,
+    pub(crate) remediation: String,
 }
 
 impl Status {

@@ -236,7 +236,7 @@ fn link_down_and_up(world: &World) -> Result<()> {
     world.link_down()?;
     let health = agent.raised("no-interface")?;
     ensure!(
-        health.severity == "error" && !health.cure.is_empty(),
+        health.severity == "error" && !health.remediation.is_empty(),
         "{health:?}"
     );
     ensure!(

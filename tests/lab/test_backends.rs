@@ -262,7 +262,7 @@ fn taken(world: &World) -> Result<()> {
     let found = status.finding("forward-taken").context("no finding")?;
     ensure!(found.detail.contains("nginx (1234)"), "{found:?}");
     let found = status.finding("forward-excluded").context("no finding")?;
-    ensure!(found.cure.contains("excludedportrange"), "{found:?}");
+    ensure!(found.remediation.contains("excludedportrange"), "{found:?}");
     world.forwards(&[(9000, FIRST, 90)])?;
     drop(owner);
     world.windows().set(|situation| situation.ports.clear())?;

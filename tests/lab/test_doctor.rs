@@ -70,7 +70,7 @@ fn verdicts(world: &World, more: &[&str]) -> Result<Verdicts> {
     };
     let all = checks.iter().map(|check| {
         ensure!(
-            !word(check, "why").is_empty() && !word(check, "cure").is_empty(),
+            !word(check, "why").is_empty() && !word(check, "remediation").is_empty(),
             "{check}"
         );
         Ok((

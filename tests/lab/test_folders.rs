@@ -96,7 +96,7 @@ fn state_damaged(world: &World) -> Result<()> {
     let agent = world.start_agent("")?;
     waits_for_its_state(world, &agent, "saved.json: is damaged")?;
     ensure!(world.read("/var/lib/wslmesh/saved.json")? == damaged);
-    // The cure of the message: remove it.
+    // The fix of the message: remove it.
     fs::remove_file(world.path("/var/lib/wslmesh/saved.json"))?;
     agent.process().signal(HUP)?;
     agent.healthy()?;

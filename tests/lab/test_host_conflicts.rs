@@ -128,7 +128,7 @@ fn port_excluded(world: &World) -> Result<()> {
     let agent = with_second(world, false)?;
     let found = agent.ill("forward-excluded")?;
     ensure!(
-        found.subject == "second" && found.cure.contains("excludedportrange"),
+        found.subject == "second" && found.remediation.contains("excludedportrange"),
         "{found:?}"
     );
     stands(world, &[2222])?;
@@ -167,7 +167,7 @@ fn firewall_profile(world: &World) -> Result<()> {
     let agent = with_second(world, true)?;
     let found = agent.ill("firewall-profile")?;
     ensure!(
-        found.detail.contains("public") && found.cure.contains("--profiles"),
+        found.detail.contains("public") && found.remediation.contains("--profiles"),
         "{found:?}"
     );
     let machine = world.windows().view()?.machine;

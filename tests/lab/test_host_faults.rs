@@ -1,5 +1,5 @@
 //! The elevated task and what it finds on Windows, when they are not as they
-//! should be: the running agent tells it and its cure, leaves what stands, and is
+//! should be: the running agent tells it and its fix, leaves what stands, and is
 //! right again by itself.
 
 use anyhow::{Result, ensure};
@@ -256,7 +256,7 @@ fn comes_and_goes(world: &World, fails: &Fails) -> Result<()> {
     let found = agent.ill(fails.code)?;
     ensure!(found.detail.contains(fails.mentions), "{found:?}");
     world.windows().snapshot()?.without_messages().is(&broken)?;
-    // It ends, and a person does what the cure says where it takes a person.
+    // It ends, and a person does what the fix says where it takes a person.
     world.windows().clear_fault()?;
     let tasks = view.machine.tasks;
     world.windows().alter(|machine| {

@@ -118,7 +118,7 @@ fn foreign_bytes_stay(world: &World) -> Result<()> {
     Ok(())
 }
 
-/// What cannot be read or understood stays as it is, with a word on the cure.
+/// What cannot be read or understood stays as it is, with a word on the fix.
 fn unreadable(world: &World) -> Result<()> {
     let big = "#".repeat(2 << 20);
     let contents: [(&str, &[u8], &str); 6] = [
@@ -168,7 +168,7 @@ fn unreadable(world: &World) -> Result<()> {
 }
 
 /// `apply` does everything else, says `network-file-unreadable` with this and
-/// the cure, and calls the node degraded.
+/// the fix, and calls the node degraded.
 fn refused(world: &World, path: &str, said: &str) -> Result<()> {
     let output = apply(world, path)?;
     let line = output
@@ -218,7 +218,7 @@ fn symlinks_stay(world: &World) -> Result<()> {
     unwritable(world, "/etc/wslmesh/lost", "does not exist")
 }
 
-/// `apply` says `network-file-unwritable` with this and the cure.
+/// `apply` says `network-file-unwritable` with this and the fix.
 fn unwritable(world: &World, path: &str, said: &str) -> Result<()> {
     let output = apply(world, path)?;
     let line = output

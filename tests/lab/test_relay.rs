@@ -275,12 +275,13 @@ fn silence(world: &World) -> Result<()> {
     })
 }
 
-/// An elevated token is refused, not tried again and again, and the cure is told.
+/// An elevated token is refused, not tried again and again, and the fix is told.
 fn elevated(world: &World) -> Result<()> {
     let agent = world.start_agent(&both("relay"))?;
     let found = agent.raised("relay-elevated")?;
     ensure!(
-        found.cure.contains("wsl --shutdown") && found.cure.contains("ordinary terminal"),
+        found.remediation.contains("wsl --shutdown")
+            && found.remediation.contains("ordinary terminal"),
         "{found:?}"
     );
     // Longer than the first wait after any other end.
@@ -307,7 +308,7 @@ fn port_taken(world: &World) -> Result<()> {
     ensure!(
         found.subject == "wg"
             && found.detail.contains("0.0.0.0:51820")
-            && found.cure.contains("listen-port"),
+            && found.remediation.contains("listen-port"),
         "{found:?}"
     );
     agent.wait("the other one", |status| status.serves("relay", &["ssh"]))?;
@@ -375,7 +376,7 @@ fn not_installed(world: &World) -> Result<()> {
     let agent = world.start_agent(&both("auto"))?;
     let found = agent.ill("relay-loopback")?;
     ensure!(
-        found.detail.contains("127.0.0.1") && found.cure.contains("wslmesh host install"),
+        found.detail.contains("127.0.0.1") && found.remediation.contains("wslmesh host install"),
         "{found:?}"
     );
     agent.wait("the relay", |status| status.serves("relay", &["wg", "ssh"]))?;

@@ -39,7 +39,7 @@ fn not_elevated(world: &World) -> Result<()> {
     let agent = world.start_agent(&config)?;
     let found = agent.ill("forward-not-elevated")?;
     ensure!(
-        found.cure.contains("elevated") && found.cure.contains("systemctl reload"),
+        found.remediation.contains("elevated") && found.remediation.contains("systemctl reload"),
         "{found:?}"
     );
     // Longer than the first retry of anything that is retried.
@@ -76,7 +76,7 @@ fn relay_instead(world: &World) -> Result<()> {
     let agent = world.start_agent(&two())?;
     let found = agent.ill("relay-loopback")?;
     ensure!(
-        found.detail.contains("ssh, web") && found.cure.contains("wslmesh host install"),
+        found.detail.contains("ssh, web") && found.remediation.contains("wslmesh host install"),
         "{found:?}"
     );
     agent.wait("the relay", |status| {
@@ -108,7 +108,10 @@ fn service_stopped(world: &World) -> Result<()> {
     world.windows().set_service_running(false)?;
     let agent = world.start_agent(&two())?;
     let found = agent.ill("forward-service")?;
-    ensure!(found.cure.contains("Start-Service iphlpsvc"), "{found:?}");
+    ensure!(
+        found.remediation.contains("Start-Service iphlpsvc"),
+        "{found:?}"
+    );
     ensure!(
         world.windows().table()? == foreign,
         "{:?}",

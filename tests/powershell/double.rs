@@ -106,7 +106,7 @@ fn the_double_takes_the_place_of_what_touches_windows() {
         "Get-PolicySample",
         "Get-SelectionSample",
         "New-RuleSample",
-        "ConvertTo-StandingRule",
+        "ConvertTo-InstalledRule",
         "Select-Rules",
     ];
     let mut real = BTreeSet::new();

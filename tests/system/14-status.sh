@@ -39,7 +39,7 @@ set_address 172.28.27.77
 ok 'and an address that changes' within 10 monitored '^20.*  eth0 address 172\.28\.16\.5 -> 172\.28\.27\.77$'
 guest sh -c 'printf "[mtu]\nvalu = 1280\n" >/etc/wslmesh/wslmesh.toml.d/bad.toml'
 guest systemctl reload $unit
-ok 'what goes wrong, with the cure' within 10 monitored 'warning: config-rejected .*wslmesh config check'
+ok 'what goes wrong, with the fix' within 10 monitored 'warning: config-rejected .*wslmesh config check'
 guest rm /etc/wslmesh/wslmesh.toml.d/bad.toml
 guest systemctl reload $unit
 ok 'what is over' within 10 monitored 'config-rejected .* is over$'

@@ -33,7 +33,7 @@ is 'with its subject' "$(field WSLMESH_SUBJECT WSLMESH_HEALTH=config-rejected)" 
 said=$(guest journalctl -q -x -u $unit WSLMESH_HEALTH=config-rejected)
 has 'journalctl -x explains it' "$said" 'The new configuration has errors; the old one stays in force'
 has 'names the subject' "$said" 'Subject: config-rejected .*/etc/wslmesh/wslmesh.toml'
-has 'and the cure' "$said" 'Correct it .`wslmesh config check`.*systemctl reload wslmesh'
+has 'and the fix' "$said" 'Correct it .`wslmesh config check`.*systemctl reload wslmesh'
 guest sh -c ': >/etc/wslmesh/wslmesh.toml'
 guest systemctl reload $unit
 ok 'its end has the code too' within 10 journal_has 'is over' \

@@ -247,7 +247,7 @@ mod tests {
             Verdict::of(vec![crate::doctor::Part {
                 grade,
                 detail: "x".into(),
-                cure: None,
+                remediation: None,
             }])
         };
         let facts = crate::doctor::gather(&nowhere, &paths, Default::default()).await;

@@ -6,10 +6,10 @@ use super::*;
 
 /// An agent with two warnings and an error.
 fn verdict() -> (Check, Verdict) {
-    let part = |grade, detail: &str, cure: Option<&str>| Part {
+    let part = |grade, detail: &str, remediation: Option<&str>| Part {
         grade,
         detail: detail.into(),
-        cure: cure.map(Into::into),
+        remediation: remediation.map(Into::into),
     };
     let parts = vec![
         part(Grade::Warning, "the fan is loud", Some("Oil it")),
@@ -21,18 +21,18 @@ fn verdict() -> (Check, Verdict) {
 }
 
 #[test]
-fn each_part_has_its_cure_on_the_page() {
+fn each_part_has_its_fix_on_the_page() {
     let (check, verdict) = verdict();
     let page = one(check, &verdict).join("\n");
     let mut from = 0;
     for text in [
         "  failed  agent-health        the roof is gone",
         "why: ",
-        "cure: `wslmesh status`",
+        "fix: `wslmesh status`",
         "  warning                     the fan is loud; the door is loud",
-        "cure: Oil it",
+        "fix: Oil it",
         "the lamp is dark",
-        "cure: Change the bulb",
+        "fix: Change the bulb",
     ] {
         let place = page.get(from..).unwrap().find(text);
         assert!(place.is_some(), "{text} in order in:\n{page}");
@@ -43,20 +43,20 @@ fn each_part_has_its_cure_on_the_page() {
 }
 
 #[test]
-fn each_part_has_its_cure_in_the_document() {
+fn each_part_has_its_fix_in_the_document() {
     let found = [verdict(), (Check::Disk, Verdict::of(vec![]))];
     let text = json(&found, &Fixed::default()).unwrap();
     let document: Value = serde_json::from_str(&text).unwrap();
     let health = document.pointer("/checks/0").unwrap();
     assert_eq!(health["verdict"], "failed");
-    assert_eq!(health["cure"], Check::AgentHealth.cure());
+    assert_eq!(health["remediation"], Check::AgentHealth.remediation());
     let parts = health["parts"].as_array().unwrap();
-    let cures: Vec<&str> = parts
+    let remediations: Vec<&str> = parts
         .iter()
-        .map(|part| part["cure"].as_str().unwrap())
+        .map(|part| part["remediation"].as_str().unwrap())
         .collect();
-    let own = Check::AgentHealth.cure();
-    assert_eq!(cures, [own, "Oil it", "Oil it", "Change the bulb"]);
+    let own = Check::AgentHealth.remediation();
+    assert_eq!(remediations, [own, "Oil it", "Oil it", "Change the bulb"]);
     assert_eq!(parts[3]["verdict"], "warning");
     assert_eq!(parts[3]["detail"], "the lamp is dark");
     assert_eq!(

@@ -234,8 +234,8 @@ mod tests {
             "served":[{"name":"ssh","protocol":"tcp","listen-address":"0.0.0.0","listen-port":2222,"connect-port":22,"served-by":"portproxy","state":"up","answers":true},
                       {"name":"wireguard","protocol":"udp","listen-address":"127.0.0.1","listen-port":51820,"connect-port":51820,"served-by":"relay","state":"down","answers":false,"unanswered":"nobody listens on 51820"}],
             "windows-address":null,"passes":1,"last-pass-us":1,
-            "health":[{"code":"forward-port-taken","severity":"error","subject":"other, wireguard","detail":"","cure":""},
-                      {"code":"some-note","severity":"info","subject":"ssh","detail":"","cure":""}]}"#;
+            "health":[{"code":"forward-port-taken","severity":"error","subject":"other, wireguard","detail":"","remediation":""},
+                      {"code":"some-note","severity":"info","subject":"ssh","detail":"","remediation":""}]}"#;
         serde_json::from_str(text).unwrap()
     }
 

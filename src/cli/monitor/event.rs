@@ -55,7 +55,7 @@ pub(super) struct Finding {
     pub(super) severity: String,
     pub(super) subject: String,
     pub(super) detail: String,
-    pub(super) cure: String,
+    pub(super) remediation: String,
 }
 
 impl From<&HealthEntry> for Finding {
@@ -65,7 +65,7 @@ impl From<&HealthEntry> for Finding {
             severity: entry.severity.clone(),
             subject: entry.subject.clone(),
             detail: entry.detail.clone(),
-            cure: entry.cure.clone(),
+            remediation: entry.remediation.clone(),
         }
     }
 }
@@ -176,9 +176,9 @@ impl Event {
                     severity,
                     subject,
                     detail,
-                    cure,
+                    remediation,
                 } = finding;
-                format!("{severity}: {}: {detail}. {cure}", of(code, subject))
+                format!("{severity}: {}: {detail}. {remediation}", of(code, subject))
             }
             Self::HealthCleared { code, subject } => format!("{} is over", of(code, subject)),
             Self::NoAgent => "no agent runs here; waiting for one".to_owned(),
@@ -265,8 +265,8 @@ mod tests {
         assert_eq!(words(CALM), "agent 7: eth0 172.28.16.5 (nat), healthy");
         assert_eq!(
             words(
-                r#","mode":"pending","interface":null,"address":null,"health":[{"code":"no-address","severity":"error","subject":"","detail":"","cure":""},
-                {"code":"note","severity":"info","subject":"","detail":"","cure":""}],
+                r#","mode":"pending","interface":null,"address":null,"health":[{"code":"no-address","severity":"error","subject":"","detail":"","remediation":""},
+                {"code":"note","severity":"info","subject":"","detail":"","remediation":""}],
                 "served":[{"name":"x","protocol":"udp","listen-address":"0.0.0.0","listen-port":1,"connect-port":1,"served-by":"relay","state":"pending"}]"#
             ),
             "agent 7: no address (pending), 0 of 1 forwards up, degraded: no-address"
@@ -286,13 +286,13 @@ mod tests {
             "links":[{"name":"eth0","kind":"other","mtu":1500},{"name":"wg0","kind":"wireguard","mtu":1420},{"name":"wg9","kind":"wireguard","mtu":1280}],
             "served":[{"name":"ssh","protocol":"tcp","listen-address":"0.0.0.0","listen-port":1,"connect-port":1,"served-by":"portproxy","state":"pending"},
               {"name":"old","protocol":"tcp","listen-address":"0.0.0.0","listen-port":2,"connect-port":2,"served-by":null,"state":"down"}],
-            "health":[{"code":"mtu-underlay-small","severity":"warning","subject":"eth0","detail":"","cure":""},
-              {"code":"standby","severity":"info","subject":"","detail":"","cure":""}]"#;
+            "health":[{"code":"mtu-underlay-small","severity":"warning","subject":"eth0","detail":"","remediation":""},
+              {"code":"standby","severity":"info","subject":"","detail":"","remediation":""}]"#;
         let now = r#","mode":"nat","interface":"eth0","address":"172.28.27.77",
             "links":[{"name":"eth0","kind":"other","mtu":1500},{"name":"wg0","kind":"wireguard","mtu":1280},{"name":"wg1","kind":"wireguard","mtu":1280}],
             "served":[{"name":"ssh","protocol":"tcp","listen-address":"0.0.0.0","listen-port":1,"connect-port":1,"served-by":"portproxy","state":"up"},
               {"name":"wg","protocol":"udp","listen-address":"0.0.0.0","listen-port":3,"connect-port":3,"served-by":"relay","state":"pending"}],
-            "health":[{"code":"relay-failed","severity":"warning","subject":"wg","detail":"it ended","cure":"Wait"}]"#;
+            "health":[{"code":"relay-failed","severity":"warning","subject":"wg","detail":"it ended","remediation":"Wait"}]"#;
         assert_eq!(
             between(before, now),
             [
@@ -325,11 +325,11 @@ mod tests {
             severity: "info".to_owned(),
             subject: String::new(),
             detail: "d".to_owned(),
-            cure: "e".to_owned(),
+            remediation: "e".to_owned(),
         });
         assert_eq!(
             json(&raised),
-            r#"{"event":"health-raised","code":"c","severity":"info","subject":"","detail":"d","cure":"e"}"#
+            r#"{"event":"health-raised","code":"c","severity":"info","subject":"","detail":"d","remediation":"e"}"#
         );
     }
 }

@@ -116,13 +116,13 @@ fn event(message: &Message) -> Option<Event> {
             })
         }
         "HealthRaised" => {
-            let (code, severity, subject, detail, cure) = body.deserialize().ok()?;
+            let (code, severity, subject, detail, remediation) = body.deserialize().ok()?;
             Some(Event::HealthRaised(Finding {
                 code,
                 severity,
                 subject,
                 detail,
-                cure,
+                remediation,
             }))
         }
         "HealthCleared" => {

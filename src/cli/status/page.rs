@@ -223,8 +223,8 @@ fn finding(entry: &HealthEntry) -> Vec<String> {
         *first = first.replacen(&entry.severity, &style::severity(&entry.severity), 1);
     }
     let more = wrap(&entry.detail, ROOM - 2).into_iter();
-    let cure = wrap(&format!("cure: {}", entry.cure), ROOM - 2).into_iter();
-    lines.extend(more.chain(cure).map(|line| format!("  {line}")));
+    let remediation = wrap(&format!("fix: {}", entry.remediation), ROOM - 2).into_iter();
+    lines.extend(more.chain(remediation).map(|line| format!("  {line}")));
     lines
 }
 

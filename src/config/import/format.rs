@@ -71,7 +71,7 @@ pub(super) fn parse(text: &str) -> Result<Foreign, Wrong> {
 
 /// The parser's words and what to do.
 fn explained(message: &str) -> String {
-    let cure = if message.starts_with("unknown field `external_port`") {
+    let remediation = if message.starts_with("unknown field `external_port`") {
         "; Windows' port is `port` there, and the distribution's is `internal_port`"
     } else if message.starts_with("unknown field") {
         "; correct or remove the key"
@@ -82,13 +82,13 @@ fn explained(message: &str) -> String {
     } else {
         ""
     };
-    format!("{message}{cure}")
+    format!("{message}{remediation}")
 }
 
 /// Refuses a value with its key and the right values.
-fn refused<E: de::Error>(key: &str, value: &Value, cure: &str) -> E {
+fn refused<E: de::Error>(key: &str, value: &Value, remediation: &str) -> E {
     let value: String = value.to_string().chars().take(40).collect();
-    E::custom(format!("`{key}`: {value} is wrong; {cure}"))
+    E::custom(format!("`{key}`: {value} is wrong; {remediation}"))
 }
 
 fn port<E: de::Error>(key: &str, value: &Value) -> Result<NonZeroU16, E> {
@@ -118,8 +118,8 @@ fn firewall<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Firewall>, D::E
         Some("") => Ok(None),
         None if value.is_null() => Ok(None),
         Some(_) | None => {
-            let cure = "write \"local\" or \"full\", or leave the key out";
-            Err(refused("firewall", &value, cure))
+            let remediation = "write \"local\" or \"full\", or leave the key out";
+            Err(refused("firewall", &value, remediation))
         }
     }
 }

@@ -165,7 +165,7 @@ fn another_file_is_overwritten_only_when_told_to() {
 }
 
 #[test]
-fn wrong_files_are_refused_with_place_key_and_cure() {
+fn wrong_files_are_refused_with_place_key_and_fix() {
     let with =
         |port: &str| format!("{{\"instances\": [\n{{\"name\": \"Dev\", \"ports\": [\n{port}]}}]}}");
     let table = [

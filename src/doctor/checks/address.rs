@@ -73,10 +73,13 @@ pub(in crate::doctor) fn network_file(facts: &Facts) -> Judged {
     for finding in &plan.findings {
         match finding.code {
             Code::NetworkFileUnreadable => {
-                return Ok(Verdict::failed(finding.detail.as_str()).cure(finding.code.cure()));
+                return Ok(Verdict::failed(finding.detail.as_str())
+                    .remediation(finding.code.remediation()));
             }
             Code::NetworkFileName => {
-                return Ok(Verdict::note(finding.detail.as_str()).cure(finding.code.cure()));
+                return Ok(
+                    Verdict::note(finding.detail.as_str()).remediation(finding.code.remediation())
+                );
             }
             _ => {}
         }

@@ -33,7 +33,7 @@ pub(in crate::doctor) fn drift(facts: &Facts) -> Judged {
         DriftSource::Rtc if by_zones && ahead.abs() < 16 * 3_600_000 => Verdict::note(format!(
             "{detail}: the hardware clock seems to be in local time, so it tells nothing"
         ))
-        .cure("Run the examination as root, which may ask Windows' clock"),
+        .remediation("Run the examination as root, which may ask Windows' clock"),
         DriftSource::Rtc | DriftSource::Ptp => Verdict::warning(detail),
     })
 }
@@ -60,7 +60,7 @@ pub(in crate::doctor) fn setters(facts: &Facts) -> Judged {
     Ok(match (setters.len(), facts.wsl.is) {
         (0, true) => Verdict::ok("WSL's own chronyd, outside of this distribution"),
         (0, false) => Verdict::note("nothing here sets the clock")
-            .cure("Run `sudo systemctl enable --now systemd-timesyncd`, or chronyd"),
+            .remediation("Run `sudo systemctl enable --now systemd-timesyncd`, or chronyd"),
         (1, true) => Verdict::note(format!("{names}, beside WSL's own chronyd")),
         (1, false) => Verdict::ok(names),
         _ => Verdict::warning(format!("several set the clock against each other: {names}")),

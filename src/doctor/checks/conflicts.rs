@@ -70,7 +70,7 @@ pub(in crate::doctor) fn agents(facts: &Facts) -> Judged {
         Verdict::ok("none runs")
     } else {
         Verdict::note(format!("forwards by hand: {}", some(&forwards)))
-            .cure("Nothing to do where it is meant so; else make it a forward: `sudo wslmesh forward add`")
+            .remediation("Nothing to do where it is meant so; else make it a forward: `sudo wslmesh forward add`")
     })
 }
 

@@ -1,4 +1,4 @@
-//! Name resolution. No cure here switches DNS tunnelling off: with it go
+//! Name resolution. No fix here switches DNS tunnelling off: with it go
 //! Windows' hosts file, its VPNs' name rules and corporate names.
 
 use std::net::{IpAddr, Ipv4Addr};

@@ -62,13 +62,13 @@ pub(in crate::doctor) fn keys(facts: &Facts) -> Judged {
         .iter()
         .map(|(path, mode)| format!("{path} (mode {mode:o})"))
         .collect();
-    let cure = if on_windows(first, facts) {
+    let remediation = if on_windows(first, facts) {
         "Move the key into the Linux file system; on a Windows drive `chmod` needs [automount] options=\"metadata\" in /etc/wsl.conf".to_owned()
     } else {
         format!("Run `chmod 600 {first}`")
     };
     beside_hidden(
-        Verdict::warning(some(&shown)).cure(cure),
+        Verdict::warning(some(&shown)).remediation(remediation),
         true,
         &facts.hidden_keys,
     )
@@ -167,11 +167,11 @@ mod tests {
             Secret,
             Some((0, 0o777)),
         );
-        let cure = keys(&facts).unwrap().cure.unwrap();
-        assert!(cure.contains("metadata"), "{cure}");
+        let remediation = keys(&facts).unwrap().remediation.unwrap();
+        assert!(remediation.contains("metadata"), "{remediation}");
         file(&mut facts, "/root/.ssh/id_rsa", Secret, Some((0, 0o644)));
         assert_eq!(
-            keys(&facts).unwrap().cure.unwrap(),
+            keys(&facts).unwrap().remediation.unwrap(),
             "Run `chmod 600 /root/.ssh/id_rsa`"
         );
     }

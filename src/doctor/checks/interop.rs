@@ -52,13 +52,13 @@ pub(in crate::doctor) fn conf(facts: &Facts) -> Judged {
     if off("interop", "enabled") {
         parts.push(
             Verdict::failed("[interop] enabled=false: no Windows program can be started")
-                .cure("Set enabled=true in the section [interop] of /etc/wsl.conf, then `wsl.exe --shutdown` on Windows"),
+                .remediation("Set enabled=true in the section [interop] of /etc/wsl.conf, then `wsl.exe --shutdown` on Windows"),
         );
     }
     if off("automount", "enabled") {
         parts.push(
             Verdict::failed("[automount] enabled=false: no Windows drive is there to find powershell.exe on")
-                .cure("Set enabled=true in the section [automount] of /etc/wsl.conf, then `wsl.exe --shutdown` on Windows"),
+                .remediation("Set enabled=true in the section [automount] of /etc/wsl.conf, then `wsl.exe --shutdown` on Windows"),
         );
     }
     if off("interop", "appendWindowsPath") {

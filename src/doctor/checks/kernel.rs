@@ -18,7 +18,7 @@ pub(in crate::doctor) fn tun(facts: &Facts) -> Judged {
     Ok(match (facts.kernel.tun, facts.wsl.is) {
         (true, _) => Verdict::ok("/dev/net/tun"),
         (false, true) => Verdict::warning("/dev/net/tun is not there"),
-        (false, false) => Verdict::note("/dev/net/tun is not there").cure(
+        (false, false) => Verdict::note("/dev/net/tun is not there").remediation(
             "Run `sudo modprobe tun`; a container gets the device from its host (podman, docker: `--device /dev/net/tun`)",
         ),
     })
@@ -57,7 +57,7 @@ pub(in crate::doctor) fn modules(facts: &Facts) -> Judged {
         if facts.wsl.is {
             verdict
         } else {
-            verdict.cure("Nothing to do while all is built in or this is a container; else install the modules of this kernel, or start the one that they are for")
+            verdict.remediation("Nothing to do while all is built in or this is a container; else install the modules of this kernel, or start the one that they are for")
         }
     })
 }

@@ -35,12 +35,12 @@ pub(in crate::doctor) fn idle(facts: &Facts) -> Judged {
         (true, _, _) => Verdict::warning(format!(
             "{AFTER}: this WSL does not know instanceIdleTimeout, which came with 2.5.10"
         ))
-        .cure("Run `wsl.exe --update` on Windows, then `wsl.exe --shutdown`"),
+        .remediation("Run `wsl.exe --update` on Windows, then `wsl.exe --shutdown`"),
         // Its folder is there for every user of Windows and every distribution.
         (false, _, true) => Verdict::note(format!(
             "somebody ran `wslmesh host install` on this Windows; unless that starts this distribution, {AFTER}"
         ))
-        .cure("See with `wslmesh host check` whether it starts this distribution; else run `wslmesh host install` here, or set instanceIdleTimeout=-1 in the section [general] of %UserProfile%\\.wslconfig, then `wsl.exe --shutdown` on Windows"),
+        .remediation("See with `wslmesh host check` whether it starts this distribution; else run `wslmesh host install` here, or set instanceIdleTimeout=-1 in the section [general] of %UserProfile%\\.wslconfig, then `wsl.exe --shutdown` on Windows"),
         (false, true, false) => Verdict::warning(format!(
             "{AFTER}: vmIdleTimeout keeps the virtual machine and not the distribution"
         )),

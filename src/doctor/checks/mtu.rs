@@ -56,7 +56,9 @@ pub(in crate::doctor) fn tunnels(facts: &Facts) -> Judged {
     let lost = facts.plan()?.findings.into_iter();
     parts.extend(
         lost.filter(|finding| finding.code == Code::MtuIpv6Lost)
-            .map(|finding| Verdict::warning(finding.detail).cure(finding.code.cure())),
+            .map(|finding| {
+                Verdict::warning(finding.detail).remediation(finding.code.remediation())
+            }),
     );
     Ok(Verdict::worst(parts, || {
         let each = tunnels
@@ -75,7 +77,7 @@ pub(in crate::doctor) fn underlay(facts: &Facts) -> Judged {
         .into_iter()
         .find(|finding| finding.code == Code::MtuUnderlaySmall);
     if let Some(finding) = small {
-        return Ok(Verdict::failed(finding.detail).cure(finding.code.cure()));
+        return Ok(Verdict::failed(finding.detail).remediation(finding.code.remediation()));
     }
     let below = changes(facts)?;
     let below = below.iter().find(|change| change.name == node.link.name);

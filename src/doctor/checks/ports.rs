@@ -71,7 +71,7 @@ pub(in crate::doctor) fn listening(facts: &Facts) -> Judged {
                 };
                 let detail =
                     format!("{name}: only {socket} is there, which packets to {own} do not reach");
-                Some(Verdict::warning(detail).cure(
+                Some(Verdict::warning(detail).remediation(
                     "Let the service listen on 0.0.0.0 (ListenAddress 0.0.0.0 in sshd_config)",
                 ))
             }
@@ -129,7 +129,7 @@ pub(in crate::doctor) fn firewall(facts: &Facts) -> Judged {
             "info" => Verdict::note(detail),
             _ => Verdict::warning(detail),
         };
-        verdict.cure(entry.cure.as_str())
+        verdict.remediation(entry.remediation.as_str())
     });
     parts.extend(told);
     // Whether the rules are there is Windows' to tell, and it was not asked.

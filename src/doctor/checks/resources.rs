@@ -17,12 +17,12 @@ fn memory_of(facts: &Facts) -> Result<Memory, Skip> {
     memory.ok_or_else(|| Skip::Unknown("/proc/meminfo tells nothing".to_owned()))
 }
 
-/// With a cure for a machine without Windows, where the check's own is WSL's.
-fn cured(verdict: Verdict, facts: &Facts, elsewhere: &str) -> Verdict {
+/// Adds a fix for a machine without Windows, where the check's own is WSL's.
+fn with_fix_elsewhere(verdict: Verdict, facts: &Facts, elsewhere: &str) -> Verdict {
     if facts.wsl.is {
         verdict
     } else {
-        verdict.cure(elsewhere)
+        verdict.remediation(elsewhere)
     }
 }
 
@@ -30,7 +30,7 @@ pub(in crate::doctor) fn memory(facts: &Facts) -> Judged {
     let memory = memory_of(facts)?;
     let detail = format!("{} of {} MiB available", memory.available, memory.total);
     Ok(if memory.available < LITTLE_MEMORY {
-        cured(
+        with_fix_elsewhere(
             Verdict::warning(detail),
             facts,
             "Stop what is large (`top -o %MEM`), or give this machine more",
@@ -48,9 +48,9 @@ pub(in crate::doctor) fn swap(facts: &Facts) -> Judged {
     const MORE: &str = "Add a file: `sudo fallocate -l 2G /swapfile`, `sudo chmod 600 /swapfile`, `sudo mkswap /swapfile`, `sudo swapon /swapfile`, and its line in /etc/fstab";
     Ok(if swap == 0 {
         let none = "there is none: a program that needs more than the memory is killed";
-        cured(Verdict::note(none), facts, MORE)
+        with_fix_elsewhere(Verdict::note(none), facts, MORE)
     } else if used * 10 > swap * 9 {
-        cured(
+        with_fix_elsewhere(
             Verdict::warning(format!("{used} of {swap} MiB used")),
             facts,
             MORE,

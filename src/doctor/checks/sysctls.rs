@@ -40,7 +40,7 @@ pub(in crate::doctor) fn allowed(facts: &Facts) -> Judged {
             Code::SysctlMissing => Some(Verdict::note(detail)),
             _ => None,
         }
-        .map(|verdict| verdict.cure(finding.code.cure()))
+        .map(|verdict| verdict.remediation(finding.code.remediation()))
     });
     Ok(Verdict::worst(parts.collect(), || "yes".to_owned()))
 }

@@ -80,7 +80,8 @@ pub(in crate::doctor) fn running(facts: &Facts) -> Judged {
     Ok(if facts.wsl.is {
         verdict
     } else {
-        verdict.cure("Run `wslmesh run` by the init that is there, or `wslmesh apply` by hand")
+        verdict
+            .remediation("Run `wslmesh run` by the init that is there, or `wslmesh apply` by hand")
     })
 }
 
@@ -200,14 +201,16 @@ const INSTALL: &str = "Install the package (`make packages`, or `sudo make insta
 
 pub(in crate::doctor) fn enabled(facts: &Facts) -> Judged {
     let Some(unit) = unit(facts)? else {
-        return Ok(Verdict::warning(NO_UNIT).cure(INSTALL));
+        return Ok(Verdict::warning(NO_UNIT).remediation(INSTALL));
     };
     Ok(match unit.file.as_str() {
         "enabled" | "enabled-runtime" | "static" | "alias" | "generated" | "transient" => {
             Verdict::ok(unit.file.as_str())
         }
         "masked" | "masked-runtime" => Verdict::warning("it is masked: nothing can start it")
-            .cure("Run `sudo systemctl unmask wslmesh`, then `sudo systemctl enable wslmesh`"),
+            .remediation(
+                "Run `sudo systemctl unmask wslmesh`, then `sudo systemctl enable wslmesh`",
+            ),
         other => Verdict::warning(format!("it is {other}")),
     })
 }
@@ -224,9 +227,8 @@ pub(in crate::doctor) fn active(facts: &Facts) -> Judged {
         other if !facts.wsl.is => Verdict::note(format!(
             "it is {other}: it starts in WSL 2 alone, unless its drop-in is masked"
         )),
-        other => {
-            Verdict::failed(format!("it is {other}")).cure("Run `sudo systemctl start wslmesh`")
-        }
+        other => Verdict::failed(format!("it is {other}"))
+            .remediation("Run `sudo systemctl start wslmesh`"),
     })
 }
 
@@ -252,9 +254,9 @@ pub(in crate::doctor) fn health(facts: &Facts) -> Judged {
     let Some(document) = &facts.agent else {
         const NONE: &str = "no agent runs here";
         return Ok(if facts.wsl.is {
-            Verdict::warning(NONE).cure("Start it: `sudo systemctl start wslmesh`")
+            Verdict::warning(NONE).remediation("Start it: `sudo systemctl start wslmesh`")
         } else {
-            Verdict::note(NONE).cure(ELSEWHERE)
+            Verdict::note(NONE).remediation(ELSEWHERE)
         });
     };
     let mine: Vec<&HealthEntry> = document
@@ -290,7 +292,7 @@ pub(in crate::doctor) fn troubles(entries: &[&HealthEntry]) -> Option<Verdict> {
             "warning" => Some(Verdict::warning(detail)),
             _ => None,
         }
-        .map(|verdict| verdict.cure(entry.cure.as_str()))
+        .map(|verdict| verdict.remediation(entry.remediation.as_str()))
     };
     let parts: Vec<Verdict> = entries.iter().filter_map(part).collect();
     (!parts.is_empty()).then(|| Verdict::worst(parts, String::new))

@@ -23,7 +23,7 @@ pub(in crate::doctor) fn unit(facts: &Facts) -> Judged {
     Ok(match (unit.active.as_str(), unit.file.as_str()) {
         ("active", "enabled") => Verdict::ok("active"),
         ("active", file) => Verdict::note(format!("it runs, and is {file}: not after a restart")),
-        ("failed", _) => Verdict::failed("it has failed").cure(
+        ("failed", _) => Verdict::failed("it has failed").remediation(
             "Look at `journalctl -b -u tailscaled`, then `sudo systemctl restart tailscaled`",
         ),
         (other, "enabled") => Verdict::warning(format!("it is {other}")),

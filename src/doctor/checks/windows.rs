@@ -99,7 +99,7 @@ pub(in crate::doctor) fn wslconfig(facts: &Facts) -> Judged {
                 Some(entry) => Verdict::warning(format!(
                     "{entry} is no key of WSL, although guides name it: mirrored mode cannot leave an interface out"
                 ))
-                .cure("Remove the line; where a VPN of Windows is in the way, use networkingMode=nat"),
+                .remediation("Remove the line; where a VPN of Windows is in the way, use networkingMode=nat"),
                 None => form(ini, KEYS),
             }
         }
@@ -136,8 +136,9 @@ pub(in crate::doctor) fn network(facts: &Facts) -> Judged {
     let mut parts = Vec::new();
     if off("firewall") {
         parts.push(
-            Verdict::note("firewall=false: the Hyper-V firewall lets everything in")
-                .cure("Remove firewall=false; wslmesh makes the rules that its forwards need"),
+            Verdict::note("firewall=false: the Hyper-V firewall lets everything in").remediation(
+                "Remove firewall=false; wslmesh makes the rules that its forwards need",
+            ),
         );
     }
     if off("dnsTunneling") {
@@ -145,18 +146,20 @@ pub(in crate::doctor) fn network(facts: &Facts) -> Judged {
             Verdict::note(
                 "dnsTunneling=false: names of Windows' VPNs and hosts file do not resolve",
             )
-            .cure("Remove dnsTunneling=false, then `wsl.exe --shutdown` on Windows"),
+            .remediation("Remove dnsTunneling=false, then `wsl.exe --shutdown` on Windows"),
         );
     }
     let localhost = ini.get("wsl2", "localhostForwarding").and_then(boolean);
     match (localhost, facts.mode()) {
         (Some(false), Some(Mode::Nat)) => parts.push(
             Verdict::note("localhostForwarding=false: localhost of Windows does not lead here")
-                .cure("Nothing to do where a forward does; else remove localhostForwarding=false"),
+                .remediation(
+                    "Nothing to do where a forward does; else remove localhostForwarding=false",
+                ),
         ),
         (Some(_), Some(Mode::Mirrored)) => parts.push(
             Verdict::note("localhostForwarding says nothing in mirrored mode")
-                .cure("Remove the line; localhost is shared in mirrored mode"),
+                .remediation("Remove the line; localhost is shared in mirrored mode"),
         ),
         _ => {}
     }

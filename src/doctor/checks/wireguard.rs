@@ -61,7 +61,7 @@ pub(in crate::doctor) fn keepalive(facts: &Facts) -> Judged {
         (without > 0).then(|| match configured {
             Some(_) => Verdict::warning(detail),
             None => Verdict::note(format!("{detail}, as [wireguard] keepalive = 0 asks for"))
-                .cure("Nothing to do where the other end has one; else remove keepalive = 0 from [wireguard]"),
+                .remediation("Nothing to do where the other end has one; else remove keepalive = 0 from [wireguard]"),
         })
     });
     Ok(Verdict::worst(parts.collect(), || {
@@ -127,7 +127,7 @@ pub(in crate::doctor) fn port(facts: &Facts) -> Judged {
                 "{detail} in the kernel, which Windows does not see"
             ))
             // Windows reserves a range of ports in mirrored mode alone.
-            .cure("Use a userspace WireGuard (wireguard-go), whose bind Windows sees; or set networkingMode=nat in %UserProfile%\\.wslconfig and add a UDP forward (`sudo wslmesh forward add NAME --protocol udp --listen-port PORT`)")),
+            .remediation("Use a userspace WireGuard (wireguard-go), whose bind Windows sees; or set networkingMode=nat in %UserProfile%\\.wslconfig and add a UDP forward (`sudo wslmesh forward add NAME --protocol udp --listen-port PORT`)")),
             Mode::Nat => settings
                 .forwards
                 .iter()
@@ -140,7 +140,7 @@ pub(in crate::doctor) fn port(facts: &Facts) -> Judged {
                     Verdict::note(format!(
                         "{detail}; on Windows its forward has a port from the range that Windows hands out"
                     ))
-                    .cure("Nothing to do while it works; to be safe choose a listen-port below 49152")
+                    .remediation("Nothing to do while it works; to be safe choose a listen-port below 49152")
                 }),
             Mode::Consomme | Mode::Bridged | Mode::None | Mode::NotWsl => None,
         }
@@ -178,7 +178,7 @@ pub(in crate::doctor) fn reachable(facts: &Facts) -> Judged {
         let port = device.listen_port?;
         (!forwarded(port)).then(|| {
             Verdict::note(format!("nothing leads from Windows to {name}'s port {port}"))
-                .cure(format!("Nothing to do while this end begins every session; else `sudo wslmesh forward add {name} --protocol udp --listen-port {port}`"))
+                .remediation(format!("Nothing to do while this end begins every session; else `sudo wslmesh forward add {name} --protocol udp --listen-port {port}`"))
         })
     };
     let parts = devices.into_iter().filter_map(part).collect();
@@ -286,7 +286,7 @@ mod tests {
     }
 
     #[test]
-    fn the_cure_is_the_modes() {
+    fn the_fix_is_the_modes() {
         for (mode, word) in [
             (Mode::Consomme, "wireguard-go"),
             (Mode::Mirrored, "ip_local_port_range"),
@@ -297,13 +297,16 @@ mod tests {
                 .sysctls
                 .insert("net.ipv4.ip_local_port_range", "50000 54095".into());
             let verdict = port(&facts).unwrap();
-            let cure = verdict.cure.as_deref();
-            let cure = cure.unwrap_or_else(|| Check::WireguardPort.cure());
+            let remediation = verdict.remediation.as_deref();
+            let remediation = remediation.unwrap_or_else(|| Check::WireguardPort.remediation());
             assert!(
-                verdict.grade.is_trouble() && cure.contains(word),
-                "{mode}: {cure}"
+                verdict.grade.is_trouble() && remediation.contains(word),
+                "{mode}: {remediation}"
             );
-            assert_eq!(cure.contains("ip_local_port_range"), mode == Mode::Mirrored);
+            assert_eq!(
+                remediation.contains("ip_local_port_range"),
+                mode == Mode::Mirrored
+            );
         }
     }
 }

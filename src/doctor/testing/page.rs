@@ -25,7 +25,7 @@ fn generated() -> String {
                 check.id(),
                 check.title(),
                 check.why(),
-                check.cure()
+                check.remediation()
             )
             .unwrap();
         }

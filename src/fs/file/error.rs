@@ -1,4 +1,4 @@
-//! Why a file could not be read or replaced, and the cure.
+//! Why a file could not be read or replaced, and the fix.
 
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use rustix::io::Errno;
 use thiserror::Error;
 
-/// Why a file could not be read or replaced; each text names the cure.
+/// Why a file could not be read or replaced; each text names the fix.
 #[derive(Debug, Error)]
 pub enum FileError {
     /// A directory is in the file's place.

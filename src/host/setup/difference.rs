@@ -13,7 +13,7 @@ pub fn difference(old: Option<&Policy>, new: &Policy) -> Vec<String> {
     };
     for grant in &old.grants {
         if !new.grants.contains(grant) {
-            lines.push(format!("- {grant}{}", cure(grant, new)));
+            lines.push(format!("- {grant}{}", remediation(grant, new)));
         }
     }
     for grant in &new.grants {
@@ -40,7 +40,7 @@ pub fn difference(old: Option<&Policy>, new: &Policy) -> Vec<String> {
 }
 
 /// How to keep a grant that goes, where an option can and no other grant has it.
-fn cure(grant: &Grant, new: &Policy) -> String {
+fn remediation(grant: &Grant, new: &Policy) -> String {
     let kept = new.grants.iter().any(|other| {
         other.protocol == grant.protocol && other.listen_ports.meets(grant.listen_ports)
     });

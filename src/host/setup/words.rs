@@ -1,4 +1,4 @@
-//! How each end of a call is told to a person, with the cure.
+//! How each end of a call is told to a person, with the fix.
 
 use super::{Answer, State};
 

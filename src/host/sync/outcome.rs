@@ -8,7 +8,8 @@ use crate::{
         VERSION,
     },
     model::{
-        Code, Finding, HostFacts, HostOutcome, Listen, Power, Protocol, Rule, RuleSet, StandingRule,
+        Code, Finding, HostFacts, HostOutcome, HostPrivilege, InstalledRule, Listen, Protocol,
+        Rule, RuleSet,
     },
 };
 
@@ -247,15 +248,15 @@ fn facts(answer: Answer) -> HostFacts {
         rules: answer
             .rules
             .iter()
-            .map(|rule| StandingRule {
+            .map(|rule| InstalledRule {
                 listen: listen(rule.listen_address, rule.listen_port),
                 connect: SocketAddrV4::new(rule.connect_address, rule.connect_port.get()),
             })
             .collect(),
-        power: match (&answer.installed, answer.elevated) {
-            (Some(_), _) => Power::Installed,
-            (None, true) => Power::Elevated,
-            (None, false) => Power::Nobody,
+        privilege: match (&answer.installed, answer.elevated) {
+            (Some(_), _) => HostPrivilege::Installed,
+            (None, true) => HostPrivilege::Elevated,
+            (None, false) => HostPrivilege::None,
         },
         installed_version: answer
             .installed

@@ -294,7 +294,7 @@ fn what_needs_a_guess_is_refused() {
 }
 
 #[test]
-fn an_error_names_line_fault_and_cure() {
+fn an_error_names_line_fault_and_fix() {
     let error = EnvFile::parse(b"A=1\nWSL_IP=\"$(hostname -I)\"\n").expect_err("an expansion");
     let text = error.to_string();
     assert!(text.starts_with("line 2: the value of WSL_IP"), "{text}");

@@ -10,8 +10,8 @@ use super::{
 use crate::{
     config::{Backend, Firewall, Forward, Settings},
     model::{
-        Code, Finding, HostFacts, HostMemory, Listen, Observation, Power, Protocol, RelayPlace,
-        RelaySet, RuleSet, ServedBy, ServedState, SyncMode,
+        Code, Finding, HostFacts, HostMemory, HostPrivilege, Listen, Observation, Protocol,
+        RelayPlace, RelaySet, RuleSet, ServedBy, ServedState, SyncMode,
     },
 };
 
@@ -61,7 +61,7 @@ pub(super) fn decide(settings: &Settings, seen: &Observation, node: &Node) -> De
                     .any(|(_, other): &(String, crate::model::RelayForward)| other.listen == at);
                 if !first {
                     served.state = ServedState::Down;
-                } else if !rule_may_stand(forward, host) {
+                } else if !rule_possibly_installed(forward, host) {
                     relayed.push(wish(forward, at, address));
                 }
                 if served.instead.is_some() {
@@ -84,12 +84,15 @@ pub(super) fn decide(settings: &Settings, seen: &Observation, node: &Node) -> De
             .findings
             .push(Finding::new(Code::RelayLoopback, "", text));
     }
-    if host.facts.power != Power::Unknown && !host.facts.firewall {
+    if host.facts.privilege != HostPrivilege::Unknown && !host.facts.firewall {
         decision
             .findings
             .extend(closed(unopened, "Windows' firewall"));
     }
-    if place.is_none() && wants_relay(settings, host) && host.facts.power != Power::Unknown {
+    if place.is_none()
+        && wants_relay(settings, host)
+        && host.facts.privilege != HostPrivilege::Unknown
+    {
         let text = "Windows does not say where the user's programs are kept (%LOCALAPPDATA% on a local drive)";
         decision
             .findings
@@ -122,14 +125,14 @@ fn owner(backend: Backend, forward: &Forward, host: &HostMemory) -> Owner {
         (Backend::Portproxy, Protocol::Tcp) => Owner::Portproxy,
         (Backend::Portproxy, Protocol::Udp) | (Backend::None, _) => Owner::Nobody,
         (Backend::Relay, _) | (Backend::Auto, Protocol::Udp) => Owner::Relay,
-        (Backend::Auto, Protocol::Tcp) => match host.facts.power {
-            Power::Installed | Power::Elevated => Owner::Portproxy,
+        (Backend::Auto, Protocol::Tcp) => match host.facts.privilege {
+            HostPrivilege::Installed | HostPrivilege::Elevated => Owner::Portproxy,
             // A rule that nobody can take away keeps its port.
-            Power::Nobody if rule_may_stand(forward, host) => Owner::Portproxy,
-            Power::Nobody => Owner::Relay,
+            HostPrivilege::None if rule_possibly_installed(forward, host) => Owner::Portproxy,
+            HostPrivilege::None => Owner::Relay,
             // What is served stays served until Windows has answered.
-            Power::Unknown if relay_has(forward, host) => Owner::Relay,
-            Power::Unknown => Owner::Portproxy,
+            HostPrivilege::Unknown if relay_has(forward, host) => Owner::Relay,
+            HostPrivilege::Unknown => Owner::Portproxy,
         },
     }
 }
@@ -145,8 +148,8 @@ fn relay_has(forward: &Forward, host: &HostMemory) -> bool {
 }
 
 /// Whether a rule of ours has the port, or may have it.
-fn rule_may_stand(forward: &Forward, host: &HostMemory) -> bool {
-    match &host.may_stand {
+fn rule_possibly_installed(forward: &Forward, host: &HostMemory) -> bool {
+    match &host.possibly_installed {
         _ if forward.protocol == Protocol::Udp => false,
         Some(rules) => rules.iter().any(|at| at.overlaps(&listen(forward))),
         None => host.standing,
@@ -177,13 +180,13 @@ fn relay_listen(place: &RelayPlace, wanted: Listen) -> Listen {
 
 fn portproxy_state(forward: &Forward, address: Ipv4Addr, host: &HostMemory) -> ServedState {
     let at = listen(forward);
-    let leads = |rule: &crate::model::StandingRule| {
+    let leads = |rule: &crate::model::InstalledRule| {
         rule.listen == at
             && (*rule.connect.ip(), rule.connect.port()) == (address, forward.connect_port.get())
     };
     if host.facts.rules.iter().any(leads) {
         ServedState::Up
-    } else if host.facts.power == Power::Nobody
+    } else if host.facts.privilege == HostPrivilege::None
         || host.facts.blocked.iter().any(|other| other.overlaps(&at))
     {
         ServedState::Down

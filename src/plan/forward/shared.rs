@@ -8,7 +8,9 @@ use super::{
 };
 use crate::{
     config::{Backend, Firewall, Settings},
-    model::{Observation, Power, RelayPlace, RelaySet, RuleSet, ServedBy, ServedState, SyncMode},
+    model::{
+        HostPrivilege, Observation, RelayPlace, RelaySet, RuleSet, ServedBy, ServedState, SyncMode,
+    },
 };
 
 pub(super) fn mirrored(settings: &Settings, seen: &Observation, node: &Node) -> Decision {
@@ -18,7 +20,7 @@ pub(super) fn mirrored(settings: &Settings, seen: &Observation, node: &Node) -> 
         .iter()
         .filter(|forward| forward.firewall != Firewall::None);
     let facts = &seen.host.facts;
-    decision.rules = Some(if facts.power == Power::Nobody {
+    decision.rules = Some(if facts.privilege == HostPrivilege::None {
         RuleSet::nothing(SyncMode::Mirrored)
     } else {
         RuleSet {
@@ -29,7 +31,7 @@ pub(super) fn mirrored(settings: &Settings, seen: &Observation, node: &Node) -> 
                 .collect(),
         }
     });
-    if facts.power != Power::Unknown && !facts.firewall {
+    if facts.privilege != HostPrivilege::Unknown && !facts.firewall {
         let finding = closed(&settings.forwards, "Windows' Hyper-V firewall");
         decision.findings.extend(finding);
     }

@@ -8,7 +8,7 @@ use std::net::SocketAddrV4;
 use super::*;
 use crate::{
     config::{Protocol, settings},
-    model::{DrivePath, Failure, FailureKind, RelayMemory, RelayPlace, StandingRule},
+    model::{DrivePath, Failure, FailureKind, InstalledRule, RelayMemory, RelayPlace},
     plan::testing::Machine,
 };
 
@@ -37,30 +37,36 @@ fn wg_at(address: &str) -> Listen {
 }
 
 trait Windows {
-    fn power(self, power: Power) -> Self;
+    fn privilege(self, privilege: HostPrivilege) -> Self;
     fn rule_stands(self, listen: Listen) -> Self;
     fn relay_listens(self, listens: &[Listen]) -> Self;
 }
 
 impl Windows for Machine {
     /// Windows has answered, and may do so much.
-    fn power(self, power: Power) -> Self {
+    fn privilege(self, privilege: HostPrivilege) -> Self {
         self.with(|seen| {
             let facts = &mut seen.host.facts;
-            facts.power = power;
+            facts.privilege = privilege;
             facts.local_app_data = DrivePath::new(r"C:\Users\me\AppData\Local").ok();
-            facts.firewall = matches!(power, Power::Installed | Power::Elevated);
-            facts.installed_relay = (power == Power::Installed)
+            facts.firewall = matches!(
+                privilege,
+                HostPrivilege::Installed | HostPrivilege::Elevated
+            );
+            facts.installed_relay = (privilege == HostPrivilege::Installed)
                 .then(|| DrivePath::new(r"C:\Program Files\wslmesh\wslmesh-relay.exe").unwrap());
-            seen.host.may_stand = Some(Vec::new());
+            seen.host.possibly_installed = Some(Vec::new());
         })
     }
 
     fn rule_stands(self, listen: Listen) -> Self {
         self.with(|seen| {
             seen.host.standing = true;
-            seen.host.may_stand.get_or_insert_default().push(listen);
-            seen.host.facts.rules.push(StandingRule {
+            seen.host
+                .possibly_installed
+                .get_or_insert_default()
+                .push(listen);
+            seen.host.facts.rules.push(InstalledRule {
                 listen,
                 connect: SocketAddrV4::new([172, 28, 16, 4].into(), 22),
             });
@@ -124,8 +130,8 @@ fn check(table: Vec<(&str, Machine, String, &[&str])>) {
     }
 }
 
-fn nat(power: Power) -> Machine {
-    Machine::nat().power(power)
+fn nat(privilege: HostPrivilege) -> Machine {
+    Machine::nat().privilege(privilege)
 }
 
 fn told(place: RelayPlace, failed: Vec<(Listen, Failure)>) -> RelayMemory {
@@ -163,7 +169,7 @@ fn mirrored_and_consomme_serve_in_the_guest() {
         ),
         (
             "mirrored, firewall, installed",
-            mirrored().power(Power::Installed),
+            mirrored().privilege(HostPrivilege::Installed),
             open_ssh.clone() + WG,
             &[
                 "windows: mirrored [ssh guest, wg guest]",
@@ -172,7 +178,7 @@ fn mirrored_and_consomme_serve_in_the_guest() {
         ),
         (
             "mirrored, firewall, nobody may",
-            mirrored().power(Power::Nobody),
+            mirrored().privilege(HostPrivilege::None),
             WG.into(),
             &["forward-firewall"],
         ),
@@ -277,13 +283,13 @@ fn what_windows_said_stays_visible_until_it_is_over() {
     check(vec![
         (
             "the relay serves: nobody asks for rules any more",
-            nat(Power::Nobody).with(said(Code::ForwardNotElevated)),
+            nat(HostPrivilege::None).with(said(Code::ForwardNotElevated)),
             SSH.into(),
             &["relay: unpacked [ssh 127.0.0.1]", "relay-loopback"],
         ),
         (
             "a rule that should go and cannot",
-            nat(Power::Nobody)
+            nat(HostPrivilege::None)
                 .rule_stands(listen_at(Protocol::Tcp, "0.0.0.0", 99))
                 .with(said(Code::ForwardNotElevated)),
             String::new(),

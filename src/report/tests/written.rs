@@ -40,7 +40,7 @@ fn health_page() -> String {
             "\n## {code} ({})\n{}\n\n{}.\n",
             code.severity(),
             code.text(),
-            code.cure()
+            code.remediation()
         ));
     }
     page
@@ -86,11 +86,11 @@ fn catalog() -> String {
     );
     for code in Code::ALL {
         let subject = format!("{code} ({}) @WSLMESH_SUBJECT@", code.severity());
-        let cure = format!("{}.", code.cure());
+        let remediation = format!("{}.", code.remediation());
         let text = [
             code.text(),
             "",
-            &cure,
+            &remediation,
             "",
             "`wslmesh status` tells whether it is still so.",
         ];

@@ -25,20 +25,20 @@ const SWITCHES: [(&str, &str, &str, &str); 3] = [
     ("user/max_user_namespaces", "0", "15000", "every kernel"),
 ];
 
-/// Tells why there is no demo, and the cure.
+/// Tells why there is no demo, and the fix.
 pub(super) fn explain(screen: &mut Screen, why: &str) -> Result<()> {
     screen.failure(&format!("the lab cannot be built here: {why}"))?;
     screen.plain(
         "\nThe simulated WSL needs user, mount, process and network namespaces, which\n\
          any user has on most systems. Nothing was changed on this machine.\n\n",
     )?;
-    for line in cures(Path::new("/proc/sys")) {
+    for line in fixes(Path::new("/proc/sys")) {
         screen.plain(&format!("  {line}\n"))?;
     }
     Ok(())
 }
 
-fn cures(folder: &Path) -> Vec<String> {
+fn fixes(folder: &Path) -> Vec<String> {
     let forbids = |(file, no, _, _): &&(&str, &str, &str, &str)| {
         fs::read_to_string(folder.join(file)).is_ok_and(|text| text.trim() == *no)
     };
@@ -70,7 +70,7 @@ fn cures(folder: &Path) -> Vec<String> {
 /// The trial: each switch that forbids is named, and no other.
 pub(super) fn check() -> Result<()> {
     let folder = tempfile::tempdir()?;
-    ensure!(cures(folder.path()).iter().all(|l| !l.contains("sysctl")));
+    ensure!(fixes(folder.path()).iter().all(|l| !l.contains("sysctl")));
     fs::create_dir(folder.path().join("kernel"))?;
     let clone = folder.path().join("kernel/unprivileged_userns_clone");
     let apparmor = folder
@@ -86,7 +86,7 @@ pub(super) fn check() -> Result<()> {
     ] {
         fs::write(&clone, clone_value)?;
         fs::write(&apparmor, apparmor_value)?;
-        let lines = cures(folder.path());
+        let lines = fixes(folder.path());
         let named: Vec<&String> = lines.iter().filter(|l| l.contains("sysctl -w")).collect();
         ensure!(
             matches!(named.as_slice(), [one] if one.contains(wanted)),

@@ -14,8 +14,8 @@ use crate::{
     fs::file::FileError,
     model::{
         Address, DefaultRoute, Device, DeviceReading, DrivePath, Failure, HostFacts, HostOutcome,
-        InterfaceName, Link, LinkKind, Mode, NetworkFile, Observation, Power, PublicKey,
-        RelayMemory, RelaySet, Rule, RuleSet, ServedBy, StandingRule, SysctlReading,
+        HostPrivilege, InstalledRule, InterfaceName, Link, LinkKind, Mode, NetworkFile,
+        Observation, PublicKey, RelayMemory, RelaySet, Rule, RuleSet, ServedBy, SysctlReading,
     },
 };
 
@@ -223,7 +223,7 @@ impl<'a> Bench<'a> {
             settled,
             findings,
             facts: Some(HostFacts {
-                power: Power::Elevated,
+                privilege: HostPrivilege::Elevated,
                 rules: if settled {
                     standing_rules(&wanted)
                 } else {
@@ -241,10 +241,10 @@ impl<'a> Bench<'a> {
 
 impl Bench<'_> {
     /// Windows makes what it was asked for, where it may.
-    pub(super) fn windows_may(&mut self, power: Power) {
+    pub(super) fn windows_may(&mut self, privilege: HostPrivilege) {
         self.calls.syncing = false;
         let wanted = self.calls.wanted.last().unwrap().clone();
-        let may = power != Power::Nobody;
+        let may = privilege != HostPrivilege::None;
         let rules = if may {
             standing_rules(&wanted)
         } else {
@@ -259,9 +259,9 @@ impl Bench<'_> {
             standing: Some(!rules.is_empty()),
             facts: Some(HostFacts {
                 rules,
-                power,
+                privilege,
                 firewall: may,
-                installed_relay: (power == Power::Installed)
+                installed_relay: (privilege == HostPrivilege::Installed)
                     .then(|| DrivePath::new(r"C:\Program Files\wslmesh\relay.exe").unwrap()),
                 local_app_data: DrivePath::new(r"C:\Users\me\AppData\Local").ok(),
                 ..HostFacts::default()
@@ -289,13 +289,13 @@ impl Bench<'_> {
 }
 
 /// The rules as Windows reads them back.
-pub(super) fn standing_rules(wanted: &RuleSet) -> Vec<StandingRule> {
+pub(super) fn standing_rules(wanted: &RuleSet) -> Vec<InstalledRule> {
     let own = |rule: &&Rule| rule.served_by == ServedBy::Portproxy;
     wanted
         .rules
         .iter()
         .filter(own)
-        .map(|rule| StandingRule {
+        .map(|rule| InstalledRule {
             listen: rule.listen(),
             connect: SocketAddrV4::new(wanted.connect_address, rule.connect_port.get()),
         })

@@ -44,7 +44,7 @@ async fn the_relay_serves_until_somebody_installs_and_then_hands_over() {
         (0, nothing()),
         "Windows may be making the rule"
     );
-    bench.windows_may(Power::Nobody);
+    bench.windows_may(HostPrivilege::None);
     bench.pass().await;
     assert_eq!(told(&bench), (1, vec!["ssh 127.0.0.1".to_owned()]));
     bench.relay_confirms(&[]);
@@ -58,7 +58,7 @@ async fn the_relay_serves_until_somebody_installs_and_then_hands_over() {
     bench.pass().await;
     assert_eq!(asked(&bench), (2, nothing()), "only how things are");
     assert_eq!(told(&bench).0, 1, "it serves on meanwhile");
-    bench.windows_may(Power::Installed);
+    bench.windows_may(HostPrivilege::Installed);
     bench.pass().await;
     assert_eq!(told(&bench), (2, nothing()), "first it ends");
     assert_eq!(asked(&bench).0, 2, "and until then there is no rule");
@@ -74,7 +74,7 @@ async fn a_rule_goes_before_the_relay_comes() {
     let machine = Fake::wsl();
     let mut bench = Bench::new(&machine, SSH);
     bench.pass().await;
-    bench.windows_may(Power::Installed);
+    bench.windows_may(HostPrivilege::Installed);
     bench.pass().await;
     assert_eq!(told(&bench), (0, nothing()));
     let relay = SSH.to_owned() + "[host]\nbackend = \"relay\"\n";
@@ -84,7 +84,7 @@ async fn a_rule_goes_before_the_relay_comes() {
         (asked(&bench), told(&bench)),
         ((2, nothing()), (0, nothing()))
     );
-    bench.windows_may(Power::Installed);
+    bench.windows_may(HostPrivilege::Installed);
     bench.pass().await;
     assert_eq!(told(&bench), (1, vec!["ssh 0.0.0.0".to_owned()]));
 }
@@ -95,13 +95,13 @@ async fn a_call_whose_end_nobody_saw_may_have_made_its_rule() {
     let wg = SSH.replace("ssh", "wg").replace("tcp", "udp");
     let mut bench = Bench::new(&machine, &wg);
     bench.pass().await;
-    bench.windows_may(Power::Installed);
+    bench.windows_may(HostPrivilege::Installed);
     bench.pass().await;
     assert_eq!(told(&bench), (1, vec!["wg 0.0.0.0".to_owned()]));
     bench.relay_confirms(&[]);
     let both = format!("{wg}{SSH}");
     bench.agent.adopt(settings(&both));
-    bench.windows_may(Power::Installed);
+    bench.windows_may(HostPrivilege::Installed);
     bench.pass().await;
     assert_eq!(asked(&bench), (2, vec!["ssh".to_owned()]), "in flight");
     bench
@@ -117,7 +117,7 @@ async fn a_call_whose_end_nobody_saw_may_have_made_its_rule() {
     bench.pass().await;
     assert_eq!(asked(&bench), (3, nothing()), "it is to go");
     assert_eq!(told(&bench).0, 1, "and may have been made");
-    bench.windows_may(Power::Installed);
+    bench.windows_may(HostPrivilege::Installed);
     bench.pass().await;
     assert_eq!(told(&bench).1, ["wg 0.0.0.0", "ssh 0.0.0.0"]);
 }
@@ -127,7 +127,7 @@ async fn a_listener_that_fails_is_tried_again_later() {
     let machine = Fake::wsl();
     let mut bench = Bench::new(&machine, SSH);
     bench.pass().await;
-    bench.windows_may(Power::Nobody);
+    bench.windows_may(HostPrivilege::None);
     bench.pass().await;
     let listen = bench.calls.relay.listening[0];
     let failure = Failure {
@@ -161,7 +161,7 @@ async fn an_address_change_reaches_a_warm_relay_in_its_own_pass() {
     let wg = SSH.replace("tcp", "udp");
     let mut bench = Bench::new(&machine, &wg);
     bench.pass().await;
-    bench.windows_may(Power::Installed);
+    bench.windows_may(HostPrivilege::Installed);
     bench.pass().await;
     bench.relay_confirms(&[]);
     bench.pass().await;

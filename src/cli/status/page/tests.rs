@@ -78,10 +78,10 @@ fn a_healthy_node() {
 }
 
 #[test]
-fn what_is_wrong_comes_with_its_cure() {
+fn what_is_wrong_comes_with_its_fix() {
     let document = document(
-        r#","health":[{"code":"forward-not-elevated","severity":"warning","subject":"ssh","detail":"the Windows user may not change port forwards, and nothing that may is installed","cure":"Run `wslmesh host install`; or start the distribution from an elevated terminal"},
-        {"code":"some-note","severity":"info","subject":"","detail":"short","cure":"Nothing to do"}]"#,
+        r#","health":[{"code":"forward-not-elevated","severity":"warning","subject":"ssh","detail":"the Windows user may not change port forwards, and nothing that may is installed","remediation":"Run `wslmesh host install`; or start the distribution from an elevated terminal"},
+        {"code":"some-note","severity":"info","subject":"","detail":"short","remediation":"Nothing to do"}]"#,
     );
     let lines = shown(&document);
     fits(&lines);
@@ -92,11 +92,11 @@ fn what_is_wrong_comes_with_its_cure() {
             "           warning: forward-not-elevated (ssh)",
             "             the Windows user may not change port forwards, and nothing that may",
             "             is installed",
-            "             cure: Run `wslmesh host install`; or start the distribution from an",
+            "             fix: Run `wslmesh host install`; or start the distribution from an",
             "             elevated terminal",
             "           info: some-note",
             "             short",
-            "             cure: Nothing to do",
+            "             fix: Nothing to do",
         ]
     );
     assert_eq!(lines[0], "    agent: active (process 4121), degraded");
@@ -128,7 +128,7 @@ fn the_longest_names_and_addresses_fit() {
         {{"device":"wg1","listen-port":null,"peers":[],"trouble":"wg1 did not answer within 1 s although it was asked in words that are long"}}],
         "served":[{},{},{}],"relay":{{"place":"C:\\Program Files\\wslmesh\\{}\\wslmesh-relay.exe","applied":false,"sessions":18446744073709551615,
         "counters":{{"taken-unix-ms":0,"forwards":[{counted}]}}}},
-        "health":[{{"code":"forward-port-taken","severity":"error","subject":"{name}, {name}","detail":"","cure":"x"}}]"#,
+        "health":[{{"code":"forward-port-taken","severity":"error","subject":"{name}, {name}","detail":"","remediation":"x"}}]"#,
         links.join(","),
         peer(65535, "0"),
         peer(65535, "null"),
@@ -200,7 +200,7 @@ fn peers_that_were_not_asked_for_are_said_to_be_there() {
 #[test]
 fn one_that_stands_by_says_who_leads() {
     let mut document = document(
-        r#","health":[{"code":"standby","severity":"info","subject":"","detail":"the agent of process 7 leads","cure":"Nothing to do"}]"#,
+        r#","health":[{"code":"standby","severity":"info","subject":"","detail":"the agent of process 7 leads","remediation":"Nothing to do"}]"#,
     );
     document.role = "standby".to_owned();
     assert_eq!(
@@ -210,7 +210,7 @@ fn one_that_stands_by_says_who_leads() {
             "   health: fine",
             "           info: standby",
             "             the agent of process 7 leads",
-            "             cure: Nothing to do",
+            "             fix: Nothing to do",
         ]
     );
 }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use crate::fs::file::{tests::temporary_files, *};
 
 #[test]
-fn each_error_of_the_system_has_its_name_and_cure() {
+fn each_error_of_the_system_has_its_name_and_fix() {
     let cases = [
         (
             Errno::ACCESS,

@@ -128,15 +128,21 @@ fn each_state_has_its_own_code() {
 fn who_may_change_windows() {
     let facts = |more| answered("synced", more).facts.unwrap();
     let nobody = facts(json!({}));
-    assert_eq!((nobody.power, nobody.firewall), (Power::Nobody, false));
+    assert_eq!(
+        (nobody.privilege, nobody.firewall),
+        (HostPrivilege::None, false)
+    );
     assert_eq!(
         nobody.local_app_data,
         DrivePath::new(r"C:\Users\me\AppData\Local").ok()
     );
     let elevated = facts(json!({"elevated": true, "firewall": firewall("done", 0, &[], true)}));
-    assert_eq!((elevated.power, elevated.firewall), (Power::Elevated, true));
+    assert_eq!(
+        (elevated.privilege, elevated.firewall),
+        (HostPrivilege::Elevated, true)
+    );
     let both = facts(json!({"elevated": true, "installed": installed()}));
-    assert_eq!(both.power, Power::Installed);
+    assert_eq!(both.privilege, HostPrivilege::Installed);
     assert_eq!(
         both.installed_relay.unwrap().as_str(),
         r"C:\Program Files\wslmesh\wslmesh-relay.exe"
@@ -147,13 +153,13 @@ fn who_may_change_windows() {
         .facts
         .unwrap();
     assert_eq!(
-        (other.power, other.installed_relay),
-        (Power::Installed, None)
+        (other.privilege, other.installed_relay),
+        (HostPrivilege::Installed, None)
     );
 }
 
 #[test]
-fn rules_and_firewall_may_stand() {
+fn rules_and_firewall_possibly_installed() {
     let one = json!([{"listen-address": "0.0.0.0", "listen-port": 2222, "connect-address": "172.28.16.5", "connect-port": 22}]);
     let table = [
         (json!({}), Some(false)),

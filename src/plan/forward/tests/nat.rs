@@ -1,4 +1,4 @@
-//! NAT mode: each power and backend, and ports that change hands.
+//! NAT mode: each privilege and backend, and ports that change hands.
 
 use super::{super::*, *};
 
@@ -27,8 +27,8 @@ fn nat_before_windows_has_answered() {
         ),
         (
             "after a reload: what the relay serves stays with it",
-            nat(Power::Nobody)
-                .with(|seen| seen.host.facts.power = Power::Unknown)
+            nat(HostPrivilege::None)
+                .with(|seen| seen.host.facts.privilege = HostPrivilege::Unknown)
                 .relay_listens(&[ssh_at("127.0.0.1")]),
             SSH.into(),
             &[
@@ -71,7 +71,7 @@ fn nat_with_each_power_and_backend() {
     check(vec![
         (
             "installed, auto",
-            nat(Power::Installed),
+            nat(HostPrivilege::Installed),
             both.clone(),
             &[
                 "windows: [ssh portproxy, wg relay]",
@@ -80,7 +80,7 @@ fn nat_with_each_power_and_backend() {
         ),
         (
             "installed, relay",
-            nat(Power::Installed),
+            nat(HostPrivilege::Installed),
             with("relay"),
             &[
                 "windows: [wg relay]",
@@ -89,7 +89,7 @@ fn nat_with_each_power_and_backend() {
         ),
         (
             "installed, its relay is missing",
-            nat(Power::Installed).with(|seen| seen.host.facts.installed_relay = None),
+            nat(HostPrivilege::Installed).with(|seen| seen.host.facts.installed_relay = None),
             both.clone(),
             &[
                 "windows: [ssh portproxy]",
@@ -99,7 +99,7 @@ fn nat_with_each_power_and_backend() {
         ),
         (
             "installed, nobody cared for the firewall",
-            nat(Power::Installed).with(|seen| seen.host.facts.firewall = false),
+            nat(HostPrivilege::Installed).with(|seen| seen.host.facts.firewall = false),
             WG.into(),
             &[
                 "windows: [wg relay]",
@@ -109,7 +109,7 @@ fn nat_with_each_power_and_backend() {
         ),
         (
             "elevated, auto: the relay will refuse, but says so itself",
-            nat(Power::Elevated),
+            nat(HostPrivilege::Elevated),
             both.clone(),
             &[
                 "windows: [ssh portproxy]",
@@ -119,7 +119,7 @@ fn nat_with_each_power_and_backend() {
         ),
         (
             "nobody, auto",
-            nat(Power::Nobody),
+            nat(HostPrivilege::None),
             both.clone(),
             &[
                 "relay: unpacked [ssh 127.0.0.1, wg 127.0.0.1]",
@@ -128,31 +128,31 @@ fn nat_with_each_power_and_backend() {
         ),
         (
             "nobody, a forward to loopback asks for no more",
-            nat(Power::Nobody),
+            nat(HostPrivilege::None),
             SSH.to_owned() + "listen-address = \"127.0.0.1\"\n",
             &["relay: unpacked [ssh 127.0.0.1]"],
         ),
         (
             "nobody, portproxy: Windows answers that it may not",
-            nat(Power::Nobody),
+            nat(HostPrivilege::None),
             SSH.replace("none", "full") + &backend("portproxy"),
             &["windows: [ssh portproxy]", "forward-firewall"],
         ),
         (
             "no place for the relay",
-            nat(Power::Nobody).with(|seen| seen.host.facts.local_app_data = None),
+            nat(HostPrivilege::None).with(|seen| seen.host.facts.local_app_data = None),
             SSH.into(),
             &["relay-failed"],
         ),
         (
             "none: the relay ends",
-            nat(Power::Nobody).with(|seen| seen.host.relay = told(RelayPlace::Guest, vec![])),
+            nat(HostPrivilege::None).with(|seen| seen.host.relay = told(RelayPlace::Guest, vec![])),
             with("none"),
             &["relay: end"],
         ),
         (
             "in the range that Windows hands out",
-            nat(Power::Installed),
+            nat(HostPrivilege::Installed),
             WG.replace("41820", "51820"),
             &[
                 "windows: [wg relay]",
@@ -162,7 +162,7 @@ fn nat_with_each_power_and_backend() {
         ),
         (
             "just below it",
-            nat(Power::Installed),
+            nat(HostPrivilege::Installed),
             WG.replace("41820", "49151"),
             &["windows: [wg relay]", "relay: installed [wg 0.0.0.0]"],
         ),
@@ -170,7 +170,7 @@ fn nat_with_each_power_and_backend() {
     // The configuration refuses this; the plan says it all the same.
     let mut settings = settings(WG);
     settings.backend = Backend::Portproxy;
-    let seen = nat(Power::Installed).seen();
+    let seen = nat(HostPrivilege::Installed).seen();
     let node = crate::plan::node(&settings, &seen).unwrap();
     let plan = plan(&settings, &seen, Some(&node));
     assert_eq!(plan.actions, []);
@@ -183,33 +183,33 @@ fn a_port_has_one_owner() {
     check(vec![
         (
             "to the relay: first the rule goes",
-            nat(Power::Installed).rule_stands(ssh_at("0.0.0.0")),
+            nat(HostPrivilege::Installed).rule_stands(ssh_at("0.0.0.0")),
             relay.clone(),
             &["windows: []"],
         ),
         (
             "a rule on one address is in the way of all",
-            nat(Power::Installed).rule_stands(ssh_at("192.168.50.10")),
+            nat(HostPrivilege::Installed).rule_stands(ssh_at("192.168.50.10")),
             relay.clone(),
             &["windows: []"],
         ),
         (
             "then the relay comes",
-            nat(Power::Installed),
+            nat(HostPrivilege::Installed),
             relay.clone(),
             &["relay: installed [ssh 0.0.0.0]"],
         ),
         (
             "rules of an earlier run that nobody has listed",
-            nat(Power::Installed).with(|seen| {
-                (seen.host.standing, seen.host.may_stand) = (true, None);
+            nat(HostPrivilege::Installed).with(|seen| {
+                (seen.host.standing, seen.host.possibly_installed) = (true, None);
             }),
             relay,
             &["windows: []"],
         ),
         (
             "UDP has no rules",
-            nat(Power::Installed)
+            nat(HostPrivilege::Installed)
                 .rule_stands(listen_at(Protocol::Tcp, "0.0.0.0", 41820))
                 .with(|seen| seen.host.standing = false),
             WG.into(),
@@ -217,7 +217,7 @@ fn a_port_has_one_owner() {
         ),
         (
             "to the port proxy: first the relay lets go",
-            nat(Power::Installed)
+            nat(HostPrivilege::Installed)
                 .relay_listens(&[ssh_at("127.0.0.1")])
                 .with(|seen| seen.host.relay.wanted = told(RelayPlace::Guest, vec![]).wanted),
             SSH.into(),
@@ -225,19 +225,19 @@ fn a_port_has_one_owner() {
         ),
         (
             "then the rule comes",
-            nat(Power::Installed),
+            nat(HostPrivilege::Installed),
             SSH.into(),
             &["windows: [ssh portproxy]"],
         ),
         (
             "a rule that nobody may take away keeps its port",
-            nat(Power::Nobody).rule_stands(ssh_at("0.0.0.0")),
+            nat(HostPrivilege::None).rule_stands(ssh_at("0.0.0.0")),
             SSH.into(),
             &["windows: [ssh portproxy]"],
         ),
         (
             "and the relay does not get it",
-            nat(Power::Nobody).rule_stands(ssh_at("0.0.0.0")),
+            nat(HostPrivilege::None).rule_stands(ssh_at("0.0.0.0")),
             SSH.to_owned() + &backend("relay"),
             &["windows: []", "relay-loopback"],
         ),
@@ -258,7 +258,7 @@ fn what_is_so_already_is_not_asked_for() {
         (rules, relay)
     };
     let both = format!("{SSH}{WG}");
-    let fresh = nat(Power::Installed);
+    let fresh = nat(HostPrivilege::Installed);
     let (rules, relay) = asked(&fresh, &both);
     let settled = |machine: &Machine| {
         machine.clone().with(|seen| {

@@ -21,7 +21,7 @@ fn each_forward_is_shown_with_its_server() {
     let both = format!("{SSH}{WG}");
     let failure = |kind| Failure { kind, code: 10048 };
     let same = "[[forward]]\nname = \"web\"\nprotocol = \"tcp\"\nlisten-port = 80\n";
-    let up = nat(Power::Installed)
+    let up = nat(HostPrivilege::Installed)
         .rule_stands(ssh_at("0.0.0.0"))
         .relay_listens(&[wg_at("0.0.0.0")])
         .with(|seen| {
@@ -40,7 +40,7 @@ fn each_forward_is_shown_with_its_server() {
             &["ssh by portproxy: up", "wg by relay: up"],
         ),
         (
-            nat(Power::Installed).with(|seen| {
+            nat(HostPrivilege::Installed).with(|seen| {
                 seen.host.facts.blocked = vec![ssh_at("192.168.50.10")];
                 seen.host.relay = told(
                     RelayPlace::Guest,
@@ -51,7 +51,7 @@ fn each_forward_is_shown_with_its_server() {
             &["ssh by portproxy: down", "wg by relay: down"],
         ),
         (
-            nat(Power::Nobody)
+            nat(HostPrivilege::None)
                 .relay_listens(&[ssh_at("127.0.0.1")])
                 .with(|seen| seen.host.relay.applied = true),
             both.clone(),
@@ -62,7 +62,7 @@ fn each_forward_is_shown_with_its_server() {
         ),
         (
             // WSL's own forwarding of localhost has the port.
-            nat(Power::Nobody).with(|seen| {
+            nat(HostPrivilege::None).with(|seen| {
                 let web = listen_at(Protocol::Tcp, "127.0.0.1", 80);
                 seen.host.relay.failed = vec![(web, failure(FailureKind::InUse))];
             }),
@@ -118,7 +118,7 @@ fn listeners_that_failed_say_why() {
     ];
     for (kind, code, text) in table {
         let failure = Failure { kind, code: 10048 };
-        let machine = nat(Power::Installed)
+        let machine = nat(HostPrivilege::Installed)
             .with(|seen| seen.host.relay.failed = vec![(wg_at("0.0.0.0"), failure)]);
         let findings = planned(&machine, WG).findings;
         assert_eq!(findings, [Finding::new(code, "wg", text)]);
