@@ -23,7 +23,7 @@ use std::{
 use tokio::{
     select,
     signal::unix::{Signal, SignalKind, signal},
-    time::{sleep, sleep_until, timeout_at},
+    time::{sleep, timeout_at},
 };
 
 pub use self::bus::{Asker, Refusal};
@@ -42,6 +42,7 @@ use self::{
     windows::{News, Windows},
 };
 use crate::{
+    backoff::until,
     bus::Bus,
     config::{ConfigError, Settings, Source},
     interop,
@@ -362,13 +363,6 @@ fn reload(
 async fn subscribe_again() -> Result<Watch, AgentError> {
     sleep(Duration::from_secs(1)).await;
     Ok(Watch::subscribe()?)
-}
-
-async fn until(due: Option<Instant>) {
-    match due {
-        Some(due) => sleep_until(due.into()).await,
-        None => pending().await,
-    }
 }
 
 /// Waits until the network has been quiet, but not for ever.

@@ -100,7 +100,7 @@ fn against(file: &str, part: &str, names: &[&str]) -> Option<&'static str> {
             return Some("decisions know data only");
         }
         ("bus", ["crate", other, ..])
-            if !["agent", "bus", "config", "model", "report"].contains(other) =>
+            if !["agent", "backoff", "bus", "config", "model", "report"].contains(other) =>
         {
             return Some("the bus goes through the agent and the report");
         }

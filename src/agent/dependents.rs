@@ -3,19 +3,17 @@
 
 use std::{
     collections::BTreeMap,
-    fs,
-    future::pending,
-    io,
+    fs, io,
     net::Ipv4Addr,
     path::{Path, PathBuf},
     time::Instant,
 };
 
 use serde::{Deserialize, Serialize};
-use tokio::{select, task::JoinSet, time::sleep_until};
+use tokio::{select, task::JoinSet};
 
 use crate::{
-    backoff,
+    backoff::{Retry, until},
     config::Settings,
     model::{AddressChange, Finding, Place, Subject},
     plan::{Due, dependents_due},
@@ -100,10 +98,8 @@ pub(super) struct Dependents {
     look: bool,
     /// The address that a round was made for last.
     tried: Option<Ipv4Addr>,
-    /// Rounds in a row for which systemd was out of reach.
-    failures: u32,
-    /// When it is tried again then.
-    again: Option<Instant>,
+    /// Rounds for which systemd was out of reach.
+    again: Retry,
     findings: BTreeMap<Subject, Finding>,
 }
 
@@ -121,8 +117,7 @@ impl Dependents {
             round: JoinSet::new(),
             look: true,
             tried: None,
-            failures: 0,
-            again: None,
+            again: Retry::default(),
             findings: BTreeMap::new(),
         }
     }
@@ -140,7 +135,7 @@ impl Dependents {
 
     /// Does not wait with what could not be told.
     pub(super) fn retry(&mut self) {
-        (self.failures, self.again) = (0, None);
+        self.again.reset();
     }
 
     /// Begins what is due.
@@ -176,7 +171,7 @@ impl Dependents {
             return None;
         }
         let change = place.and_then(|place| self.change(place));
-        if self.again.is_some() || (change.is_none() && !self.look) {
+        if self.again.due.is_some() || (change.is_none() && !self.look) {
             return None;
         }
         self.look = false;
@@ -225,7 +220,7 @@ impl Dependents {
         select! {
             // A round never panics and nobody aborts one.
             Some(Ok(ended)) = self.round.join_next(), if !self.round.is_empty() => self.take(ended),
-            () = until(self.again) => self.again = None,
+            () = until(self.again.due) => self.again.due = None,
         }
     }
 
@@ -251,14 +246,12 @@ impl Dependents {
                 // Should nobody have to be told when it is tried again, it is
                 // seen whether systemd is back.
                 self.look = true;
-                self.failures = self.failures.saturating_add(1);
-                self.again =
-                    Some(Instant::now() + backoff::delay(self.failures, backoff::random()));
+                self.again.failed(Instant::now());
                 let finding = gap.finding;
                 self.findings.insert(finding.subject.clone(), finding);
             }
             None => {
-                self.failures = 0;
+                self.again.reset();
                 if ended.address.is_some() {
                     self.notes = Notes {
                         told: ended.address,
@@ -268,13 +261,6 @@ impl Dependents {
             }
         }
         save(&self.path, &self.notes);
-    }
-}
-
-async fn until(due: Option<Instant>) {
-    match due {
-        Some(due) => sleep_until(due.into()).await,
-        None => pending().await,
     }
 }
 

@@ -7,7 +7,7 @@ use std::{
 };
 
 use crate::{
-    backoff,
+    backoff::Retry,
     model::{Action, ActionKey, Code, Finding},
 };
 
@@ -24,9 +24,8 @@ const BREAKER: Duration = Duration::from_secs(30);
 #[derive(Debug)]
 struct Entry {
     action: Action,
-    failures: u32,
-    /// Not before this; `None` with failures means not until something changes.
-    due: Option<Instant>,
+    /// Failures without a time mean: not until something changes.
+    retry: Retry,
     last_try: Instant,
     done: Vec<Instant>,
     finding: Option<Finding>,
@@ -36,7 +35,7 @@ impl Entry {
     /// Whether the breaker is open for this action, another than the one that failed.
     fn holds_back(&self, action: &Action) -> bool {
         matches!(action, Action::SyncForwards(_))
-            && self.failures >= BREAKER_FAILURES
+            && self.retry.failures >= BREAKER_FAILURES
             && !self.action.same_end(action)
     }
 }
@@ -52,9 +51,9 @@ impl Ledger {
             return true;
         };
         if entry.action.same_end(action) {
-            return match entry.due {
+            return match entry.retry.due {
                 Some(due) => due <= now,
-                None => entry.failures == 0,
+                None => entry.retry.failures == 0,
             };
         }
         !entry.holds_back(action) || now >= entry.last_try + BREAKER
@@ -64,7 +63,7 @@ impl Ledger {
     /// due, or the loop would wake up for it again and again.
     pub(super) fn begun(&mut self, action: &Action) {
         if let Some(entry) = self.0.get_mut(&action.key()) {
-            entry.due = None;
+            entry.retry.due = None;
         }
     }
 
@@ -81,17 +80,17 @@ impl Ledger {
         let counts_on = |entry: &Entry| {
             matches!(action, Action::SyncForwards(_)) || entry.action.same_end(action)
         };
-        let failures = earlier
+        let mut retries = earlier
             .filter(counts_on)
-            .map_or(0, |entry| entry.failures)
-            .saturating_add(1);
-        let due = retry.then(|| now + backoff::delay(failures, backoff::random()));
+            .map(|entry| entry.retry)
+            .unwrap_or_default();
+        retries.failed(now);
+        retries.due = retries.due.filter(|_| retry);
         self.0.insert(
             action.key(),
             Entry {
                 action: action.clone(),
-                failures,
-                due,
+                retry: retries,
                 last_try: now,
                 done: Vec::new(),
                 finding,
@@ -121,16 +120,16 @@ impl Ledger {
                 ),
             )
         });
-        let due = contested.then(|| now + ASIDE);
+        let mut retry = Retry::default();
         if contested {
+            retry.due = Some(now + ASIDE);
             done.clear();
         }
         self.0.insert(
             action.key(),
             Entry {
                 action: action.clone(),
-                failures: 0,
-                due,
+                retry,
                 last_try: now,
                 done,
                 finding,
@@ -147,8 +146,8 @@ impl Ledger {
     pub(super) fn planned(&mut self, actions: &[Action], now: Instant) {
         self.0.retain(|key, entry| {
             let wanted = actions.iter().find(|action| action.key() == *key);
-            if entry.due.is_some() && wanted.is_some_and(|action| entry.holds_back(action)) {
-                entry.due = Some(entry.last_try + BREAKER);
+            if entry.retry.due.is_some() && wanted.is_some_and(|action| entry.holds_back(action)) {
+                entry.retry.due = Some(entry.last_try + BREAKER);
             }
             if wanted.is_none()
                 && entry
@@ -156,13 +155,13 @@ impl Ledger {
                     .as_ref()
                     .is_none_or(|finding| finding.code != Code::Contested)
             {
-                (entry.failures, entry.due, entry.finding) = (0, None, None);
+                entry.retry.reset();
+                entry.finding = None;
             }
-            if entry.due.is_some_and(|due| due <= now) && entry.failures == 0 {
-                (entry.due, entry.finding) = (None, None);
+            if entry.retry.failures == 0 && entry.retry.take_due(now) {
+                entry.finding = None;
             }
-            entry.failures > 0
-                || entry.due.is_some()
+            entry.retry != Retry::default()
                 || entry
                     .done
                     .iter()
@@ -175,8 +174,8 @@ impl Ledger {
     /// wake the loop without end.
     pub(super) fn put_off(&mut self, begin: Instant) {
         for entry in self.0.values_mut() {
-            if entry.due.is_some_and(|due| due <= begin) && entry.last_try < begin {
-                entry.due = Some(begin + backoff::delay(entry.failures, backoff::random()));
+            if entry.retry.due.is_some_and(|due| due <= begin) && entry.last_try < begin {
+                entry.retry.postpone(begin);
             }
         }
     }
@@ -188,7 +187,7 @@ impl Ledger {
 
     /// When the next action is due.
     pub(super) fn next_due(&self) -> Option<Instant> {
-        self.0.values().filter_map(|entry| entry.due).min()
+        self.0.values().filter_map(|entry| entry.retry.due).min()
     }
 
     /// Everything may be tried at once: the user asked, or the machine woke up.

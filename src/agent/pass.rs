@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     apply::{ApplyError, saved::SavedError},
-    backoff,
+    backoff::Retry,
     bus::{Bus, Signal},
     config::{ConfigError, Settings},
     interop,
@@ -40,11 +40,9 @@ pub(super) struct Agent<M> {
     pub(super) settings: Settings,
     pub(super) paths: Paths,
     pub(super) mode: ModeState,
-    mode_failures: u32,
-    mode_due: Option<Instant>,
+    mode_retry: Retry,
     silent: BTreeSet<(Code, Subject)>,
-    looks: u32,
-    look_again: Option<Instant>,
+    look_again: Retry,
     pub(super) host: HostMemory,
     ledger: Ledger,
     pub(super) tracker: Tracker,
@@ -116,11 +114,9 @@ impl<M: Machine> Agent<M> {
             settings,
             paths,
             mode: ModeState::Pending,
-            mode_failures: 0,
-            mode_due: None,
+            mode_retry: Retry::default(),
             silent: BTreeSet::new(),
-            looks: 0,
-            look_again: None,
+            look_again: Retry::default(),
             host: HostMemory {
                 standing,
                 ..HostMemory::default()
@@ -155,16 +151,18 @@ impl<M: Machine> Agent<M> {
     }
 
     pub(super) fn next_due(&self) -> Option<Instant> {
-        [self.ledger.next_due(), self.mode_due, self.look_again]
-            .into_iter()
-            .flatten()
-            .min()
+        [
+            self.ledger.next_due(),
+            self.mode_retry.due,
+            self.look_again.due,
+        ]
+        .into_iter()
+        .flatten()
+        .min()
     }
 
     pub(super) fn mode_is_due(&mut self) -> bool {
-        self.mode_due
-            .take_if(|due| *due <= Instant::now())
-            .is_some()
+        self.mode_retry.take_due(Instant::now())
     }
 
     pub(super) fn try_everything_again(&mut self) {
@@ -218,14 +216,11 @@ impl<M: Machine> Agent<M> {
             // that fails takes no answer back.
             News::Mode(mode) if self.knows_mode() && mode.known().is_none() => {}
             News::Mode(mode) => {
-                self.mode_failures = if mode.known().is_some() {
-                    0
+                if mode.known().is_some() {
+                    self.mode_retry.reset();
                 } else {
-                    self.mode_failures.saturating_add(1)
-                };
-                self.mode_due = (self.mode_failures > 0).then(|| {
-                    Instant::now() + backoff::delay(self.mode_failures, backoff::random())
-                });
+                    self.mode_retry.failed(Instant::now());
+                }
                 if self.mode != mode {
                     tracing::info!(event = "mode", mode = %mode, "networking mode: {mode}");
                 }
@@ -336,13 +331,12 @@ impl<M: Machine> Agent<M> {
             .collect();
         let now = Instant::now();
         if silent.is_empty() {
-            (self.looks, self.look_again) = (0, None);
+            self.look_again.reset();
         } else if !silent.is_subset(&self.silent) {
-            self.looks = 1;
-            self.look_again = Some(now + backoff::delay(1, backoff::random()));
-        } else if self.look_again.is_none_or(|due| due <= now) {
-            self.looks = self.looks.saturating_add(1);
-            self.look_again = Some(now + backoff::delay(self.looks, backoff::random()));
+            self.look_again.reset();
+            self.look_again.failed(now);
+        } else if self.look_again.due.is_none_or(|due| due <= now) {
+            self.look_again.failed(now);
         }
         self.silent = silent;
     }

@@ -14,12 +14,11 @@ mod table;
 
 use std::{
     fs,
-    future::pending,
     path::PathBuf,
     time::{Duration, Instant},
 };
 
-use tokio::{select, time::sleep_until};
+use tokio::select;
 
 use self::{
     counting::Counting,
@@ -29,6 +28,7 @@ use self::{
     table::Table,
 };
 use crate::{
+    backoff::{Retry, until},
     blocking::Lane,
     host::relay::{Process, RelayError},
     model::{Code, Finding, RelayMemory, RelayPlace, RelaySet},
@@ -63,7 +63,7 @@ pub(super) struct Supervisor {
     listeners: Listeners,
     table: Table,
     /// Starts that failed and short lives, in a row.
-    failures: u32,
+    retry: Retry,
     /// Why it does not run.
     trouble: Option<Finding>,
     /// Why it had to be started again.
@@ -97,7 +97,7 @@ impl Supervisor {
             serial: 0,
             listeners: Listeners::default(),
             table: Table::default(),
-            failures: 0,
+            retry: Retry::up_to(LONGEST),
             trouble: None,
             ended: None,
             passing: Passing::default(),
@@ -121,7 +121,7 @@ impl Supervisor {
         match (&mut self.stage, moves) {
             (Stage::Running { .. }, false) => self.want(false),
             (Stage::Idle, _) | (Stage::Starting(_) | Stage::Waiting { .. }, true) => {
-                self.failures = 0;
+                self.retry.reset();
                 self.begin();
             }
             (Stage::Greeting { .. } | Stage::Running { .. }, true) => self.dismiss(),
@@ -154,7 +154,8 @@ impl Supervisor {
     /// done what was missing.
     pub(super) fn retry(&mut self) {
         if let Stage::Waiting { until } = &mut self.stage {
-            (*until, self.failures) = (Instant::now(), 0);
+            *until = Instant::now();
+            self.retry.reset();
         }
     }
 
@@ -405,7 +406,7 @@ impl Supervisor {
     fn gone(&mut self) -> Option<News> {
         self.listeners = Listeners::default();
         self.counting = Counting::default();
-        self.failures = 0;
+        self.retry.reset();
         self.begin();
         Some(News::Other)
     }
@@ -426,18 +427,15 @@ impl Supervisor {
         if lived.is_some() {
             self.ended = Some(error.to_string());
         }
-        let wait = if lived.is_some_and(|lived| lived > LONG_LIFE) {
-            self.failures = 0;
-            Duration::ZERO
+        let mut until = if lived.is_some_and(|lived| lived > LONG_LIFE) {
+            self.retry.reset();
+            now
         } else {
-            self.failures = self.failures.saturating_add(1);
-            delay(self.failures)
+            self.retry.failed(now)
         };
-        let wait = if matches!(error, RelayError::Elevated) {
-            ELEVATED
-        } else {
-            wait
-        };
+        if matches!(error, RelayError::Elevated) {
+            until = now + ELEVATED;
+        }
         self.listeners = Listeners::default();
         self.counting = Counting::default();
         let code = error.code();
@@ -447,7 +445,7 @@ impl Supervisor {
             ""
         };
         self.trouble = Some(Finding::new(code, subject, error.to_string()));
-        self.stage = Stage::Waiting { until: now + wait };
+        self.stage = Stage::Waiting { until };
     }
 }
 
@@ -456,19 +454,6 @@ enum News {
     /// The relay has confirmed what it was told.
     Applied,
     Other,
-}
-
-async fn until(due: Option<Instant>) {
-    match due {
-        Some(due) => sleep_until(due.into()).await,
-        None => pending().await,
-    }
-}
-
-/// Wait after so many failures in a row (1 or more): 1 s doubling to a minute.
-fn delay(failures: u32) -> Duration {
-    let doublings = failures.saturating_sub(1).min(16);
-    Duration::from_secs(1 << doublings).min(LONGEST)
 }
 
 #[cfg(test)]

@@ -15,7 +15,7 @@ use super::{
     emit,
     interface::Agent1,
 };
-use crate::{backoff, report::Document};
+use crate::{backoff::Retry, report::Document};
 
 /// Longest wait for a bus that takes a connection and then does not go on.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -57,7 +57,7 @@ impl Trouble {
 
 /// Stays on the bus for as long as the agent runs.
 pub(super) async fn keep(shared: Arc<Shared>) {
-    let mut failures = 0_u32;
+    let mut retry = Retry::default();
     // Whether there has been a bus, well or not: one that never was is not
     // waited for.
     let mut was_there = false;
@@ -80,7 +80,7 @@ pub(super) async fn keep(shared: Arc<Shared>) {
                 shared.hear(false);
                 shared.asker.name_is_held(None);
                 if since.elapsed() >= LASTING {
-                    failures = 0;
+                    retry.reset();
                 }
                 tracing::info!(
                     event = "bus",
@@ -89,7 +89,7 @@ pub(super) async fn keep(shared: Arc<Shared>) {
             }
             // The first refusal may be that of a bus that is still to read its
             // policy, as when the package was installed just now.
-            Err(Trouble::Refused(why)) if failures > 0 && said.as_ref() != Some(&why) => {
+            Err(Trouble::Refused(why)) if retry.failures > 0 && said.as_ref() != Some(&why) => {
                 tracing::warn!(
                     event = "bus",
                     "the system bus does not give the agent its name, so that no program finds it there: {why}; install {NAME}.conf into /usr/share/dbus-1/system.d, then: systemctl reload dbus wslmesh"
@@ -109,11 +109,10 @@ pub(super) async fn keep(shared: Arc<Shared>) {
             }
             Err(Trouble::Absent) => tracing::debug!(event = "bus", "no system bus here"),
         }
-        failures = failures.saturating_add(1);
-        let due = Instant::now() + backoff::delay(failures, backoff::random());
+        let due = retry.failed(std::time::Instant::now());
         select! {
             () = shared.retry.notified() => {}
-            () = due_again(&shared, due, was_there) => {}
+            () = due_again(&shared, due.into(), was_there) => {}
         }
     }
 }

@@ -1,6 +1,6 @@
 //! When which round is made, and what is remembered of it.
 
-use std::time::Duration;
+use std::{future::pending, time::Duration};
 
 use super::*;
 use crate::{
@@ -200,7 +200,7 @@ async fn a_bus_that_is_away_is_waited_for_and_the_rest_is_told() {
     bench.end(begun, &["a.service", "b.service"], gap(&["b.service"]));
     assert_eq!(bench.dependents.findings()[0].detail, "no bus");
     assert!(bench.at(2).is_none(), "not at once");
-    let due = bench.dependents.again.unwrap() - Instant::now();
+    let due = bench.dependents.again.due.unwrap() - Instant::now();
     assert!(due <= Duration::from_secs(2), "{due:?}");
     tokio::time::timeout(Duration::from_secs(60), bench.dependents.news())
         .await
@@ -212,7 +212,7 @@ async fn a_bus_that_is_away_is_waited_for_and_the_rest_is_told() {
         ((1, 2), [("a.service", 2), ("b.service", 1)].into())
     );
     bench.end(rest, &[], gap(&["b.service"]));
-    assert_eq!(bench.dependents.failures, 2);
+    assert_eq!(bench.dependents.again.failures, 2);
     let moved = bench.at(3).expect("another address does not wait");
     assert_eq!(
         moved.known(),
@@ -221,7 +221,7 @@ async fn a_bus_that_is_away_is_waited_for_and_the_rest_is_told() {
     );
     bench.end(moved, &[], Report::default());
     assert_eq!(bench.dependents.findings(), []);
-    assert!(bench.dependents.again.is_none());
+    assert!(bench.dependents.again.due.is_none());
 }
 
 #[tokio::test]

@@ -313,7 +313,7 @@ async fn what_ends_without_an_event_is_looked_at_again() {
     let wg0 = InterfaceName::new("wg0").unwrap();
     let busy = DeviceReading::Busy("x".into());
     machine.world.borrow_mut().wireguard.insert(wg0, busy);
-    bench.agent.look_again = Some(Instant::now() + Duration::from_secs(300));
+    bench.agent.look_again.due = Some(Instant::now() + Duration::from_secs(300));
     bench.pass().await;
     let due = bench.agent.next_due().unwrap();
     assert!(

@@ -449,10 +449,3 @@ async fn a_pass_by_hand_starts_nothing() {
     assert_eq!(codes(&supervisor.tell(None)), []);
     assert!(matches!(supervisor.stage, Stage::Idle));
 }
-
-#[test]
-fn starts_wait_longer_and_longer() {
-    let seconds: Vec<u64> = (1..9).map(|failures| delay(failures).as_secs()).collect();
-    assert_eq!(seconds, [1, 2, 4, 8, 16, 32, 60, 60]);
-    assert_eq!(delay(u32::MAX), LONGEST);
-}
