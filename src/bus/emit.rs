@@ -9,7 +9,7 @@ use super::{
     interface::Agent1,
     properties::{self, plain},
 };
-use crate::report::{Document, HealthEntry};
+use crate::{model::HealthEntry, report::Document};
 
 /// Emits one PropertiesChanged for all that is other than `before`, and nothing
 /// where nothing is.
@@ -51,7 +51,15 @@ pub(super) async fn signal(bus: &Connection, signal: &Signal) -> zbus::Result<()
                 remediation,
             } = finding.into();
             let (subject, detail) = (plain(subject), plain(detail));
-            Agent1::health_raised(&at, &code, &severity, &subject, &detail, &remediation).await
+            Agent1::health_raised(
+                &at,
+                &code,
+                &severity.to_string(),
+                &subject,
+                &detail,
+                &remediation,
+            )
+            .await
         }
         Signal::HealthCleared(finding) => {
             let subject = plain(finding.subject.clone());

@@ -61,7 +61,7 @@ pub(super) fn health(document: &Document) -> Vec<Health> {
         .map(|entry| {
             (
                 entry.code,
-                entry.severity,
+                entry.severity.to_string(),
                 plain(entry.subject),
                 plain(entry.detail),
                 entry.remediation,

@@ -15,10 +15,11 @@ use crate::{
         ini::Ini,
     },
     model::{
-        Address, DefaultRoute, Device, DeviceReading, HostMemory, InterfaceName, Link, LinkKind,
-        Mode, ModeState, NetworkFile, Observation, Protocol, PublicKey, Socket, SysctlReading,
+        Address, DefaultRoute, Device, DeviceReading, HealthEntry, HostMemory, InterfaceName, Link,
+        LinkKind, Mode, ModeState, NetworkFile, Observation, Protocol, PublicKey, Socket,
+        SysctlReading,
     },
-    report::{Document, HealthEntry, PeerEntry, WireguardEntry},
+    report::{Document, PeerEntry, WireguardEntry},
 };
 
 pub(super) fn name(text: &str) -> InterfaceName {
@@ -193,7 +194,7 @@ pub(super) fn document(health: &[(&str, &str)]) -> Document {
         .iter()
         .map(|(code, severity)| HealthEntry {
             code: (*code).to_owned(),
-            severity: (*severity).to_owned(),
+            severity: serde_json::from_value((*severity).into()).unwrap(),
             subject: "x".into(),
             detail: "it broke".into(),
             remediation: "Mend it".into(),

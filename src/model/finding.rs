@@ -2,7 +2,9 @@
 
 use std::fmt;
 
-use crate::model::Code;
+use serde::{Deserialize, Serialize};
+
+use super::{Code, Severity};
 
 /// One thing that is not as it should be, or that a person should know.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,15 +34,63 @@ impl Finding {
 
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.code)?;
-        if !self.subject.is_empty() {
-            write!(f, " ({})", self.subject)?;
-        }
         let stop = if self.detail.ends_with(['.', '?', '!']) {
             ""
         } else {
             "."
         };
-        write!(f, ": {}{stop} {}", self.detail, self.code.remediation())
+        let title = title(self.code.as_str(), &self.subject);
+        write!(
+            f,
+            "{title}: {}{stop} {}",
+            self.detail,
+            self.code.remediation()
+        )
+    }
+}
+
+/// A finding with everything that the registry says of its code, as JSON and D-Bus
+/// have it. A reader may be older than the writer, so the code is any text.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct HealthEntry {
+    /// Its code.
+    pub code: String,
+    /// How much it matters.
+    pub severity: Severity,
+    /// On what.
+    pub subject: Subject,
+    /// The facts.
+    pub detail: String,
+    /// What to do.
+    pub remediation: String,
+}
+
+impl HealthEntry {
+    /// Code and subject, for a person.
+    #[must_use]
+    pub fn title(&self) -> String {
+        title(&self.code, &self.subject)
+    }
+}
+
+impl From<&Finding> for HealthEntry {
+    fn from(finding: &Finding) -> Self {
+        let code = finding.code;
+        Self {
+            code: code.to_string(),
+            severity: code.severity(),
+            subject: finding.subject.clone(),
+            detail: finding.detail.clone(),
+            remediation: code.remediation().to_owned(),
+        }
+    }
+}
+
+fn title(code: &str, subject: &str) -> String {
+    if subject.is_empty() {
+        code.to_owned()
+    } else {
+        format!("{code} ({subject})")
     }
 }

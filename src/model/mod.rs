@@ -23,7 +23,7 @@ pub use action::{Action, ActionKey, FileChange, KeepaliveChange, MtuChange, Plan
 pub use code::{Code, Severity};
 pub use dependent::{AddressChange, Dependent, Place, UnitAction, UnitName};
 pub use drive_path::{DrivePath, NotADrivePath};
-pub use finding::{Finding, Subject};
+pub use finding::{Finding, HealthEntry, Subject};
 pub use forward::{
     Counted, Counters, Failure, FailureKind, Firewall, HostPrivilege, InstalledRule, Listen,
     Protocol, RelayForward, RelayMemory, RelayPlace, RelaySet, Rule, RuleSet, Served, ServedBy,

@@ -13,9 +13,9 @@ pub use journal::start as start_journal;
 pub use manager::Manager;
 pub use poke::{ask_counters, poke};
 pub use status::{
-    CountedEntry, CountersEntry, Document, Forwards, HealthEntry, LinkEntry, PeerEntry, RelayEntry,
-    ServedEntry, VERSION as STATUS_VERSION, WireguardEntry, read as read_status,
-    remove as remove_status, write as write_status,
+    CountedEntry, CountersEntry, Document, Forwards, LinkEntry, PeerEntry, RelayEntry, ServedEntry,
+    VERSION as STATUS_VERSION, WireguardEntry, read as read_status, remove as remove_status,
+    write as write_status,
 };
 pub use tracker::{Changes, Tracker};
 

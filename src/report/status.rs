@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     fs::file::{self, FileError},
-    model::{Code, Counted, Counters, Finding, Link, Protocol, Served, ServedBy, Severity},
+    model::{Counted, Counters, HealthEntry, Link, Protocol, Served, ServedBy, Severity},
 };
 
 /// Version of the document's form.
@@ -221,35 +221,6 @@ impl From<&Counted> for CountersEntry {
     }
 }
 
-/// One finding.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub struct HealthEntry {
-    /// Its code.
-    pub code: String,
-    /// info, warning or error.
-    pub severity: String,
-    /// On what.
-    pub subject: String,
-    /// The facts.
-    pub detail: String,
-    /// What to do.
-    pub remediation: String,
-}
-
-impl From<&Finding> for HealthEntry {
-    fn from(finding: &Finding) -> Self {
-        let code: Code = finding.code;
-        Self {
-            code: code.to_string(),
-            severity: code.severity().to_string(),
-            subject: finding.subject.clone(),
-            detail: finding.detail.clone(),
-            remediation: code.remediation().to_owned(),
-        }
-    }
-}
-
 impl Document {
     /// Whether the process that wrote it is there: an agent that was killed leaves
     /// its document behind.
@@ -261,8 +232,8 @@ impl Document {
     /// Whether the node is degraded: a warning or an error is in force.
     #[must_use]
     pub fn degraded(&self) -> bool {
-        let info = Severity::Info.to_string();
-        self.health.iter().any(|entry| entry.severity != info)
+        let mut health = self.health.iter();
+        health.any(|entry| entry.severity > Severity::Info)
     }
 }
 

@@ -96,13 +96,12 @@ fn row(forward: &Forward, document: Option<&Document>) -> Row {
         };
         document.served.iter().find(of_this_name)
     });
-    let info = Severity::Info.to_string();
     let concerns = |subject: &str| subject.split(", ").any(|name| name == forward.name);
     let health = document.map_or_else(Vec::new, |document| {
         let of_this = document
             .health
             .iter()
-            .filter(|entry| entry.severity != info && concerns(&entry.subject));
+            .filter(|entry| entry.severity > Severity::Info && concerns(&entry.subject));
         of_this.map(|entry| entry.code.clone()).collect()
     });
     Row {

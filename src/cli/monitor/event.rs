@@ -3,8 +3,8 @@
 use serde::Serialize;
 
 use crate::{
-    model::{ServedBy, Severity},
-    report::{Document, HealthEntry, ServedEntry},
+    model::{HealthEntry, ServedBy, Severity},
+    report::{Document, ServedEntry},
 };
 
 /// One event. In JSON `event` names its kind.
@@ -62,7 +62,7 @@ impl From<&HealthEntry> for Finding {
     fn from(entry: &HealthEntry) -> Self {
         Self {
             code: entry.code.clone(),
-            severity: entry.severity.clone(),
+            severity: entry.severity.to_string(),
             subject: entry.subject.clone(),
             detail: entry.detail.clone(),
             remediation: entry.remediation.clone(),
@@ -73,11 +73,10 @@ impl From<&HealthEntry> for Finding {
 impl Event {
     /// How things are.
     pub(super) fn state(document: &Document) -> Self {
-        let info = Severity::Info.to_string();
         let troubles = document
             .health
             .iter()
-            .filter(|entry| entry.severity != info);
+            .filter(|entry| entry.severity > Severity::Info);
         let up = document.served.iter().filter(|entry| entry.state == "up");
         Self::State {
             pid: document.pid,

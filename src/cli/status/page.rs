@@ -8,8 +8,8 @@ use super::{
     peers,
 };
 use crate::{
-    model::ServedBy,
-    report::{Document, HealthEntry, RelayEntry, ServedEntry},
+    model::{HealthEntry, ServedBy},
+    report::{Document, RelayEntry, ServedEntry},
 };
 
 /// What is printed before each value.
@@ -211,16 +211,12 @@ fn health(document: &Document) -> Vec<String> {
 
 /// What is wrong, the facts, and what to do.
 fn finding(entry: &HealthEntry) -> Vec<String> {
-    let subject = if entry.subject.is_empty() {
-        String::new()
-    } else {
-        format!(" ({})", entry.subject)
-    };
-    let head = format!("{}: {}{subject}", entry.severity, entry.code);
+    let severity = entry.severity.to_string();
+    let head = format!("{severity}: {}", entry.title());
     let mut lines = wrap(&head, ROOM);
     if let Some(first) = lines.first_mut() {
         // The colour has no width, so it comes after the breaking of lines.
-        *first = first.replacen(&entry.severity, &style::severity(&entry.severity), 1);
+        *first = first.replacen(&severity, &style::severity(&severity), 1);
     }
     let more = wrap(&entry.detail, ROOM - 2).into_iter();
     let remediation = wrap(&format!("fix: {}", entry.remediation), ROOM - 2).into_iter();

@@ -6,8 +6,7 @@ use super::super::{
 };
 use crate::{
     config::{Firewall, Forward},
-    model::{Listening, Mode, Protocol, Socket},
-    report::HealthEntry,
+    model::{HealthEntry, Listening, Mode, Protocol, Severity, Socket},
 };
 
 /// Codes of the agent about the Windows side, by how they begin.
@@ -124,9 +123,9 @@ pub(in crate::doctor) fn firewall(facts: &Facts) -> Judged {
     }
     let health = facts.agent.iter().flat_map(|document| &document.health);
     let told = health.filter(|entry| about_firewall(entry)).map(|entry| {
-        let detail = super::system::told(entry);
-        let verdict = match entry.severity.as_str() {
-            "info" => Verdict::note(detail),
+        let detail = format!("{}: {}", entry.title(), entry.detail);
+        let verdict = match entry.severity {
+            Severity::Info => Verdict::note(detail),
             _ => Verdict::warning(detail),
         };
         verdict.remediation(entry.remediation.as_str())

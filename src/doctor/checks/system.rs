@@ -5,10 +5,7 @@ use super::super::{
     ini::{Ini, boolean},
     verdict::{Judged, Skip, Verdict},
 };
-use crate::{
-    model::{Mode, ModeState},
-    report::HealthEntry,
-};
+use crate::model::{HealthEntry, Mode, ModeState, Severity};
 
 /// The agent's unit.
 pub(in crate::doctor) const UNIT: &str = "wslmesh.service";
@@ -273,24 +270,14 @@ pub(in crate::doctor) fn health(facts: &Facts) -> Judged {
     Ok(troubles(&mine).unwrap_or_else(|| Verdict::ok(role.as_str())))
 }
 
-/// A trouble of the agent in words.
-pub(in crate::doctor) fn told(entry: &HealthEntry) -> String {
-    let subject = if entry.subject.is_empty() {
-        String::new()
-    } else {
-        format!(" ({})", entry.subject)
-    };
-    format!("{}{subject}: {}", entry.code, entry.detail)
-}
-
 /// Troubles of the agent as one verdict; `None` where there are none.
 pub(in crate::doctor) fn troubles(entries: &[&HealthEntry]) -> Option<Verdict> {
     let part = |entry: &&HealthEntry| {
-        let detail = told(entry);
-        match entry.severity.as_str() {
-            "error" => Some(Verdict::failed(detail)),
-            "warning" => Some(Verdict::warning(detail)),
-            _ => None,
+        let detail = format!("{}: {}", entry.title(), entry.detail);
+        match entry.severity {
+            Severity::Error => Some(Verdict::failed(detail)),
+            Severity::Warning => Some(Verdict::warning(detail)),
+            Severity::Info => None,
         }
         .map(|verdict| verdict.remediation(entry.remediation.as_str()))
     };
