@@ -33,7 +33,7 @@ function New-RuleSample {
     }
 }
 
-function ConvertTo-StandingRule {
+function ConvertTo-InstalledRule {
     param([hashtable] $Rule)
     $standing = New-RuleSample -Name $Rule.Name
     $standing.Allow = $true
@@ -90,7 +90,7 @@ function Add-WindowsRule {
     if ($script:World.Unmakeable -ccontains $Rule.Name) {
         throw 'refused'
     }
-    [void] $script:World.Rules.Add((ConvertTo-StandingRule -Rule $Rule))
+    [void] $script:World.Rules.Add((ConvertTo-InstalledRule -Rule $Rule))
 }
 
 # As Windows does: one rule of this name at a time.
@@ -115,7 +115,7 @@ function Get-HyperVFirewall {
 function Add-HyperVRule {
     param([hashtable] $Rule)
     Assert-True -Found $script:World.HasHyperV -What 'the firewall of guests is there'
-    [void] $script:World.HyperV.Add((ConvertTo-StandingRule -Rule $Rule))
+    [void] $script:World.HyperV.Add((ConvertTo-InstalledRule -Rule $Rule))
 }
 
 function Remove-HyperVRule {
