@@ -22,11 +22,12 @@ trap 'rm -f "$log"' EXIT
 # part NAME COMMAND...: 0 is good, 77 is "cannot run here" with the reason in
 # the last line of output, anything else has failed.
 part() {
-    local name=$1 status
+    local name=$1 status begin=$SECONDS
     shift
     printf '\n== %s\n' "$name"
     "$@" 2>&1 </dev/null | tee "$log"
     status=${PIPESTATUS[0]}
+    printf '== %s: %s s\n' "$name" $((SECONDS - begin))
     if [ "$status" = 0 ]; then
         ran+=("$name")
     elif [ "$status" != 77 ]; then
