@@ -317,6 +317,10 @@ impl Program<'_> {
         request: &str,
         fault: Option<&Fault>,
     ) -> Result<String, End> {
+        // An agent that is stopped between starting the program and writing to it.
+        if request.is_empty() {
+            return Err(End::CallerGone);
+        }
         if !request.is_ascii() || !request.ends_with('\n') {
             return Err(End::Violation(format!(
                 "the request is not one line of ASCII: {request:?}"
