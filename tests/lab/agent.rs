@@ -170,14 +170,14 @@ impl Agent<'_> {
         self.wait("health", |status| status.troubles().is_empty())
     }
 
-    /// Waits until this is the only thing that is wrong, and is told with its
+    /// Waits until this is the only thing that is wrong, and is logged with its
     /// fix in one line of the log.
     pub(crate) fn ill(&self, code: &str) -> Result<Health> {
         let status = self.wait(code, |status| status.troubles() == [code])?;
         let found = status.finding(code).context("no finding")?;
-        let told = |line: &str| line.contains(code) && line.contains(&found.remediation);
+        let logged = |line: &str| line.contains(code) && line.contains(&found.remediation);
         until(&format!("a line with {code} and its fix"), LIMIT, || {
-            Ok(self.log()?.lines().any(told).then_some(()))
+            Ok(self.log()?.lines().any(logged).then_some(()))
         })
         .with_context(|| format!("it said:\n{}", self.log().unwrap_or_default()))?;
         Ok(found.clone())

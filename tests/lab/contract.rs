@@ -235,7 +235,7 @@ pub(crate) struct Answer {
     pub(crate) taken: Vec<Taken>,
     /// Forwards that the policy does not hold.
     pub(crate) refused: Vec<Refused>,
-    /// None where nobody may change the firewall.
+    /// None where the caller may not change the firewall.
     pub(crate) firewall: Option<FirewallDone>,
     /// See [`Installed`].
     pub(crate) installed: Option<Installed>,

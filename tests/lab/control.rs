@@ -61,20 +61,20 @@ pub(crate) enum Change {
     Fault(Option<Fault>),
     /// The circumstances, all of them.
     Situation(Box<Situation>),
-    /// A rule somebody else makes: where it listens, and the registry's text of
+    /// A rule of another tool: where it listens, and the registry's text of
     /// where it leads.
     Put(Name, String),
-    /// A rule somebody else deletes.
+    /// A rule that another tool deletes.
     Delete(Name),
-    /// A firewall rule somebody else makes or deletes.
+    /// A firewall rule that another tool makes or deletes.
     Firewall(String, Option<FirewallRule>),
-    /// A task that somebody edits or deletes.
+    /// A task that is edited or deleted from outside.
     Task(String, Option<Task>),
     /// What Windows keeps, all of it but files.
     Machine(Box<Machine>),
     /// The user of this SID and an administrator have agreed to this.
     Install(String, Policy),
-    /// Somebody starts the task of this SID, and waits for its end.
+    /// Another program starts the task of this SID, and waits for its end.
     RunTask(String),
     /// How the relay ends as soon as it is started.
     RelayCrashes(Option<u8>),

@@ -136,7 +136,7 @@ impl World {
     }
 
     /// Takes eth0's link-local IPv6 address away: the kernel has a late event for
-    /// it, when nobody else turns out to have it. For trials that count passes.
+    /// it, when no other trial holds it. For trials that count passes.
     pub(crate) fn no_late_events(&self) -> Result<()> {
         self.guest(&["ip", "-6", "addr", "flush", "dev", "eth0"])?
             .ok()

@@ -16,7 +16,7 @@ use crate::root;
 pub(crate) enum Fault {
     /// The interop socket does not exist.
     InteropGone,
-    /// The interop socket exists, nobody listens.
+    /// The interop socket exists without a listener.
     InteropRefuses,
     /// The interop socket takes the call and never answers: `accept4 failed 110`.
     InteropSilent,

@@ -29,7 +29,7 @@ pub(crate) const FIRST: &str = "@first";
 /// The world's server, see `server.rs`.
 pub(crate) const SERVER: &str = "@server";
 
-/// The one line a world prints when it stands, or could not be built.
+/// The one line a world prints when it is up, or could not be built.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Report {

@@ -60,7 +60,7 @@ impl PortProxy {
     }
 
     /// Makes the rules' listeners the only ones. Returns where it now listens;
-    /// as on Windows a rule whose address does not exist stands without effect.
+    /// as on Windows a rule whose address does not exist has no effect.
     pub(crate) fn apply(&self, rules: &[Rule]) -> Result<Vec<SocketAddrV4>> {
         let (done, answer) = mpsc::channel();
         let table = rules.iter().filter_map(addresses).collect();
@@ -72,7 +72,7 @@ impl PortProxy {
     }
 
     /// Whether one could listen there now; an address that does not exist is
-    /// nobody's.
+    /// no one's.
     pub(crate) fn probe(&self, at: SocketAddrV4) -> bool {
         let (done, answer) = mpsc::channel();
         let asked = self.changes.send(Change::Probe(at, done));

@@ -140,7 +140,7 @@ fn library(at: &Path) -> Result<()> {
     Ok(())
 }
 
-/// (Re)creates the file that stands for powershell.exe.
+/// (Re)creates the file in place of powershell.exe.
 pub(crate) fn powershell(path: &Path) -> Result<()> {
     fs::create_dir_all(path.parent().context("no parent folder")?)?;
     fs::write(

@@ -39,7 +39,7 @@ pub(crate) fn ours(address: &str) -> Result<Vec<Rule>> {
 
 /// Whether Windows has these rules alone, knows ours, and listens for them. Each
 /// list is in the order of the registry, by port.
-pub(crate) fn stands(view: &View, ours: &[Rule], foreign: &[Rule]) -> bool {
+pub(crate) fn has_rules(view: &View, ours: &[Rule], foreign: &[Rule]) -> bool {
     let mut all = [ours, foreign].concat();
     all.sort_by_key(|rule| (rule.listen_port, rule.listen_address));
     let mut listening: Vec<SocketAddrV4> = all
@@ -53,14 +53,14 @@ pub(crate) fn stands(view: &View, ours: &[Rule], foreign: &[Rule]) -> bool {
 }
 
 /// Waits until Windows has these rules alone.
-pub(crate) fn wait_until_stand(
+pub(crate) fn wait_for_rules(
     world: &World,
     agent: &Agent,
     ours: &[Rule],
     foreign: &[Rule],
 ) -> Result<()> {
     until("the right rules", LIMIT, || {
-        Ok(stands(&world.windows().view()?, ours, foreign).then_some(()))
+        Ok(has_rules(&world.windows().view()?, ours, foreign).then_some(()))
     })
     .with_context(|| {
         let view = world.windows().view();

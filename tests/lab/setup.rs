@@ -44,7 +44,7 @@ pub(crate) fn policy(grants: Vec<Grant>) -> Policy {
     }
 }
 
-/// A firewall rule of somebody else's.
+/// A firewall rule of another tool.
 pub(crate) fn firewall_rule(allow: bool, port: Option<u16>) -> FirewallRule {
     FirewallRule {
         kind: FirewallKind::Windows,
@@ -61,7 +61,7 @@ pub(crate) fn firewall_rule(allow: bool, port: Option<u16>) -> FirewallRule {
 }
 
 /// Portproxy and firewall rules of other programs, and what another Windows user
-/// has installed. Nobody is elevated from then on.
+/// has installed. No call is elevated from then on.
 pub(crate) fn others(world: &World) -> Result<()> {
     let windows = world.windows();
     crate::rules::foreign(world)?;

@@ -11,7 +11,7 @@ use crate::caller::sync;
 use crate::fault::Fault;
 use crate::options::Options;
 use crate::process::HUP;
-use crate::rules::{foreign, ours, stands, two, wait_until_stand};
+use crate::rules::{foreign, has_rules, ours, two, wait_for_rules};
 use crate::runner::trial_with;
 use crate::topology::{FIRST, SECOND, THIRD};
 use crate::world::World;
@@ -84,7 +84,7 @@ fn hangs(world: &World) -> Result<()> {
         interpreters(world)?.is_empty(),
         "the call outlives the agent"
     );
-    ensure!(stands(&world.windows().view()?, &[], &foreign));
+    ensure!(has_rules(&world.windows().view()?, &[], &foreign));
     Ok(())
 }
 
@@ -104,7 +104,7 @@ fn hanging_call_is_killed(world: &World) -> Result<()> {
     world.windows().request(2)?;
     world.windows().clear_fault()?;
     kill_interpreters(world)?;
-    wait_until_stand(world, &agent, &ours(SECOND)?, &foreign)?;
+    wait_for_rules(world, &agent, &ours(SECOND)?, &foreign)?;
     agent.healthy()?;
     agent.stop()
 }
@@ -143,7 +143,7 @@ fn backs_off(world: &World) -> Result<()> {
     // Asked by a person it tries at once.
     world.windows().clear_fault()?;
     agent.process().signal(HUP)?;
-    wait_until_stand(world, &agent, &ours(FIRST)?, &[])?;
+    wait_for_rules(world, &agent, &ours(FIRST)?, &[])?;
     agent.healthy()?;
     agent.stop()
 }
@@ -161,10 +161,10 @@ fn killed_without_an_answer(world: &World) -> Result<()> {
     world.windows().clear_fault()?;
     // As if the script had got further before it was ended.
     sync(world, FIRST, &[(2222, 22), (8000, 80)])?;
-    ensure!(stands(&world.windows().view()?, &ours(FIRST)?, &foreign));
+    ensure!(has_rules(&world.windows().view()?, &ours(FIRST)?, &foreign));
 
     let agent = world.start_agent("")?;
-    wait_until_stand(world, &agent, &[], &foreign)?;
+    wait_for_rules(world, &agent, &[], &foreign)?;
     agent.healthy()?;
     let calls = world.windows().calls()?.len();
     // Once withdrawn, Windows is left alone.

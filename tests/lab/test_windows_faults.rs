@@ -9,7 +9,7 @@ use crate::agent::CONFIG;
 use crate::fault::Fault;
 use crate::options::Options;
 use crate::process::HUP;
-use crate::rules::{foreign, nothing_foreign, ours, stands, two, wait_until_stand};
+use crate::rules::{foreign, has_rules, nothing_foreign, ours, two, wait_for_rules};
 use crate::runner::{trial_alone, trial_with};
 use crate::topology::{FIRST, SECOND, THIRD};
 use crate::world::World;
@@ -137,7 +137,7 @@ pub(crate) fn trials() -> Vec<Trial> {
 fn comes_and_goes(world: &World, case: &Case) -> Result<()> {
     let foreign = foreign(world)?;
     let agent = world.start_agent(&two())?;
-    wait_until_stand(world, &agent, &ours(FIRST)?, &foreign)?;
+    wait_for_rules(world, &agent, &ours(FIRST)?, &foreign)?;
     agent.healthy()?;
 
     world.windows().set_fault((case.fault)())?;
@@ -163,11 +163,11 @@ fn comes_and_goes(world: &World, case: &Case) -> Result<()> {
         world.change_address(&format!("{THIRD}/20"))?;
         agent.has_written(THIRD)?;
         world.windows().clear_fault()?;
-        wait_until_stand(world, &agent, &ours(THIRD)?, &foreign)?;
+        wait_for_rules(world, &agent, &ours(THIRD)?, &foreign)?;
         agent.healthy()?;
         agent.says(&format!("{code} is over"))?;
     } else {
-        wait_until_stand(world, &agent, &ours(SECOND)?, &foreign)?;
+        wait_for_rules(world, &agent, &ours(SECOND)?, &foreign)?;
         agent.says("-> 172.28.30.7: 2 set")?;
         agent.healthy()?;
         ensure!(!agent.log()?.contains("interop-"), "{}", agent.log()?);
@@ -175,7 +175,11 @@ fn comes_and_goes(world: &World, case: &Case) -> Result<()> {
     agent.stop()?;
     // A restart of the agent must cut nobody off.
     let address = if case.code.is_some() { THIRD } else { SECOND };
-    ensure!(stands(&world.windows().view()?, &ours(address)?, &foreign));
+    ensure!(has_rules(
+        &world.windows().view()?,
+        &ours(address)?,
+        &foreign
+    ));
     Ok(())
 }
 
@@ -190,7 +194,7 @@ fn from_the_start(world: &World) -> Result<()> {
     ensure!(world.windows().calls()?.is_empty(), "Windows was called");
     nothing_foreign(&world.windows().view()?, &foreign)?;
     world.windows().clear_fault()?;
-    wait_until_stand(world, &agent, &ours(FIRST)?, &foreign)?;
+    wait_for_rules(world, &agent, &ours(FIRST)?, &foreign)?;
     let status = agent.healthy()?;
     ensure!(status.mode == "nat", "{status:?}");
     agent.stop()

@@ -11,7 +11,7 @@ use crate::agent::{LIMIT, forward};
 use crate::contract::Rule;
 use crate::options::Options;
 use crate::process::HUP;
-use crate::rules::{foreign, ours, stands, two, wait_until_stand};
+use crate::rules::{foreign, has_rules, ours, two, wait_for_rules};
 use crate::runner::trial_with;
 use crate::topology::{FIRST, SECOND};
 use crate::world::{World, until};
@@ -48,12 +48,12 @@ fn not_elevated(world: &World) -> Result<()> {
         world.windows().calls()?.len() == 1,
         "tried again without reason"
     );
-    ensure!(stands(&world.windows().view()?, &[], &foreign));
+    ensure!(has_rules(&world.windows().view()?, &[], &foreign));
     let status = agent.status()?.context("no status")?;
     ensure!(status.forwards.is_none(), "{status:?}");
     world.windows().set_elevated(true)?;
     agent.process().signal(HUP)?;
-    wait_until_stand(world, &agent, &ours(FIRST)?, &foreign)?;
+    wait_for_rules(world, &agent, &ours(FIRST)?, &foreign)?;
     agent.healthy()?;
     // Rules that stand and rights that are gone: they lead to the old address,
     // and the status document does not say otherwise.
@@ -64,7 +64,7 @@ fn not_elevated(world: &World) -> Result<()> {
     let status = agent.status()?.context("no status")?;
     let said = status.forwards.as_ref().map(|f| f.connect_address);
     ensure!(said == Some(FIRST.parse()?), "{status:?}");
-    ensure!(stands(&world.windows().view()?, &ours(FIRST)?, &foreign));
+    ensure!(has_rules(&world.windows().view()?, &ours(FIRST)?, &foreign));
     agent.stop()
 }
 
@@ -82,10 +82,10 @@ fn relay_instead(world: &World) -> Result<()> {
     agent.wait("the relay", |status| {
         status.serves("relay", &["ssh", "web"])
     })?;
-    ensure!(stands(&world.windows().view()?, &[], &foreign));
+    ensure!(has_rules(&world.windows().view()?, &[], &foreign));
     world.windows().set_elevated(true)?;
     agent.process().signal(HUP)?;
-    wait_until_stand(world, &agent, &ours(FIRST)?, &foreign)?;
+    wait_for_rules(world, &agent, &ours(FIRST)?, &foreign)?;
     let status = agent.healthy()?;
     ensure!(status.relay.is_none(), "{status:?}");
     until("the relay's end", LIMIT, || {
@@ -97,7 +97,7 @@ fn relay_instead(world: &World) -> Result<()> {
     world.change_address(&format!("{SECOND}/20"))?;
     agent.has_written(SECOND)?;
     agent.ill("forward-not-elevated")?;
-    ensure!(stands(&world.windows().view()?, &ours(FIRST)?, &foreign));
+    ensure!(has_rules(&world.windows().view()?, &ours(FIRST)?, &foreign));
     let starts = world.windows().relays()?.len();
     ensure!(starts == 1, "a relay beside rules: {starts} starts");
     agent.stop()
@@ -119,7 +119,7 @@ fn service_stopped(world: &World) -> Result<()> {
     );
     let begun = Instant::now();
     world.windows().set_service_running(true)?;
-    wait_until_stand(world, &agent, &ours(FIRST)?, &foreign)?;
+    wait_for_rules(world, &agent, &ours(FIRST)?, &foreign)?;
     ensure!(
         begun.elapsed() < Duration::from_secs(10),
         "{:?}",
@@ -153,7 +153,7 @@ fn foreign_rule(world: &World) -> Result<()> {
         Rule::new(("0.0.0.0", 8000), (FIRST, 80))?,
     ];
     foreign.insert(0, Rule::new(("192.168.50.10", 2222), ("10.9.8.7", 2200))?);
-    wait_until_stand(world, &agent, &ours, &foreign)?;
+    wait_for_rules(world, &agent, &ours, &foreign)?;
     let status = agent.status()?.context("no status")?;
     let count = status.forwards.as_ref().map(|f| f.count);
     ensure!(count == Some(2), "{status:?}");
@@ -163,7 +163,7 @@ fn foreign_rule(world: &World) -> Result<()> {
     agent.healthy()?;
     foreign.remove(0);
     ours.insert(1, Rule::new(("192.168.50.10", 2222), (FIRST, 22))?);
-    wait_until_stand(world, &agent, &ours, &foreign)?;
+    wait_for_rules(world, &agent, &ours, &foreign)?;
     agent.stop()
 }
 
@@ -171,7 +171,7 @@ fn foreign_rule(world: &World) -> Result<()> {
 fn edited(world: &World) -> Result<()> {
     let foreign = foreign(world)?;
     let agent = world.start_agent(&two())?;
-    wait_until_stand(world, &agent, &ours(FIRST)?, &foreign)?;
+    wait_for_rules(world, &agent, &ours(FIRST)?, &foreign)?;
     world
         .windows()
         .put_foreign("0.0.0.0:2222".parse()?, "10.9.8.7/22")?;
@@ -185,7 +185,7 @@ fn edited(world: &World) -> Result<()> {
     let theirs = Rule::new(("0.0.0.0", 2222), ("10.9.8.7", 22))?;
     let web = [Rule::new(("0.0.0.0", 8000), (SECOND, 80))?];
     let all = [&[theirs][..], &foreign].concat();
-    wait_until_stand(world, &agent, &web, &all)?;
+    wait_for_rules(world, &agent, &web, &all)?;
     agent.stop()
 }
 
@@ -194,20 +194,20 @@ fn edited(world: &World) -> Result<()> {
 fn killed_run(world: &World) -> Result<()> {
     let foreign = foreign(world)?;
     let agent = world.start_agent(&two())?;
-    wait_until_stand(world, &agent, &ours(FIRST)?, &foreign)?;
+    wait_for_rules(world, &agent, &ours(FIRST)?, &foreign)?;
     agent.healthy()?;
     agent.kill()?;
     world.change_address(&format!("{SECOND}/20"))?;
 
     let agent = world.start_agent(&forward("web", 8000, 80))?;
     let web = [Rule::new(("0.0.0.0", 8000), (SECOND, 80))?];
-    wait_until_stand(world, &agent, &web, &foreign)?;
+    wait_for_rules(world, &agent, &web, &foreign)?;
     agent.healthy()?;
     agent.kill()?;
 
     // Nothing is wanted any more: what the dead run made is withdrawn.
     let agent = world.start_agent("")?;
-    wait_until_stand(world, &agent, &[], &foreign)?;
+    wait_for_rules(world, &agent, &[], &foreign)?;
     agent.healthy()?;
     agent.stop()
 }

@@ -1,4 +1,4 @@
-//! Names that the lints know, each vouched for by somebody who looked it up.
+//! Names that the lints know, each looked up in its documentation.
 
 /// Commands of 5.1 without any effect outside the process.
 pub(crate) const PURE_COMMANDS: &[&str] = &[

@@ -1,6 +1,6 @@
 //! Names in a script: commands, types, members, variables and the parameters of the
 //! script's own functions. All lists are positive, because the script cannot run
-//! here: a name that nobody has vouched for is a finding, and so is a known one that
+//! here: a name that is not listed is a finding, and so is a known one that
 //! touches Windows above the part of the file that is meant for it.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -113,7 +113,7 @@ fn keys(script: &Script<'_>, nodes: &[Node<'_>]) -> BTreeSet<String> {
         .collect()
 }
 
-/// Objects to names nobody knows; true when the command touches Windows.
+/// Objects to unknown names; true when the command touches Windows.
 fn check_command(
     script: &mut Script<'_>,
     node: Node<'_>,
@@ -185,7 +185,7 @@ fn com_object(script: &Script<'_>, children: &[Node<'_>]) -> Option<String> {
     }))
 }
 
-/// Objects to a type nobody knows; true when the type reaches out of the process.
+/// Objects to an unknown type; true when the type reaches out of the process.
 fn check_type(script: &mut Script<'_>, node: Node<'_>, name: &str) -> bool {
     let pure = PURE_TYPES.contains(&name) || setup::PURE_TYPES.contains(&name);
     let windows = WINDOWS_TYPES.contains(&name) || setup::WINDOWS_TYPES.contains(&name);
@@ -196,7 +196,7 @@ fn check_type(script: &mut Script<'_>, node: Node<'_>, name: &str) -> bool {
 }
 
 /// Strict mode throws where a variable is read that was never set; a variable of
-/// another function would be seen too, which nobody should rely on.
+/// another function would be seen too, which no script should rely on.
 fn check_variables(script: &mut Script<'_>, nodes: &[Node<'_>]) {
     let mut known: BTreeMap<Option<usize>, BTreeSet<String>> = BTreeMap::new();
     for node in nodes.iter().filter(|n| n.kind() == "variable" && sets(**n)) {

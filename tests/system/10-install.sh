@@ -31,7 +31,7 @@ ok 'a user cannot write its files' not as_user sh -c "echo x >>$network_file"
 ok 'it is still up' is_active
 halt
 
-# Elsewhere than in WSL2 the unit waits for nobody, until its drop-in is masked.
+# Elsewhere than in WSL2 the unit waits for nothing, until its drop-in is masked.
 container=systemd-nspawn boot || exit 1
 ok 'apt installs it on another machine' apt_get install "/packages/$deb"
 ok 'it does not start there' state_is inactive

@@ -42,7 +42,7 @@ is 'and removes it' "$(call RemoveForward s web)" 's "/etc/wslmesh/wslmesh.toml.
 lacks 'it is gone' "$(call ListForwards)" '"web"'
 has 'wrong types are an error' "$(call RemoveForward u 7 2>&1)" 'InvalidArgs|[Ii]nvalid|[Ss]ignature'
 guest sh -c 'echo "valu = 1" >/etc/wslmesh/wslmesh.toml'
-has 'a configuration with errors is told of' "$(call Reload 2>&1)" 'wslmesh\.toml:1:1.*valu'
+has 'a configuration with errors is reported' "$(call Reload 2>&1)" 'wslmesh\.toml:1:1.*valu'
 guest sh -c ': >/etc/wslmesh/wslmesh.toml'
 ok 'and a good one is taken' call Reload
 
@@ -134,7 +134,7 @@ ok 'it starts without a bus' guest systemctl restart $unit
 ok 'and works' within 10 is_active
 set_address 172.28.16.77
 ok 'as well' within 10 network_file_has 'WSL_IP="172.28.16.77"'
-lacks 'and nobody complains' "$(guest wslmesh status)" 'bus-'
+lacks 'without a finding' "$(guest wslmesh status)" 'bus-'
 guest systemctl start dbus.socket
 guest systemctl reload $unit
 ok 'a reload finds the bus' within 10 property_is Address 172.28.16.77

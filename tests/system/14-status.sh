@@ -55,7 +55,7 @@ ok 'without a failure' not guest systemctl is-failed -q monitor.service
 add() { as_user wslmesh forward add web --protocol tcp --listen-port 8080; }
 drop_in_of_web=/etc/wslmesh/wslmesh.toml.d/forward-web.toml
 ok 'a user may not add a forward' not add
-has 'and is told so' "$(add 2>&1)" '^wslmesh: .*(administrator|wslmesh|root)'
+has 'and the error says so' "$(add 2>&1)" '^wslmesh: .*(administrator|wslmesh|root)'
 ok 'nothing was written' not guest test -e $drop_in_of_web
 guest groupadd -f wslmesh
 guest usermod -aG wslmesh user
@@ -68,6 +68,6 @@ ok 'its drop-in is gone' not guest test -e $drop_in_of_web
 # Without a bus all goes as it can.
 guest systemctl stop dbus.socket dbus.service
 ok 'root sees the peers by itself' within 10 status_has guest
-has 'a user is told who does' "$(as_user wslmesh status)" 'sudo wslmesh status shows the peers'
+has 'a user learns which command does' "$(as_user wslmesh status)" 'sudo wslmesh status shows the peers'
 ok 'root adds a forward' guest wslmesh forward add web --protocol tcp --listen-port 8080
 ok 'its drop-in is there too' guest test -e $drop_in_of_web

@@ -1,7 +1,7 @@
 # shellcheck shell=bash disable=SC2154,SC2086,SC2016
 # (run.sh and lib.sh set the names; the texts in single quotes are for the guest)
 # From an earlier version, which shipped another configuration and knew nothing of
-# the group, the folders and what else came since; nobody is there to answer questions.
+# the group, the folders and what else came since; no one is there to answer questions.
 starts() { guest journalctl -q -o cat -u $unit | grep -c '^Started '; }
 shipped() { guest sha256sum "$1" | cut -d ' ' -f 1; }
 ours=$(dpkg-deb --fsys-tarfile "$packages/$deb" | tar -xO ./etc/wslmesh/wslmesh.toml | sha256sum | cut -d ' ' -f 1)
@@ -23,7 +23,7 @@ ok 'a forward of the earlier version' guest test -s $forward_file
 guest systemctl reload $unit
 guest sh -c 'echo "MINE=1" >>/etc/wslmesh/wsl-network.conf'
 forward=$(shipped $forward_file)
-# And its state: without keys that came later, with a value that nobody else knows.
+# And its state: without keys that came later, with a value that no other version knows.
 guest sh -c 'printf "{\"boot\":\"%s\",\"sysctl\":{\"net.ipv4.tcp_keepalive_time\":{\"before\":\"7300\",\"after\":\"60\"}}}" \
     "$(cat /proc/sys/kernel/random/boot_id)" >/var/lib/wslmesh/saved.json'
 guest sh -c 'cp /etc/wslmesh/wsl-network.conf /root/network'
@@ -49,7 +49,7 @@ ok 'apt purges it' apt_get purge wslmesh
 is 'the forward is the administrator'"'"'s, and alone is left' "$(guest find /etc/wslmesh /var/lib/wslmesh /run/wslmesh ! -type d 2>/dev/null)" $forward_file
 halt
 
-# Nobody edited it, so the new one takes its place; and what is off stays off.
+# It was not edited, so the new one takes its place; and what is off stays off.
 old
 guest systemctl disable --now $unit >/dev/null 2>&1
 ok 'the upgrade of a disabled service' apt_get install "/packages/$deb"

@@ -1,7 +1,7 @@
 # shellcheck shell=bash disable=SC2154,SC2086,SC2016
 # (run.sh and lib.sh set the names; the texts in single quotes are for the guest)
 # The rpm, with its scripts, by rpm itself, and every dependency held: Debian's rpm
-# has an empty database, so a package stands for the distribution.
+# has an empty database, so a package represents the distribution.
 # Two layers above the guest's files: one that it runs on, one that is a mere folder.
 mkdir "$run/layer"
 chown "$first_id:$first_id" "$run/layer"

@@ -16,7 +16,7 @@ first=$((1 << 20))
 recipe=$(sha256sum "${BASH_SOURCE[0]}" | cut -c 1-12)
 root=$work/$suite-$recipe
 exec {lock}>"$work/.$suite.lock"
-flock "$lock" # somebody else may be at it
+flock "$lock" # another run may be making it
 if [ -e "$root.done" ]; then
     echo "$root"
     exit 0

@@ -19,7 +19,7 @@ if [ -n "${WSLMESH_VM_KERNEL:-}" ]; then
     exit 0
 fi
 
-# One of the modules stands for all: where it is, the others are.
+# One of the modules is enough: where it is, the others are.
 module_of() { find "$1" -name 'wireguard.ko*' -print -quit 2>/dev/null; }
 
 # Brings a tree with lib/modules/VERSION into the shape that is promised above.

@@ -4,7 +4,7 @@
 #   tests/vm/modules.sh KERNEL_TREE OUT MODULE...
 #
 # OUT/order has their names in the order in which they must be loaded: what one
-# depends on stands behind the colon in modules.dep, the deepest last.
+# depends on follows the colon in modules.dep, the deepest last.
 set -euo pipefail
 tree=$1 out=$2
 shift 2

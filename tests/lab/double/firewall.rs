@@ -57,7 +57,7 @@ fn rule(sid: &str, wanted: &Wanted, profiles: &[String]) -> Option<(String, Fire
     ))
 }
 
-/// Whether this rule lets nobody through to that one.
+/// Whether this rule lets no profile through to that one.
 fn defeats(block: &FirewallRule, ours: &FirewallRule, now: &[String]) -> bool {
     fn same<T: PartialEq>(theirs: &Option<T>, ours: &Option<T>) -> bool {
         theirs.is_none() || theirs == ours

@@ -162,7 +162,7 @@ fn read_name(text: &str) -> Option<Name> {
     Some((address.parse().ok()?, port.parse().ok()?))
 }
 
-/// A rule as it is told.
+/// A rule as it is reported.
 pub(crate) fn read_rule(name: Name, target: &str) -> Rule {
     let (host, port) = target.split_once('/').unzip();
     let port = port

@@ -44,7 +44,7 @@ impl Plan {
         plan.remove.extend(unwanted);
         for (name, target) in wanted {
             match owned.get(name) {
-                // A rule of ours that stands stays, whatever overlaps it by now.
+                // An installed rule of ours stays, whatever overlaps it by now.
                 Some(standing) if standing == target => plan.kept += 1,
                 Some(_) => drop(plan.set.insert(*name, target.clone())),
                 None if foreign.keys().any(|other| overlap(name, other)) => {}

@@ -150,7 +150,7 @@ fn elevate(situation: &Situation, agreed: bool) -> Result<(), Done> {
         Elevation::Refused => ended("refused", "the word yes was not typed"),
         Elevation::Forbidden => ended("forbidden", "blocked by group policy (1260)"),
         Elevation::Constrained => ended("constrained", "Constrained Language Mode"),
-        Elevation::NoDesktop => ended("no-desktop", "nobody is logged on at the desktop"),
+        Elevation::NoDesktop => ended("no-desktop", "no user is logged on at the desktop"),
     })
 }
 
@@ -213,7 +213,7 @@ fn install(state: &mut State, request: &HostRequest, folder: &Path) -> Done {
         }
     };
     let sid = state.situation.user.clone();
-    if stands(&state.machine, &sid, policy, package, files) {
+    if up_to_date(&state.machine, &sid, policy, package, files) {
         return ended("nothing-to-do", "it is installed with this policy");
     }
     if let Some(installed) = &state.machine.installed
@@ -235,7 +235,7 @@ fn install(state: &mut State, request: &HostRequest, folder: &Path) -> Done {
 }
 
 /// Whether an installation would change nothing.
-fn stands(
+fn up_to_date(
     machine: &Machine,
     sid: &str,
     policy: &Policy,

@@ -17,7 +17,7 @@ pub(crate) struct Situation {
     pub(crate) user: String,
     /// Whether interop's programs run elevated.
     pub(crate) elevated: bool,
-    /// Whether the user is no administrator, so that somebody else's password
+    /// Whether the user is no administrator, so that another person's password
     /// is asked for.
     pub(crate) standard_account: bool,
     /// What becomes of a request for elevation.
@@ -95,7 +95,7 @@ pub(crate) enum Elevation {
     Forbidden,
     /// PowerShell is in Constrained Language Mode.
     Constrained,
-    /// Nobody is logged on at the desktop.
+    /// No user is logged on at the desktop.
     NoDesktop,
 }
 
@@ -133,7 +133,7 @@ pub(crate) struct Lxss {
     pub(crate) nat_gateway_ip_address: Entry,
 }
 
-/// What stands in the selection's place.
+/// What lies in the selection's place.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Inbox {

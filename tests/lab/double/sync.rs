@@ -55,7 +55,7 @@ fn targets(order: &Order) -> Values {
         .collect()
 }
 
-/// What stands, without a change.
+/// The installed rules, without a change.
 pub(crate) fn standing(
     machine: &Machine,
     sid: &str,
@@ -124,13 +124,13 @@ pub(crate) fn elevated(
     };
     plan.add.retain(|name, _| !is_taken(name));
     plan.apply(machine, sid, fuse)?;
-    let stands = owned(machine, sid);
+    let installed = owned(machine, sid);
     let served: Vec<Wanted> = order
         .forwards
         .iter()
         .filter(|forward| {
             forward.served_by != ServedBy::Portproxy
-                || stands.contains_key(&(forward.listen_address, forward.listen_port))
+                || installed.contains_key(&(forward.listen_address, forward.listen_port))
         })
         .copied()
         .collect();
@@ -141,7 +141,7 @@ pub(crate) fn elevated(
         unavailable(rules, situation)
     };
     Ok(Answer {
-        rules: sorted(stands.iter()),
+        rules: sorted(installed.iter()),
         added: plan.add.len() + plan.set.len(),
         removed: plan.remove.len(),
         kept: plan.kept,

@@ -250,7 +250,7 @@ fn ticket(bytes: &[u8]) -> Option<u64> {
     value.get("ticket")?.as_u64()
 }
 
-/// Temporary file and move, as nobody may read half an answer.
+/// Temporary file and move, so that no reader sees half an answer.
 fn leave(sid: &str, answer: &Answer) -> std::io::Result<()> {
     let file = answer_file(sid);
     let temporary = format!("{file}.tmp");

@@ -94,7 +94,7 @@ T
 # Where WSL's init has its sockets: the agent takes no machine without it for WSL.
 mkdir -p "$upper/etc/tmpfiles.d"
 echo 'd /run/WSL 0755' >"$upper/etc/tmpfiles.d/wsl.conf"
-# Else the first boot would bring caches up to date that nobody reads.
+# Else the first boot would update caches that are never read.
 mkdir -p "$upper/var"
 touch "$upper/etc/.updated" "$upper/var/.updated"
 truncate -s 1G "$tmp/scratch.ext4"

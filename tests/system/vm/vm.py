@@ -106,7 +106,7 @@ class Machine:
         self.port.sendall(text.encode() + b"\n")
 
     def save(self, folder):
-        """Writes memory and devices to a file; after that the guest stands still."""
+        """Writes memory and devices to a file; after that the guest is paused."""
         path = os.path.abspath(folder) + "/state"
         self.ask("migrate-set-parameters", max_bandwidth=1 << 40)
         self.ask("migrate", uri=f"exec:cat >{shlex.quote(path + '.new')}")

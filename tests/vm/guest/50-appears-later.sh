@@ -22,9 +22,9 @@ has_keepalive() { [ "$(keepalives wg7)" = 5x25 ]; }
 ok 'the new tunnel gets its MTU' within 30 has_mtu
 ok 'its peers get a keepalive' within 30 has_keepalive
 
-# Somebody puts it back: a link event, so the agent looks again.
+# The MTU is put back: a link event, so the agent looks again.
 ip link set wg7 mtu 1420
-ok 'the MTU is set again after somebody changed it' within 30 has_mtu
+ok 'the MTU is set again after another program changed it' within 30 has_mtu
 
 ip address delete 172.28.16.5/20 dev eth0
 ip address add 172.29.64.7/20 dev eth0

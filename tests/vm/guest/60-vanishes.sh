@@ -1,6 +1,6 @@
 # shellcheck shell=dash
 # Interfaces and peers that go away while a pass is at work. The kernel creates
-# what it is told about unless it is told not to, so a late update can bring
+# what it is asked for unless asked not to, so a late update can bring
 # back a dead interface or a removed peer.
 set -eu
 # shellcheck source=tests/vm/guest/lib.sh

@@ -71,7 +71,7 @@ drop_eth0() { ip link delete eth0; }
 mtu_of() { cat "/sys/class/net/$1/mtu"; }
 
 # peers FIRST LAST: peers with endpoint, allowed addresses and preshared key, in
-# the form of wg setconf. The keys are digits in base64; nobody ever uses them.
+# the form of wg setconf. The keys are digits in base64; they are never used.
 peers() {
     awk -v first="$1" -v last="$2" 'BEGIN {
         for (i = first; i <= last; i++) {
