@@ -202,9 +202,9 @@ pub(super) fn say_health(changes: &Changes) -> Vec<String> {
     for finding in &changes.cleared {
         let (health, subject) = (finding.code.as_str(), finding.subject.as_str());
         let line = if subject.is_empty() {
-            format!("{health} is over")
+            format!("{health} cleared")
         } else {
-            format!("{health} ({subject}) is over")
+            format!("{health} ({subject}) cleared")
         };
         tracing::info!(event = "health-cleared", health, subject, "{line}");
         lines.push(line);

@@ -71,193 +71,193 @@ macro_rules! registry {
 registry! {
     NoInterface, "no-interface", Error,
         "No interface to watch was found.",
-        "Nothing to do while Windows is connecting; otherwise name the interface in [network] interface (`ip route` lists them)";
+        "No action needed while Windows is connecting; otherwise name the interface in [network] interface (`ip route` lists them)";
     NoAddress, "no-address", Error,
-        "The watched interface has no IPv4 address; the network file keeps its last one.",
-        "Nothing to do while Windows is connecting; otherwise restart WSL with `wsl --shutdown`";
+        "The watched interface has no IPv4 address; the network file keeps the last one.",
+        "No action needed while Windows is connecting; otherwise restart WSL with `wsl --shutdown`";
     ModeUnknown, "mode-unknown", Warning,
-        "WSL did not say its networking mode, so nothing on Windows is touched.",
-        "Check that `wslinfo --networking-mode` answers; the agent asks again by itself";
+        "WSL's networking mode is unknown, so the agent changes nothing on Windows.",
+        "Check that `wslinfo --networking-mode` answers; the agent retries";
     NetworkFileUnreadable, "network-file-unreadable", Error,
-        "The network file cannot be read or understood and is left alone.",
-        "Correct the file, or move it away and let the agent write a new one; it looks again by itself";
+        "The network file cannot be read or parsed; the agent does not change it.",
+        "Correct the file, or move it away so that the agent writes a new one; the agent retries";
     NetworkFileUnwritable, "network-file-unwritable", Error,
-        "The network file could not be replaced; the old one is still whole.",
-        "Free space or correct the permissions of the directory";
+        "The network file could not be replaced; the old one is intact.",
+        "Free disk space or correct the permissions of the directory";
     NetworkFileName, "network-file-name", Warning,
-        "An interface's name has characters that are not safe in a file that shells read, so its key is left as it was.",
-        "Rename the interface to letters, digits, _ . - and @";
+        "An interface name has characters that are unsafe in a file that shells read, so its key is unchanged.",
+        "Use only letters, digits, _ . - and @ in the name of the interface";
     MtuUnderlaySmall, "mtu-underlay-small", Warning,
-        "The interface below the tunnel cannot carry the tunnel's packets: large packets vanish.",
-        "Raise the MTU of the Windows adapter that is the lowest, or set [mtu] underlay = \"lower-tunnel\"";
+        "The MTU of the interface below the tunnel is too small for the tunnel's packets: large packets are dropped.",
+        "Raise the MTU of the Windows adapter with the lowest MTU, or set [mtu] underlay = \"lower-tunnel\"";
     MtuIpv6Lost, "mtu-ipv6-lost", Warning,
-        "The tunnel's MTU is below 1280, the least that IPv6 works with.",
-        "Raise the MTU of the interface below, or use IPv4 in this tunnel";
+        "The tunnel's MTU is below 1280, the minimum for IPv6.",
+        "Raise the MTU of the interface below the tunnel, or use only IPv4 in this tunnel";
     MtuRefused, "mtu-refused", Warning,
-        "The kernel refused an MTU.",
-        "Set [mtu] value to what the interface allows (`ip -d link` shows maxmtu)";
+        "The kernel rejected an MTU.",
+        "Set [mtu] value within the limits of the interface (`ip -d link` shows maxmtu)";
     SysctlReserved, "sysctl-reserved", Warning,
-        "In mirrored mode WSL owns this parameter, and changing it breaks its network.",
+        "In mirrored mode WSL owns this parameter; changing it breaks WSL's networking.",
         "Remove the key from [sysctl]";
     SysctlMissing, "sysctl-missing", Info,
-        "This kernel or network namespace does not offer the parameter.",
-        "Nothing to do; or set the key to false in [sysctl]";
+        "This kernel or network namespace does not have the parameter.",
+        "No action needed; or set the key to false in [sysctl]";
     SysctlRefused, "sysctl-refused", Warning,
-        "A parameter could not be written, or reads back as something else.",
-        "Correct the value in [sysctl] (`sysctl KEY` shows the one in force)";
+        "A parameter could not be written, or reads back differently.",
+        "Correct the value in [sysctl] (`sysctl KEY` shows the current one)";
     StateUnwritable, "state-unwritable", Warning,
-        "Previous values could not be saved, so nothing was changed that could not be undone.",
+        "Previous values could not be saved, so the agent changes nothing that it could not restore.",
         "Make the state directory writable (/var/lib/wslmesh, or $STATE_DIRECTORY)";
     WireguardUnreadable, "wireguard-unreadable", Warning,
-        "A WireGuard device does not answer.",
+        "A WireGuard device does not respond.",
         "Check `wg show`; restart the userspace daemon if it hangs";
     WireguardBusy, "wireguard-busy", Info,
-        "wg-quick is setting the device up or taking it down; the agent waits.",
-        "Nothing to do";
+        "wg-quick is bringing the device up or down; the agent waits.",
+        "No action needed";
     WireguardRefused, "wireguard-refused", Warning,
         "Keepalives could not be set.",
         "Check `wg show`; the agent needs CAP_NET_ADMIN";
     WireguardMoved, "wireguard-moved", Error,
-        "The device changed while its keepalives were being set; a device or peer that was being removed may have come back.",
+        "The device changed while its keepalives were being set; a device or peer that was being removed may exist again.",
         "Compare `wg show` with your configuration and remove what does not belong";
     Contested, "contested", Warning,
-        "Somebody else keeps changing this back; the agent has stepped aside for a while.",
-        "Decide who owns the setting: remove it here or there";
+        "Another program keeps reverting this setting; the agent has paused its own changes to it.",
+        "Configure the setting in one place only: here or in the other program";
     ForwardNotWsl, "forward-not-wsl", Info,
-        "This machine is not WSL: forwards are configured and there is no Windows to make them.",
-        "Nothing to do; or remove the [[forward]] entries";
+        "Forwards are configured, but this machine is not WSL.",
+        "No action needed; or remove the [[forward]] entries";
     ForwardMode, "forward-mode", Warning,
-        "In this networking mode Windows has nothing to forward.",
-        "Do what the line above names, or set networkingMode=nat in %UserProfile%\\.wslconfig";
+        "Windows cannot forward in this networking mode.",
+        "Follow the message, or set networkingMode=nat in %UserProfile%\\.wslconfig";
     ForwardNeedsRelay, "forward-needs-relay", Warning,
-        "Only the relay can serve this forward, and the configuration allows the port proxy alone.",
+        "Only the relay can serve this forward, but the configuration allows only the port proxy.",
         "Set [host] backend = \"auto\", or make it a TCP forward in NAT mode";
     ForwardFirewall, "forward-firewall", Info,
-        "Nobody opens Windows' firewall for this forward: that takes an administrator's consent, given once.",
-        "Run `wslmesh host install`; or set firewall = \"none\" and allow the port in Windows' firewall by hand";
+        "Windows' firewall is not opened for this forward: that needs an administrator's consent, once.",
+        "Run `wslmesh host install`; or set firewall = \"none\" and allow the port in Windows' firewall yourself";
     ForwardDynamicRange, "forward-dynamic-range", Info,
-        "The port lies in the range from which Windows hands out ports by itself (49152 to 65535), so another program may have it first.",
-        "Nothing to do while it works; to be safe choose a port below 49152, or keep this one free in an elevated terminal: netsh int ipv4 add excludedportrange protocol=udp startport=PORT numberofports=1";
+        "The port is in Windows' dynamic range (49152 to 65535), so another program may take it first.",
+        "No action needed while it works; otherwise choose a port below 49152, or reserve this one in an elevated terminal: netsh int ipv4 add excludedportrange protocol=udp startport=PORT numberofports=1";
     ForwardTaken, "forward-taken", Warning,
-        "Another program on Windows has the port.",
-        "End or reconfigure that program and then `systemctl reload wslmesh`, or choose another listen-port";
+        "Another program on Windows uses the port.",
+        "Stop or reconfigure that program, then `systemctl reload wslmesh`; or choose another listen-port";
     ForwardExcluded, "forward-excluded", Warning,
-        "Windows keeps the port for itself, or the program that has it does not share it.",
-        "Look for it in `netsh int ipv4 show excludedportrange tcp` (or udp); Hyper-V's ranges change with a restart of Windows. Choose another listen-port if it is there";
+        "Windows reserves the port, or the program that uses it does not share it.",
+        "Check `netsh int ipv4 show excludedportrange tcp` (or udp); if the port is listed, choose another listen-port. Hyper-V's ranges change when Windows restarts";
     ForwardNoAddress, "forward-no-address", Warning,
-        "There is no such address to listen on.",
-        "Correct listen-address (`ipconfig` on Windows lists the addresses), or leave it out to listen on all";
+        "The address to listen on does not exist.",
+        "Correct listen-address (`ipconfig` on Windows lists the addresses), or remove it to listen on all";
     ForwardNotListening, "forward-not-listening", Warning,
         "The relay could not listen.",
-        "Look the error's number up in Windows' list of socket errors; the agent tries again by itself";
+        "Look up the error number in Windows' list of socket errors; the agent retries";
     ForwardOutsidePolicy, "forward-outside-policy", Warning,
-        "What was agreed to at the installation on Windows does not cover this forward.",
-        "Run `wslmesh host install` again and agree to the new policy";
+        "The policy approved on Windows does not cover this forward.",
+        "Run `wslmesh host install` again and approve the new policy";
     FirewallBlocked, "firewall-blocked", Warning,
-        "A Block rule of Windows' firewall beats the rule that lets a forward's clients in. Closing a firewall alert makes such rules.",
-        "Remove the rule that the line above names (wf.msc, Inbound Rules), then `systemctl reload wslmesh`";
+        "A Block rule of Windows' firewall overrides the rule that admits a forward's clients. Dismissing a firewall prompt creates such rules.",
+        "Remove the rule named in the message (wf.msc, Inbound Rules), then `systemctl reload wslmesh`";
     FirewallProfile, "firewall-profile", Warning,
-        "Windows is in a network of a kind that our firewall rules do not hold in.",
-        "Make the network Private in Windows' settings, or agree to that profile too: `wslmesh host install --profiles`";
+        "Windows is connected to a network whose profile wslmesh's firewall rules do not cover.",
+        "Make the network Private in Windows' settings, or add the profile: `wslmesh host install --profiles`";
     FirewallFailed, "firewall-failed", Warning,
-        "The firewall's rules could not be made.",
-        "The line above has Windows' own words; the agent tries again with the next change, or with `systemctl reload wslmesh`";
+        "The rules in Windows' firewall could not be changed.",
+        "The message has Windows' error; the agent retries with the next change or `systemctl reload wslmesh`";
     HostTaskFailed, "host-task-failed", Warning,
-        "The task that changes forwards on Windows could not be started.",
-        "Run `wslmesh host check`; `wslmesh host install` makes the task anew";
+        "The scheduled task that changes forwards on Windows could not be started.",
+        "Run `wslmesh host check`; `wslmesh host install` creates the task again";
     HostTaskTimeout, "host-task-timeout", Warning,
-        "The task that changes forwards on Windows gave no answer in time.",
-        "Run `wslmesh host check`; the agent tries again by itself";
+        "The scheduled task that changes forwards on Windows did not answer in time.",
+        "Run `wslmesh host check`; the agent retries";
     HostVersion, "host-version", Warning,
-        "What is installed on Windows belongs to another version of wslmesh.",
+        "The installation on Windows is from another version of wslmesh.",
         "Run `wslmesh host install` again";
     GuestAddressUnknown, "guest-address-unknown", Warning,
-        "The task on Windows cannot tell this distribution's address, so it changed nothing.",
+        "The scheduled task on Windows cannot determine this distribution's address, so it changed nothing.",
         "Restart WSL with `wsl --shutdown`; if that does not help, run `wslmesh host check`";
     GuestAddressDiffers, "guest-address-differs", Warning,
-        "Windows takes another address for this distribution's than it has: forwards lead there.",
+        "Windows has a different address for this distribution, and forwards lead there.",
         "Restart WSL with `wsl --shutdown`; or check that [network] interface names the interface towards Windows";
     RelayLoopback, "relay-loopback", Warning,
-        "The relay is not installed on Windows, so it listens on 127.0.0.1 only: nobody else in the network reaches the forward.",
+        "The relay is not installed on Windows, so it listens on 127.0.0.1 only: other machines cannot reach the forward.",
         "Run `wslmesh host install`";
     RelayMissing, "relay-missing", Warning,
-        "The relay's program is not there.",
-        "Install the wslmesh package again; then `systemctl reload wslmesh`";
+        "The relay's program is missing.",
+        "Reinstall the wslmesh package, then `systemctl reload wslmesh`";
     RelayFailed, "relay-failed", Warning,
-        "The relay does not run, so what it should forward is not forwarded.",
-        "The line above says why; the agent starts it again by itself";
+        "The relay is not running, so its forwards are down.",
+        "The message has the reason; the agent restarts the relay";
     RelayRestarted, "relay-restarted", Info,
-        "The relay ended and was started again; it got its table of UDP clients back.",
-        "Nothing to do; if it comes again and again, look for an antivirus that ends it, or report it";
+        "The relay exited and was restarted with its table of UDP clients.",
+        "No action needed; if it happens repeatedly, look for an antivirus that ends the relay, or report it";
     RelayElevated, "relay-elevated", Warning,
-        "This distribution was started from an elevated terminal, and the relay refuses administrator rights: it takes what the network sends.",
-        "Close all windows of WSL, run `wsl --shutdown`, and start the distribution from an ordinary terminal";
+        "This distribution was started from an elevated terminal, and the relay does not run with administrator rights because it handles input from the network.",
+        "Close all WSL windows, run `wsl --shutdown`, and start the distribution from an ordinary terminal";
     RelayLimit, "relay-limit", Warning,
-        "The relay turned clients away, because it serves as many as it may.",
-        "Look for a flood of connections to the port in the line above; those that are idle end by themselves";
+        "The relay rejected clients because it reached its limit.",
+        "Look for a flood of connections to the port in the message; idle ones time out";
     RelayNeedsAgent, "relay-needs-agent", Info,
-        "The relay runs as long as the agent does, and no agent runs now.",
-        "Start it: systemctl start wslmesh";
+        "The relay runs only while the agent does, and the agent is not running.",
+        "Run `systemctl start wslmesh`";
     ForwardNotElevated, "forward-not-elevated", Warning,
-        "The Windows user behind this distribution may not change port forwards, and nothing is installed on Windows that may.",
+        "The Windows user of this distribution may not change port forwards, and nothing is installed on Windows that may.",
         "Run `wslmesh host install`; or start the distribution from an elevated terminal, then `systemctl reload wslmesh`";
     ForwardStanding, "forward-standing", Info,
-        "Rules that the agent made earlier still stand on Windows, and now nothing keeps or removes them.",
-        "To withdraw them: systemctl stop wslmesh; wslmesh restore. Or set [host] backend = \"auto\" and remove the [[forward]] entries";
+        "Rules made by the agent are still on Windows, and nothing maintains or removes them now.",
+        "To remove them, run `systemctl stop wslmesh` and `wslmesh restore`; or set [host] backend = \"auto\" and remove the [[forward]] entries";
     ForwardConflict, "forward-conflict", Warning,
-        "Windows already forwards this port for somebody else; that rule was not touched.",
-        "Remove it on Windows (netsh interface portproxy show v4tov4) and then `systemctl reload wslmesh`, or choose another listen-port";
+        "A rule of another program on Windows already forwards this port; the agent did not change it.",
+        "Remove the rule on Windows (`netsh interface portproxy show v4tov4` lists it), then `systemctl reload wslmesh`; or choose another listen-port";
     ForwardService, "forward-service", Warning,
         "Windows' IP Helper service (iphlpsvc) is not running, so no forward works.",
         "Start it in an elevated PowerShell: Set-Service iphlpsvc -StartupType Automatic; Start-Service iphlpsvc";
     ForwardIncomplete, "forward-incomplete", Warning,
-        "Windows' forwards read back as something else than was written.",
-        "The agent tries again by itself; look for another tool that writes portproxy rules";
+        "Windows' forwarding rules read back differently than they were written.",
+        "Look for another tool that writes portproxy rules; the agent retries";
     ForwardFailed, "forward-failed", Warning,
-        "Windows refused or failed the call.",
-        "The line above has Windows' own words; the agent tries again by itself";
+        "Windows rejected the change, or it failed.",
+        "The message has Windows' error; the agent retries";
     InteropMissing, "interop-missing", Warning,
-        "There is no way from here to Windows: no interop socket, or interop is switched off.",
+        "Windows cannot be called from this distribution: no interop socket, or interop is disabled.",
         "Set [interop] enabled=true in /etc/wsl.conf and restart WSL with `wsl --shutdown`";
     InteropPowershell, "interop-powershell", Warning,
         "powershell.exe was not found on a mounted Windows drive.",
         "Set [automount] enabled=true in /etc/wsl.conf and restart WSL with `wsl --shutdown`";
     InteropTimeout, "interop-timeout", Warning,
-        "Windows did not answer in time; the call was ended.",
-        "Try `powershell.exe -Command 1` in a terminal; if it hangs too, restart WSL with `wsl --shutdown`";
+        "Windows did not answer in time; the call was cancelled.",
+        "Try `powershell.exe -Command 1` in a terminal; if it also hangs, restart WSL with `wsl --shutdown`";
     InteropFailed, "interop-failed", Warning,
-        "powershell.exe could not be run or ended with an error.",
-        "Try `powershell.exe -Command 1` in a terminal; the agent tries again by itself";
+        "powershell.exe could not be started, or exited with an error.",
+        "Try `powershell.exe -Command 1` in a terminal; the agent retries";
     InteropOutput, "interop-output", Warning,
-        "The answer from Windows is not one that the agent can use.",
-        "Look for an antivirus or a profile that prints into PowerShell's output; the agent tries again by itself";
+        "The answer from Windows cannot be parsed.",
+        "Look for an antivirus or a PowerShell profile that prints into the output; the agent retries";
     Standby, "standby", Info,
-        "Another agent works in this network namespace (all distributions share one); this one stands by.",
-        "Nothing to do";
+        "Another agent leads in this network namespace (all distributions share one); this one is on standby.",
+        "No action needed";
     LeaderStranger, "leader-stranger", Error,
-        "Somebody who is no agent of root has taken the socket by which agents elect one of them; this one stands by.",
-        "Find the process (`ss -xlp` shows @wslmesh/agent) and end it; the agent goes on by itself";
+        "A non-root process holds the leader-election socket; this agent is on standby.",
+        "Find the process (`ss -xlp` shows @wslmesh/agent) and stop it; the agent then takes over";
     ConfigRejected, "config-rejected", Warning,
-        "The new configuration has errors; the old one stays in force.",
+        "The new configuration has errors; the previous one stays in effect.",
         "Correct it (`wslmesh config check`), then `systemctl reload wslmesh`";
     ObserveFailed, "observe-failed", Error,
         "The kernel's network state could not be read.",
-        "The agent tries again by itself; it needs AF_NETLINK";
+        "Check that nothing denies the agent AF_NETLINK; the agent retries";
     DependentMissing, "dependent-missing", Warning,
-        "A unit that should be told of a new address is not there, or is masked.",
-        "Correct its name in [dependents] units (`systemctl list-units` has them), or unmask it (`systemctl unmask UNIT`), then `systemctl reload wslmesh`";
+        "A unit to notify of address changes does not exist or is masked.",
+        "Correct its name in [dependents] units (`systemctl list-units` lists them) or unmask it (`systemctl unmask UNIT`), then `systemctl reload wslmesh`";
     DependentFailed, "dependent-failed", Warning,
-        "A unit could not be told of the new address.",
-        "`systemctl status UNIT` and `journalctl -u UNIT` say why; correct that, `systemctl restart UNIT`, and then `systemctl reload wslmesh`, which looks again";
+        "A unit could not be notified of the new address.",
+        "See `systemctl status UNIT` and `journalctl -u UNIT`; correct the cause, `systemctl restart UNIT`, then `systemctl reload wslmesh`";
     HookFailed, "hook-failed", Warning,
-        "A hook did not end well, or not in its time.",
-        "`journalctl -t wslmesh-hook` has what it printed; correct it, then `systemctl reload wslmesh`. It runs again at the next change";
+        "A hook failed or timed out.",
+        "See `journalctl -t wslmesh-hook`; correct the hook, then `systemctl reload wslmesh`. It runs again at the next change";
     HookRefused, "hook-refused", Warning,
-        "A hook is not run, because somebody else than root could have put it there, or because its name or kind is none for a hook.",
-        "Do what the line above says in brackets, or remove the file; then `systemctl reload wslmesh`";
+        "A hook is not run, because a user other than root could have written it, or because its name or file type is not valid for a hook.",
+        "Correct what the message says in brackets, or remove the file; then `systemctl reload wslmesh`";
     BusTaken, "bus-taken", Warning,
-        "Another program has the agent's name on the system bus, so those who ask for the agent there get its answers.",
-        "End the process that the line above names; the agent takes the name by itself";
+        "Another program owns the agent's name on the system bus and answers its callers.",
+        "Stop the process named in the message; the agent then takes the name";
 }
 
 impl fmt::Display for Code {

@@ -158,7 +158,7 @@ impl Agent<'_> {
         status.finding(code).cloned().context("no finding")
     }
 
-    /// Waits until a finding is over.
+    /// Waits until a finding has cleared.
     pub(crate) fn cleared(&self, code: &str) -> Result<Status> {
         self.wait(&format!("the end of {code}"), |status| {
             status.finding(code).is_none()

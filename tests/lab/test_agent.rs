@@ -246,7 +246,7 @@ fn link_down_and_up(world: &World) -> Result<()> {
     ensure!(world.wslmesh(&["status"])?.status == crate::control::Status::Code(3));
     world.link_up(GUEST_ADDRESS)?;
     follows(world, &agent, FIRST, "172.28.16.1")?;
-    agent.says("no-interface is over")?;
+    agent.says("no-interface cleared")?;
     ensure!(world.read(FILE)? == text && world.windows().calls()?.len() == 1);
     Ok(())
 }

@@ -147,7 +147,7 @@ fn name_taken(world: &World) -> Result<()> {
         ensure!(get::<String>(&bus, "HealthState").await? == "healthy");
         let log = agent.log()?;
         ensure!(
-            log.contains("bus-taken (org.wslmesh.Agent1) is over"),
+            log.contains("bus-taken (org.wslmesh.Agent1) cleared"),
             "{log}"
         );
         Ok(())

@@ -270,7 +270,7 @@ fn comes_and_goes(world: &World, fails: &Fails) -> Result<()> {
     }
     repaired(world, &before, SECOND)?;
     agent.healthy()?;
-    agent.says(&format!("{} is over", fails.code))?;
+    agent.says(&format!("{} cleared", fails.code))?;
     agent.stop()
 }
 

@@ -228,7 +228,7 @@ fn unwritable(world: &World, path: &str, said: &str) -> Result<()> {
         .with_context(|| format!("{path}: {output:?}"))?;
     ensure!(line.contains(said), "{line}");
     ensure!(
-        line.contains("Free space or correct the permissions"),
+        line.contains("Free disk space or correct the permissions"),
         "{line}"
     );
     ensure!(output.status == Status::Code(3), "{output:?}");

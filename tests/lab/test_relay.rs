@@ -231,7 +231,7 @@ fn crash_loop(world: &World) -> Result<()> {
     agent.process().signal(HUP)?;
     agent.wait_for("the relay", Duration::from_secs(3), serves)?;
     agent.healthy()?;
-    agent.says("relay-failed is over")?;
+    agent.says("relay-failed cleared")?;
     agent.stop()
 }
 

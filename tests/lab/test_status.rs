@@ -229,7 +229,7 @@ fn monitor(world: &World) -> Result<()> {
         "  eth0 address 172.28.16.5 -> 172.28.27.77\n",
         "  warning: config-rejected (",
         "Correct it (`wslmesh config check`)",
-        ") is over\n",
+        ") cleared\n",
     ] {
         ensure!(lines.contains(part), "{part:?} is not in\n{lines}");
     }

@@ -165,7 +165,7 @@ fn comes_and_goes(world: &World, case: &Case) -> Result<()> {
         world.windows().clear_fault()?;
         wait_for_rules(world, &agent, &ours(THIRD)?, &foreign)?;
         agent.healthy()?;
-        agent.says(&format!("{code} is over"))?;
+        agent.says(&format!("{code} cleared"))?;
     } else {
         wait_for_rules(world, &agent, &ours(SECOND)?, &foreign)?;
         agent.says("-> 172.28.30.7: 2 set")?;

@@ -126,7 +126,7 @@ fn service_stopped(world: &World) -> Result<()> {
         begun.elapsed()
     );
     agent.healthy()?;
-    agent.says("forward-service is over")?;
+    agent.says("forward-service cleared")?;
     let calls = world.windows().calls()?;
     ensure!(calls.len() == 2, "{calls:#?}");
     agent.stop()

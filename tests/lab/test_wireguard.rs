@@ -273,7 +273,7 @@ fn hanging_daemon(world: &World) -> Result<()> {
     agent.pass_after(passes)?;
     agent.settled("172.28.27.77")?;
     all_have(&wireguard, 25)?;
-    agent.says("wireguard-unreadable (wg0) is over")?;
+    agent.says("wireguard-unreadable (wg0) cleared")?;
     // Nor does it hold up the end.
     wireguard.signal_daemon("STOP")?;
     agent.process().signal(HUP)?;

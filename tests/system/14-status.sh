@@ -42,7 +42,7 @@ guest systemctl reload $unit
 ok 'what goes wrong, with the fix' within 10 monitored 'warning: config-rejected .*wslmesh config check'
 guest rm /etc/wslmesh/wslmesh.toml.d/bad.toml
 guest systemctl reload $unit
-ok 'what is over' within 10 monitored 'config-rejected .* is over$'
+ok 'what cleared' within 10 monitored 'config-rejected .* cleared$'
 before=$(main_pid)
 guest systemctl restart $unit
 ok 'the service is up again' within 10 restarted_since "$before"

@@ -159,7 +159,7 @@ config <<'T'
 [dependents]
 units = ["with-reload", "last"]
 T
-ok 'what is corrected is over' within 10 journal_has 'dependent-missing .* is over'
+ok 'what is corrected clears' within 10 journal_has 'dependent-missing .* cleared'
 service last <<'T'
 [Service]
 ExecStart=sleep infinity
@@ -221,5 +221,5 @@ guest systemctl start dbus.socket dbus.service
 ok 'they are told when it is back' within 60 kept_has '"told":"172.28.31.4"'
 is 'each once' "$(notes)" 'with-reload reload
 without-reload start'
-ok 'and the trouble is over' within 10 journal_has 'dependent-failed \(systemd\) is over'
+ok 'and the finding clears' within 10 journal_has 'dependent-failed \(systemd\) cleared'
 is 'it was said once' "$(journal WSLMESH_HEALTH=dependent-failed PRIORITY=4 | grep -c '(systemd)')" 1

@@ -31,12 +31,12 @@ guest systemctl reload $unit
 ok 'a trouble is in the journal' within 10 journal_has valu MESSAGE_ID="$(id_of 'health config-rejected')"
 is 'with its subject' "$(field WSLMESH_SUBJECT WSLMESH_HEALTH=config-rejected)" /etc/wslmesh/wslmesh.toml
 said=$(guest journalctl -q -x -u $unit WSLMESH_HEALTH=config-rejected)
-has 'journalctl -x explains it' "$said" 'The new configuration has errors; the old one stays in force'
+has 'journalctl -x explains it' "$said" 'The new configuration has errors; the previous one stays in effect'
 has 'names the subject' "$said" 'Subject: config-rejected .*/etc/wslmesh/wslmesh.toml'
 has 'and the fix' "$said" 'Correct it .`wslmesh config check`.*systemctl reload wslmesh'
 guest sh -c ': >/etc/wslmesh/wslmesh.toml'
 guest systemctl reload $unit
-ok 'its end has the code too' within 10 journal_has 'is over' \
+ok 'a cleared finding has the code too' within 10 journal_has 'cleared' \
     WSLMESH_HEALTH=config-rejected MESSAGE_ID="$(id_of 'event health-cleared')"
 is 'systemd takes the whole catalog' "$(guest journalctl --update-catalog 2>&1)" ''
 is 'and knows each entry' "$(guest journalctl --dump-catalog | grep -c '^Defined-By: wslmesh')" \
@@ -49,7 +49,7 @@ guest systemctl reload $unit
 ok 'a line of 300 kB arrives whole' within 10 is_long
 guest sh -c ': >/etc/wslmesh/wslmesh.toml'
 guest systemctl reload $unit
-ok 'and its trouble is over' within 10 not_health config-rejected
+ok 'and its finding clears' within 10 not_health config-rejected
 
 pid=$(main_pid)
 guest systemctl restart systemd-journald
@@ -99,9 +99,9 @@ done
 is 'a trouble comes and goes' "$rounds" 15
 trouble=WSLMESH_HEALTH=network-file-unreadable
 is 'ten lines say so' "$(journal $trouble | wc -l)" 10
-has 'the last of them says that more are counted' "$(journal $trouble | tail -n 1)" 'again and again: counted for'
+has 'the last of them says that further ones are counted' "$(journal $trouble | tail -n 1)" 'repeating: further lines are counted for'
 guest systemctl stop $unit
-has 'at the end the number is said' "$(journal $trouble | tail -n 1)" 'is over \(10 more times in [0-9]+ s\)'
+has 'the last line has the number' "$(journal $trouble | tail -n 1)" 'cleared \(10 more times in [0-9]+ s\)'
 is 'as a field too' "$(field WSLMESH_TIMES $trouble)" 10
 ok 'before the stop' journal_has stopped -n 1
 

@@ -28,7 +28,7 @@ ok 'a bad one is refused, with the code' within 10 journal_has 'config-rejected.
 is 'the process is the same' "$(main_pid)" "$pid"
 guest sh -c ': >/etc/wslmesh/wslmesh.toml'
 guest systemctl reload $unit
-ok 'and the trouble is over' within 10 journal_has 'config-rejected .* is over'
+ok 'and the finding clears' within 10 journal_has 'config-rejected .* cleared'
 
 second=$(guest timeout 5 wslmesh status; guest sh -c 'timeout 3 wslmesh run 2>&1; true')
 has 'a second agent stands by' "$second" 'standby'

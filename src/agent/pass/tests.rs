@@ -113,7 +113,7 @@ async fn a_failure_is_one_finding_and_is_tried_again_later() {
         third
             .journal
             .iter()
-            .filter(|line| line.ends_with("is over"))
+            .filter(|line| line.ends_with(" cleared"))
             .count(),
         2,
         "{:?}",
@@ -251,7 +251,7 @@ async fn a_blind_pass_keeps_what_was_found_and_does_not_spin() {
         let done = bench.pass().await;
         let codes: Vec<Code> = done.findings.iter().map(|finding| finding.code).collect();
         assert_eq!(codes, [Code::InteropTimeout, Code::ObserveFailed]);
-        assert!(!done.journal.iter().any(|line| line.ends_with("is over")));
+        assert!(!done.journal.iter().any(|line| line.ends_with(" cleared")));
         assert!(
             bench
                 .agent

@@ -179,7 +179,7 @@ impl Event {
                 } = finding;
                 format!("{severity}: {}: {detail}. {remediation}", of(code, subject))
             }
-            Self::HealthCleared { code, subject } => format!("{} is over", of(code, subject)),
+            Self::HealthCleared { code, subject } => format!("{} cleared", of(code, subject)),
             Self::NoAgent => "no agent runs here; waiting for one".to_owned(),
             Self::Unknown { reason } => reason.clone(),
         }
@@ -299,8 +299,8 @@ mod tests {
                 "mode pending -> nat; wg0 mtu 1420 -> 1280; wg1 is there, mtu 1280; wg9 is gone; \
                  forward ssh: pending by portproxy -> up by portproxy; forward wg: new -> pending by relay; forward old: removed (3.2 ms)",
                 "warning: relay-failed (wg): it ended. Wait",
-                "mtu-underlay-small (eth0) is over",
-                "standby is over",
+                "mtu-underlay-small (eth0) cleared",
+                "standby cleared",
             ]
         );
         let lost = r#","mode":"nat","interface":null,"address":null,"health":[]"#;

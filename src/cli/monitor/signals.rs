@@ -165,7 +165,7 @@ mod tests {
         );
         assert_eq!(
             told("HealthCleared", &("code", "wg0")).unwrap(),
-            "code (wg0) is over"
+            "code (wg0) cleared"
         );
         assert_eq!(
             told("Changed", &(["a", "b"].as_slice(), 1250_u64)).unwrap(),

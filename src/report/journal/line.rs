@@ -12,7 +12,7 @@ use tracing::{
 };
 
 use super::limit::Note;
-use crate::report::event::{CLEARED, EVENTS, HEALTH, LIBRARY, Limit, TROUBLES, message_id};
+use crate::report::event::{CLEARED, EVENTS, HEALTH, LIBRARY, Limit, PROBLEMS, message_id};
 
 /// A line on its way out.
 #[derive(Debug, Clone)]
@@ -67,7 +67,7 @@ impl Line {
             (HEALTH | CLEARED, code) => (HEALTH, code, self.field("subject")).hash(&mut kind),
             // Other words are another mistake, or another library's trouble.
             (LIBRARY, _) | (_, Some(_)) => {
-                limit = TROUBLES;
+                limit = PROBLEMS;
                 (name, &self.message).hash(&mut kind);
             }
             (_, None) => name.hash(&mut kind),
@@ -82,7 +82,7 @@ impl Line {
             Note::Last(left) => {
                 let left = span(left);
                 self.message.push_str(&format!(
-                    " (again and again: counted for {left}, then said with the number)"
+                    " (repeating: further lines are counted for {left})"
                 ));
             }
             Note::Times(times, within) => {

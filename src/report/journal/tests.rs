@@ -279,7 +279,12 @@ fn a_trouble_that_comes_and_goes_is_counted() {
         let (health, subject) = ("contested", "eth0");
         for _ in 0..300 {
             tracing::warn!(event = "health", health, subject, "contested (eth0): x");
-            tracing::info!(event = "health-cleared", health, subject, "it is over");
+            tracing::info!(
+                event = "health-cleared",
+                health,
+                subject,
+                "contested (eth0) cleared"
+            );
             lines.extend(journald.meanwhile());
         }
         tracing::warn!(event = "health", health, subject = "eth1", "another one");
@@ -290,12 +295,17 @@ fn a_trouble_that_comes_and_goes_is_counted() {
         .iter()
         .filter_map(|line| of(line, "MESSAGE"))
         .collect();
-    assert_eq!(messages[..2], ["contested (eth0): x", "it is over"]);
+    assert_eq!(
+        messages[..2],
+        ["contested (eth0): x", "contested (eth0) cleared"]
+    );
     assert!(
-        messages[9].starts_with("it is over (again and again: counted for 10 min"),
+        messages[9].starts_with(
+            "contested (eth0) cleared (repeating: further lines are counted for 10 min"
+        ),
         "{messages:?}"
     );
-    assert!(messages[11].starts_with("it is over (295 more times in 1 s)"));
+    assert!(messages[11].starts_with("contested (eth0) cleared (295 more times in 1 s)"));
     assert_eq!(messages[10], "another one");
     assert_eq!(messages.len(), 13, "{messages:?}");
     assert_eq!(of(&lines[11], "WSLMESH_TIMES"), Some("295"));

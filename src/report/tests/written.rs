@@ -32,8 +32,8 @@ fn health_codes_and_events_are_written_as_registered() {
 
 fn health_page() -> String {
     let mut page = format!(
-        "# Health codes\n\nMade from the registry in `src/report/health.rs`; after a change there: `{HOW}`.\n\n\
-         `info` is ordinary, `warning` means that something you asked for does not work now (exit status 3), `error` that the main job does not.\n",
+        "# Health codes\n\nGenerated from the registry in `src/model/code.rs`; after a change there run: `{HOW}`.\n\n\
+         `info` is informational, `warning` means that something you configured does not work now (exit status 3), `error` that the agent cannot do its main job.\n",
     );
     for code in Code::ALL {
         page.push_str(&format!(
@@ -81,7 +81,7 @@ fn with_events(page: &str) -> String {
 fn catalog() -> String {
     let mut catalog = format!(
         "# What `journalctl -x -u wslmesh` adds to a line.\n\
-         # Made from src/report/health.rs and src/report/event.rs; after a change there:\n\
+         # Generated from src/model/code.rs and src/report/event.rs; after a change there run\n\
          # {HOW}\n"
     );
     for code in Code::ALL {
@@ -92,7 +92,7 @@ fn catalog() -> String {
             "",
             &remediation,
             "",
-            "`wslmesh status` tells whether it is still so.",
+            "`wslmesh status` shows whether it still applies.",
         ];
         entry(
             &mut catalog,

@@ -21,7 +21,7 @@ ok 'status is not healthy' not guest wslmesh status
 ok 'the file keeps the last address' network_file_has 'WSL_IP="172.28.27.78"'
 set_address 172.28.30.1
 ok 'an address is back: the file has it' within 20 network_file_has 'WSL_IP="172.28.30.1"'
-ok 'the trouble is over' within 20 journal_has 'no-interface.* is over'
+ok 'the finding clears' within 20 journal_has 'no-interface.* cleared'
 ok 'status is healthy' within 20 guest wslmesh status
 
 ip link add wg0 type wireguard
