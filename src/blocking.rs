@@ -1,103 +1,273 @@
-//! Calls that block, off the loop.
+//! Blocking calls that may hang in the kernel, off the event loop.
+//!
+//! A Windows drive, a stalled disk or a WireGuard daemon answers when it likes,
+//! and a thread that waits for it cannot be ended. So each call has a deadline,
+//! and each kind of call a [`SingleFlight`]: while one hangs there is no second.
+//!
+//! The threads are std's. tokio's pool panics where the kernel refuses a thread
+//! (EAGAIN), lets calls wait behind one that hangs, and wakes up to end threads.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    io,
+    sync::{
+        Arc, Condvar, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+    time::Duration,
+};
 
-use tokio::{runtime::Builder, select, sync::oneshot, task::spawn_blocking, time::timeout};
+use tokio::{runtime, select, sync::oneshot, time::timeout};
 
-/// Longest wait for a whole call, beyond the deadlines within it: looking at a
+/// Deadline of a call that has deadlines of its own within it: looking at a
 /// Windows drive that hangs has none.
 pub const LIMIT: Duration = Duration::from_secs(60);
 
-/// Makes a call in a thread of its own, because looking at Windows' drives,
-/// connecting to WSL's sockets and starting a program block, and the loop must
-/// not. `None` when it does not come back in time.
-pub async fn off_the_loop<F, W, T>(ticket: Ticket, call: F) -> Option<T>
-where
-    F: FnOnce() -> W + Send + 'static,
-    W: Future<Output = T>,
-    T: Send + 'static,
-{
-    if ticket.earlier_hangs {
-        return None;
-    }
-    let thread = spawn_blocking(move || {
-        let _running = ticket.running;
-        let runtime = Builder::new_current_thread().enable_all().build().ok()?;
-        runtime.block_on(async {
-            select! {
-                result = call() => Some(result),
-                _ = ticket.gone => None,
-            }
-        })
-    });
-    timeout(LIMIT, thread).await.ok()?.ok()?
+/// Why a blocking call has no result.
+#[derive(Debug, thiserror::Error)]
+pub enum BlockingError {
+    /// The thread of an earlier call is still in the kernel.
+    #[error("an earlier call still hangs")]
+    Busy,
+    /// The call was abandoned; its thread may still be in the kernel.
+    #[error("no answer within {0:?}")]
+    TimedOut(Duration),
+    /// The kernel refused a thread (EAGAIN: TasksMax= or RLIMIT_NPROC) or what
+    /// its runtime needs.
+    #[error("cannot start a thread: {0}")]
+    NoThread(#[from] io::Error),
+    /// The thread ended without a result.
+    #[error("the call was interrupted")]
+    Interrupted,
 }
 
-/// One kind of call, made one at a time.
-#[derive(Debug, Default)]
-pub struct Lane {
-    /// Held while a call is in flight: dropping it ends the call at once, even
-    /// where the runtime is already going down.
-    alive: Option<oneshot::Sender<()>>,
-    /// Shared with the threads. One that hangs in the kernel cannot be ended,
-    /// and there shall not be a second.
-    running: Arc<()>,
-}
+/// One kind of call, made one at a time. Clones are the same flight.
+#[derive(Debug, Clone, Default)]
+pub struct SingleFlight(Arc<AtomicBool>);
 
-/// What a call's thread is given.
-pub struct Ticket {
-    gone: oneshot::Receiver<()>,
-    running: Arc<()>,
-    earlier_hangs: bool,
-}
-
-impl Lane {
-    /// A ticket for the next call; the one before it is over.
-    pub fn begin(&mut self) -> Ticket {
-        let (alive, gone) = oneshot::channel();
-        self.alive = Some(alive);
-        Ticket {
-            gone,
-            earlier_hangs: Arc::strong_count(&self.running) > 1,
-            running: Arc::clone(&self.running),
+impl SingleFlight {
+    /// Permits the next call.
+    ///
+    /// # Errors
+    /// [`BlockingError::Busy`] until the permit before it is gone, with which a
+    /// thread ends.
+    pub fn begin(&self) -> Result<Permit, BlockingError> {
+        if self.0.swap(true, Ordering::AcqRel) {
+            return Err(BlockingError::Busy);
         }
+        Ok(Permit(Arc::clone(&self.0)))
     }
 
     /// Whether a call is in flight.
+    #[must_use]
     pub fn busy(&self) -> bool {
-        self.alive.is_some()
+        self.0.load(Ordering::Acquire)
     }
+}
 
-    /// Notes that the call has ended.
-    pub fn end(&mut self) {
-        self.alive = None;
+/// A [`SingleFlight`] for each key, such as a device.
+#[derive(Debug, Clone)]
+pub struct KeyedFlights<K>(Arc<Mutex<BTreeMap<K, SingleFlight>>>);
+
+impl<K> Default for KeyedFlights<K> {
+    fn default() -> Self {
+        Self(Arc::default())
     }
+}
+
+impl<K: Ord + Clone> KeyedFlights<K> {
+    /// Permits the next call for this key.
+    ///
+    /// # Errors
+    /// See [`SingleFlight::begin`].
+    pub fn begin(&self, key: &K) -> Result<Permit, BlockingError> {
+        let mut flights = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        flights.retain(|_, flight| flight.busy());
+        flights.entry(key.clone()).or_default().begin()
+    }
+}
+
+/// Permission for one call, held by its thread. The default one is no flight's:
+/// for a call that a process makes once.
+#[derive(Debug, Default)]
+pub struct Permit(Arc<AtomicBool>);
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::Release);
+    }
+}
+
+/// Makes a call in a thread of its own and abandons it at the deadline.
+///
+/// # Errors
+/// See [`BlockingError`].
+pub async fn run_blocking<T: Send + 'static>(
+    permit: Permit,
+    deadline: Duration,
+    call: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, BlockingError> {
+    run_in(thread::Builder::new(), permit, deadline, call).await
+}
+
+/// The same for an async call that blocks here and there. Dropping this future
+/// ends the call where it waits.
+///
+/// # Errors
+/// See [`BlockingError`].
+pub async fn run_async<W: Future>(
+    permit: Permit,
+    deadline: Duration,
+    call: impl FnOnce() -> W + Send + 'static,
+) -> Result<W::Output, BlockingError>
+where
+    W::Output: Send + 'static,
+{
+    let (_held, dropped) = oneshot::channel::<()>();
+    let thread = move || {
+        let runtime = runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
+        runtime.block_on(async {
+            select! {
+                result = call() => Ok(result),
+                _ = dropped => Err(BlockingError::Interrupted),
+            }
+        })
+    };
+    run_blocking(permit, deadline, thread).await?
+}
+
+async fn run_in<T: Send + 'static>(
+    builder: thread::Builder,
+    permit: Permit,
+    deadline: Duration,
+    call: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, BlockingError> {
+    let (sender, result) = oneshot::channel();
+    let counted = Counted::new();
+    builder.spawn(move || {
+        let _counted = counted;
+        let result = call();
+        drop(permit);
+        // Nobody may be waiting any more; what was made, such as a process, is
+        // dropped here then.
+        drop(sender.send(result));
+    })?;
+    match timeout(deadline, result).await {
+        Ok(result) => result.map_err(|_| BlockingError::Interrupted),
+        Err(_) => Err(BlockingError::TimedOut(deadline)),
+    }
+}
+
+/// How many threads of this module there are.
+static THREADS: (Mutex<usize>, Condvar) = (Mutex::new(0), Condvar::new());
+
+/// One of them.
+struct Counted;
+
+impl Counted {
+    fn new() -> Self {
+        *THREADS.0.lock().unwrap_or_else(PoisonError::into_inner) += 1;
+        Self
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        *THREADS.0.lock().unwrap_or_else(PoisonError::into_inner) -= 1;
+        THREADS.1.notify_all();
+    }
+}
+
+/// Waits at the process' end for calls in flight, so that a file is renamed and
+/// a child ended; one that hangs is not waited for longer than this.
+pub fn wait_for_threads(limit: Duration) {
+    let threads = THREADS.0.lock().unwrap_or_else(PoisonError::into_inner);
+    let waited = THREADS
+        .1
+        .wait_timeout_while(threads, limit, |left| *left > 0);
+    drop(waited);
 }
 
 #[cfg(test)]
 mod tests {
-    use std::future::pending;
+    use std::{future::pending, sync::mpsc};
 
     use super::*;
 
-    #[tokio::test]
-    async fn dropping_the_lane_ends_the_call() {
-        let mut lane = Lane::default();
-        let call = off_the_loop(lane.begin(), pending::<()>);
-        drop(lane);
-        assert_eq!(call.await, None);
+    const SOON: Duration = Duration::from_millis(10);
+
+    /// A call that hangs until the sender is dropped.
+    fn hanging() -> (mpsc::Sender<()>, impl FnOnce() -> bool + Send + 'static) {
+        let (release, held) = mpsc::channel();
+        (release, move || held.recv().is_err())
     }
 
     #[tokio::test]
-    async fn a_thread_that_hangs_gets_no_second() {
-        let mut lane = Lane::default();
-        let (release, held) = std::sync::mpsc::channel::<()>();
-        let first = tokio::spawn(off_the_loop(lane.begin(), || async move {
-            held.recv().is_err()
-        }));
-        assert_eq!(off_the_loop(lane.begin(), || async { 1 }).await, None);
+    async fn hanging_call_is_abandoned_and_gets_no_second() {
+        let flight = SingleFlight::default();
+        let (release, hangs) = hanging();
+        let first = run_blocking(flight.begin().unwrap(), SOON, hangs).await;
+        assert!(matches!(first, Err(BlockingError::TimedOut(SOON))));
+        assert!(flight.busy());
+        let second = flight.clone().begin();
+        assert!(matches!(second, Err(BlockingError::Busy)));
         drop(release);
-        first.await.unwrap();
-        assert_eq!(off_the_loop(lane.begin(), || async { 2 }).await, Some(2));
+        while flight.busy() {
+            tokio::task::yield_now().await;
+        }
+        let third = run_blocking(flight.begin().unwrap(), LIMIT, || 3).await;
+        assert_eq!(third.unwrap(), 3);
+        assert!(!flight.busy(), "free when the result is there");
+    }
+
+    #[tokio::test]
+    async fn dropping_an_async_call_ends_it_at_once() {
+        let flight = SingleFlight::default();
+        let call = run_async(flight.begin().unwrap(), LIMIT, pending::<()>);
+        timeout(SOON, call).await.unwrap_err();
+        while flight.busy() {
+            tokio::task::yield_now().await;
+        }
+        let next = run_async(flight.begin().unwrap(), LIMIT, || async { 1 });
+        assert_eq!(next.await.unwrap(), 1);
+    }
+
+    #[tokio::test]
+    async fn refused_thread_is_an_error_and_frees_the_flight() {
+        let flight = SingleFlight::default();
+        // No machine has room for such a stack, and the error is EAGAIN's.
+        let builder = thread::Builder::new().stack_size(1 << 60);
+        let refused = run_in(builder, flight.begin().unwrap(), LIMIT, || ()).await;
+        assert!(
+            matches!(&refused, Err(BlockingError::NoThread(error)) if error.kind() == io::ErrorKind::WouldBlock),
+            "{refused:?}"
+        );
+        assert!(!flight.busy());
+    }
+
+    #[tokio::test]
+    async fn panic_in_a_call_is_an_error_and_frees_the_flight() {
+        let flight = SingleFlight::default();
+        let call = || -> () { panic!("a test's") };
+        let result = run_blocking(flight.begin().unwrap(), LIMIT, call).await;
+        assert!(matches!(result, Err(BlockingError::Interrupted)));
+        while flight.busy() {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    #[tokio::test]
+    async fn keys_do_not_wait_for_each_other() {
+        let flights = KeyedFlights::default();
+        let (release, hangs) = hanging();
+        let hung = run_blocking(flights.begin(&"wg0").unwrap(), SOON, hangs).await;
+        assert!(hung.is_err());
+        assert!(matches!(flights.begin(&"wg0"), Err(BlockingError::Busy)));
+        let other = run_blocking(flights.begin(&"wg1").unwrap(), LIMIT, || 1).await;
+        assert_eq!(other.unwrap(), 1);
+        drop(release);
     }
 }

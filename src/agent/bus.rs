@@ -12,11 +12,11 @@ use tokio::{
         mpsc::{self, error::TrySendError},
         oneshot, watch,
     },
-    task::spawn_blocking,
 };
 
 use super::pass::Done;
 use crate::{
+    blocking::{LIMIT, SingleFlight, run_blocking},
     bus::{self, Bus},
     config::{DropIn, DropInError, Forward, Source},
     model::{Code, Finding},
@@ -41,6 +41,9 @@ pub enum Refusal {
 
 const STOPPING: Refusal = Refusal::Busy("the agent is stopping");
 
+const DISK: Refusal =
+    Refusal::Busy("the configuration's files cannot be changed at the moment; try again later");
+
 impl From<DropInError> for Refusal {
     fn from(error: DropInError) -> Self {
         match error {
@@ -64,7 +67,7 @@ pub struct Asker {
     holder: watch::Sender<Option<String>>,
     source: Source,
     /// One change of the configuration's files at a time.
-    files: Arc<Mutex<()>>,
+    files: Arc<Mutex<SingleFlight>>,
 }
 
 /// A place among those that wait for a pass.
@@ -180,9 +183,9 @@ impl Asker {
         &self,
         work: impl FnOnce() -> Result<T, DropInError> + Send + 'static,
     ) -> Result<T, Refusal> {
-        let _alone = self.files.lock().await;
-        let done = spawn_blocking(work).await;
-        Ok(done.map_err(|_| STOPPING)??)
+        let files = self.files.lock().await;
+        let done = async { run_blocking(files.begin()?, LIMIT, work).await };
+        Ok(done.await.map_err(|_| DISK)??)
     }
 
     /// A place among those that wait, held before anything is changed: who has

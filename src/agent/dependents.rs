@@ -14,10 +14,11 @@ use tokio::{select, task::JoinSet};
 
 use crate::{
     backoff::{Retry, until},
+    blocking::SingleFlight,
     config::Settings,
     model::{AddressChange, Finding, Place, Subject},
     plan::{Due, dependents_due},
-    units::{Disk, Report, Round, Systemd, Verdict},
+    units::{Report, Round, Systemd, Verdict},
 };
 
 /// What an agent that is started again has to know. It is gone with a boot, and
@@ -89,8 +90,8 @@ pub(super) struct Dependents {
     path: PathBuf,
     /// The configuration's folder.
     below: PathBuf,
-    /// Where hooks are looked for.
-    disk: Disk,
+    /// For reading hooks.
+    hook_reads: SingleFlight,
     notes: Notes,
     /// The round in flight, at most one.
     round: JoinSet<Ended>,
@@ -113,7 +114,7 @@ impl Dependents {
             notes: serde_json::from_slice(&text).unwrap_or_default(),
             path,
             below,
-            disk: Disk::default(),
+            hook_reads: SingleFlight::default(),
             round: JoinSet::new(),
             look: true,
             tried: None,
@@ -185,7 +186,7 @@ impl Dependents {
             below: self.below.clone(),
             hook_timeout: settings.hook_timeout,
             known,
-            disk: self.disk.clone(),
+            reads: self.hook_reads.clone(),
         })
     }
 

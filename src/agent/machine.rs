@@ -3,13 +3,12 @@
 
 use std::{cell::RefCell, time::Duration};
 
-use tokio::{task::spawn_blocking, time::timeout};
-
 use crate::{
     apply::{
-        self, ApplyError,
+        self, ApplyError, Effects,
         saved::{Saved, SavedError},
     },
+    blocking::{SingleFlight, run_blocking},
     config::Settings,
     model::{Action, HostMemory, ModeState, Observation, RelayMemory, RelaySet, RuleSet},
     netlink::{Netlink, NetlinkError},
@@ -57,6 +56,8 @@ pub(super) struct Linux {
     netlink: RefCell<Netlink>,
     devices: Devices,
     saved: Saved,
+    saves: SingleFlight,
+    effects: Effects,
 }
 
 impl Linux {
@@ -65,6 +66,8 @@ impl Linux {
             netlink: RefCell::new(Netlink::connect()?),
             devices: Devices::default(),
             saved: Saved::new(&paths.state),
+            saves: SingleFlight::default(),
+            effects: Effects::default(),
         })
     }
 
@@ -95,15 +98,12 @@ impl Machine for Linux {
             return Ok(());
         }
         let (saved, actions) = (self.saved.clone(), actions.to_vec());
-        let call = spawn_blocking(move || saved.remember(&actions));
-        match timeout(SAVE_DEADLINE, call).await {
-            Ok(Ok(done)) => done,
-            Ok(Err(_)) | Err(_) => Err(SavedError::Hangs(SAVE_DEADLINE)),
-        }
+        let save = move || saved.remember(&actions);
+        run_blocking(self.saves.begin()?, SAVE_DEADLINE, save).await?
     }
 
     async fn apply(&self, action: &Action) -> Result<bool, ApplyError> {
         let netlink = self.netlink.borrow().clone();
-        apply::apply(action, &netlink).await
+        apply::apply(action, &netlink, &self.effects).await
     }
 }

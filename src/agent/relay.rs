@@ -29,7 +29,7 @@ use self::{
 };
 use crate::{
     backoff::{Retry, until},
-    blocking::Lane,
+    blocking::SingleFlight,
     host::relay::{Process, RelayError},
     model::{Code, Finding, RelayMemory, RelayPlace, RelaySet},
     paths::Paths,
@@ -56,7 +56,7 @@ pub(super) struct Supervisor {
     /// Where our programs are; `None` where no relay is to be started.
     lib: Option<PathBuf>,
     /// Starts: one that hangs gets no second.
-    lane: Lane,
+    starts: SingleFlight,
     stage: Stage,
     wanted: Option<RelaySet>,
     serial: u64,
@@ -91,7 +91,7 @@ impl Supervisor {
     pub(super) fn absent() -> Self {
         Self {
             lib: None,
-            lane: Lane::default(),
+            starts: SingleFlight::default(),
             stage: Stage::Idle,
             wanted: None,
             serial: 0,
@@ -196,7 +196,7 @@ impl Supervisor {
     fn begin(&mut self) {
         self.stage = match (&self.wanted, &self.lib) {
             (Some(wanted), Some(lib)) => {
-                Stage::start(&mut self.lane, wanted.place.clone(), lib.clone())
+                Stage::start(&self.starts, wanted.place.clone(), lib.clone())
             }
             (None, _) | (_, None) => Stage::Idle,
         };

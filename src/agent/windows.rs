@@ -8,7 +8,7 @@ use tokio::{select, task::JoinSet};
 use super::{machine::Host, relay::Supervisor};
 use crate::{
     apply::saved::Saved,
-    blocking::{LIMIT, Lane, off_the_loop},
+    blocking::{BlockingError, LIMIT, Permit, SingleFlight, run_async},
     host::sync,
     interop,
     model::{Code, Finding, HostOutcome, ModeState, RelayMemory, RelaySet, RuleSet, SyncMode},
@@ -39,13 +39,19 @@ async fn sync_and_remember(saved: &Saved, folder: &Path, wanted: RuleSet) -> Hos
 pub async fn withdraw(paths: &Paths) -> HostOutcome {
     let wanted = RuleSet::nothing(SyncMode::Nat);
     let (saved, folder) = (Saved::new(&paths.state), paths.state.join("windows"));
-    let (mut lane, asked) = (Lane::default(), wanted.clone());
-    let call = off_the_loop(lane.begin(), move || async move {
-        sync_and_remember(&saved, &folder, asked).await
-    });
-    let outcome = call.await;
-    drop(lane);
-    outcome.unwrap_or_else(|| sync::hangs(wanted, LIMIT))
+    sync_off_the_loop(Ok(Permit::default()), saved, folder, wanted).await
+}
+
+async fn sync_off_the_loop(
+    permit: Result<Permit, BlockingError>,
+    saved: Saved,
+    folder: PathBuf,
+    wanted: RuleSet,
+) -> HostOutcome {
+    let asked = wanted.clone();
+    let call = move || async move { sync_and_remember(&saved, &folder, asked).await };
+    let outcome = async { run_async(permit?, LIMIT, call).await };
+    outcome.await.unwrap_or_else(|_| sync::hangs(wanted, LIMIT))
 }
 
 /// What a call brought back.
@@ -70,8 +76,12 @@ pub(super) struct Windows {
     folder: PathBuf,
     saved: Saved,
     calls: JoinSet<News>,
-    mode: Lane,
-    forwards: Lane,
+    /// Whether the mode is being asked, or its answer was not handled yet.
+    asking: bool,
+    mode: SingleFlight,
+    /// The same of a sync of the forwards.
+    syncing: bool,
+    forwards: SingleFlight,
     relay: Supervisor,
 }
 
@@ -82,8 +92,10 @@ impl Windows {
             folder: paths.state.join("windows"),
             saved: Saved::new(&paths.state),
             calls: JoinSet::new(),
-            mode: Lane::default(),
-            forwards: Lane::default(),
+            asking: false,
+            mode: SingleFlight::default(),
+            syncing: false,
+            forwards: SingleFlight::default(),
             relay,
         }
     }
@@ -105,18 +117,15 @@ impl Windows {
 
     /// Asks for the networking mode unless that is being asked.
     pub(super) fn ask_mode(&mut self) {
-        if !self.mode.busy() {
-            let ticket = self.mode.begin();
-            self.calls.spawn(async {
-                let asked = off_the_loop(ticket, || async { interop::ask_mode().await });
-                News::Mode(asked.await.unwrap_or_else(|| {
-                    ModeState::Unknown(format!(
-                        "wslinfo has been hanging for {} s",
-                        LIMIT.as_secs()
-                    ))
-                }))
-            });
+        if std::mem::replace(&mut self.asking, true) {
+            return;
         }
+        let permit = self.mode.begin();
+        self.calls.spawn(async {
+            let asked = async { run_async(permit?, LIMIT, interop::ask_mode).await };
+            let mode = asked.await;
+            News::Mode(mode.unwrap_or_else(|error| ModeState::Unknown(format!("wslinfo: {error}"))))
+        });
     }
 
     /// Whether nothing is in flight.
@@ -137,8 +146,8 @@ impl Windows {
             // A call never panics and nobody aborts one.
             if let Some(Ok(news)) = ended {
                 match news {
-                    News::Mode(_) => self.mode.end(),
-                    News::Forwards(_) => self.forwards.end(),
+                    News::Mode(_) => self.asking = false,
+                    News::Forwards(_) => self.syncing = false,
                     News::Relay { .. } => {}
                 }
                 return news;
@@ -149,7 +158,7 @@ impl Windows {
 
 impl Host for Windows {
     fn syncing(&self) -> bool {
-        self.forwards.busy()
+        self.syncing
     }
 
     fn relay(&mut self, wanted: Option<RelaySet>) -> RelayMemory {
@@ -157,16 +166,11 @@ impl Host for Windows {
     }
 
     fn sync(&mut self, wanted: RuleSet) {
-        let ticket = self.forwards.begin();
+        self.syncing = true;
+        let permit = self.forwards.begin();
         let (folder, saved) = (self.folder.clone(), self.saved.clone());
-        self.calls.spawn(async move {
-            let asked = wanted.clone();
-            let call = off_the_loop(ticket, move || async move {
-                sync_and_remember(&saved, &folder, asked).await
-            });
-            let outcome = call.await;
-            News::Forwards(outcome.unwrap_or_else(|| sync::hangs(wanted, LIMIT)))
-        });
+        let call = sync_off_the_loop(permit, saved, folder, wanted);
+        self.calls.spawn(async move { News::Forwards(call.await) });
     }
 }
 

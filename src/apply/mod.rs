@@ -7,13 +7,12 @@ pub mod saved;
 mod sysctl;
 mod wireguard;
 
-use std::time::Duration;
-
-use tokio::time::timeout;
+use std::{path::PathBuf, time::Duration};
 
 use crate::{
+    blocking::{BlockingError, KeyedFlights, SingleFlight, run_blocking},
     fs::{file, file::FileError},
-    model::{Action, Code, FileChange},
+    model::{Action, Code, FileChange, InterfaceName},
     netlink::{Netlink, NetlinkError},
     wireguard::WireGuardError,
 };
@@ -79,14 +78,21 @@ pub enum ApplyError {
     #[error(transparent)]
     WireGuard(#[from] WireGuardError),
     /// The network file's disk stalls.
-    #[error("{path} was not replaced in time; look for disk errors in the kernel's log")]
+    #[error("{} was not replaced: {error}; look for disk errors in the kernel's log", path.display())]
     FileHangs {
         /// The file.
-        path: String,
+        path: PathBuf,
+        /// How it ended.
+        error: BlockingError,
     },
-    /// A blocking effect did not end in time, or the runtime is going down.
-    #[error("{0} did not answer in time")]
-    Hangs(String),
+    /// A WireGuard device hangs.
+    #[error("{name}: {error}")]
+    DeviceHangs {
+        /// The device.
+        name: InterfaceName,
+        /// How it ended.
+        error: BlockingError,
+    },
 }
 
 impl ApplyError {
@@ -98,7 +104,9 @@ impl ApplyError {
             Self::Mtu { .. } | Self::MtuNotTaken { .. } => Code::MtuRefused,
             Self::Sysctl { .. } | Self::SysctlNotTaken { .. } => Code::SysctlRefused,
             Self::WireGuard(WireGuardError::Moved { .. }) => Code::WireguardMoved,
-            Self::WireGuard(_) | Self::Link { .. } | Self::Hangs(_) => Code::WireguardRefused,
+            Self::WireGuard(_) | Self::Link { .. } | Self::DeviceHangs { .. } => {
+                Code::WireguardRefused
+            }
         }
     }
 
@@ -132,9 +140,16 @@ impl ApplyError {
             Self::WireGuard(WireGuardError::Gone(_) | WireGuardError::NotTaken { .. })
             | Self::MtuNotTaken { .. }
             | Self::FileHangs { .. }
-            | Self::Hangs(_) => true,
+            | Self::DeviceHangs { .. } => true,
         }
     }
+}
+
+/// The blocking effects in flight. Clones are the same.
+#[derive(Debug, Clone, Default)]
+pub struct Effects {
+    files: SingleFlight,
+    devices: KeyedFlights<InterfaceName>,
 }
 
 /// Carries out one action inside Linux. Returns whether anything was changed:
@@ -142,12 +157,18 @@ impl ApplyError {
 ///
 /// # Errors
 /// The effect's failure; the world is then as it was, or as another owner made it.
-pub async fn apply(action: &Action, netlink: &Netlink) -> Result<bool, ApplyError> {
+pub async fn apply(
+    action: &Action,
+    netlink: &Netlink,
+    effects: &Effects,
+) -> Result<bool, ApplyError> {
     match action {
-        Action::WriteNetworkFile(change) => replace(change.clone()).await,
+        Action::WriteNetworkFile(change) => replace(&effects.files, change.clone()).await,
         Action::SetMtu(change) => mtu::set(netlink, change.index, &change.name, change.to).await,
         Action::WriteSysctl(change) => sysctl::write(&change.key, &change.to),
-        Action::SetKeepalive(change) => wireguard::set_keepalive(netlink, change.clone()).await,
+        Action::SetKeepalive(change) => {
+            wireguard::set_keepalive(netlink, &effects.devices, change.clone()).await
+        }
         // Windows and the relay are told by src/host, off the pass: nothing here
         // waits for them.
         Action::SyncForwards(_) | Action::SyncRelay(_) => Ok(false),
@@ -159,13 +180,11 @@ pub async fn apply(action: &Action, netlink: &Netlink) -> Result<bool, ApplyErro
 const FILE_DEADLINE: Duration = Duration::from_secs(10);
 
 /// Two fsyncs may take long on a busy disk; they wait in a thread of their own.
-async fn replace(change: FileChange) -> Result<bool, ApplyError> {
+async fn replace(files: &SingleFlight, change: FileChange) -> Result<bool, ApplyError> {
     let path = change.path.clone();
     let call = move || file::replace(&change.path, change.before.as_deref(), &change.after);
-    match timeout(FILE_DEADLINE, tokio::task::spawn_blocking(call)).await {
-        Ok(Ok(done)) => Ok(done.map(|()| true)?),
-        Ok(Err(_)) | Err(_) => Err(ApplyError::FileHangs {
-            path: path.display().to_string(),
-        }),
-    }
+    let done = async { run_blocking(files.begin()?, FILE_DEADLINE, call).await };
+    done.await
+        .map_err(|error| ApplyError::FileHangs { path, error })??;
+    Ok(true)
 }

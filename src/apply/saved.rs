@@ -6,12 +6,12 @@ use std::{
     fs, io,
     path::{Path, PathBuf},
     sync::{Mutex, PoisonError},
-    time::Duration,
 };
 
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    blocking::BlockingError,
     fs::file::{self, FileError},
     model::Action,
 };
@@ -73,8 +73,8 @@ pub enum SavedError {
     #[error(transparent)]
     File(#[from] FileError),
     /// The disk stalls.
-    #[error("saving the previous values has not ended within {} s; look for disk errors in the kernel's log", .0.as_secs())]
-    Hangs(Duration),
+    #[error("cannot save the previous values: {0}; look for disk errors in the kernel's log")]
+    Hangs(#[from] BlockingError),
     /// The file has been damaged.
     #[error("{}: is damaged: {source}; remove it if you do not need the previous values", path.display())]
     Damaged {

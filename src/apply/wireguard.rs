@@ -2,15 +2,14 @@
 
 use std::time::Duration;
 
-use netlink_packet_route::link::{InfoKind, LinkAttribute, LinkInfo, LinkMessage};
-use tokio::{task::spawn_blocking, time::timeout};
-
 use super::ApplyError;
 use crate::{
-    model::{KeepaliveChange, LinkKind},
+    blocking::{KeyedFlights, run_blocking},
+    model::{InterfaceName, KeepaliveChange, LinkKind},
     netlink::{Netlink, name_of},
     wireguard,
 };
+use netlink_packet_route::link::{InfoKind, LinkAttribute, LinkInfo, LinkMessage};
 
 /// Longest wait. The call itself cannot be taken back; the library's socket
 /// has no deadline.
@@ -20,20 +19,21 @@ const DEADLINE: Duration = Duration::from_secs(5);
 /// device that is gone needs none.
 pub(super) async fn set_keepalive(
     netlink: &Netlink,
+    devices: &KeyedFlights<InterfaceName>,
     change: KeepaliveChange,
 ) -> Result<bool, ApplyError> {
-    let name = change.name.to_string();
+    let name = change.name.clone();
     let link = netlink
         .link(change.index)
         .await
         .map_err(|error| ApplyError::Link {
-            name: name.clone(),
+            name: name.to_string(),
             error,
         })?;
     if !link.is_some_and(|link| is_still(&link, &change)) {
         return Ok(false);
     }
-    let call = spawn_blocking(move || {
+    let call = move || {
         wireguard::set_keepalive(
             &change.name,
             change.index,
@@ -41,11 +41,12 @@ pub(super) async fn set_keepalive(
             &change.peers,
             change.seconds,
         )
-    });
-    match timeout(DEADLINE, call).await {
-        Ok(Ok(Err(wireguard::WireGuardError::Gone(_)))) => Ok(false),
-        Ok(Ok(done)) => Ok(done? > 0),
-        Ok(Err(_)) | Err(_) => Err(ApplyError::Hangs(name)),
+    };
+    let done = async { run_blocking(devices.begin(&name)?, DEADLINE, call).await };
+    match done.await {
+        Ok(Err(wireguard::WireGuardError::Gone(_))) => Ok(false),
+        Ok(done) => Ok(done? > 0),
+        Err(error) => Err(ApplyError::DeviceHangs { name, error }),
     }
 }
 

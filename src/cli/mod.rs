@@ -32,7 +32,7 @@ use std::{
 use clap::{Parser, Subcommand};
 
 use self::output::Exit;
-use crate::{config::Source, paths::Paths};
+use crate::{blocking, config::Source, paths::Paths};
 
 /// Keeps a mesh node inside WSL2 reachable: address, MTU, sysctls, WireGuard
 /// keepalives and the Windows-side forward.
@@ -166,8 +166,8 @@ fn obey(arguments: Arguments) -> anyhow::Result<Exit> {
     }
 }
 
-/// One thread for everything but blocking calls, whose threads end soon after
-/// them: an idle agent is one thread.
+/// One thread for everything but blocking calls, whose threads end with them: an
+/// idle agent is one thread.
 fn block_on(work: impl Future<Output = anyhow::Result<Exit>>) -> anyhow::Result<Exit> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -175,5 +175,6 @@ fn block_on(work: impl Future<Output = anyhow::Result<Exit>>) -> anyhow::Result<
         .build()?;
     let result = runtime.block_on(work);
     runtime.shutdown_timeout(LAST_WAIT);
+    blocking::wait_for_threads(LAST_WAIT);
     result
 }

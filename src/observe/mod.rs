@@ -1,6 +1,5 @@
 //! Reads the world, one file per source, into an [`Observation`].
 
-mod asked;
 mod network;
 mod network_file;
 mod peers;

@@ -5,8 +5,9 @@ use std::{sync::Arc, time::Duration};
 use futures_util::future::join_all;
 use tokio::sync::Mutex;
 
-use super::asked::Asked;
+use super::wireguard::ask;
 use crate::{
+    blocking::KeyedFlights,
     model::{DeviceDetails, InterfaceName, LinkKind},
     report::{LinkEntry, PeerEntry, WireguardEntry},
     wireguard,
@@ -19,7 +20,7 @@ const DEADLINE: Duration = Duration::from_millis(700);
 /// that hangs must not make a pass believe that it asked it.
 #[derive(Debug, Clone, Default)]
 pub struct Peers {
-    asked: Asked,
+    flights: KeyedFlights<InterfaceName>,
     turn: Arc<Mutex<()>>,
 }
 
@@ -38,11 +39,7 @@ impl Peers {
     }
 
     async fn one(&self, name: InterfaceName, kind: LinkKind) -> WireguardEntry {
-        match self
-            .asked
-            .ask(&name, kind, DEADLINE, wireguard::details)
-            .await
-        {
+        match ask(&self.flights, &name, kind, DEADLINE, wireguard::details).await {
             Ok(details) => entry(&name, &details),
             Err(why) => WireguardEntry {
                 device: name.to_string(),

@@ -4,20 +4,40 @@ use std::{collections::BTreeMap, time::Duration};
 
 use futures_util::future::join_all;
 
-use super::{asked::Asked, units};
+use super::units;
 use crate::{
+    blocking::{KeyedFlights, run_blocking},
     config::Settings,
-    model::{Device, DeviceReading, InterfaceName, Link},
-    wireguard,
+    model::{Device, DeviceReading, InterfaceName, Link, LinkKind},
+    wireguard::{self, WireGuardError},
 };
 
 /// Longest wait for a device. A hanging userspace daemon must not hold up the
 /// pass that tells everybody else the new address.
 const DEADLINE: Duration = Duration::from_secs(1);
 
+/// Asks a device in a thread of its own; a device that hangs gets no second call.
+pub(super) async fn ask<T: Send + 'static>(
+    flights: &KeyedFlights<InterfaceName>,
+    device: &InterfaceName,
+    kind: LinkKind,
+    deadline: Duration,
+    question: impl FnOnce(&InterfaceName, LinkKind) -> Result<T, WireGuardError> + Send + 'static,
+) -> Result<T, String> {
+    let name = device.clone();
+    let answer = async {
+        let permit = flights.begin(device)?;
+        run_blocking(permit, deadline, move || question(&name, kind)).await
+    };
+    match answer.await {
+        Ok(answer) => answer.map_err(|error| error.to_string()),
+        Err(error) => Err(format!("{device}: {error}")),
+    }
+}
+
 /// Reads devices for passes.
 #[derive(Debug, Clone, Default)]
-pub struct Devices(Asked);
+pub struct Devices(KeyedFlights<InterfaceName>);
 
 impl Devices {
     pub(super) async fn read(
@@ -49,11 +69,7 @@ impl Devices {
     }
 
     async fn one(&self, link: &Link) -> DeviceReading {
-        match self
-            .0
-            .ask(&link.name, link.kind, DEADLINE, wireguard::read)
-            .await
-        {
+        match ask(&self.0, &link.name, link.kind, DEADLINE, wireguard::read).await {
             Ok(device) => DeviceReading::Device(device),
             Err(why) => DeviceReading::Unreadable(why),
         }

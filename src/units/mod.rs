@@ -4,7 +4,6 @@
 //! inherit its sandbox, and systemd knows what a unit needs.
 
 pub(crate) mod bus;
-mod disk;
 mod hooks;
 mod round;
 mod systemd;
@@ -12,7 +11,6 @@ mod systemd;
 mod testing;
 mod transient;
 
-pub use disk::Disk;
 pub use hooks::Hook;
 pub use round::{Gap, Report, Round, Verdict};
 pub use systemd::{Standing, Systemd, Told, UnitsError};

@@ -8,10 +8,13 @@ use std::{
 };
 
 use super::{
-    Disk, Hook, Ran, Standing, Systemd, Told, UnitsError,
+    Hook, Ran, Standing, Systemd, Told, UnitsError,
     hooks::{self, Trust, hooks},
 };
-use crate::model::{AddressChange, Code, Dependent, Finding, Subject};
+use crate::{
+    blocking::{SingleFlight, run_blocking},
+    model::{AddressChange, Code, Dependent, Finding, Subject},
+};
 
 /// The folder of hooks below `hooks.d`, and what a hook reads in `WSLMESH_EVENT`.
 pub(super) const EVENT: &str = "address-changed";
@@ -30,8 +33,8 @@ pub struct Round {
     /// Who knows another address than the change's old one, since a round did
     /// not come to its end. Who knows the new one is not told.
     pub known: BTreeMap<Subject, Ipv4Addr>,
-    /// Where hooks are looked for, shared by all rounds.
-    pub disk: Disk,
+    /// For reading the folders of hooks, shared by all rounds.
+    pub reads: SingleFlight,
 }
 
 /// What a round means for the health of one unit or hook.
@@ -109,7 +112,7 @@ impl Round {
                     let limit = self.hook_timeout;
                     let begun = || begun(&target.subject());
                     target
-                        .tell(&systemd, &self.disk, change, limit, begun)
+                        .tell(&systemd, &self.reads, change, limit, begun)
                         .await
                 }
             };
@@ -127,7 +130,7 @@ impl Round {
     async fn hooks(&self) -> (Vec<Hook>, Vec<Finding>) {
         let below = self.below.clone();
         let look = move || hooks(&below, EVENT, &Trust::root());
-        self.disk.look(look).await.unwrap_or_else(|why| {
+        read(&self.reads, look).await.unwrap_or_else(|why| {
             let folder = self.below.join("hooks.d").join(EVENT);
             (Vec::new(), vec![hooks::refused(&folder, why)])
         })
@@ -155,6 +158,22 @@ impl Report {
             untold: names,
         });
     }
+}
+
+/// Longest wait for a folder of hooks or for one of them.
+const READ_LIMIT: Duration = Duration::from_secs(10);
+
+/// Reads hooks off the loop, or says why that is impossible.
+async fn read<T: Send + 'static>(
+    reads: &SingleFlight,
+    call: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, String> {
+    let answer = async { run_blocking(reads.begin()?, READ_LIMIT, call).await };
+    answer.await.map_err(|error| {
+        format!(
+            "{error}: does a symlink lead to a drive or a share that does not answer? (remove it, or copy the program here)"
+        )
+    })
 }
 
 /// Who is told.
@@ -193,7 +212,7 @@ impl Target<'_> {
     async fn tell(
         &self,
         systemd: &Systemd,
-        disk: &Disk,
+        reads: &SingleFlight,
         change: &AddressChange,
         limit: Duration,
         begun: impl FnOnce(),
@@ -207,7 +226,7 @@ impl Target<'_> {
             Self::Hook(hook) => {
                 let looked = (*hook).clone();
                 let look = move || hooks::again(&looked, &Trust::root());
-                let looked = disk.look(look).await;
+                let looked = read(reads, look).await;
                 let hook = match looked.unwrap_or_else(|why| Err(hooks::refused(&hook.path, why))) {
                     Ok(Some(hook)) => hook,
                     Ok(None) => return Ok(Verdict::Fine),

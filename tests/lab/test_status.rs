@@ -267,7 +267,7 @@ fn hanging_device(world: &World) -> Result<()> {
     wireguard.signal_daemon("CONT")?;
     ensure!(
         text.contains("wireguard: wg0: cannot read the device from its daemon")
-            || text.contains("wireguard: wg0 did not answer within 700 ms"),
+            || text.contains("wireguard: wg0: no answer within 700ms"),
         "{text}"
     );
     ensure!(text.contains("address: 172.28.16.5 on eth0"), "{text}");

@@ -7,7 +7,7 @@ use tokio::task::JoinHandle;
 use wslmesh_relay::protocol::Event;
 
 use crate::{
-    blocking::{LIMIT, Lane, off_the_loop},
+    blocking::{BlockingError, LIMIT, SingleFlight, run_blocking},
     host::relay::{self, Process, RelayError, Started},
     model::RelayPlace,
 };
@@ -18,7 +18,7 @@ pub(super) enum Stage {
     /// None is needed.
     Idle,
     /// Being started, in a thread of its own.
-    Starting(JoinHandle<Option<Result<Started, RelayError>>>),
+    Starting(JoinHandle<Result<Result<Started, RelayError>, BlockingError>>),
     /// Started, and has not said that it is ready.
     Greeting {
         process: Process,
@@ -51,9 +51,9 @@ pub(super) enum Step {
 
 impl Stage {
     /// Begins a start.
-    pub(super) fn start(lane: &mut Lane, place: RelayPlace, lib: PathBuf) -> Self {
-        let ticket = lane.begin();
-        let call = off_the_loop(ticket, move || async move { relay::start(&place, &lib) });
+    pub(super) fn start(starts: &SingleFlight, place: RelayPlace, lib: PathBuf) -> Self {
+        let permit = starts.begin();
+        let call = async { run_blocking(permit?, LIMIT, move || relay::start(&place, &lib)).await };
         Self::Starting(tokio::spawn(call))
     }
 
@@ -72,7 +72,7 @@ impl Stage {
         match self {
             Self::Idle | Self::Waiting { .. } => pending().await,
             Self::Starting(call) => {
-                let started = call.await.ok().flatten();
+                let started = call.await.ok().and_then(Result::ok);
                 Step::Started(started.unwrap_or(Err(RelayError::Hangs(LIMIT))))
             }
             Self::Greeting { process, .. }

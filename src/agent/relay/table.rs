@@ -14,11 +14,14 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize};
-use tokio::task::{JoinHandle, spawn_blocking};
+use tokio::task::JoinHandle;
 
 use wslmesh_relay::protocol::{MAX_LINE, Protocol, Session};
 
-use crate::model::RelaySet;
+use crate::{
+    blocking::{LIMIT, SingleFlight, run_blocking},
+    model::RelaySet,
+};
 
 /// Least time between two writes of the file.
 const BETWEEN: Duration = Duration::from_secs(1);
@@ -38,6 +41,7 @@ pub(super) struct Table {
     /// When what is new is to be written.
     save: Option<Instant>,
     saved: Option<Instant>,
+    saves: SingleFlight,
     saving: Option<JoinHandle<()>>,
     turns: Turns,
 }
@@ -160,14 +164,15 @@ impl Table {
         if self.save.is_none_or(|due| due > now) {
             return;
         }
-        if self.saving.as_ref().is_some_and(|call| !call.is_finished()) {
+        let Ok(permit) = self.saves.begin() else {
             self.save = Some(now + BETWEEN);
             return;
-        }
+        };
         (self.save, self.saved) = (None, Some(now));
         if let Some((path, text)) = self.path.clone().zip(self.text()) {
             let turn = self.turns.next();
-            self.saving = Some(spawn_blocking(move || turn.write(&path, &text)));
+            let write = run_blocking(permit, LIMIT, move || turn.write(&path, &text));
+            self.saving = Some(tokio::spawn(async { write.await.unwrap_or_default() }));
         }
     }
 

@@ -14,7 +14,7 @@ mod windows;
 
 use std::{env, path::Path, time::Duration};
 
-use tokio::{join, task::spawn_blocking, time::timeout};
+use tokio::{join, time::timeout};
 
 use self::{local::Local, root::Root, windows::Drive};
 use super::{
@@ -22,6 +22,7 @@ use super::{
     ini::Ini,
 };
 use crate::{
+    blocking::{Permit, run_blocking},
     config::{Settings, Source},
     interop,
     model::{Code, HostFacts, HostMemory, Mode, ModeState, Observation},
@@ -173,7 +174,7 @@ async fn peers(seen: &Observation) -> Vec<WireguardEntry> {
 
 /// A blocking reader off the loop; `None` where it does not end in time.
 async fn bounded<T: Send + 'static>(read: impl FnOnce() -> T + Send + 'static) -> Option<T> {
-    timeout(DEADLINE, spawn_blocking(read)).await.ok()?.ok()
+    run_blocking(Permit::default(), DEADLINE, read).await.ok()
 }
 
 async fn version(wsl: bool) -> Option<String> {

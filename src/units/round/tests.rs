@@ -29,7 +29,7 @@ fn round(units: &[&str]) -> Round {
         below: "/nonexistent".into(),
         hook_timeout: Duration::from_secs(1),
         known: BTreeMap::new(),
-        disk: Disk::default(),
+        reads: SingleFlight::default(),
     }
 }
 
@@ -180,6 +180,20 @@ async fn a_bus_that_ends_leaves_the_rest_untold() {
         "{}",
         finding.detail
     );
+}
+
+#[tokio::test]
+async fn hooks_are_not_read_while_an_earlier_read_hangs() {
+    let round = round(&[]);
+    let hung = round.reads.begin().unwrap();
+    let (report, _, _) = made(round, Vec::new()).await;
+    let said = words(&report);
+    assert!(
+        said.len() == 1
+            && said[0].starts_with("/nonexistent/hooks.d/address-changed hook-refused: an earlier call still hangs: does a symlink"),
+        "{said:?}"
+    );
+    drop(hung);
 }
 
 #[tokio::test]
