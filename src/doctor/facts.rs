@@ -11,12 +11,10 @@ pub(super) use self::parts::{
     Answer, Clock, Disk, Drift, DriftSource, Guarded, Interop, Kernel, Memory, Pollers, Process,
     Resolver, Resources, Secrecy, Systemd, Text, UnitState, Units, Way, Wsl,
 };
-use super::{
-    ini::Ini,
-    verdict::{Skip, Verdict},
-};
+use super::verdict::{Skip, Verdict};
 use crate::{
     config::Settings,
+    interop::ini::Ini,
     model::{Link, Mode, Observation, Plan, Socket},
     plan::{self, Node},
     report::{Document, WireguardEntry},

@@ -6,7 +6,6 @@
 
 mod checks;
 mod facts;
-mod ini;
 mod read;
 mod registry;
 mod resolv;

@@ -12,8 +12,8 @@ use crate::{
             Pollers, Process, Resolver, Resources, Secrecy, Systemd, Text, UnitState, Units, Way,
             Wsl,
         },
-        ini::Ini,
     },
+    interop::ini::Ini,
     model::{
         Address, DefaultRoute, Device, DeviceReading, HealthEntry, HostMemory, InterfaceName, Link,
         LinkKind, Mode, ModeState, NetworkFile, Observation, Protocol, PublicKey, Socket,

@@ -5,6 +5,7 @@
 //! util.cpp UtilConnectToInteropServer, binfmt.cpp, config.cpp).
 
 pub mod child;
+pub(crate) mod ini;
 mod mode;
 
 use std::{
@@ -15,8 +16,11 @@ use std::{
     time::Duration,
 };
 
-use self::child::{ChildError, Output};
 pub use self::mode::{ask as ask_mode, ask_version as ask_wsl_version, at_once as mode_at_once};
+use self::{
+    child::{ChildError, Output},
+    ini::Ini,
+};
 use crate::model::{Code, DrivePath};
 
 /// Longest wait for a Windows program that asks nobody anything.
@@ -81,7 +85,7 @@ impl Interop {
     /// What is missing.
     pub fn find() -> Result<Self, InteropError> {
         let socket = socket().ok_or(InteropError::NoSocket)?;
-        let root = automount_root(&fs::read_to_string("/etc/wsl.conf").unwrap_or_default());
+        let root = automount_root();
         match powershell(&root) {
             Some(powershell) => Ok(Self {
                 socket,
@@ -277,32 +281,16 @@ fn powershell(root: &Path) -> Option<PathBuf> {
         .find(|path| path.is_file())
 }
 
-/// `[automount] root=` of /etc/wsl.conf: keys without regard to case, the first
-/// of several wins (microsoft/WSL: src/shared/configfile).
-fn automount_root(conf: &str) -> PathBuf {
-    let mut in_section = false;
-    for line in conf.lines().map(str::trim) {
-        if let Some(section) = line.strip_prefix('[') {
-            in_section = section
-                .trim_end_matches(']')
-                .trim()
-                .eq_ignore_ascii_case("automount");
-        } else if let Some((key, value)) = line.split_once('=')
-            && in_section
-            && key.trim().eq_ignore_ascii_case("root")
-        {
-            let value = value
-                .split('#')
-                .next()
-                .unwrap_or_default()
-                .trim()
-                .trim_matches('"');
-            if value.starts_with('/') {
-                return PathBuf::from(value);
-            }
-        }
-    }
-    PathBuf::from("/mnt")
+/// The folder below which WSL mounts Windows' drives: `[automount] root=` of
+/// /etc/wsl.conf, else /mnt.
+pub(crate) fn automount_root() -> PathBuf {
+    automount_root_in(&fs::read("/etc/wsl.conf").unwrap_or_default())
+}
+
+fn automount_root_in(conf: &[u8]) -> PathBuf {
+    let conf = Ini::decode(conf);
+    let root = conf.get("automount", "root");
+    PathBuf::from(root.filter(|root| root.starts_with('/')).unwrap_or("/mnt"))
 }
 
 #[cfg(test)]
@@ -323,7 +311,8 @@ mod tests {
             ("#[automount]\nroot=/no\n", "/mnt"),
         ];
         for (conf, root) in table {
-            assert_eq!(automount_root(conf), Path::new(root), "{conf:?}");
+            let found = automount_root_in(conf.as_bytes());
+            assert_eq!(found, Path::new(root), "{conf:?}");
         }
     }
 

@@ -5,10 +5,10 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use super::super::{
     facts::{Answer, Facts, Text},
-    ini::boolean,
     resolv::servers,
     verdict::{Judged, Skip, Verdict},
 };
+use crate::interop::ini::boolean;
 
 /// The address that DNS tunnelling puts on `lo`, unless .wslconfig names another
 /// (microsoft/WSL: experimental.dnsTunnelingIpAddress).
@@ -124,7 +124,10 @@ pub(in crate::doctor) fn tunnelling(facts: &Facts) -> Judged {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::doctor::{Check, ini::Ini, testing::table};
+    use crate::{
+        doctor::{Check, testing::table},
+        interop::ini::Ini,
+    };
 
     fn text(facts: &mut Facts, text: &str) {
         facts.resolver.text = Text::Content(text.into());

@@ -114,11 +114,13 @@ pub(in crate::doctor) fn drives(facts: &Facts) -> Judged {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::doctor::{
-        Check,
-        facts::{Process, Text},
-        ini::Ini,
-        testing::table,
+    use crate::{
+        doctor::{
+            Check,
+            facts::{Process, Text},
+            testing::table,
+        },
+        interop::ini::Ini,
     };
 
     fn file(facts: &mut Facts, path: &str, secrecy: Secrecy, state: Option<(u32, u32)>) {

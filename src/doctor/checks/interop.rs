@@ -2,10 +2,9 @@
 
 use super::super::{
     facts::{Facts, Text, Way},
-    ini::boolean,
     verdict::{Judged, Skip, Verdict},
 };
-use crate::model::Code;
+use crate::{interop::ini::boolean, model::Code};
 
 pub(in crate::doctor) fn binfmt(facts: &Facts) -> Judged {
     facts.wsl()?;
@@ -85,7 +84,10 @@ pub(in crate::doctor) fn environment(facts: &Facts) -> Judged {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::doctor::{Check, ini::Ini, testing::table};
+    use crate::{
+        doctor::{Check, testing::table},
+        interop::ini::Ini,
+    };
 
     fn conf_is(facts: &mut Facts, text: &str) {
         facts.wsl_conf = Text::Content(Ini::parse(text));

@@ -51,7 +51,10 @@ pub(in crate::doctor) fn idle(facts: &Facts) -> Judged {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::doctor::{Check, ini::Ini, testing::table};
+    use crate::{
+        doctor::{Check, testing::table},
+        interop::ini::Ini,
+    };
 
     fn is(facts: &mut Facts, text: &str) {
         facts.wslconfig = Text::Content(Ini::parse(text));

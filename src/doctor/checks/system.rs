@@ -2,10 +2,12 @@
 
 use super::super::{
     facts::{Facts, Text, UnitState, some},
-    ini::{Ini, boolean},
     verdict::{Judged, Skip, Verdict},
 };
-use crate::model::{HealthEntry, Mode, ModeState, Severity};
+use crate::{
+    interop::ini::{Ini, boolean},
+    model::{HealthEntry, Mode, ModeState, Severity},
+};
 
 /// The agent's unit.
 pub(in crate::doctor) const UNIT: &str = "wslmesh.service";

@@ -3,12 +3,14 @@
 use super::{
     super::{
         facts::{Facts, Text},
-        ini::{Ini, boolean},
         verdict::{Judged, Skip, Verdict},
     },
     system::form,
 };
-use crate::model::Mode;
+use crate::{
+    interop::ini::{Ini, boolean},
+    model::Mode,
+};
 
 /// Keys that WSL knows (microsoft/WSL: src/windows/common/WslCoreConfig.cpp).
 const KEYS: &[(&str, &[&str])] = &[

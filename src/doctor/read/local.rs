@@ -6,10 +6,8 @@ use ipnet::Ipv4Net;
 
 use super::{clock, dns, files, machine, pollers, processes, root::Root, unreadable};
 use crate::{
-    doctor::{
-        facts::{Clock, Guarded, Kernel, Pollers, Process, Resources, Secrecy, Text},
-        ini::{self, Ini},
-    },
+    doctor::facts::{Clock, Guarded, Kernel, Pollers, Process, Resources, Secrecy, Text},
+    interop::ini::{self, Ini},
     model::{Protocol, Socket},
     observe,
 };

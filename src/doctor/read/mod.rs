@@ -17,10 +17,7 @@ use std::{env, path::Path, time::Duration};
 use tokio::{join, time::timeout};
 
 use self::{local::Local, root::Root, windows::Drive};
-use super::{
-    facts::{Facts, Interop, Resolver, Systemd, Text, Way, Wsl},
-    ini::Ini,
-};
+use super::facts::{Facts, Interop, Resolver, Systemd, Text, Way, Wsl};
 use crate::{
     blocking::{Permit, run_blocking},
     config::{Settings, Source},
@@ -140,11 +137,8 @@ async fn drive(wsl: bool) -> Drive {
         };
     }
     let look = bounded(|| {
-        let root = Root::new(Path::new("/"));
-        let conf = root.bytes("/etc/wsl.conf", super::ini::MOST);
-        let conf = conf.map(|bytes| Ini::decode(&bytes));
-        let mounts = conf.content().and_then(|ini| ini.get("automount", "root"));
-        Drive::read(&root, mounts.unwrap_or("/mnt"))
+        let mounts = interop::automount_root();
+        Drive::read(&Root::new(Path::new("/")), &mounts.to_string_lossy())
     });
     look.await.unwrap_or_else(|| Drive {
         wslconfig: unreadable(&format!("the Windows drive {}", hangs())),

@@ -4,13 +4,13 @@
 use std::{env, path::Path};
 
 use super::{
-    super::{
-        facts::{Interop, Text, Way},
-        ini::{self, Ini},
-    },
+    super::facts::{Interop, Text, Way},
     root::Root,
 };
-use crate::interop::Interop as Found;
+use crate::interop::{
+    Interop as Found,
+    ini::{self, Ini},
+};
 
 /// Most users of Windows whose folders are looked into.
 const USERS: usize = 64;

@@ -5,11 +5,11 @@
 use std::fmt;
 
 /// Most bytes of such a file that are looked at.
-pub(super) const MOST: usize = 256 << 10;
+pub(crate) const MOST: usize = 256 << 10;
 
 /// A file in this form.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(super) struct Ini {
+pub(crate) struct Ini {
     entries: Vec<Entry>,
     /// Lines that are neither a section nor `key=value`.
     odd: Vec<usize>,
@@ -17,15 +17,15 @@ pub(super) struct Ini {
 
 /// One `key=value`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Entry {
+pub(crate) struct Entry {
     /// The section, in lower case; empty before the first.
-    pub(super) section: String,
+    pub(crate) section: String,
     /// The key, in lower case.
-    pub(super) key: String,
+    pub(crate) key: String,
     /// The value without quotes and comment.
-    pub(super) value: String,
+    pub(crate) value: String,
     /// The line, from 1.
-    pub(super) line: usize,
+    pub(crate) line: usize,
 }
 
 impl fmt::Display for Entry {
@@ -36,7 +36,7 @@ impl fmt::Display for Entry {
 
 impl Ini {
     /// Reads a text; nothing in it is an error.
-    pub(super) fn parse(text: &str) -> Self {
+    pub(crate) fn parse(text: &str) -> Self {
         let mut ini = Self::default();
         let mut section = String::new();
         for (place, line) in text.lines().enumerate() {
@@ -66,7 +66,7 @@ impl Ini {
 
     /// Reads bytes: UTF-8 or UTF-16 with a byte order mark, as editors of Windows
     /// write them.
-    pub(super) fn decode(bytes: &[u8]) -> Self {
+    pub(crate) fn decode(bytes: &[u8]) -> Self {
         let wide = |from: fn([u8; 2]) -> u16, rest: &[u8]| {
             let units: Vec<u16> = rest
                 .chunks_exact(2)
@@ -84,7 +84,7 @@ impl Ini {
     }
 
     /// The value that is in force: the first of several.
-    pub(super) fn get(&self, section: &str, key: &str) -> Option<&str> {
+    pub(crate) fn get(&self, section: &str, key: &str) -> Option<&str> {
         let (section, key) = (section.to_lowercase(), key.to_lowercase());
         self.entries
             .iter()
@@ -93,12 +93,12 @@ impl Ini {
     }
 
     /// All entries, in the order of the file.
-    pub(super) fn entries(&self) -> &[Entry] {
+    pub(crate) fn entries(&self) -> &[Entry] {
         &self.entries
     }
 
     /// Entries that an earlier one of the same name makes void.
-    pub(super) fn repeated(&self) -> Vec<&Entry> {
+    pub(crate) fn repeated(&self) -> Vec<&Entry> {
         let same = |a: &Entry, b: &Entry| (&a.section, &a.key) == (&b.section, &b.key);
         let earlier =
             |place: usize, entry: &Entry| self.entries.iter().take(place).any(|e| same(e, entry));
@@ -111,13 +111,13 @@ impl Ini {
     }
 
     /// Lines that WSL makes nothing of.
-    pub(super) fn odd(&self) -> &[usize] {
+    pub(crate) fn odd(&self) -> &[usize] {
         &self.odd
     }
 }
 
 /// WSL's way to write a boolean; `None` for anything else.
-pub(super) fn boolean(value: &str) -> Option<bool> {
+pub(crate) fn boolean(value: &str) -> Option<bool> {
     match value.to_lowercase().as_str() {
         "true" | "1" => Some(true),
         "false" | "0" => Some(false),
