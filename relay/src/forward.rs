@@ -1,4 +1,4 @@
-//! The wanted forwards and what became of each.
+//! The wanted forwards and the state of each.
 
 use std::collections::BTreeMap;
 use std::io::{self, ErrorKind};
@@ -8,23 +8,19 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::board::Board;
-use super::protocol::{
-    Counters, Event, Failure, FailureKind, Forward, Listen, Listener, Protocol, Session, Want,
+use crate::context::{RelayContext, Route};
+use crate::protocol::{
+    Counters, Event, Failure, FailureKind, Forward, Listen, Listener, Protocol, Session,
+    SetForwards,
 };
-use super::tally::Tally;
-use super::tcp::Tcp;
-use super::udp::Udp;
+use crate::stats::ForwardStats;
+use crate::tcp::Tcp;
+use crate::udp::Udp;
 
 /// Every wanted forward.
-pub(super) struct Forwards {
-    board: Rc<Board>,
-    all: BTreeMap<Listen, Wanted>,
-}
-
-struct Wanted {
-    tally: Rc<Tally>,
-    state: State,
+pub(crate) struct Forwards {
+    context: Rc<RelayContext>,
+    all: BTreeMap<Listen, (Rc<Route>, State)>,
 }
 
 enum State {
@@ -34,38 +30,42 @@ enum State {
 }
 
 impl Forwards {
-    /// None yet.
-    pub(super) fn new(board: Rc<Board>) -> Self {
+    /// No forwards yet.
+    pub(crate) fn new(context: Rc<RelayContext>) -> Self {
         Self {
-            board,
+            context,
             all: BTreeMap::new(),
         }
     }
 
-    /// Makes the order true as far as the system lets it, and says how far.
-    pub(super) async fn want(&mut self, want: Want, now: Instant) -> Event {
-        self.board.set_limits(want.limits);
-        // First what goes: its ports may be wanted for something else.
-        let wanted = |listen: &Listen| want.forwards.iter().any(|new| new.listen == *listen);
-        let (kept, gone) = std::mem::take(&mut self.all)
+    /// Applies the command as far as the system allows, and reports the result.
+    pub(crate) async fn set(&mut self, wanted: SetForwards, now: Instant) -> Event {
+        self.context.limits.set(wanted.limits);
+        // Close first: a port may be wanted by another forward.
+        let keep = |listen: &Listen| wanted.forwards.iter().any(|new| new.listen == *listen);
+        let (kept, closing) = std::mem::take(&mut self.all)
             .into_iter()
-            .partition(|(listen, _)| wanted(listen));
+            .partition(|(listen, _)| keep(listen));
         self.all = kept;
-        for forward in BTreeMap::into_values(gone) {
-            forward.state.close().await;
+        for (_, state) in BTreeMap::into_values(closing) {
+            match state {
+                State::Tcp(tcp) => tcp.close().await,
+                State::Udp(udp) => udp.close().await,
+                State::Failed(_) => {}
+            }
         }
-        let mut listeners = Vec::with_capacity(want.forwards.len());
-        for forward in &want.forwards {
+        let mut listeners = Vec::with_capacity(wanted.forwards.len());
+        for forward in &wanted.forwards {
             listeners.push(Listener {
                 listen: forward.listen,
-                failure: self.put(forward).await,
+                failure: self.set_one(forward).await,
             });
         }
         let resumed = |session: &Session| {
             let udp = self.udp(*session);
             udp.is_none_or(|udp| udp.resume(*session, now))
         };
-        let without_port: Vec<Session> = (want.sessions.iter().copied())
+        let without_port: Vec<Session> = (wanted.sessions.iter().copied())
             .filter(|session| !resumed(session))
             .collect();
         // Not before: the system could give one of them the port of another.
@@ -75,65 +75,49 @@ impl Forwards {
             }
         }
         Event::Applied {
-            serial: want.serial,
+            serial: wanted.serial,
             listeners,
         }
     }
 
-    /// One forward: re-pointed when it listens, else opened.
-    async fn put(&mut self, forward: &Forward) -> Option<Failure> {
+    /// Re-points a forward that listens, opens any other.
+    async fn set_one(&mut self, forward: &Forward) -> Option<Failure> {
         let guest = SocketAddrV4::new(forward.connect_address, forward.connect_port.get());
-        let known = self.all.get(&forward.listen);
-        match known.map(|wanted| &wanted.state) {
-            Some(State::Tcp(tcp)) => {
-                tcp.repoint(guest);
-                return None;
+        let route = match self.all.get(&forward.listen) {
+            Some((route, state)) => {
+                let old = route.guest.replace(guest);
+                match state {
+                    State::Tcp(tcp) if old.ip() != guest.ip() => {
+                        tcp.reset_connections();
+                        return None;
+                    }
+                    State::Tcp(_) | State::Udp(_) => return None,
+                    State::Failed(_) => Rc::clone(route),
+                }
             }
-            Some(State::Udp(udp)) => {
-                udp.repoint(guest);
-                return None;
-            }
-            Some(State::Failed(_)) | None => {}
-        }
-        let tally = known.map_or_else(
-            || Rc::new(Tally::new(forward.listen)),
-            |wanted| Rc::clone(&wanted.tally),
-        );
-        let mut opened = self.open(forward.listen, guest, &tally);
+            None => Rc::new(Route::new(forward.listen, guest, Rc::clone(&self.context))),
+        };
+        let mut opened = open(&route);
         if opened.is_err() && self.vacate(forward.listen).await {
-            opened = self.open(forward.listen, guest, &tally);
+            opened = open(&route);
         }
         let state = opened.unwrap_or_else(|error| State::Failed(failure(&error)));
         let failure = match &state {
             State::Failed(failure) => Some(*failure),
             State::Tcp(_) | State::Udp(_) => None,
         };
-        self.all.insert(forward.listen, Wanted { tally, state });
+        self.all.insert(forward.listen, (route, state));
         failure
     }
 
-    fn open(&self, listen: Listen, guest: SocketAddrV4, tally: &Rc<Tally>) -> io::Result<State> {
-        let (tally, board) = (Rc::clone(tally), Rc::clone(&self.board));
-        match listen.protocol {
-            Protocol::Tcp => {
-                let address = SocketAddrV4::new(listen.listen_address, listen.listen_port.get());
-                Tcp::open(address, guest, tally, board).map(State::Tcp)
-            }
-            Protocol::Udp => Udp::open(listen, guest, tally, board).map(State::Udp),
-        }
-    }
-
-    /// The system may have given the port to a session of ours, since a port
-    /// such as 51820 lies among those it gives. The forward comes first.
+    /// Closes a session of ours that has the UDP port. The system may have given
+    /// it one such as 51820; the forward takes precedence.
     async fn vacate(&self, listen: Listen) -> bool {
-        if listen.protocol != Protocol::Udp {
-            return false;
-        }
-        for wanted in self.all.values() {
-            if let State::Udp(udp) = &wanted.state
-                && udp.vacate(listen.listen_port).await
-            {
-                return true;
+        if listen.protocol == Protocol::Udp {
+            for udp in self.udps() {
+                if udp.vacate(listen.listen_port).await {
+                    return true;
+                }
             }
         }
         false
@@ -145,58 +129,52 @@ impl Forwards {
             listen_address: session.listen_address,
             listen_port: session.listen_port,
         };
-        match &self.all.get(&listen)?.state {
-            State::Udp(udp) => Some(udp),
-            State::Tcp(_) | State::Failed(_) => None,
+        match self.all.get(&listen)? {
+            (_, State::Udp(udp)) => Some(udp),
+            _ => None,
         }
     }
 
-    /// Ends the UDP sessions that are due, and says when to look again. That is
-    /// when the next one is due, but not at once: of thousands that end one
-    /// after the other, each would have all others looked at. So a session
-    /// lasts up to a hundredth longer than its time.
-    pub(super) fn expire(&self, now: Instant) -> Option<Instant> {
-        let idle = Duration::from_secs(u64::from(self.board.limits().udp_idle_seconds));
-        // A machine that is up for less than that has no session to end.
-        let before = now.checked_sub(idle);
-        let udps = self.all.values().filter_map(|wanted| match &wanted.state {
+    fn udps(&self) -> impl Iterator<Item = &Udp> {
+        self.all.values().filter_map(|(_, state)| match state {
             State::Udp(udp) => Some(udp),
             State::Tcp(_) | State::Failed(_) => None,
-        });
-        let oldest = udps.filter_map(|udp| udp.expire(before)).min();
+        })
+    }
+
+    /// Closes the UDP sessions that are due, and returns when to call it again.
+    /// That is when the next one is due, but not at once: of thousands that end
+    /// one after the other, each would have all others checked. So a session
+    /// lasts up to a hundredth longer than its time.
+    pub(crate) fn expire(&self, now: Instant) -> Option<Instant> {
+        let idle = self.context.limits.get().udp_idle_seconds;
+        let idle = Duration::from_secs(u64::from(idle));
+        // A machine with a shorter uptime has no session to close.
+        let before = now.checked_sub(idle);
+        let oldest = self.udps().filter_map(|udp| udp.expire(before)).min();
         oldest.map(|last| (last + idle).max(now + idle / 100))
     }
 
     /// The whole table of UDP sessions.
-    pub(super) fn sessions(&self) -> Vec<Session> {
-        let states = self.all.values().map(|wanted| &wanted.state);
-        states
-            .flat_map(|state| match state {
-                State::Udp(udp) => udp.sessions(),
-                State::Tcp(_) | State::Failed(_) => Vec::new(),
-            })
-            .collect()
+    pub(crate) fn sessions(&self) -> Vec<Session> {
+        self.udps().flat_map(Udp::sessions).collect()
     }
 
     /// The counters of every forward.
-    pub(super) fn counters(&self) -> Vec<Counters> {
-        let tallies = self.tallies();
-        tallies.map(|tally| tally.counters()).collect()
+    pub(crate) fn counters(&self) -> Vec<Counters> {
+        self.stats().map(ForwardStats::counters).collect()
     }
 
-    /// The counts of every forward.
-    pub(super) fn tallies(&self) -> impl Iterator<Item = &Tally> {
-        self.all.values().map(|wanted| wanted.tally.as_ref())
+    /// The statistics of every forward.
+    pub(crate) fn stats(&self) -> impl Iterator<Item = &ForwardStats> {
+        self.all.values().map(|(route, _)| &route.stats)
     }
 }
 
-impl State {
-    async fn close(self) {
-        match self {
-            Self::Tcp(tcp) => tcp.close().await,
-            Self::Udp(udp) => udp.close().await,
-            Self::Failed(_) => {}
-        }
+fn open(route: &Rc<Route>) -> io::Result<State> {
+    match route.listen.protocol {
+        Protocol::Tcp => Tcp::open(Rc::clone(route)).map(State::Tcp),
+        Protocol::Udp => Udp::open(Rc::clone(route)).map(State::Udp),
     }
 }
 

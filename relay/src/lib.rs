@@ -1,20 +1,23 @@
-//! The portable relay: TCP and UDP from one machine's ports to the guest's. It
-//! runs on Windows as `wslmesh-relay.exe` and inside Linux, so nothing here is
-//! of Unix alone but what is in `os`.
+//! The portable relay: forwards TCP and UDP ports of one machine to the guest's.
+//! It runs on Windows as `wslmesh-relay.exe` and inside Linux, so only `os` may
+//! depend on the platform.
 //!
-//! One thread carries all data. A second one reads orders and a third one
+//! One thread carries all data. A second one reads commands and a third one
 //! writes events, because standard input and output may block and data may not.
 
 pub mod protocol;
 
-mod board;
+mod batch;
+mod commands;
+mod context;
+mod events;
 mod forward;
-mod orders;
+#[cfg_attr(unix, path = "os/unix.rs")]
+#[cfg_attr(windows, path = "os/windows.rs")]
 mod os;
-mod outbox;
-mod program;
-mod tally;
+mod server;
+mod stats;
 mod tcp;
 mod udp;
 
-pub use program::run;
+pub use server::run;

@@ -1,9 +1,8 @@
-//! What the agent and the relay say to each other: one JSON object a line,
-//! orders on the relay's standard input, events on its standard output.
+//! The protocol between the agent and the relay: one JSON object per line,
+//! commands on the relay's standard input, events on its standard output.
 //!
-//! The relay keeps no state of its own on disk. The agent holds the wanted
-//! forwards and the client-to-port table, and gives both to a relay that it had
-//! to start again.
+//! The relay keeps no state on disk. The agent holds the wanted forwards and the
+//! table of UDP sessions, and gives both to a relay that it had to restart.
 
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddrV4};
@@ -11,44 +10,45 @@ use std::num::NonZeroU16;
 
 use serde::{Deserialize, Serialize};
 
-/// The version of the protocol. A relay refuses orders of another one.
-pub const VERSION: u32 = 1;
+/// The version of the protocol. A relay refuses commands of another one. Version
+/// 1 had other names, and relays that were installed on Windows may speak it.
+pub const VERSION: u32 = 2;
 
 /// Longest line that either side accepts, in bytes.
 pub const MAX_LINE: usize = 1 << 20;
 
-/// Most UDP sessions that an order may allow: the table of that many fits into
+/// Most UDP sessions that a command may allow: a table of that size fits into
 /// one line.
 pub const MAX_UDP_SESSIONS: u32 = 8192;
 
 /// Exit code of a relay that was started with an elevated token.
 pub const EXIT_ELEVATED: u8 = 3;
 
-/// What the agent tells the relay.
+/// What the agent sends.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "order", rename_all = "kebab-case")]
-pub enum Order {
-    /// From now on these forwards and no others.
-    Want(Want),
-    /// Say the counters.
-    Report,
+#[serde(tag = "command", rename_all = "kebab-case")]
+pub enum Command {
+    /// Serve these forwards and no others.
+    SetForwards(SetForwards),
+    /// Send [`Event::Counters`].
+    GetCounters,
 }
 
 /// The whole wanted state, never a difference.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
-pub struct Want {
+pub struct SetForwards {
     /// Always [`VERSION`].
     pub version: u32,
-    /// Comes back in [`Event::Applied`].
+    /// Returned in [`Event::Applied`].
     pub serial: u64,
     /// The forwards. Protocol, listen address and listen port together are unique.
     pub forwards: Vec<Forward>,
-    /// UDP sessions of an earlier relay, to be taken up again: those of forwards
-    /// that are not wanted, and those that exist already, are passed over.
+    /// UDP sessions of an earlier relay to resume. Those of other forwards and
+    /// those that exist already are ignored.
     #[serde(default)]
     pub sessions: Vec<Session>,
-    /// How much the relay takes on.
+    /// How much the relay accepts.
     #[serde(default)]
     pub limits: Limits,
 }
@@ -124,14 +124,14 @@ pub struct Forward {
     pub connect_port: NonZeroU16,
 }
 
-/// One client of a UDP forward and the port towards the guest that is its own:
-/// WireGuard answers to the port it saw last, so it must outlive the relay.
+/// One client of a UDP forward and its own port towards the guest. WireGuard
+/// answers to the port it saw last, so the port must outlive the relay.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Session {
     /// Address that the forward listens on.
     pub listen_address: Ipv4Addr,
-    /// Port that the client spoke to.
+    /// Port that the client sends to.
     pub listen_port: NonZeroU16,
     /// The client.
     pub client: SocketAddrV4,
@@ -139,14 +139,14 @@ pub struct Session {
     pub port: NonZeroU16,
 }
 
-/// How much the relay takes on, over all forwards together.
+/// How much the relay accepts, over all forwards together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Limits {
-    /// UDP sessions at one time, at most [`MAX_UDP_SESSIONS`]. A datagram of one
-    /// client more is dropped.
+    /// UDP sessions at one time, at most [`MAX_UDP_SESSIONS`]. Datagrams of
+    /// further clients are dropped.
     pub udp_sessions: u32,
-    /// TCP connections at one time. One more is closed at once.
+    /// TCP connections at one time. Further ones are reset at once.
     pub tcp_connections: u32,
     /// Seconds without a datagram, in either direction, after which a UDP
     /// session ends. At least 180 in use, because WireGuard renews its keys
@@ -164,7 +164,7 @@ impl Default for Limits {
     }
 }
 
-/// What the relay tells the agent.
+/// What the relay sends.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(
     tag = "event",
@@ -172,33 +172,33 @@ impl Default for Limits {
     rename_all_fields = "kebab-case"
 )]
 pub enum Event {
-    /// The relay reads orders. The first line it writes.
+    /// The relay reads commands. The first line it writes.
     Ready {
         /// [`VERSION`].
         version: u32,
         /// The relay's own version, as the package has it.
         program: String,
     },
-    /// A [`Want`] is in force, as far as it could be.
+    /// A [`SetForwards`] is in force, as far as the system allows.
     Applied {
-        /// The order's number.
+        /// The command's number.
         serial: u64,
-        /// Every wanted forward and whether it listens, in the order's sequence.
+        /// Every wanted forward and whether it listens, in the command's sequence.
         listeners: Vec<Listener>,
     },
-    /// UDP sessions that came and went. Not said of sessions that the order
-    /// brought and that could be taken up unchanged.
+    /// UDP sessions that were opened and closed. Sessions that were resumed
+    /// unchanged are not listed.
     Sessions {
-        /// Whether `opened` is the whole table, after events had to be left out
-        /// because nobody read them.
+        /// Whether `opened` is the whole table, after events were left out because
+        /// the agent did not read them.
         complete: bool,
-        /// New ones. One of a known client replaces that.
+        /// New ones. One of a known client replaces its old one.
         opened: Vec<Session>,
-        /// Those that ended.
+        /// Closed ones.
         closed: Vec<Session>,
     },
-    /// A limit was reached; said at most once a second with what had to be
-    /// refused since.
+    /// A limit was reached; sent at most once a second with the count since the
+    /// last such event.
     Refused {
         /// Where.
         listen: Listen,
@@ -207,20 +207,20 @@ pub enum Event {
         /// Connections or datagrams refused since the last such event.
         count: u64,
     },
-    /// The answer to [`Order::Report`].
+    /// The answer to [`Command::GetCounters`].
     Counters {
         /// One for each forward.
         forwards: Vec<Counters>,
     },
-    /// An order was not understood; what was in force stays.
+    /// A command is invalid; what was in force stays.
     Invalid {
         /// The line on standard input, from 1.
         line: u64,
         /// What is wrong, one line of printable ASCII.
         reason: String,
     },
-    /// The relay was started elevated, refuses that and ends with
-    /// [`EXIT_ELEVATED`]: it takes what the network sends.
+    /// The relay was started elevated, refuses that and exits with
+    /// [`EXIT_ELEVATED`]: it handles untrusted network input.
     Elevated,
 }
 
@@ -231,7 +231,7 @@ pub struct Listener {
     /// Where.
     #[serde(flatten)]
     pub listen: Listen,
-    /// Nothing when it listens, else why not.
+    /// `None` when it listens.
     pub failure: Option<Failure>,
 }
 
@@ -242,11 +242,11 @@ pub struct Failure {
     /// The kind.
     pub kind: FailureKind,
     /// The system's error number: on Windows 10013, 10048, 10049 and so on. The
-    /// system's text is localised and not handed on.
+    /// system's text is localised and not passed on.
     pub code: i32,
 }
 
-/// The kinds that a person can do different things about.
+/// The kinds of failures with different remediations.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum FailureKind {
@@ -261,7 +261,7 @@ pub enum FailureKind {
     Other,
 }
 
-/// What went through a forward since the relay started.
+/// The counters of one forward since the relay started.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Counters {
@@ -272,7 +272,7 @@ pub struct Counters {
     pub active: u32,
     /// Connections or sessions since the start.
     pub opened: u64,
-    /// Connections whose guest could not be reached.
+    /// Connections that did not reach the guest.
     pub failed: u64,
     /// Connections or datagrams refused at a limit.
     pub refused: u64,

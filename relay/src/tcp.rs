@@ -1,9 +1,7 @@
 //! TCP forwards: a listener, and two sockets for each connection.
 
-use std::cell::Cell;
 use std::io::{self, ErrorKind};
 use std::net::{SocketAddr, SocketAddrV4};
-use std::ops::{Deref, DerefMut};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -13,9 +11,8 @@ use tokio::sync::Notify;
 use tokio::task::{JoinHandle, JoinSet, spawn_local};
 use tokio::time::{sleep, timeout};
 
-use super::board::Board;
-use super::os;
-use super::tally::Tally;
+use crate::context::{Permit, Route};
+use crate::os;
 
 mod pump;
 
@@ -23,30 +20,23 @@ mod pump;
 const BACKLOG: i32 = 1024;
 
 /// How long the guest may take to accept a connection.
-const CONNECT: Duration = Duration::from_secs(10);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Rest after an accept that failed for want of sockets or memory; the client
-/// stays in the queue, so that trying again at once would spin.
-const ACCEPT_REST: Duration = Duration::from_millis(100);
+/// Pause after an accept that failed for lack of sockets or memory; the client
+/// stays in the queue, so an immediate retry would spin.
+const ACCEPT_BACKOFF: Duration = Duration::from_millis(100);
 
-/// Quiet time after which a connection is asked whether it is alive. WSL and
-/// home routers forget quiet connections after minutes to hours.
-const KEEPALIVE_AFTER: Duration = Duration::from_secs(120);
+/// Idle time before the first keepalive probe. WSL and home routers forget idle
+/// connections after minutes to hours.
+const KEEPALIVE_TIME: Duration = Duration::from_secs(120);
 
-/// Time between two such questions; the system's count of them ends it.
-const KEEPALIVE_EVERY: Duration = Duration::from_secs(30);
+/// Time between two probes; the system's own count of them ends the connection.
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(30);
 
 /// One listening TCP forward.
-pub(super) struct Tcp {
-    shared: Rc<Shared>,
+pub(crate) struct Tcp {
+    reset: Rc<Notify>,
     task: JoinHandle<()>,
-}
-
-struct Shared {
-    guest: Cell<SocketAddrV4>,
-    reset: Notify,
-    tally: Rc<Tally>,
-    board: Rc<Board>,
 }
 
 impl Tcp {
@@ -54,150 +44,96 @@ impl Tcp {
     ///
     /// # Errors
     ///
-    /// Why the system does not give the port.
-    pub(super) fn open(
-        listen: SocketAddrV4,
-        guest: SocketAddrV4,
-        tally: Rc<Tally>,
-        board: Rc<Board>,
-    ) -> io::Result<Self> {
+    /// The system refuses the port.
+    pub(crate) fn open(route: Rc<Route>) -> io::Result<Self> {
+        let listen = SocketAddrV4::new(route.listen.listen_address, route.listen.listen_port.get());
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
-        os::reuse(&socket)?;
+        os::configure_listener(&socket)?;
         socket.set_nonblocking(true)?;
         socket.bind(&listen.into())?;
         socket.listen(BACKLOG)?;
         let listener = TcpListener::from_std(socket.into())?;
-        let shared = Rc::new(Shared {
-            guest: Cell::new(guest),
-            reset: Notify::new(),
-            tally,
-            board,
-        });
-        let task = spawn_local(accept(Rc::clone(&shared), listener));
-        Ok(Self { shared, task })
+        let reset = Rc::new(Notify::new());
+        let task = spawn_local(accept(route, listener, Rc::clone(&reset)));
+        Ok(Self { reset, task })
     }
 
-    /// New connections go there from now on. Those to a guest whose address is
-    /// gone would hang until somebody's patience ends, so they are reset.
-    pub(super) fn repoint(&self, guest: SocketAddrV4) {
-        let old = self.shared.guest.replace(guest);
-        if old.ip() != guest.ip() {
-            self.shared.reset.notify_one();
-        }
+    /// Resets the open connections: the guest's address has changed, and they
+    /// would hang until the client's timeout.
+    pub(crate) fn reset_connections(&self) {
+        self.reset.notify_one();
     }
 
     /// Closes the listener and resets its connections.
-    pub(super) async fn close(self) {
+    pub(crate) async fn close(self) {
         self.task.abort();
-        // It was aborted, and that is what the result says.
+        // The result says only that it was aborted.
         self.task.await.ok();
     }
 }
 
-async fn accept(shared: Rc<Shared>, listener: TcpListener) {
+async fn accept(route: Rc<Route>, listener: TcpListener, reset: Rc<Notify>) {
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
-            // The reset first: it is not for who comes after the order.
+            // The reset first: it does not affect clients that connect after the command.
             biased;
-            () = shared.reset.notified() => connections.abort_all(),
+            () = reset.notified() => connections.abort_all(),
             Some(_) = connections.join_next() => {}
             accepted = listener.accept() => match accepted {
-                Ok((client, _)) => admit(&shared, client, &mut connections),
-                Err(error) if transient(&error) => {}
-                Err(_) => sleep(ACCEPT_REST).await,
+                Ok((client, _)) => {
+                    configure(&client);
+                    match route.check_limit() {
+                        Ok(()) => {
+                            let permit = Permit::new(&route);
+                            connections.spawn_local(serve(permit, Rc::clone(&route), client));
+                        }
+                        Err(limit) => route.refuse(limit, 1),
+                    }
+                }
+                Err(error) if is_transient(&error) => {}
+                Err(_) => sleep(ACCEPT_BACKOFF).await,
             },
         }
     }
 }
 
-/// Whether the error is of one client that went away before it was accepted.
-fn transient(error: &io::Error) -> bool {
+/// Whether the error is about one client that left before it was accepted.
+fn is_transient(error: &io::Error) -> bool {
     matches!(
         error.kind(),
         ErrorKind::ConnectionAborted | ErrorKind::ConnectionReset | ErrorKind::Interrupted
     )
 }
 
-fn admit(shared: &Rc<Shared>, client: TcpStream, connections: &mut JoinSet<()>) {
-    let client = Breakable::new(client);
-    match shared.board.take_connection() {
-        Ok(()) => {
-            shared.tally.begin();
-            let place = Place(Rc::clone(shared));
-            connections.spawn_local(async move {
-                serve(&place.0, client).await;
-                drop(place);
-            });
-        }
-        Err(limit) => {
-            if shared.tally.refuse(limit, 1) {
-                shared.board.announce();
-            }
-        }
-    }
-}
-
-/// A connection's place within the limit.
-struct Place(Rc<Shared>);
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        self.0.board.return_connection();
-        self.0.tally.end();
-    }
-}
-
-async fn serve(shared: &Shared, mut client: Breakable) {
-    let guest = SocketAddr::V4(shared.guest.get());
-    let connected = timeout(CONNECT, TcpStream::connect(guest)).await;
-    let Ok(Ok(guest)) = connected else {
-        shared.tally.fail();
+/// Carries one connection. Both sides are reset when it does not end properly,
+/// be it because this task is aborted.
+async fn serve(_permit: Permit, route: Rc<Route>, mut client: TcpStream) {
+    let guest = SocketAddr::V4(route.guest.get());
+    let Ok(Ok(mut guest)) = timeout(CONNECT_TIMEOUT, TcpStream::connect(guest)).await else {
+        route.stats.count(|counters| counters.failed += 1);
         return;
     };
-    let mut guest = Breakable::new(guest);
-    let done = pump::both_ways(&mut client, &mut guest, &shared.tally, &shared.board).await;
-    if done.is_ok() {
-        client.end();
-        guest.end();
+    configure(&guest);
+    if pump::both_ways(&mut client, &mut guest, &route)
+        .await
+        .is_ok()
+    {
+        // Both directions ended: data in flight still arrives.
+        for stream in [&client, &guest] {
+            SockRef::from(stream).set_linger(None).ok();
+        }
     }
 }
 
-/// A connection that tells the other side when it did not end as it should:
-/// with a reset, so that half a download does not look like a whole one. The
-/// system knows that from the start, so it is so of a relay that is killed too.
-struct Breakable {
-    stream: TcpStream,
-}
-
-impl Breakable {
-    fn new(stream: TcpStream) -> Self {
-        // Each of these makes the connection better, none makes it possible.
-        stream.set_nodelay(true).ok();
-        let keepalive = TcpKeepalive::new()
-            .with_time(KEEPALIVE_AFTER)
-            .with_interval(KEEPALIVE_EVERY);
-        SockRef::from(&stream).set_tcp_keepalive(&keepalive).ok();
-        stream.set_zero_linger().ok();
-        Self { stream }
-    }
-
-    /// Both directions came to their end: what is on its way still arrives.
-    fn end(self) {
-        SockRef::from(&self.stream).set_linger(None).ok();
-    }
-}
-
-impl Deref for Breakable {
-    type Target = TcpStream;
-
-    fn deref(&self) -> &TcpStream {
-        &self.stream
-    }
-}
-
-impl DerefMut for Breakable {
-    fn deref_mut(&mut self) -> &mut TcpStream {
-        &mut self.stream
-    }
+/// Sets the options of a connection, none of which is vital. Without linger it
+/// is reset when it is dropped: half a download must not look like a whole one.
+/// The kernel knows that from the start, so it holds for a killed relay too.
+fn configure(stream: &TcpStream) {
+    stream.set_nodelay(true).ok();
+    let keepalive = TcpKeepalive::new()
+        .with_time(KEEPALIVE_TIME)
+        .with_interval(KEEPALIVE_INTERVAL);
+    SockRef::from(stream).set_tcp_keepalive(&keepalive).ok();
+    stream.set_zero_linger().ok();
 }

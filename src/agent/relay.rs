@@ -34,7 +34,7 @@ use crate::{
     model::{Code, Finding, RelayMemory, RelayPlace, RelaySet},
     paths::Paths,
 };
-use wslmesh_relay::protocol::{Event, Limits, Listen, Order, VERSION, Want};
+use wslmesh_relay::protocol::{Command, Event, Limits, Listen, SetForwards, VERSION};
 
 /// Longest wait for a relay's first word, and for its word that an order is in
 /// force. A start on Windows takes a second.
@@ -210,7 +210,7 @@ impl Supervisor {
     fn dismiss(&mut self) {
         let stage = std::mem::replace(&mut self.stage, Stage::Idle);
         if let Stage::Greeting { mut process, .. } | Stage::Running { mut process, .. } = stage {
-            process.dismiss();
+            process.shutdown();
             self.stage = Stage::Stopping {
                 process,
                 deadline: Instant::now() + FAREWELL,
@@ -231,7 +231,7 @@ impl Supervisor {
         };
         self.serial += 1;
         let listens: Vec<Listen> = wanted.forwards.iter().map(|(_, f)| f.listen).collect();
-        let mut want = Want {
+        let mut want = SetForwards {
             version: VERSION,
             serial: self.serial,
             forwards: wanted.forwards.iter().map(|(_, f)| *f).collect(),
@@ -242,7 +242,7 @@ impl Supervisor {
             want.sessions = self.table.sessions(want.limits.udp_sessions);
         }
         self.listeners.told(self.serial, listens);
-        match process.tell(&Order::Want(want)) {
+        match process.send(&Command::SetForwards(want)) {
             Ok(()) => *confirm = Some(Instant::now() + DEADLINE),
             Err(error) => self.fell(&error),
         }
@@ -278,7 +278,7 @@ impl Supervisor {
             Event::Ready { version, program } => self.greet(version, &program),
             _ if matches!(self.stage, Stage::Greeting { .. }) => {
                 let text = "an event before it was ready".to_owned();
-                self.fall(&RelayError::Garbage(text))
+                self.fall(&RelayError::Protocol(text))
             }
             Event::Applied { serial, listeners } => {
                 if !self.listeners.confirmed(serial, &listeners) {
@@ -316,7 +316,7 @@ impl Supervisor {
             }
             Event::Invalid { line, reason } => {
                 let reason = format!("line {line}: {}", crate::model::plain(&reason));
-                self.fall(&RelayError::Invalid(reason))
+                self.fall(&RelayError::Rejected(reason))
             }
             Event::Counters { forwards } => self.counted(forwards).then_some(News::Other),
         }
@@ -326,7 +326,7 @@ impl Supervisor {
         let stage = std::mem::replace(&mut self.stage, Stage::Idle);
         let Stage::Greeting { process, .. } = stage else {
             let text = "it said twice that it is ready".to_owned();
-            return self.fall(&RelayError::Garbage(text));
+            return self.fall(&RelayError::Protocol(text));
         };
         if version != VERSION {
             return self.fall(&RelayError::Version(version));
@@ -394,8 +394,8 @@ impl Supervisor {
                 self.begin();
                 news
             }
-            Stage::Greeting { .. } => self.fall(&RelayError::NotReady(DEADLINE)),
-            Stage::Running { .. } => self.fall(&RelayError::NotConfirmed(DEADLINE)),
+            Stage::Greeting { .. } => self.fall(&late("become ready")),
+            Stage::Running { .. } => self.fall(&late("confirm its forwards")),
             // Dropping it kills it.
             Stage::Stopping { .. } => self.gone(),
             Stage::Idle | Stage::Starting(_) => news,
@@ -454,6 +454,13 @@ enum News {
     /// The relay has confirmed what it was told.
     Applied,
     Other,
+}
+
+fn late(action: &'static str) -> RelayError {
+    RelayError::Timeout {
+        action,
+        after: DEADLINE,
+    }
 }
 
 #[cfg(test)]

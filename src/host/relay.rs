@@ -1,17 +1,18 @@
-//! The relay's process: started on Windows through interop or in here, told by
-//! lines on its standard input, heard by lines on its standard output.
+//! The relay's process, on Windows through interop or in the guest: commands go
+//! to its standard input, events come from its standard output.
 //!
-//! [`Started`] is made where waiting is allowed, because looking at a Windows
-//! drive and starting a program block. [`Process`] belongs to the loop: telling
-//! it something never waits.
+//! [`Started`] is created in a blocking task, because a Windows drive and the
+//! start of a program may block. [`Process`] belongs to the event loop: sending
+//! to it never waits.
 
 mod unpack;
 
 use std::{
     fmt,
+    future::pending,
     io::{self, ErrorKind},
     os::{
-        fd::{AsFd, OwnedFd},
+        fd::OwnedFd,
         unix::process::{CommandExt, ExitStatusExt},
     },
     path::{Path, PathBuf},
@@ -30,77 +31,76 @@ use crate::{
     interop::{Interop, InteropError, child::ChildError},
     model::{Code, RelayPlace, excerpt, plain},
 };
-use wslmesh_relay::protocol::{EXIT_ELEVATED, Event, MAX_LINE, Order, VERSION};
+use wslmesh_relay::protocol::{self, EXIT_ELEVATED, Event, MAX_LINE, VERSION};
 
-/// The relay's program in the guest, in the folder of our programs.
-pub const GUEST: &str = "wslmesh-relay";
-/// The relay's program for Windows, in the folder of our programs.
-pub const WINDOWS: &str = "windows/wslmesh-relay.exe";
+/// The relay for the guest, in the folder of our programs.
+pub const GUEST_PROGRAM: &str = "wslmesh-relay";
+/// The relay for Windows, in the folder of our programs.
+pub const WINDOWS_PROGRAM: &str = "windows/wslmesh-relay.exe";
 
 /// Most bytes of standard error that are kept; the rest is read and dropped.
-const MOST_COMPLAINTS: usize = 4 << 10;
+const MAX_STDERR: usize = 4 << 10;
 
-/// How long a relay that has closed its output may take to end by itself.
-const LAST_BREATH: Duration = Duration::from_secs(1);
+/// How long a relay may take to exit once its output is closed.
+const EXIT_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Why the relay does not run, or not any more.
+/// Why the relay does not run, or stopped running.
 #[derive(Debug, thiserror::Error)]
 pub enum RelayError {
-    /// Windows is out of reach.
+    /// Windows cannot be reached.
     #[error(transparent)]
     Interop(#[from] InteropError),
-    /// Its program is not there.
-    #[error("there is no {}", .0.display())]
+    /// The program does not exist.
+    #[error("{} does not exist", .0.display())]
     Missing(PathBuf),
-    /// Its program could not be put on the Windows drive.
-    #[error("cannot put the relay at {}: {source}", path.display())]
+    /// The program could not be copied to the Windows drive.
+    #[error("cannot copy the relay to {}: {source}", path.display())]
     Unpack {
         /// The file or folder.
         path: PathBuf,
         /// The system's reason.
         source: io::Error,
     },
-    /// It could not be started in here.
+    /// The program could not be started in the guest.
     #[error("the relay {0}")]
     Start(ChildError),
-    /// Its pipes could not be watched.
-    #[error("the relay's pipes cannot be watched: {0}")]
-    Watch(io::Error),
-    /// It did not say that it is ready.
-    #[error("the relay did not say a word within {} s", .0.as_secs_f32())]
-    NotReady(Duration),
-    /// It did not confirm what it was told.
-    #[error("the relay did not confirm its forwards within {} s", .0.as_secs_f32())]
-    NotConfirmed(Duration),
-    /// It speaks another version.
+    /// A start blocks in the kernel.
+    #[error("starting the relay has been hanging for {} s", .0.as_secs())]
+    Hangs(Duration),
+    /// It did not do what was expected in time.
+    #[error("the relay did not {action} within {} s", after.as_secs_f32())]
+    Timeout {
+        /// What it did not do.
+        action: &'static str,
+        /// How long it was given.
+        after: Duration,
+    },
+    /// It speaks another version of the protocol.
     #[error("the relay speaks version {0}, this agent speaks version {VERSION}")]
     Version(u32),
-    /// It said something that is no event.
-    #[error("the relay said something that it should not: \"{0}\"")]
-    Garbage(String),
-    /// It did not understand an order.
-    #[error("the relay did not understand an order: {0}")]
-    Invalid(String),
-    /// It does not read what it is told.
-    #[error("the relay does not read its orders")]
+    /// It sent something invalid.
+    #[error("the relay violated the protocol: {0}")]
+    Protocol(String),
+    /// It found a command invalid.
+    #[error("the relay rejected a command: {0}")]
+    Rejected(String),
+    /// The pipe of its standard input is full.
+    #[error("the relay does not read its commands")]
     Stuck,
-    /// A pipe to it broke.
-    #[error("the relay's pipe broke: {0}")]
+    /// A pipe to it failed.
+    #[error("the relay's pipe failed: {0}")]
     Pipe(io::Error),
     /// It was started with administrator rights and refused them.
     #[error("the relay was started with administrator rights")]
     Elevated,
-    /// It ended.
-    #[error("the relay ended with {code}: {complaint}")]
+    /// It exited.
+    #[error("the relay ended with {code}: {stderr}")]
     Ended {
         /// Its exit code or signal.
         code: String,
-        /// The start of what it said to standard error, safe for a journal.
-        complaint: String,
+        /// The start of its standard error, safe for a journal.
+        stderr: String,
     },
-    /// The way to it hangs where no deadline reaches.
-    #[error("starting the relay has been hanging for {} s", .0.as_secs())]
-    Hangs(Duration),
 }
 
 impl RelayError {
@@ -113,23 +113,21 @@ impl RelayError {
             Self::Elevated => Code::RelayElevated,
             Self::Unpack { .. }
             | Self::Start(_)
-            | Self::Watch(_)
-            | Self::NotReady(_)
-            | Self::NotConfirmed(_)
+            | Self::Hangs(_)
+            | Self::Timeout { .. }
             | Self::Version(_)
-            | Self::Garbage(_)
-            | Self::Invalid(_)
+            | Self::Protocol(_)
+            | Self::Rejected(_)
             | Self::Stuck
             | Self::Pipe(_)
-            | Self::Ended { .. }
-            | Self::Hangs(_) => Code::RelayFailed,
+            | Self::Ended { .. } => Code::RelayFailed,
         }
     }
 }
 
-/// A relay that was started a moment ago. Dropping it kills its process group.
+/// A relay that was just started. Dropping it kills its process group.
 pub struct Started {
-    /// There until it is dropped.
+    /// `None` only while it is dropped.
     child: Option<Child>,
     id: u32,
 }
@@ -145,15 +143,15 @@ impl Drop for Started {
         let Some(mut child) = self.child.take() else {
             return;
         };
-        // Its helpers may outlive it, and are ended in any case.
+        // Its helpers may outlive it, and are killed in any case.
         if let Some(group) = i32::try_from(self.id).ok().and_then(Pid::from_raw) {
             kill_process_group(group, Signal::KILL).unwrap_or_default();
         }
         if !matches!(child.try_wait(), Ok(None)) {
             return;
         }
-        // It is dead as soon as the kernel has come round to it, and nobody waits
-        // for that but a thread; without one it stays a zombie until we end.
+        // The kernel may take a moment, which only a thread can wait for; without
+        // one it stays a zombie until the agent exits.
         thread::Builder::new()
             .spawn(move || child.wait().map(drop).unwrap_or_default())
             .map(drop)
@@ -164,34 +162,32 @@ impl Drop for Started {
 /// Starts the relay. `lib` is the folder of our programs. Blocks.
 ///
 /// # Errors
-/// Its program is not there or cannot be started.
+/// The program does not exist or cannot be started.
 pub fn start(place: &RelayPlace, lib: &Path) -> Result<Started, RelayError> {
-    let program = match place {
-        RelayPlace::Guest => {
-            let program = lib.join(GUEST);
-            if !program.is_file() {
-                return Err(RelayError::Missing(program));
-            }
-            let mut command = Command::new(program);
-            command.env_clear().current_dir("/");
-            return spawn(command).map_err(RelayError::Start);
-        }
-        RelayPlace::Installed { program, .. } => {
-            let interop = Interop::find()?;
-            let program = interop.linux_path(program);
-            if !program.is_file() {
-                return Err(RelayError::Missing(program));
-            }
-            (interop, program)
-        }
-        RelayPlace::Unpacked(folder) => {
-            let interop = Interop::find()?;
-            let folder = interop.linux_path(folder);
-            (interop, unpack::unpack(&lib.join(WINDOWS), &folder)?)
+    let existing = |program: PathBuf| {
+        if program.is_file() {
+            Ok(program)
+        } else {
+            Err(RelayError::Missing(program))
         }
     };
-    let (interop, program) = program;
-    Ok(interop.start(&program, spawn)?)
+    let on_windows = |program: &dyn Fn(&Interop) -> Result<PathBuf, RelayError>| {
+        let interop = Interop::find()?;
+        Ok(interop.start(&program(&interop)?, spawn)?)
+    };
+    match place {
+        RelayPlace::Guest => {
+            let mut command = Command::new(existing(lib.join(GUEST_PROGRAM))?);
+            command.env_clear().current_dir("/");
+            spawn(command).map_err(RelayError::Start)
+        }
+        RelayPlace::Installed { program, .. } => {
+            on_windows(&|interop| existing(interop.linux_path(program)))
+        }
+        RelayPlace::Unpacked(folder) => on_windows(&|interop| {
+            unpack::unpack(&lib.join(WINDOWS_PROGRAM), &interop.linux_path(folder))
+        }),
+    }
 }
 
 fn spawn(mut command: Command) -> Result<Started, ChildError> {
@@ -207,71 +203,73 @@ fn spawn(mut command: Command) -> Result<Started, ChildError> {
     })
 }
 
-/// A relay that runs. Dropping it kills its process group.
+/// A running relay. Dropping it kills its process group.
 #[derive(Debug)]
 pub struct Process {
     started: Started,
-    orders: Option<OwnedFd>,
-    events: Receiver,
-    complaints: Option<Receiver>,
-    /// A pidfd. It is waited for like a pipe and becomes readable at the end
-    /// (pidfd_open(2)); this is tokio's safe way to wait for a file descriptor.
+    stdin: Option<OwnedFd>,
+    stdout: Output,
+    /// How much of the output is known to hold no end of a line.
+    scanned: usize,
+    stderr: Output,
+    /// A pidfd. It becomes readable at the exit (pidfd_open(2)), and this is
+    /// tokio's safe way to wait for a file descriptor.
     exit: Receiver,
-    heard: Vec<u8>,
-    /// How much of `heard` is known to hold no line's end.
-    looked: usize,
-    complaint: Vec<u8>,
-    silent: bool,
 }
 
 impl Process {
-    /// Takes over a relay that was started, on the loop.
+    /// Takes over a relay that was started, on the event loop.
     ///
     /// # Errors
     /// Its pipes cannot be watched.
     pub fn adopt(mut started: Started) -> Result<Self, RelayError> {
-        let gone = || RelayError::Watch(ErrorKind::BrokenPipe.into());
-        let child = started.child.as_mut().ok_or_else(gone)?;
-        let orders = OwnedFd::from(child.stdin.take().ok_or_else(gone)?);
-        let events = OwnedFd::from(child.stdout.take().ok_or_else(gone)?);
-        let complaints = OwnedFd::from(child.stderr.take().ok_or_else(gone)?);
-        rustix::io::ioctl_fionbio(&orders, true).map_err(watch)?;
-        // The longest line fits in at once. A smaller pipe takes shorter ones.
-        rustix::pipe::fcntl_setpipe_size(&orders, MAX_LINE)
-            .map(drop)
-            .unwrap_or_default();
-        let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
-        let exit = pidfd_open(pid.ok_or_else(gone)?, PidfdFlags::NONBLOCK).map_err(watch)?;
+        let adopt = |started: &mut Started| -> io::Result<_> {
+            let missing = || io::Error::from(ErrorKind::BrokenPipe);
+            let child = started.child.as_mut().ok_or_else(missing)?;
+            let stdin = OwnedFd::from(child.stdin.take().ok_or_else(missing)?);
+            rustix::io::ioctl_fionbio(&stdin, true)?;
+            // So that the longest line fits. A smaller pipe takes shorter ones.
+            rustix::pipe::fcntl_setpipe_size(&stdin, MAX_LINE)
+                .map(drop)
+                .unwrap_or_default();
+            let stdout = Output::new(child.stdout.take().ok_or_else(missing)?)?;
+            let stderr = Output::new(child.stderr.take().ok_or_else(missing)?)?;
+            let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
+            let exit = pidfd_open(pid.ok_or_else(missing)?, PidfdFlags::NONBLOCK)?;
+            let exit = Receiver::from_owned_fd_unchecked(exit)?;
+            Ok((stdin, stdout, stderr, exit))
+        };
+        let (stdin, stdout, stderr, exit) = adopt(&mut started).map_err(RelayError::Pipe)?;
         Ok(Self {
-            orders: Some(orders),
-            events: Receiver::from_owned_fd(events).map_err(RelayError::Watch)?,
-            complaints: Some(Receiver::from_owned_fd(complaints).map_err(RelayError::Watch)?),
-            exit: Receiver::from_owned_fd_unchecked(exit).map_err(RelayError::Watch)?,
             started,
-            heard: Vec::new(),
-            looked: 0,
-            complaint: Vec::new(),
-            silent: false,
+            stdin: Some(stdin),
+            stdout,
+            scanned: 0,
+            stderr,
+            exit,
         })
     }
 
-    /// Tells it something, at once or not at all.
+    /// Sends a command, at once or not at all.
     ///
     /// # Errors
-    /// It is gone, or does not read. A part of the line may be on its way: it is
-    /// of no use any more.
-    pub fn tell(&mut self, order: &Order) -> Result<(), RelayError> {
-        let mut line = serde_json::to_vec(order).map_err(|error| RelayError::Pipe(error.into()))?;
+    /// It has exited, or does not read. A part of the line may be in the pipe:
+    /// the process must not be used any more.
+    pub fn send(&mut self, command: &protocol::Command) -> Result<(), RelayError> {
+        let pipe = |kind: ErrorKind| RelayError::Pipe(kind.into());
+        let mut line =
+            serde_json::to_vec(command).map_err(|error| RelayError::Pipe(error.into()))?;
         line.push(b'\n');
         if line.len() > MAX_LINE {
-            return Err(RelayError::Pipe(ErrorKind::FileTooLarge.into()));
+            return Err(pipe(ErrorKind::FileTooLarge));
         }
-        let Some(orders) = &self.orders else {
-            return Err(RelayError::Pipe(ErrorKind::BrokenPipe.into()));
-        };
+        let stdin = self
+            .stdin
+            .as_ref()
+            .ok_or_else(|| pipe(ErrorKind::BrokenPipe))?;
         let mut rest = line.as_slice();
         while !rest.is_empty() {
-            match rustix::io::write(orders.as_fd(), rest) {
+            match rustix::io::write(stdin, rest) {
                 Ok(written) => rest = rest.get(written..).unwrap_or_default(),
                 Err(Errno::INTR) => {}
                 Err(Errno::AGAIN) => return Err(RelayError::Stuck),
@@ -281,9 +279,9 @@ impl Process {
         Ok(())
     }
 
-    /// Closes its standard input, which asks it to end.
-    pub fn dismiss(&mut self) {
-        self.orders = None;
+    /// Closes its standard input, which makes it exit.
+    pub fn shutdown(&mut self) {
+        self.stdin = None;
     }
 
     /// Its process number.
@@ -292,80 +290,59 @@ impl Process {
         self.started.id
     }
 
-    /// Waits for what it says next. Nothing is lost when the wait is dropped.
+    /// Receives its next event. Cancel safe.
     ///
     /// # Errors
-    /// It has ended, or says what it should not.
-    pub async fn hear(&mut self) -> Result<Event, RelayError> {
+    /// It has exited, or sent something invalid.
+    pub async fn recv(&mut self) -> Result<Event, RelayError> {
         loop {
             if let Some(line) = self.line() {
-                return serde_json::from_slice(&line)
-                    .map_err(|_| RelayError::Garbage(excerpt(&String::from_utf8_lossy(&line))));
+                return serde_json::from_slice(&line).map_err(|_| not_an_event(&line));
             }
-            if self.heard.len() > MAX_LINE {
-                let start = self.heard.get(..512).unwrap_or_default();
-                return Err(RelayError::Garbage(excerpt(&String::from_utf8_lossy(
-                    start,
-                ))));
+            if self.stdout.bytes.len() > MAX_LINE {
+                return Err(not_an_event(
+                    self.stdout.bytes.get(..512).unwrap_or_default(),
+                ));
             }
-            if self.silent {
-                return Err(self.last_words().await);
+            if !self.stdout.open {
+                return Err(self.exit_error().await);
             }
             select! {
                 biased;
-                ready = self.events.readable() => {
-                    ready.map_err(RelayError::Pipe)?;
-                    self.silent = !drain(&self.events, &mut self.heard, MAX_LINE + 1)?;
+                ready = self.stdout.readable() => {
+                    ready?;
+                    self.stdout.read()?;
                 }
-                ready = readable(self.complaints.as_ref()) => {
-                    ready.map_err(RelayError::Pipe)?;
-                    self.listen_to_complaints()?;
+                ready = self.stderr.readable() => {
+                    ready?;
+                    self.stderr.read()?;
+                    self.stderr.bytes.truncate(MAX_STDERR);
                 }
-                ended = self.exit.readable() => {
-                    ended.map_err(RelayError::Watch)?;
+                exited = self.exit.readable() => {
+                    exited.map_err(RelayError::Pipe)?;
                     // A helper of it may hold the pipe open: what is in it is all.
-                    drain(&self.events, &mut self.heard, MAX_LINE + 1)?;
-                    self.silent = true;
+                    while self.stdout.bytes.len() <= MAX_LINE && self.stdout.read()? {}
+                    self.stdout.open = false;
                 }
             }
         }
     }
 
     fn line(&mut self) -> Option<Vec<u8>> {
-        let fresh = self.heard.get(self.looked..).unwrap_or_default();
-        match fresh.iter().position(|byte| *byte == b'\n') {
-            Some(at) => {
-                let end = self.looked + at;
-                self.looked = 0;
-                Some(self.heard.drain(..=end).collect())
-            }
-            None => {
-                self.looked = self.heard.len();
-                None
-            }
-        }
-    }
-
-    fn listen_to_complaints(&mut self) -> Result<(), RelayError> {
-        let Some(complaints) = &self.complaints else {
-            return Ok(());
+        let bytes = &mut self.stdout.bytes;
+        let fresh = bytes.get(self.scanned..).unwrap_or_default();
+        let Some(at) = fresh.iter().position(|byte| *byte == b'\n') else {
+            self.scanned = bytes.len();
+            return None;
         };
-        let mut heard = Vec::new();
-        let open = drain(complaints, &mut heard, MOST_COMPLAINTS)?;
-        let room = MOST_COMPLAINTS.saturating_sub(self.complaint.len());
-        heard.truncate(room);
-        self.complaint.append(&mut heard);
-        if !open {
-            self.complaints = None;
-        }
-        Ok(())
+        let end = std::mem::take(&mut self.scanned) + at;
+        Some(bytes.drain(..=end).collect())
     }
 
-    /// Why it ended.
-    async fn last_words(&mut self) -> RelayError {
-        let ended = timeout(LAST_BREATH, self.exit.readable()).await;
-        ended.map(drop).unwrap_or_default();
-        self.listen_to_complaints().unwrap_or_default();
+    /// Why it exited.
+    async fn exit_error(&mut self) -> RelayError {
+        let exited = timeout(EXIT_TIMEOUT, self.exit.readable()).await;
+        exited.map(drop).unwrap_or_default();
         let status = self.started.child.as_mut().map(Child::try_wait);
         let Some(Ok(Some(status))) = status else {
             return RelayError::Pipe(ErrorKind::UnexpectedEof.into());
@@ -373,17 +350,24 @@ impl Process {
         if status.code() == Some(i32::from(EXIT_ELEVATED)) {
             return RelayError::Elevated;
         }
+        while self.stderr.bytes.len() < MAX_STDERR && self.stderr.read().unwrap_or_default() {}
+        self.stderr.bytes.truncate(MAX_STDERR);
         RelayError::Ended {
-            code: in_words(status),
-            complaint: match plain(&String::from_utf8_lossy(&self.complaint)) {
-                text if text.is_empty() => "it said nothing".to_owned(),
+            code: describe(status),
+            stderr: match plain(&String::from_utf8_lossy(&self.stderr.bytes)) {
+                text if text.is_empty() => "no error message".to_owned(),
                 text => text,
             },
         }
     }
 }
 
-fn in_words(status: ExitStatus) -> String {
+fn not_an_event(line: &[u8]) -> RelayError {
+    let line = excerpt(&String::from_utf8_lossy(line));
+    RelayError::Protocol(format!("not an event: \"{line}\""))
+}
+
+fn describe(status: ExitStatus) -> String {
     match (status.code(), status.signal()) {
         (Some(code), _) => format!("exit code {code}"),
         (None, Some(signal)) => format!("signal {signal}"),
@@ -391,31 +375,45 @@ fn in_words(status: ExitStatus) -> String {
     }
 }
 
-fn watch(error: Errno) -> RelayError {
-    RelayError::Watch(error.into())
+/// A pipe from the relay, and what was read from it.
+#[derive(Debug)]
+struct Output {
+    pipe: Receiver,
+    open: bool,
+    bytes: Vec<u8>,
 }
 
-async fn readable(pipe: Option<&Receiver>) -> io::Result<()> {
-    match pipe {
-        Some(pipe) => pipe.readable().await,
-        None => std::future::pending().await,
+impl Output {
+    fn new(pipe: impl Into<OwnedFd>) -> io::Result<Self> {
+        Ok(Self {
+            pipe: Receiver::from_owned_fd(pipe.into())?,
+            open: true,
+            bytes: Vec::new(),
+        })
     }
-}
 
-/// Takes what is in the pipe, up to about `most` bytes in `into`. Says whether
-/// the pipe is still open.
-fn drain(pipe: &Receiver, into: &mut Vec<u8>, most: usize) -> Result<bool, RelayError> {
-    let mut part = [0; 16 << 10];
-    while into.len() < most {
-        match pipe.try_read(&mut part) {
-            Ok(0) => return Ok(false),
-            Ok(read) => into.extend_from_slice(part.get(..read).unwrap_or_default()),
-            Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+    /// Waits until it is readable; forever once it is closed.
+    async fn readable(&self) -> Result<(), RelayError> {
+        if !self.open {
+            return pending().await;
+        }
+        self.pipe.readable().await.map_err(RelayError::Pipe)
+    }
+
+    /// Reads once, if there is something. Returns whether there may be more.
+    fn read(&mut self) -> Result<bool, RelayError> {
+        let mut part = [0; 16 << 10];
+        match self.pipe.try_read(&mut part) {
+            Ok(0) => self.open = false,
+            Ok(length) => self
+                .bytes
+                .extend_from_slice(part.get(..length).unwrap_or_default()),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(false),
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
             Err(error) => return Err(RelayError::Pipe(error)),
         }
+        Ok(self.open)
     }
-    Ok(true)
 }
 
 #[cfg(test)]

@@ -28,12 +28,17 @@ fn shown(world: &World) -> Result<()> {
         Ok(serving.then_some(()))
     })
     .with_context(|| format!("the agent said:\n{}", agent.log().unwrap_or_default()))?;
-    let asked = |orders: &[String]| orders.iter().filter(|one| one.contains("report")).count();
+    let asked = |orders: &[String]| {
+        orders
+            .iter()
+            .filter(|one| one.contains("get-counters"))
+            .count()
+    };
     let client = "exec 3<>/dev/tcp/127.0.0.1/2222; echo ping >&3; head -c 5 <&3";
     for tries in 1..=3 {
         let answer = world.host(&["bash", "-c", client])?.ok()?;
         ensure!(answer == "ping\n", "{answer:?}");
-        let before = world.windows().relay()?.context("no relay runs")?.orders;
+        let before = world.windows().relay()?.context("no relay runs")?.commands;
         let status = read(world, &["status", "--json"])?;
         let counter = |field: &str| {
             let place = format!("/relay/counters/forwards/0/{field}");
@@ -46,7 +51,7 @@ fn shown(world: &World) -> Result<()> {
                 && counter("bytes-out") == Some(json!(5 * tries)),
             "after {tries}: {status:#}"
         );
-        let after = world.windows().relay()?.context("no relay runs")?.orders;
+        let after = world.windows().relay()?.context("no relay runs")?.commands;
         ensure!(asked(&after) == asked(&before) + 1, "{after:?}");
     }
     agent.says("relay counters: ssh (tcp 127.0.0.1:2222): ")?;

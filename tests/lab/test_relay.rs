@@ -128,11 +128,11 @@ fn killed(world: &World) -> Result<()> {
     ensure!(tunnel.inward("yes")? == source);
     let second = world.windows().relay()?.context("no relay")?;
     ensure!(second.pid != first.pid);
-    let order = second.orders.first().context("no order")?;
+    let command = second.commands.first().context("no command")?;
     ensure!(
-        order.contains("\"client\":\"192.168.50.20:40000\"")
-            && order.contains(&format!("\"port\":{}", source.port())),
-        "{order}"
+        command.contains("\"client\":\"192.168.50.20:40000\"")
+            && command.contains(&format!("\"port\":{}", source.port())),
+        "{command}"
     );
     let found = tunnel.agent.raised("relay-restarted")?;
     ensure!(
@@ -288,7 +288,7 @@ fn elevated(world: &World) -> Result<()> {
     std::thread::sleep(Duration::from_millis(1500));
     let starts = world.windows().relays()?;
     ensure!(
-        starts.len() == 1 && starts.iter().all(|run| run.orders.is_empty()),
+        starts.len() == 1 && starts.iter().all(|run| run.commands.is_empty()),
         "{starts:?}"
     );
     ensure!(world.listens(Place::Windows, "u", 51820)?.is_empty());

@@ -28,7 +28,7 @@ fn session() -> impl Strategy<Value = Session> {
     })
 }
 
-fn order() -> impl Strategy<Value = Order> {
+fn command() -> impl Strategy<Value = Command> {
     let forward = (listen(), any::<Ipv4Addr>(), port());
     let forward = forward.prop_map(|(listen, connect_address, connect_port)| Forward {
         listen,
@@ -43,15 +43,20 @@ fn order() -> impl Strategy<Value = Order> {
     });
     let forwards = prop::collection::vec(forward, 0..4);
     let sessions = prop::collection::vec(session(), 0..4);
-    let want = (any::<(u32, u64)>(), forwards, sessions, limits);
-    let want = want.prop_map(|((version, serial), forwards, sessions, limits)| Want {
-        version,
-        serial,
-        forwards,
-        sessions,
-        limits,
-    });
-    prop_oneof![want.prop_map(Order::Want), Just(Order::Report)]
+    let set = (any::<(u32, u64)>(), forwards, sessions, limits);
+    let set = set.prop_map(
+        |((version, serial), forwards, sessions, limits)| SetForwards {
+            version,
+            serial,
+            forwards,
+            sessions,
+            limits,
+        },
+    );
+    prop_oneof![
+        set.prop_map(Command::SetForwards),
+        Just(Command::GetCounters)
+    ]
 }
 
 fn failure() -> impl Strategy<Value = Option<Failure>> {
@@ -102,25 +107,25 @@ fn event() -> impl Strategy<Value = Event> {
 
 proptest! {
     #[test]
-    fn an_order_is_one_line_and_comes_back(order in order()) {
-        let line = to_string(&order).unwrap();
+    fn command_is_one_line_and_round_trips(command in command()) {
+        let line = to_string(&command).unwrap();
         prop_assert!(!line.contains('\n'));
-        prop_assert_eq!(from_str::<Order>(&line).unwrap(), order);
+        prop_assert_eq!(from_str::<Command>(&line).unwrap(), command);
     }
 
     #[test]
-    fn an_event_is_one_line_and_comes_back(event in event()) {
+    fn event_is_one_line_and_round_trips(event in event()) {
         let line = to_string(&event).unwrap();
         prop_assert!(!line.contains('\n'));
         prop_assert_eq!(from_str::<Event>(&line).unwrap(), event);
     }
 }
 
-/// The words that another version of the program knows.
+/// A change of these needs a new [`VERSION`].
 #[test]
-fn words_stay() {
-    let want = json!({
-        "order": "want", "version": 1, "serial": 7,
+fn wire_format_is_stable() {
+    let set = json!({
+        "command": "set-forwards", "version": 2, "serial": 7,
         "forwards": [{
             "protocol": "udp", "listen-address": "0.0.0.0", "listen-port": 51820,
             "connect-address": "172.20.1.5", "connect-port": 51821
@@ -131,8 +136,12 @@ fn words_stay() {
         }],
         "limits": {"udp-sessions": 1, "tcp-connections": 2, "udp-idle-seconds": 3}
     });
-    let order: Order = serde_json::from_value(want.clone()).unwrap();
-    assert_eq!(to_value(order).unwrap(), want);
+    let command: Command = serde_json::from_value(set.clone()).unwrap();
+    assert_eq!(to_value(command).unwrap(), set);
+    assert_eq!(
+        to_value(Command::GetCounters).unwrap(),
+        json!({"command": "get-counters"})
+    );
 
     let listen = Listen {
         protocol: Protocol::Tcp,
@@ -162,7 +171,7 @@ fn words_stay() {
 }
 
 #[test]
-fn the_largest_table_fits_into_a_line() {
+fn largest_table_fits_into_a_line() {
     let session = Session {
         listen_address: Ipv4Addr::BROADCAST,
         listen_port: NonZeroU16::MAX,

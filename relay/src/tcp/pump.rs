@@ -1,5 +1,5 @@
-//! The bytes of one connection, both ways, without reading what the other side
-//! does not take.
+//! The bytes of one connection, in both directions, without reading more than
+//! the other side takes.
 
 use std::future::poll_fn;
 use std::io;
@@ -9,28 +9,31 @@ use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
-use super::super::board::Board;
-use super::super::tally::Tally;
+use crate::context::{RelayContext, Route};
 
-/// Reads of one direction before others get their turn.
-const TURN: u32 = 4;
+/// Reads of one direction before other tasks get their turn.
+const READS_PER_TURN: u32 = 4;
 
 /// Carries until both directions have ended.
 ///
 /// # Errors
 ///
-/// That of the side that broke; the other direction is given up with it.
+/// That of the side that broke; the other direction is abandoned with it.
 pub(super) async fn both_ways(
     client: &mut TcpStream,
     guest: &mut TcpStream,
-    tally: &Tally,
-    board: &Board,
+    route: &Route,
 ) -> io::Result<()> {
-    let mut inward = Way::new(board);
-    let mut outward = Way::new(board);
+    let stats = &route.stats;
+    let mut inward = Direction::new(&route.context);
+    let mut outward = Direction::new(&route.context);
     poll_fn(|cx| {
-        let inward = inward.poll(cx, client, guest, |bytes| tally.carry_in(bytes))?;
-        let outward = outward.poll(cx, guest, client, |bytes| tally.carry_out(bytes))?;
+        let inward = inward.poll(cx, client, guest, |bytes| {
+            stats.count(|counters| counters.bytes_in += bytes);
+        })?;
+        let outward = outward.poll(cx, guest, client, |bytes| {
+            stats.count(|counters| counters.bytes_out += bytes);
+        })?;
         if inward.is_ready() && outward.is_ready() {
             Poll::Ready(Ok(()))
         } else {
@@ -41,30 +44,30 @@ pub(super) async fn both_ways(
 }
 
 /// One direction.
-struct Way<'a> {
-    board: &'a Board,
-    /// What was read and not taken yet, from `sent` on.
+struct Direction<'a> {
+    context: &'a RelayContext,
+    /// What was read and not written yet, from `written` on.
     held: Vec<u8>,
-    sent: usize,
-    stage: Stage,
+    written: usize,
+    state: State,
 }
 
 #[derive(Clone, Copy)]
-enum Stage {
+enum State {
     Open,
-    /// The sender has said its last byte.
-    Ended,
-    /// The receiver knows that.
-    Closed,
+    /// The sender has ended the stream.
+    Eof,
+    /// So has the relay, towards the receiver.
+    ShutDown,
 }
 
-impl<'a> Way<'a> {
-    fn new(board: &'a Board) -> Self {
+impl<'a> Direction<'a> {
+    fn new(context: &'a RelayContext) -> Self {
         Self {
-            board,
+            context,
             held: Vec::new(),
-            sent: 0,
-            stage: Stage::Open,
+            written: 0,
+            state: State::Open,
         }
     }
 
@@ -73,39 +76,37 @@ impl<'a> Way<'a> {
         cx: &mut Context<'_>,
         from: &mut TcpStream,
         to: &mut TcpStream,
-        count: impl Fn(usize),
+        count: impl Fn(u64),
     ) -> Poll<io::Result<()>> {
-        for _ in 0..TURN {
-            ready!(self.deliver(cx, to))?;
-            match self.stage {
-                Stage::Open => {}
-                Stage::Ended => {
-                    // A receiver that is gone already needs no farewell.
+        for _ in 0..READS_PER_TURN {
+            ready!(self.write_held(cx, to))?;
+            match self.state {
+                State::Open => {}
+                State::Eof => {
+                    // A receiver that has gone already needs no shutdown.
                     ready!(Pin::new(&mut *to).poll_shutdown(cx)).ok();
-                    self.stage = Stage::Closed;
+                    self.state = State::ShutDown;
                     return Poll::Ready(Ok(()));
                 }
-                Stage::Closed => return Poll::Ready(Ok(())),
+                State::ShutDown => return Poll::Ready(Ok(())),
             }
-            let board = self.board;
-            let carried = board.with_buffer(|buffer| {
-                let (buffer, _) = buffer.split_at_mut(board.read_size().min(buffer.len()));
+            let carried = self.context.with_buffer(|buffer| {
                 let mut read = ReadBuf::new(buffer);
                 ready!(Pin::new(&mut *from).poll_read(cx, &mut read))?;
-                self.pass_on(cx, to, read.filled())?;
+                self.write(cx, to, read.filled())?;
                 Poll::Ready(Ok::<usize, io::Error>(read.filled().len()))
             });
             match ready!(carried)? {
-                0 => self.stage = Stage::Ended,
-                bytes => count(bytes),
+                0 => self.state = State::Eof,
+                bytes => count(bytes as u64),
             }
         }
         cx.waker().wake_by_ref();
         Poll::Pending
     }
 
-    /// Sends what was read, and keeps what is not taken.
-    fn pass_on(&mut self, cx: &mut Context<'_>, to: &mut TcpStream, data: &[u8]) -> io::Result<()> {
+    /// Writes what was read, and holds what is not taken.
+    fn write(&mut self, cx: &mut Context<'_>, to: &mut TcpStream, data: &[u8]) -> io::Result<()> {
         if data.is_empty() {
             return Ok(());
         }
@@ -116,31 +117,31 @@ impl<'a> Way<'a> {
         let (_, rest) = data.split_at(taken.min(data.len()));
         if !rest.is_empty() {
             self.held = rest.to_vec();
-            self.board.hold(rest.len());
+            self.context.hold(rest.len());
         }
         Ok(())
     }
 
-    /// Sends what is held; ready when nothing is.
-    fn deliver(&mut self, cx: &mut Context<'_>, to: &mut TcpStream) -> Poll<io::Result<()>> {
-        while let Some((_, rest)) = self.held.split_at_checked(self.sent)
+    /// Writes what is held; ready when nothing is.
+    fn write_held(&mut self, cx: &mut Context<'_>, to: &mut TcpStream) -> Poll<io::Result<()>> {
+        while let Some((_, rest)) = self.held.split_at_checked(self.written)
             && !rest.is_empty()
         {
-            self.sent += ready!(Pin::new(&mut *to).poll_write(cx, rest))?;
+            self.written += ready!(Pin::new(&mut *to).poll_write(cx, rest))?;
         }
-        self.let_go();
+        self.release();
         Poll::Ready(Ok(()))
     }
 
-    fn let_go(&mut self) {
-        self.board.release(self.held.len());
+    fn release(&mut self) {
+        self.context.release(self.held.len());
         self.held = Vec::new();
-        self.sent = 0;
+        self.written = 0;
     }
 }
 
-impl Drop for Way<'_> {
+impl Drop for Direction<'_> {
     fn drop(&mut self) {
-        self.let_go();
+        self.release();
     }
 }

@@ -1,49 +1,49 @@
-//! A relay to talk to, and guests for it to reach.
+//! A relay under test, and guests for it to reach.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener, TcpStream, UdpSocket};
 use std::num::NonZeroU16;
-use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
+use std::process::{self, Child, ChildStdin, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use wslmesh_relay::protocol::{
-    Counters, Event, Failure, Forward, Limits, Listen, Listener, Order, Protocol, Session, VERSION,
-    Want,
+    Command, Counters, Event, Failure, Forward, Limits, Listen, Listener, Protocol, Session,
+    SetForwards, VERSION,
 };
 
-/// How long a test waits before it says that something does not happen.
+/// How long a test waits for something before it fails.
 /// Generous, because machines are slow and wine is slower.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
 
-/// How long a test looks before it believes that something does not come.
+/// How long a test waits to be sure that something does not happen.
 pub(crate) const QUIET: Duration = Duration::from_millis(300);
 
-/// A relay. It ends with the value.
+/// A relay. It is killed on drop.
 pub(crate) struct Relay {
     child: Child,
     stdin: Option<ChildStdin>,
     events: Receiver<Event>,
-    /// What the next order asks for.
-    pub(crate) want: Want,
+    /// The next command.
+    pub(crate) wanted: SetForwards,
 }
 
 /// The program, with pipes on each side.
-pub(crate) fn program() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_wslmesh-relay"));
+pub(crate) fn program() -> process::Command {
+    let mut command = process::Command::new(env!("CARGO_BIN_EXE_wslmesh-relay"));
     command.stdin(Stdio::piped()).stdout(Stdio::piped());
     command
 }
 
 impl Relay {
-    /// Starts one and waits until it reads orders.
+    /// Starts one and waits until it is ready.
     pub(crate) fn start() -> Self {
         Self::start_by(program())
     }
 
-    /// One that is started by that command, which has pipes on each side.
-    pub(crate) fn start_by(command: Command) -> Self {
+    /// Starts one by that command, which has pipes on each side.
+    pub(crate) fn start_by(command: process::Command) -> Self {
         let (mut child, stdin) = spawn(command);
         let stdout = child.stdout.take().expect("a pipe");
         let (sender, events) = channel();
@@ -61,7 +61,7 @@ impl Relay {
             child,
             stdin: Some(stdin),
             events,
-            want: first_want(),
+            wanted: no_forwards(),
         };
         let first = relay.event();
         assert!(
@@ -71,7 +71,7 @@ impl Relay {
         relay
     }
 
-    /// One whose events nobody reads; the pipe's other end comes with it.
+    /// Starts one whose events are not read, and returns the pipe with them.
     pub(crate) fn start_unread() -> (Self, impl Read) {
         let (mut child, stdin) = spawn(program());
         let stdout = child.stdout.take().expect("a pipe");
@@ -79,12 +79,12 @@ impl Relay {
             child,
             stdin: Some(stdin),
             events: channel().1,
-            want: first_want(),
+            wanted: no_forwards(),
         };
         (relay, stdout)
     }
 
-    /// A forward that listens on a free port, by one more order.
+    /// Adds a forward that listens on a free port.
     pub(crate) fn forward(&mut self, protocol: Protocol, guest: SocketAddr) -> SocketAddr {
         for _ in 0..20 {
             let listen = Listen {
@@ -92,47 +92,47 @@ impl Relay {
                 listen_address: Ipv4Addr::LOCALHOST,
                 listen_port: free_port(protocol),
             };
-            self.want.forwards.push(to(listen, guest));
+            self.wanted.forwards.push(to(listen, guest));
             let applied = self.apply();
             let mine = applied.iter().find(|listener| listener.listen == listen);
             // The port may have gone to another test in between.
             if mine.expect("an answer for each forward").failure.is_none() {
                 return address(listen);
             }
-            self.want.forwards.pop();
+            self.wanted.forwards.pop();
         }
         panic!("no free port");
     }
 
-    /// The forward that listens there leads to that guest, from the next order on.
-    pub(crate) fn point(&mut self, at: SocketAddr, guest: SocketAddr) {
-        let mut all = self.want.forwards.iter_mut();
+    /// Changes the guest of a forward in the next command.
+    pub(crate) fn repoint(&mut self, at: SocketAddr, guest: SocketAddr) {
+        let mut all = self.wanted.forwards.iter_mut();
         let forward = all.find(|forward| address(forward.listen) == at);
         let forward = forward.expect("a known forward");
         *forward = to(forward.listen, guest);
     }
 
-    /// Sends [`Relay::want`].
+    /// Sends [`Relay::wanted`].
     pub(crate) fn apply_without_waiting(&mut self) {
-        self.want.serial += 1;
-        self.order(&Order::Want(self.want.clone()));
+        self.wanted.serial += 1;
+        self.send(&Command::SetForwards(self.wanted.clone()));
     }
 
-    /// One UDP forward, of a relay whose events nobody reads.
-    pub(crate) fn listen_blindly(&mut self, at: SocketAddr, guest: SocketAddr) {
+    /// Sends one UDP forward, to a relay whose events are not read.
+    pub(crate) fn set_udp_forward(&mut self, at: SocketAddr, guest: SocketAddr) {
         let listen = Listen {
             protocol: Protocol::Udp,
             listen_address: *v4(at).ip(),
             listen_port: NonZeroU16::new(at.port()).expect("a port"),
         };
-        self.want.forwards = vec![to(listen, guest)];
+        self.wanted.forwards = vec![to(listen, guest)];
         self.apply_without_waiting();
     }
 
-    /// Sends [`Relay::want`] and waits until it is in force.
+    /// Sends [`Relay::wanted`] and waits until it is in force.
     pub(crate) fn apply(&mut self) -> Vec<Listener> {
         self.apply_without_waiting();
-        let serial = self.want.serial;
+        let serial = self.wanted.serial;
         self.until(|event| match event {
             Event::Applied {
                 serial: of,
@@ -147,14 +147,14 @@ impl Relay {
         self.apply().first().expect("a forward").failure
     }
 
-    pub(crate) fn order(&mut self, order: &Order) {
-        let mut line = serde_json::to_vec(order).expect("JSON");
+    pub(crate) fn send(&mut self, command: &Command) {
+        let mut line = serde_json::to_vec(command).expect("JSON");
         line.push(b'\n');
-        self.raw(&line);
+        self.write(&line);
     }
 
-    /// Bytes on standard input, whatever they are.
-    pub(crate) fn raw(&mut self, bytes: &[u8]) {
+    /// Writes bytes to standard input.
+    pub(crate) fn write(&mut self, bytes: &[u8]) {
         let stdin = self.stdin.as_mut().expect("standard input");
         stdin.write_all(bytes).expect("a relay that reads");
         stdin.flush().expect("a relay that reads");
@@ -167,13 +167,13 @@ impl Relay {
             .expect("an event before the deadline")
     }
 
-    /// No event comes for a while.
-    pub(crate) fn silence(&mut self) {
+    /// Fails if an event arrives within [`QUIET`].
+    pub(crate) fn expect_no_event(&mut self) {
         let event = self.events.recv_timeout(QUIET);
         assert_eq!(event, Err(RecvTimeoutError::Timeout));
     }
 
-    /// The first event that is wanted; others are passed over.
+    /// The first matching event; others are ignored.
     pub(crate) fn until<T>(&mut self, mut wanted: impl FnMut(Event) -> Option<T>) -> T {
         let deadline = Instant::now() + DEADLINE;
         loop {
@@ -203,7 +203,7 @@ impl Relay {
 
     /// The counters of the forward that listens there.
     pub(crate) fn counters(&mut self, at: SocketAddr) -> Counters {
-        self.order(&Order::Report);
+        self.send(&Command::GetCounters);
         let all = self.until(|event| match event {
             Event::Counters { forwards } => Some(forwards),
             _ => None,
@@ -213,8 +213,8 @@ impl Relay {
             .expect("counters of each forward")
     }
 
-    /// Counters that are as they should be, before the deadline.
-    pub(crate) fn counted(&mut self, at: SocketAddr, right: impl Fn(&Counters) -> bool) {
+    /// Waits for such counters.
+    pub(crate) fn wait_for_counters(&mut self, at: SocketAddr, right: impl Fn(&Counters) -> bool) {
         let deadline = Instant::now() + DEADLINE;
         loop {
             let counters = self.counters(at);
@@ -226,13 +226,13 @@ impl Relay {
         }
     }
 
-    /// Ends it as a crash does.
+    /// Kills it.
     pub(crate) fn kill(mut self) {
         self.child.kill().expect("a running relay");
         self.child.wait().expect("a dead relay");
     }
 
-    /// Ends its standard input and waits for it.
+    /// Closes its standard input and waits until it exits.
     pub(crate) fn finish(&mut self) -> ExitStatus {
         self.stdin = None;
         let deadline = Instant::now() + DEADLINE;
@@ -268,7 +268,7 @@ impl Relay {
 impl Drop for Relay {
     fn drop(&mut self) {
         self.stdin = None;
-        // It ended already, or it ends now.
+        // It may have exited already.
         self.child.kill().ok();
         self.child.wait().ok();
     }
@@ -278,7 +278,7 @@ impl Drop for Relay {
 #[cfg(windows)]
 const BUSY: i32 = 1359;
 
-fn spawn(mut command: Command) -> (Child, ChildStdin) {
+fn spawn(mut command: process::Command) -> (Child, ChildStdin) {
     #[cfg(windows)]
     let spawned = (0..5)
         .find_map(|_| match command.spawn() {
@@ -296,8 +296,8 @@ fn spawn(mut command: Command) -> (Child, ChildStdin) {
     (child, stdin)
 }
 
-fn first_want() -> Want {
-    Want {
+fn no_forwards() -> SetForwards {
+    SetForwards {
         version: VERSION,
         serial: 0,
         forwards: Vec::new(),
@@ -344,8 +344,7 @@ pub(crate) fn guest(serve: impl Fn(TcpStream) + Send + Clone + 'static) -> Socke
     address
 }
 
-/// The same on a listener that is there already. It lives as long as the test's
-/// process does.
+/// The same on an existing listener, for the lifetime of the test's process.
 pub(crate) fn serve_on(listener: TcpListener, serve: impl Fn(TcpStream) + Send + Clone + 'static) {
     thread::spawn(move || {
         for stream in listener.incoming().flatten() {
@@ -358,7 +357,7 @@ pub(crate) fn serve_on(listener: TcpListener, serve: impl Fn(TcpStream) + Send +
 /// Sends back what comes.
 pub(crate) fn echo(mut stream: TcpStream) {
     let mut copy = stream.try_clone().expect("a handle");
-    // A client that breaks off is a test's business, not the guest's.
+    // A connection that breaks is up to the test, not the guest.
     std::io::copy(&mut stream, &mut copy).ok();
 }
 
@@ -381,7 +380,7 @@ pub(crate) fn within(deadline: Duration, test: impl FnOnce() + Send + 'static) {
     if ended.recv_timeout(deadline) == Err(RecvTimeoutError::Timeout) {
         panic!("not done within {deadline:?}");
     }
-    // A test that failed has said so already, and fails here once more.
+    // A failed test has printed its message already, and fails here once more.
     testing.join().expect("a test that does not fail");
 }
 
@@ -407,15 +406,15 @@ pub(crate) fn datagram(socket: &UdpSocket) -> (Vec<u8>, SocketAddr) {
     (buffer, from)
 }
 
-/// No datagram comes for a while.
-pub(crate) fn nothing(socket: &UdpSocket) {
+/// Fails if a datagram arrives within [`QUIET`].
+pub(crate) fn expect_no_datagram(socket: &UdpSocket) {
     socket.set_read_timeout(Some(QUIET)).expect("a socket");
     let received = socket.recv_from(&mut [0; 16]);
     assert!(received.is_err(), "{received:?}");
     socket.set_read_timeout(Some(DEADLINE)).expect("a socket");
 }
 
-/// Bytes that no mistake of place or order leaves alike.
+/// Pseudo-random bytes, which show every mistake of position or order.
 pub(crate) fn noise(length: usize, seed: u64) -> Vec<u8> {
     let mut state = seed | 1;
     (0..length)

@@ -1,19 +1,19 @@
-//! What stands on standard input and what reads standard output may be anything.
+//! Any input on standard input, and any reader of standard output.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, UdpSocket};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use wslmesh_relay::protocol::{Event, MAX_LINE, MAX_UDP_SESSIONS, Order, Protocol, VERSION};
+use wslmesh_relay::protocol::{Command, Event, MAX_LINE, MAX_UDP_SESSIONS, Protocol, VERSION};
 
 use crate::harness::{DEADLINE, Relay, client, datagram, echo, guest, program, udp, within};
 use crate::udp::exchange;
 
-/// The reason why the line was refused.
+/// Writes a line and returns why it is invalid.
 fn refused(relay: &mut Relay, line: &[u8], number: u64) -> String {
-    relay.raw(line);
-    relay.raw(b"\n");
+    relay.write(line);
+    relay.write(b"\n");
     match relay.event() {
         Event::Invalid { line, reason } => {
             assert_eq!(line, number);
@@ -28,77 +28,78 @@ fn refused(relay: &mut Relay, line: &[u8], number: u64) -> String {
 }
 
 #[test]
-fn what_is_no_order_changes_nothing() {
+fn invalid_command_changes_nothing() {
     let peer = udp();
     let mut relay = Relay::start();
     let at = relay.forward(Protocol::Udp, peer.local_addr().unwrap());
     let client = client(at);
     let port = exchange(&client, &peer);
     relay.opened();
-    let line = |relay: &Relay| relay.want.serial + 1;
+    let line = |relay: &Relay| relay.wanted.serial + 1;
 
-    let text = serde_json::to_string(&Order::Want(relay.want.clone())).unwrap();
+    let text = serde_json::to_string(&Command::SetForwards(relay.wanted.clone())).unwrap();
     let no_forwards = text.replace("\"forwards\":[{", "\"forwards\":[],\"x\":[{");
-    let newer = no_forwards.replace("\"version\":1", "\"version\":2");
-    let same = text.replace("\"version\":1", "\"version\":2");
-    let floating = text.replace("\"version\":1", "\"version\":1.5");
+    let version = format!("\"version\":{VERSION}");
+    let newer = no_forwards.replace(&version, "\"version\":9");
+    let same = text.replace(&version, "\"version\":9");
+    let floating = text.replace(&version, "\"version\":1.5");
     let idle = text.replace("\"udp-idle-seconds\":180", "\"udp-idle-seconds\":0");
     let sessions = format!("\"udp-sessions\":{}", MAX_UDP_SESSIONS + 1);
     let many = text.replace("\"udp-sessions\":4096", &sessions);
-    relay.want.forwards.push(relay.want.forwards[0]);
-    let twice = serde_json::to_string(&Order::Want(relay.want.clone())).unwrap();
-    relay.want.forwards.pop();
+    relay.wanted.forwards.push(relay.wanted.forwards[0]);
+    let twice = serde_json::to_string(&Command::SetForwards(relay.wanted.clone())).unwrap();
+    relay.wanted.forwards.pop();
     let mut long = text.clone().into_bytes();
     long.resize(MAX_LINE + 1, b' ');
     let deep = "[".repeat(100_000);
 
     let first = line(&relay);
     let samples: [(&[u8], &str); 16] = [
-        (b"", "not an order"),
-        (b"garbage", "not an order"),
-        (b"\0\0\0\0", "not an order"),
-        (b"null", "not an order"),
-        (b"{\"order\":\"halt\"}", "not an order"),
-        (b"{\"order\":\"want\"}", "not an order"),
+        (b"", "not a command"),
+        (b"garbage", "not a command"),
+        (b"\0\0\0\0", "not a command"),
+        (b"null", "not a command"),
+        (b"{\"command\":\"halt\"}", "not a command"),
+        (b"{\"command\":\"set-forwards\"}", "not a command"),
         (
-            "{\"order\":\"\u{202e}\u{7f}\\u0007\"}".as_bytes(),
-            "not an order",
+            "{\"command\":\"\u{202e}\u{7f}\\u0007\"}".as_bytes(),
+            "not a command",
         ),
-        (b"{\"order\":\"report\"}\xff", "not UTF-8"),
-        (&text.as_bytes()[..text.len() - 1], "not an order"),
-        (no_forwards.as_bytes(), "not an order"),
-        (floating.as_bytes(), "not an order"),
-        (deep.as_bytes(), "not an order"),
-        (newer.as_bytes(), "version 2"),
-        (same.as_bytes(), "version 2"),
+        (b"{\"command\":\"get-counters\"}\xff", "not UTF-8"),
+        (&text.as_bytes()[..text.len() - 1], "not a command"),
+        (no_forwards.as_bytes(), "not a command"),
+        (floating.as_bytes(), "not a command"),
+        (deep.as_bytes(), "not a command"),
+        (newer.as_bytes(), "version 9"),
+        (same.as_bytes(), "version 9"),
         (idle.as_bytes(), "udp-idle-seconds"),
         (many.as_bytes(), "udp-sessions"),
     ];
     for (number, (sample, reason)) in (first..).zip(samples) {
-        let said = refused(&mut relay, sample, number);
-        assert!(said.contains(reason), "{said}");
+        let error = refused(&mut relay, sample, number);
+        assert!(error.contains(reason), "{error}");
     }
     let next = first + samples.len() as u64;
-    assert!(refused(&mut relay, twice.as_bytes(), next).contains("twice"));
+    assert!(refused(&mut relay, twice.as_bytes(), next).contains("duplicate forward"));
     assert!(refused(&mut relay, &long, next + 1).contains("longer than"));
     assert_eq!(exchange(&client, &peer), port);
 
     // The longest line that is allowed is one, and so is one with CRLF.
-    let mut longest = serde_json::to_vec(&Order::Report).unwrap();
+    let mut longest = serde_json::to_vec(&Command::GetCounters).unwrap();
     longest.resize(MAX_LINE - 1, b' ');
     longest.extend(b"\r\n");
-    relay.raw(&longest);
+    relay.write(&longest);
     assert!(matches!(relay.event(), Event::Counters { forwards } if forwards.len() == 1));
 }
 
 #[test]
-fn an_order_may_come_in_pieces() {
+fn command_may_arrive_in_pieces() {
     let mut relay = Relay::start();
-    for byte in b"{\"order\":\"report\"}" {
-        relay.raw(&[*byte]);
+    for byte in b"{\"command\":\"get-counters\"}" {
+        relay.write(&[*byte]);
     }
-    relay.silence();
-    relay.raw(b"\n{\"order\":\"report\"}\n{\"order\":");
+    relay.expect_no_event();
+    relay.write(b"\n{\"command\":\"get-counters\"}\n{\"command\":");
     for _ in 0..2 {
         assert_eq!(
             relay.event(),
@@ -110,7 +111,7 @@ fn an_order_may_come_in_pieces() {
 }
 
 #[test]
-fn it_ends_with_its_input_and_leaves_nothing() {
+fn exits_at_end_of_input_and_frees_its_ports() {
     let mut relay = Relay::start();
     let at = relay.forward(Protocol::Tcp, guest(echo));
     let peer = udp();
@@ -121,9 +122,9 @@ fn it_ends_with_its_input_and_leaves_nothing() {
     exchange(&client(other), &peer);
     assert!(relay.finish().success());
     assert!(stream.read(&mut [0; 1]).map_or(true, |length| length == 0));
-    // Wine says that a program has ended a moment before it closes its sockets.
-    let patience = Duration::from_secs(if cfg!(windows) { 10 } else { 0 });
-    let deadline = Instant::now() + patience;
+    // Wine reports the exit of a program a moment before it closes its sockets.
+    let grace = Duration::from_secs(if cfg!(windows) { 10 } else { 0 });
+    let deadline = Instant::now() + grace;
     while let Err(error) = UdpSocket::bind(other) {
         assert!(Instant::now() < deadline, "{error}");
         std::thread::sleep(Duration::from_millis(20));
@@ -131,63 +132,65 @@ fn it_ends_with_its_input_and_leaves_nothing() {
 }
 
 #[test]
-fn half_an_order_at_the_end_is_not_followed() {
+fn truncated_command_at_end_of_input_is_ignored() {
     let peer = udp();
     let mut relay = Relay::start();
     let at = relay.forward(Protocol::Udp, peer.local_addr().unwrap());
-    let lines = relay.want.serial + 1;
-    relay.want.forwards.clear();
+    let lines = relay.wanted.serial + 1;
+    relay.wanted.forwards.clear();
     // Whole but for its end of line.
-    relay.raw(&serde_json::to_vec(&Order::Want(relay.want.clone())).unwrap());
+    relay.write(&serde_json::to_vec(&Command::SetForwards(relay.wanted.clone())).unwrap());
     client(at).send(b"x").unwrap();
     assert_eq!(datagram(&peer).0, b"x");
     assert!(relay.finish().success());
-    let mut said = Vec::new();
+    let mut invalid = Vec::new();
     relay.until(|event| match event {
         Event::Invalid { line, reason } => {
-            said.push((line, reason.contains("ended within")));
+            invalid.push((line, reason.contains("ended within")));
             Some(())
         }
         Event::Applied { .. } => panic!("{event:?}"),
         _ => None,
     });
-    assert_eq!(said, [(lines, true)]);
+    assert_eq!(invalid, [(lines, true)]);
 }
 
-/// A forward of a relay that tells nothing: where it listens, once it does.
-fn served_blindly(relay: &mut Relay, peer: &UdpSocket) -> SocketAddr {
+/// Adds a forward to a relay whose events are not read, and returns where it
+/// listens.
+fn forward_without_events(relay: &mut Relay, peer: &UdpSocket) -> SocketAddr {
     let deadline = Instant::now() + DEADLINE;
     let there = peer.local_addr().expect("an address");
-    let patience = Duration::from_millis(100);
-    peer.set_read_timeout(Some(patience)).expect("a socket");
-    // A port that was free a moment ago may be another program's now.
+    let timeout = Duration::from_millis(100);
+    peer.set_read_timeout(Some(timeout)).expect("a socket");
+    // Another program may have taken the port by now.
     loop {
         let at = udp().local_addr().expect("an address");
-        relay.listen_blindly(at, there);
+        relay.set_udp_forward(at, there);
         let client = client(at);
         for _ in 0..100 {
-            // Until the order is in force, nobody listens.
+            // Until the command is in force, the port is closed.
             client.send(b"x").ok();
             if peer.recv(&mut [0; 1]).is_ok() {
-                // Others may have been under way for longer than that.
+                // More of them may still be in flight.
                 while peer.recv(&mut [0; 1]).is_ok() {}
                 peer.set_read_timeout(Some(DEADLINE)).expect("a socket");
                 return at;
             }
-            assert!(Instant::now() < deadline, "nobody listens");
+            assert!(Instant::now() < deadline, "the port stays closed");
         }
     }
 }
 
 #[test]
-fn a_reader_that_does_not_read_holds_nothing_up() {
+fn slow_reader_does_not_block_data() {
     within(2 * DEADLINE, || {
         let peer = udp();
         let (mut relay, stdout) = Relay::start_unread();
         // The pipe takes 64 KiB or less; this is far more.
-        let nonsense = "{\"order\":\"nonsense that is quoted in the reason why it is refused\"}\n";
-        relay.raw(nonsense.repeat(30_000).as_bytes());
-        let at = served_blindly(&mut relay, &peer);
+        let nonsense =
+            "{\"command\":\"nonsense that is quoted in the reason why it is refused\"}\n";
+        relay.write(nonsense.repeat(30_000).as_bytes());
+        let at = forward_without_events(&mut relay, &peer);
         let clients: Vec<_> = (0..50).map(|_| client(at)).collect();
         for client in &clients {
             exchange(client, &peer);
@@ -195,9 +198,9 @@ fn a_reader_that_does_not_read_holds_nothing_up() {
         #[cfg(target_os = "linux")]
         assert!(relay.memory() < 16 << 20, "{} bytes", relay.memory());
 
-        // Who reads at last gets the whole table.
+        // A reader that catches up gets the whole table.
         let mut table = None;
-        relay.order(&Order::Report);
+        relay.send(&Command::GetCounters);
         for line in BufReader::new(stdout).lines() {
             match serde_json::from_str(&line.unwrap()).unwrap() {
                 Event::Sessions {
@@ -224,16 +227,16 @@ fn a_reader_that_does_not_read_holds_nothing_up() {
 }
 
 #[test]
-fn a_reader_that_is_gone_holds_nothing_up() {
+fn closed_output_does_not_block_data() {
     let peer = udp();
     let (mut relay, stdout) = Relay::start_unread();
     drop(stdout);
-    served_blindly(&mut relay, &peer);
+    forward_without_events(&mut relay, &peer);
     assert!(relay.finish().success());
 }
 
 #[test]
-fn the_command_line_knows_two_words() {
+fn command_line_options() {
     let run = |arguments: &[&str]| {
         let mut command = program();
         command.args(arguments).stdin(Stdio::null());
@@ -259,10 +262,10 @@ fn the_command_line_knows_two_words() {
         assert!(output.stdout.is_empty());
         assert!(!output.stderr.is_empty());
     }
-    // An input that has ended already.
-    let nothing = run(&[]);
-    assert!(nothing.status.success());
-    let ready: Event = serde_json::from_slice(&nothing.stdout).unwrap();
+    // With standard input at its end.
+    let ended = run(&[]);
+    assert!(ended.status.success());
+    let ready: Event = serde_json::from_slice(&ended.stdout).unwrap();
     assert!(matches!(
         ready,
         Event::Ready {

@@ -12,11 +12,11 @@ use wslmesh_relay::protocol::Protocol;
 use crate::harness::{Relay, client, connect, datagram, echo, guest, udp};
 use crate::tcp::broken;
 
-/// Clients of each kind. Wine gives each socket a dear place in its server.
+/// Clients of each protocol. Sockets are expensive under wine.
 const CLIENTS: usize = if cfg!(windows) { 100 } else { 1000 };
 
 #[test]
-fn a_thousand_clients_of_each_kind_at_once() {
+fn a_thousand_clients_of_each_protocol() {
     raise_limits();
     let peer = udp();
     let mut relay = Relay::start();
@@ -35,7 +35,7 @@ fn a_thousand_clients_of_each_kind_at_once() {
         for (number, stream) in (0_u64..).zip(&mut streams) {
             stream.write_all(&(number + turn).to_le_bytes()).unwrap();
         }
-        // As many at once as the smallest buffer on the way takes.
+        // As many at once as the smallest buffer on the path takes.
         for (number, some) in (0_u64..).zip(clients.chunks(50)) {
             for client in some {
                 client.send(&(number + turn).to_le_bytes()).unwrap();
@@ -55,19 +55,19 @@ fn a_thousand_clients_of_each_kind_at_once() {
     assert!(relay.memory() < 64 << 20, "{} bytes", relay.memory());
 
     let all = u64::try_from(CLIENTS).unwrap();
-    relay.counted(over_tcp, |c| {
+    relay.wait_for_counters(over_tcp, |c| {
         (u64::from(c.active), c.bytes_out) == (all, all * 16)
     });
-    relay.counted(over_udp, |c| (c.opened, c.bytes_out) == (all, all * 16));
+    relay.wait_for_counters(over_udp, |c| (c.opened, c.bytes_out) == (all, all * 16));
     // Not before: on a slow machine they would end between two datagrams.
-    relay.want.limits.udp_idle_seconds = 1;
+    relay.wanted.limits.udp_idle_seconds = 1;
     relay.apply();
-    relay.counted(over_udp, |c| c.active == 0);
+    relay.wait_for_counters(over_udp, |c| c.active == 0);
     drop(streams);
-    relay.counted(over_tcp, |c| (c.active, c.failed, c.refused) == (0, 0, 0));
+    relay.wait_for_counters(over_tcp, |c| (c.active, c.failed, c.refused) == (0, 0, 0));
 }
 
-/// A relay, and connections through it that nobody ends.
+/// Adds a forward and opens connections through it.
 fn connections(relay: &mut Relay, count: usize) -> Vec<TcpStream> {
     raise_limits();
     let at = relay.forward(Protocol::Tcp, guest(echo));
@@ -80,7 +80,7 @@ fn connections(relay: &mut Relay, count: usize) -> Vec<TcpStream> {
 }
 
 #[test]
-fn a_relay_that_ends_leaves_no_answer_that_looks_whole() {
+fn connections_are_reset_when_the_relay_exits() {
     let mut relay = Relay::start();
     let mut streams = connections(&mut relay, CLIENTS);
     let start = Instant::now();
@@ -94,10 +94,10 @@ fn a_relay_that_ends_leaves_no_answer_that_looks_whole() {
     assert!(streams.iter_mut().all(broken));
 }
 
-/// The relay's limit is lower than what it needs, and it may raise it.
+/// The soft limit is lower than what the relay needs, the hard limit is not.
 #[cfg(unix)]
 #[test]
-fn a_low_limit_of_descriptors_is_raised() {
+fn low_descriptor_limit_is_raised() {
     let mut shell = Command::new("sh");
     shell
         .args(["-c", "ulimit -S -n 256 && exec \"$0\""])
@@ -121,7 +121,7 @@ fn raise_limits() {
     }
 }
 
-/// How often the relay's threads gave the processor back.
+/// Voluntary context switches of the relay's threads.
 #[cfg(target_os = "linux")]
 fn switches(relay: &Relay) -> u64 {
     let threads = std::fs::read_dir(format!("/proc/{}/task", relay.id())).expect("a relay");
@@ -139,23 +139,23 @@ fn switches(relay: &Relay) -> u64 {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn a_relay_without_traffic_does_not_wake_up() {
+fn idle_relay_does_not_wake_up() {
     use std::time::Duration;
 
     let peer = udp();
     let mut relay = Relay::start();
     let over_tcp = relay.forward(Protocol::Tcp, guest(echo));
     let over_udp = relay.forward(Protocol::Udp, peer.local_addr().unwrap());
-    // A connection and a session of 180 s that nobody uses.
+    // An idle connection, and an idle session of 180 s.
     let mut stream = connect(over_tcp);
     stream.write_all(b"x").unwrap();
     stream.read_exact(&mut [0; 1]).unwrap();
     crate::udp::exchange(&client(over_udp), &peer);
     relay.opened();
-    relay.silence();
+    relay.expect_no_event();
     let before = switches(&relay);
-    // There is no event to wait for: this is the thing that is looked at.
+    // There is no event to wait for: idling is what is tested.
     thread::sleep(Duration::from_secs(2));
-    // One for a timer of the runtime that is on its way.
+    // One for a pending timer of the runtime.
     assert!(switches(&relay) <= before + 1);
 }

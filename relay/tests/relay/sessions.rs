@@ -1,4 +1,4 @@
-//! UDP sessions: how long they live, and that they outlive their relay.
+//! UDP sessions: their lifetime, and how they survive their relay.
 
 use std::net::{SocketAddr, UdpSocket};
 use std::num::NonZeroU16;
@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 
 use wslmesh_relay::protocol::{Event, Listen, Protocol, Session};
 
-use crate::harness::{DEADLINE, Relay, client, datagram, nothing, to, udp, v4};
+use crate::harness::{DEADLINE, Relay, client, datagram, expect_no_datagram, to, udp, v4};
 use crate::udp::exchange;
 
-/// The session of that client, as the relay should describe it.
+/// The session of that client, as the relay should report it.
 fn session(at: SocketAddr, client: &UdpSocket, port: SocketAddr) -> Session {
     Session {
         listen_address: *v4(at).ip(),
@@ -21,7 +21,7 @@ fn session(at: SocketAddr, client: &UdpSocket, port: SocketAddr) -> Session {
 }
 
 #[test]
-fn a_new_session_is_told_once() {
+fn session_is_reported_once() {
     let guest = udp();
     let mut relay = Relay::start();
     let at = relay.forward(Protocol::Udp, guest.local_addr().unwrap());
@@ -29,18 +29,18 @@ fn a_new_session_is_told_once() {
     let port = exchange(&client, &guest);
     assert_eq!(relay.opened(), [session(at, &client, port)]);
     exchange(&client, &guest);
-    relay.silence();
+    relay.expect_no_event();
 
-    relay.want.forwards.clear();
+    relay.wanted.forwards.clear();
     relay.apply_without_waiting();
     assert_eq!(relay.closed(), [session(at, &client, port)]);
 }
 
 #[test]
-fn a_quiet_session_ends_after_its_time() {
+fn idle_session_is_closed() {
     let guest = udp();
     let mut relay = Relay::start();
-    relay.want.limits.udp_idle_seconds = 2;
+    relay.wanted.limits.udp_idle_seconds = 2;
     let at = relay.forward(Protocol::Udp, guest.local_addr().unwrap());
     let (quiet, talker, listener) = (client(at), client(at), client(at));
     let of_quiet = exchange(&quiet, &guest);
@@ -57,25 +57,25 @@ fn a_quiet_session_ends_after_its_time() {
         sleep(Duration::from_millis(50));
     }
     assert_eq!(relay.closed(), [session(at, &quiet, of_quiet)]);
-    relay.counted(at, |counters| counters.active == 2);
+    relay.wait_for_counters(at, |counters| counters.active == 2);
 
-    // Its port leads nowhere any more, and coming back is a new session.
+    // Its port is closed, and the next datagram opens a new session.
     guest.send_to(b"late", of_quiet).unwrap();
-    nothing(&quiet);
+    expect_no_datagram(&quiet);
     let mut ended = relay.closed();
     while ended.len() < 2 {
         ended.extend(relay.closed());
     }
-    relay.counted(at, |counters| counters.active == 0);
+    relay.wait_for_counters(at, |counters| counters.active == 0);
     exchange(&quiet, &guest);
-    relay.counted(at, |c| (c.active, c.opened) == (1, 4));
+    relay.wait_for_counters(at, |c| (c.active, c.opened) == (1, 4));
 }
 
 #[test]
-fn sessions_that_end_one_after_the_other_end_together() {
+fn idle_sessions_are_closed_in_batches() {
     let guest = udp();
     let mut relay = Relay::start();
-    relay.want.limits.udp_idle_seconds = 2;
+    relay.wanted.limits.udp_idle_seconds = 2;
     let at = relay.forward(Protocol::Udp, guest.local_addr().unwrap());
     let clients: Vec<_> = (0..100).map(|_| client(at)).collect();
     let start = Instant::now();
@@ -95,10 +95,10 @@ fn sessions_that_end_one_after_the_other_end_together() {
     assert!(looks <= most, "{looks} looks, {most} would do");
 }
 
-/// Why a session could not be taken up: another program has its port.
+/// A session could not be resumed: another program has its port.
 struct PortTaken;
 
-/// A relay dies and the guest is the next to speak.
+/// A relay is killed and the guest is the next one to send.
 fn crash() -> Result<(), PortTaken> {
     let guest = udp();
     let mut relay = Relay::start();
@@ -109,18 +109,18 @@ fn crash() -> Result<(), PortTaken> {
     while sessions.len() < 2 {
         sessions.extend(relay.opened());
     }
-    let mut want = relay.want.clone();
+    let mut wanted = relay.wanted.clone();
     relay.kill();
 
     let mut relay = Relay::start();
-    // A forward that is not wanted any more, and one that is no address.
+    // A session of a forward that is not wanted.
     let foreign = Session {
         listen_port: NonZeroU16::MIN,
         ..sessions[0]
     };
-    want.sessions = sessions;
-    want.sessions.push(foreign);
-    relay.want = want;
+    wanted.sessions = sessions;
+    wanted.sessions.push(foreign);
+    relay.wanted = wanted;
     if relay.failure().is_some() {
         return Err(PortTaken);
     }
@@ -141,43 +141,42 @@ fn crash() -> Result<(), PortTaken> {
             "another port after the crash"
         );
     }
-    relay.silence(); // Nothing is told of what is as it was.
-    relay.counted(at, |c| (c.active, c.failed) == (2, 0));
+    relay.expect_no_event(); // Unchanged sessions are not reported.
+    relay.wait_for_counters(at, |c| (c.active, c.failed) == (2, 0));
 
-    // What exists already is passed over.
+    // Existing sessions are ignored.
     relay.apply();
-    relay.silence();
+    relay.expect_no_event();
     assert_eq!(exchange(&client, &guest), ports[0]);
     Ok(())
 }
 
 #[test]
-fn sessions_outlive_a_crash_and_the_guest_may_speak_first() {
-    // Others on this machine are given ports too; three times in a row they
-    // are not given these.
+fn sessions_survive_a_crash_and_the_guest_may_send_first() {
+    // Another program may get one of the ports, but not three times in a row.
     let tries = (0..3).map(|_| crash());
     assert!(tries.into_iter().any(|outcome| outcome.is_ok()));
 }
 
 #[test]
-fn a_session_whose_port_is_taken_gets_another_and_that_is_told() {
+fn session_with_a_port_in_use_gets_another_one() {
     let (guest, owner) = (udp(), UdpSocket::bind("0.0.0.0:0").unwrap());
     let taken = owner.local_addr().unwrap();
     let client = udp();
     let mut relay = Relay::start();
     let at = relay.forward(Protocol::Udp, guest.local_addr().unwrap());
     client.connect(at).unwrap();
-    relay.want.sessions = vec![session(at, &client, taken)];
+    relay.wanted.sessions = vec![session(at, &client, taken)];
     relay.apply_without_waiting();
-    // The order is said to be in force when its table is known.
-    let (told, applied) = (relay.event(), relay.event());
+    // The table is complete before the command is confirmed.
+    let (sessions, applied) = (relay.event(), relay.event());
     let Event::Sessions {
         complete: false,
         opened,
         closed,
-    } = told
+    } = sessions
     else {
-        panic!("{told:?}");
+        panic!("{sessions:?}");
     };
     assert!(closed.is_empty());
     assert!(matches!(applied, Event::Applied { .. }), "{applied:?}");
@@ -187,13 +186,13 @@ fn a_session_whose_port_is_taken_gets_another_and_that_is_told() {
 }
 
 #[test]
-fn sessions_above_the_limit_are_not_taken_up() {
+fn sessions_above_the_limit_are_not_resumed() {
     let guest = udp();
     let mut relay = Relay::start();
     let at = relay.forward(Protocol::Udp, guest.local_addr().unwrap());
     let clients = [udp(), udp()];
-    relay.want.limits.udp_sessions = 1;
-    relay.want.sessions = clients
+    relay.wanted.limits.udp_sessions = 1;
+    relay.wanted.sessions = clients
         .iter()
         .map(|client| {
             let free = UdpSocket::bind("0.0.0.0:0").unwrap();
@@ -201,12 +200,12 @@ fn sessions_above_the_limit_are_not_taken_up() {
         })
         .collect();
     relay.apply_without_waiting();
-    assert_eq!(relay.closed(), [relay.want.sessions[1]]);
-    relay.counted(at, |counters| counters.active == 1);
+    assert_eq!(relay.closed(), [relay.wanted.sessions[1]]);
+    relay.wait_for_counters(at, |counters| counters.active == 1);
 }
 
 #[test]
-fn a_forward_takes_its_port_from_a_session() {
+fn forward_takes_its_port_from_a_session() {
     let guest = udp();
     let mut relay = Relay::start();
     let at = relay.forward(Protocol::Udp, guest.local_addr().unwrap());
@@ -218,7 +217,7 @@ fn a_forward_takes_its_port_from_a_session() {
         listen_port: NonZeroU16::new(old.port()).unwrap(),
     };
     let new_guest = guest.local_addr().unwrap();
-    relay.want.forwards.push(to(listen, new_guest));
+    relay.wanted.forwards.push(to(listen, new_guest));
     let applied = relay.apply();
     assert_eq!(applied[1].failure, None);
     let new = exchange(&client, &guest);

@@ -13,11 +13,11 @@ use crate::harness::{
     DEADLINE, QUIET, Relay, address, connect, datagram, echo, guest, noise, serve_on, to, udp,
 };
 
-/// Whether the other side broke the connection off.
+/// Whether the other side reset the connection.
 pub(crate) fn broken(stream: &mut TcpStream) -> bool {
     match stream.read(&mut [0; 1]) {
-        // Wine says that to a reset as to an end. After an end this write goes
-        // out, after a reset it does not.
+        // Wine reports a reset as an end of stream. After an end of stream this
+        // write succeeds, after a reset it fails.
         Ok(0) if cfg!(windows) => stream.write(b"x").is_err_and(|error| is_reset(&error)),
         read => read.is_err_and(|error| is_reset(&error)),
     }
@@ -54,13 +54,13 @@ fn several_forwards_in_one_process() {
     udp().send_to(b"third", third).unwrap();
     assert_eq!(datagram(&peer).0, b"third");
 
-    relay.counted(first, |c| (c.bytes_in, c.bytes_out, c.active) == (5, 5, 1));
-    relay.counted(second, |c| (c.bytes_out, c.opened, c.active) == (6, 1, 0));
-    relay.counted(third, |c| (c.bytes_in, c.opened, c.active) == (5, 1, 1));
+    relay.wait_for_counters(first, |c| (c.bytes_in, c.bytes_out, c.active) == (5, 5, 1));
+    relay.wait_for_counters(second, |c| (c.bytes_out, c.opened, c.active) == (6, 1, 0));
+    relay.wait_for_counters(third, |c| (c.bytes_in, c.opened, c.active) == (5, 1, 1));
 }
 
 #[test]
-fn a_client_that_has_said_all_still_hears() {
+fn client_half_close_keeps_the_answer() {
     let mut relay = Relay::start();
     let at = relay.forward(
         Protocol::Tcp,
@@ -77,12 +77,12 @@ fn a_client_that_has_said_all_still_hears() {
     let mut answer = String::new();
     stream.read_to_string(&mut answer).unwrap();
     assert_eq!(answer, "noitseuq");
-    relay.counted(at, |counters| counters.active == 0);
+    relay.wait_for_counters(at, |counters| counters.active == 0);
 }
 
 #[test]
-fn a_guest_that_has_said_all_still_hears() {
-    let (heard, hears) = channel();
+fn guest_half_close_keeps_the_request() {
+    let (sender, receiver) = channel();
     let mut relay = Relay::start();
     let at = relay.forward(
         Protocol::Tcp,
@@ -91,7 +91,7 @@ fn a_guest_that_has_said_all_still_hears() {
             stream.shutdown(Shutdown::Write).unwrap();
             let mut rest = Vec::new();
             stream.read_to_end(&mut rest).unwrap();
-            heard.send(rest).unwrap();
+            sender.send(rest).unwrap();
         }),
     );
     let mut stream = connect(at);
@@ -101,11 +101,11 @@ fn a_guest_that_has_said_all_still_hears() {
     let data = noise(300_000, 1);
     stream.write_all(&data).unwrap();
     drop(stream);
-    assert!(hears.recv_timeout(DEADLINE).unwrap() == data);
+    assert!(receiver.recv_timeout(DEADLINE).unwrap() == data);
 }
 
 #[test]
-fn much_data_both_ways_arrives_as_it_was_sent() {
+fn bulk_data_arrives_intact_in_both_directions() {
     let mut relay = Relay::start();
     let at = relay.forward(Protocol::Tcp, guest(echo));
     let transfers: Vec<_> = (0..4)
@@ -130,11 +130,11 @@ fn much_data_both_ways_arrives_as_it_was_sent() {
         transfer.join().unwrap();
     }
     let all = 4 * (8 << 20);
-    relay.counted(at, |c| (c.bytes_in, c.bytes_out, c.active) == (all, all, 0));
+    relay.wait_for_counters(at, |c| (c.bytes_in, c.bytes_out, c.active) == (all, all, 0));
 }
 
-/// Writes until nobody takes more. Not by a timeout: Windows does not say how
-/// much of such a write went out.
+/// Writes until the connection takes no more. Not by a timeout: Windows does not
+/// report how much of such a write was sent.
 fn fill(stream: &mut TcpStream, data: &[u8]) -> usize {
     stream.set_nonblocking(true).expect("a socket");
     let mut written = 0;
@@ -156,10 +156,10 @@ fn fill(stream: &mut TcpStream, data: &[u8]) -> usize {
 }
 
 #[test]
-fn a_guest_that_does_not_read_stops_its_client() {
+fn backpressure_reaches_the_client() {
     let (go, goes) = channel::<()>();
     let goes = std::sync::Arc::new(std::sync::Mutex::new(goes));
-    let (heard, hears) = channel();
+    let (sender, receiver) = channel();
     let mut relay = Relay::start();
     let at = relay.forward(
         Protocol::Tcp,
@@ -167,7 +167,7 @@ fn a_guest_that_does_not_read_stops_its_client() {
             goes.lock().unwrap().recv_timeout(DEADLINE).unwrap();
             let mut all = Vec::new();
             stream.read_to_end(&mut all).unwrap();
-            heard.send(all).unwrap();
+            sender.send(all).unwrap();
         }),
     );
     let data = noise(32 << 20, 3);
@@ -180,13 +180,13 @@ fn a_guest_that_does_not_read_stops_its_client() {
     go.send(()).unwrap();
     stream.write_all(&data[written..]).unwrap();
     drop(stream);
-    assert!(hears.recv_timeout(DEADLINE).unwrap() == data);
-    relay.counted(at, |counters| counters.active == 0);
+    assert!(receiver.recv_timeout(DEADLINE).unwrap() == data);
+    relay.wait_for_counters(at, |counters| counters.active == 0);
 }
 
 #[cfg(target_os = "linux")]
 #[test]
-fn many_stuck_connections_take_little_memory() {
+fn stuck_connections_take_little_memory() {
     let mut relay = Relay::start();
     let (keep, kept) = channel();
     let at = relay.forward(
@@ -202,7 +202,7 @@ fn many_stuck_connections_take_little_memory() {
     for stream in &mut streams {
         stream.set_nonblocking(true).unwrap();
     }
-    // Until nobody could write any more for a while.
+    // Until none has been writable for a while.
     let mut last = Instant::now();
     while last.elapsed() < QUIET {
         for stream in &mut streams {
@@ -217,7 +217,7 @@ fn many_stuck_connections_take_little_memory() {
 }
 
 #[test]
-fn a_reset_is_handed_on() {
+fn reset_is_passed_on() {
     let mut relay = Relay::start();
     let at = relay.forward(
         Protocol::Tcp,
@@ -230,26 +230,26 @@ fn a_reset_is_handed_on() {
     let mut stream = connect(at);
     stream.write_all(b"xy").unwrap();
     let mut is_broken = broken(&mut stream);
-    // Wine says "end" to the relay too, which hands that on. It learns more
-    // from what it cannot deliver to the guest.
+    // Wine reports an end of stream to the relay too, which passes it on. Only
+    // writing to the guest fails.
     let deadline = Instant::now() + DEADLINE;
     while cfg!(windows) && !is_broken && Instant::now() < deadline {
         thread::sleep(Duration::from_millis(20));
         is_broken = broken(&mut stream);
     }
     assert!(is_broken, "a broken answer looks whole");
-    relay.counted(at, |counters| counters.active == 0);
+    relay.wait_for_counters(at, |counters| counters.active == 0);
 }
 
 #[test]
-fn a_guest_that_is_not_there_is_found_when_it_comes() {
+fn guest_that_starts_later_is_reached() {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let there = listener.local_addr().unwrap();
     drop(listener);
     let mut relay = Relay::start();
     let at = relay.forward(Protocol::Tcp, there);
     assert!(broken(&mut connect(at)));
-    relay.counted(at, |c| (c.failed, c.active) == (1, 0));
+    relay.wait_for_counters(at, |c| (c.failed, c.active) == (1, 0));
 
     serve_on(TcpListener::bind(there).unwrap(), echo);
     let mut stream = connect(at);
@@ -258,7 +258,7 @@ fn a_guest_that_is_not_there_is_found_when_it_comes() {
 }
 
 #[test]
-fn a_new_guest_gets_the_clients_of_the_same_listener() {
+fn listener_stays_open_when_the_guest_changes() {
     let greet = |text: &'static [u8]| {
         move |mut stream: TcpStream| {
             stream.write_all(text).unwrap();
@@ -277,20 +277,20 @@ fn a_new_guest_gets_the_clients_of_the_same_listener() {
     before.read_exact(&mut text).unwrap();
     assert_eq!(&text, b"old");
 
-    // Nobody can connect to a listener that is gone for a moment.
+    // A listener that is closed for a moment would refuse connections.
     let (knock, knocks) = channel();
     let knocking = thread::spawn(move || {
         while knock.send(()).is_ok() {
-            // Served or broken off; more at once than are served would only wait.
+            // Served or reset. More at once than are served would only wait.
             connect(at).read_exact(&mut [0; 1]).ok();
         }
     });
     for turn in 0..10 {
         knocks.recv_timeout(DEADLINE).unwrap();
-        relay.point(at, if turn % 2 == 0 { new } else { old });
+        relay.repoint(at, if turn % 2 == 0 { new } else { old });
         relay.apply();
     }
-    relay.point(at, new);
+    relay.repoint(at, new);
     relay.apply();
     drop(knocks);
     knocking.join().unwrap();
@@ -303,7 +303,7 @@ fn a_new_guest_gets_the_clients_of_the_same_listener() {
     after.read_exact(&mut text).unwrap();
     assert_eq!(&text, b"new");
 
-    // The same order again disturbs nobody.
+    // The same command again disturbs no connection.
     relay.apply();
     after.write_all(b"yes").unwrap();
     after.read_exact(&mut text).unwrap();
@@ -311,9 +311,9 @@ fn a_new_guest_gets_the_clients_of_the_same_listener() {
 }
 
 #[test]
-fn a_connection_above_the_limit_is_refused_and_told() {
+fn connection_above_the_limit_is_refused() {
     let mut relay = Relay::start();
-    relay.want.limits.tcp_connections = 2;
+    relay.wanted.limits.tcp_connections = 2;
     let at = relay.forward(Protocol::Tcp, guest(echo));
     let mut kept = [connect(at), connect(at)];
     for stream in &mut kept {
@@ -324,9 +324,9 @@ fn a_connection_above_the_limit_is_refused_and_told() {
     for _ in 0..20 {
         assert!(broken(&mut connect(at)));
     }
-    let mut told = Vec::new();
-    while told.iter().sum::<u64>() < 20 {
-        told.push(relay.until(|event| match event {
+    let mut counts = Vec::new();
+    while counts.iter().sum::<u64>() < 20 {
+        counts.push(relay.until(|event| match event {
             Event::Refused {
                 listen,
                 limit: 2,
@@ -336,11 +336,11 @@ fn a_connection_above_the_limit_is_refused_and_told() {
         }));
     }
     let most = start.elapsed().as_secs() + 2;
-    assert!(told.len() as u64 <= most, "{told:?}");
+    assert!(counts.len() as u64 <= most, "{counts:?}");
 
     let [mut first, second] = kept;
     drop(second);
-    relay.counted(at, |c| (c.active, c.refused) == (1, 20));
+    relay.wait_for_counters(at, |c| (c.active, c.refused) == (1, 20));
     let mut third = connect(at);
     for stream in [&mut first, &mut third] {
         stream.write_all(b"x").unwrap();
@@ -349,7 +349,7 @@ fn a_connection_above_the_limit_is_refused_and_told() {
 }
 
 #[test]
-fn a_forward_that_is_no_longer_wanted_is_closed() {
+fn removed_forward_is_closed() {
     let mut relay = Relay::start();
     let at = relay.forward(Protocol::Tcp, guest(echo));
     let other = relay.forward(Protocol::Tcp, guest(echo));
@@ -358,7 +358,7 @@ fn a_forward_that_is_no_longer_wanted_is_closed() {
         stream.write_all(b"x").unwrap();
         stream.read_exact(&mut [0; 1]).unwrap();
     }
-    relay.want.forwards.remove(0);
+    relay.wanted.forwards.remove(0);
     relay.apply();
     let [mut gone, mut stays] = streams;
     assert!(broken(&mut gone));
@@ -368,7 +368,7 @@ fn a_forward_that_is_no_longer_wanted_is_closed() {
 }
 
 #[test]
-fn a_port_that_is_taken_is_named_and_tried_again() {
+fn port_in_use_is_reported_and_retried() {
     let owner = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let taken = owner.local_addr().unwrap();
     let listen = Listen {
@@ -378,12 +378,12 @@ fn a_port_that_is_taken_is_named_and_tried_again() {
     };
     let peer = guest(echo);
     let mut relay = Relay::start();
-    relay.want.forwards.push(to(listen, peer));
+    relay.wanted.forwards.push(to(listen, peer));
     let failure = relay.failure().unwrap();
     assert_eq!(failure.kind, FailureKind::InUse);
     assert_ne!(failure.code, 0);
 
-    // Others listen all the same.
+    // Other forwards are not affected.
     let other = relay.forward(Protocol::Tcp, peer);
     let mut stream = connect(other);
     stream.write_all(b"x").unwrap();
@@ -397,9 +397,9 @@ fn a_port_that_is_taken_is_named_and_tried_again() {
 }
 
 #[test]
-fn an_address_that_is_not_here_is_named() {
+fn unavailable_address_is_reported() {
     let mut relay = Relay::start();
-    // Wine gives any address to UDP; Windows names it for both.
+    // Wine accepts any address for UDP; Windows refuses it for both.
     let protocols: &[Protocol] = if cfg!(windows) {
         &[Protocol::Tcp]
     } else {
@@ -408,12 +408,12 @@ fn an_address_that_is_not_here_is_named() {
     for &protocol in protocols {
         let listen = Listen {
             protocol,
-            // TEST-NET-3 of RFC 5737: nobody has it.
+            // TEST-NET-3 of RFC 5737: no machine has it.
             listen_address: Ipv4Addr::new(203, 0, 113, 1),
             listen_port: NonZeroU16::new(4000).unwrap(),
         };
         let nowhere = SocketAddr::from((Ipv4Addr::LOCALHOST, 1));
-        relay.want.forwards = vec![to(listen, nowhere)];
+        relay.wanted.forwards = vec![to(listen, nowhere)];
         assert_eq!(relay.failure().unwrap().kind, FailureKind::NoAddress);
     }
 }

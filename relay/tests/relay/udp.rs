@@ -5,9 +5,10 @@ use std::num::NonZeroU16;
 
 use wslmesh_relay::protocol::{Event, FailureKind, Listen, Protocol};
 
-use crate::harness::{Relay, address, client, datagram, noise, nothing, to, udp};
+use crate::harness::{Relay, address, client, datagram, expect_no_datagram, noise, to, udp};
 
-/// One datagram to the guest and its answer; the port that the guest saw.
+/// Sends one datagram to the guest and one back; returns the address that the
+/// guest saw.
 pub(crate) fn exchange(client: &UdpSocket, guest: &UdpSocket) -> SocketAddr {
     client.send(b"question").expect("sent");
     let (question, from) = datagram(guest);
@@ -18,7 +19,7 @@ pub(crate) fn exchange(client: &UdpSocket, guest: &UdpSocket) -> SocketAddr {
 }
 
 #[test]
-fn answers_leave_from_the_port_that_the_client_spoke_to() {
+fn answers_come_from_the_listening_port() {
     let guest = udp();
     let mut relay = Relay::start();
     let at = relay.forward(Protocol::Udp, guest.local_addr().unwrap());
@@ -31,17 +32,17 @@ fn answers_leave_from_the_port_that_the_client_spoke_to() {
         port,
         "another port for one client"
     );
-    relay.counted(at, |c| (c.active, c.bytes_in, c.bytes_out) == (2, 24, 18));
+    relay.wait_for_counters(at, |c| (c.active, c.bytes_in, c.bytes_out) == (2, 24, 18));
 }
 
 #[test]
-fn every_length_arrives_whole_and_in_order() {
+fn datagrams_of_every_length_arrive_in_order() {
     let guest = udp();
     let mut relay = Relay::start();
     let at = relay.forward(Protocol::Udp, guest.local_addr().unwrap());
     let client = client(at);
     let port = exchange(&client, &guest);
-    // Rows of one length, a short one at their end, none at all, the longest.
+    // Runs of one length, a shorter one at their end, empty ones, the longest.
     let lengths = [
         [1200; 12].as_slice(),
         &[300, 300, 299, 300],
@@ -71,7 +72,7 @@ fn every_length_arrives_whole_and_in_order() {
 }
 
 #[test]
-fn many_clients_get_their_own_answers() {
+fn each_client_gets_its_own_answers() {
     let guest = udp();
     let mut relay = Relay::start();
     let at = relay.forward(Protocol::Udp, guest.local_addr().unwrap());
@@ -91,38 +92,38 @@ fn many_clients_get_their_own_answers() {
 }
 
 #[test]
-fn a_strangers_datagram_is_dropped() {
+fn datagram_from_another_sender_is_dropped() {
     let guest = udp();
     let mut relay = Relay::start();
     let at = relay.forward(Protocol::Udp, guest.local_addr().unwrap());
     let client = client(at);
     let port = exchange(&client, &guest);
     udp().send_to(b"forged", port).unwrap();
-    nothing(&client);
+    expect_no_datagram(&client);
     exchange(&client, &guest);
 }
 
 #[test]
-fn a_new_guest_sees_the_same_port() {
+fn session_keeps_its_port_when_the_guest_changes() {
     let (old, new) = (udp(), udp());
     let mut relay = Relay::start();
     let at = relay.forward(Protocol::Udp, old.local_addr().unwrap());
     let client = client(at);
     let port = exchange(&client, &old);
-    relay.point(at, new.local_addr().unwrap());
+    relay.repoint(at, new.local_addr().unwrap());
     relay.apply();
 
-    // Either side may be the first to speak after that.
+    // Either side may be the first to send after that.
     new.send_to(b"first", port).unwrap();
     assert_eq!(datagram(&client).0, b"first");
     assert_eq!(exchange(&client, &new), port);
     old.send_to(b"late", port).unwrap();
-    nothing(&client);
-    relay.counted(at, |counters| counters.opened == 1);
+    expect_no_datagram(&client);
+    relay.wait_for_counters(at, |counters| counters.opened == 1);
 }
 
 #[test]
-fn a_guest_that_is_not_there_is_found_when_it_comes() {
+fn guest_that_restarts_is_reached_again() {
     let guest = udp();
     let there = guest.local_addr().unwrap();
     let mut relay = Relay::start();
@@ -130,21 +131,21 @@ fn a_guest_that_is_not_there_is_found_when_it_comes() {
     let client = client(at);
     let port = exchange(&client, &guest);
     drop(guest);
-    // "Port unreachable" comes back for each of them.
+    // Each of them causes "port unreachable".
     for _ in 0..100 {
-        client.send(b"anybody").unwrap();
+        client.send(b"message").unwrap();
     }
-    relay.counted(at, |counters| counters.bytes_in == 8 + 700);
+    relay.wait_for_counters(at, |counters| counters.bytes_in == 8 + 700);
     let guest = UdpSocket::bind(there).unwrap();
     guest
         .set_read_timeout(Some(crate::harness::DEADLINE))
         .unwrap();
     assert_eq!(exchange(&client, &guest), port);
-    relay.counted(at, |counters| counters.opened == 1);
+    relay.wait_for_counters(at, |counters| counters.opened == 1);
 }
 
 #[test]
-fn a_client_that_went_away_disturbs_nobody() {
+fn closed_client_does_not_disturb_others() {
     let guest = udp();
     let mut relay = Relay::start();
     let at = relay.forward(Protocol::Udp, guest.local_addr().unwrap());
@@ -152,17 +153,17 @@ fn a_client_that_went_away_disturbs_nobody() {
     let port = exchange(&gone, &guest);
     drop(gone);
     for _ in 0..100 {
-        guest.send_to(b"anybody", port).unwrap();
+        guest.send_to(b"message", port).unwrap();
     }
-    relay.counted(at, |counters| counters.bytes_out == 6 + 700);
+    relay.wait_for_counters(at, |counters| counters.bytes_out == 6 + 700);
     exchange(&stays, &guest);
 }
 
 #[test]
-fn a_client_above_the_limit_is_refused_and_told() {
+fn session_above_the_limit_is_refused() {
     let guest = udp();
     let mut relay = Relay::start();
-    relay.want.limits.udp_sessions = 2;
+    relay.wanted.limits.udp_sessions = 2;
     let at = relay.forward(Protocol::Udp, guest.local_addr().unwrap());
     let kept = [client(at), client(at)];
     for client in &kept {
@@ -183,19 +184,19 @@ fn a_client_above_the_limit_is_refused_and_told() {
             _ => None,
         });
     }
-    nothing(&guest);
+    expect_no_datagram(&guest);
     for client in &kept {
         exchange(client, &guest);
     }
-    relay.counted(at, |c| (c.active, c.refused) == (2, 10));
+    relay.wait_for_counters(at, |c| (c.active, c.refused) == (2, 10));
 
-    relay.want.limits.udp_sessions = 3;
+    relay.wanted.limits.udp_sessions = 3;
     relay.apply();
     exchange(&refused, &guest);
 }
 
 #[test]
-fn a_port_that_is_taken_is_named_and_tried_again() {
+fn port_in_use_is_reported_and_retried() {
     let (guest, owner) = (udp(), udp());
     let taken = owner.local_addr().unwrap();
     let mut relay = Relay::start();
@@ -205,7 +206,7 @@ fn a_port_that_is_taken_is_named_and_tried_again() {
         listen_port: NonZeroU16::new(taken.port()).unwrap(),
     };
     relay
-        .want
+        .wanted
         .forwards
         .push(to(listen, guest.local_addr().unwrap()));
     assert_eq!(relay.failure().unwrap().kind, FailureKind::InUse);

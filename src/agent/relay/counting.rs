@@ -3,7 +3,7 @@
 use std::time::SystemTime;
 
 use super::{Stage, Supervisor};
-use wslmesh_relay::protocol::Order;
+use wslmesh_relay::protocol::Command;
 
 use crate::model::{Counted, Counters, RelayMemory};
 
@@ -15,7 +15,7 @@ impl Supervisor {
             say_nobody();
             return None;
         };
-        match process.tell(&Order::Report) {
+        match process.send(&Command::GetCounters) {
             Ok(()) => {
                 self.counting.asked();
                 None

@@ -77,7 +77,7 @@ impl Stage {
             }
             Self::Greeting { process, .. }
             | Self::Running { process, .. }
-            | Self::Stopping { process, .. } => Step::Heard(process.hear().await),
+            | Self::Stopping { process, .. } => Step::Heard(process.recv().await),
         }
     }
 }

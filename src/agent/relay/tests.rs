@@ -1,4 +1,4 @@
-//! Supervised relays that are shell scripts. Each notes its orders in a file.
+//! Supervised relays that are shell scripts. Each notes its commands in a file.
 
 use std::path::Path;
 
@@ -7,20 +7,20 @@ use tokio::time::timeout;
 use super::*;
 use wslmesh_relay::protocol::{FailureKind, Forward, Protocol, Session};
 
-use crate::host::relay::GUEST;
+use crate::host::relay::GUEST_PROGRAM;
 
 /// Longest wait for anything here.
 const LONG: Duration = Duration::from_secs(20);
 
 /// What a relay does well, as shell functions.
 const GOOD: &str = r#"
-ready() { echo '{"event":"ready","version":1,"program":"0.1.0"}'; }
-order() { read -r order && echo "$order" >> "$here/orders"; }
-serial() { echo "$order" | sed 's/.*"serial":\([0-9]*\).*/\1/'; }
+ready() { echo '{"event":"ready","version":2,"program":"0.1.0"}'; }
+receive() { read -r command && echo "$command" >> "$here/commands"; }
+serial() { echo "$command" | sed 's/.*"serial":\([0-9]*\).*/\1/'; }
 applied() { echo '{"event":"applied","serial":'$(serial)',"listeners":[{"protocol":"udp","listen-address":"0.0.0.0","listen-port":51820,"failure":'${1:-null}'}]}'; }
 opened() { echo '{"event":"sessions","complete":false,"opened":[{"listen-address":"0.0.0.0","listen-port":51820,"client":"192.0.2.9:4000","port":'$1'}],"closed":[]}'; }
 counters() { echo '{"event":"counters","forwards":[{"protocol":"udp","listen-address":"0.0.0.0","listen-port":51820,"active":1,"opened":'$n',"failed":0,"refused":2,"bytes-in":5,"bytes-out":9000000000}]}'; }
-follow() { ready; while order; do applied; done; }
+follow() { ready; while receive; do applied; done; }
 "#;
 
 struct Bench {
@@ -50,13 +50,13 @@ impl Bench {
         timeout(LONG, wait).await.unwrap()
     }
 
-    /// The orders that relays have read so far.
-    fn orders(&self) -> Vec<Want> {
-        let text = fs::read_to_string(self.folder.path().join("orders")).unwrap_or_default();
+    /// The forwards that relays have received so far.
+    fn commands(&self) -> Vec<SetForwards> {
+        let text = fs::read_to_string(self.folder.path().join("commands")).unwrap_or_default();
         text.lines()
             .filter_map(|line| match serde_json::from_str(line).unwrap() {
-                Order::Want(want) => Some(want),
-                Order::Report => None,
+                Command::SetForwards(wanted) => Some(wanted),
+                Command::GetCounters => None,
             })
             .collect()
     }
@@ -89,7 +89,7 @@ fn write_relay(folder: &Path, script: &str) {
     fs::write(&draft, text).unwrap();
     let done = std::process::Command::new("install")
         .args(["-m", "755"])
-        .args([&draft, &folder.join(GUEST)])
+        .args([&draft, &folder.join(GUEST_PROGRAM)])
         .status()
         .unwrap();
     assert!(done.success());
@@ -132,12 +132,12 @@ async fn a_relay_is_started_told_and_ended() {
     assert!(!told.applied && told.listening.len() == 1);
     bench.until(|memory| memory.applied).await;
     let addresses: Vec<u8> = bench
-        .orders()
+        .commands()
         .iter()
         .map(|want| want.forwards[0].connect_address.octets()[3])
         .collect();
     assert_eq!(addresses, [5, 6]);
-    assert_eq!(bench.orders()[1].serial, bench.orders()[0].serial + 1);
+    assert_eq!(bench.commands()[1].serial, bench.commands()[0].serial + 1);
     let ending = bench.supervisor.tell(None);
     assert_eq!(ending.listening.len(), 1, "its port is not free yet");
     let memory = bench.until(|memory| memory.listening.is_empty()).await;
@@ -154,7 +154,8 @@ async fn a_relay_is_started_told_and_ended() {
 
 #[tokio::test]
 async fn a_relay_that_does_not_end_is_killed() {
-    let mut bench = Bench::new("trap '' TERM; ready; order; applied; while :; do sleep 600; done");
+    let mut bench =
+        Bench::new("trap '' TERM; ready; receive; applied; while :; do sleep 600; done");
     bench.supervisor.tell(set(5));
     bench.until(|memory| memory.applied).await;
     bench.supervisor.tell(None);
@@ -166,7 +167,7 @@ async fn a_relay_that_does_not_end_is_killed() {
 #[tokio::test]
 async fn a_crash_hands_the_table_back() {
     let mut bench = Bench::new(
-        "ready; order; applied; [ -e $here/crashed ] || { opened 40001; opened 40002; touch $here/crashed; kill -9 $$; }; order",
+        "ready; receive; applied; [ -e $here/crashed ] || { opened 40001; opened 40002; touch $here/crashed; kill -9 $$; }; receive",
     );
     bench.supervisor.tell(set(5));
     let fallen = bench.until(|memory| !memory.findings.is_empty()).await;
@@ -181,15 +182,15 @@ async fn a_crash_hands_the_table_back() {
     bench.at_once();
     let back = bench.until(|memory| memory.applied).await;
     assert_eq!(codes(&back), [Code::RelayRestarted]);
-    let orders = bench.orders();
+    let commands = bench.commands();
     let expected = Session {
         listen_address: [0; 4].into(),
         listen_port: std::num::NonZeroU16::new(51820).unwrap(),
         client: "192.0.2.9:4000".parse().unwrap(),
         port: std::num::NonZeroU16::new(40002).unwrap(),
     };
-    assert_eq!(orders[0].sessions, []);
-    assert_eq!(orders[1].sessions, [expected], "the last port it had");
+    assert_eq!(commands[0].sessions, []);
+    assert_eq!(commands[1].sessions, [expected], "the last port it had");
     let due = bench.supervisor.passing.due().unwrap();
     assert!(bench.supervisor.wake(due).is_some());
     assert_eq!(
@@ -202,7 +203,7 @@ async fn a_crash_hands_the_table_back() {
 #[tokio::test]
 async fn another_agent_takes_the_table_over() {
     let mut bench =
-        Bench::new("ready; order; applied; opened 40001; while order; do applied; done");
+        Bench::new("ready; receive; applied; opened 40001; while receive; do applied; done");
     bench.supervisor.tell(set(5));
     bench.until(|memory| memory.sessions == 1).await;
     let Bench { folder, supervisor } = bench;
@@ -212,7 +213,7 @@ async fn another_agent_takes_the_table_over() {
     let mut bench = Bench { folder, supervisor };
     bench.supervisor.tell(set(6));
     bench.until(|memory| memory.applied).await;
-    let ports: Vec<u16> = bench.orders()[1]
+    let ports: Vec<u16> = bench.commands()[1]
         .sessions
         .iter()
         .map(|session| session.port.get())
@@ -232,15 +233,15 @@ async fn each_way_to_fail_is_named_and_waits() {
             1,
         ),
         (
-            "ready; order; echo '{\"event\":\"applied\",\"seri'; sleep 600",
+            "ready; receive; echo '{\"event\":\"applied\",\"seri'; sleep 600",
             Code::RelayFailed,
-            "should not",
+            "not an event",
             1,
         ),
         (
-            "echo '{\"event\":\"ready\",\"version\":2,\"program\":\"9\"}'; sleep 600",
+            "echo '{\"event\":\"ready\",\"version\":9,\"program\":\"9\"}'; sleep 600",
             Code::RelayFailed,
-            "version 2",
+            "version 9",
             1,
         ),
         ("ready; ready; sleep 600", Code::RelayFailed, "twice", 1),
@@ -251,7 +252,7 @@ async fn each_way_to_fail_is_named_and_waits() {
             1,
         ),
         (
-            "ready; order; echo '{\"event\":\"invalid\",\"line\":1,\"reason\":\"no\"}'; sleep 600",
+            "ready; receive; echo '{\"event\":\"invalid\",\"line\":1,\"reason\":\"no\"}'; sleep 600",
             Code::RelayFailed,
             "line 1: no",
             1,
@@ -288,7 +289,7 @@ async fn each_way_to_fail_is_named_and_waits() {
 #[tokio::test]
 async fn a_program_that_is_missing_is_found_once_it_is_there() {
     let mut bench = Bench::new("follow");
-    let program = bench.folder.path().join(GUEST);
+    let program = bench.folder.path().join(GUEST_PROGRAM);
     let aside = bench.folder.path().join("aside");
     fs::rename(&program, &aside).unwrap();
     bench.supervisor.tell(set(5));
@@ -301,12 +302,12 @@ async fn a_program_that_is_missing_is_found_once_it_is_there() {
 
 #[tokio::test]
 async fn silence_ends_a_relay() {
-    for script in ["sleep 600", "ready; order; sleep 600"] {
+    for script in ["sleep 600", "ready; receive; sleep 600"] {
         let mut bench = Bench::new(script);
         bench.supervisor.tell(set(5));
         let waits = async {
             while bench.supervisor.stage.due().is_none()
-                || bench.orders().len() < script.matches("order").count()
+                || bench.commands().len() < script.matches("receive").count()
             {
                 let news = timeout(Duration::from_millis(5), bench.supervisor.news());
                 news.await.map(drop).unwrap_or_default();
@@ -328,7 +329,7 @@ async fn silence_ends_a_relay() {
 
 #[tokio::test]
 async fn a_relay_that_does_not_read_is_replaced() {
-    let mut bench = Bench::new("ready; order; applied; sleep 600");
+    let mut bench = Bench::new("ready; receive; applied; sleep 600");
     bench.supervisor.tell(set(5));
     bench.until(|memory| memory.applied).await;
     let begun = Instant::now();
@@ -339,7 +340,7 @@ async fn a_relay_that_does_not_read_is_replaced() {
         .unwrap();
     assert_eq!(
         memory.findings[0].detail,
-        "the relay does not read its orders"
+        "the relay does not read its commands"
     );
     assert!(matches!(bench.supervisor.stage, Stage::Waiting { .. }));
 }
@@ -347,9 +348,9 @@ async fn a_relay_that_does_not_read_is_replaced() {
 #[tokio::test]
 async fn ports_that_cannot_be_had_and_clients_turned_away_are_told() {
     let mut bench = Bench::new(
-        r#"ready; order; applied '{"kind":"in-use","code":10048}'
+        r#"ready; receive; applied '{"kind":"in-use","code":10048}'
         for count in 3 4; do echo '{"event":"refused","protocol":"udp","listen-address":"0.0.0.0","listen-port":51820,"limit":4096,"count":'$count'}' | sed 's/"protocol"/"listen":{"protocol"/; s/51820,/51820},/'; done
-        while order; do applied; done"#,
+        while receive; do applied; done"#,
     );
     bench.supervisor.tell(set(5));
     let memory = bench.until(|memory| !memory.findings.is_empty()).await;
@@ -357,7 +358,7 @@ async fn ports_that_cannot_be_had_and_clients_turned_away_are_told() {
     assert_eq!(memory.failed[0].1.kind, FailureKind::InUse);
     assert_eq!(codes(&memory), [Code::RelayLimit]);
     assert_eq!(memory.findings[0].subject, "wg");
-    // The same order again is a new try.
+    // The same command again is another attempt.
     bench.supervisor.tell(set(5));
     let memory = bench.until(|memory| memory.applied).await;
     assert_eq!((memory.failed.len(), memory.listening.len()), (0, 1));
@@ -370,8 +371,8 @@ async fn ports_that_cannot_be_had_and_clients_turned_away_are_told() {
 /// A relay that answers each question twice, with the question's number as what it
 /// opened, and falls when it is to serve 172.28.16.9.
 const COUNTS: &str = r#"ready; n=0
-while order; do case $order in
-    *report*) n=$((n+1)); counters; counters ;;
+while receive; do case $command in
+    *get-counters*) n=$((n+1)); counters; counters ;;
     *172.28.16.9*) kill -9 $$ ;;
     *) applied ;;
 esac; done"#;
@@ -391,7 +392,7 @@ async fn counters_come_when_they_are_asked_for() {
         let (name, counters) = &counted.forwards[0];
         assert_eq!((counted.forwards.len(), name.as_str()), (1, "wg"));
         assert_eq!((counters.active, counters.bytes_out), (1, 9_000_000_000));
-        assert!(memory.applied, "it is no order");
+        assert!(memory.applied, "its forwards are unchanged");
         // The script answers twice; the second answer is to no question.
         let more = timeout(Duration::from_millis(50), bench.supervisor.news()).await;
         assert!(more.is_err(), "{more:?}");
@@ -407,7 +408,7 @@ async fn counters_come_when_they_are_asked_for() {
 
 #[tokio::test]
 async fn a_relay_that_does_not_read_questions_is_replaced() {
-    let mut bench = Bench::new("ready; order; applied; sleep 600");
+    let mut bench = Bench::new("ready; receive; applied; sleep 600");
     bench.supervisor.tell(set(5));
     bench.until(|memory| memory.applied).await;
     let begin = Instant::now();

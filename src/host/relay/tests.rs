@@ -3,9 +3,9 @@
 use std::time::Instant;
 
 use super::*;
-use wslmesh_relay::protocol::{Forward, Limits, Listen, Protocol, Want};
+use wslmesh_relay::protocol::{Forward, Limits, Listen, Protocol, SetForwards};
 
-/// Longest wait for anything here.
+/// Longest wait of a test.
 const LONG: Duration = Duration::from_secs(20);
 
 fn shell(script: &str) -> Process {
@@ -14,11 +14,11 @@ fn shell(script: &str) -> Process {
     Process::adopt(spawn(command).unwrap()).unwrap()
 }
 
-async fn hear(process: &mut Process) -> Result<Event, RelayError> {
-    timeout(LONG, process.hear()).await.unwrap()
+async fn recv(process: &mut Process) -> Result<Event, RelayError> {
+    timeout(LONG, process.recv()).await.unwrap()
 }
 
-fn want(forwards: u16) -> Order {
+fn set_forwards(forwards: u16) -> protocol::Command {
     let forward = |number| Forward {
         listen: Listen {
             protocol: Protocol::Tcp,
@@ -28,7 +28,7 @@ fn want(forwards: u16) -> Order {
         connect_address: [172, 28, 16, 5].into(),
         connect_port: std::num::NonZeroU16::MIN,
     };
-    Order::Want(Want {
+    protocol::Command::SetForwards(SetForwards {
         version: VERSION,
         serial: 1,
         forwards: (1..=forwards).map(forward).collect(),
@@ -38,35 +38,35 @@ fn want(forwards: u16) -> Order {
 }
 
 #[tokio::test]
-async fn orders_go_in_and_events_come_out() {
+async fn commands_go_in_and_events_come_out() {
     let mut process = shell(
-        r#"echo '{"event":"ready","version":1,"program":"0.1.0"}'; read order
-        case $order in '{"order":"want","version":1,'*) ;; *) exit 9 ;; esac
+        r#"echo '{"event":"ready","version":2,"program":"0.1.0"}'; read command
+        case $command in '{"command":"set-forwards","version":2,'*) ;; *) exit 9 ;; esac
         printf '{"event":"applied",'; sleep 0.05; printf '"serial":1,"listeners":[]}\r\n{"event":"elevated"}\n'; cat"#,
     );
     let ready = Event::Ready {
-        version: 1,
+        version: 2,
         program: "0.1.0".into(),
     };
-    assert_eq!(hear(&mut process).await.unwrap(), ready);
-    process.tell(&want(1)).unwrap();
-    // Half a line is kept when nobody waits for the rest.
-    let cut = timeout(Duration::from_millis(10), process.hear()).await;
+    assert_eq!(recv(&mut process).await.unwrap(), ready);
+    process.send(&set_forwards(1)).unwrap();
+    // A cancelled wait keeps the first half of the line.
+    let cut = timeout(Duration::from_millis(10), process.recv()).await;
     assert!(cut.is_err());
     let applied = Event::Applied {
         serial: 1,
         listeners: Vec::new(),
     };
-    assert_eq!(hear(&mut process).await.unwrap(), applied);
-    assert_eq!(hear(&mut process).await.unwrap(), Event::Elevated);
-    process.dismiss();
-    let ended = hear(&mut process).await.unwrap_err().to_string();
-    assert_eq!(ended, "the relay ended with exit code 0: it said nothing");
-    assert!(process.tell(&Order::Report).is_err());
+    assert_eq!(recv(&mut process).await.unwrap(), applied);
+    assert_eq!(recv(&mut process).await.unwrap(), Event::Elevated);
+    process.shutdown();
+    let ended = recv(&mut process).await.unwrap_err().to_string();
+    assert_eq!(ended, "the relay ended with exit code 0: no error message");
+    assert!(process.send(&protocol::Command::GetCounters).is_err());
 }
 
 #[tokio::test]
-async fn ends_are_told_apart() {
+async fn exits_are_distinguished() {
     let table = [
         ("exit 3", "the relay was started with administrator rights"),
         (
@@ -75,61 +75,61 @@ async fn ends_are_told_apart() {
         ),
         (
             "kill -9 $$",
-            "the relay ended with signal 9: it said nothing",
+            "the relay ended with signal 9: no error message",
         ),
         (
             "yes | head -c 3000000 | tr -d '\\n'",
-            "the relay said something that it should not: \"yyyy",
+            "the relay violated the protocol: not an event: \"yyyy",
         ),
         (
             "printf '{\\033[2J\\n'; sleep 600",
-            "the relay said something that it should not: \"{\\u{1b}[2J\"",
+            "the relay violated the protocol: not an event: \"{\\u{1b}[2J\"",
         ),
         (
             "printf '{\"event\":\"dance\"}\\n'; sleep 600",
-            "the relay said something that it should not: \"{\"event\":\"dance\"}\"",
+            "the relay violated the protocol: not an event: \"{\"event\":\"dance\"}\"",
         ),
-        // A helper that lives on and holds the pipes.
+        // A helper that outlives it and holds the pipes.
         (
             "sleep 600 & exit 4",
-            "the relay ended with exit code 4: it said nothing",
+            "the relay ended with exit code 4: no error message",
         ),
     ];
     for (script, expected) in table {
         let mut process = shell(script);
-        let error = hear(&mut process).await.unwrap_err().to_string();
+        let error = recv(&mut process).await.unwrap_err().to_string();
         assert!(error.starts_with(expected), "{script:?} gives {error:?}");
         assert!(error.chars().count() < 500, "{error}");
     }
 }
 
 #[tokio::test]
-async fn what_it_said_before_its_end_is_heard() {
+async fn events_before_its_exit_are_received() {
     let mut process = shell(r#"sleep 600 & echo '{"event":"elevated"}'; exit 3"#);
     tokio::time::sleep(Duration::from_millis(30)).await;
-    assert_eq!(hear(&mut process).await.unwrap(), Event::Elevated);
-    let end = hear(&mut process).await.unwrap_err();
+    assert_eq!(recv(&mut process).await.unwrap(), Event::Elevated);
+    let end = recv(&mut process).await.unwrap_err();
     assert!(matches!(end, RelayError::Elevated), "{end}");
 }
 
 #[tokio::test]
-async fn telling_never_waits() {
+async fn sending_never_waits() {
     let mut process = shell("exec sleep 600");
     let begin = Instant::now();
-    let mut told = 0;
+    let mut sent = 0;
     let error = loop {
-        match process.tell(&want(1000)) {
-            Ok(()) => told += 1,
+        match process.send(&set_forwards(1000)) {
+            Ok(()) => sent += 1,
             Err(error) => break error,
         }
     };
     assert!(matches!(error, RelayError::Stuck), "{error}");
-    assert!(told >= 5, "a pipe holds a megabyte: {told}");
+    assert!(sent >= 5, "a pipe holds a megabyte: {sent}");
     assert!(begin.elapsed() < LONG);
 }
 
 #[tokio::test]
-async fn dropping_it_ends_it_and_its_helpers() {
+async fn drop_kills_it_and_its_helpers() {
     let folder = tempfile::tempdir().unwrap();
     let pids = folder.path().join("pids");
     let script = format!(
@@ -158,10 +158,10 @@ async fn dropping_it_ends_it_and_its_helpers() {
 }
 
 #[test]
-fn a_program_that_is_not_there_is_named() {
+fn missing_program_is_named() {
     let folder = tempfile::tempdir().unwrap();
     let missing = start(&RelayPlace::Guest, folder.path()).unwrap_err();
     assert_eq!(missing.code(), Code::RelayMissing);
-    let path = folder.path().join(GUEST).display().to_string();
-    assert_eq!(missing.to_string(), format!("there is no {path}"));
+    let path = folder.path().join(GUEST_PROGRAM).display().to_string();
+    assert_eq!(missing.to_string(), format!("{path} does not exist"));
 }

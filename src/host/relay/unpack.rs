@@ -1,10 +1,10 @@
-//! Puts the relay's program where Windows starts it fast: a program on the Linux
-//! disk reaches Windows through a file server (9P).
+//! Copies the relay to the Windows drive: Windows starts a program on the Linux
+//! disk slowly, through a file server (9P).
 
 use std::{
-    fs::{self, OpenOptions},
+    fs,
     io::{self, ErrorKind, Write as _},
-    os::unix::fs::OpenOptionsExt,
+    os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
 };
 
@@ -14,9 +14,9 @@ use super::RelayError;
 
 const NAME: &str = "wslmesh-relay-";
 
-/// Copies the program into the folder, under a name that says which one it is,
-/// unless it is there; removes others of ours. One that runs cannot be removed
-/// and is left for the next time.
+/// Copies the program into the folder, under a name with its hash, unless it is
+/// there already. Removes other copies, except those that run: they cannot be
+/// removed until they exit.
 pub(super) fn unpack(source: &Path, folder: &Path) -> Result<PathBuf, RelayError> {
     let content = fs::read(source).map_err(|error| match error.kind() {
         ErrorKind::NotFound => RelayError::Missing(source.to_owned()),
@@ -28,12 +28,7 @@ pub(super) fn unpack(source: &Path, folder: &Path) -> Result<PathBuf, RelayError
         return Ok(path);
     }
     fs::create_dir_all(folder).map_err(failed(folder))?;
-    let temporary = folder.join(format!("{name}.{}.new", std::process::id()));
-    let placed = write(&temporary, &content).and_then(|()| fs::rename(&temporary, &path));
-    if placed.is_err() {
-        fs::remove_file(&temporary).unwrap_or_default();
-    }
-    placed.map_err(failed(&path))?;
+    write(&path, &name, folder, &content).map_err(failed(&path))?;
     remove_others(folder, &name);
     Ok(path)
 }
@@ -48,36 +43,30 @@ fn failed(path: &Path) -> impl Fn(io::Error) -> RelayError {
 /// The first 16 hexadecimal digits of the SHA-256.
 fn hash(content: &[u8]) -> String {
     let digest = Sha256::digest(content);
-    digest
-        .iter()
-        .take(8)
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
+    let start = digest.iter().take(8);
+    start.map(|byte| format!("{byte:02x}")).collect()
 }
 
-fn write(path: &Path, content: &[u8]) -> io::Result<()> {
-    // What a killed run of this process number left.
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
-        Ok(()) | Err(_) => {}
-    }
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o755)
-        .open(path)?;
+fn write(path: &Path, name: &str, folder: &Path, content: &[u8]) -> io::Result<()> {
+    let mut file = tempfile::Builder::new()
+        .prefix(&format!("{name}."))
+        .suffix(".new")
+        .permissions(fs::Permissions::from_mode(0o755))
+        .tempfile_in(folder)?;
     file.write_all(content)?;
-    file.sync_all()
+    file.as_file().sync_all()?;
+    file.persist(path).map(drop).map_err(|error| error.error)
 }
 
-/// Whether a file is one that this made, whole or not.
+/// Whether this module made the file, complete or not.
 fn is_ours(name: &str) -> bool {
     let rest = name.strip_prefix(NAME).unwrap_or_default();
     let (hash, rest) = rest.split_at_checked(16).unwrap_or_default();
-    let number = |text: &str| !text.is_empty() && text.chars().all(|c| c.is_ascii_digit());
     let temporary = || {
-        let number_of = |rest: &str| rest.strip_suffix(".new").is_some_and(number);
-        rest.strip_prefix(".exe.").is_some_and(number_of)
+        let random = rest
+            .strip_prefix(".exe.")
+            .and_then(|rest| rest.strip_suffix(".new"));
+        random.is_some_and(|random| random.chars().all(|c| c.is_ascii_alphanumeric()))
     };
     !hash.is_empty()
         && hash.chars().all(|c| matches!(c, '0'..='9' | 'a'..='f'))
@@ -98,12 +87,10 @@ fn remove_others(folder: &Path, keep: &str) {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt as _;
-
     use super::*;
 
     #[test]
-    fn the_name_says_which_program_it_is_and_others_of_ours_go() {
+    fn name_has_the_hash_and_other_copies_are_removed() {
         let folder = tempfile::tempdir().unwrap();
         let (source, place) = (folder.path().join("relay.exe"), folder.path().join("a/b"));
         fs::write(&source, b"abc").unwrap();
@@ -139,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn a_damaged_copy_is_replaced_and_a_good_one_is_left() {
+    fn damaged_copy_is_replaced_and_a_good_one_is_kept() {
         let folder = tempfile::tempdir().unwrap();
         let source = folder.path().join("relay.exe");
         fs::write(&source, b"abc").unwrap();
@@ -153,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_unpacked_says_which_file() {
+    fn errors_name_the_file() {
         let folder = tempfile::tempdir().unwrap();
         let source = folder.path().join("relay.exe");
         let missing = unpack(&source, folder.path()).unwrap_err();

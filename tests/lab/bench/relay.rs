@@ -13,7 +13,7 @@ use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
-use wslmesh_relay::protocol::{Event, Forward, Limits, Order, VERSION, Want};
+use wslmesh_relay::protocol::{self, Event, Forward, Limits, SetForwards, VERSION};
 
 use super::figures::Report;
 use crate::options::relay_binary;
@@ -21,8 +21,8 @@ use crate::options::relay_binary;
 pub(super) use self::{crowd::measure as crowd, repoint::measure as repoint};
 pub(super) use self::{tcp::measure as tcp, udp::measure as udp};
 
-/// The longest wait for something that is certain to come.
-const PATIENCE: Duration = Duration::from_secs(20);
+/// Longest wait for something that must happen.
+const TIMEOUT: Duration = Duration::from_secs(20);
 
 /// What the figures depend on, and the size of the relay for Windows.
 pub(super) fn about(report: &mut Report) {
@@ -71,21 +71,21 @@ impl Relay {
             events,
             serial: 0,
         };
-        relay.want(forwards, limits)?;
+        relay.set_forwards(forwards, limits)?;
         Ok(relay)
     }
 
-    /// Gives the order and waits until every forward listens.
-    fn want(&mut self, forwards: &[Forward], limits: Limits) -> Result<()> {
+    /// Sends the forwards and waits until all of them listen.
+    fn set_forwards(&mut self, forwards: &[Forward], limits: Limits) -> Result<()> {
         self.serial += 1;
-        let order = Order::Want(Want {
+        let command = protocol::Command::SetForwards(SetForwards {
             version: VERSION,
             serial: self.serial,
             forwards: forwards.to_vec(),
             sessions: Vec::new(),
             limits,
         });
-        let line = format!("{}\n", serde_json::to_string(&order)?);
+        let line = format!("{}\n", serde_json::to_string(&command)?);
         let stdin = self.stdin.as_mut().context("no standard input")?;
         stdin.write_all(line.as_bytes())?;
         loop {
@@ -95,7 +95,7 @@ impl Relay {
                     ensure!(failed.is_none(), "does not listen: {failed:?}");
                     return Ok(());
                 }
-                Event::Invalid { reason, .. } => bail!("the relay did not understand: {reason}"),
+                Event::Invalid { reason, .. } => bail!("the relay rejected a command: {reason}"),
                 _ => {}
             }
         }
@@ -103,8 +103,8 @@ impl Relay {
 
     fn event(&self) -> Result<Event> {
         self.events
-            .recv_timeout(PATIENCE)
-            .context("the relay says nothing")
+            .recv_timeout(TIMEOUT)
+            .context("no event from the relay")
     }
 
     /// Resident memory in kB.
@@ -169,7 +169,7 @@ fn forward(
     })
 }
 
-/// The middle of an odd number of values.
+/// The median of an odd number of values.
 fn median(mut values: Vec<f64>) -> f64 {
     values.sort_unstable_by(f64::total_cmp);
     values.get(values.len() / 2).copied().unwrap_or_default()

@@ -102,10 +102,10 @@ fn relay(report: &mut Report) -> Result<()> {
 /// When the relay was first told this address, in ns of CLOCK_MONOTONIC.
 fn arrival(world: &World, address: Ipv4Addr) -> Result<u64> {
     let mark = format!("\"{address}\"");
-    until("the relay's order", LIMIT, || {
+    until("the relay's command", LIMIT, || {
         let relay = world.windows().relay()?;
         Ok(relay.and_then(|run| {
-            let mut lines = run.orders.iter().zip(&run.arrived);
+            let mut lines = run.commands.iter().zip(&run.arrived);
             lines
                 .find(|(line, _)| line.contains(&mark))
                 .map(|(_, at)| *at)

@@ -36,7 +36,7 @@ pub(crate) struct RelayRun {
     /// Its process inside the world; 0 when none was started.
     pub(crate) pid: u32,
     /// Lines of its standard input.
-    pub(crate) orders: Vec<String>,
+    pub(crate) commands: Vec<String>,
     /// When each of them had come, in ns of CLOCK_MONOTONIC.
     pub(crate) arrived: Vec<u64>,
     /// Lines of its standard output.
@@ -76,7 +76,7 @@ pub(crate) fn run(host: &Host, stream: &mut UnixStream, exe: &str) {
             at: now(),
             exe: exe.to_owned(),
             pid: 0,
-            orders: Vec::new(),
+            commands: Vec::new(),
             arrived: Vec::new(),
             events: Vec::new(),
             outcome: None,
@@ -185,7 +185,7 @@ fn hand_in(host: &Host, mut from: UnixStream, to: Option<ChildStdin>, index: usi
             to = None;
         }
         for line in lines.add(&bytes) {
-            keep(host, index, |run| &mut run.orders, line);
+            keep(host, index, |run| &mut run.commands, line);
             keep(host, index, |run| &mut run.arrived, at);
         }
     }

@@ -9,7 +9,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use wslmesh_relay::protocol::{Event, Limits, Protocol};
 
 use super::udp::Echo;
-use super::{PATIENCE, Relay, forward, tcp, udp};
+use super::{Relay, TIMEOUT, forward, tcp, udp};
 use crate::bench::figures::Report;
 
 const EACH: usize = 1000;
@@ -118,7 +118,7 @@ pub(in crate::bench) fn measure(report: &mut Report) -> Result<()> {
     );
     let quiet = Instant::now();
     let mut gone = 0;
-    while gone < EACH && quiet.elapsed() < PATIENCE {
+    while gone < EACH && quiet.elapsed() < TIMEOUT {
         if let Event::Sessions { closed, .. } = relay.event()? {
             gone += closed.len();
         }

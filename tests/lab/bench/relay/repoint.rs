@@ -70,7 +70,7 @@ pub(in crate::bench) fn measure(report: &mut Report) -> Result<()> {
                         (sent, under_way) = (sent + 1, under_way + 1);
                     }
                     if !changed && begun.elapsed() > Duration::from_millis(10) {
-                        relay.want(&towards(round)?, Limits::default())?;
+                        relay.set_forwards(&towards(round)?, Limits::default())?;
                         changed = true;
                     }
                     match socket.recv(&mut [0; 1200]) {

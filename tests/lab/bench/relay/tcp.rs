@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail, ensure};
 use wslmesh_relay::protocol::{Limits, Protocol};
 
-use super::{PATIENCE, Relay, Socat, forward, median};
+use super::{Relay, Socat, TIMEOUT, forward, median};
 use crate::bench::figures::Report;
 
 const ROUNDS: usize = 3;
@@ -32,7 +32,7 @@ pub(super) fn free_port() -> Result<SocketAddrV4> {
 
 fn listens(to: SocketAddrV4) -> Result<()> {
     let begun = Instant::now();
-    while begun.elapsed() < PATIENCE {
+    while begun.elapsed() < TIMEOUT {
         if TcpStream::connect(to).is_ok() {
             return Ok(());
         }
@@ -67,7 +67,7 @@ fn throughput(to: SocketAddrV4, streams: &str) -> Result<f64> {
         // Its server takes one test at a time and is a moment late to be free.
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
         ensure!(
-            begun.elapsed() < PATIENCE && text.contains("busy"),
+            begun.elapsed() < TIMEOUT && text.contains("busy"),
             "iperf3: {text}"
         );
         std::thread::sleep(Duration::from_millis(20));

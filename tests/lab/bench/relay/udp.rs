@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use wslmesh_relay::protocol::{Limits, Protocol};
 
-use super::{PATIENCE, Relay, Socat, forward, median};
+use super::{Relay, Socat, TIMEOUT, forward, median};
 use crate::bench::figures::{Report, Times, short};
 
 const SIZE: usize = 1200;
@@ -108,7 +108,7 @@ fn trips(to: SocketAddrV4) -> Result<Vec<Duration>> {
 fn answers(to: SocketAddrV4) -> Result<()> {
     let socket = client(to)?;
     let begun = Instant::now();
-    while begun.elapsed() < PATIENCE {
+    while begun.elapsed() < TIMEOUT {
         // A socat that does not listen yet refuses.
         if socket.send(b"?").is_ok() && socket.recv(&mut [0; 1]).is_ok() {
             return Ok(());

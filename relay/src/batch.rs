@@ -1,4 +1,4 @@
-//! The datagrams of one receive, and those of them that go on together.
+//! The datagrams of one receive, and groups of them that are sent together.
 
 use std::io::{self, IoSlice};
 use std::net::SocketAddrV4;
@@ -6,29 +6,31 @@ use std::net::SocketAddrV4;
 use socket2::{SockAddr, SockRef};
 use tokio::net::UdpSocket;
 
-use super::super::os::{SLOTS, receive, send_segments};
+use crate::os::{SLOTS, receive, send_segments};
 
 /// Room for one datagram, in bytes. The longest has 65507; a page boundary, so
 /// that short ones touch one page each.
 const SLOT: usize = 65536;
 
-/// Most bytes that go on together, so that all of it fits into one datagram
-/// until it is cut.
-const TOGETHER: usize = 65_000;
+/// Most bytes that are sent together: until the system splits them they are one
+/// datagram.
+const MAX_GROUP: usize = 65_000;
 
-/// The datagrams of one receive. There is one of it for all sockets.
+/// The datagrams of one receive. All sockets share one.
 pub(crate) struct Batch {
     buffer: Box<[u8]>,
     received: Vec<(SocketAddrV4, usize)>,
 }
 
-/// Datagrams in a row from one sender, of one length; the last may be shorter.
+/// Consecutive datagrams of one sender and one length; the last may be shorter.
 pub(crate) struct Group<'a> {
-    /// Who sent them.
+    /// The sender.
     pub(crate) from: SocketAddrV4,
+    /// The number of datagrams.
+    pub(crate) count: usize,
+    /// The bytes of all datagrams.
+    pub(crate) bytes: usize,
     pieces: [IoSlice<'a>; SLOTS],
-    count: usize,
-    bytes: usize,
 }
 
 impl Batch {
@@ -40,7 +42,8 @@ impl Batch {
         }
     }
 
-    /// Receives what is there, as far as it fits. Whether there may be more.
+    /// Receives what has arrived, as far as it fits. Returns whether there may be
+    /// more.
     ///
     /// # Errors
     ///
@@ -57,12 +60,17 @@ impl Batch {
             .filter_map(|(slot, &(from, length))| Some((from, slot.get(..length)?)))
             .peekable();
         std::iter::from_fn(move || {
-            let (from, first) = datagrams.next()?;
-            let mut group = Group::new(from, first);
-            while let Some((_, next)) =
-                datagrams.next_if(|(from, next)| group.takes(*from, next.len()))
+            let &(from, _) = datagrams.peek()?;
+            let mut group = Group {
+                from,
+                count: 0,
+                bytes: 0,
+                pieces: [IoSlice::new(&[]); SLOTS],
+            };
+            while let Some((_, datagram)) =
+                datagrams.next_if(|(from, next)| group.accepts(*from, next.len()))
             {
-                group.push(next);
+                group.push(datagram);
             }
             Some(group)
         })
@@ -70,29 +78,20 @@ impl Batch {
 }
 
 impl<'a> Group<'a> {
-    fn new(from: SocketAddrV4, first: &'a [u8]) -> Self {
-        let mut group = Self {
-            from,
-            pieces: [IoSlice::new(&[]); SLOTS],
-            count: 0,
-            bytes: 0,
-        };
-        group.push(first);
-        group
-    }
-
     fn pieces(&self) -> &[IoSlice<'a>] {
         self.pieces.get(..self.count).unwrap_or_default()
     }
 
-    fn takes(&self, from: SocketAddrV4, length: usize) -> bool {
-        let first = self.pieces().first().map_or(0, |piece| piece.len());
-        let last = self.pieces().last().map_or(0, |piece| piece.len());
+    /// Whether another datagram can be sent together with these.
+    fn accepts(&self, from: SocketAddrV4, length: usize) -> bool {
+        let (Some(first), Some(last)) = (self.pieces().first(), self.pieces().last()) else {
+            return true;
+        };
         from == self.from
-            && last == first
-            && (1..=first).contains(&length)
+            && last.len() == first.len()
+            && (1..=first.len()).contains(&length)
             && self.count < SLOTS
-            && self.bytes + length <= TOGETHER
+            && self.bytes + length <= MAX_GROUP
     }
 
     fn push(&mut self, datagram: &'a [u8]) {
@@ -103,28 +102,19 @@ impl<'a> Group<'a> {
         }
     }
 
-    /// How many datagrams they are.
-    pub(crate) fn len(&self) -> usize {
-        self.count
-    }
-
-    /// All datagrams' bytes.
-    pub(crate) fn bytes(&self) -> usize {
-        self.bytes
-    }
-
-    /// Sends them on or drops them, as datagrams may be. Not by way of the
-    /// runtime, which would first have to learn whether the socket can be
-    /// written to.
+    /// Sends the datagrams; those that the system does not take are lost. The
+    /// runtime is bypassed: it would first have to learn whether the socket is
+    /// writable.
     pub(crate) fn send(&self, socket: &UdpSocket, to: &SockAddr) {
+        let socket = SockRef::from(socket);
         if let [first, _, ..] = self.pieces()
             && let Ok(size) = u16::try_from(first.len())
-            && send_segments(socket, self.pieces(), size, to).is_ok()
+            && send_segments(&socket, self.pieces(), size, to).is_ok()
         {
             return;
         }
         for piece in self.pieces() {
-            SockRef::from(socket).send_to(piece, to).ok();
+            socket.send_to(piece, to).ok();
         }
     }
 }
@@ -136,7 +126,7 @@ mod tests {
 
     use super::*;
 
-    /// A batch that received datagrams of those senders and lengths.
+    /// A batch of datagrams with those senders and lengths.
     fn batch(datagrams: &[(u16, usize)]) -> Batch {
         let mut batch = Batch::new();
         let address = |port| SocketAddrV4::new(Ipv4Addr::LOCALHOST, port);
@@ -151,29 +141,29 @@ mod tests {
     fn groups(datagrams: &[(u16, usize)]) -> Vec<(u16, usize, usize)> {
         batch(datagrams)
             .groups()
-            .map(|group| (group.from.port(), group.pieces[0].len(), group.len()))
+            .map(|group| (group.from.port(), group.pieces[0].len(), group.count))
             .collect()
     }
 
     #[test]
-    fn a_group_is_of_one_sender_and_one_length() {
+    fn groups_have_one_sender_and_one_length() {
         assert_eq!(groups(&[]), []);
         assert_eq!(groups(&[(1, 10), (1, 10), (1, 10)]), [(1, 10, 3)]);
         assert_eq!(
             groups(&[(1, 10), (2, 10), (1, 10)]),
             [(1, 10, 1), (2, 10, 1), (1, 10, 1)]
         );
-        // A short one ends its group, a longer one does not belong to it.
+        // A shorter one ends its group, a longer one starts another.
         assert_eq!(
             groups(&[(1, 10), (1, 9), (1, 9), (1, 10)]),
             [(1, 10, 2), (1, 9, 1), (1, 10, 1)]
         );
-        // The system could not tell an empty one from none.
+        // An empty segment would be lost.
         assert_eq!(
             groups(&[(1, 0), (1, 0), (1, 5), (1, 0)]),
             [(1, 0, 1), (1, 0, 1), (1, 5, 1), (1, 0, 1)]
         );
-        // What goes together fits into one datagram.
+        // A group fits into one datagram.
         assert_eq!(groups(&[(1, 30_000); 3]), [(1, 30_000, 2), (1, 30_000, 1)]);
         assert_eq!(groups(&[(1, 65_507); 2]), [(1, 65_507, 1); 2]);
         assert_eq!(groups(&[(1, 1200); SLOTS]), [(1, 1200, SLOTS)]);

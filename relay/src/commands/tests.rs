@@ -1,10 +1,10 @@
-use std::io;
+use std::io::{self, ErrorKind};
 
 use proptest::prelude::*;
 
 use super::*;
 
-/// Hands on at most so many bytes at a time, and is interrupted in between.
+/// Reads at most so many bytes at a time, and is interrupted in between.
 struct Trickle<'a> {
     rest: &'a [u8],
     most: usize,
@@ -25,7 +25,7 @@ impl Read for Trickle<'_> {
     }
 }
 
-/// The lines of an input, `None` for one that is refused.
+/// The lines of an input, `None` for an invalid one.
 fn lines(input: &[u8], most: usize) -> Vec<(u64, Option<Vec<u8>>)> {
     let mut lines = Lines::new(Trickle {
         rest: input,
@@ -39,7 +39,7 @@ fn lines(input: &[u8], most: usize) -> Vec<(u64, Option<Vec<u8>>)> {
 
 proptest! {
     #[test]
-    fn lines_are_the_same_however_they_come(
+    fn lines_do_not_depend_on_read_sizes(
         input in "[a\n\r]{0,40}",
         most in 1_usize..10,
     ) {
@@ -47,7 +47,7 @@ proptest! {
             .zip(input.split('\n'))
             .map(|(number, line)| (number, Some(line.as_bytes().to_vec())))
             .collect();
-        // What is behind the last end of a line is half a line, or nothing.
+        // What follows the last end of a line is a truncated line, or nothing.
         if let Some((number, rest)) = wanted.pop() && rest.is_some_and(|rest| !rest.is_empty()) {
             wanted.push((number, None));
         }
@@ -55,17 +55,17 @@ proptest! {
     }
 
     #[test]
-    fn nothing_makes_it_panic_and_reasons_are_plain(line in prop::collection::vec(any::<u8>(), 0..200)) {
-        if let Err(refusal) = parse(&line) {
-            let reason = printable(&refusal.to_string());
+    fn any_line_gives_a_printable_reason(line in prop::collection::vec(any::<u8>(), 0..200)) {
+        if let Err(error) = parse(&line) {
+            let reason = printable(&error.to_string());
             prop_assert!(reason.bytes().all(|byte| (b' '..=b'~').contains(&byte)));
-            prop_assert!(reason.len() <= LONGEST_REASON);
+            prop_assert!(reason.len() <= MAX_REASON);
         }
     }
 }
 
 #[test]
-fn a_line_that_is_too_long_is_one_refusal() {
+fn line_that_is_too_long_is_one_error() {
     let mut input = vec![b'x'; MAX_LINE];
     input.push(b'\n');
     input.extend(vec![b'y'; MAX_LINE + 1]);
@@ -78,12 +78,12 @@ fn a_line_that_is_too_long_is_one_refusal() {
 }
 
 #[test]
-fn a_quoted_line_does_not_make_a_long_reason() {
-    let line = format!("{{\"order\":\"{}\"}}", "\u{e9}\u{7}".repeat(1000));
-    let Err(refusal) = parse(line.replace('\u{7}', "\\u0007").as_bytes()) else {
-        panic!("an order");
+fn quoted_line_gives_a_short_reason() {
+    let line = format!("{{\"command\":\"{}\"}}", "\u{e9}\u{7}".repeat(1000));
+    let Err(error) = parse(line.replace('\u{7}', "\\u0007").as_bytes()) else {
+        panic!("a command");
     };
-    let reason = printable(&refusal.to_string());
-    assert_eq!(reason.len(), LONGEST_REASON);
+    let reason = printable(&error.to_string());
+    assert_eq!(reason.len(), MAX_REASON);
     assert!(reason.contains("??"), "{reason}");
 }
