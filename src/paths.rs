@@ -1,4 +1,4 @@
-//! Where the agent keeps what it has to remember.
+//! Directories of the agent.
 
 use std::{env, path::PathBuf};
 
@@ -7,9 +7,9 @@ use std::{env, path::PathBuf};
 /// the package has them; and where it has its programs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Paths {
-    /// Survives a boot: previous values, the script that Windows reads.
+    /// Survives a reboot: previous values, the script that Windows reads.
     pub state: PathBuf,
-    /// Gone with a boot: the status document, the relay's table.
+    /// Lost at a reboot: the status document, the relay's table.
     pub runtime: PathBuf,
     /// The package's other programs, `$WSLMESH_LIBDIR` for a tree that is not
     /// installed.

@@ -37,7 +37,7 @@ fn why_not(found: Listening, port: u16) -> Option<String> {
     match found {
         Listening::Yes => None,
         Listening::Elsewhere(address) => Some(format!("{port} is open on {address} only")),
-        Listening::Nobody => Some(format!("nobody listens on {port}")),
+        Listening::No => Some(format!("nobody listens on {port}")),
     }
 }
 
@@ -52,7 +52,7 @@ mod tests {
         let loopback = Listening::Elsewhere("127.0.0.1".parse().unwrap());
         let table = [
             (Listening::Yes, None),
-            (Listening::Nobody, Some("nobody listens on 22")),
+            (Listening::No, Some("nobody listens on 22")),
             (loopback, Some("22 is open on 127.0.0.1 only")),
         ];
         for (found, expected) in table {

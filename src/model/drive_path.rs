@@ -7,7 +7,9 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-/// Most characters of a path that is accepted; Windows' own limit was 260 for long.
+use super::text::disturbs;
+
+/// Longest accepted path in characters; MAX_PATH of Windows is 260.
 const LONGEST: usize = 400;
 
 /// An absolute path of a local drive such as `C:\Program Files\wslmesh`: plain
@@ -36,9 +38,7 @@ impl DrivePath {
             // Windows drops dots and spaces at the end of a name: `.. ` is `..`.
             !name.trim_end_matches(['.', ' ']).is_empty()
                 && !name.chars().any(|c| {
-                    c.is_control()
-                        || matches!(c, '/' | ':' | '*' | '?' | '"' | '<' | '>' | '|')
-                        || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
+                    disturbs(c) || matches!(c, '/' | ':' | '*' | '?' | '"' | '<' | '>' | '|')
                 })
         };
         let rest = rest.strip_suffix('\\').unwrap_or(rest);
@@ -100,7 +100,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn plain_paths_have_a_place_in_linux() {
+    fn drive_paths_map_to_the_automount_root() {
         let table = [
             (
                 r"C:\Program Files\wslmesh\wslmesh-relay.exe",
@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn everything_else_is_refused() {
+    fn other_paths_are_refused() {
         let long = format!("C:\\{}", "a".repeat(LONGEST));
         for text in [
             "",

@@ -6,7 +6,7 @@ use serde::{Deserialize, Deserializer, de};
 
 use super::InterfaceName;
 
-/// An interface name in which `*` stands for any run of characters.
+/// An interface name in which `*` matches any run of characters.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct InterfacePattern(String);
 

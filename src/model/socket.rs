@@ -1,4 +1,4 @@
-//! Sockets that wait for somebody, and who takes what comes in to a port.
+//! Listening sockets, and whether one accepts what arrives at a port.
 
 use std::{
     fmt,
@@ -26,36 +26,36 @@ impl fmt::Display for Socket {
     }
 }
 
-/// Who takes what comes in to a port of an address of this machine.
+/// Whether a socket listens on a port of an address of this machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Listening {
-    /// Somebody does.
+    /// One does.
     Yes,
-    /// Only what comes in to this other address is taken.
+    /// Only on this other address.
     Elsewhere(IpAddr),
-    /// Nobody does.
-    Nobody,
+    /// None does.
+    No,
 }
 
 impl Listening {
-    /// Judges a port by the sockets there are. A socket on `::` takes IPv4 too
-    /// unless its program asked for IPv6 alone (IPV6_V6ONLY, ipv6(7)); no table of
-    /// the kernel tells that, so it counts as one that does.
+    /// Looks a port up among the sockets. A socket on `::` takes IPv4 too
+    /// unless its program asked for IPv6 alone (IPV6_V6ONLY, ipv6(7)); no kernel table
+    /// shows that, so it counts as dual-stack.
     #[must_use]
     pub fn at(sockets: &[Socket], address: Ipv4Addr, protocol: Protocol, port: u16) -> Self {
         let here = sockets
             .iter()
             .filter(|socket| (socket.protocol, socket.port) == (protocol, port));
-        let mut judged = Self::Nobody;
+        let mut found = Self::No;
         for socket in here {
             if socket.address == address || socket.address.is_unspecified() {
                 return Self::Yes;
             }
-            if judged == Self::Nobody {
-                judged = Self::Elsewhere(socket.address);
+            if found == Self::No {
+                found = Self::Elsewhere(socket.address);
             }
         }
-        judged
+        found
     }
 }
 
@@ -64,12 +64,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_address_of_ones_own_all_addresses_and_others() {
+    fn own_address_any_address_and_other_addresses() {
         let own: Ipv4Addr = "172.28.16.5".parse().unwrap();
         let elsewhere = |text: &str| Listening::Elsewhere(text.parse().unwrap());
         let table: [(&[&str], Listening); 8] = [
-            (&[], Listening::Nobody),
-            (&["0.0.0.0:23"], Listening::Nobody),
+            (&[], Listening::No),
+            (&["0.0.0.0:23"], Listening::No),
             (&["0.0.0.0:22"], Listening::Yes),
             (&["172.28.16.5:22"], Listening::Yes),
             (&["[::]:22"], Listening::Yes),
@@ -91,7 +91,7 @@ mod tests {
                 .collect();
             let at = |protocol| Listening::at(&sockets, own, protocol, 22);
             assert_eq!(at(Protocol::Tcp), expected, "{bound:?}");
-            assert_eq!(at(Protocol::Udp), Listening::Nobody, "{bound:?}");
+            assert_eq!(at(Protocol::Udp), Listening::No, "{bound:?}");
         }
     }
 }

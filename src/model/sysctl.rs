@@ -4,19 +4,19 @@ use std::{fmt, path::PathBuf};
 
 /// A parameter below `net.`, in dotted form such as `net.ipv4.tcp_rmem`.
 ///
-/// As in sysctl.d(5), a `/` in the written form stands for a `.` inside an
+/// As in sysctl.d(5), a `/` in the written form means a `.` inside an
 /// interface name (`net/ipv4/conf/eth0.10/rp_filter`).
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SysctlKey {
     parts: Vec<String>,
 }
 
-/// Parameters whose values are secrets: they would stand in the journal and in
+/// Parameters whose values are secrets: they would appear in the journal and in
 /// the saved values.
 const SECRET: &[&str] = &["stable_secret", "tcp_fastopen_key"];
 
 impl SysctlKey {
-    /// The key, or the reason why it is none of ours.
+    /// The key, or the reason why it is refused.
     ///
     /// # Errors
     /// A key outside `net.`, with an empty part, or with a character that no

@@ -30,24 +30,8 @@ impl PublicKey {
     /// The whole key as `wg` prints it: base64, 44 characters.
     #[must_use]
     pub fn base64(&self) -> String {
-        let digits = |three: &[u8]| {
-            let bits = three
-                .iter()
-                .chain(std::iter::repeat(&0))
-                .take(3)
-                .fold(0_u64, |bits, byte| (bits << 8) | u64::from(*byte));
-            (0..=three.len()).map(move |place| digit(bits >> (18 - place * 6)))
-        };
-        // 32 bytes leave two in the last group, which one `=` fills up.
-        self.0.chunks(3).flat_map(digits).chain(['=']).collect()
+        wireguard_control::Key(self.0).to_base64()
     }
-}
-
-/// The base64 digit of the lowest six bits.
-fn digit(bits: u64) -> char {
-    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let place = usize::try_from(bits & 63).unwrap_or(0);
-    char::from(ALPHABET.get(place).copied().unwrap_or(b'?'))
 }
 
 impl fmt::Display for PublicKey {
@@ -71,7 +55,7 @@ pub struct Device {
     pub peers: BTreeMap<PublicKey, u16>,
 }
 
-/// A WireGuard device as somebody wants to see it who asks how its peers are.
+/// A WireGuard device with the state of its peers.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct DeviceDetails {
     /// UDP port it listens on; `None` until one is set.
@@ -80,18 +64,18 @@ pub struct DeviceDetails {
     pub peers: BTreeMap<PublicKey, PeerDetails>,
 }
 
-/// How a peer is.
+/// The state of a peer.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct PeerDetails {
     /// PersistentKeepalive in seconds, 0 where it is off.
     pub keepalive: u16,
-    /// Where it was heard last, or is said to be.
+    /// Its last known or configured endpoint.
     pub endpoint: Option<SocketAddr>,
-    /// The last handshake in seconds since 1970 (UTC); `None` where there was none.
+    /// The last handshake in seconds since 1970 (UTC); `None` before the first.
     pub handshake: Option<u64>,
-    /// Bytes from it.
+    /// Bytes received.
     pub received: u64,
-    /// Bytes to it.
+    /// Bytes sent.
     pub sent: u64,
 }
 
@@ -112,7 +96,7 @@ impl From<DeviceDetails> for Device {
 pub enum DeviceReading {
     /// The device.
     Device(Device),
-    /// Somebody is setting it up or taking it down right now; the text says who.
+    /// Another program is setting it up or removing it; the text names it.
     Busy(String),
     /// Reading failed; the text says how.
     Unreadable(String),
@@ -142,7 +126,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn text_is_the_start_of_the_base64_form() {
+    fn display_is_the_first_eight_base64_digits() {
         // wg prints this key as AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=.
         let mut bytes = [0; 32];
         for (place, byte) in bytes.iter_mut().enumerate() {

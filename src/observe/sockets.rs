@@ -151,7 +151,7 @@ mod tests {
         assert_eq!(judged(Protocol::Tcp, other.local_addr()), second);
         assert_eq!(judged(Protocol::Tcp, both.local_addr()), Listening::Yes);
         assert_eq!(judged(Protocol::Udp, udp.local_addr()), Listening::Yes);
-        assert_eq!(judged(Protocol::Udp, free), Listening::Nobody);
+        assert_eq!(judged(Protocol::Udp, free), Listening::No);
         both.set_nonblocking(true).unwrap();
         let nobody = both.accept().unwrap_err();
         assert_eq!(nobody.kind(), io::ErrorKind::WouldBlock, "nobody connected");

@@ -59,7 +59,7 @@ pub(in crate::doctor) fn listening(facts: &Facts) -> Judged {
         let name = &forward.name;
         match Listening::at(sockets, own, protocol, port) {
             Listening::Yes => None,
-            Listening::Nobody => Some(Verdict::warning(format!(
+            Listening::No => Some(Verdict::warning(format!(
                 "{name}: nobody listens on {protocol} port {port}"
             ))),
             Listening::Elsewhere(address) => {
