@@ -190,7 +190,7 @@ impl<M: Machine> Agent<M> {
         let finding = Finding::new(
             Code::ConfigRejected,
             path.display().to_string(),
-            error.to_string(),
+            error.summary(),
         );
         // The first refusal is said with the health; one after it would be
         // nothing new to the tracker.

@@ -1,23 +1,14 @@
 //! `[dependents]`: units and hooks that follow the address.
 
-use std::{fmt, path::PathBuf, time::Duration};
+use std::{fmt, time::Duration};
 
-use serde::{Deserialize, Deserializer, de};
-use toml::Spanned;
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser::SerializeStruct};
 
 use super::{
-    ConfigError,
-    fragments::{duration, nearest},
+    reader::nearest,
+    values::{duration, duration_text},
 };
 use crate::model::{Dependent, UnitAction, UnitName};
-
-/// The section as it stands in one file.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
-pub(super) struct Dependents {
-    pub(super) units: Option<Vec<Spanned<Entry>>>,
-    pub(super) hook_timeout: Option<HookTimeout>,
-}
 
 /// The agent's own unit.
 const OURSELVES: &str = "wslmesh.service";
@@ -66,6 +57,19 @@ impl<'de> Deserialize<'de> for Entry {
     }
 }
 
+impl Serialize for Entry {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        let Dependent { unit, action } = &self.0;
+        if *action == UnitAction::default() {
+            return to.serialize_str(unit.as_str());
+        }
+        let mut table = to.serialize_struct("unit", 2)?;
+        table.serialize_field("name", unit.as_str())?;
+        table.serialize_field("action", action.as_str())?;
+        table.end()
+    }
+}
+
 fn unit<E: de::Error>(text: &str) -> Result<UnitName, E> {
     let name = UnitName::parse(text).map_err(|why| E::custom(format!("{text:?}: {why}")))?;
     if name.as_str() == OURSELVES {
@@ -96,85 +100,26 @@ fn unknown(key: &str) -> String {
 }
 
 /// How long a hook may run, 1 s to 10 min.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub(super) struct HookTimeout(pub(super) Duration);
 
-impl HookTimeout {
-    /// Where nothing is said.
-    pub(super) const USUAL: Duration = Duration::from_secs(30);
-}
+impl TryFrom<String> for HookTimeout {
+    type Error = String;
 
-impl<'de> Deserialize<'de> for HookTimeout {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(from)?;
+    fn try_from(text: String) -> Result<Self, String> {
         let bounds = Duration::from_secs(1)..=Duration::from_secs(600);
         duration(&text)
             .filter(|timeout| bounds.contains(timeout))
             .map(Self)
             .ok_or_else(|| {
-                de::Error::custom(format!(
-                    "{text:?} is no time for a hook: write \"1s\" to \"600s\" such as \"30s\""
-                ))
+                format!("{text:?} is no time for a hook: write \"1s\" to \"600s\" such as \"30s\"")
             })
     }
 }
 
-/// A unit and where it is written.
-#[derive(Debug, Clone)]
-pub(super) struct PlacedUnit {
-    pub(super) dependent: Dependent,
-    pub(super) file: PathBuf,
-    pub(super) line: usize,
-}
-
-/// Checks the units against each other and reports every trouble at once.
-pub(super) fn dependents(placed: Vec<PlacedUnit>) -> Result<Vec<Dependent>, ConfigError> {
-    let mut problems = Vec::new();
-    for (place, this) in placed.iter().enumerate() {
-        let unit = &this.dependent.unit;
-        let mut earlier = placed.iter().take(place);
-        if let Some(first) = earlier.find(|earlier| earlier.dependent.unit == *unit) {
-            problems.push(format!(
-                "{}:{}: dependents.units: {unit} is named already at {}:{}; leave one out",
-                this.file.display(),
-                this.line,
-                first.file.display(),
-                first.line
-            ));
-        }
+impl From<HookTimeout> for String {
+    fn from(timeout: HookTimeout) -> Self {
+        duration_text(timeout.0)
     }
-    if problems.is_empty() {
-        Ok(placed.into_iter().map(|this| this.dependent).collect())
-    } else {
-        Err(ConfigError::Invalid(problems))
-    }
-}
-
-/// The section as a configuration file.
-pub(super) fn show(
-    f: &mut fmt::Formatter<'_>,
-    dependents: &[Dependent],
-    hook_timeout: Duration,
-) -> fmt::Result {
-    let units: Vec<String> = dependents
-        .iter()
-        .map(|dependent| {
-            let name = dependent.unit.as_str();
-            if dependent.action == UnitAction::default() {
-                format!("{name:?}")
-            } else {
-                format!("{{ name = {name:?}, action = \"{}\" }}", dependent.action)
-            }
-        })
-        .collect();
-    let millis = hook_timeout.as_millis();
-    let timeout = match millis % 1000 {
-        0 => format!("{}s", millis / 1000),
-        _ => format!("{millis}ms"),
-    };
-    writeln!(
-        f,
-        "\n[dependents]\nunits = [{}]\nhook-timeout = \"{timeout}\"",
-        units.join(", ")
-    )
 }

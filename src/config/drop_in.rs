@@ -10,45 +10,15 @@ use std::{
 };
 
 use super::{
-    ConfigError, Forward, NAME_RULE, Protocol, Settings, Source, inputs,
-    inputs::{Draft, Placed},
-    is_name, listens_there,
+    load::{ConfigError, Located, load, read},
+    settings::Settings,
+    source::{Draft, Source},
+    values::{Forward, NAME_RULE, is_name},
 };
-use crate::fs::file::{self, FileError};
-
-/// Where a forward is written.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Located {
-    /// The forward's name.
-    pub name: String,
-    /// The file.
-    pub file: PathBuf,
-    /// The line of its block, from 1.
-    pub line: usize,
-}
-
-/// The forwards in force and where each is written.
-///
-/// # Errors
-/// See [`ConfigError`]: a file that cannot be read or parsed.
-pub fn located(source: &Source) -> Result<Vec<Located>, ConfigError> {
-    places(source, None)
-}
-
-fn places(source: &Source, draft: Option<Draft<'_>>) -> Result<Vec<Located>, ConfigError> {
-    let forwards = inputs::read(source, draft)?.forwards;
-    Ok(forwards.into_iter().map(Located::from).collect())
-}
-
-impl From<Placed> for Located {
-    fn from(placed: Placed) -> Self {
-        Self {
-            name: placed.forward.name,
-            file: placed.file,
-            line: placed.line,
-        }
-    }
-}
+use crate::{
+    fs::file::{self, FileError},
+    model::Protocol,
+};
 
 /// Why a drop-in was not written or not removed. Nothing has changed then,
 /// unless only bringing the folder to disk failed.
@@ -88,7 +58,7 @@ pub enum DropInError {
         .0.name, .0.file.display(), .0.line
     )]
     Elsewhere(Located),
-    /// Somebody wrote more into the drop-in.
+    /// The drop-in has more in it.
     #[error(
         "{} has more in it than forward {name:?}: remove the block at line {line} with an editor, then: systemctl reload wslmesh",
         file.display()
@@ -168,36 +138,37 @@ impl DropIn {
     /// Nothing is written where the configuration has errors, or would have with
     /// this forward in it; else what kept the file from being written.
     pub fn add(&self, forward: &Forward) -> Result<(Added, Settings), DropInError> {
-        let text = text(forward);
-        if let Some(taken) = places(&self.source, None)?
-            .into_iter()
-            .find(|located| located.name == self.name)
-        {
+        let name = &self.name;
+        let text = format!(
+            "# Made by `wslmesh forward add`; `wslmesh forward remove {name}` takes it away.\n{}",
+            forward.block()
+        );
+        let now = read(&self.source, None)?;
+        if let Some(taken) = now.places.iter().find(|located| located.name == self.name) {
             let before = file::read(&self.path)?;
             let same = before.is_some_and(|before| before.content() == text.as_bytes());
             return if taken.file == self.path && same {
-                Ok((Added::Already, Settings::load(&self.source)?))
+                Ok((Added::Already, load(&self.source, None)?.settings))
             } else {
-                Err(DropInError::Taken(taken))
+                Err(DropInError::Taken(taken.clone()))
             };
         }
-        // The same is found below, but told of the one whose file comes later.
-        let others = inputs::read(&self.source, None)?.forwards;
-        if let Some(placed) = others
-            .into_iter()
-            .find(|placed| listens_there(&placed.forward, forward))
-        {
+        // The whole check below finds the same, but names the one whose file comes later.
+        let clash = now
+            .forwards()
+            .find(|(other, _)| other.clashes_with(forward));
+        if let Some((_, at)) = clash {
             return Err(DropInError::Port {
                 port: forward.listen_port,
                 protocol: forward.protocol,
-                at: placed.into(),
+                at: at.clone(),
             });
         }
         let draft = Draft {
             path: &self.path,
             text: Some(&text),
         };
-        let settings = Settings::validate(inputs::read(&self.source, Some(draft))?)?;
+        let settings = load(&self.source, Some(draft))?.settings;
         let folder = self.source.drop_ins();
         fs::create_dir_all(&folder).map_err(|source| DropInError::Folder {
             path: folder,
@@ -215,7 +186,8 @@ impl DropIn {
     /// configuration; or the file cannot be removed.
     pub fn remove(&self) -> Result<Option<Located>, DropInError> {
         let of_this_name = |located: &Located| located.name == self.name;
-        let found = places(&self.source, None)?
+        let found = read(&self.source, None)?
+            .places
             .into_iter()
             .find(of_this_name)
             .ok_or_else(|| DropInError::Unknown(self.name.clone()))?;
@@ -235,31 +207,14 @@ impl DropIn {
             path: &self.path,
             text: None,
         };
-        Settings::validate(inputs::read(&self.source, Some(draft))?)?;
+        load(&self.source, Some(draft))?;
         fs::remove_file(&self.path).map_err(|source| DropInError::Remove {
             path: self.path.clone(),
             source,
         })?;
-        Ok(places(&self.source, None)?.into_iter().find(of_this_name))
+        let left = read(&self.source, None)?.places;
+        Ok(left.into_iter().find(of_this_name))
     }
-}
-
-/// The drop-in's text.
-fn text(forward: &Forward) -> String {
-    let Forward {
-        name,
-        protocol,
-        listen_address,
-        listen_port,
-        connect_port,
-        firewall,
-    } = forward;
-    format!(
-        "# Made by `wslmesh forward add`; `wslmesh forward remove {name}` takes it away.\n\
-         [[forward]]\nname = \"{name}\"\nprotocol = \"{protocol}\"\n\
-         listen-address = \"{listen_address}\"\nlisten-port = {listen_port}\n\
-         connect-port = {connect_port}\nfirewall = \"{firewall}\"\n"
-    )
 }
 
 /// Whether a file has one forward in it and no other key.
@@ -276,7 +231,7 @@ fn is_alone(content: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{Firewall, Protocol};
+    use crate::config::Firewall;
     use std::num::NonZeroU16;
 
     fn forward(name: &str, listen: u16) -> Forward {
@@ -405,9 +360,7 @@ mod tests {
                 path: &path,
                 text: Some("[mtu]\nvalue = 1500\n"),
             };
-            Settings::validate(inputs::read(&source, Some(draft)).unwrap())
-                .unwrap()
-                .mtu
+            load(&source, Some(draft)).unwrap().settings.mtu
         };
         assert_eq!(
             (value("m.toml"), value("z.toml"), value("zz.toml")),

@@ -16,11 +16,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
-pub use self::choice::Wanted;
+pub use self::choice::{ChoiceError, Wanted};
 use self::{choice::Choice, format::Foreign};
 use super::{
-    ConfigError, Settings, Source,
-    inputs::{self, Draft},
+    load::{ConfigError, load, read as read_source},
+    source::{Draft, Source},
 };
 use crate::fs::file::{self, FileError};
 
@@ -63,26 +63,13 @@ pub enum ImportError {
         /// What is wrong, and what to write instead.
         message: String,
     },
-    /// No instance is for this distribution.
-    #[error(
-        "{}: none of its instances is known to be this distribution ({}): choose with --instance NAME",
-        path.display(), names.join(", ")
-    )]
-    Nobody {
+    /// Nothing in it is for this distribution.
+    #[error("{}: {source}", path.display())]
+    Choice {
         /// The file.
         path: PathBuf,
-        /// The instances in it.
-        names: Vec<String>,
-    },
-    /// An instance that was asked for is not there.
-    #[error("{}: has no instance {name:?}; it has {}", path.display(), names.join(", "))]
-    Instance {
-        /// The file.
-        path: PathBuf,
-        /// What was asked for.
-        name: String,
-        /// The instances in it.
-        names: Vec<String>,
+        /// Why.
+        source: ChoiceError,
     },
     /// There is another import already.
     #[error("{}: is there already and differs; look at it with --dry-run, then overwrite it with --force", .0.display())]
@@ -142,11 +129,15 @@ impl Import {
         wanted: &Wanted<'_>,
     ) -> Result<Self, ImportError> {
         let draft = |text| Draft { path: &path, text };
-        // An earlier import does not stand in its own way.
-        let there = inputs::read(source, Some(draft(None)))?.forwards;
-        let choice = choice::choose(foreign, from, wanted, &there)?;
+        // An earlier import does not conflict with itself.
+        let there = read_source(source, Some(draft(None)))?;
+        let choice =
+            choice::choose(foreign, wanted, &there).map_err(|source| ImportError::Choice {
+                path: from.to_owned(),
+                source,
+            })?;
         let text = choice.text(from);
-        Settings::validate(inputs::read(source, Some(draft(Some(&text))))?)?;
+        load(source, Some(draft(Some(&text))))?;
         Ok(Self { path, text, choice })
     }
 
@@ -180,8 +171,8 @@ impl Import {
         self.choice.conflicts
     }
 
-    /// Writes the drop-in, whole or not at all; `false` when it stands there
-    /// already. Other content is overwritten with `force` alone.
+    /// Writes the drop-in, whole or not at all; `false` when it is
+    /// unchanged. Other content is overwritten with `force` alone.
     ///
     /// # Errors
     /// What kept it from being written.

@@ -1,8 +1,9 @@
-//! What a user may write and what they are told when it is wrong.
+//! What a user may write, and the errors for what is wrong.
 
-use std::{fs, os::unix::fs::PermissionsExt};
+use std::{fs, num::NonZeroU16, os::unix::fs::PermissionsExt, path::PathBuf};
 
 use super::*;
+use crate::model::{Dependent, Mode, SysctlKey};
 
 /// Loads one file; on failure the message with the folder's name taken out.
 fn load(text: &[u8]) -> Result<Settings, String> {
@@ -18,7 +19,7 @@ fn refused(text: &str) -> String {
 }
 
 #[test]
-fn an_empty_file_means_the_defaults() {
+fn empty_file_means_defaults() {
     let settings = load(b"").unwrap();
     assert_eq!(
         (settings.mtu, settings.underlay, settings.backend),
@@ -37,7 +38,7 @@ fn an_empty_file_means_the_defaults() {
 }
 
 #[test]
-fn what_is_shown_reads_back_as_the_same_settings() {
+fn shown_settings_read_back_equal() {
     let text = r#"
         [network]
         interface = "{6B29FC40-CA47-1067-B31D-00DD010662DA}"
@@ -72,7 +73,7 @@ fn what_is_shown_reads_back_as_the_same_settings() {
 }
 
 #[test]
-fn wrong_input_names_place_and_fix() {
+fn errors_name_place_key_and_fix() {
     let forward =
         |lines: &str| format!("[[forward]]\nname = \"ssh\"\nprotocol = \"tcp\"\n{lines}\n");
     let table = [
@@ -94,7 +95,7 @@ fn wrong_input_names_place_and_fix() {
         ),
         (
             "[mtu]\nvalue = \"big\"\n".to_owned(),
-            "w.toml:2:9: mtu.value: invalid type: string \"big\", expected i64",
+            "w.toml:2:9: mtu.value: invalid type: string \"big\", expected a number from 576 to 65535",
         ),
         (
             "[mtu]\nvalue = 575\n".to_owned(),
@@ -156,14 +157,14 @@ fn wrong_input_names_place_and_fix() {
                 forward("listen-port = 22"),
                 forward("listen-port = 23")
             ),
-            "w.toml:5: forward \"ssh\": the name is taken at w.toml:1; choose another",
+            "w.toml:5:1: forward \"ssh\": the name is taken at w.toml:1; choose another",
         ),
         (
             format!(
                 "{}[[forward]]\nname = \"two\"\nprotocol = \"tcp\"\nlisten-address = \"127.0.0.1\"\nlisten-port = 22\n",
                 forward("listen-port = 22")
             ),
-            "w.toml:5: forward \"two\": listen-port 22 tcp is taken by forward \"ssh\" at w.toml:1; choose another listen-port",
+            "w.toml:5:1: forward \"two\": listen-port 22 tcp is taken by forward \"ssh\" at w.toml:1; choose another listen-port",
         ),
         (
             format!(
@@ -207,7 +208,7 @@ fn wrong_input_names_place_and_fix() {
         ),
         (
             "[dependents]\nunits = [\n\"a\",\n\"b\",\n\"a.service\"]\n".to_owned(),
-            "w.toml:5: dependents.units: a.service is named already at w.toml:3; leave one out",
+            "w.toml:5:1: dependents.units: a.service is named already at w.toml:3; leave one out",
         ),
         (
             "[dependents]\nhook-timeout = \"1h\"\n".to_owned(),
@@ -228,7 +229,73 @@ fn wrong_input_names_place_and_fix() {
 }
 
 #[test]
-fn a_name_cannot_carry_anything_to_windows() {
+fn all_errors_of_all_files_are_listed_and_counted() {
+    let folder = tempfile::tempdir().unwrap();
+    let main = folder.path().join("w.toml");
+    let drop_ins = folder.path().join("w.toml.d");
+    fs::create_dir(&drop_ins).unwrap();
+    let text = "listen-port = 1\n[mtu]\nvalue = 1\nvaleu = 2\n[sysctl]\n\"a.b\" = 1\n\"net.core.x\" = 1.5\n\
+        [[forward]]\nname = \"a b\"\nprotocol = \"icmp\"\n[dependents]\nunits = [\"a\", \"b c\", 1]\n";
+    fs::write(&main, text).unwrap();
+    fs::write(drop_ins.join("1.toml"), "[mtu]\nvalue = \n[host\n").unwrap();
+    fs::write(drop_ins.join("2.toml"), "mtu = 5\nforward = 1\n").unwrap();
+    fs::write(drop_ins.join("3.toml"), b"\n\xff").unwrap();
+    let error = Settings::load(&Source::File(main)).unwrap_err();
+    let shown = format!("{}/", folder.path().display());
+    let all = error.to_string().replace(&shown, "");
+    let expected = [
+        "w.toml:1:1: unknown key `listen-port` at the top of the file: it belongs in [forward]",
+        "w.toml:3:9: mtu.value: 1 is no MTU",
+        "w.toml:4:1: unknown key `valeu` in [mtu]: did you mean `value`?",
+        "w.toml:6:1: sysctl.a.b: ",
+        "w.toml:7:16: sysctl.net.core.x: invalid type: floating point `1.5`, expected a number",
+        "w.toml:8:1: forward: missing field `listen-port`",
+        "w.toml:9:8: forward.name: \"a b\": name has up to 64",
+        "w.toml:10:12: forward.protocol: unknown variant `icmp`",
+        "w.toml:12:15: dependents.units: \"b c\"",
+        "w.toml:12:22: dependents.units: invalid type: integer `1`",
+        "w.toml.d/1.toml:2:",
+        "w.toml.d/1.toml:3:",
+        "w.toml.d/2.toml:1:7: mtu: is not a table: write [mtu]",
+        "w.toml.d/2.toml:2:11: forward: is not a list: write [[forward]]",
+        "w.toml.d/3.toml:2: is not UTF-8 text",
+        "15 errors in 4 files",
+    ];
+    let lines: Vec<&str> = all.lines().collect();
+    for (line, expected) in lines.iter().zip(expected) {
+        assert!(
+            line.starts_with(expected),
+            "{line}\n not: {expected}\n{all}"
+        );
+    }
+    assert_eq!(lines.len(), expected.len(), "{all}");
+    let summary = error.summary();
+    assert!(
+        summary.ends_with("; 15 errors in 4 files, the first 5 shown")
+            && summary.matches("w.toml:").count() == 5
+            && !summary.contains('\n'),
+        "{summary}"
+    );
+}
+
+#[test]
+fn the_packaged_file_sets_the_defaults() {
+    let packaged = concat!(env!("CARGO_MANIFEST_DIR"), "/packaging/wslmesh.toml");
+    let text = fs::read_to_string(packaged).unwrap();
+    let shown = load(text.as_bytes()).unwrap();
+    assert_eq!(shown.forwards, []);
+    // Every key of the settings in force is in it, as a comment.
+    for key in shown
+        .to_string()
+        .lines()
+        .filter_map(|line| Some(line.split_once(" = ")?.0))
+    {
+        assert!(text.contains(&format!("{key} = ")), "{key}");
+    }
+}
+
+#[test]
+fn forward_name_is_plain_text() {
     for name in ["", "a b", "\\\"; Remove-Item", "a\\nb", "$(x)", "é"] {
         let text = format!("[[forward]]\nname = \"{name}\"\nprotocol = \"tcp\"\nlisten-port = 1\n");
         assert!(
@@ -239,13 +306,13 @@ fn a_name_cannot_carry_anything_to_windows() {
 }
 
 #[test]
-fn the_same_port_for_tcp_and_udp_is_fine() {
+fn tcp_and_udp_may_share_a_port() {
     let text = "[[forward]]\nname=\"a\"\nprotocol=\"tcp\"\nlisten-port=53\n[[forward]]\nname=\"b\"\nprotocol=\"udp\"\nlisten-port=53\n";
     assert_eq!(load(text.as_bytes()).unwrap().forwards.len(), 2);
 }
 
 #[test]
-fn rubbish_and_other_things_in_the_files_place() {
+fn unreadable_files_are_named_with_the_fix() {
     assert_eq!(
         load(b"ok = 1\n\xff\xfe\0").unwrap_err(),
         "w.toml:2: is not UTF-8 text; save it as UTF-8, or name another file with --config"
@@ -313,7 +380,7 @@ fn drop_ins_override_key_by_key_and_forwards_by_name() {
 }
 
 #[test]
-fn units_of_a_later_file_are_the_units() {
+fn later_file_replaces_the_units() {
     let folder = tempfile::tempdir().unwrap();
     let main = folder.path().join("w.toml");
     let drop_ins = folder.path().join("w.toml.d");
@@ -322,8 +389,8 @@ fn units_of_a_later_file_are_the_units() {
     let units = |text: &str| {
         fs::write(drop_ins.join("10.toml"), text).unwrap();
         let settings = Settings::load(&Source::File(main.clone())).unwrap();
-        let told = |dependent: &Dependent| format!("{} {}", dependent.action, dependent.unit);
-        settings.dependents.iter().map(told).collect::<Vec<_>>()
+        let text = |dependent: &Dependent| format!("{} {}", dependent.action, dependent.unit);
+        settings.dependents.iter().map(text).collect::<Vec<_>>()
     };
     assert_eq!(
         units("[dependents]\nhook-timeout = \"5s\"\n"),

@@ -2,12 +2,13 @@
 
 use std::fmt;
 
-use serde::{Deserialize, Deserializer, de};
+use serde::{Deserialize, Deserializer, Serialize, de};
 
 use super::InterfaceName;
 
 /// An interface name in which `*` matches any run of characters.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(transparent)]
 pub struct InterfacePattern(String);
 
 impl InterfacePattern {
@@ -75,7 +76,7 @@ impl<'de> Deserialize<'de> for InterfacePattern {
 }
 
 /// A list of patterns; a name belongs to it when one of them covers it.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize, Serialize)]
 #[serde(transparent)]
 pub struct Patterns(Vec<InterfacePattern>);
 

@@ -15,6 +15,7 @@ pub(crate) fn trials() -> Vec<Trial> {
     let quick = |name: &str, body| trial_with(name, Options::quick(), body);
     vec![
         quick("config::bad_input", bad_input),
+        quick("config::all_errors_at_once", all_errors_at_once),
         quick("config::run_touches_nothing", run_touches_nothing),
         quick("config::empty_means_defaults", empty_means_defaults),
         quick("config::usage", usage),
@@ -78,6 +79,46 @@ fn bad_input(world: &World) -> Result<()> {
         );
     }
     Ok(())
+}
+
+/// One look names every error of every file, and an agent says the same.
+fn all_errors_at_once(world: &World) -> Result<()> {
+    let drop_in = format!("{CONFIG}.d/10.toml");
+    let good = config(SSH);
+    let agent = world.start_agent(&good)?;
+    agent.settled("172.28.16.5")?;
+    world.write(&drop_in, "[host]\nbackend = \"best\"\n[hots]\n")?;
+    agent.reload(&format!(
+        "{good}[mtu]\nvalue = 1\nvaleu = 2\n[wireguard]\nkeepalive = \"x\"\n"
+    ))?;
+    let finding = agent.raised("config-rejected")?;
+    ensure!(
+        ["mtu.value", "`hots`", "5 errors in 2 files"]
+            .iter()
+            .all(|part| finding.detail.contains(part)),
+        "{finding:?}"
+    );
+    let output = world.wslmesh(&["config", "check", "--config", CONFIG])?;
+    let lines: Vec<&str> = output.stderr.lines().collect();
+    let expected = [
+        (CONFIG, "mtu.value: 1 is no MTU"),
+        (CONFIG, "did you mean `value`?"),
+        (CONFIG, "wireguard.keepalive: "),
+        (
+            drop_in.as_str(),
+            ":2:11: host.backend: unknown variant `best`",
+        ),
+        (drop_in.as_str(), ":3:2: unknown key `hots` at the top"),
+        ("", "wslmesh: 5 errors in 2 files"),
+    ];
+    ensure!(
+        output.status == Status::Code(1) && lines.len() == expected.len(),
+        "{output:?}"
+    );
+    for (line, (file, text)) in lines.iter().zip(expected) {
+        ensure!(line.contains(file) && line.contains(text), "{output:?}");
+    }
+    agent.stop()
 }
 
 /// Everything an agent may change.

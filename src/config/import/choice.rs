@@ -3,10 +3,10 @@
 use std::{collections::BTreeSet, net::Ipv4Addr, path::Path};
 
 use super::{
-    super::{Firewall, Forward, Protocol, inputs::Placed, listens_there},
-    ImportError,
+    super::{load::Loaded, values::Forward},
     format::{Foreign, Instance, Port},
 };
+use crate::model::{Firewall, Protocol};
 
 /// The instance that stands for whichever distribution runs.
 const CATCH_ALL: &str = "active-wsl-instance";
@@ -16,6 +16,22 @@ const LONGEST: usize = 24;
 
 /// Widest line of a comment, in characters.
 const WIDTH: usize = 78;
+
+/// Why nothing of a file is for this distribution.
+#[derive(Debug, thiserror::Error)]
+pub enum ChoiceError {
+    /// No instance is for this distribution.
+    #[error("none of its instances is known to be this distribution ({}): choose with --instance NAME", .0.join(", "))]
+    NoneIsOurs(Vec<String>),
+    /// An instance that was asked for is missing.
+    #[error("has no instance {name:?}; it has {}", names.join(", "))]
+    Missing {
+        /// What was asked for.
+        name: String,
+        /// The instances in the file.
+        names: Vec<String>,
+    },
+}
 
 /// Whose forwards are wanted.
 #[derive(Debug, Clone, Copy, Default)]
@@ -64,34 +80,24 @@ impl Wanted<'_> {
 /// Chooses beside the forwards that are configured already.
 pub(super) fn choose(
     foreign: &Foreign,
-    from: &Path,
     wanted: &Wanted<'_>,
-    there: &[Placed],
-) -> Result<Choice, ImportError> {
-    let names = || {
-        foreign
-            .instances
-            .iter()
-            .map(|one| printable(&one.name))
-            .collect()
-    };
-    let missing = |name: &&String| !foreign.instances.iter().any(|one| same(name, &one.name));
+    there: &Loaded,
+) -> Result<Choice, ChoiceError> {
+    let instances = &foreign.instances;
+    let names = || instances.iter().map(|one| printable(&one.name)).collect();
+    let missing = |name: &&String| !instances.iter().any(|one| same(name, &one.name));
     if let Some(name) = wanted.instances.iter().find(missing) {
-        return Err(ImportError::Instance {
-            path: from.to_owned(),
+        return Err(ChoiceError::Missing {
             name: name.clone(),
             names: names(),
         });
     }
-    if !foreign.instances.iter().any(|one| wanted.has(one)) {
-        return Err(ImportError::Nobody {
-            path: from.to_owned(),
-            names: names(),
-        });
+    if !instances.iter().any(|one| wanted.has(one)) {
+        return Err(ChoiceError::NoneIsOurs(names()));
     }
     let mut choice = Choice::default();
-    let mut names: BTreeSet<String> = there.iter().map(|one| one.forward.name.clone()).collect();
-    for instance in &foreign.instances {
+    let mut names: BTreeSet<String> = there.places.iter().map(|at| at.name.clone()).collect();
+    for instance in instances {
         if wanted.has(instance) {
             choice.instance(instance, there, &mut names);
         } else {
@@ -106,7 +112,7 @@ pub(super) fn choose(
 }
 
 impl Choice {
-    fn instance(&mut self, instance: &Instance, there: &[Placed], names: &mut BTreeSet<String>) {
+    fn instance(&mut self, instance: &Instance, there: &Loaded, names: &mut BTreeSet<String>) {
         let mut heading = Some(match printable(&instance.comment) {
             comment if comment.is_empty() => printable(&instance.name),
             comment => format!("{}: {comment}", printable(&instance.name)),
@@ -122,25 +128,22 @@ impl Choice {
                     .push(format!("{subject}: forward {name:?} above has the port"));
                 continue;
             }
-            let before = |placed: &&Placed| listens_there(&placed.forward, &forward);
-            if let Some(placed) = there.iter().find(before) {
+            let mut clashes = there
+                .forwards()
+                .filter(|(one, _)| one.clashes_with(&forward));
+            if let Some((one, at)) = clashes.next() {
                 let at = format!(
                     "forward {:?} at {}:{}",
-                    placed.forward.name,
-                    placed.file.display(),
-                    placed.line
+                    one.name,
+                    at.file.display(),
+                    at.line
                 );
-                let port = placed
-                    .forward
-                    .connect_port
-                    .unwrap_or(placed.forward.listen_port);
-                if port.0 == forward.connect_port {
-                    self.left.push(format!("{subject}: {at} does it already"));
+                self.left.push(if one.connect_port == forward.connect_port {
+                    format!("{subject}: {at} does it already")
                 } else {
                     self.conflicts = true;
-                    self.left
-                        .push(format!("{subject}: {at} has it and leads to {}", port.0));
-                }
+                    format!("{subject}: {at} has it and leads to {}", one.connect_port)
+                });
                 continue;
             }
             forward.name = free(&stem(&port.comment), port.listen.get(), names);
@@ -171,7 +174,7 @@ impl Choice {
     /// The drop-in.
     pub(super) fn text(&self, from: &Path) -> String {
         let mut text = comment(&format!(
-            "Made by `wslmesh config import` from {}. A port without `firewall` there has \"none\" here: nobody makes a rule for it, as before.",
+            "Made by `wslmesh config import` from {}. A port without `firewall` there has \"none\" here: no rule is made for it, as before.",
             printable(&from.to_string_lossy())
         ));
         for entry in &self.entries {
@@ -181,7 +184,7 @@ impl Choice {
                 text.push('\n');
             }
             text.push_str(&comment(&entry.comment));
-            text.push_str(&block(&entry.forward));
+            text.push_str(&entry.forward.block());
         }
         if !self.left.is_empty() {
             text.push('\n');
@@ -270,19 +273,4 @@ fn comment(text: &str) -> String {
         lines.push('\n');
     }
     lines
-}
-
-fn block(forward: &Forward) -> String {
-    let Forward {
-        name,
-        protocol,
-        listen_address: _,
-        listen_port,
-        connect_port,
-        firewall,
-    } = forward;
-    format!(
-        "[[forward]]\nname = \"{name}\"\nprotocol = \"{protocol}\"\nlisten-port = {listen_port}\n\
-         connect-port = {connect_port}\nfirewall = \"{firewall}\"\n"
-    )
 }

@@ -1,0 +1,284 @@
+//! From files to settings: everything is read before anything is refused.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::Ipv4Addr,
+    path::{Path, PathBuf},
+};
+
+use serde::{Deserialize, Serialize};
+use toml::de::ValueDeserializer;
+
+use super::{
+    dependents::Entry,
+    reader::{Problem, Read, Reader},
+    settings::{Keys, Settings},
+    source::{self, Draft, Source},
+    values::{self, Backend, Forward, SysctlSetting, port},
+};
+use crate::model::{Protocol, SysctlKey, SysctlValue};
+
+/// Most problems that a [`ConfigError`] lists; the count is that of all.
+const LISTED: usize = 100;
+
+/// Everything that is wrong with a configuration, each with file, place, key and
+/// fix; nothing of it is used then.
+#[derive(Debug, thiserror::Error)]
+#[error("{}", self.list(LISTED, "\n"))]
+pub struct ConfigError(Vec<Problem>);
+
+impl ConfigError {
+    /// One line for the journal: the first five problems and the count.
+    #[must_use]
+    pub fn summary(&self) -> String {
+        self.list(5, "; ")
+    }
+
+    fn list(&self, most: usize, between: &str) -> String {
+        let shown = self.0.iter().take(most).map(ToString::to_string);
+        let mut parts: Vec<String> = shown.collect();
+        let count = self.0.len();
+        if count > 1 {
+            let files: BTreeSet<_> = self.0.iter().map(|problem| &problem.file).collect();
+            let plural = if files.len() == 1 { "" } else { "s" };
+            let cut = if count > most {
+                format!(", the first {most} shown")
+            } else {
+                String::new()
+            };
+            parts.push(format!(
+                "{count} errors in {} file{plural}{cut}",
+                files.len()
+            ));
+        }
+        parts.join(between)
+    }
+}
+
+/// The keys of a forward.
+const FORWARD_KEYS: &[&str] = &[
+    "name",
+    "protocol",
+    "listen-address",
+    "listen-port",
+    "connect-port",
+    "firewall",
+];
+
+/// Where a forward is written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Located {
+    /// The forward's name.
+    pub name: String,
+    /// The file.
+    pub file: PathBuf,
+    /// The line of its block, from 1.
+    pub line: usize,
+    /// The column of its block, from 1.
+    pub column: usize,
+}
+
+/// The settings of a source, and where each of their forwards is written.
+#[derive(Debug)]
+pub(super) struct Loaded {
+    pub(super) settings: Settings,
+    pub(super) places: Vec<Located>,
+}
+
+impl Loaded {
+    /// The forwards with their places.
+    pub(super) fn forwards(&self) -> impl Iterator<Item = (&Forward, &Located)> {
+        self.settings.forwards.iter().zip(&self.places)
+    }
+}
+
+impl Settings {
+    /// Reads and checks the configuration of a source.
+    ///
+    /// # Errors
+    /// See [`ConfigError`].
+    pub fn load(source: &Source) -> Result<Self, ConfigError> {
+        load(source, None).map(|loaded| loaded.settings)
+    }
+}
+
+/// Reads and checks a source, with a drop-in that is a draft.
+///
+/// # Errors
+/// Everything that is wrong, in all files.
+pub(super) fn load(source: &Source, draft: Option<Draft<'_>>) -> Result<Loaded, ConfigError> {
+    let (loaded, mut problems) = read_all(source, draft);
+    loaded.check_forwards(&mut problems);
+    loaded.unless(problems)
+}
+
+/// The same with forwards that may clash, for whoever is about to remove one.
+///
+/// # Errors
+/// As [`load`], but for what is wrong with forwards together.
+pub(super) fn read(source: &Source, draft: Option<Draft<'_>>) -> Result<Loaded, ConfigError> {
+    let (loaded, problems) = read_all(source, draft);
+    loaded.unless(problems)
+}
+
+/// The forwards in force and where each is written.
+///
+/// # Errors
+/// See [`ConfigError`].
+pub fn located(source: &Source) -> Result<Vec<Located>, ConfigError> {
+    Ok(read(source, None)?.places)
+}
+
+fn read_all(source: &Source, draft: Option<Draft<'_>>) -> (Loaded, Vec<Problem>) {
+    let mut problems = Vec::new();
+    let mut loaded = Loaded {
+        settings: Settings::default(),
+        places: Vec::new(),
+    };
+    for (file, text) in source::texts(source, draft) {
+        let text = match text {
+            Ok(text) => text,
+            Err(text) => {
+                problems.push(Problem { file, text });
+                continue;
+            }
+        };
+        match Reader::new(&file, &text) {
+            Ok(mut reader) => {
+                loaded.settings.keys(&mut reader);
+                loaded.read_forwards(&mut reader, &file);
+                problems.extend(reader.finish());
+            }
+            Err(wrong) => problems.extend(wrong),
+        }
+        loaded.settings.files.push(file);
+    }
+    (loaded, problems)
+}
+
+impl Loaded {
+    fn unless(self, problems: Vec<Problem>) -> Result<Self, ConfigError> {
+        if problems.is_empty() {
+            Ok(self)
+        } else {
+            Err(ConfigError(problems))
+        }
+    }
+
+    /// Reads the blocks of a file. A forward of an earlier file is replaced by
+    /// name; a name that is repeated within one file is found later.
+    fn read_forwards(&mut self, reader: &mut Reader<'_>, file: &Path) {
+        let mut new = Vec::new();
+        for block in reader.blocks("forward", FORWARD_KEYS) {
+            let start = block.span().start;
+            reader.block("forward", block);
+            let name = reader.require("name", start, |value| values::name(value));
+            let protocol = reader.require("protocol", start, |value| Protocol::deserialize(value));
+            let listen_address =
+                reader.take("listen-address", |value| Deserialize::deserialize(value));
+            let listen_port = reader.require("listen-port", start, |value| port(value));
+            let connect_port = reader.take("connect-port", |value| port(value));
+            let firewall = reader.take("firewall", |value| Deserialize::deserialize(value));
+            let (Some(name), Some(protocol), Some(listen_port)) = (name, protocol, listen_port)
+            else {
+                continue;
+            };
+            let (line, column) = reader.position(start);
+            let at = Located {
+                name: name.clone(),
+                file: file.to_owned(),
+                line,
+                column,
+            };
+            let forward = Forward {
+                name,
+                protocol,
+                listen_address: listen_address.unwrap_or(Ipv4Addr::UNSPECIFIED),
+                listen_port,
+                connect_port: connect_port.unwrap_or(listen_port),
+                firewall: firewall.unwrap_or_default(),
+            };
+            new.push((forward, at));
+        }
+        let replaced = |name: &str| new.iter().any(|(forward, _)| forward.name == name);
+        self.settings.forwards.retain(|old| !replaced(&old.name));
+        self.places.retain(|old| !replaced(&old.name));
+        for (forward, at) in new {
+            self.settings.forwards.push(forward);
+            self.places.push(at);
+        }
+    }
+
+    /// Checks the forwards against each other.
+    fn check_forwards(&self, problems: &mut Vec<Problem>) {
+        for (index, (forward, at)) in self.forwards().enumerate() {
+            let mut wrong = |text: String| {
+                problems.push(Problem {
+                    file: at.file.clone(),
+                    text: format!("{}:{}: forward {:?}: {text}", at.line, at.column, at.name),
+                });
+            };
+            if forward.protocol == Protocol::Udp && self.settings.backend == Backend::Portproxy {
+                wrong("Windows' portproxy is TCP only; set protocol = \"tcp\", or [host] backend = \"auto\"".to_owned());
+            }
+            for (earlier, there) in self.forwards().take(index) {
+                let there = format!("{}:{}", there.file.display(), there.line);
+                if earlier.name == forward.name {
+                    wrong(format!("the name is taken at {there}; choose another"));
+                }
+                if earlier.clashes_with(forward) {
+                    wrong(format!(
+                        "listen-port {} {} is taken by forward {:?} at {there}; choose another listen-port",
+                        forward.listen_port, forward.protocol, earlier.name
+                    ));
+                }
+            }
+        }
+    }
+}
+
+impl Keys for Reader<'_> {
+    fn table(&mut self, name: &'static str) {
+        self.table(name);
+    }
+
+    fn key_with<T: Serialize>(&mut self, key: &'static str, value: &mut T, read: Read<T>) {
+        if let Some(new) = self.take(key, read) {
+            *value = new;
+        }
+    }
+
+    fn sysctls(&mut self, sysctls: &mut BTreeMap<SysctlKey, SysctlValue>) {
+        for (name, value) in self.rest() {
+            let key = match values::sysctl_key(name.get_ref()) {
+                Ok(key) => key,
+                Err(why) => {
+                    self.refuse(name.span().start, name.get_ref(), &why);
+                    continue;
+                }
+            };
+            let read = |from: ValueDeserializer<'_>| SysctlSetting::deserialize(from);
+            match self.read(name.get_ref(), value, read) {
+                Some(SysctlSetting::Value(value)) => drop(sysctls.insert(key, value)),
+                Some(SysctlSetting::Leave) => drop(sysctls.remove(&key)),
+                None => {}
+            }
+        }
+    }
+
+    fn units(&mut self, key: &'static str, units: &mut Vec<Entry>) {
+        let Some(found) = self.list::<Entry>(key) else {
+            return;
+        };
+        for (index, (offset, entry)) in found.iter().enumerate() {
+            let same = |(_, other): &&(usize, Entry)| other.0.unit == entry.0.unit;
+            if let Some((first, _)) = found.iter().take(index).find(same) {
+                let there = self.place(*first);
+                let unit = &entry.0.unit;
+                let why = format!("{unit} is named already at {there}; leave one out");
+                self.refuse(*offset, key, &why);
+            }
+        }
+        *units = found.into_iter().map(|(_, entry)| entry).collect();
+    }
+}

@@ -1,0 +1,210 @@
+//! The settings: defaults, what each key of a file sets, and the same as a file.
+
+use std::{collections::BTreeMap, fmt, num::NonZeroU16, path::PathBuf, time::Duration};
+
+use serde::{Serialize, de::DeserializeOwned};
+use toml::ser::ValueSerializer;
+
+use super::{
+    dependents::{Entry, HookTimeout},
+    reader::Read,
+    values::{Backend, Forward, Interface, Settle, Underlay, absolute_path, bounded},
+};
+use crate::model::{Dependent, Mode, Patterns, SysctlKey, SysctlValue};
+
+/// What the agent is to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// Which interface is watched.
+    pub interface: Interface,
+    /// The generated network file.
+    pub config_file: PathBuf,
+    /// How long the network must be quiet before a pass.
+    pub settle: Settle,
+    /// Tunnels whose MTU is kept.
+    pub mtu_interfaces: Patterns,
+    /// Their MTU in bytes, 576 to 65535.
+    pub mtu: u16,
+    /// What to do when the interface below is too small for them.
+    pub underlay: Underlay,
+    /// Kernel parameters and the values to keep them at.
+    pub sysctls: BTreeMap<SysctlKey, SysctlValue>,
+    /// WireGuard devices whose peers get keepalives.
+    pub wireguard_interfaces: Patterns,
+    /// PersistentKeepalive in seconds; `None` leaves peers alone.
+    pub keepalive: Option<NonZeroU16>,
+    /// Who forwards ports on Windows.
+    pub backend: Backend,
+    /// Units that follow the address, in this order.
+    pub dependents: Vec<Dependent>,
+    /// How long a hook may run.
+    pub hook_timeout: Duration,
+    /// The forwards, in the order of the files.
+    pub forwards: Vec<Forward>,
+    /// The files these settings come from.
+    pub files: Vec<PathBuf>,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            interface: Interface::Auto,
+            config_file: PathBuf::from("/etc/wslmesh/wsl-network.conf"),
+            settle: Settle::Auto,
+            mtu_interfaces: Patterns::new(&["wg*", "tailscale*"]),
+            mtu: 1280,
+            underlay: Underlay::Raise,
+            sysctls: default_sysctls(),
+            wireguard_interfaces: Patterns::new(&["wg*"]),
+            keepalive: NonZeroU16::new(25),
+            backend: Backend::Auto,
+            dependents: Vec::new(),
+            hook_timeout: Duration::from_secs(30),
+            forwards: Vec::new(),
+            files: Vec::new(),
+        }
+    }
+}
+
+/// Buffers for fast transfers through the tunnel and keepalives that notice a
+/// dead connection within two minutes instead of two hours. UDP, which the
+/// tunnel itself uses, takes its buffers from the same two maxima.
+fn default_sysctls() -> BTreeMap<SysctlKey, SysctlValue> {
+    [
+        ("net.core.rmem_max", "134217728"),
+        ("net.core.wmem_max", "134217728"),
+        ("net.ipv4.tcp_rmem", "4096 87380 134217728"),
+        ("net.ipv4.tcp_wmem", "4096 65536 134217728"),
+        ("net.ipv4.tcp_keepalive_time", "60"),
+        ("net.ipv4.tcp_keepalive_intvl", "10"),
+        ("net.ipv4.tcp_keepalive_probes", "6"),
+        ("net.ipv4.udp_rmem_min", "16384"),
+        ("net.ipv4.udp_wmem_min", "16384"),
+    ]
+    .into_iter()
+    .filter_map(|(key, value)| Some((SysctlKey::parse(key).ok()?, SysctlValue::new(value))))
+    .collect()
+}
+
+/// What is done with each key of the settings: reading or writing it.
+pub(super) trait Keys {
+    /// The keys that follow are of this table.
+    fn table(&mut self, name: &'static str);
+
+    /// A key whose value is read by a function.
+    fn key_with<T: Serialize>(&mut self, key: &'static str, value: &mut T, read: Read<T>);
+
+    /// A key whose value reads itself.
+    fn key<T: Serialize + DeserializeOwned>(&mut self, key: &'static str, value: &mut T) {
+        self.key_with(key, value, |from| T::deserialize(from));
+    }
+
+    /// The keys of `[sysctl]`.
+    fn sysctls(&mut self, sysctls: &mut BTreeMap<SysctlKey, SysctlValue>);
+
+    /// The units of `[dependents]`.
+    fn units(&mut self, key: &'static str, units: &mut Vec<Entry>);
+}
+
+impl Settings {
+    /// Every key but the forwards', in the order in which they are shown.
+    pub(super) fn keys(&mut self, keys: &mut impl Keys) {
+        keys.table("network");
+        keys.key("interface", &mut self.interface);
+        keys.key_with("config-file", &mut self.config_file, |from| {
+            absolute_path(from)
+        });
+        keys.key("settle", &mut self.settle);
+
+        keys.table("mtu");
+        keys.key("interfaces", &mut self.mtu_interfaces);
+        // 576 is the least that IPv4 hosts must take (RFC 1122).
+        keys.key_with("value", &mut self.mtu, |from| {
+            bounded(from, 576..=65535, "MTU")
+        });
+        keys.key("underlay", &mut self.underlay);
+
+        keys.table("sysctl");
+        keys.sysctls(&mut self.sysctls);
+
+        keys.table("wireguard");
+        keys.key("interfaces", &mut self.wireguard_interfaces);
+        let mut keepalive = self.keepalive.map_or(0, NonZeroU16::get);
+        keys.key_with("keepalive", &mut keepalive, |from| {
+            bounded(from, 0..=65535, "keepalive in seconds")
+        });
+        self.keepalive = NonZeroU16::new(keepalive);
+
+        keys.table("host");
+        keys.key("backend", &mut self.backend);
+
+        keys.table("dependents");
+        let mut units = self.dependents.drain(..).map(Entry).collect();
+        keys.units("units", &mut units);
+        self.dependents = units.into_iter().map(|unit| unit.0).collect();
+        let mut timeout = HookTimeout(self.hook_timeout);
+        keys.key("hook-timeout", &mut timeout);
+        self.hook_timeout = timeout.0;
+    }
+
+    /// Quiet time before a pass and the longest that events can put it off.
+    #[must_use]
+    pub fn settle_times(&self, mode: Option<Mode>) -> (Duration, Duration) {
+        match self.settle {
+            Settle::Auto if mode.is_some_and(Mode::flaps) => {
+                (Duration::from_secs(1), Duration::from_secs(3))
+            }
+            Settle::Auto => (Duration::from_millis(50), Duration::from_millis(500)),
+            Settle::Quiet(quiet) => (quiet, (quiet * 10).min(Duration::from_secs(30))),
+        }
+    }
+}
+
+/// Writes the settings as a file.
+struct Writer(String);
+
+impl Writer {
+    fn line(&mut self, key: &str, value: &impl Serialize) {
+        let mut text = String::new();
+        // Serialising into memory cannot fail: no value here is without a form in TOML.
+        if value.serialize(ValueSerializer::new(&mut text)).is_ok() {
+            self.0.push_str(&format!("{key} = {text}\n"));
+        }
+    }
+}
+
+impl Keys for Writer {
+    fn table(&mut self, name: &'static str) {
+        let before = if self.0.is_empty() { "" } else { "\n" };
+        self.0.push_str(&format!("{before}[{name}]\n"));
+    }
+
+    fn key_with<T: Serialize>(&mut self, key: &'static str, value: &mut T, _: Read<T>) {
+        self.line(key, value);
+    }
+
+    fn sysctls(&mut self, sysctls: &mut BTreeMap<SysctlKey, SysctlValue>) {
+        for (key, value) in sysctls {
+            self.line(&format!("\"{key}\""), &value.as_str());
+        }
+    }
+
+    fn units(&mut self, key: &'static str, units: &mut Vec<Entry>) {
+        self.line(key, units);
+    }
+}
+
+impl fmt::Display for Settings {
+    /// The settings in force as a configuration file.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for file in &self.files {
+            writeln!(f, "# from {}", file.display())?;
+        }
+        let mut writer = Writer(String::new());
+        self.clone().keys(&mut writer);
+        f.write_str(&writer.0)?;
+        self.forwards
+            .iter()
+            .try_for_each(|forward| write!(f, "\n{}", forward.block()))
+    }
+}

@@ -1,0 +1,165 @@
+//! Which files a configuration has, in which order, and their text.
+
+use std::{
+    fs, io,
+    path::{self, Path, PathBuf},
+};
+
+/// Where the configuration comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Source {
+    /// The system's folders.
+    System,
+    /// One file, with `FILE.d/*.toml` beside it.
+    File(PathBuf),
+}
+
+/// The administrator's file.
+const MAIN: &str = "/etc/wslmesh/wslmesh.toml";
+
+/// Largest configuration file in bytes; a larger one is a mistake.
+const MAX_BYTES: u64 = 1 << 20;
+
+impl Source {
+    /// The source for an optional `--config FILE`.
+    #[must_use]
+    pub fn from_option(file: Option<&Path>) -> Self {
+        file.map_or(Self::System, |file| Self::File(file.to_owned()))
+    }
+
+    /// The file that a person edits.
+    #[must_use]
+    pub fn main(&self) -> &Path {
+        match self {
+            Self::System => Path::new(MAIN),
+            Self::File(file) => file,
+        }
+    }
+
+    /// The folder that file is in, from the root; hooks are below it.
+    #[must_use]
+    pub fn folder(&self) -> PathBuf {
+        let main = path::absolute(self.main()).unwrap_or_else(|_| self.main().to_owned());
+        main.parent().unwrap_or(Path::new("/")).to_owned()
+    }
+
+    /// The folder whose `*.toml` override that file.
+    #[must_use]
+    pub fn drop_ins(&self) -> PathBuf {
+        let mut name = self.main().as_os_str().to_owned();
+        name.push(".d");
+        PathBuf::from(name)
+    }
+
+    /// The files in the order of their weight, the last wins. The administrator's
+    /// file beats what packages and the running system drop in; its own drop-ins
+    /// beat it, as with systemd's units.
+    fn paths(&self) -> Vec<(PathBuf, Result<(), String>)> {
+        let mut paths = Vec::new();
+        if *self == Self::System {
+            paths.extend(drop_ins(Path::new("/usr/lib/wslmesh")));
+            paths.extend(drop_ins(Path::new("/run/wslmesh")));
+        }
+        if *self != Self::System || self.main().try_exists().unwrap_or(true) {
+            paths.push((self.main().to_owned(), Ok(())));
+        }
+        paths.extend(drop_ins(&self.drop_ins()));
+        paths
+    }
+}
+
+/// A drop-in that is not written yet, or is about to be removed.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Draft<'a> {
+    pub(super) path: &'a Path,
+    /// `None` looks at the configuration without the file.
+    pub(super) text: Option<&'a str>,
+}
+
+/// The files of a source, in order, each with its text or with what is wrong; a
+/// draft takes the place of its file.
+pub(super) fn texts(
+    source: &Source,
+    draft: Option<Draft<'_>>,
+) -> Vec<(PathBuf, Result<String, String>)> {
+    let mut texts = source.paths();
+    if let Some(draft) = draft {
+        texts.retain(|(path, _)| path != draft.path);
+        // Drop-ins come last, by name.
+        let after =
+            |(path, _): &(PathBuf, _)| path.parent() == draft.path.parent() && **path > *draft.path;
+        let place = texts.iter().position(after).unwrap_or(texts.len());
+        if draft.text.is_some() {
+            texts.insert(place, (draft.path.to_owned(), Ok(())));
+        }
+    }
+    let text = |path: &Path| match draft {
+        Some(draft) if draft.path == path => Ok(draft.text.unwrap_or_default().to_owned()),
+        Some(_) | None => read(path),
+    };
+    let texts = texts.into_iter();
+    texts
+        .map(|(path, listed)| {
+            let text = listed.and_then(|()| text(&path));
+            (path, text)
+        })
+        .collect()
+}
+
+/// The `*.toml` of a folder by name; none where there is no folder.
+fn drop_ins(folder: &Path) -> Vec<(PathBuf, Result<(), String>)> {
+    let list = || -> io::Result<Vec<PathBuf>> {
+        let entries = fs::read_dir(folder)?.map(|entry| Ok(entry?.path()));
+        entries.collect()
+    };
+    match list() {
+        Ok(mut found) => {
+            found.retain(|path| path.extension().is_some_and(|one| one == "toml"));
+            found.sort();
+            found.into_iter().map(|path| (path, Ok(()))).collect()
+        }
+        Err(error)
+            if matches!(
+                error.kind(),
+                io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+            ) =>
+        {
+            Vec::new()
+        }
+        Err(error) => vec![(folder.to_owned(), Err(unreadable(&error)))],
+    }
+}
+
+fn unreadable(error: &io::Error) -> String {
+    format!(
+        " cannot read the configuration: {error}; correct its permissions, or name another file with --config"
+    )
+}
+
+/// A file's text, or what is wrong with it.
+fn read(path: &Path) -> Result<String, String> {
+    let meta = fs::metadata(path).map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => {
+            " there is no such file; name the right one with --config".to_owned()
+        }
+        _ => unreadable(&error),
+    })?;
+    if !meta.is_file() {
+        return Err(" is not a regular file; remove it and put the configuration there, or name another file with --config".to_owned());
+    }
+    if meta.len() > MAX_BYTES {
+        return Err(format!(
+            " has {} bytes, more than any configuration (1 MiB); name the right file with --config",
+            meta.len()
+        ));
+    }
+    let bytes = fs::read(path).map_err(|error| unreadable(&error))?;
+    String::from_utf8(bytes).map_err(|error| {
+        let valid = error
+            .as_bytes()
+            .iter()
+            .take(error.utf8_error().valid_up_to());
+        let line = valid.filter(|byte| **byte == b'\n').count() + 1;
+        format!("{line}: is not UTF-8 text; save it as UTF-8, or name another file with --config")
+    })
+}

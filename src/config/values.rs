@@ -1,0 +1,326 @@
+//! The values of single keys: how each is read, checked and written.
+
+use std::{
+    fmt,
+    net::Ipv4Addr,
+    num::NonZeroU16,
+    ops::RangeInclusive,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use serde::{Deserialize, Deserializer, Serialize, de};
+
+use crate::model::{Firewall, InterfaceName, Protocol, SysctlKey, SysctlValue};
+
+/// One forward from Windows to this distribution.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Forward {
+    /// Its name.
+    pub name: String,
+    /// TCP or UDP.
+    pub protocol: Protocol,
+    /// Windows' address to listen on.
+    pub listen_address: Ipv4Addr,
+    /// Windows' port to listen on.
+    pub listen_port: NonZeroU16,
+    /// Port in this distribution.
+    pub connect_port: NonZeroU16,
+    /// Whom Windows' firewall should let in.
+    pub firewall: Firewall,
+}
+
+impl Forward {
+    /// Whether both would listen on the same port: a listener on 0.0.0.0 takes the
+    /// port on every address.
+    pub(super) fn clashes_with(&self, other: &Self) -> bool {
+        let (ours, theirs) = (self.listen_address, other.listen_address);
+        (self.protocol, self.listen_port) == (other.protocol, other.listen_port)
+            && (ours == theirs || ours.is_unspecified() || theirs.is_unspecified())
+    }
+
+    /// The forward as a block of a configuration file.
+    pub(super) fn block(&self) -> String {
+        // Serialising plain text, numbers and words cannot fail.
+        format!("[[forward]]\n{}", toml::to_string(self).unwrap_or_default())
+    }
+}
+
+/// What a forward's name may be.
+pub(super) const NAME_RULE: &str = "name has up to 64 letters, digits, - _ and . only";
+
+pub(super) fn is_name(name: &str) -> bool {
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    !name.is_empty() && name.len() <= 64 && name.chars().all(plain)
+}
+
+/// A forward's name; it becomes part of a file's name.
+pub(super) fn name<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
+    let name = String::deserialize(from)?;
+    if is_name(&name) {
+        Ok(name)
+    } else {
+        Err(de::Error::custom(format!("{name:?}: {NAME_RULE}")))
+    }
+}
+
+/// Which interface is watched.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub enum Interface {
+    /// The default route's.
+    Auto,
+    /// The one of this name.
+    Named(InterfaceName),
+    /// The one with this VMBus device GUID (lower case, without braces), which
+    /// in mirrored mode is the Windows InterfaceGuid.
+    Guid(String),
+}
+
+impl TryFrom<String> for Interface {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        if text == "auto" {
+            return Ok(Self::Auto);
+        }
+        let bare = text.trim_start_matches('{').trim_end_matches('}');
+        let groups: Vec<usize> = bare.split('-').map(str::len).collect();
+        if groups == [8, 4, 4, 4, 12] && bare.chars().all(|c| c == '-' || c.is_ascii_hexdigit()) {
+            return Ok(Self::Guid(bare.to_ascii_lowercase()));
+        }
+        InterfaceName::new(&text).map(Self::Named).ok_or_else(|| {
+            format!(
+                "{text:?} is no interface: write \"auto\", a name of at most 15 characters such as \"eth0\", or a Windows InterfaceGuid"
+            )
+        })
+    }
+}
+
+impl From<Interface> for String {
+    fn from(interface: Interface) -> Self {
+        match interface {
+            Interface::Auto => "auto".to_owned(),
+            Interface::Named(name) => name.to_string(),
+            Interface::Guid(guid) => guid,
+        }
+    }
+}
+
+/// A path from the root.
+pub(super) fn absolute_path<'de, D: Deserializer<'de>>(from: D) -> Result<PathBuf, D::Error> {
+    let path = PathBuf::deserialize(from)?;
+    if path.is_absolute() && !path.as_os_str().as_encoded_bytes().contains(&0) {
+        Ok(path)
+    } else {
+        let path = Path::display(&path);
+        let text = format!("{path} is not an absolute path: begin it with /");
+        Err(de::Error::custom(text))
+    }
+}
+
+/// How long the network must be quiet before a pass.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub enum Settle {
+    /// By networking mode.
+    Auto,
+    /// This long, 0 to 10 s.
+    Quiet(Duration),
+}
+
+impl TryFrom<String> for Settle {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        if text == "auto" {
+            return Ok(Self::Auto);
+        }
+        duration(&text)
+            .filter(|quiet| *quiet <= Duration::from_secs(10))
+            .map(Self::Quiet)
+            .ok_or_else(|| format!("{text:?} is no settle time: write \"auto\", or \"0ms\" to \"10s\" such as \"50ms\" or \"1s\""))
+    }
+}
+
+impl From<Settle> for String {
+    fn from(settle: Settle) -> Self {
+        match settle {
+            Settle::Auto => "auto".to_owned(),
+            Settle::Quiet(quiet) => duration_text(quiet),
+        }
+    }
+}
+
+/// A whole number of milliseconds or seconds: `50ms`, `3s`.
+pub(super) fn duration(text: &str) -> Option<Duration> {
+    if let Some(number) = text.strip_suffix("ms") {
+        return number.parse().ok().map(Duration::from_millis);
+    }
+    text.strip_suffix('s')?
+        .parse()
+        .ok()
+        .map(Duration::from_secs)
+}
+
+/// The same the other way round.
+pub(super) fn duration_text(duration: Duration) -> String {
+    match duration.as_millis() {
+        millis if millis % 1000 == 0 => format!("{}s", millis / 1000),
+        millis => format!("{millis}ms"),
+    }
+}
+
+/// What to do about an interface that is too small for the tunnel over it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Underlay {
+    /// Raise the interface below, as tailscale does (NAT mode only: elsewhere
+    /// its MTU is that of a real adapter).
+    Raise,
+    /// Lower the tunnel.
+    LowerTunnel,
+    /// Change nothing, report it.
+    Leave,
+}
+
+impl fmt::Display for Underlay {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.serialize(f)
+    }
+}
+
+/// Who forwards a port on Windows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Backend {
+    /// netsh interface portproxy: TCP.
+    Portproxy,
+    /// wslmesh's own relay: TCP and UDP.
+    Relay,
+    /// The best one for each forward.
+    Auto,
+    /// None; Windows is never called.
+    None,
+}
+
+impl fmt::Display for Backend {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.serialize(f)
+    }
+}
+
+/// Reads an integer within bounds and names the bounds otherwise. The bounds are
+/// signed and wide, so that -1 and 65536 reach the message.
+pub(super) fn bounded<'de, T: TryFrom<u16>, D: Deserializer<'de>>(
+    from: D,
+    range: RangeInclusive<i64>,
+    what: &'static str,
+) -> Result<T, D::Error> {
+    struct Bounded(RangeInclusive<i64>, &'static str);
+    impl de::Visitor<'_> for Bounded {
+        type Value = u16;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            write!(f, "a number from {} to {}", self.0.start(), self.0.end())
+        }
+
+        fn visit_i64<E: de::Error>(self, number: i64) -> Result<u16, E> {
+            let found = u16::try_from(number).ok();
+            found.filter(|_| self.0.contains(&number)).ok_or_else(|| {
+                let expected: &dyn de::Expected = &self;
+                E::custom(format!("{number} is no {}: write {expected}", self.1))
+            })
+        }
+    }
+    let number = from.deserialize_i64(Bounded(range, what))?;
+    T::try_from(number).map_err(|_| de::Error::custom(format!("{number} is no {what}")))
+}
+
+/// A port, 1 to 65535.
+pub(super) fn port<'de, D: Deserializer<'de>>(from: D) -> Result<NonZeroU16, D::Error> {
+    bounded(from, 1..=65535, "port")
+}
+
+/// A sysctl's name as a table's key.
+pub(super) fn sysctl_key(text: &str) -> Result<SysctlKey, String> {
+    if !text.contains(['.', '/']) {
+        return Err(format!(
+            "{text:?} is no parameter: put the whole name in quotes, such as \"net.core.rmem_max\""
+        ));
+    }
+    SysctlKey::parse(text).map_err(|why| format!("{text:?}: {why}"))
+}
+
+/// What to do with a parameter.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum SysctlSetting {
+    /// Keep it at this value.
+    Value(SysctlValue),
+    /// Leave it alone although there is a default.
+    Leave,
+}
+
+impl<'de> Deserialize<'de> for SysctlSetting {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        struct Visitor;
+        impl de::Visitor<'_> for Visitor {
+            type Value = SysctlSetting;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a number, a text such as \"4096 87380 134217728\", or false to leave the parameter alone")
+            }
+
+            fn visit_i64<E: de::Error>(self, number: i64) -> Result<SysctlSetting, E> {
+                Ok(SysctlSetting::Value(SysctlValue::new(&number.to_string())))
+            }
+
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<SysctlSetting, E> {
+                let plain = |c: char| c.is_ascii_graphic() || c == ' ' || c == '\t';
+                if !text.trim().is_empty() && text.len() <= 256 && text.chars().all(plain) {
+                    Ok(SysctlSetting::Value(SysctlValue::new(text)))
+                } else {
+                    let text = "a parameter's value is one line of at most 256 plain characters";
+                    Err(E::custom(text))
+                }
+            }
+
+            fn visit_bool<E: de::Error>(self, keep: bool) -> Result<SysctlSetting, E> {
+                if keep {
+                    Err(E::invalid_value(de::Unexpected::Bool(true), &self))
+                } else {
+                    Ok(SysctlSetting::Leave)
+                }
+            }
+        }
+        from.deserialize_any(Visitor)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations() {
+        let table = [
+            ("50ms", Some(50)),
+            ("1s", Some(1000)),
+            ("0ms", Some(0)),
+            ("10", None),
+            ("s", None),
+            ("-1s", None),
+            ("1.5s", None),
+            ("1m", None),
+            ("", None),
+        ];
+        for (text, millis) in table {
+            assert_eq!(
+                duration(text),
+                millis.map(Duration::from_millis),
+                "{text:?}"
+            );
+        }
+    }
+}
