@@ -112,16 +112,22 @@ pub(super) async fn keep(shared: Arc<Shared>) {
         let due = retry.failed(std::time::Instant::now());
         select! {
             () = shared.retry.notified() => {}
-            () = due_again(&shared, due.into(), was_there) => {}
+            () = due_again(&shared, &retry, due.into(), was_there) => {}
         }
     }
 }
 
-/// Waits until another try is worth it. Where there has been no bus, there must be
-/// something to tell too: nobody is woken up for a machine without one.
-async fn due_again(shared: &Shared, due: Instant, was_there: bool) {
+/// Waits until another attempt is worth it. Where there has been no bus, there must
+/// be something to publish too; after a few attempts no timer runs either, so that
+/// an agent without a bus is not woken up: the first publication after `due` is
+/// the next attempt.
+async fn due_again(shared: &Shared, retry: &Retry, due: Instant, was_there: bool) {
+    const WITH_TIMER: u32 = 2;
     if !was_there {
         shared.news.notified().await;
+        while retry.failures > WITH_TIMER && due > Instant::now() {
+            shared.news.notified().await;
+        }
     }
     sleep_until(due).await;
 }
