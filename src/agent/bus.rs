@@ -14,7 +14,7 @@ use tokio::{
     },
 };
 
-use super::pass::Done;
+use super::reconcile::Done;
 use crate::{
     blocking::{LIMIT, SingleFlight, run_blocking},
     bus::{self, Bus},

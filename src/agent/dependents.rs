@@ -217,7 +217,7 @@ impl Dependents {
 
     /// Waits until there is something to tell the loop: a round has ended, or
     /// one that could not be made is due again.
-    pub(super) async fn news(&mut self) {
+    pub(super) async fn changed(&mut self) {
         select! {
             // A round never panics and nobody aborts one.
             Some(Ok(ended)) = self.round.join_next(), if !self.round.is_empty() => self.take(ended),

@@ -19,9 +19,11 @@ use tokio::{
     net::{UnixListener, UnixStream},
 };
 
+use crate::model::{Code, Finding};
+
 const NAME: &[u8] = b"wslmesh/agent";
 
-/// Standbys whose connections the leader keeps; more of them look again by themselves.
+/// Standbys whose connections the leader keeps; more of them retry by themselves.
 const MOST_STANDBYS: usize = 64;
 
 /// Rounds of an election before it is called undecided.
@@ -40,7 +42,7 @@ pub enum Election {
     Lost(Leader),
 }
 
-/// Who has the name.
+/// Who holds the socket.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Holder {
     /// An agent of root or of our own user. Its process number is `None` when
@@ -49,15 +51,27 @@ pub enum Holder {
         /// The process.
         pid: Option<i32>,
     },
-    /// Somebody else, who must not keep root's agent from working.
-    Stranger {
+    /// A process of another user, who must not keep root's agent from working.
+    OtherUser {
         /// The user.
         uid: u32,
         /// The process, where it has a number here.
         pid: Option<i32>,
     },
-    /// The name is bound, and nobody answers.
-    Nobody,
+    /// The name is bound by a process that does not answer.
+    Unresponsive,
+}
+
+impl Holder {
+    /// Why this agent is on standby.
+    #[must_use]
+    pub fn finding(&self) -> Finding {
+        let code = match self {
+            Self::Agent { .. } => Code::Standby,
+            Self::OtherUser { .. } | Self::Unresponsive => Code::LeaderStranger,
+        };
+        Finding::new(code, "", self.to_string())
+    }
 }
 
 impl fmt::Display for Holder {
@@ -65,23 +79,23 @@ impl fmt::Display for Holder {
         match self {
             Self::Agent { pid: Some(pid) } => write!(f, "process {pid} leads"),
             Self::Agent { pid: None } => f.write_str("an agent in another distribution leads"),
-            Self::Stranger {
+            Self::OtherUser {
                 uid,
                 pid: Some(pid),
             } => {
                 write!(
                     f,
-                    "process {pid} of user {uid} has taken the agent's socket"
+                    "process {pid} of user {uid} holds the leader-election socket"
                 )
             }
-            Self::Stranger { uid, pid: None } => {
+            Self::OtherUser { uid, pid: None } => {
                 write!(
                     f,
-                    "a process of user {uid} in another distribution has taken the agent's socket"
+                    "a process of user {uid} in another distribution holds the leader-election socket"
                 )
             }
-            Self::Nobody => {
-                f.write_str("a process that does not answer has taken the agent's socket")
+            Self::Unresponsive => {
+                f.write_str("a process that does not answer holds the leader-election socket")
             }
         }
     }
@@ -117,13 +131,13 @@ pub fn elect() -> io::Result<Election> {
                 }));
             }
             Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {}
-            // Its queue is full, and nobody empties it.
+            // Its queue is full and is not emptied.
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
             Err(error) => return Err(error),
         }
     }
     Ok(Election::Lost(Leader {
-        holder: Holder::Nobody,
+        holder: Holder::Unresponsive,
         stream: None,
     }))
 }
@@ -147,7 +161,7 @@ fn holder(stream: &UnixStream) -> io::Result<Holder> {
     Ok(if ours {
         Holder::Agent { pid }
     } else {
-        Holder::Stranger {
+        Holder::OtherUser {
             uid: peer.uid(),
             pid,
         }
@@ -182,10 +196,10 @@ fn is_open(standby: &UnixStream) -> bool {
 }
 
 impl Leader {
-    /// Waits for its end; at once where nobody answers.
+    /// Waits for its end; at once where it does not answer.
     pub async fn ended(self) {
         if let Some(mut stream) = self.stream {
-            // It never writes: whatever comes means that it is gone.
+            // It never writes: whatever is read means that it has ended.
             stream.read_u8().await.map(drop).unwrap_or_default();
         }
     }
@@ -196,7 +210,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn holders_are_told_apart() {
+    fn each_holder_has_its_text() {
         let table = [
             (Holder::Agent { pid: Some(7) }, "process 7 leads"),
             (
@@ -204,15 +218,15 @@ mod tests {
                 "an agent in another distribution leads",
             ),
             (
-                Holder::Stranger {
+                Holder::OtherUser {
                     uid: 1000,
                     pid: Some(7),
                 },
-                "process 7 of user 1000 has taken the agent's socket",
+                "process 7 of user 1000 holds the leader-election socket",
             ),
             (
-                Holder::Nobody,
-                "a process that does not answer has taken the agent's socket",
+                Holder::Unresponsive,
+                "a process that does not answer holds the leader-election socket",
             ),
         ];
         for (holder, text) in table {

@@ -1,35 +1,54 @@
-//! One pass by hand.
+//! Reconciling by hand, without the event loop.
 
 use super::{
-    AgentError,
-    pass::{Agent, Done},
+    error::AgentError,
+    machine::{Linux, Machine},
+    reconcile::{Agent, Done},
     relay::Supervisor,
-    windows::{News, Windows},
+    windows::{HostEvent, Windows},
 };
 use crate::{
     config::Settings,
     interop,
+    model::{HostMemory, Plan},
+    netlink::NetlinkError,
     paths::Paths,
+    plan,
     report::{Manager, remove_status},
 };
 
 /// Passes after which a machine that still changes is left to the agent.
 const MOST_PASSES: usize = 4;
 
-/// Makes a pass, waits for Windows' answer, and looks again until nothing is
-/// left to do.
+/// Observes and plans without changing anything.
+///
+/// # Errors
+/// The kernel's network tables are out of reach.
+pub async fn dry_run(settings: &Settings, paths: &Paths) -> Result<Plan, NetlinkError> {
+    let machine = Linux::new(paths)?;
+    let host = HostMemory {
+        standing: machine.standing(),
+        ..HostMemory::default()
+    };
+    let mode = interop::ask_mode().await;
+    let seen = machine.observe(settings, mode, host).await?;
+    Ok(plan::plan(settings, &seen))
+}
+
+/// Reconciles, waits for Windows' answer, and starts over until nothing is left
+/// to do.
 ///
 /// # Errors
 /// No rtnetlink socket.
-pub async fn once(settings: Settings, paths: Paths) -> Result<Done, AgentError> {
+pub async fn apply_once(settings: Settings, paths: Paths) -> Result<Done, AgentError> {
     let runtime = paths.runtime.clone();
     let mut windows = Windows::new(&paths, Supervisor::absent());
     let mut agent = Agent::on_this_machine(settings, paths)?;
     let mut manager = Manager::default();
-    agent.take(News::Mode(interop::ask_mode().await));
+    agent.handle_event(HostEvent::Mode(interop::ask_mode().await));
     let mut all = Done::default();
     for _ in 0..MOST_PASSES {
-        let done = agent.pass(&mut windows, &mut manager).await;
+        let done = agent.reconcile(&mut windows, &mut manager).await;
         let quiet = done.changes.is_empty() && windows.idle();
         all.changes.extend(done.changes);
         all.findings = done.findings;
@@ -37,11 +56,11 @@ pub async fn once(settings: Settings, paths: Paths) -> Result<Done, AgentError> 
             break;
         }
         while !windows.idle() {
-            let news = windows.news().await;
-            if let News::Forwards(outcome) = &news {
+            let event = windows.event().await;
+            if let HostEvent::Forwards(outcome) = &event {
                 all.changes.extend(outcome.changed.clone());
             }
-            agent.take(news);
+            agent.handle_event(event);
         }
     }
     // What it published meanwhile is the status of no running agent.

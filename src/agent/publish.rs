@@ -2,12 +2,13 @@
 
 use std::{net::Ipv4Addr, path::PathBuf, time::Duration};
 
-use super::{machine::Machine, micros, pass::Agent};
+use super::{machine::Machine, reconcile::Agent};
 use crate::{
     bus::{Bus, Signal},
     config::Settings,
     model::{
         Finding, Link, LinkKind, ModeState, Observation, RelayPlace, Served, ServedState, Severity,
+        micros,
     },
     paths::Paths,
     plan,
@@ -80,7 +81,7 @@ impl<M: Machine> Agent<M> {
         manager: &mut Manager,
     ) -> Vec<String> {
         let changes = self.tracker.update(findings);
-        let lines = say_health(&changes);
+        let lines = publish_health(&changes);
         let Changes { raised, cleared } = changes;
         self.signals
             .extend(raised.into_iter().map(Signal::HealthRaised));
@@ -187,7 +188,7 @@ fn links(settings: &Settings, seen: &Observation, node: Option<&plan::Node>) -> 
 }
 
 /// One line for each finding that is new or over.
-pub(super) fn say_health(changes: &Changes) -> Vec<String> {
+pub(super) fn publish_health(changes: &Changes) -> Vec<String> {
     let mut lines = Vec::new();
     for finding in &changes.raised {
         let (health, subject) = (finding.code.as_str(), finding.subject.as_str());

@@ -1,4 +1,4 @@
-//! One pass: observe, plan, apply what is due, publish.
+//! One reconciliation: observe, plan, apply what is due, publish.
 
 use std::{
     collections::BTreeSet,
@@ -11,21 +11,18 @@ use futures_util::future::join_all;
 use tokio::sync::OnceCell;
 
 use super::{
-    AgentError,
     ledger::Ledger,
     machine::{Host, Linux, Machine},
-    micros,
-    windows::News,
+    windows::HostEvent,
 };
 use crate::{
     apply::{ApplyError, saved::SavedError},
     backoff::Retry,
     bus::{Bus, Signal},
     config::{ConfigError, Settings},
-    interop,
     model::{
         Action, Code, Finding, HostMemory, HostOutcome, HostPrivilege, Listen, ModeState, Place,
-        Plan, Served, Subject,
+        Served, Subject, micros,
     },
     netlink::NetlinkError,
     paths::Paths,
@@ -81,24 +78,9 @@ pub struct Done {
     pub journal: Vec<String>,
 }
 
-/// Observes and plans without changing anything.
-///
-/// # Errors
-/// The kernel's network tables are out of reach.
-pub async fn look(settings: &Settings, paths: &Paths) -> Result<Plan, NetlinkError> {
-    let machine = Linux::new(paths)?;
-    let host = HostMemory {
-        standing: machine.standing(),
-        ..HostMemory::default()
-    };
-    let mode = interop::ask_mode().await;
-    let seen = machine.observe(settings, mode, host).await?;
-    Ok(plan::plan(settings, &seen))
-}
-
 impl Agent<Linux> {
     /// An agent for this machine.
-    pub(super) fn on_this_machine(settings: Settings, paths: Paths) -> Result<Self, AgentError> {
+    pub(super) fn on_this_machine(settings: Settings, paths: Paths) -> Result<Self, NetlinkError> {
         let machine = Linux::new(&paths)?;
         let standing = machine.standing();
         Ok(Self::new(machine, settings, paths, standing))
@@ -136,8 +118,8 @@ impl<M: Machine> Agent<M> {
         }
     }
 
-    /// Has everything told on the bus from now on.
-    pub(super) fn tell(&mut self, bus: Bus) {
+    /// Publishes on this bus, too, from now on.
+    pub(super) fn attach_bus(&mut self, bus: Bus) {
         self.bus = Some(bus);
     }
 
@@ -165,7 +147,7 @@ impl<M: Machine> Agent<M> {
         self.mode_retry.take_due(Instant::now())
     }
 
-    pub(super) fn try_everything_again(&mut self) {
+    pub(super) fn retry_everything(&mut self) {
         self.ledger.reset();
     }
 
@@ -209,13 +191,13 @@ impl<M: Machine> Agent<M> {
         self.mode.known().is_some()
     }
 
-    /// Takes what a call to Windows brought.
-    pub(super) fn take(&mut self, news: News) {
-        match news {
-            // The mode cannot change while the virtual machine lives: a question
-            // that fails takes no answer back.
-            News::Mode(mode) if self.knows_mode() && mode.known().is_none() => {}
-            News::Mode(mode) => {
+    /// Takes the result of a call to Windows, or what the relay reports.
+    pub(super) fn handle_event(&mut self, event: HostEvent) {
+        match event {
+            // The mode cannot change while the virtual machine lives: a failed
+            // query does not replace an answer.
+            HostEvent::Mode(mode) if self.knows_mode() && mode.known().is_none() => {}
+            HostEvent::Mode(mode) => {
                 if mode.known().is_some() {
                     self.mode_retry.reset();
                 } else {
@@ -226,8 +208,8 @@ impl<M: Machine> Agent<M> {
                 }
                 self.mode = mode;
             }
-            News::Forwards(outcome) => self.take_outcome(outcome),
-            News::Relay { memory, applied } => {
+            HostEvent::Forwards(outcome) => self.record_sync(outcome),
+            HostEvent::Relay { memory, applied } => {
                 let action = Action::SyncRelay(memory.wanted.clone());
                 if applied && memory.failed.is_empty() {
                     self.ledger.forget(&action.key());
@@ -239,7 +221,7 @@ impl<M: Machine> Agent<M> {
         }
     }
 
-    fn take_outcome(&mut self, outcome: HostOutcome) {
+    fn record_sync(&mut self, outcome: HostOutcome) {
         let (action, now) = (Action::SyncForwards(outcome.wanted.clone()), Instant::now());
         if outcome.settled {
             self.ledger.done(&action, now);
@@ -268,8 +250,12 @@ impl<M: Machine> Agent<M> {
         self.host.standing = outcome.standing.unwrap_or(self.host.standing);
     }
 
-    /// Makes one pass.
-    pub(super) async fn pass(&mut self, windows: &mut impl Host, manager: &mut Manager) -> Done {
+    /// Reconciles once.
+    pub(super) async fn reconcile(
+        &mut self,
+        windows: &mut impl Host,
+        manager: &mut Manager,
+    ) -> Done {
         let begin = Instant::now();
         self.passes += 1;
         let seen = match self
@@ -278,7 +264,7 @@ impl<M: Machine> Agent<M> {
             .await
         {
             Ok(seen) => seen,
-            Err(error) => return self.blind(&error, begin, manager),
+            Err(error) => return self.on_observe_error(&error, begin, manager),
         };
         let plan = plan::plan(&self.settings, &seen);
         self.ledger.planned(&plan.actions, begin);
@@ -343,7 +329,12 @@ impl<M: Machine> Agent<M> {
 
     /// The kernel does not answer: nothing is changed on a guess, and what was
     /// found before is as true as it was.
-    fn blind(&mut self, error: &NetlinkError, begin: Instant, manager: &mut Manager) -> Done {
+    fn on_observe_error(
+        &mut self,
+        error: &NetlinkError,
+        begin: Instant,
+        manager: &mut Manager,
+    ) -> Done {
         self.ledger.put_off(begin);
         let before = self.tracker.findings().cloned();
         let mut findings: Vec<Finding> = before

@@ -5,7 +5,7 @@
 //! set (timerfd_create(2), TFD_TIMER_CANCEL_ON_SET), which is how a resume of
 //! Windows shows.
 
-use std::{io, os::fd::OwnedFd, time::Duration};
+use std::{future::pending, io, os::fd::OwnedFd, time::Duration};
 
 use rustix::time::{
     Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create,
@@ -22,13 +22,16 @@ const ZERO: Timespec = Timespec {
     tv_nsec: 0,
 };
 
-/// A timer that can be waited for.
+/// A timer that can be waited for, or one that never fires.
 #[derive(Debug)]
-pub(super) struct Timer(Receiver);
+pub(super) struct Timer(Option<Receiver>);
 
 impl Timer {
-    /// Fires once in each period.
-    pub(super) fn every(period: Duration) -> io::Result<Self> {
+    /// Fires once in each period; never without one.
+    pub(super) fn every(period: Option<Duration>) -> io::Result<Self> {
+        let Some(period) = period else {
+            return Ok(Self(None));
+        };
         let period = Timespec {
             tv_sec: i64::try_from(period.as_secs()).unwrap_or(i64::MAX),
             tv_nsec: i64::from(period.subsec_nanos()),
@@ -48,7 +51,7 @@ impl Timer {
         Self::watch(timer)
     }
 
-    /// Fires when somebody sets the wall clock.
+    /// Fires when the wall clock is set.
     pub(super) fn clock_set() -> io::Result<Self> {
         let timer = timerfd_create(
             TimerfdClockId::Realtime,
@@ -69,13 +72,16 @@ impl Timer {
     /// A timerfd is read like a pipe, and this is tokio's safe way to wait for
     /// a file descriptor.
     fn watch(timer: OwnedFd) -> io::Result<Self> {
-        Ok(Self(Receiver::from_owned_fd_unchecked(timer)?))
+        Ok(Self(Some(Receiver::from_owned_fd_unchecked(timer)?)))
     }
 
     /// Waits until it fires. A set clock comes as ECANCELED.
     pub(super) async fn fired(&mut self) {
+        let Some(timer) = &mut self.0 else {
+            return pending().await;
+        };
         let mut expirations = [0; 8];
-        self.0
+        timer
             .read_exact(&mut expirations)
             .await
             .map(drop)
@@ -89,7 +95,7 @@ mod tests {
 
     #[tokio::test]
     async fn fires_in_each_period() {
-        let mut timer = Timer::every(Duration::from_millis(2)).unwrap();
+        let mut timer = Timer::every(Some(Duration::from_millis(2))).unwrap();
         for _ in 0..3 {
             tokio::time::timeout(Duration::from_secs(10), timer.fired())
                 .await
@@ -98,7 +104,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_clock_that_nobody_sets_is_silent() {
+    async fn clock_timer_is_silent_until_the_clock_is_set() {
         let mut timer = Timer::clock_set().unwrap();
         let fired = tokio::time::timeout(Duration::from_millis(30), timer.fired()).await;
         assert!(fired.is_err());

@@ -1,5 +1,5 @@
-//! Calls to Windows in flight. They run beside the passes and come back as
-//! news; dropping this kills them.
+//! Calls to Windows in flight. They run beside the passes and end as
+//! events; dropping this kills them.
 
 use std::path::{Path, PathBuf};
 
@@ -54,9 +54,9 @@ async fn sync_off_the_loop(
     outcome.await.unwrap_or_else(|_| sync::hangs(wanted, LIMIT))
 }
 
-/// What a call brought back.
+/// The result of a call to Windows, or what the relay reports.
 #[derive(Debug)]
-pub(super) enum News {
+pub(super) enum HostEvent {
     /// WSL's networking mode.
     Mode(ModeState),
     /// How a sync of the forwards ended.
@@ -75,7 +75,7 @@ pub(super) enum News {
 pub(super) struct Windows {
     folder: PathBuf,
     saved: Saved,
-    calls: JoinSet<News>,
+    calls: JoinSet<HostEvent>,
     /// Whether the mode is being asked, or its answer was not handled yet.
     asking: bool,
     mode: SingleFlight,
@@ -107,9 +107,9 @@ impl Windows {
 
     /// Asks a relay that runs for its counters. Tells how it stands if that is
     /// not as before; its answer comes later.
-    pub(super) fn ask_counters(&mut self) -> Option<News> {
+    pub(super) fn ask_counters(&mut self) -> Option<HostEvent> {
         let memory = self.relay.ask_counters()?;
-        Some(News::Relay {
+        Some(HostEvent::Relay {
             memory,
             applied: false,
         })
@@ -124,7 +124,9 @@ impl Windows {
         self.calls.spawn(async {
             let asked = async { run_async(permit?, LIMIT, interop::ask_mode).await };
             let mode = asked.await;
-            News::Mode(mode.unwrap_or_else(|error| ModeState::Unknown(format!("wslinfo: {error}"))))
+            HostEvent::Mode(
+                mode.unwrap_or_else(|error| ModeState::Unknown(format!("wslinfo: {error}"))),
+            )
         });
     }
 
@@ -135,22 +137,22 @@ impl Windows {
 
     /// Waits for the next call to end, or for the relay; for ever when nothing is
     /// in flight.
-    pub(super) async fn news(&mut self) -> News {
+    pub(super) async fn event(&mut self) -> HostEvent {
         loop {
             let ended = select! {
                 (memory, applied) = self.relay.news() => {
-                    return News::Relay { memory, applied };
+                    return HostEvent::Relay { memory, applied };
                 }
                 ended = self.calls.join_next(), if !self.calls.is_empty() => ended,
             };
             // A call never panics and nobody aborts one.
-            if let Some(Ok(news)) = ended {
-                match news {
-                    News::Mode(_) => self.asking = false,
-                    News::Forwards(_) => self.syncing = false,
-                    News::Relay { .. } => {}
+            if let Some(Ok(event)) = ended {
+                match event {
+                    HostEvent::Mode(_) => self.asking = false,
+                    HostEvent::Forwards(_) => self.syncing = false,
+                    HostEvent::Relay { .. } => {}
                 }
-                return news;
+                return event;
             }
         }
     }
@@ -170,7 +172,8 @@ impl Host for Windows {
         let permit = self.forwards.begin();
         let (folder, saved) = (self.folder.clone(), self.saved.clone());
         let call = sync_off_the_loop(permit, saved, folder, wanted);
-        self.calls.spawn(async move { News::Forwards(call.await) });
+        self.calls
+            .spawn(async move { HostEvent::Forwards(call.await) });
     }
 }
 

@@ -269,8 +269,22 @@ mod tests {
         let Bus(shared) = bus();
         shared.news.notify_one();
         let due = Instant::now() + Duration::from_millis(50);
-        timeout(LONG, due_again(&shared, due, false)).await.unwrap();
+        timeout(LONG, due_again(&shared, &Retry::default(), due, false))
+            .await
+            .unwrap();
         assert!(Instant::now() >= due);
+        // After a few attempts the next one is made with news alone, not by a timer.
+        let mut retry = Retry::default();
+        retry.failures = 3;
+        shared.news.notify_one();
+        let due = Instant::now() + Duration::from_millis(50);
+        let short = Duration::from_millis(100);
+        let early = timeout(short, due_again(&shared, &retry, due, false)).await;
+        assert!(early.is_err(), "the news came before its time");
+        shared.news.notify_one();
+        timeout(LONG, due_again(&shared, &retry, due, false))
+            .await
+            .unwrap();
     }
 
     #[tokio::test]
@@ -278,9 +292,11 @@ mod tests {
         let Bus(shared) = bus();
         let due = Instant::now();
         let short = Duration::from_millis(100);
-        let woken = timeout(short, due_again(&shared, due, false)).await;
+        let woken = timeout(short, due_again(&shared, &Retry::default(), due, false)).await;
         assert!(woken.is_err());
-        timeout(LONG, due_again(&shared, due, true)).await.unwrap();
+        timeout(LONG, due_again(&shared, &Retry::default(), due, true))
+            .await
+            .unwrap();
     }
 
     #[tokio::test]

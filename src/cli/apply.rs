@@ -21,7 +21,7 @@ pub(super) async fn apply(source: Source, paths: Paths) -> anyhow::Result<Exit> 
             leader.holder
         ),
     };
-    let done = agent::once(settings, paths).await?;
+    let done = agent::apply_once(settings, paths).await?;
     for change in &done.changes {
         print(&prose(&format!("done: {change}")))?;
     }

@@ -12,7 +12,7 @@ use crate::{
 
 pub(super) async fn plan(source: Source, paths: Paths) -> anyhow::Result<Exit> {
     let settings = Settings::load(&source)?;
-    let plan = agent::look(&settings, &paths).await?;
+    let plan = agent::dry_run(&settings, &paths).await?;
     for action in &plan.actions {
         print(&prose(&format!("would do: {action}")))?;
     }

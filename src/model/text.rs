@@ -1,4 +1,6 @@
-//! Foreign text, made fit for journals and errors.
+//! Text for journals and errors.
+
+use std::time::Duration;
 
 /// Most characters of free text that [`plain`] lets through.
 const PLAIN_MAX: usize = 300;
@@ -48,4 +50,10 @@ pub fn plain_within(text: &str, most: usize) -> String {
         line.push('\u{2026}');
     }
     line
+}
+
+/// A duration in microseconds, as the journal's fields have it.
+#[must_use]
+pub fn micros(took: Duration) -> u64 {
+    u64::try_from(took.as_micros()).unwrap_or(u64::MAX)
 }

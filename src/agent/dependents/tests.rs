@@ -202,7 +202,7 @@ async fn a_bus_that_is_away_is_waited_for_and_the_rest_is_told() {
     assert!(bench.at(2).is_none(), "not at once");
     let due = bench.dependents.again.due.unwrap() - Instant::now();
     assert!(due <= Duration::from_secs(2), "{due:?}");
-    tokio::time::timeout(Duration::from_secs(60), bench.dependents.news())
+    tokio::time::timeout(Duration::from_secs(60), bench.dependents.changed())
         .await
         .unwrap();
     let rest = bench.at(2).unwrap();

@@ -107,7 +107,7 @@ async fn a_failure_is_one_finding_and_is_tried_again_later() {
     );
     assert!(bench.agent.next_due().is_some());
     machine.failing.borrow_mut().clear();
-    bench.agent.try_everything_again();
+    bench.agent.retry_everything();
     let third = bench.pass().await;
     assert_eq!(
         third
@@ -197,7 +197,7 @@ async fn windows_that_fails_is_called_again_and_one_that_refuses_is_not() {
     );
     assert_eq!(bench.calls.wanted.len(), 1, "not before it is due");
     assert!(bench.agent.next_due().is_some());
-    bench.agent.try_everything_again();
+    bench.agent.retry_everything();
     bench.pass().await;
     assert_eq!(bench.calls.wanted.len(), 2);
     bench.answer(true, vec![Finding::new(Code::ForwardNotElevated, "", "x")]);
@@ -265,7 +265,9 @@ async fn a_blind_pass_keeps_what_was_found_and_does_not_spin() {
 async fn a_known_mode_is_not_taken_back() {
     let machine = Fake::wsl();
     let mut bench = Bench::new(&machine, "");
-    bench.agent.take(News::Mode(ModeState::Unknown("x".into())));
+    bench
+        .agent
+        .handle_event(HostEvent::Mode(ModeState::Unknown("x".into())));
     assert!(bench.agent.knows_mode());
     assert_eq!(bench.agent.next_due(), None);
 }
@@ -280,7 +282,7 @@ async fn an_unknown_mode_is_asked_for_again_later() {
         lib: folder.path().to_owned(),
     };
     let mut agent = Agent::new(&machine, settings(""), paths, false);
-    agent.take(News::Mode(ModeState::Unknown("x".into())));
+    agent.handle_event(HostEvent::Mode(ModeState::Unknown("x".into())));
     assert!(!agent.knows_mode() && !agent.mode_is_due());
     assert!(agent.next_due().is_some_and(|due| due > Instant::now()));
 }

@@ -84,7 +84,7 @@ async fn pass(source: &Source, paths: &Paths, fixed: &mut Fixed) -> anyhow::Resu
             return Ok(());
         }
     };
-    let done = agent::once(settings, paths.clone()).await?;
+    let done = agent::apply_once(settings, paths.clone()).await?;
     fixed.done.extend(done.changes);
     Ok(())
 }

@@ -201,7 +201,7 @@ impl<'a> Bench<'a> {
             lib: folder.path().to_owned(),
         };
         let mut agent = Agent::new(machine, settings(config), paths, false);
-        agent.take(News::Mode(ModeState::Known(Mode::Nat)));
+        agent.handle_event(HostEvent::Mode(ModeState::Known(Mode::Nat)));
         Self {
             agent,
             calls: Calls::default(),
@@ -211,7 +211,9 @@ impl<'a> Bench<'a> {
     }
 
     pub(super) async fn pass(&mut self) -> Done {
-        self.agent.pass(&mut self.calls, &mut self.manager).await
+        self.agent
+            .reconcile(&mut self.calls, &mut self.manager)
+            .await
     }
 
     /// Windows answers the call in flight.
@@ -219,7 +221,7 @@ impl<'a> Bench<'a> {
         self.calls.syncing = false;
         let wanted = self.calls.wanted.last().unwrap().clone();
         let standing = settled.then_some(true);
-        self.agent.take(News::Forwards(HostOutcome {
+        self.agent.handle_event(HostEvent::Forwards(HostOutcome {
             settled,
             findings,
             facts: Some(HostFacts {
@@ -251,7 +253,7 @@ impl Bench<'_> {
             Vec::new()
         };
         let refused = !may && !wanted.rules.is_empty();
-        self.agent.take(News::Forwards(HostOutcome {
+        self.agent.handle_event(HostEvent::Forwards(HostOutcome {
             settled: true,
             findings: Vec::from_iter(
                 refused.then(|| Finding::new(Code::ForwardNotElevated, "", "x")),
@@ -281,7 +283,7 @@ impl Bench<'_> {
             .filter(|listen| !failed.iter().any(|(other, _)| other == listen))
             .collect();
         (relay.applied, relay.failed) = (true, failed.to_vec());
-        self.agent.take(News::Relay {
+        self.agent.handle_event(HostEvent::Relay {
             memory: relay.clone(),
             applied: true,
         });

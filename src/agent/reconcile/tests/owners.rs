@@ -112,8 +112,8 @@ async fn a_call_whose_end_nobody_saw_may_have_made_its_rule() {
     bench.calls.syncing = false;
     let wanted = bench.calls.wanted.last().unwrap().clone();
     let unseen = crate::host::sync::hangs(wanted, Duration::from_secs(60));
-    bench.agent.take(News::Forwards(unseen));
-    bench.agent.try_everything_again();
+    bench.agent.handle_event(HostEvent::Forwards(unseen));
+    bench.agent.retry_everything();
     bench.pass().await;
     assert_eq!(asked(&bench), (3, nothing()), "it is to go");
     assert_eq!(told(&bench).0, 1, "and may have been made");

@@ -1,0 +1,149 @@
+//! From the start of the process to its end: signals, configuration, leadership,
+//! then the event loop.
+
+use std::time::{Duration, Instant};
+
+use tokio::{
+    select,
+    signal::unix::{Signal, SignalKind, signal},
+    time::sleep,
+};
+
+use super::{
+    bus::desk,
+    election::{Election, Leadership, elect},
+    error::AgentError,
+    event_loop::{EventLoop, Requests},
+    publish::{publish_health, publish_standby},
+    timer::Timer,
+};
+use crate::{
+    bus::Bus,
+    config::{Settings, Source},
+    model::micros,
+    paths::Paths,
+    report::{Changes, Manager, remove_status},
+};
+
+/// Between the end of a leader and the next election. Short enough to take over
+/// within a second, long enough not to spin where a leader drops its standbys.
+const BETWEEN_ELECTIONS: Duration = Duration::from_millis(250);
+
+/// SIGTERM and SIGINT.
+struct Stop([Signal; 2]);
+
+impl Stop {
+    async fn requested(&mut self) {
+        let [terminate, interrupt] = &mut self.0;
+        select! { _ = terminate.recv() => {}, _ = interrupt.recv() => {} }
+    }
+}
+
+/// Runs the agent until SIGTERM or SIGINT.
+///
+/// # Errors
+/// See [`AgentError`]. Once the first pass is made, only the loss of the
+/// kernel's event stream ends the loop with an error.
+pub async fn run(source: Source, paths: Paths) -> Result<(), AgentError> {
+    let catch = |kind| signal(kind).map_err(AgentError::system("catch signals"));
+    let mut stop = Stop([
+        catch(SignalKind::terminate())?,
+        catch(SignalKind::interrupt())?,
+    ]);
+    let (reload, counters) = (
+        catch(SignalKind::hangup())?,
+        catch(SignalKind::user_defined1())?,
+    );
+    let settings = Settings::load(&source)?;
+    let mut manager = Manager::default();
+    let (bus, desk) = desk(source.clone());
+    let leadership = select! {
+        leadership = lead(&mut manager, &paths, &bus) => Some(leadership?),
+        () = stop.requested() => None,
+    };
+    let Some(leadership) = leadership else {
+        manager.stopping();
+        remove_status(&paths.runtime);
+        tracing::info!(event = "stop", "stopped while on standby");
+        return Ok(());
+    };
+    leadership
+        .serve()
+        .map_err(AgentError::system("serve the standby agents"))?;
+    let begin = Instant::now();
+    log_start(&settings);
+    let requests = Requests {
+        reload,
+        counters,
+        desk,
+    };
+    let mut event_loop = EventLoop::new(settings, source, paths.clone(), bus)?;
+    let result = select! {
+        result = event_loop.run(&mut manager, requests) => result,
+        // Whatever the pass was waiting for is dropped: each effect is whole or not begun.
+        () = stop.requested() => Ok(()),
+    };
+    manager.stopping();
+    remove_status(&paths.runtime);
+    tracing::info!(
+        event = "stop",
+        duration_us = micros(begin.elapsed()),
+        "stopped; Windows forwards stay"
+    );
+    result
+}
+
+fn log_start(settings: &Settings) {
+    let files: Vec<String> = settings
+        .files
+        .iter()
+        .map(|file| file.display().to_string())
+        .collect();
+    tracing::info!(
+        event = "start",
+        version = env!("CARGO_PKG_VERSION"),
+        "started; configuration: {}",
+        if files.is_empty() {
+            "defaults".to_owned()
+        } else {
+            files.join(", ")
+        }
+    );
+}
+
+/// Leads at once, or is on standby until the leader ends.
+async fn lead(manager: &mut Manager, paths: &Paths, bus: &Bus) -> Result<Leadership, AgentError> {
+    let mut published = None;
+    let mut watchdog = Timer::every(Manager::watchdog())
+        .map_err(AgentError::system("make the watchdog's timer"))?;
+    loop {
+        let elected = elect();
+        let leader = match elected.map_err(AgentError::system("bind the leader-election socket"))? {
+            Election::Won(leadership) => return Ok(leadership),
+            Election::Lost(leader) => leader,
+        };
+        if published.as_ref() != Some(&leader.holder) {
+            let finding = leader.holder.finding();
+            publish_health(&Changes {
+                raised: vec![finding.clone()],
+                cleared: Vec::new(),
+            });
+            manager.status(&format!("standby: {}", leader.holder));
+            manager.ready();
+            publish_standby(paths, &finding, bus);
+            bus.start();
+            published = Some(leader.holder.clone());
+        }
+        let ended = async {
+            leader.ended().await;
+            sleep(BETWEEN_ELECTIONS).await;
+        };
+        tokio::pin!(ended);
+        loop {
+            select! {
+                () = &mut ended => break,
+                () = watchdog.fired() => manager.alive(),
+            }
+        }
+    }
+}
