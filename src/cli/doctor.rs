@@ -3,34 +3,41 @@
 mod fix;
 
 use anyhow::bail;
-use clap::{Args, builder::PossibleValuesParser, builder::TypedValueParser};
+use clap::{
+    Args,
+    builder::{PossibleValuesParser, TypedValueParser},
+};
 use serde::Serialize;
 
 use self::fix::Fixed;
 use super::{
     output::{Exit, print},
-    style::{bad, dim, good, heading, warn},
+    style::{dim, good, heading, severity},
     table::{WIDTH, wrap},
 };
 use crate::{
     config::Source,
-    doctor::{Check, Fix, Grade, Group, Part, Verdict, Wish, examine, gather},
+    doctor::{Check, Finding, Fix, Group, Options, Verdict, examine, gather},
+    model::Severity,
     paths::Paths,
 };
 
-/// What is asked for.
+/// Arguments of `wslmesh doctor`.
 #[derive(Debug, Args)]
 pub(super) struct Command {
     /// Repair what is safe, as root: one pass of the agent, owners and modes of wslmesh's own files
     #[arg(long)]
     fix: bool,
-    /// Print the verdicts as JSON
+    /// List the checks that passed and those that were skipped, too
+    #[arg(long)]
+    all: bool,
+    /// Print all verdicts as JSON
     #[arg(long)]
     json: bool,
-    /// Ask the name server also where it is in no private network (for the root's name servers)
+    /// Query the name server (for the root's name servers) even if it is in no private network
     #[arg(long)]
     network: bool,
-    /// Look at these only: all where none is named
+    /// Make the checks of these groups only [default: all]
     #[arg(value_name = "GROUP", value_parser = groups())]
     groups: Vec<Group>,
 }
@@ -38,9 +45,9 @@ pub(super) struct Command {
 fn groups() -> impl TypedValueParser<Value = Group> {
     let names = Group::ALL.iter().map(|group| group.as_str());
     PossibleValuesParser::new(names).map(|name| {
-        let named = |group: &&Group| group.as_str() == name;
-        let found = Group::ALL.iter().find(named);
-        found.copied().unwrap_or(Group::System)
+        let mut groups = Group::ALL.iter().copied();
+        let found = groups.find(|group| group.as_str() == name);
+        found.unwrap_or(Group::System)
     })
 }
 
@@ -50,80 +57,111 @@ const VERSION: u32 = 1;
 #[derive(Serialize)]
 struct Report<'a> {
     version: u32,
-    checks: Vec<Entry<'a>>,
+    checks: Vec<Entry>,
     #[serde(flatten)]
     fixed: &'a Fixed,
 }
 
+/// One check; `detail` and `remediation` are the details of all findings and the fix
+/// of the most severe one.
 #[derive(Serialize)]
-struct Entry<'a> {
+struct Entry {
     id: &'static str,
     group: &'static str,
     title: &'static str,
-    verdict: Grade,
-    detail: &'a str,
+    verdict: String,
+    detail: String,
     why: &'static str,
-    remediation: &'a str,
+    remediation: String,
     fixable: bool,
-    parts: Vec<EntryPart>,
+    findings: Vec<FindingEntry>,
 }
 
-/// One of the things that a check tells; `detail` and `remediation` of the check are all
-/// details in one and the fix of the worst.
+/// One finding, as in the status document.
 #[derive(Serialize)]
-struct EntryPart {
-    verdict: Grade,
+struct FindingEntry {
+    severity: Severity,
     detail: String,
     remediation: String,
 }
 
-fn entry_parts(check: Check, verdict: &Verdict) -> Vec<EntryPart> {
-    let parts = verdict.parts().into_iter();
-    parts
-        .map(
-            |Part {
-                 grade,
-                 detail,
-                 remediation,
-             }| EntryPart {
-                verdict: grade,
-                detail,
-                remediation: remediation.unwrap_or_else(|| check.remediation().to_owned()),
-            },
-        )
-        .collect()
-}
-
-type Found = [(Check, Verdict)];
+type Results = [(Check, Verdict)];
 
 pub(super) async fn doctor(command: Command, source: Source, paths: Paths) -> anyhow::Result<Exit> {
-    let wish = Wish {
+    let options = Options {
         network: command.network,
     };
     if command.fix && !rustix::process::geteuid().is_root() {
-        bail!("--fix changes the machine, which takes root: sudo wslmesh doctor --fix");
+        bail!("--fix changes the machine and needs root: sudo wslmesh doctor --fix");
     }
-    let mut facts = gather(&source, &paths, wish).await;
+    let mut facts = gather(&source, &paths, options).await;
     let mut fixed = Fixed::default();
     if command.fix {
-        let found = examine(&facts, &command.groups);
-        fixed = fix::fix(&found, &facts, &source, &paths).await;
-        facts = gather(&source, &paths, wish).await;
+        let results = examine(&facts, &command.groups);
+        fixed = fix::fix(&results, &facts, &source, &paths).await;
+        facts = gather(&source, &paths, options).await;
     }
-    let found = examine(&facts, &command.groups);
+    let results = examine(&facts, &command.groups);
     if command.json {
-        print(&json(&found, &fixed)?)?;
+        print(&json(&results, &fixed)?)?;
     } else {
-        for line in fixed_lines(command.fix, &fixed) {
-            print(&line)?;
-        }
-        for line in table(&found) {
+        let mut lines = fixed_lines(command.fix, &fixed);
+        lines.extend(page(&results, command.all));
+        for line in lines {
             print(&line)?;
         }
     }
-    Ok(exit(&found))
+    let bad = results.iter().any(|(_, verdict)| verdict.is_bad());
+    Ok(if bad { Exit::Degraded } else { Exit::Fine })
 }
 
+fn json(results: &Results, fixed: &Fixed) -> serde_json::Result<String> {
+    let checks = results.iter().map(|(check, verdict)| {
+        let info = check.info();
+        Entry {
+            id: info.id,
+            group: info.group.as_str(),
+            title: info.title,
+            verdict: verdict.name(),
+            detail: verdict.detail(),
+            why: info.why,
+            remediation: verdict.remediation().unwrap_or(info.remediation).to_owned(),
+            fixable: info.fix != Fix::None,
+            findings: findings(*check, verdict),
+        }
+    });
+    serde_json::to_string_pretty(&Report {
+        version: VERSION,
+        checks: checks.collect(),
+        fixed,
+    })
+}
+
+fn findings(check: Check, verdict: &Verdict) -> Vec<FindingEntry> {
+    let findings = verdict.findings().iter();
+    let entry = |finding: &Finding| FindingEntry {
+        severity: finding.severity,
+        detail: finding.detail.clone(),
+        remediation: match &finding.remediation {
+            Some(own) => own.clone(),
+            None => check.info().remediation.to_owned(),
+        },
+    };
+    findings.map(entry).collect()
+}
+
+/// Columns before the text: a margin, the severity, the check's id.
+const MARGIN: usize = 2;
+const SEVERITY: usize = 8;
+const ID: usize = 20;
+const INDENT: usize = MARGIN + SEVERITY + ID;
+
+/// Details with the same fix, and fixes of one check, that are printed; the rest is
+/// counted, unless `--all` is given.
+const MOST_DETAILS: usize = 3;
+const MOST_FIXES: usize = 5;
+
+/// What `--fix` did.
 fn fixed_lines(wanted: bool, fixed: &Fixed) -> Vec<String> {
     let Fixed {
         done,
@@ -134,174 +172,174 @@ fn fixed_lines(wanted: bool, fixed: &Fixed) -> Vec<String> {
     for (word, texts) in [("fixed", done), ("asked", asked), ("not fixed", failed)] {
         for text in texts {
             let wrapped = wrap(&format!("{word}: {text}"), WIDTH - MARGIN);
-            lines.extend(wrapped.iter().enumerate().map(|(place, line)| {
-                let margin = if place == 0 { 0 } else { MARGIN };
+            lines.extend(wrapped.iter().enumerate().map(|(index, line)| {
+                let margin = if index == 0 { 0 } else { MARGIN };
                 format!("{:margin$}{line}", "")
             }));
         }
     }
-    match (wanted, lines.is_empty()) {
-        (true, true) => lines.push("nothing that is safe to fix".to_owned()),
-        (false, true) => return lines,
-        (_, false) => {}
+    if wanted && lines.is_empty() {
+        lines.push("nothing to fix that is safe".to_owned());
     }
-    lines.push(String::new());
+    if wanted {
+        lines.push(String::new());
+    }
     lines
 }
 
-fn exit(found: &Found) -> Exit {
-    if found.iter().any(|(_, verdict)| verdict.grade.is_trouble()) {
-        Exit::Degraded
-    } else {
-        Exit::Fine
+/// Findings, the most severe first, and one line that counts the other checks; with
+/// `all` a line for each of them.
+fn page(results: &Results, all: bool) -> Vec<String> {
+    let mut lines = Vec::new();
+    let mut explained = Vec::new();
+    for severity in [Severity::Error, Severity::Warning, Severity::Info] {
+        for (check, verdict) in results {
+            let kinds = kinds(findings(*check, verdict), severity);
+            if kinds.is_empty() {
+                continue;
+            }
+            let why = !explained.contains(check);
+            explained.push(*check);
+            lines.extend(block(*check, severity, &kinds, why, all));
+        }
     }
+    if all {
+        lines.extend(others(results));
+    }
+    if !lines.is_empty() {
+        lines.push(String::new());
+    }
+    lines.push(summary(results, all));
+    lines
 }
 
-fn json(found: &Found, fixed: &Fixed) -> serde_json::Result<String> {
-    let checks = found.iter().map(|(check, verdict)| Entry {
-        id: check.id(),
-        group: check.group().as_str(),
-        title: check.title(),
-        verdict: verdict.grade,
-        detail: &verdict.detail,
-        why: check.why(),
-        remediation: remediation(*check, verdict),
-        fixable: check.fix() != Fix::None,
-        parts: entry_parts(*check, verdict),
-    });
-    serde_json::to_string_pretty(&Report {
-        version: VERSION,
-        checks: checks.collect(),
-        fixed,
-    })
+/// Details of one severity that have the same fix.
+struct Kind {
+    remediation: String,
+    details: Vec<String>,
 }
 
-fn remediation(check: Check, verdict: &Verdict) -> &str {
-    verdict
-        .remediation
-        .as_deref()
-        .unwrap_or_else(|| check.remediation())
+fn kinds(findings: Vec<FindingEntry>, severity: Severity) -> Vec<Kind> {
+    let mut kinds: Vec<Kind> = Vec::new();
+    for finding in findings {
+        if finding.severity != severity {
+            continue;
+        }
+        let same = |kind: &&mut Kind| kind.remediation == finding.remediation;
+        match kinds.iter_mut().find(same) {
+            Some(kind) => kind.details.push(finding.detail),
+            None => kinds.push(Kind {
+                remediation: finding.remediation,
+                details: vec![finding.detail],
+            }),
+        }
+    }
+    kinds
 }
 
-/// Columns before a check's text: a margin, the grade, the name.
-const MARGIN: usize = 2;
-const GRADE: usize = 8;
-const NAME: usize = 20;
+/// The findings of one check and severity: each with its fix, the first with `why`.
+fn block(check: Check, severity: Severity, kinds: &[Kind], why: bool, all: bool) -> Vec<String> {
+    let most = |most| if all { usize::MAX } else { most };
+    let mut lines = Vec::new();
+    for (index, kind) in kinds.iter().take(most(MOST_FIXES)).enumerate() {
+        let details = &kind.details;
+        let shown: Vec<&str> = details
+            .iter()
+            .take(most(MOST_DETAILS))
+            .map(String::as_str)
+            .collect();
+        let mut detail = shown.join("; ");
+        if shown.len() < details.len() {
+            detail = format!(
+                "{}: {detail}; and {} more",
+                details.len(),
+                details.len() - shown.len()
+            );
+        }
+        let id = if index == 0 { check.info().id } else { "" };
+        lines.extend(row(&severity.to_string(), id, &detail));
+        if index == 0 && why {
+            lines.extend(below("why", check.info().why));
+        }
+        lines.extend(below("fix", &kind.remediation));
+    }
+    let hidden = kinds.iter().skip(most(MOST_FIXES));
+    let hidden: usize = hidden.map(|kind| kind.details.len()).sum();
+    if hidden > 0 {
+        lines.extend(below("and", &format!("{hidden} more (--all shows them)")));
+    }
+    lines
+}
 
-fn table(found: &Found) -> Vec<String> {
+/// The checks that passed or were skipped, by group, one line each where they passed.
+fn others(results: &Results) -> Vec<String> {
     let mut lines = Vec::new();
     let mut group = None;
-    for (check, verdict) in found {
-        if group != Some(check.group()) {
-            group = Some(check.group());
-            lines.push(heading(check.group().as_str()));
-        }
-        lines.extend(one(*check, verdict));
-    }
-    lines.push(String::new());
-    lines.push(summary(found));
-    lines
-}
-
-/// One check: a line where all is well, with why and the fix where it is not.
-/// Of several things each has its own grade and fix.
-fn one(check: Check, verdict: &Verdict) -> Vec<String> {
-    let indent = MARGIN + GRADE + NAME;
-    let parts = grouped(entry_parts(check, verdict));
-    if parts.is_empty() {
-        let mut texts = wrap(&verdict.detail, WIDTH - indent);
-        shorten(&mut texts, WIDTH - indent);
-        let text = dim(&texts.concat());
-        return vec![format!("{}{text}", head(verdict.grade, check.id()))];
-    }
-    let below = MARGIN + GRADE;
-    let told = |word: &str, text: &str| -> Vec<String> {
-        let wrapped = wrap(&format!("{word}: {text}"), WIDTH - below);
-        let lines = wrapped.iter();
-        lines
-            .map(|line| format!("{:below$}{}", "", dim(line)))
-            .collect()
-    };
-    let mut lines = Vec::new();
-    for (place, part) in parts.iter().enumerate() {
-        let name = if place == 0 { check.id() } else { "" };
-        let mut texts = wrap(&part.detail, WIDTH - indent).into_iter();
-        let first = texts.next().unwrap_or_default();
-        lines.push(format!("{}{first}", head(part.verdict, name)));
-        lines.extend(texts.map(|text| format!("{:indent$}{text}", "")));
-        if place == 0 {
-            lines.extend(told("why", check.why()));
-        }
-        lines.extend(told("fix", &part.remediation));
-    }
-    lines
-}
-
-/// What is before a check's text: its grade and its name.
-fn head(grade: Grade, name: &str) -> String {
-    let grade = coloured(grade, &format!("{grade:<GRADE$}"));
-    format!("{:MARGIN$}{grade}{name:<NAME$}", "")
-}
-
-/// Parts of one grade and with one fix are one.
-fn grouped(parts: Vec<EntryPart>) -> Vec<EntryPart> {
-    let mut groups: Vec<EntryPart> = Vec::new();
-    for part in parts {
-        let same = |group: &&mut EntryPart| {
-            (group.verdict, &group.remediation) == (part.verdict, &part.remediation)
+    for (check, verdict) in results {
+        let info = check.info();
+        let detail = match verdict {
+            Verdict::Found(_) => continue,
+            Verdict::Ok(detail) => cut(detail, WIDTH - INDENT),
+            Verdict::Skipped(reason) => reason.clone(),
         };
-        match groups.iter_mut().find(same) {
-            Some(group) => group.detail = format!("{}; {}", group.detail, part.detail),
-            None => groups.push(part),
+        if group.replace(info.group) != Some(info.group) {
+            lines.push(heading(info.group.as_str()));
         }
+        lines.extend(row(&verdict.name(), info.id, &detail));
     }
-    groups
+    lines
 }
 
-/// What is well needs one line.
-fn shorten(texts: &mut Vec<String>, width: usize) {
-    if texts.len() > 1 {
-        texts.truncate(1);
-        if let Some(first) = texts.first_mut() {
-            while first.chars().count() + 4 > width {
-                first.pop();
-            }
-            first.push_str(" ...");
-        }
+/// What one line holds of a text.
+fn cut(text: &str, width: usize) -> String {
+    if text.chars().count() <= width {
+        return text.to_owned();
     }
+    let start: String = text.chars().take(width.saturating_sub(4)).collect();
+    format!("{} ...", start.trim_end())
 }
 
-fn coloured(grade: Grade, text: &str) -> String {
-    match grade {
-        Grade::Skipped => dim(text),
-        Grade::Ok => good(text),
-        Grade::Note => text.to_owned(),
-        Grade::Warning => warn(text),
-        Grade::Failed => bad(text),
-    }
-}
-
-fn summary(found: &Found) -> String {
-    let count = |grade: Grade| found.iter().filter(|(_, v)| v.grade == grade).count();
-    let order = [
-        (Grade::Failed, "failed"),
-        (Grade::Warning, "warnings"),
-        (Grade::Note, "notes"),
-        (Grade::Ok, "ok"),
-        (Grade::Skipped, "skipped"),
-    ];
-    let word = |grade, many: &'static str, count| match (grade, count) {
-        (Grade::Warning, 1) => "warning",
-        (Grade::Note, 1) => "note",
-        _ => many,
+/// A verdict, a check's id and a text in columns.
+fn row(verdict: &str, id: &str, text: &str) -> Vec<String> {
+    let coloured = match verdict {
+        "ok" => good(verdict),
+        "skipped" => dim(verdict),
+        verdict => severity(verdict),
     };
-    let parts = order.into_iter().filter_map(|(grade, many)| {
-        let count = count(grade);
-        let text = format!("{count} {}", word(grade, many, count));
-        (count > 0).then(|| coloured(grade, &text))
+    let pad = SEVERITY.saturating_sub(verdict.len());
+    let head = format!("{:MARGIN$}{coloured}{:pad$}{id:<ID$}", "", "");
+    let lines = wrap(text, WIDTH - INDENT).into_iter().enumerate();
+    let lines = lines.map(|(index, line)| match index {
+        0 => format!("{head}{line}"),
+        _ => format!("{:INDENT$}{line}", ""),
     });
-    let parts: Vec<String> = parts.collect();
-    parts.join(", ")
+    lines.collect()
+}
+
+/// A line below a finding.
+fn below(word: &str, text: &str) -> Vec<String> {
+    let margin = MARGIN + SEVERITY;
+    let lines = wrap(&format!("{word}: {text}"), WIDTH - margin).into_iter();
+    lines
+        .map(|line| format!("{:margin$}{}", "", dim(&line)))
+        .collect()
+}
+
+fn summary(results: &Results, all: bool) -> String {
+    let verdicts = || results.iter().map(|(_, verdict)| verdict);
+    let passed = verdicts().filter(|verdict| matches!(verdict, Verdict::Ok(_)));
+    let skipped = verdicts().filter(|verdict| matches!(verdict, Verdict::Skipped(_)));
+    let passed = passed.count();
+    let text = format!(
+        "{passed} {} passed, {} skipped",
+        if passed == 1 { "check" } else { "checks" },
+        skipped.count()
+    );
+    if all {
+        text
+    } else {
+        format!("{text} (--all shows them)")
+    }
 }
 
 #[cfg(test)]

@@ -79,9 +79,9 @@ enum Command {
     },
     /// Examine this distribution: what is wrong, why it matters, how to fix it
     ///
-    /// Reads this machine and changes nothing, unless --fix is given. Any user may run
-    /// it; what only root can see is skipped. Exit status 3 where something is a
-    /// warning or has failed.
+    /// Reads this machine and changes nothing, unless --fix is given. Any user can run
+    /// it; checks that need root are skipped. Exit status 3 after a warning or an
+    /// error.
     Doctor(doctor::Command),
     /// Follow what the agent does, until Ctrl-C
     ///

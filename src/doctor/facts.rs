@@ -1,43 +1,37 @@
-//! What the examination knows of the machine: plain data, filled in by `read`
-//! and made up by the tests.
+//! What doctor knows of the machine: plain data, filled in by `read` and made up by
+//! the tests.
 
-mod parts;
-
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, net::IpAddr};
 
 use ipnet::Ipv4Net;
 
-pub(super) use self::parts::{
-    Answer, Clock, Disk, Drift, DriftSource, Guarded, Interop, Kernel, Memory, Pollers, Process,
-    Resolver, Resources, Secrecy, Systemd, Text, UnitState, Units, Way, Wsl,
-};
-use super::verdict::{Skip, Verdict};
+use super::verdict::{NOT_WSL, Verdict, skipped};
 use crate::{
     config::Settings,
     interop::ini::Ini,
-    model::{Link, Mode, Observation, Plan, Socket},
+    model::{Code, Link, Mode, Observation, Plan, Socket},
     plan::{self, Node},
     report::{Document, WireguardEntry},
 };
 
-/// The whole.
+/// Everything that the checks know.
 #[derive(Debug, Clone)]
 pub struct Facts {
-    /// Whether this process is root's.
+    /// Whether this process runs as root.
     pub(super) root: bool,
-    /// Seconds since 1970 (UTC), as this machine has it.
+    /// Seconds since 1970 (UTC), by this machine's clock.
     pub(super) now_unix: u64,
     /// WSL itself.
     pub(super) wsl: Wsl,
     /// The configuration, or what is wrong with it.
     pub(super) settings: Result<Settings, String>,
-    /// What a pass of the agent would see, or why it could not look.
-    pub(super) seen: Result<Observation, String>,
+    /// What a pass of the agent would observe, or why it could not.
+    pub(super) observation: Result<Observation, String>,
     /// WireGuard devices with their peers.
     pub(super) peers: Vec<WireguardEntry>,
     /// IPv4 routes of the main table: interface and destination.
     pub(super) routes: Vec<(String, Ipv4Net)>,
-    /// What the running agent says of itself.
+    /// The running agent's status document.
     pub(super) agent: Option<Document>,
     /// systemd.
     pub(super) systemd: Systemd,
@@ -45,7 +39,7 @@ pub struct Facts {
     pub(super) wsl_conf: Text<Ini>,
     /// %UserProfile%\.wslconfig.
     pub(super) wslconfig: Text<Ini>,
-    /// Whether `wslmesh host install` has left its folder on Windows.
+    /// Whether the folder of `wslmesh host install` exists on Windows.
     pub(super) installed: bool,
     /// Open sockets.
     pub(super) sockets: Text<Vec<Socket>>,
@@ -59,11 +53,11 @@ pub struct Facts {
     pub(super) interop: Interop,
     /// Processes of this distribution.
     pub(super) processes: Vec<Process>,
-    /// Files that only some should read or write.
+    /// Files whose owner and mode matter.
     pub(super) guarded: Vec<Guarded>,
-    /// Folders of private keys that this user may not look into.
+    /// Folders of private keys that this user cannot read.
     pub(super) hidden_keys: Vec<String>,
-    /// Scheduled scripts that do by polling what the agent does.
+    /// Scheduled scripts that poll for the address.
     pub(super) pollers: Pollers,
     /// Memory and disk.
     pub(super) resources: Resources,
@@ -72,52 +66,94 @@ pub struct Facts {
 }
 
 impl Facts {
-    /// Ends a check that is about WSL alone.
-    pub(super) fn wsl(&self) -> Result<&Wsl, Skip> {
-        if self.wsl.is {
-            Ok(&self.wsl)
-        } else {
-            Err(Skip::NotWsl)
+    /// Facts of a machine of which nothing could be read, for this reason.
+    pub(super) fn unread(why: &str) -> Self {
+        Self {
+            root: false,
+            now_unix: 0,
+            wsl: Wsl::default(),
+            settings: Err(why.to_owned()),
+            observation: Err(why.to_owned()),
+            peers: Vec::new(),
+            routes: Vec::new(),
+            agent: None,
+            systemd: Systemd {
+                running: false,
+                units: Err(why.to_owned()),
+            },
+            wsl_conf: Text::Unreadable(why.to_owned()),
+            wslconfig: Text::Unreadable(why.to_owned()),
+            installed: false,
+            sockets: Text::Unreadable(why.to_owned()),
+            sysctls: BTreeMap::new(),
+            resolver: Resolver {
+                text: Text::Unreadable(why.to_owned()),
+                link: None,
+                immutable: false,
+                answer: Answer::NoServer,
+            },
+            clock: Clock {
+                drift: Err(why.to_owned()),
+                follows: None,
+            },
+            interop: Interop {
+                entry: None,
+                init: true,
+                way: Way::None(Code::InteropTimeout, why.to_owned()),
+                named: None,
+            },
+            processes: Vec::new(),
+            guarded: Vec::new(),
+            hidden_keys: Vec::new(),
+            pollers: Pollers::default(),
+            resources: Resources::default(),
+            kernel: Kernel::default(),
         }
     }
 
-    /// The configuration.
-    pub(super) fn settings(&self) -> Result<&Settings, Skip> {
-        self.settings
-            .as_ref()
-            .map_err(|_| Skip::Unknown("the configuration has errors".to_owned()))
+    /// Skips a check that makes sense in WSL alone.
+    pub(super) fn wsl(&self) -> Result<&Wsl, Verdict> {
+        self.wsl
+            .is
+            .then_some(&self.wsl)
+            .ok_or_else(|| skipped(NOT_WSL))
     }
 
-    /// The network, with the configuration by which it is looked at.
-    pub(super) fn seen(&self) -> Result<(&Settings, &Observation), Skip> {
+    /// The configuration.
+    pub(super) fn settings(&self) -> Result<&Settings, Verdict> {
+        let settings = self.settings.as_ref();
+        settings.map_err(|_| skipped("the configuration has errors"))
+    }
+
+    /// The network, with the configuration that it was observed for.
+    pub(super) fn observation(&self) -> Result<(&Settings, &Observation), Verdict> {
         let settings = self.settings()?;
-        let seen = self.seen.as_ref();
-        seen.map(|seen| (settings, seen))
-            .map_err(|why| Skip::Unknown(why.clone()))
+        let observation = self.observation.as_ref().map_err(skipped)?;
+        Ok((settings, observation))
     }
 
     /// What a pass of the agent would do now.
-    pub(super) fn plan(&self) -> Result<Plan, Skip> {
-        let (settings, seen) = self.seen()?;
-        Ok(plan::plan(settings, seen))
+    pub(super) fn plan(&self) -> Result<Plan, Verdict> {
+        let (settings, observation) = self.observation()?;
+        Ok(plan::plan(settings, observation))
     }
 
-    /// This distribution's place in the network.
-    pub(super) fn node(&self) -> Result<Node<'_>, Skip> {
-        let (settings, seen) = self.seen()?;
-        plan::node(settings, seen).map_err(|finding| Skip::Unknown(finding.detail))
+    /// This distribution's interface and address.
+    pub(super) fn node(&self) -> Result<Node<'_>, Verdict> {
+        let (settings, observation) = self.observation()?;
+        plan::node(settings, observation).map_err(|finding| skipped(finding.detail))
     }
 
     /// The networking mode, where it is known.
     pub(super) fn mode(&self) -> Option<Mode> {
-        self.seen.as_ref().ok().and_then(|seen| seen.mode.known())
+        self.observation.as_ref().ok()?.mode.known()
     }
 
-    /// The tunnels that the configuration keeps at an MTU.
-    pub(super) fn tunnels(&self) -> Result<Vec<&Link>, Skip> {
-        let (settings, seen) = self.seen()?;
+    /// The tunnels whose MTU the configuration sets.
+    pub(super) fn tunnels(&self) -> Result<Vec<&Link>, Verdict> {
+        let (settings, observation) = self.observation()?;
         let matches = |link: &&Link| settings.mtu_interfaces.matches(&link.name);
-        Ok(seen.links.iter().filter(matches).collect())
+        Ok(observation.links.iter().filter(matches).collect())
     }
 
     /// A section's value in /etc/wsl.conf.
@@ -125,33 +161,31 @@ impl Facts {
         self.wsl_conf.content()?.get(section, key)
     }
 
-    /// Windows' .wslconfig, empty where there is none.
-    pub(super) fn wslconfig(&self) -> Result<Ini, Skip> {
+    /// Windows' .wslconfig, empty where it does not exist.
+    pub(super) fn wslconfig(&self) -> Result<Ini, Verdict> {
         self.wsl()?;
         match &self.wslconfig {
             Text::Missing => Ok(Ini::default()),
             Text::Content(ini) => Ok(ini.clone()),
-            Text::Unreadable(why) => Err(Skip::Unknown(why.clone())),
+            Text::Unreadable(why) => Err(skipped(why)),
         }
     }
 
     /// systemd's units.
-    pub(super) fn units(&self) -> Result<&Units, Skip> {
-        let units = self.systemd.units.as_ref();
-        units.map_err(|why| Skip::Unknown(why.clone()))
+    pub(super) fn units(&self) -> Result<&Units, Verdict> {
+        self.systemd.units.as_ref().map_err(skipped)
     }
 
     /// The sockets.
-    pub(super) fn sockets(&self) -> Result<&[Socket], Skip> {
+    pub(super) fn sockets(&self) -> Result<&[Socket], Verdict> {
         match &self.sockets {
             Text::Content(sockets) => Ok(sockets),
-            Text::Missing => Err(Skip::Unknown("/proc/net is not there".to_owned())),
-            Text::Unreadable(why) => Err(Skip::Unknown(why.clone())),
+            Text::Missing => Err(skipped("/proc/net does not exist")),
+            Text::Unreadable(why) => Err(skipped(why)),
         }
     }
 
-    /// wslmesh's own files and folders, and whether each is a folder that has to be
-    /// there.
+    /// wslmesh's own files and folders, and whether each is a folder that must exist.
     #[must_use]
     pub fn own_files(&self) -> Vec<(String, bool)> {
         let own = self.guarded.iter();
@@ -160,10 +194,9 @@ impl Facts {
             .collect()
     }
 
-    /// Names of the processes that are called one of these.
-    pub(super) fn running(&self, names: &[&str]) -> Vec<String> {
-        let of = |process: &Process| names.contains(&process.name.as_str());
-        let found = self.processes.iter().filter(|process| of(process));
+    /// Names of the processes that `is_one` selects, each once.
+    pub(super) fn running(&self, is_one: impl Fn(&Process) -> bool) -> Vec<String> {
+        let found = self.processes.iter().filter(|process| is_one(process));
         let mut found: Vec<String> = found.map(|process| process.name.clone()).collect();
         found.sort();
         found.dedup();
@@ -171,26 +204,253 @@ impl Facts {
     }
 }
 
-/// What was seen, with a remark on what could not be; nothing seen and something
-/// hidden is no verdict.
-pub(super) fn beside_hidden(
-    verdict: Verdict,
-    seen: bool,
-    hidden: &[String],
-) -> Result<Verdict, Skip> {
-    match (seen, hidden) {
-        (_, []) => Ok(verdict),
-        (false, hidden) => Err(Skip::NeedsRoot(some(hidden))),
-        (true, hidden) => Ok(verdict.remark(&format!("needs root: {}", some(hidden)))),
+/// WSL as seen from inside.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Wsl {
+    /// Whether this is WSL 2.
+    pub(super) is: bool,
+    /// The kernel's release.
+    pub(super) release: String,
+    /// WSL's version, where it reports one.
+    pub(super) version: Option<String>,
+}
+
+impl Wsl {
+    /// Whether this version knows instanceIdleTimeout, new in 2.5.10: assumed where
+    /// the version is unknown.
+    pub(super) fn knows_idle_timeout(&self) -> bool {
+        let at_least = |version: &str| {
+            let parts = version.split('.').map(|part| part.parse().unwrap_or(0));
+            parts.chain([0; 3]).take(3).ge([2, 5, 10])
+        };
+        self.version.as_deref().is_none_or(at_least)
     }
 }
 
-/// A list for a person: `a, b and 3 more`.
-pub(super) fn some(names: &[String]) -> String {
-    const MOST: usize = 4;
-    let shown: Vec<&str> = names.iter().take(MOST).map(String::as_str).collect();
-    match names.len().saturating_sub(MOST) {
-        0 => shown.join(", "),
-        more => format!("{} and {more} more", shown.join(", ")),
+/// A file or another source of text, understood.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Text<T> {
+    /// It does not exist.
+    Missing,
+    /// Its content.
+    Content(T),
+    /// It could not be read; this says why.
+    Unreadable(String),
+}
+
+impl<T> Text<T> {
+    /// The content, where there is one.
+    pub(super) fn content(&self) -> Option<&T> {
+        match self {
+            Self::Content(content) => Some(content),
+            Self::Missing | Self::Unreadable(_) => None,
+        }
     }
+
+    /// The same with its content understood.
+    pub(super) fn map<U>(self, change: impl FnOnce(T) -> U) -> Text<U> {
+        match self {
+            Self::Missing => Text::Missing,
+            Self::Content(content) => Text::Content(change(content)),
+            Self::Unreadable(why) => Text::Unreadable(why),
+        }
+    }
+}
+
+/// systemd as it answers on the bus.
+#[derive(Debug, Clone)]
+pub(super) struct Systemd {
+    /// Whether it is the init of this system (sd_booted(3)).
+    pub(super) running: bool,
+    /// Its units, or why it could not be asked.
+    pub(super) units: Result<Units, String>,
+}
+
+/// The units that matter here.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Units {
+    /// State of units by name, without those that systemd does not know.
+    pub(super) states: BTreeMap<String, UnitState>,
+    /// All units that have failed.
+    pub(super) failed: Vec<String>,
+}
+
+/// One unit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct UnitState {
+    /// active, inactive, failed, activating, ...
+    pub(super) active: String,
+    /// enabled, disabled, static, masked, ...
+    pub(super) file: String,
+}
+
+/// /etc/resolv.conf and the server that it names.
+#[derive(Debug, Clone)]
+pub(super) struct Resolver {
+    /// Its text.
+    pub(super) text: Text<String>,
+    /// Where it leads, if it is a link.
+    pub(super) link: Option<String>,
+    /// Whether it cannot be changed (`chattr +i`).
+    pub(super) immutable: bool,
+    /// What its first server answered.
+    pub(super) answer: Answer,
+}
+
+/// What came of one question to a name server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Answer {
+    /// There is no server to ask.
+    NoServer,
+    /// The server is in no private network and was not asked.
+    Public(IpAddr),
+    /// It answered with this code (RFC 1035, section 4.1.1).
+    Code(IpAddr, u8),
+    /// It did not answer, for this reason.
+    Silent(IpAddr, String),
+}
+
+/// The clock against another one.
+#[derive(Debug, Clone)]
+pub(super) struct Clock {
+    /// The comparison, or why there is none.
+    pub(super) drift: Result<Drift, String>,
+    /// Whether the Hyper-V driver follows Windows' clock; `None` where there is no
+    /// such driver.
+    pub(super) follows: Option<bool>,
+}
+
+/// How far this machine's clock is from another one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Drift {
+    /// The other clock.
+    pub(super) source: DriftSource,
+    /// This one minus the other one, in milliseconds.
+    pub(super) ahead_ms: i64,
+}
+
+/// A clock to compare with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum DriftSource {
+    /// Windows' own, through a PTP device that only root can read.
+    Ptp,
+    /// The hardware clock, to the second.
+    Rtc,
+}
+
+/// The way to Windows programs.
+#[derive(Debug, Clone)]
+pub(super) struct Interop {
+    /// Whether the kernel knows Windows programs: the entry of binfmt_misc and
+    /// whether it is enabled.
+    pub(super) entry: Option<(String, bool)>,
+    /// Whether WSL's init exists, which runs them without an entry.
+    pub(super) init: bool,
+    /// The way that the agent would take.
+    pub(super) way: Way,
+    /// What WSL_INTEROP names, and whether it exists.
+    pub(super) named: Option<(String, bool)>,
+}
+
+/// The result of looking for powershell.exe.
+#[derive(Debug, Clone)]
+pub(super) enum Way {
+    /// The way in words.
+    Found(String),
+    /// Why there is none.
+    None(Code, String),
+    /// It was not looked for.
+    NotWsl,
+}
+
+/// A process.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Process {
+    /// Its name, 15 bytes at most (proc_pid_comm(5)).
+    pub(super) name: String,
+    /// Its arguments, joined by blanks.
+    pub(super) arguments: String,
+    /// Its working directory, where this user can read it.
+    pub(super) folder: Option<String>,
+}
+
+/// What a file is for, which decides who may read and write it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Secrecy {
+    /// A key: its owner alone may read it.
+    Secret,
+    /// A file of wslmesh: owned by root, and only root may write it.
+    Own,
+    /// The same for a folder that must exist.
+    OwnFolder,
+}
+
+/// A file with owner and mode.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Guarded {
+    /// Where it is.
+    pub(super) path: String,
+    /// What it is for.
+    pub(super) secrecy: Secrecy,
+    /// Owner's id and mode bits; `None` where it does not exist.
+    pub(super) state: Option<(u32, u32)>,
+}
+
+/// Scheduled scripts that poll for the address.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Pollers {
+    /// Where they are.
+    pub(super) found: Vec<String>,
+    /// Files and folders that this user cannot read.
+    pub(super) hidden: Vec<String>,
+}
+
+/// Memory and disk.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Resources {
+    /// /proc/meminfo, where it can be read.
+    pub(super) memory: Option<Memory>,
+    /// The file system of `/`, where it can be asked.
+    pub(super) disk: Option<Disk>,
+}
+
+/// Memory in MiB.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Memory {
+    /// All of it.
+    pub(super) total: u64,
+    /// What a program could still get.
+    pub(super) available: u64,
+    /// Swap in all.
+    pub(super) swap: u64,
+    /// Swap that is free.
+    pub(super) swap_free: u64,
+}
+
+/// A file system.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Disk {
+    /// Size in MiB.
+    pub(super) total: u64,
+    /// MiB that an ordinary user may still fill.
+    pub(super) available: u64,
+    /// Inodes; 0 where the file system does not count them.
+    pub(super) inodes: u64,
+    /// Free ones.
+    pub(super) inodes_free: u64,
+}
+
+/// What the kernel offers.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Kernel {
+    /// `loaded`, `built in`, `a module`, or nothing.
+    pub(super) wireguard: Option<&'static str>,
+    /// A userspace WireGuard that is installed.
+    pub(super) userspace: Option<String>,
+    /// Whether /dev/net/tun exists.
+    pub(super) tun: bool,
+    /// Whether bridged packets pass the packet filter.
+    pub(super) bridge_filter: bool,
+    /// Whether /lib/modules has a folder for this kernel.
+    pub(super) modules: bool,
 }

@@ -1,10 +1,29 @@
-//! The examination of a machine: every check of the troubleshooting lists that
-//! can be made from inside a distribution.
+//! Examines a machine: every check of the troubleshooting lists that can be made
+//! from inside a distribution.
 //!
 //! [`gather`] reads the machine into [`Facts`] and changes nothing; [`examine`]
-//! judges them and does not look at anything else.
+//! judges these facts and reads nothing else.
 
-mod checks;
+/// The checks: facts in, a verdict out, one file per group.
+mod checks {
+    pub(super) mod address;
+    pub(super) mod agent;
+    pub(super) mod clock;
+    pub(super) mod conflicts;
+    pub(super) mod dns;
+    pub(super) mod files;
+    pub(super) mod interop;
+    pub(super) mod kernel;
+    pub(super) mod lifetime;
+    pub(super) mod mtu;
+    pub(super) mod ports;
+    pub(super) mod resources;
+    pub(super) mod sysctls;
+    pub(super) mod system;
+    pub(super) mod tailscale;
+    pub(super) mod wireguard;
+    pub(super) mod wsl_files;
+}
 mod facts;
 mod read;
 mod registry;
@@ -14,14 +33,14 @@ mod testing;
 mod verdict;
 
 pub use facts::Facts;
-pub use read::{Wish, gather};
-pub use registry::{Check, Fix, Group};
-pub use verdict::{Grade, Part, Verdict};
+pub use read::{Options, gather};
+pub use registry::{Check, Fix, Group, Info};
+pub use verdict::{Finding, Verdict};
 
-/// Judges the facts: the checks of these groups, of all where none is named.
+/// Judges the facts: the checks of these groups, or all where none is named.
 #[must_use]
 pub fn examine(facts: &Facts, groups: &[Group]) -> Vec<(Check, Verdict)> {
-    let wanted = |check: &&Check| groups.is_empty() || groups.contains(&check.group());
-    let checks = Check::ALL.iter().filter(wanted);
+    let selected = |check: &&Check| groups.is_empty() || groups.contains(&check.info().group);
+    let checks = Check::ALL.iter().filter(selected);
     checks.map(|check| (*check, check.run(facts))).collect()
 }

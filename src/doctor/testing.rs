@@ -1,12 +1,15 @@
-//! A described machine for the tables of the checks: WSL 2 in NAT mode with an
-//! agent that is well and a tunnel, where every check is content.
+//! A described machine for the tables of the checks: WSL 2 in NAT mode with a running
+//! agent and a tunnel, where every check passes.
 
 mod page;
 
+use std::fs;
+
+use super::read::Root;
 use crate::{
     config::settings,
     doctor::{
-        Check, Grade,
+        Check,
         facts::{
             Answer, Clock, Disk, Drift, DriftSource, Facts, Guarded, Interop, Kernel, Memory,
             Pollers, Process, Resolver, Resources, Secrecy, Systemd, Text, UnitState, Units, Way,
@@ -26,6 +29,23 @@ pub(super) fn name(text: &str) -> InterfaceName {
     InterfaceName::new(text).unwrap()
 }
 
+/// A root with these files, by path and text.
+pub(super) fn machine(files: &[(&str, &str)]) -> (tempfile::TempDir, Root) {
+    let folder = tempfile::tempdir().unwrap();
+    let root = Root::new(folder.path());
+    for (path, text) in files {
+        write(&root, path, text);
+    }
+    (folder, root)
+}
+
+/// Writes a file below a root.
+pub(super) fn write(root: &Root, path: &str, text: &str) {
+    let path = root.at(path);
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    fs::write(path, text).unwrap();
+}
+
 /// Its clock.
 const NOW: u64 = 1_800_000_000;
 
@@ -43,7 +63,7 @@ pub(super) fn healthy() -> Facts {
             version: Some("2.6.1.0".into()),
         },
         settings: Ok(settings(CONFIG)),
-        seen: Ok(seen()),
+        observation: Ok(observation()),
         peers: vec![WireguardEntry {
             device: "wg0".into(),
             listen_port: Some(41820),
@@ -122,8 +142,8 @@ pub(super) fn healthy() -> Facts {
         },
     };
     let settings = settings(CONFIG);
-    facts.change(|seen| {
-        seen.sysctls = settings
+    facts.change(|observation| {
+        observation.sysctls = settings
             .sysctls
             .iter()
             .map(|(key, value)| {
@@ -197,13 +217,13 @@ pub(super) fn document(health: &[(&str, &str)]) -> Document {
             severity: serde_json::from_value((*severity).into()).unwrap(),
             subject: "x".into(),
             detail: "it broke".into(),
-            remediation: "Mend it".into(),
+            remediation: "Repair it".into(),
         })
         .collect();
     document
 }
 
-fn seen() -> Observation {
+fn observation() -> Observation {
     let link = |index, link: &str, kind, mtu| Link {
         index,
         name: name(link),
@@ -264,7 +284,7 @@ pub(super) fn route(link: u32, metric: u32) -> DefaultRoute {
 impl Facts {
     /// Changes the network.
     pub(super) fn change(&mut self, change: impl FnOnce(&mut Observation)) {
-        change(self.seen.as_mut().unwrap());
+        change(self.observation.as_mut().unwrap());
     }
 
     /// Writes the network file as the agent would.
@@ -277,35 +297,35 @@ impl Facts {
             }
         });
         if let Some(after) = after {
-            self.change(|seen| seen.network_file = NetworkFile::Content(after));
+            self.change(|observation| observation.network_file = NetworkFile::Content(after));
         }
     }
 
-    /// No WSL: the same machine elsewhere.
+    /// The same machine outside of WSL.
     pub(super) fn elsewhere(&mut self) {
         self.wsl.is = false;
         self.wsl.release = "6.12.1".into();
         self.wsl.version = None;
-        self.change(|seen| seen.mode = ModeState::Known(Mode::NotWsl));
+        self.change(|observation| observation.mode = ModeState::Known(Mode::NotWsl));
         self.write_file();
     }
 }
 
-/// Holds a check to rows of `"case": change of the healthy machine => grade, part
-/// of what it says`, and to being content with the healthy machine.
+/// Compares a check with rows of `"case": change of the healthy machine => verdict,
+/// part of its detail`.
 macro_rules! table {
-    ($check:expr; $($case:literal: $change:expr => $grade:ident, $part:literal;)*) => {{
+    ($check:expr; $($case:literal: $change:expr => $verdict:ident, $part:literal;)*) => {{
         let check: $crate::doctor::Check = $check;
         $(
             let mut facts = $crate::doctor::testing::healthy();
             let change: fn(&mut $crate::doctor::Facts) = $change;
             change(&mut facts);
             let verdict = check.run(&facts);
-            let grade = $crate::doctor::Grade::$grade;
-            assert_eq!(verdict.grade, grade, "{}: {}: {verdict:?}", check.id(), $case);
+            let (id, name) = (check.info().id, stringify!($verdict).to_lowercase());
+            assert_eq!(verdict.name(), name, "{id}: {}: {verdict:?}", $case);
             assert!(
-                verdict.detail.contains($part),
-                "{}: {}: {verdict:?} lacks {:?}", check.id(), $case, $part
+                verdict.detail().contains($part),
+                "{id}: {}: {verdict:?} lacks {:?}", $case, $part
             );
         )*
     }};
@@ -313,56 +333,53 @@ macro_rules! table {
 pub(super) use table;
 
 #[test]
-fn every_check_is_content_with_the_healthy_machine() {
+fn every_check_passes_on_the_healthy_machine() {
     for (check, verdict) in super::examine(&healthy(), &[]) {
-        // There are no containers, and it is not mirrored mode.
+        // It has no containers and is not in mirrored mode.
         let expected = match check {
-            Check::PortsKept | Check::KernelBridge => Grade::Skipped,
-            _ => Grade::Ok,
+            Check::PortsKept | Check::KernelBridge => "skipped",
+            _ => "ok",
         };
-        assert_eq!(verdict.grade, expected, "{}: {verdict:?}", check.id());
+        assert_eq!(verdict.name(), expected, "{check:?}: {verdict:?}");
     }
 }
 
 #[test]
-fn no_check_is_troubled_where_nothing_can_be_read() {
+fn no_check_warns_where_nothing_can_be_read() {
     let mut facts = healthy();
     facts.settings = Err("x".into());
-    facts.seen = Err("x".into());
+    facts.observation = Err("x".into());
     facts.systemd.units = Err("x".into());
     facts.sockets = Text::Unreadable("x".into());
     facts.sysctls.clear();
     facts.wsl.is = false;
     for (check, verdict) in super::examine(&facts, &[]) {
         if check != Check::Configuration {
-            assert!(!verdict.grade.is_trouble(), "{}: {verdict:?}", check.id());
+            assert!(!verdict.is_bad(), "{check:?}: {verdict:?}");
         }
     }
 }
 
 #[test]
-fn nobody_edits_wslconfig_where_there_is_no_windows() {
+fn no_fix_names_wslconfig_outside_of_wsl() {
     let mut facts = healthy();
     facts.elsewhere();
     facts.agent = None;
     facts.resources.memory = Some(Memory::default());
     facts.kernel.tun = false;
     facts.kernel.modules = false;
-    let mut seen = 0;
+    let mut count = 0;
     let found = super::examine(&facts, &[super::Group::Resources, super::Group::Kernel]);
     for (check, verdict) in found {
-        for part in verdict.parts() {
-            seen += 1;
-            let remediation = part
-                .remediation
-                .as_deref()
-                .unwrap_or_else(|| check.remediation());
+        for finding in verdict.findings() {
+            count += 1;
+            let own = finding.remediation.as_deref();
+            let remediation = own.unwrap_or(check.info().remediation);
             assert!(
                 !remediation.contains("wslconfig"),
-                "{}: {remediation}",
-                check.id()
+                "{check:?}: {remediation}"
             );
         }
     }
-    assert_eq!(seen, 4);
+    assert_eq!(count, 4);
 }

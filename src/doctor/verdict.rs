@@ -1,264 +1,248 @@
 //! What a check found.
 
-use std::{cmp::Reverse, fmt};
+use std::cmp::Reverse;
 
-use serde::{Serialize, Serializer};
+use serde::Serialize;
 
-/// How a check ended, from the best to the worst.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Grade {
-    /// It could not be made here; the detail says why.
-    Skipped,
-    /// As it should be.
-    Ok,
-    /// Good to know; nothing is wrong with the node.
-    Note,
-    /// Something will not work as wanted, now or after the next start.
-    Warning,
-    /// Something does not work.
-    Failed,
-}
+use crate::model::Severity;
 
-impl Grade {
-    /// Whether it makes the examination end with status 3.
-    #[must_use]
-    pub fn is_trouble(self) -> bool {
-        match self {
-            Self::Warning | Self::Failed => true,
-            Self::Skipped | Self::Ok | Self::Note => false,
-        }
-    }
-
-    /// Its name in the output and in the JSON document.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Skipped => "skipped",
-            Self::Ok => "ok",
-            Self::Note => "note",
-            Self::Warning => "warning",
-            Self::Failed => "failed",
-        }
-    }
-}
-
-impl fmt::Display for Grade {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.as_str())
-    }
-}
-
-impl Serialize for Grade {
-    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        to.serialize_str(self.as_str())
-    }
-}
-
-/// One of the things that a check has to tell.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Part {
-    /// How grave it is.
-    pub grade: Grade,
+/// One thing that a check found: a finding of the agent has the same fields, with a
+/// health code and a subject instead of the check's id.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Finding {
+    /// How much it matters.
+    pub severity: Severity,
     /// The facts of this case, without a final dot.
     pub detail: String,
-    /// Its fix, where it is more exact than the check's own.
+    /// Its fix; `None` means the check's own.
     pub remediation: Option<String>,
 }
 
-/// One check's verdict.
+/// How a check ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Verdict {
-    /// How it ended: as its worst part.
-    pub grade: Grade,
-    /// The facts of this case, without a final dot: those of all parts.
-    pub detail: String,
-    /// The fix of its worst part, where it is more exact than the check's own.
-    pub remediation: Option<String>,
-    /// Where there are several things to tell: each, the worst first.
-    parts: Vec<Part>,
+pub enum Verdict {
+    /// The check could not be made here, for this reason.
+    Skipped(String),
+    /// As it should be, with the facts.
+    Ok(String),
+    /// What was found, the most severe first; never empty.
+    Found(Vec<Finding>),
 }
+
+/// What a check returns. A guard ends it early with a verdict, usually "skipped".
+pub(super) type Judged = Result<Verdict, Verdict>;
+
+/// The reason of a check that makes no sense outside of WSL.
+pub(super) const NOT_WSL: &str = "this is not WSL";
 
 impl Verdict {
-    fn new(grade: Grade, detail: impl Into<String>) -> Self {
-        Self {
-            grade,
-            detail: detail.into(),
-            remediation: None,
-            parts: Vec::new(),
-        }
-    }
-
-    /// Each thing that there is to tell, the worst first: none where all is well or
-    /// where the check could not be made.
+    /// Everything that was found, the most severe first.
     #[must_use]
-    pub fn parts(&self) -> Vec<Part> {
-        match (self.grade, self.parts.as_slice()) {
-            (Grade::Skipped | Grade::Ok, _) => Vec::new(),
-            (_, []) => vec![Part {
-                grade: self.grade,
-                detail: self.detail.clone(),
-                remediation: self.remediation.clone(),
-            }],
-            (_, parts) => parts.to_vec(),
+    pub fn findings(&self) -> &[Finding] {
+        match self {
+            Self::Skipped(_) | Self::Ok(_) => &[],
+            Self::Found(findings) => findings,
         }
     }
 
-    /// As it should be.
-    pub(super) fn ok(detail: impl Into<String>) -> Self {
-        Self::new(Grade::Ok, detail)
+    /// The highest severity of its findings; `None` for a check that passed or was
+    /// skipped.
+    #[must_use]
+    pub fn severity(&self) -> Option<Severity> {
+        self.findings().first().map(|finding| finding.severity)
     }
 
-    /// Good to know.
-    pub(super) fn note(detail: impl Into<String>) -> Self {
-        Self::new(Grade::Note, detail)
+    /// Whether something does not work or soon will not: exit status 3.
+    #[must_use]
+    pub fn is_bad(&self) -> bool {
+        self.severity() >= Some(Severity::Warning)
     }
 
-    /// Will not work as wanted.
-    pub(super) fn warning(detail: impl Into<String>) -> Self {
-        Self::new(Grade::Warning, detail)
+    /// "skipped", "ok" or the severity: its name in the output and in the JSON
+    /// document.
+    #[must_use]
+    pub fn name(&self) -> String {
+        match self {
+            Self::Skipped(_) => "skipped".to_owned(),
+            Self::Ok(_) => "ok".to_owned(),
+            Self::Found(_) => self.severity().map_or_else(String::new, |s| s.to_string()),
+        }
     }
 
-    /// Does not work.
-    pub(super) fn failed(detail: impl Into<String>) -> Self {
-        Self::new(Grade::Failed, detail)
+    /// The facts of this case without a final dot: those of all findings.
+    #[must_use]
+    pub fn detail(&self) -> String {
+        match self {
+            Self::Skipped(detail) | Self::Ok(detail) => detail.clone(),
+            Self::Found(findings) => {
+                let details: Vec<&str> = findings.iter().map(|f| f.detail.as_str()).collect();
+                details.join("; ")
+            }
+        }
     }
 
-    /// The same with a fix of its own.
-    pub(super) fn remediation(mut self, remediation: impl Into<String>) -> Self {
-        self.remediation = Some(remediation.into());
+    /// The fix of the most severe finding, where it differs from the check's own.
+    #[must_use]
+    pub fn remediation(&self) -> Option<&str> {
+        self.findings().first()?.remediation.as_deref()
+    }
+
+    /// The same with this fix for each of its findings.
+    pub(super) fn fix(mut self, remediation: impl Into<String>) -> Self {
+        if let Self::Found(findings) = &mut self {
+            let remediation = remediation.into();
+            for finding in findings {
+                finding.remediation = Some(remediation.clone());
+            }
+        }
         self
     }
 
     /// The same with a remark on what it does not cover.
     pub(super) fn remark(mut self, remark: &str) -> Self {
-        self.detail = format!("{} ({remark})", self.detail);
+        let detail = match &mut self {
+            Self::Skipped(detail) | Self::Ok(detail) => Some(detail),
+            Self::Found(findings) => findings.last_mut().map(|finding| &mut finding.detail),
+        };
+        if let Some(detail) = detail {
+            *detail = format!("{detail} ({remark})");
+        }
         self
     }
+}
 
-    /// Several parts in one that is as grave as the worst of them: all that are
-    /// more than well are told, each with its own fix. `ok` says what to call it
-    /// when nothing is to be told.
-    pub(super) fn worst(parts: Vec<Self>, ok: impl FnOnce() -> String) -> Self {
-        let told: Vec<Part> = parts.iter().flat_map(Self::parts).collect();
-        if told.is_empty() {
-            Self::ok(ok())
-        } else {
-            Self::of(told)
+fn found(severity: Severity, detail: impl Into<String>) -> Verdict {
+    Verdict::Found(vec![Finding {
+        severity,
+        detail: detail.into(),
+        remediation: None,
+    }])
+}
+
+/// The check cannot be made here.
+pub(super) fn skipped(reason: impl Into<String>) -> Verdict {
+    Verdict::Skipped(reason.into())
+}
+
+/// Only root can see this.
+pub(super) fn needs_root(what: &str) -> Verdict {
+    Verdict::Skipped(format!("needs root: {what}"))
+}
+
+/// As it should be.
+pub(super) fn ok(detail: impl Into<String>) -> Verdict {
+    Verdict::Ok(detail.into())
+}
+
+/// Good to know; nothing is wrong with the node.
+pub(super) fn info(detail: impl Into<String>) -> Verdict {
+    found(Severity::Info, detail)
+}
+
+/// Something will not work as wanted, now or after the next start.
+pub(super) fn warning(detail: impl Into<String>) -> Verdict {
+    found(Severity::Warning, detail)
+}
+
+/// Something does not work.
+pub(super) fn error(detail: impl Into<String>) -> Verdict {
+    found(Severity::Error, detail)
+}
+
+/// All findings of several verdicts in one; `ok` describes the case of none.
+pub(super) fn all(
+    parts: impl IntoIterator<Item = Verdict>,
+    ok: impl FnOnce() -> String,
+) -> Verdict {
+    let mut findings: Vec<Finding> = Vec::new();
+    for part in parts {
+        if let Verdict::Found(more) = part {
+            findings.extend(more);
         }
     }
+    if findings.is_empty() {
+        return Verdict::Ok(ok());
+    }
+    findings.sort_by_key(|finding| Reverse(finding.severity));
+    Verdict::Found(findings)
+}
 
-    /// The verdict of these parts, which are in no order.
-    pub(crate) fn of(mut parts: Vec<Part>) -> Self {
-        parts.sort_by_key(|part| Reverse(part.grade));
-        let details: Vec<&str> = parts.iter().map(|part| part.detail.as_str()).collect();
-        let worst = parts.first();
-        Self {
-            grade: worst.map_or(Grade::Ok, |part| part.grade),
-            detail: details.join("; "),
-            remediation: worst.and_then(|part| part.remediation.clone()),
-            parts,
-        }
+/// What was seen, with a remark on what only root can see. Where nothing was seen
+/// and something is hidden, there is no verdict.
+pub(super) fn beside_hidden(verdict: Verdict, seen: bool, hidden: &[String]) -> Verdict {
+    match (seen, hidden) {
+        (_, []) => verdict,
+        (false, hidden) => needs_root(&hidden.join(", ")),
+        (true, hidden) => verdict.remark(&format!("needs root: {}", hidden.join(", "))),
     }
 }
 
-/// Why a check could not be made.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Skip {
-    /// It is about WSL, and this is none.
-    NotWsl,
-    /// Only root may see this.
-    NeedsRoot(String),
-    /// There is nothing to look at.
-    Nothing(String),
-    /// It could not be read.
-    Unknown(String),
+/// `1 key`, `3 keys`.
+pub(super) fn count(count: usize, one: &str, many: &str) -> String {
+    format!("{count} {}", if count == 1 { one } else { many })
 }
-
-impl fmt::Display for Skip {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::NotWsl => f.write_str("this is not WSL"),
-            Self::NeedsRoot(what) => write!(f, "needs root: {what}"),
-            Self::Nothing(what) | Self::Unknown(what) => f.write_str(what),
-        }
-    }
-}
-
-impl From<Skip> for Verdict {
-    fn from(skip: Skip) -> Self {
-        Self::new(Grade::Skipped, skip.to_string())
-    }
-}
-
-/// What a check gives back.
-pub(super) type Judged = Result<Verdict, Skip>;
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn every_part_speaks_the_worst_first() {
-        let part = |grade, detail: &str, remediation: Option<&str>| Part {
-            grade,
+    fn all_findings_are_kept_the_most_severe_first() {
+        let part = |severity, detail: &str, remediation: Option<&str>| Finding {
+            severity,
             detail: detail.into(),
             remediation: remediation.map(Into::into),
         };
-        let parts = vec![
-            Verdict::note("a"),
-            Verdict::warning("b").remediation("fix b"),
-            Verdict::ok("c"),
-            Verdict::warning("d").remediation("fix d"),
-            Verdict::failed("e"),
+        let parts = [
+            info("a"),
+            warning("b").fix("fix b"),
+            ok("c"),
+            warning("d").fix("fix d"),
+            error("e"),
         ];
-        let verdict = Verdict::worst(parts, || panic!("one part is above ok"));
+        let verdict = all(parts, || panic!("something was found"));
         assert_eq!(
-            (verdict.grade, verdict.remediation.as_deref()),
-            (Grade::Failed, None)
+            (verdict.name().as_str(), verdict.remediation()),
+            ("error", None)
         );
-        assert_eq!(verdict.detail, "e; b; d; a");
+        assert_eq!(verdict.detail(), "e; b; d; a");
         let expected = [
-            part(Grade::Failed, "e", None),
-            part(Grade::Warning, "b", Some("fix b")),
-            part(Grade::Warning, "d", Some("fix d")),
-            part(Grade::Note, "a", None),
+            part(Severity::Error, "e", None),
+            part(Severity::Warning, "b", Some("fix b")),
+            part(Severity::Warning, "d", Some("fix d")),
+            part(Severity::Info, "a", None),
         ];
-        assert_eq!(verdict.parts(), expected);
-        let nested = Verdict::worst(vec![Verdict::note("f"), verdict], || {
-            panic!("one part is above ok")
-        });
-        assert_eq!(nested.parts().len(), 5);
-        assert_eq!(nested.parts().first(), expected.first());
+        assert_eq!(verdict.findings(), expected);
+        let nested = all([info("f"), verdict], || panic!("something was found"));
+        assert_eq!(nested.findings().len(), 5);
+        assert_eq!(nested.findings().first(), expected.first());
     }
 
     #[test]
-    fn what_is_well_has_no_parts() {
-        for parts in [vec![], vec![Verdict::ok("x")]] {
-            let verdict = Verdict::worst(parts, || "fine".into());
-            assert_eq!(verdict, Verdict::ok("fine"));
-            assert_eq!(verdict.parts(), []);
+    fn a_check_that_passed_or_was_skipped_has_no_findings() {
+        for parts in [vec![], vec![ok("x")]] {
+            let verdict = all(parts, || "fine".into());
+            assert_eq!(verdict, ok("fine"));
+            assert_eq!(verdict.findings(), []);
         }
-        assert_eq!(Verdict::from(Skip::NotWsl).parts(), []);
-        let alone = Verdict::note("a").remediation("b");
-        assert_eq!(alone.parts().len(), 1);
-        assert_eq!(
-            Verdict::worst(vec![alone.clone()], String::new).parts(),
-            alone.parts()
-        );
+        assert_eq!(skipped(NOT_WSL).findings(), []);
+        let alone = info("a").fix("b");
+        assert_eq!(alone.findings().len(), 1);
+        assert_eq!(all([alone.clone()], String::new), alone);
     }
 
     #[test]
-    fn two_grades_are_trouble() {
-        use Grade::{Failed, Note, Ok, Skipped, Warning};
-        for (grade, trouble) in [
-            (Skipped, false),
-            (Ok, false),
-            (Note, false),
-            (Warning, true),
-            (Failed, true),
+    fn warnings_and_errors_are_bad() {
+        for (verdict, bad) in [
+            (skipped("x"), false),
+            (ok("x"), false),
+            (info("x"), false),
+            (warning("x"), true),
+            (error("x"), true),
         ] {
-            assert_eq!(grade.is_trouble(), trouble, "{grade}");
+            assert_eq!(verdict.is_bad(), bad, "{}", verdict.name());
         }
-        assert!(Failed > Warning && Warning > Note && Note > Ok && Ok > Skipped);
+        use Severity::{Error, Info, Warning};
+        assert!(Some(Error) > Some(Warning) && Some(Warning) > Some(Info) && Some(Info) > None);
     }
 }

@@ -4,7 +4,7 @@
 
 use std::fmt;
 
-/// Most bytes of such a file that are looked at.
+/// Most bytes of such a file that are read.
 pub(crate) const MOST: usize = 256 << 10;
 
 /// A file in this form.
@@ -12,7 +12,7 @@ pub(crate) const MOST: usize = 256 << 10;
 pub(crate) struct Ini {
     entries: Vec<Entry>,
     /// Lines that are neither a section nor `key=value`.
-    odd: Vec<usize>,
+    invalid: Vec<usize>,
 }
 
 /// One `key=value`.
@@ -35,7 +35,7 @@ impl fmt::Display for Entry {
 }
 
 impl Ini {
-    /// Reads a text; nothing in it is an error.
+    /// Parses a text; nothing in it is an error.
     pub(crate) fn parse(text: &str) -> Self {
         let mut ini = Self::default();
         let mut section = String::new();
@@ -48,7 +48,7 @@ impl Ini {
             if let Some(name) = line.strip_prefix('[') {
                 section = name.trim_end_matches(']').trim().to_lowercase();
                 if !line.ends_with(']') {
-                    ini.odd.push(number);
+                    ini.invalid.push(number);
                 }
             } else if let Some((key, value)) = line.split_once('=') {
                 ini.entries.push(Entry {
@@ -58,7 +58,7 @@ impl Ini {
                     line: number,
                 });
             } else {
-                ini.odd.push(number);
+                ini.invalid.push(number);
             }
         }
         ini
@@ -83,7 +83,7 @@ impl Ini {
         Self::parse(&text)
     }
 
-    /// The value that is in force: the first of several.
+    /// The value in force: the first of several.
     pub(crate) fn get(&self, section: &str, key: &str) -> Option<&str> {
         let (section, key) = (section.to_lowercase(), key.to_lowercase());
         self.entries
@@ -97,7 +97,7 @@ impl Ini {
         &self.entries
     }
 
-    /// Entries that an earlier one of the same name makes void.
+    /// Entries that repeat an earlier one, which counts.
     pub(crate) fn repeated(&self) -> Vec<&Entry> {
         let same = |a: &Entry, b: &Entry| (&a.section, &a.key) == (&b.section, &b.key);
         let earlier =
@@ -110,9 +110,9 @@ impl Ini {
             .collect()
     }
 
-    /// Lines that WSL makes nothing of.
-    pub(crate) fn odd(&self) -> &[usize] {
-        &self.odd
+    /// Lines that WSL ignores.
+    pub(crate) fn invalid(&self) -> &[usize] {
+        &self.invalid
     }
 }
 
@@ -151,7 +151,7 @@ mod tests {
         assert_eq!(ini.get("NETWORK", "generateresolvconf"), Some("false"));
         assert_eq!(ini.get("boot", "nonsense"), None);
         assert_eq!(ini.repeated().len(), 1);
-        assert_eq!(ini.odd(), [7, 8]);
+        assert_eq!(ini.invalid(), [7, 8]);
         assert_eq!(ini.repeated()[0].to_string(), "[boot] systemd (line 4)");
         assert_eq!(ini.get("broken", "x"), Some("1"));
     }

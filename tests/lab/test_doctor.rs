@@ -1,5 +1,5 @@
-//! The examination: content with a healthy machine, and when one thing breaks that
-//! one is named and no other.
+//! `wslmesh doctor`: it finds nothing on a healthy machine, and when one thing breaks
+//! it names that one and no other.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -26,15 +26,15 @@ pub(crate) fn trials() -> Vec<Trial> {
         quick("doctor::wireguard_peers", peers),
         quick("doctor::fix_repairs", fix_repairs),
         quick("doctor::without_rights", without_rights),
-        quick("doctor::silence_is_not_waited_for", hangs),
+        quick("doctor::silence_is_not_waited_for", silent_sources),
     ]
 }
 
 const STOP: i32 = 19;
 
-/// What is otherwise here than on a WSL with systemd, whatever the trial does: the
-/// checks about it are not looked at.
-const NOT_HERE: [&str; 9] = [
+/// Checks of what differs here from a WSL with systemd, whatever the trial does: they
+/// are ignored.
+const IGNORED: [&str; 9] = [
     "memory",
     "swap",
     "disk",
@@ -81,25 +81,25 @@ fn verdicts(world: &World, more: &[&str]) -> Result<Verdicts> {
     all.collect()
 }
 
-/// The checks that are in trouble.
-fn troubles(world: &World) -> Result<Vec<String>> {
+/// The checks with a warning or an error.
+fn bad_checks(world: &World) -> Result<Vec<String>> {
     let found = verdicts(world, &[])?;
     let bad = found.iter().filter(|(id, (verdict, _))| {
-        ["warning", "failed"].contains(&verdict.as_str()) && !NOT_HERE.contains(&id.as_str())
+        ["warning", "error"].contains(&verdict.as_str()) && !IGNORED.contains(&id.as_str())
     });
     Ok(bad
         .map(|(id, (verdict, detail))| format!("{id}: {verdict}: {detail}"))
         .collect())
 }
 
-/// Waits until these alone are in trouble: the agent may have something to do first.
+/// Waits until only these checks warn: the agent may have something to do first.
 fn only(world: &World, expected: &[&str]) -> Result<()> {
     let mut found = Vec::new();
     let same = until(
         &format!("{expected:?} alone"),
         Duration::from_secs(10),
         || {
-            found = troubles(world)?;
+            found = bad_checks(world)?;
             let ids: Vec<&str> = found
                 .iter()
                 .filter_map(|line| line.split(':').next())
@@ -110,7 +110,7 @@ fn only(world: &World, expected: &[&str]) -> Result<()> {
     same.with_context(|| format!("{found:#?}"))
 }
 
-/// A WSL as a person has it, with an agent that is well.
+/// A WSL as a user has it, with a running agent.
 fn stage(world: &World) -> Result<Agent<'_>> {
     world.write("/etc/wsl.conf", "[boot]\nsystemd=true\n")?;
     world.write(
@@ -175,19 +175,19 @@ fn healthy(world: &World) -> Result<()> {
     Ok(())
 }
 
-/// Breaks it, sees that this and nothing else is named, mends it.
-fn breaks(world: &World, expected: &[&str], broken: &str, mended: &str) -> Result<()> {
+/// Breaks something, checks that this and nothing else is named, and repairs it.
+fn breaks(world: &World, expected: &[&str], broken: &str, repaired: &str) -> Result<()> {
     world.shell(broken)?;
     only(world, expected).with_context(|| broken.to_owned())?;
-    world.shell(mended)?;
-    only(world, &[]).with_context(|| mended.to_owned())
+    world.shell(repaired)?;
+    only(world, &[]).with_context(|| repaired.to_owned())
 }
 
 fn one_thing_breaks(world: &World) -> Result<()> {
     let agent = stage(world)?;
     let _server = name_server(world)?;
     only(world, &[])?;
-    // It must not put right what is broken next, and its document stays.
+    // It must not repair what is broken next, and its document stays.
     agent.process().signal(STOP)?;
     breaks(
         world,
@@ -240,7 +240,7 @@ fn one_thing_breaks(world: &World) -> Result<()> {
     )?;
     breaks(
         world,
-        // The name server of this trial is now one that listens on an address of the past.
+        // The name server of this trial now listens on a previous address.
         &["dns-answers", "dns-tunnelling", "old-listeners"],
         "ip addr del 10.255.255.254/32 dev lo",
         "ip addr add 10.255.255.254/32 dev lo",
@@ -262,7 +262,7 @@ fn one_thing_breaks(world: &World) -> Result<()> {
     only(world, &["agent-health"])
 }
 
-/// A service that stays on an address that is taken away.
+/// A service that stays bound to an address that is removed.
 fn old_listener(world: &World) -> Result<()> {
     world.shell("ip addr add 172.28.9.9/32 dev eth0")?;
     let service = world.spawn_guest(
@@ -332,7 +332,7 @@ fn fix_repairs(world: &World) -> Result<()> {
     only(world, &["agent-health"])?;
     ensure!(world.read(FILE)?.contains("172.28.16.5"));
     ensure!(world.read("/etc/wsl.conf")? == world.read("/run/lab/wsl.conf")?);
-    // By the agent that runs, which is told and does it itself.
+    // By the running agent, which is asked and does it itself.
     let agent = world.start_agent(&config(SSH))?;
     agent.settled(FIRST)?;
     only(world, &[])?;
@@ -347,7 +347,7 @@ fn fix_repairs(world: &World) -> Result<()> {
     );
     world.states("WSL_IP", FIRST)?;
     only(world, &[])?;
-    // Not for another configuration than its own; what needs no agent is done.
+    // It is not asked for another configuration than its own; what needs no agent is done.
     world.shell("chmod 777 /etc/wslmesh")?;
     let other = "[sysctl]\n\"net.ipv4.tcp_keepalive_time\" = 55\n";
     world.write("/run/lab/other.toml", other)?;
@@ -369,7 +369,7 @@ fn without_rights(world: &World) -> Result<()> {
     let _wireguard = world.wireguard("wg0", 1)?;
     let _server = name_server(world)?;
     only(world, &[])?;
-    // A world has one user, who is root in it: without its rights it examines the same.
+    // A world has one user, root: without capabilities the checks are the same.
     let output = world.guest(&[
         "setpriv",
         "--bounding-set=-all",
@@ -404,8 +404,8 @@ fn without_rights(world: &World) -> Result<()> {
     Ok(())
 }
 
-/// Neither a name server nor Windows holds the examination up.
-fn hangs(world: &World) -> Result<()> {
+/// Neither a name server nor Windows holds doctor up.
+fn silent_sources(world: &World) -> Result<()> {
     let agent = stage(world)?;
     agent.stop()?;
     let _silent = world.station(crate::topology::Place::Guest, "10.255.255.254:53")?;

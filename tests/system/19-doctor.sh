@@ -1,10 +1,10 @@
 # shellcheck shell=bash disable=SC2154,SC2086,SC2016
 # (run.sh and lib.sh set the names; the texts in single quotes are for the guest)
-# What the examination says of units on a real systemd, to root and to others.
+# What wslmesh doctor says of units on a real systemd, to root and to others.
 boot || exit 1
 install_deb >/dev/null || exit 1
 
-# check ID: the verdict of one check, as root; user_check the same as nobody.
+# check ID: the verdict of one check, as root; user_check the same as an ordinary user.
 check() { guest wslmesh doctor --json | verdict "$1"; }
 user_check() { guest setpriv --reuid=65534 --regid=65534 --clear-groups wslmesh doctor --json | verdict "$1"; }
 verdict() {
@@ -22,7 +22,7 @@ guest systemctl mask -q $unit
 is 'so is a masked one' "$(check unit-enabled)" warning
 guest systemctl unmask -q $unit
 guest systemctl enable -q $unit
-is 'and enabled it is well' "$(check unit-enabled)" ok
+is 'enabled again it is ok' "$(check unit-enabled)" ok
 
 guest tee /etc/systemd/system/wg-quick@broken.service >/dev/null <<'T'
 [Service]
@@ -31,17 +31,17 @@ ExecStart=/bin/false
 T
 guest systemctl daemon-reload
 guest systemctl start wg-quick@broken.service 2>/dev/null
-ok 'a tunnel that failed is named' within 10 check_is failed-units failed
+ok 'a tunnel that failed is named' within 10 check_is failed-units error
 guest rm /etc/systemd/system/wg-quick@broken.service
 guest systemctl daemon-reload
 guest systemctl reset-failed
 
-ok 'the network file is right' within 10 check_is network-file ok
+ok 'the network file is ok' within 10 check_is network-file ok
 guest chmod 777 /etc/wslmesh
-is 'a folder that anybody writes' "$(check files-own)" warning
+is 'a folder that others can write' "$(check files-own)" warning
 has '--fix is for root' "$(guest setpriv --reuid=65534 --regid=65534 --clear-groups wslmesh doctor --fix 2>&1)" 'sudo wslmesh doctor --fix'
 has '--fix closes it' "$(guest wslmesh doctor --fix)" 'fixed: /etc/wslmesh has mode 755'
-is 'and it is well' "$(check files-own)" ok
+is 'and it is ok' "$(check files-own)" ok
 guest systemctl stop $unit
-# A note, for to the agent the guest is no WSL.
-is 'a stopped agent is seen' "$(check agent-health)" note
+# Only an info: the guest is not WSL.
+is 'a stopped agent is seen' "$(check agent-health)" info

@@ -27,7 +27,7 @@ const PATIENCE: Duration = Duration::from_secs(6);
 /// Between two looks at its document.
 const BETWEEN: Duration = Duration::from_millis(20);
 
-/// What came of it, each as a sentence without a final dot.
+/// What was done, each as a sentence without a final dot.
 #[derive(Debug, Default, PartialEq, Eq, Serialize)]
 pub(super) struct Fixed {
     /// What this process repaired.
@@ -40,32 +40,28 @@ pub(super) struct Fixed {
     pub(super) failed: Vec<String>,
 }
 
-/// Does what is safe about the troubles that were found, and says what came of it.
-/// One repair that fails leaves the others as they are.
+/// Repairs what is safe, and says what was done. A repair that fails does not stop the
+/// others.
 pub(super) async fn fix(
-    found: &[(Check, Verdict)],
+    results: &[(Check, Verdict)],
     facts: &Facts,
     source: &Source,
     paths: &Paths,
 ) -> Fixed {
-    let troubled = |fix: Fix| {
-        let mut troubles = found
-            .iter()
-            .filter(|(_, verdict)| verdict.grade.is_trouble());
-        troubles.any(|(check, _)| check.fix() == fix)
+    let wanted = |fix: Fix| {
+        let mut bad = results.iter().filter(|(_, verdict)| verdict.is_bad());
+        bad.any(|(check, _)| check.info().fix == fix)
     };
     let mut fixed = Fixed::default();
-    if troubled(Fix::Files) {
+    if wanted(Fix::Files) {
         for (path, folder) in facts.own_files() {
             match own::secure(Path::new(&path), folder) {
                 Ok(what) => fixed.done.extend(what),
-                Err(error) => fixed
-                    .failed
-                    .push(format!("{path} was left as it is: {error}")),
+                Err(error) => fixed.failed.push(format!("{path}: {error}")),
             }
         }
     }
-    if troubled(Fix::Pass)
+    if wanted(Fix::Pass)
         && let Err(error) = pass(source, paths, &mut fixed).await
     {
         let error = format!("{error:#}").replace('\n', " ");
@@ -243,15 +239,13 @@ mod tests {
         };
         let failed = pass(&nowhere, &paths, &mut fixed).await;
         assert!(failed.is_err() && fixed.done.len() == 1);
-        let verdict = |grade| {
-            Verdict::of(vec![crate::doctor::Part {
-                grade,
-                detail: "x".into(),
-                remediation: None,
-            }])
-        };
+        let verdict = Verdict::Found(vec![crate::doctor::Finding {
+            severity: crate::model::Severity::Warning,
+            detail: "x".into(),
+            remediation: None,
+        }]);
         let facts = crate::doctor::gather(&nowhere, &paths, Default::default()).await;
-        let found = [(Check::TunnelMtu, verdict(crate::doctor::Grade::Warning))];
+        let found = [(Check::TunnelMtu, verdict)];
         let fixed = fix(&found, &facts, &nowhere, &paths).await;
         assert_eq!((fixed.done.len(), fixed.asked.len()), (0, 0));
         assert!(fixed.failed[0].contains("none.toml"), "{fixed:?}");

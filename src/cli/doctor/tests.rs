@@ -1,4 +1,4 @@
-//! The page and the document.
+//! The text and the JSON document.
 
 use serde_json::Value;
 
@@ -6,30 +6,34 @@ use super::*;
 
 /// An agent with two warnings and an error.
 fn verdict() -> (Check, Verdict) {
-    let part = |grade, detail: &str, remediation: Option<&str>| Part {
-        grade,
+    let finding = |severity, detail: &str, remediation: Option<&str>| Finding {
+        severity,
         detail: detail.into(),
         remediation: remediation.map(Into::into),
     };
-    let parts = vec![
-        part(Grade::Warning, "the fan is loud", Some("Oil it")),
-        part(Grade::Failed, "the roof is gone", None),
-        part(Grade::Warning, "the door is loud", Some("Oil it")),
-        part(Grade::Warning, "the lamp is dark", Some("Change the bulb")),
+    let mut findings = vec![
+        finding(Severity::Warning, "the fan is loud", Some("Oil it")),
+        finding(Severity::Error, "the roof is gone", None),
+        finding(Severity::Warning, "the door is loud", Some("Oil it")),
+        finding(
+            Severity::Warning,
+            "the lamp is dark",
+            Some("Change the bulb"),
+        ),
     ];
-    (Check::AgentHealth, Verdict::of(parts))
+    findings.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
+    (Check::AgentHealth, Verdict::Found(findings))
 }
 
 #[test]
-fn each_part_has_its_fix_on_the_page() {
-    let (check, verdict) = verdict();
-    let page = one(check, &verdict).join("\n");
+fn each_finding_is_printed_with_its_fix() {
+    let page = page(&[verdict()], false).join("\n");
     let mut from = 0;
     for text in [
-        "  failed  agent-health        the roof is gone",
+        "  error   agent-health        the roof is gone",
         "why: ",
-        "fix: `wslmesh status`",
-        "  warning                     the fan is loud; the door is loud",
+        "fix: Run `wslmesh status`",
+        "  warning agent-health        the fan is loud; the door is loud",
         "fix: Oil it",
         "the lamp is dark",
         "fix: Change the bulb",
@@ -43,41 +47,99 @@ fn each_part_has_its_fix_on_the_page() {
 }
 
 #[test]
-fn each_part_has_its_fix_in_the_document() {
-    let found = [verdict(), (Check::Disk, Verdict::of(vec![]))];
+fn json_has_each_finding_with_its_fix() {
+    let found = [verdict(), (Check::Disk, Verdict::Ok("fine".into()))];
     let text = json(&found, &Fixed::default()).unwrap();
     let document: Value = serde_json::from_str(&text).unwrap();
     let health = document.pointer("/checks/0").unwrap();
-    assert_eq!(health["verdict"], "failed");
-    assert_eq!(health["remediation"], Check::AgentHealth.remediation());
-    let parts = health["parts"].as_array().unwrap();
-    let remediations: Vec<&str> = parts
+    assert_eq!(health["verdict"], "error");
+    assert_eq!(health["remediation"], Check::AgentHealth.info().remediation);
+    let findings = health["findings"].as_array().unwrap();
+    let remediations: Vec<&str> = findings
         .iter()
-        .map(|part| part["remediation"].as_str().unwrap())
+        .map(|finding| finding["remediation"].as_str().unwrap())
         .collect();
-    let own = Check::AgentHealth.remediation();
+    let own = Check::AgentHealth.info().remediation;
     assert_eq!(remediations, [own, "Oil it", "Oil it", "Change the bulb"]);
-    assert_eq!(parts[3]["verdict"], "warning");
-    assert_eq!(parts[3]["detail"], "the lamp is dark");
+    assert_eq!(findings[3]["severity"], "warning");
+    assert_eq!(findings[3]["detail"], "the lamp is dark");
     assert_eq!(
-        document.pointer("/checks/1/parts").unwrap(),
+        document.pointer("/checks/1/findings").unwrap(),
         &Value::Array(vec![])
     );
+}
+
+#[test]
+fn passed_and_skipped_checks_are_counted_and_shown_on_request() {
+    let results = [
+        (Check::Swap, Verdict::Ok("fine".into())),
+        (Check::Disk, Verdict::Ok("long ".repeat(40))),
+        (Check::WslMode, Verdict::Skipped("this is not WSL".into())),
+    ];
+    assert_eq!(
+        page(&results, false),
+        ["2 checks passed, 1 skipped (--all shows them)"]
+    );
+    let all = page(&results, true);
+    for line in [
+        "  ok      swap                fine",
+        "  skipped wsl-mode            this is not WSL",
+        "2 checks passed, 1 skipped",
+    ] {
+        assert!(all.iter().any(|has| has == line), "{line}: {all:#?}");
+    }
+    assert!(
+        all.iter().all(|line| line.chars().count() <= WIDTH),
+        "{all:#?}"
+    );
+}
+
+#[test]
+fn many_findings_of_one_kind_are_counted() {
+    let finding = |number: usize, remediation| Finding {
+        severity: Severity::Warning,
+        detail: format!("peer {number}"),
+        remediation,
+    };
+    let peers = (0..500).map(|number| finding(number, None));
+    let keys = (0..500).map(|number| finding(number, Some(format!("Fix {number}"))));
+    let results = [
+        (Check::WireguardHandshake, Verdict::Found(peers.collect())),
+        (Check::FilesKeys, Verdict::Found(keys.collect())),
+    ];
+    let text = page(&results, false);
+    let joined = text.join("\n");
+    assert!(text.len() < 30, "{joined}");
+    for part in [
+        "500: peer 0; peer 1; peer 2; and 497 more",
+        "fix: Fix 4\n",
+        "and: 495 more (--all shows them)",
+    ] {
+        assert!(joined.contains(part), "{part}: {joined}");
+    }
+    let all = page(&results, true).join("\n");
+    assert!(all.contains("peer 499") && all.contains("Fix 499"));
+    let document: Value =
+        serde_json::from_str(&json(&results, &Fixed::default()).unwrap()).unwrap();
+    for check in 0..2 {
+        let findings = &document["checks"][check]["findings"];
+        assert_eq!(findings.as_array().unwrap().len(), 500);
+    }
 }
 
 #[test]
 fn requests_and_failures_are_not_called_fixed() {
     let fixed = Fixed {
         done: vec!["wg0 mtu 1420 -> 1280".into()],
-        asked: vec!["the agent was told".into()],
-        failed: vec!["/etc/x was left as it is".into()],
+        asked: vec!["the agent looks again".into()],
+        failed: vec!["/etc/x: EPERM".into()],
     };
     assert_eq!(
         fixed_lines(true, &fixed),
         [
             "fixed: wg0 mtu 1420 -> 1280",
-            "asked: the agent was told",
-            "not fixed: /etc/x was left as it is",
+            "asked: the agent looks again",
+            "not fixed: /etc/x: EPERM",
             ""
         ]
     );
@@ -86,8 +148,8 @@ fn requests_and_failures_are_not_called_fixed() {
     let document: Value = serde_json::from_str(&json(&[], &fixed).unwrap()).unwrap();
     for (key, text) in [
         ("fixed", "wg0 mtu 1420 -> 1280"),
-        ("asked", "the agent was told"),
-        ("not-fixed", "/etc/x was left as it is"),
+        ("asked", "the agent looks again"),
+        ("not-fixed", "/etc/x: EPERM"),
     ] {
         assert_eq!(document[key], serde_json::json!([text]), "{key}");
     }

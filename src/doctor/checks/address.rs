@@ -1,143 +1,129 @@
-//! The address and what is told of it.
+//! The address, and what is bound to it or names it.
 
 use std::net::{IpAddr, Ipv4Addr};
 
 use ipnet::IpNet;
 
-use super::super::{
-    facts::{Facts, some},
-    verdict::{Judged, Verdict},
-};
 use crate::{
+    doctor::{
+        facts::Facts,
+        verdict::{Judged, all, error, info, ok, warning},
+    },
     model::{Action, Code, Observation},
     plan,
 };
 
-pub(in crate::doctor) fn interface(facts: &Facts) -> Judged {
-    let (settings, seen) = facts.seen()?;
-    let node = match plan::node(settings, seen) {
+pub(crate) fn interface(facts: &Facts) -> Judged {
+    let (settings, observation) = facts.observation()?;
+    let node = match plan::node(settings, observation) {
         Ok(node) => node,
-        Err(finding) => return Ok(Verdict::failed(finding.detail)),
+        Err(finding) => return Ok(error(finding.detail)),
     };
-    let detail = format!("{} {}", node.link.name, node.net);
-    let others: Vec<String> = seen
-        .addresses
-        .iter()
+    let addresses = observation.addresses.iter();
+    let others: Vec<String> = addresses
         .filter(|address| address.link == node.link.index && address.global)
         .filter(|address| matches!(address.net, IpNet::V4(net) if net != node.net))
         .map(|address| address.net.to_string())
         .collect();
+    let detail = format!("{} {}", node.link.name, node.net);
     Ok(if others.is_empty() {
-        Verdict::ok(detail)
+        ok(detail)
     } else {
-        Verdict::note(format!(
-            "{detail} is the one that counts; it also has {}",
-            some(&others)
+        info(format!(
+            "{detail} is used; the interface also has {}",
+            others.join(", ")
         ))
     })
 }
 
-pub(in crate::doctor) fn route(facts: &Facts) -> Judged {
-    let (_, seen) = facts.seen()?;
-    let Some(best) = seen.routes.iter().min_by_key(|route| route.metric) else {
-        return Ok(Verdict::failed("there is no IPv4 default route"));
+pub(crate) fn route(facts: &Facts) -> Judged {
+    let (_, observation) = facts.observation()?;
+    let routes = &observation.routes;
+    let Some(best) = routes.iter().min_by_key(|route| route.metric) else {
+        return Ok(error("no IPv4 default route"));
     };
     let name = |index: u32| {
-        let link = seen.links.iter().find(|link| link.index == index);
+        let link = observation.links.iter().find(|link| link.index == index);
         link.map_or_else(|| format!("link {index}"), |link| link.name.to_string())
     };
-    let mut rivals: Vec<String> = seen
-        .routes
+    let equal = routes
         .iter()
-        .filter(|route| route.metric == best.metric && route.link != best.link)
-        .map(|route| name(route.link))
-        .collect();
-    rivals.dedup();
+        .filter(|route| route.metric == best.metric && route.link != best.link);
+    let mut equal: Vec<String> = equal.map(|route| name(route.link)).collect();
+    equal.dedup();
     let detail = match best.gateway {
         Some(gateway) => format!("{} via {gateway}", name(best.link)),
         None => format!("{} without a gateway", name(best.link)),
     };
-    Ok(if rivals.is_empty() {
-        Verdict::ok(detail)
+    Ok(if equal.is_empty() {
+        ok(detail)
     } else {
-        Verdict::warning(format!(
+        warning(format!(
             "{detail}, and with the same metric: {}",
-            some(&rivals)
+            equal.join(", ")
         ))
     })
 }
 
-pub(in crate::doctor) fn network_file(facts: &Facts) -> Judged {
+pub(crate) fn network_file(facts: &Facts) -> Judged {
     let plan = facts.plan()?;
-    let path = facts.settings()?.config_file.display();
     for finding in &plan.findings {
-        match finding.code {
-            Code::NetworkFileUnreadable => {
-                return Ok(Verdict::failed(finding.detail.as_str())
-                    .remediation(finding.code.remediation()));
-            }
-            Code::NetworkFileName => {
-                return Ok(
-                    Verdict::note(finding.detail.as_str()).remediation(finding.code.remediation())
-                );
-            }
-            _ => {}
+        let verdict = match finding.code {
+            Code::NetworkFileUnreadable => error(&finding.detail),
+            Code::NetworkFileName => info(&finding.detail),
+            _ => continue,
+        };
+        return Ok(verdict.fix(finding.code.remediation()));
+    }
+    let path = facts.settings()?.config_file.display();
+    for action in &plan.actions {
+        if let Action::WriteNetworkFile(change) = action {
+            return Ok(match &change.before {
+                None => warning(format!("{path} does not exist")),
+                Some(before) => {
+                    let missing = missing_lines(before, &change.after);
+                    all(
+                        missing.map(|line| warning(format!("{path} lacks {line}"))),
+                        String::new,
+                    )
+                }
+            });
         }
     }
-    let write = plan.actions.iter().find_map(|action| match action {
-        Action::WriteNetworkFile(change) => Some(change),
-        _ => None,
-    });
-    if let Some(change) = write {
-        return Ok(match &change.before {
-            None => Verdict::warning(format!("{path} is not there")),
-            Some(before) => Verdict::warning(format!(
-                "{path} does not say what is: {}",
-                difference(before, &change.after)
-            )),
-        });
-    }
     facts.node()?;
-    Ok(Verdict::ok(path.to_string()))
+    Ok(ok(path.to_string()))
 }
 
-/// The lines that would change, as they should be.
-fn difference(before: &[u8], after: &[u8]) -> String {
+/// The lines of `after` that `before` lacks.
+fn missing_lines(before: &[u8], after: &[u8]) -> impl Iterator<Item = String> {
     let (before, after) = (
         String::from_utf8_lossy(before),
         String::from_utf8_lossy(after),
     );
-    let before: Vec<&str> = before.lines().collect();
-    let new: Vec<String> = after
+    let lines = after
         .lines()
-        .filter(|line| !before.contains(line))
-        .map(|line| line.trim().to_owned())
-        .collect();
-    some(&new)
+        .filter(|line| !before.lines().any(|has| has == *line));
+    let lines: Vec<String> = lines.map(|line| line.trim().to_owned()).collect();
+    lines.into_iter()
 }
 
-pub(in crate::doctor) fn listeners(facts: &Facts) -> Judged {
-    let (_, seen) = facts.seen()?;
-    let mut old: Vec<String> = facts
-        .sockets()?
-        .iter()
-        // An IPv6 socket may be bound to an IPv4 address, written ::ffff:A.B.C.D.
-        .filter(|socket| matches!(socket.address.to_canonical(), IpAddr::V4(address) if nobodys(seen, address)))
-        .map(ToString::to_string)
-        .collect();
-    old.sort();
-    old.dedup();
-    Ok(if old.is_empty() {
-        Verdict::ok("none")
-    } else {
-        Verdict::warning(some(&old))
-    })
+pub(crate) fn listeners(facts: &Facts) -> Judged {
+    let (_, observation) = facts.observation()?;
+    let sockets = facts.sockets()?.iter();
+    // An IPv6 socket may be bound to an IPv4 address, written ::ffff:A.B.C.D.
+    let lost = sockets.filter(|socket| {
+        matches!(socket.address.to_canonical(), IpAddr::V4(ip) if is_lost(observation, ip))
+    });
+    let mut lost: Vec<String> = lost.map(ToString::to_string).collect();
+    lost.sort();
+    lost.dedup();
+    Ok(all(lost.into_iter().map(warning), || "none".to_owned()))
 }
 
-/// Whether no interface takes packets to this address. A socket may well be bound
-/// to a group or to a subnet's broadcast address.
-fn nobodys(seen: &Observation, address: Ipv4Addr) -> bool {
-    let usual = address.is_unspecified()
+/// Whether no interface receives packets to this address. A socket can also be bound
+/// to a multicast group or to a subnet's broadcast address.
+fn is_lost(observation: &Observation, address: Ipv4Addr) -> bool {
+    let special = address.is_unspecified()
         || address.is_loopback()
         || address.is_multicast()
         || address.is_broadcast();
@@ -145,7 +131,8 @@ fn nobodys(seen: &Observation, address: Ipv4Addr) -> bool {
         IpNet::V4(net) => net.addr() == address || net.broadcast() == address,
         IpNet::V6(_) => false,
     };
-    !usual && !seen.addresses.iter().any(|has| of_interface(&has.net))
+    let addresses = &observation.addresses;
+    !special && !addresses.iter().any(|has| of_interface(&has.net))
 }
 
 #[cfg(test)]
@@ -163,14 +150,14 @@ mod tests {
     #[test]
     fn the_address() {
         table! { Check::Interface;
-            "unseen": |f| f.seen = Err("netlink".into()) => Skipped, "netlink";
-            "no route": |f| f.change(|s| s.routes.clear()) => Failed, "default route";
-            "no address": |f| f.change(|s| s.addresses.clear()) => Failed, "no IPv4 address";
-            "two": |f| f.change(|s| s.addresses.push(address(2, "10.1.1.1/24"))) => Note, "10.1.1.1/24";
+            "unreadable": |f| f.observation = Err("netlink".into()) => Skipped, "netlink";
+            "no route": |f| f.change(|s| s.routes.clear()) => Error, "default route";
+            "no address": |f| f.change(|s| s.addresses.clear()) => Error, "no IPv4 address";
+            "two": |f| f.change(|s| s.addresses.push(address(2, "10.1.1.1/24"))) => Info, "10.1.1.1/24";
             "IPv6 is no second one": |f| f.change(|s| s.addresses.push(address(2, "fd00::1/64"))) => Ok, "eth0";
         }
         table! { Check::DefaultRoute;
-            "none": |f| f.change(|s| s.routes.clear()) => Failed, "no IPv4 default route";
+            "none": |f| f.change(|s| s.routes.clear()) => Error, "no IPv4 default route";
             "rivals": |f| f.change(|s| s.routes.push(default(3, 0))) => Warning, "wg0";
             "a worse one": |f| f.change(|s| s.routes.push(default(3, 5))) => Ok, "eth0 via 172.28.16.1";
         }
@@ -179,9 +166,9 @@ mod tests {
     #[test]
     fn the_file() {
         table! { Check::NetworkFile;
-            "missing": |f| f.change(|s| s.network_file = NetworkFile::Missing) => Warning, "not there";
-            "unreadable": |f| f.change(|s| s.network_file = NetworkFile::Unreadable("EACCES".into())) => Failed, "EACCES";
-            "broken": |f| f.change(|s| s.network_file = NetworkFile::Content(b"WSL_IP=\"1\n".into())) => Failed, "wsl-network.conf";
+            "missing": |f| f.change(|s| s.network_file = NetworkFile::Missing) => Warning, "does not exist";
+            "unreadable": |f| f.change(|s| s.network_file = NetworkFile::Unreadable("EACCES".into())) => Error, "EACCES";
+            "broken": |f| f.change(|s| s.network_file = NetworkFile::Content(b"WSL_IP=\"1\n".into())) => Error, "wsl-network.conf";
             "stale": |f| { f.change(|s| { s.network_file = NetworkFile::Content(b"WSL_IP=\"172.28.9.9\"\n".into()) }) } => Warning, "WSL_IP=\"172.28.16.5\"";
             "no address": |f| f.change(|s| s.routes.clear()) => Skipped, "default route";
             "bad configuration": |f| f.settings = Err("x".into()) => Skipped, "configuration";

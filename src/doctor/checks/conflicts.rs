@@ -1,19 +1,22 @@
-//! Others who do the same or use the same.
+//! Other programs that do the same or use the same.
 
-use ipnet::Ipv4Net;
+use ipnet::{IpNet, Ipv4Net};
 
-use super::super::{
-    facts::{Facts, Pollers, beside_hidden, some},
-    verdict::{Judged, Verdict},
+use crate::doctor::{
+    facts::{Facts, Pollers},
+    verdict::{Judged, all, beside_hidden, info, warning},
 };
 
-/// What two subnets of different interfaces share.
-pub(in crate::doctor) fn subnets(facts: &Facts) -> Judged {
-    let (_, seen) = facts.seen()?;
+/// Subnets of different interfaces that overlap.
+pub(crate) fn subnets(facts: &Facts) -> Judged {
+    let (_, observation) = facts.observation()?;
     let mut nets: Vec<(String, Ipv4Net)> = facts.routes.clone();
-    for address in &seen.addresses {
-        let link = seen.links.iter().find(|link| link.index == address.link);
-        if let (ipnet::IpNet::V4(net), Some(link)) = (address.net, link) {
+    for address in &observation.addresses {
+        let link = observation
+            .links
+            .iter()
+            .find(|link| link.index == address.link);
+        if let (IpNet::V4(net), Some(link)) = (address.net, link) {
             nets.push((link.name.to_string(), net.trunc()));
         }
     }
@@ -21,30 +24,26 @@ pub(in crate::doctor) fn subnets(facts: &Facts) -> Judged {
     nets.retain(|(name, net)| name != "lo" && net.prefix_len() > 1);
     nets.sort();
     nets.dedup();
-    let mut pairs = Vec::new();
-    for (place, (a, first)) in nets.iter().enumerate() {
-        for (b, second) in nets.iter().skip(place + 1) {
+    let mut found = Vec::new();
+    for (index, (a, first)) in nets.iter().enumerate() {
+        for (b, second) in nets.iter().skip(index + 1) {
             let overlap = first.contains(second) || second.contains(first);
-            if a != b && overlap && !(of_windows(a) && of_windows(b)) {
-                pairs.push(format!("{a} {first} and {b} {second}"));
+            if a != b && overlap && !(is_windows_adapter(a) && is_windows_adapter(b)) {
+                found.push(warning(format!("{a} {first} and {b} {second}")));
             }
         }
     }
-    Ok(if pairs.is_empty() {
-        Verdict::ok("none")
-    } else {
-        Verdict::warning(some(&pairs))
-    })
+    Ok(all(found, || "none".to_owned()))
 }
 
-/// In mirrored mode each adapter of Windows is an ethN here, and two of them in one
-/// network are Windows' own affair.
-fn of_windows(name: &str) -> bool {
+/// In mirrored mode each adapter of Windows is an ethN here; two of them in one
+/// network are configured so on Windows.
+fn is_windows_adapter(name: &str) -> bool {
     name.starts_with("eth")
 }
 
-/// Programs that forward to WSL or carry its network, by their names, of which the
-/// kernel tells 15 bytes. The last three are Rancher Desktop's.
+/// Programs that forward to WSL or provide its network, by name, of which the kernel
+/// keeps 15 bytes. The last three are Rancher Desktop's.
 const AGENTS: &[&str] = &[
     "wslpp",
     "wsl-vpnkit",
@@ -56,32 +55,27 @@ const AGENTS: &[&str] = &[
     "wsl-proxy",
 ];
 
-pub(in crate::doctor) fn agents(facts: &Facts) -> Judged {
-    let others = facts.running(AGENTS);
+pub(crate) fn agents(facts: &Facts) -> Judged {
+    let others = facts.running(|process| AGENTS.contains(&process.name.as_str()));
     if !others.is_empty() {
-        return Ok(Verdict::warning(some(&others)));
+        return Ok(warning(others.join(", ")));
     }
     let forwards = facts.processes.iter().filter(|process| {
         let text = process.arguments.to_uppercase();
         process.name == "socat" && (text.contains("-LISTEN:") || text.contains("-RECV"))
     });
-    let forwards: Vec<String> = forwards.map(|process| process.arguments.clone()).collect();
-    Ok(if forwards.is_empty() {
-        Verdict::ok("none runs")
-    } else {
-        Verdict::note(format!("forwards by hand: {}", some(&forwards)))
-            .remediation("Nothing to do where it is meant so; else make it a forward: `sudo wslmesh forward add`")
-    })
+    let found = forwards.map(|process| {
+        info(format!("forwards by hand: {}", process.arguments)).fix(
+            "Ignore this if it is intended; else make it a forward: `sudo wslmesh forward add`",
+        )
+    });
+    Ok(all(found, || "none runs".to_owned()))
 }
 
-pub(in crate::doctor) fn pollers(facts: &Facts) -> Judged {
+pub(crate) fn pollers(facts: &Facts) -> Judged {
     let Pollers { found, hidden } = &facts.pollers;
-    let verdict = if found.is_empty() {
-        Verdict::ok("none is left")
-    } else {
-        Verdict::note(some(found))
-    };
-    beside_hidden(verdict, !found.is_empty(), hidden)
+    let verdict = all(found.iter().map(info), || "none".to_owned());
+    Ok(beside_hidden(verdict, !found.is_empty(), hidden))
 }
 
 #[cfg(test)]
@@ -120,16 +114,16 @@ mod tests {
         table! { Check::ConflictsAgents;
             "another agent": |f| runs(f, "wsl-vpnkit", "") => Warning, "wsl-vpnkit";
             "Rancher Desktop": |f| { runs(f, "vm-switch", ""); runs(f, "network-setup", ""); runs(f, "wsl-proxy", "") } => Warning, "network-setup, vm-switch, wsl-proxy";
-            "socat": |f| runs(f, "socat", "socat TCP-LISTEN:80,fork TCP:10.0.0.1:80") => Note, "TCP-LISTEN:80";
-            "socat that talks": |f| runs(f, "socat", "socat - TCP:10.0.0.1:80") => Ok, "none";
+            "socat": |f| runs(f, "socat", "socat TCP-LISTEN:80,fork TCP:10.0.0.1:80") => Info, "TCP-LISTEN:80";
+            "socat as a client": |f| runs(f, "socat", "socat - TCP:10.0.0.1:80") => Ok, "none";
         }
         table! { Check::ConflictsPollers;
-            "a script": |f| f.pollers.found.push("/etc/cron.d/wsl-ip".into()) => Note, "/etc/cron.d/wsl-ip";
+            "a script": |f| f.pollers.found.push("/etc/cron.d/wsl-ip".into()) => Info, "/etc/cron.d/wsl-ip";
             "hidden": |f| f.pollers.hidden.push("/var/spool/cron/crontabs".into()) => Skipped, "needs root: /var/spool/cron/crontabs";
             "hidden beside one": |f| {
                 f.pollers.hidden.push("/var/spool/cron".into());
                 f.pollers.found.push("/etc/crontab".into());
-            } => Note, "/etc/crontab (needs root: /var/spool/cron)";
+            } => Info, "/etc/crontab (needs root: /var/spool/cron)";
         }
     }
 }

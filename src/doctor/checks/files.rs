@@ -1,8 +1,8 @@
-//! Who may read and write what, and where it lies.
+//! Owners and modes of files, and work on Windows drives.
 
-use super::super::{
-    facts::{Facts, Guarded, Secrecy, beside_hidden, some},
-    verdict::{Judged, Verdict},
+use crate::doctor::{
+    facts::{Facts, Guarded, Secrecy},
+    verdict::{Judged, all, beside_hidden, count, info, warning},
 };
 
 /// Write bits of group and others.
@@ -10,105 +10,72 @@ const OTHERS_WRITE: u32 = 0o022;
 /// All bits of group and others.
 const OTHERS: u32 = 0o077;
 
-fn secret(facts: &Facts) -> impl Iterator<Item = &Guarded> {
+pub(crate) fn own(facts: &Facts) -> Judged {
+    let problem = |file: &Guarded| match (file.secrecy, file.state) {
+        (Secrecy::Secret, _) => None,
+        // A running agent made its folders; without one they are made later.
+        (Secrecy::OwnFolder, None) if facts.agent.is_some() => Some("no longer exists".to_owned()),
+        (Secrecy::Own | Secrecy::OwnFolder, None) => None,
+        (_, Some((owner, _))) if owner != 0 => {
+            Some(format!("belongs to user {owner} and not to root"))
+        }
+        (_, Some((_, mode))) if mode & OTHERS_WRITE != 0 => {
+            Some(format!("can be written by others (mode {mode:o})"))
+        }
+        (_, Some(_)) => None,
+    };
+    let found = facts.guarded.iter();
+    let found = found.filter_map(|file| Some(warning(format!("{} {}", file.path, problem(file)?))));
+    Ok(all(found, || "only root can write them".to_owned()))
+}
+
+pub(crate) fn keys(facts: &Facts) -> Judged {
     let files = facts.guarded.iter();
-    files.filter(|file| file.secrecy == Secrecy::Secret)
-}
-
-pub(in crate::doctor) fn own(facts: &Facts) -> Judged {
-    let own = facts.guarded.iter();
-    let parts = own
-        .filter(|file| file.secrecy != Secrecy::Secret)
-        .filter_map(|file| {
-            let path = &file.path;
-            let Some((owner, mode)) = file.state else {
-                // A running agent made its folders; without one they are made later.
-                let lost = facts.agent.is_some() && file.secrecy == Secrecy::OwnFolder;
-                return lost.then(|| Verdict::warning(format!("{path} is not there any more")));
-            };
-            if owner != 0 {
-                Some(Verdict::warning(format!(
-                    "{path} belongs to user {owner} and not to root"
-                )))
-            } else if mode & OTHERS_WRITE != 0 {
-                Some(Verdict::warning(format!(
-                    "{path} can be written by others (mode {mode:o})"
-                )))
-            } else {
-                None
-            }
-        });
-    Ok(Verdict::worst(parts.collect(), || {
-        "root's alone".to_owned()
-    }))
-}
-
-pub(in crate::doctor) fn keys(facts: &Facts) -> Judged {
-    let open = secret(facts).filter_map(|file| {
-        let (_, mode) = file.state?;
-        (mode & OTHERS != 0).then(|| (file.path.clone(), mode))
-    });
-    let open: Vec<(String, u32)> = open.collect();
-    let Some((first, _)) = open.first() else {
-        let seen = secret(facts).count();
-        let verdict = Verdict::ok(match seen {
-            0 => "there is none".to_owned(),
-            1 => "1 key".to_owned(),
-            seen => format!("{seen} keys"),
-        });
-        return beside_hidden(verdict, seen > 0, &facts.hidden_keys);
-    };
-    let shown: Vec<String> = open
-        .iter()
-        .map(|(path, mode)| format!("{path} (mode {mode:o})"))
+    let keys: Vec<&Guarded> = files
+        .filter(|file| file.secrecy == Secrecy::Secret)
         .collect();
-    let remediation = if on_windows(first, facts) {
-        "Move the key into the Linux file system; on a Windows drive `chmod` needs [automount] options=\"metadata\" in /etc/wsl.conf".to_owned()
-    } else {
-        format!("Run `chmod 600 {first}`")
-    };
-    beside_hidden(
-        Verdict::warning(some(&shown)).remediation(remediation),
-        true,
-        &facts.hidden_keys,
-    )
+    let found = keys.iter().filter_map(|file| {
+        let (path, (_, mode)) = (&file.path, file.state?);
+        let fix = if on_windows(path, facts) {
+            "Move the key into the Linux file system; on a Windows drive `chmod` needs [automount] options=\"metadata\" in /etc/wsl.conf".to_owned()
+        } else {
+            format!("Run `chmod 600 {path}`")
+        };
+        (mode & OTHERS != 0).then(|| warning(format!("{path} (mode {mode:o})")).fix(fix))
+    });
+    let verdict = all(found, || count(keys.len(), "key", "keys"));
+    Ok(beside_hidden(verdict, !keys.is_empty(), &facts.hidden_keys))
 }
 
 /// Whether a path is on a drive of Windows.
 fn on_windows(path: &str, facts: &Facts) -> bool {
     let root = facts.wsl_conf("automount", "root").unwrap_or("/mnt");
     let below = path.strip_prefix(root.trim_end_matches('/'));
-    let mut drive = below
-        .and_then(|rest| rest.strip_prefix('/'))
-        .unwrap_or_default()
-        .chars();
+    let below = below.and_then(|rest| rest.strip_prefix('/'));
+    let mut drive = below.unwrap_or_default().chars();
     let letter = drive.next().is_some_and(|c| c.is_ascii_lowercase());
     facts.wsl.is && letter && matches!(drive.next(), None | Some('/'))
 }
 
-pub(in crate::doctor) fn drives(facts: &Facts) -> Judged {
+pub(crate) fn drives(facts: &Facts) -> Judged {
     facts.wsl()?;
-    let settings = facts.settings()?;
-    let file = settings.config_file.display().to_string();
-    let mut parts = Vec::new();
-    if on_windows(&file, facts) {
-        parts.push(Verdict::warning(format!(
-            "the network file {file} is on a Windows drive, which may be gone or slow when it is needed"
-        )));
-    }
+    let file = facts.settings()?.config_file.display().to_string();
+    let file = on_windows(&file, facts).then(|| {
+        warning(format!(
+            "the network file {file} is on a Windows drive, which can be missing or slow when it is needed"
+        ))
+    });
     let working = facts.processes.iter().filter_map(|process| {
         let folder = process.folder.as_deref()?;
-        // The way to Windows programs has to begin there.
+        // The agent has to start Windows programs from there.
         let ours = process.name.starts_with("wslmesh") || process.name == "init";
-        (on_windows(folder, facts) && !ours).then(|| format!("{} in {folder}", process.name))
+        (on_windows(folder, facts) && !ours).then(|| format!("{} works in {folder}", process.name))
     });
     let mut working: Vec<String> = working.collect();
     working.sort();
     working.dedup();
-    if !working.is_empty() {
-        parts.push(Verdict::note(format!("at work there: {}", some(&working))));
-    }
-    Ok(Verdict::worst(parts, || "none is".to_owned()))
+    let found = file.into_iter().chain(working.into_iter().map(info));
+    Ok(all(found, || "none".to_owned()))
 }
 
 #[cfg(test)]
@@ -150,16 +117,16 @@ mod tests {
         table! { Check::FilesOwn;
             "another's": |f| file(f, "/etc/wslmesh", Own, Some((1000, 0o755))) => Warning, "user 1000";
             "open": |f| file(f, "/etc/wslmesh", Own, Some((0, 0o757))) => Warning, "mode 757";
-            "lost": |f| file(f, "/var/lib/wslmesh", OwnFolder, None) => Warning, "not there any more";
-            "a file need not be": |f| file(f, "/etc/wslmesh/x", Own, None) => Ok, "root's";
-            "not made yet": |f| { f.agent = None; file(f, "/var/lib/wslmesh", OwnFolder, None) } => Ok, "root's";
+            "lost": |f| file(f, "/var/lib/wslmesh", OwnFolder, None) => Warning, "no longer exists";
+            "a file need not be": |f| file(f, "/etc/wslmesh/x", Own, None) => Ok, "only root";
+            "not created yet": |f| { f.agent = None; file(f, "/var/lib/wslmesh", OwnFolder, None) } => Ok, "only root";
         }
         table! { Check::FilesKeys;
             "open": |f| file(f, "/root/.ssh/id_rsa", Secret, Some((0, 0o644))) => Warning, "/root/.ssh/id_rsa (mode 644)";
             "gone": |f| file(f, "/root/.ssh/id_rsa", Secret, None) => Ok, "1 key";
-            "none": |f| f.guarded.clear() => Ok, "none";
-            "none to be seen": |f| { f.guarded.clear(); hide(f) } => Skipped, "needs root: /etc/wireguard";
-            "some to be seen": hide => Ok, "1 key (needs root: /etc/wireguard)";
+            "none": |f| f.guarded.clear() => Ok, "0 keys";
+            "none readable": |f| { f.guarded.clear(); hide(f) } => Skipped, "needs root: /etc/wireguard";
+            "some readable": hide => Ok, "1 key (needs root: /etc/wireguard)";
             "open beside": |f| { file(f, "/root/.ssh/id_rsa", Secret, Some((0, 0o644))); hide(f) } => Warning, "(mode 644) (needs root";
         }
         let mut facts = crate::doctor::testing::healthy();
@@ -169,11 +136,12 @@ mod tests {
             Secret,
             Some((0, 0o777)),
         );
-        let remediation = keys(&facts).unwrap().remediation.unwrap();
+        let verdict = keys(&facts).unwrap();
+        let remediation = verdict.remediation().unwrap();
         assert!(remediation.contains("metadata"), "{remediation}");
         file(&mut facts, "/root/.ssh/id_rsa", Secret, Some((0, 0o644)));
         assert_eq!(
-            keys(&facts).unwrap().remediation.unwrap(),
+            keys(&facts).unwrap().remediation().unwrap(),
             "Run `chmod 600 /root/.ssh/id_rsa`"
         );
     }
@@ -183,13 +151,13 @@ mod tests {
         table! { Check::FilesDrives;
             "elsewhere": Facts::elsewhere => Skipped, "not WSL";
             "the network file": |f| f.settings.as_mut().unwrap().config_file = "/mnt/c/x.conf".into() => Warning, "/mnt/c/x.conf";
-            "a service": |f| works(f, "node", "/mnt/d") => Note, "node in /mnt/d";
-            "ourselves": |f| works(f, "wslmesh-relay", "/mnt/c") => Ok, "none";
+            "a service": |f| works(f, "node", "/mnt/d") => Info, "node works in /mnt/d";
+            "wslmesh": |f| works(f, "wslmesh-relay", "/mnt/c") => Ok, "none";
             "no drive": |f| works(f, "node", "/mnt/wsl/x") => Ok, "none";
             "another root": |f| {
                 f.wsl_conf = Text::Content(Ini::parse("[automount]\nroot=/"));
                 works(f, "node", "/c/Users");
-            } => Note, "/c/Users";
+            } => Info, "/c/Users";
         }
     }
 }

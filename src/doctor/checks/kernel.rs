@@ -1,64 +1,59 @@
 //! What the kernel offers to a mesh.
 
-use super::super::{
+use crate::doctor::{
     facts::Facts,
-    verdict::{Judged, Skip, Verdict},
+    verdict::{Judged, info, ok, skipped, warning},
 };
 
-pub(in crate::doctor) fn wireguard(facts: &Facts) -> Judged {
+pub(crate) fn wireguard(facts: &Facts) -> Judged {
     let kernel = &facts.kernel;
     Ok(match (kernel.wireguard, &kernel.userspace) {
-        (Some(how), _) => Verdict::ok(format!("in the kernel ({how})")),
-        (None, Some(program)) => Verdict::ok(format!("not in the kernel; {program} is installed")),
-        (None, None) => Verdict::note("neither in the kernel nor as a program"),
+        (Some(how), _) => ok(format!("in the kernel ({how})")),
+        (None, Some(program)) => ok(format!("not in the kernel; {program} is installed")),
+        (None, None) => info("neither in the kernel nor as a program"),
     })
 }
 
-pub(in crate::doctor) fn tun(facts: &Facts) -> Judged {
+pub(crate) fn tun(facts: &Facts) -> Judged {
+    const MISSING: &str = "/dev/net/tun does not exist";
     Ok(match (facts.kernel.tun, facts.wsl.is) {
-        (true, _) => Verdict::ok("/dev/net/tun"),
-        (false, true) => Verdict::warning("/dev/net/tun is not there"),
-        (false, false) => Verdict::note("/dev/net/tun is not there").remediation(
+        (true, _) => ok("/dev/net/tun"),
+        (false, true) => warning(MISSING),
+        (false, false) => info(MISSING).fix(
             "Run `sudo modprobe tun`; a container gets the device from its host (podman, docker: `--device /dev/net/tun`)",
         ),
     })
 }
 
-pub(in crate::doctor) fn bridge(facts: &Facts) -> Judged {
-    let (_, seen) = facts.seen()?;
-    let bridge = seen.links.iter().find(|link| {
+pub(crate) fn bridge(facts: &Facts) -> Judged {
+    let (_, observation) = facts.observation()?;
+    let bridge = observation.links.iter().find(|link| {
         let name = link.name.as_str();
-        name == "docker0"
-            || name.starts_with("br-")
-            || name.starts_with("cni")
-            || name.starts_with("podman")
+        let of_containers = ["br-", "cni", "podman"]
+            .iter()
+            .any(|start| name.starts_with(start));
+        name == "docker0" || of_containers
     });
-    let Some(bridge) = bridge else {
-        return Err(Skip::Nothing("there is no bridge of containers".to_owned()));
-    };
+    let bridge = bridge.ok_or_else(|| skipped("no bridge of containers"))?;
     Ok(if facts.kernel.bridge_filter {
-        Verdict::ok("br_netfilter is loaded")
+        ok("br_netfilter is loaded")
     } else {
-        Verdict::note(format!(
-            "{} is there, and br_netfilter is not loaded",
+        info(format!(
+            "{} exists, but br_netfilter is not loaded",
             bridge.name
         ))
     })
 }
 
-pub(in crate::doctor) fn modules(facts: &Facts) -> Judged {
-    let release = &facts.wsl.release;
-    Ok(if facts.kernel.modules {
-        Verdict::ok(format!("/lib/modules/{release}"))
-    } else {
-        let verdict = Verdict::note(format!(
-            "there is no /lib/modules/{release}: a custom kernel, or a container"
-        ));
-        if facts.wsl.is {
-            verdict
-        } else {
-            verdict.remediation("Nothing to do while all is built in or this is a container; else install the modules of this kernel, or start the one that they are for")
-        }
+pub(crate) fn modules(facts: &Facts) -> Judged {
+    let folder = format!("/lib/modules/{}", facts.wsl.release);
+    let missing = info(format!(
+        "{folder} does not exist: a custom kernel, or a container"
+    ));
+    Ok(match (facts.kernel.modules, facts.wsl.is) {
+        (true, _) => ok(folder),
+        (false, true) => missing,
+        (false, false) => missing.fix("Ignore this if everything is built in or this is a container; else install the modules of this kernel, or boot the kernel that has modules"),
     })
 }
 
@@ -74,8 +69,8 @@ mod tests {
     };
 
     fn docker(facts: &mut Facts) {
-        facts.change(|seen| {
-            seen.links.push(Link {
+        facts.change(|observation| {
+            observation.links.push(Link {
                 index: 9,
                 name: name("docker0"),
                 kind: LinkKind::Other,
@@ -89,19 +84,19 @@ mod tests {
     fn kernel() {
         table! { Check::KernelWireguard;
             "a program": |f| { f.kernel.wireguard = None; f.kernel.userspace = Some("wireguard-go".into()) } => Ok, "wireguard-go";
-            "none": |f| f.kernel.wireguard = None => Note, "neither";
+            "none": |f| f.kernel.wireguard = None => Info, "neither";
         }
         table! { Check::KernelTun;
             "missing": |f| f.kernel.tun = false => Warning, "/dev/net/tun";
-            "missing elsewhere": |f| { f.elsewhere(); f.kernel.tun = false } => Note, "/dev/net/tun";
+            "missing elsewhere": |f| { f.elsewhere(); f.kernel.tun = false } => Info, "/dev/net/tun";
         }
         table! { Check::KernelBridge;
             "no bridge": |f| f.kernel.bridge_filter = false => Skipped, "no bridge";
-            "unfiltered": |f| { docker(f); f.kernel.bridge_filter = false } => Note, "docker0";
+            "unfiltered": |f| { docker(f); f.kernel.bridge_filter = false } => Info, "docker0";
             "filtered": docker => Ok, "loaded";
         }
         table! { Check::KernelModules;
-            "none": |f| f.kernel.modules = false => Note, "no /lib/modules/6.6";
+            "none": |f| f.kernel.modules = false => Info, "/lib/modules/6.6.87.2-microsoft-standard-WSL2 does not exist";
         }
     }
 }

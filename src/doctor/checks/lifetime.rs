@@ -1,50 +1,43 @@
-//! Whether the distribution stays.
+//! Whether the distribution keeps running.
 
-use super::{
-    super::{
-        facts::{Facts, Text},
-        verdict::{Judged, Verdict},
-    },
-    system::at_least,
+use crate::doctor::{
+    facts::{Facts, Text},
+    verdict::{Judged, info, ok, warning},
 };
 
-/// Seconds after which WSL stops a distribution without a terminal.
-const AFTER: &str =
-    "15 s after the last terminal closes this distribution is stopped, services or not";
+/// When WSL stops a distribution without a terminal.
+const STOPS: &str =
+    "this distribution is stopped 15 s after its last terminal closes, services or not";
 
-pub(in crate::doctor) fn idle(facts: &Facts) -> Judged {
-    let wsl = facts.wsl()?;
-    let endless =
-        |value: Option<&str>| value.is_some_and(|text| text.parse().is_ok_and(|ms: i64| ms < 0));
-    let ini = match &facts.wslconfig {
-        Text::Unreadable(why) => {
-            return Ok(Verdict::note(format!(
-                "{AFTER}, unless .wslconfig says otherwise ({why})"
-            )));
-        }
-        Text::Missing | Text::Content(_) => facts.wslconfig()?,
+pub(crate) fn idle(facts: &Facts) -> Judged {
+    let knows = facts.wsl()?.knows_idle_timeout();
+    if let Text::Unreadable(why) = &facts.wslconfig {
+        return Ok(info(format!(
+            "{STOPS}, unless .wslconfig says otherwise ({why})"
+        )));
+    }
+    let ini = facts.wslconfig()?;
+    let endless = |section, key| {
+        let value: Option<i64> = ini.get(section, key).and_then(|text| text.parse().ok());
+        value.is_some_and(|ms| ms < 0)
     };
-    let instance = endless(ini.get("general", "instanceIdleTimeout"));
-    let machine = endless(ini.get("wsl2", "vmIdleTimeout"));
-    let knows = wsl
-        .version
-        .as_deref()
-        .is_none_or(|v| at_least(v, [2, 5, 10]));
+    let instance = endless("general", "instanceIdleTimeout");
+    let machine = endless("wsl2", "vmIdleTimeout");
     Ok(match (instance, machine, facts.installed) {
-        (true, _, _) if knows => Verdict::ok("instanceIdleTimeout keeps it"),
-        (true, _, _) => Verdict::warning(format!(
-            "{AFTER}: this WSL does not know instanceIdleTimeout, which came with 2.5.10"
+        (true, _, _) if knows => ok("instanceIdleTimeout keeps it running"),
+        (true, _, _) => warning(format!(
+            "{STOPS}: instanceIdleTimeout needs WSL 2.5.10 or later"
         ))
-        .remediation("Run `wsl.exe --update` on Windows, then `wsl.exe --shutdown`"),
-        // Its folder is there for every user of Windows and every distribution.
-        (false, _, true) => Verdict::note(format!(
-            "somebody ran `wslmesh host install` on this Windows; unless that starts this distribution, {AFTER}"
+        .fix("Run `wsl.exe --update` on Windows, then `wsl.exe --shutdown`"),
+        // Its folder exists for every Windows user and every distribution.
+        (false, _, true) => info(format!(
+            "`wslmesh host install` was run on this Windows; unless it starts this distribution, {STOPS}"
         ))
-        .remediation("See with `wslmesh host check` whether it starts this distribution; else run `wslmesh host install` here, or set instanceIdleTimeout=-1 in the section [general] of %UserProfile%\\.wslconfig, then `wsl.exe --shutdown` on Windows"),
-        (false, true, false) => Verdict::warning(format!(
-            "{AFTER}: vmIdleTimeout keeps the virtual machine and not the distribution"
+        .fix("Run `wslmesh host check` to see whether it starts this distribution; else run `wslmesh host install` here, or set instanceIdleTimeout=-1 in the section [general] of %UserProfile%\\.wslconfig, then run `wsl.exe --shutdown` on Windows"),
+        (false, true, false) => warning(format!(
+            "{STOPS}: vmIdleTimeout keeps the virtual machine, not the distribution"
         )),
-        (false, false, false) => Verdict::warning(AFTER),
+        (false, false, false) => warning(STOPS),
     })
 }
 
@@ -67,10 +60,10 @@ mod tests {
             "defaults": |f| f.wslconfig = Text::Missing => Warning, "15 s";
             "finite": |f| is(f, "[general]\ninstanceIdleTimeout=60000") => Warning, "15 s";
             "machine alone": |f| is(f, "[wsl2]\nvmIdleTimeout=-1") => Warning, "vmIdleTimeout keeps";
-            "old WSL": |f| f.wsl.version = Some("2.5.7.0".into()) => Warning, "does not know";
-            "installed": |f| { is(f, ""); f.installed = true } => Note, "somebody ran `wslmesh host install`";
+            "old WSL": |f| f.wsl.version = Some("2.5.7.0".into()) => Warning, "needs WSL 2.5.10";
+            "installed": |f| { is(f, ""); f.installed = true } => Info, "`wslmesh host install` was run";
             "installed and endless": |f| f.installed = true => Ok, "instanceIdleTimeout";
-            "unknown": |f| f.wslconfig = Text::Unreadable("hangs".into()) => Note, "hangs";
+            "unknown": |f| f.wslconfig = Text::Unreadable("hangs".into()) => Info, "hangs";
         }
     }
 }

@@ -1,102 +1,84 @@
-//! What fits through the tunnels.
+//! MTUs: what the tunnels can carry.
 
-use super::super::{
-    facts::Facts,
-    verdict::{Judged, Skip, Verdict},
+use crate::{
+    doctor::{
+        facts::Facts,
+        verdict::{Judged, Verdict, all, error, info, ok, skipped, warning},
+    },
+    model::{Action, Code, Finding, Link, LinkKind, MtuChange},
 };
-use crate::model::{Action, Code, Link, LinkKind, MtuChange};
 
-/// The tunnels, or the end of a check that is about them.
-fn tunnels_of(facts: &Facts) -> Result<Vec<&Link>, Skip> {
+/// The tunnels; skips the check where there is none.
+fn tunnels_of(facts: &Facts) -> Result<Vec<&Link>, Verdict> {
     let below = facts.node().ok().map(|node| node.link.index);
-    let tunnels: Vec<&Link> = facts
-        .tunnels()?
-        .into_iter()
-        .filter(|link| link.kind != LinkKind::Loopback && Some(link.index) != below)
-        .collect();
+    let mut tunnels = facts.tunnels()?;
+    tunnels.retain(|link| link.kind != LinkKind::Loopback && Some(link.index) != below);
     if tunnels.is_empty() {
-        Err(Skip::Nothing("there is no tunnel".to_owned()))
-    } else {
-        Ok(tunnels)
+        return Err(skipped("no tunnel"));
     }
+    Ok(tunnels)
 }
 
-/// What a pass would do about MTUs.
-fn changes(facts: &Facts) -> Result<Vec<MtuChange>, Skip> {
-    let actions = facts.plan()?.actions.into_iter();
-    Ok(actions
-        .filter_map(|action| match action {
-            Action::SetMtu(change) => Some(change),
-            _ => None,
-        })
-        .collect())
-}
-
-fn told(change: &MtuChange) -> String {
-    let why = if change.why.is_empty() {
-        String::new()
-    } else {
-        format!(": {}", change.why)
-    };
-    format!(
-        "{} has {} and needs {}{why}",
-        change.name, change.from, change.to
-    )
-}
-
-pub(in crate::doctor) fn tunnels(facts: &Facts) -> Judged {
-    let tunnels = tunnels_of(facts)?;
-    let wrong = changes(facts)?.into_iter().filter(|change| {
-        let mut names = tunnels.iter().map(|link| &link.name);
-        names.any(|name| *name == change.name)
+/// What a pass would change about MTUs, and its findings with this code.
+fn planned(facts: &Facts, code: Code) -> Result<(Vec<MtuChange>, Vec<Finding>), Verdict> {
+    let mut plan = facts.plan()?;
+    plan.findings.retain(|finding| finding.code == code);
+    let actions = plan.actions.into_iter();
+    let changes = actions.filter_map(|action| match action {
+        Action::SetMtu(change) => Some(change),
+        _ => None,
     });
-    let mut parts: Vec<Verdict> = wrong
-        .map(|change| Verdict::warning(told(&change)))
-        .collect();
-    let lost = facts.plan()?.findings.into_iter();
-    parts.extend(
-        lost.filter(|finding| finding.code == Code::MtuIpv6Lost)
-            .map(|finding| {
-                Verdict::warning(finding.detail).remediation(finding.code.remediation())
-            }),
-    );
-    Ok(Verdict::worst(parts, || {
-        let each = tunnels
-            .iter()
-            .map(|link| format!("{} {}", link.name, link.mtu));
+    Ok((changes.collect(), plan.findings))
+}
+
+fn detail(change: &MtuChange) -> String {
+    let MtuChange {
+        name,
+        from,
+        to,
+        why,
+        ..
+    } = change;
+    let colon = if why.is_empty() { "" } else { ": " };
+    format!("{name} has {from} and needs {to}{colon}{why}")
+}
+
+pub(crate) fn tunnels(facts: &Facts) -> Judged {
+    let tunnels = tunnels_of(facts)?;
+    let (mut changes, findings) = planned(facts, Code::MtuIpv6Lost)?;
+    changes.retain(|change| tunnels.iter().any(|link| link.name == change.name));
+    let wrong = changes.iter().map(|change| warning(detail(change)));
+    let lost = findings.into_iter();
+    let lost = lost.map(|finding| warning(finding.detail).fix(finding.code.remediation()));
+    Ok(all(wrong.chain(lost), || {
+        let each = tunnels.iter();
+        let each = each.map(|link| format!("{} {}", link.name, link.mtu));
         each.collect::<Vec<_>>().join(", ")
     }))
 }
 
-pub(in crate::doctor) fn underlay(facts: &Facts) -> Judged {
+pub(crate) fn underlay(facts: &Facts) -> Judged {
     tunnels_of(facts)?;
     let node = facts.node()?;
-    let small = facts
-        .plan()?
-        .findings
-        .into_iter()
-        .find(|finding| finding.code == Code::MtuUnderlaySmall);
-    if let Some(finding) = small {
-        return Ok(Verdict::failed(finding.detail).remediation(finding.code.remediation()));
+    let (changes, findings) = planned(facts, Code::MtuUnderlaySmall)?;
+    if let Some(finding) = findings.into_iter().next() {
+        return Ok(error(finding.detail).fix(finding.code.remediation()));
     }
-    let below = changes(facts)?;
-    let below = below.iter().find(|change| change.name == node.link.name);
-    Ok(match below {
-        Some(change) => Verdict::failed(told(change)),
-        None => Verdict::ok(format!("{} {}", node.link.name, node.link.mtu)),
+    let change = changes.iter().find(|change| change.name == node.link.name);
+    Ok(match change {
+        Some(change) => error(detail(change)),
+        None => ok(format!("{} {}", node.link.name, node.link.mtu)),
     })
 }
 
-pub(in crate::doctor) fn probing(facts: &Facts) -> Judged {
+pub(crate) fn probing(facts: &Facts) -> Judged {
+    const KEY: &str = "net.ipv4.tcp_mtu_probing";
     tunnels_of(facts)?;
-    let Some(value) = facts.sysctls.get("net.ipv4.tcp_mtu_probing") else {
-        return Err(Skip::Nothing(
-            "this kernel has no net.ipv4.tcp_mtu_probing".to_owned(),
-        ));
-    };
+    let value = facts.sysctls.get(KEY);
+    let value = value.ok_or_else(|| skipped(format!("this kernel has no {KEY}")))?;
     Ok(match value.as_str() {
-        "0" => Verdict::note("net.ipv4.tcp_mtu_probing is 0: TCP relies on ICMP alone"),
-        value => Verdict::ok(format!("net.ipv4.tcp_mtu_probing is {value}")),
+        "0" => info(format!("{KEY} is 0: TCP depends on ICMP")),
+        value => ok(format!("{KEY} is {value}")),
     })
 }
 
@@ -113,14 +95,14 @@ mod tests {
     };
 
     fn mtu(facts: &mut Facts, link: &str, mtu: u32) {
-        facts.change(|seen| {
-            let ours = seen.links.iter_mut().find(|l| l.name == name(link));
+        facts.change(|observation| {
+            let ours = observation.links.iter_mut().find(|l| l.name == name(link));
             ours.unwrap().mtu = mtu;
         });
     }
 
     fn no_tunnel(facts: &mut Facts) {
-        facts.change(|seen| seen.links.truncate(2));
+        facts.change(|o| o.links.truncate(2));
     }
 
     fn lower(facts: &mut Facts) {
@@ -138,13 +120,13 @@ mod tests {
         }
         table! { Check::UnderlayMtu;
             "no tunnel": no_tunnel => Skipped, "no tunnel";
-            "too small": |f| mtu(f, "eth0", 1280) => Failed, "eth0 has 1280 and needs 1340";
-            "mirrored with IPv6": |f| { mtu(f, "eth0", 1300); f.change(|s| { s.mode = ModeState::Known(Mode::Mirrored); s.addresses.push(address(3, "fd00::1/64")); }); } => Failed, "would end its IPv6";
+            "too small": |f| mtu(f, "eth0", 1280) => Error, "eth0 has 1280 and needs 1340";
+            "mirrored with IPv6": |f| { mtu(f, "eth0", 1300); f.change(|s| { s.mode = ModeState::Known(Mode::Mirrored); s.addresses.push(address(3, "fd00::1/64")); }); } => Error, "would end its IPv6";
             "just enough": |f| mtu(f, "eth0", 1340) => Ok, "eth0 1340";
         }
         table! { Check::MtuProbing;
             "no tunnel": no_tunnel => Skipped, "no tunnel";
-            "off": |f| drop(f.sysctls.insert("net.ipv4.tcp_mtu_probing", "0".into())) => Note, "ICMP alone";
+            "off": |f| drop(f.sysctls.insert("net.ipv4.tcp_mtu_probing", "0".into())) => Info, "depends on ICMP";
             "always": |f| drop(f.sysctls.insert("net.ipv4.tcp_mtu_probing", "2".into())) => Ok, "is 2";
             "unknown": |f| f.sysctls.clear() => Skipped, "no net.ipv4.tcp_mtu_probing";
         }

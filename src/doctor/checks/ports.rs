@@ -1,26 +1,17 @@
 //! Forwards from Windows.
 
-use super::super::{
-    facts::{Facts, some},
-    verdict::{Judged, Skip, Verdict},
-};
+use super::agent::{about_firewall, about_windows, finding};
 use crate::{
     config::{Firewall, Forward},
-    model::{HealthEntry, Listening, Mode, Protocol, Severity, Socket},
+    doctor::{
+        facts::Facts,
+        verdict::{Judged, Verdict, all, count, error, info, skipped, warning},
+    },
+    model::{Listening, Mode, Protocol, Severity, Socket},
 };
 
-/// Codes of the agent about the Windows side, by how they begin.
-const WINDOWS: &[&str] = &[
-    "forward-",
-    "firewall-",
-    "relay-",
-    "host-",
-    "guest-address-",
-    "interop-",
-];
-
-/// Ports that Windows never hands to a mirrored guest (Microsoft's documentation
-/// of mirrored mode).
+/// Ports that Windows never passes to a mirrored guest (Microsoft's documentation of
+/// mirrored mode).
 const KEPT: &[(Protocol, u16)] = &[
     (Protocol::Udp, 68),
     (Protocol::Tcp, 135),
@@ -32,35 +23,24 @@ const KEPT: &[(Protocol, u16)] = &[
     (Protocol::Tcp, 5358),
 ];
 
-/// Whether the agent's finding is about Windows: it has a check of its own.
-pub(in crate::doctor) fn about_windows(entry: &HealthEntry) -> bool {
-    WINDOWS.iter().any(|start| entry.code.starts_with(start))
-}
-
-/// Whether it is about Windows' firewall, which has one more.
-fn about_firewall(entry: &HealthEntry) -> bool {
-    entry.code == "forward-firewall" || entry.code.starts_with("firewall-")
-}
-
-/// The forwards, or the end of a check that is about them.
-fn forwards(facts: &Facts) -> Result<&[Forward], Skip> {
+/// The forwards; skips the check where there is none.
+fn forwards(facts: &Facts) -> Result<&[Forward], Verdict> {
     match facts.settings()?.forwards.as_slice() {
-        [] => Err(Skip::Nothing("no forward is configured".to_owned())),
+        [] => Err(skipped("no forward is configured")),
         forwards => Ok(forwards),
     }
 }
 
-pub(in crate::doctor) fn listening(facts: &Facts) -> Judged {
+pub(crate) fn listening(facts: &Facts) -> Judged {
     let forwards = forwards(facts)?;
     let sockets = facts.sockets()?;
     let own = facts.node()?.address();
-    let parts = forwards.iter().filter_map(|forward| {
-        let (protocol, port) = (forward.protocol, forward.connect_port.get());
-        let name = &forward.name;
+    let found = forwards.iter().filter_map(|forward| {
+        let (name, protocol, port) = (&forward.name, forward.protocol, forward.connect_port.get());
         match Listening::at(sockets, own, protocol, port) {
             Listening::Yes => None,
-            Listening::No => Some(Verdict::warning(format!(
-                "{name}: nobody listens on {protocol} port {port}"
+            Listening::No => Some(warning(format!(
+                "{name}: no service listens on {protocol} port {port}"
             ))),
             Listening::Elsewhere(address) => {
                 let socket = Socket {
@@ -68,89 +48,64 @@ pub(in crate::doctor) fn listening(facts: &Facts) -> Judged {
                     address,
                     port,
                 };
-                let detail =
-                    format!("{name}: only {socket} is there, which packets to {own} do not reach");
-                Some(Verdict::warning(detail).remediation(
-                    "Let the service listen on 0.0.0.0 (ListenAddress 0.0.0.0 in sshd_config)",
-                ))
+                let detail = format!("{name}: the service listens on {socket} only, which packets to {own} do not reach");
+                Some(warning(detail).fix("Let the service listen on 0.0.0.0 (ListenAddress 0.0.0.0 in sshd_config)"))
             }
         }
     });
-    Ok(Verdict::worst(parts.collect(), || match forwards.len() {
-        1 => "1 forward leads to a service".to_owned(),
-        count => format!("{count} forwards lead to services"),
+    Ok(all(found, || {
+        let forwards = count(forwards.len(), "forward", "forwards");
+        format!("a service listens behind {forwards}")
     }))
 }
 
-pub(in crate::doctor) fn kept(facts: &Facts) -> Judged {
+pub(crate) fn kept(facts: &Facts) -> Judged {
     let forwards = forwards(facts)?;
     if facts.mode() != Some(Mode::Mirrored) {
-        return Err(Skip::Nothing("this is not mirrored mode".to_owned()));
+        return Err(skipped("this is not mirrored mode"));
     }
     let kept = |forward: &&Forward| KEPT.contains(&(forward.protocol, forward.listen_port.get()));
-    let names: Vec<String> = forwards
-        .iter()
-        .filter(kept)
-        .map(|forward| {
-            format!(
-                "{} ({} {})",
-                forward.name, forward.protocol, forward.listen_port
-            )
-        })
-        .collect();
-    Ok(if names.is_empty() {
-        Verdict::ok("none")
-    } else {
-        Verdict::failed(some(&names))
-    })
+    let found = forwards.iter().filter(kept).map(|forward| {
+        let Forward {
+            name,
+            protocol,
+            listen_port,
+            ..
+        } = forward;
+        error(format!("{name} ({protocol} {listen_port})"))
+    });
+    Ok(all(found, || "none".to_owned()))
 }
 
-pub(in crate::doctor) fn firewall(facts: &Facts) -> Judged {
-    let closed = |forward: &&Forward| {
+pub(crate) fn firewall(facts: &Facts) -> Judged {
+    let closed = forwards(facts)?.iter().filter(|forward| {
         forward.firewall == Firewall::None && !forward.listen_address.is_loopback()
-    };
-    let names: Vec<String> = forwards(facts)?
-        .iter()
-        .filter(closed)
-        .map(|forward| forward.name.clone())
-        .collect();
-    let mut parts = Vec::new();
-    if !names.is_empty() {
-        parts.push(Verdict::note(format!(
-            "firewall = \"none\" for {}: rules made by hand let clients in, or nobody",
-            some(&names)
-        )));
-    }
-    let health = facts.agent.iter().flat_map(|document| &document.health);
-    let told = health.filter(|entry| about_firewall(entry)).map(|entry| {
-        let detail = format!("{}: {}", entry.title(), entry.detail);
-        let verdict = match entry.severity {
-            Severity::Info => Verdict::note(detail),
-            _ => Verdict::warning(detail),
-        };
-        verdict.remediation(entry.remediation.as_str())
     });
-    parts.extend(told);
-    // Whether the rules are there is Windows' to tell, and it was not asked.
-    Ok(Verdict::worst(parts, || {
+    let closed = closed.map(|forward| {
+        let name = &forward.name;
+        info(format!(
+            "{name}: firewall = \"none\", so clients need a rule made by hand"
+        ))
+    });
+    let health = facts.agent.iter().flat_map(|document| &document.health);
+    let health = health.filter(|entry| about_firewall(entry)).map(finding);
+    // Only Windows knows whether the rules exist, and it is not asked here.
+    Ok(all(closed.chain(health), || {
         "every forward asks for a rule; `wslmesh host check` asks Windows".to_owned()
     }))
 }
 
-pub(in crate::doctor) fn windows(facts: &Facts) -> Judged {
-    let Some(document) = &facts.agent else {
-        return Err(Skip::Unknown("no agent runs, which would know".to_owned()));
-    };
-    let theirs: Vec<&HealthEntry> = document
-        .health
-        .iter()
-        .filter(|entry| about_windows(entry) && !about_firewall(entry))
-        .collect();
-    Ok(super::system::troubles(&theirs).unwrap_or_else(|| {
+pub(crate) fn windows(facts: &Facts) -> Judged {
+    let document = facts.agent.as_ref();
+    let document = document.ok_or_else(|| skipped("the agent is not running"))?;
+    let health = document.health.iter().filter(|entry| {
+        about_windows(entry) && !about_firewall(entry) && entry.severity > Severity::Info
+    });
+    Ok(all(health.map(finding), || {
         let up = document.served.iter().filter(|entry| entry.state == "up");
         match document.served.len() {
-            0 => Verdict::ok("nothing to serve"),
-            all => Verdict::ok(format!("{} of {all} forwards are up", up.count())),
+            0 => "no forward to serve".to_owned(),
+            all => format!("{} of {all} forwards are up", up.count()),
         }
     }))
 }
@@ -180,7 +135,7 @@ mod tests {
     }
 
     fn mirrored(facts: &mut Facts) {
-        facts.change(|seen| seen.mode = ModeState::Known(Mode::Mirrored));
+        facts.change(|o| o.mode = ModeState::Known(Mode::Mirrored));
     }
 
     fn configured(facts: &mut Facts, more: &str) {
@@ -193,33 +148,33 @@ mod tests {
     fn forwards() {
         table! { Check::PortsListening;
             "no forward": none => Skipped, "no forward";
-            "nobody": |f| f.sockets = Text::Content(vec![]) => Warning, "ssh: nobody listens on tcp port 22";
-            "loopback": |f| at(f, "127.0.0.1") => Warning, "only tcp 127.0.0.1:22";
-            "IPv6 loopback": |f| at(f, "::1") => Warning, "only tcp [::1]:22";
+            "no service": |f| f.sockets = Text::Content(vec![]) => Warning, "ssh: no service listens on tcp port 22";
+            "loopback": |f| at(f, "127.0.0.1") => Warning, "on tcp 127.0.0.1:22 only";
+            "IPv6 loopback": |f| at(f, "::1") => Warning, "on tcp [::1]:22 only";
             "all of IPv6": |f| at(f, "::") => Ok, "2 forwards";
             "our address": |f| at(f, "172.28.16.5") => Ok, "2 forwards";
-            "unseen": |f| f.sockets = Text::Missing => Skipped, "/proc/net";
+            "unreadable": |f| f.sockets = Text::Missing => Skipped, "/proc/net";
         }
         table! { Check::PortsKept;
             "no forward": none => Skipped, "no forward";
             "nat": |f| configured(f, "") => Skipped, "not mirrored";
             "mirrored": mirrored => Ok, "none";
-            "kept": |f| { mirrored(f); configured(f, "") } => Failed, "a (tcp 5357)";
+            "kept": |f| { mirrored(f); configured(f, "") } => Error, "a (tcp 5357)";
         }
         table! { Check::PortsFirewall;
             "no forward": none => Skipped, "no forward";
-            "closed": |f| configured(f, "firewall = \"none\"\n") => Note, "for a:";
+            "closed": |f| configured(f, "firewall = \"none\"\n") => Info, "a: firewall = \"none\"";
             "loopback": |f| configured(f, "firewall = \"none\"\nlisten-address = \"127.0.0.1\"\n") => Ok, "host check";
             "no agent": |f| f.agent = None => Ok, "asks for a rule";
-            "no rule": |f| f.agent = Some(document(&[("forward-firewall", "info")])) => Note, "forward-firewall (x): it broke";
+            "no rule": |f| f.agent = Some(document(&[("forward-firewall", "info")])) => Info, "forward-firewall (x): it broke";
             "off": |f| f.agent = Some(document(&[("firewall-blocked", "warning"), ("forward-firewall", "info")])) => Warning, "firewall-blocked (x): it broke; forward-firewall";
             "of another": |f| f.agent = Some(document(&[("forward-taken", "warning")])) => Ok, "asks";
         }
         table! { Check::PortsWindows;
-            "no agent": |f| f.agent = None => Skipped, "no agent";
+            "no agent": |f| f.agent = None => Skipped, "not running";
             "taken": |f| f.agent = Some(document(&[("forward-taken", "warning")])) => Warning, "forward-taken (x): it broke";
-            "another check's": |f| f.agent = Some(document(&[("firewall-blocked", "warning")])) => Ok, "nothing to serve";
-            "not of Windows": |f| f.agent = Some(document(&[("contested", "warning")])) => Ok, "nothing to serve";
+            "another check's": |f| f.agent = Some(document(&[("firewall-blocked", "warning")])) => Ok, "no forward to serve";
+            "not of Windows": |f| f.agent = Some(document(&[("contested", "warning")])) => Ok, "no forward to serve";
         }
     }
 }

@@ -1,8 +1,8 @@
 //! Memory, disk, and what the kernel watches.
 
-use super::super::{
-    facts::{Facts, Memory},
-    verdict::{Judged, Skip, Verdict},
+use crate::doctor::{
+    facts::{Disk, Facts, Memory},
+    verdict::{Judged, Verdict, error, info, ok, skipped, warning},
 };
 
 /// MiB of memory, and of disk, below which services begin to fail.
@@ -12,92 +12,85 @@ const LITTLE_DISK: u64 = 256;
 /// Watches that a few editors and builds use up; WSL sets 524288.
 const FEW_WATCHES: u64 = 65_536;
 
-fn memory_of(facts: &Facts) -> Result<Memory, Skip> {
+fn memory_of(facts: &Facts) -> Result<Memory, Verdict> {
     let memory = facts.resources.memory;
-    memory.ok_or_else(|| Skip::Unknown("/proc/meminfo tells nothing".to_owned()))
+    memory.ok_or_else(|| skipped("/proc/meminfo cannot be read"))
 }
 
-/// Adds a fix for a machine without Windows, where the check's own is WSL's.
-fn with_fix_elsewhere(verdict: Verdict, facts: &Facts, elsewhere: &str) -> Verdict {
+fn disk_of(facts: &Facts) -> Result<Disk, Verdict> {
+    let disk = facts.resources.disk;
+    disk.ok_or_else(|| skipped("statvfs of / failed"))
+}
+
+/// Replaces the check's fix, which is WSL's, on a machine without Windows.
+fn fix_elsewhere(verdict: Verdict, facts: &Facts, elsewhere: &str) -> Verdict {
     if facts.wsl.is {
         verdict
     } else {
-        verdict.remediation(elsewhere)
+        verdict.fix(elsewhere)
     }
 }
 
-pub(in crate::doctor) fn memory(facts: &Facts) -> Judged {
+/// Judges what is left of something: nothing is an error, little is a warning.
+fn left(available: u64, little: bool, detail: String) -> Verdict {
+    match (available, little) {
+        (0, _) => error(detail),
+        (_, true) => warning(detail),
+        (_, false) => ok(detail),
+    }
+}
+
+pub(crate) fn memory(facts: &Facts) -> Judged {
     let memory = memory_of(facts)?;
     let detail = format!("{} of {} MiB available", memory.available, memory.total);
-    Ok(if memory.available < LITTLE_MEMORY {
-        with_fix_elsewhere(
-            Verdict::warning(detail),
-            facts,
-            "Stop what is large (`top -o %MEM`), or give this machine more",
-        )
-    } else {
-        Verdict::ok(detail)
-    })
+    if memory.available >= LITTLE_MEMORY {
+        return Ok(ok(detail));
+    }
+    const MORE: &str = "Stop large processes (`top -o %MEM`), or give this machine more";
+    Ok(fix_elsewhere(warning(detail), facts, MORE))
 }
 
-pub(in crate::doctor) fn swap(facts: &Facts) -> Judged {
-    let Memory {
-        swap, swap_free, ..
-    } = memory_of(facts)?;
-    let used = swap.saturating_sub(swap_free);
+pub(crate) fn swap(facts: &Facts) -> Judged {
+    let memory = memory_of(facts)?;
+    let used = memory.swap.saturating_sub(memory.swap_free);
+    let detail = format!("{used} of {} MiB used", memory.swap);
+    let verdict = if memory.swap == 0 {
+        info("none: a program that needs more than the memory is killed")
+    } else if used * 10 > memory.swap * 9 {
+        warning(detail)
+    } else {
+        ok(detail)
+    };
     const MORE: &str = "Add a file: `sudo fallocate -l 2G /swapfile`, `sudo chmod 600 /swapfile`, `sudo mkswap /swapfile`, `sudo swapon /swapfile`, and its line in /etc/fstab";
-    Ok(if swap == 0 {
-        let none = "there is none: a program that needs more than the memory is killed";
-        with_fix_elsewhere(Verdict::note(none), facts, MORE)
-    } else if used * 10 > swap * 9 {
-        with_fix_elsewhere(
-            Verdict::warning(format!("{used} of {swap} MiB used")),
-            facts,
-            MORE,
-        )
-    } else {
-        Verdict::ok(format!("{used} of {swap} MiB used"))
-    })
+    Ok(fix_elsewhere(verdict, facts, MORE))
 }
 
-pub(in crate::doctor) fn disk(facts: &Facts) -> Judged {
-    let disk = facts.resources.disk;
-    let disk = disk.ok_or_else(|| Skip::Unknown("/ cannot be asked".to_owned()))?;
-    let detail = format!("{} of {} MiB free on /", disk.available, disk.total);
-    Ok(if disk.available == 0 {
-        Verdict::failed(detail)
-    } else if disk.available < LITTLE_DISK {
-        Verdict::warning(detail)
-    } else {
-        Verdict::ok(detail)
-    })
+pub(crate) fn disk(facts: &Facts) -> Judged {
+    let Disk {
+        available, total, ..
+    } = disk_of(facts)?;
+    let detail = format!("{available} of {total} MiB free on /");
+    Ok(left(available, available < LITTLE_DISK, detail))
 }
 
-pub(in crate::doctor) fn inodes(facts: &Facts) -> Judged {
-    let disk = facts.resources.disk;
-    let disk = disk.filter(|disk| disk.inodes > 0);
-    let disk = disk.ok_or_else(|| Skip::Nothing("/ does not count its files".to_owned()))?;
-    let detail = format!("{} of {} free on /", disk.inodes_free, disk.inodes);
-    Ok(if disk.inodes_free == 0 {
-        Verdict::failed(detail)
-    } else if disk.inodes_free * 50 < disk.inodes {
-        Verdict::warning(detail)
-    } else {
-        Verdict::ok(detail)
-    })
+pub(crate) fn inodes(facts: &Facts) -> Judged {
+    let (free, all) = disk_of(facts).map(|disk| (disk.inodes_free, disk.inodes))?;
+    if all == 0 {
+        return Err(skipped("the file system of / does not count inodes"));
+    }
+    let detail = format!("{free} of {all} free on /");
+    Ok(left(free, free * 50 < all, detail))
 }
 
-pub(in crate::doctor) fn watches(facts: &Facts) -> Judged {
+pub(crate) fn watches(facts: &Facts) -> Judged {
     let value = facts.sysctls.get("fs.inotify.max_user_watches");
     let value: Option<u64> = value.and_then(|text| text.parse().ok());
-    let Some(watches) = value else {
-        return Err(Skip::Unknown("the kernel does not tell".to_owned()));
-    };
+    let watches = value.ok_or_else(|| skipped("fs.inotify.max_user_watches cannot be read"))?;
     let detail = format!("{watches} files and folders for each user");
     Ok(if watches < FEW_WATCHES {
-        Verdict::note(detail)
+        info(detail)
     } else {
-        Verdict::ok(detail)
+        ok(detail)
     })
 }
 
@@ -122,22 +115,22 @@ mod tests {
         }
         table! { Check::Swap;
             "unknown": |f| f.resources.memory = None => Skipped, "meminfo";
-            "none": |f| memory_is(f, |m| m.swap = 0) => Note, "none";
+            "none": |f| memory_is(f, |m| m.swap = 0) => Info, "none";
             "full": |f| memory_is(f, |m| m.swap_free = 1) => Warning, "MiB used";
         }
         table! { Check::Disk;
-            "unknown": |f| f.resources.disk = None => Skipped, "asked";
+            "unknown": |f| f.resources.disk = None => Skipped, "statvfs";
             "little": |f| disk_is(f, |d| d.available = 255) => Warning, "255 of";
-            "full": |f| disk_is(f, |d| d.available = 0) => Failed, "0 of";
+            "full": |f| disk_is(f, |d| d.available = 0) => Error, "0 of";
         }
         table! { Check::Inodes;
             "uncounted": |f| disk_is(f, |d| d.inodes = 0) => Skipped, "count";
             "few": |f| disk_is(f, |d| d.inodes_free = 1) => Warning, "1 of";
-            "none": |f| disk_is(f, |d| d.inodes_free = 0) => Failed, "0 of";
+            "none": |f| disk_is(f, |d| d.inodes_free = 0) => Error, "0 of";
         }
         table! { Check::Watches;
-            "unknown": |f| f.sysctls.clear() => Skipped, "not tell";
-            "few": |f| drop(f.sysctls.insert("fs.inotify.max_user_watches", "8192".into())) => Note, "8192";
+            "unknown": |f| f.sysctls.clear() => Skipped, "cannot be read";
+            "few": |f| drop(f.sysctls.insert("fs.inotify.max_user_watches", "8192".into())) => Info, "8192";
         }
     }
 }

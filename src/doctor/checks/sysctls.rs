@@ -1,48 +1,40 @@
 //! Kernel parameters.
 
-use super::super::{
-    facts::{Facts, some},
-    verdict::{Judged, Verdict},
+use crate::{
+    doctor::{
+        facts::Facts,
+        verdict::{Judged, all, count, info, warning},
+    },
+    model::{Action, Code},
 };
-use crate::model::{Action, Code};
 
-pub(in crate::doctor) fn values(facts: &Facts) -> Judged {
-    let wrong: Vec<String> = facts
-        .plan()?
-        .actions
-        .into_iter()
-        .filter_map(|action| match action {
-            Action::WriteSysctl(change) => Some(format!(
-                "{} is {:?} and not {:?}",
-                change.key,
-                change.from.as_str(),
-                change.to.as_str()
-            )),
-            _ => None,
-        })
-        .collect();
-    Ok(if wrong.is_empty() {
-        match facts.settings()?.sysctls.len() {
-            0 => Verdict::ok("none is configured"),
-            1 => Verdict::ok("1 parameter"),
-            count => Verdict::ok(format!("{count} parameters")),
+pub(crate) fn values(facts: &Facts) -> Judged {
+    let actions = facts.plan()?.actions.into_iter();
+    let wrong = actions.filter_map(|action| match action {
+        Action::WriteSysctl(change) => {
+            let (from, to) = (change.from.as_str(), change.to.as_str());
+            Some(warning(format!(
+                "{} is {from:?} and not {to:?}",
+                change.key
+            )))
         }
-    } else {
-        Verdict::warning(some(&wrong))
-    })
+        _ => None,
+    });
+    let configured = facts.settings()?.sysctls.len();
+    Ok(all(wrong, || count(configured, "parameter", "parameters")))
 }
 
-pub(in crate::doctor) fn allowed(facts: &Facts) -> Judged {
-    let parts = facts.plan()?.findings.into_iter().filter_map(|finding| {
-        let detail = finding.detail;
-        match finding.code {
-            Code::SysctlReserved | Code::SysctlRefused => Some(Verdict::warning(detail)),
-            Code::SysctlMissing => Some(Verdict::note(detail)),
-            _ => None,
-        }
-        .map(|verdict| verdict.remediation(finding.code.remediation()))
+pub(crate) fn allowed(facts: &Facts) -> Judged {
+    let findings = facts.plan()?.findings.into_iter();
+    let found = findings.filter_map(|finding| {
+        let verdict = match finding.code {
+            Code::SysctlReserved | Code::SysctlRefused => warning(finding.detail),
+            Code::SysctlMissing => info(finding.detail),
+            _ => return None,
+        };
+        Some(verdict.fix(finding.code.remediation()))
     });
-    Ok(Verdict::worst(parts.collect(), || "yes".to_owned()))
+    Ok(all(found, || "yes".to_owned()))
 }
 
 #[cfg(test)]
@@ -58,7 +50,7 @@ mod tests {
 
     fn reading(facts: &mut Facts, reading: SysctlReading) {
         let key = SysctlKey::parse(RMEM).unwrap();
-        facts.change(|seen| drop(seen.sysctls.insert(key, reading)));
+        facts.change(|o| drop(o.sysctls.insert(key, reading)));
     }
 
     fn value(writable: bool) -> SysctlReading {
@@ -70,7 +62,7 @@ mod tests {
 
     fn reserved(facts: &mut Facts) {
         facts.settings = Ok(settings("[sysctl]\n\"net.ipv4.conf.all.rp_filter\" = 1\n"));
-        facts.change(|seen| seen.mode = ModeState::Known(Mode::Mirrored));
+        facts.change(|o| o.mode = ModeState::Known(Mode::Mirrored));
     }
 
     #[test]
@@ -81,8 +73,8 @@ mod tests {
             "bad configuration": |f| f.settings = Err("x".into()) => Skipped, "configuration";
         }
         table! { Check::SysctlAllowed;
-            "read-only": |f| reading(f, value(false)) => Note, "read-only";
-            "missing": |f| reading(f, SysctlReading::Missing) => Note, "there is no";
+            "read-only": |f| reading(f, value(false)) => Info, "read-only";
+            "missing": |f| reading(f, SysctlReading::Missing) => Info, "there is no";
             "unreadable": |f| reading(f, SysctlReading::Unreadable("EIO".into())) => Warning, "EIO";
             "WSL's own": reserved => Warning, "net.ipv4.conf.all.rp_filter stays";
         }

@@ -1,19 +1,19 @@
-//! WSL, systemd, the agent.
+//! WSL, systemd, wslmesh's unit and configuration.
 
-use super::super::{
-    facts::{Facts, Text, UnitState, some},
-    verdict::{Judged, Skip, Verdict},
-};
 use crate::{
-    interop::ini::{Ini, boolean},
-    model::{HealthEntry, Mode, ModeState, Severity},
+    doctor::{
+        facts::{Facts, Text, UnitState},
+        verdict::{Judged, Verdict, all, error, info, ok, skipped, warning},
+    },
+    interop::ini::boolean,
+    model::{Mode, ModeState},
 };
 
 /// The agent's unit.
-pub(in crate::doctor) const UNIT: &str = "wslmesh.service";
+const UNIT: &str = "wslmesh.service";
 
-/// Units whose failure takes a node off its mesh.
-const MATTER: &[&str] = &[
+/// Units whose failure disconnects a node from its mesh, by prefix.
+const NEEDED: &[&str] = &[
     "wslmesh",
     "wg-quick@",
     "tailscaled",
@@ -27,265 +27,200 @@ const MATTER: &[&str] = &[
     "dbus",
 ];
 
-pub(in crate::doctor) fn version(facts: &Facts) -> Judged {
+pub(crate) fn version(facts: &Facts) -> Judged {
     let release = &facts.wsl.release;
     // WSL 1 writes the name with a capital (microsoft/WSL: util.cpp, UtilIsUtilityVm).
     if release.contains("Microsoft") && !facts.wsl.is {
-        return Ok(Verdict::failed(format!("this is WSL 1 (kernel {release})")));
+        return Ok(error(format!("this is WSL 1 (kernel {release})")));
     }
-    let wsl = facts.wsl()?;
-    let Some(version) = &wsl.version else {
-        return Ok(Verdict::note(format!(
-            "WSL does not tell its version (it does since 2.2.3); kernel {release}"
-        )));
-    };
-    let detail = format!("WSL {version}, kernel {release}");
-    Ok(if at_least(version, [2, 5, 10]) {
-        Verdict::ok(detail)
-    } else {
-        Verdict::note(format!(
-            "{detail}; instanceIdleTimeout, which keeps a distribution alive, came with 2.5.10"
-        ))
+    Ok(match &facts.wsl()?.version {
+        None => info(format!(
+            "WSL does not report its version, which it does since 2.2.3; kernel {release}"
+        )),
+        Some(version) if !facts.wsl.knows_idle_timeout() => info(format!(
+            "WSL {version}, kernel {release}; instanceIdleTimeout, which keeps a distribution running, needs 2.5.10"
+        )),
+        Some(version) => ok(format!("WSL {version}, kernel {release}")),
     })
 }
 
-/// Whether a version such as `2.6.1.0` is this one or a later one.
-pub(in crate::doctor) fn at_least(version: &str, least: [u32; 3]) -> bool {
-    let parts = version.split('.').map(|part| part.parse().unwrap_or(0));
-    parts.chain([0; 3]).take(3).ge(least)
-}
-
-pub(in crate::doctor) fn mode(facts: &Facts) -> Judged {
+pub(crate) fn mode(facts: &Facts) -> Judged {
     facts.wsl()?;
-    let (_, seen) = facts.seen()?;
-    Ok(match &seen.mode {
-        ModeState::Known(Mode::None) => {
-            Verdict::failed("none: this distribution has no network but lo")
-        }
+    Ok(match &facts.observation()?.1.mode {
+        ModeState::Known(Mode::None) => error("none: this distribution has no network but lo"),
         ModeState::Known(Mode::Bridged) => {
-            Verdict::note("bridged, which WSL has given up since 2.4.5")
+            info("bridged, which WSL no longer supports since 2.4.5")
         }
-        ModeState::Known(mode) => Verdict::ok(mode.as_str()),
-        ModeState::Pending => Verdict::warning("WSL did not answer in time"),
-        ModeState::Unknown(why) => Verdict::warning(why.as_str()),
+        ModeState::Known(mode) => ok(mode.as_str()),
+        ModeState::Pending => warning("WSL did not answer in time"),
+        ModeState::Unknown(why) => warning(why),
     })
 }
 
-pub(in crate::doctor) fn running(facts: &Facts) -> Judged {
-    if facts.systemd.running {
-        return Ok(Verdict::ok("it is"));
-    }
-    let verdict = Verdict::failed("another init runs here, and no service of systemd does");
-    Ok(if facts.wsl.is {
-        verdict
-    } else {
-        verdict
-            .remediation("Run `wslmesh run` by the init that is there, or `wslmesh apply` by hand")
+pub(crate) fn running(facts: &Facts) -> Judged {
+    let verdict = error("another init runs here, so no systemd service runs");
+    Ok(match (facts.systemd.running, facts.wsl.is) {
+        (true, _) => ok("yes"),
+        (false, true) => verdict,
+        (false, false) => {
+            verdict.fix("Start `wslmesh run` from this init, or run `wslmesh apply` by hand")
+        }
     })
 }
 
-pub(in crate::doctor) fn configured(facts: &Facts) -> Judged {
+pub(crate) fn configured(facts: &Facts) -> Judged {
     facts.wsl()?;
     if let Text::Unreadable(why) = &facts.wsl_conf {
-        return Err(Skip::Unknown(format!("/etc/wsl.conf: {why}")));
+        return Err(skipped(format!("/etc/wsl.conf: {why}")));
     }
-    let value = facts.wsl_conf("boot", "systemd");
-    Ok(match value.and_then(boolean) {
-        Some(true) => Verdict::ok("it does"),
-        _ if facts.systemd.running => Verdict::failed(
-            "systemd runs, and [boot] systemd=true is not in the file: after the next start of WSL no service will run",
+    Ok(match facts.wsl_conf("boot", "systemd").and_then(boolean) {
+        Some(true) => ok("yes"),
+        _ if facts.systemd.running => error(
+            "systemd runs, but [boot] systemd=true is not in the file: after the next start of WSL no service will run",
         ),
-        _ => Verdict::failed("[boot] systemd=true is not in the file"),
+        _ => error("[boot] systemd=true is not in the file"),
     })
 }
 
-/// Keys that WSL knows (microsoft/WSL: src/linux/init/WslDistributionConfig.cpp).
-const KEYS: &[(&str, &[&str])] = &[
-    (
-        "automount",
-        &[
-            "enabled",
-            "root",
-            "options",
-            "mountfstab",
-            "ldconfig",
-            "cgroups",
-        ],
-    ),
-    ("filesystem", &["umask"]),
-    ("interop", &["enabled", "appendwindowspath"]),
-    (
-        "network",
-        &["generatehosts", "generateresolvconf", "hostname"],
-    ),
-    ("time", &["usewindowstimezone"]),
-    (
-        "fileserver",
-        &["enabled", "logfile", "loglevel", "logtruncate"],
-    ),
-    ("gpu", &["enabled", "appendlibpath"]),
-    ("user", &["default"]),
-    (
-        "boot",
-        &["command", "systemd", "inittimeout", "protectbinfmt"],
-    ),
-    ("general", &["guiapplications"]),
-];
-
-pub(in crate::doctor) fn wsl_conf(facts: &Facts) -> Judged {
-    facts.wsl()?;
-    Ok(match &facts.wsl_conf {
-        Text::Missing => Verdict::note("there is none: WSL's defaults hold, without systemd"),
-        Text::Unreadable(why) => Verdict::warning(format!("it cannot be read: {why}")),
-        Text::Content(ini) => form(ini, KEYS),
-    })
-}
-
-/// Judges an INI file by its form and by the keys that its reader knows.
-pub(in crate::doctor) fn form(ini: &Ini, keys: &[(&str, &[&str])]) -> Verdict {
-    let mut parts = Vec::new();
-    let odd: Vec<String> = ini.odd().iter().map(ToString::to_string).collect();
-    if !odd.is_empty() {
-        parts.push(Verdict::warning(format!(
-            "not understood: line {}",
-            some(&odd)
-        )));
-    }
-    let repeated: Vec<String> = ini.repeated().iter().map(ToString::to_string).collect();
-    if !repeated.is_empty() {
-        parts.push(Verdict::warning(format!(
-            "written twice, and the first counts: {}",
-            some(&repeated)
-        )));
-    }
-    let known = |section: &str, key: &str| {
-        let mut of_section = keys.iter().filter(|(name, _)| *name == section);
-        of_section.any(|(_, keys)| keys.contains(&key))
-    };
-    let unknown: Vec<String> = ini
-        .entries()
-        .iter()
-        .filter(|entry| !known(&entry.section, &entry.key))
-        .map(ToString::to_string)
-        .collect();
-    if !unknown.is_empty() {
-        parts.push(Verdict::note(format!(
-            "unknown to WSL, which skips it: {}",
-            some(&unknown)
-        )));
-    }
-    Verdict::worst(parts, || match ini.entries().len() {
-        1 => "1 key".to_owned(),
-        count => format!("{count} keys"),
-    })
-}
-
-pub(in crate::doctor) fn configuration(facts: &Facts) -> Judged {
+pub(crate) fn configuration(facts: &Facts) -> Judged {
     Ok(match &facts.settings {
-        Ok(settings) => Verdict::ok(match settings.files.as_slice() {
-            [] => "no file: the defaults hold".to_owned(),
+        Ok(settings) => ok(match settings.files.as_slice() {
+            [] => "no file: the defaults apply".to_owned(),
             [file] => file.display().to_string(),
             [first, rest @ ..] => format!("{} and {} more", first.display(), rest.len()),
         }),
-        Err(error) => Verdict::failed(error.lines().next().unwrap_or_default()),
+        Err(why) => error(why.lines().next().unwrap_or_default()),
     })
 }
 
-fn unit(facts: &Facts) -> Result<Option<&UnitState>, Skip> {
+const NO_UNIT: &str = "systemd does not know wslmesh.service";
+
+fn unit(facts: &Facts) -> Result<Option<&UnitState>, Verdict> {
     Ok(facts.units()?.states.get(UNIT))
 }
 
-const NO_UNIT: &str = "systemd knows no wslmesh.service";
-const INSTALL: &str = "Install the package (`make packages`, or `sudo make install` and `sudo systemctl daemon-reload`)";
-
-pub(in crate::doctor) fn enabled(facts: &Facts) -> Judged {
+pub(crate) fn enabled(facts: &Facts) -> Judged {
     let Some(unit) = unit(facts)? else {
-        return Ok(Verdict::warning(NO_UNIT).remediation(INSTALL));
+        return Ok(warning(NO_UNIT).fix("Install the package (`make packages`, or `sudo make install` and `sudo systemctl daemon-reload`)"));
     };
     Ok(match unit.file.as_str() {
-        "enabled" | "enabled-runtime" | "static" | "alias" | "generated" | "transient" => {
-            Verdict::ok(unit.file.as_str())
+        file @ ("enabled" | "enabled-runtime" | "static" | "alias" | "generated" | "transient") => {
+            ok(file)
         }
-        "masked" | "masked-runtime" => Verdict::warning("it is masked: nothing can start it")
-            .remediation(
-                "Run `sudo systemctl unmask wslmesh`, then `sudo systemctl enable wslmesh`",
-            ),
-        other => Verdict::warning(format!("it is {other}")),
+        "masked" | "masked-runtime" => warning("wslmesh.service is masked: nothing can start it")
+            .fix("Run `sudo systemctl unmask wslmesh`, then `sudo systemctl enable wslmesh`"),
+        file => warning(format!("wslmesh.service is {file}")),
     })
 }
 
-pub(in crate::doctor) fn active(facts: &Facts) -> Judged {
-    let Some(unit) = unit(facts)? else {
-        return Err(Skip::Nothing(NO_UNIT.to_owned()));
-    };
+pub(crate) fn active(facts: &Facts) -> Judged {
+    let unit = unit(facts)?.ok_or_else(|| skipped(NO_UNIT))?;
     Ok(match unit.active.as_str() {
-        "active" | "reloading" => Verdict::ok(unit.active.as_str()),
-        "activating" | "deactivating" => Verdict::warning(format!("it is {}", unit.active)),
-        "failed" => Verdict::failed("it has failed"),
+        state @ ("active" | "reloading") => ok(state),
+        state @ ("activating" | "deactivating") => warning(format!("wslmesh.service is {state}")),
+        "failed" => error("wslmesh.service has failed"),
         // A condition keeps the unit from starting elsewhere.
-        other if !facts.wsl.is => Verdict::note(format!(
-            "it is {other}: it starts in WSL 2 alone, unless its drop-in is masked"
+        state if !facts.wsl.is => info(format!(
+            "wslmesh.service is {state}: it starts in WSL 2 only, unless its drop-in is masked"
         )),
-        other => Verdict::failed(format!("it is {other}"))
-            .remediation("Run `sudo systemctl start wslmesh`"),
+        state => {
+            error(format!("wslmesh.service is {state}")).fix("Run `sudo systemctl start wslmesh`")
+        }
     })
 }
 
-pub(in crate::doctor) fn failed_units(facts: &Facts) -> Judged {
-    let matters = |name: &&String| MATTER.iter().any(|start| name.starts_with(start));
+pub(crate) fn failed_units(facts: &Facts) -> Judged {
     // The agent's own unit has a check of its own.
     let failed = facts.units()?.failed.iter().filter(|name| *name != UNIT);
-    let (ours, others): (Vec<_>, Vec<_>) = failed.partition(matters);
-    let names = |units: Vec<&String>| some(&units.into_iter().cloned().collect::<Vec<_>>());
-    Ok(if !ours.is_empty() {
-        Verdict::failed(format!("failed: {}", names(ours)))
-    } else if !others.is_empty() {
-        Verdict::note(format!("failed, and none of the mesh's: {}", names(others)))
-    } else {
-        Verdict::ok("none")
-    })
-}
-
-/// How the agent is run where there is no WSL (docs/hardening.md).
-const ELSEWHERE: &str = "Nothing to do where none is wanted; outside of WSL its drop-in keeps it from starting: `sudo mkdir -p /etc/systemd/system/wslmesh.service.d`, `sudo ln -s /dev/null /etc/systemd/system/wslmesh.service.d/10-wsl.conf`, `sudo systemctl daemon-reload`, `sudo systemctl start wslmesh`";
-
-pub(in crate::doctor) fn health(facts: &Facts) -> Judged {
-    let Some(document) = &facts.agent else {
-        const NONE: &str = "no agent runs here";
-        return Ok(if facts.wsl.is {
-            Verdict::warning(NONE).remediation("Start it: `sudo systemctl start wslmesh`")
+    let finding = |name: &String| {
+        if NEEDED.iter().any(|prefix| name.starts_with(prefix)) {
+            error(format!("{name} failed"))
         } else {
-            Verdict::note(NONE).remediation(ELSEWHERE)
-        });
-    };
-    let mine: Vec<&HealthEntry> = document
-        .health
-        .iter()
-        .filter(|entry| !super::ports::about_windows(entry))
-        .collect();
-    if document.role == "standby" {
-        return Ok(Verdict::note(
-            "it stands by: the agent of another distribution works here",
-        ));
-    }
-    let role = &document.role;
-    Ok(troubles(&mine).unwrap_or_else(|| Verdict::ok(role.as_str())))
-}
-
-/// Troubles of the agent as one verdict; `None` where there are none.
-pub(in crate::doctor) fn troubles(entries: &[&HealthEntry]) -> Option<Verdict> {
-    let part = |entry: &&HealthEntry| {
-        let detail = format!("{}: {}", entry.title(), entry.detail);
-        match entry.severity {
-            Severity::Error => Some(Verdict::failed(detail)),
-            Severity::Warning => Some(Verdict::warning(detail)),
-            Severity::Info => None,
+            info(format!("{name} failed, which the mesh does not need"))
         }
-        .map(|verdict| verdict.remediation(entry.remediation.as_str()))
     };
-    let parts: Vec<Verdict> = entries.iter().filter_map(part).collect();
-    (!parts.is_empty()).then(|| Verdict::worst(parts, String::new))
+    Ok(all(failed.map(finding), || "none".to_owned()))
 }
 
 #[cfg(test)]
-mod tests;
+mod tests {
+    use super::*;
+    use crate::{
+        doctor::{
+            Check,
+            testing::{table, unit},
+        },
+        interop::ini::Ini,
+    };
+
+    fn conf(facts: &mut Facts, text: &str) {
+        facts.wsl_conf = Text::Content(Ini::parse(text));
+    }
+
+    fn unit_is(facts: &mut Facts, active: &str, file: &str) {
+        let units = facts.systemd.units.as_mut().unwrap();
+        units.states.insert(UNIT.into(), unit(active, file));
+    }
+
+    #[test]
+    fn wsl_itself() {
+        table! { Check::WslVersion;
+            "elsewhere": Facts::elsewhere => Skipped, "not WSL";
+            "silent": |f| f.wsl.version = None => Info, "since 2.2.3";
+            "old": |f| f.wsl.version = Some("2.5.9.0".into()) => Info, "2.5.10";
+            "enough": |f| f.wsl.version = Some("2.5.10".into()) => Ok, "WSL 2.5.10";
+            "WSL 1": |f| { f.wsl.is = false; f.wsl.release = "4.4.0-19041-Microsoft".into(); } => Error, "WSL 1";
+        }
+        table! { Check::WslMode;
+            "elsewhere": Facts::elsewhere => Skipped, "not WSL";
+            "none": |f| f.change(|s| s.mode = ModeState::Known(Mode::None)) => Error, "no network";
+            "bridged": |f| f.change(|s| s.mode = ModeState::Known(Mode::Bridged)) => Info, "bridged";
+            "silent": |f| f.change(|s| s.mode = ModeState::Pending) => Warning, "in time";
+            "unknown": |f| f.change(|s| s.mode = ModeState::Unknown("why".into())) => Warning, "why";
+            "mirrored": |f| f.change(|s| s.mode = ModeState::Known(Mode::Mirrored)) => Ok, "mirrored";
+        }
+    }
+
+    #[test]
+    fn systemd() {
+        table! { Check::SystemdRunning;
+            "another init": |f| f.systemd.running = false => Error, "another init";
+        }
+        table! { Check::SystemdConfigured;
+            "elsewhere": Facts::elsewhere => Skipped, "not WSL";
+            "rewritten": |f| conf(f, "[network]\ngenerateResolvConf = false\n") => Error, "after the next start";
+            "missing": |f| f.wsl_conf = Text::Missing => Error, "after the next start";
+            "off": |f| conf(f, "[boot]\nsystemd=false\nsystemd=true") => Error, "systemd=true";
+            "not running": |f| { f.systemd.running = false; conf(f, "") } => Error, "not in the file";
+            "secret": |f| f.wsl_conf = Text::Unreadable("EACCES".into()) => Skipped, "EACCES";
+            "other spelling": |f| conf(f, "[BOOT]\r\nSystemd = 1 # on\r\n") => Ok, "yes";
+        }
+    }
+
+    #[test]
+    fn the_service() {
+        table! { Check::Configuration;
+            "an error": |f| f.settings = Err("a.toml:1:2: bad\nmore".into()) => Error, "a.toml:1:2: bad";
+        }
+        table! { Check::UnitEnabled;
+            "no bus": |f| f.systemd.units = Err("no bus".into()) => Skipped, "no bus";
+            "no unit": |f| f.systemd.units.as_mut().unwrap().states.clear() => Warning, "does not know";
+            "disabled": |f| unit_is(f, "active", "disabled") => Warning, "disabled";
+            "masked": |f| unit_is(f, "inactive", "masked") => Warning, "masked";
+            "static": |f| unit_is(f, "active", "static") => Ok, "static";
+        }
+        table! { Check::UnitActive;
+            "no unit": |f| f.systemd.units.as_mut().unwrap().states.clear() => Skipped, "does not know";
+            "failed": |f| unit_is(f, "failed", "enabled") => Error, "failed";
+            "inactive": |f| unit_is(f, "inactive", "enabled") => Error, "inactive";
+            "starting": |f| unit_is(f, "activating", "enabled") => Warning, "activating";
+            "elsewhere": |f| { f.elsewhere(); unit_is(f, "inactive", "enabled") } => Info, "WSL 2 only";
+        }
+        table! { Check::FailedUnits;
+            "no bus": |f| f.systemd.units = Err("no bus".into()) => Skipped, "no bus";
+            "the tunnel": |f| { f.systemd.units.as_mut().unwrap().failed = vec!["a.mount".into(), "wg-quick@wg0.service".into()] } => Error, "wg-quick@wg0.service failed";
+            "another": |f| f.systemd.units.as_mut().unwrap().failed = vec!["a.mount".into()] => Info, "a.mount";
+            "the agent": |f| f.systemd.units.as_mut().unwrap().failed = vec![UNIT.into()] => Ok, "none";
+        }
+    }
+}

@@ -1,58 +1,46 @@
-//! Tailscale: its service and its interface. Its MTU is `tunnel-mtu`'s.
+//! Tailscale: its service and its interface. `tunnel-mtu` checks its MTU.
 
 use std::net::IpAddr;
 
-use super::super::{
+use crate::doctor::{
     facts::Facts,
-    verdict::{Judged, Skip, Verdict},
+    verdict::{Judged, error, info, ok, skipped, warning},
 };
-use crate::model::Link;
 
 const UNIT: &str = "tailscaled.service";
 
-fn link(facts: &Facts) -> Result<Option<&Link>, Skip> {
-    let (_, seen) = facts.seen()?;
-    let ours = |link: &&Link| link.name.as_str().starts_with("tailscale");
-    Ok(seen.links.iter().find(ours))
-}
-
-pub(in crate::doctor) fn unit(facts: &Facts) -> Judged {
-    let Some(unit) = facts.units()?.states.get(UNIT) else {
-        return Err(Skip::Nothing("Tailscale is not installed here".to_owned()));
-    };
+pub(crate) fn unit(facts: &Facts) -> Judged {
+    let unit = facts.units()?.states.get(UNIT);
+    let unit = unit.ok_or_else(|| skipped("Tailscale is not installed here"))?;
     Ok(match (unit.active.as_str(), unit.file.as_str()) {
-        ("active", "enabled") => Verdict::ok("active"),
-        ("active", file) => Verdict::note(format!("it runs, and is {file}: not after a restart")),
-        ("failed", _) => Verdict::failed("it has failed").remediation(
-            "Look at `journalctl -b -u tailscaled`, then `sudo systemctl restart tailscaled`",
-        ),
-        (other, "enabled") => Verdict::warning(format!("it is {other}")),
-        (other, _) => Verdict::note(format!("it is {other} and not wanted")),
+        ("active", "enabled") => ok("active"),
+        ("active", file) => info(format!(
+            "tailscaled is running but {file}: it will not start after a restart"
+        )),
+        ("failed", _) => error("tailscaled has failed")
+            .fix("See `journalctl -b -u tailscaled`, then run `sudo systemctl restart tailscaled`"),
+        (state, "enabled") => warning(format!("tailscaled is {state}")),
+        (state, file) => info(format!("tailscaled is {state} and {file}")),
     })
 }
 
-pub(in crate::doctor) fn interface(facts: &Facts) -> Judged {
-    let active = facts.units().ok().is_some_and(|units| {
-        let unit = units.states.get(UNIT);
-        unit.is_some_and(|unit| unit.active == "active")
-    });
-    let Some(link) = link(facts)? else {
-        return if active {
-            Ok(Verdict::note(
-                "tailscaled runs without an interface: in userspace mode, or /dev/net/tun is missing",
-            ))
+pub(crate) fn interface(facts: &Facts) -> Judged {
+    let (_, observation) = facts.observation()?;
+    let mut links = observation.links.iter();
+    let Some(link) = links.find(|link| link.name.as_str().starts_with("tailscale")) else {
+        let units = facts.units().ok();
+        let unit = units.and_then(|units| units.states.get(UNIT));
+        return Ok(if unit.is_some_and(|unit| unit.active == "active") {
+            info("tailscaled runs without an interface: in userspace mode, or without /dev/net/tun")
         } else {
-            Err(Skip::Nothing("there is no Tailscale interface".to_owned()))
-        };
+            skipped("no Tailscale interface")
+        });
     };
-    let (_, seen) = facts.seen()?;
-    let address = seen
-        .addresses
-        .iter()
-        .find(|address| address.link == link.index && matches!(address.net.addr(), IpAddr::V4(_)));
-    Ok(match address {
-        Some(address) => Verdict::ok(format!("{} {}", link.name, address.net.addr())),
-        None => Verdict::warning(format!("{} has no address: Tailscale is not up", link.name)),
+    let mut nets = observation.addresses.iter();
+    let net = nets.find(|has| has.link == link.index && matches!(has.net.addr(), IpAddr::V4(_)));
+    Ok(match net {
+        Some(has) => ok(format!("{} {}", link.name, has.net.addr())),
+        None => warning(format!("{} has no address: Tailscale is not up", link.name)),
     })
 }
 
@@ -70,20 +58,20 @@ mod tests {
     }
 
     fn no_link(facts: &mut Facts) {
-        facts.change(|seen| seen.links.retain(|link| link.name != name("tailscale0")));
+        facts.change(|o| o.links.retain(|link| link.name != name("tailscale0")));
     }
 
     #[test]
     fn tailscale() {
         table! { Check::TailscaleUnit;
             "not installed": |f| drop(f.systemd.units.as_mut().unwrap().states.remove(UNIT)) => Skipped, "not installed";
-            "failed": |f| unit_is(f, "failed", "enabled") => Failed, "failed";
+            "failed": |f| unit_is(f, "failed", "enabled") => Error, "failed";
             "stopped": |f| unit_is(f, "inactive", "enabled") => Warning, "inactive";
-            "unwanted": |f| unit_is(f, "inactive", "disabled") => Note, "not wanted";
-            "for now": |f| unit_is(f, "active", "disabled") => Note, "not after a restart";
+            "disabled": |f| unit_is(f, "inactive", "disabled") => Info, "inactive and disabled";
+            "for now": |f| unit_is(f, "active", "disabled") => Info, "not start after a restart";
         }
         table! { Check::TailscaleInterface;
-            "userspace mode": no_link => Note, "userspace mode";
+            "userspace mode": no_link => Info, "userspace mode";
             "neither": |f| { no_link(f); unit_is(f, "inactive", "disabled") } => Skipped, "no Tailscale interface";
             "logged out": |f| f.change(|s| s.addresses.retain(|a| a.link != 4)) => Warning, "no address";
             "IPv6 alone": |f| f.change(|s| {

@@ -1,4 +1,4 @@
-//! The clock against others.
+//! Compares the clock with others.
 
 use std::{fs::File, os::fd::AsFd};
 
@@ -9,7 +9,7 @@ use super::{
     root::Root,
 };
 
-/// Most PTP devices that are looked at; the Hyper-V one is named `hyperv`.
+/// Most PTP devices that are tried; the Hyper-V one is named `hyperv`.
 const DEVICES: usize = 8;
 
 pub(super) fn read(root: &Root) -> Clock {
@@ -17,12 +17,12 @@ pub(super) fn read(root: &Root) -> Clock {
     Clock {
         drift: ptp(root)
             .or_else(|| rtc(root))
-            .ok_or_else(|| "there is no other clock to compare with".to_owned()),
+            .ok_or_else(|| "no other clock to compare with".to_owned()),
         follows: follows.map(|text| text == "1" || text == "Y"),
     }
 }
 
-/// Windows' clock by its PTP device, which is root's (0600).
+/// Windows' clock by its PTP device, which only root can read (0600).
 fn ptp(root: &Root) -> Option<Drift> {
     let device = (0..DEVICES).find(|number| {
         let name = root.line(&format!("/sys/class/ptp/ptp{number}/clock_name"));
@@ -36,7 +36,7 @@ fn ptp(root: &Root) -> Option<Drift> {
     })
 }
 
-/// The hardware clock, which everybody may read, to the second.
+/// The hardware clock, which every user can read, to the second.
 fn rtc(root: &Root) -> Option<Drift> {
     let seconds: i64 = root.line("/sys/class/rtc/rtc0/since_epoch")?.parse().ok()?;
     let ours = ms(clock_gettime(ClockId::Realtime));
@@ -58,28 +58,17 @@ pub(super) fn now_unix() -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
-
     use super::*;
+    use crate::doctor::testing::{machine, write};
 
     #[test]
     fn the_hardware_clock() {
-        let folder = tempfile::tempdir().unwrap();
-        let root = Root::new(folder.path());
+        let (_folder, root) = machine(&[]);
         assert!(read(&root).drift.is_err() && read(&root).follows.is_none());
-        let write = |path: &str, text: String| {
-            let path = root.at(path);
-            fs::create_dir_all(path.parent().unwrap()).unwrap();
-            fs::write(path, text).unwrap();
-        };
-        write(
-            "/sys/class/rtc/rtc0/since_epoch",
-            format!("{}\n", now_unix() + 100),
-        );
-        write(
-            "/sys/module/hv_utils/parameters/timesync_implicit",
-            "0\n".into(),
-        );
+        let ahead = format!("{}\n", now_unix() + 100);
+        write(&root, "/sys/class/rtc/rtc0/since_epoch", &ahead);
+        let follows = "/sys/module/hv_utils/parameters/timesync_implicit";
+        write(&root, follows, "0\n");
         let clock = read(&root);
         let drift = clock.drift.unwrap();
         assert_eq!(
@@ -87,9 +76,9 @@ mod tests {
             (DriftSource::Rtc, Some(false))
         );
         assert!((-100_000..-40_000).contains(&drift.ahead_ms), "{drift:?}");
-        // A device that is no clock gives way to the hardware clock.
-        write("/sys/class/ptp/ptp0/clock_name", "hyperv\n".into());
-        write("/dev/ptp0", String::new());
+        // Where the device is not a clock, the hardware clock is read.
+        write(&root, "/sys/class/ptp/ptp0/clock_name", "hyperv\n");
+        write(&root, "/dev/ptp0", "");
         assert_eq!(read(&root).drift.unwrap().source, DriftSource::Rtc);
     }
 }

@@ -8,17 +8,17 @@ use super::{
 };
 use crate::{config::Settings, paths::Paths};
 
-/// Most entries of a folder that are looked at.
+/// Most entries of a folder that are read.
 const MOST: usize = 256;
 
 /// Bits of a mode that are permissions.
 const PERMISSIONS: u32 = 0o7777;
 
-/// Where wslmesh's own files are. A configuration that `--config` names elsewhere
-/// is its owner's.
-const PLACES: &[&str] = &["/etc/wslmesh", "/run/wslmesh", "/usr/lib/wslmesh"];
+/// Folders of wslmesh's own files. A configuration elsewhere (`--config`) belongs to
+/// its user.
+const FOLDERS: &[&str] = &["/etc/wslmesh", "/run/wslmesh", "/usr/lib/wslmesh"];
 
-/// wslmesh's own files and folders. Who may write a folder may replace what is in
+/// wslmesh's own files and folders. Who can write a folder can replace what is in
 /// it, so folders count too.
 pub(super) fn own(settings: Option<&Settings>, paths: &Paths) -> Vec<(String, Secrecy)> {
     let folders = [Path::new("/etc/wslmesh"), &paths.state, &paths.runtime];
@@ -26,7 +26,7 @@ pub(super) fn own(settings: Option<&Settings>, paths: &Paths) -> Vec<(String, Se
     let mut own: Vec<(String, Secrecy)> = folders.into_iter().map(folder).collect();
     if let Some(settings) = settings {
         let files = settings.files.iter().chain([&settings.config_file]);
-        let ours = files.filter(|file| PLACES.iter().any(|place| file.starts_with(place)));
+        let ours = files.filter(|file| FOLDERS.iter().any(|folder| file.starts_with(folder)));
         own.extend(ours.map(|file| (file.display().to_string(), Secrecy::Own)));
     }
     own
@@ -45,14 +45,14 @@ pub(super) fn guarded(root: &Root, own: &[(String, Secrecy)], home: Option<&str>
     own.chain(keys).collect()
 }
 
-/// Folders of keys that this user may not look into.
+/// Folders of keys that this user cannot read.
 pub(super) fn hidden_keys(root: &Root, home: Option<&str>) -> Vec<String> {
     let mut folders = key_folders(home);
     folders.retain(|(folder, _)| root.is_hidden(folder));
     folders.into_iter().map(|(folder, _)| folder).collect()
 }
 
-/// A link counts as what it leads to.
+/// Owner and mode; a link counts as its target.
 fn state(path: &Path) -> Option<(u32, u32)> {
     let found = fs::metadata(path).ok()?;
     Some((found.uid(), found.mode() & PERMISSIONS))
@@ -93,23 +93,15 @@ mod tests {
     use std::os::unix::fs::PermissionsExt;
 
     use super::*;
+    use crate::doctor::testing::{machine, write};
 
-    fn machine() -> (tempfile::TempDir, Root) {
-        let folder = tempfile::tempdir().unwrap();
-        let root = Root::new(folder.path());
-        (folder, root)
-    }
-
-    fn write(root: &Root, path: &str, text: &str, mode: u32) {
-        let path = root.at(path);
-        fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(&path, text).unwrap();
-        fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    fn chmod(root: &Root, path: &str, mode: u32) {
+        fs::set_permissions(root.at(path), fs::Permissions::from_mode(mode)).unwrap();
     }
 
     #[test]
     fn keys_and_own_files() {
-        let (_folder, root) = machine();
+        let (_folder, root) = machine(&[]);
         for (path, mode) in [
             ("/home/a/.ssh/id_rsa", 0o644),
             ("/home/a/.ssh/id_rsa.pub", 0o644),
@@ -117,11 +109,12 @@ mod tests {
             ("/etc/ssh/ssh_host_rsa_key", 0o600),
             ("/etc/wireguard/wg0.conf", 0o640),
         ] {
-            write(&root, path, "", mode);
+            write(&root, path, "");
+            chmod(&root, path, mode);
         }
         let own = [("/etc/wslmesh".to_owned(), Secrecy::OwnFolder)];
         let found = guarded(&root, &own, Some("/home/a/"));
-        let told: Vec<String> = found
+        let listed: Vec<String> = found
             .iter()
             .map(|file| {
                 format!(
@@ -133,7 +126,7 @@ mod tests {
             })
             .collect();
         assert_eq!(
-            told,
+            listed,
             [
                 "/etc/wslmesh OwnFolder 0",
                 "/home/a/.ssh/id_rsa Secret 644",
@@ -145,15 +138,12 @@ mod tests {
     }
 
     #[test]
-    fn folders_of_others_are_named() {
-        let (_folder, root) = machine();
-        write(&root, "/etc/wireguard/wg0.conf", "", 0o600);
+    fn folders_that_cannot_be_read_are_named() {
+        let (_folder, root) = machine(&[("/etc/wireguard/wg0.conf", "")]);
         assert_eq!(hidden_keys(&root, Some("/home/a")), [""; 0]);
-        let folder = root.at("/etc/wireguard");
-        let mode = |mode| fs::set_permissions(&folder, fs::Permissions::from_mode(mode)).unwrap();
-        mode(0o000);
+        chmod(&root, "/etc/wireguard", 0o000);
         let hidden = hidden_keys(&root, Some("/home/a"));
-        mode(0o700);
+        chmod(&root, "/etc/wireguard", 0o700);
         // Nothing is hidden from root.
         if rustix::process::geteuid().is_root() {
             assert_eq!(hidden, [""; 0]);

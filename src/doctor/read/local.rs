@@ -1,18 +1,18 @@
-//! What stands in /proc, /sys and /etc.
+//! What /proc, /sys and /etc say.
 
-use std::{collections::BTreeMap, io, path::Path};
+use std::{collections::BTreeMap, fs, io, path::Path};
 
 use ipnet::Ipv4Net;
 
-use super::{clock, dns, files, machine, pollers, processes, root::Root, unreadable};
+use super::{clock, dns, files, machine, pollers, root::Root};
 use crate::{
-    doctor::facts::{Clock, Guarded, Kernel, Pollers, Process, Resources, Secrecy, Text},
+    doctor::facts::{Facts, Process, Secrecy, Systemd, Text, Wsl},
     interop::ini::{self, Ini},
     model::{Protocol, Socket},
     observe,
 };
 
-/// Parameters that checks look at beside the configured ones.
+/// Parameters that checks read beside the configured ones.
 const SYSCTLS: &[&str] = &[
     "net.ipv4.tcp_mtu_probing",
     "net.ipv4.ip_local_port_range",
@@ -22,84 +22,43 @@ const SYSCTLS: &[&str] = &[
 /// Most bytes of the table of routes.
 const TABLE: usize = 4 << 20;
 
-/// Files of this distribution, understood.
-#[derive(Debug)]
-pub(super) struct Local {
-    pub(super) release: String,
-    pub(super) systemd: bool,
-    pub(super) wsl_conf: Text<Ini>,
-    pub(super) sockets: Text<Vec<Socket>>,
-    pub(super) sysctls: BTreeMap<&'static str, String>,
-    pub(super) routes: Vec<(String, Ipv4Net)>,
-    pub(super) resolver: dns::File,
-    pub(super) clock: Clock,
-    pub(super) processes: Vec<Process>,
-    pub(super) guarded: Vec<Guarded>,
-    pub(super) hidden_keys: Vec<String>,
-    pub(super) pollers: Pollers,
-    pub(super) resources: Resources,
-    pub(super) kernel: Kernel,
-}
+/// Most processes that are read.
+const PROCESSES: usize = 4096;
 
-impl Local {
-    /// Reads them below a root; `own` are wslmesh's own files, `home` is this
-    /// user's folder.
-    pub(super) fn read(root: &Path, own: &[(String, Secrecy)], home: Option<&str>) -> Self {
-        let root = Root::new(root);
-        let conf = root.bytes("/etc/wsl.conf", ini::MOST);
-        let wsl_conf = conf.map(|bytes| Ini::decode(&bytes));
-        let boot = wsl_conf
-            .content()
-            .and_then(|ini| ini.get("boot", "command"));
-        let release = root.line("/proc/sys/kernel/osrelease").unwrap_or_default();
-        let table = root.text("/proc/net/route", TABLE);
-        Self {
-            pollers: pollers::read(&root, boot),
-            wsl_conf,
-            kernel: machine::kernel(&root, &release),
+/// Reads what is below a root; all else is unread. `own` are wslmesh's own files,
+/// `home` is this user's folder.
+pub(super) fn read(root: &Root, own: &[(String, Secrecy)], home: Option<&str>) -> Facts {
+    let wsl_conf = root.bytes("/etc/wsl.conf", ini::MOST);
+    let wsl_conf = wsl_conf.map(|bytes| Ini::decode(&bytes));
+    let boot = wsl_conf.content();
+    let boot = boot.and_then(|ini| ini.get("boot", "command"));
+    let release = root.line("/proc/sys/kernel/osrelease").unwrap_or_default();
+    let table = root.text("/proc/net/route", TABLE);
+    let table = table.content().map(String::as_str);
+    let unread = Facts::unread("");
+    Facts {
+        pollers: pollers::read(root, boot),
+        wsl_conf,
+        kernel: machine::kernel(root, &release),
+        wsl: Wsl {
             release,
+            ..unread.wsl
+        },
+        systemd: Systemd {
             // As sd_booted(3) does.
-            systemd: root.at("/run/systemd/system").is_dir(),
-            sockets: sockets(&root.at("/")),
-            sysctls: sysctls(&root),
-            routes: table
-                .content()
-                .map(|table| routes(table))
-                .unwrap_or_default(),
-            resolver: dns::file(&root),
-            clock: clock::read(&root),
-            processes: processes::read(&root),
-            guarded: files::guarded(&root, own, home),
-            hidden_keys: files::hidden_keys(&root, home),
-            resources: machine::resources(&root),
-        }
-    }
-
-    /// All of it out of reach.
-    pub(super) fn unreadable(why: &str) -> Self {
-        Self {
-            release: String::new(),
-            systemd: false,
-            wsl_conf: unreadable(why),
-            sockets: unreadable(why),
-            sysctls: BTreeMap::new(),
-            routes: Vec::new(),
-            resolver: dns::File {
-                text: unreadable(why),
-                link: None,
-                immutable: false,
-            },
-            clock: Clock {
-                drift: Err(why.to_owned()),
-                follows: None,
-            },
-            processes: Vec::new(),
-            guarded: Vec::new(),
-            hidden_keys: Vec::new(),
-            pollers: Pollers::default(),
-            resources: Resources::default(),
-            kernel: Kernel::default(),
-        }
+            running: root.at("/run/systemd/system").is_dir(),
+            ..unread.systemd
+        },
+        sockets: sockets(&root.at("/")),
+        sysctls: sysctls(root),
+        routes: routes(table.unwrap_or_default()),
+        resolver: dns::resolver(root),
+        clock: clock::read(root),
+        processes: processes(root),
+        guarded: files::guarded(root, own, home),
+        hidden_keys: files::hidden_keys(root, home),
+        resources: machine::resources(root),
+        ..unread
     }
 }
 
@@ -137,21 +96,44 @@ fn sysctls(root: &Root) -> BTreeMap<&'static str, String> {
     SYSCTLS.iter().filter_map(read).collect()
 }
 
+/// The processes that this user can read.
+fn processes(root: &Root) -> Vec<Process> {
+    let names = root.names("/proc", PROCESSES * 2);
+    let ids = names
+        .into_iter()
+        .filter(|name| name.chars().all(|c| c.is_ascii_digit()));
+    ids.take(PROCESSES)
+        .filter_map(|id| process(root, &id))
+        .collect()
+}
+
+fn process(root: &Root, id: &str) -> Option<Process> {
+    let arguments = root.bytes(&format!("/proc/{id}/cmdline"), 1024);
+    let arguments = arguments.content().map(|bytes| {
+        let text = String::from_utf8_lossy(bytes).replace('\0', " ");
+        text.trim().chars().filter(|c| !c.is_control()).collect()
+    });
+    let folder = fs::read_link(root.at(&format!("/proc/{id}/cwd"))).ok();
+    Some(Process {
+        name: root.line(&format!("/proc/{id}/comm"))?,
+        arguments: arguments.unwrap_or_default(),
+        folder: folder.map(|folder| folder.display().to_string()),
+    })
+}
+
 #[cfg(test)]
 mod tests {
-    use std::fs;
-
     use super::*;
+    use crate::doctor::testing::machine;
 
     #[test]
-    fn a_described_machine() {
-        let folder = tempfile::tempdir().unwrap();
-        let root = Root::new(folder.path());
-        let nothing = Local::read(folder.path(), &[], None);
+    fn reads_below_a_root() {
+        let (_folder, root) = machine(&[]);
+        let nothing = read(&root, &[], None);
         assert_eq!(nothing.sockets, Text::Missing);
         assert_eq!(nothing.wsl_conf, Text::Missing);
-        assert!(!nothing.systemd && nothing.release.is_empty());
-        let files = [
+        assert!(!nothing.systemd.running && nothing.wsl.release.is_empty());
+        let (_folder, root) = machine(&[
             (
                 "/proc/sys/kernel/osrelease",
                 "6.6.87.2-microsoft-standard-WSL2\n",
@@ -163,16 +145,11 @@ mod tests {
             ),
             ("/proc/net/udp", "head\n"),
             ("/etc/wsl.conf", "[boot]\nsystemd=true\n"),
-        ];
-        for (path, text) in files {
-            let path = root.at(path);
-            fs::create_dir_all(path.parent().unwrap()).unwrap();
-            fs::write(path, text).unwrap();
-        }
-        fs::create_dir_all(root.at("/run/systemd/system")).unwrap();
-        let local = Local::read(folder.path(), &[], None);
-        assert_eq!(local.release, "6.6.87.2-microsoft-standard-WSL2");
-        assert!(local.systemd);
+            ("/run/systemd/system/x", ""),
+        ]);
+        let local = read(&root, &[], None);
+        assert_eq!(local.wsl.release, "6.6.87.2-microsoft-standard-WSL2");
+        assert!(local.systemd.running);
         assert_eq!(local.sysctls.get("net.ipv4.tcp_mtu_probing").unwrap(), "1");
         let conf = local.wsl_conf.content().unwrap();
         assert_eq!(conf.get("boot", "systemd"), Some("true"));

@@ -46,16 +46,16 @@ fn memory(text: &str) -> Option<Memory> {
 /// What the kernel offers; `release` names the folder of its modules.
 pub(super) fn kernel(root: &Root, release: &str) -> Kernel {
     let folder = format!("/lib/modules/{release}");
-    let lists = |name: &str| {
+    let listed = |name: &str| {
         let text = root.text(&format!("{folder}/{name}"), LIST);
         text.content()
             .is_some_and(|text| text.contains("/wireguard.ko"))
     };
-    let wireguard = if root.is_there("/sys/module/wireguard") {
+    let wireguard = if root.exists("/sys/module/wireguard") {
         Some("loaded")
-    } else if lists("modules.builtin") {
+    } else if listed("modules.builtin") {
         Some("built in")
-    } else if lists("modules.dep") {
+    } else if listed("modules.dep") {
         Some("a module")
     } else {
         None
@@ -65,7 +65,7 @@ pub(super) fn kernel(root: &Root, release: &str) -> Kernel {
     let installed = |name: &&&str| {
         folders
             .iter()
-            .any(|folder| root.is_there(&format!("{folder}/{name}")))
+            .any(|folder| root.exists(&format!("{folder}/{name}")))
     };
     Kernel {
         wireguard,
@@ -73,17 +73,16 @@ pub(super) fn kernel(root: &Root, release: &str) -> Kernel {
             .iter()
             .find(installed)
             .map(|name| (*name).to_owned()),
-        tun: root.is_there("/dev/net/tun"),
-        bridge_filter: root.is_there("/proc/sys/net/bridge"),
+        tun: root.exists("/dev/net/tun"),
+        bridge_filter: root.exists("/proc/sys/net/bridge"),
         modules: !release.is_empty() && root.at(&folder).is_dir(),
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
-
     use super::*;
+    use crate::doctor::testing::{machine, write};
 
     #[test]
     fn memory_in_mib() {
@@ -97,14 +96,9 @@ mod tests {
     }
 
     #[test]
-    fn wireguard_is_found_where_it_is() {
-        let folder = tempfile::tempdir().unwrap();
-        let root = Root::new(folder.path());
-        let write = |path: &str, text: &str| {
-            let path = root.at(path);
-            fs::create_dir_all(path.parent().unwrap()).unwrap();
-            fs::write(path, text).unwrap();
-        };
+    fn wireguard_in_the_kernel_or_as_a_program() {
+        let (_folder, root) = machine(&[]);
+        let write = |path: &str, text: &str| write(&root, path, text);
         let now = || kernel(&root, "6.6.1");
         assert!(now().wireguard.is_none() && !now().modules && !now().tun);
         write("/usr/bin/wireguard-go", "");

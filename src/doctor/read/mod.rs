@@ -1,5 +1,5 @@
-//! Reads the machine for the examination and changes nothing. Each source has a
-//! deadline: a drive of Windows or a daemon that hangs costs its own checks only.
+//! Reads the machine and changes nothing. Each source has a deadline: a Windows drive
+//! or a daemon that hangs costs its own checks only.
 
 mod clock;
 mod dns;
@@ -7,7 +7,6 @@ mod files;
 mod local;
 mod machine;
 mod pollers;
-mod processes;
 mod root;
 mod units;
 mod windows;
@@ -16,13 +15,13 @@ use std::{env, path::Path, time::Duration};
 
 use tokio::{join, time::timeout};
 
-use self::{local::Local, root::Root, windows::Drive};
-use super::facts::{Facts, Interop, Resolver, Systemd, Text, Way, Wsl};
+pub(super) use self::root::Root;
+use super::facts::{Facts, Systemd, Text, Wsl};
 use crate::{
     blocking::{Permit, run_blocking},
     config::{Settings, Source},
-    interop,
-    model::{Code, HostFacts, HostMemory, Mode, ModeState, Observation},
+    interop::{self, ini::Ini},
+    model::{HostFacts, HostMemory, Mode, ModeState, Observation},
     netlink::Netlink,
     observe::{self, Devices, Peers},
     paths::Paths,
@@ -32,44 +31,47 @@ use crate::{
 /// Longest wait for one source. The sources are read side by side.
 const DEADLINE: Duration = Duration::from_secs(2);
 
-/// What the examination may do beyond reading this machine.
+/// What may be done beyond reading this machine.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Wish {
-    /// Ask a name server although it is a stranger's.
+pub struct Options {
+    /// Query a name server that is in no private network.
     pub network: bool,
 }
 
 /// Reads everything.
-pub async fn gather(source: &Source, paths: &Paths, wish: Wish) -> Facts {
+pub async fn gather(source: &Source, paths: &Paths, options: Options) -> Facts {
     let settings = Settings::load(source).map_err(|error| error.to_string());
     let document = read_status(&paths.runtime).ok().flatten();
     let agent = document.filter(Document::is_alive);
     let wsl = interop::mode_at_once().is_none();
     let own = files::own(settings.as_ref().ok(), paths);
-    let local = bounded(move || {
-        let home = env::var("HOME").ok();
-        Local::read(Path::new("/"), &own, home.as_deref())
-    });
     let local = async {
-        let local = local.await;
-        let local = local.unwrap_or_else(|| Local::unreadable(&hangs()));
-        let answer = dns::ask(&local.resolver.text, wish.network).await;
-        (local, answer)
+        let home = env::var("HOME").ok();
+        let read = bounded(move || local::read(&system(), &own, home.as_deref()));
+        let mut facts = read
+            .await
+            .unwrap_or_else(|| Facts::unread(&late("this machine")));
+        facts.resolver.answer = dns::query_first(&facts.resolver.text, options.network).await;
+        facts
     };
     let network = async {
-        let seen = seen(settings.as_ref().ok(), agent.as_ref()).await;
-        let peers = match &seen {
-            Ok(seen) => peers(seen).await,
+        let observation = observation(settings.as_ref().ok(), agent.as_ref()).await;
+        let peers = match &observation {
+            Ok(observation) => peers(observation).await,
             Err(_) => Vec::new(),
         };
-        (seen, peers)
+        (observation, peers)
     };
-    let ((seen, peers), units, version, (local, answer), interop, drive) = join!(
+    let version = async {
+        let version = timeout(DEADLINE, interop::ask_wsl_version());
+        if wsl { version.await.ok()? } else { None }
+    };
+    let ((observation, peers), units, version, facts, interop, (wslconfig, installed)) = join!(
         network,
         units::read(),
-        version(wsl),
+        version,
         local,
-        interop(wsl),
+        bounded(move || windows::interop(&system(), wsl)),
         drive(wsl),
     );
     Facts {
@@ -77,88 +79,59 @@ pub async fn gather(source: &Source, paths: &Paths, wish: Wish) -> Facts {
         now_unix: clock::now_unix(),
         wsl: Wsl {
             is: wsl,
-            release: local.release,
             version,
+            ..facts.wsl
         },
         settings,
-        seen,
+        observation,
         peers,
-        routes: local.routes,
         agent,
         systemd: Systemd {
-            running: local.systemd,
             units,
+            ..facts.systemd
         },
-        wsl_conf: local.wsl_conf,
-        wslconfig: drive.wslconfig,
-        installed: drive.installed,
-        sockets: local.sockets,
-        sysctls: local.sysctls,
-        resolver: Resolver {
-            text: local.resolver.text,
-            link: local.resolver.link,
-            immutable: local.resolver.immutable,
-            answer,
-        },
-        clock: local.clock,
-        interop,
-        processes: local.processes,
-        guarded: local.guarded,
-        hidden_keys: local.hidden_keys,
-        pollers: local.pollers,
-        resources: local.resources,
-        kernel: local.kernel,
+        wslconfig,
+        installed,
+        // Looking for powershell.exe may hang with the drive.
+        interop: interop.unwrap_or_else(|| Facts::unread(&late("the Windows drive")).interop),
+        ..facts
     }
 }
 
-fn hangs() -> String {
-    format!("did not answer within {} s", DEADLINE.as_secs())
+fn system() -> Root {
+    Root::new(Path::new("/"))
 }
 
-/// The way to Windows programs. Looking for powershell.exe may hang with the drive.
-async fn interop(wsl: bool) -> Interop {
-    let look = bounded(move || windows::interop(&Root::new(Path::new("/")), wsl));
-    look.await.unwrap_or_else(|| Interop {
-        entry: None,
-        init: true,
-        way: Way::None(
-            Code::InteropTimeout,
-            format!("the Windows drive {}", hangs()),
-        ),
-        named: None,
-    })
+fn late(who: &str) -> String {
+    format!("{who} did not answer within {} s", DEADLINE.as_secs())
 }
 
-async fn drive(wsl: bool) -> Drive {
+/// A blocking reader in a thread of its own; `None` where it does not end in time.
+async fn bounded<T: Send + 'static>(read: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+    run_blocking(Permit::default(), DEADLINE, read).await.ok()
+}
+
+/// Windows' .wslconfig, and whether `wslmesh host install` was run there.
+async fn drive(wsl: bool) -> (Text<Ini>, bool) {
     if !wsl {
-        return Drive {
-            wslconfig: Text::Missing,
-            installed: false,
-        };
+        return (Text::Missing, false);
     }
-    let look = bounded(|| {
+    let read = bounded(|| {
         let mounts = interop::automount_root();
-        Drive::read(&Root::new(Path::new("/")), &mounts.to_string_lossy())
+        windows::drive(&system(), &mounts.to_string_lossy())
     });
-    look.await.unwrap_or_else(|| Drive {
-        wslconfig: unreadable(&format!("the Windows drive {}", hangs())),
-        installed: false,
-    })
+    read.await
+        .unwrap_or_else(|| (Text::Unreadable(late("the Windows drive")), false))
 }
 
-/// WireGuard's peers. Asking is root's.
-async fn peers(seen: &Observation) -> Vec<WireguardEntry> {
-    if !seen
-        .wireguard
-        .values()
-        .any(|reading| reading.device().is_some())
-    {
+/// WireGuard's peers, which only root can read.
+async fn peers(observation: &Observation) -> Vec<WireguardEntry> {
+    let devices = &observation.wireguard;
+    if devices.values().all(|reading| reading.device().is_none()) {
         return Vec::new();
     }
-    let ours = seen
-        .links
-        .iter()
-        .filter(|link| seen.wireguard.contains_key(&link.name));
+    let links = observation.links.iter();
+    let ours = links.filter(|link| devices.contains_key(&link.name));
     let links: Vec<LinkEntry> = ours.map(LinkEntry::from).collect();
     let peers = Peers::default();
     timeout(DEADLINE, peers.of(&links))
@@ -166,20 +139,8 @@ async fn peers(seen: &Observation) -> Vec<WireguardEntry> {
         .unwrap_or_default()
 }
 
-/// A blocking reader off the loop; `None` where it does not end in time.
-async fn bounded<T: Send + 'static>(read: impl FnOnce() -> T + Send + 'static) -> Option<T> {
-    run_blocking(Permit::default(), DEADLINE, read).await.ok()
-}
-
-async fn version(wsl: bool) -> Option<String> {
-    if !wsl {
-        return None;
-    }
-    timeout(DEADLINE, interop::ask_wsl_version()).await.ok()?
-}
-
-/// What a pass of the agent would see.
-async fn seen(
+/// What a pass of the agent would observe.
+async fn observation(
     settings: Option<&Settings>,
     agent: Option<&Document>,
 ) -> Result<Observation, String> {
@@ -193,31 +154,23 @@ async fn seen(
         ..HostMemory::default()
     };
     let devices = Devices::default();
-    let look = observe::observe(settings, &netlink, &devices, ModeState::Pending, host);
-    let (mode, seen) = join!(mode(agent), timeout(DEADLINE, look));
-    match seen {
-        Ok(Ok(mut seen)) => {
-            seen.mode = mode;
-            Ok(seen)
-        }
-        Ok(Err(error)) => Err(error.to_string()),
-        Err(_) => Err("the kernel did not list its network in time".to_owned()),
-    }
+    let observe = observe::observe(settings, &netlink, &devices, ModeState::Pending, host);
+    let (mode, observed) = join!(mode(agent), timeout(DEADLINE, observe));
+    let observation = observed.map_err(|_| late("rtnetlink"))?;
+    let observation = observation.map_err(|error| error.to_string())?;
+    Ok(Observation {
+        mode,
+        ..observation
+    })
 }
 
 /// The mode as the agent knows it, which cannot have changed since; else as WSL
 /// answers now.
 async fn mode(agent: Option<&Document>) -> ModeState {
-    let known = agent.and_then(|document| Mode::parse(&document.mode));
-    match known {
+    match agent.and_then(|document| Mode::parse(&document.mode)) {
         Some(mode) => ModeState::Known(mode),
         None => timeout(DEADLINE, interop::ask_mode())
             .await
-            .unwrap_or_else(|_| ModeState::Unknown(format!("wslinfo {}", hangs()))),
+            .unwrap_or_else(|_| ModeState::Unknown(late("wslinfo"))),
     }
-}
-
-/// A text that there is no time for.
-fn unreadable<T>(why: &str) -> Text<T> {
-    Text::Unreadable(why.to_owned())
 }

@@ -1,27 +1,26 @@
-//! Scripts of before, which do by polling what the agent does.
+//! Scripts from before wslmesh, which poll for the address.
 
 use super::{
     super::facts::{Pollers, Text},
     root::Root,
 };
 
-/// Most entries of a folder that are looked at.
+/// Most entries of a folder that are read.
 const MOST: usize = 256;
 
-/// Most bytes of a file that are looked at.
+/// Most bytes of a file that are read.
 const BYTES: usize = 64 << 10;
 
-/// What a script of before has in it: the file it keeps, or the rules it makes.
+/// What such a script contains: the rules it makes, or the value it writes.
 const SIGNS: &[&str] = &["portproxy", "WSL_IP="];
 
-/// The file that it keeps, as the agent does now.
+/// The file that it writes, as the agent does now.
 const FILE: &str = "wsl-network.conf";
 
-/// What makes a line write a file and not read it: units and shells may well read
-/// the agent's.
+/// What makes a line write a file: units and shells may read the agent's.
 const WRITES: &[&str] = &[">", "sed -i", "tee "];
 
-/// Where everything is run by a clock.
+/// Folders of cron, where every file counts.
 const CRON: &[&str] = &[
     "/etc/cron.d",
     "/etc/cron.hourly",
@@ -29,17 +28,17 @@ const CRON: &[&str] = &[
     "/var/spool/cron/crontabs",
 ];
 
-/// Looks at what cron, systemd, shells and WSL start; `boot` is `[boot] command` of
+/// Searches what cron, systemd, shells and WSL start; `boot` is `[boot] command` of
 /// /etc/wsl.conf.
 pub(super) fn read(root: &Root, boot: Option<&str>) -> Pollers {
     let mut pollers = Pollers::default();
-    look(root, "/etc/crontab", &mut pollers);
+    search(root, "/etc/crontab", &mut pollers);
     folders(root, CRON, |_| true, &mut pollers);
     let unit = |name: &str| name.ends_with(".service") || name.ends_with(".timer");
     folders(root, &["/etc/systemd/system"], unit, &mut pollers);
     let script = |name: &str| name.ends_with(".sh");
     folders(root, &["/etc/profile.d"], script, &mut pollers);
-    if boot.is_some_and(is_sign) {
+    if boot.is_some_and(is_poller) {
         pollers.found.push("[boot] command in /etc/wsl.conf".into());
     }
     pollers
@@ -53,19 +52,19 @@ fn folders(root: &Root, folders: &[&str], is_ours: fn(&str) -> bool, pollers: &m
         let names = root.names(folder, MOST).into_iter();
         for name in names.filter(|name| is_ours(name)) {
             let file = format!("{folder}/{name}");
-            // A folder in a folder of cron is a name of its own in the list, or none.
+            // Subfolders that count are in the list themselves.
             if !root.at(&file).is_dir() {
-                look(root, &file, pollers);
+                search(root, &file, pollers);
             }
         }
     }
 }
 
-fn look(root: &Root, file: &str, pollers: &mut Pollers) {
+fn search(root: &Root, file: &str, pollers: &mut Pollers) {
     match root.text(file, BYTES) {
         Text::Content(text) => {
             let mut lines = text.lines().map(str::trim_start);
-            if lines.any(|line| !line.starts_with('#') && is_sign(line)) {
+            if lines.any(|line| !line.starts_with('#') && is_poller(line)) {
                 pollers.found.push(file.to_owned());
             }
         }
@@ -74,7 +73,7 @@ fn look(root: &Root, file: &str, pollers: &mut Pollers) {
     }
 }
 
-fn is_sign(line: &str) -> bool {
+fn is_poller(line: &str) -> bool {
     let writes = || WRITES.iter().any(|sign| line.contains(sign));
     SIGNS.iter().any(|sign| line.contains(sign)) || (line.contains(FILE) && writes())
 }
@@ -84,12 +83,11 @@ mod tests {
     use std::fs;
 
     use super::*;
+    use crate::doctor::testing::machine;
 
     #[test]
-    fn scripts_of_before() {
-        let folder = tempfile::tempdir().unwrap();
-        let root = Root::new(folder.path());
-        for (path, text) in [
+    fn scripts_that_poll() {
+        let (_folder, root) = machine(&[
             ("/etc/crontab", "* * * * * root run-parts\n"),
             (
                 "/etc/cron.d/wsl",
@@ -121,11 +119,7 @@ mod tests {
                 "/etc/profile.d/reader.sh",
                 ". /etc/wslmesh/wsl-network.conf\n",
             ),
-        ] {
-            let path = root.at(path);
-            fs::create_dir_all(path.parent().unwrap()).unwrap();
-            fs::write(path, text).unwrap();
-        }
+        ]);
         let pollers = read(&root, Some("netsh.exe interface portproxy reset"));
         assert_eq!(
             pollers.found,
@@ -140,7 +134,7 @@ mod tests {
         );
         assert_eq!(pollers.hidden, [""; 0]);
         assert_eq!(read(&root, Some("service ssh start")).found.len(), 5);
-        // What is no file cannot be read, by whomever.
+        // What is not a file cannot be read, not even by root.
         fs::remove_file(root.at("/etc/crontab")).unwrap();
         let pipe = root.at("/etc/crontab");
         rustix::fs::mkfifoat(rustix::fs::CWD, pipe, 0o600.into()).unwrap();

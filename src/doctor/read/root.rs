@@ -13,21 +13,21 @@ use super::super::facts::Text;
 
 /// Where files are read from: `/`, or a described machine of a test.
 #[derive(Debug, Clone)]
-pub(super) struct Root(PathBuf);
+pub(in crate::doctor) struct Root(PathBuf);
 
 impl Root {
-    pub(super) fn new(root: &Path) -> Self {
+    pub(in crate::doctor) fn new(root: &Path) -> Self {
         Self(root.to_owned())
     }
 
     /// A path of the machine.
-    pub(super) fn at(&self, path: &str) -> PathBuf {
+    pub(in crate::doctor) fn at(&self, path: &str) -> PathBuf {
         self.0.join(path.trim_start_matches('/'))
     }
 
     /// The first bytes of a regular file, `most` of them. Nothing else is read: a
     /// pipe in a file's place would never end.
-    pub(super) fn bytes(&self, path: &str, most: usize) -> Text<Vec<u8>> {
+    pub(in crate::doctor) fn bytes(&self, path: &str, most: usize) -> Text<Vec<u8>> {
         let read = || -> io::Result<Vec<u8>> {
             let flags = i32::try_from(OFlags::NONBLOCK.bits()).unwrap_or(0);
             let file = OpenOptions::new()
@@ -35,7 +35,7 @@ impl Root {
                 .custom_flags(flags)
                 .open(self.at(path))?;
             if !file.metadata()?.is_file() {
-                return Err(io::Error::other("it is no regular file"));
+                return Err(io::Error::other("not a regular file"));
             }
             let mut bytes = Vec::new();
             let most = u64::try_from(most).unwrap_or(u64::MAX);
@@ -50,20 +50,20 @@ impl Root {
     }
 
     /// The same as text.
-    pub(super) fn text(&self, path: &str, most: usize) -> Text<String> {
+    pub(in crate::doctor) fn text(&self, path: &str, most: usize) -> Text<String> {
         let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
         self.bytes(path, most).map(text)
     }
 
-    /// One short line, trimmed; `None` where there is none.
-    pub(super) fn line(&self, path: &str) -> Option<String> {
+    /// One short line, trimmed; `None` where it is empty.
+    pub(in crate::doctor) fn line(&self, path: &str) -> Option<String> {
         let text = self.text(path, 4096);
         let line = text.content()?.lines().next()?.trim().to_owned();
         (!line.is_empty()).then_some(line)
     }
 
-    /// Names in a folder, sorted, `most` at most; none where there is no folder.
-    pub(super) fn names(&self, path: &str, most: usize) -> Vec<String> {
+    /// Names in a folder, sorted, `most` at most; none where it is no folder.
+    pub(in crate::doctor) fn names(&self, path: &str, most: usize) -> Vec<String> {
         let entries = fs::read_dir(self.at(path)).into_iter().flatten().take(most);
         let mut names: Vec<String> = entries
             .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
@@ -72,14 +72,14 @@ impl Root {
         names
     }
 
-    /// Whether there is a folder whose names are somebody else's to see.
-    pub(super) fn is_hidden(&self, path: &str) -> bool {
+    /// Whether this is a folder that this user cannot list.
+    pub(in crate::doctor) fn is_hidden(&self, path: &str) -> bool {
         let read = fs::read_dir(self.at(path));
         read.is_err_and(|error| error.kind() == io::ErrorKind::PermissionDenied)
     }
 
-    /// Whether something is there, a dangling link included.
-    pub(super) fn is_there(&self, path: &str) -> bool {
+    /// Whether it exists, also as a dangling link.
+    pub(in crate::doctor) fn exists(&self, path: &str) -> bool {
         self.at(path).symlink_metadata().is_ok()
     }
 }
@@ -99,15 +99,15 @@ mod tests {
         assert_eq!(root.text("/etc/a", 3), Text::Content(" on".into()));
         assert_eq!(root.line("/etc/a"), Some("one".into()));
         assert_eq!(root.bytes("/etc/none", 9), Text::Missing);
-        for odd in ["/etc", "/etc/pipe", "/dev/null"] {
-            let got = root.bytes(odd, 9);
+        for path in ["/etc", "/etc/pipe", "/dev/null"] {
+            let got = root.bytes(path, 9);
             assert!(
-                odd == "/dev/null" || matches!(got, Text::Unreadable(_)),
-                "{odd}: {got:?}"
+                path == "/dev/null" || matches!(got, Text::Unreadable(_)),
+                "{path}: {got:?}"
             );
         }
         assert_eq!(root.names("/etc", 9), ["a", "pipe"]);
         assert_eq!(root.names("/none", 9), [""; 0]);
-        assert!(root.is_there("/etc/pipe") && !root.is_there("/etc/none"));
+        assert!(root.exists("/etc/pipe") && !root.exists("/etc/none"));
     }
 }

@@ -12,9 +12,13 @@ fn generated() -> String {
         "{HEADING}Made from the registry in `src/doctor/registry.rs`; after a change there: `WSLMESH_WRITE_DOCS=1 cargo test --lib doctor`.\n"
     );
     for group in Group::ALL {
-        write!(page, "\n### {group}\n").unwrap();
-        for check in Check::ALL.iter().filter(|check| check.group() == *group) {
-            let fix = match check.fix() {
+        write!(page, "\n### {}\n", group.as_str()).unwrap();
+        for check in Check::ALL
+            .iter()
+            .filter(|check| check.info().group == *group)
+        {
+            let info = check.info();
+            let fix = match info.fix {
                 Fix::None => "",
                 Fix::Pass => " (`--fix`: pass)",
                 Fix::Files => " (`--fix`: files)",
@@ -22,10 +26,7 @@ fn generated() -> String {
             write!(
                 page,
                 "\n**{}**: {}{fix}\n\n{} {}.\n",
-                check.id(),
-                check.title(),
-                check.why(),
-                check.remediation()
+                info.id, info.title, info.why, info.remediation
             )
             .unwrap();
         }
@@ -53,16 +54,18 @@ fn the_documentation_is_the_registry() {
 }
 
 #[test]
-fn the_lists_of_before_name_checks_that_exist() {
+fn the_list_of_advice_names_checks_that_exist() {
     let written = fs::read_to_string(path()).unwrap();
-    let (_, lists) = written.split_once("## The lists of before").unwrap();
+    let (_, lists) = written
+        .split_once("## The advice that this replaces")
+        .unwrap();
     let (lists, _) = lists.split_once(HEADING).unwrap();
     let rows = lists.lines().filter(|line| line.starts_with("| ")).skip(1);
     let mut named = 0;
     for row in rows {
         let column = row.split('|').nth(2).unwrap();
         for word in column.split('`').skip(1).step_by(2) {
-            let is_check = Check::ALL.iter().any(|check| check.id() == word);
+            let is_check = Check::ALL.iter().any(|check| check.info().id == word);
             // Commands and keys of other programs have blanks or other signs.
             let plain = word.chars().all(|c| c.is_ascii_lowercase() || c == '-');
             assert!(is_check || !plain, "{word} in: {row}");

@@ -1,0 +1,81 @@
+//! What the agent reports of itself, and its findings as verdicts of checks.
+
+use crate::{
+    doctor::{
+        facts::Facts,
+        verdict::{Judged, Verdict, all, error, info, warning},
+    },
+    model::{HealthEntry, Severity},
+};
+
+/// How to run the agent outside of WSL (docs/hardening.md).
+const ELSEWHERE: &str = "Ignore this if you do not want it here. Outside of WSL a drop-in keeps it from starting: `sudo mkdir -p /etc/systemd/system/wslmesh.service.d`, `sudo ln -s /dev/null /etc/systemd/system/wslmesh.service.d/10-wsl.conf`, `sudo systemctl daemon-reload`, `sudo systemctl start wslmesh`";
+
+pub(crate) fn health(facts: &Facts) -> Judged {
+    const NONE: &str = "the agent is not running";
+    Ok(match &facts.agent {
+        None if facts.wsl.is => warning(NONE).fix("Run `sudo systemctl start wslmesh`"),
+        None => info(NONE).fix(ELSEWHERE),
+        Some(document) if document.role == "standby" => {
+            info("on standby: the agent of another distribution leads")
+        }
+        Some(document) => {
+            let health = document.health.iter();
+            let own =
+                health.filter(|entry| !about_windows(entry) && entry.severity > Severity::Info);
+            all(own.map(finding), || document.role.clone())
+        }
+    })
+}
+
+/// Codes of the agent about the Windows side, by prefix.
+const WINDOWS: &[&str] = &[
+    "forward-",
+    "firewall-",
+    "relay-",
+    "host-",
+    "guest-address-",
+    "interop-",
+];
+
+/// Whether the agent's finding is about Windows: `ports-windows` reports it.
+pub(super) fn about_windows(entry: &HealthEntry) -> bool {
+    WINDOWS.iter().any(|prefix| entry.code.starts_with(prefix))
+}
+
+/// Whether it is about Windows' firewall: `ports-firewall` reports it.
+pub(super) fn about_firewall(entry: &HealthEntry) -> bool {
+    entry.code == "forward-firewall" || entry.code.starts_with("firewall-")
+}
+
+/// A finding of the agent.
+pub(super) fn finding(entry: &HealthEntry) -> Verdict {
+    let detail = format!("{}: {}", entry.title(), entry.detail);
+    match entry.severity {
+        Severity::Error => error(detail),
+        Severity::Warning => warning(detail),
+        Severity::Info => info(detail),
+    }
+    .fix(entry.remediation.as_str())
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::doctor::{
+        Check,
+        testing::{document, table},
+    };
+
+    #[test]
+    fn the_agent() {
+        table! { Check::AgentHealth;
+            "no agent": |f| f.agent = None => Warning, "not running";
+            "no agent elsewhere": |f| { f.elsewhere(); f.agent = None } => Info, "not running";
+            "standby": |f| f.agent.as_mut().unwrap().role = "standby".into() => Info, "on standby";
+            "warning": |f| f.agent = Some(document(&[("contested", "warning")])) => Warning, "contested (x): it broke";
+            "error": |f| { f.agent = Some(document(&[ ("contested", "warning"), ("no-address", "error"), ])) } => Error, "no-address";
+            "info": |f| f.agent = Some(document(&[("wireguard-busy", "info")])) => Ok, "active";
+            "of Windows": |f| f.agent = Some(document(&[("forward-taken", "warning")])) => Ok, "active";
+        }
+    }
+}

@@ -1,0 +1,312 @@
+//! WSL's configuration files: /etc/wsl.conf, and Windows' .wslconfig as the mounted
+//! drive shows it.
+
+use crate::{
+    doctor::{
+        facts::{Facts, Text},
+        verdict::{Judged, Verdict, all, count, info, ok, skipped, warning},
+    },
+    interop::ini::{Ini, boolean},
+    model::Mode,
+};
+
+/// Keys that WSL knows (microsoft/WSL: src/linux/init/WslDistributionConfig.cpp).
+const CONF_KEYS: &[(&str, &str)] = &[
+    (
+        "automount",
+        "enabled root options mountfstab ldconfig cgroups",
+    ),
+    ("filesystem", "umask"),
+    ("interop", "enabled appendwindowspath"),
+    ("network", "generatehosts generateresolvconf hostname"),
+    ("time", "usewindowstimezone"),
+    ("fileserver", "enabled logfile loglevel logtruncate"),
+    ("gpu", "enabled appendlibpath"),
+    ("user", "default"),
+    ("boot", "command systemd inittimeout protectbinfmt"),
+    ("general", "guiapplications"),
+];
+
+/// Keys that WSL knows (microsoft/WSL: src/windows/common/WslCoreConfig.cpp).
+const CONFIG_KEYS: &[(&str, &str)] = &[
+    (
+        "wsl2",
+        "kernel kernelmodules kernelcommandline memory processors swap swapfile \
+         localhostforwarding nestedvirtualization networkingmode vmswitch macaddress \
+         dhcp dhcptimeout ipv6 dnsproxy dnstunneling firewall autoproxy vmidletimeout \
+         loadkernelmodules loaddefaultkernelmodules isolatedistrocgroup guiapplications \
+         gpusupport systemdistro debugconsole debugconsolelogfile earlybootlogging \
+         kerneldebugport telemetry safemode virtio virtiofs virtio9p \
+         hostfilesystemaccess hardwareperformancecounters defaultvhdsize \
+         crashdumpfolder maxcrashdumpcount kernelboottimeout distributionstarttimeout \
+         mountdevicetimeout pagereporting",
+    ),
+    ("general", "instanceidletimeout distributioninstallpath"),
+    (
+        "experimental",
+        "automemoryreclaim sparsevhd setversiondebug besteffortdnsparsing \
+         dnstunnelingipaddress initialautoproxytimeout ignoredports hostaddressloopback \
+         swiotlb virtiofsaggregateshares networkingmode dnstunneling firewall autoproxy",
+    ),
+];
+
+/// A key that guides name and no version of WSL knows.
+const INVENTED: &str = "networkingmode.excludedinterfaces";
+
+pub(crate) fn wsl_conf(facts: &Facts) -> Judged {
+    facts.wsl()?;
+    Ok(match &facts.wsl_conf {
+        Text::Missing => {
+            info("/etc/wsl.conf does not exist: WSL's defaults apply, without systemd")
+        }
+        Text::Unreadable(why) => warning(format!("/etc/wsl.conf cannot be read: {why}")),
+        Text::Content(ini) => syntax(ini, CONF_KEYS),
+    })
+}
+
+pub(crate) fn wslconfig(facts: &Facts) -> Judged {
+    facts.wsl()?;
+    let ini = match &facts.wslconfig {
+        Text::Missing => return Ok(ok("it does not exist: WSL's defaults apply")),
+        Text::Unreadable(why) => return Err(skipped(why)),
+        Text::Content(ini) => ini,
+    };
+    let invented = ini.entries().iter().find(|entry| entry.key == INVENTED);
+    Ok(match invented {
+        Some(entry) => warning(format!(
+            "{entry} is not a WSL key, although guides name it: mirrored mode cannot exclude an interface"
+        ))
+        .fix("Remove the line; if a VPN on Windows is the reason, use networkingMode=nat"),
+        None => syntax(ini, CONFIG_KEYS),
+    })
+}
+
+/// Judges an INI file by its syntax and by the keys that its reader knows.
+fn syntax(ini: &Ini, keys: &[(&str, &str)]) -> Verdict {
+    let known = |section: &str, key: &str| {
+        let mut of_section = keys.iter().filter(|(name, _)| *name == section);
+        of_section.any(|(_, keys)| keys.split(' ').any(|known| known == key))
+    };
+    let invalid = ini.invalid().iter();
+    let invalid =
+        invalid.map(|line| warning(format!("line {line} is neither [section] nor key=value")));
+    let repeated = ini.repeated().into_iter();
+    let repeated =
+        repeated.map(|entry| warning(format!("{entry} repeats a key; the first one counts")));
+    let unknown = ini.entries().iter();
+    let unknown = unknown
+        .filter(|entry| !known(&entry.section, &entry.key))
+        .map(|entry| info(format!("WSL ignores {entry}, which it does not know")));
+    all(invalid.chain(repeated).chain(unknown), || {
+        count(ini.entries().len(), "key", "keys")
+    })
+}
+
+/// A key that WSL also reads in [experimental].
+fn either<'a>(ini: &'a Ini, key: &str) -> Option<&'a str> {
+    ini.get("wsl2", key)
+        .or_else(|| ini.get("experimental", key))
+}
+
+pub(crate) fn mode(facts: &Facts) -> Judged {
+    let ini = facts.wslconfig()?;
+    let mode = facts
+        .mode()
+        .ok_or_else(|| skipped("the networking mode is not known"))?;
+    let configured = either(&ini, "networkingMode")
+        .unwrap_or("nat")
+        .to_lowercase();
+    Ok(match Mode::parse(&configured) {
+        Some(configured) if configured == mode => ok(mode.as_str()),
+        Some(configured) => warning(format!(
+            "{configured} is configured, {mode} is in force: WSL was not restarted since, or fell back"
+        )),
+        None => warning(format!(
+            "networkingMode={configured:?} is not a mode of WSL"
+        )),
+    })
+}
+
+pub(crate) fn network(facts: &Facts) -> Judged {
+    let ini = facts.wslconfig()?;
+    let off = |key| either(&ini, key).and_then(boolean) == Some(false);
+    let mut found = Vec::new();
+    if off("firewall") {
+        found.push(
+            info("firewall=false: the Hyper-V firewall allows everything")
+                .fix("Remove firewall=false; wslmesh makes the rules that its forwards need"),
+        );
+    }
+    if off("dnsTunneling") {
+        found.push(
+            info("dnsTunneling=false: names of Windows' VPNs and hosts file do not resolve")
+                .fix("Remove dnsTunneling=false, then run `wsl.exe --shutdown` on Windows"),
+        );
+    }
+    let localhost = ini.get("wsl2", "localhostForwarding").and_then(boolean);
+    match (localhost, facts.mode()) {
+        (Some(false), Some(Mode::Nat)) => found.push(
+            info(
+                "localhostForwarding=false: localhost on Windows does not reach this distribution",
+            )
+            .fix("Ignore this if a forward does it; else remove localhostForwarding=false"),
+        ),
+        (Some(_), Some(Mode::Mirrored)) => found.push(
+            info("localhostForwarding has no effect in mirrored mode")
+                .fix("Remove the line; localhost is shared in mirrored mode"),
+        ),
+        _ => {}
+    }
+    Ok(all(found, || "nothing is disabled".to_owned()))
+}
+
+/// Less than this many bytes of memory is too little for a few services.
+const LITTLE: u64 = 1 << 30;
+
+pub(crate) fn limits(facts: &Facts) -> Judged {
+    let ini = facts.wslconfig()?;
+    let of = |key| ini.get("wsl2", key);
+    let mut found = Vec::new();
+    for key in ["memory", "swap"] {
+        let Some(text) = of(key) else { continue };
+        match (size(text), key) {
+            (None, _) => found.push(warning(format!(
+                "{key}={text:?} is not a size: WSL expects a number and MB or GB"
+            ))),
+            (Some(bytes), "memory") if bytes < LITTLE => {
+                found.push(warning(format!("memory={text} is less than 1 GB")));
+            }
+            (Some(_), _) => {}
+        }
+    }
+    if let Some(text) = of("processors").filter(|text| !text.parse().is_ok_and(|n: u32| n > 0)) {
+        found.push(warning(format!(
+            "processors={text:?} is not a number above 0"
+        )));
+    }
+    Ok(all(found, || {
+        let keys = ["memory", "processors", "swap"].into_iter();
+        let set: Vec<String> = keys
+            .filter_map(|key| Some(format!("{key}={}", of(key)?)))
+            .collect();
+        if set.is_empty() {
+            "none set: half of the memory, all processors".to_owned()
+        } else {
+            set.join(", ")
+        }
+    }))
+}
+
+/// A size as WSL writes it: bytes, or with KB, MB, GB or TB (or one letter).
+fn size(text: &str) -> Option<u64> {
+    let text = text.to_uppercase();
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic() || c == ' ');
+    let unit = text.get(digits.len()..)?.trim();
+    let shift = match unit.trim_end_matches('B') {
+        "" => 0,
+        "K" => 10,
+        "M" => 20,
+        "G" => 30,
+        "T" => 40,
+        _ => return None,
+    };
+    digits.parse::<u64>().ok()?.checked_mul(1 << shift)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        doctor::{Check, testing::table},
+        model::ModeState,
+    };
+
+    fn is(facts: &mut Facts, text: &str) {
+        facts.wslconfig = Text::Content(Ini::parse(text));
+    }
+
+    fn unreadable(facts: &mut Facts) {
+        facts.wslconfig = Text::Unreadable("several users have one".into());
+    }
+
+    fn mirrored(facts: &mut Facts) {
+        facts.change(|o| o.mode = ModeState::Known(Mode::Mirrored));
+    }
+
+    fn conf(facts: &mut Facts, text: &str) {
+        facts.wsl_conf = Text::Content(Ini::parse(text));
+    }
+
+    #[test]
+    fn wsl_conf_and_wslconfig() {
+        table! { Check::WslConf;
+            "elsewhere": Facts::elsewhere => Skipped, "not WSL";
+            "missing": |f| f.wsl_conf = Text::Missing => Info, "defaults";
+            "unreadable": |f| f.wsl_conf = Text::Unreadable("EACCES".into()) => Warning, "EACCES";
+            "twice": |f| conf(f, "[boot]\nsystemd=true\nsystemd=false") => Warning, "[boot] systemd (line 3)";
+            "invalid": |f| conf(f, "[boot]\nsystemd") => Warning, "line 2";
+            "unknown": |f| conf(f, "[boot]\nsystemd=true\nsytemd=1") => Info, "sytemd";
+            "wrong section": |f| conf(f, "[network]\nsystemd=true") => Info, "[network] systemd";
+        }
+        table! { Check::Wslconfig;
+            "elsewhere": Facts::elsewhere => Skipped, "not WSL";
+            "unknown user": unreadable => Skipped, "several users";
+            "missing": |f| f.wslconfig = Text::Missing => Ok, "defaults";
+            "invented key": |f| is(f, "[wsl2]\nnetworkingMode=mirrored\nnetworkingMode.excludedInterfaces={}") => Warning, "line 3";
+            "unknown": |f| is(f, "[wsl2]\nmemroy=4GB") => Info, "memroy";
+            "wrong section": |f| is(f, "[wsl2]\ninstanceIdleTimeout=-1") => Info, "instanceidletimeout";
+            "twice": |f| is(f, "[wsl2]\nmemory=4GB\nMemory=8GB") => Warning, "line 3";
+            "all well": |f| is(f, "[wsl2]\nmemory=4GB\n[experimental]\nhostAddressLoopback=true") => Ok, "2 keys";
+        }
+        table! { Check::WslconfigMode;
+            "unknown user": unreadable => Skipped, "several users";
+            "unknown mode": |f| f.change(|s| s.mode = ModeState::Pending) => Skipped, "not known";
+            "fallback": |f| is(f, "[wsl2]\nnetworkingMode=mirrored") => Warning, "mirrored is configured, nat is in force";
+            "default": |f| f.wslconfig = Text::Missing => Ok, "nat";
+            "not a mode": |f| is(f, "[wsl2]\nnetworkingMode=miror") => Warning, "not a mode";
+            "old section": |f| { mirrored(f); is(f, "[experimental]\nnetworkingMode=Mirrored") } => Ok, "mirrored";
+        }
+    }
+
+    #[test]
+    fn values() {
+        table! { Check::WslconfigNetwork;
+            "unknown user": unreadable => Skipped, "several users";
+            "firewall": |f| is(f, "[wsl2]\nfirewall=false") => Info, "firewall=false";
+            "DNS": |f| is(f, "[experimental]\ndnsTunneling=FALSE") => Info, "dnsTunneling=false";
+            "localhost": |f| is(f, "[wsl2]\nlocalhostForwarding=0") => Info, "does not reach";
+            "mirrored": |f| { mirrored(f); is(f, "[wsl2]\nlocalhostForwarding=1") } => Info, "mirrored mode";
+        }
+        table! { Check::WslconfigLimits;
+            "unknown user": unreadable => Skipped, "several users";
+            "set": |f| is(f, "[wsl2]\nmemory=4GB\nprocessors=4\nswap=0") => Ok, "memory=4GB, processors=4, swap=0";
+            "little": |f| is(f, "[wsl2]\nmemory=512MB") => Warning, "less than 1 GB";
+            "no size": |f| is(f, "[wsl2]\nmemory=lots") => Warning, "not a size";
+            "no processors": |f| is(f, "[wsl2]\nprocessors=0") => Warning, "not a number";
+        }
+    }
+
+    #[test]
+    fn sizes() {
+        for (text, bytes) in [
+            ("4GB", Some(4 << 30)),
+            ("512 mb", Some(512 << 20)),
+            ("8G", Some(8 << 30)),
+            ("1048576", Some(1 << 20)),
+            ("0", Some(0)),
+            ("", None),
+            ("GB", None),
+            ("4GiB", None),
+            ("99999999999TB", None),
+        ] {
+            assert_eq!(size(text), bytes, "{text}");
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn never_panics(text in "\\PC{0,30}") {
+            let _either = size(&text).is_some();
+        }
+    }
+}
