@@ -3,7 +3,7 @@
 
 use std::{
     collections::BTreeMap,
-    fs, io,
+    fs,
     net::Ipv4Addr,
     path::{Path, PathBuf},
     time::Instant,
@@ -16,6 +16,7 @@ use crate::{
     backoff::{Retry, until},
     blocking::SingleFlight,
     config::Settings,
+    fs::file,
     model::{AddressChange, Finding, Place, Subject},
     plan::{Due, dependents_due},
     units::{Report, Round, Systemd, Verdict},
@@ -108,7 +109,7 @@ impl Dependents {
     /// Knows what an earlier run of this boot has told.
     pub(super) fn new(runtime: &Path, below: PathBuf) -> Self {
         let path = runtime.join("dependents.json");
-        let text = fs::read(&path).unwrap_or_default();
+        let text = file::read(&path).ok().flatten().unwrap_or_default();
         Self {
             // Rubbish counts as nothing told yet.
             notes: serde_json::from_slice(&text).unwrap_or_default(),
@@ -268,22 +269,15 @@ impl Dependents {
 /// Without the file, an agent that is started again takes its first address for
 /// the first of this boot.
 fn save(path: &Path, notes: &Notes) {
-    if let Err(error) = write(path, notes) {
-        tracing::debug!(
-            event = "dependent",
-            "cannot write {}: {error}",
-            path.display()
-        );
+    // If it fails, the file's own error tells.
+    path.parent()
+        .map(fs::create_dir_all)
+        .transpose()
+        .unwrap_or_default();
+    let text = serde_json::to_vec(notes).unwrap_or_default();
+    if let Err(error) = file::write(path, &text, 0o644) {
+        tracing::debug!(event = "dependent", "{error}");
     }
-}
-
-fn write(path: &Path, notes: &Notes) -> io::Result<()> {
-    if let Some(folder) = path.parent() {
-        fs::create_dir_all(folder)?;
-    }
-    let new = path.with_extension("new");
-    fs::write(&new, serde_json::to_vec(notes)?)?;
-    fs::rename(&new, path)
 }
 
 #[cfg(test)]

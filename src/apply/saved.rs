@@ -106,7 +106,7 @@ impl Saved {
             });
         };
         let values: Values =
-            serde_json::from_slice(found.content()).map_err(|source| SavedError::Damaged {
+            serde_json::from_slice(&found).map_err(|source| SavedError::Damaged {
                 path: self.path.clone(),
                 source,
             })?;
@@ -153,12 +153,7 @@ impl Saved {
             path: self.path.clone(),
             source,
         })?;
-        let now = file::read(&self.path)?;
-        Ok(file::replace(
-            &self.path,
-            now.as_ref().map(file::Snapshot::content),
-            &text,
-        )?)
+        Ok(file::write(&self.path, &text, 0o644)?)
     }
 }
 

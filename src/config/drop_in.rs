@@ -146,7 +146,7 @@ impl DropIn {
         let now = read(&self.source, None)?;
         if let Some(taken) = now.places.iter().find(|located| located.name == self.name) {
             let before = file::read(&self.path)?;
-            let same = before.is_some_and(|before| before.content() == text.as_bytes());
+            let same = before.is_some_and(|before| before == text.as_bytes());
             return if taken.file == self.path && same {
                 Ok((Added::Already, load(&self.source, None)?.settings))
             } else {
@@ -196,7 +196,7 @@ impl DropIn {
         }
         let content =
             file::read(&self.path)?.ok_or_else(|| DropInError::Unknown(self.name.clone()))?;
-        if !is_alone(content.content()) {
+        if !is_alone(&content) {
             return Err(DropInError::More {
                 name: found.name,
                 file: found.file,

@@ -11,8 +11,7 @@ mod format;
 mod tests;
 
 use std::{
-    fs,
-    io::{self, Read},
+    fs, io,
     path::{Path, PathBuf},
 };
 
@@ -22,14 +21,17 @@ use super::{
     load::{ConfigError, load, read as read_source},
     source::{Draft, Source},
 };
-use crate::fs::file::{self, FileError};
+use crate::fs::{
+    file::{self, FileError},
+    read_bounded,
+};
 
 /// The drop-in that an import writes. It comes after what packages number lower
 /// and before `forward-NAME.toml`.
 const NAME: &str = "50-imported.toml";
 
 /// Largest file that is read, in bytes.
-const MAX_BYTES: u64 = 1 << 20;
+const MAX_BYTES: usize = 1 << 20;
 
 /// Why nothing was imported. Nothing has changed then.
 #[derive(Debug, thiserror::Error)]
@@ -179,7 +181,7 @@ impl Import {
     pub fn write(&self, force: bool) -> Result<bool, ImportError> {
         let before = file::read(&self.path)?;
         match &before {
-            Some(before) if before.content() == self.text.as_bytes() => return Ok(false),
+            Some(before) if before == self.text.as_bytes() => return Ok(false),
             Some(_) if !force => return Err(ImportError::Exists(self.path.clone())),
             Some(_) | None => {}
         }
@@ -189,8 +191,7 @@ impl Import {
                 source,
             })?;
         }
-        let expected = before.as_ref().map(file::Snapshot::content);
-        file::replace(&self.path, expected, self.text.as_bytes())?;
+        file::replace(&self.path, before.as_deref(), self.text.as_bytes())?;
         Ok(true)
     }
 }
@@ -200,15 +201,11 @@ fn read(path: &Path) -> Result<String, ImportError> {
         path: path.to_owned(),
         source,
     };
-    if !fs::metadata(path).map_err(failed)?.is_file() {
-        return Err(ImportError::NotAFile(path.to_owned()));
-    }
-    let mut bytes = Vec::new();
-    let file = fs::File::open(path).map_err(failed)?;
-    file.take(MAX_BYTES + 1)
-        .read_to_end(&mut bytes)
-        .map_err(failed)?;
-    if bytes.len() as u64 > MAX_BYTES {
+    let bytes = read_bounded(path, MAX_BYTES + 1).map_err(|error| match error.kind() {
+        io::ErrorKind::InvalidInput => ImportError::NotAFile(path.to_owned()),
+        _ => failed(error),
+    })?;
+    if bytes.len() > MAX_BYTES {
         return Err(ImportError::TooLarge(path.to_owned()));
     }
     String::from_utf8(bytes).map_err(|_| ImportError::NotText(path.to_owned()))

@@ -1,9 +1,12 @@
 //! Which files a configuration has, in which order, and their text.
 
 use std::{
-    fs, io,
+    fs,
+    io::{self, Read as _},
     path::{self, Path, PathBuf},
 };
+
+use crate::fs::open_regular;
 
 /// Where the configuration comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -138,22 +141,23 @@ fn unreadable(error: &io::Error) -> String {
 
 /// A file's text, or what is wrong with it.
 fn read(path: &Path) -> Result<String, String> {
-    let meta = fs::metadata(path).map_err(|error| match error.kind() {
+    let file = open_regular(path).map_err(|error| match error.kind() {
         io::ErrorKind::NotFound => {
             " there is no such file; name the right one with --config".to_owned()
         }
+        io::ErrorKind::InvalidInput => " is not a regular file; remove it and put the configuration there, or name another file with --config".to_owned(),
         _ => unreadable(&error),
     })?;
-    if !meta.is_file() {
-        return Err(" is not a regular file; remove it and put the configuration there, or name another file with --config".to_owned());
-    }
-    if meta.len() > MAX_BYTES {
+    let size = file.metadata().map_err(|error| unreadable(&error))?.len();
+    if size > MAX_BYTES {
         return Err(format!(
-            " has {} bytes, more than any configuration (1 MiB); name the right file with --config",
-            meta.len()
+            " has {size} bytes, more than any configuration (1 MiB); name the right file with --config"
         ));
     }
-    let bytes = fs::read(path).map_err(|error| unreadable(&error))?;
+    let mut bytes = Vec::new();
+    file.take(MAX_BYTES)
+        .read_to_end(&mut bytes)
+        .map_err(|error| unreadable(&error))?;
     String::from_utf8(bytes).map_err(|error| {
         let valid = error
             .as_bytes()

@@ -18,39 +18,38 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{FileType, Mode, OFlags};
 use rustix::io::Errno;
 
-pub use error::FileError;
+pub use error::{Fault, FileError};
 
 /// The largest content that is read or written, in bytes (1 MiB).
 pub const MAX_SIZE: usize = 1 << 20;
 
+/// The mode of a file that did not exist, whatever the umask.
+const NEW_MODE: u32 = 0o644;
+
 /// As many links as the kernel follows itself (path_resolution(7)).
 const MAX_LINKS: usize = 40;
 
-/// A file's content at one moment; hand it to [`replace`], which notices
-/// whether somebody else wrote since.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Snapshot {
-    content: Vec<u8>,
-}
-
-impl Snapshot {
-    /// The content.
-    pub fn content(&self) -> &[u8] {
-        &self.content
-    }
-}
-
 /// Reads a regular file through its symlinks; None if there is none, which
-/// includes a symlink without a target.
+/// includes a symlink without a target. Hand the content to [`replace`], which
+/// notices whether another program wrote since.
 ///
 /// # Errors
 /// [`FileError`] when the path names something other than a regular file of
 /// at most [`MAX_SIZE`] bytes, or when it cannot be read.
-pub fn read(path: &Path) -> Result<Option<Snapshot>, FileError> {
+pub fn read(path: &Path) -> Result<Option<Vec<u8>>, FileError> {
     let current = Current::open(&resolve(path)?)?;
-    Ok(current.map(|current| Snapshot {
-        content: current.content,
-    }))
+    Ok(current.map(|current| current.content))
+}
+
+/// Gives a file of our own new content, whatever it has; a file that does not
+/// exist is made with this mode. As [`replace`] otherwise.
+///
+/// # Errors
+/// See [`replace`].
+pub fn write(path: &Path, new: &[u8], mode: u32) -> Result<(), FileError> {
+    let target = resolve(path)?;
+    let current = Current::open(&target)?;
+    replace_current(&target, current, new, mode)
 }
 
 /// Gives a file new content, or makes it (mode 0644) when `expected` is None.
@@ -60,58 +59,65 @@ pub fn read(path: &Path) -> Result<Option<Snapshot>, FileError> {
 /// written. What a killed run left behind is removed. Blocks for two fsyncs.
 ///
 /// # Errors
-/// [`FileError::Changed`] when the file is not as `expected`; else what kept
+/// [`Fault::Changed`] when the file is not as `expected`; else what kept
 /// the file from being replaced. The old file then stays as it was, and no
 /// temporary file is left, except when only the sync or the read-back after
 /// the rename failed.
 pub fn replace(path: &Path, expected: Option<&[u8]>, new: &[u8]) -> Result<(), FileError> {
     let target = resolve(path)?;
-    if new.len() > MAX_SIZE {
-        return Err(FileError::TooBig { path: target });
-    }
     let current = Current::open(&target)?;
+    let found = content(current.as_ref());
+    if found != Some(new) && found != expected {
+        return Err(FileError::new(&target, Fault::Changed));
+    }
+    replace_current(&target, current, new, NEW_MODE)
+}
+
+fn replace_current(
+    target: &Path,
+    current: Option<Current>,
+    new: &[u8],
+    mode: u32,
+) -> Result<(), FileError> {
+    if new.len() > MAX_SIZE {
+        return Err(FileError::new(target, Fault::TooBig));
+    }
     if content(current.as_ref()) == Some(new) {
         return Ok(());
     }
-    if content(current.as_ref()) != expected {
-        return Err(FileError::Changed { path: target });
-    }
-
-    let failed = |doing: &'static str| {
-        let target = &target;
-        move |source: io::Error| FileError::from_io(target, doing, source)
-    };
+    let failed =
+        |doing: &'static str| move |source: io::Error| FileError::from_io(target, doing, source);
     let directory = target
         .parent()
         .filter(|parent| !parent.as_os_str().is_empty())
         .unwrap_or(Path::new("."));
-    let name = target.file_name().ok_or_else(|| FileError::IsDirectory {
-        path: target.clone(),
-    })?;
+    let name = target
+        .file_name()
+        .ok_or_else(|| FileError::new(target, Fault::IsDirectory))?;
     temporary::remove_stale(directory, name);
     let mut temp =
         temporary::create(directory, name).map_err(failed("make a temporary file beside"))?;
     temp.write_all(new).map_err(failed("write"))?;
     match &current {
-        Some(current) => attributes::copy(&current.file, temp.as_file(), &target)?,
-        None => attributes::set_new(temp.as_file()).map_err(failed("set the mode of"))?,
+        Some(current) => attributes::copy(&current.file, temp.as_file(), target)?,
+        None => attributes::set_mode(temp.as_file(), mode).map_err(failed("set the mode of"))?,
     }
     temp.as_file().sync_all().map_err(failed("write"))?;
 
     // Once more, as late as possible: writing may have taken a while.
-    if content(Current::open(&target)?.as_ref()) != expected {
-        return Err(FileError::Changed { path: target });
+    if content(Current::open(target)?.as_ref()) != content(current.as_ref()) {
+        return Err(FileError::new(target, Fault::Changed));
     }
     let renamed = match current {
-        Some(_) => temp.persist(&target),
-        None => temp.persist_noclobber(&target),
+        Some(_) => temp.persist(target),
+        None => temp.persist_noclobber(target),
     };
-    // Keeps the lock until we are done, so that nobody takes the file for stale.
+    // Keeps the lock until we are done, so that no run takes the file for stale.
     let _written = renamed.map_err(|e| failed("replace")(e.error))?;
     sync_directory(directory).map_err(failed("bring to disk"))?;
-    match content(Current::open(&target)?.as_ref()) {
+    match content(Current::open(target)?.as_ref()) {
         Some(read) if read == new => Ok(()),
-        _ => Err(FileError::Changed { path: target }),
+        _ => Err(FileError::new(target, Fault::Changed)),
     }
 }
 
@@ -154,9 +160,7 @@ impl Current {
             .read_to_end(&mut content)
             .map_err(failed)?;
         if content.len() > MAX_SIZE {
-            return Err(FileError::TooBig {
-                path: path.to_owned(),
-            });
+            return Err(FileError::new(path, Fault::TooBig));
         }
         Ok(Some(Self { file, content }))
     }
@@ -167,13 +171,9 @@ fn must_be_regular(path: &Path, stat: &rustix::fs::Stat) -> Result<(), FileError
     if file_type.is_file() {
         Ok(())
     } else if file_type.is_dir() {
-        Err(FileError::IsDirectory {
-            path: path.to_owned(),
-        })
+        Err(FileError::new(path, Fault::IsDirectory))
     } else {
-        Err(FileError::NotRegular {
-            path: path.to_owned(),
-        })
+        Err(FileError::new(path, Fault::NotRegular))
     }
 }
 
@@ -190,9 +190,7 @@ fn resolve(path: &Path) -> Result<PathBuf, FileError> {
             Err(e) => return Err(FileError::from_io(&target, "look up", e)),
         }
     }
-    Err(FileError::SymlinkLoop {
-        path: path.to_owned(),
-    })
+    Err(FileError::new(path, Fault::SymlinkLoop))
 }
 
 /// Makes a rename outlast a power cut.

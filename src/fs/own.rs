@@ -1,9 +1,11 @@
-//! Owner and mode of wslmesh's own files and folders.
+//! Owners and modes: who may change a file.
 
 use std::{
-    fs, io,
+    ffi::OsString,
+    fs::{self, Metadata},
+    io,
     os::unix::fs::{MetadataExt, PermissionsExt, fchown},
-    path::Path,
+    path::{Component, Path, PathBuf},
 };
 
 use rustix::{
@@ -51,6 +53,108 @@ pub fn secure(path: &Path, make: bool) -> io::Result<Option<String>> {
     }
     let done = format!("{} {}", path.display(), done.join(" and "));
     Ok((before.uid() != 0 || mode & OTHERS_WRITE != 0).then_some(done))
+}
+
+/// Whether root owns what a path leads to.
+pub fn belongs_to_root(path: &Path) -> bool {
+    fs::metadata(path).is_ok_and(|meta| meta.uid() == 0)
+}
+
+/// Most symlinks on one path, as for the kernel (path_resolution(7)).
+const LINKS: usize = 40;
+
+/// Who may be able to change a file that is trusted.
+#[derive(Debug, Clone)]
+pub struct Trust {
+    /// The user besides root.
+    pub owner: u32,
+    /// Folders above this one are not checked.
+    pub top: PathBuf,
+}
+
+impl Trust {
+    /// Root alone, from `/` on.
+    pub fn root() -> Self {
+        Self {
+            owner: 0,
+            top: PathBuf::from("/"),
+        }
+    }
+}
+
+/// Where a path leads, all symlinks resolved, if no other user can change that:
+/// each folder on the way is checked, from `/` on, that of a symlink too. A
+/// sticky folder such as /tmp is no better than another that others can write.
+/// It blocks where a symlink leads to a file system that does not answer.
+///
+/// # Errors
+/// Why it is not to be trusted, and the fix.
+pub fn resolve_trusted(path: &Path, trust: &Trust) -> Result<PathBuf, String> {
+    let nowhere =
+        |error: io::Error| format!("it leads nowhere: {error} (the agent sees no home directory)");
+    let mut at = PathBuf::from("/");
+    let mut rest = parts(path);
+    let mut links = 0;
+    only_owner_writes(&at, &fs::metadata(&at).map_err(nowhere)?, trust)?;
+    while let Some(part) = rest.pop() {
+        if part == ".." {
+            at.pop();
+            continue;
+        }
+        let next = at.join(part);
+        let meta = fs::symlink_metadata(&next).map_err(nowhere)?;
+        if meta.is_symlink() {
+            links += 1;
+            if links > LINKS {
+                return Err("it leads nowhere: too many symlinks".to_owned());
+            }
+            let to = fs::read_link(&next).map_err(nowhere)?;
+            if to.is_absolute() {
+                at = PathBuf::from("/");
+            }
+            rest.extend(parts(&to));
+            continue;
+        }
+        if meta.is_dir() {
+            only_owner_writes(&next, &meta, trust)?;
+        }
+        at = next;
+    }
+    Ok(at)
+}
+
+/// The parts of a path, the last one first.
+fn parts(path: &Path) -> Vec<OsString> {
+    let part = |part: Component<'_>| match part {
+        Component::Normal(name) => Some(name.to_owned()),
+        Component::ParentDir => Some("..".into()),
+        Component::RootDir | Component::CurDir | Component::Prefix(_) => None,
+    };
+    path.components().rev().filter_map(part).collect()
+}
+
+/// Checks that only a trusted user may write this file or folder.
+///
+/// # Errors
+/// Who else may, and the fix.
+pub fn only_owner_writes(path: &Path, meta: &Metadata, trust: &Trust) -> Result<(), String> {
+    if path != trust.top && trust.top.starts_with(path) {
+        return Ok(());
+    }
+    let shown = path.display();
+    // A folder of root's above is as good as one of the owner's.
+    if meta.uid() != trust.owner && meta.uid() != 0 {
+        return Err(format!(
+            "{shown} belongs to uid {} and not to root (chown root {shown})",
+            meta.uid()
+        ));
+    }
+    if meta.mode() & OTHERS_WRITE != 0 {
+        return Err(format!(
+            "{shown} is writable by others than its owner (chmod go-w {shown})"
+        ));
+    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -85,12 +85,7 @@ fn script(folder: &Path) -> Result<PathBuf, SyncError> {
         source,
     })?;
     let path = folder.join("refresh.ps1");
-    let before = file::read(&path)?;
-    file::replace(
-        &path,
-        before.as_ref().map(file::Snapshot::content),
-        scripts::REFRESH.as_bytes(),
-    )?;
+    file::write(&path, scripts::REFRESH.as_bytes(), 0o644)?;
     Ok(path)
 }
 

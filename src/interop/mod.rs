@@ -10,7 +10,7 @@ mod mode;
 
 use std::{
     env, fmt, fs, io,
-    os::unix::{fs::MetadataExt, net::UnixStream, process::CommandExt},
+    os::unix::{net::UnixStream, process::CommandExt},
     path::{Path, PathBuf},
     process,
     time::Duration,
@@ -21,7 +21,10 @@ use self::{
     child::{ChildError, Output},
     ini::Ini,
 };
-use crate::model::{Code, DrivePath};
+use crate::{
+    fs::own::belongs_to_root,
+    model::{Code, DrivePath},
+};
 
 /// Longest wait for a Windows program that asks nobody anything.
 pub const DEADLINE: Duration = Duration::from_secs(15);
@@ -265,13 +268,9 @@ fn socket() -> Option<PathBuf> {
     std::iter::once(first)
         .chain(named)
         .chain(sessions)
-        .find(|path| is_roots(path) && UnixStream::connect(path).is_ok())
-}
-
-/// Everybody may write to the folder of the sockets, but WSL's init makes its own
-/// as root.
-fn is_roots(path: &Path) -> bool {
-    fs::metadata(path).is_ok_and(|meta| meta.uid() == 0)
+        // Any user may write to the folder of the sockets, but WSL's init makes its
+        // own as root.
+        .find(|path| belongs_to_root(path) && UnixStream::connect(path).is_ok())
 }
 
 fn powershell(root: &Path) -> Option<PathBuf> {

@@ -1,7 +1,6 @@
 //! Reads the world, one file per source, into an [`Observation`].
 
 mod network;
-mod network_file;
 mod peers;
 mod resolv;
 mod sockets;
@@ -9,9 +8,12 @@ mod sysctl;
 mod units;
 mod wireguard;
 
+use std::path::Path;
+
 use crate::{
     config::Settings,
-    model::{HostMemory, ModeState, Observation},
+    fs::file,
+    model::{HostMemory, ModeState, NetworkFile, Observation},
     netlink::{Netlink, NetlinkError},
 };
 
@@ -36,7 +38,7 @@ pub async fn observe(
         addresses: tables.addresses,
         routes: tables.routes,
         mode,
-        network_file: network_file::read(&settings.config_file),
+        network_file: network_file(&settings.config_file),
         dns: resolv::first_server(),
         sysctls: settings
             .sysctls
@@ -45,6 +47,14 @@ pub async fn observe(
             .collect(),
         host,
     })
+}
+
+fn network_file(path: &Path) -> NetworkFile {
+    match file::read(path) {
+        Ok(Some(content)) => NetworkFile::Content(content),
+        Ok(None) => NetworkFile::Missing,
+        Err(error) => NetworkFile::Unreadable(error.to_string()),
+    }
 }
 
 pub use peers::Peers;

@@ -1,11 +1,17 @@
 //! The resolver that this distribution asks.
 
-use std::{fs, net::IpAddr};
+use std::{net::IpAddr, path::Path};
+
+use crate::fs::read_bounded;
+
+/// Most bytes that are read; glibc takes three servers.
+const MOST: usize = 1 << 16;
 
 /// First name server of /etc/resolv.conf. With DNS tunnelling this is
 /// 10.255.255.254, which is not the Windows host.
 pub(super) fn first_server() -> Option<IpAddr> {
-    parse(&fs::read_to_string("/etc/resolv.conf").ok()?)
+    let bytes = read_bounded(Path::new("/etc/resolv.conf"), MOST).ok()?;
+    parse(&String::from_utf8_lossy(&bytes))
 }
 
 /// As resolv.conf(5) has it: the keyword at the start of the line, an IPv6

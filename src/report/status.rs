@@ -251,8 +251,7 @@ pub fn write(folder: &Path, document: &Document) -> Result<(), FileError> {
     fs::create_dir_all(folder).unwrap_or_default();
     let path = path(folder);
     let text = serde_json::to_vec_pretty(document).unwrap_or_default();
-    let before = file::read(&path)?;
-    file::replace(&path, before.as_ref().map(file::Snapshot::content), &text)
+    file::write(&path, &text, 0o644)
 }
 
 /// Reads the document of the running agent; `None` where none runs.

@@ -2,38 +2,18 @@
 //! may be: they are run as root.
 
 use std::{
-    ffi::OsString,
-    fs::{self, Metadata},
-    io,
+    fs, io,
     os::unix::fs::MetadataExt as _,
-    path::{Component, Path, PathBuf},
+    path::{Path, PathBuf},
 };
 
-use crate::model::{Code, Finding};
+use crate::{
+    fs::own::{Trust, only_owner_writes, resolve_trusted},
+    model::{Code, Finding},
+};
 
 /// Longest name, so that a unit's name can be made of it.
 const LONGEST: usize = 64;
-
-/// Most symlinks on one path, as for the kernel (path_resolution(7)).
-const LINKS: usize = 40;
-
-/// Who may be able to change what is run.
-#[derive(Debug, Clone)]
-pub(super) struct Trust {
-    owner: u32,
-    /// Folders above this one are not looked at.
-    top: PathBuf,
-}
-
-impl Trust {
-    /// Root alone, from `/` on.
-    pub(super) fn root() -> Self {
-        Self {
-            owner: 0,
-            top: PathBuf::from("/"),
-        }
-    }
-}
 
 /// A program that may be run.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -62,7 +42,7 @@ pub(super) fn hooks(below: &Path, event: &str, trust: &Trust) -> (Vec<Hook>, Vec
     if names.is_empty() {
         return (hooks, findings);
     }
-    if let Err(why) = safe(&folder, trust) {
+    if let Err(why) = resolve_trusted(&folder, trust) {
         findings.push(refused(&folder, format!("no hook below it is run: {why}")));
         return (hooks, findings);
     }
@@ -121,7 +101,7 @@ fn hook(folder: &Path, name: &str, trust: &Trust) -> Result<Option<Hook>, String
     if fs::symlink_metadata(&path).is_err_and(|error| error.kind() == io::ErrorKind::NotFound) {
         return Ok(None);
     }
-    let program = safe(&path, trust)?;
+    let program = resolve_trusted(&path, trust)?;
     let meta = fs::metadata(&program).map_err(|error| error.to_string())?;
     if !meta.is_file() {
         return Err("it is not a regular file (put a program there)".to_owned());
@@ -135,80 +115,12 @@ fn hook(folder: &Path, name: &str, trust: &Trust) -> Result<Option<Hook>, String
             "a hook's name has up to {LONGEST} letters, digits, - _ and . only (rename it)"
         ));
     }
-    owned(&program, &meta, trust)?;
+    only_owner_writes(&program, &meta, trust)?;
     Ok(Some(Hook {
         name: name.to_owned(),
         path,
         program,
     }))
-}
-
-/// Where a path leads, all symlinks resolved, if nobody else can change that:
-/// each folder on the way is looked at, from `/` on, that of a symlink too. A
-/// sticky folder such as /tmp is no better than another that others can write.
-fn safe(path: &Path, trust: &Trust) -> Result<PathBuf, String> {
-    let nowhere =
-        |error: io::Error| format!("it leads nowhere: {error} (the agent sees no home directory)");
-    let mut at = PathBuf::from("/");
-    let mut rest = parts(path);
-    let mut links = 0;
-    owned(&at, &fs::metadata(&at).map_err(nowhere)?, trust)?;
-    while let Some(part) = rest.pop() {
-        if part == ".." {
-            at.pop();
-            continue;
-        }
-        let next = at.join(part);
-        let meta = fs::symlink_metadata(&next).map_err(nowhere)?;
-        if meta.is_symlink() {
-            links += 1;
-            if links > LINKS {
-                return Err("it leads nowhere: too many symlinks".to_owned());
-            }
-            let to = fs::read_link(&next).map_err(nowhere)?;
-            if to.is_absolute() {
-                at = PathBuf::from("/");
-            }
-            rest.extend(parts(&to));
-            continue;
-        }
-        if meta.is_dir() {
-            owned(&next, &meta, trust)?;
-        }
-        at = next;
-    }
-    Ok(at)
-}
-
-/// The parts of a path, the last one first.
-fn parts(path: &Path) -> Vec<OsString> {
-    let part = |part: Component<'_>| match part {
-        Component::Normal(name) => Some(name.to_owned()),
-        Component::ParentDir => Some("..".into()),
-        Component::RootDir | Component::CurDir | Component::Prefix(_) => None,
-    };
-    path.components().rev().filter_map(part).collect()
-}
-
-/// Says who else could change what stands there.
-fn owned(path: &Path, meta: &Metadata, trust: &Trust) -> Result<(), String> {
-    if path != trust.top && trust.top.starts_with(path) {
-        return Ok(());
-    }
-    let shown = path.display();
-    // A folder of root's above is as good as one of the owner's.
-    if meta.uid() != trust.owner && meta.uid() != 0 {
-        return Err(format!(
-            "{shown} belongs to uid {} and not to root (chown root {shown})",
-            meta.uid()
-        ));
-    }
-    if meta.mode() & 0o022 != 0 {
-        return Err(format!(
-            "{shown} is writable by others than its owner (chmod go-w {shown})"
-        ));
-    }
-    Ok(())
 }
 
 #[cfg(test)]

@@ -9,10 +9,11 @@ use std::{
 
 use super::{
     Hook, Ran, Standing, Systemd, Told, UnitsError,
-    hooks::{self, Trust, hooks},
+    hooks::{self, hooks},
 };
 use crate::{
     blocking::{SingleFlight, run_blocking},
+    fs::own::Trust,
     model::{AddressChange, Code, Dependent, Finding, Subject},
 };
 

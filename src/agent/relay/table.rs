@@ -3,11 +3,9 @@
 
 use std::{
     collections::BTreeMap,
-    fs::{self, File, OpenOptions},
-    io::{self, Read as _, Write as _},
+    io,
     net::{Ipv4Addr, SocketAddrV4},
     num::NonZeroU16,
-    os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
@@ -16,10 +14,11 @@ use std::{
 use serde::{Deserialize, Serialize};
 use tokio::task::JoinHandle;
 
-use wslmesh_relay::protocol::{MAX_LINE, Protocol, Session};
+use wslmesh_relay::protocol::{Protocol, Session};
 
 use crate::{
     blocking::{LIMIT, SingleFlight, run_blocking},
+    fs::{file, read_bounded},
     model::RelaySet,
 };
 
@@ -75,7 +74,10 @@ impl Turn {
         let mut done = self.done.lock().unwrap_or_else(PoisonError::into_inner);
         if *done < self.number {
             *done = self.number;
-            report(path, write(path, text));
+            // It names clients: for root alone.
+            if let Err(error) = file::write(path, text, 0o600) {
+                tracing::info!(event = "relay-table", "{error}");
+            }
         }
     }
 }
@@ -202,37 +204,14 @@ fn keyed(session: Session) -> (Client, Session) {
     (client, session)
 }
 
-fn report(path: &Path, written: io::Result<()>) {
-    if let Err(error) = written {
-        let path = path.display();
-        tracing::info!(event = "relay-table", "{path} was not written: {error}");
-    }
-}
-
 fn read(path: &Path) -> io::Result<Vec<Session>> {
-    let mut text = Vec::new();
-    let most = u64::try_from(MAX_LINE).unwrap_or(u64::MAX);
-    File::open(path)?.take(most + 1).read_to_end(&mut text)?;
+    let text = read_bounded(path, file::MAX_SIZE)?;
     let document: Document = serde_json::from_slice(&text)?;
     if document.version == VERSION {
         Ok(document.sessions)
     } else {
         Err(io::Error::other(format!("version {}", document.version)))
     }
-}
-
-/// A reader finds the old table or the new one. It names clients: root's alone.
-fn write(path: &Path, text: &[u8]) -> io::Result<()> {
-    let new = path.with_extension("json.new");
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(&new)?;
-    file.write_all(text)?;
-    drop(file);
-    fs::rename(&new, path)
 }
 
 #[cfg(test)]

@@ -1,15 +1,12 @@
 //! Files below a root, within bounds.
 
 use std::{
-    fs::{self, OpenOptions},
-    io::{self, Read},
-    os::unix::fs::OpenOptionsExt,
+    fs, io,
     path::{Path, PathBuf},
 };
 
-use rustix::fs::OFlags;
-
 use super::super::facts::Text;
+use crate::fs::read_bounded;
 
 /// Where files are read from: `/`, or a described machine of a test.
 #[derive(Debug, Clone)]
@@ -28,21 +25,7 @@ impl Root {
     /// The first bytes of a regular file, `most` of them. Nothing else is read: a
     /// pipe in a file's place would never end.
     pub(in crate::doctor) fn bytes(&self, path: &str, most: usize) -> Text<Vec<u8>> {
-        let read = || -> io::Result<Vec<u8>> {
-            let flags = i32::try_from(OFlags::NONBLOCK.bits()).unwrap_or(0);
-            let file = OpenOptions::new()
-                .read(true)
-                .custom_flags(flags)
-                .open(self.at(path))?;
-            if !file.metadata()?.is_file() {
-                return Err(io::Error::other("not a regular file"));
-            }
-            let mut bytes = Vec::new();
-            let most = u64::try_from(most).unwrap_or(u64::MAX);
-            file.take(most).read_to_end(&mut bytes)?;
-            Ok(bytes)
-        };
-        match read() {
+        match read_bounded(&self.at(path), most) {
             Ok(bytes) => Text::Content(bytes),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Text::Missing,
             Err(error) => Text::Unreadable(error.to_string()),

@@ -7,7 +7,7 @@ use std::path::Path;
 use rustix::fs::{Gid, Mode, Stat, Uid, XattrFlags};
 use rustix::io::Errno;
 
-use crate::fs::file::FileError;
+use crate::fs::file::{Fault, FileError};
 
 const ACL: &str = "system.posix_acl_access";
 const SELINUX_LABEL: &str = "security.selinux";
@@ -16,8 +16,8 @@ const SELINUX_LABEL: &str = "security.selinux";
 const MAX_ATTRIBUTE: usize = 65536;
 
 /// The mode of a file that did not exist, whatever the umask.
-pub(super) fn set_new(file: &File) -> io::Result<()> {
-    Ok(rustix::fs::fchmod(file, Mode::from_raw_mode(0o644))?)
+pub(super) fn set_mode(file: &File, mode: u32) -> io::Result<()> {
+    Ok(rustix::fs::fchmod(file, Mode::from_raw_mode(mode))?)
 }
 
 /// Copies everything from the old file to the new one, or fails: a file with
@@ -25,10 +25,9 @@ pub(super) fn set_new(file: &File) -> io::Result<()> {
 /// others.
 pub(super) fn copy(old: &File, new: &File, path: &Path) -> Result<(), FileError> {
     let not_kept = |attribute: &'static str| {
-        move |e: Errno| FileError::NotKept {
-            path: path.to_owned(),
-            attribute,
-            source: e.into(),
+        move |e: Errno| FileError {
+            source: Some(e.into()),
+            ..FileError::new(path, Fault::NotKept(attribute))
         }
     };
     let wanted = rustix::fs::fstat(old).map_err(not_kept("mode"))?;

@@ -41,10 +41,7 @@ fn a_new_file_is_made_and_read_back() {
     let path = dir.path().join("net.conf");
     assert_eq!(read(&path).expect("readable"), None);
     replace(&path, None, b"one\n").expect("made");
-    assert_eq!(
-        read(&path).expect("readable").expect("there").content(),
-        b"one\n"
-    );
+    assert_eq!(read(&path).expect("readable").expect("there"), b"one\n");
     assert_eq!(mode(&path), 0o644);
     assert!(temporary_files(dir.path()).is_empty());
 }
@@ -142,7 +139,7 @@ fn a_symlink_stays_and_its_target_is_replaced() {
         let link = dir.path().join(name);
         symlink(to, &link).expect("a link");
         let old = read(&link).expect("readable").expect("there");
-        replace(&link, Some(old.content()), b"new").expect("replaced");
+        replace(&link, Some(&old), b"new").expect("replaced");
         assert_eq!(fs::read_link(&link).expect("still a link"), to, "{name}");
         assert_eq!(fs::read(&real).expect("readable"), b"new", "{name}");
     }
@@ -186,25 +183,15 @@ fn what_is_no_regular_file_is_refused() {
     fs::write(at("file"), "").expect("a file");
     type Expected = fn(&FileError) -> bool;
     let cases: [(PathBuf, Expected); 9] = [
-        (at("directory"), |e| {
-            matches!(e, FileError::IsDirectory { .. })
-        }),
-        (at("link"), |e| matches!(e, FileError::IsDirectory { .. })),
-        (PathBuf::from("/"), |e| {
-            matches!(e, FileError::IsDirectory { .. })
-        }),
-        (at("pipe"), |e| matches!(e, FileError::NotRegular { .. })),
-        (at("socket"), |e| matches!(e, FileError::NotRegular { .. })),
-        (PathBuf::from("/dev/null"), |e| {
-            matches!(e, FileError::NotRegular { .. })
-        }),
-        (at("loop-a"), |e| matches!(e, FileError::SymlinkLoop { .. })),
-        (at("missing/file"), |e| {
-            matches!(e, FileError::ParentMissing { .. })
-        }),
-        (at("file/file"), |e| {
-            matches!(e, FileError::ParentMissing { .. })
-        }),
+        (at("directory"), |e| e.fault == Fault::IsDirectory),
+        (at("link"), |e| e.fault == Fault::IsDirectory),
+        (PathBuf::from("/"), |e| e.fault == Fault::IsDirectory),
+        (at("pipe"), |e| e.fault == Fault::NotRegular),
+        (at("socket"), |e| e.fault == Fault::NotRegular),
+        (PathBuf::from("/dev/null"), |e| e.fault == Fault::NotRegular),
+        (at("loop-a"), |e| e.fault == Fault::SymlinkLoop),
+        (at("missing/file"), |e| e.fault == Fault::ParentMissing),
+        (at("file/file"), |e| e.fault == Fault::ParentMissing),
     ];
     for (path, expected) in cases {
         let error = replace(&path, None, b"new").expect_err("refused");
@@ -217,7 +204,7 @@ fn what_is_no_regular_file_is_refused() {
         );
     }
     assert!(
-        matches!(read(&at("pipe")), Err(FileError::NotRegular { .. })),
+        read(&at("pipe")).unwrap_err().fault == Fault::NotRegular,
         "and reading does not hang"
     );
     assert!(temporary_files(dir.path()).is_empty());
@@ -232,22 +219,20 @@ fn too_big_is_refused_both_ways() {
         .set_len(MAX_SIZE as u64)
         .expect("extended");
     assert_eq!(
-        read(&path)
-            .expect("it just fits")
-            .expect("there")
-            .content()
-            .len(),
+        read(&path).expect("it just fits").expect("there").len(),
         MAX_SIZE
     );
     File::create(&path)
         .expect("a file")
         .set_len(MAX_SIZE as u64 + 1)
         .expect("extended");
-    assert!(matches!(read(&path), Err(FileError::TooBig { .. })));
-    assert!(matches!(
-        replace(&dir.path().join("new"), None, &vec![0; MAX_SIZE + 1]),
-        Err(FileError::TooBig { .. })
-    ));
+    assert!(read(&path).unwrap_err().fault == Fault::TooBig);
+    assert!(
+        replace(&dir.path().join("new"), None, &vec![0; MAX_SIZE + 1])
+            .unwrap_err()
+            .fault
+            == Fault::TooBig
+    );
 }
 
 #[test]
@@ -257,7 +242,7 @@ fn what_somebody_else_wrote_is_left_alone() {
     let changed = |expected: Option<&[u8]>| {
         let error = replace(&path, expected, b"ours").expect_err("refused");
         assert!(
-            matches!(error, FileError::Changed { .. }) && error.retry_can_help(),
+            error.fault == Fault::Changed && error.retry_can_help(),
             "{error:?}"
         );
     };

@@ -245,9 +245,7 @@ impl Staging {
     pub fn host_script(&self) -> Result<PathBuf, StagingError> {
         let (name, text) = HOST;
         let path = self.path.join(name);
-        let before = file::read(&path)?;
-        let before = before.as_ref().map(file::Snapshot::content);
-        file::replace(&path, before, text.as_bytes())?;
+        file::write(&path, text.as_bytes(), 0o644)?;
         Ok(path)
     }
 

@@ -11,7 +11,7 @@ use super::super::*;
 use crate::{
     apply::{ApplyError, saved::SavedError},
     config::settings,
-    fs::file::FileError,
+    fs::file::{Fault, FileError},
     model::{
         Address, DefaultRoute, Device, DeviceReading, DrivePath, Failure, HostFacts, HostOutcome,
         HostPrivilege, InstalledRule, InterfaceName, Link, LinkKind, Mode, NetworkFile,
@@ -94,9 +94,10 @@ impl Machine for &Fake {
 
     async fn remember(&self, _: &[Action]) -> Result<(), SavedError> {
         if self.fails("state") {
-            return Err(SavedError::File(FileError::TooBig {
-                path: "/state/saved.json".into(),
-            }));
+            return Err(SavedError::File(FileError::new(
+                "/state/saved.json".as_ref(),
+                Fault::TooBig,
+            )));
         }
         Ok(())
     }
@@ -108,9 +109,10 @@ impl Machine for &Fake {
         }
         match action {
             Action::WriteNetworkFile(change) if self.fails("file") => {
-                return Err(ApplyError::File(FileError::Changed {
-                    path: change.path.clone(),
-                }));
+                return Err(ApplyError::File(FileError::new(
+                    &change.path,
+                    Fault::Changed,
+                )));
             }
             Action::SetMtu(change) if self.fails("mtu") => {
                 return Err(ApplyError::MtuNotTaken {

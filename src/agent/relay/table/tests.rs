@@ -1,5 +1,7 @@
 //! Tables in memory and on disk.
 
+use std::fs;
+
 use super::*;
 use crate::model::{RelayForward, RelayPlace};
 use wslmesh_relay::protocol::Listen;

@@ -58,7 +58,7 @@ fn each_error_of_the_system_has_its_name_and_fix() {
         ),
         (
             Errno::EXIST,
-            "/etc/x was changed by somebody else meanwhile",
+            "/etc/x was changed by another program meanwhile",
             true,
         ),
         (Errno::IO, "cannot read /etc/x; look for disk errors", true),
@@ -154,24 +154,15 @@ fn within_the_namespace(dir: &Path) {
         error
     };
     let error = failed("small", &vec![b'x'; 200_000]);
-    assert!(matches!(error, FileError::NoSpace { .. }), "{error:?}");
+    assert!(error.fault == Fault::NoSpace, "{error:?}");
     replace(&dir.join("small/file"), Some(b"old"), b"new").expect("there is room for this one");
 
     let error = failed("read-only", b"new");
-    assert!(matches!(error, FileError::ReadOnly { .. }), "{error:?}");
+    assert!(error.fault == Fault::ReadOnly, "{error:?}");
 
     if dir.join("foreign/file").exists() {
         let error = failed("foreign", b"new");
-        assert!(
-            matches!(
-                error,
-                FileError::NotKept {
-                    attribute: "owner",
-                    ..
-                }
-            ),
-            "{error:?}"
-        );
+        assert!(error.fault == Fault::NotKept("owner"), "{error:?}");
     }
 }
 
@@ -203,8 +194,7 @@ fn of_many_who_make_a_file_at_once_one_succeeds() {
         assert_eq!(winners.len(), 1, "round {round}: {results:?}");
         let lost = results.iter().flat_map(|result| result.as_ref().err());
         assert!(
-            lost.into_iter()
-                .all(|e| matches!(e, FileError::Changed { .. })),
+            lost.into_iter().all(|e| e.fault == Fault::Changed),
             "round {round}: {results:?}"
         );
         assert_eq!(
@@ -261,9 +251,7 @@ fn a_writer_killed_at_any_moment_leaves_one_of_the_two_contents() {
     let program = program.to_str().expect("a path in UTF-8");
     let mut left_behind = 0;
     for round in 0..50_u64 {
-        let before = read(&path)
-            .expect("readable")
-            .map(|old| old.content().to_vec());
+        let before = read(&path).expect("readable").map(|old| old.to_vec());
         // Each round starts from a state that the writer has to change.
         replace(
             &path,
@@ -294,12 +282,12 @@ fn a_writer_killed_at_any_moment_leaves_one_of_the_two_contents() {
 
         let found = read(&path).expect("readable").expect("there");
         assert!(
-            contents().iter().any(|whole| whole == found.content()),
+            contents().contains(&found),
             "round {round}: {}",
-            found.content().len()
+            found.len()
         );
         left_behind += temporary_files(dir.path()).len();
-        replace(&path, Some(found.content()), &flip(found.content())).expect("replaced");
+        replace(&path, Some(&found), &flip(&found)).expect("replaced");
         assert_eq!(
             temporary_files(dir.path()),
             [] as [PathBuf; 0],
@@ -319,6 +307,6 @@ fn inode(path: &Path) -> u64 {
 fn write_for_ever(path: &Path) -> ! {
     loop {
         let old = read(path).expect("readable").expect("there");
-        replace(path, Some(old.content()), &flip(old.content())).expect("replaced");
+        replace(path, Some(&old), &flip(&old)).expect("replaced");
     }
 }
