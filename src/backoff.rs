@@ -88,7 +88,7 @@ pub async fn until(due: Option<Instant>) {
 }
 
 /// A number that differs from call to call; std seeds its hashers at random.
-fn random() -> u64 {
+pub fn random() -> u64 {
     RandomState::new().build_hasher().finish()
 }
 

@@ -19,7 +19,7 @@ use crate::{
     fs::file,
     model::{AddressChange, Finding, Place, Subject},
     plan::{Due, dependents_due},
-    units::{Report, Round, Systemd, Verdict},
+    units::{HealthChange, NotifyReport, NotifyRun, Systemd},
 };
 
 /// What an agent that is started again has to know. It is gone with a boot, and
@@ -80,7 +80,7 @@ impl Notes {
 struct Ended {
     /// The address that was told; `None` after a look.
     address: Option<Ipv4Addr>,
-    report: Report,
+    report: NotifyReport,
     notes: Notes,
 }
 
@@ -168,7 +168,7 @@ impl Dependents {
     }
 
     /// The round that is due now.
-    fn next(&mut self, settings: &Settings, place: Option<&Place>) -> Option<Round> {
+    fn next(&mut self, settings: &Settings, place: Option<&Place>) -> Option<NotifyRun> {
         if !self.round.is_empty() {
             return None;
         }
@@ -181,7 +181,7 @@ impl Dependents {
             Some(change) => self.notes.known(change.new.address),
             None => BTreeMap::new(),
         };
-        Some(Round {
+        Some(NotifyRun {
             change,
             dependents: settings.dependents.clone(),
             below: self.below.clone(),
@@ -227,29 +227,29 @@ impl Dependents {
     }
 
     fn take(&mut self, ended: Ended) {
-        let Report {
-            verdicts,
-            out_of_reach,
+        let NotifyReport {
+            health,
+            interrupted,
         } = ended.report;
         let mut before = std::mem::take(&mut self.findings);
-        for (subject, verdict) in verdicts {
-            let finding = match verdict {
-                Verdict::Fine => None,
-                Verdict::AsBefore => before.remove(&subject),
-                Verdict::Trouble(finding) => Some(finding),
+        for (subject, change) in health {
+            let finding = match change {
+                HealthChange::Cleared => None,
+                HealthChange::Unchanged => before.remove(&subject),
+                HealthChange::Raised(finding) => Some(finding),
             };
             self.findings
                 .extend(finding.map(|finding| (subject, finding)));
         }
         let earlier = std::mem::replace(&mut self.notes, ended.notes);
-        match out_of_reach {
-            Some(gap) => {
-                self.notes.doubt(&gap.untold, &earlier);
+        match interrupted {
+            Some(interrupted) => {
+                self.notes.doubt(&interrupted.rest, &earlier);
                 // Should nobody have to be told when it is tried again, it is
                 // seen whether systemd is back.
                 self.look = true;
                 self.again.failed(Instant::now());
-                let finding = gap.finding;
+                let finding = interrupted.finding;
                 self.findings.insert(finding.subject.clone(), finding);
             }
             None => {

@@ -7,7 +7,7 @@ use zbus::Connection;
 
 use crate::{
     model::InterfaceName,
-    units::bus::{ManagerProxy, UnitProxy},
+    units::proxy::{ManagerProxy, UnitProxy},
 };
 
 /// Longest wait for the bus, as for a device: not knowing means going on, and

@@ -1,5 +1,4 @@
-//! Which programs an administrator has put there to be run, and which of them
-//! may be: they are run as root.
+//! The hooks of an administrator, and which of them may be run: they run as root.
 
 use std::{
     fs, io,
@@ -20,7 +19,7 @@ const LONGEST: usize = 64;
 pub struct Hook {
     /// The file's name.
     pub name: String,
-    /// The file as it stands in the folder.
+    /// The file in the folder.
     pub path: PathBuf,
     /// The file itself, all symlinks resolved.
     pub program: PathBuf,
@@ -28,7 +27,7 @@ pub struct Hook {
 
 /// The hooks in `below/hooks.d/EVENT`, by name, and those that are refused.
 /// What is not executable, hidden or a backup is left out, as run-parts(8) does.
-/// It blocks where a symlink leads to what does not answer.
+/// Blocks where a symlink leads to a file system that does not answer.
 pub(super) fn hooks(below: &Path, event: &str, trust: &Trust) -> (Vec<Hook>, Vec<Finding>) {
     let folder = below.join("hooks.d").join(event);
     let names = match names(&folder) {
@@ -55,9 +54,9 @@ pub(super) fn hooks(below: &Path, event: &str, trust: &Trust) -> (Vec<Hook>, Vec
     (hooks, findings)
 }
 
-/// Looks at a hook anew, just before it is run. `None`: it has gone, or is none
-/// any more. It blocks as [`hooks`] does.
-pub(super) fn again(hook: &Hook, trust: &Trust) -> Result<Option<Hook>, Finding> {
+/// Checks a hook once more, just before it is run; `None` where it was removed or
+/// is no hook any more. Blocks as [`hooks`] does.
+pub(super) fn check_again(hook: &Hook, trust: &Trust) -> Result<Option<Hook>, Finding> {
     let folder = hook.path.parent().unwrap_or(Path::new("/"));
     self::hook(folder, &hook.name, trust).map_err(|why| refused(&hook.path, why))
 }
@@ -94,8 +93,8 @@ fn is_left_out(name: &str) -> bool {
         || BACKUPS.iter().any(|ending| name.ends_with(ending))
 }
 
-/// A hook that may be run, nothing for a file that is not executable, or why it
-/// may not.
+/// A hook that may be run, nothing for a file that is not executable, or why it is
+/// refused.
 fn hook(folder: &Path, name: &str, trust: &Trust) -> Result<Option<Hook>, String> {
     let path = folder.join(name);
     if fs::symlink_metadata(&path).is_err_and(|error| error.kind() == io::ErrorKind::NotFound) {
@@ -187,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn by_name_and_without_what_is_no_hook() {
+    fn hooks_are_sorted_and_backups_left_out() {
         let folders = Folders::new();
         for name in ["20-b", "10-a.sh", "Z"] {
             folders.put(name, 0o755);
@@ -206,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn no_folder_means_no_hook() {
+    fn missing_or_empty_folder_has_no_hooks() {
         let folder = tempfile::tempdir().unwrap();
         assert_eq!(
             hooks(folder.path(), "e", &Trust::root()),
@@ -222,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn what_others_can_change_is_refused() {
+    fn hook_that_others_can_change_is_refused() {
         let folders = Folders::new();
         folders.put("fine", 0o700);
         folders.put("group", 0o775);
@@ -249,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn another_owner_is_refused() {
+    fn hook_of_another_owner_is_refused() {
         let folders = Folders::new();
         folders.put("fine", 0o755);
         // Root may give a file away; another user can only expect somebody else.
@@ -266,7 +265,7 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_that_others_can_change_has_no_hooks() {
+    fn folder_that_others_can_change_has_no_hooks() {
         for open in ["", "hooks.d", "hooks.d/e"] {
             let folders = Folders::new();
             folders.put("fine", 0o755);
@@ -278,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_elsewhere_is_looked_at_with_all_above_it() {
+    fn every_folder_above_a_linked_folder_is_checked() {
         for (bits, expected) in [(0o755, 1), (0o1777, 0)] {
             let folders = Folders::new();
             let middle = folders.0.path().join("middle");
@@ -301,7 +300,7 @@ mod tests {
     }
 
     #[test]
-    fn a_symlink_in_a_folder_of_others_is_not_followed() {
+    fn symlink_in_a_folder_of_others_is_not_followed() {
         let folders = Folders::new();
         folders.put("fine", 0o755);
         let open = folders.0.path().join("open");
@@ -317,21 +316,24 @@ mod tests {
     }
 
     #[test]
-    fn it_is_looked_at_again() {
+    fn hook_is_checked_again_before_it_runs() {
         let folders = Folders::new();
         let path = folders.put("10-dns", 0o755);
         let trust = folders.trust(us());
         let found = hooks(folders.0.path(), "e", &trust).0.remove(0);
-        assert_eq!(again(&found, &trust), Ok(Some(found.clone())));
+        assert_eq!(check_again(&found, &trust), Ok(Some(found.clone())));
         mode(&folders.folder(), 0o777);
-        assert_eq!(again(&found, &trust).unwrap_err().code, Code::HookRefused);
+        assert_eq!(
+            check_again(&found, &trust).unwrap_err().code,
+            Code::HookRefused
+        );
         mode(&folders.folder(), 0o755);
         fs::remove_file(path).unwrap();
-        assert_eq!(again(&found, &trust), Ok(None));
+        assert_eq!(check_again(&found, &trust), Ok(None));
     }
 
     #[test]
-    fn a_symlink_out_of_the_folder_is_looked_at_up_to_the_root() {
+    fn symlink_out_of_the_folder_is_checked_up_to_the_root() {
         let (folders, elsewhere) = (Folders::new(), tempfile::tempdir().unwrap());
         let program = elsewhere.path().join("program");
         fs::write(&program, "#!/bin/sh\n").unwrap();

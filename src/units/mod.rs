@@ -1,17 +1,17 @@
-//! Units and hooks that follow this node's address, told through systemd.
+//! Dependents: units and hooks that follow this node's address, notified through
+//! systemd.
 //!
-//! Nothing here is started by the agent itself: a program of its own would
-//! inherit its sandbox, and systemd knows what a unit needs.
+//! The agent itself starts none of them: a program of its own would inherit its
+//! sandbox, and systemd knows what a unit needs.
 
-pub(crate) mod bus;
 mod hooks;
-mod round;
+mod notify;
+pub(crate) mod proxy;
 mod systemd;
 #[cfg(test)]
 mod testing;
 mod transient;
 
 pub use hooks::Hook;
-pub use round::{Gap, Report, Round, Verdict};
-pub use systemd::{Standing, Systemd, Told, UnitsError};
-pub use transient::Ran;
+pub use notify::{HealthChange, Interrupted, NotifyReport, NotifyRun};
+pub use systemd::{JobOutcome, Notified, Systemd, UnitState, UnitsError};

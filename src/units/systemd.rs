@@ -1,4 +1,4 @@
-//! Telling one unit, and waiting for what comes of it.
+//! The state of one unit, and a job of it until it ends.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use futures_util::StreamExt as _;
 use tokio::time::timeout;
 use zbus::{Connection, fdo, wire::OwnedObjectPath};
 
-use super::bus::{ManagerProxy, ServiceProxy, UnitProxy};
+use super::proxy::{ManagerProxy, ServiceProxy, UnitProxy};
 use crate::model::{Dependent, UnitAction, UnitName};
 
 /// Longest wait for an answer. systemd answers at once; what takes time is a job.
@@ -17,10 +17,10 @@ const JOB: Duration = Duration::from_secs(90);
 /// A job that a later one of the same unit may take the place of.
 const REPLACE: &str = "replace";
 
-/// Why systemd could not be asked, or would not.
+/// Why a call to systemd has no result.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum UnitsError {
-    /// There is no bus, or no systemd on it, or it does not answer.
+    /// No bus, or no systemd on it, or no answer.
     #[error("systemd cannot be reached over D-Bus: {0}")]
     Unreachable(String),
     /// systemd's own words.
@@ -51,49 +51,76 @@ impl From<zbus::Error> for UnitsError {
     }
 }
 
-/// How a unit stands before it is told.
+impl UnitsError {
+    /// A refusal as an outcome; an unreachable systemd stays an error.
+    pub(super) fn refusal<T>(self, outcome: impl FnOnce(String) -> T) -> Result<T, Self> {
+        match self {
+            Self::Refused(why) => Ok(outcome(why)),
+            unreachable @ Self::Unreachable(_) => Err(unreachable),
+        }
+    }
+}
+
+/// The state of a unit.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Standing {
+pub enum UnitState {
     /// It runs, or is about to.
-    Runs,
-    /// It does not run; whether it has failed.
-    Rests {
+    Running,
+    /// It does not run.
+    Inactive {
         /// systemd's active state is `failed`.
         failed: bool,
     },
-    /// There is nothing to tell: how systemd puts it.
+    /// There is no unit to notify: how systemd puts it.
     Missing(&'static str),
-    /// Its file has errors: the load state.
-    Broken(String),
+    /// systemd cannot load it, or refuses to say more.
+    Unusable(JobOutcome),
 }
 
-/// How it went with a unit.
+/// How a job of a unit ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Told {
-    /// It was told.
-    Done,
-    /// It does not run and was left alone; whether it has failed.
-    Rests {
-        /// systemd's active state is `failed`.
-        failed: bool,
-    },
-    /// There is nothing to tell: how systemd puts it.
-    Missing(&'static str),
-    /// It did not work.
-    Failed {
-        /// One word: systemd's result of the job, or `refused`, `broken`, `no-end`.
-        result: String,
-        /// What happened, without a final dot.
-        detail: String,
-    },
+pub struct JobOutcome {
+    /// `done`, systemd's result of the job or the service, or `refused`,
+    /// `broken`, `no-end`.
+    pub result: String,
+    /// The exit status, where a hook ended by itself.
+    pub status: Option<i32>,
+    /// What happened, without a final dot.
+    pub detail: String,
 }
 
-/// systemd, as long as it is of use.
+impl JobOutcome {
+    pub(super) fn new(result: &str, detail: impl Into<String>) -> Self {
+        Self {
+            result: result.to_owned(),
+            status: None,
+            detail: detail.into(),
+        }
+    }
+
+    /// Whether it ended well.
+    #[must_use]
+    pub fn is_done(&self) -> bool {
+        self.result == "done"
+    }
+}
+
+/// What came of notifying a unit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Notified {
+    /// It ran, and its job ended.
+    Job(JobOutcome),
+    /// It was left alone.
+    Skipped(UnitState),
+}
+
+/// A client of systemd.
 #[derive(Debug)]
 pub struct Systemd {
     bus: Connection,
-    manager: ManagerProxy<'static>,
-    job: Duration,
+    pub(super) manager: ManagerProxy<'static>,
+    /// Longest wait for a job.
+    pub(super) job_timeout: Duration,
 }
 
 impl Systemd {
@@ -106,123 +133,111 @@ impl Systemd {
     }
 
     /// systemd behind a connection.
-    ///
-    /// # Errors
-    /// [`UnitsError::Unreachable`].
     pub(super) async fn over(bus: Connection) -> Result<Self, UnitsError> {
         let manager = answer(ManagerProxy::new(&bus)).await?;
         answer(manager.subscribe()).await?;
         Ok(Self {
             bus,
             manager,
-            job: JOB,
+            job_timeout: JOB,
         })
     }
 
-    /// How a unit stands.
+    /// The state of a unit.
     ///
     /// # Errors
-    /// See [`UnitsError`].
-    pub async fn standing(&self, unit: &UnitName) -> Result<Standing, UnitsError> {
-        Ok(self.look(unit).await?.1)
+    /// [`UnitsError::Unreachable`].
+    pub async fn state(&self, unit: &UnitName) -> Result<UnitState, UnitsError> {
+        let state = self.load(unit).await.map(|(_, state)| state);
+        state.or_else(|error| {
+            error.refusal(|why| UnitState::Unusable(JobOutcome::new("refused", why)))
+        })
     }
 
-    /// Does what was configured, where the unit runs, and waits for the end.
-    /// `begun` is called just before systemd is asked for the job.
+    /// Does what was configured if the unit runs, and waits for the end. `begun`
+    /// is called just before systemd is asked for the job.
     ///
     /// # Errors
     /// [`UnitsError::Unreachable`]; everything else is an outcome.
-    pub async fn tell(
+    pub async fn notify(
         &self,
         dependent: &Dependent,
         begun: impl FnOnce(),
-    ) -> Result<Told, UnitsError> {
-        match self.try_to_tell(dependent, begun).await {
-            Err(UnitsError::Refused(detail)) => Ok(Told::Failed {
-                result: "refused".to_owned(),
-                detail,
-            }),
-            told => told,
-        }
+    ) -> Result<Notified, UnitsError> {
+        let notified = self.try_notify(dependent, begun).await;
+        notified
+            .or_else(|error| error.refusal(|why| Notified::Job(JobOutcome::new("refused", why))))
     }
 
-    async fn try_to_tell(
+    async fn try_notify(
         &self,
         dependent: &Dependent,
         begun: impl FnOnce(),
-    ) -> Result<Told, UnitsError> {
-        let (unit, standing) = self.look(&dependent.unit).await?;
-        match standing {
-            Standing::Runs => {}
-            Standing::Rests { failed } => return Ok(Told::Rests { failed }),
-            Standing::Missing(how) => return Ok(Told::Missing(how)),
-            Standing::Broken(state) => {
-                return Ok(Told::Failed {
-                    result: "broken".to_owned(),
-                    detail: format!("systemd cannot load it ({state})"),
-                });
-            }
+    ) -> Result<Notified, UnitsError> {
+        let (unit, state) = self.load(&dependent.unit).await?;
+        if state != UnitState::Running {
+            return Ok(Notified::Skipped(state));
         }
         let id = answer(unit.id()).await?;
+        let manager = &self.manager;
         let job = async {
             begun();
             match dependent.action {
                 UnitAction::ReloadOrRestart => {
-                    let manager = &self.manager;
                     manager.reload_or_try_restart_unit(&id, REPLACE).await
                 }
-                UnitAction::Reload => self.manager.reload_unit(&id, REPLACE).await,
-                UnitAction::Restart => self.manager.try_restart_unit(&id, REPLACE).await,
+                UnitAction::Reload => manager.reload_unit(&id, REPLACE).await,
+                UnitAction::Restart => manager.try_restart_unit(&id, REPLACE).await,
             }
         };
-        let Some(result) = self.end_of(job, &id, self.job).await? else {
-            return Ok(Told::Failed {
-                result: "no-end".to_owned(),
-                detail: format!(
-                    "{} has not ended within {} s; systemd goes on with it",
-                    dependent.action,
-                    self.job.as_secs()
+        let action = dependent.action;
+        let outcome = match self.wait_for_job(job, &id, self.job_timeout).await? {
+            None => JobOutcome::new(
+                "no-end",
+                format!(
+                    "{action} has not ended within {} s; systemd goes on with it",
+                    self.job_timeout.as_secs()
                 ),
-            });
+            ),
+            Some(result) if result == "done" => JobOutcome::new("done", "done"),
+            Some(result) => {
+                let path = unit.inner().path().clone();
+                let why = self.reason(path.into(), &id).await;
+                let why = why.map(|why| format!(" ({why})")).unwrap_or_default();
+                JobOutcome::new(&result, format!("{action} ended as {result}{why}"))
+            }
         };
-        if result == "done" {
-            return Ok(Told::Done);
-        }
-        let why = match self.reason(unit.inner().path().clone().into(), &id).await {
-            Some(reason) => format!(" ({reason})"),
-            None => String::new(),
-        };
-        Ok(Told::Failed {
-            detail: format!("{} ended as {result}{why}", dependent.action),
-            result,
-        })
+        Ok(Notified::Job(outcome))
     }
 
-    async fn look(&self, unit: &UnitName) -> Result<(UnitProxy<'_>, Standing), UnitsError> {
+    async fn load(&self, unit: &UnitName) -> Result<(UnitProxy<'_>, UnitState), UnitsError> {
         let path = answer(self.manager.load_unit(unit.as_str())).await?;
         let unit = answer(UnitProxy::builder(&self.bus).path(path).build()).await?;
-        let standing = match answer(unit.load_state()).await?.as_str() {
-            "not-found" => Standing::Missing("there is no such unit"),
-            "masked" => Standing::Missing("it is masked"),
-            state @ ("error" | "bad-setting") => Standing::Broken(state.to_owned()),
+        let state = match answer(unit.load_state()).await?.as_str() {
+            "not-found" => UnitState::Missing("there is no such unit"),
+            "masked" => UnitState::Missing("it is masked"),
+            state @ ("error" | "bad-setting") => UnitState::Unusable(JobOutcome::new(
+                "broken",
+                format!("systemd cannot load it ({state})"),
+            )),
             _ => match answer(unit.active_state()).await?.as_str() {
-                "inactive" | "deactivating" => Standing::Rests { failed: false },
-                "failed" => Standing::Rests { failed: true },
-                _ => Standing::Runs,
+                "inactive" | "deactivating" => UnitState::Inactive { failed: false },
+                "failed" => UnitState::Inactive { failed: true },
+                _ => UnitState::Running,
             },
         };
-        Ok((unit, standing))
+        Ok((unit, state))
     }
 
     /// Begins a job of a unit and waits for its result; `None` at the deadline.
     /// `job` is first polled when all else is done that the job needs.
-    pub(super) async fn end_of(
+    pub(super) async fn wait_for_job(
         &self,
         job: impl Future<Output = zbus::Result<OwnedObjectPath>>,
         unit: &str,
         deadline: Duration,
     ) -> Result<Option<String>, UnitsError> {
-        // Before the job is there: its end may come before its path does.
+        // Before the job is begun: its end may come before its path does.
         let of_unit = [(2, unit)];
         let removed = self.manager.receive_job_removed_with_args(&of_unit);
         let mut removed = answer(removed).await?;
@@ -258,20 +273,9 @@ impl Systemd {
     pub(super) async fn service(&self, path: OwnedObjectPath) -> zbus::Result<ServiceProxy<'_>> {
         ServiceProxy::builder(&self.bus).path(path).build().await
     }
-
-    /// The calls of a service's own kind.
-    pub(super) fn manager(&self) -> &ManagerProxy<'static> {
-        &self.manager
-    }
-
-    /// Waits for jobs no longer than this.
-    #[cfg(test)]
-    pub(super) fn patience(self, job: Duration) -> Self {
-        Self { job, ..self }
-    }
 }
 
-/// An answer, for which nobody waits for ever.
+/// A call's answer within its deadline.
 pub(super) async fn answer<T>(
     call: impl Future<Output = zbus::Result<T>>,
 ) -> Result<T, UnitsError> {

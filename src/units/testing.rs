@@ -18,7 +18,7 @@ use super::Systemd;
 
 const ROOT: &str = "/org/freedesktop/systemd1";
 
-/// A unit: how it stands, and what comes of its job.
+/// A unit: its state, and what comes of its job.
 #[derive(Debug, Clone)]
 pub(super) struct FakeUnit {
     pub(super) id: &'static str,
@@ -88,7 +88,7 @@ pub(super) type Log = Arc<Mutex<Vec<String>>>;
 
 struct FakeManager {
     units: BTreeMap<&'static str, FakeUnit>,
-    /// What every hook comes to.
+    /// The unit of every hook.
     hooks: FakeUnit,
     log: Log,
     jobs: u32,

@@ -1,52 +1,23 @@
 //! A hook as a unit of its own: outside of our sandbox, with its own deadline,
-//! and with all that it starts ended with it.
+//! and stopped with all that it starts.
 
-use std::{
-    collections::hash_map::RandomState,
-    hash::{BuildHasher as _, Hasher as _},
-    time::Duration,
-};
+use std::time::Duration;
 
 use zbus::wire::Variant;
 
-use super::{Hook, Systemd, UnitsError, bus::Property, round::EVENT, systemd::answer};
-use crate::model::AddressChange;
+use super::{
+    Hook, JobOutcome, Systemd, UnitsError, notify::EVENT, proxy::Property, systemd::answer,
+};
+use crate::{backoff::random, model::AddressChange};
 
-/// How long a hook may take to end when it is told to; then it is killed.
-const FAREWELL: Duration = Duration::from_secs(5);
+/// How long a hook may take to end after SIGTERM; then it is killed.
+const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 /// What systemd itself may take beyond that.
 const SLACK: Duration = Duration::from_secs(10);
 /// CLD_EXITED (sigaction(2)): the status is an exit status.
 const EXITED: i32 = 1;
 /// The name of all hooks in the journal.
 const IDENTIFIER: &str = "wslmesh-hook";
-
-/// How a hook ended.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Ran {
-    /// `done`, or systemd's result: exit-code, signal, timeout, ...
-    pub result: String,
-    /// Its exit status, where it ended by itself.
-    pub status: Option<i32>,
-    /// What happened, without a final dot.
-    pub detail: String,
-}
-
-impl Ran {
-    /// Whether it ended well.
-    #[must_use]
-    pub fn is_fine(&self) -> bool {
-        self.result == "done"
-    }
-
-    fn new(result: &str, status: Option<i32>, detail: String) -> Self {
-        Self {
-            result: result.to_owned(),
-            status,
-            detail,
-        }
-    }
-}
 
 impl Systemd {
     /// Runs a hook and waits for its end, at most `limit` and a little more.
@@ -60,13 +31,10 @@ impl Systemd {
         change: &AddressChange,
         limit: Duration,
         begun: impl FnOnce(),
-    ) -> Result<Ran, UnitsError> {
-        let number = RandomState::new().build_hasher().finish();
-        let unit = format!("wslmesh-hook-{}-{:08x}.service", hook.name, number >> 32);
-        match self.run_as(&unit, hook, change, limit, begun).await {
-            Err(UnitsError::Refused(why)) => Ok(Ran::new("refused", None, why)),
-            ran => ran,
-        }
+    ) -> Result<JobOutcome, UnitsError> {
+        let unit = format!("wslmesh-hook-{}-{:08x}.service", hook.name, random() >> 32);
+        let ran = self.run_as(&unit, hook, change, limit, begun).await;
+        ran.or_else(|error| error.refusal(|why| JobOutcome::new("refused", why)))
     }
 
     async fn run_as(
@@ -76,43 +44,52 @@ impl Systemd {
         change: &AddressChange,
         limit: Duration,
         begun: impl FnOnce(),
-    ) -> Result<Ran, UnitsError> {
+    ) -> Result<JobOutcome, UnitsError> {
         let properties = properties(hook, change, limit);
         let job = async {
             begun();
-            let manager = self.manager();
-            manager
+            self.manager
                 .start_transient_unit(unit, "fail", &properties, &[])
                 .await
         };
-        let ended = self.end_of(job, unit, limit + FAREWELL + SLACK).await?;
-        match ended.as_deref() {
-            Some("done") => Ok(Ran::new("done", Some(0), "exit status 0".to_owned())),
-            Some(job) => self.reason_of(unit, job, limit).await,
-            None => Ok(Ran::new(
+        let deadline = limit + STOP_TIMEOUT + SLACK;
+        match self.wait_for_job(job, unit, deadline).await?.as_deref() {
+            Some("done") => Ok(JobOutcome {
+                status: Some(0),
+                ..JobOutcome::new("done", "exit status 0")
+            }),
+            Some(job) => self.failure(unit, job, limit).await,
+            None => Ok(JobOutcome::new(
                 "no-end",
-                None,
-                "systemd has not ended it in time".to_owned(),
+                "systemd has not stopped it in time",
             )),
         }
     }
 
     /// Our reference keeps the unit until the connection ends, so that it can be
     /// asked how it ended.
-    async fn reason_of(&self, unit: &str, job: &str, limit: Duration) -> Result<Ran, UnitsError> {
-        let path = answer(self.manager().get_unit(unit)).await?;
+    async fn failure(
+        &self,
+        unit: &str,
+        job: &str,
+        limit: Duration,
+    ) -> Result<JobOutcome, UnitsError> {
+        let path = answer(self.manager.get_unit(unit)).await?;
         let service = answer(self.service(path)).await?;
         let result = answer(service.result()).await?;
         let code = answer(service.exec_main_code()).await?;
         let status = answer(service.exec_main_status()).await?;
         let exited = (code == EXITED).then_some(status);
         let detail = match (result.as_str(), exited) {
-            ("timeout", _) => format!("it was still running after {limit:?} and was ended"),
+            ("timeout", _) => format!("it was still running after {limit:?} and was stopped"),
             (_, Some(status)) => format!("exit status {status}"),
             ("signal" | "core-dump", None) => format!("ended by signal {status}"),
             (result, None) => format!("{job} ({result})"),
         };
-        Ok(Ran::new(&result, exited, detail))
+        Ok(JobOutcome {
+            status: exited,
+            ..JobOutcome::new(&result, detail)
+        })
     }
 }
 
@@ -134,7 +111,7 @@ fn properties<'a>(hook: &'a Hook, change: &AddressChange, limit: Duration) -> Ve
         ),
         ("Environment", Variant::from(environment(change))),
         ("TimeoutStartUSec", Variant::from(micros(limit))),
-        ("TimeoutStopUSec", Variant::from(micros(FAREWELL))),
+        ("TimeoutStopUSec", Variant::from(micros(STOP_TIMEOUT))),
         ("KillMode", Variant::from("control-group")),
         ("CollectMode", Variant::from("inactive-or-failed")),
         ("StandardOutput", Variant::from("journal")),
@@ -144,7 +121,7 @@ fn properties<'a>(hook: &'a Hook, change: &AddressChange, limit: Duration) -> Ve
     ]
 }
 
-/// The facts, as a hook finds them.
+/// The environment of a hook (docs/dependents.md).
 fn environment(change: &AddressChange) -> Vec<String> {
     let place = &change.new;
     let mode = place.mode.known().map_or("unknown", |mode| mode.as_str());
@@ -179,7 +156,7 @@ mod tests {
         }
     }
 
-    async fn ran(hooks: FakeUnit) -> (Ran, Vec<String>) {
+    async fn ran(hooks: FakeUnit) -> (JobOutcome, Vec<String>) {
         let (systemd, log, _bus) = testing::systemd([], hooks).await;
         let hook = Hook {
             name: "10-dns".to_owned(),
@@ -197,9 +174,9 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_hook_is_a_unit_with_the_facts() {
+    async fn hook_runs_as_a_unit_with_the_change_in_its_environment() {
         let (ran, log) = ran(FakeUnit::default()).await;
-        assert!(ran.is_fine() && ran.status == Some(0), "{ran:?}");
+        assert!(ran.is_done() && ran.status == Some(0), "{ran:?}");
         assert_eq!(log[0], "begun after 0", "nothing was sent before");
         let has = |line: &str| assert!(log.iter().any(|l| l == line), "{line}\n{log:#?}");
         has("Type=\"oneshot\"");
@@ -218,7 +195,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_hook_that_fails_says_how() {
+    async fn failed_hook_has_its_reason() {
         let unit = |result, exit| FakeUnit {
             job: Some("failed"),
             result,
@@ -237,7 +214,7 @@ mod tests {
                 unit("timeout", (2, 15)),
                 "timeout",
                 None,
-                "it was still running after 30s and was ended",
+                "it was still running after 30s and was stopped",
             ),
             (
                 unit("resources", (0, 0)),
@@ -249,13 +226,16 @@ mod tests {
         for (unit, result, status, detail) in table {
             assert_eq!(
                 ran(unit).await.0,
-                Ran::new(result, status, detail.to_owned())
+                JobOutcome {
+                    status,
+                    ..JobOutcome::new(result, detail)
+                }
             );
         }
     }
 
     #[test]
-    fn what_is_not_known_is_said_to_be_so() {
+    fn unknown_facts_are_marked_as_such() {
         let mut change = change();
         (change.new.gateway, change.new.mode) = (None, ModeState::Pending);
         let environment = environment(&change);

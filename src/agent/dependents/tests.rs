@@ -6,7 +6,7 @@ use super::*;
 use crate::{
     config::settings,
     model::{Code, InterfaceName, ModeState},
-    units::Gap,
+    units::Interrupted,
 };
 
 const UNITS: &str = "[dependents]\nunits = [\"a\", \"b\"]\n";
@@ -19,7 +19,7 @@ struct Bench {
 
 /// A round that somebody asked for and that the test ends.
 struct Begun {
-    round: Round,
+    round: NotifyRun,
     notes: Notes,
 }
 
@@ -79,7 +79,7 @@ impl Bench {
     }
 
     /// Ends it after the turn of some.
-    fn end(&mut self, mut begun: Begun, turns: &[&str], report: Report) {
+    fn end(&mut self, mut begun: Begun, turns: &[&str], report: NotifyReport) {
         begun.note(turns);
         self.dependents.round = JoinSet::new();
         let change = begun.round.change.as_ref();
@@ -101,12 +101,12 @@ fn way(begun: &Begun) -> (u8, u8) {
     (change.old.octets()[3], change.new.address.octets()[3])
 }
 
-fn gap(untold: &[&str]) -> Report {
-    Report {
-        verdicts: Vec::new(),
-        out_of_reach: Some(Gap {
+fn gap(untold: &[&str]) -> NotifyReport {
+    NotifyReport {
+        health: Vec::new(),
+        interrupted: Some(Interrupted {
             finding: Finding::new(Code::DependentFailed, "systemd", "no bus"),
-            untold: untold.iter().map(|who| (*who).to_owned()).collect(),
+            rest: untold.iter().map(|who| (*who).to_owned()).collect(),
         }),
     }
 }
@@ -125,7 +125,7 @@ async fn the_first_address_is_no_change() {
         .map(|d| d.unit.as_str())
         .collect();
     assert_eq!(units, ["a.service", "b.service"]);
-    bench.end(begun, &[], Report::default());
+    bench.end(begun, &[], NotifyReport::default());
     assert!(bench.at(2).is_none());
 }
 
@@ -147,10 +147,10 @@ async fn a_burst_is_one_round_more_and_for_the_last_address() {
     for last in [3, 4, 5] {
         assert!(bench.at(last).is_none(), "one round at a time");
     }
-    bench.end(first, &[], Report::default());
+    bench.end(first, &[], NotifyReport::default());
     let second = bench.at(5).unwrap();
     assert_eq!(way(&second), (2, 5));
-    bench.end(second, &[], Report::default());
+    bench.end(second, &[], NotifyReport::default());
     assert!(bench.at(5).is_none());
 }
 
@@ -164,7 +164,7 @@ async fn an_address_that_comes_back_is_told_only_where_the_other_was() {
     );
     let first = bench.at(2).unwrap();
     assert!(bench.at(1).is_none());
-    bench.end(first, &[], Report::default());
+    bench.end(first, &[], NotifyReport::default());
     assert_eq!(way(&bench.at(1).unwrap()), (2, 1), "they were told 2");
 }
 
@@ -188,7 +188,7 @@ async fn an_agent_that_was_ended_goes_on_where_it_was() {
         (way(&back), back.known()),
         ((1, 1), [("a.service", 2)].into())
     );
-    bench.end(back, &["a.service"], Report::default());
+    bench.end(back, &["a.service"], NotifyReport::default());
     assert!(bench.at(1).is_none());
 }
 
@@ -219,7 +219,7 @@ async fn a_bus_that_is_away_is_waited_for_and_the_rest_is_told() {
         [("a.service", 2), ("b.service", 2)],
         "each from what it was told last"
     );
-    bench.end(moved, &[], Report::default());
+    bench.end(moved, &[], NotifyReport::default());
     assert_eq!(bench.dependents.findings(), []);
     assert!(bench.dependents.again.due.is_none());
 }
@@ -239,7 +239,7 @@ async fn an_address_that_nobody_was_told_is_not_an_old_one() {
     bench.dependents.retry();
     let look = bench.at(1).unwrap();
     assert_eq!(look.round.change, None);
-    bench.end(look, &[], Report::default());
+    bench.end(look, &[], NotifyReport::default());
     assert_eq!(bench.dependents.findings(), []);
     assert!(bench.at(1).is_none());
 }
@@ -274,18 +274,18 @@ async fn a_look_is_made_at_the_start_and_when_asked() {
     bench.dependents.retry();
     let look = bench.at(1).unwrap();
     let missing = Finding::new(Code::DependentMissing, "a.service", "there is no such unit");
-    let verdict = |verdict| Report {
-        verdicts: vec![("a.service".to_owned(), verdict)],
-        out_of_reach: None,
+    let report = |change| NotifyReport {
+        health: vec![("a.service".to_owned(), change)],
+        interrupted: None,
     };
-    bench.end(look, &[], verdict(Verdict::Trouble(missing.clone())));
+    bench.end(look, &[], report(HealthChange::Raised(missing.clone())));
     assert!(bench.at(1).is_none());
     assert_eq!(bench.dependents.findings(), std::slice::from_ref(&missing));
     let begun = bench.at(2).unwrap();
-    bench.end(begun, &[], verdict(Verdict::AsBefore));
+    bench.end(begun, &[], report(HealthChange::Unchanged));
     assert_eq!(bench.dependents.findings(), [missing]);
     let begun = bench.at(3).unwrap();
-    bench.end(begun, &[], verdict(Verdict::Fine));
+    bench.end(begun, &[], report(HealthChange::Cleared));
     assert_eq!(bench.dependents.findings(), []);
 }
 
@@ -295,7 +295,7 @@ async fn with_nobody_to_tell_the_address_is_kept() {
     assert!(bench.at(1).is_none());
     let begun = bench.at(2).unwrap();
     let report = begun.round.clone().run(pending(), |_| ()).await;
-    assert_eq!(report, Report::default());
+    assert_eq!(report, NotifyReport::default());
     bench.end(begun, &[], report);
     assert_eq!(bench.dependents.notes.told, Some(address(2)));
     bench.settings = settings(UNITS);

@@ -3,43 +3,18 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use tokio::time::timeout;
-use zbus::{Connection, wire::OwnedObjectPath};
+use zbus::Connection;
 
-use crate::doctor::facts::{UnitState, Units};
+use crate::{
+    doctor::facts::{UnitState, Units},
+    units::proxy::ManagerProxy,
+};
 
 /// Longest wait for the bus and for systemd together.
 const DEADLINE: Duration = Duration::from_millis(1500);
 
 /// Units whose state a check looks at.
 const NAMES: &[&str] = &["wslmesh.service", "tailscaled.service"];
-
-/// One row of systemd's list: name, description, load state, active state, ...
-type Row = (
-    String,
-    String,
-    String,
-    String,
-    String,
-    String,
-    OwnedObjectPath,
-    u32,
-    String,
-    OwnedObjectPath,
-);
-
-#[zbus::proxy(
-    interface = "org.freedesktop.systemd1.Manager",
-    default_service = "org.freedesktop.systemd1",
-    default_path = "/org/freedesktop/systemd1"
-)]
-trait Manager {
-    /// Units in one of these states.
-    fn list_units_filtered(&self, states: &[&str]) -> zbus::Result<Vec<Row>>;
-    /// These units, also those that are not loaded.
-    fn list_units_by_names(&self, names: &[&str]) -> zbus::Result<Vec<Row>>;
-    /// enabled, disabled, ...; an error where there is no such file.
-    fn get_unit_file_state(&self, name: &str) -> zbus::Result<String>;
-}
 
 /// Asks systemd.
 ///
@@ -84,14 +59,19 @@ async fn ask(bus: &Connection) -> Result<Units, String> {
 mod tests {
     use std::os::unix::net::UnixStream;
 
-    use zbus::{connection::Builder, fdo, wire::ObjectPath};
+    use zbus::{
+        connection::Builder,
+        fdo,
+        wire::{ObjectPath, OwnedObjectPath},
+    };
 
     use super::*;
+    use crate::units::proxy::UnitRow;
 
     /// A systemd with an agent that is disabled and a tunnel that has failed.
     struct Fake;
 
-    fn row(name: &str, load: &str, active: &str) -> Row {
+    fn row(name: &str, load: &str, active: &str) -> UnitRow {
         let path: OwnedObjectPath = ObjectPath::try_from("/").unwrap().into();
         let text = |text: &str| text.to_owned();
         (
@@ -110,12 +90,12 @@ mod tests {
 
     #[zbus::interface(name = "org.freedesktop.systemd1.Manager")]
     impl Fake {
-        fn list_units_filtered(&self, states: Vec<String>) -> Vec<Row> {
+        fn list_units_filtered(&self, states: Vec<String>) -> Vec<UnitRow> {
             assert_eq!(states, ["failed"]);
             vec![row("wg-quick@wg0.service", "loaded", "failed")]
         }
 
-        fn list_units_by_names(&self, names: Vec<String>) -> Vec<Row> {
+        fn list_units_by_names(&self, names: Vec<String>) -> Vec<UnitRow> {
             names
                 .iter()
                 .map(|name| match name.as_str() {

@@ -1,4 +1,4 @@
-//! What becomes of a unit, with a systemd of ours.
+//! Outcomes of a unit's job, with a systemd of ours.
 
 use std::time::Instant;
 
@@ -12,24 +12,22 @@ fn dependent(unit: &str, action: UnitAction) -> Dependent {
     }
 }
 
-/// What comes of telling `a.service`, and what systemd was asked.
-async fn told(unit: FakeUnit, action: UnitAction) -> (Told, Vec<String>) {
-    let (systemd, log, _bus) = testing::systemd([("a.service", unit)], FakeUnit::default()).await;
-    let systemd = systemd.patience(Duration::from_millis(200));
-    let told = systemd.tell(&dependent("a", action), || ()).await.unwrap();
+/// What comes of notifying `a.service`, and what systemd was asked.
+async fn notified(unit: FakeUnit, action: UnitAction) -> (Notified, Vec<String>) {
+    let (mut systemd, log, _bus) =
+        testing::systemd([("a.service", unit)], FakeUnit::default()).await;
+    systemd.job_timeout = Duration::from_millis(200);
+    let notified = systemd.notify(&dependent("a", action), || ()).await;
     let log = log.lock().unwrap().clone();
-    (told, log)
+    (notified.unwrap(), log)
 }
 
-fn failed(result: &str, detail: &str) -> Told {
-    Told::Failed {
-        result: result.to_owned(),
-        detail: detail.to_owned(),
-    }
+fn job(result: &str, detail: &str) -> Notified {
+    Notified::Job(JobOutcome::new(result, detail))
 }
 
 #[tokio::test]
-async fn each_action_is_systemds() {
+async fn each_action_is_one_call_of_systemd() {
     let table = [
         (
             UnitAction::ReloadOrRestart,
@@ -45,15 +43,15 @@ async fn each_action_is_systemds() {
                 ..FakeUnit::default()
             };
             assert_eq!(
-                told(unit, action).await,
-                (Told::Done, vec![asked.to_owned()])
+                notified(unit, action).await,
+                (job("done", "done"), vec![asked.to_owned()])
             );
         }
     }
 }
 
 #[tokio::test]
-async fn what_does_not_run_is_left_alone() {
+async fn unit_that_is_not_running_is_left_alone() {
     for action in UnitAction::ALL {
         for active in ["inactive", "deactivating", "failed"] {
             let unit = FakeUnit {
@@ -62,21 +60,27 @@ async fn what_does_not_run_is_left_alone() {
             };
             let failed = active == "failed";
             assert_eq!(
-                told(unit, action).await,
-                (Told::Rests { failed }, Vec::new())
+                notified(unit, action).await,
+                (
+                    Notified::Skipped(UnitState::Inactive { failed }),
+                    Vec::new()
+                )
             );
         }
     }
 }
 
 #[tokio::test]
-async fn what_is_not_there_is_not_asked_for() {
+async fn missing_or_broken_unit_gets_no_job() {
     let table = [
-        ("not-found", Told::Missing("there is no such unit")),
-        ("masked", Told::Missing("it is masked")),
+        ("not-found", UnitState::Missing("there is no such unit")),
+        ("masked", UnitState::Missing("it is masked")),
         (
             "bad-setting",
-            failed("broken", "systemd cannot load it (bad-setting)"),
+            UnitState::Unusable(JobOutcome::new(
+                "broken",
+                "systemd cannot load it (bad-setting)",
+            )),
         ),
     ];
     for (load, expected) in table {
@@ -85,14 +89,14 @@ async fn what_is_not_there_is_not_asked_for() {
             ..FakeUnit::default()
         };
         assert_eq!(
-            told(unit, UnitAction::Restart).await,
-            (expected, Vec::new())
+            notified(unit, UnitAction::Restart).await,
+            (Notified::Skipped(expected), Vec::new())
         );
     }
 }
 
 #[tokio::test]
-async fn a_job_that_fails_says_why() {
+async fn failed_job_has_its_reason() {
     let unit = |job, result, reload_result| FakeUnit {
         job,
         result,
@@ -103,27 +107,27 @@ async fn a_job_that_fails_says_why() {
         (
             UnitAction::Restart,
             unit(Some("failed"), "exit-code", "success"),
-            failed("failed", "restart ended as failed (exit-code)"),
+            job("failed", "restart ended as failed (exit-code)"),
         ),
         (
             UnitAction::Reload,
             unit(Some("failed"), "success", "exit-code"),
-            failed("failed", "reload ended as failed (exit-code)"),
+            job("failed", "reload ended as failed (exit-code)"),
         ),
         (
             UnitAction::Restart,
             unit(Some("timeout"), "success", "success"),
-            failed("timeout", "restart ended as timeout"),
+            job("timeout", "restart ended as timeout"),
         ),
         (
             UnitAction::ReloadOrRestart,
             unit(Some("dependency"), "success", "success"),
-            failed("dependency", "reload-or-restart ended as dependency"),
+            job("dependency", "reload-or-restart ended as dependency"),
         ),
         (
             UnitAction::Reload,
             unit(Some("no-reload"), "success", "success"),
-            failed(
+            job(
                 "refused",
                 "org.freedesktop.DBus.Error.Failed: Job type reload is not applicable for unit a.service.",
             ),
@@ -131,45 +135,48 @@ async fn a_job_that_fails_says_why() {
         (
             UnitAction::Restart,
             unit(None, "success", "success"),
-            failed(
+            job(
                 "no-end",
                 "restart has not ended within 0 s; systemd goes on with it",
             ),
         ),
     ];
     for (action, unit, expected) in table {
-        assert_eq!(told(unit, action).await.0, expected);
+        assert_eq!(notified(unit, action).await.0, expected);
     }
 }
 
 #[tokio::test]
-async fn a_unit_is_known_by_its_own_name() {
+async fn alias_is_notified_by_the_name_of_the_unit() {
     let unit = FakeUnit {
         id: "ssh.service",
         ..FakeUnit::default()
     };
     let (systemd, log, _bus) =
         testing::systemd([("sshd.service", unit)], FakeUnit::default()).await;
-    let told = systemd
-        .tell(&dependent("sshd", UnitAction::Restart), || ())
+    let notified = systemd
+        .notify(&dependent("sshd", UnitAction::Restart), || ())
         .await;
-    assert_eq!(told, Ok(Told::Done));
+    assert_eq!(notified, Ok(job("done", "done")));
     assert_eq!(*log.lock().unwrap(), ["try-restart ssh.service"]);
 }
 
 #[tokio::test]
-async fn a_bus_that_ends_in_the_middle_is_not_waited_for() {
+async fn lost_bus_ends_the_wait_for_a_job() {
     let unit = FakeUnit {
         job: Some("gone"),
         ..FakeUnit::default()
     };
     let (systemd, _log, _bus) = testing::systemd([("a.service", unit)], FakeUnit::default()).await;
     let begun = Instant::now();
-    let told = systemd
-        .tell(&dependent("a", UnitAction::Restart), || ())
+    let notified = systemd
+        .notify(&dependent("a", UnitAction::Restart), || ())
         .await;
-    assert!(matches!(told, Err(UnitsError::Unreachable(_))), "{told:?}");
-    let again = systemd.standing(&UnitName::parse("a").unwrap()).await;
+    assert!(
+        matches!(notified, Err(UnitsError::Unreachable(_))),
+        "{notified:?}"
+    );
+    let again = systemd.state(&UnitName::parse("a").unwrap()).await;
     assert!(
         matches!(again, Err(UnitsError::Unreachable(_))),
         "{again:?}"

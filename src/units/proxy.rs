@@ -2,8 +2,22 @@
 
 use zbus::wire::{OwnedObjectPath, Variant};
 
-/// What a transient unit is made of.
+/// A property of a transient unit.
 pub(crate) type Property<'a> = (&'a str, Variant<'a>);
+
+/// One row of systemd's list: name, description, load state, active state, ...
+pub(crate) type UnitRow = (
+    String,
+    String,
+    String,
+    String,
+    String,
+    String,
+    OwnedObjectPath,
+    u32,
+    String,
+    OwnedObjectPath,
+);
 
 #[zbus::proxy(
     interface = "org.freedesktop.systemd1.Manager",
@@ -14,20 +28,29 @@ pub(crate) trait Manager {
     /// Path of a loaded unit; an error for one that is not loaded.
     fn get_unit(&self, name: &str) -> zbus::Result<OwnedObjectPath>;
 
-    /// Path of a unit, which is read from disk where it must be. One that is not
-    /// there has a path too, and the load state not-found.
+    /// Path of a unit, which is read from disk where it must be. One that does
+    /// not exist has a path too, and the load state not-found.
     fn load_unit(&self, name: &str) -> zbus::Result<OwnedObjectPath>;
+
+    /// Units in one of these states.
+    fn list_units_filtered(&self, states: &[&str]) -> zbus::Result<Vec<UnitRow>>;
+
+    /// These units, also those that are not loaded.
+    fn list_units_by_names(&self, names: &[&str]) -> zbus::Result<Vec<UnitRow>>;
+
+    /// enabled, disabled, ...; an error where there is no such file.
+    fn get_unit_file_state(&self, name: &str) -> zbus::Result<String>;
 
     /// Asks for signals; without it systemd sends none.
     fn subscribe(&self) -> zbus::Result<()>;
 
-    /// Reload, or restart where it cannot be reloaded; nothing where it does not run.
+    /// Reload, or restart where it cannot be reloaded; nothing where it is not running.
     fn reload_or_try_restart_unit(&self, name: &str, mode: &str) -> zbus::Result<OwnedObjectPath>;
 
     /// Reload; an error where it cannot be.
     fn reload_unit(&self, name: &str, mode: &str) -> zbus::Result<OwnedObjectPath>;
 
-    /// Restart; nothing where it does not run.
+    /// Restart; nothing where it is not running.
     fn try_restart_unit(&self, name: &str, mode: &str) -> zbus::Result<OwnedObjectPath>;
 
     /// Makes a unit of these properties and starts it.
@@ -39,7 +62,7 @@ pub(crate) trait Manager {
         others: &[(&str, &[Property<'_>])],
     ) -> zbus::Result<OwnedObjectPath>;
 
-    /// A job is over.
+    /// A job has ended.
     #[zbus(signal)]
     fn job_removed(
         &self,
@@ -55,7 +78,7 @@ pub(crate) trait Manager {
     default_service = "org.freedesktop.systemd1"
 )]
 pub(crate) trait Unit {
-    /// The name that systemd knows it by; the configuration may have another one.
+    /// The name that systemd knows it by; the configuration may have an alias.
     #[zbus(property(emits_changed_signal = "false"))]
     fn id(&self) -> zbus::Result<String>;
 

@@ -1,4 +1,4 @@
-//! Rounds over units of a systemd of ours.
+//! Runs over units of a systemd of ours.
 
 use super::*;
 use crate::{
@@ -18,12 +18,12 @@ fn change() -> AddressChange {
     }
 }
 
-fn round(units: &[&str]) -> Round {
+fn notify_run(units: &[&str]) -> NotifyRun {
     let dependent = |unit: &&str| Dependent {
         unit: UnitName::parse(unit).unwrap(),
         action: UnitAction::Restart,
     };
-    Round {
+    NotifyRun {
         change: Some(change()),
         dependents: units.iter().map(dependent).collect(),
         below: "/nonexistent".into(),
@@ -55,35 +55,35 @@ fn machine() -> Vec<(&'static str, FakeUnit)> {
 
 const ALL: [&str; 6] = ["a", "b", "c", "d", "e", "f"];
 
-/// Verdicts in words, what systemd was asked, and whose turn was noted.
+/// The report, what systemd was asked, and whose job was begun.
 async fn made(
-    round: Round,
+    run: NotifyRun,
     units: Vec<(&'static str, FakeUnit)>,
-) -> (Report, Vec<String>, Vec<String>) {
+) -> (NotifyReport, Vec<String>, Vec<String>) {
     let (systemd, log, _bus) = testing::systemd(units, FakeUnit::default()).await;
     let mut begun = Vec::new();
-    let report = round
+    let report = run
         .run(async { Ok(systemd) }, |who| begun.push(who.to_owned()))
         .await;
     let log = log.lock().unwrap().clone();
     (report, log, begun)
 }
 
-fn words(report: &Report) -> Vec<String> {
-    let word = |(subject, verdict): &(Subject, Verdict)| match verdict {
-        Verdict::Fine => format!("{subject} fine"),
-        Verdict::AsBefore => format!("{subject} as before"),
-        Verdict::Trouble(finding) => {
+fn words(report: &NotifyReport) -> Vec<String> {
+    let word = |(subject, health): &(Subject, HealthChange)| match health {
+        HealthChange::Cleared => format!("{subject} fine"),
+        HealthChange::Unchanged => format!("{subject} as before"),
+        HealthChange::Raised(finding) => {
             assert_eq!(finding.subject, *subject);
             format!("{subject} {}: {}", finding.code, finding.detail)
         }
     };
-    report.verdicts.iter().map(word).collect()
+    report.health.iter().map(word).collect()
 }
 
 #[tokio::test]
-async fn one_after_another_whatever_becomes_of_each() {
-    let (report, log, begun) = made(round(&ALL), machine()).await;
+async fn each_is_notified_whatever_becomes_of_the_others() {
+    let (report, log, begun) = made(notify_run(&ALL), machine()).await;
     assert_eq!(
         words(&report),
         [
@@ -104,16 +104,16 @@ async fn one_after_another_whatever_becomes_of_each() {
         ]
     );
     assert_eq!(begun, ["a.service", "b.service", "f.service"], "the jobs");
-    assert_eq!(report.out_of_reach, None);
+    assert_eq!(report.interrupted, None);
 }
 
 #[tokio::test]
-async fn a_look_changes_nothing() {
-    let look = Round {
+async fn run_without_a_change_only_reads() {
+    let check = NotifyRun {
         change: None,
-        ..round(&ALL)
+        ..notify_run(&ALL)
     };
-    let (report, log, begun) = made(look, machine()).await;
+    let (report, log, begun) = made(check, machine()).await;
     assert_eq!(
         words(&report),
         [
@@ -129,8 +129,8 @@ async fn a_look_changes_nothing() {
 }
 
 #[tokio::test]
-async fn who_was_told_before_is_not_told_again() {
-    let mut rest = round(&["a", "f"]);
+async fn up_to_date_unit_is_not_notified_again() {
+    let mut rest = notify_run(&["a", "f"]);
     let new = change().new.address;
     rest.known.insert("a.service".to_owned(), new);
     let (report, log, _) = made(rest, machine()).await;
@@ -139,8 +139,8 @@ async fn who_was_told_before_is_not_told_again() {
 }
 
 #[tokio::test]
-async fn an_address_that_is_back_is_told_to_those_who_know_another() {
-    let mut back = round(&["a", "f"]);
+async fn restored_address_notifies_only_who_knows_another() {
+    let mut back = notify_run(&["a", "f"]);
     let old = [172, 28, 27, 99].into();
     back.known.insert("f.service".to_owned(), old);
     let new = change().new.address;
@@ -152,10 +152,10 @@ async fn an_address_that_is_back_is_told_to_those_who_know_another() {
 }
 
 #[tokio::test]
-async fn a_bus_that_ends_leaves_the_rest_untold() {
+async fn lost_bus_interrupts_the_run() {
     let mut units = machine();
     units.insert(0, ("x.service", unit(Some("gone"), "loaded", "active")));
-    let (report, _, begun) = made(round(&["a", "x", "f"]), units).await;
+    let (report, _, begun) = made(notify_run(&["a", "x", "f"]), units).await;
     assert_eq!(
         words(&report),
         [
@@ -165,9 +165,9 @@ async fn a_bus_that_ends_leaves_the_rest_untold() {
         ]
     );
     assert_eq!(begun, ["a.service", "x.service"]);
-    let gap = report.out_of_reach.unwrap();
-    assert_eq!(gap.untold, ["x.service", "f.service"]);
-    let finding = gap.finding;
+    let interrupted = report.interrupted.unwrap();
+    assert_eq!(interrupted.rest, ["x.service", "f.service"]);
+    let finding = interrupted.finding;
     assert_eq!(
         (finding.code, finding.subject.as_str()),
         (Code::DependentFailed, "systemd")
@@ -176,7 +176,9 @@ async fn a_bus_that_ends_leaves_the_rest_untold() {
         finding
             .detail
             .starts_with("systemd cannot be reached over D-Bus: ")
-            && finding.detail.ends_with("; not told: x.service, f.service"),
+            && finding
+                .detail
+                .ends_with("; not notified: x.service, f.service"),
         "{}",
         finding.detail
     );
@@ -184,9 +186,9 @@ async fn a_bus_that_ends_leaves_the_rest_untold() {
 
 #[tokio::test]
 async fn hooks_are_not_read_while_an_earlier_read_hangs() {
-    let round = round(&[]);
-    let hung = round.reads.begin().unwrap();
-    let (report, _, _) = made(round, Vec::new()).await;
+    let run = notify_run(&[]);
+    let hung = run.reads.begin().unwrap();
+    let (report, _, _) = made(run, Vec::new()).await;
     let said = words(&report);
     assert!(
         said.len() == 1
@@ -197,13 +199,13 @@ async fn hooks_are_not_read_while_an_earlier_read_hangs() {
 }
 
 #[tokio::test]
-async fn without_a_bus_it_is_one_finding_and_with_nobody_to_tell_none() {
+async fn missing_bus_is_one_finding_and_none_without_dependents() {
     let no_bus = async || Err(UnitsError::Unreachable("no such file".to_owned()));
-    let report = round(&["a", "b"]).run(no_bus(), |_| {}).await;
+    let report = notify_run(&["a", "b"]).run(no_bus(), |_| {}).await;
     assert_eq!(
-        report.out_of_reach.unwrap().finding.detail,
-        "systemd cannot be reached over D-Bus: no such file; not told: a.service, b.service"
+        report.interrupted.unwrap().finding.detail,
+        "systemd cannot be reached over D-Bus: no such file; not notified: a.service, b.service"
     );
-    let report = round(&[]).run(no_bus(), |_| {}).await;
-    assert_eq!(report, Report::default());
+    let report = notify_run(&[]).run(no_bus(), |_| {}).await;
+    assert_eq!(report, NotifyReport::default());
 }

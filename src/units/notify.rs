@@ -1,0 +1,301 @@
+//! One run over all dependents: every unit in its order, then every hook.
+
+use std::{
+    collections::BTreeMap,
+    net::Ipv4Addr,
+    path::PathBuf,
+    time::{Duration, Instant},
+};
+
+use super::{
+    Hook, JobOutcome, Notified, Systemd, UnitState, UnitsError,
+    hooks::{self, hooks},
+};
+use crate::{
+    blocking::{SingleFlight, run_blocking},
+    fs::own::Trust,
+    model::{AddressChange, Code, Dependent, Finding, Subject},
+};
+
+/// The folder of hooks below `hooks.d`, and what a hook reads in `WSLMESH_EVENT`.
+pub(super) const EVENT: &str = "address-changed";
+
+/// Longest wait for a folder of hooks or for one of them.
+const READ_LIMIT: Duration = Duration::from_secs(10);
+
+/// Who is to be notified of what.
+#[derive(Debug, Clone)]
+pub struct NotifyRun {
+    /// The change; `None` only checks that all could be notified.
+    pub change: Option<AddressChange>,
+    /// The units, in their order.
+    pub dependents: Vec<Dependent>,
+    /// The configuration's folder, with `hooks.d` in it.
+    pub below: PathBuf,
+    /// How long a hook may run.
+    pub hook_timeout: Duration,
+    /// Who knows another address than the change's old one, since a run was
+    /// interrupted. Who knows the new one is not notified.
+    pub known: BTreeMap<Subject, Ipv4Addr>,
+    /// For reading the folders of hooks, shared by all runs.
+    pub reads: SingleFlight,
+}
+
+/// What a run means for the health of one unit or hook.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum HealthChange {
+    /// No problem, or none any more.
+    Cleared,
+    /// As before the run.
+    Unchanged,
+    /// A problem.
+    Raised(Finding),
+}
+
+/// What came of a run.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct NotifyReport {
+    /// For each unit and hook, by the subject of its findings.
+    pub health: Vec<(Subject, HealthChange)>,
+    /// systemd could not be reached before the end.
+    pub interrupted: Option<Interrupted>,
+}
+
+/// systemd could not be reached.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Interrupted {
+    /// Why, and who was not notified.
+    pub finding: Finding,
+    /// Who was not notified, or perhaps not.
+    pub rest: Vec<Subject>,
+}
+
+impl NotifyRun {
+    /// Makes the run. `connect` is used only if there is a dependent to ask for;
+    /// `begun` gets each one just before its job is asked for, so that an agent
+    /// that is stopped then does not notify it twice: systemd finishes a job by
+    /// itself. A state that is only read begins nothing.
+    pub async fn run(
+        self,
+        connect: impl Future<Output = Result<Systemd, UnitsError>>,
+        mut begun: impl FnMut(&str),
+    ) -> NotifyReport {
+        let (hooks, refused) = self.hooks().await;
+        let mut report = NotifyReport::default();
+        let raised = |finding: Finding| (finding.subject.clone(), HealthChange::Raised(finding));
+        report.health.extend(refused.into_iter().map(raised));
+        let (up_to_date, targets): (Vec<Target<'_>>, Vec<Target<'_>>) = self
+            .dependents
+            .iter()
+            .map(Target::Unit)
+            .chain(hooks.iter().map(Target::Hook))
+            .partition(|target| self.is_up_to_date(&target.subject()));
+        report.set_all(&up_to_date, &HealthChange::Unchanged);
+        let to_ask = |target: &Target<'_>| self.change.is_some() || target.is_unit();
+        if !targets.iter().any(to_ask) {
+            report.set_all(&targets, &HealthChange::Cleared);
+            return report;
+        }
+        let systemd = match connect.await {
+            Ok(systemd) => systemd,
+            Err(error) => {
+                report.interrupt(&error, &targets);
+                return report;
+            }
+        };
+        for (place, target) in targets.iter().enumerate() {
+            match self.one(&systemd, target, &mut begun).await {
+                Ok(health) => report.health.push((target.subject(), health)),
+                Err(error) => {
+                    report.interrupt(&error, targets.get(place..).unwrap_or_default());
+                    break;
+                }
+            }
+        }
+        report
+    }
+
+    async fn one(
+        &self,
+        systemd: &Systemd,
+        target: &Target<'_>,
+        begun: &mut impl FnMut(&str),
+    ) -> Result<HealthChange, UnitsError> {
+        let start = Instant::now();
+        let subject = target.subject();
+        let begun = || begun(&subject);
+        match (target, &self.change) {
+            (Target::Unit(dependent), None) => {
+                let state = systemd.state(&dependent.unit).await?;
+                Ok(target.health(state))
+            }
+            (Target::Hook(_), None) => Ok(HealthChange::Cleared),
+            (Target::Unit(dependent), Some(_)) => {
+                let notified = systemd.notify(dependent, begun).await?;
+                Ok(target.notified(notified, start.elapsed()))
+            }
+            (Target::Hook(hook), Some(change)) => {
+                let change = AddressChange {
+                    old: self.old(&subject, change),
+                    new: change.new.clone(),
+                };
+                let found = (*hook).clone();
+                let check = move || hooks::check_again(&found, &Trust::root());
+                let hook = match self.read(check).await {
+                    Ok(Ok(Some(hook))) => hook,
+                    Ok(Ok(None)) => return Ok(HealthChange::Cleared),
+                    Ok(Err(finding)) => return Ok(HealthChange::Raised(finding)),
+                    Err(why) => return Ok(HealthChange::Raised(hooks::refused(&hook.path, why))),
+                };
+                let ran = systemd
+                    .run(&hook, &change, self.hook_timeout, begun)
+                    .await?;
+                Ok(Target::Hook(&hook).notified(Notified::Job(ran), start.elapsed()))
+            }
+        }
+    }
+
+    async fn hooks(&self) -> (Vec<Hook>, Vec<Finding>) {
+        let below = self.below.clone();
+        let look = move || hooks(&below, EVENT, &Trust::root());
+        self.read(look).await.unwrap_or_else(|why| {
+            let folder = self.below.join("hooks.d").join(EVENT);
+            (Vec::new(), vec![hooks::refused(&folder, why)])
+        })
+    }
+
+    /// Reads hooks off the loop, or says why that is impossible.
+    async fn read<T: Send + 'static>(
+        &self,
+        call: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, String> {
+        let answer = async { run_blocking(self.reads.begin()?, READ_LIMIT, call).await };
+        answer.await.map_err(|error| {
+            format!(
+                "{error}: does a symlink lead to a drive or a share that does not answer? (remove it, or copy the program here)"
+            )
+        })
+    }
+
+    /// The address that this one was notified of last.
+    fn old(&self, subject: &str, change: &AddressChange) -> Ipv4Addr {
+        self.known.get(subject).copied().unwrap_or(change.old)
+    }
+
+    fn is_up_to_date(&self, subject: &str) -> bool {
+        let change = self.change.as_ref();
+        change.is_some_and(|change| self.old(subject, change) == change.new.address)
+    }
+}
+
+impl NotifyReport {
+    fn set_all(&mut self, targets: &[Target<'_>], health: &HealthChange) {
+        let each = |target: &Target<'_>| (target.subject(), health.clone());
+        self.health.extend(targets.iter().map(each));
+    }
+
+    fn interrupt(&mut self, error: &UnitsError, rest: &[Target<'_>]) {
+        self.set_all(rest, &HealthChange::Unchanged);
+        let rest: Vec<Subject> = rest.iter().map(Target::subject).collect();
+        let detail = format!("{error}; not notified: {}", rest.join(", "));
+        self.interrupted = Some(Interrupted {
+            finding: Finding::new(Code::DependentFailed, "systemd", detail),
+            rest,
+        });
+    }
+}
+
+/// Who is notified.
+#[derive(Debug, Clone, Copy)]
+enum Target<'a> {
+    Unit(&'a Dependent),
+    Hook(&'a Hook),
+}
+
+impl Target<'_> {
+    fn is_unit(&self) -> bool {
+        matches!(self, Self::Unit(_))
+    }
+
+    fn subject(&self) -> Subject {
+        match self {
+            Self::Unit(dependent) => dependent.unit.to_string(),
+            Self::Hook(hook) => hook.path.display().to_string(),
+        }
+    }
+
+    /// Logs what came of it, and what that means.
+    fn notified(&self, notified: Notified, took: Duration) -> HealthChange {
+        match notified {
+            Notified::Job(outcome) => {
+                self.log(&outcome, took);
+                if outcome.is_done() {
+                    return HealthChange::Cleared;
+                }
+                let code = if self.is_unit() {
+                    Code::DependentFailed
+                } else {
+                    Code::HookFailed
+                };
+                self.raised(code, outcome.detail)
+            }
+            Notified::Skipped(state) => {
+                match &state {
+                    UnitState::Inactive { .. } => {
+                        let outcome = JobOutcome::new("not-running", "does not run, left alone");
+                        self.log(&outcome, took);
+                    }
+                    UnitState::Unusable(outcome) => self.log(outcome, took),
+                    // The finding is logged, and only once.
+                    UnitState::Missing(_) | UnitState::Running => {}
+                }
+                self.health(state)
+            }
+        }
+    }
+
+    /// What the state of a unit means that is not notified.
+    fn health(&self, state: UnitState) -> HealthChange {
+        match state {
+            UnitState::Running | UnitState::Inactive { failed: false } => HealthChange::Cleared,
+            UnitState::Inactive { failed: true } => HealthChange::Unchanged,
+            UnitState::Missing(how) => self.raised(Code::DependentMissing, how),
+            UnitState::Unusable(outcome) => self.raised(Code::DependentFailed, outcome.detail),
+        }
+    }
+
+    fn raised(&self, code: Code, detail: impl Into<String>) -> HealthChange {
+        HealthChange::Raised(Finding::new(code, self.subject(), detail))
+    }
+
+    fn log(&self, outcome: &JobOutcome, took: Duration) {
+        let duration_us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+        let ms = took.as_secs_f64() * 1e3;
+        let JobOutcome {
+            result,
+            status,
+            detail,
+        } = outcome;
+        match self {
+            Self::Unit(Dependent { unit, action }) => tracing::info!(
+                event = "dependent",
+                unit = unit.as_str(),
+                action = action.as_str(),
+                result,
+                duration_us,
+                "{action} {unit}: {detail} ({ms:.1} ms)"
+            ),
+            Self::Hook(Hook { name, .. }) => tracing::info!(
+                event = "hook",
+                hook = name,
+                result,
+                exit_status = status,
+                duration_us,
+                "hook {name}: {detail} ({ms:.1} ms)"
+            ),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
