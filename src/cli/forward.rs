@@ -8,7 +8,7 @@ use clap::{Args, Subcommand, ValueEnum};
 
 use super::{
     bus::{Bus, BusError},
-    host::{self, Wish, told},
+    host::{self, Install, told},
     output::{Exit, complain, print},
     poke::poke,
 };
@@ -16,7 +16,10 @@ use crate::{
     config::{
         Added, Backend, DropIn, Firewall, Forward, Located, Protocol, Settings, Source, located,
     },
-    host::setup::{Agreed, Answer, Coverage, Order, Setup, SetupError, Staging, policy::port},
+    host::{
+        contract::PolicyGap,
+        setup::{Agreed, Answer, Order, Setup, SetupError, Staging, port},
+    },
     paths::Paths,
 };
 
@@ -209,11 +212,13 @@ async fn agree(
             return Ok(Exit::Fine);
         }
         Agreed::Unreadable => "what Windows agreed to cannot be read",
-        Agreed::Policy(policy) => match policy.covers(forward) {
-            Coverage::Covered => return Ok(Exit::Fine),
-            Coverage::OutsidePolicy => "Windows has not agreed to these ports",
-            Coverage::ListenAddress => "Windows has agreed to these ports on another address",
-            Coverage::Firewall => "Windows has agreed to these ports with another firewall",
+        Agreed::Policy(policy) => match policy.gap(forward) {
+            None => return Ok(Exit::Fine),
+            Some(PolicyGap::OutsidePolicy) => "Windows has not agreed to these ports",
+            Some(PolicyGap::ListenAddress) => {
+                "Windows has agreed to these ports on another address"
+            }
+            Some(PolicyGap::Firewall) => "Windows has agreed to these ports with another firewall",
         },
     };
     print(lacks)?;
@@ -221,11 +226,8 @@ async fn agree(
         print("to have it agreed to: wslmesh host install")?;
         return Ok(Exit::Degraded);
     }
-    let wish = Wish {
-        yes,
-        ..Wish::default()
-    };
-    Ok(match host::install(&wish, settings, paths).await? {
+    let arguments = Install::as_configured(yes);
+    Ok(match host::install(&arguments, settings, paths).await? {
         Exit::Fine => Exit::Fine,
         // The forward stands in the configuration and is not served.
         Exit::Failed | Exit::Usage | Exit::Degraded => Exit::Degraded,
@@ -233,7 +235,7 @@ async fn agree(
 }
 
 async fn look(paths: &Paths) -> Result<Answer, SetupError> {
-    let setup = Setup::find(Staging::lasting(&paths.state)?)?;
+    let setup = Setup::find(Staging::permanent(&paths.state)?)?;
     setup.call(Order::Look).await
 }
 

@@ -10,10 +10,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
-pub(super) use self::{
-    install::{Wish, install},
-    shown::told,
-};
+pub(super) use self::{install::install, shown::told};
 use super::output::Exit;
 use crate::{
     config::{Settings, Source},
@@ -27,7 +24,7 @@ pub(super) enum Command {
     ///
     /// Shows what would be agreed to and asks. Windows then asks for administrator
     /// rights, and an elevated window shows the same once more and asks for the
-    /// word yes. Afterwards forwards within what was agreed to need nobody.
+    /// word yes. Afterwards forwards within what was agreed to need no prompt.
     Install(Install),
     /// Take away everything that `host install` and the agent made on Windows
     Uninstall(Uninstall),
@@ -38,7 +35,7 @@ pub(super) enum Command {
     Check(Check),
 }
 
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 pub(super) struct Install {
     /// Show the policy, the files and every step, and change nothing
     #[arg(long)]
@@ -59,6 +56,16 @@ pub(super) struct Install {
     /// Do not ask here (Windows asks all the same, unless this is elevated already)
     #[arg(long)]
     yes: bool,
+}
+
+impl Install {
+    /// What `forward add` asks for: nothing beside the configuration.
+    pub(super) fn as_configured(yes: bool) -> Self {
+        Self {
+            yes,
+            ..Self::default()
+        }
+    }
 }
 
 #[derive(Debug, Args)]
@@ -92,21 +99,8 @@ pub(super) struct Check {
 
 pub(super) async fn host(command: Command, source: Source, paths: Paths) -> anyhow::Result<Exit> {
     match command {
-        Command::Install(arguments) => {
-            let settings = Settings::load(&source)?;
-            let logon = (arguments.logon || arguments.no_logon).then_some(arguments.logon);
-            let wish = Wish {
-                dry_run: arguments.dry_run,
-                ports: arguments.ports,
-                profiles: arguments.profiles,
-                logon,
-                yes: arguments.yes,
-            };
-            install(&wish, &settings, &paths).await
-        }
-        Command::Uninstall(arguments) => {
-            uninstall::uninstall(arguments.dry_run, arguments.yes, &paths).await
-        }
+        Command::Install(arguments) => install(&arguments, &Settings::load(&source)?, &paths).await,
+        Command::Uninstall(arguments) => uninstall::uninstall(&arguments, &paths).await,
         Command::Check(arguments) => check::check(&arguments, &source, &paths).await,
     }
 }

@@ -4,6 +4,7 @@
 //! rules into one call, for the port proxy and the firewall.
 
 pub mod contract;
+mod json;
 pub mod relay;
 /// The PowerShell scripts.
 pub mod scripts;

@@ -1,15 +1,17 @@
 //! The one elevation: what is asked of Windows' administrator, how it is asked,
-//! and what came of it.
+//! and the answer.
 //!
 //! [`policy`] makes what is agreed to from the settings, [`staging`] puts the files
-//! where Windows reads them, [`contract`] is what `host.ps1` is told and answers.
+//! where Windows reads them, [`contract`] is what `host.ps1` is asked and answers.
 //! Nothing here prints or asks a person: that is the command line's.
 
 pub mod contract;
 mod difference;
 mod distribution;
 mod forbidden;
+mod grants;
 pub mod policy;
+mod range;
 pub mod staging;
 mod words;
 
@@ -19,11 +21,13 @@ pub use self::{
     contract::{Agreed, Answer, Check, CheckResult, Order, State},
     difference::difference,
     distribution::{Distribution, DistributionError},
-    policy::{Coverage, Grant, Policy, PolicyError, Ports, Profiles},
+    grants::{PolicyError, grants},
+    policy::{Grant, Policy, Ports, Profiles},
+    range::port,
     staging::{Shipped, Staging, StagingError},
     words::{Ending, ending},
 };
-use super::contract::AnswerError;
+use super::json::AnswerError;
 use crate::{
     interop,
     interop::{Interop, InteropError, child::ChildError},
@@ -156,10 +160,10 @@ impl Setup {
 }
 
 /// Whether Windows has this package's version and this policy. Whether the files
-/// and the tasks are still there is for `host.ps1` to say.
+/// and the tasks are still there `host.ps1` reports.
 #[must_use]
 pub fn is_agreed(answer: &Answer, policy: &Policy) -> bool {
     let agreed = matches!(&answer.policy, Agreed::Policy(old) if **old == *policy);
-    let version = answer.installed.as_ref().map(|found| &found.version);
-    agreed && version == Some(&policy.package)
+    let installed = answer.installed.as_ref();
+    agreed && installed.is_some_and(|found| found.version == policy.package)
 }

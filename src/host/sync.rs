@@ -10,7 +10,8 @@ use std::{
 };
 
 use super::{
-    contract::{Answer, ForwardRequest, Request},
+    contract::{Answer, Request},
+    json::AnswerError,
     scripts,
 };
 use crate::{
@@ -26,7 +27,7 @@ enum SyncError {
     #[error(transparent)]
     Script(#[from] FileError),
     #[error("{0}")]
-    Answer(#[from] super::contract::AnswerError),
+    Answer(#[from] AnswerError),
     #[error("cannot make the folder {}: {source}", path.display())]
     Folder { path: PathBuf, source: io::Error },
     #[error("the request cannot be written: {0}")]
@@ -44,35 +45,34 @@ pub async fn sync(folder: &Path, wanted: RuleSet) -> HostOutcome {
         Ok(answer) => outcome::of(wanted, answer, begin.elapsed()),
         Err(error) => {
             let finding = Finding::new(code(&error), "", error.to_string());
-            HostOutcome {
-                wanted,
-                settled: false,
-                findings: vec![finding],
-                facts: None,
-                changed: None,
-                took: begin.elapsed(),
-                standing: may_have_worked(&error).then_some(true),
-            }
+            let standing = may_have_worked(&error).then_some(true);
+            without_answer(wanted, finding, begin.elapsed(), standing)
         }
+    }
+}
+
+/// The outcome of a call that gave no answer.
+fn without_answer(
+    wanted: RuleSet,
+    finding: Finding,
+    took: Duration,
+    standing: Option<bool>,
+) -> HostOutcome {
+    HostOutcome {
+        wanted,
+        settled: false,
+        findings: vec![finding],
+        facts: None,
+        changed: None,
+        took,
+        standing,
     }
 }
 
 async fn call(folder: &Path, wanted: &RuleSet) -> Result<Answer, SyncError> {
     let interop = Interop::find()?;
     let script = script(folder)?;
-    let forwards = wanted
-        .rules
-        .iter()
-        .map(|rule| ForwardRequest {
-            protocol: rule.protocol,
-            listen_address: rule.listen_address,
-            listen_port: rule.listen_port,
-            connect_port: rule.connect_port,
-            served_by: rule.served_by,
-            firewall: rule.firewall,
-        })
-        .collect();
-    let request = Request::sync(wanted.mode, wanted.connect_address, forwards).to_json_line()?;
+    let request = Request::sync(wanted).to_json_line()?;
     let path = interop.windows_path(&script).await?;
     let output = interop.powershell(&path, request.as_bytes()).await?;
     Ok(Answer::parse(&output.stdout)?)
@@ -101,12 +101,9 @@ fn code(error: &SyncError) -> Code {
 /// Whether rules may have been made although no answer tells.
 fn may_have_worked(error: &SyncError) -> bool {
     match error {
-        SyncError::Interop(InteropError::Call(ChildError::Start(_))) => false,
-        SyncError::Interop(InteropError::Call(_)) | SyncError::Answer(_) => true,
-        SyncError::Interop(_)
-        | SyncError::Script(_)
-        | SyncError::Folder { .. }
-        | SyncError::Request(_) => false,
+        SyncError::Interop(InteropError::Call(call)) => !matches!(call, ChildError::Start(_)),
+        SyncError::Answer(_) => true,
+        _ => false,
     }
 }
 
@@ -117,15 +114,8 @@ pub fn hangs(wanted: RuleSet, after: Duration) -> HostOutcome {
         "the way to Windows has been hanging for {} s",
         after.as_secs()
     );
-    HostOutcome {
-        wanted,
-        settled: false,
-        findings: vec![Finding::new(Code::InteropTimeout, "", detail)],
-        facts: None,
-        changed: None,
-        took: after,
-        standing: Some(true),
-    }
+    let finding = Finding::new(Code::InteropTimeout, "", detail);
+    without_answer(wanted, finding, after, Some(true))
 }
 
 #[cfg(test)]

@@ -72,13 +72,15 @@ pub enum SyncMode {
 }
 
 /// The rules that Windows should have of ours: port proxy and firewall.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub struct RuleSet {
     /// Which firewall.
     pub mode: SyncMode,
     /// Where they lead: this distribution's address.
     pub connect_address: Ipv4Addr,
     /// The forwards, in the order of the configuration.
+    #[serde(rename = "forwards")]
     pub rules: Vec<Rule>,
 }
 
@@ -117,9 +119,11 @@ impl RuleSet {
 }
 
 /// One rule on Windows.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub struct Rule {
-    /// The forward's name in the configuration.
+    /// The forward's name in the configuration, which Windows need not know.
+    #[serde(skip)]
     pub name: String,
     /// TCP or UDP; the port proxy has TCP only.
     pub protocol: Protocol,

@@ -38,7 +38,7 @@ pub use observation::{
 pub use pattern::{InterfacePattern, Patterns};
 pub use socket::{Listening, Socket};
 pub use sysctl::{SysctlKey, SysctlReading, SysctlValue};
-pub use text::{disturbs, excerpt, micros, plain, plain_within};
+pub use text::{PlainText, disturbs, excerpt, micros, plain, plain_within};
 pub use wireguard::{
     Device, DeviceDetails, DeviceReading, HANDSHAKE_STALE, PeerDetails, PublicKey,
 };

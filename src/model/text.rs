@@ -1,6 +1,8 @@
 //! Text for journals and errors.
 
-use std::time::Duration;
+use std::{fmt, ops::Deref, time::Duration};
+
+use serde::{Deserialize, Serialize};
 
 /// Most characters of free text that [`plain`] lets through.
 const PLAIN_MAX: usize = 300;
@@ -56,4 +58,36 @@ pub fn plain_within(text: &str, most: usize) -> String {
 #[must_use]
 pub fn micros(took: Duration) -> u64 {
     u64::try_from(took.as_micros()).unwrap_or(u64::MAX)
+}
+
+/// Foreign text as [`plain_within`] leaves it, 300 characters by default: what a
+/// script of ours printed on Windows, made fit on its way in.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(from = "String")]
+pub struct PlainText<const MOST: usize = PLAIN_MAX>(String);
+
+impl<const MOST: usize> From<String> for PlainText<MOST> {
+    fn from(text: String) -> Self {
+        Self(plain_within(&text, MOST))
+    }
+}
+
+impl<const MOST: usize> From<&str> for PlainText<MOST> {
+    fn from(text: &str) -> Self {
+        Self(plain_within(text, MOST))
+    }
+}
+
+impl<const MOST: usize> Deref for PlainText<MOST> {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        &self.0
+    }
+}
+
+impl<const MOST: usize> fmt::Display for PlainText<MOST> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
 }

@@ -23,7 +23,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde_json::Value;
-use wslmesh::host::contract::{Answer, FirewallState, Refusal, State};
+use wslmesh::host::contract::{Answer, FirewallState, PolicyGap, State};
 use wslmesh::host::scripts;
 use wslmesh::interop::DEADLINE;
 
@@ -276,9 +276,9 @@ fn the_scripts_know_every_state_and_no_other() {
     ]);
     assert_eq!(marked(firewall, &marks), states);
     let reasons = names(&[
-        Refusal::OutsidePolicy,
-        Refusal::ListenAddress,
-        Refusal::Firewall,
+        PolicyGap::OutsidePolicy,
+        PolicyGap::ListenAddress,
+        PolicyGap::Firewall,
     ]);
     assert_eq!(
         marked(scripts::REFRESH, &["-Reason '", "        return '"])

@@ -89,7 +89,7 @@ pub(super) async fn check(
 
 /// The way to Windows in words, and what the checks gave.
 async fn call(probe: bool, paths: &Paths) -> (String, Result<Answer, SetupError>) {
-    let staging = match Staging::passing(&paths.state) {
+    let staging = match Staging::temporary(&paths.state) {
         Ok(staging) => staging,
         Err(error) => return ("not looked for".to_owned(), Err(error.into())),
     };
@@ -115,7 +115,7 @@ fn findings(facts: Facts, asked: Result<Answer, SetupError>) -> Findings {
         }
         Ok(answer) => {
             let windows = Windows {
-                installed: answer.installed.map(|installed| installed.version),
+                installed: answer.installed.map(|found| found.version.to_string()),
                 policy: match &answer.policy {
                     Agreed::Nothing => Vec::new(),
                     Agreed::Unreadable => vec!["it cannot be read".to_owned()],
@@ -218,7 +218,7 @@ fn table(findings: &Findings) -> Vec<String> {
     let left = id + 2 + 7 + 2;
     for check in &findings.checks {
         let mut head = format!("{:<id$}  {:<7}  ", check.id, word(check.result));
-        let texts = [check.title.clone(), found(&check.detail)];
+        let texts = [check.title.to_string(), found(&check.detail)];
         for part in texts
             .iter()
             .flat_map(|text| wrap(text, WIDTH.saturating_sub(left)))

@@ -8,13 +8,13 @@ use super::{
         output::{Exit, complain, print},
         table::{WIDTH, wrap},
     },
-    shown,
+    Install, shown,
 };
 use crate::{
     config::{Backend, Settings},
     host::setup::{
-        Agreed, Answer, Distribution, Grant, Order, Policy, Ports, Profiles, Setup, SetupError,
-        Shipped, Staging, contract::FileHash, is_agreed, policy, staging,
+        Agreed, Answer, Distribution, Grant, Order, Policy, Setup, SetupError, Shipped, Staging,
+        contract::FileHash, grants, is_agreed, policy, staging,
     },
     paths::Paths,
 };
@@ -22,22 +22,8 @@ use crate::{
 /// This package.
 const PACKAGE: &str = env!("CARGO_PKG_VERSION");
 
-/// What is to be agreed to, beside the configured forwards, and how.
-#[derive(Debug, Default)]
-pub(in super::super) struct Wish {
-    /// Change nothing.
-    pub(in super::super) dry_run: bool,
-    /// More ports.
-    pub(in super::super) ports: Vec<Ports>,
-    /// Networks; else as installed.
-    pub(in super::super) profiles: Option<Profiles>,
-    /// Whether a logon starts the distribution; else as installed.
-    pub(in super::super) logon: Option<bool>,
-    /// The person agrees already.
-    pub(in super::super) yes: bool,
-}
-
-impl Wish {
+impl Install {
+    /// The policy to agree to: what is not chosen stays as installed.
     fn policy(&self, grants: Vec<Grant>, distribution: Distribution, old: &Agreed) -> Policy {
         let old = match old {
             Agreed::Policy(old) => Some(old),
@@ -46,9 +32,9 @@ impl Wish {
         let profiles = self.profiles.clone();
         Policy {
             version: policy::VERSION,
-            package: PACKAGE.to_owned(),
+            package: PACKAGE.into(),
             distribution,
-            logon: self.logon.or(old.map(|old| old.logon)).unwrap_or(true),
+            logon: !self.no_logon && (self.logon || old.is_none_or(|old| old.logon)),
             profiles: profiles
                 .or_else(|| old.map(|old| old.profiles.clone()))
                 .unwrap_or_default(),
@@ -59,7 +45,7 @@ impl Wish {
 
 /// Asks Windows' administrator to agree to the configured forwards.
 pub(in super::super) async fn install(
-    wish: &Wish,
+    arguments: &Install,
     settings: &Settings,
     paths: &Paths,
 ) -> anyhow::Result<Exit> {
@@ -70,23 +56,23 @@ pub(in super::super) async fn install(
         }
         Backend::Portproxy | Backend::Relay | Backend::Auto => &settings.forwards,
     };
-    let grants = policy::grants(forwards, &wish.ports)?;
+    let grants = grants(forwards, &arguments.ports)?;
     let files = staging::shipped(&paths.lib)?;
-    if wish.dry_run {
-        return dry_run(wish, grants, &files, paths).await;
+    if arguments.dry_run {
+        return dry_run(arguments, grants, &files, paths).await;
     }
-    let setup = Setup::find(Staging::lasting(&paths.state)?)?;
+    let setup = Setup::find(Staging::permanent(&paths.state)?)?;
     let (distribution, before) = look(&setup).await?;
-    let policy = wish.policy(grants, distribution, &before.policy);
+    let policy = arguments.policy(grants, distribution, &before.policy);
     if !is_agreed(&before, &policy) {
         show(&policy, &before)?;
-        let agreed = before.elevated && wish.yes;
+        let agreed = before.elevated && arguments.yes;
         if !agreed {
             print(
                 "\nWindows will ask for administrator rights, and a window there will show this again\nand ask for the word yes. Both wait about two minutes.",
             )?;
         }
-        if let Some(end) = go_on("Go on?", wish.yes, shown::LOOK_FIRST)? {
+        if let Some(end) = go_on("Go on?", arguments.yes, shown::LOOK_FIRST)? {
             return Ok(end);
         }
     }
@@ -96,7 +82,7 @@ pub(in super::super) async fn install(
         policy: &policy,
         package: PACKAGE,
         files: &hashes,
-        agreed: before.elevated && wish.yes,
+        agreed: before.elevated && arguments.yes,
     };
     let answer = setup.call(order).await.context(shown::UNKNOWN)?;
     shown::outcome(&answer, paths)
@@ -127,7 +113,7 @@ fn show(policy: &Policy, before: &Answer) -> anyhow::Result<()> {
         ))?,
         Some(_) | None => print("\nThe policy stays, its files are installed again.")?,
     }
-    if !policy.profiles.holds(policy::Profile::Public) {
+    if !policy.profiles.has(policy::Profile::Public) {
         print(
             "\nWindows takes a new network, many a home network among them, for public, where\nthese rules do not count. Either make it private in Windows' settings, or add\n--profiles domain,private,public",
         )?;
@@ -142,18 +128,18 @@ fn show(policy: &Policy, before: &Answer) -> anyhow::Result<()> {
 }
 
 async fn dry_run(
-    wish: &Wish,
+    arguments: &Install,
     grants: Vec<Grant>,
     files: &[Shipped],
     paths: &Paths,
 ) -> anyhow::Result<Exit> {
     let looked = async {
-        let setup = Setup::find(Staging::passing(&paths.state)?)?;
+        let setup = Setup::find(Staging::temporary(&paths.state)?)?;
         look(&setup).await
     };
     let (policy, exit) = match looked.await {
         Ok((distribution, before)) => {
-            let policy = wish.policy(grants, distribution, &before.policy);
+            let policy = arguments.policy(grants, distribution, &before.policy);
             if is_agreed(&before, &policy) {
                 shown::print_block("This is agreed to already:", &shown::policy(&policy))?;
             } else {
@@ -165,7 +151,7 @@ async fn dry_run(
             let name = std::env::var("WSL_DISTRO_NAME").unwrap_or_default();
             let distribution = Distribution::try_from(name)
                 .or_else(|_| Distribution::try_from("unknown".to_owned()))?;
-            let policy = wish.policy(grants, distribution, &Agreed::Nothing);
+            let policy = arguments.policy(grants, distribution, &Agreed::Nothing);
             shown::print_block("Windows would be asked to allow:", &shown::policy(&policy))?;
             complain(&anyhow::Error::new(error).context("what is agreed to now is not known"));
             (policy, Exit::Failed)

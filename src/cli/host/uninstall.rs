@@ -10,7 +10,7 @@ use super::{
         output::{Exit, complain, print},
         poke, style,
     },
-    shown,
+    Uninstall, shown,
 };
 use crate::{
     apply::saved::Saved,
@@ -24,11 +24,12 @@ use crate::{
 };
 
 /// Takes away everything of ours on Windows.
-pub(super) async fn uninstall(dry_run: bool, yes: bool, paths: &Paths) -> anyhow::Result<Exit> {
+pub(super) async fn uninstall(arguments: &Uninstall, paths: &Paths) -> anyhow::Result<Exit> {
+    let Uninstall { dry_run, yes } = *arguments;
     let staging = if dry_run {
-        Staging::passing(&paths.state)?
+        Staging::temporary(&paths.state)?
     } else {
-        Staging::lasting(&paths.state)?
+        Staging::permanent(&paths.state)?
     };
     let folder = staging.path().to_owned();
     let setup = Setup::find(staging)?;

@@ -6,10 +6,10 @@
 
 use serde::{Deserialize, Deserializer, Serialize};
 
-use super::Policy;
+use super::policy::Policy;
 use crate::{
-    host::contract::{self, AnswerError, VERSION},
-    model::{plain, plain_within},
+    host::json::{AnswerError, VERSION, line, object},
+    model::PlainText,
 };
 
 /// Most characters of what a check found: a list of facts, of network interfaces
@@ -19,7 +19,7 @@ const DETAIL_MAX: usize = 4000;
 /// A call of `host.ps1`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub struct Request<'a> {
+struct Request<'a> {
     version: u32,
     #[serde(flatten)]
     order: Order<'a>,
@@ -84,13 +84,10 @@ impl Order<'_> {
     /// # Errors
     /// None is known; serialisation hands on what serde_json reports.
     pub fn to_json_line(self) -> Result<String, serde_json::Error> {
-        let request = Request {
+        line(&Request {
             version: VERSION,
             order: self,
-        };
-        let mut line = serde_json::to_string(&request)?;
-        line.push('\n');
-        Ok(line)
+        })
     }
 }
 
@@ -133,7 +130,7 @@ pub enum State {
 #[serde(rename_all = "kebab-case")]
 pub struct Installed {
     /// The package's version.
-    pub version: String,
+    pub version: PlainText,
     /// The contract that its scripts speak.
     pub contract: u32,
 }
@@ -177,18 +174,18 @@ pub enum CheckResult {
 #[serde(rename_all = "kebab-case")]
 pub struct Check {
     /// Its number, such as `T1`.
-    pub id: String,
+    pub id: PlainText,
     /// What is held to be true.
-    pub title: String,
+    pub title: PlainText,
     /// Whether it is.
     pub result: CheckResult,
     /// What was found, or why nothing was.
     #[serde(default, deserialize_with = "text_or_null")]
-    pub detail: String,
+    pub detail: PlainText<DETAIL_MAX>,
 }
 
-fn text_or_null<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
-    Ok(Option::<String>::deserialize(from)?.unwrap_or_default())
+fn text_or_null<'de, D: Deserializer<'de>>(from: D) -> Result<PlainText<DETAIL_MAX>, D::Error> {
+    Ok(Option::deserialize(from)?.unwrap_or_default())
 }
 
 /// What the script reported. Fields that a newer script may add are passed over.
@@ -198,13 +195,13 @@ pub struct Answer {
     /// How the call ended.
     pub state: State,
     /// More about it for a person, as plain text.
-    pub detail: Option<String>,
+    pub detail: Option<PlainText>,
     /// What is installed now.
     pub installed: Option<Installed>,
     /// What is agreed now.
     pub policy: Agreed,
     /// The SID of the Windows user that was asked.
-    pub user: Option<String>,
+    pub user: Option<PlainText>,
     /// Whether that user's process is elevated by itself.
     #[serde(default)]
     pub elevated: bool,
@@ -213,10 +210,10 @@ pub struct Answer {
     pub over_the_shoulder: bool,
     /// Other Windows users of this machine who have installed wslmesh, by SID.
     #[serde(default)]
-    pub other_users: Vec<String>,
+    pub other_users: Vec<PlainText>,
     /// What was done, a line each.
     #[serde(default)]
-    pub done: Vec<String>,
+    pub done: Vec<PlainText>,
     /// The checks.
     #[serde(default)]
     pub checks: Vec<Check>,
@@ -228,24 +225,7 @@ impl Answer {
     /// # Errors
     /// Anything but exactly one answer of [`VERSION`].
     pub fn parse(output: &[u8]) -> Result<Self, AnswerError> {
-        let mut answer: Self = contract::object(output)?;
-        let clean = |text: &mut String| *text = plain(text);
-        answer.detail.iter_mut().for_each(clean);
-        answer.user.iter_mut().for_each(clean);
-        answer.other_users.iter_mut().for_each(clean);
-        answer.done.iter_mut().for_each(clean);
-        if let Some(installed) = &mut answer.installed {
-            clean(&mut installed.version);
-        }
-        if let Agreed::Policy(policy) = &mut answer.policy {
-            clean(&mut policy.package);
-        }
-        for check in &mut answer.checks {
-            clean(&mut check.id);
-            clean(&mut check.title);
-            check.detail = plain_within(&check.detail, DETAIL_MAX);
-        }
-        Ok(answer)
+        object(output)
     }
 }
 

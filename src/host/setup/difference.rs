@@ -1,26 +1,21 @@
 //! What a new policy changes against the one that is agreed to now.
 
-use super::{Grant, Policy, Ports};
+use super::policy::{Grant, Policy, Ports};
 
 /// The changes, a line each; none where nothing differs that Windows acts on.
-/// The package's version is told apart from this.
+/// The package's version is not part of this.
 #[must_use]
 pub fn difference(old: Option<&Policy>, new: &Policy) -> Vec<String> {
-    let mut lines = Vec::new();
+    let before = old.map_or(&[][..], |old| &old.grants);
+    let gone = before.iter().filter(|grant| !new.grants.contains(grant));
+    let added = new.grants.iter().filter(|grant| !before.contains(grant));
+    let mut lines: Vec<String> = gone
+        .map(|grant| format!("- {grant}{}", remediation(grant, new)))
+        .chain(added.map(|grant| format!("+ {grant}")))
+        .collect();
     let Some(old) = old else {
-        lines.extend(new.grants.iter().map(|grant| format!("+ {grant}")));
         return lines;
     };
-    for grant in &old.grants {
-        if !new.grants.contains(grant) {
-            lines.push(format!("- {grant}{}", remediation(grant, new)));
-        }
-    }
-    for grant in &new.grants {
-        if !old.grants.contains(grant) {
-            lines.push(format!("+ {grant}"));
-        }
-    }
     if lines.is_empty() && old.grants != new.grants {
         lines.push("~ the same ports in another order".to_owned());
     }
@@ -42,7 +37,7 @@ pub fn difference(old: Option<&Policy>, new: &Policy) -> Vec<String> {
 /// How to keep a grant that goes, where an option can and no other grant has it.
 fn remediation(grant: &Grant, new: &Policy) -> String {
     let kept = new.grants.iter().any(|other| {
-        other.protocol == grant.protocol && other.listen_ports.meets(grant.listen_ports)
+        other.protocol == grant.protocol && other.listen_ports.overlaps(grant.listen_ports)
     });
     match Ports::option(grant).filter(|_| !kept) {
         Some(option) => format!("\n    no forward needs it; keep it with {option}"),

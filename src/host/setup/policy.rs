@@ -3,19 +3,16 @@
 //! The elevated side holds each forward against this, and nobody else is asked
 //! again until it changes.
 
-mod range;
-mod wanted;
-
 use std::{collections::BTreeSet, fmt, net::Ipv4Addr, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
-pub use self::{
-    range::{PortRange, Ports, port},
-    wanted::{PolicyError, grants},
+use super::{distribution::Distribution, range::PortRange};
+use crate::{
+    config::{Firewall, Forward, Protocol},
+    host::contract::PolicyGap,
+    model::PlainText,
 };
-use super::Distribution;
-use crate::config::{Firewall, Forward, Protocol};
 
 /// The version of a policy's form.
 pub const VERSION: u32 = 1;
@@ -27,7 +24,7 @@ pub struct Policy {
     /// [`VERSION`].
     pub version: u32,
     /// The package that asked for it.
-    pub package: String,
+    pub package: PlainText,
     /// The distribution that is started after a Windows logon.
     pub distribution: Distribution,
     /// Whether it is started after a Windows logon.
@@ -54,52 +51,43 @@ pub struct Grant {
     pub firewall: Firewall,
 }
 
-/// Whether a policy allows a forward.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Coverage {
-    /// As it is configured.
-    Covered,
-    /// No grant holds its ports.
-    OutsidePolicy,
-    /// Its ports are allowed on another address.
-    ListenAddress,
-    /// Its ports are allowed with another firewall.
-    Firewall,
-}
-
 impl Policy {
-    /// Whether this policy allows the forward.
+    /// Why this policy does not allow the forward; `None` where it does.
     #[must_use]
-    pub fn covers(&self, forward: &Forward) -> Coverage {
-        covers(&self.grants, forward)
+    pub fn gap(&self, forward: &Forward) -> Option<PolicyGap> {
+        gap(&self.grants, forward)
     }
 }
 
 /// The rule of the elevated side: protocol and ports choose the grant.
-fn covers(grants: &[Grant], forward: &Forward) -> Coverage {
-    match grants.iter().find(|grant| grant.holds(forward)) {
-        None => Coverage::OutsidePolicy,
-        Some(grant) if grant.listen_address != forward.listen_address => Coverage::ListenAddress,
-        Some(grant) if grant.firewall != forward.firewall => Coverage::Firewall,
-        Some(_) => Coverage::Covered,
+pub(super) fn gap(grants: &[Grant], forward: &Forward) -> Option<PolicyGap> {
+    match grants.iter().find(|grant| grant.has_ports_of(forward)) {
+        None => Some(PolicyGap::OutsidePolicy),
+        Some(grant) if grant.listen_address != forward.listen_address => {
+            Some(PolicyGap::ListenAddress)
+        }
+        Some(grant) if grant.firewall != forward.firewall => Some(PolicyGap::Firewall),
+        Some(_) => None,
     }
 }
 
 impl Grant {
-    /// Whether both ranges hold the forward's ports.
-    fn holds(&self, forward: &Forward) -> bool {
+    /// Whether both ranges have the forward's ports.
+    pub(super) fn has_ports_of(&self, forward: &Forward) -> bool {
         self.protocol == forward.protocol
-            && self.listen_ports.holds(forward.listen_port)
-            && self.connect_ports.holds(forward.connect_port)
+            && self.listen_ports.has(forward.listen_port)
+            && self.connect_ports.has(forward.connect_port)
     }
-}
 
-impl Grant {
+    /// Whether both agree in everything but ports.
+    pub(super) fn is_like(&self, other: &Self) -> bool {
+        (self.protocol, self.listen_address, self.firewall)
+            == (other.protocol, other.listen_address, other.firewall)
+    }
+
     /// Whether it allows everything that the other does, in the same way.
-    fn includes(&self, other: &Self) -> bool {
-        let alike = (self.protocol, self.listen_address, self.firewall)
-            == (other.protocol, other.listen_address, other.firewall);
-        alike
+    pub(super) fn includes(&self, other: &Self) -> bool {
+        self.is_like(other)
             && self.listen_ports.includes(other.listen_ports)
             && self.connect_ports.includes(other.connect_ports)
     }
@@ -135,14 +123,12 @@ pub enum Profile {
     Public,
 }
 
-impl fmt::Display for Profile {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Domain => "domain",
-            Self::Private => "private",
-            Self::Public => "public",
-        })
-    }
+impl Profile {
+    const ALL: [(&'static str, Self); 3] = [
+        ("domain", Self::Domain),
+        ("private", Self::Private),
+        ("public", Self::Public),
+    ];
 }
 
 /// One or more kinds of networks.
@@ -150,13 +136,8 @@ impl fmt::Display for Profile {
 #[serde(try_from = "BTreeSet<Profile>")]
 pub struct Profiles(BTreeSet<Profile>);
 
-/// There is none.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("name at least one of domain, private and public")]
-pub struct NoProfile;
-
 impl Default for Profiles {
-    /// Networks that somebody chose to trust.
+    /// Networks that were made trusted.
     fn default() -> Self {
         Self([Profile::Domain, Profile::Private].into())
     }
@@ -165,17 +146,17 @@ impl Default for Profiles {
 impl Profiles {
     /// Whether this kind is among them.
     #[must_use]
-    pub fn holds(&self, profile: Profile) -> bool {
+    pub fn has(&self, profile: Profile) -> bool {
         self.0.contains(&profile)
     }
 }
 
 impl TryFrom<BTreeSet<Profile>> for Profiles {
-    type Error = NoProfile;
+    type Error = &'static str;
 
-    fn try_from(profiles: BTreeSet<Profile>) -> Result<Self, NoProfile> {
+    fn try_from(profiles: BTreeSet<Profile>) -> Result<Self, &'static str> {
         if profiles.is_empty() {
-            Err(NoProfile)
+            Err("name at least one of domain, private and public")
         } else {
             Ok(Self(profiles))
         }
@@ -187,22 +168,119 @@ impl FromStr for Profiles {
 
     /// Reads `domain,private`.
     fn from_str(text: &str) -> Result<Self, String> {
-        let profile = |word: &str| match word.trim() {
-            "domain" => Ok(Profile::Domain),
-            "private" => Ok(Profile::Private),
-            "public" => Ok(Profile::Public),
-            other => Err(format!(
-                "{other:?} is no kind of network: write domain, private, public, or several with commas between"
-            )),
+        let profile = |word: &str| {
+            let found = Profile::ALL.iter().find(|(name, _)| *name == word.trim());
+            found.map(|(_, profile)| *profile).ok_or_else(|| {
+                format!(
+                    "{:?} is no kind of network: write domain, private, public, or several with commas between",
+                    word.trim()
+                )
+            })
         };
-        let profiles: BTreeSet<Profile> = text.split(',').map(profile).collect::<Result<_, _>>()?;
-        Self::try_from(profiles).map_err(|error| error.to_string())
+        let profiles: Result<BTreeSet<Profile>, String> = text.split(',').map(profile).collect();
+        Ok(Self::try_from(profiles?)?)
     }
 }
 
 impl fmt::Display for Profiles {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let words: Vec<String> = self.0.iter().map(ToString::to_string).collect();
+        let chosen = Profile::ALL
+            .iter()
+            .filter(|(_, profile)| self.has(*profile));
+        let words: Vec<&str> = chosen.map(|(name, _)| *name).collect();
         f.write_str(&words.join(", "))
+    }
+}
+
+/// Ports that are named on the command line: `PROTO:FROM-TO[:CONNECT]`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ports {
+    protocol: Protocol,
+    listen: PortRange,
+    connect: PortRange,
+}
+
+impl FromStr for Ports {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let mut parts = text.split(':');
+        let (Some(protocol), Some(listen), connect, None) =
+            (parts.next(), parts.next(), parts.next(), parts.next())
+        else {
+            return Err("write it as tcp:8000-8010, or tcp:8000:80 where the port in the distribution is another".to_owned());
+        };
+        let protocol = match protocol {
+            "tcp" => Protocol::Tcp,
+            "udp" => Protocol::Udp,
+            other => return Err(format!("{other:?} is no protocol: write tcp or udp")),
+        };
+        let listen: PortRange = listen.parse()?;
+        let connect = connect.map_or(Ok(listen), str::parse)?;
+        Ok(Self {
+            protocol,
+            listen,
+            connect,
+        })
+    }
+}
+
+impl Ports {
+    /// The grant for these ports, with what a forward has where nothing is said.
+    #[must_use]
+    pub fn grant(self) -> Grant {
+        Grant {
+            protocol: self.protocol,
+            listen_address: Ipv4Addr::UNSPECIFIED,
+            listen_ports: self.listen,
+            connect_ports: self.connect,
+            firewall: Firewall::Local,
+        }
+    }
+
+    /// The option that makes this grant; `None` where no option can.
+    #[must_use]
+    pub fn option(grant: &Grant) -> Option<String> {
+        let usual = grant.listen_address.is_unspecified() && grant.firewall == Firewall::Local;
+        let connect = if grant.connect_ports == grant.listen_ports {
+            String::new()
+        } else {
+            format!(":{}", grant.connect_ports)
+        };
+        usual.then(|| format!("--ports {}:{}{connect}", grant.protocol, grant.listen_ports))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ports_as_a_person_writes_them() {
+        let table = [
+            ("tcp:2222:22", Ok("--ports tcp:2222:22")),
+            ("tcp:8000-8010", Ok("--ports tcp:8000-8010")),
+            ("udp:51820", Ok("--ports udp:51820")),
+            ("udp:1-3:5-9", Ok("--ports udp:1-3:5-9")),
+            ("tcp:10-10:10", Ok("--ports tcp:10")),
+            ("icmp:1", Err("is no protocol")),
+            ("tcp", Err("write it as")),
+            ("tcp:", Err("\"\" is no port")),
+            ("tcp:1:2:3", Err("write it as")),
+            ("tcp:5-1", Err("the lower number comes first")),
+            ("tcp:0-1", Err("\"0\" is no port")),
+            ("tcp:65536", Err("is no port")),
+            ("tcp:+5", Err("is no port")),
+            ("tcp:1-2-3", Err("is no port")),
+        ];
+        for (text, expected) in table {
+            match (text.parse::<Ports>(), expected) {
+                (Ok(ports), Ok(option)) => {
+                    assert_eq!(Ports::option(&ports.grant()).as_deref(), Some(option))
+                }
+                (Err(why), Err(part)) => assert!(why.contains(part), "{text}: {why}"),
+                (found, _) => panic!("{text}: {found:?}"),
+            }
+        }
     }
 }

@@ -1,5 +1,5 @@
-//! The files that Windows is handed: put where Windows reads them and nobody but
-//! this user writes them. What is installed is told apart by SHA-256, so that a
+//! The files that Windows is handed: put where Windows reads them and only this
+//! user writes them. What is installed is identified by SHA-256, so that a
 //! change on the way is noticed.
 
 use std::{
@@ -23,45 +23,14 @@ pub const RELAY: &str = "wslmesh-relay.exe";
 /// Most bytes of a relay: ten times what it has.
 const MOST: u64 = 16 << 20;
 
-/// A script of this program by its name; a missing one does not compile.
-macro_rules! script {
-    ($name:literal) => {{
-        const SCRIPT: &str = {
-            let mut rest = scripts::ALL;
-            loop {
-                match rest {
-                    [(name, text), ..] if same(name.as_bytes(), $name.as_bytes()) => break *text,
-                    [_, more @ ..] => rest = more,
-                    [] => panic!(concat!("there is no ", $name)),
-                }
-            }
-        };
-        ($name, SCRIPT)
-    }};
-}
-
-/// Whether both are the same bytes; `==` is not for constants yet.
-const fn same(mut left: &[u8], mut right: &[u8]) -> bool {
-    loop {
-        match (left, right) {
-            ([], []) => return true,
-            ([a, left_rest @ ..], [b, right_rest @ ..]) if *a == *b => {
-                left = left_rest;
-                right = right_rest;
-            }
-            _ => return false,
-        }
-    }
-}
-
 /// The script that is called.
-pub(super) const HOST: (&str, &str) = script!("host.ps1");
+const HOST: (&str, &str) = ("host.ps1", scripts::HOST);
 
-/// The name of the script that installs; it is run and not kept on Windows.
-pub const SETUP: &str = "setup.ps1";
+/// The script that installs and removes; it is run and not kept on Windows.
+const SETUP: (&str, &str) = ("setup.ps1", scripts::SETUP);
 
-/// The scripts that are installed, or do the installing.
-const SCRIPTS: [(&str, &str); 2] = [script!("forward.ps1"), script!("setup.ps1")];
+/// The scripts that an installation hands over.
+const SCRIPTS: [(&str, &str); 2] = [("forward.ps1", scripts::FORWARD), SETUP];
 
 /// Why files cannot be handed over.
 #[derive(Debug, thiserror::Error)]
@@ -117,15 +86,16 @@ pub struct Shipped {
 }
 
 impl Shipped {
+    fn script((name, text): (&str, &str)) -> Self {
+        Self::new(name, text.as_bytes().to_vec())
+    }
+
     fn new(name: &str, content: Vec<u8>) -> Self {
-        let sha256 = Sha256::digest(&content)
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect();
+        let digest = Sha256::digest(&content);
         Self {
             hash: FileHash {
                 name: name.to_owned(),
-                sha256,
+                sha256: digest.iter().map(|byte| format!("{byte:02x}")).collect(),
             },
             content,
         }
@@ -141,8 +111,7 @@ impl Shipped {
 /// The script that removes: all that an uninstall needs beside `host.ps1`.
 #[must_use]
 pub fn remover() -> Shipped {
-    let (name, text) = script!("setup.ps1");
-    Shipped::new(name, text.as_bytes().to_vec())
+    Shipped::script(SETUP)
 }
 
 /// The files that an installation hands to Windows, in the order of their names.
@@ -163,10 +132,7 @@ pub fn shipped(library: &Path) -> Result<Vec<Shipped>, StagingError> {
         return Err(failed(io::Error::other("it is no file of a relay's size")));
     }
     let relay = fs::read(&path).map_err(failed)?;
-    let mut files: Vec<Shipped> = SCRIPTS
-        .iter()
-        .map(|(name, text)| Shipped::new(name, text.as_bytes().to_vec()))
-        .collect();
+    let mut files: Vec<Shipped> = SCRIPTS.into_iter().map(Shipped::script).collect();
     files.push(Shipped::new(RELAY, relay));
     Ok(files)
 }
@@ -177,7 +143,7 @@ pub fn shipped(library: &Path) -> Result<Vec<Shipped>, StagingError> {
 pub struct Staging {
     path: PathBuf,
     /// Removed when this goes.
-    _passing: Option<TempDir>,
+    _temporary: Option<TempDir>,
 }
 
 impl Staging {
@@ -186,11 +152,11 @@ impl Staging {
     ///
     /// # Errors
     /// It cannot be made, or others can write to it.
-    pub fn lasting(state: &Path) -> Result<Self, StagingError> {
-        Self::lasting_at(folder(state)?)
+    pub fn permanent(state: &Path) -> Result<Self, StagingError> {
+        Self::permanent_at(folder(state)?)
     }
 
-    fn lasting_at(path: PathBuf) -> Result<Self, StagingError> {
+    fn permanent_at(path: PathBuf) -> Result<Self, StagingError> {
         fs::DirBuilder::new()
             .recursive(true)
             .mode(0o755)
@@ -202,19 +168,19 @@ impl Staging {
         is_ours(&path)?;
         Ok(Self {
             path,
-            _passing: None,
+            _temporary: None,
         })
     }
 
     /// A folder beside it that goes with this value, for calls that change nothing.
     ///
     /// # Errors
-    /// As [`Staging::lasting`].
-    pub fn passing(state: &Path) -> Result<Self, StagingError> {
-        Self::passing_beside(&folder(state)?)
+    /// As [`Staging::permanent`].
+    pub fn temporary(state: &Path) -> Result<Self, StagingError> {
+        Self::temporary_beside(&folder(state)?)
     }
 
-    fn passing_beside(wanted: &Path) -> Result<Self, StagingError> {
+    fn temporary_beside(wanted: &Path) -> Result<Self, StagingError> {
         let parent = wanted
             .ancestors()
             .skip(1)
@@ -234,7 +200,7 @@ impl Staging {
         fs::set_permissions(made.path(), fs::Permissions::from_mode(0o755)).map_err(failed)?;
         Ok(Self {
             path: made.path().to_owned(),
-            _passing: Some(made),
+            _temporary: Some(made),
         })
     }
 
@@ -283,7 +249,7 @@ fn folder(state: &Path) -> Result<PathBuf, StagingError> {
         .ok_or(StagingError::NoHome)
 }
 
-/// Whether nobody else can change what lies in the folder.
+/// Whether only this user can change what is in the folder.
 fn is_ours(path: &Path) -> Result<(), StagingError> {
     let meta = fs::symlink_metadata(path).map_err(|source| StagingError::Folder {
         path: path.to_owned(),
@@ -329,7 +295,7 @@ mod tests {
         fs::create_dir(library.path().join("windows")).unwrap();
         fs::write(library.path().join("windows").join(RELAY), b"MZ").unwrap();
         let remover = remover();
-        assert_eq!(remover.hash.name, SETUP);
+        assert_eq!(remover.hash.name, SETUP.0);
         assert!(shipped(library.path()).unwrap().contains(&remover));
     }
 
@@ -345,7 +311,7 @@ mod tests {
         assert_eq!(names, ["forward.ps1", "setup.ps1", RELAY]);
 
         let state = tempfile::tempdir().unwrap();
-        let staging = Staging::lasting_at(state.path().join("windows")).unwrap();
+        let staging = Staging::permanent_at(state.path().join("windows")).unwrap();
         let folder = staging.path();
         let inode = |name: &str| fs::metadata(folder.join(name)).unwrap().ino();
         staging.put(&files).unwrap();
@@ -376,9 +342,9 @@ mod tests {
     }
 
     #[test]
-    fn a_passing_folder_goes_and_makes_nothing_else() {
+    fn a_temporary_folder_goes_and_makes_nothing_else() {
         let home = tempfile::tempdir().unwrap();
-        let staging = Staging::passing_beside(&home.path().join("state/windows")).unwrap();
+        let staging = Staging::temporary_beside(&home.path().join("state/windows")).unwrap();
         let inside = staging.path().starts_with(home.path());
         let mode = fs::metadata(staging.path()).unwrap().mode() & 0o777;
         assert_eq!((inside, mode), (true, 0o755));

@@ -1,6 +1,6 @@
-//! How each end of a call is told to a person, with the fix.
+//! How each end of a call is shown to a person, with the fix.
 
-use super::{Answer, State};
+use super::contract::{Answer, State};
 
 /// Whether a call did its work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,9 +19,11 @@ pub enum Ending {
 #[must_use]
 pub fn ending(answer: &Answer) -> (Ending, String) {
     let (ending, text) = words(answer.state);
-    let text = match &answer.detail {
-        Some(detail) if !detail.is_empty() => format!("{text}\nWindows says: {detail}"),
-        Some(_) | None => text.to_owned(),
+    let detail = answer.detail.as_deref().unwrap_or_default();
+    let text = if detail.is_empty() {
+        text.to_owned()
+    } else {
+        format!("{text}\nWindows says: {detail}")
     };
     (ending, text)
 }
@@ -30,11 +32,11 @@ fn words(state: State) -> (Ending, &'static str) {
     match state {
         State::Installed => (Ending::Done, "installed on Windows"),
         State::Removed => (Ending::Done, "removed from Windows"),
-        State::Looked | State::Checked => (Ending::Done, "Windows was looked at"),
+        State::Looked | State::Checked => (Ending::Done, "Windows was examined"),
         State::NothingToDo => (Ending::Nothing, "nothing to do on Windows"),
         State::Declined => (
             Ending::Unchanged,
-            "Windows' prompt was declined, or nobody answered it within two minutes: nothing was changed. Run this again and choose Yes at the Windows desktop; a standard account needs an administrator's password there.",
+            "Windows' prompt was declined, or not answered within two minutes: nothing was changed. Run this again and choose Yes at the Windows desktop; a standard account needs an administrator's password there.",
         ),
         State::Refused => (
             Ending::Unchanged,
@@ -50,7 +52,7 @@ fn words(state: State) -> (Ending, &'static str) {
         ),
         State::NoDesktop => (
             Ending::Unchanged,
-            "nobody is logged on at the Windows desktop, where the prompt would appear: nothing was changed. Log on there and run this again.",
+            "no user is logged on at the Windows desktop, where the prompt would appear: nothing was changed. Log on there and run this again.",
         ),
         State::VerificationFailed => (
             Ending::Unchanged,
@@ -66,7 +68,7 @@ fn words(state: State) -> (Ending, &'static str) {
         ),
         State::Failed => (
             Ending::Failed,
-            "something went wrong on Windows. `wslmesh host check` shows what stands; run this again when it is put right.",
+            "something went wrong on Windows. `wslmesh host check` shows what is installed; correct it and run this again.",
         ),
     }
 }

@@ -3,60 +3,65 @@
 use std::{net::SocketAddrV4, time::Duration};
 
 use crate::{
-    host::contract::{
-        Answer, Conflict, FirewallAnswer, FirewallState, Refusal, Refused, State, Taken, TakenKind,
-        VERSION,
+    host::{
+        contract::{
+            Answer, Conflict, FirewallAnswer, FirewallState, PolicyGap, Refused, State, Taken,
+            TakenKind,
+        },
+        json::VERSION,
     },
     model::{
-        Code, Finding, HostFacts, HostOutcome, HostPrivilege, InstalledRule, Listen, Protocol,
-        Rule, RuleSet,
+        Code, Finding, HostFacts, HostOutcome, HostPrivilege, InstalledRule, Listen, PlainText,
+        Protocol, Rule, RuleSet,
     },
 };
 
 /// The outcome of a call that Windows answered.
 pub(super) fn of(wanted: RuleSet, answer: Answer, took: Duration) -> HostOutcome {
     let mut findings = Findings::default();
-    let settled = state(&answer, &mut findings) & leads_here(&wanted, &answer, &mut findings);
+    let settled =
+        state(&answer, &mut findings) & check_guest_address(&wanted, &answer, &mut findings);
     for conflict in &answer.conflicts {
-        in_the_way(&wanted, conflict, &mut findings);
+        conflict_finding(&wanted, conflict, &mut findings);
     }
     for taken in &answer.taken {
-        no_port(&wanted, taken, &mut findings);
+        port_finding(&wanted, taken, &mut findings);
     }
     for refused in &answer.refused {
-        outside(&wanted, refused, &mut findings);
+        policy_finding(&wanted, refused, &mut findings);
     }
     if let Some(firewall) = &answer.firewall {
-        fire(firewall, &mut findings);
+        firewall_findings(firewall, &mut findings);
     }
-    let changed = changed(&wanted, &answer, took);
-    // A script that gave up lists no rules, which says nothing about Windows: it
-    // may have given up after it made some.
-    let looked = !matches!(answer.state, State::Failed | State::InvalidRequest);
-    let firewall = answer.firewall.as_ref();
-    let firewall_stands = firewall.is_some_and(|firewall| {
-        firewall.state == FirewallState::Failed || firewall.added + firewall.kept > 0
-    });
-    // A task that did not run leaves the firewall as it was.
-    let unknown = matches!(
-        answer.state,
-        State::Failed | State::TaskFailed | State::TaskTimeout
-    );
-    let standing = match answer.state {
-        State::InvalidRequest => None,
-        _ if unknown => Some(true),
-        // Nobody looked at the firewall: what it may have is still there.
-        _ if firewall.is_none() && answer.rules.is_empty() && answer.installed.is_some() => None,
-        _ => Some(!answer.rules.is_empty() || firewall_stands),
-    };
     HostOutcome {
-        wanted,
         settled,
         findings: findings.0,
-        facts: looked.then(|| facts(answer)),
-        changed,
+        changed: changed(&wanted, &answer, took),
         took,
-        standing,
+        standing: standing(&answer),
+        // A script that gave up lists no rules, which says nothing about Windows: it
+        // may have given up after it made some.
+        facts: (!matches!(answer.state, State::Failed | State::InvalidRequest))
+            .then(|| facts(answer)),
+        wanted,
+    }
+}
+
+/// Whether rules of ours are possibly installed; `None` where nothing is known anew.
+fn standing(answer: &Answer) -> Option<bool> {
+    let firewall = answer.firewall.as_ref();
+    match answer.state {
+        State::InvalidRequest => None,
+        // A task that did not run leaves the firewall as it was.
+        State::Failed | State::TaskFailed | State::TaskTimeout => Some(true),
+        // The firewall was not looked at: its rules are as they were.
+        _ if firewall.is_none() && answer.rules.is_empty() && answer.installed.is_some() => None,
+        _ => Some(
+            !answer.rules.is_empty()
+                || firewall.is_some_and(|firewall| {
+                    firewall.state == FirewallState::Failed || firewall.added + firewall.kept > 0
+                }),
+        ),
     }
 }
 
@@ -72,6 +77,12 @@ impl Findings {
             None => self.0.push(Finding::new(code, subject, detail)),
         }
     }
+}
+
+/// What the script says, or what it means where it says nothing.
+fn detail(said: &Option<PlainText>, fallback: &str) -> String {
+    let said = said.as_deref().filter(|text| !text.is_empty());
+    said.unwrap_or(fallback).to_owned()
 }
 
 /// Notes how the call ended, and says whether asking again would change nothing.
@@ -101,17 +112,12 @@ fn state(answer: &Answer, findings: &mut Findings) -> bool {
         ),
         State::OtherVersion => (Code::HostVersion, true, "it speaks another contract"),
     };
-    let detail = answer
-        .detail
-        .clone()
-        .filter(|text| !text.is_empty())
-        .unwrap_or_else(|| fallback.to_owned());
-    findings.add(code, "", detail);
+    findings.add(code, "", detail(&answer.detail, fallback));
     settled
 }
 
 /// The task finds the guest's address by itself, and WSL may write it late.
-fn leads_here(wanted: &RuleSet, answer: &Answer, findings: &mut Findings) -> bool {
+fn check_guest_address(wanted: &RuleSet, answer: &Answer, findings: &mut Findings) -> bool {
     let other = answer
         .guest_address
         .filter(|found| *found != wanted.connect_address && wanted.listens().next().is_some());
@@ -136,8 +142,8 @@ fn names(wanted: &RuleSet, about: impl Fn(&Rule) -> bool) -> String {
     names.join(", ")
 }
 
-fn in_the_way(wanted: &RuleSet, conflict: &Conflict, findings: &mut Findings) {
-    // A rule on all addresses is in the way of each of ours on its port.
+fn conflict_finding(wanted: &RuleSet, conflict: &Conflict, findings: &mut Findings) {
+    // A rule on all addresses conflicts with each of ours on its port.
     let meets = |rule: &Rule| {
         let any = rule.listen_address.is_unspecified() || conflict.listen_address.is_unspecified();
         (rule.protocol, rule.listen_port) == (Protocol::Tcp, conflict.listen_port)
@@ -155,40 +161,35 @@ fn in_the_way(wanted: &RuleSet, conflict: &Conflict, findings: &mut Findings) {
     findings.add(Code::ForwardConflict, &names(wanted, meets), text);
 }
 
-fn no_port(wanted: &RuleSet, taken: &Taken, findings: &mut Findings) {
+fn port_finding(wanted: &RuleSet, taken: &Taken, findings: &mut Findings) {
     let listen = Listen {
         protocol: taken.protocol,
         listen_address: taken.listen_address,
         listen_port: taken.listen_port,
     };
-    let subject = names(wanted, |rule| rule.listen() == listen);
     let owner = match &taken.owner {
         Some(owner) => format!(" by {owner}"),
         None => String::new(),
     };
-    match taken.kind {
-        TakenKind::InUse => findings.add(
-            Code::ForwardTaken,
-            &subject,
-            format!("{listen} is in use{owner}"),
-        ),
-        TakenKind::Forbidden => findings.add(
+    let (code, text) = match taken.kind {
+        TakenKind::InUse => (Code::ForwardTaken, format!("{listen} is in use{owner}")),
+        TakenKind::Forbidden => (
             Code::ForwardExcluded,
-            &subject,
             format!("{listen} may not be had{owner}"),
         ),
-    }
+    };
+    findings.add(code, &names(wanted, |rule| rule.listen() == listen), text);
 }
 
-fn outside(wanted: &RuleSet, refused: &Refused, findings: &mut Findings) {
+fn policy_finding(wanted: &RuleSet, refused: &Refused, findings: &mut Findings) {
     let about = |rule: &Rule| {
         (rule.protocol, rule.listen_port, rule.connect_port)
             == (refused.protocol, refused.listen_port, refused.connect_port)
     };
     let why = match refused.reason {
-        Refusal::OutsidePolicy => "no grant holds its ports",
-        Refusal::ListenAddress => "its ports were agreed to on another listen-address",
-        Refusal::Firewall => "its ports were agreed to with another firewall",
+        PolicyGap::OutsidePolicy => "no grant holds its ports",
+        PolicyGap::ListenAddress => "its ports were agreed to on another listen-address",
+        PolicyGap::Firewall => "its ports were agreed to with another firewall",
     };
     let text = format!(
         "{} port {} to {}: {why}",
@@ -197,30 +198,24 @@ fn outside(wanted: &RuleSet, refused: &Refused, findings: &mut Findings) {
     findings.add(Code::ForwardOutsidePolicy, &names(wanted, about), text);
 }
 
-fn fire(firewall: &FirewallAnswer, findings: &mut Findings) {
-    let detail = |fallback: &str| {
-        let told = firewall.detail.clone().filter(|text| !text.is_empty());
-        told.unwrap_or_else(|| fallback.to_owned())
+fn firewall_findings(firewall: &FirewallAnswer, findings: &mut Findings) {
+    let fallback = match firewall.state {
+        FirewallState::Done => None,
+        FirewallState::Failed => Some("Windows gave no reason"),
+        FirewallState::Unavailable => Some("this Windows has no such firewall"),
     };
-    match firewall.state {
-        FirewallState::Done => {}
-        FirewallState::Failed => {
-            findings.add(Code::FirewallFailed, "", detail("Windows gave no reason"));
-        }
-        FirewallState::Unavailable => {
-            let text = detail("this Windows has no such firewall");
-            findings.add(Code::FirewallFailed, "", text);
-        }
+    if let Some(fallback) = fallback {
+        findings.add(Code::FirewallFailed, "", detail(&firewall.detail, fallback));
     }
     if !firewall.blocks.is_empty() {
-        let shown = some_of(firewall.blocks.iter().map(|name| format!("{name:?}")));
+        let shown = some_of(firewall.blocks.iter().map(|name| format!("{:?}", &**name)));
         let text = format!("these rules block: {shown}");
         findings.add(Code::FirewallBlocked, "", text);
     }
     if !firewall.covered && firewall.added + firewall.kept > 0 {
         let text = format!(
             "the networks now are {}",
-            some_of(firewall.profiles.iter().cloned())
+            some_of(firewall.profiles.iter().map(ToString::to_string))
         );
         findings.add(Code::FirewallProfile, "", text);
     }
@@ -243,7 +238,9 @@ fn facts(answer: Answer) -> HostFacts {
     });
     HostFacts {
         windows_address: answer.windows_address,
-        lowest_mtu: answer.lowest_mtu.map(|lowest| (lowest.name, lowest.mtu)),
+        lowest_mtu: answer
+            .lowest_mtu
+            .map(|lowest| (lowest.name.to_string(), lowest.mtu)),
         blocked: conflicts.chain(taken).collect(),
         rules: answer
             .rules
@@ -261,7 +258,7 @@ fn facts(answer: Answer) -> HostFacts {
         installed_version: answer
             .installed
             .as_ref()
-            .map(|installed| installed.version.clone()),
+            .map(|installed| installed.version.to_string()),
         installed_relay: answer
             .installed
             .filter(|installed| installed.contract == VERSION)

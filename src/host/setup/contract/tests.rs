@@ -109,7 +109,7 @@ fn an_installation_is_read_whole() {
         Some("S-1-5-21-1004336348-1177238915-682003330-1001")
     );
     assert!(answer.over_the_shoulder && !answer.elevated);
-    assert_eq!(answer.other_users, ["S-1-5-21-1-2-3-1002"]);
+    assert_eq!(answer.other_users, ["S-1-5-21-1-2-3-1002".into()]);
     assert_eq!(answer.done.len(), 3);
 }
 
@@ -118,7 +118,7 @@ fn checks_are_read_with_their_results() {
     let checks = Answer::parse(&golden("answer-checked")).unwrap().checks;
     let seen: Vec<(&str, CheckResult, &str)> = checks
         .iter()
-        .map(|check| (check.id.as_str(), check.result, check.detail.as_str()))
+        .map(|check| (&*check.id, check.result, &*check.detail))
         .collect();
     assert_eq!(
         seen,
@@ -187,7 +187,7 @@ fn other_answers_are_refused() {
 #[test]
 fn foreign_text_cannot_disturb_a_terminal() {
     let answer = changed("the rules of the firewall", "\\u001b[2J\\nthe rules").unwrap();
-    let all = answer.done.join("|");
+    let all: String = answer.done.iter().map(|line| &**line).collect();
     assert!(!all.contains(['\u{1b}', '\n']), "{all:?}");
     let answer = changed(r#""0.1.0","contract""#, r#""\u001b]0;x","contract""#).unwrap();
     assert!(!answer.installed.unwrap().version.contains('\u{1b}'));

@@ -1,9 +1,19 @@
-//! From bytes to one JSON object of the contract's version.
+//! One JSON object to a script, one from it, both of the contract's version.
 
-use serde::{Deserialize, de::DeserializeOwned};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use super::VERSION;
 use crate::model::excerpt;
+
+/// The version of the contract that this agent and its scripts speak.
+pub(super) const VERSION: u32 = 1;
+
+/// A request as a script reads it: ASCII, one line, ended by a newline.
+///
+/// # Errors
+/// None is known; serialisation hands on what serde_json reports.
+pub(super) fn line(request: &impl Serialize) -> Result<String, serde_json::Error> {
+    Ok(serde_json::to_string(request)? + "\n")
+}
 
 /// Why an output of the script is no answer.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -78,7 +88,7 @@ struct Versioned {
 /// # Errors
 /// Anything but exactly one object of [`VERSION`]; each way to fail has its own
 /// [`AnswerError`].
-pub fn object<T: DeserializeOwned>(output: &[u8]) -> Result<T, AnswerError> {
+pub(super) fn object<T: DeserializeOwned>(output: &[u8]) -> Result<T, AnswerError> {
     if looks_like_utf16(output) {
         return Err(AnswerError::Utf16);
     }

@@ -1,12 +1,12 @@
 //! The grants that the configured forwards need.
 
-use super::{Coverage, Grant, Ports, covers};
+use super::policy::{Grant, Ports, gap};
 use crate::config::Forward;
 
 /// Why no policy can allow all forwards.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PolicyError {
-    /// The elevated side is told ports, never addresses.
+    /// The elevated side gets ports, never addresses.
     #[error(
         "forwards {first:?} and {second:?} have the same protocol and ports and differ in listen-address, which the elevated side cannot tell apart: give one of them another port, or make one of both with listen-address 0.0.0.0"
     )]
@@ -16,7 +16,7 @@ pub enum PolicyError {
         /// The other.
         second: String,
     },
-    /// Nobody reads a list of that length before agreeing to it.
+    /// A list of that length is not read before it is agreed to.
     #[error(
         "the forwards need {0} separate grants, more than the {MOST} that can be agreed to: give neighbours neighbouring ports, or name ranges that hold them, such as --ports tcp:8000-8999"
     )]
@@ -33,10 +33,13 @@ const MOST: usize = 200;
 /// See [`PolicyError`].
 pub fn grants(forwards: &[Forward], named: &[Ports]) -> Result<Vec<Grant>, PolicyError> {
     let single: Vec<Grant> = forwards.iter().map(grant).collect();
-    if let Some(forward) = forwards.iter().find(|forward| !covered(&single, forward)) {
+    if let Some(forward) = forwards
+        .iter()
+        .find(|forward| gap(&single, forward).is_some())
+    {
         let first = forwards
             .iter()
-            .find(|other| grant(other).holds(forward))
+            .find(|other| grant(other).has_ports_of(forward))
             .unwrap_or(forward);
         return Err(PolicyError::SamePorts {
             first: first.name.clone(),
@@ -52,22 +55,22 @@ pub fn grants(forwards: &[Forward], named: &[Ports]) -> Result<Vec<Grant>, Polic
     let uncovered = |grant: &&Grant| !ranges.iter().any(|range| range.includes(grant));
     let needed: Vec<Grant> = single.iter().filter(uncovered).copied().collect();
     // The shortest first. A joined grant, or one that was left to a range, may
-    // stand behind another one with the same ports; single ones never do.
+    // come after another one with the same ports; single ones never do.
     let candidates = [
         [joined(needed), ranges.clone()].concat(),
         [joined(single.clone()), ranges.clone()].concat(),
         [single, ranges].concat(),
     ];
-    let fits = |grants: &Vec<Grant>| forwards.iter().all(|forward| covered(grants, forward));
+    let fits = |grants: &Vec<Grant>| {
+        forwards
+            .iter()
+            .all(|forward| gap(grants, forward).is_none())
+    };
     let grants = candidates.into_iter().find(fits).unwrap_or_default();
     if grants.len() > MOST {
         return Err(PolicyError::TooMany(grants.len()));
     }
     Ok(grants)
-}
-
-fn covered(grants: &[Grant], forward: &Forward) -> bool {
-    covers(grants, forward) == Coverage::Covered
 }
 
 fn grant(forward: &Forward) -> Grant {
@@ -106,12 +109,10 @@ fn joined(mut grants: Vec<Grant>) -> Vec<Grant> {
 
 /// Both as one, where the second's ports follow the first's.
 fn join(first: &Grant, second: &Grant) -> Option<Grant> {
-    let alike = (first.protocol, first.listen_address, first.firewall)
-        == (second.protocol, second.listen_address, second.firewall);
     let listen_ports = first
         .listen_ports
         .with(second.listen_ports)
-        .filter(|_| alike)?;
+        .filter(|_| first.is_like(second))?;
     let connect_ports = if first.connect_ports == second.connect_ports {
         first.connect_ports
     } else {
@@ -328,9 +329,9 @@ mod tests {
             let forwards = configuration(candidates);
             let grants = grants(&forwards, &[]).unwrap();
             for forward in &forwards {
-                prop_assert_eq!(covers(&grants, forward), Coverage::Covered, "{:?}", forward);
+                prop_assert_eq!(gap(&grants, forward), None, "{:?}", forward);
             }
-            if covers(&grants, &other) == Coverage::Covered {
+            if gap(&grants, &other).is_none() {
                 let alike = |forward: &&Forward| {
                     (forward.protocol, forward.listen_address, forward.firewall)
                         == (other.protocol, other.listen_address, other.firewall)
@@ -354,7 +355,7 @@ mod tests {
             let named: Ports = format!("{protocol}:{first}-{}:1-20", first + more).parse().unwrap();
             let grants = grants(&forwards, &[named]).unwrap();
             for forward in &forwards {
-                prop_assert_eq!(covers(&grants, forward), Coverage::Covered);
+                prop_assert_eq!(gap(&grants, forward), None);
             }
             prop_assert!(grants.contains(&named.grant()));
         }
