@@ -17,8 +17,8 @@ use super::{
 };
 use crate::{
     config::Source,
-    doctor::{Check, Finding, Fix, Group, Options, Verdict, examine, gather},
-    model::Severity,
+    doctor::{Check, Fix, Group, Options, Verdict, describe, examine, gather},
+    model::{HealthEntry, Severity},
     paths::Paths,
 };
 
@@ -63,7 +63,7 @@ struct Report<'a> {
 }
 
 /// One check; `detail` and `remediation` are the details of all findings and the fix
-/// of the most severe one.
+/// of the most severe one. A finding of the check has its id as the code.
 #[derive(Serialize)]
 struct Entry {
     id: &'static str,
@@ -74,15 +74,7 @@ struct Entry {
     why: &'static str,
     remediation: String,
     fixable: bool,
-    findings: Vec<FindingEntry>,
-}
-
-/// One finding, as in the status document.
-#[derive(Serialize)]
-struct FindingEntry {
-    severity: Severity,
-    detail: String,
-    remediation: String,
+    findings: Vec<HealthEntry>,
 }
 
 type Results = [(Check, Verdict)];
@@ -118,6 +110,16 @@ pub(super) async fn doctor(command: Command, source: Source, paths: Paths) -> an
 fn json(results: &Results, fixed: &Fixed) -> serde_json::Result<String> {
     let checks = results.iter().map(|(check, verdict)| {
         let info = check.info();
+        let complete = |finding: &HealthEntry| {
+            let mut finding = finding.clone();
+            if finding.code.is_empty() {
+                info.id.clone_into(&mut finding.code);
+            }
+            if finding.remediation.is_empty() {
+                info.remediation.clone_into(&mut finding.remediation);
+            }
+            finding
+        };
         Entry {
             id: info.id,
             group: info.group.as_str(),
@@ -127,7 +129,7 @@ fn json(results: &Results, fixed: &Fixed) -> serde_json::Result<String> {
             why: info.why,
             remediation: verdict.remediation().unwrap_or(info.remediation).to_owned(),
             fixable: info.fix != Fix::None,
-            findings: findings(*check, verdict),
+            findings: verdict.findings().iter().map(complete).collect(),
         }
     });
     serde_json::to_string_pretty(&Report {
@@ -135,19 +137,6 @@ fn json(results: &Results, fixed: &Fixed) -> serde_json::Result<String> {
         checks: checks.collect(),
         fixed,
     })
-}
-
-fn findings(check: Check, verdict: &Verdict) -> Vec<FindingEntry> {
-    let findings = verdict.findings().iter();
-    let entry = |finding: &Finding| FindingEntry {
-        severity: finding.severity,
-        detail: finding.detail.clone(),
-        remediation: match &finding.remediation {
-            Some(own) => own.clone(),
-            None => check.info().remediation.to_owned(),
-        },
-    };
-    findings.map(entry).collect()
 }
 
 /// Columns before the text: a margin, the severity, the check's id.
@@ -194,7 +183,7 @@ fn page(results: &Results, all: bool) -> Vec<String> {
     let mut explained = Vec::new();
     for severity in [Severity::Error, Severity::Warning, Severity::Info] {
         for (check, verdict) in results {
-            let kinds = kinds(findings(*check, verdict), severity);
+            let kinds = kinds(*check, verdict.findings(), severity);
             if kinds.is_empty() {
                 continue;
             }
@@ -219,18 +208,24 @@ struct Kind {
     details: Vec<String>,
 }
 
-fn kinds(findings: Vec<FindingEntry>, severity: Severity) -> Vec<Kind> {
+fn kinds(check: Check, findings: &[HealthEntry], severity: Severity) -> Vec<Kind> {
     let mut kinds: Vec<Kind> = Vec::new();
-    for finding in findings {
-        if finding.severity != severity {
-            continue;
-        }
-        let same = |kind: &&mut Kind| kind.remediation == finding.remediation;
-        match kinds.iter_mut().find(same) {
-            Some(kind) => kind.details.push(finding.detail),
+    for finding in findings
+        .iter()
+        .filter(|finding| finding.severity == severity)
+    {
+        let remediation = match finding.remediation.as_str() {
+            "" => check.info().remediation,
+            own => own,
+        };
+        match kinds
+            .iter_mut()
+            .find(|kind| kind.remediation == remediation)
+        {
+            Some(kind) => kind.details.push(describe(finding)),
             None => kinds.push(Kind {
-                remediation: finding.remediation,
-                details: vec![finding.detail],
+                remediation: remediation.to_owned(),
+                details: vec![describe(finding)],
             }),
         }
     }

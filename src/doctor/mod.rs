@@ -35,7 +35,7 @@ mod verdict;
 pub use facts::Facts;
 pub use read::{Options, gather};
 pub use registry::{Check, Fix, Group, Info};
-pub use verdict::{Finding, Verdict};
+pub use verdict::{Verdict, describe};
 
 /// Judges the facts: the checks of these groups, or all where none is named.
 #[must_use]

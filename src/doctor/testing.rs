@@ -373,8 +373,10 @@ fn no_fix_names_wslconfig_outside_of_wsl() {
     for (check, verdict) in found {
         for finding in verdict.findings() {
             count += 1;
-            let own = finding.remediation.as_deref();
-            let remediation = own.unwrap_or(check.info().remediation);
+            let remediation = match finding.remediation.as_str() {
+                "" => check.info().remediation,
+                own => own,
+            };
             assert!(
                 !remediation.contains("wslconfig"),
                 "{check:?}: {remediation}"

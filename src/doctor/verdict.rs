@@ -2,21 +2,7 @@
 
 use std::cmp::Reverse;
 
-use serde::Serialize;
-
-use crate::model::Severity;
-
-/// One thing that a check found: a finding of the agent has the same fields, with a
-/// health code and a subject instead of the check's id.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Finding {
-    /// How much it matters.
-    pub severity: Severity,
-    /// The facts of this case, without a final dot.
-    pub detail: String,
-    /// Its fix; `None` means the check's own.
-    pub remediation: Option<String>,
-}
+use crate::model::{HealthEntry, Severity};
 
 /// How a check ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,8 +11,10 @@ pub enum Verdict {
     Skipped(String),
     /// As it should be, with the facts.
     Ok(String),
-    /// What was found, the most severe first; never empty.
-    Found(Vec<Finding>),
+    /// What was found, the most severe first; never empty. The agent's findings are
+    /// as it reported them. A check's own have no code, and no remediation where the
+    /// check's applies.
+    Found(Vec<HealthEntry>),
 }
 
 /// What a check returns. A guard ends it early with a verdict, usually "skipped".
@@ -38,7 +26,7 @@ pub(super) const NOT_WSL: &str = "this is not WSL";
 impl Verdict {
     /// Everything that was found, the most severe first.
     #[must_use]
-    pub fn findings(&self) -> &[Finding] {
+    pub fn findings(&self) -> &[HealthEntry] {
         match self {
             Self::Skipped(_) | Self::Ok(_) => &[],
             Self::Found(findings) => findings,
@@ -75,7 +63,7 @@ impl Verdict {
         match self {
             Self::Skipped(detail) | Self::Ok(detail) => detail.clone(),
             Self::Found(findings) => {
-                let details: Vec<&str> = findings.iter().map(|f| f.detail.as_str()).collect();
+                let details: Vec<String> = findings.iter().map(describe).collect();
                 details.join("; ")
             }
         }
@@ -84,7 +72,8 @@ impl Verdict {
     /// The fix of the most severe finding, where it differs from the check's own.
     #[must_use]
     pub fn remediation(&self) -> Option<&str> {
-        self.findings().first()?.remediation.as_deref()
+        let first = self.findings().first()?;
+        Some(first.remediation.as_str()).filter(|own| !own.is_empty())
     }
 
     /// The same with this fix for each of its findings.
@@ -92,7 +81,7 @@ impl Verdict {
         if let Self::Found(findings) = &mut self {
             let remediation = remediation.into();
             for finding in findings {
-                finding.remediation = Some(remediation.clone());
+                finding.remediation.clone_from(&remediation);
             }
         }
         self
@@ -111,11 +100,22 @@ impl Verdict {
     }
 }
 
+/// The facts of a finding, without a final dot; of the agent's with code and subject.
+#[must_use]
+pub fn describe(finding: &HealthEntry) -> String {
+    match finding.code.as_str() {
+        "" => finding.detail.clone(),
+        _ => format!("{}: {}", finding.title(), finding.detail),
+    }
+}
+
 fn found(severity: Severity, detail: impl Into<String>) -> Verdict {
-    Verdict::Found(vec![Finding {
+    Verdict::Found(vec![HealthEntry {
+        code: String::new(),
         severity,
+        subject: String::new(),
         detail: detail.into(),
-        remediation: None,
+        remediation: String::new(),
     }])
 }
 
@@ -154,7 +154,7 @@ pub(super) fn all(
     parts: impl IntoIterator<Item = Verdict>,
     ok: impl FnOnce() -> String,
 ) -> Verdict {
-    let mut findings: Vec<Finding> = Vec::new();
+    let mut findings = Vec::new();
     for part in parts {
         if let Verdict::Found(more) = part {
             findings.extend(more);
@@ -188,10 +188,12 @@ mod tests {
 
     #[test]
     fn all_findings_are_kept_the_most_severe_first() {
-        let part = |severity, detail: &str, remediation: Option<&str>| Finding {
+        let finding = |severity, detail: &str, remediation: &str| HealthEntry {
+            code: String::new(),
             severity,
+            subject: String::new(),
             detail: detail.into(),
-            remediation: remediation.map(Into::into),
+            remediation: remediation.into(),
         };
         let parts = [
             info("a"),
@@ -207,10 +209,10 @@ mod tests {
         );
         assert_eq!(verdict.detail(), "e; b; d; a");
         let expected = [
-            part(Severity::Error, "e", None),
-            part(Severity::Warning, "b", Some("fix b")),
-            part(Severity::Warning, "d", Some("fix d")),
-            part(Severity::Info, "a", None),
+            finding(Severity::Error, "e", ""),
+            finding(Severity::Warning, "b", "fix b"),
+            finding(Severity::Warning, "d", "fix d"),
+            finding(Severity::Info, "a", ""),
         ];
         assert_eq!(verdict.findings(), expected);
         let nested = all([info("f"), verdict], || panic!("something was found"));

@@ -172,6 +172,7 @@ fn same(one: &Source, other: &Source) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::{Code, Finding, HealthEntry};
 
     #[test]
     fn a_request_is_no_repair() {
@@ -239,11 +240,11 @@ mod tests {
         };
         let failed = pass(&nowhere, &paths, &mut fixed).await;
         assert!(failed.is_err() && fixed.done.len() == 1);
-        let verdict = Verdict::Found(vec![crate::doctor::Finding {
-            severity: crate::model::Severity::Warning,
-            detail: "x".into(),
-            remediation: None,
-        }]);
+        let verdict = Verdict::Found(vec![HealthEntry::from(&Finding::new(
+            Code::Contested,
+            "",
+            "x",
+        ))]);
         let facts = crate::doctor::gather(&nowhere, &paths, Default::default()).await;
         let found = [(Check::TunnelMtu, verdict)];
         let fixed = fix(&found, &facts, &nowhere, &paths).await;

@@ -4,22 +4,28 @@ use serde_json::Value;
 
 use super::*;
 
+/// A finding of a check; without a remediation the check's applies.
+fn finding(
+    severity: Severity,
+    detail: impl Into<String>,
+    remediation: impl Into<String>,
+) -> HealthEntry {
+    HealthEntry {
+        code: String::new(),
+        severity,
+        subject: String::new(),
+        detail: detail.into(),
+        remediation: remediation.into(),
+    }
+}
+
 /// An agent with two warnings and an error.
 fn verdict() -> (Check, Verdict) {
-    let finding = |severity, detail: &str, remediation: Option<&str>| Finding {
-        severity,
-        detail: detail.into(),
-        remediation: remediation.map(Into::into),
-    };
     let mut findings = vec![
-        finding(Severity::Warning, "the fan is loud", Some("Oil it")),
-        finding(Severity::Error, "the roof is gone", None),
-        finding(Severity::Warning, "the door is loud", Some("Oil it")),
-        finding(
-            Severity::Warning,
-            "the lamp is dark",
-            Some("Change the bulb"),
-        ),
+        finding(Severity::Warning, "the fan is loud", "Oil it"),
+        finding(Severity::Error, "the roof is gone", ""),
+        finding(Severity::Warning, "the door is loud", "Oil it"),
+        finding(Severity::Warning, "the lamp is dark", "Change the bulb"),
     ];
     findings.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
     (Check::AgentHealth, Verdict::Found(findings))
@@ -61,6 +67,7 @@ fn json_has_each_finding_with_its_fix() {
         .collect();
     let own = Check::AgentHealth.info().remediation;
     assert_eq!(remediations, [own, "Oil it", "Oil it", "Change the bulb"]);
+    assert_eq!(findings[3]["code"], "agent-health");
     assert_eq!(findings[3]["severity"], "warning");
     assert_eq!(findings[3]["detail"], "the lamp is dark");
     assert_eq!(
@@ -96,13 +103,10 @@ fn passed_and_skipped_checks_are_counted_and_shown_on_request() {
 
 #[test]
 fn many_findings_of_one_kind_are_counted() {
-    let finding = |number: usize, remediation| Finding {
-        severity: Severity::Warning,
-        detail: format!("peer {number}"),
-        remediation,
-    };
-    let peers = (0..500).map(|number| finding(number, None));
-    let keys = (0..500).map(|number| finding(number, Some(format!("Fix {number}"))));
+    let warning =
+        |number: usize, fix: String| finding(Severity::Warning, format!("peer {number}"), fix);
+    let peers = (0..500).map(|number| warning(number, String::new()));
+    let keys = (0..500).map(|number| warning(number, format!("Fix {number}")));
     let results = [
         (Check::WireguardHandshake, Verdict::Found(peers.collect())),
         (Check::FilesKeys, Verdict::Found(keys.collect())),

@@ -3,7 +3,7 @@
 use crate::{
     doctor::{
         facts::Facts,
-        verdict::{Judged, Verdict, all, error, info, warning},
+        verdict::{Judged, Verdict, all, info, warning},
     },
     model::{HealthEntry, Severity},
 };
@@ -50,13 +50,7 @@ pub(super) fn about_firewall(entry: &HealthEntry) -> bool {
 
 /// A finding of the agent.
 pub(super) fn finding(entry: &HealthEntry) -> Verdict {
-    let detail = format!("{}: {}", entry.title(), entry.detail);
-    match entry.severity {
-        Severity::Error => error(detail),
-        Severity::Warning => warning(detail),
-        Severity::Info => info(detail),
-    }
-    .fix(entry.remediation.as_str())
+    Verdict::Found(vec![entry.clone()])
 }
 
 #[cfg(test)]
