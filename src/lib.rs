@@ -15,6 +15,8 @@ pub mod bus;
 pub mod cli;
 /// From files to valid settings.
 pub mod config;
+/// The way to a running agent.
+pub mod control;
 /// The examination of a machine.
 pub mod doctor;
 /// Files that are replaced, secured and read.

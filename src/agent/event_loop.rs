@@ -12,7 +12,6 @@ use tokio::{
 };
 
 use super::{
-    bus::Desk,
     dependents::Dependents,
     error::AgentError,
     machine::Linux,
@@ -25,6 +24,7 @@ use crate::{
     backoff::until,
     bus::Bus,
     config::{Settings, Source},
+    control::{RequestQueue, Requested},
     interop,
     model::micros,
     netlink::Watch,
@@ -36,10 +36,8 @@ use crate::{
 pub(super) struct Requests {
     /// SIGHUP: read the configuration, ask Windows anew.
     pub(super) reload: Signal,
-    /// SIGUSR1: ask the relay for its counters.
-    pub(super) counters: Signal,
-    /// What is asked on D-Bus.
-    pub(super) desk: Desk,
+    /// By D-Bus.
+    pub(super) queue: RequestQueue,
 }
 
 /// Why the loop woke up.
@@ -47,9 +45,7 @@ enum Wake {
     Network,
     ClockSet,
     Reload,
-    Counters,
-    /// A request on the bus, or a change of the name's owner.
-    Bus,
+    Requested(Requested),
     Due,
     Host(Box<HostEvent>),
     Dependents,
@@ -62,6 +58,7 @@ pub(super) struct EventLoop {
     windows: Windows,
     dependents: Dependents,
     source: Source,
+    bus: Bus,
 }
 
 impl EventLoop {
@@ -75,12 +72,13 @@ impl EventLoop {
         let windows = Windows::new(&paths, Supervisor::new(&paths));
         let dependents = Dependents::new(&paths.runtime, source.folder());
         let mut agent = Agent::on_this_machine(settings, paths)?;
-        agent.attach_bus(bus);
+        agent.attach_bus(bus.clone());
         Ok(Self {
             agent,
             windows,
             dependents,
             source,
+            bus,
         })
     }
 
@@ -92,20 +90,19 @@ impl EventLoop {
     ) -> Result<(), AgentError> {
         let Requests {
             mut reload,
-            mut counters,
-            mut desk,
+            mut queue,
         } = requests;
         let mut watch = Watch::subscribe()?;
         let mut clock = Timer::clock_set().map_err(AgentError::system("watch the wall clock"))?;
         let mut watchdog = Timer::every(Manager::watchdog())
             .map_err(AgentError::system("make the watchdog's timer"))?;
         match interop::mode_at_once() {
-            Some(mode) => self.agent.handle_event(HostEvent::Mode(mode)),
+            Some(mode) => drop(self.agent.handle_event(HostEvent::Mode(mode))),
             None => self.windows.ask_mode(),
         }
         self.agent.reconcile(&mut self.windows, manager).await;
         manager.ready();
-        desk.open();
+        self.bus.start();
         loop {
             // After the pass, so that they find the new address everywhere.
             self.dependents
@@ -119,8 +116,7 @@ impl EventLoop {
                 }
                 () = clock.fired() => Wake::ClockSet,
                 _ = reload.recv() => Wake::Reload,
-                _ = counters.recv() => Wake::Counters,
-                () = desk.asked() => Wake::Bus,
+                requested = queue.requested() => Wake::Requested(requested),
                 () = until(self.agent.next_due()) => Wake::Due,
                 event = self.windows.event() => Wake::Host(Box::new(event)),
                 () = self.dependents.changed() => Wake::Dependents,
@@ -142,29 +138,34 @@ impl EventLoop {
                     tracing::debug!(event = "clock", "the wall clock was set");
                     self.retry_everything();
                 }
-                Wake::Host(event) => self.agent.handle_event(*event),
+                Wake::Host(event) => {
+                    let counters_only = self.agent.handle_event(*event);
+                    queue.set_counters(self.agent.host.relay.counted.as_ref());
+                    if counters_only {
+                        continue;
+                    }
+                }
                 Wake::Dependents => self.agent.dependents = self.dependents.findings(),
-                Wake::Counters => match self.windows.ask_counters() {
-                    Some(event) => self.agent.handle_event(event),
+                Wake::Requested(Requested::Counters) => match self.windows.ask_counters() {
+                    Some(event) => drop(self.agent.handle_event(event)),
                     None => continue,
                 },
                 Wake::Reload => {
                     self.reload().unwrap_or_default();
-                    desk.retry();
+                    self.bus.retry();
                 }
-                Wake::Bus => {
-                    let wanted = desk.take();
-                    if wanted.reload {
-                        desk.reloaded(self.reload());
+                Wake::Requested(Requested::Pass { reload, reapply }) => {
+                    if reload {
+                        queue.set_reloaded(self.reload());
                     }
-                    if wanted.reapply {
+                    if reapply {
                         self.retry_everything();
                     }
-                    self.agent.name_on_the_bus(desk.finding());
+                    self.agent.name_on_the_bus(queue.finding());
                 }
             }
             let done = self.agent.reconcile(&mut self.windows, manager).await;
-            desk.answer(&done);
+            queue.answer(&done.changes);
         }
     }
 

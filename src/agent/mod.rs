@@ -1,8 +1,6 @@
 //! The agent: wait, observe, plan, apply, publish.
 
-mod bus;
 mod dependents;
-mod described;
 mod election;
 mod error;
 mod event_loop;
@@ -16,11 +14,7 @@ mod startup;
 mod timer;
 mod windows;
 
-#[cfg(test)]
-pub(crate) use self::bus::desk;
 pub use self::{
-    bus::{Asker, Refusal},
-    described::described,
     election::{Election, Holder, Leadership, elect},
     error::AgentError,
     oneshot::{apply_once, dry_run},

@@ -4,8 +4,9 @@ use std::{net::Ipv4Addr, path::PathBuf, time::Duration};
 
 use super::{machine::Machine, reconcile::Agent};
 use crate::{
-    bus::{Bus, Signal},
+    bus::Bus,
     config::Settings,
+    control::Signal,
     model::{
         Finding, Link, LinkKind, ModeState, Observation, RelayPlace, Served, ServedState, Severity,
         micros,
@@ -84,9 +85,12 @@ impl<M: Machine> Agent<M> {
         let lines = publish_health(&changes);
         let Changes { raised, cleared } = changes;
         self.signals
-            .extend(raised.into_iter().map(Signal::HealthRaised));
+            .extend(raised.iter().map(|one| Signal::HealthRaised(one.into())));
         self.signals
-            .extend(cleared.into_iter().map(Signal::HealthCleared));
+            .extend(cleared.into_iter().map(|one| Signal::HealthCleared {
+                code: one.code.to_string(),
+                subject: one.subject,
+            }));
         if let Some(served) = seen.and_then(|seen| plan::served(&self.settings, seen)) {
             self.served = served;
         }
@@ -163,7 +167,7 @@ impl<M: Machine> Agent<M> {
                 },
                 applied: relay.applied,
                 sessions: relay.sessions,
-                counters: relay.counted.as_ref().map(Into::into),
+                counters: relay.counted.clone(),
             }),
             windows_address: self.host.facts.windows_address,
             passes: self.passes,

@@ -18,11 +18,12 @@ use super::{
 use crate::{
     apply::{ApplyError, saved::SavedError},
     backoff::Retry,
-    bus::{Bus, Signal},
+    bus::Bus,
     config::{ConfigError, Settings},
+    control::Signal,
     model::{
         Action, Code, Finding, HostMemory, HostOutcome, HostPrivilege, Listen, ModeState, Place,
-        Served, Subject, micros,
+        RelayMemory, Served, Subject, micros,
     },
     netlink::NetlinkError,
     paths::Paths,
@@ -191,8 +192,9 @@ impl<M: Machine> Agent<M> {
         self.mode.known().is_some()
     }
 
-    /// Takes the result of a call to Windows, or what the relay reports.
-    pub(super) fn handle_event(&mut self, event: HostEvent) {
+    /// Takes the result of a call to Windows, or what the relay reports. Says whether
+    /// that was the relay's counters alone, which need no pass.
+    pub(super) fn handle_event(&mut self, event: HostEvent) -> bool {
         match event {
             // The mode cannot change while the virtual machine lives: a failed
             // query does not replace an answer.
@@ -216,9 +218,18 @@ impl<M: Machine> Agent<M> {
                 } else if applied {
                     self.ledger.failed(&action, None, true, Instant::now());
                 }
-                self.host.relay = memory;
+                let before = std::mem::replace(&mut self.host.relay, memory);
+                let now = &self.host.relay;
+                return !applied
+                    && now.counted != before.counted
+                    && *now
+                        == RelayMemory {
+                            counted: now.counted.clone(),
+                            ..before
+                        };
             }
         }
+        false
     }
 
     fn record_sync(&mut self, outcome: HostOutcome) {

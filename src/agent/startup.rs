@@ -10,7 +10,6 @@ use tokio::{
 };
 
 use super::{
-    bus::desk,
     election::{Election, Leadership, elect},
     error::AgentError,
     event_loop::{EventLoop, Requests},
@@ -20,6 +19,7 @@ use super::{
 use crate::{
     bus::Bus,
     config::{Settings, Source},
+    control::requests,
     model::micros,
     paths::Paths,
     report::{Changes, Manager, remove_status},
@@ -50,13 +50,11 @@ pub async fn run(source: Source, paths: Paths) -> Result<(), AgentError> {
         catch(SignalKind::terminate())?,
         catch(SignalKind::interrupt())?,
     ]);
-    let (reload, counters) = (
-        catch(SignalKind::hangup())?,
-        catch(SignalKind::user_defined1())?,
-    );
+    let reload = catch(SignalKind::hangup())?;
     let settings = Settings::load(&source)?;
     let mut manager = Manager::default();
-    let (bus, desk) = desk(source.clone());
+    let (handle, queue) = requests(source.clone());
+    let bus = Bus::new(handle);
     let leadership = select! {
         leadership = lead(&mut manager, &paths, &bus) => Some(leadership?),
         () = stop.requested() => None,
@@ -72,11 +70,7 @@ pub async fn run(source: Source, paths: Paths) -> Result<(), AgentError> {
         .map_err(AgentError::system("serve the standby agents"))?;
     let begin = Instant::now();
     log_start(&settings);
-    let requests = Requests {
-        reload,
-        counters,
-        desk,
-    };
+    let requests = Requests { reload, queue };
     let mut event_loop = EventLoop::new(settings, source, paths.clone(), bus)?;
     let result = select! {
         result = event_loop.run(&mut manager, requests) => result,

@@ -1,7 +1,7 @@
-//! What a caller is told when a method fails.
+//! Errors of the interface.
 
-/// `org.wslmesh.Agent1.Error.*` and two of D-Bus' own, each with a text for a
-/// person.
+/// Why a method fails: `org.wslmesh.Agent1.Error.*` and two of D-Bus' own, each
+/// with a text for a person.
 #[derive(Debug, PartialEq, Eq, zbus::DBusError)]
 #[zbus(prefix = "org")]
 pub(super) enum Error {
@@ -17,10 +17,10 @@ pub(super) enum Error {
     /// Not now: too many calls at once, or another agent leads.
     #[zbus(name = "wslmesh.Agent1.Error.Busy")]
     Busy(String),
-    /// A person could be asked for a password, and the call does not allow that.
+    /// polkit would ask for a password, and the call does not allow that.
     #[zbus(name = "freedesktop.DBus.Error.InteractiveAuthorizationRequired")]
     Interactive(String),
-    /// The call is larger than any right one.
+    /// The call is larger than any valid one.
     #[zbus(name = "freedesktop.DBus.Error.LimitsExceeded")]
     Large(String),
 }

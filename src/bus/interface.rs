@@ -5,29 +5,26 @@ use std::sync::Arc;
 use zbus::{Connection, message::Header, object_server::SignalEmitter};
 
 use super::{
-    Shared,
     argument::{self, Arguments},
-    authority::{self, Action},
-    callers::{Caller, Callers},
+    authorize::{Action, authorize},
     error::Error,
     properties::{self, Forward, Health, plain},
+    quota::{Caller, Quotas},
+    shared::Shared,
 };
-use crate::{
-    agent::{Refusal, described},
-    report::Document,
-};
+use crate::{control::RequestError, report::Document};
 
-/// The object at [`super::PATH`].
+/// The object at [`crate::control::PATH`].
 pub(super) struct Agent1 {
     shared: Arc<Shared>,
-    callers: Arc<Callers>,
+    quotas: Arc<Quotas>,
 }
 
 impl Agent1 {
     pub(super) fn new(shared: Arc<Shared>) -> Self {
         Self {
             shared,
-            callers: Callers::new(),
+            quotas: Quotas::new(),
         }
     }
 
@@ -37,7 +34,7 @@ impl Agent1 {
         document.map(|document| fact(&document)).unwrap_or_default()
     }
 
-    /// Lets a call pass that is let in and changes something.
+    /// Lets an admitted call pass that changes something.
     async fn allow(
         &self,
         bus: &Connection,
@@ -45,25 +42,25 @@ impl Agent1 {
         caller: &Caller,
         action: Action,
     ) -> Result<(), Error> {
-        if let Some(leader) = self.shown(leader) {
-            return Err(Error::Busy(leader));
+        if let Some(standby) = self.shown(standby) {
+            return Err(Error::Busy(standby));
         }
-        authority::may(bus, call, caller, action).await
+        authorize(bus, call, caller, action).await
     }
 }
 
-/// Who works in the place of an agent that stands by.
-fn leader(document: &Document) -> Option<String> {
+/// Why an agent on standby refuses.
+fn standby(document: &Document) -> Option<String> {
     let why = document.health.first().map_or("", |entry| &entry.detail);
-    (document.role == "standby").then(|| format!("this agent stands by: {why}"))
+    (document.role == "standby").then(|| format!("this agent is on standby: {why}"))
 }
 
-impl From<Refusal> for Error {
-    fn from(refusal: Refusal) -> Self {
-        match refusal {
-            Refusal::Config(text) => Self::Config(plain(text)),
-            Refusal::Forward(text) => Self::Forward(plain(text)),
-            Refusal::Busy(text) => Self::Busy(text.to_owned()),
+impl From<RequestError> for Error {
+    fn from(error: RequestError) -> Self {
+        match error {
+            RequestError::Config(text) => Self::Config(plain(text)),
+            RequestError::Forward(text) => Self::Forward(plain(text)),
+            RequestError::Busy(text) => Self::Busy(text.to_owned()),
         }
     }
 }
@@ -77,7 +74,7 @@ impl Agent1 {
         env!("CARGO_PKG_VERSION")
     }
 
-    /// "active", or "standby" while another agent works in this network namespace.
+    /// "active", or "standby" while another agent leads in this network namespace.
     #[zbus(property)]
     fn role(&self) -> String {
         self.shown(|document| document.role.clone())
@@ -90,7 +87,7 @@ impl Agent1 {
         self.shown(|document| document.mode.clone())
     }
 
-    /// The watched interface. Here and below a text is empty where there is nothing.
+    /// The watched interface. Here and below a text is empty where there is none.
     #[zbus(property)]
     fn interface(&self) -> String {
         self.shown(properties::interface)
@@ -146,17 +143,18 @@ impl Agent1 {
         self.shown(|document| document.passes)
     }
 
-    /// The status document as JSON, with what is gathered only when it is asked for.
+    /// The status document as JSON, with WireGuard's peers and the relay's counters of
+    /// now.
     #[zbus(out_args("document"))]
     async fn describe(
         &self,
         #[zbus(connection)] bus: &Connection,
         #[zbus(header)] call: Header<'_>,
     ) -> Result<String, Error> {
-        let _caller = self.callers.admit(bus, &call).await?;
+        let _caller = self.quotas.admit(bus, &call).await?;
         let nothing = || Error::Busy("nothing is known yet; try again".to_owned());
         let document = self.shared.document().ok_or_else(nothing)?;
-        let document = described(Document::clone(&document)).await;
+        let document = self.shared.with_details(&document).await;
         serde_json::to_string(&document).map_err(|error| Error::Busy(error.to_string()))
     }
 
@@ -167,11 +165,11 @@ impl Agent1 {
         #[zbus(connection)] bus: &Connection,
         #[zbus(header)] call: Header<'_>,
     ) -> Result<Vec<Forward>, Error> {
-        let _caller = self.callers.admit(bus, &call).await?;
+        let _caller = self.quotas.admit(bus, &call).await?;
         Ok(self.shown(properties::forwards))
     }
 
-    /// Tries everything again now, what failed too, and gives back the changes made.
+    /// Retries everything now, failed actions too, and gives back the changes made.
     /// For administrators.
     #[zbus(out_args("changes"))]
     async fn reapply(
@@ -179,28 +177,28 @@ impl Agent1 {
         #[zbus(connection)] bus: &Connection,
         #[zbus(header)] call: Header<'_>,
     ) -> Result<Vec<String>, Error> {
-        let caller = self.callers.admit(bus, &call).await?;
+        let caller = self.quotas.admit(bus, &call).await?;
         self.allow(bus, &call, &caller, Action::Reapply).await?;
-        let changes = self.shared.asker.reapply().await?;
+        let changes = self.shared.agent.reapply().await?;
         Ok(changes.into_iter().map(plain).collect())
     }
 
     /// Reads the configuration again and asks Windows anew, as `systemctl reload
-    /// wslmesh` does. Error.Config tells all that is wrong with it; the earlier one
-    /// stays in force then. For administrators.
+    /// wslmesh` does. Error.Config lists every error; the earlier configuration then
+    /// stays in force. For administrators.
     async fn reload(
         &self,
         #[zbus(connection)] bus: &Connection,
         #[zbus(header)] call: Header<'_>,
     ) -> Result<(), Error> {
-        let caller = self.callers.admit(bus, &call).await?;
+        let caller = self.quotas.admit(bus, &call).await?;
         self.allow(bus, &call, &caller, Action::Reload).await?;
-        Ok(self.shared.asker.reload().await?)
+        Ok(self.shared.agent.reload().await?)
     }
 
-    /// Writes a forward's drop-in and has it taken up; gives back the drop-in's path.
-    /// Nothing for listen_address is 0.0.0.0, nothing for firewall (none, local,
-    /// full) is local, 0 for connect_port is listen_port. For administrators.
+    /// Writes a forward's drop-in and reloads; gives back the drop-in's path. An empty
+    /// listen_address is 0.0.0.0, an empty firewall (none, local, full) is local, 0 for
+    /// connect_port is listen_port. For administrators.
     #[expect(
         clippy::too_many_arguments,
         reason = "the arguments are the method's on the bus"
@@ -217,8 +215,8 @@ impl Agent1 {
         #[zbus(connection)] bus: &Connection,
         #[zbus(header)] call: Header<'_>,
     ) -> Result<String, Error> {
-        let caller = self.callers.admit(bus, &call).await?;
-        // Before anybody is asked, who may take long.
+        let caller = self.quotas.admit(bus, &call).await?;
+        // Before polkit, which may take long.
         let forward = Arguments {
             name,
             protocol,
@@ -229,12 +227,12 @@ impl Agent1 {
         }
         .forward()?;
         self.allow(bus, &call, &caller, Action::AddForward).await?;
-        let path = self.shared.asker.add(forward).await?;
+        let path = self.shared.agent.add(forward).await?;
         Ok(plain(path.display().to_string()))
     }
 
-    /// Removes the drop-in of a forward and has that taken up; gives back its path.
-    /// For administrators.
+    /// Removes the drop-in of a forward and reloads; gives back its path. For
+    /// administrators.
     #[zbus(out_args("path"))]
     async fn remove_forward(
         &self,
@@ -242,24 +240,24 @@ impl Agent1 {
         #[zbus(connection)] bus: &Connection,
         #[zbus(header)] call: Header<'_>,
     ) -> Result<String, Error> {
-        let caller = self.callers.admit(bus, &call).await?;
+        let caller = self.quotas.admit(bus, &call).await?;
         let name = argument::name(name)?.to_owned();
         self.allow(bus, &call, &caller, Action::RemoveForward)
             .await?;
-        let path = self.shared.asker.remove(name).await?;
+        let path = self.shared.agent.remove(name).await?;
         Ok(plain(path.display().to_string()))
     }
 
-    /// The address is another one.
+    /// The address changed.
     #[zbus(signal, name = "AddressChanged")]
-    pub(super) async fn address_is_new(
+    pub(super) async fn address_changed_to(
         emitter: &SignalEmitter<'_>,
         interface: &str,
         old: &str,
         new: &str,
     ) -> zbus::Result<()>;
 
-    /// A finding is new.
+    /// A finding was raised.
     #[zbus(signal)]
     pub(super) async fn health_raised(
         emitter: &SignalEmitter<'_>,
@@ -270,7 +268,7 @@ impl Agent1 {
         remediation: &str,
     ) -> zbus::Result<()>;
 
-    /// A finding is over.
+    /// A finding was cleared.
     #[zbus(signal)]
     pub(super) async fn health_cleared(
         emitter: &SignalEmitter<'_>,
@@ -278,8 +276,8 @@ impl Agent1 {
         subject: &str,
     ) -> zbus::Result<()>;
 
-    /// A pass did something: the journal's line in parts, and what the pass took in
-    /// microseconds.
+    /// A pass changed something: the journal's line in parts, and the duration of the
+    /// pass in microseconds.
     #[zbus(signal)]
     pub(super) async fn changed(
         emitter: &SignalEmitter<'_>,

@@ -2,9 +2,13 @@
 
 use std::{collections::HashMap, fmt};
 
-use zbus::Variant;
+use zbus::{Connection, Variant};
 
-use crate::report::{Document, ServedEntry};
+use crate::{
+    control::{NAME, PATH},
+    model::HealthEntry,
+    report::{Document, ServedEntry},
+};
 
 /// One finding: code, severity, subject, detail, remediation.
 pub(super) type Health = (String, String, String, String, String);
@@ -56,18 +60,17 @@ pub(super) fn health_state(document: &Document) -> &'static str {
 }
 
 pub(super) fn health(document: &Document) -> Vec<Health> {
-    let entries = document.health.iter().cloned();
-    entries
-        .map(|entry| {
-            (
-                entry.code,
-                entry.severity.to_string(),
-                plain(entry.subject),
-                plain(entry.detail),
-                entry.remediation,
-            )
-        })
-        .collect()
+    document.health.iter().cloned().map(entry).collect()
+}
+
+pub(super) fn entry(entry: HealthEntry) -> Health {
+    (
+        entry.code,
+        entry.severity.to_string(),
+        plain(entry.subject),
+        plain(entry.detail),
+        entry.remediation,
+    )
 }
 
 pub(super) fn forwards(document: &Document) -> Vec<Forward> {
@@ -86,8 +89,8 @@ fn forward(served: &ServedEntry) -> Forward {
     ])
 }
 
-/// Each property whose changes are told.
-fn told(document: &Document) -> [(&'static str, Variant<'static>); 10] {
+/// Each property whose changes are signalled.
+fn all(document: &Document) -> [(&'static str, Variant<'static>); 10] {
     [
         ("Role", document.role.clone().into()),
         ("Mode", document.mode.clone().into()),
@@ -102,20 +105,41 @@ fn told(document: &Document) -> [(&'static str, Variant<'static>); 10] {
     ]
 }
 
-/// What is other in `now` than in `before`; everything where there was nothing.
+/// The properties that changed; all of them where there was no document.
 pub(super) fn changed(
     before: Option<&Document>,
     now: &Document,
 ) -> HashMap<&'static str, Variant<'static>> {
-    let before = before.map(told);
+    let before = before.map(all);
     let same = |name: &str, value: &Variant<'_>| {
         before
             .iter()
             .flatten()
             .any(|(of, old)| *of == name && old == value)
     };
-    told(now)
+    all(now)
         .into_iter()
         .filter(|(name, value)| !same(name, value))
         .collect()
+}
+
+/// Emits one PropertiesChanged for all that changed, if anything did.
+pub(super) async fn emit_changes(
+    bus: &Connection,
+    before: Option<&Document>,
+    now: &Document,
+) -> zbus::Result<()> {
+    let changed = changed(before, now);
+    if changed.is_empty() {
+        return Ok(());
+    }
+    let invalidated: &[&str] = &[];
+    bus.emit_signal(
+        None::<&str>,
+        PATH,
+        "org.freedesktop.DBus.Properties",
+        "PropertiesChanged",
+        &(NAME, changed, invalidated),
+    )
+    .await
 }

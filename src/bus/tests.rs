@@ -1,5 +1,4 @@
-//! The object over a socket pair, with a bus and a polkit that are told what to
-//! say.
+//! The object over a socket pair, with a scripted bus and polkit.
 
 mod pair;
 
@@ -14,6 +13,7 @@ use zbus::{
 
 use self::pair::{Pair, document};
 use super::*;
+use crate::control::{NAME, PATH};
 
 const LONG: Duration = Duration::from_secs(30);
 
@@ -44,7 +44,7 @@ async fn root_needs_no_polkit() {
 }
 
 #[tokio::test]
-async fn others_pass_where_polkit_lets_them_and_each_has_its_action() {
+async fn polkit_is_asked_for_each_action() {
     let pair = Pair::new().await;
     pair.is(1000, Some((true, 0)));
     pair.ask("Reapply").await.unwrap();
@@ -70,7 +70,7 @@ async fn others_pass_where_polkit_lets_them_and_each_has_its_action() {
 }
 
 #[tokio::test]
-async fn others_are_told_who_may() {
+async fn denied_calls_say_who_may() {
     let pair = Pair::new().await;
     for verdict in [Some((false, 0)), None] {
         pair.is(1000, verdict);
@@ -110,7 +110,7 @@ async fn others_are_told_who_may() {
 }
 
 #[tokio::test]
-async fn a_polkit_that_hangs_is_not_waited_for_and_is_not_flooded() {
+async fn a_hanging_polkit_is_not_waited_for_and_not_flooded() {
     let pair = Pair::new().await;
     pair.is(1000, Some((true, 60_000)));
     let senders: Vec<String> = (0..40).map(|n| format!(":1.{n}")).collect();
@@ -129,7 +129,7 @@ async fn a_polkit_that_hangs_is_not_waited_for_and_is_not_flooded() {
 }
 
 #[tokio::test]
-async fn who_may_be_asked_for_a_password_is_told_so() {
+async fn a_possible_password_prompt_has_its_own_error() {
     let pair = Pair::new().await;
     pair.is(1000, Some((false, 0)));
     pair.script.challenges.store(true, Ordering::Relaxed);
@@ -235,7 +235,7 @@ async fn one_user_with_many_connections_does_not_lock_root_out() {
 }
 
 #[tokio::test]
-async fn a_large_call_is_refused_before_anybody_is_asked() {
+async fn a_large_call_is_refused_before_polkit_is_asked() {
     let pair = Pair::new().await;
     pair.is(1000, Some((true, 60_000)));
     let huge = "x".repeat(5000);
@@ -270,7 +270,7 @@ async fn a_large_call_is_refused_before_anybody_is_asked() {
 }
 
 #[tokio::test]
-async fn a_configuration_with_errors_is_told_in_full() {
+async fn a_configuration_with_errors_is_reported_in_full() {
     let pair = Pair::new().await;
     pair.is(0, None);
     let main = pair.folder.path().join("w.toml");
@@ -294,7 +294,7 @@ async fn a_configuration_with_errors_is_told_in_full() {
 }
 
 #[tokio::test]
-async fn a_standby_says_who_leads_and_asks_nobody() {
+async fn a_standby_names_the_leader_and_asks_no_polkit() {
     let pair = Pair::new().await;
     let health = r#"{"code":"standby","severity":"info","subject":"","detail":"process 7 leads","remediation":"Nothing to do"}"#;
     pair.bus.publish(document("standby", health), Vec::new());
@@ -303,7 +303,7 @@ async fn a_standby_says_who_leads_and_asks_nobody() {
         let (name, text) = pair.ask(method).await.unwrap_err();
         assert_eq!(
             (name.as_str(), text.as_str()),
-            ("Busy", "this agent stands by: process 7 leads")
+            ("Busy", "this agent is on standby: process 7 leads")
         );
     }
     pair.ask("Describe").await.unwrap();
@@ -329,7 +329,7 @@ async fn no_nul_reaches_the_bus() {
 }
 
 /// The interface as it says itself, as a file.
-async fn said() -> String {
+async fn introspected() -> String {
     let pair = Pair::new().await;
     let answer = pair.theirs.call_method(
         None::<&str>,
@@ -350,7 +350,7 @@ async fn said() -> String {
 #[tokio::test]
 async fn the_installed_description_is_what_the_object_says() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("dbus/org.wslmesh.Agent1.xml");
-    let said = said().await;
+    let said = introspected().await;
     if std::env::var_os("WSLMESH_WRITE_DOCS").is_some() {
         std::fs::write(&path, &said).unwrap();
     }
@@ -362,9 +362,9 @@ async fn the_installed_description_is_what_the_object_says() {
     );
 }
 
-/// Every property whose changes are told is told as it is read.
+/// Every property whose changes are signalled has the value that is read.
 #[tokio::test]
-async fn what_is_told_is_what_is_read() {
+async fn signalled_values_are_read_values() {
     let pair = Pair::new().await;
     let answer = pair.theirs.call_method(
         None::<&str>,

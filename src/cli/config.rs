@@ -28,11 +28,11 @@ pub(super) enum Command {
     Import(import::Import),
 }
 
-pub(super) fn config(command: Command, source: &Source, paths: &Paths) -> anyhow::Result<Exit> {
+pub(super) async fn config(command: Command, source: Source, paths: Paths) -> anyhow::Result<Exit> {
     if let Command::Import(arguments) = command {
-        return import::import(&arguments, source, paths);
+        return import::import(&arguments, &source, &paths).await;
     }
-    let settings = Settings::load(source)?;
+    let settings = Settings::load(&source)?;
     match command {
         Command::Import(_) => {}
         Command::Show => print(settings.to_string().trim_end())?,

@@ -2,13 +2,13 @@
 
 use std::time::SystemTime;
 
-use crate::report::{CountedEntry, CountersEntry};
+use crate::model::{Counted, CountedForward};
 
 /// Younger counters, in milliseconds, are those of now.
 const NOW: u64 = 1000;
 
 /// How old the counters are.
-pub(super) fn age(entry: &CountersEntry) -> String {
+pub(super) fn age(entry: &Counted) -> String {
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
     let now = now.map_or(0, |since| {
         u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
@@ -39,7 +39,7 @@ pub(super) fn span(seconds: u64) -> String {
 
 /// A table of at most `width` columns, figures to the right. A name that is too
 /// long for it stands on a line of its own.
-pub(super) fn table(entries: &[&CountedEntry], width: usize) -> Vec<String> {
+pub(super) fn table(entries: &[&CountedForward], width: usize) -> Vec<String> {
     if entries.is_empty() {
         return Vec::new();
     }
@@ -75,7 +75,7 @@ pub(super) fn table(entries: &[&CountedEntry], width: usize) -> Vec<String> {
     lines
 }
 
-fn cells(entry: &CountedEntry) -> [String; 6] {
+fn cells(entry: &CountedForward) -> [String; 6] {
     let counters = entry.counters;
     [
         count(counters.active.into()),
@@ -127,7 +127,7 @@ fn shortened(number: u64, base: u64, units: &[&str]) -> String {
 mod tests {
     use super::*;
 
-    fn entry(name: &str, opened: u64, bytes_in: u64) -> CountedEntry {
+    fn entry(name: &str, opened: u64, bytes_in: u64) -> CountedForward {
         let text = format!(
             r#"{{"name":"{name}","protocol":"udp","listen-address":"0.0.0.0","listen-port":1,"active":4294967295,"opened":{opened},"failed":0,"refused":7,"bytes-in":{bytes_in},"bytes-out":0}}"#
         );
@@ -168,7 +168,7 @@ mod tests {
         for (ms, text) in table {
             assert_eq!(old(ms), text);
         }
-        let future = CountersEntry {
+        let future = Counted {
             taken_unix_ms: u64::MAX,
             forwards: Vec::new(),
         };
@@ -183,7 +183,7 @@ mod tests {
             entry(&long, u64::MAX, 1_048_575),
             entry("x", 1, 12),
         ];
-        let entries: Vec<&CountedEntry> = entries.iter().collect();
+        let entries: Vec<&CountedForward> = entries.iter().collect();
         for width in [69, 80] {
             let lines = table(&entries, width);
             assert_eq!(

@@ -7,15 +7,14 @@ use std::{net::Ipv4Addr, num::NonZeroU16};
 use clap::{Args, Subcommand, ValueEnum};
 
 use super::{
-    bus::{Bus, BusError},
-    host::{self, Install, told},
+    host::{self, Install, reloaded},
     output::{Exit, complain, print},
-    poke::poke,
 };
 use crate::{
     config::{
         Added, Backend, DropIn, Firewall, Forward, Located, Protocol, Settings, Source, located,
     },
+    control::{Client, ControlError, Reload, reload},
     host::{
         contract::PolicyGap,
         setup::{Agreed, Answer, Order, Setup, SetupError, Staging, port},
@@ -27,18 +26,18 @@ use crate::{
 pub(super) enum Command {
     /// Forward a port of Windows to this distribution
     ///
-    /// Has the agent write a drop-in beside the configuration; without an agent on
-    /// the bus root writes it. Where Windows has agreed to less than that, `host
-    /// install` follows, which asks.
+    /// The agent writes a drop-in beside the configuration; without an agent on the
+    /// system bus root writes it. Where Windows allows less than that, `host install`
+    /// follows, which asks.
     Add(Add),
     /// Remove a forward that `forward add` made
     Remove {
         /// Its name
         name: String,
     },
-    /// List the configured forwards, who serves each, how it is, and whether it answers
+    /// List the configured forwards with each forward's backend and state
     ///
-    /// With the relay's counters of each, as `wslmesh status` has them.
+    /// With whether a service answers, and the relay's counters.
     List {
         /// Print JSON
         #[arg(long)]
@@ -98,24 +97,27 @@ pub(super) async fn forward(
     match command {
         Command::Add(arguments) => add(arguments, &source, &paths).await,
         Command::Remove { name } => remove(&name, &source, &paths).await,
-        Command::List { json } => list::list(&source, &paths, json),
+        Command::List { json } => list::list(&source, &paths, json).await,
     }
 }
 
-/// The agent on the bus, which changes the system's configuration for those whom it
-/// lets, root or not. Another configuration is not its.
-async fn agent(source: &Source) -> Option<Bus> {
-    match source {
-        Source::System => Bus::system().await,
-        Source::File(_) => None,
+/// Has the agent on the bus change the system's configuration, which it does for
+/// whom it allows it, root or not. `None` where there is none, and for another
+/// configuration.
+async fn by_agent(
+    source: &Source,
+    change: impl AsyncFnOnce(Client) -> Result<String, ControlError>,
+) -> anyhow::Result<Option<String>> {
+    if *source != Source::System {
+        return Ok(None);
     }
-}
-
-/// What the agent did; `None` where it is not on the bus.
-fn done(answer: Result<String, BusError>) -> anyhow::Result<Option<String>> {
-    match answer {
+    let changed = match Client::connect().await {
+        Ok(client) => change(client).await,
+        Err(error) => Err(error),
+    };
+    match changed {
         Ok(path) => Ok(Some(path)),
-        Err(BusError::Absent) => Ok(None),
+        Err(ControlError::Absent(_)) => Ok(None),
         Err(error) => Err(error.into()),
     }
 }
@@ -147,16 +149,13 @@ async fn add(arguments: Add, source: &Source, paths: &Paths) -> anyhow::Result<E
         },
         name: arguments.name,
     };
-    let path = match agent(source).await {
-        Some(bus) => done(bus.add(&forward).await)?,
-        None => None,
-    };
-    let (settings, exit) = match path {
+    let added = by_agent(source, async |client| client.add_forward(&forward).await).await?;
+    let (settings, exit) = match added {
         Some(path) => {
-            print(&format!("written: {path}\nthe agent has read it"))?;
-            (Settings::load(source)?, Exit::Fine)
+            print(&format!("written: {path}"))?;
+            (Settings::load(source)?, reloaded(&Reload::Done)?)
         }
-        None => add_here(&forward, source, paths)?,
+        None => add_here(&forward, source, paths).await?,
     };
     let agreed = agree(
         &forward,
@@ -169,8 +168,12 @@ async fn add(arguments: Add, source: &Source, paths: &Paths) -> anyhow::Result<E
     Ok(if agreed == Exit::Fine { exit } else { agreed })
 }
 
-/// Writes the drop-in and tells the agent.
-fn add_here(forward: &Forward, source: &Source, paths: &Paths) -> anyhow::Result<(Settings, Exit)> {
+/// Writes the drop-in and has the agent reload.
+async fn add_here(
+    forward: &Forward,
+    source: &Source,
+    paths: &Paths,
+) -> anyhow::Result<(Settings, Exit)> {
     as_root(source, "add")?;
     let drop_in = DropIn::of(source, &forward.name)?;
     let (added, settings) = drop_in.add(forward)?;
@@ -178,7 +181,7 @@ fn add_here(forward: &Forward, source: &Source, paths: &Paths) -> anyhow::Result
         Added::Written => print(&format!("written: {}", drop_in.path().display()))?,
         Added::Already => print(&format!("{} has it already", drop_in.path().display()))?,
     }
-    Ok((settings, told(poke(paths))?))
+    Ok((settings, reloaded(&reload(paths).await)?))
 }
 
 /// Has Windows' policy changed where it does not allow the forward. The forward
@@ -229,7 +232,7 @@ async fn agree(
     let arguments = Install::as_configured(yes);
     Ok(match host::install(&arguments, settings, paths).await? {
         Exit::Fine => Exit::Fine,
-        // The forward stands in the configuration and is not served.
+        // The forward is configured and not served.
         Exit::Failed | Exit::Usage | Exit::Degraded => Exit::Degraded,
     })
 }
@@ -240,17 +243,15 @@ async fn look(paths: &Paths) -> Result<Answer, SetupError> {
 }
 
 async fn remove(name: &str, source: &Source, paths: &Paths) -> anyhow::Result<Exit> {
-    let path = match agent(source).await {
-        Some(bus) => done(bus.remove(name).await)?,
-        None => None,
-    };
-    let (left, exit) = match path {
+    let removed = by_agent(source, async |client| client.remove_forward(name).await).await?;
+    let (left, exit) = match removed {
         Some(path) => {
-            print(&format!("removed: {path}\nthe agent has read that"))?;
-            let mut places = located(source)?.into_iter();
-            (places.find(|place| place.name == name), Exit::Fine)
+            print(&format!("removed: {path}"))?;
+            let mut files = located(source)?.into_iter();
+            let left = files.find(|file| file.name == name);
+            (left, reloaded(&Reload::Done)?)
         }
-        None => remove_here(name, source, paths)?,
+        None => remove_here(name, source, paths).await?,
     };
     let Some(left) = left else {
         return Ok(exit);
@@ -263,9 +264,9 @@ async fn remove(name: &str, source: &Source, paths: &Paths) -> anyhow::Result<Ex
     Ok(Exit::Failed)
 }
 
-/// Removes the drop-in and tells the agent; gives back where the forward is written
-/// still.
-fn remove_here(
+/// Removes the drop-in and has the agent reload; gives back where the forward is
+/// still configured.
+async fn remove_here(
     name: &str,
     source: &Source,
     paths: &Paths,
@@ -274,5 +275,5 @@ fn remove_here(
     let drop_in = DropIn::of(source, name)?;
     let left = drop_in.remove()?;
     print(&format!("removed: {}", drop_in.path().display()))?;
-    Ok((left, told(poke(paths))?))
+    Ok((left, reloaded(&reload(paths).await)?))
 }

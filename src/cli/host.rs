@@ -10,7 +10,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
-pub(super) use self::{install::install, shown::told};
+pub(super) use self::{install::install, shown::reloaded};
 use super::output::Exit;
 use crate::{
     config::{Settings, Source},

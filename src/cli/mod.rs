@@ -3,7 +3,6 @@
 mod answers;
 mod apply;
 mod ask;
-mod bus;
 mod completions;
 mod config;
 mod counters;
@@ -15,7 +14,6 @@ mod man;
 mod monitor;
 mod output;
 mod plan;
-mod poke;
 mod restore;
 mod run;
 mod status;
@@ -59,8 +57,7 @@ struct Arguments {
 enum Command {
     /// Run the agent (what wslmesh.service does)
     ///
-    /// SIGHUP: read the configuration again and ask Windows anew. SIGUSR1: write the
-    /// relay's counters to the journal and the status document. SIGTERM: stop.
+    /// SIGHUP: read the configuration again and ask Windows anew. SIGTERM: stop.
     Run,
     /// Show what one pass would change, and change nothing
     Plan,
@@ -68,10 +65,10 @@ enum Command {
     Apply,
     /// Put back the MTUs and sysctls that the agent changed, withdraw its rules on Windows
     Restore,
-    /// Show what the running agent sees
+    /// Show the state of the running agent
     ///
-    /// As root it also has the relay asked for its counters: connections or sessions
-    /// and bytes of each forward. Others see the counters that were asked for last.
+    /// The relay is asked for its counters: connections or sessions and bytes of each
+    /// forward.
     Status {
         /// Print the status document as JSON
         #[arg(long)]
@@ -85,9 +82,9 @@ enum Command {
     Doctor(doctor::Command),
     /// Follow what the agent does, until Ctrl-C
     ///
-    /// One line for each event with its local time: addresses, what was changed,
-    /// what went wrong and what to do, what is over. The first line tells how things
-    /// are. An agent that is restarted meanwhile is followed on.
+    /// One line for each event with its local time: addresses, changes, problems that
+    /// appear, with the fix, and that clear. The first line is the state. It needs the
+    /// system bus, and goes on when the agent is restarted.
     Monitor {
         /// Print each event as a line of JSON
         #[arg(long)]
@@ -161,7 +158,7 @@ fn obey(arguments: Arguments) -> anyhow::Result<Exit> {
         Command::Doctor(command) => block_on(doctor::doctor(command, source, paths)),
         Command::Forward(command) => block_on(forward::forward(command, source, paths)),
         Command::Host(command) => block_on(host::host(command, source, paths)),
-        Command::Config(command) => config::config(command, &source, &paths),
+        Command::Config(command) => block_on(config::config(command, source, paths)),
         Command::Completions { shell } => completions::completions(shell),
     }
 }

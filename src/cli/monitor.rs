@@ -1,33 +1,37 @@
 //! `wslmesh monitor`
 
 mod event;
-mod file;
-mod signals;
 
 use std::{
     io::{self, Write},
     os::fd::AsFd,
-    time::SystemTime,
+    time::{Duration, SystemTime},
 };
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use jiff::{Timestamp, tz::TimeZone};
 use rustix::fs::FileType;
 use serde::Serialize;
-use tokio::{io::Interest, net::unix::pipe::Sender, select};
-
-use self::{event::Event, file::Followed, signals::Signals};
-use super::{
-    bus::{Bus, BusError},
-    output::Exit,
-    style,
+use tokio::{
+    io::Interest,
+    net::unix::pipe::Sender,
+    select,
+    time::{sleep, timeout},
 };
+
+use self::event::Event;
+use super::{output::Exit, style};
 use crate::{
+    control::{Client, Signal, Subscription, Update, agent_pid},
     paths::Paths,
-    report::{Document, read_status},
 };
 
-/// Follows what the agent does until somebody interrupts it or closes the pipe.
+/// An agent that starts has its name on the bus within that.
+const START: Duration = Duration::from_secs(1);
+/// Between two tries to reach a bus that was lost.
+const RECONNECT: Duration = Duration::from_secs(1);
+
+/// Follows what the agent does until Ctrl-C or until the output's reader is gone.
 pub(super) async fn monitor(paths: &Paths, json: bool) -> anyhow::Result<Exit> {
     let mut printer = Printer::new(json);
     let reader = Reader::of_output();
@@ -39,118 +43,63 @@ pub(super) async fn monitor(paths: &Paths, json: bool) -> anyhow::Result<Exit> {
     Ok(Exit::Fine)
 }
 
-/// Ends where nobody reads any more.
+/// Ends when the output has no reader any more.
 async fn follow(paths: &Paths, printer: &mut Printer) -> anyhow::Result<()> {
-    let (mut source, note) = source(paths, Bus::system().await).await?;
-    if let Some(note) = note
-        && !printer.print(&note)?
-    {
-        return Ok(());
-    }
+    let (mut client, mut updates) = subscribe(paths).await?;
     loop {
-        for event in source.next(paths).await? {
-            if !printer.print(&event)? {
-                return Ok(());
-            }
+        let mut event = state(&client, updates.running).await;
+        while printer.print(&event)? {
+            event = match updates.next().await {
+                Some(Update::Signal(signal)) => Event::Signal(signal),
+                Some(Update::Running(running)) => state(&client, running).await,
+                None => break,
+            };
         }
-    }
-}
-
-/// Where the events are from.
-enum Source {
-    Bus(Box<Signals>),
-    File(Box<Followed>),
-    /// The document for as long as the bus does not help.
-    Meanwhile(Box<Followed>, Retry),
-}
-
-/// Whether the bus is asked again before the next wait.
-#[derive(Debug, PartialEq, Eq)]
-enum Retry {
-    Now,
-    AfterNext,
-}
-
-/// The bus tells more than the document. An agent that has a document and is not
-/// the one on the bus is followed by its document, and so is one that does not
-/// answer there, with a word about it.
-async fn source(paths: &Paths, bus: Option<Bus>) -> anyhow::Result<(Source, Option<Event>)> {
-    let Some(bus) = bus else {
-        return Ok((Source::File(by_file(paths)?), None));
-    };
-    let (described, trouble) = match bus.describe().await {
-        Ok(document) => (Some(document.pid), None),
-        Err(BusError::Absent) => (None, None),
-        Err(error) => (None, Some(error)),
-    };
-    let written = written(paths);
-    let other = written.is_some_and(|document| Some(document.pid) != described);
-    if !other && let Ok(signals) = Signals::of(bus).await {
-        return Ok((Source::Bus(Box::new(signals)), None));
-    }
-    let followed = by_file(paths)?;
-    Ok(match trouble {
-        None => (Source::File(followed), None),
-        Some(error) => {
-            let reason = format!("{error}; following the status document");
-            let source = Source::Meanwhile(followed, Retry::AfterNext);
-            (source, Some(Event::Unknown { reason }))
+        let reason = "lost the system bus; reconnecting".to_owned();
+        if !printer.print(&Event::Unknown { reason })? {
+            return Ok(());
         }
-    })
-}
-
-/// The document of an agent that lives.
-fn written(paths: &Paths) -> Option<Document> {
-    let written = read_status(&paths.runtime).ok().flatten();
-    written.filter(Document::is_alive)
-}
-
-fn by_file(paths: &Paths) -> anyhow::Result<Box<Followed>> {
-    let followed = Followed::new(paths.runtime.clone());
-    followed.map(Box::new).context("cannot watch files")
-}
-
-/// The bus, where the agent of the document is on it again.
-async fn back(paths: &Paths) -> Option<Source> {
-    let document = written(paths)?;
-    let bus = Bus::system().await?;
-    if bus.describe().await.ok()?.pid != document.pid {
-        return None;
-    }
-    let signals = Signals::of(bus).await.ok()?;
-    Some(Source::Bus(Box::new(signals)))
-}
-
-impl Source {
-    /// The next events. Where the bus is gone it goes on with the document, and
-    /// tries the bus after each change of it.
-    async fn next(&mut self, paths: &Paths) -> anyhow::Result<Vec<Event>> {
-        if let Self::Meanwhile(_, Retry::Now) = self
-            && let Some(bus) = back(paths).await
-        {
-            *self = bus;
-        }
-        let followed = match self {
-            Self::Bus(signals) => match signals.next().await {
-                Some(event) => return Ok(vec![event]),
-                None => {
-                    *self = Self::Meanwhile(by_file(paths)?, Retry::AfterNext);
-                    let reason = "the bus is gone; following the status document".to_owned();
-                    return Ok(vec![Event::Unknown { reason }]);
-                }
-            },
-            Self::File(followed) => followed,
-            Self::Meanwhile(followed, retry) => {
-                *retry = Retry::Now;
-                followed
+        (client, updates) = loop {
+            sleep(RECONNECT).await;
+            if let Ok(client) = Client::connect().await
+                && let Ok(updates) = client.subscribe().await
+            {
+                break (client, updates);
             }
         };
-        followed.next().await.with_context(|| {
-            format!(
-                "cannot follow the status document in {}",
-                paths.runtime.display()
-            )
-        })
+    }
+}
+
+/// The agent on the bus, which need not be running yet.
+async fn subscribe(paths: &Paths) -> anyhow::Result<(Client, Subscription)> {
+    let client = Client::connect().await.context(
+        "monitor follows the agent on the system bus; install dbus, then: systemctl start dbus.socket; systemctl reload wslmesh",
+    )?;
+    let mut updates = client.subscribe().await?;
+    if !updates.running
+        && let Some(pid) = agent_pid(paths)
+    {
+        match timeout(START, updates.next()).await {
+            Ok(Some(_)) => updates.running = true,
+            _ => bail!(
+                "the agent (process {pid}) is not on the system bus, where monitor would follow it; `journalctl -u wslmesh` has the reason; to retry: systemctl reload wslmesh"
+            ),
+        }
+    }
+    Ok((client, updates))
+}
+
+/// How things are.
+async fn state(client: &Client, running: bool) -> Event {
+    if !running {
+        return Event::NoAgent;
+    }
+    match client.status().await {
+        Ok(document) => Event::state(&document),
+        Err(error) if error.is_absent() => Event::NoAgent,
+        Err(error) => Event::Unknown {
+            reason: error.to_string(),
+        },
     }
 }
 
@@ -159,7 +108,7 @@ struct Printer {
     json: bool,
     zone: TimeZone,
     /// The line of a new address, which the changes of its pass repeat.
-    said: Option<String>,
+    printed: Option<String>,
 }
 
 /// One line of JSON.
@@ -177,11 +126,11 @@ impl Printer {
         Self {
             json,
             zone: TimeZone::system(),
-            said: None,
+            printed: None,
         }
     }
 
-    /// Says whether somebody still reads.
+    /// Says whether the output still has a reader.
     fn print(&mut self, event: &Event) -> anyhow::Result<bool> {
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
         let ms = now.map_or(0, |since| since.as_millis());
@@ -199,7 +148,7 @@ impl Printer {
             format!("{}  {words}", style::dim(&time))
         };
         let mut output = io::stdout().lock();
-        // Whoever follows wants each line at once.
+        // Each line at once, also into a pipe.
         match writeln!(output, "{line}").and_then(|()| output.flush()) {
             Ok(()) => Ok(true),
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
@@ -207,42 +156,40 @@ impl Printer {
         }
     }
 
-    /// The agent tells a new address by itself and among the changes of its pass.
+    /// A new address has a signal of its own and is among the changes of its pass too:
+    /// `None` where there is no other change.
     fn words(&mut self, event: &Event) -> Option<String> {
-        let words = match event {
-            Event::Changed {
+        let words = event.words();
+        Some(match event {
+            Event::Signal(Signal::Changed {
                 changes,
                 duration_us,
-            } => {
-                // Of this pass alone: what comes again later has happened again.
-                let said = self.said.take();
-                let new = changes
-                    .iter()
-                    .filter(|change| Some(*change) != said.as_ref());
-                let event = Event::Changed {
-                    changes: new.cloned().collect(),
-                    duration_us: *duration_us,
-                };
-                match &event {
-                    Event::Changed { changes, .. } if changes.is_empty() => return None,
-                    event => event.words(),
+            }) => {
+                // Of this pass alone: what is repeated later has happened again.
+                let printed = self.printed.take();
+                let new = changes.iter().filter(|one| Some(*one) != printed.as_ref());
+                let changes: Vec<String> = new.cloned().collect();
+                if changes.is_empty() {
+                    return None;
                 }
+                let duration_us = *duration_us;
+                Event::Signal(Signal::Changed {
+                    changes,
+                    duration_us,
+                })
+                .words()
             }
-            Event::AddressChanged { .. } => {
-                let words = event.words();
-                self.said = Some(words.clone());
+            Event::Signal(Signal::AddressChanged { .. }) => {
+                self.printed = Some(words.clone());
                 words
             }
-            event => event.words(),
-        };
-        Some(match event {
-            Event::HealthRaised(finding) => {
-                let severity = &finding.severity;
-                words.replacen(severity, &style::severity(severity), 1)
+            Event::Signal(Signal::HealthRaised(entry)) => {
+                let severity = entry.severity.to_string();
+                words.replacen(&severity, &style::severity(&severity), 1)
             }
+            Event::Signal(Signal::HealthCleared { .. }) => style::good(&words),
             Event::NoAgent | Event::Unknown { .. } => style::warn(&words),
-            Event::HealthCleared { .. } => style::good(&words),
-            Event::State { .. } | Event::AddressChanged { .. } | Event::Changed { .. } => words,
+            Event::State { .. } => words,
         })
     }
 }
@@ -258,7 +205,7 @@ fn time(zone: &TimeZone, unix_ms: u64) -> String {
         .to_string()
 }
 
-/// Whoever reads a pipe that we write into.
+/// The reader of a pipe that we write into.
 struct Reader(Option<Sender>);
 
 impl Reader {
@@ -284,19 +231,22 @@ impl Reader {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::bus::tests::to_agent;
 
     #[test]
-    fn what_was_said_is_not_said_again() {
+    fn an_address_change_is_printed_once() {
         let mut printer = Printer::new(false);
-        let address = |new: &str| Event::AddressChanged {
-            interface: "eth0".to_owned(),
-            old: "10.0.0.1".to_owned(),
-            new: new.to_owned(),
+        let address = |new: &str| {
+            Event::Signal(Signal::AddressChanged {
+                interface: "eth0".to_owned(),
+                old: "10.0.0.1".to_owned(),
+                new: new.to_owned(),
+            })
         };
-        let changed = |changes: &[&str]| Event::Changed {
-            changes: changes.iter().map(|change| (*change).to_owned()).collect(),
-            duration_us: 1000,
+        let changed = |changes: &[&str]| {
+            Event::Signal(Signal::Changed {
+                changes: changes.iter().map(|change| (*change).to_owned()).collect(),
+                duration_us: 1000,
+            })
         };
         let moved = "eth0 address 10.0.0.1 -> 10.0.0.2";
         assert_eq!(printer.words(&address("10.0.0.2")).as_deref(), Some(moved));
@@ -312,44 +262,20 @@ mod tests {
         assert!(printer.words(&changed(&[moved])).is_some(), "another pass");
     }
 
-    /// The bus may be late where the agent is well.
-    #[tokio::test]
-    async fn an_agent_that_is_silent_on_the_bus_is_followed_by_its_document() {
-        let folder = tempfile::tempdir().unwrap();
-        let paths = Paths {
-            runtime: folder.path().to_owned(),
-            ..Paths::from_environment()
-        };
-        let pid = std::process::id();
-        let text = format!(
-            r#"{{"version":1,"pid":{pid},"role":"active","mode":"nat","interface":"eth0","address":"10.0.0.1","gateway":null,"network-file":"/x","forwards":null,"windows-address":null,"passes":1,"last-pass-us":1,"health":[]}}"#
-        );
-        std::fs::write(folder.path().join("status.json"), text).unwrap();
-        let (bus, _server, _) = to_agent("").await;
-        let (mut source, note) = source(&paths, Some(bus)).await.unwrap();
-        assert_eq!(
-            note.unwrap().words(),
-            "the agent did not answer on the bus within 1 s; following the status document"
-        );
-        assert!(matches!(source, Source::Meanwhile(_, Retry::AfterNext)));
-        let events = source.next(&paths).await.unwrap();
-        assert_eq!(
-            events.first().unwrap().words(),
-            format!("agent {pid}: eth0 10.0.0.1 (nat), healthy")
-        );
-    }
-
     #[test]
-    fn a_fight_over_a_value_is_told_blow_by_blow() {
+    fn each_change_of_a_contested_value_is_printed() {
         let mut printer = Printer::new(false);
         for round in 0..3 {
             for change in ["wg0 mtu 1420 -> 1280", "wg0 mtu 1280 -> 1420"] {
-                let event = Event::Changed {
+                let event = Event::Signal(Signal::Changed {
                     changes: vec![change.to_owned()],
                     duration_us: 1000,
-                };
-                let told = printer.words(&event);
-                assert_eq!(told, Some(format!("{change} (1.0 ms)")), "{round}");
+                });
+                assert_eq!(
+                    printer.words(&event),
+                    Some(format!("{change} (1.0 ms)")),
+                    "{round}"
+                );
             }
         }
     }

@@ -199,13 +199,24 @@ pub struct RelayMemory {
 }
 
 /// The relay's counters at one moment.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub struct Counted {
-    /// When its answer was heard, in milliseconds since 1970 (UTC).
+    /// When its answer was received, in milliseconds since 1970 (UTC).
     pub taken_unix_ms: u64,
-    /// Each forward's name in the configuration, and what went through it since
-    /// the relay began to serve it.
-    pub forwards: Vec<(String, Counters)>,
+    /// Each forward that it serves.
+    pub forwards: Vec<CountedForward>,
+}
+
+/// What went through a forward since the relay began to serve it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct CountedForward {
+    /// Its name in the configuration.
+    pub name: String,
+    /// Where it listens, and the counters.
+    #[serde(flatten)]
+    pub counters: Counters,
 }
 
 /// What the Windows side may do for us.

@@ -25,9 +25,9 @@ pub use dependent::{AddressChange, Dependent, Place, UnitAction, UnitName};
 pub use drive_path::{DrivePath, NotADrivePath};
 pub use finding::{Finding, HealthEntry, Subject};
 pub use forward::{
-    Counted, Counters, Failure, FailureKind, Firewall, HostPrivilege, InstalledRule, Listen,
-    Protocol, RelayForward, RelayMemory, RelayPlace, RelaySet, Rule, RuleSet, Served, ServedBy,
-    ServedState, SyncMode,
+    Counted, CountedForward, Counters, Failure, FailureKind, Firewall, HostPrivilege,
+    InstalledRule, Listen, Protocol, RelayForward, RelayMemory, RelayPlace, RelaySet, Rule,
+    RuleSet, Served, ServedBy, ServedState, SyncMode,
 };
 pub use interface::InterfaceName;
 pub use mode::{Mode, ModeState};

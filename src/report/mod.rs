@@ -4,18 +4,15 @@
 mod event;
 mod journal;
 mod manager;
-mod poke;
 mod status;
 mod tracker;
 
 pub use event::{EVENTS, Event, LIBRARY, message_id};
 pub use journal::start as start_journal;
 pub use manager::Manager;
-pub use poke::{ask_counters, poke};
 pub use status::{
-    CountedEntry, CountersEntry, Document, Forwards, LinkEntry, PeerEntry, RelayEntry, ServedEntry,
-    VERSION as STATUS_VERSION, WireguardEntry, read as read_status, remove as remove_status,
-    write as write_status,
+    Document, Forwards, LinkEntry, PeerEntry, RelayEntry, ServedEntry, VERSION as STATUS_VERSION,
+    WireguardEntry, read as read_status, remove as remove_status, write as write_status,
 };
 pub use tracker::{Changes, Tracker};
 

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     fs::file::{self, FileError},
-    model::{Counted, Counters, HealthEntry, Link, Protocol, Served, ServedBy, Severity},
+    model::{Counted, HealthEntry, Link, Protocol, Served, ServedBy, Severity},
 };
 
 /// Version of the document's form.
@@ -184,41 +184,7 @@ pub struct RelayEntry {
     pub sessions: usize,
     /// What it counted when it was asked last; nothing before the first time.
     #[serde(default)]
-    pub counters: Option<CountersEntry>,
-}
-
-/// The relay's counters at one moment.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub struct CountersEntry {
-    /// When its answer was heard, in milliseconds since 1970 (UTC).
-    pub taken_unix_ms: u64,
-    /// Each forward that it serves.
-    pub forwards: Vec<CountedEntry>,
-}
-
-/// What went through one forward.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub struct CountedEntry {
-    /// Its name in the configuration.
-    pub name: String,
-    /// Where it listens, and how often and how much.
-    #[serde(flatten)]
-    pub counters: Counters,
-}
-
-impl From<&Counted> for CountersEntry {
-    fn from(counted: &Counted) -> Self {
-        let entry = |(name, counters): &(String, Counters)| CountedEntry {
-            name: name.clone(),
-            counters: *counters,
-        };
-        Self {
-            taken_unix_ms: counted.taken_unix_ms,
-            forwards: counted.forwards.iter().map(entry).collect(),
-        }
-    }
+    pub counters: Option<Counted>,
 }
 
 impl Document {
@@ -232,8 +198,9 @@ impl Document {
     /// Whether the node is degraded: a warning or an error is in force.
     #[must_use]
     pub fn degraded(&self) -> bool {
-        let mut health = self.health.iter();
-        health.any(|entry| entry.severity > Severity::Info)
+        self.health
+            .iter()
+            .any(|entry| entry.severity > Severity::Info)
     }
 }
 

@@ -59,7 +59,7 @@ fn slow_at_the_start(world: &World) -> Result<()> {
     let daemon = world.start_bus()?;
     daemon.signal(STOP)?;
     let agent = started(world)?;
-    agent.says("does not take the agent")?;
+    agent.says("cannot join the system bus: ")?;
     daemon.signal(CONT)?;
     talk(async { world.agent_on_the_bus().await.map(drop) })
 }
@@ -69,7 +69,7 @@ fn restarted_under_us(world: &World) -> Result<()> {
     let agent = started(world)?;
     talk(async { world.agent_on_the_bus().await.map(drop) })?;
     daemon.signal(KILL)?;
-    agent.says("the system bus went away")?;
+    agent.says("lost the system bus; reconnecting")?;
     world.change_address("172.28.27.77/20")?;
     agent.settled("172.28.27.77")?;
     let _daemon = world.start_bus()?;

@@ -246,7 +246,7 @@ fn usage(world: &World) -> Result<()> {
     }
     let output = world.wslmesh(&["status"])?;
     ensure!(
-        output.status == Status::Code(1) && output.stderr.contains("no agent runs here"),
+        output.status == Status::Code(1) && output.stderr.contains("the agent is not running"),
         "{output:?}"
     );
     let json = world.wslmesh(&["status", "--json"])?;

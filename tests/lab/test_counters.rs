@@ -21,6 +21,7 @@ pub(crate) fn trials() -> Vec<Trial> {
 fn shown(world: &World) -> Result<()> {
     // Not installed and not elevated: the relay serves Windows' own loopback.
     world.windows().set_elevated(false)?;
+    let _daemon = world.start_bus()?;
     let agent = world.start_agent(&config(&format!("[host]\nbackend = \"relay\"\n{SSH}")))?;
     until("the relay", LIMIT, || {
         let status = read(world, &["status", "--json"])?;
@@ -54,7 +55,6 @@ fn shown(world: &World) -> Result<()> {
         let after = world.windows().relay()?.context("no relay runs")?.commands;
         ensure!(asked(&after) == asked(&before) + 1, "{after:?}");
     }
-    agent.says("relay counters: ssh (tcp 127.0.0.1:2222): ")?;
     let list = read(world, &["forward", "list", "--json"])?;
     let bytes = list.pointer("/0/counters/bytes-out");
     ensure!(bytes == Some(&json!(15)), "{list:#}");

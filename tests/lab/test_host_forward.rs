@@ -60,7 +60,11 @@ fn inside(world: &World) -> Result<()> {
         .windows()
         .set(|now| now.elevation = Elevation::NoDesktop)?;
     let output = world.cli(&add("web", "8005"))?;
-    said(&output, 0, &["forward-web.toml", "was told"])?;
+    said(
+        &output,
+        0,
+        &["forward-web.toml", "reloads its configuration"],
+    )?;
     world.reached(8005)?;
     agent.healthy()?;
     let view = world.windows().view()?;
@@ -168,7 +172,7 @@ fn removed(world: &World) -> Result<()> {
     world.reached(8005)?;
     agent.healthy()?;
     let output = world.cli(&["forward", "remove", "web"])?;
-    said(&output, 0, &["removed", "was told"])?;
+    said(&output, 0, &["removed", "reloads its configuration"])?;
     until("Windows as before", LIMIT, || {
         let now = world.windows().snapshot()?.without_messages();
         Ok(now.is(&before).ok())

@@ -102,7 +102,11 @@ fn agreed_and_used(world: &World) -> Result<()> {
     agent.raised("relay-loopback")?;
     world.unreachable(2222)?;
     let output = world.cli(&["host", "install", "--yes"])?;
-    said(&output, 0, &["installed on Windows", "was told"])?;
+    said(
+        &output,
+        0,
+        &["installed on Windows", "reloads its configuration"],
+    )?;
     let policy = agreed(world, &output.stdout)?;
     ensure!(
         policy.distribution == crate::init::DISTRIBUTION,
@@ -323,7 +327,11 @@ fn beside_an_agent(world: &World) -> Result<()> {
     agent.healthy()?;
     world.reached(2222)?;
     let output = world.cli(&["host", "uninstall", "--yes"])?;
-    said(&output, 0, &["removed from Windows", "was told"])?;
+    said(
+        &output,
+        0,
+        &["removed from Windows", "reloads its configuration"],
+    )?;
     agent.raised("relay-loopback")?;
     until("Windows as before", LIMIT, || {
         Ok(world.windows().snapshot()?.is(&before).ok())

@@ -8,8 +8,11 @@ use serde_json::{Value, json};
 
 use crate::ROLE;
 use crate::agent::{CONFIG, LIMIT, SSH, config};
+use crate::control::Status;
+use crate::dbus::talk;
 use crate::options::{AGENT, Options};
 use crate::probe::ECHO;
+use crate::process::HUP;
 use crate::runner::trial_with;
 use crate::topology::FIRST;
 use crate::world::{World, until};
@@ -22,6 +25,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         quick("status::says_which_forwards_answer", answers),
         quick("status::monitor_follows_agents", monitor),
         quick("status::monitor_ends_with_its_reader", closed_pipe),
+        quick("status::says_what_is_missing_without_a_bus", without_bus),
         quick("status::leaves_out_a_device_that_hangs", hanging_device),
     ]
 }
@@ -167,8 +171,9 @@ fn answers(world: &World) -> Result<()> {
 
 const INT: i32 = 2;
 
-/// Through the life of two agents, by their status document.
+/// Through the life of two agents.
 fn monitor(world: &World) -> Result<()> {
+    let _daemon = world.start_bus()?;
     let json = world.agent(&["monitor", "--json"])?;
     let text = world.agent(&["monitor"])?;
     let seen = |wanted: Value| {
@@ -225,7 +230,7 @@ fn monitor(world: &World) -> Result<()> {
     }
     let lines = text.stdout()?;
     for part in [
-        "  no agent runs here; waiting for one\n",
+        "  the agent is not running; waiting for it\n",
         "  eth0 address 172.28.16.5 -> 172.28.27.77\n",
         "  warning: config-rejected (",
         "Correct it (`wslmesh config check`)",
@@ -244,14 +249,47 @@ fn monitor(world: &World) -> Result<()> {
 
 /// Nothing happens that it could fail to write.
 fn closed_pipe(world: &World) -> Result<()> {
+    let _daemon = world.start_bus()?;
     let agent = world.start_agent(&config(SSH))?;
     agent.settled(FIRST)?;
+    talk(async { world.agent_on_the_bus().await.map(drop) })?;
     let script = "{ wslmesh monitor 2>/run/lab/said; echo $? >/run/lab/code; } | head -n 1";
     let script = script.replace("wslmesh monitor", &format!("{AGENT} monitor"));
     let line = world.shell(&script)?;
     ensure!(line.contains(" eth0 172.28.16.5 ("), "{line}");
     let (said, code) = (world.read("/run/lab/said")?, world.read("/run/lab/code")?);
     ensure!(said.is_empty() && code == "0\n", "{code}{said}");
+    Ok(())
+}
+
+/// The status document answers; monitor has no other source.
+fn without_bus(world: &World) -> Result<()> {
+    let agent = world.start_agent(&config(SSH))?;
+    agent.settled(FIRST)?;
+    let monitor = |what: &str| -> Result<()> {
+        let output = world.wslmesh(&["monitor"])?;
+        let said = output.stderr.contains(what) && output.stderr.contains("systemctl reload");
+        ensure!(output.status == Status::Code(1) && said, "{output:?}");
+        Ok(())
+    };
+    let list = ["forward", "list", "--config", CONFIG];
+    let noted = |why: &str| -> Result<()> {
+        let note = format!("note: {why}; read from /run/wslmesh/status.json\n");
+        for text in [page(world)?, world.wslmesh(&list)?.ok()?] {
+            let text = text.replace("\n           ", " ");
+            ensure!(text.contains(&note), "{note:?} is not in\n{text}");
+        }
+        Ok(())
+    };
+    noted("no system bus")?;
+    monitor("install dbus")?;
+    // The agent joins it at a reload.
+    let _daemon = world.start_bus()?;
+    noted("the agent is not on the system bus")?;
+    monitor(") is not on the system bus")?;
+    agent.process().signal(HUP)?;
+    talk(async { world.agent_on_the_bus().await.map(drop) })?;
+    ensure!(!page(world)?.contains("note: "), "{}", page(world)?);
     Ok(())
 }
 

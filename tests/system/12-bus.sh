@@ -122,7 +122,7 @@ set_address 172.28.16.5
 
 # The bus goes and comes.
 guest systemctl kill -s KILL dbus.service
-ok 'the bus was killed, and it says so' within 10 journal_has 'the system bus went away' WSLMESH_EVENT=bus
+ok 'the bus was killed, and it says so' within 10 journal_has 'lost the system bus; reconnecting' WSLMESH_EVENT=bus
 ok 'it is on the bus again' within 30 property_is Address 172.28.16.5
 ok 'and says so' within 10 journal_has 'on the system bus again'
 guest systemctl restart dbus.service

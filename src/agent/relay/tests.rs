@@ -386,10 +386,11 @@ async fn counters_come_when_they_are_asked_for() {
     assert_eq!(memory.counted, None);
     for answer in [1, 2] {
         assert_eq!(bench.supervisor.ask_counters(), None);
-        let opened = |memory: &RelayMemory| Some(memory.counted.as_ref()?.forwards[0].1.opened);
+        let opened =
+            |memory: &RelayMemory| Some(memory.counted.as_ref()?.forwards[0].counters.opened);
         let memory = bench.until(|memory| opened(memory) == Some(answer)).await;
         let counted = memory.counted.unwrap();
-        let (name, counters) = &counted.forwards[0];
+        let crate::model::CountedForward { name, counters } = &counted.forwards[0];
         assert_eq!((counted.forwards.len(), name.as_str()), (1, "wg"));
         assert_eq!((counters.active, counters.bytes_out), (1, 9_000_000_000));
         assert!(memory.applied, "its forwards are unchanged");

@@ -1,4 +1,4 @@
-//! The object over a socket pair, with a bus and a polkit that say what they are told.
+//! The object over a socket pair, with a scripted bus and polkit.
 
 use std::{
     collections::HashMap,
@@ -22,8 +22,8 @@ use zbus::{
 
 use super::{super::*, LONG};
 use crate::{
-    agent::{Done, desk},
     config::Source,
+    control::{NAME, PATH, Requested, requests},
 };
 
 /// What the bus and polkit say, and what polkit was asked.
@@ -127,24 +127,22 @@ impl Pair {
         let main = folder.path().join("w.toml");
         std::fs::write(&main, "[mtu]\nvalue = 1280\n").unwrap();
         let source = Source::File(main);
-        let (bus, mut desk) = desk(source.clone());
+        let (handle, mut queue) = requests(source.clone());
+        let bus = Bus::new(handle);
         bus.publish(document("active", ""), Vec::new());
         let passes = Arc::new(AtomicUsize::new(0));
         let counted = Arc::clone(&passes);
         tokio::spawn(async move {
             loop {
-                desk.asked().await;
-                if desk.take().reload {
+                let requested = queue.requested().await;
+                if matches!(requested, Requested::Pass { reload: true, .. }) {
                     let loaded = crate::config::Settings::load(&source);
-                    desk.reloaded(loaded.map(drop).map_err(|error| error.to_string()));
+                    queue.set_reloaded(loaded.map(drop).map_err(|error| error.to_string()));
                 }
                 // A pass that takes its time, so that requests meet in it.
                 sleep(Duration::from_millis(20)).await;
                 counted.fetch_add(1, Ordering::Relaxed);
-                desk.answer(&Done {
-                    changes: vec!["eth0 mtu 1280 -> 1340".to_owned()],
-                    ..Done::default()
-                });
+                queue.answer(&["eth0 mtu 1280 -> 1340".to_owned()]);
             }
         });
         let script = Arc::new(Script::default());
@@ -152,7 +150,7 @@ impl Pair {
         let ours = Builder::unix_stream(ours)
             .server(zbus::Guid::generate())
             .p2p()
-            .serve_at(PATH, interface::Agent1::new(Arc::clone(&bus.0)))
+            .serve_at(PATH, interface::Agent1::new(Arc::clone(&bus.shared)))
             .build();
         let theirs = Builder::unix_stream(theirs)
             .p2p()

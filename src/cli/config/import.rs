@@ -5,13 +5,13 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::super::{
-    host::told,
+    host::reloaded,
     output::{Exit, print, prose},
-    poke::poke,
     style,
 };
 use crate::{
     config::{self, Source, Wanted},
+    control::reload,
     paths::Paths,
 };
 
@@ -41,7 +41,11 @@ pub(in super::super) struct Import {
     force: bool,
 }
 
-pub(super) fn import(arguments: &Import, source: &Source, paths: &Paths) -> anyhow::Result<Exit> {
+pub(super) async fn import(
+    arguments: &Import,
+    source: &Source,
+    paths: &Paths,
+) -> anyhow::Result<Exit> {
     let distribution = std::env::var("WSL_DISTRO_NAME").ok();
     let wanted = Wanted {
         instances: &arguments.instance,
@@ -74,6 +78,6 @@ pub(super) fn import(arguments: &Import, source: &Source, paths: &Paths) -> anyh
     if arguments.output.is_some() {
         return Ok(exit);
     }
-    let told = told(poke(paths))?;
-    Ok(if exit == Exit::Fine { told } else { exit })
+    let reloaded = reloaded(&reload(paths).await)?;
+    Ok(if exit == Exit::Fine { reloaded } else { exit })
 }

@@ -13,8 +13,8 @@ use serde::Serialize;
 
 use crate::{
     agent::{self, Election},
-    cli::poke::{self, Poked},
     config::{Settings, Source},
+    control::{Reload, agent_pid, reload},
     doctor::{Check, Facts, Fix, Verdict},
     fs::own,
     paths::Paths,
@@ -76,7 +76,7 @@ async fn pass(source: &Source, paths: &Paths, fixed: &mut Fixed) -> anyhow::Resu
     let _leadership = match agent::elect()? {
         Election::Won(leadership) => leadership,
         Election::Lost(leader) => {
-            ask(source, paths, &leader.holder.to_string(), fixed);
+            ask(source, paths, &leader.holder.to_string(), fixed).await;
             return Ok(());
         }
     };
@@ -87,12 +87,12 @@ async fn pass(source: &Source, paths: &Paths, fixed: &mut Fixed) -> anyhow::Resu
 
 /// Has the running agent look again, and waits for it. One that reads another
 /// configuration would do something else than what was examined.
-fn ask(source: &Source, paths: &Paths, holder: &str, fixed: &mut Fixed) {
-    if let Some(pid) = poke::agent(paths)
+async fn ask(source: &Source, paths: &Paths, holder: &str, fixed: &mut Fixed) {
+    if let Some(pid) = agent_pid(paths)
         && !read_by(pid).is_some_and(|theirs| same(&theirs, source))
     {
         fixed.failed.push(format!(
-            "the agent (process {pid}) reads another configuration than {}, so it was not told",
+            "the agent (process {pid}) reads another configuration than {}, so it was not asked",
             source.main().display()
         ));
         return;
@@ -102,7 +102,7 @@ fn ask(source: &Source, paths: &Paths, holder: &str, fixed: &mut Fixed) {
         document.map(|document| document.passes)
     };
     let before = passes();
-    let poked = poke::poke(paths);
+    let reloaded = reload(paths).await;
     let looked = || {
         let until = Instant::now() + PATIENCE;
         while passes() == before {
@@ -113,25 +113,22 @@ fn ask(source: &Source, paths: &Paths, holder: &str, fixed: &mut Fixed) {
         }
         true
     };
-    told(poked, holder, looked, fixed);
+    asked(&reloaded, holder, looked, fixed);
 }
 
-/// Who was told what; `looked` waits for a pass.
-fn told(poked: Poked, holder: &str, looked: impl FnOnce() -> bool, fixed: &mut Fixed) {
-    let words = poked.words();
-    match poked {
-        Poked::Told(_) => fixed.asked.push(if looked() {
-            format!("{words} to look again")
+/// What came of the reload; `looked` waits for a pass.
+fn asked(reload: &Reload, holder: &str, looked: impl FnOnce() -> bool, fixed: &mut Fixed) {
+    let words = reload.to_string();
+    match reload {
+        Reload::Done | Reload::Signalled(_) => fixed.asked.push(if looked() {
+            words
         } else {
-            format!(
-                "{words} to look again, and did not within {} s",
-                PATIENCE.as_secs()
-            )
+            format!("{words}, and made no pass within {} s", PATIENCE.as_secs())
         }),
-        Poked::NoAgent => fixed.failed.push(format!(
+        Reload::NoAgent => fixed.failed.push(format!(
             "no pass of the agent: {holder}, outside of this distribution, works here and looks by itself"
         )),
-        Poked::Untold(_) => fixed.failed.push(words),
+        Reload::Failed(_) => fixed.failed.push(words),
     }
 }
 
@@ -176,10 +173,10 @@ mod tests {
 
     #[test]
     fn a_request_is_no_repair() {
-        let tell = |poked: Poked, looked: bool| {
+        let tell = |reload: Reload, looked: bool| {
             let mut fixed = Fixed::default();
-            told(
-                poked,
+            asked(
+                &reload,
                 "the agent of another distribution",
                 || looked,
                 &mut fixed,
@@ -187,23 +184,26 @@ mod tests {
             assert_eq!(fixed.done, [""; 0]);
             fixed
         };
-        let fixed = tell(Poked::Told(7), true);
+        let fixed = tell(Reload::Signalled(7), true);
         assert_eq!(
             fixed.asked,
-            ["the agent (process 7) was told to look again"]
+            ["the agent (process 7) reloads its configuration"]
         );
         assert_eq!(fixed.failed, [""; 0]);
-        let fixed = tell(Poked::Told(7), false);
-        assert!(fixed.asked[0].ends_with("did not within 6 s"), "{fixed:?}");
-        let fixed = tell(Poked::NoAgent, true);
+        let fixed = tell(Reload::Signalled(7), false);
+        assert!(
+            fixed.asked[0].ends_with("made no pass within 6 s"),
+            "{fixed:?}"
+        );
+        let fixed = tell(Reload::NoAgent, true);
         assert!(fixed.asked.is_empty() && fixed.failed[0].contains("of another distribution"));
     }
 
     #[test]
-    fn who_was_not_told_is_not_waited_for() {
-        for poked in [Poked::NoAgent, Poked::Untold("it hangs".into())] {
+    fn a_reload_that_failed_is_not_waited_for() {
+        for reload in [Reload::NoAgent, Reload::Failed("it hangs".into())] {
             let mut fixed = Fixed::default();
-            told(poked, "x", || panic!("it was waited for"), &mut fixed);
+            asked(&reload, "x", || panic!("it was waited for"), &mut fixed);
             assert_eq!((fixed.asked.len(), fixed.failed.len()), (0, 1));
         }
     }

@@ -4,15 +4,16 @@ use serde::Serialize;
 
 use super::super::{
     answers, counters,
-    output::{Exit, complain, print},
-    poke::with_counters,
+    output::{Exit, complain, print, prose},
+    style,
     table::{WIDTH, columns, listed},
 };
 use crate::{
     config::{Forward, Settings, Source},
-    model::{ServedBy, Severity},
+    control::{Status, status},
+    model::{CountedForward, ServedBy, Severity},
     paths::Paths,
-    report::{CountedEntry, Document, read_status},
+    report::{Document, ServedEntry},
 };
 
 /// The longest name in the table: the longest of all other columns leave as much.
@@ -54,18 +55,20 @@ struct Counters {
     bytes_out: u64,
 }
 
-pub(super) fn list(source: &Source, paths: &Paths, json: bool) -> anyhow::Result<Exit> {
+pub(super) async fn list(source: &Source, paths: &Paths, json: bool) -> anyhow::Result<Exit> {
     let settings = Settings::load(source)?;
     // Without it there is still the configuration to list.
-    let document = read_status(&paths.runtime).unwrap_or_else(|error| {
-        complain(&anyhow::Error::new(error).context("cannot read the status document"));
+    let status = status(paths).await.unwrap_or_else(|error| {
+        complain(&anyhow::Error::new(error));
         None
     });
-    let document = document.filter(Document::is_alive);
-    let mut document = document.map(|document| with_counters(paths, document));
-    if let Some(document) = &mut document {
-        answers::look(document);
-    }
+    let (document, note) = match status {
+        Some(Status { mut document, note }) => {
+            answers::look(&mut document);
+            (Some(document), note)
+        }
+        None => (None, None),
+    };
     let rows: Vec<Row> = settings
         .forwards
         .iter()
@@ -80,6 +83,9 @@ pub(super) fn list(source: &Source, paths: &Paths, json: bool) -> anyhow::Result
         for line in table(&rows).iter().chain(&counted) {
             print(line)?;
         }
+        if let Some(note) = note {
+            print(&style::dim(&prose(&format!("note: {note}"))))?;
+        }
     }
     let down = rows
         .iter()
@@ -89,7 +95,7 @@ pub(super) fn list(source: &Source, paths: &Paths, json: bool) -> anyhow::Result
 
 fn row(forward: &Forward, document: Option<&Document>) -> Row {
     let served = document.and_then(|document| {
-        let of_this_name = |entry: &&crate::report::ServedEntry| {
+        let of_this_name = |entry: &&ServedEntry| {
             entry.name == forward.name
                 && (entry.protocol, entry.listen_port, entry.connect_port)
                     == (forward.protocol, forward.listen_port, forward.connect_port)
@@ -141,9 +147,9 @@ fn row(forward: &Forward, document: Option<&Document>) -> Row {
 
 /// What the relay counted for a forward, and when it was asked. The relay may
 /// listen on another address than the configured one.
-fn entry_of<'a>(forward: &Forward, document: &'a Document) -> Option<(u64, &'a CountedEntry)> {
+fn entry_of<'a>(forward: &Forward, document: &'a Document) -> Option<(u64, &'a CountedForward)> {
     let counters = document.relay.as_ref()?.counters.as_ref()?;
-    let of_this = |entry: &&CountedEntry| {
+    let of_this = |entry: &&CountedForward| {
         let listen = entry.counters.listen;
         entry.name == forward.name
             && (listen.protocol, listen.listen_port) == (forward.protocol, forward.listen_port)
@@ -159,7 +165,7 @@ fn counted(forwards: &[Forward], document: Option<&Document>) -> Vec<String> {
     };
     let counters = document.relay.as_ref().and_then(|e| e.counters.as_ref());
     let entries = forwards.iter().filter_map(|one| entry_of(one, document));
-    let entries: Vec<&CountedEntry> = entries.map(|(_, entry)| entry).collect();
+    let entries: Vec<&CountedForward> = entries.map(|(_, entry)| entry).collect();
     let (Some(counters), false) = (counters, entries.is_empty()) else {
         return Vec::new();
     };

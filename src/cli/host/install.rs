@@ -85,7 +85,7 @@ pub(in super::super) async fn install(
         agreed: before.elevated && arguments.yes,
     };
     let answer = setup.call(order).await.context(shown::UNKNOWN)?;
-    shown::outcome(&answer, paths)
+    shown::outcome(&answer, paths).await
 }
 
 async fn look(setup: &Setup) -> Result<(Distribution, Answer), SetupError> {

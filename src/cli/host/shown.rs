@@ -2,11 +2,11 @@
 
 use super::super::{
     output::{Exit, complain, print, prose},
-    poke::{Poked, poke},
     style,
     table::{WIDTH, wrap},
 };
 use crate::{
+    control::{Reload, reload},
     host::setup::{Agreed, Answer, Ending, Policy, Shipped, difference, ending},
     paths::Paths,
 };
@@ -75,8 +75,8 @@ pub(super) fn print_block(heading: &str, lines: &[String]) -> std::io::Result<()
     Ok(())
 }
 
-/// Prints how a call ended, and tells the running agent where something changed.
-pub(super) fn outcome(answer: &Answer, paths: &Paths) -> anyhow::Result<Exit> {
+/// Prints how a call ended, and has the running agent reload where something changed.
+pub(super) async fn outcome(answer: &Answer, paths: &Paths) -> anyhow::Result<Exit> {
     for line in &answer.done {
         print(&prose(&format!("done: {line}")))?;
     }
@@ -98,22 +98,22 @@ pub(super) fn outcome(answer: &Answer, paths: &Paths) -> anyhow::Result<Exit> {
         }
         Ending::Done => {
             print(&words)?;
-            told(poke(paths))
+            reloaded(&reload(paths).await)
         }
         Ending::Failed => {
             complain(&anyhow::anyhow!(words));
             // Part of it may have been done.
-            told(poke(paths))?;
+            reloaded(&reload(paths).await)?;
             Ok(Exit::Failed)
         }
     }
 }
 
-/// Prints whether the agent knows; one that does not goes on with what it knew.
-pub(in super::super) fn told(poked: Poked) -> anyhow::Result<Exit> {
-    print(&poked.words())?;
-    Ok(match poked {
-        Poked::Told(_) | Poked::NoAgent => Exit::Fine,
-        Poked::Untold(_) => Exit::Degraded,
+/// Prints what came of a reload.
+pub(in super::super) fn reloaded(reload: &Reload) -> anyhow::Result<Exit> {
+    print(&prose(&reload.to_string()))?;
+    Ok(match reload {
+        Reload::Done | Reload::Signalled(_) | Reload::NoAgent => Exit::Fine,
+        Reload::Failed(_) => Exit::Degraded,
     })
 }

@@ -8,12 +8,13 @@ use super::{
     super::{
         ask::go_on,
         output::{Exit, complain, print},
-        poke, style,
+        style,
     },
     Uninstall, shown,
 };
 use crate::{
     apply::saved::Saved,
+    control::agent_pid,
     host::{
         setup::{Agreed, Answer, Order, Setup, Staging, State, staging},
         sync,
@@ -42,9 +43,9 @@ pub(super) async fn uninstall(arguments: &Uninstall, paths: &Paths) -> anyhow::R
     if let Some(end) = go_on("Go on?", yes, shown::LOOK_FIRST)? {
         return Ok(end);
     }
-    match poke::agent(paths) {
+    match agent_pid(paths) {
         Some(pid) => print(&format!(
-            "the agent (process {pid}) will be told; to keep it from making forwards again, remove\nthem from the configuration or set [host] backend = \"none\""
+            "the agent (process {pid}) will reload; to keep it from making forwards again, remove\nthem from the configuration or set [host] backend = \"none\""
         ))?,
         // An installation takes its rules away itself, once Windows has agreed.
         None if before.policy == Agreed::Nothing => withdraw(&folder, paths).await?,
@@ -61,7 +62,7 @@ pub(super) async fn uninstall(arguments: &Uninstall, paths: &Paths) -> anyhow::R
     if answer.state == State::Removed {
         remember(false, paths);
     }
-    shown::outcome(&answer, paths)
+    shown::outcome(&answer, paths).await
 }
 
 fn what_goes(before: &Answer) -> Vec<String> {

@@ -1,4 +1,4 @@
-//! The client against an agent that is made up, without a bus between them.
+//! The client against a fake agent, without a bus between them.
 
 use std::{
     future::pending,
@@ -19,7 +19,7 @@ const DOCUMENT: &str = r#"{"version":1,"pid":7,"role":"active","mode":"nat","int
 
 #[derive(Debug, DBusError)]
 #[zbus(prefix = "org")]
-enum Refusal {
+enum FakeError {
     #[zbus(name = "wslmesh.Agent1.Error.Denied")]
     Denied(String),
     #[zbus(name = "wslmesh.Agent1.Error.Busy")]
@@ -28,7 +28,7 @@ enum Refusal {
     Interactive(String),
 }
 
-/// An agent that answers this document, and notes what it was asked to change.
+/// Answers with this document, and records the calls.
 struct FakeAgent {
     document: &'static str,
     asked: Arc<Mutex<Vec<String>>>,
@@ -64,13 +64,13 @@ impl FakeAgent {
         connect_port: u16,
         firewall: &str,
         #[zbus(header)] call: Header<'_>,
-    ) -> Result<String, Refusal> {
+    ) -> Result<String, FakeError> {
         let what =
             format!("{name} {protocol} {listen_address}:{listen_port} {connect_port} {firewall}");
         self.note(&call, what);
         match name {
-            "denied" => Err(Refusal::Denied("only administrators may".to_owned())),
-            "password" => Err(Refusal::Interactive("polkit may not ask".to_owned())),
+            "denied" => Err(FakeError::Denied("only administrators may".to_owned())),
+            "password" => Err(FakeError::Interactive("polkit may not ask".to_owned())),
             name => Ok(format!("/etc/wslmesh/wslmesh.toml.d/{name}.toml")),
         }
     }
@@ -79,13 +79,13 @@ impl FakeAgent {
         &self,
         name: &str,
         #[zbus(header)] call: Header<'_>,
-    ) -> Result<String, Refusal> {
+    ) -> Result<String, FakeError> {
         self.note(&call, format!("remove {name}"));
-        Err(Refusal::Busy("another agent leads".to_owned()))
+        Err(FakeError::Busy("another agent leads".to_owned()))
     }
 }
 
-/// Something else in the agent's place.
+/// Another interface.
 struct Stranger;
 
 #[zbus::interface(name = "org.wslmesh.Other")]
@@ -96,27 +96,25 @@ impl Stranger {
 }
 
 /// A client and what keeps its other end alive.
-async fn to(serve: impl FnOnce(Builder<'_>) -> Builder<'_>) -> (Bus, Connection) {
+async fn to(serve: impl FnOnce(Builder<'_>) -> Builder<'_>) -> (Client, Connection) {
     let (ours, theirs) = UnixStream::pair().unwrap();
     let server = Builder::unix_stream(theirs)
         .server(zbus::Guid::generate())
         .p2p();
     let client = Builder::unix_stream(ours).p2p().build();
     let (server, client) = tokio::join!(serve(server).build(), client);
-    let bus = Bus::over(&client.unwrap()).await.unwrap();
-    (bus, server.unwrap())
+    let client = Client::over(&client.unwrap()).await.unwrap();
+    (client, server.unwrap())
 }
 
-pub(in crate::cli) async fn to_agent(
-    document: &'static str,
-) -> (Bus, Connection, Arc<Mutex<Vec<String>>>) {
+async fn to_agent(document: &'static str) -> (Client, Connection, Arc<Mutex<Vec<String>>>) {
     let asked = Arc::new(Mutex::default());
     let agent = FakeAgent {
         document,
         asked: Arc::clone(&asked),
     };
-    let (bus, server) = to(|builder| builder.serve_at("/org/wslmesh/Agent1", agent)).await;
-    (bus, server, asked)
+    let (client, server) = to(|builder| builder.serve_at("/org/wslmesh/Agent1", agent)).await;
+    (client, server, asked)
 }
 
 fn forward(name: &str) -> Forward {
@@ -131,14 +129,14 @@ fn forward(name: &str) -> Forward {
 }
 
 #[tokio::test]
-async fn reading_asks_nobody_and_changing_may() {
-    let (bus, _server, asked) = to_agent(DOCUMENT).await;
-    let document = bus.describe().await.unwrap();
+async fn only_changes_allow_a_password_prompt() {
+    let (client, _server, asked) = to_agent(DOCUMENT).await;
+    let document = client.status().await.unwrap();
     assert_eq!(document.pid, 7);
     assert_eq!(document.wireguard.unwrap().len(), 1);
-    let path = bus.add(&forward("wg")).await.unwrap();
+    let path = client.add_forward(&forward("wg")).await.unwrap();
     assert_eq!(path, "/etc/wslmesh/wslmesh.toml.d/wg.toml");
-    assert!(bus.remove("wg").await.is_err());
+    assert!(client.remove_forward("wg").await.is_err());
     assert_eq!(
         *asked.lock().unwrap(),
         [
@@ -150,44 +148,50 @@ async fn reading_asks_nobody_and_changing_may() {
 }
 
 #[tokio::test]
-async fn what_the_agent_refuses_is_told_in_its_words() {
-    let (bus, _server, _) = to_agent(DOCUMENT).await;
-    let denied = bus.add(&forward("denied")).await.unwrap_err();
-    assert!(matches!(&denied, BusError::Refused(_)), "{denied:?}");
+async fn refusals_keep_the_agents_words() {
+    let (client, _server, _) = to_agent(DOCUMENT).await;
+    let denied = client.add_forward(&forward("denied")).await.unwrap_err();
+    assert!(matches!(&denied, ControlError::Refused(_)), "{denied:?}");
     assert_eq!(denied.to_string(), "only administrators may");
-    let password = bus.add(&forward("password")).await.unwrap_err();
-    assert!(matches!(&password, BusError::Refused(_)), "{password:?}");
+    let password = client.add_forward(&forward("password")).await.unwrap_err();
+    assert!(
+        matches!(&password, ControlError::Refused(_)),
+        "{password:?}"
+    );
     assert_eq!(password.to_string(), "polkit may not ask");
-    let busy = bus.remove("x").await.unwrap_err();
+    let busy = client.remove_forward("x").await.unwrap_err();
     assert_eq!(busy.to_string(), "another agent leads");
 }
 
 #[tokio::test]
-async fn nobody_there_and_somebody_else_are_absent() {
-    let (bus, _server) = to(|builder| builder.serve_at("/org/wslmesh/Other", Stranger)).await;
-    let nobody = bus.describe().await.unwrap_err();
-    assert!(matches!(nobody, BusError::Absent), "{nobody:?}");
-    let (bus, _server) = to(|builder| builder.serve_at("/org/wslmesh/Agent1", Stranger)).await;
+async fn another_object_or_interface_is_no_agent() {
+    let (client, _server) = to(|builder| builder.serve_at("/org/wslmesh/Other", Stranger)).await;
+    let nobody = client.status().await.unwrap_err();
+    assert!(nobody.is_absent(), "{nobody:?}");
+    let (client, _server) = to(|builder| builder.serve_at("/org/wslmesh/Agent1", Stranger)).await;
     for error in [
-        bus.describe().await.unwrap_err(),
-        bus.add(&forward("x")).await.unwrap_err(),
+        client.status().await.unwrap_err(),
+        client.add_forward(&forward("x")).await.unwrap_err(),
     ] {
-        assert!(matches!(error, BusError::Absent), "{error:?}");
+        assert!(error.is_absent(), "{error:?}");
     }
 }
 
 #[tokio::test]
-async fn an_agent_that_hangs_or_ends_or_talks_nonsense() {
-    let (bus, _server, _) = to_agent("").await;
-    let silent = bus.describe().await.unwrap_err();
-    assert!(matches!(silent, BusError::Silent(READING)), "{silent:?}");
-    let (bus, server, _) = to_agent("{").await;
-    let nonsense = bus.describe().await.unwrap_err();
-    assert!(matches!(nonsense, BusError::Failed(_)), "{nonsense:?}");
-    drop(server);
-    let gone = bus.describe().await.unwrap_err();
+async fn an_agent_that_hangs_ends_or_sends_garbage() {
+    let (client, _server, _) = to_agent("").await;
+    let silent = client.status().await.unwrap_err();
     assert!(
-        matches!(gone, BusError::Failed(_) | BusError::Silent(_)),
+        matches!(silent, ControlError::Timeout(READ_TIMEOUT)),
+        "{silent:?}"
+    );
+    let (client, server, _) = to_agent("{").await;
+    let nonsense = client.status().await.unwrap_err();
+    assert!(matches!(nonsense, ControlError::Failed(_)), "{nonsense:?}");
+    drop(server);
+    let gone = client.status().await.unwrap_err();
+    assert!(
+        matches!(gone, ControlError::Failed(_) | ControlError::Timeout(_)),
         "{gone:?}"
     );
 }
