@@ -10,7 +10,7 @@ use futures_util::{FutureExt, Stream, StreamExt, TryStreamExt};
 use netlink_packet_route::{
     AddressFamily, RouteNetlinkMessage,
     address::AddressMessage,
-    link::{LinkAttribute, LinkExtentMask, LinkMessage},
+    link::{InfoKind, LinkAttribute, LinkExtentMask, LinkInfo, LinkMessage},
     route::{RouteMessage, RouteType},
 };
 use rtnetlink::{
@@ -18,6 +18,17 @@ use rtnetlink::{
     packet_core::NetlinkMessage,
     sys::{AsyncSocket, SocketAddr},
 };
+
+/// The value of the first attribute of a kind in a message.
+macro_rules! attribute {
+    ($attributes:expr, $kind:path) => {
+        $attributes.iter().find_map(|attribute| match attribute {
+            $kind(value) => Some(value),
+            _ => None,
+        })
+    };
+}
+pub(crate) use attribute;
 
 /// A dump whose end is lost in an overrun never ends in netlink-proto.
 const DEADLINE: Duration = Duration::from_secs(5);
@@ -27,10 +38,10 @@ const DEADLINE: Duration = Duration::from_secs(5);
 /// rare.
 const WATCH_BUFFER: usize = 1 << 20;
 
-/// Why the kernel could not be asked, told or watched.
+/// Why a request to the kernel failed, or watching it.
 #[derive(Debug, thiserror::Error)]
 pub enum NetlinkError {
-    /// The socket could not be made.
+    /// The kernel gives no socket.
     #[error(
         "cannot open an rtnetlink socket: {0}; the agent needs AF_NETLINK (RestrictAddressFamilies=)"
     )]
@@ -71,6 +82,12 @@ impl NetlinkError {
             Self::Open(_) | Self::Failed { .. } | Self::Timeout { .. } | Self::Ended => None,
         }
     }
+
+    /// Whether the kernel refused because there is no such link.
+    #[must_use]
+    pub fn is_no_device(&self) -> bool {
+        self.errno() == Some(rustix::io::Errno::NODEV.raw_os_error())
+    }
 }
 
 /// The connection for questions and changes.
@@ -101,20 +118,18 @@ impl Netlink {
         within("list the links", request.execute().try_collect()).await
     }
 
-    /// One link; `None` where there is none of this index.
+    /// The link of this index, if it exists.
     ///
     /// # Errors
     /// The kernel's refusal, or no answer in time.
     pub async fn link(&self, index: u32) -> Result<Option<LinkMessage>, NetlinkError> {
         let request = self.0.link().get().match_index(index).execute();
-        let found = within("look at a link", async move {
+        let found = within("read a link", async move {
             std::pin::pin!(request).try_next().await
         })
         .await;
         match found {
-            Err(error) if error.errno() == Some(rustix::io::Errno::NODEV.raw_os_error()) => {
-                Ok(None)
-            }
+            Err(error) if error.is_no_device() => Ok(None),
             found => found,
         }
     }
@@ -181,9 +196,9 @@ async fn within<T>(
     }
 }
 
-/// The connection for events. What an event says is not looked at: it only
-/// means that the world should be read again. So an overrun, where the kernel
-/// dropped events, needs nothing special.
+/// The connection for events. Their content is ignored: an event only means that
+/// everything should be read again. So an overrun, where the kernel dropped
+/// events, needs nothing special.
 pub struct Watch(
     Pin<Box<dyn Stream<Item = (NetlinkMessage<RouteNetlinkMessage>, SocketAddr)> + Send>>,
 );
@@ -209,7 +224,7 @@ impl Watch {
         Ok(Self(Box::pin(messages)))
     }
 
-    /// Waits for at least one event and takes all that are there.
+    /// Waits for at least one event and takes all that are waiting.
     ///
     /// # Errors
     /// [`NetlinkError::Ended`] when the socket is dead.
@@ -223,23 +238,18 @@ impl Watch {
 /// The MTU that a link message states.
 #[must_use]
 pub fn mtu_of(link: &LinkMessage) -> Option<u32> {
-    link.attributes.iter().find_map(|attribute| {
-        if let LinkAttribute::Mtu(mtu) = attribute {
-            Some(*mtu)
-        } else {
-            None
-        }
-    })
+    attribute!(link.attributes, LinkAttribute::Mtu).copied()
 }
 
 /// The name that a link message states.
 #[must_use]
 pub fn name_of(link: &LinkMessage) -> Option<&str> {
-    link.attributes.iter().find_map(|attribute| {
-        if let LinkAttribute::IfName(name) = attribute {
-            Some(name.as_str())
-        } else {
-            None
-        }
-    })
+    attribute!(link.attributes, LinkAttribute::IfName).map(String::as_str)
+}
+
+/// The kind of device that a link message states.
+#[must_use]
+pub fn kind_of(link: &LinkMessage) -> Option<&InfoKind> {
+    let info = attribute!(link.attributes, LinkAttribute::LinkInfo)?;
+    attribute!(info, LinkInfo::Kind)
 }

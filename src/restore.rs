@@ -8,7 +8,7 @@ use crate::{
         self, ApplyError,
         saved::{Saved, SavedError, Values},
     },
-    model::{Finding, InterfaceName, SysctlKey, SysctlReading, SysctlValue},
+    model::{Code, Finding, InterfaceName, SysctlKey, SysctlReading, SysctlValue},
     netlink::{Netlink, NetlinkError, mtu_of, name_of},
     observe,
     paths::Paths,
@@ -195,6 +195,7 @@ async fn link(netlink: &Netlink, index: u32, name: &str, before: u32, after: u32
                 error: ApplyError::Link {
                     name: name.to_owned(),
                     error,
+                    code: Code::MtuRefused,
                 },
             };
         }

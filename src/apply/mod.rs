@@ -1,6 +1,6 @@
 //! Changes the world, one file per kind of effect. Every effect reads,
-//! compares, writes and reads back; one whose end is already there does
-//! nothing and is no error.
+//! compares, writes and reads back; one that finds its result does nothing and
+//! is no error.
 
 mod mtu;
 pub mod saved;
@@ -8,6 +8,8 @@ mod sysctl;
 mod wireguard;
 
 use std::{path::PathBuf, time::Duration};
+
+use rustix::io::Errno;
 
 use crate::{
     blocking::{BlockingError, KeyedFlights, SingleFlight, run_blocking},
@@ -26,33 +28,15 @@ pub enum ApplyError {
     /// The network file.
     #[error(transparent)]
     File(#[from] FileError),
-    /// A link could not be looked at.
+    /// A link.
     #[error("{name}: {error}")]
     Link {
         /// The link.
         name: String,
         /// The kernel's reason.
         error: NetlinkError,
-    },
-    /// A link's MTU.
-    #[error("{name}: MTU {mtu}: {error}")]
-    Mtu {
-        /// The link.
-        name: String,
-        /// The MTU that was asked for.
-        mtu: u32,
-        /// The kernel's reason.
-        error: NetlinkError,
-    },
-    /// A link's MTU reads back as something else.
-    #[error("{name}: asked for MTU {wanted} and read back {found}")]
-    MtuNotTaken {
-        /// The link.
-        name: String,
-        /// What was asked for.
-        wanted: u32,
-        /// What is there.
-        found: u32,
+        /// The health code.
+        code: Code,
     },
     /// A kernel parameter.
     #[error("{key}: cannot write {value:?}: {error}")]
@@ -64,15 +48,17 @@ pub enum ApplyError {
         /// The kernel's reason.
         error: std::io::Error,
     },
-    /// A kernel parameter reads back as something else.
-    #[error("{key}: wrote {wanted:?} and read back {found:?}")]
-    SysctlNotTaken {
-        /// The parameter.
-        key: String,
+    /// A value reads back as another one.
+    #[error("{what}: wrote {wanted:?} and read back {found:?}")]
+    ReadBack {
+        /// The parameter, or the link and its MTU.
+        what: String,
         /// What was written.
         wanted: String,
-        /// What is there.
+        /// What was read.
         found: String,
+        /// The health code.
+        code: Code,
     },
     /// Keepalives.
     #[error(transparent)]
@@ -101,44 +87,41 @@ impl ApplyError {
     pub fn code(&self) -> Code {
         match self {
             Self::File(_) | Self::FileHangs { .. } => Code::NetworkFileUnwritable,
-            Self::Mtu { .. } | Self::MtuNotTaken { .. } => Code::MtuRefused,
-            Self::Sysctl { .. } | Self::SysctlNotTaken { .. } => Code::SysctlRefused,
+            Self::Link { code, .. } | Self::ReadBack { code, .. } => *code,
+            Self::Sysctl { .. } => Code::SysctlRefused,
             Self::WireGuard(WireGuardError::Moved { .. }) => Code::WireguardMoved,
-            Self::WireGuard(_) | Self::Link { .. } | Self::DeviceHangs { .. } => {
-                Code::WireguardRefused
-            }
+            Self::WireGuard(_) | Self::DeviceHangs { .. } => Code::WireguardRefused,
         }
     }
 
     /// Whether trying the same again later can help. What the kernel refuses
-    /// for good is not tried again until something changes: an agent with
-    /// nothing to do sleeps.
+    /// for good is not retried until something changes: an agent with nothing
+    /// to do sleeps.
     #[must_use]
     pub fn retry_can_help(&self) -> bool {
-        use rustix::io::Errno;
-        let for_good = |errno: Option<i32>| {
-            errno.is_some_and(|errno| {
-                [
-                    Errno::PERM,
-                    Errno::ACCESS,
-                    Errno::ROFS,
-                    Errno::INVAL,
-                    Errno::NOENT,
-                    Errno::OPNOTSUPP,
-                ]
-                .contains(&Errno::from_raw_os_error(errno))
+        let passing = |errno: Option<i32>| {
+            !errno.map(Errno::from_raw_os_error).is_some_and(|errno| {
+                matches!(
+                    errno,
+                    Errno::PERM
+                        | Errno::ACCESS
+                        | Errno::ROFS
+                        | Errno::INVAL
+                        | Errno::NOENT
+                        | Errno::OPNOTSUPP
+                )
             })
         };
         match self {
             Self::File(error) => error.retry_can_help(),
-            Self::Mtu { error, .. } | Self::Link { error, .. } => !for_good(error.errno()),
-            Self::Sysctl { error, .. } => !for_good(error.raw_os_error()),
-            Self::WireGuard(WireGuardError::Failed { error, .. }) => {
-                !for_good(error.raw_os_error())
+            Self::Link { error, .. } => passing(error.errno()),
+            Self::Sysctl { error, .. } | Self::WireGuard(WireGuardError::Failed { error, .. }) => {
+                passing(error.raw_os_error())
             }
-            Self::WireGuard(WireGuardError::Moved { .. }) | Self::SysctlNotTaken { .. } => false,
-            Self::WireGuard(WireGuardError::Gone(_) | WireGuardError::NotTaken { .. })
-            | Self::MtuNotTaken { .. }
+            Self::WireGuard(WireGuardError::Moved { .. }) => false,
+            // A link may take the next MTU; a parameter does not change its mind.
+            Self::ReadBack { code, .. } => *code == Code::MtuRefused,
+            Self::WireGuard(WireGuardError::Removed(_) | WireGuardError::NotTaken { .. })
             | Self::FileHangs { .. }
             | Self::DeviceHangs { .. } => true,
         }
@@ -152,11 +135,11 @@ pub struct Effects {
     devices: KeyedFlights<InterfaceName>,
 }
 
-/// Carries out one action inside Linux. Returns whether anything was changed:
-/// what it is about may have gone since it was planned.
+/// Applies one action inside Linux. Returns whether anything was changed: what it
+/// is about may have been removed since it was planned.
 ///
 /// # Errors
-/// The effect's failure; the world is then as it was, or as another owner made it.
+/// The effect's failure; the old state is then kept, or what another program set.
 pub async fn apply(
     action: &Action,
     netlink: &Netlink,
@@ -169,8 +152,7 @@ pub async fn apply(
         Action::SetKeepalive(change) => {
             wireguard::set_keepalive(netlink, &effects.devices, change.clone()).await
         }
-        // Windows and the relay are told by src/host, off the pass: nothing here
-        // waits for them.
+        // src/host applies these, off the pass: nothing here waits for Windows.
         Action::SyncForwards(_) | Action::SyncRelay(_) => Ok(false),
     }
 }

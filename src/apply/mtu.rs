@@ -2,12 +2,12 @@
 
 use super::ApplyError;
 use crate::{
-    model::InterfaceName,
-    netlink::{Netlink, NetlinkError, mtu_of},
+    model::{Code, InterfaceName},
+    netlink::{Netlink, mtu_of},
 };
 
 /// Sets a link's MTU by index, so that a new link of the same name is not meant.
-/// A link that is gone needs no MTU. Returns whether anything was changed.
+/// A link that was removed needs no MTU. Returns whether anything was changed.
 ///
 /// # Errors
 /// The kernel's refusal, or another MTU when it is read back.
@@ -17,38 +17,30 @@ pub async fn set(
     name: &InterfaceName,
     to: u32,
 ) -> Result<bool, ApplyError> {
-    let failed = |error| ApplyError::Mtu {
-        name: name.to_string(),
-        mtu: to,
+    let failed = |error| ApplyError::Link {
+        name: format!("{name}: MTU {to}"),
         error,
+        code: Code::MtuRefused,
     };
-    let Some(before) = netlink.link(index).await.map_err(failed)? else {
-        return Ok(false);
+    let read = async || -> Result<Option<u32>, ApplyError> {
+        let link = netlink.link(index).await.map_err(failed)?;
+        Ok(link.as_ref().and_then(mtu_of))
     };
-    if mtu_of(&before) == Some(to) {
-        return Ok(false);
+    match read().await? {
+        Some(before) if before != to => {}
+        Some(_) | None => return Ok(false),
     }
     match netlink.set_mtu(index, to).await {
-        Err(error) if gone(&error) => return Ok(false),
+        Err(error) if error.is_no_device() => return Ok(false),
         done => done.map_err(failed)?,
     }
-    match netlink
-        .link(index)
-        .await
-        .map_err(failed)?
-        .as_ref()
-        .and_then(mtu_of)
-    {
-        Some(found) if found != to => Err(ApplyError::MtuNotTaken {
-            name: name.to_string(),
-            wanted: to,
-            found,
+    match read().await? {
+        Some(found) if found != to => Err(ApplyError::ReadBack {
+            what: format!("{name}: MTU"),
+            wanted: to.to_string(),
+            found: found.to_string(),
+            code: Code::MtuRefused,
         }),
-        Some(_) => Ok(true),
-        None => Ok(false),
+        found => Ok(found.is_some()),
     }
-}
-
-fn gone(error: &NetlinkError) -> bool {
-    error.errno() == Some(rustix::io::Errno::NODEV.raw_os_error())
 }

@@ -1,4 +1,4 @@
-//! What was there before the agent changed it, so that `wslmesh restore` and a
+//! Values from before the agent changed them, so that `wslmesh restore` and a
 //! package removal can put it back.
 
 use std::{
@@ -35,7 +35,7 @@ pub struct Values {
     pub sysctl: BTreeMap<String, Was<String>>,
     /// MTUs by link index, which a new link of an old name does not share.
     pub mtu: BTreeMap<u32, LinkWas>,
-    /// Whether rules of ours may stand on Windows; they outlive a boot.
+    /// Whether Windows may have rules of ours; they outlive a boot.
     pub forwards: bool,
 }
 
@@ -61,8 +61,8 @@ pub struct LinkWas {
 /// Why previous values could not be saved or read.
 #[derive(Debug, thiserror::Error)]
 pub enum SavedError {
-    /// The state directory could not be made.
-    #[error("cannot make the state directory {}: {source}; run as root, or set STATE_DIRECTORY", path.display())]
+    /// The state directory could not be created.
+    #[error("cannot create the state directory {}: {source}; run as root, or set STATE_DIRECTORY", path.display())]
     Folder {
         /// The directory.
         path: PathBuf,
@@ -230,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn keeps_what_others_set_and_not_what_we_set() {
+    fn keeps_what_others_set_and_not_what_the_agent_set() {
         let folder = tempfile::tempdir().unwrap();
         let saved = Saved::new(&folder.path().join("not/there/yet"));
         let state = |values: Values| {
@@ -249,7 +249,7 @@ mod tests {
             .remember(&[sysctl("1000", "2000"), mtu(1280, 1300)])
             .unwrap();
         assert_eq!(state(saved.load().unwrap()), ("212992".into(), 1420));
-        // Somebody else set it: theirs is what a restore gives back.
+        // Another program set it: its value is what a restore gives back.
         saved
             .remember(&[sysctl("555", "2000"), mtu(1400, 1300)])
             .unwrap();
@@ -257,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn another_boot_starts_afresh_but_windows_remembers() {
+    fn new_boot_forgets_all_but_the_rules_on_windows() {
         let folder = tempfile::tempdir().unwrap();
         let saved = Saved::new(folder.path());
         saved.remember(&[mtu(1420, 1280)]).unwrap();
@@ -272,7 +272,7 @@ mod tests {
     }
 
     #[test]
-    fn damage_is_said_and_not_overwritten() {
+    fn damaged_file_is_reported_and_not_overwritten() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("saved.json");
         fs::write(&path, "{\"boot\":").unwrap();

@@ -3,7 +3,7 @@
 use std::fs;
 
 use super::ApplyError;
-use crate::model::{SysctlKey, SysctlValue};
+use crate::model::{Code, SysctlKey, SysctlValue};
 
 /// Writes a parameter unless it already has the value, and reads it back: the
 /// kernel takes some values and makes something else of them. That is undone.
@@ -28,12 +28,13 @@ pub fn write(key: &SysctlKey, to: &SysctlValue) -> Result<bool, ApplyError> {
     if found == *to {
         Ok(true)
     } else {
-        // What nobody asked for must not stay; the kernel took it a moment ago.
+        // What was not asked for must not stay; the kernel took it a moment ago.
         fs::write(&path, before.as_str()).map_err(failed)?;
-        Err(ApplyError::SysctlNotTaken {
-            key: key.to_string(),
+        Err(ApplyError::ReadBack {
+            what: key.to_string(),
             wanted: to.to_string(),
             found: found.to_string(),
+            code: Code::SysctlRefused,
         })
     }
 }

@@ -5,18 +5,18 @@ use std::time::Duration;
 use super::ApplyError;
 use crate::{
     blocking::{KeyedFlights, run_blocking},
-    model::{InterfaceName, KeepaliveChange, LinkKind},
-    netlink::{Netlink, name_of},
+    model::{Code, InterfaceName, KeepaliveChange, LinkKind},
+    netlink::{Netlink, kind_of, name_of},
     wireguard,
 };
-use netlink_packet_route::link::{InfoKind, LinkAttribute, LinkInfo, LinkMessage};
+use netlink_packet_route::link::{InfoKind, LinkMessage};
 
 /// Longest wait. The call itself cannot be taken back; the library's socket
 /// has no deadline.
 const DEADLINE: Duration = Duration::from_secs(5);
 
-/// Sets keepalives on a device that is still the one that was planned for. A
-/// device that is gone needs none.
+/// Sets keepalives on a device that is still the one that was planned for; a
+/// device that was removed needs none.
 pub(super) async fn set_keepalive(
     netlink: &Netlink,
     devices: &KeyedFlights<InterfaceName>,
@@ -29,6 +29,7 @@ pub(super) async fn set_keepalive(
         .map_err(|error| ApplyError::Link {
             name: name.to_string(),
             error,
+            code: Code::WireguardRefused,
         })?;
     if !link.is_some_and(|link| is_still(&link, &change)) {
         return Ok(false);
@@ -44,7 +45,7 @@ pub(super) async fn set_keepalive(
     };
     let done = async { run_blocking(devices.begin(&name)?, DEADLINE, call).await };
     match done.await {
-        Ok(Err(wireguard::WireGuardError::Gone(_))) => Ok(false),
+        Ok(Err(wireguard::WireGuardError::Removed(_))) => Ok(false),
         Ok(done) => Ok(done? > 0),
         Err(error) => Err(ApplyError::DeviceHangs { name, error }),
     }
@@ -52,9 +53,6 @@ pub(super) async fn set_keepalive(
 
 /// Same index, same name, same kind: the device that was planned for.
 fn is_still(link: &LinkMessage, change: &KeepaliveChange) -> bool {
-    let wireguard = LinkInfo::Kind(InfoKind::Wireguard);
-    let kernel = link.attributes.iter().any(|attribute| {
-        matches!(attribute, LinkAttribute::LinkInfo(infos) if infos.contains(&wireguard))
-    });
+    let kernel = kind_of(link) == Some(&InfoKind::Wireguard);
     name_of(link) == Some(change.name.as_str()) && kernel == (change.kind == LinkKind::WireGuard)
 }

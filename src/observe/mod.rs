@@ -1,24 +1,27 @@
-//! Reads the world, one file per source, into an [`Observation`].
+//! Observes the world, one file per source, into an [`Observation`].
 
 mod network;
 mod peers;
 mod resolv;
 mod sockets;
-mod sysctl;
 mod units;
 mod wireguard;
 
-use std::path::Path;
+use std::{fs, io, path::Path};
+
+use rustix::fs::{Access, access};
 
 use crate::{
     config::Settings,
     fs::file,
-    model::{HostMemory, ModeState, NetworkFile, Observation},
+    model::{
+        HostMemory, ModeState, NetworkFile, Observation, SysctlKey, SysctlReading, SysctlValue,
+    },
     netlink::{Netlink, NetlinkError},
 };
 
-/// Takes one whole snapshot. `mode` and `host` are what earlier questions to
-/// Windows gave: a snapshot never waits for Windows.
+/// Takes one whole observation. `mode` and `host` are what earlier calls to
+/// Windows gave: an observation never waits for Windows.
 ///
 /// # Errors
 /// The kernel did not list its links, addresses or routes. Everything else
@@ -43,7 +46,7 @@ pub async fn observe(
         sysctls: settings
             .sysctls
             .keys()
-            .map(|key| (key.clone(), sysctl::read(key)))
+            .map(|key| (key.clone(), read_sysctl(key)))
             .collect(),
         host,
     })
@@ -57,7 +60,20 @@ fn network_file(path: &Path) -> NetworkFile {
     }
 }
 
+/// Reads a kernel parameter and whether it may be written.
+#[must_use]
+pub fn read_sysctl(key: &SysctlKey) -> SysctlReading {
+    let path = key.path();
+    match fs::read_to_string(&path) {
+        Ok(text) => SysctlReading::Value {
+            value: SysctlValue::new(&text),
+            writable: access(&path, Access::WRITE_OK).is_ok(),
+        },
+        Err(error) if error.kind() == io::ErrorKind::NotFound => SysctlReading::Missing,
+        Err(error) => SysctlReading::Unreadable(error.to_string()),
+    }
+}
+
 pub use peers::Peers;
 pub use sockets::sockets;
-pub use sysctl::read as read_sysctl;
 pub use wireguard::Devices;

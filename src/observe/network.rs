@@ -5,20 +5,20 @@ use std::{fs, net::IpAddr, path::Path};
 use ipnet::IpNet;
 use netlink_packet_route::{
     address::{AddressAttribute, AddressFlags, AddressHeaderFlags, AddressMessage, AddressScope},
-    link::{InfoKind, LinkAttribute, LinkFlags, LinkInfo, LinkMessage},
+    link::{InfoKind, LinkFlags, LinkMessage},
     route::{RouteAddress, RouteAttribute, RouteHeader, RouteMessage},
 };
 
 use crate::{
     config::Interface,
     model::{Address, DefaultRoute, InterfaceName, Link, LinkKind},
-    netlink::{Netlink, NetlinkError, mtu_of, name_of},
+    netlink::{Netlink, NetlinkError, attribute, kind_of, mtu_of, name_of},
     wireguard,
 };
 
 /// How often the tables are read until none changes meanwhile; the next event
 /// brings another pass anyway.
-const ROUNDS: usize = 4;
+const ATTEMPTS: usize = 4;
 
 pub(super) struct Tables {
     pub(super) links: Vec<Link>,
@@ -36,7 +36,7 @@ pub(super) async fn read(netlink: &Netlink, interface: &Interface) -> Result<Tab
         .collect();
     let mut addresses = read_addresses(netlink).await?;
     let mut routes = Vec::new();
-    for _ in 0..ROUNDS {
+    for _ in 0..ATTEMPTS {
         // IPv6 routes decide nothing here and may be many: only IPv4's are read.
         routes = netlink
             .default_routes()
@@ -44,7 +44,7 @@ pub(super) async fn read(netlink: &Netlink, interface: &Interface) -> Result<Tab
             .iter()
             .flat_map(default_routes)
             .collect();
-        // Each table is its own question, and a change between two of them
+        // Each table is a request of its own, and a change between two of them
         // would pair an old address with a new gateway.
         let before = std::mem::replace(&mut addresses, read_addresses(netlink).await?);
         if before == addresses {
@@ -84,20 +84,7 @@ fn kind(message: &LinkMessage, name: &InterfaceName) -> LinkKind {
     if message.header.flags.contains(LinkFlags::Loopback) {
         return LinkKind::Loopback;
     }
-    let info = message
-        .attributes
-        .iter()
-        .find_map(|attribute| match attribute {
-            LinkAttribute::LinkInfo(infos) => infos.iter().find_map(|info| {
-                if let LinkInfo::Kind(kind) = info {
-                    Some(kind)
-                } else {
-                    None
-                }
-            }),
-            _ => None,
-        });
-    match info {
+    match kind_of(message) {
         Some(InfoKind::Wireguard) => LinkKind::WireGuard,
         Some(InfoKind::Tun) if wireguard::has_control_socket(name) => LinkKind::WireGuardUserspace,
         Some(InfoKind::Tun) => LinkKind::Tun,
@@ -118,28 +105,14 @@ fn guid(name: &InterfaceName) -> Option<String> {
 
 fn address(message: &AddressMessage) -> Option<Address> {
     // On a point-to-point link Address is the other end and Local our own.
-    let local = message.attributes.iter().find_map(|attribute| {
-        if let AddressAttribute::Local(ip) = attribute {
-            Some(*ip)
-        } else {
-            None
-        }
-    });
-    let other = || {
-        message.attributes.iter().find_map(|attribute| {
-            if let AddressAttribute::Address(ip) = attribute {
-                Some(*ip)
-            } else {
-                None
-            }
-        })
-    };
-    let ip: IpAddr = local.or_else(other)?;
+    let own = attribute!(message.attributes, AddressAttribute::Local);
+    let ip = *own.or_else(|| attribute!(message.attributes, AddressAttribute::Address))?;
     let net = IpNet::new(ip, message.header.prefix_len).ok()?;
     // IPv6's temporary flag has the same bit as IPv4's secondary.
+    let flags = attribute!(message.attributes, AddressAttribute::Flags);
     let secondary = ip.is_ipv4()
         && (message.header.flags.contains(AddressHeaderFlags::Secondary)
-            || message.attributes.iter().any(|attribute| matches!(attribute, AddressAttribute::Flags(flags) if flags.contains(AddressFlags::Secondary))));
+            || flags.is_some_and(|flags| flags.contains(AddressFlags::Secondary)));
     Some(Address {
         link: message.header.index,
         net,
@@ -150,53 +123,37 @@ fn address(message: &AddressMessage) -> Option<Address> {
 
 /// A route with several next hops is one default route for each.
 fn default_routes(message: &RouteMessage) -> Vec<DefaultRoute> {
-    let main = message.header.table == RouteHeader::RT_TABLE_MAIN
-        || message.attributes.iter().any(|attribute| matches!(attribute, RouteAttribute::Table(table) if *table == u32::from(RouteHeader::RT_TABLE_MAIN)));
-    if !main {
+    let main = RouteHeader::RT_TABLE_MAIN;
+    let table = attribute!(message.attributes, RouteAttribute::Table);
+    let in_main = message.header.table == main || table == Some(&u32::from(main));
+    if !in_main {
         // A VPN's own table is reached by its rules only.
         return Vec::new();
     }
-    let mut metric = 0;
-    let mut source = None;
+    let metric = attribute!(message.attributes, RouteAttribute::Priority);
+    let source = attribute!(message.attributes, RouteAttribute::PrefSource).and_then(ip);
+    let paths = attribute!(message.attributes, RouteAttribute::MultiPath);
     let mut hops = vec![hop(&message.attributes, None)];
-    for attribute in &message.attributes {
-        match attribute {
-            RouteAttribute::Priority(priority) => metric = *priority,
-            RouteAttribute::PrefSource(preferred) => source = ip(preferred),
-            RouteAttribute::MultiPath(paths) => hops.extend(
-                paths
-                    .iter()
-                    .map(|path| hop(&path.attributes, Some(path.interface_index))),
-            ),
-            _ => {}
-        }
-    }
+    hops.extend(
+        paths
+            .into_iter()
+            .flatten()
+            .map(|path| hop(&path.attributes, Some(path.interface_index))),
+    );
     hops.into_iter()
         .flatten()
         .map(|(link, gateway)| DefaultRoute {
             link,
             gateway,
             source,
-            metric,
+            metric: metric.copied().unwrap_or(0),
         })
         .collect()
 }
 
 fn hop(attributes: &[RouteAttribute], link: Option<u32>) -> Option<(u32, Option<IpAddr>)> {
-    let out = attributes.iter().find_map(|attribute| {
-        if let RouteAttribute::Oif(index) = attribute {
-            Some(*index)
-        } else {
-            None
-        }
-    });
-    let gateway = attributes.iter().find_map(|attribute| {
-        if let RouteAttribute::Gateway(gateway) = attribute {
-            ip(gateway)
-        } else {
-            None
-        }
-    });
+    let out = attribute!(attributes, RouteAttribute::Oif).copied();
+    let gateway = attribute!(attributes, RouteAttribute::Gateway).and_then(ip);
     Some((link.or(out)?, gateway))
 }
 

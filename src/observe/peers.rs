@@ -1,4 +1,4 @@
-//! WireGuard peers, for somebody who asks how they are.
+//! WireGuard peers with their handshakes and counters, on request.
 
 use std::{sync::Arc, time::Duration};
 
@@ -13,11 +13,11 @@ use crate::{
     wireguard,
 };
 
-/// Longest wait for a device. Whoever asks over the bus waits for a second.
+/// Longest wait for a device. A caller on the bus waits for a second.
 const DEADLINE: Duration = Duration::from_millis(700);
 
-/// Reads peers off the loop. Its questions are apart from those of the passes: one
-/// that hangs must not make a pass believe that it asked it.
+/// Reads peers off the loop, apart from the reads of passes: one that hangs here
+/// must not keep a pass from reading its device.
 #[derive(Debug, Clone, Default)]
 pub struct Peers {
     flights: KeyedFlights<InterfaceName>,
@@ -26,8 +26,8 @@ pub struct Peers {
 
 impl Peers {
     /// The peers of those of the links that carry WireGuard, in their order; a
-    /// device that does not answer in time is named with its trouble. Those
-    /// who ask at the same time wait for each other.
+    /// device that does not answer in time is named with the reason. Callers at
+    /// the same time wait for each other.
     pub async fn of(&self, links: &[LinkEntry]) -> Vec<WireguardEntry> {
         let _turn = self.turn.lock().await;
         let device = |link: &LinkEntry| {
@@ -73,7 +73,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn only_wireguard_is_asked_and_trouble_is_told() {
+    async fn only_wireguard_devices_are_read_and_failures_reported() {
         let link = |name: &str, kind: &str| LinkEntry {
             name: name.to_owned(),
             kind: kind.to_owned(),
@@ -83,13 +83,13 @@ mod tests {
             link("eth0", "other"),
             link("tailscale0", "tun"),
             // No daemon of this name has a socket.
-            link("wg-nobody", "wireguard-userspace"),
+            link("wg-absent", "wireguard-userspace"),
             link("new0", "some-later-kind"),
         ];
         let found = Peers::default().of(&links).await;
         assert_eq!(found.len(), 1, "{found:?}");
-        assert_eq!(found[0].device, "wg-nobody");
-        let trouble = found[0].trouble.as_deref().unwrap();
-        assert!(trouble.starts_with("wg-nobody: cannot read"), "{trouble}");
+        assert_eq!(found[0].device, "wg-absent");
+        let why = found[0].trouble.as_deref().unwrap();
+        assert!(why.starts_with("wg-absent: cannot read"), "{why}");
     }
 }

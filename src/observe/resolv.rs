@@ -1,4 +1,4 @@
-//! The resolver that this distribution asks.
+//! The name server of this distribution.
 
 use std::{net::IpAddr, path::Path};
 

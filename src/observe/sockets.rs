@@ -1,6 +1,6 @@
-//! Sockets that wait for somebody, from /proc/net (proc_pid_net(5)).
+//! Sockets that listen, from /proc/net (proc_pid_net(5)).
 //!
-//! Looked up in the kernel's tables and never tried: a connection that says
+//! Looked up in the kernel's tables and never tried out: a connection that says
 //! nothing is an attack in the eyes of sshd, and the start of a unit of systemd's
 //! that waits for one. UDP has nothing to try anyway, and the kernel's own
 //! WireGuard has a socket there like any program.
@@ -153,8 +153,12 @@ mod tests {
         assert_eq!(judged(Protocol::Udp, udp.local_addr()), Listening::Yes);
         assert_eq!(judged(Protocol::Udp, free), Listening::No);
         both.set_nonblocking(true).unwrap();
-        let nobody = both.accept().unwrap_err();
-        assert_eq!(nobody.kind(), io::ErrorKind::WouldBlock, "nobody connected");
+        let accepted = both.accept().unwrap_err();
+        assert_eq!(
+            accepted.kind(),
+            io::ErrorKind::WouldBlock,
+            "no connection was made"
+        );
     }
 
     proptest::proptest! {

@@ -1,4 +1,4 @@
-//! What systemd is doing with the units that own an interface.
+//! Whether systemd is changing the unit that owns an interface.
 
 use std::time::Duration;
 
@@ -15,15 +15,14 @@ use crate::{
 /// are asked for side by side, so a pass waits no longer for many of them.
 const DEADLINE: Duration = Duration::from_secs(1);
 
-/// Says who is at work when wg-quick is bringing this interface up or down:
-/// setting anything then races with it. `None` also where there is no systemd.
-pub(super) async fn wg_quick_at_work(name: &InterfaceName) -> Option<String> {
-    at_work(async { Connection::system().await.ok() }, name).await
+/// The state of wg-quick's unit while it brings this interface up or down: setting
+/// anything then races with it. `None` also where systemd does not answer.
+pub(super) async fn wg_quick_busy(name: &InterfaceName) -> Option<String> {
+    busy(async { Connection::system().await.ok() }, name).await
 }
 
-/// The same over a bus that is still being connected to: both have to fit into
-/// the deadline.
-async fn at_work(
+/// The same over a bus that is still being connected to, within one deadline.
+async fn busy(
     bus: impl Future<Output = Option<Connection>>,
     name: &InterfaceName,
 ) -> Option<String> {
@@ -110,17 +109,17 @@ mod tests {
             tokio::time::sleep(delay).await;
             Some(client)
         };
-        at_work(late, &InterfaceName::new(interface).unwrap()).await
+        busy(late, &InterfaceName::new(interface).unwrap()).await
     }
 
     #[tokio::test]
-    async fn a_machine_that_is_short_of_time_is_waited_for() {
+    async fn slow_bus_is_waited_for() {
         let said = said_after(Duration::from_millis(300), "activating", "wg0").await;
         assert_eq!(said.as_deref(), Some("wg-quick@wg0.service is activating"));
     }
 
     #[tokio::test]
-    async fn a_unit_that_changes_is_at_work() {
+    async fn changing_unit_is_busy() {
         for state in ["activating", "deactivating", "reloading"] {
             assert_eq!(
                 said(state, "wg0").await,
@@ -130,7 +129,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_unit_at_rest_and_an_unknown_one_are_not() {
+    async fn settled_or_unknown_unit_is_not_busy() {
         for state in ["active", "inactive", "failed", "maintenance"] {
             assert_eq!(said(state, "wg0").await, None, "{state}");
         }
@@ -138,22 +137,22 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn without_a_bus_nobody_waits() {
+    async fn missing_or_hanging_bus_means_not_busy() {
         let name = InterfaceName::new("wg0").unwrap();
         let begun = Instant::now();
-        let nobody_listens = async {
+        let no_bus = async {
             Builder::address("unix:path=/nonexistent/bus")
                 .build()
                 .await
                 .ok()
         };
-        assert_eq!(at_work(nobody_listens, &name).await, None);
-        assert_eq!(at_work(pending(), &name).await, None, "a bus that hangs");
+        assert_eq!(busy(no_bus, &name).await, None);
+        assert_eq!(busy(pending(), &name).await, None, "a bus that hangs");
         assert!(begun.elapsed() < 25 * DEADLINE, "{:?}", begun.elapsed());
     }
 
     #[tokio::test]
-    async fn a_systemd_that_does_not_answer_is_not_waited_for() {
+    async fn silent_systemd_means_not_busy() {
         let (ours, theirs) = UnixStream::pair().unwrap();
         let silent = Builder::unix_stream(theirs)
             .server(zbus::Guid::generate())
@@ -164,7 +163,7 @@ mod tests {
         let (_silent, client) = (silent.unwrap(), client.unwrap());
         let begun = Instant::now();
         let name = InterfaceName::new("wg0").unwrap();
-        assert_eq!(at_work(async { Some(client) }, &name).await, None);
+        assert_eq!(busy(async { Some(client) }, &name).await, None);
         assert!(begun.elapsed() < 25 * DEADLINE, "{:?}", begun.elapsed());
     }
 }

@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// Longest wait for a device. A hanging userspace daemon must not hold up the
-/// pass that tells everybody else the new address.
+/// pass that brings everything else to the new address.
 const DEADLINE: Duration = Duration::from_secs(1);
 
 /// Asks a device in a thread of its own; a device that hangs gets no second call.
@@ -59,7 +59,7 @@ impl Devices {
     ) -> (InterfaceName, DeviceReading) {
         let reading = match self.one(link).await {
             DeviceReading::Device(device) if needs_keepalive(settings, &device) => {
-                units::wg_quick_at_work(&link.name)
+                units::wg_quick_busy(&link.name)
                     .await
                     .map_or(DeviceReading::Device(device), DeviceReading::Busy)
             }

@@ -2,7 +2,7 @@
 //! message.
 //!
 //! wireguard-control's update first sends RTM_NEWLINK with CREATE, so on a name
-//! that has just gone it makes a new, empty device; and it cannot send
+//! that was just removed it makes a new, empty device; and it cannot send
 //! WGPEER_F_UPDATE_ONLY, so a peer that is removed between reading and setting
 //! comes back as a ghost without addresses. The message here addresses the
 //! device by index and carries that flag: neither can happen.
@@ -14,12 +14,12 @@
 
 use std::{
     collections::BTreeMap,
-    io,
+    fmt, io,
     time::{Duration, SystemTime},
 };
 
 use netlink_packet_generic::{
-    GenlMessage,
+    GenlFamily, GenlMessage,
     ctrl::{GenlCtrl, GenlCtrlCmd, nlas::GenlCtrlAttrs},
 };
 use netlink_packet_wireguard::{
@@ -28,8 +28,7 @@ use netlink_packet_wireguard::{
 };
 use rtnetlink::{
     packet_core::{
-        NLM_F_ACK, NLM_F_REQUEST, NetlinkDeserializable, NetlinkMessage, NetlinkPayload,
-        NetlinkSerializable,
+        Emitable, NLM_F_ACK, NLM_F_REQUEST, NetlinkDeserializable, NetlinkMessage, NetlinkPayload,
     },
     sys::{Socket, SocketAddr, protocols::NETLINK_GENERIC},
 };
@@ -55,7 +54,7 @@ fn failed(
         .raw_os_error()
         .map(rustix::io::Errno::from_raw_os_error)
     {
-        Some(rustix::io::Errno::NODEV) => WireGuardError::Gone(name),
+        Some(rustix::io::Errno::NODEV) => WireGuardError::Removed(name),
         _ => WireGuardError::Failed { name, what, error },
     }
 }
@@ -64,7 +63,7 @@ pub(super) fn read(name: &InterfaceName) -> Result<DeviceDetails, WireGuardError
     let parsed = name
         .as_str()
         .parse()
-        .map_err(|_| WireGuardError::Gone(name.clone()))?;
+        .map_err(|_| WireGuardError::Removed(name.clone()))?;
     let read = Read::get(&parsed, Backend::Kernel).map_err(failed(name, "read the device"))?;
     Ok(DeviceDetails {
         listen_port: read.listen_port.filter(|port| *port != 0),
@@ -104,9 +103,12 @@ pub(super) fn set_keepalive(
         let socket = connect()?;
         let family = family(&socket)?;
         for some in peers.chunks(AT_ONCE) {
-            let message = GenlMessage::from_payload(update(index, some, seconds));
-            send(&socket, family, message)?;
-            acknowledged(&socket)?;
+            let mut message = GenlMessage::from_payload(update(index, some, seconds));
+            message.set_resolved_family_id(family);
+            match request::<_, GenlMessage<WireguardMessage>>(&socket, message, NLM_F_ACK)? {
+                NetlinkPayload::Error(error) if error.code.is_none() => {}
+                answer => return Err(unexpected(answer, "the update")),
+            }
         }
         Ok(())
     };
@@ -144,12 +146,8 @@ fn family(socket: &Socket) -> io::Result<u16> {
         cmd: GenlCtrlCmd::GetFamily,
         nlas: vec![GenlCtrlAttrs::FamilyName("wireguard".to_owned())],
     };
-    let mut message = GenlMessage::from_payload(ask);
-    message.finalize();
-    let mut request = NetlinkMessage::from(message);
-    request.header.flags = NLM_F_REQUEST;
-    write(socket, request)?;
-    match receive::<GenlMessage<GenlCtrl>>(socket)? {
+    let message = GenlMessage::from_payload(ask);
+    match request::<_, GenlMessage<GenlCtrl>>(socket, message, 0)? {
         NetlinkPayload::InnerMessage(answer) => answer
             .payload
             .nlas
@@ -159,49 +157,38 @@ fn family(socket: &Socket) -> io::Result<u16> {
                 _ => None,
             })
             .ok_or_else(|| io::Error::other("the kernel names no family id for WireGuard")),
-        NetlinkPayload::Error(error) => Err(error.to_io()),
-        _ => Err(io::Error::other(
-            "the kernel answered out of turn about the family of WireGuard",
-        )),
+        answer => Err(unexpected(answer, "the question for WireGuard's family")),
     }
 }
 
-fn send(
+/// Sends one message and waits for its answer.
+fn request<T, R>(
     socket: &Socket,
-    family: u16,
-    mut message: GenlMessage<WireguardMessage>,
-) -> io::Result<()> {
-    message.set_resolved_family_id(family);
+    mut message: GenlMessage<T>,
+    flags: u16,
+) -> io::Result<NetlinkPayload<R>>
+where
+    T: GenlFamily + Emitable + fmt::Debug,
+    R: NetlinkDeserializable,
+{
     message.finalize();
     let mut request = NetlinkMessage::from(message);
-    request.header.flags = NLM_F_REQUEST | NLM_F_ACK;
-    write(socket, request)
-}
-
-fn write<T: NetlinkSerializable>(
-    socket: &Socket,
-    mut request: NetlinkMessage<T>,
-) -> io::Result<()> {
+    request.header.flags = NLM_F_REQUEST | flags;
     request.finalize();
     let mut buffer = vec![0; request.buffer_len()];
     request.serialize(&mut buffer);
-    socket.send(&buffer, 0).map(drop)
-}
-
-fn receive<T: NetlinkDeserializable>(socket: &Socket) -> io::Result<NetlinkPayload<T>> {
-    let (buffer, _) = socket.recv_from_full()?;
-    NetlinkMessage::<T>::deserialize(&buffer)
+    socket.send(&buffer, 0)?;
+    let (answer, _) = socket.recv_from_full()?;
+    NetlinkMessage::deserialize(&answer)
         .map(|message| message.payload)
         .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error.to_string()))
 }
 
-fn acknowledged(socket: &Socket) -> io::Result<()> {
-    match receive::<GenlMessage<WireguardMessage>>(socket)? {
-        NetlinkPayload::Error(error) if error.code.is_none() => Ok(()),
-        NetlinkPayload::Error(error) => Err(error.to_io()),
-        _ => Err(io::Error::other(
-            "the kernel answered out of turn to the update",
-        )),
+/// The kernel's refusal, or an answer to something else.
+fn unexpected<R>(answer: NetlinkPayload<R>, to: &str) -> io::Error {
+    match answer {
+        NetlinkPayload::Error(error) => error.to_io(),
+        _ => io::Error::other(format!("the kernel answered out of turn to {to}")),
     }
 }
 

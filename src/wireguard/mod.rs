@@ -13,20 +13,20 @@ use crate::model::{Device, DeviceDetails, InterfaceName, LinkKind, PublicKey};
 /// Why a device could not be read or changed.
 #[derive(Debug, thiserror::Error)]
 pub enum WireGuardError {
-    /// The device is not there any more.
-    #[error("{0} is gone")]
-    Gone(InterfaceName),
+    /// The device was removed.
+    #[error("{0} was removed")]
+    Removed(InterfaceName),
     /// The kernel or the daemon refused or failed.
     #[error("{name}: cannot {what}: {error}")]
     Failed {
         /// The device.
         name: InterfaceName,
-        /// What was asked.
+        /// What failed, as a verb.
         what: &'static str,
         /// Its reason.
         error: io::Error,
     },
-    /// After setting keepalives, something is there that was not before.
+    /// Setting keepalives made something appear that was not there before.
     #[error("{name}: {what} while keepalives were being set")]
     Moved {
         /// The device.
@@ -64,8 +64,8 @@ pub fn details(name: &InterfaceName, kind: LinkKind) -> Result<DeviceDetails, Wi
     }
 }
 
-/// Gives peers a keepalive and reads the device back. Peers that are no longer
-/// there, or that have got a keepalive since, are left out. Blocks.
+/// Gives peers a keepalive and reads the device back. Peers that were removed or
+/// have got a keepalive since are left out. Blocks.
 ///
 /// Returns how many peers were set.
 ///
@@ -111,17 +111,10 @@ fn check(
         .filter(|peer| !before.peers.contains_key(peer))
         .count();
     if appeared > 0 {
-        let what = format!(
-            "{appeared} new {}",
-            if appeared == 1 {
-                "peer appeared"
-            } else {
-                "peers appeared"
-            }
-        );
+        let peers = if appeared == 1 { "peer" } else { "peers" };
         return Err(WireGuardError::Moved {
             name: name.clone(),
-            what,
+            what: format!("{appeared} new {peers} appeared"),
         });
     }
     // A peer that was removed meanwhile is not missed.

@@ -14,6 +14,8 @@ use std::{
     time::Duration,
 };
 
+use wireguard_control::Key;
+
 use super::WireGuardError;
 use crate::model::{DeviceDetails, InterfaceName, PeerDetails, PublicKey};
 
@@ -100,7 +102,7 @@ fn line(answer: &mut impl BufRead) -> io::Result<String> {
     Ok(line.trim_end().to_owned())
 }
 
-/// A daemon states Linux error numbers, some of them negative.
+/// A daemon sends Linux error numbers, some of them negative.
 fn errno(number: &str) -> io::Error {
     match number.parse::<i32>() {
         Ok(number) => io::Error::from_raw_os_error(number.saturating_abs()),
@@ -131,21 +133,22 @@ fn parse(mut answer: impl BufRead) -> io::Result<DeviceDetails> {
                 device.listen_port = Some(port).filter(|port| *port != 0);
             }
             ("public_key", hex) => {
-                let key = key(hex).ok_or_else(|| invalid("a public key that is none"))?;
+                let key = Key::from_hex(hex).map_err(|_| invalid("a public key that is none"))?;
+                let key = PublicKey::new(key.0);
                 device.peers.insert(key, PeerDetails::default());
                 peer = Some(key);
             }
             _ => {
                 let peer = peer.and_then(|key| device.peers.get_mut(&key));
-                of_peer(peer, name, value)?;
+                peer_line(peer, name, value)?;
             }
         }
     }
 }
 
-/// What is said of the peer whose key came last. Private keys, addresses and what
-/// is not known are nothing to us.
-fn of_peer(peer: Option<&mut PeerDetails>, name: &str, value: &str) -> io::Result<()> {
+/// A line about the peer whose key came last. Private keys, addresses and unknown
+/// lines are ignored.
+fn peer_line(peer: Option<&mut PeerDetails>, name: &str, value: &str) -> io::Result<()> {
     let Some(peer) = peer else {
         return match name {
             "persistent_keepalive_interval" => Err(invalid("a keepalive before any peer")),
@@ -171,17 +174,6 @@ fn of_peer(peer: Option<&mut PeerDetails>, name: &str, value: &str) -> io::Resul
 
 fn number<T: FromStr>(text: &str, otherwise: &str) -> io::Result<T> {
     text.parse().map_err(|_| invalid(otherwise))
-}
-
-fn key(hex: &str) -> Option<PublicKey> {
-    let mut bytes = [0; 32];
-    if hex.len() != 64 {
-        return None;
-    }
-    for (place, byte) in bytes.iter_mut().enumerate() {
-        *byte = u8::from_str_radix(hex.get(place * 2..place * 2 + 2)?, 16).ok()?;
-    }
-    Some(PublicKey::new(bytes))
 }
 
 #[cfg(test)]

@@ -13,9 +13,10 @@ use crate::{
     config::settings,
     fs::file::{Fault, FileError},
     model::{
-        Address, DefaultRoute, Device, DeviceReading, DrivePath, Failure, HostFacts, HostOutcome,
-        HostPrivilege, InstalledRule, InterfaceName, Link, LinkKind, Mode, NetworkFile,
-        Observation, PublicKey, RelayMemory, RelaySet, Rule, RuleSet, ServedBy, SysctlReading,
+        Address, Code, DefaultRoute, Device, DeviceReading, DrivePath, Failure, HostFacts,
+        HostOutcome, HostPrivilege, InstalledRule, InterfaceName, Link, LinkKind, Mode,
+        NetworkFile, Observation, PublicKey, RelayMemory, RelaySet, Rule, RuleSet, ServedBy,
+        SysctlReading,
     },
 };
 
@@ -115,10 +116,11 @@ impl Machine for &Fake {
                 )));
             }
             Action::SetMtu(change) if self.fails("mtu") => {
-                return Err(ApplyError::MtuNotTaken {
-                    name: change.name.to_string(),
-                    wanted: change.to,
-                    found: change.from,
+                return Err(ApplyError::ReadBack {
+                    what: format!("{}: MTU", change.name),
+                    wanted: change.to.to_string(),
+                    found: change.from.to_string(),
+                    code: Code::MtuRefused,
                 });
             }
             Action::WriteNetworkFile(change) => {
