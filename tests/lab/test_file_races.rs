@@ -26,11 +26,11 @@ pub(crate) fn trials() -> Vec<Trial> {
     ]
 }
 
-/// While this file is there the scripts of these trials go on. A signal would
+/// While this file exists the scripts of these trials go on. A signal would
 /// leave what they have started behind, which would change something later.
 const GO_ON: &str = "/run/lab/go-on";
 
-/// Starts a script: it runs while [`GO_ON`] is there.
+/// Starts a script: it runs while [`GO_ON`] exists.
 fn repeat<'w>(world: &'w World, body: &str) -> Result<Process<'w>> {
     world.write(GO_ON, "")?;
     let script = format!("while [ -e {GO_ON} ]; do {body}\ndone");
@@ -64,7 +64,7 @@ fn another_writer(world: &World) -> Result<()> {
         std::thread::sleep(Duration::from_millis(80));
     }
     end(world, &writer)?;
-    // The writer may have put back an old address last; nobody tells the agent.
+    // The writer may have put back an old address last; the agent gets no event.
     agent.process().signal(HUP)?;
     agent.has_written(FIRST)?;
     ensure!(

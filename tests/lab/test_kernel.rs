@@ -88,7 +88,7 @@ fn lan_speaks_first(world: &World) -> Result<()> {
     ensure!(tunnel.keepalive()? == "off", "{}", tunnel.keepalive()?);
     let lost = survive(world, &agent, &tunnel, &talker, &FAR)?;
     ensure!(tunnel.keepalive()? == "off", "{}", tunnel.keepalive()?);
-    tell("a peer in lan speaks first", &lost);
+    report("a peer in lan speaks first", &lost);
     agent.stop()
 }
 
@@ -105,14 +105,14 @@ fn guest_speaks_first(world: &World) -> Result<()> {
         Ok((tunnel.keepalive()? == "25").then_some(()))
     })?;
     {
-        // Somebody must tell the guest where its peer is.
+        // The guest must learn where its peer is.
         let _there = world.answer(Place::Guest, "0.0.0.0:7777")?;
         world.talk(Place::Lan, UDP, &format!("{GUEST}:7777"))?;
     }
     let talker = world.talk(Place::Guest, UDP, &format!("{PEER}:7777"))?;
     let lost = survive(world, &agent, &tunnel, &talker, &NEAR)?;
     ensure!(world.mtu("wg0")? == 1280 && tunnel.keepalive()? == "25");
-    tell("the guest speaks first", &lost);
+    report("the guest speaks first", &lost);
     agent.stop()
 }
 
@@ -196,7 +196,7 @@ fn tcp_reconnects(world: &World) -> Result<()> {
             change(world, &talker, address).with_context(|| agent.log().unwrap_or_default())?;
         ensure!(
             outage.failures > 0,
-            "a connection to an address that is gone was answered"
+            "a connection to a removed address was answered"
         );
         lost.push((format!("change {} to {address}", index + 1), outage));
         let bare = address.split('/').next().unwrap_or_default();
@@ -204,19 +204,19 @@ fn tcp_reconnects(world: &World) -> Result<()> {
         world.forwards(&[(2222, bare, 22)])?;
     }
     let view = world.windows().view()?;
-    ensure!(!view.situation.elevated, "somebody was elevated");
+    ensure!(!view.situation.elevated, "something ran elevated");
     ensure!(
         view.task_runs.len() >= 11 && view.task_runs.iter().all(|end| end == "synced"),
         "{:?}",
         view.task_runs
     );
-    tell("a TCP client in lan, by the task and the port proxy", &lost);
+    report("a TCP client in lan, by the task and the port proxy", &lost);
     agent.stop()
 }
 
 /// Prints how long each event cut the client off. In one piece, and on lines of
 /// its own between those of the runner.
-fn tell(who: &str, lost: &Lost) {
+fn report(who: &str, lost: &Lost) {
     let lines: Vec<String> = lost
         .iter()
         .map(|(event, outage)| format!("#   {event}: {} ms", outage.length().as_millis()))

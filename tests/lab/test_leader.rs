@@ -1,5 +1,5 @@
-//! One agent leads in each network namespace, another stands by, and nobody
-//! works beside it by hand.
+//! One agent leads in each network namespace, another one is on standby, and
+//! `wslmesh apply` refuses to run beside it.
 
 use std::time::Duration;
 
@@ -81,10 +81,7 @@ fn standby_ends(world: &World) -> Result<()> {
     let third = world.start_agent_with(&config(SSH), &setup)?;
     third.raised("standby")?;
     third.stop()?;
-    ensure!(
-        third.status()?.is_none(),
-        "an agent that is gone has a status"
-    );
+    ensure!(third.status()?.is_none(), "a stopped agent has a status");
     Ok(())
 }
 

@@ -118,7 +118,7 @@ fn foreign_bytes_stay(world: &World) -> Result<()> {
     Ok(())
 }
 
-/// What cannot be read or understood stays as it is, with a word on the fix.
+/// What cannot be read or parsed stays as it is, and the error names the fix.
 fn unreadable(world: &World) -> Result<()> {
     let big = "#".repeat(2 << 20);
     let contents: [(&str, &[u8], &str); 6] = [

@@ -22,7 +22,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         quick("sysctls::set_and_restored", set_and_restored),
         quick("sysctls::what_another_set_stays", what_another_set_stays),
         quick("sysctls::survive_a_restart", survive_a_restart),
-        quick("sysctls::read_only_is_no_trouble", read_only),
+        quick("sysctls::read_only_is_no_problem", read_only),
         quick("sysctls::nothing_without_a_way_back", no_way_back),
         quick("sysctls::refused", refused),
         quick("sysctls::read_back_differently", read_back_differently),

@@ -56,7 +56,7 @@ fn appears_later(world: &World) -> Result<()> {
     world.states("MESH_PORT_WIREGUARD", "51820")?;
     agent.says("wg0 keepalive 25 s on")?;
     ensure!(world.mtu("eth0")? == 1500 && world.windows().calls()?.len() == 1);
-    // A peer without any event of the network comes with the next look.
+    // A peer that brings no network event is seen in the next pass.
     wireguard.add_peer(7)?;
     agent.process().signal(HUP)?;
     all_have(&wireguard, 25)?;
@@ -324,7 +324,7 @@ fn keys_stay_secret(world: &World) -> Result<()> {
             .ok()?;
         ensure!(hex.len() == 64 && secret.len() == 44, "{hex}");
         for form in [secret, &hex, &hex.to_uppercase()] {
-            ensure!(!said.contains(form), "a secret is told:\n{said}");
+            ensure!(!said.contains(form), "a secret is shown:\n{said}");
         }
     }
     Ok(())
