@@ -245,11 +245,8 @@ fn block(check: Check, severity: Severity, kinds: &[Kind], why: bool, all: bool)
             .collect();
         let mut detail = shown.join("; ");
         if shown.len() < details.len() {
-            detail = format!(
-                "{}: {detail}; and {} more",
-                details.len(),
-                details.len() - shown.len()
-            );
+            let (all, more) = (details.len(), details.len() - shown.len());
+            detail = format!("{detail}; and {more} more ({all} in all)");
         }
         let id = if index == 0 { check.info().id } else { "" };
         lines.extend(row(&severity.to_string(), id, &detail));

@@ -279,7 +279,7 @@ registry! {
     }
     Conflicts "conflicts" {
         ConflictsSubnets "conflicts-subnets" "no two networks overlap" conflicts::subnets, None,
-            "WSL, docker and tunnels all choose from the private ranges. Of two networks that overlap one cannot be reached, and that is Windows itself where a tunnel covers eth0's. Only routes of the main table are compared: of a network in a table of its own, as Tailscale and wg-quick's Table= have, only the interface's address is known.",
+            "Of two networks that overlap one cannot be reached: Windows itself, where a tunnel covers eth0's. Addresses and routes of the main table are compared; Tailscale and wg-quick's Table= have routes elsewhere, too.",
             "Give the tunnel or docker another subnet (AllowedIPs; default-address-pools in /etc/docker/daemon.json)";
         ConflictsAgents "conflicts-agents" "no other tool forwards" conflicts::agents, None,
             "Two tools that write Windows' forwards, or provide WSL's network, undo each other's work.",

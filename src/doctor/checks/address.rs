@@ -1,6 +1,9 @@
 //! The address, and what is bound to it or names it.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::{
+    collections::BTreeSet,
+    net::{IpAddr, Ipv4Addr},
+};
 
 use ipnet::IpNet;
 
@@ -114,9 +117,8 @@ pub(crate) fn listeners(facts: &Facts) -> Judged {
     let lost = sockets.filter(|socket| {
         matches!(socket.address.to_canonical(), IpAddr::V4(ip) if is_lost(observation, ip))
     });
-    let mut lost: Vec<String> = lost.map(ToString::to_string).collect();
-    lost.sort();
-    lost.dedup();
+    let lost = lost.map(|socket| format!("{socket} is bound to an address that no interface has"));
+    let lost: BTreeSet<String> = lost.collect();
     Ok(all(lost.into_iter().map(warning), || "none".to_owned()))
 }
 

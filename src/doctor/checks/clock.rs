@@ -22,8 +22,8 @@ pub(crate) fn drift(facts: &Facts) -> Judged {
     let seconds = ahead.unsigned_abs() / 1_000;
     let detail = match (seconds, ahead < 0) {
         (0, _) => format!("within a second of {name}"),
-        (_, true) => format!("{seconds} s behind {name}"),
-        (_, false) => format!("{seconds} s ahead of {name}"),
+        (_, true) => format!("the clock is {seconds} s behind {name}"),
+        (_, false) => format!("the clock is {seconds} s ahead of {name}"),
     };
     let beside = ahead.rem_euclid(ZONE);
     let by_zones = beside <= MOST || ZONE - beside <= MOST;
@@ -55,7 +55,7 @@ pub(crate) fn setters(facts: &Facts) -> Judged {
         (0, true) => ok("WSL's own chronyd, outside of this distribution"),
         (0, false) => info("no program here sets the clock")
             .fix("Run `sudo systemctl enable --now systemd-timesyncd`, or chronyd"),
-        (1, true) => info(format!("{names}, in addition to WSL's own chronyd")),
+        (1, true) => info(format!("{names} runs in addition to WSL's own chronyd")),
         (1, false) => ok(names),
         _ => warning(format!(
             "several programs set the clock against each other: {names}"
@@ -105,7 +105,7 @@ mod tests {
             "a day": |f| is(f, Rtc, 86_400_000) => Warning, "86400 s";
         }
         table! { Check::ClockSetters;
-            "one in WSL": |f| runs(f, &["chronyd"]) => Info, "chronyd, in addition";
+            "one in WSL": |f| runs(f, &["chronyd"]) => Info, "chronyd runs in addition";
             "one that sets nothing": |f| {
                 runs(f, &["chronyd", "chronyd"]);
                 for process in &mut f.processes { process.arguments = "/usr/sbin/chronyd -F 1 -x".into() }

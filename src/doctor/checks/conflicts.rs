@@ -29,7 +29,7 @@ pub(crate) fn subnets(facts: &Facts) -> Judged {
         for (b, second) in nets.iter().skip(index + 1) {
             let overlap = first.contains(second) || second.contains(first);
             if a != b && overlap && !(is_windows_adapter(a) && is_windows_adapter(b)) {
-                found.push(warning(format!("{a} {first} and {b} {second}")));
+                found.push(warning(format!("{a} {first} and {b} {second} overlap")));
             }
         }
     }
@@ -58,7 +58,7 @@ const AGENTS: &[&str] = &[
 pub(crate) fn agents(facts: &Facts) -> Judged {
     let others = facts.running(|process| AGENTS.contains(&process.name.as_str()));
     if !others.is_empty() {
-        return Ok(warning(others.join(", ")));
+        return Ok(warning(format!("running: {}", others.join(", "))));
     }
     let forwards = facts.processes.iter().filter(|process| {
         let text = process.arguments.to_uppercase();
@@ -74,7 +74,9 @@ pub(crate) fn agents(facts: &Facts) -> Judged {
 
 pub(crate) fn pollers(facts: &Facts) -> Judged {
     let Pollers { found, hidden } = &facts.pollers;
-    let verdict = all(found.iter().map(info), || "none".to_owned());
+    let scripts = found.iter();
+    let scripts = scripts.map(|script| info(format!("{script} polls for the address")));
+    let verdict = all(scripts, || "none".to_owned());
     Ok(beside_hidden(verdict, !found.is_empty(), hidden))
 }
 
@@ -123,7 +125,7 @@ mod tests {
             "hidden beside one": |f| {
                 f.pollers.hidden.push("/var/spool/cron".into());
                 f.pollers.found.push("/etc/crontab".into());
-            } => Info, "/etc/crontab (needs root: /var/spool/cron)";
+            } => Info, "/etc/crontab polls for the address (needs root: /var/spool/cron)";
         }
     }
 }

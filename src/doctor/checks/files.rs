@@ -41,7 +41,7 @@ pub(crate) fn keys(facts: &Facts) -> Judged {
         } else {
             format!("Run `chmod 600 {path}`")
         };
-        (mode & OTHERS != 0).then(|| warning(format!("{path} (mode {mode:o})")).fix(fix))
+        (mode & OTHERS != 0).then(|| warning(format!("others can read {path} (mode {mode:o})")).fix(fix))
     });
     let verdict = all(found, || count(keys.len(), "key", "keys"));
     Ok(beside_hidden(verdict, !keys.is_empty(), &facts.hidden_keys))

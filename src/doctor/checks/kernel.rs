@@ -10,7 +10,7 @@ pub(crate) fn wireguard(facts: &Facts) -> Judged {
     Ok(match (kernel.wireguard, &kernel.userspace) {
         (Some(how), _) => ok(format!("in the kernel ({how})")),
         (None, Some(program)) => ok(format!("not in the kernel; {program} is installed")),
-        (None, None) => info("neither in the kernel nor as a program"),
+        (None, None) => info("WireGuard is neither in the kernel nor installed as a program"),
     })
 }
 

@@ -72,7 +72,7 @@ pub(crate) fn kept(facts: &Facts) -> Judged {
             listen_port,
             ..
         } = forward;
-        error(format!("{name} ({protocol} {listen_port})"))
+        error(format!("{name} ({protocol} {listen_port}) gets no traffic"))
     });
     Ok(all(found, || "none".to_owned()))
 }

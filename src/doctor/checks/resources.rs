@@ -55,7 +55,7 @@ pub(crate) fn swap(facts: &Facts) -> Judged {
     let used = memory.swap.saturating_sub(memory.swap_free);
     let detail = format!("{used} of {} MiB used", memory.swap);
     let verdict = if memory.swap == 0 {
-        info("none: a program that needs more than the memory is killed")
+        info("no swap: a program that needs more than the memory is killed")
     } else if used * 10 > memory.swap * 9 {
         warning(detail)
     } else {
@@ -78,7 +78,7 @@ pub(crate) fn inodes(facts: &Facts) -> Judged {
     if all == 0 {
         return Err(skipped("the file system of / does not count inodes"));
     }
-    let detail = format!("{free} of {all} free on /");
+    let detail = format!("{free} of {all} inodes free on /");
     Ok(left(free, free * 50 < all, detail))
 }
 
@@ -86,7 +86,7 @@ pub(crate) fn watches(facts: &Facts) -> Judged {
     let value = facts.sysctls.get("fs.inotify.max_user_watches");
     let value: Option<u64> = value.and_then(|text| text.parse().ok());
     let watches = value.ok_or_else(|| skipped("fs.inotify.max_user_watches cannot be read"))?;
-    let detail = format!("{watches} files and folders for each user");
+    let detail = format!("{watches} watches for each user");
     Ok(if watches < FEW_WATCHES {
         info(detail)
     } else {
@@ -115,7 +115,7 @@ mod tests {
         }
         table! { Check::Swap;
             "unknown": |f| f.resources.memory = None => Skipped, "meminfo";
-            "none": |f| memory_is(f, |m| m.swap = 0) => Info, "none";
+            "none": |f| memory_is(f, |m| m.swap = 0) => Info, "no swap";
             "full": |f| memory_is(f, |m| m.swap_free = 1) => Warning, "MiB used";
         }
         table! { Check::Disk;

@@ -47,9 +47,9 @@ pub(crate) fn version(facts: &Facts) -> Judged {
 pub(crate) fn mode(facts: &Facts) -> Judged {
     facts.wsl()?;
     Ok(match &facts.observation()?.1.mode {
-        ModeState::Known(Mode::None) => error("none: this distribution has no network but lo"),
+        ModeState::Known(Mode::None) => error("mode none: this distribution has no network but lo"),
         ModeState::Known(Mode::Bridged) => {
-            info("bridged, which WSL no longer supports since 2.4.5")
+            info("mode bridged, which WSL no longer supports since 2.4.5")
         }
         ModeState::Known(mode) => ok(mode.as_str()),
         ModeState::Pending => warning("WSL did not answer in time"),
