@@ -151,8 +151,8 @@ async fn run_in<T: Send + 'static>(
         let _counted = counted;
         let result = call();
         drop(permit);
-        // Nobody may be waiting any more; what was made, such as a process, is
-        // dropped here then.
+        // If the caller no longer waits, the result, such as a process, is dropped
+        // here.
         drop(sender.send(result));
     })?;
     match timeout(deadline, result).await {

@@ -48,6 +48,18 @@ pub struct Was<T> {
     pub after: T,
 }
 
+impl<T: Clone + PartialEq> Was<T> {
+    /// What the agent itself set is no previous value; any other one is, whoever
+    /// set it.
+    fn noted(earlier: Option<&Self>, from: T, to: T) -> Self {
+        let before = match earlier {
+            Some(was) if was.after == from => was.before.clone(),
+            Some(_) | None => from,
+        };
+        Self { before, after: to }
+    }
+}
+
 /// A link's MTU that was replaced.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LinkWas {
@@ -99,27 +111,24 @@ impl Saved {
     /// # Errors
     /// See [`SavedError`].
     pub fn load(&self) -> Result<Values, SavedError> {
-        let Some(found) = file::read(&self.path)? else {
-            return Ok(Values {
-                boot: boot(),
-                ..Values::default()
-            });
+        let values = match file::read(&self.path)? {
+            None => Values::default(),
+            Some(text) => serde_json::from_slice(&text).map_err(self.damaged())?,
         };
-        let values: Values =
-            serde_json::from_slice(&found).map_err(|source| SavedError::Damaged {
-                path: self.path.clone(),
-                source,
-            })?;
-        let forwards = values.forwards;
         Ok(if values.boot == boot() {
             values
         } else {
             Values {
                 boot: boot(),
-                forwards,
+                forwards: values.forwards,
                 ..Values::default()
             }
         })
+    }
+
+    fn damaged(&self) -> impl FnOnce(serde_json::Error) -> SavedError {
+        let path = self.path.clone();
+        |source| SavedError::Damaged { path, source }
     }
 
     /// Saves what these actions are about to replace, in one write, before any
@@ -149,47 +158,32 @@ impl Saved {
                 source,
             })?;
         }
-        let text = serde_json::to_vec_pretty(&after).map_err(|source| SavedError::Damaged {
-            path: self.path.clone(),
-            source,
-        })?;
+        let text = serde_json::to_vec_pretty(&after).map_err(self.damaged())?;
         Ok(file::write(&self.path, &text, 0o644)?)
     }
 }
 
 impl Values {
-    /// Notes what one action replaces. What the agent itself set is no previous
-    /// value; anything else found there is, whoever set it.
+    /// Notes what one action replaces.
     fn note(&mut self, action: &Action) {
         match action {
             Action::WriteSysctl(change) => {
-                let (from, to) = (change.from.to_string(), change.to.to_string());
-                let before = match self.sysctl.get(&change.key.to_string()) {
-                    Some(was) if was.after == from => was.before.clone(),
-                    Some(_) | None => from,
-                };
-                self.sysctl
-                    .insert(change.key.to_string(), Was { before, after: to });
+                let key = change.key.to_string();
+                let was = Was::noted(
+                    self.sysctl.get(&key),
+                    change.from.to_string(),
+                    change.to.to_string(),
+                );
+                self.sysctl.insert(key, was);
             }
             Action::SetMtu(change) => {
-                let before = match self.mtu.get(&change.index) {
-                    Some(was) if was.mtu.after == change.from => was.mtu.before,
-                    Some(_) | None => change.from,
-                };
-                // An interface that was made anew has left its old index.
-                self.mtu.retain(|index, was| {
-                    *index == change.index || was.name != change.name.as_str()
-                });
-                self.mtu.insert(
-                    change.index,
-                    LinkWas {
-                        name: change.name.to_string(),
-                        mtu: Was {
-                            before,
-                            after: change.to,
-                        },
-                    },
-                );
+                let earlier = self.mtu.get(&change.index).map(|was| &was.mtu);
+                let mtu = Was::noted(earlier, change.from, change.to);
+                let name = change.name.to_string();
+                // An interface that was created anew has left its old index.
+                self.mtu
+                    .retain(|index, was| *index == change.index || was.name != name);
+                self.mtu.insert(change.index, LinkWas { name, mtu });
             }
             Action::WriteNetworkFile(_)
             | Action::SetKeepalive(_)

@@ -18,12 +18,12 @@ const OTHERS_WRITE: u32 = 0o022;
 /// Bits of a mode that are permissions.
 const PERMISSIONS: u32 = 0o7777;
 
-/// Makes a file or folder root's, and lets nobody else write it; a folder that is
-/// not there is made where `make` says so. What is only read stays as it is. Gives
-/// back what was done, `None` where there was nothing to do.
+/// Makes root the owner of a file or folder and takes write permission from all
+/// others; a missing folder is created if `make` says so. Other permissions stay.
+/// Returns what was done, `None` if nothing had to be.
 ///
-/// The thing itself is opened and changed, not its name, and a link is not
-/// followed: whoever may write the folder above could lead us elsewhere.
+/// The file itself is opened and changed, not its name, and a link is not
+/// followed: a user who may write the folder above could lead us elsewhere.
 ///
 /// # Errors
 /// The system's reason.

@@ -28,24 +28,8 @@ const DEADLINE: Duration = Duration::from_millis(900);
 /// Most bytes of an answer: a thousand peers have well under 1 MiB.
 const MOST: u64 = 16 << 20;
 
-fn connect(name: &InterfaceName) -> io::Result<UnixStream> {
-    let socket = UnixStream::connect(Path::new(FOLDER).join(format!("{name}.sock")))?;
-    socket.set_read_timeout(Some(DEADLINE))?;
-    socket.set_write_timeout(Some(DEADLINE))?;
-    Ok(socket)
-}
-
 pub(super) fn read(name: &InterfaceName) -> Result<DeviceDetails, WireGuardError> {
-    let answer = || -> io::Result<DeviceDetails> {
-        let mut socket = connect(name)?;
-        socket.write_all(b"get=1\n\n")?;
-        parse(BufReader::new(socket.take(MOST)))
-    };
-    answer().map_err(|error| WireGuardError::Failed {
-        name: name.clone(),
-        what: "read the device from its daemon",
-        error,
-    })
+    exchange(name, "get=1\n\n", "read the device from its daemon")
 }
 
 pub(super) fn set_keepalive(
@@ -53,21 +37,26 @@ pub(super) fn set_keepalive(
     peers: &[PublicKey],
     seconds: u16,
 ) -> Result<(), WireGuardError> {
-    let set = || -> io::Result<()> {
-        let mut socket = connect(name)?;
-        socket.write_all(request(peers, seconds).as_bytes())?;
-        let mut answer = BufReader::new(socket.take(MOST));
-        loop {
-            match line(&mut answer)?.split_once('=') {
-                Some(("errno", "0")) => return Ok(()),
-                Some(("errno", number)) => return Err(errno(number)),
-                _ => {}
-            }
-        }
+    let request = request(peers, seconds);
+    exchange(name, &request, "set keepalives through its daemon").map(drop)
+}
+
+/// Sends a request and parses the answer, which ends with an error number.
+fn exchange(
+    name: &InterfaceName,
+    request: &str,
+    what: &'static str,
+) -> Result<DeviceDetails, WireGuardError> {
+    let answer = || -> io::Result<DeviceDetails> {
+        let mut socket = UnixStream::connect(Path::new(FOLDER).join(format!("{name}.sock")))?;
+        socket.set_read_timeout(Some(DEADLINE))?;
+        socket.set_write_timeout(Some(DEADLINE))?;
+        socket.write_all(request.as_bytes())?;
+        parse(BufReader::new(socket.take(MOST)))
     };
-    set().map_err(|error| WireGuardError::Failed {
+    answer().map_err(|error| WireGuardError::Failed {
         name: name.clone(),
-        what: "set keepalives through its daemon",
+        what,
         error,
     })
 }

@@ -83,7 +83,7 @@ fn copy_label(old: &File, new: &File) -> Result<(), Errno> {
     };
     match rustix::fs::fsetxattr(new, SELINUX_LABEL, &label, XattrFlags::empty()) {
         // With SELinux on, every file has a label from the start. Without one
-        // SELinux is off, as in WSL's kernel, and nobody reads labels: a missing
+        // SELinux is off, as in WSL's kernel, and no one reads labels: a missing
         // right to write them must not keep the file from being written.
         Err(Errno::PERM | Errno::ACCESS) if made.is_none() => Ok(()),
         Err(Errno::OPNOTSUPP) => Ok(()),

@@ -105,7 +105,7 @@ impl FileError {
         }
     }
 
-    /// Whether trying again can help although nobody did anything about it.
+    /// Whether a retry can help without any intervention.
     pub fn retry_can_help(&self) -> bool {
         matches!(self.fault, Fault::NoSpace | Fault::Changed | Fault::Other)
     }

@@ -16,7 +16,7 @@ use tempfile::{Builder, NamedTempFile};
 /// The random chars at the end of a name; tempfile takes letters and digits.
 const RANDOM: usize = 6;
 
-/// How often a file is made anew that somebody took for stale.
+/// How often a file is created anew that another run took for stale.
 const ATTEMPTS: usize = 8;
 
 /// `.wslmesh-NAME.`, in front of the random chars.
@@ -61,7 +61,7 @@ pub(super) fn create(directory: &Path, target: &OsStr) -> io::Result<NamedTempFi
 }
 
 /// Removes what killed runs left for this target. What cannot be removed is
-/// passed over: it harms nobody, and the next run tries again.
+/// passed over: it does no harm, and the next run tries again.
 pub(super) fn remove_stale(directory: &Path, target: &OsStr) {
     let Ok(entries) = std::fs::read_dir(directory) else {
         return;
@@ -85,7 +85,7 @@ fn remove_unlocked(path: &Path) -> Result<(), Errno> {
     let file = rustix::fs::open(path, flags, Mode::empty())?;
     rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive)?;
     // The writer may have renamed it in the meantime; with the lock in our
-    // hands nobody renames it any more.
+    // hands no writer renames it any more.
     let (opened, named) = (rustix::fs::fstat(&file)?, rustix::fs::lstat(path)?);
     if (opened.st_dev, opened.st_ino) == (named.st_dev, named.st_ino) {
         rustix::fs::unlink(path)?;
