@@ -234,7 +234,7 @@ pub(super) enum Text<T> {
     Missing,
     /// Its content.
     Content(T),
-    /// It could not be read; this says why.
+    /// It could not be read, for this reason.
     Unreadable(String),
 }
 
@@ -262,7 +262,7 @@ impl<T> Text<T> {
 pub(super) struct Systemd {
     /// Whether it is the init of this system (sd_booted(3)).
     pub(super) running: bool,
-    /// Its units, or why it could not be asked.
+    /// Its units, or why they could not be read.
     pub(super) units: Result<Units, String>,
 }
 
@@ -300,9 +300,9 @@ pub(super) struct Resolver {
 /// What came of one question to a name server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Answer {
-    /// There is no server to ask.
+    /// No server is configured.
     NoServer,
-    /// The server is in no private network and was not asked.
+    /// The server is in no private network and was not queried.
     Public(IpAddr),
     /// It answered with this code (RFC 1035, section 4.1.1).
     Code(IpAddr, u8),
@@ -410,7 +410,7 @@ pub(super) struct Pollers {
 pub(super) struct Resources {
     /// /proc/meminfo, where it can be read.
     pub(super) memory: Option<Memory>,
-    /// The file system of `/`, where it can be asked.
+    /// The file system of `/`, where statvfs works.
     pub(super) disk: Option<Disk>,
 }
 

@@ -26,7 +26,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         quick("doctor::wireguard_peers", peers),
         quick("doctor::fix_repairs", fix_repairs),
         quick("doctor::without_rights", without_rights),
-        quick("doctor::silence_is_not_waited_for", silent_sources),
+        quick("doctor::silent_sources_do_not_delay", silent_sources),
     ]
 }
 
@@ -165,9 +165,26 @@ fn healthy(world: &World) -> Result<()> {
         ensure!(verdict.0 == "ok", "{id}: {verdict:?}");
     }
     ensure!(world.windows().calls()?.len() == 1, "it called Windows");
-    let page = world.wslmesh(&["doctor", "--config", CONFIG])?;
-    let wide = page.stdout.lines().find(|line| line.chars().count() > 80);
-    ensure!(wide.is_none() && !page.stdout.contains('\x1b'), "{wide:?}");
+    let page = |more: &[&str]| -> Result<String> {
+        let mut arguments = vec!["doctor", "--config", CONFIG];
+        arguments.extend(more);
+        let page = world.wslmesh(&arguments)?.stdout;
+        let wide = page.lines().find(|line| line.chars().count() > 80);
+        ensure!(wide.is_none() && !page.contains('\x1b'), "{wide:?}");
+        Ok(page)
+    };
+    let (short, all) = (page(&[])?, page(&["--all"])?);
+    let last = short.lines().last().unwrap_or_default();
+    ensure!(last.ends_with("skipped (--all shows them)"), "{short}");
+    ensure!(
+        !short.contains("  ok  ") && !short.contains("  skipped "),
+        "{short}"
+    );
+    ensure!(
+        all.contains("  ok      network-file")
+            && all.contains("  skipped wireguard-answers   no WireGuard device"),
+        "{all}"
+    );
     let part = verdicts(world, &["mtu", "dns"])?;
     ensure!(part.len() == 8, "{part:?}");
     let wrong = world.wslmesh(&["doctor", "mtus"])?;

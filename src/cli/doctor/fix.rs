@@ -23,8 +23,8 @@ use crate::{
 
 /// Longest wait for a pass of the running agent: it settles first, in mirrored mode
 /// for up to three seconds.
-const PATIENCE: Duration = Duration::from_secs(6);
-/// Between two looks at its document.
+const TIMEOUT: Duration = Duration::from_secs(6);
+/// Between two reads of its document.
 const BETWEEN: Duration = Duration::from_millis(20);
 
 /// What was done, each as a sentence without a final dot.
@@ -33,9 +33,9 @@ pub(super) struct Fixed {
     /// What this process repaired.
     #[serde(rename = "fixed")]
     pub(super) done: Vec<String>,
-    /// What the running agent was told to look at.
+    /// What the running agent was asked to do.
     pub(super) asked: Vec<String>,
-    /// What stays as it is, and why.
+    /// What was not repaired, and why.
     #[serde(rename = "not-fixed")]
     pub(super) failed: Vec<String>,
 }
@@ -70,7 +70,7 @@ pub(super) async fn fix(
     fixed
 }
 
-/// One pass: by the agent that runs, else by this process.
+/// One pass: by the running agent, else by this process.
 async fn pass(source: &Source, paths: &Paths, fixed: &mut Fixed) -> anyhow::Result<()> {
     let settings = Settings::load(source)?;
     let _leadership = match agent::elect()? {
@@ -85,11 +85,11 @@ async fn pass(source: &Source, paths: &Paths, fixed: &mut Fixed) -> anyhow::Resu
     Ok(())
 }
 
-/// Has the running agent look again, and waits for it. One that reads another
-/// configuration would do something else than what was examined.
+/// Asks the running agent for a pass, and waits for it. An agent with another
+/// configuration would not repair what was checked.
 async fn ask(source: &Source, paths: &Paths, holder: &str, fixed: &mut Fixed) {
     if let Some(pid) = agent_pid(paths)
-        && !read_by(pid).is_some_and(|theirs| same(&theirs, source))
+        && !configuration_of(pid).is_some_and(|theirs| same(&theirs, source))
     {
         fixed.failed.push(format!(
             "the agent (process {pid}) reads another configuration than {}, so it was not asked",
@@ -103,49 +103,49 @@ async fn ask(source: &Source, paths: &Paths, holder: &str, fixed: &mut Fixed) {
     };
     let before = passes();
     let reloaded = reload(paths).await;
-    let looked = || {
-        let until = Instant::now() + PATIENCE;
+    let passed = || {
+        let deadline = Instant::now() + TIMEOUT;
         while passes() == before {
-            if Instant::now() >= until {
+            if Instant::now() >= deadline {
                 return false;
             }
             thread::sleep(BETWEEN);
         }
         true
     };
-    asked(&reloaded, holder, looked, fixed);
+    asked(&reloaded, holder, passed, fixed);
 }
 
-/// What came of the reload; `looked` waits for a pass.
-fn asked(reload: &Reload, holder: &str, looked: impl FnOnce() -> bool, fixed: &mut Fixed) {
+/// Records the result of the reload; `passed` waits for a pass.
+fn asked(reload: &Reload, holder: &str, passed: impl FnOnce() -> bool, fixed: &mut Fixed) {
     let words = reload.to_string();
     match reload {
-        Reload::Done | Reload::Signalled(_) => fixed.asked.push(if looked() {
+        Reload::Done | Reload::Signalled(_) => fixed.asked.push(if passed() {
             words
         } else {
-            format!("{words}, and made no pass within {} s", PATIENCE.as_secs())
+            format!("{words}, and made no pass within {} s", TIMEOUT.as_secs())
         }),
         Reload::NoAgent => fixed.failed.push(format!(
-            "no pass of the agent: {holder}, outside of this distribution, works here and looks by itself"
+            "no pass of the agent: {holder}, outside of this distribution, leads and makes its own passes"
         )),
         Reload::Failed(_) => fixed.failed.push(words),
     }
 }
 
-/// The configuration that a running agent was started with; `None` where that is
-/// not to be seen.
-fn read_by(pid: u32) -> Option<Source> {
+/// The configuration that a running agent was started with; `None` where it cannot be
+/// read.
+fn configuration_of(pid: u32) -> Option<Source> {
     let process = Path::new("/proc").join(pid.to_string());
     let line = fs::read(process.join("cmdline")).ok()?;
-    Some(match named(&line) {
+    Some(match config_option(&line) {
         None => Source::System,
-        // A relative path is so from where it was started.
+        // A relative path starts at its working directory.
         Some(file) => Source::File(fs::read_link(process.join("cwd")).ok()?.join(file)),
     })
 }
 
 /// The FILE of `--config FILE` or `--config=FILE` in a command line as /proc has it.
-fn named(line: &[u8]) -> Option<&Path> {
+fn config_option(line: &[u8]) -> Option<&Path> {
     let mut words = line.split(|byte| *byte == 0);
     let file = words.find_map(|word| match word.strip_prefix(b"--config")? {
         b"" => Some(None),
@@ -172,38 +172,38 @@ mod tests {
     use crate::model::{Code, Finding, HealthEntry};
 
     #[test]
-    fn a_request_is_no_repair() {
-        let tell = |reload: Reload, looked: bool| {
+    fn a_request_is_not_listed_as_a_repair() {
+        let record = |reload: Reload, passed: bool| {
             let mut fixed = Fixed::default();
             asked(
                 &reload,
                 "the agent of another distribution",
-                || looked,
+                || passed,
                 &mut fixed,
             );
             assert_eq!(fixed.done, [""; 0]);
             fixed
         };
-        let fixed = tell(Reload::Signalled(7), true);
+        let fixed = record(Reload::Signalled(7), true);
         assert_eq!(
             fixed.asked,
             ["the agent (process 7) reloads its configuration"]
         );
         assert_eq!(fixed.failed, [""; 0]);
-        let fixed = tell(Reload::Signalled(7), false);
+        let fixed = record(Reload::Signalled(7), false);
         assert!(
             fixed.asked[0].ends_with("made no pass within 6 s"),
             "{fixed:?}"
         );
-        let fixed = tell(Reload::NoAgent, true);
+        let fixed = record(Reload::NoAgent, true);
         assert!(fixed.asked.is_empty() && fixed.failed[0].contains("of another distribution"));
     }
 
     #[test]
-    fn a_reload_that_failed_is_not_waited_for() {
+    fn no_wait_after_a_failed_reload() {
         for reload in [Reload::NoAgent, Reload::Failed("it hangs".into())] {
             let mut fixed = Fixed::default();
-            asked(&reload, "x", || panic!("it was waited for"), &mut fixed);
+            asked(&reload, "x", || panic!("the pass was awaited"), &mut fixed);
             assert_eq!((fixed.asked.len(), fixed.failed.len()), (0, 1));
         }
     }
@@ -216,17 +216,17 @@ mod tests {
             (b"wslmesh\0--config=a.toml\0run\0", Some("a.toml")),
             (b"wslmesh\0--configure\0b\0--config", None),
         ] {
-            assert_eq!(named(line), file.map(Path::new), "{line:?}");
+            assert_eq!(config_option(line), file.map(Path::new), "{line:?}");
         }
         // This process has no such option.
-        assert_eq!(read_by(std::process::id()), Some(Source::System));
+        assert_eq!(configuration_of(std::process::id()), Some(Source::System));
         let file = |path: &str| Source::File(path.into());
         assert!(same(&file("/x/a"), &file("/x/./a")) && same(&Source::System, &Source::System));
         assert!(!same(&file("/x/a"), &file("/x/b")) && !same(&Source::System, &file("/x/a")));
     }
 
     #[tokio::test]
-    async fn what_was_repaired_is_told_although_the_rest_fails() {
+    async fn repairs_are_listed_although_the_pass_fails() {
         let folder = tempfile::tempdir().unwrap();
         let nowhere = Source::File(folder.path().join("none.toml"));
         let paths = Paths {

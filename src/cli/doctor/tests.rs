@@ -132,7 +132,7 @@ fn many_findings_of_one_kind_are_counted() {
 }
 
 #[test]
-fn requests_and_failures_are_not_called_fixed() {
+fn requests_and_failures_are_not_listed_as_fixed() {
     let fixed = Fixed {
         done: vec!["wg0 mtu 1420 -> 1280".into()],
         asked: vec!["the agent looks again".into()],

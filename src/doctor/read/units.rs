@@ -1,4 +1,4 @@
-//! systemd's units, asked over the bus.
+//! systemd's units, over D-Bus.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -13,18 +13,18 @@ use crate::{
 /// Longest wait for the bus and for systemd together.
 const DEADLINE: Duration = Duration::from_millis(1500);
 
-/// Units whose state a check looks at.
+/// Units whose state a check needs.
 const NAMES: &[&str] = &["wslmesh.service", "tailscaled.service"];
 
 /// Asks systemd.
 ///
 /// # Errors
-/// Why there is no answer, for a person.
+/// The reason, for people.
 pub(super) async fn read() -> Result<Units, String> {
     let bus = async {
         let bus = Connection::system()
             .await
-            .map_err(|_| "there is no system bus to ask systemd by".to_owned())?;
+            .map_err(|_| "no system bus to reach systemd".to_owned())?;
         ask(&bus).await
     };
     timeout(DEADLINE, bus)
