@@ -5,10 +5,10 @@ mod event;
 use std::{
     io::{self, Write},
     os::fd::AsFd,
-    time::{Duration, SystemTime},
+    time::Duration,
 };
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
 use jiff::{Timestamp, tz::TimeZone};
 use rustix::fs::FileType;
 use serde::Serialize;
@@ -67,14 +67,24 @@ async fn follow(paths: &Paths, printer: &mut Printer) -> anyhow::Result<()> {
                 break (client, updates);
             }
         };
+        // The agent takes its time to join the bus again.
+        while !updates.running && agent_pid(paths).is_some() {
+            match updates.next().await {
+                Some(Update::Running(running)) => updates.running = running,
+                Some(Update::Signal(_)) => {}
+                None => break,
+            }
+        }
     }
 }
 
 /// The agent on the bus, which need not be running yet.
 async fn subscribe(paths: &Paths) -> anyhow::Result<(Client, Subscription)> {
-    let client = Client::connect().await.context(
-        "monitor follows the agent on the system bus; install dbus, then: systemctl start dbus.socket; systemctl reload wslmesh",
-    )?;
+    let client = Client::connect().await.map_err(|error| {
+        anyhow!(
+            "{error}, on which monitor follows the agent; install dbus, then: systemctl start dbus.socket; systemctl reload wslmesh"
+        )
+    })?;
     let mut updates = client.subscribe().await?;
     if !updates.running
         && let Some(pid) = agent_pid(paths)
@@ -82,7 +92,7 @@ async fn subscribe(paths: &Paths) -> anyhow::Result<(Client, Subscription)> {
         match timeout(START, updates.next()).await {
             Ok(Some(_)) => updates.running = true,
             _ => bail!(
-                "the agent (process {pid}) is not on the system bus, where monitor would follow it; `journalctl -u wslmesh` has the reason; to retry: systemctl reload wslmesh"
+                "the agent (process {pid}) is not on the system bus, on which monitor follows it; `journalctl -u wslmesh` has the reason; to retry: systemctl reload wslmesh"
             ),
         }
     }
@@ -116,7 +126,7 @@ struct Printer {
 #[serde(rename_all = "kebab-case")]
 struct Line<'a> {
     /// Milliseconds since 1970 (UTC).
-    time_unix_ms: u64,
+    time_unix_ms: i64,
     #[serde(flatten)]
     event: &'a Event,
 }
@@ -132,9 +142,8 @@ impl Printer {
 
     /// Says whether the output still has a reader.
     fn print(&mut self, event: &Event) -> anyhow::Result<bool> {
-        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-        let ms = now.map_or(0, |since| since.as_millis());
-        let time_unix_ms = u64::try_from(ms).unwrap_or(u64::MAX);
+        let now = Timestamp::now();
+        let time_unix_ms = now.as_millisecond();
         let line = if self.json {
             serde_json::to_string(&Line {
                 time_unix_ms,
@@ -144,7 +153,7 @@ impl Printer {
             let Some(words) = self.words(event) else {
                 return Ok(true);
             };
-            let time = time(&self.zone, time_unix_ms);
+            let time = time(&self.zone, now);
             format!("{}  {words}", style::dim(&time))
         };
         let mut output = io::stdout().lock();
@@ -195,14 +204,8 @@ impl Printer {
 }
 
 /// Local time, as `date '+%F %T'` prints it.
-fn time(zone: &TimeZone, unix_ms: u64) -> String {
-    i64::try_from(unix_ms)
-        .ok()
-        .and_then(|unix_ms| Timestamp::from_millisecond(unix_ms).ok())
-        .unwrap_or_default()
-        .to_zoned(zone.clone())
-        .strftime("%F %T")
-        .to_string()
+fn time(zone: &TimeZone, at: Timestamp) -> String {
+    at.to_zoned(zone.clone()).strftime("%F %T").to_string()
 }
 
 /// The reader of a pipe that we write into.
@@ -263,6 +266,24 @@ mod tests {
     }
 
     #[test]
+    fn a_lost_address_is_printed_once() {
+        let mut printer = Printer::new(false);
+        let lost = Event::Signal(Signal::AddressChanged {
+            interface: "eth0".to_owned(),
+            old: "10.0.0.1".to_owned(),
+            new: String::new(),
+        });
+        let line = "eth0 address 10.0.0.1 is lost";
+        assert_eq!(printer.words(&lost).as_deref(), Some(line));
+        // As the agent lists it among the changes of the pass.
+        let changed = Event::Signal(Signal::Changed {
+            changes: vec![line.to_owned()],
+            duration_us: 1000,
+        });
+        assert_eq!(printer.words(&changed), None);
+    }
+
+    #[test]
     fn each_change_of_a_contested_value_is_printed() {
         let mut printer = Printer::new(false);
         for round in 0..3 {
@@ -288,8 +309,12 @@ mod tests {
             (1_800_000_000_000, "2027-01-15 09:00:00"),
         ];
         for (unix_ms, text) in table {
-            assert_eq!(time(&zone, unix_ms), text);
+            let at = Timestamp::from_millisecond(unix_ms).unwrap();
+            assert_eq!(time(&zone, at), text);
         }
-        assert_eq!(time(&TimeZone::UTC, 0), "1970-01-01 00:00:00");
+        assert_eq!(
+            time(&TimeZone::UTC, Timestamp::UNIX_EPOCH),
+            "1970-01-01 00:00:00"
+        );
     }
 }

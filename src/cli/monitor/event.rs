@@ -102,7 +102,7 @@ fn words(signal: &Signal) -> String {
             new,
         } => match (old.as_str(), new.as_str()) {
             ("", new) => format!("{interface} address {new}"),
-            (old, "") => format!("{interface} lost its address {old}"),
+            (old, "") => format!("{interface} address {old} is lost"),
             (old, new) => format!("{interface} address {old} -> {new}"),
         },
         Signal::Changed {
@@ -190,7 +190,7 @@ mod tests {
                 address("10.0.0.1", "10.0.0.2"),
                 "eth0 address 10.0.0.1 -> 10.0.0.2",
             ),
-            (address("10.0.0.1", ""), "eth0 lost its address 10.0.0.1"),
+            (address("10.0.0.1", ""), "eth0 address 10.0.0.1 is lost"),
             (address("", "10.0.0.1"), "eth0 address 10.0.0.1"),
             (
                 health("it ended"),
