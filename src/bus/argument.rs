@@ -1,4 +1,4 @@
-//! The arguments of AddForward, read as the configuration's are.
+//! The arguments of AddForward, read as the configuration is.
 
 use std::num::NonZeroU16;
 
@@ -13,10 +13,10 @@ use serde::{
 use super::error::Error;
 use crate::config::Forward;
 
-/// Longest argument in bytes that is looked at; the longest right one is a name.
-const MOST: usize = 64;
+/// Longest argument in bytes; the longest valid one is a name.
+const MAX_LENGTH: usize = 64;
 
-/// The arguments as they came.
+/// The arguments as received.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Arguments<'a> {
     pub(super) name: &'a str,
@@ -28,9 +28,9 @@ pub(super) struct Arguments<'a> {
 }
 
 impl Arguments<'_> {
-    /// The forward. Nothing for the address or the firewall is the
-    /// configuration's default, and 0 for `connect_port` is `listen_port`. The
-    /// name's letters are looked at where the drop-in is written.
+    /// The forward. An empty address or firewall is the configuration's default, and
+    /// 0 for `connect_port` is `listen_port`. The name's characters are checked where
+    /// the drop-in is written.
     pub(super) fn forward(self) -> Result<Forward, Error> {
         let listen_port = NonZeroU16::new(self.listen_port).ok_or_else(|| {
             Error::Forward("listen-port is 0; it is a number from 1 to 65535".to_owned())
@@ -47,15 +47,15 @@ impl Arguments<'_> {
     }
 }
 
-/// A name that is short enough to be looked at and to be said again.
+/// A name that is short enough to be repeated in an error.
 pub(super) fn name(given: &str) -> Result<&str, Error> {
     short("name", given)
 }
 
 fn short<'a>(key: &str, given: &'a str) -> Result<&'a str, Error> {
-    if given.len() > MOST {
+    if given.len() > MAX_LENGTH {
         return Err(Error::Forward(format!(
-            "{key} has {} bytes, more than any right one ({MOST})",
+            "{key} has {} bytes, more than any right one ({MAX_LENGTH})",
             given.len()
         )));
     }
@@ -83,7 +83,7 @@ mod tests {
     };
 
     #[test]
-    fn what_is_left_out_is_as_in_the_configuration() {
+    fn defaults_are_those_of_the_configuration() {
         let forward = SSH.forward().unwrap();
         let text = "[[forward]]\nname = \"ssh\"\nprotocol = \"tcp\"\nlisten-port = 2222\n";
         let folder = tempfile::tempdir().unwrap();
@@ -111,90 +111,48 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_named_and_never_said_at_length() {
+    fn errors_name_the_argument_and_are_short() {
         let huge = "x".repeat(1 << 24);
-        let mut name = "n\u{1b}[31m".repeat(1 << 18);
-        name.push('\n');
+        let mut escapes = "n\u{1b}[31m".repeat(1 << 18);
+        escapes.push('\n');
+        // Name, protocol, listen-address, firewall; and a part of the text.
         let table = [
+            ("a", "icmp", "", "", "protocol \"icmp\": unknown variant"),
+            ("a", "", "", "", "protocol \"\""),
             (
-                Arguments {
-                    listen_port: 0,
-                    ..SSH
-                },
-                "listen-port is 0",
-            ),
-            (
-                Arguments {
-                    protocol: "icmp",
-                    ..SSH
-                },
-                "protocol \"icmp\": unknown variant",
-            ),
-            (
-                Arguments {
-                    protocol: "",
-                    ..SSH
-                },
-                "protocol \"\"",
-            ),
-            (
-                Arguments {
-                    firewall: "open",
-                    ..SSH
-                },
+                "a",
+                "tcp",
+                "",
+                "open",
                 "expected one of `none`, `local`, `full`",
             ),
-            (
-                Arguments {
-                    listen_address: "::",
-                    ..SSH
-                },
-                "listen-address \"::\"",
-            ),
-            (
-                Arguments {
-                    listen_address: "host",
-                    ..SSH
-                },
-                "invalid IPv4",
-            ),
-            (Arguments { name: &huge, ..SSH }, "name has 16777216 bytes"),
-            (Arguments { name: &name, ..SSH }, "name has 1572865 bytes"),
-            (
-                Arguments {
-                    protocol: &huge,
-                    ..SSH
-                },
-                "protocol has",
-            ),
-            (
-                Arguments {
-                    listen_address: &huge,
-                    ..SSH
-                },
-                "listen-address has",
-            ),
-            (
-                Arguments {
-                    firewall: &huge,
-                    ..SSH
-                },
-                "firewall has",
-            ),
-            (
-                Arguments {
-                    protocol: "\u{1b}[31m\n",
-                    ..SSH
-                },
-                "\\u{1b}",
-            ),
+            ("a", "tcp", "::", "", "listen-address \"::\""),
+            ("a", "tcp", "host", "", "invalid IPv4"),
+            (&huge, "tcp", "", "", "name has 16777216 bytes"),
+            (&escapes, "tcp", "", "", "name has 1572865 bytes"),
+            ("a", &huge, "", "", "protocol has"),
+            ("a", "tcp", &huge, "", "listen-address has"),
+            ("a", "tcp", "", &huge, "firewall has"),
+            ("a", "\u{1b}[31m\n", "", "", "\\u{1b}"),
         ];
-        for (arguments, said) in table {
+        let wrong = |arguments: Arguments<'_>, part: &str| {
             let Err(Error::Forward(text)) = arguments.forward() else {
-                panic!("{said}: it is no error");
+                panic!("{part}: it is no error");
             };
-            assert!(text.contains(said), "{said}: {text}");
+            assert!(text.contains(part), "{part}: {text}");
             assert!(text.len() < 500, "{} bytes", text.len());
+        };
+        for (name, protocol, listen_address, firewall, part) in table {
+            let arguments = Arguments {
+                name,
+                protocol,
+                listen_address,
+                firewall,
+                ..SSH
+            };
+            wrong(arguments, part);
         }
+        let listen_port = 0;
+        wrong(Arguments { listen_port, ..SSH }, "listen-port is 0");
     }
 }

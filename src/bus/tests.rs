@@ -323,9 +323,9 @@ async fn no_nul_reaches_the_bus() {
         network_file: "/etc/a\0b".into(),
         ..document("active", health)
     };
-    let told = format!("{:?}", properties::changed(None, &ill));
-    assert!(told.contains("/etc/a\u{fffd}b") && told.contains("config-rejected"));
-    assert!(!told.contains("\\0") && !told.contains('\0'), "{told}");
+    let shown = format!("{:?}", properties::changed(None, &ill));
+    assert!(shown.contains("/etc/a\u{fffd}b") && shown.contains("config-rejected"));
+    assert!(!shown.contains("\\0") && !shown.contains('\0'), "{shown}");
 }
 
 /// The interface as it says itself, as a file.
@@ -380,8 +380,8 @@ async fn signalled_values_are_read_values() {
         Some(env!("CARGO_PKG_VERSION").into())
     );
     assert_eq!(read.remove("Passes"), Some(7_u64.into()));
-    let told = properties::changed(None, &document("active", ""));
-    assert_eq!(told, read);
+    let changed = properties::changed(None, &document("active", ""));
+    assert_eq!(changed, read);
     let before = document("active", "");
     let now = Document {
         passes: 9,

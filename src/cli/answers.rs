@@ -1,4 +1,4 @@
-//! Whether somebody answers behind each forward.
+//! Whether a service answers behind each forward.
 
 use std::{io, path::Path};
 
@@ -9,7 +9,7 @@ use crate::{
 };
 
 /// Looks behind each forward of the document, at the port where it leads; at
-/// nothing where the kernel does not tell.
+/// nothing where the kernel has no table.
 pub(super) fn look(document: &mut Document) {
     let Some(address) = document.address else {
         return;
@@ -37,7 +37,7 @@ fn why_not(found: Listening, port: u16) -> Option<String> {
     match found {
         Listening::Yes => None,
         Listening::Elsewhere(address) => Some(format!("{port} is open on {address} only")),
-        Listening::No => Some(format!("nobody listens on {port}")),
+        Listening::No => Some(format!("no service listens on {port}")),
     }
 }
 
@@ -48,11 +48,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn silence_has_a_reason() {
+    fn each_reason_in_words() {
         let loopback = Listening::Elsewhere("127.0.0.1".parse().unwrap());
         let table = [
             (Listening::Yes, None),
-            (Listening::No, Some("nobody listens on 22")),
+            (Listening::No, Some("no service listens on 22")),
             (loopback, Some("22 is open on 127.0.0.1 only")),
         ];
         for (found, expected) in table {
@@ -62,7 +62,7 @@ mod tests {
 
     /// A unit that systemd starts on a connection would be started by a look.
     #[test]
-    fn a_look_connects_to_nobody() {
+    fn looking_connects_to_no_service() {
         let service = TcpListener::bind("[::]:0").unwrap();
         let port = service.local_addr().unwrap().port();
         let text = format!(
@@ -78,7 +78,7 @@ mod tests {
             (Some(true), None)
         );
         service.set_nonblocking(true).unwrap();
-        let nobody = service.accept().unwrap_err();
-        assert_eq!(nobody.kind(), io::ErrorKind::WouldBlock);
+        let none = service.accept().unwrap_err();
+        assert_eq!(none.kind(), io::ErrorKind::WouldBlock);
     }
 }

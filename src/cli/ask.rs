@@ -4,15 +4,15 @@ use std::io::{self, IsTerminal, Write};
 
 use super::output::{Exit, complain, print};
 
-/// What came of a question.
+/// The answer to a question.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Reply {
     /// The person agrees, or said so beforehand with `--yes`.
     Yes,
     /// The person does not.
     No,
-    /// Nobody is there to ask.
-    Nobody,
+    /// There is no terminal.
+    NoTerminal,
 }
 
 /// Asks a question that is answered with yes or no; an empty answer is no.
@@ -21,7 +21,7 @@ fn ask(question: &str, yes: bool) -> io::Result<Reply> {
         return Ok(Reply::Yes);
     }
     if !io::stdin().is_terminal() {
-        return Ok(Reply::Nobody);
+        return Ok(Reply::NoTerminal);
     }
     // Standard output may be kept in a file; the question is for the person.
     write!(io::stderr().lock(), "{question} [y/N] ")?;
@@ -30,9 +30,9 @@ fn ask(question: &str, yes: bool) -> io::Result<Reply> {
     Ok(reply(&answer))
 }
 
-/// Asks whether to go on. Where the answer is no, or nobody is there to ask, that
-/// is said and this is how the command ends; `otherwise` is what to do without a
-/// terminal.
+/// Asks whether to go on. Where the answer is no, or there is no terminal, that is
+/// printed and the command ends with this status; `otherwise` is what to do without
+/// a terminal.
 pub(super) fn go_on(question: &str, yes: bool, otherwise: &str) -> anyhow::Result<Option<Exit>> {
     match ask(question, yes)? {
         Reply::Yes => Ok(None),
@@ -40,7 +40,7 @@ pub(super) fn go_on(question: &str, yes: bool, otherwise: &str) -> anyhow::Resul
             print("nothing was changed")?;
             Ok(Some(Exit::Failed))
         }
-        Reply::Nobody => {
+        Reply::NoTerminal => {
             complain(&anyhow::anyhow!(
                 "there is no terminal to ask at, and nothing was changed: {otherwise}"
             ));

@@ -1,6 +1,6 @@
 //! The relay's counters as a person reads them.
 
-use std::time::SystemTime;
+use jiff::Timestamp;
 
 use crate::model::{Counted, CountedForward};
 
@@ -9,10 +9,7 @@ const NOW: u64 = 1000;
 
 /// How old the counters are.
 pub(super) fn age(entry: &Counted) -> String {
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-    let now = now.map_or(0, |since| {
-        u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
-    });
+    let now = u64::try_from(Timestamp::now().as_millisecond()).unwrap_or_default();
     // The clock may have been set back since.
     old(now.saturating_sub(entry.taken_unix_ms))
 }
@@ -38,7 +35,7 @@ pub(super) fn span(seconds: u64) -> String {
 }
 
 /// A table of at most `width` columns, figures to the right. A name that is too
-/// long for it stands on a line of its own.
+/// long for it has a line of its own.
 pub(super) fn table(entries: &[&CountedForward], width: usize) -> Vec<String> {
     if entries.is_empty() {
         return Vec::new();
@@ -154,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn ages_are_told_in_one_unit() {
+    fn ages_have_one_unit() {
         let table = [
             (0, "of now"),
             (999, "of now"),

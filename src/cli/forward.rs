@@ -65,7 +65,7 @@ pub(super) struct Add {
     /// Windows' address to listen on; 0.0.0.0 is all
     #[arg(long, value_name = "ADDRESS", default_value_t = Ipv4Addr::UNSPECIFIED)]
     listen_address: Ipv4Addr,
-    /// Whom Windows' firewall lets in: nobody new, the local subnet, everybody
+    /// Whom Windows' firewall lets in: none (no rule), the local subnet, or all
     #[arg(long, default_value = "local")]
     firewall: Scope,
     /// Change the configuration only; do not ask Windows' administrator
@@ -194,7 +194,7 @@ async fn agree(
     yes: bool,
 ) -> anyhow::Result<Exit> {
     if settings.backend == Backend::None {
-        print("[host] backend is \"none\": nobody forwards it on Windows")?;
+        print("[host] backend is \"none\": no forward is made on Windows")?;
         return Ok(Exit::Fine);
     }
     let before = match look(paths).await {

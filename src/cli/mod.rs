@@ -1,7 +1,6 @@
 //! The command line, one file per subcommand; the only place that prints.
 
 mod answers;
-mod apply;
 mod ask;
 mod completions;
 mod config;
@@ -13,8 +12,6 @@ mod host;
 mod man;
 mod monitor;
 mod output;
-mod plan;
-mod restore;
 mod run;
 mod status;
 mod style;
@@ -150,9 +147,9 @@ fn obey(arguments: Arguments) -> anyhow::Result<Exit> {
     let paths = Paths::from_environment();
     match arguments.command {
         Command::Run => block_on(run::run(source, paths)),
-        Command::Plan => block_on(plan::plan(source, paths)),
-        Command::Apply => block_on(apply::apply(source, paths)),
-        Command::Restore => block_on(restore::restore(paths)),
+        Command::Plan => block_on(run::plan(source, paths)),
+        Command::Apply => block_on(run::apply(source, paths)),
+        Command::Restore => block_on(run::restore(paths)),
         Command::Status { json } => block_on(status::status(&paths, json)),
         Command::Monitor { json } => block_on(monitor::monitor(&paths, json)),
         Command::Doctor(command) => block_on(doctor::doctor(command, source, paths)),

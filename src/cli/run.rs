@@ -1,10 +1,77 @@
-//! `wslmesh run`
+//! `wslmesh run`, `plan`, `apply` and `restore`
 
-use super::output::Exit;
-use crate::{agent, config::Source, paths::Paths, report};
+use anyhow::bail;
+
+use super::{
+    output::{self, Exit, print, prose},
+    style,
+};
+use crate::{
+    agent::{self, Election, Leadership},
+    config::{Settings, Source},
+    paths::Paths,
+    report, restore as undo,
+};
 
 pub(super) async fn run(source: Source, paths: Paths) -> anyhow::Result<Exit> {
     report::start_journal();
     agent::run(source, paths).await?;
     Ok(Exit::Fine)
+}
+
+pub(super) async fn plan(source: Source, paths: Paths) -> anyhow::Result<Exit> {
+    let settings = Settings::load(&source)?;
+    let plan = agent::dry_run(&settings, &paths).await?;
+    let lines = plan.actions.iter();
+    print_each(lines.map(|action| format!("would do: {action}")))?;
+    Ok(output::findings(&plan.findings)?)
+}
+
+pub(super) async fn apply(source: Source, paths: Paths) -> anyhow::Result<Exit> {
+    let settings = Settings::load(&source)?;
+    let _leadership = alone("does this by itself; to have it do so now: systemctl reload wslmesh")?;
+    let done = agent::apply_once(settings, paths).await?;
+    let lines = done.changes.iter();
+    print_each(lines.map(|change| format!("done: {change}")))?;
+    Ok(output::findings(&done.findings)?)
+}
+
+pub(super) async fn restore(paths: Paths) -> anyhow::Result<Exit> {
+    let _leadership = alone("would change everything again; first: systemctl stop wslmesh")?;
+    // What needs no Windows first: that may take its time.
+    let mut outcomes = undo::restore(&paths).await?;
+    outcomes.extend(undo::withdraw(&paths).await?);
+    let mut exit = Exit::Fine;
+    for outcome in &outcomes {
+        if outcome.failed() {
+            exit = Exit::Failed;
+        }
+        print(&prose(&outcome.to_string()))?;
+    }
+    if outcomes.is_empty() {
+        print("nothing to restore")?;
+    }
+    Ok(exit)
+}
+
+/// Leads for as long as the result lives; an error where an agent does, which `does`
+/// the following.
+fn alone(does: &str) -> anyhow::Result<Leadership> {
+    match agent::elect()? {
+        Election::Won(leadership) => Ok(leadership),
+        Election::Lost(leader) => bail!(
+            "an agent works in this network namespace already ({}) and {does}",
+            leader.holder
+        ),
+    }
+}
+
+fn print_each(lines: impl ExactSizeIterator<Item = String>) -> std::io::Result<()> {
+    if lines.len() == 0 {
+        return print(&style::good("nothing to do"));
+    }
+    for line in lines {
+        print(&prose(&line))?;
+    }
+    Ok(())
 }

@@ -3,9 +3,8 @@
 mod page;
 mod peers;
 
-use std::time::SystemTime;
-
 use anyhow::bail;
+use jiff::Timestamp;
 
 use self::page::Page;
 use super::{
@@ -33,7 +32,7 @@ pub(super) async fn status(paths: &Paths, json: bool) -> anyhow::Result<Exit> {
         let page = Page {
             document: &document,
             note: note.as_deref(),
-            now_unix: now_unix(),
+            now_unix: u64::try_from(Timestamp::now().as_second()).unwrap_or_default(),
         };
         print(&page.lines().join("\n"))?;
     }
@@ -42,9 +41,4 @@ pub(super) async fn status(paths: &Paths, json: bool) -> anyhow::Result<Exit> {
     } else {
         Exit::Fine
     })
-}
-
-fn now_unix() -> u64 {
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-    now.map_or(0, |since| since.as_secs())
 }

@@ -9,7 +9,7 @@ use zbus::{
     proxy::{CacheProperties, OwnerChangedStream, SignalStream},
 };
 
-use super::Signal;
+use super::signal::Signal;
 use crate::{config::Forward, report::Document};
 
 /// Longest wait for what is only read.

@@ -13,10 +13,5 @@ mod status;
 pub use client::{Client, ControlError, Subscription, Update};
 pub use reload::{Reload, agent_pid, reload};
 pub use request::{AgentHandle, RequestError, RequestQueue, Requested, requests};
-pub use signal::Signal;
+pub use signal::{NAME, PATH, Signal};
 pub use status::{Status, status};
-
-/// The agent's name on the bus, and its interface.
-pub const NAME: &str = "org.wslmesh.Agent1";
-/// Its object.
-pub const PATH: &str = "/org/wslmesh/Agent1";

@@ -4,7 +4,10 @@ use std::{ffi::OsString, fs, io, path::Path};
 
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
-use super::{Client, ControlError, status::written};
+use super::{
+    client::{Client, ControlError},
+    status::written,
+};
 use crate::paths::Paths;
 
 /// What came of it.

@@ -19,7 +19,7 @@ use tokio::{
     time::timeout,
 };
 
-use super::NAME;
+use super::signal::NAME;
 use crate::{
     blocking::{LIMIT, SingleFlight, run_blocking},
     config::{DropIn, DropInError, Forward, Source},

@@ -1,4 +1,4 @@
-//! The agent's signals.
+//! The agent's D-Bus interface: its names and signals.
 
 use serde::{
     Deserialize, Serialize,
@@ -8,6 +8,11 @@ use serde::{
 use zbus::Message;
 
 use crate::model::{HealthEntry, Severity};
+
+/// The agent's name on the bus, and its interface.
+pub const NAME: &str = "org.wslmesh.Agent1";
+/// Its object.
+pub const PATH: &str = "/org/wslmesh/Agent1";
 
 /// Something that happened, once. In JSON `event` names its kind.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -88,7 +93,6 @@ impl Signal {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::control::{NAME, PATH};
 
     fn parsed<B: serde::Serialize + zbus::Type>(member: &str, body: &B) -> Option<Signal> {
         let message = Message::signal(PATH, NAME, member);

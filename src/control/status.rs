@@ -2,7 +2,7 @@
 
 use std::io;
 
-use super::{Client, ControlError};
+use super::client::{Client, ControlError};
 use crate::{
     paths::Paths,
     report::{Document, read_status},

@@ -68,7 +68,7 @@ pub(super) fn healthy() -> Facts {
             device: "wg0".into(),
             listen_port: Some(41820),
             peers: vec![peer(Some(NOW - 30), true, 25)],
-            trouble: None,
+            error: None,
         }],
         routes: vec![("eth0".into(), "172.28.16.0/20".parse().unwrap())],
         agent: Some(document(&[])),

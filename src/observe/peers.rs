@@ -45,7 +45,7 @@ impl Peers {
                 device: name.to_string(),
                 listen_port: None,
                 peers: Vec::new(),
-                trouble: Some(why),
+                error: Some(why),
             },
         }
     }
@@ -64,7 +64,7 @@ fn entry(name: &InterfaceName, details: &DeviceDetails) -> WireguardEntry {
         device: name.to_string(),
         listen_port: details.listen_port,
         peers: peers.collect(),
-        trouble: None,
+        error: None,
     }
 }
 
@@ -89,7 +89,7 @@ mod tests {
         let found = Peers::default().of(&links).await;
         assert_eq!(found.len(), 1, "{found:?}");
         assert_eq!(found[0].device, "wg-absent");
-        let why = found[0].trouble.as_deref().unwrap();
+        let why = found[0].error.as_deref().unwrap();
         assert!(why.starts_with("wg-absent: cannot read"), "{why}");
     }
 }

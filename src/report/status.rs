@@ -39,7 +39,7 @@ pub struct Document {
     /// The watched interface and each tunnel that the configuration names.
     #[serde(default)]
     pub links: Vec<LinkEntry>,
-    /// WireGuard devices and their peers. Only in the answer to somebody who asks:
+    /// WireGuard devices and their peers. Only by D-Bus and in `wslmesh status`:
     /// gathering them takes time, and they change all the time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub wireguard: Option<Vec<WireguardEntry>>,
@@ -97,7 +97,7 @@ pub struct WireguardEntry {
     pub peers: Vec<PeerEntry>,
     /// Why it could not be asked, where it could not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub trouble: Option<String>,
+    pub error: Option<String>,
 }
 
 /// A peer of a WireGuard device.
@@ -106,7 +106,7 @@ pub struct WireguardEntry {
 pub struct PeerEntry {
     /// Its public key in base64.
     pub public_key: String,
-    /// Where it was heard last, or is said to be.
+    /// Its last address, or the configured one.
     pub endpoint: Option<SocketAddr>,
     /// PersistentKeepalive in seconds, 0 where it is off.
     pub keepalive: u16,
@@ -143,15 +143,15 @@ pub struct ServedEntry {
     pub listen_port: NonZeroU16,
     /// The port in this distribution.
     pub connect_port: NonZeroU16,
-    /// `portproxy`, `relay` or `guest` (nothing is needed); nothing where nobody can.
+    /// `portproxy`, `relay` or `guest` (none is needed); nothing where none can.
     pub served_by: Option<ServedBy>,
     /// `up`, `pending` or `down`.
     pub state: String,
-    /// Whether somebody listens at the port in this distribution. Only in the answer
-    /// to somebody who asks.
+    /// Whether a service listens at the port in this distribution. Only in `wslmesh
+    /// status`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub answers: Option<bool>,
-    /// Why nobody answers.
+    /// Why none answers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unanswered: Option<String>,
 }
@@ -214,7 +214,7 @@ fn path(folder: &Path) -> PathBuf {
 /// The runtime directory is not there or not writable.
 pub fn write(folder: &Path, document: &Document) -> Result<(), FileError> {
     // systemd makes the folder; an agent that is run by hand makes it itself. If
-    // that fails, the file's own error tells.
+    // that fails, the file's own error says so.
     fs::create_dir_all(folder).unwrap_or_default();
     let path = path(folder);
     let text = serde_json::to_vec_pretty(document).unwrap_or_default();

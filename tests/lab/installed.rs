@@ -94,7 +94,7 @@ impl World {
         Ok(listeners(&text))
     }
 
-    /// Waits until nothing listens there on this port.
+    /// Waits until no service listens there on this port.
     pub(crate) fn closed(&self, place: Place, kind: &str, port: u16) -> Result<()> {
         until(&format!("port {port} free"), LIMIT, || {
             Ok(self.listens(place, kind, port)?.is_empty().then_some(()))

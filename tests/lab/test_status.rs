@@ -121,7 +121,7 @@ fn answers(world: &World) -> Result<()> {
     let forwards = [
         forward("ssh", "tcp", 2222, 22),
         forward("local", "tcp", 8080, 8080),
-        forward("nobody", "tcp", 8081, 8081),
+        forward("closed", "tcp", 8081, 8081),
         forward("wireguard", "udp", 51820, 51820),
         forward("silent", "udp", 53, 53),
     ];
@@ -150,9 +150,9 @@ fn answers(world: &World) -> Result<()> {
     let expected = [
         ("ssh", true, None),
         ("local", false, Some("8080 is open on 127.0.0.1 only")),
-        ("nobody", false, Some("nobody listens on 8081")),
+        ("closed", false, Some("no service listens on 8081")),
         ("wireguard", true, None),
-        ("silent", false, Some("nobody listens on 53")),
+        ("silent", false, Some("no service listens on 53")),
     ];
     let expected =
         expected.map(|(name, answers, why)| (name.to_owned(), answers, why.map(str::to_owned)));
@@ -163,7 +163,7 @@ fn answers(world: &World) -> Result<()> {
     let list = serde_json::from_str(&world.wslmesh(&list)?.stdout)?;
     ensure!(answers(&list) == expected, "{list:#}");
     let text = page(world)?;
-    for part in ["up, answers\n", ", nobody listens on 8081\n"] {
+    for part in ["up, answers\n", ", no service listens on 8081\n"] {
         ensure!(text.contains(part), "{part:?} is not in\n{text}");
     }
     Ok(())

@@ -1,6 +1,6 @@
 //! The relay's counters, which it is asked for on request.
 
-use std::time::SystemTime;
+use jiff::Timestamp;
 
 use super::{Stage, Supervisor};
 use wslmesh_relay::protocol::Command;
@@ -52,12 +52,11 @@ impl Counting {
         if !std::mem::take(&mut self.asked) {
             return false;
         }
-        let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-        let now = since.map_or(0, |since| since.as_millis());
+        let now = u64::try_from(Timestamp::now().as_millisecond()).unwrap_or_default();
         // Each answer has a time of its own, by which it is known as a new one.
         let later = self.last.as_ref().map_or(0, |last| last.taken_unix_ms + 1);
         self.last = Some(Counted {
-            taken_unix_ms: u64::try_from(now).unwrap_or(u64::MAX).max(later),
+            taken_unix_ms: now.max(later),
             forwards,
         });
         true

@@ -19,7 +19,7 @@ use crate::{
 /// The longest name in the table: the longest of all other columns leave as much.
 const LONG_NAME: usize = 14;
 
-/// A configured forward and what became of it.
+/// A configured forward and its state.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "kebab-case")]
 struct Row {
@@ -29,11 +29,11 @@ struct Row {
     connect_port: u16,
     firewall: String,
     served_by: Option<ServedBy>,
-    /// The agent's word, `no agent`, or `new` until it has read the configuration.
+    /// The agent's state, `no agent`, or `new` until it has read the configuration.
     state: String,
-    /// Whether somebody listens at the port in this distribution, where that is known.
+    /// Whether a service listens at the port in this distribution, where that is known.
     answers: Option<bool>,
-    /// Why nobody answers.
+    /// Why none answers.
     unanswered: Option<String>,
     /// Codes of what is wrong with it.
     health: Vec<String>,
@@ -222,7 +222,7 @@ fn table(rows: &[Row]) -> Vec<String> {
     lines
 }
 
-/// A longer name stands on a line of its own.
+/// A longer name has a line of its own.
 fn short_name(row: &Row) -> Option<&str> {
     (row.name.chars().count() <= LONG_NAME).then_some(row.name.as_str())
 }
@@ -237,7 +237,7 @@ mod tests {
     fn document() -> Document {
         let text = r#"{"version":1,"pid":1,"role":"active","mode":"nat","interface":null,"address":null,"gateway":null,"network-file":"/x","forwards":null,
             "served":[{"name":"ssh","protocol":"tcp","listen-address":"0.0.0.0","listen-port":2222,"connect-port":22,"served-by":"portproxy","state":"up","answers":true},
-                      {"name":"wireguard","protocol":"udp","listen-address":"127.0.0.1","listen-port":51820,"connect-port":51820,"served-by":"relay","state":"down","answers":false,"unanswered":"nobody listens on 51820"}],
+                      {"name":"wireguard","protocol":"udp","listen-address":"127.0.0.1","listen-port":51820,"connect-port":51820,"served-by":"relay","state":"down","answers":false,"unanswered":"no service listens on 51820"}],
             "windows-address":null,"passes":1,"last-pass-us":1,
             "health":[{"code":"forward-port-taken","severity":"error","subject":"other, wireguard","detail":"","remediation":""},
                       {"code":"some-note","severity":"info","subject":"ssh","detail":"","remediation":""}]}"#;
@@ -255,14 +255,14 @@ mod tests {
     }
 
     #[test]
-    fn each_forward_with_its_server_and_state() {
+    fn each_forward_with_its_backend_and_state() {
         assert_eq!(
             shown(Some(&document())),
             [
                 "NAME       PROTO  LISTEN           TO     FIREWALL  BY         STATE",
                 "ssh        tcp    0.0.0.0:2222     22     local     portproxy  up, answers",
                 "wireguard  udp    127.0.0.1:51820  51820  full      relay      down",
-                "  nobody listens on 51820, forward-port-taken",
+                "  no service listens on 51820, forward-port-taken",
             ]
         );
     }
@@ -312,7 +312,7 @@ mod tests {
     }
 
     #[test]
-    fn counters_stand_below_the_table_and_raw_in_json() {
+    fn counters_are_below_the_table_and_raw_in_json() {
         let mut document = document();
         let settings = crate::config::settings(SETTINGS);
         assert_eq!(counted(&settings.forwards, Some(&document)), [""; 0]);

@@ -3,28 +3,26 @@
 use super::{
     super::{
         counters, style,
-        table::{WIDTH, listed, wrap},
+        table::{listed, wrap},
     },
-    peers,
+    peers::{self, MARGIN, ROOM},
 };
 use crate::{
     model::{HealthEntry, ServedBy},
     report::{Document, RelayEntry, ServedEntry},
 };
 
-/// What is printed before each value.
-const MARGIN: usize = 11;
-/// What is left for a value.
-pub(super) const ROOM: usize = WIDTH - MARGIN;
-/// A longer name of a forward stands on a line of its own.
+/// Forwards that are shown.
+const MAX_FORWARDS: usize = 16;
+/// A longer name of a forward has a line of its own.
 const LONG_NAME: usize = 16;
 
 /// What is shown, and when.
 pub(super) struct Page<'a> {
     pub(super) document: &'a Document,
-    /// What there is to say about where it is from.
+    /// Where it is not from the agent itself: from where.
     pub(super) note: Option<&'a str>,
-    /// Seconds since 1970, which ages are told from.
+    /// Seconds since 1970, for ages.
     pub(super) now_unix: u64,
 }
 
@@ -44,7 +42,7 @@ impl Page<'_> {
             .collect()
     }
 
-    /// One that stands by knows nothing of these.
+    /// An agent on standby knows nothing of these.
     fn of_a_leader(&self) -> Vec<(&'static str, Vec<String>)> {
         let document = self.document;
         let mut rows = vec![
@@ -126,7 +124,7 @@ fn forwards(document: &Document) -> Vec<String> {
             ""
         };
         let left = format!("{name:names$}  {:listens$}", listen(entry));
-        let (right, look) = (standing(entry), state_look(entry));
+        let (right, look) = (state(entry), state_look(entry));
         let room = left.chars().count() + 2 + right.chars().count();
         if room <= ROOM {
             lines.push(format!("{left}  {}", look(&right)));
@@ -137,10 +135,17 @@ fn forwards(document: &Document) -> Vec<String> {
         }
         lines
     };
-    match entries.as_slice() {
-        [] => vec!["-".to_owned()],
-        entries => entries.iter().flat_map(of_one).collect(),
+    if entries.is_empty() {
+        return vec!["-".to_owned()];
     }
+    let shown = entries.iter().take(MAX_FORWARDS);
+    let mut lines: Vec<String> = shown.flat_map(of_one).collect();
+    if let Some(more @ 1..) = entries.len().checked_sub(MAX_FORWARDS) {
+        lines.push(style::dim(&format!(
+            "and {more} more: wslmesh forward list"
+        )));
+    }
+    lines
 }
 
 fn listen(entry: &ServedEntry) -> String {
@@ -150,19 +155,19 @@ fn listen(entry: &ServedEntry) -> String {
     )
 }
 
-/// Who serves it and how it stands.
-fn standing(entry: &ServedEntry) -> String {
-    let by = match entry.served_by {
-        None => "nobody".to_owned(),
-        Some(ServedBy::Guest) => "nobody needed".to_owned(),
-        Some(by) => by.to_string(),
+/// Its backend and its state.
+fn state(entry: &ServedEntry) -> String {
+    let backend = match entry.served_by {
+        None => "no backend".to_owned(),
+        Some(ServedBy::Guest) => "no backend needed".to_owned(),
+        Some(backend) => format!("by {backend}"),
     };
     let answers = match (&entry.unanswered, entry.answers) {
         (Some(why), _) => format!(", {why}"),
         (None, Some(true)) => ", answers".to_owned(),
         (None, Some(false) | None) => String::new(),
     };
-    format!("by {by}: {}{answers}", entry.state)
+    format!("{backend}: {}{answers}", entry.state)
 }
 
 fn state_look(entry: &ServedEntry) -> fn(&str) -> String {

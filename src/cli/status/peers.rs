@@ -1,20 +1,21 @@
-//! WireGuard devices and their peers, as `wg show` tells them.
+//! WireGuard devices and their peers, as `wg show` prints them.
 
-use super::{
-    super::{
-        counters::{bytes, span},
-        style,
-        table::{listed, wrap},
-    },
-    page::ROOM,
+use super::super::{
+    counters::{bytes, span},
+    style,
+    table::{WIDTH, listed, wrap},
 };
 use crate::{
     model::{HANDSHAKE_STALE, LinkKind},
     report::{Document, LinkEntry, PeerEntry, WireguardEntry},
 };
 
-/// Peers of one device that are shown; of more the latest heard.
-const MOST: usize = 16;
+/// Columns of the names before each value of the page, and of the values.
+pub(super) const MARGIN: usize = 11;
+pub(super) const ROOM: usize = WIDTH - MARGIN;
+
+/// Peers of one device that are shown; of more those with the latest handshakes.
+const MAX_PEERS: usize = 16;
 
 /// All devices; nothing where there is none.
 pub(super) fn lines(document: &Document, now_unix: u64) -> Vec<String> {
@@ -36,8 +37,8 @@ fn carries_wireguard(link: &&LinkEntry) -> bool {
 }
 
 fn one(device: &WireguardEntry, now_unix: u64) -> Vec<String> {
-    if let Some(trouble) = &device.trouble {
-        let lines = wrap(trouble, ROOM).into_iter();
+    if let Some(error) = &device.error {
+        let lines = wrap(error, ROOM).into_iter();
         return lines.map(|line| style::warn(&line)).collect();
     }
     let port = match device.listen_port {
@@ -54,10 +55,10 @@ fn one(device: &WireguardEntry, now_unix: u64) -> Vec<String> {
     lines.extend(
         peers
             .iter()
-            .take(MOST)
+            .take(MAX_PEERS)
             .flat_map(|peer| entry(peer, now_unix)),
     );
-    if let Some(more @ 1..) = peers.len().checked_sub(MOST) {
+    if let Some(more @ 1..) = peers.len().checked_sub(MAX_PEERS) {
         let text = format!("and {more} more: wg show {}", device.device);
         lines.push(format!("  {}", style::dim(&text)));
     }
@@ -86,8 +87,7 @@ fn entry(peer: &PeerEntry, now_unix: u64) -> Vec<String> {
     lines
 }
 
-/// How long ago. It is stale where the keepalive should have brought a newer one,
-/// or there is none although somebody tries.
+/// How long ago. It is stale where the keepalive should have brought a newer one.
 fn handshake(peer: &PeerEntry, now_unix: u64) -> String {
     let tries = peer.keepalive > 0 && peer.endpoint.is_some();
     let Some(at) = peer.latest_handshake_unix else {

@@ -166,8 +166,8 @@ async fn refusals_keep_the_agents_words() {
 #[tokio::test]
 async fn another_object_or_interface_is_no_agent() {
     let (client, _server) = to(|builder| builder.serve_at("/org/wslmesh/Other", Stranger)).await;
-    let nobody = client.status().await.unwrap_err();
-    assert!(nobody.is_absent(), "{nobody:?}");
+    let none = client.status().await.unwrap_err();
+    assert!(none.is_absent(), "{none:?}");
     let (client, _server) = to(|builder| builder.serve_at("/org/wslmesh/Agent1", Stranger)).await;
     for error in [
         client.status().await.unwrap_err(),

@@ -1,6 +1,6 @@
 //! Golden texts of the page.
 
-use super::*;
+use super::{super::super::table::WIDTH, *};
 
 /// A document with these fields besides the necessary ones.
 fn document(more: &str) -> Document {
@@ -48,7 +48,7 @@ fn a_healthy_node() {
         "wireguard":[{{"device":"wg0","listen-port":51820,"peers":[
           {{"public-key":"{KEY}","endpoint":"192.168.50.20:51820","keepalive":25,"latest-handshake-unix":1789999968,"received-bytes":1300000,"sent-bytes":92}}]}}],
         "served":[{{"name":"ssh","protocol":"tcp","listen-address":"0.0.0.0","listen-port":2222,"connect-port":22,"served-by":"portproxy","state":"up","answers":true}},
-          {{"name":"web","protocol":"tcp","listen-address":"0.0.0.0","listen-port":80,"connect-port":8080,"served-by":"portproxy","state":"up","answers":false,"unanswered":"nobody listens on 8080"}},
+          {{"name":"web","protocol":"tcp","listen-address":"0.0.0.0","listen-port":80,"connect-port":8080,"served-by":"portproxy","state":"up","answers":false,"unanswered":"no service listens on 8080"}},
           {{"name":"wireguard","protocol":"udp","listen-address":"0.0.0.0","listen-port":51820,"connect-port":51820,"served-by":"relay","state":"pending"}}],
         "relay":{{"place":"guest","applied":true,"sessions":1}},"health":[]"#
     ));
@@ -67,7 +67,7 @@ fn a_healthy_node() {
             "             192.168.50.20:51820, keepalive 25 s, in 1.2 MiB, out 92 B",
             " forwards: ssh        tcp 0.0.0.0:2222 -> 22      by portproxy: up, answers",
             "           web        tcp 0.0.0.0:80 -> 8080",
-            "                      by portproxy: up, nobody listens on 8080",
+            "                      by portproxy: up, no service listens on 8080",
             "           wireguard  udp 0.0.0.0:51820 -> 51820  by relay: pending",
             "    relay: serves, 1 UDP session; guest",
             "     file: /etc/wslmesh/wsl-network.conf",
@@ -125,7 +125,7 @@ fn the_longest_names_and_addresses_fit() {
     );
     let document = document(&format!(
         r#","links":[{}],"wireguard":[{{"device":"wg1234567890123","listen-port":65535,"peers":[{},{},{},{}]}},
-        {{"device":"wg1","listen-port":null,"peers":[],"trouble":"wg1 did not answer within 1 s although it was asked in words that are long"}}],
+        {{"device":"wg1","listen-port":null,"peers":[],"error":"wg1 did not answer within 1 s although it was asked in words that are long"}}],
         "served":[{},{},{}],"relay":{{"place":"C:\\Program Files\\wslmesh\\{}\\wslmesh-relay.exe","applied":false,"sessions":18446744073709551615,
         "counters":{{"taken-unix-ms":0,"forwards":[{counted}]}}}},
         "health":[{{"code":"forward-port-taken","severity":"error","subject":"{name}, {name}","detail":"","remediation":"x"}}]"#,
@@ -151,7 +151,7 @@ fn the_longest_names_and_addresses_fit() {
         "wg1 did not answer within 1 s",
         "\n             [2001:db8:1234:5678:9abc:def0:1234:5678%4294967295]:51820,\n",
         "\n             udp 255.255.255.255:65535 -> 65535\n             by portproxy: pending, 65535 is open on\n             [2001",
-        "by nobody needed: up, 65535",
+        "no backend needed: up, 65535",
         &name,
     ] {
         assert!(text.contains(part), "{part}\n{text}");
@@ -159,7 +159,7 @@ fn the_longest_names_and_addresses_fit() {
 }
 
 #[test]
-fn of_many_peers_the_latest_heard_are_shown() {
+fn peers_with_the_latest_handshakes_are_shown() {
     let peer = |n: u64| {
         format!(
             r#"{{"public-key":"{n}","endpoint":null,"keepalive":0,"latest-handshake-unix":{},"received-bytes":0,"sent-bytes":0}}"#,
@@ -185,6 +185,23 @@ fn of_many_peers_the_latest_heard_are_shown() {
 }
 
 #[test]
+fn of_many_forwards_some_are_shown() {
+    let forward = |n: u64| {
+        format!(
+            r#"{{"name":"f{n}","protocol":"tcp","listen-address":"0.0.0.0","listen-port":{port},"connect-port":{port},"served-by":"portproxy","state":"up"}}"#,
+            port = 8000 + n
+        )
+    };
+    let served: Vec<String> = (0..40).map(forward).collect();
+    let document = document(&format!(r#","served":[{}],"health":[]"#, served.join(",")));
+    let lines = shown(&document);
+    fits(&lines);
+    assert!(lines.iter().any(|line| line.contains(" f15 ")));
+    assert!(!lines.iter().any(|line| line.contains(" f16 ")));
+    assert!(lines.contains(&"           and 24 more: wslmesh forward list".to_owned()));
+}
+
+#[test]
 fn peers_that_were_not_asked_for_are_said_to_be_there() {
     let links = r#""links":[{"name":"eth0","kind":"other","mtu":1500},{"name":"wg0","kind":"wireguard","mtu":1280},{"name":"wg1","kind":"wireguard-userspace","mtu":1280}]"#;
     let lines = shown(&document(&format!(r#",{links},"health":[]"#)));
@@ -198,7 +215,7 @@ fn peers_that_were_not_asked_for_are_said_to_be_there() {
 }
 
 #[test]
-fn one_that_stands_by_says_who_leads() {
+fn a_standby_names_the_leader() {
     let mut document = document(
         r#","health":[{"code":"standby","severity":"info","subject":"","detail":"the agent of process 7 leads","remediation":"Nothing to do"}]"#,
     );
@@ -216,7 +233,7 @@ fn one_that_stands_by_says_who_leads() {
 }
 
 #[test]
-fn counters_stand_below_the_relay() {
+fn counters_are_shown_below_the_relay() {
     let name = "n".repeat(16);
     let document = document(&format!(
         r#","health":[],
