@@ -12,7 +12,7 @@ use crate::control::Status;
 use crate::dbus::talk;
 use crate::options::{AGENT, Options};
 use crate::probe::ECHO;
-use crate::process::HUP;
+use crate::process::{CONT, HUP, STOP};
 use crate::runner::trial_with;
 use crate::topology::FIRST;
 use crate::world::{World, until};
@@ -283,10 +283,12 @@ fn without_bus(world: &World) -> Result<()> {
     };
     noted("no system bus")?;
     monitor("install dbus")?;
-    // The agent joins it at a reload.
+    // It would join the bus by itself.
+    agent.process().signal(STOP)?;
     let _daemon = world.start_bus()?;
     noted("the agent is not on the system bus")?;
     monitor(") is not on the system bus")?;
+    agent.process().signal(CONT)?;
     agent.process().signal(HUP)?;
     talk(async { world.agent_on_the_bus().await.map(drop) })?;
     ensure!(!page(world)?.contains("note: "), "{}", page(world)?);
