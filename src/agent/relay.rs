@@ -1,15 +1,14 @@
-//! Keeps the relay running and told, as long as a forward needs it.
+//! Keeps the relay running as long as a forward needs it.
 //!
-//! The relay holds nothing on disk and no decisions: what it is to serve comes
-//! from the plan, and the table of its UDP clients is kept here, because
-//! WireGuard in the guest answers to the port it saw last, whatever happens to
-//! the relay. Telling a relay that runs is one write to a pipe, made in the pass
-//! itself; everything else happens between passes and comes to the loop as news.
+//! The relay keeps nothing on disk and decides nothing: its forwards come from the
+//! plan, and the table of its UDP sessions is kept here, because WireGuard in the
+//! guest answers to the port it saw last, even if the relay restarts. Forwards are
+//! sent to a running relay within the reconciliation, by one write to a pipe;
+//! everything else happens in between and reaches the event loop as a change.
 
 mod counting;
-mod listeners;
-mod passing;
-mod stage;
+mod reported;
+mod state;
 mod table;
 
 use std::{
@@ -22,62 +21,67 @@ use tokio::select;
 
 use self::{
     counting::Counting,
-    listeners::Listeners,
-    passing::Passing,
-    stage::{Stage, Step},
+    reported::{Listeners, TransientFindings},
+    state::{DEADLINE, State},
     table::Table,
 };
 use crate::{
     backoff::{Retry, until},
     blocking::SingleFlight,
-    host::relay::{Process, RelayError},
+    host::relay::RelayError,
     model::{Code, Finding, RelayMemory, RelayPlace, RelaySet},
     paths::Paths,
 };
 use wslmesh_relay::protocol::{Command, Event, Limits, Listen, SetForwards, VERSION};
 
-/// Longest wait for a relay's first word, and for its word that an order is in
-/// force. A start on Windows takes a second.
-const DEADLINE: Duration = Duration::from_secs(15);
-/// How long a relay may take to end by itself.
-const FAREWELL: Duration = Duration::from_secs(2);
-/// A relay that lived longer is started again at once.
-const LONG_LIFE: Duration = Duration::from_secs(60);
-/// Longest wait before the next start.
-const LONGEST: Duration = Duration::from_secs(60);
-/// Wait after a start with administrator rights: they stay until WSL is restarted.
-const ELEVATED: Duration = Duration::from_secs(300);
-/// How long something that is over stays to be seen.
-const SEEN: Duration = Duration::from_secs(60);
+/// How long a relay may take to exit.
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(2);
+/// A relay that ran for longer is restarted at once.
+const LONG_RUN: Duration = Duration::from_secs(60);
+/// Longest delay of the next start.
+const MAX_DELAY: Duration = Duration::from_secs(60);
+/// Delay after a start with administrator rights: they stay until WSL restarts.
+const ELEVATED_DELAY: Duration = Duration::from_secs(300);
+/// How long a transient finding is shown.
+const TRANSIENT: Duration = Duration::from_secs(60);
 
 /// The relay's supervisor.
 #[derive(Debug)]
 pub(super) struct Supervisor {
-    /// Where our programs are; `None` where no relay is to be started.
+    /// Where our programs are; `None` where no relay may be started.
     lib: Option<PathBuf>,
-    /// Starts: one that hangs gets no second.
+    /// While one start hangs there is no second.
     starts: SingleFlight,
-    stage: Stage,
+    state: State,
     wanted: Option<RelaySet>,
+    /// Number of the last command.
     serial: u64,
     listeners: Listeners,
     table: Table,
-    /// Starts that failed and short lives, in a row.
+    /// Failed starts and short runs.
     retry: Retry,
     /// Why it does not run.
-    trouble: Option<Finding>,
-    /// Why it had to be started again.
-    ended: Option<String>,
-    passing: Passing,
+    failure: Option<Finding>,
+    /// Why the last one stopped, until the next one serves.
+    restart_reason: Option<String>,
+    transient: TransientFindings,
     counting: Counting,
-    /// What the journal was told last.
-    said: Option<RelaySet>,
+    /// What was logged last.
+    logged: Option<RelaySet>,
+}
+
+/// What changed between reconciliations.
+#[derive(Debug, PartialEq, Eq)]
+enum Change {
+    /// The relay has confirmed its forwards.
+    Applied,
+    Other,
 }
 
 impl Supervisor {
-    /// A supervisor that knows the clients of an earlier run.
+    /// A supervisor with the session table of an earlier run.
     pub(super) fn new(paths: &Paths) -> Self {
-        // systemd makes the folder; if this fails, writing the table tells.
+        // systemd makes the folder; if this fails, writing the table reports it.
         fs::create_dir_all(&paths.runtime).unwrap_or_default();
         Self {
             lib: Some(paths.lib.clone()),
@@ -86,214 +90,210 @@ impl Supervisor {
         }
     }
 
-    /// A supervisor that starts nothing: for a pass by hand, whose relay would
-    /// end with it.
+    /// A supervisor that starts nothing: for a single reconciliation, whose relay
+    /// would exit with it.
     pub(super) fn absent() -> Self {
         Self {
             lib: None,
             starts: SingleFlight::default(),
-            stage: Stage::Idle,
+            state: State::Idle,
             wanted: None,
             serial: 0,
             listeners: Listeners::default(),
             table: Table::default(),
-            retry: Retry::up_to(LONGEST),
-            trouble: None,
-            ended: None,
-            passing: Passing::default(),
+            retry: Retry::up_to(MAX_DELAY),
+            failure: None,
+            restart_reason: None,
+            transient: TransientFindings::default(),
             counting: Counting::default(),
-            said: None,
+            logged: None,
         }
     }
 
-    /// Takes what the relay is to serve. A relay that runs is told at once.
-    pub(super) fn tell(&mut self, wanted: Option<RelaySet>) -> RelayMemory {
-        let moves = match (&self.wanted, &wanted) {
-            (Some(old), Some(new)) => old.place != new.place,
-            (None, None) => false,
-            (Some(_), None) | (None, Some(_)) => true,
-        };
+    /// Sets the wanted forwards, and sends them at once if the relay runs.
+    pub(super) fn set_forwards(&mut self, wanted: Option<RelaySet>) -> RelayMemory {
+        let place = |set: &Option<RelaySet>| set.as_ref().map(|set| set.place.clone());
+        let moved = place(&self.wanted) != place(&wanted);
         self.wanted = wanted;
         if self.lib.is_none() {
-            return self.absence();
+            self.failure = self.wanted.as_ref().map(needs_agent);
+            return self.memory();
         }
         self.table.keep(self.wanted.as_ref());
-        match (&mut self.stage, moves) {
-            (Stage::Running { .. }, false) => self.want(false),
-            (Stage::Idle, _) | (Stage::Starting(_) | Stage::Waiting { .. }, true) => {
+        match (&self.state, moved) {
+            (State::Running { .. }, false) => self.send_forwards(false),
+            (State::Idle, _) | (State::Starting(_) | State::Waiting, true) => {
                 self.retry.reset();
-                self.begin();
+                self.start();
             }
-            (Stage::Greeting { .. } | Stage::Running { .. }, true) => self.dismiss(),
-            // They get to know what is wanted then when they are through.
-            (Stage::Starting(_) | Stage::Waiting { .. } | Stage::Greeting { .. }, false)
-            | (Stage::Stopping { .. }, _) => {}
+            (State::AwaitingReady { .. } | State::Running { .. }, true) => self.shutdown(),
+            // Sent once it is ready, or once the next one is.
+            (State::Starting(_) | State::Waiting | State::AwaitingReady { .. }, false)
+            | (State::Stopping { .. }, _) => {}
         }
         self.memory()
     }
 
-    /// Waits until there is something to tell: how the relay stands, and whether
-    /// it has just confirmed its forwards.
-    pub(super) async fn news(&mut self) -> (RelayMemory, bool) {
+    /// Waits for a change: the relay's state, and whether it has just confirmed
+    /// its forwards. Cancel safe.
+    pub(super) async fn next_change(&mut self) -> (RelayMemory, bool) {
         loop {
-            let due = [self.stage.due(), self.passing.due(), self.table.due()];
-            let due = due.into_iter().flatten().min();
-            let news = select! {
-                step = self.stage.step() => self.take(step),
-                () = until(due) => self.wake(Instant::now()),
+            let due = [self.due(), self.transient.due(), self.table.due()];
+            let change = select! {
+                received = self.state.next() => self.handle(received),
+                () = until(due.into_iter().flatten().min()) => self.on_deadline(Instant::now()),
             };
-            match news {
-                Some(News::Applied) => return (self.memory(), true),
-                Some(News::Other) => return (self.memory(), false),
-                None => {}
+            if let Some(change) = change {
+                return (self.memory(), change == Change::Applied);
             }
         }
     }
 
-    /// Starts a relay that waits for its next start at once: somebody may have
-    /// done what was missing.
+    /// Makes the next start immediate: the cause of the failure may be fixed.
     pub(super) fn retry(&mut self) {
-        if let Stage::Waiting { until } = &mut self.stage {
-            *until = Instant::now();
+        if matches!(self.state, State::Waiting) {
             self.retry.reset();
+            self.retry.due = Some(Instant::now());
         }
     }
 
     fn memory(&self) -> RelayMemory {
+        let findings = self.failure.iter().chain(self.transient.findings());
         RelayMemory {
             wanted: self.wanted.clone(),
-            applied: matches!(self.stage, Stage::Running { .. }) && self.listeners.applied(),
+            applied: matches!(self.state, State::Running { .. }) && self.listeners.applied(),
             listening: self.listeners.listening(),
             failed: self.listeners.failed().to_vec(),
             sessions: self.table.len(),
             counted: self.counting.last().cloned(),
-            findings: self
-                .trouble
-                .iter()
-                .chain(self.passing.findings())
-                .cloned()
-                .collect(),
+            findings: findings.cloned().collect(),
         }
     }
 
-    fn absence(&self) -> RelayMemory {
-        let finding = |set: &RelaySet| {
-            let names: Vec<&str> = set.forwards.iter().map(|(name, _)| name.as_str()).collect();
-            Finding::new(
-                Code::RelayNeedsAgent,
-                "",
-                format!("it serves {}", names.join(", ")),
-            )
-        };
-        RelayMemory {
-            wanted: self.wanted.clone(),
-            findings: self.wanted.iter().map(finding).collect(),
-            ..RelayMemory::default()
-        }
-    }
-
-    /// Starts the relay, or does without.
-    fn begin(&mut self) {
-        self.stage = match (&self.wanted, &self.lib) {
-            (Some(wanted), Some(lib)) => {
-                Stage::start(&self.starts, wanted.place.clone(), lib.clone())
+    /// When the state's deadline is.
+    fn due(&self) -> Option<Instant> {
+        match &self.state {
+            State::Idle | State::Starting(_) => None,
+            State::AwaitingReady { deadline, .. } | State::Stopping { deadline, .. } => {
+                Some(*deadline)
             }
-            (None, _) | (_, None) => Stage::Idle,
+            State::Running { confirm_by, .. } => *confirm_by,
+            State::Waiting => self.retry.due,
+        }
+    }
+
+    fn on_deadline(&mut self, now: Instant) -> Option<Change> {
+        self.table.save_if_due(now);
+        let cleared = self.transient.expire(now).then_some(Change::Other);
+        if self.due().is_none_or(|due| due > now) {
+            // The table was saved: its size may have changed.
+            return Some(Change::Other);
+        }
+        let late = |action| RelayError::Timeout {
+            action,
+            after: DEADLINE,
+        };
+        match &self.state {
+            State::Waiting => {
+                self.start();
+                cleared
+            }
+            State::AwaitingReady { .. } => self.fail(&late("become ready")),
+            State::Running { .. } => self.fail(&late("confirm its forwards")),
+            // Dropping it kills it.
+            State::Stopping { .. } => self.on_exit(),
+            State::Idle | State::Starting(_) => cleared,
+        }
+    }
+
+    /// Starts the relay if it is wanted.
+    fn start(&mut self) {
+        self.state = match (&self.wanted, &self.lib) {
+            (Some(wanted), Some(lib)) => {
+                State::start(&self.starts, wanted.place.clone(), lib.clone())
+            }
+            (None, _) | (_, None) => State::Idle,
         };
         if self.wanted.is_none() {
-            (self.trouble, self.ended, self.said) = (None, None, None);
-            self.passing = Passing::default();
+            (self.failure, self.restart_reason, self.logged) = (None, None, None);
+            self.transient = TransientFindings::default();
         }
     }
 
-    /// Asks it to end; what is wanted then is begun after that.
-    fn dismiss(&mut self) {
-        let stage = std::mem::replace(&mut self.stage, Stage::Idle);
-        if let Stage::Greeting { mut process, .. } | Stage::Running { mut process, .. } = stage {
+    /// Asks it to exit; what is wanted by then is started after that.
+    fn shutdown(&mut self) {
+        let state = std::mem::take(&mut self.state);
+        if let State::AwaitingReady { mut process, .. } | State::Running { mut process, .. } = state
+        {
             process.shutdown();
-            self.stage = Stage::Stopping {
+            self.state = State::Stopping {
                 process,
-                deadline: Instant::now() + FAREWELL,
+                deadline: Instant::now() + SHUTDOWN_TIMEOUT,
             };
         }
     }
 
-    /// Says what is wanted. A fresh relay gets the table of clients with it.
-    fn want(&mut self, fresh: bool) {
-        let (
-            Stage::Running {
-                process, confirm, ..
-            },
-            Some(wanted),
-        ) = (&mut self.stage, &self.wanted)
+    /// Sends the wanted forwards; a fresh relay gets the session table too.
+    fn send_forwards(&mut self, fresh: bool) {
+        let State::Running {
+            process,
+            confirm_by,
+            ..
+        } = &mut self.state
         else {
             return;
         };
+        let Some(wanted) = &self.wanted else { return };
         self.serial += 1;
-        let listens: Vec<Listen> = wanted.forwards.iter().map(|(_, f)| f.listen).collect();
-        let mut want = SetForwards {
+        let limits = Limits::default();
+        let sessions = if fresh { limits.udp_sessions } else { 0 };
+        let command = SetForwards {
             version: VERSION,
             serial: self.serial,
             forwards: wanted.forwards.iter().map(|(_, f)| *f).collect(),
-            sessions: Vec::new(),
-            limits: Limits::default(),
+            sessions: self.table.sessions(sessions),
+            limits,
         };
-        if fresh {
-            want.sessions = self.table.sessions(want.limits.udp_sessions);
-        }
-        self.listeners.told(self.serial, listens);
-        match process.send(&Command::SetForwards(want)) {
-            Ok(()) => *confirm = Some(Instant::now() + DEADLINE),
-            Err(error) => self.fell(&error),
+        let listens = command.forwards.iter().map(|forward| forward.listen);
+        self.listeners.sent(self.serial, listens.collect());
+        match process.send(&Command::SetForwards(command)) {
+            Ok(()) => *confirm_by = Some(Instant::now() + DEADLINE),
+            Err(error) => drop(self.fail(&error)),
         }
     }
 
-    fn take(&mut self, step: Step) -> Option<News> {
-        match step {
-            Step::Started(Ok(started)) => match Process::adopt(started) {
-                Ok(process) => {
-                    self.stage = Stage::Greeting {
-                        process,
-                        deadline: Instant::now() + DEADLINE,
-                    };
-                    None
-                }
-                Err(error) => self.fall(&error),
-            },
-            Step::Started(Err(error)) => self.fall(&error),
-            Step::Heard(_) if matches!(self.stage, Stage::Stopping { .. }) => {
-                if matches!(step, Step::Heard(Err(_))) {
-                    return self.gone();
-                }
-                None
-            }
-            Step::Heard(Ok(event)) => self.heard(event),
-            Step::Heard(Err(error)) => self.fall(&error),
+    fn handle(&mut self, received: Result<Option<Event>, RelayError>) -> Option<Change> {
+        let stopping = matches!(self.state, State::Stopping { .. });
+        match received {
+            Ok(None) => None,
+            Ok(Some(_)) if stopping => None,
+            Ok(Some(event)) => self.handle_event(event),
+            Err(_) if stopping => self.on_exit(),
+            Err(error) => self.fail(&error),
         }
     }
 
-    fn heard(&mut self, event: Event) -> Option<News> {
+    fn handle_event(&mut self, event: Event) -> Option<Change> {
         match event {
-            Event::Elevated => self.fall(&RelayError::Elevated),
-            Event::Ready { version, program } => self.greet(version, &program),
-            _ if matches!(self.stage, Stage::Greeting { .. }) => {
-                let text = "an event before it was ready".to_owned();
-                self.fall(&RelayError::Protocol(text))
+            Event::Elevated => self.fail(&RelayError::Elevated),
+            Event::Ready { version, program } => self.on_ready(version, &program),
+            _ if matches!(self.state, State::AwaitingReady { .. }) => {
+                self.fail(&RelayError::Protocol("an event before it was ready".into()))
             }
             Event::Applied { serial, listeners } => {
                 if !self.listeners.confirmed(serial, &listeners) {
                     return None;
                 }
-                if let Stage::Running { confirm, .. } = &mut self.stage {
-                    *confirm = None;
+                if let State::Running { confirm_by, .. } = &mut self.state {
+                    *confirm_by = None;
                 }
-                self.say_applied();
-                self.trouble = None;
-                if let Some(why) = self.ended.take() {
-                    let finding = Finding::new(Code::RelayRestarted, "", why);
-                    self.passing.add(finding, Instant::now() + SEEN);
+                self.log_applied();
+                self.failure = None;
+                if let Some(reason) = self.restart_reason.take() {
+                    let finding = Finding::new(Code::RelayRestarted, "", reason);
+                    self.transient.add(finding, Instant::now() + TRANSIENT);
                 }
-                Some(News::Applied)
+                Some(Change::Applied)
             }
             Event::Sessions {
                 complete,
@@ -308,28 +308,25 @@ impl Supervisor {
                 limit,
                 count,
             } => {
-                let text = format!("{listen}: {count} turned away at the limit of {limit}");
+                let text = format!("{listen}: {count} refused at the limit of {limit}");
                 let finding = Finding::new(Code::RelayLimit, self.name_of(listen), text);
-                // One that is known already only lasts longer.
-                let new = self.passing.add(finding, Instant::now() + SEEN);
-                new.then_some(News::Other)
+                let new = self.transient.add(finding, Instant::now() + TRANSIENT);
+                new.then_some(Change::Other)
             }
             Event::Invalid { line, reason } => {
                 let reason = format!("line {line}: {}", crate::model::plain(&reason));
-                self.fall(&RelayError::Rejected(reason))
+                self.fail(&RelayError::Rejected(reason))
             }
-            Event::Counters { forwards } => self.counted(forwards).then_some(News::Other),
+            Event::Counters { forwards } => self.counted(forwards).then_some(Change::Other),
         }
     }
 
-    fn greet(&mut self, version: u32, program: &str) -> Option<News> {
-        let stage = std::mem::replace(&mut self.stage, Stage::Idle);
-        let Stage::Greeting { process, .. } = stage else {
-            let text = "it said twice that it is ready".to_owned();
-            return self.fall(&RelayError::Protocol(text));
+    fn on_ready(&mut self, version: u32, program: &str) -> Option<Change> {
+        let State::AwaitingReady { process, .. } = std::mem::take(&mut self.state) else {
+            return self.fail(&RelayError::Protocol("it became ready twice".into()));
         };
         if version != VERSION {
-            return self.fall(&RelayError::Version(version));
+            return self.fail(&RelayError::Version(version));
         }
         let program = crate::model::plain(program);
         tracing::debug!(
@@ -337,26 +334,26 @@ impl Supervisor {
             pid = process.id(),
             "relay {program} started"
         );
-        self.stage = Stage::Running {
+        self.state = State::Running {
             process,
             since: Instant::now(),
-            confirm: None,
+            confirm_by: None,
         };
-        self.want(true);
-        Some(News::Other)
+        self.send_forwards(true);
+        Some(Change::Other)
     }
 
-    /// One line where the forwards in force are others than those before.
-    fn say_applied(&mut self) {
-        if self.said == self.wanted {
+    /// Logs the forwards in force unless they are those of the last time.
+    fn log_applied(&mut self) {
+        if self.logged == self.wanted {
             return;
         }
-        self.said.clone_from(&self.wanted);
+        self.logged.clone_from(&self.wanted);
         if let Some(wanted) = &self.wanted
             && let Some((_, first)) = wanted.forwards.first()
         {
             let place = match wanted.place {
-                RelayPlace::Guest => "here",
+                RelayPlace::Guest => "in the guest",
                 RelayPlace::Installed { .. } | RelayPlace::Unpacked(_) => "on Windows",
             };
             let failed = match self.listeners.failed().len() {
@@ -373,94 +370,65 @@ impl Supervisor {
         }
     }
 
+    /// The name of the forward that listens there; empty if none does.
     fn name_of(&self, listen: Listen) -> String {
-        let forwards = self.wanted.iter().flat_map(|set| &set.forwards);
-        let mut names = forwards.filter(|(_, f)| f.listen == listen);
-        names
-            .next()
-            .map(|(name, _)| name.clone())
-            .unwrap_or_default()
+        let mut forwards = self.wanted.iter().flat_map(|set| &set.forwards);
+        let named = forwards.find(|(_, forward)| forward.listen == listen);
+        named.map(|(name, _)| name.clone()).unwrap_or_default()
     }
 
-    fn wake(&mut self, now: Instant) -> Option<News> {
-        self.table.save_if_due(now);
-        let news = self.passing.clear(now).then_some(News::Other);
-        if self.stage.due().is_none_or(|due| due > now) {
-            // The table was saved: its size is worth a look.
-            return Some(News::Other);
-        }
-        match &self.stage {
-            Stage::Waiting { .. } => {
-                self.begin();
-                news
-            }
-            Stage::Greeting { .. } => self.fall(&late("become ready")),
-            Stage::Running { .. } => self.fall(&late("confirm its forwards")),
-            // Dropping it kills it.
-            Stage::Stopping { .. } => self.gone(),
-            Stage::Idle | Stage::Starting(_) => news,
-        }
-    }
-
-    /// A relay that was asked to end has ended.
-    fn gone(&mut self) -> Option<News> {
-        self.listeners = Listeners::default();
-        self.counting = Counting::default();
+    /// It exited as it was asked to.
+    fn on_exit(&mut self) -> Option<Change> {
+        self.forget();
         self.retry.reset();
-        self.begin();
-        Some(News::Other)
+        self.start();
+        Some(Change::Other)
     }
 
-    fn fall(&mut self, error: &RelayError) -> Option<News> {
-        self.fell(error);
-        Some(News::Other)
-    }
-
-    /// It does not run any more, or is of no use: what is left of it is killed,
-    /// and it is started again after a while.
-    fn fell(&mut self, error: &RelayError) {
+    /// It cannot be used: kills what is left of it and schedules the next start.
+    fn fail(&mut self, error: &RelayError) -> Option<Change> {
         let now = Instant::now();
-        let lived = match &self.stage {
-            Stage::Running { since, .. } => Some(now.duration_since(*since)),
+        let ran = match &self.state {
+            State::Running { since, .. } => Some(now.duration_since(*since)),
             _ => None,
         };
-        if lived.is_some() {
-            self.ended = Some(error.to_string());
+        if ran.is_some() {
+            self.restart_reason = Some(error.to_string());
         }
-        let mut until = if lived.is_some_and(|lived| lived > LONG_LIFE) {
+        if ran.is_some_and(|ran| ran > LONG_RUN) {
             self.retry.reset();
-            now
+            self.retry.due = Some(now);
         } else {
-            self.retry.failed(now)
-        };
-        if matches!(error, RelayError::Elevated) {
-            until = now + ELEVATED;
+            self.retry.failed(now);
         }
+        if matches!(error, RelayError::Elevated) {
+            self.retry.due = Some(now + ELEVATED_DELAY);
+        }
+        self.forget();
+        let subject = match error {
+            RelayError::Interop(_) => "relay",
+            _ => "",
+        };
+        self.failure = Some(Finding::new(error.code(), subject, error.to_string()));
+        self.state = State::Waiting;
+        Some(Change::Other)
+    }
+
+    /// Forgets what the last relay reported, except its sessions.
+    fn forget(&mut self) {
         self.listeners = Listeners::default();
         self.counting = Counting::default();
-        let code = error.code();
-        let subject = if matches!(error, RelayError::Interop(_)) {
-            "relay"
-        } else {
-            ""
-        };
-        self.trouble = Some(Finding::new(code, subject, error.to_string()));
-        self.stage = Stage::Waiting { until };
     }
 }
 
-/// What the loop should look at.
-enum News {
-    /// The relay has confirmed what it was told.
-    Applied,
-    Other,
-}
-
-fn late(action: &'static str) -> RelayError {
-    RelayError::Timeout {
-        action,
-        after: DEADLINE,
-    }
+fn needs_agent(wanted: &RelaySet) -> Finding {
+    let names: Vec<&str> = wanted
+        .forwards
+        .iter()
+        .map(|(name, _)| name.as_str())
+        .collect();
+    let text = format!("it serves {}", names.join(", "));
+    Finding::new(Code::RelayNeedsAgent, "", text)
 }
 
 #[cfg(test)]

@@ -140,7 +140,7 @@ impl Windows {
     pub(super) async fn event(&mut self) -> HostEvent {
         loop {
             let ended = select! {
-                (memory, applied) = self.relay.news() => {
+                (memory, applied) = self.relay.next_change() => {
                     return HostEvent::Relay { memory, applied };
                 }
                 ended = self.calls.join_next(), if !self.calls.is_empty() => ended,
@@ -164,7 +164,7 @@ impl Host for Windows {
     }
 
     fn relay(&mut self, wanted: Option<RelaySet>) -> RelayMemory {
-        self.relay.tell(wanted)
+        self.relay.set_forwards(wanted)
     }
 
     fn sync(&mut self, wanted: RuleSet) {

@@ -28,6 +28,7 @@ use rustix::{
 use tokio::{net::unix::pipe::Receiver, select, time::timeout};
 
 use crate::{
+    blocking::BlockingError,
     interop::{Interop, InteropError, child::ChildError},
     model::{Code, RelayPlace, excerpt, plain},
 };
@@ -64,9 +65,9 @@ pub enum RelayError {
     /// The program could not be started in the guest.
     #[error("the relay {0}")]
     Start(ChildError),
-    /// A start blocks in the kernel.
-    #[error("starting the relay has been hanging for {} s", .0.as_secs())]
-    Hangs(Duration),
+    /// The blocking task of its start failed.
+    #[error("starting the relay: {0}")]
+    Blocked(#[from] BlockingError),
     /// It did not do what was expected in time.
     #[error("the relay did not {action} within {} s", after.as_secs_f32())]
     Timeout {
@@ -113,7 +114,7 @@ impl RelayError {
             Self::Elevated => Code::RelayElevated,
             Self::Unpack { .. }
             | Self::Start(_)
-            | Self::Hangs(_)
+            | Self::Blocked(_)
             | Self::Timeout { .. }
             | Self::Version(_)
             | Self::Protocol(_)

@@ -1,4 +1,4 @@
-//! Who serves a forward: the port proxy, the relay or nobody, and how a port goes
+//! The backend of a forward: portproxy, the relay or none, and how a port moves
 //! from one to the other.
 
 use std::collections::BTreeSet;
@@ -36,7 +36,7 @@ pub(crate) fn trials() -> Vec<Trial> {
     ]
 }
 
-/// Looks again and again at who listens on Windows.
+/// Polls who listens on Windows.
 struct Watch<'w>(Process<'w>);
 
 impl<'w> Watch<'w> {
@@ -49,8 +49,8 @@ impl<'w> Watch<'w> {
         )?))
     }
 
-    /// No look has found two listeners, and the owners so far were these, in this
-    /// order.
+    /// Checks that no poll has found two listeners, and that the owners so far were
+    /// these, in this order.
     fn saw(&self, owners: &[&str]) -> Result<()> {
         let mut order = Vec::new();
         let seen = until("the owners in their order", LIMIT, || {
@@ -78,12 +78,12 @@ impl<'w> Watch<'w> {
     }
 }
 
-/// Whoever is not the relay.
-const PROXY: &str = "the port proxy";
+/// Any listener but the relay.
+const PROXY: &str = "portproxy";
 const RELAY: &str = "wslmesh-relay";
 
-/// Nobody ever tried a port that another one of ours had: the port proxy's rules
-/// would have been told as taken, the relay's listeners as failed.
+/// Neither backend ever tried a port that the other one had: portproxy rules would
+/// have been reported as taken, the relay's listeners as failed.
 fn no_collision(world: &World) -> Result<()> {
     for call in world.windows().calls()? {
         let answer: Option<Answer> = serde_json::from_str(&call.answer).ok();
@@ -114,8 +114,8 @@ fn unreachable(world: &World, agent: &Agent) -> Result<()> {
     until("the relay's end", LIMIT, relay).context(agent.log()?)
 }
 
-/// `wslmesh host install` lets the port proxy take TCP over from the relay, and
-/// `wslmesh host uninstall` gives it back.
+/// After `wslmesh host install` portproxy takes over TCP from the relay, after
+/// `wslmesh host uninstall` the relay does again.
 fn installation(world: &World) -> Result<()> {
     world.windows().set_elevated(false)?;
     let before = world.windows().snapshot()?;
@@ -180,7 +180,7 @@ fn reloads(world: &World) -> Result<()> {
     reached(world, "192.168.50.10:2222")?;
     watch.saw(&[RELAY, PROXY, RELAY, PROXY])?;
     no_collision(world)?;
-    // Without a backend what stands is left, and told.
+    // Without a backend the rules stay, with a finding.
     agent.reload(&config("none"))?;
     let found = agent.raised("forward-standing")?;
     ensure!(found.severity == "info", "{found:?}");
@@ -188,8 +188,8 @@ fn reloads(world: &World) -> Result<()> {
     agent.stop()
 }
 
-/// A relay that takes its time keeps its port: Windows is asked for a rule only
-/// once it has let go.
+/// A relay that exits slowly keeps its port: Windows is asked for a rule only once
+/// the port is closed.
 fn waits(world: &World) -> Result<()> {
     world.windows().install(&policy())?;
     let agent = world.start_agent(&both("relay"))?;
@@ -227,7 +227,7 @@ fn waits(world: &World) -> Result<()> {
     agent.stop()
 }
 
-/// A port that another program has, and one that Windows keeps.
+/// A port that another program has, and one that Windows reserves.
 fn taken(world: &World) -> Result<()> {
     world.windows().install(&policy())?;
     let port = |forbidden, owner: Option<&str>| Port {
@@ -273,7 +273,7 @@ fn taken(world: &World) -> Result<()> {
 }
 
 /// The elevated task re-points the rule at each new address, and a client that
-/// connects again gets through.
+/// reconnects gets through.
 fn reconnects(world: &World) -> Result<()> {
     world.windows().install(&policy())?;
     let agent = world.start_agent(SSH)?;
@@ -293,8 +293,8 @@ fn reconnects(world: &World) -> Result<()> {
     agent.stop()
 }
 
-/// Rules and firewall rules that the task made are gone after `wslmesh restore`;
-/// what was agreed stays, and so does everything foreign.
+/// `wslmesh restore` removes the rules and firewall rules that the task made; the
+/// policy stays, and so do foreign rules.
 fn restore(world: &World) -> Result<()> {
     let foreign = crate::rules::foreign(world)?;
     world.windows().install(&policy())?;
@@ -320,8 +320,8 @@ fn restore(world: &World) -> Result<()> {
     world.windows().snapshot()?.without_messages().is(&before)
 }
 
-/// Somebody disables the task: what stands is left as it is, and told; once it is
-/// enabled the forwards are right by themselves.
+/// With the task disabled the rules stay, with a finding; once it is enabled they
+/// are corrected.
 fn task_disabled(world: &World) -> Result<()> {
     world.windows().install(&policy())?;
     let agent = world.start_agent(SSH)?;
@@ -343,14 +343,14 @@ fn task_disabled(world: &World) -> Result<()> {
     agent.process().signal(HUP)?;
     world.forwards(&[(2222, SECOND, 22)])?;
     agent.healthy()?;
-    // Whoever starts it without reason changes nothing.
+    // Starting it without a reason changes nothing.
     let before = world.windows().view()?.machine;
     world.windows().run_task()?;
     ensure!(world.windows().view()?.machine == before);
     agent.stop()
 }
 
-/// A Block rule that beats ours is named and not touched.
+/// A Block rule that overrides ours is reported and not touched.
 fn firewall_blocks(world: &World) -> Result<()> {
     world.windows().install(&policy())?;
     let block = FirewallRule {

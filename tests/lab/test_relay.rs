@@ -1,5 +1,5 @@
-//! UDP and TCP through Windows' relay, run by the agent: sources that stay the
-//! same whatever happens, and what happens to the relay itself.
+//! UDP and TCP through the relay on Windows, run by the agent: stable source
+//! ports, and failures of the relay itself.
 
 use std::time::Duration;
 
@@ -24,16 +24,16 @@ pub(crate) fn trials() -> Vec<Trial> {
     vec![
         quick("relay::ten_addresses_one_source", ten_addresses),
         quick("relay::killed", killed),
-        quick("relay::crashes_again_and_again", crash_loop),
-        quick("relay::says_rubbish", rubbish),
-        quick("relay::says_nothing", silence),
+        quick("relay::crash_loop", crash_loop),
+        quick("relay::sends_invalid_event", invalid_event),
+        quick("relay::never_ready", never_ready),
         quick("relay::refuses_elevation", elevated),
-        quick("relay::port_taken", port_taken),
-        quick("relay::address_that_is_not_there", no_address),
-        quick("relay::more_clients_than_it_takes", limit),
+        quick("relay::port_in_use", port_in_use),
+        quick("relay::unavailable_address", unavailable_address),
+        quick("relay::session_limit", session_limit),
         quick("relay::not_installed", not_installed),
-        quick("relay::gone_with_the_agent", gone_with_the_agent),
-        quick("relay::taken_back_by_the_next_agent", next_agent),
+        quick("relay::exits_with_the_agent", exits_with_the_agent),
+        quick("relay::next_agent_takes_over", next_agent_takes_over),
     ]
 }
 
@@ -68,14 +68,14 @@ impl<'w> Tunnel<'w> {
         })
     }
 
-    /// The client speaks; says from where the guest hears it.
+    /// The client sends; returns the source address that the guest sees.
     fn inward(&self, text: &str) -> Result<std::net::SocketAddrV4> {
         let heard = self.client.reaches(listen()?, &self.service, text)?;
         Ok(heard.from)
     }
 
-    /// The guest speaks to the client's port on Windows. The client must hear it
-    /// from the port that it spoke to itself.
+    /// The guest sends to the client's port on Windows. The client must receive it
+    /// from the port that it sent to.
     fn outward(&self, to: std::net::SocketAddrV4, text: &str) -> Result<()> {
         let heard = self.service.reaches(to, &self.client, text)?;
         ensure!(heard.from == listen()?, "{heard:?} is not from {LISTEN}");
@@ -98,7 +98,7 @@ fn ten_addresses(world: &World) -> Result<()> {
     );
     for (round, address) in ten().enumerate() {
         world.change_address(&format!("{address}/20"))?;
-        // By turns either side speaks first at the new address.
+        // Either side in turn sends first after the change.
         if round % 2 == 0 {
             let again = tunnel.inward(&format!("in {round}"))?;
             ensure!(again == source, "{source} became {again} at {address}");
@@ -116,8 +116,8 @@ fn ten_addresses(world: &World) -> Result<()> {
     tunnel.agent.stop()
 }
 
-/// The relay is ended from outside: the next one takes its table over, and the
-/// guest, which knows nothing of it, reaches the client first.
+/// The relay is killed: the next one takes over its table, and the guest, which does
+/// not notice, reaches the client first.
 fn killed(world: &World) -> Result<()> {
     let tunnel = Tunnel::start(world)?;
     let source = tunnel.inward("hello")?;
@@ -143,8 +143,8 @@ fn killed(world: &World) -> Result<()> {
     tunnel.agent.stop()
 }
 
-/// Nothing of the relay is left, however the agent ends.
-fn gone_with_the_agent(world: &World) -> Result<()> {
+/// No relay is left, however the agent exits.
+fn exits_with_the_agent(world: &World) -> Result<()> {
     world.windows().install(&policy())?;
     let gone = |what: &str| {
         let mut left = (None, Vec::new());
@@ -167,7 +167,7 @@ fn gone_with_the_agent(world: &World) -> Result<()> {
     agent.wait("the relay", |status| status.serves("relay", &["wg", "ssh"]))?;
     agent.kill()?;
     gone("its end after a kill")?;
-    // Nothing left to serve ends it too.
+    // Without a forward it exits too.
     let agent = world.start_agent(&both("relay"))?;
     agent.wait("the relay", |status| status.serves("relay", &["wg", "ssh"]))?;
     world.write(CONFIG, "")?;
@@ -176,9 +176,9 @@ fn gone_with_the_agent(world: &World) -> Result<()> {
     agent.stop()
 }
 
-/// The next agent gives its relay the table that the last one left, whether that
-/// ended well or not.
-fn next_agent(world: &World) -> Result<()> {
+/// The next agent gives its relay the table of the last one, whether that was
+/// stopped or killed.
+fn next_agent_takes_over(world: &World) -> Result<()> {
     let Tunnel {
         agent,
         client,
@@ -204,8 +204,8 @@ fn next_agent(world: &World) -> Result<()> {
     agent.stop()
 }
 
-/// A relay that cannot live is tried less and less often, and health says so until
-/// it lives.
+/// A relay that crashes is restarted less and less often, with a finding until it
+/// runs.
 fn crash_loop(world: &World) -> Result<()> {
     world.windows().install(&policy())?;
     world.windows().set_relay_crashes(Some(7))?;
@@ -224,9 +224,9 @@ fn crash_loop(world: &World) -> Result<()> {
         second - first >= 1000 && third - second >= 2000,
         "started at {times:?} ms"
     );
-    let told = agent.log()?.matches("relay-failed").count();
-    ensure!(told == 1, "told {told} times");
-    // Asked by a person it tries at once.
+    let logged = agent.log()?.matches("relay-failed").count();
+    ensure!(logged == 1, "logged {logged} times");
+    // A reload retries at once.
     world.windows().set_relay_crashes(None)?;
     agent.process().signal(HUP)?;
     agent.wait_for("the relay", Duration::from_secs(3), serves)?;
@@ -235,18 +235,17 @@ fn crash_loop(world: &World) -> Result<()> {
     agent.stop()
 }
 
-fn rubbish(world: &World) -> Result<()> {
+fn invalid_event(world: &World) -> Result<()> {
     world.windows().install(&policy())?;
     let text = "{\"event\":\"ready\"}\u{1b}[2J\n";
     world.windows().set_relay_says(Some(text))?;
     let agent = world.start_agent(TUNNEL)?;
     let found = agent.ill("relay-failed")?;
     ensure!(
-        found.detail.contains("said something that it should not")
-            && !found.detail.chars().any(char::is_control),
+        found.detail.contains("not an event") && !found.detail.chars().any(char::is_control),
         "{found:?}"
     );
-    until("the end of the one that raved", LIMIT, || {
+    until("its end", LIMIT, || {
         Ok(world.windows().relay()?.is_none().then_some(()))
     })?;
     world.windows().set_relay_says(None)?;
@@ -256,8 +255,8 @@ fn rubbish(world: &World) -> Result<()> {
     agent.stop()
 }
 
-/// Nobody waits for a relay that does not say that it is ready.
-fn silence(world: &World) -> Result<()> {
+/// A relay that never becomes ready delays nothing else.
+fn never_ready(world: &World) -> Result<()> {
     world.windows().install(&policy())?;
     world.windows().set_relay_says(Some(""))?;
     let agent = world.start_agent(&both("auto"))?;
@@ -275,7 +274,8 @@ fn silence(world: &World) -> Result<()> {
     })
 }
 
-/// An elevated token is refused, not tried again and again, and the fix is told.
+/// A start with an elevated token is refused and not retried soon; the finding has
+/// the fix.
 fn elevated(world: &World) -> Result<()> {
     let agent = world.start_agent(&both("relay"))?;
     let found = agent.raised("relay-elevated")?;
@@ -284,7 +284,7 @@ fn elevated(world: &World) -> Result<()> {
             && found.remediation.contains("ordinary terminal"),
         "{found:?}"
     );
-    // Longer than the first wait after any other end.
+    // Longer than the first delay after another failure.
     std::thread::sleep(Duration::from_millis(1500));
     let starts = world.windows().relays()?;
     ensure!(
@@ -299,8 +299,8 @@ fn elevated(world: &World) -> Result<()> {
     agent.stop()
 }
 
-/// Another program has the port; the other forward is served all the same.
-fn port_taken(world: &World) -> Result<()> {
+/// Another program has the port; the other forward is served nevertheless.
+fn port_in_use(world: &World) -> Result<()> {
     world.windows().install(&policy())?;
     let owner = world.station(Place::Windows, LISTEN)?;
     let agent = world.start_agent(&both("relay"))?;
@@ -323,7 +323,7 @@ fn port_taken(world: &World) -> Result<()> {
     agent.stop()
 }
 
-fn no_address(world: &World) -> Result<()> {
+fn unavailable_address(world: &World) -> Result<()> {
     let mut policy = policy();
     for grant in &mut policy.grants {
         grant.listen_address = "192.168.50.99".parse()?;
@@ -335,7 +335,7 @@ fn no_address(world: &World) -> Result<()> {
         found.subject == "wg" && found.detail.contains("192.168.50.99"),
         "{found:?}"
     );
-    // It comes, as when a network is joined.
+    // As when a network is joined.
     world
         .host(&["ip", "addr", "add", "192.168.50.99/24", "dev", "Ethernet"])?
         .ok()?;
@@ -345,9 +345,9 @@ fn no_address(world: &World) -> Result<()> {
     agent.stop()
 }
 
-/// A flood of clients: those that have a place keep it, the rest is turned away
-/// and named.
-fn limit(world: &World) -> Result<()> {
+/// A flood of clients: sessions within the limit stay, the rest is refused and
+/// reported.
+fn session_limit(world: &World) -> Result<()> {
     let tunnel = Tunnel::start(world)?;
     let source = tunnel.inward("hello")?;
     let flood = ["/init", crate::ROLE, CROWD, LISTEN, "6000"];
@@ -372,7 +372,7 @@ fn not_installed(world: &World) -> Result<()> {
     let old = format!("{folder}/wslmesh-relay-0123456789abcdef.exe");
     let theirs = format!("{folder}/notes.txt");
     world.write(&old, "an older relay")?;
-    world.write(&theirs, "somebody's")?;
+    world.write(&theirs, "not ours")?;
     let agent = world.start_agent(&both("auto"))?;
     let found = agent.ill("relay-loopback")?;
     ensure!(

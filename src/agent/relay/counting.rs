@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use super::{Stage, Supervisor};
+use super::{State, Supervisor};
 use wslmesh_relay::protocol::Command;
 
 use crate::model::{Counted, CountedForward, Counters, RelayMemory};
@@ -11,7 +11,7 @@ impl Supervisor {
     /// Asks a relay that runs for its counters; its answer comes as news. Gives back
     /// the state of one that could not be asked.
     pub(in crate::agent) fn ask_counters(&mut self) -> Option<RelayMemory> {
-        let Stage::Running { process, .. } = &mut self.stage else {
+        let State::Running { process, .. } = &mut self.state else {
             return None;
         };
         match process.send(&Command::GetCounters) {
@@ -20,7 +20,7 @@ impl Supervisor {
                 None
             }
             Err(error) => {
-                self.fell(&error);
+                self.fail(&error);
                 Some(self.memory())
             }
         }

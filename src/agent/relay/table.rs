@@ -1,5 +1,5 @@
-//! The relay's UDP clients and their ports towards the guest, in memory and, for
-//! an agent that is started again, in a small file of the runtime directory.
+//! The relay's UDP sessions: clients and their ports towards the guest, in memory
+//! and, for a restarted agent, in a small file of the runtime directory.
 
 use std::{
     collections::BTreeMap,
@@ -7,12 +7,11 @@ use std::{
     net::{Ipv4Addr, SocketAddrV4},
     num::NonZeroU16,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
 use serde::{Deserialize, Serialize};
-use tokio::task::JoinHandle;
 
 use wslmesh_relay::protocol::{Protocol, Session};
 
@@ -23,7 +22,7 @@ use crate::{
 };
 
 /// Least time between two writes of the file.
-const BETWEEN: Duration = Duration::from_secs(1);
+const SAVE_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Version of the file.
 const VERSION: u32 = 1;
@@ -35,50 +34,37 @@ type Client = (Ipv4Addr, NonZeroU16, SocketAddrV4);
 #[derive(Debug, Default)]
 pub(super) struct Table {
     sessions: BTreeMap<Client, Session>,
-    /// `None` where nothing is kept.
+    /// `None` where nothing is saved.
     path: Option<PathBuf>,
-    /// When what is new is to be written.
-    save: Option<Instant>,
-    saved: Option<Instant>,
+    /// When changes are to be saved.
+    due: Option<Instant>,
+    last_save: Option<Instant>,
     saves: SingleFlight,
-    saving: Option<JoinHandle<()>>,
-    turns: Turns,
+    unwritten: Unwritten,
 }
 
-/// Writes in their order: one that was begun earlier and comes later is too late.
-#[derive(Debug, Default)]
-struct Turns {
-    begun: u64,
-    done: Arc<Mutex<u64>>,
-}
+/// The next content of the file. A thread that comes late finds nothing to write.
+#[derive(Debug, Clone, Default)]
+struct Unwritten(Arc<Mutex<Option<Vec<u8>>>>);
 
-/// The place of one write in the order.
-struct Turn {
-    number: u64,
-    done: Arc<Mutex<u64>>,
-}
+impl Unwritten {
+    fn set(&self, text: Vec<u8>) {
+        *self.lock() = Some(text);
+    }
 
-impl Turns {
-    fn next(&mut self) -> Turn {
-        self.begun += 1;
-        Turn {
-            number: self.begun,
-            done: Arc::clone(&self.done),
+    /// Writes it if there is something to write. Waits for a write in progress.
+    fn write(&self, path: &Path) {
+        let mut text = self.lock();
+        // It names clients: for root alone.
+        if let Some(text) = text.take()
+            && let Err(error) = file::write(path, &text, 0o600)
+        {
+            tracing::info!(event = "relay-table", "{error}");
         }
     }
-}
 
-impl Turn {
-    /// Waits for a write in flight.
-    fn write(self, path: &Path, text: &[u8]) {
-        let mut done = self.done.lock().unwrap_or_else(PoisonError::into_inner);
-        if *done < self.number {
-            *done = self.number;
-            // It names clients: for root alone.
-            if let Err(error) = file::write(path, text, 0o600) {
-                tracing::info!(event = "relay-table", "{error}");
-            }
-        }
+    fn lock(&self) -> MutexGuard<'_, Option<Vec<u8>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -89,15 +75,15 @@ struct Document {
 }
 
 impl Table {
-    /// The table of an earlier run. One that cannot be read is as good as none:
-    /// clients then get new ports, and their peers learn them.
+    /// The table of an earlier run. If it cannot be read, clients get new ports,
+    /// and their peers learn them.
     pub(super) fn load(path: PathBuf) -> Self {
         let sessions = match read(&path) {
             Ok(sessions) => sessions,
             Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
             Err(error) => {
                 let path = path.display();
-                tracing::info!(event = "relay-table", "{path} is not used: {error}");
+                tracing::info!(event = "relay-table", "ignoring {path}: {error}");
                 Vec::new()
             }
         };
@@ -107,18 +93,18 @@ impl Table {
         table
     }
 
-    /// How many clients there are.
+    /// The number of sessions.
     pub(super) fn len(&self) -> usize {
         self.sessions.len()
     }
 
-    /// The clients, at most so many.
+    /// The sessions, at most so many.
     pub(super) fn sessions(&self, most: u32) -> Vec<Session> {
         let most = usize::try_from(most).unwrap_or(usize::MAX);
         self.sessions.values().take(most).copied().collect()
     }
 
-    /// Forgets the clients of forwards that are not wanted.
+    /// Forgets the sessions of forwards that are not wanted.
     pub(super) fn keep(&mut self, wanted: Option<&RelaySet>) {
         let before = self.sessions.len();
         self.sessions.retain(|(address, port, _), _| {
@@ -134,13 +120,13 @@ impl Table {
         }
     }
 
-    /// Takes what the relay says of its sessions.
+    /// Applies an event about sessions.
     pub(super) fn update(&mut self, complete: bool, opened: Vec<Session>, closed: &[Session]) {
         if complete {
             self.sessions.clear();
         }
         for session in closed {
-            // A client that came back since has another port.
+            // A client that has returned since has another port.
             let (client, _) = keyed(*session);
             if self.sessions.get(&client) == Some(session) {
                 self.sessions.remove(&client);
@@ -152,49 +138,54 @@ impl Table {
 
     fn changed(&mut self) {
         let now = Instant::now();
-        let earliest = self.saved.map_or(now, |saved| now.max(saved + BETWEEN));
-        self.save.get_or_insert(earliest);
+        let earliest = self
+            .last_save
+            .map_or(now, |last| now.max(last + SAVE_INTERVAL));
+        self.due.get_or_insert(earliest);
     }
 
     /// When the file is to be written.
     pub(super) fn due(&self) -> Option<Instant> {
-        self.save
+        self.due
     }
 
-    /// Writes the file if it is time, in a thread of its own.
+    /// Writes the file in a blocking task, if it is due.
     pub(super) fn save_if_due(&mut self, now: Instant) {
-        if self.save.is_none_or(|due| due > now) {
+        if self.due.is_none_or(|due| due > now) {
             return;
         }
         let Ok(permit) = self.saves.begin() else {
-            self.save = Some(now + BETWEEN);
+            self.due = Some(now + SAVE_INTERVAL);
             return;
         };
-        (self.save, self.saved) = (None, Some(now));
-        if let Some((path, text)) = self.path.clone().zip(self.text()) {
-            let turn = self.turns.next();
-            let write = run_blocking(permit, LIMIT, move || turn.write(&path, &text));
-            self.saving = Some(tokio::spawn(async { write.await.unwrap_or_default() }));
+        (self.due, self.last_save) = (None, Some(now));
+        if let Some(path) = self.path.clone() {
+            self.unwritten.set(self.text());
+            let unwritten = self.unwritten.clone();
+            let write = run_blocking(permit, LIMIT, move || unwritten.write(&path));
+            // What it leaves unwritten is written later, or on drop.
+            drop(tokio::spawn(write));
         }
     }
 
-    fn text(&self) -> Option<Vec<u8>> {
+    fn text(&self) -> Vec<u8> {
         let document = Document {
             version: VERSION,
             sessions: self.sessions.values().copied().collect(),
         };
-        serde_json::to_vec(&document).ok()
+        // Only a map whose keys are not strings fails.
+        serde_json::to_vec(&document).unwrap_or_default()
     }
 }
 
-/// The agent ends: what is not written yet, or being written, is written now.
+/// The agent exits: what is not written yet is written now.
 impl Drop for Table {
     fn drop(&mut self) {
-        let saving = self.saving.as_ref().is_some_and(|call| !call.is_finished());
-        if (self.save.is_some() || saving)
-            && let Some((path, text)) = self.path.clone().zip(self.text())
-        {
-            self.turns.next().write(&path, &text);
+        if let Some(path) = &self.path {
+            if self.due.is_some() {
+                self.unwritten.set(self.text());
+            }
+            self.unwritten.write(path);
         }
     }
 }

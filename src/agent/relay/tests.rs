@@ -9,10 +9,10 @@ use wslmesh_relay::protocol::{FailureKind, Forward, Protocol, Session};
 
 use crate::host::relay::GUEST_PROGRAM;
 
-/// Longest wait for anything here.
+/// Longest wait of a test.
 const LONG: Duration = Duration::from_secs(20);
 
-/// What a relay does well, as shell functions.
+/// The behaviour of a good relay, as shell functions.
 const GOOD: &str = r#"
 ready() { echo '{"event":"ready","version":2,"program":"0.1.0"}'; }
 receive() { read -r command && echo "$command" >> "$here/commands"; }
@@ -29,7 +29,7 @@ struct Bench {
 }
 
 impl Bench {
-    /// A supervisor whose relay does this.
+    /// A supervisor whose relay is this script.
     fn new(script: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         write_relay(folder.path(), script);
@@ -37,11 +37,11 @@ impl Bench {
         Self { folder, supervisor }
     }
 
-    /// News until something is so.
+    /// Changes until a condition holds.
     async fn until(&mut self, what: impl Fn(&RelayMemory) -> bool) -> RelayMemory {
         let wait = async {
             loop {
-                let (memory, _) = self.supervisor.news().await;
+                let (memory, _) = self.supervisor.next_change().await;
                 if what(&memory) {
                     return memory;
                 }
@@ -61,12 +61,12 @@ impl Bench {
             .collect()
     }
 
-    /// Skips the wait before the next start.
+    /// Skips the delay of the next start.
     fn at_once(&mut self) {
         assert!(
-            matches!(self.supervisor.stage, Stage::Waiting { .. }),
+            matches!(self.supervisor.state, State::Waiting),
             "{:?}",
-            self.supervisor.stage
+            self.supervisor.state
         );
         self.supervisor.retry();
     }
@@ -117,19 +117,19 @@ fn codes(memory: &RelayMemory) -> Vec<Code> {
 }
 
 #[tokio::test]
-async fn a_relay_is_started_told_and_ended() {
+async fn relay_is_started_updated_and_stopped() {
     let mut bench = Bench::new("follow; touch $here/ended");
-    let first = bench.supervisor.tell(set(5));
+    let first = bench.supervisor.set_forwards(set(5));
     assert!(!first.applied && first.listening.is_empty());
     let memory = bench.until(|memory| memory.applied).await;
     assert_eq!((memory.listening.len(), codes(&memory)), (1, vec![]));
-    let Stage::Running { process, .. } = &bench.supervisor.stage else {
-        panic!("{:?}", bench.supervisor.stage);
+    let State::Running { process, .. } = &bench.supervisor.state else {
+        panic!("{:?}", bench.supervisor.state);
     };
     let id = process.id();
-    // A warm relay is told within the call, and another address is no new start.
-    let told = bench.supervisor.tell(set(6));
-    assert!(!told.applied && told.listening.len() == 1);
+    // A running relay is updated within the call, without a restart.
+    let applying = bench.supervisor.set_forwards(set(6));
+    assert!(!applying.applied && applying.listening.len() == 1);
     bench.until(|memory| memory.applied).await;
     let addresses: Vec<u8> = bench
         .commands()
@@ -138,46 +138,49 @@ async fn a_relay_is_started_told_and_ended() {
         .collect();
     assert_eq!(addresses, [5, 6]);
     assert_eq!(bench.commands()[1].serial, bench.commands()[0].serial + 1);
-    let ending = bench.supervisor.tell(None);
-    assert_eq!(ending.listening.len(), 1, "its port is not free yet");
+    let ending = bench.supervisor.set_forwards(None);
+    assert_eq!(ending.listening.len(), 1, "its port is still in use");
     let memory = bench.until(|memory| memory.listening.is_empty()).await;
-    assert!(matches!(bench.supervisor.stage, Stage::Idle));
+    assert!(matches!(bench.supervisor.state, State::Idle));
     assert_eq!(memory.wanted, None);
     assert!(
         bench.folder.path().join("ended").exists(),
-        "it ended by itself"
+        "it exited by itself"
     );
     assert!(!Path::new(&format!("/proc/{id}/exe")).exists());
-    let idle = timeout(Duration::from_millis(50), bench.supervisor.news()).await;
-    assert!(idle.is_err(), "nothing is due any more");
+    let idle = timeout(Duration::from_millis(50), bench.supervisor.next_change()).await;
+    assert!(idle.is_err(), "nothing is due");
 }
 
 #[tokio::test]
-async fn a_relay_that_does_not_end_is_killed() {
+async fn relay_that_does_not_exit_is_killed() {
     let mut bench =
         Bench::new("trap '' TERM; ready; receive; applied; while :; do sleep 600; done");
-    bench.supervisor.tell(set(5));
+    bench.supervisor.set_forwards(set(5));
     bench.until(|memory| memory.applied).await;
-    bench.supervisor.tell(None);
+    bench.supervisor.set_forwards(None);
     let begin = Instant::now();
     bench.until(|memory| memory.listening.is_empty()).await;
-    assert!(begin.elapsed() >= FAREWELL && matches!(bench.supervisor.stage, Stage::Idle));
+    assert!(begin.elapsed() >= SHUTDOWN_TIMEOUT && matches!(bench.supervisor.state, State::Idle));
 }
 
 #[tokio::test]
-async fn a_crash_hands_the_table_back() {
+async fn restarted_relay_gets_the_session_table() {
     let mut bench = Bench::new(
         "ready; receive; applied; [ -e $here/crashed ] || { opened 40001; opened 40002; touch $here/crashed; kill -9 $$; }; receive",
     );
-    bench.supervisor.tell(set(5));
+    bench.supervisor.set_forwards(set(5));
     let fallen = bench.until(|memory| !memory.findings.is_empty()).await;
     assert_eq!(codes(&fallen), [Code::RelayFailed]);
     assert!(fallen.findings[0].detail.contains("signal 9"), "{fallen:?}");
     assert_eq!((fallen.sessions, fallen.listening.len()), (1, 0));
-    // It lived for less than a minute, so it is not started again at once.
-    let Stage::Waiting { until } = bench.supervisor.stage else {
-        panic!("{:?}", bench.supervisor.stage);
-    };
+    // It ran for less than a minute, so it is not restarted at once.
+    assert!(
+        matches!(bench.supervisor.state, State::Waiting),
+        "{:?}",
+        bench.supervisor.state
+    );
+    let until = bench.supervisor.retry.due.unwrap();
     assert!(until > Instant::now() && until <= Instant::now() + Duration::from_secs(1));
     bench.at_once();
     let back = bench.until(|memory| memory.applied).await;
@@ -191,27 +194,27 @@ async fn a_crash_hands_the_table_back() {
     };
     assert_eq!(commands[0].sessions, []);
     assert_eq!(commands[1].sessions, [expected], "the last port it had");
-    let due = bench.supervisor.passing.due().unwrap();
-    assert!(bench.supervisor.wake(due).is_some());
+    let due = bench.supervisor.transient.due().unwrap();
+    assert!(bench.supervisor.on_deadline(due).is_some());
     assert_eq!(
         codes(&bench.supervisor.memory()),
         [],
-        "seen for long enough"
+        "cleared after a while"
     );
 }
 
 #[tokio::test]
-async fn another_agent_takes_the_table_over() {
+async fn next_agent_takes_over_the_session_table() {
     let mut bench =
         Bench::new("ready; receive; applied; opened 40001; while receive; do applied; done");
-    bench.supervisor.tell(set(5));
+    bench.supervisor.set_forwards(set(5));
     bench.until(|memory| memory.sessions == 1).await;
     let Bench { folder, supervisor } = bench;
     drop(supervisor);
     write_relay(folder.path(), "follow");
     let supervisor = Supervisor::new(&paths(folder.path()));
     let mut bench = Bench { folder, supervisor };
-    bench.supervisor.tell(set(6));
+    bench.supervisor.set_forwards(set(6));
     bench.until(|memory| memory.applied).await;
     let ports: Vec<u16> = bench.commands()[1]
         .sessions
@@ -219,12 +222,12 @@ async fn another_agent_takes_the_table_over() {
         .map(|session| session.port.get())
         .collect();
     assert_eq!(ports, [40001]);
-    bench.supervisor.tell(None);
+    bench.supervisor.set_forwards(None);
     bench.until(|memory| memory.sessions == 0).await;
 }
 
 #[tokio::test]
-async fn each_way_to_fail_is_named_and_waits() {
+async fn each_failure_is_reported_and_retried() {
     let table = [
         (
             "echo garbage; sleep 600",
@@ -268,31 +271,34 @@ async fn each_way_to_fail_is_named_and_waits() {
     ];
     for (script, code, text, seconds) in table {
         let mut bench = Bench::new(script);
-        bench.supervisor.tell(set(5));
+        bench.supervisor.set_forwards(set(5));
         let memory = bench.until(|memory| !memory.findings.is_empty()).await;
         assert_eq!(codes(&memory), [code], "{script}");
         assert!(memory.findings[0].detail.contains(text), "{memory:?}");
-        let Stage::Waiting { until } = bench.supervisor.stage else {
-            panic!("{script}: {:?}", bench.supervisor.stage);
-        };
+        assert!(
+            matches!(bench.supervisor.state, State::Waiting),
+            "{script}: {:?}",
+            bench.supervisor.state
+        );
+        let until = bench.supervisor.retry.due.unwrap();
         let wait = until.saturating_duration_since(Instant::now());
         assert!(
             wait <= Duration::from_secs(seconds) && wait + LONG >= Duration::from_secs(seconds),
             "{script}: {wait:?}"
         );
-        // What is not wanted any more does not fail any more.
-        assert_eq!(codes(&bench.supervisor.tell(None)), []);
-        assert!(matches!(bench.supervisor.stage, Stage::Idle));
+        // A relay that is not wanted has no failure.
+        assert_eq!(codes(&bench.supervisor.set_forwards(None)), []);
+        assert!(matches!(bench.supervisor.state, State::Idle));
     }
 }
 
 #[tokio::test]
-async fn a_program_that_is_missing_is_found_once_it_is_there() {
+async fn missing_program_is_retried() {
     let mut bench = Bench::new("follow");
     let program = bench.folder.path().join(GUEST_PROGRAM);
     let aside = bench.folder.path().join("aside");
     fs::rename(&program, &aside).unwrap();
-    bench.supervisor.tell(set(5));
+    bench.supervisor.set_forwards(set(5));
     let memory = bench.until(|memory| !memory.findings.is_empty()).await;
     assert_eq!(codes(&memory), [Code::RelayMissing]);
     fs::rename(&aside, &program).unwrap();
@@ -301,22 +307,22 @@ async fn a_program_that_is_missing_is_found_once_it_is_there() {
 }
 
 #[tokio::test]
-async fn silence_ends_a_relay() {
+async fn silent_relay_is_killed() {
     for script in ["sleep 600", "ready; receive; sleep 600"] {
         let mut bench = Bench::new(script);
-        bench.supervisor.tell(set(5));
+        bench.supervisor.set_forwards(set(5));
         let waits = async {
-            while bench.supervisor.stage.due().is_none()
+            while bench.supervisor.due().is_none()
                 || bench.commands().len() < script.matches("receive").count()
             {
-                let news = timeout(Duration::from_millis(5), bench.supervisor.news());
+                let news = timeout(Duration::from_millis(5), bench.supervisor.next_change());
                 news.await.map(drop).unwrap_or_default();
             }
         };
         timeout(LONG, waits).await.unwrap();
-        let due = bench.supervisor.stage.due().unwrap();
+        let due = bench.supervisor.due().unwrap();
         assert!(due > Instant::now() + Duration::from_secs(5), "{script}");
-        bench.supervisor.wake(due);
+        bench.supervisor.on_deadline(due);
         let memory = bench.supervisor.memory();
         assert_eq!(codes(&memory), [Code::RelayFailed], "{script}");
         assert!(
@@ -328,48 +334,48 @@ async fn silence_ends_a_relay() {
 }
 
 #[tokio::test]
-async fn a_relay_that_does_not_read_is_replaced() {
+async fn relay_that_does_not_read_is_replaced() {
     let mut bench = Bench::new("ready; receive; applied; sleep 600");
-    bench.supervisor.tell(set(5));
+    bench.supervisor.set_forwards(set(5));
     bench.until(|memory| memory.applied).await;
     let begun = Instant::now();
     let memory = (0..200)
         .cycle()
-        .map(|last| bench.supervisor.tell(set(last)))
+        .map(|last| bench.supervisor.set_forwards(set(last)))
         .find(|memory| !memory.findings.is_empty() || begun.elapsed() > LONG)
         .unwrap();
     assert_eq!(
         memory.findings[0].detail,
         "the relay does not read its commands"
     );
-    assert!(matches!(bench.supervisor.stage, Stage::Waiting { .. }));
+    assert!(matches!(bench.supervisor.state, State::Waiting));
 }
 
 #[tokio::test]
-async fn ports_that_cannot_be_had_and_clients_turned_away_are_told() {
+async fn ports_in_use_and_refused_clients_are_reported() {
     let mut bench = Bench::new(
         r#"ready; receive; applied '{"kind":"in-use","code":10048}'
         for count in 3 4; do echo '{"event":"refused","protocol":"udp","listen-address":"0.0.0.0","listen-port":51820,"limit":4096,"count":'$count'}' | sed 's/"protocol"/"listen":{"protocol"/; s/51820,/51820},/'; done
         while receive; do applied; done"#,
     );
-    bench.supervisor.tell(set(5));
+    bench.supervisor.set_forwards(set(5));
     let memory = bench.until(|memory| !memory.findings.is_empty()).await;
     assert!(memory.applied && memory.listening.is_empty());
     assert_eq!(memory.failed[0].1.kind, FailureKind::InUse);
     assert_eq!(codes(&memory), [Code::RelayLimit]);
     assert_eq!(memory.findings[0].subject, "wg");
     // The same command again is another attempt.
-    bench.supervisor.tell(set(5));
+    bench.supervisor.set_forwards(set(5));
     let memory = bench.until(|memory| memory.applied).await;
     assert_eq!((memory.failed.len(), memory.listening.len()), (0, 1));
     assert_eq!(
         memory.findings[0].detail,
-        "udp 0.0.0.0:51820: 4 turned away at the limit of 4096"
+        "udp 0.0.0.0:51820: 4 refused at the limit of 4096"
     );
 }
 
-/// A relay that answers each question twice, with the question's number as what it
-/// opened, and falls when it is to serve 172.28.16.9.
+/// A relay that answers each request twice, with the number of requests as `opened`,
+/// and is killed when it is to serve 172.28.16.9.
 const COUNTS: &str = r#"ready; n=0
 while receive; do case $command in
     *get-counters*) n=$((n+1)); counters; counters ;;
@@ -378,10 +384,10 @@ while receive; do case $command in
 esac; done"#;
 
 #[tokio::test]
-async fn counters_come_when_they_are_asked_for() {
+async fn counters_are_sent_on_request() {
     let mut bench = Bench::new(COUNTS);
-    assert_eq!(bench.supervisor.ask_counters(), None, "nobody runs");
-    bench.supervisor.tell(set(5));
+    assert_eq!(bench.supervisor.ask_counters(), None, "no relay runs");
+    bench.supervisor.set_forwards(set(5));
     let memory = bench.until(|memory| memory.applied).await;
     assert_eq!(memory.counted, None);
     for answer in [1, 2] {
@@ -394,12 +400,12 @@ async fn counters_come_when_they_are_asked_for() {
         assert_eq!((counted.forwards.len(), name.as_str()), (1, "wg"));
         assert_eq!((counters.active, counters.bytes_out), (1, 9_000_000_000));
         assert!(memory.applied, "its forwards are unchanged");
-        // The script answers twice; the second answer is to no question.
-        let more = timeout(Duration::from_millis(50), bench.supervisor.news()).await;
+        // The script answers twice; the second answer is ignored.
+        let more = timeout(Duration::from_millis(50), bench.supervisor.next_change()).await;
         assert!(more.is_err(), "{more:?}");
     }
     // Another relay has counted nothing.
-    bench.supervisor.tell(set(9));
+    bench.supervisor.set_forwards(set(9));
     let memory = bench.until(|memory| !memory.findings.is_empty()).await;
     assert_eq!(
         (codes(&memory), memory.counted),
@@ -408,9 +414,9 @@ async fn counters_come_when_they_are_asked_for() {
 }
 
 #[tokio::test]
-async fn a_relay_that_does_not_read_questions_is_replaced() {
+async fn relay_that_does_not_read_counter_requests_is_replaced() {
     let mut bench = Bench::new("ready; receive; applied; sleep 600");
-    bench.supervisor.tell(set(5));
+    bench.supervisor.set_forwards(set(5));
     bench.until(|memory| memory.applied).await;
     let begin = Instant::now();
     let memory = loop {
@@ -420,20 +426,20 @@ async fn a_relay_that_does_not_read_questions_is_replaced() {
         assert!(begin.elapsed() < LONG);
     };
     assert_eq!(codes(&memory), [Code::RelayFailed]);
-    assert!(matches!(bench.supervisor.stage, Stage::Waiting { .. }));
+    assert!(matches!(bench.supervisor.state, State::Waiting));
 }
 
 #[tokio::test]
-async fn another_place_is_another_relay() {
+async fn new_place_restarts_the_relay() {
     let mut bench = Bench::new("follow; touch $here/ended");
-    bench.supervisor.tell(set(5));
+    bench.supervisor.set_forwards(set(5));
     bench.until(|memory| memory.applied).await;
     let mut other = set(5);
     let folder = crate::model::DrivePath::new(r"C:\Users\me").unwrap();
     other.as_mut().unwrap().place = RelayPlace::Unpacked(folder);
-    let memory = bench.supervisor.tell(other);
+    let memory = bench.supervisor.set_forwards(other);
     assert!(!memory.applied && memory.listening.len() == 1);
-    // There is no Windows here, which the second one needs.
+    // The second one needs Windows, which is not here.
     let memory = bench.until(|memory| !memory.findings.is_empty()).await;
     assert_eq!(codes(&memory), [Code::InteropMissing]);
     assert_eq!(memory.findings[0].subject, "relay");
@@ -441,13 +447,13 @@ async fn another_place_is_another_relay() {
 }
 
 #[tokio::test]
-async fn a_pass_by_hand_starts_nothing() {
+async fn single_reconciliation_starts_nothing() {
     let mut supervisor = Supervisor::absent();
-    let memory = supervisor.tell(set(5));
+    let memory = supervisor.set_forwards(set(5));
     assert_eq!(
         (codes(&memory), memory.wanted),
         (vec![Code::RelayNeedsAgent], set(5))
     );
-    assert_eq!(codes(&supervisor.tell(None)), []);
-    assert!(matches!(supervisor.stage, Stage::Idle));
+    assert_eq!(codes(&supervisor.set_forwards(None)), []);
+    assert!(matches!(supervisor.state, State::Idle));
 }

@@ -1,5 +1,5 @@
-//! `wslmesh-relay.exe`: the file on the Windows drive is a stand-in, what runs
-//! is the real relay, in the windows namespace.
+//! `wslmesh-relay.exe`: the file on the Windows drive is a stand-in; the real relay
+//! runs in the windows namespace.
 
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
@@ -41,7 +41,7 @@ pub(crate) struct RelayRun {
     pub(crate) arrived: Vec<u64>,
     /// Lines of its standard output.
     pub(crate) events: Vec<String>,
-    /// How it ended, or nothing while it runs.
+    /// How it ended; `None` while it runs.
     pub(crate) outcome: Option<String>,
 }
 
@@ -59,7 +59,7 @@ pub(crate) fn refusal(host: &Host, exe: &str, argv: &[String]) -> Option<String>
     let start = hash.get(..16).unwrap_or_default();
     let own = format!("{}/wslmesh/wslmesh-relay-{start}.exe", local_app_data(&sid));
     let known = [format!("{PROGRAM_FILES}/{RELAY_NAME}"), own];
-    (!known.iter().any(|known| known == exe)).then(|| format!("{exe} is no place for the relay"))
+    (!known.iter().any(|known| known == exe)).then(|| format!("{exe} is not the path of a relay"))
 }
 
 /// Whether this looks like a start of the relay.
@@ -68,7 +68,7 @@ pub(crate) fn is_relay(exe: &str) -> bool {
     name.starts_with("wslmesh-relay") && name.ends_with(".exe")
 }
 
-/// Runs it until it or its caller ends.
+/// Runs it until it or its caller exits.
 pub(crate) fn run(host: &Host, stream: &mut UnixStream, exe: &str) {
     let (elevated, crashes, says, index) = {
         let mut state = host.state();
@@ -88,10 +88,10 @@ pub(crate) fn run(host: &Host, stream: &mut UnixStream, exe: &str) {
     let (outcome, code) = if let Some(code) = crashes {
         (format!("crashed with {code}"), code)
     } else if let Some(text) = says {
-        // Its caller may be gone; then there is nothing to wait for.
+        // Its caller may have exited; then there is nothing to wait for.
         drop(wire::send(stream, Kind::Output, text.as_bytes()));
         while wire::receive(stream).is_ok() {}
-        ("caller gone".to_owned(), 1)
+        ("caller exited".to_owned(), 1)
     } else if elevated {
         let line = b"{\"event\":\"elevated\"}\n";
         drop(wire::send(stream, Kind::Output, line));
@@ -109,7 +109,7 @@ pub(crate) fn run(host: &Host, stream: &mut UnixStream, exe: &str) {
     if let Some(run) = host.state().relays.get_mut(index) {
         run.outcome = Some(outcome);
     }
-    // The caller may be gone by now.
+    // The caller may have exited by now.
     drop(wire::send(
         stream,
         Kind::Exit,
@@ -164,13 +164,13 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
         .unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
-/// Windows ends a program whose caller is gone.
+/// Windows kills a program whose caller has exited.
 fn end(child: &Mutex<Child>) {
     drop(lock(child).kill());
 }
 
-/// Passes standard input on until the caller is gone. An empty frame closes it,
-/// and the relay ends by itself.
+/// Passes standard input on until the caller exits. An empty frame closes it, and the
+/// relay exits by itself.
 fn hand_in(host: &Host, mut from: UnixStream, to: Option<ChildStdin>, index: usize) {
     let mut to = to;
     let mut lines = Lines::default();
@@ -203,7 +203,7 @@ fn hand_out(
     let mut lines = Lines::default();
     while let Ok(read @ 1..) = from.read(&mut buffer) {
         let bytes = buffer.get(..read).unwrap_or_default();
-        // A caller that is gone reads nothing; the other thread notices.
+        // If the caller has exited, the other thread notices.
         drop(wire::send(&mut *lock(to), kind, bytes));
         for line in lines.add(bytes) {
             keep(host, index, |run| &mut run.events, line);
@@ -221,7 +221,7 @@ fn keep<T>(host: &Host, index: usize, list: fn(&mut RelayRun) -> &mut Vec<T>, li
     }
 }
 
-/// Whole lines out of pieces.
+/// Joins pieces into lines.
 #[derive(Default)]
 struct Lines(Vec<u8>);
 

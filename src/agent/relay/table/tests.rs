@@ -33,7 +33,7 @@ fn wanted(protocol: Protocol, listen: u16) -> RelaySet {
 }
 
 #[test]
-fn clients_come_go_and_come_back() {
+fn sessions_are_opened_replaced_and_closed() {
     let mut table = Table::default();
     table.update(false, vec![session(1, 10, 100), session(1, 11, 101)], &[]);
     table.update(false, vec![session(1, 10, 102)], &[session(1, 10, 100)]);
@@ -41,7 +41,7 @@ fn clients_come_go_and_come_back() {
         table.sessions(9),
         [session(1, 10, 102), session(1, 11, 101)]
     );
-    // The end of what it was before says nothing of what it is now.
+    // The end of an old session does not affect the new one.
     table.update(
         false,
         Vec::new(),
@@ -54,7 +54,7 @@ fn clients_come_go_and_come_back() {
 }
 
 #[test]
-fn clients_of_forwards_that_are_gone_are_forgotten() {
+fn sessions_of_removed_forwards_are_forgotten() {
     let table = || {
         let mut table = Table::default();
         table.update(false, vec![session(1, 10, 100)], &[]);
@@ -72,7 +72,7 @@ fn clients_of_forwards_that_are_gone_are_forgotten() {
 }
 
 #[test]
-fn the_file_survives_and_damage_is_no_table() {
+fn table_is_restored_and_a_damaged_file_is_ignored() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("relay-sessions.json");
     let mut table = Table::load(path.clone());
@@ -92,7 +92,7 @@ fn the_file_survives_and_damage_is_no_table() {
 }
 
 #[tokio::test]
-async fn writes_are_rare_and_off_the_loop() {
+async fn writes_are_rate_limited_and_off_the_loop() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("relay-sessions.json");
     let mut table = Table::load(path.clone());
@@ -102,22 +102,26 @@ async fn writes_are_rare_and_off_the_loop() {
     table.save_if_due(due);
     assert_eq!(table.due(), None);
     table.update(false, vec![session(1, 11, 101)], &[]);
-    assert_eq!(table.due(), Some(due + BETWEEN));
-    table.save_if_due(due + BETWEEN / 2);
-    assert!(table.due().is_some(), "not before its time");
-    if let Some(saving) = table.saving.take() {
-        saving.await.unwrap();
+    assert_eq!(table.due(), Some(due + SAVE_INTERVAL));
+    table.save_if_due(due + SAVE_INTERVAL / 2);
+    assert!(table.due().is_some(), "not before it is due");
+    while table.saves.busy() {
+        tokio::time::sleep(Duration::from_millis(1)).await;
     }
     assert_eq!(read(&path).unwrap(), [session(1, 10, 100)]);
 }
 
 #[test]
-fn a_write_that_comes_too_late_is_left_out() {
+fn late_write_does_not_replace_a_newer_table() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("relay-sessions.json");
-    let mut turns = Turns::default();
-    let (earlier, later) = (turns.next(), turns.next());
-    later.write(&path, b"new");
-    earlier.write(&path, b"old");
+    let unwritten = Unwritten::default();
+    let (earlier, later) = (unwritten.clone(), unwritten.clone());
+    earlier.set(b"old".to_vec());
+    later.set(b"new".to_vec());
+    later.write(&path);
     assert_eq!(fs::read(&path).unwrap(), b"new");
+    fs::write(&path, b"newer").unwrap();
+    earlier.write(&path);
+    assert_eq!(fs::read(&path).unwrap(), b"newer");
 }

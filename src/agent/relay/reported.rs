@@ -1,0 +1,154 @@
+//! What the relay reported: its listeners, and findings that expire.
+
+use std::time::Instant;
+
+use wslmesh_relay::protocol::{Listen, Listener};
+
+use crate::model::{Failure, Finding};
+
+/// The listeners that were sent and confirmed.
+#[derive(Debug, Default)]
+pub(super) struct Listeners {
+    /// Of commands that are not confirmed, with their numbers.
+    unconfirmed: Vec<(u64, Vec<Listen>)>,
+    confirmed: Option<Vec<Listen>>,
+    failed: Vec<(Listen, Failure)>,
+}
+
+impl Listeners {
+    /// Notes the listeners of a command.
+    pub(super) fn sent(&mut self, serial: u64, listens: Vec<Listen>) {
+        self.unconfirmed.push((serial, listens));
+    }
+
+    /// Notes that a command is in force. Returns whether it was the last one.
+    pub(super) fn confirmed(&mut self, serial: u64, listeners: &[Listener]) -> bool {
+        if !self.unconfirmed.iter().any(|(sent, _)| *sent == serial) {
+            return false;
+        }
+        self.unconfirmed.retain(|(sent, _)| *sent > serial);
+        let listening = listeners.iter().filter(|one| one.failure.is_none());
+        self.confirmed = Some(listening.map(|one| one.listen).collect());
+        let failed = listeners
+            .iter()
+            .filter_map(|one| Some((one.listen, one.failure?)));
+        self.failed = failed.collect();
+        self.unconfirmed.is_empty()
+    }
+
+    /// Whether the last command is in force.
+    pub(super) fn applied(&self) -> bool {
+        self.confirmed.is_some() && self.unconfirmed.is_empty()
+    }
+
+    /// Where it listens or may listen.
+    pub(super) fn listening(&self) -> Vec<Listen> {
+        let unconfirmed = self.unconfirmed.iter().map(|(_, listens)| listens);
+        let all = self.confirmed.iter().chain(unconfirmed).flatten();
+        let mut all: Vec<Listen> = all.copied().collect();
+        all.sort_unstable();
+        all.dedup();
+        all
+    }
+
+    /// Where it cannot listen, as of its last confirmation.
+    pub(super) fn failed(&self) -> &[(Listen, Failure)] {
+        &self.failed
+    }
+}
+
+/// Findings about single events, each with the time when it is cleared.
+#[derive(Debug, Default)]
+pub(super) struct TransientFindings(Vec<(Finding, Instant)>);
+
+impl TransientFindings {
+    /// Adds a finding, or replaces that with the same code and subject. Returns
+    /// whether it is new.
+    pub(super) fn add(&mut self, finding: Finding, until: Instant) -> bool {
+        let same = |(old, _): &&mut (Finding, Instant)| {
+            (old.code, &old.subject) == (finding.code, &finding.subject)
+        };
+        if let Some(old) = self.0.iter_mut().find(same) {
+            *old = (finding, until);
+            return false;
+        }
+        self.0.push((finding, until));
+        true
+    }
+
+    /// When the next one is cleared.
+    pub(super) fn due(&self) -> Option<Instant> {
+        self.0.iter().map(|(_, until)| *until).min()
+    }
+
+    /// Clears those that have expired, and returns whether there were any.
+    pub(super) fn expire(&mut self, now: Instant) -> bool {
+        self.0.extract_if(.., |(_, until)| *until <= now).count() > 0
+    }
+
+    /// The current ones.
+    pub(super) fn findings(&self) -> impl Iterator<Item = &Finding> {
+        self.0.iter().map(|(finding, _)| finding)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{num::NonZeroU16, time::Duration};
+
+    use super::*;
+    use crate::model::Code;
+    use wslmesh_relay::protocol::{FailureKind, Protocol};
+
+    fn listen(port: u16) -> Listen {
+        Listen {
+            protocol: Protocol::Udp,
+            listen_address: [0, 0, 0, 0].into(),
+            listen_port: NonZeroU16::new(port).unwrap(),
+        }
+    }
+
+    #[test]
+    fn unconfirmed_listeners_may_listen() {
+        let mut listeners = Listeners::default();
+        assert!(!listeners.applied());
+        listeners.sent(1, vec![listen(1), listen(2)]);
+        listeners.sent(2, vec![listen(2), listen(3)]);
+        assert_eq!(listeners.listening(), [listen(1), listen(2), listen(3)]);
+        let fine = |port| Listener {
+            listen: listen(port),
+            failure: None,
+        };
+        assert!(!listeners.confirmed(1, &[fine(1), fine(2)]));
+        assert!(!listeners.applied());
+        assert_eq!(listeners.listening(), [listen(1), listen(2), listen(3)]);
+        let failure = Failure {
+            kind: FailureKind::InUse,
+            code: 98,
+        };
+        let taken = Listener {
+            listen: listen(3),
+            failure: Some(failure),
+        };
+        assert!(listeners.confirmed(2, &[fine(2), taken]));
+        assert!(listeners.applied());
+        assert_eq!(listeners.listening(), [listen(2)]);
+        assert_eq!(listeners.failed(), [(listen(3), failure)]);
+        assert!(!listeners.confirmed(7, &[]), "no such command");
+        assert_eq!(listeners.listening(), [listen(2)]);
+    }
+
+    #[test]
+    fn transient_finding_expires_and_is_kept_once() {
+        let (mut transient, now) = (TransientFindings::default(), Instant::now());
+        let second = Duration::from_secs(1);
+        let finding = |text: &str| Finding::new(Code::RelayLimit, "wg", text);
+        assert!(transient.add(finding("a"), now + second));
+        assert!(!transient.add(finding("b"), now + 2 * second));
+        assert!(!transient.expire(now + second));
+        assert_eq!(transient.findings().collect::<Vec<_>>(), [&finding("b")]);
+        assert_eq!(transient.due(), Some(now + 2 * second));
+        assert!(transient.expire(now + 2 * second));
+        assert_eq!((transient.findings().count(), transient.due()), (0, None));
+    }
+}
