@@ -1,77 +1,29 @@
 //! Events to standard output. A thread of its own writes them, because the
 //! reader may be slow or gone and data must not wait for it.
 
-use std::collections::VecDeque;
+use std::cell::Cell;
+use std::future::pending;
 use std::io::{self, Write};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use tokio::sync::Notify;
+use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::timeout;
 
-use crate::protocol::{Event, MAX_LINE};
+use crate::protocol::Event;
 
 /// Most bytes of events that wait for the reader.
-const QUEUE_LIMIT: usize = MAX_LINE;
+const QUEUE_LIMIT: u32 = 1 << 20;
 
-/// A bounded queue of events. Only [`EventWriter::flush`] blocks.
+/// A bounded queue of events, which never blocks.
 pub(crate) struct EventWriter {
-    shared: Arc<Shared>,
-}
-
-#[derive(Default)]
-struct Shared {
-    queue: Mutex<Queue>,
-    changed: Condvar,
-    writable: Notify,
-}
-
-#[derive(Default)]
-struct Queue {
-    lines: VecDeque<Vec<u8>>,
-    /// Of the lines, and of the one being written.
-    bytes: usize,
-    /// An event did not fit, and none was written since.
-    full: bool,
-    /// Standard output cannot be written any more.
-    closed: bool,
-}
-
-impl Shared {
-    fn lock(&self) -> MutexGuard<'_, Queue> {
-        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Writes until standard output is closed.
-    fn write(&self) {
-        let mut output = io::stdout();
-        loop {
-            let queue = self
-                .changed
-                .wait_while(self.lock(), |queue| queue.lines.is_empty());
-            let line = queue
-                .unwrap_or_else(PoisonError::into_inner)
-                .lines
-                .pop_front()
-                .unwrap_or_default();
-            let written = output.write_all(&line).and_then(|()| output.flush());
-            let mut queue = self.lock();
-            queue.bytes = queue.bytes.saturating_sub(line.len());
-            if std::mem::take(&mut queue.full) {
-                self.writable.notify_one();
-            }
-            if written.is_err() {
-                *queue = Queue {
-                    closed: true,
-                    ..Queue::default()
-                };
-            }
-            self.changed.notify_all();
-            if queue.closed {
-                return;
-            }
-        }
-    }
+    lines: UnboundedSender<(Vec<u8>, OwnedSemaphorePermit)>,
+    /// A permit for each byte. Those of a line return when it is written.
+    free: Arc<Semaphore>,
+    /// An event did not fit, and the queue was not empty since.
+    full: Cell<bool>,
 }
 
 impl EventWriter {
@@ -81,12 +33,27 @@ impl EventWriter {
     ///
     /// The system refuses a thread.
     pub(crate) fn start() -> io::Result<Self> {
-        let shared = Arc::new(Shared::default());
-        let writer = Arc::clone(&shared);
+        let (lines, mut queue) = unbounded_channel::<(Vec<u8>, OwnedSemaphorePermit)>();
         thread::Builder::new()
             .name("events".to_owned())
-            .spawn(move || writer.write())?;
-        Ok(Self { shared })
+            .spawn(move || {
+                let mut output = io::stdout();
+                while let Some((line, permit)) = queue.blocking_recv() {
+                    if output
+                        .write_all(&line)
+                        .and_then(|()| output.flush())
+                        .is_err()
+                    {
+                        return;
+                    }
+                    drop(permit);
+                }
+            })?;
+        Ok(Self {
+            lines,
+            free: Arc::new(Semaphore::new(QUEUE_LIMIT as usize)),
+            full: Cell::default(),
+        })
     }
 
     /// Queues an event. Returns `false` when the queue is full: send again after
@@ -97,40 +64,45 @@ impl EventWriter {
             return true; // Only a map whose keys are not strings fails.
         };
         line.push(b'\n');
-        let mut queue = self.shared.lock();
-        if queue.closed {
-            return true;
+        // A longer line waits for the whole queue.
+        let size = u32::try_from(line.len()).map_or(QUEUE_LIMIT, |size| size.min(QUEUE_LIMIT));
+        match Arc::clone(&self.free).try_acquire_many_owned(size) {
+            Ok(permit) => {
+                // It fails once standard output is closed.
+                self.lines.send((line, permit)).ok();
+                true
+            }
+            Err(_) => {
+                self.full.set(true);
+                false
+            }
         }
-        if queue.bytes > 0 && queue.bytes + line.len() > QUEUE_LIMIT {
-            queue.full = true;
-            return false;
-        }
-        queue.bytes += line.len();
-        queue.lines.push_back(line);
-        self.shared.changed.notify_all();
-        true
     }
 
-    /// Whether an event did not fit and none was written since.
+    /// Whether an event did not fit, and [`EventWriter::writable`] has not returned
+    /// since.
     pub(crate) fn is_full(&self) -> bool {
-        self.shared.lock().full
+        self.full.get()
     }
 
-    /// Waits until an event was written after one did not fit.
+    /// Waits until the queue is empty after an event did not fit.
     pub(crate) async fn writable(&self) {
-        self.shared.writable.notified().await;
+        if !self.full.get() {
+            pending().await
+        }
+        self.written().await;
+        self.full.set(false);
     }
 
-    /// Blocks until everything is written, at most that long.
-    pub(crate) fn flush(&self, timeout: Duration) {
-        let queue = self.shared.lock();
-        let unwritten = |queue: &mut Queue| queue.bytes > 0;
+    /// Waits until everything is written, at most that long.
+    pub(crate) async fn flush(&self, limit: Duration) {
         // The caller exits on either outcome.
-        drop(
-            self.shared
-                .changed
-                .wait_timeout_while(queue, timeout, unwritten),
-        );
+        timeout(limit, self.written()).await.ok();
+    }
+
+    async fn written(&self) {
+        // The semaphore is never closed.
+        drop(self.free.acquire_many(QUEUE_LIMIT).await);
     }
 }
 

@@ -61,18 +61,15 @@ impl Forwards {
                 failure: self.set_one(forward).await,
             });
         }
-        let resumed = |session: &Session| {
+        let resume = |session: &Session, port: u16| {
             let udp = self.udp(*session);
-            udp.is_none_or(|udp| udp.resume(*session, now))
+            udp.is_none_or(|udp| udp.resume(*session, port, now))
         };
-        let without_port: Vec<Session> = (wanted.sessions.iter().copied())
-            .filter(|session| !resumed(session))
-            .collect();
+        let mut sessions = wanted.sessions;
+        sessions.retain(|session| !resume(session, session.port.get()));
         // Not before: the system could give one of them the port of another.
-        for session in without_port {
-            if let Some(udp) = self.udp(session) {
-                udp.replace(session, now);
-            }
+        for session in &sessions {
+            resume(session, 0);
         }
         Event::Applied {
             serial: wanted.serial,

@@ -70,24 +70,25 @@ pub fn run(arguments: impl Iterator<Item = OsString>) -> ExitCode {
 /// Why it could not start.
 fn relay() -> io::Result<Infallible> {
     let events = EventWriter::start()?;
-    if os::elevated()? {
-        events.try_send(&Event::Elevated);
-        events.flush(ELEVATED_FLUSH_TIMEOUT);
-        exit(EXIT_ELEVATED);
-    }
+    let elevated = os::elevated()?;
     os::raise_limits();
     let runtime = Builder::new_current_thread()
         .enable_io()
         .enable_time()
         .build_local(LocalOptions::default())?;
     runtime.block_on(async {
+        if elevated {
+            events.try_send(&Event::Elevated);
+            events.flush(ELEVATED_FLUSH_TIMEOUT).await;
+            exit(EXIT_ELEVATED);
+        }
         events.try_send(&Event::Ready {
             version: VERSION,
             program: env!("CARGO_PKG_VERSION").to_owned(),
         });
         let commands = commands::listen(io::stdin())?;
         Server::new(&events).run(commands).await;
-        events.flush(FLUSH_TIMEOUT);
+        events.flush(FLUSH_TIMEOUT).await;
         exit(0)
     })
 }

@@ -104,29 +104,21 @@ impl Udp {
         self.task.await.ok();
     }
 
-    /// Resumes a session of an earlier relay. A different outcome than the agent
-    /// expects is reported. Returns `false` when the session's port is taken.
-    pub(crate) fn resume(&self, session: Session, now: Instant) -> bool {
+    /// Resumes a session of an earlier relay on that port, or on any for 0. An
+    /// outcome that the agent does not expect is reported. Returns `false` when the
+    /// port is taken.
+    pub(crate) fn resume(&self, session: Session, port: u16, now: Instant) -> bool {
         if self.shared.sessions.borrow().contains_key(&session.client) {
             return true;
         }
-        match self.shared.open(session.client, session.port.get(), now) {
-            Ok(_) => true,
-            Err(OpenError::Limit(_)) => {
-                self.shared.route.context.session_closed(session);
-                true
-            }
-            Err(OpenError::Socket) => false,
-        }
-    }
-
-    /// Resumes a session whose port is taken on another port, and reports that.
-    pub(crate) fn replace(&self, session: Session, now: Instant) {
         let context = &self.shared.route.context;
-        match self.shared.open(session.client, 0, now) {
+        match self.shared.open(session.client, port, now) {
+            Ok(client) if client.session.port == session.port => {}
             Ok(client) => context.session_opened(client.session),
+            Err(OpenError::Socket) if port != 0 => return false,
             Err(_) => context.session_closed(session),
         }
+        true
     }
 
     /// Closes sessions without a datagram after `before`, and returns when the
