@@ -100,13 +100,13 @@ impl Listen {
     /// unprivileged relay serves loopback only).
     #[must_use]
     pub fn overlaps(&self, other: &Self) -> bool {
-        let stands_for_others = |listen: &Self| {
+        let any_address = |listen: &Self| {
             listen.listen_address.is_unspecified() || listen.listen_address.is_loopback()
         };
         (self.protocol, self.listen_port) == (other.protocol, other.listen_port)
             && (self.listen_address == other.listen_address
-                || stands_for_others(self)
-                || stands_for_others(other))
+                || any_address(self)
+                || any_address(other))
     }
 }
 

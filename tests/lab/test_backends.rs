@@ -373,8 +373,8 @@ fn firewall_blocks(world: &World) -> Result<()> {
         found.detail.contains("{0F1E2D3C}") && found.detail.contains("51820"),
         "{found:?}"
     );
-    let stands = world.windows().view()?.machine.firewall;
-    ensure!(stands.get(name) == Some(&block), "{stands:?}");
+    let rules = world.windows().view()?.machine.firewall;
+    ensure!(rules.get(name) == Some(&block), "{rules:?}");
     world.windows().put_firewall(name, None)?;
     agent.process().signal(HUP)?;
     agent.healthy()?;
