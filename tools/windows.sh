@@ -1,18 +1,18 @@
 #!/bin/bash
 # The relay for Windows: built here, tested under wine.
 #
-#   tools/windows.sh check       which toolchain would build it
-#   tools/windows.sh build       the release wslmesh-relay.exe, its size and what it needs
-#   tools/windows.sh lint        clippy on what is compiled for Windows alone
+#   tools/windows.sh check       print the toolchain
+#   tools/windows.sh build       build the release wslmesh-relay.exe, check its size and imports
+#   tools/windows.sh lint        clippy for the Windows target
 #   tools/windows.sh test        the relay's tests under wine
-#   tools/windows.sh has-std     nothing but its status: tools/setup.sh asks
+#   tools/windows.sh has-std     exit status only, for tools/setup.sh
 #   tools/windows.sh run PROGRAM [ARGUMENT...]
 #                                one program under wine, as an ordinary user
 #
-# Everything lies in target/windows: its fingerprints are those of a further
-# toolchain, and so is wine's prefix (700 MB), which is made once.
-# Ends with 0, with 77 (cannot run here; the last line says why) or with
-# another status (it failed).
+# Everything is in target/windows: the build has fingerprints of another toolchain,
+# and wine's prefix (700 MB) is made once.
+# Exit status: 0, 77 (cannot run here; the last line has the reason) or another one
+# (failed).
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -32,7 +32,7 @@ cannot() {
 
 version_of() { "$1" --version 2>/dev/null | sed -n 's/^[a-z]* \([0-9][0-9.]*\).*/\1/p'; }
 
-# Whether that rustc exists and is new enough for us.
+# Whether that rustc exists and is new enough.
 is_good() {
     local needed
     needed=$(sed -n 's/^rust-version = "\([0-9.]*\)".*/\1/p' Cargo.toml)
@@ -40,8 +40,8 @@ is_good() {
         [ "$(printf '%s\n%s\n' "$needed" "$(version_of "$1")" | sort -V | head -n 1)" = "$needed" ]
 }
 
-# Sets std to "ready" or "source", and rustc to the compiler that has it. A
-# distribution's compiler may have it where the first in PATH has not.
+# Sets std to "ready" or "source", and rustc to the compiler that has it: the
+# first in PATH, or else the distribution's.
 find_std() {
     local first libraries
     first=$(command -v "${RUSTC:-rustc}" || true)
@@ -59,14 +59,14 @@ find_std() {
     return 1
 }
 
-# Sets cargo and, in the environment, what it needs.
+# Sets cargo and its environment.
 find_toolchain() {
     command -v "$gcc" >/dev/null || cannot built "$gcc is missing (tools/setup.sh windows installs it)"
     find_std || cannot built "there is no standard library for $triple (tools/setup.sh windows installs it)"
     cargo=cargo
     if [ "$rustc" = /usr/bin/rustc ]; then cargo=/usr/bin/cargo; fi
     export RUSTC=$rustc CARGO_TARGET_X86_64_PC_WINDOWS_GNU_LINKER=$gcc
-    # Building the standard library is for nightly compilers and those that build themselves.
+    # Building the standard library needs a nightly compiler, or this variable.
     if [ "$std" = source ]; then export RUSTC_BOOTSTRAP=1; fi
 }
 
@@ -82,7 +82,7 @@ command_line() {
     line+=("$@")
 }
 
-# Fails if the .exe asks for a DLL that a plain Windows has not, such as the
+# Fails if the .exe imports a DLL that is not part of Windows, such as the
 # compiler's own.
 check_imports() {
     local dll foreign=()
@@ -93,7 +93,7 @@ check_imports() {
         esac
     done < <(x86_64-w64-mingw32-objdump -p "$release" | sed -n 's/^.*DLL Name: //p')
     if [ ${#foreign[@]} -gt 0 ]; then
-        echo "$release needs DLLs that Windows has not: ${foreign[*]}" >&2
+        echo "$release imports DLLs that are not part of Windows: ${foreign[*]}" >&2
         return 1
     fi
 }
@@ -120,7 +120,7 @@ lint() {
     "${line[@]}"
 }
 
-# in_wine COMMAND...: nothing of it reaches the user's home, menu or screen.
+# in_wine COMMAND...: runs it without access to the user's home, menu or screen.
 in_wine() {
     mkdir -p "$wine/home"
     env -u DISPLAY -u WAYLAND_DISPLAY HOME="$wine/home" XDG_CONFIG_HOME="$wine/home" XDG_DATA_HOME="$wine/home" \
@@ -136,7 +136,7 @@ end_wine() {
     in_wine wineserver -w || true
 }
 
-# A prefix is made under another name first: one that was interrupted is none.
+# The stamp comes last: a prefix without it was interrupted.
 make_prefix() {
     local stamp system
     stamp="$(in_wine wine --version) $(cksum <tests/wine/bcryptprimitives.c)"
@@ -156,7 +156,7 @@ make_prefix() {
     echo "$stamp" >"$wine/prefix/wslmesh"
 }
 
-# Wine and what it needs of ours; its server stays between two programs.
+# Prepares wine and our helpers; its server keeps running between two programs.
 start_wine() {
     local tool
     [ "$(uname -m)" = x86_64 ] || cannot tested "wine runs x86_64 programs, this is $(uname -m)"
@@ -165,20 +165,20 @@ start_wine() {
     done
     mkdir -p "$wine"
     exec {lock}>"$wine/lock"
-    flock "$lock" # two at once would end each other's server
+    flock "$lock" # two runs would kill each other's server
     trap end_wine EXIT
     trap 'exit 129' HUP
     trap 'exit 130' INT
     trap 'exit 143' TERM
     make_prefix
     "$gcc" -O2 -s -Wall -Wextra -Werror -o "$wine/unelevated.exe" tests/wine/unelevated.c -ladvapi32
-    # Should we be killed with -9, it ends by itself a minute after the last program.
-    # Its own output is a list of what killed programs held.
+    # After a kill -9 of this script it exits a minute after the last program. Its
+    # output is only about resources of killed programs.
     in_wine wineserver -p60 {lock}>&- >/dev/null 2>&1
     export WSLMESH_WINE_IS_UP=yes
 }
 
-# In the background, so that a signal to us is heeded at once.
+# In the background, so that a signal to this script takes effect at once.
 in_background() {
     local status=0
     "$@" {lock}>&- &
@@ -197,18 +197,18 @@ run() {
     fi
 }
 
-# Wine's plain start is an elevated one, which no test program can bring about.
+# A plain start under wine is elevated, which a test cannot do itself.
 check_elevation() {
-    local status=0 said
-    said=$(in_wine wine "$1" </dev/null 2>&1) || status=$?
-    if [ "$status" = 0 ] || ! [[ $said = *elevated* ]]; then
-        echo "an elevated ${1#"$PWD"/} must refuse to run: it ended with $status and said: $said" >&2
+    local status=0 output
+    output=$(in_wine wine "$1" </dev/null 2>&1) || status=$?
+    if [ "$status" = 0 ] || ! [[ $output = *elevated* ]]; then
+        echo "an elevated ${1#"$PWD"/} must refuse to run: exit status $status, output: $output" >&2
         return 1
     fi
     status=0
-    said=$(run "$1" </dev/null 2>&1) || status=$?
+    output=$(run "$1" </dev/null 2>&1) || status=$?
     if [ "$status" != 0 ]; then
-        echo "${1#"$PWD"/} of an ordinary user must end well with its input: it ended with $status and said: $said" >&2
+        echo "${1#"$PWD"/} of an ordinary user must exit with 0 at the end of its input: exit status $status, output: $output" >&2
         return 1
     fi
     echo "${1#"$PWD"/}: refuses when elevated, runs for an ordinary user"
@@ -218,12 +218,12 @@ run_tests() {
     local program status=0
     find_toolchain
     start_wine
-    # A path with a slash is taken relative to here, whatever blanks are before it.
+    # A path with a slash is relative to this folder, even if that has blanks in its name.
     export CARGO_TARGET_X86_64_PC_WINDOWS_GNU_RUNNER='tools/windows.sh run'
     command_line std,panic_unwind,test test --no-fail-fast --lib --test relay
     in_background timeout --kill-after=10 "$deadline" "${line[@]}" </dev/null || {
         status=$?
-        if [ "$status" = 124 ]; then echo "the tests under wine were not done in $deadline s" >&2; fi
+        if [ "$status" = 124 ]; then echo "the tests under wine took longer than $deadline s" >&2; fi
     }
     for program in "$target/$triple"/{debug,release}/wslmesh-relay.exe; do
         if [ -e "$program" ]; then check_elevation "$program" || status=1; fi
@@ -244,7 +244,7 @@ case $word in
     test) run_tests ;;
     run) run "$@" ;;
     *)
-        echo "windows: '$word' is none of check, build, lint, test, has-std, run" >&2
+        echo "windows: unknown command '$word': use check, build, lint, test, has-std or run" >&2
         exit 2
         ;;
 esac

@@ -8,7 +8,6 @@
 mod unpack;
 
 use std::{
-    fmt,
     future::pending,
     io::{self, ErrorKind},
     os::{
@@ -127,25 +126,19 @@ impl RelayError {
 }
 
 /// A relay that was just started. Dropping it kills its process group.
-pub struct Started {
+#[derive(Debug)]
+pub struct Started(
     /// `None` only while it is dropped.
-    child: Option<Child>,
-    id: u32,
-}
-
-impl fmt::Debug for Started {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Started").field(&self.id).finish()
-    }
-}
+    Option<Child>,
+);
 
 impl Drop for Started {
     fn drop(&mut self) {
-        let Some(mut child) = self.child.take() else {
+        let Some(mut child) = self.0.take() else {
             return;
         };
         // Its helpers may outlive it, and are killed in any case.
-        if let Some(group) = i32::try_from(self.id).ok().and_then(Pid::from_raw) {
+        if let Some(group) = i32::try_from(child.id()).ok().and_then(Pid::from_raw) {
             kill_process_group(group, Signal::KILL).unwrap_or_default();
         }
         if !matches!(child.try_wait(), Ok(None)) {
@@ -172,10 +165,6 @@ pub fn start(place: &RelayPlace, lib: &Path) -> Result<Started, RelayError> {
             Err(RelayError::Missing(program))
         }
     };
-    let on_windows = |program: &dyn Fn(&Interop) -> Result<PathBuf, RelayError>| {
-        let interop = Interop::find()?;
-        Ok(interop.start(&program(&interop)?, spawn)?)
-    };
     match place {
         RelayPlace::Guest => {
             let mut command = Command::new(existing(lib.join(GUEST_PROGRAM))?);
@@ -183,11 +172,16 @@ pub fn start(place: &RelayPlace, lib: &Path) -> Result<Started, RelayError> {
             spawn(command).map_err(RelayError::Start)
         }
         RelayPlace::Installed { program, .. } => {
-            on_windows(&|interop| existing(interop.linux_path(program)))
+            let interop = Interop::find()?;
+            let program = existing(interop.linux_path(program))?;
+            Ok(interop.start(&program, spawn)?)
         }
-        RelayPlace::Unpacked(folder) => on_windows(&|interop| {
-            unpack::unpack(&lib.join(WINDOWS_PROGRAM), &interop.linux_path(folder))
-        }),
+        RelayPlace::Unpacked(folder) => {
+            let interop = Interop::find()?;
+            let folder = interop.linux_path(folder);
+            let program = unpack::unpack(&lib.join(WINDOWS_PROGRAM), &folder)?;
+            Ok(interop.start(&program, spawn)?)
+        }
     }
 }
 
@@ -198,10 +192,7 @@ fn spawn(mut command: Command) -> Result<Started, ChildError> {
         .stderr(Stdio::piped())
         .process_group(0);
     let child = command.spawn().map_err(ChildError::Start)?;
-    Ok(Started {
-        id: child.id(),
-        child: Some(child),
-    })
+    Ok(Started(Some(child)))
 }
 
 /// A running relay. Dropping it kills its process group.
@@ -226,7 +217,7 @@ impl Process {
     pub fn adopt(mut started: Started) -> Result<Self, RelayError> {
         let adopt = |started: &mut Started| -> io::Result<_> {
             let missing = || io::Error::from(ErrorKind::BrokenPipe);
-            let child = started.child.as_mut().ok_or_else(missing)?;
+            let child = started.0.as_mut().ok_or_else(missing)?;
             let stdin = OwnedFd::from(child.stdin.take().ok_or_else(missing)?);
             rustix::io::ioctl_fionbio(&stdin, true)?;
             // So that the longest line fits. A smaller pipe takes shorter ones.
@@ -288,7 +279,7 @@ impl Process {
     /// Its process number.
     #[must_use]
     pub fn id(&self) -> u32 {
-        self.started.id
+        self.started.0.as_ref().map_or(0, Child::id)
     }
 
     /// Receives its next event. Cancel safe.
@@ -344,7 +335,7 @@ impl Process {
     async fn exit_error(&mut self) -> RelayError {
         let exited = timeout(EXIT_TIMEOUT, self.exit.readable()).await;
         exited.map(drop).unwrap_or_default();
-        let status = self.started.child.as_mut().map(Child::try_wait);
+        let status = self.started.0.as_mut().map(Child::try_wait);
         let Some(Ok(Some(status))) = status else {
             return RelayError::Pipe(ErrorKind::UnexpectedEof.into());
         };
