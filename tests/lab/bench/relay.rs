@@ -1,4 +1,4 @@
-//! The relay beside socat, in one run on this machine's loopback.
+//! The relay compared with socat, in one run on this machine's loopback.
 
 mod crowd;
 mod repoint;
@@ -42,7 +42,7 @@ pub(super) fn about(report: &mut Report) {
     }
 }
 
-/// A relay at work; it ends when this is dropped.
+/// A running relay; it exits when this is dropped.
 struct Relay {
     child: Child,
     stdin: Option<ChildStdin>,
@@ -123,7 +123,7 @@ impl Drop for Relay {
     }
 }
 
-/// The usual tool; it and what it forked end when this is dropped.
+/// The usual tool; dropping it kills it and its children.
 struct Socat(Child);
 
 impl Socat {
@@ -133,7 +133,7 @@ impl Socat {
             .args(["-T", "5", from, to])
             .process_group(0)
             .stdin(Stdio::null())
-            // It complains of each connection that ends in its own way.
+            // It logs an error for each connection that is reset.
             .stderr(Stdio::null())
             .spawn()
             .context("starting socat, which is needed to compare with")?;

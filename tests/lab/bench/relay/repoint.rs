@@ -15,7 +15,7 @@ use crate::bench::figures::Report;
 const CHANGES: u32 = 100;
 const WINDOW: u32 = 32;
 
-/// Greets and hangs up, like any service.
+/// Accepts and closes.
 fn greeter() -> Result<SocketAddrV4> {
     let listener = TcpListener::bind("127.0.0.1:0")?;
     let SocketAddr::V4(address) = listener.local_addr()? else {
@@ -43,7 +43,7 @@ pub(in crate::bench) fn measure(report: &mut Report) -> Result<()> {
     std::thread::scope(|scope| -> Result<()> {
         scope.spawn(|| {
             while !over.load(Ordering::Relaxed) {
-                // A connection that is reset in the change was accepted all the same.
+                // A connection that the change resets was accepted nevertheless.
                 match TcpStream::connect(over_tcp) {
                     Ok(mut stream) => {
                         connected.fetch_add(1, Ordering::Relaxed);
@@ -75,7 +75,7 @@ pub(in crate::bench) fn measure(report: &mut Report) -> Result<()> {
                     }
                     match socket.recv(&mut [0; 1200]) {
                         Ok(_) => (back, under_way) = (back + 1, under_way - 1),
-                        // The rest was on its way to the old address.
+                        // The rest was in flight to the old address.
                         Err(_) => under_way = 0,
                     }
                 }
@@ -89,7 +89,7 @@ pub(in crate::bench) fn measure(report: &mut Report) -> Result<()> {
     report.figure(
         &format!("{CHANGES} re-points under load: datagrams lost"),
         format!("{lost} of {sent}"),
-        "at most the 32 under way each",
+        "at most the 32 in flight each",
         lost <= CHANGES * WINDOW,
     );
     let refused = refused.into_inner();

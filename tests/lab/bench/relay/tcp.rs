@@ -62,9 +62,9 @@ fn throughput(to: SocketAddrV4, streams: &str) -> Result<f64> {
             let json: serde_json::Value = serde_json::from_slice(&output.stdout)?;
             let rate = json.pointer("/end/sum_received/bits_per_second");
             let rate = rate.and_then(serde_json::Value::as_f64);
-            return Ok(rate.context("iperf3 says no rate")? / 1e9);
+            return Ok(rate.context("no rate from iperf3")? / 1e9);
         }
-        // Its server takes one test at a time and is a moment late to be free.
+        // Its server takes one test at a time and is busy for a moment after it.
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
         ensure!(
             begun.elapsed() < TIMEOUT && text.contains("busy"),
@@ -80,7 +80,7 @@ pub(in crate::bench) fn measure(report: &mut Report) -> Result<()> {
         .args(["-s", "-B", "127.0.0.1", "-p", &server.port().to_string()])
         .stdin(Stdio::null())
         .stdout(Stdio::null())
-        // It complains of the connection that finds out whether it listens.
+        // It logs an error for the connection that checks whether it listens.
         .stderr(Stdio::null())
         .spawn()
         .context("starting iperf3, which is needed to measure with")?;

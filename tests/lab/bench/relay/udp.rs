@@ -1,5 +1,5 @@
-//! Datagrams of 1200 bytes there and back: how many with 32 under way, and how
-//! long one takes alone.
+//! Round trips of datagrams of 1200 bytes: the rate with 32 in flight, and the time
+//! of a single one.
 
 use std::net::{SocketAddr, SocketAddrV4, UdpSocket};
 use std::sync::Arc;
@@ -18,7 +18,7 @@ const ROUNDS: usize = 5;
 const ROUND: Duration = Duration::from_millis(1500);
 const TRIPS: usize = 4000;
 
-/// Sends back what comes, in a thread, until it is dropped.
+/// Echoes datagrams, in a thread, until it is dropped.
 pub(super) struct Echo {
     pub(super) address: SocketAddrV4,
     over: Arc<AtomicBool>,
@@ -67,8 +67,8 @@ fn client(to: SocketAddrV4) -> Result<UdpSocket> {
     Ok(socket)
 }
 
-/// Round trips in a second with [`WINDOW`] datagrams under way. One that is lost
-/// is replaced after 200 ms, which shows in the figure.
+/// Round trips per second with [`WINDOW`] datagrams in flight. A lost one is replaced
+/// after 200 ms, which shows in the figure.
 fn rate(to: SocketAddrV4) -> Result<f64> {
     let socket = client(to)?;
     let (datagram, mut buffer) = ([7; SIZE], [0; SIZE]);
@@ -109,7 +109,7 @@ fn answers(to: SocketAddrV4) -> Result<()> {
     let socket = client(to)?;
     let begun = Instant::now();
     while begun.elapsed() < TIMEOUT {
-        // A socat that does not listen yet refuses.
+        // Until socat listens, it refuses.
         if socket.send(b"?").is_ok() && socket.recv(&mut [0; 1]).is_ok() {
             return Ok(());
         }
@@ -143,7 +143,7 @@ pub(in crate::bench) fn measure(report: &mut Report) -> Result<()> {
     }
     let [direct, relay, socat] = rates.map(median);
     let faster = relay / socat;
-    report.beside("UDP, 1200 bytes, 32 under way: direct", per_second(direct));
+    report.beside("UDP, 1200 bytes, 32 in flight: direct", per_second(direct));
     report.beside("- through socat UDP4-LISTEN,fork", per_second(socat));
     report.figure(
         "- through the relay",
