@@ -202,7 +202,7 @@ async fn one_caller_has_few_calls_in_flight_and_all_are_answered_by_few_passes()
     let passes = pair.passes.load(Ordering::Relaxed);
     assert!(good >= 8, "{good}");
     assert!(passes * 4 <= good, "{passes} passes for {good} answers");
-    // Nobody is remembered.
+    // Callers are forgotten.
     pair.ask("Reapply").await.unwrap();
 }
 

@@ -1,4 +1,4 @@
-//! The agent on D-Bus: what everybody reads, what root changes, what is told.
+//! The agent on D-Bus: properties, methods, signals.
 
 use std::collections::HashMap;
 
@@ -68,7 +68,7 @@ fn properties(world: &World) -> Result<()> {
         let described: serde_json::Value = serde_json::from_str(&text)?;
         let status: serde_json::Value =
             serde_json::from_slice(&std::fs::read(world.path("/run/wslmesh/status.json"))?)?;
-        // It may tell more than the file does.
+        // It may have more than the file.
         for (key, value) in status.as_object().context("a document")? {
             ensure!(described.get(key) == Some(value), "{key}: {described}");
         }

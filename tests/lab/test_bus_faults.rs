@@ -166,7 +166,7 @@ fn standby(world: &World) -> Result<()> {
         let first = owner(&bus).await?.context("an owner")?;
         let second = world.start_agent_with(&config(SSH), &setup)?;
         second.raised("standby")?;
-        // On one bus the leader keeps the name, and nobody complains.
+        // On one bus the leader keeps the name, without a finding.
         wait("two agents on the bus", async || {
             let queue = bus.call_method(Some(BUS), "/", Some(BUS), "ListQueuedOwners", &NAME);
             let queue: Vec<String> = queue.await?.body().deserialize()?;

@@ -1,4 +1,4 @@
-//! The relay's counters reach the user, when somebody asks and not before.
+//! The relay's counters reach the user, on request and not before.
 
 use anyhow::{Context, Result, ensure};
 use libtest_mimic::Trial;
@@ -77,8 +77,8 @@ fn shown(world: &World) -> Result<()> {
     agent.stop()
 }
 
-/// What a command prints. It tells that the node is degraded, because nobody
-/// but this Windows can reach it.
+/// What a command prints. The node is degraded, because only this Windows can
+/// reach it.
 fn read(world: &World, command: &[&str]) -> Result<Value> {
     let mut command = command.to_vec();
     command.extend(["--config", crate::agent::CONFIG]);

@@ -77,9 +77,12 @@ fn peers(world: &World) -> Result<()> {
         "{peer:#}"
     );
     let at = world.shell("wg show wg0 latest-handshakes | cut -f 2")?;
-    let told = peer.get("latest-handshake-unix").and_then(Value::as_u64);
+    let shown = peer.get("latest-handshake-unix").and_then(Value::as_u64);
     // A new key may have been agreed on in between.
-    ensure!(told > Some(0) && told <= at.trim().parse().ok(), "{told:?}");
+    ensure!(
+        shown > Some(0) && shown <= at.trim().parse().ok(),
+        "{shown:?}"
+    );
     let mtus = |status: &Value| {
         let links = status.get("links").and_then(Value::as_array).cloned();
         let links = links.unwrap_or_default();
@@ -111,7 +114,7 @@ fn peers(world: &World) -> Result<()> {
 }
 
 /// What behind which forward: sshd on all addresses, a program on loopback alone,
-/// nobody, and WireGuard's own socket.
+/// no service, and WireGuard's own socket.
 fn answers(world: &World) -> Result<()> {
     let forward = |name: &str, protocol: &str, port: u16, connect: u16| {
         format!(

@@ -34,7 +34,7 @@ ok 'status takes less than 30 ms' [ "$took" -lt 3000 ]
 monitored() { guest grep -E -- "$1" /run/monitor/lines; }
 guest install -d -o user /run/monitor
 guest systemd-run -q --unit=monitor -p User=user -p StandardOutput=file:/run/monitor/lines wslmesh monitor
-ok 'monitor tells how things are' within 10 monitored 'agent [0-9]+: eth0 172\.28\.16\.5 '
+ok 'monitor prints the state' within 10 monitored 'agent [0-9]+: eth0 172\.28\.16\.5 '
 set_address 172.28.27.77
 ok 'and an address that changes' within 10 monitored '^20.*  eth0 address 172\.28\.16\.5 -> 172\.28\.27\.77$'
 guest sh -c 'printf "[mtu]\nvalu = 1280\n" >/etc/wslmesh/wslmesh.toml.d/bad.toml'
