@@ -1,5 +1,5 @@
-//! Telling those who depend on the address, beside the loop: one round at a
-//! time, and dropping this ends it. A job that systemd has begun goes on.
+//! Notifies the units and hooks that depend on the address, beside the loop: one
+//! run at a time, and dropping this ends it. A job that systemd has begun goes on.
 
 use std::{
     collections::BTreeMap,
@@ -17,34 +17,34 @@ use crate::{
     blocking::SingleFlight,
     config::Settings,
     fs::file,
-    model::{AddressChange, Finding, Place, Subject},
+    model::{AddressChange, Finding, ModeState, Node, Subject},
     plan::{Due, dependents_due},
     units::{HealthChange, NotifyReport, NotifyRun, Systemd},
 };
 
-/// What an agent that is started again has to know. It is gone with a boot, and
-/// then everybody reads the first address by itself.
+/// What a restarted agent has to know. The file does not outlive a boot: after one,
+/// all dependents read the first address by themselves.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 struct Notes {
-    /// The address that everybody was told last, or found at boot.
-    told: Option<Ipv4Addr>,
-    /// Who was told another one since, in rounds that did not come to their end.
+    /// The address that all were notified of last, or found at boot.
+    notified: Option<Ipv4Addr>,
+    /// Those that were notified of another one since, in runs that were interrupted.
     #[serde(default)]
     others: BTreeMap<Subject, Last>,
 }
 
-/// What one of them was told last.
+/// What one dependent was notified of last.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 struct Last {
     address: Ipv4Addr,
-    /// What it knew before, where it is not known whether it was told.
+    /// What it knew before, where it is not certain that it was notified.
     instead_of: Option<Ipv4Addr>,
 }
 
 impl Last {
-    /// What it is to be told a change from; `now` itself where it knows that.
+    /// What it is to be notified of a change from; `now` itself where it knows that.
     fn known(self, now: Ipv4Addr) -> Ipv4Addr {
         match self.instead_of {
             Some(before) if self.address == now => before,
@@ -54,72 +54,79 @@ impl Last {
 }
 
 impl Notes {
-    /// What those know who were told another address than everybody.
+    fn all(address: Ipv4Addr) -> Self {
+        Self {
+            notified: Some(address),
+            ..Self::default()
+        }
+    }
+
+    /// What those know that were notified of another address than all.
     fn known(&self, now: Ipv4Addr) -> BTreeMap<Subject, Ipv4Addr> {
         let known = |(who, last): (&Subject, &Last)| (who.clone(), last.known(now));
         self.others.iter().map(known).collect()
     }
 
-    /// Takes it back that these were told since `before`: perhaps they were.
-    fn doubt(&mut self, untold: &[Subject], before: &Self) {
-        for who in untold {
+    /// It is not certain that these were notified since `before`.
+    fn doubt(&mut self, rest: &[Subject], before: &Self) {
+        for who in rest {
             let Some(last) = self.others.get_mut(who) else {
                 continue;
             };
             match before.others.get(who) {
                 Some(earlier) if earlier == last => {}
                 Some(earlier) => last.instead_of = Some(earlier.known(last.address)),
-                None => last.instead_of = before.told,
+                None => last.instead_of = before.notified,
             }
         }
     }
 }
 
-/// A round that is over.
+/// A run that has ended.
 #[derive(Debug)]
 struct Ended {
-    /// The address that was told; `None` after a look.
+    /// The address of the change; `None` after a check.
     address: Option<Ipv4Addr>,
     report: NotifyReport,
     notes: Notes,
 }
 
-/// Those who depend on the address.
+/// The units and hooks that depend on the address.
 #[derive(Debug)]
 pub(super) struct Dependents {
     /// Where the notes are kept.
     path: PathBuf,
     /// The configuration's folder.
     below: PathBuf,
-    /// For reading hooks.
-    hook_reads: SingleFlight,
+    /// Reading the folders of hooks.
+    reads: SingleFlight,
     notes: Notes,
-    /// The round in flight, at most one.
-    round: JoinSet<Ended>,
-    /// Whether it should be looked if all can be told.
-    look: bool,
-    /// The address that a round was made for last.
+    /// The run in flight, at most one.
+    run: JoinSet<Ended>,
+    /// Whether a check is wanted that all can be notified.
+    check: bool,
+    /// The address that a run was made for last.
     tried: Option<Ipv4Addr>,
-    /// Rounds for which systemd was out of reach.
-    again: Retry,
+    /// Runs for which systemd was out of reach.
+    retry: Retry,
     findings: BTreeMap<Subject, Finding>,
 }
 
 impl Dependents {
-    /// Knows what an earlier run of this boot has told.
+    /// Knows what an earlier process of this boot has done.
     pub(super) fn new(runtime: &Path, below: PathBuf) -> Self {
         let path = runtime.join("dependents.json");
         let text = file::read(&path).ok().flatten().unwrap_or_default();
         Self {
-            // Rubbish counts as nothing told yet.
+            // A file that cannot be parsed counts as none.
             notes: serde_json::from_slice(&text).unwrap_or_default(),
             path,
             below,
-            hook_reads: SingleFlight::default(),
-            round: JoinSet::new(),
-            look: true,
+            reads: SingleFlight::default(),
+            run: JoinSet::new(),
+            check: true,
             tried: None,
-            again: Retry::default(),
+            retry: Retry::default(),
             findings: BTreeMap::new(),
         }
     }
@@ -129,25 +136,25 @@ impl Dependents {
         self.findings.values().cloned().collect()
     }
 
-    /// Looks at all of them anew, and does not wait with what could not be told.
-    pub(super) fn look_again(&mut self) {
-        self.look = true;
-        self.retry();
+    /// Checks all of them anew, and retries what is waiting at once.
+    pub(super) fn check_again(&mut self) {
+        self.check = true;
+        self.retry_now();
     }
 
-    /// Does not wait with what could not be told.
-    pub(super) fn retry(&mut self) {
-        self.again.reset();
+    /// Retries what is waiting at once.
+    pub(super) fn retry_now(&mut self) {
+        self.retry.reset();
     }
 
-    /// Begins what is due.
-    pub(super) fn follow(&mut self, settings: &Settings, place: Option<&Place>) {
-        let Some(round) = self.next(settings, place) else {
+    /// Begins the run that is due, if there is one.
+    pub(super) fn follow(&mut self, settings: &Settings, node: Option<&Node>, mode: &ModeState) {
+        let Some(run) = self.next(settings, node, mode) else {
             return;
         };
         let (path, mut notes) = (self.path.clone(), self.notes.clone());
-        self.round.spawn(async move {
-            let address = round.change.as_ref().map(|change| change.new.address);
+        self.run.spawn(async move {
+            let address = run.change.as_ref().map(|change| change.new.address());
             let note = |who: &str| {
                 if let Some(address) = address {
                     let last = Last {
@@ -158,7 +165,7 @@ impl Dependents {
                     save(&path, &notes);
                 }
             };
-            let report = round.run(Systemd::connect(), note).await;
+            let report = run.run(Systemd::connect(), note).await;
             Ended {
                 address,
                 report,
@@ -167,40 +174,42 @@ impl Dependents {
         });
     }
 
-    /// The round that is due now.
-    fn next(&mut self, settings: &Settings, place: Option<&Place>) -> Option<NotifyRun> {
-        if !self.round.is_empty() {
+    /// The run that is due now.
+    fn next(
+        &mut self,
+        settings: &Settings,
+        node: Option<&Node>,
+        mode: &ModeState,
+    ) -> Option<NotifyRun> {
+        if !self.run.is_empty() {
             return None;
         }
-        let change = place.and_then(|place| self.change(place));
-        if self.again.due.is_some() || (change.is_none() && !self.look) {
+        let change = node.and_then(|node| self.change(node, mode));
+        if self.retry.due.is_some() || (change.is_none() && !self.check) {
             return None;
         }
-        self.look = false;
-        let known = match &change {
-            Some(change) => self.notes.known(change.new.address),
-            None => BTreeMap::new(),
-        };
+        self.check = false;
+        let known = change
+            .as_ref()
+            .map(|change| self.notes.known(change.new.address()));
         Some(NotifyRun {
             change,
             dependents: settings.dependents.clone(),
             below: self.below.clone(),
             hook_timeout: settings.hook_timeout,
-            known,
-            reads: self.hook_reads.clone(),
+            known: known.unwrap_or_default(),
+            reads: self.reads.clone(),
         })
     }
 
-    /// The change that is to be told.
-    fn change(&mut self, place: &Place) -> Option<AddressChange> {
-        let now = place.address;
-        let old = match dependents_due(self.notes.told, self.notes.known(now).into_values(), now) {
+    /// The change that dependents are to be notified of.
+    fn change(&mut self, node: &Node, mode: &ModeState) -> Option<AddressChange> {
+        let now = node.address();
+        let others = self.notes.known(now).into_values();
+        let old = match dependents_due(self.notes.notified, others, now) {
             Due::Nothing => return None,
             Due::First => {
-                self.notes = Notes {
-                    told: Some(now),
-                    ..Notes::default()
-                };
+                self.notes = Notes::all(now);
                 save(&self.path, &self.notes);
                 return None;
             }
@@ -208,25 +217,26 @@ impl Dependents {
         };
         if self.tried.replace(now) != Some(now) {
             // Another address is a reason to try at once.
-            self.retry();
+            self.retry_now();
         }
         Some(AddressChange {
             old,
-            new: place.clone(),
+            new: node.clone(),
+            mode: mode.clone(),
         })
     }
 
-    /// Waits until there is something to tell the loop: a round has ended, or
-    /// one that could not be made is due again.
+    /// Waits until there is something for the loop: a run has ended, or one that
+    /// could not be made is due again.
     pub(super) async fn changed(&mut self) {
         select! {
-            // A round never panics and nobody aborts one.
-            Some(Ok(ended)) = self.round.join_next(), if !self.round.is_empty() => self.take(ended),
-            () = until(self.again.due) => self.again.due = None,
+            // A run never panics and is never aborted.
+            Some(Ok(ended)) = self.run.join_next(), if !self.run.is_empty() => self.record(ended),
+            () = until(self.retry.due) => self.retry.due = None,
         }
     }
 
-    fn take(&mut self, ended: Ended) {
+    fn record(&mut self, ended: Ended) {
         let NotifyReport {
             health,
             interrupted,
@@ -245,20 +255,17 @@ impl Dependents {
         match interrupted {
             Some(interrupted) => {
                 self.notes.doubt(&interrupted.rest, &earlier);
-                // Should nobody have to be told when it is tried again, it is
-                // seen whether systemd is back.
-                self.look = true;
-                self.again.failed(Instant::now());
+                // Where nothing is left to notify by the next attempt, a check shows
+                // whether systemd can be reached again.
+                self.check = true;
+                self.retry.failed(Instant::now());
                 let finding = interrupted.finding;
                 self.findings.insert(finding.subject.clone(), finding);
             }
             None => {
-                self.again.reset();
-                if ended.address.is_some() {
-                    self.notes = Notes {
-                        told: ended.address,
-                        ..Notes::default()
-                    };
+                self.retry.reset();
+                if let Some(address) = ended.address {
+                    self.notes = Notes::all(address);
                 }
             }
         }
@@ -266,8 +273,8 @@ impl Dependents {
     }
 }
 
-/// Without the file, an agent that is started again takes its first address for
-/// the first of this boot.
+/// Without the file, a restarted agent takes its first address for the first of
+/// this boot.
 fn save(path: &Path, notes: &Notes) {
     // If it fails, the file's own error tells.
     path.parent()

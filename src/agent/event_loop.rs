@@ -66,13 +66,13 @@ impl EventLoop {
     pub(super) fn new(
         settings: Settings,
         source: Source,
-        paths: Paths,
+        paths: &Paths,
         bus: Bus,
     ) -> Result<Self, AgentError> {
-        let windows = Windows::new(&paths, Supervisor::new(&paths));
+        let windows = Windows::new(paths, Supervisor::new(paths));
         let dependents = Dependents::new(&paths.runtime, source.folder());
         let mut agent = Agent::on_this_machine(settings, paths)?;
-        agent.attach_bus(bus.clone());
+        agent.publisher.attach_bus(bus.clone());
         Ok(Self {
             agent,
             windows,
@@ -105,8 +105,8 @@ impl EventLoop {
         self.bus.start();
         loop {
             // After the pass, so that they find the new address everywhere.
-            self.dependents
-                .follow(&self.agent.settings, self.agent.place.as_ref());
+            let (node, mode) = (self.agent.publisher.node(), &self.agent.mode.state);
+            self.dependents.follow(&self.agent.settings, node, mode);
             let wake = select! {
                 changed = watch.changed() => {
                     if changed.is_err() {
@@ -129,7 +129,7 @@ impl EventLoop {
                 }
                 Wake::Network => self.settle(&mut watch).await?,
                 Wake::Due => {
-                    if self.agent.mode_is_due() {
+                    if self.agent.mode.take_due() {
                         self.windows.ask_mode();
                     }
                 }
@@ -145,7 +145,7 @@ impl EventLoop {
                         continue;
                     }
                 }
-                Wake::Dependents => self.agent.dependents = self.dependents.findings(),
+                Wake::Dependents => self.agent.reported.dependents = self.dependents.findings(),
                 Wake::Requested(Requested::Counters) => match self.windows.ask_counters() {
                     Some(event) => drop(self.agent.handle_event(event)),
                     None => continue,
@@ -161,7 +161,7 @@ impl EventLoop {
                     if reapply {
                         self.retry_everything();
                     }
-                    self.agent.name_on_the_bus(queue.finding());
+                    self.agent.reported.name_taken = queue.finding();
                 }
             }
             let done = self.agent.reconcile(&mut self.windows, manager).await;
@@ -173,7 +173,7 @@ impl EventLoop {
     fn retry_everything(&mut self) {
         self.agent.retry_everything();
         self.windows.retry_relay();
-        self.dependents.retry();
+        self.dependents.retry_now();
     }
 
     /// Reads the configuration again and asks Windows anew. A bad new
@@ -197,8 +197,8 @@ impl EventLoop {
             }
         };
         self.windows.retry_relay();
-        self.dependents.look_again();
-        if !self.agent.knows_mode() {
+        self.dependents.check_again();
+        if self.agent.mode.known().is_none() {
             self.windows.ask_mode();
         }
         result

@@ -2,13 +2,13 @@
 //! somebody else keeps undoing one that succeeds.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     time::{Duration, Instant},
 };
 
 use crate::{
     backoff::Retry,
-    model::{Action, ActionKey, Code, Finding},
+    model::{Action, ActionKey, Code, Finding, Subject},
 };
 
 /// So many times the same change within [`WINDOW`] is a fight.
@@ -196,11 +196,51 @@ impl Ledger {
     }
 }
 
+/// Problems that end without an event: they are looked at again, less and less
+/// often. A new one starts from the beginning; a pass for another reason changes
+/// nothing.
+#[derive(Debug, Default)]
+pub(super) struct Recheck {
+    silent: BTreeSet<(Code, Subject)>,
+    pub(super) retry: Retry,
+}
+
+impl Recheck {
+    /// Takes the findings of a pass.
+    pub(super) fn update(&mut self, findings: &[Finding], now: Instant) {
+        const SILENT: &[Code] = &[
+            Code::WireguardBusy,
+            Code::WireguardUnreadable,
+            Code::NetworkFileUnreadable,
+            Code::ObserveFailed,
+        ];
+        let silent: BTreeSet<_> = findings
+            .iter()
+            .filter(|finding| SILENT.contains(&finding.code))
+            .map(|finding| (finding.code, finding.subject.clone()))
+            .collect();
+        let new = !silent.is_subset(&self.silent);
+        if silent.is_empty() || new {
+            self.retry.reset();
+        }
+        let due = self.retry.due.is_none_or(|due| due <= now);
+        if !silent.is_empty() && due {
+            self.retry.failed(now);
+        }
+        self.silent = silent;
+    }
+
+    /// When the next look is due.
+    pub(super) fn due(&self) -> Option<Instant> {
+        self.retry.due
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::model::{
-        Firewall, InterfaceName, MtuChange, Protocol, Rule, RuleSet, ServedBy, SyncMode,
+        Firewall, ForwardBackend, InterfaceName, MtuChange, Protocol, Rule, RuleSet, SyncMode,
     };
 
     fn mtu(to: u32) -> Action {
@@ -224,7 +264,7 @@ mod tests {
                 listen_address: [0; 4].into(),
                 listen_port: port,
                 connect_port: port,
-                served_by: ServedBy::Portproxy,
+                served_by: ForwardBackend::Portproxy,
                 firewall: Firewall::None,
             }],
         })

@@ -6,6 +6,7 @@ mod error;
 mod event_loop;
 mod ledger;
 mod machine;
+mod mode;
 mod oneshot;
 mod publish;
 mod reconcile;

@@ -41,9 +41,8 @@ pub async fn dry_run(settings: &Settings, paths: &Paths) -> Result<Plan, Netlink
 /// # Errors
 /// No rtnetlink socket.
 pub async fn apply_once(settings: Settings, paths: Paths) -> Result<Done, AgentError> {
-    let runtime = paths.runtime.clone();
     let mut windows = Windows::new(&paths, Supervisor::absent());
-    let mut agent = Agent::on_this_machine(settings, paths)?;
+    let mut agent = Agent::on_this_machine(settings, &paths)?;
     let mut manager = Manager::default();
     agent.handle_event(HostEvent::Mode(interop::ask_mode().await));
     let mut all = Done::default();
@@ -64,6 +63,6 @@ pub async fn apply_once(settings: Settings, paths: Paths) -> Result<Done, AgentE
         }
     }
     // What it published meanwhile is the status of no running agent.
-    remove_status(&runtime);
+    remove_status(&paths.runtime);
     Ok(all)
 }

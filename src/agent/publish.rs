@@ -1,88 +1,147 @@
-//! Publishing: the journal, the service manager, the status document.
+//! Publishing: the journal, the service manager, the status document, D-Bus.
 
-use std::{net::Ipv4Addr, path::PathBuf, time::Duration};
+use std::{
+    fmt,
+    net::Ipv4Addr,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
-use super::{machine::Machine, reconcile::Agent};
 use crate::{
     bus::Bus,
     config::Settings,
     control::Signal,
     model::{
-        Finding, Link, LinkKind, ModeState, Observation, RelayPlace, Served, ServedState, Severity,
-        micros,
+        Finding, ForwardState, ForwardStatus, HostMemory, Link, LinkKind, ModeState, Node,
+        RelayLocation, Severity, micros,
     },
-    paths::Paths,
-    plan,
     report::{
-        Changes, Document, Forwards, LinkEntry, Manager, RelayEntry, STATUS_VERSION, read_status,
-        write_status,
+        Changes, Document, Forwards, LinkEntry, Manager, RelayEntry, STATUS_VERSION, Tracker,
+        read_status, write_status,
     },
 };
 
-impl<M: Machine> Agent<M> {
-    /// One line for a pass that did something.
-    pub(super) fn say(
-        &mut self,
-        seen: &Observation,
-        changes: &[String],
-        took: Duration,
-    ) -> Option<String> {
-        let node = plan::node(&self.settings, seen).ok();
-        let (old, new) = (self.address, node.as_ref().map(plan::Node::address));
-        // Without an address the interface has no node: it is that of the last one.
-        let interface = match (&node, &self.place) {
-            (Some(node), _) => Some(node.link.name.to_string()),
-            (None, place) => place.as_ref().map(|place| place.interface.to_string()),
-        };
-        let mut parts = Vec::new();
-        if old != new {
-            let text =
-                |address: Option<Ipv4Addr>| address.map(|a| a.to_string()).unwrap_or_default();
-            let name = interface.clone().unwrap_or_default();
-            parts.push(match (old, new) {
-                (Some(old), Some(new)) => format!("{name} address {old} -> {new}"),
-                (Some(old), None) => format!("{name} address {old} is lost"),
-                (None, _) => format!("{name} address {}", text(new)),
-            });
-            self.signals.push(Signal::AddressChanged {
-                interface: name,
-                old: text(old),
-                new: text(new),
-            });
-            self.address = new;
+/// What there is to publish of one pass.
+pub(super) struct Pass<'a> {
+    pub(super) settings: &'a Settings,
+    pub(super) mode: &'a ModeState,
+    pub(super) host: &'a HostMemory,
+    /// All interfaces; `None` where the kernel did not answer.
+    pub(super) links: Option<&'a [Link]>,
+    /// The changes made.
+    pub(super) changes: &'a [String],
+    pub(super) took: Duration,
+}
+
+/// What was published last, and where to publish.
+#[derive(Debug)]
+pub(super) struct Publisher {
+    runtime: PathBuf,
+    bus: Option<Bus>,
+    /// Signals for the bus with the next document.
+    signals: Vec<Signal>,
+    tracker: Tracker,
+    /// The last node.
+    node: Option<Node>,
+    /// Its address; `None` while it has none.
+    address: Option<Ipv4Addr>,
+    /// A change of the address that was not published yet.
+    moved: Option<Moved>,
+    forwards: Vec<ForwardStatus>,
+    passes: u64,
+    status_works: bool,
+}
+
+/// The address changed.
+#[derive(Debug)]
+struct Moved {
+    interface: String,
+    old: Option<Ipv4Addr>,
+    new: Option<Ipv4Addr>,
+}
+
+impl fmt::Display for Moved {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let interface = &self.interface;
+        match (self.old, self.new) {
+            (Some(old), Some(new)) => write!(f, "{interface} address {old} -> {new}"),
+            (Some(old), None) => write!(f, "{interface} address {old} is lost"),
+            (None, new) => write!(f, "{interface} address {}", text(new)),
         }
-        parts.extend(changes.iter().cloned());
-        if parts.is_empty() {
-            return None;
+    }
+}
+
+/// Empty without an address.
+fn text(address: Option<Ipv4Addr>) -> String {
+    address
+        .map(|address| address.to_string())
+        .unwrap_or_default()
+}
+
+impl Publisher {
+    /// Nothing is published yet; the status document goes into this folder.
+    pub(super) fn new(runtime: PathBuf) -> Self {
+        Self {
+            runtime,
+            bus: None,
+            signals: Vec::new(),
+            tracker: Tracker::default(),
+            node: None,
+            address: None,
+            moved: None,
+            forwards: Vec::new(),
+            passes: 0,
+            status_works: true,
         }
-        let line = parts.join("; ");
-        self.signals.push(Signal::Changed {
-            changes: parts,
-            duration_us: micros(took),
-        });
-        tracing::info!(
-            event = "pass",
-            mode = %seen.mode,
-            interface,
-            address_old = old.map(|old| old.to_string()),
-            address_new = new.map(|new| new.to_string()),
-            duration_us = micros(took),
-            "{line} ({:.1} ms)",
-            took.as_secs_f64() * 1e3
-        );
-        Some(line)
     }
 
-    /// Tells everybody how things are; gives back the journal's lines.
+    /// Publishes on this bus, too, from now on.
+    pub(super) fn attach_bus(&mut self, bus: Bus) {
+        self.bus = Some(bus);
+    }
+
+    /// The last node, which may have lost its address.
+    pub(super) fn node(&self) -> Option<&Node> {
+        self.node.as_ref()
+    }
+
+    /// The findings in force.
+    pub(super) fn findings(&self) -> impl Iterator<Item = &Finding> {
+        self.tracker.findings()
+    }
+
+    /// Takes what a plan says of the node and the forwards. This is where it is
+    /// decided whether the address changed.
+    pub(super) fn decided(&mut self, node: Option<Node>, forwards: Option<Vec<ForwardStatus>>) {
+        let (old, new) = (self.address, node.as_ref().map(Node::address));
+        self.address = new;
+        // Without an address the interface has no node: it is that of the last one.
+        self.node = node.or(self.node.take());
+        self.moved = (old != new).then(|| Moved {
+            interface: self.interface().unwrap_or_default(),
+            old,
+            new,
+        });
+        if let Some(forwards) = forwards {
+            self.forwards = forwards;
+        }
+    }
+
+    fn interface(&self) -> Option<String> {
+        self.node.as_ref().map(|node| node.link.name.to_string())
+    }
+
+    /// Publishes a pass everywhere; gives back the journal's lines.
     pub(super) fn publish(
         &mut self,
-        seen: Option<&Observation>,
+        pass: &Pass<'_>,
         findings: Vec<Finding>,
-        took: Duration,
         manager: &mut Manager,
     ) -> Vec<String> {
+        self.passes += 1;
+        let mut lines = Vec::from_iter(self.publish_changes(pass));
         let changes = self.tracker.update(findings);
-        let lines = publish_health(&changes);
+        lines.extend(publish_health(&changes));
         let Changes { raised, cleared } = changes;
         self.signals
             .extend(raised.iter().map(|one| Signal::HealthRaised(one.into())));
@@ -91,12 +150,9 @@ impl<M: Machine> Agent<M> {
                 code: one.code.to_string(),
                 subject: one.subject,
             }));
-        if let Some(served) = seen.and_then(|seen| plan::served(&self.settings, seen)) {
-            self.served = served;
-        }
-        manager.status(&self.status_line());
-        let document = self.document(seen, took);
-        match write_status(&self.paths.runtime, &document) {
+        manager.status(&self.status_line(pass.mode));
+        let document = self.document(pass);
+        match write_status(&self.runtime, &document) {
             Ok(()) => self.status_works = true,
             Err(error) => {
                 if std::mem::replace(&mut self.status_works, false) {
@@ -111,74 +167,133 @@ impl<M: Machine> Agent<M> {
         lines
     }
 
-    fn status_line(&self) -> String {
+    /// One line for a pass that did something.
+    fn publish_changes(&mut self, pass: &Pass<'_>) -> Option<String> {
+        let moved = self.moved.take();
+        let parts: Vec<String> = moved
+            .iter()
+            .map(Moved::to_string)
+            .chain(pass.changes.iter().cloned())
+            .collect();
+        if parts.is_empty() {
+            return None;
+        }
+        let (line, old) = (
+            parts.join("; "),
+            moved.as_ref().map_or(self.address, |moved| moved.old),
+        );
+        let duration_us = micros(pass.took);
+        tracing::info!(
+            event = "pass",
+            mode = %pass.mode,
+            interface = self.interface(),
+            address_old = old.map(|old| old.to_string()),
+            address_new = self.address.map(|new| new.to_string()),
+            duration_us,
+            "{line} ({:.1} ms)",
+            pass.took.as_secs_f64() * 1e3
+        );
+        self.signals
+            .extend(moved.map(|moved| Signal::AddressChanged {
+                interface: moved.interface,
+                old: text(moved.old),
+                new: text(moved.new),
+            }));
+        self.signals.push(Signal::Changed {
+            changes: parts,
+            duration_us,
+        });
+        Some(line)
+    }
+
+    fn status_line(&self, mode: &ModeState) -> String {
         let address = self
             .address
             .map_or_else(|| "no address".to_owned(), |address| address.to_string());
-        let is_up = |served: &&Served| served.state == ServedState::Up;
-        let up = self.served.iter().filter(is_up).count();
-        let forwards = if up > 0 {
-            format!(", {up} forwarded")
-        } else {
-            String::new()
+        let is_up = |forward: &&ForwardStatus| forward.state == ForwardState::Up;
+        let forwards = match self.forwards.iter().filter(is_up).count() {
+            0 => String::new(),
+            up => format!(", {up} forwarded"),
         };
-        let troubles: Vec<&str> = self
-            .tracker
+        let degraded: Vec<&str> = self
             .findings()
             .filter(|finding| finding.code.severity() > Severity::Info)
             .map(|finding| finding.code.as_str())
             .collect();
-        let health = if troubles.is_empty() {
+        let health = if degraded.is_empty() {
             "healthy".to_owned()
         } else {
-            format!("degraded: {}", troubles.join(", "))
+            format!("degraded: {}", degraded.join(", "))
         };
-        format!("{address} ({}){forwards}, {health}", self.mode)
+        format!("{address} ({mode}){forwards}, {health}")
     }
 
-    fn document(&self, seen: Option<&Observation>, took: Duration) -> Document {
-        let node = seen.and_then(|seen| plan::node(&self.settings, seen).ok());
+    fn document(&self, pass: &Pass<'_>) -> Document {
+        // Neither is known where the kernel did not answer.
+        let address = self.address.filter(|_| pass.links.is_some());
+        let node = self.node.as_ref().filter(|_| address.is_some());
         // As Windows read them back: where it may not change them, they lead to
         // an earlier address.
-        let rules = &self.host.facts.rules;
-        let confirmed = self.host.settled.as_ref().and(rules.first());
-        let relay = &self.host.relay;
+        let rules = &pass.host.facts.rules;
+        let confirmed = pass.host.settled.as_ref().and(rules.first());
+        let relay = &pass.host.relay;
         Document {
-            version: STATUS_VERSION,
-            pid: std::process::id(),
-            role: "active".to_owned(),
-            mode: self.mode.to_string(),
-            interface: node.as_ref().map(|node| node.link.name.to_string()),
-            address: node.as_ref().map(plan::Node::address),
-            gateway: node.as_ref().and_then(|node| node.gateway),
-            links: seen.map_or_else(Vec::new, |seen| links(&self.settings, seen, node.as_ref())),
-            wireguard: None,
-            network_file: self.settings.config_file.clone(),
+            interface: node.map(|node| node.link.name.to_string()),
+            address,
+            gateway: node.and_then(|node| node.gateway),
+            links: links(pass, node),
+            network_file: pass.settings.config_file.clone(),
             forwards: confirmed.map(|first| Forwards {
                 count: rules.len(),
                 connect_address: *first.connect.ip(),
             }),
-            served: self.served.iter().map(Into::into).collect(),
+            served: self.forwards.iter().map(Into::into).collect(),
             relay: relay.wanted.as_ref().map(|wanted| RelayEntry {
-                place: match &wanted.place {
-                    RelayPlace::Installed { program, .. } => program.to_string(),
-                    RelayPlace::Unpacked(folder) => folder.to_string(),
-                    RelayPlace::Guest => "guest".to_owned(),
+                place: match &wanted.location {
+                    RelayLocation::Installed { program, .. } => program.to_string(),
+                    RelayLocation::Unpacked(folder) => folder.to_string(),
+                    RelayLocation::Guest => "guest".to_owned(),
                 },
                 applied: relay.applied,
                 sessions: relay.sessions,
                 counters: relay.counted.clone(),
             }),
-            windows_address: self.host.facts.windows_address,
+            windows_address: pass.host.facts.windows_address,
             passes: self.passes,
-            last_pass_us: micros(took),
-            health: self.tracker.findings().map(Into::into).collect(),
+            last_pass_us: micros(pass.took),
+            health: self.findings().map(Into::into).collect(),
+            ..empty("active", pass.mode)
         }
     }
 }
 
+/// A document that says nothing yet.
+fn empty(role: &str, mode: &ModeState) -> Document {
+    Document {
+        version: STATUS_VERSION,
+        pid: std::process::id(),
+        role: role.to_owned(),
+        mode: mode.to_string(),
+        interface: None,
+        address: None,
+        gateway: None,
+        links: Vec::new(),
+        wireguard: None,
+        network_file: PathBuf::new(),
+        forwards: None,
+        served: Vec::new(),
+        relay: None,
+        windows_address: None,
+        passes: 0,
+        last_pass_us: 0,
+        health: Vec::new(),
+    }
+}
+
 /// The watched interface first, then the tunnels that [mtu] or [wireguard] names.
-fn links(settings: &Settings, seen: &Observation, node: Option<&plan::Node>) -> Vec<LinkEntry> {
+fn links(pass: &Pass<'_>, node: Option<&Node>) -> Vec<LinkEntry> {
+    let settings = pass.settings;
+    let all = pass.links.unwrap_or_default();
     let watched = node.map(|node| node.link.index);
     let is_watched = |link: &&Link| Some(link.index) == watched;
     let is_tunnel = |link: &&Link| {
@@ -186,12 +301,12 @@ fn links(settings: &Settings, seen: &Observation, node: Option<&plan::Node>) -> 
             || link.kind.is_wireguard() && settings.wireguard_interfaces.matches(&link.name);
         named && link.kind != LinkKind::Loopback && !is_watched(link)
     };
-    let tunnels = seen.links.iter().filter(is_tunnel);
-    let watched = seen.links.iter().filter(is_watched);
+    let tunnels = all.iter().filter(is_tunnel);
+    let watched = all.iter().filter(is_watched);
     watched.chain(tunnels).map(LinkEntry::from).collect()
 }
 
-/// One line for each finding that is new or over.
+/// One line for each finding that is raised or cleared.
 pub(super) fn publish_health(changes: &Changes) -> Vec<String> {
     let mut lines = Vec::new();
     for finding in &changes.raised {
@@ -206,43 +321,24 @@ pub(super) fn publish_health(changes: &Changes) -> Vec<String> {
     }
     for finding in &changes.cleared {
         let (health, subject) = (finding.code.as_str(), finding.subject.as_str());
-        let line = if subject.is_empty() {
-            format!("{health} cleared")
-        } else {
-            format!("{health} ({subject}) cleared")
-        };
+        let line = format!("{} cleared", finding.title());
         tracing::info!(event = "health-cleared", health, subject, "{line}");
         lines.push(line);
     }
     lines
 }
 
-/// The status document of an agent that stands by.
-pub(super) fn publish_standby(paths: &Paths, finding: &Finding, bus: &Bus) {
+/// The status document of an agent on standby.
+pub(super) fn publish_standby(runtime: &Path, finding: &Finding, bus: &Bus) {
     let document = Document {
-        version: STATUS_VERSION,
-        pid: std::process::id(),
-        role: "standby".to_owned(),
-        mode: ModeState::Pending.to_string(),
-        interface: None,
-        address: None,
-        gateway: None,
-        links: Vec::new(),
-        wireguard: None,
-        network_file: PathBuf::new(),
-        forwards: None,
-        served: Vec::new(),
-        relay: None,
-        windows_address: None,
-        passes: 0,
-        last_pass_us: 0,
         health: vec![finding.into()],
+        ..empty("standby", &ModeState::Pending)
     };
-    // Two agents of one distribution share the folder: a living leader's document
+    // Two agents of one distribution share the folder: a running leader's document
     // stays.
-    let other = read_status(&paths.runtime).ok().flatten();
+    let other = read_status(runtime).ok().flatten();
     if other.is_none_or(|other| other.pid == document.pid || !other.is_alive()) {
-        write_status(&paths.runtime, &document).unwrap_or_default();
+        write_status(runtime, &document).unwrap_or_default();
     }
     bus.publish(document, Vec::new());
 }

@@ -29,7 +29,7 @@ use crate::{
     backoff::{Retry, until},
     blocking::SingleFlight,
     host::relay::RelayError,
-    model::{Code, Finding, RelayMemory, RelayPlace, RelaySet},
+    model::{Code, Finding, RelayMemory, RelaySet},
     paths::Paths,
 };
 use wslmesh_relay::protocol::{Command, Event, Limits, Listen, SetForwards, VERSION};
@@ -112,8 +112,8 @@ impl Supervisor {
 
     /// Sets the wanted forwards, and sends them at once if the relay runs.
     pub(super) fn set_forwards(&mut self, wanted: Option<RelaySet>) -> RelayMemory {
-        let place = |set: &Option<RelaySet>| set.as_ref().map(|set| set.place.clone());
-        let moved = place(&self.wanted) != place(&wanted);
+        let location = |set: &Option<RelaySet>| set.as_ref().map(|set| set.location.clone());
+        let moved = location(&self.wanted) != location(&wanted);
         self.wanted = wanted;
         if self.lib.is_none() {
             self.failure = self.wanted.as_ref().map(needs_agent);
@@ -210,7 +210,7 @@ impl Supervisor {
     fn start(&mut self) {
         self.state = match (&self.wanted, &self.lib) {
             (Some(wanted), Some(lib)) => {
-                State::start(&self.starts, wanted.place.clone(), lib.clone())
+                State::start(&self.starts, wanted.location.clone(), lib.clone())
             }
             (None, _) | (_, None) => State::Idle,
         };
@@ -352,10 +352,7 @@ impl Supervisor {
         if let Some(wanted) = &self.wanted
             && let Some((_, first)) = wanted.forwards.first()
         {
-            let place = match wanted.place {
-                RelayPlace::Guest => "in the guest",
-                RelayPlace::Installed { .. } | RelayPlace::Unpacked(_) => "on Windows",
-            };
+            let location = wanted.location.in_words();
             let failed = match self.listeners.failed().len() {
                 0 => String::new(),
                 failed => format!(", {failed} of them not"),
@@ -363,7 +360,7 @@ impl Supervisor {
             tracing::info!(
                 event = "relay",
                 address = %first.connect_address,
-                "relay {place} -> {}: {} forwarded{failed}",
+                "relay {location} -> {}: {} forwarded{failed}",
                 first.connect_address,
                 wanted.forwards.len()
             );

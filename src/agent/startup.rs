@@ -71,7 +71,7 @@ pub async fn run(source: Source, paths: Paths) -> Result<(), AgentError> {
     let begin = Instant::now();
     log_start(&settings);
     let requests = Requests { reload, queue };
-    let mut event_loop = EventLoop::new(settings, source, paths.clone(), bus)?;
+    let mut event_loop = EventLoop::new(settings, source, &paths, bus)?;
     let result = select! {
         result = event_loop.run(&mut manager, requests) => result,
         // Whatever the pass was waiting for is dropped: each effect is whole or not begun.
@@ -124,7 +124,7 @@ async fn lead(manager: &mut Manager, paths: &Paths, bus: &Bus) -> Result<Leaders
             });
             manager.status(&format!("standby: {}", leader.holder));
             manager.ready();
-            publish_standby(paths, &finding, bus);
+            publish_standby(&paths.runtime, &finding, bus);
             bus.start();
             published = Some(leader.holder.clone());
         }

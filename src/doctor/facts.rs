@@ -9,8 +9,8 @@ use super::verdict::{NOT_WSL, Verdict, skipped};
 use crate::{
     config::Settings,
     interop::ini::Ini,
-    model::{Code, Link, Mode, Observation, Plan, Socket},
-    plan::{self, Node},
+    model::{Code, Link, Mode, Node, Observation, Plan, Socket},
+    plan,
     report::{Document, WireguardEntry},
 };
 
@@ -139,7 +139,7 @@ impl Facts {
     }
 
     /// This distribution's interface and address.
-    pub(super) fn node(&self) -> Result<Node<'_>, Verdict> {
+    pub(super) fn node(&self) -> Result<Node, Verdict> {
         let (settings, observation) = self.observation()?;
         plan::node(settings, observation).map_err(|finding| skipped(finding.detail))
     }

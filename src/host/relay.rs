@@ -29,7 +29,7 @@ use tokio::{net::unix::pipe::Receiver, select, time::timeout};
 use crate::{
     blocking::BlockingError,
     interop::{Interop, InteropError, child::ChildError},
-    model::{Code, RelayPlace, excerpt, plain},
+    model::{Code, RelayLocation, excerpt, plain},
 };
 use wslmesh_relay::protocol::{self, EXIT_ELEVATED, Event, MAX_LINE, VERSION};
 
@@ -157,7 +157,7 @@ impl Drop for Started {
 ///
 /// # Errors
 /// The program does not exist or cannot be started.
-pub fn start(place: &RelayPlace, lib: &Path) -> Result<Started, RelayError> {
+pub fn start(location: &RelayLocation, lib: &Path) -> Result<Started, RelayError> {
     let existing = |program: PathBuf| {
         if program.is_file() {
             Ok(program)
@@ -165,18 +165,18 @@ pub fn start(place: &RelayPlace, lib: &Path) -> Result<Started, RelayError> {
             Err(RelayError::Missing(program))
         }
     };
-    match place {
-        RelayPlace::Guest => {
+    match location {
+        RelayLocation::Guest => {
             let mut command = Command::new(existing(lib.join(GUEST_PROGRAM))?);
             command.env_clear().current_dir("/");
             spawn(command).map_err(RelayError::Start)
         }
-        RelayPlace::Installed { program, .. } => {
+        RelayLocation::Installed { program, .. } => {
             let interop = Interop::find()?;
             let program = existing(interop.linux_path(program))?;
             Ok(interop.start(&program, spawn)?)
         }
-        RelayPlace::Unpacked(folder) => {
+        RelayLocation::Unpacked(folder) => {
             let interop = Interop::find()?;
             let folder = interop.linux_path(folder);
             let program = unpack::unpack(&lib.join(WINDOWS_PROGRAM), &folder)?;

@@ -3,13 +3,18 @@
 use std::{fmt, path::PathBuf};
 
 use super::{
-    Finding, InterfaceName, LinkKind, PublicKey, RelayPlace, RelaySet, RuleSet, SysctlKey,
-    SysctlValue,
+    Code, Finding, ForwardStatus, InterfaceName, LinkKind, Node, PublicKey, RelaySet, RuleSet,
+    Subject, SysctlKey, SysctlValue,
 };
 
-/// The result of planning: what to change, and what was noticed.
+/// The result of planning: everything that a pass decides.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Plan {
+    /// Where this distribution is on the network; `None` has a finding.
+    pub node: Option<Node>,
+    /// Each forward with its backend and state; `None` while nothing can be
+    /// decided and they are as they were.
+    pub forwards: Option<Vec<ForwardStatus>>,
     /// Changes, the network file first. They do not depend on each other.
     pub actions: Vec<Action>,
     /// What was noticed.
@@ -17,10 +22,9 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// Adds another concern's part.
-    pub fn extend(&mut self, part: Plan) {
-        self.actions.extend(part.actions);
-        self.findings.extend(part.findings);
+    /// Notes a finding.
+    pub fn find(&mut self, code: Code, subject: impl Into<Subject>, detail: impl Into<String>) {
+        self.findings.push(Finding::new(code, subject, detail));
     }
 }
 
@@ -223,13 +227,12 @@ impl fmt::Display for Action {
             }
             Self::SyncRelay(None) => f.write_str("end the relay"),
             Self::SyncRelay(Some(set)) => {
-                let (forwards, place) = (set.forwards.len(), &set.place);
+                let (forwards, location) = (set.forwards.len(), set.location.in_words());
                 let plural = if forwards == 1 { "" } else { "s" };
-                let place = match place {
-                    RelayPlace::Guest => "here",
-                    RelayPlace::Installed { .. } | RelayPlace::Unpacked(_) => "on Windows",
-                };
-                write!(f, "let the relay {place} serve {forwards} forward{plural}")?;
+                write!(
+                    f,
+                    "let the relay {location} serve {forwards} forward{plural}"
+                )?;
                 match set.forwards.first() {
                     Some((_, first)) => write!(f, " -> {}", first.connect_address),
                     None => Ok(()),

@@ -2,7 +2,7 @@
 
 use std::{fmt, net::Ipv4Addr};
 
-use super::{InterfaceName, ModeState};
+use super::{ModeState, Node};
 
 /// systemd's limit without the final NUL (UNIT_NAME_MAX in its
 /// src/basic/unit-def.h).
@@ -120,26 +120,15 @@ pub struct Dependent {
     pub action: UnitAction,
 }
 
-/// This node's place in the network, for those who depend on it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Place {
-    /// The watched interface.
-    pub interface: InterfaceName,
-    /// Its address.
-    pub address: Ipv4Addr,
-    /// The IPv4 gateway.
-    pub gateway: Option<Ipv4Addr>,
-    /// WSL's networking mode, as far as it is known.
-    pub mode: ModeState,
-}
-
-/// This node's address became another.
+/// This node's address changed, for those who depend on it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AddressChange {
-    /// The address that was told last.
+    /// The address that dependents were notified of last.
     pub old: Ipv4Addr,
-    /// How it is now.
-    pub new: Place,
+    /// The node now.
+    pub new: Node,
+    /// WSL's networking mode, as far as it is known.
+    pub mode: ModeState,
 }
 
 #[cfg(test)]

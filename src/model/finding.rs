@@ -30,6 +30,12 @@ impl Finding {
             detail: detail.into(),
         }
     }
+
+    /// Code and subject, for a person.
+    #[must_use]
+    pub fn title(&self) -> String {
+        title(self.code.as_str(), &self.subject)
+    }
 }
 
 impl fmt::Display for Finding {
@@ -39,7 +45,7 @@ impl fmt::Display for Finding {
         } else {
             "."
         };
-        let title = title(self.code.as_str(), &self.subject);
+        let title = self.title();
         write!(
             f,
             "{title}: {}{stop} {}",

@@ -1,5 +1,5 @@
-//! Forwards: who serves them, what Windows and the relay are to be told, and
-//! what both said last.
+//! Forwards: their backends, what Windows and the relay should serve, and what
+//! both answered last.
 
 use std::{
     fmt,
@@ -39,19 +39,19 @@ impl fmt::Display for Firewall {
     }
 }
 
-/// Who listens for a forward.
+/// What serves a forward.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum ServedBy {
+pub enum ForwardBackend {
     /// Windows' port proxy (TCP only), in its service iphlpsvc.
     Portproxy,
     /// The relay: on Windows in NAT mode, in the guest else.
     Relay,
-    /// The guest itself: in mirrored and consomme mode Windows' ports are its own.
+    /// None is needed: in mirrored and consomme mode Windows' ports are the guest's own.
     Guest,
 }
 
-impl fmt::Display for ServedBy {
+impl fmt::Display for ForwardBackend {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Portproxy => "portproxy",
@@ -103,7 +103,7 @@ impl RuleSet {
     /// port proxy.
     #[must_use]
     pub fn same(&self, other: &Self) -> bool {
-        let leads = |rule: &Rule| rule.served_by == ServedBy::Portproxy;
+        let leads = |rule: &Rule| rule.served_by == ForwardBackend::Portproxy;
         self.rules == other.rules
             && (self.mode == other.mode || self.rules.is_empty())
             && (self.connect_address == other.connect_address || !self.rules.iter().any(leads))
@@ -113,7 +113,7 @@ impl RuleSet {
     pub fn listens(&self) -> impl Iterator<Item = Listen> {
         self.rules
             .iter()
-            .filter(|rule| rule.served_by == ServedBy::Portproxy)
+            .filter(|rule| rule.served_by == ForwardBackend::Portproxy)
             .map(Rule::listen)
     }
 }
@@ -133,8 +133,8 @@ pub struct Rule {
     pub listen_port: NonZeroU16,
     /// Port in this distribution.
     pub connect_port: NonZeroU16,
-    /// Who listens; where it is not the port proxy, the firewall's rule alone is wanted.
-    pub served_by: ServedBy,
+    /// What listens; where it is not the port proxy, the firewall's rule alone is wanted.
+    pub served_by: ForwardBackend,
     /// Whom the firewall lets in.
     pub firewall: Firewall,
 }
@@ -153,7 +153,7 @@ impl Rule {
 
 /// Where the relay runs.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum RelayPlace {
+pub enum RelayLocation {
     /// On Windows, as the administrator installed it.
     Installed {
         /// The program.
@@ -169,11 +169,22 @@ pub enum RelayPlace {
     Guest,
 }
 
+impl RelayLocation {
+    /// For a person.
+    #[must_use]
+    pub fn in_words(&self) -> &'static str {
+        match self {
+            Self::Guest => "in the guest",
+            Self::Installed { .. } | Self::Unpacked(_) => "on Windows",
+        }
+    }
+}
+
 /// What the relay should serve.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RelaySet {
     /// Where it runs.
-    pub place: RelayPlace,
+    pub location: RelayLocation,
     /// The forwards and their names in the configuration, in its order; not
     /// empty, and no two listen on the same port and address.
     pub forwards: Vec<(String, RelayForward)>,
@@ -244,7 +255,7 @@ pub struct InstalledRule {
 
 /// A forward as `wslmesh status` shows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Served {
+pub struct ForwardStatus {
     /// Its name in the configuration.
     pub name: String,
     /// Where it should listen.
@@ -253,16 +264,16 @@ pub struct Served {
     pub instead: Option<Ipv4Addr>,
     /// Port in this distribution.
     pub connect_port: NonZeroU16,
-    /// Who serves it; `None` where nobody can.
-    pub by: Option<ServedBy>,
-    /// How it stands.
-    pub state: ServedState,
+    /// What serves it; `None` where nothing can.
+    pub backend: Option<ForwardBackend>,
+    /// Whether it works.
+    pub state: ForwardState,
 }
 
-/// How a forward stands.
+/// Whether a forward works.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ServedState {
-    /// As confirmed by whoever serves it.
+pub enum ForwardState {
+    /// As its backend confirmed.
     Up,
     /// Being made.
     Pending,
@@ -270,7 +281,7 @@ pub enum ServedState {
     Down,
 }
 
-impl fmt::Display for ServedState {
+impl fmt::Display for ForwardState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Up => "up",

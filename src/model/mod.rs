@@ -21,18 +21,18 @@ mod wireguard;
 
 pub use action::{Action, ActionKey, FileChange, KeepaliveChange, MtuChange, Plan, SysctlChange};
 pub use code::{Code, Severity};
-pub use dependent::{AddressChange, Dependent, Place, UnitAction, UnitName};
+pub use dependent::{AddressChange, Dependent, UnitAction, UnitName};
 pub use drive_path::{DrivePath, NotADrivePath};
 pub use finding::{Finding, HealthEntry, Subject};
 pub use forward::{
-    Counted, CountedForward, Counters, Failure, FailureKind, Firewall, HostPrivilege,
-    InstalledRule, Listen, Protocol, RelayForward, RelayMemory, RelayPlace, RelaySet, Rule,
-    RuleSet, Served, ServedBy, ServedState, SyncMode,
+    Counted, CountedForward, Counters, Failure, FailureKind, Firewall, ForwardBackend,
+    ForwardState, ForwardStatus, HostPrivilege, InstalledRule, Listen, Protocol, RelayForward,
+    RelayLocation, RelayMemory, RelaySet, Rule, RuleSet, SyncMode,
 };
 pub use interface::InterfaceName;
 pub use mode::{Mode, ModeState};
 pub use observation::{
-    Address, DefaultRoute, HostFacts, HostMemory, HostOutcome, Link, LinkKind, NetworkFile,
+    Address, DefaultRoute, HostFacts, HostMemory, HostOutcome, Link, LinkKind, NetworkFile, Node,
     Observation,
 };
 pub use pattern::{InterfacePattern, Patterns};

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv4Net};
 
 use super::{
     DeviceReading, DrivePath, Finding, HostPrivilege, InstalledRule, InterfaceName, Listen,
@@ -92,6 +92,25 @@ pub struct Link {
     pub guid: Option<String>,
 }
 
+/// Where this distribution is on the network.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Node {
+    /// The watched interface.
+    pub link: Link,
+    /// Its IPv4 address with the subnet's prefix length.
+    pub net: Ipv4Net,
+    /// The IPv4 gateway.
+    pub gateway: Option<Ipv4Addr>,
+}
+
+impl Node {
+    /// The address alone.
+    #[must_use]
+    pub fn address(&self) -> Ipv4Addr {
+        self.net.addr()
+    }
+}
+
 /// An address on an interface.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Address {
@@ -147,6 +166,38 @@ pub struct HostMemory {
     pub facts: HostFacts,
     /// What the relay was told and said.
     pub relay: RelayMemory,
+}
+
+impl HostMemory {
+    /// Takes the end of a call.
+    pub fn record(&mut self, outcome: HostOutcome) {
+        if let Some(facts) = outcome.facts {
+            let mut rules: Vec<Listen> = facts.rules.iter().map(|rule| rule.listen).collect();
+            if !outcome.settled {
+                // A task that answers late may still make what it was asked for.
+                rules.extend(outcome.wanted.listens());
+            }
+            self.possibly_installed = Some(rules);
+            self.facts = facts;
+        }
+        self.settled = outcome.settled.then_some(outcome.wanted);
+        self.findings = outcome.findings;
+        self.standing = outcome.standing.unwrap_or(self.standing);
+    }
+
+    /// Notes that a call was begun.
+    pub fn sync_begun(&mut self, wanted: &RuleSet) {
+        self.standing |= !wanted.rules.is_empty();
+        if let Some(rules) = &mut self.possibly_installed {
+            rules.extend(wanted.listens());
+        }
+    }
+
+    /// Windows is asked again what it may do for us.
+    pub fn forget_privilege(&mut self) {
+        self.settled = None;
+        self.facts.privilege = HostPrivilege::Unknown;
+    }
 }
 
 /// Facts that only Windows knows.

@@ -6,71 +6,42 @@ use ipnet::{IpNet, Ipv4Net};
 
 use crate::{
     config::Interface,
-    model::{Code, DefaultRoute, Finding, Link, LinkKind, Observation},
+    model::{Code, DefaultRoute, Finding, Link, LinkKind, Node, Observation},
 };
 
-/// This distribution's place in the network.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Node<'a> {
-    /// The watched interface.
-    pub link: &'a Link,
-    /// Its IPv4 address with the subnet's prefix length.
-    pub net: Ipv4Net,
-    /// The IPv4 gateway.
-    pub gateway: Option<Ipv4Addr>,
-}
-
-impl Node<'_> {
-    /// The address alone.
-    #[must_use]
-    pub fn address(&self) -> Ipv4Addr {
-        self.net.addr()
-    }
-}
-
-pub(super) fn select<'a>(
-    interface: &Interface,
-    seen: &'a Observation,
-) -> Result<Node<'a>, Finding> {
+pub(super) fn select(interface: &Interface, seen: &Observation) -> Result<Node, Finding> {
+    let find = |subject: &str, is: &dyn Fn(&Link) -> bool, missing: String| {
+        let found = seen.links.iter().find(|link| is(link));
+        found.ok_or_else(|| Finding::new(Code::NoInterface, subject, missing))
+    };
     let link = match interface {
         Interface::Auto => default_link(seen)?,
         Interface::Named(name) => {
-            let found = seen.links.iter().find(|link| link.name == *name);
-            found.ok_or_else(|| {
-                Finding::new(
-                    Code::NoInterface,
-                    name.as_str(),
-                    format!("there is no interface {name}"),
-                )
-            })?
+            let missing = format!("there is no interface {name}");
+            find(name.as_str(), &|link| link.name == *name, missing)?
         }
         Interface::Guid(guid) => {
-            let found = seen
-                .links
-                .iter()
-                .find(|link| link.guid.as_deref() == Some(guid));
-            found.ok_or_else(|| {
-                Finding::new(
-                    Code::NoInterface,
-                    guid.as_str(),
-                    "no interface has this Windows InterfaceGuid",
-                )
-            })?
+            let missing = "no interface has this Windows InterfaceGuid".to_owned();
+            find(guid, &|link| link.guid.as_deref() == Some(guid), missing)?
         }
     };
     let route = best_route(seen, |route| route.link == link.index);
     let net = address_on(link, route, seen).ok_or_else(|| {
-        Finding::new(
-            Code::NoAddress,
-            link.name.as_str(),
-            format!("{} has no IPv4 address", link.name),
-        )
+        let detail = format!("{} has no IPv4 address", link.name);
+        Finding::new(Code::NoAddress, link.name.as_str(), detail)
     })?;
-    let gateway = route.and_then(|route| match route.gateway {
+    Ok(Node {
+        link: link.clone(),
+        net,
+        gateway: route.and_then(gateway),
+    })
+}
+
+fn gateway(route: &DefaultRoute) -> Option<Ipv4Addr> {
+    match route.gateway {
         Some(IpAddr::V4(gateway)) => Some(gateway),
         Some(IpAddr::V6(_)) | None => None,
-    });
-    Ok(Node { link, net, gateway })
+    }
 }
 
 /// The interface of the best default route. `lo` and tunnels never count: an
@@ -78,19 +49,10 @@ pub(super) fn select<'a>(
 fn default_link(seen: &Observation) -> Result<&Link, Finding> {
     let link_of = |route: &DefaultRoute| seen.links.iter().find(|link| link.index == route.link);
     let counts =
-        |route: &DefaultRoute| link_of(route).is_some_and(|link| may_be_underlay(link.kind));
+        |route: &DefaultRoute| link_of(route).is_some_and(|link| link.kind == LinkKind::Other);
     best_route(seen, counts)
         .and_then(link_of)
         .ok_or_else(|| Finding::new(Code::NoInterface, "", "there is no IPv4 default route"))
-}
-
-fn may_be_underlay(kind: LinkKind) -> bool {
-    match kind {
-        LinkKind::Other => true,
-        LinkKind::Loopback | LinkKind::WireGuard | LinkKind::WireGuardUserspace | LinkKind::Tun => {
-            false
-        }
-    }
 }
 
 fn best_route(seen: &Observation, counts: impl Fn(&DefaultRoute) -> bool) -> Option<&DefaultRoute> {
@@ -114,10 +76,8 @@ fn address_on(link: &Link, route: Option<&DefaultRoute>, seen: &Observation) -> 
         });
     let rank = |(net, secondary): &(Ipv4Net, bool)| {
         let preferred = route.and_then(|route| route.source) == Some(IpAddr::V4(net.addr()));
-        let with_gateway = match route.and_then(|route| route.gateway) {
-            Some(IpAddr::V4(gateway)) => net.contains(&gateway),
-            Some(IpAddr::V6(_)) | None => false,
-        };
+        let gateway = route.and_then(gateway);
+        let with_gateway = gateway.is_some_and(|gateway| net.contains(&gateway));
         (!preferred, !with_gateway, *secondary)
     };
     candidates.min_by_key(rank).map(|(net, _)| net)

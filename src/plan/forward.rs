@@ -1,20 +1,19 @@
-//! Forwards: who serves each, and what Windows and the relay are to be told.
+//! Forwards: the backend of each, and what Windows and the relay should serve.
 //!
 //! A port has one owner at a time. The relay gets one only where no rule of ours
-//! stands, as far as Windows has answered, and the port proxy gets one only where
-//! the relay does not listen, as far as it has confirmed: a forward that changes
-//! hands takes two passes, the second brought by the first owner's news.
+//! may be installed, as far as Windows has answered, and the port proxy gets one
+//! only where the relay does not listen, as far as it has confirmed: a forward that
+//! changes hands takes two passes, the second after the first owner's answer.
 
 mod nat;
 mod relay;
 mod shared;
 
-use super::Node;
 use crate::{
     config::{Backend, Firewall, Forward, Settings},
     model::{
-        Action, Code, Finding, HostPrivilege, Listen, Mode, ModeState, Observation, Plan, RelaySet,
-        Rule, RuleSet, Served, ServedBy, ServedState, SyncMode,
+        Action, Code, Finding, ForwardBackend, ForwardState, ForwardStatus, HostPrivilege, Listen,
+        Mode, ModeState, Observation, Plan, RelaySet, Rule, RuleSet, Subject, SyncMode,
     },
 };
 
@@ -30,102 +29,134 @@ struct Decision {
     /// What the relay should serve; `None` where it is left as it is.
     relay: Option<Option<RelaySet>>,
     /// Each forward, for a person.
-    served: Vec<Served>,
+    forwards: Vec<ForwardStatus>,
     findings: Vec<Finding>,
 }
 
-pub(super) fn plan(settings: &Settings, seen: &Observation, node: Option<&Node>) -> Plan {
-    let decision = decide(settings, seen, node);
-    let mut plan = Plan {
-        actions: Vec::new(),
-        findings: decision.findings,
-    };
+impl Decision {
+    /// Nothing yet but what the ports alone bring.
+    fn new(settings: &Settings) -> Self {
+        let mut decision = Self::default();
+        let dynamic = |forward: &&Forward| forward.listen_port.get() >= DYNAMIC;
+        for forward in settings.forwards.iter().filter(dynamic) {
+            let detail = format!("{} lies in it", listen(forward));
+            decision.find(Code::ForwardDynamicRange, forward.name.as_str(), detail);
+        }
+        decision
+    }
+
+    /// No forward is served.
+    fn unserved(settings: &Settings) -> Self {
+        let mut decision = Self {
+            relay: Some(None),
+            ..Self::default()
+        };
+        for forward in &settings.forwards {
+            decision.add(forward, None, ForwardState::Down);
+        }
+        decision
+    }
+
+    fn add(&mut self, forward: &Forward, backend: Option<ForwardBackend>, state: ForwardState) {
+        self.forwards.push(status(forward, backend, state));
+    }
+
+    fn find(&mut self, code: Code, subject: impl Into<Subject>, detail: impl Into<String>) {
+        self.findings.push(Finding::new(code, subject, detail));
+    }
+
+    /// Only the relay could serve it, and the configuration does not allow that.
+    fn needs_relay(&mut self, forward: &Forward) {
+        self.add(forward, None, ForwardState::Down);
+        let detail = format!(
+            "forward {:?} ({} to port {}) is not served",
+            forward.name,
+            listen(forward),
+            forward.connect_port
+        );
+        self.find(Code::ForwardNeedsRelay, forward.name.as_str(), detail);
+    }
+
+    /// `firewall` does not open these ports.
+    fn closed<'a>(&mut self, forwards: impl IntoIterator<Item = &'a Forward>, firewall: &str) {
+        let ports: Vec<String> = forwards
+            .into_iter()
+            .filter(|forward| forward.firewall != Firewall::None)
+            .map(|forward| format!("{} {}", forward.protocol, forward.listen_port))
+            .collect();
+        if !ports.is_empty() {
+            let detail = format!(
+                "{firewall} is not told to let clients in to {}",
+                ports.join(", ")
+            );
+            self.find(Code::ForwardFirewall, "", detail);
+        }
+    }
+}
+
+pub(super) fn plan(settings: &Settings, seen: &Observation, plan: &mut Plan) {
+    let decision = decide(settings, seen, plan);
+    plan.findings.extend(decision.findings);
     let withdrawn = match &decision.rules {
         Some(wanted) => wanted.rules.is_empty() && !seen.host.standing,
         None => settings.backend == Backend::None,
     };
-    // Whoever may change nothing has nothing to change.
-    let over = |finding: &&Finding| !(withdrawn && finding.code == Code::ForwardNotElevated);
+    // Without anything to change, the missing privilege does not matter.
+    let applies = |finding: &&Finding| !(withdrawn && finding.code == Code::ForwardNotElevated);
     plan.findings
-        .extend(seen.host.findings.iter().filter(over).cloned());
+        .extend(seen.host.findings.iter().filter(applies).cloned());
     if let Some(wanted) = decision.rules
         && must_ask(&wanted, settings, seen)
     {
         plan.actions.push(Action::SyncForwards(wanted));
     }
     let memory = &seen.host.relay;
-    if let Some(wanted) = decision.relay
-        && (memory.wanted != wanted || !memory.failed.is_empty())
-    {
-        plan.actions.push(Action::SyncRelay(wanted));
-    }
-    plan
-}
-
-/// Each forward and how it stands; `None` while nothing can be decided and they
-/// stand as they did.
-pub(super) fn served(
-    settings: &Settings,
-    seen: &Observation,
-    node: Option<&Node>,
-) -> Option<Vec<Served>> {
-    let decision = decide(settings, seen, node);
-    decision.relay.is_some().then_some(decision.served)
-}
-
-fn decide(settings: &Settings, seen: &Observation, node: Option<&Node>) -> Decision {
-    let mode = match &seen.mode {
-        ModeState::Known(mode) => *mode,
-        // Pending resolves by itself, and an unknown mode has its own finding.
-        ModeState::Pending | ModeState::Unknown(_) => return Decision::default(),
-    };
-    if settings.backend == Backend::None || mode == Mode::NotWsl {
-        let mut decision = unserved(settings);
-        if seen.host.standing {
-            decision.findings.push(Finding::new(
-                Code::ForwardStanding,
-                "",
-                "rules made in an earlier run are left as they are",
-            ));
+    if let Some(wanted) = decision.relay {
+        plan.forwards = Some(decision.forwards);
+        if memory.wanted != wanted || !memory.failed.is_empty() {
+            plan.actions.push(Action::SyncRelay(wanted));
         }
-        if settings.backend != Backend::None && !settings.forwards.is_empty() {
-            let detail = format!("{} configured", count(settings.forwards.len()));
-            let finding = Finding::new(Code::ForwardNotWsl, "", detail);
-            decision.findings.push(finding);
+    }
+}
+
+fn decide(settings: &Settings, seen: &Observation, plan: &Plan) -> Decision {
+    // Pending resolves by itself, and an unknown mode has its own finding.
+    let Some(mode) = seen.mode.known() else {
+        return Decision::default();
+    };
+    let forwards = settings.forwards.len();
+    if settings.backend == Backend::None || mode == Mode::NotWsl {
+        let mut decision = Decision::unserved(settings);
+        if seen.host.standing {
+            let detail = "rules made in an earlier run are left as they are";
+            decision.find(Code::ForwardStanding, "", detail);
+        }
+        if settings.backend != Backend::None && forwards > 0 {
+            let plural = if forwards == 1 { "" } else { "s" };
+            let detail = format!("{forwards} forward{plural} configured");
+            decision.find(Code::ForwardNotWsl, "", detail);
         }
         return decision;
     }
-    match (mode, node) {
+    match (mode, &plan.node) {
         (Mode::Nat, Some(node)) => nat::decide(settings, seen, node),
         (Mode::Mirrored, Some(node)) => shared::mirrored(settings, seen, node),
         (Mode::Consomme, Some(node)) => shared::consomme(settings, seen, node),
         // There is nothing to point at; that has its own finding.
         (Mode::Nat | Mode::Mirrored | Mode::Consomme, None) => Decision::default(),
         (Mode::Bridged | Mode::None | Mode::NotWsl, _) => {
-            let mut decision = unserved(settings);
+            let mut decision = Decision::unserved(settings);
             decision.rules = Some(RuleSet::nothing(SyncMode::Nat));
-            if !settings.forwards.is_empty() {
-                let need = if mode == Mode::Bridged {
+            if forwards > 0 {
+                let detail = if mode == Mode::Bridged {
                     "in bridged mode this machine has its own address in the LAN: reach it there directly"
                 } else {
                     "without a network nothing can be forwarded"
                 };
-                decision
-                    .findings
-                    .push(Finding::new(Code::ForwardMode, "", need));
+                decision.find(Code::ForwardMode, "", detail);
             }
             decision
         }
-    }
-}
-
-/// Nobody serves anything.
-fn unserved(settings: &Settings) -> Decision {
-    let down = |forward| entry(forward, None, ServedState::Down);
-    Decision {
-        relay: Some(None),
-        served: settings.forwards.iter().map(down).collect(),
-        ..Decision::default()
     }
 }
 
@@ -137,9 +168,9 @@ fn must_ask(wanted: &RuleSet, settings: &Settings, seen: &Observation) -> bool {
         return false;
     }
     let nat = seen.mode == ModeState::Known(Mode::Nat);
-    let curious =
+    let privilege_wanted =
         nat && host.facts.privilege == HostPrivilege::Unknown && !settings.forwards.is_empty();
-    !wanted.rules.is_empty() || host.standing || curious
+    !wanted.rules.is_empty() || host.standing || privilege_wanted
 }
 
 fn listen(forward: &Forward) -> Listen {
@@ -150,75 +181,30 @@ fn listen(forward: &Forward) -> Listen {
     }
 }
 
-fn rule(forward: &Forward, served_by: ServedBy) -> Rule {
+fn rule(forward: &Forward, backend: ForwardBackend) -> Rule {
     Rule {
         name: forward.name.clone(),
         protocol: forward.protocol,
         listen_address: forward.listen_address,
         listen_port: forward.listen_port,
         connect_port: forward.connect_port,
-        served_by,
+        served_by: backend,
         firewall: forward.firewall,
     }
 }
 
-fn entry(forward: &Forward, by: Option<ServedBy>, state: ServedState) -> Served {
-    Served {
+fn status(
+    forward: &Forward,
+    backend: Option<ForwardBackend>,
+    state: ForwardState,
+) -> ForwardStatus {
+    ForwardStatus {
         name: forward.name.clone(),
         listen: listen(forward),
         instead: None,
         connect_port: forward.connect_port,
-        by,
+        backend,
         state,
-    }
-}
-
-fn needs_relay(forward: &Forward) -> Finding {
-    let detail = format!(
-        "forward {:?} ({} to port {}) is not served",
-        forward.name,
-        listen(forward),
-        forward.connect_port
-    );
-    Finding::new(Code::ForwardNeedsRelay, forward.name.as_str(), detail)
-}
-
-/// Ports that Windows itself may have given away.
-fn dynamic(settings: &Settings) -> impl Iterator<Item = Finding> {
-    settings
-        .forwards
-        .iter()
-        .filter(|forward| forward.listen_port.get() >= DYNAMIC)
-        .map(|forward| {
-            Finding::new(
-                Code::ForwardDynamicRange,
-                forward.name.as_str(),
-                format!("{} lies in it", listen(forward)),
-            )
-        })
-}
-
-/// That nobody opens the firewall for these.
-fn closed<'a>(forwards: impl IntoIterator<Item = &'a Forward>, who: &str) -> Option<Finding> {
-    let ports: Vec<String> = forwards
-        .into_iter()
-        .filter(|forward| forward.firewall != Firewall::None)
-        .map(|forward| format!("{} {}", forward.protocol, forward.listen_port))
-        .collect();
-    (!ports.is_empty()).then(|| {
-        let text = format!(
-            "{who} is not told to let clients in to {}",
-            ports.join(", ")
-        );
-        Finding::new(Code::ForwardFirewall, "", text)
-    })
-}
-
-fn count(forwards: usize) -> String {
-    if forwards == 1 {
-        "1 forward".to_owned()
-    } else {
-        format!("{forwards} forwards")
     }
 }
 

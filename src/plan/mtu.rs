@@ -6,10 +6,9 @@
 
 use ipnet::IpNet;
 
-use super::Node;
 use crate::{
     config::{Settings, Underlay},
-    model::{Action, Code, Finding, Link, LinkKind, Mode, ModeState, MtuChange, Observation, Plan},
+    model::{Action, Code, Link, LinkKind, Mode, ModeState, MtuChange, Observation, Plan},
 };
 
 /// What WireGuard adds to a packet inside an IPv4 packet: 20 bytes IP, 8 UDP,
@@ -39,9 +38,9 @@ enum Below<'a> {
     TooSmall(&'a Link, u32),
 }
 
-pub(super) fn plan(settings: &Settings, seen: &Observation, node: Option<&Node>) -> Plan {
-    let mut plan = Plan::default();
-    let underlay = node.map(|node| node.link);
+pub(super) fn plan(settings: &Settings, seen: &Observation, plan: &mut Plan) {
+    let node = plan.node.clone();
+    let underlay = node.as_ref().map(|node| &node.link);
     let is_tunnel = |link: &&Link| {
         settings.mtu_interfaces.matches(&link.name)
             && link.kind != LinkKind::Loopback
@@ -49,7 +48,7 @@ pub(super) fn plan(settings: &Settings, seen: &Observation, node: Option<&Node>)
     };
     let tunnels: Vec<&Link> = seen.links.iter().filter(is_tunnel).collect();
     if tunnels.is_empty() {
-        return plan;
+        return;
     }
     let wanted = u32::from(settings.mtu);
     let below = underlay.map_or(Below::Fits, |link| below(settings, seen, link, wanted));
@@ -57,13 +56,7 @@ pub(super) fn plan(settings: &Settings, seen: &Observation, node: Option<&Node>)
         Below::Fits | Below::Lower { .. } => {}
         Below::Raise(link, to) => {
             let why = format!("a tunnel of {wanted} needs it{}", cause(seen, link));
-            plan.actions.push(Action::SetMtu(MtuChange {
-                index: link.index,
-                name: link.name.clone(),
-                from: link.mtu,
-                to,
-                why,
-            }));
+            plan.actions.push(set_mtu(link, to, why));
         }
         Below::TooSmall(link, needed) => {
             let detail = format!(
@@ -72,17 +65,22 @@ pub(super) fn plan(settings: &Settings, seen: &Observation, node: Option<&Node>)
                 link.mtu,
                 cause(seen, link)
             );
-            plan.findings.push(Finding::new(
-                Code::MtuUnderlaySmall,
-                link.name.as_str(),
-                detail,
-            ));
+            plan.find(Code::MtuUnderlaySmall, link.name.as_str(), detail);
         }
     }
     for tunnel in tunnels {
-        tunnel_part(seen, tunnel, wanted, &below, &mut plan);
+        tunnel_part(seen, tunnel, wanted, &below, plan);
     }
-    plan
+}
+
+fn set_mtu(link: &Link, to: u32, why: String) -> Action {
+    Action::SetMtu(MtuChange {
+        index: link.index,
+        name: link.name.clone(),
+        from: link.mtu,
+        to,
+        why,
+    })
 }
 
 fn tunnel_part(seen: &Observation, tunnel: &Link, wanted: u32, below: &Below, plan: &mut Plan) {
@@ -104,34 +102,21 @@ fn tunnel_part(seen: &Observation, tunnel: &Link, wanted: u32, below: &Below, pl
                 tunnel.name,
                 cause(seen, link)
             );
-            plan.findings.push(Finding::new(
-                Code::MtuUnderlaySmall,
-                tunnel.name.as_str(),
-                detail,
-            ));
+            plan.find(Code::MtuUnderlaySmall, tunnel.name.as_str(), detail);
         } else {
             to = (*most).min(wanted);
             why = format!("{} carries no more with its MTU {}", link.name, link.mtu);
             if loses_ipv6 {
-                plan.findings.push(Finding::new(
-                    Code::MtuIpv6Lost,
-                    tunnel.name.as_str(),
-                    format!(
-                        "{} gets MTU {to} because {} has {}",
-                        tunnel.name, link.name, link.mtu
-                    ),
-                ));
+                let detail = format!(
+                    "{} gets MTU {to} because {} has {}",
+                    tunnel.name, link.name, link.mtu
+                );
+                plan.find(Code::MtuIpv6Lost, tunnel.name.as_str(), detail);
             }
         }
     }
     if tunnel.mtu != to {
-        plan.actions.push(Action::SetMtu(MtuChange {
-            index: tunnel.index,
-            name: tunnel.name.clone(),
-            from: tunnel.mtu,
-            to,
-            why,
-        }));
+        plan.actions.push(set_mtu(tunnel, to, why));
     }
 }
 
@@ -194,12 +179,14 @@ fn cause(seen: &Observation, link: &Link) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{config::settings, plan::testing::Machine};
+    use crate::{
+        config::settings,
+        plan::testing::{Machine, planned},
+    };
 
     fn outcome(machine: &Machine, config: &str) -> Vec<String> {
         let (settings, seen) = (settings(config), machine.seen());
-        let node = super::super::node(&settings, &seen).ok();
-        let plan = plan(&settings, &seen, node.as_ref());
+        let plan = planned(&settings, &seen, plan);
         let actions = plan.actions.iter().map(ToString::to_string);
         actions
             .chain(
@@ -359,8 +346,7 @@ mod tests {
             }
             let mut seen = machine.seen();
             for _ in 0..2 {
-                let node = super::super::node(&settings, &seen).ok();
-                let actions = plan(&settings, &seen, node.as_ref()).actions;
+                let actions = planned(&settings, &seen, plan).actions;
                 for action in actions {
                     if let Action::SetMtu(change) = action {
                         proptest::prop_assert!((LEAST..=65535).contains(&change.to));
@@ -368,8 +354,7 @@ mod tests {
                     }
                 }
             }
-            let node = super::super::node(&settings, &seen).ok();
-            proptest::prop_assert!(plan(&settings, &seen, node.as_ref()).actions.is_empty());
+            proptest::prop_assert!(planned(&settings, &seen, plan).actions.is_empty());
         }
     }
 }

@@ -1,31 +1,22 @@
 //! The generated network file.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use ipnet::IpNet;
 
-use super::{
-    Node,
-    env_file::{EnvFile, Key, TEMPLATE, Value, Values},
-};
+use super::env_file::{EnvFile, Key, TEMPLATE, Value, Values};
 use crate::{
     config::Settings,
     model::{
-        Action, Code, FileChange, Finding, Link, ModeState, NetworkFile, Observation, Patterns,
-        Plan,
+        Action, Code, FileChange, Link, ModeState, NetworkFile, Node, Observation, Patterns, Plan,
     },
 };
 
-pub(super) fn plan(settings: &Settings, seen: &Observation, node: Option<&Node>) -> Plan {
-    let mut plan = Plan::default();
+pub(super) fn plan(settings: &Settings, seen: &Observation, plan: &mut Plan) {
+    let path = settings.config_file.display().to_string();
     let before = match &seen.network_file {
         NetworkFile::Unreadable(why) => {
-            plan.findings.push(Finding::new(
-                Code::NetworkFileUnreadable,
-                settings.config_file.display().to_string(),
-                why.as_str(),
-            ));
-            return plan;
+            return plan.find(Code::NetworkFileUnreadable, path, why.as_str());
         }
         NetworkFile::Missing => None,
         NetworkFile::Content(content) => Some(content.as_slice()),
@@ -33,26 +24,21 @@ pub(super) fn plan(settings: &Settings, seen: &Observation, node: Option<&Node>)
     let file = match EnvFile::parse(before.unwrap_or(TEMPLATE.as_bytes())) {
         Ok(file) => file,
         Err(error) => {
-            let path = settings.config_file.display();
-            plan.findings.push(Finding::new(
-                Code::NetworkFileUnreadable,
-                path.to_string(),
-                format!("{path}:{error}"),
-            ));
-            return plan;
+            let detail = format!("{path}:{error}");
+            return plan.find(Code::NetworkFileUnreadable, path, detail);
         }
     };
     // Without an address the last one stays: a file that empties itself at
     // every flap would be worse for its readers.
-    let Some(node) = node else { return plan };
+    let Some(node) = &plan.node else { return };
     let mut values = values(settings, seen, node);
-    match Value::name(node.link.name.as_str()) {
+    let interface = node.link.name.to_string();
+    match Value::name(&interface) {
         Some(name) => drop(values.insert(Key::WslInterface, Some(name))),
-        None => plan.findings.push(Finding::new(
-            Code::NetworkFileName,
-            node.link.name.as_str(),
-            format!("{:?} is not written", node.link.name.as_str()),
-        )),
+        None => {
+            let detail = format!("{interface:?} is not written");
+            plan.find(Code::NetworkFileName, interface, detail);
+        }
     }
     let after = file.set(&values);
     if before != Some(after.as_slice()) {
@@ -62,33 +48,24 @@ pub(super) fn plan(settings: &Settings, seen: &Observation, node: Option<&Node>)
             after,
         }));
     }
-    plan
 }
 
 fn values(settings: &Settings, seen: &Observation, node: &Node) -> Values {
+    let ipv4 = |address: Ipv4Addr| Value::from(IpAddr::V4(address));
+    let keepalive = settings
+        .keepalive
+        .map_or(0, |keepalive| u32::from(keepalive.get()));
+    let tailscale = Patterns::new(&["tailscale*"]);
     let mut values = Values::from([
-        (Key::WslIp, Some(Value::from(IpAddr::V4(node.address())))),
-        (
-            Key::WslNetwork,
-            Some(Value::from(IpNet::V4(node.net.trunc()))),
-        ),
-        (
-            Key::WslGateway,
-            node.gateway.map(|gateway| Value::from(IpAddr::V4(gateway))),
-        ),
-        (Key::WslMtu, Some(Value::from(node.link.mtu))),
+        (Key::WslIp, Some(ipv4(node.address()))),
+        (Key::WslNetwork, Some(IpNet::V4(node.net.trunc()).into())),
+        (Key::WslGateway, node.gateway.map(ipv4)),
+        (Key::WslMtu, Some(node.link.mtu.into())),
         (Key::PrimaryDns, seen.dns.map(Value::from)),
-        (
-            Key::KeepaliveInterval,
-            Some(Value::from(
-                settings
-                    .keepalive
-                    .map_or(0, |keepalive| u32::from(keepalive.get())),
-            )),
-        ),
+        (Key::KeepaliveInterval, Some(keepalive.into())),
         (
             Key::MeshIpTailscale,
-            address_of(seen, |link| tailscale().matches(&link.name)),
+            address_of(seen, |link| tailscale.matches(&link.name)),
         ),
     ]);
     match &seen.mode {
@@ -100,7 +77,7 @@ fn values(settings: &Settings, seen: &Observation, node: &Node) -> Values {
         }
     }
     if let Some(windows) = seen.host.facts.windows_address {
-        values.insert(Key::WindowsHostIp, Some(Value::from(IpAddr::V4(windows))));
+        values.insert(Key::WindowsHostIp, Some(ipv4(windows)));
     }
     let wireguard = seen
         .links
@@ -110,24 +87,14 @@ fn values(settings: &Settings, seen: &Observation, node: &Node) -> Values {
         Key::MeshIpWireguard,
         wireguard.and_then(|device| address_of(seen, |link| link.index == device.index)),
     );
-    match wireguard.map(|link| {
-        seen.wireguard
-            .get(&link.name)
-            .and_then(|reading| reading.device())
-    }) {
-        // Not readable now: the port of a moment ago is the better guess.
-        Some(None) => {}
-        Some(Some(device)) => drop(values.insert(
-            Key::MeshPortWireguard,
-            device.listen_port.map(|port| Value::from(u32::from(port))),
-        )),
-        None => drop(values.insert(Key::MeshPortWireguard, None)),
+    let device = wireguard.map(|link| seen.wireguard.get(&link.name)?.device());
+    // Not readable now: the port of a moment ago is the better guess.
+    if device != Some(None) {
+        let port = device.flatten().and_then(|device| device.listen_port);
+        let port = port.map(|port| Value::from(u32::from(port)));
+        values.insert(Key::MeshPortWireguard, port);
     }
     values
-}
-
-fn tailscale() -> Patterns {
-    Patterns::new(&["tailscale*"])
 }
 
 /// First address of the first such link, IPv4 before IPv6.
@@ -149,13 +116,12 @@ mod tests {
     use crate::{
         config::settings,
         model::{LinkKind, Mode},
-        plan::testing::Machine,
+        plan::testing::{Machine, planned},
     };
 
     fn outcome(machine: &Machine) -> Result<Option<String>, Code> {
         let (settings, seen) = (settings(""), machine.seen());
-        let node = super::super::node(&settings, &seen).ok();
-        let plan = plan(&settings, &seen, node.as_ref());
+        let plan = planned(&settings, &seen, plan);
         match (plan.actions.first(), plan.findings.first()) {
             (_, Some(finding)) => Err(finding.code),
             (Some(Action::WriteNetworkFile(change)), None) => {
@@ -280,8 +246,7 @@ mod tests {
             .address("e$(reboot)", "10.0.0.2/8")
             .route("e$(reboot)", "10.0.0.1", 0);
         let (settings, seen) = (settings(""), machine.seen());
-        let node = super::super::node(&settings, &seen).ok();
-        let plan = plan(&settings, &seen, node.as_ref());
+        let plan = planned(&settings, &seen, plan);
         assert_eq!(
             plan.findings.first().map(|finding| finding.code),
             Some(Code::NetworkFileName)

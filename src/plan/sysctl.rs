@@ -3,8 +3,7 @@
 use crate::{
     config::Settings,
     model::{
-        Action, Code, Finding, Mode, ModeState, Observation, Plan, SysctlChange, SysctlKey,
-        SysctlReading,
+        Action, Code, Mode, ModeState, Observation, Plan, SysctlChange, SysctlKey, SysctlReading,
     },
 };
 
@@ -25,17 +24,13 @@ const RESERVED: &[&str] = &[
     "disable_ipv6",
 ];
 
-pub(super) fn plan(settings: &Settings, seen: &Observation) -> Plan {
-    let mut plan = Plan::default();
+pub(super) fn plan(settings: &Settings, seen: &Observation, plan: &mut Plan) {
     for (key, wanted) in &settings.sysctls {
         if reserved(key) {
             match &seen.mode {
                 ModeState::Known(Mode::Mirrored) => {
-                    plan.findings.push(Finding::new(
-                        Code::SysctlReserved,
-                        key.to_string(),
-                        format!("{key} stays as WSL set it"),
-                    ));
+                    let detail = format!("{key} stays as WSL set it");
+                    plan.find(Code::SysctlReserved, key.to_string(), detail);
                     continue;
                 }
                 // It may be mirrored: the parameter waits for the answer.
@@ -60,27 +55,19 @@ pub(super) fn plan(settings: &Settings, seen: &Observation) -> Plan {
                 writable: false,
             }) => {
                 let detail = format!("{key} is read-only here and has {value}");
-                plan.findings
-                    .push(Finding::new(Code::SysctlMissing, key.to_string(), detail));
+                plan.find(Code::SysctlMissing, key.to_string(), detail);
             }
             Some(SysctlReading::Missing) => {
-                plan.findings.push(Finding::new(
-                    Code::SysctlMissing,
-                    key.to_string(),
-                    format!("there is no {key} here"),
-                ));
+                let detail = format!("there is no {key} here");
+                plan.find(Code::SysctlMissing, key.to_string(), detail);
             }
             Some(SysctlReading::Unreadable(why)) => {
-                plan.findings.push(Finding::new(
-                    Code::SysctlRefused,
-                    key.to_string(),
-                    format!("{key} cannot be read: {why}"),
-                ));
+                let detail = format!("{key} cannot be read: {why}");
+                plan.find(Code::SysctlRefused, key.to_string(), detail);
             }
             None => {}
         }
     }
-    plan
 }
 
 fn reserved(key: &SysctlKey) -> bool {
@@ -98,7 +85,11 @@ fn reserved(key: &SysctlKey) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{config::settings, model::SysctlValue, plan::testing::Machine};
+    use crate::{
+        config::settings,
+        model::SysctlValue,
+        plan::testing::{Machine, planned},
+    };
 
     /// Settings with this parameter alone.
     fn only(key: &str, value: &str) -> Settings {
@@ -181,7 +172,7 @@ mod tests {
             ),
         ];
         for (case, key, machine, expected) in table {
-            let plan = plan(&only(key, "1 2 3"), &machine.seen());
+            let plan = planned(&only(key, "1 2 3"), &machine.seen(), plan);
             let lines: Vec<String> = plan
                 .actions
                 .iter()

@@ -2,9 +2,13 @@
 
 use std::{collections::BTreeMap, net::IpAddr};
 
-use crate::model::{
-    Address, DefaultRoute, Device, DeviceReading, HostMemory, InterfaceName, Link, LinkKind, Mode,
-    ModeState, NetworkFile, Observation, PublicKey, SysctlKey, SysctlReading, SysctlValue,
+use crate::{
+    config::Settings,
+    model::{
+        Address, DefaultRoute, Device, DeviceReading, HostMemory, InterfaceName, Link, LinkKind,
+        Mode, ModeState, NetworkFile, Observation, Plan, PublicKey, SysctlKey, SysctlReading,
+        SysctlValue,
+    },
 };
 
 #[derive(Clone)]
@@ -153,6 +157,21 @@ impl Machine {
             );
         })
     }
+}
+
+/// What one concern decides, as within a whole plan.
+pub(super) fn planned(
+    settings: &Settings,
+    seen: &Observation,
+    concern: fn(&Settings, &Observation, &mut Plan),
+) -> Plan {
+    let node = super::node(settings, seen).ok();
+    let mut plan = Plan {
+        node,
+        ..Plan::default()
+    };
+    concern(settings, seen, &mut plan);
+    plan
 }
 
 pub(super) fn peer(number: u8) -> PublicKey {

@@ -3,11 +3,10 @@
 
 use crate::{
     config::Settings,
-    model::{Action, Code, DeviceReading, Finding, KeepaliveChange, Observation, Plan, PublicKey},
+    model::{Action, Code, DeviceReading, KeepaliveChange, Observation, Plan, PublicKey},
 };
 
-pub(super) fn plan(settings: &Settings, seen: &Observation) -> Plan {
-    let mut plan = Plan::default();
+pub(super) fn plan(settings: &Settings, seen: &Observation, plan: &mut Plan) {
     for (name, reading) in &seen.wireguard {
         let Some(link) = seen
             .links
@@ -37,19 +36,14 @@ pub(super) fn plan(settings: &Settings, seen: &Observation) -> Plan {
                     }));
                 }
             }
-            DeviceReading::Busy(who) => plan.findings.push(Finding::new(
-                Code::WireguardBusy,
-                name.as_str(),
-                who.as_str(),
-            )),
-            DeviceReading::Unreadable(why) => plan.findings.push(Finding::new(
-                Code::WireguardUnreadable,
-                name.as_str(),
-                why.as_str(),
-            )),
+            DeviceReading::Busy(by) => {
+                plan.find(Code::WireguardBusy, name.as_str(), by.as_str());
+            }
+            DeviceReading::Unreadable(why) => {
+                plan.find(Code::WireguardUnreadable, name.as_str(), why.as_str());
+            }
         }
     }
-    plan
 }
 
 #[cfg(test)]
@@ -58,7 +52,7 @@ mod tests {
     use crate::{
         config::settings,
         model::LinkKind,
-        plan::testing::{Machine, name, peer},
+        plan::testing::{Machine, name, peer, planned},
     };
 
     #[test]
@@ -66,7 +60,7 @@ mod tests {
         let machine = Machine::nat()
             .link("wg0", LinkKind::WireGuard, 1420)
             .device("wg0", 51820, &[0, 10, 0, 25]);
-        let plan = plan(&settings(""), &machine.seen());
+        let plan = planned(&settings(""), &machine.seen(), plan);
         let expected = Action::SetKeepalive(KeepaliveChange {
             index: 2,
             name: name("wg0"),
@@ -127,7 +121,7 @@ mod tests {
             ),
         ];
         for (case, machine, config, finding) in table {
-            let plan = plan(&settings(config), &machine.seen());
+            let plan = planned(&settings(config), &machine.seen(), plan);
             assert!(plan.actions.is_empty(), "{case}");
             assert_eq!(
                 plan.findings.first().map(|finding| finding.code),

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     fs::file::{self, FileError},
-    model::{Counted, HealthEntry, Link, Protocol, Served, ServedBy, Severity},
+    model::{Counted, ForwardBackend, ForwardStatus, HealthEntry, Link, Protocol, Severity},
 };
 
 /// Version of the document's form.
@@ -144,7 +144,7 @@ pub struct ServedEntry {
     /// The port in this distribution.
     pub connect_port: NonZeroU16,
     /// `portproxy`, `relay` or `guest` (none is needed); nothing where none can.
-    pub served_by: Option<ServedBy>,
+    pub served_by: Option<ForwardBackend>,
     /// `up`, `pending` or `down`.
     pub state: String,
     /// Whether a service listens at the port in this distribution. Only in `wslmesh
@@ -156,15 +156,15 @@ pub struct ServedEntry {
     pub unanswered: Option<String>,
 }
 
-impl From<&Served> for ServedEntry {
-    fn from(served: &Served) -> Self {
+impl From<&ForwardStatus> for ServedEntry {
+    fn from(served: &ForwardStatus) -> Self {
         Self {
             name: served.name.clone(),
             protocol: served.listen.protocol,
             listen_address: served.instead.unwrap_or(served.listen.listen_address),
             listen_port: served.listen.listen_port,
             connect_port: served.connect_port,
-            served_by: served.by,
+            served_by: served.backend,
             state: served.state.to_string(),
             answers: None,
             unanswered: None,

@@ -138,6 +138,7 @@ impl NotifyRun {
                 let change = AddressChange {
                     old: self.old(&subject, change),
                     new: change.new.clone(),
+                    mode: change.mode.clone(),
                 };
                 let found = (*hook).clone();
                 let check = move || hooks::check_again(&found, &Trust::root());
@@ -184,7 +185,7 @@ impl NotifyRun {
 
     fn is_up_to_date(&self, subject: &str) -> bool {
         let change = self.change.as_ref();
-        change.is_some_and(|change| self.old(subject, change) == change.new.address)
+        change.is_some_and(|change| self.old(subject, change) == change.new.address())
     }
 }
 

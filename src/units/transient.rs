@@ -123,14 +123,14 @@ fn properties<'a>(hook: &'a Hook, change: &AddressChange, limit: Duration) -> Ve
 
 /// The environment of a hook (docs/dependents.md).
 fn environment(change: &AddressChange) -> Vec<String> {
-    let place = &change.new;
-    let mode = place.mode.known().map_or("unknown", |mode| mode.as_str());
-    let gateway = place.gateway.map(|gateway| gateway.to_string());
+    let node = &change.new;
+    let mode = change.mode.known().map_or("unknown", |mode| mode.as_str());
+    let gateway = node.gateway.map(|gateway| gateway.to_string());
     vec![
         format!("WSLMESH_EVENT={EVENT}"),
-        format!("WSLMESH_INTERFACE={}", place.interface),
+        format!("WSLMESH_INTERFACE={}", node.link.name),
         format!("WSLMESH_ADDRESS_OLD={}", change.old),
-        format!("WSLMESH_ADDRESS_NEW={}", place.address),
+        format!("WSLMESH_ADDRESS_NEW={}", node.address()),
         format!("WSLMESH_MODE={mode}"),
         format!("WSLMESH_GATEWAY={}", gateway.unwrap_or_default()),
     ]
@@ -140,19 +140,15 @@ fn environment(change: &AddressChange) -> Vec<String> {
 mod tests {
     use super::*;
     use crate::{
-        model::{InterfaceName, ModeState, Place},
+        model::ModeState,
         units::testing::{self, FakeUnit},
     };
 
     fn change() -> AddressChange {
         AddressChange {
             old: [172, 28, 16, 5].into(),
-            new: Place {
-                interface: InterfaceName::new("eth0").unwrap(),
-                address: [172, 28, 27, 77].into(),
-                gateway: Some([172, 28, 16, 1].into()),
-                mode: ModeState::Known(crate::model::Mode::Nat),
-            },
+            new: testing::node("172.28.27.77/20", Some([172, 28, 16, 1])),
+            mode: ModeState::Known(crate::model::Mode::Nat),
         }
     }
 
@@ -237,7 +233,7 @@ mod tests {
     #[test]
     fn unknown_facts_are_marked_as_such() {
         let mut change = change();
-        (change.new.gateway, change.new.mode) = (None, ModeState::Pending);
+        (change.new.gateway, change.mode) = (None, ModeState::Pending);
         let environment = environment(&change);
         assert!(environment.contains(&"WSLMESH_GATEWAY=".to_owned()));
         assert!(environment.contains(&"WSLMESH_MODE=unknown".to_owned()));

@@ -171,7 +171,7 @@ for last in 1 2 3 4 5; do
     within 10 network_file_has "WSL_IP=\"172.28.28.$last\""
 done
 guest touch /run/go
-ok 'a burst ends with the last address' within 30 kept_has '"told":"172.28.28.5"'
+ok 'a burst ends with the last address' within 30 kept_has '"notified":"172.28.28.5"'
 is 'in one round more' "$(events dependent)" "$((before + 4))"
 
 # What changed while the agent was away.
@@ -179,7 +179,7 @@ guest systemctl stop $unit
 set_address 172.28.29.9
 before=$(events dependent)
 guest systemctl start $unit
-ok 'a change between two runs is told' within 30 kept_has '"told":"172.28.29.9"'
+ok 'a change between two runs is told' within 30 kept_has '"notified":"172.28.29.9"'
 is 'to everybody' "$(events dependent)" "$((before + 2))"
 guest systemctl restart $unit
 within 10 is_active
@@ -203,7 +203,7 @@ clear_notes
 pid=$(main_pid)
 set_address 172.28.30.3
 ok 'it was restarted in the middle' within 30 restarted_since "$pid"
-ok 'and goes on with the rest' within 30 kept_has '"told":"172.28.30.3"'
+ok 'and goes on with the rest' within 30 kept_has '"notified":"172.28.30.3"'
 is 'nobody is told twice' "$(notes)" 'taker
 with-reload reload'
 
@@ -218,7 +218,7 @@ set_address 172.28.31.4
 ok 'without D-Bus it is one warning' within 10 journal_has 'dependent-failed \(systemd\): .*not notified: with-reload\.service, without-reload\.service' WSLMESH_HEALTH=dependent-failed PRIORITY=4
 ok 'everything else follows' within 10 network_file_has 'WSL_IP="172.28.31.4"'
 guest systemctl start dbus.socket dbus.service
-ok 'they are told when it is back' within 60 kept_has '"told":"172.28.31.4"'
+ok 'they are told when it is back' within 60 kept_has '"notified":"172.28.31.4"'
 is 'each once' "$(notes)" 'with-reload reload
 without-reload start'
 ok 'and the finding clears' within 10 journal_has 'dependent-failed \(systemd\) cleared'

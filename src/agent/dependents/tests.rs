@@ -1,11 +1,11 @@
-//! When which round is made, and what is remembered of it.
+//! When which run is made, and what is remembered of it.
 
 use std::{future::pending, time::Duration};
 
 use super::*;
 use crate::{
     config::settings,
-    model::{Code, InterfaceName, ModeState},
+    model::{Code, InterfaceName, Link, LinkKind},
     units::Interrupted,
 };
 
@@ -17,27 +17,27 @@ struct Bench {
     settings: Settings,
 }
 
-/// A round that somebody asked for and that the test ends.
+/// A run that was begun and that the test ends.
 struct Begun {
-    round: NotifyRun,
+    run: NotifyRun,
     notes: Notes,
 }
 
 impl Begun {
-    /// What the round notes of those whose jobs were asked for.
+    /// What the run notes of those whose jobs were asked for.
     fn note(&mut self, turns: &[&str]) {
         for who in turns {
             let last = Last {
-                address: self.round.change.as_ref().unwrap().new.address,
+                address: self.run.change.as_ref().unwrap().new.address(),
                 instead_of: None,
             };
             self.notes.others.insert((*who).to_owned(), last);
         }
     }
 
-    /// What those are taken to know who are not as everybody.
+    /// What those know that are not as all the others.
     fn known(&self) -> Vec<(&str, u8)> {
-        let known = self.round.known.iter();
+        let known = self.run.known.iter();
         known
             .map(|(who, address)| (who.as_str(), address.octets()[3]))
             .collect()
@@ -52,7 +52,7 @@ impl Bench {
             settings: settings(text),
             folder,
         };
-        bench.dependents.look = false;
+        bench.dependents.check = false;
         bench
     }
 
@@ -60,31 +60,37 @@ impl Bench {
     fn start_again(&mut self) {
         let folder = self.folder.path();
         self.dependents = Dependents::new(folder, folder.to_owned());
-        self.dependents.look = false;
+        self.dependents.check = false;
     }
 
-    /// The round that an address brings.
+    /// The run that an address brings.
     fn at(&mut self, last: u8) -> Option<Begun> {
-        let place = Place {
-            interface: InterfaceName::new("eth0").unwrap(),
-            address: address(last),
+        let node = Node {
+            link: Link {
+                index: 2,
+                name: InterfaceName::new("eth0").unwrap(),
+                kind: LinkKind::Other,
+                mtu: 1500,
+                guid: None,
+            },
+            net: format!("172.28.16.{last}/20").parse().unwrap(),
             gateway: None,
-            mode: ModeState::Pending,
         };
-        let round = self.dependents.next(&self.settings, Some(&place))?;
+        let mode = ModeState::Pending;
+        let run = self.dependents.next(&self.settings, Some(&node), &mode)?;
         let notes = self.dependents.notes.clone();
         // One that never ends, so that it is known to be in flight.
-        self.dependents.round.spawn(pending());
-        Some(Begun { round, notes })
+        self.dependents.run.spawn(pending());
+        Some(Begun { run, notes })
     }
 
     /// Ends it after the turn of some.
     fn end(&mut self, mut begun: Begun, turns: &[&str], report: NotifyReport) {
         begun.note(turns);
-        self.dependents.round = JoinSet::new();
-        let change = begun.round.change.as_ref();
-        self.dependents.take(Ended {
-            address: change.map(|change| change.new.address),
+        self.dependents.run = JoinSet::new();
+        let change = begun.run.change.as_ref();
+        self.dependents.record(Ended {
+            address: change.map(|change| change.new.address()),
             report,
             notes: begun.notes,
         });
@@ -97,8 +103,8 @@ fn address(last: u8) -> Ipv4Addr {
 
 /// From which address to which.
 fn way(begun: &Begun) -> (u8, u8) {
-    let change = begun.round.change.as_ref().unwrap();
-    (change.old.octets()[3], change.new.address.octets()[3])
+    let change = begun.run.change.as_ref().unwrap();
+    (change.old.octets()[3], change.new.address().octets()[3])
 }
 
 fn gap(untold: &[&str]) -> NotifyReport {
@@ -119,7 +125,7 @@ async fn the_first_address_is_no_change() {
     let begun = bench.at(2).unwrap();
     assert_eq!(way(&begun), (1, 2));
     let units: Vec<&str> = begun
-        .round
+        .run
         .dependents
         .iter()
         .map(|d| d.unit.as_str())
@@ -140,12 +146,12 @@ async fn an_address_that_changed_between_two_runs_is_a_change() {
 }
 
 #[tokio::test]
-async fn a_burst_is_one_round_more_and_for_the_last_address() {
+async fn a_burst_is_one_more_run_and_for_the_last_address() {
     let mut bench = Bench::new(UNITS);
     bench.at(1);
     let first = bench.at(2).unwrap();
     for last in [3, 4, 5] {
-        assert!(bench.at(last).is_none(), "one round at a time");
+        assert!(bench.at(last).is_none(), "one run at a time");
     }
     bench.end(first, &[], NotifyReport::default());
     let second = bench.at(5).unwrap();
@@ -155,21 +161,25 @@ async fn a_burst_is_one_round_more_and_for_the_last_address() {
 }
 
 #[tokio::test]
-async fn an_address_that_comes_back_is_told_only_where_the_other_was() {
+async fn a_returning_address_is_a_change_only_after_the_other_was_notified() {
     let mut bench = Bench::new(UNITS);
     bench.at(1);
     assert!(
         bench.at(1).is_none(),
-        "it came back before anybody was told"
+        "it came back before any notification"
     );
     let first = bench.at(2).unwrap();
     assert!(bench.at(1).is_none());
     bench.end(first, &[], NotifyReport::default());
-    assert_eq!(way(&bench.at(1).unwrap()), (2, 1), "they were told 2");
+    assert_eq!(
+        way(&bench.at(1).unwrap()),
+        (2, 1),
+        "they were notified of 2"
+    );
 }
 
 #[tokio::test]
-async fn an_agent_that_was_ended_goes_on_where_it_was() {
+async fn a_restarted_agent_continues_an_interrupted_run() {
     let mut bench = Bench::new(UNITS);
     bench.at(1);
     let mut begun = bench.at(2).unwrap();
@@ -181,7 +191,7 @@ async fn an_agent_that_was_ended_goes_on_where_it_was() {
         (way(&rest), rest.known()),
         ((1, 2), [("a.service", 2)].into())
     );
-    // And where it has the first address again, the one that was told is told.
+    // And where it has the first address again, the one that was notified is again.
     bench.start_again();
     let back = bench.at(1).unwrap();
     assert_eq!(
@@ -193,39 +203,39 @@ async fn an_agent_that_was_ended_goes_on_where_it_was() {
 }
 
 #[tokio::test]
-async fn a_bus_that_is_away_is_waited_for_and_the_rest_is_told() {
+async fn a_lost_bus_is_retried_and_the_rest_notified() {
     let mut bench = Bench::new(UNITS);
     bench.at(1);
     let begun = bench.at(2).unwrap();
     bench.end(begun, &["a.service", "b.service"], gap(&["b.service"]));
     assert_eq!(bench.dependents.findings()[0].detail, "no bus");
     assert!(bench.at(2).is_none(), "not at once");
-    let due = bench.dependents.again.due.unwrap() - Instant::now();
+    let due = bench.dependents.retry.due.unwrap() - Instant::now();
     assert!(due <= Duration::from_secs(2), "{due:?}");
     tokio::time::timeout(Duration::from_secs(60), bench.dependents.changed())
         .await
         .unwrap();
     let rest = bench.at(2).unwrap();
-    // Perhaps b was told, perhaps not: it is told again, and from the first.
+    // It is not certain that b was notified: it is again, and from the first.
     assert_eq!(
         (way(&rest), rest.known()),
         ((1, 2), [("a.service", 2), ("b.service", 1)].into())
     );
     bench.end(rest, &[], gap(&["b.service"]));
-    assert_eq!(bench.dependents.again.failures, 2);
+    assert_eq!(bench.dependents.retry.failures, 2);
     let moved = bench.at(3).expect("another address does not wait");
     assert_eq!(
         moved.known(),
         [("a.service", 2), ("b.service", 2)],
-        "each from what it was told last"
+        "each from what it was notified of last"
     );
     bench.end(moved, &[], NotifyReport::default());
     assert_eq!(bench.dependents.findings(), []);
-    assert!(bench.dependents.again.due.is_none());
+    assert!(bench.dependents.retry.due.is_none());
 }
 
 #[tokio::test]
-async fn an_address_that_nobody_was_told_is_not_an_old_one() {
+async fn an_address_never_notified_is_not_the_old_one() {
     let mut bench = Bench::new(UNITS);
     bench.at(1);
     let all = ["a.service", "b.service"];
@@ -234,24 +244,24 @@ async fn an_address_that_nobody_was_told_is_not_an_old_one() {
     let begun = bench.at(3).unwrap();
     assert_eq!((way(&begun), begun.known()), ((1, 3), Vec::new()));
     bench.end(begun, &[], gap(&all));
-    // It is as it was: there is nothing to tell, only the trouble to be over.
+    // It is as it was: there is no change, only the finding to be cleared.
     assert!(bench.at(1).is_none());
-    bench.dependents.retry();
+    bench.dependents.retry_now();
     let look = bench.at(1).unwrap();
-    assert_eq!(look.round.change, None);
+    assert_eq!(look.run.change, None);
     bench.end(look, &[], NotifyReport::default());
     assert_eq!(bench.dependents.findings(), []);
     assert!(bench.at(1).is_none());
 }
 
 #[tokio::test]
-async fn who_may_have_been_told_is_told_again() {
+async fn a_doubtful_notification_is_repeated() {
     let mut bench = Bench::new(UNITS);
     bench.at(1);
     let begun = bench.at(2).unwrap();
     bench.end(begun, &["a.service"], gap(&["a.service", "b.service"]));
     for _ in 0..2 {
-        bench.dependents.retry();
+        bench.dependents.retry_now();
         bench.start_again();
         let again = bench.at(2).unwrap();
         assert_eq!(again.known(), [("a.service", 1)], "again, from the first");
@@ -265,13 +275,13 @@ async fn who_may_have_been_told_is_told_again() {
 }
 
 #[tokio::test]
-async fn a_look_is_made_at_the_start_and_when_asked() {
+async fn a_check_is_made_at_the_start_and_on_request() {
     let mut bench = Bench::new(UNITS);
-    bench.dependents.look_again();
+    bench.dependents.check_again();
     let look = bench.at(1).unwrap();
-    assert_eq!(look.round.change, None);
+    assert_eq!(look.run.change, None);
     bench.end(look, &[], gap(&["a.service"]));
-    bench.dependents.retry();
+    bench.dependents.retry_now();
     let look = bench.at(1).unwrap();
     let missing = Finding::new(Code::DependentMissing, "a.service", "there is no such unit");
     let report = |change| NotifyReport {
@@ -290,23 +300,23 @@ async fn a_look_is_made_at_the_start_and_when_asked() {
 }
 
 #[tokio::test]
-async fn with_nobody_to_tell_the_address_is_kept() {
+async fn without_dependents_the_address_is_kept() {
     let mut bench = Bench::new("");
     assert!(bench.at(1).is_none());
     let begun = bench.at(2).unwrap();
-    let report = begun.round.clone().run(pending(), |_| ()).await;
+    let report = begun.run.clone().run(pending(), |_| ()).await;
     assert_eq!(report, NotifyReport::default());
     bench.end(begun, &[], report);
-    assert_eq!(bench.dependents.notes.told, Some(address(2)));
+    assert_eq!(bench.dependents.notes.notified, Some(address(2)));
     bench.settings = settings(UNITS);
     bench.start_again();
     assert!(bench.at(2).is_none(), "they found that address themselves");
 }
 
 #[test]
-fn rubbish_and_a_folder_that_cannot_be_written_are_no_trouble() {
+fn a_broken_file_and_an_unwritable_folder_are_tolerated() {
     let folder = tempfile::tempdir().unwrap();
-    fs::write(folder.path().join("dependents.json"), "{\"told\": 5").unwrap();
+    fs::write(folder.path().join("dependents.json"), "{\"notified\": 5").unwrap();
     let dependents = Dependents::new(folder.path(), PathBuf::new());
     assert_eq!(dependents.notes, Notes::default());
     save(Path::new("/proc/none/dependents.json"), &Notes::default());

@@ -7,7 +7,7 @@ use self::fake::{Bench, Fake, SSH};
 use super::*;
 use crate::{
     config::settings,
-    model::{DeviceReading, InterfaceName, NetworkFile},
+    model::{DeviceReading, InterfaceName, ModeState, NetworkFile},
 };
 
 #[tokio::test]
@@ -268,7 +268,7 @@ async fn a_known_mode_is_not_taken_back() {
     bench
         .agent
         .handle_event(HostEvent::Mode(ModeState::Unknown("x".into())));
-    assert!(bench.agent.knows_mode());
+    assert!(bench.agent.mode.known().is_some());
     assert_eq!(bench.agent.next_due(), None);
 }
 
@@ -281,9 +281,9 @@ async fn an_unknown_mode_is_asked_for_again_later() {
         runtime: folder.path().to_owned(),
         lib: folder.path().to_owned(),
     };
-    let mut agent = Agent::new(&machine, settings(""), paths, false);
+    let mut agent = Agent::new(&machine, settings(""), &paths, false);
     agent.handle_event(HostEvent::Mode(ModeState::Unknown("x".into())));
-    assert!(!agent.knows_mode() && !agent.mode_is_due());
+    assert!(agent.mode.known().is_none() && !agent.mode.take_due());
     assert!(agent.next_due().is_some_and(|due| due > Instant::now()));
 }
 
@@ -315,7 +315,7 @@ async fn what_ends_without_an_event_is_looked_at_again() {
     let wg0 = InterfaceName::new("wg0").unwrap();
     let busy = DeviceReading::Busy("x".into());
     machine.world.borrow_mut().wireguard.insert(wg0, busy);
-    bench.agent.look_again.due = Some(Instant::now() + Duration::from_secs(300));
+    bench.agent.recheck.retry.due = Some(Instant::now() + Duration::from_secs(300));
     bench.pass().await;
     let due = bench.agent.next_due().unwrap();
     assert!(

@@ -13,7 +13,7 @@ use wslmesh_relay::protocol::Event;
 use crate::{
     blocking::{BlockingError, LIMIT, SingleFlight, run_blocking},
     host::relay::{self, Process, RelayError, Started},
-    model::RelayPlace,
+    model::RelayLocation,
 };
 
 /// How long a relay may take to become ready, and to confirm its forwards. A
@@ -53,9 +53,10 @@ pub(super) enum State {
 
 impl State {
     /// Begins a start.
-    pub(super) fn start(starts: &SingleFlight, place: RelayPlace, lib: PathBuf) -> Self {
+    pub(super) fn start(starts: &SingleFlight, location: RelayLocation, lib: PathBuf) -> Self {
         let permit = starts.begin();
-        let call = async { run_blocking(permit?, LIMIT, move || relay::start(&place, &lib)).await };
+        let call =
+            async { run_blocking(permit?, LIMIT, move || relay::start(&location, &lib)).await };
         Self::Starting(tokio::spawn(call))
     }
 

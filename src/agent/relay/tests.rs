@@ -5,6 +5,7 @@ use std::path::Path;
 use tokio::time::timeout;
 
 use super::*;
+use crate::model::RelayLocation;
 use wslmesh_relay::protocol::{FailureKind, Forward, Protocol, Session};
 
 use crate::host::relay::GUEST_PROGRAM;
@@ -107,7 +108,7 @@ fn set(last: u8) -> Option<RelaySet> {
         connect_port: port,
     };
     Some(RelaySet {
-        place: RelayPlace::Guest,
+        location: RelayLocation::Guest,
         forwards: vec![("wg".into(), forward)],
     })
 }
@@ -436,7 +437,7 @@ async fn new_place_restarts_the_relay() {
     bench.until(|memory| memory.applied).await;
     let mut other = set(5);
     let folder = crate::model::DrivePath::new(r"C:\Users\me").unwrap();
-    other.as_mut().unwrap().place = RelayPlace::Unpacked(folder);
+    other.as_mut().unwrap().location = RelayLocation::Unpacked(folder);
     let memory = bench.supervisor.set_forwards(other);
     assert!(!memory.applied && memory.listening.len() == 1);
     // The second one needs Windows, which is not here.

@@ -11,7 +11,7 @@ use super::super::{
 use crate::{
     config::{Forward, Settings, Source},
     control::{Status, status},
-    model::{CountedForward, ServedBy, Severity},
+    model::{CountedForward, ForwardBackend, Severity},
     paths::Paths,
     report::{Document, ServedEntry},
 };
@@ -28,7 +28,7 @@ struct Row {
     listen: String,
     connect_port: u16,
     firewall: String,
-    served_by: Option<ServedBy>,
+    served_by: Option<ForwardBackend>,
     /// The agent's state, `no agent`, or `new` until it has read the configuration.
     state: String,
     /// Whether a service listens at the port in this distribution, where that is known.
@@ -275,7 +275,7 @@ mod tests {
             listen: listen.to_owned(),
             connect_port: 65535,
             firewall: "local".to_owned(),
-            served_by: Some(ServedBy::Portproxy),
+            served_by: Some(ForwardBackend::Portproxy),
             state: state.to_owned(),
             answers: Some(true),
             unanswered: None,

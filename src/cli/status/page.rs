@@ -8,7 +8,7 @@ use super::{
     peers::{self, MARGIN, ROOM},
 };
 use crate::{
-    model::{HealthEntry, ServedBy},
+    model::{ForwardBackend, HealthEntry},
     report::{Document, RelayEntry, ServedEntry},
 };
 
@@ -159,7 +159,7 @@ fn listen(entry: &ServedEntry) -> String {
 fn state(entry: &ServedEntry) -> String {
     let backend = match entry.served_by {
         None => "no backend".to_owned(),
-        Some(ServedBy::Guest) => "no backend needed".to_owned(),
+        Some(ForwardBackend::Guest) => "no backend needed".to_owned(),
         Some(backend) => format!("by {backend}"),
     };
     let answers = match (&entry.unanswered, entry.answers) {

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::model::{self, DrivePath, Firewall, ServedBy, SyncMode, disturbs, plain};
+use crate::model::{self, DrivePath, Firewall, ForwardBackend, SyncMode, disturbs, plain};
 
 fn golden(name: &str) -> Vec<u8> {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/host");
@@ -22,7 +22,7 @@ fn forward(address: [u8; 4], listen: u16, connect: u16) -> model::Rule {
         listen_address: address.into(),
         listen_port: port(listen),
         connect_port: port(connect),
-        served_by: ServedBy::Portproxy,
+        served_by: ForwardBackend::Portproxy,
         firewall: Firewall::None,
     }
 }
@@ -48,7 +48,7 @@ fn requests_are_the_golden_ones() {
     };
     let wireguard = model::Rule {
         protocol: Protocol::Udp,
-        served_by: ServedBy::Relay,
+        served_by: ForwardBackend::Relay,
         firewall: Firewall::Full,
         ..forward([0; 4], 51820, 51820)
     };
@@ -59,12 +59,12 @@ fn requests_are_the_golden_ones() {
         (
             "request-three",
             SyncMode::Nat,
-            vec![local(ServedBy::Portproxy), web, wireguard],
+            vec![local(ForwardBackend::Portproxy), web, wireguard],
         ),
         (
             "request-mirrored",
             SyncMode::Mirrored,
-            vec![local(ServedBy::Guest)],
+            vec![local(ForwardBackend::Guest)],
         ),
     ];
     for (name, mode, forwards) in cases {

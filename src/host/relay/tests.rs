@@ -160,7 +160,7 @@ async fn drop_kills_it_and_its_helpers() {
 #[test]
 fn missing_program_is_named() {
     let folder = tempfile::tempdir().unwrap();
-    let missing = start(&RelayPlace::Guest, folder.path()).unwrap_err();
+    let missing = start(&RelayLocation::Guest, folder.path()).unwrap_err();
     assert_eq!(missing.code(), Code::RelayMissing);
     let path = folder.path().join(GUEST_PROGRAM).display().to_string();
     assert_eq!(missing.to_string(), format!("{path} does not exist"));

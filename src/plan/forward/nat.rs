@@ -2,144 +2,100 @@
 
 use std::net::Ipv4Addr;
 
-use super::{
-    Decision, Node, closed, dynamic, entry, listen, needs_relay,
-    relay::{judge, wish},
-    rule,
-};
+use super::{Decision, listen, relay, rule};
 use crate::{
     config::{Backend, Firewall, Forward, Settings},
     model::{
-        Code, Finding, HostFacts, HostMemory, HostPrivilege, Listen, Observation, Protocol,
-        RelayPlace, RelaySet, RuleSet, ServedBy, ServedState, SyncMode,
+        Code, ForwardBackend, ForwardState, HostFacts, HostMemory, HostPrivilege, InstalledRule,
+        Listen, Node, Observation, Protocol, RelayLocation, RuleSet, SyncMode,
     },
 };
 
 pub(super) fn decide(settings: &Settings, seen: &Observation, node: &Node) -> Decision {
     let (host, address) = (&seen.host, node.address());
-    let place = place(&host.facts);
-    let mut decision = Decision {
-        findings: dynamic(settings).collect(),
-        ..Decision::default()
-    };
-    let (mut rules, mut relayed, mut loopback) = (Vec::new(), Vec::new(), Vec::new());
-    let mut unopened = Vec::new();
+    let answered = host.facts.privilege != HostPrivilege::Unknown;
+    let location = location(&host.facts);
+    let mut decision = Decision::new(settings);
+    let (mut rules, mut relayed) = (Vec::new(), Vec::<relay::Named>::new());
+    let (mut loopback, mut unopened, mut without_location) = (Vec::new(), Vec::new(), false);
     for forward in &settings.forwards {
-        match owner(settings.backend, forward, host) {
-            Owner::Nobody => {
-                decision.findings.push(needs_relay(forward));
-                decision
-                    .served
-                    .push(entry(forward, None, ServedState::Down));
-            }
-            Owner::Portproxy => {
-                // Until the relay has let the port go, nobody else gets it.
-                if !host
-                    .relay
-                    .listening
-                    .iter()
-                    .any(|at| at.overlaps(&listen(forward)))
-                {
-                    rules.push(rule(forward, ServedBy::Portproxy));
+        let backend = backend(settings.backend, forward, host);
+        match backend {
+            None => decision.needs_relay(forward),
+            Some(ForwardBackend::Portproxy) => {
+                // Until the relay has let the port go, nothing else gets it.
+                if !relay_has(forward, host) {
+                    rules.push(rule(forward, ForwardBackend::Portproxy));
                 }
                 unopened.push(forward);
-                let state = portproxy_state(forward, address, host);
-                decision
-                    .served
-                    .push(entry(forward, Some(ServedBy::Portproxy), state));
+                decision.add(forward, backend, portproxy_state(forward, address, host));
             }
-            Owner::Relay => {
-                let Some(place) = &place else {
-                    let pending = entry(forward, Some(ServedBy::Relay), ServedState::Pending);
-                    decision.served.push(pending);
+            Some(ForwardBackend::Relay | ForwardBackend::Guest) => {
+                let Some(location) = &location else {
+                    without_location = true;
+                    decision.add(forward, backend, ForwardState::Pending);
                     continue;
                 };
-                let at = relay_listen(place, listen(forward));
-                let (mut served, finding) = judge(forward, at, place, host);
-                let first = !relayed
-                    .iter()
-                    .any(|(_, other): &(String, crate::model::RelayForward)| other.listen == at);
-                if !first {
-                    served.state = ServedState::Down;
+                let at = relay_listen(location, listen(forward));
+                let (mut status, finding) = relay::judge(forward, at, location, host);
+                if relayed.iter().any(|(_, other)| other.listen == at) {
+                    status.state = ForwardState::Down;
                 } else if !rule_possibly_installed(forward, host) {
-                    relayed.push(wish(forward, at, address));
+                    relayed.push(relay::forward(forward, at, node));
                 }
-                if served.instead.is_some() {
+                if status.instead.is_some() {
                     loopback.push(forward.name.as_str());
                 }
-                if matches!(place, RelayPlace::Installed { .. }) {
+                if matches!(location, RelayLocation::Installed { .. }) {
                     unopened.push(forward);
                     if forward.firewall != Firewall::None {
-                        rules.push(rule(forward, ServedBy::Relay));
+                        rules.push(rule(forward, ForwardBackend::Relay));
                     }
                 }
-                decision.served.push(served);
+                decision.forwards.push(status);
                 decision.findings.extend(finding);
             }
         }
     }
     if !loopback.is_empty() {
         let text = format!("127.0.0.1 on Windows alone reaches {}", loopback.join(", "));
-        decision
-            .findings
-            .push(Finding::new(Code::RelayLoopback, "", text));
+        decision.find(Code::RelayLoopback, "", text);
     }
-    if host.facts.privilege != HostPrivilege::Unknown && !host.facts.firewall {
-        decision
-            .findings
-            .extend(closed(unopened, "Windows' firewall"));
+    if answered && !host.facts.firewall {
+        decision.closed(unopened, "Windows' firewall");
     }
-    if place.is_none()
-        && wants_relay(settings, host)
-        && host.facts.privilege != HostPrivilege::Unknown
-    {
+    if answered && without_location {
         let text = "Windows does not say where the user's programs are kept (%LOCALAPPDATA% on a local drive)";
-        decision
-            .findings
-            .push(Finding::new(Code::RelayFailed, "", text));
+        decision.find(Code::RelayFailed, "", text);
     }
     decision.rules = Some(RuleSet {
         mode: SyncMode::Nat,
         connect_address: address,
         rules,
     });
-    decision.relay = Some(match place {
-        Some(place) if !relayed.is_empty() => Some(RelaySet {
-            place,
-            forwards: relayed,
-        }),
-        Some(_) | None => None,
-    });
+    decision.relay = Some(relay::set(location, relayed));
     decision
 }
 
-enum Owner {
-    Portproxy,
-    Relay,
-    Nobody,
-}
-
-/// Who should have a forward's port in the end.
-fn owner(backend: Backend, forward: &Forward, host: &HostMemory) -> Owner {
-    match (backend, forward.protocol) {
-        (Backend::Portproxy, Protocol::Tcp) => Owner::Portproxy,
-        (Backend::Portproxy, Protocol::Udp) | (Backend::None, _) => Owner::Nobody,
-        (Backend::Relay, _) | (Backend::Auto, Protocol::Udp) => Owner::Relay,
+/// What should have a forward's port in the end.
+fn backend(setting: Backend, forward: &Forward, host: &HostMemory) -> Option<ForwardBackend> {
+    let portproxy = match (setting, forward.protocol) {
+        (Backend::Portproxy, Protocol::Udp) | (Backend::None, _) => return None,
+        (Backend::Portproxy, Protocol::Tcp) => true,
+        (Backend::Relay, _) | (Backend::Auto, Protocol::Udp) => false,
         (Backend::Auto, Protocol::Tcp) => match host.facts.privilege {
-            HostPrivilege::Installed | HostPrivilege::Elevated => Owner::Portproxy,
-            // A rule that nobody can take away keeps its port.
-            HostPrivilege::None if rule_possibly_installed(forward, host) => Owner::Portproxy,
-            HostPrivilege::None => Owner::Relay,
+            HostPrivilege::Installed | HostPrivilege::Elevated => true,
+            // A rule that cannot be removed keeps its port.
+            HostPrivilege::None => rule_possibly_installed(forward, host),
             // What is served stays served until Windows has answered.
-            HostPrivilege::Unknown if relay_has(forward, host) => Owner::Relay,
-            HostPrivilege::Unknown => Owner::Portproxy,
+            HostPrivilege::Unknown => !relay_has(forward, host),
         },
-    }
-}
-
-fn wants_relay(settings: &Settings, host: &HostMemory) -> bool {
-    let relay = |forward| matches!(owner(settings.backend, forward, host), Owner::Relay);
-    settings.forwards.iter().any(relay)
+    };
+    Some(if portproxy {
+        ForwardBackend::Portproxy
+    } else {
+        ForwardBackend::Relay
+    })
 }
 
 fn relay_has(forward: &Forward, host: &HostMemory) -> bool {
@@ -157,40 +113,42 @@ fn rule_possibly_installed(forward: &Forward, host: &HostMemory) -> bool {
 }
 
 /// The relay that an administrator installed, else the user's own.
-fn place(facts: &HostFacts) -> Option<RelayPlace> {
+fn location(facts: &HostFacts) -> Option<RelayLocation> {
     let unpacked = || facts.local_app_data.as_ref()?.join("wslmesh").ok();
     match &facts.installed_relay {
-        Some(program) => Some(RelayPlace::Installed {
+        Some(program) => Some(RelayLocation::Installed {
             program: program.clone(),
             version: facts.installed_version.clone().unwrap_or_default(),
         }),
-        None => unpacked().map(RelayPlace::Unpacked),
+        None => unpacked().map(RelayLocation::Unpacked),
     }
 }
 
-fn relay_listen(place: &RelayPlace, wanted: Listen) -> Listen {
-    match place {
-        RelayPlace::Unpacked(_) if !wanted.listen_address.is_loopback() => Listen {
+fn relay_listen(location: &RelayLocation, wanted: Listen) -> Listen {
+    match location {
+        RelayLocation::Unpacked(_) if !wanted.listen_address.is_loopback() => Listen {
             listen_address: Ipv4Addr::LOCALHOST,
             ..wanted
         },
-        RelayPlace::Unpacked(_) | RelayPlace::Installed { .. } | RelayPlace::Guest => wanted,
+        RelayLocation::Unpacked(_) | RelayLocation::Installed { .. } | RelayLocation::Guest => {
+            wanted
+        }
     }
 }
 
-fn portproxy_state(forward: &Forward, address: Ipv4Addr, host: &HostMemory) -> ServedState {
+fn portproxy_state(forward: &Forward, address: Ipv4Addr, host: &HostMemory) -> ForwardState {
     let at = listen(forward);
-    let leads = |rule: &crate::model::InstalledRule| {
+    let leads = |rule: &InstalledRule| {
         rule.listen == at
             && (*rule.connect.ip(), rule.connect.port()) == (address, forward.connect_port.get())
     };
     if host.facts.rules.iter().any(leads) {
-        ServedState::Up
+        ForwardState::Up
     } else if host.facts.privilege == HostPrivilege::None
         || host.facts.blocked.iter().any(|other| other.overlaps(&at))
     {
-        ServedState::Down
+        ForwardState::Down
     } else {
-        ServedState::Pending
+        ForwardState::Pending
     }
 }

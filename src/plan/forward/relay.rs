@@ -1,57 +1,61 @@
-//! What the relay says of its listeners.
+//! What the relay should serve, and what it answers of its listeners.
 
-use super::{entry, listen};
+use super::{listen, status};
 use crate::{
     config::Forward,
     model::{
-        Code, FailureKind, Finding, HostMemory, Listen, Protocol, RelayForward, RelayPlace, Served,
-        ServedBy, ServedState,
+        Code, FailureKind, Finding, ForwardBackend, ForwardState, ForwardStatus, HostMemory,
+        Listen, Node, Protocol, RelayForward, RelayLocation, RelaySet,
     },
 };
 
-/// A forward as the relay is to serve it.
-pub(super) fn wish(
-    forward: &Forward,
-    at: Listen,
-    node: std::net::Ipv4Addr,
-) -> (String, RelayForward) {
-    let forwarded = RelayForward {
+/// A forward's name and how the relay should serve it.
+pub(super) type Named = (String, RelayForward);
+
+/// A forward as the relay should serve it.
+pub(super) fn forward(forward: &Forward, at: Listen, node: &Node) -> Named {
+    let relayed = RelayForward {
         listen: at,
-        connect_address: node,
+        connect_address: node.address(),
         connect_port: forward.connect_port,
     };
-    (forward.name.clone(), forwarded)
+    (forward.name.clone(), relayed)
 }
 
-/// How the relay's forward stands, and what is wrong with it.
+/// What the relay should serve; nothing without a location or a forward.
+pub(super) fn set(location: Option<RelayLocation>, forwards: Vec<Named>) -> Option<RelaySet> {
+    let location = location.filter(|_| !forwards.is_empty())?;
+    Some(RelaySet { location, forwards })
+}
+
+/// The state of a forward of the relay, and what is wrong with it.
 pub(super) fn judge(
     forward: &Forward,
     at: Listen,
-    place: &RelayPlace,
+    location: &RelayLocation,
     host: &HostMemory,
-) -> (Served, Option<Finding>) {
+) -> (ForwardStatus, Option<Finding>) {
     let memory = &host.relay;
-    let mut served = entry(forward, Some(ServedBy::Relay), ServedState::Pending);
-    served.instead = (at != listen(forward)).then_some(at.listen_address);
-    let failed = memory.failed.iter().find(|(place, _)| *place == at);
-    let Some((_, failure)) = failed else {
+    let mut status = status(forward, Some(ForwardBackend::Relay), ForwardState::Pending);
+    status.instead = (at != listen(forward)).then_some(at.listen_address);
+    let Some((_, failure)) = memory.failed.iter().find(|(failed, _)| *failed == at) else {
         if memory.applied && memory.listening.contains(&at) {
-            served.state = ServedState::Up;
+            status.state = ForwardState::Up;
         }
-        return (served, None);
+        return (status, None);
     };
     // WSL itself leads 127.0.0.1 to the guest's TCP ports of the same number
     // (wslrelay.exe): then there is nothing left to do here.
-    if matches!(place, RelayPlace::Unpacked(_))
+    if matches!(location, RelayLocation::Unpacked(_))
         && at.protocol == Protocol::Tcp
         && at.listen_address.is_loopback()
         && failure.kind == FailureKind::InUse
         && forward.listen_port == forward.connect_port
     {
-        (served.by, served.state) = (Some(ServedBy::Guest), ServedState::Up);
-        return (served, None);
+        (status.backend, status.state) = (Some(ForwardBackend::Guest), ForwardState::Up);
+        return (status, None);
     }
-    served.state = ServedState::Down;
+    status.state = ForwardState::Down;
     let (code, text) = match failure.kind {
         FailureKind::InUse => (Code::ForwardTaken, format!("{at} is in use")),
         FailureKind::Forbidden => (Code::ForwardExcluded, format!("{at} may not be had")),
@@ -62,8 +66,6 @@ pub(super) fn judge(
         FailureKind::Other => (Code::ForwardNotListening, format!("{at} failed")),
     };
     let text = format!("{text} (error {})", failure.code);
-    (
-        served,
-        Some(Finding::new(code, forward.name.as_str(), text)),
-    )
+    let finding = Finding::new(code, forward.name.as_str(), text);
+    (status, Some(finding))
 }

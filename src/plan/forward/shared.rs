@@ -1,24 +1,19 @@
 //! Mirrored and consomme mode: Windows' ports are the guest's own, so a forward
-//! needs somebody only where its two ports differ, and that is the relay in here.
+//! needs a backend only where its two ports differ, and that is the relay in here.
 
-use super::{
-    Decision, Node, closed, dynamic, entry, listen, needs_relay,
-    relay::{judge, wish},
-    rule,
-};
+use super::{Decision, relay, rule};
 use crate::{
     config::{Backend, Firewall, Settings},
     model::{
-        HostPrivilege, Observation, RelayPlace, RelaySet, RuleSet, ServedBy, ServedState, SyncMode,
+        ForwardBackend, ForwardState, HostPrivilege, Node, Observation, RelayLocation, RuleSet,
+        SyncMode,
     },
 };
 
 pub(super) fn mirrored(settings: &Settings, seen: &Observation, node: &Node) -> Decision {
     let mut decision = in_the_guest(settings, seen, node);
-    let wanted = settings
-        .forwards
-        .iter()
-        .filter(|forward| forward.firewall != Firewall::None);
+    let forwards = settings.forwards.iter();
+    let opened = forwards.filter(|forward| forward.firewall != Firewall::None);
     let facts = &seen.host.facts;
     decision.rules = Some(if facts.privilege == HostPrivilege::None {
         RuleSet::nothing(SyncMode::Mirrored)
@@ -26,14 +21,13 @@ pub(super) fn mirrored(settings: &Settings, seen: &Observation, node: &Node) -> 
         RuleSet {
             mode: SyncMode::Mirrored,
             connect_address: node.address(),
-            rules: wanted
-                .map(|forward| rule(forward, ServedBy::Guest))
+            rules: opened
+                .map(|forward| rule(forward, ForwardBackend::Guest))
                 .collect(),
         }
     });
     if facts.privilege != HostPrivilege::Unknown && !facts.firewall {
-        let finding = closed(&settings.forwards, "Windows' Hyper-V firewall");
-        decision.findings.extend(finding);
+        decision.closed(&settings.forwards, "Windows' Hyper-V firewall");
     }
     decision
 }
@@ -42,36 +36,26 @@ pub(super) fn consomme(settings: &Settings, seen: &Observation, node: &Node) -> 
     let mut decision = in_the_guest(settings, seen, node);
     // Windows' own process listens there for what is bound in here.
     decision.rules = Some(RuleSet::nothing(SyncMode::Nat));
-    let finding = closed(&settings.forwards, "Windows' firewall");
-    decision.findings.extend(finding);
+    decision.closed(&settings.forwards, "Windows' firewall");
     decision
 }
 
 fn in_the_guest(settings: &Settings, seen: &Observation, node: &Node) -> Decision {
-    let mut decision = Decision {
-        findings: dynamic(settings).collect(),
-        ..Decision::default()
-    };
+    let mut decision = Decision::new(settings);
     let mut relayed = Vec::new();
     for forward in &settings.forwards {
         if forward.listen_port == forward.connect_port {
-            let up = entry(forward, Some(ServedBy::Guest), ServedState::Up);
-            decision.served.push(up);
+            decision.add(forward, Some(ForwardBackend::Guest), ForwardState::Up);
         } else if settings.backend == Backend::Portproxy {
-            decision.findings.push(needs_relay(forward));
-            let down = entry(forward, None, ServedState::Down);
-            decision.served.push(down);
+            decision.needs_relay(forward);
         } else {
-            let at = listen(forward);
-            relayed.push(wish(forward, at, node.address()));
-            let (served, finding) = judge(forward, at, &RelayPlace::Guest, &seen.host);
-            decision.served.push(served);
+            let at = super::listen(forward);
+            relayed.push(relay::forward(forward, at, node));
+            let (status, finding) = relay::judge(forward, at, &RelayLocation::Guest, &seen.host);
+            decision.forwards.push(status);
             decision.findings.extend(finding);
         }
     }
-    decision.relay = Some((!relayed.is_empty()).then_some(RelaySet {
-        place: RelayPlace::Guest,
-        forwards: relayed,
-    }));
+    decision.relay = Some(relay::set(Some(RelayLocation::Guest), relayed));
     decision
 }

@@ -8,8 +8,8 @@ use std::net::SocketAddrV4;
 use super::*;
 use crate::{
     config::{Protocol, settings},
-    model::{DrivePath, Failure, FailureKind, InstalledRule, RelayMemory, RelayPlace},
-    plan::testing::Machine,
+    model::{DrivePath, Failure, FailureKind, InstalledRule, RelayLocation, RelayMemory},
+    plan::testing::{self, Machine},
 };
 
 const SSH: &str = "[[forward]]\nname = \"ssh\"\nprotocol = \"tcp\"\nlisten-port = 2222\nconnect-port = 22\nfirewall = \"none\"\n";
@@ -79,9 +79,7 @@ impl Windows for Machine {
 }
 
 fn planned(machine: &Machine, config: &str) -> Plan {
-    let (settings, seen) = (settings(config), machine.seen());
-    let node = crate::plan::node(&settings, &seen).ok();
-    plan(&settings, &seen, node.as_ref())
+    testing::planned(&settings(config), &machine.seen(), plan)
 }
 
 /// What is asked of whom, in short, and the codes.
@@ -103,17 +101,17 @@ fn outcome(machine: &Machine, config: &str) -> Vec<String> {
         }
         Action::SyncRelay(None) => "relay: end".to_owned(),
         Action::SyncRelay(Some(set)) => {
-            let place = match &set.place {
-                RelayPlace::Installed { .. } => "installed",
-                RelayPlace::Unpacked(_) => "unpacked",
-                RelayPlace::Guest => "guest",
+            let location = match &set.location {
+                RelayLocation::Installed { .. } => "installed",
+                RelayLocation::Unpacked(_) => "unpacked",
+                RelayLocation::Guest => "guest",
             };
             let forwards: Vec<String> = set
                 .forwards
                 .iter()
                 .map(|(name, forward)| format!("{name} {}", forward.listen.listen_address))
                 .collect();
-            format!("relay: {place} [{}]", forwards.join(", "))
+            format!("relay: {location} [{}]", forwards.join(", "))
         }
         other => panic!("{other:?}"),
     };
@@ -134,9 +132,9 @@ fn nat(privilege: HostPrivilege) -> Machine {
     Machine::nat().privilege(privilege)
 }
 
-fn told(place: RelayPlace, failed: Vec<(Listen, Failure)>) -> RelayMemory {
+fn told(place: RelayLocation, failed: Vec<(Listen, Failure)>) -> RelayMemory {
     let wanted = RelaySet {
-        place,
+        location: place,
         forwards: Vec::new(),
     };
     RelayMemory {
@@ -230,7 +228,7 @@ fn the_other_modes() {
         (
             "bridged, rules of NAT go, and so does the relay",
             standing(mode(Mode::Bridged))
-                .with(|seen| seen.host.relay = told(RelayPlace::Guest, vec![])),
+                .with(|seen| seen.host.relay = told(RelayLocation::Guest, vec![])),
             SSH.into(),
             &["windows: []", "relay: end", "forward-mode"],
         ),
@@ -263,7 +261,7 @@ fn the_other_modes() {
             "unknown: the relay stays as it is",
             Machine::nat().with(|seen| {
                 seen.mode = ModeState::Unknown("x".into());
-                seen.host.relay = told(RelayPlace::Guest, vec![]);
+                seen.host.relay = told(RelayLocation::Guest, vec![]);
             }),
             SSH.into(),
             &[],

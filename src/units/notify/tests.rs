@@ -2,19 +2,15 @@
 
 use super::*;
 use crate::{
-    model::{InterfaceName, ModeState, Place, UnitAction, UnitName},
+    model::{ModeState, UnitAction, UnitName},
     units::testing::{self, FakeUnit},
 };
 
 fn change() -> AddressChange {
     AddressChange {
         old: [172, 28, 16, 5].into(),
-        new: Place {
-            interface: InterfaceName::new("eth0").unwrap(),
-            address: [172, 28, 27, 77].into(),
-            gateway: None,
-            mode: ModeState::Pending,
-        },
+        new: testing::node("172.28.27.77/20", None),
+        mode: ModeState::Pending,
     }
 }
 
@@ -131,7 +127,7 @@ async fn run_without_a_change_only_reads() {
 #[tokio::test]
 async fn up_to_date_unit_is_not_notified_again() {
     let mut rest = notify_run(&["a", "f"]);
-    let new = change().new.address;
+    let new = change().new.address();
     rest.known.insert("a.service".to_owned(), new);
     let (report, log, _) = made(rest, machine()).await;
     assert_eq!(words(&report), ["a.service as before", "f.service fine"]);
@@ -143,7 +139,7 @@ async fn restored_address_notifies_only_who_knows_another() {
     let mut back = notify_run(&["a", "f"]);
     let old = [172, 28, 27, 99].into();
     back.known.insert("f.service".to_owned(), old);
-    let new = change().new.address;
+    let new = change().new.address();
     back.change.as_mut().unwrap().old = new;
     assert_eq!(back.old("f.service", back.change.as_ref().unwrap()), old);
     let (report, log, _) = made(back, machine()).await;

@@ -13,10 +13,10 @@ use crate::{
     config::settings,
     fs::file::{Fault, FileError},
     model::{
-        Address, Code, DefaultRoute, Device, DeviceReading, DrivePath, Failure, HostFacts,
-        HostOutcome, HostPrivilege, InstalledRule, InterfaceName, Link, LinkKind, Mode,
-        NetworkFile, Observation, PublicKey, RelayMemory, RelaySet, Rule, RuleSet, ServedBy,
-        SysctlReading,
+        Address, Code, DefaultRoute, Device, DeviceReading, DrivePath, Failure, ForwardBackend,
+        HostFacts, HostOutcome, HostPrivilege, InstalledRule, InterfaceName, Link, LinkKind,
+        Listen, Mode, ModeState, NetworkFile, Observation, PublicKey, RelayMemory, RelaySet, Rule,
+        RuleSet, SysctlReading,
     },
 };
 
@@ -204,7 +204,7 @@ impl<'a> Bench<'a> {
             runtime: folder.path().to_owned(),
             lib: folder.path().to_owned(),
         };
-        let mut agent = Agent::new(machine, settings(config), paths, false);
+        let mut agent = Agent::new(machine, settings(config), &paths, false);
         agent.handle_event(HostEvent::Mode(ModeState::Known(Mode::Nat)));
         Self {
             agent,
@@ -296,7 +296,7 @@ impl Bench<'_> {
 
 /// The rules as Windows reads them back.
 pub(super) fn standing_rules(wanted: &RuleSet) -> Vec<InstalledRule> {
-    let own = |rule: &&Rule| rule.served_by == ServedBy::Portproxy;
+    let own = |rule: &&Rule| rule.served_by == ForwardBackend::Portproxy;
     wanted
         .rules
         .iter()

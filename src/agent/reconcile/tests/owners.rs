@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{
     config::settings,
-    model::{Failure, FailureKind, RelaySet, RuleSet},
+    model::{Failure, FailureKind, HostPrivilege, RelaySet, RuleSet},
 };
 
 /// What Windows was asked for last, and how often.

@@ -3,7 +3,7 @@
 use std::fs;
 
 use super::*;
-use crate::model::{RelayForward, RelayPlace};
+use crate::model::{RelayForward, RelayLocation};
 use wslmesh_relay::protocol::Listen;
 
 fn session(listen: u16, client: u16, port: u16) -> Session {
@@ -27,7 +27,7 @@ fn wanted(protocol: Protocol, listen: u16) -> RelaySet {
         connect_port: port,
     };
     RelaySet {
-        place: RelayPlace::Guest,
+        location: RelayLocation::Guest,
         forwards: vec![("x".into(), forward)],
     }
 }

@@ -3,9 +3,9 @@
 use serde_json::{Value, json};
 
 use super::*;
-use crate::model::{DrivePath, Firewall, ServedBy, SyncMode};
+use crate::model::{DrivePath, Firewall, ForwardBackend, SyncMode};
 
-fn rule(name: &str, protocol: Protocol, port: u16, served_by: ServedBy) -> Rule {
+fn rule(name: &str, protocol: Protocol, port: u16, served_by: ForwardBackend) -> Rule {
     let port = std::num::NonZeroU16::new(port).unwrap();
     Rule {
         name: name.into(),
@@ -23,8 +23,8 @@ fn wanted() -> RuleSet {
         mode: SyncMode::Nat,
         connect_address: "172.28.16.5".parse().unwrap(),
         rules: vec![
-            rule("ssh", Protocol::Tcp, 2222, ServedBy::Portproxy),
-            rule("wg", Protocol::Udp, 51820, ServedBy::Relay),
+            rule("ssh", Protocol::Tcp, 2222, ForwardBackend::Portproxy),
+            rule("wg", Protocol::Udp, 51820, ForwardBackend::Relay),
         ],
     }
 }

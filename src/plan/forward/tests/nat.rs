@@ -57,7 +57,7 @@ fn nat_before_windows_has_answered() {
         ),
         (
             "no address: nothing to point at, and the relay stays as it is",
-            Machine::new().with(|seen| seen.host.relay = told(RelayPlace::Guest, vec![])),
+            Machine::new().with(|seen| seen.host.relay = told(RelayLocation::Guest, vec![])),
             SSH.into(),
             &[],
         ),
@@ -146,7 +146,8 @@ fn nat_with_each_power_and_backend() {
         ),
         (
             "none: the relay ends",
-            nat(HostPrivilege::None).with(|seen| seen.host.relay = told(RelayPlace::Guest, vec![])),
+            nat(HostPrivilege::None)
+                .with(|seen| seen.host.relay = told(RelayLocation::Guest, vec![])),
             with("none"),
             &["relay: end"],
         ),
@@ -171,8 +172,7 @@ fn nat_with_each_power_and_backend() {
     let mut settings = settings(WG);
     settings.backend = Backend::Portproxy;
     let seen = nat(HostPrivilege::Installed).seen();
-    let node = crate::plan::node(&settings, &seen).unwrap();
-    let plan = plan(&settings, &seen, Some(&node));
+    let plan = testing::planned(&settings, &seen, plan);
     assert_eq!(plan.actions, []);
     assert_eq!(plan.findings[0].code, Code::ForwardNeedsRelay);
 }
@@ -219,7 +219,7 @@ fn a_port_has_one_owner() {
             "to the port proxy: first the relay lets go",
             nat(HostPrivilege::Installed)
                 .relay_listens(&[ssh_at("127.0.0.1")])
-                .with(|seen| seen.host.relay.wanted = told(RelayPlace::Guest, vec![]).wanted),
+                .with(|seen| seen.host.relay.wanted = told(RelayLocation::Guest, vec![]).wanted),
             SSH.into(),
             &["relay: end"],
         ),

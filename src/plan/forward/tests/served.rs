@@ -5,12 +5,14 @@ use super::{super::*, *};
 #[test]
 fn each_forward_is_shown_with_its_server() {
     let shown = |machine: &Machine, config: &str| -> Vec<String> {
-        let (settings, seen) = (settings(config), machine.seen());
-        crate::plan::served(&settings, &seen)
+        planned(machine, config)
+            .forwards
             .unwrap()
             .iter()
             .map(|served| {
-                let by = served.by.map_or("nobody".to_owned(), |by| by.to_string());
+                let by = served
+                    .backend
+                    .map_or("nobody".to_owned(), |by| by.to_string());
                 let instead = served
                     .instead
                     .map_or(String::new(), |at| format!(" at {at}"));
@@ -43,7 +45,7 @@ fn each_forward_is_shown_with_its_server() {
             nat(HostPrivilege::Installed).with(|seen| {
                 seen.host.facts.blocked = vec![ssh_at("192.168.50.10")];
                 seen.host.relay = told(
-                    RelayPlace::Guest,
+                    RelayLocation::Guest,
                     vec![(wg_at("0.0.0.0"), failure(FailureKind::Forbidden))],
                 );
             }),
@@ -87,7 +89,7 @@ fn each_forward_is_shown_with_its_server() {
         Machine::new(),
         Machine::nat().with(|seen| seen.mode = ModeState::Pending),
     ] {
-        let served = crate::plan::served(&settings(SSH), &undecided.seen());
+        let served = planned(&undecided, SSH).forwards;
         assert_eq!(served, None, "they stand as they did");
     }
 }
