@@ -251,7 +251,7 @@ mod tests {
     fn hook_of_another_owner_is_refused() {
         let folders = Folders::new();
         folders.put("fine", 0o755);
-        // Root may give a file away; another user can only expect somebody else.
+        // Root may give a file away; another user can only expect another owner.
         let owner = if us() == 0 {
             let owner = 4711;
             std::os::unix::fs::chown(folders.folder().join("fine"), Some(owner), None).unwrap();

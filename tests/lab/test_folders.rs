@@ -76,7 +76,7 @@ fn state_read_only(world: &World) -> Result<()> {
     waits_for_its_state(
         world,
         &agent,
-        "cannot make the state directory /var/lib/sealed/wslmesh",
+        "cannot create the state directory /var/lib/sealed/wslmesh",
     )?;
     world.shell("umount /var/lib/sealed")?;
     agent.process().signal(HUP)?;

@@ -236,7 +236,7 @@ fn too_big_is_refused_both_ways() {
 }
 
 #[test]
-fn what_somebody_else_wrote_is_left_alone() {
+fn change_of_another_program_is_left_alone() {
     let dir = directory();
     let path = dir.path().join("net.conf");
     let changed = |expected: Option<&[u8]>| {
