@@ -77,6 +77,26 @@ deny() {
 # Without a compiler there is nothing to test, anywhere.
 tools/setup.sh build || exit 1
 
+# The guests' files wait for a mirror and cargo-deny's build for itself: both are
+# made beside the first parts, which find them finished. What fails here fails
+# again in its part, with its reason.
+prepare() {
+    local guests suite
+    guests=$(mkdir -p "$target/system" && cd "$target/system" && pwd) || return
+    if [ "$ci" = yes ]; then tools/deny.sh --install; fi
+    [ "$(id -u)" = 0 ] || return 0
+    for suite in bookworm trixie; do
+        flock "$guests" tests/system/vm/build.sh "$guests" "$suite"
+    done
+}
+with 'lint lab shells vm windows wine aarch64 packages system' true || true
+(
+    renice -n 19 "$BASHPID" >/dev/null
+    prepare
+) >"$target/prepare.log" 2>&1 </dev/null &
+preparing=$!
+trap 'rm -f "$log"; pkill -TERM -P "$preparing"; kill "$preparing" 2>/dev/null || true' EXIT
+
 part rustfmt with lint cargo fmt --check
 part shellcheck with lint tools/shellcheck.sh
 part clippy with lint cargo clippy --all-targets --locked -- -D warnings
@@ -86,6 +106,7 @@ part vm with vm vm
 part 'windows relay' with 'lint windows wine' windows_relay
 part aarch64 with aarch64 tools/aarch64.sh test
 part packages with 'packages system' packages
+wait "$preparing" || true
 part system with system tests/system/run.sh "$target/packages"
 part 'system vm' with 'vm system' tests/system/vm/run.sh "$target/packages"
 part cargo-deny deny
