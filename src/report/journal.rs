@@ -1,5 +1,5 @@
-//! Where log lines go: fields to the journal when systemd runs the agent,
-//! readable lines to standard error otherwise.
+//! Logging: structured fields to journald when systemd runs the agent, plain lines to
+//! standard error otherwise.
 
 mod limit;
 mod line;
@@ -29,8 +29,12 @@ use self::{
     native::{Native, SOCKET},
 };
 
-/// How long a line may wait for journald, once.
-const PATIENCE: Duration = Duration::from_millis(50);
+/// How long one line may wait for journald; while journald stays busy the next ones do
+/// not wait at all.
+const SEND_TIMEOUT: Duration = Duration::from_millis(50);
+
+/// The process's log.
+static LOG: OnceLock<Arc<Log>> = OnceLock::new();
 
 /// Starts logging for the process. `$WSLMESH_LOG` sets the level: error, warn,
 /// info (the default), debug or trace.
@@ -43,25 +47,25 @@ pub fn start() {
         .ok()
         .and_then(|level| level.parse().ok())
         .unwrap_or(Level::INFO);
-    // The decoder complains about attributes of kernels newer than itself.
+    // The netlink decoder warns about attributes of kernels newer than itself.
     let filter = Targets::new()
         .with_target("wslmesh", level)
         .with_default(Level::ERROR);
-    let journal = under_journal().then(|| Native::open(Path::new(SOCKET), PATIENCE));
+    let journal = under_journal().then(|| Native::open(Path::new(SOCKET), SEND_TIMEOUT));
     let log = Arc::new(Log::new(journal.and_then(Result::ok)));
-    // Only a second start in one process fails, and then the first one serves.
+    // Only a second start in one process fails; the first log stays.
     tracing_subscriber::registry()
         .with(filter)
-        .with(Saying(Arc::clone(&log)))
+        .with(LogLayer(Arc::clone(&log)))
         .try_init()
         .unwrap_or_default();
     LOG.set(log).unwrap_or_default();
 }
 
-/// Says what was held back and is due, for a time when nothing else is said.
-pub(super) fn say_due() {
+/// Writes the summaries of rate limits that expired without a further line.
+pub(super) fn flush_expired() {
     if let Some(log) = LOG.get() {
-        log.say_due(Instant::now());
+        log.flush_expired(Instant::now());
     }
 }
 
@@ -78,22 +82,19 @@ fn under_journal() -> bool {
         .is_ok_and(|stat| stream == format!("{}:{}", stat.st_dev, stat.st_ino))
 }
 
-/// The process's log.
-static LOG: OnceLock<Arc<Log>> = OnceLock::new();
-
-/// Every line's way out: the journal, or else standard error.
+/// Writes lines to the journal, or else to standard error.
 #[derive(Debug)]
 struct Log {
     journal: Option<Native>,
     limiter: Mutex<Limiter<Line>>,
 }
 
-/// The log as `tracing` knows it.
-struct Saying(Arc<Log>);
+/// The log as a layer of `tracing`.
+struct LogLayer(Arc<Log>);
 
-impl<S: Subscriber> Layer<S> for Saying {
+impl<S: Subscriber> Layer<S> for LogLayer {
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
-        self.0.take(Line::of(event), Instant::now());
+        self.0.record(Line::of(event), Instant::now());
     }
 }
 
@@ -105,55 +106,40 @@ impl Log {
         }
     }
 
-    fn take(&self, line: Line, now: Instant) {
+    fn record(&self, line: Line, now: Instant) {
         let mut limiter = self.limiter.lock().unwrap_or_else(PoisonError::into_inner);
-        // Written under the lock: what was held back comes first.
-        match line.kind() {
-            Some((kind, limit, over)) => self.say_all(limiter.take(kind, limit, over, line, now)),
-            None => {
-                if line.event() == "stop" {
-                    self.say_all(limiter.rest());
-                }
-                self.say(&line);
+        // Written under the lock, so that summaries precede the line.
+        let lines = match line.rate() {
+            Some(rate) => limiter.admit(rate, line, now),
+            None if line.event() == "stop" => {
+                let mut lines = limiter.flush();
+                lines.push((line, Note::None));
+                lines
             }
-        }
+            None => vec![(line, Note::None)],
+        };
+        self.write(lines);
     }
 
-    fn say_due(&self, now: Instant) {
+    fn flush_expired(&self, now: Instant) {
         let mut limiter = self.limiter.lock().unwrap_or_else(PoisonError::into_inner);
-        self.say_all(limiter.due(now));
+        self.write(limiter.expired(now));
     }
 
-    fn say_all(&self, lines: Vec<(Line, Note)>) {
+    fn write(&self, lines: Vec<(Line, Note)>) {
         for (mut line, note) in lines {
-            line.note(note);
-            self.say(&line);
+            line.add_note(note);
+            // A line that cannot be written is lost: there is no other place for it.
+            match &self.journal {
+                Some(native) => native.send(&line),
+                None => io::stderr().write_all(line.plain().as_bytes()),
+            }
+            .unwrap_or_default();
         }
     }
-
-    fn say(&self, line: &Line) {
-        // A line that nobody takes is lost: there is nowhere to say so.
-        match &self.journal {
-            Some(native) => native.send(line),
-            None => io::stderr().write_all(readable(line).as_bytes()),
-        }
-        .unwrap_or_default();
-    }
-}
-
-/// The message alone, with its weight.
-fn readable(line: &Line) -> String {
-    let level = match line.level {
-        Level::ERROR => "error: ",
-        Level::WARN => "warning: ",
-        Level::INFO => "",
-        Level::DEBUG => "debug: ",
-        Level::TRACE => "trace: ",
-    };
-    format!("wslmesh: {level}{}\n", line.message)
 }
 
 #[cfg(test)]
-pub(super) use self::native::name_of;
+pub(super) use self::native::field_name;
 #[cfg(test)]
 mod tests;

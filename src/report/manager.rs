@@ -1,4 +1,5 @@
-//! The service manager: READY, STATUS, WATCHDOG and STOPPING by sd_notify(3).
+//! Notifications to the service manager: READY, STATUS, WATCHDOG and STOPPING by
+//! sd_notify(3).
 
 use std::time::Duration;
 
@@ -6,14 +7,14 @@ use sd_notify::NotifyState;
 
 use super::journal;
 
-/// The line to systemd, or to nobody where none was opened.
+/// Sends notifications; does nothing without `$NOTIFY_SOCKET`.
 #[derive(Debug, Default)]
 pub struct Manager {
     status: String,
 }
 
 impl Manager {
-    /// How often the watchdog wants to hear from us; half of what it allows.
+    /// How often to notify the watchdog: half of its timeout.
     #[must_use]
     pub fn watchdog() -> Option<Duration> {
         sd_notify::watchdog_enabled()
@@ -26,9 +27,9 @@ impl Manager {
         send(&[NotifyState::Ready, NotifyState::Status(&self.status)]);
     }
 
-    /// The loop is alive. What the journal holds back has a chance to be said.
+    /// The loop is alive. Also writes the journal's expired summaries.
     pub fn alive(&self) {
-        journal::say_due();
+        journal::flush_expired();
         send(&[NotifyState::Watchdog]);
     }
 
@@ -37,7 +38,7 @@ impl Manager {
         send(&[NotifyState::Stopping, NotifyState::Status("stopping")]);
     }
 
-    /// One line for `systemctl status`; said only when it changes.
+    /// One line for `systemctl status`; sent only when it changes.
     pub fn status(&mut self, line: &str) {
         if self.status != line {
             line.clone_into(&mut self.status);
@@ -46,7 +47,7 @@ impl Manager {
     }
 }
 
-/// A manager that does not listen is no reason to fail.
+/// Errors are ignored: the agent works without a service manager.
 fn send(state: &[NotifyState]) {
     sd_notify::notify(state).unwrap_or_default();
 }

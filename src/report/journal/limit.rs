@@ -1,9 +1,7 @@
-//! How often the journal says one thing: what comes again and again is counted,
-//! and said once in a while with its number.
+//! Rate limiting: repeated lines are counted and summarised in one.
 //!
-//! Pure: the time comes from outside, and no timer belongs to it. What is held
-//! back is given out when somebody looks: with the next line of any kind, with the
-//! watchdog's tick, or at the end.
+//! No I/O and no timer: the caller passes the time. Summaries come with the next line of
+//! any kind, with the watchdog's tick, or at the end.
 
 use std::{
     collections::BTreeMap,
@@ -12,43 +10,52 @@ use std::{
 
 use crate::report::event::Limit;
 
-/// More kinds at a time are not told apart: they are said as they come.
-const MOST_KINDS: usize = 512;
+/// Kinds of lines that are limited at a time; lines of further kinds are not limited.
+const CAPACITY: usize = 512;
+
+/// What a line counts against.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Rate {
+    /// Lines with the same key share one limit.
+    pub(super) key: u64,
+    pub(super) limit: Limit,
+    /// The line reports that something cleared. It shares the limit of the line that
+    /// raised it, so that a summary shows the latest state.
+    pub(super) cleared: bool,
+}
 
 /// What to add to a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Note {
     /// Nothing.
-    Plain,
-    /// It is the last one of its kind for this long.
-    Last(Duration),
-    /// It stands for so many, of so long a time.
+    None,
+    /// Further lines are counted for this long.
+    Repeating(Duration),
+    /// The line is a summary of so many lines within this time.
     Times(u32, Duration),
 }
 
-/// What came of each kind lately.
+/// Counts lines by [`Rate::key`].
 #[derive(Debug)]
-pub(super) struct Limiter<T>(BTreeMap<u64, Kind<T>>);
+pub(super) struct Limiter<T>(BTreeMap<u64, Window<T>>);
 
 #[derive(Debug)]
-struct Kind<T> {
+struct Window<T> {
     limit: Limit,
-    /// When its window began.
-    since: Instant,
-    /// Lines said in this window.
-    said: u32,
+    start: Instant,
+    /// Lines written in this window.
+    written: u32,
     held: Option<Held<T>>,
 }
 
-/// What is not said yet: the last line, and how many there were.
+/// The latest of the lines that were not written, and how many there were.
 #[derive(Debug)]
 struct Held<T> {
     line: T,
-    /// Whether the last line says that something is over.
-    over: bool,
-    begun: u32,
-    ended: u32,
-    last: Instant,
+    at: Instant,
+    cleared: bool,
+    /// Lines that raised, and lines that cleared.
+    counts: [u32; 2],
 }
 
 impl<T> Default for Limiter<T> {
@@ -58,88 +65,79 @@ impl<T> Default for Limiter<T> {
 }
 
 impl<T> Limiter<T> {
-    /// Takes a line of a kind; gives back what is to be said now. `over` marks the
-    /// line that ends what another one of the kind began: both count as one kind,
-    /// so that the line which stands for them says how it is.
-    pub(super) fn take(
-        &mut self,
-        kind: u64,
-        limit: Limit,
-        over: bool,
-        line: T,
-        now: Instant,
-    ) -> Vec<(T, Note)> {
-        let mut out = self.due(now);
-        if !self.0.contains_key(&kind) && self.0.len() >= MOST_KINDS {
-            out.push((line, Note::Plain));
+    /// Takes a line and returns what is to be written now.
+    pub(super) fn admit(&mut self, rate: Rate, line: T, now: Instant) -> Vec<(T, Note)> {
+        let mut out = self.expired(now);
+        if self.0.len() >= CAPACITY && !self.0.contains_key(&rate.key) {
+            out.push((line, Note::None));
             return out;
         }
-        let kind = self.0.entry(kind).or_insert(Kind {
-            limit,
-            since: now,
-            said: 0,
+        let window = self.0.entry(rate.key).or_insert(Window {
+            limit: rate.limit,
+            start: now,
+            written: 0,
             held: None,
         });
-        if kind.said < limit.most {
-            kind.said += 1;
-            let note = if kind.said < limit.most {
-                Note::Plain
+        if window.written < window.limit.most {
+            window.written += 1;
+            let note = if window.written == window.limit.most {
+                Note::Repeating(window.end().saturating_duration_since(now))
             } else {
-                Note::Last(kind.end().saturating_duration_since(now))
+                Note::None
             };
             out.push((line, note));
-            return out;
+        } else {
+            let [raised, cleared] = window.held.take().map_or([0; 2], |held| held.counts);
+            window.held = Some(Held {
+                line,
+                at: now,
+                cleared: rate.cleared,
+                counts: [
+                    raised.saturating_add(u32::from(!rate.cleared)),
+                    cleared.saturating_add(u32::from(rate.cleared)),
+                ],
+            });
         }
-        let (begun, ended) = kind
-            .held
-            .take()
-            .map_or((0, 0), |held| (held.begun, held.ended));
-        kind.held = Some(Held {
-            line,
-            over,
-            begun: begun.saturating_add(u32::from(!over)),
-            ended: ended.saturating_add(u32::from(over)),
-            last: now,
+        out
+    }
+
+    /// The summaries of windows that have ended.
+    pub(super) fn expired(&mut self, now: Instant) -> Vec<(T, Note)> {
+        let mut out = Vec::new();
+        self.0.retain(|_, window| {
+            if window.end() <= now
+                && let Some(held) = window.held.take()
+            {
+                out.push(held.summary(window.start));
+                // Counting goes on until a window without lines.
+                window.start = window.end();
+            }
+            window.end() > now
         });
         out
     }
 
-    /// What was held back in windows that are over.
-    pub(super) fn due(&mut self, now: Instant) -> Vec<(T, Note)> {
-        let mut out = Vec::new();
-        for kind in self.0.values_mut().filter(|kind| kind.end() <= now) {
-            if let Some(held) = kind.held.take() {
-                out.push(held.said(kind.since));
-                // It goes on being counted, until a window in which none came.
-                kind.since = kind.end();
-            }
-        }
-        self.0.retain(|_, kind| kind.end() > now);
-        out
-    }
-
-    /// Everything that is held back: nothing comes after it.
-    pub(super) fn rest(&mut self) -> Vec<(T, Note)> {
-        let kinds = std::mem::take(&mut self.0).into_values();
-        kinds
-            .filter_map(|kind| Some(kind.held?.said(kind.since)))
+    /// All summaries, when no further line follows.
+    pub(super) fn flush(&mut self) -> Vec<(T, Note)> {
+        let windows = std::mem::take(&mut self.0).into_values();
+        windows
+            .filter_map(|window| Some(window.held?.summary(window.start)))
             .collect()
     }
 }
 
-impl<T> Kind<T> {
+impl<T> Window<T> {
     fn end(&self) -> Instant {
-        self.since + self.limit.within
+        self.start + self.limit.within
     }
 }
 
 impl<T> Held<T> {
-    fn said(self, since: Instant) -> (T, Note) {
-        let times = if self.over { self.ended } else { self.begun };
-        let note = if times > 1 {
-            Note::Times(times, self.last.saturating_duration_since(since))
-        } else {
-            Note::Plain
+    fn summary(self, start: Instant) -> (T, Note) {
+        let [raised, cleared] = self.counts;
+        let note = match if self.cleared { cleared } else { raised } {
+            0 | 1 => Note::None,
+            times => Note::Times(times, self.at.saturating_duration_since(start)),
         };
         (self.line, note)
     }
@@ -154,8 +152,8 @@ mod tests {
         within: Duration::from_secs(100),
     };
 
-    /// Per line: seconds, what comes (`a` to `z` a kind, `A` to `Z` its end, `.`
-    /// the watchdog), what is said.
+    /// Per line: seconds; `a` to `z` a line, `A` to `Z` one that clears it, `.` the
+    /// watchdog; what is written.
     fn play(script: &str) {
         let (begin, mut limiter) = (Instant::now(), Limiter::default());
         for line in script
@@ -168,27 +166,34 @@ mod tests {
             let what = words.next().unwrap().chars().next().unwrap();
             let wanted = words.next().unwrap_or_default();
             let now = begin + Duration::from_secs(at);
-            let said = if what == '.' {
-                limiter.due(now)
+            let written = if what == '.' {
+                limiter.expired(now)
             } else {
-                let kind = u64::from(u32::from(what.to_ascii_lowercase()));
-                limiter.take(kind, LIMIT, what.is_ascii_uppercase(), what, now)
+                limiter.admit(rate(what), what, now)
             };
-            assert_eq!(told(&said), wanted, "{line}");
+            assert_eq!(shown(&written), wanted, "{line}");
         }
     }
 
-    fn told(said: &[(char, Note)]) -> String {
+    fn rate(what: char) -> Rate {
+        Rate {
+            key: u64::from(u32::from(what.to_ascii_lowercase())),
+            limit: LIMIT,
+            cleared: what.is_ascii_uppercase(),
+        }
+    }
+
+    fn shown(lines: &[(char, Note)]) -> String {
         let one = |(what, note): &(char, Note)| match note {
-            Note::Plain => what.to_string(),
-            Note::Last(left) => format!("{what}, silent for {}", left.as_secs()),
+            Note::None => what.to_string(),
+            Note::Repeating(left) => format!("{what}, silent for {}", left.as_secs()),
             Note::Times(times, within) => format!("{what} {times} in {}", within.as_secs()),
         };
-        said.iter().map(one).collect::<Vec<_>>().join(" + ")
+        lines.iter().map(one).collect::<Vec<_>>().join(" + ")
     }
 
     #[test]
-    fn what_comes_seldom_is_said_each_time() {
+    fn lines_below_the_limit_are_written() {
         play(
             "0 a a
              60 a a
@@ -200,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn what_comes_again_and_again_is_said_once_a_window_with_its_number() {
+    fn repeated_lines_are_summarised_once_a_window() {
         play(
             "0 a a
              1 a a
@@ -221,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn a_storm_long_ago_does_not_silence_what_comes_now() {
+    fn an_expired_window_does_not_limit_new_lines() {
         play(
             "0 a a
              1 a a
@@ -234,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn the_line_that_stands_for_many_says_how_it_is() {
+    fn a_summary_shows_the_latest_state() {
         play(
             "0 a a
              1 A A
@@ -251,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn kinds_do_not_disturb_each_other() {
+    fn kinds_are_limited_separately() {
         play(
             "0 a a
              1 a a
@@ -264,26 +269,24 @@ mod tests {
     }
 
     #[test]
-    fn the_rest_comes_at_the_end_and_once() {
+    fn flush_returns_each_summary_once() {
         let (now, mut limiter) = (Instant::now(), Limiter::default());
         for _ in 0..7 {
-            limiter.take(1, LIMIT, false, 'a', now);
+            limiter.admit(rate('a'), 'a', now);
         }
-        assert_eq!(limiter.rest(), [('a', Note::Times(4, Duration::ZERO))]);
-        assert_eq!(limiter.rest(), []);
+        assert_eq!(limiter.flush(), [('a', Note::Times(4, Duration::ZERO))]);
+        assert_eq!(limiter.flush(), []);
     }
 
     #[test]
     fn memory_is_bounded() {
         let (now, mut limiter) = (Instant::now(), Limiter::default());
-        for kind in 0..10_000 {
-            assert_eq!(
-                limiter.take(kind, LIMIT, false, 'a', now),
-                [('a', Note::Plain)]
-            );
+        for key in 0..10_000 {
+            let rate = Rate { key, ..rate('a') };
+            assert_eq!(limiter.admit(rate, 'a', now), [('a', Note::None)]);
         }
-        assert_eq!(limiter.0.len(), MOST_KINDS);
-        assert_eq!(limiter.due(now + LIMIT.within), []);
+        assert_eq!(limiter.0.len(), CAPACITY);
+        assert_eq!(limiter.expired(now + LIMIT.within), []);
         assert!(limiter.0.is_empty());
     }
 }

@@ -1,4 +1,4 @@
-//! One line: what a call of `tracing` said, taken apart.
+//! One log line: the fields of a call to `tracing`.
 
 use std::{
     fmt,
@@ -11,10 +11,10 @@ use tracing::{
     field::{Field, Visit},
 };
 
-use super::limit::Note;
-use crate::report::event::{CLEARED, EVENTS, HEALTH, LIBRARY, Limit, PROBLEMS, message_id};
+use super::limit::{Note, Rate};
+use crate::report::event::{CLEARED, EVENTS, HEALTH, LIBRARY, PROBLEMS, message_id};
 
-/// A line on its way out.
+/// A line to write.
 #[derive(Debug, Clone)]
 pub(super) struct Line {
     pub(super) level: Level,
@@ -39,12 +39,11 @@ impl Line {
         line
     }
 
-    pub(super) fn field(&self, name: &str) -> Option<&str> {
+    fn field(&self, name: &str) -> Option<&str> {
         let named = self.fields.iter().find(|(field, _)| *field == name);
         named.map(|(_, value)| value.as_str())
     }
 
-    /// The event that it is about.
     pub(super) fn event(&self) -> &str {
         self.field("event").unwrap_or(LIBRARY)
     }
@@ -53,40 +52,43 @@ impl Line {
         message_id(self.event(), self.field("health"))
     }
 
-    /// What counts as the same thing said again, how often that may be, and whether
-    /// this line says that it is over; `None` for what is said each time.
-    pub(super) fn kind(&self) -> Option<(u64, Limit, bool)> {
+    /// The line's rate limit and what counts against it; `None` for a line that is
+    /// always written.
+    pub(super) fn rate(&self) -> Option<Rate> {
         if self.level > Level::INFO {
             return None;
         }
         let name = self.event();
         let mut limit = EVENTS.iter().find(|event| event.name == name)?.limit?;
-        let mut kind = DefaultHasher::new();
+        let mut key = DefaultHasher::new();
         match (name, self.field("health")) {
-            // A finding and its end are one thing that comes and goes.
-            (HEALTH | CLEARED, code) => (HEALTH, code, self.field("subject")).hash(&mut kind),
-            // Other words are another mistake, or another library's trouble.
+            // A finding raised and cleared shares one limit.
+            (HEALTH | CLEARED, code) => (HEALTH, code, self.field("subject")).hash(&mut key),
+            // A different message is a different error.
             (LIBRARY, _) | (_, Some(_)) => {
                 limit = PROBLEMS;
-                (name, &self.message).hash(&mut kind);
+                (name, &self.message).hash(&mut key);
             }
-            (_, None) => name.hash(&mut kind),
+            (_, None) => name.hash(&mut key),
         }
-        Some((kind.finish(), limit, name == CLEARED))
+        Some(Rate {
+            key: key.finish(),
+            limit,
+            cleared: name == CLEARED,
+        })
     }
 
-    /// Adds how often it was said.
-    pub(super) fn note(&mut self, note: Note) {
+    pub(super) fn add_note(&mut self, note: Note) {
         match note {
-            Note::Plain => {}
-            Note::Last(left) => {
-                let left = span(left);
+            Note::None => {}
+            Note::Repeating(left) => {
+                let left = rounded(left);
                 self.message.push_str(&format!(
                     " (repeating: further lines are counted for {left})"
                 ));
             }
             Note::Times(times, within) => {
-                let within = span(within);
+                let within = rounded(within);
                 self.message
                     .push_str(&format!(" ({times} more times in {within})"));
                 self.fields.push(("times", times.to_string()));
@@ -94,31 +96,49 @@ impl Line {
         }
     }
 
-    fn take(&mut self, field: &Field, value: String) {
-        if field.name() == "message" {
-            self.message = value;
-        } else {
-            self.fields.push((field.name(), value));
+    /// The priority of syslog(3).
+    pub(super) fn priority(&self) -> &'static str {
+        match self.level {
+            Level::ERROR => "3",
+            Level::WARN => "4",
+            Level::INFO => "6",
+            Level::DEBUG | Level::TRACE => "7",
         }
     }
-}
 
-/// A time as people say it, rounded up.
-fn span(time: Duration) -> String {
-    let seconds = time.as_millis().div_ceil(1000).max(1);
-    if seconds <= 120 {
-        format!("{seconds} s")
-    } else {
-        format!("{} min", seconds.div_ceil(60))
+    /// The line as standard error gets it.
+    pub(super) fn plain(&self) -> String {
+        let level = match self.level {
+            Level::ERROR => "error: ",
+            Level::WARN => "warning: ",
+            Level::INFO => "",
+            Level::DEBUG => "debug: ",
+            Level::TRACE => "trace: ",
+        };
+        format!("wslmesh: {level}{}\n", self.message)
     }
 }
 
 impl Visit for Line {
     fn record_str(&mut self, field: &Field, value: &str) {
-        self.take(field, value.to_owned());
+        if field.name() == "message" {
+            value.clone_into(&mut self.message);
+        } else {
+            self.fields.push((field.name(), value.to_owned()));
+        }
     }
 
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        self.take(field, format!("{value:?}"));
+        self.record_str(field, &format!("{value:?}"));
+    }
+}
+
+/// Whole seconds or minutes, rounded up.
+fn rounded(time: Duration) -> String {
+    let seconds = time.as_millis().div_ceil(1000).max(1);
+    if seconds <= 120 {
+        format!("{seconds} s")
+    } else {
+        format!("{} min", seconds.div_ceil(60))
     }
 }

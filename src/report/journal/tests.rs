@@ -1,4 +1,4 @@
-//! A socket of the test's own stands in for journald.
+//! Against a socket of the test in place of journald.
 
 use std::{
     collections::BTreeMap,
@@ -18,7 +18,7 @@ use tempfile::TempDir;
 
 use super::*;
 
-/// Generous: only a failure takes so long.
+/// Only a failure takes this long.
 const DEADLINE: Duration = Duration::from_secs(30);
 
 struct Journald {
@@ -47,30 +47,27 @@ impl Journald {
         self.socket = Some(socket);
     }
 
-    fn end(&mut self) {
+    fn stop(&mut self) {
         self.socket = None;
         std::fs::remove_file(self.path()).unwrap();
     }
 
-    /// The layer that writes to it.
     fn log(&self) -> Log {
-        Log::new(Some(Native::open(&self.path(), PATIENCE).unwrap()))
+        Log::new(Some(Native::open(&self.path(), SEND_TIMEOUT).unwrap()))
     }
 
     fn next(&self) -> BTreeMap<String, String> {
         let socket = self.socket.as_ref().unwrap();
         loop {
             let (text, sealed) = receive(socket);
-            // The one by which the agent asks whether somebody listens.
+            // Not the empty datagram of `Native::open`.
             if !text.is_empty() || sealed {
                 return parsed(&text);
             }
         }
     }
-}
 
-impl Journald {
-    /// What came meanwhile; the kernel holds ten datagrams at most.
+    /// All lines that wait; the kernel queues at most ten datagrams.
     fn meanwhile(&self) -> Vec<BTreeMap<String, String>> {
         let socket = self.socket.as_ref().unwrap();
         socket.set_nonblocking(true).unwrap();
@@ -86,7 +83,7 @@ impl Journald {
     }
 }
 
-/// A datagram, or the file that came in its place.
+/// A datagram, or the sealed file sent instead of one.
 fn receive(socket: &UnixDatagram) -> (Vec<u8>, bool) {
     let mut text = vec![0; 1 << 20];
     let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
@@ -106,7 +103,7 @@ fn receive(socket: &UnixDatagram) -> (Vec<u8>, bool) {
     let Some(file) = files.next() else {
         return (text, false);
     };
-    assert!(text.is_empty(), "either a text or a file");
+    assert!(text.is_empty(), "text or a file, not both");
     let seals = SealFlags::SHRINK | SealFlags::GROW | SealFlags::WRITE | SealFlags::SEAL;
     assert_eq!(fcntl_get_seals(&file).unwrap(), seals);
     let mut file = File::from(file);
@@ -115,7 +112,7 @@ fn receive(socket: &UnixDatagram) -> (Vec<u8>, bool) {
     (text, true)
 }
 
-/// The protocol as its description has it.
+/// Decodes the native protocol.
 fn parsed(mut rest: &[u8]) -> BTreeMap<String, String> {
     let mut fields = BTreeMap::new();
     while !rest.is_empty() {
@@ -143,12 +140,21 @@ fn parsed(mut rest: &[u8]) -> BTreeMap<String, String> {
     fields
 }
 
-/// Says something as the agent does.
-fn saying(log: Log, say: impl FnOnce()) {
+/// Runs `write` with `log` as the log of this thread.
+fn logging(log: Log, write: impl FnOnce()) {
     tracing::subscriber::with_default(
-        tracing_subscriber::registry().with(Saying(Arc::new(log))),
-        say,
+        tracing_subscriber::registry().with(LogLayer(Arc::new(log))),
+        write,
     );
+}
+
+fn line(level: Level, message: String) -> Line {
+    Line {
+        level,
+        message,
+        fields: vec![("event", "pass".to_owned())],
+        code: None,
+    }
 }
 
 fn of<'a>(fields: &'a BTreeMap<String, String>, name: &str) -> Option<&'a str> {
@@ -156,9 +162,9 @@ fn of<'a>(fields: &'a BTreeMap<String, String>, name: &str) -> Option<&'a str> {
 }
 
 #[test]
-fn a_line_has_its_id_and_its_fields() {
+fn a_line_has_its_message_id_and_fields() {
     let journald = Journald::start();
-    saying(journald.log(), || {
+    logging(journald.log(), || {
         tracing::info!(
             event = "pass",
             address_new = Some("10.0.0.2"),
@@ -172,8 +178,12 @@ fn a_line_has_its_id_and_its_fields() {
             subject = "ssh",
             "x"
         );
-        tracing::info!(event = "health-cleared", health = "forward-taken", "over");
-        tracing::error!(target: "netlink", what = "y", "a library's words");
+        tracing::info!(
+            event = "health-cleared",
+            health = "forward-taken",
+            "cleared"
+        );
+        tracing::error!(target: "netlink", what = "y", "a library's error");
     });
     let pass = journald.next();
     let wanted = [
@@ -214,10 +224,10 @@ fn a_line_has_its_id_and_its_fields() {
 }
 
 #[test]
-fn a_value_of_several_lines_is_one_field() {
+fn a_multi_line_value_is_one_field() {
     let journald = Journald::start();
     let text = "first\nPRIORITY=0\n\nMESSAGE_ID=x\n";
-    saying(journald.log(), || {
+    logging(journald.log(), || {
         tracing::info!(event = "reload", subject = text, "{text}");
     });
     let line = journald.next();
@@ -227,55 +237,55 @@ fn a_value_of_several_lines_is_one_field() {
 }
 
 #[test]
-fn what_no_datagram_can_hold_comes_as_a_sealed_file() {
+fn an_oversized_line_is_sent_as_a_sealed_file() {
     let journald = Journald::start();
     let text = "y".repeat(300_000);
-    saying(journald.log(), || tracing::info!(event = "pass", "{text}"));
+    logging(journald.log(), || tracing::info!(event = "pass", "{text}"));
     let line = journald.next();
     assert_eq!(of(&line, "MESSAGE"), Some(text.as_str()));
     assert_eq!(of(&line, "WSLMESH_EVENT"), Some("pass"));
 }
 
 #[test]
-fn a_journal_that_was_gone_gets_the_next_line() {
+fn a_restarted_journald_gets_the_next_line() {
     let mut journald = Journald::start();
     let log = journald.log();
     let huge = "y".repeat(300_000);
-    let say = |text: &str| tracing::info!(event = "pass", "{text}");
-    saying(log, || {
-        say("before");
+    let write = |text: &str| tracing::info!(event = "pass", "{text}");
+    logging(log, || {
+        write("before");
         assert_eq!(of(&journald.next(), "MESSAGE"), Some("before"));
-        journald.end();
-        say("lost");
-        say(&huge);
+        journald.stop();
+        write("lost");
+        write(&huge);
         journald.listen();
-        say("after");
+        write("after");
         assert_eq!(of(&journald.next(), "MESSAGE"), Some("after"));
     });
 }
 
 #[test]
-fn a_journal_that_does_not_read_stops_nobody() {
+fn a_journald_that_does_not_read_blocks_nothing() {
     let journald = Journald::start();
     let log = journald.log();
     let (done, finished) = mpsc::channel();
     thread::spawn(move || {
-        saying(log, || {
+        logging(log, || {
             for _ in 0..10_000 {
-                tracing::info!(event = "stop", "again and again");
+                tracing::info!(event = "stop", "repeated");
             }
         });
         done.send(()).unwrap();
     });
-    finished.recv_timeout(DEADLINE).expect("it waits");
-    assert_eq!(of(&journald.next(), "MESSAGE"), Some("again and again"));
+    finished.recv_timeout(DEADLINE).expect("logging blocks");
+    assert_eq!(of(&journald.next(), "MESSAGE"), Some("repeated"));
 }
 
 #[test]
-fn a_trouble_that_comes_and_goes_is_counted() {
+fn a_flapping_finding_is_summarised() {
     let journald = Journald::start();
     let mut lines = Vec::new();
-    saying(journald.log(), || {
+    logging(journald.log(), || {
         let (health, subject) = ("contested", "eth0");
         for _ in 0..300 {
             tracing::warn!(event = "health", health, subject, "contested (eth0): x");
@@ -313,17 +323,17 @@ fn a_trouble_that_comes_and_goes_is_counted() {
 }
 
 #[test]
-fn each_event_has_its_limit() {
+fn each_event_has_its_rate_limit() {
     let journald = Journald::start();
     let mut lines = Vec::new();
-    saying(journald.log(), || {
+    logging(journald.log(), || {
         for round in 0..70 {
             tracing::info!(event = "pass", "eth0 address 10.0.0.{round}");
             tracing::debug!(event = "relay", "not limited");
             let health = "config-rejected";
             tracing::warn!(event = "reload", health, "the same mistake");
             tracing::warn!(event = "reload", health, "mistake {round}");
-            tracing::error!(target: "netlink", "the same words");
+            tracing::error!(target: "netlink", "the same error");
             lines.extend(journald.meanwhile());
         }
     });
@@ -336,7 +346,7 @@ fn each_event_has_its_limit() {
         ("not limited", 70),
         ("the same mistake", 10),
         ("mistake", 70),
-        ("the same words", 10),
+        ("the same error", 10),
     ];
     for (start, wanted) in table {
         assert_eq!(count(start), wanted, "{start}");
@@ -344,34 +354,28 @@ fn each_event_has_its_limit() {
 }
 
 #[test]
-fn what_was_held_back_comes_when_somebody_looks_later() {
+fn the_watchdog_tick_writes_expired_summaries() {
     let journald = Journald::start();
     let log = journald.log();
     let (begin, minute) = (Instant::now(), Duration::from_secs(60));
-    let line = |text: String| Line {
-        level: Level::INFO,
-        message: text,
-        fields: vec![("event", "pass".to_owned())],
-        code: None,
-    };
-    let mut said = 0;
+    let mut written = 0;
     for round in 0..100 {
-        log.take(line(format!("pass {round}")), begin);
-        said += journald.meanwhile().len();
+        log.record(line(Level::INFO, format!("pass {round}")), begin);
+        written += journald.meanwhile().len();
     }
-    log.say_due(begin + minute / 2);
-    assert_eq!(said + journald.meanwhile().len(), 60);
-    log.say_due(begin + minute);
+    log.flush_expired(begin + minute / 2);
+    assert_eq!(written + journald.meanwhile().len(), 60);
+    log.flush_expired(begin + minute);
     let last = journald.next();
     assert_eq!(of(&last, "MESSAGE"), Some("pass 99 (40 more times in 1 s)"));
 }
 
 #[test]
-fn a_burst_waits_for_a_journal_that_lags() {
+fn a_burst_waits_for_a_slow_journald() {
     let journald = Journald::start();
     let log = Log::new(Some(Native::open(&journald.path(), DEADLINE).unwrap()));
     let sender = thread::spawn(move || {
-        saying(log, || {
+        logging(log, || {
             for round in 0..200 {
                 tracing::info!(event = "stop", "line {round}");
             }
@@ -385,27 +389,22 @@ fn a_burst_waits_for_a_journal_that_lags() {
 }
 
 #[test]
-fn nobody_there_is_known_at_once() {
+fn without_journald_open_fails() {
     let folder = TempDir::new().unwrap();
-    Native::open(&folder.path().join("socket"), PATIENCE).unwrap_err();
-    Native::open(Path::new(&"x".repeat(200)), PATIENCE).unwrap_err();
+    Native::open(&folder.path().join("socket"), SEND_TIMEOUT).unwrap_err();
+    Native::open(Path::new(&"x".repeat(200)), SEND_TIMEOUT).unwrap_err();
 }
 
 #[test]
-fn without_a_journal_a_line_is_its_message() {
+fn without_a_journal_a_line_is_level_and_message() {
     let table = [
-        (Level::ERROR, "wslmesh: error: eth0 is gone\n"),
-        (Level::WARN, "wslmesh: warning: eth0 is gone\n"),
-        (Level::INFO, "wslmesh: eth0 is gone\n"),
-        (Level::DEBUG, "wslmesh: debug: eth0 is gone\n"),
+        (Level::ERROR, "wslmesh: error: eth0 disappeared\n"),
+        (Level::WARN, "wslmesh: warning: eth0 disappeared\n"),
+        (Level::INFO, "wslmesh: eth0 disappeared\n"),
+        (Level::DEBUG, "wslmesh: debug: eth0 disappeared\n"),
     ];
     for (level, wanted) in table {
-        let line = Line {
-            level,
-            message: "eth0 is gone".to_owned(),
-            fields: vec![("event", "pass".to_owned())],
-            code: None,
-        };
-        assert_eq!(readable(&line), wanted);
+        let line = line(level, "eth0 disappeared".to_owned());
+        assert_eq!(line.plain(), wanted);
     }
 }

@@ -1,14 +1,14 @@
-//! What is written from the registries: docs/health.md, the table of docs/journal.md
+//! The files generated from the registries: docs/health.md, the table of docs/journal.md
 //! and the journal's catalog.
 
 use std::{env, fmt::Write, fs, path::Path};
 
-use super::super::{EVENTS, Event, journal::name_of, message_id};
+use super::super::{EVENTS, Event, journal::field_name, message_id};
 use crate::model::Code;
 
-const HOW: &str = "WSLMESH_WRITE_DOCS=1 cargo test --lib health";
+const COMMAND: &str = "WSLMESH_WRITE_DOCS=1 cargo test --lib health";
 
-/// A file as it should be, made from what it is now.
+/// Makes a file's new text from its current one.
 type Make = fn(&str) -> String;
 
 const FILES: &[(&str, Make)] = &[
@@ -18,7 +18,7 @@ const FILES: &[(&str, Make)] = &[
 ];
 
 #[test]
-fn health_codes_and_events_are_written_as_registered() {
+fn health_codes_and_events_are_documented_as_registered() {
     for (file, make) in FILES {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(file);
         let before = fs::read_to_string(&path).unwrap_or_default();
@@ -26,13 +26,16 @@ fn health_codes_and_events_are_written_as_registered() {
             fs::write(&path, make(&before)).unwrap();
         }
         let written = fs::read_to_string(&path).unwrap_or_default();
-        assert!(written == make(&written), "{file} is not current: {HOW}");
+        assert!(
+            written == make(&written),
+            "{file} is not current: {COMMAND}"
+        );
     }
 }
 
 fn health_page() -> String {
     let mut page = format!(
-        "# Health codes\n\nGenerated from the registry in `src/model/code.rs`; after a change there run: `{HOW}`.\n\n\
+        "# Health codes\n\nGenerated from the registry in `src/model/code.rs`; after a change there run: `{COMMAND}`.\n\n\
          `info` is informational, `warning` means that something you configured does not work now (exit status 3), `error` that the agent cannot do its main job.\n",
     );
     for code in Code::ALL {
@@ -46,7 +49,7 @@ fn health_page() -> String {
     page
 }
 
-/// The page with its table of events made anew; the rest is written by hand.
+/// The page with its table of events generated; the rest is written by hand.
 fn with_events(page: &str) -> String {
     const BEGIN: &str = "<!-- from src/report/event.rs -->\n";
     const END: &str = "<!-- end -->\n";
@@ -64,7 +67,7 @@ fn with_events(page: &str) -> String {
             "health" => "that of its code".to_owned(),
             name => format!("`{}`", message_id(name, None)),
         };
-        let fields: Vec<_> = fields.iter().map(|field| name_of(field)).collect();
+        let fields: Vec<_> = fields.iter().map(|field| field_name(field)).collect();
         let most = limit.map_or_else(String::new, |limit| {
             format!("{} in {} min", limit.most, limit.within.as_secs() / 60)
         });
@@ -77,12 +80,12 @@ fn with_events(page: &str) -> String {
     }
 }
 
-/// What `journalctl -x` says of each line (systemd.io/CATALOG).
+/// The explanations that `journalctl -x` shows (systemd.io/CATALOG).
 fn catalog() -> String {
     let mut catalog = format!(
         "# What `journalctl -x -u wslmesh` adds to a line.\n\
          # Generated from src/model/code.rs and src/report/event.rs; after a change there run\n\
-         # {HOW}\n"
+         # {COMMAND}\n"
     );
     for code in Code::ALL {
         let subject = format!("{code} ({}) @WSLMESH_SUBJECT@", code.severity());
@@ -108,7 +111,7 @@ fn catalog() -> String {
         let facts: Vec<String> = event
             .fields
             .iter()
-            .map(|field| format!("{field}: @{}@", name_of(field)))
+            .map(|field| format!("{field}: @{}@", field_name(field)))
             .collect();
         let subject = format!("wslmesh {}", event.name);
         let text: Vec<&str> = [event.text, ""]
@@ -134,7 +137,7 @@ fn entry(catalog: &mut String, id: &str, subject: &str, text: &[&str]) {
     }
 }
 
-/// Words in lines that journalctl's margin leaves room for; a command stays whole.
+/// Wraps to the width that journalctl's margin leaves; a command stays whole.
 fn wrapped(text: &str) -> Vec<String> {
     const KEPT: &str = "\u{a0}";
     let pieces = text.split('`').enumerate();
@@ -160,10 +163,10 @@ fn wrapped(text: &str) -> Vec<String> {
     lines.iter().map(|line| line.replace(KEPT, " ")).collect()
 }
 
-/// systemd leaves out a line that begins like a comment, begins an entry at `-- `,
-/// and puts a field in place of `@NAME@`.
+/// systemd ignores a line that starts like a comment, starts an entry at `-- `, and
+/// replaces `@NAME@` by a field.
 #[test]
-fn no_text_means_something_to_the_catalog() {
+fn no_text_has_a_meaning_in_catalog_syntax() {
     let catalog = catalog();
     let mut lines = 0;
     for line in catalog.lines().skip(3) {
