@@ -2,7 +2,7 @@
 
 use std::io::{self, IsTerminal, Write};
 
-use super::output::{Exit, complain, print};
+use super::output::{Exit, print_error, print};
 
 /// The answer to a question.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,7 +41,7 @@ pub(super) fn go_on(question: &str, yes: bool, otherwise: &str) -> anyhow::Resul
             Ok(Some(Exit::Failed))
         }
         Reply::NoTerminal => {
-            complain(&anyhow::anyhow!(
+            print_error(&anyhow::anyhow!(
                 "there is no terminal to ask at, and nothing was changed: {otherwise}"
             ));
             Ok(Some(Exit::Usage))

@@ -8,13 +8,13 @@ use super::{
     output::{Exit, print},
 };
 
-/// For the end of the help.
-pub(super) const EXAMPLES: &str = "Examples, without a package:
+/// Shown after the help.
+pub(super) const EXAMPLES: &str = "Examples:
   wslmesh completions bash >~/.local/share/bash-completion/completions/wslmesh
   wslmesh completions fish >~/.config/fish/completions/wslmesh.fish
   wslmesh completions zsh >/usr/local/share/zsh/site-functions/_wslmesh";
 
-/// A shell that we know to be served.
+/// A supported shell.
 #[derive(Debug, Clone, Copy, ValueEnum)]
 pub(super) enum Shell {
     Bash,
@@ -28,7 +28,7 @@ pub(super) fn completions(shell: Shell) -> anyhow::Result<Exit> {
         Shell::Zsh => aot::Shell::Zsh,
         Shell::Fish => aot::Shell::Fish,
     };
-    // Into memory: on a closed pipe the generator would panic.
+    // In memory: the generator panics on a closed pipe.
     let mut text = Vec::new();
     aot::generate(shell, &mut Arguments::command(), "wslmesh", &mut text);
     print(String::from_utf8(text)?.trim_end())?;

@@ -8,7 +8,7 @@ use clap::{Args, Subcommand, ValueEnum};
 
 use super::{
     host::{self, Install, reloaded},
-    output::{Exit, complain, print},
+    output::{Exit, print_error, print},
 };
 use crate::{
     config::{
@@ -201,7 +201,7 @@ async fn agree(
         Ok(before) => before,
         Err(error) => {
             let error = anyhow::Error::new(error);
-            complain(&error.context("whether Windows allows it is not known"));
+            print_error(&error.context("whether Windows allows it is not known"));
             return Ok(Exit::Degraded);
         }
     };
@@ -256,7 +256,7 @@ async fn remove(name: &str, source: &Source, paths: &Paths) -> anyhow::Result<Ex
     let Some(left) = left else {
         return Ok(exit);
     };
-    complain(&anyhow::anyhow!(
+    print_error(&anyhow::anyhow!(
         "a forward {name:?} at {}:{} is in force again: remove its block with an editor, then: systemctl reload wslmesh",
         left.file.display(),
         left.line

@@ -40,7 +40,7 @@ use crate::{blocking, config::Source, paths::Paths};
     arg_required_else_help = true
 )]
 #[command(
-    after_help = "Exit status: 0 fine, 1 failed, 2 wrong usage, 3 done but degraded.\nEnvironment: STATE_DIRECTORY, RUNTIME_DIRECTORY, WSLMESH_LOG (error, warn, info, debug, trace)."
+    after_help = "Exit status: 0 success, 1 failure, 2 usage error, 3 success but degraded.\nEnvironment: STATE_DIRECTORY, RUNTIME_DIRECTORY, WSLMESH_LOG (error, warn, info, debug, trace)."
 )]
 struct Arguments {
     /// Use this configuration file, and FILE.d/*.toml beside it, instead of the system's
@@ -54,13 +54,13 @@ struct Arguments {
 enum Command {
     /// Run the agent (what wslmesh.service does)
     ///
-    /// SIGHUP: read the configuration again and ask Windows anew. SIGTERM: stop.
+    /// SIGHUP: reload the configuration and query Windows again. SIGTERM: stop.
     Run,
-    /// Show what one pass would change, and change nothing
+    /// Show what one pass would change, without changing anything
     Plan,
-    /// Make one pass and wait for Windows' answer
+    /// Make one pass and wait for Windows to confirm
     Apply,
-    /// Put back the MTUs and sysctls that the agent changed, withdraw its rules on Windows
+    /// Restore the MTUs and sysctls that the agent changed, remove its rules on Windows
     Restore,
     /// Show the state of the running agent
     ///
@@ -71,17 +71,16 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
-    /// Examine this distribution: what is wrong, why it matters, how to fix it
+    /// Check this distribution for problems, with the reason and the fix
     ///
-    /// Reads this machine and changes nothing, unless --fix is given. Any user can run
-    /// it; checks that need root are skipped. Exit status 3 after a warning or an
-    /// error.
+    /// Changes nothing unless --fix is given. Any user may run it; checks that need
+    /// root are skipped. Exit status 3 if a check warns or fails.
     Doctor(doctor::Command),
-    /// Follow what the agent does, until Ctrl-C
+    /// Show events of the agent as they happen, until Ctrl-C
     ///
-    /// One line for each event with its local time: addresses, changes, problems that
-    /// appear, with the fix, and that clear. The first line is the state. It needs the
-    /// system bus, and goes on when the agent is restarted.
+    /// One line per event with its local time: address changes, applied changes,
+    /// problems with their fix, and when they clear. The first line is the current
+    /// state. Needs the system bus; continues when the agent restarts.
     Monitor {
         /// Print each event as a line of JSON
         #[arg(long)]
@@ -90,15 +89,15 @@ enum Command {
     /// Add, remove and list forwards from Windows
     #[command(subcommand)]
     Forward(forward::Command),
-    /// Install, remove and examine the Windows side
+    /// Install, check and remove the Windows side
     #[command(subcommand)]
     Host(host::Command),
-    /// Look at the configuration
+    /// Check, show and import configuration
     #[command(subcommand)]
     Config(config::Command),
-    /// Print what makes a shell complete wslmesh's commands and options
+    /// Generate shell completions
     ///
-    /// The packages install it for all three shells.
+    /// The packages install them for all three shells.
     #[command(after_help = completions::EXAMPLES)]
     Completions {
         /// The shell
@@ -106,32 +105,31 @@ enum Command {
     },
 }
 
-/// How long the process waits at its end for blocking calls. A file is being
-/// renamed within that; a hanging WireGuard daemon is not waited for.
-const LAST_WAIT: Duration = Duration::from_millis(500);
+/// How long the process waits on exit for blocking calls: long enough to rename a file,
+/// not for a WireGuard daemon that hangs.
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// Runs the command line of this process.
 #[must_use]
 pub fn main() -> ExitCode {
     let result = match Arguments::try_parse() {
-        Ok(arguments) => obey(arguments),
-        Err(instead) => tell(&instead),
+        Ok(arguments) => run_command(arguments),
+        Err(error) => print_usage(&error),
     };
     match result {
         Ok(exit) => exit.into(),
         Err(error) => {
-            output::complain(&error);
+            output::print_error(&error);
             Exit::Failed.into()
         }
     }
 }
 
-/// Prints what there is to say instead of a command: help and the version, which
-/// were asked for, or how to use the program.
-fn tell(instead: &clap::Error) -> anyhow::Result<Exit> {
-    let text = instead.render().to_string();
-    if instead.use_stderr() {
-        // There is nobody left to tell.
+/// Prints help and version, or a usage error.
+fn print_usage(error: &clap::Error) -> anyhow::Result<Exit> {
+    let text = error.render().to_string();
+    if error.use_stderr() {
+        // There is no other place to report it.
         io::stderr()
             .lock()
             .write_all(text.as_bytes())
@@ -142,7 +140,7 @@ fn tell(instead: &clap::Error) -> anyhow::Result<Exit> {
     Ok(Exit::Fine)
 }
 
-fn obey(arguments: Arguments) -> anyhow::Result<Exit> {
+fn run_command(arguments: Arguments) -> anyhow::Result<Exit> {
     let source = Source::from_option(arguments.config.as_deref());
     let paths = Paths::from_environment();
     match arguments.command {
@@ -160,15 +158,15 @@ fn obey(arguments: Arguments) -> anyhow::Result<Exit> {
     }
 }
 
-/// One thread for everything but blocking calls, whose threads end with them: an
-/// idle agent is one thread.
+/// Runs on one thread; threads of blocking calls end with them, so an idle agent has one
+/// thread.
 fn block_on(work: impl Future<Output = anyhow::Result<Exit>>) -> anyhow::Result<Exit> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .thread_keep_alive(Duration::from_millis(20))
         .build()?;
     let result = runtime.block_on(work);
-    runtime.shutdown_timeout(LAST_WAIT);
-    blocking::wait_for_threads(LAST_WAIT);
+    runtime.shutdown_timeout(SHUTDOWN_TIMEOUT);
+    blocking::wait_for_threads(SHUTDOWN_TIMEOUT);
     result
 }

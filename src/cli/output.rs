@@ -1,6 +1,5 @@
-//! Printing. A closed pipe ends the output, not the program, and is no failure of
-//! the command: `wslmesh status | head -n 1` is an ordinary thing to write. Any
-//! other trouble with the output is one: what was asked for is not there.
+//! Printing. A closed pipe is not an error (`wslmesh status | head -n 1`); any other
+//! failure to write the output is.
 
 use std::{
     io::{self, IsTerminal, Write},
@@ -16,13 +15,13 @@ use crate::model::{Finding, Severity};
 /// How a command ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Exit {
-    /// All is well.
+    /// Success, and the node is healthy.
     Fine,
-    /// The command did not do its work.
+    /// The command failed.
     Failed,
-    /// The command lacks an option without which it cannot work here.
+    /// A required option is missing.
     Usage,
-    /// The command did its work, and the node is degraded.
+    /// The command succeeded, and the node is degraded.
     Degraded,
 }
 
@@ -49,11 +48,11 @@ pub(super) fn print(text: &str) -> io::Result<()> {
 }
 
 /// Prints an error with its causes to standard error.
-pub(super) fn complain(error: &anyhow::Error) {
+pub(super) fn print_error(error: &anyhow::Error) {
     let mut text = String::new();
     for cause in error.chain() {
         let cause = cause.to_string();
-        // Many errors already say what their cause says.
+        // Many errors already contain the text of their cause.
         if !text.contains(&cause) {
             if !text.is_empty() {
                 text.push_str(": ");
@@ -65,15 +64,14 @@ pub(super) fn complain(error: &anyhow::Error) {
         .lines()
         .map(|line| format!("wslmesh: {line}\n"))
         .collect::<String>();
-    // There is nobody left to tell.
+    // There is no other place to report it.
     io::stderr()
         .lock()
         .write_all(text.as_bytes())
         .unwrap_or_default();
 }
 
-/// A sentence in lines that fit a terminal, the further ones indented; one line
-/// for whoever searches through a pipe.
+/// A sentence wrapped for a terminal with a hanging indent; one line in a pipe.
 pub(super) fn prose(sentence: &str) -> String {
     const MARGIN: &str = "  ";
     if !io::stdout().is_terminal() {
@@ -82,7 +80,7 @@ pub(super) fn prose(sentence: &str) -> String {
     table::wrap(sentence, WIDTH - MARGIN.len()).join(&format!("\n{MARGIN}"))
 }
 
-/// Prints findings, the worst first, and tells how the node is.
+/// Prints findings, the most severe first.
 pub(super) fn findings(findings: &[Finding]) -> io::Result<Exit> {
     let mut sorted: Vec<&Finding> = findings.iter().collect();
     sorted.sort_by_key(|finding| {

@@ -1,8 +1,7 @@
-//! Emphasis on a terminal, plain text everywhere else: in a pipe or a file, with
-//! NO_COLOR set (<https://no-color.org>), on a terminal that knows no colours.
+//! Colours on a terminal; plain text in a pipe or a file, with NO_COLOR set
+//! (<https://no-color.org>) or on a terminal without colours.
 //!
-//! The escape sequences have no width, and `format!` does not know that: pad a
-//! text to its column first, then style it.
+//! `format!` counts escape sequences as width: pad a text first, then style it.
 
 use std::{
     env,
@@ -11,21 +10,19 @@ use std::{
     sync::LazyLock,
 };
 
-/// Whether standard output is for somebody who sees colours. It does not change
-/// while a command runs.
+/// Whether standard output shows colours.
 static COLOURS: LazyLock<bool> = LazyLock::new(|| {
     let (no_color, term) = (env::var_os("NO_COLOR"), env::var_os("TERM"));
-    wanted(
+    has_colours(
         io::stdout().is_terminal(),
         no_color.as_deref(),
         term.as_deref(),
     )
 });
 
-/// What a text means to the reader, as an SGR parameter (ECMA-48, 8.3.117) that
-/// each terminal with 16 colours has.
+/// A style as an SGR parameter (ECMA-48, 8.3.117) of terminals with 16 colours.
 #[derive(Debug, Clone, Copy)]
-enum Meaning {
+enum Style {
     Heading = 1,
     Dim = 2,
     Bad = 31,
@@ -35,30 +32,30 @@ enum Meaning {
 
 /// The title of a block or of a table.
 pub(super) fn heading(text: &str) -> String {
-    styled(*COLOURS, Meaning::Heading, text)
+    styled(*COLOURS, Style::Heading, text)
 }
 
-/// As it should be.
+/// Healthy or done.
 pub(super) fn good(text: &str) -> String {
-    styled(*COLOURS, Meaning::Good, text)
+    styled(*COLOURS, Style::Good, text)
 }
 
-/// Wants attention.
+/// Needs attention.
 pub(super) fn warn(text: &str) -> String {
-    styled(*COLOURS, Meaning::Warn, text)
+    styled(*COLOURS, Style::Warn, text)
 }
 
-/// Does not work.
+/// Failed.
 pub(super) fn bad(text: &str) -> String {
-    styled(*COLOURS, Meaning::Bad, text)
+    styled(*COLOURS, Style::Bad, text)
 }
 
-/// Good to know, and not what the reader looks for first.
+/// Secondary information.
 pub(super) fn dim(text: &str) -> String {
-    styled(*COLOURS, Meaning::Dim, text)
+    styled(*COLOURS, Style::Dim, text)
 }
 
-/// The name of a severity, as a status document has it, in its colour.
+/// The name of a severity in its colour.
 pub(super) fn severity(name: &str) -> String {
     match name {
         "error" => bad(name),
@@ -67,20 +64,19 @@ pub(super) fn severity(name: &str) -> String {
     }
 }
 
-/// An empty NO_COLOR counts as none, as its authors want it. A terminal without a
-/// name is taken for one that can do nothing.
-fn wanted(terminal: bool, no_color: Option<&OsStr>, term: Option<&OsStr>) -> bool {
+/// An empty NO_COLOR counts as unset (no-color.org); without TERM there are no colours.
+fn has_colours(terminal: bool, no_color: Option<&OsStr>, term: Option<&OsStr>) -> bool {
     terminal
         && no_color.is_none_or(OsStr::is_empty)
         && term.is_some_and(|term| !term.is_empty() && term != "dumb")
 }
 
-/// Each line by itself, so that a pager may show any of them first.
-fn styled(colours: bool, meaning: Meaning, text: &str) -> String {
+/// Styles each line separately, so that a pager can start at any of them.
+fn styled(colours: bool, style: Style, text: &str) -> String {
     if !colours {
         return text.to_owned();
     }
-    let sgr = meaning as u8;
+    let sgr = style as u8;
     let line = |line: &str| match line {
         "" => String::new(),
         line => format!("\x1b[{sgr}m{line}\x1b[0m"),
@@ -94,7 +90,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn colours_are_for_a_terminal_that_has_them_and_a_person_who_wants_them() {
+    fn colours_need_a_terminal_and_no_no_color() {
         let table = [
             (true, None, Some("xterm-256color"), true),
             (true, Some(""), Some("linux"), true),
@@ -107,7 +103,7 @@ mod tests {
         ];
         for (terminal, no_color, term, expected) in table {
             assert_eq!(
-                wanted(terminal, no_color.map(OsStr::new), term.map(OsStr::new)),
+                has_colours(terminal, no_color.map(OsStr::new), term.map(OsStr::new)),
                 expected,
                 "terminal {terminal}, NO_COLOR {no_color:?}, TERM {term:?}"
             );
@@ -115,14 +111,14 @@ mod tests {
     }
 
     #[test]
-    fn each_line_is_styled_by_itself_or_not_at_all() {
+    fn each_line_is_styled_separately() {
         let text = "\none\ntwo";
-        assert_eq!(styled(false, Meaning::Bad, text), text);
+        assert_eq!(styled(false, Style::Bad, text), text);
         assert_eq!(
-            styled(true, Meaning::Bad, text),
+            styled(true, Style::Bad, text),
             "\n\x1b[31mone\x1b[0m\n\x1b[31mtwo\x1b[0m"
         );
-        assert_eq!(styled(true, Meaning::Heading, "x"), "\x1b[1mx\x1b[0m");
-        assert_eq!(styled(true, Meaning::Good, ""), "");
+        assert_eq!(styled(true, Style::Heading, "x"), "\x1b[1mx\x1b[0m");
+        assert_eq!(styled(true, Style::Good, ""), "");
     }
 }

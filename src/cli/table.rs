@@ -1,33 +1,22 @@
-//! Text in columns.
+//! Wrapped text and columns.
 
-/// Columns of a terminal that nobody widened.
+/// The default width of a terminal.
 pub(super) const WIDTH: usize = 80;
 
-/// Breaks a text at spaces so that no line has more than `width` characters; a
-/// longer word begins on a line of its own and is broken anywhere.
+/// A space at which a line is not broken.
+const NO_BREAK: &str = "\u{a0}";
+
+/// Wraps a text to lines of at most `width` characters; a longer word is broken.
 pub(super) fn wrap(text: &str, width: usize) -> Vec<String> {
-    let mut lines: Vec<String> = Vec::new();
-    for word in text.split_whitespace() {
-        match lines.last_mut() {
-            Some(line) if line.chars().count() + 1 + word.chars().count() <= width => {
-                line.push(' ');
-                line.push_str(word);
-            }
-            Some(_) | None => lines.extend(pieces(word, width)),
-        }
-    }
-    lines
+    let words: Vec<&str> = text.split_ascii_whitespace().collect();
+    textwrap::wrap(&words.join(" "), width.max(1))
+        .into_iter()
+        .map(|line| line.replace(NO_BREAK, " "))
+        .filter(|line| !line.is_empty())
+        .collect()
 }
 
-/// A word in pieces of at most `width` characters.
-fn pieces(word: &str, width: usize) -> Vec<String> {
-    let letters: Vec<char> = word.chars().collect();
-    let pieces = letters.chunks(width.max(1));
-    pieces.map(|piece| piece.iter().collect()).collect()
-}
-
-/// Rows with their columns aligned, the first row a heading; numbers are not told
-/// apart from words. Nothing where there are no rows but the heading.
+/// Rows with aligned columns; the first row is the heading.
 pub(super) fn columns<const N: usize>(rows: &[[String; N]]) -> Vec<String> {
     let width = |column: usize| {
         let cells = rows.iter().filter_map(|row| row.get(column));
@@ -45,22 +34,16 @@ pub(super) fn columns<const N: usize>(rows: &[[String; N]]) -> Vec<String> {
         .collect()
 }
 
-/// Joins parts with commas into lines of at most `width` characters; a longer part
-/// is broken at its spaces.
+/// Joins parts with commas and wraps them; only a part longer than a line is broken.
 pub(super) fn listed(parts: &[String], width: usize) -> Vec<String> {
-    let mut lines: Vec<String> = Vec::new();
-    for (place, part) in parts.iter().enumerate() {
-        let last = place + 1 == parts.len();
-        let part = format!("{part}{}", if last { "" } else { "," });
-        match lines.last_mut() {
-            Some(line) if line.chars().count() + 1 + part.chars().count() <= width => {
-                line.push(' ');
-                line.push_str(&part);
-            }
-            Some(_) | None => lines.extend(wrap(&part, width)),
-        }
-    }
-    lines
+    let parts: Vec<String> = parts
+        .iter()
+        .map(|part| match part.chars().count() {
+            length if length < width => part.replace(' ', NO_BREAK),
+            _ => part.clone(),
+        })
+        .collect();
+    wrap(&parts.join(", "), width)
 }
 
 #[cfg(test)]

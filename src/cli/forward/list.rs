@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::super::{
     answers, counters,
-    output::{Exit, complain, print, prose},
+    output::{Exit, print_error, print, prose},
     style,
     table::{WIDTH, columns, listed},
 };
@@ -59,7 +59,7 @@ pub(super) async fn list(source: &Source, paths: &Paths, json: bool) -> anyhow::
     let settings = Settings::load(source)?;
     // Without it there is still the configuration to list.
     let status = status(paths).await.unwrap_or_else(|error| {
-        complain(&anyhow::Error::new(error));
+        print_error(&anyhow::Error::new(error));
         None
     });
     let (document, note) = match status {

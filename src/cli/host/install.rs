@@ -5,7 +5,7 @@ use anyhow::Context;
 use super::{
     super::{
         ask::go_on,
-        output::{Exit, complain, print},
+        output::{Exit, print, print_error},
         table::{WIDTH, wrap},
     },
     Install, shown,
@@ -153,7 +153,7 @@ async fn dry_run(
                 .or_else(|_| Distribution::try_from("unknown".to_owned()))?;
             let policy = arguments.policy(grants, distribution, &Agreed::Nothing);
             shown::print_block("Windows would be asked to allow:", &shown::policy(&policy))?;
-            complain(&anyhow::Error::new(error).context("what is agreed to now is not known"));
+            print_error(&anyhow::Error::new(error).context("what is agreed to now is not known"));
             (policy, Exit::Failed)
         }
     };

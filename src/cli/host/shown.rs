@@ -1,7 +1,7 @@
 //! What a person is shown of policies, files and answers.
 
 use super::super::{
-    output::{Exit, complain, print, prose},
+    output::{Exit, print_error, print, prose},
     style,
     table::{WIDTH, wrap},
 };
@@ -93,7 +93,7 @@ pub(super) async fn outcome(answer: &Answer, paths: &Paths) -> anyhow::Result<Ex
             Ok(Exit::Fine)
         }
         Ending::Unchanged => {
-            complain(&anyhow::anyhow!(words));
+            print_error(&anyhow::anyhow!(words));
             Ok(Exit::Failed)
         }
         Ending::Done => {
@@ -101,7 +101,7 @@ pub(super) async fn outcome(answer: &Answer, paths: &Paths) -> anyhow::Result<Ex
             reloaded(&reload(paths).await)
         }
         Ending::Failed => {
-            complain(&anyhow::anyhow!(words));
+            print_error(&anyhow::anyhow!(words));
             // Part of it may have been done.
             reloaded(&reload(paths).await)?;
             Ok(Exit::Failed)

@@ -7,7 +7,7 @@ use anyhow::Context;
 use super::{
     super::{
         ask::go_on,
-        output::{Exit, complain, print},
+        output::{Exit, print_error, print},
         style,
     },
     Uninstall, shown,
@@ -116,6 +116,6 @@ fn remember(standing: bool, paths: &Paths) {
     if let Err(error) = saved
         && rustix::process::geteuid().is_root()
     {
-        complain(&error.into());
+        print_error(&error.into());
     }
 }

@@ -139,28 +139,15 @@ fn entry(catalog: &mut String, id: &str, subject: &str, text: &[&str]) {
 
 /// Wraps to the width that journalctl's margin leaves; a command stays whole.
 fn wrapped(text: &str) -> Vec<String> {
-    const KEPT: &str = "\u{a0}";
-    let pieces = text.split('`').enumerate();
-    let commands = |(at, piece): (usize, &str)| match at % 2 {
+    const NO_BREAK: &str = "\u{a0}";
+    let pieces = text.split('`').enumerate().map(|(at, piece)| match at % 2 {
         0 => piece.to_owned(),
-        _ => piece.replace(' ', KEPT),
-    };
-    let text = pieces.map(commands).collect::<Vec<_>>().join("`");
-    let mut lines = vec![String::new()];
-    for word in text.split(' ') {
-        if lines
-            .last()
-            .is_some_and(|line| line.chars().count() + word.chars().count() > 75)
-        {
-            lines.push(String::new());
-        }
-        let line = lines.last_mut().unwrap();
-        if !line.is_empty() {
-            line.push(' ');
-        }
-        line.push_str(word);
-    }
-    lines.iter().map(|line| line.replace(KEPT, " ")).collect()
+        _ => piece.replace(' ', NO_BREAK),
+    });
+    let text = pieces.collect::<Vec<_>>().join("`");
+    let lines = textwrap::wrap(&text, textwrap::Options::new(76).break_words(false));
+    let plain = lines.iter().map(|line| line.replace(NO_BREAK, " "));
+    plain.collect()
 }
 
 /// systemd ignores a line that starts like a comment, starts an entry at `-- `, and
