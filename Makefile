@@ -1,6 +1,5 @@
-# wslmesh: one line per thing a person wants done. `make help` lists them.
-#
-# Each target first installs what it lacks (tools/setup.sh), and nothing else.
+# `make help` lists the targets. Each one first installs the packages it needs
+# (tools/setup.sh), and nothing else.
 
 PREFIX ?= /usr
 SYSCONFDIR ?= /etc
@@ -30,56 +29,61 @@ dbusdir = $(DESTDIR)$(PREFIX)/share/dbus-1
 polkitdir = $(DESTDIR)$(PREFIX)/share/polkit-1
 confdir = $(DESTDIR)$(SYSCONFDIR)/wslmesh
 
-.PHONY: help demo test bench build relay-exe packages install uninstall lint deny clean
+.PHONY: help demo test bench pictures build relay-exe packages install uninstall lint deny clean
 .DEFAULT_GOAL := help
 
-help: ## this list
+help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1	\2/p' Makefile | expand -t 18
 
-demo: ## watch the agent survive three address changes in a simulated WSL (no root)
+demo: ## show the agent through three address changes in a simulated WSL (no root)
 	@tools/setup.sh build lab
 	$(CARGO) build --locked
 	$(CARGO) test --locked --test lab -- --demo
 
-test: ## all that CI runs: lints, unit, lab, VM, Windows relay, package and system tests
+test: ## run everything that CI runs: lints, unit, lab, VM, relay, package, system tests
 	@tools/test.sh
 
-bench: ## figures of the release build against the usual ways
+bench: ## measure the release build and compare it with the usual scripts
 	@tools/setup.sh build lab bench
 	$(CARGO) build --release --locked
 	WSLMESH_BIN="$(abspath $(release))" WSLMESH_RELAY_BIN="$(abspath $(relay))" WSLMESH_RELAY_EXE="$(abspath $(relay_exe))" \
 		$(CARGO) test --locked --test lab -- --bench
 
-# Where the compiler for Windows cannot be had, the rest is of use without it.
-build: ## the release binaries, and the relay for Windows where it can be built
+pictures: ## render docs/pictures/*.svg from a real demo and a real `wslmesh status`
+	@tools/setup.sh build lab pictures
+	$(CARGO) build --locked
+	tools/pictures.py $(CARGO) test --quiet --locked --test lab -- --demo
+
+# Without a compiler for Windows the rest is still built.
+build: ## build the release binaries, and the relay for Windows if possible
 	@tools/setup.sh build
 	$(CARGO) build --release --locked
 	@if tools/setup.sh windows; then \
 		echo "tools/windows.sh build"; \
 		tools/windows.sh build; \
 	else \
-		echo "not built: the relay for Windows (see above; 'make relay-exe' tries again)"; \
+		echo "not built: the relay for Windows (see above; retry with 'make relay-exe')"; \
 	fi
 
-relay-exe: ## the relay for Windows alone
+relay-exe: ## build only the relay for Windows
 	@tools/setup.sh build windows
 	tools/windows.sh build
 
-packages: build ## a deb and an rpm in target/packages
+packages: build ## build a deb and an rpm in target/packages
 	@tools/setup.sh packages
 	tools/packages.sh "$(target)/packages"
 
-# Root may install what a user has built, so nothing is compiled here.
-install: ## the built release into DESTDIR and PREFIX (default /usr)
-	@test -x "$(release)" || { echo "$(release) is not there yet: run 'make build' first" >&2; exit 1; }
-	@test -x "$(relay)" || { echo "$(relay) is not there yet: run 'make build' first" >&2; exit 1; }
+# Compiles nothing, so that root installs what a user has built.
+install: ## install the built release into DESTDIR and PREFIX (default /usr)
+	@test -x "$(release)" || { echo "$(release) does not exist: run 'make build' first" >&2; exit 1; }
+	@test -x "$(relay)" || { echo "$(relay) does not exist: run 'make build' first" >&2; exit 1; }
 	install -D -m 755 "$(release)" "$(bindir)/wslmesh"
 	install -D -m 755 "$(relay)" "$(libdir)/wslmesh-relay"
 	@if [ -e "$(relay_exe)" ]; then \
 		echo "install -D -m 755 $(relay_exe) $(libdir)/windows/wslmesh-relay.exe"; \
 		install -D -m 755 "$(relay_exe)" "$(libdir)/windows/wslmesh-relay.exe"; \
 	else \
-		echo "NOT INSTALLED: wslmesh-relay.exe, which was not built ('make relay-exe'); without it UDP forwards do not work" >&2; \
+		echo "NOT INSTALLED: wslmesh-relay.exe, not built ('make relay-exe'); without it UDP forwards do not work" >&2; \
 	fi
 	install -D -m 644 config/network/wsl-network.conf "$(datadir)/wsl-network.conf"
 	install -d -m 755 "$(unitdir)"
@@ -114,8 +118,8 @@ install: ## the built release into DESTDIR and PREFIX (default /usr)
 	fi
 	@test -n "$(DESTDIR)" || echo "next: systemd-sysusers && systemd-tmpfiles --create && journalctl --update-catalog && systemctl daemon-reload && systemctl enable --now wslmesh"
 
-# The kernel's values go back first, while the program that knows them is there.
-uninstall: ## stop, put MTUs and sysctls back, remove all but the configuration
+# Restores the kernel's values while the program is still installed.
+uninstall: ## stop, restore MTUs and sysctls, remove all but the configuration
 	@if [ -z "$(DESTDIR)" ] && [ -d /run/systemd/system ]; then \
 		echo "systemctl disable --now wslmesh.service"; \
 		systemctl disable --now wslmesh.service || true; \
@@ -138,18 +142,18 @@ uninstall: ## stop, put MTUs and sysctls back, remove all but the configuration
 		echo "journalctl --update-catalog"; \
 		journalctl --update-catalog || true; \
 	fi
-	@rmdir "$(libdir)/windows" "$(libdir)" 2>/dev/null || true # others may have fragments there
-	@echo "left alone: $(confdir), and what wslmesh kept in /var/lib/wslmesh"
+	@rmdir "$(libdir)/windows" "$(libdir)" 2>/dev/null || true # other files may be in them
+	@echo "kept: $(confdir) and /var/lib/wslmesh"
 
-lint: ## formatting, clippy, shell scripts
+lint: ## check formatting, clippy, shell scripts
 	@tools/setup.sh build lint
 	$(CARGO) fmt --check
 	$(CARGO) clippy --all-targets --locked -- -D warnings
 	tools/shellcheck.sh
 
-deny: ## licences, versions and sources of the dependencies, and known advisories
+deny: ## check licences, versions, sources and advisories of the dependencies
 	@tools/setup.sh build
 	@tools/deny.sh --install --advisories
 
-clean: ## everything that was built
+clean: ## remove everything that was built
 	rm -rf "$(target)"

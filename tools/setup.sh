@@ -8,6 +8,7 @@
 #   lint    rustfmt, clippy, shellcheck
 #   lab     ip, wg, a userspace WireGuard and a D-Bus daemon for the simulated WSL
 #   shells  those besides bash whose completions are tried
+#   pictures  Python and script(1), which capture a terminal
 #   bench   socat and iperf3, which the relay is measured beside and with
 #   vm      QEMU and what packs a guest for it
 #   windows a compiler and the standard library to build the relay for Windows
@@ -206,6 +207,10 @@ for what in "$@"; do
             need zsh zsh zsh
             need fish fish fish
             ;;
+        pictures)
+            need python3 python3 python3
+            need script bsdutils util-linux-script
+            ;;
         bench)
             need socat socat socat
             need iperf3 iperf3 iperf3
@@ -262,7 +267,7 @@ for what in "$@"; do
             if have_apt; then need lintian lintian -; fi
             ;;
         *)
-            echo "setup: '$what' is none of build, lint, lab, shells, bench, vm, windows, wine, aarch64, packages, system" >&2
+            echo "setup: '$what' is none of build, lint, lab, shells, pictures, bench, vm, windows, wine, aarch64, packages, system" >&2
             exit 2
             ;;
     esac

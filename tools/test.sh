@@ -102,6 +102,7 @@ part shellcheck with lint tools/shellcheck.sh
 part clippy with lint cargo clippy --all-targets --locked -- -D warnings
 part build cargo build --locked
 part 'cargo test' with 'lab shells' cargo test --locked --no-fail-fast
+part pictures with 'lab pictures' tools/pictures.py --check cargo test --quiet --locked --test lab -- --demo
 part vm with vm vm
 part 'windows relay' with 'lint windows wine' windows_relay
 part aarch64 with aarch64 tools/aarch64.sh test

@@ -1,5 +1,4 @@
-//! `--demo`: the agent survives three address changes in a simulated WSL, and a
-//! person watches.
+//! `--demo`: shows the agent through three address changes in a simulated WSL.
 
 mod screen;
 mod stage;
@@ -7,19 +6,20 @@ mod unavailable;
 
 use std::process::ExitCode;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use libtest_mimic::Trial;
 
 use self::screen::{Row, Screen, table};
 use self::stage::{Expected, Stage};
+use crate::agent::LIMIT;
 use crate::launch::Unavailable;
-use crate::options::Options;
+use crate::options::{AGENT, Options};
 use crate::runner::trial_alone;
 use crate::topology::Place;
 use crate::wireguard::WireGuard;
 use crate::world::World;
 
-/// This file's trials: what strangers see first must not rot.
+/// This file's trials.
 pub(crate) fn trials() -> Vec<Trial> {
     vec![
         trial_alone("demo::three_changes_survived", survives),
@@ -27,13 +27,16 @@ pub(crate) fn trials() -> Vec<Trial> {
     ]
 }
 
-/// Runs the demo. It fails when anything of what it shows did not work.
+/// Names a file for `wslmesh status` at the end of the demo (tools/pictures.py).
+const STATUS: &str = "WSLMESH_DEMO_STATUS";
+
+/// Runs the demo. It fails when anything that it shows did not work.
 pub(crate) fn run() -> ExitCode {
     let mut screen = Screen::stdout();
     let Err(error) = show(&mut screen, &Options::default()) else {
         return ExitCode::SUCCESS;
     };
-    // Both may fail when the screen is gone, and then nobody reads them.
+    // Both fail only when standard output is closed.
     drop(match error.downcast_ref() {
         Some(Unavailable(why)) => unavailable::explain(&mut screen, why),
         None => screen.failure(&format!("{error:#}")),
@@ -104,6 +107,14 @@ fn show(screen: &mut Screen, options: &Options) -> Result<()> {
     Ok(())
 }
 
+/// `wslmesh status` as a terminal shows it.
+fn status_page(world: &World) -> Result<String> {
+    let command = format!("{AGENT} status");
+    let argv = ["script", "--quiet", "--command", &command, "/dev/null"];
+    let process = world.spawn_guest(&argv, &[("TERM", "xterm-256color")])?;
+    Ok(process.finish(LIMIT)?.stdout)
+}
+
 /// How the agent reaches Windows programs in this world.
 fn interop(world: &World) -> String {
     if world.binfmt() {
@@ -124,6 +135,9 @@ fn share(start_up_ms: u64, mean_ms: u64) -> String {
 
 /// The scenes, one row of the table each.
 fn play<'w>(world: &'w World, stage: &mut Stage<'w, '_>) -> Result<Vec<Row>> {
+    let picture = std::env::var_os(STATUS);
+    // The status page shows more with a bus.
+    let _bus = picture.as_ref().map(|_| world.start_bus()).transpose()?;
     let mut rows = vec![stage.scene(
         "the agent starts",
         Stage::start,
@@ -163,10 +177,13 @@ fn play<'w>(world: &'w World, stage: &mut Stage<'w, '_>) -> Result<Vec<Row>> {
             ..Expected::address("172.30.200.9")
         },
     )?);
+    if let Some(path) = picture {
+        std::fs::write(&path, status_page(world)?).with_context(|| format!("{path:?}"))?;
+    }
     Ok(rows)
 }
 
-/// WireGuard where this user may have it, else a link with Tailscale's name.
+/// WireGuard where this user may create it, else a link named as Tailscale's.
 struct Tunnel<'w> {
     name: &'static str,
     mtu: u32,
