@@ -1,9 +1,9 @@
-//! The man pages: what clap knows, joined with what a person wrote in man/parts.
+//! The man pages, generated from clap and from man/parts.
 //!
-//! A part is roff. What stands before its first `.SH` ends the DESCRIPTION; its
-//! sections follow the generated ones. After a change of the command line or of a
-//! part: `WSLMESH_WRITE_DOCS=1 cargo test --lib man`. A command without a part has
-//! a page all the same; its name is listed by `cargo test --lib man -- --nocapture`.
+//! A part is roff: the text before its first `.SH` ends the DESCRIPTION, its sections
+//! follow the generated ones. After a change of the command line or of a part run
+//! `WSLMESH_WRITE_DOCS=1 cargo test --lib man`. A command without a part has a page, too;
+//! `cargo test --lib man -- --nocapture` lists its name.
 
 use std::{collections::BTreeMap, fmt::Write as _, fs, path::Path};
 
@@ -14,17 +14,16 @@ use super::Arguments;
 
 const TITLE: &str = "\"\" \"wslmesh\" \"System Administration\"";
 
-/// What every page ends with unless its part has the section.
+/// The last sections of each page whose part does not have them.
 const LAST: [(&str, &str); 2] = [
     (
         "EXIT STATUS",
-        "0 fine, 1 failed, 2 wrong usage, 3 done but degraded.\n",
+        "0 success, 1 failure, 2 usage error, 3 success but degraded.\n",
     ),
     ("SEE ALSO", ".BR wslmesh (8),\n.BR wslmesh.toml (5)\n"),
 ];
 
-/// One of clap_mangen's sections without its heading and without the preamble
-/// that each has.
+/// A section of clap_mangen without heading and preamble.
 fn section(command: &Command, render: impl Fn(&Man, &mut Vec<u8>)) -> String {
     let mut bytes = Vec::new();
     render(&Man::new(command.clone()), &mut bytes);
@@ -52,7 +51,7 @@ fn description(command: &Command) -> String {
     })
 }
 
-/// The same without what every command has.
+/// Options without those of every command.
 fn own_options(command: &Command) -> String {
     let everywhere = |id: &str| id == "help" || id == "config";
     let command = command.clone().mut_args(|one| {
@@ -66,14 +65,14 @@ fn options(command: &Command) -> String {
     section(command, |man, to| man.render_options_section(to).unwrap())
 }
 
-/// The commands below one, in their order, but clap's own `help`.
+/// Subcommands without clap's `help`.
 fn below(command: &Command) -> impl Iterator<Item = &Command> {
     command
         .get_subcommands()
         .filter(|one| one.get_name() != "help" && !one.is_hide_set())
 }
 
-/// A text of clap's in roff.
+/// Plain text in roff.
 fn escaped(text: &str) -> String {
     text.replace('\\', "\\e")
         .replace('-', "\\-")
@@ -86,7 +85,7 @@ fn about(command: &Command) -> String {
         .map_or_else(String::new, |text| escaped(&text.to_string()))
 }
 
-/// The page of the whole program or of one command, with its part.
+/// The page of the program or of one command, with its part.
 fn page(name: &str, command: &Command, part: &str) -> String {
     let (words, sections) = match part.find(".SH ") {
         Some(at) => part.split_at(at),
@@ -94,7 +93,7 @@ fn page(name: &str, command: &Command, part: &str) -> String {
     };
     let root = name == "wslmesh";
     let mut text = format!(
-        ".\\\" Made from the command line and man/parts/{name}.8: WSLMESH_WRITE_DOCS=1 cargo test --lib man\n\
+        ".\\\" Generated from the command line and man/parts/{name}.8: WSLMESH_WRITE_DOCS=1 cargo test --lib man\n\
          .ie \\n(.g .ds Aq \\(aq\n.el .ds Aq '\n.TH {} 8 {TITLE}\n.SH NAME\n{} \\- {}\n.SH SYNOPSIS\n",
         name.to_uppercase(),
         escaped(name),
@@ -155,9 +154,7 @@ fn pages_are_current() {
     for (name, command) in &commands {
         let part =
             fs::read_to_string(folder.join(format!("parts/{name}.8"))).unwrap_or_else(|_| {
-                println!(
-                    "man/parts/{name}.8 is not written: nothing beyond its help is in {name}(8)"
-                );
+                println!("man/parts/{name}.8 does not exist: {name}(8) has only its help");
                 String::new()
             });
         let (path, text) = (folder.join(format!("{name}.8")), page(name, command, &part));
@@ -173,7 +170,7 @@ fn pages_are_current() {
         for entry in fs::read_dir(folder.join(of)).unwrap() {
             let file = entry.unwrap().file_name().into_string().unwrap();
             if file.ends_with(".8") && !known(&file) {
-                stale.push(format!("{of}/{file} is of no command"));
+                stale.push(format!("{of}/{file} belongs to no command"));
             }
         }
     }
@@ -184,7 +181,7 @@ fn pages_are_current() {
 }
 
 #[test]
-fn every_command_says_what_it_does() {
+fn every_command_has_a_description() {
     fn walk(command: &Command, path: &str) {
         assert!(about(command).len() > 12, "{path} has no description");
         for argument in command.get_arguments() {
@@ -203,7 +200,7 @@ fn every_command_says_what_it_does() {
     walk(&root, "wslmesh");
 }
 
-/// Clap has each usage on one line unless it is given in lines.
+/// Clap does not wrap usage lines.
 #[test]
 fn no_usage_is_wider_than_a_terminal() {
     fn usages(command: &Command, into: &mut Vec<String>) {
