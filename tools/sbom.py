@@ -47,7 +47,7 @@ out = pathlib.Path(sys.argv[3])
 (out / "wslmesh.cdx.json").write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
 
 # The licences ask that they and their copyright lines go along with the program.
-# Most crates share their texts, so each text is there once, with whom it is of.
+# Most crates share their texts: each text once, with its crates.
 texts = {}
 for package in (packages[name] for name in reached):
     folder = pathlib.Path(package["manifest_path"]).parent

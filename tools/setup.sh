@@ -7,18 +7,18 @@
 #   build   Rust (1.89 or newer) with cargo, a C compiler and linker
 #   lint    rustfmt, clippy, shellcheck
 #   lab     ip, wg, a userspace WireGuard and a D-Bus daemon for the simulated WSL
-#   shells  those besides bash whose completions are tried
+#   shells  zsh and fish, whose completions are tested
 #   pictures  Python and script(1), which capture a terminal
-#   bench   socat and iperf3, which the relay is measured beside and with
-#   vm      QEMU and what packs a guest for it
+#   bench   socat and iperf3, to compare and measure the relay
+#   vm      QEMU and the tools to build its guest
 #   windows a compiler and the standard library to build the relay for Windows
-#   wine    what runs it
-#   aarch64 a compiler and the standard library for aarch64, and what runs its programs
-#   packages  what makes a deb and an rpm
-#   system  what checks them and boots a real systemd in a container (with vm: in QEMU)
+#   wine    wine, to run it
+#   aarch64 a compiler and the standard library for aarch64, and QEMU to run its programs
+#   packages  the tools to build a deb and an rpm
+#   system  the tools to check them and boot systemd in a container (with vm: in QEMU)
 #
-# Says nothing and takes no time when nothing is missing. Needs root only for
-# the packages: as another user it calls sudo for apt-get or dnf alone.
+# Silent and fast when nothing is missing. Calls apt-get or dnf with sudo and nothing
+# else.
 set -euo pipefail
 
 rust_needed=1.89
@@ -28,7 +28,7 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 PATH=$PATH:/usr/sbin:/sbin
 
 packages=() # to install
-missing=()  # what they stand for, for messages
+missing=()  # what they provide, for messages
 
 have() { command -v "$1" >/dev/null 2>&1; }
 have_apt() { have apt-get; }
@@ -148,7 +148,7 @@ wants_target=no
 need_windows_std() {
     if "$here/windows.sh" has-std; then return 0; fi
     if [ "$wants_toolchain" = yes ]; then
-        wants_target=yes # once it is there
+        wants_target=yes # once it is installed
         return 0
     fi
     if have rustup; then

@@ -1,8 +1,8 @@
 #!/bin/bash
-# Everything that CI runs, part by part; `make test` calls it.
+# Runs everything that CI runs, part by part; called by `make test`.
 #
-# A part that cannot run on this machine is named with its reason in the last
-# line. With CI=true it is a failure: there, nothing may be left out.
+# The last line names the parts that cannot run on this machine, with the reason.
+# With CI=true that is a failure.
 set -uo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit
 
@@ -11,7 +11,7 @@ case ${CI:-false} in
     '' | 0 | false | no) ci=no ;;
     *) ci=yes ;;
 esac
-# Interface tests print and compare English; colours are for people.
+# Tests compare English output.
 export LC_ALL=C.UTF-8
 
 ran=() failed=() skipped=()
@@ -19,8 +19,8 @@ mkdir -p "$target"
 log=$(mktemp "$target/part.XXXXXX")
 trap 'rm -f "$log"' EXIT
 
-# part NAME COMMAND...: 0 is good, 77 is "cannot run here" with the reason in
-# the last line of output, anything else has failed.
+# part NAME COMMAND...: 0 is success, 77 is "cannot run here" with the reason in the
+# last line of output, anything else is a failure.
 part() {
     local name=$1 status begin=$SECONDS
     shift
@@ -40,7 +40,7 @@ part() {
     fi
 }
 
-# Installs what a part needs; what cannot be had makes the part "not run".
+# Installs what a part needs; if that fails, the part is not run.
 with() {
     local what
     read -ra what <<<"$1"
@@ -62,8 +62,7 @@ windows_relay() {
     tools/windows.sh lint && tools/windows.sh build && tools/windows.sh test
 }
 
-# Packages of the release build, twice: the same bytes, and nothing that the
-# distributions' own checks find.
+# Builds the packages twice, compares them, and runs the distributions' checks.
 packages() {
     cargo build --release --locked \
         && tests/man.sh "$target/release/wslmesh" \
@@ -74,7 +73,7 @@ deny() {
     if [ "$ci" = yes ]; then tools/deny.sh --install; else tools/deny.sh; fi
 }
 
-# Without a compiler there is nothing to test, anywhere.
+# Nothing can be tested without a compiler.
 tools/setup.sh build || exit 1
 
 # The guests' files wait for a mirror and cargo-deny's build for itself: both are

@@ -1,28 +1,26 @@
 #!/bin/bash
-# Makes the deb of a tree that `make install DESTDIR=TREE` laid down.
+# Builds the deb from a tree that `make install DESTDIR=TREE` created.
 #
 #   packaging/deb/build.sh TREE OUT VERSION GLIBC
 #
-# SOURCE_DATE_EPOCH is the time of everything in it. The tree is changed: what
-# Debian wants otherwise (compressed pages, names of documents) is made so.
+# SOURCE_DATE_EPOCH is the time of everything in it. The tree is changed to Debian's
+# conventions (compressed pages, names of documents).
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 tree=$1 out=$2 version=$3 glibc=$4
 case $(uname -m) in
     x86_64) arch=amd64 ;;
     aarch64) arch=arm64 ;;
-    *) echo "deb: no name is known for the machine $(uname -m)" >&2; exit 1 ;;
+    *) echo "deb: unknown architecture $(uname -m)" >&2; exit 1 ;;
 esac
 doc=$tree/usr/share/doc/wslmesh
-# The project has no address to write to. A package wants one, and .invalid is the
-# domain that is promised never to be anybody's (RFC 2606).
+# A package needs an address and the project has none; .invalid is reserved (RFC 2606).
 maintainer=${MAINTAINER:-wslmesh contributors <nobody@wslmesh.invalid>}
 
-# Debian has the licences in one file; the texts it knows are at their place in
-# every system, so those of the package go.
+# Debian has the licences in one file and installs the common texts itself.
 install -m 644 "$here/copyright" "$doc/copyright"
 rm -f "$doc"/LICENSE-*
-# Debian's own form of a changelog points at the project's.
+# The changelog in Debian's format points to the project's.
 {
     printf 'wslmesh (%s) unstable; urgency=medium\n\n' "$version"
     printf '  * Release %s: see CHANGELOG.md.\n\n' "$version"
@@ -30,7 +28,7 @@ rm -f "$doc"/LICENSE-*
 } >"$doc/changelog"
 gzip -9nf "$doc/changelog"
 find "$tree/usr/share/man" -type f -exec gzip -9n {} +
-# What packages bring for zsh has a folder of its own there.
+# Debian's folder for zsh completions of packages.
 if [ -d "$tree/usr/share/zsh/site-functions" ]; then
     mv "$tree/usr/share/zsh/site-functions" "$tree/usr/share/zsh/vendor-completions"
 fi

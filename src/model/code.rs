@@ -1,7 +1,7 @@
 //! The registry of health codes.
 //!
-//! One table holds what status, the journal and the documentation say of each:
-//! a new code is one line in `registry!` and nothing else.
+//! Status, journal, catalog and documentation are generated from one table: a new code
+//! is one entry in `registry!`.
 
 use std::fmt;
 
@@ -31,7 +31,7 @@ impl fmt::Display for Severity {
 
 macro_rules! registry {
     ($($variant:ident, $name:literal, $severity:ident, $text:literal, $remediation:literal;)*) => {
-        /// A kind of trouble, stable across versions.
+        /// A kind of problem; names are stable across versions.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub enum Code {
             $(#[doc = $text] $variant,)*
@@ -292,12 +292,12 @@ mod tests {
     }
 
     #[test]
-    fn every_code_says_what_and_what_to_do() {
+    fn every_code_has_a_text_and_a_remediation() {
         for code in Code::ALL {
             assert!(code.text().ends_with('.'), "{code}: text is a sentence");
             assert!(
                 !code.remediation().is_empty() && !code.remediation().ends_with('.'),
-                "{code}: fix is set before a dot by its users"
+                "{code}: the remediation is shown with a full stop added"
             );
         }
     }

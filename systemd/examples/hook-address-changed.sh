@@ -1,10 +1,10 @@
 #!/bin/sh
-# Tells a dynamic DNS service the node's new address. An example: put it, with
+# Sends the node's new address to a dynamic DNS service. An example: put it, with
 # your own server and token, into /etc/wslmesh/hooks.d/address-changed/ as root,
 #
 #   install -m 700 hook-address-changed.sh /etc/wslmesh/hooks.d/address-changed/10-dyndns
 #
-# The token stays in a file of root's, so it shows in no list of processes:
+# The token is in a file of root's, so that it does not show in the process list:
 # /etc/wslmesh/dyndns.curl (mode 600) has two lines for curl,
 #
 #   url = "https://dns.example/update?host=node.example&token=SECRET"

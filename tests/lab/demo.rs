@@ -215,7 +215,7 @@ impl<'w> Tunnel<'w> {
                 name: "tailscale0",
                 mtu: 1500,
                 why: format!(
-                    "no WireGuard here ({error:#}); a plain link named tailscale0 stands in"
+                    "no WireGuard here ({error:#}); a plain link named tailscale0 instead"
                 ),
                 wireguard: None,
             },

@@ -1,5 +1,5 @@
 //! What every command has in common: where its words go, how wide they are, what
-//! happens when nobody can read them, and how it ends.
+//! happens when they cannot be written, and how it ends.
 
 use anyhow::{Context, Result, ensure};
 use libtest_mimic::Trial;
@@ -25,10 +25,10 @@ pub(crate) fn trials() -> Vec<Trial> {
     ]
 }
 
-/// Columns of a terminal that nobody widened.
+/// The default width of a terminal.
 const WIDTH: usize = 80;
 
-/// Commands beside an agent with something to complain of, and how each ends.
+/// Commands beside an agent that has findings, and how each ends.
 const BESIDE: [(&str, i32); 23] = [
     ("status", 3),
     ("status --json", 3),
@@ -133,7 +133,7 @@ fn plain(world: &World, command: &str, code: i32) -> Result<Output> {
 fn disciplined(world: &World, command: &str, code: i32) -> Result<()> {
     let plain = plain(world, command, code)?;
 
-    // A pipe whose reader is gone for sure: opened while there was one.
+    // A pipe whose reader has closed it.
     let gone = "p=/run/lab/fifo; rm -f $p; mkfifo $p; exec 3<>$p 4>$p 3<&-; WSLMESH >&4";
     let gone = shell(world, command, gone)?;
     ensure!(
@@ -161,7 +161,7 @@ fn disciplined(world: &World, command: &str, code: i32) -> Result<()> {
         full.status == Status::Code(1) && full.stderr.contains(expected),
         "{command} to a full disk: {full:?}"
     );
-    // On a terminal, for somebody who wants no colours, and on one without them.
+    // On a terminal, with NO_COLOR, and on one without colours.
     let mut lines = 0;
     for environment in ["NO_COLOR=1 TERM=xterm", "TERM=dumb"] {
         let shown = terminal(world, command, environment)?;
@@ -325,7 +325,7 @@ fn misuse(world: &World) -> Result<()> {
 fn interrupted(world: &World) -> Result<()> {
     others(world)?;
     world.write(CONFIG, OPEN)?;
-    // A terminal whose keyboard nobody touches; one at its end would be an answer.
+    // A terminal without input; end of file would be an answer.
     let inner = format!(
         "stty -g >/run/lab/before; trap : INT; \
          sh -c 'echo $$ >/run/lab/pid; exec {AGENT} --config {CONFIG} host install'; \

@@ -91,7 +91,7 @@ impl Tasks {
             switches: BTreeMap::new(),
             children: 0,
         };
-        for entry in fs::read_dir(folder).context("the agent is gone")? {
+        for entry in fs::read_dir(folder).context("the agent exited")? {
             let path = entry?.path();
             // A thread may end between the two.
             let Ok(status) = fs::read_to_string(path.join("status")) else {

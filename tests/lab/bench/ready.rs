@@ -16,13 +16,13 @@ use crate::probe::now;
 use crate::topology::Place;
 use crate::world::World;
 
-/// Starts the agent again and again inside the guest: `@ready COUNT`.
+/// Starts the agent repeatedly inside the guest: `@ready COUNT`.
 pub(crate) const READY: &str = "@ready";
 
 const RUNS: &str = "30";
 const SOCKET: &str = "/run/lab/ready";
 
-/// Measures it for an interop socket that is gone and for one that never
+/// Measures it for a missing interop socket and for one that never
 /// answers.
 pub(super) fn measure(report: &mut Report) -> Result<()> {
     report.head("From exec to READY=1, Windows unreachable");

@@ -129,7 +129,7 @@ fn ip_monitor(world: &World) -> Result<Way<'_>> {
         times: Vec::new(),
         _running: running,
     };
-    // It is there once it answers to a change.
+    // It runs once it reacts to a change.
     until("ip monitor", LIMIT, || {
         world.add_address("10.9.8.7/32")?;
         world.delete_address("10.9.8.7/32")?;

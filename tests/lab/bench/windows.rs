@@ -79,8 +79,8 @@ fn relay(report: &mut Report) -> Result<()> {
         let address = Ipv4Addr::new(172, 28, 17, round + 2);
         let text = address.to_string();
         let role = ["/init", crate::ROLE, REPLACE, FILE, &text, "40"];
-        let told = world.run(Place::Guest, &role, b"")?.ok()?;
-        let begun = told.split_whitespace().nth(1).context("no begin")?;
+        let reply = world.run(Place::Guest, &role, b"")?.ok()?;
+        let begun = reply.split_whitespace().nth(1).context("no begin")?;
         let begun: u64 = begun.parse()?;
         let at = arrival(&world, address)?;
         times.push(Duration::from_nanos(at.saturating_sub(begun)));
@@ -99,7 +99,7 @@ fn relay(report: &mut Report) -> Result<()> {
     Ok(())
 }
 
-/// When the relay was first told this address, in ns of CLOCK_MONOTONIC.
+/// When the relay first received this address, in ns of CLOCK_MONOTONIC.
 fn arrival(world: &World, address: Ipv4Addr) -> Result<u64> {
     let mark = format!("\"{address}\"");
     until("the relay's command", LIMIT, || {

@@ -4,7 +4,7 @@ use std::io::{self, IsTerminal, Write};
 
 use anyhow::Result;
 
-/// Columns of a terminal that nobody has made wider.
+/// The default width of a terminal.
 const WIDTH: usize = 80;
 
 const BOLD: &str = "1";
@@ -91,7 +91,7 @@ impl Screen {
     pub(super) fn event(&mut self, ms: u64, who: Who, text: &str) -> Result<()> {
         let (name, colour) = match who {
             Who::Agent => ("wslmesh", ""),
-            Who::Trouble => ("wslmesh", YELLOW),
+            Who::Problem => ("wslmesh", YELLOW),
             Who::Lab => ("lab", DIM),
             Who::Client => ("client", GREEN),
         };
@@ -111,7 +111,7 @@ impl Screen {
         Ok(())
     }
 
-    /// Why the demo failed.
+    /// The reason of a failure.
     pub(super) fn failure(&mut self, text: &str) -> Result<()> {
         let mark = self.paint(RED, "FAILED");
         let text = wrap(text, WIDTH - 8).join("\n        ");
@@ -119,13 +119,13 @@ impl Screen {
     }
 }
 
-/// Whose line it is.
+/// The source of a line.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Who {
-    /// The agent's own log line.
+    /// A log line of the agent.
     Agent,
-    /// A log line about something that is not as it should be.
-    Trouble,
+    /// A warning or an error of the agent.
+    Problem,
     /// What the lab saw from outside.
     Lab,
     /// The client's view.

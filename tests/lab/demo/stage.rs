@@ -20,9 +20,9 @@ const SETTINGS: &str = "\
 const CLIENT: &str = "192.168.50.10:2222";
 
 /// How long a scene may take.
-const PATIENCE: Duration = Duration::from_secs(20);
-/// How long nothing may happen before the next scene.
-const CALM: Duration = Duration::from_millis(400);
+const SCENE_TIMEOUT: Duration = Duration::from_secs(20);
+/// A scene ends after this long without events.
+const QUIET: Duration = Duration::from_millis(400);
 
 /// What must have come about at the end of a scene.
 #[derive(Debug, Default)]
@@ -155,12 +155,12 @@ impl<'w, 's> Stage<'w, 's> {
                 last = now();
             }
             let missing = seen.missing(expected);
-            if missing.is_empty() && now() - last > nanos(CALM) {
+            if missing.is_empty() && now() - last > nanos(QUIET) {
                 break;
             }
-            if now() - begun > nanos(PATIENCE) {
+            if now() - begun > nanos(SCENE_TIMEOUT) {
                 bail!(
-                    "{what}: after {PATIENCE:?} still not: {}",
+                    "{what}: after {SCENE_TIMEOUT:?} still not: {}",
                     missing.join(", ")
                 );
             }
@@ -203,8 +203,8 @@ impl<'w, 's> Stage<'w, 's> {
             .map(|line| line.trim_start_matches("wslmesh: ").to_owned())
             .collect();
         for line in &lines {
-            let trouble = line.starts_with("warning: ") || line.starts_with("error: ");
-            let who = if trouble { Who::Trouble } else { Who::Agent };
+            let problem = line.starts_with("warning: ") || line.starts_with("error: ");
+            let who = if problem { Who::Problem } else { Who::Agent };
             self.say(begun, who, &without_sysctls(line))?;
         }
         Ok(lines)

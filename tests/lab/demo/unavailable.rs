@@ -1,4 +1,4 @@
-//! What to do where an ordinary program may not build a world.
+//! The fix where namespaces are not allowed.
 
 use std::fs;
 use std::path::Path;
@@ -25,7 +25,7 @@ const SWITCHES: [(&str, &str, &str, &str); 3] = [
     ("user/max_user_namespaces", "0", "15000", "every kernel"),
 ];
 
-/// Tells why there is no demo, and the fix.
+/// Explains why the demo cannot run, and the fix.
 pub(super) fn explain(screen: &mut Screen, why: &str) -> Result<()> {
     screen.failure(&format!("the lab cannot be built here: {why}"))?;
     screen.plain(
