@@ -8,7 +8,7 @@ use clap::{Args, Subcommand, ValueEnum};
 
 use super::{
     host::{self, Install, reloaded},
-    output::{Exit, print_error, print},
+    output::{Exit, print, print_error},
 };
 use crate::{
     config::{

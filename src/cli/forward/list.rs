@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::super::{
     answers, counters,
-    output::{Exit, print_error, print, prose},
+    output::{Exit, print, print_error, prose},
     style,
     table::{WIDTH, columns, listed},
 };

@@ -1,7 +1,7 @@
 //! What a person is shown of policies, files and answers.
 
 use super::super::{
-    output::{Exit, print_error, print, prose},
+    output::{Exit, print, print_error, prose},
     style,
     table::{WIDTH, wrap},
 };

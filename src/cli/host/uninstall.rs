@@ -7,7 +7,7 @@ use anyhow::Context;
 use super::{
     super::{
         ask::go_on,
-        output::{Exit, print_error, print},
+        output::{Exit, print, print_error},
         style,
     },
     Uninstall, shown,
