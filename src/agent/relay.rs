@@ -29,7 +29,7 @@ use crate::{
     backoff::{Retry, until},
     blocking::SingleFlight,
     host::relay::RelayError,
-    model::{Code, Finding, RelayMemory, RelaySet},
+    model::{Code, CountedForward, Counters, Finding, RelayMemory, RelaySet},
     paths::Paths,
 };
 use wslmesh_relay::protocol::{Command, Event, Limits, Listen, SetForwards, VERSION};
@@ -368,6 +368,36 @@ impl Supervisor {
     }
 
     /// The name of the forward that listens there; empty if none does.
+    /// Asks a relay that runs for its counters; its answer comes as news. Gives back
+    /// the state of one that could not be asked.
+    pub(super) fn ask_counters(&mut self) -> Option<RelayMemory> {
+        let State::Running { process, .. } = &mut self.state else {
+            return None;
+        };
+        match process.send(&Command::GetCounters) {
+            Ok(()) => {
+                self.counting.asked = true;
+                None
+            }
+            Err(error) => {
+                self.fail(&error);
+                Some(self.memory())
+            }
+        }
+    }
+
+    /// Takes its answer. Says whether it was asked.
+    fn counted(&mut self, forwards: Vec<Counters>) -> bool {
+        let named = |counters: Counters| CountedForward {
+            name: self.name_of(counters.listen),
+            counters,
+        };
+        let forwards = forwards.into_iter().map(named);
+        // A forward that was removed meanwhile has no name.
+        let forwards = forwards.filter(|one| !one.name.is_empty()).collect();
+        self.counting.answered(forwards)
+    }
+
     fn name_of(&self, listen: Listen) -> String {
         let mut forwards = self.wanted.iter().flat_map(|set| &set.forwards);
         let named = forwards.find(|(_, forward)| forward.listen == listen);

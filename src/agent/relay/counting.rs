@@ -2,53 +2,18 @@
 
 use jiff::Timestamp;
 
-use super::{State, Supervisor};
-use wslmesh_relay::protocol::Command;
-
-use crate::model::{Counted, CountedForward, Counters, RelayMemory};
-
-impl Supervisor {
-    /// Asks a relay that runs for its counters; its answer comes as news. Gives back
-    /// the state of one that could not be asked.
-    pub(in crate::agent) fn ask_counters(&mut self) -> Option<RelayMemory> {
-        let State::Running { process, .. } = &mut self.state else {
-            return None;
-        };
-        match process.send(&Command::GetCounters) {
-            Ok(()) => {
-                self.counting.asked = true;
-                None
-            }
-            Err(error) => {
-                self.fail(&error);
-                Some(self.memory())
-            }
-        }
-    }
-
-    /// Takes its answer. Says whether it was asked.
-    pub(super) fn counted(&mut self, forwards: Vec<Counters>) -> bool {
-        let named = |counters: Counters| CountedForward {
-            name: self.name_of(counters.listen),
-            counters,
-        };
-        let forwards = forwards.into_iter().map(named);
-        // A forward that was removed meanwhile has no name.
-        let forwards = forwards.filter(|one| !one.name.is_empty()).collect();
-        self.counting.answered(forwards)
-    }
-}
+use crate::model::{Counted, CountedForward};
 
 /// The last answer of the relay that runs.
 #[derive(Debug, Default)]
 pub(super) struct Counting {
-    asked: bool,
+    pub(super) asked: bool,
     last: Option<Counted>,
 }
 
 impl Counting {
     /// Takes an answer; `false` for one without a question, which is ignored.
-    fn answered(&mut self, forwards: Vec<CountedForward>) -> bool {
+    pub(super) fn answered(&mut self, forwards: Vec<CountedForward>) -> bool {
         if !std::mem::take(&mut self.asked) {
             return false;
         }
