@@ -226,6 +226,10 @@ pub(super) fn bounded<'de, T: TryFrom<u16>, D: Deserializer<'de>>(
             write!(f, "a number from {} to {}", self.0.start(), self.0.end())
         }
 
+        fn visit_u64<E: de::Error>(self, number: u64) -> Result<u16, E> {
+            self.visit_i64(i64::try_from(number).unwrap_or(i64::MAX))
+        }
+
         fn visit_i64<E: de::Error>(self, number: i64) -> Result<u16, E> {
             let found = u16::try_from(number).ok();
             found.filter(|_| self.0.contains(&number)).ok_or_else(|| {

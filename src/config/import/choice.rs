@@ -6,7 +6,7 @@ use super::{
     super::{load::Loaded, values::Forward},
     format::{Foreign, Instance, Port},
 };
-use crate::model::{Firewall, Protocol};
+use crate::model::Protocol;
 
 /// The instance that stands for whichever distribution runs.
 const CATCH_ALL: &str = "active-wsl-instance";
@@ -113,12 +113,15 @@ pub(super) fn choose(
 
 impl Choice {
     fn instance(&mut self, instance: &Instance, there: &Loaded, names: &mut BTreeSet<String>) {
-        let mut heading = Some(match printable(&instance.comment) {
-            comment if comment.is_empty() => printable(&instance.name),
-            comment => format!("{}: {comment}", printable(&instance.name)),
-        });
+        let mut heading = Some(
+            match printable(instance.comment.as_deref().unwrap_or_default()) {
+                comment if comment.is_empty() => printable(&instance.name),
+                comment => format!("{}: {comment}", printable(&instance.name)),
+            },
+        );
         for port in &instance.ports {
             let mut forward = forward(port);
+            let comment = port.comment.as_deref().unwrap_or_default();
             let subject = format!("port {} of {:?}", port.listen, printable(&instance.name));
             let twin = |entry: &&Entry| entry.forward.listen_port == forward.listen_port;
             if let Some(earlier) = self.entries.iter().find(twin) {
@@ -146,11 +149,11 @@ impl Choice {
                 });
                 continue;
             }
-            forward.name = free(&stem(&port.comment), port.listen.get(), names);
+            forward.name = free(&stem(comment), port.listen.get(), names);
             names.insert(forward.name.clone());
             self.entries.push(Entry {
                 heading: heading.take(),
-                comment: printable(&port.comment),
+                comment: printable(comment),
                 forward,
             });
         }
@@ -202,9 +205,8 @@ fn forward(port: &Port) -> Forward {
         protocol: Protocol::Tcp,
         listen_address: Ipv4Addr::UNSPECIFIED,
         listen_port: port.listen,
-        connect_port: port.connect.unwrap_or(port.listen),
-        // Never more than the file has: our own default would let the LAN in.
-        firewall: port.firewall.unwrap_or(Firewall::None),
+        connect_port: port.connect(),
+        firewall: port.firewall(),
     }
 }
 

@@ -3,8 +3,8 @@
 use std::num::NonZeroU16;
 
 use serde::{Deserialize, Deserializer, de};
-use serde_json::Value;
 
+use super::super::values::{bounded, port};
 use crate::model::Firewall;
 
 /// One file.
@@ -23,8 +23,8 @@ pub(super) struct Foreign {
 pub(super) struct Instance {
     #[serde(deserialize_with = "name")]
     pub(super) name: String,
-    #[serde(default, deserialize_with = "comment")]
-    pub(super) comment: String,
+    #[serde(default)]
+    pub(super) comment: Option<String>,
     #[serde(default)]
     pub(super) ports: Vec<Port>,
 }
@@ -34,16 +34,61 @@ pub(super) struct Instance {
 #[serde(deny_unknown_fields)]
 pub(super) struct Port {
     /// Windows' port.
-    #[serde(rename = "port", deserialize_with = "listen")]
+    #[serde(rename = "port", deserialize_with = "port")]
     pub(super) listen: NonZeroU16,
     /// The port in the distribution; the same where there is none.
-    #[serde(default, rename = "internal_port", deserialize_with = "connect")]
-    pub(super) connect: Option<NonZeroU16>,
+    #[serde(default, rename = "internal_port")]
+    connect: Option<PortOrZero>,
     /// Whom the tool lets in; it makes no firewall rule where there is none.
-    #[serde(default, deserialize_with = "firewall")]
-    pub(super) firewall: Option<Firewall>,
-    #[serde(default, deserialize_with = "comment")]
-    pub(super) comment: String,
+    #[serde(default)]
+    firewall: Option<Scope>,
+    #[serde(default)]
+    pub(super) comment: Option<String>,
+}
+
+/// 0 is none to that tool.
+#[derive(Debug, Clone, Copy, Deserialize)]
+struct PortOrZero(#[serde(deserialize_with = "port_or_zero")] u16);
+
+/// An empty word is none to that tool.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum Scope {
+    #[serde(rename = "")]
+    None,
+    Local,
+    Full,
+}
+
+impl Port {
+    /// The port in the distribution.
+    pub(super) fn connect(&self) -> NonZeroU16 {
+        let chosen = self.connect.and_then(|port| NonZeroU16::new(port.0));
+        chosen.unwrap_or(self.listen)
+    }
+
+    /// Never more than the file has: our own default would let the LAN in.
+    pub(super) fn firewall(&self) -> Firewall {
+        match self.firewall {
+            None | Some(Scope::None) => Firewall::None,
+            Some(Scope::Local) => Firewall::Local,
+            Some(Scope::Full) => Firewall::Full,
+        }
+    }
+}
+
+fn port_or_zero<'de, D: Deserializer<'de>>(from: D) -> Result<u16, D::Error> {
+    bounded(from, 0..=65535, "port")
+}
+
+fn name<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
+    let name = String::deserialize(from)?;
+    if name.trim().is_empty() {
+        let text = format!("{name:?} is no name: write a distribution's name");
+        Err(de::Error::custom(text))
+    } else {
+        Ok(name)
+    }
 }
 
 /// What is wrong with a text, and where.
@@ -57,84 +102,44 @@ pub(super) struct Wrong {
 pub(super) fn parse(text: &str) -> Result<Foreign, Wrong> {
     // Editors on Windows like to begin a file with one.
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    serde_json::from_str(text).map_err(|error| {
-        let place = format!(" at line {} column {}", error.line(), error.column());
+    let mut from = serde_json::Deserializer::from_str(text);
+    let found = serde_path_to_error::deserialize(&mut from);
+    let found = found.map_err(|error| (error.path().to_string(), error.into_inner()));
+    let found = found.and_then(|found| match from.end() {
+        Ok(()) => Ok(found),
+        Err(error) => Err((".".to_owned(), error)),
+    });
+    found.map_err(|(key, error)| {
+        let (line, column) = (error.line(), error.column());
         let message = error.to_string();
-        let message = message.strip_suffix(&place).unwrap_or(&message);
+        let message = message.trim_end_matches(&format!(" at line {line} column {column}"));
+        let key = match key.as_str() {
+            "." => String::new(),
+            key => format!("{key}: "),
+        };
         Wrong {
-            line: error.line(),
-            column: error.column(),
-            message: explained(message),
+            line,
+            column,
+            message: format!("{key}{message}{}", remediation(message)),
         }
     })
 }
 
-/// The parser's words and what to do.
-fn explained(message: &str) -> String {
-    let remediation = if message.starts_with("unknown field `external_port`") {
-        "; Windows' port is `port` there, and the distribution's is `internal_port`"
-    } else if message.starts_with("unknown field") {
-        "; correct or remove the key"
-    } else if message.starts_with("missing field") {
-        "; add the key"
-    } else if message.starts_with("EOF") {
-        "; the file is not complete"
-    } else {
-        ""
-    };
-    format!("{message}{remediation}")
-}
-
-/// Refuses a value with its key and the right values.
-fn refused<E: de::Error>(key: &str, value: &Value, remediation: &str) -> E {
-    let value: String = value.to_string().chars().take(40).collect();
-    E::custom(format!("`{key}`: {value} is wrong; {remediation}"))
-}
-
-fn port<E: de::Error>(key: &str, value: &Value) -> Result<NonZeroU16, E> {
-    let number = value.as_u64().and_then(|number| u16::try_from(number).ok());
-    let port = number.and_then(NonZeroU16::new);
-    port.ok_or_else(|| refused(key, value, "write a number from 1 to 65535"))
-}
-
-fn listen<'de, D: Deserializer<'de>>(from: D) -> Result<NonZeroU16, D::Error> {
-    port("port", &Value::deserialize(from)?)
-}
-
-/// 0 is none to that tool.
-fn connect<'de, D: Deserializer<'de>>(from: D) -> Result<Option<NonZeroU16>, D::Error> {
-    match Value::deserialize(from)? {
-        Value::Null => Ok(None),
-        zero if zero.as_u64() == Some(0) => Ok(None),
-        value => port("internal_port", &value).map(Some),
-    }
-}
-
-fn firewall<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Firewall>, D::Error> {
-    let value = Value::deserialize(from)?;
-    match value.as_str() {
-        Some("local") => Ok(Some(Firewall::Local)),
-        Some("full") => Ok(Some(Firewall::Full)),
-        Some("") => Ok(None),
-        None if value.is_null() => Ok(None),
-        Some(_) | None => {
-            let remediation = "write \"local\" or \"full\", or leave the key out";
-            Err(refused("firewall", &value, remediation))
-        }
-    }
-}
-
-fn name<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
-    match Value::deserialize(from)? {
-        Value::String(name) if !name.trim().is_empty() => Ok(name),
-        value => Err(refused("name", &value, "write a distribution's name")),
-    }
-}
-
-fn comment<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
-    match Value::deserialize(from)? {
-        Value::String(comment) => Ok(comment),
-        Value::Null => Ok(String::new()),
-        value => Err(refused("comment", &value, "write a text in quotes")),
-    }
+/// What to do about the parser's words.
+fn remediation(message: &str) -> &'static str {
+    let table = [
+        (
+            "unknown field `external_port`",
+            "; Windows' port is `port` there, and the distribution's is `internal_port`",
+        ),
+        ("unknown field", "; correct or remove the key"),
+        ("missing field", "; add the key"),
+        (
+            "unknown variant",
+            "; write \"local\" or \"full\", or leave the key out",
+        ),
+        ("EOF", "; the file is not complete"),
+    ];
+    let found = table.iter().find(|(start, _)| message.starts_with(start));
+    found.map_or("", |(_, text)| text)
 }

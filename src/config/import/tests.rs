@@ -171,21 +171,24 @@ fn wrong_files_are_refused_with_place_key_and_fix() {
     let table = [
         (
             with("{\"port\": 0}"),
-            "3:11: `port`: 0 is wrong; write a number from 1 to 65535",
+            "3:10: instances[0].ports[0].port: 0 is no port: write a number from 1 to 65535",
         ),
-        (with("{\"port\": 65536}"), "`port`: 65536 is wrong"),
-        (with("{\"port\": \"80\"}"), "`port`: \"80\" is wrong"),
+        (with("{\"port\": 65536}"), "ports[0].port: 65536 is no port"),
+        (
+            with("{\"port\": \"80\"}"),
+            "ports[0].port: invalid type: string \"80\", expected a number from 1 to 65535",
+        ),
         (
             with("{\"port\": 80, \"internal_port\": -1}"),
-            "`internal_port`: -1 is wrong",
+            "ports[0].internal_port: -1 is no port",
         ),
         (
             with("{\"port\": 80, \"firewall\": \"open\"}"),
-            "`firewall`: \"open\" is wrong; write \"local\" or",
+            "ports[0].firewall: unknown variant `open`, expected one of ``, `local`, `full`; write \"local\" or",
         ),
         (
             with("{\"port\": 80, \"comment\": 5}"),
-            "`comment`: 5 is wrong",
+            "ports[0].comment: invalid type: integer `5`",
         ),
         (
             with("{\"internal_port\": 80}"),
@@ -205,7 +208,7 @@ fn wrong_files_are_refused_with_place_key_and_fix() {
         ),
         (
             with("{\"port\": 80}").replace("Dev", " "),
-            "`name`: \" \" is wrong",
+            "instances[0].name: \" \" is no name: write",
         ),
         ("{\"instances\": [".to_owned(), "EOF"),
         (String::new(), "EOF"),
