@@ -15,7 +15,7 @@ use crate::{
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
-    /// Say whether the configuration is right, and where it is not
+    /// Check the configuration; list every error with file, line, key and fix
     Check,
     /// Print the settings in force, defaults included
     Show,

@@ -26,7 +26,7 @@ pub(super) enum Command {
     /// rights, and an elevated window shows the same once more and asks for the
     /// word yes. Afterwards forwards within what was agreed to need no prompt.
     Install(Install),
-    /// Take away everything that `host install` and the agent made on Windows
+    /// Remove everything that `host install` and the agent made on Windows
     Uninstall(Uninstall),
     /// Examine the Windows side, changing nothing
     #[command(

@@ -1,7 +1,7 @@
 //! A forward in a drop-in of its own, for `wslmesh forward`.
 //!
 //! The whole configuration with the drop-in in it is checked before anything is
-//! written, so that a running agent never meets a configuration that it refuses.
+//! written, so that a running agent never reads one that it refuses.
 
 use std::{
     fs, io,
@@ -27,12 +27,12 @@ pub enum DropInError {
     /// The configuration is wrong already, or would be.
     #[error(transparent)]
     Config(#[from] ConfigError),
-    /// The name could not stand in a file's name.
+    /// The name cannot be part of a file's name.
     #[error("{0:?}: {NAME_RULE}")]
     Name(String),
     /// The name has another meaning already.
     #[error(
-        "forward {:?} is there already, at {}:{}; choose another name, or first: wslmesh forward remove {}",
+        "forward {:?} exists already, at {}:{}; choose another name, or first: wslmesh forward remove {}",
         .0.name, .0.file.display(), .0.line, .0.name
     )]
     Taken(Located),
@@ -100,12 +100,12 @@ pub struct DropIn {
     path: PathBuf,
 }
 
-/// What became of a forward that was to be added.
+/// The result of adding a forward.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Added {
     /// Its drop-in was written.
     Written,
-    /// The same forward is there already.
+    /// The same forward exists already.
     Already,
 }
 
@@ -140,7 +140,7 @@ impl DropIn {
     pub fn add(&self, forward: &Forward) -> Result<(Added, Settings), DropInError> {
         let name = &self.name;
         let text = format!(
-            "# Made by `wslmesh forward add`; `wslmesh forward remove {name}` takes it away.\n{}",
+            "# Made by `wslmesh forward add`; `wslmesh forward remove {name}` removes it.\n{}",
             forward.block()
         );
         let now = read(&self.source, None)?;
@@ -261,7 +261,7 @@ mod tests {
     const SSH: &str = "[mtu]\nvalue = 1280\n\n[[forward]]\nname = \"ssh\"\nprotocol = \"tcp\"\nlisten-port = 2222\n";
 
     #[test]
-    fn what_is_added_is_in_force_and_goes_again() {
+    fn added_forward_is_in_force_until_removed() {
         let (_folder, source) = written(SSH);
         let web = forward("web", 8080);
         let (added, settings) = add(&source, &web).unwrap();
@@ -279,7 +279,7 @@ mod tests {
     }
 
     #[test]
-    fn what_clashes_is_refused_with_its_place_and_nothing_is_written() {
+    fn clash_names_the_place_and_writes_nothing() {
         let table = [
             (forward("ssh", 1), "w.toml:4; choose another name"),
             (forward("other", 2222), "is taken by forward \"ssh\" at"),
@@ -304,7 +304,7 @@ mod tests {
     }
 
     #[test]
-    fn a_configuration_with_errors_takes_no_forward() {
+    fn configuration_with_errors_takes_no_forward() {
         let (_folder, source) = written("[mtu]\nvalue = 1\n");
         let refused = add(&source, &forward("web", 80)).unwrap_err();
         assert!(refused.contains("w.toml:2:9"), "{refused}");
@@ -312,7 +312,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_whole_configuration_refuses_is_not_written() {
+    fn whole_configuration_is_checked_before_writing() {
         let (_folder, source) = written("[host]\nbackend = \"portproxy\"\n");
         let mut wireguard = forward("wireguard", 51820);
         wireguard.protocol = Protocol::Udp;
@@ -322,7 +322,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_was_added_is_removed() {
+    fn only_added_forwards_are_removed() {
         let (_folder, source) = written(SSH);
         let remove = |name: &str| {
             let removed = DropIn::of(&source, name).unwrap().remove();
@@ -349,7 +349,7 @@ mod tests {
     }
 
     #[test]
-    fn a_draft_stands_where_its_file_will() {
+    fn draft_has_the_place_of_its_file() {
         let (_folder, source) = written("");
         fs::create_dir(source.drop_ins()).unwrap();
         fs::write(source.drop_ins().join("z.toml"), "[mtu]\nvalue = 1300\n").unwrap();

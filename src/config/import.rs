@@ -74,7 +74,7 @@ pub enum ImportError {
         source: ChoiceError,
     },
     /// There is another import already.
-    #[error("{}: is there already and differs; look at it with --dry-run, then overwrite it with --force", .0.display())]
+    #[error("{}: exists already and differs; compare it with --dry-run, then overwrite it with --force", .0.display())]
     Exists(PathBuf),
     /// The configuration is wrong already, or would be.
     #[error(transparent)]

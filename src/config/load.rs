@@ -112,7 +112,7 @@ pub(super) fn load(source: &Source, draft: Option<Draft<'_>>) -> Result<Loaded, 
     loaded.unless(problems)
 }
 
-/// The same with forwards that may clash, for whoever is about to remove one.
+/// The same with forwards that may clash, for the removal of one of them.
 ///
 /// # Errors
 /// As [`load`], but for what is wrong with forwards together.

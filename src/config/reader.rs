@@ -135,7 +135,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// What nobody took of the table is unknown.
+    /// The keys that were not taken are unknown.
     fn close(&mut self) {
         for (key, _) in std::mem::take(&mut self.keys) {
             let offset = key.span().start;

@@ -207,7 +207,7 @@ pub const SETUP: &str = script!(
 );
 
 /// The text that `host.ps1` has run with administrator rights, before its values are
-/// put in. It stands in [`HOST`] as it is here.
+/// put in. [`HOST`] contains it as it is here.
 pub const LOADER: &str = include_str!("windows/loader.ps1");
 
 /// One line for `powershell.exe -Command`, for when no script file starts at all: a

@@ -64,7 +64,7 @@ pub enum SetupError {
     Distribution(#[from] DistributionError),
     /// A policy about scripts keeps `host.ps1` from running.
     #[error(
-        "a policy of this Windows machine keeps the script from running ({0}): nothing was changed. Whoever manages the machine can allow it for this user."
+        "a policy of this Windows machine keeps the script from running ({0}): nothing was changed. The machine's administrator can allow it for this user."
     )]
     Forbidden(String),
     /// No request could be made.

@@ -78,7 +78,7 @@ async fn call(folder: &Path, wanted: &RuleSet) -> Result<Answer, SyncError> {
     Ok(Answer::parse(&output.stdout)?)
 }
 
-/// Puts the script where Windows reads it, unless it is there.
+/// Writes the script where Windows reads it, unless it is unchanged.
 fn script(folder: &Path) -> Result<PathBuf, SyncError> {
     fs::create_dir_all(folder).map_err(|source| SyncError::Folder {
         path: folder.to_owned(),
@@ -98,7 +98,7 @@ fn code(error: &SyncError) -> Code {
     }
 }
 
-/// Whether rules may have been made although no answer tells.
+/// Whether rules may have been made although there is no answer.
 fn may_have_worked(error: &SyncError) -> bool {
     match error {
         SyncError::Interop(InteropError::Call(call)) => !matches!(call, ChildError::Start(_)),
@@ -107,7 +107,7 @@ fn may_have_worked(error: &SyncError) -> bool {
     }
 }
 
-/// The outcome of a call that does not come back, because something on the way
+/// The outcome of a call that does not return, because something on the way
 /// to Windows hangs where no deadline reaches.
 pub fn hangs(wanted: RuleSet, after: Duration) -> HostOutcome {
     let detail = format!(

@@ -110,7 +110,7 @@ async fn converse(
     let write = async {
         if let (Some(mut stdin), Some(input)) = (stdin, input) {
             match stdin.write_all(input).await {
-                // A program that ends without reading tells why in other ways.
+                // A program that ends without reading reports its reason otherwise.
                 Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
                     return Err(ChildError::Pipe(error));
                 }
@@ -127,7 +127,7 @@ async fn converse(
             Ok(stdout)
         }
     };
-    let complain = async {
+    let errors = async {
         let Some(mut stderr) = stderr else {
             return Ok(Vec::new());
         };
@@ -137,7 +137,7 @@ async fn converse(
             .map_err(ChildError::Pipe)?;
         Ok(start)
     };
-    let ((), stdout, stderr) = tokio::try_join!(write, read, complain)?;
+    let ((), stdout, stderr) = tokio::try_join!(write, read, errors)?;
     let status = child.wait().await.map_err(ChildError::Pipe)?;
     if status.success() {
         return Ok(Ok(Output { stdout }));

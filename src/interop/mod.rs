@@ -26,7 +26,7 @@ use crate::{
     model::{Code, DrivePath},
 };
 
-/// Longest wait for a Windows program that asks nobody anything.
+/// Longest wait for a Windows program that waits for no person.
 pub const DEADLINE: Duration = Duration::from_secs(15);
 
 const SOCKETS: &str = "/run/WSL";
@@ -72,7 +72,7 @@ impl InteropError {
     }
 }
 
-/// A way to Windows that was there a moment ago.
+/// A way to Windows, found a moment ago.
 #[derive(Debug)]
 pub struct Interop {
     socket: PathBuf,
@@ -253,7 +253,7 @@ fn not_executable(error: &io::Error) -> bool {
     error.raw_os_error() == Some(rustix::io::Errno::NOEXEC.raw_os_error())
 }
 
-/// WSL init's own socket first: it is there before any service. Then what the
+/// WSL init's own socket first: it exists before any service. Then what the
 /// environment names, then the sockets of open sessions.
 fn socket() -> Option<PathBuf> {
     let first = Path::new(SOCKETS).join("1_interop");

@@ -13,7 +13,7 @@ use crate::{
 /// src/linux/init/binfmt.cpp, ACCEPT_TIMEOUT).
 const DEADLINE: Duration = Duration::from_secs(12);
 
-/// The mode where nobody has to be asked: this is no WSL machine.
+/// The mode where WSL need not be asked: this is no WSL machine.
 #[must_use]
 pub fn at_once() -> Option<ModeState> {
     (!is_wsl()).then_some(ModeState::Known(Mode::NotWsl))

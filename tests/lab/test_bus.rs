@@ -177,7 +177,7 @@ fn forwards_come_and_go(world: &World) -> Result<()> {
         let other = ("web", "tcp", "", 8081_u16, 0_u16, "none");
         let error = refused(&bus, "AddForward", &other).await?;
         ensure!(
-            error.contains("Error.Forward") && error.contains("is there already"),
+            error.contains("Error.Forward") && error.contains("exists already"),
             "{error}"
         );
         let other = ("other", "tcp", "", 2222_u16, 0_u16, "none");

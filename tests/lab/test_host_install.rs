@@ -217,7 +217,7 @@ fn dry_runs(world: &World) -> Result<()> {
     ensure!(!machine.tasks.contains_key(&logon_task(ME)), "{machine:#?}");
     let installed = world.windows().snapshot()?;
     let output = world.cli(&["host", "uninstall", "--dry-run"])?;
-    said(&output, 0, &["What goes:", "Nothing was changed."])?;
+    said(&output, 0, &["This is removed:", "Nothing was changed."])?;
     world.windows().snapshot()?.is(&installed)
 }
 

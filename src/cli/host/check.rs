@@ -47,39 +47,39 @@ struct Windows {
 }
 
 pub(super) async fn check(
-    wish: &super::Check,
+    arguments: &super::Check,
     source: &Source,
     paths: &Paths,
 ) -> anyhow::Result<Exit> {
-    if let Some(report) = &wish.report
-        && !wish.force
+    if let Some(report) = &arguments.report
+        && !arguments.force
         && report.symlink_metadata().is_ok()
     {
         anyhow::bail!(
-            "{} is there already: name another file, or add --force to overwrite it",
+            "{} exists already: name another file, or add --force to overwrite it",
             report.display()
         );
     }
-    if wish.probe {
+    if arguments.probe {
         let question = "A probe listens for a moment on a port of Windows' loopback, has netsh read two lines that change nothing, and starts the task: once to repeat the last selection, and, where it is installed and WSL is behind NAT, twice more to make one forward on a TCP port that the policy allows and nothing uses, with the firewall rules of its grant, and to remove it again. Go on?";
-        if let Some(end) = go_on(question, wish.yes, "add --yes to allow the probe")? {
+        if let Some(end) = go_on(question, arguments.yes, "add --yes to allow the probe")? {
             return Ok(end);
         }
     }
-    let (way, asked) = call(wish.probe, paths).await;
+    let (way, asked) = call(arguments.probe, paths).await;
     let facts = Facts::gather(source, paths, way).await;
     let findings = findings(facts, asked);
-    if let Some(report) = &wish.report {
-        write(report, wish.force, &markdown(&findings))
+    if let Some(report) = &arguments.report {
+        write(report, arguments.force, &markdown(&findings))
             .with_context(|| format!("cannot write {}", report.display()))?;
         print(&format!(
             "written: {}; look through it before you attach it to an issue",
             report.display()
         ))?;
     }
-    if wish.json {
+    if arguments.json {
         print(&serde_json::to_string_pretty(&findings)?)?;
-    } else if wish.report.is_none() {
+    } else if arguments.report.is_none() {
         for line in table(&findings) {
             print(&line)?;
         }
@@ -287,7 +287,7 @@ mod tests {
             mode: "nat".into(),
             interop: "/mnt/c/Windows/System32/WindowsPowerShell/v1.0/powershell.exe through /run/WSL/1_interop".into(),
             configuration: "backend auto".into(),
-            agent: "none runs".into(),
+            agent: "not running".into(),
             health: Some(Vec::new()),
         }
     }
@@ -299,7 +299,7 @@ mod tests {
     }
 
     #[test]
-    fn a_table_of_80_columns() {
+    fn table_has_80_columns() {
         let lines = table(&checked());
         assert!(
             lines.iter().all(|line| line.chars().count() <= 80),
@@ -321,7 +321,7 @@ mod tests {
     }
 
     #[test]
-    fn facts_are_told_in_words() {
+    fn facts_are_shown_as_words() {
         let table = [
             (
                 r#"{"address":"172.28.16.5","mtu":1280,"up":true}"#,
@@ -337,7 +337,7 @@ mod tests {
     }
 
     #[test]
-    fn exits_are_honest() {
+    fn exit_status_follows_the_checks() {
         let mut found = checked();
         assert_eq!(exit(&found), Exit::Degraded);
         found
@@ -349,7 +349,7 @@ mod tests {
     }
 
     #[test]
-    fn a_report_says_what_was_not_run_and_why() {
+    fn report_names_skipped_checks_and_reasons() {
         let text = markdown(&checked());
         assert!(text.contains("| T3 | not run | a port rule takes effect | only with --probe |"));
         let missing = SetupError::from(crate::interop::InteropError::NoSocket);
@@ -361,7 +361,7 @@ mod tests {
     }
 
     #[test]
-    fn a_report_overwrites_nothing_by_itself() {
+    fn report_is_overwritten_with_force_alone() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("report.md");
         write(&path, false, "one").unwrap();

@@ -30,12 +30,12 @@ pub(super) struct Facts {
     pub(super) configuration: String,
     /// The running agent, if any.
     pub(super) agent: String,
-    /// Its health codes; nothing where none runs.
+    /// Its health codes; `None` where it is not running.
     pub(super) health: Option<Vec<String>>,
 }
 
 impl Facts {
-    /// Gathers them; `interop` comes from whoever looked for it.
+    /// Gathers them; `interop` is what the search for it gave.
     pub(super) async fn gather(source: &Source, paths: &Paths, interop: String) -> Self {
         let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
         let document = read_status(&paths.runtime).ok().flatten();
@@ -60,7 +60,7 @@ impl Facts {
                 Err(error) => plain(&error.to_string()),
             },
             agent: document.as_ref().map_or_else(
-                || "none runs".to_owned(),
+                || "not running".to_owned(),
                 |document| format!("{}, {} passes", document.role, document.passes),
             ),
             health: document.map(|document| {
@@ -122,7 +122,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_summary_names_ports_and_nobody() {
+    fn summary_has_ports_and_no_names() {
         let settings = crate::config::settings(
             "[[forward]]\nname = \"my-secret\"\nprotocol = \"tcp\"\nlisten-port = 2222\nconnect-port = 22\n\
              [[forward]]\nname = \"other\"\nprotocol = \"udp\"\nlisten-address = \"192.168.1.77\"\nlisten-port = 9\nfirewall = \"full\"\n",

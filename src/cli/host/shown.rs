@@ -11,12 +11,12 @@ use crate::{
     paths::Paths,
 };
 
-/// What to do where nobody can be asked.
+/// What to do where no person can be asked.
 pub(super) const LOOK_FIRST: &str = "look at it with --dry-run, then run it with --yes";
 
-/// Said of a call that was begun and gave no answer.
+/// For a call that was begun and gave no answer.
 pub(super) const UNKNOWN: &str =
-    "whether Windows was changed is not known (wslmesh host check tells)";
+    "whether Windows was changed is not known; see `wslmesh host check`";
 
 /// What a policy allows, in lines.
 pub(super) fn policy(policy: &Policy) -> Vec<String> {

@@ -24,7 +24,7 @@ use crate::{
     paths::Paths,
 };
 
-/// Takes away everything of ours on Windows.
+/// Removes everything of ours on Windows.
 pub(super) async fn uninstall(arguments: &Uninstall, paths: &Paths) -> anyhow::Result<Exit> {
     let Uninstall { dry_run, yes } = *arguments;
     let staging = if dry_run {
@@ -35,7 +35,7 @@ pub(super) async fn uninstall(arguments: &Uninstall, paths: &Paths) -> anyhow::R
     let folder = staging.path().to_owned();
     let setup = Setup::find(staging)?;
     let before = setup.call(Order::Look).await?;
-    shown::print_block("What goes:", &what_goes(&before))?;
+    shown::print_block("This is removed:", &removed_lines(&before))?;
     if dry_run {
         print("\nNothing was changed.")?;
         return Ok(Exit::Fine);
@@ -47,7 +47,7 @@ pub(super) async fn uninstall(arguments: &Uninstall, paths: &Paths) -> anyhow::R
         Some(pid) => print(&format!(
             "the agent (process {pid}) will reload; to keep it from making forwards again, remove\nthem from the configuration or set [host] backend = \"none\""
         ))?,
-        // An installation takes its rules away itself, once Windows has agreed.
+        // An installation removes its rules itself, once Windows has agreed.
         None if before.policy == Agreed::Nothing => withdraw(&folder, paths).await?,
         None => {}
     }
@@ -65,7 +65,7 @@ pub(super) async fn uninstall(arguments: &Uninstall, paths: &Paths) -> anyhow::R
     shown::outcome(&answer, paths).await
 }
 
-fn what_goes(before: &Answer) -> Vec<String> {
+fn removed_lines(before: &Answer) -> Vec<String> {
     let mut lines =
         vec!["forwards and firewall rules that wslmesh made for this Windows user".to_owned()];
     match &before.policy {
@@ -109,8 +109,8 @@ async fn withdraw(folder: &Path, paths: &Paths) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Notes for the next agent whether rules of ours stand. Who may not write the
-/// state directory has no agent that reads it.
+/// Notes for the next agent whether rules of ours are possibly installed. A user who
+/// cannot write the state directory has no agent that reads it.
 fn remember(standing: bool, paths: &Paths) {
     let saved = Saved::new(&paths.state).update(|values| values.forwards = standing);
     if let Err(error) = saved

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::model::Protocol;
 
-/// The instance that stands for whichever distribution runs.
+/// The instance that is for any distribution that runs.
 const CATCH_ALL: &str = "active-wsl-instance";
 
 /// Longest part of a forward's name that comes from a comment, in characters.

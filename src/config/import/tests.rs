@@ -48,7 +48,7 @@ fn of(place: &Place, distribution: Option<&str>, instances: &[&str]) -> Result<I
 }
 
 #[test]
-fn this_distribution_and_the_catch_all_are_taken() {
+fn this_distribution_and_the_catch_all_are_imported() {
     let place = place("", FILE);
     let import = of(&place, Some("dev"), &[]).unwrap();
     assert_eq!(
@@ -87,7 +87,7 @@ fn this_distribution_and_the_catch_all_are_taken() {
             .all(|line| line.len() <= 80 || line.contains('/'))
     );
     assert!(import.write(false).unwrap());
-    assert!(!import.write(false).unwrap(), "it stands there already");
+    assert!(!import.write(false).unwrap(), "it is unchanged");
     let settings = Settings::load(&place.source).unwrap();
     assert_eq!(settings.forwards.len(), 4);
     assert!(
@@ -102,7 +102,7 @@ fn this_distribution_and_the_catch_all_are_taken() {
 }
 
 #[test]
-fn instances_are_chosen_by_name_where_this_one_is_not_known() {
+fn unknown_distribution_needs_instances_by_name() {
     let place = place("", &FILE.replace("active-wsl-instance", "Other"));
     for distribution in [None, Some("Debian")] {
         let refused = of(&place, distribution, &[]).unwrap_err();
@@ -121,7 +121,7 @@ fn instances_are_chosen_by_name_where_this_one_is_not_known() {
 }
 
 #[test]
-fn what_is_configured_already_stays_as_it_is() {
+fn configured_forwards_stay() {
     let config = "[[forward]]\nname = \"ssh-2201\"\nprotocol = \"tcp\"\nlisten-port = 2201\nconnect-port = 22\n\
         [[forward]]\nname = \"web\"\nprotocol = \"tcp\"\nlisten-port = 8080\n\
         [[forward]]\nname = \"port-22\"\nprotocol = \"udp\"\nlisten-port = 22\n";
@@ -146,14 +146,14 @@ fn what_is_configured_already_stays_as_it_is() {
 }
 
 #[test]
-fn another_file_is_overwritten_only_when_told_to() {
+fn different_file_is_overwritten_with_force_alone() {
     let place = place("", FILE);
     let import = of(&place, Some("Dev"), &[]).unwrap();
     fs::create_dir(place.source.drop_ins()).unwrap();
     fs::write(import.path(), "[mtu]\nvalue = 1300\n").unwrap();
     let refused = import.write(false).unwrap_err().to_string();
     assert!(
-        refused.contains("50-imported.toml: is there already") && refused.contains("--force"),
+        refused.contains("50-imported.toml: exists already") && refused.contains("--force"),
         "{refused}"
     );
     assert_eq!(
@@ -165,7 +165,7 @@ fn another_file_is_overwritten_only_when_told_to() {
 }
 
 #[test]
-fn wrong_files_are_refused_with_place_key_and_fix() {
+fn errors_name_place_key_and_fix() {
     let with =
         |port: &str| format!("{{\"instances\": [\n{{\"name\": \"Dev\", \"ports\": [\n{port}]}}]}}");
     let table = [
@@ -253,7 +253,7 @@ fn wrong_files_are_refused_with_place_key_and_fix() {
 }
 
 #[test]
-fn a_wrong_configuration_takes_no_import() {
+fn wrong_configuration_takes_no_import() {
     let place = place("[mtu]\nvalue = 1\n", FILE);
     let refused = of(&place, Some("Dev"), &[]).unwrap_err();
     assert!(refused.contains("w.toml:2:9"), "{refused}");
@@ -270,7 +270,7 @@ fn some_port() -> impl Strategy<Value = serde_json::Value> {
 
 proptest! {
     #[test]
-    fn no_text_makes_the_parser_panic(text in any::<String>(), cut in 0..FILE.len(), new in "\\PC{0,3}") {
+    fn parser_never_panics(text in any::<String>(), cut in 0..FILE.len(), new in "\\PC{0,3}") {
         drop(format::parse(&text));
         if let (Some(head), Some(tail)) = (FILE.get(..cut), FILE.get(cut + 1..)) {
             drop(format::parse(&[head, &new, tail].concat()));
@@ -279,7 +279,7 @@ proptest! {
 
     /// Whatever the names and comments, what comes out is a configuration.
     #[test]
-    fn what_is_imported_is_valid(
+    fn import_is_a_valid_configuration(
         instances in prop::collection::vec((any::<String>(), any::<String>(), prop::collection::vec(some_port(), 0..6)), 1..4)
     ) {
         let of_one = |(name, comment, ports): &(String, String, Vec<serde_json::Value>)| {

@@ -1,4 +1,4 @@
-//! Golden texts, damaged texts and rubbish.
+//! Golden, damaged and random texts.
 
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -208,7 +208,7 @@ fn an_answer_is_read_in_full() {
 }
 
 #[test]
-fn awkward_answers_are_read() {
+fn unusual_answers_are_read() {
     let foreign = Answer::parse(&golden("answer-foreign-target")).expect("host name as target");
     let targets: Vec<_> = foreign
         .conflicts
@@ -285,7 +285,7 @@ fn awkward_answers_are_read() {
 }
 
 #[test]
-fn bad_answers_are_told_apart() {
+fn each_bad_answer_has_its_error() {
     let good = String::from_utf8(golden("answer-synced")).expect("UTF-8");
     let good = good.trim();
     let utf16: Vec<u8> = good.encode_utf16().flat_map(u16::to_le_bytes).collect();
@@ -468,14 +468,14 @@ fn plain_text_fits_one_journal_line() {
 
 proptest! {
     #[test]
-    fn no_bytes_make_parse_panic(output in prop::collection::vec(any::<u8>(), 0..400)) {
+    fn parse_never_panics(output in prop::collection::vec(any::<u8>(), 0..400)) {
         if let Err(error) = Answer::parse(&output) {
             prop_assert!(!error.to_string().chars().any(disturbs));
         }
     }
 
     #[test]
-    fn no_damage_to_a_good_answer_makes_parse_panic(
+    fn parse_of_a_damaged_answer_never_panics(
         cut in 0_usize..400, place in 0_usize..400, byte in any::<u8>(),
     ) {
         let mut output = golden("answer-foreign-target");
@@ -488,7 +488,7 @@ proptest! {
     }
 
     #[test]
-    fn plain_text_is_short_and_quiet(text in any::<String>()) {
+    fn plain_text_is_short_and_printable(text in any::<String>()) {
         let line = plain(&text);
         prop_assert!(line.chars().count() <= 300 && !line.chars().any(disturbs));
     }

@@ -44,7 +44,7 @@ pub enum Order<'a> {
         #[serde(skip_serializing_if = "is_false")]
         agreed: bool,
     },
-    /// Take away everything of this Windows user.
+    /// Remove everything of this Windows user.
     Uninstall {
         /// The file beside `host.ps1` that does it.
         files: &'a [FileHash],
@@ -99,21 +99,21 @@ pub enum State {
     Installed,
     /// Nothing of this user is left.
     Removed,
-    /// Nothing was asked but what there is.
+    /// What is installed and agreed was read.
     Looked,
     /// The checks were made.
     Checked,
     /// There was nothing to install or to remove.
     NothingToDo,
-    /// Windows' prompt was declined, or nobody answered it: both are one code.
+    /// Windows' prompt was declined or not answered: both are one code.
     Declined,
-    /// Somebody said no in the elevated window.
+    /// The elevated window was answered with no.
     Refused,
     /// A policy of the machine forbids it.
     Forbidden,
     /// PowerShell may not run programs of its own here.
     Constrained,
-    /// Nobody is logged on at the desktop to answer a prompt.
+    /// No user is logged on at the desktop to answer a prompt.
     NoDesktop,
     /// A file was not what its hash says.
     VerificationFailed,

@@ -74,7 +74,7 @@ mod tests {
     }
 
     #[test]
-    fn a_person_sees_what_changes() {
+    fn changes_are_shown_line_by_line() {
         let old = policy(&["tcp:2222:22", "tcp:5000-5010"], "domain,private", true);
         assert_eq!(difference(Some(&old), &old), [""; 0]);
         let mut newer = policy(
@@ -101,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn a_grant_that_is_replaced_needs_no_option() {
+    fn replaced_grant_needs_no_option() {
         let old = policy(&["tcp:5000-5010"], "domain", true);
         let new = policy(&["tcp:5000-5001"], "domain", true);
         let lines = difference(Some(&old), &new);
@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn another_order_is_another_policy() {
+    fn order_of_grants_matters() {
         let old = policy(&["tcp:1", "tcp:2"], "domain", true);
         let new = policy(&["tcp:2", "tcp:1"], "domain", true);
         assert_eq!(

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 /// Most characters of a name that is taken.
 const MOST: usize = 64;
 
-/// A distribution's name, fit to stand behind `wsl.exe -d`: WSL takes letters,
+/// A distribution's name, fit to follow `wsl.exe -d`: WSL takes letters,
 /// digits, dots, dashes and underscores (microsoft/WSL-DistroLauncher:
 /// DistributionInfo.h), and a dash in front would make it an option.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

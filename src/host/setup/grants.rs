@@ -8,7 +8,7 @@ use crate::config::Forward;
 pub enum PolicyError {
     /// The elevated side gets ports, never addresses.
     #[error(
-        "forwards {first:?} and {second:?} have the same protocol and ports and differ in listen-address, which the elevated side cannot tell apart: give one of them another port, or make one of both with listen-address 0.0.0.0"
+        "forwards {first:?} and {second:?} have the same protocol and ports and differ in listen-address, which the elevated side cannot distinguish: give one of them another port, or make one of both with listen-address 0.0.0.0"
     )]
     SamePorts {
         /// A forward.

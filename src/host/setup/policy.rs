@@ -1,7 +1,7 @@
 //! What a Windows administrator agrees to, and how it follows from the settings.
 //!
-//! The elevated side holds each forward against this, and nobody else is asked
-//! again until it changes.
+//! The elevated side checks each forward against this, and the administrator is
+//! asked again only when it changes.
 
 use std::{collections::BTreeSet, fmt, net::Ipv4Addr, str::FromStr};
 

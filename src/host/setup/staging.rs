@@ -204,7 +204,7 @@ impl Staging {
         })
     }
 
-    /// Puts `host.ps1` into the folder and tells where it is.
+    /// Writes `host.ps1` into the folder and returns its path.
     ///
     /// # Errors
     /// It cannot be written.
@@ -215,7 +215,7 @@ impl Staging {
         Ok(path)
     }
 
-    /// Puts the files into the folder.
+    /// Writes the files into the folder.
     ///
     /// # Errors
     /// One cannot be written.
@@ -290,7 +290,7 @@ mod tests {
     }
 
     #[test]
-    fn an_uninstall_hands_over_the_setup_that_an_install_does() {
+    fn uninstall_uses_the_setup_of_an_install() {
         let library = tempfile::tempdir().unwrap();
         fs::create_dir(library.path().join("windows")).unwrap();
         fs::write(library.path().join("windows").join(RELAY), b"MZ").unwrap();
@@ -300,7 +300,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_shipped_is_put_and_only_once_written() {
+    fn shipped_files_are_written_once() {
         let library = tempfile::tempdir().unwrap();
         let missing = shipped(library.path()).unwrap_err().to_string();
         assert!(missing.contains("windows/wslmesh-relay.exe"), "{missing}");
@@ -326,7 +326,7 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_that_others_write_is_refused() {
+    fn folder_that_others_write_is_refused() {
         let folder = tempfile::tempdir().unwrap();
         let mode = |mode| fs::set_permissions(folder.path(), fs::Permissions::from_mode(mode));
         mode(0o755).unwrap();

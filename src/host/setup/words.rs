@@ -44,11 +44,11 @@ fn words(state: State) -> (Ending, &'static str) {
         ),
         State::Forbidden => (
             Ending::Unchanged,
-            "a policy of this Windows machine forbids it: nothing was changed. Group policy, AppLocker and Smart App Control can; whoever manages the machine can allow it. Without it TCP forwards work while the distribution is started from an elevated terminal.",
+            "a policy of this Windows machine forbids it: nothing was changed. Group policy, AppLocker and Smart App Control can; the machine's administrator can allow it. Without it TCP forwards work while the distribution is started from an elevated terminal.",
         ),
         State::Constrained => (
             Ending::Unchanged,
-            "PowerShell is restricted on this Windows machine (constrained language mode, or signed scripts only): nothing was changed. Whoever manages the machine can allow it for this user.",
+            "PowerShell is restricted on this Windows machine (constrained language mode, or signed scripts only): nothing was changed. The machine's administrator can allow it for this user.",
         ),
         State::NoDesktop => (
             Ending::Unchanged,
@@ -78,7 +78,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_four_ends_are_good() {
+    fn four_states_are_good() {
         let table = [
             (State::Installed, Ending::Done),
             (State::Removed, Ending::Done),

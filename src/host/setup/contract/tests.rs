@@ -1,4 +1,4 @@
-//! The golden requests and answers: what `host.ps1` is told and says.
+//! The golden requests and answers of `host.ps1`.
 
 use super::*;
 use crate::host::setup::{Distribution, Ports, Profiles, policy};
@@ -138,7 +138,7 @@ fn changed(from: &str, to: &str) -> Result<Answer, AnswerError> {
 }
 
 #[test]
-fn a_policy_that_cannot_be_read_is_told_apart_from_none() {
+fn unreadable_policy_is_not_no_policy() {
     let none = Answer::parse(&golden("answer-looked-nothing")).unwrap();
     assert_eq!((none.policy, none.installed), (Agreed::Nothing, None));
     let broken = [

@@ -1,4 +1,4 @@
-//! What each answer comes to.
+//! The outcome of each answer.
 
 use serde_json::{Value, json};
 
@@ -69,7 +69,7 @@ fn said(outcome: &HostOutcome) -> Vec<(Code, &str, &str)> {
 }
 
 #[test]
-fn each_state_has_its_own_code() {
+fn each_state_has_its_code() {
     let table = [
         ("synced", true, None, Some(false)),
         (
@@ -125,15 +125,15 @@ fn each_state_has_its_own_code() {
 }
 
 #[test]
-fn who_may_change_windows() {
+fn privilege_follows_the_answer() {
     let facts = |more| answered("synced", more).facts.unwrap();
-    let nobody = facts(json!({}));
+    let none = facts(json!({}));
     assert_eq!(
-        (nobody.privilege, nobody.firewall),
+        (none.privilege, none.firewall),
         (HostPrivilege::None, false)
     );
     assert_eq!(
-        nobody.local_app_data,
+        none.local_app_data,
         DrivePath::new(r"C:\Users\me\AppData\Local").ok()
     );
     let elevated = facts(json!({"elevated": true, "firewall": firewall("done", 0, &[], true)}));
@@ -188,7 +188,7 @@ fn rules_and_firewall_possibly_installed() {
 }
 
 #[test]
-fn overlapping_rules_of_others_are_one_conflict_of_a_forward() {
+fn overlapping_foreign_rules_are_one_conflict_of_a_forward() {
     let other = |address: &str, port: u16| json!({"listen-address": address, "listen-port": port, "connect-address": "10.0.0.1", "connect-port": 80});
     let outcome = answered(
         "synced",
@@ -215,7 +215,7 @@ fn overlapping_rules_of_others_are_one_conflict_of_a_forward() {
 }
 
 #[test]
-fn what_stands_in_the_way_is_named_with_its_forward() {
+fn conflicts_are_named_with_their_forward() {
     let taken = |kind: &str, owner: Value| json!({"taken": [{"protocol": "tcp", "listen-address": "0.0.0.0", "listen-port": 2222, "kind": kind, "owner": owner}]});
     let refused = |reason: &str| json!({"refused": [{"protocol": "udp", "listen-port": 51820, "connect-port": 51820, "reason": reason}]});
     let table = [
