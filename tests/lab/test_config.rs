@@ -268,7 +268,7 @@ fn usage(world: &World) -> Result<()> {
 
 fn closed_pipe(world: &World) -> Result<()> {
     for command in ["config show", "config check", "plan", "--help"] {
-        // The reader is gone before the first byte.
+        // The reader has ended before the first byte.
         let script = format!(
             "{{ sleep 0.05; {AGENT} {command} 2>/run/lab/said; echo $? >/run/lab/code; }} | true"
         );
@@ -327,7 +327,7 @@ fn plan_then_apply(world: &World) -> Result<()> {
         .lines()
         .filter(|line| line.starts_with("would do"))
         .collect();
-    // Only Windows must be asked to know whether its forwards stand.
+    // Windows alone knows whether its forwards are installed.
     ensure!(
         rest == ["would do: ask Windows for 1 forward -> 172.28.16.5"],
         "{rest:?}"

@@ -1,4 +1,4 @@
-//! What stands in a forward's way on Windows: it is named and left, and the other
+//! Conflicts of a forward on Windows: each is named and left, and the other
 //! forwards work.
 
 use std::time::Duration;
@@ -51,7 +51,7 @@ fn with_second<'w>(world: &'w World, firewall: bool) -> Result<Agent<'w>> {
     world.start_agent(&config)
 }
 
-fn stands(world: &World, ports: &[u16]) -> Result<()> {
+fn installed(world: &World, ports: &[u16]) -> Result<()> {
     let found: Vec<u16> = world
         .windows()
         .ledger()?
@@ -80,7 +80,7 @@ fn foreign_rule(world: &World) -> Result<()> {
     world.windows().delete("127.0.0.1:2223".parse()?)?;
     agent.process().signal(HUP)?;
     agent.settled(FIRST)?;
-    stands(world, &[2222, 2223])?;
+    installed(world, &[2222, 2223])?;
     world.reached(2223)?;
     agent.stop()
 }
@@ -105,13 +105,13 @@ fn port_taken(world: &World) -> Result<()> {
         found.subject == "second" && found.detail.contains("in use by nginx (1234)"),
         "{found:?}"
     );
-    stands(world, &[2222])?;
+    installed(world, &[2222])?;
     ensure!(program.wait(Duration::ZERO)?.is_none(), "it ended");
     program.signal(crate::process::KILL)?;
     program.wait(LIMIT)?;
     agent.process().signal(HUP)?;
     agent.settled(FIRST)?;
-    stands(world, &[2222, 2223])?;
+    installed(world, &[2222, 2223])?;
     world.reached(2223)?;
     agent.stop()
 }
@@ -131,7 +131,7 @@ fn port_excluded(world: &World) -> Result<()> {
         found.subject == "second" && found.remediation.contains("excludedportrange"),
         "{found:?}"
     );
-    stands(world, &[2222])?;
+    installed(world, &[2222])?;
     world.reached(2222)?;
     agent.stop()
 }

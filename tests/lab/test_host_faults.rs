@@ -1,5 +1,5 @@
 //! The elevated task and what it finds on Windows, when they are not as they
-//! should be: the running agent tells it and its fix, leaves what stands, and is
+//! should be: the running agent reports it and its fix, leaves what is installed, and is
 //! right again by itself.
 
 use anyhow::{Result, ensure};
@@ -221,7 +221,7 @@ pub(crate) fn trials() -> Vec<Trial> {
     trials
 }
 
-/// One forward stands, and Windows is as it is with that.
+/// One forward is installed, and Windows is as it is with that.
 fn prepare(world: &World) -> Result<(Agent<'_>, Snapshot)> {
     others(world)?;
     world
@@ -346,7 +346,7 @@ fn on_battery(world: &World) -> Result<()> {
 }
 
 /// Two programs of the user's ask at the same time: starts are queued, each gets
-/// the answer to its own, and the later one stands.
+/// the answer to its own, and the later one wins.
 fn two_at_once(world: &World) -> Result<()> {
     others(world)?;
     world.windows().install(&policy(vec![Grant {

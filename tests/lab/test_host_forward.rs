@@ -52,7 +52,7 @@ fn add<'a>(name: &'a str, port: &'a str) -> Vec<&'a str> {
     [&["forward", "add", name][..], &options, &[port]].concat()
 }
 
-/// Nobody could be asked, and nobody has to be.
+/// No person could be asked, and none has to be.
 fn inside(world: &World) -> Result<()> {
     let agent = installed(world)?;
     let before = world.windows().view()?;
@@ -96,7 +96,7 @@ fn outside(world: &World) -> Result<()> {
         found.subject == "a" && found.detail.contains("9000"),
         "{found:?}"
     );
-    // Nobody to ask; no; a refusal at the desktop.
+    // No terminal to ask in; no; a refusal at the desktop.
     let again = add("a", "9000");
     said(&world.cli(&again)?, 3, &["there is no terminal"])?;
     let line = again.join(" ");
@@ -152,14 +152,14 @@ fn otherwise(world: &World) -> Result<()> {
         let output = world.cli(&[&add(name, port)[..], &["--no-install"]].concat())?;
         said(&output, 3, &[words])?;
     }
-    let told = |name: &'static str| {
+    let reported = |name: &'static str| {
         agent.wait(name, |status| {
             let mut health = status.health.iter();
             health.any(|one| one.code == "forward-outside-policy" && one.subject == name)
         })
     };
-    told("a")?;
-    told("b")?;
+    reported("a")?;
+    reported("b")?;
     ensure!(world.windows().view()?.machine == before);
     agent.stop()
 }
@@ -178,7 +178,7 @@ fn removed(world: &World) -> Result<()> {
         Ok(now.is(&before).ok())
     })?;
     world.unreachable(8005)?;
-    // What was written by hand is told and left.
+    // What was written by hand is named and left.
     let output = world.cli(&["forward", "remove", "ssh"])?;
     said(&output, 1, &[CONFIG])?;
     said(&world.cli(&["forward", "remove", "web"])?, 1, &["web"])?;

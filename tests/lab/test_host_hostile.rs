@@ -29,7 +29,7 @@ pub(crate) fn trials() -> Vec<Trial> {
     ]
 }
 
-/// One rule of ours stands, among rules of others, one of which has a port that
+/// One rule of ours is installed, among rules of others, one of which has a port that
 /// the policy holds.
 fn prepare(world: &World) -> Result<Snapshot> {
     others(world)?;
@@ -48,25 +48,25 @@ fn prepare(world: &World) -> Result<Snapshot> {
     Ok(world.windows().snapshot()?.without_messages())
 }
 
-/// What the caller is told, and what the task left, with this in the selection's
+/// The caller's answer, and what the task left, with this in the selection's
 /// place.
 fn with(world: &World, inbox: Inbox) -> Result<(Answer, Answer)> {
     world.windows().set(|now| now.inbox = Some(inbox))?;
-    let told = sync(world, FIRST, &[(2222, 22)])?;
+    let answer = sync(world, FIRST, &[(2222, 22)])?;
     let left = serde_json::from_str(&world.read(answer_file(ME))?)?;
-    Ok((told, left))
+    Ok((answer, left))
 }
 
 /// Nothing changes, and the task's answer has this reason.
 fn refused(world: &World, before: &Snapshot, inbox: Inbox, why: &str) -> Result<Answer> {
     let what = format!("{inbox:.200?}");
-    let (told, left) = with(world, inbox)?;
+    let (answer, left) = with(world, inbox)?;
     ensure!(left.state == "invalid-request", "{what}: {left:#?}");
     let detail = left.detail.as_deref().unwrap_or_default();
     ensure!(detail.contains(why), "{what}: {detail:?}");
     let now = world.windows().snapshot()?.without_messages();
     now.is(before).context(what)?;
-    Ok(told)
+    Ok(answer)
 }
 
 fn text(forwards: &str) -> Inbox {
@@ -99,10 +99,10 @@ fn not_the_form(world: &World) -> Result<()> {
         (&many, "too many"),
     ];
     for (forwards, why) in forwards {
-        let told = refused(world, &before, text(forwards), why)?;
+        let answer = refused(world, &before, text(forwards), why)?;
         ensure!(
-            ["invalid-request", "task-timeout"].contains(&told.state.as_str()),
-            "{told:#?}"
+            ["invalid-request", "task-timeout"].contains(&answer.state.as_str()),
+            "{answer:#?}"
         );
     }
     // Each of these would withdraw the rule if it were believed.
@@ -122,10 +122,10 @@ fn not_the_form(world: &World) -> Result<()> {
         ("{\"version\":1,\"ticket\":TICKET,\"forwards\":[]}", form),
     ];
     for (text, why) in versions {
-        let told = refused(world, &before, Inbox::Text(text.to_owned()), why)?;
-        ensure!(told.state == "invalid-request", "{told:#?}");
+        let answer = refused(world, &before, Inbox::Text(text.to_owned()), why)?;
+        ensure!(answer.state == "invalid-request", "{answer:#?}");
     }
-    // No ticket can be read of these, so that nobody hears of the answer.
+    // No ticket can be read of these, so that no caller gets the answer.
     world.windows().set(|now| now.task_wait_ms = 100)?;
     let size = format!(
         "{{\"version\":1,\"ticket\":TICKET,\"mode\":1,\"forwards\":[]{}}}",
@@ -153,9 +153,9 @@ fn not_the_form(world: &World) -> Result<()> {
         ),
     ];
     for (text, why) in no_ticket {
-        let told = refused(world, &before, Inbox::Text(text.to_owned()), why)?;
-        ensure!(told.state == "task-timeout", "{told:#?}");
-        ensure!(told.rules.len() == 1, "{told:#?}");
+        let answer = refused(world, &before, Inbox::Text(text.to_owned()), why)?;
+        ensure!(answer.state == "task-timeout", "{answer:#?}");
+        ensure!(answer.rules.len() == 1, "{answer:#?}");
     }
     Ok(())
 }
@@ -204,8 +204,8 @@ fn in_its_place(world: &World) -> Result<()> {
         if std::fs::remove_file(&path).is_err() {
             drop(std::fs::remove_dir(&path));
         }
-        let told = refused(world, &before, inbox, why)?;
-        ensure!(told.state == "task-timeout", "{told:#?}");
+        let answer = refused(world, &before, inbox, why)?;
+        ensure!(answer.state == "task-timeout", "{answer:#?}");
     }
     ensure!(world.read(target)? == selection);
     Ok(())
@@ -224,33 +224,33 @@ fn outside(world: &World) -> Result<()> {
         "[17,2222,22,2]",
     ];
     let all = [&["[6,2222,22,1]"], &forwards[..]].concat().join(",");
-    let (told, _) = with(world, text(&all))?;
-    ensure!(told.state == "synced" && told.kept == 1, "{told:#?}");
-    ensure!(told.refused.len() == forwards.len(), "{told:#?}");
+    let (answer, _) = with(world, text(&all))?;
+    ensure!(answer.state == "synced" && answer.kept == 1, "{answer:#?}");
+    ensure!(answer.refused.len() == forwards.len(), "{answer:#?}");
     let outside = |one: &crate::contract::Refused| one.reason == "outside-policy";
-    ensure!(told.refused.iter().all(outside), "{told:#?}");
+    ensure!(answer.refused.iter().all(outside), "{answer:#?}");
     world.windows().snapshot()?.without_messages().is(&before)
 }
 
 /// A port that the policy holds and another program's rule has.
 fn foreign_port(world: &World) -> Result<()> {
     let before = prepare(world)?;
-    let (told, _) = with(world, text("[6,2222,22,1],[6,2225,22,1]"))?;
-    ensure!(told.state == "synced" && told.kept == 1, "{told:#?}");
-    let [conflict] = told.conflicts.as_slice() else {
-        anyhow::bail!("{told:#?}")
+    let (answer, _) = with(world, text("[6,2222,22,1],[6,2225,22,1]"))?;
+    ensure!(answer.state == "synced" && answer.kept == 1, "{answer:#?}");
+    let [conflict] = answer.conflicts.as_slice() else {
+        anyhow::bail!("{answer:#?}")
     };
     ensure!(
         conflict.listen_port == 2225 && conflict.connect_address.as_deref() == Some("10.9.8.7"),
         "{conflict:?}"
     );
     world.windows().snapshot()?.without_messages().is(&before)?;
-    // Whoever starts the task by hand has the same done once more.
+    // A start of the task by hand does the same once more.
     world.windows().run_task()?;
     world.windows().snapshot()?.without_messages().is(&before)
 }
 
-/// The agent tells what it hears, leaves everything as it is, and goes on when it
+/// The agent reports what it gets, leaves everything as it is, and goes on when it
 /// is left alone.
 fn under_an_agent(world: &World) -> Result<()> {
     let before = prepare(world)?;

@@ -20,7 +20,7 @@ pub(crate) fn trials() -> Vec<Trial> {
     let mut trials = vec![
         quick("host_install::agreed_and_used", agreed_and_used),
         quick("host_install::at_a_terminal", at_a_terminal),
-        quick("host_install::nobody_to_ask", nobody_to_ask),
+        quick("host_install::no_terminal", no_terminal),
         quick("host_install::dry_runs", dry_runs),
         quick("host_install::elevated", elevated),
         quick("host_install::over_the_shoulder", over_the_shoulder),
@@ -68,8 +68,8 @@ fn shown(grant: &Grant) -> String {
     )
 }
 
-/// The lines of an output that tell grants, with single blanks.
-fn told(text: &str) -> Vec<String> {
+/// The lines of an output that are grants, with single blanks.
+fn grant_lines(text: &str) -> Vec<String> {
     let plain = |line: &str| line.split_whitespace().collect::<Vec<_>>().join(" ");
     let grants = text.lines().map(plain);
     grants
@@ -82,7 +82,7 @@ fn agreed(world: &World, text: &str) -> Result<Policy> {
     let policy = world.windows().view()?.machine.policy(ME).cloned();
     let policy = policy.context("no policy")?;
     let grants: Vec<String> = policy.grants.iter().map(shown).collect();
-    ensure!(told(text) == grants, "{text}\n{policy:#?}");
+    ensure!(grant_lines(text) == grants, "{text}\n{policy:#?}");
     let networks = format!("networks: {}", policy.profiles.join(", "));
     ensure!(text.contains(&networks), "{text}\n{policy:#?}");
     let logon = if policy.logon {
@@ -95,7 +95,7 @@ fn agreed(world: &World, text: &str) -> Result<Policy> {
 }
 
 /// What is shown is what is agreed to; forwards then work for the home network,
-/// and nobody is asked again.
+/// and there is no further prompt.
 fn agreed_and_used(world: &World) -> Result<()> {
     others(world)?;
     let agent = world.start_agent(&[OPEN, TUNNEL].concat())?;
@@ -133,7 +133,7 @@ fn agreed_and_used(world: &World) -> Result<()> {
         .get(&logon_task(ME))
         .context("no logon task")?;
     ensure!(logon.principal == ME, "{logon:?}");
-    // Once more: nothing to do, and nobody could be asked.
+    // Once more: nothing to do, and no person could be asked.
     let before = world.windows().snapshot()?;
     world
         .windows()
@@ -171,7 +171,7 @@ fn at_a_terminal(world: &World) -> Result<()> {
 }
 
 /// Without a terminal and without --yes nothing is begun.
-fn nobody_to_ask(world: &World) -> Result<()> {
+fn no_terminal(world: &World) -> Result<()> {
     others(world)?;
     world.write(CONFIG, OPEN)?;
     let before = world.windows().snapshot()?;
@@ -221,7 +221,7 @@ fn dry_runs(world: &World) -> Result<()> {
     world.windows().snapshot()?.is(&installed)
 }
 
-/// An administrator who says --yes is asked by nobody.
+/// An administrator who says --yes is not asked.
 fn elevated(world: &World) -> Result<()> {
     world.write(CONFIG, OPEN)?;
     world
@@ -250,7 +250,7 @@ fn over_the_shoulder(world: &World) -> Result<()> {
     Ok(())
 }
 
-/// Another policy and another version: rules that stand stay ours.
+/// Another policy and another version: installed rules stay ours.
 fn upgrade(world: &World) -> Result<()> {
     let agent = world.start_agent(OPEN)?;
     world.windows().set_elevated(false)?;
@@ -360,7 +360,7 @@ fn others_stay(world: &World) -> Result<()> {
     all(world)?.is(&before)
 }
 
-/// Nothing is there, and nothing is done about it.
+/// Nothing is installed, and nothing is done.
 fn twice(world: &World) -> Result<()> {
     others(world)?;
     world.write(CONFIG, OPEN)?;
@@ -390,7 +390,7 @@ fn elevation(world: &World, elevation: Elevation) -> Result<()> {
 const REFUSALS: [Refusal; 8] = [
     Refusal {
         name: "declined",
-        words: "prompt was declined, or nobody answered it",
+        words: "prompt was declined, or not answered",
         prepare: |world| elevation(world, Elevation::Declined),
     },
     Refusal {
@@ -410,7 +410,7 @@ const REFUSALS: [Refusal; 8] = [
     },
     Refusal {
         name: "no_desktop",
-        words: "nobody is logged on at the Windows desktop",
+        words: "no user is logged on at the Windows desktop",
         prepare: |world| elevation(world, Elevation::NoDesktop),
     },
     Refusal {

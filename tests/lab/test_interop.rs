@@ -124,7 +124,7 @@ fn ownership(world: &World) -> Result<()> {
         answer.conflicts == [foreign.clone()] && answer.added == 2 && answer.rules.len() == 2,
         "{answer:?}"
     );
-    // One of ours is re-pointed by somebody, another is deleted by somebody.
+    // One of ours is re-pointed and another deleted, by other programs.
     let taken = Rule::new(("0.0.0.0", 2222), ("10.0.0.9", 22))?;
     windows.put_foreign("0.0.0.0:2222".parse()?, "10.0.0.9/22")?;
     windows.delete("0.0.0.0:2223".parse()?)?;
@@ -163,7 +163,7 @@ fn listen(world: &World, on: &[&str]) -> Result<Answer> {
     Ok(serde_json::from_str(&call(world, false, &request)?.ok()?)?)
 }
 
-/// All of Windows' addresses hold each single one, whoever was there first.
+/// All of Windows' addresses hold each single one, whichever came first.
 fn overlap(world: &World) -> Result<()> {
     let windows = world.windows();
     let (one, all) = ("192.168.50.10:2222", "0.0.0.0:2222");
@@ -173,14 +173,14 @@ fn overlap(world: &World) -> Result<()> {
         let listen: SocketAddrV4 = listen.parse()?;
         Rule::new((&listen.ip().to_string(), listen.port()), ("10.0.0.1", 80))
     };
-    // A foreign rule on all addresses is in the way of each of ours, and is told once.
+    // A foreign rule on all addresses conflicts with each of ours, and is reported once.
     let theirs = foreign(all)?;
     let answer = listen(world, &[one, other, "192.168.50.10:2223"])?;
     ensure!(
         answer.conflicts == [theirs] && answer.added == 1 && answer.rules.len() == 1,
         "{answer:?}"
     );
-    // Foreign rules on single addresses are in the way of ours on all, each of them.
+    // Foreign rules on single addresses conflict with ours on all, each of them.
     windows.delete(all.parse()?)?;
     let theirs = [foreign(one)?, foreign(other)?];
     let answer = listen(world, &[all, "0.0.0.0:2223"])?;
@@ -202,7 +202,7 @@ fn overlap(world: &World) -> Result<()> {
         answer.conflicts.is_empty() && answer.added == 1 && answer.removed == 1,
         "{answer:?}"
     );
-    // What came after ours is told and ours stays.
+    // What came after ours is reported and ours stays.
     let theirs = foreign(other)?;
     let answer = listen(world, &[all])?;
     ensure!(
@@ -233,7 +233,7 @@ fn not_elevated(world: &World) -> Result<()> {
     );
     ensure!(answer.detail.is_some_and(|d| d.starts_with("2 ")));
     ensure!(world.windows().table()? == [Rule::new(("0.0.0.0", 2222), ("172.28.16.5", 22))?]);
-    // What stands already needs no rights.
+    // What is installed already needs no rights.
     let answer = sync(world, "172.28.16.5", &[(2222, 22)])?;
     ensure!(answer.state == "synced" && answer.kept == 1, "{answer:?}");
     Ok(())

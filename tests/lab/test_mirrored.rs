@@ -1,5 +1,5 @@
 //! Modes in which the guest has Windows' own ports: a forward with two ports needs
-//! the relay in here, one with equal ports needs nobody.
+//! the relay in here, one with equal ports needs no relay.
 
 use anyhow::{Context, Result, ensure};
 use libtest_mimic::Trial;
@@ -134,7 +134,7 @@ fn rule(world: &World, end: &str) -> Result<Option<FirewallRule>> {
 }
 
 /// The Hyper-V firewall lets clients in to the ports that are asked for, and they
-/// are closed again when nobody asks any more.
+/// are closed again when they are no longer configured.
 fn hyper_v(world: &World) -> Result<()> {
     world.windows().install(&policy())?;
     let agent = world.start_agent(&both("auto"))?;

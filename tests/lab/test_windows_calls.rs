@@ -1,5 +1,5 @@
-//! Calls of Windows that hang, fail again and again, or lose their caller: nobody
-//! waits for them, none is left behind, and they become no more than is useful.
+//! Calls of Windows that hang, fail repeatedly, or lose their caller: nothing waits
+//! for them, none is left behind, and retries back off.
 
 use std::time::{Duration, Instant};
 
@@ -49,7 +49,7 @@ fn kill_interpreters(world: &World) -> Result<()> {
 }
 
 /// The deadline of a call is longer than a trial; what happens until then is
-/// what counts: nobody waits for it.
+/// what counts: nothing waits for it.
 fn hangs(world: &World) -> Result<()> {
     let foreign = foreign(world)?;
     world.windows().set_fault(Fault::Hang)?;
@@ -88,7 +88,7 @@ fn hangs(world: &World) -> Result<()> {
     Ok(())
 }
 
-/// Somebody ends the hanging call: the agent tries again, with the newest address.
+/// The hanging call is ended from outside: the agent tries again, with the newest address.
 fn hanging_call_is_killed(world: &World) -> Result<()> {
     let foreign = foreign(world)?;
     world.windows().set_fault(Fault::Hang)?;
@@ -109,7 +109,7 @@ fn hanging_call_is_killed(world: &World) -> Result<()> {
     agent.stop()
 }
 
-/// A lasting fault costs a call now and then, whatever else happens meanwhile.
+/// A permanent fault costs a call now and then, whatever else happens meanwhile.
 fn backs_off(world: &World) -> Result<()> {
     world.windows().set_fault(Fault::Exit {
         code: 1,
@@ -149,7 +149,7 @@ fn backs_off(world: &World) -> Result<()> {
 }
 
 /// The agent is killed while Windows is at it, and the rules were made: the next
-/// run must know that something of ours may stand.
+/// run must know that rules of ours are possibly installed.
 fn killed_without_an_answer(world: &World) -> Result<()> {
     let foreign = foreign(world)?;
     world.windows().set_fault(Fault::Hang)?;

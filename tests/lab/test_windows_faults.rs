@@ -126,7 +126,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         .collect();
     let quick = |name: &str, body| trial_with(name, Options::quick(), body);
     trials.extend([
-        quick("windows_faults::there_from_the_start", from_the_start),
+        quick("windows_faults::from_the_start", from_the_start),
         quick("windows_faults::never_reached", never_reached),
     ]);
     trials
@@ -173,7 +173,7 @@ fn comes_and_goes(world: &World, case: &Case) -> Result<()> {
         ensure!(!agent.log()?.contains("interop-"), "{}", agent.log()?);
     }
     agent.stop()?;
-    // A restart of the agent must cut nobody off.
+    // A restart of the agent must interrupt no connection.
     let address = if case.code.is_some() { THIRD } else { SECOND };
     ensure!(has_rules(
         &world.windows().view()?,

@@ -26,8 +26,8 @@ pub(crate) fn trials() -> Vec<Trial> {
             relay_instead,
         ),
         quick("windows_rules::service_stopped", service_stopped),
-        quick("windows_rules::foreign_one_in_the_way", foreign_rule),
-        quick("windows_rules::edited_behind_our_back", edited),
+        quick("windows_rules::foreign_rule", foreign_rule),
+        quick("windows_rules::edited_by_others", edited),
         quick("windows_rules::left_by_a_killed_run", killed_run),
     ]
 }
@@ -55,7 +55,7 @@ fn not_elevated(world: &World) -> Result<()> {
     agent.process().signal(HUP)?;
     wait_for_rules(world, &agent, &ours(FIRST)?, &foreign)?;
     agent.healthy()?;
-    // Rules that stand and rights that are gone: they lead to the old address,
+    // Installed rules and lost rights: they lead to the old address,
     // and the status document does not say otherwise.
     world.windows().set_elevated(false)?;
     world.change_address(&format!("{SECOND}/20"))?;
@@ -68,8 +68,8 @@ fn not_elevated(world: &World) -> Result<()> {
     agent.stop()
 }
 
-/// Who is left to choose takes the relay where nobody may make rules, and gives
-/// the ports to the port proxy once somebody may.
+/// Backend auto takes the relay where no rules may be made, and gives the ports to
+/// the port proxy once they may.
 fn relay_instead(world: &World) -> Result<()> {
     let foreign = foreign(world)?;
     world.windows().set_elevated(false)?;
@@ -91,7 +91,7 @@ fn relay_instead(world: &World) -> Result<()> {
     until("the relay's end", LIMIT, || {
         Ok(world.windows().relay()?.is_none().then_some(()))
     })?;
-    // Rights that are gone: nobody can take the rules away, so they keep their
+    // Lost rights: the rules cannot be removed, so they keep their
     // ports, although they lead to the old address.
     world.windows().set_elevated(false)?;
     world.change_address(&format!("{SECOND}/20"))?;
@@ -136,7 +136,7 @@ fn foreign_rule(world: &World) -> Result<()> {
     let mut foreign = foreign(world)?;
     let taken: SocketAddrV4 = "192.168.50.10:2222".parse()?;
     world.windows().put_foreign(taken, "10.9.8.7/2200")?;
-    // The same port at another address is another forward and not in the way.
+    // The same port at another address is another forward and no conflict.
     let at = |name: &str, address: &str| {
         forward(name, 2222, 22) + &format!("listen-address = \"{address}\"\n")
     };
@@ -167,7 +167,7 @@ fn foreign_rule(world: &World) -> Result<()> {
     agent.stop()
 }
 
-/// What somebody has changed since is theirs; what somebody deleted comes back.
+/// A rule that was changed since is left; one that was deleted is made again.
 fn edited(world: &World) -> Result<()> {
     let foreign = foreign(world)?;
     let agent = world.start_agent(&two())?;
@@ -189,7 +189,7 @@ fn edited(world: &World) -> Result<()> {
     agent.stop()
 }
 
-/// Kills the agent while its rules stand; the next one has another address and
+/// Kills the agent while its rules are installed; the next one has another address and
 /// another configuration.
 fn killed_run(world: &World) -> Result<()> {
     let foreign = foreign(world)?;
