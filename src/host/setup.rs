@@ -29,8 +29,7 @@ pub use self::{
 };
 use super::json::AnswerError;
 use crate::{
-    interop,
-    interop::{Interop, InteropError, child::ChildError},
+    interop::{self, DEADLINE, Interop, InteropError, child::ChildError},
     model::{Mode, ModeState},
 };
 
@@ -51,6 +50,7 @@ pub enum SetupError {
     #[error("{error}. {}", .error.code().remediation())]
     Interop {
         /// Why.
+        #[from]
         error: InteropError,
     },
     /// The files cannot be handed over.
@@ -70,12 +70,6 @@ pub enum SetupError {
     /// No request could be made.
     #[error("the request cannot be written: {0}")]
     Request(#[from] serde_json::Error),
-}
-
-impl From<InteropError> for SetupError {
-    fn from(error: InteropError) -> Self {
-        Self::Interop { error }
-    }
 }
 
 /// The way to `host.ps1`.
@@ -131,17 +125,17 @@ impl Setup {
         let deadline = match order {
             Order::Install { .. } | Order::Uninstall { .. } => PERSON,
             Order::Check { .. } => CHECKS,
-            Order::Look => crate::interop::DEADLINE,
+            Order::Look => DEADLINE,
         };
         let script = self.staging.host_script()?;
         let request = order.to_json_line()?;
         let path = self.interop.windows_path(&script).await?;
         let call = self
             .interop
-            .powershell_within(&path, request.as_bytes(), deadline)
+            .powershell(&path, request.as_bytes(), deadline)
             .await;
         let error = match call {
-            Ok(output) => match Answer::parse(&output.stdout) {
+            Ok(output) => match Answer::parse(&output) {
                 Err(AnswerError::Empty) => AnswerError::Empty.into(),
                 answer => return Ok(answer?),
             },
@@ -154,7 +148,7 @@ impl Setup {
             .powershell_command(super::scripts::POLICIES.trim_end())
             .await
             .ok();
-        let policy = policies.and_then(|output| forbidden::find(&output.stdout));
+        let policy = policies.and_then(|output| forbidden::find(&output));
         Err(policy.map_or(error, SetupError::Forbidden))
     }
 }

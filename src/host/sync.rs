@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     fs::file::{self, FileError},
-    interop::{Interop, InteropError, child::ChildError},
+    interop::{DEADLINE, Interop, InteropError, child::ChildError},
     model::{Code, Finding, HostOutcome, RuleSet},
 };
 
@@ -74,8 +74,10 @@ async fn call(folder: &Path, wanted: &RuleSet) -> Result<Answer, SyncError> {
     let script = script(folder)?;
     let request = Request::sync(wanted).to_json_line()?;
     let path = interop.windows_path(&script).await?;
-    let output = interop.powershell(&path, request.as_bytes()).await?;
-    Ok(Answer::parse(&output.stdout)?)
+    let output = interop
+        .powershell(&path, request.as_bytes(), DEADLINE)
+        .await?;
+    Ok(Answer::parse(&output)?)
 }
 
 /// Writes the script where Windows reads it, unless it is unchanged.

@@ -1,7 +1,7 @@
 //! Runs one program within bounds: a deadline, a limit on its output, its own
 //! process group, and nothing left behind however the call ends.
 
-use std::{io, process::Stdio, time::Duration};
+use std::{io, path::Path, process::Stdio, time::Duration};
 
 use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::{
@@ -12,19 +12,15 @@ use tokio::{
 
 use crate::model::plain;
 
+/// WSL's init, which also runs Windows programs.
+pub(super) const INIT: &str = "/init";
+
 /// Most bytes taken from standard output. A thousand forwards answer in well
 /// under 200 kB.
 pub const MAX_OUTPUT: usize = 1 << 20;
 
 /// Most bytes taken from standard error; the rest is read and dropped.
 const MAX_STDERR: usize = 4 << 10;
-
-/// What a program that ended well has printed.
-#[derive(Debug)]
-pub struct Output {
-    /// Standard output.
-    pub stdout: Vec<u8>,
-}
 
 /// Why a call failed.
 #[derive(Debug, thiserror::Error)]
@@ -64,7 +60,22 @@ impl Drop for Group {
     }
 }
 
-/// Runs a program to its end. Dropping the call kills the program.
+/// A program of WSL's own. WSL links it into the distribution; where the link is
+/// missing, init answers to the name itself (microsoft/WSL: src/linux/init/init.cpp).
+pub(super) fn wsl_program(name: &str) -> Command {
+    let links = ["/usr/bin", "/bin"].map(|folder| Path::new(folder).join(name));
+    match links.iter().find(|path| path.exists()) {
+        Some(link) => Command::new(link),
+        None => {
+            let mut init = Command::new(INIT);
+            init.arg0(name);
+            init
+        }
+    }
+}
+
+/// Runs a program to its end and returns what it printed. Dropping the call kills
+/// the program.
 ///
 /// # Errors
 /// See [`ChildError`]; in each case nothing of the program is left.
@@ -72,7 +83,7 @@ pub async fn run(
     mut command: Command,
     input: Option<&[u8]>,
     deadline: Duration,
-) -> Result<Output, ChildError> {
+) -> Result<Vec<u8>, ChildError> {
     let stdin = if input.is_some() {
         Stdio::piped()
     } else {
@@ -90,22 +101,15 @@ pub async fn run(
         .and_then(|id| i32::try_from(id).ok())
         .and_then(Pid::from_raw);
     let mut group = Group(pid);
-    match timeout(deadline, converse(&mut child, input)).await {
-        Ok(answer) => {
-            let answer = answer?;
-            group.0 = None;
-            answer
-        }
-        Err(_) => Err(ChildError::Timeout(deadline)),
-    }
+    let answer = timeout(deadline, converse(&mut child, &mut group, input)).await;
+    answer.unwrap_or(Err(ChildError::Timeout(deadline)))
 }
 
-/// The outer error leaves the program running and its group to be killed; the
-/// inner one is said of a program that has ended.
 async fn converse(
     child: &mut Child,
+    group: &mut Group,
     input: Option<&[u8]>,
-) -> Result<Result<Output, ChildError>, ChildError> {
+) -> Result<Vec<u8>, ChildError> {
     let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
     let write = async {
         if let (Some(mut stdin), Some(input)) = (stdin, input) {
@@ -139,19 +143,19 @@ async fn converse(
     };
     let ((), stdout, stderr) = tokio::try_join!(write, read, errors)?;
     let status = child.wait().await.map_err(ChildError::Pipe)?;
+    // It has ended, so there is nothing to kill.
+    group.0 = None;
     if status.success() {
-        return Ok(Ok(Output { stdout }));
+        return Ok(stdout);
     }
-    let stderr = plain(&String::from_utf8_lossy(&stderr));
-    let stderr = if stderr.is_empty() {
-        "it said nothing".to_owned()
-    } else {
-        stderr
-    };
-    Ok(Err(ChildError::Exit {
+    let mut stderr = plain(&String::from_utf8_lossy(&stderr));
+    if stderr.is_empty() {
+        "it said nothing".clone_into(&mut stderr);
+    }
+    Err(ChildError::Exit {
         code: status.to_string(),
         stderr,
-    }))
+    })
 }
 
 async fn take(from: Option<impl AsyncRead + Unpin>, most: usize) -> Result<Vec<u8>, ChildError> {
@@ -179,7 +183,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn hands_input_over_and_output_back() {
+    async fn input_and_output_are_handed_over() {
         let output = run(
             shell("read line; echo \"got $line\"; echo noise >&2"),
             Some(b"this\n"),
@@ -187,11 +191,11 @@ mod tests {
         )
         .await
         .unwrap();
-        assert_eq!(output.stdout, b"got this\n");
+        assert_eq!(output, b"got this\n");
     }
 
     #[tokio::test]
-    async fn failures_are_told_apart() {
+    async fn each_failure_has_its_error() {
         let exit = run(
             shell("echo 'Zugriff\x07 verweigert' >&2; exit 3"),
             None,
@@ -219,7 +223,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_hanging_program_and_its_helpers_are_killed() {
+    async fn hanging_program_and_its_helpers_are_killed() {
         let folder = tempfile::tempdir().unwrap();
         let pids = folder.path().join("pids");
         let script = format!(

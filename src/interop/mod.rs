@@ -18,7 +18,7 @@ use std::{
 
 pub use self::mode::{ask as ask_mode, ask_version as ask_wsl_version, at_once as mode_at_once};
 use self::{
-    child::{ChildError, Output},
+    child::{ChildError, INIT},
     ini::Ini,
 };
 use crate::{
@@ -30,7 +30,6 @@ use crate::{
 pub const DEADLINE: Duration = Duration::from_secs(15);
 
 const SOCKETS: &str = "/run/WSL";
-const INIT: &str = "/init";
 const POWERSHELL: &str = "Windows/System32/WindowsPowerShell/v1.0/powershell.exe";
 
 /// Why Windows cannot be reached.
@@ -110,48 +109,32 @@ impl Interop {
     /// # Errors
     /// wslpath's failure.
     pub async fn windows_path(&self, file: &Path) -> Result<String, InteropError> {
-        let link = ["/usr/bin/wslpath", "/bin/wslpath"]
-            .into_iter()
-            .find(|path| Path::new(path).exists());
-        let mut command = process::Command::new(link.unwrap_or(INIT));
-        if link.is_none() {
-            command.arg0("wslpath");
-        }
+        let mut command = child::wsl_program("wslpath");
         command.arg("-w").arg(file);
-        self.surround(&mut command, &self.powershell);
-        let output = child::run(command.into(), None, DEADLINE).await?;
+        self.surround(command.as_std_mut(), &self.powershell);
+        let output = child::run(command, None, DEADLINE).await?;
         let name = file.file_name().unwrap_or_default().to_string_lossy();
-        let path = String::from_utf8(output.stdout)
-            .unwrap_or_default()
-            .trim()
-            .to_owned();
+        let path = String::from_utf8(output).unwrap_or_default();
+        let path = path.trim();
         // The path becomes an argument: nothing but a path may pass.
         let plain = !path.chars().any(|c| c.is_control() || c == '"') && path.starts_with("\\\\");
         if plain && path.ends_with(&format!("\\{name}")) {
-            Ok(path)
+            Ok(path.to_owned())
         } else {
             Err(InteropError::NoPath(file.to_owned()))
         }
     }
 
-    /// Runs a script file with powershell.exe, within [`DEADLINE`]: JSON in, JSON out.
+    /// Runs a script file with powershell.exe: JSON in, JSON out.
     ///
     /// # Errors
     /// Nothing to run it with, or the call's failure.
-    pub async fn powershell(&self, script: &str, input: &[u8]) -> Result<Output, InteropError> {
-        self.powershell_within(script, input, DEADLINE).await
-    }
-
-    /// The same, with the time that a person may need to answer.
-    ///
-    /// # Errors
-    /// Nothing to run it with, or the call's failure.
-    pub async fn powershell_within(
+    pub async fn powershell(
         &self,
         script: &str,
         input: &[u8],
         deadline: Duration,
-    ) -> Result<Output, InteropError> {
+    ) -> Result<Vec<u8>, InteropError> {
         let arguments = [
             "-NoProfile",
             "-NonInteractive",
@@ -168,7 +151,7 @@ impl Interop {
     ///
     /// # Errors
     /// Nothing to run it with, or the call's failure.
-    pub async fn powershell_command(&self, command: &'static str) -> Result<Output, InteropError> {
+    pub async fn powershell_command(&self, command: &'static str) -> Result<Vec<u8>, InteropError> {
         let arguments = ["-NoProfile", "-NonInteractive", "-Command", command];
         self.run_powershell(&arguments, b"", DEADLINE).await
     }
@@ -178,7 +161,7 @@ impl Interop {
         arguments: &[&str],
         input: &[u8],
         deadline: Duration,
-    ) -> Result<Output, InteropError> {
+    ) -> Result<Vec<u8>, InteropError> {
         let (direct, by_init) = self.commands(&self.powershell, arguments);
         let run = |command: process::Command| child::run(command.into(), Some(input), deadline);
         match run(direct).await {

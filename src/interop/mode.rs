@@ -2,8 +2,6 @@
 
 use std::{fs, path::Path, time::Duration};
 
-use tokio::process::Command;
-
 use crate::{
     interop::child::{self, ChildError},
     model::{Mode, ModeState, plain},
@@ -24,11 +22,11 @@ pub async fn ask() -> ModeState {
     if let Some(mode) = at_once() {
         return mode;
     }
-    let mut command = wslinfo();
+    let mut command = child::wsl_program("wslinfo");
     command.args(["--networking-mode", "-n"]);
     match child::run(command, None, DEADLINE).await {
         Ok(answer) => {
-            let word = String::from_utf8_lossy(&answer.stdout);
+            let word = String::from_utf8_lossy(&answer);
             Mode::parse(&word).map_or_else(|| ModeState::Unknown(unknown(&word)), ModeState::Known)
         }
         Err(ChildError::Exit { code, stderr, .. }) => {
@@ -40,10 +38,10 @@ pub async fn ask() -> ModeState {
 
 /// WSL's own version (since WSL 2.2.3); `None` where it does not say.
 pub async fn ask_version() -> Option<String> {
-    let mut command = wslinfo();
+    let mut command = child::wsl_program("wslinfo");
     command.args(["--version", "-n"]);
     let answer = child::run(command, None, DEADLINE).await.ok()?;
-    let version = plain(&String::from_utf8_lossy(&answer.stdout));
+    let version = plain(&String::from_utf8_lossy(&answer));
     (!version.is_empty()).then_some(version)
 }
 
@@ -63,21 +61,5 @@ fn unknown(word: &str) -> String {
 fn is_wsl() -> bool {
     let init = Path::new("/run/WSL").is_dir();
     let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
-    init && (release.to_ascii_lowercase().contains("microsoft") || Path::new("/init").exists())
-}
-
-/// WSL links wslinfo into the distribution; where the link is missing, init
-/// answers to the name itself (microsoft/WSL: src/linux/init/init.cpp).
-fn wslinfo() -> Command {
-    let link = ["/usr/bin/wslinfo", "/bin/wslinfo"]
-        .into_iter()
-        .find(|path| Path::new(path).exists());
-    link.map_or_else(
-        || {
-            let mut init = Command::new("/init");
-            init.arg0("wslinfo");
-            init
-        },
-        Command::new,
-    )
+    init && (release.to_ascii_lowercase().contains("microsoft") || Path::new(child::INIT).exists())
 }
