@@ -3,10 +3,11 @@
 use std::{
     fs::OpenOptions,
     io::{self, Write},
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 use anyhow::Context;
+use clap::Args;
 use serde::Serialize;
 
 use super::{
@@ -20,9 +21,28 @@ use super::{
 };
 use crate::{
     config::Source,
-    host::setup::{Agreed, Answer, Check, CheckResult, Order, Setup, SetupError, Staging, State},
+    host::setup::{self, Agreed, Answer, CheckResult, Order, Setup, SetupError, Staging, State},
     paths::Paths,
 };
+
+#[derive(Debug, Args)]
+pub(in super::super) struct Check {
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+    /// Also listen on a port of loopback, have netsh read a file, have the task make a forward and remove it
+    #[arg(long)]
+    probe: bool,
+    /// Do not ask before a probe
+    #[arg(long)]
+    yes: bool,
+    /// Write everything into a file to attach to an issue
+    #[arg(long, value_name = "FILE")]
+    report: Option<PathBuf>,
+    /// Overwrite the report's file
+    #[arg(long, requires = "report")]
+    force: bool,
+}
 
 /// Everything that was found.
 #[derive(Debug, Serialize)]
@@ -32,7 +52,7 @@ struct Findings {
     facts: Facts,
     /// What Windows has, or why it could not be asked.
     windows: Windows,
-    checks: Vec<Check>,
+    checks: Vec<setup::Check>,
 }
 
 /// The Windows side, in words.
@@ -47,7 +67,7 @@ struct Windows {
 }
 
 pub(super) async fn check(
-    arguments: &super::Check,
+    arguments: &Check,
     source: &Source,
     paths: &Paths,
 ) -> anyhow::Result<Exit> {
@@ -110,7 +130,7 @@ fn findings(facts: Facts, asked: Result<Answer, SetupError>) -> Findings {
     let (windows, checks) = match asked {
         Err(error) => (nothing(error.to_string()), Vec::new()),
         Ok(answer) if answer.state != State::Checked => {
-            let (_, words) = crate::host::setup::ending(&answer);
+            let (_, words) = setup::ending(&answer);
             (nothing(words), answer.checks)
         }
         Ok(answer) => {
@@ -137,7 +157,7 @@ fn findings(facts: Facts, asked: Result<Answer, SetupError>) -> Findings {
 }
 
 fn exit(findings: &Findings) -> Exit {
-    let differs = |check: &Check| check.result == CheckResult::Differs;
+    let differs = |check: &setup::Check| check.result == CheckResult::Differs;
     if findings.windows.error.is_some() {
         Exit::Failed
     } else if findings.checks.iter().any(differs) {
@@ -213,7 +233,7 @@ fn table(findings: &Findings) -> Vec<String> {
         return lines;
     }
     lines.push(String::new());
-    let longest = |check: &Check| check.id.chars().count();
+    let longest = |check: &setup::Check| check.id.chars().count();
     let id = findings.checks.iter().map(longest).max().unwrap_or(0);
     let left = id + 2 + 7 + 2;
     for check in &findings.checks {

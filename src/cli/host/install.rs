@@ -1,6 +1,7 @@
 //! `wslmesh host install`
 
 use anyhow::Context;
+use clap::Args;
 
 use super::{
     super::{
@@ -8,13 +9,13 @@ use super::{
         output::{Exit, print, print_error},
         table::{WIDTH, wrap},
     },
-    Install, shown,
+    shown,
 };
 use crate::{
     config::{Backend, Settings},
     host::setup::{
-        Agreed, Answer, Distribution, Grant, Order, Policy, Setup, SetupError, Shipped, Staging,
-        contract::FileHash, grants, is_agreed, policy, staging,
+        Agreed, Answer, Distribution, Grant, Order, Policy, Ports, Profiles, Setup, SetupError,
+        Shipped, Staging, contract::FileHash, grants, is_agreed, policy, staging,
     },
     paths::Paths,
 };
@@ -22,7 +23,38 @@ use crate::{
 /// This package.
 const PACKAGE: &str = env!("CARGO_PKG_VERSION");
 
+#[derive(Debug, Default, Args)]
+pub(in super::super) struct Install {
+    /// Show the policy, the files and every step, and change nothing
+    #[arg(long)]
+    dry_run: bool,
+    /// Allow these ports too, for forwards that come later: tcp:8000-8010, or tcp:8000:80
+    #[arg(long, value_name = "PROTO:FROM-TO[:CONNECT]")]
+    ports: Vec<Ports>,
+    /// Kinds of networks that the firewall rules are for: domain, private, public
+    /// [default: as installed, at first domain,private]
+    #[arg(long, value_name = "LIST")]
+    profiles: Option<Profiles>,
+    /// Start this distribution after a Windows logon [default: as installed, at first yes]
+    #[arg(long, conflicts_with = "no_logon")]
+    logon: bool,
+    /// Do not start this distribution after a Windows logon
+    #[arg(long)]
+    no_logon: bool,
+    /// Do not ask here (Windows asks all the same, unless this is elevated already)
+    #[arg(long)]
+    yes: bool,
+}
+
 impl Install {
+    /// What `forward add` asks for: nothing beside the configuration.
+    pub(in super::super) fn as_configured(yes: bool) -> Self {
+        Self {
+            yes,
+            ..Self::default()
+        }
+    }
+
     /// The policy to agree to: what is not chosen stays as installed.
     fn policy(&self, grants: Vec<Grant>, distribution: Distribution, old: &Agreed) -> Policy {
         let old = match old {

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use anyhow::Context;
+use clap::Args;
 
 use super::{
     super::{
@@ -10,7 +11,7 @@ use super::{
         output::{Exit, print, print_error},
         style,
     },
-    Uninstall, shown,
+    shown,
 };
 use crate::{
     apply::saved::Saved,
@@ -23,6 +24,16 @@ use crate::{
     model::{Mode, ModeState, RuleSet, SyncMode},
     paths::Paths,
 };
+
+#[derive(Debug, Args)]
+pub(in super::super) struct Uninstall {
+    /// Show what would be removed, and change nothing
+    #[arg(long)]
+    dry_run: bool,
+    /// Do not ask here (Windows asks all the same, unless this is elevated already)
+    #[arg(long)]
+    yes: bool,
+}
 
 /// Removes everything of ours on Windows.
 pub(super) async fn uninstall(arguments: &Uninstall, paths: &Paths) -> anyhow::Result<Exit> {
