@@ -145,7 +145,14 @@ impl EventLoop {
                         continue;
                     }
                 }
-                Wake::Dependents => self.agent.reported.dependents = self.dependents.findings(),
+                Wake::Dependents => {
+                    let findings = self.dependents.findings();
+                    // A run that changed nothing needs no pass.
+                    if self.agent.reported.dependents == findings {
+                        continue;
+                    }
+                    self.agent.reported.dependents = findings;
+                }
                 Wake::Requested(Requested::Counters) => match self.windows.ask_counters() {
                     Some(event) => drop(self.agent.handle_event(event)),
                     None => continue,
