@@ -116,27 +116,44 @@ mod tests {
 
     use super::*;
 
-    /// A shell that ends with status 7 on SIGHUP, or knows no signal.
-    fn shell(script: &str) -> Child {
-        let child = Command::new("/bin/sh").args(["-c", script]).spawn();
-        let child = child.unwrap();
-        let pid = Pid::from_raw(i32::try_from(child.id()).unwrap()).unwrap();
-        // Until it has become a shell it is a copy of this test.
-        let test = program(Path::new("/proc/self/exe"));
-        let exe = format!("/proc/{}/exe", child.id());
-        let begin = std::time::Instant::now();
-        while program(Path::new(&exe)) == test || script.contains("trap") && !catches_hup(pid) {
-            assert!(begin.elapsed().as_secs() < 20);
-            std::thread::yield_now();
+    /// A shell, killed at the end of its test.
+    struct Shell(Child);
+
+    impl Drop for Shell {
+        fn drop(&mut self) {
+            self.0.kill().unwrap_or_default();
+            self.0.wait().map(drop).unwrap_or_default();
         }
-        child
+    }
+
+    impl Shell {
+        /// `env` gives it SIGHUP back where these tests are started with the signal
+        /// ignored (nohup): a shell cannot trap what was ignored when it started.
+        fn start(script: &str) -> Self {
+            let arguments = ["--default-signal=HUP", "/bin/sh", "-c", script];
+            let shell = Self(Command::new("env").args(arguments).spawn().unwrap());
+            let pid = Pid::from_raw(i32::try_from(shell.0.id()).unwrap()).unwrap();
+            let test = program(Path::new("/proc/self/exe"));
+            let before = [test, Some("env".into()), None];
+            let begin = std::time::Instant::now();
+            while before.contains(&shell.program()) || script.contains("trap") && !catches_hup(pid)
+            {
+                assert!(begin.elapsed().as_secs() < 20);
+                std::thread::yield_now();
+            }
+            shell
+        }
+
+        fn program(&self) -> Option<OsString> {
+            program(Path::new(&format!("/proc/{}/exe", self.0.id())))
+        }
     }
 
     #[test]
     fn only_a_process_of_our_program_that_catches_it_is_signalled() {
-        let mut child = shell("trap 'exit 7' HUP; while :; do sleep 0.01; done");
+        let mut shell = Shell::start("trap 'exit 7' HUP; while :; do sleep 0.01; done");
         let test = program(Path::new("/proc/self/exe"));
-        let own = program(Path::new(&format!("/proc/{}/exe", child.id())));
+        let (own, child) = (shell.program(), &mut shell.0);
         assert!(!hang_up(child.id(), test).unwrap());
         assert!(!hang_up(child.id(), None).unwrap());
         assert!(child.try_wait().unwrap().is_none(), "it was signalled");
@@ -146,11 +163,10 @@ mod tests {
         for pid in [0, u32::MAX] {
             assert!(!hang_up(pid, None).unwrap());
         }
-        let mut deaf = shell("while :; do sleep 0.01; done");
+        let mut shell = Shell::start("while :; do sleep 0.01; done");
+        let deaf = &mut shell.0;
         assert!(!hang_up(deaf.id(), own).unwrap(), "it would have ended it");
         assert!(deaf.try_wait().unwrap().is_none());
-        deaf.kill().unwrap();
-        deaf.wait().unwrap();
     }
 
     #[test]
