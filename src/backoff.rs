@@ -36,7 +36,7 @@ impl Default for Retry {
 }
 
 impl Retry {
-    /// Delays of 1 s, doubling to `longest`, for what nobody else waits for.
+    /// Delays of 1 s, doubling to `longest`, for what nothing else waits for.
     #[must_use]
     pub fn up_to(longest: Duration) -> Self {
         Self {

@@ -50,7 +50,7 @@ impl SingleFlight {
     /// Permits the next call.
     ///
     /// # Errors
-    /// [`BlockingError::Busy`] until the permit before it is gone, with which a
+    /// [`BlockingError::Busy`] until the permit before it is dropped, with which a
     /// thread ends.
     pub fn begin(&self) -> Result<Permit, BlockingError> {
         if self.0.swap(true, Ordering::AcqRel) {
@@ -220,7 +220,7 @@ mod tests {
         }
         let third = run_blocking(flight.begin().unwrap(), LIMIT, || 3).await;
         assert_eq!(third.unwrap(), 3);
-        assert!(!flight.busy(), "free when the result is there");
+        assert!(!flight.busy(), "free with the result");
     }
 
     #[tokio::test]

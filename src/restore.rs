@@ -17,14 +17,14 @@ use crate::{
 /// What became of one saved value.
 #[derive(Debug)]
 pub enum Outcome {
-    /// It is back.
+    /// It has its previous value.
     Restored {
         /// Parameter or link.
         what: String,
         /// Value now.
         value: String,
     },
-    /// Somebody else has set it since, or it is gone.
+    /// Another program has set it since, or it no longer exists.
     Left {
         /// Parameter or link.
         what: String,
@@ -38,13 +38,13 @@ pub enum Outcome {
         /// Why.
         error: ApplyError,
     },
-    /// No rule of ours stands on Windows any more.
+    /// No rule of ours remains on Windows.
     Withdrawn {
-        /// What was taken away; nothing where nothing stood.
+        /// What was removed; `None` where no rule was installed.
         what: Option<String>,
     },
-    /// Rules of ours may stand on Windows.
-    Standing {
+    /// Rules of ours may remain on Windows.
+    Remaining {
         /// Why, and what to do.
         why: Vec<Finding>,
     },
@@ -55,7 +55,7 @@ impl Outcome {
     #[must_use]
     pub fn failed(&self) -> bool {
         match self {
-            Self::Failed { .. } | Self::Standing { .. } => true,
+            Self::Failed { .. } | Self::Remaining { .. } => true,
             Self::Restored { .. } | Self::Left { .. } | Self::Withdrawn { .. } => false,
         }
     }
@@ -68,9 +68,9 @@ impl fmt::Display for Outcome {
             Self::Left { what, why } => write!(f, "left: {what}: {why}"),
             Self::Failed { error, .. } => write!(f, "failed: {error}"),
             Self::Withdrawn { what: Some(what) } => write!(f, "withdrawn: {what}"),
-            Self::Withdrawn { what: None } => f.write_str("withdrawn: no rule of ours was there"),
-            Self::Standing { why } => {
-                f.write_str("failed: rules on Windows may still be there")?;
+            Self::Withdrawn { what: None } => f.write_str("withdrawn: no rules were installed"),
+            Self::Remaining { why } => {
+                f.write_str("failed: rules may remain on Windows")?;
                 why.iter().try_for_each(|finding| write!(f, "; {finding}"))
             }
         }
@@ -88,7 +88,7 @@ pub enum RestoreError {
     Netlink(#[from] NetlinkError),
 }
 
-/// Puts all saved values of this boot back and forgets those that are done with.
+/// Puts all saved values of this boot back and forgets those that are restored.
 ///
 /// # Errors
 /// The saved values cannot be read or written, or there is no rtnetlink.
@@ -119,7 +119,7 @@ pub async fn restore(paths: &Paths) -> Result<Vec<Outcome>, RestoreError> {
     Ok(outcomes)
 }
 
-/// Withdraws the rules on Windows, where any may stand.
+/// Withdraws the rules on Windows, where any may remain.
 ///
 /// # Errors
 /// The saved values cannot be read.
@@ -128,12 +128,12 @@ pub async fn withdraw(paths: &Paths) -> Result<Option<Outcome>, RestoreError> {
         return Ok(None);
     }
     let outcome = agent::withdraw(paths).await;
-    Ok(Some(if outcome.standing == Some(false) {
+    Ok(Some(if outcome.rules_remain == Some(false) {
         Outcome::Withdrawn {
             what: outcome.changed,
         }
     } else {
-        Outcome::Standing {
+        Outcome::Remaining {
             why: outcome.findings,
         }
     }))
@@ -144,7 +144,7 @@ fn parameter(name: &str, before: &str, after: &str) -> Outcome {
     let Ok(key) = SysctlKey::parse(name) else {
         return Outcome::Left {
             what,
-            why: "is no parameter of ours".to_owned(),
+            why: "wslmesh does not set it".to_owned(),
         };
     };
     match observe::read_sysctl(&key) {
@@ -165,11 +165,11 @@ fn parameter(name: &str, before: &str, after: &str) -> Outcome {
         }
         SysctlReading::Value { value, .. } => Outcome::Left {
             what,
-            why: format!("somebody else has set it to {value}"),
+            why: format!("another program has set it to {value}"),
         },
         SysctlReading::Missing => Outcome::Left {
             what,
-            why: "is gone".to_owned(),
+            why: "no longer exists".to_owned(),
         },
         SysctlReading::Unreadable(why) => Outcome::Failed {
             what,
@@ -216,11 +216,11 @@ async fn link(netlink: &Netlink, index: u32, name: &str, before: u32, after: u32
         },
         (Some(found), _) => Outcome::Left {
             what,
-            why: format!("somebody else has set it to {found}"),
+            why: format!("another program has set it to {found}"),
         },
         (None, _) => Outcome::Left {
             what,
-            why: "is gone".to_owned(),
+            why: "no longer exists".to_owned(),
         },
     }
 }
@@ -247,12 +247,12 @@ mod tests {
         // There is no interop here, so the call never reaches a Windows.
         let outcome = withdraw(&paths).await.unwrap().unwrap();
         assert!(outcome.failed());
-        let Outcome::Standing { why } = &outcome else {
+        let Outcome::Remaining { why } = &outcome else {
             panic!("{outcome}");
         };
         assert_eq!(why[0].code, Code::InteropMissing);
         let text = outcome.to_string();
-        assert!(text.starts_with("failed: rules on Windows may still be there; interop-missing"));
+        assert!(text.starts_with("failed: rules may remain on Windows; interop-missing"));
         assert!(saved.load().unwrap().forwards, "they are not forgotten");
     }
 }

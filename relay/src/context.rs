@@ -95,7 +95,7 @@ impl RelayContext {
     /// A session was opened.
     pub(crate) fn session_opened(&self, session: Session) {
         let mut pending = self.pending.borrow_mut();
-        // Of a client that is in both lists the reader could not tell which
+        // Of a client that is in both lists the reader could not know which
         // came first; the new session replaces the old one anyway.
         pending.closed.retain(|old| !same_client(old, &session));
         pending.opened.push(session);

@@ -96,7 +96,7 @@ impl fmt::Display for Listen {
 
 impl Listen {
     /// Whether both want one port: a listener on 0.0.0.0 takes it on every
-    /// address, and one on loopback stands in for another address (an
+    /// address, and one on loopback replaces another address (an
     /// unprivileged relay serves loopback only).
     #[must_use]
     pub fn overlaps(&self, other: &Self) -> bool {

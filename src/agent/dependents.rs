@@ -276,7 +276,7 @@ impl Dependents {
 /// Without the file, a restarted agent takes its first address for the first of
 /// this boot.
 fn save(path: &Path, notes: &Notes) {
-    // If it fails, the file's own error tells.
+    // If it fails, writing the file reports the error.
     path.parent()
         .map(fs::create_dir_all)
         .transpose()

@@ -214,7 +214,7 @@ impl EventLoop {
     /// Waits until the network has been quiet, but not for ever.
     async fn settle(&self, watch: &mut Watch) -> Result<(), AgentError> {
         let (quiet, most) = self.agent.settle_times();
-        // A timer that is over at once still costs up to two milliseconds.
+        // A timer that has expired still costs up to two milliseconds.
         if quiet.is_zero() {
             return Ok(());
         }

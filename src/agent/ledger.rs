@@ -1,5 +1,5 @@
 //! Remembers what was tried: when a failed action is due again, and whether
-//! somebody else keeps undoing one that succeeds.
+//! another program keeps undoing one that succeeds.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -99,7 +99,7 @@ impl Ledger {
     }
 
     /// Notes a success. The same end reached again and again means that
-    /// somebody else undoes it: the agent steps aside.
+    /// another program undoes it: the agent steps aside.
     pub(super) fn done(&mut self, action: &Action, now: Instant) {
         let earlier = self
             .0
@@ -137,7 +137,7 @@ impl Ledger {
         );
     }
 
-    /// Forgets what was tried: it succeeded, and nobody is there who could undo it.
+    /// Forgets what was tried: it succeeded, and no other program can undo it.
     pub(super) fn forget(&mut self, key: &ActionKey) {
         self.0.remove(key);
     }
@@ -230,7 +230,7 @@ impl Recheck {
         self.silent = silent;
     }
 
-    /// When the next look is due.
+    /// When the next attempt is due.
     pub(super) fn due(&self) -> Option<Instant> {
         self.retry.due
     }
@@ -294,7 +294,7 @@ mod tests {
     }
 
     #[test]
-    fn a_call_in_flight_wakes_nobody() {
+    fn a_call_in_flight_schedules_no_wakeup() {
         let (mut ledger, now) = (Ledger::default(), Instant::now());
         ledger.failed(&forwards(1), None, true, now);
         let due = ledger.next_due().unwrap();
@@ -309,7 +309,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_succeed_is_not_tried_until_it_changes_and_wakes_nobody() {
+    fn what_cannot_succeed_waits_for_a_change_without_wakeups() {
         let (mut ledger, now) = (Ledger::default(), Instant::now());
         ledger.failed(&mtu(1280), finding(), false, now);
         ledger.planned(&[mtu(1280)], now);

@@ -39,8 +39,8 @@ pub(super) trait Machine {
 
 /// The way to Windows and to the relay: calls are begun here and end elsewhere.
 pub(super) trait Host {
-    /// Tells the relay what to serve, without waiting for anything; a relay that is
-    /// not there is started. Says how it stands now.
+    /// Sends the relay what to serve, without waiting; starts a relay that does not
+    /// run. Gives back its present state.
     fn relay(&mut self, wanted: Option<RelaySet>) -> RelayMemory;
 
     /// Whether a sync is in flight: the next one waits for its end.
@@ -71,8 +71,8 @@ impl Linux {
         })
     }
 
-    /// Whether rules of ours may stand on Windows from an earlier run.
-    pub(super) fn standing(&self) -> bool {
+    /// Whether rules of ours may remain on Windows from an earlier run.
+    pub(super) fn rules_remain(&self) -> bool {
         self.saved.load().is_ok_and(|values| values.forwards)
     }
 }

@@ -27,7 +27,7 @@ const MOST_PASSES: usize = 4;
 pub async fn dry_run(settings: &Settings, paths: &Paths) -> Result<Plan, NetlinkError> {
     let machine = Linux::new(paths)?;
     let host = HostMemory {
-        standing: machine.standing(),
+        rules_remain: machine.rules_remain(),
         ..HostMemory::default()
     };
     let mode = interop::ask_mode().await;

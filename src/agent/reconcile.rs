@@ -72,21 +72,21 @@ impl Agent<Linux> {
     /// An agent for this machine.
     pub(super) fn on_this_machine(settings: Settings, paths: &Paths) -> Result<Self, NetlinkError> {
         let machine = Linux::new(paths)?;
-        let standing = machine.standing();
-        Ok(Self::new(machine, settings, paths, standing))
+        let rules_remain = machine.rules_remain();
+        Ok(Self::new(machine, settings, paths, rules_remain))
     }
 }
 
 impl<M: Machine> Agent<M> {
-    /// An agent that has not looked yet. `standing` says whether rules of ours
+    /// An agent that has not looked yet. `rules_remain`: whether rules of ours
     /// may be installed on Windows.
-    pub(super) fn new(machine: M, settings: Settings, paths: &Paths, standing: bool) -> Self {
+    pub(super) fn new(machine: M, settings: Settings, paths: &Paths, rules_remain: bool) -> Self {
         Self {
             machine,
             settings,
             mode: ModeQuery::default(),
             host: HostMemory {
-                standing,
+                rules_remain,
                 ..HostMemory::default()
             },
             ledger: Ledger::default(),

@@ -1,7 +1,7 @@
 //! Kernel timers as files.
 //!
 //! tokio's interval wakes the process several times a tick; a periodic timerfd
-//! wakes it exactly once. And only a timerfd can tell that the wall clock was
+//! wakes it exactly once. And only a timerfd reports that the wall clock was
 //! set (timerfd_create(2), TFD_TIMER_CANCEL_ON_SET), which is how a resume of
 //! Windows shows.
 

@@ -15,23 +15,23 @@ use crate::{
     paths::Paths,
 };
 
-/// Makes the call, and keeps on disk whether rules of ours may stand on Windows:
-/// they outlive this process, which may be killed before it hears of the end.
+/// Makes the call, and keeps on disk whether rules of ours may remain on Windows:
+/// they outlive this process, which may be killed before the call ends.
 async fn sync_and_remember(saved: &Saved, folder: &Path, wanted: RuleSet) -> HostOutcome {
     let before = saved.load().is_ok_and(|values| values.forwards);
     let expected = before || !wanted.rules.is_empty();
-    // What cannot be saved now is tried again, and told, after the call.
+    // What cannot be saved now is retried, and reported, after the call.
     saved
         .update(|values| values.forwards = expected)
         .unwrap_or_default();
     let mut outcome = sync::sync(folder, wanted).await;
     // A call that never reached Windows changed nothing.
-    let standing = outcome.standing.unwrap_or(before);
-    if let Err(error) = saved.update(|values| values.forwards = standing) {
+    let rules_remain = outcome.rules_remain.unwrap_or(before);
+    if let Err(error) = saved.update(|values| values.forwards = rules_remain) {
         let finding = Finding::new(Code::StateUnwritable, "", error.to_string());
         outcome.findings.push(finding);
     }
-    outcome.standing = Some(standing);
+    outcome.rules_remain = Some(rules_remain);
     outcome
 }
 
@@ -39,10 +39,10 @@ async fn sync_and_remember(saved: &Saved, folder: &Path, wanted: RuleSet) -> Hos
 pub async fn withdraw(paths: &Paths) -> HostOutcome {
     let wanted = RuleSet::nothing(SyncMode::Nat);
     let (saved, folder) = (Saved::new(&paths.state), paths.state.join("windows"));
-    sync_off_the_loop(Ok(Permit::default()), saved, folder, wanted).await
+    sync_blocking(Ok(Permit::default()), saved, folder, wanted).await
 }
 
-async fn sync_off_the_loop(
+async fn sync_blocking(
     permit: Result<Permit, BlockingError>,
     saved: Saved,
     folder: PathBuf,
@@ -63,9 +63,9 @@ pub(super) enum HostEvent {
     Forwards(HostOutcome),
     /// What the relay said, or what became of it.
     Relay {
-        /// How it stands.
+        /// Its state.
         memory: RelayMemory,
-        /// Whether it has just confirmed what it was told.
+        /// Whether it has just confirmed what it was sent.
         applied: bool,
     },
 }
@@ -105,8 +105,8 @@ impl Windows {
         self.relay.retry();
     }
 
-    /// Asks a relay that runs for its counters. Tells how it stands if that is
-    /// not as before; its answer comes later.
+    /// Asks a relay that runs for its counters. Gives back its state if that
+    /// changed; its answer comes later.
     pub(super) fn ask_counters(&mut self) -> Option<HostEvent> {
         let memory = self.relay.ask_counters()?;
         Some(HostEvent::Relay {
@@ -145,7 +145,7 @@ impl Windows {
                 }
                 ended = self.calls.join_next(), if !self.calls.is_empty() => ended,
             };
-            // A call never panics and nobody aborts one.
+            // A call never panics and is never aborted.
             if let Some(Ok(event)) = ended {
                 match event {
                     HostEvent::Mode(_) => self.asking = false,
@@ -171,7 +171,7 @@ impl Host for Windows {
         self.syncing = true;
         let permit = self.forwards.begin();
         let (folder, saved) = (self.folder.clone(), self.saved.clone());
-        let call = sync_off_the_loop(permit, saved, folder, wanted);
+        let call = sync_blocking(permit, saved, folder, wanted);
         self.calls
             .spawn(async move { HostEvent::Forwards(call.await) });
     }
@@ -190,7 +190,7 @@ mod tests {
             let saved = Saved::new(folder.path());
             saved.update(|values| values.forwards = before).unwrap();
             let outcome = sync_and_remember(&saved, folder.path(), wanted.clone()).await;
-            assert_eq!(outcome.standing, Some(before));
+            assert_eq!(outcome.rules_remain, Some(before));
             assert_eq!(saved.load().unwrap().forwards, before);
         }
     }

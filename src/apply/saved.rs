@@ -49,7 +49,7 @@ pub struct Was<T> {
 }
 
 impl<T: Clone + PartialEq> Was<T> {
-    /// What the agent itself set is no previous value; any other one is, whoever
+    /// What the agent itself set is no previous value; any other one is, whichever program
     /// set it.
     fn noted(earlier: Option<&Self>, from: T, to: T) -> Self {
         let before = match earlier {

@@ -8,9 +8,9 @@ use crate::{
     report::Document,
 };
 
-/// Looks behind each forward of the document, at the port where it leads; at
-/// nothing where the kernel has no table.
-pub(super) fn look(document: &mut Document) {
+/// Fills in for each forward whether a socket listens on its connect-port; not where
+/// the kernel has no table.
+pub(super) fn add_answers(document: &mut Document) {
     let Some(address) = document.address else {
         return;
     };
@@ -48,7 +48,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_reason_in_words() {
+    fn reason_names_the_port() {
         let loopback = Listening::Elsewhere("127.0.0.1".parse().unwrap());
         let table = [
             (Listening::Yes, None),
@@ -60,9 +60,9 @@ mod tests {
         }
     }
 
-    /// A unit that systemd starts on a connection would be started by a look.
+    /// A unit that systemd starts on a connection would be started by a probe.
     #[test]
-    fn looking_connects_to_no_service() {
+    fn connects_to_no_service() {
         let service = TcpListener::bind("[::]:0").unwrap();
         let port = service.local_addr().unwrap().port();
         let text = format!(
@@ -71,7 +71,7 @@ mod tests {
             "windows-address":null,"passes":1,"last-pass-us":1,"health":[]}}"#
         );
         let mut document: Document = serde_json::from_str(&text).unwrap();
-        look(&mut document);
+        add_answers(&mut document);
         let entry = document.served.first().unwrap();
         assert_eq!(
             (entry.answers, entry.unanswered.as_ref()),

@@ -27,8 +27,8 @@ pub(super) enum Command {
     /// Forward a port of Windows to this distribution
     ///
     /// The agent writes a drop-in beside the configuration; without an agent on the
-    /// system bus root writes it. Where Windows allows less than that, `host install`
-    /// follows, which asks.
+    /// system bus root writes it. Where the policy on Windows does not allow it, `host
+    /// install` follows, which asks.
     Add(Add),
     /// Remove a forward that `forward add` made
     Remove {
@@ -71,7 +71,7 @@ pub(super) struct Add {
     /// Change the configuration only; do not ask Windows' administrator
     #[arg(long)]
     no_install: bool,
-    /// Do not ask here before a change of what Windows agreed to
+    /// Do not ask before changing the policy on Windows
     #[arg(long)]
     yes: bool,
 }
@@ -101,9 +101,8 @@ pub(super) async fn forward(
     }
 }
 
-/// Has the agent on the bus change the system's configuration, which it does for
-/// whom it allows it, root or not. `None` where there is none, and for another
-/// configuration.
+/// Changes the system's configuration through the agent on the bus, which decides who
+/// may. `None` without an agent, and for another configuration.
 async fn by_agent(
     source: &Source,
     change: impl AsyncFnOnce(Client) -> Result<String, ControlError>,
@@ -179,7 +178,7 @@ async fn add_here(
     let (added, settings) = drop_in.add(forward)?;
     match added {
         Added::Written => print(&format!("written: {}", drop_in.path().display()))?,
-        Added::Already => print(&format!("{} has it already", drop_in.path().display()))?,
+        Added::Already => print(&format!("{} already has it", drop_in.path().display()))?,
     }
     Ok((settings, reloaded(&reload(paths).await)?))
 }
@@ -197,11 +196,11 @@ async fn agree(
         print("[host] backend is \"none\": no forward is made on Windows")?;
         return Ok(Exit::Fine);
     }
-    let before = match look(paths).await {
+    let before = match installed(paths).await {
         Ok(before) => before,
         Err(error) => {
             let error = anyhow::Error::new(error);
-            print_error(&error.context("whether Windows allows it is not known"));
+            print_error(&error.context("cannot read what Windows allows"));
             return Ok(Exit::Degraded);
         }
     };
@@ -210,23 +209,25 @@ async fn agree(
         Agreed::Nothing if before.elevated => return Ok(Exit::Fine),
         Agreed::Nothing => {
             print(
-                "nothing is installed on Windows yet: `wslmesh host install` opens it to the LAN",
+                "not installed on Windows: run `wslmesh host install` to open the port to the LAN",
             )?;
             return Ok(Exit::Fine);
         }
-        Agreed::Unreadable => "what Windows agreed to cannot be read",
+        Agreed::Unreadable => "the policy on Windows cannot be read",
         Agreed::Policy(policy) => match policy.gap(forward) {
             None => return Ok(Exit::Fine),
-            Some(PolicyGap::OutsidePolicy) => "Windows has not agreed to these ports",
+            Some(PolicyGap::OutsidePolicy) => "the policy on Windows does not allow these ports",
             Some(PolicyGap::ListenAddress) => {
-                "Windows has agreed to these ports on another address"
+                "the policy on Windows allows these ports on another address"
             }
-            Some(PolicyGap::Firewall) => "Windows has agreed to these ports with another firewall",
+            Some(PolicyGap::Firewall) => {
+                "the policy on Windows allows these ports with another firewall"
+            }
         },
     };
     print(lacks)?;
     if no_install {
-        print("to have it agreed to: wslmesh host install")?;
+        print("to allow it, run: wslmesh host install")?;
         return Ok(Exit::Degraded);
     }
     let arguments = Install::as_configured(yes);
@@ -237,7 +238,7 @@ async fn agree(
     })
 }
 
-async fn look(paths: &Paths) -> Result<Answer, SetupError> {
+async fn installed(paths: &Paths) -> Result<Answer, SetupError> {
     let setup = Setup::find(Staging::permanent(&paths.state)?)?;
     setup.call(Order::Look).await
 }

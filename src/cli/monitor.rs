@@ -31,7 +31,7 @@ const START: Duration = Duration::from_secs(1);
 /// Between two tries to reach a bus that was lost.
 const RECONNECT: Duration = Duration::from_secs(1);
 
-/// Follows what the agent does until Ctrl-C or until the output's reader is gone.
+/// Follows what the agent does until Ctrl-C or until the output's reader closes it.
 pub(super) async fn monitor(paths: &Paths, json: bool) -> anyhow::Result<Exit> {
     let mut printer = Printer::new(json);
     let reader = Reader::of_output();

@@ -25,7 +25,7 @@ pub(super) async fn status(paths: &Paths, json: bool) -> anyhow::Result<Exit> {
     if document.wireguard.is_none() && rustix::process::geteuid().is_root() {
         document.wireguard = Some(Peers::default().of(&document.links).await);
     }
-    answers::look(&mut document);
+    answers::add_answers(&mut document);
     if json {
         print(&serde_json::to_string_pretty(&document)?)?;
     } else {

@@ -165,7 +165,7 @@ impl AgentHandle {
     ///
     /// # Errors
     /// [`RequestError`]; where the name is written elsewhere too, which is in force
-    /// then, the drop-in is gone all the same.
+    /// then, the drop-in is removed all the same.
     pub async fn remove(&self, name: String) -> Result<PathBuf, RequestError> {
         let reserved = self.reserve()?;
         let source = self.source.clone();

@@ -132,7 +132,7 @@ fn content(current: Option<&Current>) -> Option<&[u8]> {
 }
 
 impl Current {
-    /// Opens a path that is no symlink; None if nothing is there.
+    /// Opens a path that is no symlink; None if it does not exist.
     fn open(path: &Path) -> Result<Option<Self>, FileError> {
         let failed = |source: io::Error| FileError::from_io(path, "read", source);
         // Opening a device can have effects, so the type is looked at before.
@@ -151,7 +151,7 @@ impl Current {
         let stat = rustix::fs::fstat(&file).map_err(|e| failed(e.into()))?;
         must_be_regular(path, &stat)?;
         let mut content = Vec::new();
-        // One byte more tells a file that is too big from one that just fits.
+        // One byte more distinguishes a file that is too big from one that just fits.
         let limit = u64::try_from(MAX_SIZE)
             .unwrap_or(u64::MAX)
             .saturating_add(1);

@@ -45,8 +45,8 @@ pub async fn sync(folder: &Path, wanted: RuleSet) -> HostOutcome {
         Ok(answer) => outcome::of(wanted, answer, begin.elapsed()),
         Err(error) => {
             let finding = Finding::new(code(&error), "", error.to_string());
-            let standing = may_have_worked(&error).then_some(true);
-            without_answer(wanted, finding, begin.elapsed(), standing)
+            let rules_remain = may_have_worked(&error).then_some(true);
+            without_answer(wanted, finding, begin.elapsed(), rules_remain)
         }
     }
 }
@@ -56,7 +56,7 @@ fn without_answer(
     wanted: RuleSet,
     finding: Finding,
     took: Duration,
-    standing: Option<bool>,
+    rules_remain: Option<bool>,
 ) -> HostOutcome {
     HostOutcome {
         wanted,
@@ -65,7 +65,7 @@ fn without_answer(
         facts: None,
         changed: None,
         took,
-        standing,
+        rules_remain,
     }
 }
 

@@ -29,7 +29,7 @@ impl Plan {
 }
 
 /// One change. Each holds the state it was decided on, so that the effect can
-/// tell whether the world has moved since.
+/// check whether the world has changed since.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Action {
     /// Replace the network file.
@@ -42,7 +42,7 @@ pub enum Action {
     SetKeepalive(KeepaliveChange),
     /// Make Windows' port forwards these and no others of ours.
     SyncForwards(RuleSet),
-    /// Tell the relay what to serve; `None` ends it.
+    /// Send the relay what to serve; `None` ends it.
     SyncRelay(Option<RelaySet>),
 }
 

@@ -201,7 +201,7 @@ registry! {
     ForwardNotElevated, "forward-not-elevated", Warning,
         "The Windows user of this distribution may not change port forwards, and nothing is installed on Windows that may.",
         "Run `wslmesh host install`; or start the distribution from an elevated terminal, then `systemctl reload wslmesh`";
-    ForwardStanding, "forward-standing", Info,
+    ForwardLeftover, "forward-leftover", Info,
         "Rules made by the agent are still on Windows, and nothing maintains or removes them now.",
         "To remove them, run `systemctl stop wslmesh` and `wslmesh restore`; or set [host] backend = \"auto\" and remove the [[forward]] entries";
     ForwardConflict, "forward-conflict", Warning,

@@ -20,7 +20,7 @@ pub use wslmesh_relay::protocol::{
 )]
 #[serde(rename_all = "kebab-case")]
 pub enum Firewall {
-    /// Nobody new.
+    /// No rule is made.
     None,
     /// The local subnet.
     #[default]
@@ -86,7 +86,7 @@ pub struct RuleSet {
 
 impl RuleSet {
     /// The address of a set that leads nowhere: without rules it is not looked
-    /// at, and the contract wants one. TEST-NET-1, which nobody has (RFC 5737).
+    /// at, and the contract wants one. TEST-NET-1, which no machine has (RFC 5737).
     pub const NOWHERE: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
 
     /// No rule of ours at all.
@@ -163,7 +163,7 @@ pub enum RelayLocation {
     },
     /// On Windows, unpacked into this folder of the user (%LOCALAPPDATA%). It
     /// listens on loopback only: a program that Windows' firewall does not know
-    /// would bring up a question, and whoever closes that makes a Block rule.
+    /// would bring up a question, and closing that makes a Block rule.
     Unpacked(DrivePath),
     /// In this distribution.
     Guest,
@@ -190,14 +190,14 @@ pub struct RelaySet {
     pub forwards: Vec<(String, RelayForward)>,
 }
 
-/// What the relay was told and what it said.
+/// What the relay was sent and what it answered.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct RelayMemory {
-    /// What it should serve, as it was told last; `None` where it should not run.
+    /// What it should serve, as sent last; `None` where it should not run.
     pub wanted: Option<RelaySet>,
     /// Whether it has said that this is in force, as far as it can be.
     pub applied: bool,
-    /// Where it listens or may listen: what it confirmed, and what it was told since.
+    /// Where it listens or may listen: what it confirmed, and what it was sent since.
     pub listening: Vec<Listen>,
     /// Where it could not listen, as it said last.
     pub failed: Vec<(Listen, Failure)>,
@@ -240,7 +240,7 @@ pub enum HostPrivilege {
     None,
     /// The distribution was started from an elevated terminal.
     Elevated,
-    /// What `wslmesh host install` made is there.
+    /// What `wslmesh host install` made is installed.
     Installed,
 }
 

@@ -155,16 +155,16 @@ pub struct HostMemory {
     /// The rules of the last call that Windows answered for good, so that
     /// asking again would change nothing.
     pub settled: Option<RuleSet>,
-    /// Whether rules of ours may stand on Windows, from this run or an earlier one.
-    pub standing: bool,
-    /// Where port proxy rules of ours stand or may stand: those that Windows read
+    /// Whether rules of ours may remain on Windows, from this run or an earlier one.
+    pub rules_remain: bool,
+    /// Where port proxy rules of ours are or may be: those that Windows read
     /// back, and those it was asked for since. `None` before the first answer.
     pub possibly_installed: Option<Vec<Listen>>,
     /// What that call, or a failed one since, had to say.
     pub findings: Vec<Finding>,
     /// What Windows said of itself.
     pub facts: HostFacts,
-    /// What the relay was told and said.
+    /// What the relay was sent and answered.
     pub relay: RelayMemory,
 }
 
@@ -182,12 +182,12 @@ impl HostMemory {
         }
         self.settled = outcome.settled.then_some(outcome.wanted);
         self.findings = outcome.findings;
-        self.standing = outcome.standing.unwrap_or(self.standing);
+        self.rules_remain = outcome.rules_remain.unwrap_or(self.rules_remain);
     }
 
     /// Notes that a call was begun.
     pub fn sync_begun(&mut self, wanted: &RuleSet) {
-        self.standing |= !wanted.rules.is_empty();
+        self.rules_remain |= !wanted.rules.is_empty();
         if let Some(rules) = &mut self.possibly_installed {
             rules.extend(wanted.listens());
         }
@@ -211,7 +211,7 @@ pub struct HostFacts {
     pub lowest_mtu: Option<(String, u32)>,
     /// Port proxy rules of ours as read back.
     pub rules: Vec<InstalledRule>,
-    /// Where rules of ours were not made, because somebody else has the port.
+    /// Where rules of ours were not made, because another program has the port.
     pub blocked: Vec<Listen>,
     /// What the Windows side may do for us.
     pub privilege: HostPrivilege,
@@ -221,7 +221,7 @@ pub struct HostFacts {
     pub installed_version: Option<String>,
     /// %LOCALAPPDATA% of the user behind interop.
     pub local_app_data: Option<DrivePath>,
-    /// Whether somebody looked after the firewall in that call.
+    /// Whether that call maintained the firewall.
     pub firewall: bool,
     /// The guest's address as the elevated task found it.
     pub guest_address: Option<Ipv4Addr>,
@@ -242,6 +242,6 @@ pub struct HostOutcome {
     pub changed: Option<String>,
     /// From the call to its answer.
     pub took: Duration,
-    /// Whether rules of ours stand on Windows now; `None` where it did not say.
-    pub standing: Option<bool>,
+    /// Whether rules of ours remain on Windows; `None` where it did not say.
+    pub rules_remain: Option<bool>,
 }

@@ -180,7 +180,7 @@ mod tests {
                 Ok("eth0 172.28.16.5/20 via None"),
             ),
             (
-                "a named interface that is gone",
+                "a named interface that was removed",
                 wsl(),
                 named("eth7"),
                 Err(Code::NoInterface),

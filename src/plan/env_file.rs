@@ -55,7 +55,7 @@ pub(super) enum Key {
     MeshPortWireguard,
     /// WireGuard's persistent keepalive in seconds.
     KeepaliveInterval,
-    /// An address of the Windows host, as Windows told it.
+    /// An address of the Windows host, as Windows reports it.
     WindowsHostIp,
 }
 
@@ -159,7 +159,7 @@ impl fmt::Display for Value {
 }
 
 /// What the owned keys shall be: `Some` is written, `None` means "not known"
-/// and empties the key where it stands. A key that is not in the map is left
+/// and empties the key in its place. A key that is not in the map is left
 /// as it is.
 pub(super) type Values = BTreeMap<Key, Option<Value>>;
 
@@ -178,7 +178,7 @@ pub(super) struct ParseError {
 pub(super) enum Problem {
     /// The file is binary.
     #[error(
-        "a NUL byte, so this is no text file; restore the file or delete it to have it made anew"
+        "a NUL byte, so this is no text file; restore the file, or delete it: the agent creates it again"
     )]
     Nul,
     /// The file is in another encoding or binary.
@@ -220,7 +220,7 @@ pub(super) enum Problem {
     #[error("the value of {0} has a control character; write {0}=\"\"")]
     Control(Key),
     /// An owned key that is assigned in the middle of a line.
-    #[error("{0}= does not stand at the start of its line; give it a line of its own")]
+    #[error("{0}= is not at the start of its line; give it a line of its own")]
     Inside(Key),
     /// An owned key that only one of the readers finds here.
     #[error(

@@ -39,7 +39,7 @@ impl Decision {
         let mut decision = Self::default();
         let dynamic = |forward: &&Forward| forward.listen_port.get() >= DYNAMIC;
         for forward in settings.forwards.iter().filter(dynamic) {
-            let detail = format!("{} lies in it", listen(forward));
+            let detail = format!("{} is in this range", listen(forward));
             decision.find(Code::ForwardDynamicRange, forward.name.as_str(), detail);
         }
         decision
@@ -85,10 +85,7 @@ impl Decision {
             .map(|forward| format!("{} {}", forward.protocol, forward.listen_port))
             .collect();
         if !ports.is_empty() {
-            let detail = format!(
-                "{firewall} is not told to let clients in to {}",
-                ports.join(", ")
-            );
+            let detail = format!("{firewall} was not opened for {}", ports.join(", "));
             self.find(Code::ForwardFirewall, "", detail);
         }
     }
@@ -98,7 +95,7 @@ pub(super) fn plan(settings: &Settings, seen: &Observation, plan: &mut Plan) {
     let decision = decide(settings, seen, plan);
     plan.findings.extend(decision.findings);
     let withdrawn = match &decision.rules {
-        Some(wanted) => wanted.rules.is_empty() && !seen.host.standing,
+        Some(wanted) => wanted.rules.is_empty() && !seen.host.rules_remain,
         None => settings.backend == Backend::None,
     };
     // Without anything to change, the missing privilege does not matter.
@@ -127,9 +124,9 @@ fn decide(settings: &Settings, seen: &Observation, plan: &Plan) -> Decision {
     let forwards = settings.forwards.len();
     if settings.backend == Backend::None || mode == Mode::NotWsl {
         let mut decision = Decision::unserved(settings);
-        if seen.host.standing {
-            let detail = "rules made in an earlier run are left as they are";
-            decision.find(Code::ForwardStanding, "", detail);
+        if seen.host.rules_remain {
+            let detail = "rules of an earlier run remain on Windows";
+            decision.find(Code::ForwardLeftover, "", detail);
         }
         if settings.backend != Backend::None && forwards > 0 {
             let plural = if forwards == 1 { "" } else { "s" };
@@ -170,7 +167,7 @@ fn must_ask(wanted: &RuleSet, settings: &Settings, seen: &Observation) -> bool {
     let nat = seen.mode == ModeState::Known(Mode::Nat);
     let privilege_wanted =
         nat && host.facts.privilege == HostPrivilege::Unknown && !settings.forwards.is_empty();
-    !wanted.rules.is_empty() || host.standing || privilege_wanted
+    !wanted.rules.is_empty() || host.rules_remain || privilege_wanted
 }
 
 fn listen(forward: &Forward) -> Listen {

@@ -166,7 +166,7 @@ fn has_ipv6(seen: &Observation, link: &Link) -> bool {
     })
 }
 
-/// Names the Windows adapter whose MTU was copied, where Windows told it.
+/// Names the Windows adapter whose MTU was copied, where Windows reported it.
 fn cause(seen: &Observation, link: &Link) -> String {
     match &seen.host.facts.lowest_mtu {
         Some((adapter, mtu)) if *mtu == link.mtu => {

@@ -8,7 +8,7 @@ use crate::{
 };
 
 /// Last parts of the per-interface parameters that WSL sets for mirrored mode
-/// and that nobody else may touch there (microsoft/WSL:
+/// and that no other program may touch there (microsoft/WSL:
 /// src/linux/init/init.cpp, HardenMirroredNetworkingSettingsAgainstSystemd, and
 /// src/linux/init/GnsEngine.cpp).
 const RESERVED: &[&str] = &[

@@ -92,7 +92,7 @@ mod tests {
                 None,
             ),
             (
-                "the link is gone",
+                "the link was removed",
                 Machine::nat().device("wg0", 1, &[0]),
                 "",
                 None,

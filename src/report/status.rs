@@ -188,7 +188,7 @@ pub struct RelayEntry {
 }
 
 impl Document {
-    /// Whether the process that wrote it is there: an agent that was killed leaves
+    /// Whether the process that wrote it runs: an agent that was killed leaves
     /// its document behind.
     #[must_use]
     pub fn is_alive(&self) -> bool {
@@ -243,7 +243,7 @@ pub fn read(folder: &Path) -> io::Result<Option<Document>> {
     }
 }
 
-/// Removes this process's document: an agent that is gone has no status. The
+/// Removes this process's document: an agent that has ended has no status. The
 /// document of another one in the same folder, the leader's, stays.
 pub fn remove(folder: &Path) {
     let own = |document: &Document| document.pid == std::process::id();

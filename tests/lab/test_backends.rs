@@ -182,7 +182,7 @@ fn reloads(world: &World) -> Result<()> {
     no_collision(world)?;
     // Without a backend the rules stay, with a finding.
     agent.reload(&config("none"))?;
-    let found = agent.raised("forward-standing")?;
+    let found = agent.raised("forward-leftover")?;
     ensure!(found.severity == "info", "{found:?}");
     world.forwards(&[(2222, FIRST, 22)])?;
     agent.stop()

@@ -1,4 +1,4 @@
-//! `wslmesh forward add`, `remove` and `list` on a Windows that has agreed to some
+//! `wslmesh forward add`, `remove` and `list` on a Windows whose policy allows some
 //! ports.
 
 use anyhow::{Context, Result, ensure};
@@ -21,7 +21,7 @@ pub(crate) fn trials() -> Vec<Trial> {
     vec![
         quick("host_forward::inside_the_policy", inside),
         quick("host_forward::outside_the_policy", outside),
-        quick("host_forward::agreed_to_otherwise", otherwise),
+        quick("host_forward::allowed_otherwise", otherwise),
         quick("host_forward::removed", removed),
         quick("host_forward::listed", listed),
         quick("host_forward::five_hundred", five_hundred),
@@ -89,7 +89,7 @@ fn outside(world: &World) -> Result<()> {
     said(
         &output,
         3,
-        &["has not agreed to these ports", "wslmesh host install"],
+        &["does not allow these ports", "wslmesh host install"],
     )?;
     let found = agent.raised("forward-outside-policy")?;
     ensure!(
@@ -129,7 +129,7 @@ fn outside(world: &World) -> Result<()> {
     agent.stop()
 }
 
-/// The ports are agreed to, on another address and with another firewall.
+/// The policy allows the ports, on another address and with another firewall.
 fn otherwise(world: &World) -> Result<()> {
     others(world)?;
     let grants = vec![

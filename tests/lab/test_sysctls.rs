@@ -81,7 +81,7 @@ fn what_another_set_stays(world: &World) -> Result<()> {
         .ok()?;
     let said = world.wslmesh(&["restore"])?.ok()?;
     ensure!(
-        said.contains("left: net.ipv4.tcp_keepalive_time: somebody else has set it to 77"),
+        said.contains("left: net.ipv4.tcp_keepalive_time: another program has set it to 77"),
         "{said}"
     );
     let mut expected = before;
@@ -138,7 +138,7 @@ fn read_only(world: &World) -> Result<()> {
         );
     }
     ensure!(
-        status.troubles().is_empty() && world.sysctl(key)? == before,
+        status.problems().is_empty() && world.sysctl(key)? == before,
         "{status:?}"
     );
     ensure!(world.wslmesh(&["status"])?.success(), "not healthy");

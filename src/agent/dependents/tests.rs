@@ -107,12 +107,12 @@ fn way(begun: &Begun) -> (u8, u8) {
     (change.old.octets()[3], change.new.address().octets()[3])
 }
 
-fn gap(untold: &[&str]) -> NotifyReport {
+fn interrupted(rest: &[&str]) -> NotifyReport {
     NotifyReport {
         health: Vec::new(),
         interrupted: Some(Interrupted {
             finding: Finding::new(Code::DependentFailed, "systemd", "no bus"),
-            rest: untold.iter().map(|who| (*who).to_owned()).collect(),
+            rest: rest.iter().map(|who| (*who).to_owned()).collect(),
         }),
     }
 }
@@ -207,7 +207,11 @@ async fn a_lost_bus_is_retried_and_the_rest_notified() {
     let mut bench = Bench::new(UNITS);
     bench.at(1);
     let begun = bench.at(2).unwrap();
-    bench.end(begun, &["a.service", "b.service"], gap(&["b.service"]));
+    bench.end(
+        begun,
+        &["a.service", "b.service"],
+        interrupted(&["b.service"]),
+    );
     assert_eq!(bench.dependents.findings()[0].detail, "no bus");
     assert!(bench.at(2).is_none(), "not at once");
     let due = bench.dependents.retry.due.unwrap() - Instant::now();
@@ -221,7 +225,7 @@ async fn a_lost_bus_is_retried_and_the_rest_notified() {
         (way(&rest), rest.known()),
         ((1, 2), [("a.service", 2), ("b.service", 1)].into())
     );
-    bench.end(rest, &[], gap(&["b.service"]));
+    bench.end(rest, &[], interrupted(&["b.service"]));
     assert_eq!(bench.dependents.retry.failures, 2);
     let moved = bench.at(3).expect("another address does not wait");
     assert_eq!(
@@ -240,16 +244,16 @@ async fn an_address_never_notified_is_not_the_old_one() {
     bench.at(1);
     let all = ["a.service", "b.service"];
     let begun = bench.at(2).unwrap();
-    bench.end(begun, &[], gap(&all));
+    bench.end(begun, &[], interrupted(&all));
     let begun = bench.at(3).unwrap();
     assert_eq!((way(&begun), begun.known()), ((1, 3), Vec::new()));
-    bench.end(begun, &[], gap(&all));
+    bench.end(begun, &[], interrupted(&all));
     // It is as it was: there is no change, only the finding to be cleared.
     assert!(bench.at(1).is_none());
     bench.dependents.retry_now();
-    let look = bench.at(1).unwrap();
-    assert_eq!(look.run.change, None);
-    bench.end(look, &[], NotifyReport::default());
+    let check = bench.at(1).unwrap();
+    assert_eq!(check.run.change, None);
+    bench.end(check, &[], NotifyReport::default());
     assert_eq!(bench.dependents.findings(), []);
     assert!(bench.at(1).is_none());
 }
@@ -259,13 +263,21 @@ async fn a_doubtful_notification_is_repeated() {
     let mut bench = Bench::new(UNITS);
     bench.at(1);
     let begun = bench.at(2).unwrap();
-    bench.end(begun, &["a.service"], gap(&["a.service", "b.service"]));
+    bench.end(
+        begun,
+        &["a.service"],
+        interrupted(&["a.service", "b.service"]),
+    );
     for _ in 0..2 {
         bench.dependents.retry_now();
         bench.start_again();
         let again = bench.at(2).unwrap();
         assert_eq!(again.known(), [("a.service", 1)], "again, from the first");
-        bench.end(again, &["a.service"], gap(&["a.service", "b.service"]));
+        bench.end(
+            again,
+            &["a.service"],
+            interrupted(&["a.service", "b.service"]),
+        );
     }
     let back = bench.at(1).unwrap();
     assert_eq!(
@@ -278,17 +290,17 @@ async fn a_doubtful_notification_is_repeated() {
 async fn a_check_is_made_at_the_start_and_on_request() {
     let mut bench = Bench::new(UNITS);
     bench.dependents.check_again();
-    let look = bench.at(1).unwrap();
-    assert_eq!(look.run.change, None);
-    bench.end(look, &[], gap(&["a.service"]));
+    let check = bench.at(1).unwrap();
+    assert_eq!(check.run.change, None);
+    bench.end(check, &[], interrupted(&["a.service"]));
     bench.dependents.retry_now();
-    let look = bench.at(1).unwrap();
+    let check = bench.at(1).unwrap();
     let missing = Finding::new(Code::DependentMissing, "a.service", "there is no such unit");
     let report = |change| NotifyReport {
         health: vec![("a.service".to_owned(), change)],
         interrupted: None,
     };
-    bench.end(look, &[], report(HealthChange::Raised(missing.clone())));
+    bench.end(check, &[], report(HealthChange::Raised(missing.clone())));
     assert!(bench.at(1).is_none());
     assert_eq!(bench.dependents.findings(), std::slice::from_ref(&missing));
     let begun = bench.at(2).unwrap();

@@ -25,7 +25,7 @@ async fn a_pass_does_everything_and_the_next_nothing() {
     assert_eq!(
         bench.pass().await.journal,
         ["rewrite /etc/wslmesh/wsl-network.conf"],
-        "it states the new MTU once it is there"
+        "it has the new MTU once that is set"
     );
     let second = bench.pass().await;
     assert_eq!(
@@ -40,7 +40,7 @@ async fn a_pass_does_everything_and_the_next_nothing() {
     bench.answer(true, Vec::new());
     bench.pass().await;
     assert_eq!(bench.calls.wanted.len(), 1, "Windows confirmed it");
-    assert!(bench.agent.host.standing);
+    assert!(bench.agent.host.rules_remain);
     assert_eq!(bench.agent.next_due(), None, "and then nothing is due");
 }
 
@@ -65,7 +65,7 @@ async fn an_address_change_is_one_line_and_one_call() {
 }
 
 #[tokio::test]
-async fn an_address_that_goes_and_comes_is_told_both_times() {
+async fn an_address_that_goes_and_comes_is_reported_both_times() {
     let machine = Fake::wsl();
     let mut bench = Bench::new(&machine, "");
     bench.pass().await;
@@ -240,7 +240,7 @@ async fn the_status_document_says_how_things_are() {
 }
 
 #[tokio::test]
-async fn a_blind_pass_keeps_what_was_found_and_does_not_spin() {
+async fn a_pass_that_cannot_observe_keeps_its_findings_and_does_not_spin() {
     let machine = Fake::wsl();
     let mut bench = Bench::new(&machine, SSH);
     bench.pass().await;
@@ -320,6 +320,6 @@ async fn what_ends_without_an_event_is_looked_at_again() {
     let due = bench.agent.next_due().unwrap();
     assert!(
         due <= Instant::now() + Duration::from_millis(1300),
-        "a new trouble starts anew"
+        "a new problem starts a new count"
     );
 }

@@ -50,7 +50,7 @@ pub(super) struct Daemon(Arc<Script>);
 
 #[zbus::interface(name = "org.freedesktop.DBus")]
 impl Daemon {
-    /// `:1.root` is root's, whoever the others are.
+    /// `:1.root` is root's, all others are users'.
     async fn get_connection_credentials(&self, name: &str) -> HashMap<String, Variant<'static>> {
         assert!(name.starts_with(":1."), "{name}");
         self.0.lookups.fetch_add(1, Ordering::Relaxed);

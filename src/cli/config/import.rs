@@ -71,7 +71,7 @@ pub(super) async fn import(
         print(&text.replacen("left out", &style::dim("left out"), 1))?;
     }
     if !written {
-        print(&format!("{} has it already", import.path().display()))?;
+        print(&format!("{} already has it", import.path().display()))?;
         return Ok(exit);
     }
     print(&format!("written: {}", import.path().display()))?;

@@ -23,7 +23,7 @@ fn finding(
 fn verdict() -> (Check, Verdict) {
     let mut findings = vec![
         finding(Severity::Warning, "the fan is loud", "Oil it"),
-        finding(Severity::Error, "the roof is gone", ""),
+        finding(Severity::Error, "the roof is missing", ""),
         finding(Severity::Warning, "the door is loud", "Oil it"),
         finding(Severity::Warning, "the lamp is dark", "Change the bulb"),
     ];
@@ -36,7 +36,7 @@ fn each_finding_is_printed_with_its_fix() {
     let page = page(&[verdict()], false).join("\n");
     let mut from = 0;
     for text in [
-        "  error   agent-health        the roof is gone",
+        "  error   agent-health        the roof is missing",
         "why: ",
         "fix: Run `wslmesh status`",
         "  warning agent-health        the fan is loud; the door is loud",
@@ -135,14 +135,14 @@ fn many_findings_of_one_kind_are_counted() {
 fn requests_and_failures_are_not_listed_as_fixed() {
     let fixed = Fixed {
         done: vec!["wg0 mtu 1420 -> 1280".into()],
-        asked: vec!["the agent looks again".into()],
+        asked: vec!["the agent reconciles".into()],
         failed: vec!["/etc/x: EPERM".into()],
     };
     assert_eq!(
         fixed_lines(true, &fixed),
         [
             "fixed: wg0 mtu 1420 -> 1280",
-            "asked: the agent looks again",
+            "asked: the agent reconciles",
             "not fixed: /etc/x: EPERM",
             ""
         ]
@@ -152,7 +152,7 @@ fn requests_and_failures_are_not_listed_as_fixed() {
     let document: Value = serde_json::from_str(&json(&[], &fixed).unwrap()).unwrap();
     for (key, text) in [
         ("fixed", "wg0 mtu 1420 -> 1280"),
-        ("asked", "the agent looks again"),
+        ("asked", "the agent reconciles"),
         ("not-fixed", "/etc/x: EPERM"),
     ] {
         assert_eq!(document[key], serde_json::json!([text]), "{key}");

@@ -64,7 +64,7 @@ pub(super) async fn list(source: &Source, paths: &Paths, json: bool) -> anyhow::
     });
     let (document, note) = match status {
         Some(Status { mut document, note }) => {
-            answers::look(&mut document);
+            answers::add_answers(&mut document);
             (Some(document), note)
         }
         None => (None, None),

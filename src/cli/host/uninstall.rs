@@ -114,16 +114,16 @@ async fn withdraw(folder: &Path, paths: &Paths) -> anyhow::Result<()> {
         let severity = style::severity(&finding.code.severity().to_string());
         print(&format!("{severity}: {finding}"))?;
     }
-    if let Some(standing) = outcome.standing {
-        remember(standing, paths);
+    if let Some(rules_remain) = outcome.rules_remain {
+        remember(rules_remain, paths);
     }
     Ok(())
 }
 
 /// Notes for the next agent whether rules of ours are possibly installed. A user who
 /// cannot write the state directory has no agent that reads it.
-fn remember(standing: bool, paths: &Paths) {
-    let saved = Saved::new(&paths.state).update(|values| values.forwards = standing);
+fn remember(rules_remain: bool, paths: &Paths) {
+    let saved = Saved::new(&paths.state).update(|values| values.forwards = rules_remain);
     if let Err(error) = saved
         && rustix::process::geteuid().is_root()
     {

@@ -124,14 +124,14 @@ fn forwards(document: &Document) -> Vec<String> {
             ""
         };
         let left = format!("{name:names$}  {:listens$}", listen(entry));
-        let (right, look) = (state(entry), state_look(entry));
+        let (right, paint) = (state(entry), state_style(entry));
         let room = left.chars().count() + 2 + right.chars().count();
         if room <= ROOM {
-            lines.push(format!("{left}  {}", look(&right)));
+            lines.push(format!("{left}  {}", paint(&right)));
         } else {
             lines.push(left.trim_end().to_owned());
             let more = wrap(&right, ROOM - names - 2).into_iter();
-            lines.extend(more.map(|line| format!("{:names$}  {}", "", look(&line))));
+            lines.extend(more.map(|line| format!("{:names$}  {}", "", paint(&line))));
         }
         lines
     };
@@ -170,7 +170,7 @@ fn state(entry: &ServedEntry) -> String {
     format!("{backend}: {}{answers}", entry.state)
 }
 
-fn state_look(entry: &ServedEntry) -> fn(&str) -> String {
+fn state_style(entry: &ServedEntry) -> fn(&str) -> String {
     match entry.state.as_str() {
         "up" if entry.answers == Some(false) => style::warn,
         "up" => str::to_owned,

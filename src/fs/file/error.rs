@@ -112,7 +112,7 @@ impl FileError {
 
     /// Names what the system said while we tried to `doing` the file.
     pub(super) fn from_io(path: &Path, doing: &'static str, source: io::Error) -> Self {
-        // tempfile wraps errors, so that only the kind is there for all.
+        // tempfile wraps errors, so only the kind is available for all.
         let fault = match source.kind() {
             _ if Errno::from_io_error(&source) == Some(Errno::LOOP) => Fault::SymlinkLoop,
             ErrorKind::StorageFull | ErrorKind::QuotaExceeded => Fault::NoSpace,

@@ -82,13 +82,13 @@ fn acl(entries: &[(u16, u16, u32)]) -> Vec<u8> {
 
 #[test]
 fn an_acl_is_kept_and_none_is_invented() {
-    const NOBODY: u32 = u32::MAX;
+    const NO_USER: u32 = u32::MAX;
     let list = acl(&[
-        (1, 6, NOBODY),
+        (1, 6, NO_USER),
         (2, 4, 1234),
-        (4, 0, NOBODY),
-        (16, 4, NOBODY),
-        (32, 0, NOBODY),
+        (4, 0, NO_USER),
+        (16, 4, NO_USER),
+        (32, 0, NO_USER),
     ]);
     let dir = directory();
     let (with, without) = (dir.path().join("with"), dir.path().join("without"));
@@ -308,5 +308,5 @@ fn only_stale_temporary_files_of_this_target_go() {
     // shares the lock until it executes its program.
     rustix::fs::flock(&live, FlockOperation::Unlock).expect("unlocked");
     replace(&at("a"), Some(b"new"), b"newer").expect("replaced");
-    assert!(!at(".wslmesh-a.live00").exists(), "its writer is gone");
+    assert!(!at(".wslmesh-a.live00").exists(), "its writer has ended");
 }

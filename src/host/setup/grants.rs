@@ -258,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn a_list_that_nobody_reads_is_refused() {
+    fn a_list_too_long_to_read_is_refused() {
         let forward = |port: u16| forward(&format!("f tcp 0.0.0.0 {port} {port} local"));
         let scattered: Vec<Forward> = (1..=201).map(|step| forward(step * 2)).collect();
         assert_eq!(grants(&scattered, &[]), Err(PolicyError::TooMany(201)));

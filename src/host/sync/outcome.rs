@@ -38,7 +38,7 @@ pub(super) fn of(wanted: RuleSet, answer: Answer, took: Duration) -> HostOutcome
         findings: findings.0,
         changed: changed(&wanted, &answer, took),
         took,
-        standing: standing(&answer),
+        rules_remain: rules_remain(&answer),
         // A script that gave up lists no rules, which says nothing about Windows: it
         // may have given up after it made some.
         facts: (!matches!(answer.state, State::Failed | State::InvalidRequest))
@@ -48,7 +48,7 @@ pub(super) fn of(wanted: RuleSet, answer: Answer, took: Duration) -> HostOutcome
 }
 
 /// Whether rules of ours are possibly installed; `None` where nothing is known anew.
-fn standing(answer: &Answer) -> Option<bool> {
+fn rules_remain(answer: &Answer) -> Option<bool> {
     let firewall = answer.firewall.as_ref();
     match answer.state {
         State::InvalidRequest => None,
@@ -175,7 +175,7 @@ fn port_finding(wanted: &RuleSet, taken: &Taken, findings: &mut Findings) {
         TakenKind::InUse => (Code::ForwardTaken, format!("{listen} is in use{owner}")),
         TakenKind::Forbidden => (
             Code::ForwardExcluded,
-            format!("{listen} may not be had{owner}"),
+            format!("{listen} is reserved{owner}"),
         ),
     };
     findings.add(code, &names(wanted, |rule| rule.listen() == listen), text);
@@ -187,9 +187,9 @@ fn policy_finding(wanted: &RuleSet, refused: &Refused, findings: &mut Findings) 
             == (refused.protocol, refused.listen_port, refused.connect_port)
     };
     let why = match refused.reason {
-        PolicyGap::OutsidePolicy => "no grant holds its ports",
-        PolicyGap::ListenAddress => "its ports were agreed to on another listen-address",
-        PolicyGap::Firewall => "its ports were agreed to with another firewall",
+        PolicyGap::OutsidePolicy => "the policy does not allow its ports",
+        PolicyGap::ListenAddress => "the policy allows its ports on another listen-address",
+        PolicyGap::Firewall => "the policy allows its ports with another firewall",
     };
     let text = format!(
         "{} port {} to {}: {why}",

@@ -80,7 +80,7 @@ fn double_quoted(cursor: &mut Cursor<'_>) -> Result<String, Refusal> {
                 None => return Err(Problem::OpenQuote),
                 Some('\n' | '\r') => return Err(Problem::Continuation),
                 Some(c @ ('"' | '\\' | '$' | '`')) => value.push(c),
-                // Before any other char the backslash stands for itself.
+                // Before any other char the backslash is literal.
                 Some(c) => {
                     value.push('\\');
                     push(&mut value, c)?;

@@ -108,7 +108,7 @@ fn rule_possibly_installed(forward: &Forward, host: &HostMemory) -> bool {
     match &host.possibly_installed {
         _ if forward.protocol == Protocol::Udp => false,
         Some(rules) => rules.iter().any(|at| at.overlaps(&listen(forward))),
-        None => host.standing,
+        None => host.rules_remain,
     }
 }
 

@@ -58,10 +58,10 @@ pub(super) fn judge(
     status.state = ForwardState::Down;
     let (code, text) = match failure.kind {
         FailureKind::InUse => (Code::ForwardTaken, format!("{at} is in use")),
-        FailureKind::Forbidden => (Code::ForwardExcluded, format!("{at} may not be had")),
+        FailureKind::Forbidden => (Code::ForwardExcluded, format!("{at} cannot be bound")),
         FailureKind::NoAddress => (
             Code::ForwardNoAddress,
-            format!("{} is not there", at.listen_address),
+            format!("no interface has {}", at.listen_address),
         ),
         FailureKind::Other => (Code::ForwardNotListening, format!("{at} failed")),
     };

@@ -38,7 +38,7 @@ fn wg_at(address: &str) -> Listen {
 
 trait Windows {
     fn privilege(self, privilege: HostPrivilege) -> Self;
-    fn rule_stands(self, listen: Listen) -> Self;
+    fn rule_installed(self, listen: Listen) -> Self;
     fn relay_listens(self, listens: &[Listen]) -> Self;
 }
 
@@ -59,9 +59,9 @@ impl Windows for Machine {
         })
     }
 
-    fn rule_stands(self, listen: Listen) -> Self {
+    fn rule_installed(self, listen: Listen) -> Self {
         self.with(|seen| {
-            seen.host.standing = true;
+            seen.host.rules_remain = true;
             seen.host
                 .possibly_installed
                 .get_or_insert_default()
@@ -132,7 +132,7 @@ fn nat(privilege: HostPrivilege) -> Machine {
     Machine::nat().privilege(privilege)
 }
 
-fn told(place: RelayLocation, failed: Vec<(Listen, Failure)>) -> RelayMemory {
+fn relay_at(place: RelayLocation, failed: Vec<(Listen, Failure)>) -> RelayMemory {
     let wanted = RelaySet {
         location: place,
         forwards: Vec::new(),
@@ -175,14 +175,14 @@ fn mirrored_and_consomme_serve_in_the_guest() {
             ],
         ),
         (
-            "mirrored, firewall, nobody may",
+            "mirrored, firewall, no privilege",
             mirrored().privilege(HostPrivilege::None),
             WG.into(),
             &["forward-firewall"],
         ),
         (
             "mirrored, rules of NAT go",
-            mirrored().with(|seen| seen.host.standing = true),
+            mirrored().with(|seen| seen.host.rules_remain = true),
             SSH.into(),
             &["windows: []", "relay: guest [ssh 0.0.0.0]"],
         ),
@@ -207,7 +207,7 @@ fn mirrored_and_consomme_serve_in_the_guest() {
         ),
         (
             "consomme, rules of NAT go",
-            consomme().with(|seen| seen.host.standing = true),
+            consomme().with(|seen| seen.host.rules_remain = true),
             String::new(),
             &["windows: []"],
         ),
@@ -217,7 +217,7 @@ fn mirrored_and_consomme_serve_in_the_guest() {
 #[test]
 fn the_other_modes() {
     let mode = |mode| Machine::nat().mode(mode);
-    let standing = |machine: Machine| machine.with(|seen| seen.host.standing = true);
+    let rules_remain = |machine: Machine| machine.with(|seen| seen.host.rules_remain = true);
     check(vec![
         (
             "bridged",
@@ -227,15 +227,15 @@ fn the_other_modes() {
         ),
         (
             "bridged, rules of NAT go, and so does the relay",
-            standing(mode(Mode::Bridged))
-                .with(|seen| seen.host.relay = told(RelayLocation::Guest, vec![])),
+            rules_remain(mode(Mode::Bridged))
+                .with(|seen| seen.host.relay = relay_at(RelayLocation::Guest, vec![])),
             SSH.into(),
             &["windows: []", "relay: end", "forward-mode"],
         ),
         ("none", mode(Mode::None), SSH.into(), &["forward-mode"]),
         (
             "none, rules of NAT go without an address",
-            standing(Machine::new().mode(Mode::None)),
+            rules_remain(Machine::new().mode(Mode::None)),
             String::new(),
             &["windows: []"],
         ),
@@ -253,7 +253,7 @@ fn the_other_modes() {
         ),
         (
             "pending",
-            standing(Machine::nat().with(|seen| seen.mode = ModeState::Pending)),
+            rules_remain(Machine::nat().with(|seen| seen.mode = ModeState::Pending)),
             SSH.into(),
             &[],
         ),
@@ -261,7 +261,7 @@ fn the_other_modes() {
             "unknown: the relay stays as it is",
             Machine::nat().with(|seen| {
                 seen.mode = ModeState::Unknown("x".into());
-                seen.host.relay = told(RelayLocation::Guest, vec![]);
+                seen.host.relay = relay_at(RelayLocation::Guest, vec![]);
             }),
             SSH.into(),
             &[],
@@ -280,7 +280,7 @@ fn what_windows_said_stays_visible_until_it_is_over() {
     assert!(outcome(&refused, SSH).contains(&"forward-not-elevated".to_owned()));
     check(vec![
         (
-            "the relay serves: nobody asks for rules any more",
+            "the relay serves: no rules are requested",
             nat(HostPrivilege::None).with(said(Code::ForwardNotElevated)),
             SSH.into(),
             &["relay: unpacked [ssh 127.0.0.1]", "relay-loopback"],
@@ -288,13 +288,13 @@ fn what_windows_said_stays_visible_until_it_is_over() {
         (
             "a rule that should go and cannot",
             nat(HostPrivilege::None)
-                .rule_stands(listen_at(Protocol::Tcp, "0.0.0.0", 99))
+                .rule_installed(listen_at(Protocol::Tcp, "0.0.0.0", 99))
                 .with(said(Code::ForwardNotElevated)),
             String::new(),
             &["windows: []", "forward-not-elevated"],
         ),
         (
-            "other troubles stay",
+            "other findings stay",
             Machine::nat().with(said(Code::InteropTimeout)),
             SSH.into(),
             &["windows: [ssh portproxy]", "interop-timeout"],

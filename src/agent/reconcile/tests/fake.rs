@@ -20,8 +20,8 @@ use crate::{
     },
 };
 
-/// A machine in memory. What is applied is so from then on, unless it is told
-/// to fail, or somebody undoes it.
+/// A machine in memory. What is applied is so from then on, unless it is made
+/// to fail, or another program undoes it.
 pub(super) struct Fake {
     pub(super) world: RefCell<Observation>,
     pub(super) failing: RefCell<BTreeSet<&'static str>>,
@@ -161,16 +161,16 @@ pub(super) struct Calls {
     pub(super) wanted: Vec<RuleSet>,
     pub(super) syncing: bool,
     pub(super) relay: RelayMemory,
-    pub(super) told: Vec<Option<RelaySet>>,
+    pub(super) relay_sent: Vec<Option<RelaySet>>,
 }
 
 impl Host for Calls {
     /// A relay that reads and has not answered yet.
     fn relay(&mut self, wanted: Option<RelaySet>) -> RelayMemory {
-        self.told.push(wanted.clone());
+        self.relay_sent.push(wanted.clone());
         let sets = wanted.iter();
-        let told = sets.flat_map(|set| set.forwards.iter().map(|(_, forward)| forward.listen));
-        self.relay.listening.extend(told);
+        let sent = sets.flat_map(|set| set.forwards.iter().map(|(_, forward)| forward.listen));
+        self.relay.listening.extend(sent);
         self.relay.wanted = wanted;
         self.relay.applied = false;
         self.relay.clone()
@@ -224,14 +224,14 @@ impl<'a> Bench<'a> {
     pub(super) fn answer(&mut self, settled: bool, findings: Vec<Finding>) {
         self.calls.syncing = false;
         let wanted = self.calls.wanted.last().unwrap().clone();
-        let standing = settled.then_some(true);
+        let rules_remain = settled.then_some(true);
         self.agent.handle_event(HostEvent::Forwards(HostOutcome {
             settled,
             findings,
             facts: Some(HostFacts {
                 privilege: HostPrivilege::Elevated,
                 rules: if settled {
-                    standing_rules(&wanted)
+                    installed_rules(&wanted)
                 } else {
                     Vec::new()
                 },
@@ -240,7 +240,7 @@ impl<'a> Bench<'a> {
             wanted,
             changed: None,
             took: Duration::ZERO,
-            standing,
+            rules_remain,
         }));
     }
 }
@@ -252,7 +252,7 @@ impl Bench<'_> {
         let wanted = self.calls.wanted.last().unwrap().clone();
         let may = privilege != HostPrivilege::None;
         let rules = if may {
-            standing_rules(&wanted)
+            installed_rules(&wanted)
         } else {
             Vec::new()
         };
@@ -262,7 +262,7 @@ impl Bench<'_> {
             findings: Vec::from_iter(
                 refused.then(|| Finding::new(Code::ForwardNotElevated, "", "x")),
             ),
-            standing: Some(!rules.is_empty()),
+            rules_remain: Some(!rules.is_empty()),
             facts: Some(HostFacts {
                 rules,
                 privilege,
@@ -278,7 +278,7 @@ impl Bench<'_> {
         }));
     }
 
-    /// The relay confirms what it was told last, but for these.
+    /// The relay confirms what it was sent last, but for these.
     pub(super) fn relay_confirms(&mut self, failed: &[(Listen, Failure)]) {
         let relay = &mut self.calls.relay;
         let wanted = relay.wanted.iter();
@@ -295,7 +295,7 @@ impl Bench<'_> {
 }
 
 /// The rules as Windows reads them back.
-pub(super) fn standing_rules(wanted: &RuleSet) -> Vec<InstalledRule> {
+pub(super) fn installed_rules(wanted: &RuleSet) -> Vec<InstalledRule> {
     let own = |rule: &&Rule| rule.served_by == ForwardBackend::Portproxy;
     wanted
         .rules

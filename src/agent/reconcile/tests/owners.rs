@@ -16,16 +16,16 @@ fn asked(bench: &Bench) -> (usize, Vec<String>) {
     (wanted.len(), wanted.last().map(names).unwrap_or_default())
 }
 
-/// What the relay was told last, and how often.
-fn told(bench: &Bench) -> (usize, Vec<String>) {
+/// What the relay was sent last, and how often.
+fn relay_sent(bench: &Bench) -> (usize, Vec<String>) {
     let listens = |set: &RelaySet| {
         let all = set.forwards.iter();
         all.map(|(name, forward)| format!("{name} {}", forward.listen.listen_address))
             .collect()
     };
-    let told = &bench.calls.told;
-    let last = told.last().and_then(Option::as_ref);
-    (told.len(), last.map(listens).unwrap_or_default())
+    let sent = &bench.calls.relay_sent;
+    let last = sent.last().and_then(Option::as_ref);
+    (sent.len(), last.map(listens).unwrap_or_default())
 }
 
 fn nothing() -> Vec<String> {
@@ -33,37 +33,41 @@ fn nothing() -> Vec<String> {
 }
 
 #[tokio::test]
-async fn the_relay_serves_until_somebody_installs_and_then_hands_over() {
+async fn the_relay_serves_until_the_installation_and_then_hands_over() {
     let machine = Fake::wsl();
     let mut bench = Bench::new(&machine, SSH);
     bench.pass().await;
     assert_eq!(asked(&bench), (1, vec!["ssh".to_owned()]));
     bench.pass().await;
     assert_eq!(
-        told(&bench),
+        relay_sent(&bench),
         (0, nothing()),
         "Windows may be making the rule"
     );
     bench.windows_may(HostPrivilege::None);
     bench.pass().await;
-    assert_eq!(told(&bench), (1, vec!["ssh 127.0.0.1".to_owned()]));
+    assert_eq!(relay_sent(&bench), (1, vec!["ssh 127.0.0.1".to_owned()]));
     bench.relay_confirms(&[]);
     let done = bench.pass().await;
     let codes: Vec<Code> = done.findings.iter().map(|finding| finding.code).collect();
     assert_eq!(codes, [Code::RelayLoopback]);
-    assert_eq!((asked(&bench).0, told(&bench).0), (1, 1), "all is said");
+    assert_eq!(
+        (asked(&bench).0, relay_sent(&bench).0),
+        (1, 1),
+        "all is said"
+    );
     assert_eq!(bench.agent.next_due(), None);
 
     bench.agent.ask_windows_anew();
     bench.pass().await;
     assert_eq!(asked(&bench), (2, nothing()), "only how things are");
-    assert_eq!(told(&bench).0, 1, "it serves on meanwhile");
+    assert_eq!(relay_sent(&bench).0, 1, "it serves on meanwhile");
     bench.windows_may(HostPrivilege::Installed);
     bench.pass().await;
-    assert_eq!(told(&bench), (2, nothing()), "first it ends");
+    assert_eq!(relay_sent(&bench), (2, nothing()), "first it ends");
     assert_eq!(asked(&bench).0, 2, "and until then there is no rule");
     bench.pass().await;
-    assert_eq!((asked(&bench).0, told(&bench).0), (2, 2));
+    assert_eq!((asked(&bench).0, relay_sent(&bench).0), (2, 2));
     bench.relay_confirms(&[]);
     bench.pass().await;
     assert_eq!(asked(&bench), (3, vec!["ssh".to_owned()]));
@@ -76,28 +80,28 @@ async fn a_rule_goes_before_the_relay_comes() {
     bench.pass().await;
     bench.windows_may(HostPrivilege::Installed);
     bench.pass().await;
-    assert_eq!(told(&bench), (0, nothing()));
+    assert_eq!(relay_sent(&bench), (0, nothing()));
     let relay = SSH.to_owned() + "[host]\nbackend = \"relay\"\n";
     bench.agent.adopt(settings(&relay));
     bench.pass().await;
     assert_eq!(
-        (asked(&bench), told(&bench)),
+        (asked(&bench), relay_sent(&bench)),
         ((2, nothing()), (0, nothing()))
     );
     bench.windows_may(HostPrivilege::Installed);
     bench.pass().await;
-    assert_eq!(told(&bench), (1, vec!["ssh 0.0.0.0".to_owned()]));
+    assert_eq!(relay_sent(&bench), (1, vec!["ssh 0.0.0.0".to_owned()]));
 }
 
 #[tokio::test]
-async fn a_call_whose_end_nobody_saw_may_have_made_its_rule() {
+async fn a_call_without_an_answer_may_have_made_its_rule() {
     let machine = Fake::wsl();
     let wg = SSH.replace("ssh", "wg").replace("tcp", "udp");
     let mut bench = Bench::new(&machine, &wg);
     bench.pass().await;
     bench.windows_may(HostPrivilege::Installed);
     bench.pass().await;
-    assert_eq!(told(&bench), (1, vec!["wg 0.0.0.0".to_owned()]));
+    assert_eq!(relay_sent(&bench), (1, vec!["wg 0.0.0.0".to_owned()]));
     bench.relay_confirms(&[]);
     let both = format!("{wg}{SSH}");
     bench.agent.adopt(settings(&both));
@@ -108,7 +112,7 @@ async fn a_call_whose_end_nobody_saw_may_have_made_its_rule() {
         .agent
         .adopt(settings(&format!("{both}[host]\nbackend = \"relay\"\n")));
     bench.pass().await;
-    assert_eq!(told(&bench).0, 1, "the rule may be there any moment");
+    assert_eq!(relay_sent(&bench).0, 1, "the rule may be made any moment");
     bench.calls.syncing = false;
     let wanted = bench.calls.wanted.last().unwrap().clone();
     let unseen = crate::host::sync::hangs(wanted, Duration::from_secs(60));
@@ -116,10 +120,10 @@ async fn a_call_whose_end_nobody_saw_may_have_made_its_rule() {
     bench.agent.retry_everything();
     bench.pass().await;
     assert_eq!(asked(&bench), (3, nothing()), "it is to go");
-    assert_eq!(told(&bench).0, 1, "and may have been made");
+    assert_eq!(relay_sent(&bench).0, 1, "and may have been made");
     bench.windows_may(HostPrivilege::Installed);
     bench.pass().await;
-    assert_eq!(told(&bench).1, ["wg 0.0.0.0", "ssh 0.0.0.0"]);
+    assert_eq!(relay_sent(&bench).1, ["wg 0.0.0.0", "ssh 0.0.0.0"]);
 }
 
 #[tokio::test]
@@ -138,7 +142,7 @@ async fn a_listener_that_fails_is_tried_again_later() {
     let done = bench.pass().await;
     let is_taken = |finding: &Finding| finding.code == Code::ForwardTaken;
     assert!(done.findings.iter().any(is_taken), "{:?}", done.findings);
-    assert_eq!(told(&bench).0, 1, "not before it is due");
+    assert_eq!(relay_sent(&bench).0, 1, "not before it is due");
     assert!(
         bench
             .agent
@@ -148,11 +152,11 @@ async fn a_listener_that_fails_is_tried_again_later() {
     // An address change does not wait for that.
     machine.world.borrow_mut().addresses[0].net = "172.28.27.77/20".parse().unwrap();
     bench.pass().await;
-    assert_eq!(told(&bench).0, 2);
+    assert_eq!(relay_sent(&bench).0, 2);
     bench.relay_confirms(&[]);
     let done = bench.pass().await;
     assert!(!done.findings.iter().any(is_taken));
-    assert_eq!((told(&bench).0, bench.agent.next_due()), (2, None));
+    assert_eq!((relay_sent(&bench).0, bench.agent.next_due()), (2, None));
 }
 
 #[tokio::test]
@@ -170,7 +174,7 @@ async fn an_address_change_reaches_a_warm_relay_in_its_own_pass() {
         machine.world.borrow_mut().addresses[0].net =
             format!("172.28.27.{last}/20").parse().unwrap();
         bench.pass().await;
-        let set = bench.calls.told.last().unwrap().as_ref().unwrap();
+        let set = bench.calls.relay_sent.last().unwrap().as_ref().unwrap();
         assert_eq!(set.forwards[0].1.connect_address.octets()[3], last);
         bench.relay_confirms(&[]);
     }

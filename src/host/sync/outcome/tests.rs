@@ -102,7 +102,7 @@ fn each_state_has_its_code() {
         ),
         ("other-version", true, Some(Code::HostVersion), Some(false)),
     ];
-    for (state, settled, code, standing) in table {
+    for (state, settled, code, rules_remain) in table {
         let outcome = answered(state, json!({}));
         assert_eq!(
             (
@@ -114,7 +114,7 @@ fn each_state_has_its_code() {
         );
         let looked = !["invalid-request", "failed"].contains(&state);
         assert_eq!(outcome.facts.is_some(), looked, "{state}");
-        assert_eq!(outcome.standing, standing, "{state}");
+        assert_eq!(outcome.rules_remain, rules_remain, "{state}");
         let lowest = outcome.facts.and_then(|facts| facts.lowest_mtu);
         assert_eq!(
             lowest,
@@ -178,10 +178,10 @@ fn rules_and_firewall_possibly_installed() {
         ),
         (json!({"installed": installed()}), None),
     ];
-    for (more, standing) in table {
+    for (more, rules_remain) in table {
         assert_eq!(
-            answered("synced", more.clone()).standing,
-            standing,
+            answered("synced", more.clone()).rules_remain,
+            rules_remain,
             "{more}"
         );
     }
@@ -229,18 +229,14 @@ fn conflicts_are_named_with_their_forward() {
         ),
         (
             taken("forbidden", Value::Null),
-            (
-                Code::ForwardExcluded,
-                "ssh",
-                "tcp 0.0.0.0:2222 may not be had",
-            ),
+            (Code::ForwardExcluded, "ssh", "tcp 0.0.0.0:2222 is reserved"),
         ),
         (
             refused("outside-policy"),
             (
                 Code::ForwardOutsidePolicy,
                 "wg",
-                "udp port 51820 to 51820: no grant holds its ports",
+                "udp port 51820 to 51820: the policy does not allow its ports",
             ),
         ),
         (
@@ -248,7 +244,7 @@ fn conflicts_are_named_with_their_forward() {
             (
                 Code::ForwardOutsidePolicy,
                 "wg",
-                "udp port 51820 to 51820: its ports were agreed to on another listen-address",
+                "udp port 51820 to 51820: the policy allows its ports on another listen-address",
             ),
         ),
         (
@@ -256,7 +252,7 @@ fn conflicts_are_named_with_their_forward() {
             (
                 Code::ForwardOutsidePolicy,
                 "wg",
-                "udp port 51820 to 51820: its ports were agreed to with another firewall",
+                "udp port 51820 to 51820: the policy allows its ports with another firewall",
             ),
         ),
         (

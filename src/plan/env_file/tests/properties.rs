@@ -23,7 +23,7 @@ enum Line {
 }
 
 impl Line {
-    /// The line as it stands, or as it must stand with these values.
+    /// The line as it is, or as it must be with these values.
     fn text(&self, values: &Values) -> String {
         match self {
             Self::Foreign(text) => text.clone(),

@@ -8,7 +8,7 @@ fn nat_before_windows_has_answered() {
     check(vec![
         ("nothing configured", Machine::nat(), String::new(), &[]),
         (
-            "auto, TCP: the answer tells",
+            "auto, TCP: pending until Windows answers",
             Machine::nat(),
             SSH.into(),
             &["windows: [ssh portproxy]"],
@@ -45,19 +45,19 @@ fn nat_before_windows_has_answered() {
         ),
         (
             "rules of an earlier run may stand: withdraw",
-            Machine::nat().with(|seen| seen.host.standing = true),
+            Machine::nat().with(|seen| seen.host.rules_remain = true),
             String::new(),
             &["windows: []"],
         ),
         (
             "backend none: Windows is never called",
-            Machine::nat().with(|seen| seen.host.standing = true),
+            Machine::nat().with(|seen| seen.host.rules_remain = true),
             SSH.to_owned() + &backend("none"),
-            &["forward-standing"],
+            &["forward-leftover"],
         ),
         (
             "no address: nothing to point at, and the relay stays as it is",
-            Machine::new().with(|seen| seen.host.relay = told(RelayLocation::Guest, vec![])),
+            Machine::new().with(|seen| seen.host.relay = relay_at(RelayLocation::Guest, vec![])),
             SSH.into(),
             &[],
         ),
@@ -98,7 +98,7 @@ fn nat_with_each_power_and_backend() {
             ],
         ),
         (
-            "installed, nobody cared for the firewall",
+            "installed, the firewall was not changed",
             nat(HostPrivilege::Installed).with(|seen| seen.host.facts.firewall = false),
             WG.into(),
             &[
@@ -118,7 +118,7 @@ fn nat_with_each_power_and_backend() {
             ],
         ),
         (
-            "nobody, auto",
+            "no privilege, auto",
             nat(HostPrivilege::None),
             both.clone(),
             &[
@@ -127,13 +127,13 @@ fn nat_with_each_power_and_backend() {
             ],
         ),
         (
-            "nobody, a forward to loopback asks for no more",
+            "no privilege, a forward on loopback needs none",
             nat(HostPrivilege::None),
             SSH.to_owned() + "listen-address = \"127.0.0.1\"\n",
             &["relay: unpacked [ssh 127.0.0.1]"],
         ),
         (
-            "nobody, portproxy: Windows answers that it may not",
+            "no privilege, portproxy: Windows refuses",
             nat(HostPrivilege::None),
             SSH.replace("none", "full") + &backend("portproxy"),
             &["windows: [ssh portproxy]", "forward-firewall"],
@@ -147,7 +147,7 @@ fn nat_with_each_power_and_backend() {
         (
             "none: the relay ends",
             nat(HostPrivilege::None)
-                .with(|seen| seen.host.relay = told(RelayLocation::Guest, vec![])),
+                .with(|seen| seen.host.relay = relay_at(RelayLocation::Guest, vec![])),
             with("none"),
             &["relay: end"],
         ),
@@ -183,13 +183,13 @@ fn a_port_has_one_owner() {
     check(vec![
         (
             "to the relay: first the rule goes",
-            nat(HostPrivilege::Installed).rule_stands(ssh_at("0.0.0.0")),
+            nat(HostPrivilege::Installed).rule_installed(ssh_at("0.0.0.0")),
             relay.clone(),
             &["windows: []"],
         ),
         (
             "a rule on one address is in the way of all",
-            nat(HostPrivilege::Installed).rule_stands(ssh_at("192.168.50.10")),
+            nat(HostPrivilege::Installed).rule_installed(ssh_at("192.168.50.10")),
             relay.clone(),
             &["windows: []"],
         ),
@@ -200,9 +200,9 @@ fn a_port_has_one_owner() {
             &["relay: installed [ssh 0.0.0.0]"],
         ),
         (
-            "rules of an earlier run that nobody has listed",
+            "rules of an earlier run, not listed yet",
             nat(HostPrivilege::Installed).with(|seen| {
-                (seen.host.standing, seen.host.possibly_installed) = (true, None);
+                (seen.host.rules_remain, seen.host.possibly_installed) = (true, None);
             }),
             relay,
             &["windows: []"],
@@ -210,8 +210,8 @@ fn a_port_has_one_owner() {
         (
             "UDP has no rules",
             nat(HostPrivilege::Installed)
-                .rule_stands(listen_at(Protocol::Tcp, "0.0.0.0", 41820))
-                .with(|seen| seen.host.standing = false),
+                .rule_installed(listen_at(Protocol::Tcp, "0.0.0.0", 41820))
+                .with(|seen| seen.host.rules_remain = false),
             WG.into(),
             &["windows: [wg relay]", "relay: installed [wg 0.0.0.0]"],
         ),
@@ -219,7 +219,9 @@ fn a_port_has_one_owner() {
             "to the port proxy: first the relay lets go",
             nat(HostPrivilege::Installed)
                 .relay_listens(&[ssh_at("127.0.0.1")])
-                .with(|seen| seen.host.relay.wanted = told(RelayLocation::Guest, vec![]).wanted),
+                .with(|seen| {
+                    seen.host.relay.wanted = relay_at(RelayLocation::Guest, vec![]).wanted
+                }),
             SSH.into(),
             &["relay: end"],
         ),
@@ -230,14 +232,14 @@ fn a_port_has_one_owner() {
             &["windows: [ssh portproxy]"],
         ),
         (
-            "a rule that nobody may take away keeps its port",
-            nat(HostPrivilege::None).rule_stands(ssh_at("0.0.0.0")),
+            "a rule that cannot be removed keeps its port",
+            nat(HostPrivilege::None).rule_installed(ssh_at("0.0.0.0")),
             SSH.into(),
             &["windows: [ssh portproxy]"],
         ),
         (
             "and the relay does not get it",
-            nat(HostPrivilege::None).rule_stands(ssh_at("0.0.0.0")),
+            nat(HostPrivilege::None).rule_installed(ssh_at("0.0.0.0")),
             SSH.to_owned() + &backend("relay"),
             &["windows: []", "relay-loopback"],
         ),

@@ -12,7 +12,7 @@ fn each_forward_is_shown_with_its_server() {
             .map(|served| {
                 let by = served
                     .backend
-                    .map_or("nobody".to_owned(), |by| by.to_string());
+                    .map_or("none".to_owned(), |by| by.to_string());
                 let instead = served
                     .instead
                     .map_or(String::new(), |at| format!(" at {at}"));
@@ -24,7 +24,7 @@ fn each_forward_is_shown_with_its_server() {
     let failure = |kind| Failure { kind, code: 10048 };
     let same = "[[forward]]\nname = \"web\"\nprotocol = \"tcp\"\nlisten-port = 80\n";
     let up = nat(HostPrivilege::Installed)
-        .rule_stands(ssh_at("0.0.0.0"))
+        .rule_installed(ssh_at("0.0.0.0"))
         .relay_listens(&[wg_at("0.0.0.0")])
         .with(|seen| {
             seen.host.facts.rules[0].connect = "172.28.16.5:22".parse().unwrap();
@@ -44,7 +44,7 @@ fn each_forward_is_shown_with_its_server() {
         (
             nat(HostPrivilege::Installed).with(|seen| {
                 seen.host.facts.blocked = vec![ssh_at("192.168.50.10")];
-                seen.host.relay = told(
+                seen.host.relay = relay_at(
                     RelayLocation::Guest,
                     vec![(wg_at("0.0.0.0"), failure(FailureKind::Forbidden))],
                 );
@@ -79,7 +79,7 @@ fn each_forward_is_shown_with_its_server() {
         (
             Machine::nat(),
             both + &backend("none"),
-            &["ssh by nobody: down", "wg by nobody: down"],
+            &["ssh by none: down", "wg by none: down"],
         ),
     ];
     for (machine, config, expected) in table {
@@ -105,12 +105,12 @@ fn listeners_that_failed_say_why() {
         (
             FailureKind::Forbidden,
             Code::ForwardExcluded,
-            "udp 0.0.0.0:41820 may not be had (error 10048)",
+            "udp 0.0.0.0:41820 cannot be bound (error 10048)",
         ),
         (
             FailureKind::NoAddress,
             Code::ForwardNoAddress,
-            "0.0.0.0 is not there (error 10048)",
+            "no interface has 0.0.0.0 (error 10048)",
         ),
         (
             FailureKind::Other,
