@@ -1,4 +1,4 @@
-//! The agent as a trial starts and watches it: what it tells systemd, what it
+//! The agent as a trial starts and watches it: what it sends systemd, what it
 //! publishes and what it says.
 
 use std::net::Ipv4Addr;
@@ -89,14 +89,14 @@ impl World {
         if setup.early {
             agent.says("started")?;
         } else {
-            agent.hears("READY=1")?;
+            agent.notified("READY=1")?;
         }
         Ok(agent)
     }
 
     /// Runs the agent's program to its end.
     pub(crate) fn wslmesh(&self, arguments: &[&str]) -> Result<Output> {
-        self.agent(arguments)?.finish(crate::world::PATIENCE)
+        self.agent(arguments)?.finish(crate::world::TIMEOUT)
     }
 }
 
@@ -144,7 +144,7 @@ impl Agent<'_> {
         let address: Ipv4Addr = address.parse()?;
         self.wait(&format!("the agent at {address}"), |status| {
             status.address == Some(address)
-                && status.troubles().is_empty()
+                && status.problems().is_empty()
                 && status
                     .forwards
                     .as_ref()
@@ -167,13 +167,13 @@ impl Agent<'_> {
 
     /// Waits until nothing is wrong.
     pub(crate) fn healthy(&self) -> Result<Status> {
-        self.wait("health", |status| status.troubles().is_empty())
+        self.wait("health", |status| status.problems().is_empty())
     }
 
     /// Waits until this is the only thing that is wrong, and is logged with its
     /// fix in one line of the log.
     pub(crate) fn ill(&self, code: &str) -> Result<Health> {
-        let status = self.wait(code, |status| status.troubles() == [code])?;
+        let status = self.wait(code, |status| status.problems() == [code])?;
         let found = status.finding(code).context("no finding")?;
         let logged = |line: &str| line.contains(code) && line.contains(&found.remediation);
         until(&format!("a line with {code} and its fix"), LIMIT, || {
@@ -217,7 +217,7 @@ impl Agent<'_> {
     }
 
     /// Waits until systemd has heard this line.
-    pub(crate) fn hears(&self, line: &str) -> Result<()> {
+    pub(crate) fn notified(&self, line: &str) -> Result<()> {
         let found = until(line, LIMIT, || {
             if let Some(status) = self.process.wait(Duration::ZERO)? {
                 bail!("the agent ended: {status:?}")

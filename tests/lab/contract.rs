@@ -156,7 +156,7 @@ pub(crate) struct Taken {
     pub(crate) listen_port: u16,
     /// `in-use` or `forbidden`.
     pub(crate) kind: String,
-    /// The program that has it, where Windows tells it.
+    /// The program that has it, where Windows reports it.
     pub(crate) owner: Option<String>,
 }
 
@@ -209,7 +209,7 @@ pub(crate) struct LowestMtu {
 }
 
 /// What `refresh.ps1` prints on standard output. The elevated task leaves the
-/// same, with its ticket and without what only the caller can tell.
+/// same, with its ticket and without what only the caller can know.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub(crate) struct Answer {

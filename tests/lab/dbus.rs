@@ -108,7 +108,7 @@ pub(crate) async fn owner(bus: &Connection) -> Result<Option<String>> {
     }
 }
 
-/// Waits until something is there.
+/// Waits until something is found.
 pub(crate) async fn wait<T>(what: &str, look: impl AsyncFn() -> Result<Option<T>>) -> Result<T> {
     let end = Instant::now() + LIMIT;
     loop {

@@ -1,5 +1,5 @@
 //! The simulated Windows: what it remembers, what its elevated programs do
-//! with that, and what it tells those who ask.
+//! with that, and what it answers.
 //!
 //! A second implementation of the contract, written without a look at the
 //! scripts that are shipped.

@@ -143,7 +143,7 @@ fn relay(mut stream: UnixStream) -> ExitCode {
                 std::process::exit(code.last().copied().map_or(1, i32::from))
             }
             Ok((Kind::Hello | Kind::Input | Kind::Started, _)) => Ok(()),
-            Err(_) => return fail("<3>WSL ERROR: the Windows side is gone"),
+            Err(_) => return fail("<3>WSL ERROR: lost the Windows side"),
         };
         if done.is_err() {
             return ExitCode::FAILURE;

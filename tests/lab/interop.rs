@@ -402,7 +402,7 @@ impl Program<'_> {
         }
     }
 
-    /// Windows ends a program whose caller is gone, even when its standard
+    /// Windows ends a program whose caller has ended, even when its standard
     /// input had come in full.
     fn still_there(&mut self) -> Result<(), End> {
         self.stream.set_nonblocking(true)?;

@@ -31,7 +31,7 @@ impl World {
         let mut found = String::new();
         let what = format!("{key}={value:?}");
         until(&what, LIMIT, || {
-            // Cheap first; a shell only once the line is there.
+            // Cheap first; a shell only once the line is printed.
             let text = self.read(FILE).unwrap_or_default();
             let line = format!("{key}=\"{value}\"");
             found = text

@@ -67,8 +67,8 @@ impl PortProxy {
         self.changes
             .send(Change::Apply(table, done))
             .ok()
-            .context("the port proxy is gone")?;
-        answer.recv().context("the port proxy is gone")
+            .context("the port proxy has ended")?;
+        answer.recv().context("the port proxy has ended")
     }
 
     /// Whether one could listen there now; an address that does not exist is

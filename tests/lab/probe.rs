@@ -16,7 +16,7 @@ pub(crate) const PROBE: &str = "@probe";
 /// How often a client tries.
 pub(crate) const EVERY: Duration = Duration::from_millis(5);
 /// How long it waits for each step of one try.
-pub(crate) const PATIENCE: Duration = Duration::from_millis(100);
+pub(crate) const TIMEOUT: Duration = Duration::from_millis(100);
 
 /// CLOCK_MONOTONIC in ns: comparable between all processes of the machine.
 pub(crate) fn now() -> u64 {
@@ -134,8 +134,8 @@ fn probe(address: SocketAddr) -> Result<()> {
 
 /// One new connection and one line there and back.
 pub(crate) fn attempt(address: SocketAddr) -> std::io::Result<()> {
-    let mut stream = TcpStream::connect_timeout(&address, PATIENCE)?;
-    stream.set_read_timeout(Some(PATIENCE))?;
+    let mut stream = TcpStream::connect_timeout(&address, TIMEOUT)?;
+    stream.set_read_timeout(Some(TIMEOUT))?;
     stream.write_all(b"ping\n")?;
     let mut answer = [0; 5];
     stream.read_exact(&mut answer)?;

@@ -68,7 +68,7 @@ pub(crate) fn wait_for_rules(
     })
 }
 
-/// Others' rules are there, and what else is there is noted as ours.
+/// Others' rules exist, and all further ones are noted as ours.
 pub(crate) fn nothing_foreign(view: &View, foreign: &[Rule]) -> Result<()> {
     let others: Vec<&Rule> = view
         .table

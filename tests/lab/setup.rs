@@ -15,7 +15,7 @@ use crate::probe::now;
 use crate::process::Output;
 use crate::snapshot::{Entry, Snapshot};
 use crate::topology::Place;
-use crate::world::{PATIENCE, World};
+use crate::world::{TIMEOUT, World};
 
 /// What a standard Windows user's folder has after a call that changed nothing.
 const LEFT: &str = "/mnt/c/Users/me/AppData/Local/wslmesh";
@@ -123,7 +123,7 @@ impl World {
             cwd: "/".to_owned(),
             stdin: typed.as_bytes().to_vec(),
         })?;
-        process.finish(PATIENCE)
+        process.finish(TIMEOUT)
     }
 
     /// Waits until a client on the home network is answered through this port of

@@ -52,7 +52,7 @@ fn station(address: &str, orders: &str) -> Result<()> {
     let listener = UnixListener::bind(orders)?;
     std::thread::spawn(move || {
         for stream in listener.incoming().flatten() {
-            if let Err(error) = obey(&speaker, stream) {
+            if let Err(error) = carry_out(&speaker, stream) {
                 eprintln!("{error:#}");
             }
         }
@@ -72,7 +72,7 @@ fn station(address: &str, orders: &str) -> Result<()> {
     }
 }
 
-fn obey(speaker: &UdpSocket, mut stream: UnixStream) -> Result<()> {
+fn carry_out(speaker: &UdpSocket, mut stream: UnixStream) -> Result<()> {
     let mut line = String::new();
     BufReader::new(&stream).read_line(&mut line)?;
     if line.is_empty() {

@@ -81,11 +81,11 @@ impl Status {
     }
 
     /// Warnings and errors.
-    pub(crate) fn troubles(&self) -> Vec<&str> {
-        let trouble = |entry: &&Health| entry.severity != "info";
+    pub(crate) fn problems(&self) -> Vec<&str> {
+        let problem = |entry: &&Health| entry.severity != "info";
         self.health
             .iter()
-            .filter(trouble)
+            .filter(problem)
             .map(|entry| entry.code.as_str())
             .collect()
     }

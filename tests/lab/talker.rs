@@ -26,7 +26,7 @@ pub(crate) const DNS: &str = "@dns";
 
 const EVERY: Duration = Duration::from_millis(40);
 // A slow machine is no outage; an answer later than this is.
-const PATIENCE: Duration = Duration::from_millis(300);
+const TIMEOUT: Duration = Duration::from_millis(300);
 
 /// Runs the role [`ANSWER`].
 pub(crate) fn answer_role(address: &str) -> ExitCode {
@@ -63,7 +63,7 @@ pub(crate) fn udp_role(address: &str) -> ExitCode {
     let talk = || -> Result<()> {
         let address: SocketAddr = address.parse()?;
         let socket = UdpSocket::bind("0.0.0.0:0")?;
-        socket.set_read_timeout(Some(PATIENCE))?;
+        socket.set_read_timeout(Some(TIMEOUT))?;
         repeat(|number| {
             socket.send_to(&number.to_be_bytes(), address)?;
             let mut answer = [0; 8];
@@ -81,12 +81,12 @@ pub(crate) fn tcp_role(address: &str) -> ExitCode {
         let address: SocketAddr = address.parse()?;
         let mut connection: Option<BufReader<TcpStream>> = None;
         repeat(|number| {
-            // Put back only once the answer is there.
+            // Put back only once the answer arrived.
             let mut stream = match connection.take() {
                 Some(stream) => stream,
-                None => BufReader::new(TcpStream::connect_timeout(&address, PATIENCE)?),
+                None => BufReader::new(TcpStream::connect_timeout(&address, TIMEOUT)?),
             };
-            stream.get_ref().set_read_timeout(Some(PATIENCE))?;
+            stream.get_ref().set_read_timeout(Some(TIMEOUT))?;
             stream
                 .get_mut()
                 .write_all(format!("{number}\n").as_bytes())?;

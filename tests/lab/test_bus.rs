@@ -168,7 +168,7 @@ fn forwards_come_and_go(world: &World) -> Result<()> {
         let web = ("web", "tcp", "", 8080_u16, 0_u16, "none");
         let path: String = call(&bus, "AddForward", &web).await?;
         ensure!(path == format!("{CONFIG}.d/forward-web.toml"), "{path}");
-        // The forward is in force when the call is over.
+        // The forward is in force when the call returns.
         let text: String = call(&bus, "Describe", &()).await?;
         ensure!(text.contains("\"name\":\"web\""), "{text}");
         world.forwards(&[(2222, FIRST, 22), (8080, FIRST, 8080)])?;

@@ -42,7 +42,7 @@ fn started(world: &World) -> Result<Agent<'_>> {
 fn absent_and_then_there(world: &World) -> Result<()> {
     let agent = started(world)?;
     let status = agent.settled(FIRST)?;
-    ensure!(status.troubles().is_empty(), "{:?}", status.health);
+    ensure!(status.problems().is_empty(), "{:?}", status.health);
     ensure!(
         !agent.log()?.to_lowercase().contains("bus"),
         "{}",
@@ -125,7 +125,7 @@ fn name_taken(world: &World) -> Result<()> {
                     .await
             }
         };
-        // For good, whoever else asks.
+        // For good, whatever else asks for it.
         name("RequestName", (NAME, Some(0))).await?;
         let agent = world.start_agent(&config(SSH))?;
         let health = agent.raised("bus-taken")?;
@@ -175,7 +175,7 @@ fn standby(world: &World) -> Result<()> {
         .await?;
         ensure!(owner(&bus).await? == Some(first.clone()));
         ensure!(get::<String>(&bus, "Role").await? == "active");
-        // A standby that has the name gives it back to a leader that comes again.
+        // A standby that has the name gives it back to a leader that reconnects.
         leader.kill()?;
         second.wait("the other to take over", |status| status.role == "active")?;
         let taken = async || Ok(owner(&bus).await?.filter(|owner| *owner != first));
@@ -221,7 +221,7 @@ fn standby_alone_on_its_bus(world: &World) -> Result<()> {
         })
         .await?;
         ensure!(get::<String>(&bus, "Role").await? == "active");
-        ensure!(leader.settled(FIRST)?.troubles().is_empty());
+        ensure!(leader.settled(FIRST)?.problems().is_empty());
         Ok(())
     })
 }
@@ -264,7 +264,7 @@ fn flood(world: &World) -> Result<()> {
                     let calls = callers.iter().enumerate().map(async |(at, bus)| match at {
                         0 => answered(bus, NAME, "Describe", &()).await,
                         1 => answered(bus, PROPERTIES, "GetAll", &NAME).await,
-                        2 | 3 => answered(bus, NAME, "RemoveForward", &"nobody").await,
+                        2 | 3 => answered(bus, NAME, "RemoveForward", &"missing").await,
                         4 => answered(bus, NAME, "NoSuchMethod", &()).await,
                         _ => answered(bus, PROPERTIES, "Get", &(NAME, "Health")).await,
                     });

@@ -44,7 +44,7 @@ fn waits_for_its_state(world: &World, agent: &Agent, said: &str) -> Result<()> {
     })?;
     ensure!(
         status
-            .troubles()
+            .problems()
             .iter()
             .all(|code| *code == "state-unwritable"),
         "{status:?}"

@@ -159,7 +159,7 @@ fn firewall_blocks(world: &World) -> Result<()> {
     agent.stop()
 }
 
-/// Windows is in a network of a kind that was not agreed to.
+/// Windows is in a network of a kind that the policy does not hold.
 fn firewall_profile(world: &World) -> Result<()> {
     world
         .windows()

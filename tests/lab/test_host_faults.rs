@@ -61,7 +61,7 @@ const FAILS: [Fails; 20] = [
         begin: |world| task(world, |task| task.enabled = false),
     },
     Fails {
-        name: "task_of_somebody_else",
+        name: "task_of_another_program",
         code: "host-task-failed",
         mentions: "no access",
         begin: |world| task(world, |task| task.may_start = vec![OTHER.to_owned()]),

@@ -47,7 +47,7 @@ fn reload_changes_forwards(world: &World) -> Result<()> {
     agent.reload(&config(""))?;
     world.forwards(&[theirs])?;
     agent.wait("no forwards", |status| {
-        status.forwards.is_none() && status.troubles().is_empty()
+        status.forwards.is_none() && status.problems().is_empty()
     })?;
     ensure!(world.windows().ledger()?.is_empty());
     // And the rest of the configuration.
@@ -62,11 +62,11 @@ fn reload_without_a_change(world: &World) -> Result<()> {
     agent.settled(FIRST)?;
     let calls = world.windows().calls()?.len();
     agent.process().signal(HUP)?;
-    until("a look at Windows", LIMIT, || {
+    until("a call to Windows", LIMIT, || {
         Ok((world.windows().calls()?.len() > calls).then_some(()))
     })?;
     agent.settled(FIRST)?;
-    // Rules that somebody deleted come back that way.
+    // Rules that an administrator deleted come back that way.
     world.windows().delete("0.0.0.0:2222".parse()?)?;
     agent.process().signal(HUP)?;
     world.forwards(&[(2222, FIRST, 22)])
@@ -133,7 +133,7 @@ fn notifies(world: &World) -> Result<()> {
     };
     let agent = world.start_agent_with(&config(SSH), &setup)?;
     agent.settled(FIRST)?;
-    agent.hears("STATUS=172.28.16.5 (nat), 1 forwarded, healthy")?;
+    agent.notified("STATUS=172.28.16.5 (nat), 1 forwarded, healthy")?;
     let passes = agent.status()?.map(|status| status.passes);
     let alive = || {
         agent
@@ -157,7 +157,7 @@ fn notifies(world: &World) -> Result<()> {
     ensure!(passes.is_some(), "no status");
     // What is wrong is said in one line.
     world.link_down()?;
-    agent.hears("STATUS=no address (nat), 1 forwarded, degraded: no-interface")?;
+    agent.notified("STATUS=no address (nat), 1 forwarded, degraded: no-interface")?;
     agent.stop()
 }
 
@@ -202,7 +202,7 @@ fn overrun(world: &World) -> Result<()> {
     agent.settled(FIRST)?;
     let (stop, resume) = (19, 18);
     agent.process().signal(stop)?;
-    // The queue is full before the last: nobody tells the agent about that one.
+    // The queue is full before the last: the agent gets no event of that one.
     storm(world)?;
     let dropped = world.guest(&["cat", "/proc/net/netlink"])?.ok()?;
     let drops = |line: &str| {
@@ -218,7 +218,7 @@ fn overrun(world: &World) -> Result<()> {
     agent.process().signal(resume)?;
     agent.settled("172.28.27.77")?;
     world.states("WSL_IP", "172.28.27.77")?;
-    // And it still hears.
+    // And it still follows events.
     world.change_address("172.19.3.4/20")?;
     agent.settled("172.19.3.4")?;
     Ok(())
@@ -305,7 +305,7 @@ fn contested(world: &World) -> Result<()> {
     world.states("WSL_IP", "172.28.27.77")?;
     world.forwards(&[(2222, "172.28.27.77", 22)])?;
     ensure!(world.mtu("tailscale0")? == 1400, "it fights on");
-    // Until it is told to.
+    // Until a reload.
     agent.process().signal(HUP)?;
     world.has_mtu("tailscale0", 1280)?;
     agent.cleared("contested")?;

@@ -25,7 +25,7 @@ pub(crate) fn trials() -> Vec<Trial> {
     vec![
         mode("mirrored::unequal_ports", "mirrored", unequal),
         mode("mirrored::unequal_ports_consomme", "consomme", unequal),
-        mode("mirrored::equal_ports_need_nobody", "mirrored", equal),
+        mode("mirrored::equal_ports_need_no_backend", "mirrored", equal),
         mode("mirrored::relay_killed", "mirrored", killed),
         mode("mirrored::hyper_v_rules", "mirrored", hyper_v),
         mode("mirrored::nothing_stays_of_nat", "nat", after_nat),

@@ -145,7 +145,7 @@ fn not_wsl(world: &World) -> Result<()> {
     ensure!(health.severity == "info", "{health:?}");
     world.states("WSL_NETWORKING_MODE", "not-wsl")?;
     linux_works(world, &agent)?;
-    let status = agent.wait("health", |status| status.troubles().is_empty())?;
+    let status = agent.wait("health", |status| status.problems().is_empty())?;
     ensure!(status.mode == "not-wsl", "{status:?}");
     Ok(())
 }

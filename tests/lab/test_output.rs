@@ -59,7 +59,7 @@ const BESIDE: [(&str, i32); 23] = [
 ];
 /// Another tool's file, with a port that is ours already and leads elsewhere.
 const OTHERS: &str = r#"{"instances": [{"name": "Dev", "ports": [
-    {"port": 2222, "internal_port": 23, "comment": "telnet, which nobody should use any more, and certainly not from outside"},
+    {"port": 2222, "internal_port": 23, "comment": "telnet, which is obsolete for many years now, and certainly not from outside"},
     {"port": 8080, "firewall": "full"}]}, {"name": "Other", "ports": []}]}"#;
 
 /// A world where the commands have something to say: a forward that Windows has,
@@ -200,7 +200,7 @@ fn too_wide(text: &str) -> Vec<&str> {
     let lines = text.lines();
     lines
         .filter(|line| line.chars().count() > WIDTH && !long_word(line))
-        // An error is one line, for whoever searches for it.
+        // An error is one line, so that grep finds it.
         .filter(|line| !line.starts_with("wslmesh: "))
         .collect()
 }

@@ -31,7 +31,7 @@ const CASES: [Case; 13] = [
         mentions: "no interop socket in /run/WSL",
     },
     Case {
-        name: "nobody_listens",
+        name: "no_listener",
         fault: || Fault::InteropRefuses,
         code: Some("interop-missing"),
         mentions: "no interop socket in /run/WSL",

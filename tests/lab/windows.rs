@@ -13,7 +13,7 @@ use crate::double::situation::Situation;
 use crate::fault::Fault;
 use crate::interop::Call;
 use crate::snapshot::Snapshot;
-use crate::world::{PATIENCE, World, until};
+use crate::world::{TIMEOUT, World, until};
 
 /// Got by [`World::windows`].
 #[derive(Debug, Clone, Copy)]
@@ -58,16 +58,16 @@ impl<'w> Windows<'w> {
     /// Waits until start number `number` of powershell.exe, from 1, has read its
     /// request, and returns that.
     pub(crate) fn request(&self, number: usize) -> Result<String> {
-        until(&format!("request {number}"), PATIENCE, || {
+        until(&format!("request {number}"), TIMEOUT, || {
             let request = self.calls()?.into_iter().nth(number - 1);
             let request = request.map(|call| call.request);
             Ok(request.filter(|request| !request.is_empty()))
         })
     }
 
-    /// Waits until Windows notices that the last caller is gone.
+    /// Waits until Windows notices that the last caller has ended.
     pub(crate) fn caller_gone(&self) -> Result<()> {
-        until("the end of the call", PATIENCE, || {
+        until("the end of the call", TIMEOUT, || {
             let last = self.calls()?.pop();
             Ok(last.filter(|call| call.outcome == "caller gone").map(drop))
         })
@@ -158,7 +158,7 @@ impl<'w> Windows<'w> {
     }
 
     /// The relay says this whenever it is started, and then nothing until its
-    /// caller is gone; or it runs again.
+    /// caller has ended; or it runs again.
     pub(crate) fn set_relay_says(&self, text: Option<&str>) -> Result<()> {
         self.change(Change::RelaySays(text.map(str::to_owned)))
     }

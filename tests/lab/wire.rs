@@ -63,7 +63,7 @@ pub(crate) fn send(to: &mut impl Write, kind: Kind, bytes: &[u8]) -> io::Result<
     to.write_all(&frame)
 }
 
-/// Receives one frame; `UnexpectedEof` when the other side is gone.
+/// Receives one frame; `UnexpectedEof` when the other side has closed.
 pub(crate) fn receive(from: &mut impl Read) -> io::Result<(Kind, Vec<u8>)> {
     let mut head = [0_u8; 5];
     from.read_exact(&mut head)?;

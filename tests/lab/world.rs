@@ -17,7 +17,7 @@ use crate::topology::Place;
 use crate::windows::Windows;
 
 /// How long a command that is waited for may take.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(20);
 
 /// A simulated WSL. Everything in it ends when this is dropped, or when the
 /// test's process ends in whatever way.
@@ -150,7 +150,7 @@ impl World {
         self.spawn_guest(&argv, &[])
     }
 
-    /// Runs a command to its end, [`PATIENCE`] at most.
+    /// Runs a command to its end, [`TIMEOUT`] at most.
     pub(crate) fn run(&self, place: Place, argv: &[&str], stdin: &[u8]) -> Result<Output> {
         let process = self.spawn_with(Start {
             place,
@@ -159,7 +159,7 @@ impl World {
             cwd: "/".to_owned(),
             stdin: stdin.to_vec(),
         })?;
-        process.finish(PATIENCE).with_context(|| argv.join(" "))
+        process.finish(TIMEOUT).with_context(|| argv.join(" "))
     }
 
     /// Runs a command in the guest.
@@ -199,7 +199,7 @@ impl Drop for World {
         drop(self.launcher.stdin.take());
         let begun = Instant::now();
         while !matches!(self.launcher.try_wait(), Ok(Some(_)) | Err(_)) {
-            if begun.elapsed() > PATIENCE {
+            if begun.elapsed() > TIMEOUT {
                 // Takes PID 1 with it, and so everything.
                 drop(self.launcher.kill());
                 drop(self.launcher.wait());

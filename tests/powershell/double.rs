@@ -94,7 +94,7 @@ fn the_runner_has_no_findings() {
     }
 }
 
-/// What stands in place of Windows must have the name of what touches Windows.
+/// What replaces Windows must have the name of what touches Windows.
 #[test]
 fn the_double_takes_the_place_of_what_touches_windows() {
     let helpers = [

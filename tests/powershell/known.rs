@@ -248,7 +248,7 @@ pub(crate) const COM_OBJECTS: &[&str] =
 
 /// Properties and methods of those COM objects, from Microsoft's reference of
 /// INetFwPolicy2, INetFwRule, ITaskService, ITaskFolder and IRegisteredTask. The parser
-/// cannot tell what object a member is read of, so these hold for all.
+/// cannot determine what object a member is read of, so these hold for all.
 pub(crate) const COM_MEMBERS: &[&str] = &[
     "action",
     "applicationname",

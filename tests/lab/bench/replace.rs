@@ -205,7 +205,7 @@ fn one_round(file: &Path, address: &str, quiet_ms: &str) -> Result<(u64, u64)> {
         .args(["-4", "addr", "flush", "dev", "eth0"])
         .status()?;
     ensure!(flushed.success(), "ip addr flush failed");
-    // Whoever watches is done with the loss before the gain is measured.
+    // The reader has seen the loss before the gain is measured.
     std::thread::sleep(Duration::from_millis(quiet_ms.parse()?));
     // Protocol 0 is NETLINK_ROUTE.
     let kernel = socket(AddressFamily::NETLINK, SocketType::RAW, None)?;

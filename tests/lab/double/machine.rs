@@ -33,7 +33,7 @@ fn user_name(sid: &str) -> &'static str {
     if sid == ME { "me" } else { "other" }
 }
 
-/// The file through which an unelevated program tells the task what it wants.
+/// The file through which an unelevated program asks the task for what it wants.
 pub(crate) fn selection_file(sid: &str) -> String {
     format!("{PROGRAM_FILES}/{sid}/inbox/selection.json")
 }
@@ -235,7 +235,7 @@ impl Machine {
     }
 
     /// What an answer says about the installation, to users who have a policy.
-    pub(crate) fn told_installed(&self, sid: &str) -> Option<Installed> {
+    pub(crate) fn installed_for(&self, sid: &str) -> Option<Installed> {
         self.policy(sid)?;
         let installed = self.installed.as_ref()?;
         let relay = std::path::Path::new(PROGRAM_FILES).join(RELAY_NAME);

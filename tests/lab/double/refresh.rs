@@ -25,7 +25,7 @@ pub(crate) fn refresh(host: &Arc<Host>, request: &Sync) -> Answer {
     let (sid, elevated, installed) = {
         let state = host.state();
         let sid = state.situation.user.clone();
-        let installed = state.machine.told_installed(&sid);
+        let installed = state.machine.installed_for(&sid);
         (sid, state.situation.elevated, installed)
     };
     let contract = installed.as_ref().map(|installed| installed.contract);
@@ -35,7 +35,7 @@ pub(crate) fn refresh(host: &Arc<Host>, request: &Sync) -> Answer {
             let detail = Some(format!("the installed files speak contract {other}"));
             let state = host.state();
             let answer = Answer::of("other-version", detail);
-            sync::standing(&state.machine, &sid, Some(&order), answer)
+            sync::unchanged(&state.machine, &sid, Some(&order), answer)
         }
         None if elevated => directly(host, &sid, &order),
         None => look(&host.state(), &sid, &order),
@@ -43,7 +43,7 @@ pub(crate) fn refresh(host: &Arc<Host>, request: &Sync) -> Answer {
     let state = host.state();
     Answer {
         elevated,
-        installed: state.machine.told_installed(&sid),
+        installed: state.machine.installed_for(&sid),
         local_app_data: Some(local_app_data_windows(&sid)),
         windows_address: state.situation.windows_address,
         lowest_mtu: state.situation.lowest_mtu.clone(),
@@ -63,7 +63,7 @@ fn look(state: &State, sid: &str, order: &Order) -> Answer {
     } else {
         Answer::of("synced", None)
     };
-    sync::standing(&state.machine, sid, Some(order), answer)
+    sync::unchanged(&state.machine, sid, Some(order), answer)
 }
 
 /// Not installed, elevated: the script does it all by itself.
@@ -143,7 +143,7 @@ fn by_task(host: &Arc<Host>, sid: &str, order: &Order) -> Answer {
     let (forwards, refused) = agreed(&host.state(), sid, order);
     let failed = |state: &str, detail: String| {
         let answer = Answer::of(state, Some(detail));
-        let answer = sync::standing(&host.state().machine, sid, Some(order), answer);
+        let answer = sync::unchanged(&host.state().machine, sid, Some(order), answer);
         Answer {
             refused: refused.clone(),
             ..answer

@@ -121,7 +121,7 @@ fn answer(
         version: VERSION,
         state: result,
         detail,
-        installed: state.machine.told_installed(sid),
+        installed: state.machine.installed_for(sid),
         policy: state.machine.policy(sid).cloned(),
         user: sid.clone(),
         elevated: state.situation.elevated,
@@ -176,7 +176,7 @@ pub(crate) fn sha256(path: &Path) -> Option<String> {
     (digest.len() == 64).then(|| digest.to_owned())
 }
 
-/// The files that the request names, if each is there with that hash, and is
+/// The files that the request names, if each exists with that hash, and is
 /// what is shipped.
 fn verified(files: &[FileHash], folder: &Path) -> Result<BTreeMap<String, Vec<u8>>, String> {
     let mut found = BTreeMap::new();
@@ -367,7 +367,7 @@ fn uninstall(state: &mut State, agreed: bool) -> Done {
     }
 }
 
-/// Removes a folder, if it is there.
+/// Removes a folder, if it exists.
 fn gone(path: &str) -> std::io::Result<()> {
     match fs::remove_dir_all(path) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),

@@ -105,7 +105,7 @@ pub(crate) struct Port {
     pub(crate) protocol: Protocol,
     /// An excluded range; else a program has it.
     pub(crate) forbidden: bool,
-    /// As Windows tells it.
+    /// As Windows reports it.
     pub(crate) owner: Option<String>,
 }
 

@@ -56,7 +56,7 @@ fn targets(order: &Order) -> Values {
 }
 
 /// The installed rules, without a change.
-pub(crate) fn standing(
+pub(crate) fn unchanged(
     machine: &Machine,
     sid: &str,
     order: Option<&Order>,
@@ -113,7 +113,7 @@ pub(crate) fn elevated(
 ) -> Result<Answer, Died> {
     if stopped(machine, situation, sid, order) {
         let answer = Answer::of("service-stopped", None);
-        return Ok(standing(machine, sid, Some(order), answer));
+        return Ok(unchanged(machine, sid, Some(order), answer));
     }
     let wanted = targets(order);
     let mut plan = Plan::new(machine, sid, &wanted);

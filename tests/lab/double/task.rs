@@ -104,7 +104,7 @@ fn answer(host: &Host, state: &mut State, sid: &str) -> Option<Answer> {
     Some(Answer {
         ticket: Some(selection.ticket),
         elevated: true,
-        installed: state.machine.told_installed(sid),
+        installed: state.machine.installed_for(sid),
         ..answer
     })
 }
@@ -162,7 +162,7 @@ fn selected(host: &Host, state: &mut State, sid: &str, selection: &Selection) ->
             Err(_) if !forwards.iter().any(by_portproxy) => None,
             Err(detail) => {
                 let answer = Answer::of("guest-address-unknown", Some(detail));
-                let answer = sync::standing(&state.machine, sid, None, answer);
+                let answer = sync::unchanged(&state.machine, sid, None, answer);
                 return Some(Answer { refused, ..answer });
             }
         }
