@@ -42,7 +42,7 @@ for page in man/*.[58]; do
     wide=$(groff -man -Tutf8 -P-cbou -rLL=78n "$page" | grep -E '^.{81}' || true)
     [ -z "$wide" ] || { printf '%s is too wide:\n%s\n' "$page" "$wide"; bad=1; }
 done
-# Where a page refers to one of ours, it is there.
+# A page of ours that another refers to exists.
 while read -r page; do
     [ -e "man/$page" ] || { echo "man/$page is referred to and missing"; bad=1; }
 done < <(sed 's/\\-/-/g' man/*.[58] | sed -n 's/^\.BR \(wsl[a-z.-]*\) (\([58]\)).*/\1.\2/p' | sort -u)

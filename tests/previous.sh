@@ -7,7 +7,7 @@
 set -euo pipefail
 tree=$1 packaging=$2
 
-# As shipped then: a file that nobody edited gives way to today's, an edited one stays.
+# As shipped then: an unedited file gives way to today's, an edited one stays.
 cat >"$tree/etc/wslmesh/wslmesh.toml" <<'T2'
 # wslmesh: configuration of the agent, as version 0.0.9 shipped it.
 

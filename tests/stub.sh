@@ -1,5 +1,5 @@
 #!/bin/bash
-# Makes an rpm that stands for the rest of a distribution: it provides what ours
+# Makes an rpm in place of the rest of a distribution: it provides what ours
 # requires, where that is something every distribution has. Anything else fails.
 #
 #   tests/stub.sh RPM OUT
@@ -9,7 +9,7 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 known='^(/bin/sh|systemd|rtld\(GNU_HASH\)|(libc|libm|libgcc_s|ld-linux-[a-z0-9-]*)\.so\.[0-9]+\((GLIBC_|GCC_)?[0-9.]*\)\(64bit\))$'
 {
-    printf '%s\n' 'Name: distribution' 'Version: 1' 'Release: 1' 'Summary: Stands for a distribution' \
+    printf '%s\n' 'Name: distribution' 'Version: 1' 'Release: 1' 'Summary: Stub of a distribution' \
         'License: MIT' 'BuildArch: noarch'
     while read -r wanted; do
         case $wanted in 'rpmlib('* | 'config(wslmesh) '*) continue ;; esac

@@ -35,7 +35,7 @@ halt
 container=systemd-nspawn boot || exit 1
 ok 'apt installs it on another machine' apt_get install "/packages/$deb"
 ok 'it does not start there' state_is inactive
-has 'the group is there, without members' "$(guest getent group wslmesh)" '^wslmesh:x:[0-9]+:$'
+has 'the group exists, without members' "$(guest getent group wslmesh)" '^wslmesh:x:[0-9]+:$'
 ok 'it is a system group' [ "$(guest getent group wslmesh | cut -d : -f 3)" -lt 1000 ]
 is 'folders for hooks and drop-ins are there before the first start, root'"'"'s alone' \
     "$(guest stat -c '%a %U:%G %n' /etc/wslmesh/hooks.d/address-changed /etc/wslmesh/wslmesh.toml.d /run/wslmesh)" \

@@ -36,10 +36,10 @@ has 'others may not have the name' "$(guest "${user[@]}" busctl call org.freedes
 
 as=()
 is 'root adds a forward' "$(call AddForward sssqqs web tcp '' 8080 0 local)" 's "/etc/wslmesh/wslmesh.toml.d/forward-web.toml"'
-has 'which is there' "$(call ListForwards)" '"web"'
+has 'which is listed' "$(call ListForwards)" '"web"'
 has 'in the file too' "$(guest cat /etc/wslmesh/wslmesh.toml.d/forward-web.toml)" 'listen-port = 8080'
 is 'and removes it' "$(call RemoveForward s web)" 's "/etc/wslmesh/wslmesh.toml.d/forward-web.toml"'
-lacks 'it is gone' "$(call ListForwards)" '"web"'
+lacks 'it is removed' "$(call ListForwards)" '"web"'
 has 'wrong types are an error' "$(call RemoveForward u 7 2>&1)" 'InvalidArgs|[Ii]nvalid|[Ss]ignature'
 guest sh -c 'echo "valu = 1" >/etc/wslmesh/wslmesh.toml'
 has 'a configuration with errors is reported' "$(call Reload 2>&1)" 'wslmesh\.toml:1:1.*valu'

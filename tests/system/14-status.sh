@@ -8,7 +8,7 @@ install_deb >/dev/null || exit 1
 guest sh -c 'umask 077; wg genkey >/run/key'
 peer=$(guest wg genkey | guest wg pubkey)
 guest wireguard-go wg0 >/dev/null 2>&1
-ok 'wg0 is there' within 10 guest ip link show wg0
+ok 'wg0 exists' within 10 guest ip link show wg0
 guest wg set wg0 private-key /run/key listen-port 51820 peer "$peer" allowed-ips 10.9.0.2/32 endpoint 172.28.16.1:51820
 guest ip link set wg0 up
 ok 'its MTU becomes 1280' within 10 mtu_is wg0 1280
@@ -60,14 +60,14 @@ ok 'nothing was written' not guest test -e $drop_in_of_web
 guest groupadd -f wslmesh
 guest usermod -aG wslmesh user
 ok 'a member of the group wslmesh may' within 10 add
-ok 'its drop-in is there' guest test -e $drop_in_of_web
+ok 'its drop-in exists' guest test -e $drop_in_of_web
 has 'the list has it' "$(as_user wslmesh forward list)" '^web +tcp +0\.0\.0\.0:8080 '
 ok 'the member may remove it' as_user wslmesh forward remove web
-ok 'its drop-in is gone' not guest test -e $drop_in_of_web
+ok 'its drop-in is removed' not guest test -e $drop_in_of_web
 
 # Without a bus all goes as it can.
 guest systemctl stop dbus.socket dbus.service
 ok 'root sees the peers by itself' within 10 status_has guest
 has 'a user learns which command does' "$(as_user wslmesh status)" 'sudo wslmesh status shows the peers'
 ok 'root adds a forward' guest wslmesh forward add web --protocol tcp --listen-port 8080
-ok 'its drop-in is there too' guest test -e $drop_in_of_web
+ok 'its drop-in exists too' guest test -e $drop_in_of_web

@@ -1,6 +1,6 @@
 # shellcheck shell=bash disable=SC2154,SC2086,SC2016
 # (run.sh and lib.sh set the names; the texts in single quotes are for the guest)
-# Who depends on the address is told of a new one: units in their order, then
+# Units and hooks that depend on the address are notified of a new one: units in their order, then
 # hooks, outside of the agent's sandbox.
 boot || exit 1
 install_deb >/dev/null || exit 1
@@ -22,7 +22,7 @@ config() {
     guest systemctl reload $unit
 }
 # The lines of units in their order, without the time that each took.
-told() { journal WSLMESH_EVENT=dependent | sed 's/ ([0-9.]* ms)$//'; }
+results() { journal WSLMESH_EVENT=dependent | sed 's/ ([0-9.]* ms)$//'; }
 events() { journal "WSLMESH_EVENT=$1" | wc -l; }
 events_are() { [ "$(events "$1")" = "$2" ]; }
 notes() { guest cat /var/tmp/notes; }
@@ -41,12 +41,12 @@ service without-reload <<'T'
 [Service]
 ExecStart=sh -c 'echo without-reload start >>/var/tmp/notes; exec sleep infinity'
 T
-# Stands only the first time.
+# Succeeds only the first time.
 service failing <<'T'
 [Service]
 Type=oneshot
 RemainAfterExit=yes
-ExecStart=sh -c 'echo failing start >>/var/tmp/notes; test ! -e /run/stood && touch /run/stood'
+ExecStart=sh -c 'echo failing start >>/var/tmp/notes; test ! -e /run/succeeded && touch /run/succeeded'
 T
 service last <<'T'
 [Service]
@@ -73,7 +73,7 @@ hook 20-fails <<'T'
 echo "hook fails" >>/var/tmp/notes
 exit 3
 T
-# It does not care for SIGTERM's wish alone: its child would stay.
+# SIGTERM to it alone would leave its child.
 hook 30-hangs <<'T'
 #!/bin/sh
 echo "hook hangs" >>/var/tmp/notes
@@ -107,7 +107,7 @@ T
 ok 'a unit that is not there is a warning' within 10 journal_has 'dependent-missing \(absent\.service\)' WSLMESH_HEALTH=dependent-missing PRIORITY=4
 ok 'a hook that others can write is refused' within 10 journal_has 'hook-refused .*50-loose.*chmod go-w'
 ok 'and one of another owner' within 10 journal_has 'hook-refused .*60-strange.*chown root'
-is 'nobody was told yet' "$(notes)" ''
+is 'none was notified yet' "$(notes)" ''
 
 set_address 172.28.27.77
 ok 'a round is made' within 30 events_are hook 4
@@ -119,7 +119,7 @@ hook facts
 hook fails
 hook hangs
 hook last'
-is 'the journal has each with its result' "$(told)" 'reload-or-restart with-reload.service: done
+is 'the journal has each with its result' "$(results)" 'reload-or-restart with-reload.service: done
 reload-or-restart without-reload.service: done
 reload-or-restart stopped.service: does not run, left alone
 restart failing.service: restart ended as failed (exit-code)
@@ -179,8 +179,8 @@ guest systemctl stop $unit
 set_address 172.28.29.9
 before=$(events dependent)
 guest systemctl start $unit
-ok 'a change between two runs is told' within 30 kept_has '"notified":"172.28.29.9"'
-is 'to everybody' "$(events dependent)" "$((before + 2))"
+ok 'a change between two runs is notified' within 30 kept_has '"notified":"172.28.29.9"'
+is 'to all' "$(events dependent)" "$((before + 2))"
 guest systemctl restart $unit
 within 10 is_active
 reloads=$(journal WSLMESH_EVENT=reload | wc -l)
@@ -204,10 +204,10 @@ pid=$(main_pid)
 set_address 172.28.30.3
 ok 'it was restarted in the middle' within 30 restarted_since "$pid"
 ok 'and goes on with the rest' within 30 kept_has '"notified":"172.28.30.3"'
-is 'nobody is told twice' "$(notes)" 'taker
+is 'none is notified twice' "$(notes)" 'taker
 with-reload reload'
 
-# No D-Bus: said once, and told as soon as it is back.
+# No D-Bus: reported once, and notified as soon as it is back.
 config <<'T'
 [dependents]
 units = ["with-reload", "without-reload"]
@@ -218,7 +218,7 @@ set_address 172.28.31.4
 ok 'without D-Bus it is one warning' within 10 journal_has 'dependent-failed \(systemd\): .*not notified: with-reload\.service, without-reload\.service' WSLMESH_HEALTH=dependent-failed PRIORITY=4
 ok 'everything else follows' within 10 network_file_has 'WSL_IP="172.28.31.4"'
 guest systemctl start dbus.socket dbus.service
-ok 'they are told when it is back' within 60 kept_has '"notified":"172.28.31.4"'
+ok 'they are notified when it is back' within 60 kept_has '"notified":"172.28.31.4"'
 is 'each once' "$(notes)" 'with-reload reload
 without-reload start'
 ok 'and the finding clears' within 10 journal_has 'dependent-failed \(systemd\) cleared'

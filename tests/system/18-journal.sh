@@ -1,7 +1,7 @@
 # shellcheck shell=bash disable=SC2154,SC2086,SC2016
 # (run.sh and lib.sh set the names; the texts in single quotes are for the guest)
 # The journal: ids, fields and the catalog as journalctl sees them, a journald that
-# restarts or stops, silence, and what comes again and again.
+# restarts or stops, silence, and rate limiting.
 boot || exit 1
 install_deb >/dev/null || exit 1
 
@@ -28,7 +28,7 @@ is 'no line without an id' "$(guest journalctl -q -o json _SYSTEMD_UNIT=$unit | 
 
 guest sh -c 'printf "[mtu]\nvalu = 1280\n" >/etc/wslmesh/wslmesh.toml'
 guest systemctl reload $unit
-ok 'a trouble is in the journal' within 10 journal_has valu MESSAGE_ID="$(id_of 'health config-rejected')"
+ok 'a problem is in the journal' within 10 journal_has valu MESSAGE_ID="$(id_of 'health config-rejected')"
 is 'with its subject' "$(field WSLMESH_SUBJECT WSLMESH_HEALTH=config-rejected)" /etc/wslmesh/wslmesh.toml
 said=$(guest journalctl -q -x -u $unit WSLMESH_HEALTH=config-rejected)
 has 'journalctl -x explains it' "$said" 'The new configuration has errors; the previous one stays in effect'
@@ -58,7 +58,7 @@ ok 'and the line arrives' arrives 172.28.16.7
 
 sockets=(systemd-journald.socket systemd-journald-dev-log.socket systemd-journald-audit.socket)
 guest systemctl stop systemd-journald "${sockets[@]}" 2>/dev/null
-ok 'journald is gone' not guest systemctl --quiet is-active systemd-journald
+ok 'journald is stopped' not guest systemctl --quiet is-active systemd-journald
 ok 'without it the address changes' new_address 172.28.16.8
 guest systemctl start systemd-journald.socket systemd-journald-dev-log.socket systemd-journald
 ok 'with it back it changes again' new_address 172.28.16.9
@@ -67,7 +67,7 @@ ok 'and the line arrives' arrives 172.28.16.9
 # A queue of two lines, and a journald that does not read them.
 guest sysctl -q -w net.unix.max_dgram_qlen=2
 guest systemctl restart systemd-journald.socket systemd-journald
-ok 'journald is there again' new_address 172.28.16.10
+ok 'journald runs again' new_address 172.28.16.10
 ok 'and reads' arrives 172.28.16.10
 journald=$(guest systemctl show -P MainPID systemd-journald)
 guest kill -STOP "$journald"
@@ -96,13 +96,13 @@ for _ in $(seq 15); do
     within 10 not_health network-file-unreadable || break
     rounds=$((rounds + 1))
 done
-is 'a trouble comes and goes' "$rounds" 15
-trouble=WSLMESH_HEALTH=network-file-unreadable
-is 'ten lines say so' "$(journal $trouble | wc -l)" 10
-has 'the last of them says that further ones are counted' "$(journal $trouble | tail -n 1)" 'repeating: further lines are counted for'
+is 'a problem comes and goes' "$rounds" 15
+problem=WSLMESH_HEALTH=network-file-unreadable
+is 'ten lines say so' "$(journal $problem | wc -l)" 10
+has 'the last of them says that further ones are counted' "$(journal $problem | tail -n 1)" 'repeating: further lines are counted for'
 guest systemctl stop $unit
-has 'the last line has the number' "$(journal $trouble | tail -n 1)" 'cleared \(10 more times in [0-9]+ s\)'
-is 'as a field too' "$(field WSLMESH_TIMES $trouble)" 10
+has 'the last line has the number' "$(journal $problem | tail -n 1)" 'cleared \(10 more times in [0-9]+ s\)'
+is 'as a field too' "$(field WSLMESH_TIMES $problem)" 10
 ok 'before the stop' journal_has stopped -n 1
 
 apt_get remove wslmesh >/dev/null

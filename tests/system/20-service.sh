@@ -31,7 +31,7 @@ guest systemctl reload $unit
 ok 'and the finding clears' within 10 journal_has 'config-rejected .* cleared'
 
 second=$(guest timeout 5 wslmesh status; guest sh -c 'timeout 3 wslmesh run 2>&1; true')
-has 'a second agent stands by' "$second" 'standby'
+has 'a second agent is on standby' "$second" 'standby'
 ok 'the first goes on' is_active
 is 'with its process' "$(main_pid)" "$pid"
 

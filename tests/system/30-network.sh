@@ -28,7 +28,7 @@ is 'in one line' "$(journal WSLMESH_ADDRESS_NEW=172.28.27.77 | wc -l)" 1
 
 # A userspace device, made after the agent.
 guest wireguard-go wg0 >/dev/null 2>&1
-ok 'wg0 is there' within 10 guest ip link show wg0
+ok 'wg0 exists' within 10 guest ip link show wg0
 peer=$(guest wg genkey | guest wg pubkey)
 guest sh -c 'umask 077; wg genkey >/run/key'
 guest wg set wg0 private-key /run/key peer "$peer" allowed-ips 10.9.0.2/32 endpoint 172.28.16.1:51820
@@ -65,7 +65,7 @@ ok 'writable again, the file is right' within 10 network_file_has 'WSL_IP="172.2
 guest rm -rf /var/lib/wslmesh
 guest sysctl -qw net.ipv4.tcp_keepalive_time=7200
 guest systemctl restart $unit
-ok 'the state directory is made anew' within 10 is_active
+ok 'the state directory is created again' within 10 is_active
 ok 'and values are set again' within 10 sysctl_is net.ipv4.tcp_keepalive_time 60
 
 guest systemctl stop systemd-journald.socket systemd-journald-dev-log.socket systemd-journald-audit.socket systemd-journald.service

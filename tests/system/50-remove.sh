@@ -15,7 +15,7 @@ facts >"$run/before"
 ok 'apt installs it' install_deb
 ok 'it changed sysctls' within 10 sysctl_is net.ipv4.tcp_keepalive_time 60
 ok 'apt removes it' apt_get remove wslmesh
-ok 'the service is gone' not guest systemctl is-active -q $unit
+ok 'the service is stopped' not guest systemctl is-active -q $unit
 is 'sysctls are back after remove' "$(sysctl_of net.ipv4.tcp_keepalive_time)" 7200
 ok 'the configuration is kept' guest test -e /etc/wslmesh/wslmesh.toml
 ok 'apt purges it' apt_get purge wslmesh

@@ -1,7 +1,7 @@
 # shellcheck shell=bash disable=SC2154,SC2086,SC2016
 # (run.sh and lib.sh set the names; the texts in single quotes are for the guest)
 # From an earlier version, which shipped another configuration and knew nothing of
-# the group, the folders and what else came since; no one is there to answer questions.
+# the group, the folders and what else came since; no terminal to answer questions.
 starts() { guest journalctl -q -o cat -u $unit | grep -c '^Started '; }
 shipped() { guest sha256sum "$1" | cut -d ' ' -f 1; }
 ours=$(dpkg-deb --fsys-tarfile "$packages/$deb" | tar -xO ./etc/wslmesh/wslmesh.toml | sha256sum | cut -d ' ' -f 1)
@@ -39,8 +39,8 @@ is 'the new one is beside it' "$(shipped /etc/wslmesh/wslmesh.toml.dpkg-dist)" "
 is 'the forward is kept' "$(shipped $forward_file)" "$forward"
 has 'and known' "$(guest wslmesh forward list)" ssh
 ok 'the network file is kept, with what a person wrote' guest cmp /root/network /etc/wslmesh/wsl-network.conf
-ok 'the group is there' guest getent group wslmesh
-ok 'the folder for hooks is there' guest test -d /etc/wslmesh/hooks.d/address-changed
+ok 'the group exists' guest getent group wslmesh
+ok 'the folder for hooks exists' guest test -d /etc/wslmesh/hooks.d/address-changed
 ok 'the configuration is in force' guest sh -c 'wslmesh config show | grep -q 1300'
 guest systemctl stop $unit
 ok 'the values before the earlier version are still known' guest wslmesh restore

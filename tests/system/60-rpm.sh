@@ -22,8 +22,8 @@ ok 'rpm upgrades it' rp -U "/packages/$rpm"
 ok 'it is restarted' within 10 restarted_since "$before"
 is 'its files are as packed' "$(rp -V wslmesh)" ''
 ok 'the configuration is the new one' guest cmp /etc/wslmesh/wslmesh.toml /share/wslmesh.toml
-ok 'the group is there' guest getent group wslmesh
-ok 'the folder for hooks is there' guest test -d /etc/wslmesh/hooks.d/address-changed
+ok 'the group exists' guest getent group wslmesh
+ok 'the folder for hooks exists' guest test -d /etc/wslmesh/hooks.d/address-changed
 guest sh -c 'echo "# mine" >>/etc/wslmesh/wslmesh.toml'
 has 'rpm sees what was edited' "$(rp -V wslmesh)" '^S\.5\.\.\.\.T\.  c /etc/wslmesh/wslmesh\.toml$'
 ok 'going back to the previous version' rp -U --oldpackage "/packages/previous/$previous_rpm"
@@ -35,14 +35,14 @@ ok 'it runs still' within 10 is_active
 guest rm /etc/wslmesh/wslmesh.toml.rpmnew
 guest sh -c 'echo "MINE=1" >>/etc/wslmesh/wsl-network.conf'
 ok 'rpm erases it' rp -e wslmesh
-ok 'the service is gone' not guest systemctl is-active -q $unit
+ok 'the service is stopped' not guest systemctl is-active -q $unit
 is 'sysctls are back' "$(sysctl_of net.ipv4.tcp_keepalive_time)" 7200
 is 'nothing is left but what a person wrote' "$(guest sh -c 'ls -d /etc/wslmesh/* /var/lib/wslmesh /run/wslmesh /usr/*/*/*wslmesh* /usr/bin/wslmesh /etc/systemd/system/*/wslmesh* 2>/dev/null')" \
     "/etc/wslmesh/wsl-network.conf.rpmsave
 /etc/wslmesh/wslmesh.toml.rpmsave"
 guest rm -r /etc/wslmesh
 
-# A scratch root, as in an image that is being built: everything is there and
+# A scratch root, as in an image that is being built: everything exists and
 # systemd does not run. The layer shows what the package leaves.
 scratch() { guest rpm --force-debian --dbpath /var/lib/rpm --root /scratch "$@"; }
 # As every builder of images has it; systemd-tmpfiles wants it.

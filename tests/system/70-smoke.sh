@@ -12,8 +12,8 @@ ok 'the unit is verified, man pages included' guest systemd-analyze verify "/usr
 exposure=$(guest systemd-analyze security --no-pager $unit | tail -n 1)
 echo "# ${exposure#* }"
 ok 'exposure is 2.5 or better' guest systemd-analyze security --no-pager --threshold=25 $unit
-ok 'the group is there' guest getent group wslmesh
-ok 'the folder for hooks is there' guest test -d /etc/wslmesh/hooks.d/address-changed
+ok 'the group exists' guest getent group wslmesh
+ok 'the folder for hooks exists' guest test -d /etc/wslmesh/hooks.d/address-changed
 ok 'a sysctl is set' within 10 sysctl_is net.ipv4.tcp_keepalive_intvl 10
 ok 'a user may read the status' as_user wslmesh status
 

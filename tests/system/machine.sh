@@ -4,7 +4,7 @@
 # What it touches of this machine: a cgroup, a network namespace and processes
 # of its own. root_of_guest, work and run are set by run.sh.
 
-machine_pid='' # systemd-nspawn, in the network namespace that stands for Windows
+machine_pid='' # systemd-nspawn, in the network namespace that is Windows
 leader=''      # the guest's PID 1
 
 # An own cgroup: systemd-nspawn would else make its own in the machine's root.

@@ -48,7 +48,7 @@ from_apt() {
     local options=(-qq)
     # As root apt would give the download to its own user, who may not write here.
     [ "$(id -u)" != 0 ] || options+=(-o APT::Sandbox::User=root)
-    # Lists older than the mirror name a file that is gone: read them again once.
+    # Lists older than the mirror name a file that was removed: read them again once.
     if ! (cd "$tmp" && apt-get download "${options[@]}" "$package" >&2) \
         && ! { [ "$(id -u)" = 0 ] && apt-get update -qq -o DPkg::Lock::Timeout=300 >&2 && package=$(package_of) \
             && (cd "$tmp" && apt-get download "${options[@]}" "$package" >&2); }; then

@@ -49,7 +49,7 @@ unshare --user sleep 60 &
 holder=$!
 for map in uid gid; do
     tries=0
-    # Its namespace is there a moment after the process is.
+    # Its namespace exists a moment after the process does.
     until echo "0 $first 65536" 2>/dev/null >"/proc/$holder/${map}_map"; do
         tries=$((tries + 1))
         [ "$tries" -lt 500 ] || { echo "build.sh: no user namespace could be made" >&2; exit 1; }
@@ -65,7 +65,7 @@ chmod 644 "$tmp/root.ext4"
 wait "$holder" 2>/dev/null || true
 holder=''
 
-# What is over them at first: the runner, and WSL's word on its networking mode.
+# What is mounted over them at first: the runner, and WSL's word on its networking mode.
 upper=$tmp/scratch/upper
 mkdir -p "$tmp/scratch/work" "$upper"/{etc/systemd/system/multi-user.target.wants,usr/bin,usr/local/sbin}
 install -m 755 "$here/guest/runner.sh" "$upper/usr/local/sbin/runner"

@@ -52,7 +52,7 @@ class Machine:
         args += ["-drive", f"file={file(folder + '/root.ext4')},format=raw,if=virtio,readonly=on"]
         args += ["-drive", f"file={file(folder + '/scratch.ext4')},format=raw,if=virtio,{scratch}"]
         args += ["-drive", f"file={file(job)},format=raw,if=virtio,readonly=on"]
-        # Two cards on one wire that leads nowhere else; the second stands for Windows.
+        # Two cards on one wire that leads nowhere else; the second is Windows.
         for card in (0, 1):
             args += ["-netdev", f"hubport,id=wire{card},hubid=0"]
             args += ["-device", f"virtio-net-pci,netdev=wire{card},id=eth{card},mac=00:15:5d:00:00:0{card + 1},romfile="]

@@ -27,7 +27,7 @@ span=$(awk -v a="$start" -v b="$end" 'BEGIN { print int((b - a) * 1200000) + 200
 ip link delete wg0
 echo "# one apply takes up to $span us"
 
-# in_time: is there time for a further round? Starts the clock when round = 0.
+# in_time: whether time is left for a further round. Starts the clock when round = 0.
 in_time() {
     [ "$round" != 0 ] || end=$(($(date +%s) + seconds))
     [ "$round" -lt "$rounds" ] && { [ "$round" -lt "$least" ] || [ "$(date +%s)" -lt "$end" ]; }

@@ -56,7 +56,7 @@ config() {
     } >/tmp/agent.toml
 }
 
-# make_eth0 MTU: eth0 as WSL has it, on a veth whose other end stands for Windows.
+# make_eth0 MTU: eth0 as WSL has it, on a veth whose other end is Windows.
 make_eth0() {
     ip link add eth0 mtu "$1" type veth peer name windows mtu 1500
     ip address add 172.28.16.5/20 dev eth0

@@ -10,7 +10,7 @@ windows ip link add far type wireguard
 windows wg set far private-key /run/far.key listen-port 51820 peer "$near" allowed-ips 10.9.0.1/32
 windows ip address add 10.9.0.2/24 dev far
 windows ip link set far mtu 1280 up
-# Nobody listens there, so a round trip ends with a refusal.
+# No service listens there, so a round trip ends with a refusal.
 round_trip() { timeout 5 bash -c ': </dev/tcp/10.9.0.2/9' 2>&1 | grep -q refused; }
 knows_address() { windows wg show far endpoints | grep -q "$1:"; }
 

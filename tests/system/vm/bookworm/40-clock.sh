@@ -1,8 +1,8 @@
 # shellcheck shell=bash disable=SC2154,SC2086,SC2016
 # (job.sh and lib.sh set the names)
-# The wall clock jumps, and the machine stands still: what Windows' sleep does.
+# The wall clock jumps, and the machine is suspended: what Windows' sleep does.
 within 20 is_active
-# Nothing tells the agent that a sysctl was changed, so only a pass puts it back.
+# The agent gets no event of a changed sysctl, so only a pass puts it back.
 passes_after() {
     guest sysctl -qw net.core.rmem_max=300000
     "$@" || return
@@ -41,13 +41,13 @@ echo "# idle for 3 s after that: $spent ms of CPU"
 ok 'it does not spin' [ "$spent" -lt 300 ]
 set_address 172.28.27.77
 ok 'it still follows an address change' within 20 network_file_has 'WSL_IP="172.28.27.77"'
-# A trouble that is looked at again by a timer: a file that is no file.
+# A problem that a timer checks again: a file that is no file.
 set_address 172.28.27.78
 within 20 network_file_has 'WSL_IP="172.28.27.78"'
 rm $network_file
 mkdir $network_file
 set_address 172.28.27.79
-ok 'a trouble is named' within 20 journal_has 'network-file-un'
+ok 'a problem is named' within 20 journal_has 'network-file-un'
 turn_clock '-1 day'
 rmdir $network_file
 ok 'its next try comes in spite of the clock' within 30 network_file_has 'WSL_IP="172.28.27.79"'

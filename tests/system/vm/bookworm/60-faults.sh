@@ -46,9 +46,9 @@ sed 's/^Description=.*/Description=A second one/' /usr/lib/systemd/system/$unit 
 systemctl daemon-reload
 systemctl start second.service
 second() { systemctl show -P "$1" second.service; }
-stands_by() { second StatusText | grep -qi 'stand'; }
+on_standby() { second StatusText | grep -qi 'stand'; }
 leads() { [ "$(second ActiveState)" = active ] && second StatusText | grep -q '172\.28'; }
-ok 'a second one stands by' within 20 stands_by
+ok 'a second one is on standby' within 20 on_standby
 echo "# it says: $(second StatusText)"
 is 'the first goes on' "$(main_pid)" "$first"
 guest systemctl stop $unit

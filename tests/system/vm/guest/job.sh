@@ -35,7 +35,7 @@ facts() {
 }
 # keepalive_is SECONDS: what wg says of wg0's only peer.
 keepalive_is() { [ "$(wg show wg0 persistent-keepalive | cut -f 2)" = "$1" ]; }
-# machine stop SECONDS: the whole machine stands still, as under a Windows asleep.
+# machine stop SECONDS: the whole machine pauses, as while Windows sleeps.
 # machine link on|off: eth0's cable.
 machine() {
     local answer

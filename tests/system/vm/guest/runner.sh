@@ -5,7 +5,7 @@
 # @ready STATE, @exit STATUS, and what the job asks the machine for (job.sh).
 set -u
 
-# The other end of eth0's wire stands for Windows.
+# The other end of eth0's wire is Windows.
 ip netns add windows
 ip link set eth1 netns windows name windows
 ip -n windows address add 172.28.16.1/20 dev windows
@@ -23,7 +23,7 @@ state=$(systemctl is-system-running --wait)
 exec 3<>"$device"
 systemctl --failed --plain --no-legend >&3
 echo "@ready $state" >&3
-# The saved state stands here: with the clock of then, and with a disk that has
+# The saved state is of this moment: with the clock of then, and with a disk that has
 # another job in it by now.
 while read -r now boots <&3; do
     date -s "@$now" >/dev/null
