@@ -136,7 +136,7 @@ impl Dependents {
         self.findings.values().cloned().collect()
     }
 
-    /// Checks all of them anew, and retries what is waiting at once.
+    /// Checks all of them again, and retries what is waiting at once.
     pub(super) fn check_again(&mut self) {
         self.check = true;
         self.retry_now();

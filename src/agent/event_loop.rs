@@ -34,7 +34,7 @@ use crate::{
 
 /// What users may ask of a running agent.
 pub(super) struct Requests {
-    /// SIGHUP: read the configuration, ask Windows anew.
+    /// SIGHUP: read the configuration, query Windows again.
     pub(super) reload: Signal,
     /// By D-Bus.
     pub(super) queue: RequestQueue,
@@ -183,7 +183,7 @@ impl EventLoop {
         self.dependents.retry_now();
     }
 
-    /// Reads the configuration again and asks Windows anew. A bad new
+    /// Reads the configuration again and queries Windows again. A bad new
     /// configuration is refused as a whole and the old one stays.
     fn reload(&mut self) -> Result<(), String> {
         let begin = Instant::now();
@@ -199,7 +199,7 @@ impl EventLoop {
             }
             Err(error) => {
                 self.agent.refuse(&error, &path_of(&self.source));
-                self.agent.ask_windows_anew();
+                self.agent.ask_windows_again();
                 Err(error.to_string())
             }
         };

@@ -249,7 +249,7 @@ impl Publisher {
             }),
             served: self.forwards.iter().map(Into::into).collect(),
             relay: relay.wanted.as_ref().map(|wanted| RelayEntry {
-                place: match &wanted.location {
+                location: match &wanted.location {
                     RelayLocation::Installed { program, .. } => program.to_string(),
                     RelayLocation::Unpacked(folder) => folder.to_string(),
                     RelayLocation::Guest => "guest".to_owned(),

@@ -111,17 +111,17 @@ impl<M: Machine> Agent<M> {
     }
 
     /// Takes new settings; what failed under the old ones is tried at once, and
-    /// Windows is asked anew.
+    /// Windows is queried again.
     pub(super) fn adopt(&mut self, settings: Settings) {
         self.settings = settings;
         self.reported.rejected = None;
         self.host.findings.clear();
-        self.ask_windows_anew();
+        self.ask_windows_again();
     }
 
     /// Forgets what Windows may do for us and asks again: something may have been
     /// installed there.
-    pub(super) fn ask_windows_anew(&mut self) {
+    pub(super) fn ask_windows_again(&mut self) {
         self.host.forget_privilege();
         self.ledger.reset();
     }

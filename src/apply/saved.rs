@@ -180,7 +180,7 @@ impl Values {
                 let earlier = self.mtu.get(&change.index).map(|was| &was.mtu);
                 let mtu = Was::noted(earlier, change.from, change.to);
                 let name = change.name.to_string();
-                // An interface that was created anew has left its old index.
+                // An interface that was created again has left its old index.
                 self.mtu
                     .retain(|index, was| *index == change.index || was.name != name);
                 self.mtu.insert(change.index, LinkWas { name, mtu });

@@ -1,4 +1,4 @@
-//! Who may change something: root, and whom polkit allows.
+//! Who may change something: root, and users whom polkit allows.
 
 use std::{collections::HashMap, future::pending, time::Duration};
 
@@ -58,7 +58,7 @@ impl Action {
 
     fn not_authorized(self) -> Error {
         Error::Denied(format!(
-            "only root, a member of group wslmesh or whom polkit allows {} may {}",
+            "only root, a member of group wslmesh or a user whom polkit allows {} may {}",
             self.id(),
             self.description()
         ))
@@ -66,7 +66,7 @@ impl Action {
 
     fn not_interactive(self) -> Error {
         Error::Interactive(format!(
-            "this call does not let polkit ask for a password; only root, a member of group wslmesh or whom polkit allows {} may {}",
+            "this call does not let polkit ask for a password; only root, a member of group wslmesh or a user whom polkit allows {} may {}",
             self.id(),
             self.description()
         ))

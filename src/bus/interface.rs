@@ -183,7 +183,7 @@ impl Agent1 {
         Ok(changes.into_iter().map(plain).collect())
     }
 
-    /// Reads the configuration again and asks Windows anew, as `systemctl reload
+    /// Reads the configuration again and queries Windows again, as `systemctl reload
     /// wslmesh` does. Error.Config lists every error; the earlier configuration then
     /// stays in force. For administrators.
     async fn reload(

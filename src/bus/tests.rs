@@ -348,7 +348,7 @@ async fn introspected() -> String {
 }
 
 #[tokio::test]
-async fn the_installed_description_is_what_the_object_says() {
+async fn the_installed_introspection_matches_the_object() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("dbus/org.wslmesh.Agent1.xml");
     let said = introspected().await;
     if std::env::var_os("WSLMESH_WRITE_DOCS").is_some() {

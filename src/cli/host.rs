@@ -20,11 +20,11 @@ use crate::{
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
-    /// Let Windows' administrator agree, once, to the forwards that are configured
+    /// Have Windows' administrator approve the configured forwards, once
     ///
-    /// Shows what would be agreed to and asks. Windows then asks for administrator
-    /// rights, and an elevated window shows the same once more and asks for the
-    /// word yes. Afterwards forwards within what was agreed to need no prompt.
+    /// Shows the policy and asks. Windows then asks for administrator rights, and an
+    /// elevated window shows the policy again and asks for the word yes. Afterwards
+    /// forwards within the policy need no prompt.
     Install(Install),
     /// Remove everything that `host install` and the agent made on Windows
     Uninstall(uninstall::Uninstall),

@@ -38,7 +38,7 @@ pub(super) async fn monitor(paths: &Paths, json: bool) -> anyhow::Result<Exit> {
     select! {
         done = follow(paths, &mut printer) => done?,
         interrupted = tokio::signal::ctrl_c() => interrupted.context("cannot catch Ctrl-C")?,
-        () = reader.gone() => {}
+        () = reader.closed() => {}
     }
     Ok(Exit::Fine)
 }
@@ -223,7 +223,7 @@ impl Reader {
 
     /// A pipe without a reader has an error (pipe(7)), which wakes us while there is
     /// nothing to write.
-    async fn gone(&self) {
+    async fn closed(&self) {
         match &self.0 {
             Some(pipe) => drop(pipe.ready(Interest::ERROR).await),
             None => std::future::pending().await,

@@ -27,7 +27,7 @@ pub enum Reload {
     Failed(String),
 }
 
-/// Has the agent of this distribution read its configuration and ask Windows anew:
+/// Has the agent of this distribution read its configuration and query Windows again:
 /// over D-Bus, else by SIGHUP, as `systemctl reload wslmesh` does.
 pub async fn reload(paths: &Paths) -> Reload {
     let requested = match Client::connect().await {

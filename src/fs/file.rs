@@ -104,7 +104,7 @@ fn replace_current(
     }
     temp.as_file().sync_all().map_err(failed("write"))?;
 
-    // Once more, as late as possible: writing may have taken a while.
+    // Again, as late as possible: writing may have taken a while.
     if content(Current::open(target)?.as_ref()) != content(current.as_ref()) {
         return Err(FileError::new(target, Fault::Changed));
     }

@@ -1,7 +1,7 @@
 //! The one elevation: what is asked of Windows' administrator, how it is asked,
 //! and the answer.
 //!
-//! [`policy`] makes what is agreed to from the settings, [`staging`] puts the files
+//! [`policy`] makes the policy from the settings, [`staging`] puts the files
 //! where Windows reads them, [`contract`] is what `host.ps1` is asked and answers.
 //! Nothing here prints or asks a person: that is the command line's.
 

@@ -150,7 +150,7 @@ async fn converse(
     }
     let mut stderr = plain(&String::from_utf8_lossy(&stderr));
     if stderr.is_empty() {
-        "it said nothing".clone_into(&mut stderr);
+        "without output".clone_into(&mut stderr);
     }
     Err(ChildError::Exit {
         code: status.to_string(),
@@ -212,7 +212,7 @@ mod tests {
             .unwrap_err();
         assert_eq!(
             silent.to_string(),
-            "ended with exit status: 1: it said nothing"
+            "ended with exit status: 1: without output"
         );
         let missing = run(Command::new("/nonexistent/powershell.exe"), None, LONG)
             .await
@@ -236,7 +236,7 @@ mod tests {
         assert!(matches!(waiting, ChildError::Timeout(_)), "{waiting}");
         let text = std::fs::read_to_string(&pids).unwrap();
         for pid in text.split_whitespace() {
-            let gone = async {
+            let ended = async {
                 // A killed orphan stays a zombie until its new parent takes note.
                 while std::fs::read_to_string(format!("/proc/{pid}/stat"))
                     .is_ok_and(|stat| !stat.contains(") Z "))
@@ -244,7 +244,7 @@ mod tests {
                     tokio::time::sleep(Duration::from_millis(5)).await;
                 }
             };
-            assert!(timeout(LONG, gone).await.is_ok(), "{pid} lives on");
+            assert!(timeout(LONG, ended).await.is_ok(), "{pid} still runs");
         }
     }
 }

@@ -98,7 +98,7 @@ impl Interop {
         }
     }
 
-    /// Where a path of a Windows drive is in here.
+    /// Where a path of a Windows drive is mounted.
     #[must_use]
     pub fn linux_path(&self, path: &DrivePath) -> PathBuf {
         path.on_linux(&self.root)

@@ -52,7 +52,7 @@ fn unknown(word: &str) -> String {
         .filter(|c| !c.is_control())
         .take(40)
         .collect();
-    format!("wslinfo says {word:?}, which this version does not know")
+    format!("wslinfo printed {word:?}, an unknown networking mode")
 }
 
 /// A WSL kernel names Microsoft in its release, and WSL's init keeps its

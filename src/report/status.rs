@@ -95,7 +95,7 @@ pub struct WireguardEntry {
     pub listen_port: Option<u16>,
     /// Its peers, by their keys.
     pub peers: Vec<PeerEntry>,
-    /// Why it could not be asked, where it could not.
+    /// Why it could not be read, if so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
 }
@@ -177,7 +177,7 @@ impl From<&ForwardStatus> for ServedEntry {
 #[serde(rename_all = "kebab-case")]
 pub struct RelayEntry {
     /// Its program or folder on Windows, or `guest`.
-    pub place: String,
+    pub location: String,
     /// Whether it serves what it should, as it confirmed.
     pub applied: bool,
     /// UDP sessions now.

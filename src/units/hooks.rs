@@ -54,7 +54,7 @@ pub(super) fn hooks(below: &Path, event: &str, trust: &Trust) -> (Vec<Hook>, Vec
     (hooks, findings)
 }
 
-/// Checks a hook once more, just before it is run; `None` where it was removed or
+/// Checks a hook again, just before it is run; `None` where it was removed or
 /// is no hook any more. Blocks as [`hooks`] does.
 pub(super) fn check_again(hook: &Hook, trust: &Trust) -> Result<Option<Hook>, Finding> {
     let folder = hook.path.parent().unwrap_or(Path::new("/"));

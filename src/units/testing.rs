@@ -40,7 +40,7 @@ pub(super) struct FakeUnit {
     pub(super) id: &'static str,
     pub(super) load: &'static str,
     pub(super) active: &'static str,
-    /// `None`: the job never ends. `gone`: the bus ends in the middle.
+    /// `None`: the job never ends. `lost`: the bus ends in the middle.
     pub(super) job: Option<&'static str>,
     pub(super) result: &'static str,
     pub(super) reload_result: &'static str,
@@ -129,7 +129,7 @@ impl FakeManager {
         signals: &SignalEmitter<'_>,
     ) -> OwnedObjectPath {
         self.log.lock().unwrap().push(format!("{method} {unit}"));
-        if outcome == Some("gone") {
+        if outcome == Some("lost") {
             signals.connection().clone().close().await.unwrap();
         }
         self.jobs += 1;

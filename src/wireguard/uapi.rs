@@ -174,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn reads_what_a_daemon_says() {
+    fn reads_the_answer_of_a_daemon() {
         let text = format!(
             "private_key={}\nlisten_port=51820\npublic_key={}\nendpoint=[2001:db8::1%3]:7\nallowed_ip=10.0.0.1/32\npersistent_keepalive_interval=10\nlast_handshake_time_sec=1790000000\nlast_handshake_time_nsec=5\nrx_bytes=100\ntx_bytes=200\npublic_key={}\npreshared_key={}\nlast_handshake_time_sec=0\nendpoint=[fe80::1%eth0]:7\nnew_thing=1\nerrno=0\n\n",
             hex(9),

@@ -47,7 +47,7 @@ pub(crate) struct Served {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub(crate) struct Relay {
     /// Its program or folder on Windows, or `guest`.
-    pub(crate) place: String,
+    pub(crate) location: String,
     pub(crate) applied: bool,
     /// UDP clients.
     pub(crate) sessions: usize,

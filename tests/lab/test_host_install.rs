@@ -1,4 +1,4 @@
-//! `wslmesh host install` and `uninstall`: what is agreed to, what it gives, and
+//! `wslmesh host install` and `uninstall`: what is approved, what it gives, and
 //! that nothing is left of it.
 
 use anyhow::{Context, Result, ensure};
@@ -18,7 +18,7 @@ use crate::world::{World, until};
 pub(crate) fn trials() -> Vec<Trial> {
     let quick = |name: &str, body| trial_with(name, Options::quick(), body);
     let mut trials = vec![
-        quick("host_install::agreed_and_used", agreed_and_used),
+        quick("host_install::approved_and_used", approved_and_used),
         quick("host_install::at_a_terminal", at_a_terminal),
         quick("host_install::no_terminal", no_terminal),
         quick("host_install::dry_runs", dry_runs),
@@ -94,9 +94,9 @@ fn agreed(world: &World, text: &str) -> Result<Policy> {
     Ok(policy)
 }
 
-/// What is shown is what is agreed to; forwards then work for the home network,
+/// What is shown is what is approved; forwards then work for the home network,
 /// and there is no further prompt.
-fn agreed_and_used(world: &World) -> Result<()> {
+fn approved_and_used(world: &World) -> Result<()> {
     others(world)?;
     let agent = world.start_agent(&[OPEN, TUNNEL].concat())?;
     agent.raised("relay-loopback")?;
@@ -266,7 +266,7 @@ fn upgrade(world: &World) -> Result<()> {
     })?;
     world.write(CONFIG, [OPEN, TUNNEL].concat())?;
     let output = world.cli(&["host", "install", "--yes"])?;
-    said(&output, 0, &["installed on Windows", "What that changes"])?;
+    said(&output, 0, &["installed on Windows", "Changes:"])?;
     agreed(world, &output.stdout)?;
     ensure!(
         world.windows().ledger()? == ledger,
@@ -286,7 +286,7 @@ fn upgrade(world: &World) -> Result<()> {
     Ok(())
 }
 
-/// Rules, firewall rules, tasks, registry, files: all gone, and nothing else.
+/// Rules, firewall rules, tasks, registry, files: all removed, and nothing else.
 fn leaves_nothing(world: &World) -> Result<()> {
     let before = all(world)?;
     world.windows().set_elevated(false)?;

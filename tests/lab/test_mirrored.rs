@@ -54,7 +54,7 @@ fn unequal(world: &World) -> Result<()> {
     let agent = world.start_agent(&both("auto").replace("\"local\"", "\"none\""))?;
     let status = agent.wait("the relay", up)?;
     ensure!(
-        status.relay.is_some_and(|relay| relay.place == "guest"),
+        status.relay.is_some_and(|relay| relay.location == "guest"),
         "it is elsewhere"
     );
     let service = world.station(Place::Guest, "0.0.0.0:51821")?;

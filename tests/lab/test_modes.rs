@@ -75,7 +75,7 @@ fn in_here(world: &World, name: &str) -> Result<()> {
     let up = |status: &Status| status.serves("relay", &["ssh"]);
     let status = agent.wait("the relay in here", up)?;
     ensure!(
-        status.relay.is_some_and(|relay| relay.place == "guest"),
+        status.relay.is_some_and(|relay| relay.location == "guest"),
         "it is elsewhere"
     );
     world.states("WSL_NETWORKING_MODE", name)?;

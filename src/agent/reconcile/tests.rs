@@ -70,8 +70,8 @@ async fn an_address_that_goes_and_comes_is_reported_both_times() {
     let mut bench = Bench::new(&machine, "");
     bench.pass().await;
     let addresses = std::mem::take(&mut machine.world.borrow_mut().addresses);
-    let gone = bench.pass().await;
-    assert_eq!(gone.journal[0], "eth0 address 172.28.16.5 is lost");
+    let lost = bench.pass().await;
+    assert_eq!(lost.journal[0], "eth0 address 172.28.16.5 is lost");
     assert!(bench.pass().await.journal.is_empty(), "once");
     machine.world.borrow_mut().addresses = addresses;
     let back = bench.pass().await;
@@ -214,7 +214,7 @@ async fn windows_that_fails_is_called_again_and_one_that_refuses_is_not() {
 }
 
 #[tokio::test]
-async fn the_status_document_says_how_things_are() {
+async fn the_status_document_has_forwards_and_findings() {
     let machine = Fake::wsl();
     let mut bench = Bench::new(&machine, SSH);
     bench.pass().await;
@@ -262,7 +262,7 @@ async fn a_pass_that_cannot_observe_keeps_its_findings_and_does_not_spin() {
 }
 
 #[tokio::test]
-async fn a_known_mode_is_not_taken_back() {
+async fn a_known_mode_stays_known() {
     let machine = Fake::wsl();
     let mut bench = Bench::new(&machine, "");
     bench
@@ -273,7 +273,7 @@ async fn a_known_mode_is_not_taken_back() {
 }
 
 #[tokio::test]
-async fn an_unknown_mode_is_asked_for_again_later() {
+async fn an_unknown_mode_is_asked_again_later() {
     let machine = Fake::wsl();
     let folder = tempfile::tempdir().unwrap();
     let paths = Paths {
@@ -288,16 +288,16 @@ async fn an_unknown_mode_is_asked_for_again_later() {
 }
 
 #[tokio::test]
-async fn what_has_gone_meanwhile_is_not_called_done() {
+async fn an_object_that_vanished_is_no_change() {
     let machine = Fake::wsl();
-    machine.failing.borrow_mut().insert("gone");
+    machine.failing.borrow_mut().insert("vanished");
     let done = Bench::new(&machine, "").pass().await;
     assert_eq!((done.changes.len(), done.findings.len()), (0, 0));
     assert_eq!(done.journal, ["eth0 address 172.28.16.5"]);
 }
 
 #[tokio::test]
-async fn what_ends_without_an_event_is_looked_at_again() {
+async fn what_ends_without_an_event_is_checked_again() {
     let machine = Fake::wsl();
     machine.world.borrow_mut().network_file = NetworkFile::Unreadable("x".into());
     let mut bench = Bench::new(&machine, "");

@@ -316,7 +316,7 @@ mod tests {
         let mut document = document();
         let settings = crate::config::settings(SETTINGS);
         assert_eq!(counted(&settings.forwards, Some(&document)), [""; 0]);
-        let relay = r#"{"place":"guest","applied":true,"sessions":1,"counters":{"taken-unix-ms":5000,"forwards":[
+        let relay = r#"{"location":"guest","applied":true,"sessions":1,"counters":{"taken-unix-ms":5000,"forwards":[
             {"name":"wireguard","protocol":"udp","listen-address":"127.0.0.1","listen-port":51820,
              "active":1,"opened":2,"failed":3,"refused":4,"bytes-in":5000,"bytes-out":6000},
             {"name":"gone","protocol":"udp","listen-address":"0.0.0.0","listen-port":9,

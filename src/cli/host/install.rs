@@ -75,7 +75,7 @@ impl Install {
     }
 }
 
-/// Asks Windows' administrator to agree to the configured forwards.
+/// Asks Windows' administrator to approve the configured forwards.
 pub(in super::super) async fn install(
     arguments: &Install,
     settings: &Settings,
@@ -83,7 +83,7 @@ pub(in super::super) async fn install(
 ) -> anyhow::Result<Exit> {
     let forwards = match settings.backend {
         Backend::None => {
-            print("[host] backend is \"none\", so nothing is asked for the configured forwards\n")?;
+            print("[host] backend is \"none\", so the configured forwards need no approval\n")?;
             &[][..]
         }
         Backend::Portproxy | Backend::Relay | Backend::Auto => &settings.forwards,
@@ -94,14 +94,14 @@ pub(in super::super) async fn install(
         return dry_run(arguments, grants, &files, paths).await;
     }
     let setup = Setup::find(Staging::permanent(&paths.state)?)?;
-    let (distribution, before) = look(&setup).await?;
+    let (distribution, before) = installed(&setup).await?;
     let policy = arguments.policy(grants, distribution, &before.policy);
     if !is_agreed(&before, &policy) {
         show(&policy, &before)?;
         let agreed = before.elevated && arguments.yes;
         if !agreed {
             print(
-                "\nWindows will ask for administrator rights, and a window there will show this again\nand ask for the word yes. Both wait about two minutes.",
+                "\nWindows will ask for administrator rights, and an elevated window will\nshow this again and ask for the word yes. Both wait about two minutes.",
             )?;
         }
         if let Some(end) = go_on("Go on?", arguments.yes, shown::LOOK_FIRST)? {
@@ -120,7 +120,7 @@ pub(in super::super) async fn install(
     shown::outcome(&answer, paths).await
 }
 
-async fn look(setup: &Setup) -> Result<(Distribution, Answer), SetupError> {
+async fn installed(setup: &Setup) -> Result<(Distribution, Answer), SetupError> {
     let distribution = setup.distribution().await?;
     Ok((distribution, setup.call(Order::Look).await?))
 }
@@ -129,7 +129,7 @@ async fn look(setup: &Setup) -> Result<(Distribution, Answer), SetupError> {
 fn show(policy: &Policy, before: &Answer) -> anyhow::Result<()> {
     shown::print_block(
         &format!(
-            "Windows would be asked to allow, for the distribution {}:",
+            "To be approved on Windows, for the distribution {}:",
             policy.distribution
         ),
         &shown::policy(policy),
@@ -137,17 +137,17 @@ fn show(policy: &Policy, before: &Answer) -> anyhow::Result<()> {
     let changes = shown::changes(&before.policy, policy);
     match &before.installed {
         _ if !changes.is_empty() => {
-            shown::print_block("\nWhat that changes:", &changes)?;
+            shown::print_block("\nChanges:", &changes)?;
         }
         Some(installed) if installed.version != policy.package => print(&format!(
-            "\nWhat that changes: version {} -> {}",
+            "\nChanges: version {} -> {}",
             installed.version, policy.package
         ))?,
-        Some(_) | None => print("\nThe policy stays, its files are installed again.")?,
+        Some(_) | None => print("\nThe policy is unchanged; its files are installed again.")?,
     }
     if !policy.profiles.has(policy::Profile::Public) {
         print(
-            "\nWindows takes a new network, many a home network among them, for public, where\nthese rules do not count. Either make it private in Windows' settings, or add\n--profiles domain,private,public",
+            "\nWindows often classifies home networks as public, and these firewall rules do not\ncover public networks. Make the network private in Windows' settings, or add\n--profiles domain,private,public",
         )?;
     }
     if !before.other_users.is_empty() {
@@ -167,13 +167,13 @@ async fn dry_run(
 ) -> anyhow::Result<Exit> {
     let looked = async {
         let setup = Setup::find(Staging::temporary(&paths.state)?)?;
-        look(&setup).await
+        installed(&setup).await
     };
     let (policy, exit) = match looked.await {
         Ok((distribution, before)) => {
             let policy = arguments.policy(grants, distribution, &before.policy);
             if is_agreed(&before, &policy) {
-                shown::print_block("This is agreed to already:", &shown::policy(&policy))?;
+                shown::print_block("Already approved:", &shown::policy(&policy))?;
             } else {
                 show(&policy, &before)?;
             }
@@ -184,8 +184,8 @@ async fn dry_run(
             let distribution = Distribution::try_from(name)
                 .or_else(|_| Distribution::try_from("unknown".to_owned()))?;
             let policy = arguments.policy(grants, distribution, &Agreed::Nothing);
-            shown::print_block("Windows would be asked to allow:", &shown::policy(&policy))?;
-            print_error(&anyhow::Error::new(error).context("what is agreed to now is not known"));
+            shown::print_block("To be approved on Windows:", &shown::policy(&policy))?;
+            print_error(&anyhow::Error::new(error).context("cannot read the present policy"));
             (policy, Exit::Failed)
         }
     };
@@ -216,7 +216,7 @@ fn steps(policy: &Policy) -> Vec<String> {
         .into_iter()
         .enumerate()
         .map(|(number, step)| {
-            // Below a margin, behind the number.
+            // Below a margin, after the number.
             let lines = wrap(step, WIDTH - 2 - 3);
             format!("{}. {}", number + 1, lines.join("\n   "))
         })

@@ -12,11 +12,10 @@ use crate::{
 };
 
 /// What to do where no person can be asked.
-pub(super) const LOOK_FIRST: &str = "look at it with --dry-run, then run it with --yes";
+pub(super) const LOOK_FIRST: &str = "review it with --dry-run, then run it with --yes";
 
 /// For a call that was begun and gave no answer.
-pub(super) const UNKNOWN: &str =
-    "whether Windows was changed is not known; see `wslmesh host check`";
+pub(super) const UNKNOWN: &str = "Windows may have been changed; run `wslmesh host check`";
 
 /// What a policy allows, in lines.
 pub(super) fn policy(policy: &Policy) -> Vec<String> {
@@ -36,12 +35,12 @@ pub(super) fn policy(policy: &Policy) -> Vec<String> {
     lines
 }
 
-/// What changes against what is agreed to now.
+/// What changes against the present policy.
 pub(super) fn changes(old: &Agreed, new: &Policy) -> Vec<String> {
     match old {
-        Agreed::Nothing => vec!["nothing is agreed to now".to_owned()],
+        Agreed::Nothing => vec!["there is no policy yet".to_owned()],
         Agreed::Unreadable => {
-            vec!["what is agreed to now cannot be read, and is replaced".to_owned()]
+            vec!["the present policy cannot be read and is replaced".to_owned()]
         }
         Agreed::Policy(old) => difference(Some(old), new),
     }
@@ -84,7 +83,7 @@ pub(super) async fn outcome(answer: &Answer, paths: &Paths) -> anyhow::Result<Ex
     if answer.over_the_shoulder && ending == Ending::Done {
         let user = answer.user.as_deref().unwrap_or("of the distribution");
         print(&prose(&format!(
-            "another account's password was given; what was agreed to is for the Windows user {user}"
+            "another account's password was given; the policy is for the Windows user {user}"
         )))?;
     }
     match ending {

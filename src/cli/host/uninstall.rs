@@ -58,7 +58,7 @@ pub(super) async fn uninstall(arguments: &Uninstall, paths: &Paths) -> anyhow::R
         Some(pid) => print(&format!(
             "the agent (process {pid}) will reload; to keep it from making forwards again, remove\nthem from the configuration or set [host] backend = \"none\""
         ))?,
-        // An installation removes its rules itself, once Windows has agreed.
+        // An installation removes its rules itself, once an administrator approves.
         None if before.policy == Agreed::Nothing => withdraw(&folder, paths).await?,
         None => {}
     }
@@ -80,7 +80,7 @@ fn removed_lines(before: &Answer) -> Vec<String> {
     let mut lines =
         vec!["forwards and firewall rules that wslmesh made for this Windows user".to_owned()];
     match &before.policy {
-        Agreed::Nothing => lines.push("no policy: none is agreed to".to_owned()),
+        Agreed::Nothing => lines.push("no policy".to_owned()),
         Agreed::Unreadable => lines.push("a policy that cannot be read".to_owned()),
         Agreed::Policy(policy) => {
             lines.push("the policy:".to_owned());

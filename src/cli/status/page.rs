@@ -189,7 +189,7 @@ fn relay(entry: &RelayEntry) -> Vec<String> {
         1 => "1 UDP session".to_owned(),
         count => format!("{count} UDP sessions"),
     };
-    wrap(&format!("{state}, {sessions}; {}", entry.place), ROOM)
+    wrap(&format!("{state}, {sessions}; {}", entry.location), ROOM)
 }
 
 /// The relay's counters with their age, and a table of them.

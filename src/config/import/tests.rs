@@ -18,26 +18,26 @@ const FILE: &str = r#"{
   ]
 }"#;
 
-struct Place {
+struct Case {
     _folder: tempfile::TempDir,
     source: Source,
     json: PathBuf,
 }
 
-fn place(config: &str, json: &str) -> Place {
+fn place(config: &str, json: &str) -> Case {
     let folder = tempfile::tempdir().unwrap();
     let main = folder.path().join("w.toml");
     fs::write(&main, config).unwrap();
     let path = folder.path().join("wsl2-config.json");
     fs::write(&path, json).unwrap();
-    Place {
+    Case {
         _folder: folder,
         source: Source::File(main),
         json: path,
     }
 }
 
-fn of(place: &Place, distribution: Option<&str>, instances: &[&str]) -> Result<Import, String> {
+fn of(place: &Case, distribution: Option<&str>, instances: &[&str]) -> Result<Import, String> {
     let instances: Vec<String> = instances.iter().map(|&name| name.to_owned()).collect();
     let wanted = Wanted {
         instances: &instances,

@@ -189,9 +189,9 @@ async fn an_agent_that_hangs_ends_or_sends_garbage() {
     let nonsense = client.status().await.unwrap_err();
     assert!(matches!(nonsense, ControlError::Failed(_)), "{nonsense:?}");
     drop(server);
-    let gone = client.status().await.unwrap_err();
+    let error = client.status().await.unwrap_err();
     assert!(
-        matches!(gone, ControlError::Failed(_) | ControlError::Timeout(_)),
-        "{gone:?}"
+        matches!(error, ControlError::Failed(_) | ControlError::Timeout(_)),
+        "{error:?}"
     );
 }

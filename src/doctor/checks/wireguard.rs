@@ -202,7 +202,7 @@ mod tests {
         facts.change(|o| o.mode = crate::model::ModeState::Known(mode));
     }
 
-    fn heard(facts: &mut Facts, ago: Option<u64>, endpoint: bool, keepalive: u16) {
+    fn handshake(facts: &mut Facts, ago: Option<u64>, endpoint: bool, keepalive: u16) {
         let at = ago.map(|ago| facts.now_unix - ago);
         facts.peers[0].peers = vec![peer(at, endpoint, keepalive)];
     }
@@ -240,12 +240,12 @@ mod tests {
         table! { Check::WireguardHandshake;
             "none": none => Skipped, "no WireGuard device";
             "an ordinary user": user => Skipped, "needs root";
-            "old": |f| heard(f, Some(181), true, 25) => Warning, "wg0: the latest handshake of peer AQEBAQEB was 181 s ago";
-            "just in time": |f| heard(f, Some(180), true, 25) => Ok, "1 peer";
-            "the future": |f| { heard(f, Some(0), true, 25); f.now_unix -= 500 } => Ok, "1 peer";
-            "never": |f| heard(f, None, true, 25) => Warning, "never answered";
-            "a roaming peer": |f| heard(f, None, false, 25) => Info, "no endpoint";
-            "without keepalive": |f| heard(f, Some(9999), true, 0) => Ok, "no peer has a keepalive";
+            "old": |f| handshake(f, Some(181), true, 25) => Warning, "wg0: the latest handshake of peer AQEBAQEB was 181 s ago";
+            "just in time": |f| handshake(f, Some(180), true, 25) => Ok, "1 peer";
+            "the future": |f| { handshake(f, Some(0), true, 25); f.now_unix -= 500 } => Ok, "1 peer";
+            "never": |f| handshake(f, None, true, 25) => Warning, "never answered";
+            "a roaming peer": |f| handshake(f, None, false, 25) => Info, "no endpoint";
+            "without keepalive": |f| handshake(f, Some(9999), true, 0) => Ok, "no peer has a keepalive";
         }
     }
 

@@ -16,7 +16,7 @@ use tempfile::{Builder, NamedTempFile};
 /// The random chars at the end of a name; tempfile takes letters and digits.
 const RANDOM: usize = 6;
 
-/// How often a file is created anew that another run took for stale.
+/// How often a file is created again that another run took for stale.
 const ATTEMPTS: usize = 8;
 
 /// `.wslmesh-NAME.`, in front of the random chars.

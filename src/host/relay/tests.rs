@@ -146,14 +146,14 @@ async fn drop_kills_it_and_its_helpers() {
     drop(process);
     let text = std::fs::read_to_string(&pids).unwrap();
     for pid in text.split_whitespace() {
-        let gone = async {
+        let ended = async {
             while std::fs::read_to_string(format!("/proc/{pid}/stat"))
                 .is_ok_and(|stat| !stat.contains(") Z "))
             {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
         };
-        assert!(timeout(LONG, gone).await.is_ok(), "{pid} lives on");
+        assert!(timeout(LONG, ended).await.is_ok(), "{pid} still runs");
     }
 }
 

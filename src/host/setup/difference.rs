@@ -1,4 +1,4 @@
-//! What a new policy changes against the one that is agreed to now.
+//! What a new policy changes against the present one.
 
 use super::policy::{Grant, Policy, Ports};
 
@@ -7,9 +7,9 @@ use super::policy::{Grant, Policy, Ports};
 #[must_use]
 pub fn difference(old: Option<&Policy>, new: &Policy) -> Vec<String> {
     let before = old.map_or(&[][..], |old| &old.grants);
-    let gone = before.iter().filter(|grant| !new.grants.contains(grant));
+    let removed = before.iter().filter(|grant| !new.grants.contains(grant));
     let added = new.grants.iter().filter(|grant| !before.contains(grant));
-    let mut lines: Vec<String> = gone
+    let mut lines: Vec<String> = removed
         .map(|grant| format!("- {grant}{}", remediation(grant, new)))
         .chain(added.map(|grant| format!("+ {grant}")))
         .collect();

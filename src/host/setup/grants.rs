@@ -16,9 +16,9 @@ pub enum PolicyError {
         /// The other.
         second: String,
     },
-    /// A list of that length is not read before it is agreed to.
+    /// A list of that length is not read before it is approved.
     #[error(
-        "the forwards need {0} separate grants, more than the {MOST} that can be agreed to: give neighbours neighbouring ports, or name ranges that hold them, such as --ports tcp:8000-8999"
+        "the forwards need {0} separate grants, more than the {MOST} that can be approved: give neighbours neighbouring ports, or name ranges that hold them, such as --ports tcp:8000-8999"
     )]
     TooMany(usize),
 }

@@ -17,7 +17,7 @@ use crate::{
 /// The version of a policy's form.
 pub const VERSION: u32 = 1;
 
-/// What is agreed to.
+/// What an administrator approved.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Policy {

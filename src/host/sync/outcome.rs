@@ -47,7 +47,7 @@ pub(super) fn of(wanted: RuleSet, answer: Answer, took: Duration) -> HostOutcome
     }
 }
 
-/// Whether rules of ours are possibly installed; `None` where nothing is known anew.
+/// Whether rules of ours are possibly installed; `None` where the answer does not say.
 fn rules_remain(answer: &Answer) -> Option<bool> {
     let firewall = answer.firewall.as_ref();
     match answer.state {

@@ -1,5 +1,5 @@
 //! Mirrored and consomme mode: Windows' ports are the guest's own, so a forward
-//! needs a backend only where its two ports differ, and that is the relay in here.
+//! needs a backend only where its two ports differ, and that is the relay in this distribution.
 
 use super::{Decision, relay, rule};
 use crate::{
@@ -34,7 +34,7 @@ pub(super) fn mirrored(settings: &Settings, seen: &Observation, node: &Node) -> 
 
 pub(super) fn consomme(settings: &Settings, seen: &Observation, node: &Node) -> Decision {
     let mut decision = in_the_guest(settings, seen, node);
-    // Windows' own process listens there for what is bound in here.
+    // Windows' own process listens there for what is bound in the guest.
     decision.rules = Some(RuleSet::nothing(SyncMode::Nat));
     decision.closed(&settings.forwards, "Windows' firewall");
     decision

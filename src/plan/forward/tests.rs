@@ -1,4 +1,4 @@
-//! Who serves what, in tables.
+//! The backend of each forward, in tables.
 
 mod nat;
 mod served;
@@ -82,7 +82,7 @@ fn planned(machine: &Machine, config: &str) -> Plan {
     testing::planned(&settings(config), &machine.seen(), plan)
 }
 
-/// What is asked of whom, in short, and the codes.
+/// The actions, in short, and the codes.
 fn outcome(machine: &Machine, config: &str) -> Vec<String> {
     let plan = planned(machine, config);
     let action = |action: &Action| match action {
@@ -270,7 +270,7 @@ fn the_other_modes() {
 }
 
 #[test]
-fn what_windows_said_stays_visible_until_it_is_over() {
+fn findings_of_windows_stay_until_they_clear() {
     let said = |code| {
         move |seen: &mut Observation| {
             seen.host.findings.push(Finding::new(code, "", "x"));

@@ -30,7 +30,7 @@ use rustix::{
 /// Where journald listens.
 pub(super) const SOCKET: &str = "/run/systemd/journal/socket";
 
-/// A socket to journald. Each line is addressed anew, so a restarted journald gets the
+/// A socket to journald. Each line is sent to the path, so a restarted journald gets the
 /// next one.
 #[derive(Debug)]
 pub(super) struct Native {

@@ -150,7 +150,7 @@ async fn restored_address_notifies_only_who_knows_another() {
 #[tokio::test]
 async fn lost_bus_interrupts_the_run() {
     let mut units = machine();
-    units.insert(0, ("x.service", unit(Some("gone"), "loaded", "active")));
+    units.insert(0, ("x.service", unit(Some("lost"), "loaded", "active")));
     let (report, _, begun) = made(notify_run(&["a", "x", "f"]), units).await;
     assert_eq!(
         words(&report),

@@ -164,7 +164,7 @@ async fn alias_is_notified_by_the_name_of_the_unit() {
 #[tokio::test]
 async fn lost_bus_ends_the_wait_for_a_job() {
     let unit = FakeUnit {
-        job: Some("gone"),
+        job: Some("lost"),
         ..FakeUnit::default()
     };
     let (systemd, _log, _bus) = testing::systemd([("a.service", unit)], FakeUnit::default()).await;

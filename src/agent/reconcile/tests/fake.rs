@@ -105,7 +105,7 @@ impl Machine for &Fake {
 
     async fn apply(&self, action: &Action) -> Result<bool, ApplyError> {
         let mut world = self.world.borrow_mut();
-        if self.fails("gone") {
+        if self.fails("vanished") {
             return Ok(false);
         }
         match action {

@@ -58,7 +58,7 @@ async fn the_relay_serves_until_the_installation_and_then_hands_over() {
     );
     assert_eq!(bench.agent.next_due(), None);
 
-    bench.agent.ask_windows_anew();
+    bench.agent.ask_windows_again();
     bench.pass().await;
     assert_eq!(asked(&bench), (2, nothing()), "only how things are");
     assert_eq!(relay_sent(&bench).0, 1, "it serves on meanwhile");
@@ -74,7 +74,7 @@ async fn the_relay_serves_until_the_installation_and_then_hands_over() {
 }
 
 #[tokio::test]
-async fn a_rule_goes_before_the_relay_comes() {
+async fn a_rule_is_removed_before_the_relay_starts() {
     let machine = Fake::wsl();
     let mut bench = Bench::new(&machine, SSH);
     bench.pass().await;

@@ -50,7 +50,7 @@ fn a_healthy_node() {
         "served":[{{"name":"ssh","protocol":"tcp","listen-address":"0.0.0.0","listen-port":2222,"connect-port":22,"served-by":"portproxy","state":"up","answers":true}},
           {{"name":"web","protocol":"tcp","listen-address":"0.0.0.0","listen-port":80,"connect-port":8080,"served-by":"portproxy","state":"up","answers":false,"unanswered":"no service listens on 8080"}},
           {{"name":"wireguard","protocol":"udp","listen-address":"0.0.0.0","listen-port":51820,"connect-port":51820,"served-by":"relay","state":"pending"}}],
-        "relay":{{"place":"guest","applied":true,"sessions":1}},"health":[]"#
+        "relay":{{"location":"guest","applied":true,"sessions":1}},"health":[]"#
     ));
     let lines = shown(&document);
     fits(&lines);
@@ -78,7 +78,7 @@ fn a_healthy_node() {
 }
 
 #[test]
-fn what_is_wrong_comes_with_its_fix() {
+fn each_finding_has_its_fix() {
     let document = document(
         r#","health":[{"code":"forward-not-elevated","severity":"warning","subject":"ssh","detail":"the Windows user may not change port forwards, and nothing that may is installed","remediation":"Run `wslmesh host install`; or start the distribution from an elevated terminal"},
         {"code":"some-note","severity":"info","subject":"","detail":"short","remediation":"Nothing to do"}]"#,
@@ -126,7 +126,7 @@ fn the_longest_names_and_addresses_fit() {
     let document = document(&format!(
         r#","links":[{}],"wireguard":[{{"device":"wg1234567890123","listen-port":65535,"peers":[{},{},{},{}]}},
         {{"device":"wg1","listen-port":null,"peers":[],"error":"wg1 did not answer within 1 s although it was asked in words that are long"}}],
-        "served":[{},{},{}],"relay":{{"place":"C:\\Program Files\\wslmesh\\{}\\wslmesh-relay.exe","applied":false,"sessions":18446744073709551615,
+        "served":[{},{},{}],"relay":{{"location":"C:\\Program Files\\wslmesh\\{}\\wslmesh-relay.exe","applied":false,"sessions":18446744073709551615,
         "counters":{{"taken-unix-ms":0,"forwards":[{counted}]}}}},
         "health":[{{"code":"forward-port-taken","severity":"error","subject":"{name}, {name}","detail":"","remediation":"x"}}]"#,
         links.join(","),
@@ -202,7 +202,7 @@ fn of_many_forwards_some_are_shown() {
 }
 
 #[test]
-fn peers_that_were_not_asked_for_are_said_to_be_there() {
+fn peers_that_were_not_read_are_pointed_to() {
     let links = r#""links":[{"name":"eth0","kind":"other","mtu":1500},{"name":"wg0","kind":"wireguard","mtu":1280},{"name":"wg1","kind":"wireguard-userspace","mtu":1280}]"#;
     let lines = shown(&document(&format!(r#",{links},"health":[]"#)));
     let at = lines.iter().position(|line| line == "wireguard: wg0, wg1");
@@ -237,7 +237,7 @@ fn counters_are_shown_below_the_relay() {
     let name = "n".repeat(16);
     let document = document(&format!(
         r#","health":[],
-        "relay":{{"place":"guest","applied":true,"sessions":1,"counters":{{"taken-unix-ms":{},"forwards":[
+        "relay":{{"location":"guest","applied":true,"sessions":1,"counters":{{"taken-unix-ms":{},"forwards":[
           {{"name":"{name}","protocol":"udp","listen-address":"0.0.0.0","listen-port":51820,
             "active":1,"opened":2,"failed":3,"refused":4,"bytes-in":1048575,"bytes-out":1048575}}]}}}}"#,
         u64::MAX

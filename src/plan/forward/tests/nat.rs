@@ -247,7 +247,7 @@ fn a_port_has_one_owner() {
 }
 
 #[test]
-fn what_is_so_already_is_not_asked_for() {
+fn what_is_in_place_is_not_requested() {
     let asked = |machine: &Machine, config: &str| {
         let (mut rules, mut relay) = (None, None);
         for action in planned(machine, config).actions {
