@@ -1,5 +1,5 @@
 #!/bin/bash
-# The programs for aarch64, as far as another machine can tell: compiling, linking,
+# The programs for aarch64, as far as another machine can test them: compiling, linking,
 # and what runs under QEMU's user mode, which has the kernel of the machine it is on.
 # Lints are left out: the code has no line of its own for aarch64.
 #

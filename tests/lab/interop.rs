@@ -218,7 +218,7 @@ impl Host {
         };
         let outcome = match program.run(exe, argv, fault) {
             Ok(outcome) => outcome,
-            Err(End::CallerGone) => "caller gone".to_owned(),
+            Err(End::CallerEnded) => "caller ended".to_owned(),
             Err(End::Violation(text)) => {
                 self.violation(text.clone());
                 program.exit(1, text.as_bytes());
@@ -248,13 +248,13 @@ impl Host {
 
 /// Why a program ended early.
 enum End {
-    CallerGone,
+    CallerEnded,
     Violation(String),
 }
 
 impl From<std::io::Error> for End {
     fn from(_: std::io::Error) -> Self {
-        Self::CallerGone
+        Self::CallerEnded
     }
 }
 
@@ -295,7 +295,7 @@ impl Program<'_> {
             Some(Fault::Hang) => {
                 // Standard input has ended; nothing more comes until the caller goes.
                 drop(wire::receive(self.stream));
-                return Err(End::CallerGone);
+                return Err(End::CallerEnded);
             }
             Some(Fault::Exit { code, stderr }) => {
                 self.exit(*code, stderr);
@@ -319,7 +319,7 @@ impl Program<'_> {
     ) -> Result<String, End> {
         // An agent that is stopped between starting the program and writing to it.
         if request.is_empty() {
-            return Err(End::CallerGone);
+            return Err(End::CallerEnded);
         }
         if !request.is_ascii() || !request.ends_with('\n') {
             return Err(End::Violation(format!(
@@ -409,7 +409,7 @@ impl Program<'_> {
         let read = self.stream.read(&mut [0]);
         self.stream.set_nonblocking(false)?;
         match read {
-            Ok(0) => Err(End::CallerGone),
+            Ok(0) => Err(End::CallerEnded),
             Ok(_) => Err(End::Violation("input after its end".to_owned())),
             Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => Ok(()),
             Err(error) => Err(error.into()),

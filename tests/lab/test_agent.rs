@@ -152,7 +152,7 @@ fn foreign_lines(world: &World) -> Result<()> {
             "{text:?}"
         );
         ensure!(
-            world.sourced(&["WSL_IP", "WSL_MTU", "SITE", "ODD", "LAST"])?
+            world.sourced(&["WSL_IP", "WSL_MTU", "SITE", "QUOTED", "LAST"])?
                 == [plain, "1500", "a b", "1$2", "no-newline"],
             "{text:?}"
         );

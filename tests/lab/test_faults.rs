@@ -88,7 +88,7 @@ fn slow_and_hanging(world: &World) -> Result<()> {
         "it did not hang"
     );
     process.signal(KILL)?;
-    world.windows().caller_gone()?;
+    world.windows().caller_ended()?;
     works(world)
 }
 
@@ -115,7 +115,7 @@ fn killed_caller(world: &World) -> Result<()> {
         Ok((position == Some(size)).then_some(()))
     })?;
     process.signal(KILL)?;
-    world.windows().caller_gone()?;
+    world.windows().caller_ended()?;
     ensure!(
         world.windows().table()?.is_empty(),
         "a killed call changed something"

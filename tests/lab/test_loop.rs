@@ -119,7 +119,7 @@ fn term_while_hanging(world: &World) -> Result<()> {
     world.change_address("172.28.27.77/20")?;
     world.states("WSL_IP", "172.28.27.77")?;
     agent.stop_within(Duration::from_secs(1))?;
-    world.windows().caller_gone()?;
+    world.windows().caller_ended()?;
     let mut left = world.processes_with("powershell.exe")?;
     left.extend(world.processes_with("wslmesh run")?);
     ensure!(left.is_empty() && agent.status()?.is_none(), "{left:?}");

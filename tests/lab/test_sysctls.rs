@@ -20,7 +20,10 @@ pub(crate) fn trials() -> Vec<Trial> {
     };
     vec![
         quick("sysctls::set_and_restored", set_and_restored),
-        quick("sysctls::what_another_set_stays", what_another_set_stays),
+        quick(
+            "sysctls::value_of_another_program_stays",
+            value_of_another_program_stays,
+        ),
         quick("sysctls::survive_a_restart", survive_a_restart),
         quick("sysctls::read_only_is_no_problem", read_only),
         quick("sysctls::nothing_without_a_way_back", no_way_back),
@@ -73,7 +76,7 @@ fn set_and_restored(world: &World) -> Result<()> {
     Ok(())
 }
 
-fn what_another_set_stays(world: &World) -> Result<()> {
+fn value_of_another_program_stays(world: &World) -> Result<()> {
     let before = values(world)?;
     drop(world.start_agent(&config(""))?);
     world

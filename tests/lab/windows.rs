@@ -66,10 +66,10 @@ impl<'w> Windows<'w> {
     }
 
     /// Waits until Windows notices that the last caller has ended.
-    pub(crate) fn caller_gone(&self) -> Result<()> {
+    pub(crate) fn caller_ended(&self) -> Result<()> {
         until("the end of the call", TIMEOUT, || {
             let last = self.calls()?.pop();
-            Ok(last.filter(|call| call.outcome == "caller gone").map(drop))
+            Ok(last.filter(|call| call.outcome == "caller ended").map(drop))
         })
     }
 
@@ -120,8 +120,8 @@ impl<'w> Windows<'w> {
         self.set(|situation| situation.service = yes)
     }
 
-    /// As after `wslmesh host install`: this policy for the user, and nobody
-    /// elevated.
+    /// As after `wslmesh host install`: this policy for the user, who is
+    /// not elevated.
     pub(crate) fn install(&self, policy: &Policy) -> Result<()> {
         let user = self.view()?.situation.user;
         self.change(Change::Install(user, policy.clone()))?;

@@ -20,7 +20,7 @@ use crate::topology::Place;
 use crate::wire::{self, Kind};
 
 /// What `$WSLMESH_LIBDIR/windows/wslmesh-relay.exe` holds in a world.
-pub(crate) const STAND_IN: &[u8] = b"MZ\x90\0 stands for wslmesh-relay.exe\n";
+pub(crate) const STAND_IN: &[u8] = b"MZ\x90\0 placeholder of wslmesh-relay.exe\n";
 /// The exit code of a relay that was started elevated.
 const ELEVATED: u8 = 3;
 /// Lines that are kept of each run and direction.

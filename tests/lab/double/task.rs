@@ -148,7 +148,7 @@ fn selected(host: &Host, state: &mut State, sid: &str, selection: &Selection) ->
         .windows(2)
         .any(|pair| matches!(pair, [a, b] if a == b))
     {
-        let detail = Some("forwards: a port is there twice".to_owned());
+        let detail = Some("forwards: a port is listed twice".to_owned());
         return Some(Answer::of("invalid-request", detail));
     }
     let mirrored = selection.mode == 2;
