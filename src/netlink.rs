@@ -68,7 +68,7 @@ pub enum NetlinkError {
         /// What was asked.
         what: &'static str,
     },
-    /// The watching socket is dead.
+    /// The watching socket was closed.
     #[error("the rtnetlink event stream ended")]
     Ended,
 }
@@ -227,7 +227,7 @@ impl Watch {
     /// Waits for at least one event and takes all that are waiting.
     ///
     /// # Errors
-    /// [`NetlinkError::Ended`] when the socket is dead.
+    /// [`NetlinkError::Ended`] when the socket was closed.
     pub async fn changed(&mut self) -> Result<(), NetlinkError> {
         self.0.next().await.ok_or(NetlinkError::Ended)?;
         while self.0.next().now_or_never().flatten().is_some() {}

@@ -1,9 +1,9 @@
 //! One agent for each network namespace.
 //!
 //! All WSL distributions of a user share one network namespace, and two agents
-//! in it would fight. Names of abstract Unix sockets belong to the network
+//! in it would undo each other's work. Names of abstract Unix sockets belong to the network
 //! namespace (unix(7), network_namespaces(7)), so binding one is the election:
-//! atomic, and undone by the kernel when the leader dies.
+//! atomic, and undone by the kernel when the leader exits.
 
 use std::{
     fmt, io,
@@ -68,7 +68,7 @@ impl Holder {
     pub fn finding(&self) -> Finding {
         let code = match self {
             Self::Agent { .. } => Code::Standby,
-            Self::OtherUser { .. } | Self::Unresponsive => Code::LeaderStranger,
+            Self::OtherUser { .. } | Self::Unresponsive => Code::LeaderUntrusted,
         };
         Finding::new(code, "", self.to_string())
     }

@@ -11,7 +11,7 @@ use crate::{
     model::{Action, ActionKey, Code, Finding, Subject},
 };
 
-/// So many times the same change within [`WINDOW`] is a fight.
+/// So many times the same change within [`WINDOW`] is contested.
 const ROUNDS: usize = 4;
 const WINDOW: Duration = Duration::from_secs(60);
 /// How long the agent steps aside.

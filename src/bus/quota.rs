@@ -159,7 +159,7 @@ fn busy() -> Error {
 
 /// So many calls in flight for one user, so many for all users but root, and as
 /// many for root alone. Users are counted and not their connections, of which
-/// anybody may have many.
+/// any user may have many.
 #[derive(Debug)]
 struct CallQuota {
     each: usize,

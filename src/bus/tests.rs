@@ -97,16 +97,16 @@ async fn denied_calls_say_who_may() {
     }
     assert_eq!(pair.passes.load(Ordering::Relaxed), 0, "the loop was asked");
     assert_eq!(std::fs::read_dir(pair.folder.path()).unwrap().count(), 1);
-    // What everybody may.
+    // What all users may.
     pair.ask("ListForwards").await.unwrap();
     let answer = pair.ask("Describe").await.unwrap();
     let text: String = answer.body().deserialize().unwrap();
-    let described: Document = serde_json::from_str(&text).unwrap();
+    let published: Document = serde_json::from_str(&text).unwrap();
     let expected = Document {
         wireguard: Some(Vec::new()),
         ..document("active", "")
     };
-    assert_eq!(described, expected);
+    assert_eq!(published, expected);
 }
 
 #[tokio::test]

@@ -23,11 +23,11 @@ pub struct Status {
 /// # Errors
 /// The agent does not answer and there is no document, or one that cannot be read.
 pub async fn status(paths: &Paths) -> Result<Option<Status>, ControlError> {
-    let described = match Client::connect().await {
+    let answer = match Client::connect().await {
         Ok(client) => client.status().await,
         Err(error) => Err(error),
     };
-    match described {
+    match answer {
         Ok(document) => Ok(Some(Status {
             document,
             note: None,

@@ -355,7 +355,7 @@ pub(super) struct Interop {
 /// The result of looking for powershell.exe.
 #[derive(Debug, Clone)]
 pub(super) enum Way {
-    /// The way in words.
+    /// The way as text.
     Found(String),
     /// Why there is none.
     None(Code, String),

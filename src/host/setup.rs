@@ -94,7 +94,7 @@ impl Setup {
         })
     }
 
-    /// The way, in words.
+    /// The way, as text.
     #[must_use]
     pub fn way(&self) -> String {
         self.interop.to_string()

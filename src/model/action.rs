@@ -141,7 +141,7 @@ impl Action {
         }
     }
 
-    /// Whether both want the same end, wherever they start from.
+    /// Whether both want the same end, whatever their start.
     #[must_use]
     pub fn same_end(&self, other: &Self) -> bool {
         match (self, other) {

@@ -234,7 +234,7 @@ registry! {
     Standby, "standby", Info,
         "Another agent leads in this network namespace (all distributions share one); this one is on standby.",
         "No action needed";
-    LeaderStranger, "leader-stranger", Error,
+    LeaderUntrusted, "leader-untrusted", Error,
         "A non-root process holds the leader-election socket; this agent is on standby.",
         "Find the process (`ss -xlp` shows @wslmesh/agent) and stop it; the agent then takes over";
     ConfigRejected, "config-rejected", Warning,

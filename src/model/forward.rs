@@ -25,7 +25,7 @@ pub enum Firewall {
     /// The local subnet.
     #[default]
     Local,
-    /// Everybody.
+    /// All sources.
     Full,
 }
 

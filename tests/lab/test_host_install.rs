@@ -377,7 +377,7 @@ fn twice(world: &World) -> Result<()> {
 }
 
 /// A way to be refused, and the words of it alone.
-struct Refusal {
+struct RefusedCase {
     name: &'static str,
     words: &'static str,
     prepare: fn(&World) -> Result<()>,
@@ -387,33 +387,33 @@ fn elevation(world: &World, elevation: Elevation) -> Result<()> {
     world.windows().set(|now| now.elevation = elevation)
 }
 
-const REFUSALS: [Refusal; 8] = [
-    Refusal {
+const REFUSALS: [RefusedCase; 8] = [
+    RefusedCase {
         name: "declined",
         words: "prompt was declined, or not answered",
         prepare: |world| elevation(world, Elevation::Declined),
     },
-    Refusal {
+    RefusedCase {
         name: "refused_in_the_window",
         words: "the elevated window was closed or answered with something else",
         prepare: |world| elevation(world, Elevation::Refused),
     },
-    Refusal {
+    RefusedCase {
         name: "forbidden",
         words: "a policy of this Windows machine forbids it",
         prepare: |world| elevation(world, Elevation::Forbidden),
     },
-    Refusal {
+    RefusedCase {
         name: "constrained",
         words: "PowerShell is restricted on this Windows machine",
         prepare: |world| elevation(world, Elevation::Constrained),
     },
-    Refusal {
+    RefusedCase {
         name: "no_desktop",
         words: "no user is logged on at the Windows desktop",
         prepare: |world| elevation(world, Elevation::NoDesktop),
     },
-    Refusal {
+    RefusedCase {
         name: "all_signed",
         words: "keeps the script from running (MachinePolicy is AllSigned)",
         prepare: |world| {
@@ -422,12 +422,12 @@ const REFUSALS: [Refusal; 8] = [
                 .set(|now| now.script_policy = Some("AllSigned".to_owned()))
         },
     },
-    Refusal {
+    RefusedCase {
         name: "file_changed_on_the_way",
         words: "a file was changed on its way to Windows",
         prepare: |world| world.windows().set(|now| now.staged_file_changes = true),
     },
-    Refusal {
+    RefusedCase {
         name: "other_users_version",
         words: "another Windows user of this machine has installed another version",
         prepare: |world| {
@@ -442,7 +442,7 @@ const REFUSALS: [Refusal; 8] = [
 
 /// Nothing changes, the exit code says that nothing was done, and the words are
 /// those of this refusal and of no other.
-fn refused(world: &World, refusal: &Refusal) -> Result<()> {
+fn refused(world: &World, refusal: &RefusedCase) -> Result<()> {
     others(world)?;
     world.write(CONFIG, OPEN)?;
     (refusal.prepare)(world)?;

@@ -55,7 +55,7 @@ struct Findings {
     checks: Vec<setup::Check>,
 }
 
-/// The Windows side, in words.
+/// The Windows side, as text.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "kebab-case")]
 struct Windows {
@@ -107,7 +107,7 @@ pub(super) async fn check(
     Ok(exit(&findings))
 }
 
-/// The way to Windows in words, and what the checks gave.
+/// The way to Windows as text, and what the checks gave.
 async fn call(probe: bool, paths: &Paths) -> (String, Result<Answer, SetupError>) {
     let staging = match Staging::temporary(&paths.state) {
         Ok(staging) => staging,

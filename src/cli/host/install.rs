@@ -41,7 +41,7 @@ pub(in super::super) struct Install {
     /// Do not start this distribution after a Windows logon
     #[arg(long)]
     no_logon: bool,
-    /// Do not ask here (Windows asks all the same, unless this is elevated already)
+    /// Do not ask here (Windows still asks, unless this is elevated already)
     #[arg(long)]
     yes: bool,
 }
@@ -125,7 +125,7 @@ async fn installed(setup: &Setup) -> Result<(Distribution, Answer), SetupError> 
     Ok((distribution, setup.call(Order::Look).await?))
 }
 
-/// Policy and changes, in words.
+/// Policy and changes, as text.
 fn show(policy: &Policy, before: &Answer) -> anyhow::Result<()> {
     shown::print_block(
         &format!(

@@ -30,7 +30,7 @@ pub(in super::super) struct Uninstall {
     /// Show what would be removed, and change nothing
     #[arg(long)]
     dry_run: bool,
-    /// Do not ask here (Windows asks all the same, unless this is elevated already)
+    /// Do not ask here (Windows still asks, unless this is elevated already)
     #[arg(long)]
     yes: bool,
 }

@@ -58,7 +58,7 @@ impl Event {
         }
     }
 
-    /// In words, on one line.
+    /// As text, on one line.
     pub(super) fn words(&self) -> String {
         match self {
             Self::State {

@@ -98,7 +98,7 @@ impl FromStr for PortRange {
 /// Reads a port as a person writes it.
 ///
 /// # Errors
-/// It is none, in words.
+/// The text is no number from 1 to 65535.
 pub fn port(text: &str) -> Result<NonZeroU16, String> {
     // u16 itself would take a plus sign.
     let digits = text.bytes().all(|byte| byte.is_ascii_digit());

@@ -56,9 +56,9 @@ pub(super) fn line(text: &str, start: usize) -> Result<Option<(Assignment, usize
 }
 
 /// Why a value is refused; the key is filled in by the caller.
-type Refusal = fn(Key) -> Problem;
+type KeyProblem = fn(Key) -> Problem;
 
-fn single_quoted(cursor: &mut Cursor<'_>) -> Result<String, Refusal> {
+fn single_quoted(cursor: &mut Cursor<'_>) -> Result<String, KeyProblem> {
     let mut value = String::new();
     loop {
         match cursor.bump() {
@@ -69,7 +69,7 @@ fn single_quoted(cursor: &mut Cursor<'_>) -> Result<String, Refusal> {
     }
 }
 
-fn double_quoted(cursor: &mut Cursor<'_>) -> Result<String, Refusal> {
+fn double_quoted(cursor: &mut Cursor<'_>) -> Result<String, KeyProblem> {
     let mut value = String::new();
     loop {
         match cursor.bump() {
@@ -91,7 +91,7 @@ fn double_quoted(cursor: &mut Cursor<'_>) -> Result<String, Refusal> {
     }
 }
 
-fn bare(cursor: &mut Cursor<'_>) -> Result<String, Refusal> {
+fn bare(cursor: &mut Cursor<'_>) -> Result<String, KeyProblem> {
     let mut value = String::new();
     loop {
         match cursor.peek() {
@@ -117,7 +117,7 @@ fn bare(cursor: &mut Cursor<'_>) -> Result<String, Refusal> {
     }
 }
 
-fn push(value: &mut String, c: char) -> Result<(), Refusal> {
+fn push(value: &mut String, c: char) -> Result<(), KeyProblem> {
     if c.is_control() && c != '\t' {
         return Err(Problem::Control);
     }
@@ -126,7 +126,7 @@ fn push(value: &mut String, c: char) -> Result<(), Refusal> {
 }
 
 /// Takes what may follow a value: blanks, a comment, the newline.
-fn rest_of_line(cursor: &mut Cursor<'_>) -> Result<(), Refusal> {
+fn rest_of_line(cursor: &mut Cursor<'_>) -> Result<(), KeyProblem> {
     let gap = cursor.skip_blanks();
     match cursor.peek() {
         None => Ok(()),

@@ -44,7 +44,7 @@ fn nat_before_windows_has_answered() {
             &["windows: []"],
         ),
         (
-            "rules of an earlier run may stand: withdraw",
+            "rules of an earlier run may remain: withdraw",
             Machine::nat().with(|seen| seen.host.rules_remain = true),
             String::new(),
             &["windows: []"],

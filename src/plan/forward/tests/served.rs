@@ -90,7 +90,7 @@ fn each_forward_is_shown_with_its_server() {
         Machine::nat().with(|seen| seen.mode = ModeState::Pending),
     ] {
         let served = planned(&undecided, SSH).forwards;
-        assert_eq!(served, None, "they stand as they did");
+        assert_eq!(served, None, "they are unchanged");
     }
 }
 
