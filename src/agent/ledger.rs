@@ -98,7 +98,7 @@ impl Ledger {
         );
     }
 
-    /// Notes a success. The same end reached again and again means that
+    /// Notes a success. The same result reached repeatedly means that
     /// another program undoes it: the agent steps aside.
     pub(super) fn done(&mut self, action: &Action, now: Instant) {
         let earlier = self

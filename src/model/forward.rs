@@ -205,7 +205,7 @@ pub struct RelayMemory {
     pub sessions: usize,
     /// What it counted, if it was asked and has answered since its start.
     pub counted: Option<Counted>,
-    /// What there is to say of the process.
+    /// Findings of the process.
     pub findings: Vec<Finding>,
 }
 

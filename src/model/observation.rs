@@ -160,7 +160,7 @@ pub struct HostMemory {
     /// Where port proxy rules of ours are or may be: those that Windows read
     /// back, and those it was asked for since. `None` before the first answer.
     pub possibly_installed: Option<Vec<Listen>>,
-    /// What that call, or a failed one since, had to say.
+    /// The findings of that call, or of a failed one since.
     pub findings: Vec<Finding>,
     /// What Windows said of itself.
     pub facts: HostFacts,
@@ -234,7 +234,7 @@ pub struct HostOutcome {
     pub wanted: RuleSet,
     /// Whether asking again would change nothing until the rules change.
     pub settled: bool,
-    /// What there is to say.
+    /// Its findings.
     pub findings: Vec<Finding>,
     /// What Windows said of itself; `None` where it did not answer.
     pub facts: Option<HostFacts>,

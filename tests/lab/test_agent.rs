@@ -118,7 +118,7 @@ fn three_changes(world: &World) -> Result<()> {
 }
 
 fn foreign_lines(world: &World) -> Result<()> {
-    let before = "# mine\r\nexport SITE='a b'   # kept\nWSL_IP=10.0.0.1 # old\n\n\tODD=\"1\\$2\"\nWSL_MTU='9'\nLAST=no-newline";
+    let before = "# mine\r\nexport SITE='a b'   # kept\nWSL_IP=10.0.0.1 # old\n\n\tQUOTED=\"1\\$2\"\nWSL_MTU='9'\nLAST=no-newline";
     world.write(FILE, before)?;
     let agent = world.start_agent(&config(SSH))?;
     for (address, plain) in [(GUEST_ADDRESS, FIRST), ("172.28.27.77/20", "172.28.27.77")] {
@@ -141,7 +141,7 @@ fn foreign_lines(world: &World) -> Result<()> {
                 == [
                     "# mine\r",
                     "export SITE='a b'   # kept",
-                    "\tODD=\"1\\$2\"",
+                    "\tQUOTED=\"1\\$2\"",
                     "LAST=no-newline"
                 ],
             "{text:?}"

@@ -22,7 +22,7 @@ ok 'the address is a property' within 10 property_is Address 172.28.16.5
 is 'and the version' "$(get Version)" "$(guest wslmesh --version | cut -d ' ' -f 2)"
 
 as=("${user[@]}")
-is 'everybody reads' "$(get Interface)" eth0
+is 'all users read' "$(get Interface)" eth0
 has 'the whole document too' "$(call Describe)" '172\.28\.16\.5'
 for method in Reapply Reload 'AddForward sssqqs web tcp  8080 0 local' 'RemoveForward s web'; do
     # An empty argument cannot stand in a list of words.

@@ -151,7 +151,7 @@ has 'one that hangs is ended' "$(journal WSLMESH_HOOK=30-hangs)" 'still running 
 is 'with its children' "$(guest pgrep -fc 'sleep 9999')" 0
 ok 'both are warnings' within 10 journal_has 'hook-failed .*30-hangs' WSLMESH_HEALTH=hook-failed
 is 'no hook is left as a unit' "$(guest systemctl list-units --all --no-legend 'wslmesh-hook-*')" ''
-is 'the missing one was said once' "$(journal WSLMESH_HEALTH=dependent-missing | wc -l)" 1
+is 'the missing one was reported once' "$(journal WSLMESH_HEALTH=dependent-missing | wc -l)" 1
 
 # An address that flaps: one more round, and for the last address.
 guest rm -r "$hooks"
@@ -222,4 +222,4 @@ ok 'they are notified when it is back' within 60 kept_has '"notified":"172.28.31
 is 'each once' "$(notes)" 'with-reload reload
 without-reload start'
 ok 'and the finding clears' within 10 journal_has 'dependent-failed \(systemd\) cleared'
-is 'it was said once' "$(journal WSLMESH_HEALTH=dependent-failed PRIORITY=4 | grep -c '(systemd)')" 1
+is 'it was reported once' "$(journal WSLMESH_HEALTH=dependent-failed PRIORITY=4 | grep -c '(systemd)')" 1

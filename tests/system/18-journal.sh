@@ -82,7 +82,7 @@ is 'all that in one process' "$(main_pid)" "$pid"
 
 lines=$(lines_of_journal)
 sleep 3
-is 'nothing is said while nothing happens' "$(lines_of_journal)" "$lines"
+is 'no line while nothing happens' "$(lines_of_journal)" "$lines"
 
 # Fifteen times a file that cannot be understood, and can again.
 guest cp $network_file /tmp/good

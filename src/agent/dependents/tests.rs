@@ -248,7 +248,7 @@ async fn an_address_never_notified_is_not_the_old_one() {
     let begun = bench.at(3).unwrap();
     assert_eq!((way(&begun), begun.known()), ((1, 3), Vec::new()));
     bench.end(begun, &[], interrupted(&all));
-    // It is as it was: there is no change, only the finding to be cleared.
+    // The address is unchanged, only the finding to be cleared.
     assert!(bench.at(1).is_none());
     bench.dependents.retry_now();
     let check = bench.at(1).unwrap();

@@ -38,7 +38,7 @@ fn nat_before_windows_has_answered() {
             ],
         ),
         (
-            "portproxy alone: not before the relay lets go",
+            "portproxy alone: not before the relay released the port",
             ssh_relayed(),
             SSH.to_owned() + &backend("portproxy"),
             &["windows: []"],
@@ -216,7 +216,7 @@ fn a_port_has_one_owner() {
             &["windows: [wg relay]", "relay: installed [wg 0.0.0.0]"],
         ),
         (
-            "to the port proxy: first the relay lets go",
+            "to the port proxy: first the relay releases it",
             nat(HostPrivilege::Installed)
                 .relay_listens(&[ssh_at("127.0.0.1")])
                 .with(|seen| {
