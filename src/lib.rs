@@ -35,7 +35,7 @@ pub mod observe;
 pub mod paths;
 /// Pure decisions, one file per concern.
 pub mod plan;
-/// Health codes, journal, status document, service manager.
+/// Journal, status document, service manager.
 pub mod report;
 /// Undoing the agent's changes.
 pub mod restore;

@@ -21,6 +21,8 @@ const ONLY: &[(&str, &str)] = &[
 /// What `plan` and the checks of `doctor` do without: the outside world and the time.
 const WORLD: &str = "std::env std::fs std::net::Tcp std::net::Udp std::os std::process \
     std::thread std::time::Instant std::time::SystemTime rustix tokio";
+/// Where standard output is the program's (clippy allows no print macro outside of cli).
+const PRINTS: &[&str] = &["cli", "report::journal", "events", "program"];
 const MAX_LINES: usize = 500;
 
 /// The paths in a file, without those of its tests.
@@ -84,6 +86,11 @@ fn breaches(files: &BTreeMap<String, String>) -> Vec<String> {
                     .any(|world| name.starts_with(world))
             {
                 found.push(format!("{module}: {name}: I/O or a clock in a decision"));
+            } else if !PRINTS.contains(&folder)
+                && !PRINTS.contains(&module.as_str())
+                && (name.ends_with("io::stdout") || name.ends_with("io::stderr"))
+            {
+                found.push(format!("{module}: {name}: only cli prints"));
             } else if folder != "cli" && name.starts_with("anyhow") {
                 found.push(format!(
                     "{module}: {name}: an error without a type outside cli"
@@ -193,6 +200,11 @@ fn each_rule_finds_a_breach() {
             "agent",
             "fn f() -> anyhow::Result<()> { g() }",
             "agent: anyhow::Result: an error",
+        ),
+        (
+            "agent",
+            "fn f() { std::io::stdout() }",
+            "agent: std::io::stdout: only cli",
         ),
         (
             "observe",

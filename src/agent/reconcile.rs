@@ -129,7 +129,7 @@ impl<M: Machine> Agent<M> {
     /// Keeps the old settings; the new ones at `path` have errors.
     pub(super) fn refuse(&mut self, error: &ConfigError, path: &Path) {
         let subject = path.display().to_string();
-        let finding = Finding::new(Code::ConfigRejected, subject, error.to_string());
+        let finding = Finding::new(Code::ConfigRejected, subject, error.summary());
         // The first refusal is logged with the health; one after it would be
         // nothing new to the tracker.
         if self.reported.rejected.is_some() {

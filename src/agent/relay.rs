@@ -367,9 +367,8 @@ impl Supervisor {
         }
     }
 
-    /// The name of the forward that listens there; empty if none does.
-    /// Asks a relay that runs for its counters; its answer comes as news. Gives back
-    /// the state of one that could not be asked.
+    /// Asks a running relay for its counters; the answer is an event. Gives back the
+    /// state of one that could not be asked.
     pub(super) fn ask_counters(&mut self) -> Option<RelayMemory> {
         let State::Running { process, .. } = &mut self.state else {
             return None;
@@ -398,6 +397,7 @@ impl Supervisor {
         self.counting.answered(forwards)
     }
 
+    /// The name of the forward that listens there; empty if none does.
     fn name_of(&self, listen: Listen) -> String {
         let mut forwards = self.wanted.iter().flat_map(|set| &set.forwards);
         let named = forwards.find(|(_, forward)| forward.listen == listen);

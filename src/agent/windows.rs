@@ -51,7 +51,9 @@ async fn sync_blocking(
     let asked = wanted.clone();
     let call = move || async move { sync_and_remember(&saved, &folder, asked).await };
     let outcome = async { run_async(permit?, LIMIT, call).await };
-    outcome.await.unwrap_or_else(|_| sync::hangs(wanted, LIMIT))
+    outcome
+        .await
+        .unwrap_or_else(|error| sync::not_returned(wanted, &error, LIMIT))
 }
 
 /// The result of a call to Windows, or what the relay reports.

@@ -66,7 +66,8 @@ impl Shared {
     }
 
     /// The document with what is gathered on request: WireGuard's peers, and the
-    /// counters of a relay that serves. It runs beside the loop and holds up no pass.
+    /// counters of a relay that serves, for which the loop is woken at most four times a
+    /// second. It holds up no pass.
     pub(super) async fn with_details(&self, document: &Document) -> Document {
         let mut document = document.clone();
         let serves = document.relay.as_ref().is_some_and(|relay| relay.applied);

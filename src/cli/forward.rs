@@ -116,7 +116,7 @@ async fn by_agent(
     };
     match changed {
         Ok(path) => Ok(Some(path)),
-        Err(ControlError::Absent(_)) => Ok(None),
+        Err(ControlError::Absent(_) | ControlError::Denied) => Ok(None),
         Err(error) => Err(error.into()),
     }
 }

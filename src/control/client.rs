@@ -50,9 +50,12 @@ trait Agent1 {
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
 pub enum ControlError {
-    /// There is no bus, or no agent on it, or the bus does not let the call pass.
+    /// There is no bus, or no agent on it.
     #[error("{0}")]
     Absent(String),
+    /// The policy of the bus keeps this user from calling the agent.
+    #[error("the bus does not allow this call")]
+    Denied,
     /// The agent is on standby, stopping or overloaded, in its words.
     #[error("{0}")]
     Busy(String),
@@ -94,10 +97,10 @@ impl From<zbus::Error> for ControlError {
                 | fdo::Error::NameHasNoOwner(_)
                 | fdo::Error::UnknownObject(_)
                 | fdo::Error::UnknownInterface(_)
-                | fdo::Error::UnknownMethod(_)
-                | fdo::Error::AccessDenied(_) => {
+                | fdo::Error::UnknownMethod(_) => {
                     Self::Absent("the agent is not on the system bus".to_owned())
                 }
+                fdo::Error::AccessDenied(_) => Self::Denied,
                 fdo::Error::InvalidArgs(text)
                 | fdo::Error::InteractiveAuthorizationRequired(text) => Self::Refused(text.clone()),
                 _ => Self::Failed(error.to_string()),

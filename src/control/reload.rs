@@ -36,7 +36,7 @@ pub async fn reload(paths: &Paths) -> Reload {
     };
     match requested {
         Ok(()) => Reload::Done,
-        Err(ControlError::Absent(_)) => signalled(paths),
+        Err(ControlError::Absent(_) | ControlError::Denied) => signalled(paths),
         // One on standby reads it when it takes over.
         Err(ControlError::Busy(why)) => match signalled(paths) {
             Reload::Signalled(pid) => Reload::Signalled(pid),

@@ -43,7 +43,7 @@ fn from_document(paths: &Paths, why: ControlError) -> Result<Option<Status>, Con
             document,
             note: Some(format!("{why}; read from {folder}/status.json")),
         })),
-        Ok(None) if why.is_absent() => Ok(None),
+        Ok(None) if why.is_absent() || matches!(why, ControlError::Denied) => Ok(None),
         Ok(None) => Err(why),
         Err(error) => Err(ControlError::Unreadable(format!(
             "cannot read the status document in {folder}: {error}; and {why}"

@@ -15,6 +15,7 @@ use super::{
     scripts,
 };
 use crate::{
+    blocking::BlockingError,
     fs::file::{self, FileError},
     interop::{DEADLINE, Interop, InteropError, child::ChildError},
     model::{Code, Finding, HostOutcome, RuleSet},
@@ -109,15 +110,17 @@ fn may_have_worked(error: &SyncError) -> bool {
     }
 }
 
-/// The outcome of a call that does not return, because something on the way
-/// to Windows hangs where no deadline reaches.
-pub fn hangs(wanted: RuleSet, after: Duration) -> HostOutcome {
-    let detail = format!(
-        "the way to Windows has been hanging for {} s",
-        after.as_secs()
-    );
-    let finding = Finding::new(Code::InteropTimeout, "", detail);
-    without_answer(wanted, finding, after, Some(true))
+/// The outcome of a call that does not return, because something on the way to
+/// Windows hangs where no deadline reaches, or that could not be started.
+pub fn not_returned(wanted: RuleSet, error: &BlockingError, after: Duration) -> HostOutcome {
+    let (code, rules_remain) = match error {
+        BlockingError::TimedOut(_) => (Code::InteropTimeout, Some(true)),
+        BlockingError::Busy => (Code::InteropTimeout, None),
+        BlockingError::Interrupted => (Code::InteropFailed, Some(true)),
+        BlockingError::NoThread(_) => (Code::InteropFailed, None),
+    };
+    let finding = Finding::new(code, "", format!("the way to Windows: {error}"));
+    without_answer(wanted, finding, after, rules_remain)
 }
 
 #[cfg(test)]

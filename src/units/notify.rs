@@ -12,6 +12,7 @@ use super::{
     hooks::{self, hooks},
 };
 use crate::{
+    blocking::BlockingError,
     blocking::{SingleFlight, run_blocking},
     fs::own::Trust,
     model::{AddressChange, Code, Dependent, Finding, Subject},
@@ -171,10 +172,11 @@ impl NotifyRun {
         call: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, String> {
         let answer = async { run_blocking(self.reads.begin()?, READ_LIMIT, call).await };
-        answer.await.map_err(|error| {
-            format!(
+        answer.await.map_err(|error| match error {
+            BlockingError::Busy | BlockingError::TimedOut(_) => format!(
                 "{error}: does a symlink lead to a drive or a share that does not answer? (remove it, or copy the program here)"
-            )
+            ),
+            BlockingError::NoThread(_) | BlockingError::Interrupted => error.to_string(),
         })
     }
 

@@ -120,7 +120,9 @@ async fn ask(source: &Source, paths: &Paths, holder: &str, fixed: &mut Fixed) {
 fn asked(reload: &Reload, holder: &str, passed: impl FnOnce() -> bool, fixed: &mut Fixed) {
     let words = reload.to_string();
     match reload {
-        Reload::Done | Reload::Signalled(_) => fixed.asked.push(if passed() {
+        // Over D-Bus the answer comes after the pass.
+        Reload::Done => fixed.asked.push(words),
+        Reload::Signalled(_) => fixed.asked.push(if passed() {
             words
         } else {
             format!("{words}, and made no pass within {} s", TIMEOUT.as_secs())

@@ -84,11 +84,14 @@ pub(crate) fn network_file(facts: &Facts) -> Judged {
             return Ok(match &change.before {
                 None => warning(format!("{path} does not exist")),
                 Some(before) => {
-                    let missing = missing_lines(before, &change.after);
-                    all(
-                        missing.map(|line| warning(format!("{path} lacks {line}"))),
-                        String::new,
-                    )
+                    let mut missing = missing_lines(before, &change.after).peekable();
+                    // Where a key is set twice, one of the lines may be current.
+                    if missing.peek().is_none() {
+                        warning(format!("{path} has a line that is not current"))
+                    } else {
+                        let lacks = |line| warning(format!("{path} lacks {line}"));
+                        all(missing.map(lacks), String::new)
+                    }
                 }
             });
         }
@@ -172,6 +175,19 @@ mod tests {
             "unreadable": |f| f.change(|s| s.network_file = NetworkFile::Unreadable("EACCES".into())) => Error, "EACCES";
             "broken": |f| f.change(|s| s.network_file = NetworkFile::Content(b"WSL_IP=\"1\n".into())) => Error, "wsl-network.conf";
             "stale": |f| { f.change(|s| { s.network_file = NetworkFile::Content(b"WSL_IP=\"172.28.9.9\"\n".into()) }) } => Warning, "WSL_IP=\"172.28.16.5\"";
+            "set twice": |f| {
+                let plan = f.plan().unwrap();
+                let file = plan.actions.iter().find_map(|action| match action {
+                    Action::WriteNetworkFile(change) => Some(change.after.clone()),
+                    _ => None,
+                });
+                let mut file = file.unwrap_or_else(|| match &f.observation.as_ref().unwrap().network_file {
+                    NetworkFile::Content(content) => content.clone(),
+                    other => panic!("{other:?}"),
+                });
+                file.extend(b"WSL_IP=\"172.28.9.9\"\n");
+                f.change(|s| s.network_file = NetworkFile::Content(file.clone()));
+            } => Warning, "wsl-network.conf has a line that is not current";
             "no address": |f| f.change(|s| s.routes.clear()) => Skipped, "default route";
             "bad configuration": |f| f.settings = Err("x".into()) => Skipped, "configuration";
         }

@@ -5,6 +5,7 @@ use super::{
     fake::{Bench, Fake, SSH},
 };
 use crate::{
+    blocking::BlockingError,
     config::settings,
     model::{Failure, FailureKind, HostPrivilege, RelaySet, RuleSet},
 };
@@ -115,7 +116,11 @@ async fn a_call_without_an_answer_may_have_made_its_rule() {
     assert_eq!(relay_sent(&bench).0, 1, "the rule may be made any moment");
     bench.calls.syncing = false;
     let wanted = bench.calls.wanted.last().unwrap().clone();
-    let unseen = crate::host::sync::hangs(wanted, Duration::from_secs(60));
+    let unseen = crate::host::sync::not_returned(
+        wanted,
+        &BlockingError::TimedOut(Duration::from_secs(60)),
+        Duration::from_secs(60),
+    );
     bench.agent.handle_event(HostEvent::Forwards(unseen));
     bench.agent.retry_everything();
     bench.pass().await;
