@@ -22,7 +22,7 @@ config() {
     guest systemctl reload $unit
 }
 # The lines of units in their order, without the time that each took.
-results() { journal WSLMESH_EVENT=dependent | sed 's/ ([0-9.]* ms)$//'; }
+unit_results() { journal WSLMESH_EVENT=dependent | sed 's/ ([0-9.]* ms)$//'; }
 events() { journal "WSLMESH_EVENT=$1" | wc -l; }
 events_are() { [ "$(events "$1")" = "$2" ]; }
 notes() { guest cat /var/tmp/notes; }
@@ -119,7 +119,7 @@ hook facts
 hook fails
 hook hangs
 hook last'
-is 'the journal has each with its result' "$(results)" 'reload-or-restart with-reload.service: done
+is 'the journal has each with its result' "$(unit_results)" 'reload-or-restart with-reload.service: done
 reload-or-restart without-reload.service: done
 reload-or-restart stopped.service: does not run, left alone
 restart failing.service: restart ended as failed (exit-code)
