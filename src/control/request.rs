@@ -411,7 +411,7 @@ mod tests {
         });
         let answers = futures_util::future::join_all((0..20).map(|_| handle.counters())).await;
         assert!(answers.iter().all(|answer| *answer == Some(counted(1))));
-        // Whoever may call cannot make the loop and the relay work without pause.
+        // A caller cannot keep the loop and the relay busy without pause.
         assert_eq!(handle.counters().await, Some(counted(1)));
         assert_eq!(questions.load(std::sync::atomic::Ordering::Relaxed), 1);
         sleep(FRESH).await;
