@@ -247,7 +247,7 @@ impl Publisher {
                 count: rules.len(),
                 connect_address: *first.connect.ip(),
             }),
-            served: self.forwards.iter().map(Into::into).collect(),
+            served: self.forwards.clone(),
             relay: relay.wanted.as_ref().map(|wanted| RelayEntry {
                 location: match &wanted.location {
                     RelayLocation::Installed { program, .. } => program.to_string(),

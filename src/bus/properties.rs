@@ -6,8 +6,8 @@ use zbus::{Connection, Variant};
 
 use crate::{
     control::{NAME, PATH},
-    model::HealthEntry,
-    report::{Document, ServedEntry},
+    model::{ForwardStatus, HealthEntry},
+    report::Document,
 };
 
 /// One finding: code, severity, subject, detail, remediation.
@@ -77,15 +77,18 @@ pub(super) fn forwards(document: &Document) -> Vec<Forward> {
     document.served.iter().map(forward).collect()
 }
 
-fn forward(served: &ServedEntry) -> Forward {
+fn forward(served: &ForwardStatus) -> Forward {
     HashMap::from([
         ("name", served.name.clone().into()),
-        ("protocol", served.protocol.to_string().into()),
-        ("listen-address", served.listen_address.to_string().into()),
-        ("listen-port", served.listen_port.get().into()),
+        ("protocol", served.listen.protocol.to_string().into()),
+        (
+            "listen-address",
+            served.listen.listen_address.to_string().into(),
+        ),
+        ("listen-port", served.listen.listen_port.get().into()),
         ("connect-port", served.connect_port.get().into()),
-        ("served-by", text(served.served_by).into()),
-        ("state", served.state.clone().into()),
+        ("served-by", text(served.backend).into()),
+        ("state", served.state.to_string().into()),
     ])
 }
 

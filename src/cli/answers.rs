@@ -16,7 +16,9 @@ pub(super) fn add_answers(document: &mut Document) {
     };
     for protocol in [Protocol::Tcp, Protocol::Udp] {
         let served = document.served.iter_mut();
-        let mut served = served.filter(|entry| entry.protocol == protocol).peekable();
+        let mut served = served
+            .filter(|entry| entry.listen.protocol == protocol)
+            .peekable();
         // The tables of a busy machine are long.
         if served.peek().is_none() {
             continue;

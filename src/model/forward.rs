@@ -253,25 +253,35 @@ pub struct InstalledRule {
     pub connect: SocketAddrV4,
 }
 
-/// A forward as `wslmesh status` shows it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// A configured forward and its state.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub struct ForwardStatus {
     /// Its name in the configuration.
     pub name: String,
-    /// Where it should listen.
+    /// Where it listens. The address may be another than the configured one: a
+    /// relay that is not installed listens on 127.0.0.1.
+    #[serde(flatten)]
     pub listen: Listen,
-    /// Where it does listen, when that is another address.
-    pub instead: Option<Ipv4Addr>,
     /// Port in this distribution.
     pub connect_port: NonZeroU16,
     /// What serves it; `None` where nothing can.
+    #[serde(rename = "served-by")]
     pub backend: Option<ForwardBackend>,
     /// Whether it works.
     pub state: ForwardState,
+    /// Whether a service listens at the port in this distribution. Only in `wslmesh
+    /// status`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub answers: Option<bool>,
+    /// Why none answers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unanswered: Option<String>,
 }
 
 /// Whether a forward works.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum ForwardState {
     /// As its backend confirmed.
     Up,

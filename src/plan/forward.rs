@@ -198,10 +198,11 @@ fn status(
     ForwardStatus {
         name: forward.name.clone(),
         listen: listen(forward),
-        instead: None,
         connect_port: forward.connect_port,
         backend,
         state,
+        answers: None,
+        unanswered: None,
     }
 }
 

@@ -4,7 +4,6 @@
 use std::{
     fs, io,
     net::{Ipv4Addr, SocketAddr},
-    num::NonZeroU16,
     path::{Path, PathBuf},
 };
 
@@ -12,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     fs::file::{self, FileError},
-    model::{Counted, ForwardBackend, ForwardStatus, HealthEntry, Link, Protocol, Severity},
+    model::{Counted, ForwardStatus, HealthEntry, Link, Severity},
 };
 
 /// Version of the document's form.
@@ -49,7 +48,7 @@ pub struct Document {
     pub forwards: Option<Forwards>,
     /// Each configured forward.
     #[serde(default)]
-    pub served: Vec<ServedEntry>,
+    pub served: Vec<ForwardStatus>,
     /// The relay, where it has something to do.
     #[serde(default)]
     pub relay: Option<RelayEntry>,
@@ -126,50 +125,6 @@ pub struct Forwards {
     pub count: usize,
     /// Where they lead.
     pub connect_address: Ipv4Addr,
-}
-
-/// One configured forward.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub struct ServedEntry {
-    /// Its name in the configuration.
-    pub name: String,
-    /// `tcp` or `udp`.
-    pub protocol: Protocol,
-    /// The address that it listens on, which may be another than the configured
-    /// one: a relay that is not installed listens on 127.0.0.1.
-    pub listen_address: Ipv4Addr,
-    /// The port that it listens on.
-    pub listen_port: NonZeroU16,
-    /// The port in this distribution.
-    pub connect_port: NonZeroU16,
-    /// `portproxy`, `relay` or `guest` (none is needed); nothing where none can.
-    pub served_by: Option<ForwardBackend>,
-    /// `up`, `pending` or `down`.
-    pub state: String,
-    /// Whether a service listens at the port in this distribution. Only in `wslmesh
-    /// status`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub answers: Option<bool>,
-    /// Why none answers.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub unanswered: Option<String>,
-}
-
-impl From<&ForwardStatus> for ServedEntry {
-    fn from(served: &ForwardStatus) -> Self {
-        Self {
-            name: served.name.clone(),
-            protocol: served.listen.protocol,
-            listen_address: served.instead.unwrap_or(served.listen.listen_address),
-            listen_port: served.listen.listen_port,
-            connect_port: served.connect_port,
-            served_by: served.backend,
-            state: served.state.to_string(),
-            answers: None,
-            unanswered: None,
-        }
-    }
 }
 
 /// The relay.

@@ -11,9 +11,9 @@ use super::super::{
 use crate::{
     config::{Forward, Settings, Source},
     control::{Status, status},
-    model::{CountedForward, ForwardBackend, Severity},
+    model::{CountedForward, ForwardBackend, ForwardStatus, Severity},
     paths::Paths,
-    report::{Document, ServedEntry},
+    report::Document,
 };
 
 /// The longest name in the table: the longest of all other columns leave as much.
@@ -95,10 +95,11 @@ pub(super) async fn list(source: &Source, paths: &Paths, json: bool) -> anyhow::
 
 fn row(forward: &Forward, document: Option<&Document>) -> Row {
     let served = document.and_then(|document| {
-        let of_this_name = |entry: &&ServedEntry| {
+        let of_this_name = |entry: &&ForwardStatus| {
             entry.name == forward.name
-                && (entry.protocol, entry.listen_port, entry.connect_port)
-                    == (forward.protocol, forward.listen_port, forward.connect_port)
+                && (entry.listen.protocol, entry.listen.listen_port)
+                    == (forward.protocol, forward.listen_port)
+                && entry.connect_port == forward.connect_port
         };
         document.served.iter().find(of_this_name)
     });
@@ -115,23 +116,23 @@ fn row(forward: &Forward, document: Option<&Document>) -> Row {
         protocol: forward.protocol.to_string(),
         listen: format!(
             "{}:{}",
-            served.map_or(forward.listen_address, |entry| entry.listen_address),
+            served.map_or(forward.listen_address, |entry| entry.listen.listen_address),
             forward.listen_port
         ),
         connect_port: forward.connect_port.get(),
         firewall: forward.firewall.to_string(),
-        served_by: served.and_then(|entry| entry.served_by),
+        served_by: served.and_then(|entry| entry.backend),
         state: match (document, served) {
             (None, _) => "no agent".to_owned(),
             (Some(_), None) => "new".to_owned(),
-            (Some(_), Some(entry)) => entry.state.clone(),
+            (Some(_), Some(entry)) => entry.state.to_string(),
         },
         answers: served.and_then(|entry| entry.answers),
         unanswered: served.and_then(|entry| entry.unanswered.clone()),
         health,
         counters: document.and_then(|document| {
-            let entry = entry_of(forward, document)?;
-            let (taken_unix_ms, counters) = (entry.0, entry.1.counters);
+            let (taken_unix_ms, entry) = entry_of(forward, document)?;
+            let counters = entry.counters;
             Some(Counters {
                 taken_unix_ms,
                 active: counters.active,

@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use crate::{
     control::Signal,
-    model::{HealthEntry, Severity},
+    model::{ForwardState, HealthEntry, Severity},
     report::Document,
 };
 
@@ -42,7 +42,10 @@ impl Event {
     pub(super) fn state(document: &Document) -> Self {
         let degrading = document.health.iter();
         let degrading = degrading.filter(|entry| entry.severity > Severity::Info);
-        let up = document.served.iter().filter(|entry| entry.state == "up");
+        let up = document
+            .served
+            .iter()
+            .filter(|entry| entry.state == ForwardState::Up);
         Self::State {
             pid: document.pid,
             role: document.role.clone(),

@@ -8,8 +8,8 @@ use super::{
     peers::{self, MARGIN, ROOM},
 };
 use crate::{
-    model::{ForwardBackend, HealthEntry},
-    report::{Document, RelayEntry, ServedEntry},
+    model::{ForwardBackend, ForwardState, ForwardStatus, HealthEntry},
+    report::{Document, RelayEntry},
 };
 
 /// Forwards that are shown.
@@ -115,7 +115,7 @@ fn forwards(document: &Document) -> Vec<String> {
     let names = names.filter(|name| *name <= LONG_NAME).max().unwrap_or(0);
     let listens = entries.iter().map(|entry| listen(entry).len());
     let listens = listens.max().unwrap_or(0);
-    let of_one = |entry: &ServedEntry| {
+    let of_one = |entry: &ForwardStatus| {
         let mut lines = Vec::new();
         let name = if entry.name.chars().count() <= LONG_NAME {
             entry.name.as_str()
@@ -148,16 +148,19 @@ fn forwards(document: &Document) -> Vec<String> {
     lines
 }
 
-fn listen(entry: &ServedEntry) -> String {
+fn listen(entry: &ForwardStatus) -> String {
     format!(
         "{} {}:{} -> {}",
-        entry.protocol, entry.listen_address, entry.listen_port, entry.connect_port
+        entry.listen.protocol,
+        entry.listen.listen_address,
+        entry.listen.listen_port,
+        entry.connect_port
     )
 }
 
 /// Its backend and its state.
-fn state(entry: &ServedEntry) -> String {
-    let backend = match entry.served_by {
+fn state(entry: &ForwardStatus) -> String {
+    let backend = match entry.backend {
         None => "no backend".to_owned(),
         Some(ForwardBackend::Guest) => "no backend needed".to_owned(),
         Some(backend) => format!("by {backend}"),
@@ -170,12 +173,12 @@ fn state(entry: &ServedEntry) -> String {
     format!("{backend}: {}{answers}", entry.state)
 }
 
-fn state_style(entry: &ServedEntry) -> fn(&str) -> String {
-    match entry.state.as_str() {
-        "up" if entry.answers == Some(false) => style::warn,
-        "up" => str::to_owned,
-        "pending" => style::warn,
-        _ => style::bad,
+fn state_style(entry: &ForwardStatus) -> fn(&str) -> String {
+    match entry.state {
+        ForwardState::Up if entry.answers == Some(false) => style::warn,
+        ForwardState::Up => str::to_owned,
+        ForwardState::Pending => style::warn,
+        ForwardState::Down => style::bad,
     }
 }
 

@@ -7,7 +7,7 @@ use crate::{
         facts::Facts,
         verdict::{Judged, Verdict, all, count, error, info, skipped, warning},
     },
-    model::{Listening, Mode, Protocol, Severity, Socket},
+    model::{ForwardState, Listening, Mode, Protocol, Severity, Socket},
 };
 
 /// Ports that Windows never passes to a mirrored guest (Microsoft's documentation of
@@ -102,7 +102,10 @@ pub(crate) fn windows(facts: &Facts) -> Judged {
         about_windows(entry) && !about_firewall(entry) && entry.severity > Severity::Info
     });
     Ok(all(health.map(finding), || {
-        let up = document.served.iter().filter(|entry| entry.state == "up");
+        let up = document
+            .served
+            .iter()
+            .filter(|entry| entry.state == ForwardState::Up);
         match document.served.len() {
             0 => "no forward to serve".to_owned(),
             all => format!("{} of {all} forwards are up", up.count()),

@@ -43,7 +43,7 @@ pub(super) fn decide(settings: &Settings, seen: &Observation, node: &Node) -> De
                 } else if !rule_possibly_installed(forward, host) {
                     relayed.push(relay::forward(forward, at, node));
                 }
-                if status.instead.is_some() {
+                if at != listen(forward) {
                     loopback.push(forward.name.as_str());
                 }
                 if matches!(location, RelayLocation::Installed { .. }) {

@@ -1,6 +1,6 @@
 //! What the relay should serve, and what it answers of its listeners.
 
-use super::{listen, status};
+use super::status;
 use crate::{
     config::Forward,
     model::{
@@ -37,7 +37,7 @@ pub(super) fn judge(
 ) -> (ForwardStatus, Option<Finding>) {
     let memory = &host.relay;
     let mut status = status(forward, Some(ForwardBackend::Relay), ForwardState::Pending);
-    status.instead = (at != listen(forward)).then_some(at.listen_address);
+    status.listen = at;
     let Some((_, failure)) = memory.failed.iter().find(|(failed, _)| *failed == at) else {
         if memory.applied && memory.listening.contains(&at) {
             status.state = ForwardState::Up;

@@ -13,9 +13,12 @@ fn each_forward_is_shown_with_its_server() {
                 let by = served
                     .backend
                     .map_or("none".to_owned(), |by| by.to_string());
-                let instead = served
-                    .instead
-                    .map_or(String::new(), |at| format!(" at {at}"));
+                let at = served.listen.listen_address;
+                let instead = if at.is_unspecified() {
+                    String::new()
+                } else {
+                    format!(" at {at}")
+                };
                 format!("{} by {by}{instead}: {}", served.name, served.state)
             })
             .collect()
