@@ -149,10 +149,11 @@ impl Supervisor {
         }
     }
 
-    /// Makes the next start immediate: the cause of the failure may be fixed.
+    /// Makes the next start immediate: the cause of the failure may be fixed. A start
+    /// under way may still fail from that cause; it then counts as the first.
     pub(super) fn retry(&mut self) {
+        self.retry.reset();
         if matches!(self.state, State::Waiting) {
-            self.retry.reset();
             self.retry.due = Some(Instant::now());
         }
     }
