@@ -216,17 +216,23 @@ impl Host {
             stream: &mut stream,
             index,
         };
-        let outcome = match program.run(exe, argv, fault) {
-            Ok(outcome) => outcome,
-            Err(End::CallerEnded) => "caller ended".to_owned(),
+        let Ended { outcome, exit } = match program.run(exe, argv, fault) {
+            Ok(ended) => ended,
+            Err(End::CallerEnded) => Ended {
+                outcome: "caller ended".to_owned(),
+                exit: None,
+            },
             Err(End::Violation(text)) => {
                 self.violation(text.clone());
-                program.exit(1, text.as_bytes());
-                "violation".to_owned()
+                Ended::new("violation", 1, text.as_bytes())
             }
         };
+        // Before the exit: who has seen that one finds the outcome, too.
         if let Some(call) = self.state().calls.get_mut(index) {
             call.outcome = outcome;
+        }
+        if let Some((code, stderr)) = exit {
+            program.exit(code, &stderr);
         }
     }
 }
@@ -243,6 +249,22 @@ impl Host {
             return;
         }
         relay::run(self, stream, exe);
+    }
+}
+
+/// How a program ended.
+struct Ended {
+    outcome: String,
+    /// Its code and standard error; `None` where its caller learns neither.
+    exit: Option<(u8, Vec<u8>)>,
+}
+
+impl Ended {
+    fn new(outcome: impl Into<String>, code: u8, stderr: &[u8]) -> Self {
+        Self {
+            outcome: outcome.into(),
+            exit: Some((code, stderr.to_vec())),
+        }
     }
 }
 
@@ -265,7 +287,7 @@ struct Program<'a> {
 }
 
 impl Program<'_> {
-    fn run(&mut self, exe: &str, argv: &[String], fault: Option<&Fault>) -> Result<String, End> {
+    fn run(&mut self, exe: &str, argv: &[String], fault: Option<&Fault>) -> Result<Ended, End> {
         wire::send(self.stream, Kind::Started, b"")?;
         if asks_policies(exe, argv) {
             return self.policies();
@@ -285,11 +307,8 @@ impl Program<'_> {
         }
         if self.host.state().situation.script_policy.is_some() {
             // In the words of a German Windows, code page 850.
-            self.exit(
-                1,
-                b"Die Datei kann nicht geladen werden: nicht digital signiert f\x81r\r\n",
-            );
-            return Ok("no script runs".to_owned());
+            let stderr = b"Die Datei kann nicht geladen werden: nicht digital signiert f\x81r\r\n";
+            return Ok(Ended::new("no script runs", 1, stderr));
         }
         match fault {
             Some(Fault::Hang) => {
@@ -298,25 +317,18 @@ impl Program<'_> {
                 return Err(End::CallerEnded);
             }
             Some(Fault::Exit { code, stderr }) => {
-                self.exit(*code, stderr);
-                return Ok(format!("exit {code}"));
+                return Ok(Ended::new(format!("exit {code}"), *code, stderr));
             }
             Some(Fault::Rubbish(bytes)) => {
                 wire::send(self.stream, Kind::Output, bytes)?;
-                self.exit(0, b"");
-                return Ok("rubbish".to_owned());
+                return Ok(Ended::new("rubbish", 0, b""));
             }
             _ => {}
         }
         self.answer(&script, &request, fault)
     }
 
-    fn answer(
-        &mut self,
-        script: &str,
-        request: &str,
-        fault: Option<&Fault>,
-    ) -> Result<String, End> {
+    fn answer(&mut self, script: &str, request: &str, fault: Option<&Fault>) -> Result<Ended, End> {
         // An agent that is stopped between starting the program and writing to it.
         if request.is_empty() {
             return Err(End::CallerEnded);
@@ -354,7 +366,10 @@ impl Program<'_> {
             call.answer = answer.to_string();
         }
         if fault == Some(&Fault::DiesAfterwards) {
-            return Ok("died afterwards".to_owned());
+            return Ok(Ended {
+                outcome: "died afterwards".to_owned(),
+                exit: None,
+            });
         }
         if let Some(Fault::OtherVersion(version)) = fault
             && let Some(answer) = answer.as_object_mut()
@@ -369,20 +384,18 @@ impl Program<'_> {
         for chunk in bytes.chunks(65_536) {
             wire::send(self.stream, Kind::Output, chunk)?;
         }
-        self.exit(0, b"");
-        Ok(state)
+        Ok(Ended::new(state, 0, b""))
     }
 
     /// What policies about scripts there are.
-    fn policies(&mut self) -> Result<String, End> {
+    fn policies(&mut self) -> Result<Ended, End> {
         let policy = self.host.state().situation.script_policy.clone();
         let policy = policy.unwrap_or_else(|| "Undefined".to_owned());
         let text = format!(
             "wslmesh FullLanguage MachinePolicy={policy},UserPolicy=Undefined,Process=Undefined\r\n"
         );
         wire::send(self.stream, Kind::Output, text.as_bytes())?;
-        self.exit(0, b"");
-        Ok("policies".to_owned())
+        Ok(Ended::new("policies", 0, b""))
     }
 
     /// Standard input up to its end. A caller that was killed has no end.
