@@ -141,40 +141,4 @@ pub fn has_control_socket(name: &InterfaceName) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn device(peers: &[(u8, u16)]) -> Device {
-        Device {
-            listen_port: Some(1),
-            peers: peers
-                .iter()
-                .map(|(key, keepalive)| (PublicKey::new([*key; 32]), *keepalive))
-                .collect(),
-        }
-    }
-
-    #[test]
-    fn comparison_after_setting() {
-        let name = InterfaceName::new("wg0").unwrap();
-        let set = [PublicKey::new([1; 32]), PublicKey::new([2; 32])];
-        let before = device(&[(1, 0), (2, 0), (3, 7)]);
-        let verdict = |after: &[(u8, u16)]| {
-            check(&name, &before, &device(after), &set, 25).map_err(|error| error.to_string())
-        };
-        assert_eq!(verdict(&[(1, 25), (2, 25), (3, 7)]), Ok(()));
-        assert_eq!(
-            verdict(&[(1, 25), (3, 7)]),
-            Ok(()),
-            "a peer removed meanwhile"
-        );
-        assert_eq!(
-            verdict(&[(1, 25), (2, 0), (3, 7)]),
-            Err("wg0: 1 of the peers read back without the keepalive that was set".into())
-        );
-        assert_eq!(
-            verdict(&[(1, 25), (2, 25), (4, 25)]),
-            Err("wg0: 1 new peer appeared while keepalives were being set".into())
-        );
-    }
-}
+mod tests;

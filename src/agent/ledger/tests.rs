@@ -1,0 +1,144 @@
+
+use super::*;
+use crate::model::{
+    Firewall, ForwardBackend, InterfaceName, MtuChange, Protocol, Rule, RuleSet, SyncMode,
+};
+
+fn mtu(to: u32) -> Action {
+    Action::SetMtu(MtuChange {
+        index: 7,
+        name: InterfaceName::new("wg0").unwrap(),
+        from: 1420,
+        to,
+        why: String::new(),
+    })
+}
+
+fn forwards(last: u8) -> Action {
+    let port = std::num::NonZeroU16::MIN;
+    Action::SyncForwards(RuleSet {
+        mode: SyncMode::Nat,
+        connect_address: [10, 0, 0, last].into(),
+        rules: vec![Rule {
+            name: String::new(),
+            protocol: Protocol::Tcp,
+            listen_address: [0; 4].into(),
+            listen_port: port,
+            connect_port: port,
+            served_by: ForwardBackend::Portproxy,
+            firewall: Firewall::None,
+        }],
+    })
+}
+
+fn finding() -> Option<Finding> {
+    Some(Finding::new(Code::MtuRefused, "wg0", "x"))
+}
+
+#[test]
+fn a_failure_waits_and_a_new_end_does_not() {
+    let (mut ledger, now) = (Ledger::default(), Instant::now());
+    assert!(ledger.allows(&mtu(1280), now));
+    ledger.failed(&mtu(1280), finding(), true, now);
+    assert!(!ledger.allows(&mtu(1280), now));
+    assert!(ledger.allows(&mtu(1300), now));
+    let due = ledger.next_due().unwrap();
+    assert!(due >= now + Duration::from_secs(1) && due <= now + Duration::from_millis(1251));
+    assert!(ledger.allows(&mtu(1280), due));
+    ledger.failed(&mtu(1280), finding(), true, due);
+    assert!(
+        ledger.next_due().unwrap() >= due + Duration::from_secs(2),
+        "twice as long"
+    );
+    ledger.reset();
+    assert!(ledger.allows(&mtu(1280), due));
+}
+
+#[test]
+fn a_call_in_flight_schedules_no_wakeup() {
+    let (mut ledger, now) = (Ledger::default(), Instant::now());
+    ledger.failed(&forwards(1), None, true, now);
+    let due = ledger.next_due().unwrap();
+    ledger.begun(&forwards(1));
+    ledger.planned(&[forwards(1)], due);
+    assert_eq!(ledger.next_due(), None);
+    ledger.failed(&forwards(1), None, true, due);
+    assert!(
+        ledger.next_due().unwrap() >= due + Duration::from_secs(2),
+        "the failures before it still count"
+    );
+}
+
+#[test]
+fn what_cannot_succeed_waits_for_a_change_without_wakeups() {
+    let (mut ledger, now) = (Ledger::default(), Instant::now());
+    ledger.failed(&mtu(1280), finding(), false, now);
+    ledger.planned(&[mtu(1280)], now);
+    assert_eq!(ledger.next_due(), None);
+    assert!(!ledger.allows(&mtu(1280), now + Duration::from_secs(86400)));
+    assert_eq!(ledger.findings().count(), 1);
+    ledger.planned(&[], now);
+    assert_eq!(ledger.findings().count(), 0, "no longer wanted");
+    assert!(ledger.allows(&mtu(1280), now));
+}
+
+#[test]
+fn what_is_due_and_not_tried_does_not_stay_due() {
+    let (mut ledger, now) = (Ledger::default(), Instant::now());
+    ledger.failed(&forwards(1), None, true, now);
+    let due = ledger.next_due().unwrap();
+    ledger.planned(&[forwards(1)], due);
+    ledger.put_off(due);
+    assert!(ledger.next_due().unwrap() > due);
+}
+
+#[test]
+fn a_fight_is_noticed_and_left() {
+    let (mut ledger, mut now) = (Ledger::default(), Instant::now());
+    for round in 1..=ROUNDS {
+        assert!(ledger.allows(&mtu(1280), now), "round {round}");
+        ledger.done(&mtu(1280), now);
+        now += Duration::from_secs(5);
+        ledger.planned(&[], now);
+    }
+    assert!(!ledger.allows(&mtu(1280), now));
+    assert_eq!(
+        ledger
+            .findings()
+            .map(|finding| finding.code)
+            .collect::<Vec<_>>(),
+        [Code::Contested]
+    );
+    now += ASIDE;
+    ledger.planned(&[mtu(1280)], now);
+    assert!(ledger.allows(&mtu(1280), now));
+    assert_eq!(ledger.findings().count(), 0);
+}
+
+#[test]
+fn going_to_and_fro_between_two_ends_is_no_fight() {
+    let (mut ledger, now) = (Ledger::default(), Instant::now());
+    for _ in 0..20 {
+        for end in [1280, 1300] {
+            assert!(ledger.allows(&mtu(end), now));
+            ledger.done(&mtu(end), now);
+        }
+    }
+}
+
+#[test]
+fn the_breaker_holds_back_calls_to_a_dead_windows() {
+    let (mut ledger, now) = (Ledger::default(), Instant::now());
+    for last in 1..=3 {
+        assert!(ledger.allows(&forwards(last), now), "{last}");
+        ledger.failed(&forwards(last), None, true, now);
+    }
+    assert!(!ledger.allows(&forwards(4), now));
+    assert!(ledger.allows(&forwards(4), now + BREAKER));
+    ledger.planned(&[forwards(4)], now);
+    assert_eq!(
+        ledger.next_due(),
+        Some(now + BREAKER),
+        "the loop wakes when it may try, not before"
+    );
+}

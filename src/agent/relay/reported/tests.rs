@@ -1,0 +1,58 @@
+
+use std::{num::NonZeroU16, time::Duration};
+
+use super::*;
+use crate::model::Code;
+use wslmesh_relay::protocol::{FailureKind, Protocol};
+
+fn listen(port: u16) -> Listen {
+    Listen {
+        protocol: Protocol::Udp,
+        listen_address: [0, 0, 0, 0].into(),
+        listen_port: NonZeroU16::new(port).unwrap(),
+    }
+}
+
+#[test]
+fn unconfirmed_listeners_may_listen() {
+    let mut listeners = Listeners::default();
+    assert!(!listeners.applied());
+    listeners.sent(1, vec![listen(1), listen(2)]);
+    listeners.sent(2, vec![listen(2), listen(3)]);
+    assert_eq!(listeners.listening(), [listen(1), listen(2), listen(3)]);
+    let fine = |port| Listener {
+        listen: listen(port),
+        failure: None,
+    };
+    assert!(!listeners.confirmed(1, &[fine(1), fine(2)]));
+    assert!(!listeners.applied());
+    assert_eq!(listeners.listening(), [listen(1), listen(2), listen(3)]);
+    let failure = Failure {
+        kind: FailureKind::InUse,
+        code: 98,
+    };
+    let taken = Listener {
+        listen: listen(3),
+        failure: Some(failure),
+    };
+    assert!(listeners.confirmed(2, &[fine(2), taken]));
+    assert!(listeners.applied());
+    assert_eq!(listeners.listening(), [listen(2)]);
+    assert_eq!(listeners.failed(), [(listen(3), failure)]);
+    assert!(!listeners.confirmed(7, &[]), "no such command");
+    assert_eq!(listeners.listening(), [listen(2)]);
+}
+
+#[test]
+fn transient_finding_expires_and_is_kept_once() {
+    let (mut transient, now) = (TransientFindings::default(), Instant::now());
+    let second = Duration::from_secs(1);
+    let finding = |text: &str| Finding::new(Code::RelayLimit, "wg", text);
+    assert!(transient.add(finding("a"), now + second));
+    assert!(!transient.add(finding("b"), now + 2 * second));
+    assert!(!transient.expire(now + second));
+    assert_eq!(transient.findings().collect::<Vec<_>>(), [&finding("b")]);
+    assert_eq!(transient.due(), Some(now + 2 * second));
+    assert!(transient.expire(now + 2 * second));
+    assert_eq!((transient.findings().count(), transient.due()), (0, None));
+}

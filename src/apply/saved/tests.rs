@@ -1,0 +1,79 @@
+
+use super::*;
+use crate::model::{InterfaceName, MtuChange, SysctlChange, SysctlKey, SysctlValue};
+
+fn sysctl(from: &str, to: &str) -> Action {
+    Action::WriteSysctl(SysctlChange {
+        key: SysctlKey::parse("net.core.rmem_max").unwrap(),
+        from: SysctlValue::new(from),
+        to: SysctlValue::new(to),
+    })
+}
+
+fn mtu(from: u32, to: u32) -> Action {
+    Action::SetMtu(MtuChange {
+        index: 7,
+        name: InterfaceName::new("wg0").unwrap(),
+        from,
+        to,
+        why: String::new(),
+    })
+}
+
+#[test]
+fn keeps_what_others_set_and_not_what_the_agent_set() {
+    let folder = tempfile::tempdir().unwrap();
+    let saved = Saved::new(&folder.path().join("not/there/yet"));
+    let state = |values: Values| {
+        (
+            values.sysctl["net.core.rmem_max"].before.clone(),
+            values.mtu[&7].mtu.before,
+        )
+    };
+
+    saved
+        .remember(&[sysctl("212992", "1000"), mtu(1420, 1280)])
+        .unwrap();
+    assert_eq!(state(saved.load().unwrap()), ("212992".into(), 1420));
+    // Our own value changed by a new configuration: still the first one.
+    saved
+        .remember(&[sysctl("1000", "2000"), mtu(1280, 1300)])
+        .unwrap();
+    assert_eq!(state(saved.load().unwrap()), ("212992".into(), 1420));
+    // Another program set it: its value is what a restore gives back.
+    saved
+        .remember(&[sysctl("555", "2000"), mtu(1400, 1300)])
+        .unwrap();
+    assert_eq!(state(saved.load().unwrap()), ("555".into(), 1400));
+}
+
+#[test]
+fn new_boot_forgets_all_but_the_rules_on_windows() {
+    let folder = tempfile::tempdir().unwrap();
+    let saved = Saved::new(folder.path());
+    saved.remember(&[mtu(1420, 1280)]).unwrap();
+    saved.update(|values| values.forwards = true).unwrap();
+    let path = folder.path().join("saved.json");
+    let text = fs::read_to_string(&path)
+        .unwrap()
+        .replace(&boot(), "another");
+    fs::write(&path, text).unwrap();
+    let values = saved.load().unwrap();
+    assert!(values.mtu.is_empty() && values.forwards && values.boot == boot());
+}
+
+#[test]
+fn damaged_file_is_reported_and_not_overwritten() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("saved.json");
+    fs::write(&path, "{\"boot\":").unwrap();
+    let error = Saved::new(folder.path())
+        .remember(&[mtu(1420, 1280)])
+        .unwrap_err()
+        .to_string();
+    assert!(
+        error.contains("saved.json: is damaged") && error.contains("remove it"),
+        "{error}"
+    );
+    assert_eq!(fs::read_to_string(&path).unwrap(), "{\"boot\":");
+}

@@ -1,0 +1,93 @@
+
+use super::*;
+
+fn facts() -> Facts {
+    Facts {
+            wslmesh: "0.1.0",
+            kernel: "6.18.20.1-microsoft-standard-WSL2".into(),
+            wsl: Some("2.9.0".into()),
+            mode: "nat".into(),
+            interop: "/mnt/c/Windows/System32/WindowsPowerShell/v1.0/powershell.exe through /run/WSL/1_interop".into(),
+            configuration: "backend auto".into(),
+            agent: "not running".into(),
+            health: Some(Vec::new()),
+        }
+}
+
+fn checked() -> Findings {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/host-setup");
+    let golden = std::fs::read(format!("{folder}/answer-checked.json")).unwrap();
+    findings(facts(), Ok(Answer::parse(&golden).unwrap()))
+}
+
+#[test]
+fn table_has_80_columns() {
+    let lines = table(&checked());
+    assert!(
+        lines.iter().all(|line| line.chars().count() <= 80),
+        "{lines:#?}"
+    );
+    let end = &lines[lines.len() - 6..];
+    assert_eq!(
+        end,
+        [
+            "T1  ok       WSL keeps the guest's address in the registry",
+            "             172.28.16.5 in 172.28.16.0/20",
+            "T2  DIFFERS  the task can be started by this user",
+            "             the task is disabled",
+            "T3  not run  a port rule takes effect",
+            "             only with --probe",
+        ]
+    );
+    assert!(lines.contains(&"installed  0.1.0".to_owned()));
+}
+
+#[test]
+fn facts_are_shown_as_words() {
+    let table = [
+        (
+            r#"{"address":"172.28.16.5","mtu":1280,"up":true}"#,
+            "address: 172.28.16.5; mtu: 1280; up: true",
+        ),
+        ("the task is disabled", "the task is disabled"),
+        (r#"{"broken":"#, r#"{"broken":"#),
+        ("", ""),
+    ];
+    for (detail, words) in table {
+        assert_eq!(found(detail), words);
+    }
+}
+
+#[test]
+fn exit_status_follows_the_checks() {
+    let mut found = checked();
+    assert_eq!(exit(&found), Exit::Degraded);
+    found
+        .checks
+        .retain(|check| check.result != CheckResult::Differs);
+    assert_eq!(exit(&found), Exit::Fine);
+    let missing = SetupError::from(crate::interop::InteropError::NoSocket);
+    assert_eq!(exit(&findings(facts(), Err(missing))), Exit::Failed);
+}
+
+#[test]
+fn report_names_skipped_checks_and_reasons() {
+    let text = markdown(&checked());
+    assert!(text.contains("| T3 | not run | a port rule takes effect | only with --probe |"));
+    let missing = SetupError::from(crate::interop::InteropError::NoSocket);
+    let text = markdown(&findings(facts(), Err(missing)));
+    assert!(text.contains("\nNot run: no interop socket"), "{text}");
+    let mut broken = checked();
+    broken.checks[0].detail = "a | b <script>".into();
+    assert!(markdown(&broken).contains("a \\| b &lt;script>"));
+}
+
+#[test]
+fn report_is_overwritten_with_force_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("report.md");
+    write(&path, false, "one").unwrap();
+    assert!(write(&path, false, "two").is_err());
+    write(&path, true, "2").unwrap();
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), "2");
+}

@@ -1,0 +1,51 @@
+
+use super::*;
+use crate::doctor::{Check, facts::Drift, testing::table};
+
+fn is(facts: &mut Facts, source: DriftSource, ahead_ms: i64) {
+    facts.clock.drift = Ok(Drift { source, ahead_ms });
+}
+
+fn runs(facts: &mut Facts, names: &[&str]) {
+    facts.processes = names
+        .iter()
+        .map(|name| Process {
+            name: (*name).into(),
+            arguments: String::new(),
+            folder: None,
+        })
+        .collect();
+}
+
+#[test]
+fn time() {
+    use DriftSource::{Ptp, Rtc};
+    table! { Check::ClockDrift;
+        "unknown": |f| f.clock.drift = Err("no clock".into()) => Skipped, "no clock";
+        "behind": |f| is(f, Ptp, -61_500) => Warning, "61 s behind Windows' clock";
+        "ahead": |f| is(f, Rtc, 7_000) => Warning, "7 s ahead of the hardware clock";
+        "a little": |f| is(f, Ptp, -4_999) => Ok, "4 s behind";
+        "local time": |f| is(f, Rtc, -7_200_400) => Info, "local time";
+        "two hours by Windows' clock": |f| is(f, Ptp, -7_200_400) => Warning, "7200 s behind";
+        "a day": |f| is(f, Rtc, 86_400_000) => Warning, "86400 s";
+    }
+    table! { Check::ClockSetters;
+        "one in WSL": |f| runs(f, &["chronyd"]) => Info, "chronyd runs in addition";
+        "one that sets nothing": |f| {
+            runs(f, &["chronyd", "chronyd"]);
+            for process in &mut f.processes { process.arguments = "/usr/sbin/chronyd -F 1 -x".into() }
+        } => Ok, "WSL's own";
+        "one with another x": |f| {
+            runs(f, &["chronyd"]);
+            f.processes[0].arguments = "chronyd -f /etc/my -xyz.conf".into();
+        } => Info, "in addition";
+        "two": |f| runs(f, &["chronyd", "systemd-timesyn"]) => Warning, "against each other";
+        "none elsewhere": Facts::elsewhere => Info, "no program here";
+        "one elsewhere": |f| { f.elsewhere(); runs(f, &["ntpd", "ntpd"]) } => Ok, "ntpd";
+    }
+    table! { Check::ClockFollows;
+        "elsewhere": Facts::elsewhere => Skipped, "not WSL";
+        "off": |f| f.clock.follows = Some(false) => Info, "timesync_implicit";
+        "unreadable": |f| f.clock.follows = None => Skipped, "cannot be read";
+    }
+}

@@ -1,0 +1,48 @@
+
+use super::*;
+use crate::{
+    doctor::{Check, testing::table},
+    interop::ini::Ini,
+};
+
+fn conf_is(facts: &mut Facts, text: &str) {
+    facts.wsl_conf = Text::Content(Ini::parse(text));
+}
+
+fn way(facts: &mut Facts, code: Code) {
+    facts.interop.way = Way::None(code, "why not".into());
+}
+
+#[test]
+fn interop() {
+    table! { Check::InteropBinfmt;
+        "elsewhere": Facts::elsewhere => Skipped, "not WSL";
+        "late": |f| f.interop.entry = Some(("WSLInterop-late".into(), true)) => Ok, "WSLInterop-late";
+        "disabled": |f| f.interop.entry = Some(("WSLInterop".into(), false)) => Info, "is disabled";
+        "none": |f| f.interop.entry = None => Info, "calls /init";
+        "without init": |f| { f.interop.entry = None; f.interop.init = false } => Error, "no /init";
+    }
+    table! { Check::InteropSocket;
+        "elsewhere": Facts::elsewhere => Skipped, "not WSL";
+        "no socket": |f| way(f, Code::InteropMissing) => Error, "why not";
+        "no powershell.exe": |f| way(f, Code::InteropPowershell) => Ok, "it answers";
+    }
+    table! { Check::InteropPowershell;
+        "elsewhere": Facts::elsewhere => Skipped, "not WSL";
+        "no socket": |f| way(f, Code::InteropMissing) => Skipped, "no socket";
+        "no powershell.exe": |f| way(f, Code::InteropPowershell) => Error, "why not";
+        "a drive that hangs": |f| way(f, Code::InteropTimeout) => Error, "why not";
+    }
+    table! { Check::InteropConf;
+        "elsewhere": Facts::elsewhere => Skipped, "not WSL";
+        "off": |f| conf_is(f, "[interop]\nenabled=false") => Error, "[interop] enabled=false";
+        "no drives": |f| conf_is(f, "[automount]\nenabled=0") => Error, "[automount]";
+        "no path": |f| conf_is(f, "[interop]\nappendWindowsPath=false") => Info, "full paths";
+        "unreadable": |f| f.wsl_conf = Text::Unreadable("EACCES".into()) => Skipped, "EACCES";
+    }
+    table! { Check::InteropEnvironment;
+        "elsewhere": Facts::elsewhere => Skipped, "not WSL";
+        "stale": |f| f.interop.named = Some(("/run/WSL/9_interop".into(), false)) => Info, "9_interop";
+        "good": |f| f.interop.named = Some(("/run/WSL/8_interop".into(), true)) => Ok, "8_interop";
+    }
+}

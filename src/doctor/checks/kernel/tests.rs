@@ -1,0 +1,41 @@
+
+use super::*;
+use crate::{
+    doctor::{
+        Check,
+        testing::{name, table},
+    },
+    model::{Link, LinkKind},
+};
+
+fn docker(facts: &mut Facts) {
+    facts.change(|observation| {
+        observation.links.push(Link {
+            index: 9,
+            name: name("docker0"),
+            kind: LinkKind::Other,
+            mtu: 1500,
+            guid: None,
+        });
+    });
+}
+
+#[test]
+fn kernel() {
+    table! { Check::KernelWireguard;
+        "a program": |f| { f.kernel.wireguard = None; f.kernel.userspace = Some("wireguard-go".into()) } => Ok, "wireguard-go";
+        "none": |f| f.kernel.wireguard = None => Info, "neither";
+    }
+    table! { Check::KernelTun;
+        "missing": |f| f.kernel.tun = false => Warning, "/dev/net/tun";
+        "missing elsewhere": |f| { f.elsewhere(); f.kernel.tun = false } => Info, "/dev/net/tun";
+    }
+    table! { Check::KernelBridge;
+        "no bridge": |f| f.kernel.bridge_filter = false => Skipped, "no bridge";
+        "unfiltered": |f| { docker(f); f.kernel.bridge_filter = false } => Info, "docker0";
+        "filtered": docker => Ok, "loaded";
+    }
+    table! { Check::KernelModules;
+        "none": |f| f.kernel.modules = false => Info, "/lib/modules/6.6.87.2-microsoft-standard-WSL2 does not exist";
+    }
+}

@@ -1,0 +1,65 @@
+
+use super::*;
+use crate::{
+    config::settings,
+    doctor::{
+        Check,
+        facts::Text,
+        testing::{document, socket, table},
+    },
+    model::ModeState,
+};
+
+fn none(facts: &mut Facts) {
+    facts.settings = Ok(settings(""));
+}
+
+fn at(facts: &mut Facts, address: &str) {
+    facts.sockets = Text::Content(vec![
+        socket(Protocol::Udp, "::", 41820),
+        socket(Protocol::Tcp, address, 22),
+    ]);
+}
+
+fn mirrored(facts: &mut Facts) {
+    facts.change(|o| o.mode = ModeState::Known(Mode::Mirrored));
+}
+
+fn configured(facts: &mut Facts, more: &str) {
+    let text = format!("[[forward]]\nname = \"a\"\nprotocol = \"tcp\"\nlisten-port = 5357\n{more}");
+    facts.settings = Ok(settings(&text));
+}
+
+#[test]
+fn forwards() {
+    table! { Check::PortsListening;
+        "no forward": none => Skipped, "no forward";
+        "no service": |f| f.sockets = Text::Content(vec![]) => Warning, "ssh: no service listens on tcp port 22";
+        "loopback": |f| at(f, "127.0.0.1") => Warning, "on tcp 127.0.0.1:22 only";
+        "IPv6 loopback": |f| at(f, "::1") => Warning, "on tcp [::1]:22 only";
+        "all of IPv6": |f| at(f, "::") => Ok, "2 forwards";
+        "our address": |f| at(f, "172.28.16.5") => Ok, "2 forwards";
+        "unreadable": |f| f.sockets = Text::Missing => Skipped, "/proc/net";
+    }
+    table! { Check::PortsKept;
+        "no forward": none => Skipped, "no forward";
+        "nat": |f| configured(f, "") => Skipped, "not mirrored";
+        "mirrored": mirrored => Ok, "none";
+        "kept": |f| { mirrored(f); configured(f, "") } => Error, "a (tcp 5357)";
+    }
+    table! { Check::PortsFirewall;
+        "no forward": none => Skipped, "no forward";
+        "closed": |f| configured(f, "firewall = \"none\"\n") => Info, "a: firewall = \"none\"";
+        "loopback": |f| configured(f, "firewall = \"none\"\nlisten-address = \"127.0.0.1\"\n") => Ok, "host check";
+        "no agent": |f| f.agent = None => Ok, "asks for a rule";
+        "no rule": |f| f.agent = Some(document(&[("forward-firewall", "info")])) => Info, "forward-firewall (x): it broke";
+        "off": |f| f.agent = Some(document(&[("firewall-blocked", "warning"), ("forward-firewall", "info")])) => Warning, "firewall-blocked (x): it broke; forward-firewall";
+        "of another": |f| f.agent = Some(document(&[("forward-taken", "warning")])) => Ok, "asks";
+    }
+    table! { Check::PortsWindows;
+        "no agent": |f| f.agent = None => Skipped, "not running";
+        "taken": |f| f.agent = Some(document(&[("forward-taken", "warning")])) => Warning, "forward-taken (x): it broke";
+        "another check's": |f| f.agent = Some(document(&[("firewall-blocked", "warning")])) => Ok, "no forward to serve";
+        "not of Windows": |f| f.agent = Some(document(&[("contested", "warning")])) => Ok, "no forward to serve";
+    }
+}

@@ -1,0 +1,234 @@
+
+use std::{net::Ipv4Addr, num::NonZeroU16};
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::config::{Firewall, Protocol};
+
+fn forward(text: &str) -> Forward {
+    let words: Vec<&str> = text.split(' ').collect();
+    let [name, protocol, address, listen, connect, firewall] = words[..] else {
+        panic!("{text}");
+    };
+    let port = |text: &str| text.parse::<NonZeroU16>().unwrap();
+    Forward {
+        name: name.into(),
+        protocol: if protocol == "tcp" {
+            Protocol::Tcp
+        } else {
+            Protocol::Udp
+        },
+        listen_address: address.parse().unwrap(),
+        listen_port: port(listen),
+        connect_port: port(connect),
+        firewall: match firewall {
+            "none" => Firewall::None,
+            "local" => Firewall::Local,
+            _ => Firewall::Full,
+        },
+    }
+}
+
+/// The grants' ports, one a line.
+fn shown(forwards: &[&str], named: &[&str]) -> Vec<String> {
+    let forwards: Vec<Forward> = forwards.iter().map(|text| forward(text)).collect();
+    let named: Vec<Ports> = named.iter().map(|text| text.parse().unwrap()).collect();
+    grants(&forwards, &named)
+        .unwrap()
+        .iter()
+        .map(|grant| {
+            let Grant {
+                protocol,
+                listen_address,
+                listen_ports,
+                connect_ports,
+                firewall,
+            } = grant;
+            format!("{protocol} {listen_address} {listen_ports} {connect_ports} {firewall}")
+        })
+        .collect()
+}
+
+#[test]
+fn neighbours_are_joined_where_they_agree() {
+    let a = "a tcp 0.0.0.0 80 80 local";
+    let table: [(&[&str], &[&str]); 10] = [
+        (&[a], &["tcp 0.0.0.0 80 80 local"]),
+        (
+            &["b tcp 0.0.0.0 81 81 local", a],
+            &["tcp 0.0.0.0 80-81 80-81 local"],
+        ),
+        (
+            &[a, "b tcp 0.0.0.0 81 80 local"],
+            &["tcp 0.0.0.0 80-81 80 local"],
+        ),
+        (
+            &[a, "b tcp 0.0.0.0 82 82 local"],
+            &["tcp 0.0.0.0 80 80 local", "tcp 0.0.0.0 82 82 local"],
+        ),
+        (
+            &[a, "b tcp 0.0.0.0 81 82 local"],
+            &["tcp 0.0.0.0 80 80 local", "tcp 0.0.0.0 81 82 local"],
+        ),
+        (
+            &[a, "b tcp 0.0.0.0 81 81 full"],
+            &["tcp 0.0.0.0 80 80 local", "tcp 0.0.0.0 81 81 full"],
+        ),
+        (
+            &[a, "b udp 0.0.0.0 81 81 local"],
+            &["tcp 0.0.0.0 80 80 local", "udp 0.0.0.0 81 81 local"],
+        ),
+        (
+            &[a, "b tcp 10.0.0.1 81 81 local"],
+            &["tcp 0.0.0.0 80 80 local", "tcp 10.0.0.1 81 81 local"],
+        ),
+        (
+            &[a, "b tcp 0.0.0.0 81 81 local", "c tcp 0.0.0.0 82 82 full"],
+            &["tcp 0.0.0.0 80-81 80-81 local", "tcp 0.0.0.0 82 82 full"],
+        ),
+        // Joined, the first two would take the third's ports on another address.
+        (
+            &[
+                "a tcp 10.0.0.1 80 80 local",
+                "b tcp 10.0.0.1 81 81 local",
+                "c tcp 10.0.0.2 80 81 local",
+            ],
+            &[
+                "tcp 10.0.0.1 80 80 local",
+                "tcp 10.0.0.1 81 81 local",
+                "tcp 10.0.0.2 80 81 local",
+            ],
+        ),
+    ];
+    for (forwards, expected) in table {
+        assert_eq!(shown(forwards, &[]), expected, "{forwards:?}");
+    }
+}
+
+#[test]
+fn named_ports_come_after_the_configuration() {
+    assert_eq!(
+        shown(
+            &["a tcp 0.0.0.0 5000 22 full"],
+            &["tcp:5000-5010:22", "udp:51820", "udp:51820"]
+        ),
+        [
+            "tcp 0.0.0.0 5000 22 full",
+            "tcp 0.0.0.0 5000-5010 22 local",
+            "udp 0.0.0.0 51820 51820 local"
+        ]
+    );
+    // What a range holds needs no grant of its own.
+    assert_eq!(
+        shown(
+            &["a tcp 0.0.0.0 5000 22 local", "b tcp 0.0.0.0 80 80 local"],
+            &["tcp:5000-5010:22"]
+        ),
+        ["tcp 0.0.0.0 80 80 local", "tcp 0.0.0.0 5000-5010 22 local"]
+    );
+}
+
+#[test]
+fn a_list_too_long_to_read_is_refused() {
+    let forward = |port: u16| forward(&format!("f tcp 0.0.0.0 {port} {port} local"));
+    let scattered: Vec<Forward> = (1..=201).map(|step| forward(step * 2)).collect();
+    assert_eq!(grants(&scattered, &[]), Err(PolicyError::TooMany(201)));
+    assert_eq!(grants(&scattered[1..], &[]).unwrap().len(), 200);
+    let range: Ports = "tcp:1-1000".parse().unwrap();
+    assert_eq!(grants(&scattered, &[range]).unwrap(), [range.grant()]);
+    let neighbours: Vec<Forward> = (1..=500).map(forward).collect();
+    assert_eq!(grants(&neighbours, &[]).unwrap().len(), 1);
+}
+
+#[test]
+fn the_same_ports_on_two_addresses_cannot_be_allowed() {
+    let both = [
+        forward("a tcp 10.0.0.1 80 80 local"),
+        forward("b tcp 10.0.0.2 80 80 local"),
+    ];
+    let refused = grants(&both, &[]).unwrap_err().to_string();
+    assert!(refused.starts_with("forwards \"a\" and \"b\""), "{refused}");
+}
+
+prop_compose! {
+    fn any_forward()(
+        udp in any::<bool>(),
+        address in 0u8..3,
+        listen in 1u16..12,
+        connect in 1u16..12,
+        firewall in 0u8..3,
+    ) -> Forward {
+        Forward {
+            name: String::new(),
+            protocol: if udp { Protocol::Udp } else { Protocol::Tcp },
+            listen_address: if address == 0 {
+                Ipv4Addr::UNSPECIFIED
+            } else {
+                Ipv4Addr::new(10, 0, 0, address)
+            },
+            listen_port: NonZeroU16::new(listen).unwrap(),
+            connect_port: NonZeroU16::new(connect).unwrap(),
+            firewall: match firewall { 0 => Firewall::None, 1 => Firewall::Local, _ => Firewall::Full },
+        }
+    }
+}
+
+/// Keeps those that a configuration may have beside each other.
+fn configuration(candidates: Vec<Forward>) -> Vec<Forward> {
+    let mut kept: Vec<Forward> = Vec::new();
+    for candidate in candidates {
+        let clashes = kept.iter().any(|other| {
+            (other.protocol, other.listen_port) == (candidate.protocol, candidate.listen_port)
+                && (other.listen_address == candidate.listen_address
+                    || other.listen_address.is_unspecified()
+                    || candidate.listen_address.is_unspecified()
+                    || other.connect_port == candidate.connect_port)
+        });
+        if !clashes {
+            kept.push(candidate);
+        }
+    }
+    kept
+}
+
+proptest! {
+    #[test]
+    fn what_is_configured_is_covered_and_no_other_port_is(
+        candidates in prop::collection::vec(any_forward(), 0..20),
+        other in any_forward(),
+    ) {
+        let forwards = configuration(candidates);
+        let grants = grants(&forwards, &[]).unwrap();
+        for forward in &forwards {
+            prop_assert_eq!(gap(&grants, forward), None, "{:?}", forward);
+        }
+        if gap(&grants, &other).is_none() {
+            let alike = |forward: &&Forward| {
+                (forward.protocol, forward.listen_address, forward.firewall)
+                    == (other.protocol, other.listen_address, other.firewall)
+            };
+            let alike: Vec<&Forward> = forwards.iter().filter(alike).collect();
+            prop_assert!(alike.iter().any(|forward| forward.listen_port == other.listen_port));
+            prop_assert!(alike.iter().any(|forward| forward.connect_port == other.connect_port));
+        }
+        prop_assert!(grants.len() <= forwards.len());
+    }
+
+    #[test]
+    fn named_ports_take_nothing_from_the_configuration(
+        candidates in prop::collection::vec(any_forward(), 0..10),
+        udp in any::<bool>(),
+        first in 1u16..12,
+        more in 0u16..12,
+    ) {
+        let forwards = configuration(candidates);
+        let protocol = if udp { "udp" } else { "tcp" };
+        let named: Ports = format!("{protocol}:{first}-{}:1-20", first + more).parse().unwrap();
+        let grants = grants(&forwards, &[named]).unwrap();
+        for forward in &forwards {
+            prop_assert_eq!(gap(&grants, forward), None);
+        }
+        prop_assert!(grants.contains(&named.grant()));
+    }
+}

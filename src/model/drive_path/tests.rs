@@ -1,0 +1,57 @@
+
+use super::*;
+
+#[test]
+fn drive_paths_map_to_the_automount_root() {
+    let table = [
+        (
+            r"C:\Program Files\wslmesh\wslmesh-relay.exe",
+            "/mnt/c/Program Files/wslmesh/wslmesh-relay.exe",
+        ),
+        (
+            r"d:\Users\J\u{f6}rg\AppData\Local\",
+            "/mnt/d/Users/J/u{f6}rg/AppData/Local",
+        ),
+        (
+            "C:\\Users\\J\u{f6}rg $(x) 'y'",
+            "/mnt/c/Users/J\u{f6}rg $(x) 'y'",
+        ),
+    ];
+    for (windows, linux) in table {
+        let path = DrivePath::new(windows).unwrap();
+        assert_eq!(path.on_linux(Path::new("/mnt")), Path::new(linux));
+    }
+    let base = DrivePath::new(r"C:\a").unwrap();
+    assert_eq!(base.join("b.exe").unwrap().as_str(), r"C:\a\b.exe");
+    assert!(base.join("..").is_err());
+}
+
+#[test]
+fn other_paths_are_refused() {
+    let long = format!("C:\\{}", "a".repeat(LONGEST));
+    for text in [
+        "",
+        "C:",
+        "C:\\",
+        "C:relative",
+        "\\\\server\\share",
+        "\\\\?\\C:\\a",
+        "/mnt/c/a",
+        "CC:\\a",
+        "1:\\a",
+        "C:\\a\\..\\b",
+        "C:\\a\\.. \\b",
+        "C:\\a\\...\\b",
+        "C:\\a\\.\\b",
+        "C:\\a\\\\b",
+        "C:\\a/b",
+        "C:\\a:stream",
+        "C:\\a\nb",
+        "C:\\a\u{202e}b",
+        "C:\\a\"b",
+        "C:\\a*",
+        long.as_str(),
+    ] {
+        assert!(DrivePath::new(text).is_err(), "{text:?}");
+    }
+}

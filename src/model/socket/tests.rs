@@ -1,0 +1,34 @@
+
+use super::*;
+
+#[test]
+fn own_address_any_address_and_other_addresses() {
+    let own: Ipv4Addr = "172.28.16.5".parse().unwrap();
+    let elsewhere = |text: &str| Listening::Elsewhere(text.parse().unwrap());
+    let table: [(&[&str], Listening); 8] = [
+        (&[], Listening::No),
+        (&["0.0.0.0:23"], Listening::No),
+        (&["0.0.0.0:22"], Listening::Yes),
+        (&["172.28.16.5:22"], Listening::Yes),
+        (&["[::]:22"], Listening::Yes),
+        (&["127.0.0.1:22", "[::1]:22"], elsewhere("127.0.0.1")),
+        (&["[::1]:22", "0.0.0.0:22"], Listening::Yes),
+        (&["10.0.0.1:22", "[::]:22"], Listening::Yes),
+    ];
+    for (bound, expected) in table {
+        let sockets: Vec<Socket> = bound
+            .iter()
+            .map(|text| {
+                let at: SocketAddr = text.parse().unwrap();
+                Socket {
+                    protocol: Protocol::Tcp,
+                    address: at.ip(),
+                    port: at.port(),
+                }
+            })
+            .collect();
+        let at = |protocol| Listening::at(&sockets, own, protocol, 22);
+        assert_eq!(at(Protocol::Tcp), expected, "{bound:?}");
+        assert_eq!(at(Protocol::Udp), Listening::No, "{bound:?}");
+    }
+}

@@ -1,0 +1,84 @@
+
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
+
+use super::*;
+use crate::model::Listening;
+
+fn text(protocol: Protocol, table: &str) -> Vec<String> {
+    let found = parse(protocol, table.as_bytes()).unwrap();
+    found.iter().map(ToString::to_string).collect()
+}
+
+#[cfg(target_endian = "little")]
+#[test]
+fn tables_as_a_kernel_writes_them() {
+    let tcp = "  sl  local_address rem_address   st tx_queue\n\
+            \x20  0: 0100007F:0016 00000000:0000 0A 00000000:00000000\n\
+            broken\n\
+            \x20  1: 00000000000000000000000001000000:C350 00000000000000000000000000000000:0000 0A x\n\
+            \x20  2: 0510A8C0:0016 0610A8C0:0016 01 00000000:00000000\n\
+            \x20  3: 00000000:0017 00000000:0000 0A 00000000:00000000\n";
+    assert_eq!(
+        text(Protocol::Tcp, tcp),
+        ["tcp 127.0.0.1:22", "tcp [::1]:50000"],
+        "the listeners come first"
+    );
+    let udp = "heading\n 1: 00000000:CA6C 00000000:0000 07 x\n 2: 0100007F:0035 0100007F:0036 01 x\nbroken\n 3: 00:1 0:0000 07\n \
+            4: 0000000000000000FFFF00000100007F:0035 00000000000000000000000000000000:0000 07\n";
+    assert_eq!(
+        text(Protocol::Udp, udp),
+        ["udp 0.0.0.0:51820", "udp 127.0.0.1:53"]
+    );
+}
+
+#[test]
+fn a_kernel_without_ipv6_and_one_without_a_table() {
+    let root = tempfile::tempdir().unwrap();
+    let read = || sockets(root.path(), Protocol::Tcp);
+    assert_eq!(read().unwrap_err().kind(), io::ErrorKind::NotFound);
+    std::fs::create_dir_all(root.path().join("proc/net")).unwrap();
+    let table = "head\n 0: 00000000:0016 00000000:0000 0A\n";
+    std::fs::write(root.path().join("proc/net/tcp"), table).unwrap();
+    assert_eq!(read().unwrap().len(), 1);
+}
+
+/// Another process takes the port that was just given back too rarely to count.
+#[test]
+fn sockets_of_this_machine_are_not_touched() {
+    let own = Ipv4Addr::LOCALHOST;
+    let tcp = TcpListener::bind((own, 0)).unwrap();
+    let other = TcpListener::bind("127.0.0.2:0").unwrap();
+    let both = TcpListener::bind("[::]:0").unwrap();
+    let udp = UdpSocket::bind((own, 0)).unwrap();
+    let taken = UdpSocket::bind((own, 0)).unwrap();
+    let free = taken.local_addr();
+    drop(taken);
+    let judged = |protocol, at: io::Result<SocketAddr>| {
+        let sockets = sockets(Path::new("/"), protocol).unwrap();
+        Listening::at(&sockets, own, protocol, at.unwrap().port())
+    };
+    let second = Listening::Elsewhere("127.0.0.2".parse().unwrap());
+    assert_eq!(judged(Protocol::Tcp, tcp.local_addr()), Listening::Yes);
+    assert_eq!(judged(Protocol::Tcp, other.local_addr()), second);
+    assert_eq!(judged(Protocol::Tcp, both.local_addr()), Listening::Yes);
+    assert_eq!(judged(Protocol::Udp, udp.local_addr()), Listening::Yes);
+    assert_eq!(judged(Protocol::Udp, free), Listening::No);
+    both.set_nonblocking(true).unwrap();
+    let accepted = both.accept().unwrap_err();
+    assert_eq!(
+        accepted.kind(),
+        io::ErrorKind::WouldBlock,
+        "no connection was made"
+    );
+}
+
+proptest::proptest! {
+    #[test]
+    fn never_panics(text in "\\PC{0,200}", hex in "[0-9A-F:]{0,60}") {
+        for protocol in [Protocol::Tcp, Protocol::Udp] {
+            let table = format!("head\n 0: {hex} {hex} 0A 07\n0: {text}:{hex} x 07\n{text}\n");
+            let found = parse(protocol, table.as_bytes()).unwrap();
+            proptest::prop_assert!(found.len() <= table.lines().count());
+        }
+    }
+}
