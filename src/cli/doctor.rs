@@ -3,10 +3,7 @@
 mod fix;
 
 use anyhow::bail;
-use clap::{
-    Args,
-    builder::{PossibleValuesParser, TypedValueParser},
-};
+use clap::{Args, builder::PossibleValuesParser};
 use serde::Serialize;
 
 use self::fix::Fixed;
@@ -17,7 +14,7 @@ use super::{
 };
 use crate::{
     config::Source,
-    doctor::{Check, Fix, Group, Options, Verdict, describe, examine, gather},
+    doctor::{Check, Fix, GROUPS, Verdict, describe, examine, gather},
     model::{HealthEntry, Severity},
     paths::Paths,
 };
@@ -38,17 +35,8 @@ pub(super) struct Command {
     #[arg(long)]
     network: bool,
     /// Make the checks of these groups only [default: all]
-    #[arg(value_name = "GROUP", value_parser = groups())]
-    groups: Vec<Group>,
-}
-
-fn groups() -> impl TypedValueParser<Value = Group> {
-    let names = Group::ALL.iter().map(|group| group.as_str());
-    PossibleValuesParser::new(names).map(|name| {
-        let mut groups = Group::ALL.iter().copied();
-        let found = groups.find(|group| group.as_str() == name);
-        found.unwrap_or(Group::System)
-    })
+    #[arg(value_name = "GROUP", value_parser = PossibleValuesParser::new(GROUPS))]
+    groups: Vec<String>,
 }
 
 /// Version of the JSON document.
@@ -80,18 +68,15 @@ struct Entry {
 type Results = [(Check, Verdict)];
 
 pub(super) async fn doctor(command: Command, source: Source, paths: Paths) -> anyhow::Result<Exit> {
-    let options = Options {
-        network: command.network,
-    };
     if command.fix && !rustix::process::geteuid().is_root() {
         bail!("--fix changes the machine and needs root: sudo wslmesh doctor --fix");
     }
-    let mut facts = gather(&source, &paths, options).await;
+    let mut facts = gather(&source, &paths, command.network).await;
     let mut fixed = Fixed::default();
     if command.fix {
         let results = examine(&facts, &command.groups);
         fixed = fix::fix(&results, &facts, &source, &paths).await;
-        facts = gather(&source, &paths, options).await;
+        facts = gather(&source, &paths, command.network).await;
     }
     let results = examine(&facts, &command.groups);
     if command.json {
@@ -122,7 +107,7 @@ fn json(results: &Results, fixed: &Fixed) -> serde_json::Result<String> {
         };
         Entry {
             id: info.id,
-            group: info.group.as_str(),
+            group: info.group,
             title: info.title,
             verdict: verdict.name(),
             detail: verdict.detail(),
@@ -275,7 +260,7 @@ fn others(results: &Results) -> Vec<String> {
             Verdict::Skipped(reason) => reason.clone(),
         };
         if group.replace(info.group) != Some(info.group) {
-            lines.push(heading(info.group.as_str()));
+            lines.push(heading(info.group));
         }
         lines.extend(row(&verdict.name(), info.id, &detail));
     }

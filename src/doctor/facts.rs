@@ -1,7 +1,10 @@
 //! What doctor knows of the machine: plain data, filled in by `read` and made up by
 //! the tests.
 
-use std::{collections::BTreeMap, net::IpAddr};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+};
 
 use ipnet::Ipv4Net;
 
@@ -9,10 +12,14 @@ use super::verdict::{NOT_WSL, Verdict, skipped};
 use crate::{
     config::Settings,
     interop::ini::Ini,
-    model::{Code, Link, Mode, Node, Observation, Plan, Socket},
+    model::{Code, Mode, Node, Observation, Plan, Socket},
     plan,
     report::{Document, WireguardEntry},
 };
+
+/// What came of reading a source: its content, `None` where it does not exist, or why
+/// it could not be read.
+pub(super) type Read<T> = Result<Option<T>, String>;
 
 /// Everything that the checks know.
 #[derive(Debug, Clone)]
@@ -21,36 +28,52 @@ pub struct Facts {
     pub(super) root: bool,
     /// Seconds since 1970 (UTC), by this machine's clock.
     pub(super) now_unix: u64,
-    /// WSL itself.
-    pub(super) wsl: Wsl,
+    /// Whether this is WSL 2.
+    pub(super) wsl: bool,
+    /// WSL's version, where it reports one.
+    pub(super) wsl_version: Option<String>,
     /// The configuration, or what is wrong with it.
     pub(super) settings: Result<Settings, String>,
     /// What a pass of the agent would observe, or why it could not.
     pub(super) observation: Result<Observation, String>,
     /// WireGuard devices with their peers.
     pub(super) peers: Vec<WireguardEntry>,
-    /// IPv4 routes of the main table: interface and destination.
-    pub(super) routes: Vec<(String, Ipv4Net)>,
     /// The running agent's status document.
     pub(super) agent: Option<Document>,
-    /// systemd.
-    pub(super) systemd: Systemd,
-    /// /etc/wsl.conf.
-    pub(super) wsl_conf: Text<Ini>,
+    /// systemd's units, or why they could not be read.
+    pub(super) units: Result<Units, String>,
     /// %UserProfile%\.wslconfig.
-    pub(super) wslconfig: Text<Ini>,
+    pub(super) wslconfig: Read<Ini>,
     /// Whether the folder of `wslmesh host install` exists on Windows.
     pub(super) installed: bool,
-    /// Open sockets.
-    pub(super) sockets: Text<Vec<Socket>>,
+    /// The way to Windows programs, or why it could not be looked for in time.
+    pub(super) interop: Result<Interop, String>,
+    /// What this machine's files say, or why they could not be read in time.
+    pub(super) local: Result<Local, String>,
+}
+
+/// What /proc, /sys and /etc say.
+#[derive(Debug, Clone)]
+pub(super) struct Local {
+    /// The kernel's release.
+    pub(super) release: String,
+    /// Whether systemd is the init of this system (sd_booted(3)).
+    pub(super) systemd: bool,
+    /// /etc/wsl.conf.
+    pub(super) wsl_conf: Read<Ini>,
+    /// Open sockets, or why they could not be read.
+    pub(super) sockets: Result<Vec<Socket>, String>,
     /// Values below /proc/sys, by dotted name.
     pub(super) sysctls: BTreeMap<&'static str, String>,
+    /// IPv4 routes of the main table: interface and destination.
+    pub(super) routes: Vec<(String, Ipv4Net)>,
     /// Name resolution.
     pub(super) resolver: Resolver,
-    /// The clock.
-    pub(super) clock: Clock,
-    /// The way to Windows programs.
-    pub(super) interop: Interop,
+    /// The clock against another one, where there is one.
+    pub(super) drift: Option<Drift>,
+    /// Whether the Hyper-V driver follows Windows' clock; `None` where there is no
+    /// such driver.
+    pub(super) follows: Option<bool>,
     /// Processes of this distribution.
     pub(super) processes: Vec<Process>,
     /// Files whose owner and mode matter.
@@ -59,64 +82,33 @@ pub struct Facts {
     pub(super) hidden_keys: Vec<String>,
     /// Scheduled scripts that poll for the address.
     pub(super) pollers: Pollers,
-    /// Memory and disk.
-    pub(super) resources: Resources,
+    /// /proc/meminfo, where it can be read.
+    pub(super) memory: Option<Memory>,
+    /// The file system of `/`, where statvfs works.
+    pub(super) disk: Option<Disk>,
     /// What the kernel offers.
     pub(super) kernel: Kernel,
 }
 
 impl Facts {
-    /// Facts of a machine of which nothing could be read, for this reason.
-    pub(super) fn unread(why: &str) -> Self {
-        Self {
-            root: false,
-            now_unix: 0,
-            wsl: Wsl::default(),
-            settings: Err(why.to_owned()),
-            observation: Err(why.to_owned()),
-            peers: Vec::new(),
-            routes: Vec::new(),
-            agent: None,
-            systemd: Systemd {
-                running: false,
-                units: Err(why.to_owned()),
-            },
-            wsl_conf: Text::Unreadable(why.to_owned()),
-            wslconfig: Text::Unreadable(why.to_owned()),
-            installed: false,
-            sockets: Text::Unreadable(why.to_owned()),
-            sysctls: BTreeMap::new(),
-            resolver: Resolver {
-                text: Text::Unreadable(why.to_owned()),
-                link: None,
-                immutable: false,
-                answer: Answer::NoServer,
-            },
-            clock: Clock {
-                drift: Err(why.to_owned()),
-                follows: None,
-            },
-            interop: Interop {
-                entry: None,
-                init: true,
-                way: Way::None(Code::InteropTimeout, why.to_owned()),
-                named: None,
-            },
-            processes: Vec::new(),
-            guarded: Vec::new(),
-            hidden_keys: Vec::new(),
-            pollers: Pollers::default(),
-            resources: Resources::default(),
-            kernel: Kernel::default(),
-        }
+    /// Skips a check that makes sense in WSL alone.
+    pub(super) fn wsl(&self) -> Result<(), Verdict> {
+        self.wsl.then_some(()).ok_or_else(|| skipped(NOT_WSL))
     }
 
-    /// Skips a check that makes sense in WSL alone.
-    pub(super) fn wsl(&self) -> Result<&Wsl, Verdict> {
-        self.wsl
-            .is
-            .then_some(&self.wsl)
-            .ok_or_else(|| skipped(NOT_WSL))
+    /// Whether this version of WSL knows instanceIdleTimeout, new in 2.5.10: assumed
+    /// where the version is unknown.
+    pub(super) fn knows_idle_timeout(&self) -> bool {
+        let at_least = |version: &str| {
+            let parts = version.split('.').map(|part| part.parse().unwrap_or(0));
+            parts.chain([0; 3]).take(3).ge([2, 5, 10])
+        };
+        self.wsl_version.as_deref().is_none_or(at_least)
+    }
+
+    /// What this machine's files say.
+    pub(super) fn local(&self) -> Result<&Local, Verdict> {
+        self.local.as_ref().map_err(skipped)
     }
 
     /// The configuration.
@@ -149,121 +141,47 @@ impl Facts {
         self.observation.as_ref().ok()?.mode.known()
     }
 
-    /// The tunnels whose MTU the configuration sets.
-    pub(super) fn tunnels(&self) -> Result<Vec<&Link>, Verdict> {
-        let (settings, observation) = self.observation()?;
-        let matches = |link: &&Link| settings.mtu_interfaces.matches(&link.name);
-        Ok(observation.links.iter().filter(matches).collect())
-    }
-
-    /// A section's value in /etc/wsl.conf.
-    pub(super) fn wsl_conf(&self, section: &str, key: &str) -> Option<&str> {
-        self.wsl_conf.content()?.get(section, key)
+    /// /etc/wsl.conf, empty where it does not exist.
+    pub(super) fn wsl_conf(&self) -> Result<Ini, Verdict> {
+        self.wsl()?;
+        let conf = self.local()?.wsl_conf.clone();
+        let conf = conf.map_err(|why| skipped(format!("/etc/wsl.conf: {why}")))?;
+        Ok(conf.unwrap_or_default())
     }
 
     /// Windows' .wslconfig, empty where it does not exist.
     pub(super) fn wslconfig(&self) -> Result<Ini, Verdict> {
         self.wsl()?;
-        match &self.wslconfig {
-            Text::Missing => Ok(Ini::default()),
-            Text::Content(ini) => Ok(ini.clone()),
-            Text::Unreadable(why) => Err(skipped(why)),
-        }
+        let config = self.wslconfig.clone().map_err(skipped)?;
+        Ok(config.unwrap_or_default())
     }
 
-    /// systemd's units.
-    pub(super) fn units(&self) -> Result<&Units, Verdict> {
-        self.systemd.units.as_ref().map_err(skipped)
+    /// The state of one of systemd's units; `None` where systemd does not know it.
+    pub(super) fn unit(&self, name: &str) -> Result<Option<&UnitState>, Verdict> {
+        let units = self.units.as_ref().map_err(skipped)?;
+        Ok(units.states.get(name))
     }
 
     /// The sockets.
     pub(super) fn sockets(&self) -> Result<&[Socket], Verdict> {
-        match &self.sockets {
-            Text::Content(sockets) => Ok(sockets),
-            Text::Missing => Err(skipped("/proc/net does not exist")),
-            Text::Unreadable(why) => Err(skipped(why)),
-        }
+        self.local()?.sockets.as_deref().map_err(skipped)
     }
 
     /// wslmesh's own files and folders, and whether each is a folder that must exist.
     #[must_use]
     pub fn own_files(&self) -> Vec<(String, bool)> {
-        let own = self.guarded.iter();
+        let own = self.local.iter().flat_map(|local| &local.guarded);
         own.filter(|file| file.secrecy != Secrecy::Secret)
             .map(|file| (file.path.clone(), file.secrecy == Secrecy::OwnFolder))
             .collect()
     }
 
     /// Names of the processes that `is_one` selects, each once.
-    pub(super) fn running(&self, is_one: impl Fn(&Process) -> bool) -> Vec<String> {
-        let found = self.processes.iter().filter(|process| is_one(process));
-        let mut found: Vec<String> = found.map(|process| process.name.clone()).collect();
-        found.sort();
-        found.dedup();
-        found
+    pub(super) fn running(&self, is_one: fn(&Process) -> bool) -> Result<Vec<String>, Verdict> {
+        let found = self.local()?.processes.iter().filter(|one| is_one(one));
+        let found: BTreeSet<&String> = found.map(|process| &process.name).collect();
+        Ok(found.into_iter().cloned().collect())
     }
-}
-
-/// WSL as seen from inside.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Wsl {
-    /// Whether this is WSL 2.
-    pub(super) is: bool,
-    /// The kernel's release.
-    pub(super) release: String,
-    /// WSL's version, where it reports one.
-    pub(super) version: Option<String>,
-}
-
-impl Wsl {
-    /// Whether this version knows instanceIdleTimeout, new in 2.5.10: assumed where
-    /// the version is unknown.
-    pub(super) fn knows_idle_timeout(&self) -> bool {
-        let at_least = |version: &str| {
-            let parts = version.split('.').map(|part| part.parse().unwrap_or(0));
-            parts.chain([0; 3]).take(3).ge([2, 5, 10])
-        };
-        self.version.as_deref().is_none_or(at_least)
-    }
-}
-
-/// A file or another source of text, understood.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Text<T> {
-    /// It does not exist.
-    Missing,
-    /// Its content.
-    Content(T),
-    /// It could not be read, for this reason.
-    Unreadable(String),
-}
-
-impl<T> Text<T> {
-    /// The content, where there is one.
-    pub(super) fn content(&self) -> Option<&T> {
-        match self {
-            Self::Content(content) => Some(content),
-            Self::Missing | Self::Unreadable(_) => None,
-        }
-    }
-
-    /// The same with its content understood.
-    pub(super) fn map<U>(self, change: impl FnOnce(T) -> U) -> Text<U> {
-        match self {
-            Self::Missing => Text::Missing,
-            Self::Content(content) => Text::Content(change(content)),
-            Self::Unreadable(why) => Text::Unreadable(why),
-        }
-    }
-}
-
-/// systemd as it answers on the bus.
-#[derive(Debug, Clone)]
-pub(super) struct Systemd {
-    /// Whether it is the init of this system (sd_booted(3)).
-    pub(super) running: bool,
-    /// Its units, or why they could not be read.
-    pub(super) units: Result<Units, String>,
 }
 
 /// The units that matter here.
@@ -287,14 +205,24 @@ pub(super) struct UnitState {
 /// /etc/resolv.conf and the server that it names.
 #[derive(Debug, Clone)]
 pub(super) struct Resolver {
-    /// Its text.
-    pub(super) text: Text<String>,
+    /// Its servers, in order; an IPv6 zone is left out.
+    pub(super) servers: Read<Vec<IpAddr>>,
     /// Where it leads, if it is a link.
     pub(super) link: Option<String>,
     /// Whether it cannot be changed (`chattr +i`).
     pub(super) immutable: bool,
     /// What its first server answered.
     pub(super) answer: Answer,
+}
+
+impl Resolver {
+    /// Its servers, none where they cannot be read.
+    pub(super) fn servers(&self) -> &[IpAddr] {
+        match &self.servers {
+            Ok(Some(servers)) => servers,
+            Ok(None) | Err(_) => &[],
+        }
+    }
 }
 
 /// What came of one question to a name server.
@@ -308,16 +236,6 @@ pub(super) enum Answer {
     Code(IpAddr, u8),
     /// It did not answer, for this reason.
     Silent(IpAddr, String),
-}
-
-/// The clock against another one.
-#[derive(Debug, Clone)]
-pub(super) struct Clock {
-    /// The comparison, or why there is none.
-    pub(super) drift: Result<Drift, String>,
-    /// Whether the Hyper-V driver follows Windows' clock; `None` where there is no
-    /// such driver.
-    pub(super) follows: Option<bool>,
 }
 
 /// How far this machine's clock is from another one.
@@ -346,21 +264,10 @@ pub(super) struct Interop {
     pub(super) entry: Option<(String, bool)>,
     /// Whether WSL's init exists, which runs them without an entry.
     pub(super) init: bool,
-    /// The way that the agent would take.
-    pub(super) way: Way,
+    /// The way that the agent would take, or why there is none.
+    pub(super) way: Result<String, (Code, String)>,
     /// What WSL_INTEROP names, and whether it exists.
     pub(super) named: Option<(String, bool)>,
-}
-
-/// The result of looking for powershell.exe.
-#[derive(Debug, Clone)]
-pub(super) enum Way {
-    /// The way as text.
-    Found(String),
-    /// Why there is none.
-    None(Code, String),
-    /// It was not looked for.
-    NotWsl,
 }
 
 /// A process.
@@ -405,15 +312,6 @@ pub(super) struct Pollers {
     pub(super) hidden: Vec<String>,
 }
 
-/// Memory and disk.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Resources {
-    /// /proc/meminfo, where it can be read.
-    pub(super) memory: Option<Memory>,
-    /// The file system of `/`, where statvfs works.
-    pub(super) disk: Option<Disk>,
-}
-
 /// Memory in MiB.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Memory {
@@ -446,7 +344,7 @@ pub(super) struct Kernel {
     /// `loaded`, `built in`, `a module`, or nothing.
     pub(super) wireguard: Option<&'static str>,
     /// A userspace WireGuard that is installed.
-    pub(super) userspace: Option<String>,
+    pub(super) userspace: Option<&'static str>,
     /// Whether /dev/net/tun exists.
     pub(super) tun: bool,
     /// Whether bridged packets pass the packet filter.

@@ -26,8 +26,8 @@ pub enum Fix {
 pub struct Info {
     /// Its name in the output, in the JSON document and in the documentation.
     pub id: &'static str,
-    /// What it is about.
-    pub group: Group,
+    /// What it is about, one of [`GROUPS`].
+    pub group: &'static str,
     /// What should be true.
     pub title: &'static str,
     /// Why it matters, in sentences.
@@ -48,25 +48,12 @@ impl Check {
 }
 
 macro_rules! registry {
-    ($($group:ident $word:literal {
+    ($($group:literal {
         $($check:ident $id:literal $title:literal $run:path, $fix:ident, $why:literal, $remediation:literal;)*
     })*) => {
-        /// What a check is about.
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-        pub enum Group {
-            $(#[doc = $word] $group,)*
-        }
-
-        impl Group {
-            /// All groups, in the order of the output.
-            pub const ALL: &'static [Self] = &[$(Self::$group,)*];
-
-            /// Its name on the command line and in the output.
-            #[must_use]
-            pub fn as_str(self) -> &'static str {
-                match self { $(Self::$group => $word,)* }
-            }
-        }
+        /// What checks are about, in the order of the output: their names there and on
+        /// the command line.
+        pub const GROUPS: &[&str] = &[$($group,)*];
 
         /// One check, stable across versions.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -84,7 +71,7 @@ macro_rules! registry {
                 match self {
                     $($(Self::$check => &Info {
                         id: $id,
-                        group: Group::$group,
+                        group: $group,
                         title: $title,
                         why: $why,
                         remediation: $remediation,
@@ -98,7 +85,7 @@ macro_rules! registry {
 }
 
 registry! {
-    System "system" {
+    "system" {
         WslVersion "wsl-version" "WSL 2, recent enough" system::version, None,
             "WSL 1 has no network of its own to manage, and some fixes need a recent WSL 2.",
             "Run `wsl.exe --update` on Windows; on WSL 1 also `wsl.exe --set-version NAME 2`";
@@ -130,7 +117,7 @@ registry! {
             "The agent reports what it cannot fix itself.",
             "Run `wslmesh status`: it lists each finding with its fix";
     }
-    Address "address" {
+    "address" {
         Interface "interface" "one interface with one IPv4 address" address::interface, None,
             "Everything that follows the address needs to know which one it is. `hostname -I` prints a list that includes docker's and the tunnel's.",
             "Wait while Windows is connecting; else set [network] interface in wslmesh.toml, or run `wsl.exe --shutdown` on Windows";
@@ -144,7 +131,7 @@ registry! {
             "A service that is bound to a previous address of this distribution cannot be reached.",
             "Let the service listen on 0.0.0.0 (ListenAddress 0.0.0.0 in sshd_config), or restart it when the address changes ([dependents])";
     }
-    Mtu "mtu" {
+    "mtu" {
         TunnelMtu "tunnel-mtu" "tunnels have the configured MTU" mtu::tunnels, Pass,
             "Tunnel packets that are larger than the path allows are fragmented or dropped.",
             "Run `sudo systemctl reload wslmesh` (start, if it is stopped), or `sudo wslmesh doctor --fix`";
@@ -155,7 +142,7 @@ registry! {
             "Where a firewall drops ICMP, a TCP connection through the tunnel hangs at its first full packet.",
             "Set \"net.ipv4.tcp_mtu_probing\" = 1 in the section [sysctl] of /etc/wslmesh/wslmesh.toml, then run `sudo systemctl reload wslmesh`";
     }
-    Sysctls "sysctls" {
+    "sysctls" {
         SysctlValues "sysctl-values" "sysctls have the configured values" sysctls::values, Pass,
             "Large buffers make transfers fast, and keepalives detect a dead connection within two minutes. tcp_* applies to TCP inside a tunnel; the tunnel itself is UDP.",
             "Run `sudo systemctl reload wslmesh` (start, if it is stopped), or `sudo wslmesh doctor --fix`";
@@ -163,7 +150,7 @@ registry! {
             "WSL owns some sysctls in mirrored mode, and some belong to the whole virtual machine.",
             "Remove the key from [sysctl], or set it to false there";
     }
-    Wireguard "wireguard" {
+    "wireguard" {
         WireguardAnswers "wireguard-answers" "WireGuard devices answer" wireguard::answers, None,
             "A userspace daemon that hangs keeps its device but forwards nothing.",
             "Run `sudo wg show`; restart the tunnel with `sudo systemctl restart wg-quick@NAME`";
@@ -180,7 +167,7 @@ registry! {
             "In NAT mode nothing from outside arrives unless Windows forwards it, and `netsh interface portproxy` forwards TCP only.",
             "Add a forward: `sudo wslmesh forward add NAME --protocol udp --listen-port PORT`";
     }
-    Tailscale "tailscale" {
+    "tailscale" {
         TailscaleUnit "tailscale-unit" "tailscaled is enabled and running" tailscale::unit, None,
             "Without it there is no Tailscale network. It manages its keepalives itself.",
             "Run `sudo systemctl enable --now tailscaled`";
@@ -188,7 +175,7 @@ registry! {
             "A node that is logged out has an interface without an address.",
             "Run `sudo tailscale up`; ignore this if you want userspace mode";
     }
-    Dns "dns" {
+    "dns" {
         ResolvConf "resolv-conf" "/etc/resolv.conf names a server" dns::resolv_conf, None,
             "Without a server no name resolves. The file is a link to one that WSL writes for all distributions.",
             "Run `wsl.exe --shutdown` on Windows: WSL creates it again. Do not replace it by a public server, which knows none of your names, and never overwrite /etc/wsl.conf for it";
@@ -205,7 +192,7 @@ registry! {
             "WSL's own name server has 10.255.255.254 on lo, unless dnsTunnelingIpAddress in .wslconfig names another address. It asks Windows, so that names of VPNs and companies resolve.",
             "Run `wsl.exe --shutdown` on Windows; remove dnsTunneling=false from %UserProfile%\\.wslconfig";
     }
-    Clock "clock" {
+    "clock" {
         ClockDrift "clock-drift" "the clock is right" clock::drift, None,
             "The clock may be behind after Windows slept; certificates and WireGuard handshakes depend on it.",
             "Wait a minute: Windows corrects it. If it stays wrong, run `wsl.exe --shutdown` on Windows; `sudo hwclock -s` is the last resort";
@@ -216,7 +203,7 @@ registry! {
             "The driver sets the clock forward when it is 5 s or more behind, for example after sleep.",
             "Remove hv_utils.timesync_implicit=0 from kernelCommandLine in %UserProfile%\\.wslconfig";
     }
-    Interop "interop" {
+    "interop" {
         InteropBinfmt "interop-binfmt" "the kernel can start Windows programs" interop::binfmt, None,
             "binfmt_misc passes .exe files to WSL's /init. The entry is WSLInterop, in some versions WSLInterop-late, and all distributions share one table.",
             "Run `sudo systemctl restart systemd-binfmt`; if that does not help, `wsl.exe --shutdown` on Windows";
@@ -233,7 +220,7 @@ registry! {
             "A terminal that outlives its session (tmux, screen) names a socket that no longer exists.",
             "Run `unset WSL_INTEROP` in that terminal";
     }
-    Ports "ports" {
+    "ports" {
         PortsListening "ports-listening" "a service listens behind each forward" ports::listening, None,
             "A forward without a service looks like a firewall problem. A service on 127.0.0.1 cannot be reached from outside.",
             "Start the service, or correct connect-port (`wslmesh forward list`)";
@@ -247,7 +234,7 @@ registry! {
             "The agent learns at each call which ports Windows uses, excludes or forwards for another tool. A port that is reported as in use is usually excluded, and no program has it.",
             "Run `wslmesh status`: it lists each finding with its fix; `wslmesh host check` examines Windows";
     }
-    Windows "windows" {
+    "windows" {
         Wslconfig "wslconfig" ".wslconfig is valid" wsl_files::wslconfig, None,
             "WSL ignores what it does not know in %UserProfile%\\.wslconfig and uses the first of two equal keys; it warns only once, where wsl.exe was started.",
             "Correct these lines of %UserProfile%\\.wslconfig, then run `wsl.exe --shutdown` on Windows";
@@ -261,12 +248,12 @@ registry! {
             "WSL uses half of the memory by default.",
             "Set memory, processors and swap in the section [wsl2] of %UserProfile%\\.wslconfig, such as memory=4GB";
     }
-    Lifetime "lifetime" {
+    "lifetime" {
         LifetimeIdle "lifetime-idle" "the distribution keeps running without a terminal" lifetime::idle, None,
             "WSL does not count services as use. At a Windows logoff it stops in any case, and nothing starts it before the next logon.",
             "Run `wslmesh host install`; or set instanceIdleTimeout=-1 in the section [general] of %UserProfile%\\.wslconfig, then run `wsl.exe --shutdown` on Windows";
     }
-    Files "files" {
+    "files" {
         FilesOwn "files-own" "wslmesh's files belong to root" files::own, Files,
             "Who can write them controls what the agent does as root.",
             "Run `sudo wslmesh doctor --fix`";
@@ -277,7 +264,7 @@ registry! {
             "Windows drives are many times slower, have no owners without metadata, and can disappear.",
             "Move it below /home, /srv or /var";
     }
-    Conflicts "conflicts" {
+    "conflicts" {
         ConflictsSubnets "conflicts-subnets" "no two networks overlap" conflicts::subnets, None,
             "Of two networks that overlap one cannot be reached: Windows itself, where a tunnel covers eth0's. Addresses and routes of the main table are compared; Tailscale and wg-quick's Table= have routes elsewhere, too.",
             "Give the tunnel or docker another subnet (AllowedIPs; default-address-pools in /etc/docker/daemon.json)";
@@ -288,7 +275,7 @@ registry! {
             "A scheduled script from before wslmesh may still write the same file, or rules with an old address.",
             "Remove it if it does what the agent does now";
     }
-    Resources "resources" {
+    "resources" {
         Memory "memory" "memory is available" resources::memory, None,
             "The kernel kills processes when memory runs out.",
             "Stop large processes (`top -o %MEM`), or raise memory= in the section [wsl2] of %UserProfile%\\.wslconfig";
@@ -305,7 +292,7 @@ registry! {
             "Editors and builds watch files; changes on a Windows drive are not reported.",
             "Set fs.inotify.max_user_watches=524288 in /etc/sysctl.d/90-inotify.conf, then run `sudo sysctl --system`";
     }
-    Kernel "kernel" {
+    "kernel" {
         KernelWireguard "kernel-wireguard" "WireGuard is available" kernel::wireguard, None,
             "WSL's kernel has it since 5.15; a custom one may lack it.",
             "Run `sudo modprobe wireguard`, or install wireguard-go; ignore this if you use Tailscale only";

@@ -86,18 +86,6 @@ impl Verdict {
         }
         self
     }
-
-    /// The same with a remark on what it does not cover.
-    pub(super) fn remark(mut self, remark: &str) -> Self {
-        let detail = match &mut self {
-            Self::Skipped(detail) | Self::Ok(detail) => Some(detail),
-            Self::Found(findings) => findings.last_mut().map(|finding| &mut finding.detail),
-        };
-        if let Some(detail) = detail {
-            *detail = format!("{detail} ({remark})");
-        }
-        self
-    }
 }
 
 /// The facts of a finding, without a final dot; of the agent's with code and subject.
@@ -122,11 +110,6 @@ fn found(severity: Severity, detail: impl Into<String>) -> Verdict {
 /// The check cannot be made here.
 pub(super) fn skipped(reason: impl Into<String>) -> Verdict {
     Verdict::Skipped(reason.into())
-}
-
-/// Only root can see this.
-pub(super) fn needs_root(what: &str) -> Verdict {
-    Verdict::Skipped(format!("needs root: {what}"))
 }
 
 /// As it should be.
@@ -154,12 +137,11 @@ pub(super) fn all(
     parts: impl IntoIterator<Item = Verdict>,
     ok: impl FnOnce() -> String,
 ) -> Verdict {
-    let mut findings = Vec::new();
-    for part in parts {
-        if let Verdict::Found(more) = part {
-            findings.extend(more);
-        }
-    }
+    let findings = parts.into_iter().flat_map(|part| match part {
+        Verdict::Found(findings) => findings,
+        Verdict::Skipped(_) | Verdict::Ok(_) => Vec::new(),
+    });
+    let mut findings: Vec<HealthEntry> = findings.collect();
     if findings.is_empty() {
         return Verdict::Ok(ok());
     }
@@ -169,12 +151,28 @@ pub(super) fn all(
 
 /// What was seen, with a remark on what only root can see. Where nothing was seen
 /// and something is hidden, there is no verdict.
-pub(super) fn beside_hidden(verdict: Verdict, seen: bool, hidden: &[String]) -> Verdict {
-    match (seen, hidden) {
-        (_, []) => verdict,
-        (false, hidden) => needs_root(&hidden.join(", ")),
-        (true, hidden) => verdict.remark(&format!("needs root: {}", hidden.join(", "))),
+pub(super) fn beside_hidden(mut verdict: Verdict, seen: bool, hidden: &[String]) -> Verdict {
+    if hidden.is_empty() {
+        return verdict;
     }
+    let remark = format!("needs root: {}", list(hidden));
+    if !seen {
+        return skipped(remark);
+    }
+    let detail = match &mut verdict {
+        Verdict::Skipped(detail) | Verdict::Ok(detail) => Some(detail),
+        Verdict::Found(findings) => findings.last_mut().map(|finding| &mut finding.detail),
+    };
+    if let Some(detail) = detail {
+        *detail = format!("{detail} ({remark})");
+    }
+    verdict
+}
+
+/// Items with commas between.
+pub(super) fn list(items: impl IntoIterator<Item: ToString>) -> String {
+    let items = items.into_iter().map(|item| item.to_string());
+    items.collect::<Vec<_>>().join(", ")
 }
 
 /// `1 key`, `3 keys`.

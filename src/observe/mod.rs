@@ -75,5 +75,6 @@ pub fn read_sysctl(key: &SysctlKey) -> SysctlReading {
 }
 
 pub use peers::Peers;
+pub use resolv::name_servers;
 pub use sockets::sockets;
 pub use wireguard::Devices;

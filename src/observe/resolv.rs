@@ -11,16 +11,16 @@ const MOST: usize = 1 << 16;
 /// 10.255.255.254, which is not the Windows host.
 pub(super) fn first_server() -> Option<IpAddr> {
     let bytes = read_bounded(Path::new("/etc/resolv.conf"), MOST).ok()?;
-    parse(&String::from_utf8_lossy(&bytes))
+    name_servers(&String::from_utf8_lossy(&bytes)).next()
 }
 
-/// As resolv.conf(5) has it: the keyword at the start of the line, an IPv6
-/// address perhaps with a zone.
-fn parse(text: &str) -> Option<IpAddr> {
+/// The servers of a resolv.conf(5), in order: the keyword at the start of the line, an
+/// IPv6 address perhaps with a zone, which is left out.
+pub fn name_servers(text: &str) -> impl Iterator<Item = IpAddr> {
     text.lines()
         .filter_map(|line| line.strip_prefix("nameserver"))
         .filter(|rest| rest.starts_with([' ', '\t']))
-        .find_map(|rest| {
+        .filter_map(|rest| {
             let word = rest.split_whitespace().next()?;
             word.split('%').next()?.parse().ok()
         })
@@ -47,10 +47,25 @@ mod tests {
         ];
         for (text, server) in table {
             assert_eq!(
-                parse(text),
+                name_servers(text).next(),
                 server.map(|ip| ip.parse().unwrap()),
                 "{text:?}"
             );
+        }
+    }
+
+    #[test]
+    fn servers_in_order() {
+        let text = "# nameserver 9.9.9.9\nnameserver\t10.255.255.254\r\nnameservers 1.1.1.1\n nameserver 2.2.2.2\nnameserver fe80::1%eth0\nnameserver x\nsearch lan\n";
+        let found: Vec<String> = name_servers(text).map(|ip| ip.to_string()).collect();
+        assert_eq!(found, ["10.255.255.254", "fe80::1"]);
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn never_panics(text in "(nameserver[ \t]?)?\\PC{0,60}\n?", rest in "\\PC{0,60}") {
+            let text = format!("{text}{rest}");
+            proptest::prop_assert!(name_servers(&text).count() <= text.lines().count());
         }
     }
 }

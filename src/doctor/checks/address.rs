@@ -10,7 +10,7 @@ use ipnet::IpNet;
 use crate::{
     doctor::{
         facts::Facts,
-        verdict::{Judged, all, error, info, ok, warning},
+        verdict::{Judged, all, error, info, list, ok, warning},
     },
     model::{Action, Code, Observation},
     plan,
@@ -23,19 +23,14 @@ pub(crate) fn interface(facts: &Facts) -> Judged {
         Err(finding) => return Ok(error(finding.detail)),
     };
     let addresses = observation.addresses.iter();
-    let others: Vec<String> = addresses
+    let others = addresses
         .filter(|address| address.link == node.link.index && address.global)
-        .filter(|address| matches!(address.net, IpNet::V4(net) if net != node.net))
-        .map(|address| address.net.to_string())
-        .collect();
+        .filter(|address| matches!(address.net, IpNet::V4(net) if net != node.net));
+    let others = list(others.map(|address| address.net));
     let detail = format!("{} {}", node.link.name, node.net);
-    Ok(if others.is_empty() {
-        ok(detail)
-    } else {
-        info(format!(
-            "{detail} is used; the interface also has {}",
-            others.join(", ")
-        ))
+    Ok(match others.as_str() {
+        "" => ok(detail),
+        others => info(format!("{detail} is used; the interface also has {others}")),
     })
 }
 
@@ -54,17 +49,12 @@ pub(crate) fn route(facts: &Facts) -> Judged {
         .filter(|route| route.metric == best.metric && route.link != best.link);
     let mut equal: Vec<String> = equal.map(|route| name(route.link)).collect();
     equal.dedup();
-    let detail = match best.gateway {
-        Some(gateway) => format!("{} via {gateway}", name(best.link)),
-        None => format!("{} without a gateway", name(best.link)),
-    };
-    Ok(if equal.is_empty() {
-        ok(detail)
-    } else {
-        warning(format!(
-            "{detail}, and with the same metric: {}",
-            equal.join(", ")
-        ))
+    let gateway = best.gateway.map(|gateway| format!("via {gateway}"));
+    let gateway = gateway.as_deref().unwrap_or("without a gateway");
+    let detail = format!("{} {gateway}", name(best.link));
+    Ok(match list(equal).as_str() {
+        "" => ok(detail),
+        equal => warning(format!("{detail}, and with the same metric: {equal}")),
     })
 }
 
@@ -79,38 +69,28 @@ pub(crate) fn network_file(facts: &Facts) -> Judged {
         return Ok(verdict.fix(finding.code.remediation()));
     }
     let path = facts.settings()?.config_file.display();
-    for action in &plan.actions {
-        if let Action::WriteNetworkFile(change) = action {
-            return Ok(match &change.before {
-                None => warning(format!("{path} does not exist")),
-                Some(before) => {
-                    let mut missing = missing_lines(before, &change.after).peekable();
-                    // Where a key is set twice, one of the lines may be current.
-                    if missing.peek().is_none() {
-                        warning(format!("{path} has a line that is not current"))
-                    } else {
-                        let lacks = |line| warning(format!("{path} lacks {line}"));
-                        all(missing.map(lacks), String::new)
-                    }
-                }
-            });
-        }
+    let mut actions = plan.actions.iter();
+    let change = actions.find_map(|action| match action {
+        Action::WriteNetworkFile(change) => Some(change),
+        _ => None,
+    });
+    let Some(change) = change else {
+        facts.node()?;
+        return Ok(ok(path.to_string()));
+    };
+    let Some(before) = &change.before else {
+        return Ok(warning(format!("{path} does not exist")));
+    };
+    let before = String::from_utf8_lossy(before);
+    let after = String::from_utf8_lossy(&change.after);
+    let mut missing: Vec<&str> = after.lines().collect();
+    missing.retain(|line| !before.lines().any(|has| has == *line));
+    if missing.is_empty() {
+        // A key is set twice, and one of the lines is current.
+        return Ok(warning(format!("{path} has a line that is not current")));
     }
-    facts.node()?;
-    Ok(ok(path.to_string()))
-}
-
-/// The lines of `after` that `before` lacks.
-fn missing_lines(before: &[u8], after: &[u8]) -> impl Iterator<Item = String> {
-    let (before, after) = (
-        String::from_utf8_lossy(before),
-        String::from_utf8_lossy(after),
-    );
-    let lines = after
-        .lines()
-        .filter(|line| !before.lines().any(|has| has == *line));
-    let lines: Vec<String> = lines.map(|line| line.trim().to_owned()).collect();
-    lines.into_iter()
+    let lacks = |line: &str| warning(format!("{path} lacks {}", line.trim()));
+    Ok(all(missing.into_iter().map(lacks), String::new))
 }
 
 pub(crate) fn listeners(facts: &Facts) -> Judged {

@@ -14,7 +14,7 @@ const ELSEWHERE: &str = "Ignore this if you do not want it here. Outside of WSL 
 pub(crate) fn health(facts: &Facts) -> Judged {
     const NONE: &str = "the agent is not running";
     Ok(match &facts.agent {
-        None if facts.wsl.is => warning(NONE).fix("Run `sudo systemctl start wslmesh`"),
+        None if facts.wsl => warning(NONE).fix("Run `sudo systemctl start wslmesh`"),
         None => info(NONE).fix(ELSEWHERE),
         Some(document) if document.role == "standby" => {
             info("on standby: the agent of another distribution leads")
@@ -57,7 +57,7 @@ pub(super) fn finding(entry: &HealthEntry) -> Verdict {
 mod tests {
     use crate::doctor::{
         Check,
-        testing::{document, table},
+        tests::{document, table},
     };
 
     #[test]

@@ -2,7 +2,7 @@
 
 use crate::doctor::{
     facts::{DriftSource, Facts, Process},
-    verdict::{Judged, info, ok, skipped, warning},
+    verdict::{Judged, info, list, ok, skipped, warning},
 };
 
 /// Milliseconds of drift that break handshakes and certificates soon; Hyper-V's
@@ -13,7 +13,8 @@ const MOST: i64 = 5_000;
 const ZONE: i64 = 1_800_000;
 
 pub(crate) fn drift(facts: &Facts) -> Judged {
-    let drift = facts.clock.drift.as_ref().map_err(skipped)?;
+    let drift = facts.local()?.drift;
+    let drift = drift.ok_or_else(|| skipped("no other clock to compare with"))?;
     let ahead = drift.ahead_ms;
     let name = match drift.source {
         DriftSource::Ptp => "Windows' clock",
@@ -49,9 +50,9 @@ fn sets_clock(process: &Process) -> bool {
 }
 
 pub(crate) fn setters(facts: &Facts) -> Judged {
-    let setters = facts.running(sets_clock);
-    let names = setters.join(", ");
-    Ok(match (setters.len(), facts.wsl.is) {
+    let setters = facts.running(sets_clock)?;
+    let names = list(&setters);
+    Ok(match (setters.len(), facts.wsl) {
         (0, true) => ok("WSL's own chronyd, outside of this distribution"),
         (0, false) => info("no program here sets the clock")
             .fix("Run `sudo systemctl enable --now systemd-timesyncd`, or chronyd"),
@@ -65,7 +66,7 @@ pub(crate) fn setters(facts: &Facts) -> Judged {
 
 pub(crate) fn follows(facts: &Facts) -> Judged {
     facts.wsl()?;
-    Ok(match facts.clock.follows {
+    Ok(match facts.local()?.follows {
         Some(true) => ok("yes"),
         Some(false) => info("hv_utils.timesync_implicit is off"),
         None => skipped("the driver's parameter cannot be read here"),

@@ -4,18 +4,16 @@ use ipnet::{IpNet, Ipv4Net};
 
 use crate::doctor::{
     facts::{Facts, Pollers},
-    verdict::{Judged, all, beside_hidden, info, warning},
+    verdict::{Judged, all, beside_hidden, info, list, warning},
 };
 
 /// Subnets of different interfaces that overlap.
 pub(crate) fn subnets(facts: &Facts) -> Judged {
     let (_, observation) = facts.observation()?;
-    let mut nets: Vec<(String, Ipv4Net)> = facts.routes.clone();
+    let mut nets: Vec<(String, Ipv4Net)> = facts.local()?.routes.clone();
     for address in &observation.addresses {
-        let link = observation
-            .links
-            .iter()
-            .find(|link| link.index == address.link);
+        let mut links = observation.links.iter();
+        let link = links.find(|link| link.index == address.link);
         if let (IpNet::V4(net), Some(link)) = (address.net, link) {
             nets.push((link.name.to_string(), net.trunc()));
         }
@@ -56,11 +54,11 @@ const AGENTS: &[&str] = &[
 ];
 
 pub(crate) fn agents(facts: &Facts) -> Judged {
-    let others = facts.running(|process| AGENTS.contains(&process.name.as_str()));
+    let others = facts.running(|process| AGENTS.contains(&process.name.as_str()))?;
     if !others.is_empty() {
-        return Ok(warning(format!("running: {}", others.join(", "))));
+        return Ok(warning(format!("running: {}", list(others))));
     }
-    let forwards = facts.processes.iter().filter(|process| {
+    let forwards = facts.local()?.processes.iter().filter(|process| {
         let text = process.arguments.to_uppercase();
         process.name == "socat" && (text.contains("-LISTEN:") || text.contains("-RECV"))
     });
@@ -73,7 +71,7 @@ pub(crate) fn agents(facts: &Facts) -> Judged {
 }
 
 pub(crate) fn pollers(facts: &Facts) -> Judged {
-    let Pollers { found, hidden } = &facts.pollers;
+    let Pollers { found, hidden } = &facts.local()?.pollers;
     let scripts = found.iter();
     let scripts = scripts.map(|script| info(format!("{script} polls for the address")));
     let verdict = all(scripts, || "none".to_owned());

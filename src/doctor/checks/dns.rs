@@ -3,49 +3,35 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
-use crate::doctor::{
-    facts::{Answer, Facts, Text},
-    resolv::servers,
-    verdict::{Judged, error, info, ok, skipped, warning},
+use crate::{
+    doctor::{
+        facts::{Answer, Facts},
+        verdict::{Judged, error, info, list, ok, skipped, warning},
+    },
+    interop::ini::boolean,
 };
-use crate::interop::ini::boolean;
 
 /// The address that DNS tunnelling adds to `lo`, unless .wslconfig names another
 /// (microsoft/WSL: experimental.dnsTunnelingIpAddress).
 const TUNNELLING: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 255, 255, 254));
 
-/// The servers in /etc/resolv.conf, none where it cannot be read.
-fn current(facts: &Facts) -> Vec<IpAddr> {
-    let text = facts.resolver.text.content();
-    text.map(|text| servers(text)).unwrap_or_default()
-}
-
 pub(crate) fn resolv_conf(facts: &Facts) -> Judged {
     const FILE: &str = "/etc/resolv.conf";
-    let resolver = &facts.resolver;
-    match (&resolver.text, &resolver.link) {
-        (Text::Missing, Some(to)) => {
-            return Ok(error(format!(
-                "{FILE} is a link to {to}, which does not exist"
-            )));
-        }
-        (Text::Missing, None) => return Ok(error(format!("{FILE} does not exist"))),
-        (Text::Unreadable(why), _) => return Ok(error(format!("{FILE} cannot be read: {why}"))),
-        (Text::Content(_), _) => {}
-    }
-    let servers: Vec<String> = current(facts).iter().map(ToString::to_string).collect();
-    Ok(if servers.is_empty() {
-        error(format!(
+    let resolver = &facts.local()?.resolver;
+    Ok(match (&resolver.servers, &resolver.link) {
+        (Ok(None), Some(to)) => error(format!("{FILE} is a link to {to}, which does not exist")),
+        (Ok(None), None) => error(format!("{FILE} does not exist")),
+        (Err(why), _) => error(format!("{FILE} cannot be read: {why}")),
+        (Ok(Some(servers)), _) if servers.is_empty() => error(format!(
             "no line of {FILE} names a server (nameserver ADDRESS)"
-        ))
-    } else {
-        ok(servers.join(", "))
+        )),
+        (Ok(Some(servers)), _) => ok(list(servers)),
     })
 }
 
 pub(crate) fn immutable(facts: &Facts) -> Judged {
     facts.wsl()?;
-    Ok(if facts.resolver.immutable {
+    Ok(if facts.local()?.resolver.immutable {
         warning(
             "/etc/resolv.conf cannot be changed (chattr +i), not even by WSL after a change of network",
         )
@@ -55,7 +41,7 @@ pub(crate) fn immutable(facts: &Facts) -> Judged {
 }
 
 pub(crate) fn answers(facts: &Facts) -> Judged {
-    Ok(match &facts.resolver.answer {
+    Ok(match &facts.local()?.resolver.answer {
         Answer::NoServer => skipped("no server to query"),
         Answer::Public(server) => skipped(format!(
             "{server} is in no private network and is queried with --network only"
@@ -71,12 +57,14 @@ pub(crate) fn answers(facts: &Facts) -> Judged {
 
 pub(crate) fn generated(facts: &Facts) -> Judged {
     facts.wsl()?;
-    let value = facts.wsl_conf("network", "generateResolvConf");
-    if value.and_then(boolean) != Some(false) {
+    let servers = facts.local()?.resolver.servers();
+    let conf = facts.wsl_conf().unwrap_or_default();
+    let generates = conf.get("network", "generateResolvConf").and_then(boolean);
+    if generates != Some(false) {
         return Ok(ok("WSL writes it"));
     }
     let detail = "[network] generateResolvConf=false: WSL does not write /etc/resolv.conf";
-    Ok(if current(facts).iter().any(IpAddr::is_loopback) {
+    Ok(if servers.iter().any(IpAddr::is_loopback) {
         info(format!("{detail}; a resolver of this distribution is used"))
     } else {
         warning(format!(
@@ -97,7 +85,7 @@ pub(crate) fn tunnelling(facts: &Facts) -> Judged {
     let enabled = either("wsl2", "experimental", "dnsTunneling").and_then(boolean);
     let mut addresses = observation.addresses.iter();
     let assigned = addresses.any(|has| has.net.addr() == server);
-    let queried = current(facts).contains(&server);
+    let queried = facts.local()?.resolver.servers().contains(&server);
     Ok(match (queried, assigned, enabled) {
         (true, false, _) => error(format!(
             "/etc/resolv.conf names {server}, which no interface has"

@@ -1,5 +1,7 @@
 //! Owners and modes of files, and work on Windows drives.
 
+use std::collections::BTreeSet;
+
 use crate::doctor::{
     facts::{Facts, Guarded, Secrecy},
     verdict::{Judged, all, beside_hidden, count, info, warning},
@@ -24,19 +26,19 @@ pub(crate) fn own(facts: &Facts) -> Judged {
         }
         (_, Some(_)) => None,
     };
-    let found = facts.guarded.iter();
+    let found = facts.local()?.guarded.iter();
     let found = found.filter_map(|file| Some(warning(format!("{} {}", file.path, problem(file)?))));
     Ok(all(found, || "only root can write them".to_owned()))
 }
 
 pub(crate) fn keys(facts: &Facts) -> Judged {
-    let files = facts.guarded.iter();
-    let keys: Vec<&Guarded> = files
-        .filter(|file| file.secrecy == Secrecy::Secret)
-        .collect();
+    let local = facts.local()?;
+    let on_windows = on_windows(facts);
+    let mut keys: Vec<&Guarded> = local.guarded.iter().collect();
+    keys.retain(|file| file.secrecy == Secrecy::Secret);
     let found = keys.iter().filter_map(|file| {
         let (path, (_, mode)) = (&file.path, file.state?);
-        let fix = if on_windows(path, facts) {
+        let fix = if on_windows(path) {
             "Move the key into the Linux file system; on a Windows drive `chmod` needs [automount] options=\"metadata\" in /etc/wsl.conf".to_owned()
         } else {
             format!("Run `chmod 600 {path}`")
@@ -44,36 +46,40 @@ pub(crate) fn keys(facts: &Facts) -> Judged {
         (mode & OTHERS != 0).then(|| warning(format!("others can read {path} (mode {mode:o})")).fix(fix))
     });
     let verdict = all(found, || count(keys.len(), "key", "keys"));
-    Ok(beside_hidden(verdict, !keys.is_empty(), &facts.hidden_keys))
+    Ok(beside_hidden(verdict, !keys.is_empty(), &local.hidden_keys))
 }
 
-/// Whether a path is on a drive of Windows.
-fn on_windows(path: &str, facts: &Facts) -> bool {
-    let root = facts.wsl_conf("automount", "root").unwrap_or("/mnt");
-    let below = path.strip_prefix(root.trim_end_matches('/'));
-    let below = below.and_then(|rest| rest.strip_prefix('/'));
-    let mut drive = below.unwrap_or_default().chars();
-    let letter = drive.next().is_some_and(|c| c.is_ascii_lowercase());
-    facts.wsl.is && letter && matches!(drive.next(), None | Some('/'))
+/// Tells whether a path is on a drive of Windows.
+fn on_windows(facts: &Facts) -> impl Fn(&str) -> bool {
+    let conf = facts.wsl_conf().unwrap_or_default();
+    let root = conf.get("automount", "root").unwrap_or("/mnt");
+    let (wsl, root) = (facts.wsl, root.trim_end_matches('/').to_owned());
+    move |path| {
+        let below = path.strip_prefix(&root);
+        let below = below.and_then(|rest| rest.strip_prefix('/'));
+        let mut drive = below.unwrap_or_default().chars();
+        let letter = drive.next().is_some_and(|c| c.is_ascii_lowercase());
+        wsl && letter && matches!(drive.next(), None | Some('/'))
+    }
 }
 
 pub(crate) fn drives(facts: &Facts) -> Judged {
     facts.wsl()?;
     let file = facts.settings()?.config_file.display().to_string();
-    let file = on_windows(&file, facts).then(|| {
+    let on_windows = on_windows(facts);
+    let file = on_windows(&file).then(|| {
         warning(format!(
             "the network file {file} is on a Windows drive, which can be missing or slow when it is needed"
         ))
     });
-    let working = facts.processes.iter().filter_map(|process| {
+    let processes = facts.local()?.processes.iter();
+    let working = processes.filter_map(|process| {
         let folder = process.folder.as_deref()?;
         // The agent has to start Windows programs from there.
         let ours = process.name.starts_with("wslmesh") || process.name == "init";
-        (on_windows(folder, facts) && !ours).then(|| format!("{} works in {folder}", process.name))
+        (on_windows(folder) && !ours).then(|| format!("{} works in {folder}", process.name))
     });
-    let mut working: Vec<String> = working.collect();
-    working.sort();
-    working.dedup();
+    let working: BTreeSet<String> = working.collect();
     let found = file.into_iter().chain(working.into_iter().map(info));
     Ok(all(found, || "none".to_owned()))
 }

@@ -2,16 +2,21 @@
 
 use crate::{
     doctor::{
-        facts::{Facts, Text, Way},
-        verdict::{Judged, NOT_WSL, all, error, info, ok, skipped},
+        facts::{Facts, Interop},
+        verdict::{Judged, Verdict, all, error, info, ok, skipped},
     },
     interop::ini::boolean,
     model::Code,
 };
 
-pub(crate) fn binfmt(facts: &Facts) -> Judged {
+/// The way to Windows programs; skips the check outside of WSL.
+fn interop(facts: &Facts) -> Result<&Interop, Verdict> {
     facts.wsl()?;
-    let interop = &facts.interop;
+    facts.interop.as_ref().map_err(skipped)
+}
+
+pub(crate) fn binfmt(facts: &Facts) -> Judged {
+    let interop = interop(facts)?;
     let by_init = "the agent calls /init itself, but shells cannot start .exe files";
     Ok(match (&interop.entry, interop.init) {
         (Some((name, true)), _) => ok(name),
@@ -24,30 +29,25 @@ pub(crate) fn binfmt(facts: &Facts) -> Judged {
 }
 
 pub(crate) fn socket(facts: &Facts) -> Judged {
-    facts.wsl()?;
-    Ok(match &facts.interop.way {
-        Way::NotWsl => skipped(NOT_WSL),
-        Way::None(Code::InteropMissing, why) => error(why),
-        Way::Found(_) | Way::None(..) => ok("it answers"),
+    Ok(match &interop(facts)?.way {
+        Err((Code::InteropMissing, why)) => error(why),
+        Ok(_) | Err(_) => ok("it answers"),
     })
 }
 
 pub(crate) fn powershell(facts: &Facts) -> Judged {
     facts.wsl()?;
-    Ok(match &facts.interop.way {
-        Way::NotWsl => skipped(NOT_WSL),
-        Way::None(Code::InteropMissing, _) => skipped("no socket to call Windows through"),
-        Way::None(_, why) => error(why),
-        Way::Found(way) => ok(way),
+    let interop = facts.interop.as_ref().map_err(error)?;
+    Ok(match &interop.way {
+        Err((Code::InteropMissing, _)) => skipped("no socket to call Windows through"),
+        Err((_, why)) => error(why),
+        Ok(way) => ok(way),
     })
 }
 
 pub(crate) fn conf(facts: &Facts) -> Judged {
-    facts.wsl()?;
-    if let Text::Unreadable(why) = &facts.wsl_conf {
-        return Err(skipped(format!("/etc/wsl.conf: {why}")));
-    }
-    let off = |section, key| facts.wsl_conf(section, key).and_then(boolean) == Some(false);
+    let conf = facts.wsl_conf()?;
+    let off = |section, key| conf.get(section, key).and_then(boolean) == Some(false);
     let enable = |section| {
         format!(
             "Set enabled=true in the section [{section}] of /etc/wsl.conf, then run `wsl.exe --shutdown` on Windows"
@@ -71,8 +71,7 @@ pub(crate) fn conf(facts: &Facts) -> Judged {
 }
 
 pub(crate) fn environment(facts: &Facts) -> Judged {
-    facts.wsl()?;
-    Ok(match &facts.interop.named {
+    Ok(match &interop(facts)?.named {
         None => ok("WSL_INTEROP is not set, and need not be"),
         Some((path, true)) => ok(path),
         Some((path, false)) => info(format!(

@@ -6,8 +6,8 @@ use crate::doctor::{
 };
 
 pub(crate) fn wireguard(facts: &Facts) -> Judged {
-    let kernel = &facts.kernel;
-    Ok(match (kernel.wireguard, &kernel.userspace) {
+    let kernel = &facts.local()?.kernel;
+    Ok(match (kernel.wireguard, kernel.userspace) {
         (Some(how), _) => ok(format!("in the kernel ({how})")),
         (None, Some(program)) => ok(format!("not in the kernel; {program} is installed")),
         (None, None) => info("WireGuard is neither in the kernel nor installed as a program"),
@@ -16,7 +16,7 @@ pub(crate) fn wireguard(facts: &Facts) -> Judged {
 
 pub(crate) fn tun(facts: &Facts) -> Judged {
     const MISSING: &str = "/dev/net/tun does not exist";
-    Ok(match (facts.kernel.tun, facts.wsl.is) {
+    Ok(match (facts.local()?.kernel.tun, facts.wsl) {
         (true, _) => ok("/dev/net/tun"),
         (false, true) => warning(MISSING),
         (false, false) => info(MISSING).fix(
@@ -29,13 +29,11 @@ pub(crate) fn bridge(facts: &Facts) -> Judged {
     let (_, observation) = facts.observation()?;
     let bridge = observation.links.iter().find(|link| {
         let name = link.name.as_str();
-        let of_containers = ["br-", "cni", "podman"]
-            .iter()
-            .any(|start| name.starts_with(start));
-        name == "docker0" || of_containers
+        let starts = ["br-", "cni", "podman"];
+        name == "docker0" || starts.iter().any(|start| name.starts_with(start))
     });
     let bridge = bridge.ok_or_else(|| skipped("no bridge of containers"))?;
-    Ok(if facts.kernel.bridge_filter {
+    Ok(if facts.local()?.kernel.bridge_filter {
         ok("br_netfilter is loaded")
     } else {
         info(format!(
@@ -46,11 +44,12 @@ pub(crate) fn bridge(facts: &Facts) -> Judged {
 }
 
 pub(crate) fn modules(facts: &Facts) -> Judged {
-    let folder = format!("/lib/modules/{}", facts.wsl.release);
+    let local = facts.local()?;
+    let folder = format!("/lib/modules/{}", local.release);
     let missing = info(format!(
         "{folder} does not exist: a custom kernel, or a container"
     ));
-    Ok(match (facts.kernel.modules, facts.wsl.is) {
+    Ok(match (local.kernel.modules, facts.wsl) {
         (true, _) => ok(folder),
         (false, true) => missing,
         (false, false) => missing.fix("Ignore this if everything is built in or this is a container; else install the modules of this kernel, or boot the kernel that has modules"),

@@ -1,7 +1,7 @@
 //! Whether the distribution keeps running.
 
 use crate::doctor::{
-    facts::{Facts, Text},
+    facts::Facts,
     verdict::{Judged, info, ok, warning},
 };
 
@@ -10,13 +10,12 @@ const STOPS: &str =
     "this distribution is stopped 15 s after its last terminal closes, services or not";
 
 pub(crate) fn idle(facts: &Facts) -> Judged {
-    let knows = facts.wsl()?.knows_idle_timeout();
-    if let Text::Unreadable(why) = &facts.wslconfig {
-        return Ok(info(format!(
-            "{STOPS}, unless .wslconfig says otherwise ({why})"
-        )));
-    }
-    let ini = facts.wslconfig()?;
+    facts.wsl()?;
+    let ini = facts
+        .wslconfig
+        .clone()
+        .map_err(|why| info(format!("{STOPS}, unless .wslconfig says otherwise ({why})")))?;
+    let ini = ini.unwrap_or_default();
     let endless = |section, key| {
         let value: Option<i64> = ini.get(section, key).and_then(|text| text.parse().ok());
         value.is_some_and(|ms| ms < 0)
@@ -24,7 +23,7 @@ pub(crate) fn idle(facts: &Facts) -> Judged {
     let instance = endless("general", "instanceIdleTimeout");
     let machine = endless("wsl2", "vmIdleTimeout");
     Ok(match (instance, machine, facts.installed) {
-        (true, _, _) if knows => ok("instanceIdleTimeout keeps it running"),
+        (true, _, _) if facts.knows_idle_timeout() => ok("instanceIdleTimeout keeps it running"),
         (true, _, _) => warning(format!(
             "{STOPS}: instanceIdleTimeout needs WSL 2.5.10 or later"
         ))
@@ -45,25 +44,25 @@ pub(crate) fn idle(facts: &Facts) -> Judged {
 mod tests {
     use super::*;
     use crate::{
-        doctor::{Check, testing::table},
+        doctor::{Check, tests::table},
         interop::ini::Ini,
     };
 
     fn is(facts: &mut Facts, text: &str) {
-        facts.wslconfig = Text::Content(Ini::parse(text));
+        facts.wslconfig = Ok(Some(Ini::parse(text)));
     }
 
     #[test]
     fn idle_distributions() {
         table! { Check::LifetimeIdle;
             "elsewhere": Facts::elsewhere => Skipped, "not WSL";
-            "defaults": |f| f.wslconfig = Text::Missing => Warning, "15 s";
+            "defaults": |f| f.wslconfig = Ok(None) => Warning, "15 s";
             "finite": |f| is(f, "[general]\ninstanceIdleTimeout=60000") => Warning, "15 s";
             "machine alone": |f| is(f, "[wsl2]\nvmIdleTimeout=-1") => Warning, "vmIdleTimeout keeps";
-            "old WSL": |f| f.wsl.version = Some("2.5.7.0".into()) => Warning, "needs WSL 2.5.10";
+            "old WSL": |f| f.wsl_version = Some("2.5.7.0".into()) => Warning, "needs WSL 2.5.10";
             "installed": |f| { is(f, ""); f.installed = true } => Info, "`wslmesh host install` was run";
             "installed and endless": |f| f.installed = true => Ok, "instanceIdleTimeout";
-            "unknown": |f| f.wslconfig = Text::Unreadable("hangs".into()) => Info, "hangs";
+            "unknown": |f| f.wslconfig = Err("hangs".into()) => Info, "hangs";
         }
     }
 }

@@ -3,16 +3,20 @@
 use crate::{
     doctor::{
         facts::Facts,
-        verdict::{Judged, Verdict, all, error, info, ok, skipped, warning},
+        verdict::{Judged, Verdict, all, error, info, list, ok, skipped, warning},
     },
     model::{Action, Code, Finding, Link, LinkKind, MtuChange},
 };
 
-/// The tunnels; skips the check where there is none.
+/// The tunnels whose MTU the configuration sets; skips the check where there is none.
 fn tunnels_of(facts: &Facts) -> Result<Vec<&Link>, Verdict> {
+    let (settings, observation) = facts.observation()?;
     let below = facts.node().ok().map(|node| node.link.index);
-    let mut tunnels = facts.tunnels()?;
-    tunnels.retain(|link| link.kind != LinkKind::Loopback && Some(link.index) != below);
+    let mut tunnels: Vec<&Link> = observation.links.iter().collect();
+    tunnels.retain(|link| {
+        let ours = settings.mtu_interfaces.matches(&link.name);
+        ours && link.kind != LinkKind::Loopback && Some(link.index) != below
+    });
     if tunnels.is_empty() {
         return Err(skipped("no tunnel"));
     }
@@ -32,14 +36,8 @@ fn planned(facts: &Facts, code: Code) -> Result<(Vec<MtuChange>, Vec<Finding>), 
 }
 
 fn detail(change: &MtuChange) -> String {
-    let MtuChange {
-        name,
-        from,
-        to,
-        why,
-        ..
-    } = change;
-    let colon = if why.is_empty() { "" } else { ": " };
+    let colon = if change.why.is_empty() { "" } else { ": " };
+    let (name, from, to, why) = (&change.name, change.from, change.to, &change.why);
     format!("{name} has {from} and needs {to}{colon}{why}")
 }
 
@@ -50,11 +48,9 @@ pub(crate) fn tunnels(facts: &Facts) -> Judged {
     let wrong = changes.iter().map(|change| warning(detail(change)));
     let lost = findings.into_iter();
     let lost = lost.map(|finding| warning(finding.detail).fix(finding.code.remediation()));
-    Ok(all(wrong.chain(lost), || {
-        let each = tunnels.iter();
-        let each = each.map(|link| format!("{} {}", link.name, link.mtu));
-        each.collect::<Vec<_>>().join(", ")
-    }))
+    let each = tunnels.iter();
+    let each = each.map(|link| format!("{} {}", link.name, link.mtu));
+    Ok(all(wrong.chain(lost), || list(each)))
 }
 
 pub(crate) fn underlay(facts: &Facts) -> Judged {
@@ -74,7 +70,7 @@ pub(crate) fn underlay(facts: &Facts) -> Judged {
 pub(crate) fn probing(facts: &Facts) -> Judged {
     const KEY: &str = "net.ipv4.tcp_mtu_probing";
     tunnels_of(facts)?;
-    let value = facts.sysctls.get(KEY);
+    let value = facts.local()?.sysctls.get(KEY);
     let value = value.ok_or_else(|| skipped(format!("this kernel has no {KEY}")))?;
     Ok(match value.as_str() {
         "0" => info(format!("{KEY} is 0: TCP depends on ICMP")),

@@ -12,16 +12,8 @@ use crate::{
 
 /// Ports that Windows never passes to a mirrored guest (Microsoft's documentation of
 /// mirrored mode).
-const KEPT: &[(Protocol, u16)] = &[
-    (Protocol::Udp, 68),
-    (Protocol::Tcp, 135),
-    (Protocol::Tcp, 1900),
-    (Protocol::Tcp, 2869),
-    (Protocol::Tcp, 3702),
-    (Protocol::Tcp, 5004),
-    (Protocol::Tcp, 5357),
-    (Protocol::Tcp, 5358),
-];
+const KEPT_UDP: &[u16] = &[68];
+const KEPT_TCP: &[u16] = &[135, 1900, 2869, 3702, 5004, 5357, 5358];
 
 /// The forwards; skips the check where there is none.
 fn forwards(facts: &Facts) -> Result<&[Forward], Verdict> {
@@ -64,15 +56,14 @@ pub(crate) fn kept(facts: &Facts) -> Judged {
     if facts.mode() != Some(Mode::Mirrored) {
         return Err(skipped("this is not mirrored mode"));
     }
-    let kept = |forward: &&Forward| KEPT.contains(&(forward.protocol, forward.listen_port.get()));
-    let found = forwards.iter().filter(kept).map(|forward| {
-        let Forward {
-            name,
-            protocol,
-            listen_port,
-            ..
-        } = forward;
-        error(format!("{name} ({protocol} {listen_port}) gets no traffic"))
+    let found = forwards.iter().filter_map(|forward| {
+        let (name, protocol, port) = (&forward.name, forward.protocol, forward.listen_port.get());
+        let kept = match protocol {
+            Protocol::Tcp => KEPT_TCP,
+            Protocol::Udp => KEPT_UDP,
+        };
+        let detail = format!("{name} ({protocol} {port}) gets no traffic");
+        kept.contains(&port).then(|| error(detail))
     });
     Ok(all(found, || "none".to_owned()))
 }
@@ -102,10 +93,8 @@ pub(crate) fn windows(facts: &Facts) -> Judged {
         about_windows(entry) && !about_firewall(entry) && entry.severity > Severity::Info
     });
     Ok(all(health.map(finding), || {
-        let up = document
-            .served
-            .iter()
-            .filter(|entry| entry.state == ForwardState::Up);
+        let served = document.served.iter();
+        let up = served.filter(|entry| entry.state == ForwardState::Up);
         match document.served.len() {
             0 => "no forward to serve".to_owned(),
             all => format!("{} of {all} forwards are up", up.count()),

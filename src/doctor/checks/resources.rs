@@ -13,18 +13,18 @@ const LITTLE_DISK: u64 = 256;
 const FEW_WATCHES: u64 = 65_536;
 
 fn memory_of(facts: &Facts) -> Result<Memory, Verdict> {
-    let memory = facts.resources.memory;
+    let memory = facts.local()?.memory;
     memory.ok_or_else(|| skipped("/proc/meminfo cannot be read"))
 }
 
 fn disk_of(facts: &Facts) -> Result<Disk, Verdict> {
-    let disk = facts.resources.disk;
+    let disk = facts.local()?.disk;
     disk.ok_or_else(|| skipped("statvfs of / failed"))
 }
 
 /// Replaces the check's fix, which is WSL's, on a machine without Windows.
 fn fix_elsewhere(verdict: Verdict, facts: &Facts, elsewhere: &str) -> Verdict {
-    if facts.wsl.is {
+    if facts.wsl {
         verdict
     } else {
         verdict.fix(elsewhere)
@@ -66,11 +66,9 @@ pub(crate) fn swap(facts: &Facts) -> Judged {
 }
 
 pub(crate) fn disk(facts: &Facts) -> Judged {
-    let Disk {
-        available, total, ..
-    } = disk_of(facts)?;
-    let detail = format!("{available} of {total} MiB free on /");
-    Ok(left(available, available < LITTLE_DISK, detail))
+    let disk = disk_of(facts)?;
+    let detail = format!("{} of {} MiB free on /", disk.available, disk.total);
+    Ok(left(disk.available, disk.available < LITTLE_DISK, detail))
 }
 
 pub(crate) fn inodes(facts: &Facts) -> Judged {
@@ -83,7 +81,7 @@ pub(crate) fn inodes(facts: &Facts) -> Judged {
 }
 
 pub(crate) fn watches(facts: &Facts) -> Judged {
-    let value = facts.sysctls.get("fs.inotify.max_user_watches");
+    let value = facts.local()?.sysctls.get("fs.inotify.max_user_watches");
     let value: Option<u64> = value.and_then(|text| text.parse().ok());
     let watches = value.ok_or_else(|| skipped("fs.inotify.max_user_watches cannot be read"))?;
     let detail = format!("{watches} watches for each user");

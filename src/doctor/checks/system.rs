@@ -2,8 +2,8 @@
 
 use crate::{
     doctor::{
-        facts::{Facts, Text, UnitState},
-        verdict::{Judged, Verdict, all, error, info, ok, skipped, warning},
+        facts::Facts,
+        verdict::{Judged, all, error, info, ok, skipped, warning},
     },
     interop::ini::boolean,
     model::{Mode, ModeState},
@@ -28,16 +28,17 @@ const NEEDED: &[&str] = &[
 ];
 
 pub(crate) fn version(facts: &Facts) -> Judged {
-    let release = &facts.wsl.release;
+    let release = &facts.local()?.release;
     // WSL 1 writes the name with a capital (microsoft/WSL: util.cpp, UtilIsUtilityVm).
-    if release.contains("Microsoft") && !facts.wsl.is {
+    if release.contains("Microsoft") && !facts.wsl {
         return Ok(error(format!("this is WSL 1 (kernel {release})")));
     }
-    Ok(match &facts.wsl()?.version {
+    facts.wsl()?;
+    Ok(match &facts.wsl_version {
         None => info(format!(
             "WSL does not report its version, which it does since 2.2.3; kernel {release}"
         )),
-        Some(version) if !facts.wsl.knows_idle_timeout() => info(format!(
+        Some(version) if !facts.knows_idle_timeout() => info(format!(
             "WSL {version}, kernel {release}; instanceIdleTimeout, which keeps a distribution running, needs 2.5.10"
         )),
         Some(version) => ok(format!("WSL {version}, kernel {release}")),
@@ -59,7 +60,7 @@ pub(crate) fn mode(facts: &Facts) -> Judged {
 
 pub(crate) fn running(facts: &Facts) -> Judged {
     let verdict = error("another init runs here, so no systemd service runs");
-    Ok(match (facts.systemd.running, facts.wsl.is) {
+    Ok(match (facts.local()?.systemd, facts.wsl) {
         (true, _) => ok("yes"),
         (false, true) => verdict,
         (false, false) => {
@@ -69,13 +70,10 @@ pub(crate) fn running(facts: &Facts) -> Judged {
 }
 
 pub(crate) fn configured(facts: &Facts) -> Judged {
-    facts.wsl()?;
-    if let Text::Unreadable(why) = &facts.wsl_conf {
-        return Err(skipped(format!("/etc/wsl.conf: {why}")));
-    }
-    Ok(match facts.wsl_conf("boot", "systemd").and_then(boolean) {
+    let conf = facts.wsl_conf()?;
+    Ok(match conf.get("boot", "systemd").and_then(boolean) {
         Some(true) => ok("yes"),
-        _ if facts.systemd.running => error(
+        _ if facts.local()?.systemd => error(
             "systemd runs, but [boot] systemd=true is not in the file: after the next start of WSL no service will run",
         ),
         _ => error("[boot] systemd=true is not in the file"),
@@ -95,12 +93,8 @@ pub(crate) fn configuration(facts: &Facts) -> Judged {
 
 const NO_UNIT: &str = "systemd does not know wslmesh.service";
 
-fn unit(facts: &Facts) -> Result<Option<&UnitState>, Verdict> {
-    Ok(facts.units()?.states.get(UNIT))
-}
-
 pub(crate) fn enabled(facts: &Facts) -> Judged {
-    let Some(unit) = unit(facts)? else {
+    let Some(unit) = facts.unit(UNIT)? else {
         return Ok(warning(NO_UNIT).fix("Install the package (`make packages`, or `sudo make install` and `sudo systemctl daemon-reload`)"));
     };
     Ok(match unit.file.as_str() {
@@ -114,13 +108,13 @@ pub(crate) fn enabled(facts: &Facts) -> Judged {
 }
 
 pub(crate) fn active(facts: &Facts) -> Judged {
-    let unit = unit(facts)?.ok_or_else(|| skipped(NO_UNIT))?;
+    let unit = facts.unit(UNIT)?.ok_or_else(|| skipped(NO_UNIT))?;
     Ok(match unit.active.as_str() {
         state @ ("active" | "reloading") => ok(state),
         state @ ("activating" | "deactivating") => warning(format!("wslmesh.service is {state}")),
         "failed" => error("wslmesh.service has failed"),
         // A condition keeps the unit from starting elsewhere.
-        state if !facts.wsl.is => info(format!(
+        state if !facts.wsl => info(format!(
             "wslmesh.service is {state}: it starts in WSL 2 only, unless its drop-in is masked"
         )),
         state => {
@@ -131,7 +125,8 @@ pub(crate) fn active(facts: &Facts) -> Judged {
 
 pub(crate) fn failed_units(facts: &Facts) -> Judged {
     // The agent's own unit has a check of its own.
-    let failed = facts.units()?.failed.iter().filter(|name| *name != UNIT);
+    let units = facts.units.as_ref().map_err(skipped)?;
+    let failed = units.failed.iter().filter(|name| *name != UNIT);
     let finding = |name: &String| {
         if NEEDED.iter().any(|prefix| name.starts_with(prefix)) {
             error(format!("{name} failed"))

@@ -10,8 +10,9 @@ use crate::doctor::{
 const UNIT: &str = "tailscaled.service";
 
 pub(crate) fn unit(facts: &Facts) -> Judged {
-    let unit = facts.units()?.states.get(UNIT);
-    let unit = unit.ok_or_else(|| skipped("Tailscale is not installed here"))?;
+    let unit = facts
+        .unit(UNIT)?
+        .ok_or_else(|| skipped("Tailscale is not installed here"))?;
     Ok(match (unit.active.as_str(), unit.file.as_str()) {
         ("active", "enabled") => ok("active"),
         ("active", file) => info(format!(
@@ -28,8 +29,7 @@ pub(crate) fn interface(facts: &Facts) -> Judged {
     let (_, observation) = facts.observation()?;
     let mut links = observation.links.iter();
     let Some(link) = links.find(|link| link.name.as_str().starts_with("tailscale")) else {
-        let units = facts.units().ok();
-        let unit = units.and_then(|units| units.states.get(UNIT));
+        let unit = facts.unit(UNIT).ok().flatten();
         return Ok(if unit.is_some_and(|unit| unit.active == "active") {
             info("tailscaled runs without an interface: in userspace mode, or without /dev/net/tun")
         } else {

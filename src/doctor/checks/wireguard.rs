@@ -4,7 +4,7 @@ use crate::{
     config::Settings,
     doctor::{
         facts::Facts,
-        verdict::{Judged, Verdict, all, count, error, info, needs_root, skipped, warning},
+        verdict::{Judged, Verdict, all, count, error, info, list, skipped, warning},
     },
     model::{Device, DeviceReading, HANDSHAKE_STALE, InterfaceName, LinkKind, Mode, Protocol},
     report::PeerEntry,
@@ -21,7 +21,7 @@ fn readings(facts: &Facts) -> Result<Vec<(&InterfaceName, &DeviceReading)>, Verd
         return Err(skipped("no WireGuard device"));
     }
     if !facts.root && all.iter().all(|(_, reading)| reading.device().is_none()) {
-        return Err(needs_root("WireGuard devices"));
+        return Err(skipped("needs root: WireGuard devices"));
     }
     Ok(all)
 }
@@ -45,10 +45,8 @@ pub(crate) fn answers(facts: &Facts) -> Judged {
         DeviceReading::Busy(why) => Some(info(format!("{name}: {why}"))),
         DeviceReading::Unreadable(why) => Some(error(why)),
     });
-    Ok(all(found, || {
-        let names = readings.iter().map(|(name, _)| name.as_str());
-        names.collect::<Vec<_>>().join(", ")
-    }))
+    let names = readings.iter().map(|(name, _)| name);
+    Ok(all(found, || list(names)))
 }
 
 pub(crate) fn keepalive(facts: &Facts) -> Judged {
@@ -69,14 +67,14 @@ pub(crate) fn keepalive(facts: &Facts) -> Judged {
 
 pub(crate) fn handshakes(facts: &Facts) -> Judged {
     devices(facts)?;
-    let peers = facts.peers.iter().flat_map(|device| {
-        let peers = device.peers.iter().filter(|peer| peer.keepalive > 0);
-        peers.map(|peer| (device.device.as_str(), peer))
-    });
-    let peers: Vec<_> = peers.collect();
-    let found = peers.iter();
-    let found = found.filter_map(|(device, peer)| handshake(facts.now_unix, device, peer));
-    Ok(all(found, || match peers.len() {
+    let (mut peers, mut found) = (0, Vec::new());
+    for device in &facts.peers {
+        for peer in device.peers.iter().filter(|peer| peer.keepalive > 0) {
+            peers += 1;
+            found.extend(handshake(facts.now_unix, &device.device, peer));
+        }
+    }
+    Ok(all(found, || match peers {
         0 => "no peer has a keepalive, so no handshake is due".to_owned(),
         peers => format!("{} with a recent handshake", count(peers, "peer", "peers")),
     }))
@@ -85,19 +83,18 @@ pub(crate) fn handshakes(facts: &Facts) -> Judged {
 /// What is wrong with a peer's latest handshake.
 fn handshake(now: u64, device: &str, peer: &PeerEntry) -> Option<Verdict> {
     let key = peer.public_key.get(..8).unwrap_or_default();
-    let peer = match (peer.latest_handshake_unix, &peer.endpoint) {
+    if let Some(at) = peer.latest_handshake_unix {
         // After the clock was set back this may be in the future.
-        (Some(at), _) => {
-            let age = now.saturating_sub(at);
-            let detail = format!("{device}: the latest handshake of peer {key} was {age} s ago");
-            return (age > HANDSHAKE_STALE).then(|| warning(detail));
-        }
-        (None, None) => info(format!(
+        let age = now.saturating_sub(at);
+        let detail = format!("{device}: the latest handshake of peer {key} was {age} s ago");
+        return (age > HANDSHAKE_STALE).then(|| warning(detail));
+    }
+    Some(match peer.endpoint {
+        None => info(format!(
             "{device}: peer {key} has no endpoint and has not connected yet"
         )),
-        (None, Some(_)) => warning(format!("{device}: peer {key} never answered")),
-    };
-    Some(peer)
+        Some(_) => warning(format!("{device}: peer {key} never answered")),
+    })
 }
 
 /// Whether a UDP forward leads to this port and satisfies the condition.
@@ -116,7 +113,7 @@ pub(crate) fn port(facts: &Facts) -> Judged {
         let mut links = observation.links.iter();
         links.any(|link| link.name == *name && link.kind == LinkKind::WireGuard)
     };
-    let range = facts.sysctls.get("net.ipv4.ip_local_port_range");
+    let range = facts.local()?.sysctls.get("net.ipv4.ip_local_port_range");
     let range = range.and_then(|text| two_ports(text));
     let judge = |(name, device): &(&InterfaceName, &Device)| {
         let port = device.listen_port?;
@@ -142,12 +139,9 @@ pub(crate) fn port(facts: &Facts) -> Judged {
             Mode::Mirrored | Mode::Consomme | Mode::Bridged | Mode::None | Mode::NotWsl => None,
         }
     };
-    Ok(all(devices.iter().filter_map(judge), || {
-        let ports = devices.iter();
-        let ports =
-            ports.filter_map(|(name, device)| Some(format!("{name} {}", device.listen_port?)));
-        ports.collect::<Vec<_>>().join(", ")
-    }))
+    let ports = devices.iter();
+    let ports = ports.filter_map(|(name, device)| Some(format!("{name} {}", device.listen_port?)));
+    Ok(all(devices.iter().filter_map(judge), || list(ports)))
 }
 
 /// Two numbers with a tab between, as the kernel prints a range.

@@ -3,51 +3,43 @@
 
 use crate::{
     doctor::{
-        facts::{Facts, Text},
-        verdict::{Judged, Verdict, all, count, info, ok, skipped, warning},
+        facts::Facts,
+        verdict::{Judged, Verdict, all, count, info, list, ok, skipped, warning},
     },
     interop::ini::{Ini, boolean},
     model::Mode,
 };
 
-/// Keys that WSL knows (microsoft/WSL: src/linux/init/WslDistributionConfig.cpp).
-const CONF_KEYS: &[(&str, &str)] = &[
-    (
-        "automount",
-        "enabled root options mountfstab ldconfig cgroups",
-    ),
-    ("filesystem", "umask"),
-    ("interop", "enabled appendwindowspath"),
-    ("network", "generatehosts generateresolvconf hostname"),
-    ("time", "usewindowstimezone"),
-    ("fileserver", "enabled logfile loglevel logtruncate"),
-    ("gpu", "enabled appendlibpath"),
-    ("user", "default"),
-    ("boot", "command systemd inittimeout protectbinfmt"),
-    ("general", "guiapplications"),
+/// Keys that WSL knows, by section (microsoft/WSL:
+/// src/linux/init/WslDistributionConfig.cpp).
+const CONF_KEYS: &[&str] = &[
+    "automount: enabled root options mountfstab ldconfig cgroups",
+    "filesystem: umask",
+    "interop: enabled appendwindowspath",
+    "network: generatehosts generateresolvconf hostname",
+    "time: usewindowstimezone",
+    "fileserver: enabled logfile loglevel logtruncate",
+    "gpu: enabled appendlibpath",
+    "user: default",
+    "boot: command systemd inittimeout protectbinfmt",
+    "general: guiapplications",
 ];
 
-/// Keys that WSL knows (microsoft/WSL: src/windows/common/WslCoreConfig.cpp).
-const CONFIG_KEYS: &[(&str, &str)] = &[
-    (
-        "wsl2",
-        "kernel kernelmodules kernelcommandline memory processors swap swapfile \
-         localhostforwarding nestedvirtualization networkingmode vmswitch macaddress \
-         dhcp dhcptimeout ipv6 dnsproxy dnstunneling firewall autoproxy vmidletimeout \
-         loadkernelmodules loaddefaultkernelmodules isolatedistrocgroup guiapplications \
-         gpusupport systemdistro debugconsole debugconsolelogfile earlybootlogging \
-         kerneldebugport telemetry safemode virtio virtiofs virtio9p \
-         hostfilesystemaccess hardwareperformancecounters defaultvhdsize \
-         crashdumpfolder maxcrashdumpcount kernelboottimeout distributionstarttimeout \
-         mountdevicetimeout pagereporting",
-    ),
-    ("general", "instanceidletimeout distributioninstallpath"),
-    (
-        "experimental",
-        "automemoryreclaim sparsevhd setversiondebug besteffortdnsparsing \
-         dnstunnelingipaddress initialautoproxytimeout ignoredports hostaddressloopback \
-         swiotlb virtiofsaggregateshares networkingmode dnstunneling firewall autoproxy",
-    ),
+/// Keys that WSL knows, by section (microsoft/WSL: src/windows/common/WslCoreConfig.cpp).
+const CONFIG_KEYS: &[&str] = &[
+    "wsl2: kernel kernelmodules kernelcommandline memory processors swap swapfile \
+     localhostforwarding nestedvirtualization networkingmode vmswitch macaddress \
+     dhcp dhcptimeout ipv6 dnsproxy dnstunneling firewall autoproxy vmidletimeout \
+     loadkernelmodules loaddefaultkernelmodules isolatedistrocgroup guiapplications \
+     gpusupport systemdistro debugconsole debugconsolelogfile earlybootlogging \
+     kerneldebugport telemetry safemode virtio virtiofs virtio9p \
+     hostfilesystemaccess hardwareperformancecounters defaultvhdsize \
+     crashdumpfolder maxcrashdumpcount kernelboottimeout distributionstarttimeout \
+     mountdevicetimeout pagereporting",
+    "general: instanceidletimeout distributioninstallpath",
+    "experimental: automemoryreclaim sparsevhd setversiondebug besteffortdnsparsing \
+     dnstunnelingipaddress initialautoproxytimeout ignoredports hostaddressloopback \
+     swiotlb virtiofsaggregateshares networkingmode dnstunneling firewall autoproxy",
 ];
 
 /// A key that guides name and no version of WSL knows.
@@ -55,21 +47,17 @@ const INVENTED: &str = "networkingmode.excludedinterfaces";
 
 pub(crate) fn wsl_conf(facts: &Facts) -> Judged {
     facts.wsl()?;
-    Ok(match &facts.wsl_conf {
-        Text::Missing => {
-            info("/etc/wsl.conf does not exist: WSL's defaults apply, without systemd")
-        }
-        Text::Unreadable(why) => warning(format!("/etc/wsl.conf cannot be read: {why}")),
-        Text::Content(ini) => syntax(ini, CONF_KEYS),
+    Ok(match &facts.local()?.wsl_conf {
+        Ok(None) => info("/etc/wsl.conf does not exist: WSL's defaults apply, without systemd"),
+        Err(why) => warning(format!("/etc/wsl.conf cannot be read: {why}")),
+        Ok(Some(ini)) => syntax(ini, CONF_KEYS),
     })
 }
 
 pub(crate) fn wslconfig(facts: &Facts) -> Judged {
     facts.wsl()?;
-    let ini = match &facts.wslconfig {
-        Text::Missing => return Ok(ok("it does not exist: WSL's defaults apply")),
-        Text::Unreadable(why) => return Err(skipped(why)),
-        Text::Content(ini) => ini,
+    let Some(ini) = facts.wslconfig.as_ref().map_err(skipped)? else {
+        return Ok(ok("it does not exist: WSL's defaults apply"));
     };
     let invented = ini.entries().iter().find(|entry| entry.key == INVENTED);
     Ok(match invented {
@@ -82,24 +70,28 @@ pub(crate) fn wslconfig(facts: &Facts) -> Judged {
 }
 
 /// Judges an INI file by its syntax and by the keys that its reader knows.
-fn syntax(ini: &Ini, keys: &[(&str, &str)]) -> Verdict {
+fn syntax(ini: &Ini, keys: &[&str]) -> Verdict {
     let known = |section: &str, key: &str| {
-        let mut of_section = keys.iter().filter(|(name, _)| *name == section);
-        of_section.any(|(_, keys)| keys.split(' ').any(|known| known == key))
+        let mut sections = keys.iter().filter_map(|line| line.split_once(": "));
+        sections.any(|(name, keys)| name == section && keys.split(' ').any(|known| known == key))
     };
-    let invalid = ini.invalid().iter();
-    let invalid =
-        invalid.map(|line| warning(format!("line {line} is neither [section] nor key=value")));
-    let repeated = ini.repeated().into_iter();
-    let repeated =
-        repeated.map(|entry| warning(format!("{entry} repeats a key; the first one counts")));
-    let unknown = ini.entries().iter();
-    let unknown = unknown
-        .filter(|entry| !known(&entry.section, &entry.key))
-        .map(|entry| info(format!("WSL ignores {entry}, which it does not know")));
-    all(invalid.chain(repeated).chain(unknown), || {
-        count(ini.entries().len(), "key", "keys")
-    })
+    let mut found = Vec::new();
+    for line in ini.invalid() {
+        found.push(warning(format!(
+            "line {line} is neither [section] nor key=value"
+        )));
+    }
+    for entry in ini.repeated() {
+        found.push(warning(format!(
+            "{entry} repeats a key; the first one counts"
+        )));
+    }
+    for entry in ini.entries() {
+        if !known(&entry.section, &entry.key) {
+            found.push(info(format!("WSL ignores {entry}, which it does not know")));
+        }
+    }
+    all(found, || count(ini.entries().len(), "key", "keys"))
 }
 
 /// A key that WSL also reads in [experimental].
@@ -130,34 +122,34 @@ pub(crate) fn mode(facts: &Facts) -> Judged {
 pub(crate) fn network(facts: &Facts) -> Judged {
     let ini = facts.wslconfig()?;
     let off = |key| either(&ini, key).and_then(boolean) == Some(false);
-    let mut found = Vec::new();
-    if off("firewall") {
-        found.push(
-            info("firewall=false: the Hyper-V firewall allows everything")
-                .fix("Remove firewall=false; wslmesh makes the rules that its forwards need"),
-        );
-    }
-    if off("dnsTunneling") {
-        found.push(
-            info("dnsTunneling=false: names of Windows' VPNs and hosts file do not resolve")
-                .fix("Remove dnsTunneling=false, then run `wsl.exe --shutdown` on Windows"),
-        );
-    }
     let localhost = ini.get("wsl2", "localhostForwarding").and_then(boolean);
-    match (localhost, facts.mode()) {
-        (Some(false), Some(Mode::Nat)) => found.push(
+    let localhost = match (localhost, facts.mode()) {
+        (Some(false), Some(Mode::Nat)) => Some(
             info(
                 "localhostForwarding=false: localhost on Windows does not reach this distribution",
             )
             .fix("Ignore this if a forward does it; else remove localhostForwarding=false"),
         ),
-        (Some(_), Some(Mode::Mirrored)) => found.push(
+        (Some(_), Some(Mode::Mirrored)) => Some(
             info("localhostForwarding has no effect in mirrored mode")
                 .fix("Remove the line; localhost is shared in mirrored mode"),
         ),
-        _ => {}
-    }
-    Ok(all(found, || "nothing is disabled".to_owned()))
+        _ => None,
+    };
+    let found = [
+        off("firewall").then(|| {
+            info("firewall=false: the Hyper-V firewall allows everything")
+                .fix("Remove firewall=false; wslmesh makes the rules that its forwards need")
+        }),
+        off("dnsTunneling").then(|| {
+            info("dnsTunneling=false: names of Windows' VPNs and hosts file do not resolve")
+                .fix("Remove dnsTunneling=false, then run `wsl.exe --shutdown` on Windows")
+        }),
+        localhost,
+    ];
+    Ok(all(found.into_iter().flatten(), || {
+        "nothing is disabled".to_owned()
+    }))
 }
 
 /// Less than this many bytes of memory is too little for a few services.
@@ -166,34 +158,27 @@ const LITTLE: u64 = 1 << 30;
 pub(crate) fn limits(facts: &Facts) -> Judged {
     let ini = facts.wslconfig()?;
     let of = |key| ini.get("wsl2", key);
-    let mut found = Vec::new();
-    for key in ["memory", "swap"] {
-        let Some(text) = of(key) else { continue };
-        match (size(text), key) {
-            (None, _) => found.push(warning(format!(
-                "{key}={text:?} is not a size: WSL expects a number and MB or GB"
-            ))),
-            (Some(bytes), "memory") if bytes < LITTLE => {
-                found.push(warning(format!("memory={text} is less than 1 GB")));
+    let found = ["memory", "swap", "processors"].into_iter();
+    let found = found.filter_map(|key| {
+        let text = of(key)?;
+        let detail = match (key, size(text)) {
+            ("processors", _) if text.parse().is_ok_and(|n: u32| n > 0) => return None,
+            ("processors", _) => format!("processors={text:?} is not a number above 0"),
+            (_, None) => {
+                format!("{key}={text:?} is not a size: WSL expects a number and MB or GB")
             }
-            (Some(_), _) => {}
-        }
-    }
-    if let Some(text) = of("processors").filter(|text| !text.parse().is_ok_and(|n: u32| n > 0)) {
-        found.push(warning(format!(
-            "processors={text:?} is not a number above 0"
-        )));
-    }
-    Ok(all(found, || {
-        let keys = ["memory", "processors", "swap"].into_iter();
-        let set: Vec<String> = keys
-            .filter_map(|key| Some(format!("{key}={}", of(key)?)))
-            .collect();
-        if set.is_empty() {
-            "none set: half of the memory, all processors".to_owned()
-        } else {
-            set.join(", ")
-        }
+            ("memory", Some(bytes)) if bytes < LITTLE => {
+                format!("memory={text} is less than 1 GB")
+            }
+            (_, Some(_)) => return None,
+        };
+        Some(warning(detail))
+    });
+    let set = ["memory", "processors", "swap"].into_iter();
+    let set = list(set.filter_map(|key| Some(format!("{key}={}", of(key)?))));
+    Ok(all(found, || match set.as_str() {
+        "" => "none set: half of the memory, all processors".to_owned(),
+        _ => set,
     }))
 }
 

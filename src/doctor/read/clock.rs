@@ -5,50 +5,50 @@ use std::{fs::File, os::fd::AsFd};
 use rustix::time::{ClockId, DynamicClockId, Timespec, clock_gettime, clock_gettime_dynamic};
 
 use super::{
-    super::facts::{Clock, Drift, DriftSource},
+    super::facts::{Drift, DriftSource},
     root::Root,
 };
 
 /// Most PTP devices that are tried; the Hyper-V one is named `hyperv`.
 const DEVICES: usize = 8;
 
-pub(super) fn read(root: &Root) -> Clock {
-    let follows = root.line("/sys/module/hv_utils/parameters/timesync_implicit");
-    Clock {
-        drift: ptp(root)
-            .or_else(|| rtc(root))
-            .ok_or_else(|| "no other clock to compare with".to_owned()),
-        follows: follows.map(|text| text == "1" || text == "Y"),
-    }
+/// This machine's clock against Windows', else against the hardware clock.
+pub(super) fn drift(root: &Root) -> Option<Drift> {
+    let windows = ptp(root).map(|theirs| (DriftSource::Ptp, theirs));
+    let (source, theirs) = windows.or_else(|| Some((DriftSource::Rtc, rtc(root)?)))?;
+    Some(Drift {
+        source,
+        ahead_ms: ms(clock_gettime(ClockId::Realtime)).saturating_sub(theirs),
+    })
 }
 
-/// Windows' clock by its PTP device, which only root can read (0600).
-fn ptp(root: &Root) -> Option<Drift> {
+/// Windows' clock in milliseconds by its PTP device, which only root can read (0600).
+fn ptp(root: &Root) -> Option<i64> {
     let device = (0..DEVICES).find(|number| {
         let name = root.line(&format!("/sys/class/ptp/ptp{number}/clock_name"));
         name.as_deref() == Some("hyperv")
     })?;
     let file = File::open(root.at(&format!("/dev/ptp{device}"))).ok()?;
-    let theirs = clock_gettime_dynamic(DynamicClockId::Dynamic(file.as_fd())).ok()?;
-    Some(Drift {
-        source: DriftSource::Ptp,
-        ahead_ms: ms(clock_gettime(ClockId::Realtime)).saturating_sub(ms(theirs)),
-    })
+    clock_gettime_dynamic(DynamicClockId::Dynamic(file.as_fd()))
+        .ok()
+        .map(ms)
 }
 
-/// The hardware clock, which every user can read, to the second.
-fn rtc(root: &Root) -> Option<Drift> {
+/// The hardware clock in milliseconds, which every user can read, to the second.
+fn rtc(root: &Root) -> Option<i64> {
     let seconds: i64 = root.line("/sys/class/rtc/rtc0/since_epoch")?.parse().ok()?;
-    let ours = ms(clock_gettime(ClockId::Realtime));
-    Some(Drift {
-        source: DriftSource::Rtc,
-        ahead_ms: ours.saturating_sub(seconds.saturating_mul(1_000)),
-    })
+    Some(seconds.saturating_mul(1_000))
 }
 
 fn ms(time: Timespec) -> i64 {
     let sub = time.tv_nsec / 1_000_000;
     time.tv_sec.saturating_mul(1_000).saturating_add(sub)
+}
+
+/// Whether the Hyper-V driver follows Windows' clock.
+pub(super) fn follows(root: &Root) -> Option<bool> {
+    let text = root.line("/sys/module/hv_utils/parameters/timesync_implicit")?;
+    Some(text == "1" || text == "Y")
 }
 
 /// Seconds since 1970 (UTC).
@@ -57,28 +57,4 @@ pub(super) fn now_unix() -> u64 {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::doctor::testing::{machine, write};
-
-    #[test]
-    fn the_hardware_clock() {
-        let (_folder, root) = machine(&[]);
-        assert!(read(&root).drift.is_err() && read(&root).follows.is_none());
-        let ahead = format!("{}\n", now_unix() + 100);
-        write(&root, "/sys/class/rtc/rtc0/since_epoch", &ahead);
-        let follows = "/sys/module/hv_utils/parameters/timesync_implicit";
-        write(&root, follows, "0\n");
-        let clock = read(&root);
-        let drift = clock.drift.unwrap();
-        assert_eq!(
-            (drift.source, clock.follows),
-            (DriftSource::Rtc, Some(false))
-        );
-        assert!((-100_000..-40_000).contains(&drift.ahead_ms), "{drift:?}");
-        // Where the device is not a clock, the hardware clock is read.
-        write(&root, "/sys/class/ptp/ptp0/clock_name", "hyperv\n");
-        write(&root, "/dev/ptp0", "");
-        assert_eq!(read(&root).drift.unwrap().source, DriftSource::Rtc);
-    }
-}
+mod tests;

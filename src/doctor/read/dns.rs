@@ -1,7 +1,7 @@
 //! /etc/resolv.conf, and one query to its first server.
 
 use std::{
-    fs, io,
+    io,
     net::{IpAddr, SocketAddr},
     time::Duration,
 };
@@ -10,22 +10,20 @@ use rustix::fs::{AtFlags, CWD, StatxAttributes, StatxFlags, statx};
 use tokio::{net::UdpSocket, time::timeout};
 
 use super::{
-    super::{
-        facts::{Answer, Resolver, Text},
-        resolv::servers,
-    },
+    super::facts::{Answer, Resolver},
     root::Root,
 };
+use crate::observe;
 
 /// The file, before its server is queried.
 pub(super) fn resolver(root: &Root) -> Resolver {
     const PATH: &str = "/etc/resolv.conf";
-    let link = fs::read_link(root.at(PATH)).ok();
+    let text = root.text(PATH, 64 << 10);
     let found = statx(CWD, root.at(PATH), AtFlags::empty(), StatxFlags::empty());
     Resolver {
         answer: Answer::NoServer,
-        text: root.text(PATH, 64 << 10),
-        link: link.map(|link| link.display().to_string()),
+        servers: text.map(|text| text.map(|text| observe::name_servers(&text).collect())),
+        link: root.link(PATH),
         immutable: found
             .is_ok_and(|found| found.stx_attributes.contains(StatxAttributes::IMMUTABLE)),
     }
@@ -35,19 +33,19 @@ pub(super) fn resolver(root: &Root) -> Resolver {
 const TIMEOUT: Duration = Duration::from_millis(700);
 const TIMES: usize = 2;
 
-/// Queries the first server of the text. A server that is in no private network is
-/// queried only if `public` allows it.
-pub(super) async fn query_first(text: &Text<String>, public: bool) -> Answer {
-    let first = text
-        .content()
-        .and_then(|text| servers(text).first().copied());
-    match first {
-        None => Answer::NoServer,
-        Some(server) if !public && !is_private(server) => Answer::Public(server),
-        Some(server) => match query(SocketAddr::new(server, 53)).await {
-            Ok(code) => Answer::Code(server, code),
-            Err(how) => Answer::Silent(server, how),
-        },
+/// Queries the first of these servers. One that is in no private network is queried
+/// only if `public` allows it.
+pub(super) async fn query_first(servers: &[IpAddr], public: bool) -> Answer {
+    let Some(server) = servers.first().copied() else {
+        return Answer::NoServer;
+    };
+    if !public && !is_private(server) {
+        return Answer::Public(server);
+    }
+    match query(SocketAddr::new(server, 53)).await {
+        Ok(Some(code)) => Answer::Code(server, code),
+        Ok(None) => Answer::Silent(server, "did not answer".to_owned()),
+        Err(error) => Answer::Silent(server, format!("cannot be queried: {error}")),
     }
 }
 
@@ -77,28 +75,22 @@ const QUERY: [u8; 17] = [
     0, 1, // of the Internet
 ];
 
-async fn query(server: SocketAddr) -> Result<u8, String> {
-    let any: SocketAddr = if server.is_ipv4() {
-        ([0, 0, 0, 0], 0).into()
+/// The code of a server's answer; `None` without one.
+async fn query(server: SocketAddr) -> io::Result<Option<u8>> {
+    let any = if server.is_ipv4() {
+        "0.0.0.0:0"
     } else {
-        ([0_u16; 8], 0).into()
+        "[::]:0"
     };
-    let exchange = async {
-        let socket = UdpSocket::bind(any).await?;
-        socket.connect(server).await?;
-        for _ in 0..TIMES {
-            socket.send(&QUERY).await?;
-            if let Ok(answer) = timeout(TIMEOUT, receive(&socket)).await {
-                return answer.map(Some);
-            }
+    let socket = UdpSocket::bind(any).await?;
+    socket.connect(server).await?;
+    for _ in 0..TIMES {
+        socket.send(&QUERY).await?;
+        if let Ok(answer) = timeout(TIMEOUT, receive(&socket)).await {
+            return answer.map(Some);
         }
-        Ok(None)
-    };
-    match exchange.await {
-        Ok(Some(code)) => Ok(code),
-        Ok(None) => Err("did not answer".to_owned()),
-        Err(error) => Err(format!("cannot be queried: {error}")),
     }
+    Ok(None)
 }
 
 /// The code of the answer to our query; other datagrams are ignored.

@@ -1,12 +1,12 @@
 //! What /proc, /sys and /etc say.
 
-use std::{collections::BTreeMap, fs, io, path::Path};
+use std::{collections::BTreeMap, io};
 
 use ipnet::Ipv4Net;
 
 use super::{clock, dns, files, machine, pollers, root::Root};
 use crate::{
-    doctor::facts::{Facts, Process, Secrecy, Systemd, Text, Wsl},
+    doctor::facts::{Local, Process, Secrecy},
     interop::ini::{self, Ini},
     model::{Protocol, Socket},
     observe,
@@ -25,40 +25,32 @@ const TABLE: usize = 4 << 20;
 /// Most processes that are read.
 const PROCESSES: usize = 4096;
 
-/// Reads what is below a root; all else is unread. `own` are wslmesh's own files,
-/// `home` is this user's folder.
-pub(super) fn read(root: &Root, own: &[(String, Secrecy)], home: Option<&str>) -> Facts {
+/// Reads what is below a root. `own` are wslmesh's own files, `home` is this user's
+/// folder.
+pub(super) fn read(root: &Root, own: &[(String, Secrecy)], home: Option<&str>) -> Local {
     let wsl_conf = root.bytes("/etc/wsl.conf", ini::MOST);
-    let wsl_conf = wsl_conf.map(|bytes| Ini::decode(&bytes));
-    let boot = wsl_conf.content();
+    let wsl_conf = wsl_conf.map(|bytes| bytes.map(|bytes| Ini::decode(&bytes)));
+    let boot = wsl_conf.iter().flatten().next();
     let boot = boot.and_then(|ini| ini.get("boot", "command"));
     let release = root.line("/proc/sys/kernel/osrelease").unwrap_or_default();
-    let table = root.text("/proc/net/route", TABLE);
-    let table = table.content().map(String::as_str);
-    let unread = Facts::unread("");
-    Facts {
+    Local {
         pollers: pollers::read(root, boot),
         wsl_conf,
         kernel: machine::kernel(root, &release),
-        wsl: Wsl {
-            release,
-            ..unread.wsl
-        },
-        systemd: Systemd {
-            // As sd_booted(3) does.
-            running: root.at("/run/systemd/system").is_dir(),
-            ..unread.systemd
-        },
-        sockets: sockets(&root.at("/")),
+        release,
+        // As sd_booted(3) does.
+        systemd: root.at("/run/systemd/system").is_dir(),
+        sockets: sockets(root),
         sysctls: sysctls(root),
-        routes: routes(table.unwrap_or_default()),
+        routes: routes(&root.text_or_empty("/proc/net/route", TABLE)),
         resolver: dns::resolver(root),
-        clock: clock::read(root),
+        drift: clock::drift(root),
+        follows: clock::follows(root),
         processes: processes(root),
         guarded: files::guarded(root, own, home),
         hidden_keys: files::hidden_keys(root, home),
-        resources: machine::resources(root),
-        ..unread
+        memory: machine::memory(&root.text_or_empty("/proc/meminfo", 64 << 10)),
+        disk: machine::disk(root),
     }
 }
 
@@ -76,16 +68,13 @@ fn routes(table: &str) -> Vec<(String, Ipv4Net)> {
     table.lines().skip(1).filter_map(route).collect()
 }
 
-fn sockets(root: &Path) -> Text<Vec<Socket>> {
-    let mut all = Vec::new();
-    for protocol in [Protocol::Tcp, Protocol::Udp] {
-        match observe::sockets(root, protocol) {
-            Ok(found) => all.extend(found),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Text::Missing,
-            Err(error) => return Text::Unreadable(error.to_string()),
-        }
-    }
-    Text::Content(all)
+fn sockets(root: &Root) -> Result<Vec<Socket>, String> {
+    let read = |protocol| observe::sockets(&root.at("/"), protocol);
+    let all = read(Protocol::Tcp).and_then(|tcp| Ok([tcp, read(Protocol::Udp)?].concat()));
+    all.map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => "/proc/net does not exist".to_owned(),
+        _ => error.to_string(),
+    })
 }
 
 fn sysctls(root: &Root) -> BTreeMap<&'static str, String> {
@@ -98,27 +87,20 @@ fn sysctls(root: &Root) -> BTreeMap<&'static str, String> {
 
 /// The processes that this user can read.
 fn processes(root: &Root) -> Vec<Process> {
-    let names = root.names("/proc", PROCESSES * 2);
-    let ids = names
-        .into_iter()
-        .filter(|name| name.chars().all(|c| c.is_ascii_digit()));
-    ids.take(PROCESSES)
-        .filter_map(|id| process(root, &id))
-        .collect()
-}
-
-fn process(root: &Root, id: &str) -> Option<Process> {
-    let arguments = root.bytes(&format!("/proc/{id}/cmdline"), 1024);
-    let arguments = arguments.content().map(|bytes| {
-        let text = String::from_utf8_lossy(bytes).replace('\0', " ");
-        text.trim().chars().filter(|c| !c.is_control()).collect()
-    });
-    let folder = fs::read_link(root.at(&format!("/proc/{id}/cwd"))).ok();
-    Some(Process {
-        name: root.line(&format!("/proc/{id}/comm"))?,
-        arguments: arguments.unwrap_or_default(),
-        folder: folder.map(|folder| folder.display().to_string()),
-    })
+    let names = root.names("/proc", PROCESSES * 2).into_iter();
+    let ids = names.filter(|name| name.chars().all(|c| c.is_ascii_digit()));
+    let process = |id| {
+        let folder = format!("/proc/{id}");
+        let arguments = root.text_or_empty(&format!("{folder}/cmdline"), 1024);
+        let arguments = arguments.replace('\0', " ");
+        let arguments = arguments.trim().chars().filter(|c| !c.is_control());
+        Some(Process {
+            name: root.line(&format!("{folder}/comm"))?,
+            arguments: arguments.collect(),
+            folder: root.link(&format!("{folder}/cwd")),
+        })
+    };
+    ids.take(PROCESSES).filter_map(process).collect()
 }
 
 #[cfg(test)]

@@ -3,30 +3,27 @@
 use std::collections::BTreeMap;
 
 use super::{
-    super::facts::{Disk, Kernel, Memory, Resources},
+    super::facts::{Disk, Kernel, Memory},
     root::Root,
 };
 
 /// Most bytes of the kernel's lists of modules.
 const LIST: usize = 2 << 20;
 
-/// Memory and disk.
-pub(super) fn resources(root: &Root) -> Resources {
-    let text = root.text("/proc/meminfo", 64 << 10);
-    let mib = |blocks: u64, size: u64| blocks.saturating_mul(size) >> 20;
-    Resources {
-        memory: text.content().and_then(|text| memory(text)),
-        disk: rustix::fs::statvfs(root.at("/")).ok().map(|disk| Disk {
-            total: mib(disk.f_blocks, disk.f_frsize),
-            available: mib(disk.f_bavail, disk.f_frsize),
-            inodes: disk.f_files,
-            inodes_free: disk.f_favail,
-        }),
-    }
+/// The file system of `/`.
+pub(super) fn disk(root: &Root) -> Option<Disk> {
+    let disk = rustix::fs::statvfs(root.at("/")).ok()?;
+    let mib = |blocks: u64| blocks.saturating_mul(disk.f_frsize) >> 20;
+    Some(Disk {
+        total: mib(disk.f_blocks),
+        available: mib(disk.f_bavail),
+        inodes: disk.f_files,
+        inodes_free: disk.f_favail,
+    })
 }
 
 /// `MemTotal:  8048676 kB` and so on (proc_meminfo(5)).
-fn memory(text: &str) -> Option<Memory> {
+pub(super) fn memory(text: &str) -> Option<Memory> {
     let lines = text.lines().filter_map(|line| line.split_once(':'));
     let values: BTreeMap<&str, u64> = lines
         .filter_map(|(name, rest)| {
@@ -47,9 +44,8 @@ fn memory(text: &str) -> Option<Memory> {
 pub(super) fn kernel(root: &Root, release: &str) -> Kernel {
     let folder = format!("/lib/modules/{release}");
     let listed = |name: &str| {
-        let text = root.text(&format!("{folder}/{name}"), LIST);
-        text.content()
-            .is_some_and(|text| text.contains("/wireguard.ko"))
+        let list = root.text_or_empty(&format!("{folder}/{name}"), LIST);
+        list.contains("/wireguard.ko")
     };
     let wireguard = if root.exists("/sys/module/wireguard") {
         Some("loaded")
@@ -62,17 +58,13 @@ pub(super) fn kernel(root: &Root, release: &str) -> Kernel {
     };
     let programs = ["wireguard-go", "boringtun-cli", "boringtun"];
     let folders = ["/usr/bin", "/usr/local/bin", "/usr/sbin"];
-    let installed = |name: &&&str| {
-        folders
-            .iter()
-            .any(|folder| root.exists(&format!("{folder}/{name}")))
+    let installed = |name: &&str| {
+        let mut paths = folders.iter().map(|folder| format!("{folder}/{name}"));
+        paths.any(|path| root.exists(&path))
     };
     Kernel {
         wireguard,
-        userspace: programs
-            .iter()
-            .find(installed)
-            .map(|name| (*name).to_owned()),
+        userspace: programs.into_iter().find(installed),
         tun: root.exists("/dev/net/tun"),
         bridge_filter: root.exists("/proc/sys/net/bridge"),
         modules: !release.is_empty() && root.at(&folder).is_dir(),

@@ -16,11 +16,11 @@ use std::{env, path::Path, time::Duration};
 use tokio::{join, time::timeout};
 
 pub(super) use self::root::Root;
-use super::facts::{Facts, Systemd, Text, Wsl};
+use super::{facts::Facts, verdict::NOT_WSL};
 use crate::{
     blocking::{Permit, run_blocking},
     config::{Settings, Source},
-    interop::{self, ini::Ini},
+    interop,
     model::{HostFacts, HostMemory, Mode, ModeState, Observation},
     netlink::Netlink,
     observe::{self, Devices, Peers},
@@ -31,15 +31,9 @@ use crate::{
 /// Longest wait for one source. The sources are read side by side.
 const DEADLINE: Duration = Duration::from_secs(2);
 
-/// What may be done beyond reading this machine.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Options {
-    /// Query a name server that is in no private network.
-    pub network: bool,
-}
-
-/// Reads everything.
-pub async fn gather(source: &Source, paths: &Paths, options: Options) -> Facts {
+/// Reads everything. `public` has the name server queried even if it is in no private
+/// network.
+pub async fn gather(source: &Source, paths: &Paths, public: bool) -> Facts {
     let settings = Settings::load(source).map_err(|error| error.to_string());
     let document = read_status(&paths.runtime).ok().flatten();
     let agent = document.filter(Document::is_alive);
@@ -47,12 +41,10 @@ pub async fn gather(source: &Source, paths: &Paths, options: Options) -> Facts {
     let own = files::own(settings.as_ref().ok(), paths);
     let local = async {
         let home = env::var("HOME").ok();
-        let read = bounded(move || local::read(&system(), &own, home.as_deref()));
-        let mut facts = read
-            .await
-            .unwrap_or_else(|| Facts::unread(&late("this machine")));
-        facts.resolver.answer = dns::query_first(&facts.resolver.text, options.network).await;
-        facts
+        let read = move |root: &Root| local::read(root, &own, home.as_deref());
+        let mut local = within("this machine", read).await?;
+        local.resolver.answer = dns::query_first(local.resolver.servers(), public).await;
+        Ok(local)
     };
     let network = async {
         let observation = observation(settings.as_ref().ok(), agent.as_ref()).await;
@@ -62,66 +54,59 @@ pub async fn gather(source: &Source, paths: &Paths, options: Options) -> Facts {
         };
         (observation, peers)
     };
-    let version = async {
+    let windows = async {
+        if !wsl {
+            let not = || NOT_WSL.to_owned();
+            return (None, Err(not()), Err(not()));
+        }
         let version = timeout(DEADLINE, interop::ask_wsl_version());
-        if wsl { version.await.ok()? } else { None }
+        let drive = |root: &Root| {
+            let mounts = interop::automount_root();
+            windows::drive(root, &mounts.to_string_lossy())
+        };
+        let (version, drive, interop) = join!(
+            version,
+            within("the Windows drive", drive),
+            // Looking for powershell.exe may hang with the drive.
+            within("the Windows drive", windows::interop),
+        );
+        (version.ok().flatten(), drive, interop)
     };
-    let ((observation, peers), units, version, facts, interop, (wslconfig, installed)) = join!(
-        network,
-        units::read(),
-        version,
-        local,
-        bounded(move || windows::interop(&system(), wsl)),
-        drive(wsl),
-    );
+    let ((observation, peers), units, local, (wsl_version, drive, interop)) =
+        join!(network, units::read(), local, windows);
+    let (wslconfig, installed) = drive.unwrap_or_else(|why| (Err(why), false));
     Facts {
         root: rustix::process::geteuid().is_root(),
         now_unix: clock::now_unix(),
-        wsl: Wsl {
-            is: wsl,
-            version,
-            ..facts.wsl
-        },
+        wsl,
+        wsl_version,
         settings,
         observation,
         peers,
         agent,
-        systemd: Systemd {
-            units,
-            ..facts.systemd
-        },
+        units,
         wslconfig,
         installed,
-        // Looking for powershell.exe may hang with the drive.
-        interop: interop.unwrap_or_else(|| Facts::unread(&late("the Windows drive")).interop),
-        ..facts
+        interop,
+        local,
     }
-}
-
-fn system() -> Root {
-    Root::new(Path::new("/"))
 }
 
 fn late(who: &str) -> String {
     format!("{who} did not answer within {} s", DEADLINE.as_secs())
 }
 
-/// A blocking reader in a thread of its own; `None` where it does not end in time.
-async fn bounded<T: Send + 'static>(read: impl FnOnce() -> T + Send + 'static) -> Option<T> {
-    run_blocking(Permit::default(), DEADLINE, read).await.ok()
-}
-
-/// Windows' .wslconfig, and whether `wslmesh host install` was run there.
-async fn drive(wsl: bool) -> (Text<Ini>, bool) {
-    if !wsl {
-        return (Text::Missing, false);
-    }
-    let read = bounded(|| {
-        let mounts = interop::automount_root();
-        windows::drive(&system(), &mounts.to_string_lossy())
-    });
-    read.await
-        .unwrap_or_else(|| (Text::Unreadable(late("the Windows drive")), false))
+/// Reads files of this machine in a thread of its own.
+///
+/// # Errors
+/// `who` did not answer in time.
+async fn within<T: Send + 'static>(
+    who: &str,
+    read: impl FnOnce(&Root) -> T + Send + 'static,
+) -> Result<T, String> {
+    let read = move || read(&Root::new(Path::new("/")));
+    let done = run_blocking(Permit::default(), DEADLINE, read).await;
+    done.map_err(|_| late(who))
 }
 
 /// WireGuard's peers, which only root can read.

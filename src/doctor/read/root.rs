@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::super::facts::Text;
+use super::super::facts::Read;
 use crate::fs::read_bounded;
 
 /// Where files are read from: `/`, or a described machine of a test.
@@ -24,24 +24,29 @@ impl Root {
 
     /// The first bytes of a regular file, `most` of them. Nothing else is read: a
     /// pipe in a file's place would never end.
-    pub(in crate::doctor) fn bytes(&self, path: &str, most: usize) -> Text<Vec<u8>> {
+    pub(in crate::doctor) fn bytes(&self, path: &str, most: usize) -> Read<Vec<u8>> {
         match read_bounded(&self.at(path), most) {
-            Ok(bytes) => Text::Content(bytes),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Text::Missing,
-            Err(error) => Text::Unreadable(error.to_string()),
+            Ok(bytes) => Ok(Some(bytes)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error.to_string()),
         }
     }
 
     /// The same as text.
-    pub(in crate::doctor) fn text(&self, path: &str, most: usize) -> Text<String> {
-        let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
-        self.bytes(path, most).map(text)
+    pub(in crate::doctor) fn text(&self, path: &str, most: usize) -> Read<String> {
+        let bytes = self.bytes(path, most)?;
+        Ok(bytes.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()))
+    }
+
+    /// The text, empty where it cannot be read.
+    pub(in crate::doctor) fn text_or_empty(&self, path: &str, most: usize) -> String {
+        self.text(path, most).ok().flatten().unwrap_or_default()
     }
 
     /// One short line, trimmed; `None` where it is empty.
     pub(in crate::doctor) fn line(&self, path: &str) -> Option<String> {
-        let text = self.text(path, 4096);
-        let line = text.content()?.lines().next()?.trim().to_owned();
+        let text = self.text_or_empty(path, 4096);
+        let line = text.lines().next()?.trim().to_owned();
         (!line.is_empty()).then_some(line)
     }
 
@@ -65,32 +70,13 @@ impl Root {
     pub(in crate::doctor) fn exists(&self, path: &str) -> bool {
         self.at(path).symlink_metadata().is_ok()
     }
+
+    /// Where a link leads.
+    pub(in crate::doctor) fn link(&self, path: &str) -> Option<String> {
+        let to = fs::read_link(self.at(path)).ok()?;
+        Some(to.display().to_string())
+    }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_regular_files_are_read_and_not_all_of_them() {
-        let folder = tempfile::tempdir().unwrap();
-        let root = Root::new(folder.path());
-        fs::create_dir(root.at("/etc")).unwrap();
-        fs::write(root.at("/etc/a"), " one \ntwo").unwrap();
-        let pipe = root.at("/etc/pipe");
-        rustix::fs::mkfifoat(rustix::fs::CWD, &pipe, 0o600.into()).unwrap();
-        assert_eq!(root.text("/etc/a", 3), Text::Content(" on".into()));
-        assert_eq!(root.line("/etc/a"), Some("one".into()));
-        assert_eq!(root.bytes("/etc/none", 9), Text::Missing);
-        for path in ["/etc", "/etc/pipe", "/dev/null"] {
-            let got = root.bytes(path, 9);
-            assert!(
-                path == "/dev/null" || matches!(got, Text::Unreadable(_)),
-                "{path}: {got:?}"
-            );
-        }
-        assert_eq!(root.names("/etc", 9), ["a", "pipe"]);
-        assert_eq!(root.names("/none", 9), [""; 0]);
-        assert!(root.exists("/etc/pipe") && !root.exists("/etc/none"));
-    }
-}
+mod tests;

@@ -21,25 +21,21 @@ const NAMES: &[&str] = &["wslmesh.service", "tailscaled.service"];
 /// # Errors
 /// The reason, for people.
 pub(super) async fn read() -> Result<Units, String> {
-    let bus = async {
-        let bus = Connection::system()
-            .await
-            .map_err(|_| "no system bus to reach systemd".to_owned())?;
-        ask(&bus).await
+    let units = async {
+        let bus = Connection::system().await;
+        let bus = bus.map_err(|_| "no system bus to reach systemd")?;
+        let units = ask(&bus).await;
+        units.map_err(|error| format!("systemd: {error}"))
     };
-    timeout(DEADLINE, bus)
+    timeout(DEADLINE, units)
         .await
         .unwrap_or_else(|_| Err("systemd did not answer in time".to_owned()))
 }
 
-async fn ask(bus: &Connection) -> Result<Units, String> {
-    let why = |error: zbus::Error| format!("systemd: {error}");
-    let manager = ManagerProxy::new(bus).await.map_err(why)?;
-    let failed = manager
-        .list_units_filtered(&["failed"])
-        .await
-        .map_err(why)?;
-    let rows = manager.list_units_by_names(NAMES).await.map_err(why)?;
+async fn ask(bus: &Connection) -> zbus::Result<Units> {
+    let manager = ManagerProxy::new(bus).await?;
+    let failed = manager.list_units_filtered(&["failed"]).await?;
+    let rows = manager.list_units_by_names(NAMES).await?;
     let mut states = BTreeMap::new();
     for (name, _, load, active, ..) in rows {
         if load == "not-found" {

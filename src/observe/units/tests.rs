@@ -1,4 +1,3 @@
-
 use std::{future::pending, os::unix::net::UnixStream, time::Instant};
 
 use zbus::{

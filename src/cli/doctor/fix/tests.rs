@@ -1,4 +1,3 @@
-
 use super::*;
 use crate::model::{Code, Finding, HealthEntry};
 
@@ -76,7 +75,7 @@ async fn repairs_are_listed_although_the_pass_fails() {
         "",
         "x",
     ))]);
-    let facts = crate::doctor::gather(&nowhere, &paths, Default::default()).await;
+    let facts = crate::doctor::gather(&nowhere, &paths, false).await;
     let found = [(Check::TunnelMtu, verdict)];
     let fixed = fix(&found, &facts, &nowhere, &paths).await;
     assert_eq!((fixed.done.len(), fixed.asked.len()), (0, 0));

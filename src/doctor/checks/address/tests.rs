@@ -1,10 +1,8 @@
-
 use super::*;
 use crate::{
     doctor::{
         Check,
-        facts::Text,
-        testing::{address, route as default, socket, table},
+        tests::{address, route as default, socket, table},
     },
     model::{NetworkFile, Protocol},
 };
@@ -53,7 +51,7 @@ fn the_file() {
 #[test]
 fn sockets() {
     fn with(facts: &mut Facts, address: &str) {
-        facts.sockets = Text::Content(vec![socket(Protocol::Tcp, address, 8080)]);
+        facts.local_mut().sockets = Ok(vec![socket(Protocol::Tcp, address, 8080)]);
     }
     table! { Check::OldListeners;
         "the old address": |f| with(f, "172.28.9.9") => Warning, "tcp 172.28.9.9:8080";
@@ -67,6 +65,6 @@ fn sockets() {
         "a group": |f| with(f, "224.0.0.251") => Ok, "none";
         "the subnet's broadcast": |f| with(f, "172.28.31.255") => Ok, "none";
         "IPv6": |f| with(f, "fd00::9") => Ok, "none";
-        "unreadable": |f| f.sockets = Text::Unreadable("EACCES".into()) => Skipped, "EACCES";
+        "unreadable": |f| f.local_mut().sockets = Err("EACCES".into()) => Skipped, "EACCES";
     }
 }

@@ -1,13 +1,12 @@
-
 use super::*;
-use crate::doctor::{Check, facts::Drift, testing::table};
+use crate::doctor::{Check, facts::Drift, tests::table};
 
 fn is(facts: &mut Facts, source: DriftSource, ahead_ms: i64) {
-    facts.clock.drift = Ok(Drift { source, ahead_ms });
+    facts.local_mut().drift = Some(Drift { source, ahead_ms });
 }
 
 fn runs(facts: &mut Facts, names: &[&str]) {
-    facts.processes = names
+    facts.local_mut().processes = names
         .iter()
         .map(|name| Process {
             name: (*name).into(),
@@ -21,7 +20,7 @@ fn runs(facts: &mut Facts, names: &[&str]) {
 fn time() {
     use DriftSource::{Ptp, Rtc};
     table! { Check::ClockDrift;
-        "unknown": |f| f.clock.drift = Err("no clock".into()) => Skipped, "no clock";
+        "unknown": |f| f.local_mut().drift = None => Skipped, "no other clock";
         "behind": |f| is(f, Ptp, -61_500) => Warning, "61 s behind Windows' clock";
         "ahead": |f| is(f, Rtc, 7_000) => Warning, "7 s ahead of the hardware clock";
         "a little": |f| is(f, Ptp, -4_999) => Ok, "4 s behind";
@@ -33,11 +32,11 @@ fn time() {
         "one in WSL": |f| runs(f, &["chronyd"]) => Info, "chronyd runs in addition";
         "one that sets nothing": |f| {
             runs(f, &["chronyd", "chronyd"]);
-            for process in &mut f.processes { process.arguments = "/usr/sbin/chronyd -F 1 -x".into() }
+            for process in &mut f.local_mut().processes { process.arguments = "/usr/sbin/chronyd -F 1 -x".into() }
         } => Ok, "WSL's own";
         "one with another x": |f| {
             runs(f, &["chronyd"]);
-            f.processes[0].arguments = "chronyd -f /etc/my -xyz.conf".into();
+            f.local_mut().processes[0].arguments = "chronyd -f /etc/my -xyz.conf".into();
         } => Info, "in addition";
         "two": |f| runs(f, &["chronyd", "systemd-timesyn"]) => Warning, "against each other";
         "none elsewhere": Facts::elsewhere => Info, "no program here";
@@ -45,7 +44,7 @@ fn time() {
     }
     table! { Check::ClockFollows;
         "elsewhere": Facts::elsewhere => Skipped, "not WSL";
-        "off": |f| f.clock.follows = Some(false) => Info, "timesync_implicit";
-        "unreadable": |f| f.clock.follows = None => Skipped, "cannot be read";
+        "off": |f| f.local_mut().follows = Some(false) => Info, "timesync_implicit";
+        "unreadable": |f| f.local_mut().follows = None => Skipped, "cannot be read";
     }
 }

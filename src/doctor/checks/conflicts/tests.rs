@@ -1,13 +1,12 @@
-
 use super::*;
 use crate::doctor::{
     Check,
     facts::Process,
-    testing::{address, table},
+    tests::{address, table},
 };
 
 fn runs(facts: &mut Facts, name: &str, arguments: &str) {
-    facts.processes.push(Process {
+    facts.local_mut().processes.push(Process {
         name: name.into(),
         arguments: arguments.into(),
         folder: None,
@@ -15,14 +14,17 @@ fn runs(facts: &mut Facts, name: &str, arguments: &str) {
 }
 
 fn route(facts: &mut Facts, name: &str, net: &str) {
-    facts.routes.push((name.into(), net.parse().unwrap()));
+    facts
+        .local_mut()
+        .routes
+        .push((name.into(), net.parse().unwrap()));
 }
 
 #[test]
 fn conflicts() {
     table! { Check::ConflictsSubnets;
         "docker's": |f| f.change(|s| {
-            s.links[1].name = crate::doctor::testing::name("docker0");
+            s.links[1].name = crate::doctor::tests::name("docker0");
             s.addresses.push(address(3, "172.28.0.1/16"));
         }) => Warning, "docker0 172.28.16.0/20 and wg0 172.28.0.0/16";
         "a peer's addresses": |f| route(f, "wg0", "172.16.0.0/12") => Warning, "eth0 172.28.16.0/20 and wg0 172.16.0.0/12";
@@ -37,11 +39,11 @@ fn conflicts() {
         "socat as a client": |f| runs(f, "socat", "socat - TCP:10.0.0.1:80") => Ok, "none";
     }
     table! { Check::ConflictsPollers;
-        "a script": |f| f.pollers.found.push("/etc/cron.d/wsl-ip".into()) => Info, "/etc/cron.d/wsl-ip";
-        "hidden": |f| f.pollers.hidden.push("/var/spool/cron/crontabs".into()) => Skipped, "needs root: /var/spool/cron/crontabs";
+        "a script": |f| f.local_mut().pollers.found.push("/etc/cron.d/wsl-ip".into()) => Info, "/etc/cron.d/wsl-ip";
+        "hidden": |f| f.local_mut().pollers.hidden.push("/var/spool/cron/crontabs".into()) => Skipped, "needs root: /var/spool/cron/crontabs";
         "hidden beside one": |f| {
-            f.pollers.hidden.push("/var/spool/cron".into());
-            f.pollers.found.push("/etc/crontab".into());
+            f.local_mut().pollers.hidden.push("/var/spool/cron".into());
+            f.local_mut().pollers.found.push("/etc/crontab".into());
         } => Info, "/etc/crontab polls for the address (needs root: /var/spool/cron)";
     }
 }

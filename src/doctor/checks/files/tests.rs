@@ -1,17 +1,12 @@
-
 use super::*;
 use crate::{
-    doctor::{
-        Check,
-        facts::{Process, Text},
-        testing::table,
-    },
+    doctor::{Check, facts::Process, tests::table},
     interop::ini::Ini,
 };
 
 fn file(facts: &mut Facts, path: &str, secrecy: Secrecy, state: Option<(u32, u32)>) {
     let path = path.to_owned();
-    facts.guarded = vec![Guarded {
+    facts.local_mut().guarded = vec![Guarded {
         path,
         secrecy,
         state,
@@ -19,11 +14,11 @@ fn file(facts: &mut Facts, path: &str, secrecy: Secrecy, state: Option<(u32, u32
 }
 
 fn hide(facts: &mut Facts) {
-    facts.hidden_keys.push("/etc/wireguard".into());
+    facts.local_mut().hidden_keys.push("/etc/wireguard".into());
 }
 
 fn works(facts: &mut Facts, name: &str, folder: &str) {
-    facts.processes.push(Process {
+    facts.local_mut().processes.push(Process {
         name: name.into(),
         arguments: String::new(),
         folder: Some(folder.into()),
@@ -43,12 +38,12 @@ fn owners_and_modes() {
     table! { Check::FilesKeys;
         "open": |f| file(f, "/root/.ssh/id_rsa", Secret, Some((0, 0o644))) => Warning, "/root/.ssh/id_rsa (mode 644)";
         "gone": |f| file(f, "/root/.ssh/id_rsa", Secret, None) => Ok, "1 key";
-        "none": |f| f.guarded.clear() => Ok, "0 keys";
-        "none readable": |f| { f.guarded.clear(); hide(f) } => Skipped, "needs root: /etc/wireguard";
+        "none": |f| f.local_mut().guarded.clear() => Ok, "0 keys";
+        "none readable": |f| { f.local_mut().guarded.clear(); hide(f) } => Skipped, "needs root: /etc/wireguard";
         "some readable": hide => Ok, "1 key (needs root: /etc/wireguard)";
         "open beside": |f| { file(f, "/root/.ssh/id_rsa", Secret, Some((0, 0o644))); hide(f) } => Warning, "(mode 644) (needs root";
     }
-    let mut facts = crate::doctor::testing::healthy();
+    let mut facts = crate::doctor::tests::healthy();
     file(
         &mut facts,
         "/mnt/c/Users/a/.ssh/id_rsa",
@@ -74,7 +69,7 @@ fn work_on_drives_of_windows() {
         "wslmesh": |f| works(f, "wslmesh-relay", "/mnt/c") => Ok, "none";
         "no drive": |f| works(f, "node", "/mnt/wsl/x") => Ok, "none";
         "another root": |f| {
-            f.wsl_conf = Text::Content(Ini::parse("[automount]\nroot=/"));
+            f.local_mut().wsl_conf = Ok(Some(Ini::parse("[automount]\nroot=/")));
             works(f, "node", "/c/Users");
         } => Info, "/c/Users";
     }

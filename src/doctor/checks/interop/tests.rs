@@ -1,26 +1,25 @@
-
 use super::*;
 use crate::{
-    doctor::{Check, testing::table},
+    doctor::{Check, tests::table},
     interop::ini::Ini,
 };
 
 fn conf_is(facts: &mut Facts, text: &str) {
-    facts.wsl_conf = Text::Content(Ini::parse(text));
+    facts.local_mut().wsl_conf = Ok(Some(Ini::parse(text)));
 }
 
 fn way(facts: &mut Facts, code: Code) {
-    facts.interop.way = Way::None(code, "why not".into());
+    facts.interop.as_mut().unwrap().way = Err((code, "why not".into()));
 }
 
 #[test]
 fn interop() {
     table! { Check::InteropBinfmt;
         "elsewhere": Facts::elsewhere => Skipped, "not WSL";
-        "late": |f| f.interop.entry = Some(("WSLInterop-late".into(), true)) => Ok, "WSLInterop-late";
-        "disabled": |f| f.interop.entry = Some(("WSLInterop".into(), false)) => Info, "is disabled";
-        "none": |f| f.interop.entry = None => Info, "calls /init";
-        "without init": |f| { f.interop.entry = None; f.interop.init = false } => Error, "no /init";
+        "late": |f| f.interop.as_mut().unwrap().entry = Some(("WSLInterop-late".into(), true)) => Ok, "WSLInterop-late";
+        "disabled": |f| f.interop.as_mut().unwrap().entry = Some(("WSLInterop".into(), false)) => Info, "is disabled";
+        "none": |f| f.interop.as_mut().unwrap().entry = None => Info, "calls /init";
+        "without init": |f| { f.interop.as_mut().unwrap().entry = None; f.interop.as_mut().unwrap().init = false } => Error, "no /init";
     }
     table! { Check::InteropSocket;
         "elsewhere": Facts::elsewhere => Skipped, "not WSL";
@@ -31,18 +30,18 @@ fn interop() {
         "elsewhere": Facts::elsewhere => Skipped, "not WSL";
         "no socket": |f| way(f, Code::InteropMissing) => Skipped, "no socket";
         "no powershell.exe": |f| way(f, Code::InteropPowershell) => Error, "why not";
-        "a drive that hangs": |f| way(f, Code::InteropTimeout) => Error, "why not";
+        "a drive that hangs": |f| f.interop = Err("why not".into()) => Error, "why not";
     }
     table! { Check::InteropConf;
         "elsewhere": Facts::elsewhere => Skipped, "not WSL";
         "off": |f| conf_is(f, "[interop]\nenabled=false") => Error, "[interop] enabled=false";
         "no drives": |f| conf_is(f, "[automount]\nenabled=0") => Error, "[automount]";
         "no path": |f| conf_is(f, "[interop]\nappendWindowsPath=false") => Info, "full paths";
-        "unreadable": |f| f.wsl_conf = Text::Unreadable("EACCES".into()) => Skipped, "EACCES";
+        "unreadable": |f| f.local_mut().wsl_conf = Err("EACCES".into()) => Skipped, "EACCES";
     }
     table! { Check::InteropEnvironment;
         "elsewhere": Facts::elsewhere => Skipped, "not WSL";
-        "stale": |f| f.interop.named = Some(("/run/WSL/9_interop".into(), false)) => Info, "9_interop";
-        "good": |f| f.interop.named = Some(("/run/WSL/8_interop".into(), true)) => Ok, "8_interop";
+        "stale": |f| f.interop.as_mut().unwrap().named = Some(("/run/WSL/9_interop".into(), false)) => Info, "9_interop";
+        "good": |f| f.interop.as_mut().unwrap().named = Some(("/run/WSL/8_interop".into(), true)) => Ok, "8_interop";
     }
 }

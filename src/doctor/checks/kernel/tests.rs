@@ -1,9 +1,8 @@
-
 use super::*;
 use crate::{
     doctor::{
         Check,
-        testing::{name, table},
+        tests::{name, table},
     },
     model::{Link, LinkKind},
 };
@@ -23,19 +22,19 @@ fn docker(facts: &mut Facts) {
 #[test]
 fn kernel() {
     table! { Check::KernelWireguard;
-        "a program": |f| { f.kernel.wireguard = None; f.kernel.userspace = Some("wireguard-go".into()) } => Ok, "wireguard-go";
-        "none": |f| f.kernel.wireguard = None => Info, "neither";
+        "a program": |f| { f.local_mut().kernel.wireguard = None; f.local_mut().kernel.userspace = Some("wireguard-go") } => Ok, "wireguard-go";
+        "none": |f| f.local_mut().kernel.wireguard = None => Info, "neither";
     }
     table! { Check::KernelTun;
-        "missing": |f| f.kernel.tun = false => Warning, "/dev/net/tun";
-        "missing elsewhere": |f| { f.elsewhere(); f.kernel.tun = false } => Info, "/dev/net/tun";
+        "missing": |f| f.local_mut().kernel.tun = false => Warning, "/dev/net/tun";
+        "missing elsewhere": |f| { f.elsewhere(); f.local_mut().kernel.tun = false } => Info, "/dev/net/tun";
     }
     table! { Check::KernelBridge;
-        "no bridge": |f| f.kernel.bridge_filter = false => Skipped, "no bridge";
-        "unfiltered": |f| { docker(f); f.kernel.bridge_filter = false } => Info, "docker0";
+        "no bridge": |f| f.local_mut().kernel.bridge_filter = false => Skipped, "no bridge";
+        "unfiltered": |f| { docker(f); f.local_mut().kernel.bridge_filter = false } => Info, "docker0";
         "filtered": docker => Ok, "loaded";
     }
     table! { Check::KernelModules;
-        "none": |f| f.kernel.modules = false => Info, "/lib/modules/6.6.87.2-microsoft-standard-WSL2 does not exist";
+        "none": |f| f.local_mut().kernel.modules = false => Info, "/lib/modules/6.6.87.2-microsoft-standard-WSL2 does not exist";
     }
 }

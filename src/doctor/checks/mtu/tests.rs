@@ -1,10 +1,9 @@
-
 use super::*;
 use crate::{
     config::settings,
     doctor::{
         Check,
-        testing::{address, name, table},
+        tests::{address, name, table},
     },
     model::{Mode, ModeState},
 };
@@ -41,8 +40,8 @@ fn tunnels_and_what_is_below() {
     }
     table! { Check::MtuProbing;
         "no tunnel": no_tunnel => Skipped, "no tunnel";
-        "off": |f| drop(f.sysctls.insert("net.ipv4.tcp_mtu_probing", "0".into())) => Info, "depends on ICMP";
-        "always": |f| drop(f.sysctls.insert("net.ipv4.tcp_mtu_probing", "2".into())) => Ok, "is 2";
-        "unknown": |f| f.sysctls.clear() => Skipped, "no net.ipv4.tcp_mtu_probing";
+        "off": |f| drop(f.local_mut().sysctls.insert("net.ipv4.tcp_mtu_probing", "0".into())) => Info, "depends on ICMP";
+        "always": |f| drop(f.local_mut().sysctls.insert("net.ipv4.tcp_mtu_probing", "2".into())) => Ok, "is 2";
+        "unknown": |f| f.local_mut().sysctls.clear() => Skipped, "no net.ipv4.tcp_mtu_probing";
     }
 }

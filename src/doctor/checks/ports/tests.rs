@@ -1,11 +1,9 @@
-
 use super::*;
 use crate::{
     config::settings,
     doctor::{
         Check,
-        facts::Text,
-        testing::{document, socket, table},
+        tests::{document, socket, table},
     },
     model::ModeState,
 };
@@ -15,7 +13,7 @@ fn none(facts: &mut Facts) {
 }
 
 fn at(facts: &mut Facts, address: &str) {
-    facts.sockets = Text::Content(vec![
+    facts.local_mut().sockets = Ok(vec![
         socket(Protocol::Udp, "::", 41820),
         socket(Protocol::Tcp, address, 22),
     ]);
@@ -34,12 +32,12 @@ fn configured(facts: &mut Facts, more: &str) {
 fn forwards() {
     table! { Check::PortsListening;
         "no forward": none => Skipped, "no forward";
-        "no service": |f| f.sockets = Text::Content(vec![]) => Warning, "ssh: no service listens on tcp port 22";
+        "no service": |f| f.local_mut().sockets = Ok(vec![]) => Warning, "ssh: no service listens on tcp port 22";
         "loopback": |f| at(f, "127.0.0.1") => Warning, "on tcp 127.0.0.1:22 only";
         "IPv6 loopback": |f| at(f, "::1") => Warning, "on tcp [::1]:22 only";
         "all of IPv6": |f| at(f, "::") => Ok, "2 forwards";
         "our address": |f| at(f, "172.28.16.5") => Ok, "2 forwards";
-        "unreadable": |f| f.sockets = Text::Missing => Skipped, "/proc/net";
+        "unreadable": |f| f.local_mut().sockets = Err("/proc/net does not exist".into()) => Skipped, "/proc/net";
     }
     table! { Check::PortsKept;
         "no forward": none => Skipped, "no forward";

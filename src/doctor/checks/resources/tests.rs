@@ -1,28 +1,27 @@
-
 use super::*;
-use crate::doctor::{Check, facts::Disk, testing::table};
+use crate::doctor::{Check, facts::Disk, tests::table};
 
 fn disk_is(facts: &mut Facts, change: fn(&mut Disk)) {
-    change(facts.resources.disk.as_mut().unwrap());
+    change(facts.local_mut().disk.as_mut().unwrap());
 }
 
 fn memory_is(facts: &mut Facts, change: fn(&mut Memory)) {
-    change(facts.resources.memory.as_mut().unwrap());
+    change(facts.local_mut().memory.as_mut().unwrap());
 }
 
 #[test]
 fn resources() {
     table! { Check::Memory;
-        "unknown": |f| f.resources.memory = None => Skipped, "meminfo";
+        "unknown": |f| f.local_mut().memory = None => Skipped, "meminfo";
         "little": |f| memory_is(f, |m| m.available = 95) => Warning, "95 of";
     }
     table! { Check::Swap;
-        "unknown": |f| f.resources.memory = None => Skipped, "meminfo";
+        "unknown": |f| f.local_mut().memory = None => Skipped, "meminfo";
         "none": |f| memory_is(f, |m| m.swap = 0) => Info, "no swap";
         "full": |f| memory_is(f, |m| m.swap_free = 1) => Warning, "MiB used";
     }
     table! { Check::Disk;
-        "unknown": |f| f.resources.disk = None => Skipped, "statvfs";
+        "unknown": |f| f.local_mut().disk = None => Skipped, "statvfs";
         "little": |f| disk_is(f, |d| d.available = 255) => Warning, "255 of";
         "full": |f| disk_is(f, |d| d.available = 0) => Error, "0 of";
     }
@@ -32,7 +31,7 @@ fn resources() {
         "none": |f| disk_is(f, |d| d.inodes_free = 0) => Error, "0 of";
     }
     table! { Check::Watches;
-        "unknown": |f| f.sysctls.clear() => Skipped, "cannot be read";
-        "few": |f| drop(f.sysctls.insert("fs.inotify.max_user_watches", "8192".into())) => Info, "8192";
+        "unknown": |f| f.local_mut().sysctls.clear() => Skipped, "cannot be read";
+        "few": |f| drop(f.local_mut().sysctls.insert("fs.inotify.max_user_watches", "8192".into())) => Info, "8192";
     }
 }

@@ -1,8 +1,7 @@
-
 use super::*;
 use crate::{
     config::settings,
-    doctor::{Check, testing::table},
+    doctor::{Check, tests::table},
     model::{Mode, ModeState, SysctlKey, SysctlReading, SysctlValue},
 };
 

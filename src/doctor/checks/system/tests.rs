@@ -1,19 +1,18 @@
-
 use super::*;
 use crate::{
     doctor::{
         Check,
-        testing::{table, unit},
+        tests::{table, unit},
     },
     interop::ini::Ini,
 };
 
 fn conf(facts: &mut Facts, text: &str) {
-    facts.wsl_conf = Text::Content(Ini::parse(text));
+    facts.local_mut().wsl_conf = Ok(Some(Ini::parse(text)));
 }
 
 fn unit_is(facts: &mut Facts, active: &str, file: &str) {
-    let units = facts.systemd.units.as_mut().unwrap();
+    let units = facts.units.as_mut().unwrap();
     units.states.insert(UNIT.into(), unit(active, file));
 }
 
@@ -21,10 +20,10 @@ fn unit_is(facts: &mut Facts, active: &str, file: &str) {
 fn wsl_itself() {
     table! { Check::WslVersion;
         "elsewhere": Facts::elsewhere => Skipped, "not WSL";
-        "silent": |f| f.wsl.version = None => Info, "since 2.2.3";
-        "old": |f| f.wsl.version = Some("2.5.9.0".into()) => Info, "2.5.10";
-        "enough": |f| f.wsl.version = Some("2.5.10".into()) => Ok, "WSL 2.5.10";
-        "WSL 1": |f| { f.wsl.is = false; f.wsl.release = "4.4.0-19041-Microsoft".into(); } => Error, "WSL 1";
+        "silent": |f| f.wsl_version = None => Info, "since 2.2.3";
+        "old": |f| f.wsl_version = Some("2.5.9.0".into()) => Info, "2.5.10";
+        "enough": |f| f.wsl_version = Some("2.5.10".into()) => Ok, "WSL 2.5.10";
+        "WSL 1": |f| { f.wsl = false; f.local_mut().release = "4.4.0-19041-Microsoft".into(); } => Error, "WSL 1";
     }
     table! { Check::WslMode;
         "elsewhere": Facts::elsewhere => Skipped, "not WSL";
@@ -39,15 +38,15 @@ fn wsl_itself() {
 #[test]
 fn systemd() {
     table! { Check::SystemdRunning;
-        "another init": |f| f.systemd.running = false => Error, "another init";
+        "another init": |f| f.local_mut().systemd = false => Error, "another init";
     }
     table! { Check::SystemdConfigured;
         "elsewhere": Facts::elsewhere => Skipped, "not WSL";
         "rewritten": |f| conf(f, "[network]\ngenerateResolvConf = false\n") => Error, "after the next start";
-        "missing": |f| f.wsl_conf = Text::Missing => Error, "after the next start";
+        "missing": |f| f.local_mut().wsl_conf = Ok(None) => Error, "after the next start";
         "off": |f| conf(f, "[boot]\nsystemd=false\nsystemd=true") => Error, "systemd=true";
-        "not running": |f| { f.systemd.running = false; conf(f, "") } => Error, "not in the file";
-        "secret": |f| f.wsl_conf = Text::Unreadable("EACCES".into()) => Skipped, "EACCES";
+        "not running": |f| { f.local_mut().systemd = false; conf(f, "") } => Error, "not in the file";
+        "secret": |f| f.local_mut().wsl_conf = Err("EACCES".into()) => Skipped, "EACCES";
         "other spelling": |f| conf(f, "[BOOT]\r\nSystemd = 1 # on\r\n") => Ok, "yes";
     }
 }
@@ -58,23 +57,23 @@ fn the_service() {
         "an error": |f| f.settings = Err("a.toml:1:2: bad\nmore".into()) => Error, "a.toml:1:2: bad";
     }
     table! { Check::UnitEnabled;
-        "no bus": |f| f.systemd.units = Err("no bus".into()) => Skipped, "no bus";
-        "no unit": |f| f.systemd.units.as_mut().unwrap().states.clear() => Warning, "does not know";
+        "no bus": |f| f.units = Err("no bus".into()) => Skipped, "no bus";
+        "no unit": |f| f.units.as_mut().unwrap().states.clear() => Warning, "does not know";
         "disabled": |f| unit_is(f, "active", "disabled") => Warning, "disabled";
         "masked": |f| unit_is(f, "inactive", "masked") => Warning, "masked";
         "static": |f| unit_is(f, "active", "static") => Ok, "static";
     }
     table! { Check::UnitActive;
-        "no unit": |f| f.systemd.units.as_mut().unwrap().states.clear() => Skipped, "does not know";
+        "no unit": |f| f.units.as_mut().unwrap().states.clear() => Skipped, "does not know";
         "failed": |f| unit_is(f, "failed", "enabled") => Error, "failed";
         "inactive": |f| unit_is(f, "inactive", "enabled") => Error, "inactive";
         "starting": |f| unit_is(f, "activating", "enabled") => Warning, "activating";
         "elsewhere": |f| { f.elsewhere(); unit_is(f, "inactive", "enabled") } => Info, "WSL 2 only";
     }
     table! { Check::FailedUnits;
-        "no bus": |f| f.systemd.units = Err("no bus".into()) => Skipped, "no bus";
-        "the tunnel": |f| { f.systemd.units.as_mut().unwrap().failed = vec!["a.mount".into(), "wg-quick@wg0.service".into()] } => Error, "wg-quick@wg0.service failed";
-        "another": |f| f.systemd.units.as_mut().unwrap().failed = vec!["a.mount".into()] => Info, "a.mount";
-        "the agent": |f| f.systemd.units.as_mut().unwrap().failed = vec![UNIT.into()] => Ok, "none";
+        "no bus": |f| f.units = Err("no bus".into()) => Skipped, "no bus";
+        "the tunnel": |f| { f.units.as_mut().unwrap().failed = vec!["a.mount".into(), "wg-quick@wg0.service".into()] } => Error, "wg-quick@wg0.service failed";
+        "another": |f| f.units.as_mut().unwrap().failed = vec!["a.mount".into()] => Info, "a.mount";
+        "the agent": |f| f.units.as_mut().unwrap().failed = vec![UNIT.into()] => Ok, "none";
     }
 }

@@ -1,12 +1,11 @@
-
 use super::*;
 use crate::doctor::{
     Check,
-    testing::{address, name, table, unit as state},
+    tests::{address, name, table, unit as state},
 };
 
 fn unit_is(facts: &mut Facts, active: &str, file: &str) {
-    let units = facts.systemd.units.as_mut().unwrap();
+    let units = facts.units.as_mut().unwrap();
     units.states.insert(UNIT.into(), state(active, file));
 }
 
@@ -17,7 +16,7 @@ fn no_link(facts: &mut Facts) {
 #[test]
 fn tailscale() {
     table! { Check::TailscaleUnit;
-        "not installed": |f| drop(f.systemd.units.as_mut().unwrap().states.remove(UNIT)) => Skipped, "not installed";
+        "not installed": |f| drop(f.units.as_mut().unwrap().states.remove(UNIT)) => Skipped, "not installed";
         "failed": |f| unit_is(f, "failed", "enabled") => Error, "failed";
         "stopped": |f| unit_is(f, "inactive", "enabled") => Warning, "inactive";
         "disabled": |f| unit_is(f, "inactive", "disabled") => Info, "inactive and disabled";

@@ -1,16 +1,15 @@
-
 use super::*;
 use crate::{
-    doctor::{Check, testing::table},
+    doctor::{Check, tests::table},
     model::ModeState,
 };
 
 fn is(facts: &mut Facts, text: &str) {
-    facts.wslconfig = Text::Content(Ini::parse(text));
+    facts.wslconfig = Ok(Some(Ini::parse(text)));
 }
 
 fn unreadable(facts: &mut Facts) {
-    facts.wslconfig = Text::Unreadable("several users have one".into());
+    facts.wslconfig = Err("several users have one".into());
 }
 
 fn mirrored(facts: &mut Facts) {
@@ -18,15 +17,15 @@ fn mirrored(facts: &mut Facts) {
 }
 
 fn conf(facts: &mut Facts, text: &str) {
-    facts.wsl_conf = Text::Content(Ini::parse(text));
+    facts.local_mut().wsl_conf = Ok(Some(Ini::parse(text)));
 }
 
 #[test]
 fn wsl_conf_and_wslconfig() {
     table! { Check::WslConf;
         "elsewhere": Facts::elsewhere => Skipped, "not WSL";
-        "missing": |f| f.wsl_conf = Text::Missing => Info, "defaults";
-        "unreadable": |f| f.wsl_conf = Text::Unreadable("EACCES".into()) => Warning, "EACCES";
+        "missing": |f| f.local_mut().wsl_conf = Ok(None) => Info, "defaults";
+        "unreadable": |f| f.local_mut().wsl_conf = Err("EACCES".into()) => Warning, "EACCES";
         "twice": |f| conf(f, "[boot]\nsystemd=true\nsystemd=false") => Warning, "[boot] systemd (line 3)";
         "invalid": |f| conf(f, "[boot]\nsystemd") => Warning, "line 2";
         "unknown": |f| conf(f, "[boot]\nsystemd=true\nsytemd=1") => Info, "sytemd";
@@ -35,7 +34,7 @@ fn wsl_conf_and_wslconfig() {
     table! { Check::Wslconfig;
         "elsewhere": Facts::elsewhere => Skipped, "not WSL";
         "unknown user": unreadable => Skipped, "several users";
-        "missing": |f| f.wslconfig = Text::Missing => Ok, "defaults";
+        "missing": |f| f.wslconfig = Ok(None) => Ok, "defaults";
         "invented key": |f| is(f, "[wsl2]\nnetworkingMode=mirrored\nnetworkingMode.excludedInterfaces={}") => Warning, "line 3";
         "unknown": |f| is(f, "[wsl2]\nmemroy=4GB") => Info, "memroy";
         "wrong section": |f| is(f, "[wsl2]\ninstanceIdleTimeout=-1") => Info, "instanceidletimeout";
@@ -46,7 +45,7 @@ fn wsl_conf_and_wslconfig() {
         "unknown user": unreadable => Skipped, "several users";
         "unknown mode": |f| f.change(|s| s.mode = ModeState::Pending) => Skipped, "not known";
         "fallback": |f| is(f, "[wsl2]\nnetworkingMode=mirrored") => Warning, "mirrored is configured, nat is in force";
-        "default": |f| f.wslconfig = Text::Missing => Ok, "nat";
+        "default": |f| f.wslconfig = Ok(None) => Ok, "nat";
         "not a mode": |f| is(f, "[wsl2]\nnetworkingMode=miror") => Warning, "not a mode";
         "old section": |f| { mirrored(f); is(f, "[experimental]\nnetworkingMode=Mirrored") } => Ok, "mirrored";
     }

@@ -1,4 +1,3 @@
-
 use super::*;
 
 /// A server that answers with these datagrams.
@@ -22,33 +21,27 @@ async fn other_datagrams_are_ignored() {
     let echo = QUERY.to_vec();
     let other = vec![1, 2, 0x81, 0x80];
     let address = server(vec![echo, other, vec![0x77], answer(2)]).await;
-    assert_eq!(query(address).await, Ok(2));
+    assert_eq!(query(address).await.unwrap(), Some(2));
     let address = server(vec![answer(0)]).await;
-    assert_eq!(query(address).await, Ok(0));
+    assert_eq!(query(address).await.unwrap(), Some(0));
 }
 
 #[tokio::test]
 async fn no_answer_and_no_server() {
     let silent = UdpSocket::bind("127.0.0.1:0").await.unwrap();
     let address = silent.local_addr().unwrap();
-    assert_eq!(query(address).await, Err("did not answer".into()));
+    assert_eq!(query(address).await.unwrap(), None);
     drop(silent);
-    let error = query(address).await.unwrap_err();
-    assert!(error.starts_with("cannot be queried"), "{error}");
+    assert!(query(address).await.is_err());
 }
 
 #[tokio::test]
 async fn public_servers_are_not_queried() {
-    let text = |text: &str| Text::Content(text.to_owned());
+    let (public, local) = ([8, 8, 8, 8].into(), [127, 0, 0, 1].into());
+    assert_eq!(query_first(&[], true).await, Answer::NoServer);
     assert_eq!(
-        query_first(&text("search lan"), true).await,
-        Answer::NoServer
-    );
-    assert_eq!(query_first(&Text::Missing, true).await, Answer::NoServer);
-    let public = "nameserver 8.8.8.8\nnameserver 127.0.0.1\n";
-    assert_eq!(
-        query_first(&text(public), false).await,
-        Answer::Public([8, 8, 8, 8].into())
+        query_first(&[public, local], false).await,
+        Answer::Public(public)
     );
     for (ip, private) in [
         ("10.255.255.254", true),

@@ -1,8 +1,7 @@
-
 use std::os::unix::fs::PermissionsExt;
 
 use super::*;
-use crate::doctor::testing::{machine, write};
+use crate::doctor::tests::{machine, write};
 
 fn chmod(root: &Root, path: &str, mode: u32) {
     fs::set_permissions(root.at(path), fs::Permissions::from_mode(mode)).unwrap();

@@ -1,14 +1,14 @@
-
 use super::*;
-use crate::doctor::testing::machine;
+use crate::doctor::tests::machine;
 
 #[test]
 fn reads_below_a_root() {
     let (_folder, root) = machine(&[]);
     let nothing = read(&root, &[], None);
-    assert_eq!(nothing.sockets, Text::Missing);
-    assert_eq!(nothing.wsl_conf, Text::Missing);
-    assert!(!nothing.systemd.running && nothing.wsl.release.is_empty());
+    assert_eq!(nothing.sockets, Err("/proc/net does not exist".into()));
+    assert_eq!(nothing.wsl_conf, Ok(None));
+    assert!(nothing.memory.is_none());
+    assert!(!nothing.systemd && nothing.release.is_empty());
     let (_folder, root) = machine(&[
         (
             "/proc/sys/kernel/osrelease",
@@ -24,12 +24,12 @@ fn reads_below_a_root() {
         ("/run/systemd/system/x", ""),
     ]);
     let local = read(&root, &[], None);
-    assert_eq!(local.wsl.release, "6.6.87.2-microsoft-standard-WSL2");
-    assert!(local.systemd.running);
+    assert_eq!(local.release, "6.6.87.2-microsoft-standard-WSL2");
+    assert!(local.systemd);
     assert_eq!(local.sysctls.get("net.ipv4.tcp_mtu_probing").unwrap(), "1");
-    let conf = local.wsl_conf.content().unwrap();
+    let conf = local.wsl_conf.unwrap().unwrap();
     assert_eq!(conf.get("boot", "systemd"), Some("true"));
-    let sockets = local.sockets.content().unwrap();
+    let sockets = local.sockets.unwrap();
     assert_eq!(sockets[0].to_string(), "tcp 0.0.0.0:22");
 }
 

@@ -1,8 +1,7 @@
-
 use std::fs;
 
 use super::*;
-use crate::doctor::testing::machine;
+use crate::doctor::tests::machine;
 
 #[test]
 fn scripts_that_poll() {

@@ -1,44 +1,43 @@
-
 use std::fs;
 
 use super::*;
-use crate::doctor::testing::{machine, write};
+use crate::doctor::tests::{machine, write};
 
 #[test]
 fn only_one_wslconfig_is_used() {
     let (_folder, root) = machine(&[]);
     let read = || drive(&root, "/mnt/");
-    assert!(matches!(read().0, Text::Unreadable(_)));
+    assert!(read().0.is_err());
     fs::create_dir_all(root.at("/mnt/d/Users/Public")).unwrap();
     fs::create_dir_all(root.at("/mnt/d/Users/ann")).unwrap();
     fs::create_dir_all(root.at("/mnt/d/Users/bob")).unwrap();
-    assert_eq!(read().0, Text::Missing);
+    assert_eq!(read().0, Ok(None));
     let text: Vec<u8> = "\u{feff}[wsl2]\r\nmemory=4GB\r\n"
         .encode_utf16()
         .flat_map(u16::to_le_bytes)
         .collect();
     fs::write(root.at("/mnt/d/Users/ann/.wslconfig"), text).unwrap();
     let (wslconfig, installed) = read();
-    let ini = wslconfig.content().unwrap();
+    let ini = wslconfig.unwrap().unwrap();
     assert_eq!(ini.get("wsl2", "memory"), Some("4GB"));
     assert!(!installed);
     write(&root, "/mnt/d/Program Files/wslmesh/x", "");
     write(&root, "/mnt/d/Users/bob/.wslconfig", "");
     let (wslconfig, installed) = read();
-    let two = matches!(wslconfig, Text::Unreadable(why) if why.contains("ann and bob"));
+    let two = wslconfig.is_err_and(|why| why.contains("ann and bob"));
     assert!(installed && two);
 }
 
 #[test]
 fn binfmt_entries() {
     let (_folder, root) = machine(&[]);
-    assert!(interop(&root, false).entry.is_none());
+    assert!(interop(&root).entry.is_none());
     let entry = "/proc/sys/fs/binfmt_misc/WSLInterop-late";
     write(&root, entry, "enabled\ninterpreter /init\n");
     write(&root, "/init", "");
-    let found = interop(&root, false);
+    let found = interop(&root);
     assert_eq!(found.entry, Some(("WSLInterop-late".into(), true)));
-    assert!(found.init && matches!(found.way, Way::NotWsl));
+    assert!(found.init && found.way.is_err());
     write(&root, entry, "disabled\n");
-    assert!(!interop(&root, false).entry.unwrap().1);
+    assert!(!interop(&root).entry.unwrap().1);
 }

@@ -11,9 +11,8 @@ use crate::{
     doctor::{
         Check,
         facts::{
-            Answer, Clock, Disk, Drift, DriftSource, Facts, Guarded, Interop, Kernel, Memory,
-            Pollers, Process, Resolver, Resources, Secrecy, Systemd, Text, UnitState, Units, Way,
-            Wsl,
+            Answer, Disk, Drift, DriftSource, Facts, Guarded, Interop, Kernel, Local, Memory,
+            Pollers, Process, Resolver, Secrecy, UnitState, Units,
         },
     },
     interop::ini::Ini,
@@ -57,11 +56,8 @@ pub(super) fn healthy() -> Facts {
     let mut facts = Facts {
         root: true,
         now_unix: NOW,
-        wsl: Wsl {
-            is: true,
-            release: "6.6.87.2-microsoft-standard-WSL2".into(),
-            version: Some("2.6.1.0".into()),
-        },
+        wsl: true,
+        wsl_version: Some("2.6.1.0".into()),
         settings: Ok(settings(CONFIG)),
         observation: Ok(observation()),
         peers: vec![WireguardEntry {
@@ -70,76 +66,17 @@ pub(super) fn healthy() -> Facts {
             peers: vec![peer(Some(NOW - 30), true, 25)],
             error: None,
         }],
-        routes: vec![("eth0".into(), "172.28.16.0/20".parse().unwrap())],
         agent: Some(document(&[])),
-        systemd: Systemd {
-            running: true,
-            units: Ok(units()),
-        },
-        wsl_conf: Text::Content(Ini::parse("[boot]\nsystemd=true\n")),
-        wslconfig: Text::Content(Ini::parse("[general]\ninstanceIdleTimeout=-1\n")),
+        units: Ok(units()),
+        wslconfig: Ok(Some(Ini::parse("[general]\ninstanceIdleTimeout=-1\n"))),
         installed: false,
-        sockets: Text::Content(vec![
-            socket(Protocol::Tcp, "0.0.0.0", 22),
-            socket(Protocol::Udp, "0.0.0.0", 41820),
-        ]),
-        sysctls: [
-            ("net.ipv4.tcp_mtu_probing", "1".to_owned()),
-            ("net.ipv4.ip_local_port_range", "32768 60999".to_owned()),
-            ("fs.inotify.max_user_watches", "524288".to_owned()),
-        ]
-        .into(),
-        resolver: Resolver {
-            text: Text::Content("nameserver 10.255.255.254\n".into()),
-            link: Some("/mnt/wsl/resolv.conf".into()),
-            immutable: false,
-            answer: Answer::Code([10, 255, 255, 254].into(), 0),
-        },
-        clock: Clock {
-            drift: Ok(Drift {
-                source: DriftSource::Ptp,
-                ahead_ms: -3,
-            }),
-            follows: Some(true),
-        },
-        interop: Interop {
+        interop: Ok(Interop {
             entry: Some(("WSLInterop".into(), true)),
             init: true,
-            way: Way::Found("/mnt/c/powershell.exe by /run/WSL/1_interop".into()),
+            way: Ok("/mnt/c/powershell.exe by /run/WSL/1_interop".into()),
             named: None,
-        },
-        processes: vec![Process {
-            name: "sshd".into(),
-            arguments: "sshd -D".into(),
-            folder: Some("/".into()),
-        }],
-        guarded: vec![
-            guarded("/etc/wslmesh", Secrecy::OwnFolder, 0o755),
-            guarded("/root/.ssh/id_ed25519", Secrecy::Secret, 0o600),
-        ],
-        hidden_keys: Vec::new(),
-        pollers: Pollers::default(),
-        resources: Resources {
-            memory: Some(Memory {
-                total: 8000,
-                available: 6000,
-                swap: 2000,
-                swap_free: 2000,
-            }),
-            disk: Some(Disk {
-                total: 250_000,
-                available: 200_000,
-                inodes: 1_000_000,
-                inodes_free: 900_000,
-            }),
-        },
-        kernel: Kernel {
-            wireguard: Some("loaded"),
-            userspace: None,
-            tun: true,
-            bridge_filter: true,
-            modules: true,
-        },
+        }),
+        local: Ok(local()),
     };
     let settings = settings(CONFIG);
     facts.change(|observation| {
@@ -157,6 +94,66 @@ pub(super) fn healthy() -> Facts {
     });
     facts.write_file();
     facts
+}
+
+fn local() -> Local {
+    Local {
+        release: "6.6.87.2-microsoft-standard-WSL2".into(),
+        systemd: true,
+        wsl_conf: Ok(Some(Ini::parse("[boot]\nsystemd=true\n"))),
+        routes: vec![("eth0".into(), "172.28.16.0/20".parse().unwrap())],
+        sockets: Ok(vec![
+            socket(Protocol::Tcp, "0.0.0.0", 22),
+            socket(Protocol::Udp, "0.0.0.0", 41820),
+        ]),
+        sysctls: [
+            ("net.ipv4.tcp_mtu_probing", "1".to_owned()),
+            ("net.ipv4.ip_local_port_range", "32768 60999".to_owned()),
+            ("fs.inotify.max_user_watches", "524288".to_owned()),
+        ]
+        .into(),
+        resolver: Resolver {
+            servers: Ok(Some(vec![[10, 255, 255, 254].into()])),
+            link: Some("/mnt/wsl/resolv.conf".into()),
+            immutable: false,
+            answer: Answer::Code([10, 255, 255, 254].into(), 0),
+        },
+        drift: Some(Drift {
+            source: DriftSource::Ptp,
+            ahead_ms: -3,
+        }),
+        follows: Some(true),
+        processes: vec![Process {
+            name: "sshd".into(),
+            arguments: "sshd -D".into(),
+            folder: Some("/".into()),
+        }],
+        guarded: vec![
+            guarded("/etc/wslmesh", Secrecy::OwnFolder, 0o755),
+            guarded("/root/.ssh/id_ed25519", Secrecy::Secret, 0o600),
+        ],
+        hidden_keys: Vec::new(),
+        pollers: Pollers::default(),
+        memory: Some(Memory {
+            total: 8000,
+            available: 6000,
+            swap: 2000,
+            swap_free: 2000,
+        }),
+        disk: Some(Disk {
+            total: 250_000,
+            available: 200_000,
+            inodes: 1_000_000,
+            inodes_free: 900_000,
+        }),
+        kernel: Kernel {
+            wireguard: Some("loaded"),
+            userspace: None,
+            tun: true,
+            bridge_filter: true,
+            modules: true,
+        },
+    }
 }
 
 pub(super) fn socket(protocol: Protocol, address: &str, port: u16) -> Socket {
@@ -282,6 +279,11 @@ pub(super) fn route(link: u32, metric: u32) -> DefaultRoute {
 }
 
 impl Facts {
+    /// What this machine's files say, to change it.
+    pub(super) fn local_mut(&mut self) -> &mut Local {
+        self.local.as_mut().unwrap()
+    }
+
     /// Changes the network.
     pub(super) fn change(&mut self, change: impl FnOnce(&mut Observation)) {
         change(self.observation.as_mut().unwrap());
@@ -303,9 +305,9 @@ impl Facts {
 
     /// The same machine outside of WSL.
     pub(super) fn elsewhere(&mut self) {
-        self.wsl.is = false;
-        self.wsl.release = "6.12.1".into();
-        self.wsl.version = None;
+        self.wsl = false;
+        self.wsl_version = None;
+        self.local_mut().release = "6.12.1".into();
         self.change(|observation| observation.mode = ModeState::Known(Mode::NotWsl));
         self.write_file();
     }
@@ -317,7 +319,7 @@ macro_rules! table {
     ($check:expr; $($case:literal: $change:expr => $verdict:ident, $part:literal;)*) => {{
         let check: $crate::doctor::Check = $check;
         $(
-            let mut facts = $crate::doctor::testing::healthy();
+            let mut facts = $crate::doctor::tests::healthy();
             let change: fn(&mut $crate::doctor::Facts) = $change;
             change(&mut facts);
             let verdict = check.run(&facts);
@@ -349,13 +351,19 @@ fn no_check_warns_where_nothing_can_be_read() {
     let mut facts = healthy();
     facts.settings = Err("x".into());
     facts.observation = Err("x".into());
-    facts.systemd.units = Err("x".into());
-    facts.sockets = Text::Unreadable("x".into());
-    facts.sysctls.clear();
-    facts.wsl.is = false;
-    for (check, verdict) in super::examine(&facts, &[]) {
-        if check != Check::Configuration {
-            assert!(!verdict.is_bad(), "{check:?}: {verdict:?}");
+    facts.units = Err("x".into());
+    facts.local_mut().sockets = Err("x".into());
+    facts.local_mut().sysctls.clear();
+    facts.wsl = false;
+    let nothing = Facts {
+        local: Err("x".into()),
+        ..facts.clone()
+    };
+    for facts in [facts, nothing] {
+        for (check, verdict) in super::examine(&facts, &[]) {
+            if check != Check::Configuration {
+                assert!(!verdict.is_bad(), "{check:?}: {verdict:?}");
+            }
         }
     }
 }
@@ -365,11 +373,11 @@ fn no_fix_names_wslconfig_outside_of_wsl() {
     let mut facts = healthy();
     facts.elsewhere();
     facts.agent = None;
-    facts.resources.memory = Some(Memory::default());
-    facts.kernel.tun = false;
-    facts.kernel.modules = false;
+    facts.local_mut().memory = Some(Memory::default());
+    facts.local_mut().kernel.tun = false;
+    facts.local_mut().kernel.modules = false;
     let mut count = 0;
-    let found = super::examine(&facts, &[super::Group::Resources, super::Group::Kernel]);
+    let found = super::examine(&facts, &["resources".into(), "kernel".into()]);
     for (check, verdict) in found {
         for finding in verdict.findings() {
             count += 1;

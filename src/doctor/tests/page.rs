@@ -2,7 +2,7 @@
 
 use std::{fmt::Write, fs, path::Path};
 
-use crate::doctor::{Check, Fix, Group};
+use crate::doctor::{Check, Fix, GROUPS};
 
 const HEADING: &str = "## Checks\n";
 
@@ -11,8 +11,8 @@ fn generated() -> String {
     let mut page = format!(
         "{HEADING}Made from the registry in `src/doctor/registry.rs`; after a change there: `WSLMESH_WRITE_DOCS=1 cargo test --lib doctor`.\n"
     );
-    for group in Group::ALL {
-        write!(page, "\n### {}\n", group.as_str()).unwrap();
+    for group in GROUPS {
+        write!(page, "\n### {}\n", group).unwrap();
         for check in Check::ALL
             .iter()
             .filter(|check| check.info().group == *group)
