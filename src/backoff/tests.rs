@@ -1,4 +1,3 @@
-
 use super::*;
 
 fn after(failures: u32, retry: Retry) -> Retry {

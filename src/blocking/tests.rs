@@ -1,4 +1,3 @@
-
 use std::{future::pending, sync::mpsc};
 
 use super::*;

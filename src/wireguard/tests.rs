@@ -1,4 +1,3 @@
-
 use super::*;
 
 fn device(peers: &[(u8, u16)]) -> Device {

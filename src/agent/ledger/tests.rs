@@ -1,4 +1,3 @@
-
 use super::*;
 use crate::model::{
     Firewall, ForwardBackend, InterfaceName, MtuChange, Protocol, Rule, RuleSet, SyncMode,

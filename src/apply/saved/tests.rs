@@ -1,4 +1,3 @@
-
 use super::*;
 use crate::model::{InterfaceName, MtuChange, SysctlChange, SysctlKey, SysctlValue};
 

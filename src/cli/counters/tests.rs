@@ -1,4 +1,3 @@
-
 use super::*;
 
 fn entry(name: &str, opened: u64, bytes_in: u64) -> CountedForward {

@@ -1,4 +1,3 @@
-
 use super::*;
 use crate::config::Firewall;
 use std::num::NonZeroU16;

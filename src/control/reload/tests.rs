@@ -1,4 +1,3 @@
-
 use std::process::{Child, Command};
 
 use super::*;

@@ -1,4 +1,3 @@
-
 use std::{fs::read_dir, time::Duration};
 
 use tokio::time::{sleep, timeout};

@@ -1,4 +1,3 @@
-
 use super::*;
 
 fn parsed<B: serde::Serialize + zbus::Type>(member: &str, body: &B) -> Option<Signal> {

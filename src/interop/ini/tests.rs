@@ -1,4 +1,3 @@
-
 use super::*;
 
 const TEXT: &str = "\u{feff}# mine\r\n[Boot]\r\nSystemd = true # yes\r\nsystemd=false\r\n[network]\r\ngenerateResolvConf=\"false\"\r\nnonsense\r\n[broken\r\nx=1\r\n";

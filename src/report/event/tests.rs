@@ -1,4 +1,3 @@
-
 use super::*;
 
 /// As `printf 'wslmesh event pass' | sha256sum` has it.

@@ -1,4 +1,3 @@
-
 use wireguard_control::Key;
 
 use super::*;

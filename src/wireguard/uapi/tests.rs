@@ -1,4 +1,3 @@
-
 use super::*;
 
 fn hex(byte: u8) -> String {

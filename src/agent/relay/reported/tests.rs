@@ -1,4 +1,3 @@
-
 use std::{num::NonZeroU16, time::Duration};
 
 use super::*;

@@ -1,4 +1,3 @@
-
 use super::*;
 
 const SETTINGS: &str = "[[forward]]\nname = \"ssh\"\nprotocol = \"tcp\"\nlisten-port = 2222\nconnect-port = 22\n\

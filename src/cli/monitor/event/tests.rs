@@ -1,4 +1,3 @@
-
 use super::*;
 
 fn document(more: &str) -> Document {

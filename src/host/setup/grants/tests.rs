@@ -1,4 +1,3 @@
-
 use std::{net::Ipv4Addr, num::NonZeroU16};
 
 use proptest::prelude::*;
