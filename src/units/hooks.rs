@@ -30,21 +30,11 @@ pub struct Hook {
 /// Blocks where a symlink leads to a file system that does not answer.
 pub(super) fn hooks(below: &Path, event: &str, trust: &Trust) -> (Vec<Hook>, Vec<Finding>) {
     let folder = below.join("hooks.d").join(event);
-    let names = match names(&folder) {
-        Ok(names) => names,
-        Err(error) => {
-            let why = format!("the folder cannot be read: {error} (as root: chmod 755 the folder)");
-            return (Vec::new(), vec![refused(&folder, why)]);
-        }
-    };
     let (mut hooks, mut findings) = (Vec::new(), Vec::new());
-    if names.is_empty() {
-        return (hooks, findings);
-    }
-    if let Err(why) = resolve_trusted(&folder, trust) {
-        findings.push(refused(&folder, format!("no hook below it is run: {why}")));
-        return (hooks, findings);
-    }
+    let names = names(&folder, trust).unwrap_or_else(|why| {
+        findings.push(refused(&folder, why));
+        Vec::new()
+    });
     for name in names {
         match hook(&folder, &name, trust) {
             Ok(hook) => hooks.extend(hook),
@@ -66,20 +56,24 @@ pub(super) fn refused(path: &Path, why: String) -> Finding {
 }
 
 /// The names in a folder that are not left out, in order; none where there is
-/// no folder.
-fn names(folder: &Path) -> io::Result<Vec<String>> {
-    let entries = match fs::read_dir(folder) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        entries => entries?,
+/// no folder. Where there are any, the folder must be trusted.
+fn names(folder: &Path, trust: &Trust) -> Result<Vec<String>, String> {
+    let read = || -> io::Result<Vec<String>> {
+        let name =
+            |entry: io::Result<fs::DirEntry>| Ok(entry?.file_name().to_string_lossy().into_owned());
+        fs::read_dir(folder)?.map(name).collect()
     };
-    let mut names = Vec::new();
-    for entry in entries {
-        let name = entry?.file_name().to_string_lossy().into_owned();
-        if !is_left_out(&name) {
-            names.push(name);
-        }
-    }
+    let mut names = match read() {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
+        names => names.map_err(|error| {
+            format!("the folder cannot be read: {error} (as root: chmod 755 the folder)")
+        })?,
+    };
+    names.retain(|name| !is_left_out(name));
     names.sort();
+    if !names.is_empty() {
+        resolve_trusted(folder, trust).map_err(|why| format!("no hook below it is run: {why}"))?;
+    }
     Ok(names)
 }
 

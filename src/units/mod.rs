@@ -9,9 +9,9 @@ mod notify;
 pub(crate) mod proxy;
 mod systemd;
 #[cfg(test)]
-mod testing;
+mod tests;
 mod transient;
 
 pub use hooks::Hook;
 pub use notify::{HealthChange, Interrupted, NotifyReport, NotifyRun};
-pub use systemd::{JobOutcome, Notified, Systemd, UnitState, UnitsError};
+pub use systemd::{JobOutcome, Systemd, UnitState, UnitsError};

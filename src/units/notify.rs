@@ -3,19 +3,18 @@
 use std::{
     collections::BTreeMap,
     net::Ipv4Addr,
-    path::PathBuf,
+    path::{Path, PathBuf},
     time::{Duration, Instant},
 };
 
 use super::{
-    Hook, JobOutcome, Notified, Systemd, UnitState, UnitsError,
+    Hook, JobOutcome, Systemd, UnitState, UnitsError,
     hooks::{self, hooks},
 };
 use crate::{
-    blocking::BlockingError,
-    blocking::{SingleFlight, run_blocking},
+    blocking::{BlockingError, SingleFlight, run_blocking},
     fs::own::Trust,
-    model::{AddressChange, Code, Dependent, Finding, Subject},
+    model::{AddressChange, Code, Dependent, Finding, Subject, micros},
 };
 
 /// The folder of hooks below `hooks.d`, and what a hook reads in `WSLMESH_EVENT`.
@@ -85,10 +84,8 @@ impl NotifyRun {
         let mut report = NotifyReport::default();
         let raised = |finding: Finding| (finding.subject.clone(), HealthChange::Raised(finding));
         report.health.extend(refused.into_iter().map(raised));
-        let (up_to_date, targets): (Vec<Target<'_>>, Vec<Target<'_>>) = self
-            .dependents
-            .iter()
-            .map(Target::Unit)
+        let units = self.dependents.iter().map(Target::Unit);
+        let (up_to_date, targets): (Vec<_>, Vec<_>) = units
             .chain(hooks.iter().map(Target::Hook))
             .partition(|target| self.is_up_to_date(&target.subject()));
         report.set_all(&up_to_date, &HealthChange::Unchanged);
@@ -125,58 +122,54 @@ impl NotifyRun {
         let start = Instant::now();
         let subject = target.subject();
         let begun = || begun(&subject);
-        match (target, &self.change) {
+        let state = match (target, &self.change) {
             (Target::Unit(dependent), None) => {
-                let state = systemd.state(&dependent.unit).await?;
-                Ok(target.health(state))
+                return Ok(target.health(systemd.state(&dependent.unit).await?));
             }
-            (Target::Hook(_), None) => Ok(HealthChange::Cleared),
-            (Target::Unit(dependent), Some(_)) => {
-                let notified = systemd.notify(dependent, begun).await?;
-                Ok(target.notified(notified, start.elapsed()))
-            }
+            (Target::Hook(_), None) => return Ok(HealthChange::Cleared),
+            (Target::Unit(dependent), Some(_)) => systemd.notify(dependent, begun).await?,
             (Target::Hook(hook), Some(change)) => {
                 let change = AddressChange {
                     old: self.old(&subject, change),
-                    new: change.new.clone(),
-                    mode: change.mode.clone(),
+                    ..change.clone()
                 };
                 let found = (*hook).clone();
                 let check = move || hooks::check_again(&found, &Trust::root());
-                let hook = match self.read(check).await {
-                    Ok(Ok(Some(hook))) => hook,
-                    Ok(Ok(None)) => return Ok(HealthChange::Cleared),
-                    Ok(Err(finding)) => return Ok(HealthChange::Raised(finding)),
-                    Err(why) => return Ok(HealthChange::Raised(hooks::refused(&hook.path, why))),
+                let hook = match self.read(&hook.path, check).await.flatten() {
+                    Ok(Some(hook)) => hook,
+                    Ok(None) => return Ok(HealthChange::Cleared),
+                    Err(finding) => return Ok(HealthChange::Raised(finding)),
                 };
-                let ran = systemd
-                    .run(&hook, &change, self.hook_timeout, begun)
-                    .await?;
-                Ok(Target::Hook(&hook).notified(Notified::Job(ran), start.elapsed()))
+                let ran = systemd.run(&hook, &change, self.hook_timeout, begun);
+                UnitState::Outcome(ran.await?)
             }
-        }
+        };
+        target.log(&state, start.elapsed());
+        Ok(target.health(state))
     }
 
     async fn hooks(&self) -> (Vec<Hook>, Vec<Finding>) {
-        let below = self.below.clone();
+        let (below, folder) = (self.below.clone(), self.below.join("hooks.d").join(EVENT));
         let look = move || hooks(&below, EVENT, &Trust::root());
-        self.read(look).await.unwrap_or_else(|why| {
-            let folder = self.below.join("hooks.d").join(EVENT);
-            (Vec::new(), vec![hooks::refused(&folder, why)])
-        })
+        let found = self.read(&folder, look).await;
+        found.unwrap_or_else(|finding| (Vec::new(), vec![finding]))
     }
 
-    /// Reads hooks off the loop, or says why that is impossible.
+    /// Reads a hook or the folder of them off the loop, or says why that is impossible.
     async fn read<T: Send + 'static>(
         &self,
+        path: &Path,
         call: impl FnOnce() -> T + Send + 'static,
-    ) -> Result<T, String> {
+    ) -> Result<T, Finding> {
         let answer = async { run_blocking(self.reads.begin()?, READ_LIMIT, call).await };
-        answer.await.map_err(|error| match error {
-            BlockingError::Busy | BlockingError::TimedOut(_) => format!(
-                "{error}: does a symlink lead to a drive or a share that does not answer? (remove it, or copy the program here)"
-            ),
-            BlockingError::NoThread(_) | BlockingError::Interrupted => error.to_string(),
+        answer.await.map_err(|error| {
+            let why = match error {
+                BlockingError::Busy | BlockingError::TimedOut(_) => format!(
+                    "{error}: does a symlink lead to a drive or a share that does not answer? (remove it, or copy the program here)"
+                ),
+                BlockingError::NoThread(_) | BlockingError::Interrupted => error.to_string(),
+            };
+            hooks::refused(path, why)
         })
     }
 
@@ -227,43 +220,17 @@ impl Target<'_> {
         }
     }
 
-    /// Logs what came of it, and what that means.
-    fn notified(&self, notified: Notified, took: Duration) -> HealthChange {
-        match notified {
-            Notified::Job(outcome) => {
-                self.log(&outcome, took);
-                if outcome.is_done() {
-                    return HealthChange::Cleared;
-                }
-                let code = if self.is_unit() {
-                    Code::DependentFailed
-                } else {
-                    Code::HookFailed
-                };
-                self.raised(code, outcome.detail)
-            }
-            Notified::Skipped(state) => {
-                match &state {
-                    UnitState::Inactive { .. } => {
-                        let outcome = JobOutcome::new("not-running", "does not run, left alone");
-                        self.log(&outcome, took);
-                    }
-                    UnitState::Unusable(outcome) => self.log(outcome, took),
-                    // The finding is logged, and only once.
-                    UnitState::Missing(_) | UnitState::Running => {}
-                }
-                self.health(state)
-            }
-        }
-    }
-
-    /// What the state of a unit means that is not notified.
+    /// What the state of a unit means, or the end of a job.
     fn health(&self, state: UnitState) -> HealthChange {
         match state {
             UnitState::Running | UnitState::Inactive { failed: false } => HealthChange::Cleared,
             UnitState::Inactive { failed: true } => HealthChange::Unchanged,
             UnitState::Missing(how) => self.raised(Code::DependentMissing, how),
-            UnitState::Unusable(outcome) => self.raised(Code::DependentFailed, outcome.detail),
+            UnitState::Outcome(outcome) if outcome.is_done() => HealthChange::Cleared,
+            UnitState::Outcome(outcome) if self.is_unit() => {
+                self.raised(Code::DependentFailed, outcome.detail)
+            }
+            UnitState::Outcome(outcome) => self.raised(Code::HookFailed, outcome.detail),
         }
     }
 
@@ -271,14 +238,19 @@ impl Target<'_> {
         HealthChange::Raised(Finding::new(code, self.subject(), detail))
     }
 
-    fn log(&self, outcome: &JobOutcome, took: Duration) {
-        let duration_us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
-        let ms = took.as_secs_f64() * 1e3;
+    fn log(&self, state: &UnitState, took: Duration) {
+        let left_alone = JobOutcome::new("not-running", "does not run, left alone");
         let JobOutcome {
             result,
             status,
             detail,
-        } = outcome;
+        } = match state {
+            UnitState::Inactive { .. } => &left_alone,
+            UnitState::Outcome(outcome) => outcome,
+            // The finding is logged, and only once.
+            UnitState::Missing(_) | UnitState::Running => return,
+        };
+        let (duration_us, ms) = (micros(took), took.as_secs_f64() * 1e3);
         match self {
             Self::Unit(Dependent { unit, action }) => tracing::info!(
                 event = "dependent",

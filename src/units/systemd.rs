@@ -53,15 +53,15 @@ impl From<zbus::Error> for UnitsError {
 
 impl UnitsError {
     /// A refusal as an outcome; an unreachable systemd stays an error.
-    pub(super) fn refusal<T>(self, outcome: impl FnOnce(String) -> T) -> Result<T, Self> {
+    pub(super) fn refused(self) -> Result<JobOutcome, Self> {
         match self {
-            Self::Refused(why) => Ok(outcome(why)),
+            Self::Refused(why) => Ok(JobOutcome::new("refused", why)),
             unreachable @ Self::Unreachable(_) => Err(unreachable),
         }
     }
 }
 
-/// The state of a unit.
+/// The state of a unit, or what came of its job.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum UnitState {
     /// It runs, or is about to.
@@ -73,11 +73,11 @@ pub enum UnitState {
     },
     /// There is no unit to notify: how systemd puts it.
     Missing(&'static str),
-    /// systemd cannot load it, or refuses to say more.
-    Unusable(JobOutcome),
+    /// Its job ended, or systemd cannot load the unit or refuses.
+    Outcome(JobOutcome),
 }
 
-/// How a job of a unit ended.
+/// How a job ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct JobOutcome {
     /// `done`, systemd's result of the job or the service, or `refused`,
@@ -103,15 +103,6 @@ impl JobOutcome {
     pub fn is_done(&self) -> bool {
         self.result == "done"
     }
-}
-
-/// What came of notifying a unit.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Notified {
-    /// It ran, and its job ended.
-    Job(JobOutcome),
-    /// It was left alone.
-    Skipped(UnitState),
 }
 
 /// A client of systemd.
@@ -149,9 +140,7 @@ impl Systemd {
     /// [`UnitsError::Unreachable`].
     pub async fn state(&self, unit: &UnitName) -> Result<UnitState, UnitsError> {
         let state = self.load(unit).await.map(|(_, state)| state);
-        state.or_else(|error| {
-            error.refusal(|why| UnitState::Unusable(JobOutcome::new("refused", why)))
-        })
+        state.or_else(|error| error.refused().map(UnitState::Outcome))
     }
 
     /// Does what was configured if the unit runs, and waits for the end. `begun`
@@ -161,53 +150,45 @@ impl Systemd {
     /// [`UnitsError::Unreachable`]; everything else is an outcome.
     pub async fn notify(
         &self,
-        dependent: &Dependent,
+        Dependent { unit, action }: &Dependent,
         begun: impl FnOnce(),
-    ) -> Result<Notified, UnitsError> {
-        let notified = self.try_notify(dependent, begun).await;
-        notified
-            .or_else(|error| error.refusal(|why| Notified::Job(JobOutcome::new("refused", why))))
-    }
-
-    async fn try_notify(
-        &self,
-        dependent: &Dependent,
-        begun: impl FnOnce(),
-    ) -> Result<Notified, UnitsError> {
-        let (unit, state) = self.load(&dependent.unit).await?;
-        if state != UnitState::Running {
-            return Ok(Notified::Skipped(state));
-        }
-        let id = answer(unit.id()).await?;
-        let manager = &self.manager;
-        let job = async {
-            begun();
-            match dependent.action {
-                UnitAction::ReloadOrRestart => {
-                    manager.reload_or_try_restart_unit(&id, REPLACE).await
+    ) -> Result<UnitState, UnitsError> {
+        let notified = async {
+            let (unit, state) = self.load(unit).await?;
+            if state != UnitState::Running {
+                return Ok(state);
+            }
+            let id = answer(unit.id()).await?;
+            let manager = &self.manager;
+            let job = async {
+                begun();
+                match action {
+                    UnitAction::ReloadOrRestart => {
+                        manager.reload_or_try_restart_unit(&id, REPLACE).await
+                    }
+                    UnitAction::Reload => manager.reload_unit(&id, REPLACE).await,
+                    UnitAction::Restart => manager.try_restart_unit(&id, REPLACE).await,
                 }
-                UnitAction::Reload => manager.reload_unit(&id, REPLACE).await,
-                UnitAction::Restart => manager.try_restart_unit(&id, REPLACE).await,
-            }
+            };
+            let result = self.wait_for_job(job, &id, self.job_timeout).await?;
+            let (result, detail) = match result.as_deref() {
+                None => {
+                    let limit = self.job_timeout.as_secs();
+                    let detail =
+                        format!("{action} has not ended within {limit} s; systemd goes on with it");
+                    ("no-end", detail)
+                }
+                Some("done") => ("done", "done".to_owned()),
+                Some(result) => {
+                    let why = self.reason(&unit, &id).await;
+                    let why = why.map(|why| format!(" ({why})")).unwrap_or_default();
+                    (result, format!("{action} ended as {result}{why}"))
+                }
+            };
+            Ok(UnitState::Outcome(JobOutcome::new(result, detail)))
         };
-        let action = dependent.action;
-        let outcome = match self.wait_for_job(job, &id, self.job_timeout).await? {
-            None => JobOutcome::new(
-                "no-end",
-                format!(
-                    "{action} has not ended within {} s; systemd goes on with it",
-                    self.job_timeout.as_secs()
-                ),
-            ),
-            Some(result) if result == "done" => JobOutcome::new("done", "done"),
-            Some(result) => {
-                let path = unit.inner().path().clone();
-                let why = self.reason(path.into(), &id).await;
-                let why = why.map(|why| format!(" ({why})")).unwrap_or_default();
-                JobOutcome::new(&result, format!("{action} ended as {result}{why}"))
-            }
-        };
-        Ok(Notified::Job(outcome))
+        let notified = notified.await;
+        notified.or_else(|error: UnitsError| error.refused().map(UnitState::Outcome))
     }
 
     async fn load(&self, unit: &UnitName) -> Result<(UnitProxy<'_>, UnitState), UnitsError> {
@@ -216,10 +197,10 @@ impl Systemd {
         let state = match answer(unit.load_state()).await?.as_str() {
             "not-found" => UnitState::Missing("there is no such unit"),
             "masked" => UnitState::Missing("it is masked"),
-            state @ ("error" | "bad-setting") => UnitState::Unusable(JobOutcome::new(
-                "broken",
-                format!("systemd cannot load it ({state})"),
-            )),
+            state @ ("error" | "bad-setting") => {
+                let detail = format!("systemd cannot load it ({state})");
+                UnitState::Outcome(JobOutcome::new("broken", detail))
+            }
             _ => match answer(unit.active_state()).await?.as_str() {
                 "inactive" | "deactivating" => UnitState::Inactive { failed: false },
                 "failed" => UnitState::Inactive { failed: true },
@@ -257,11 +238,12 @@ impl Systemd {
     }
 
     /// Why a service's job failed.
-    async fn reason(&self, path: OwnedObjectPath, id: &str) -> Option<String> {
+    async fn reason(&self, unit: &UnitProxy<'_>, id: &str) -> Option<String> {
         if !id.ends_with(".service") {
             return None;
         }
-        let service = answer(self.service(path)).await.ok()?;
+        let path = unit.inner().path().clone();
+        let service = answer(self.service(path.into())).await.ok()?;
         let own = answer(service.result()).await.ok()?;
         if own != "success" {
             return Some(own);

@@ -3,12 +3,13 @@
 
 use std::time::Duration;
 
-use zbus::wire::Variant;
-
 use super::{
     Hook, JobOutcome, Systemd, UnitsError, notify::EVENT, proxy::Property, systemd::answer,
 };
-use crate::{backoff::random, model::AddressChange};
+use crate::{
+    backoff::random,
+    model::{AddressChange, micros},
+};
 
 /// How long a hook may take to end after SIGTERM; then it is killed.
 const STOP_TIMEOUT: Duration = Duration::from_secs(5);
@@ -33,37 +34,28 @@ impl Systemd {
         begun: impl FnOnce(),
     ) -> Result<JobOutcome, UnitsError> {
         let unit = format!("wslmesh-hook-{}-{:08x}.service", hook.name, random() >> 32);
-        let ran = self.run_as(&unit, hook, change, limit, begun).await;
-        ran.or_else(|error| error.refusal(|why| JobOutcome::new("refused", why)))
-    }
-
-    async fn run_as(
-        &self,
-        unit: &str,
-        hook: &Hook,
-        change: &AddressChange,
-        limit: Duration,
-        begun: impl FnOnce(),
-    ) -> Result<JobOutcome, UnitsError> {
         let properties = properties(hook, change, limit);
-        let job = async {
-            begun();
-            self.manager
-                .start_transient_unit(unit, "fail", &properties, &[])
-                .await
+        let ran = async {
+            let job = async {
+                begun();
+                self.manager
+                    .start_transient_unit(&unit, "fail", &properties, &[])
+                    .await
+            };
+            let deadline = limit + STOP_TIMEOUT + SLACK;
+            match self.wait_for_job(job, &unit, deadline).await?.as_deref() {
+                Some("done") => Ok(JobOutcome {
+                    status: Some(0),
+                    ..JobOutcome::new("done", "exit status 0")
+                }),
+                Some(job) => self.failure(&unit, job, limit).await,
+                None => Ok(JobOutcome::new(
+                    "no-end",
+                    "systemd has not stopped it in time",
+                )),
+            }
         };
-        let deadline = limit + STOP_TIMEOUT + SLACK;
-        match self.wait_for_job(job, unit, deadline).await?.as_deref() {
-            Some("done") => Ok(JobOutcome {
-                status: Some(0),
-                ..JobOutcome::new("done", "exit status 0")
-            }),
-            Some(job) => self.failure(unit, job, limit).await,
-            None => Ok(JobOutcome::new(
-                "no-end",
-                "systemd has not stopped it in time",
-            )),
-        }
+        ran.await.or_else(UnitsError::refused)
     }
 
     /// Our reference keeps the unit until the connection ends, so that it can be
@@ -94,30 +86,25 @@ impl Systemd {
 }
 
 fn properties<'a>(hook: &'a Hook, change: &AddressChange, limit: Duration) -> Vec<Property<'a>> {
-    let micros = |time: Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
     let program = hook.program.to_string_lossy().into_owned();
     // A oneshot's start lasts until it has ended, so its job's end is the hook's,
     // and TimeoutStartSec= is its deadline; RuntimeMaxSec= is not for a oneshot
     // (systemd.service(5)).
+    let description = format!("wslmesh hook {}", hook.path.display());
+    let command = vec![(program.clone(), vec![program], false)];
     vec![
-        (
-            "Description",
-            Variant::from(format!("wslmesh hook {}", hook.path.display())),
-        ),
-        ("Type", Variant::from("oneshot")),
-        (
-            "ExecStart",
-            Variant::from(vec![(program.clone(), vec![program], false)]),
-        ),
-        ("Environment", Variant::from(environment(change))),
-        ("TimeoutStartUSec", Variant::from(micros(limit))),
-        ("TimeoutStopUSec", Variant::from(micros(STOP_TIMEOUT))),
-        ("KillMode", Variant::from("control-group")),
-        ("CollectMode", Variant::from("inactive-or-failed")),
-        ("StandardOutput", Variant::from("journal")),
-        ("StandardError", Variant::from("journal")),
-        ("SyslogIdentifier", Variant::from(IDENTIFIER)),
-        ("AddRef", Variant::from(true)),
+        ("Description", description.into()),
+        ("Type", "oneshot".into()),
+        ("ExecStart", command.into()),
+        ("Environment", environment(change).into()),
+        ("TimeoutStartUSec", micros(limit).into()),
+        ("TimeoutStopUSec", micros(STOP_TIMEOUT).into()),
+        ("KillMode", "control-group".into()),
+        ("CollectMode", "inactive-or-failed".into()),
+        ("StandardOutput", "journal".into()),
+        ("StandardError", "journal".into()),
+        ("SyslogIdentifier", IDENTIFIER.into()),
+        ("AddRef", true.into()),
     ]
 }
 

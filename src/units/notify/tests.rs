@@ -3,7 +3,7 @@
 use super::*;
 use crate::{
     model::{ModeState, UnitAction, UnitName},
-    units::testing::{self, FakeUnit},
+    units::tests::{self as testing, FakeUnit},
 };
 
 fn change() -> AddressChange {

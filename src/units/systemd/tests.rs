@@ -2,8 +2,8 @@
 
 use std::time::Instant;
 
-use super::{super::testing, *};
-use crate::units::testing::FakeUnit;
+use super::*;
+use crate::units::tests::{self as testing, FakeUnit};
 
 fn dependent(unit: &str, action: UnitAction) -> Dependent {
     Dependent {
@@ -13,7 +13,7 @@ fn dependent(unit: &str, action: UnitAction) -> Dependent {
 }
 
 /// What comes of notifying `a.service`, and what systemd was asked.
-async fn notified(unit: FakeUnit, action: UnitAction) -> (Notified, Vec<String>) {
+async fn notified(unit: FakeUnit, action: UnitAction) -> (UnitState, Vec<String>) {
     let (mut systemd, log, _bus) =
         testing::systemd([("a.service", unit)], FakeUnit::default()).await;
     systemd.job_timeout = Duration::from_millis(200);
@@ -22,8 +22,8 @@ async fn notified(unit: FakeUnit, action: UnitAction) -> (Notified, Vec<String>)
     (notified.unwrap(), log)
 }
 
-fn job(result: &str, detail: &str) -> Notified {
-    Notified::Job(JobOutcome::new(result, detail))
+fn job(result: &str, detail: &str) -> UnitState {
+    UnitState::Outcome(JobOutcome::new(result, detail))
 }
 
 #[tokio::test]
@@ -61,10 +61,7 @@ async fn unit_that_is_not_running_is_left_alone() {
             let failed = active == "failed";
             assert_eq!(
                 notified(unit, action).await,
-                (
-                    Notified::Skipped(UnitState::Inactive { failed }),
-                    Vec::new()
-                )
+                (UnitState::Inactive { failed }, Vec::new())
             );
         }
     }
@@ -77,7 +74,7 @@ async fn missing_or_broken_unit_gets_no_job() {
         ("masked", UnitState::Missing("it is masked")),
         (
             "bad-setting",
-            UnitState::Unusable(JobOutcome::new(
+            UnitState::Outcome(JobOutcome::new(
                 "broken",
                 "systemd cannot load it (bad-setting)",
             )),
@@ -90,7 +87,7 @@ async fn missing_or_broken_unit_gets_no_job() {
         };
         assert_eq!(
             notified(unit, UnitAction::Restart).await,
-            (Notified::Skipped(expected), Vec::new())
+            (expected, Vec::new())
         );
     }
 }

@@ -1,7 +1,7 @@
 use super::*;
 use crate::{
     model::ModeState,
-    units::testing::{self, FakeUnit},
+    units::tests::{self as testing, FakeUnit},
 };
 
 fn change() -> AddressChange {
