@@ -34,15 +34,7 @@ pub(super) async fn set_keepalive(
     if !link.is_some_and(|link| is_still(&link, &change)) {
         return Ok(false);
     }
-    let call = move || {
-        wireguard::set_keepalive(
-            &change.name,
-            change.index,
-            change.kind,
-            &change.peers,
-            change.seconds,
-        )
-    };
+    let call = move || wireguard::set_keepalive(&change);
     let done = async { run_blocking(devices.begin(&name)?, DEADLINE, call).await };
     match done.await {
         Ok(Err(wireguard::WireGuardError::Removed(_))) => Ok(false),

@@ -18,7 +18,7 @@ use crate::{
     interop::ini::Ini,
     model::{
         Address, DefaultRoute, Device, DeviceReading, HealthEntry, HostMemory, InterfaceName, Link,
-        LinkKind, Mode, ModeState, NetworkFile, Observation, Protocol, PublicKey, Socket,
+        LinkKind, Mode, ModeState, NetworkFile, Observation, Peer, Protocol, PublicKey, Socket,
         SysctlReading,
     },
     report::{Document, PeerEntry, WireguardEntry},
@@ -256,7 +256,14 @@ fn observation() -> Observation {
 pub(super) fn device(port: u16, keepalive: u16) -> Device {
     Device {
         listen_port: Some(port),
-        peers: [(PublicKey::new([1; 32]), keepalive)].into(),
+        peers: [(
+            PublicKey::new([1; 32]),
+            Peer {
+                keepalive,
+                ..Peer::default()
+            },
+        )]
+        .into(),
     }
 }
 

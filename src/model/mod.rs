@@ -40,5 +40,5 @@ pub use socket::{Listening, Socket};
 pub use sysctl::{SysctlKey, SysctlReading, SysctlValue};
 pub use text::{PlainText, disturbs, excerpt, micros, plain, plain_within};
 pub use wireguard::{
-    Device, DeviceDetails, DeviceReading, HANDSHAKE_STALE, PeerDetails, PublicKey,
+    Device, DeviceReading, HANDSHAKE_STALE, Peer, PublicKey,
 };

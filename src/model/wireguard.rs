@@ -47,26 +47,17 @@ impl fmt::Debug for PublicKey {
 }
 
 /// A WireGuard device.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Device {
     /// UDP port it listens on; `None` until one is set.
     pub listen_port: Option<u16>,
-    /// PersistentKeepalive of each peer in seconds, 0 where it is off.
-    pub peers: BTreeMap<PublicKey, u16>,
-}
-
-/// A WireGuard device with the state of its peers.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct DeviceDetails {
-    /// UDP port it listens on; `None` until one is set.
-    pub listen_port: Option<u16>,
     /// Its peers.
-    pub peers: BTreeMap<PublicKey, PeerDetails>,
+    pub peers: BTreeMap<PublicKey, Peer>,
 }
 
 /// The state of a peer.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct PeerDetails {
+pub struct Peer {
     /// PersistentKeepalive in seconds, 0 where it is off.
     pub keepalive: u16,
     /// Its last known or configured endpoint.
@@ -79,15 +70,11 @@ pub struct PeerDetails {
     pub sent: u64,
 }
 
-impl From<DeviceDetails> for Device {
-    fn from(details: DeviceDetails) -> Self {
-        let keepalives = details.peers.into_iter();
-        Self {
-            listen_port: details.listen_port,
-            peers: keepalives
-                .map(|(key, peer)| (key, peer.keepalive))
-                .collect(),
-        }
+impl Device {
+    /// The peers whose keepalive is off.
+    pub fn without_keepalive(&self) -> impl Iterator<Item = PublicKey> {
+        let off = self.peers.iter().filter(|(_, peer)| peer.keepalive == 0);
+        off.map(|(key, _)| *key)
     }
 }
 

@@ -5,12 +5,11 @@ use std::{sync::Arc, time::Duration};
 use futures_util::future::join_all;
 use tokio::sync::Mutex;
 
-use super::wireguard::ask;
+use super::wireguard::read;
 use crate::{
     blocking::KeyedFlights,
-    model::{DeviceDetails, InterfaceName, LinkKind},
+    model::{InterfaceName, LinkKind},
     report::{LinkEntry, PeerEntry, WireguardEntry},
-    wireguard,
 };
 
 /// Longest wait for a device. A caller on the bus waits for a second.
@@ -39,32 +38,23 @@ impl Peers {
     }
 
     async fn one(&self, name: InterfaceName, kind: LinkKind) -> WireguardEntry {
-        match ask(&self.flights, &name, kind, DEADLINE, wireguard::details).await {
-            Ok(details) => entry(&name, &details),
-            Err(why) => WireguardEntry {
-                device: name.to_string(),
-                listen_port: None,
-                peers: Vec::new(),
-                error: Some(why),
-            },
+        let device = read(&self.flights, &name, kind, DEADLINE).await;
+        let error = device.as_ref().err().cloned();
+        let device = device.unwrap_or_default();
+        let peers = device.peers.into_iter().map(|(key, peer)| PeerEntry {
+            public_key: key.base64(),
+            endpoint: peer.endpoint,
+            keepalive: peer.keepalive,
+            latest_handshake_unix: peer.handshake,
+            received_bytes: peer.received,
+            sent_bytes: peer.sent,
+        });
+        WireguardEntry {
+            device: name.to_string(),
+            listen_port: device.listen_port,
+            peers: peers.collect(),
+            error,
         }
-    }
-}
-
-fn entry(name: &InterfaceName, details: &DeviceDetails) -> WireguardEntry {
-    let peers = details.peers.iter().map(|(key, peer)| PeerEntry {
-        public_key: key.base64(),
-        endpoint: peer.endpoint,
-        keepalive: peer.keepalive,
-        latest_handshake_unix: peer.handshake,
-        received_bytes: peer.received,
-        sent_bytes: peer.sent,
-    });
-    WireguardEntry {
-        device: name.to_string(),
-        listen_port: details.listen_port,
-        peers: peers.collect(),
-        error: None,
     }
 }
 

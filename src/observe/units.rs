@@ -27,27 +27,16 @@ async fn busy(
     name: &InterfaceName,
 ) -> Option<String> {
     let unit = format!("wg-quick@{name}.service");
-    let state = timeout(DEADLINE, async { state_of(&bus.await?, &unit).await });
+    let state = timeout(DEADLINE, async { state_of(&bus.await?, &unit).await.ok() });
     let state = state.await.ok().flatten()?;
     matches!(state.as_str(), "activating" | "deactivating" | "reloading")
         .then(|| format!("{unit} is {state}"))
 }
 
-async fn state_of(bus: &Connection, unit: &str) -> Option<String> {
-    let path = ManagerProxy::new(bus)
-        .await
-        .ok()?
-        .get_unit(unit)
-        .await
-        .ok()?;
-    UnitProxy::builder(bus)
-        .path(path)
-        .build()
-        .await
-        .ok()?
-        .active_state()
-        .await
-        .ok()
+async fn state_of(bus: &Connection, unit: &str) -> zbus::Result<String> {
+    let path = ManagerProxy::new(bus).await?.get_unit(unit).await?;
+    let unit = UnitProxy::builder(bus).path(path).build().await?;
+    unit.active_state().await
 }
 
 #[cfg(test)]

@@ -9,25 +9,24 @@ use crate::{
     blocking::{KeyedFlights, run_blocking},
     config::Settings,
     model::{Device, DeviceReading, InterfaceName, Link, LinkKind},
-    wireguard::{self, WireGuardError},
+    wireguard,
 };
 
 /// Longest wait for a device. A hanging userspace daemon must not hold up the
 /// pass that brings everything else to the new address.
 const DEADLINE: Duration = Duration::from_secs(1);
 
-/// Asks a device in a thread of its own; a device that hangs gets no second call.
-pub(super) async fn ask<T: Send + 'static>(
+/// Reads a device in a thread of its own; a device that hangs gets no second call.
+pub(super) async fn read(
     flights: &KeyedFlights<InterfaceName>,
     device: &InterfaceName,
     kind: LinkKind,
     deadline: Duration,
-    question: impl FnOnce(&InterfaceName, LinkKind) -> Result<T, WireGuardError> + Send + 'static,
-) -> Result<T, String> {
+) -> Result<Device, String> {
     let name = device.clone();
     let answer = async {
-        let permit = flights.begin(device)?;
-        run_blocking(permit, deadline, move || question(&name, kind)).await
+        let read = move || wireguard::read(&name, kind);
+        run_blocking(flights.begin(device)?, deadline, read).await
     };
     match answer.await {
         Ok(answer) => answer.map_err(|error| error.to_string()),
@@ -57,29 +56,21 @@ impl Devices {
         settings: &Settings,
         link: &Link,
     ) -> (InterfaceName, DeviceReading) {
-        let reading = match self.one(link).await {
-            DeviceReading::Device(device) if needs_keepalive(settings, &device) => {
-                units::wg_quick_busy(&link.name)
-                    .await
-                    .map_or(DeviceReading::Device(device), DeviceReading::Busy)
-            }
-            other => other,
-        };
-        (link.name.clone(), reading)
-    }
-
-    async fn one(&self, link: &Link) -> DeviceReading {
-        match ask(&self.0, &link.name, link.kind, DEADLINE, wireguard::read).await {
+        let reading = match read(&self.0, &link.name, link.kind, DEADLINE).await {
+            Ok(device) if needs_keepalive(settings, &device) => units::wg_quick_busy(&link.name)
+                .await
+                .map_or(DeviceReading::Device(device), DeviceReading::Busy),
             Ok(device) => DeviceReading::Device(device),
             Err(why) => DeviceReading::Unreadable(why),
-        }
+        };
+        (link.name.clone(), reading)
     }
 }
 
 /// Whether something of the device would be changed. Only then it matters what
 /// wg-quick is doing; asking systemd in every pass would keep the bus busy.
 fn needs_keepalive(settings: &Settings, device: &Device) -> bool {
-    settings.keepalive.is_some() && device.peers.values().any(|seconds| *seconds == 0)
+    settings.keepalive.is_some() && device.without_keepalive().next().is_some()
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use crate::{
     config::Settings,
     model::{
         Address, DefaultRoute, Device, DeviceReading, HostMemory, InterfaceName, Link, LinkKind,
-        Mode, ModeState, NetworkFile, Observation, Plan, PublicKey, SysctlKey, SysctlReading,
+        Mode, ModeState, NetworkFile, Observation, Peer, Plan, PublicKey, SysctlKey, SysctlReading,
         SysctlValue,
     },
 };
@@ -133,7 +133,13 @@ impl Machine {
         let peers = keepalives
             .iter()
             .enumerate()
-            .map(|(place, keepalive)| (peer(u8::try_from(place).unwrap()), *keepalive))
+            .map(|(place, keepalive)| {
+                let state = Peer {
+                    keepalive: *keepalive,
+                    ..Peer::default()
+                };
+                (peer(u8::try_from(place).unwrap()), state)
+            })
             .collect();
         self.with(|seen| {
             seen.wireguard.insert(

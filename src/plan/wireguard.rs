@@ -3,7 +3,7 @@
 
 use crate::{
     config::Settings,
-    model::{Action, Code, DeviceReading, KeepaliveChange, Observation, Plan, PublicKey},
+    model::{Action, Code, DeviceReading, KeepaliveChange, Observation, Plan},
 };
 
 pub(super) fn plan(settings: &Settings, seen: &Observation, plan: &mut Plan) {
@@ -20,12 +20,7 @@ pub(super) fn plan(settings: &Settings, seen: &Observation, plan: &mut Plan) {
                 let Some(keepalive) = settings.keepalive else {
                     continue;
                 };
-                let peers: Vec<PublicKey> = device
-                    .peers
-                    .iter()
-                    .filter(|(_, seconds)| **seconds == 0)
-                    .map(|(key, _)| *key)
-                    .collect();
+                let peers: Vec<_> = device.without_keepalive().collect();
                 if !peers.is_empty() {
                     plan.actions.push(Action::SetKeepalive(KeepaliveChange {
                         index: link.index,

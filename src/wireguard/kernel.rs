@@ -8,9 +8,9 @@
 //! device by index and carries that flag: neither can happen.
 //!
 //! Reading has two traps. A big peer is spread over several messages, and the
-//! continuations come as peers of their own without a keepalive: entries are
-//! merged by key, and `None` is a continuation, not "off". And the library's
-//! types print private keys with `{:?}`: nothing of theirs leaves this file.
+//! continuations come as peers of their own without a keepalive: the first entry
+//! of a key counts. And the library's types print private keys with `{:?}`:
+//! nothing of theirs leaves this file.
 
 use std::{
     collections::BTreeMap,
@@ -32,11 +32,13 @@ use rtnetlink::{
     },
     sys::{Socket, SocketAddr, protocols::NETLINK_GENERIC},
 };
-use rustix::net::sockopt::{Timeout, set_socket_timeout};
+use rustix::{
+    io::Errno,
+    net::sockopt::{Timeout, set_socket_timeout},
+};
 use wireguard_control::{Backend, Device as Read, PeerInfo};
 
-use super::WireGuardError;
-use crate::model::{DeviceDetails, InterfaceName, PeerDetails, PublicKey};
+use crate::model::{Device, InterfaceName, Peer, PublicKey};
 
 /// Peers in one message: 60 bytes each, far below the 64 KiB that a netlink
 /// attribute can hold.
@@ -45,74 +47,47 @@ const AT_ONCE: usize = 256;
 /// Longest wait for the kernel's acknowledgement.
 const DEADLINE: Duration = Duration::from_secs(2);
 
-fn failed(
-    name: &InterfaceName,
-    what: &'static str,
-) -> impl FnOnce(io::Error) -> WireGuardError + use<> {
-    let name = name.clone();
-    move |error| match error
-        .raw_os_error()
-        .map(rustix::io::Errno::from_raw_os_error)
-    {
-        Some(rustix::io::Errno::NODEV) => WireGuardError::Removed(name),
-        _ => WireGuardError::Failed { name, what, error },
-    }
-}
-
-pub(super) fn read(name: &InterfaceName) -> Result<DeviceDetails, WireGuardError> {
-    let parsed = name
-        .as_str()
-        .parse()
-        .map_err(|_| WireGuardError::Removed(name.clone()))?;
-    let read = Read::get(&parsed, Backend::Kernel).map_err(failed(name, "read the device"))?;
-    Ok(DeviceDetails {
+pub(super) fn read(name: &InterfaceName) -> io::Result<Device> {
+    let parsed = name.as_str().parse().map_err(|_| Errno::NODEV)?;
+    let read = Read::get(&parsed, Backend::Kernel)?;
+    Ok(Device {
         listen_port: read.listen_port.filter(|port| *port != 0),
         peers: merged(&read.peers),
     })
 }
 
 /// The peers by their keys: the first entry of a peer has all of it but addresses.
-fn merged(entries: &[PeerInfo]) -> BTreeMap<PublicKey, PeerDetails> {
-    let mut peers: BTreeMap<PublicKey, PeerDetails> = BTreeMap::new();
+fn merged(entries: &[PeerInfo]) -> BTreeMap<PublicKey, Peer> {
+    let mut peers = BTreeMap::new();
     for PeerInfo { config, stats } in entries {
-        let peer = peers
-            .entry(PublicKey::new(config.public_key.0))
-            .or_default();
-        if let Some(keepalive) = config.persistent_keepalive_interval {
-            peer.keepalive = keepalive;
-        }
-        peer.endpoint = peer.endpoint.or(config.endpoint);
         let handshake = stats
             .last_handshake_time
-            .and_then(|time| time.duration_since(SystemTime::UNIX_EPOCH).ok())
-            .map(|since| since.as_secs());
-        peer.handshake = peer.handshake.or(handshake);
-        peer.received = peer.received.max(stats.rx_bytes);
-        peer.sent = peer.sent.max(stats.tx_bytes);
+            .and_then(|time| time.duration_since(SystemTime::UNIX_EPOCH).ok());
+        let key = PublicKey::new(config.public_key.0);
+        peers.entry(key).or_insert(Peer {
+            keepalive: config.persistent_keepalive_interval.unwrap_or(0),
+            endpoint: config.endpoint,
+            handshake: handshake.map(|since| since.as_secs()),
+            received: stats.rx_bytes,
+            sent: stats.tx_bytes,
+        });
     }
     peers
 }
 
-pub(super) fn set_keepalive(
-    name: &InterfaceName,
-    index: u32,
-    peers: &[PublicKey],
-    seconds: u16,
-) -> Result<(), WireGuardError> {
-    let set = || -> io::Result<()> {
-        let socket = connect()?;
-        let family = family(&socket)?;
-        for some in peers.chunks(AT_ONCE) {
-            let mut message = GenlMessage::from_payload(update(index, some, seconds));
-            message.set_resolved_family_id(family);
-            match request::<_, GenlMessage<WireguardMessage>>(&socket, message, NLM_F_ACK)? {
-                NetlinkPayload::Error(error) if error.code.is_none() => {}
-                answer => return Err(unexpected(answer, "the update")),
-            }
+/// Gives peers of the device of this index a keepalive.
+pub(super) fn set_keepalive(index: u32, peers: &[PublicKey], seconds: u16) -> io::Result<()> {
+    let socket = connect()?;
+    let family = family(&socket)?;
+    for some in peers.chunks(AT_ONCE) {
+        let mut message = GenlMessage::from_payload(update(index, some, seconds));
+        message.set_resolved_family_id(family);
+        match request::<_, GenlMessage<WireguardMessage>>(&socket, message, NLM_F_ACK)? {
+            NetlinkPayload::Error(error) if error.code.is_none() => {}
+            answer => return Err(unexpected(answer, "the update")),
         }
-        Ok(())
-    };
-    set().map_err(failed(name, "set keepalives"))
+    }
+    Ok(())
 }
 
 fn update(index: u32, peers: &[PublicKey], seconds: u16) -> WireguardMessage {

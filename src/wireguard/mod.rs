@@ -6,9 +6,11 @@
 mod kernel;
 mod uapi;
 
-use std::{io, path::Path};
+use std::io;
 
-use crate::model::{Device, DeviceDetails, InterfaceName, LinkKind, PublicKey};
+use rustix::io::Errno;
+
+use crate::model::{Device, InterfaceName, KeepaliveChange, LinkKind, PublicKey};
 
 /// Why a device could not be read or changed.
 #[derive(Debug, thiserror::Error)]
@@ -26,13 +28,13 @@ pub enum WireGuardError {
         /// Its reason.
         error: io::Error,
     },
-    /// Setting keepalives made something appear that was not there before.
-    #[error("{name}: {what} while keepalives were being set")]
+    /// Setting keepalives made peers appear that were not there before.
+    #[error("{name}: {peers} new {} appeared while keepalives were being set", if *peers == 1 { "peer" } else { "peers" })]
     Moved {
         /// The device.
         name: InterfaceName,
-        /// What appeared.
-        what: String,
+        /// How many.
+        peers: usize,
     },
     /// The keepalives read back as something else.
     #[error("{name}: {peers} of the peers read back without the keepalive that was set")]
@@ -44,23 +46,23 @@ pub enum WireGuardError {
     },
 }
 
+fn failed(name: &InterfaceName, what: &'static str) -> impl FnOnce(io::Error) -> WireGuardError {
+    let name = name.clone();
+    move |error| match Errno::from_io_error(&error) {
+        Some(Errno::NODEV) => WireGuardError::Removed(name),
+        _ => WireGuardError::Failed { name, what, error },
+    }
+}
+
 /// Reads a device. Blocks; run it where blocking is allowed.
 ///
 /// # Errors
 /// See [`WireGuardError`].
 pub fn read(name: &InterfaceName, kind: LinkKind) -> Result<Device, WireGuardError> {
-    details(name, kind).map(Device::from)
-}
-
-/// Reads a device with what it knows of its peers. Blocks.
-///
-/// # Errors
-/// See [`WireGuardError`].
-pub fn details(name: &InterfaceName, kind: LinkKind) -> Result<DeviceDetails, WireGuardError> {
     if kind == LinkKind::WireGuardUserspace {
-        uapi::read(name)
+        uapi::read(name).map_err(failed(name, "read the device from its daemon"))
     } else {
-        kernel::read(name)
+        kernel::read(name).map_err(failed(name, "read the device"))
     }
 }
 
@@ -71,28 +73,22 @@ pub fn details(name: &InterfaceName, kind: LinkKind) -> Result<DeviceDetails, Wi
 ///
 /// # Errors
 /// See [`WireGuardError`].
-pub fn set_keepalive(
-    name: &InterfaceName,
-    index: u32,
-    kind: LinkKind,
-    peers: &[PublicKey],
-    seconds: u16,
-) -> Result<usize, WireGuardError> {
-    let before = read(name, kind)?;
-    let still: Vec<PublicKey> = peers
-        .iter()
-        .filter(|peer| before.peers.get(peer) == Some(&0))
-        .copied()
-        .collect();
+pub fn set_keepalive(change: &KeepaliveChange) -> Result<usize, WireGuardError> {
+    let (name, seconds) = (&change.name, change.seconds);
+    let before = read(name, change.kind)?;
+    let off = before.without_keepalive();
+    let still: Vec<_> = off.filter(|peer| change.peers.contains(peer)).collect();
     if still.is_empty() {
         return Ok(0);
     }
-    if kind == LinkKind::WireGuardUserspace {
-        uapi::set_keepalive(name, &still, seconds)?;
+    if change.kind == LinkKind::WireGuardUserspace {
+        uapi::set_keepalive(name, &still, seconds)
+            .map_err(failed(name, "set keepalives through its daemon"))?;
     } else {
-        kernel::set_keepalive(name, index, &still, seconds)?;
+        kernel::set_keepalive(change.index, &still, seconds)
+            .map_err(failed(name, "set keepalives"))?;
     }
-    let after = read(name, kind)?;
+    let after = read(name, change.kind)?;
     check(name, &before, &after, &still, seconds)?;
     Ok(still.len())
 }
@@ -105,39 +101,27 @@ fn check(
     set: &[PublicKey],
     seconds: u16,
 ) -> Result<(), WireGuardError> {
-    let appeared = after
-        .peers
-        .keys()
-        .filter(|peer| !before.peers.contains_key(peer))
-        .count();
-    if appeared > 0 {
-        let peers = if appeared == 1 { "peer" } else { "peers" };
-        return Err(WireGuardError::Moved {
-            name: name.clone(),
-            what: format!("{appeared} new {peers} appeared"),
-        });
-    }
+    let name = name.clone();
+    let is_new = |peer: &&PublicKey| !before.peers.contains_key(peer);
     // A peer that was removed meanwhile is not missed.
-    let wrong = set
-        .iter()
-        .filter(|peer| after.peers.get(peer).is_some_and(|now| *now != seconds))
-        .count();
-    if wrong > 0 {
-        Err(WireGuardError::NotTaken {
-            name: name.clone(),
-            peers: wrong,
-        })
-    } else {
-        Ok(())
+    let is_wrong = |key: &&PublicKey| {
+        let now = after.peers.get(key);
+        now.is_some_and(|peer| peer.keepalive != seconds)
+    };
+    match (
+        after.peers.keys().filter(is_new).count(),
+        set.iter().filter(is_wrong).count(),
+    ) {
+        (0, 0) => Ok(()),
+        (0, peers) => Err(WireGuardError::NotTaken { name, peers }),
+        (peers, _) => Err(WireGuardError::Moved { name, peers }),
     }
 }
 
 /// Whether a userspace daemon serves this name: its control socket exists.
 #[must_use]
 pub fn has_control_socket(name: &InterfaceName) -> bool {
-    Path::new(uapi::FOLDER)
-        .join(format!("{name}.sock"))
-        .exists()
+    uapi::socket(name).exists()
 }
 
 #[cfg(test)]

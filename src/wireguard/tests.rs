@@ -1,11 +1,18 @@
 use super::*;
+use crate::model::Peer;
 
 fn device(peers: &[(u8, u16)]) -> Device {
     Device {
         listen_port: Some(1),
         peers: peers
             .iter()
-            .map(|(key, keepalive)| (PublicKey::new([*key; 32]), *keepalive))
+            .map(|(key, keepalive)| {
+                let peer = Peer {
+                    keepalive: *keepalive,
+                    ..Peer::default()
+                };
+                (PublicKey::new([*key; 32]), peer)
+            })
             .collect(),
     }
 }

@@ -6,21 +6,16 @@
 //! cannot send `update_only`, which keeps a removed peer from coming back.
 
 use std::{
-    fmt::Write as _,
     io::{self, BufRead, BufReader, Read, Write},
     os::unix::net::UnixStream,
-    path::Path,
+    path::{Path, PathBuf},
     str::FromStr,
     time::Duration,
 };
 
 use wireguard_control::Key;
 
-use super::WireGuardError;
-use crate::model::{DeviceDetails, InterfaceName, PeerDetails, PublicKey};
-
-/// Where daemons put their sockets.
-pub(super) const FOLDER: &str = "/var/run/wireguard";
+use crate::model::{Device, InterfaceName, Peer, PublicKey};
 
 /// Longest wait for each read and write.
 const DEADLINE: Duration = Duration::from_millis(900);
@@ -28,67 +23,40 @@ const DEADLINE: Duration = Duration::from_millis(900);
 /// Most bytes of an answer: a thousand peers have well under 1 MiB.
 const MOST: u64 = 16 << 20;
 
-pub(super) fn read(name: &InterfaceName) -> Result<DeviceDetails, WireGuardError> {
-    exchange(name, "get=1\n\n", "read the device from its daemon")
+/// The control socket of a device, whether it exists or not.
+pub(super) fn socket(name: &InterfaceName) -> PathBuf {
+    Path::new("/var/run/wireguard").join(format!("{name}.sock"))
+}
+
+pub(super) fn read(name: &InterfaceName) -> io::Result<Device> {
+    exchange(name, "get=1\n\n")
 }
 
 pub(super) fn set_keepalive(
     name: &InterfaceName,
     peers: &[PublicKey],
     seconds: u16,
-) -> Result<(), WireGuardError> {
-    let request = request(peers, seconds);
-    exchange(name, &request, "set keepalives through its daemon").map(drop)
+) -> io::Result<()> {
+    exchange(name, &request(peers, seconds)).map(drop)
 }
 
 /// Sends a request and parses the answer, which ends with an error number.
-fn exchange(
-    name: &InterfaceName,
-    request: &str,
-    what: &'static str,
-) -> Result<DeviceDetails, WireGuardError> {
-    let answer = || -> io::Result<DeviceDetails> {
-        let mut socket = UnixStream::connect(Path::new(FOLDER).join(format!("{name}.sock")))?;
-        socket.set_read_timeout(Some(DEADLINE))?;
-        socket.set_write_timeout(Some(DEADLINE))?;
-        socket.write_all(request.as_bytes())?;
-        parse(BufReader::new(socket.take(MOST)))
-    };
-    answer().map_err(|error| WireGuardError::Failed {
-        name: name.clone(),
-        what,
-        error,
-    })
+fn exchange(name: &InterfaceName, request: &str) -> io::Result<Device> {
+    let mut stream = UnixStream::connect(socket(name))?;
+    stream.set_read_timeout(Some(DEADLINE))?;
+    stream.set_write_timeout(Some(DEADLINE))?;
+    stream.write_all(request.as_bytes())?;
+    parse(BufReader::new(stream.take(MOST)))
 }
 
 /// `update_only` makes the daemon skip a peer that has been removed.
 fn request(peers: &[PublicKey], seconds: u16) -> String {
-    let mut request = String::from("set=1\n");
-    for peer in peers {
-        request.push_str("public_key=");
-        for byte in peer.bytes() {
-            // Writing to a String cannot fail.
-            write!(request, "{byte:02x}").unwrap_or_default();
-        }
-        write!(
-            request,
-            "\nupdate_only=true\npersistent_keepalive_interval={seconds}\n"
-        )
-        .unwrap_or_default();
-    }
-    request.push('\n');
-    request
-}
-
-fn line(answer: &mut impl BufRead) -> io::Result<String> {
-    let mut line = String::new();
-    if answer.read_line(&mut line)? == 0 {
-        return Err(io::Error::new(
-            io::ErrorKind::UnexpectedEof,
-            "the daemon's answer ends in the middle",
-        ));
-    }
-    Ok(line.trim_end().to_owned())
+    let peer = |peer: &PublicKey| {
+        let key: String = peer.bytes().iter().map(|b| format!("{b:02x}")).collect();
+        format!("public_key={key}\nupdate_only=true\npersistent_keepalive_interval={seconds}\n")
+    };
+    let peers: String = peers.iter().map(peer).collect();
+    format!("set=1\n{peers}\n")
 }
 
 /// A daemon sends Linux error numbers, some of them negative.
@@ -106,59 +74,48 @@ fn invalid(what: &str) -> io::Error {
     )
 }
 
-fn parse(mut answer: impl BufRead) -> io::Result<DeviceDetails> {
-    let mut device = DeviceDetails::default();
-    let mut peer = None;
-    loop {
-        let line = line(&mut answer)?;
-        let Some((name, value)) = line.split_once('=') else {
+/// Private keys, addresses and unknown lines are ignored.
+fn parse(answer: impl BufRead) -> io::Result<Device> {
+    let mut device = Device::default();
+    // The one whose key came last.
+    let mut peer: Option<&mut Peer> = None;
+    for line in answer.lines() {
+        let line = line?;
+        let Some((name, value)) = line.trim_end().split_once('=') else {
             continue;
         };
-        match (name, value) {
-            ("errno", "0") => return Ok(device),
-            ("errno", number) => return Err(errno(number)),
-            ("listen_port", port) => {
-                let port = number(port, "a listen port that is none")?;
+        match (name, &mut peer) {
+            ("errno", _) if value == "0" => return Ok(device),
+            ("errno", _) => return Err(errno(value)),
+            ("listen_port", _) => {
+                let port = number(value, "a listen port that is none")?;
                 device.listen_port = Some(port).filter(|port| *port != 0);
             }
-            ("public_key", hex) => {
-                let key = Key::from_hex(hex).map_err(|_| invalid("a public key that is none"))?;
-                let key = PublicKey::new(key.0);
-                device.peers.insert(key, PeerDetails::default());
-                peer = Some(key);
+            ("public_key", _) => {
+                let key = Key::from_hex(value).map_err(|_| invalid("a public key that is none"))?;
+                peer = Some(device.peers.entry(PublicKey::new(key.0)).or_default());
             }
-            _ => {
-                let peer = peer.and_then(|key| device.peers.get_mut(&key));
-                peer_line(peer, name, value)?;
+            ("persistent_keepalive_interval", None) => {
+                return Err(invalid("a keepalive before any peer"));
             }
+            ("persistent_keepalive_interval", Some(peer)) => {
+                peer.keepalive = number(value, "a keepalive that is none")?;
+            }
+            // An address with a zone that is a name is shown as none.
+            ("endpoint", Some(peer)) => peer.endpoint = value.parse().ok(),
+            ("last_handshake_time_sec", Some(peer)) => {
+                let seconds = number(value, "a time that is none")?;
+                peer.handshake = Some(seconds).filter(|seconds| *seconds != 0);
+            }
+            ("rx_bytes", Some(peer)) => peer.received = number(value, "a count that is none")?,
+            ("tx_bytes", Some(peer)) => peer.sent = number(value, "a count that is none")?,
+            _ => {}
         }
     }
-}
-
-/// A line about the peer whose key came last. Private keys, addresses and unknown
-/// lines are ignored.
-fn peer_line(peer: Option<&mut PeerDetails>, name: &str, value: &str) -> io::Result<()> {
-    let Some(peer) = peer else {
-        return match name {
-            "persistent_keepalive_interval" => Err(invalid("a keepalive before any peer")),
-            _ => Ok(()),
-        };
-    };
-    match name {
-        "persistent_keepalive_interval" => {
-            peer.keepalive = number(value, "a keepalive that is none")?;
-        }
-        // An address with a zone that is a name is shown as none.
-        "endpoint" => peer.endpoint = value.parse().ok(),
-        "last_handshake_time_sec" => {
-            let seconds = number(value, "a time that is none")?;
-            peer.handshake = Some(seconds).filter(|seconds| *seconds != 0);
-        }
-        "rx_bytes" => peer.received = number(value, "a count that is none")?,
-        "tx_bytes" => peer.sent = number(value, "a count that is none")?,
-        _ => {}
-    }
-    Ok(())
+    Err(io::Error::new(
+        io::ErrorKind::UnexpectedEof,
+        "the daemon's answer ends in the middle",
+    ))
 }
 
 fn number<T: FromStr>(text: &str, otherwise: &str) -> io::Result<T> {

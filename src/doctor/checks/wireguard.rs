@@ -52,8 +52,7 @@ pub(crate) fn answers(facts: &Facts) -> Judged {
 pub(crate) fn keepalive(facts: &Facts) -> Judged {
     let configured = facts.settings()?.keepalive;
     let found = devices(facts)?.into_iter().filter_map(|(name, device)| {
-        let without = device.peers.values().filter(|seconds| **seconds == 0);
-        let (without, all) = (without.count(), device.peers.len());
+        let (without, all) = (device.without_keepalive().count(), device.peers.len());
         let detail = format!("{name}: {without} of {all} peers have no keepalive");
         (without > 0).then(|| match configured {
             Some(_) => warning(detail),

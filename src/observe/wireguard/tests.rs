@@ -1,5 +1,8 @@
 use super::*;
-use crate::{config::settings, model::PublicKey};
+use crate::{
+    config::settings,
+    model::{Peer, PublicKey},
+};
 
 #[test]
 fn systemd_is_asked_only_where_something_would_change() {
@@ -7,7 +10,10 @@ fn systemd_is_asked_only_where_something_would_change() {
         listen_port: Some(51820),
         peers: (0..)
             .map(|number| PublicKey::new([number; 32]))
-            .zip(keepalives.iter().copied())
+            .zip(keepalives.iter().map(|keepalive| Peer {
+                keepalive: *keepalive,
+                ..Peer::default()
+            }))
             .collect(),
     };
     let table: [(&str, &[u16], &str, bool); 5] = [

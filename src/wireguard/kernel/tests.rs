@@ -12,7 +12,7 @@ fn a_peer_in_several_messages_is_one() {
     let rest = PeerInfo::from_public_key(Key([1; 32]));
     let other = PeerInfo::from_public_key(Key([2; 32]));
     let peers = merged(&[first, rest, other]);
-    let whole = PeerDetails {
+    let whole = Peer {
         keepalive: 25,
         endpoint: Some("192.0.2.1:51820".parse().unwrap()),
         handshake: Some(7),
@@ -23,7 +23,7 @@ fn a_peer_in_several_messages_is_one() {
         peers.into_iter().collect::<Vec<_>>(),
         [
             (PublicKey::new([1; 32]), whole),
-            (PublicKey::new([2; 32]), PeerDetails::default())
+            (PublicKey::new([2; 32]), Peer::default())
         ]
     );
 }

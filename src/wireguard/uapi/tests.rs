@@ -15,7 +15,7 @@ fn reads_the_answer_of_a_daemon() {
     );
     let device = parse(text.as_bytes()).unwrap();
     assert_eq!(device.listen_port, Some(51820));
-    let first = PeerDetails {
+    let first = Peer {
         keepalive: 10,
         endpoint: Some("[2001:db8::1%3]:7".parse().unwrap()),
         handshake: Some(1_790_000_000),
@@ -26,7 +26,7 @@ fn reads_the_answer_of_a_daemon() {
         device.peers.into_iter().collect::<Vec<_>>(),
         [
             (PublicKey::new([1; 32]), first),
-            (PublicKey::new([2; 32]), PeerDetails::default())
+            (PublicKey::new([2; 32]), Peer::default())
         ]
     );
 }

@@ -15,8 +15,8 @@ use crate::{
     model::{
         Address, Code, DefaultRoute, Device, DeviceReading, DrivePath, Failure, ForwardBackend,
         HostFacts, HostOutcome, HostPrivilege, InstalledRule, InterfaceName, Link, LinkKind,
-        Listen, Mode, ModeState, NetworkFile, Observation, PublicKey, RelayMemory, RelaySet, Rule,
-        RuleSet, SysctlReading,
+        Listen, Mode, ModeState, NetworkFile, Observation, Peer, PublicKey, RelayMemory, RelaySet,
+        Rule, RuleSet, SysctlReading,
     },
 };
 
@@ -45,7 +45,7 @@ impl Fake {
         };
         let device = Device {
             listen_port: Some(51820),
-            peers: BTreeMap::from([(PublicKey::new([1; 32]), 0)]),
+            peers: BTreeMap::from([(PublicKey::new([1; 32]), Peer::default())]),
         };
         Self {
             world: RefCell::new(Observation {
@@ -145,7 +145,7 @@ impl Machine for &Fake {
                     device
                         .peers
                         .values_mut()
-                        .for_each(|seconds| *seconds = change.seconds);
+                        .for_each(|peer| peer.keepalive = change.seconds);
                 }
             }
             Action::SyncForwards(_) | Action::SyncRelay(_) => {
