@@ -31,11 +31,7 @@ pub enum Firewall {
 
 impl fmt::Display for Firewall {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::None => "none",
-            Self::Local => "local",
-            Self::Full => "full",
-        })
+        self.serialize(f)
     }
 }
 
@@ -53,11 +49,7 @@ pub enum ForwardBackend {
 
 impl fmt::Display for ForwardBackend {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Portproxy => "portproxy",
-            Self::Relay => "relay",
-            Self::Guest => "guest",
-        })
+        self.serialize(f)
     }
 }
 
@@ -85,16 +77,14 @@ pub struct RuleSet {
 }
 
 impl RuleSet {
-    /// The address of a set that leads nowhere: without rules it is not looked
-    /// at, and the contract wants one. TEST-NET-1, which no machine has (RFC 5737).
-    pub const NOWHERE: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
-
     /// No rule of ours at all.
     #[must_use]
     pub fn nothing(mode: SyncMode) -> Self {
         Self {
             mode,
-            connect_address: Self::NOWHERE,
+            // Without rules it is not looked at, and the contract wants one: TEST-NET-1,
+            // which no machine has (RFC 5737).
+            connect_address: Ipv4Addr::new(192, 0, 2, 1),
             rules: Vec::new(),
         }
     }
@@ -103,10 +93,9 @@ impl RuleSet {
     /// port proxy.
     #[must_use]
     pub fn same(&self, other: &Self) -> bool {
-        let leads = |rule: &Rule| rule.served_by == ForwardBackend::Portproxy;
         self.rules == other.rules
             && (self.mode == other.mode || self.rules.is_empty())
-            && (self.connect_address == other.connect_address || !self.rules.iter().any(leads))
+            && (self.connect_address == other.connect_address || self.listens().next().is_none())
     }
 
     /// Where the port proxy would listen.
@@ -114,7 +103,7 @@ impl RuleSet {
         self.rules
             .iter()
             .filter(|rule| rule.served_by == ForwardBackend::Portproxy)
-            .map(Rule::listen)
+            .map(|rule| rule.listen)
     }
 }
 
@@ -125,30 +114,15 @@ pub struct Rule {
     /// The forward's name in the configuration, which Windows need not know.
     #[serde(skip)]
     pub name: String,
-    /// TCP or UDP; the port proxy has TCP only.
-    pub protocol: Protocol,
-    /// Windows' address to listen on.
-    pub listen_address: Ipv4Addr,
-    /// Windows' port to listen on.
-    pub listen_port: NonZeroU16,
+    /// Where it listens on Windows; the port proxy has TCP only.
+    #[serde(flatten)]
+    pub listen: Listen,
     /// Port in this distribution.
     pub connect_port: NonZeroU16,
     /// What listens; where it is not the port proxy, the firewall's rule alone is wanted.
     pub served_by: ForwardBackend,
     /// Whom the firewall lets in.
     pub firewall: Firewall,
-}
-
-impl Rule {
-    /// Where it listens.
-    #[must_use]
-    pub fn listen(&self) -> Listen {
-        Listen {
-            protocol: self.protocol,
-            listen_address: self.listen_address,
-            listen_port: self.listen_port,
-        }
-    }
 }
 
 /// Where the relay runs.
@@ -293,10 +267,6 @@ pub enum ForwardState {
 
 impl fmt::Display for ForwardState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Up => "up",
-            Self::Pending => "pending",
-            Self::Down => "down",
-        })
+        self.serialize(f)
     }
 }

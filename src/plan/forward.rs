@@ -181,9 +181,7 @@ fn listen(forward: &Forward) -> Listen {
 fn rule(forward: &Forward, backend: ForwardBackend) -> Rule {
     Rule {
         name: forward.name.clone(),
-        protocol: forward.protocol,
-        listen_address: forward.listen_address,
-        listen_port: forward.listen_port,
+        listen: listen(forward),
         connect_port: forward.connect_port,
         served_by: backend,
         firewall: forward.firewall,

@@ -1,6 +1,6 @@
 use super::*;
 use crate::model::{
-    Firewall, ForwardBackend, InterfaceName, MtuChange, Protocol, Rule, RuleSet, SyncMode,
+    Firewall, ForwardBackend, InterfaceName, Listen, MtuChange, Protocol, Rule, RuleSet, SyncMode,
 };
 
 fn mtu(to: u32) -> Action {
@@ -20,9 +20,11 @@ fn forwards(last: u8) -> Action {
         connect_address: [10, 0, 0, last].into(),
         rules: vec![Rule {
             name: String::new(),
-            protocol: Protocol::Tcp,
-            listen_address: [0; 4].into(),
-            listen_port: port,
+            listen: Listen {
+                protocol: Protocol::Tcp,
+                listen_address: [0; 4].into(),
+                listen_port: port,
+            },
             connect_port: port,
             served_by: ForwardBackend::Portproxy,
             firewall: Firewall::None,

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::model::{self, DrivePath, Firewall, ForwardBackend, SyncMode, disturbs, plain};
+use crate::model::{self, DrivePath, Firewall, ForwardBackend, Listen, SyncMode, disturbs, plain};
 
 fn golden(name: &str) -> Vec<u8> {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/host");
@@ -18,9 +18,11 @@ fn port(number: u16) -> NonZeroU16 {
 fn forward(address: [u8; 4], listen: u16, connect: u16) -> model::Rule {
     model::Rule {
         name: "known here alone".to_owned(),
-        protocol: Protocol::Tcp,
-        listen_address: address.into(),
-        listen_port: port(listen),
+        listen: Listen {
+            protocol: Protocol::Tcp,
+            listen_address: address.into(),
+            listen_port: port(listen),
+        },
         connect_port: port(connect),
         served_by: ForwardBackend::Portproxy,
         firewall: Firewall::None,
@@ -46,12 +48,12 @@ fn requests_are_the_golden_ones() {
         served_by,
         ..ssh.clone()
     };
-    let wireguard = model::Rule {
-        protocol: Protocol::Udp,
+    let mut wireguard = model::Rule {
         served_by: ForwardBackend::Relay,
         firewall: Firewall::Full,
         ..forward([0; 4], 51820, 51820)
     };
+    wireguard.listen.protocol = Protocol::Udp;
     let web = forward([192, 168, 50, 10], 8080, 80);
     let cases = [
         ("request-none", SyncMode::Nat, vec![]),

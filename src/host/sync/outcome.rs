@@ -145,9 +145,9 @@ fn names(wanted: &RuleSet, about: impl Fn(&Rule) -> bool) -> String {
 fn conflict_finding(wanted: &RuleSet, conflict: &Conflict, findings: &mut Findings) {
     // A rule on all addresses conflicts with each of ours on its port.
     let meets = |rule: &Rule| {
-        let any = rule.listen_address.is_unspecified() || conflict.listen_address.is_unspecified();
-        (rule.protocol, rule.listen_port) == (Protocol::Tcp, conflict.listen_port)
-            && (any || rule.listen_address == conflict.listen_address)
+        let (ours, theirs) = (rule.listen.listen_address, conflict.listen_address);
+        (rule.listen.protocol, rule.listen.listen_port) == (Protocol::Tcp, conflict.listen_port)
+            && (ours == theirs || ours.is_unspecified() || theirs.is_unspecified())
     };
     let target = match (&conflict.connect_address, conflict.connect_port) {
         (Some(address), Some(port)) => format!(" to {address}:{port}"),
@@ -178,12 +178,13 @@ fn port_finding(wanted: &RuleSet, taken: &Taken, findings: &mut Findings) {
             format!("{listen} is reserved{owner}"),
         ),
     };
-    findings.add(code, &names(wanted, |rule| rule.listen() == listen), text);
+    findings.add(code, &names(wanted, |rule| rule.listen == listen), text);
 }
 
 fn policy_finding(wanted: &RuleSet, refused: &Refused, findings: &mut Findings) {
     let about = |rule: &Rule| {
-        (rule.protocol, rule.listen_port, rule.connect_port)
+        let listen = rule.listen;
+        (listen.protocol, listen.listen_port, rule.connect_port)
             == (refused.protocol, refused.listen_port, refused.connect_port)
     };
     let why = match refused.reason {

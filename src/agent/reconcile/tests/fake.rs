@@ -302,7 +302,7 @@ pub(super) fn installed_rules(wanted: &RuleSet) -> Vec<InstalledRule> {
         .iter()
         .filter(own)
         .map(|rule| InstalledRule {
-            listen: rule.listen(),
+            listen: rule.listen,
             connect: SocketAddrV4::new(wanted.connect_address, rule.connect_port.get()),
         })
         .collect()

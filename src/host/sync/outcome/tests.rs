@@ -9,9 +9,11 @@ fn rule(name: &str, protocol: Protocol, port: u16, served_by: ForwardBackend) ->
     let port = std::num::NonZeroU16::new(port).unwrap();
     Rule {
         name: name.into(),
-        protocol,
-        listen_address: "0.0.0.0".parse().unwrap(),
-        listen_port: port,
+        listen: Listen {
+            protocol,
+            listen_address: "0.0.0.0".parse().unwrap(),
+            listen_port: port,
+        },
         connect_port: port,
         served_by,
         firewall: Firewall::Local,
