@@ -4,7 +4,7 @@ use std::{fmt, path::PathBuf};
 
 use super::{
     Code, Finding, ForwardStatus, InterfaceName, LinkKind, Node, PublicKey, RelaySet, RuleSet,
-    Subject, SysctlKey, SysctlValue,
+    Subject, SysctlKey, SysctlValue, counted,
 };
 
 /// The result of planning: everything that a pass decides.
@@ -64,7 +64,7 @@ pub enum ActionKey {
 }
 
 /// A new content for the network file.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FileChange {
     /// The file.
     pub path: PathBuf,
@@ -132,13 +132,7 @@ impl Action {
     /// Whether its previous value is saved for `wslmesh restore`.
     #[must_use]
     pub fn can_be_restored(&self) -> bool {
-        match self {
-            Self::SetMtu(_) | Self::WriteSysctl(_) => true,
-            Self::WriteNetworkFile(_)
-            | Self::SetKeepalive(_)
-            | Self::SyncForwards(_)
-            | Self::SyncRelay(_) => false,
-        }
+        matches!(self, Self::SetMtu(_) | Self::WriteSysctl(_))
     }
 
     /// Whether both want the same end, whatever their start.
@@ -155,15 +149,6 @@ impl Action {
             (Self::SyncRelay(a), Self::SyncRelay(b)) => a == b,
             _ => false,
         }
-    }
-}
-
-impl fmt::Debug for FileChange {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("FileChange")
-            .field("path", &self.path)
-            .field("bytes", &self.after.len())
-            .finish_non_exhaustive()
     }
 }
 
@@ -184,19 +169,14 @@ impl fmt::Display for Action {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::WriteNetworkFile(change) => {
-                let verb = if change.before.is_some() {
-                    "rewrite"
-                } else {
-                    "create"
-                };
+                let verb = change.before.as_ref().map_or("create", |_| "rewrite");
                 write!(f, "{verb} {}", change.path.display())
             }
             Self::SetMtu(change) => {
                 write!(f, "{} mtu {} -> {}", change.name, change.from, change.to)?;
-                if change.why.is_empty() {
-                    Ok(())
-                } else {
-                    write!(f, " ({})", change.why)
+                match change.why.as_str() {
+                    "" => Ok(()),
+                    why => write!(f, " ({why})"),
                 }
             }
             Self::WriteSysctl(change) => write!(
@@ -207,31 +187,28 @@ impl fmt::Display for Action {
                 change.to.as_str()
             ),
             Self::SetKeepalive(change) => {
-                let peers = change.peers.len();
+                let peers = counted(change.peers.len(), "peer");
                 write!(
                     f,
-                    "{} keepalive {} s on {peers} {}",
-                    change.name,
-                    change.seconds,
-                    if peers == 1 { "peer" } else { "peers" }
+                    "{} keepalive {} s on {peers}",
+                    change.name, change.seconds
                 )
             }
             Self::SyncForwards(set) => {
-                let rules = set.rules.len();
-                let plural = if rules == 1 { "" } else { "s" };
-                write!(f, "ask Windows for {rules} forward{plural}")?;
-                if set.listens().next().is_some() {
-                    write!(f, " -> {}", set.connect_address)?;
+                let forwards = counted(set.rules.len(), "forward");
+                write!(f, "ask Windows for {forwards}")?;
+                match set.listens().next() {
+                    Some(_) => write!(f, " -> {}", set.connect_address),
+                    None => Ok(()),
                 }
-                Ok(())
             }
             Self::SyncRelay(None) => f.write_str("end the relay"),
             Self::SyncRelay(Some(set)) => {
-                let (forwards, location) = (set.forwards.len(), set.location.in_words());
-                let plural = if forwards == 1 { "" } else { "s" };
+                let forwards = counted(set.forwards.len(), "forward");
                 write!(
                     f,
-                    "let the relay {location} serve {forwards} forward{plural}"
+                    "let the relay {} serve {forwards}",
+                    set.location.in_words()
                 )?;
                 match set.forwards.first() {
                     Some((_, first)) => write!(f, " -> {}", first.connect_address),

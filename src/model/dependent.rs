@@ -9,19 +9,7 @@ use super::{ModeState, Node};
 const LONGEST: usize = 255;
 
 /// The kinds of units (systemd.unit(5)).
-const KINDS: [&str; 11] = [
-    "service",
-    "socket",
-    "device",
-    "mount",
-    "automount",
-    "swap",
-    "target",
-    "path",
-    "timer",
-    "slice",
-    "scope",
-];
+const KINDS: &str = "service socket device mount automount swap target path timer slice scope";
 
 /// The name of one unit of systemd, with its suffix.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -33,15 +21,12 @@ impl UnitName {
     /// # Errors
     /// What is wrong with it and what to write instead, without the name.
     pub fn parse(text: &str) -> Result<Self, &'static str> {
-        let has_kind = text
-            .rsplit_once('.')
-            .is_some_and(|(_, kind)| KINDS.contains(&kind));
-        let whole = if has_kind {
-            text.to_owned()
-        } else {
-            format!("{text}.service")
+        let (stem, whole) = match text.rsplit_once('.') {
+            Some((stem, kind)) if KINDS.split(' ').any(|known| known == kind) => {
+                (stem, text.to_owned())
+            }
+            _ => (text, format!("{text}.service")),
         };
-        let stem = whole.rsplit_once('.').map_or("", |(stem, _)| stem);
         let plain = |c: char| c.is_ascii_alphanumeric() || ":-_.\\@".contains(c);
         if stem.is_empty() {
             return Err("a unit's name has something before its suffix, such as \"nginx.service\"");

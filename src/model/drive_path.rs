@@ -16,7 +16,7 @@ const LONGEST: usize = 400;
 /// components, no `..`, nothing that a shell, a journal or a path of Linux would
 /// read as something else.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[serde(try_from = "String")]
 pub struct DrivePath(String);
 
 /// Why a text is no [`DrivePath`].
@@ -80,12 +80,6 @@ impl TryFrom<String> for DrivePath {
 
     fn try_from(text: String) -> Result<Self, NotADrivePath> {
         Self::new(&text)
-    }
-}
-
-impl From<DrivePath> for String {
-    fn from(path: DrivePath) -> Self {
-        path.0
     }
 }
 

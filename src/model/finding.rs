@@ -40,18 +40,13 @@ impl Finding {
 
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let stop = if self.detail.ends_with(['.', '?', '!']) {
+        let (title, detail, fix) = (self.title(), &self.detail, self.code.remediation());
+        let stop = if detail.ends_with(['.', '?', '!']) {
             ""
         } else {
             "."
         };
-        let title = self.title();
-        write!(
-            f,
-            "{title}: {}{stop} {}",
-            self.detail,
-            self.code.remediation()
-        )
+        write!(f, "{title}: {detail}{stop} {fix}")
     }
 }
 

@@ -13,7 +13,6 @@ mod forward;
 mod interface;
 mod mode;
 mod observation;
-mod pattern;
 mod socket;
 mod sysctl;
 mod text;
@@ -29,16 +28,13 @@ pub use forward::{
     ForwardState, ForwardStatus, HostPrivilege, InstalledRule, Listen, Protocol, RelayForward,
     RelayLocation, RelayMemory, RelaySet, Rule, RuleSet, SyncMode,
 };
-pub use interface::InterfaceName;
+pub use interface::{InterfaceName, InterfacePattern, Patterns};
 pub use mode::{Mode, ModeState};
 pub use observation::{
     Address, DefaultRoute, HostFacts, HostMemory, HostOutcome, Link, LinkKind, NetworkFile, Node,
     Observation,
 };
-pub use pattern::{InterfacePattern, Patterns};
 pub use socket::{Listening, Socket};
 pub use sysctl::{SysctlKey, SysctlReading, SysctlValue};
-pub use text::{PlainText, disturbs, excerpt, micros, plain, plain_within};
-pub use wireguard::{
-    Device, DeviceReading, HANDSHAKE_STALE, Peer, PublicKey,
-};
+pub use text::{PlainText, counted, disturbs, excerpt, micros, plain, plain_within};
+pub use wireguard::{Device, DeviceReading, HANDSHAKE_STALE, Peer, PublicKey};

@@ -54,10 +54,7 @@ impl Mode {
     /// and consomme come as delete and add).
     #[must_use]
     pub fn flaps(self) -> bool {
-        match self {
-            Self::Mirrored | Self::Consomme => true,
-            Self::Nat | Self::Bridged | Self::None | Self::NotWsl => false,
-        }
+        matches!(self, Self::Mirrored | Self::Consomme)
     }
 }
 

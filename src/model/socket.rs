@@ -43,19 +43,13 @@ impl Listening {
     /// shows that, so it counts as dual-stack.
     #[must_use]
     pub fn at(sockets: &[Socket], address: Ipv4Addr, protocol: Protocol, port: u16) -> Self {
-        let here = sockets
+        let mut bound = sockets
             .iter()
-            .filter(|socket| (socket.protocol, socket.port) == (protocol, port));
-        let mut found = Self::No;
-        for socket in here {
-            if socket.address == address || socket.address.is_unspecified() {
-                return Self::Yes;
-            }
-            if found == Self::No {
-                found = Self::Elsewhere(socket.address);
-            }
-        }
-        found
+            .filter(|socket| (socket.protocol, socket.port) == (protocol, port))
+            .map(|socket| socket.address);
+        let elsewhere = bound.clone().next().map_or(Self::No, Self::Elsewhere);
+        let here = bound.any(|at| at == address || at.is_unspecified());
+        if here { Self::Yes } else { elsewhere }
     }
 }
 

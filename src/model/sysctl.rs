@@ -21,11 +21,13 @@ impl SysctlKey {
     /// # Errors
     /// A key outside `net.`, with an empty part, or with a character that no
     /// kernel parameter has (`..` could leave /proc/sys).
-    pub fn parse(written: &str) -> Result<Self, String> {
+    pub fn parse(written: &str) -> Result<Self, &'static str> {
         let separator = if written.contains('/') { '/' } else { '.' };
         let parts: Vec<String> = written.split(separator).map(str::to_owned).collect();
         if parts.first().map(String::as_str) != Some("net") || parts.len() < 3 {
-            return Err("only parameters below net. are set here, such as net.core.rmem_max; put others in /etc/sysctl.d".to_owned());
+            return Err(
+                "only parameters below net. are set here, such as net.core.rmem_max; put others in /etc/sysctl.d",
+            );
         }
         let plain = |part: &String| {
             !part.is_empty()
@@ -35,17 +37,14 @@ impl SysctlKey {
                     .all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.'))
         };
         if !parts.iter().all(plain) {
-            return Err(
-                "a parameter's name has letters, digits, _ and - between its dots".to_owned(),
-            );
+            return Err("a parameter's name has letters, digits, _ and - between its dots");
         }
         if parts
             .last()
             .is_some_and(|last| SECRET.contains(&last.as_str()))
         {
             return Err(
-                "the value is a secret, and the agent reports what it sets; use /etc/sysctl.d"
-                    .to_owned(),
+                "the value is a secret, and the agent reports what it sets; use /etc/sysctl.d",
             );
         }
         Ok(Self { parts })
@@ -54,9 +53,8 @@ impl SysctlKey {
     /// The file below /proc/sys.
     #[must_use]
     pub fn path(&self) -> PathBuf {
-        self.parts
-            .iter()
-            .fold(PathBuf::from("/proc/sys"), |path, part| path.join(part))
+        let parts = self.parts.iter().map(String::as_str);
+        ["/proc/sys"].into_iter().chain(parts).collect()
     }
 
     /// The name's parts: `net`, `ipv4`, `tcp_rmem`.

@@ -54,6 +54,12 @@ pub fn plain_within(text: &str, most: usize) -> String {
     line
 }
 
+/// `1 key`, `3 keys`.
+#[must_use]
+pub fn counted(number: usize, one: &str) -> String {
+    format!("{number} {one}{}", if number == 1 { "" } else { "s" })
+}
+
 /// A duration in microseconds, as the journal's fields have it.
 #[must_use]
 pub fn micros(took: Duration) -> u64 {
