@@ -14,7 +14,7 @@ use crate::{
     config::{
         Added, Backend, DropIn, Firewall, Forward, Located, Protocol, Settings, Source, located,
     },
-    control::{Client, ControlError, Reload, reload},
+    control::{Client, ControlError, Reload, reload_of},
     host::{
         contract::PolicyGap,
         setup::{Agreed, Answer, Order, Setup, SetupError, Staging, port},
@@ -180,7 +180,7 @@ async fn add_here(
         Added::Written => print(&format!("written: {}", drop_in.path().display()))?,
         Added::Already => print(&format!("{} already has it", drop_in.path().display()))?,
     }
-    Ok((settings, reloaded(&reload(paths).await)?))
+    Ok((settings, reloaded(&reload_of(source, paths).await)?))
 }
 
 /// Has Windows' policy changed where it does not allow the forward. The forward
@@ -276,5 +276,5 @@ async fn remove_here(
     let drop_in = DropIn::of(source, name)?;
     let left = drop_in.remove()?;
     print(&format!("removed: {}", drop_in.path().display()))?;
-    Ok((left, reloaded(&reload(paths).await)?))
+    Ok((left, reloaded(&reload_of(source, paths).await)?))
 }

@@ -11,7 +11,7 @@ mod signal;
 mod status;
 
 pub use client::{Client, ControlError, Subscription, Update};
-pub use reload::{Reload, agent_pid, reload};
+pub use reload::{Reload, agent_pid, reload, reload_of};
 pub use request::{AgentHandle, RequestError, RequestQueue, Requested, requests};
 pub use signal::{NAME, PATH, Signal};
 pub use status::{Status, status};

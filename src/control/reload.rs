@@ -1,14 +1,19 @@
 //! Having the running agent read its configuration again.
 
-use std::{ffi::OsString, fs, io, path::Path};
+use std::{
+    ffi::{OsStr, OsString},
+    fs, io,
+    os::unix::ffi::OsStrExt,
+    path::{self, Path},
+};
 
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
 use super::{
     client::{Client, ControlError},
-    status::written,
+    status::{status, written},
 };
-use crate::paths::Paths;
+use crate::{config::Source, paths::Paths};
 
 /// What came of it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -22,6 +27,9 @@ pub enum Reload {
     /// There is none.
     #[error("the agent is not running; to start it: systemctl start wslmesh")]
     NoAgent,
+    /// This process leads and reads another configuration.
+    #[error("the agent (process {0}) reads another configuration than {1}, so it was not asked")]
+    Elsewhere(u32, String),
     /// It goes on with what it knew, for this reason.
     #[error("the agent did not reload its configuration ({0}): sudo systemctl reload wslmesh")]
     Failed(String),
@@ -44,6 +52,50 @@ pub async fn reload(paths: &Paths) -> Reload {
         },
         Err(error) => Reload::Failed(error.to_string()),
     }
+}
+
+/// The same for a configuration that has changed, or is to be in force: an agent that
+/// reads another one has nothing to do.
+pub async fn reload_of(source: &Source, paths: &Paths) -> Reload {
+    let agent = status(paths).await.ok().flatten();
+    match agent.and_then(|agent| elsewhere(agent.document.pid, source)) {
+        Some(elsewhere) => elsewhere,
+        None => reload(paths).await,
+    }
+}
+
+/// What to report of an agent that was started with another configuration; `None` also
+/// where its configuration cannot be read.
+fn elsewhere(pid: u32, source: &Source) -> Option<Reload> {
+    (!same(&configuration_of(pid)?, source))
+        .then(|| Reload::Elsewhere(pid, source.main().display().to_string()))
+}
+
+fn same(one: &Source, other: &Source) -> bool {
+    let absolute = |source: &Source| path::absolute(source.main()).ok();
+    absolute(one) == absolute(other)
+}
+
+/// The configuration that a running agent was started with.
+fn configuration_of(pid: u32) -> Option<Source> {
+    let process = Path::new("/proc").join(pid.to_string());
+    let line = fs::read(process.join("cmdline")).ok()?;
+    Some(match config_option(&line) {
+        None => Source::System,
+        // A relative path starts at its working directory.
+        Some(file) => Source::File(fs::read_link(process.join("cwd")).ok()?.join(file)),
+    })
+}
+
+/// The FILE of `--config FILE` or `--config=FILE` in a command line as /proc has it.
+fn config_option(line: &[u8]) -> Option<&Path> {
+    let mut words = line.split(|byte| *byte == 0);
+    let file = words.find_map(|word| match word.strip_prefix(b"--config")? {
+        b"" => Some(None),
+        rest => rest.strip_prefix(b"=").map(Some),
+    })?;
+    let file = file.or_else(|| words.next())?;
+    Some(Path::new(OsStr::from_bytes(file)))
 }
 
 /// The process of the agent whose status document is in the runtime directory. It

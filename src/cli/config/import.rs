@@ -11,7 +11,7 @@ use super::super::{
 };
 use crate::{
     config::{self, Source, Wanted},
-    control::reload,
+    control::reload_of,
     paths::Paths,
 };
 
@@ -78,6 +78,6 @@ pub(super) async fn import(
     if arguments.output.is_some() {
         return Ok(exit);
     }
-    let reloaded = reloaded(&reload(paths).await)?;
+    let reloaded = reloaded(&reload_of(source, paths).await)?;
     Ok(if exit == Exit::Fine { reloaded } else { exit })
 }

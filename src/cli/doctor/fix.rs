@@ -1,10 +1,7 @@
 //! `wslmesh doctor --fix`
 
 use std::{
-    ffi::OsStr,
-    fs,
-    os::unix::ffi::OsStrExt,
-    path::{self, Path},
+    path::Path,
     thread,
     time::{Duration, Instant},
 };
@@ -14,7 +11,7 @@ use serde::Serialize;
 use crate::{
     agent::{self, Election},
     config::{Settings, Source},
-    control::{Reload, agent_pid, reload},
+    control::{Reload, reload_of},
     doctor::{Check, Facts, Fix, Verdict},
     fs::own,
     paths::Paths,
@@ -88,21 +85,12 @@ async fn pass(source: &Source, paths: &Paths, fixed: &mut Fixed) -> anyhow::Resu
 /// Asks the running agent for a pass, and waits for it. An agent with another
 /// configuration would not repair what was checked.
 async fn ask(source: &Source, paths: &Paths, holder: &str, fixed: &mut Fixed) {
-    if let Some(pid) = agent_pid(paths)
-        && !configuration_of(pid).is_some_and(|theirs| same(&theirs, source))
-    {
-        fixed.failed.push(format!(
-            "the agent (process {pid}) reads another configuration than {}, so it was not asked",
-            source.main().display()
-        ));
-        return;
-    }
     let passes = || {
         let document = read_status(&paths.runtime).ok().flatten();
         document.map(|document| document.passes)
     };
     let before = passes();
-    let reloaded = reload(paths).await;
+    let reloaded = reload_of(source, paths).await;
     let passed = || {
         let deadline = Instant::now() + TIMEOUT;
         while passes() == before {
@@ -130,41 +118,7 @@ fn asked(reload: &Reload, holder: &str, passed: impl FnOnce() -> bool, fixed: &m
         Reload::NoAgent => fixed.failed.push(format!(
             "no pass of the agent: {holder}, outside of this distribution, leads and makes its own passes"
         )),
-        Reload::Failed(_) => fixed.failed.push(words),
-    }
-}
-
-/// The configuration that a running agent was started with; `None` where it cannot be
-/// read.
-fn configuration_of(pid: u32) -> Option<Source> {
-    let process = Path::new("/proc").join(pid.to_string());
-    let line = fs::read(process.join("cmdline")).ok()?;
-    Some(match config_option(&line) {
-        None => Source::System,
-        // A relative path starts at its working directory.
-        Some(file) => Source::File(fs::read_link(process.join("cwd")).ok()?.join(file)),
-    })
-}
-
-/// The FILE of `--config FILE` or `--config=FILE` in a command line as /proc has it.
-fn config_option(line: &[u8]) -> Option<&Path> {
-    let mut words = line.split(|byte| *byte == 0);
-    let file = words.find_map(|word| match word.strip_prefix(b"--config")? {
-        b"" => Some(None),
-        rest => rest.strip_prefix(b"=").map(Some),
-    })?;
-    let file = file.or_else(|| words.next())?;
-    Some(Path::new(OsStr::from_bytes(file)))
-}
-
-fn same(one: &Source, other: &Source) -> bool {
-    match (one, other) {
-        (Source::System, Source::System) => true,
-        (Source::File(one), Source::File(other)) => {
-            let absolute = |file| path::absolute(file).ok();
-            absolute(one) == absolute(other)
-        }
-        (Source::System, Source::File(_)) | (Source::File(_), Source::System) => false,
+        Reload::Elsewhere(..) | Reload::Failed(_) => fixed.failed.push(words),
     }
 }
 

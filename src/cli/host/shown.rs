@@ -112,7 +112,7 @@ pub(super) async fn outcome(answer: &Answer, paths: &Paths) -> anyhow::Result<Ex
 pub(in super::super) fn reloaded(reload: &Reload) -> anyhow::Result<Exit> {
     print(&prose(&reload.to_string()))?;
     Ok(match reload {
-        Reload::Done | Reload::Signalled(_) | Reload::NoAgent => Exit::Fine,
+        Reload::Done | Reload::Signalled(_) | Reload::NoAgent | Reload::Elsewhere(..) => Exit::Fine,
         Reload::Failed(_) => Exit::Degraded,
     })
 }

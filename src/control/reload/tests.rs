@@ -75,3 +75,31 @@ fn another_program_is_not_the_agent() {
     fs::write(&path, "{").unwrap();
     assert_eq!(signalled(&paths), Reload::NoAgent);
 }
+
+#[test]
+fn the_agents_configuration() {
+    for (line, file) in [
+        (&b"/usr/bin/wslmesh\0run\0"[..], None),
+        (b"wslmesh\0run\0--config\0/x/a.toml\0", Some("/x/a.toml")),
+        (b"wslmesh\0--config=a.toml\0run\0", Some("a.toml")),
+        (b"wslmesh\0--configure\0b\0--config", None),
+    ] {
+        assert_eq!(config_option(line), file.map(Path::new), "{line:?}");
+    }
+    // This process has no such option.
+    assert_eq!(configuration_of(std::process::id()), Some(Source::System));
+}
+
+#[test]
+fn an_agent_with_another_configuration_is_not_asked() {
+    let (own, file) = (std::process::id(), Source::File("/x/other.toml".into()));
+    let words = format!(
+        "the agent (process {own}) reads another configuration than /x/other.toml, so it was not asked"
+    );
+    assert_eq!(elsewhere(own, &file).unwrap().to_string(), words);
+    assert_eq!(elsewhere(own, &Source::System), None);
+    assert_eq!(elsewhere(u32::MAX, &file), None, "unknown");
+    let file = |path: &str| Source::File(path.into());
+    assert!(same(&file("/x/a"), &file("/x/./a")) && same(&Source::System, &Source::System));
+    assert!(!same(&file("/x/a"), &file("/x/b")) && !same(&Source::System, &file("/x/a")));
+}

@@ -31,28 +31,15 @@ fn a_request_is_not_listed_as_a_repair() {
 
 #[test]
 fn no_wait_after_a_failed_reload() {
-    for reload in [Reload::NoAgent, Reload::Failed("it hangs".into())] {
+    for reload in [
+        Reload::NoAgent,
+        Reload::Elsewhere(7, "/x".into()),
+        Reload::Failed("it hangs".into()),
+    ] {
         let mut fixed = Fixed::default();
         asked(&reload, "x", || panic!("the pass was awaited"), &mut fixed);
         assert_eq!((fixed.asked.len(), fixed.failed.len()), (0, 1));
     }
-}
-
-#[test]
-fn the_agents_configuration() {
-    for (line, file) in [
-        (&b"/usr/bin/wslmesh\0run\0"[..], None),
-        (b"wslmesh\0run\0--config\0/x/a.toml\0", Some("/x/a.toml")),
-        (b"wslmesh\0--config=a.toml\0run\0", Some("a.toml")),
-        (b"wslmesh\0--configure\0b\0--config", None),
-    ] {
-        assert_eq!(config_option(line), file.map(Path::new), "{line:?}");
-    }
-    // This process has no such option.
-    assert_eq!(configuration_of(std::process::id()), Some(Source::System));
-    let file = |path: &str| Source::File(path.into());
-    assert!(same(&file("/x/a"), &file("/x/./a")) && same(&Source::System, &Source::System));
-    assert!(!same(&file("/x/a"), &file("/x/b")) && !same(&Source::System, &file("/x/a")));
 }
 
 #[tokio::test]
