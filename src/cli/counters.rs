@@ -2,6 +2,7 @@
 
 use jiff::Timestamp;
 
+use super::table::{columns, widths};
 use crate::model::{Counted, CountedForward};
 
 /// Younger counters, in milliseconds, are those of now.
@@ -40,41 +41,21 @@ pub(super) fn table(entries: &[&CountedForward], width: usize) -> Vec<String> {
     if entries.is_empty() {
         return Vec::new();
     }
-    let heading = ["ACTIVE", "OPENED", "FAILED", "REFUSED", "IN", "OUT"].map(str::to_owned);
-    let figures: Vec<[String; 6]> = entries.iter().map(|entry| cells(entry)).collect();
-    let rows = || std::iter::once(&heading).chain(&figures);
-    let widths: Vec<usize> = (0..heading.len())
-        .map(|column| {
-            let cells = rows().filter_map(|row| row.get(column));
-            cells.map(String::len).max().unwrap_or_default()
-        })
-        .collect();
-    let taken: usize = widths.iter().map(|width| width + 2).sum();
-    let names = entries.iter().map(|entry| entry.name.chars().count());
-    let names = names
-        .filter(|name| name + taken <= width)
-        .fold("NAME".len(), usize::max);
-    let line = |name: &str, row: &[String; 6]| {
-        let cells = row.iter().zip(&widths);
-        let cells: String = cells
-            .map(|(cell, width)| format!("  {cell:>width$}"))
-            .collect();
-        format!("{name:names$}{cells}")
-    };
-    let mut lines = vec![line("NAME", &heading)];
-    for (entry, row) in entries.iter().zip(&figures) {
-        if entry.name.chars().count() <= names {
-            lines.push(line(&entry.name, row));
-        } else {
-            lines.extend([entry.name.clone(), line("", row)]);
-        }
-    }
-    lines
+    let heading = ["NAME", "ACTIVE", "OPENED", "FAILED", "REFUSED", "IN", "OUT"];
+    let mut rows = vec![heading.map(str::to_owned)];
+    rows.extend(entries.iter().map(|entry| cells(entry)));
+    let [_, figures @ ..] = widths(&rows);
+    let taken: usize = figures.iter().map(|width| width + 2).sum();
+    let longest = width.saturating_sub(taken).max("NAME".len());
+    let rows = columns(rows, longest, true).into_iter();
+    rows.flat_map(|(long, cells)| long.into_iter().chain([cells.join("  ")]))
+        .collect()
 }
 
-fn cells(entry: &CountedForward) -> [String; 6] {
+fn cells(entry: &CountedForward) -> [String; 7] {
     let counters = entry.counters;
     [
+        entry.name.clone(),
         count(counters.active.into()),
         count(counters.opened),
         count(counters.failed),

@@ -2,6 +2,7 @@
 //! failure to write the output is.
 
 use std::{
+    cmp::Reverse,
     io::{self, IsTerminal, Write},
     process::ExitCode,
 };
@@ -12,27 +13,29 @@ use super::{
 };
 use crate::model::{Finding, Severity};
 
-/// How a command ended.
+/// How a command ended; the exit status.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Exit {
     /// Success, and the node is healthy.
-    Fine,
+    Fine = 0,
     /// The command failed.
-    Failed,
+    Failed = 1,
     /// A required option is missing.
-    Usage,
+    Usage = 2,
     /// The command succeeded, and the node is degraded.
-    Degraded,
+    Degraded = 3,
+}
+
+impl Exit {
+    /// How a command ended that has nothing to report but this.
+    pub(super) fn unless(degraded: bool) -> Self {
+        if degraded { Self::Degraded } else { Self::Fine }
+    }
 }
 
 impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> Self {
-        Self::from(match exit {
-            Exit::Fine => 0,
-            Exit::Failed => 1,
-            Exit::Usage => 2,
-            Exit::Degraded => 3,
-        })
+        Self::from(exit as u8)
     }
 }
 
@@ -83,20 +86,13 @@ pub(super) fn prose(sentence: &str) -> String {
 /// Prints findings, the most severe first.
 pub(super) fn findings(findings: &[Finding]) -> io::Result<Exit> {
     let mut sorted: Vec<&Finding> = findings.iter().collect();
-    sorted.sort_by_key(|finding| {
-        (
-            std::cmp::Reverse(finding.code.severity()),
-            finding.code,
-            finding.subject.clone(),
-        )
-    });
+    let severity = |finding: &Finding| finding.code.severity();
+    sorted.sort_by_key(|one| (Reverse(severity(one)), one.code, &one.subject));
     for finding in &sorted {
-        let severity = finding.code.severity().to_string();
+        let severity = severity(finding);
         let text = prose(&format!("{severity}: {finding}"));
-        print(&text.replacen(&severity, &style::severity(&severity), 1))?;
+        print(&style::with_severity(&text, severity))?;
     }
-    let degraded = sorted
-        .iter()
-        .any(|finding| finding.code.severity() > Severity::Info);
-    Ok(if degraded { Exit::Degraded } else { Exit::Fine })
+    let first = sorted.first().copied().map(severity);
+    Ok(Exit::unless(first > Some(Severity::Info)))
 }

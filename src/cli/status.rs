@@ -6,7 +6,7 @@ mod peers;
 use anyhow::bail;
 use jiff::Timestamp;
 
-use self::page::Page;
+use self::page::page;
 use super::{
     answers,
     output::{Exit, print},
@@ -29,16 +29,8 @@ pub(super) async fn status(paths: &Paths, json: bool) -> anyhow::Result<Exit> {
     if json {
         print(&serde_json::to_string_pretty(&document)?)?;
     } else {
-        let page = Page {
-            document: &document,
-            note: note.as_deref(),
-            now_unix: u64::try_from(Timestamp::now().as_second()).unwrap_or_default(),
-        };
-        print(&page.lines().join("\n"))?;
+        let now = u64::try_from(Timestamp::now().as_second()).unwrap_or_default();
+        print(&page(&document, note.as_deref(), now).join("\n"))?;
     }
-    Ok(if document.degraded() {
-        Exit::Degraded
-    } else {
-        Exit::Fine
-    })
+    Ok(Exit::unless(document.degraded()))
 }

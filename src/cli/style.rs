@@ -10,6 +10,8 @@ use std::{
     sync::LazyLock,
 };
 
+use crate::model::Severity;
+
 /// Whether standard output shows colours.
 static COLOURS: LazyLock<bool> = LazyLock::new(|| {
     let (no_color, term) = (env::var_os("NO_COLOR"), env::var_os("TERM"));
@@ -62,6 +64,12 @@ pub(super) fn severity(name: &str) -> String {
         "warning" => warn(name),
         _ => dim(name),
     }
+}
+
+/// A text that begins with its severity, which gets its colour.
+pub(super) fn with_severity(text: &str, of: Severity) -> String {
+    let name = of.to_string();
+    text.replacen(&name, &severity(&name), 1)
 }
 
 /// An empty NO_COLOR counts as unset (no-color.org); without TERM there are no colours.

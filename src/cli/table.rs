@@ -16,22 +16,45 @@ pub(super) fn wrap(text: &str, width: usize) -> Vec<String> {
         .collect()
 }
 
-/// Rows with aligned columns; the first row is the heading.
-pub(super) fn columns<const N: usize>(rows: &[[String; N]]) -> Vec<String> {
-    let width = |column: usize| {
+/// The width of each column.
+pub(super) fn widths<const N: usize>(rows: &[[String; N]]) -> [usize; N] {
+    std::array::from_fn(|column| {
         let cells = rows.iter().filter_map(|row| row.get(column));
         cells.map(|cell| cell.chars().count()).max().unwrap_or(0)
+    })
+}
+
+/// The cells of each row, padded to columns: the first, a name, is to the left, the
+/// others also, or as figures to the right. A name of more than `longest` characters is
+/// taken out, for a line of its own.
+pub(super) fn columns<const N: usize>(
+    mut rows: Vec<[String; N]>,
+    longest: usize,
+    figures: bool,
+) -> Vec<(Option<String>, [String; N])> {
+    let long = |row: &mut [String; N]| {
+        let name = row.first_mut()?;
+        (name.chars().count() > longest).then(|| std::mem::take(name))
     };
-    let widths: Vec<usize> = (0..N).map(width).collect();
-    rows.iter()
-        .map(|row| {
-            let cells = row.iter().zip(&widths);
-            let line: Vec<String> = cells
-                .map(|(cell, width)| format!("{cell:<width$}"))
-                .collect();
-            line.join("  ").trim_end().to_owned()
-        })
-        .collect()
+    let long: Vec<Option<String>> = rows.iter_mut().map(long).collect();
+    let widths = widths(&rows);
+    let padded = |mut row: [String; N]| {
+        for (column, (cell, width)) in row.iter_mut().zip(widths).enumerate() {
+            *cell = match figures && column > 0 {
+                true => format!("{cell:>width$}"),
+                false => format!("{cell:<width$}"),
+            };
+        }
+        row
+    };
+    long.into_iter().zip(rows.into_iter().map(padded)).collect()
+}
+
+/// Lines of which the first comes after `head`, and the others are below it.
+pub(super) fn hanging(head: &str, lines: impl IntoIterator<Item = String>) -> Vec<String> {
+    let (margin, mut head) = (head.chars().count(), head);
+    let with_head = |line| format!("{:margin$}{line}", std::mem::take(&mut head));
+    lines.into_iter().map(with_head).collect()
 }
 
 /// Joins parts with commas and wraps them; only a part longer than a line is broken.
@@ -71,7 +94,23 @@ mod tests {
     #[test]
     fn columns_are_as_wide_as_their_widest_cell() {
         let row = |cells: [&str; 3]| cells.map(str::to_owned);
-        let rows = [row(["A", "NAME", "X"]), row(["long", "b", ""])];
-        assert_eq!(columns(&rows), ["A     NAME  X", "long  b"]);
+        let rows = vec![row(["A", "NAME", "X"]), row(["long", "b", ""])];
+        let lines = |longest: usize, figures: bool| {
+            let rows = columns(rows.clone(), longest, figures).into_iter();
+            let lines = rows.map(|(long, cells)| (long, cells.join("  ").trim_end().to_owned()));
+            Vec::from_iter(lines)
+        };
+        let short = |line: &str| (None, line.to_owned());
+        assert_eq!(lines(4, false), ["A     NAME  X", "long  b"].map(short));
+        assert_eq!(lines(4, true), ["A     NAME  X", "long     b"].map(short));
+        let long = (Some("long".to_owned()), "   b".to_owned());
+        assert_eq!(lines(3, false), [short("A  NAME  X"), long]);
+    }
+
+    #[test]
+    fn lines_hang_below_a_head() {
+        let lines = ["x", "y"].map(str::to_owned);
+        assert_eq!(hanging("ä: ", lines), ["ä: x", "   y"]);
+        assert_eq!(hanging("a: ", Vec::new()), [""; 0]);
     }
 }

@@ -6,7 +6,7 @@ use super::super::{
     answers, counters,
     output::{Exit, print, print_error, prose},
     style,
-    table::{WIDTH, columns, listed},
+    table::{WIDTH, columns, hanging, listed},
 };
 use crate::{
     config::{Forward, Settings, Source},
@@ -178,54 +178,41 @@ fn counted(forwards: &[Forward], document: Option<&Document>) -> Vec<String> {
 
 /// One line for each forward, in columns; what does not fit is on the next one.
 fn table(rows: &[Row]) -> Vec<String> {
-    let heading = ["NAME", "PROTO", "LISTEN", "TO", "FIREWALL", "BY"];
-    let cells = |row: &Row| {
-        let by = row
-            .served_by
-            .map_or_else(|| "-".to_owned(), |by| by.to_string());
+    let heading = ["NAME", "PROTO", "LISTEN", "TO", "FIREWALL", "BY", "STATE"];
+    let mut cells = vec![heading.map(str::to_owned)];
+    cells.extend(rows.iter().map(|row| {
+        let by = row.served_by.map(|by| by.to_string());
+        let answers = match row.answers {
+            Some(true) => ", answers",
+            Some(false) | None => "",
+        };
         [
-            short_name(row).unwrap_or_default().to_owned(),
+            row.name.clone(),
             row.protocol.clone(),
             row.listen.clone(),
             row.connect_port.to_string(),
             row.firewall.clone(),
-            by,
+            by.unwrap_or_else(|| "-".to_owned()),
+            format!("{}{answers}", row.state),
         ]
-    };
-    let all: Vec<[String; 6]> = std::iter::once(heading.map(str::to_owned))
-        .chain(rows.iter().map(cells))
-        .collect();
-    let aligned = columns(&all);
-    let widest = aligned.iter().map(|line| line.chars().count());
-    let widest = widest.max().unwrap_or_default();
-    let mut aligned = aligned.into_iter();
-    let mut lines = Vec::new();
-    lines.extend(aligned.next().map(|line| format!("{line:<widest$}  STATE")));
-    for (row, line) in rows.iter().zip(aligned) {
-        let state = match row.answers {
-            Some(true) => format!("{}, answers", row.state),
-            Some(false) | None => row.state.clone(),
-        };
-        if short_name(row).is_none() {
-            lines.push(row.name.clone());
-        }
+    }));
+    let mut aligned = columns(cells, LONG_NAME, false).into_iter();
+    let heading = aligned.next().map(|(_, cells)| cells.join("  "));
+    let mut lines = Vec::from_iter(heading.map(|line| line.trim_end().to_owned()));
+    for (row, (long, [left @ .., state])) in rows.iter().zip(aligned) {
+        let (left, state) = (left.join("  "), state.trim_end());
+        lines.extend(long);
         let mut notes = Vec::new();
-        if widest + 2 + state.chars().count() <= WIDTH {
-            lines.push(format!("{line:<widest$}  {state}"));
+        if left.chars().count() + 2 + state.chars().count() <= WIDTH {
+            lines.push(format!("{left}  {state}"));
         } else {
-            lines.push(line);
-            notes.push(state);
+            lines.push(left.trim_end().to_owned());
+            notes.push(state.to_owned());
         }
         notes.extend(row.unanswered.iter().chain(&row.health).cloned());
-        let notes = listed(&notes, WIDTH - 2).into_iter();
-        lines.extend(notes.map(|note| format!("  {note}")));
+        lines.extend(hanging("  ", listed(&notes, WIDTH - 2)));
     }
     lines
-}
-
-/// A longer name has a line of its own.
-fn short_name(row: &Row) -> Option<&str> {
-    (row.name.chars().count() <= LONG_NAME).then_some(row.name.as_str())
 }
 
 #[cfg(test)]

@@ -3,9 +3,9 @@
 use super::{
     super::{
         counters, style,
-        table::{listed, wrap},
+        table::{columns, hanging, listed, wrap},
     },
-    peers::{self, MARGIN, ROOM},
+    peers::{self, ROOM},
 };
 use crate::{
     model::{ForwardBackend, ForwardState, ForwardStatus, HealthEntry},
@@ -17,86 +17,61 @@ const MAX_FORWARDS: usize = 16;
 /// A longer name of a forward has a line of its own.
 const LONG_NAME: usize = 16;
 
-/// What is shown, and when.
-pub(super) struct Page<'a> {
-    pub(super) document: &'a Document,
-    /// Where it is not from the agent itself: from where.
-    pub(super) note: Option<&'a str>,
-    /// Seconds since 1970, for ages.
-    pub(super) now_unix: u64,
+/// The page at a time, in seconds since 1970; `note` is where the document is from, if
+/// not from the agent itself.
+pub(super) fn page(document: &Document, note: Option<&str>, now_unix: u64) -> Vec<String> {
+    let mut rows = vec![("agent", vec![agent(document)])];
+    if document.role == "active" {
+        rows.extend(of_a_leader(document, now_unix));
+    }
+    rows.push(("health", health(document)));
+    rows.extend(note.map(|note| ("note", wrap(note, ROOM))));
+    let rows = rows.into_iter();
+    rows.flat_map(|(name, lines)| hanging(&format!("{name:>9}: "), lines))
+        .collect()
 }
 
-impl Page<'_> {
-    /// All of it.
-    pub(super) fn lines(&self) -> Vec<String> {
-        let document = self.document;
-        let mut rows = vec![("agent", vec![agent(document)])];
-        if document.role == "active" {
-            rows.extend(self.of_a_leader());
-        }
-        rows.push(("health", health(document)));
-        let note = self.note.map_or_else(Vec::new, |note| wrap(note, ROOM));
-        rows.push(("note", note));
-        rows.iter()
-            .flat_map(|(name, lines)| named(name, lines))
-            .collect()
-    }
-
-    /// An agent on standby knows nothing of these.
-    fn of_a_leader(&self) -> Vec<(&'static str, Vec<String>)> {
-        let document = self.document;
-        let mut rows = vec![
-            ("mode", vec![document.mode.clone()]),
-            ("address", listed(&address(document), ROOM)),
-            ("windows", vec![or_dash(document.windows_address)]),
-        ];
-        let mtus = document.links.iter();
-        let mtus: Vec<String> = mtus
-            .map(|link| format!("{} {}", link.name, link.mtu))
-            .collect();
-        rows.push(("mtu", listed(&mtus, ROOM)));
-        rows.push(("wireguard", peers::lines(document, self.now_unix)));
-        rows.push(("forwards", forwards(document)));
-        if let Some(rules) = &document.forwards {
-            let text = format!("{} -> {}", rules.count, rules.connect_address);
-            rows.push(("portproxy", vec![text]));
-        }
-        if let Some(entry) = &document.relay {
-            rows.push(("relay", relay(entry)));
-        }
-        rows.push(("counters", counted(document)));
-        rows.push((
-            "file",
-            wrap(&document.network_file.display().to_string(), ROOM),
-        ));
-        let passes = format!(
-            "{}, the last took {} us",
-            document.passes, document.last_pass_us
-        );
-        rows.push(("passes", vec![passes]));
-        rows
-    }
-}
-
-/// Lines, of which the first alone has a name in front; nothing where there is none.
-fn named(name: &str, lines: &[String]) -> Vec<String> {
-    let with_name = |(place, line): (usize, &String)| match place {
-        0 => format!("{name:>9}: {line}"),
-        _ => format!("{:MARGIN$}{line}", ""),
-    };
-    lines.iter().enumerate().map(with_name).collect()
+/// What an agent on standby does not know; a name without lines is not shown.
+fn of_a_leader(document: &Document, now_unix: u64) -> Vec<(&'static str, Vec<String>)> {
+    let mtus = document.links.iter();
+    let mtus = mtus.map(|link| format!("{} {}", link.name, link.mtu));
+    let portproxy = document.forwards.iter();
+    let portproxy = portproxy.map(|rules| format!("{} -> {}", rules.count, rules.connect_address));
+    let file = document.network_file.display().to_string();
+    let (passes, took) = (document.passes, document.last_pass_us);
+    vec![
+        ("mode", vec![document.mode.clone()]),
+        ("address", listed(&address(document), ROOM)),
+        ("windows", vec![or_dash(document.windows_address)]),
+        ("mtu", listed(&Vec::from_iter(mtus), ROOM)),
+        ("wireguard", peers::lines(document, now_unix)),
+        ("forwards", forwards(document)),
+        ("portproxy", portproxy.collect()),
+        (
+            "relay",
+            document.relay.as_ref().map_or_else(Vec::new, relay),
+        ),
+        ("counters", counted(document)),
+        ("file", wrap(&file, ROOM)),
+        ("passes", vec![format!("{passes}, the last took {took} us")]),
+    ]
 }
 
 fn or_dash<T: ToString>(value: Option<T>) -> String {
     value.map_or_else(|| "-".to_owned(), |value| value.to_string())
 }
 
-fn agent(document: &Document) -> String {
-    let verdict = if document.degraded() {
+/// Whether the node is degraded; what it is otherwise.
+fn verdict(document: &Document, otherwise: &str) -> String {
+    if document.degraded() {
         style::bad("degraded")
     } else {
-        style::good("healthy")
-    };
+        style::good(otherwise)
+    }
+}
+
+fn agent(document: &Document) -> String {
+    let verdict = verdict(document, "healthy");
     format!("{} (process {}), {verdict}", document.role, document.pid)
 }
 
@@ -111,39 +86,28 @@ fn address(document: &Document) -> Vec<String> {
 /// One line for each forward, in columns; what does not fit is on the next one.
 fn forwards(document: &Document) -> Vec<String> {
     let entries = &document.served;
-    let names = entries.iter().map(|entry| entry.name.chars().count());
-    let names = names.filter(|name| *name <= LONG_NAME).max().unwrap_or(0);
-    let listens = entries.iter().map(|entry| listen(entry).len());
-    let listens = listens.max().unwrap_or(0);
-    let of_one = |entry: &ForwardStatus| {
-        let mut lines = Vec::new();
-        let name = if entry.name.chars().count() <= LONG_NAME {
-            entry.name.as_str()
-        } else {
-            lines.push(entry.name.clone());
-            ""
-        };
-        let left = format!("{name:names$}  {:listens$}", listen(entry));
-        let (right, paint) = (state(entry), state_style(entry));
-        let room = left.chars().count() + 2 + right.chars().count();
-        if room <= ROOM {
-            lines.push(format!("{left}  {}", paint(&right)));
-        } else {
-            lines.push(left.trim_end().to_owned());
-            let more = wrap(&right, ROOM - names - 2).into_iter();
-            lines.extend(more.map(|line| format!("{:names$}  {}", "", paint(&line))));
-        }
-        lines
-    };
     if entries.is_empty() {
         return vec!["-".to_owned()];
     }
-    let shown = entries.iter().take(MAX_FORWARDS);
-    let mut lines: Vec<String> = shown.flat_map(of_one).collect();
+    let cells = |entry: &ForwardStatus| [entry.name.clone(), listen(entry), state(entry)];
+    let aligned = columns(entries.iter().map(cells).collect(), LONG_NAME, false);
+    let mut lines = Vec::new();
+    for (entry, (long, [name, listen, state])) in entries.iter().zip(aligned).take(MAX_FORWARDS) {
+        let (state, paint) = (state.trim_end(), state_style(entry));
+        lines.extend(long);
+        let left = format!("{name}  {listen}");
+        if left.chars().count() + 2 + state.chars().count() <= ROOM {
+            lines.push(format!("{left}  {}", paint(state)));
+        } else {
+            lines.push(left.trim_end().to_owned());
+            let margin = format!("{:1$}  ", "", name.chars().count());
+            let state = wrap(state, ROOM - margin.len()).into_iter();
+            lines.extend(hanging(&margin, state.map(|line| paint(&line))));
+        }
+    }
     if let Some(more @ 1..) = entries.len().checked_sub(MAX_FORWARDS) {
-        lines.push(style::dim(&format!(
-            "and {more} more: wslmesh forward list"
-        )));
+        let text = format!("and {more} more: wslmesh forward list");
+        lines.push(style::dim(&text));
     }
     lines
 }
@@ -207,28 +171,21 @@ fn counted(document: &Document) -> Vec<String> {
 }
 
 fn health(document: &Document) -> Vec<String> {
-    let verdict = if document.degraded() {
-        style::bad("degraded")
-    } else {
-        style::good("fine")
-    };
-    let mut lines = vec![verdict];
+    let mut lines = vec![verdict(document, "fine")];
     lines.extend(document.health.iter().flat_map(finding));
     lines
 }
 
 /// What is wrong, the facts, and what to do.
 fn finding(entry: &HealthEntry) -> Vec<String> {
-    let severity = entry.severity.to_string();
-    let head = format!("{severity}: {}", entry.title());
-    let mut lines = wrap(&head, ROOM);
+    let mut lines = wrap(&format!("{}: {}", entry.severity, entry.title()), ROOM);
     if let Some(first) = lines.first_mut() {
         // The colour has no width, so it comes after the breaking of lines.
-        *first = first.replacen(&severity, &style::severity(&severity), 1);
+        *first = style::with_severity(first, entry.severity);
     }
-    let more = wrap(&entry.detail, ROOM - 2).into_iter();
-    let remediation = wrap(&format!("fix: {}", entry.remediation), ROOM - 2).into_iter();
-    lines.extend(more.chain(remediation).map(|line| format!("  {line}")));
+    for text in [&entry.detail, &format!("fix: {}", entry.remediation)] {
+        lines.extend(hanging("  ", wrap(text, ROOM - 2)));
+    }
     lines
 }
 

@@ -3,7 +3,7 @@
 use super::super::{
     counters::{bytes, span},
     style,
-    table::{WIDTH, listed, wrap},
+    table::{WIDTH, hanging, listed, wrap},
 };
 use crate::{
     model::{HANDSHAKE_STALE, LinkKind},
@@ -28,8 +28,8 @@ pub(super) fn lines(document: &Document, now_unix: u64) -> Vec<String> {
         }
         return lines;
     };
-    let of_one = |device: &WireguardEntry| one(device, now_unix);
-    devices.iter().flat_map(of_one).collect()
+    let devices = devices.iter();
+    devices.flat_map(|device| one(device, now_unix)).collect()
 }
 
 fn carries_wireguard(link: &&LinkEntry) -> bool {
@@ -52,12 +52,8 @@ fn one(device: &WireguardEntry, now_unix: u64) -> Vec<String> {
     let mut lines = vec![format!("{}, {port}, {count}", device.device)];
     let mut peers: Vec<&PeerEntry> = device.peers.iter().collect();
     peers.sort_by_key(|peer| std::cmp::Reverse(peer.latest_handshake_unix));
-    lines.extend(
-        peers
-            .iter()
-            .take(MAX_PEERS)
-            .flat_map(|peer| entry(peer, now_unix)),
-    );
+    let shown = peers.iter().take(MAX_PEERS);
+    lines.extend(shown.flat_map(|peer| entry(peer, now_unix)));
     if let Some(more @ 1..) = peers.len().checked_sub(MAX_PEERS) {
         let text = format!("and {more} more: wg show {}", device.device);
         lines.push(format!("  {}", style::dim(&text)));
@@ -66,10 +62,8 @@ fn one(device: &WireguardEntry, now_unix: u64) -> Vec<String> {
 }
 
 fn entry(peer: &PeerEntry, now_unix: u64) -> Vec<String> {
-    let mut facts = vec![match peer.endpoint {
-        Some(endpoint) => endpoint.to_string(),
-        None => "no endpoint".to_owned(),
-    }];
+    let endpoint = peer.endpoint.map(|endpoint| endpoint.to_string());
+    let mut facts = vec![endpoint.unwrap_or_else(|| "no endpoint".to_owned())];
     if peer.keepalive > 0 {
         facts.push(format!("keepalive {} s", peer.keepalive));
     }
@@ -77,33 +71,24 @@ fn entry(peer: &PeerEntry, now_unix: u64) -> Vec<String> {
         facts.push(format!("in {}", bytes(peer.received_bytes)));
         facts.push(format!("out {}", bytes(peer.sent_bytes)));
     }
-    let mut lines = vec![format!(
-        "{}  {}",
-        peer.public_key,
-        handshake(peer, now_unix)
-    )];
-    let facts = listed(&facts, ROOM - 2).into_iter();
-    lines.extend(facts.map(|line| format!("  {line}")));
+    let handshake = handshake(peer, now_unix);
+    let mut lines = vec![format!("{}  {handshake}", peer.public_key)];
+    lines.extend(hanging("  ", listed(&facts, ROOM - 2)));
     lines
 }
 
 /// How long ago. It is stale where the keepalive should have brought a newer one.
 fn handshake(peer: &PeerEntry, now_unix: u64) -> String {
-    let tries = peer.keepalive > 0 && peer.endpoint.is_some();
-    let Some(at) = peer.latest_handshake_unix else {
-        let text = "never";
-        return if tries {
-            style::warn(text)
-        } else {
-            text.to_owned()
-        };
-    };
     // The clock may have been set back since.
-    let age = now_unix.saturating_sub(at);
-    let ago = span(age);
-    if tries && age > HANDSHAKE_STALE {
-        style::warn(&format!("stale, {ago} ago"))
-    } else {
-        format!("handshake {ago} ago")
-    }
+    let age = peer
+        .latest_handshake_unix
+        .map(|at| now_unix.saturating_sub(at));
+    let tries = peer.keepalive > 0 && peer.endpoint.is_some();
+    let stale = tries && age.is_none_or(|age| age > HANDSHAKE_STALE);
+    let text = match age {
+        None => "never".to_owned(),
+        Some(age) if stale => format!("stale, {} ago", span(age)),
+        Some(age) => format!("handshake {} ago", span(age)),
+    };
+    if stale { style::warn(&text) } else { text }
 }

@@ -1,6 +1,9 @@
 //! Golden texts of the page.
 
-use super::{super::super::table::WIDTH, *};
+use super::{
+    super::{super::table::WIDTH, peers::MARGIN},
+    *,
+};
 
 /// A document with these fields besides the necessary ones.
 fn document(more: &str) -> Document {
@@ -14,12 +17,8 @@ fn document(more: &str) -> Document {
 
 /// The page without its colours: a test may run on a terminal.
 fn shown(document: &Document) -> Vec<String> {
-    let page = Page {
-        document,
-        note: None,
-        now_unix: NOW,
-    };
-    page.lines().iter().map(|line| plain(line)).collect()
+    let lines = page(document, None, NOW);
+    lines.iter().map(|line| plain(line)).collect()
 }
 
 const NOW: u64 = 1_790_000_000;
