@@ -4,56 +4,32 @@ use std::io::{self, IsTerminal, Write};
 
 use super::output::{Exit, print, print_error};
 
-/// The answer to a question.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Reply {
-    /// The person agrees, or said so beforehand with `--yes`.
-    Yes,
-    /// The person does not.
-    No,
-    /// There is no terminal.
-    NoTerminal,
-}
-
-/// Asks a question that is answered with yes or no; an empty answer is no.
-fn ask(question: &str, yes: bool) -> io::Result<Reply> {
+/// Asks whether to go on, unless the person said so beforehand (`yes`); an empty answer
+/// is no. Where the answer is no, or there is no terminal, that is printed and the
+/// command ends with this status; `otherwise` is what to do without a terminal.
+pub(super) fn go_on(question: &str, yes: bool, otherwise: &str) -> anyhow::Result<Option<Exit>> {
     if yes {
-        return Ok(Reply::Yes);
+        return Ok(None);
     }
     if !io::stdin().is_terminal() {
-        return Ok(Reply::NoTerminal);
+        print_error(&anyhow::anyhow!(
+            "there is no terminal to ask at, and nothing was changed: {otherwise}"
+        ));
+        return Ok(Some(Exit::Usage));
     }
     // Standard output may be kept in a file; the question is for the person.
     write!(io::stderr().lock(), "{question} [y/N] ")?;
     let mut answer = String::new();
     io::stdin().read_line(&mut answer)?;
-    Ok(reply(&answer))
+    if is_yes(&answer) {
+        return Ok(None);
+    }
+    print("nothing was changed")?;
+    Ok(Some(Exit::Failed))
 }
 
-/// Asks whether to go on. Where the answer is no, or there is no terminal, that is
-/// printed and the command ends with this status; `otherwise` is what to do without
-/// a terminal.
-pub(super) fn go_on(question: &str, yes: bool, otherwise: &str) -> anyhow::Result<Option<Exit>> {
-    match ask(question, yes)? {
-        Reply::Yes => Ok(None),
-        Reply::No => {
-            print("nothing was changed")?;
-            Ok(Some(Exit::Failed))
-        }
-        Reply::NoTerminal => {
-            print_error(&anyhow::anyhow!(
-                "there is no terminal to ask at, and nothing was changed: {otherwise}"
-            ));
-            Ok(Some(Exit::Usage))
-        }
-    }
-}
-
-fn reply(answer: &str) -> Reply {
-    match answer.trim().to_ascii_lowercase().as_str() {
-        "y" | "yes" => Reply::Yes,
-        _ => Reply::No,
-    }
+fn is_yes(answer: &str) -> bool {
+    matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes")
 }
 
 #[cfg(test)]
@@ -63,10 +39,10 @@ mod tests {
     #[test]
     fn only_yes_is_yes() {
         for answer in ["y", "Y\n", " yes\r\n", "YES"] {
-            assert_eq!(reply(answer), Reply::Yes, "{answer:?}");
+            assert!(is_yes(answer), "{answer:?}");
         }
         for answer in ["", "\n", "n", "no", "yes please", "yy", "1"] {
-            assert_eq!(reply(answer), Reply::No, "{answer:?}");
+            assert!(!is_yes(answer), "{answer:?}");
         }
     }
 }

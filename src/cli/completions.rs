@@ -1,7 +1,11 @@
 //! `wslmesh completions`
 
-use clap::{CommandFactory, ValueEnum};
-use clap_complete::aot;
+use clap::{
+    CommandFactory,
+    builder::{PossibleValuesParser, TypedValueParser},
+};
+pub(super) use clap_complete::aot::Shell;
+use clap_complete::aot::generate;
 
 use super::{
     Arguments,
@@ -14,23 +18,15 @@ pub(super) const EXAMPLES: &str = "Examples:
   wslmesh completions fish >~/.config/fish/completions/wslmesh.fish
   wslmesh completions zsh >/usr/local/share/zsh/site-functions/_wslmesh";
 
-/// A supported shell.
-#[derive(Debug, Clone, Copy, ValueEnum)]
-pub(super) enum Shell {
-    Bash,
-    Zsh,
-    Fish,
+/// The shells that the packages install completions for.
+pub(super) fn shells() -> impl TypedValueParser<Value = Shell> {
+    PossibleValuesParser::new(["bash", "zsh", "fish"]).try_map(|name| name.parse::<Shell>())
 }
 
 pub(super) fn completions(shell: Shell) -> anyhow::Result<Exit> {
-    let shell = match shell {
-        Shell::Bash => aot::Shell::Bash,
-        Shell::Zsh => aot::Shell::Zsh,
-        Shell::Fish => aot::Shell::Fish,
-    };
     // In memory: the generator panics on a closed pipe.
     let mut text = Vec::new();
-    aot::generate(shell, &mut Arguments::command(), "wslmesh", &mut text);
+    generate(shell, &mut Arguments::command(), "wslmesh", &mut text);
     print(String::from_utf8(text)?.trim_end())?;
     Ok(Exit::Fine)
 }

@@ -4,7 +4,11 @@ mod list;
 
 use std::{net::Ipv4Addr, num::NonZeroU16};
 
-use clap::{Args, Subcommand, ValueEnum};
+use clap::{
+    Args, Subcommand,
+    builder::{PossibleValuesParser, TypedValueParser},
+};
+use serde::de::{DeserializeOwned, IntoDeserializer, value::Error as ValueError};
 
 use super::{
     host::{self, Install, reloaded},
@@ -17,7 +21,7 @@ use crate::{
     control::{Client, ControlError, Reload, reload_of},
     host::{
         contract::PolicyGap,
-        setup::{Agreed, Answer, Order, Setup, SetupError, Staging, port},
+        setup::{Agreed, Answer, Order, Setup, Staging, port},
     },
     paths::Paths,
 };
@@ -54,8 +58,8 @@ pub(super) struct Add {
     /// A name for it: letters, digits, dots, dashes and underscores, at most 64
     name: String,
     /// tcp or udp
-    #[arg(long)]
-    protocol: Transport,
+    #[arg(long, value_parser = named::<Protocol>(&["tcp", "udp"]))]
+    protocol: Protocol,
     /// Windows' port, 1 to 65535
     #[arg(long, value_name = "PORT", value_parser = port)]
     listen_port: NonZeroU16,
@@ -66,8 +70,8 @@ pub(super) struct Add {
     #[arg(long, value_name = "ADDRESS", default_value_t = Ipv4Addr::UNSPECIFIED)]
     listen_address: Ipv4Addr,
     /// Whom Windows' firewall lets in: none (no rule), the local subnet, or all
-    #[arg(long, default_value = "local")]
-    firewall: Scope,
+    #[arg(long, default_value = "local", value_parser = named::<Firewall>(&["none", "local", "full"]))]
+    firewall: Firewall,
     /// Change the configuration only; do not ask Windows' administrator
     #[arg(long)]
     no_install: bool,
@@ -76,17 +80,14 @@ pub(super) struct Add {
     yes: bool,
 }
 
-#[derive(Debug, Clone, Copy, ValueEnum)]
-enum Transport {
-    Tcp,
-    Udp,
-}
-
-#[derive(Debug, Clone, Copy, ValueEnum)]
-enum Scope {
-    None,
-    Local,
-    Full,
+/// One of these names, as the configuration has them.
+fn named<T>(names: &'static [&'static str]) -> impl TypedValueParser<Value = T>
+where
+    T: DeserializeOwned + Clone + Send + Sync + 'static,
+{
+    let read =
+        |name: String| T::deserialize(IntoDeserializer::<ValueError>::into_deserializer(name));
+    PossibleValuesParser::new(names).try_map(read)
 }
 
 pub(super) async fn forward(
@@ -134,19 +135,12 @@ fn as_root(source: &Source, what: &str) -> anyhow::Result<()> {
 
 async fn add(arguments: Add, source: &Source, paths: &Paths) -> anyhow::Result<Exit> {
     let forward = Forward {
-        protocol: match arguments.protocol {
-            Transport::Tcp => Protocol::Tcp,
-            Transport::Udp => Protocol::Udp,
-        },
+        protocol: arguments.protocol,
         listen_address: arguments.listen_address,
         listen_port: arguments.listen_port,
         connect_port: arguments.connect_port.unwrap_or(arguments.listen_port),
-        firewall: match arguments.firewall {
-            Scope::None => Firewall::None,
-            Scope::Local => Firewall::Local,
-            Scope::Full => Firewall::Full,
-        },
-        name: arguments.name,
+        firewall: arguments.firewall,
+        name: arguments.name.clone(),
     };
     let added = by_agent(source, async |client| client.add_forward(&forward).await).await?;
     let (settings, exit) = match added {
@@ -156,15 +150,8 @@ async fn add(arguments: Add, source: &Source, paths: &Paths) -> anyhow::Result<E
         }
         None => add_here(&forward, source, paths).await?,
     };
-    let agreed = agree(
-        &forward,
-        &settings,
-        paths,
-        arguments.no_install,
-        arguments.yes,
-    )
-    .await?;
-    Ok(if agreed == Exit::Fine { exit } else { agreed })
+    let agreed = agree(&arguments, &forward, &settings, paths).await?;
+    Ok(agreed.or(exit))
 }
 
 /// Writes the drop-in and has the agent reload.
@@ -186,17 +173,20 @@ async fn add_here(
 /// Has Windows' policy changed where it does not allow the forward. The forward
 /// is configured by now, so that nothing of this is a failure of adding it.
 async fn agree(
+    arguments: &Add,
     forward: &Forward,
     settings: &Settings,
     paths: &Paths,
-    no_install: bool,
-    yes: bool,
 ) -> anyhow::Result<Exit> {
     if settings.backend == Backend::None {
         print("[host] backend is \"none\": no forward is made on Windows")?;
         return Ok(Exit::Fine);
     }
-    let before = match installed(paths).await {
+    let looked = async {
+        let setup = Setup::find(Staging::permanent(&paths.state)?)?;
+        setup.call(Order::Look).await
+    };
+    let before: Answer = match looked.await {
         Ok(before) => before,
         Err(error) => {
             let error = anyhow::Error::new(error);
@@ -226,21 +216,14 @@ async fn agree(
         },
     };
     print(lacks)?;
-    if no_install {
+    if arguments.no_install {
         print("to allow it, run: wslmesh host install")?;
         return Ok(Exit::Degraded);
     }
-    let arguments = Install::as_configured(yes);
-    Ok(match host::install(&arguments, settings, paths).await? {
-        Exit::Fine => Exit::Fine,
-        // The forward is configured and not served.
-        Exit::Failed | Exit::Usage | Exit::Degraded => Exit::Degraded,
-    })
-}
-
-async fn installed(paths: &Paths) -> Result<Answer, SetupError> {
-    let setup = Setup::find(Staging::permanent(&paths.state)?)?;
-    setup.call(Order::Look).await
+    let arguments = Install::as_configured(arguments.yes);
+    let exit = host::install(&arguments, settings, paths).await?;
+    // Otherwise the forward is configured and not served.
+    Ok(Exit::unless(exit != Exit::Fine))
 }
 
 async fn remove(name: &str, source: &Source, paths: &Paths) -> anyhow::Result<Exit> {

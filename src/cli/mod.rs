@@ -17,12 +17,7 @@ mod status;
 mod style;
 mod table;
 
-use std::{
-    io::{self, Write},
-    path::PathBuf,
-    process::ExitCode,
-    time::Duration,
-};
+use std::{path::PathBuf, process::ExitCode, time::Duration};
 
 use clap::{Parser, Subcommand};
 
@@ -101,6 +96,7 @@ enum Command {
     #[command(after_help = completions::EXAMPLES)]
     Completions {
         /// The shell
+        #[arg(value_parser = completions::shells())]
         shell: completions::Shell,
     },
 }
@@ -127,16 +123,12 @@ pub fn main() -> ExitCode {
 
 /// Prints help and version, or a usage error.
 fn print_usage(error: &clap::Error) -> anyhow::Result<Exit> {
-    let text = error.render().to_string();
     if error.use_stderr() {
         // There is no other place to report it.
-        io::stderr()
-            .lock()
-            .write_all(text.as_bytes())
-            .unwrap_or_default();
+        error.print().unwrap_or_default();
         return Ok(Exit::Usage);
     }
-    output::print(text.trim_end())?;
+    output::print(error.render().to_string().trim_end())?;
     Ok(Exit::Fine)
 }
 

@@ -31,6 +31,11 @@ impl Exit {
     pub(super) fn unless(degraded: bool) -> Self {
         if degraded { Self::Degraded } else { Self::Fine }
     }
+
+    /// This, or where it is success the other.
+    pub(super) fn or(self, other: Self) -> Self {
+        if self == Self::Fine { other } else { self }
+    }
 }
 
 impl From<Exit> for ExitCode {
@@ -53,24 +58,19 @@ pub(super) fn print(text: &str) -> io::Result<()> {
 /// Prints an error with its causes to standard error.
 pub(super) fn print_error(error: &anyhow::Error) {
     let mut text = String::new();
-    for cause in error.chain() {
-        let cause = cause.to_string();
+    for cause in error.chain().map(ToString::to_string) {
         // Many errors already contain the text of their cause.
-        if !text.contains(&cause) {
-            if !text.is_empty() {
-                text.push_str(": ");
-            }
-            text.push_str(&cause);
+        if text.is_empty() {
+            text = cause;
+        } else if !text.contains(&cause) {
+            text = format!("{text}: {cause}");
         }
     }
-    let text = text
-        .lines()
-        .map(|line| format!("wslmesh: {line}\n"))
-        .collect::<String>();
+    let lines = text.lines().map(|line| format!("wslmesh: {line}\n"));
+    let mut stderr = io::stderr().lock();
     // There is no other place to report it.
-    io::stderr()
-        .lock()
-        .write_all(text.as_bytes())
+    stderr
+        .write_all(String::from_iter(lines).as_bytes())
         .unwrap_or_default();
 }
 

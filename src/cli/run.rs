@@ -1,5 +1,7 @@
 //! `wslmesh run`, `plan`, `apply` and `restore`
 
+use std::fmt::Display;
+
 use anyhow::bail;
 
 use super::{
@@ -9,6 +11,7 @@ use super::{
 use crate::{
     agent::{self, Election, Leadership},
     config::{Settings, Source},
+    model::Finding,
     paths::Paths,
     report, restore as undo,
 };
@@ -22,18 +25,14 @@ pub(super) async fn run(source: Source, paths: Paths) -> anyhow::Result<Exit> {
 pub(super) async fn plan(source: Source, paths: Paths) -> anyhow::Result<Exit> {
     let settings = Settings::load(&source)?;
     let plan = agent::dry_run(&settings, &paths).await?;
-    let lines = plan.actions.iter();
-    print_each(lines.map(|action| format!("would do: {action}")))?;
-    Ok(output::findings(&plan.findings)?)
+    print_pass("would do", &plan.actions, &plan.findings)
 }
 
 pub(super) async fn apply(source: Source, paths: Paths) -> anyhow::Result<Exit> {
     let settings = Settings::load(&source)?;
     let _leadership = alone("does this by itself; to have it do so now: systemctl reload wslmesh")?;
     let done = agent::apply_once(settings, paths).await?;
-    let lines = done.changes.iter();
-    print_each(lines.map(|change| format!("done: {change}")))?;
-    Ok(output::findings(&done.findings)?)
+    print_pass("done", &done.changes, &done.findings)
 }
 
 pub(super) async fn restore(paths: Paths) -> anyhow::Result<Exit> {
@@ -41,17 +40,14 @@ pub(super) async fn restore(paths: Paths) -> anyhow::Result<Exit> {
     // What needs no Windows first: that may take its time.
     let mut outcomes = undo::restore(&paths).await?;
     outcomes.extend(undo::withdraw(&paths).await?);
-    let mut exit = Exit::Fine;
     for outcome in &outcomes {
-        if outcome.failed() {
-            exit = Exit::Failed;
-        }
         print(&prose(&outcome.to_string()))?;
     }
     if outcomes.is_empty() {
         print("nothing to restore")?;
     }
-    Ok(exit)
+    let failed = outcomes.iter().any(|outcome| outcome.failed());
+    Ok(if failed { Exit::Failed } else { Exit::Fine })
 }
 
 /// Leads for as long as the result lives; an error where an agent does, which `does`
@@ -66,12 +62,12 @@ fn alone(does: &str) -> anyhow::Result<Leadership> {
     }
 }
 
-fn print_each(lines: impl ExactSizeIterator<Item = String>) -> std::io::Result<()> {
-    if lines.len() == 0 {
-        return print(&style::good("nothing to do"));
+fn print_pass(word: &str, lines: &[impl Display], findings: &[Finding]) -> anyhow::Result<Exit> {
+    if lines.is_empty() {
+        print(&style::good("nothing to do"))?;
     }
     for line in lines {
-        print(&prose(&line))?;
+        print(&prose(&format!("{word}: {line}")))?;
     }
-    Ok(())
+    Ok(output::findings(findings)?)
 }

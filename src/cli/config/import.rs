@@ -53,11 +53,7 @@ pub(super) async fn import(
     };
     let folder = arguments.output.as_deref();
     let import = config::Import::of(&arguments.file, source, folder, &wanted)?;
-    let exit = if import.conflicts() {
-        Exit::Degraded
-    } else {
-        Exit::Fine
-    };
+    let exit = Exit::unless(import.conflicts());
     if arguments.dry_run {
         print(import.text().trim_end())?;
         return Ok(exit);
@@ -79,5 +75,5 @@ pub(super) async fn import(
         return Ok(exit);
     }
     let reloaded = reloaded(&reload_of(source, paths).await)?;
-    Ok(if exit == Exit::Fine { reloaded } else { exit })
+    Ok(exit.or(reloaded))
 }

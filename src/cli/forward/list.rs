@@ -90,7 +90,7 @@ pub(super) async fn list(source: &Source, paths: &Paths, json: bool) -> anyhow::
     let down = rows
         .iter()
         .any(|row| row.state == "down" || !row.health.is_empty());
-    Ok(if down { Exit::Degraded } else { Exit::Fine })
+    Ok(Exit::unless(down))
 }
 
 fn row(forward: &Forward, document: Option<&Document>) -> Row {

@@ -14,7 +14,7 @@ use super::{
     super::{
         ask::go_on,
         output::{Exit, print},
-        table::{WIDTH, wrap},
+        table::{WIDTH, hanging, wrap},
     },
     facts::Facts,
     shown,
@@ -56,7 +56,7 @@ struct Findings {
 }
 
 /// The Windows side, as text.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Default, Serialize)]
 #[serde(rename_all = "kebab-case")]
 struct Windows {
     installed: Option<String>,
@@ -120,34 +120,25 @@ async fn call(probe: bool, paths: &Paths) -> (String, Result<Answer, SetupError>
 }
 
 fn findings(facts: Facts, asked: Result<Answer, SetupError>) -> Findings {
-    let nothing = |error: String| Windows {
-        installed: None,
-        policy: Vec::new(),
-        other_users: 0,
-        elevated: None,
-        error: Some(error),
-    };
-    let (windows, checks) = match asked {
-        Err(error) => (nothing(error.to_string()), Vec::new()),
+    let (mut windows, mut checks) = (Windows::default(), Vec::new());
+    match asked {
+        Err(error) => windows.error = Some(error.to_string()),
         Ok(answer) if answer.state != State::Checked => {
-            let (_, words) = setup::ending(&answer);
-            (nothing(words), answer.checks)
+            windows.error = Some(setup::ending(&answer).1);
+            checks = answer.checks;
         }
         Ok(answer) => {
-            let windows = Windows {
-                installed: answer.installed.map(|found| found.version.to_string()),
-                policy: match &answer.policy {
-                    Agreed::Nothing => Vec::new(),
-                    Agreed::Unreadable => vec!["it cannot be read".to_owned()],
-                    Agreed::Policy(policy) => shown::policy(policy),
-                },
-                other_users: answer.other_users.len(),
-                elevated: Some(answer.elevated),
-                error: None,
+            windows.installed = answer.installed.map(|found| found.version.to_string());
+            windows.policy = match &answer.policy {
+                Agreed::Nothing => Vec::new(),
+                Agreed::Unreadable => vec!["it cannot be read".to_owned()],
+                Agreed::Policy(policy) => shown::policy(policy),
             };
-            (windows, answer.checks)
+            windows.other_users = answer.other_users.len();
+            windows.elevated = Some(answer.elevated);
+            checks = answer.checks;
         }
-    };
+    }
     Findings {
         version: 1,
         facts,
@@ -187,24 +178,21 @@ fn word(result: CheckResult) -> &'static str {
     }
 }
 
-/// What is shown of the Windows side beside the checks.
-fn windows_rows(windows: &Windows) -> Vec<(&'static str, String)> {
-    let mut rows = Vec::new();
+/// Name and value of what is shown beside the checks.
+fn rows(findings: &Findings) -> Vec<(&'static str, String)> {
+    let (mut rows, windows) = (findings.facts.rows(), &findings.windows);
     if let Some(error) = &windows.error {
         rows.push(("windows", format!("not asked: {error}")));
         return rows;
     }
-    let installed = windows.installed.clone();
-    rows.push((
-        "installed",
-        installed.unwrap_or_else(|| "no; wslmesh host install does".to_owned()),
-    ));
-    rows.push(("elevated", yes_or_no(windows.elevated == Some(true))));
+    let installed = windows.installed.as_deref();
+    let installed = installed.unwrap_or("no; wslmesh host install does");
+    rows.push(("installed", installed.to_owned()));
+    let elevated = windows.elevated == Some(true);
+    rows.push(("elevated", if elevated { "yes" } else { "no" }.to_owned()));
     if windows.other_users > 0 {
-        rows.push((
-            "users",
-            format!("{} others have it installed", windows.other_users),
-        ));
+        let users = format!("{} others have it installed", windows.other_users);
+        rows.push(("users", users));
     }
     if windows.policy.is_empty() {
         rows.push(("policy", "none".to_owned()));
@@ -213,39 +201,23 @@ fn windows_rows(windows: &Windows) -> Vec<(&'static str, String)> {
     rows
 }
 
-fn yes_or_no(yes: bool) -> String {
-    if yes { "yes" } else { "no" }.to_owned()
-}
-
 /// Everything in lines of at most 80 columns, but for longer words.
 fn table(findings: &Findings) -> Vec<String> {
-    const NAME: usize = 9;
     let mut lines = Vec::new();
-    let rows = findings.facts.rows();
-    for (name, value) in rows.into_iter().chain(windows_rows(&findings.windows)) {
-        let mut name = name;
-        for part in wrap(&value, WIDTH - NAME - 2) {
-            lines.push(format!("{name:>NAME$}  {part}"));
-            name = "";
-        }
+    for (name, value) in rows(findings) {
+        let head = format!("{name:>9}  ");
+        lines.extend(hanging(&head, wrap(&value, WIDTH - head.len())));
     }
-    if findings.checks.is_empty() {
+    let ids = findings.checks.iter().map(|check| check.id.chars().count());
+    let Some(id) = ids.max() else {
         return lines;
-    }
+    };
     lines.push(String::new());
-    let longest = |check: &setup::Check| check.id.chars().count();
-    let id = findings.checks.iter().map(longest).max().unwrap_or(0);
-    let left = id + 2 + 7 + 2;
     for check in &findings.checks {
-        let mut head = format!("{:<id$}  {:<7}  ", check.id, word(check.result));
-        let texts = [check.title.to_string(), found(&check.detail)];
-        for part in texts
-            .iter()
-            .flat_map(|text| wrap(text, WIDTH.saturating_sub(left)))
-        {
-            lines.push(format!("{head:<left$}{part}").trim_end().to_owned());
-            head.clear();
-        }
+        let head = format!("{:<id$}  {:<7}  ", check.id, word(check.result));
+        let width = WIDTH.saturating_sub(head.chars().count());
+        let texts = [&*check.title, &found(&check.detail)].map(|text| wrap(text, width));
+        lines.extend(hanging(&head, texts.concat()));
     }
     lines
 }
@@ -257,42 +229,35 @@ fn markdown(findings: &Findings) -> String {
         let text = text.replace('|', "\\|").replace('<', "&lt;");
         text.lines().collect::<Vec<_>>().join(" ")
     };
+    let row = |cells: &[&str]| {
+        format!(
+            "| {} |\n",
+            Vec::from_iter(cells.iter().map(|text| cell(text))).join(" | ")
+        )
+    };
     let mut text = String::from("# wslmesh report\n\n| | |\n|---|---|\n");
-    let rows = findings.facts.rows();
-    for (name, value) in rows.into_iter().chain(windows_rows(&findings.windows)) {
-        text.push_str(&format!("| {name} | {} |\n", cell(&value)));
+    for (name, value) in rows(findings) {
+        text.push_str(&row(&[name, &value]));
     }
     text.push_str("\n## Checks\n\n");
     if findings.checks.is_empty() {
         let why = findings.windows.error.as_deref();
-        text.push_str(&format!(
-            "Not run: {}\n",
-            cell(why.unwrap_or("Windows named none"))
-        ));
-        return text;
+        let why = cell(why.unwrap_or("Windows named none"));
+        return format!("{text}Not run: {why}\n");
     }
     text.push_str("| | result | what | found |\n|---|---|---|---|\n");
     for check in &findings.checks {
-        text.push_str(&format!(
-            "| {} | {} | {} | {} |\n",
-            cell(&check.id),
-            word(check.result),
-            cell(&check.title),
-            cell(&found(&check.detail))
-        ));
+        let (result, found) = (word(check.result), found(&check.detail));
+        text.push_str(&row(&[&check.id, result, &check.title, &found]));
     }
     text
 }
 
 fn write(path: &Path, force: bool, text: &str) -> io::Result<()> {
     let mut options = OpenOptions::new();
-    options.write(true);
-    if force {
-        options.create(true).truncate(true);
-    } else {
-        options.create_new(true);
-    }
-    options.open(path)?.write_all(text.as_bytes())
+    // The first of these comes before the others.
+    options.create_new(!force).create(true).truncate(true);
+    options.write(true).open(path)?.write_all(text.as_bytes())
 }
 
 #[cfg(test)]

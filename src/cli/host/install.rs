@@ -7,7 +7,7 @@ use super::{
     super::{
         ask::go_on,
         output::{Exit, print, print_error},
-        table::{WIDTH, wrap},
+        table::{WIDTH, hanging, wrap},
     },
     shown,
 };
@@ -212,13 +212,10 @@ fn steps(policy: &Policy) -> Vec<String> {
         );
     }
     steps.push("afterwards the agent has the task make the forwards and their firewall rules");
-    steps
-        .into_iter()
-        .enumerate()
-        .map(|(number, step)| {
-            // Below a margin, after the number.
-            let lines = wrap(step, WIDTH - 2 - 3);
-            format!("{}. {}", number + 1, lines.join("\n   "))
-        })
-        .collect()
+    let numbered = |(number, step)| {
+        let head = format!("{}. ", number + 1);
+        // Below a margin, after the number.
+        hanging(&head, wrap(step, WIDTH - 2 - head.len()))
+    };
+    steps.into_iter().enumerate().flat_map(numbered).collect()
 }

@@ -8,8 +8,8 @@ use clap::Args;
 use super::{
     super::{
         ask::go_on,
-        output::{Exit, print, print_error},
-        style,
+        output::{Exit, findings, print, print_error},
+        table::hanging,
     },
     shown,
 };
@@ -84,7 +84,7 @@ fn removed_lines(before: &Answer) -> Vec<String> {
         Agreed::Unreadable => lines.push("a policy that cannot be read".to_owned()),
         Agreed::Policy(policy) => {
             lines.push("the policy:".to_owned());
-            lines.extend(shown::policy(policy).iter().map(|line| format!("  {line}")));
+            lines.extend(hanging("  ", shown::policy(policy)));
             lines.push("the tasks \\wslmesh\\forward-<SID> and \\wslmesh\\logon-<SID>".to_owned());
         }
     }
@@ -110,10 +110,7 @@ async fn withdraw(folder: &Path, paths: &Paths) -> anyhow::Result<()> {
     if let Some(changed) = &outcome.changed {
         print(&format!("done: {changed}"))?;
     }
-    for finding in &outcome.findings {
-        let severity = style::severity(&finding.code.severity().to_string());
-        print(&format!("{severity}: {finding}"))?;
-    }
+    findings(&outcome.findings)?;
     if let Some(rules_remain) = outcome.rules_remain {
         remember(rules_remain, paths);
     }
