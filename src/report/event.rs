@@ -3,7 +3,7 @@
 //! Each log call names its event (`event = "pass"`); the journal adds the rest. A new
 //! event is one entry in `EVENTS`; `report::tests` checks the sources against it.
 
-use std::{fmt::Write, time::Duration};
+use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 
@@ -117,24 +117,18 @@ pub const LIBRARY: &str = "library";
 pub(super) const HEALTH: &str = "health";
 pub(super) const CLEARED: &str = "health-cleared";
 
-/// The MESSAGE_ID of a line. A raised finding has that of its health code, so that
-/// `journalctl -x` explains the code and its fix.
+/// The MESSAGE_ID of a line: the first 128 bits of a hash of its name, so there is no
+/// table of them. A raised finding has that of its health code, so that `journalctl -x`
+/// explains the code and its fix.
 #[must_use]
 pub fn message_id(event: &str, health: Option<&str>) -> String {
-    match health {
-        Some(code) if event != CLEARED => id("health", code),
-        Some(_) | None => id("event", event),
-    }
-}
-
-/// The first 128 bits of a hash of the name: no table, and stable.
-fn id(kind: &str, name: &str) -> String {
+    let (kind, name) = match health {
+        Some(code) if event != CLEARED => ("health", code),
+        Some(_) | None => ("event", event),
+    };
     let hash = Sha256::digest(format!("wslmesh {kind} {name}"));
-    let mut text = String::with_capacity(32);
-    for byte in hash.iter().take(16) {
-        write!(text, "{byte:02x}").unwrap_or_default();
-    }
-    text
+    let start = hash.first_chunk().copied().unwrap_or_default();
+    format!("{:032x}", u128::from_be_bytes(start))
 }
 
 #[cfg(test)]

@@ -7,11 +7,9 @@ mod native;
 
 use std::{
     env,
-    fs::File,
     io::{self, Write},
-    os::fd::AsFd,
     path::Path,
-    sync::{Arc, Mutex, OnceLock, PoisonError},
+    sync::{Mutex, OnceLock, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -34,7 +32,7 @@ use self::{
 const SEND_TIMEOUT: Duration = Duration::from_millis(50);
 
 /// The process's log.
-static LOG: OnceLock<Arc<Log>> = OnceLock::new();
+static LOG: OnceLock<Log> = OnceLock::new();
 
 /// Starts logging for the process. `$WSLMESH_LOG` sets the level: error, warn,
 /// info (the default), debug or trace.
@@ -52,14 +50,10 @@ pub fn start() {
         .with_target("wslmesh", level)
         .with_default(Level::ERROR);
     let journal = under_journal().then(|| Native::open(Path::new(SOCKET), SEND_TIMEOUT));
-    let log = Arc::new(Log::new(journal.and_then(Result::ok)));
     // Only a second start in one process fails; the first log stays.
-    tracing_subscriber::registry()
-        .with(filter)
-        .with(LogLayer(Arc::clone(&log)))
-        .try_init()
-        .unwrap_or_default();
-    LOG.set(log).unwrap_or_default();
+    let log = LOG.get_or_init(|| Log::new(journal.and_then(Result::ok)));
+    let registry = tracing_subscriber::registry().with(filter).with(log);
+    registry.try_init().unwrap_or_default();
 }
 
 /// Writes the summaries of rate limits that expired without a further line.
@@ -75,10 +69,7 @@ fn under_journal() -> bool {
     let Ok(stream) = env::var("JOURNAL_STREAM") else {
         return false;
     };
-    let Ok(stderr) = io::stderr().as_fd().try_clone_to_owned().map(File::from) else {
-        return false;
-    };
-    rustix::fs::fstat(&stderr)
+    rustix::fs::fstat(io::stderr())
         .is_ok_and(|stat| stream == format!("{}:{}", stat.st_dev, stat.st_ino))
 }
 
@@ -89,12 +80,9 @@ struct Log {
     limiter: Mutex<Limiter<Line>>,
 }
 
-/// The log as a layer of `tracing`.
-struct LogLayer(Arc<Log>);
-
-impl<S: Subscriber> Layer<S> for LogLayer {
+impl<S: Subscriber> Layer<S> for &'static Log {
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
-        self.0.record(Line::of(event), Instant::now());
+        self.record(Line::of(event), Instant::now());
     }
 }
 

@@ -153,9 +153,8 @@ impl Document {
     /// Whether the node is degraded: a warning or an error is in force.
     #[must_use]
     pub fn degraded(&self) -> bool {
-        self.health
-            .iter()
-            .any(|entry| entry.severity > Severity::Info)
+        let mut health = self.health.iter();
+        health.any(|entry| entry.severity > Severity::Info)
     }
 }
 
@@ -181,21 +180,18 @@ pub fn write(folder: &Path, document: &Document) -> Result<(), FileError> {
 /// # Errors
 /// The file cannot be read, or is not a document of this version.
 pub fn read(folder: &Path) -> io::Result<Option<Document>> {
-    match fs::read(path(folder)) {
-        Ok(text) => {
-            let document: Document = serde_json::from_slice(&text)?;
-            if document.version == VERSION {
-                Ok(Some(document))
-            } else {
-                Err(io::Error::other(format!(
-                    "the running agent writes status documents of version {}, this program reads version {VERSION}",
-                    document.version
-                )))
-            }
-        }
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(error),
+    let text = match fs::read(path(folder)) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        text => text?,
+    };
+    let document: Document = serde_json::from_slice(&text)?;
+    if document.version == VERSION {
+        return Ok(Some(document));
     }
+    Err(io::Error::other(format!(
+        "the running agent writes status documents of version {}, this program reads version {VERSION}",
+        document.version
+    )))
 }
 
 /// Removes this process's document: an agent that has ended has no status. The

@@ -4,9 +4,11 @@ use std::collections::BTreeMap;
 
 use crate::model::{Code, Finding, Subject};
 
+type Findings = BTreeMap<(Code, Subject), Finding>;
+
 /// The findings in force.
 #[derive(Debug, Default)]
-pub struct Tracker(BTreeMap<(Code, Subject), Finding>);
+pub struct Tracker(Findings);
 
 /// What an update changed.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -21,23 +23,20 @@ impl Tracker {
     /// Takes the findings of a pass. One that only has other words now is
     /// neither new nor over.
     pub fn update(&mut self, findings: impl IntoIterator<Item = Finding>) -> Changes {
-        let now: BTreeMap<_, _> = findings
-            .into_iter()
+        let findings = findings.into_iter();
+        let now: Findings = findings
             .map(|finding| ((finding.code, finding.subject.clone()), finding))
             .collect();
-        let raised = now
-            .iter()
-            .filter(|(key, _)| !self.0.contains_key(key))
-            .map(|(_, finding)| finding.clone())
-            .collect();
-        let cleared = self
-            .0
-            .iter()
-            .filter(|(key, _)| !now.contains_key(key))
-            .map(|(_, finding)| finding.clone())
-            .collect();
+        let missing_in = |these: &Findings, all: &Findings| {
+            let missing = all.iter().filter(|(key, _)| !these.contains_key(key));
+            missing.map(|(_, finding)| finding.clone()).collect()
+        };
+        let changes = Changes {
+            raised: missing_in(&self.0, &now),
+            cleared: missing_in(&now, &self.0),
+        };
         self.0 = now;
-        Changes { raised, cleared }
+        changes
     }
 
     /// The findings in force, by code.

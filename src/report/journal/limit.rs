@@ -80,22 +80,30 @@ impl<T> Limiter<T> {
         });
         if window.written < window.limit.most {
             window.written += 1;
-            let note = if window.written == window.limit.most {
-                Note::Repeating(window.end().saturating_duration_since(now))
-            } else {
-                Note::None
-            };
-            out.push((line, note));
+            let left = window.end().saturating_duration_since(now);
+            let last = window.written == window.limit.most;
+            out.push((
+                line,
+                if last {
+                    Note::Repeating(left)
+                } else {
+                    Note::None
+                },
+            ));
         } else {
-            let [raised, cleared] = window.held.take().map_or([0; 2], |held| held.counts);
+            let held = window.held.take();
+            let [mut raised, mut cleared] = held.map_or([0; 2], |held| held.counts);
+            let count = if rate.cleared {
+                &mut cleared
+            } else {
+                &mut raised
+            };
+            *count = u32::saturating_add(*count, 1);
             window.held = Some(Held {
                 line,
                 at: now,
                 cleared: rate.cleared,
-                counts: [
-                    raised.saturating_add(u32::from(!rate.cleared)),
-                    cleared.saturating_add(u32::from(rate.cleared)),
-                ],
+                counts: [raised, cleared],
             });
         }
         out

@@ -79,43 +79,34 @@ impl Line {
     }
 
     pub(super) fn add_note(&mut self, note: Note) {
-        match note {
-            Note::None => {}
+        let text = match note {
+            Note::None => return,
             Note::Repeating(left) => {
                 let left = rounded(left);
-                self.message.push_str(&format!(
-                    " (repeating: further lines are counted for {left})"
-                ));
+                format!("repeating: further lines are counted for {left}")
             }
             Note::Times(times, within) => {
-                let within = rounded(within);
-                self.message
-                    .push_str(&format!(" ({times} more times in {within})"));
                 self.fields.push(("times", times.to_string()));
+                format!("{times} more times in {}", rounded(within))
             }
-        }
+        };
+        self.message = format!("{} ({text})", self.message);
     }
 
-    /// The priority of syslog(3).
-    pub(super) fn priority(&self) -> &'static str {
+    /// The priority of syslog(3), and the level as standard error gets it.
+    pub(super) fn priority(&self) -> (&'static str, &'static str) {
         match self.level {
-            Level::ERROR => "3",
-            Level::WARN => "4",
-            Level::INFO => "6",
-            Level::DEBUG | Level::TRACE => "7",
+            Level::ERROR => ("3", "error: "),
+            Level::WARN => ("4", "warning: "),
+            Level::INFO => ("6", ""),
+            Level::DEBUG => ("7", "debug: "),
+            Level::TRACE => ("7", "trace: "),
         }
     }
 
     /// The line as standard error gets it.
     pub(super) fn plain(&self) -> String {
-        let level = match self.level {
-            Level::ERROR => "error: ",
-            Level::WARN => "warning: ",
-            Level::INFO => "",
-            Level::DEBUG => "debug: ",
-            Level::TRACE => "trace: ",
-        };
-        format!("wslmesh: {level}{}\n", self.message)
+        format!("wslmesh: {}{}\n", self.priority().1, self.message)
     }
 }
 

@@ -131,7 +131,7 @@ fn encoded(line: &Line) -> Vec<u8> {
     };
     put("MESSAGE", &line.message);
     put("MESSAGE_ID", &line.message_id());
-    put("PRIORITY", line.priority());
+    put("PRIORITY", line.priority().0);
     put("SYSLOG_IDENTIFIER", "wslmesh");
     if let Some((file, number)) = line.code {
         put("CODE_FILE", file);
