@@ -1,12 +1,8 @@
 //! Whether a service answers behind each forward.
 
-use std::{io, path::Path};
+use std::{collections::BTreeMap, path::Path};
 
-use crate::{
-    model::{Listening, Protocol, Socket},
-    observe::sockets,
-    report::Document,
-};
+use crate::{model::Listening, observe::sockets, report::Document};
 
 /// Fills in for each forward whether a socket listens on its connect-port; not where
 /// the kernel has no table.
@@ -14,21 +10,14 @@ pub(super) fn add_answers(document: &mut Document) {
     let Some(address) = document.address else {
         return;
     };
-    for protocol in [Protocol::Tcp, Protocol::Udp] {
-        let served = document.served.iter_mut();
-        let mut served = served
-            .filter(|entry| entry.listen.protocol == protocol)
-            .peekable();
-        // The tables of a busy machine are long.
-        if served.peek().is_none() {
-            continue;
-        }
-        let Ok(sockets): io::Result<Vec<Socket>> = sockets(Path::new("/"), protocol) else {
-            continue;
-        };
-        for entry in served {
+    // The tables of a busy machine are long: each is read once, and only if needed.
+    let mut tables = BTreeMap::new();
+    for entry in &mut document.served {
+        let protocol = entry.listen.protocol;
+        let read = || sockets(Path::new("/"), protocol).ok();
+        if let Some(sockets) = tables.entry(protocol).or_insert_with(read) {
             let port = entry.connect_port.get();
-            let found = Listening::at(&sockets, address, protocol, port);
+            let found = Listening::at(sockets, address, protocol, port);
             entry.answers = Some(found == Listening::Yes);
             entry.unanswered = why_not(found, port);
         }

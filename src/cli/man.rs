@@ -5,7 +5,7 @@
 //! `WSLMESH_WRITE_DOCS=1 cargo test --lib man`. A command without a part has a page, too;
 //! `cargo test --lib man -- --nocapture` lists its name.
 
-use std::{collections::BTreeMap, fmt::Write as _, fs, path::Path};
+use std::{collections::BTreeMap, fmt::Write as _, fs, io, path::Path};
 
 use clap::{Command, CommandFactory as _};
 use clap_mangen::Man;
@@ -24,9 +24,9 @@ const LAST: [(&str, &str); 2] = [
 ];
 
 /// A section of clap_mangen without heading and preamble.
-fn section(command: &Command, render: impl Fn(&Man, &mut Vec<u8>)) -> String {
+fn section(command: &Command, render: fn(&Man, &mut dyn io::Write) -> io::Result<()>) -> String {
     let mut bytes = Vec::new();
-    render(&Man::new(command.clone()), &mut bytes);
+    render(&Man::new(command.clone()), &mut bytes).unwrap();
     let text = String::from_utf8(bytes).unwrap();
     let lines = text.lines().filter(|line| {
         let preamble = [".ie \\n(.g", ".el .ds Aq", ".SH "];
@@ -35,34 +35,28 @@ fn section(command: &Command, render: impl Fn(&Man, &mut Vec<u8>)) -> String {
     lines.map(|line| format!("{line}\n")).collect()
 }
 
+fn description(command: &Command) -> String {
+    section(command, Man::render_description_section)
+}
+
+fn options(command: &Command) -> String {
+    section(command, Man::render_options_section)
+}
+
 fn synopsis(command: &Command) -> String {
     let usage = command.clone().render_usage().to_string();
     // One line, which roff breaks.
-    let words: Vec<&str> = usage
-        .trim_start_matches("Usage: ")
-        .split_whitespace()
-        .collect();
-    format!("{}\n", escaped(&words.join(" ")))
-}
-
-fn description(command: &Command) -> String {
-    section(command, |man, to| {
-        man.render_description_section(to).unwrap()
-    })
+    let words = usage.trim_start_matches("Usage: ").split_whitespace();
+    format!("{}\n", escaped(&Vec::from_iter(words).join(" ")))
 }
 
 /// Options without those of every command.
 fn own_options(command: &Command) -> String {
     let everywhere = |id: &str| id == "help" || id == "config";
-    let command = command.clone().mut_args(|one| {
+    options(&command.clone().mut_args(|one| {
         let hide = one.is_hide_set() || everywhere(one.get_id().as_str());
         one.hide(hide)
-    });
-    options(&command)
-}
-
-fn options(command: &Command) -> String {
-    section(command, |man, to| man.render_options_section(to).unwrap())
+    }))
 }
 
 /// Subcommands without clap's `help`.
@@ -80,9 +74,8 @@ fn escaped(text: &str) -> String {
 }
 
 fn about(command: &Command) -> String {
-    command
-        .get_about()
-        .map_or_else(String::new, |text| escaped(&text.to_string()))
+    let about = command.get_about().map(ToString::to_string);
+    escaped(&about.unwrap_or_default())
 }
 
 /// The page of the program or of one command, with its part.
@@ -100,12 +93,11 @@ fn page(name: &str, command: &Command, part: &str) -> String {
         about(command),
     );
     let groups = !root && below(command).next().is_some();
-    if groups {
-        let lines: Vec<String> = below(command).map(synopsis).collect();
-        text.push_str(&lines.join(".br\n"));
-    } else {
-        text.push_str(&synopsis(command));
-    }
+    let synopses = match groups {
+        true => below(command).map(synopsis).collect(),
+        false => vec![synopsis(command)],
+    };
+    text.push_str(&synopses.join(".br\n"));
     write!(text, ".SH DESCRIPTION\n{}{words}", description(command)).unwrap();
     if root {
         text.push_str(".SH COMMANDS\n");
@@ -117,18 +109,10 @@ fn page(name: &str, command: &Command, part: &str) -> String {
     if groups {
         text.push_str(".SH COMMANDS\n");
         for one in below(command) {
+            let name = one.get_bin_name().unwrap_or_default();
+            let name = escaped(&name.replace("wslmesh ", ""));
             let (said, options) = (description(one), own_options(one));
-            writeln!(
-                text,
-                ".SS {}",
-                escaped(
-                    &one.get_bin_name()
-                        .unwrap_or_default()
-                        .replace("wslmesh ", "")
-                )
-            )
-            .unwrap();
-            write!(text, "{said}{options}").unwrap();
+            write!(text, ".SS {name}\n{said}{options}").unwrap();
         }
     }
     write!(text, ".SH OPTIONS\n{}", options(command)).unwrap();

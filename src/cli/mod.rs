@@ -112,13 +112,11 @@ pub fn main() -> ExitCode {
         Ok(arguments) => run_command(arguments),
         Err(error) => print_usage(&error),
     };
-    match result {
-        Ok(exit) => exit.into(),
-        Err(error) => {
-            output::print_error(&error);
-            Exit::Failed.into()
-        }
-    }
+    let exit = result.unwrap_or_else(|error| {
+        output::print_error(&error);
+        Exit::Failed
+    });
+    exit.into()
 }
 
 /// Prints help and version, or a usage error.

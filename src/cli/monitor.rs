@@ -34,11 +34,10 @@ const RECONNECT: Duration = Duration::from_secs(1);
 /// Follows what the agent does until Ctrl-C or until the output's reader closes it.
 pub(super) async fn monitor(paths: &Paths, json: bool) -> anyhow::Result<Exit> {
     let mut printer = Printer::new(json);
-    let reader = Reader::of_output();
     select! {
         done = follow(paths, &mut printer) => done?,
         interrupted = tokio::signal::ctrl_c() => interrupted.context("cannot catch Ctrl-C")?,
-        () = reader.closed() => {}
+        () = without_reader() => {}
     }
     Ok(Exit::Fine)
 }
@@ -149,12 +148,10 @@ impl Printer {
                 time_unix_ms,
                 event,
             })?
+        } else if let Some(words) = self.words(event) {
+            format!("{}  {words}", style::dim(&time(&self.zone, now)))
         } else {
-            let Some(words) = self.words(event) else {
-                return Ok(true);
-            };
-            let time = time(&self.zone, now);
-            format!("{}  {words}", style::dim(&time))
+            return Ok(true);
         };
         let mut output = io::stdout().lock();
         // Each line at once, also into a pipe.
@@ -175,26 +172,19 @@ impl Printer {
                 duration_us,
             }) => {
                 // Of this pass alone: what is repeated later has happened again.
-                let printed = self.printed.take();
-                let new = changes.iter().filter(|one| Some(*one) != printed.as_ref());
-                let changes: Vec<String> = new.cloned().collect();
+                let (printed, mut changes) = (self.printed.take(), changes.clone());
+                changes.retain(|one| Some(one) != printed.as_ref());
                 if changes.is_empty() {
                     return None;
                 }
-                let duration_us = *duration_us;
-                Event::Signal(Signal::Changed {
-                    changes,
-                    duration_us,
-                })
-                .words()
+                event::changed(&changes, *duration_us)
             }
             Event::Signal(Signal::AddressChanged { .. }) => {
                 self.printed = Some(words.clone());
                 words
             }
             Event::Signal(Signal::HealthRaised(entry)) => {
-                let severity = entry.severity.to_string();
-                words.replacen(&severity, &style::severity(&severity), 1)
+                style::with_severity(&words, entry.severity)
             }
             Event::Signal(Signal::HealthCleared { .. }) => style::good(&words),
             Event::NoAgent | Event::Unknown { .. } => style::warn(&words),
@@ -208,26 +198,18 @@ fn time(zone: &TimeZone, at: Timestamp) -> String {
     at.to_zoned(zone.clone()).strftime("%F %T").to_string()
 }
 
-/// The reader of a pipe that we write into.
-struct Reader(Option<Sender>);
-
-impl Reader {
-    fn of_output() -> Self {
-        let output = io::stdout().as_fd().try_clone_to_owned().ok();
-        let pipe = output.filter(|output| {
-            rustix::fs::fstat(output)
-                .is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Fifo)
-        });
-        Self(pipe.and_then(|pipe| Sender::from_owned_fd_unchecked(pipe).ok()))
-    }
-
-    /// A pipe without a reader has an error (pipe(7)), which wakes us while there is
-    /// nothing to write.
-    async fn closed(&self) {
-        match &self.0 {
-            Some(pipe) => drop(pipe.ready(Interest::ERROR).await),
-            None => std::future::pending().await,
-        }
+/// Waits until standard output is a pipe without a reader. That has an error (pipe(7)),
+/// which wakes us while there is nothing to write.
+async fn without_reader() {
+    let is_pipe = rustix::fs::fstat(io::stdout())
+        .is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Fifo);
+    let output = io::stdout().as_fd().try_clone_to_owned().ok();
+    let pipe = output
+        .filter(|_| is_pipe)
+        .map(Sender::from_owned_fd_unchecked);
+    match pipe.and_then(Result::ok) {
+        Some(pipe) => drop(pipe.ready(Interest::ERROR).await),
+        None => std::future::pending().await,
     }
 }
 

@@ -1,4 +1,4 @@
-use std::net::TcpListener;
+use std::{io, net::TcpListener};
 
 use super::*;
 

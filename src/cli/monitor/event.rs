@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use crate::{
     control::Signal,
-    model::{ForwardState, HealthEntry, Severity},
+    model::{ForwardState, Severity},
     report::Document,
 };
 
@@ -40,21 +40,16 @@ pub(super) enum Event {
 impl Event {
     /// How things are.
     pub(super) fn state(document: &Document) -> Self {
-        let degrading = document.health.iter();
-        let degrading = degrading.filter(|entry| entry.severity > Severity::Info);
-        let up = document
-            .served
-            .iter()
-            .filter(|entry| entry.state == ForwardState::Up);
+        let (health, served) = (document.health.iter(), document.served.iter());
+        let degrading = health.filter(|entry| entry.severity > Severity::Info);
+        let up = served.filter(|entry| entry.state == ForwardState::Up);
+        let address = document.address.map(|address| address.to_string());
         Self::State {
             pid: document.pid,
             role: document.role.clone(),
             mode: document.mode.clone(),
             interface: document.interface.clone().unwrap_or_default(),
-            address: document
-                .address
-                .map(|it| it.to_string())
-                .unwrap_or_default(),
+            address: address.unwrap_or_default(),
             forwards_up: up.count(),
             forwards: document.served.len(),
             health: degrading.map(|entry| entry.code.clone()).collect(),
@@ -111,22 +106,23 @@ fn words(signal: &Signal) -> String {
         Signal::Changed {
             changes,
             duration_us,
-        } => {
-            let (ms, rest) = (duration_us / 1000, duration_us % 1000 / 100);
-            format!("{} ({ms}.{rest} ms)", changes.join("; "))
-        }
+        } => changed(changes, *duration_us),
         Signal::HealthRaised(entry) => {
-            let HealthEntry {
-                severity,
-                detail,
-                remediation,
-                ..
-            } = entry;
-            format!("{severity}: {}: {detail}. {remediation}", entry.title())
+            let (title, detail) = (entry.title(), &entry.detail);
+            format!(
+                "{}: {title}: {detail}. {}",
+                entry.severity, entry.remediation
+            )
         }
         Signal::HealthCleared { code, subject } if subject.is_empty() => format!("{code} cleared"),
         Signal::HealthCleared { code, subject } => format!("{code} ({subject}) cleared"),
     }
+}
+
+/// What a pass changed, and how long it took.
+pub(super) fn changed(changes: &[String], duration_us: u64) -> String {
+    let (ms, rest) = (duration_us / 1000, duration_us % 1000 / 100);
+    format!("{} ({ms}.{rest} ms)", changes.join("; "))
 }
 
 #[cfg(test)]

@@ -1,4 +1,5 @@
 use super::*;
+use crate::model::HealthEntry;
 
 fn document(more: &str) -> Document {
     let text = format!(
