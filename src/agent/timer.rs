@@ -5,22 +5,13 @@
 //! set (timerfd_create(2), TFD_TIMER_CANCEL_ON_SET), which is how a resume of
 //! Windows shows.
 
-use std::{future::pending, io, os::fd::OwnedFd, time::Duration};
+use std::{future::pending, io, time::Duration};
 
 use rustix::time::{
     Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create,
     timerfd_settime,
 };
 use tokio::{io::AsyncReadExt, net::unix::pipe::Receiver};
-
-const NEVER: Timespec = Timespec {
-    tv_sec: i64::MAX >> 4,
-    tv_nsec: 0,
-};
-const ZERO: Timespec = Timespec {
-    tv_sec: 0,
-    tv_nsec: 0,
-};
 
 /// A timer that can be waited for, or one that never fires.
 #[derive(Debug)]
@@ -32,46 +23,35 @@ impl Timer {
         let Some(period) = period else {
             return Ok(Self(None));
         };
-        let period = Timespec {
-            tv_sec: i64::try_from(period.as_secs()).unwrap_or(i64::MAX),
-            tv_nsec: i64::from(period.subsec_nanos()),
-        };
-        let timer = timerfd_create(
-            TimerfdClockId::Monotonic,
-            TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC,
-        )?;
-        timerfd_settime(
-            &timer,
-            TimerfdTimerFlags::empty(),
-            &Itimerspec {
-                it_interval: period,
-                it_value: period,
-            },
-        )?;
-        Self::watch(timer)
+        let period = period.try_into().map_err(io::Error::other)?;
+        let flags = TimerfdTimerFlags::empty();
+        Self::start(TimerfdClockId::Monotonic, flags, period, period)
     }
 
     /// Fires when the wall clock is set.
     pub(super) fn clock_set() -> io::Result<Self> {
-        let timer = timerfd_create(
-            TimerfdClockId::Realtime,
-            TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC,
-        )?;
-        let never = Itimerspec {
-            it_interval: ZERO,
-            it_value: NEVER,
+        let never = Timespec {
+            tv_sec: i64::MAX >> 4,
+            tv_nsec: 0,
         };
-        timerfd_settime(
-            &timer,
-            TimerfdTimerFlags::ABSTIME | TimerfdTimerFlags::CANCEL_ON_SET,
-            &never,
-        )?;
-        Self::watch(timer)
+        let flags = TimerfdTimerFlags::ABSTIME | TimerfdTimerFlags::CANCEL_ON_SET;
+        Self::start(TimerfdClockId::Realtime, flags, Timespec::default(), never)
     }
 
-    /// A timerfd is read like a pipe, and this is tokio's safe way to wait for
-    /// a file descriptor.
-    fn watch(timer: OwnedFd) -> io::Result<Self> {
+    fn start(
+        clock: TimerfdClockId,
+        flags: TimerfdTimerFlags,
+        it_interval: Timespec,
+        it_value: Timespec,
+    ) -> io::Result<Self> {
+        let timer = timerfd_create(clock, TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC)?;
+        let times = Itimerspec {
+            it_interval,
+            it_value,
+        };
+        timerfd_settime(&timer, flags, &times)?;
+        // A timerfd is read like a pipe, and this is tokio's safe way to wait for a file
+        // descriptor.
         Ok(Self(Some(Receiver::from_owned_fd_unchecked(timer)?)))
     }
 
@@ -80,12 +60,7 @@ impl Timer {
         let Some(timer) = &mut self.0 else {
             return pending().await;
         };
-        let mut expirations = [0; 8];
-        timer
-            .read_exact(&mut expirations)
-            .await
-            .map(drop)
-            .unwrap_or_default();
+        timer.read_u64().await.map(drop).unwrap_or_default();
     }
 }
 
