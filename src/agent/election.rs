@@ -76,27 +76,15 @@ impl Holder {
 
 impl fmt::Display for Holder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const HOLDS: &str = "holds the leader-election socket";
         match self {
             Self::Agent { pid: Some(pid) } => write!(f, "process {pid} leads"),
             Self::Agent { pid: None } => f.write_str("an agent in another distribution leads"),
-            Self::OtherUser {
-                uid,
-                pid: Some(pid),
-            } => {
-                write!(
-                    f,
-                    "process {pid} of user {uid} holds the leader-election socket"
-                )
-            }
-            Self::OtherUser { uid, pid: None } => {
-                write!(
-                    f,
-                    "a process of user {uid} in another distribution holds the leader-election socket"
-                )
-            }
-            Self::Unresponsive => {
-                f.write_str("a process that does not answer holds the leader-election socket")
-            }
+            Self::OtherUser { uid, pid } => match pid {
+                Some(pid) => write!(f, "process {pid} of user {uid} {HOLDS}"),
+                None => write!(f, "a process of user {uid} in another distribution {HOLDS}"),
+            },
+            Self::Unresponsive => write!(f, "a process that does not answer {HOLDS}"),
         }
     }
 }
@@ -157,14 +145,11 @@ fn connect() -> io::Result<UnixStream> {
 fn holder(stream: &UnixStream) -> io::Result<Holder> {
     let peer = stream.peer_cred()?;
     let pid = peer.pid().filter(|pid| *pid > 0);
-    let ours = peer.uid() == 0 || peer.uid() == rustix::process::geteuid().as_raw();
-    Ok(if ours {
+    let uid = peer.uid();
+    Ok(if uid == 0 || uid == rustix::process::geteuid().as_raw() {
         Holder::Agent { pid }
     } else {
-        Holder::OtherUser {
-            uid: peer.uid(),
-            pid,
-        }
+        Holder::OtherUser { uid, pid }
     })
 }
 

@@ -16,7 +16,7 @@ mod timer;
 mod windows;
 
 pub use self::{
-    election::{Election, Holder, Leadership, elect},
+    election::{Election, Leadership, elect},
     error::AgentError,
     oneshot::{apply_once, dry_run},
     reconcile::Done,
