@@ -3,7 +3,6 @@
 
 use std::{
     collections::BTreeMap,
-    fs,
     net::Ipv4Addr,
     path::{Path, PathBuf},
     time::Instant,
@@ -276,11 +275,6 @@ impl Dependents {
 /// Without the file, a restarted agent takes its first address for the first of
 /// this boot.
 fn save(path: &Path, notes: &Notes) {
-    // If it fails, writing the file reports the error.
-    path.parent()
-        .map(fs::create_dir_all)
-        .transpose()
-        .unwrap_or_default();
     let text = serde_json::to_vec(notes).unwrap_or_default();
     if let Err(error) = file::write(path, &text, 0o644) {
         tracing::debug!(event = "dependent", "{error}");

@@ -1,6 +1,6 @@
 //! When which run is made, and what is remembered of it.
 
-use std::{future::pending, time::Duration};
+use std::{fs, future::pending, time::Duration};
 
 use super::*;
 use crate::{
