@@ -32,26 +32,6 @@ use crate::{
     report::Manager,
 };
 
-/// What users may ask of a running agent.
-pub(super) struct Requests {
-    /// SIGHUP: read the configuration, query Windows again.
-    pub(super) reload: Signal,
-    /// By D-Bus.
-    pub(super) queue: RequestQueue,
-}
-
-/// Why the loop woke up.
-enum Wake {
-    Network,
-    ClockSet,
-    Reload,
-    Requested(Requested),
-    Due,
-    Host(Box<HostEvent>),
-    Dependents,
-    Watchdog,
-}
-
 /// Everything that the loop drives.
 pub(super) struct EventLoop {
     agent: Agent<Linux>,
@@ -72,7 +52,7 @@ impl EventLoop {
         let windows = Windows::new(paths, Supervisor::new(paths));
         let dependents = Dependents::new(&paths.runtime, source.folder());
         let mut agent = Agent::on_this_machine(settings, paths)?;
-        agent.publisher.attach_bus(bus.clone());
+        agent.publisher.bus = Some(bus.clone());
         Ok(Self {
             agent,
             windows,
@@ -82,16 +62,14 @@ impl EventLoop {
         })
     }
 
-    /// Reconciles on every event; ends only with an error.
+    /// Reconciles on every event; ends only with an error. Users ask by SIGHUP, which
+    /// reads the configuration and queries Windows again, and by D-Bus.
     pub(super) async fn run(
         &mut self,
         manager: &mut Manager,
-        requests: Requests,
+        mut reload: Signal,
+        mut queue: RequestQueue,
     ) -> Result<(), AgentError> {
-        let Requests {
-            mut reload,
-            mut queue,
-        } = requests;
         let mut watch = Watch::subscribe()?;
         let mut clock = Timer::clock_set().map_err(AgentError::system("watch the wall clock"))?;
         let mut watchdog = Timer::every(Manager::watchdog())
@@ -105,70 +83,63 @@ impl EventLoop {
         self.bus.start();
         loop {
             // After the pass, so that they find the new address everywhere.
-            let (node, mode) = (self.agent.publisher.node(), &self.agent.mode.state);
+            let (node, mode) = (self.agent.publisher.node.as_ref(), &self.agent.mode.state);
             self.dependents.follow(&self.agent.settings, node, mode);
-            let wake = select! {
+            // Each arm that does not continue is a reason for a pass.
+            select! {
                 changed = watch.changed() => {
                     if changed.is_err() {
                         watch = subscribe_again().await?;
                     }
-                    Wake::Network
+                    self.settle(&mut watch).await?;
                 }
-                () = clock.fired() => Wake::ClockSet,
-                _ = reload.recv() => Wake::Reload,
-                requested = queue.requested() => Wake::Requested(requested),
-                () = until(self.agent.next_due()) => Wake::Due,
-                event = self.windows.event() => Wake::Host(Box::new(event)),
-                () = self.dependents.changed() => Wake::Dependents,
-                () = watchdog.fired() => Wake::Watchdog,
-            };
-            match wake {
-                Wake::Watchdog => {
-                    manager.alive();
-                    continue;
-                }
-                Wake::Network => self.settle(&mut watch).await?,
-                Wake::Due => {
-                    if self.agent.mode.take_due() {
-                        self.windows.ask_mode();
-                    }
-                }
-                Wake::ClockSet => {
+                () = clock.fired() => {
                     // WSL's time synchronisation may step the clock often.
                     tracing::debug!(event = "clock", "the wall clock was set");
                     self.retry_everything();
                 }
-                Wake::Host(event) => {
-                    let counters_only = self.agent.handle_event(*event);
+                _ = reload.recv() => {
+                    self.reload().unwrap_or_default();
+                    self.bus.retry();
+                }
+                requested = queue.requested() => match requested {
+                    Requested::Counters => match self.windows.relay.ask_counters() {
+                        Some(memory) => drop(self.agent.handle_event(HostEvent::Relay(memory))),
+                        None => continue,
+                    },
+                    Requested::Pass { reload, reapply } => {
+                        if reload {
+                            queue.set_reloaded(self.reload());
+                        }
+                        if reapply {
+                            self.retry_everything();
+                        }
+                        self.agent.name_taken = queue.finding();
+                    }
+                },
+                () = until(self.agent.next_due()) => {
+                    if self.agent.mode.retry.take_due(Instant::now()) {
+                        self.windows.ask_mode();
+                    }
+                }
+                event = self.windows.event() => {
+                    let counters_only = self.agent.handle_event(event);
                     queue.set_counters(self.agent.host.relay.counted.as_ref());
                     if counters_only {
                         continue;
                     }
                 }
-                Wake::Dependents => {
+                () = self.dependents.changed() => {
                     let findings = self.dependents.findings();
                     // A run that changed nothing needs no pass.
-                    if self.agent.reported.dependents == findings {
+                    if self.agent.dependents == findings {
                         continue;
                     }
-                    self.agent.reported.dependents = findings;
+                    self.agent.dependents = findings;
                 }
-                Wake::Requested(Requested::Counters) => match self.windows.ask_counters() {
-                    Some(event) => drop(self.agent.handle_event(event)),
-                    None => continue,
-                },
-                Wake::Reload => {
-                    self.reload().unwrap_or_default();
-                    self.bus.retry();
-                }
-                Wake::Requested(Requested::Pass { reload, reapply }) => {
-                    if reload {
-                        queue.set_reloaded(self.reload());
-                    }
-                    if reapply {
-                        self.retry_everything();
-                    }
-                    self.agent.reported.name_taken = queue.finding();
+                () = watchdog.fired() => {
+                    manager.alive();
+                    continue;
                 }
             }
             let done = self.agent.reconcile(&mut self.windows, manager).await;
@@ -179,7 +150,7 @@ impl EventLoop {
     /// Retries whatever failed, at once.
     fn retry_everything(&mut self) {
         self.agent.retry_everything();
-        self.windows.retry_relay();
+        self.windows.relay.retry();
         self.dependents.retry_now();
     }
 
@@ -203,9 +174,9 @@ impl EventLoop {
                 Err(error.to_string())
             }
         };
-        self.windows.retry_relay();
+        self.windows.relay.retry();
         self.dependents.check_again();
-        if self.agent.mode.known().is_none() {
+        if self.agent.mode.state.known().is_none() {
             self.windows.ask_mode();
         }
         result
@@ -213,7 +184,8 @@ impl EventLoop {
 
     /// Waits until the network has been quiet, but not for ever.
     async fn settle(&self, watch: &mut Watch) -> Result<(), AgentError> {
-        let (quiet, most) = self.agent.settle_times();
+        let mode = self.agent.mode.state.known();
+        let (quiet, most) = self.agent.settings.settle_times(mode);
         // A timer that has expired still costs up to two milliseconds.
         if quiet.is_zero() {
             return Ok(());

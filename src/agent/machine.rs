@@ -43,11 +43,9 @@ pub(super) trait Host {
     /// run. Gives back its present state.
     fn relay(&mut self, wanted: Option<RelaySet>) -> RelayMemory;
 
-    /// Whether a sync is in flight: the next one waits for its end.
-    fn syncing(&self) -> bool;
-
-    /// Begins a sync of the forwards.
-    fn sync(&mut self, wanted: RuleSet);
+    /// Begins a sync of the forwards, and says so: while one is in flight, the next one
+    /// waits for its end.
+    fn sync(&mut self, wanted: &RuleSet) -> bool;
 }
 
 /// This machine.
@@ -71,9 +69,12 @@ impl Linux {
         })
     }
 
-    /// Whether rules of ours may remain on Windows from an earlier run.
-    pub(super) fn rules_remain(&self) -> bool {
-        self.saved.load().is_ok_and(|values| values.forwards)
+    /// What an earlier run leaves to know of Windows.
+    pub(super) fn host_memory(&self) -> HostMemory {
+        HostMemory {
+            rules_remain: self.saved.load().is_ok_and(|values| values.forwards),
+            ..HostMemory::default()
+        }
     }
 }
 
@@ -94,9 +95,6 @@ impl Machine for Linux {
     }
 
     async fn remember(&self, actions: &[Action]) -> Result<(), SavedError> {
-        if !actions.iter().any(Action::can_be_restored) {
-            return Ok(());
-        }
         let (saved, actions) = (self.saved.clone(), actions.to_vec());
         let save = move || saved.remember(&actions);
         run_blocking(self.saves.begin()?, SAVE_DEADLINE, save).await?

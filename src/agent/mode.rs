@@ -2,38 +2,23 @@
 
 use std::time::Instant;
 
-use crate::{
-    backoff::Retry,
-    model::{Mode, ModeState},
-};
+use crate::{backoff::Retry, model::ModeState};
 
 /// What is known of the mode.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct ModeQuery {
     /// The last answer.
     pub(super) state: ModeState,
-    retry: Retry,
-}
-
-impl Default for ModeQuery {
-    fn default() -> Self {
-        Self {
-            state: ModeState::Pending,
-            retry: Retry::default(),
-        }
-    }
+    /// When the next query is due.
+    pub(super) retry: Retry,
 }
 
 impl ModeQuery {
-    pub(super) fn known(&self) -> Option<Mode> {
-        self.state.known()
-    }
-
     /// Takes an answer.
     pub(super) fn answered(&mut self, mode: ModeState) {
         if mode.known().is_some() {
             self.retry.reset();
-        } else if self.known().is_some() {
+        } else if self.state.known().is_some() {
             // The mode cannot change while the virtual machine lives: a failed
             // query does not replace an answer.
             return;
@@ -44,15 +29,5 @@ impl ModeQuery {
             tracing::info!(event = "mode", mode = %mode, "networking mode: {mode}");
         }
         self.state = mode;
-    }
-
-    /// When the next query is due.
-    pub(super) fn due(&self) -> Option<Instant> {
-        self.retry.due
-    }
-
-    /// Whether it is due; it counts as begun then.
-    pub(super) fn take_due(&mut self) -> bool {
-        self.retry.take_due(Instant::now())
     }
 }

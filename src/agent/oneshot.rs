@@ -10,7 +10,7 @@ use super::{
 use crate::{
     config::Settings,
     interop,
-    model::{HostMemory, Plan},
+    model::Plan,
     netlink::NetlinkError,
     paths::Paths,
     plan,
@@ -26,11 +26,8 @@ const MOST_PASSES: usize = 4;
 /// The kernel's network tables are out of reach.
 pub async fn dry_run(settings: &Settings, paths: &Paths) -> Result<Plan, NetlinkError> {
     let machine = Linux::new(paths)?;
-    let host = HostMemory {
-        rules_remain: machine.rules_remain(),
-        ..HostMemory::default()
-    };
     let mode = interop::ask_mode().await;
+    let host = machine.host_memory();
     let seen = machine.observe(settings, mode, host).await?;
     Ok(plan::plan(settings, &seen))
 }
@@ -41,7 +38,7 @@ pub async fn dry_run(settings: &Settings, paths: &Paths) -> Result<Plan, Netlink
 /// # Errors
 /// No rtnetlink socket.
 pub async fn apply_once(settings: Settings, paths: Paths) -> Result<Done, AgentError> {
-    let mut windows = Windows::new(&paths, Supervisor::absent());
+    let mut windows = Windows::new(&paths, Supervisor::default());
     let mut agent = Agent::on_this_machine(settings, &paths)?;
     let mut manager = Manager::default();
     agent.handle_event(HostEvent::Mode(interop::ask_mode().await));

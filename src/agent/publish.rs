@@ -1,7 +1,6 @@
 //! Publishing: the journal, the service manager, the status document, D-Bus.
 
 use std::{
-    fmt,
     net::Ipv4Addr,
     path::{Path, PathBuf},
     time::Duration,
@@ -37,38 +36,20 @@ pub(super) struct Pass<'a> {
 #[derive(Debug)]
 pub(super) struct Publisher {
     runtime: PathBuf,
-    bus: Option<Bus>,
+    /// Published on too, once it is there.
+    pub(super) bus: Option<Bus>,
     /// Signals for the bus with the next document.
     signals: Vec<Signal>,
     tracker: Tracker,
-    /// The last node.
-    node: Option<Node>,
+    /// The last node, which may have lost its address.
+    pub(super) node: Option<Node>,
     /// Its address; `None` while it has none.
     address: Option<Ipv4Addr>,
-    /// A change of the address that was not published yet.
-    moved: Option<Moved>,
+    /// The address that was published last.
+    published: Option<Ipv4Addr>,
     forwards: Vec<ForwardStatus>,
     passes: u64,
     status_works: bool,
-}
-
-/// The address changed.
-#[derive(Debug)]
-struct Moved {
-    interface: String,
-    old: Option<Ipv4Addr>,
-    new: Option<Ipv4Addr>,
-}
-
-impl fmt::Display for Moved {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let interface = &self.interface;
-        match (self.old, self.new) {
-            (Some(old), Some(new)) => write!(f, "{interface} address {old} -> {new}"),
-            (Some(old), None) => write!(f, "{interface} address {old} is lost"),
-            (None, new) => write!(f, "{interface} address {}", text(new)),
-        }
-    }
 }
 
 /// Empty without an address.
@@ -88,21 +69,11 @@ impl Publisher {
             tracker: Tracker::default(),
             node: None,
             address: None,
-            moved: None,
+            published: None,
             forwards: Vec::new(),
             passes: 0,
             status_works: true,
         }
-    }
-
-    /// Publishes on this bus, too, from now on.
-    pub(super) fn attach_bus(&mut self, bus: Bus) {
-        self.bus = Some(bus);
-    }
-
-    /// The last node, which may have lost its address.
-    pub(super) fn node(&self) -> Option<&Node> {
-        self.node.as_ref()
     }
 
     /// The findings in force.
@@ -110,18 +81,11 @@ impl Publisher {
         self.tracker.findings()
     }
 
-    /// Takes what a plan says of the node and the forwards. This is where it is
-    /// decided whether the address changed.
+    /// Takes what a plan says of the node and the forwards.
     pub(super) fn decided(&mut self, node: Option<Node>, forwards: Option<Vec<ForwardStatus>>) {
-        let (old, new) = (self.address, node.as_ref().map(Node::address));
-        self.address = new;
+        self.address = node.as_ref().map(Node::address);
         // Without an address the interface has no node: it is that of the last one.
         self.node = node.or(self.node.take());
-        self.moved = (old != new).then(|| Moved {
-            interface: self.interface().unwrap_or_default(),
-            old,
-            new,
-        });
         if let Some(forwards) = forwards {
             self.forwards = forwards;
         }
@@ -142,24 +106,23 @@ impl Publisher {
         let mut lines = Vec::from_iter(self.publish_changes(pass));
         let changes = self.tracker.update(findings);
         lines.extend(publish_health(&changes));
-        let Changes { raised, cleared } = changes;
-        self.signals
-            .extend(raised.iter().map(|one| Signal::HealthRaised(one.into())));
-        self.signals
-            .extend(cleared.into_iter().map(|one| Signal::HealthCleared {
-                code: one.code.to_string(),
-                subject: one.subject,
-            }));
+        let raised = changes.raised.iter();
+        let raised = raised.map(|one| Signal::HealthRaised(one.into()));
+        let cleared = changes.cleared.into_iter();
+        let cleared = cleared.map(|one| Signal::HealthCleared {
+            code: one.code.to_string(),
+            subject: one.subject,
+        });
+        self.signals.extend(raised.chain(cleared));
         manager.status(&self.status_line(pass.mode));
         let document = self.document(pass);
-        match write_status(&self.runtime, &document) {
-            Ok(()) => self.status_works = true,
-            Err(error) => {
-                if std::mem::replace(&mut self.status_works, false) {
-                    tracing::info!(event = "status", "no status document: {error}");
-                }
-            }
+        let written = write_status(&self.runtime, &document);
+        if let Err(error) = &written
+            && self.status_works
+        {
+            tracing::info!(event = "status", "no status document: {error}");
         }
+        self.status_works = written.is_ok();
         let signals = std::mem::take(&mut self.signals);
         if let Some(bus) = &self.bus {
             bus.publish(document, signals);
@@ -169,36 +132,39 @@ impl Publisher {
 
     /// One line for a pass that did something.
     fn publish_changes(&mut self, pass: &Pass<'_>) -> Option<String> {
-        let moved = self.moved.take();
-        let parts: Vec<String> = moved
-            .iter()
-            .map(Moved::to_string)
-            .chain(pass.changes.iter().cloned())
-            .collect();
+        let (old, new) = (self.published, self.address);
+        let interface = self.interface();
+        let mut parts = Vec::new();
+        if old != new {
+            let interface = interface.clone().unwrap_or_default();
+            parts.push(match (old, new) {
+                (Some(old), Some(new)) => format!("{interface} address {old} -> {new}"),
+                (Some(old), None) => format!("{interface} address {old} is lost"),
+                (None, new) => format!("{interface} address {}", text(new)),
+            });
+            self.signals.push(Signal::AddressChanged {
+                interface,
+                old: text(old),
+                new: text(new),
+            });
+            self.published = new;
+        }
+        parts.extend_from_slice(pass.changes);
         if parts.is_empty() {
             return None;
         }
-        let (line, old) = (
-            parts.join("; "),
-            moved.as_ref().map_or(self.address, |moved| moved.old),
-        );
+        let line = parts.join("; ");
         let duration_us = micros(pass.took);
         tracing::info!(
             event = "pass",
             mode = %pass.mode,
-            interface = self.interface(),
+            interface,
             address_old = old.map(|old| old.to_string()),
-            address_new = self.address.map(|new| new.to_string()),
+            address_new = new.map(|new| new.to_string()),
             duration_us,
             "{line} ({:.1} ms)",
             pass.took.as_secs_f64() * 1e3
         );
-        self.signals
-            .extend(moved.map(|moved| Signal::AddressChanged {
-                interface: moved.interface,
-                old: text(moved.old),
-                new: text(moved.new),
-            }));
         self.signals.push(Signal::Changed {
             changes: parts,
             duration_us,
@@ -274,19 +240,7 @@ fn empty(role: &str, mode: &ModeState) -> Document {
         pid: std::process::id(),
         role: role.to_owned(),
         mode: mode.to_string(),
-        interface: None,
-        address: None,
-        gateway: None,
-        links: Vec::new(),
-        wireguard: None,
-        network_file: PathBuf::new(),
-        forwards: None,
-        served: Vec::new(),
-        relay: None,
-        windows_address: None,
-        passes: 0,
-        last_pass_us: 0,
-        health: Vec::new(),
+        ..Document::default()
     }
 }
 

@@ -1,9 +1,6 @@
 //! One reconciliation: observe, plan, apply what is due, publish.
 
-use std::{
-    path::Path,
-    time::{Duration, Instant},
-};
+use std::{path::Path, time::Instant};
 
 use futures_util::future::join_all;
 use tokio::sync::OnceCell;
@@ -18,7 +15,9 @@ use super::{
 use crate::{
     apply::{ApplyError, saved::SavedError},
     config::{ConfigError, Settings},
-    model::{Action, Code, Finding, HostMemory, HostOutcome, Plan, RelayMemory, micros},
+    model::{
+        Action, Code, Finding, HostMemory, HostOutcome, Observation, Plan, RelayMemory, micros,
+    },
     netlink::NetlinkError,
     paths::Paths,
     plan,
@@ -34,27 +33,13 @@ pub(super) struct Agent<M> {
     pub(super) host: HostMemory,
     ledger: Ledger,
     recheck: Recheck,
-    pub(super) reported: Reported,
-    pub(super) publisher: Publisher,
-}
-
-/// Findings from outside of the plan.
-#[derive(Debug, Default)]
-pub(super) struct Reported {
     /// The configuration that was refused.
     rejected: Option<Finding>,
     /// What is wrong with the dependents.
     pub(super) dependents: Vec<Finding>,
     /// Another process has the agent's name on the bus.
     pub(super) name_taken: Option<Finding>,
-}
-
-/// Why an action was not carried out.
-enum Failure<'a> {
-    /// Its previous value could not be saved.
-    NotSaved(&'a SavedError),
-    /// The effect itself.
-    Effect(ApplyError),
+    pub(super) publisher: Publisher,
 }
 
 /// What a pass did.
@@ -72,37 +57,35 @@ impl Agent<Linux> {
     /// An agent for this machine.
     pub(super) fn on_this_machine(settings: Settings, paths: &Paths) -> Result<Self, NetlinkError> {
         let machine = Linux::new(paths)?;
-        let rules_remain = machine.rules_remain();
-        Ok(Self::new(machine, settings, paths, rules_remain))
+        let host = machine.host_memory();
+        Ok(Self::new(machine, settings, paths, host))
     }
 }
 
 impl<M: Machine> Agent<M> {
-    /// An agent that has not looked yet. `rules_remain`: whether rules of ours
-    /// may be installed on Windows.
-    pub(super) fn new(machine: M, settings: Settings, paths: &Paths, rules_remain: bool) -> Self {
+    /// An agent that has not looked yet.
+    pub(super) fn new(machine: M, settings: Settings, paths: &Paths, host: HostMemory) -> Self {
         Self {
             machine,
             settings,
             mode: ModeQuery::default(),
-            host: HostMemory {
-                rules_remain,
-                ..HostMemory::default()
-            },
+            host,
             ledger: Ledger::default(),
             recheck: Recheck::default(),
-            reported: Reported::default(),
+            rejected: None,
+            dependents: Vec::new(),
+            name_taken: None,
             publisher: Publisher::new(paths.runtime.clone()),
         }
     }
 
-    pub(super) fn settle_times(&self) -> (Duration, Duration) {
-        self.settings.settle_times(self.mode.known())
-    }
-
     /// When the next attempt at anything is due.
     pub(super) fn next_due(&self) -> Option<Instant> {
-        let due = [self.ledger.next_due(), self.mode.due(), self.recheck.due()];
+        let due = [
+            self.ledger.next_due(),
+            self.mode.retry.due,
+            self.recheck.retry.due,
+        ];
         due.into_iter().flatten().min()
     }
 
@@ -114,7 +97,7 @@ impl<M: Machine> Agent<M> {
     /// Windows is queried again.
     pub(super) fn adopt(&mut self, settings: Settings) {
         self.settings = settings;
-        self.reported.rejected = None;
+        self.rejected = None;
         self.host.findings.clear();
         self.ask_windows_again();
     }
@@ -132,7 +115,7 @@ impl<M: Machine> Agent<M> {
         let finding = Finding::new(Code::ConfigRejected, subject, error.summary());
         // The first refusal is logged with the health; one after it would be
         // nothing new to the tracker.
-        if self.reported.rejected.is_some() {
+        if self.rejected.is_some() {
             tracing::warn!(
                 event = "reload",
                 health = %finding.code,
@@ -140,7 +123,7 @@ impl<M: Machine> Agent<M> {
                 "{finding}"
             );
         }
-        self.reported.rejected = Some(finding);
+        self.rejected = Some(finding);
     }
 
     /// Takes the result of a call to Windows, or what the relay reports. Says whether
@@ -149,7 +132,7 @@ impl<M: Machine> Agent<M> {
         match event {
             HostEvent::Mode(mode) => self.mode.answered(mode),
             HostEvent::Forwards(outcome) => self.record_sync(outcome),
-            HostEvent::Relay { memory, applied } => return self.record_relay(memory, applied),
+            HostEvent::Relay(memory) => return self.record_relay(memory),
         }
         false
     }
@@ -172,7 +155,8 @@ impl<M: Machine> Agent<M> {
         self.host.record(outcome);
     }
 
-    fn record_relay(&mut self, memory: RelayMemory, applied: bool) -> bool {
+    fn record_relay(&mut self, memory: RelayMemory) -> bool {
+        let applied = memory.applied && !self.host.relay.applied;
         let action = Action::SyncRelay(memory.wanted.clone());
         if applied && memory.failed.is_empty() {
             self.ledger.forget(&action.key());
@@ -182,7 +166,7 @@ impl<M: Machine> Agent<M> {
         let before = std::mem::replace(&mut self.host.relay, memory);
         let now = &self.host.relay;
         let counted = now.counted.clone();
-        !applied && now.counted != before.counted && *now == RelayMemory { counted, ..before }
+        now.counted != before.counted && *now == RelayMemory { counted, ..before }
     }
 
     /// Reconciles once.
@@ -193,38 +177,18 @@ impl<M: Machine> Agent<M> {
     ) -> Done {
         let begin = Instant::now();
         let (mode, host) = (self.mode.state.clone(), self.host.clone());
-        let seen = match self.machine.observe(&self.settings, mode, host).await {
-            Ok(seen) => seen,
-            Err(error) => return self.on_observe_error(&error, begin, manager),
+        let seen = self.machine.observe(&self.settings, mode, host).await;
+        let (changes, findings) = match &seen {
+            Ok(seen) => self.follow_plan(seen, begin, windows).await,
+            Err(error) => (Vec::new(), self.findings_unobserved(error)),
         };
-        let Plan {
-            node,
-            forwards,
-            actions,
-            mut findings,
-        } = plan::plan(&self.settings, &seen);
-        self.ledger.planned(&actions, begin);
-        let allowed = |action: &Action| self.ledger.allows(action, begin);
-        let due = actions.into_iter().filter(allowed).collect();
-        let changes = self.apply(due, windows).await;
         self.ledger.put_off(begin);
-        findings.extend(self.ledger.findings());
-        // After this pass: what the relay was sent just now counts.
-        findings.extend(self.host.relay.findings.iter().cloned());
-        let Reported {
-            rejected,
-            dependents,
-            name_taken,
-        } = &self.reported;
-        let reported = dependents.iter().chain(rejected).chain(name_taken);
-        findings.extend(reported.cloned());
         self.recheck.update(&findings, Instant::now());
-        self.publisher.decided(node, forwards);
         let pass = Pass {
             settings: &self.settings,
             mode: &self.mode.state,
             host: &self.host,
-            links: Some(&seen.links),
+            links: seen.as_ref().ok().map(|seen| seen.links.as_slice()),
             changes: &changes,
             took: begin.elapsed(),
         };
@@ -236,36 +200,41 @@ impl<M: Machine> Agent<M> {
         }
     }
 
+    /// Decides and applies what is due. Gives back the changes made and all findings.
+    async fn follow_plan(
+        &mut self,
+        seen: &Observation,
+        begin: Instant,
+        windows: &mut impl Host,
+    ) -> (Vec<String>, Vec<Finding>) {
+        let Plan {
+            node,
+            forwards,
+            actions,
+            mut findings,
+        } = plan::plan(&self.settings, seen);
+        self.ledger.planned(&actions, begin);
+        let allowed = |action: &Action| self.ledger.allows(action, begin);
+        let due = actions.into_iter().filter(allowed).collect();
+        let changes = self.apply(due, windows).await;
+        findings.extend(self.ledger.findings());
+        // After this pass: what the relay was sent just now counts.
+        let relay = self.host.relay.findings.iter().chain(&self.dependents);
+        let others = relay.chain(&self.rejected).chain(&self.name_taken);
+        findings.extend(others.cloned());
+        self.publisher.decided(node, forwards);
+        (changes, findings)
+    }
+
     /// The kernel does not answer: nothing is changed on a guess, and what was
     /// found before is as true as it was.
-    fn on_observe_error(
-        &mut self,
-        error: &NetlinkError,
-        begin: Instant,
-        manager: &mut Manager,
-    ) -> Done {
-        self.ledger.put_off(begin);
+    fn findings_unobserved(&self, error: &NetlinkError) -> Vec<Finding> {
         let before = self.publisher.findings();
-        let mut findings: Vec<Finding> = before
+        before
             .filter(|finding| finding.code != Code::ObserveFailed)
             .cloned()
-            .collect();
-        findings.push(Finding::new(Code::ObserveFailed, "", error.to_string()));
-        self.recheck.update(&findings, Instant::now());
-        let pass = Pass {
-            settings: &self.settings,
-            mode: &self.mode.state,
-            host: &self.host,
-            links: None,
-            changes: &[],
-            took: begin.elapsed(),
-        };
-        let journal = self.publisher.publish(&pass, findings.clone(), manager);
-        Done {
-            changes: Vec::new(),
-            findings,
-            journal,
-        }
+            .chain([Finding::new(Code::ObserveFailed, "", error.to_string())])
+            .collect()
     }
 
     /// Carries actions out side by side; those on Windows are only begun. What
@@ -279,9 +248,8 @@ impl<M: Machine> Agent<M> {
             self.ledger.begun(&action);
             match action {
                 Action::SyncRelay(wanted) => self.host.relay = windows.relay(wanted),
-                Action::SyncForwards(wanted) if !windows.syncing() => {
+                Action::SyncForwards(wanted) if windows.sync(&wanted) => {
                     self.host.sync_begun(&wanted);
-                    windows.sync(wanted);
                 }
                 _ => {}
             }
@@ -290,13 +258,19 @@ impl<M: Machine> Agent<M> {
         let carried = local.iter().map(async |action| {
             if action.can_be_restored() {
                 let save = || self.machine.remember(&local);
-                saved
-                    .get_or_init(save)
-                    .await
-                    .as_ref()
-                    .map_err(Failure::NotSaved)?;
+                let not_saved = |error: &SavedError| {
+                    let finding = Finding::new(Code::StateUnwritable, "", error.to_string());
+                    (finding, true)
+                };
+                let saved = saved.get_or_init(save).await;
+                saved.as_ref().map_err(not_saved)?;
             }
-            self.machine.apply(action).await.map_err(Failure::Effect)
+            let failed = |error: ApplyError| {
+                let subject = action.key().to_string();
+                let finding = Finding::new(error.code(), subject, error.to_string());
+                (finding, error.retry_can_help())
+            };
+            self.machine.apply(action).await.map_err(failed)
         });
         let results = join_all(carried).await;
         let now = Instant::now();
@@ -308,16 +282,7 @@ impl<M: Machine> Agent<M> {
                     changes.push(action.to_string());
                 }
                 Ok(false) => {}
-                Err(Failure::NotSaved(error)) => {
-                    let finding = Finding::new(Code::StateUnwritable, "", error.to_string());
-                    self.ledger.failed(action, Some(finding), true, now);
-                }
-                Err(Failure::Effect(error)) => {
-                    let finding =
-                        Finding::new(error.code(), action.key().to_string(), error.to_string());
-                    self.ledger
-                        .failed(action, Some(finding), error.retry_can_help(), now);
-                }
+                Err((finding, retry)) => self.ledger.failed(action, Some(finding), retry, now),
             }
         }
         changes

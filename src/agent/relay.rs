@@ -6,13 +6,11 @@
 //! sent to a running relay within the reconciliation, by one write to a pipe;
 //! everything else happens in between and reaches the event loop as a change.
 
-mod counting;
 mod reported;
 mod state;
 mod table;
 
 use std::{
-    fs,
     path::PathBuf,
     time::{Duration, Instant},
 };
@@ -20,8 +18,7 @@ use std::{
 use tokio::select;
 
 use self::{
-    counting::Counting,
-    reported::{Listeners, TransientFindings},
+    reported::{Counting, Listeners, TransientFindings},
     state::{DEADLINE, State},
     table::Table,
 };
@@ -29,7 +26,7 @@ use crate::{
     backoff::{Retry, until},
     blocking::SingleFlight,
     host::relay::RelayError,
-    model::{Code, CountedForward, Counters, Finding, RelayMemory, RelaySet},
+    model::{Code, CountedForward, Finding, RelayMemory, RelaySet},
     paths::Paths,
 };
 use wslmesh_relay::protocol::{Command, Event, Limits, Listen, SetForwards, VERSION};
@@ -45,14 +42,18 @@ const ELEVATED_DELAY: Duration = Duration::from_secs(300);
 /// How long a transient finding is shown.
 const TRANSIENT: Duration = Duration::from_secs(60);
 
-/// The relay's supervisor.
-#[derive(Debug)]
+/// The relay's supervisor. The default one starts nothing: for a single
+/// reconciliation, whose relay would exit with it.
+#[derive(Debug, Default)]
 pub(super) struct Supervisor {
     /// Where our programs are; `None` where no relay may be started.
     lib: Option<PathBuf>,
     /// While one start hangs there is no second.
     starts: SingleFlight,
     state: State,
+    /// When it must have become ready, have confirmed the last command or have exited,
+    /// or when it is started again.
+    deadline: Option<Instant>,
     wanted: Option<RelaySet>,
     /// Number of the last command.
     serial: u64,
@@ -70,43 +71,14 @@ pub(super) struct Supervisor {
     logged: Option<RelaySet>,
 }
 
-/// What changed between reconciliations.
-#[derive(Debug, PartialEq, Eq)]
-enum Change {
-    /// The relay has confirmed its forwards.
-    Applied,
-    Other,
-}
-
 impl Supervisor {
     /// A supervisor with the session table of an earlier run.
     pub(super) fn new(paths: &Paths) -> Self {
-        // systemd makes the folder; if this fails, writing the table reports it.
-        fs::create_dir_all(&paths.runtime).unwrap_or_default();
         Self {
             lib: Some(paths.lib.clone()),
             table: Table::load(paths.runtime.join("relay-sessions.json")),
-            ..Self::absent()
-        }
-    }
-
-    /// A supervisor that starts nothing: for a single reconciliation, whose relay
-    /// would exit with it.
-    pub(super) fn absent() -> Self {
-        Self {
-            lib: None,
-            starts: SingleFlight::default(),
-            state: State::Idle,
-            wanted: None,
-            serial: 0,
-            listeners: Listeners::default(),
-            table: Table::default(),
             retry: Retry::up_to(MAX_DELAY),
-            failure: None,
-            restart_reason: None,
-            transient: TransientFindings::default(),
-            counting: Counting::default(),
-            logged: None,
+            ..Self::default()
         }
     }
 
@@ -126,25 +98,24 @@ impl Supervisor {
                 self.retry.reset();
                 self.start();
             }
-            (State::AwaitingReady { .. } | State::Running { .. }, true) => self.shutdown(),
+            (State::AwaitingReady(_) | State::Running { .. }, true) => self.shutdown(),
             // Sent once it is ready, or once the next one is.
-            (State::Starting(_) | State::Waiting | State::AwaitingReady { .. }, false)
-            | (State::Stopping { .. }, _) => {}
+            (State::Starting(_) | State::Waiting | State::AwaitingReady(_), false)
+            | (State::Stopping(_), _) => {}
         }
         self.memory()
     }
 
-    /// Waits for a change: the relay's state, and whether it has just confirmed
-    /// its forwards. Cancel safe.
-    pub(super) async fn next_change(&mut self) -> (RelayMemory, bool) {
+    /// Waits until its state changes. Cancel safe.
+    pub(super) async fn next_change(&mut self) -> RelayMemory {
         loop {
-            let due = [self.due(), self.transient.due(), self.table.due()];
-            let change = select! {
+            let due = [self.deadline, self.transient.due(), self.table.due];
+            let changed = select! {
                 received = self.state.next() => self.handle(received),
                 () = until(due.into_iter().flatten().min()) => self.on_deadline(Instant::now()),
             };
-            if let Some(change) = change {
-                return (self.memory(), change == Change::Applied);
+            if changed {
+                return self.memory();
             }
         }
     }
@@ -154,7 +125,7 @@ impl Supervisor {
     pub(super) fn retry(&mut self) {
         self.retry.reset();
         if matches!(self.state, State::Waiting) {
-            self.retry.due = Some(Instant::now());
+            self.deadline = Some(Instant::now());
         }
     }
 
@@ -166,29 +137,18 @@ impl Supervisor {
             listening: self.listeners.listening(),
             failed: self.listeners.failed().to_vec(),
             sessions: self.table.len(),
-            counted: self.counting.last().cloned(),
+            counted: self.counting.last.clone(),
             findings: findings.cloned().collect(),
         }
     }
 
-    /// When the state's deadline is.
-    fn due(&self) -> Option<Instant> {
-        match &self.state {
-            State::Idle | State::Starting(_) => None,
-            State::AwaitingReady { deadline, .. } | State::Stopping { deadline, .. } => {
-                Some(*deadline)
-            }
-            State::Running { confirm_by, .. } => *confirm_by,
-            State::Waiting => self.retry.due,
-        }
-    }
-
-    fn on_deadline(&mut self, now: Instant) -> Option<Change> {
+    /// Like all that handle an event: says whether the state changed.
+    fn on_deadline(&mut self, now: Instant) -> bool {
         self.table.save_if_due(now);
-        let cleared = self.transient.expire(now).then_some(Change::Other);
-        if self.due().is_none_or(|due| due > now) {
+        let cleared = self.transient.expire(now);
+        if self.deadline.is_none_or(|due| due > now) {
             // The table was saved: its size may have changed.
-            return Some(Change::Other);
+            return true;
         }
         let late = |action| RelayError::Timeout {
             action,
@@ -199,10 +159,10 @@ impl Supervisor {
                 self.start();
                 cleared
             }
-            State::AwaitingReady { .. } => self.fail(&late("become ready")),
+            State::AwaitingReady(_) => self.fail(&late("become ready")),
             State::Running { .. } => self.fail(&late("confirm its forwards")),
             // Dropping it kills it.
-            State::Stopping { .. } => self.on_exit(),
+            State::Stopping(_) => self.on_exit(),
             State::Idle | State::Starting(_) => cleared,
         }
     }
@@ -215,6 +175,7 @@ impl Supervisor {
             }
             (None, _) | (_, None) => State::Idle,
         };
+        self.deadline = None;
         if self.wanted.is_none() {
             (self.failure, self.restart_reason, self.logged) = (None, None, None);
             self.transient = TransientFindings::default();
@@ -224,27 +185,18 @@ impl Supervisor {
     /// Asks it to exit; what is wanted by then is started after that.
     fn shutdown(&mut self) {
         let state = std::mem::take(&mut self.state);
-        if let State::AwaitingReady { mut process, .. } | State::Running { mut process, .. } = state
-        {
+        if let State::AwaitingReady(mut process) | State::Running { mut process, .. } = state {
             process.shutdown();
-            self.state = State::Stopping {
-                process,
-                deadline: Instant::now() + SHUTDOWN_TIMEOUT,
-            };
+            self.state = State::Stopping(process);
+            self.deadline = Some(Instant::now() + SHUTDOWN_TIMEOUT);
         }
     }
 
     /// Sends the wanted forwards; a fresh relay gets the session table too.
     fn send_forwards(&mut self, fresh: bool) {
-        let State::Running {
-            process,
-            confirm_by,
-            ..
-        } = &mut self.state
-        else {
+        let (State::Running { process, .. }, Some(wanted)) = (&mut self.state, &self.wanted) else {
             return;
         };
-        let Some(wanted) = &self.wanted else { return };
         self.serial += 1;
         let limits = Limits::default();
         let sessions = if fresh { limits.udp_sessions } else { 0 };
@@ -258,43 +210,39 @@ impl Supervisor {
         let listens = command.forwards.iter().map(|forward| forward.listen);
         self.listeners.sent(self.serial, listens.collect());
         match process.send(&Command::SetForwards(command)) {
-            Ok(()) => *confirm_by = Some(Instant::now() + DEADLINE),
-            Err(error) => drop(self.fail(&error)),
+            Ok(()) => self.deadline = Some(Instant::now() + DEADLINE),
+            Err(error) => {
+                self.fail(&error);
+            }
         }
     }
 
-    fn handle(&mut self, received: Result<Option<Event>, RelayError>) -> Option<Change> {
-        let stopping = matches!(self.state, State::Stopping { .. });
-        match received {
-            Ok(None) => None,
-            Ok(Some(_)) if stopping => None,
-            Ok(Some(event)) => self.handle_event(event),
-            Err(_) if stopping => self.on_exit(),
-            Err(error) => self.fail(&error),
+    fn handle(&mut self, received: Result<Option<Event>, RelayError>) -> bool {
+        match (received, &self.state) {
+            (Ok(None), _) => {
+                self.deadline = Some(Instant::now() + DEADLINE);
+                false
+            }
+            (Ok(Some(_)), State::Stopping(_)) => false,
+            (Ok(Some(event)), _) => self.handle_event(event),
+            (Err(_), State::Stopping(_)) => self.on_exit(),
+            (Err(error), _) => self.fail(&error),
         }
     }
 
-    fn handle_event(&mut self, event: Event) -> Option<Change> {
+    fn handle_event(&mut self, event: Event) -> bool {
         match event {
             Event::Elevated => self.fail(&RelayError::Elevated),
             Event::Ready { version, program } => self.on_ready(version, &program),
-            _ if matches!(self.state, State::AwaitingReady { .. }) => {
+            _ if matches!(self.state, State::AwaitingReady(_)) => {
                 self.fail(&RelayError::Protocol("an event before it was ready".into()))
             }
             Event::Applied { serial, listeners } => {
-                if !self.listeners.confirmed(serial, &listeners) {
-                    return None;
+                let applied = self.listeners.confirmed(serial, &listeners);
+                if applied {
+                    self.on_applied();
                 }
-                if let State::Running { confirm_by, .. } = &mut self.state {
-                    *confirm_by = None;
-                }
-                self.log_applied();
-                self.failure = None;
-                if let Some(reason) = self.restart_reason.take() {
-                    let finding = Finding::new(Code::RelayRestarted, "", reason);
-                    self.transient.add(finding, Instant::now() + TRANSIENT);
-                }
-                Some(Change::Applied)
+                applied
             }
             Event::Sessions {
                 complete,
@@ -302,7 +250,7 @@ impl Supervisor {
                 closed,
             } => {
                 self.table.update(complete, opened, &closed);
-                None
+                false
             }
             Event::Refused {
                 listen,
@@ -310,20 +258,27 @@ impl Supervisor {
                 count,
             } => {
                 let text = format!("{listen}: {count} refused at the limit of {limit}");
-                let finding = Finding::new(Code::RelayLimit, self.name_of(listen), text);
-                let new = self.transient.add(finding, Instant::now() + TRANSIENT);
-                new.then_some(Change::Other)
+                let name = self.name_of(listen).unwrap_or_default();
+                let finding = Finding::new(Code::RelayLimit, name, text);
+                self.transient.add(finding, Instant::now() + TRANSIENT)
             }
             Event::Invalid { line, reason } => {
                 let reason = format!("line {line}: {}", crate::model::plain(&reason));
                 self.fail(&RelayError::Rejected(reason))
             }
-            Event::Counters { forwards } => self.counted(forwards).then_some(Change::Other),
+            Event::Counters { forwards } => {
+                // A forward that was removed meanwhile has no name.
+                let named = forwards.into_iter().filter_map(|counters| {
+                    let name = self.name_of(counters.listen)?;
+                    Some(CountedForward { name, counters })
+                });
+                self.counting.answered(named.collect())
+            }
         }
     }
 
-    fn on_ready(&mut self, version: u32, program: &str) -> Option<Change> {
-        let State::AwaitingReady { process, .. } = std::mem::take(&mut self.state) else {
+    fn on_ready(&mut self, version: u32, program: &str) -> bool {
+        let State::AwaitingReady(process) = std::mem::take(&mut self.state) else {
             return self.fail(&RelayError::Protocol("it became ready twice".into()));
         };
         if version != VERSION {
@@ -335,13 +290,19 @@ impl Supervisor {
             pid = process.id(),
             "relay {program} started"
         );
-        self.state = State::Running {
-            process,
-            since: Instant::now(),
-            confirm_by: None,
-        };
+        let since = Instant::now();
+        self.state = State::Running { process, since };
         self.send_forwards(true);
-        Some(Change::Other)
+        true
+    }
+
+    fn on_applied(&mut self) {
+        (self.deadline, self.failure) = (None, None);
+        self.log_applied();
+        if let Some(reason) = self.restart_reason.take() {
+            let finding = Finding::new(Code::RelayRestarted, "", reason);
+            self.transient.add(finding, Instant::now() + TRANSIENT);
+        }
     }
 
     /// Logs the forwards in force unless they are those of the last time.
@@ -374,64 +335,41 @@ impl Supervisor {
         let State::Running { process, .. } = &mut self.state else {
             return None;
         };
-        match process.send(&Command::GetCounters) {
-            Ok(()) => {
-                self.counting.asked = true;
-                None
-            }
-            Err(error) => {
-                self.fail(&error);
-                Some(self.memory())
-            }
-        }
+        let sent = process.send(&Command::GetCounters);
+        self.counting.asked = true;
+        self.fail(&sent.err()?);
+        Some(self.memory())
     }
 
-    /// Takes its answer. Says whether it was asked.
-    fn counted(&mut self, forwards: Vec<Counters>) -> bool {
-        let named = |counters: Counters| CountedForward {
-            name: self.name_of(counters.listen),
-            counters,
-        };
-        let forwards = forwards.into_iter().map(named);
-        // A forward that was removed meanwhile has no name.
-        let forwards = forwards.filter(|one| !one.name.is_empty()).collect();
-        self.counting.answered(forwards)
-    }
-
-    /// The name of the forward that listens there; empty if none does.
-    fn name_of(&self, listen: Listen) -> String {
-        let mut forwards = self.wanted.iter().flat_map(|set| &set.forwards);
-        let named = forwards.find(|(_, forward)| forward.listen == listen);
-        named.map(|(name, _)| name.clone()).unwrap_or_default()
+    /// The name of the forward that listens there.
+    fn name_of(&self, listen: Listen) -> Option<String> {
+        let mut forwards = self.wanted.as_ref()?.forwards.iter();
+        let (name, _) = forwards.find(|(_, forward)| forward.listen == listen)?;
+        Some(name.clone())
     }
 
     /// It exited as it was asked to.
-    fn on_exit(&mut self) -> Option<Change> {
+    fn on_exit(&mut self) -> bool {
         self.forget();
         self.retry.reset();
         self.start();
-        Some(Change::Other)
+        true
     }
 
     /// It cannot be used: kills what is left of it and schedules the next start.
-    fn fail(&mut self, error: &RelayError) -> Option<Change> {
+    fn fail(&mut self, error: &RelayError) -> bool {
         let now = Instant::now();
-        let ran = match &self.state {
-            State::Running { since, .. } => Some(now.duration_since(*since)),
-            _ => None,
-        };
-        if ran.is_some() {
+        self.retry.failed(now);
+        if let State::Running { since, .. } = &self.state {
             self.restart_reason = Some(error.to_string());
+            if now.duration_since(*since) > LONG_RUN {
+                self.retry.reset();
+            }
         }
-        if ran.is_some_and(|ran| ran > LONG_RUN) {
-            self.retry.reset();
-            self.retry.due = Some(now);
-        } else {
-            self.retry.failed(now);
-        }
-        if matches!(error, RelayError::Elevated) {
-            self.retry.due = Some(now + ELEVATED_DELAY);
-        }
+        self.deadline = match error {
+            RelayError::Elevated => Some(now + ELEVATED_DELAY),
+            _ => self.retry.due.or(Some(now)),
+        };
         self.forget();
         let subject = match error {
             RelayError::Interop(_) => "relay",
@@ -439,7 +377,7 @@ impl Supervisor {
         };
         self.failure = Some(Finding::new(error.code(), subject, error.to_string()));
         self.state = State::Waiting;
-        Some(Change::Other)
+        true
     }
 
     /// Forgets what the last relay reported, except its sessions.

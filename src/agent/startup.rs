@@ -5,14 +5,14 @@ use std::time::{Duration, Instant};
 
 use tokio::{
     select,
-    signal::unix::{Signal, SignalKind, signal},
+    signal::unix::{SignalKind, signal},
     time::sleep,
 };
 
 use super::{
     election::{Election, Leadership, elect},
     error::AgentError,
-    event_loop::{EventLoop, Requests},
+    event_loop::EventLoop,
     publish::{publish_health, publish_standby},
     timer::Timer,
 };
@@ -29,16 +29,6 @@ use crate::{
 /// within a second, long enough not to spin where a leader drops its standbys.
 const BETWEEN_ELECTIONS: Duration = Duration::from_millis(250);
 
-/// SIGTERM and SIGINT.
-struct Stop([Signal; 2]);
-
-impl Stop {
-    async fn requested(&mut self) {
-        let [terminate, interrupt] = &mut self.0;
-        select! { _ = terminate.recv() => {}, _ = interrupt.recv() => {} }
-    }
-}
-
 /// Runs the agent until SIGTERM or SIGINT.
 ///
 /// # Errors
@@ -46,10 +36,11 @@ impl Stop {
 /// kernel's event stream ends the loop with an error.
 pub async fn run(source: Source, paths: Paths) -> Result<(), AgentError> {
     let catch = |kind| signal(kind).map_err(AgentError::system("catch signals"));
-    let mut stop = Stop([
-        catch(SignalKind::terminate())?,
-        catch(SignalKind::interrupt())?,
-    ]);
+    let mut terminate = catch(SignalKind::terminate())?;
+    let mut interrupt = catch(SignalKind::interrupt())?;
+    let mut stop = async || {
+        select! { _ = terminate.recv() => {}, _ = interrupt.recv() => {} }
+    };
     let reload = catch(SignalKind::hangup())?;
     let settings = Settings::load(&source)?;
     let mut manager = Manager::default();
@@ -57,7 +48,7 @@ pub async fn run(source: Source, paths: Paths) -> Result<(), AgentError> {
     let bus = Bus::new(handle);
     let leadership = select! {
         leadership = lead(&mut manager, &paths, &bus) => Some(leadership?),
-        () = stop.requested() => None,
+        () = stop() => None,
     };
     let Some(leadership) = leadership else {
         manager.stopping();
@@ -70,12 +61,11 @@ pub async fn run(source: Source, paths: Paths) -> Result<(), AgentError> {
         .map_err(AgentError::system("serve the standby agents"))?;
     let begin = Instant::now();
     log_start(&settings);
-    let requests = Requests { reload, queue };
     let mut event_loop = EventLoop::new(settings, source, &paths, bus)?;
     let result = select! {
-        result = event_loop.run(&mut manager, requests) => result,
+        result = event_loop.run(&mut manager, reload, queue) => result,
         // Whatever the pass was waiting for is dropped: each effect is whole or not begun.
-        () = stop.requested() => Ok(()),
+        () = stop() => Ok(()),
     };
     manager.stopping();
     remove_status(&paths.runtime);
@@ -88,20 +78,15 @@ pub async fn run(source: Source, paths: Paths) -> Result<(), AgentError> {
 }
 
 fn log_start(settings: &Settings) {
-    let files: Vec<String> = settings
-        .files
-        .iter()
-        .map(|file| file.display().to_string())
-        .collect();
+    let files = settings.files.iter().map(|file| file.display().to_string());
+    let mut files = files.collect::<Vec<_>>().join(", ");
+    if files.is_empty() {
+        files.push_str("defaults");
+    }
     tracing::info!(
         event = "start",
         version = env!("CARGO_PKG_VERSION"),
-        "started; configuration: {}",
-        if files.is_empty() {
-            "defaults".to_owned()
-        } else {
-            files.join(", ")
-        }
+        "started; configuration: {files}"
     );
 }
 
@@ -132,12 +117,12 @@ async fn lead(manager: &mut Manager, paths: &Paths, bus: &Bus) -> Result<Leaders
             leader.ended().await;
             sleep(BETWEEN_ELECTIONS).await;
         };
-        tokio::pin!(ended);
-        loop {
-            select! {
-                () = &mut ended => break,
-                () = watchdog.fired() => manager.alive(),
+        let alive = async {
+            loop {
+                watchdog.fired().await;
+                manager.alive();
             }
-        }
+        };
+        select! { () = ended => {}, () = alive => {} }
     }
 }

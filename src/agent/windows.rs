@@ -15,16 +15,17 @@ use crate::{
     paths::Paths,
 };
 
-/// Makes the call, and keeps on disk whether rules of ours may remain on Windows:
-/// they outlive this process, which may be killed before the call ends.
-async fn sync_and_remember(saved: &Saved, folder: &Path, wanted: RuleSet) -> HostOutcome {
+/// Makes the call, and keeps in the state directory whether rules of ours may remain on
+/// Windows: they outlive this process, which may be killed before the call ends.
+async fn sync_and_remember(state: &Path, wanted: RuleSet) -> HostOutcome {
+    let saved = Saved::new(state);
     let before = saved.load().is_ok_and(|values| values.forwards);
     let expected = before || !wanted.rules.is_empty();
     // What cannot be saved now is retried, and reported, after the call.
     saved
         .update(|values| values.forwards = expected)
         .unwrap_or_default();
-    let mut outcome = sync::sync(folder, wanted).await;
+    let mut outcome = sync::sync(&state.join("windows"), wanted).await;
     // A call that never reached Windows changed nothing.
     let rules_remain = outcome.rules_remain.unwrap_or(before);
     if let Err(error) = saved.update(|values| values.forwards = rules_remain) {
@@ -38,18 +39,16 @@ async fn sync_and_remember(saved: &Saved, folder: &Path, wanted: RuleSet) -> Hos
 /// Takes all rules of ours away from Windows, and waits for the end.
 pub async fn withdraw(paths: &Paths) -> HostOutcome {
     let wanted = RuleSet::nothing(SyncMode::Nat);
-    let (saved, folder) = (Saved::new(&paths.state), paths.state.join("windows"));
-    sync_blocking(Ok(Permit::default()), saved, folder, wanted).await
+    sync_blocking(Ok(Permit::default()), paths.state.clone(), wanted).await
 }
 
 async fn sync_blocking(
     permit: Result<Permit, BlockingError>,
-    saved: Saved,
-    folder: PathBuf,
+    state: PathBuf,
     wanted: RuleSet,
 ) -> HostOutcome {
     let asked = wanted.clone();
-    let call = move || async move { sync_and_remember(&saved, &folder, asked).await };
+    let call = move || async move { sync_and_remember(&state, asked).await };
     let outcome = async { run_async(permit?, LIMIT, call).await };
     outcome
         .await
@@ -63,20 +62,15 @@ pub(super) enum HostEvent {
     Mode(ModeState),
     /// How a sync of the forwards ended.
     Forwards(HostOutcome),
-    /// What the relay said, or what became of it.
-    Relay {
-        /// Its state.
-        memory: RelayMemory,
-        /// Whether it has just confirmed what it was sent.
-        applied: bool,
-    },
+    /// The relay's state after what it said, or what became of it.
+    Relay(RelayMemory),
 }
 
 /// The calls in flight, at most one of each kind.
 #[derive(Debug)]
 pub(super) struct Windows {
-    folder: PathBuf,
-    saved: Saved,
+    /// The state directory, in which the script that Windows reads is kept.
+    state: PathBuf,
     calls: JoinSet<HostEvent>,
     /// Whether the mode is being asked, or its answer was not handled yet.
     asking: bool,
@@ -84,15 +78,14 @@ pub(super) struct Windows {
     /// The same of a sync of the forwards.
     syncing: bool,
     forwards: SingleFlight,
-    relay: Supervisor,
+    pub(super) relay: Supervisor,
 }
 
 impl Windows {
-    /// Nothing in flight. The script that Windows reads is kept in the state directory.
+    /// Nothing in flight.
     pub(super) fn new(paths: &Paths, relay: Supervisor) -> Self {
         Self {
-            folder: paths.state.join("windows"),
-            saved: Saved::new(&paths.state),
+            state: paths.state.clone(),
             calls: JoinSet::new(),
             asking: false,
             mode: SingleFlight::default(),
@@ -102,21 +95,6 @@ impl Windows {
         }
     }
 
-    /// Starts a relay that waits for its next start at once.
-    pub(super) fn retry_relay(&mut self) {
-        self.relay.retry();
-    }
-
-    /// Asks a relay that runs for its counters. Gives back its state if that
-    /// changed; its answer comes later.
-    pub(super) fn ask_counters(&mut self) -> Option<HostEvent> {
-        let memory = self.relay.ask_counters()?;
-        Some(HostEvent::Relay {
-            memory,
-            applied: false,
-        })
-    }
-
     /// Asks for the networking mode unless that is being asked.
     pub(super) fn ask_mode(&mut self) {
         if std::mem::replace(&mut self.asking, true) {
@@ -124,11 +102,9 @@ impl Windows {
         }
         let permit = self.mode.begin();
         self.calls.spawn(async {
-            let asked = async { run_async(permit?, LIMIT, interop::ask_mode).await };
-            let mode = asked.await;
-            HostEvent::Mode(
-                mode.unwrap_or_else(|error| ModeState::Unknown(format!("wslinfo: {error}"))),
-            )
+            let mode = async { run_async(permit?, LIMIT, interop::ask_mode).await }.await;
+            let unknown = |error| ModeState::Unknown(format!("wslinfo: {error}"));
+            HostEvent::Mode(mode.unwrap_or_else(unknown))
         });
     }
 
@@ -142,9 +118,7 @@ impl Windows {
     pub(super) async fn event(&mut self) -> HostEvent {
         loop {
             let ended = select! {
-                (memory, applied) = self.relay.next_change() => {
-                    return HostEvent::Relay { memory, applied };
-                }
+                memory = self.relay.next_change() => return HostEvent::Relay(memory),
                 ended = self.calls.join_next(), if !self.calls.is_empty() => ended,
             };
             // A call never panics and is never aborted.
@@ -152,7 +126,7 @@ impl Windows {
                 match event {
                     HostEvent::Mode(_) => self.asking = false,
                     HostEvent::Forwards(_) => self.syncing = false,
-                    HostEvent::Relay { .. } => {}
+                    HostEvent::Relay(_) => {}
                 }
                 return event;
             }
@@ -161,21 +135,18 @@ impl Windows {
 }
 
 impl Host for Windows {
-    fn syncing(&self) -> bool {
-        self.syncing
-    }
-
     fn relay(&mut self, wanted: Option<RelaySet>) -> RelayMemory {
         self.relay.set_forwards(wanted)
     }
 
-    fn sync(&mut self, wanted: RuleSet) {
-        self.syncing = true;
-        let permit = self.forwards.begin();
-        let (folder, saved) = (self.folder.clone(), self.saved.clone());
-        let call = sync_blocking(permit, saved, folder, wanted);
+    fn sync(&mut self, wanted: &RuleSet) -> bool {
+        if std::mem::replace(&mut self.syncing, true) {
+            return false;
+        }
+        let call = sync_blocking(self.forwards.begin(), self.state.clone(), wanted.clone());
         self.calls
             .spawn(async move { HostEvent::Forwards(call.await) });
+        true
     }
 }
 
@@ -191,7 +162,7 @@ mod tests {
             let folder = tempfile::tempdir().unwrap();
             let saved = Saved::new(folder.path());
             saved.update(|values| values.forwards = before).unwrap();
-            let outcome = sync_and_remember(&saved, folder.path(), wanted.clone()).await;
+            let outcome = sync_and_remember(folder.path(), wanted.clone()).await;
             assert_eq!(outcome.rules_remain, Some(before));
             assert_eq!(saved.load().unwrap().forwards, before);
         }

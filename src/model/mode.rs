@@ -66,9 +66,10 @@ impl fmt::Display for Mode {
 
 /// What is known of the mode. Asking takes a call to WSL's init that may hang,
 /// so the agent starts without the answer.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum ModeState {
     /// Asked, not answered yet.
+    #[default]
     Pending,
     /// Answered.
     Known(Mode),

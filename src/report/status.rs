@@ -18,7 +18,7 @@ use crate::{
 pub const VERSION: u32 = 1;
 
 /// The document. Fields may be added within a version, never changed.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Document {
     /// [`VERSION`].

@@ -3,6 +3,8 @@
 mod fake;
 mod owners;
 
+use std::time::Duration;
+
 use self::fake::{Bench, Fake, SSH};
 use super::*;
 use crate::{
@@ -268,7 +270,7 @@ async fn a_known_mode_stays_known() {
     bench
         .agent
         .handle_event(HostEvent::Mode(ModeState::Unknown("x".into())));
-    assert!(bench.agent.mode.known().is_some());
+    assert!(bench.agent.mode.state.known().is_some());
     assert_eq!(bench.agent.next_due(), None);
 }
 
@@ -281,9 +283,9 @@ async fn an_unknown_mode_is_asked_again_later() {
         runtime: folder.path().to_owned(),
         lib: folder.path().to_owned(),
     };
-    let mut agent = Agent::new(&machine, settings(""), &paths, false);
+    let mut agent = Agent::new(&machine, settings(""), &paths, HostMemory::default());
     agent.handle_event(HostEvent::Mode(ModeState::Unknown("x".into())));
-    assert!(agent.mode.known().is_none() && !agent.mode.take_due());
+    assert!(agent.mode.state.known().is_none() && !agent.mode.retry.take_due(Instant::now()));
     assert!(agent.next_due().is_some_and(|due| due > Instant::now()));
 }
 

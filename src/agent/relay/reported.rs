@@ -1,10 +1,11 @@
-//! What the relay reported: its listeners, and findings that expire.
+//! What the relay reported: its listeners, its counters, and findings that expire.
 
 use std::time::Instant;
 
+use jiff::Timestamp;
 use wslmesh_relay::protocol::{Listen, Listener};
 
-use crate::model::{Failure, Finding};
+use crate::model::{Counted, CountedForward, Failure, Finding};
 
 /// The listeners that were sent and confirmed.
 #[derive(Debug, Default)]
@@ -89,6 +90,30 @@ impl TransientFindings {
     /// The current ones.
     pub(super) fn findings(&self) -> impl Iterator<Item = &Finding> {
         self.0.iter().map(|(finding, _)| finding)
+    }
+}
+
+/// The last answer of the relay that runs.
+#[derive(Debug, Default)]
+pub(super) struct Counting {
+    pub(super) asked: bool,
+    pub(super) last: Option<Counted>,
+}
+
+impl Counting {
+    /// Takes an answer; `false` for one without a question, which is ignored.
+    pub(super) fn answered(&mut self, forwards: Vec<CountedForward>) -> bool {
+        if !std::mem::take(&mut self.asked) {
+            return false;
+        }
+        let now = u64::try_from(Timestamp::now().as_millisecond()).unwrap_or_default();
+        // Each answer has a time of its own, by which it is known as a new one.
+        let later = self.last.as_ref().map_or(0, |last| last.taken_unix_ms + 1);
+        self.last = Some(Counted {
+            taken_unix_ms: now.max(later),
+            forwards,
+        });
+        true
     }
 }
 

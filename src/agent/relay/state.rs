@@ -29,24 +29,11 @@ pub(super) enum State {
     /// Being started, in a blocking task.
     Starting(JoinHandle<Result<Result<Started, RelayError>, BlockingError>>),
     /// Started, and not ready yet.
-    AwaitingReady {
-        process: Process,
-        /// When it must be ready.
-        deadline: Instant,
-    },
+    AwaitingReady(Process),
     /// Ready.
-    Running {
-        process: Process,
-        since: Instant,
-        /// When it must have confirmed the last command; `None` once it has.
-        confirm_by: Option<Instant>,
-    },
+    Running { process: Process, since: Instant },
     /// Asked to exit.
-    Stopping {
-        process: Process,
-        /// When it is killed.
-        deadline: Instant,
-    },
+    Stopping(Process),
     /// Failed; the next start is scheduled.
     Waiting,
 }
@@ -70,15 +57,12 @@ impl State {
             Self::Idle | Self::Waiting => pending().await,
             Self::Starting(call) => {
                 let started = call.await.unwrap_or(Err(BlockingError::Interrupted))??;
-                *self = Self::AwaitingReady {
-                    process: Process::adopt(started)?,
-                    deadline: Instant::now() + DEADLINE,
-                };
+                *self = Self::AwaitingReady(Process::adopt(started)?);
                 Ok(None)
             }
-            Self::AwaitingReady { process, .. }
+            Self::AwaitingReady(process)
             | Self::Running { process, .. }
-            | Self::Stopping { process, .. } => process.recv().await.map(Some),
+            | Self::Stopping(process) => process.recv().await.map(Some),
         }
     }
 }

@@ -36,8 +36,8 @@ pub(super) struct Table {
     sessions: BTreeMap<Client, Session>,
     /// `None` where nothing is saved.
     path: Option<PathBuf>,
-    /// When changes are to be saved.
-    due: Option<Instant>,
+    /// When the file is to be written.
+    pub(super) due: Option<Instant>,
     last_save: Option<Instant>,
     saves: SingleFlight,
     unwritten: Unwritten,
@@ -78,15 +78,13 @@ impl Table {
     /// The table of an earlier run. If it cannot be read, clients get new ports,
     /// and their peers learn them.
     pub(super) fn load(path: PathBuf) -> Self {
-        let sessions = match read(&path) {
-            Ok(sessions) => sessions,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
-            Err(error) => {
+        let sessions = read(&path).unwrap_or_else(|error| {
+            if error.kind() != io::ErrorKind::NotFound {
                 let path = path.display();
                 tracing::info!(event = "relay-table", "ignoring {path}: {error}");
-                Vec::new()
             }
-        };
+            Vec::new()
+        });
         let mut table = Self::default();
         table.sessions.extend(sessions.into_iter().map(keyed));
         table.path = Some(path);
@@ -142,11 +140,6 @@ impl Table {
             .last_save
             .map_or(now, |last| now.max(last + SAVE_INTERVAL));
         self.due.get_or_insert(earliest);
-    }
-
-    /// When the file is to be written.
-    pub(super) fn due(&self) -> Option<Instant> {
-        self.due
     }
 
     /// Writes the file in a blocking task, if it is due.

@@ -1,6 +1,6 @@
 //! Supervised relays that are shell scripts. Each notes its commands in a file.
 
-use std::path::Path;
+use std::{fs, path::Path};
 
 use tokio::time::timeout;
 
@@ -42,7 +42,7 @@ impl Bench {
     async fn until(&mut self, what: impl Fn(&RelayMemory) -> bool) -> RelayMemory {
         let wait = async {
             loop {
-                let (memory, _) = self.supervisor.next_change().await;
+                let memory = self.supervisor.next_change().await;
                 if what(&memory) {
                     return memory;
                 }
@@ -181,7 +181,7 @@ async fn restarted_relay_gets_the_session_table() {
         "{:?}",
         bench.supervisor.state
     );
-    let until = bench.supervisor.retry.due.unwrap();
+    let until = bench.supervisor.deadline.unwrap();
     assert!(until > Instant::now() && until <= Instant::now() + Duration::from_secs(1));
     bench.at_once();
     let back = bench.until(|memory| memory.applied).await;
@@ -196,7 +196,7 @@ async fn restarted_relay_gets_the_session_table() {
     assert_eq!(commands[0].sessions, []);
     assert_eq!(commands[1].sessions, [expected], "the last port it had");
     let due = bench.supervisor.transient.due().unwrap();
-    assert!(bench.supervisor.on_deadline(due).is_some());
+    assert!(bench.supervisor.on_deadline(due));
     assert_eq!(
         codes(&bench.supervisor.memory()),
         [],
@@ -281,7 +281,7 @@ async fn each_failure_is_reported_and_retried() {
             "{script}: {:?}",
             bench.supervisor.state
         );
-        let until = bench.supervisor.retry.due.unwrap();
+        let until = bench.supervisor.deadline.unwrap();
         let wait = until.saturating_duration_since(Instant::now());
         assert!(
             wait <= Duration::from_secs(seconds) && wait + LONG >= Duration::from_secs(seconds),
@@ -313,7 +313,7 @@ async fn silent_relay_is_killed() {
         let mut bench = Bench::new(script);
         bench.supervisor.set_forwards(set(5));
         let waits = async {
-            while bench.supervisor.due().is_none()
+            while bench.supervisor.deadline.is_none()
                 || bench.commands().len() < script.matches("receive").count()
             {
                 let news = timeout(Duration::from_millis(5), bench.supervisor.next_change());
@@ -321,7 +321,7 @@ async fn silent_relay_is_killed() {
             }
         };
         timeout(LONG, waits).await.unwrap();
-        let due = bench.supervisor.due().unwrap();
+        let due = bench.supervisor.deadline.unwrap();
         assert!(due > Instant::now() + Duration::from_secs(5), "{script}");
         bench.supervisor.on_deadline(due);
         let memory = bench.supervisor.memory();
@@ -449,7 +449,7 @@ async fn new_place_restarts_the_relay() {
 
 #[tokio::test]
 async fn single_reconciliation_starts_nothing() {
-    let mut supervisor = Supervisor::absent();
+    let mut supervisor = Supervisor::default();
     let memory = supervisor.set_forwards(set(5));
     assert_eq!(
         (codes(&memory), memory.wanted),

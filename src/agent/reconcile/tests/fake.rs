@@ -5,6 +5,7 @@ use std::{
     cell::RefCell,
     collections::{BTreeMap, BTreeSet},
     net::SocketAddrV4,
+    time::Duration,
 };
 
 use super::super::*;
@@ -176,13 +177,12 @@ impl Host for Calls {
         self.relay.clone()
     }
 
-    fn syncing(&self) -> bool {
-        self.syncing
-    }
-
-    fn sync(&mut self, wanted: RuleSet) {
-        self.syncing = true;
-        self.wanted.push(wanted);
+    fn sync(&mut self, wanted: &RuleSet) -> bool {
+        if std::mem::replace(&mut self.syncing, true) {
+            return false;
+        }
+        self.wanted.push(wanted.clone());
+        true
     }
 }
 
@@ -204,7 +204,7 @@ impl<'a> Bench<'a> {
             runtime: folder.path().to_owned(),
             lib: folder.path().to_owned(),
         };
-        let mut agent = Agent::new(machine, settings(config), &paths, false);
+        let mut agent = Agent::new(machine, settings(config), &paths, HostMemory::default());
         agent.handle_event(HostEvent::Mode(ModeState::Known(Mode::Nat)));
         Self {
             agent,
@@ -287,10 +287,7 @@ impl Bench<'_> {
             .filter(|listen| !failed.iter().any(|(other, _)| other == listen))
             .collect();
         (relay.applied, relay.failed) = (true, failed.to_vec());
-        self.agent.handle_event(HostEvent::Relay {
-            memory: relay.clone(),
-            applied: true,
-        });
+        self.agent.handle_event(HostEvent::Relay(relay.clone()));
     }
 }
 

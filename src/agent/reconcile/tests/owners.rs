@@ -1,5 +1,7 @@
 //! Forwards that change hands: no port ever has two owners.
 
+use std::time::Duration;
+
 use super::{
     super::*,
     fake::{Bench, Fake, SSH},

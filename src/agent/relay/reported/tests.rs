@@ -1,7 +1,7 @@
 use std::{num::NonZeroU16, time::Duration};
 
 use super::*;
-use crate::model::Code;
+use crate::model::{Code, Counters};
 use wslmesh_relay::protocol::{FailureKind, Protocol};
 
 fn listen(port: u16) -> Listen {
@@ -54,4 +54,36 @@ fn transient_finding_expires_and_is_kept_once() {
     assert_eq!(transient.due(), Some(now + 2 * second));
     assert!(transient.expire(now + 2 * second));
     assert_eq!((transient.findings().count(), transient.due()), (0, None));
+}
+
+fn counted(opened: u64) -> CountedForward {
+    CountedForward {
+        name: "wg".to_owned(),
+        counters: Counters {
+            listen: listen(51820),
+            active: 2,
+            opened,
+            failed: 0,
+            refused: 0,
+            bytes_in: 1_000_000,
+            bytes_out: 7,
+        },
+    }
+}
+
+#[test]
+fn one_question_has_one_answer() {
+    let mut counting = Counting::default();
+    assert!(!counting.answered(Vec::new()));
+    assert_eq!(counting.last, None);
+    counting.asked = true;
+    assert!(counting.answered(vec![counted(3)]));
+    let taken = counting.last.as_ref().unwrap().taken_unix_ms;
+    let now = u64::try_from(Timestamp::now().as_millisecond()).unwrap();
+    assert!(taken > 1_700_000_000_000 && taken <= now);
+    assert!(!counting.answered(Vec::new()), "one question, one answer");
+    assert_eq!(counting.last.as_ref().unwrap().forwards, [counted(3)]);
+    counting.asked = true;
+    assert!(counting.answered(Vec::new()));
+    assert!(counting.last.as_ref().unwrap().taken_unix_ms > taken);
 }

@@ -76,7 +76,7 @@ fn table_is_restored_and_a_damaged_file_is_ignored() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("relay-sessions.json");
     let mut table = Table::load(path.clone());
-    assert_eq!((table.len(), table.due()), (0, None));
+    assert_eq!((table.len(), table.due), (0, None));
     table.update(false, vec![session(1, 10, 100)], &[]);
     drop(table);
     assert_eq!(Table::load(path.clone()).sessions(9), [session(1, 10, 100)]);
@@ -97,14 +97,14 @@ async fn writes_are_rate_limited_and_off_the_loop() {
     let path = folder.path().join("relay-sessions.json");
     let mut table = Table::load(path.clone());
     table.update(false, vec![session(1, 10, 100)], &[]);
-    let due = table.due().unwrap();
+    let due = table.due.unwrap();
     assert!(due <= Instant::now(), "the first change at once");
     table.save_if_due(due);
-    assert_eq!(table.due(), None);
+    assert_eq!(table.due, None);
     table.update(false, vec![session(1, 11, 101)], &[]);
-    assert_eq!(table.due(), Some(due + SAVE_INTERVAL));
+    assert_eq!(table.due, Some(due + SAVE_INTERVAL));
     table.save_if_due(due + SAVE_INTERVAL / 2);
-    assert!(table.due().is_some(), "not before it is due");
+    assert!(table.due.is_some(), "not before it is due");
     while table.saves.busy() {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
