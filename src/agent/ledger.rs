@@ -38,6 +38,10 @@ impl Entry {
             && self.retry.failures >= BREAKER_FAILURES
             && !self.action.same_end(action)
     }
+
+    fn forget_old(&mut self, now: Instant) {
+        self.done.retain(|time| now.duration_since(*time) < WINDOW);
+    }
 }
 
 /// All actions that failed or were done lately.
@@ -67,6 +71,26 @@ impl Ledger {
         }
     }
 
+    /// The entry of an action that was tried now, without what it held of another end.
+    fn tried(&mut self, action: &Action, now: Instant) -> &mut Entry {
+        let entry = self.0.entry(action.key()).or_insert_with(|| Entry {
+            action: action.clone(),
+            retry: Retry::default(),
+            last_try: now,
+            done: Vec::new(),
+            finding: None,
+        });
+        if !entry.action.same_end(action) {
+            entry.done.clear();
+            // Windows that does not answer is not healed by a new address.
+            if !matches!(action, Action::SyncForwards(_)) {
+                entry.retry.reset();
+            }
+        }
+        (entry.action, entry.last_try) = (action.clone(), now);
+        entry
+    }
+
     /// Notes a failure; `retry` says whether the same can succeed later.
     pub(super) fn failed(
         &mut self,
@@ -75,66 +99,37 @@ impl Ledger {
         retry: bool,
         now: Instant,
     ) {
-        let earlier = self.0.remove(&action.key());
-        // Windows that does not answer is not healed by a new address.
-        let counts_on = |entry: &Entry| {
-            matches!(action, Action::SyncForwards(_)) || entry.action.same_end(action)
-        };
-        let mut retries = earlier
-            .filter(counts_on)
-            .map(|entry| entry.retry)
-            .unwrap_or_default();
-        retries.failed(now);
-        retries.due = retries.due.filter(|_| retry);
-        self.0.insert(
-            action.key(),
-            Entry {
-                action: action.clone(),
-                retry: retries,
-                last_try: now,
-                done: Vec::new(),
-                finding,
-            },
-        );
+        let entry = self.tried(action, now);
+        entry.retry.failed(now);
+        if !retry {
+            entry.retry.due = None;
+        }
+        entry.finding = finding;
+        entry.done.clear();
     }
 
     /// Notes a success. The same result reached repeatedly means that
     /// another program undoes it: the agent steps aside.
     pub(super) fn done(&mut self, action: &Action, now: Instant) {
-        let earlier = self
-            .0
-            .remove(&action.key())
-            .filter(|entry| entry.action.same_end(action));
-        let mut done = earlier.map(|entry| entry.done).unwrap_or_default();
-        done.retain(|time| now.duration_since(*time) < WINDOW);
-        done.push(now);
-        let contested = done.len() >= ROUNDS;
-        let finding = contested.then(|| {
-            let times = done.len();
-            Finding::new(
+        let entry = self.tried(action, now);
+        entry.retry.reset();
+        entry.finding = None;
+        entry.done.push(now);
+        entry.forget_old(now);
+        let times = entry.done.len();
+        if times >= ROUNDS {
+            let text = format!(
+                "{action} was done {times} times within {} s and undone each time",
+                WINDOW.as_secs()
+            );
+            entry.finding = Some(Finding::new(
                 Code::Contested,
                 action.key().to_string(),
-                format!(
-                    "{action} was done {times} times within {} s and undone each time",
-                    WINDOW.as_secs()
-                ),
-            )
-        });
-        let mut retry = Retry::default();
-        if contested {
-            retry.due = Some(now + ASIDE);
-            done.clear();
+                text,
+            ));
+            entry.retry.due = Some(now + ASIDE);
+            entry.done.clear();
         }
-        self.0.insert(
-            action.key(),
-            Entry {
-                action: action.clone(),
-                retry,
-                last_try: now,
-                done,
-                finding,
-            },
-        );
     }
 
     /// Forgets what was tried: it succeeded, and no other program can undo it.
@@ -149,23 +144,16 @@ impl Ledger {
             if entry.retry.due.is_some() && wanted.is_some_and(|action| entry.holds_back(action)) {
                 entry.retry.due = Some(entry.last_try + BREAKER);
             }
-            if wanted.is_none()
-                && entry
-                    .finding
-                    .as_ref()
-                    .is_none_or(|finding| finding.code != Code::Contested)
-            {
+            let contested = |finding: &Finding| finding.code == Code::Contested;
+            if wanted.is_none() && !entry.finding.as_ref().is_some_and(contested) {
                 entry.retry.reset();
                 entry.finding = None;
             }
             if entry.retry.failures == 0 && entry.retry.take_due(now) {
                 entry.finding = None;
             }
-            entry.retry != Retry::default()
-                || entry
-                    .done
-                    .iter()
-                    .any(|time| now.duration_since(*time) < WINDOW)
+            entry.forget_old(now);
+            entry.retry != Retry::default() || !entry.done.is_empty()
         });
     }
 
@@ -228,11 +216,6 @@ impl Recheck {
             self.retry.failed(now);
         }
         self.silent = silent;
-    }
-
-    /// When the next attempt is due.
-    pub(super) fn due(&self) -> Option<Instant> {
-        self.retry.due
     }
 }
 
