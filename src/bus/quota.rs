@@ -10,7 +10,7 @@
 use std::{
     collections::BTreeMap,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, PoisonError, Weak,
         atomic::{AtomicU64, Ordering},
     },
 };
@@ -37,18 +37,12 @@ const ROOT: u32 = 0;
 /// The calls in flight.
 #[derive(Debug)]
 pub(super) struct Quotas {
-    connections: Mutex<BTreeMap<String, Connected>>,
-    calls: Arc<CallQuota>,
-    polkit_calls: Arc<CallQuota>,
+    /// The user of each connection, held by its calls in flight.
+    connections: InFlight<String, OnceCell<u32>>,
+    calls: CallQuota,
+    polkit_calls: CallQuota,
     lookups: Semaphore,
     dialogues: AtomicU64,
-}
-
-/// One connection's calls in flight, and its user.
-#[derive(Debug, Default)]
-struct Connected {
-    calls: usize,
-    user: Arc<OnceCell<u32>>,
 }
 
 /// A call that was admitted, for as long as it is answered.
@@ -56,21 +50,14 @@ struct Connected {
 pub(super) struct Caller {
     pub(super) user: u32,
     quotas: Arc<Quotas>,
-    _permit: Permit,
-    _call: Counted,
-}
-
-/// One of a connection's calls in flight.
-#[derive(Debug)]
-struct Counted {
-    quotas: Arc<Quotas>,
-    connection: String,
+    _permit: Arc<()>,
+    _connection: Arc<OnceCell<u32>>,
 }
 
 impl Quotas {
     pub(super) fn new() -> Arc<Self> {
         Arc::new(Self {
-            connections: Mutex::default(),
+            connections: InFlight::default(),
             calls: CallQuota::new(CALLS),
             polkit_calls: CallQuota::new(POLKIT_CALLS),
             lookups: Semaphore::new(LOOKUPS),
@@ -92,42 +79,27 @@ impl Quotas {
         }
         let unknown = || Error::Denied("the bus does not know the caller".to_owned());
         let connection = call.sender().ok_or_else(unknown)?;
-        let (call, user) = self.count(connection).ok_or_else(busy)?;
+        let fits = |calls: usize, _: &_| calls < PER_CONNECTION;
+        let connected = self.connections.add(connection.to_string(), fits);
+        let connected = connected.ok_or_else(busy)?;
         let look_up = async || {
             let _turn = self.lookups.acquire().await.ok()?;
             daemon::user(bus, connection).await
         };
-        let user = user.get_or_try_init(|| async { look_up().await.ok_or_else(unknown) });
+        let user = connected.get_or_try_init(|| async { look_up().await.ok_or_else(unknown) });
         let user = *user.await?;
         Ok(Caller {
             user,
             quotas: Arc::clone(self),
             _permit: self.calls.acquire(user).ok_or_else(busy)?,
-            _call: call,
+            _connection: connected,
         })
-    }
-
-    fn count(self: &Arc<Self>, connection: &str) -> Option<(Counted, Arc<OnceCell<u32>>)> {
-        let mut connections = self
-            .connections
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        let connected = connections.entry(connection.to_owned()).or_default();
-        if connected.calls >= PER_CONNECTION {
-            return None;
-        }
-        connected.calls += 1;
-        let counted = Counted {
-            quotas: Arc::clone(self),
-            connection: connection.to_owned(),
-        };
-        Some((counted, Arc::clone(&connected.user)))
     }
 }
 
 impl Caller {
     /// Room for a question to polkit.
-    pub(super) fn polkit_call(&self) -> Result<Permit, Error> {
+    pub(super) fn polkit_call(&self) -> Result<Arc<()>, Error> {
         self.quotas.polkit_calls.acquire(self.user).ok_or_else(|| {
             Error::Busy("too many questions to polkit at once; try again later".to_owned())
         })
@@ -139,22 +111,33 @@ impl Caller {
     }
 }
 
-impl Drop for Counted {
-    fn drop(&mut self) {
-        let mut connections = self
-            .quotas
-            .connections
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        match connections.get_mut(&self.connection) {
-            Some(connected) if connected.calls > 1 => connected.calls -= 1,
-            _ => drop(connections.remove(&self.connection)),
-        }
-    }
-}
-
 fn busy() -> Error {
     Error::Busy("too many calls at once; wait for an answer before the next".to_owned())
+}
+
+/// What is in flight. All of one key hold its value, which ends with the last of them; the
+/// next addition forgets the key.
+#[derive(Debug, Default)]
+struct InFlight<K, T>(Mutex<BTreeMap<K, Weak<T>>>);
+
+impl<K: Ord, T: Default> InFlight<K, T> {
+    /// One more of this key, if it fits, as decided by the number of this key's and by
+    /// all. It ends when it is dropped.
+    fn add(
+        &self,
+        key: K,
+        fits: impl FnOnce(usize, &BTreeMap<K, Weak<T>>) -> bool,
+    ) -> Option<Arc<T>> {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        all.retain(|_, held| held.strong_count() > 0);
+        let own = all.get(&key);
+        if !fits(own.map_or(0, Weak::strong_count), &all) {
+            return None;
+        }
+        let held = own.and_then(Weak::upgrade).unwrap_or_default();
+        all.insert(key, Arc::downgrade(&held));
+        Some(held)
+    }
 }
 
 /// So many calls in flight for one user, so many for all users but root, and as
@@ -164,57 +147,28 @@ fn busy() -> Error {
 struct CallQuota {
     each: usize,
     others: usize,
-    taken: Mutex<BTreeMap<u32, usize>>,
-}
-
-/// A part of a quota, given back when this is dropped.
-#[derive(Debug)]
-pub(super) struct Permit {
-    quota: Arc<CallQuota>,
-    user: u32,
+    taken: InFlight<u32, ()>,
 }
 
 impl CallQuota {
-    fn new((each, others): (usize, usize)) -> Arc<Self> {
-        Arc::new(Self {
+    fn new((each, others): (usize, usize)) -> Self {
+        Self {
             each,
             others,
-            taken: Mutex::default(),
-        })
+            taken: InFlight::default(),
+        }
     }
 
-    /// `None` where the quota is used up.
-    fn acquire(self: &Arc<Self>, user: u32) -> Option<Permit> {
-        let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
-        let own = taken.get(&user).copied().unwrap_or_default();
-        let others = taken.iter().filter(|(user, _)| **user != ROOT);
-        let full = if user == ROOT {
-            own >= self.others
-        } else {
-            own >= self.each || others.map(|(_, count)| count).sum::<usize>() >= self.others
-        };
-        if full {
-            return None;
-        }
-        taken.insert(user, own + 1);
-        Some(Permit {
-            quota: Arc::clone(self),
-            user,
+    /// A part of the quota, given back when it is dropped; `None` where it is used up.
+    fn acquire(&self, user: u32) -> Option<Arc<()>> {
+        self.taken.add(user, |own, all| {
+            if user == ROOT {
+                return own < self.others;
+            }
+            let others = all.iter().filter(|(user, _)| **user != ROOT);
+            let others: usize = others.map(|(_, held)| held.strong_count()).sum();
+            own < self.each && others < self.others
         })
-    }
-}
-
-impl Drop for Permit {
-    fn drop(&mut self) {
-        let mut taken = self
-            .quota
-            .taken
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        match taken.get_mut(&self.user) {
-            Some(count) if *count > 1 => *count -= 1,
-            _ => drop(taken.remove(&self.user)),
-        }
     }
 }
 
