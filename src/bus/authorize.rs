@@ -52,24 +52,13 @@ impl Action {
         }
     }
 
-    fn denied(self) -> Error {
-        Error::Denied(format!("only root may {}", self.description()))
-    }
-
-    fn not_authorized(self) -> Error {
-        Error::Denied(format!(
+    /// Who may do it besides root, and how root does it.
+    fn permitted(self) -> String {
+        format!(
             "only root, a member of group wslmesh or a user whom polkit allows {} may {}",
             self.id(),
             self.description()
-        ))
-    }
-
-    fn not_interactive(self) -> Error {
-        Error::Interactive(format!(
-            "this call does not let polkit ask for a password; only root, a member of group wslmesh or a user whom polkit allows {} may {}",
-            self.id(),
-            self.description()
-        ))
+        )
     }
 }
 
@@ -103,7 +92,8 @@ pub(super) async fn authorize(
     if caller.user == 0 {
         return Ok(());
     }
-    let sender = call.sender().ok_or_else(|| action.denied())?;
+    let denied = || Error::Denied(format!("only root may {}", action.description()));
+    let sender = call.sender().ok_or_else(denied)?;
     let _permit = caller.polkit_call()?;
     let interactive = call
         .primary()
@@ -112,9 +102,12 @@ pub(super) async fn authorize(
     let dialogue = interactive.then(|| format!("{sender}/{}", caller.dialogue()));
     match ask_polkit(bus, sender, action, dialogue.as_deref()).await {
         Some((true, _)) => Ok(()),
-        Some((false, true)) if !interactive => Err(action.not_interactive()),
-        Some((false, _)) => Err(action.not_authorized()),
-        None => Err(action.denied()),
+        Some((false, true)) if !interactive => Err(Error::Interactive(format!(
+            "this call does not let polkit ask for a password; {}",
+            action.permitted()
+        ))),
+        Some((false, _)) => Err(Error::Denied(action.permitted())),
+        None => Err(denied()),
     }
 }
 
@@ -133,23 +126,22 @@ async fn ask_polkit(
         "system-bus-name",
         HashMap::from([("name", Variant::from(sender))]),
     );
-    let flags = if dialogue.is_some() { INTERACTIVE } else { 0 };
+    let (flags, limit) = match dialogue {
+        Some(_) => (INTERACTIVE, PASSWORD_TIMEOUT),
+        None => (0, TIMEOUT),
+    };
     let details = HashMap::new();
     let id = dialogue.unwrap_or_default();
     let call = polkit.check_authorization(&subject, action.id(), &details, flags, id);
-    let Some(dialogue) = dialogue else {
-        let (granted, challenge, _) = timeout(TIMEOUT, call).await.ok()?.ok()?;
-        return Some((granted, challenge));
-    };
     let answer = select! {
-        answer = timeout(PASSWORD_TIMEOUT, call) => answer.ok(),
-        () = left(bus, sender) => None,
+        answer = timeout(limit, call) => answer.ok(),
+        () = left(bus, sender), if dialogue.is_some() => None,
     };
     if let Some(answer) = answer {
         let (granted, challenge, _) = answer.ok()?;
         return Some((granted, challenge));
     }
-    let cancelled = timeout(TIMEOUT, polkit.cancel_check_authorization(dialogue)).await;
+    let cancelled = timeout(TIMEOUT, polkit.cancel_check_authorization(dialogue?)).await;
     if !matches!(cancelled, Ok(Ok(()))) {
         tracing::debug!(event = "bus", "polkit did not end a dialogue");
     }
