@@ -4,10 +4,7 @@ use std::num::NonZeroU16;
 
 use serde::{
     Deserialize,
-    de::{
-        IntoDeserializer,
-        value::{Error as ValueError, StrDeserializer},
-    },
+    de::value::{Error as ValueError, StrDeserializer},
 };
 
 use super::error::Error;
@@ -64,7 +61,7 @@ fn short<'a>(key: &str, given: &'a str) -> Result<&'a str, Error> {
 
 fn read<T: for<'de> Deserialize<'de>>(key: &str, given: &str) -> Result<T, Error> {
     let given = short(key, given)?;
-    let from: StrDeserializer<'_, ValueError> = given.into_deserializer();
+    let from = StrDeserializer::<ValueError>::new(given);
     T::deserialize(from).map_err(|error| Error::Forward(format!("{key} {given:?}: {error}")))
 }
 

@@ -2,7 +2,6 @@
 
 use serde::{
     Deserialize, Serialize,
-    de::IntoDeserializer,
     de::value::{Error, StrDeserializer},
 };
 use zbus::Message;
@@ -64,8 +63,7 @@ impl Signal {
             }
             "HealthRaised" => {
                 let (code, severity, subject, detail, remediation) = body.deserialize().ok()?;
-                let severity: &str = severity;
-                let severity: StrDeserializer<'_, Error> = severity.into_deserializer();
+                let severity = StrDeserializer::<Error>::new(severity);
                 Self::HealthRaised(HealthEntry {
                     code,
                     severity: Severity::deserialize(severity).ok()?,
