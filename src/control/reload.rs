@@ -38,16 +38,13 @@ pub enum Reload {
 /// Has the agent of this distribution read its configuration and query Windows again:
 /// over D-Bus, else by SIGHUP, as `systemctl reload wslmesh` does.
 pub async fn reload(paths: &Paths) -> Reload {
-    let requested = match Client::connect().await {
-        Ok(client) => client.reload().await,
-        Err(error) => Err(error),
-    };
-    match requested {
+    let requested = async { Client::connect().await?.reload().await };
+    match requested.await {
         Ok(()) => Reload::Done,
         Err(ControlError::Absent(_) | ControlError::Denied) => signalled(paths),
         // One on standby reads it when it takes over.
         Err(ControlError::Busy(why)) => match signalled(paths) {
-            Reload::Signalled(pid) => Reload::Signalled(pid),
+            signalled @ Reload::Signalled(_) => signalled,
             _ => Reload::Failed(why),
         },
         Err(error) => Reload::Failed(error.to_string()),

@@ -153,17 +153,12 @@ impl AgentHandle {
     /// # Errors
     /// [`RequestError`]; nothing was written unless only the reload was refused.
     pub async fn add(&self, forward: Forward) -> Result<PathBuf, RequestError> {
-        let reserved = self.reserve()?;
-        let source = self.source.clone();
-        let path = self
-            .change(move || {
-                let drop_in = DropIn::of(&source, &forward.name)?;
-                drop_in.add(&forward)?;
-                Ok(drop_in.path().to_owned())
-            })
-            .await?;
-        reserved.reload().await?;
-        Ok(path)
+        self.change(move |source| {
+            let drop_in = DropIn::of(source, &forward.name)?;
+            drop_in.add(&forward)?;
+            Ok(drop_in.path().to_owned())
+        })
+        .await
     }
 
     /// Removes a forward's drop-in, has that taken up, and gives back its path.
@@ -172,16 +167,12 @@ impl AgentHandle {
     /// [`RequestError`]; where the name is written elsewhere too, which is in force
     /// then, the drop-in is removed all the same.
     pub async fn remove(&self, name: String) -> Result<PathBuf, RequestError> {
-        let reserved = self.reserve()?;
-        let source = self.source.clone();
-        let (path, left) = self
-            .change(move || {
-                let drop_in = DropIn::of(&source, &name)?;
-                let left = drop_in.remove()?;
-                Ok((drop_in.path().to_owned(), left))
-            })
-            .await?;
-        reserved.reload().await?;
+        let removed = self.change(move |source| {
+            let drop_in = DropIn::of(source, &name)?;
+            let left = drop_in.remove()?;
+            Ok((drop_in.path().to_owned(), left))
+        });
+        let (path, left) = removed.await?;
         match left {
             None => Ok(path),
             Some(left) => Err(RequestError::Forward(format!(
@@ -220,14 +211,19 @@ impl AgentHandle {
         last.as_ref().map(|(_, counted)| counted.clone())
     }
 
-    /// Files are read and written in a thread of their own.
+    /// Changes files in a thread of their own, and has that taken up.
     async fn change<T: Send + 'static>(
         &self,
-        work: impl FnOnce() -> Result<T, DropInError> + Send + 'static,
+        work: impl FnOnce(&Source) -> Result<T, DropInError> + Send + 'static,
     ) -> Result<T, RequestError> {
+        let reserved = self.reserve()?;
+        let source = self.source.clone();
         let files = self.files.lock().await;
-        let done = async { run_blocking(files.begin()?, LIMIT, work).await };
-        Ok(done.await.map_err(|_| DISK)??)
+        let done = async { run_blocking(files.begin()?, LIMIT, move || work(&source)).await };
+        let result = done.await.map_err(|_| DISK)??;
+        drop(files);
+        reserved.reload().await?;
+        Ok(result)
     }
 
     /// Reserves a place in the queue before anything is changed: a busy request

@@ -23,11 +23,8 @@ pub struct Status {
 /// # Errors
 /// The agent does not answer and there is no document, or one that cannot be read.
 pub async fn status(paths: &Paths) -> Result<Option<Status>, ControlError> {
-    let answer = match Client::connect().await {
-        Ok(client) => client.status().await,
-        Err(error) => Err(error),
-    };
-    match answer {
+    let answer = async { Client::connect().await?.status().await };
+    match answer.await {
         Ok(document) => Ok(Some(Status {
             document,
             note: None,
