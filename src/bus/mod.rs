@@ -17,10 +17,7 @@ mod shared;
 #[cfg(test)]
 mod tests;
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering},
-};
+use std::sync::{Arc, atomic::Ordering};
 
 use self::shared::Shared;
 use crate::{
@@ -32,7 +29,6 @@ use crate::{
 #[derive(Debug, Clone)]
 pub struct Bus {
     shared: Arc<Shared>,
-    started: Arc<AtomicBool>,
 }
 
 impl Bus {
@@ -41,14 +37,13 @@ impl Bus {
     pub fn new(agent: AgentHandle) -> Self {
         Self {
             shared: Arc::new(Shared::new(agent)),
-            started: Arc::default(),
         }
     }
 
     /// Joins the bus, beside whatever else runs; only the first call counts. There
     /// must be a document by now.
     pub fn start(&self) {
-        if !self.started.swap(true, Ordering::Relaxed) {
+        if !self.shared.started.swap(true, Ordering::Relaxed) {
             tokio::spawn(connection::keep(Arc::clone(&self.shared)));
         }
     }

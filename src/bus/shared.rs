@@ -1,6 +1,6 @@
 //! What the loop and the connection to the bus share.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::AtomicBool};
 
 use tokio::sync::Notify;
 
@@ -17,6 +17,8 @@ const MAX_SIGNALS: usize = 256;
 #[derive(Debug)]
 pub(super) struct Shared {
     pub(super) agent: AgentHandle,
+    /// Whether the connection is made or tried.
+    pub(super) started: AtomicBool,
     /// There is something to emit.
     pub(super) changed: Notify,
     /// Connect now.
@@ -38,6 +40,7 @@ impl Shared {
     pub(super) fn new(agent: AgentHandle) -> Self {
         Self {
             agent,
+            started: AtomicBool::new(false),
             changed: Notify::new(),
             retry: Notify::new(),
             peers: Peers::default(),
@@ -70,19 +73,14 @@ impl Shared {
     /// second. It holds up no pass.
     pub(super) async fn with_details(&self, document: &Document) -> Document {
         let mut document = document.clone();
-        let serves = document.relay.as_ref().is_some_and(|relay| relay.applied);
+        let relay = document.relay.as_mut().filter(|relay| relay.applied);
         let counters = async {
-            if serves {
-                self.agent.counters().await
-            } else {
-                None
+            if let Some(relay) = relay {
+                relay.counters = self.agent.counters().await.or(relay.counters.take());
             }
         };
-        let (peers, counters) = tokio::join!(self.peers.of(&document.links), counters);
+        let (peers, ()) = tokio::join!(self.peers.of(&document.links), counters);
         document.wireguard = Some(peers);
-        if let (Some(relay), Some(counters)) = (&mut document.relay, counters) {
-            relay.counters = Some(counters);
-        }
         document
     }
 
