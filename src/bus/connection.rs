@@ -11,13 +11,13 @@ use zbus::{
     Connection, MessageStream,
     connection::Builder,
     fdo::{DBusProxy, RequestNameFlags, RequestNameReply},
-    object_server::SignalEmitter,
+    object_server::{InterfaceRef, SignalEmitter},
 };
 
 use super::{
     daemon,
     interface::Agent1,
-    properties::{emit_changes, entry, plain},
+    properties::{Properties, emit_changes, entry, plain},
     shared::Shared,
 };
 use crate::{
@@ -32,12 +32,18 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 const LONG_LIFE: Duration = Duration::from_secs(60);
 
 /// Why there is no connection.
+#[derive(Debug, thiserror::Error)]
 enum ConnectError {
     /// No program listens at the bus's address.
+    #[error("no system bus here")]
     Absent,
     /// The bus does not complete the connection, for this reason.
+    #[error("cannot join the system bus: {0}; retrying")]
     Failed(String),
     /// The bus does not give us the name, for this reason.
+    #[error(
+        "the system bus does not give the agent its name, so that no program finds it there: {0}; install {NAME}.conf into /usr/share/dbus-1/system.d, then: systemctl reload dbus wslmesh"
+    )]
     NameRefused(String),
 }
 
@@ -85,26 +91,18 @@ pub(super) async fn keep(shared: Arc<Shared>) {
                 }
                 tracing::info!(event = "bus", "lost the system bus; reconnecting");
             }
+            Err(error @ ConnectError::Absent) => tracing::debug!(event = "bus", "{error}"),
             // The first refusal may be that of a bus that is still to read its
             // policy, as when the package was installed just now.
-            Err(ConnectError::NameRefused(why))
-                if retry.failures > 0 && warned.as_ref() != Some(&why) =>
-            {
-                tracing::warn!(
-                    event = "bus",
-                    "the system bus does not give the agent its name, so that no program finds it there: {why}; install {NAME}.conf into /usr/share/dbus-1/system.d, then: systemctl reload dbus wslmesh"
-                );
-                warned = Some(why);
-            }
-            Err(ConnectError::NameRefused(_)) => seen = true,
-            Err(ConnectError::Failed(why)) => {
-                if warned.as_ref() != Some(&why) {
-                    tracing::warn!(event = "bus", "cannot join the system bus: {why}; retrying");
-                }
+            Err(ConnectError::NameRefused(_)) if retry.failures == 0 => seen = true,
+            Err(error) => {
                 seen = true;
-                warned = Some(why);
+                let text = error.to_string();
+                if warned.as_ref() != Some(&text) {
+                    tracing::warn!(event = "bus", "{text}");
+                }
+                warned = Some(text);
             }
-            Err(ConnectError::Absent) => tracing::debug!(event = "bus", "no system bus here"),
         }
         let due = retry.failed(std::time::Instant::now());
         select! {
@@ -132,6 +130,9 @@ async fn retry_due(shared: &Shared, retry: &Retry, due: Instant, seen: bool) {
 /// A connection that serves the object, and whether the name is ours.
 struct Link {
     bus: Connection,
+    agent: InterfaceRef<Agent1>,
+    /// The properties as they were emitted last.
+    emitted: Properties,
     owners: MessageStream,
     ours: bool,
     /// Whether the name was requested as the leader's.
@@ -148,8 +149,11 @@ impl Link {
         let refused = |error: zbus::Error| ConnectError::NameRefused(error.to_string());
         // Before the name is requested, so that no change of its owner is missed.
         let owners = daemon::owners(&bus, NAME).await.map_err(refused)?;
+        let agent = bus.object_server().interface(PATH).await.map_err(refused)?;
         let mut link = Self {
             bus,
+            agent,
+            emitted: Properties::new(),
             owners,
             ours: false,
             leads: false,
@@ -181,17 +185,15 @@ impl Link {
 
     /// Reports who owns the agent's name, which a standby does without.
     async fn report_holder(&self, shared: &Shared) {
-        let holder = if self.leads && !self.ours {
-            Some(daemon::holder(&self.bus, NAME).await)
-        } else {
-            None
-        };
+        let mut holder = None;
+        if self.leads && !self.ours {
+            holder = Some(daemon::holder(&self.bus, NAME).await);
+        }
         shared.agent.set_name_holder(holder);
     }
 
     /// Emits what the loop publishes, until the connection is lost.
     async fn serve(mut self, shared: &Shared) {
-        let mut emitted: Option<Arc<Document>> = None;
         loop {
             let (document, signals) = shared.take();
             if let Some(document) = document {
@@ -200,14 +202,10 @@ impl Link {
                 {
                     tracing::debug!(event = "bus", "the name was not given: {error}");
                 }
-                if self.ours {
-                    let done = self.emit(emitted.as_deref(), &document, signals).await;
-                    done.unwrap_or_else(|error| {
-                        tracing::debug!(event = "bus", "a signal was not sent: {error}")
-                    });
-                    emitted = Some(document);
-                } else {
-                    emitted = None;
+                if !self.ours {
+                    self.emitted.clear();
+                } else if let Err(error) = self.emit(signals).await {
+                    tracing::debug!(event = "bus", "a signal was not sent: {error}");
                 }
             }
             select! {
@@ -227,42 +225,39 @@ impl Link {
     }
 
     /// The properties first: who receives a signal may read them at once.
-    async fn emit(
-        &self,
-        before: Option<&Document>,
-        now: &Document,
-        signals: Vec<Signal>,
-    ) -> zbus::Result<()> {
-        emit_changes(&self.bus, before, now).await?;
+    async fn emit(&mut self, signals: Vec<Signal>) -> zbus::Result<()> {
+        let now = self.agent.get().await.properties();
+        let before = std::mem::replace(&mut self.emitted, now);
+        let emitter = self.agent.signal_emitter();
+        emit_changes(emitter, &before, &self.emitted).await?;
         for signal in signals {
-            emit(&self.bus, signal).await?;
+            emit(emitter, signal).await?;
         }
         Ok(())
     }
 }
 
 /// Emits one signal.
-async fn emit(bus: &Connection, signal: Signal) -> zbus::Result<()> {
-    let at = SignalEmitter::new(bus, PATH)?;
+async fn emit(at: &SignalEmitter<'_>, signal: Signal) -> zbus::Result<()> {
     match signal {
         Signal::AddressChanged {
             interface,
             old,
             new,
-        } => Agent1::address_changed_to(&at, &interface, &old, &new).await,
+        } => Agent1::address_changed_to(at, &interface, &old, &new).await,
         Signal::HealthRaised(raised) => {
             let (code, severity, subject, detail, remediation) = entry(raised);
-            Agent1::health_raised(&at, &code, &severity, &subject, &detail, &remediation).await
+            Agent1::health_raised(at, &code, &severity, &subject, &detail, &remediation).await
         }
         Signal::HealthCleared { code, subject } => {
-            Agent1::health_cleared(&at, &code, &plain(subject)).await
+            Agent1::health_cleared(at, &code, &plain(subject)).await
         }
         Signal::Changed {
             changes,
             duration_us,
         } => {
             let changes: Vec<String> = changes.into_iter().map(plain).collect();
-            Agent1::changed(&at, &changes, duration_us).await
+            Agent1::changed(at, &changes, duration_us).await
         }
     }
 }

@@ -1,6 +1,6 @@
 //! The interface's methods, properties and signals, as callers see them.
 
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc};
 
 use zbus::{Connection, message::Header, object_server::SignalEmitter};
 
@@ -8,7 +8,7 @@ use super::{
     argument::{self, Arguments},
     authorize::{Action, authorize},
     error::Error,
-    properties::{self, Forward, Health, plain},
+    properties::{self, Forward, Health, Properties, plain, text},
     quota::{Caller, Quotas},
     shared::Shared,
 };
@@ -34,6 +34,22 @@ impl Agent1 {
         document.map(|document| fact(&document)).unwrap_or_default()
     }
 
+    /// Each property whose changes are signalled.
+    pub(super) fn properties(&self) -> Properties {
+        HashMap::from([
+            ("Role", self.role().into()),
+            ("Mode", self.mode().into()),
+            ("Interface", self.interface().into()),
+            ("Address", self.address().into()),
+            ("Gateway", self.gateway().into()),
+            ("WindowsAddress", self.windows_address().into()),
+            ("NetworkFile", self.network_file().into()),
+            ("HealthState", self.health_state().into()),
+            ("Health", self.health().into()),
+            ("Forwards", self.forwards().into()),
+        ])
+    }
+
     /// Lets an admitted call pass that changes something.
     async fn allow(
         &self,
@@ -42,17 +58,15 @@ impl Agent1 {
         caller: &Caller,
         action: Action,
     ) -> Result<(), Error> {
-        if let Some(standby) = self.shown(standby) {
-            return Err(Error::Busy(standby));
+        if let Some(document) = self.shared.document()
+            && document.role == "standby"
+        {
+            let why = document.health.first().map_or("", |entry| &entry.detail);
+            let text = format!("this agent is on standby: {why}");
+            return Err(Error::Busy(text));
         }
         authorize(bus, call, caller, action).await
     }
-}
-
-/// Why an agent on standby refuses.
-fn standby(document: &Document) -> Option<String> {
-    let why = document.health.first().map_or("", |entry| &entry.detail);
-    (document.role == "standby").then(|| format!("this agent is on standby: {why}"))
 }
 
 impl From<RequestError> for Error {
@@ -90,37 +104,41 @@ impl Agent1 {
     /// The watched interface. Here and below a text is empty where there is none.
     #[zbus(property)]
     fn interface(&self) -> String {
-        self.shown(properties::interface)
+        self.shown(|document| text(document.interface.as_ref()))
     }
 
     /// This distribution's IPv4 address.
     #[zbus(property)]
     fn address(&self) -> String {
-        self.shown(properties::address)
+        self.shown(|document| text(document.address))
     }
 
     /// Its gateway.
     #[zbus(property)]
     fn gateway(&self) -> String {
-        self.shown(properties::gateway)
+        self.shown(|document| text(document.gateway))
     }
 
     /// Windows' own address.
     #[zbus(property)]
     fn windows_address(&self) -> String {
-        self.shown(properties::windows_address)
+        self.shown(|document| text(document.windows_address))
     }
 
     /// The network file that is kept current.
     #[zbus(property)]
     fn network_file(&self) -> String {
-        self.shown(properties::network_file)
+        self.shown(|document| plain(document.network_file.display().to_string()))
     }
 
     /// "degraded" while a warning or an error is in force, else "healthy".
     #[zbus(property)]
     fn health_state(&self) -> &'static str {
-        self.shown(properties::health_state)
+        if self.shown(Document::degraded) {
+            "degraded"
+        } else {
+            "healthy"
+        }
     }
 
     /// The findings in force: code, severity (info, warning, error), subject, detail,

@@ -2,10 +2,10 @@
 
 use std::{collections::HashMap, fmt};
 
-use zbus::{Connection, Variant};
+use zbus::{Variant, object_server::SignalEmitter};
 
 use crate::{
-    control::{NAME, PATH},
+    control::NAME,
     model::{ForwardStatus, HealthEntry},
     report::Document,
 };
@@ -27,36 +27,8 @@ pub(super) fn plain(text: String) -> String {
 }
 
 /// The text of what there is, else nothing.
-fn text(value: Option<impl fmt::Display>) -> String {
+pub(super) fn text(value: Option<impl fmt::Display>) -> String {
     value.map(|value| value.to_string()).unwrap_or_default()
-}
-
-pub(super) fn interface(document: &Document) -> String {
-    text(document.interface.as_ref())
-}
-
-pub(super) fn address(document: &Document) -> String {
-    text(document.address)
-}
-
-pub(super) fn gateway(document: &Document) -> String {
-    text(document.gateway)
-}
-
-pub(super) fn windows_address(document: &Document) -> String {
-    text(document.windows_address)
-}
-
-pub(super) fn network_file(document: &Document) -> String {
-    plain(document.network_file.display().to_string())
-}
-
-pub(super) fn health_state(document: &Document) -> &'static str {
-    if document.degraded() {
-        "degraded"
-    } else {
-        "healthy"
-    }
 }
 
 pub(super) fn health(document: &Document) -> Vec<Health> {
@@ -92,57 +64,36 @@ fn forward(served: &ForwardStatus) -> Forward {
     ])
 }
 
-/// Each property whose changes are signalled.
-fn all(document: &Document) -> [(&'static str, Variant<'static>); 10] {
-    [
-        ("Role", document.role.clone().into()),
-        ("Mode", document.mode.clone().into()),
-        ("Interface", interface(document).into()),
-        ("Address", address(document).into()),
-        ("Gateway", gateway(document).into()),
-        ("WindowsAddress", windows_address(document).into()),
-        ("NetworkFile", network_file(document).into()),
-        ("HealthState", health_state(document).into()),
-        ("Health", health(document).into()),
-        ("Forwards", forwards(document).into()),
-    ]
-}
+/// Values by the names of their properties.
+pub(super) type Properties = HashMap<&'static str, Variant<'static>>;
 
-/// The properties that changed; all of them where there was no document.
-pub(super) fn changed(
-    before: Option<&Document>,
-    now: &Document,
-) -> HashMap<&'static str, Variant<'static>> {
-    let before = before.map(all);
-    let same = |name: &str, value: &Variant<'_>| {
-        before
-            .iter()
-            .flatten()
-            .any(|(of, old)| *of == name && old == value)
-    };
-    all(now)
-        .into_iter()
-        .filter(|(name, value)| !same(name, value))
+/// The properties that changed.
+pub(super) fn changed<'a>(
+    before: &Properties,
+    now: &'a Properties,
+) -> HashMap<&'static str, &'a Variant<'static>> {
+    let now = now.iter().map(|(name, value)| (*name, value));
+    now.filter(|(name, value)| before.get(name) != Some(value))
         .collect()
 }
 
 /// Emits one PropertiesChanged for all that changed, if anything did.
 pub(super) async fn emit_changes(
-    bus: &Connection,
-    before: Option<&Document>,
-    now: &Document,
+    emitter: &SignalEmitter<'_>,
+    before: &Properties,
+    now: &Properties,
 ) -> zbus::Result<()> {
     let changed = changed(before, now);
     if changed.is_empty() {
         return Ok(());
     }
     let invalidated: &[&str] = &[];
-    bus.emit_signal(
-        None::<&str>,
-        PATH,
-        "org.freedesktop.DBus.Properties",
-        "PropertiesChanged",
-        &(NAME, changed, invalidated),
-    )
-    .await
+    let body = (NAME, changed, invalidated);
+    emitter
+        .emit(
+            "org.freedesktop.DBus.Properties",
+            "PropertiesChanged",
+            &body,
+        )
+        .await
 }

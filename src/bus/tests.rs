@@ -323,7 +323,8 @@ async fn no_nul_reaches_the_bus() {
         network_file: "/etc/a\0b".into(),
         ..document("active", health)
     };
-    let shown = format!("{:?}", properties::changed(None, &ill));
+    pair.bus.publish(ill, Vec::new());
+    let shown = format!("{:?}", pair.signalled().await);
     assert!(shown.contains("/etc/a\u{fffd}b") && shown.contains("config-rejected"));
     assert!(!shown.contains("\\0") && !shown.contains('\0'), "{shown}");
 }
@@ -380,21 +381,23 @@ async fn signalled_values_are_read_values() {
         Some(env!("CARGO_PKG_VERSION").into())
     );
     assert_eq!(read.remove("Passes"), Some(7_u64.into()));
-    let changed = properties::changed(None, &document("active", ""));
-    assert_eq!(changed, read);
-    let before = document("active", "");
+    let before = pair.signalled().await;
+    assert_eq!(before, read);
+    let document = document("active", "");
     let now = Document {
         passes: 9,
         last_pass_us: 5,
-        ..before.clone()
+        ..document.clone()
     };
-    assert!(properties::changed(Some(&before), &now).is_empty());
+    pair.bus.publish(now, Vec::new());
+    assert!(properties::changed(&before, &pair.signalled().await).is_empty());
     let now = Document {
         address: None,
-        ..before.clone()
+        ..document
     };
+    pair.bus.publish(now, Vec::new());
     assert_eq!(
-        properties::changed(Some(&before), &now),
-        HashMap::from([("Address", "".into())])
+        properties::changed(&before, &pair.signalled().await),
+        HashMap::from([("Address", &"".into())])
     );
 }

@@ -104,7 +104,7 @@ impl Polkit {
 pub(super) struct Pair {
     pub(super) script: Arc<Script>,
     /// Serves the object.
-    pub(super) _ours: Connection,
+    ours: Connection,
     pub(super) theirs: Connection,
     pub(super) bus: Bus,
     /// Passes that the loop made.
@@ -163,12 +163,22 @@ impl Pair {
         let (ours, theirs) = tokio::join!(ours, theirs);
         Self {
             script,
-            _ours: ours.unwrap(),
+            ours: ours.unwrap(),
             theirs: theirs.unwrap(),
             bus,
             passes,
             folder,
         }
+    }
+
+    /// The properties whose changes are signalled.
+    pub(super) async fn signalled(&self) -> properties::Properties {
+        let server = self.ours.object_server();
+        let agent = server
+            .interface::<_, interface::Agent1>(PATH)
+            .await
+            .unwrap();
+        agent.get().await.properties()
     }
 
     pub(super) fn is(&self, uid: u32, verdict: Option<(bool, u64)>) {
