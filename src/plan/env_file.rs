@@ -25,13 +25,15 @@ use std::net::IpAddr;
 use std::ops::Range;
 
 use ipnet::IpNet;
+use serde::{Deserialize, Serialize, de::value};
 use thiserror::Error;
 
-/// The file as the package ships it: every key of [`Key::ALL`], without a value.
+/// The file as the package ships it: every [`Key`], without a value.
 pub(super) const TEMPLATE: &str = include_str!("../../config/network/wsl-network.conf");
 
 /// A key of the file that wslmesh keeps current; all other keys are foreign.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub(super) enum Key {
     /// The distribution's own address.
     WslIp,
@@ -60,49 +62,16 @@ pub(super) enum Key {
 }
 
 impl Key {
-    /// Every key, in the order of the template.
-    pub(super) const ALL: [Self; 12] = [
-        Self::WslIp,
-        Self::WslNetwork,
-        Self::WslGateway,
-        Self::WslMtu,
-        Self::WslInterface,
-        Self::WslNetworkingMode,
-        Self::PrimaryDns,
-        Self::MeshIpTailscale,
-        Self::MeshIpWireguard,
-        Self::MeshPortWireguard,
-        Self::KeepaliveInterval,
-        Self::WindowsHostIp,
-    ];
-
-    /// The key as it is written in the file.
-    pub(super) const fn as_str(self) -> &'static str {
-        match self {
-            Self::WslIp => "WSL_IP",
-            Self::WslNetwork => "WSL_NETWORK",
-            Self::WslGateway => "WSL_GATEWAY",
-            Self::WslMtu => "WSL_MTU",
-            Self::WslInterface => "WSL_INTERFACE",
-            Self::WslNetworkingMode => "WSL_NETWORKING_MODE",
-            Self::PrimaryDns => "PRIMARY_DNS",
-            Self::MeshIpTailscale => "MESH_IP_TAILSCALE",
-            Self::MeshIpWireguard => "MESH_IP_WIREGUARD",
-            Self::MeshPortWireguard => "MESH_PORT_WIREGUARD",
-            Self::KeepaliveInterval => "KEEPALIVE_INTERVAL",
-            Self::WindowsHostIp => "WINDOWS_HOST_IP",
-        }
-    }
-
     /// The key with this exact name, if it is one of ours.
     pub(super) fn from_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|key| key.as_str() == name)
+        Self::deserialize(value::StrDeserializer::<value::Error>::new(name)).ok()
     }
 }
 
 impl fmt::Display for Key {
+    /// The key as it is written in the file.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
+        self.serialize(f)
     }
 }
 
@@ -115,11 +84,9 @@ impl Value {
     /// A name such as an interface's or a mode's. None unless it starts with an
     /// ASCII letter or digit and goes on with these and `_ . : @ -`.
     pub(super) fn name(name: &str) -> Option<Self> {
-        let starts_well = name.starts_with(|c: char| c.is_ascii_alphanumeric());
-        let rest_is_plain = name
-            .chars()
-            .all(|c| c.is_ascii_alphanumeric() || "_.:@-".contains(c));
-        (starts_well && rest_is_plain).then(|| Self(name.to_owned()))
+        let plain = |c: char| c.is_ascii_alphanumeric() || "_.:@-".contains(c);
+        let fits = name.starts_with(|c: char| c.is_ascii_alphanumeric()) && name.chars().all(plain);
+        fits.then(|| Self(name.to_owned()))
     }
 
     /// The value without quotes.
@@ -140,21 +107,9 @@ impl From<IpNet> for Value {
     }
 }
 
-impl From<u16> for Value {
-    fn from(number: u16) -> Self {
-        Self(number.to_string())
-    }
-}
-
 impl From<u32> for Value {
     fn from(number: u32) -> Self {
         Self(number.to_string())
-    }
-}
-
-impl fmt::Display for Value {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
     }
 }
 
@@ -229,43 +184,17 @@ pub(super) enum Problem {
     Disagreement(Key),
 }
 
+impl Problem {
+    fn at(self, at: usize) -> Fault {
+        Fault { at, problem: self }
+    }
+}
+
 /// A problem at a byte offset, before it is turned into a line number.
 #[derive(Debug)]
 struct Fault {
     at: usize,
     problem: Problem,
-}
-
-impl Fault {
-    fn in_text(self, text: &str) -> ParseError {
-        let before = text.as_bytes().iter().take(self.at);
-        ParseError {
-            line: line_number(before),
-            problem: self.problem,
-        }
-    }
-}
-
-fn line_number<'a>(before: impl Iterator<Item = &'a u8>) -> usize {
-    1 + before.filter(|byte| **byte == b'\n').count()
-}
-
-/// How an owned value is quoted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Style {
-    Single,
-    Double,
-    Bare,
-}
-
-impl Style {
-    fn quote(self) -> &'static str {
-        match self {
-            Self::Single => "'",
-            Self::Double => "\"",
-            Self::Bare => "",
-        }
-    }
 }
 
 /// One assignment of an owned key.
@@ -274,7 +203,8 @@ struct Assignment {
     key: Key,
     /// The value without quotes and escapes.
     value: String,
-    style: Style,
+    /// What the value is in: `'`, `"` or nothing.
+    quote: &'static str,
     /// Where the line begins, behind its indentation.
     start: usize,
     /// The value's place in the text, quotes included.
@@ -295,18 +225,21 @@ impl<'a> EnvFile<'a> {
     /// [`ParseError`] when the content is no text, or when an owned key cannot
     /// be replaced without a guess. The file must then be left alone.
     pub(super) fn parse(content: &'a [u8]) -> Result<Self, ParseError> {
+        Self::read(content).map_err(|Fault { at, problem }| {
+            let newlines = content.iter().take(at).filter(|byte| **byte == b'\n');
+            let line = 1 + newlines.count();
+            ParseError { line, problem }
+        })
+    }
+
+    fn read(content: &'a [u8]) -> Result<Self, Fault> {
         if let Some(at) = content.iter().position(|byte| *byte == 0) {
-            return Err(ParseError {
-                line: line_number(content.iter().take(at)),
-                problem: Problem::Nul,
-            });
+            return Err(Problem::Nul.at(at));
         }
-        let text = std::str::from_utf8(content).map_err(|e| ParseError {
-            line: line_number(content.iter().take(e.valid_up_to())),
-            problem: Problem::NotUtf8,
-        })?;
-        let assignments = assignments(text).map_err(|fault| fault.in_text(text))?;
-        systemd::check(text, &assignments).map_err(|fault| fault.in_text(text))?;
+        let text =
+            std::str::from_utf8(content).map_err(|e| Problem::NotUtf8.at(e.valid_up_to()))?;
+        let assignments = assignments(text)?;
+        systemd::check(text, &assignments)?;
         Ok(Self { text, assignments })
     }
 
@@ -327,45 +260,44 @@ impl<'a> EnvFile<'a> {
     /// without a line is appended as `KEY="value"`; all other bytes stay.
     /// Values that are there already give identical bytes.
     pub(super) fn set(&self, values: &Values) -> Vec<u8> {
-        let mut out = String::with_capacity(self.text.len());
-        let mut copied = 0;
-        for found in &self.assignments {
+        let mut out = self.text.to_owned();
+        // The last one first: the places of those in front of it stay.
+        for found in self.assignments.iter().rev() {
             let Some(wanted) = values.get(&found.key) else {
                 continue;
             };
             let wanted = wanted.as_ref().map_or("", Value::as_str);
-            if found.value == wanted {
-                continue;
+            if found.value != wanted {
+                let quoted = [found.quote, wanted, found.quote].concat();
+                out.replace_range(found.span.clone(), &quoted);
             }
-            let quote = found.style.quote();
-            out.push_str(self.text.get(copied..found.span.start).unwrap_or_default());
-            out.extend([quote, wanted, quote]);
-            copied = found.span.end;
         }
-        out.push_str(self.text.get(copied..).unwrap_or_default());
-
-        let missing = values.iter().filter(|(key, _)| self.get(**key).is_none());
-        for (key, value) in missing.filter_map(|(key, value)| Some((key, value.as_ref()?))) {
-            self.append(&mut out, &format!("{key}=\"{value}\""));
+        let newlines = self.text.matches('\n').count();
+        let with_return = self.text.matches("\r\n").count() * 2 > newlines;
+        let newline = if with_return { "\r\n" } else { "\n" };
+        for (key, value) in values {
+            let Some(Value(value)) = value.as_ref().filter(|_| self.get(*key).is_none()) else {
+                continue;
+            };
+            let line = format!("{key}=\"{value}\"");
+            if self.text.is_empty() || self.text.ends_with('\n') {
+                out.extend([&line, newline]);
+            } else {
+                out.extend([newline, &line]);
+            }
         }
         out.into_bytes()
     }
+}
 
-    /// Adds a line in the file's own manner of ending lines.
-    fn append(&self, out: &mut String, line: &str) {
-        let newlines = self.text.matches('\n').count();
-        let with_return = self.text.matches("\r\n").count();
-        let newline = if with_return * 2 > newlines {
-            "\r\n"
-        } else {
-            "\n"
-        };
-        if self.text.is_empty() || self.text.ends_with('\n') {
-            out.extend([line, newline]);
-        } else {
-            out.extend([newline, line]);
-        }
-    }
+/// Blanks as a shell knows them.
+const BLANKS: [char; 2] = [' ', '\t'];
+
+/// What follows `export`, or the whole line without one.
+fn exported(line: &str) -> &str {
+    let behind = line.strip_prefix("export");
+    let behind = behind.filter(|behind| behind.starts_with(BLANKS));
+    behind.map_or(line, |behind| behind.trim_start_matches(BLANKS))
 }
 
 /// All assignments of owned keys, as a shell finds them.
@@ -374,7 +306,7 @@ fn assignments(text: &str) -> Result<Vec<Assignment>, Fault> {
     let mut at = 0;
     while at < text.len() {
         let line = text.get(at..).unwrap_or_default();
-        at = if line.trim_start_matches([' ', '\t']).starts_with(';') {
+        at = if line.trim_start_matches(BLANKS).starts_with(';') {
             at + line.find('\n').map_or(line.len(), |end| end + 1)
         } else if let Some((assignment, end)) = owned::line(text, at)? {
             found.push(assignment);

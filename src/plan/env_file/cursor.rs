@@ -51,9 +51,4 @@ impl<'a> Cursor<'a> {
         self.at += len;
         rest.get(..len).unwrap_or_default()
     }
-
-    /// Takes blanks as a shell knows them; true if there was one.
-    pub(super) fn skip_blanks(&mut self) -> bool {
-        !self.take_while(|c| c == ' ' || c == '\t').is_empty()
-    }
 }

@@ -2,147 +2,105 @@
 //! literal that a shell and systemd read alike.
 
 use super::cursor::Cursor;
-use super::{Assignment, Fault, Key, Problem, Style};
+use super::{Assignment, BLANKS, Fault, Key, Problem, exported};
+
+/// What ends a command or redirects it.
+const OPERATORS: [char; 7] = [';', '&', '|', '<', '>', '(', ')'];
 
 /// The assignment that begins at `start` and the offset behind its line; None
 /// if the line does not assign an owned key.
 pub(super) fn line(text: &str, start: usize) -> Result<Option<(Assignment, usize)>, Fault> {
-    let mut cursor = Cursor::new(text, start);
-    cursor.skip_blanks();
-    let start = cursor.at();
-    let mut behind_export = cursor.clone();
-    if behind_export.eat("export") && behind_export.skip_blanks() {
-        cursor = behind_export;
-    }
+    let line = text.get(start..).unwrap_or_default();
+    let line = line.trim_start_matches(BLANKS);
+    let start = text.len() - line.len();
+    let mut cursor = Cursor::new(text, text.len() - exported(line).len());
     let name = cursor.take_while(|c| c.is_ascii_alphanumeric() || c == '_');
     let Some(key) = Key::from_name(name) else {
         return Ok(None);
     };
     if cursor.eat("+=") {
-        return Err(Fault {
-            at: start,
-            problem: Problem::Append(key),
-        });
+        return Err(Problem::Append(key).at(start));
     }
     if !cursor.eat("=") {
         return Ok(None);
     }
 
     // The line is ours from here on; every fault is reported at its beginning.
-    let fault = |problem: fn(Key) -> Problem| Fault {
-        at: start,
-        problem: problem(key),
-    };
+    let fault = |problem: KeyProblem| problem(key).at(start);
     let value_start = cursor.at();
-    let (style, value) = if cursor.eat("'") {
-        (Style::Single, single_quoted(&mut cursor).map_err(fault)?)
-    } else if cursor.eat("\"") {
-        (Style::Double, double_quoted(&mut cursor).map_err(fault)?)
-    } else {
-        (Style::Bare, bare(&mut cursor).map_err(fault)?)
-    };
+    let mut quotes = ["'", "\""].into_iter();
+    let quote = quotes.find(|quote| cursor.eat(quote)).unwrap_or_default();
+    let value = value(&mut cursor, quote).map_err(fault)?;
     let span = value_start..cursor.at();
     rest_of_line(&mut cursor).map_err(fault)?;
-    Ok(Some((
-        Assignment {
-            key,
-            value,
-            style,
-            start,
-            span,
-        },
-        cursor.at(),
-    )))
+    let assignment = Assignment {
+        key,
+        value,
+        quote,
+        start,
+        span,
+    };
+    Ok(Some((assignment, cursor.at())))
 }
 
 /// Why a value is refused; the key is filled in by the caller.
 type KeyProblem = fn(Key) -> Problem;
 
-fn single_quoted(cursor: &mut Cursor<'_>) -> Result<String, KeyProblem> {
+/// Takes a value through its closing quote, or up to what ends a bare one.
+fn value(cursor: &mut Cursor<'_>, quote: &str) -> Result<String, KeyProblem> {
+    let (bare, literal) = (quote.is_empty(), quote == "'");
     let mut value = String::new();
     loop {
-        match cursor.bump() {
-            Some('\'') => return Ok(value),
-            None | Some('\n' | '\r') => return Err(Problem::OpenQuote),
-            Some(c) => push(&mut value, c)?,
+        let ends = if bare {
+            let rest = cursor.rest();
+            rest.starts_with([' ', '\t', '\n']) || rest.starts_with("\r\n")
+        } else {
+            cursor.eat(quote)
+        };
+        if ends {
+            return Ok(value);
         }
-    }
-}
-
-fn double_quoted(cursor: &mut Cursor<'_>) -> Result<String, KeyProblem> {
-    let mut value = String::new();
-    loop {
-        match cursor.bump() {
-            Some('"') => return Ok(value),
-            None | Some('\n' | '\r') => return Err(Problem::OpenQuote),
-            Some('$' | '`') => return Err(Problem::Expansion),
-            Some('\\') => match cursor.bump() {
-                None => return Err(Problem::OpenQuote),
-                Some('\n' | '\r') => return Err(Problem::Continuation),
-                Some(c @ ('"' | '\\' | '$' | '`')) => value.push(c),
-                // Before any other char the backslash is literal.
+        let c = match cursor.bump() {
+            None if bare => return Ok(value),
+            None => return Err(Problem::OpenQuote),
+            Some('\n' | '\r') if !bare => return Err(Problem::OpenQuote),
+            Some('\\') if !literal => match cursor.bump() {
+                None if !bare => return Err(Problem::OpenQuote),
+                None | Some('\n' | '\r') => return Err(Problem::Continuation),
                 Some(c) => {
-                    value.push('\\');
-                    push(&mut value, c)?;
+                    // In double quotes a backslash before any other char is literal.
+                    if !bare && !matches!(c, '"' | '\\' | '$' | '`') {
+                        value.push('\\');
+                    }
+                    c
                 }
             },
-            Some(c) => push(&mut value, c)?,
-        }
-    }
-}
-
-fn bare(cursor: &mut Cursor<'_>) -> Result<String, KeyProblem> {
-    let mut value = String::new();
-    loop {
-        match cursor.peek() {
-            None | Some(' ' | '\t' | '\n') => return Ok(value),
-            Some('\r') if cursor.rest().starts_with("\r\n") => return Ok(value),
-            Some(';' | '&' | '|' | '<' | '>' | '(' | ')') => return Err(Problem::Trailing),
-            Some('\'' | '"') => return Err(Problem::Concatenated),
+            Some('$' | '`') if !literal => return Err(Problem::Expansion),
             // Not all of these expand in every assignment, but they do behind
             // `export` in some shells.
-            Some('$' | '`' | '~' | '*' | '?' | '[' | '{') => return Err(Problem::Expansion),
-            Some('\\') => {
-                cursor.bump();
-                match cursor.bump() {
-                    None | Some('\n' | '\r') => return Err(Problem::Continuation),
-                    Some(c) => push(&mut value, c)?,
-                }
-            }
-            Some(c) => {
-                cursor.bump();
-                push(&mut value, c)?;
-            }
+            Some('~' | '*' | '?' | '[' | '{') if bare => return Err(Problem::Expansion),
+            Some('\'' | '"') if bare => return Err(Problem::Concatenated),
+            Some(c) if bare && OPERATORS.contains(&c) => return Err(Problem::Trailing),
+            Some(c) => c,
+        };
+        if c.is_control() && c != '\t' {
+            return Err(Problem::Control);
         }
+        value.push(c);
     }
-}
-
-fn push(value: &mut String, c: char) -> Result<(), KeyProblem> {
-    if c.is_control() && c != '\t' {
-        return Err(Problem::Control);
-    }
-    value.push(c);
-    Ok(())
 }
 
 /// Takes what may follow a value: blanks, a comment, the newline.
 fn rest_of_line(cursor: &mut Cursor<'_>) -> Result<(), KeyProblem> {
-    let gap = cursor.skip_blanks();
+    let gap = !cursor.take_while(|c| BLANKS.contains(&c)).is_empty();
+    if gap && cursor.peek() == Some('#') {
+        cursor.take_while(|c| c != '\n');
+    }
     match cursor.peek() {
+        _ if cursor.eat("\n") || cursor.eat("\r\n") => Ok(()),
         None => Ok(()),
-        Some('\n') => {
-            cursor.bump();
-            Ok(())
-        }
-        Some('\r') if cursor.eat("\r\n") => Ok(()),
-        Some('#') if gap => {
-            cursor.take_while(|c| c != '\n');
-            cursor.bump();
-            Ok(())
-        }
         Some('\\') if cursor.eat("\\\n") || cursor.eat("\\\r\n") => Err(Problem::Continuation),
-        Some(';' | '&' | '|' | '<' | '>' | '(' | ')') => Err(Problem::Trailing),
-        Some(_) if gap => Err(Problem::Trailing),
+        Some(c) if gap || OPERATORS.contains(&c) => Err(Problem::Trailing),
         Some(_) => Err(Problem::Concatenated),
     }
 }

@@ -7,7 +7,7 @@ use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;
 use proptest::sample::select;
 
-use super::super::*;
+use super::{super::*, ALL};
 
 /// One line of a generated file.
 #[derive(Debug, Clone)]
@@ -57,7 +57,7 @@ fn value() -> impl Strategy<Value = Value> {
 
 fn values() -> impl Strategy<Value = Values> {
     btree_map(
-        select(&Key::ALL[..]),
+        select(&ALL[..]),
         proptest::option::weighted(0.8, value()),
         0..12,
     )
@@ -71,15 +71,15 @@ fn owned() -> impl Strategy<Value = Line> {
         (Just("\""), "[ !#%-Z^_a-~]{0,12}"),
         (Just(""), "([a-zA-Z0-9.:/@_-][a-zA-Z0-9.:/@_#-]{0,12})?"),
     ];
-    (select(&Key::ALL[..]), before, quoting, behind).prop_map(
-        |(key, before, (quote, value), behind)| Line::Owned {
+    (select(&ALL[..]), before, quoting, behind).prop_map(|(key, before, (quote, value), behind)| {
+        Line::Owned {
             key,
             before: before.to_owned(),
             quote,
             value,
             behind: behind.to_owned(),
-        },
-    )
+        }
+    })
 }
 
 /// Lines that a shell can source without an error or an effect.
@@ -151,7 +151,7 @@ fn appended(lines: &[Line], values: &Values) -> Vec<Line> {
 fn sourced(text: &[u8]) -> Vec<String> {
     let mut file = tempfile::NamedTempFile::new().expect("a temp file");
     file.write_all(text).expect("written");
-    let keys = Key::ALL.map(|key| format!("\"${key}\"")).join(" ");
+    let keys = ALL.map(|key| format!("\"${key}\"")).join(" ");
     let output = Command::new("sh")
         .args([
             "-euc",
@@ -240,7 +240,7 @@ proptest! {
         let file = EnvFile::parse(before.as_bytes()).map_err(|e| TestCaseError::fail(format!("{before:?}: {e}")))?;
         let out = file.set(&values);
         let again = EnvFile::parse(&out).map_err(|e| TestCaseError::fail(e.to_string()))?;
-        let expected: Vec<&str> = Key::ALL.iter().map(|key| again.get(*key).unwrap_or("")).collect();
+        let expected: Vec<&str> = ALL.iter().map(|key| again.get(*key).unwrap_or("")).collect();
         prop_assert_eq!(sourced(&out), expected);
         for (key, value) in &values {
             prop_assert_eq!(again.get(*key).unwrap_or(""), value.as_ref().map_or("", Value::as_str));
