@@ -10,21 +10,25 @@ use crate::{
 };
 
 pub(super) fn select(interface: &Interface, seen: &Observation) -> Result<Node, Finding> {
-    let find = |subject: &str, is: &dyn Fn(&Link) -> bool, missing: String| {
-        let found = seen.links.iter().find(|link| is(link));
-        found.ok_or_else(|| Finding::new(Code::NoInterface, subject, missing))
+    let mut links = seen.links.iter();
+    let (subject, found, missing) = match interface {
+        Interface::Auto => (
+            "",
+            default_link(seen),
+            "there is no IPv4 default route".to_owned(),
+        ),
+        Interface::Named(name) => (
+            name.as_str(),
+            links.find(|link| link.name == *name),
+            format!("there is no interface {name}"),
+        ),
+        Interface::Guid(guid) => (
+            guid.as_str(),
+            links.find(|link| link.guid.as_ref() == Some(guid)),
+            "no interface has this Windows InterfaceGuid".to_owned(),
+        ),
     };
-    let link = match interface {
-        Interface::Auto => default_link(seen)?,
-        Interface::Named(name) => {
-            let missing = format!("there is no interface {name}");
-            find(name.as_str(), &|link| link.name == *name, missing)?
-        }
-        Interface::Guid(guid) => {
-            let missing = "no interface has this Windows InterfaceGuid".to_owned();
-            find(guid, &|link| link.guid.as_deref() == Some(guid), missing)?
-        }
-    };
+    let link = found.ok_or_else(|| Finding::new(Code::NoInterface, subject, missing))?;
     let route = best_route(seen, |route| route.link == link.index);
     let net = address_on(link, route, seen).ok_or_else(|| {
         let detail = format!("{} has no IPv4 address", link.name);
@@ -46,20 +50,16 @@ fn gateway(route: &DefaultRoute) -> Option<Ipv4Addr> {
 
 /// The interface of the best default route. `lo` and tunnels never count: an
 /// exit node's default route must not make the tunnel its own underlay.
-fn default_link(seen: &Observation) -> Result<&Link, Finding> {
+fn default_link(seen: &Observation) -> Option<&Link> {
     let link_of = |route: &DefaultRoute| seen.links.iter().find(|link| link.index == route.link);
     let counts =
         |route: &DefaultRoute| link_of(route).is_some_and(|link| link.kind == LinkKind::Other);
-    best_route(seen, counts)
-        .and_then(link_of)
-        .ok_or_else(|| Finding::new(Code::NoInterface, "", "there is no IPv4 default route"))
+    best_route(seen, counts).and_then(link_of)
 }
 
 fn best_route(seen: &Observation, counts: impl Fn(&DefaultRoute) -> bool) -> Option<&DefaultRoute> {
-    seen.routes
-        .iter()
-        .filter(|route| counts(route))
-        .min_by_key(|route| route.metric)
+    let routes = seen.routes.iter().filter(|route| counts(route));
+    routes.min_by_key(|route| route.metric)
 }
 
 /// The address that Windows knows this machine by: the route's preferred

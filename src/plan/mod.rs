@@ -8,8 +8,6 @@ mod forward;
 mod mtu;
 mod network_file;
 mod sysctl;
-#[cfg(test)]
-mod testing;
 mod wireguard;
 
 pub use dependents::{Due, due as dependents_due};
@@ -43,3 +41,6 @@ pub fn plan(settings: &Settings, seen: &Observation) -> Plan {
 pub fn node(settings: &Settings, seen: &Observation) -> Result<Node, Finding> {
     address::select(&settings.interface, seen)
 }
+
+#[cfg(test)]
+mod tests;

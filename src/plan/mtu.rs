@@ -21,55 +21,31 @@ const IPV6_LEAST: u32 = 1280;
 /// Least MTU set here (RFC 1122's packet that every host must take).
 const LEAST: u32 = 576;
 
-/// What becomes of the interface below.
-enum Below<'a> {
-    /// It carries the tunnels, or it is not known yet whether it has to.
-    Fits,
-    /// It is raised to this MTU.
-    Raise(&'a Link, u32),
-    /// Tunnels are lowered to this MTU; where that costs a tunnel its IPv6,
-    /// only if the user asked for it.
-    Lower {
-        link: &'a Link,
-        most: u32,
-        at_any_cost: bool,
-    },
-    /// It stays too small.
-    TooSmall(&'a Link, u32),
+/// Tunnels are lowered because of the interface below.
+#[derive(Clone, Copy)]
+struct Lower<'a> {
+    below: &'a Link,
+    /// The MTU that the tunnels need it to have.
+    needed: u32,
+    /// The most that a tunnel can have instead.
+    most: u32,
 }
 
 pub(super) fn plan(settings: &Settings, seen: &Observation, plan: &mut Plan) {
-    let node = plan.node.clone();
-    let underlay = node.as_ref().map(|node| &node.link);
+    let underlay = plan.node.as_ref().map(|node| node.link.clone());
     let is_tunnel = |link: &&Link| {
         settings.mtu_interfaces.matches(&link.name)
             && link.kind != LinkKind::Loopback
-            && underlay.is_none_or(|below| below.index != link.index)
+            && underlay.as_ref().map(|below| below.index) != Some(link.index)
     };
     let tunnels: Vec<&Link> = seen.links.iter().filter(is_tunnel).collect();
     if tunnels.is_empty() {
         return;
     }
-    let wanted = u32::from(settings.mtu);
-    let below = underlay.map_or(Below::Fits, |link| below(settings, seen, link, wanted));
-    match below {
-        Below::Fits | Below::Lower { .. } => {}
-        Below::Raise(link, to) => {
-            let why = format!("a tunnel of {wanted} needs it{}", cause(seen, link));
-            plan.actions.push(set_mtu(link, to, why));
-        }
-        Below::TooSmall(link, needed) => {
-            let detail = format!(
-                "{} has MTU {} and a tunnel of {wanted} needs {needed}{}",
-                link.name,
-                link.mtu,
-                cause(seen, link)
-            );
-            plan.find(Code::MtuUnderlaySmall, link.name.as_str(), detail);
-        }
-    }
+    let underlay = underlay.as_ref();
+    let lower = underlay.and_then(|below| below_part(settings, seen, below, plan));
     for tunnel in tunnels {
-        tunnel_part(seen, tunnel, wanted, &below, plan);
+        tunnel_part(settings, seen, tunnel, lower, plan);
     }
 }
 
@@ -83,33 +59,84 @@ fn set_mtu(link: &Link, to: u32, why: String) -> Action {
     })
 }
 
-fn tunnel_part(seen: &Observation, tunnel: &Link, wanted: u32, below: &Below, plan: &mut Plan) {
-    let mut to = wanted;
-    let mut why = String::new();
-    if let Below::Lower {
-        link,
-        most,
-        at_any_cost,
-    } = below
-    {
-        let loses_ipv6 = *most < IPV6_LEAST && has_ipv6(seen, tunnel);
-        if loses_ipv6 && !at_any_cost {
-            let needed = wanted.saturating_add(overhead(seen, link));
+/// Raises the interface below where it is too small, or has the tunnels lowered.
+fn below_part<'a>(
+    settings: &Settings,
+    seen: &Observation,
+    below: &'a Link,
+    plan: &mut Plan,
+) -> Option<Lower<'a>> {
+    let wanted = u32::from(settings.mtu);
+    // A tunnel may use IPv6 as soon as the interface has a global IPv6 address.
+    let overhead = if has_ipv6(seen, below) {
+        OVERHEAD_IPV6
+    } else {
+        OVERHEAD_IPV4
+    };
+    let needed = wanted.saturating_add(overhead);
+    let most = below.mtu.saturating_sub(overhead);
+    match (settings.underlay, &seen.mode) {
+        _ if below.mtu >= needed => {}
+        // It is not known yet whether it has to carry them.
+        (Underlay::Raise, ModeState::Pending) => {}
+        // Only in NAT is eth0 a virtual wire to Windows that carries 1500 bytes
+        // whatever MTU was copied to it; elsewhere its MTU is an adapter's.
+        (Underlay::Raise, ModeState::Known(Mode::Nat)) if needed <= 1500 => {
+            let why = format!("a tunnel of {wanted} needs it{}", cause(seen, below));
+            plan.actions.push(set_mtu(below, needed, why));
+        }
+        (Underlay::Raise | Underlay::LowerTunnel, _) if most >= LEAST => {
+            return Some(Lower {
+                below,
+                needed,
+                most,
+            });
+        }
+        (Underlay::Raise | Underlay::LowerTunnel | Underlay::Leave, _) => {
             let detail = format!(
-                "{} has MTU {}, a tunnel of {wanted} needs {needed}, and lowering {} would end its IPv6{}",
-                link.name,
-                link.mtu,
+                "{} has MTU {} and a tunnel of {wanted} needs {needed}{}",
+                below.name,
+                below.mtu,
+                cause(seen, below)
+            );
+            plan.find(Code::MtuUnderlaySmall, below.name.as_str(), detail);
+        }
+    }
+    None
+}
+
+fn tunnel_part(
+    settings: &Settings,
+    seen: &Observation,
+    tunnel: &Link,
+    lower: Option<Lower<'_>>,
+    plan: &mut Plan,
+) {
+    let (mut to, mut why) = (u32::from(settings.mtu), String::new());
+    if let Some(Lower {
+        below,
+        needed,
+        most,
+    }) = lower
+    {
+        let loses_ipv6 = most < IPV6_LEAST && has_ipv6(seen, tunnel);
+        // Where it costs a tunnel its IPv6, only if the user asked for it.
+        if loses_ipv6 && settings.underlay != Underlay::LowerTunnel {
+            let detail = format!(
+                "{} has MTU {}, a tunnel of {to} needs {needed}, and lowering {} would end its IPv6{}",
+                below.name,
+                below.mtu,
                 tunnel.name,
-                cause(seen, link)
+                cause(seen, below)
             );
             plan.find(Code::MtuUnderlaySmall, tunnel.name.as_str(), detail);
         } else {
-            to = (*most).min(wanted);
-            why = format!("{} carries no more with its MTU {}", link.name, link.mtu);
+            to = most;
+            why = format!("{} carries no more with its MTU {}", below.name, below.mtu);
             if loses_ipv6 {
                 let detail = format!(
                     "{} gets MTU {to} because {} has {}",
-                    tunnel.name, link.name, link.mtu
+                    tunnel.name, below.name, below.mtu
                 );
                 plan.find(Code::MtuIpv6Lost, tunnel.name.as_str(), detail);
             }
@@ -117,46 +144,6 @@ fn tunnel_part(seen: &Observation, tunnel: &Link, wanted: u32, below: &Below, pl
     }
     if tunnel.mtu != to {
         plan.actions.push(set_mtu(tunnel, to, why));
-    }
-}
-
-fn below<'a>(settings: &Settings, seen: &Observation, link: &'a Link, wanted: u32) -> Below<'a> {
-    let overhead = overhead(seen, link);
-    let needed = wanted.saturating_add(overhead);
-    if link.mtu >= needed {
-        return Below::Fits;
-    }
-    let most = link.mtu.saturating_sub(overhead);
-    let lower = |at_any_cost| {
-        if most >= LEAST {
-            Below::Lower {
-                link,
-                most,
-                at_any_cost,
-            }
-        } else {
-            Below::TooSmall(link, needed)
-        }
-    };
-    match (settings.underlay, &seen.mode) {
-        (Underlay::Leave, _) => Below::TooSmall(link, needed),
-        (Underlay::LowerTunnel, _) => lower(true),
-        (Underlay::Raise, ModeState::Pending) => Below::Fits,
-        // Only in NAT is eth0 a virtual wire to Windows that carries 1500 bytes
-        // whatever MTU was copied to it; elsewhere its MTU is an adapter's.
-        (Underlay::Raise, ModeState::Known(Mode::Nat)) if needed <= 1500 => {
-            Below::Raise(link, needed)
-        }
-        (Underlay::Raise, ModeState::Known(_) | ModeState::Unknown(_)) => lower(false),
-    }
-}
-
-/// A tunnel may use IPv6 as soon as the interface has a global IPv6 address.
-fn overhead(seen: &Observation, link: &Link) -> u32 {
-    if has_ipv6(seen, link) {
-        OVERHEAD_IPV6
-    } else {
-        OVERHEAD_IPV4
     }
 }
 

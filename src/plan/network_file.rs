@@ -1,6 +1,9 @@
 //! The generated network file.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::{
+    net::{IpAddr, Ipv4Addr},
+    num::NonZeroU16,
+};
 
 use ipnet::IpNet;
 
@@ -52,62 +55,53 @@ pub(super) fn plan(settings: &Settings, seen: &Observation, plan: &mut Plan) {
 
 fn values(settings: &Settings, seen: &Observation, node: &Node) -> Values {
     let ipv4 = |address: Ipv4Addr| Value::from(IpAddr::V4(address));
-    let keepalive = settings
-        .keepalive
-        .map_or(0, |keepalive| u32::from(keepalive.get()));
+    let number = |number: u16| Value::from(u32::from(number));
     let tailscale = Patterns::new(&["tailscale*"]);
+    let tailscale = |link: &&Link| tailscale.matches(&link.name);
+    let wireguard = |link: &&Link| {
+        link.kind.is_wireguard() && settings.wireguard_interfaces.matches(&link.name)
+    };
+    let wireguard = seen.links.iter().find(wireguard);
+    let keepalive = settings.keepalive.map_or(0, NonZeroU16::get);
     let mut values = Values::from([
         (Key::WslIp, Some(ipv4(node.address()))),
         (Key::WslNetwork, Some(IpNet::V4(node.net.trunc()).into())),
         (Key::WslGateway, node.gateway.map(ipv4)),
         (Key::WslMtu, Some(node.link.mtu.into())),
         (Key::PrimaryDns, seen.dns.map(Value::from)),
-        (Key::KeepaliveInterval, Some(keepalive.into())),
+        (Key::KeepaliveInterval, Some(number(keepalive))),
         (
             Key::MeshIpTailscale,
-            address_of(seen, |link| tailscale.matches(&link.name)),
+            address_of(seen, seen.links.iter().find(tailscale)),
         ),
+        (Key::MeshIpWireguard, address_of(seen, wireguard)),
     ]);
-    match &seen.mode {
-        // The answer is on its way; what an earlier run wrote is still true
-        // unless the answer says otherwise.
-        ModeState::Pending => {}
-        mode @ (ModeState::Known(_) | ModeState::Unknown(_)) => {
-            drop(values.insert(Key::WslNetworkingMode, Value::name(&mode.to_string())))
-        }
+    // While the answer is on its way, what an earlier run wrote is still true
+    // unless the answer says otherwise.
+    if seen.mode != ModeState::Pending {
+        values.insert(Key::WslNetworkingMode, Value::name(&seen.mode.to_string()));
     }
     if let Some(windows) = seen.host.facts.windows_address {
         values.insert(Key::WindowsHostIp, Some(ipv4(windows)));
     }
-    let wireguard = seen
-        .links
-        .iter()
-        .find(|link| link.kind.is_wireguard() && settings.wireguard_interfaces.matches(&link.name));
-    values.insert(
-        Key::MeshIpWireguard,
-        wireguard.and_then(|device| address_of(seen, |link| link.index == device.index)),
-    );
     let device = wireguard.map(|link| seen.wireguard.get(&link.name)?.device());
     // Not readable now: the port of a moment ago is the better guess.
     if device != Some(None) {
         let port = device.flatten().and_then(|device| device.listen_port);
-        let port = port.map(|port| Value::from(u32::from(port)));
-        values.insert(Key::MeshPortWireguard, port);
+        values.insert(Key::MeshPortWireguard, port.map(number));
     }
     values
 }
 
-/// First address of the first such link, IPv4 before IPv6.
-fn address_of(seen: &Observation, is: impl Fn(&Link) -> bool) -> Option<Value> {
-    let link = seen.links.iter().find(|link| is(link))?;
-    let mut addresses: Vec<IpAddr> = seen
+/// The first address of a link, IPv4 before IPv6.
+fn address_of(seen: &Observation, link: Option<&Link>) -> Option<Value> {
+    let link = link?.index;
+    let here = seen
         .addresses
         .iter()
-        .filter(|address| address.link == link.index && address.global)
-        .map(|address| address.net.addr())
-        .collect();
-    addresses.sort_by_key(IpAddr::is_ipv6);
-    addresses.first().map(|address| Value::from(*address))
+        .filter(|address| address.link == link && address.global);
+    let addresses = here.map(|address| address.net.addr());
+    addresses.min_by_key(IpAddr::is_ipv6).map(Value::from)
 }
 
 #[cfg(test)]

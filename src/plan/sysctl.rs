@@ -38,35 +38,29 @@ pub(super) fn plan(settings: &Settings, seen: &Observation, plan: &mut Plan) {
                 ModeState::Known(_) => {}
             }
         }
-        match seen.sysctls.get(key) {
-            Some(SysctlReading::Value { value, .. }) if value == wanted => {}
-            Some(SysctlReading::Value {
-                value,
-                writable: true,
-            }) => {
-                plan.actions.push(Action::WriteSysctl(SysctlChange {
-                    key: key.clone(),
-                    from: value.clone(),
-                    to: wanted.clone(),
-                }));
-            }
-            Some(SysctlReading::Value {
-                value,
-                writable: false,
-            }) => {
+        let (code, detail) = match seen.sysctls.get(key) {
+            None => continue,
+            Some(SysctlReading::Value { value, .. }) if value == wanted => continue,
+            Some(SysctlReading::Value { value, writable }) => {
+                if *writable {
+                    plan.actions.push(Action::WriteSysctl(SysctlChange {
+                        key: key.clone(),
+                        from: value.clone(),
+                        to: wanted.clone(),
+                    }));
+                    continue;
+                }
                 let detail = format!("{key} is read-only here and has {value}");
-                plan.find(Code::SysctlMissing, key.to_string(), detail);
+                (Code::SysctlMissing, detail)
             }
             Some(SysctlReading::Missing) => {
-                let detail = format!("there is no {key} here");
-                plan.find(Code::SysctlMissing, key.to_string(), detail);
+                (Code::SysctlMissing, format!("there is no {key} here"))
             }
             Some(SysctlReading::Unreadable(why)) => {
-                let detail = format!("{key} cannot be read: {why}");
-                plan.find(Code::SysctlRefused, key.to_string(), detail);
+                (Code::SysctlRefused, format!("{key} cannot be read: {why}"))
             }
-            None => {}
-        }
+        };
+        plan.find(code, key.to_string(), detail);
     }
 }
 

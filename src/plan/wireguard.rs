@@ -8,20 +8,16 @@ use crate::{
 
 pub(super) fn plan(settings: &Settings, seen: &Observation, plan: &mut Plan) {
     for (name, reading) in &seen.wireguard {
-        let Some(link) = seen
-            .links
-            .iter()
-            .find(|link| link.name == *name && link.kind.is_wireguard())
-        else {
+        let mut links = seen.links.iter();
+        let Some(link) = links.find(|link| link.name == *name && link.kind.is_wireguard()) else {
             continue;
         };
         match reading {
             DeviceReading::Device(device) => {
-                let Some(keepalive) = settings.keepalive else {
-                    continue;
-                };
                 let peers: Vec<_> = device.without_keepalive().collect();
-                if !peers.is_empty() {
+                if let Some(keepalive) = settings.keepalive
+                    && !peers.is_empty()
+                {
                     plan.actions.push(Action::SetKeepalive(KeepaliveChange {
                         index: link.index,
                         name: name.clone(),

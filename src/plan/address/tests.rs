@@ -1,5 +1,5 @@
 use super::*;
-use crate::plan::testing::Machine;
+use crate::plan::tests::machine::Machine;
 
 fn address(machine: &Machine, interface: &Interface) -> Result<String, Code> {
     select(interface, &machine.seen())

@@ -114,26 +114,19 @@ fn rule_possibly_installed(forward: &Forward, host: &HostMemory) -> bool {
 
 /// The relay that an administrator installed, else the user's own.
 fn location(facts: &HostFacts) -> Option<RelayLocation> {
-    let unpacked = || facts.local_app_data.as_ref()?.join("wslmesh").ok();
-    match &facts.installed_relay {
-        Some(program) => Some(RelayLocation::Installed {
-            program: program.clone(),
-            version: facts.installed_version.clone().unwrap_or_default(),
-        }),
-        None => unpacked().map(RelayLocation::Unpacked),
-    }
+    let Some(program) = facts.installed_relay.clone() else {
+        let folder = facts.local_app_data.as_ref()?.join("wslmesh").ok()?;
+        return Some(RelayLocation::Unpacked(folder));
+    };
+    let version = facts.installed_version.clone().unwrap_or_default();
+    Some(RelayLocation::Installed { program, version })
 }
 
-fn relay_listen(location: &RelayLocation, wanted: Listen) -> Listen {
-    match location {
-        RelayLocation::Unpacked(_) if !wanted.listen_address.is_loopback() => Listen {
-            listen_address: Ipv4Addr::LOCALHOST,
-            ..wanted
-        },
-        RelayLocation::Unpacked(_) | RelayLocation::Installed { .. } | RelayLocation::Guest => {
-            wanted
-        }
+fn relay_listen(location: &RelayLocation, mut at: Listen) -> Listen {
+    if matches!(location, RelayLocation::Unpacked(_)) && !at.listen_address.is_loopback() {
+        at.listen_address = Ipv4Addr::LOCALHOST;
     }
+    at
 }
 
 fn portproxy_state(forward: &Forward, address: Ipv4Addr, host: &HostMemory) -> ForwardState {

@@ -9,7 +9,7 @@ use super::*;
 use crate::{
     config::{Protocol, settings},
     model::{DrivePath, Failure, FailureKind, InstalledRule, RelayLocation, RelayMemory},
-    plan::testing::{self, Machine},
+    plan::tests::machine::{self, Machine},
 };
 
 const SSH: &str = "[[forward]]\nname = \"ssh\"\nprotocol = \"tcp\"\nlisten-port = 2222\nconnect-port = 22\nfirewall = \"none\"\n";
@@ -79,7 +79,7 @@ impl Windows for Machine {
 }
 
 fn planned(machine: &Machine, config: &str) -> Plan {
-    testing::planned(&settings(config), &machine.seen(), plan)
+    machine::planned(&settings(config), &machine.seen(), plan)
 }
 
 /// The actions, in short, and the codes.

@@ -1,7 +1,7 @@
 use super::*;
 use crate::{
     config::settings,
-    plan::testing::{Machine, planned},
+    plan::tests::machine::{Machine, planned},
 };
 
 fn outcome(machine: &Machine, config: &str) -> Vec<String> {

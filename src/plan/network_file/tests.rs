@@ -2,7 +2,7 @@ use super::*;
 use crate::{
     config::settings,
     model::{LinkKind, Mode},
-    plan::testing::{Machine, planned},
+    plan::tests::machine::{Machine, planned},
 };
 
 fn outcome(machine: &Machine) -> Result<Option<String>, Code> {

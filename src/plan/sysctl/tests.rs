@@ -2,7 +2,7 @@ use super::*;
 use crate::{
     config::settings,
     model::SysctlValue,
-    plan::testing::{Machine, planned},
+    plan::tests::machine::{Machine, planned},
 };
 
 /// Settings with this parameter alone.

@@ -2,7 +2,7 @@ use super::*;
 use crate::{
     config::settings,
     model::LinkKind,
-    plan::testing::{Machine, name, peer, planned},
+    plan::tests::machine::{Machine, name, peer, planned},
 };
 
 #[test]

@@ -172,7 +172,7 @@ fn nat_with_each_power_and_backend() {
     let mut settings = settings(WG);
     settings.backend = Backend::Portproxy;
     let seen = nat(HostPrivilege::Installed).seen();
-    let plan = testing::planned(&settings, &seen, plan);
+    let plan = machine::planned(&settings, &seen, plan);
     assert_eq!(plan.actions, []);
     assert_eq!(plan.findings[0].code, Code::ForwardNeedsRelay);
 }

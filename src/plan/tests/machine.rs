@@ -12,15 +12,15 @@ use crate::{
 };
 
 #[derive(Clone)]
-pub(super) struct Machine(Observation);
+pub(in crate::plan) struct Machine(Observation);
 
-pub(super) fn name(text: &str) -> InterfaceName {
+pub(in crate::plan) fn name(text: &str) -> InterfaceName {
     InterfaceName::new(text).unwrap()
 }
 
 impl Machine {
     /// A machine in NAT mode with no links and no network file.
-    pub(super) fn new() -> Self {
+    pub(in crate::plan) fn new() -> Self {
         Self(Observation {
             links: Vec::new(),
             addresses: Vec::new(),
@@ -35,27 +35,27 @@ impl Machine {
     }
 
     /// WSL2 in NAT mode as it starts.
-    pub(super) fn nat() -> Self {
+    pub(in crate::plan) fn nat() -> Self {
         Self::new()
             .link("eth0", LinkKind::Other, 1500)
             .address("eth0", "172.28.16.5/20")
             .route("eth0", "172.28.16.1", 0)
     }
 
-    pub(super) fn seen(&self) -> Observation {
+    pub(in crate::plan) fn seen(&self) -> Observation {
         self.0.clone()
     }
 
-    pub(super) fn with(mut self, change: impl FnOnce(&mut Observation)) -> Self {
+    pub(in crate::plan) fn with(mut self, change: impl FnOnce(&mut Observation)) -> Self {
         change(&mut self.0);
         self
     }
 
-    pub(super) fn mode(self, mode: Mode) -> Self {
+    pub(in crate::plan) fn mode(self, mode: Mode) -> Self {
         self.with(|seen| seen.mode = ModeState::Known(mode))
     }
 
-    pub(super) fn link(self, link: &str, kind: LinkKind, mtu: u32) -> Self {
+    pub(in crate::plan) fn link(self, link: &str, kind: LinkKind, mtu: u32) -> Self {
         self.with(|seen| {
             let index = u32::try_from(seen.links.len()).unwrap() + 1;
             seen.links.push(Link {
@@ -77,7 +77,7 @@ impl Machine {
             .index
     }
 
-    pub(super) fn guid(self, link: &str, guid: &str) -> Self {
+    pub(in crate::plan) fn guid(self, link: &str, guid: &str) -> Self {
         let index = self.index(link);
         self.with(|seen| {
             seen.links
@@ -87,11 +87,11 @@ impl Machine {
         })
     }
 
-    pub(super) fn address(self, link: &str, net: &str) -> Self {
+    pub(in crate::plan) fn address(self, link: &str, net: &str) -> Self {
         self.add_address(link, net, false)
     }
 
-    pub(super) fn secondary(self, link: &str, net: &str) -> Self {
+    pub(in crate::plan) fn secondary(self, link: &str, net: &str) -> Self {
         self.add_address(link, net, true)
     }
 
@@ -107,11 +107,11 @@ impl Machine {
         })
     }
 
-    pub(super) fn route(self, link: &str, gateway: &str, metric: u32) -> Self {
+    pub(in crate::plan) fn route(self, link: &str, gateway: &str, metric: u32) -> Self {
         self.add_route(link, gateway, None, metric)
     }
 
-    pub(super) fn route_from(self, link: &str, gateway: &str, source: &str) -> Self {
+    pub(in crate::plan) fn route_from(self, link: &str, gateway: &str, source: &str) -> Self {
         let source = Some(source.parse().unwrap());
         self.add_route(link, gateway, source, 0)
     }
@@ -129,7 +129,12 @@ impl Machine {
         })
     }
 
-    pub(super) fn device(self, device: &str, listen_port: u16, keepalives: &[u16]) -> Self {
+    pub(in crate::plan) fn device(
+        self,
+        device: &str,
+        listen_port: u16,
+        keepalives: &[u16],
+    ) -> Self {
         let peers = keepalives
             .iter()
             .enumerate()
@@ -152,7 +157,7 @@ impl Machine {
         })
     }
 
-    pub(super) fn sysctl(self, key: &str, value: &str, writable: bool) -> Self {
+    pub(in crate::plan) fn sysctl(self, key: &str, value: &str, writable: bool) -> Self {
         self.with(|seen| {
             seen.sysctls.insert(
                 SysctlKey::parse(key).unwrap(),
@@ -166,12 +171,12 @@ impl Machine {
 }
 
 /// What one concern decides, as within a whole plan.
-pub(super) fn planned(
+pub(in crate::plan) fn planned(
     settings: &Settings,
     seen: &Observation,
     concern: fn(&Settings, &Observation, &mut Plan),
 ) -> Plan {
-    let node = super::node(settings, seen).ok();
+    let node = crate::plan::node(settings, seen).ok();
     let mut plan = Plan {
         node,
         ..Plan::default()
@@ -180,6 +185,6 @@ pub(super) fn planned(
     plan
 }
 
-pub(super) fn peer(number: u8) -> PublicKey {
+pub(in crate::plan) fn peer(number: u8) -> PublicKey {
     PublicKey::new([number; 32])
 }

@@ -1,0 +1,3 @@
+//! What the tests of the concerns share.
+
+pub(super) mod machine;
