@@ -11,12 +11,11 @@ mod temporary;
 #[cfg(test)]
 mod tests;
 
-use std::fs::{self, File};
+use std::fs::{self, File, Metadata};
 use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{FileType, Mode, OFlags};
-use rustix::io::Errno;
+use rustix::{fs::OFlags, io::Errno};
 
 pub use error::{Fault, FileError};
 
@@ -47,9 +46,7 @@ pub fn read(path: &Path) -> Result<Option<Vec<u8>>, FileError> {
 /// # Errors
 /// See [`replace`].
 pub fn write(path: &Path, new: &[u8], mode: u32) -> Result<(), FileError> {
-    let target = resolve(path)?;
-    let current = Current::open(&target)?;
-    replace_current(&target, current, new, mode)
+    replace_if(path, new, mode, |_| true)
 }
 
 /// Gives a file new content, or makes it (mode 0644) when `expected` is None.
@@ -64,29 +61,28 @@ pub fn write(path: &Path, new: &[u8], mode: u32) -> Result<(), FileError> {
 /// temporary file is left, except when only the sync or the read-back after
 /// the rename failed.
 pub fn replace(path: &Path, expected: Option<&[u8]>, new: &[u8]) -> Result<(), FileError> {
-    let target = resolve(path)?;
-    let current = Current::open(&target)?;
-    let found = content(current.as_ref());
-    if found != Some(new) && found != expected {
-        return Err(FileError::new(&target, Fault::Changed));
-    }
-    replace_current(&target, current, new, NEW_MODE)
+    replace_if(path, new, NEW_MODE, |found| found == expected)
 }
 
-fn replace_current(
-    target: &Path,
-    current: Option<Current>,
+fn replace_if(
+    path: &Path,
     new: &[u8],
     mode: u32,
+    expected: impl FnOnce(Option<&[u8]>) -> bool,
 ) -> Result<(), FileError> {
+    let target = &resolve(path)?;
+    let current = Current::open(target)?;
+    let found = content(&current);
+    if found == Some(new) {
+        return Ok(());
+    }
+    if !expected(found) {
+        return Err(FileError::new(target, Fault::Changed));
+    }
     if new.len() > MAX_SIZE {
         return Err(FileError::new(target, Fault::TooBig));
     }
-    if content(current.as_ref()) == Some(new) {
-        return Ok(());
-    }
-    let failed =
-        |doing: &'static str| move |source: io::Error| FileError::from_io(target, doing, source);
+    let failed = |doing| move |source| FileError::from_io(target, doing, source);
     let directory = target
         .parent()
         .filter(|parent| !parent.as_os_str().is_empty())
@@ -105,7 +101,7 @@ fn replace_current(
     temp.as_file().sync_all().map_err(failed("write"))?;
 
     // Again, as late as possible: writing may have taken a while.
-    if content(Current::open(target)?.as_ref()) != content(current.as_ref()) {
+    if content(&Current::open(target)?) != found {
         return Err(FileError::new(target, Fault::Changed));
     }
     let renamed = match current {
@@ -115,9 +111,10 @@ fn replace_current(
     // Keeps the lock until we are done, so that no run takes the file for stale.
     let _written = renamed.map_err(|e| failed("replace")(e.error))?;
     sync_directory(directory).map_err(failed("bring to disk"))?;
-    match content(Current::open(target)?.as_ref()) {
-        Some(read) if read == new => Ok(()),
-        _ => Err(FileError::new(target, Fault::Changed)),
+    if content(&Current::open(target)?) == Some(new) {
+        Ok(())
+    } else {
+        Err(FileError::new(target, Fault::Changed))
     }
 }
 
@@ -127,38 +124,30 @@ struct Current {
     content: Vec<u8>,
 }
 
-fn content(current: Option<&Current>) -> Option<&[u8]> {
-    current.map(|current| current.content.as_slice())
+fn content(current: &Option<Current>) -> Option<&[u8]> {
+    current.as_ref().map(|current| current.content.as_slice())
 }
 
 impl Current {
     /// Opens a path that is no symlink; None if it does not exist.
     fn open(path: &Path) -> Result<Option<Self>, FileError> {
-        let failed = |source: io::Error| FileError::from_io(path, "read", source);
+        let failed = |source| FileError::from_io(path, "read", source);
         // Opening a device can have effects, so the type is looked at before.
-        match rustix::fs::lstat(path) {
-            Ok(stat) => must_be_regular(path, &stat)?,
-            Err(Errno::NOENT) => return Ok(None),
-            Err(e) => return Err(failed(e.into())),
-        }
-        let flags =
-            OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY;
-        let file = match rustix::fs::open(path, flags, Mode::empty()) {
-            Ok(fd) => File::from(fd),
-            Err(Errno::NOENT) => return Ok(None),
-            Err(e) => return Err(failed(e.into())),
+        let opened = match fs::symlink_metadata(path) {
+            Ok(meta) => {
+                must_be_regular(path, &meta).map(|()| super::open(path, OFlags::NOFOLLOW))?
+            }
+            Err(error) => Err(error),
         };
-        let stat = rustix::fs::fstat(&file).map_err(|e| failed(e.into()))?;
-        must_be_regular(path, &stat)?;
+        let file = match opened {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            opened => opened.map_err(failed)?,
+        };
+        must_be_regular(path, &file.metadata().map_err(failed)?)?;
         let mut content = Vec::new();
         // One byte more distinguishes a file that is too big from one that just fits.
-        let limit = u64::try_from(MAX_SIZE)
-            .unwrap_or(u64::MAX)
-            .saturating_add(1);
-        (&file)
-            .take(limit)
-            .read_to_end(&mut content)
-            .map_err(failed)?;
+        let mut some = (&file).take(MAX_SIZE as u64 + 1);
+        some.read_to_end(&mut content).map_err(failed)?;
         if content.len() > MAX_SIZE {
             return Err(FileError::new(path, Fault::TooBig));
         }
@@ -166,15 +155,13 @@ impl Current {
     }
 }
 
-fn must_be_regular(path: &Path, stat: &rustix::fs::Stat) -> Result<(), FileError> {
-    let file_type = FileType::from_raw_mode(stat.st_mode);
-    if file_type.is_file() {
-        Ok(())
-    } else if file_type.is_dir() {
-        Err(FileError::new(path, Fault::IsDirectory))
-    } else {
-        Err(FileError::new(path, Fault::NotRegular))
-    }
+fn must_be_regular(path: &Path, meta: &Metadata) -> Result<(), FileError> {
+    let fault = match meta.file_type() {
+        kind if kind.is_file() => return Ok(()),
+        kind if kind.is_dir() => Fault::IsDirectory,
+        _ => Fault::NotRegular,
+    };
+    Err(FileError::new(path, fault))
 }
 
 /// Follows the symlinks at the end of a path; what they lead to may be missing.

@@ -10,9 +10,15 @@ use std::{
 };
 
 use rustix::{
-    fs::{Mode, OFlags, open},
+    fs::{Mode, OFlags},
     io::Errno,
 };
+
+/// Opens for reading, and waits for no one to open the other end of a pipe.
+fn open(path: &Path, flags: OFlags) -> io::Result<File> {
+    let flags = flags | OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
+    Ok(rustix::fs::open(path, flags, Mode::empty())?.into())
+}
 
 /// Opens a regular file for reading, through its symlinks. Nothing else is opened
 /// for long: a pipe in a file's place would never end.
@@ -20,18 +26,13 @@ use rustix::{
 /// # Errors
 /// The system's reason; [`io::ErrorKind::InvalidInput`] where it is no regular file.
 pub fn open_regular(path: &Path) -> io::Result<File> {
-    let other = || io::Error::new(io::ErrorKind::InvalidInput, "not a regular file");
-    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
-    let file = match open(path, flags, Mode::empty()) {
+    let file = match open(path, OFlags::empty()) {
         // A socket, or a device without a driver (open(2)).
-        Err(Errno::NXIO | Errno::NODEV) => return Err(other()),
-        opened => File::from(opened?),
+        Err(e) if matches!(Errno::from_io_error(&e), Some(Errno::NXIO | Errno::NODEV)) => None,
+        opened => Some(opened?),
     };
-    if file.metadata()?.is_file() {
-        Ok(file)
-    } else {
-        Err(other())
-    }
+    file.filter(|file| file.metadata().is_ok_and(|meta| meta.is_file()))
+        .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"))
 }
 
 /// The first `most` bytes of a regular file.
@@ -40,7 +41,7 @@ pub fn open_regular(path: &Path) -> io::Result<File> {
 /// See [`open_regular`].
 pub fn read_bounded(path: &Path, most: usize) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    let most = u64::try_from(most).unwrap_or(u64::MAX);
-    open_regular(path)?.take(most).read_to_end(&mut bytes)?;
+    let file = open_regular(path)?;
+    file.take(most as u64).read_to_end(&mut bytes)?;
     Ok(bytes)
 }

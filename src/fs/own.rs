@@ -8,10 +8,7 @@ use std::{
     path::{Component, Path, PathBuf},
 };
 
-use rustix::{
-    fs::{Mode, OFlags, open},
-    io::Errno,
-};
+use rustix::fs::OFlags;
 
 /// Write bits of group and others.
 const OTHERS_WRITE: u32 = 0o022;
@@ -28,14 +25,13 @@ const PERMISSIONS: u32 = 0o7777;
 /// # Errors
 /// The system's reason.
 pub fn secure(path: &Path, make: bool) -> io::Result<Option<String>> {
-    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    let found = match open(path, flags, Mode::empty()) {
-        Err(Errno::NOENT) if make => {
+    let found = match super::open(path, OFlags::NOFOLLOW) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound && make => {
             fs::create_dir_all(path)?;
             return Ok(Some(format!("made {}", path.display())));
         }
-        Err(Errno::NOENT) => return Ok(None),
-        found => fs::File::from(found?),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        found => found?,
     };
     let before = found.metadata()?;
     if !before.is_file() && !before.is_dir() {
@@ -51,8 +47,7 @@ pub fn secure(path: &Path, make: bool) -> io::Result<Option<String>> {
         found.set_permissions(fs::Permissions::from_mode(mode & !OTHERS_WRITE))?;
         done.push(format!("has mode {:o}", mode & !OTHERS_WRITE));
     }
-    let done = format!("{} {}", path.display(), done.join(" and "));
-    Ok((before.uid() != 0 || mode & OTHERS_WRITE != 0).then_some(done))
+    Ok((!done.is_empty()).then(|| format!("{} {}", path.display(), done.join(" and "))))
 }
 
 /// Whether root owns what a path leads to.

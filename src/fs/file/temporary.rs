@@ -5,13 +5,15 @@
 //! therefore has no writer.
 
 use std::ffi::{OsStr, OsString};
+use std::fs::{self, TryLockError};
 use std::io;
-use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::{ffi::OsStrExt as _, fs::MetadataExt as _};
 use std::path::Path;
 
-use rustix::fs::{FileType, FlockOperation, Mode, OFlags};
-use rustix::io::Errno;
+use rustix::fs::OFlags;
 use tempfile::{Builder, NamedTempFile};
+
+use crate::fs::open;
 
 /// The random chars at the end of a name; tempfile takes letters and digits.
 const RANDOM: usize = 6;
@@ -21,10 +23,9 @@ const ATTEMPTS: usize = 8;
 
 /// `.wslmesh-NAME.`, in front of the random chars.
 fn prefix(target: &OsStr) -> OsString {
-    let mut prefix = OsString::from(".wslmesh-");
-    prefix.push(target);
-    prefix.push(".");
-    prefix
+    [OsStr::new(".wslmesh-"), target, OsStr::new(".")]
+        .into_iter()
+        .collect()
 }
 
 /// Whether this is the name of a temporary file for that target.
@@ -46,12 +47,8 @@ pub(super) fn create(directory: &Path, target: &OsStr) -> io::Result<NamedTempFi
             .tempfile_in(directory)?;
         // Between making and locking it, a cleaner may get hold of it. Any other
         // failure means that there are no locks here, for cleaners neither.
-        if rustix::fs::flock(temp.as_file(), FlockOperation::NonBlockingLockExclusive)
-            == Err(Errno::WOULDBLOCK)
-        {
-            continue;
-        }
-        if rustix::fs::fstat(temp.as_file())?.st_nlink > 0 {
+        let taken = matches!(temp.as_file().try_lock(), Err(TryLockError::WouldBlock));
+        if !taken && temp.as_file().metadata()?.nlink() > 0 {
             return Ok(temp);
         }
     }
@@ -63,32 +60,25 @@ pub(super) fn create(directory: &Path, target: &OsStr) -> io::Result<NamedTempFi
 /// Removes what killed runs left for this target. What cannot be removed is
 /// passed over: it does no harm, and the next run tries again.
 pub(super) fn remove_stale(directory: &Path, target: &OsStr) {
-    let Ok(entries) = std::fs::read_dir(directory) else {
-        return;
-    };
-    for entry in entries
-        .flatten()
-        .filter(|entry| is_ours(&entry.file_name(), target))
-    {
-        let _removed = remove_unlocked(&entry.path());
+    for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
+        if is_ours(&entry.file_name(), target) {
+            let _removed = remove_unlocked(&entry.path());
+        }
     }
 }
 
-fn remove_unlocked(path: &Path) -> Result<(), Errno> {
+fn remove_unlocked(path: &Path) -> io::Result<()> {
     // Opening a device can have effects, so the type is looked at before.
-    let listed = rustix::fs::lstat(path)?;
-    if !FileType::from_raw_mode(listed.st_mode).is_file() {
+    if !fs::symlink_metadata(path)?.is_file() {
         return Ok(());
     }
-    let flags =
-        OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY;
-    let file = rustix::fs::open(path, flags, Mode::empty())?;
-    rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive)?;
+    let file = open(path, OFlags::NOFOLLOW)?;
+    file.try_lock()?;
     // The writer may have renamed it in the meantime; with the lock in our
     // hands no writer renames it any more.
-    let (opened, named) = (rustix::fs::fstat(&file)?, rustix::fs::lstat(path)?);
-    if (opened.st_dev, opened.st_ino) == (named.st_dev, named.st_ino) {
-        rustix::fs::unlink(path)?;
+    let (opened, named) = (file.metadata()?, fs::symlink_metadata(path)?);
+    if (opened.dev(), opened.ino()) == (named.dev(), named.ino()) {
+        fs::remove_file(path)?;
     }
     Ok(())
 }

@@ -5,7 +5,7 @@ mod faults;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
 use std::os::unix::net::UnixListener;
 
-use rustix::fs::{FlockOperation, XattrFlags};
+use rustix::fs::{FileType, FlockOperation, Mode, XattrFlags};
 use tempfile::TempDir;
 
 use crate::fs::file::*;
