@@ -1,6 +1,6 @@
 //! Links, addresses and default routes.
 
-use std::{fs, net::IpAddr, path::Path};
+use std::{fs, net::IpAddr};
 
 use ipnet::IpNet;
 use netlink_packet_route::{
@@ -20,30 +20,20 @@ use crate::{
 /// brings another pass anyway.
 const ATTEMPTS: usize = 4;
 
-pub(super) struct Tables {
-    pub(super) links: Vec<Link>,
-    pub(super) addresses: Vec<Address>,
-    pub(super) routes: Vec<DefaultRoute>,
-}
-
-pub(super) async fn read(netlink: &Netlink, interface: &Interface) -> Result<Tables, NetlinkError> {
+/// The tables of links, addresses and default routes.
+pub(super) async fn read(
+    netlink: &Netlink,
+    interface: &Interface,
+) -> Result<(Vec<Link>, Vec<Address>, Vec<DefaultRoute>), NetlinkError> {
     let want_guids = matches!(interface, Interface::Guid(_));
-    let links = netlink
-        .links()
-        .await?
-        .iter()
-        .filter_map(|message| link(message, want_guids))
-        .collect();
+    let links = netlink.links().await?;
+    let links = links.iter().filter_map(|message| link(message, want_guids));
     let mut addresses = read_addresses(netlink).await?;
     let mut routes = Vec::new();
     for _ in 0..ATTEMPTS {
         // IPv6 routes decide nothing here and may be many: only IPv4's are read.
-        routes = netlink
-            .default_routes()
-            .await?
-            .iter()
-            .flat_map(default_routes)
-            .collect();
+        let read = netlink.default_routes().await?;
+        routes = read.iter().flat_map(default_routes).collect();
         // Each table is a request of its own, and a change between two of them
         // would pair an old address with a new gateway.
         let before = std::mem::replace(&mut addresses, read_addresses(netlink).await?);
@@ -51,31 +41,22 @@ pub(super) async fn read(netlink: &Netlink, interface: &Interface) -> Result<Tab
             break;
         }
     }
-    Ok(Tables {
-        links,
-        addresses,
-        routes,
-    })
+    Ok((links.collect(), addresses, routes))
 }
 
 async fn read_addresses(netlink: &Netlink) -> Result<Vec<Address>, NetlinkError> {
-    Ok(netlink
-        .addresses()
-        .await?
-        .iter()
-        .filter_map(address)
-        .collect())
+    let messages = netlink.addresses().await?;
+    Ok(messages.iter().filter_map(address).collect())
 }
 
 fn link(message: &LinkMessage, want_guid: bool) -> Option<Link> {
     let name = name_of(message).and_then(InterfaceName::new)?;
     let kind = kind(message, &name);
-    let guid = if want_guid { guid(&name) } else { None };
     Some(Link {
         index: message.header.index,
         kind,
         mtu: mtu_of(message)?,
-        guid,
+        guid: want_guid.then(|| guid(&name)).flatten(),
         name,
     })
 }
@@ -94,12 +75,7 @@ fn kind(message: &LinkMessage, name: &InterfaceName) -> LinkKind {
 
 /// The VMBus device behind an interface is a folder named by its GUID.
 fn guid(name: &InterfaceName) -> Option<String> {
-    let device = fs::read_link(
-        Path::new("/sys/class/net")
-            .join(name.as_str())
-            .join("device"),
-    )
-    .ok()?;
+    let device = fs::read_link(format!("/sys/class/net/{name}/device")).ok()?;
     Some(device.file_name()?.to_str()?.to_ascii_lowercase())
 }
 
@@ -123,24 +99,20 @@ fn address(message: &AddressMessage) -> Option<Address> {
 
 /// A route with several next hops is one default route for each.
 fn default_routes(message: &RouteMessage) -> Vec<DefaultRoute> {
+    let attributes = &message.attributes;
     let main = RouteHeader::RT_TABLE_MAIN;
-    let table = attribute!(message.attributes, RouteAttribute::Table);
-    let in_main = message.header.table == main || table == Some(&u32::from(main));
-    if !in_main {
+    let table = attribute!(attributes, RouteAttribute::Table);
+    if message.header.table != main && table != Some(&u32::from(main)) {
         // A VPN's own table is reached by its rules only.
         return Vec::new();
     }
-    let metric = attribute!(message.attributes, RouteAttribute::Priority);
-    let source = attribute!(message.attributes, RouteAttribute::PrefSource).and_then(ip);
-    let paths = attribute!(message.attributes, RouteAttribute::MultiPath);
-    let mut hops = vec![hop(&message.attributes, None)];
-    hops.extend(
-        paths
-            .into_iter()
-            .flatten()
-            .map(|path| hop(&path.attributes, Some(path.interface_index))),
-    );
-    hops.into_iter()
+    let metric = attribute!(attributes, RouteAttribute::Priority);
+    let source = attribute!(attributes, RouteAttribute::PrefSource).and_then(ip);
+    let paths = attribute!(attributes, RouteAttribute::MultiPath);
+    let paths = paths.into_iter().flatten();
+    let hops = paths.map(|path| hop(&path.attributes, Some(path.interface_index)));
+    std::iter::once(hop(attributes, None))
+        .chain(hops)
         .flatten()
         .map(|(link, gateway)| DefaultRoute {
             link,
