@@ -4,7 +4,13 @@
 //! that the agent's own request caused to that request, and a shared
 //! connection would never show it (rust-netlink/netlink-proto#24).
 
-use std::{future::Future, io, net::Ipv4Addr, pin::Pin, time::Duration};
+use std::{
+    future::ready,
+    io,
+    net::Ipv4Addr,
+    pin::{Pin, pin},
+    time::Duration,
+};
 
 use futures_util::{FutureExt, Stream, StreamExt, TryStreamExt};
 use netlink_packet_route::{
@@ -18,6 +24,7 @@ use rtnetlink::{
     packet_core::NetlinkMessage,
     sys::{AsyncSocket, SocketAddr},
 };
+use rustix::io::Errno;
 
 /// The value of the first attribute of a kind in a message.
 macro_rules! attribute {
@@ -74,19 +81,20 @@ pub enum NetlinkError {
 }
 
 impl NetlinkError {
-    /// The kernel's error number where it refused.
+    /// The kernel's reason where it refused.
     #[must_use]
-    pub fn errno(&self) -> Option<i32> {
+    pub fn refusal(&self) -> Option<&io::Error> {
         match self {
-            Self::Refused { error, .. } => error.raw_os_error(),
-            Self::Open(_) | Self::Failed { .. } | Self::Timeout { .. } | Self::Ended => None,
+            Self::Refused { error, .. } => Some(error),
+            _ => None,
         }
     }
 
     /// Whether the kernel refused because there is no such link.
     #[must_use]
     pub fn is_no_device(&self) -> bool {
-        self.errno() == Some(rustix::io::Errno::NODEV.raw_os_error())
+        let errno = self.refusal().and_then(Errno::from_io_error);
+        errno == Some(Errno::NODEV)
     }
 }
 
@@ -123,12 +131,8 @@ impl Netlink {
     /// # Errors
     /// The kernel's refusal, or no answer in time.
     pub async fn link(&self, index: u32) -> Result<Option<LinkMessage>, NetlinkError> {
-        let request = self.0.link().get().match_index(index).execute();
-        let found = within("read a link", async move {
-            std::pin::pin!(request).try_next().await
-        })
-        .await;
-        match found {
+        let mut found = pin!(self.0.link().get().match_index(index).execute());
+        match within("read a link", found.try_next()).await {
             Err(error) if error.is_no_device() => Ok(None),
             found => found,
         }
@@ -139,11 +143,8 @@ impl Netlink {
     /// # Errors
     /// The kernel's refusal, or no answer in time.
     pub async fn addresses(&self) -> Result<Vec<AddressMessage>, NetlinkError> {
-        within(
-            "list the addresses",
-            self.0.address().get().execute().try_collect(),
-        )
-        .await
+        let all = self.0.address().get().execute();
+        within("list the addresses", all.try_collect()).await
     }
 
     /// All IPv4 unicast routes without a destination: the default routes, of
@@ -153,19 +154,12 @@ impl Netlink {
     /// The kernel's refusal, or no answer in time.
     pub async fn default_routes(&self) -> Result<Vec<RouteMessage>, NetlinkError> {
         let is_default = |route: &RouteMessage| {
-            route.header.destination_prefix_length == 0 && route.header.kind == RouteType::Unicast
+            let header = &route.header;
+            ready(header.destination_prefix_length == 0 && header.kind == RouteType::Unicast)
         };
-        let all = self
-            .0
-            .route()
-            .get(RouteMessageBuilder::<Ipv4Addr>::new().build())
-            .execute();
-        within(
-            "list the routes",
-            all.try_filter(|route| std::future::ready(is_default(route)))
-                .try_collect(),
-        )
-        .await
+        let all = RouteMessageBuilder::<Ipv4Addr>::new().build();
+        let all = self.0.route().get(all).execute().try_filter(is_default);
+        within("list the routes", all.try_collect()).await
     }
 
     /// Sets a link's MTU. It cannot create a link.
@@ -182,18 +176,19 @@ async fn within<T>(
     what: &'static str,
     request: impl Future<Output = Result<T, rtnetlink::Error>>,
 ) -> Result<T, NetlinkError> {
-    match tokio::time::timeout(DEADLINE, request).await {
-        Ok(Ok(answer)) => Ok(answer),
-        Ok(Err(rtnetlink::Error::NetlinkError(refusal))) => Err(NetlinkError::Refused {
-            what,
-            error: refusal.to_io(),
-        }),
-        Ok(Err(error)) => Err(NetlinkError::Failed {
-            what,
-            message: error.to_string(),
-        }),
-        Err(_) => Err(NetlinkError::Timeout { what }),
-    }
+    let answer = tokio::time::timeout(DEADLINE, request).await;
+    answer
+        .map_err(|_| NetlinkError::Timeout { what })?
+        .map_err(|error| match error {
+            rtnetlink::Error::NetlinkError(refusal) => NetlinkError::Refused {
+                what,
+                error: refusal.to_io(),
+            },
+            error => NetlinkError::Failed {
+                what,
+                message: error.to_string(),
+            },
+        })
 }
 
 /// The connection for events. Their content is ignored: an event only means that

@@ -5,10 +5,10 @@ use std::fmt;
 use crate::{
     agent,
     apply::{
-        self, ApplyError,
+        self,
         saved::{Saved, SavedError, Values},
     },
-    model::{Code, Finding, InterfaceName, SysctlKey, SysctlReading, SysctlValue},
+    model::{Finding, InterfaceName, SysctlKey, SysctlReading, SysctlValue},
     netlink::{Netlink, NetlinkError, mtu_of, name_of},
     observe,
     paths::Paths,
@@ -36,7 +36,7 @@ pub enum Outcome {
         /// Parameter or link.
         what: String,
         /// Why.
-        error: ApplyError,
+        error: String,
     },
     /// No rule of ours remains on Windows.
     Withdrawn {
@@ -154,7 +154,10 @@ fn parameter(name: &str, before: &str, after: &str) -> Outcome {
                     what,
                     value: before.to_owned(),
                 },
-                Err(error) => Outcome::Failed { what, error },
+                Err(error) => Outcome::Failed {
+                    what,
+                    error: error.to_string(),
+                },
             }
         }
         SysctlReading::Value { value, .. } if value == SysctlValue::new(before) => {
@@ -173,11 +176,7 @@ fn parameter(name: &str, before: &str, after: &str) -> Outcome {
         },
         SysctlReading::Unreadable(why) => Outcome::Failed {
             what,
-            error: ApplyError::Sysctl {
-                key: name.to_owned(),
-                value: before.to_owned(),
-                error: std::io::Error::other(why),
-            },
+            error: format!("{name}: cannot write {before:?}: {why}"),
         },
     }
 }
@@ -192,11 +191,7 @@ async fn link(netlink: &Netlink, index: u32, name: &str, before: u32, after: u32
         Err(error) => {
             return Outcome::Failed {
                 what,
-                error: ApplyError::Link {
-                    name: name.to_owned(),
-                    error,
-                    code: Code::MtuRefused,
-                },
+                error: format!("{name}: {error}"),
             };
         }
     };
@@ -207,7 +202,10 @@ async fn link(netlink: &Netlink, index: u32, name: &str, before: u32, after: u32
                     what,
                     value: before.to_string(),
                 },
-                Err(error) => Outcome::Failed { what, error },
+                Err(error) => Outcome::Failed {
+                    what,
+                    error: error.to_string(),
+                },
             }
         }
         (Some(found), _) if found == before => Outcome::Restored {

@@ -7,12 +7,10 @@ pub mod saved;
 mod sysctl;
 mod wireguard;
 
-use std::{path::PathBuf, time::Duration};
-
-use rustix::io::Errno;
+use std::{io, time::Duration};
 
 use crate::{
-    blocking::{BlockingError, KeyedFlights, SingleFlight, run_blocking},
+    blocking::{KeyedFlights, SingleFlight, run_blocking},
     fs::{file, file::FileError},
     model::{Action, Code, FileChange, InterfaceName},
     netlink::{Netlink, NetlinkError},
@@ -28,56 +26,20 @@ pub enum ApplyError {
     /// The network file.
     #[error(transparent)]
     File(#[from] FileError),
-    /// A link.
-    #[error("{name}: {error}")]
-    Link {
-        /// The link.
-        name: String,
-        /// The kernel's reason.
-        error: NetlinkError,
-        /// The health code.
-        code: Code,
-    },
-    /// A kernel parameter.
-    #[error("{key}: cannot write {value:?}: {error}")]
-    Sysctl {
-        /// The parameter.
-        key: String,
-        /// What was to be written.
-        value: String,
-        /// The kernel's reason.
-        error: std::io::Error,
-    },
-    /// A value reads back as another one.
-    #[error("{what}: wrote {wanted:?} and read back {found:?}")]
-    ReadBack {
-        /// The parameter, or the link and its MTU.
-        what: String,
-        /// What was written.
-        wanted: String,
-        /// What was read.
-        found: String,
-        /// The health code.
-        code: Code,
-    },
     /// Keepalives.
     #[error(transparent)]
     WireGuard(#[from] WireGuardError),
-    /// The network file's disk stalls.
-    #[error("{} was not replaced: {error}; look for disk errors in the kernel's log", path.display())]
-    FileHangs {
-        /// The file.
-        path: PathBuf,
-        /// How it ended.
-        error: BlockingError,
-    },
-    /// A WireGuard device hangs.
-    #[error("{name}: {error}")]
-    DeviceHangs {
-        /// The device.
-        name: InterfaceName,
-        /// How it ended.
-        error: BlockingError,
+    /// Anything else that the kernel refused, does not answer or reads back differently.
+    #[error("{what}: {why}")]
+    Failed {
+        /// The parameter, link or file, and what was to be done.
+        what: String,
+        /// How it failed.
+        why: String,
+        /// Whether trying the same again later can help.
+        retry: bool,
+        /// The health code.
+        code: Code,
     },
 }
 
@@ -86,11 +48,10 @@ impl ApplyError {
     #[must_use]
     pub fn code(&self) -> Code {
         match self {
-            Self::File(_) | Self::FileHangs { .. } => Code::NetworkFileUnwritable,
-            Self::Link { code, .. } | Self::ReadBack { code, .. } => *code,
-            Self::Sysctl { .. } => Code::SysctlRefused,
+            Self::File(_) => Code::NetworkFileUnwritable,
             Self::WireGuard(WireGuardError::Moved { .. }) => Code::WireguardMoved,
-            Self::WireGuard(_) | Self::DeviceHangs { .. } => Code::WireguardRefused,
+            Self::WireGuard(_) => Code::WireguardRefused,
+            Self::Failed { code, .. } => *code,
         }
     }
 
@@ -99,33 +60,35 @@ impl ApplyError {
     /// to do sleeps.
     #[must_use]
     pub fn retry_can_help(&self) -> bool {
-        let passing = |errno: Option<i32>| {
-            !errno.map(Errno::from_raw_os_error).is_some_and(|errno| {
-                matches!(
-                    errno,
-                    Errno::PERM
-                        | Errno::ACCESS
-                        | Errno::ROFS
-                        | Errno::INVAL
-                        | Errno::NOENT
-                        | Errno::OPNOTSUPP
-                )
-            })
-        };
         match self {
             Self::File(error) => error.retry_can_help(),
-            Self::Link { error, .. } => passing(error.errno()),
-            Self::Sysctl { error, .. } | Self::WireGuard(WireGuardError::Failed { error, .. }) => {
-                passing(error.raw_os_error())
-            }
+            Self::WireGuard(WireGuardError::Failed { error, .. }) => !is_final(error),
             Self::WireGuard(WireGuardError::Moved { .. }) => false,
-            // A link may take the next MTU; a parameter does not change its mind.
-            Self::ReadBack { code, .. } => *code == Code::MtuRefused,
-            Self::WireGuard(WireGuardError::Removed(_) | WireGuardError::NotTaken { .. })
-            | Self::FileHangs { .. }
-            | Self::DeviceHangs { .. } => true,
+            Self::WireGuard(WireGuardError::Removed(_) | WireGuardError::NotTaken { .. }) => true,
+            Self::Failed { retry, .. } => *retry,
         }
     }
+
+    /// The kernel's refusal of a change of a link.
+    fn link(what: String, error: &NetlinkError, code: Code) -> Self {
+        Self::Failed {
+            what,
+            why: error.to_string(),
+            retry: !error.refusal().is_some_and(is_final),
+            code,
+        }
+    }
+}
+
+/// Whether the kernel will say the same until something changes.
+fn is_final(error: &io::Error) -> bool {
+    use io::ErrorKind::{
+        InvalidInput, NotFound, PermissionDenied, ReadOnlyFilesystem, Unsupported,
+    };
+    matches!(
+        error.kind(),
+        PermissionDenied | ReadOnlyFilesystem | InvalidInput | NotFound | Unsupported
+    )
 }
 
 /// The blocking effects in flight. Clones are the same.
@@ -166,7 +129,11 @@ async fn replace(files: &SingleFlight, change: FileChange) -> Result<bool, Apply
     let path = change.path.clone();
     let call = move || file::replace(&change.path, change.before.as_deref(), &change.after);
     let done = async { run_blocking(files.begin()?, FILE_DEADLINE, call).await };
-    done.await
-        .map_err(|error| ApplyError::FileHangs { path, error })??;
+    done.await.map_err(|error| ApplyError::Failed {
+        what: format!("{} was not replaced", path.display()),
+        why: format!("{error}; look for disk errors in the kernel's log"),
+        retry: true,
+        code: Code::NetworkFileUnwritable,
+    })??;
     Ok(true)
 }

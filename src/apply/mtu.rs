@@ -17,28 +17,24 @@ pub async fn set(
     name: &InterfaceName,
     to: u32,
 ) -> Result<bool, ApplyError> {
-    let failed = |error| ApplyError::Link {
-        name: format!("{name}: MTU {to}"),
-        error,
-        code: Code::MtuRefused,
-    };
-    let read = async || -> Result<Option<u32>, ApplyError> {
+    let failed = |error| ApplyError::link(format!("{name}: MTU {to}"), &error, Code::MtuRefused);
+    let read = async || -> Result<_, ApplyError> {
         let link = netlink.link(index).await.map_err(failed)?;
         Ok(link.as_ref().and_then(mtu_of))
     };
-    match read().await? {
-        Some(before) if before != to => {}
-        Some(_) | None => return Ok(false),
+    if read().await?.is_none_or(|before| before == to) {
+        return Ok(false);
     }
     match netlink.set_mtu(index, to).await {
         Err(error) if error.is_no_device() => return Ok(false),
         done => done.map_err(failed)?,
     }
     match read().await? {
-        Some(found) if found != to => Err(ApplyError::ReadBack {
+        Some(found) if found != to => Err(ApplyError::Failed {
             what: format!("{name}: MTU"),
-            wanted: to.to_string(),
-            found: found.to_string(),
+            why: format!("wrote \"{to}\" and read back \"{found}\""),
+            // The link may take the next one.
+            retry: true,
             code: Code::MtuRefused,
         }),
         found => Ok(found.is_some()),

@@ -115,14 +115,13 @@ impl Saved {
             None => Values::default(),
             Some(text) => serde_json::from_slice(&text).map_err(self.damaged())?,
         };
-        Ok(if values.boot == boot() {
-            values
-        } else {
-            Values {
-                boot: boot(),
-                forwards: values.forwards,
-                ..Values::default()
-            }
+        if values.boot == boot() {
+            return Ok(values);
+        }
+        Ok(Values {
+            boot: boot(),
+            forwards: values.forwards,
+            ..Values::default()
         })
     }
 
@@ -169,11 +168,8 @@ impl Values {
         match action {
             Action::WriteSysctl(change) => {
                 let key = change.key.to_string();
-                let was = Was::noted(
-                    self.sysctl.get(&key),
-                    change.from.to_string(),
-                    change.to.to_string(),
-                );
+                let (from, to) = (change.from.to_string(), change.to.to_string());
+                let was = Was::noted(self.sysctl.get(&key), from, to);
                 self.sysctl.insert(key, was);
             }
             Action::SetMtu(change) => {
@@ -194,10 +190,8 @@ impl Values {
 }
 
 fn boot() -> String {
-    fs::read_to_string("/proc/sys/kernel/random/boot_id")
-        .unwrap_or_default()
-        .trim()
-        .to_owned()
+    let id = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    id.trim().to_owned()
 }
 
 #[cfg(test)]

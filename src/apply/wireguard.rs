@@ -26,11 +26,7 @@ pub(super) async fn set_keepalive(
     let link = netlink
         .link(change.index)
         .await
-        .map_err(|error| ApplyError::Link {
-            name: name.to_string(),
-            error,
-            code: Code::WireguardRefused,
-        })?;
+        .map_err(|error| ApplyError::link(name.to_string(), &error, Code::WireguardRefused))?;
     if !link.is_some_and(|link| is_still(&link, &change)) {
         return Ok(false);
     }
@@ -39,7 +35,12 @@ pub(super) async fn set_keepalive(
     match done.await {
         Ok(Err(wireguard::WireGuardError::Removed(_))) => Ok(false),
         Ok(done) => Ok(done? > 0),
-        Err(error) => Err(ApplyError::DeviceHangs { name, error }),
+        Err(error) => Err(ApplyError::Failed {
+            what: name.to_string(),
+            why: error.to_string(),
+            retry: true,
+            code: Code::WireguardRefused,
+        }),
     }
 }
 

@@ -117,10 +117,10 @@ impl Machine for &Fake {
                 )));
             }
             Action::SetMtu(change) if self.fails("mtu") => {
-                return Err(ApplyError::ReadBack {
+                return Err(ApplyError::Failed {
                     what: format!("{}: MTU", change.name),
-                    wanted: change.to.to_string(),
-                    found: change.from.to_string(),
+                    why: format!("wrote \"{}\" and read back \"{}\"", change.to, change.from),
+                    retry: true,
                     code: Code::MtuRefused,
                 });
             }
