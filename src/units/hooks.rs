@@ -25,18 +25,17 @@ pub struct Hook {
     pub program: PathBuf,
 }
 
-/// The hooks in `below/hooks.d/EVENT`, by name, and those that are refused.
+/// The hooks in a folder, by name, and those that are refused.
 /// What is not executable, hidden or a backup is left out, as run-parts(8) does.
 /// Blocks where a symlink leads to a file system that does not answer.
-pub(super) fn hooks(below: &Path, event: &str, trust: &Trust) -> (Vec<Hook>, Vec<Finding>) {
-    let folder = below.join("hooks.d").join(event);
+pub(super) fn hooks(folder: &Path, trust: &Trust) -> (Vec<Hook>, Vec<Finding>) {
     let (mut hooks, mut findings) = (Vec::new(), Vec::new());
-    let names = names(&folder, trust).unwrap_or_else(|why| {
-        findings.push(refused(&folder, why));
+    let names = names(folder, trust).unwrap_or_else(|why| {
+        findings.push(refused(folder, why));
         Vec::new()
     });
     for name in names {
-        match hook(&folder, &name, trust) {
+        match hook(folder, &name, trust) {
             Ok(hook) => hooks.extend(hook),
             Err(why) => findings.push(refused(&folder.join(&name), why)),
         }

@@ -149,8 +149,9 @@ impl NotifyRun {
     }
 
     async fn hooks(&self) -> (Vec<Hook>, Vec<Finding>) {
-        let (below, folder) = (self.below.clone(), self.below.join("hooks.d").join(EVENT));
-        let look = move || hooks(&below, EVENT, &Trust::root());
+        let folder = self.below.join("hooks.d").join(EVENT);
+        let within = folder.clone();
+        let look = move || hooks(&within, &Trust::root());
         let found = self.read(&folder, look).await;
         found.unwrap_or_else(|finding| (Vec::new(), vec![finding]))
     }
