@@ -120,12 +120,10 @@ pub fn resolve_trusted(path: &Path, trust: &Trust) -> Result<PathBuf, String> {
 
 /// The parts of a path, the last one first.
 fn parts(path: &Path) -> Vec<OsString> {
-    let part = |part: Component<'_>| match part {
-        Component::Normal(name) => Some(name.to_owned()),
-        Component::ParentDir => Some("..".into()),
-        Component::RootDir | Component::CurDir | Component::Prefix(_) => None,
-    };
-    path.components().rev().filter_map(part).collect()
+    let parts = path.components().rev();
+    let counts = |part: &Component<'_>| matches!(part, Component::Normal(_) | Component::ParentDir);
+    let counted = parts.filter(counts);
+    counted.map(|part| part.as_os_str().to_owned()).collect()
 }
 
 /// Checks that only a trusted user may write this file or folder.
