@@ -47,11 +47,8 @@ impl InterfacePattern {
     #[must_use]
     pub fn new(pattern: &str) -> Option<Self> {
         let literal = pattern.replace('*', "");
-        let fits = if literal.is_empty() {
-            !pattern.is_empty()
-        } else {
-            InterfaceName::new(&literal).is_some() || literal.starts_with('.')
-        };
+        let name = InterfaceName::new(&literal).is_some() || literal.starts_with('.');
+        let fits = name || literal.is_empty() && !pattern.is_empty();
         fits.then(|| Self(pattern.to_owned()))
     }
 

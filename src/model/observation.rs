@@ -2,11 +2,19 @@
 
 use std::{
     collections::BTreeMap,
+    fmt,
     net::{IpAddr, Ipv4Addr},
     time::Duration,
 };
 
 use ipnet::{IpNet, Ipv4Net};
+use serde::{
+    Deserialize, Serialize,
+    de::{
+        IntoDeserializer,
+        value::{self, StrDeserializer},
+    },
+};
 
 use super::{
     DeviceReading, DrivePath, Finding, HostPrivilege, InstalledRule, InterfaceName, Listen,
@@ -37,13 +45,15 @@ pub struct Observation {
 }
 
 /// What carries a link.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum LinkKind {
     /// `lo`. WSL's DNS tunnelling puts 10.255.255.254 on it with global scope.
     Loopback,
     /// WireGuard in the kernel.
     WireGuard,
     /// A tun device with a WireGuard control socket in /var/run/wireguard.
+    #[serde(rename = "wireguard-userspace")]
     WireGuardUserspace,
     /// Any other tun device (Tailscale's, an OpenVPN's).
     Tun,
@@ -52,26 +62,18 @@ pub enum LinkKind {
 }
 
 impl LinkKind {
-    const NAMES: [(Self, &str); 5] = [
-        (Self::Loopback, "loopback"),
-        (Self::WireGuard, "wireguard"),
-        (Self::WireGuardUserspace, "wireguard-userspace"),
-        (Self::Tun, "tun"),
-        (Self::Other, "other"),
-    ];
-
-    /// Its name in the status document.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        let entry = Self::NAMES.iter().find(|(kind, _)| *kind == self);
-        entry.map_or("other", |(_, name)| *name)
-    }
-
     /// The kind of this name, if there is one.
     #[must_use]
     pub fn of_name(name: &str) -> Option<Self> {
-        let entry = Self::NAMES.iter().find(|(_, own)| *own == name);
-        entry.map(|(kind, _)| *kind)
+        let name: StrDeserializer<'_, value::Error> = name.into_deserializer();
+        Self::deserialize(name).ok()
+    }
+}
+
+impl fmt::Display for LinkKind {
+    /// Its name in the status document.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.serialize(f)
     }
 }
 

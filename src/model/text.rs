@@ -72,15 +72,9 @@ pub fn micros(took: Duration) -> u64 {
 #[serde(from = "String")]
 pub struct PlainText<const MOST: usize = PLAIN_MAX>(String);
 
-impl<const MOST: usize> From<String> for PlainText<MOST> {
-    fn from(text: String) -> Self {
-        Self(plain_within(&text, MOST))
-    }
-}
-
-impl<const MOST: usize> From<&str> for PlainText<MOST> {
-    fn from(text: &str) -> Self {
-        Self(plain_within(text, MOST))
+impl<T: AsRef<str>, const MOST: usize> From<T> for PlainText<MOST> {
+    fn from(text: T) -> Self {
+        Self(plain_within(text.as_ref(), MOST))
     }
 }
 

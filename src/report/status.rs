@@ -78,7 +78,7 @@ impl From<&Link> for LinkEntry {
     fn from(link: &Link) -> Self {
         Self {
             name: link.name.to_string(),
-            kind: link.kind.name().to_owned(),
+            kind: link.kind.to_string(),
             mtu: link.mtu,
         }
     }

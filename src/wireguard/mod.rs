@@ -10,7 +10,7 @@ use std::io;
 
 use rustix::io::Errno;
 
-use crate::model::{Device, InterfaceName, KeepaliveChange, LinkKind, PublicKey};
+use crate::model::{Device, InterfaceName, KeepaliveChange, LinkKind, PublicKey, counted};
 
 /// Why a device could not be read or changed.
 #[derive(Debug, thiserror::Error)]
@@ -29,7 +29,7 @@ pub enum WireGuardError {
         error: io::Error,
     },
     /// Setting keepalives made peers appear that were not there before.
-    #[error("{name}: {peers} new {} appeared while keepalives were being set", if *peers == 1 { "peer" } else { "peers" })]
+    #[error("{name}: {} appeared while keepalives were being set", counted(*peers, "new peer"))]
     Moved {
         /// The device.
         name: InterfaceName,
