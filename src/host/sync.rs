@@ -12,7 +12,7 @@ use std::{
 use super::{
     contract::{Answer, Request},
     json::AnswerError,
-    scripts,
+    scripts::Script,
 };
 use crate::{
     blocking::BlockingError,
@@ -87,8 +87,8 @@ fn script(folder: &Path) -> Result<PathBuf, SyncError> {
         path: folder.to_owned(),
         source,
     })?;
-    let path = folder.join("refresh.ps1");
-    file::write(&path, scripts::REFRESH.as_bytes(), 0o644)?;
+    let path = folder.join(Script::Refresh.file_name());
+    file::write(&path, Script::Refresh.text().as_bytes(), 0o644)?;
     Ok(path)
 }
 

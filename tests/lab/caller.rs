@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
+use wslmesh::host::scripts::Script;
 
 use crate::contract::Answer;
 use crate::control::Start;
@@ -83,7 +84,7 @@ pub(crate) fn start<'w>(
 
 /// Begins a call of the contract with the shipped script.
 pub(crate) fn begin<'w>(world: &'w World, direct: bool, request: &Value) -> Result<Process<'w>> {
-    world.write(SCRIPT, wslmesh::host::scripts::REFRESH)?;
+    world.write(SCRIPT, Script::Refresh.text())?;
     let arguments = arguments(world, SCRIPT)?;
     start(world, direct, &arguments, format!("{request}\n").as_bytes())
 }

@@ -14,6 +14,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use wslmesh::host::scripts::{POLICIES, Script};
 
 use crate::contract::Sync;
 use crate::double::machine::{Machine, Name, RELAY_NAME};
@@ -35,14 +36,17 @@ pub(crate) const SOCKET_FOLDER: &str = "/run/WSL";
 pub(crate) const SOCKET: &str = "/run/WSL/1_interop";
 
 /// A file as it is shipped, by the name it has on Windows.
-pub(crate) fn shipped(name: &str) -> Option<&'static [u8]> {
+pub(crate) fn shipped(name: &str) -> Option<Vec<u8>> {
     if name == RELAY_NAME {
-        return Some(STAND_IN);
+        return Some(STAND_IN.to_vec());
     }
-    let scripts = wslmesh::host::scripts::ALL.iter();
-    let mut scripts = scripts.filter(|(script, _)| *script == name);
-    scripts.next().map(|(_, text)| text.as_bytes())
+    let mut scripts = Script::ALL.into_iter();
+    let script = scripts.find(|script| script.file_name() == name)?;
+    Some(script.text().into_bytes())
 }
+
+/// How long an `/init` may take to end after its caller.
+const LEAVING: Duration = Duration::from_secs(2);
 
 /// What powershell.exe is called with, before the script's path.
 pub(crate) const OPTIONS: [&str; 5] = [
@@ -453,7 +457,7 @@ fn asks_policies(exe: &str, argv: &[String]) -> bool {
     };
     exe == POWERSHELL
         && options == ["-NoProfile", "-NonInteractive", "-Command"]
-        && command == wslmesh::host::scripts::POLICIES.trim_end()
+        && command == POLICIES.trim_end()
 }
 
 /// Only the contract's call is accepted, with a shipped script, whose path as

@@ -6,10 +6,10 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
-use wslmesh::host::scripts;
+use wslmesh::host::scripts::Script;
 
 use crate::lints::{self, Finding};
-use crate::{ROOT, files, report};
+use crate::{ROOT, files, report, text};
 
 /// Read before every test, in this order; `run.ps1` names them too.
 const WORLD: [&str; 4] = ["assert", "world", "world-task", "world-firewall"];
@@ -31,12 +31,10 @@ fn script(test: &Path) -> &'static str {
         .next()
         .unwrap_or_default()
         .to_lowercase();
-    let script = scripts::ALL
-        .iter()
-        .find(|(file, _)| file.strip_suffix(".ps1") == Some(&about));
-    script
-        .unwrap_or_else(|| panic!("no script that {name} is about"))
-        .1
+    let script = Script::ALL
+        .into_iter()
+        .find(|script| script.file_name().strip_suffix(".ps1") == Some(&about));
+    text(script.unwrap_or_else(|| panic!("no script that {name} is about")))
 }
 
 fn functions(source: &str) -> BTreeSet<&str> {
@@ -110,8 +108,9 @@ fn the_double_takes_the_place_of_what_touches_windows() {
         "Select-Rules",
     ];
     let mut real = BTreeSet::new();
-    for (name, script) in scripts::ALL {
-        let (_, windows) = script.split_once("# ---- Windows ---").expect(name);
+    for script in Script::ALL {
+        let name = script.file_name();
+        let (_, windows) = text(script).split_once("# ---- Windows ---").expect(name);
         real.append(&mut functions(windows));
     }
     let (all, assert) = (world(), read("assert.ps1"));
@@ -140,8 +139,9 @@ fn the_double_takes_the_place_of_what_touches_windows() {
         "Invoke-Limited",
         "Get-NetshPath",
     ];
-    for (name, script) in [("refresh", scripts::REFRESH), ("forward", scripts::FORWARD)] {
-        let (_, windows) = script.split_once("# ---- Windows ---").expect(name);
+    for script in [Script::Refresh, Script::Forward] {
+        let name = script.file_name();
+        let (_, windows) = text(script).split_once("# ---- Windows ---").expect(name);
         let left: Vec<_> = functions(windows)
             .difference(&doubles)
             .copied()
@@ -159,23 +159,19 @@ fn the_double_takes_the_place_of_what_touches_windows() {
 #[test]
 fn the_runner_can_read_the_list_of_parts() {
     let source = fs::read_to_string(Path::new(ROOT).join("src/host/scripts.rs")).expect("the list");
-    for (file, script) in scripts::ALL {
-        let name = file.trim_end_matches(".ps1").to_uppercase();
-        let start = format!("pub const {name}: &str = script!(");
-        let list = source
-            .split_once(&start)
-            .and_then(|(_, rest)| rest.split_once(')'))
-            .unwrap_or_else(|| panic!("no list for {file}"))
-            .0;
-        let joined: String = list
-            .split('"')
-            .skip(1)
-            .step_by(2)
-            .map(|part| {
+    for script in Script::ALL {
+        let name = format!("{script:?}");
+        // A row of the table: a part in quotation marks, then names of scripts.
+        let rows = source
+            .lines()
+            .filter_map(|line| line.trim_start().strip_prefix('"')?.split_once('"'));
+        let joined: String = rows
+            .filter(|(_, scripts)| scripts.trim_end_matches(';').split(' ').any(|s| s == name))
+            .map(|(part, _)| {
                 let path = format!("{ROOT}/src/host/windows/{part}.ps1");
                 fs::read_to_string(&path).expect(&path) + "\n"
             })
             .collect();
-        assert_eq!(joined, *script, "{file}");
+        assert_eq!(joined, text(script), "{name}");
     }
 }

@@ -4,9 +4,9 @@
 use std::collections::BTreeSet;
 
 use serde_json::Value;
-use wslmesh::host::scripts;
+use wslmesh::host::scripts::{LOADER, POLICIES, Script};
 
-use crate::{keys_of, lints};
+use crate::{keys_of, lints, text};
 
 fn body<'a>(source: &'a str, function: &str) -> &'a str {
     source
@@ -25,17 +25,17 @@ fn between<'a>(text: &'a str, start: &str, end: char) -> Vec<&'a str> {
 
 #[test]
 fn the_loader_is_in_the_host_script_as_it_is() {
-    let (_, rest) = scripts::HOST
+    let (_, rest) = text(Script::Host)
         .split_once("\n$LoaderText = @'\n")
         .expect("the start of the loader");
     let (text, _) = rest.split_once("\n'@\n").expect("its end");
-    assert_eq!(text.trim(), scripts::LOADER.trim());
+    assert_eq!(text.trim(), LOADER.trim());
 }
 
 /// The loader may run a text, which no other script may, and nothing else is excused.
 #[test]
 fn the_loader_has_no_findings_but_that_it_runs_what_it_has_checked() {
-    let found = lints::check(scripts::LOADER.as_bytes());
+    let found = lints::check(LOADER.as_bytes());
     let mut rules: Vec<_> = found
         .iter()
         // It touches Windows, and prints nothing.
@@ -45,16 +45,16 @@ fn the_loader_has_no_findings_but_that_it_runs_what_it_has_checked() {
     rules.sort_unstable();
     let run = "[scriptblock]::Create($texts['setup.ps1'])";
     assert_eq!(rules, [("run-text", run)]);
-    let check = scripts::LOADER.find("-cne $file[1]").expect("the check");
-    let run = scripts::LOADER.find("& $setup").expect("the run");
+    let check = LOADER.find("-cne $file[1]").expect("the check");
+    let run = LOADER.find("& $setup").expect("the run");
     assert!(check < run);
-    assert_eq!(scripts::LOADER.matches("ReadAllBytes(").count(), 1);
+    assert_eq!(LOADER.matches("ReadAllBytes(").count(), 1);
 }
 
 /// Windows passes 32767 characters, but the way by the shell is said to stop at 8191.
 #[test]
 fn the_loader_fits_into_a_command_line() {
-    let lines: Vec<_> = scripts::LOADER
+    let lines: Vec<_> = LOADER
         .lines()
         .map(str::trim)
         .filter(|line| !line.is_empty() && !line.starts_with('#'))
@@ -70,7 +70,7 @@ fn the_host_script_knows_every_state_and_no_other() {
     let mut written = BTreeSet::new();
     for start in ["-State '", "$outcome.State = '", "\"state\":\""] {
         let end = if start.ends_with('"') { '"' } else { '\'' };
-        written.extend(between(scripts::HOST, start, end));
+        written.extend(between(text(Script::Host), start, end));
     }
     // Two more come from the result of the elevated side by the same names.
     let known: BTreeSet<_> = [
@@ -95,22 +95,22 @@ fn the_host_script_knows_every_state_and_no_other() {
 
 #[test]
 fn the_fixed_answer_of_the_host_script_has_every_field() {
-    let line = scripts::HOST
+    let line = text(Script::Host)
         .lines()
         .find(|line| line.trim().starts_with("Write-Host '{"))
         .expect("the fixed answer");
-    let text = line
+    let answer = line
         .trim()
         .trim_start_matches("Write-Host '")
         .trim_end_matches('\'');
-    let fixed: Value = serde_json::from_str(text).expect("JSON");
+    let fixed: Value = serde_json::from_str(answer).expect("JSON");
     let fixed: BTreeSet<_> = fixed
         .as_object()
         .expect("an object")
         .keys()
         .cloned()
         .collect();
-    let written: BTreeSet<_> = keys_of(scripts::HOST, "New-HostAnswer")
+    let written: BTreeSet<_> = keys_of(text(Script::Host), "New-HostAnswer")
         .into_iter()
         .collect();
     assert_eq!(fixed, written);
@@ -120,7 +120,7 @@ fn the_fixed_answer_of_the_host_script_has_every_field() {
 /// what is written.
 #[test]
 fn the_setup_reads_everything_before_it_asks_and_nothing_after() {
-    let order = body(scripts::SETUP, "Invoke-Order");
+    let order = body(text(Script::Setup), "Invoke-Order");
     let places: Vec<_> = [
         "$caller.Elevated",
         "ConvertTo-Order ",
@@ -135,12 +135,12 @@ fn the_setup_reads_everything_before_it_asks_and_nothing_after() {
     assert!(places.is_sorted(), "{places:?}");
     // The folder that the user can write is named by the parameters, by the one
     // function that reads it and by the call that hands it over.
-    let users = scripts::SETUP
+    let users = text(Script::Setup)
         .lines()
         .filter(|line| line.contains("$Staging") && !line.contains("param("))
         .count();
     assert_eq!(users, 2);
-    let read = body(scripts::SETUP, "Read-Files");
+    let read = body(text(Script::Setup), "Read-Files");
     assert!(read.contains("-cne $Order.Hashes[$name]"));
     assert_eq!(read.matches("Read-FileBytes").count(), 1);
 }
@@ -160,30 +160,30 @@ fn the_user_may_change_the_contents_of_one_file_and_nothing_else() {
     let write = 0x2 | 0x4 | 0x10 | 0x40 | 0x100 | 0x1_0000 | 0x4_0000 | 0x8_0000;
     let folders = [
         rights(
-            scripts::SETUP
+            text(Script::Setup)
                 .lines()
                 .find(|l| l.starts_with("$ProgramSecurity = "))
                 .expect("a list"),
         ),
-        rights(body(scripts::SETUP, "Get-FolderSecurity")),
+        rights(body(text(Script::Setup), "Get-FolderSecurity")),
     ];
     for list in folders {
         assert_eq!(list.len(), 1);
         assert_eq!(list[0] & write, 0, "{:#x}", list[0]);
         assert_ne!(list[0] & 0x1, 0);
     }
-    let file = rights(body(scripts::SETUP, "Get-SelectionSecurity"));
+    let file = rights(body(text(Script::Setup), "Get-SelectionSecurity"));
     assert_eq!(file.len(), 1);
     assert_eq!(file[0] & write, 0x2 | 0x4 | 0x10 | 0x100, "{:#x}", file[0]);
     // Every list is its own: nothing comes from the folder above.
-    for line in scripts::SETUP.lines().filter(|l| l.contains("O:BA")) {
+    for line in text(Script::Setup).lines().filter(|l| l.contains("O:BA")) {
         assert!(line.contains("D:P("), "{line}");
     }
 }
 
 #[test]
 fn rules_go_first_and_the_ledger_not_before_them() {
-    let line = scripts::SETUP
+    let line = text(Script::Setup)
         .lines()
         .find(|line| line.starts_with("$RemovalSteps = "))
         .expect("the order");
@@ -194,7 +194,7 @@ fn rules_go_first_and_the_ledger_not_before_them() {
             .collect::<Vec<_>>(),
         ["rules", "tasks", "registry", "files"]
     );
-    let order = body(scripts::SETUP, "Invoke-Order");
+    let order = body(text(Script::Setup), "Invoke-Order");
     assert!(order.find("Enter-SyncLock") < order.find("Invoke-Steps"));
 }
 
@@ -204,13 +204,13 @@ fn every_exit_code_has_words() {
     let mut codes = BTreeSet::new();
     for function in ["Invoke-Order", "Request-Agreement"] {
         codes.extend(
-            between(body(scripts::SETUP, function), "return ", '\n')
+            between(body(text(Script::Setup), function), "return ", '\n')
                 .into_iter()
                 .filter_map(|text| text.trim().parse::<u32>().ok()),
         );
     }
     codes.extend(
-        between(scripts::LOADER, "exit ", '\n')
+        between(LOADER, "exit ", '\n')
             .into_iter()
             .filter_map(|text| text.trim().parse::<u32>().ok()),
     );
@@ -218,7 +218,7 @@ fn every_exit_code_has_words() {
     // 23 has no words of its own: the result of the setup says what failed.
     codes.remove(&23);
     assert_eq!(codes, [20, 21, 22, 24, 25, 26, 27].into());
-    let words = body(scripts::HOST, "Get-ExitOutcome");
+    let words = body(text(Script::Host), "Get-ExitOutcome");
     for code in codes {
         assert!(words.contains(&format!("\n        {code} {{")), "{code}");
     }
@@ -234,7 +234,7 @@ fn the_document_has_the_numbers_of_the_checks() {
         .filter_map(|line| line.strip_prefix("| T"))
         .filter_map(|rest| rest.split(' ').next())
         .collect();
-    let titles = scripts::HOST
+    let titles = text(Script::Host)
         .split_once("\n$CheckTitles = ")
         .and_then(|(_, rest)| rest.split_once("\n}\n"))
         .expect("the titles")
@@ -242,7 +242,11 @@ fn the_document_has_the_numbers_of_the_checks() {
     let titled: Vec<_> = between(titles, "\n    'T", '\'');
     assert_eq!(documented, titled);
     // The last has no case of its own: it is what is left.
-    let cases: Vec<_> = between(body(scripts::HOST, "Get-Finding"), "\n        'T", '\'');
+    let cases: Vec<_> = between(
+        body(text(Script::Host), "Get-Finding"),
+        "\n        'T",
+        '\'',
+    );
     assert_eq!(cases, titled[..titled.len() - 1]);
 }
 
@@ -250,7 +254,7 @@ fn the_document_has_the_numbers_of_the_checks() {
 /// second line, and nothing that constrained language mode forbids.
 #[test]
 fn the_question_about_policies_is_one_plain_line() {
-    let text = scripts::POLICIES.trim_end();
+    let text = POLICIES.trim_end();
     assert!(!lints::parse(text).root_node().has_error());
     assert!(!text.contains(['"', '\n', '`', '%']), "{text}");
     assert!(!text.contains("::") && !text.contains("New-Object"));

@@ -24,7 +24,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 use wslmesh::host::contract::{Answer, FirewallState, PolicyGap, State};
-use wslmesh::host::scripts;
+use wslmesh::host::scripts::Script;
 use wslmesh::interop::DEADLINE;
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
@@ -53,16 +53,17 @@ fn report(path: &Path, findings: &[lints::Finding]) -> String {
     lines.collect::<Vec<_>>().join("\n")
 }
 
-fn refresh() -> String {
-    scripts::REFRESH.to_owned()
+/// A script as Windows gets it.
+fn text(script: Script) -> &'static str {
+    script.text().leak()
 }
 
 #[test]
 fn shipped_scripts_have_no_findings() {
     let mut found = String::new();
-    for (name, script) in scripts::ALL {
-        let findings = lints::check(script.as_bytes());
-        found += &report(Path::new(name), &findings);
+    for script in Script::ALL {
+        let findings = lints::check(script.text().as_bytes());
+        found += &report(Path::new(script.file_name()), &findings);
         found += "\n";
     }
     assert!(found.trim().is_empty(), "\n{found}");
@@ -149,9 +150,11 @@ fn the_scripts_write_the_fields_of_the_contract() {
         ("ConvertTo-Installed", &answer["installed"]),
         ("Select-LowestMtu", &answer["lowest-mtu"]),
     ];
-    let tasks = both.iter().map(|pair| (scripts::FORWARD, pair));
+    let tasks = both.iter().map(|pair| (text(Script::Forward), pair));
     let agents = both.iter().chain(&refresh_alone);
-    for (source, (function, object)) in tasks.chain(agents.map(|pair| (scripts::REFRESH, pair))) {
+    for (source, (function, object)) in
+        tasks.chain(agents.map(|pair| (text(Script::Refresh), pair)))
+    {
         // Tables with fields of their own, and not of the answer, have bare words.
         let written: BTreeSet<_> = keys_of(source, function)
             .into_iter()
@@ -165,14 +168,14 @@ fn the_scripts_write_the_fields_of_the_contract() {
 /// takes over, and what it fills in itself.
 #[test]
 fn the_answer_of_the_task_is_taken_over_as_a_whole() {
-    let source = refresh();
-    let taken_over: Vec<&str> = body(&source, "ConvertFrom-TaskAnswer")
+    let source = text(Script::Refresh);
+    let taken_over: Vec<&str> = body(source, "ConvertFrom-TaskAnswer")
         .lines()
         .filter_map(|line| line.trim().strip_prefix("foreach ($name in @("))
         .flat_map(|list| list.split('\''))
         .filter(|text| text.starts_with(char::is_lowercase))
         .collect();
-    let filled_in: Vec<&str> = body(&source, "Get-AnswerText")
+    let filled_in: Vec<&str> = body(source, "Get-AnswerText")
         .lines()
         .filter_map(|line| line.trim().strip_prefix("$answer['"))
         .filter_map(|line| line.split('\'').next())
@@ -190,7 +193,7 @@ fn the_answer_of_the_task_is_taken_over_as_a_whole() {
 
 #[test]
 fn the_script_asks_for_the_fields_of_the_contract() {
-    let source = refresh();
+    let source = text(Script::Refresh);
     let request = golden("request-one.json");
     let policy: Value = serde_json::from_str(POLICY).expect("JSON");
     for object in [
@@ -249,7 +252,7 @@ fn the_scripts_know_every_state_and_no_other() {
     ];
     let firewall = include_str!("../../src/host/windows/firewall-sync.ps1");
     let mut written = BTreeSet::new();
-    for source in [scripts::REFRESH, scripts::FORWARD] {
+    for source in [text(Script::Refresh), text(Script::Forward)] {
         assert!(source.contains(firewall));
         let rest = source
             .replace(firewall, "")
@@ -281,7 +284,7 @@ fn the_scripts_know_every_state_and_no_other() {
         PolicyGap::Firewall,
     ]);
     assert_eq!(
-        marked(scripts::REFRESH, &["-Reason '", "        return '"])
+        marked(text(Script::Refresh), &["-Reason '", "        return '"])
             .intersection(&reasons)
             .count(),
         3
@@ -300,8 +303,8 @@ fn body<'a>(source: &'a str, function: &str) -> &'a str {
 /// Once rules are written, only reading them back may come before the answer.
 #[test]
 fn the_facts_are_gathered_before_the_rules_are_touched() {
-    let source = refresh();
-    let body = body(&source, "Get-AnswerText");
+    let source = text(Script::Refresh);
+    let body = body(source, "Get-AnswerText");
     let facts = body.find("Get-NetworkFacts").expect("the facts");
     let sync = body.find("Invoke-Sync").expect("the sync");
     assert!(facts < sync, "{body}");
@@ -310,7 +313,7 @@ fn the_facts_are_gathered_before_the_rules_are_touched() {
 
 #[test]
 fn waiting_for_the_lock_leaves_the_agent_time_to_hear_of_it() {
-    let source = refresh();
+    let source = text(Script::Refresh);
     let waits: Vec<u64> = source
         .split("$mutex.WaitOne(")
         .skip(1)
@@ -335,7 +338,10 @@ fn waiting_for_the_lock_leaves_the_agent_time_to_hear_of_it() {
 /// Where policy forbids .NET calls the answer is text in the script: it must be one.
 #[test]
 fn the_fixed_answers_are_answers() {
-    for (script, extra) in [(scripts::REFRESH, None), (scripts::FORWARD, Some("ticket"))] {
+    for (script, extra) in [
+        (text(Script::Refresh), None),
+        (text(Script::Forward), Some("ticket")),
+    ] {
         let line = script
             .lines()
             .find(|line| line.trim().starts_with("Write-Host '{"))

@@ -12,12 +12,13 @@ function Read-Script {
     param([string] $Name)
     $root = [System.IO.Path]::Combine($PSScriptRoot, '..', '..', 'src', 'host')
     $text = [System.IO.File]::ReadAllText([System.IO.Path]::Combine($root, 'scripts.rs'))
-    $list = [regex]::Match($text, 'pub const ' + $Name.ToUpperInvariant() + ': &str = script!\((?<parts>[^)]*)\)')
-    if (-not $list.Success) {
+    # A row of the table: a part in quotation marks, then names of scripts.
+    $rows = [regex]::Matches($text, '"(?<part>[a-z-]+)"[A-Za-z ]* ' + $Name + '[; ]')
+    if ($rows.Count -eq 0) {
         throw ('scripts.rs has no script ' + $Name)
     }
-    $parts = @(foreach ($part in [regex]::Matches($list.Groups['parts'].Value, '"(?<part>[a-z-]+)"')) {
-        [System.IO.File]::ReadAllText([System.IO.Path]::Combine($root, 'windows', $part.Groups['part'].Value + '.ps1'))
+    $parts = @(foreach ($row in $rows) {
+        [System.IO.File]::ReadAllText([System.IO.Path]::Combine($root, 'windows', $row.Groups['part'].Value + '.ps1'))
     })
     ($parts -join "`n") + "`n"
 }

@@ -14,7 +14,7 @@ use tempfile::TempDir;
 use super::contract::FileHash;
 use crate::{
     fs::file::{self, FileError},
-    host::scripts,
+    host::scripts::Script,
 };
 
 /// The relay's file name on Windows.
@@ -22,15 +22,6 @@ pub const RELAY: &str = "wslmesh-relay.exe";
 
 /// Most bytes of a relay: ten times what it has.
 const MOST: u64 = 16 << 20;
-
-/// The script that is called.
-const HOST: (&str, &str) = ("host.ps1", scripts::HOST);
-
-/// The script that installs and removes; it is run and not kept on Windows.
-const SETUP: (&str, &str) = ("setup.ps1", scripts::SETUP);
-
-/// The scripts that an installation hands over.
-const SCRIPTS: [(&str, &str); 2] = [("forward.ps1", scripts::FORWARD), SETUP];
 
 /// Why files cannot be handed over.
 #[derive(Debug, thiserror::Error)]
@@ -86,8 +77,8 @@ pub struct Shipped {
 }
 
 impl Shipped {
-    fn script((name, text): (&str, &str)) -> Self {
-        Self::new(name, text.as_bytes().to_vec())
+    fn script(script: Script) -> Self {
+        Self::new(script.file_name(), script.text().into_bytes())
     }
 
     fn new(name: &str, content: Vec<u8>) -> Self {
@@ -111,7 +102,7 @@ impl Shipped {
 /// The script that removes: all that an uninstall needs beside `host.ps1`.
 #[must_use]
 pub fn remover() -> Shipped {
-    Shipped::script(SETUP)
+    Shipped::script(Script::Setup)
 }
 
 /// The files that an installation hands to Windows, in the order of their names.
@@ -132,9 +123,12 @@ pub fn shipped(library: &Path) -> Result<Vec<Shipped>, StagingError> {
         return Err(failed(io::Error::other("it is no file of a relay's size")));
     }
     let relay = fs::read(&path).map_err(failed)?;
-    let mut files: Vec<Shipped> = SCRIPTS.into_iter().map(Shipped::script).collect();
-    files.push(Shipped::new(RELAY, relay));
-    Ok(files)
+    Ok(vec![
+        Shipped::script(Script::Forward),
+        // It is run and not kept on Windows.
+        Shipped::script(Script::Setup),
+        Shipped::new(RELAY, relay),
+    ])
 }
 
 /// A folder that Windows reads. Windows sees the root file system of a
@@ -209,9 +203,8 @@ impl Staging {
     /// # Errors
     /// It cannot be written.
     pub fn host_script(&self) -> Result<PathBuf, StagingError> {
-        let (name, text) = HOST;
-        let path = self.path.join(name);
-        file::write(&path, text.as_bytes(), 0o644)?;
+        let path = self.path.join(Script::Host.file_name());
+        file::write(&path, Script::Host.text().as_bytes(), 0o644)?;
         Ok(path)
     }
 

@@ -2,6 +2,7 @@
 //! the agent does, with the same script on Windows.
 
 use anyhow::Result;
+use wslmesh::host::scripts::Script;
 
 use super::node::FILE;
 use crate::caller::{SCRIPT, arguments, request};
@@ -28,7 +29,7 @@ done
 /// Starts it.
 pub(super) fn start(world: &World) -> Result<Process<'_>> {
     world.write(FILE, "WSL_IP=\"\"\n")?;
-    world.write(SCRIPT, wslmesh::host::scripts::REFRESH)?;
+    world.write(SCRIPT, Script::Refresh.text())?;
     let arguments = arguments(world, SCRIPT)?;
     let request = request("@", &[(2222, 22)]).to_string();
     let period = PERIOD.to_string();

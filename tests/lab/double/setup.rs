@@ -304,7 +304,7 @@ fn write_all(folder: &str, files: &BTreeMap<String, Vec<u8>>) -> std::io::Result
 
 /// An installation that took place before the trial begins.
 pub(crate) fn agree(machine: &mut Machine, sid: &str, policy: &Policy) -> std::io::Result<()> {
-    let content = |name: &str| Some((name.to_owned(), shipped(name)?.to_vec()));
+    let content = |name: &str| Some((name.to_owned(), shipped(name)?));
     let contents = INSTALLED.iter().filter_map(|name| content(name)).collect();
     put(machine, sid, policy, env!("CARGO_PKG_VERSION"), &contents)
 }

@@ -16,7 +16,7 @@ fn uninstall_uses_the_setup_of_an_install() {
     fs::create_dir(library.path().join("windows")).unwrap();
     fs::write(library.path().join("windows").join(RELAY), b"MZ").unwrap();
     let remover = remover();
-    assert_eq!(remover.hash.name, SETUP.0);
+    assert_eq!(remover.hash.name, Script::Setup.file_name());
     assert!(shipped(library.path()).unwrap().contains(&remover));
 }
 
@@ -43,7 +43,7 @@ fn shipped_files_are_written_once() {
     staging.put(&files).unwrap();
     assert_eq!(fs::read(folder.join(RELAY)).unwrap(), b"MZ");
     let script = staging.host_script().unwrap();
-    assert_eq!(fs::read_to_string(script).unwrap(), HOST.1);
+    assert_eq!(fs::read_to_string(script).unwrap(), Script::Host.text());
 }
 
 #[test]
