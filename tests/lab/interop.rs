@@ -333,9 +333,11 @@ impl Program<'_> {
     }
 
     fn answer(&mut self, script: &str, request: &str, fault: Option<&Fault>) -> Result<Ended, End> {
-        // An agent that is stopped between starting the program and writing to it.
+        // An agent that is stopped between starting the program and writing to it leaves
+        // an /init behind, which ends when it cannot write to the agent.
         if request.is_empty() {
-            return Err(End::CallerEnded);
+            wire::send(self.stream, Kind::Output, b"\n")?;
+            self.still_there(LEAVING)?;
         }
         if !request.is_ascii() || !request.ends_with('\n') {
             return Err(End::Violation(format!(
@@ -411,7 +413,7 @@ impl Program<'_> {
                 return Err(End::Violation(format!("unexpected {kind:?} from /init")));
             }
             if bytes.is_empty() {
-                self.still_there()?;
+                self.still_there(Duration::from_millis(1))?;
                 return String::from_utf8(all)
                     .map_err(|e| End::Violation(format!("the request is not text: {e}")));
             }
@@ -420,11 +422,11 @@ impl Program<'_> {
     }
 
     /// Windows ends a program whose caller has ended, even when its standard
-    /// input had come in full.
-    fn still_there(&mut self) -> Result<(), End> {
-        self.stream.set_nonblocking(true)?;
+    /// input had come in full. Waits for that end.
+    fn still_there(&mut self, limit: Duration) -> Result<(), End> {
+        self.stream.set_read_timeout(Some(limit))?;
         let read = self.stream.read(&mut [0]);
-        self.stream.set_nonblocking(false)?;
+        self.stream.set_read_timeout(None)?;
         match read {
             Ok(0) => Err(End::CallerEnded),
             Ok(_) => Err(End::Violation("input after its end".to_owned())),

@@ -327,9 +327,8 @@ fn unknown_is_refused(world: &World) -> Result<()> {
         map.insert("user".to_owned(), json!("me"));
     }
     let two_lines = format!("{input}{input}");
-    // A caller that ends before its request is written gets no answer.
-    ensure!(!run(&arguments, "")?.success());
     for input in [
+        "",
         "\n",
         "{}\n",
         good.to_string().as_str(),
