@@ -26,7 +26,7 @@ use crate::{
     config::{Settings, Source},
     control::{RequestQueue, Requested},
     interop,
-    model::micros,
+    model::{Mode, ModeState, micros},
     netlink::Watch,
     paths::Paths,
     report::Manager,
@@ -74,9 +74,11 @@ impl EventLoop {
         let mut clock = Timer::clock_set().map_err(AgentError::system("watch the wall clock"))?;
         let mut watchdog = Timer::every(Manager::watchdog())
             .map_err(AgentError::system("make the watchdog's timer"))?;
-        match interop::mode_at_once() {
-            Some(mode) => drop(self.agent.handle_event(HostEvent::Mode(mode))),
-            None => self.windows.ask_mode(),
+        if interop::is_wsl() {
+            self.windows.ask_mode();
+        } else {
+            let mode = ModeState::Known(Mode::NotWsl);
+            self.agent.handle_event(HostEvent::Mode(mode));
         }
         self.agent.reconcile(&mut self.windows, manager).await;
         manager.ready();

@@ -30,7 +30,6 @@ pub use self::{
 use super::json::AnswerError;
 use crate::{
     interop::{self, DEADLINE, Interop, InteropError, child::ChildError},
-    model::{Mode, ModeState},
 };
 
 /// How long a person has to answer Windows' prompt: Windows itself gives up on
@@ -85,7 +84,7 @@ impl Setup {
     /// # Errors
     /// Windows is out of reach.
     pub fn find(staging: Staging) -> Result<Self, SetupError> {
-        if interop::mode_at_once() == Some(ModeState::Known(Mode::NotWsl)) {
+        if !interop::is_wsl() {
             return Err(SetupError::NotWsl);
         }
         Ok(Self {

@@ -5,7 +5,7 @@ use std::{io, path::Path, process::Stdio, time::Duration};
 
 use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::{
-    io::{AsyncRead, AsyncReadExt, AsyncWriteExt},
+    io::{AsyncReadExt, AsyncWriteExt},
     process::{Child, Command},
     time::timeout,
 };
@@ -17,10 +17,10 @@ pub(super) const INIT: &str = "/init";
 
 /// Most bytes taken from standard output. A thousand forwards answer in well
 /// under 200 kB.
-pub const MAX_OUTPUT: usize = 1 << 20;
+const MAX_OUTPUT: u64 = 1 << 20;
 
 /// Most bytes taken from standard error; the rest is read and dropped.
-const MAX_STDERR: usize = 4 << 10;
+const MAX_STDERR: u64 = 4 << 10;
 
 /// Why a call failed.
 #[derive(Debug, thiserror::Error)]
@@ -44,16 +44,18 @@ pub enum ChildError {
     },
     /// Talking to it failed.
     #[error("broke off: {0}")]
-    Pipe(io::Error),
+    Pipe(#[from] io::Error),
 }
 
-/// Kills the whole process group unless it has ended: WSL's /init starts
-/// helpers, and dropping a call must end them too.
-struct Group(Option<Pid>);
+/// A program that runs. Dropping it kills its whole process group unless it has
+/// ended: WSL's /init starts helpers, and dropping a call must end them too.
+pub(super) struct Running(Child);
 
-impl Drop for Group {
+impl Drop for Running {
     fn drop(&mut self) {
-        if let Some(group) = self.0 {
+        // None once it has ended.
+        let id = self.0.id().and_then(|id| i32::try_from(id).ok());
+        if let Some(group) = id.and_then(Pid::from_raw) {
             // It may have ended a moment ago; then there is nothing to do.
             kill_process_group(group, Signal::KILL).unwrap_or_default();
         }
@@ -74,100 +76,84 @@ pub(super) fn wsl_program(name: &str) -> Command {
     }
 }
 
-/// Runs a program to its end and returns what it printed. Dropping the call kills
-/// the program.
+/// Runs a program that reads nothing to its end and returns what it printed.
 ///
 /// # Errors
-/// See [`ChildError`]; in each case nothing of the program is left.
-pub async fn run(
-    mut command: Command,
-    input: Option<&[u8]>,
-    deadline: Duration,
-) -> Result<Vec<u8>, ChildError> {
-    let stdin = if input.is_some() {
-        Stdio::piped()
-    } else {
-        Stdio::null()
-    };
+/// See [`spawn`] and [`Running::finish`].
+pub(super) async fn run(command: Command, deadline: Duration) -> Result<Vec<u8>, ChildError> {
+    spawn(command)?.finish(b"", deadline).await
+}
+
+/// Starts a program.
+///
+/// # Errors
+/// [`ChildError::Start`].
+pub(super) fn spawn(mut command: Command) -> Result<Running, ChildError> {
     command
-        .stdin(stdin)
+        .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .process_group(0)
         .kill_on_drop(true);
-    let mut child = command.spawn().map_err(ChildError::Start)?;
-    let pid = child
-        .id()
-        .and_then(|id| i32::try_from(id).ok())
-        .and_then(Pid::from_raw);
-    let mut group = Group(pid);
-    let answer = timeout(deadline, converse(&mut child, &mut group, input)).await;
-    answer.unwrap_or(Err(ChildError::Timeout(deadline)))
+    command.spawn().map(Running).map_err(ChildError::Start)
 }
 
-async fn converse(
-    child: &mut Child,
-    group: &mut Group,
-    input: Option<&[u8]>,
-) -> Result<Vec<u8>, ChildError> {
-    let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
-    let write = async {
-        if let (Some(mut stdin), Some(input)) = (stdin, input) {
+impl Running {
+    /// Waits for the program's end and returns what it printed. Dropping the call
+    /// kills the program.
+    ///
+    /// # Errors
+    /// See [`ChildError`]; in each case nothing of the program is left.
+    pub(super) async fn finish(
+        mut self,
+        input: &[u8],
+        deadline: Duration,
+    ) -> Result<Vec<u8>, ChildError> {
+        let answer = timeout(deadline, self.converse(input)).await;
+        answer.unwrap_or(Err(ChildError::Timeout(deadline)))
+    }
+
+    async fn converse(&mut self, input: &[u8]) -> Result<Vec<u8>, ChildError> {
+        let child = &mut self.0;
+        let pipes = (child.stdin.take(), child.stdout.take(), child.stderr.take());
+        let (Some(mut stdin), Some(stdout), Some(stderr)) = pipes else {
+            return Err(ChildError::Pipe(io::ErrorKind::BrokenPipe.into()));
+        };
+        let write = async move {
             match stdin.write_all(input).await {
                 // A program that ends without reading reports its reason otherwise.
-                Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-                    return Err(ChildError::Pipe(error));
-                }
-                Ok(()) | Err(_) => {}
+                Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error.into()),
+                Ok(()) | Err(_) => Ok(()),
             }
-        }
-        Ok(())
-    };
-    let read = async {
-        let stdout = take(stdout, MAX_OUTPUT + 1).await?;
-        if stdout.len() > MAX_OUTPUT {
-            Err(ChildError::TooMuch)
-        } else {
-            Ok(stdout)
-        }
-    };
-    let errors = async {
-        let Some(mut stderr) = stderr else {
-            return Ok(Vec::new());
         };
-        let start = take(Some(&mut stderr), MAX_STDERR).await?;
-        tokio::io::copy(&mut stderr, &mut tokio::io::sink())
-            .await
-            .map_err(ChildError::Pipe)?;
-        Ok(start)
-    };
-    let ((), stdout, stderr) = tokio::try_join!(write, read, errors)?;
-    let status = child.wait().await.map_err(ChildError::Pipe)?;
-    // It has ended, so there is nothing to kill.
-    group.0 = None;
-    if status.success() {
-        return Ok(stdout);
+        let read = async move {
+            let (mut output, mut stdout) = (Vec::new(), stdout.take(MAX_OUTPUT + 1));
+            stdout.read_to_end(&mut output).await?;
+            if stdout.limit() == 0 {
+                return Err(ChildError::TooMuch);
+            }
+            Ok(output)
+        };
+        let errors = async move {
+            let (mut start, mut stderr) = (Vec::new(), stderr.take(MAX_STDERR));
+            stderr.read_to_end(&mut start).await?;
+            tokio::io::copy(stderr.get_mut(), &mut tokio::io::sink()).await?;
+            Ok(start)
+        };
+        let ((), output, stderr) = tokio::try_join!(write, read, errors)?;
+        let status = child.wait().await?;
+        if status.success() {
+            return Ok(output);
+        }
+        let mut stderr = plain(&String::from_utf8_lossy(&stderr));
+        if stderr.is_empty() {
+            "without output".clone_into(&mut stderr);
+        }
+        Err(ChildError::Exit {
+            code: status.to_string(),
+            stderr,
+        })
     }
-    let mut stderr = plain(&String::from_utf8_lossy(&stderr));
-    if stderr.is_empty() {
-        "without output".clone_into(&mut stderr);
-    }
-    Err(ChildError::Exit {
-        code: status.to_string(),
-        stderr,
-    })
-}
-
-async fn take(from: Option<impl AsyncRead + Unpin>, most: usize) -> Result<Vec<u8>, ChildError> {
-    let mut bytes = Vec::new();
-    if let Some(from) = from {
-        let most = u64::try_from(most).unwrap_or(u64::MAX);
-        from.take(most)
-            .read_to_end(&mut bytes)
-            .await
-            .map_err(ChildError::Pipe)?;
-    }
-    Ok(bytes)
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 //! src/shared/configfile): sections and keys without regard to case, `#` begins
 //! a comment, the first of several equal keys wins, unknown ones are skipped.
 
-use std::fmt;
+use std::{collections::BTreeSet, fmt};
 
 /// Most bytes of such a file that are read.
 pub(crate) const MOST: usize = 256 << 10;
@@ -78,7 +78,7 @@ impl Ini {
             [0xff, 0xfe, rest @ ..] => wide(u16::from_le_bytes, rest),
             [0xfe, 0xff, rest @ ..] => wide(u16::from_be_bytes, rest),
             [0xef, 0xbb, 0xbf, rest @ ..] => String::from_utf8_lossy(rest).into_owned(),
-            bytes => String::from_utf8_lossy(bytes).into_owned(),
+            _ => String::from_utf8_lossy(bytes).into_owned(),
         };
         Self::parse(&text)
     }
@@ -99,15 +99,10 @@ impl Ini {
 
     /// Entries that repeat an earlier one, which counts.
     pub(crate) fn repeated(&self) -> Vec<&Entry> {
-        let same = |a: &Entry, b: &Entry| (&a.section, &a.key) == (&b.section, &b.key);
-        let earlier =
-            |place: usize, entry: &Entry| self.entries.iter().take(place).any(|e| same(e, entry));
-        self.entries
-            .iter()
-            .enumerate()
-            .filter(|(place, entry)| earlier(*place, entry))
-            .map(|(_, entry)| entry)
-            .collect()
+        let mut known = BTreeSet::new();
+        let entries = self.entries.iter();
+        let repeated = entries.filter(|entry| !known.insert((&entry.section, &entry.key)));
+        repeated.collect()
     }
 
     /// Lines that WSL ignores.
@@ -128,14 +123,11 @@ pub(crate) fn boolean(value: &str) -> Option<bool> {
 /// A `#` within quotes begins no comment.
 fn before_comment(line: &str) -> &str {
     let mut quoted = false;
-    for (at, c) in line.char_indices() {
-        match c {
-            '"' => quoted = !quoted,
-            '#' if !quoted => return line.get(..at).unwrap_or(line),
-            _ => {}
-        }
-    }
-    line
+    let comment = line.find(|c| {
+        quoted ^= c == '"';
+        c == '#' && !quoted
+    });
+    comment.map_or(line, |at| line.split_at(at).0)
 }
 
 #[cfg(test)]

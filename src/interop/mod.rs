@@ -16,7 +16,7 @@ use std::{
     time::Duration,
 };
 
-pub use self::mode::{ask as ask_mode, ask_version as ask_wsl_version, at_once as mode_at_once};
+pub use self::mode::{ask as ask_mode, ask_version as ask_wsl_version, is_wsl};
 use self::{
     child::{ChildError, INIT},
     ini::Ini,
@@ -63,10 +63,7 @@ impl InteropError {
             Self::NoPowershell(_) => Code::InteropPowershell,
             Self::Call(ChildError::Timeout(_)) => Code::InteropTimeout,
             Self::Call(ChildError::TooMuch) => Code::InteropOutput,
-            Self::NoPath(_)
-            | Self::Call(ChildError::Start(_) | ChildError::Exit { .. } | ChildError::Pipe(_)) => {
-                Code::InteropFailed
-            }
+            Self::NoPath(_) | Self::Call(_) => Code::InteropFailed,
         }
     }
 }
@@ -88,14 +85,12 @@ impl Interop {
     pub fn find() -> Result<Self, InteropError> {
         let socket = socket().ok_or(InteropError::NoSocket)?;
         let root = automount_root();
-        match powershell(&root) {
-            Some(powershell) => Ok(Self {
-                socket,
-                powershell,
-                root,
-            }),
-            None => Err(InteropError::NoPowershell(root)),
-        }
+        let powershell = powershell(&root);
+        Ok(Self {
+            socket,
+            powershell: powershell.ok_or_else(|| InteropError::NoPowershell(root.clone()))?,
+            root,
+        })
     }
 
     /// Where a path of a Windows drive is mounted.
@@ -112,7 +107,7 @@ impl Interop {
         let mut command = child::wsl_program("wslpath");
         command.arg("-w").arg(file);
         self.surround(command.as_std_mut(), &self.powershell);
-        let output = child::run(command, None, DEADLINE).await?;
+        let output = child::run(command, DEADLINE).await?;
         let name = file.file_name().unwrap_or_default().to_string_lossy();
         let path = String::from_utf8(output).unwrap_or_default();
         let path = path.trim();
@@ -135,14 +130,7 @@ impl Interop {
         input: &[u8],
         deadline: Duration,
     ) -> Result<Vec<u8>, InteropError> {
-        let arguments = [
-            "-NoProfile",
-            "-NonInteractive",
-            "-ExecutionPolicy",
-            "Bypass",
-            "-File",
-            script,
-        ];
+        let arguments = ["-ExecutionPolicy", "Bypass", "-File", script];
         self.run_powershell(&arguments, input, deadline).await
     }
 
@@ -152,8 +140,8 @@ impl Interop {
     /// # Errors
     /// Nothing to run it with, or the call's failure.
     pub async fn powershell_command(&self, command: &'static str) -> Result<Vec<u8>, InteropError> {
-        let arguments = ["-NoProfile", "-NonInteractive", "-Command", command];
-        self.run_powershell(&arguments, b"", DEADLINE).await
+        self.run_powershell(&["-Command", command], b"", DEADLINE)
+            .await
     }
 
     async fn run_powershell(
@@ -162,18 +150,19 @@ impl Interop {
         input: &[u8],
         deadline: Duration,
     ) -> Result<Vec<u8>, InteropError> {
-        let (direct, by_init) = self.commands(&self.powershell, arguments);
-        let run = |command: process::Command| child::run(command.into(), Some(input), deadline);
-        match run(direct).await {
-            Err(ChildError::Start(error)) if not_executable(&error) => {
-                Ok(run(by_init.ok_or(InteropError::NoInterpreter)?).await?)
-            }
-            done => Ok(done?),
-        }
+        let running = self.start(&self.powershell, |mut command| {
+            command.args(["-NoProfile", "-NonInteractive"]);
+            command.args(arguments);
+            child::spawn(command.into())
+        })?;
+        Ok(running.finish(input, deadline).await?)
     }
 
     /// Starts a Windows program and leaves it running. The command is handed to
-    /// `start` as it is to be run; a second time where the first way does not work.
+    /// `start` as it is to be run, but for arguments: as the kernel starts any
+    /// program, and, where binfmt_misc does not know Windows programs, by WSL's init
+    /// as the kernel would call it. The entry itself is not looked up: a hardened
+    /// service may not see it although it works.
     ///
     /// # Errors
     /// Nothing to run it with, or `start`'s failure.
@@ -182,32 +171,22 @@ impl Interop {
         program: &Path,
         mut start: impl FnMut(process::Command) -> Result<T, ChildError>,
     ) -> Result<T, InteropError> {
-        let (direct, by_init) = self.commands(program, &[]);
-        match start(direct) {
-            Err(ChildError::Start(error)) if not_executable(&error) => {
-                Ok(start(by_init.ok_or(InteropError::NoInterpreter)?)?)
-            }
-            done => Ok(done?),
-        }
-    }
-
-    /// The two ways to run a Windows program: as the kernel starts any program,
-    /// and by WSL's init as the kernel would call it, for where binfmt_misc does
-    /// not know Windows programs. The entry itself is not looked up: a hardened
-    /// service may not see it although it works.
-    fn commands(
-        &self,
-        program: &Path,
-        arguments: &[&str],
-    ) -> (process::Command, Option<process::Command>) {
         let name = program.file_name().unwrap_or_default();
         let mut direct = process::Command::new(program);
-        direct.arg0(name).args(arguments);
-        let mut by_init = process::Command::new(INIT);
-        by_init.arg(program).arg(name).args(arguments);
+        direct.arg0(name);
         self.surround(&mut direct, program);
-        self.surround(&mut by_init, program);
-        (direct, Path::new(INIT).exists().then_some(by_init))
+        match start(direct) {
+            Err(ChildError::Start(error)) if not_executable(&error) => {
+                if !Path::new(INIT).exists() {
+                    return Err(InteropError::NoInterpreter);
+                }
+                let mut by_init = process::Command::new(INIT);
+                by_init.arg(program).arg(name);
+                self.surround(&mut by_init, program);
+                Ok(start(by_init)?)
+            }
+            started => Ok(started?),
+        }
     }
 
     /// What every program of Windows is started with.

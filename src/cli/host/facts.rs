@@ -40,11 +40,10 @@ impl Facts {
         let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
         let document = read_status(&paths.runtime).ok().flatten();
         let document = document.filter(Document::is_alive);
-        let on_wsl = interop::mode_at_once().is_none();
         Self {
             wslmesh: env!("CARGO_PKG_VERSION"),
             kernel: plain(&release),
-            wsl: if on_wsl {
+            wsl: if interop::is_wsl() {
                 interop::ask_wsl_version().await
             } else {
                 None

@@ -37,7 +37,7 @@ pub async fn gather(source: &Source, paths: &Paths, public: bool) -> Facts {
     let settings = Settings::load(source).map_err(|error| error.to_string());
     let document = read_status(&paths.runtime).ok().flatten();
     let agent = document.filter(Document::is_alive);
-    let wsl = interop::mode_at_once().is_none();
+    let wsl = interop::is_wsl();
     let own = files::own(settings.as_ref().ok(), paths);
     let local = async {
         let home = env::var("HOME").ok();

@@ -2,6 +2,10 @@ use super::*;
 
 const LONG: Duration = Duration::from_secs(20);
 
+async fn run(command: Command, input: &[u8], deadline: Duration) -> Result<Vec<u8>, ChildError> {
+    spawn(command)?.finish(input, deadline).await
+}
+
 fn shell(script: &str) -> Command {
     let mut command = Command::new("/bin/sh");
     command.args(["-c", script]);
@@ -12,7 +16,7 @@ fn shell(script: &str) -> Command {
 async fn input_and_output_are_handed_over() {
     let output = run(
         shell("read line; echo \"got $line\"; echo noise >&2"),
-        Some(b"this\n"),
+        b"this\n",
         LONG,
     )
     .await
@@ -24,7 +28,7 @@ async fn input_and_output_are_handed_over() {
 async fn each_failure_has_its_error() {
     let exit = run(
         shell("echo 'Zugriff\x07 verweigert' >&2; exit 3"),
-        None,
+        b"",
         LONG,
     )
     .await
@@ -33,18 +37,18 @@ async fn each_failure_has_its_error() {
         exit.to_string(),
         "ended with exit status: 3: Zugriff  verweigert"
     );
-    let silent = run(shell("exit 1"), Some(&[b'x'; 1 << 20]), LONG)
+    let silent = run(shell("exit 1"), &[b'x'; 1 << 20], LONG)
         .await
         .unwrap_err();
     assert_eq!(
         silent.to_string(),
         "ended with exit status: 1: without output"
     );
-    let missing = run(Command::new("/nonexistent/powershell.exe"), None, LONG)
+    let missing = run(Command::new("/nonexistent/powershell.exe"), b"", LONG)
         .await
         .unwrap_err();
     assert!(matches!(missing, ChildError::Start(_)), "{missing}");
-    let flood = run(shell("exec yes"), None, LONG).await.unwrap_err();
+    let flood = run(shell("exec yes"), b"", LONG).await.unwrap_err();
     assert!(matches!(flood, ChildError::TooMuch), "{flood}");
 }
 
@@ -56,7 +60,7 @@ async fn hanging_program_and_its_helpers_are_killed() {
         "sleep 600 & echo $! $$ > {0}.new; mv {0}.new {0}; wait",
         pids.display()
     );
-    let waiting = run(shell(&script), None, Duration::from_millis(700))
+    let waiting = run(shell(&script), b"", Duration::from_millis(700))
         .await
         .unwrap_err();
     assert!(matches!(waiting, ChildError::Timeout(_)), "{waiting}");
