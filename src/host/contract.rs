@@ -10,37 +10,16 @@ use std::{net::Ipv4Addr, num::NonZeroU16};
 
 use serde::{Deserialize, Deserializer, Serialize};
 
-use super::json::{AnswerError, VERSION, line, object};
+use super::json::{AnswerError, object};
 use crate::model::{DrivePath, PlainText, Protocol, RuleSet};
 
 /// One call of the script: the whole wanted state, never a difference. Without
 /// forwards all rules of ours are withdrawn, table and firewall.
 #[derive(Debug, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub(super) struct Request<'a> {
-    version: u32,
-    action: &'static str,
-    #[serde(flatten)]
-    wanted: &'a RuleSet,
-}
-
-impl<'a> Request<'a> {
-    /// A request that makes our rules equal to the wanted ones.
-    pub(super) fn sync(wanted: &'a RuleSet) -> Self {
-        Self {
-            version: VERSION,
-            action: "sync",
-            wanted,
-        }
-    }
-
-    /// The request as the script reads it.
-    ///
-    /// # Errors
-    /// See [`line`].
-    pub(super) fn to_json_line(&self) -> Result<String, serde_json::Error> {
-        line(self)
-    }
+#[serde(tag = "action", rename_all = "kebab-case")]
+pub(super) enum Request<'a> {
+    /// Makes our rules equal to the wanted ones.
+    Sync(&'a RuleSet),
 }
 
 /// How a call ended.

@@ -22,15 +22,13 @@ pub use self::{
     difference::difference,
     distribution::{Distribution, DistributionError},
     grants::{PolicyError, grants},
-    policy::{Grant, Policy, Ports, Profiles},
+    policy::{Grant, Policy, Profiles},
     range::port,
     staging::{Shipped, Staging, StagingError},
     words::{Ending, ending},
 };
-use super::json::AnswerError;
-use crate::{
-    interop::{self, DEADLINE, Interop, InteropError, child::ChildError},
-};
+use super::json::{AnswerError, line};
+use crate::interop::{self, DEADLINE, Interop, InteropError, child::ChildError};
 
 /// How long a person has to answer Windows' prompt: Windows itself gives up on
 /// it after two minutes.
@@ -46,12 +44,8 @@ pub enum SetupError {
     #[error("this is no WSL distribution: there is no Windows side to reach")]
     NotWsl,
     /// Windows is out of reach.
-    #[error("{error}. {}", .error.code().remediation())]
-    Interop {
-        /// Why.
-        #[from]
-        error: InteropError,
-    },
+    #[error("{}. {}", .0, .0.code().remediation())]
+    Interop(#[from] InteropError),
     /// The files cannot be handed over.
     #[error(transparent)]
     Staging(#[from] StagingError),
@@ -127,19 +121,16 @@ impl Setup {
             Order::Look => DEADLINE,
         };
         let script = self.staging.host_script()?;
-        let request = order.to_json_line()?;
+        let request = line(&order)?;
         let path = self.interop.windows_path(&script).await?;
         let call = self
             .interop
             .powershell(&path, request.as_bytes(), deadline)
             .await;
-        let error = match call {
-            Ok(output) => match Answer::parse(&output) {
-                Err(AnswerError::Empty) => AnswerError::Empty.into(),
-                answer => return Ok(answer?),
-            },
+        let error = match call.map(|output| Answer::parse(&output)) {
+            Ok(Err(error @ AnswerError::Empty)) => error.into(),
             Err(error @ InteropError::Call(ChildError::Exit { .. })) => error.into(),
-            Err(error) => return Err(error.into()),
+            answer => return Ok(answer??),
         };
         // PowerShell's own words about a policy are localised, so it is asked.
         let policies = self

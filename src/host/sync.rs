@@ -11,7 +11,7 @@ use std::{
 
 use super::{
     contract::{Answer, Request},
-    json::AnswerError,
+    json::{AnswerError, line},
     scripts::Script,
 };
 use crate::{
@@ -73,7 +73,7 @@ fn without_answer(
 async fn call(folder: &Path, wanted: &RuleSet) -> Result<Answer, SyncError> {
     let interop = Interop::find()?;
     let script = script(folder)?;
-    let request = Request::sync(wanted).to_json_line()?;
+    let request = line(&Request::Sync(wanted))?;
     let path = interop.windows_path(&script).await?;
     let output = interop
         .powershell(&path, request.as_bytes(), DEADLINE)

@@ -14,7 +14,7 @@ use super::{
 use crate::{
     config::{Backend, Settings},
     host::setup::{
-        Agreed, Answer, Distribution, Grant, Order, Policy, Ports, Profiles, Setup, SetupError,
+        Agreed, Answer, Distribution, Grant, Order, Policy, Profiles, Setup, SetupError,
         Shipped, Staging, contract::FileHash, grants, is_agreed, policy, staging,
     },
     paths::Paths,
@@ -30,7 +30,7 @@ pub(in super::super) struct Install {
     dry_run: bool,
     /// Allow these ports too, for forwards that come later: tcp:8000-8010, or tcp:8000:80
     #[arg(long, value_name = "PROTO:FROM-TO[:CONNECT]")]
-    ports: Vec<Ports>,
+    ports: Vec<Grant>,
     /// Kinds of networks that the firewall rules are for: domain, private, public
     /// [default: as installed, at first domain,private]
     #[arg(long, value_name = "LIST")]

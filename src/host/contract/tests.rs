@@ -4,6 +4,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::*;
+use crate::host::json::line;
 use crate::model::{self, DrivePath, Firewall, ForwardBackend, Listen, SyncMode, disturbs, plain};
 
 fn golden(name: &str) -> Vec<u8> {
@@ -75,7 +76,7 @@ fn requests_are_the_golden_ones() {
             connect_address: Ipv4Addr::new(172, 28, 16, 5),
             rules: forwards,
         };
-        let line = Request::sync(&wanted).to_json_line().expect(name);
+        let line = line(&Request::Sync(&wanted)).expect(name);
         assert_eq!(line.as_bytes(), golden(name), "{name}");
         assert!(line.is_ascii(), "{name}");
     }

@@ -8,7 +8,10 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 use super::policy::Policy;
 use crate::{
-    host::json::{AnswerError, VERSION, line, object},
+    host::{
+        contract::Installed,
+        json::{AnswerError, object},
+    },
     model::PlainText,
 };
 
@@ -16,16 +19,7 @@ use crate::{
 /// among others.
 const DETAIL_MAX: usize = 4000;
 
-/// A call of `host.ps1`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-struct Request<'a> {
-    version: u32,
-    #[serde(flatten)]
-    order: Order<'a>,
-}
-
-/// What is asked.
+/// A call of `host.ps1`: what is asked.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(tag = "action", rename_all = "kebab-case")]
 pub enum Order<'a> {
@@ -78,19 +72,6 @@ pub struct FileHash {
     pub sha256: String,
 }
 
-impl Order<'_> {
-    /// The request as the script reads it: one line.
-    ///
-    /// # Errors
-    /// None is known; serialisation hands on what serde_json reports.
-    pub fn to_json_line(self) -> Result<String, serde_json::Error> {
-        line(&Request {
-            version: VERSION,
-            order: self,
-        })
-    }
-}
-
 /// How a call ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -123,16 +104,6 @@ pub enum State {
     InvalidRequest,
     /// Something went wrong; `detail` names the step.
     Failed,
-}
-
-/// What is installed.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub struct Installed {
-    /// The package's version.
-    pub version: PlainText,
-    /// The contract that its scripts speak.
-    pub contract: u32,
 }
 
 /// What is agreed with the Windows user that was asked.
@@ -223,7 +194,7 @@ impl Answer {
     /// Reads what the script printed.
     ///
     /// # Errors
-    /// Anything but exactly one answer of [`VERSION`].
+    /// Anything but exactly one answer of this contract's version.
     pub fn parse(output: &[u8]) -> Result<Self, AnswerError> {
         object(output)
     }

@@ -1,6 +1,6 @@
 //! What a new policy changes against the present one.
 
-use super::policy::{Grant, Policy, Ports};
+use super::policy::{Grant, Policy};
 
 /// The changes, a line each; none where nothing differs that Windows acts on.
 /// The package's version is not part of this.
@@ -39,7 +39,7 @@ fn remediation(grant: &Grant, new: &Policy) -> String {
     let kept = new.grants.iter().any(|other| {
         other.protocol == grant.protocol && other.listen_ports.overlaps(grant.listen_ports)
     });
-    match Ports::option(grant).filter(|_| !kept) {
+    match grant.option().filter(|_| !kept) {
         Some(option) => format!("\n    no forward needs it; keep it with {option}"),
         None => String::new(),
     }

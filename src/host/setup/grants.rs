@@ -1,6 +1,6 @@
 //! The grants that the configured forwards need.
 
-use super::policy::{Grant, Ports, gap};
+use super::policy::{Grant, gap};
 use crate::config::Forward;
 
 /// Why no policy can allow all forwards.
@@ -31,7 +31,7 @@ const MOST: usize = 200;
 ///
 /// # Errors
 /// See [`PolicyError`].
-pub fn grants(forwards: &[Forward], named: &[Ports]) -> Result<Vec<Grant>, PolicyError> {
+pub fn grants(forwards: &[Forward], named: &[Grant]) -> Result<Vec<Grant>, PolicyError> {
     let single: Vec<Grant> = forwards.iter().map(grant).collect();
     if let Some(forward) = forwards
         .iter()
@@ -47,9 +47,9 @@ pub fn grants(forwards: &[Forward], named: &[Ports]) -> Result<Vec<Grant>, Polic
         });
     }
     let mut ranges: Vec<Grant> = Vec::new();
-    for grant in named.iter().map(|ports| ports.grant()) {
-        if !ranges.contains(&grant) {
-            ranges.push(grant);
+    for grant in named {
+        if !ranges.contains(grant) {
+            ranges.push(*grant);
         }
     }
     let uncovered = |grant: &&Grant| !ranges.iter().any(|range| range.includes(grant));
@@ -86,14 +86,7 @@ fn grant(forward: &Forward) -> Grant {
 /// Joins neighbours. The ports of a joined grant are those of its forwards, and
 /// no other; which of them leads to which is left open.
 fn joined(mut grants: Vec<Grant>) -> Vec<Grant> {
-    grants.sort_by_key(|grant| {
-        (
-            grant.protocol,
-            grant.listen_address,
-            grant.listen_ports.first(),
-            grant.connect_ports.first(),
-        )
-    });
+    grants.sort_unstable();
     let mut joined: Vec<Grant> = Vec::new();
     for grant in grants {
         match joined

@@ -36,7 +36,7 @@ pub struct Policy {
 }
 
 /// Ports that may be forwarded.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Grant {
     /// TCP or UDP.
@@ -90,6 +90,45 @@ impl Grant {
         self.is_like(other)
             && self.listen_ports.includes(other.listen_ports)
             && self.connect_ports.includes(other.connect_ports)
+    }
+
+    /// The option of `wslmesh host install` that makes it; `None` where none can.
+    #[must_use]
+    pub fn option(&self) -> Option<String> {
+        let usual = self.listen_address.is_unspecified() && self.firewall == Firewall::Local;
+        let connect = if self.connect_ports == self.listen_ports {
+            String::new()
+        } else {
+            format!(":{}", self.connect_ports)
+        };
+        usual.then(|| format!("--ports {}:{}{connect}", self.protocol, self.listen_ports))
+    }
+}
+
+impl FromStr for Grant {
+    type Err = String;
+
+    /// Reads `PROTO:FROM-TO[:CONNECT]`, with what a forward has where nothing is said.
+    fn from_str(text: &str) -> Result<Self, String> {
+        let mut parts = text.split(':');
+        let (Some(protocol), Some(listen), connect, None) =
+            (parts.next(), parts.next(), parts.next(), parts.next())
+        else {
+            return Err("write it as tcp:8000-8010, or tcp:8000:80 where the port in the distribution is another".to_owned());
+        };
+        let protocol = match protocol {
+            "tcp" => Protocol::Tcp,
+            "udp" => Protocol::Udp,
+            other => return Err(format!("{other:?} is no protocol: write tcp or udp")),
+        };
+        let listen_ports = listen.parse()?;
+        Ok(Self {
+            protocol,
+            listen_address: Ipv4Addr::UNSPECIFIED,
+            listen_ports,
+            connect_ports: connect.map_or(Ok(listen_ports), str::parse)?,
+            firewall: Firewall::Local,
+        })
     }
 }
 
@@ -189,65 +228,6 @@ impl fmt::Display for Profiles {
             .filter(|(_, profile)| self.has(*profile));
         let words: Vec<&str> = chosen.map(|(name, _)| *name).collect();
         f.write_str(&words.join(", "))
-    }
-}
-
-/// Ports that are named on the command line: `PROTO:FROM-TO[:CONNECT]`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Ports {
-    protocol: Protocol,
-    listen: PortRange,
-    connect: PortRange,
-}
-
-impl FromStr for Ports {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let mut parts = text.split(':');
-        let (Some(protocol), Some(listen), connect, None) =
-            (parts.next(), parts.next(), parts.next(), parts.next())
-        else {
-            return Err("write it as tcp:8000-8010, or tcp:8000:80 where the port in the distribution is another".to_owned());
-        };
-        let protocol = match protocol {
-            "tcp" => Protocol::Tcp,
-            "udp" => Protocol::Udp,
-            other => return Err(format!("{other:?} is no protocol: write tcp or udp")),
-        };
-        let listen: PortRange = listen.parse()?;
-        let connect = connect.map_or(Ok(listen), str::parse)?;
-        Ok(Self {
-            protocol,
-            listen,
-            connect,
-        })
-    }
-}
-
-impl Ports {
-    /// The grant for these ports, with what a forward has where nothing is said.
-    #[must_use]
-    pub fn grant(self) -> Grant {
-        Grant {
-            protocol: self.protocol,
-            listen_address: Ipv4Addr::UNSPECIFIED,
-            listen_ports: self.listen,
-            connect_ports: self.connect,
-            firewall: Firewall::Local,
-        }
-    }
-
-    /// The option that makes this grant; `None` where no option can.
-    #[must_use]
-    pub fn option(grant: &Grant) -> Option<String> {
-        let usual = grant.listen_address.is_unspecified() && grant.firewall == Firewall::Local;
-        let connect = if grant.connect_ports == grant.listen_ports {
-            String::new()
-        } else {
-            format!(":{}", grant.connect_ports)
-        };
-        usual.then(|| format!("--ports {}:{}{connect}", grant.protocol, grant.listen_ports))
     }
 }
 

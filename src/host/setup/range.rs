@@ -5,22 +5,16 @@ use std::{fmt, num::NonZeroU16, str::FromStr};
 use serde::{Deserialize, Serialize};
 
 /// Ports from the first to the last, both included.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(
-    try_from = "(NonZeroU16, NonZeroU16)",
-    into = "(NonZeroU16, NonZeroU16)"
-)]
-pub struct PortRange {
-    first: NonZeroU16,
-    last: NonZeroU16,
-}
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "(NonZeroU16, NonZeroU16)")]
+pub struct PortRange(NonZeroU16, NonZeroU16);
 
 impl TryFrom<(NonZeroU16, NonZeroU16)> for PortRange {
     type Error = String;
 
     fn try_from((first, last): (NonZeroU16, NonZeroU16)) -> Result<Self, String> {
         if first <= last {
-            Ok(Self { first, last })
+            Ok(Self(first, last))
         } else {
             Err(format!(
                 "{first}-{last} is no range of ports: the lower number comes first"
@@ -29,18 +23,9 @@ impl TryFrom<(NonZeroU16, NonZeroU16)> for PortRange {
     }
 }
 
-impl From<PortRange> for (NonZeroU16, NonZeroU16) {
-    fn from(range: PortRange) -> Self {
-        (range.first, range.last)
-    }
-}
-
 impl From<NonZeroU16> for PortRange {
     fn from(port: NonZeroU16) -> Self {
-        Self {
-            first: port,
-            last: port,
-        }
+        Self(port, port)
     }
 }
 
@@ -48,39 +33,32 @@ impl PortRange {
     /// Whether the port is in it.
     #[must_use]
     pub fn has(self, port: NonZeroU16) -> bool {
-        (self.first..=self.last).contains(&port)
+        self.includes(port.into())
     }
 
     /// Whether both have a port in common.
     pub(super) fn overlaps(self, other: Self) -> bool {
-        self.first <= other.last && other.first <= self.last
+        self.0 <= other.1 && other.0 <= self.1
     }
 
     /// Whether it has each port of the other.
     pub(super) fn includes(self, other: Self) -> bool {
-        self.first <= other.first && other.last <= self.last
+        self.0 <= other.0 && other.1 <= self.1
     }
 
     /// Both as one range, where `next` begins right behind this one.
     pub(super) fn with(self, next: Self) -> Option<Self> {
-        (self.last.checked_add(1) == Some(next.first)).then_some(Self {
-            first: self.first,
-            last: next.last,
-        })
-    }
-
-    /// The first port.
-    pub(super) fn first(self) -> NonZeroU16 {
-        self.first
+        (self.1.checked_add(1) == Some(next.0)).then_some(Self(self.0, next.1))
     }
 }
 
 impl fmt::Display for PortRange {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.first == self.last {
-            self.first.fmt(f)
+        let Self(first, last) = self;
+        if first == last {
+            first.fmt(f)
         } else {
-            write!(f, "{}-{}", self.first, self.last)
+            write!(f, "{first}-{last}")
         }
     }
 }

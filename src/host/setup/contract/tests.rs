@@ -1,7 +1,13 @@
 //! The golden requests and answers of `host.ps1`.
 
 use super::*;
-use crate::host::setup::{Distribution, Ports, Profiles, policy};
+use crate::{
+    host::{
+        json::line,
+        setup::{Distribution, Profiles, policy},
+    },
+    model::DrivePath,
+};
 
 fn golden(name: &str) -> Vec<u8> {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/host-setup");
@@ -10,7 +16,7 @@ fn golden(name: &str) -> Vec<u8> {
 }
 
 fn debian() -> Policy {
-    let grant = |text: &str| text.parse::<Ports>().unwrap().grant();
+    let grant = |text: &str| text.parse().unwrap();
     Policy {
         version: policy::VERSION,
         package: "0.1.0".into(),
@@ -64,7 +70,7 @@ fn requests_are_the_golden_ones() {
         ("request-check-probe", Order::Check { probe: true }),
     ];
     for (name, order) in table {
-        let line = order.to_json_line().unwrap();
+        let line = line(&order).unwrap();
         assert!(line.is_ascii() && line.ends_with('\n') && line.lines().count() == 1);
         assert_eq!(line, String::from_utf8(golden(name)).unwrap(), "{name}");
     }
@@ -101,6 +107,7 @@ fn an_installation_is_read_whole() {
     let installed = Installed {
         version: "0.1.0".into(),
         contract: 1,
+        relay: DrivePath::new(r"C:\Program Files\wslmesh\wslmesh-relay.exe").ok(),
     };
     assert_eq!(answer.installed, Some(installed));
     assert_eq!(answer.policy, Agreed::Policy(Box::new(debian())));

@@ -8,10 +8,7 @@ fn policy(ports: &[&str], profiles: &str, logon: bool) -> Policy {
         distribution: "Debian".to_owned().try_into().unwrap(),
         logon,
         profiles: profiles.parse().unwrap(),
-        grants: ports
-            .iter()
-            .map(|text| text.parse::<Ports>().unwrap().grant())
-            .collect(),
+        grants: ports.iter().map(|text| text.parse().unwrap()).collect(),
     }
 }
 

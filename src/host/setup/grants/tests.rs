@@ -32,7 +32,7 @@ fn forward(text: &str) -> Forward {
 /// The grants' ports, one a line.
 fn shown(forwards: &[&str], named: &[&str]) -> Vec<String> {
     let forwards: Vec<Forward> = forwards.iter().map(|text| forward(text)).collect();
-    let named: Vec<Ports> = named.iter().map(|text| text.parse().unwrap()).collect();
+    let named: Vec<Grant> = named.iter().map(|text| text.parse().unwrap()).collect();
     grants(&forwards, &named)
         .unwrap()
         .iter()
@@ -134,8 +134,8 @@ fn a_list_too_long_to_read_is_refused() {
     let scattered: Vec<Forward> = (1..=201).map(|step| forward(step * 2)).collect();
     assert_eq!(grants(&scattered, &[]), Err(PolicyError::TooMany(201)));
     assert_eq!(grants(&scattered[1..], &[]).unwrap().len(), 200);
-    let range: Ports = "tcp:1-1000".parse().unwrap();
-    assert_eq!(grants(&scattered, &[range]).unwrap(), [range.grant()]);
+    let range: Grant = "tcp:1-1000".parse().unwrap();
+    assert_eq!(grants(&scattered, &[range]).unwrap(), [range]);
     let neighbours: Vec<Forward> = (1..=500).map(forward).collect();
     assert_eq!(grants(&neighbours, &[]).unwrap().len(), 1);
 }
@@ -223,11 +223,11 @@ proptest! {
     ) {
         let forwards = configuration(candidates);
         let protocol = if udp { "udp" } else { "tcp" };
-        let named: Ports = format!("{protocol}:{first}-{}:1-20", first + more).parse().unwrap();
+        let named: Grant = format!("{protocol}:{first}-{}:1-20", first + more).parse().unwrap();
         let grants = grants(&forwards, &[named]).unwrap();
         for forward in &forwards {
             prop_assert_eq!(gap(&grants, forward), None);
         }
-        prop_assert!(grants.contains(&named.grant()));
+        prop_assert!(grants.contains(&named));
     }
 }

@@ -19,9 +19,9 @@ fn ports_as_a_person_writes_them() {
         ("tcp:1-2-3", Err("is no port")),
     ];
     for (text, expected) in table {
-        match (text.parse::<Ports>(), expected) {
-            (Ok(ports), Ok(option)) => {
-                assert_eq!(Ports::option(&ports.grant()).as_deref(), Some(option))
+        match (text.parse::<Grant>(), expected) {
+            (Ok(grant), Ok(option)) => {
+                assert_eq!(grant.option().as_deref(), Some(option))
             }
             (Err(why), Err(part)) => assert!(why.contains(part), "{text}: {why}"),
             (found, _) => panic!("{text}: {found:?}"),
