@@ -11,7 +11,7 @@ use std::{net::Ipv4Addr, num::NonZeroU16};
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::json::{AnswerError, object};
-use crate::model::{DrivePath, PlainText, Protocol, RuleSet};
+use crate::model::{DrivePath, Listen, PlainText, Protocol, RuleSet};
 
 /// One call of the script: the whole wanted state, never a difference. Without
 /// forwards all rules of ours are withdrawn, table and firewall.
@@ -93,6 +93,17 @@ pub struct Taken {
     pub kind: TakenKind,
     /// The program and its process number as plain text, where Windows names it.
     pub owner: Option<PlainText>,
+}
+
+impl Taken {
+    /// Where a rule would have listened.
+    pub(super) fn listen(&self) -> Listen {
+        Listen {
+            protocol: self.protocol,
+            listen_address: self.listen_address,
+            listen_port: self.listen_port,
+        }
+    }
 }
 
 /// Why a port cannot be had.

@@ -9,23 +9,24 @@ mod unpack;
 
 use std::{
     future::pending,
-    io::{self, ErrorKind},
+    io::{self, ErrorKind, Write},
     os::{
         fd::OwnedFd,
         unix::process::{CommandExt, ExitStatusExt},
     },
     path::{Path, PathBuf},
-    process::{Child, Command, ExitStatus, Stdio},
+    process::{Child, Command, Stdio},
     thread,
     time::Duration,
 };
 
 use rustix::{
-    io::Errno,
-    process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open},
+    io::retry_on_intr,
+    process::{Pid, PidfdFlags, Signal, WaitOptions, kill_process_group, pidfd_open, waitpid},
 };
 use tokio::{net::unix::pipe::Receiver, select, time::timeout};
 
+use super::PathError;
 use crate::{
     blocking::BlockingError,
     interop::{Interop, InteropError, child::ChildError},
@@ -54,16 +55,11 @@ pub enum RelayError {
     #[error("{} does not exist", .0.display())]
     Missing(PathBuf),
     /// The program could not be copied to the Windows drive.
-    #[error("cannot copy the relay to {}: {source}", path.display())]
-    Unpack {
-        /// The file or folder.
-        path: PathBuf,
-        /// The system's reason.
-        source: io::Error,
-    },
+    #[error(transparent)]
+    Unpack(#[from] PathError),
     /// The program could not be started in the guest.
     #[error("the relay {0}")]
-    Start(ChildError),
+    Start(#[from] ChildError),
     /// The blocking task of its start failed.
     #[error("starting the relay: {0}")]
     Blocked(#[from] BlockingError),
@@ -89,7 +85,7 @@ pub enum RelayError {
     Stuck,
     /// A pipe to it failed.
     #[error("the relay's pipe failed: {0}")]
-    Pipe(io::Error),
+    Pipe(#[from] io::Error),
     /// It was started with administrator rights and refused them.
     #[error("the relay was started with administrator rights")]
     Elevated,
@@ -111,45 +107,26 @@ impl RelayError {
             Self::Interop(error) => error.code(),
             Self::Missing(_) => Code::RelayMissing,
             Self::Elevated => Code::RelayElevated,
-            Self::Unpack { .. }
-            | Self::Start(_)
-            | Self::Blocked(_)
-            | Self::Timeout { .. }
-            | Self::Version(_)
-            | Self::Protocol(_)
-            | Self::Rejected(_)
-            | Self::Stuck
-            | Self::Pipe(_)
-            | Self::Ended { .. } => Code::RelayFailed,
+            _ => Code::RelayFailed,
         }
     }
 }
 
 /// A relay that was just started. Dropping it kills its process group.
 #[derive(Debug)]
-pub struct Started(
-    /// `None` only while it is dropped.
-    Option<Child>,
-);
+pub struct Started(Child);
 
 impl Drop for Started {
     fn drop(&mut self) {
-        let Some(mut child) = self.0.take() else {
-            return;
-        };
+        let pid = Pid::from_child(&self.0);
         // Its helpers may outlive it, and are killed in any case.
-        if let Some(group) = i32::try_from(child.id()).ok().and_then(Pid::from_raw) {
-            kill_process_group(group, Signal::KILL).unwrap_or_default();
+        kill_process_group(pid, Signal::KILL).unwrap_or_default();
+        if matches!(self.0.try_wait(), Ok(None)) {
+            // The kernel may take a moment, which only a thread can wait for; without
+            // one it stays a zombie until the agent exits.
+            let wait = move || retry_on_intr(|| waitpid(Some(pid), WaitOptions::empty()));
+            drop(thread::Builder::new().spawn(wait));
         }
-        if !matches!(child.try_wait(), Ok(None)) {
-            return;
-        }
-        // The kernel may take a moment, which only a thread can wait for; without
-        // one it stays a zombie until the agent exits.
-        thread::Builder::new()
-            .spawn(move || child.wait().map(drop).unwrap_or_default())
-            .map(drop)
-            .unwrap_or_default();
     }
 }
 
@@ -169,7 +146,7 @@ pub fn start(location: &RelayLocation, lib: &Path) -> Result<Started, RelayError
         RelayLocation::Guest => {
             let mut command = Command::new(existing(lib.join(GUEST_PROGRAM))?);
             command.env_clear().current_dir("/");
-            spawn(command).map_err(RelayError::Start)
+            Ok(spawn(command)?)
         }
         RelayLocation::Installed { program, .. } => {
             let interop = Interop::find()?;
@@ -191,15 +168,13 @@ fn spawn(mut command: Command) -> Result<Started, ChildError> {
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .process_group(0);
-    let child = command.spawn().map_err(ChildError::Start)?;
-    Ok(Started(Some(child)))
+    command.spawn().map(Started).map_err(ChildError::Start)
 }
 
 /// A running relay. Dropping it kills its process group.
 #[derive(Debug)]
 pub struct Process {
     started: Started,
-    stdin: Option<OwnedFd>,
     stdout: Output,
     /// How much of the output is known to hold no end of a line.
     scanned: usize,
@@ -215,30 +190,23 @@ impl Process {
     /// # Errors
     /// Its pipes cannot be watched.
     pub fn adopt(mut started: Started) -> Result<Self, RelayError> {
-        let adopt = |started: &mut Started| -> io::Result<_> {
-            let missing = || io::Error::from(ErrorKind::BrokenPipe);
-            let child = started.0.as_mut().ok_or_else(missing)?;
-            let stdin = OwnedFd::from(child.stdin.take().ok_or_else(missing)?);
-            rustix::io::ioctl_fionbio(&stdin, true)?;
-            // So that the longest line fits. A smaller pipe takes shorter ones.
-            rustix::pipe::fcntl_setpipe_size(&stdin, MAX_LINE)
-                .map(drop)
-                .unwrap_or_default();
-            let stdout = Output::new(child.stdout.take().ok_or_else(missing)?)?;
-            let stderr = Output::new(child.stderr.take().ok_or_else(missing)?)?;
-            let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
-            let exit = pidfd_open(pid.ok_or_else(missing)?, PidfdFlags::NONBLOCK)?;
-            let exit = Receiver::from_owned_fd_unchecked(exit)?;
-            Ok((stdin, stdout, stderr, exit))
+        let child = &mut started.0;
+        let pipes = (&child.stdin, child.stdout.take(), child.stderr.take());
+        let (Some(stdin), Some(stdout), Some(stderr)) = pipes else {
+            return Err(io::Error::from(ErrorKind::BrokenPipe).into());
         };
-        let (stdin, stdout, stderr, exit) = adopt(&mut started).map_err(RelayError::Pipe)?;
+        rustix::io::ioctl_fionbio(stdin, true).map_err(io::Error::from)?;
+        // So that the longest line fits. A smaller pipe takes shorter ones.
+        rustix::pipe::fcntl_setpipe_size(stdin, MAX_LINE)
+            .map(drop)
+            .unwrap_or_default();
+        let exit = pidfd_open(Pid::from_child(child), PidfdFlags::NONBLOCK);
         Ok(Self {
-            started,
-            stdin: Some(stdin),
-            stdout,
+            stdout: Output::new(stdout)?,
             scanned: 0,
-            stderr,
-            exit,
+            stderr: Output::new(stderr)?,
+            exit: Receiver::from_owned_fd_unchecked(exit.map_err(io::Error::from)?)?,
+            started,
         })
     }
 
@@ -248,38 +216,28 @@ impl Process {
     /// It has exited, or does not read. A part of the line may be in the pipe:
     /// the process must not be used any more.
     pub fn send(&mut self, command: &protocol::Command) -> Result<(), RelayError> {
-        let pipe = |kind: ErrorKind| RelayError::Pipe(kind.into());
-        let mut line =
-            serde_json::to_vec(command).map_err(|error| RelayError::Pipe(error.into()))?;
+        let mut line = serde_json::to_vec(command).map_err(io::Error::from)?;
         line.push(b'\n');
         if line.len() > MAX_LINE {
-            return Err(pipe(ErrorKind::FileTooLarge));
+            return Err(io::Error::from(ErrorKind::FileTooLarge).into());
         }
-        let stdin = self
-            .stdin
-            .as_ref()
-            .ok_or_else(|| pipe(ErrorKind::BrokenPipe))?;
-        let mut rest = line.as_slice();
-        while !rest.is_empty() {
-            match rustix::io::write(stdin, rest) {
-                Ok(written) => rest = rest.get(written..).unwrap_or_default(),
-                Err(Errno::INTR) => {}
-                Err(Errno::AGAIN) => return Err(RelayError::Stuck),
-                Err(error) => return Err(RelayError::Pipe(error.into())),
-            }
+        let stdin = self.started.0.stdin.as_mut();
+        let stdin = stdin.ok_or(io::Error::from(ErrorKind::BrokenPipe))?;
+        match stdin.write_all(&line) {
+            Err(error) if error.kind() == ErrorKind::WouldBlock => Err(RelayError::Stuck),
+            written => Ok(written?),
         }
-        Ok(())
     }
 
     /// Closes its standard input, which makes it exit.
     pub fn shutdown(&mut self) {
-        self.stdin = None;
+        self.started.0.stdin = None;
     }
 
     /// Its process number.
     #[must_use]
     pub fn id(&self) -> u32 {
-        self.started.0.as_ref().map_or(0, Child::id)
+        self.started.0.id()
     }
 
     /// Receives its next event. Cancel safe.
@@ -311,7 +269,7 @@ impl Process {
                     self.stderr.bytes.truncate(MAX_STDERR);
                 }
                 exited = self.exit.readable() => {
-                    exited.map_err(RelayError::Pipe)?;
+                    exited?;
                     // A helper of it may hold the pipe open: what is in it is all.
                     while self.stdout.bytes.len() <= MAX_LINE && self.stdout.read()? {}
                     self.stdout.open = false;
@@ -335,17 +293,19 @@ impl Process {
     async fn exit_error(&mut self) -> RelayError {
         let exited = timeout(EXIT_TIMEOUT, self.exit.readable()).await;
         exited.map(drop).unwrap_or_default();
-        let status = self.started.0.as_mut().map(Child::try_wait);
-        let Some(Ok(Some(status))) = status else {
+        let Ok(Some(status)) = self.started.0.try_wait() else {
             return RelayError::Pipe(ErrorKind::UnexpectedEof.into());
         };
-        if status.code() == Some(i32::from(EXIT_ELEVATED)) {
-            return RelayError::Elevated;
-        }
+        let code = match (status.code(), status.signal()) {
+            (Some(code), _) if code == i32::from(EXIT_ELEVATED) => return RelayError::Elevated,
+            (Some(code), _) => format!("exit code {code}"),
+            (None, Some(signal)) => format!("signal {signal}"),
+            (None, None) => status.to_string(),
+        };
         while self.stderr.bytes.len() < MAX_STDERR && self.stderr.read().unwrap_or_default() {}
         self.stderr.bytes.truncate(MAX_STDERR);
         RelayError::Ended {
-            code: describe(status),
+            code,
             stderr: match plain(&String::from_utf8_lossy(&self.stderr.bytes)) {
                 text if text.is_empty() => "no error message".to_owned(),
                 text => text,
@@ -357,14 +317,6 @@ impl Process {
 fn not_an_event(line: &[u8]) -> RelayError {
     let line = excerpt(&String::from_utf8_lossy(line));
     RelayError::Protocol(format!("not an event: \"{line}\""))
-}
-
-fn describe(status: ExitStatus) -> String {
-    match (status.code(), status.signal()) {
-        (Some(code), _) => format!("exit code {code}"),
-        (None, Some(signal)) => format!("signal {signal}"),
-        (None, None) => status.to_string(),
-    }
 }
 
 /// A pipe from the relay, and what was read from it.
@@ -385,26 +337,28 @@ impl Output {
     }
 
     /// Waits until it is readable; forever once it is closed.
-    async fn readable(&self) -> Result<(), RelayError> {
-        if !self.open {
-            return pending().await;
+    async fn readable(&self) -> io::Result<()> {
+        if self.open {
+            self.pipe.readable().await
+        } else {
+            pending().await
         }
-        self.pipe.readable().await.map_err(RelayError::Pipe)
     }
 
     /// Reads once, if there is something. Returns whether there may be more.
-    fn read(&mut self) -> Result<bool, RelayError> {
+    fn read(&mut self) -> io::Result<bool> {
         let mut part = [0; 16 << 10];
         match self.pipe.try_read(&mut part) {
-            Ok(0) => self.open = false,
-            Ok(length) => self
-                .bytes
-                .extend_from_slice(part.get(..length).unwrap_or_default()),
-            Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(false),
-            Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            Err(error) => return Err(RelayError::Pipe(error)),
+            Ok(length) => {
+                self.open = length > 0;
+                let part = part.get(..length).unwrap_or_default();
+                self.bytes.extend_from_slice(part);
+                Ok(self.open)
+            }
+            Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(false),
+            Err(error) if error.kind() == ErrorKind::Interrupted => Ok(true),
+            Err(error) => Err(error),
         }
-        Ok(self.open)
     }
 }
 

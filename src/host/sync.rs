@@ -4,12 +4,13 @@
 mod outcome;
 
 use std::{
-    fs, io,
+    fs,
     path::{Path, PathBuf},
     time::{Duration, Instant},
 };
 
 use super::{
+    PathError, cannot,
     contract::{Answer, Request},
     json::{AnswerError, line},
     scripts::Script,
@@ -29,8 +30,8 @@ enum SyncError {
     Script(#[from] FileError),
     #[error("{0}")]
     Answer(#[from] AnswerError),
-    #[error("cannot make the folder {}: {source}", path.display())]
-    Folder { path: PathBuf, source: io::Error },
+    #[error(transparent)]
+    Folder(#[from] PathError),
     #[error("the request cannot be written: {0}")]
     Request(#[from] serde_json::Error),
 }
@@ -83,10 +84,7 @@ async fn call(folder: &Path, wanted: &RuleSet) -> Result<Answer, SyncError> {
 
 /// Writes the script where Windows reads it, unless it is unchanged.
 fn script(folder: &Path) -> Result<PathBuf, SyncError> {
-    fs::create_dir_all(folder).map_err(|source| SyncError::Folder {
-        path: folder.to_owned(),
-        source,
-    })?;
+    fs::create_dir_all(folder).map_err(cannot("make the folder", folder))?;
     let path = folder.join(Script::Refresh.file_name());
     file::write(&path, Script::Refresh.text().as_bytes(), 0o644)?;
     Ok(path)
@@ -96,7 +94,7 @@ fn code(error: &SyncError) -> Code {
     match error {
         SyncError::Interop(error) => error.code(),
         SyncError::Answer(_) => Code::InteropOutput,
-        SyncError::Script(_) | SyncError::Folder { .. } => Code::StateUnwritable,
+        SyncError::Script(_) | SyncError::Folder(_) => Code::StateUnwritable,
         SyncError::Request(_) => Code::ForwardFailed,
     }
 }

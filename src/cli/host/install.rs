@@ -14,8 +14,8 @@ use super::{
 use crate::{
     config::{Backend, Settings},
     host::setup::{
-        Agreed, Answer, Distribution, Grant, Order, Policy, Profiles, Setup, SetupError,
-        Shipped, Staging, contract::FileHash, grants, is_agreed, policy, staging,
+        Agreed, Answer, Distribution, Grant, Order, Policy, Profiles, Setup, SetupError, Shipped,
+        Staging, contract::FileHash, grants, is_agreed, policy, staging,
     },
     paths::Paths,
 };

@@ -11,6 +11,10 @@ use std::{
 use sha2::{Digest, Sha256};
 
 use super::RelayError;
+use crate::host::cannot;
+
+/// What is tried.
+const COPY: &str = "copy the relay to";
 
 const NAME: &str = "wslmesh-relay-";
 
@@ -20,31 +24,20 @@ const NAME: &str = "wslmesh-relay-";
 pub(super) fn unpack(source: &Path, folder: &Path) -> Result<PathBuf, RelayError> {
     let content = fs::read(source).map_err(|error| match error.kind() {
         ErrorKind::NotFound => RelayError::Missing(source.to_owned()),
-        _ => failed(source)(error),
+        _ => cannot(COPY, source)(error).into(),
     })?;
-    let name = format!("{NAME}{}.exe", hash(&content));
+    // The first 16 digits of the hash.
+    let digest = Sha256::digest(&content);
+    let hash = digest.iter().take(8).map(|byte| format!("{byte:02x}"));
+    let name = format!("{NAME}{}.exe", hash.collect::<String>());
     let path = folder.join(&name);
     if fs::read(&path).is_ok_and(|found| found == content) {
         return Ok(path);
     }
-    fs::create_dir_all(folder).map_err(failed(folder))?;
-    write(&path, &name, folder, &content).map_err(failed(&path))?;
+    fs::create_dir_all(folder).map_err(cannot(COPY, folder))?;
+    write(&path, &name, folder, &content).map_err(cannot(COPY, &path))?;
     remove_others(folder, &name);
     Ok(path)
-}
-
-fn failed(path: &Path) -> impl Fn(io::Error) -> RelayError {
-    move |source| RelayError::Unpack {
-        path: path.to_owned(),
-        source,
-    }
-}
-
-/// The first 16 hexadecimal digits of the SHA-256.
-fn hash(content: &[u8]) -> String {
-    let digest = Sha256::digest(content);
-    let start = digest.iter().take(8);
-    start.map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn write(path: &Path, name: &str, folder: &Path, content: &[u8]) -> io::Result<()> {
@@ -61,16 +54,13 @@ fn write(path: &Path, name: &str, folder: &Path, content: &[u8]) -> io::Result<(
 /// Whether this module made the file, complete or not.
 fn is_ours(name: &str) -> bool {
     let rest = name.strip_prefix(NAME).unwrap_or_default();
-    let (hash, rest) = rest.split_at_checked(16).unwrap_or_default();
-    let temporary = || {
-        let random = rest
-            .strip_prefix(".exe.")
-            .and_then(|rest| rest.strip_suffix(".new"));
-        random.is_some_and(|random| random.chars().all(|c| c.is_ascii_alphanumeric()))
-    };
-    !hash.is_empty()
+    let (hash, end) = rest.split_once(".exe").unwrap_or_default();
+    let random = end
+        .strip_prefix('.')
+        .and_then(|end| end.strip_suffix(".new"));
+    hash.len() == 16
         && hash.chars().all(|c| matches!(c, '0'..='9' | 'a'..='f'))
-        && (rest == ".exe" || temporary())
+        && (end.is_empty() || random.is_some_and(|r| r.chars().all(|c| c.is_ascii_alphanumeric())))
 }
 
 fn remove_others(folder: &Path, keep: &str) {

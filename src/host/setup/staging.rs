@@ -14,7 +14,7 @@ use tempfile::TempDir;
 use super::contract::FileHash;
 use crate::{
     fs::file::{self, FileError},
-    host::scripts::Script,
+    host::{PathError, cannot, scripts::Script},
 };
 
 /// The relay's file name on Windows.
@@ -23,6 +23,9 @@ pub const RELAY: &str = "wslmesh-relay.exe";
 /// Most bytes of a relay: ten times what it has.
 const MOST: u64 = 16 << 20;
 
+/// What a folder is wanted for.
+const MAKE: &str = "make the folder";
+
 /// Why files cannot be handed over.
 #[derive(Debug, thiserror::Error)]
 pub enum StagingError {
@@ -30,41 +33,23 @@ pub enum StagingError {
     #[error("there is no {}: install the wslmesh package again", .0.display())]
     NoRelay(PathBuf),
     /// The relay cannot be read.
-    #[error("cannot read {}: {source}; install the wslmesh package again", path.display())]
-    Relay {
-        /// The file.
-        path: PathBuf,
-        /// The system's reason.
-        source: io::Error,
-    },
+    #[error("{0}; install the wslmesh package again")]
+    Relay(PathError),
     /// A folder in which others could change what is handed over.
     #[error(
         "{} can be written by others than this user; correct its owner and mode, or remove it",
         .0.display()
     )]
     Open(PathBuf),
-    /// The folder cannot be made or looked at.
-    #[error("cannot make the folder {}: {source}", path.display())]
-    Folder {
-        /// The folder.
-        path: PathBuf,
-        /// The system's reason.
-        source: io::Error,
-    },
+    /// The folder cannot be made or looked at, or the relay cannot be written.
+    #[error(transparent)]
+    Path(#[from] PathError),
     /// There is no place for this user's files.
     #[error("$HOME names no folder, so there is no place for the files; run this with sudo")]
     NoHome,
     /// A script cannot be written.
     #[error(transparent)]
     Script(#[from] FileError),
-    /// The relay cannot be written.
-    #[error("cannot write {}: {source}", path.display())]
-    Write {
-        /// The file.
-        path: PathBuf,
-        /// The system's reason.
-        source: io::Error,
-    },
 }
 
 /// A file that Windows will have.
@@ -113,10 +98,7 @@ pub fn shipped(library: &Path) -> Result<Vec<Shipped>, StagingError> {
     let path = library.join("windows").join(RELAY);
     let failed = |source: io::Error| match source.kind() {
         io::ErrorKind::NotFound => StagingError::NoRelay(path.clone()),
-        _ => StagingError::Relay {
-            path: path.clone(),
-            source,
-        },
+        _ => StagingError::Relay(cannot("read", &path)(source)),
     };
     let meta = fs::metadata(&path).map_err(failed)?;
     if !meta.is_file() || meta.len() > MOST {
@@ -155,10 +137,7 @@ impl Staging {
             .recursive(true)
             .mode(0o755)
             .create(&path)
-            .map_err(|source| StagingError::Folder {
-                path: path.clone(),
-                source,
-            })?;
+            .map_err(cannot(MAKE, &path))?;
         is_ours(&path)?;
         Ok(Self {
             path,
@@ -180,16 +159,13 @@ impl Staging {
             .skip(1)
             .find(|ancestor| ancestor.is_dir())
             .unwrap_or(Path::new("/"));
-        let failed = |source| StagingError::Folder {
-            path: parent.to_owned(),
-            source,
-        };
+        let failed = cannot(MAKE, parent);
         let made = tempfile::Builder::new()
             .prefix(".wslmesh-")
             // Windows reads as the distribution's default user.
             .permissions(fs::Permissions::from_mode(0o755))
             .tempdir_in(parent)
-            .map_err(failed)?;
+            .map_err(&failed)?;
         // The umask may have taken bits away.
         fs::set_permissions(made.path(), fs::Permissions::from_mode(0o755)).map_err(failed)?;
         Ok(Self {
@@ -215,8 +191,7 @@ impl Staging {
     pub fn put(&self, files: &[Shipped]) -> Result<(), StagingError> {
         for shipped in files {
             let path = self.path.join(&shipped.hash.name);
-            write(&self.path, &path, &shipped.content)
-                .map_err(|source| StagingError::Write { path, source })?;
+            write(&self.path, &path, &shipped.content).map_err(cannot("write", &path))?;
         }
         Ok(())
     }
@@ -244,10 +219,7 @@ fn folder(state: &Path) -> Result<PathBuf, StagingError> {
 
 /// Whether only this user can change what is in the folder.
 fn is_ours(path: &Path) -> Result<(), StagingError> {
-    let meta = fs::symlink_metadata(path).map_err(|source| StagingError::Folder {
-        path: path.to_owned(),
-        source,
-    })?;
+    let meta = fs::symlink_metadata(path).map_err(cannot(MAKE, path))?;
     let ours = meta.uid() == rustix::process::geteuid().as_raw();
     if meta.is_dir() && ours && meta.mode() & 0o022 == 0 {
         Ok(())

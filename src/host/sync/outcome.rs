@@ -18,24 +18,25 @@ use crate::{
 
 /// The outcome of a call that Windows answered.
 pub(super) fn of(wanted: RuleSet, answer: Answer, took: Duration) -> HostOutcome {
-    let mut findings = Findings::default();
-    let settled =
-        state(&answer, &mut findings) & check_guest_address(&wanted, &answer, &mut findings);
-    for conflict in &answer.conflicts {
-        conflict_finding(&wanted, conflict, &mut findings);
-    }
-    for taken in &answer.taken {
-        port_finding(&wanted, taken, &mut findings);
-    }
-    for refused in &answer.refused {
-        policy_finding(&wanted, refused, &mut findings);
-    }
-    if let Some(firewall) = &answer.firewall {
-        firewall_findings(firewall, &mut findings);
-    }
+    let conflicts = answer.conflicts.iter();
+    let taken = answer.taken.iter();
+    let refused = answer.refused.iter();
+    let differs = guest_address_finding(&wanted, &answer);
+    let settled = differs.is_none()
+        && matches!(
+            answer.state,
+            State::Synced | State::NotElevated | State::OtherVersion
+        );
+    let findings = state_finding(&answer)
+        .into_iter()
+        .chain(differs)
+        .chain(conflicts.map(|conflict| conflict_finding(&wanted, conflict)))
+        .chain(taken.map(|taken| port_finding(&wanted, taken)))
+        .chain(refused.map(|refused| policy_finding(&wanted, refused)))
+        .chain(answer.firewall.iter().flat_map(firewall_findings));
     HostOutcome {
         settled,
-        findings: findings.0,
+        findings: merged(findings),
         changed: changed(&wanted, &answer, took),
         took,
         rules_remain: rules_remain(&answer),
@@ -45,6 +46,20 @@ pub(super) fn of(wanted: RuleSet, answer: Answer, took: Duration) -> HostOutcome
             .then(|| facts(answer)),
         wanted,
     }
+}
+
+/// One finding for each code and subject, whatever the number of its reasons.
+fn merged(all: impl Iterator<Item = Finding>) -> Vec<Finding> {
+    let mut merged: Vec<Finding> = Vec::new();
+    for finding in all {
+        let same =
+            |other: &&mut Finding| (other.code, &other.subject) == (finding.code, &finding.subject);
+        match merged.iter_mut().find(same) {
+            Some(other) => other.detail = format!("{}; {}", other.detail, finding.detail),
+            None => merged.push(finding),
+        }
+    }
+    merged
 }
 
 /// Whether rules of ours are possibly installed; `None` where the answer does not say.
@@ -65,70 +80,41 @@ fn rules_remain(answer: &Answer) -> Option<bool> {
     }
 }
 
-/// One finding for each code and subject, whatever the number of its reasons.
-#[derive(Default)]
-struct Findings(Vec<Finding>);
-
-impl Findings {
-    fn add(&mut self, code: Code, subject: &str, detail: String) {
-        let same = |finding: &&mut Finding| finding.code == code && finding.subject == subject;
-        match self.0.iter_mut().find(same) {
-            Some(finding) => finding.detail = format!("{}; {detail}", finding.detail),
-            None => self.0.push(Finding::new(code, subject, detail)),
-        }
-    }
-}
-
 /// What the script says, or what it means where it says nothing.
 fn detail(said: &Option<PlainText>, fallback: &str) -> String {
     let said = said.as_deref().filter(|text| !text.is_empty());
     said.unwrap_or(fallback).to_owned()
 }
 
-/// Notes how the call ended, and says whether asking again would change nothing.
-fn state(answer: &Answer, findings: &mut Findings) -> bool {
-    let (code, settled, fallback) = match answer.state {
-        State::Synced => return true,
+/// How the call ended, unless that is as it should be.
+fn state_finding(answer: &Answer) -> Option<Finding> {
+    let no_reason = "Windows gave no reason";
+    let (code, fallback) = match answer.state {
+        State::Synced => return None,
         State::NotElevated => (
             Code::ForwardNotElevated,
-            true,
             "this Windows user is not elevated",
         ),
-        State::Partial => (
-            Code::ForwardIncomplete,
-            false,
-            "the rules read back differently",
-        ),
-        State::ServiceStopped => (Code::ForwardService, false, "iphlpsvc is not running"),
-        State::InvalidRequest | State::Failed => {
-            (Code::ForwardFailed, false, "Windows gave no reason")
-        }
-        State::TaskFailed => (Code::HostTaskFailed, false, "Windows gave no reason"),
-        State::TaskTimeout => (Code::HostTaskTimeout, false, "it was started"),
+        State::Partial => (Code::ForwardIncomplete, "the rules read back differently"),
+        State::ServiceStopped => (Code::ForwardService, "iphlpsvc is not running"),
+        State::InvalidRequest | State::Failed => (Code::ForwardFailed, no_reason),
+        State::TaskFailed => (Code::HostTaskFailed, no_reason),
+        State::TaskTimeout => (Code::HostTaskTimeout, "it was started"),
         State::GuestAddressUnknown => (
             Code::GuestAddressUnknown,
-            false,
             "WSL's registry values are not usable",
         ),
-        State::OtherVersion => (Code::HostVersion, true, "it speaks another contract"),
+        State::OtherVersion => (Code::HostVersion, "it speaks another contract"),
     };
-    findings.add(code, "", detail(&answer.detail, fallback));
-    settled
+    Some(Finding::new(code, "", detail(&answer.detail, fallback)))
 }
 
 /// The task finds the guest's address by itself, and WSL may write it late.
-fn check_guest_address(wanted: &RuleSet, answer: &Answer, findings: &mut Findings) -> bool {
-    let other = answer
-        .guest_address
-        .filter(|found| *found != wanted.connect_address && wanted.listens().next().is_some());
-    if let Some(found) = other {
-        let text = format!(
-            "Windows found {found}, and here it is {}",
-            wanted.connect_address
-        );
-        findings.add(Code::GuestAddressDiffers, "", text);
-    }
-    other.is_none()
+fn guest_address_finding(wanted: &RuleSet, answer: &Answer) -> Option<Finding> {
+    let (found, here) = (answer.guest_address?, wanted.connect_address);
+    let text = format!("Windows found {found}, and here it is {here}");
+    (found != here && wanted.listens().next().is_some())
+        .then(|| Finding::new(Code::GuestAddressDiffers, "", text))
 }
 
 /// The names of the wanted forwards that this is about.
@@ -142,7 +128,7 @@ fn names(wanted: &RuleSet, about: impl Fn(&Rule) -> bool) -> String {
     names.join(", ")
 }
 
-fn conflict_finding(wanted: &RuleSet, conflict: &Conflict, findings: &mut Findings) {
+fn conflict_finding(wanted: &RuleSet, conflict: &Conflict) -> Finding {
     // A rule on all addresses conflicts with each of ours on its port.
     let meets = |rule: &Rule| {
         let (ours, theirs) = (rule.listen.listen_address, conflict.listen_address);
@@ -158,15 +144,11 @@ fn conflict_finding(wanted: &RuleSet, conflict: &Conflict, findings: &mut Findin
         "Windows already forwards {}:{}{target}",
         conflict.listen_address, conflict.listen_port
     );
-    findings.add(Code::ForwardConflict, &names(wanted, meets), text);
+    Finding::new(Code::ForwardConflict, names(wanted, meets), text)
 }
 
-fn port_finding(wanted: &RuleSet, taken: &Taken, findings: &mut Findings) {
-    let listen = Listen {
-        protocol: taken.protocol,
-        listen_address: taken.listen_address,
-        listen_port: taken.listen_port,
-    };
+fn port_finding(wanted: &RuleSet, taken: &Taken) -> Finding {
+    let listen = taken.listen();
     let owner = match &taken.owner {
         Some(owner) => format!(" by {owner}"),
         None => String::new(),
@@ -178,10 +160,10 @@ fn port_finding(wanted: &RuleSet, taken: &Taken, findings: &mut Findings) {
             format!("{listen} is reserved{owner}"),
         ),
     };
-    findings.add(code, &names(wanted, |rule| rule.listen == listen), text);
+    Finding::new(code, names(wanted, |rule| rule.listen == listen), text)
 }
 
-fn policy_finding(wanted: &RuleSet, refused: &Refused, findings: &mut Findings) {
+fn policy_finding(wanted: &RuleSet, refused: &Refused) -> Finding {
     let about = |rule: &Rule| {
         let listen = rule.listen;
         (listen.protocol, listen.listen_port, rule.connect_port)
@@ -196,30 +178,36 @@ fn policy_finding(wanted: &RuleSet, refused: &Refused, findings: &mut Findings) 
         "{} port {} to {}: {why}",
         refused.protocol, refused.listen_port, refused.connect_port
     );
-    findings.add(Code::ForwardOutsidePolicy, &names(wanted, about), text);
+    Finding::new(Code::ForwardOutsidePolicy, names(wanted, about), text)
 }
 
-fn firewall_findings(firewall: &FirewallAnswer, findings: &mut Findings) {
+fn firewall_findings(firewall: &FirewallAnswer) -> impl Iterator<Item = Finding> {
     let fallback = match firewall.state {
         FirewallState::Done => None,
         FirewallState::Failed => Some("Windows gave no reason"),
         FirewallState::Unavailable => Some("this Windows has no such firewall"),
     };
-    if let Some(fallback) = fallback {
-        findings.add(Code::FirewallFailed, "", detail(&firewall.detail, fallback));
-    }
-    if !firewall.blocks.is_empty() {
+    let failed = fallback.map(|fallback| {
+        let text = detail(&firewall.detail, fallback);
+        Finding::new(Code::FirewallFailed, "", text)
+    });
+    let blocked = (!firewall.blocks.is_empty()).then(|| {
         let shown = some_of(firewall.blocks.iter().map(|name| format!("{:?}", &**name)));
-        let text = format!("these rules block: {shown}");
-        findings.add(Code::FirewallBlocked, "", text);
-    }
-    if !firewall.covered && firewall.added + firewall.kept > 0 {
-        let text = format!(
-            "the networks now are {}",
-            some_of(firewall.profiles.iter().map(ToString::to_string))
-        );
-        findings.add(Code::FirewallProfile, "", text);
-    }
+        Finding::new(
+            Code::FirewallBlocked,
+            "",
+            format!("these rules block: {shown}"),
+        )
+    });
+    let uncovered = (!firewall.covered && firewall.added + firewall.kept > 0).then(|| {
+        let shown = some_of(firewall.profiles.iter().map(ToString::to_string));
+        Finding::new(
+            Code::FirewallProfile,
+            "",
+            format!("the networks now are {shown}"),
+        )
+    });
+    [failed, blocked, uncovered].into_iter().flatten()
 }
 
 fn facts(answer: Answer) -> HostFacts {
@@ -228,38 +216,29 @@ fn facts(answer: Answer) -> HostFacts {
         listen_address,
         listen_port,
     };
-    let conflicts = answer
-        .conflicts
-        .iter()
-        .map(|conflict| listen(conflict.listen_address, conflict.listen_port));
-    let taken = answer.taken.iter().map(|taken| Listen {
-        protocol: taken.protocol,
-        listen_address: taken.listen_address,
-        listen_port: taken.listen_port,
+    let conflicts = answer.conflicts.iter();
+    let conflicts = conflicts.map(|rule| listen(rule.listen_address, rule.listen_port));
+    let taken = answer.taken.iter().map(Taken::listen);
+    let rules = answer.rules.iter().map(|rule| InstalledRule {
+        listen: listen(rule.listen_address, rule.listen_port),
+        connect: SocketAddrV4::new(rule.connect_address, rule.connect_port.get()),
     });
+    let lowest = answer.lowest_mtu;
+    let version = answer
+        .installed
+        .as_ref()
+        .map(|installed| &installed.version);
     HostFacts {
         windows_address: answer.windows_address,
-        lowest_mtu: answer
-            .lowest_mtu
-            .map(|lowest| (lowest.name.to_string(), lowest.mtu)),
+        lowest_mtu: lowest.map(|lowest| (lowest.name.to_string(), lowest.mtu)),
         blocked: conflicts.chain(taken).collect(),
-        rules: answer
-            .rules
-            .iter()
-            .map(|rule| InstalledRule {
-                listen: listen(rule.listen_address, rule.listen_port),
-                connect: SocketAddrV4::new(rule.connect_address, rule.connect_port.get()),
-            })
-            .collect(),
+        rules: rules.collect(),
         privilege: match (&answer.installed, answer.elevated) {
             (Some(_), _) => HostPrivilege::Installed,
             (None, true) => HostPrivilege::Elevated,
             (None, false) => HostPrivilege::None,
         },
-        installed_version: answer
-            .installed
-            .as_ref()
-            .map(|installed| installed.version.to_string()),
+        installed_version: version.map(ToString::to_string),
         installed_relay: answer
             .installed
             .filter(|installed| installed.contract == VERSION)
@@ -275,6 +254,7 @@ fn changed(wanted: &RuleSet, answer: &Answer, took: Duration) -> Option<String> 
     let mut parts = Vec::new();
     if answer.added + answer.removed > 0 {
         let rules = &answer.rules;
+        let plural = if rules.len() == 1 { "" } else { "s" };
         let listens = rules
             .iter()
             .map(|rule| format!("{}:{}", rule.listen_address, rule.listen_port));
@@ -284,12 +264,7 @@ fn changed(wanted: &RuleSet, answer: &Answer, took: Duration) -> Option<String> 
             format!(" -> {}", wanted.connect_address)
         };
         parts.push(format!(
-            "Windows {} {}{leads}: {} set, {} removed, {} kept",
-            if rules.len() == 1 {
-                "forward"
-            } else {
-                "forwards"
-            },
+            "Windows forward{plural} {}{leads}: {} set, {} removed, {} kept",
             some_of(listens),
             answer.added,
             answer.removed,
