@@ -2,13 +2,12 @@
 //! reader may be slow or gone and data must not wait for it.
 
 use std::cell::Cell;
-use std::future::pending;
 use std::io::{self, Write};
 use std::sync::Arc;
+use std::sync::mpsc::{Sender, channel};
 use std::thread;
 use std::time::Duration;
 
-use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
@@ -19,11 +18,11 @@ const QUEUE_LIMIT: u32 = 1 << 20;
 
 /// A bounded queue of events, which never blocks.
 pub(crate) struct EventWriter {
-    lines: UnboundedSender<(Vec<u8>, OwnedSemaphorePermit)>,
+    lines: Sender<(Vec<u8>, OwnedSemaphorePermit)>,
     /// A permit for each byte. Those of a line return when it is written.
     free: Arc<Semaphore>,
-    /// An event did not fit, and the queue was not empty since.
-    full: Cell<bool>,
+    /// The size of an event that did not fit, 0 once there is room for it.
+    missing: Cell<u32>,
 }
 
 impl EventWriter {
@@ -32,18 +31,14 @@ impl EventWriter {
     /// # Errors
     ///
     /// The system refuses a thread.
-    pub(crate) fn start() -> io::Result<Self> {
-        let (lines, mut queue) = unbounded_channel::<(Vec<u8>, OwnedSemaphorePermit)>();
+    pub(crate) fn start(mut output: impl Write + Send + 'static) -> io::Result<Self> {
+        let (lines, queue) = channel::<(Vec<u8>, OwnedSemaphorePermit)>();
         thread::Builder::new()
             .name("events".to_owned())
             .spawn(move || {
-                let mut output = io::stdout();
-                while let Some((line, permit)) = queue.blocking_recv() {
-                    if output
-                        .write_all(&line)
-                        .and_then(|()| output.flush())
-                        .is_err()
-                    {
+                for (line, permit) in queue {
+                    let written = output.write_all(&line).and_then(|()| output.flush());
+                    if written.is_err() {
                         return;
                     }
                     drop(permit);
@@ -52,7 +47,7 @@ impl EventWriter {
         Ok(Self {
             lines,
             free: Arc::new(Semaphore::new(QUEUE_LIMIT as usize)),
-            full: Cell::default(),
+            missing: Cell::default(),
         })
     }
 
@@ -66,53 +61,34 @@ impl EventWriter {
         line.push(b'\n');
         // A longer line waits for the whole queue.
         let size = u32::try_from(line.len()).map_or(QUEUE_LIMIT, |size| size.min(QUEUE_LIMIT));
-        match Arc::clone(&self.free).try_acquire_many_owned(size) {
-            Ok(permit) => {
-                // It fails once standard output is closed.
-                self.lines.send((line, permit)).ok();
-                true
-            }
-            Err(_) => {
-                self.full.set(true);
-                false
-            }
-        }
+        let Ok(permit) = Arc::clone(&self.free).try_acquire_many_owned(size) else {
+            self.missing.set(size);
+            return false;
+        };
+        // It fails once standard output is closed.
+        self.lines.send((line, permit)).ok();
+        true
     }
 
     /// Whether an event did not fit, and [`EventWriter::writable`] has not returned
     /// since.
     pub(crate) fn is_full(&self) -> bool {
-        self.full.get()
+        self.missing.get() > 0
     }
 
-    /// Waits until the queue is empty after an event did not fit.
+    /// Waits until there is room for the event that did not fit.
     pub(crate) async fn writable(&self) {
-        if !self.full.get() {
-            pending().await
-        }
-        self.written().await;
-        self.full.set(false);
+        // The semaphore is never closed.
+        drop(self.free.acquire_many(self.missing.get()).await);
+        self.missing.set(0);
     }
 
     /// Waits until everything is written, at most that long.
     pub(crate) async fn flush(&self, limit: Duration) {
         // The caller exits on either outcome.
-        timeout(limit, self.written()).await.ok();
-    }
-
-    async fn written(&self) {
-        // The semaphore is never closed.
-        drop(self.free.acquire_many(QUEUE_LIMIT).await);
+        drop(timeout(limit, self.free.acquire_many(QUEUE_LIMIT)).await);
     }
 }
 
-/// Writes a text to standard output, for `--help` and `--version`. A closed
-/// standard output is no error.
-pub(crate) fn print(text: &str) {
-    io::stdout().write_all(text.as_bytes()).ok();
-}
-
-/// Writes a text to standard error, for what keeps the program from running.
-pub(crate) fn print_error(text: &str) {
-    io::stderr().write_all(text.as_bytes()).ok();
-}
+#[cfg(test)]
+mod tests;

@@ -3,5 +3,5 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    wslmesh_relay::run(std::env::args_os().skip(1))
+    wslmesh_relay::run()
 }

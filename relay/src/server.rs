@@ -2,9 +2,8 @@
 
 use std::convert::Infallible;
 use std::ffi::OsString;
-use std::future::pending;
-use std::io;
-use std::process::ExitCode;
+use std::io::{self, Write};
+use std::process::{ExitCode, exit};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -14,7 +13,7 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::commands::{self, Input};
 use crate::context::RelayContext;
-use crate::events::{EventWriter, print, print_error};
+use crate::events::EventWriter;
 use crate::forward::Forwards;
 use crate::os;
 use crate::protocol::{Command, EXIT_ELEVATED, Event, Session, VERSION};
@@ -39,28 +38,28 @@ const FLUSH_TIMEOUT: Duration = Duration::from_millis(20);
 /// How long writing the event [`Event::Elevated`] may take.
 const ELEVATED_FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Runs the program with those arguments.
-pub fn run(arguments: impl Iterator<Item = OsString>) -> ExitCode {
-    let arguments: Vec<OsString> = arguments.collect();
-    match arguments.as_slice() {
+/// Runs the program with the process's arguments.
+pub fn run() -> ExitCode {
+    let arguments: Vec<OsString> = std::env::args_os().skip(1).collect();
+    let text = match arguments.as_slice() {
         [] => {
             let Err(error) = relay();
-            print_error(&format!("wslmesh-relay: cannot start: {error}\n"));
-            ExitCode::FAILURE
+            let text = format!("wslmesh-relay: cannot start: {error}\n");
+            io::stderr().write_all(text.as_bytes()).ok();
+            return ExitCode::FAILURE;
         }
-        [one] if one == "--help" || one == "-h" => {
-            print(HELP);
-            ExitCode::SUCCESS
-        }
+        [one] if one == "--help" || one == "-h" => HELP,
         [one] if one == "--version" || one == "-V" => {
-            print(concat!("wslmesh-relay ", env!("CARGO_PKG_VERSION"), "\n"));
-            ExitCode::SUCCESS
+            concat!("wslmesh-relay ", env!("CARGO_PKG_VERSION"), "\n")
         }
         _ => {
-            print_error(HELP);
-            ExitCode::from(EXIT_USAGE)
+            io::stderr().write_all(HELP.as_bytes()).ok();
+            return ExitCode::from(EXIT_USAGE);
         }
-    }
+    };
+    // A closed standard output is no error.
+    io::stdout().write_all(text.as_bytes()).ok();
+    ExitCode::SUCCESS
 }
 
 /// Relays until standard input ends, then exits the process.
@@ -69,7 +68,7 @@ pub fn run(arguments: impl Iterator<Item = OsString>) -> ExitCode {
 ///
 /// Why it could not start.
 fn relay() -> io::Result<Infallible> {
-    let events = EventWriter::start()?;
+    let events = EventWriter::start(io::stdout())?;
     let elevated = os::elevated()?;
     os::raise_limits();
     let runtime = Builder::new_current_thread()
@@ -80,7 +79,7 @@ fn relay() -> io::Result<Infallible> {
         if elevated {
             events.try_send(&Event::Elevated);
             events.flush(ELEVATED_FLUSH_TIMEOUT).await;
-            exit(EXIT_ELEVATED);
+            exit(EXIT_ELEVATED.into());
         }
         events.try_send(&Event::Ready {
             version: VERSION,
@@ -89,14 +88,10 @@ fn relay() -> io::Result<Infallible> {
         let commands = commands::listen(io::stdin())?;
         Server::new(&events).run(commands).await;
         events.flush(FLUSH_TIMEOUT).await;
+        // Without returning: a thread may be stuck in a read, and the system
+        // closes thousands of sockets sooner than the runtime drops them.
         exit(0)
     })
-}
-
-/// Exits without returning: a thread may be stuck in a read, and the system
-/// closes thousands of sockets sooner than the runtime drops them.
-fn exit(code: u8) -> ! {
-    std::process::exit(i32::from(code))
 }
 
 /// Carries out commands and sends events.
@@ -141,8 +136,8 @@ impl<'a> Server<'a> {
                     None => return,
                 },
                 () = self.context.changed() => {}
-                () = self.events.writable() => {}
-                () = sleep_until_some(due) => {}
+                () = self.events.writable(), if self.events.is_full() => {}
+                Some(()) = async { Some(sleep_until(due?).await) } => {}
             }
             due = self.send_events(Instant::now());
         }
@@ -222,12 +217,5 @@ impl<'a> Server<'a> {
             }
         }
         next
-    }
-}
-
-async fn sleep_until_some(due: Option<Instant>) {
-    match due {
-        Some(due) => sleep_until(due).await,
-        None => pending().await,
     }
 }
