@@ -33,15 +33,17 @@ pub(crate) struct Group<'a> {
     pieces: [IoSlice<'a>; SLOTS],
 }
 
-impl Batch {
+impl Default for Batch {
     /// An empty one. Memory is used as datagrams use it.
-    pub(crate) fn new() -> Self {
+    fn default() -> Self {
         Self {
             buffer: vec![0; SLOT * SLOTS].into_boxed_slice(),
             received: Vec::with_capacity(SLOTS),
         }
     }
+}
 
+impl Batch {
     /// Receives what has arrived, as far as it fits. Returns whether there may be
     /// more.
     ///
@@ -128,7 +130,7 @@ mod tests {
 
     /// A batch of datagrams with those senders and lengths.
     fn batch(datagrams: &[(u16, usize)]) -> Batch {
-        let mut batch = Batch::new();
+        let mut batch = Batch::default();
         let address = |port| SocketAddrV4::new(Ipv4Addr::LOCALHOST, port);
         let received = datagrams
             .iter()

@@ -6,40 +6,41 @@ use std::net::SocketAddrV4;
 use std::rc::Rc;
 use std::time::Duration;
 
+use tokio::task::{JoinHandle, spawn_local};
 use tokio::time::Instant;
 
-use crate::context::{RelayContext, Route};
+use crate::context::RelayContext;
 use crate::protocol::{
-    Counters, Event, Failure, FailureKind, Forward, Listen, Listener, Protocol, Session,
-    SetForwards,
+    Event, Failure, FailureKind, Forward, Listen, Listener, Protocol, Session, SetForwards,
 };
-use crate::stats::ForwardStats;
-use crate::tcp::Tcp;
+use crate::route::Route;
+use crate::tcp;
 use crate::udp::Udp;
 
 /// Every wanted forward.
 pub(crate) struct Forwards {
-    context: Rc<RelayContext>,
-    all: BTreeMap<Listen, (Rc<Route>, State)>,
+    pub(crate) context: Rc<RelayContext>,
+    all: BTreeMap<Listen, (Rc<Route>, Result<Listening, Failure>)>,
 }
 
-enum State {
-    Tcp(Tcp),
-    Udp(Udp),
-    Failed(Failure),
+/// A forward that listens.
+struct Listening {
+    task: JoinHandle<()>,
+    /// For UDP.
+    udp: Option<Rc<Udp>>,
 }
 
 impl Forwards {
     /// No forwards yet.
-    pub(crate) fn new(context: Rc<RelayContext>) -> Self {
+    pub(crate) fn new() -> Self {
         Self {
-            context,
+            context: Rc::new(RelayContext::new()),
             all: BTreeMap::new(),
         }
     }
 
     /// Applies the command as far as the system allows, and reports the result.
-    pub(crate) async fn set(&mut self, wanted: SetForwards, now: Instant) -> Event {
+    pub(crate) async fn set(&mut self, wanted: SetForwards) -> Event {
         self.context.limits.set(wanted.limits);
         // Close first: a port may be wanted by another forward.
         let keep = |listen: &Listen| wanted.forwards.iter().any(|new| new.listen == *listen);
@@ -47,11 +48,14 @@ impl Forwards {
             .into_iter()
             .partition(|(listen, _)| keep(listen));
         self.all = kept;
-        for (_, state) in BTreeMap::into_values(closing) {
-            match state {
-                State::Tcp(tcp) => tcp.close().await,
-                State::Udp(udp) => udp.close().await,
-                State::Failed(_) => {}
+        for (_, listening) in BTreeMap::into_values(closing) {
+            if let Ok(Listening { task, udp }) = listening {
+                task.abort();
+                if let Some(udp) = udp {
+                    udp.close().await;
+                }
+                // The result says only that it was aborted.
+                task.await.ok();
             }
         }
         let mut listeners = Vec::with_capacity(wanted.forwards.len());
@@ -62,8 +66,8 @@ impl Forwards {
             });
         }
         let resume = |session: &Session, port: u16| {
-            let udp = self.udp(*session);
-            udp.is_none_or(|udp| udp.resume(*session, port, now))
+            let udp = self.udp(session);
+            udp.is_none_or(|udp| udp.resume(*session, port))
         };
         let mut sessions = wanted.sessions;
         sessions.retain(|session| !resume(session, session.port.get()));
@@ -81,16 +85,14 @@ impl Forwards {
     async fn set_one(&mut self, forward: &Forward) -> Option<Failure> {
         let guest = SocketAddrV4::new(forward.connect_address, forward.connect_port.get());
         let route = match self.all.get(&forward.listen) {
-            Some((route, state)) => {
-                let old = route.guest.replace(guest);
-                match state {
-                    State::Tcp(tcp) if old.ip() != guest.ip() => {
-                        tcp.reset_connections();
-                        return None;
-                    }
-                    State::Tcp(_) | State::Udp(_) => return None,
-                    State::Failed(_) => Rc::clone(route),
+            Some((route, listening)) => {
+                if route.guest.replace(guest).ip() != guest.ip() {
+                    route.moved.notify_one();
                 }
+                if listening.is_ok() {
+                    return None;
+                }
+                Rc::clone(route)
             }
             None => Rc::new(Route::new(forward.listen, guest, Rc::clone(&self.context))),
         };
@@ -98,12 +100,9 @@ impl Forwards {
         if opened.is_err() && self.vacate(forward.listen).await {
             opened = open(&route);
         }
-        let state = opened.unwrap_or_else(|error| State::Failed(failure(&error)));
-        let failure = match &state {
-            State::Failed(failure) => Some(*failure),
-            State::Tcp(_) | State::Udp(_) => None,
-        };
-        self.all.insert(forward.listen, (route, state));
+        let listening = opened.map_err(|error| failure(&error));
+        let failure = listening.as_ref().err().copied();
+        self.all.insert(forward.listen, (route, listening));
         failure
     }
 
@@ -120,23 +119,22 @@ impl Forwards {
         false
     }
 
-    fn udp(&self, session: Session) -> Option<&Udp> {
+    fn udp(&self, session: &Session) -> Option<&Rc<Udp>> {
         let listen = Listen {
             protocol: Protocol::Udp,
             listen_address: session.listen_address,
             listen_port: session.listen_port,
         };
-        match self.all.get(&listen)? {
-            (_, State::Udp(udp)) => Some(udp),
-            _ => None,
-        }
+        let (_, listening) = self.all.get(&listen)?;
+        listening.as_ref().ok()?.udp.as_ref()
     }
 
-    fn udps(&self) -> impl Iterator<Item = &Udp> {
-        self.all.values().filter_map(|(_, state)| match state {
-            State::Udp(udp) => Some(udp),
-            State::Tcp(_) | State::Failed(_) => None,
-        })
+    fn udps(&self) -> impl Iterator<Item = &Rc<Udp>> {
+        let listening = self
+            .all
+            .values()
+            .filter_map(|(_, state)| state.as_ref().ok());
+        listening.filter_map(|listening| listening.udp.as_ref())
     }
 
     /// Closes the UDP sessions that are due, and returns when to call it again.
@@ -154,25 +152,29 @@ impl Forwards {
 
     /// The whole table of UDP sessions.
     pub(crate) fn sessions(&self) -> Vec<Session> {
-        self.udps().flat_map(Udp::sessions).collect()
+        self.udps().flat_map(|udp| udp.sessions()).collect()
     }
 
-    /// The counters of every forward.
-    pub(crate) fn counters(&self) -> Vec<Counters> {
-        self.stats().map(ForwardStats::counters).collect()
-    }
-
-    /// The statistics of every forward.
-    pub(crate) fn stats(&self) -> impl Iterator<Item = &ForwardStats> {
-        self.all.values().map(|(route, _)| &route.stats)
+    /// Every forward's route.
+    pub(crate) fn routes(&self) -> impl Iterator<Item = &Rc<Route>> {
+        self.all.values().map(|(route, _)| route)
     }
 }
 
-fn open(route: &Rc<Route>) -> io::Result<State> {
-    match route.listen.protocol {
-        Protocol::Tcp => Tcp::open(Rc::clone(route)).map(State::Tcp),
-        Protocol::Udp => Udp::open(Rc::clone(route)).map(State::Udp),
-    }
+fn open(route: &Rc<Route>) -> io::Result<Listening> {
+    Ok(match route.listen.protocol {
+        Protocol::Tcp => Listening {
+            task: tcp::listen(Rc::clone(route))?,
+            udp: None,
+        },
+        Protocol::Udp => {
+            let udp = Udp::open(Rc::clone(route))?;
+            Listening {
+                task: spawn_local(Rc::clone(&udp).carry_inward()),
+                udp: Some(udp),
+            }
+        }
+    })
 }
 
 fn failure(error: &io::Error) -> Failure {

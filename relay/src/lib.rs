@@ -15,8 +15,8 @@ mod forward;
 #[cfg_attr(unix, path = "os/unix.rs")]
 #[cfg_attr(windows, path = "os/windows.rs")]
 mod os;
+mod route;
 mod server;
-mod stats;
 mod tcp;
 mod udp;
 

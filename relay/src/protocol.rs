@@ -86,15 +86,17 @@ pub struct Listen {
 
 impl fmt::Display for Listen {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{} {}:{}",
-            self.protocol, self.listen_address, self.listen_port
-        )
+        write!(f, "{} {}", self.protocol, self.address())
     }
 }
 
 impl Listen {
+    /// Address and port.
+    #[must_use]
+    pub const fn address(&self) -> SocketAddrV4 {
+        SocketAddrV4::new(self.listen_address, self.listen_port.get())
+    }
+
     /// Whether both want one port: a listener on 0.0.0.0 takes it on every
     /// address, and one on loopback replaces another address (an
     /// unprivileged relay serves loopback only).

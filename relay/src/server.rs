@@ -4,19 +4,17 @@ use std::convert::Infallible;
 use std::ffi::OsString;
 use std::io::{self, Write};
 use std::process::{ExitCode, exit};
-use std::rc::Rc;
 use std::time::Duration;
 
 use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 
-use crate::commands::{self, Input};
-use crate::context::RelayContext;
+use crate::commands;
 use crate::events::EventWriter;
 use crate::forward::Forwards;
 use crate::os;
-use crate::protocol::{Command, EXIT_ELEVATED, Event, Session, VERSION};
+use crate::protocol::{Command, EXIT_ELEVATED, Event, VERSION};
 
 const HELP: &str = "\
 Usage: wslmesh-relay [--help | --version]
@@ -29,7 +27,7 @@ standard output, and exits when standard input ends. See docs/relay.md.
 /// Exit code of an invalid command line.
 const EXIT_USAGE: u8 = 2;
 
-/// Most sessions in each list of an event, so that a line stays below the longest.
+/// Most sessions in an event, so that a line stays below the longest.
 const SESSIONS_PER_EVENT: usize = 4096;
 
 /// How long writing the last events may take when standard input has ended.
@@ -86,7 +84,13 @@ fn relay() -> io::Result<Infallible> {
             program: env!("CARGO_PKG_VERSION").to_owned(),
         });
         let commands = commands::listen(io::stdin())?;
-        Server::new(&events).run(commands).await;
+        let server = Server {
+            events: &events,
+            forwards: Forwards::new(),
+            unsent: Unsent::default(),
+            expiry: None,
+        };
+        server.run(commands).await;
         events.flush(FLUSH_TIMEOUT).await;
         // Without returning: a thread may be stuck in a read, and the system
         // closes thousands of sockets sooner than the runtime drops them.
@@ -97,7 +101,6 @@ fn relay() -> io::Result<Infallible> {
 /// Carries out commands and sends events.
 struct Server<'a> {
     events: &'a EventWriter,
-    context: Rc<RelayContext>,
     forwards: Forwards,
     unsent: Unsent,
     /// When the session that is idle for the longest time ends.
@@ -114,47 +117,27 @@ struct Unsent {
     counters: bool,
 }
 
-impl<'a> Server<'a> {
-    fn new(events: &'a EventWriter) -> Self {
-        let context = Rc::new(RelayContext::new());
-        Self {
-            events,
-            forwards: Forwards::new(Rc::clone(&context)),
-            context,
-            unsent: Unsent::default(),
-            expiry: None,
-        }
-    }
-
+impl Server<'_> {
     /// Runs until standard input ends.
-    async fn run(mut self, mut commands: mpsc::Receiver<Input>) {
+    async fn run(mut self, mut commands: mpsc::Receiver<Result<Command, Event>>) {
         let mut due = None;
         loop {
             tokio::select! {
-                input = commands.recv() => match input {
-                    Some(input) => self.handle(input).await,
+                command = commands.recv() => match command {
+                    Some(Ok(Command::SetForwards(wanted))) => {
+                        self.unsent.applied = Some(self.forwards.set(wanted).await);
+                        // The idle time of sessions may have changed.
+                        self.expiry = Some(Instant::now());
+                    }
+                    Some(Ok(Command::GetCounters)) => self.unsent.counters = true,
+                    Some(Err(invalid)) => self.unsent.invalid = Some(invalid),
                     None => return,
                 },
-                () = self.context.changed() => {}
+                () = self.forwards.context.changed.notified() => {}
                 () = self.events.writable(), if self.events.is_full() => {}
-                Some(()) = async { Some(sleep_until(due?).await) } => {}
+                () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {}
             }
             due = self.send_events(Instant::now());
-        }
-    }
-
-    async fn handle(&mut self, input: Input) {
-        match input {
-            Input::Command(Command::SetForwards(wanted)) => {
-                let applied = self.forwards.set(wanted, Instant::now()).await;
-                self.unsent.applied = Some(applied);
-                // The idle time of sessions may have changed.
-                self.expiry = Some(Instant::now());
-            }
-            Input::Command(Command::GetCounters) => self.unsent.counters = true,
-            Input::Invalid { line, reason } => {
-                self.unsent.invalid = Some(Event::Invalid { line, reason });
-            }
         }
     }
 
@@ -170,16 +153,24 @@ impl<'a> Server<'a> {
         unsent.applied.take_if(|event| self.events.try_send(event));
         unsent.invalid.take_if(|event| self.events.try_send(event));
         if unsent.counters {
-            let forwards = self.forwards.counters();
+            let counters = self.forwards.routes().map(|route| route.counters());
+            let forwards = counters.collect();
             unsent.counters = !self.events.try_send(&Event::Counters { forwards });
         }
-        let refusals = self.send_refusals(now);
-        [self.expiry, refusals].into_iter().flatten().min()
+        let try_send = |event: &Event| self.events.try_send(event);
+        let refusals = self.forwards.routes();
+        let refusals = refusals.filter_map(|route| route.send_refusals(now, try_send));
+        refusals.chain(self.expiry).min()
     }
 
     fn send_sessions(&mut self, now: Instant) {
-        let mut pending = self.context.take_pending();
-        if !pending.opened.is_empty() && self.expiry.is_none() {
+        let changes: Vec<_> = self
+            .forwards
+            .context
+            .take_sessions()
+            .into_values()
+            .collect();
+        if self.expiry.is_none() && changes.iter().any(|(_, is_open)| *is_open) {
             self.expiry = self.forwards.expire(now);
         }
         if self.unsent.whole_table && !self.events.is_full() {
@@ -190,32 +181,17 @@ impl<'a> Server<'a> {
             });
             return;
         }
-        let take = |sessions: &mut Vec<Session>| {
-            let rest = sessions.split_off(sessions.len().min(SESSIONS_PER_EVENT));
-            std::mem::replace(sessions, rest)
-        };
-        while !pending.opened.is_empty() || !pending.closed.is_empty() {
+        for some in changes.chunks(SESSIONS_PER_EVENT) {
+            let sessions = |open: bool| {
+                let sessions = some.iter().filter(|(_, is_open)| *is_open == open);
+                sessions.map(|(session, _)| *session).collect()
+            };
             let event = Event::Sessions {
                 complete: false,
-                opened: take(&mut pending.opened),
-                closed: take(&mut pending.closed),
+                opened: sessions(true),
+                closed: sessions(false),
             };
             self.unsent.whole_table |= self.events.is_full() || !self.events.try_send(&event);
         }
-    }
-
-    /// Returns when the next event about refusals is due.
-    fn send_refusals(&self, now: Instant) -> Option<Instant> {
-        let mut next = None;
-        for stats in self.forwards.stats() {
-            match stats.refusal_due(now) {
-                Some(due) if due > now => {
-                    next = Some(next.map_or(due, |next: Instant| next.min(due)));
-                }
-                Some(_) if self.events.try_send(&stats.refusal()) => stats.refusal_sent(now),
-                Some(_) | None => {}
-            }
-        }
-        next
     }
 }

@@ -1,18 +1,17 @@
 //! TCP forwards: a listener, and two sockets for each connection.
 
 use std::io::{self, ErrorKind};
-use std::net::{SocketAddr, SocketAddrV4};
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
 use socket2::{Domain, SockRef, Socket, TcpKeepalive, Type};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Notify;
 use tokio::task::{JoinHandle, JoinSet, spawn_local};
 use tokio::time::{sleep, timeout};
 
-use crate::context::{Permit, Route};
 use crate::os;
+use crate::route::{Permit, Route};
 
 mod pump;
 
@@ -33,93 +32,64 @@ const KEEPALIVE_TIME: Duration = Duration::from_secs(120);
 /// Time between two probes; the system's own count of them ends the connection.
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(30);
 
-/// One listening TCP forward.
-pub(crate) struct Tcp {
-    reset: Rc<Notify>,
-    task: JoinHandle<()>,
+/// Listens and starts to accept. When the task is aborted, the listener is closed
+/// and its connections are reset.
+///
+/// # Errors
+///
+/// The system refuses the port.
+pub(crate) fn listen(route: Rc<Route>) -> io::Result<JoinHandle<()>> {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
+    os::configure_listener(&socket)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&route.listen.address().into())?;
+    socket.listen(BACKLOG)?;
+    let listener = TcpListener::from_std(socket.into())?;
+    Ok(spawn_local(accept(route, listener)))
 }
 
-impl Tcp {
-    /// Listens and starts to accept.
-    ///
-    /// # Errors
-    ///
-    /// The system refuses the port.
-    pub(crate) fn open(route: Rc<Route>) -> io::Result<Self> {
-        let listen = SocketAddrV4::new(route.listen.listen_address, route.listen.listen_port.get());
-        let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
-        os::configure_listener(&socket)?;
-        socket.set_nonblocking(true)?;
-        socket.bind(&listen.into())?;
-        socket.listen(BACKLOG)?;
-        let listener = TcpListener::from_std(socket.into())?;
-        let reset = Rc::new(Notify::new());
-        let task = spawn_local(accept(route, listener, Rc::clone(&reset)));
-        Ok(Self { reset, task })
-    }
-
-    /// Resets the open connections: the guest's address has changed, and they
-    /// would hang until the client's timeout.
-    pub(crate) fn reset_connections(&self) {
-        self.reset.notify_one();
-    }
-
-    /// Closes the listener and resets its connections.
-    pub(crate) async fn close(self) {
-        self.task.abort();
-        // The result says only that it was aborted.
-        self.task.await.ok();
-    }
-}
-
-async fn accept(route: Rc<Route>, listener: TcpListener, reset: Rc<Notify>) {
+async fn accept(route: Rc<Route>, listener: TcpListener) {
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
             // The reset first: it does not affect clients that connect after the command.
             biased;
-            () = reset.notified() => connections.abort_all(),
+            // They would hang until the client's timeout.
+            () = route.moved.notified() => connections.abort_all(),
             Some(_) = connections.join_next() => {}
             accepted = listener.accept() => match accepted {
                 Ok((client, _)) => {
                     configure(&client);
-                    match route.check_limit() {
-                        Ok(()) => {
-                            let permit = Permit::new(&route);
-                            connections.spawn_local(serve(permit, Rc::clone(&route), client));
-                        }
-                        Err(limit) => route.refuse(limit, 1),
+                    if route.admits(1) {
+                        connections.spawn_local(serve(Permit::new(&route), client));
                     }
                 }
-                Err(error) if is_transient(&error) => {}
+                // One client left before it was accepted.
+                Err(error) if matches!(
+                    error.kind(),
+                    ErrorKind::ConnectionAborted
+                        | ErrorKind::ConnectionReset
+                        | ErrorKind::Interrupted
+                ) => {}
                 Err(_) => sleep(ACCEPT_BACKOFF).await,
             },
         }
     }
 }
 
-/// Whether the error is about one client that left before it was accepted.
-fn is_transient(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        ErrorKind::ConnectionAborted | ErrorKind::ConnectionReset | ErrorKind::Interrupted
-    )
-}
-
 /// Carries one connection. Both sides are reset when it does not end properly,
 /// be it because this task is aborted.
-async fn serve(_permit: Permit, route: Rc<Route>, mut client: TcpStream) {
+async fn serve(permit: Permit, mut client: TcpStream) {
+    let route = &permit.route;
     let guest = SocketAddr::V4(route.guest.get());
     let Ok(Ok(mut guest)) = timeout(CONNECT_TIMEOUT, TcpStream::connect(guest)).await else {
-        route.stats.count(|counters| counters.failed += 1);
+        route.count(|counters| counters.failed += 1);
         return;
     };
     configure(&guest);
-    if pump::both_ways(&mut client, &mut guest, &route)
-        .await
-        .is_ok()
-    {
-        // Both directions ended: data in flight still arrives.
+    let ended = pump::both_ways(&mut client, &mut guest, route).await;
+    if ended.is_ok() {
+        // Data in flight still arrives.
         for stream in [&client, &guest] {
             SockRef::from(stream).set_linger(None).ok();
         }

@@ -18,9 +18,10 @@ use tokio::task::{JoinHandle, spawn_local, yield_now};
 use tokio::time::{Instant, sleep};
 
 use crate::batch::Group;
-use crate::context::{Permit, RelayContext, Route};
+use crate::context::RelayContext;
 use crate::os;
 use crate::protocol::Session;
+use crate::route::{Permit, Route};
 
 /// Receives on one socket before other tasks get their turn.
 const RECEIVES_PER_TURN: usize = 64_usize.div_ceil(os::SLOTS);
@@ -41,11 +42,6 @@ const SESSION_BUFFER: usize = 1 << 20;
 
 /// One listening UDP forward.
 pub(crate) struct Udp {
-    shared: Rc<Shared>,
-    task: JoinHandle<()>,
-}
-
-struct Shared {
     route: Rc<Route>,
     socket: UdpSocket,
     sessions: RefCell<HashMap<SocketAddrV4, Entry>>,
@@ -58,14 +54,6 @@ struct Entry {
     _permit: Permit,
 }
 
-/// Why a session cannot be opened.
-enum OpenError {
-    /// That many are open already.
-    Limit(u32),
-    /// The system refuses the socket.
-    Socket,
-}
-
 struct Client {
     session: Session,
     address: SockAddr,
@@ -75,48 +63,41 @@ struct Client {
 }
 
 impl Udp {
-    /// Listens and starts to carry.
+    /// Listens.
     ///
     /// # Errors
     ///
     /// The system refuses the port.
-    pub(crate) fn open(route: Rc<Route>) -> io::Result<Self> {
-        let address =
-            SocketAddrV4::new(route.listen.listen_address, route.listen.listen_port.get());
-        let shared = Rc::new(Shared {
-            socket: bind(address, LISTENER_BUFFER)?,
+    pub(crate) fn open(route: Rc<Route>) -> io::Result<Rc<Self>> {
+        Ok(Rc::new(Self {
+            socket: bind(route.listen.address(), LISTENER_BUFFER)?,
             route,
             sessions: RefCell::default(),
-        });
-        let task = spawn_local(inward(Rc::clone(&shared)));
-        Ok(Self { shared, task })
+        }))
     }
 
-    /// Closes the listener and all sessions; their sockets are closed when it
-    /// returns.
-    pub(crate) async fn close(self) {
-        self.task.abort();
-        for (_, entry) in self.shared.sessions.take() {
-            self.shared.closed(&entry);
-            entry.task.await.ok();
+    /// Closes all sessions; their sockets are closed when it returns.
+    pub(crate) async fn close(&self) {
+        for entry in self.sessions.take().into_values() {
+            self.close_session(entry).await.ok();
         }
-        // The result says only that it was aborted.
-        self.task.await.ok();
     }
 
     /// Resumes a session of an earlier relay on that port, or on any for 0. An
-    /// outcome that the agent does not expect is reported. Returns `false` when the
-    /// port is taken.
-    pub(crate) fn resume(&self, session: Session, port: u16, now: Instant) -> bool {
-        if self.shared.sessions.borrow().contains_key(&session.client) {
+    /// outcome that the agent does not expect is reported. Returns `false` to be
+    /// called again with 0.
+    pub(crate) fn resume(self: &Rc<Self>, session: Session, port: u16) -> bool {
+        if self.sessions.borrow().contains_key(&session.client) {
             return true;
         }
-        let context = &self.shared.route.context;
-        match self.shared.open(session.client, port, now) {
-            Ok(client) if client.session.port == session.port => {}
-            Ok(client) => context.session_opened(client.session),
-            Err(OpenError::Socket) if port != 0 => return false,
-            Err(_) => context.session_closed(session),
+        let context = &self.route.context;
+        let admitted = self.route.admits(0);
+        let opened = admitted.then(|| self.open_session(session.client, port));
+        match opened.and_then(Result::ok) {
+            Some(client) if client.session.port == session.port => {}
+            Some(client) => context.session_changed(client.session, true),
+            None if port != 0 => return false,
+            None => context.session_changed(session, false),
         }
         true
     }
@@ -124,137 +105,112 @@ impl Udp {
     /// Closes sessions without a datagram after `before`, and returns when the
     /// session that is idle for the longest time had its last one.
     pub(crate) fn expire(&self, before: Option<Instant>) -> Option<Instant> {
-        let mut oldest = None;
-        self.shared.sessions.borrow_mut().retain(|_, entry| {
-            let last = entry.client.last_datagram.get();
-            if before.is_some_and(|before| last <= before) {
-                self.shared.closed(entry);
-                return false;
-            }
-            oldest = Some(oldest.map_or(last, |oldest: Instant| oldest.min(last)));
-            true
-        });
-        oldest
+        let last = |entry: &Entry| entry.client.last_datagram.get();
+        let is_idle = |entry: &Entry| before.is_some_and(|before| last(entry) <= before);
+        let mut sessions = self.sessions.borrow_mut();
+        for (_, entry) in sessions.extract_if(|_, entry| is_idle(entry)) {
+            self.close_session(entry);
+        }
+        sessions.values().map(last).min()
     }
 
     /// Closes the session that has this port towards the guest, because a forward
     /// wants it. Returns whether there was one.
     pub(crate) async fn vacate(&self, port: NonZeroU16) -> bool {
-        let entry = {
-            let mut sessions = self.shared.sessions.borrow_mut();
+        let found = {
+            let mut sessions = self.sessions.borrow_mut();
             let mut found = sessions.extract_if(|_, entry| entry.client.session.port == port);
             found.next()
         };
-        let Some((_, entry)) = entry else {
+        let Some((_, entry)) = found else {
             return false;
         };
-        self.shared.closed(&entry);
-        drop(entry.client);
-        // The result says only that it was aborted.
-        entry.task.await.ok();
+        self.close_session(entry).await.ok();
         true
+    }
+
+    /// Reports a session that was removed from the table, and stops its task. The
+    /// socket is closed when that has ended; its result says only that it was aborted.
+    fn close_session(&self, entry: Entry) -> JoinHandle<()> {
+        let Entry { client, task, .. } = entry;
+        self.route.context.session_changed(client.session, false);
+        task.abort();
+        task
     }
 
     /// Every session.
     pub(crate) fn sessions(&self) -> Vec<Session> {
-        let sessions = self.shared.sessions.borrow();
-        sessions
-            .values()
-            .map(|entry| entry.client.session)
-            .collect()
+        let session = |entry: &Entry| entry.client.session;
+        self.sessions.borrow().values().map(session).collect()
     }
-}
 
-impl Shared {
     /// Opens a session on that port; 0 means any that is free.
-    fn open(
-        self: &Rc<Self>,
-        address: SocketAddrV4,
-        port: u16,
-        now: Instant,
-    ) -> Result<Rc<Client>, OpenError> {
-        self.route.check_limit().map_err(OpenError::Limit)?;
+    fn open_session(self: &Rc<Self>, client: SocketAddrV4, port: u16) -> io::Result<Rc<Client>> {
         let any = SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, port);
-        let client = bind(any, SESSION_BUFFER).and_then(|socket| {
-            let port = NonZeroU16::new(socket.local_addr()?.port());
-            Ok(Rc::new(Client {
-                session: Session {
-                    listen_address: self.route.listen.listen_address,
-                    listen_port: self.route.listen.listen_port,
-                    client: address,
-                    port: port.ok_or(ErrorKind::AddrNotAvailable)?,
-                },
-                address: address.into(),
-                socket,
-                last_datagram: Cell::new(now),
-            }))
+        let socket = bind(any, SESSION_BUFFER)?;
+        let port = NonZeroU16::new(socket.local_addr()?.port());
+        let opened = Rc::new(Client {
+            session: Session {
+                listen_address: self.route.listen.listen_address,
+                listen_port: self.route.listen.listen_port,
+                client,
+                port: port.ok_or(ErrorKind::AddrNotAvailable)?,
+            },
+            address: client.into(),
+            socket,
+            last_datagram: Cell::new(Instant::now()),
         });
-        let client = client.map_err(|_| OpenError::Socket)?;
         let entry = Entry {
-            client: Rc::clone(&client),
-            task: spawn_local(outward(Rc::clone(self), Rc::clone(&client))),
+            client: Rc::clone(&opened),
+            task: spawn_local(Rc::clone(self).carry_outward(Rc::clone(&opened))),
             _permit: Permit::new(&self.route),
         };
-        self.sessions.borrow_mut().insert(address, entry);
-        Ok(client)
-    }
-
-    /// Stops and reports a session that was removed from the table.
-    fn closed(&self, entry: &Entry) {
-        entry.task.abort();
-        self.route.context.session_closed(entry.client.session);
+        self.sessions.borrow_mut().insert(client, entry);
+        Ok(opened)
     }
 
     /// The session of the client that just sent so many datagrams.
-    fn session(
-        self: &Rc<Self>,
-        from: SocketAddrV4,
-        datagrams: usize,
-        now: Instant,
-    ) -> Option<Rc<Client>> {
+    fn session(self: &Rc<Self>, from: SocketAddrV4, datagrams: usize) -> Option<Rc<Client>> {
         if let Some(entry) = self.sessions.borrow().get(&from) {
             return Some(Rc::clone(&entry.client));
         }
-        match self.open(from, 0, now) {
-            Ok(client) => {
-                self.route.context.session_opened(client.session);
-                return Some(client);
-            }
-            Err(OpenError::Limit(limit)) => self.route.refuse(limit, datagrams),
-            Err(OpenError::Socket) => self.route.stats.count(|counters| counters.failed += 1),
+        if !self.route.admits(datagrams) {
+            return None;
         }
-        None
+        let opened = self.open_session(from, 0);
+        match &opened {
+            Ok(client) => self.route.context.session_changed(client.session, true),
+            Err(_) => self.route.count(|counters| counters.failed += 1),
+        }
+        opened.ok()
     }
-}
 
-/// From the clients to the guest.
-async fn inward(shared: Rc<Shared>) {
-    let route = &shared.route;
-    carry(&shared.socket, &route.context, |group, now| {
-        let Some(client) = shared.session(group.from, group.count, now) else {
-            return;
-        };
-        client.last_datagram.set(now);
-        group.send(&client.socket, &route.guest.get().into());
-        let bytes = group.bytes as u64;
-        route.stats.count(|counters| counters.bytes_in += bytes);
-    })
-    .await;
-}
+    /// Carries datagrams from the clients to the guest, without end.
+    pub(crate) async fn carry_inward(self: Rc<Self>) {
+        let route = &self.route;
+        carry(&self.socket, &route.context, |group, now| {
+            let Some(client) = self.session(group.from, group.count) else {
+                return;
+            };
+            client.last_datagram.set(now);
+            group.send(&client.socket, &route.guest.get().into());
+            route.count(|counters| counters.bytes_in += group.bytes as u64);
+        })
+        .await;
+    }
 
-/// From the guest to one client, from the port that the client sent to.
-async fn outward(shared: Rc<Shared>, client: Rc<Client>) {
-    let route = &shared.route;
-    carry(&client.socket, &route.context, |group, now| {
-        if group.from != route.guest.get() {
-            return;
-        }
-        client.last_datagram.set(now);
-        group.send(&shared.socket, &client.address);
-        let bytes = group.bytes as u64;
-        route.stats.count(|counters| counters.bytes_out += bytes);
-    })
-    .await;
+    /// From the guest to one client, from the port that the client sent to.
+    async fn carry_outward(self: Rc<Self>, client: Rc<Client>) {
+        let route = &self.route;
+        carry(&client.socket, &route.context, |group, now| {
+            if group.from == route.guest.get() {
+                client.last_datagram.set(now);
+                group.send(&self.socket, &client.address);
+                route.count(|counters| counters.bytes_out += group.bytes as u64);
+            }
+        })
+        .await;
+    }
 }
 
 /// Passes every datagram of a socket on, without end.
@@ -266,23 +222,22 @@ async fn carry(socket: &UdpSocket, context: &RelayContext, send: impl Fn(&Group<
             sleep(FAILURE_BACKOFF).await;
         }
         let now = Instant::now();
-        let more = context.with_batch(|batch| {
-            for _ in 0..RECEIVES_PER_TURN {
-                match batch.receive(socket) {
-                    Ok(more) => {
-                        for group in batch.groups() {
-                            failures = 0;
-                            send(&group, now);
-                        }
-                        if !more {
-                            return false;
-                        }
+        let more = {
+            let mut batch = context.batch.borrow_mut();
+            (0..RECEIVES_PER_TURN).all(|_| match batch.receive(socket) {
+                Ok(more) => {
+                    for group in batch.groups() {
+                        failures = 0;
+                        send(&group, now);
                     }
-                    Err(_) => failures += 1,
+                    more
                 }
-            }
-            true
-        });
+                Err(_) => {
+                    failures += 1;
+                    true
+                }
+            })
+        };
         if more {
             yield_now().await;
         }

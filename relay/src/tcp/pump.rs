@@ -3,16 +3,18 @@
 
 use std::future::poll_fn;
 use std::io;
+use std::net::Shutdown;
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::task::{Poll, ready};
 
+use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
+use tokio::net::tcp::{ReadHalf, WriteHalf};
+use tokio::task::yield_now;
 
-use crate::context::{RelayContext, Route};
-
-/// Reads of one direction before other tasks get their turn.
-const READS_PER_TURN: u32 = 4;
+use crate::context::RelayContext;
+use crate::route::Route;
 
 /// Carries until both directions have ended.
 ///
@@ -24,124 +26,78 @@ pub(super) async fn both_ways(
     guest: &mut TcpStream,
     route: &Route,
 ) -> io::Result<()> {
-    let stats = &route.stats;
-    let mut inward = Direction::new(&route.context);
-    let mut outward = Direction::new(&route.context);
-    poll_fn(|cx| {
-        let inward = inward.poll(cx, client, guest, |bytes| {
-            stats.count(|counters| counters.bytes_in += bytes);
-        })?;
-        let outward = outward.poll(cx, guest, client, |bytes| {
-            stats.count(|counters| counters.bytes_out += bytes);
-        })?;
-        if inward.is_ready() && outward.is_ready() {
-            Poll::Ready(Ok(()))
-        } else {
-            Poll::Pending
-        }
-    })
-    .await
+    let (from_client, to_client) = client.split();
+    let (from_guest, to_guest) = guest.split();
+    let inward = one_way(from_client, to_guest, &route.context, |bytes| {
+        route.count(|counters| counters.bytes_in += bytes);
+    });
+    let outward = one_way(from_guest, to_client, &route.context, |bytes| {
+        route.count(|counters| counters.bytes_out += bytes);
+    });
+    tokio::try_join!(inward, outward).map(drop)
 }
 
-/// One direction.
-struct Direction<'a> {
-    context: &'a RelayContext,
-    /// What was read and not written yet, from `written` on.
-    held: Vec<u8>,
-    written: usize,
-    state: State,
-}
-
-#[derive(Clone, Copy)]
-enum State {
-    Open,
-    /// The sender has ended the stream.
-    Eof,
-    /// So has the relay, towards the receiver.
-    ShutDown,
-}
-
-impl<'a> Direction<'a> {
-    fn new(context: &'a RelayContext) -> Self {
-        Self {
-            context,
-            held: Vec::new(),
-            written: 0,
-            state: State::Open,
-        }
-    }
-
-    fn poll(
-        &mut self,
-        cx: &mut Context<'_>,
-        from: &mut TcpStream,
-        to: &mut TcpStream,
-        count: impl Fn(u64),
-    ) -> Poll<io::Result<()>> {
-        for _ in 0..READS_PER_TURN {
-            ready!(self.write_held(cx, to))?;
-            match self.state {
-                State::Open => {}
-                State::Eof => {
-                    // A receiver that has gone already needs no shutdown.
-                    ready!(Pin::new(&mut *to).poll_shutdown(cx)).ok();
-                    self.state = State::ShutDown;
-                    return Poll::Ready(Ok(()));
-                }
-                State::ShutDown => return Poll::Ready(Ok(())),
-            }
-            let carried = self.context.with_buffer(|buffer| {
-                let mut read = ReadBuf::new(buffer);
-                ready!(Pin::new(&mut *from).poll_read(cx, &mut read))?;
-                self.write(cx, to, read.filled())?;
-                Poll::Ready(Ok::<usize, io::Error>(read.filled().len()))
-            });
-            match ready!(carried)? {
-                0 => self.state = State::Eof,
-                bytes => count(bytes as u64),
-            }
-        }
-        cx.waker().wake_by_ref();
-        Poll::Pending
-    }
-
-    /// Writes what was read, and holds what is not taken.
-    fn write(&mut self, cx: &mut Context<'_>, to: &mut TcpStream, data: &[u8]) -> io::Result<()> {
-        if data.is_empty() {
+/// Carries one direction until the sender has ended it.
+async fn one_way(
+    mut from: ReadHalf<'_>,
+    mut to: WriteHalf<'_>,
+    context: &RelayContext,
+    count: impl Fn(u64),
+) -> io::Result<()> {
+    loop {
+        let (bytes, is_full, held) = poll_fn(|cx| {
+            let mut buffer = context.buffer();
+            let mut read = ReadBuf::new(&mut buffer);
+            ready!(Pin::new(&mut from).poll_read(cx, &mut read))?;
+            let data = read.filled();
+            let taken = match data {
+                [] => 0,
+                data => match Pin::new(&mut to).poll_write(cx, data) {
+                    Poll::Ready(taken) => taken?,
+                    Poll::Pending => 0,
+                },
+            };
+            let held = Held::new(context, data.get(taken..).unwrap_or_default());
+            Poll::Ready(io::Result::Ok((data.len(), read.remaining() == 0, held)))
+        })
+        .await?;
+        if bytes == 0 {
+            // A receiver that has gone already needs no shutdown.
+            SockRef::from(to.as_ref()).shutdown(Shutdown::Write).ok();
             return Ok(());
         }
-        let taken = match Pin::new(to).poll_write(cx, data) {
-            Poll::Ready(taken) => taken?,
-            Poll::Pending => 0,
-        };
-        let (_, rest) = data.split_at(taken.min(data.len()));
-        if !rest.is_empty() {
-            self.held = rest.to_vec();
-            self.context.hold(rest.len());
+        count(bytes as u64);
+        let mut rest = held.data.as_slice();
+        while !rest.is_empty() {
+            let taken = poll_fn(|cx| Pin::new(&mut to).poll_write(cx, rest)).await?;
+            rest = rest.get(taken..).unwrap_or_default();
         }
-        Ok(())
-    }
-
-    /// Writes what is held; ready when nothing is.
-    fn write_held(&mut self, cx: &mut Context<'_>, to: &mut TcpStream) -> Poll<io::Result<()>> {
-        while let Some((_, rest)) = self.held.split_at_checked(self.written)
-            && !rest.is_empty()
-        {
-            self.written += ready!(Pin::new(&mut *to).poll_write(cx, rest))?;
+        drop(held);
+        if is_full {
+            // There may be more; other tasks get their turn first.
+            yield_now().await;
         }
-        self.release();
-        Poll::Ready(Ok(()))
-    }
-
-    fn release(&mut self) {
-        self.context.release(self.held.len());
-        self.held = Vec::new();
-        self.written = 0;
     }
 }
 
-impl Drop for Direction<'_> {
+/// What was read and is not taken by the receiver yet.
+struct Held<'a> {
+    context: &'a RelayContext,
+    data: Vec<u8>,
+}
+
+impl<'a> Held<'a> {
+    fn new(context: &'a RelayContext, data: &[u8]) -> Self {
+        context.held.update(|held| held + data.len());
+        Self {
+            context,
+            data: data.to_vec(),
+        }
+    }
+}
+
+impl Drop for Held<'_> {
     fn drop(&mut self) {
-        self.release();
+        self.context.held.update(|held| held - self.data.len());
     }
 }

@@ -1,0 +1,60 @@
+use std::future::ready;
+use std::net::Ipv4Addr;
+use std::num::NonZeroU16;
+
+use super::*;
+use crate::protocol::{Limits, Protocol};
+
+#[tokio::test]
+async fn refusals_are_reported_once_a_second_with_their_count() {
+    let context = Rc::new(RelayContext::new());
+    context.limits.set(Limits {
+        udp_sessions: 0,
+        ..Limits::default()
+    });
+    let listen = Listen {
+        protocol: Protocol::Udp,
+        listen_address: Ipv4Addr::LOCALHOST,
+        listen_port: NonZeroU16::MIN,
+    };
+    let guest = SocketAddrV4::new(Ipv4Addr::LOCALHOST, 1);
+    let route = Route::new(listen, guest, Rc::clone(&context));
+    let is_woken = async || {
+        tokio::select! {
+            biased;
+            () = context.changed.notified() => true,
+            () = ready(()) => false,
+        }
+    };
+    let unsent = |event: &Event| panic!("{event:?}");
+    let sent = Cell::new(None);
+    let send = |event: &Event| {
+        sent.set(Some(event.clone()));
+        true
+    };
+    let refused = |count| {
+        Some(Event::Refused {
+            listen,
+            limit: 0,
+            count,
+        })
+    };
+    let start = Instant::now();
+    assert_eq!(route.send_refusals(start, unsent), None);
+
+    assert!(!route.admits(2));
+    assert!(is_woken().await, "the event loop must be woken");
+    assert!(!route.admits(1));
+    assert!(!is_woken().await, "the event loop is awake");
+    assert_eq!(route.send_refusals(start, |_| false), None, "a full queue");
+    assert_eq!(route.send_refusals(start, send), None, "the first at once");
+    assert_eq!(sent.take(), refused(3));
+    assert_eq!(route.send_refusals(start, unsent), None);
+
+    assert!(!route.admits(4));
+    let next = start + REFUSAL_INTERVAL;
+    assert_eq!(route.send_refusals(start, unsent), Some(next));
+    assert_eq!(route.send_refusals(next, send), None);
+    assert_eq!(sent.take(), refused(4));
+    assert_eq!(route.counters().refused, 7);
+}
