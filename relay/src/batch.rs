@@ -1,6 +1,6 @@
 //! The datagrams of one receive, and groups of them that are sent together.
 
-use std::io::{self, IoSlice};
+use std::io::{self, ErrorKind, IoSlice};
 use std::net::SocketAddrV4;
 
 use socket2::{SockAddr, SockRef};
@@ -52,7 +52,10 @@ impl Batch {
     /// The system's.
     pub(crate) fn receive(&mut self, socket: &UdpSocket) -> io::Result<bool> {
         self.received.clear();
-        receive(socket, &mut self.buffer, SLOT, &mut self.received)
+        match receive(socket, &mut self.buffer, &mut self.received) {
+            Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(false),
+            result => result.map(|()| true),
+        }
     }
 
     /// What was received, in its order.
@@ -92,7 +95,6 @@ impl<'a> Group<'a> {
         from == self.from
             && last.len() == first.len()
             && (1..=first.len()).contains(&length)
-            && self.count < SLOTS
             && self.bytes + length <= MAX_GROUP
     }
 
@@ -123,51 +125,4 @@ impl<'a> Group<'a> {
 
 // Windows has batches of one, which need no groups.
 #[cfg(all(test, unix))]
-mod tests {
-    use std::net::Ipv4Addr;
-
-    use super::*;
-
-    /// A batch of datagrams with those senders and lengths.
-    fn batch(datagrams: &[(u16, usize)]) -> Batch {
-        let mut batch = Batch::default();
-        let address = |port| SocketAddrV4::new(Ipv4Addr::LOCALHOST, port);
-        let received = datagrams
-            .iter()
-            .map(|&(from, length)| (address(from), length));
-        batch.received.extend(received);
-        batch
-    }
-
-    /// Sender, length of the first and number of each group.
-    fn groups(datagrams: &[(u16, usize)]) -> Vec<(u16, usize, usize)> {
-        batch(datagrams)
-            .groups()
-            .map(|group| (group.from.port(), group.pieces[0].len(), group.count))
-            .collect()
-    }
-
-    #[test]
-    fn groups_have_one_sender_and_one_length() {
-        assert_eq!(groups(&[]), []);
-        assert_eq!(groups(&[(1, 10), (1, 10), (1, 10)]), [(1, 10, 3)]);
-        assert_eq!(
-            groups(&[(1, 10), (2, 10), (1, 10)]),
-            [(1, 10, 1), (2, 10, 1), (1, 10, 1)]
-        );
-        // A shorter one ends its group, a longer one starts another.
-        assert_eq!(
-            groups(&[(1, 10), (1, 9), (1, 9), (1, 10)]),
-            [(1, 10, 2), (1, 9, 1), (1, 10, 1)]
-        );
-        // An empty segment would be lost.
-        assert_eq!(
-            groups(&[(1, 0), (1, 0), (1, 5), (1, 0)]),
-            [(1, 0, 1), (1, 0, 1), (1, 5, 1), (1, 0, 1)]
-        );
-        // A group fits into one datagram.
-        assert_eq!(groups(&[(1, 30_000); 3]), [(1, 30_000, 2), (1, 30_000, 1)]);
-        assert_eq!(groups(&[(1, 65_507); 2]), [(1, 65_507, 1); 2]);
-        assert_eq!(groups(&[(1, 1200); SLOTS]), [(1, 1200, SLOTS)]);
-    }
-}
+mod tests;

@@ -11,6 +11,7 @@ use tokio::task::{JoinHandle, JoinSet, spawn_local};
 use tokio::time::{sleep, timeout};
 
 use crate::os;
+use crate::protocol::Protocol;
 use crate::route::{Permit, Route};
 
 mod pump;
@@ -40,7 +41,7 @@ const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(30);
 /// The system refuses the port.
 pub(crate) fn listen(route: Rc<Route>) -> io::Result<JoinHandle<()>> {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
-    os::configure_listener(&socket)?;
+    os::configure(&socket, Protocol::Tcp)?;
     socket.set_nonblocking(true)?;
     socket.bind(&route.listen.address().into())?;
     socket.listen(BACKLOG)?;

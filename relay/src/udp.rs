@@ -20,7 +20,7 @@ use tokio::time::{Instant, sleep};
 use crate::batch::Group;
 use crate::context::RelayContext;
 use crate::os;
-use crate::protocol::Session;
+use crate::protocol::{Protocol, Session};
 use crate::route::{Permit, Route};
 
 /// Receives on one socket before other tasks get their turn.
@@ -247,7 +247,7 @@ async fn carry(socket: &UdpSocket, context: &RelayContext, send: impl Fn(&Group<
 fn bind(address: SocketAddrV4, buffer: usize) -> io::Result<UdpSocket> {
     let socket = Socket::new(Domain::IPV4, Type::DGRAM, None)?;
     socket.set_nonblocking(true)?;
-    os::configure_udp(&socket)?;
+    os::configure(&socket, Protocol::Udp)?;
     // A smaller buffer works too.
     socket.set_recv_buffer_size(buffer).ok();
     socket.set_send_buffer_size(buffer).ok();

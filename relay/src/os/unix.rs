@@ -13,15 +13,19 @@ use std::io::{self, ErrorKind, IoSlice};
 use std::mem::{size_of, zeroed};
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::os::fd::AsRawFd;
-use std::ptr::{from_mut, null_mut};
+use std::ptr::{from_mut, from_ref, null_mut};
+use std::slice;
 
 use rustix::process::{Resource, getrlimit, setrlimit};
-use socket2::{SockAddr, Socket};
+use socket2::{MsgHdr, SockAddr, Socket};
 use tokio::io::Interest;
 use tokio::net::UdpSocket;
 
+use crate::protocol::Protocol;
+
 /// Datagrams per receive.
-pub(crate) const SLOTS: usize = 32;
+pub(crate) const SLOTS: usize = VECTOR as usize;
+const VECTOR: u32 = 32;
 
 /// Whether this process is elevated. Unix has no such token, and root is
 /// accepted: the agent is root, and so is the relay that it starts in the guest.
@@ -42,62 +46,44 @@ pub(crate) fn raise_limits() {
     setrlimit(Resource::Nofile, limit).ok();
 }
 
-/// Lets a listener take its port while connections of an earlier relay are in
-/// TIME_WAIT. On Linux this takes no port from another listener.
+/// Lets a TCP listener take its port while connections of an earlier relay are in
+/// TIME_WAIT; on Linux this takes no port from another listener. A UDP port has one
+/// owner there, and ICMP errors do not reach an unconnected socket.
 ///
 /// # Errors
 ///
 /// The system's.
-pub(crate) fn configure_listener(listener: &Socket) -> io::Result<()> {
-    listener.set_reuse_address(true)
+pub(crate) fn configure(socket: &Socket, protocol: Protocol) -> io::Result<()> {
+    socket.set_reuse_address(protocol == Protocol::Tcp)
 }
 
-/// Nothing: on Linux a UDP port has one owner, and ICMP errors do not reach an
-/// unconnected socket.
+/// Receives what has arrived, a datagram in each of the buffer's [`SLOTS`] parts, and
+/// pushes the sender and length of each.
 ///
 /// # Errors
 ///
-/// None on Unix.
-pub(crate) fn configure_udp(_socket: &Socket) -> io::Result<()> {
-    Ok(())
-}
-
-/// Receives what has arrived, a datagram in each slot of `slot` bytes, and pushes
-/// the sender and length of each. Returns whether there may be more.
-///
-/// # Errors
-///
-/// The system's; `WouldBlock` is none.
+/// The system's; `WouldBlock` if there is no more.
 pub(crate) fn receive(
     socket: &UdpSocket,
     buffer: &mut [u8],
-    slot: usize,
     received: &mut Vec<(SocketAddrV4, usize)>,
-) -> io::Result<bool> {
-    let mut more = true;
-    let result = socket.try_io(Interest::READABLE, || {
-        let count = fill(socket, buffer, slot, received)?;
-        more = count == SLOTS;
-        if more {
-            Ok(())
-        } else {
-            // Fewer than there was room for: the next datagram causes an event of
-            // its own, which saves a receive that finds nothing.
-            Err(ErrorKind::WouldBlock.into())
+) -> io::Result<()> {
+    socket.try_io(Interest::READABLE, || {
+        fill(socket, buffer, received)?;
+        if received.len() < SLOTS {
+            // The next datagram causes an event of its own, which saves a receive
+            // that finds nothing.
+            return Err(ErrorKind::WouldBlock.into());
         }
-    });
-    match result {
-        Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(false),
-        result => result.map(|()| more),
-    }
+        Ok(())
+    })
 }
 
 fn fill(
     socket: &UdpSocket,
     buffer: &mut [u8],
-    slot: usize,
     received: &mut Vec<(SocketAddrV4, usize)>,
-) -> io::Result<usize> {
+) -> io::Result<()> {
     // SAFETY: zeros are a valid value of these plain C structures.
     let (mut names, mut parts, mut headers): (
         [libc::sockaddr_in; SLOTS],
@@ -106,8 +92,7 @@ fn fill(
     ) = unsafe { zeroed() };
     let name_length = libc::socklen_t::try_from(size_of::<libc::sockaddr_in>());
     let name_length = name_length.map_err(io::Error::other)?;
-    let slots = buffer.chunks_exact_mut(slot);
-    let mut room: u32 = 0;
+    let slots = buffer.chunks_exact_mut(buffer.len() / SLOTS);
     let views = names.iter_mut().zip(&mut parts).zip(&mut headers);
     for (((name, part), header), slot) in views.zip(slots) {
         part.iov_base = slot.as_mut_ptr().cast();
@@ -116,15 +101,14 @@ fn fill(
         header.msg_hdr.msg_namelen = name_length;
         header.msg_hdr.msg_iov = part;
         header.msg_hdr.msg_iovlen = 1;
-        room += 1;
     }
-    // SAFETY: the first `room` headers point at names, parts and slots that
-    // live and have no other borrow; the socket is open.
+    // SAFETY: the headers point at names, parts and slots that live and have no
+    // other borrow; the socket is open.
     let count = unsafe {
         libc::recvmmsg(
             socket.as_raw_fd(),
             headers.as_mut_ptr(),
-            room,
+            VECTOR,
             libc::MSG_DONTWAIT,
             null_mut(),
         )
@@ -136,17 +120,17 @@ fn fill(
     received.extend(filled.map(|(name, header)| {
         let address = Ipv4Addr::from(u32::from_be(name.sin_addr.s_addr));
         let port = u16::from_be(name.sin_port);
-        let length = usize::try_from(header.msg_len).unwrap_or(slot);
-        (SocketAddrV4::new(address, port), length.min(slot))
+        (SocketAddrV4::new(address, port), header.msg_len as usize)
     }));
-    Ok(count)
+    Ok(())
 }
 
-/// The control message that requests segments.
+/// The control message that requests segments, of the length that cmsg(3) gives it.
 #[repr(C)]
 struct Control {
     header: libc::cmsghdr,
     size: u16,
+    padding: [u16; 3],
 }
 
 /// Sends the pieces as one datagram each. All have the length `size`, only the
@@ -162,28 +146,19 @@ pub(crate) fn send_segments(
     size: u16,
     to: &SockAddr,
 ) -> io::Result<()> {
-    let mut control = Control {
+    let control = Control {
         header: libc::cmsghdr {
             cmsg_len: size_of::<libc::cmsghdr>() + size_of::<u16>(),
             cmsg_level: libc::SOL_UDP,
             cmsg_type: libc::UDP_SEGMENT,
         },
         size,
+        padding: [0; 3],
     };
-    // SAFETY: zeros are a valid value of this plain C structure.
-    let mut message: libc::msghdr = unsafe { zeroed() };
-    message.msg_name = to.as_ptr().cast_mut().cast();
-    message.msg_namelen = to.len();
-    // IoSlice is laid out as iovec on Unix, and sending does not write to it.
-    message.msg_iov = pieces.as_ptr().cast_mut().cast();
-    message.msg_iovlen = pieces.len();
-    message.msg_control = from_mut(&mut control).cast();
-    message.msg_controllen = size_of::<Control>();
-    // SAFETY: everything that the message points at lives until the call ends.
-    let sent = unsafe { libc::sendmsg(socket.as_raw_fd(), &raw const message, libc::MSG_DONTWAIT) };
-    if sent < 0 {
-        Err(io::Error::last_os_error())
-    } else {
-        Ok(())
-    }
+    // SAFETY: these are the bytes of a structure that lives and has no gaps.
+    let control =
+        unsafe { slice::from_raw_parts(from_ref(&control).cast::<u8>(), size_of::<Control>()) };
+    let message = MsgHdr::new().with_addr(to).with_buffers(pieces);
+    let message = message.with_control(control);
+    socket.sendmsg(&message, libc::MSG_DONTWAIT).map(drop)
 }

@@ -5,16 +5,14 @@
     reason = "the token and two socket options have no safe interface"
 )]
 
-use std::ffi::c_void;
 use std::io::{self, ErrorKind, IoSlice};
 use std::mem::size_of;
 use std::net::{SocketAddr, SocketAddrV4};
-use std::os::windows::io::AsRawSocket;
-use std::ptr::{from_mut, from_ref, null_mut};
+use std::os::windows::io::{AsRawHandle, AsRawSocket, FromRawHandle, OwnedHandle};
+use std::ptr::null_mut;
 
 use socket2::{SockAddr, Socket};
 use tokio::net::UdpSocket;
-use windows_sys::Win32::Foundation::{CloseHandle, HANDLE};
 use windows_sys::Win32::Networking::WinSock::{
     SIO_UDP_CONNRESET, SO_EXCLUSIVEADDRUSE, SOCKET, SOL_SOCKET, WSAIoctl, setsockopt,
 };
@@ -22,6 +20,8 @@ use windows_sys::Win32::Security::{
     GetTokenInformation, TOKEN_ELEVATION, TOKEN_QUERY, TokenElevation,
 };
 use windows_sys::Win32::System::Threading::{GetCurrentProcess, OpenProcessToken};
+
+use crate::protocol::Protocol;
 
 /// Datagrams per receive.
 pub(crate) const SLOTS: usize = 1;
@@ -32,29 +32,28 @@ pub(crate) const SLOTS: usize = 1;
 ///
 /// The system's.
 pub(crate) fn elevated() -> io::Result<bool> {
-    let mut token: HANDLE = null_mut();
+    let mut token = null_mut();
     // SAFETY: the pseudo handle needs no closing, and `token` lives.
     if unsafe { OpenProcessToken(GetCurrentProcess(), TOKEN_QUERY, &raw mut token) } == 0 {
         return Err(io::Error::last_os_error());
     }
+    // SAFETY: the handle is open and ours.
+    let token = unsafe { OwnedHandle::from_raw_handle(token) };
     let mut elevation = TOKEN_ELEVATION { TokenIsElevated: 0 };
     let mut length = 0;
     let size = u32::try_from(size_of::<TOKEN_ELEVATION>()).map_err(io::Error::other)?;
-    // SAFETY: `elevation` has that size and lives, as does `length`.
+    // SAFETY: `elevation` has that size and lives, as do `length` and the handle.
     let done = unsafe {
         GetTokenInformation(
-            token,
+            token.as_raw_handle(),
             TokenElevation,
-            from_mut(&mut elevation).cast::<c_void>(),
+            (&raw mut elevation).cast(),
             size,
             &raw mut length,
         )
     };
-    let failure = io::Error::last_os_error();
-    // SAFETY: the handle is ours and not used any more.
-    unsafe { CloseHandle(token) };
     if done == 0 {
-        return Err(failure);
+        return Err(io::Error::last_os_error());
     }
     Ok(elevation.TokenIsElevated != 0)
 }
@@ -62,38 +61,33 @@ pub(crate) fn elevated() -> io::Result<bool> {
 /// Windows has no limit to raise.
 pub(crate) fn raise_limits() {}
 
-/// Nothing: on Windows a port is free although connections are in TIME_WAIT, and
-/// `SO_REUSEADDR` would take it from another program.
+/// Keeps a UDP port from programs that bind it with `SO_REUSEADDR`, and ICMP
+/// errors ("port unreachable") from failing the next receive with
+/// `WSAECONNRESET`: <https://learn.microsoft.com/windows/win32/winsock/winsock-ioctls>.
+///
+/// TCP needs nothing: on Windows a port is free although connections are in
+/// TIME_WAIT, and `SO_REUSEADDR` would take it from another program.
 /// `SO_EXCLUSIVEADDRUSE` would keep the port from a restarted relay while old
 /// connections linger, and 127.0.0.1 from wslrelay.exe.
 ///
 /// # Errors
 ///
-/// None on Windows.
-pub(crate) fn configure_listener(_listener: &Socket) -> io::Result<()> {
-    Ok(())
-}
-
-/// Keeps a UDP port from programs that bind it with `SO_REUSEADDR`, and ICMP
-/// errors ("port unreachable") from failing the next receive with
-/// `WSAECONNRESET`: <https://learn.microsoft.com/windows/win32/winsock/winsock-ioctls>.
-///
-/// # Errors
-///
 /// The system refuses exclusive use of the port.
-pub(crate) fn configure_udp(socket: &Socket) -> io::Result<()> {
+pub(crate) fn configure(socket: &Socket, protocol: Protocol) -> io::Result<()> {
+    if protocol == Protocol::Tcp {
+        return Ok(());
+    }
     let raw = SOCKET::try_from(socket.as_raw_socket()).map_err(io::Error::other)?;
-    let size = size_of::<i32>();
     let (on, off) = (1_i32, 0_i32);
-    let option_size = i32::try_from(size).map_err(io::Error::other)?;
-    let request_size = u32::try_from(size).map_err(io::Error::other)?;
+    let option_size = i32::try_from(size_of::<i32>()).map_err(io::Error::other)?;
+    let request_size = u32::try_from(size_of::<i32>()).map_err(io::Error::other)?;
     // SAFETY: the option takes an int, which lives; the socket is open.
     let result = unsafe {
         setsockopt(
             raw,
             SOL_SOCKET,
             SO_EXCLUSIVEADDRUSE,
-            from_ref(&on).cast::<u8>(),
+            (&raw const on).cast(),
             option_size,
         )
     };
@@ -108,7 +102,7 @@ pub(crate) fn configure_udp(socket: &Socket) -> io::Result<()> {
         WSAIoctl(
             raw,
             SIO_UDP_CONNRESET,
-            from_ref(&off).cast::<c_void>(),
+            (&raw const off).cast(),
             request_size,
             null_mut(),
             0,
@@ -120,28 +114,20 @@ pub(crate) fn configure_udp(socket: &Socket) -> io::Result<()> {
     Ok(())
 }
 
-/// Receives a datagram and pushes its sender and length. Returns whether there
-/// may be more.
+/// Receives a datagram and pushes its sender and length.
 ///
 /// # Errors
 ///
-/// The system's; `WouldBlock` is none.
+/// The system's; `WouldBlock` if there is no more.
 pub(crate) fn receive(
     socket: &UdpSocket,
     buffer: &mut [u8],
-    slot: usize,
     received: &mut Vec<(SocketAddrV4, usize)>,
-) -> io::Result<bool> {
-    match socket.try_recv_from(buffer) {
-        Ok((length, from)) => {
-            if let SocketAddr::V4(from) = from {
-                received.push((from, length.min(slot)));
-            }
-            Ok(true)
-        }
-        Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(false),
-        Err(error) => Err(error),
+) -> io::Result<()> {
+    if let (length, SocketAddr::V4(from)) = socket.try_recv_from(buffer)? {
+        received.push((from, length));
     }
+    Ok(())
 }
 
 /// Never called: with one datagram per receive there are no groups.
