@@ -21,7 +21,7 @@ pub(crate) struct EventWriter {
     lines: Sender<(Vec<u8>, OwnedSemaphorePermit)>,
     /// A permit for each byte. Those of a line return when it is written.
     free: Arc<Semaphore>,
-    /// The size of an event that did not fit, 0 once there is room for it.
+    /// The size of the largest event that did not fit, 0 once there is room for it.
     missing: Cell<u32>,
 }
 
@@ -62,7 +62,7 @@ impl EventWriter {
         // A longer line waits for the whole queue.
         let size = u32::try_from(line.len()).map_or(QUEUE_LIMIT, |size| size.min(QUEUE_LIMIT));
         let Ok(permit) = Arc::clone(&self.free).try_acquire_many_owned(size) else {
-            self.missing.set(size);
+            self.missing.update(|missing| missing.max(size));
             return false;
         };
         // It fails once standard output is closed.
@@ -76,7 +76,7 @@ impl EventWriter {
         self.missing.get() > 0
     }
 
-    /// Waits until there is room for the event that did not fit.
+    /// Waits until there is room for the largest event that did not fit.
     pub(crate) async fn writable(&self) {
         // The semaphore is never closed.
         drop(self.free.acquire_many(self.missing.get()).await);
