@@ -1,5 +1,10 @@
 //! The program: started with a pipe on each side, ended with the first of them.
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "a program with its own standard output"
+)]
+
 use std::convert::Infallible;
 use std::ffi::OsString;
 use std::io::{self, Write};

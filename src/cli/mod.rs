@@ -1,5 +1,11 @@
 //! The command line, one file per subcommand; the only place that prints.
 
+#![expect(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "people read the output and the errors of this folder"
+)]
+
 mod answers;
 mod ask;
 mod completions;

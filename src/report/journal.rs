@@ -1,6 +1,11 @@
 //! Logging: structured fields to journald when systemd runs the agent, plain lines to
 //! standard error otherwise.
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "standard error is the journal where systemd does not run the agent"
+)]
+
 mod limit;
 mod line;
 mod native;
