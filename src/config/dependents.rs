@@ -2,7 +2,7 @@
 
 use std::{fmt, time::Duration};
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser::SerializeStruct};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use super::{
     reader::nearest,
@@ -17,56 +17,47 @@ const OURSELVES: &str = "wslmesh.service";
 const KEYS: [&str; 2] = ["name", "action"];
 
 /// One unit: its name, or a table with what to do.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Entry(pub(super) Dependent);
-
-impl<'de> Deserialize<'de> for Entry {
+impl<'de> Deserialize<'de> for Dependent {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
         struct Visitor;
         impl<'de> de::Visitor<'de> for Visitor {
-            type Value = Entry;
+            type Value = Dependent;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("a unit's name such as \"nginx.service\", or { name = \"nginx.service\", action = \"restart\" }")
             }
 
-            fn visit_str<E: de::Error>(self, name: &str) -> Result<Entry, E> {
-                Ok(Entry(Dependent {
-                    unit: unit(name)?,
-                    action: UnitAction::default(),
-                }))
+            fn visit_str<E: de::Error>(self, name: &str) -> Result<Dependent, E> {
+                let (unit, action) = (unit(name)?, UnitAction::default());
+                Ok(Dependent { unit, action })
             }
 
-            fn visit_map<A: de::MapAccess<'de>>(self, mut map: A) -> Result<Entry, A::Error> {
-                let (mut name, mut chosen) = (None, None);
+            fn visit_map<A: de::MapAccess<'de>>(self, mut map: A) -> Result<Dependent, A::Error> {
+                let (mut name, mut chosen) = (None, UnitAction::default());
                 while let Some(key) = map.next_key::<String>()? {
                     match key.as_str() {
                         "name" => name = Some(unit(&map.next_value::<String>()?)?),
-                        "action" => chosen = Some(action(&map.next_value::<String>()?)?),
+                        "action" => chosen = action(&map.next_value::<String>()?)?,
                         _ => return Err(de::Error::custom(unknown(&key))),
                     }
                 }
                 let unit = name.ok_or_else(|| de::Error::missing_field("name"))?;
-                Ok(Entry(Dependent {
-                    unit,
-                    action: chosen.unwrap_or_default(),
-                }))
+                let action = chosen;
+                Ok(Dependent { unit, action })
             }
         }
         from.deserialize_any(Visitor)
     }
 }
 
-impl Serialize for Entry {
+impl Serialize for Dependent {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        let Dependent { unit, action } = &self.0;
-        if *action == UnitAction::default() {
-            return to.serialize_str(unit.as_str());
+        let (unit, action) = (self.unit.as_str(), self.action);
+        if action == UnitAction::default() {
+            to.serialize_str(unit)
+        } else {
+            to.collect_map([("name", unit), ("action", action.as_str())])
         }
-        let mut table = to.serialize_struct("unit", 2)?;
-        table.serialize_field("name", unit.as_str())?;
-        table.serialize_field("action", action.as_str())?;
-        table.end()
     }
 }
 

@@ -5,7 +5,6 @@
 
 use std::{
     fs, io,
-    num::NonZeroU16,
     path::{Path, PathBuf},
 };
 
@@ -15,10 +14,7 @@ use super::{
     source::{Draft, Source},
     values::{Forward, NAME_RULE, is_name},
 };
-use crate::{
-    fs::file::{self, FileError},
-    model::Protocol,
-};
+use crate::fs::file::{self, FileError};
 
 /// Why a drop-in was not written or not removed. Nothing has changed then,
 /// unless only bringing the folder to disk failed.
@@ -32,64 +28,52 @@ pub enum DropInError {
     Name(String),
     /// The name has another meaning already.
     #[error(
-        "forward {:?} exists already, at {}:{}; choose another name, or first: wslmesh forward remove {}",
-        .0.name, .0.file.display(), .0.line, .0.name
+        "forward {name:?} exists already, at {0}; choose another name, or first: wslmesh forward remove {name}",
+        name = .0.name
     )]
     Taken(Located),
-    /// Another forward listens there.
-    #[error(
-        "listen-port {port} {protocol} is taken by forward {:?} at {}:{}; choose another --listen-port",
-        at.name, at.file.display(), at.line
-    )]
-    Port {
-        /// The port.
-        port: NonZeroU16,
-        /// Its protocol.
-        protocol: Protocol,
-        /// The other forward.
-        at: Located,
-    },
+    /// Another forward listens there; the text names it.
+    #[error("{0} --listen-port")]
+    Port(String),
     /// There is no such forward.
     #[error("there is no forward {0:?}; wslmesh forward list names them")]
     Unknown(String),
     /// It was written by hand, elsewhere.
     #[error(
-        "forward {:?} was not made by `wslmesh forward add`: remove its block at {}:{} with an editor, then: systemctl reload wslmesh",
-        .0.name, .0.file.display(), .0.line
+        "forward {name:?} was not made by `wslmesh forward add`: remove its block at {0} with an editor, then: systemctl reload wslmesh",
+        name = .0.name
     )]
     Elsewhere(Located),
     /// The drop-in has more in it.
     #[error(
-        "{} has more in it than forward {name:?}: remove the block at line {line} with an editor, then: systemctl reload wslmesh",
-        file.display()
+        "{} has more in it than forward {:?}: remove the block at line {} with an editor, then: systemctl reload wslmesh",
+        .0.file.display(), .0.name, .0.line
     )]
-    More {
-        /// The forward.
-        name: String,
-        /// The drop-in.
-        file: PathBuf,
-        /// Its block's line.
-        line: usize,
-    },
-    /// The folder of drop-ins cannot be made.
-    #[error("cannot make the folder {}: {source}; run as root", path.display())]
-    Folder {
-        /// The folder.
-        path: PathBuf,
-        /// The system's reason.
-        source: io::Error,
-    },
+    More(Located),
     /// The file cannot be written.
     #[error(transparent)]
     File(#[from] FileError),
-    /// The file cannot be removed.
-    #[error("cannot remove {}: {source}; run as root", path.display())]
-    Remove {
-        /// The file.
+    /// The folder of drop-ins cannot be made, or the file not be removed.
+    #[error("cannot {doing} {}: {source}; run as root", path.display())]
+    Disk {
+        /// What was tried.
+        doing: &'static str,
+        /// With what.
         path: PathBuf,
         /// The system's reason.
         source: io::Error,
     },
+}
+
+impl DropInError {
+    fn disk(doing: &'static str, path: &Path, source: io::Error) -> Self {
+        let path = path.to_owned();
+        Self::Disk {
+            doing,
+            path,
+            source,
+        }
+    }
 }
 
 /// The drop-in of one forward: `forward-NAME.toml`.
@@ -144,25 +128,19 @@ impl DropIn {
             forward.block()
         );
         let now = read(&self.source, None)?;
-        if let Some(taken) = now.places.iter().find(|located| located.name == self.name) {
+        if let Some(taken) = now.places.iter().find(|at| at.name == *name) {
             let before = file::read(&self.path)?;
-            let same = before.is_some_and(|before| before == text.as_bytes());
-            return if taken.file == self.path && same {
-                Ok((Added::Already, load(&self.source, None)?.settings))
-            } else {
-                Err(DropInError::Taken(taken.clone()))
-            };
+            if taken.file != self.path || before.as_deref() != Some(text.as_bytes()) {
+                return Err(DropInError::Taken(taken.clone()));
+            }
+            return Ok((Added::Already, load(&self.source, None)?.settings));
         }
         // The whole check below finds the same, but names the one whose file comes later.
-        let clash = now
+        let mut clashes = now
             .forwards()
-            .find(|(other, _)| other.clashes_with(forward));
-        if let Some((_, at)) = clash {
-            return Err(DropInError::Port {
-                port: forward.listen_port,
-                protocol: forward.protocol,
-                at: at.clone(),
-            });
+            .filter(|(other, _)| other.clashes_with(forward));
+        if let Some((_, at)) = clashes.next() {
+            return Err(DropInError::Port(at.has_port_of(forward)));
         }
         let draft = Draft {
             path: &self.path,
@@ -170,10 +148,8 @@ impl DropIn {
         };
         let settings = load(&self.source, Some(draft))?.settings;
         let folder = self.source.drop_ins();
-        fs::create_dir_all(&folder).map_err(|source| DropInError::Folder {
-            path: folder,
-            source,
-        })?;
+        fs::create_dir_all(&folder)
+            .map_err(|source| DropInError::disk("make the folder", &folder, source))?;
         file::replace(&self.path, None, text.as_bytes())?;
         Ok((Added::Written, settings))
     }
@@ -185,47 +161,35 @@ impl DropIn {
     /// The forward is written elsewhere, or with others; what would remain is no
     /// configuration; or the file cannot be removed.
     pub fn remove(&self) -> Result<Option<Located>, DropInError> {
-        let of_this_name = |located: &Located| located.name == self.name;
-        let found = read(&self.source, None)?
-            .places
-            .into_iter()
-            .find(of_this_name)
-            .ok_or_else(|| DropInError::Unknown(self.name.clone()))?;
+        let of_this_name = || -> Result<Option<Located>, ConfigError> {
+            let mut places = read(&self.source, None)?.places.into_iter();
+            Ok(places.find(|at| at.name == self.name))
+        };
+        let unknown = || DropInError::Unknown(self.name.clone());
+        let found = of_this_name()?.ok_or_else(unknown)?;
         if found.file != self.path {
             return Err(DropInError::Elsewhere(found));
         }
-        let content =
-            file::read(&self.path)?.ok_or_else(|| DropInError::Unknown(self.name.clone()))?;
+        let content = file::read(&self.path)?.ok_or_else(unknown)?;
         if !is_alone(&content) {
-            return Err(DropInError::More {
-                name: found.name,
-                file: found.file,
-                line: found.line,
-            });
+            return Err(DropInError::More(found));
         }
         let draft = Draft {
             path: &self.path,
             text: None,
         };
         load(&self.source, Some(draft))?;
-        fs::remove_file(&self.path).map_err(|source| DropInError::Remove {
-            path: self.path.clone(),
-            source,
-        })?;
-        let left = read(&self.source, None)?.places;
-        Ok(left.into_iter().find(of_this_name))
+        fs::remove_file(&self.path)
+            .map_err(|source| DropInError::disk("remove", &self.path, source))?;
+        Ok(of_this_name()?)
     }
 }
 
 /// Whether a file has one forward in it and no other key.
 fn is_alone(content: &[u8]) -> bool {
-    let table = std::str::from_utf8(content)
-        .ok()
-        .and_then(|text| text.parse::<toml::Table>().ok());
-    table.is_some_and(|table| {
-        let one = |value: &toml::Value| value.as_array().is_some_and(|blocks| blocks.len() == 1);
-        table.len() == 1 && table.get("forward").is_some_and(one)
-    })
+    let table = toml::from_slice::<toml::Table>(content).unwrap_or_default();
+    let forwards = table.get("forward").and_then(toml::Value::as_array);
+    table.len() == 1 && forwards.is_some_and(|blocks| blocks.len() == 1)
 }
 
 #[cfg(test)]

@@ -15,8 +15,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
-pub use self::choice::{ChoiceError, Wanted};
-use self::{choice::Choice, format::Foreign};
+pub use self::choice::Wanted;
+use self::format::Foreign;
 use super::{
     load::{ConfigError, load, read as read_source},
     source::{Draft, Source},
@@ -36,46 +36,14 @@ const MAX_BYTES: usize = 1 << 20;
 /// Why nothing was imported. Nothing has changed then.
 #[derive(Debug, thiserror::Error)]
 pub enum ImportError {
-    /// The file cannot be read.
-    #[error("{}: cannot read it: {source}", path.display())]
-    Read {
+    /// The other tool's file cannot be imported, or an earlier import is in the way.
+    #[error("{}:{problem}", path.display())]
+    Refused {
         /// The file.
         path: PathBuf,
-        /// The system's reason.
-        source: io::Error,
+        /// Line and column, where there is one, what is wrong, and the fix.
+        problem: String,
     },
-    /// A folder or a device.
-    #[error("{}: is not a regular file; name the wsl2-config.json", .0.display())]
-    NotAFile(PathBuf),
-    /// Far larger than any such file.
-    #[error("{}: is larger than any wsl2-config.json (1 MiB); name the right file", .0.display())]
-    TooLarge(PathBuf),
-    /// Not UTF-8.
-    #[error("{}: is not UTF-8 text; save it as UTF-8 and try again", .0.display())]
-    NotText(PathBuf),
-    /// JSON, a key or a value is wrong.
-    #[error("{}:{line}:{column}: {message}", path.display())]
-    Syntax {
-        /// The file.
-        path: PathBuf,
-        /// Line, from 1.
-        line: usize,
-        /// Column, from 1; the end of what is wrong.
-        column: usize,
-        /// What is wrong, and what to write instead.
-        message: String,
-    },
-    /// Nothing in it is for this distribution.
-    #[error("{}: {source}", path.display())]
-    Choice {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: ChoiceError,
-    },
-    /// There is another import already.
-    #[error("{}: exists already and differs; compare it with --dry-run, then overwrite it with --force", .0.display())]
-    Exists(PathBuf),
     /// The configuration is wrong already, or would be.
     #[error(transparent)]
     Config(#[from] ConfigError),
@@ -95,9 +63,16 @@ pub enum ImportError {
 /// A drop-in that is ready to be written.
 #[derive(Debug)]
 pub struct Import {
-    path: PathBuf,
-    text: String,
-    choice: Choice,
+    /// The drop-in.
+    pub path: PathBuf,
+    /// Its text: a TOML file with what was left out as comments.
+    pub text: String,
+    /// What becomes a forward, one sentence each.
+    pub taken: Vec<String>,
+    /// What does not, and why, one sentence each.
+    pub left_out: Vec<String>,
+    /// Whether something was left out although this distribution should have it.
+    pub conflicts: bool,
 }
 
 impl Import {
@@ -113,12 +88,8 @@ impl Import {
         folder: Option<&Path>,
         wanted: &Wanted<'_>,
     ) -> Result<Self, ImportError> {
-        let foreign = format::parse(&read(from)?).map_err(|wrong| ImportError::Syntax {
-            path: from.to_owned(),
-            line: wrong.line,
-            column: wrong.column,
-            message: wrong.message,
-        })?;
+        let foreign = read(from).and_then(|text| format::parse(&text));
+        let foreign = foreign.map_err(|problem| refused(from, problem))?;
         let folder = folder.map_or_else(|| source.drop_ins(), Path::to_owned);
         Self::from_foreign(&foreign, from, source, folder.join(NAME), wanted)
     }
@@ -133,44 +104,17 @@ impl Import {
         let draft = |text| Draft { path: &path, text };
         // An earlier import does not conflict with itself.
         let there = read_source(source, Some(draft(None)))?;
-        let choice =
-            choice::choose(foreign, wanted, &there).map_err(|source| ImportError::Choice {
-                path: from.to_owned(),
-                source,
-            })?;
+        let choice = choice::choose(foreign, wanted, &there)
+            .map_err(|problem| refused(from, format!(" {problem}")))?;
         let text = choice.text(from);
         load(source, Some(draft(Some(&text))))?;
-        Ok(Self { path, text, choice })
-    }
-
-    /// The drop-in's text: a TOML file with what was left out as comments.
-    #[must_use]
-    pub fn text(&self) -> &str {
-        &self.text
-    }
-
-    /// The drop-in.
-    #[must_use]
-    pub fn path(&self) -> &Path {
-        &self.path
-    }
-
-    /// What becomes a forward, one sentence each.
-    #[must_use]
-    pub fn taken(&self) -> Vec<String> {
-        self.choice.taken()
-    }
-
-    /// What does not, and why, one sentence each.
-    #[must_use]
-    pub fn left_out(&self) -> &[String] {
-        &self.choice.left
-    }
-
-    /// Whether something was left out although this distribution should have it.
-    #[must_use]
-    pub fn conflicts(&self) -> bool {
-        self.choice.conflicts
+        Ok(Self {
+            path,
+            text,
+            taken: choice.taken(),
+            left_out: choice.left,
+            conflicts: choice.conflicts,
+        })
     }
 
     /// Writes the drop-in, whole or not at all; `false` when it is
@@ -182,7 +126,10 @@ impl Import {
         let before = file::read(&self.path)?;
         match &before {
             Some(before) if before == self.text.as_bytes() => return Ok(false),
-            Some(_) if !force => return Err(ImportError::Exists(self.path.clone())),
+            Some(_) if !force => {
+                let problem = " exists already and differs; compare it with --dry-run, then overwrite it with --force";
+                return Err(refused(&self.path, problem.to_owned()));
+            }
             Some(_) | None => {}
         }
         if let Some(folder) = self.path.parent() {
@@ -196,17 +143,23 @@ impl Import {
     }
 }
 
-fn read(path: &Path) -> Result<String, ImportError> {
-    let failed = |source| ImportError::Read {
-        path: path.to_owned(),
-        source,
-    };
+fn refused(path: &Path, problem: String) -> ImportError {
+    let path = path.to_owned();
+    ImportError::Refused { path, problem }
+}
+
+/// A file's text, or what is wrong with it.
+fn read(path: &Path) -> Result<String, String> {
     let bytes = read_bounded(path, MAX_BYTES + 1).map_err(|error| match error.kind() {
-        io::ErrorKind::InvalidInput => ImportError::NotAFile(path.to_owned()),
-        _ => failed(error),
+        io::ErrorKind::InvalidInput => {
+            " is not a regular file; name the wsl2-config.json".to_owned()
+        }
+        _ => format!(" cannot read it: {error}"),
     })?;
     if bytes.len() > MAX_BYTES {
-        return Err(ImportError::TooLarge(path.to_owned()));
+        let text = " is larger than any wsl2-config.json (1 MiB); name the right file";
+        return Err(text.to_owned());
     }
-    String::from_utf8(bytes).map_err(|_| ImportError::NotText(path.to_owned()))
+    String::from_utf8(bytes)
+        .map_err(|_| " is not UTF-8 text; save it as UTF-8 and try again".to_owned())
 }

@@ -2,21 +2,20 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    fmt,
     net::Ipv4Addr,
     path::{Path, PathBuf},
 };
 
 use serde::{Deserialize, Serialize};
-use toml::de::ValueDeserializer;
 
 use super::{
-    dependents::Entry,
     reader::{Problem, Read, Reader},
     settings::{Keys, Settings},
     source::{self, Draft, Source},
-    values::{self, Backend, Forward, SysctlSetting, port},
+    values::{self, Backend, Forward, port},
 };
-use crate::model::{Protocol, SysctlKey, SysctlValue};
+use crate::model::{Dependent, Protocol, SysctlKey, SysctlValue, counted};
 
 /// Most problems that a [`ConfigError`] lists; the count is that of all.
 const LISTED: usize = 100;
@@ -40,30 +39,17 @@ impl ConfigError {
         let count = self.0.len();
         if count > 1 {
             let files: BTreeSet<_> = self.0.iter().map(|problem| &problem.file).collect();
-            let plural = if files.len() == 1 { "" } else { "s" };
+            let (errors, files) = (counted(count, "error"), counted(files.len(), "file"));
             let cut = if count > most {
                 format!(", the first {most} shown")
             } else {
                 String::new()
             };
-            parts.push(format!(
-                "{count} errors in {} file{plural}{cut}",
-                files.len()
-            ));
+            parts.push(format!("{errors} in {files}{cut}"));
         }
         parts.join(between)
     }
 }
-
-/// The keys of a forward.
-const FORWARD_KEYS: &[&str] = &[
-    "name",
-    "protocol",
-    "listen-address",
-    "listen-port",
-    "connect-port",
-    "firewall",
-];
 
 /// Where a forward is written.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -76,6 +62,12 @@ pub struct Located {
     pub line: usize,
     /// The column of its block, from 1.
     pub column: usize,
+}
+
+impl fmt::Display for Located {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.file.display(), self.line)
+    }
 }
 
 /// The settings of a source, and where each of their forwards is written.
@@ -107,9 +99,7 @@ impl Settings {
 /// # Errors
 /// Everything that is wrong, in all files.
 pub(super) fn load(source: &Source, draft: Option<Draft<'_>>) -> Result<Loaded, ConfigError> {
-    let (loaded, mut problems) = read_all(source, draft);
-    loaded.check_forwards(&mut problems);
-    loaded.unless(problems)
+    read_all(source, draft, Loaded::check_forwards)
 }
 
 /// The same with forwards that may clash, for the removal of one of them.
@@ -117,8 +107,7 @@ pub(super) fn load(source: &Source, draft: Option<Draft<'_>>) -> Result<Loaded, 
 /// # Errors
 /// As [`load`], but for what is wrong with forwards together.
 pub(super) fn read(source: &Source, draft: Option<Draft<'_>>) -> Result<Loaded, ConfigError> {
-    let (loaded, problems) = read_all(source, draft);
-    loaded.unless(problems)
+    read_all(source, draft, |_, _| {})
 }
 
 /// The forwards in force and where each is written.
@@ -129,7 +118,11 @@ pub fn located(source: &Source) -> Result<Vec<Located>, ConfigError> {
     Ok(read(source, None)?.places)
 }
 
-fn read_all(source: &Source, draft: Option<Draft<'_>>) -> (Loaded, Vec<Problem>) {
+fn read_all(
+    source: &Source,
+    draft: Option<Draft<'_>>,
+    check: fn(&Loaded, &mut Vec<Problem>),
+) -> Result<Loaded, ConfigError> {
     let mut problems = Vec::new();
     let mut loaded = Loaded {
         settings: Settings::default(),
@@ -153,25 +146,19 @@ fn read_all(source: &Source, draft: Option<Draft<'_>>) -> (Loaded, Vec<Problem>)
         }
         loaded.settings.files.push(file);
     }
-    (loaded, problems)
+    check(&loaded, &mut problems);
+    if problems.is_empty() {
+        Ok(loaded)
+    } else {
+        Err(ConfigError(problems))
+    }
 }
 
 impl Loaded {
-    fn unless(self, problems: Vec<Problem>) -> Result<Self, ConfigError> {
-        if problems.is_empty() {
-            Ok(self)
-        } else {
-            Err(ConfigError(problems))
-        }
-    }
-
     /// Reads the blocks of a file. A forward of an earlier file is replaced by
     /// name; a name that is repeated within one file is found later.
     fn read_forwards(&mut self, reader: &mut Reader<'_>, file: &Path) {
-        let mut new = Vec::new();
-        for block in reader.blocks("forward", FORWARD_KEYS) {
-            let start = block.span().start;
-            reader.block("forward", block);
+        let new = reader.blocks("forward", |reader, start| {
             let name = reader.require("name", start, |value| values::name(value));
             let protocol = reader.require("protocol", start, |value| Protocol::deserialize(value));
             let listen_address =
@@ -179,10 +166,7 @@ impl Loaded {
             let listen_port = reader.require("listen-port", start, |value| port(value));
             let connect_port = reader.take("connect-port", |value| port(value));
             let firewall = reader.take("firewall", |value| Deserialize::deserialize(value));
-            let (Some(name), Some(protocol), Some(listen_port)) = (name, protocol, listen_port)
-            else {
-                continue;
-            };
+            let (name, listen_port) = (name?, listen_port?);
             let (line, column) = reader.position(start);
             let at = Located {
                 name: name.clone(),
@@ -192,14 +176,14 @@ impl Loaded {
             };
             let forward = Forward {
                 name,
-                protocol,
+                protocol: protocol?,
                 listen_address: listen_address.unwrap_or(Ipv4Addr::UNSPECIFIED),
                 listen_port,
                 connect_port: connect_port.unwrap_or(listen_port),
                 firewall: firewall.unwrap_or_default(),
             };
-            new.push((forward, at));
-        }
+            Some((forward, at))
+        });
         let replaced = |name: &str| new.iter().any(|(forward, _)| forward.name == name);
         self.settings.forwards.retain(|old| !replaced(&old.name));
         self.places.retain(|old| !replaced(&old.name));
@@ -222,18 +206,24 @@ impl Loaded {
                 wrong("Windows' portproxy is TCP only; set protocol = \"tcp\", or [host] backend = \"auto\"".to_owned());
             }
             for (earlier, there) in self.forwards().take(index) {
-                let there = format!("{}:{}", there.file.display(), there.line);
                 if earlier.name == forward.name {
                     wrong(format!("the name is taken at {there}; choose another"));
                 }
                 if earlier.clashes_with(forward) {
-                    wrong(format!(
-                        "listen-port {} {} is taken by forward {:?} at {there}; choose another listen-port",
-                        forward.listen_port, forward.protocol, earlier.name
-                    ));
+                    wrong(format!("{} listen-port", there.has_port_of(forward)));
                 }
             }
         }
+    }
+}
+
+impl Located {
+    /// Says that this forward has the port of another one.
+    pub(super) fn has_port_of(&self, other: &Forward) -> String {
+        format!(
+            "listen-port {} {} is taken by forward {:?} at {self}; choose another",
+            other.listen_port, other.protocol, self.name
+        )
     }
 }
 
@@ -257,28 +247,26 @@ impl Keys for Reader<'_> {
                     continue;
                 }
             };
-            let read = |from: ValueDeserializer<'_>| SysctlSetting::deserialize(from);
-            match self.read(name.get_ref(), value, read) {
-                Some(SysctlSetting::Value(value)) => drop(sysctls.insert(key, value)),
-                Some(SysctlSetting::Leave) => drop(sysctls.remove(&key)),
+            match self.read(name.get_ref(), value, values::sysctl) {
+                Some(Some(value)) => drop(sysctls.insert(key, value)),
+                Some(None) => drop(sysctls.remove(&key)),
                 None => {}
             }
         }
     }
 
-    fn units(&mut self, key: &'static str, units: &mut Vec<Entry>) {
-        let Some(found) = self.list::<Entry>(key) else {
+    fn units(&mut self, key: &'static str, units: &mut Vec<Dependent>) {
+        let Some(found) = self.list::<Dependent>(key) else {
             return;
         };
-        for (index, (offset, entry)) in found.iter().enumerate() {
-            let same = |(_, other): &&(usize, Entry)| other.0.unit == entry.0.unit;
-            if let Some((first, _)) = found.iter().take(index).find(same) {
+        for (index, (offset, Dependent { unit, .. })) in found.iter().enumerate() {
+            let mut before = found.iter().take(index);
+            if let Some((first, _)) = before.find(|(_, other)| other.unit == *unit) {
                 let there = self.place(*first);
-                let unit = &entry.0.unit;
                 let why = format!("{unit} is named already at {there}; leave one out");
                 self.refuse(*offset, key, &why);
             }
         }
-        *units = found.into_iter().map(|(_, entry)| entry).collect();
+        *units = found.into_iter().map(|(_, unit)| unit).collect();
     }
 }

@@ -12,7 +12,7 @@ mod values;
 
 pub use self::{
     drop_in::{Added, DropIn, DropInError},
-    import::{ChoiceError, Import, ImportError, Wanted},
+    import::{Import, ImportError, Wanted},
     load::{ConfigError, Located, located},
     settings::Settings,
     source::Source,

@@ -92,31 +92,36 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// The blocks of `[[name]]`, which may have these keys; [`Reader::block`] begins each.
-    pub(super) fn blocks(
+    /// Reads each block of `[[name]]`, with its offset. The keys that there are, are
+    /// those that `read` takes, of an empty block too.
+    pub(super) fn blocks<T>(
         &mut self,
         name: &'static str,
-        keys: &[&'static str],
-    ) -> Vec<Spanned<DeValue<'a>>> {
+        read: impl Fn(&mut Self, usize) -> Option<T>,
+    ) -> Vec<T> {
         self.close();
-        self.known.insert(name, keys.to_vec());
+        self.table = name;
+        let wrong = self.wrong.len();
+        read(self, 0);
+        // An empty block lacks what must be there.
+        self.wrong.truncate(wrong);
         let value = self.top(name);
-        match value.map(|value| (value.span().start, value.into_inner())) {
-            None => Vec::new(),
-            Some((_, DeValue::Array(blocks))) => blocks.into_iter().collect(),
+        let blocks = match value.map(|value| (value.span().start, value.into_inner())) {
+            None => return Vec::new(),
+            Some((_, DeValue::Array(blocks))) => blocks,
             Some((offset, _)) => {
                 let text = format!("{name}: is not a list: write [[{name}]]");
                 self.wrong.push((offset, text));
-                Vec::new()
+                return Vec::new();
             }
-        }
-    }
-
-    /// Begins a block of [`Reader::blocks`].
-    pub(super) fn block(&mut self, name: &'static str, block: Spanned<DeValue<'a>>) {
-        self.close();
-        self.table = name;
-        self.open(name, block);
+        };
+        let read = |block: Spanned<DeValue<'a>>| {
+            let start = block.span().start;
+            self.close();
+            self.open(name, block);
+            read(self, start)
+        };
+        blocks.into_iter().filter_map(read).collect()
     }
 
     fn top(&mut self, name: &'static str) -> Option<Spanned<DeValue<'a>>> {
@@ -257,23 +262,19 @@ fn message(error: &Error) -> String {
 /// Says that a key is unknown and names the nearest known one.
 fn unknown(known: &BTreeMap<&str, Vec<&str>>, table: &str, written: &str) -> String {
     let here = known.get(table).map_or(&[][..], Vec::as_slice);
-    let place = if table.is_empty() {
-        "at the top of the file".to_owned()
-    } else {
-        format!("in [{table}]")
+    let place = |table: &str| match table {
+        "" => "at the top of the file".to_owned(),
+        table => format!("in [{table}]"),
     };
     let elsewhere = known.iter().find(|(_, keys)| keys.contains(&written));
     let hint = if let Some((other, _)) = elsewhere {
-        match *other {
-            "" => "it belongs at the top of the file".to_owned(),
-            other => format!("it belongs in [{other}]"),
-        }
+        format!("it belongs {}", place(other))
     } else if let Some(key) = nearest(here, written) {
         format!("did you mean `{key}`?")
     } else {
         format!("known are {}", here.join(", "))
     };
-    format!("unknown key `{written}` {place}: {hint}")
+    format!("unknown key `{written}` {}: {hint}", place(table))
 }
 
 /// The known key that was probably meant.

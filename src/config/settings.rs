@@ -6,7 +6,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use toml::ser::ValueSerializer;
 
 use super::{
-    dependents::{Entry, HookTimeout},
+    dependents::HookTimeout,
     reader::Read,
     values::{Backend, Forward, Interface, Settle, Underlay, absolute_path, bounded},
 };
@@ -103,7 +103,7 @@ pub(super) trait Keys {
     fn sysctls(&mut self, sysctls: &mut BTreeMap<SysctlKey, SysctlValue>);
 
     /// The units of `[dependents]`.
-    fn units(&mut self, key: &'static str, units: &mut Vec<Entry>);
+    fn units(&mut self, key: &'static str, units: &mut Vec<Dependent>);
 }
 
 impl Settings {
@@ -139,9 +139,7 @@ impl Settings {
         keys.key("backend", &mut self.backend);
 
         keys.table("dependents");
-        let mut units = self.dependents.drain(..).map(Entry).collect();
-        keys.units("units", &mut units);
-        self.dependents = units.into_iter().map(|unit| unit.0).collect();
+        keys.units("units", &mut self.dependents);
         let mut timeout = HookTimeout(self.hook_timeout);
         keys.key("hook-timeout", &mut timeout);
         self.hook_timeout = timeout.0;
@@ -189,7 +187,7 @@ impl Keys for Writer {
         }
     }
 
-    fn units(&mut self, key: &'static str, units: &mut Vec<Entry>) {
+    fn units(&mut self, key: &'static str, units: &mut Vec<Dependent>) {
         self.line(key, units);
     }
 }

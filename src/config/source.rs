@@ -57,19 +57,22 @@ impl Source {
     /// The files in the order of their weight, the last wins. The administrator's
     /// file beats what packages and the running system drop in; its own drop-ins
     /// beat it, as with systemd's units.
-    fn paths(&self) -> Vec<(PathBuf, Result<(), String>)> {
-        let mut paths = Vec::new();
+    fn texts(&self) -> Vec<Text> {
+        let mut texts = Vec::new();
         if *self == Self::System {
-            paths.extend(drop_ins(Path::new("/usr/lib/wslmesh")));
-            paths.extend(drop_ins(Path::new("/run/wslmesh")));
+            texts.extend(drop_ins(Path::new("/usr/lib/wslmesh")));
+            texts.extend(drop_ins(Path::new("/run/wslmesh")));
         }
         if *self != Self::System || self.main().try_exists().unwrap_or(true) {
-            paths.push((self.main().to_owned(), Ok(())));
+            texts.push((self.main().to_owned(), read(self.main())));
         }
-        paths.extend(drop_ins(&self.drop_ins()));
-        paths
+        texts.extend(drop_ins(&self.drop_ins()));
+        texts
     }
 }
+
+/// A file and its text, or what is wrong with it.
+type Text = (PathBuf, Result<String, String>);
 
 /// A drop-in that is not written yet, or is about to be removed.
 #[derive(Debug, Clone, Copy)]
@@ -79,58 +82,38 @@ pub(super) struct Draft<'a> {
     pub(super) text: Option<&'a str>,
 }
 
-/// The files of a source, in order, each with its text or with what is wrong; a
-/// draft takes the place of its file.
-pub(super) fn texts(
-    source: &Source,
-    draft: Option<Draft<'_>>,
-) -> Vec<(PathBuf, Result<String, String>)> {
-    let mut texts = source.paths();
-    if let Some(draft) = draft {
-        texts.retain(|(path, _)| path != draft.path);
+/// The files of a source, in order; a draft takes the place of its file.
+pub(super) fn texts(source: &Source, draft: Option<Draft<'_>>) -> Vec<Text> {
+    let mut texts = source.texts();
+    if let Some(Draft { path, text }) = draft {
+        texts.retain(|(other, _)| other != path);
         // Drop-ins come last, by name.
-        let after =
-            |(path, _): &(PathBuf, _)| path.parent() == draft.path.parent() && **path > *draft.path;
+        let after = |(other, _): &Text| other.parent() == path.parent() && **other > *path;
         let place = texts.iter().position(after).unwrap_or(texts.len());
-        if draft.text.is_some() {
-            texts.insert(place, (draft.path.to_owned(), Ok(())));
+        if let Some(text) = text {
+            texts.insert(place, (path.to_owned(), Ok(text.to_owned())));
         }
     }
-    let text = |path: &Path| match draft {
-        Some(draft) if draft.path == path => Ok(draft.text.unwrap_or_default().to_owned()),
-        Some(_) | None => read(path),
-    };
-    let texts = texts.into_iter();
     texts
-        .map(|(path, listed)| {
-            let text = listed.and_then(|()| text(&path));
-            (path, text)
-        })
-        .collect()
 }
 
 /// The `*.toml` of a folder by name; none where there is no folder.
-fn drop_ins(folder: &Path) -> Vec<(PathBuf, Result<(), String>)> {
+fn drop_ins(folder: &Path) -> Vec<Text> {
     let list = || -> io::Result<Vec<PathBuf>> {
         let entries = fs::read_dir(folder)?.map(|entry| Ok(entry?.path()));
         entries.collect()
     };
-    match list() {
-        Ok(mut found) => {
-            found.retain(|path| path.extension().is_some_and(|one| one == "toml"));
-            found.sort();
-            found.into_iter().map(|path| (path, Ok(()))).collect()
-        }
-        Err(error)
-            if matches!(
-                error.kind(),
-                io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
-            ) =>
-        {
-            Vec::new()
-        }
-        Err(error) => vec![(folder.to_owned(), Err(unreadable(&error)))],
-    }
+    let mut found = match list() {
+        Ok(found) => found,
+        Err(error) => match error.kind() {
+            io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => return Vec::new(),
+            _ => return vec![(folder.to_owned(), Err(unreadable(&error)))],
+        },
+    };
+    found.retain(|path| path.extension().is_some_and(|one| one == "toml"));
+    found.sort();
+    let read = |path: PathBuf| (path.clone(), read(&path));
+    found.into_iter().map(read).collect()
 }
 
 fn unreadable(error: &io::Error) -> String {
@@ -159,10 +142,8 @@ fn read(path: &Path) -> Result<String, String> {
         .read_to_end(&mut bytes)
         .map_err(|error| unreadable(&error))?;
     String::from_utf8(bytes).map_err(|error| {
-        let valid = error
-            .as_bytes()
-            .iter()
-            .take(error.utf8_error().valid_up_to());
+        let valid = error.utf8_error().valid_up_to();
+        let valid = error.as_bytes().iter().take(valid);
         let line = valid.filter(|byte| **byte == b'\n').count() + 1;
         format!("{line}: is not UTF-8 text; save it as UTF-8, or name another file with --config")
     })

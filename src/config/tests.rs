@@ -306,6 +306,22 @@ fn forward_name_is_plain_text() {
 }
 
 #[test]
+fn keys_of_a_block_are_known_without_a_block() {
+    let text = "[[forward]]\nname = \"a\"\nprotocol = \"tcp\"\nlisten-port = 1\n";
+    let block = load(text.as_bytes()).unwrap().forwards[0].block();
+    let keys: Vec<_> = block
+        .lines()
+        .filter_map(|line| line.split_once(" = "))
+        .collect();
+    assert_eq!(keys.len(), 6, "{block}");
+    for (key, _) in keys {
+        let message = refused(&format!("{key} = 1\n"));
+        assert!(message.contains("it belongs in [forward]"), "{message}");
+        assert_eq!(message.lines().count(), 1, "{message}");
+    }
+}
+
+#[test]
 fn tcp_and_udp_may_share_a_port() {
     let text = "[[forward]]\nname=\"a\"\nprotocol=\"tcp\"\nlisten-port=53\n[[forward]]\nname=\"b\"\nprotocol=\"udp\"\nlisten-port=53\n";
     assert_eq!(load(text.as_bytes()).unwrap().forwards.len(), 2);

@@ -1,15 +1,11 @@
 //! The values of single keys: how each is read, checked and written.
 
 use std::{
-    fmt,
-    net::Ipv4Addr,
-    num::NonZeroU16,
-    ops::RangeInclusive,
-    path::{Path, PathBuf},
-    time::Duration,
+    fmt, net::Ipv4Addr, num::NonZeroU16, ops::RangeInclusive, path::PathBuf, time::Duration,
 };
 
 use serde::{Deserialize, Deserializer, Serialize, de};
+use toml::de::{Error, ValueDeserializer};
 
 use crate::model::{Firewall, InterfaceName, Protocol, SysctlKey, SysctlValue};
 
@@ -114,7 +110,7 @@ pub(super) fn absolute_path<'de, D: Deserializer<'de>>(from: D) -> Result<PathBu
     if path.is_absolute() && !path.as_os_str().as_encoded_bytes().contains(&0) {
         Ok(path)
     } else {
-        let path = Path::display(&path);
+        let path = path.display();
         let text = format!("{path} is not an absolute path: begin it with /");
         Err(de::Error::custom(text))
     }
@@ -257,49 +253,39 @@ pub(super) fn sysctl_key(text: &str) -> Result<SysctlKey, String> {
     SysctlKey::parse(text).map_err(|why| format!("{text:?}: {why}"))
 }
 
-/// What to do with a parameter.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum SysctlSetting {
-    /// Keep it at this value.
-    Value(SysctlValue),
-    /// Leave it alone although there is a default.
-    Leave,
-}
+/// A parameter's value; `None` leaves it alone although there is a default.
+pub(super) fn sysctl(from: ValueDeserializer<'_>) -> Result<Option<SysctlValue>, Error> {
+    struct Visitor;
+    impl de::Visitor<'_> for Visitor {
+        type Value = Option<SysctlValue>;
 
-impl<'de> Deserialize<'de> for SysctlSetting {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        struct Visitor;
-        impl de::Visitor<'_> for Visitor {
-            type Value = SysctlSetting;
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a number, a text such as \"4096 87380 134217728\", or false to leave the parameter alone")
+        }
 
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a number, a text such as \"4096 87380 134217728\", or false to leave the parameter alone")
-            }
+        fn visit_i64<E: de::Error>(self, number: i64) -> Result<Self::Value, E> {
+            Ok(Some(SysctlValue::new(&number.to_string())))
+        }
 
-            fn visit_i64<E: de::Error>(self, number: i64) -> Result<SysctlSetting, E> {
-                Ok(SysctlSetting::Value(SysctlValue::new(&number.to_string())))
-            }
-
-            fn visit_str<E: de::Error>(self, text: &str) -> Result<SysctlSetting, E> {
-                let plain = |c: char| c.is_ascii_graphic() || c == ' ' || c == '\t';
-                if !text.trim().is_empty() && text.len() <= 256 && text.chars().all(plain) {
-                    Ok(SysctlSetting::Value(SysctlValue::new(text)))
-                } else {
-                    let text = "a parameter's value is one line of at most 256 plain characters";
-                    Err(E::custom(text))
-                }
-            }
-
-            fn visit_bool<E: de::Error>(self, keep: bool) -> Result<SysctlSetting, E> {
-                if keep {
-                    Err(E::invalid_value(de::Unexpected::Bool(true), &self))
-                } else {
-                    Ok(SysctlSetting::Leave)
-                }
+        fn visit_str<E: de::Error>(self, text: &str) -> Result<Self::Value, E> {
+            let plain = |c: char| c.is_ascii_graphic() || c == ' ' || c == '\t';
+            if !text.trim().is_empty() && text.len() <= 256 && text.chars().all(plain) {
+                Ok(Some(SysctlValue::new(text)))
+            } else {
+                let text = "a parameter's value is one line of at most 256 plain characters";
+                Err(E::custom(text))
             }
         }
-        from.deserialize_any(Visitor)
+
+        fn visit_bool<E: de::Error>(self, keep: bool) -> Result<Self::Value, E> {
+            if keep {
+                Err(E::invalid_value(de::Unexpected::Bool(true), &self))
+            } else {
+                Ok(None)
+            }
+        }
     }
+    from.deserialize_any(Visitor)
 }
 
 #[cfg(test)]

@@ -53,24 +53,24 @@ pub(super) async fn import(
     };
     let folder = arguments.output.as_deref();
     let import = config::Import::of(&arguments.file, source, folder, &wanted)?;
-    let exit = Exit::unless(import.conflicts());
+    let exit = Exit::unless(import.conflicts);
     if arguments.dry_run {
-        print(import.text().trim_end())?;
+        print(import.text.trim_end())?;
         return Ok(exit);
     }
     let written = import.write(arguments.force)?;
-    for sentence in import.taken() {
-        print(&prose(&sentence))?;
+    for sentence in &import.taken {
+        print(&prose(sentence))?;
     }
-    for sentence in import.left_out() {
+    for sentence in &import.left_out {
         let text = prose(&format!("left out: {sentence}"));
         print(&text.replacen("left out", &style::dim("left out"), 1))?;
     }
     if !written {
-        print(&format!("{} already has it", import.path().display()))?;
+        print(&format!("{} already has it", import.path.display()))?;
         return Ok(exit);
     }
-    print(&format!("written: {}", import.path().display()))?;
+    print(&format!("written: {}", import.path.display()))?;
     if arguments.output.is_some() {
         return Ok(exit);
     }

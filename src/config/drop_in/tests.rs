@@ -1,5 +1,5 @@
 use super::*;
-use crate::config::Firewall;
+use crate::config::{Firewall, Protocol};
 use std::num::NonZeroU16;
 
 fn forward(name: &str, listen: u16) -> Forward {

@@ -1,12 +1,13 @@
 //! What of the other tool's file becomes a forward here, and as which text.
 
-use std::{collections::BTreeSet, net::Ipv4Addr, path::Path};
+use std::{collections::BTreeSet, path::Path};
+
+use textwrap::{Options, WordSplitter};
 
 use super::{
     super::{load::Loaded, values::Forward},
-    format::{Foreign, Instance, Port},
+    format::{Foreign, Instance},
 };
-use crate::model::Protocol;
 
 /// The instance that is for any distribution that runs.
 const CATCH_ALL: &str = "active-wsl-instance";
@@ -16,22 +17,6 @@ const LONGEST: usize = 24;
 
 /// Widest line of a comment, in characters.
 const WIDTH: usize = 78;
-
-/// Why nothing of a file is for this distribution.
-#[derive(Debug, thiserror::Error)]
-pub enum ChoiceError {
-    /// No instance is for this distribution.
-    #[error("none of its instances is known to be this distribution ({}): choose with --instance NAME", .0.join(", "))]
-    NoneIsOurs(Vec<String>),
-    /// An instance that was asked for is missing.
-    #[error("has no instance {name:?}; it has {}", names.join(", "))]
-    Missing {
-        /// What was asked for.
-        name: String,
-        /// The instances in the file.
-        names: Vec<String>,
-    },
-}
 
 /// Whose forwards are wanted.
 #[derive(Debug, Clone, Copy, Default)]
@@ -46,19 +31,15 @@ pub struct Wanted<'a> {
 /// What was decided.
 #[derive(Debug, Default)]
 pub(super) struct Choice {
-    entries: Vec<Entry>,
+    forwards: Vec<Forward>,
+    /// The names that are taken.
+    names: BTreeSet<String>,
+    /// The blocks of the forwards, with the file's comments.
+    blocks: String,
     /// Why the others are none, one sentence each.
     pub(super) left: Vec<String>,
     /// Whether one of those should have been.
     pub(super) conflicts: bool,
-}
-
-#[derive(Debug)]
-struct Entry {
-    /// The instance with its comment, at its first forward.
-    heading: Option<String>,
-    comment: String,
-    forward: Forward,
 }
 
 /// Windows matches the names of distributions without regard to case.
@@ -78,28 +59,36 @@ impl Wanted<'_> {
 }
 
 /// Chooses beside the forwards that are configured already.
+///
+/// # Errors
+/// Why nothing of a file is for this distribution.
 pub(super) fn choose(
     foreign: &Foreign,
     wanted: &Wanted<'_>,
     there: &Loaded,
-) -> Result<Choice, ChoiceError> {
+) -> Result<Choice, String> {
     let instances = &foreign.instances;
-    let names = || instances.iter().map(|one| printable(&one.name)).collect();
+    let names = || {
+        let names: Vec<String> = instances.iter().map(|one| printable(&one.name)).collect();
+        names.join(", ")
+    };
     let missing = |name: &&String| !instances.iter().any(|one| same(name, &one.name));
     if let Some(name) = wanted.instances.iter().find(missing) {
-        return Err(ChoiceError::Missing {
-            name: name.clone(),
-            names: names(),
-        });
+        return Err(format!("has no instance {name:?}; it has {}", names()));
     }
     if !instances.iter().any(|one| wanted.has(one)) {
-        return Err(ChoiceError::NoneIsOurs(names()));
+        return Err(format!(
+            "none of its instances is known to be this distribution ({}): choose with --instance NAME",
+            names()
+        ));
     }
-    let mut choice = Choice::default();
-    let mut names: BTreeSet<String> = there.places.iter().map(|at| at.name.clone()).collect();
+    let mut choice = Choice {
+        names: there.places.iter().map(|at| at.name.clone()).collect(),
+        ..Choice::default()
+    };
     for instance in instances {
         if wanted.has(instance) {
-            choice.instance(instance, there, &mut names);
+            choice.instance(instance, there);
         } else {
             choice.left.push(format!(
                 "instance {:?} with {} port(s): it is another distribution",
@@ -112,66 +101,67 @@ pub(super) fn choose(
 }
 
 impl Choice {
-    fn instance(&mut self, instance: &Instance, there: &Loaded, names: &mut BTreeSet<String>) {
-        let mut heading = Some(
-            match printable(instance.comment.as_deref().unwrap_or_default()) {
-                comment if comment.is_empty() => printable(&instance.name),
-                comment => format!("{}: {comment}", printable(&instance.name)),
-            },
-        );
+    fn instance(&mut self, instance: &Instance, there: &Loaded) {
+        let name = printable(&instance.name);
+        let mut heading = format!("Instance {name}");
+        if let Some(comment) = instance.comment.as_deref().map(printable)
+            && !comment.is_empty()
+        {
+            heading += &format!(": {comment}");
+        }
+        // It is at the first forward.
+        heading = comment(&heading) + "\n";
         for port in &instance.ports {
-            let mut forward = forward(port);
-            let comment = port.comment.as_deref().unwrap_or_default();
-            let subject = format!("port {} of {:?}", port.listen, printable(&instance.name));
-            let twin = |entry: &&Entry| entry.forward.listen_port == forward.listen_port;
-            if let Some(earlier) = self.entries.iter().find(twin) {
-                let name = &earlier.forward.name;
+            let mut forward = port.forward();
+            let listen = forward.listen_port;
+            let subject = format!("port {listen} of {name:?}");
+            if let Some(earlier) = self.forwards.iter().find(|one| one.listen_port == listen) {
                 // That tool takes the first one too.
-                self.left
-                    .push(format!("{subject}: forward {name:?} above has the port"));
+                let earlier = &earlier.name;
+                let why = format!("{subject}: forward {earlier:?} above has the port");
+                self.left.push(why);
                 continue;
             }
             let mut clashes = there
                 .forwards()
                 .filter(|(one, _)| one.clashes_with(&forward));
             if let Some((one, at)) = clashes.next() {
-                let at = format!(
-                    "forward {:?} at {}:{}",
-                    one.name,
-                    at.file.display(),
-                    at.line
-                );
-                self.left.push(if one.connect_port == forward.connect_port {
+                let (at, to) = (format!("forward {:?} at {at}", one.name), one.connect_port);
+                self.left.push(if to == forward.connect_port {
                     format!("{subject}: {at} does it already")
                 } else {
                     self.conflicts = true;
-                    format!("{subject}: {at} has it and leads to {}", one.connect_port)
+                    format!("{subject}: {at} has it and leads to {to}")
                 });
                 continue;
             }
-            forward.name = free(&stem(comment), port.listen.get(), names);
-            names.insert(forward.name.clone());
-            self.entries.push(Entry {
-                heading: heading.take(),
-                comment: printable(comment),
-                forward,
-            });
+            let words = port.comment.as_deref().unwrap_or_default();
+            forward.name = self.free(format!("{}-{listen}", stem(words)));
+            let comment = comment(&printable(words));
+            self.blocks
+                .extend(["\n", &heading, &comment, &forward.block()]);
+            heading.clear();
+            self.forwards.push(forward);
         }
+    }
+
+    /// Takes a name, or the name with a number where that is taken.
+    fn free(&mut self, name: String) -> String {
+        let numbered = (2..=u32::MAX).map(|number| format!("{name}-{number}"));
+        let mut names = std::iter::once(name.clone()).chain(numbered);
+        let free = names.find(|name| self.names.insert(name.clone()));
+        free.unwrap_or(name)
     }
 
     /// What becomes a forward, one sentence each.
     pub(super) fn taken(&self) -> Vec<String> {
-        let sentence = |entry: &Entry| {
-            let Forward {
-                name,
-                listen_port,
-                connect_port,
-                firewall,
-                ..
-            } = &entry.forward;
-            format!("{name}: tcp {listen_port} -> {connect_port}, firewall {firewall}")
+        let sentence = |forward: &Forward| {
+            format!(
+                "{}: tcp {} -> {}, firewall {}",
+                forward.name, forward.listen_port, forward.connect_port, forward.firewall
+            )
         };
-        self.entries.iter().map(sentence).collect()
+        self.forwards.iter().map(sentence).collect()
     }
 
     /// The drop-in.
@@ -180,33 +170,13 @@ impl Choice {
             "Made by `wslmesh config import` from {}. A port without `firewall` there has \"none\" here: no rule is made for it, as before.",
             printable(&from.to_string_lossy())
         ));
-        for entry in &self.entries {
-            text.push('\n');
-            if let Some(heading) = &entry.heading {
-                text.push_str(&comment(&format!("Instance {heading}")));
-                text.push('\n');
-            }
-            text.push_str(&comment(&entry.comment));
-            text.push_str(&entry.forward.block());
-        }
+        text.push_str(&self.blocks);
         if !self.left.is_empty() {
             text.push('\n');
         }
-        for sentence in &self.left {
-            text.push_str(&comment(&format!("Left out: {}.", printable(sentence))));
-        }
+        let left = |sentence| comment(&format!("Left out: {}.", printable(sentence)));
+        text.extend(self.left.iter().map(|sentence| left(sentence)));
         text
-    }
-}
-
-fn forward(port: &Port) -> Forward {
-    Forward {
-        name: String::new(),
-        protocol: Protocol::Tcp,
-        listen_address: Ipv4Addr::UNSPECIFIED,
-        listen_port: port.listen,
-        connect_port: port.connect(),
-        firewall: port.firewall(),
     }
 }
 
@@ -217,34 +187,17 @@ fn stem(comment: &str) -> String {
         .unwrap_or_default()
         .split(|c: char| !c.is_ascii_alphanumeric())
         .filter(|word| !word.is_empty());
-    let mut stem = String::new();
-    for word in words {
-        if stem.len() + 1 + word.len() > LONGEST {
-            break;
-        }
-        if !stem.is_empty() {
-            stem.push('-');
-        }
-        stem.push_str(&word.to_ascii_lowercase());
-    }
-    if stem.is_empty() {
+    let mut length = 0;
+    let words = words.take_while(|word| {
+        length += 1 + word.len();
+        length <= LONGEST
+    });
+    let words: Vec<String> = words.map(str::to_ascii_lowercase).collect();
+    if words.is_empty() {
         "port".to_owned()
     } else {
-        stem
+        words.join("-")
     }
-}
-
-/// `STEM-PORT`, or with a further number where that is taken.
-fn free(stem: &str, port: u16, names: &BTreeSet<String>) -> String {
-    let plain = format!("{stem}-{port}");
-    if !names.contains(&plain) {
-        return plain;
-    }
-    // There is one more candidate than there are names.
-    (2..names.len() + 3)
-        .map(|number| format!("{plain}-{number}"))
-        .find(|name| !names.contains(name))
-        .unwrap_or(plain)
 }
 
 /// A text without what a comment or a terminal must not have.
@@ -256,23 +209,13 @@ fn printable(text: &str) -> String {
 
 /// Lines of a comment; none for an empty text.
 fn comment(text: &str) -> String {
-    let mut lines = String::new();
-    let mut width = 0;
-    for word in text.split(' ').filter(|word| !word.is_empty()) {
-        let length = word.chars().count();
-        if width == 0 || width + 1 + length > WIDTH {
-            if width > 0 {
-                lines.push('\n');
-            }
-            lines.push('#');
-            width = 1;
-        }
-        lines.push(' ');
-        lines.push_str(word);
-        width += 1 + length;
+    if text.is_empty() {
+        return String::new();
     }
-    if width > 0 {
-        lines.push('\n');
-    }
-    lines
+    let options = Options::new(WIDTH)
+        .initial_indent("# ")
+        .subsequent_indent("# ")
+        .word_splitter(WordSplitter::NoHyphenation)
+        .break_words(false);
+    textwrap::fill(text, options) + "\n"
 }

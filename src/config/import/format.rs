@@ -1,11 +1,11 @@
 //! The other tool's file: every key that it reads, every value checked.
 
-use std::num::NonZeroU16;
+use std::{net::Ipv4Addr, num::NonZeroU16};
 
 use serde::{Deserialize, Deserializer, de};
 
-use super::super::values::{bounded, port};
-use crate::model::Firewall;
+use super::super::values::{Forward, bounded, port};
+use crate::model::{Firewall, Protocol};
 
 /// One file.
 #[derive(Debug, Clone, Deserialize)]
@@ -61,18 +61,21 @@ enum Scope {
 }
 
 impl Port {
-    /// The port in the distribution.
-    pub(super) fn connect(&self) -> NonZeroU16 {
-        let chosen = self.connect.and_then(|port| NonZeroU16::new(port.0));
-        chosen.unwrap_or(self.listen)
-    }
-
-    /// Never more than the file has: our own default would let the LAN in.
-    pub(super) fn firewall(&self) -> Firewall {
-        match self.firewall {
-            None | Some(Scope::None) => Firewall::None,
-            Some(Scope::Local) => Firewall::Local,
-            Some(Scope::Full) => Firewall::Full,
+    /// The same as a forward here, without a name yet.
+    pub(super) fn forward(&self) -> Forward {
+        let connect = self.connect.and_then(|port| NonZeroU16::new(port.0));
+        Forward {
+            name: String::new(),
+            protocol: Protocol::Tcp,
+            listen_address: Ipv4Addr::UNSPECIFIED,
+            listen_port: self.listen,
+            connect_port: connect.unwrap_or(self.listen),
+            // Never more than the file has: our own default would let the LAN in.
+            firewall: match self.firewall {
+                None | Some(Scope::None) => Firewall::None,
+                Some(Scope::Local) => Firewall::Local,
+                Some(Scope::Full) => Firewall::Full,
+            },
         }
     }
 }
@@ -91,38 +94,30 @@ fn name<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
     }
 }
 
-/// What is wrong with a text, and where.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct Wrong {
-    pub(super) line: usize,
-    pub(super) column: usize,
-    pub(super) message: String,
-}
-
-pub(super) fn parse(text: &str) -> Result<Foreign, Wrong> {
+/// Reads a file's text.
+///
+/// # Errors
+/// What follows the file's name and a colon: line, column, key, and the fix.
+pub(super) fn parse(text: &str) -> Result<Foreign, String> {
     // Editors on Windows like to begin a file with one.
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let mut from = serde_json::Deserializer::from_str(text);
-    let found = serde_path_to_error::deserialize(&mut from);
-    let found = found.map_err(|error| (error.path().to_string(), error.into_inner()));
-    let found = found.and_then(|found| match from.end() {
-        Ok(()) => Ok(found),
-        Err(error) => Err((".".to_owned(), error)),
-    });
-    found.map_err(|(key, error)| {
-        let (line, column) = (error.line(), error.column());
-        let message = error.to_string();
-        let message = message.trim_end_matches(&format!(" at line {line} column {column}"));
-        let key = match key.as_str() {
-            "." => String::new(),
+    let found = serde_path_to_error::deserialize(&mut from).map_err(|error| {
+        let key = match error.path().to_string() {
+            key if key == "." => String::new(),
             key => format!("{key}: "),
         };
-        Wrong {
-            line,
-            column,
-            message: format!("{key}{message}{}", remediation(message)),
-        }
-    })
+        wrong(&key, error.inner())
+    })?;
+    from.end().map_err(|error| wrong("", &error))?;
+    Ok(found)
+}
+
+fn wrong(key: &str, error: &serde_json::Error) -> String {
+    let (line, column) = (error.line(), error.column());
+    let message = error.to_string();
+    let message = message.trim_end_matches(&format!(" at line {line} column {column}"));
+    format!("{line}:{column}: {key}{message}{}", remediation(message))
 }
 
 /// What to do about the parser's words.

@@ -52,7 +52,7 @@ fn this_distribution_and_the_catch_all_are_imported() {
     let place = place("", FILE);
     let import = of(&place, Some("dev"), &[]).unwrap();
     assert_eq!(
-        import.taken(),
+        import.taken,
         [
             "ssh-2201: tcp 2201 -> 22, firewall local",
             "http-server-8080: tcp 8080 -> 80, firewall full",
@@ -61,28 +61,28 @@ fn this_distribution_and_the_catch_all_are_imported() {
         ]
     );
     assert_eq!(
-        import.left_out(),
+        import.left_out,
         [
             "port 8080 of \"Dev\": forward \"http-server-8080\" above has the port",
             "instance \"Staging\" with 2 port(s): it is another distribution",
             "port 3000 of \"active-wsl-instance\": forward \"line-one-two-3000\" above has the port",
         ]
     );
-    assert!(!import.conflicts());
+    assert!(!import.conflicts);
     for line in [
         "# Instance Dev: Development",
         "# SSH (2201 -> 22)",
         "# line one two",
     ] {
         assert!(
-            import.text().lines().any(|one| one == line),
+            import.text.lines().any(|one| one == line),
             "{}",
-            import.text()
+            import.text
         );
     }
     assert!(
         import
-            .text()
+            .text
             .lines()
             .all(|line| line.len() <= 80 || line.contains('/'))
     );
@@ -98,7 +98,7 @@ fn this_distribution_and_the_catch_all_are_imported() {
     );
     // The same once more finds its own drop-in and decides the same.
     let again = of(&place, Some("DEV"), &[]).unwrap();
-    assert_eq!(again.text(), import.text());
+    assert_eq!(again.text, import.text);
 }
 
 #[test]
@@ -117,7 +117,7 @@ fn unknown_distribution_needs_instances_by_name() {
         "{refused}"
     );
     let import = of(&place, Some("Dev"), &["staging"]).unwrap();
-    assert_eq!(import.taken().len(), 2);
+    assert_eq!(import.taken.len(), 2);
 }
 
 #[test]
@@ -127,17 +127,17 @@ fn configured_forwards_stay() {
         [[forward]]\nname = \"port-22\"\nprotocol = \"udp\"\nlisten-port = 22\n";
     let place = place(config, FILE);
     let import = of(&place, Some("Dev"), &[]).unwrap();
-    let left = import.left_out().join("\n");
+    let left = import.left_out.join("\n");
     assert!(left.contains("w.toml:1 does it already"), "{left}");
     assert!(
         left.contains("forward \"web\" at") && left.contains(":6 has it and leads to 8080"),
         "{left}"
     );
-    assert!(import.conflicts());
+    assert!(import.conflicts);
     // Another protocol's port is free, its name is not.
     assert!(
         import
-            .taken()
+            .taken
             .iter()
             .any(|one| one.starts_with("port-22-2: tcp 22 "))
     );
@@ -150,18 +150,18 @@ fn different_file_is_overwritten_with_force_alone() {
     let place = place("", FILE);
     let import = of(&place, Some("Dev"), &[]).unwrap();
     fs::create_dir(place.source.drop_ins()).unwrap();
-    fs::write(import.path(), "[mtu]\nvalue = 1300\n").unwrap();
+    fs::write(&import.path, "[mtu]\nvalue = 1300\n").unwrap();
     let refused = import.write(false).unwrap_err().to_string();
     assert!(
         refused.contains("50-imported.toml: exists already") && refused.contains("--force"),
         "{refused}"
     );
     assert_eq!(
-        fs::read_to_string(import.path()).unwrap(),
+        fs::read_to_string(&import.path).unwrap(),
         "[mtu]\nvalue = 1300\n"
     );
     assert!(import.write(true).unwrap());
-    assert_eq!(fs::read_to_string(import.path()).unwrap(), import.text());
+    assert_eq!(fs::read_to_string(&import.path).unwrap(), import.text);
 }
 
 #[test]
@@ -225,7 +225,7 @@ fn errors_name_place_key_and_fix() {
         assert!(!place.source.drop_ins().exists());
     }
     let place = place("", "\u{feff}{\"instances\": [{\"name\": \"Dev\"}]}");
-    assert_eq!(of(&place, Some("Dev"), &[]).unwrap().taken(), [""; 0]);
+    assert_eq!(of(&place, Some("Dev"), &[]).unwrap().taken, [""; 0]);
     fs::write(&place.json, b"{\xff").unwrap();
     assert!(
         of(&place, None, &[])
@@ -292,6 +292,6 @@ proptest! {
         let wanted = Wanted { instances: &names, distribution: None };
         let path = source.source.drop_ins().join(NAME);
         let import = Import::from_foreign(&foreign, Path::new("a\nb"), &source.source, path, &wanted).unwrap();
-        prop_assert!(import.taken().len() + import.left_out().len() == instances.iter().map(|one| one.2.len()).sum::<usize>());
+        prop_assert!(import.taken.len() + import.left_out.len() == instances.iter().map(|one| one.2.len()).sum::<usize>());
     }
 }
