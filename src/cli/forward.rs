@@ -15,9 +15,7 @@ use super::{
     output::{Exit, print, print_error},
 };
 use crate::{
-    config::{
-        Added, Backend, DropIn, Firewall, Forward, Located, Protocol, Settings, Source, located,
-    },
+    config::{Added, Backend, DropIn, Firewall, Forward, Protocol, Settings, Source, located},
     control::{Client, ControlError, Reload, reload_of},
     host::{
         contract::PolicyGap,
@@ -122,15 +120,15 @@ async fn by_agent(
     }
 }
 
-/// Without an agent on the bus the system's configuration is root's.
-fn as_root(source: &Source, what: &str) -> anyhow::Result<()> {
+/// A forward's drop-in. Without an agent on the bus the system's configuration is root's.
+fn drop_in(source: &Source, name: &str, what: &str) -> anyhow::Result<DropIn> {
     if *source == Source::System && !rustix::process::geteuid().is_root() {
         anyhow::bail!(
             "only root changes {}: sudo wslmesh forward {what} ...",
             source.drop_ins().display()
         );
     }
-    Ok(())
+    Ok(DropIn::of(source, name)?)
 }
 
 async fn add(arguments: Add, source: &Source, paths: &Paths) -> anyhow::Result<Exit> {
@@ -143,31 +141,25 @@ async fn add(arguments: Add, source: &Source, paths: &Paths) -> anyhow::Result<E
         name: arguments.name.clone(),
     };
     let added = by_agent(source, async |client| client.add_forward(&forward).await).await?;
-    let (settings, exit) = match added {
+    let (settings, reload) = match added {
         Some(path) => {
             print(&format!("written: {path}"))?;
-            (Settings::load(source)?, reloaded(&Reload::Done)?)
+            (Settings::load(source)?, Reload::Done)
         }
-        None => add_here(&forward, source, paths).await?,
+        None => {
+            let drop_in = drop_in(source, &forward.name, "add")?;
+            let (added, settings) = drop_in.add(&forward)?;
+            let path = drop_in.path().display();
+            print(&match added {
+                Added::Written => format!("written: {path}"),
+                Added::Already => format!("{path} already has it"),
+            })?;
+            (settings, reload_of(source, paths).await)
+        }
     };
+    let exit = reloaded(&reload)?;
     let agreed = agree(&arguments, &forward, &settings, paths).await?;
     Ok(agreed.or(exit))
-}
-
-/// Writes the drop-in and has the agent reload.
-async fn add_here(
-    forward: &Forward,
-    source: &Source,
-    paths: &Paths,
-) -> anyhow::Result<(Settings, Exit)> {
-    as_root(source, "add")?;
-    let drop_in = DropIn::of(source, &forward.name)?;
-    let (added, settings) = drop_in.add(forward)?;
-    match added {
-        Added::Written => print(&format!("written: {}", drop_in.path().display()))?,
-        Added::Already => print(&format!("{} already has it", drop_in.path().display()))?,
-    }
-    Ok((settings, reloaded(&reload_of(source, paths).await)?))
 }
 
 /// Has Windows' policy changed where it does not allow the forward. The forward
@@ -228,15 +220,20 @@ async fn agree(
 
 async fn remove(name: &str, source: &Source, paths: &Paths) -> anyhow::Result<Exit> {
     let removed = by_agent(source, async |client| client.remove_forward(name).await).await?;
-    let (left, exit) = match removed {
+    let (left, reload) = match removed {
         Some(path) => {
             print(&format!("removed: {path}"))?;
             let mut files = located(source)?.into_iter();
-            let left = files.find(|file| file.name == name);
-            (left, reloaded(&Reload::Done)?)
+            (files.find(|file| file.name == name), Reload::Done)
         }
-        None => remove_here(name, source, paths).await?,
+        None => {
+            let drop_in = drop_in(source, name, "remove")?;
+            let left = drop_in.remove()?;
+            print(&format!("removed: {}", drop_in.path().display()))?;
+            (left, reload_of(source, paths).await)
+        }
     };
+    let exit = reloaded(&reload)?;
     let Some(left) = left else {
         return Ok(exit);
     };
@@ -246,18 +243,4 @@ async fn remove(name: &str, source: &Source, paths: &Paths) -> anyhow::Result<Ex
         left.line
     ));
     Ok(Exit::Failed)
-}
-
-/// Removes the drop-in and has the agent reload; gives back where the forward is
-/// still configured.
-async fn remove_here(
-    name: &str,
-    source: &Source,
-    paths: &Paths,
-) -> anyhow::Result<(Option<Located>, Exit)> {
-    as_root(source, "remove")?;
-    let drop_in = DropIn::of(source, name)?;
-    let left = drop_in.remove()?;
-    print(&format!("removed: {}", drop_in.path().display()))?;
-    Ok((left, reloaded(&reload_of(source, paths).await)?))
 }

@@ -23,15 +23,13 @@ pub(super) fn policy(policy: &Policy) -> Vec<String> {
     if lines.is_empty() {
         lines.push("no ports: no forward is configured".to_owned());
     }
+    let distribution = &policy.distribution;
+    let logon = match policy.logon {
+        true => format!("{distribution} is started, unelevated, and kept running"),
+        false => "nothing is started".to_owned(),
+    };
     lines.push(format!("networks: {}", policy.profiles));
-    lines.push(if policy.logon {
-        format!(
-            "after a Windows logon: {} is started, unelevated, and kept running",
-            policy.distribution
-        )
-    } else {
-        "after a Windows logon: nothing is started".to_owned()
-    });
+    lines.push(format!("after a Windows logon: {logon}"));
     lines
 }
 
@@ -39,9 +37,7 @@ pub(super) fn policy(policy: &Policy) -> Vec<String> {
 pub(super) fn changes(old: &Agreed, new: &Policy) -> Vec<String> {
     match old {
         Agreed::Nothing => vec!["there is no policy yet".to_owned()],
-        Agreed::Unreadable => {
-            vec!["the present policy cannot be read and is replaced".to_owned()]
-        }
+        Agreed::Unreadable => vec!["the present policy cannot be read and is replaced".to_owned()],
         Agreed::Policy(old) => difference(Some(old), new),
     }
 }
@@ -49,12 +45,8 @@ pub(super) fn changes(old: &Agreed, new: &Policy) -> Vec<String> {
 /// The files with their hashes.
 pub(super) fn files(files: &[Shipped]) -> Vec<String> {
     let line = |file: &Shipped| {
-        format!(
-            "{} ({} bytes)\n  SHA-256 {}",
-            file.hash.name,
-            file.size(),
-            file.hash.sha256
-        )
+        let (hash, size) = (&file.hash, file.size());
+        format!("{} ({size} bytes)\n  SHA-256 {}", hash.name, hash.sha256)
     };
     files.iter().map(line).collect()
 }
@@ -86,33 +78,22 @@ pub(super) async fn outcome(answer: &Answer, paths: &Paths) -> anyhow::Result<Ex
             "another account's password was given; the policy is for the Windows user {user}"
         )))?;
     }
-    match ending {
-        Ending::Nothing => {
-            print(&words)?;
-            Ok(Exit::Fine)
-        }
-        Ending::Unchanged => {
-            print_error(&anyhow::anyhow!(words));
-            Ok(Exit::Failed)
-        }
-        Ending::Done => {
-            print(&words)?;
-            reloaded(&reload(paths).await)
-        }
-        Ending::Failed => {
-            print_error(&anyhow::anyhow!(words));
-            // Part of it may have been done.
-            reloaded(&reload(paths).await)?;
-            Ok(Exit::Failed)
-        }
+    let failed = matches!(ending, Ending::Unchanged | Ending::Failed);
+    if failed {
+        print_error(&anyhow::anyhow!(words));
+    } else {
+        print(&words)?;
     }
+    let mut exit = Exit::Fine;
+    // Part of what failed may have been done.
+    if matches!(ending, Ending::Done | Ending::Failed) {
+        exit = reloaded(&reload(paths).await)?;
+    }
+    Ok(if failed { Exit::Failed } else { exit })
 }
 
 /// Prints what came of a reload.
 pub(in super::super) fn reloaded(reload: &Reload) -> anyhow::Result<Exit> {
     print(&prose(&reload.to_string()))?;
-    Ok(match reload {
-        Reload::Done | Reload::Signalled(_) | Reload::NoAgent | Reload::Elsewhere(..) => Exit::Fine,
-        Reload::Failed(_) => Exit::Degraded,
-    })
+    Ok(Exit::unless(matches!(reload, Reload::Failed(_))))
 }

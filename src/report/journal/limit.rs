@@ -45,16 +45,10 @@ struct Window<T> {
     start: Instant,
     /// Lines written in this window.
     written: u32,
-    held: Option<Held<T>>,
-}
-
-/// The latest of the lines that were not written, and how many there were.
-#[derive(Debug)]
-struct Held<T> {
-    line: T,
-    at: Instant,
-    cleared: bool,
-    /// Lines that raised, and lines that cleared.
+    /// The latest of the lines that were not written, when it came, and whether it
+    /// reports that something cleared.
+    held: Option<(T, Instant, bool)>,
+    /// Lines that were not written: those that raised, and those that cleared.
     counts: [u32; 2],
 }
 
@@ -77,34 +71,21 @@ impl<T> Limiter<T> {
             start: now,
             written: 0,
             held: None,
+            counts: [0; 2],
         });
         if window.written < window.limit.most {
             window.written += 1;
-            let left = window.end().saturating_duration_since(now);
-            let last = window.written == window.limit.most;
-            out.push((
-                line,
-                if last {
-                    Note::Repeating(left)
-                } else {
-                    Note::None
-                },
-            ));
-        } else {
-            let held = window.held.take();
-            let [mut raised, mut cleared] = held.map_or([0; 2], |held| held.counts);
-            let count = if rate.cleared {
-                &mut cleared
+            let note = if window.written == window.limit.most {
+                Note::Repeating(window.end().saturating_duration_since(now))
             } else {
-                &mut raised
+                Note::None
             };
-            *count = u32::saturating_add(*count, 1);
-            window.held = Some(Held {
-                line,
-                at: now,
-                cleared: rate.cleared,
-                counts: [raised, cleared],
-            });
+            out.push((line, note));
+        } else {
+            let [raised, cleared] = &mut window.counts;
+            let count = if rate.cleared { cleared } else { raised };
+            *count = count.saturating_add(1);
+            window.held = Some((line, now, rate.cleared));
         }
         out
     }
@@ -114,9 +95,9 @@ impl<T> Limiter<T> {
         let mut out = Vec::new();
         self.0.retain(|_, window| {
             if window.end() <= now
-                && let Some(held) = window.held.take()
+                && let Some(summary) = window.summary()
             {
-                out.push(held.summary(window.start));
+                out.push(summary);
                 // Counting goes on until a window without lines.
                 window.start = window.end();
             }
@@ -128,9 +109,7 @@ impl<T> Limiter<T> {
     /// All summaries, when no further line follows.
     pub(super) fn flush(&mut self) -> Vec<(T, Note)> {
         let windows = std::mem::take(&mut self.0).into_values();
-        windows
-            .filter_map(|window| Some(window.held?.summary(window.start)))
-            .collect()
+        windows.filter_map(|mut window| window.summary()).collect()
     }
 }
 
@@ -138,16 +117,16 @@ impl<T> Window<T> {
     fn end(&self) -> Instant {
         self.start + self.limit.within
     }
-}
 
-impl<T> Held<T> {
-    fn summary(self, start: Instant) -> (T, Note) {
-        let [raised, cleared] = self.counts;
-        let note = match if self.cleared { cleared } else { raised } {
+    /// The line that was held, with the number of its kind; counting starts anew.
+    fn summary(&mut self) -> Option<(T, Note)> {
+        let (line, at, is_cleared) = self.held.take()?;
+        let [raised, cleared] = std::mem::take(&mut self.counts);
+        let note = match if is_cleared { cleared } else { raised } {
             0 | 1 => Note::None,
-            times => Note::Times(times, self.at.saturating_duration_since(start)),
+            times => Note::Times(times, at.saturating_duration_since(self.start)),
         };
-        (self.line, note)
+        Some((line, note))
     }
 }
 

@@ -9,7 +9,7 @@ use std::{
     fs::File,
     io::{self, Write},
     mem::MaybeUninit,
-    os::fd::{AsFd, OwnedFd},
+    os::{fd::AsFd, unix::net::UnixDatagram},
     path::Path,
     sync::atomic::{AtomicBool, Ordering},
     time::Duration,
@@ -21,9 +21,7 @@ use rustix::{
     fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create},
     io::Errno,
     net::{
-        AddressFamily, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketAddrUnix,
-        SocketFlags, SocketType, sendmsg_addr, sendto, socket_with,
-        sockopt::{Timeout, set_socket_timeout},
+        SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketAddrUnix, sendmsg_addr, sendto,
     },
 };
 
@@ -34,7 +32,7 @@ pub(super) const SOCKET: &str = "/run/systemd/journal/socket";
 /// next one.
 #[derive(Debug)]
 pub(super) struct Native {
-    socket: OwnedFd,
+    socket: UnixDatagram,
     journald: SocketAddrUnix,
     /// journald did not read the last line in time: lines do not wait until it reads.
     busy: AtomicBool,
@@ -48,16 +46,11 @@ impl Native {
     /// The socket cannot be created, or nothing listens at the path.
     pub(super) fn open(path: &Path, timeout: Duration) -> io::Result<Self> {
         let native = Self {
-            socket: socket_with(
-                AddressFamily::UNIX,
-                SocketType::DGRAM,
-                SocketFlags::CLOEXEC,
-                None,
-            )?,
+            socket: UnixDatagram::unbound()?,
             journald: SocketAddrUnix::new(path)?,
             busy: AtomicBool::new(false),
         };
-        set_socket_timeout(&native.socket, Timeout::Send, Some(timeout))?;
+        native.socket.set_write_timeout(Some(timeout))?;
         // journald ignores an empty datagram; a busy one is running all the same.
         match native.datagram(&[]) {
             Ok(()) | Err(Errno::AGAIN) => Ok(native),
@@ -83,11 +76,8 @@ impl Native {
 
     /// Does not wait if the previous send timed out.
     fn send_with(&self, send: impl FnOnce(SendFlags) -> Result<usize, Errno>) -> Result<(), Errno> {
-        let flags = if self.busy.load(Ordering::Relaxed) {
-            SendFlags::NOSIGNAL | SendFlags::DONTWAIT
-        } else {
-            SendFlags::NOSIGNAL
-        };
+        let mut flags = SendFlags::NOSIGNAL;
+        flags.set(SendFlags::DONTWAIT, self.busy.load(Ordering::Relaxed));
         let sent = send(flags).map(drop);
         self.busy
             .store(sent == Err(Errno::AGAIN), Ordering::Relaxed);
@@ -99,10 +89,8 @@ impl Native {
         let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
         let mut file = File::from(memfd_create("wslmesh-journal", flags)?);
         file.write_all(text)?;
-        fcntl_add_seals(
-            &file,
-            SealFlags::SHRINK | SealFlags::GROW | SealFlags::WRITE | SealFlags::SEAL,
-        )?;
+        let seals = SealFlags::SHRINK | SealFlags::GROW | SealFlags::WRITE | SealFlags::SEAL;
+        fcntl_add_seals(&file, seals)?;
         let files = [file.as_fd()];
         let mut space = [MaybeUninit::uninit(); cmsg_space!(ScmRights(1))];
         let mut control = SendAncillaryBuffer::new(&mut space);
@@ -117,16 +105,14 @@ impl Native {
 fn encoded(line: &Line) -> Vec<u8> {
     let mut text = Vec::with_capacity(512);
     let mut put = |name: &str, value: &str| {
-        text.extend_from_slice(name.as_bytes());
+        let length = u64::try_from(value.len()).unwrap_or(u64::MAX);
+        text.extend(name.as_bytes());
         // The length precedes a value with line breaks.
-        if value.contains('\n') {
-            let length = u64::try_from(value.len()).unwrap_or(u64::MAX);
-            text.push(b'\n');
-            text.extend_from_slice(&length.to_le_bytes());
-        } else {
-            text.push(b'=');
+        match value.contains('\n') {
+            true => text.extend([b"\n", &length.to_le_bytes()[..]].concat()),
+            false => text.push(b'='),
         }
-        text.extend_from_slice(value.as_bytes());
+        text.extend(value.as_bytes());
         text.push(b'\n');
     };
     put("MESSAGE", &line.message);
