@@ -46,13 +46,11 @@ static LOG: OnceLock<Log> = OnceLock::new();
 /// WSLMESH_EVENT or WSLMESH_ADDRESS_NEW, and each line the MESSAGE_ID of its
 /// event or health code.
 pub fn start() {
-    let level = env::var("WSLMESH_LOG")
-        .ok()
-        .and_then(|level| level.parse().ok())
-        .unwrap_or(Level::INFO);
+    let level = env::var("WSLMESH_LOG").ok();
+    let level = level.and_then(|level| level.parse().ok());
     // The netlink decoder warns about attributes of kernels newer than itself.
     let filter = Targets::new()
-        .with_target("wslmesh", level)
+        .with_target("wslmesh", level.unwrap_or(Level::INFO))
         .with_default(Level::ERROR);
     let journal = under_journal().then(|| Native::open(Path::new(SOCKET), SEND_TIMEOUT));
     // Only a second start in one process fails; the first log stays.
@@ -71,11 +69,9 @@ pub(super) fn flush_expired() {
 /// `$JOURNAL_STREAM` names device and inode of the journal's stream; it counts
 /// only when standard error really is that stream (systemd.exec(5)).
 fn under_journal() -> bool {
-    let Ok(stream) = env::var("JOURNAL_STREAM") else {
-        return false;
-    };
+    let stream = env::var("JOURNAL_STREAM");
     rustix::fs::fstat(io::stderr())
-        .is_ok_and(|stat| stream == format!("{}:{}", stat.st_dev, stat.st_ino))
+        .is_ok_and(|stat| stream == Ok(format!("{}:{}", stat.st_dev, stat.st_ino)))
 }
 
 /// Writes lines to the journal, or else to standard error.

@@ -150,6 +150,12 @@ impl Document {
         Path::new("/proc").join(self.pid.to_string()).exists()
     }
 
+    /// What the relay counted, if it was asked.
+    #[must_use]
+    pub fn counted(&self) -> Option<&Counted> {
+        self.relay.as_ref()?.counters.as_ref()
+    }
+
     /// Whether the node is degraded: a warning or an error is in force.
     #[must_use]
     pub fn degraded(&self) -> bool {

@@ -95,10 +95,8 @@ impl Native {
         let mut space = [MaybeUninit::uninit(); cmsg_space!(ScmRights(1))];
         let mut control = SendAncillaryBuffer::new(&mut space);
         control.push(SendAncillaryMessage::ScmRights(&files));
-        self.send_with(|flags| {
-            sendmsg_addr(&self.socket, &self.journald, &[], &mut control, flags)
-        })?;
-        Ok(())
+        let to = &self.journald;
+        Ok(self.send_with(|flags| sendmsg_addr(&self.socket, to, &[], &mut control, flags))?)
     }
 }
 
@@ -132,8 +130,6 @@ fn encoded(line: &Line) -> Vec<u8> {
 /// A field's name in the journal, which allows only A-Z, 0-9 and _.
 pub(in crate::report) fn field_name(field: &str) -> String {
     let name = field.to_ascii_uppercase();
-    format!(
-        "WSLMESH_{}",
-        name.replace(|c: char| !c.is_ascii_alphanumeric(), "_")
-    )
+    let name = name.replace(|c: char| !c.is_ascii_alphanumeric(), "_");
+    format!("WSLMESH_{name}")
 }
