@@ -29,18 +29,15 @@ pub(super) enum Command {
 }
 
 pub(super) async fn config(command: Command, source: Source, paths: Paths) -> anyhow::Result<Exit> {
-    if let Command::Import(arguments) = command {
-        return import::import(&arguments, &source, &paths).await;
-    }
-    let settings = Settings::load(&source)?;
     match command {
-        Command::Import(_) => {}
-        Command::Show => print(settings.to_string().trim_end())?,
-        Command::Check if settings.files.is_empty() => {
-            print("no configuration file: the defaults are in force")?
-        }
+        Command::Import(arguments) => return import::import(&arguments, &source, &paths).await,
+        Command::Show => print(Settings::load(&source)?.to_string().trim_end())?,
         Command::Check => {
-            for file in &settings.files {
+            let files = Settings::load(&source)?.files;
+            if files.is_empty() {
+                print("no configuration file: the defaults are in force")?;
+            }
+            for file in files {
                 print(&format!("{}: {}", file.display(), style::good("fine")))?;
             }
         }

@@ -5,9 +5,6 @@ use jiff::Timestamp;
 use super::table::{columns, widths};
 use crate::model::{Counted, CountedForward};
 
-/// Younger counters, in milliseconds, are those of now.
-const NOW: u64 = 1000;
-
 /// How old the counters are.
 pub(super) fn age(entry: &Counted) -> String {
     let now = u64::try_from(Timestamp::now().as_millisecond()).unwrap_or_default();
@@ -16,10 +13,9 @@ pub(super) fn age(entry: &Counted) -> String {
 }
 
 fn old(ms: u64) -> String {
-    if ms < NOW {
-        "of now".to_owned()
-    } else {
-        format!("{} old", span(ms / 1000))
+    match ms / 1000 {
+        0 => "of now".to_owned(),
+        seconds => format!("{} old", span(seconds)),
     }
 }
 

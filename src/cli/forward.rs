@@ -109,11 +109,8 @@ async fn by_agent(
     if *source != Source::System {
         return Ok(None);
     }
-    let changed = match Client::connect().await {
-        Ok(client) => change(client).await,
-        Err(error) => Err(error),
-    };
-    match changed {
+    let changed = async { change(Client::connect().await?).await };
+    match changed.await {
         Ok(path) => Ok(Some(path)),
         Err(ControlError::Absent(_) | ControlError::Denied) => Ok(None),
         Err(error) => Err(error.into()),
@@ -123,10 +120,9 @@ async fn by_agent(
 /// A forward's drop-in. Without an agent on the bus the system's configuration is root's.
 fn drop_in(source: &Source, name: &str, what: &str) -> anyhow::Result<DropIn> {
     if *source == Source::System && !rustix::process::geteuid().is_root() {
-        anyhow::bail!(
-            "only root changes {}: sudo wslmesh forward {what} ...",
-            source.drop_ins().display()
-        );
+        let folder = source.drop_ins();
+        let folder = folder.display();
+        anyhow::bail!("only root changes {folder}: sudo wslmesh forward {what} ...");
     }
     Ok(DropIn::of(source, name)?)
 }
@@ -195,19 +191,15 @@ async fn agree(
             )?;
             return Ok(Exit::Fine);
         }
-        Agreed::Unreadable => "the policy on Windows cannot be read",
+        Agreed::Unreadable => "cannot be read",
         Agreed::Policy(policy) => match policy.gap(forward) {
             None => return Ok(Exit::Fine),
-            Some(PolicyGap::OutsidePolicy) => "the policy on Windows does not allow these ports",
-            Some(PolicyGap::ListenAddress) => {
-                "the policy on Windows allows these ports on another address"
-            }
-            Some(PolicyGap::Firewall) => {
-                "the policy on Windows allows these ports with another firewall"
-            }
+            Some(PolicyGap::OutsidePolicy) => "does not allow these ports",
+            Some(PolicyGap::ListenAddress) => "allows these ports on another address",
+            Some(PolicyGap::Firewall) => "allows these ports with another firewall",
         },
     };
-    print(lacks)?;
+    print(&format!("the policy on Windows {lacks}"))?;
     if arguments.no_install {
         print("to allow it, run: wslmesh host install")?;
         return Ok(Exit::Degraded);

@@ -23,6 +23,12 @@ const LAST: [(&str, &str); 2] = [
     ("SEE ALSO", ".BR wslmesh (8),\n.BR wslmesh.toml (5)\n"),
 ];
 
+fn root() -> Command {
+    let mut root = Arguments::command();
+    root.build();
+    root
+}
+
 /// A section of clap_mangen without heading and preamble.
 fn section(command: &Command, render: fn(&Man, &mut dyn io::Write) -> io::Result<()>) -> String {
     let mut bytes = Vec::new();
@@ -128,19 +134,17 @@ fn page(name: &str, command: &Command, part: &str) -> String {
 #[test]
 fn pages_are_current() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("man");
-    let mut root = Arguments::command();
-    root.build();
-    let of = |name: &str| format!("wslmesh-{name}");
-    let mut commands: BTreeMap<String, &Command> =
-        below(&root).map(|one| (of(one.get_name()), one)).collect();
+    let root = root();
+    let named = |one| (format!("wslmesh-{}", Command::get_name(one)), one);
+    let mut commands: BTreeMap<String, &Command> = below(&root).map(named).collect();
     commands.insert("wslmesh".to_owned(), &root);
     let mut stale = Vec::new();
     for (name, command) in &commands {
-        let part =
-            fs::read_to_string(folder.join(format!("parts/{name}.8"))).unwrap_or_else(|_| {
-                println!("man/parts/{name}.8 does not exist: {name}(8) has only its help");
-                String::new()
-            });
+        let part = fs::read_to_string(folder.join(format!("parts/{name}.8")));
+        let part = part.unwrap_or_else(|_| {
+            println!("man/parts/{name}.8 does not exist: {name}(8) has only its help");
+            String::new()
+        });
         let (path, text) = (folder.join(format!("{name}.8")), page(name, command, &part));
         if std::env::var_os("WSLMESH_WRITE_DOCS").is_some() {
             fs::write(&path, &text).unwrap();
@@ -164,44 +168,37 @@ fn pages_are_current() {
     );
 }
 
+/// A command and all below it.
+fn all(command: &Command) -> Vec<&Command> {
+    let below = command.get_subcommands().flat_map(all);
+    std::iter::once(command).chain(below).collect()
+}
+
 #[test]
 fn every_command_has_a_description() {
-    fn walk(command: &Command, path: &str) {
+    for command in all(&root()) {
+        let path = command.get_bin_name().unwrap_or_default();
         assert!(about(command).len() > 12, "{path} has no description");
         for argument in command.get_arguments() {
-            assert!(
-                argument.get_help().is_some(),
-                "{path}: {} has no help",
-                argument.get_id()
-            );
-        }
-        for one in below(command) {
-            walk(one, &format!("{path} {}", one.get_name()));
+            let id = argument.get_id();
+            assert!(argument.get_help().is_some(), "{path}: {id} has no help");
         }
     }
-    let mut root = Arguments::command();
-    root.build();
-    walk(&root, "wslmesh");
 }
 
 /// Clap does not wrap usage lines.
 #[test]
 fn no_usage_is_wider_than_a_terminal() {
-    fn usages(command: &Command, into: &mut Vec<String>) {
-        into.push(command.clone().render_usage().to_string());
-        command.get_subcommands().for_each(|one| usages(one, into));
-    }
-    let mut command = Arguments::command();
-    command.build();
-    let mut all = Vec::new();
-    usages(&command, &mut all);
-    let lines: Vec<&str> = all.iter().flat_map(|usage| usage.lines()).collect();
+    let root = root();
+    let usage = |command: &Command| command.clone().render_usage().to_string();
+    let usages: Vec<String> = all(&root).into_iter().map(usage).collect();
+    let lines: Vec<&str> = usages.iter().flat_map(|usage| usage.lines()).collect();
     assert!(lines.len() > 14, "{lines:#?}");
     for line in lines {
         assert!(line.chars().count() <= super::table::WIDTH, "{line}");
     }
-    let add = all
-        .iter()
+    let mut usages = usages.iter();
+    let add = usages
         .find(|usage| usage.contains(" forward add "))
         .unwrap();
     assert!(

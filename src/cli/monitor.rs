@@ -33,7 +33,10 @@ const RECONNECT: Duration = Duration::from_secs(1);
 
 /// Follows what the agent does until Ctrl-C or until the output's reader closes it.
 pub(super) async fn monitor(paths: &Paths, json: bool) -> anyhow::Result<Exit> {
-    let mut printer = Printer::new(json);
+    let mut printer = Printer {
+        json,
+        ..Printer::default()
+    };
     select! {
         done = follow(paths, &mut printer) => done?,
         interrupted = tokio::signal::ctrl_c() => interrupted.context("cannot catch Ctrl-C")?,
@@ -45,36 +48,42 @@ pub(super) async fn monitor(paths: &Paths, json: bool) -> anyhow::Result<Exit> {
 /// Ends when the output has no reader any more.
 async fn follow(paths: &Paths, printer: &mut Printer) -> anyhow::Result<()> {
     let (mut client, mut updates) = subscribe(paths).await?;
-    loop {
-        let mut event = state(&client, updates.running).await;
-        while printer.print(&event)? {
-            event = match updates.next().await {
-                Some(Update::Signal(signal)) => Event::Signal(signal),
-                Some(Update::Running(running)) => state(&client, running).await,
-                None => break,
-            };
-        }
-        let reason = "lost the system bus; reconnecting".to_owned();
-        if !printer.print(&Event::Unknown { reason })? {
-            return Ok(());
-        }
-        (client, updates) = loop {
-            sleep(RECONNECT).await;
-            if let Ok(client) = Client::connect().await
-                && let Ok(updates) = client.subscribe().await
-            {
-                break (client, updates);
+    let mut event = state(&client, updates.running).await;
+    while printer.print(&event)? {
+        event = match updates.next().await {
+            Some(Update::Signal(signal)) => Event::Signal(signal),
+            Some(Update::Running(running)) => state(&client, running).await,
+            None => {
+                let reason = "lost the system bus; reconnecting".to_owned();
+                if !printer.print(&Event::Unknown { reason })? {
+                    break;
+                }
+                (client, updates) = reconnect(paths).await;
+                state(&client, updates.running).await
             }
         };
-        // The agent takes its time to join the bus again.
-        while !updates.running && agent_pid(paths).is_some() {
-            match updates.next().await {
-                Some(Update::Running(running)) => updates.running = running,
-                Some(Update::Signal(_)) => {}
-                None => break,
-            }
+    }
+    Ok(())
+}
+
+/// Waits for the bus, and for an agent that runs: it takes its time to join again.
+async fn reconnect(paths: &Paths) -> (Client, Subscription) {
+    let (client, mut updates) = loop {
+        sleep(RECONNECT).await;
+        if let Ok(client) = Client::connect().await
+            && let Ok(updates) = client.subscribe().await
+        {
+            break (client, updates);
+        }
+    };
+    while !updates.running && agent_pid(paths).is_some() {
+        match updates.next().await {
+            Some(Update::Running(running)) => updates.running = running,
+            Some(Update::Signal(_)) => {}
+            None => break,
         }
     }
+    (client, updates)
 }
 
 /// The agent on the bus, which need not be running yet.
@@ -113,9 +122,9 @@ async fn state(client: &Client, running: bool) -> Event {
 }
 
 /// Prints events, each with its time.
+#[derive(Default)]
 struct Printer {
     json: bool,
-    zone: TimeZone,
     /// The line of a new address, which the changes of its pass repeat.
     printed: Option<String>,
 }
@@ -131,14 +140,6 @@ struct Line<'a> {
 }
 
 impl Printer {
-    fn new(json: bool) -> Self {
-        Self {
-            json,
-            zone: TimeZone::system(),
-            printed: None,
-        }
-    }
-
     /// Says whether the output still has a reader.
     fn print(&mut self, event: &Event) -> anyhow::Result<bool> {
         let now = Timestamp::now();
@@ -149,7 +150,7 @@ impl Printer {
                 event,
             })?
         } else if let Some(words) = self.words(event) {
-            format!("{}  {words}", style::dim(&time(&self.zone, now)))
+            format!("{}  {words}", style::dim(&time(TimeZone::system(), now)))
         } else {
             return Ok(true);
         };
@@ -194,8 +195,8 @@ impl Printer {
 }
 
 /// Local time, as `date '+%F %T'` prints it.
-fn time(zone: &TimeZone, at: Timestamp) -> String {
-    at.to_zoned(zone.clone()).strftime("%F %T").to_string()
+fn time(zone: TimeZone, at: Timestamp) -> String {
+    at.to_zoned(zone).strftime("%F %T").to_string()
 }
 
 /// Waits until standard output is a pipe without a reader. That has an error (pipe(7)),

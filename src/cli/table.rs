@@ -57,6 +57,11 @@ pub(super) fn hanging(head: &str, lines: impl IntoIterator<Item = String>) -> Ve
     lines.into_iter().map(with_head).collect()
 }
 
+/// A count of things.
+pub(super) fn several(count: usize, name: &str) -> String {
+    format!("{count} {name}{}", if count == 1 { "" } else { "s" })
+}
+
 /// Joins parts with commas and wraps them; only a part longer than a line is broken.
 pub(super) fn listed(parts: &[String], width: usize) -> Vec<String> {
     let parts: Vec<String> = parts

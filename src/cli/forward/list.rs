@@ -10,7 +10,7 @@ use super::super::{
 };
 use crate::{
     config::{Forward, Settings, Source},
-    control::{Status, status},
+    control::status,
     model::{CountedForward, ForwardBackend, ForwardStatus, Severity},
     paths::Paths,
     report::Document,
@@ -62,18 +62,10 @@ pub(super) async fn list(source: &Source, paths: &Paths, json: bool) -> anyhow::
         print_error(&anyhow::Error::new(error));
         None
     });
-    let (document, note) = match status {
-        Some(Status { mut document, note }) => {
-            answers::add_answers(&mut document);
-            (Some(document), note)
-        }
-        None => (None, None),
-    };
-    let rows: Vec<Row> = settings
-        .forwards
-        .iter()
-        .map(|forward| row(forward, document.as_ref()))
-        .collect();
+    let (mut document, note) = status.map(|one| (one.document, one.note)).unzip();
+    document.iter_mut().for_each(answers::add_answers);
+    let forwards = settings.forwards.iter();
+    let rows: Vec<Row> = forwards.map(|one| row(one, document.as_ref())).collect();
     if json {
         print(&serde_json::to_string_pretty(&rows)?)?;
     } else if rows.is_empty() {
@@ -83,42 +75,30 @@ pub(super) async fn list(source: &Source, paths: &Paths, json: bool) -> anyhow::
         for line in table(&rows).iter().chain(&counted) {
             print(line)?;
         }
-        if let Some(note) = note {
+        if let Some(note) = note.flatten() {
             print(&style::dim(&prose(&format!("note: {note}"))))?;
         }
     }
-    let down = rows
-        .iter()
-        .any(|row| row.state == "down" || !row.health.is_empty());
-    Ok(Exit::unless(down))
+    let is_down = |row: &Row| row.state == "down" || !row.health.is_empty();
+    Ok(Exit::unless(rows.iter().any(is_down)))
 }
 
 fn row(forward: &Forward, document: Option<&Document>) -> Row {
-    let served = document.and_then(|document| {
-        let of_this_name = |entry: &&ForwardStatus| {
-            entry.name == forward.name
-                && (entry.listen.protocol, entry.listen.listen_port)
-                    == (forward.protocol, forward.listen_port)
-                && entry.connect_port == forward.connect_port
-        };
-        document.served.iter().find(of_this_name)
-    });
+    let is_this = |entry: &&ForwardStatus| {
+        entry.name == forward.name
+            && entry.listen.protocol == forward.protocol
+            && entry.listen.listen_port == forward.listen_port
+            && entry.connect_port == forward.connect_port
+    };
+    let served = document.and_then(|document| document.served.iter().find(is_this));
+    let address = served.map_or(forward.listen_address, |one| one.listen.listen_address);
     let concerns = |subject: &str| subject.split(", ").any(|name| name == forward.name);
-    let health = document.map_or_else(Vec::new, |document| {
-        let of_this = document
-            .health
-            .iter()
-            .filter(|entry| entry.severity > Severity::Info && concerns(&entry.subject));
-        of_this.map(|entry| entry.code.clone()).collect()
-    });
+    let health = document.iter().flat_map(|document| &document.health);
+    let health = health.filter(|one| one.severity > Severity::Info && concerns(&one.subject));
     Row {
         name: forward.name.clone(),
         protocol: forward.protocol.to_string(),
-        listen: format!(
-            "{}:{}",
-            served.map_or(forward.listen_address, |entry| entry.listen.listen_address),
-            forward.listen_port
-        ),
+        listen: format!("{address}:{}", forward.listen_port),
         connect_port: forward.connect_port.get(),
         firewall: forward.firewall.to_string(),
         served_by: served.and_then(|entry| entry.backend),
@@ -129,7 +109,7 @@ fn row(forward: &Forward, document: Option<&Document>) -> Row {
         },
         answers: served.and_then(|entry| entry.answers),
         unanswered: served.and_then(|entry| entry.unanswered.clone()),
-        health,
+        health: health.map(|entry| entry.code.clone()).collect(),
         counters: document.and_then(|document| {
             let (taken_unix_ms, entry) = entry_of(forward, document)?;
             let counters = entry.counters;
@@ -149,7 +129,7 @@ fn row(forward: &Forward, document: Option<&Document>) -> Row {
 /// What the relay counted for a forward, and when it was asked. The relay may
 /// listen on another address than the configured one.
 fn entry_of<'a>(forward: &Forward, document: &'a Document) -> Option<(u64, &'a CountedForward)> {
-    let counters = document.relay.as_ref()?.counters.as_ref()?;
+    let counters = document.counted()?;
     let of_this = |entry: &&CountedForward| {
         let listen = entry.counters.listen;
         entry.name == forward.name
@@ -161,19 +141,16 @@ fn entry_of<'a>(forward: &Forward, document: &'a Document) -> Option<(u64, &'a C
 
 /// What the relay counted for the forwards that are listed, below their table.
 fn counted(forwards: &[Forward], document: Option<&Document>) -> Vec<String> {
-    let Some(document) = document else {
+    let Some((document, counters)) = document.and_then(|one| Some((one, one.counted()?))) else {
         return Vec::new();
     };
-    let counters = document.relay.as_ref().and_then(|e| e.counters.as_ref());
     let entries = forwards.iter().filter_map(|one| entry_of(one, document));
-    let entries: Vec<&CountedForward> = entries.map(|(_, entry)| entry).collect();
-    let (Some(counters), false) = (counters, entries.is_empty()) else {
-        return Vec::new();
-    };
+    let table = counters::table(&Vec::from_iter(entries.map(|(_, entry)| entry)), WIDTH);
+    if table.is_empty() {
+        return table;
+    }
     let title = format!("relay counters, {}:", counters::age(counters));
-    let mut lines = vec![String::new(), title];
-    lines.extend(counters::table(&entries, WIDTH));
-    lines
+    [vec![String::new(), title], table].concat()
 }
 
 /// One line for each forward, in columns; what does not fit is on the next one.

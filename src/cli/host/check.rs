@@ -75,10 +75,8 @@ pub(super) async fn check(
         && !arguments.force
         && report.symlink_metadata().is_ok()
     {
-        anyhow::bail!(
-            "{} exists already: name another file, or add --force to overwrite it",
-            report.display()
-        );
+        let report = report.display();
+        anyhow::bail!("{report} exists already: name another file, or add --force to overwrite it");
     }
     if arguments.probe {
         let question = "A probe listens for a moment on a port of Windows' loopback, has netsh read two lines that change nothing, and starts the task: once to repeat the last selection, and, where it is installed and WSL is behind NAT, twice more to make one forward on a TCP port that the policy allows and nothing uses, with the firewall rules of its grant, and to remove it again. Go on?";
@@ -92,9 +90,9 @@ pub(super) async fn check(
     if let Some(report) = &arguments.report {
         write(report, arguments.force, &markdown(&findings))
             .with_context(|| format!("cannot write {}", report.display()))?;
+        let report = report.display();
         print(&format!(
-            "written: {}; look through it before you attach it to an issue",
-            report.display()
+            "written: {report}; look through it before you attach it to an issue"
         ))?;
     }
     if arguments.json {
@@ -148,14 +146,11 @@ fn findings(facts: Facts, asked: Result<Answer, SetupError>) -> Findings {
 }
 
 fn exit(findings: &Findings) -> Exit {
-    let differs = |check: &setup::Check| check.result == CheckResult::Differs;
     if findings.windows.error.is_some() {
-        Exit::Failed
-    } else if findings.checks.iter().any(differs) {
-        Exit::Degraded
-    } else {
-        Exit::Fine
+        return Exit::Failed;
     }
+    let mut checks = findings.checks.iter();
+    Exit::unless(checks.any(|check| check.result == CheckResult::Differs))
 }
 
 /// What a check found: a list of facts as a JSON object, or a sentence.

@@ -43,10 +43,9 @@ impl Facts {
         Self {
             wslmesh: env!("CARGO_PKG_VERSION"),
             kernel: plain(&release),
-            wsl: if interop::is_wsl() {
-                interop::ask_wsl_version().await
-            } else {
-                None
+            wsl: match interop::is_wsl() {
+                true => interop::ask_wsl_version().await,
+                false => None,
             },
             mode: match interop::ask_mode().await {
                 ModeState::Known(mode) => mode.as_str().to_owned(),
@@ -58,10 +57,10 @@ impl Facts {
                 Ok(settings) => configuration(&settings),
                 Err(error) => plain(&error.to_string()),
             },
-            agent: document.as_ref().map_or_else(
-                || "not running".to_owned(),
-                |document| format!("{}, {} passes", document.role, document.passes),
-            ),
+            agent: match &document {
+                Some(document) => format!("{}, {} passes", document.role, document.passes),
+                None => "not running".to_owned(),
+            },
             health: document.map(|document| {
                 let codes = document.health.into_iter().map(|entry| entry.code);
                 codes.collect()
@@ -105,10 +104,9 @@ fn configuration(settings: &Settings) -> String {
 
 /// A forward without its name.
 fn forward(forward: &Forward) -> String {
-    let address = if forward.listen_address.is_unspecified() {
-        String::new()
-    } else {
-        " on one address".to_owned()
+    let address = match forward.listen_address.is_unspecified() {
+        true => "",
+        false => " on one address",
     };
     format!(
         "{} {} -> {} {}{address}",

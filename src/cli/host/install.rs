@@ -61,15 +61,14 @@ impl Install {
             Agreed::Policy(old) => Some(old),
             Agreed::Nothing | Agreed::Unreadable => None,
         };
-        let profiles = self.profiles.clone();
+        let profiles = self.profiles.as_ref();
+        let profiles = profiles.or(old.map(|old| &old.profiles));
         Policy {
             version: policy::VERSION,
             package: PACKAGE.into(),
             distribution,
             logon: !self.no_logon && (self.logon || old.is_none_or(|old| old.logon)),
-            profiles: profiles
-                .or_else(|| old.map(|old| old.profiles.clone()))
-                .unwrap_or_default(),
+            profiles: profiles.cloned().unwrap_or_default(),
             grants,
         }
     }
@@ -96,9 +95,9 @@ pub(in super::super) async fn install(
     let setup = Setup::find(Staging::permanent(&paths.state)?)?;
     let (distribution, before) = installed(&setup).await?;
     let policy = arguments.policy(grants, distribution, &before.policy);
+    let agreed = before.elevated && arguments.yes;
     if !is_agreed(&before, &policy) {
         show(&policy, &before)?;
-        let agreed = before.elevated && arguments.yes;
         if !agreed {
             print(
                 "\nWindows will ask for administrator rights, and an elevated window will\nshow this again and ask for the word yes. Both wait about two minutes.",
@@ -114,7 +113,7 @@ pub(in super::super) async fn install(
         policy: &policy,
         package: PACKAGE,
         files: &hashes,
-        agreed: before.elevated && arguments.yes,
+        agreed,
     };
     let answer = setup.call(order).await.context(shown::UNKNOWN)?;
     shown::outcome(&answer, paths).await
@@ -127,18 +126,12 @@ async fn installed(setup: &Setup) -> Result<(Distribution, Answer), SetupError> 
 
 /// Policy and changes, as text.
 fn show(policy: &Policy, before: &Answer) -> anyhow::Result<()> {
-    shown::print_block(
-        &format!(
-            "To be approved on Windows, for the distribution {}:",
-            policy.distribution
-        ),
-        &shown::policy(policy),
-    )?;
+    let distribution = &policy.distribution;
+    let heading = format!("To be approved on Windows, for the distribution {distribution}:");
+    shown::print_block(&heading, &shown::policy(policy))?;
     let changes = shown::changes(&before.policy, policy);
     match &before.installed {
-        _ if !changes.is_empty() => {
-            shown::print_block("\nChanges:", &changes)?;
-        }
+        _ if !changes.is_empty() => shown::print_block("\nChanges:", &changes)?,
         Some(installed) if installed.version != policy.package => print(&format!(
             "\nChanges: version {} -> {}",
             installed.version, policy.package
@@ -181,8 +174,8 @@ async fn dry_run(
         }
         Err(error) => {
             let name = std::env::var("WSL_DISTRO_NAME").unwrap_or_default();
-            let distribution = Distribution::try_from(name)
-                .or_else(|_| Distribution::try_from("unknown".to_owned()))?;
+            let unknown = |_| Distribution::try_from("unknown".to_owned());
+            let distribution = Distribution::try_from(name).or_else(unknown)?;
             let policy = arguments.policy(grants, distribution, &Agreed::Nothing);
             shown::print_block("To be approved on Windows:", &shown::policy(&policy))?;
             print_error(&anyhow::Error::new(error).context("cannot read the present policy"));

@@ -108,11 +108,8 @@ fn words(signal: &Signal) -> String {
             duration_us,
         } => changed(changes, *duration_us),
         Signal::HealthRaised(entry) => {
-            let (title, detail) = (entry.title(), &entry.detail);
-            format!(
-                "{}: {title}: {detail}. {}",
-                entry.severity, entry.remediation
-            )
+            let (title, detail, fix) = (entry.title(), &entry.detail, &entry.remediation);
+            format!("{}: {title}: {detail}. {fix}", entry.severity)
         }
         Signal::HealthCleared { code, subject } if subject.is_empty() => format!("{code} cleared"),
         Signal::HealthCleared { code, subject } => format!("{code} ({subject}) cleared"),

@@ -2,7 +2,7 @@ use super::*;
 
 #[test]
 fn an_address_change_is_printed_once() {
-    let mut printer = Printer::new(false);
+    let mut printer = Printer::default();
     let address = |new: &str| {
         Event::Signal(Signal::AddressChanged {
             interface: "eth0".to_owned(),
@@ -32,7 +32,7 @@ fn an_address_change_is_printed_once() {
 
 #[test]
 fn a_lost_address_is_printed_once() {
-    let mut printer = Printer::new(false);
+    let mut printer = Printer::default();
     let lost = Event::Signal(Signal::AddressChanged {
         interface: "eth0".to_owned(),
         old: "10.0.0.1".to_owned(),
@@ -50,7 +50,7 @@ fn a_lost_address_is_printed_once() {
 
 #[test]
 fn each_change_of_a_contested_value_is_printed() {
-    let mut printer = Printer::new(false);
+    let mut printer = Printer::default();
     for round in 0..3 {
         for change in ["wg0 mtu 1420 -> 1280", "wg0 mtu 1280 -> 1420"] {
             let event = Event::Signal(Signal::Changed {
@@ -75,10 +75,10 @@ fn times_are_local() {
     ];
     for (unix_ms, text) in table {
         let at = Timestamp::from_millisecond(unix_ms).unwrap();
-        assert_eq!(time(&zone, at), text);
+        assert_eq!(time(zone.clone(), at), text);
     }
     assert_eq!(
-        time(&TimeZone::UTC, Timestamp::UNIX_EPOCH),
+        time(TimeZone::UTC, Timestamp::UNIX_EPOCH),
         "1970-01-01 00:00:00"
     );
 }

@@ -3,24 +3,24 @@
 use super::{
     super::{
         counters, style,
-        table::{columns, hanging, listed, wrap},
+        table::{columns, hanging, listed, several, wrap},
     },
-    peers::{self, ROOM},
+    peers::{self, MOST, ROOM, more},
 };
 use crate::{
     model::{ForwardBackend, ForwardState, ForwardStatus, HealthEntry},
     report::{Document, RelayEntry},
 };
 
-/// Forwards that are shown.
-const MAX_FORWARDS: usize = 16;
 /// A longer name of a forward has a line of its own.
 const LONG_NAME: usize = 16;
 
 /// The page at a time, in seconds since 1970; `note` is where the document is from, if
 /// not from the agent itself.
 pub(super) fn page(document: &Document, note: Option<&str>, now_unix: u64) -> Vec<String> {
-    let mut rows = vec![("agent", vec![agent(document)])];
+    let (verdict, pid) = (verdict(document, "healthy"), document.pid);
+    let agent = format!("{} (process {pid}), {verdict}", document.role);
+    let mut rows = vec![("agent", vec![agent])];
     if document.role == "active" {
         rows.extend(of_a_leader(document, now_unix));
     }
@@ -47,10 +47,7 @@ fn of_a_leader(document: &Document, now_unix: u64) -> Vec<(&'static str, Vec<Str
         ("wireguard", peers::lines(document, now_unix)),
         ("forwards", forwards(document)),
         ("portproxy", portproxy.collect()),
-        (
-            "relay",
-            document.relay.as_ref().map_or_else(Vec::new, relay),
-        ),
+        ("relay", document.relay.iter().flat_map(relay).collect()),
         ("counters", counted(document)),
         ("file", wrap(&file, ROOM)),
         ("passes", vec![format!("{passes}, the last took {took} us")]),
@@ -70,11 +67,6 @@ fn verdict(document: &Document, otherwise: &str) -> String {
     }
 }
 
-fn agent(document: &Document) -> String {
-    let verdict = verdict(document, "healthy");
-    format!("{} (process {}), {verdict}", document.role, document.pid)
-}
-
 fn address(document: &Document) -> Vec<String> {
     let (address, interface) = (or_dash(document.address), &document.interface);
     vec![
@@ -89,10 +81,13 @@ fn forwards(document: &Document) -> Vec<String> {
     if entries.is_empty() {
         return vec!["-".to_owned()];
     }
-    let cells = |entry: &ForwardStatus| [entry.name.clone(), listen(entry), state(entry)];
+    let cells = |entry: &ForwardStatus| {
+        let listen = format!("{} -> {}", entry.listen, entry.connect_port);
+        [entry.name.clone(), listen, state(entry)]
+    };
     let aligned = columns(entries.iter().map(cells).collect(), LONG_NAME, false);
     let mut lines = Vec::new();
-    for (entry, (long, [name, listen, state])) in entries.iter().zip(aligned).take(MAX_FORWARDS) {
+    for (entry, (long, [name, listen, state])) in entries.iter().zip(aligned).take(MOST) {
         let (state, paint) = (state.trim_end(), state_style(entry));
         lines.extend(long);
         let left = format!("{name}  {listen}");
@@ -105,21 +100,8 @@ fn forwards(document: &Document) -> Vec<String> {
             lines.extend(hanging(&margin, state.map(|line| paint(&line))));
         }
     }
-    if let Some(more @ 1..) = entries.len().checked_sub(MAX_FORWARDS) {
-        let text = format!("and {more} more: wslmesh forward list");
-        lines.push(style::dim(&text));
-    }
+    lines.extend(more(entries.len(), "wslmesh forward list"));
     lines
-}
-
-fn listen(entry: &ForwardStatus) -> String {
-    format!(
-        "{} {}:{} -> {}",
-        entry.listen.protocol,
-        entry.listen.listen_address,
-        entry.listen.listen_port,
-        entry.connect_port
-    )
 }
 
 /// Its backend and its state.
@@ -147,26 +129,21 @@ fn state_style(entry: &ForwardStatus) -> fn(&str) -> String {
 }
 
 fn relay(entry: &RelayEntry) -> Vec<String> {
-    let state = if entry.applied {
-        "serves"
-    } else {
-        "does not serve yet"
+    let state = match entry.applied {
+        true => "serves",
+        false => "does not serve yet",
     };
-    let sessions = match entry.sessions {
-        1 => "1 UDP session".to_owned(),
-        count => format!("{count} UDP sessions"),
-    };
+    let sessions = several(entry.sessions, "UDP session");
     wrap(&format!("{state}, {sessions}; {}", entry.location), ROOM)
 }
 
 /// The relay's counters with their age, and a table of them.
 fn counted(document: &Document) -> Vec<String> {
-    let Some(entry) = document.relay.as_ref().and_then(|e| e.counters.as_ref()) else {
+    let Some(counted) = document.counted() else {
         return Vec::new();
     };
-    let all: Vec<_> = entry.forwards.iter().collect();
-    let mut lines = vec![counters::age(entry)];
-    lines.extend(counters::table(&all, ROOM));
+    let mut lines = vec![counters::age(counted)];
+    lines.extend(counters::table(&Vec::from_iter(&counted.forwards), ROOM));
     lines
 }
 

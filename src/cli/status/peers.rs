@@ -3,7 +3,7 @@
 use super::super::{
     counters::{bytes, span},
     style,
-    table::{WIDTH, hanging, listed, wrap},
+    table::{WIDTH, hanging, listed, several, wrap},
 };
 use crate::{
     model::{HANDSHAKE_STALE, LinkKind},
@@ -14,8 +14,8 @@ use crate::{
 pub(super) const MARGIN: usize = 11;
 pub(super) const ROOM: usize = WIDTH - MARGIN;
 
-/// Peers of one device that are shown; of more those with the latest handshakes.
-const MAX_PEERS: usize = 16;
+/// Forwards that are shown, and peers of one device: those with the latest handshakes.
+pub(super) const MOST: usize = 16;
 
 /// All devices; nothing where there is none.
 pub(super) fn lines(document: &Document, now_unix: u64) -> Vec<String> {
@@ -41,24 +41,23 @@ fn one(device: &WireguardEntry, now_unix: u64) -> Vec<String> {
         let lines = wrap(error, ROOM).into_iter();
         return lines.map(|line| style::warn(&line)).collect();
     }
-    let port = match device.listen_port {
-        Some(port) => format!("port {port}"),
-        None => "no port yet".to_owned(),
-    };
-    let count = match device.peers.len() {
-        1 => "1 peer".to_owned(),
-        count => format!("{count} peers"),
-    };
+    let port = device.listen_port.map(|port| format!("port {port}"));
+    let port = port.unwrap_or_else(|| "no port yet".to_owned());
+    let count = several(device.peers.len(), "peer");
     let mut lines = vec![format!("{}, {port}, {count}", device.device)];
     let mut peers: Vec<&PeerEntry> = device.peers.iter().collect();
     peers.sort_by_key(|peer| std::cmp::Reverse(peer.latest_handshake_unix));
-    let shown = peers.iter().take(MAX_PEERS);
+    let shown = peers.iter().take(MOST);
     lines.extend(shown.flat_map(|peer| entry(peer, now_unix)));
-    if let Some(more @ 1..) = peers.len().checked_sub(MAX_PEERS) {
-        let text = format!("and {more} more: wg show {}", device.device);
-        lines.push(format!("  {}", style::dim(&text)));
-    }
+    let more = more(peers.len(), &format!("wg show {}", device.device));
+    lines.extend(hanging("  ", more));
     lines
+}
+
+/// How many of these are not shown, and what shows them.
+pub(super) fn more(all: usize, command: &str) -> Option<String> {
+    let more = all.checked_sub(MOST).filter(|more| *more > 0)?;
+    Some(style::dim(&format!("and {more} more: {command}")))
 }
 
 fn entry(peer: &PeerEntry, now_unix: u64) -> Vec<String> {
