@@ -121,13 +121,12 @@ impl Client {
     /// [`ControlError::Absent`]: there is no bus, or none that answers.
     pub async fn connect() -> Result<Self, ControlError> {
         let connected = async { Self::over(&Connection::system().await?).await };
-        match timeout(READ_TIMEOUT, connected).await {
-            Ok(Ok(client)) => Ok(client),
-            Ok(Err(_)) => Err(ControlError::Absent("no system bus".to_owned())),
-            Err(_) => Err(ControlError::Absent(
-                "the system bus does not answer".to_owned(),
-            )),
-        }
+        let absent = match timeout(READ_TIMEOUT, connected).await {
+            Ok(Ok(client)) => return Ok(client),
+            Ok(Err(_)) => "no system bus",
+            Err(_) => "the system bus does not answer",
+        };
+        Err(ControlError::Absent(absent.to_owned()))
     }
 
     async fn over(connection: &Connection) -> zbus::Result<Self> {

@@ -54,6 +54,12 @@ impl FakeAgent {
         self.document.to_owned()
     }
 
+    /// As a bus whose policy does not let the call through.
+    fn reload(&self) -> zbus::fdo::Result<()> {
+        let text = "Rejected send message, 2 matched rules".to_owned();
+        Err(zbus::fdo::Error::AccessDenied(text))
+    }
+
     #[expect(clippy::too_many_arguments, reason = "as on the bus")]
     fn add_forward(
         &self,
@@ -161,6 +167,15 @@ async fn refusals_keep_the_agents_words() {
     assert_eq!(password.to_string(), "polkit may not ask");
     let busy = client.remove_forward("x").await.unwrap_err();
     assert_eq!(busy.to_string(), "another agent leads");
+}
+
+#[tokio::test]
+async fn call_that_the_bus_policy_denies_is_denied() {
+    let (client, _server, _) = to_agent(DOCUMENT).await;
+    let denied = client.reload().await.unwrap_err();
+    assert!(matches!(denied, ControlError::Denied), "{denied:?}");
+    assert!(!denied.is_absent(), "there is an agent");
+    assert_eq!(denied.to_string(), "the bus does not allow this call");
 }
 
 #[tokio::test]
