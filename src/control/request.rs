@@ -96,8 +96,7 @@ struct Reserved(mpsc::OwnedPermit<Request>);
 pub struct RequestQueue {
     requests: mpsc::Receiver<Request>,
     name_holder: watch::Receiver<Option<String>>,
-    ask_counters: Arc<Notify>,
-    counters: watch::Sender<Option<Answer>>,
+    handle: AgentHandle,
     /// When the relay was asked, until it has answered.
     asked: Option<Instant>,
     waiting: Vec<Request>,
@@ -110,20 +109,18 @@ pub struct RequestQueue {
 pub fn requests(source: Source) -> (AgentHandle, RequestQueue) {
     let (sender, receiver) = mpsc::channel(MAX_WAITING);
     let (name_holder, held) = watch::channel(None);
-    let counters = watch::Sender::new(None);
     let handle = AgentHandle {
         requests: sender,
         name_holder,
         ask_counters: Arc::default(),
-        counters,
+        counters: watch::Sender::new(None),
         source,
         files: Arc::default(),
     };
     let queue = RequestQueue {
         requests: receiver,
         name_holder: held,
-        ask_counters: Arc::clone(&handle.ask_counters),
-        counters: handle.counters.clone(),
+        handle: handle.clone(),
         asked: None,
         waiting: Vec::new(),
         reloaded: Ok(()),
@@ -268,7 +265,7 @@ impl RequestQueue {
             select! {
                 Some(request) = self.requests.recv() => self.waiting.push(request),
                 Ok(()) = self.name_holder.changed() => {}
-                () = self.ask_counters.notified() => {
+                () = self.handle.ask_counters.notified() => {
                     let open = |asked: Instant| asked.elapsed() < ASK_AGAIN;
                     if self.asked.is_some_and(open) {
                         continue;
@@ -297,7 +294,7 @@ impl RequestQueue {
 
     /// Takes the relay's answer, or none where it has ended since.
     pub fn set_counters(&mut self, counters: Option<&Counted>) {
-        let changed = self.counters.send_if_modified(|before| {
+        let changed = self.handle.counters.send_if_modified(|before| {
             let changed = before.as_ref().map(|(_, counted)| counted) != counters;
             if changed {
                 *before = counters.map(|counted| (Instant::now(), counted.clone()));
