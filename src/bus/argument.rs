@@ -34,7 +34,7 @@ impl Arguments<'_> {
         })?;
         let or = |given, default| if str::is_empty(given) { default } else { given };
         Ok(Forward {
-            name: name(self.name)?.to_owned(),
+            name: short("name", self.name)?.to_owned(),
             protocol: read("protocol", self.protocol)?,
             listen_address: read("listen-address", or(self.listen_address, "0.0.0.0"))?,
             listen_port,
@@ -44,12 +44,8 @@ impl Arguments<'_> {
     }
 }
 
-/// A name that is short enough to be repeated in an error.
-pub(super) fn name(given: &str) -> Result<&str, Error> {
-    short("name", given)
-}
-
-fn short<'a>(key: &str, given: &'a str) -> Result<&'a str, Error> {
+/// A text that is short enough to be repeated in an error.
+pub(super) fn short<'a>(key: &str, given: &'a str) -> Result<&'a str, Error> {
     if given.len() > MAX_LENGTH {
         return Err(Error::Forward(format!(
             "{key} has {} bytes, more than any right one ({MAX_LENGTH})",

@@ -11,7 +11,7 @@ use zbus::{
     Connection, MessageStream,
     connection::Builder,
     fdo::{DBusProxy, RequestNameFlags, RequestNameReply},
-    object_server::{InterfaceRef, SignalEmitter},
+    object_server::InterfaceRef,
 };
 
 use super::{
@@ -231,34 +231,29 @@ impl Link {
         let emitter = self.agent.signal_emitter();
         emit_changes(emitter, &before, &self.emitted).await?;
         for signal in signals {
-            emit(emitter, signal).await?;
+            match signal {
+                Signal::AddressChanged {
+                    interface,
+                    old,
+                    new,
+                } => Agent1::address_changed_to(emitter, &interface, &old, &new).await,
+                Signal::HealthRaised(raised) => {
+                    let (code, severity, subject, detail, fix) = entry(raised);
+                    Agent1::health_raised(emitter, &code, &severity, &subject, &detail, &fix).await
+                }
+                Signal::HealthCleared { code, subject } => {
+                    Agent1::health_cleared(emitter, &code, &plain(subject)).await
+                }
+                Signal::Changed {
+                    changes,
+                    duration_us,
+                } => {
+                    let changes: Vec<String> = changes.into_iter().map(plain).collect();
+                    Agent1::changed(emitter, &changes, duration_us).await
+                }
+            }?;
         }
         Ok(())
-    }
-}
-
-/// Emits one signal.
-async fn emit(at: &SignalEmitter<'_>, signal: Signal) -> zbus::Result<()> {
-    match signal {
-        Signal::AddressChanged {
-            interface,
-            old,
-            new,
-        } => Agent1::address_changed_to(at, &interface, &old, &new).await,
-        Signal::HealthRaised(raised) => {
-            let (code, severity, subject, detail, remediation) = entry(raised);
-            Agent1::health_raised(at, &code, &severity, &subject, &detail, &remediation).await
-        }
-        Signal::HealthCleared { code, subject } => {
-            Agent1::health_cleared(at, &code, &plain(subject)).await
-        }
-        Signal::Changed {
-            changes,
-            duration_us,
-        } => {
-            let changes: Vec<String> = changes.into_iter().map(plain).collect();
-            Agent1::changed(at, &changes, duration_us).await
-        }
     }
 }
 

@@ -259,7 +259,7 @@ impl Agent1 {
         #[zbus(header)] call: Header<'_>,
     ) -> Result<String, Error> {
         let caller = self.quotas.admit(bus, &call).await?;
-        let name = argument::name(name)?.to_owned();
+        let name = argument::short("name", name)?.to_owned();
         self.allow(bus, &call, &caller, Action::RemoveForward)
             .await?;
         let path = self.shared.agent.remove(name).await?;
