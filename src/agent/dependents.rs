@@ -91,7 +91,7 @@ struct Ended {
 }
 
 /// The units and hooks that depend on the address.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Dependents {
     /// Where the notes are kept.
     path: PathBuf,
@@ -121,12 +121,8 @@ impl Dependents {
             notes: serde_json::from_slice(&text).unwrap_or_default(),
             path,
             below,
-            reads: SingleFlight::default(),
-            run: JoinSet::new(),
             check: true,
-            tried: None,
-            retry: Retry::default(),
-            findings: BTreeMap::new(),
+            ..Self::default()
         }
     }
 

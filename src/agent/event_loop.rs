@@ -1,9 +1,6 @@
 //! The event loop: each event leads to one reconciliation.
 
-use std::{
-    path::PathBuf,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use tokio::{
     select,
@@ -151,7 +148,7 @@ impl EventLoop {
 
     /// Retries whatever failed, at once.
     fn retry_everything(&mut self) {
-        self.agent.retry_everything();
+        self.agent.ledger.reset();
         self.windows.relay.retry();
         self.dependents.retry_now();
     }
@@ -171,7 +168,7 @@ impl EventLoop {
                 Ok(())
             }
             Err(error) => {
-                self.agent.refuse(&error, &path_of(&self.source));
+                self.agent.refuse(&error, self.source.main());
                 self.agent.ask_windows_again();
                 Err(error.to_string())
             }
@@ -210,11 +207,4 @@ impl EventLoop {
 async fn subscribe_again() -> Result<Watch, AgentError> {
     sleep(Duration::from_secs(1)).await;
     Ok(Watch::subscribe()?)
-}
-
-fn path_of(source: &Source) -> PathBuf {
-    match source {
-        Source::System => PathBuf::from("/etc/wslmesh/wslmesh.toml"),
-        Source::File(path) => path.clone(),
-    }
 }

@@ -55,10 +55,8 @@ impl Ledger {
             return true;
         };
         if entry.action.same_end(action) {
-            return match entry.retry.due {
-                Some(due) => due <= now,
-                None => entry.retry.failures == 0,
-            };
+            let never_failed = entry.retry.failures == 0;
+            return entry.retry.due.map_or(never_failed, |due| due <= now);
         }
         !entry.holds_back(action) || now >= entry.last_try + BREAKER
     }

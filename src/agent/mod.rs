@@ -6,7 +6,6 @@ mod error;
 mod event_loop;
 mod ledger;
 mod machine;
-mod mode;
 mod oneshot;
 mod publish;
 mod reconcile;

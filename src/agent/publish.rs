@@ -33,13 +33,11 @@ pub(super) struct Pass<'a> {
 }
 
 /// What was published last, and where to publish.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Publisher {
     runtime: PathBuf,
     /// Published on too, once it is there.
     pub(super) bus: Option<Bus>,
-    /// Signals for the bus with the next document.
-    signals: Vec<Signal>,
     tracker: Tracker,
     /// The last node, which may have lost its address.
     pub(super) node: Option<Node>,
@@ -49,7 +47,7 @@ pub(super) struct Publisher {
     published: Option<Ipv4Addr>,
     forwards: Vec<ForwardStatus>,
     passes: u64,
-    status_works: bool,
+    status_failed: bool,
 }
 
 /// Empty without an address.
@@ -64,15 +62,7 @@ impl Publisher {
     pub(super) fn new(runtime: PathBuf) -> Self {
         Self {
             runtime,
-            bus: None,
-            signals: Vec::new(),
-            tracker: Tracker::default(),
-            node: None,
-            address: None,
-            published: None,
-            forwards: Vec::new(),
-            passes: 0,
-            status_works: true,
+            ..Self::default()
         }
     }
 
@@ -91,10 +81,6 @@ impl Publisher {
         }
     }
 
-    fn interface(&self) -> Option<String> {
-        self.node.as_ref().map(|node| node.link.name.to_string())
-    }
-
     /// Publishes a pass everywhere; gives back the journal's lines.
     pub(super) fn publish(
         &mut self,
@@ -103,7 +89,8 @@ impl Publisher {
         manager: &mut Manager,
     ) -> Vec<String> {
         self.passes += 1;
-        let mut lines = Vec::from_iter(self.publish_changes(pass));
+        let mut signals = Vec::new();
+        let mut lines = Vec::from_iter(self.publish_changes(pass, &mut signals));
         let changes = self.tracker.update(findings);
         lines.extend(publish_health(&changes));
         let raised = changes.raised.iter();
@@ -113,17 +100,16 @@ impl Publisher {
             code: one.code.to_string(),
             subject: one.subject,
         });
-        self.signals.extend(raised.chain(cleared));
+        signals.extend(raised.chain(cleared));
         manager.status(&self.status_line(pass.mode));
         let document = self.document(pass);
         let written = write_status(&self.runtime, &document);
         if let Err(error) = &written
-            && self.status_works
+            && !self.status_failed
         {
             tracing::info!(event = "status", "no status document: {error}");
         }
-        self.status_works = written.is_ok();
-        let signals = std::mem::take(&mut self.signals);
+        self.status_failed = written.is_err();
         if let Some(bus) = &self.bus {
             bus.publish(document, signals);
         }
@@ -131,9 +117,9 @@ impl Publisher {
     }
 
     /// One line for a pass that did something.
-    fn publish_changes(&mut self, pass: &Pass<'_>) -> Option<String> {
+    fn publish_changes(&mut self, pass: &Pass<'_>, signals: &mut Vec<Signal>) -> Option<String> {
         let (old, new) = (self.published, self.address);
-        let interface = self.interface();
+        let interface = self.node.as_ref().map(|node| node.link.name.to_string());
         let mut parts = Vec::new();
         if old != new {
             let interface = interface.clone().unwrap_or_default();
@@ -142,7 +128,7 @@ impl Publisher {
                 (Some(old), None) => format!("{interface} address {old} is lost"),
                 (None, new) => format!("{interface} address {}", text(new)),
             });
-            self.signals.push(Signal::AddressChanged {
+            signals.push(Signal::AddressChanged {
                 interface,
                 old: text(old),
                 new: text(new),
@@ -165,7 +151,7 @@ impl Publisher {
             "{line} ({:.1} ms)",
             pass.took.as_secs_f64() * 1e3
         );
-        self.signals.push(Signal::Changed {
+        signals.push(Signal::Changed {
             changes: parts,
             duration_us,
         });

@@ -8,15 +8,16 @@ use tokio::sync::OnceCell;
 use super::{
     ledger::{Ledger, Recheck},
     machine::{Host, Linux, Machine},
-    mode::ModeQuery,
     publish::{Pass, Publisher},
     windows::HostEvent,
 };
 use crate::{
     apply::{ApplyError, saved::SavedError},
+    backoff::Retry,
     config::{ConfigError, Settings},
     model::{
-        Action, Code, Finding, HostMemory, HostOutcome, Observation, Plan, RelayMemory, micros,
+        Action, Code, Finding, HostMemory, HostOutcome, ModeState, Observation, Plan, RelayMemory,
+        micros,
     },
     netlink::NetlinkError,
     paths::Paths,
@@ -31,7 +32,7 @@ pub(super) struct Agent<M> {
     pub(super) settings: Settings,
     pub(super) mode: ModeQuery,
     pub(super) host: HostMemory,
-    ledger: Ledger,
+    pub(super) ledger: Ledger,
     recheck: Recheck,
     /// The configuration that was refused.
     rejected: Option<Finding>,
@@ -87,10 +88,6 @@ impl<M: Machine> Agent<M> {
             self.recheck.retry.due,
         ];
         due.into_iter().flatten().min()
-    }
-
-    pub(super) fn retry_everything(&mut self) {
-        self.ledger.reset();
     }
 
     /// Takes new settings; what failed under the old ones is tried at once, and
@@ -286,6 +283,34 @@ impl<M: Machine> Agent<M> {
             }
         }
         changes
+    }
+}
+
+/// What is known of WSL's networking mode.
+#[derive(Debug, Default)]
+pub(super) struct ModeQuery {
+    /// The last answer.
+    pub(super) state: ModeState,
+    /// When the next query is due.
+    pub(super) retry: Retry,
+}
+
+impl ModeQuery {
+    /// Takes an answer.
+    pub(super) fn answered(&mut self, mode: ModeState) {
+        if mode.known().is_some() {
+            self.retry.reset();
+        } else if self.state.known().is_some() {
+            // The mode cannot change while the virtual machine lives: a failed
+            // query does not replace an answer.
+            return;
+        } else {
+            self.retry.failed(Instant::now());
+        }
+        if self.state != mode {
+            tracing::info!(event = "mode", mode = %mode, "networking mode: {mode}");
+        }
+        self.state = mode;
     }
 }
 

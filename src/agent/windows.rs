@@ -67,7 +67,7 @@ pub(super) enum HostEvent {
 }
 
 /// The calls in flight, at most one of each kind.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Windows {
     /// The state directory, in which the script that Windows reads is kept.
     state: PathBuf,
@@ -86,12 +86,8 @@ impl Windows {
     pub(super) fn new(paths: &Paths, relay: Supervisor) -> Self {
         Self {
             state: paths.state.clone(),
-            calls: JoinSet::new(),
-            asking: false,
-            mode: SingleFlight::default(),
-            syncing: false,
-            forwards: SingleFlight::default(),
             relay,
+            ..Self::default()
         }
     }
 
@@ -116,19 +112,16 @@ impl Windows {
     /// Waits for the next call to end, or for the relay; for ever when nothing is
     /// in flight.
     pub(super) async fn event(&mut self) -> HostEvent {
-        loop {
-            let ended = select! {
-                memory = self.relay.next_change() => return HostEvent::Relay(memory),
-                ended = self.calls.join_next(), if !self.calls.is_empty() => ended,
-            };
+        select! {
+            memory = self.relay.next_change() => HostEvent::Relay(memory),
             // A call never panics and is never aborted.
-            if let Some(Ok(event)) = ended {
+            Some(Ok(event)) = self.calls.join_next() => {
                 match event {
                     HostEvent::Mode(_) => self.asking = false,
                     HostEvent::Forwards(_) => self.syncing = false,
                     HostEvent::Relay(_) => {}
                 }
-                return event;
+                event
             }
         }
     }
@@ -151,20 +144,4 @@ impl Host for Windows {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test]
-    async fn rules_of_an_earlier_run_are_not_forgotten_by_a_call_that_fails() {
-        // There is no interop here, so the call never reaches a Windows.
-        let wanted = RuleSet::nothing(SyncMode::Nat);
-        for before in [false, true] {
-            let folder = tempfile::tempdir().unwrap();
-            let saved = Saved::new(folder.path());
-            saved.update(|values| values.forwards = before).unwrap();
-            let outcome = sync_and_remember(folder.path(), wanted.clone()).await;
-            assert_eq!(outcome.rules_remain, Some(before));
-            assert_eq!(saved.load().unwrap().forwards, before);
-        }
-    }
-}
+mod tests;

@@ -109,7 +109,7 @@ async fn a_failure_is_one_finding_and_is_tried_again_later() {
     );
     assert!(bench.agent.next_due().is_some());
     machine.failing.borrow_mut().clear();
-    bench.agent.retry_everything();
+    bench.agent.ledger.reset();
     let third = bench.pass().await;
     assert_eq!(
         third
@@ -199,7 +199,7 @@ async fn windows_that_fails_is_called_again_and_one_that_refuses_is_not() {
     );
     assert_eq!(bench.calls.wanted.len(), 1, "not before it is due");
     assert!(bench.agent.next_due().is_some());
-    bench.agent.retry_everything();
+    bench.agent.ledger.reset();
     bench.pass().await;
     assert_eq!(bench.calls.wanted.len(), 2);
     bench.answer(true, vec![Finding::new(Code::ForwardNotElevated, "", "x")]);
