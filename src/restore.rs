@@ -1,11 +1,11 @@
 //! Puts back what the agent changed, where it is still as the agent left it.
 
-use std::fmt;
+use std::{collections::BTreeMap, fmt};
 
 use crate::{
     agent,
     apply::{
-        self,
+        self, ApplyError,
         saved::{Saved, SavedError, Values},
     },
     model::{Finding, InterfaceName, SysctlKey, SysctlReading, SysctlValue},
@@ -33,8 +33,6 @@ pub enum Outcome {
     },
     /// It could not be put back; it stays saved.
     Failed {
-        /// Parameter or link.
-        what: String,
         /// Why.
         error: String,
     },
@@ -66,7 +64,7 @@ impl fmt::Display for Outcome {
         match self {
             Self::Restored { what, value } => write!(f, "restored: {what} {value}"),
             Self::Left { what, why } => write!(f, "left: {what}: {why}"),
-            Self::Failed { error, .. } => write!(f, "failed: {error}"),
+            Self::Failed { error } => write!(f, "failed: {error}"),
             Self::Withdrawn { what: Some(what) } => write!(f, "withdrawn: {what}"),
             Self::Withdrawn { what: None } => f.write_str("withdrawn: no rules were installed"),
             Self::Remaining { why } => {
@@ -97,12 +95,9 @@ pub async fn restore(paths: &Paths) -> Result<Vec<Outcome>, RestoreError> {
     let Values { sysctl, mtu, .. } = saved.load()?;
     let netlink = Netlink::connect()?;
     let mut outcomes = Vec::new();
-    let mut kept = (
-        std::collections::BTreeMap::new(),
-        std::collections::BTreeMap::new(),
-    );
+    let mut kept = (BTreeMap::new(), BTreeMap::new());
     for (name, was) in sysctl {
-        let outcome = parameter(&name, &was.before, &was.after);
+        let outcome = parameter(&name, &was.before, &was.after).await;
         if matches!(outcome, Outcome::Failed { .. }) {
             kept.0.insert(name, was);
         }
@@ -139,7 +134,7 @@ pub async fn withdraw(paths: &Paths) -> Result<Option<Outcome>, RestoreError> {
     }))
 }
 
-fn parameter(name: &str, before: &str, after: &str) -> Outcome {
+async fn parameter(name: &str, before: &str, after: &str) -> Outcome {
     let what = name.to_owned();
     let Ok(key) = SysctlKey::parse(name) else {
         return Outcome::Left {
@@ -147,76 +142,61 @@ fn parameter(name: &str, before: &str, after: &str) -> Outcome {
             why: "wslmesh does not set it".to_owned(),
         };
     };
-    match observe::read_sysctl(&key) {
-        SysctlReading::Value { value, .. } if value == SysctlValue::new(after) => {
-            match apply::write_sysctl(&key, &SysctlValue::new(before)) {
-                Ok(_) => Outcome::Restored {
-                    what,
-                    value: before.to_owned(),
-                },
-                Err(error) => Outcome::Failed {
-                    what,
-                    error: error.to_string(),
-                },
-            }
+    let found = match observe::read_sysctl(&key) {
+        SysctlReading::Value { value, .. } => Some(value),
+        SysctlReading::Missing => None,
+        SysctlReading::Unreadable(why) => {
+            let error = format!("{name}: cannot write {before:?}: {why}");
+            return Outcome::Failed { error };
         }
-        SysctlReading::Value { value, .. } if value == SysctlValue::new(before) => {
-            Outcome::Restored {
-                what,
-                value: before.to_owned(),
-            }
-        }
-        SysctlReading::Value { value, .. } => Outcome::Left {
-            what,
-            why: format!("another program has set it to {value}"),
-        },
-        SysctlReading::Missing => Outcome::Left {
-            what,
-            why: "no longer exists".to_owned(),
-        },
-        SysctlReading::Unreadable(why) => Outcome::Failed {
-            what,
-            error: format!("{name}: cannot write {before:?}: {why}"),
-        },
-    }
+    };
+    let (before, after) = (SysctlValue::new(before), SysctlValue::new(after));
+    let write = async || apply::write_sysctl(&key, &before);
+    put_back(what, found, &before, &after, write).await
 }
 
 async fn link(netlink: &Netlink, index: u32, name: &str, before: u32, after: u32) -> Outcome {
     let what = format!("{name} mtu");
+    let Some(interface) = InterfaceName::new(name) else {
+        return Outcome::Left {
+            what,
+            why: "no longer exists".to_owned(),
+        };
+    };
     let found = match netlink.link(index).await {
-        Ok(found) => found
-            .filter(|link| name_of(link) == Some(name))
-            .as_ref()
-            .and_then(mtu_of),
+        Ok(found) => found.filter(|link| name_of(link) == Some(name)),
         Err(error) => {
-            return Outcome::Failed {
-                what,
-                error: format!("{name}: {error}"),
-            };
+            let error = format!("{name}: {error}");
+            return Outcome::Failed { error };
         }
     };
-    match (found, InterfaceName::new(name)) {
-        (Some(found), Some(name)) if found == after => {
-            match apply::set_mtu(netlink, index, &name, before).await {
-                Ok(_) => Outcome::Restored {
-                    what,
-                    value: before.to_string(),
-                },
-                Err(error) => Outcome::Failed {
-                    what,
-                    error: error.to_string(),
-                },
-            }
-        }
-        (Some(found), _) if found == before => Outcome::Restored {
-            what,
-            value: before.to_string(),
+    let found = found.as_ref().and_then(mtu_of);
+    let write = async || apply::set_mtu(netlink, index, &interface, before).await;
+    put_back(what, found, &before, &after, write).await
+}
+
+/// Gives a value that is still as the agent set it its previous value.
+async fn put_back<T: PartialEq + fmt::Display>(
+    what: String,
+    found: Option<T>,
+    before: &T,
+    after: &T,
+    write: impl AsyncFnOnce() -> Result<bool, ApplyError>,
+) -> Outcome {
+    let value = before.to_string();
+    match found {
+        Some(found) if found == *after => match write().await {
+            Ok(_) => Outcome::Restored { what, value },
+            Err(error) => Outcome::Failed {
+                error: error.to_string(),
+            },
         },
-        (Some(found), _) => Outcome::Left {
+        Some(found) if found == *before => Outcome::Restored { what, value },
+        Some(found) => Outcome::Left {
             what,
             why: format!("another program has set it to {found}"),
         },
-        (None, _) => Outcome::Left {
+        None => Outcome::Left {
             what,
             why: "no longer exists".to_owned(),
         },
