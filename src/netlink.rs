@@ -118,12 +118,13 @@ impl Netlink {
     /// # Errors
     /// The kernel's refusal, or no answer in time.
     pub async fn links(&self) -> Result<Vec<LinkMessage>, NetlinkError> {
-        let request = self
+        let mask = vec![LinkExtentMask::SkipStats];
+        let all = self
             .0
             .link()
             .get()
-            .set_filter_mask(AddressFamily::Unspec, vec![LinkExtentMask::SkipStats]);
-        within("list the links", request.execute().try_collect()).await
+            .set_filter_mask(AddressFamily::Unspec, mask);
+        within("list the links", all.execute().try_collect()).await
     }
 
     /// The link of this index, if it exists.
@@ -211,10 +212,8 @@ impl Watch {
             MulticastGroup::Ipv4Route,
         ];
         let (mut connection, _, messages) = rtnetlink::new_multicast_connection(&groups)?;
-        connection
-            .socket_mut()
-            .socket_mut()
-            .set_rx_buf_sz(WATCH_BUFFER)?;
+        let socket = connection.socket_mut().socket_mut();
+        socket.set_rx_buf_sz(WATCH_BUFFER)?;
         tokio::spawn(connection);
         Ok(Self(Box::pin(messages)))
     }

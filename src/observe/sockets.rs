@@ -24,12 +24,9 @@ const UNCONNECTED: &str = "07";
 /// # Errors
 /// The kernel has no table of the protocol, or it cannot be read.
 pub fn sockets(root: &Path, protocol: Protocol) -> io::Result<Vec<Socket>> {
-    let (four, six) = match protocol {
-        Protocol::Tcp => ("proc/net/tcp", "proc/net/tcp6"),
-        Protocol::Udp => ("proc/net/udp", "proc/net/udp6"),
-    };
-    let mut found = parse(protocol, BufReader::new(File::open(root.join(four))?))?;
-    match File::open(root.join(six)) {
+    let open = |version: &str| File::open(root.join(format!("proc/net/{protocol}{version}")));
+    let mut found = parse(protocol, BufReader::new(open("")?))?;
+    match open("6") {
         Ok(file) => found.extend(parse(protocol, BufReader::new(file))?),
         // A kernel without IPv6 has no such table.
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
@@ -48,14 +45,14 @@ fn parse(protocol: Protocol, table: impl BufRead) -> io::Result<Vec<Socket>> {
         let (Some(local), Some(state)) = (fields.next(), fields.nth(1)) else {
             continue;
         };
-        match protocol {
-            Protocol::Tcp if state == LISTENS => {}
+        match (protocol, state) {
+            (Protocol::Tcp, LISTENS) | (Protocol::Udp, UNCONNECTED) => {
+                found.extend(socket(protocol, local));
+            }
             // Those that listen come first, and the others may be many.
-            Protocol::Tcp => break,
-            Protocol::Udp if state == UNCONNECTED => {}
-            Protocol::Udp => continue,
+            (Protocol::Tcp, _) => break,
+            (Protocol::Udp, _) => {}
         }
-        found.extend(socket(protocol, local));
     }
     Ok(found)
 }

@@ -38,7 +38,10 @@ use rustix::{
 };
 use wireguard_control::{Backend, Device as Read, PeerInfo};
 
-use crate::model::{Device, InterfaceName, Peer, PublicKey};
+use crate::{
+    model::{Device, InterfaceName, Peer, PublicKey},
+    netlink::attribute,
+};
 
 /// Peers in one message: 60 bytes each, far below the 64 KiB that a netlink
 /// attribute can hold.
@@ -82,7 +85,7 @@ pub(super) fn set_keepalive(index: u32, peers: &[PublicKey], seconds: u16) -> io
     for some in peers.chunks(AT_ONCE) {
         let mut message = GenlMessage::from_payload(update(index, some, seconds));
         message.set_resolved_family_id(family);
-        match request::<_, GenlMessage<WireguardMessage>>(&socket, message, NLM_F_ACK)? {
+        match request(&socket, message, NLM_F_ACK)? {
             NetlinkPayload::Error(error) if error.code.is_none() => {}
             answer => return Err(unexpected(answer, "the update")),
         }
@@ -121,30 +124,23 @@ fn family(socket: &Socket) -> io::Result<u16> {
         cmd: GenlCtrlCmd::GetFamily,
         nlas: vec![GenlCtrlAttrs::FamilyName("wireguard".to_owned())],
     };
-    let message = GenlMessage::from_payload(ask);
-    match request::<_, GenlMessage<GenlCtrl>>(socket, message, 0)? {
-        NetlinkPayload::InnerMessage(answer) => answer
-            .payload
-            .nlas
-            .iter()
-            .find_map(|nla| match nla {
-                GenlCtrlAttrs::FamilyId(id) => Some(*id),
-                _ => None,
-            })
-            .ok_or_else(|| io::Error::other("the kernel names no family id for WireGuard")),
+    match request(socket, GenlMessage::from_payload(ask), 0)? {
+        NetlinkPayload::InnerMessage(answer) => {
+            let id = attribute!(answer.payload.nlas, GenlCtrlAttrs::FamilyId).copied();
+            id.ok_or_else(|| io::Error::other("the kernel names no family id for WireGuard"))
+        }
         answer => Err(unexpected(answer, "the question for WireGuard's family")),
     }
 }
 
 /// Sends one message and waits for its answer.
-fn request<T, R>(
+fn request<T: GenlFamily + Emitable + fmt::Debug>(
     socket: &Socket,
     mut message: GenlMessage<T>,
     flags: u16,
-) -> io::Result<NetlinkPayload<R>>
+) -> io::Result<NetlinkPayload<GenlMessage<T>>>
 where
-    T: GenlFamily + Emitable + fmt::Debug,
-    R: NetlinkDeserializable,
+    GenlMessage<T>: NetlinkDeserializable,
 {
     message.finalize();
     let mut request = NetlinkMessage::from(message);
