@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     config::Source,
-    doctor::{Check, Fix, GROUPS, Verdict, describe, examine, gather},
+    doctor::{Check, Fix, GROUPS, Info, Verdict, count, describe, examine, gather},
     model::{HealthEntry, Severity},
     paths::Paths,
 };
@@ -84,9 +84,7 @@ pub(super) async fn doctor(command: Command, source: Source, paths: Paths) -> an
     } else {
         let mut lines = fixed_lines(command.fix, &fixed);
         lines.extend(page(&results, command.all));
-        for line in lines {
-            print(&line)?;
-        }
+        print(&lines.join("\n"))?;
     }
     let bad = results.iter().any(|(_, verdict)| verdict.is_bad());
     Ok(if bad { Exit::Degraded } else { Exit::Fine })
@@ -137,21 +135,11 @@ const MOST_FIXES: usize = 5;
 
 /// What `--fix` did.
 fn fixed_lines(wanted: bool, fixed: &Fixed) -> Vec<String> {
-    let Fixed {
-        done,
-        asked,
-        failed,
-    } = fixed;
-    let mut lines = Vec::new();
-    for (word, texts) in [("fixed", done), ("asked", asked), ("not fixed", failed)] {
-        for text in texts {
-            let wrapped = wrap(&format!("{word}: {text}"), WIDTH - MARGIN);
-            lines.extend(wrapped.iter().enumerate().map(|(index, line)| {
-                let margin = if index == 0 { 0 } else { MARGIN };
-                format!("{:margin$}{line}", "")
-            }));
-        }
-    }
+    let done = fixed.done.iter().map(|text| format!("fixed: {text}"));
+    let asked = fixed.asked.iter().map(|text| format!("asked: {text}"));
+    let failed = fixed.failed.iter().map(|text| format!("not fixed: {text}"));
+    let texts = done.chain(asked).chain(failed);
+    let mut lines: Vec<String> = texts.flat_map(|text| hanging("", MARGIN, &text)).collect();
     if wanted && lines.is_empty() {
         lines.push("nothing to fix that is safe".to_owned());
     }
@@ -165,16 +153,9 @@ fn fixed_lines(wanted: bool, fixed: &Fixed) -> Vec<String> {
 /// `all` a line for each of them.
 fn page(results: &Results, all: bool) -> Vec<String> {
     let mut lines = Vec::new();
-    let mut explained = Vec::new();
     for severity in [Severity::Error, Severity::Warning, Severity::Info] {
         for (check, verdict) in results {
-            let kinds = kinds(*check, verdict.findings(), severity);
-            if kinds.is_empty() {
-                continue;
-            }
-            let why = !explained.contains(check);
-            explained.push(*check);
-            lines.extend(block(*check, severity, &kinds, why, all));
+            lines.extend(block(check.info(), verdict, severity, all));
         }
     }
     if all {
@@ -187,61 +168,39 @@ fn page(results: &Results, all: bool) -> Vec<String> {
     lines
 }
 
-/// Details of one severity that have the same fix.
-struct Kind {
-    remediation: String,
-    details: Vec<String>,
-}
-
-fn kinds(check: Check, findings: &[HealthEntry], severity: Severity) -> Vec<Kind> {
-    let mut kinds: Vec<Kind> = Vec::new();
-    for finding in findings
-        .iter()
-        .filter(|finding| finding.severity == severity)
-    {
+/// The findings of one check and severity: those with the same fix together, with it.
+/// Why the check matters is said once.
+fn block(info: &Info, verdict: &Verdict, severity: Severity, all: bool) -> Vec<String> {
+    let mut kinds: Vec<(&str, Vec<String>)> = Vec::new();
+    let findings = verdict.findings().iter();
+    for finding in findings.filter(|finding| finding.severity == severity) {
         let remediation = match finding.remediation.as_str() {
-            "" => check.info().remediation,
+            "" => info.remediation,
             own => own,
         };
-        match kinds
-            .iter_mut()
-            .find(|kind| kind.remediation == remediation)
-        {
-            Some(kind) => kind.details.push(describe(finding)),
-            None => kinds.push(Kind {
-                remediation: remediation.to_owned(),
-                details: vec![describe(finding)],
-            }),
+        match kinds.iter_mut().find(|(fix, _)| *fix == remediation) {
+            Some((_, details)) => details.push(describe(finding)),
+            None => kinds.push((remediation, vec![describe(finding)])),
         }
     }
-    kinds
-}
-
-/// The findings of one check and severity: each with its fix, the first with `why`.
-fn block(check: Check, severity: Severity, kinds: &[Kind], why: bool, all: bool) -> Vec<String> {
-    let most = |most| if all { usize::MAX } else { most };
+    let split = |length: usize, most: usize| if all { length } else { length.min(most) };
+    let (shown, hidden) = kinds.split_at(split(kinds.len(), MOST_FIXES));
     let mut lines = Vec::new();
-    for (index, kind) in kinds.iter().take(most(MOST_FIXES)).enumerate() {
-        let details = &kind.details;
-        let shown: Vec<&str> = details
-            .iter()
-            .take(most(MOST_DETAILS))
-            .map(String::as_str)
-            .collect();
+    for (index, (remediation, details)) in shown.iter().enumerate() {
+        let (shown, hidden) = details.split_at(split(details.len(), MOST_DETAILS));
         let mut detail = shown.join("; ");
-        if shown.len() < details.len() {
-            let (all, more) = (details.len(), details.len() - shown.len());
+        if !hidden.is_empty() {
+            let (all, more) = (details.len(), hidden.len());
             detail = format!("{detail}; and {more} more ({all} in all)");
         }
-        let id = if index == 0 { check.info().id } else { "" };
+        let id = if index == 0 { info.id } else { "" };
         lines.extend(row(&severity.to_string(), id, &detail));
-        if index == 0 && why {
-            lines.extend(below("why", check.info().why));
+        if index == 0 && verdict.severity() == Some(severity) {
+            lines.extend(below("why", info.why));
         }
-        lines.extend(below("fix", &kind.remediation));
+        lines.extend(below("fix", remediation));
     }
-    let hidden = kinds.iter().skip(most(MOST_FIXES));
-    let hidden: usize = hidden.map(|kind| kind.details.len()).sum();
+    let hidden: usize = hidden.iter().map(|(_, details)| details.len()).sum();
     if hidden > 0 {
         lines.extend(below("and", &format!("{hidden} more (--all shows them)")));
     }
@@ -285,12 +244,19 @@ fn row(verdict: &str, id: &str, text: &str) -> Vec<String> {
     };
     let pad = SEVERITY.saturating_sub(verdict.len());
     let head = format!("{:MARGIN$}{coloured}{:pad$}{id:<ID$}", "", "");
-    let lines = wrap(text, WIDTH - INDENT).into_iter().enumerate();
-    let lines = lines.map(|(index, line)| match index {
-        0 => format!("{head}{line}"),
-        _ => format!("{:INDENT$}{line}", ""),
-    });
-    lines.collect()
+    hanging(&head, INDENT, text)
+}
+
+/// Wraps a text behind a head; the further lines are indented.
+fn hanging(head: &str, indent: usize, text: &str) -> Vec<String> {
+    let mut lines = wrap(text, WIDTH - indent);
+    for (index, line) in lines.iter_mut().enumerate() {
+        *line = match index {
+            0 => format!("{head}{line}"),
+            _ => format!("{:indent$}{line}", ""),
+        };
+    }
+    lines
 }
 
 /// A line below a finding.
@@ -303,20 +269,15 @@ fn below(word: &str, text: &str) -> Vec<String> {
 }
 
 fn summary(results: &Results, all: bool) -> String {
-    let verdicts = || results.iter().map(|(_, verdict)| verdict);
-    let passed = verdicts().filter(|verdict| matches!(verdict, Verdict::Ok(_)));
-    let skipped = verdicts().filter(|verdict| matches!(verdict, Verdict::Skipped(_)));
-    let passed = passed.count();
-    let text = format!(
-        "{passed} {} passed, {} skipped",
-        if passed == 1 { "check" } else { "checks" },
-        skipped.count()
-    );
-    if all {
-        text
-    } else {
-        format!("{text} (--all shows them)")
-    }
+    let of = |wanted: fn(&Verdict) -> bool| {
+        let verdicts = results.iter().map(|(_, verdict)| verdict);
+        verdicts.filter(|verdict| wanted(verdict)).count()
+    };
+    let passed = of(|verdict| matches!(verdict, Verdict::Ok(_)));
+    let skipped = of(|verdict| matches!(verdict, Verdict::Skipped(_)));
+    let shown = if all { "" } else { " (--all shows them)" };
+    let passed = count(passed, "check", "checks");
+    format!("{passed} passed, {skipped} skipped{shown}")
 }
 
 #[cfg(test)]

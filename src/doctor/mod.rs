@@ -33,8 +33,8 @@ mod verdict;
 
 pub use facts::Facts;
 pub use read::gather;
-pub use registry::{Check, Fix, GROUPS};
-pub use verdict::{Verdict, describe};
+pub use registry::{Check, Fix, GROUPS, Info};
+pub use verdict::{Verdict, count, describe};
 
 /// Judges the facts: the checks of these groups, or all where none is named.
 #[must_use]

@@ -176,7 +176,8 @@ pub(super) fn list(items: impl IntoIterator<Item: ToString>) -> String {
 }
 
 /// `1 key`, `3 keys`.
-pub(super) fn count(count: usize, one: &str, many: &str) -> String {
+#[must_use]
+pub fn count(count: usize, one: &str, many: &str) -> String {
     format!("{count} {}", if count == 1 { one } else { many })
 }
 

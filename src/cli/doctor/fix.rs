@@ -1,12 +1,9 @@
 //! `wslmesh doctor --fix`
 
-use std::{
-    path::Path,
-    thread,
-    time::{Duration, Instant},
-};
+use std::{path::Path, time::Duration};
 
 use serde::Serialize;
+use tokio::time::{sleep, timeout};
 
 use crate::{
     agent::{self, Election},
@@ -91,26 +88,27 @@ async fn ask(source: &Source, paths: &Paths, holder: &str, fixed: &mut Fixed) {
     };
     let before = passes();
     let reloaded = reload_of(source, paths).await;
-    let passed = || {
-        let deadline = Instant::now() + TIMEOUT;
+    let pass = async {
         while passes() == before {
-            if Instant::now() >= deadline {
-                return false;
-            }
-            thread::sleep(BETWEEN);
+            sleep(BETWEEN).await;
         }
-        true
     };
-    asked(&reloaded, holder, passed, fixed);
+    let passed = async { timeout(TIMEOUT, pass).await.is_ok() };
+    asked(&reloaded, holder, passed, fixed).await;
 }
 
 /// Records the result of the reload; `passed` waits for a pass.
-fn asked(reload: &Reload, holder: &str, passed: impl FnOnce() -> bool, fixed: &mut Fixed) {
+async fn asked(
+    reload: &Reload,
+    holder: &str,
+    passed: impl Future<Output = bool>,
+    fixed: &mut Fixed,
+) {
     let words = reload.to_string();
     match reload {
         // Over D-Bus the answer comes after the pass.
         Reload::Done => fixed.asked.push(words),
-        Reload::Signalled(_) => fixed.asked.push(if passed() {
+        Reload::Signalled(_) => fixed.asked.push(if passed.await {
             words
         } else {
             format!("{words}, and made no pass within {} s", TIMEOUT.as_secs())

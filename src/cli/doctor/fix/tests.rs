@@ -1,43 +1,45 @@
 use super::*;
 use crate::model::{Code, Finding, HealthEntry};
 
-#[test]
-fn a_request_is_not_listed_as_a_repair() {
-    let record = |reload: Reload, passed: bool| {
+#[tokio::test]
+async fn a_request_is_not_listed_as_a_repair() {
+    let record = async |reload: Reload, passed: bool| {
         let mut fixed = Fixed::default();
         asked(
             &reload,
             "the agent of another distribution",
-            || passed,
+            async { passed },
             &mut fixed,
-        );
+        )
+        .await;
         assert_eq!(fixed.done, [""; 0]);
         fixed
     };
-    let fixed = record(Reload::Signalled(7), true);
+    let fixed = record(Reload::Signalled(7), true).await;
     assert_eq!(
         fixed.asked,
         ["the agent (process 7) reloads its configuration"]
     );
     assert_eq!(fixed.failed, [""; 0]);
-    let fixed = record(Reload::Signalled(7), false);
+    let fixed = record(Reload::Signalled(7), false).await;
     assert!(
         fixed.asked[0].ends_with("made no pass within 6 s"),
         "{fixed:?}"
     );
-    let fixed = record(Reload::NoAgent, true);
+    let fixed = record(Reload::NoAgent, true).await;
     assert!(fixed.asked.is_empty() && fixed.failed[0].contains("of another distribution"));
 }
 
-#[test]
-fn no_wait_after_a_failed_reload() {
+#[tokio::test]
+async fn no_wait_after_a_failed_reload() {
     for reload in [
         Reload::NoAgent,
         Reload::Elsewhere(7, "/x".into()),
         Reload::Failed("it hangs".into()),
     ] {
         let mut fixed = Fixed::default();
-        asked(&reload, "x", || panic!("the pass was awaited"), &mut fixed);
+        let passed = async { panic!("the pass was awaited") };
+        asked(&reload, "x", passed, &mut fixed).await;
         assert_eq!((fixed.asked.len(), fixed.failed.len()), (0, 1));
     }
 }
