@@ -63,8 +63,12 @@ pub(super) struct Local {
     pub(super) wsl_conf: Read<Ini>,
     /// Open sockets, or why they could not be read.
     pub(super) sockets: Result<Vec<Socket>, String>,
-    /// Values below /proc/sys, by dotted name.
-    pub(super) sysctls: BTreeMap<&'static str, String>,
+    /// net.ipv4.tcp_mtu_probing.
+    pub(super) mtu_probing: Option<String>,
+    /// net.ipv4.ip_local_port_range.
+    pub(super) port_range: Option<String>,
+    /// fs.inotify.max_user_watches.
+    pub(super) watches: Option<String>,
     /// IPv4 routes of the main table: interface and destination.
     pub(super) routes: Vec<(String, Ipv4Net)>,
     /// Name resolution.

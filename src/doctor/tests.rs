@@ -31,7 +31,7 @@ pub(super) fn name(text: &str) -> InterfaceName {
 /// A root with these files, by path and text.
 pub(super) fn machine(files: &[(&str, &str)]) -> (tempfile::TempDir, Root) {
     let folder = tempfile::tempdir().unwrap();
-    let root = Root::new(folder.path());
+    let root = Root(folder.path().to_owned());
     for (path, text) in files {
         write(&root, path, text);
     }
@@ -106,12 +106,9 @@ fn local() -> Local {
             socket(Protocol::Tcp, "0.0.0.0", 22),
             socket(Protocol::Udp, "0.0.0.0", 41820),
         ]),
-        sysctls: [
-            ("net.ipv4.tcp_mtu_probing", "1".to_owned()),
-            ("net.ipv4.ip_local_port_range", "32768 60999".to_owned()),
-            ("fs.inotify.max_user_watches", "524288".to_owned()),
-        ]
-        .into(),
+        mtu_probing: Some("1".into()),
+        port_range: Some("32768 60999".into()),
+        watches: Some("524288".into()),
         resolver: Resolver {
             servers: Ok(Some(vec![[10, 255, 255, 254].into()])),
             link: Some("/mnt/wsl/resolv.conf".into()),
@@ -360,7 +357,9 @@ fn no_check_warns_where_nothing_can_be_read() {
     facts.observation = Err("x".into());
     facts.units = Err("x".into());
     facts.local_mut().sockets = Err("x".into());
-    facts.local_mut().sysctls.clear();
+    facts.local_mut().mtu_probing = None;
+    facts.local_mut().port_range = None;
+    facts.local_mut().watches = None;
     facts.wsl = false;
     let nothing = Facts {
         local: Err("x".into()),

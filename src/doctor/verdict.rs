@@ -62,10 +62,7 @@ impl Verdict {
     pub fn detail(&self) -> String {
         match self {
             Self::Skipped(detail) | Self::Ok(detail) => detail.clone(),
-            Self::Found(findings) => {
-                let details: Vec<String> = findings.iter().map(describe).collect();
-                details.join("; ")
-            }
+            Self::Found(findings) => Vec::from_iter(findings.iter().map(describe)).join("; "),
         }
     }
 
@@ -74,6 +71,11 @@ impl Verdict {
     pub fn remediation(&self) -> Option<&str> {
         let first = self.findings().first()?;
         Some(first.remediation.as_str()).filter(|own| !own.is_empty())
+    }
+
+    /// The same with this fix on a machine without Windows.
+    pub(super) fn fix_elsewhere(self, wsl: bool, remediation: &str) -> Self {
+        if wsl { self } else { self.fix(remediation) }
     }
 
     /// The same with this fix for each of its findings.
@@ -133,17 +135,14 @@ pub(super) fn error(detail: impl Into<String>) -> Verdict {
 }
 
 /// All findings of several verdicts in one; `ok` describes the case of none.
-pub(super) fn all(
-    parts: impl IntoIterator<Item = Verdict>,
-    ok: impl FnOnce() -> String,
-) -> Verdict {
+pub(super) fn all(parts: impl IntoIterator<Item = Verdict>, ok: impl Into<String>) -> Verdict {
     let findings = parts.into_iter().flat_map(|part| match part {
         Verdict::Found(findings) => findings,
         Verdict::Skipped(_) | Verdict::Ok(_) => Vec::new(),
     });
     let mut findings: Vec<HealthEntry> = findings.collect();
     if findings.is_empty() {
-        return Verdict::Ok(ok());
+        return Verdict::Ok(ok.into());
     }
     findings.sort_by_key(|finding| Reverse(finding.severity));
     Verdict::Found(findings)
@@ -172,7 +171,7 @@ pub(super) fn beside_hidden(mut verdict: Verdict, seen: bool, hidden: &[String])
 /// Items with commas between.
 pub(super) fn list(items: impl IntoIterator<Item: ToString>) -> String {
     let items = items.into_iter().map(|item| item.to_string());
-    items.collect::<Vec<_>>().join(", ")
+    Vec::from_iter(items).join(", ")
 }
 
 /// `1 key`, `3 keys`.

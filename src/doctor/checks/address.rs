@@ -90,7 +90,7 @@ pub(crate) fn network_file(facts: &Facts) -> Judged {
         return Ok(warning(format!("{path} has a line that is not current")));
     }
     let lacks = |line: &str| warning(format!("{path} lacks {}", line.trim()));
-    Ok(all(missing.into_iter().map(lacks), String::new))
+    Ok(all(missing.into_iter().map(lacks), ""))
 }
 
 pub(crate) fn listeners(facts: &Facts) -> Judged {
@@ -102,7 +102,7 @@ pub(crate) fn listeners(facts: &Facts) -> Judged {
     });
     let lost = lost.map(|socket| format!("{socket} is bound to an address that no interface has"));
     let lost: BTreeSet<String> = lost.collect();
-    Ok(all(lost.into_iter().map(warning), || "none".to_owned()))
+    Ok(all(lost.into_iter().map(warning), "none"))
 }
 
 /// Whether no interface receives packets to this address. A socket can also be bound

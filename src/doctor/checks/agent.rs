@@ -23,7 +23,7 @@ pub(crate) fn health(facts: &Facts) -> Judged {
             let health = document.health.iter();
             let own =
                 health.filter(|entry| !about_windows(entry) && entry.severity > Severity::Info);
-            all(own.map(finding), || document.role.clone())
+            all(own.map(finding), &document.role)
         }
     })
 }

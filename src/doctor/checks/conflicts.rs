@@ -31,7 +31,7 @@ pub(crate) fn subnets(facts: &Facts) -> Judged {
             }
         }
     }
-    Ok(all(found, || "none".to_owned()))
+    Ok(all(found, "none"))
 }
 
 /// In mirrored mode each adapter of Windows is an ethN here; two of them in one
@@ -67,14 +67,14 @@ pub(crate) fn agents(facts: &Facts) -> Judged {
             "Ignore this if it is intended; else make it a forward: `sudo wslmesh forward add`",
         )
     });
-    Ok(all(found, || "none runs".to_owned()))
+    Ok(all(found, "none runs"))
 }
 
 pub(crate) fn pollers(facts: &Facts) -> Judged {
     let Pollers { found, hidden } = &facts.local()?.pollers;
     let scripts = found.iter();
     let scripts = scripts.map(|script| info(format!("{script} polls for the address")));
-    let verdict = all(scripts, || "none".to_owned());
+    let verdict = all(scripts, "none");
     Ok(beside_hidden(verdict, !found.is_empty(), hidden))
 }
 

@@ -17,18 +17,17 @@ pub(crate) fn own(facts: &Facts) -> Judged {
         (Secrecy::Secret, _) => None,
         // A running agent made its folders; without one they are made later.
         (Secrecy::OwnFolder, None) if facts.agent.is_some() => Some("no longer exists".to_owned()),
-        (Secrecy::Own | Secrecy::OwnFolder, None) => None,
         (_, Some((owner, _))) if owner != 0 => {
             Some(format!("belongs to user {owner} and not to root"))
         }
         (_, Some((_, mode))) if mode & OTHERS_WRITE != 0 => {
             Some(format!("can be written by others (mode {mode:o})"))
         }
-        (_, Some(_)) => None,
+        _ => None,
     };
     let found = facts.local()?.guarded.iter();
     let found = found.filter_map(|file| Some(warning(format!("{} {}", file.path, problem(file)?))));
-    Ok(all(found, || "only root can write them".to_owned()))
+    Ok(all(found, "only root can write them"))
 }
 
 pub(crate) fn keys(facts: &Facts) -> Judged {
@@ -45,7 +44,7 @@ pub(crate) fn keys(facts: &Facts) -> Judged {
         };
         (mode & OTHERS != 0).then(|| warning(format!("others can read {path} (mode {mode:o})")).fix(fix))
     });
-    let verdict = all(found, || count(keys.len(), "key", "keys"));
+    let verdict = all(found, count(keys.len(), "key", "keys"));
     Ok(beside_hidden(verdict, !keys.is_empty(), &local.hidden_keys))
 }
 
@@ -81,7 +80,7 @@ pub(crate) fn drives(facts: &Facts) -> Judged {
     });
     let working: BTreeSet<String> = working.collect();
     let found = file.into_iter().chain(working.into_iter().map(info));
-    Ok(all(found, || "none".to_owned()))
+    Ok(all(found, "none"))
 }
 
 #[cfg(test)]

@@ -65,9 +65,7 @@ pub(crate) fn conf(facts: &Facts) -> Judged {
             info("[interop] appendWindowsPath=false: shells need full paths of .exe files; the agent uses them anyway")
         }),
     ];
-    Ok(all(found.into_iter().flatten(), || {
-        "nothing is disabled".to_owned()
-    }))
+    Ok(all(found.into_iter().flatten(), "nothing is disabled"))
 }
 
 pub(crate) fn environment(facts: &Facts) -> Judged {

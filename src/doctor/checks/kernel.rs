@@ -46,14 +46,14 @@ pub(crate) fn bridge(facts: &Facts) -> Judged {
 pub(crate) fn modules(facts: &Facts) -> Judged {
     let local = facts.local()?;
     let folder = format!("/lib/modules/{}", local.release);
+    if local.kernel.modules {
+        return Ok(ok(folder));
+    }
+    const ELSEWHERE: &str = "Ignore this if everything is built in or this is a container; else install the modules of this kernel, or boot the kernel that has modules";
     let missing = info(format!(
         "{folder} does not exist: a custom kernel, or a container"
     ));
-    Ok(match (local.kernel.modules, facts.wsl) {
-        (true, _) => ok(folder),
-        (false, true) => missing,
-        (false, false) => missing.fix("Ignore this if everything is built in or this is a container; else install the modules of this kernel, or boot the kernel that has modules"),
-    })
+    Ok(missing.fix_elsewhere(facts.wsl, ELSEWHERE))
 }
 
 #[cfg(test)]

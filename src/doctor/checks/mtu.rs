@@ -50,7 +50,7 @@ pub(crate) fn tunnels(facts: &Facts) -> Judged {
     let lost = lost.map(|finding| warning(finding.detail).fix(finding.code.remediation()));
     let each = tunnels.iter();
     let each = each.map(|link| format!("{} {}", link.name, link.mtu));
-    Ok(all(wrong.chain(lost), || list(each)))
+    Ok(all(wrong.chain(lost), list(each)))
 }
 
 pub(crate) fn underlay(facts: &Facts) -> Judged {
@@ -70,9 +70,9 @@ pub(crate) fn underlay(facts: &Facts) -> Judged {
 pub(crate) fn probing(facts: &Facts) -> Judged {
     const KEY: &str = "net.ipv4.tcp_mtu_probing";
     tunnels_of(facts)?;
-    let value = facts.local()?.sysctls.get(KEY);
+    let value = facts.local()?.mtu_probing.as_deref();
     let value = value.ok_or_else(|| skipped(format!("this kernel has no {KEY}")))?;
-    Ok(match value.as_str() {
+    Ok(match value {
         "0" => info(format!("{KEY} is 0: TCP depends on ICMP")),
         value => ok(format!("{KEY} is {value}")),
     })

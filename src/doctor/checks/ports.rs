@@ -1,5 +1,7 @@
 //! Forwards from Windows.
 
+use std::net::SocketAddr;
+
 use super::agent::{about_firewall, about_windows, finding};
 use crate::{
     config::{Firewall, Forward},
@@ -7,7 +9,7 @@ use crate::{
         facts::Facts,
         verdict::{Judged, Verdict, all, count, error, info, skipped, warning},
     },
-    model::{ForwardState, Listening, Mode, Protocol, Severity, Socket},
+    model::{ForwardState, Listening, Mode, Protocol, Severity},
 };
 
 /// Ports that Windows never passes to a mirrored guest (Microsoft's documentation of
@@ -35,20 +37,14 @@ pub(crate) fn listening(facts: &Facts) -> Judged {
                 "{name}: no service listens on {protocol} port {port}"
             ))),
             Listening::Elsewhere(address) => {
-                let socket = Socket {
-                    protocol,
-                    address,
-                    port,
-                };
-                let detail = format!("{name}: the service listens on {socket} only, which packets to {own} do not reach");
+                let at = SocketAddr::new(address, port);
+                let detail = format!("{name}: the service listens on {protocol} {at} only, which packets to {own} do not reach");
                 Some(warning(detail).fix("Let the service listen on 0.0.0.0 (ListenAddress 0.0.0.0 in sshd_config)"))
             }
         }
     });
-    Ok(all(found, || {
-        let forwards = count(forwards.len(), "forward", "forwards");
-        format!("a service listens behind {forwards}")
-    }))
+    let forwards = count(forwards.len(), "forward", "forwards");
+    Ok(all(found, format!("a service listens behind {forwards}")))
 }
 
 pub(crate) fn kept(facts: &Facts) -> Judged {
@@ -65,7 +61,7 @@ pub(crate) fn kept(facts: &Facts) -> Judged {
         let detail = format!("{name} ({protocol} {port}) gets no traffic");
         kept.contains(&port).then(|| error(detail))
     });
-    Ok(all(found, || "none".to_owned()))
+    Ok(all(found, "none"))
 }
 
 pub(crate) fn firewall(facts: &Facts) -> Judged {
@@ -81,9 +77,10 @@ pub(crate) fn firewall(facts: &Facts) -> Judged {
     let health = facts.agent.iter().flat_map(|document| &document.health);
     let health = health.filter(|entry| about_firewall(entry)).map(finding);
     // Only Windows knows whether the rules exist, and it is not asked here.
-    Ok(all(closed.chain(health), || {
-        "every forward asks for a rule; `wslmesh host check` asks Windows".to_owned()
-    }))
+    Ok(all(
+        closed.chain(health),
+        "every forward asks for a rule; `wslmesh host check` asks Windows",
+    ))
 }
 
 pub(crate) fn windows(facts: &Facts) -> Judged {
@@ -92,14 +89,13 @@ pub(crate) fn windows(facts: &Facts) -> Judged {
     let health = document.health.iter().filter(|entry| {
         about_windows(entry) && !about_firewall(entry) && entry.severity > Severity::Info
     });
-    Ok(all(health.map(finding), || {
-        let served = document.served.iter();
-        let up = served.filter(|entry| entry.state == ForwardState::Up);
-        match document.served.len() {
-            0 => "no forward to serve".to_owned(),
-            all => format!("{} of {all} forwards are up", up.count()),
-        }
-    }))
+    let served = document.served.iter();
+    let up = served.filter(|entry| entry.state == ForwardState::Up);
+    let served = match document.served.len() {
+        0 => "no forward to serve".to_owned(),
+        all => format!("{} of {all} forwards are up", up.count()),
+    };
+    Ok(all(health.map(finding), served))
 }
 
 #[cfg(test)]

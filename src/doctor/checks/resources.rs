@@ -22,15 +22,6 @@ fn disk_of(facts: &Facts) -> Result<Disk, Verdict> {
     disk.ok_or_else(|| skipped("statvfs of / failed"))
 }
 
-/// Replaces the check's fix, which is WSL's, on a machine without Windows.
-fn fix_elsewhere(verdict: Verdict, facts: &Facts, elsewhere: &str) -> Verdict {
-    if facts.wsl {
-        verdict
-    } else {
-        verdict.fix(elsewhere)
-    }
-}
-
 /// Judges what is left of something: nothing is an error, little is a warning.
 fn left(available: u64, little: bool, detail: String) -> Verdict {
     match (available, little) {
@@ -47,7 +38,7 @@ pub(crate) fn memory(facts: &Facts) -> Judged {
         return Ok(ok(detail));
     }
     const MORE: &str = "Stop large processes (`top -o %MEM`), or give this machine more";
-    Ok(fix_elsewhere(warning(detail), facts, MORE))
+    Ok(warning(detail).fix_elsewhere(facts.wsl, MORE))
 }
 
 pub(crate) fn swap(facts: &Facts) -> Judged {
@@ -62,7 +53,7 @@ pub(crate) fn swap(facts: &Facts) -> Judged {
         ok(detail)
     };
     const MORE: &str = "Add a file: `sudo fallocate -l 2G /swapfile`, `sudo chmod 600 /swapfile`, `sudo mkswap /swapfile`, `sudo swapon /swapfile`, and its line in /etc/fstab";
-    Ok(fix_elsewhere(verdict, facts, MORE))
+    Ok(verdict.fix_elsewhere(facts.wsl, MORE))
 }
 
 pub(crate) fn disk(facts: &Facts) -> Judged {
@@ -81,7 +72,7 @@ pub(crate) fn inodes(facts: &Facts) -> Judged {
 }
 
 pub(crate) fn watches(facts: &Facts) -> Judged {
-    let value = facts.local()?.sysctls.get("fs.inotify.max_user_watches");
+    let value = facts.local()?.watches.as_deref();
     let value: Option<u64> = value.and_then(|text| text.parse().ok());
     let watches = value.ok_or_else(|| skipped("fs.inotify.max_user_watches cannot be read"))?;
     let detail = format!("{watches} watches for each user");

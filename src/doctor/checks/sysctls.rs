@@ -21,7 +21,7 @@ pub(crate) fn values(facts: &Facts) -> Judged {
         _ => None,
     });
     let configured = facts.settings()?.sysctls.len();
-    Ok(all(wrong, || count(configured, "parameter", "parameters")))
+    Ok(all(wrong, count(configured, "parameter", "parameters")))
 }
 
 pub(crate) fn allowed(facts: &Facts) -> Judged {
@@ -34,7 +34,7 @@ pub(crate) fn allowed(facts: &Facts) -> Judged {
         };
         Some(verdict.fix(finding.code.remediation()))
     });
-    Ok(all(found, || "yes".to_owned()))
+    Ok(all(found, "yes"))
 }
 
 #[cfg(test)]

@@ -59,14 +59,12 @@ pub(crate) fn mode(facts: &Facts) -> Judged {
 }
 
 pub(crate) fn running(facts: &Facts) -> Judged {
-    let verdict = error("another init runs here, so no systemd service runs");
-    Ok(match (facts.local()?.systemd, facts.wsl) {
-        (true, _) => ok("yes"),
-        (false, true) => verdict,
-        (false, false) => {
-            verdict.fix("Start `wslmesh run` from this init, or run `wslmesh apply` by hand")
-        }
-    })
+    if facts.local()?.systemd {
+        return Ok(ok("yes"));
+    }
+    const BY_HAND: &str = "Start `wslmesh run` from this init, or run `wslmesh apply` by hand";
+    let another = error("another init runs here, so no systemd service runs");
+    Ok(another.fix_elsewhere(facts.wsl, BY_HAND))
 }
 
 pub(crate) fn configured(facts: &Facts) -> Judged {
@@ -134,7 +132,7 @@ pub(crate) fn failed_units(facts: &Facts) -> Judged {
             info(format!("{name} failed, which the mesh does not need"))
         }
     };
-    Ok(all(failed.map(finding), || "none".to_owned()))
+    Ok(all(failed.map(finding), "none"))
 }
 
 #[cfg(test)]

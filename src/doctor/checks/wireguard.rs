@@ -46,7 +46,7 @@ pub(crate) fn answers(facts: &Facts) -> Judged {
         DeviceReading::Unreadable(why) => Some(error(why)),
     });
     let names = readings.iter().map(|(name, _)| name);
-    Ok(all(found, || list(names)))
+    Ok(all(found, list(names)))
 }
 
 pub(crate) fn keepalive(facts: &Facts) -> Judged {
@@ -61,7 +61,7 @@ pub(crate) fn keepalive(facts: &Facts) -> Judged {
             ),
         })
     });
-    Ok(all(found, || "every peer has one".to_owned()))
+    Ok(all(found, "every peer has one"))
 }
 
 pub(crate) fn handshakes(facts: &Facts) -> Judged {
@@ -73,10 +73,11 @@ pub(crate) fn handshakes(facts: &Facts) -> Judged {
             found.extend(handshake(facts.now_unix, &device.device, peer));
         }
     }
-    Ok(all(found, || match peers {
+    let recent = match peers {
         0 => "no peer has a keepalive, so no handshake is due".to_owned(),
         peers => format!("{} with a recent handshake", count(peers, "peer", "peers")),
-    }))
+    };
+    Ok(all(found, recent))
 }
 
 /// What is wrong with a peer's latest handshake.
@@ -112,8 +113,7 @@ pub(crate) fn port(facts: &Facts) -> Judged {
         let mut links = observation.links.iter();
         links.any(|link| link.name == *name && link.kind == LinkKind::WireGuard)
     };
-    let range = facts.local()?.sysctls.get("net.ipv4.ip_local_port_range");
-    let range = range.and_then(|text| two_ports(text));
+    let range = facts.local()?.port_range.as_deref().and_then(two_ports);
     let judge = |(name, device): &(&InterfaceName, &Device)| {
         let port = device.listen_port?;
         let detail = format!("{name} listens on {port}");
@@ -140,7 +140,7 @@ pub(crate) fn port(facts: &Facts) -> Judged {
     };
     let ports = devices.iter();
     let ports = ports.filter_map(|(name, device)| Some(format!("{name} {}", device.listen_port?)));
-    Ok(all(devices.iter().filter_map(judge), || list(ports)))
+    Ok(all(devices.iter().filter_map(judge), list(ports)))
 }
 
 /// Two numbers with a tab between, as the kernel prints a range.
@@ -162,7 +162,7 @@ pub(crate) fn reachable(facts: &Facts) -> Judged {
                 .fix(format!("Ignore this while this node starts every session; else run `sudo wslmesh forward add {name} --protocol udp --listen-port {port}`"))
         })
     });
-    Ok(all(found, || "a forward leads to it".to_owned()))
+    Ok(all(found, "a forward leads to it"))
 }
 
 #[cfg(test)]

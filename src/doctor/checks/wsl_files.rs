@@ -91,7 +91,7 @@ fn syntax(ini: &Ini, keys: &[&str]) -> Verdict {
             found.push(info(format!("WSL ignores {entry}, which it does not know")));
         }
     }
-    all(found, || count(ini.entries().len(), "key", "keys"))
+    all(found, count(ini.entries().len(), "key", "keys"))
 }
 
 /// A key that WSL also reads in [experimental].
@@ -147,9 +147,7 @@ pub(crate) fn network(facts: &Facts) -> Judged {
         }),
         localhost,
     ];
-    Ok(all(found.into_iter().flatten(), || {
-        "nothing is disabled".to_owned()
-    }))
+    Ok(all(found.into_iter().flatten(), "nothing is disabled"))
 }
 
 /// Less than this many bytes of memory is too little for a few services.
@@ -176,10 +174,10 @@ pub(crate) fn limits(facts: &Facts) -> Judged {
     });
     let set = ["memory", "processors", "swap"].into_iter();
     let set = list(set.filter_map(|key| Some(format!("{key}={}", of(key)?))));
-    Ok(all(found, || match set.as_str() {
-        "" => "none set: half of the memory, all processors".to_owned(),
-        _ => set,
-    }))
+    Ok(match set.as_str() {
+        "" => ok("none set: half of the memory, all processors"),
+        set => all(found, set),
+    })
 }
 
 /// A size as WSL writes it: bytes, or with KB, MB, GB or TB (or one letter).

@@ -1,6 +1,6 @@
 //! What /proc, /sys and /etc say.
 
-use std::{collections::BTreeMap, io};
+use std::io;
 
 use ipnet::Ipv4Net;
 
@@ -11,13 +11,6 @@ use crate::{
     model::{Protocol, Socket},
     observe,
 };
-
-/// Parameters that checks read beside the configured ones.
-const SYSCTLS: &[&str] = &[
-    "net.ipv4.tcp_mtu_probing",
-    "net.ipv4.ip_local_port_range",
-    "fs.inotify.max_user_watches",
-];
 
 /// Most bytes of the table of routes.
 const TABLE: usize = 4 << 20;
@@ -41,7 +34,9 @@ pub(super) fn read(root: &Root, own: &[(String, Secrecy)], home: Option<&str>) -
         // As sd_booted(3) does.
         systemd: root.at("/run/systemd/system").is_dir(),
         sockets: sockets(root),
-        sysctls: sysctls(root),
+        mtu_probing: root.line("/proc/sys/net/ipv4/tcp_mtu_probing"),
+        port_range: root.line("/proc/sys/net/ipv4/ip_local_port_range"),
+        watches: root.line("/proc/sys/fs/inotify/max_user_watches"),
         routes: routes(&root.text_or_empty("/proc/net/route", TABLE)),
         resolver: dns::resolver(root),
         drift: clock::drift(root),
@@ -75,14 +70,6 @@ fn sockets(root: &Root) -> Result<Vec<Socket>, String> {
         io::ErrorKind::NotFound => "/proc/net does not exist".to_owned(),
         _ => error.to_string(),
     })
-}
-
-fn sysctls(root: &Root) -> BTreeMap<&'static str, String> {
-    let read = |key: &&'static str| {
-        let path = format!("/proc/sys/{}", key.replace('.', "/"));
-        Some((*key, root.line(&path)?))
-    };
-    SYSCTLS.iter().filter_map(read).collect()
 }
 
 /// The processes that this user can read.

@@ -11,7 +11,7 @@ mod root;
 mod units;
 mod windows;
 
-use std::{env, path::Path, time::Duration};
+use std::{env, time::Duration};
 
 use tokio::{join, time::timeout};
 
@@ -21,7 +21,7 @@ use crate::{
     blocking::{Permit, run_blocking},
     config::{Settings, Source},
     interop,
-    model::{HostFacts, HostMemory, Mode, ModeState, Observation},
+    model::{HostFacts, HostMemory, Link, Mode, ModeState, Observation},
     netlink::Netlink,
     observe::{self, Devices, Peers},
     paths::Paths,
@@ -104,24 +104,22 @@ async fn within<T: Send + 'static>(
     who: &str,
     read: impl FnOnce(&Root) -> T + Send + 'static,
 ) -> Result<T, String> {
-    let read = move || read(&Root::new(Path::new("/")));
+    let read = move || read(&Root("/".into()));
     let done = run_blocking(Permit::default(), DEADLINE, read).await;
     done.map_err(|_| late(who))
 }
 
 /// WireGuard's peers, which only root can read.
 async fn peers(observation: &Observation) -> Vec<WireguardEntry> {
-    let devices = &observation.wireguard;
-    if devices.values().all(|reading| reading.device().is_none()) {
-        return Vec::new();
-    }
-    let links = observation.links.iter();
-    let ours = links.filter(|link| devices.contains_key(&link.name));
-    let links: Vec<LinkEntry> = ours.map(LinkEntry::from).collect();
+    let readable = |link: &&Link| {
+        let reading = observation.wireguard.get(&link.name);
+        reading.is_some_and(|reading| reading.device().is_some())
+    };
+    let links = observation.links.iter().filter(readable);
+    let links: Vec<LinkEntry> = links.map(LinkEntry::from).collect();
     let peers = Peers::default();
-    timeout(DEADLINE, peers.of(&links))
-        .await
-        .unwrap_or_default()
+    let peers = timeout(DEADLINE, peers.of(&links)).await;
+    peers.unwrap_or_default()
 }
 
 /// What a pass of the agent would observe.
@@ -141,21 +139,18 @@ async fn observation(
     let devices = Devices::default();
     let observe = observe::observe(settings, &netlink, &devices, ModeState::Pending, host);
     let (mode, observed) = join!(mode(agent), timeout(DEADLINE, observe));
-    let observation = observed.map_err(|_| late("rtnetlink"))?;
-    let observation = observation.map_err(|error| error.to_string())?;
-    Ok(Observation {
-        mode,
-        ..observation
-    })
+    let observed = observed.map_err(|_| late("rtnetlink"))?;
+    let mut observation = observed.map_err(|error| error.to_string())?;
+    observation.mode = mode;
+    Ok(observation)
 }
 
 /// The mode as the agent knows it, which cannot have changed since; else as WSL
 /// answers now.
 async fn mode(agent: Option<&Document>) -> ModeState {
-    match agent.and_then(|document| Mode::parse(&document.mode)) {
-        Some(mode) => ModeState::Known(mode),
-        None => timeout(DEADLINE, interop::ask_mode())
-            .await
-            .unwrap_or_else(|_| ModeState::Unknown(late("wslinfo"))),
+    if let Some(mode) = agent.and_then(|document| Mode::parse(&document.mode)) {
+        return ModeState::Known(mode);
     }
+    let mode = timeout(DEADLINE, interop::ask_mode()).await;
+    mode.unwrap_or_else(|_| ModeState::Unknown(late("wslinfo")))
 }

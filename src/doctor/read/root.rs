@@ -1,22 +1,15 @@
 //! Files below a root, within bounds.
 
-use std::{
-    fs, io,
-    path::{Path, PathBuf},
-};
+use std::{fs, io, path::PathBuf};
 
 use super::super::facts::Read;
 use crate::fs::read_bounded;
 
 /// Where files are read from: `/`, or a described machine of a test.
 #[derive(Debug, Clone)]
-pub(in crate::doctor) struct Root(PathBuf);
+pub(in crate::doctor) struct Root(pub(in crate::doctor) PathBuf);
 
 impl Root {
-    pub(in crate::doctor) fn new(root: &Path) -> Self {
-        Self(root.to_owned())
-    }
-
     /// A path of the machine.
     pub(in crate::doctor) fn at(&self, path: &str) -> PathBuf {
         self.0.join(path.trim_start_matches('/'))

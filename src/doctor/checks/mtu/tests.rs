@@ -40,8 +40,8 @@ fn tunnels_and_what_is_below() {
     }
     table! { Check::MtuProbing;
         "no tunnel": no_tunnel => Skipped, "no tunnel";
-        "off": |f| drop(f.local_mut().sysctls.insert("net.ipv4.tcp_mtu_probing", "0".into())) => Info, "depends on ICMP";
-        "always": |f| drop(f.local_mut().sysctls.insert("net.ipv4.tcp_mtu_probing", "2".into())) => Ok, "is 2";
-        "unknown": |f| f.local_mut().sysctls.clear() => Skipped, "no net.ipv4.tcp_mtu_probing";
+        "off": |f| f.local_mut().mtu_probing = Some("0".into()) => Info, "depends on ICMP";
+        "always": |f| f.local_mut().mtu_probing = Some("2".into()) => Ok, "is 2";
+        "unknown": |f| f.local_mut().mtu_probing = None => Skipped, "no net.ipv4.tcp_mtu_probing";
     }
 }

@@ -31,7 +31,7 @@ fn resources() {
         "none": |f| disk_is(f, |d| d.inodes_free = 0) => Error, "0 of";
     }
     table! { Check::Watches;
-        "unknown": |f| f.local_mut().sysctls.clear() => Skipped, "cannot be read";
-        "few": |f| drop(f.local_mut().sysctls.insert("fs.inotify.max_user_watches", "8192".into())) => Info, "8192";
+        "unknown": |f| f.local_mut().watches = None => Skipped, "cannot be read";
+        "few": |f| f.local_mut().watches = Some("8192".into()) => Info, "8192";
     }
 }

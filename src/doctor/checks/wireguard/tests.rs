@@ -80,7 +80,7 @@ fn listen_ports() {
         "mirrored, outside": |f| { mode(f, Mode::Mirrored); port_is(f, 9) } => Warning, "outside of 32768 to 60999";
         "mirrored, inside": |f| mode(f, Mode::Mirrored) => Ok, "wg0 41820";
         "mirrored, userspace": |f| { mode(f, Mode::Mirrored); port_is(f, 9); userspace(f) } => Ok, "wg0 9";
-        "mirrored, range unknown": |f| { mode(f, Mode::Mirrored); port_is(f, 9); f.local_mut().sysctls.clear() } => Ok, "wg0 9";
+        "mirrored, range unknown": |f| { mode(f, Mode::Mirrored); port_is(f, 9); f.local_mut().port_range = None } => Ok, "wg0 9";
         "consomme": |f| mode(f, Mode::Consomme) => Warning, "does not see";
         "consomme, userspace": |f| { mode(f, Mode::Consomme); userspace(f) } => Ok, "wg0 41820";
         "dynamic": |f| {
@@ -104,10 +104,7 @@ fn the_fix_fits_the_mode() {
     ] {
         let mut facts = crate::doctor::tests::healthy();
         facts.change(|o| o.mode = crate::model::ModeState::Known(mode));
-        facts
-            .local_mut()
-            .sysctls
-            .insert("net.ipv4.ip_local_port_range", "50000 54095".into());
+        facts.local_mut().port_range = Some("50000 54095".into());
         let verdict = port(&facts).unwrap();
         let remediation = verdict.remediation();
         let remediation = remediation.unwrap_or(Check::WireguardPort.info().remediation);

@@ -26,7 +26,7 @@ fn reads_below_a_root() {
     let local = read(&root, &[], None);
     assert_eq!(local.release, "6.6.87.2-microsoft-standard-WSL2");
     assert!(local.systemd);
-    assert_eq!(local.sysctls.get("net.ipv4.tcp_mtu_probing").unwrap(), "1");
+    assert_eq!(local.mtu_probing.as_deref(), Some("1"));
     let conf = local.wsl_conf.unwrap().unwrap();
     assert_eq!(conf.get("boot", "systemd"), Some("true"));
     let sockets = local.sockets.unwrap();

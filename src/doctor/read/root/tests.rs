@@ -3,7 +3,7 @@ use super::*;
 #[test]
 fn only_regular_files_are_read_and_not_all_of_them() {
     let folder = tempfile::tempdir().unwrap();
-    let root = Root::new(folder.path());
+    let root = Root(folder.path().to_owned());
     fs::create_dir(root.at("/etc")).unwrap();
     fs::write(root.at("/etc/a"), " one \ntwo").unwrap();
     let pipe = root.at("/etc/pipe");
