@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     config::Source,
-    doctor::{Check, Fix, GROUPS, Info, Verdict, count, describe, examine, gather},
+    doctor::{Check, Fix, GROUPS, Verdict, count, describe, examine, gather},
     model::{HealthEntry, Severity},
     paths::Paths,
 };
@@ -65,7 +65,7 @@ struct Entry {
     findings: Vec<HealthEntry>,
 }
 
-type Results = [(Check, Verdict)];
+type Results = [(&'static Check, Verdict)];
 
 pub(super) async fn doctor(command: Command, source: Source, paths: Paths) -> anyhow::Result<Exit> {
     if command.fix && !rustix::process::geteuid().is_root() {
@@ -92,27 +92,27 @@ pub(super) async fn doctor(command: Command, source: Source, paths: Paths) -> an
 
 fn json(results: &Results, fixed: &Fixed) -> serde_json::Result<String> {
     let checks = results.iter().map(|(check, verdict)| {
-        let info = check.info();
-        let complete = |finding: &HealthEntry| {
-            let mut finding = finding.clone();
+        let mut findings = verdict.findings().to_vec();
+        for finding in &mut findings {
             if finding.code.is_empty() {
-                info.id.clone_into(&mut finding.code);
+                check.id.clone_into(&mut finding.code);
             }
             if finding.remediation.is_empty() {
-                info.remediation.clone_into(&mut finding.remediation);
+                check.remediation.clone_into(&mut finding.remediation);
             }
-            finding
-        };
+        }
+        let first = findings.first();
+        let remediation = first.map_or(check.remediation, |first| &first.remediation);
         Entry {
-            id: info.id,
-            group: info.group,
-            title: info.title,
+            id: check.id,
+            group: check.group,
+            title: check.title,
             verdict: verdict.name(),
             detail: verdict.detail(),
-            why: info.why,
-            remediation: verdict.remediation().unwrap_or(info.remediation).to_owned(),
-            fixable: info.fix != Fix::None,
-            findings: verdict.findings().iter().map(complete).collect(),
+            why: check.why,
+            remediation: remediation.to_owned(),
+            fixable: check.fix != Fix::None,
+            findings,
         }
     });
     serde_json::to_string_pretty(&Report {
@@ -155,7 +155,7 @@ fn page(results: &Results, all: bool) -> Vec<String> {
     let mut lines = Vec::new();
     for severity in [Severity::Error, Severity::Warning, Severity::Info] {
         for (check, verdict) in results {
-            lines.extend(block(check.info(), verdict, severity, all));
+            lines.extend(block(check, verdict, severity, all));
         }
     }
     if all {
@@ -170,12 +170,12 @@ fn page(results: &Results, all: bool) -> Vec<String> {
 
 /// The findings of one check and severity: those with the same fix together, with it.
 /// Why the check matters is said once.
-fn block(info: &Info, verdict: &Verdict, severity: Severity, all: bool) -> Vec<String> {
+fn block(check: &Check, verdict: &Verdict, severity: Severity, all: bool) -> Vec<String> {
     let mut kinds: Vec<(&str, Vec<String>)> = Vec::new();
     let findings = verdict.findings().iter();
     for finding in findings.filter(|finding| finding.severity == severity) {
         let remediation = match finding.remediation.as_str() {
-            "" => info.remediation,
+            "" => check.remediation,
             own => own,
         };
         match kinds.iter_mut().find(|(fix, _)| *fix == remediation) {
@@ -193,10 +193,10 @@ fn block(info: &Info, verdict: &Verdict, severity: Severity, all: bool) -> Vec<S
             let (all, more) = (details.len(), hidden.len());
             detail = format!("{detail}; and {more} more ({all} in all)");
         }
-        let id = if index == 0 { info.id } else { "" };
+        let id = if index == 0 { check.id } else { "" };
         lines.extend(row(&severity.to_string(), id, &detail));
         if index == 0 && verdict.severity() == Some(severity) {
-            lines.extend(below("why", info.why));
+            lines.extend(below("why", check.why));
         }
         lines.extend(below("fix", remediation));
     }
@@ -212,16 +212,15 @@ fn others(results: &Results) -> Vec<String> {
     let mut lines = Vec::new();
     let mut group = None;
     for (check, verdict) in results {
-        let info = check.info();
         let detail = match verdict {
             Verdict::Found(_) => continue,
             Verdict::Ok(detail) => cut(detail, WIDTH - INDENT),
             Verdict::Skipped(reason) => reason.clone(),
         };
-        if group.replace(info.group) != Some(info.group) {
-            lines.push(heading(info.group));
+        if group.replace(check.group) != Some(check.group) {
+            lines.push(heading(check.group));
         }
-        lines.extend(row(&verdict.name(), info.id, &detail));
+        lines.extend(row(&verdict.name(), check.id, &detail));
     }
     lines
 }

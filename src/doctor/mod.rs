@@ -28,19 +28,20 @@ mod facts;
 mod read;
 mod registry;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod verdict;
 
 pub use facts::Facts;
 pub use read::gather;
-pub use registry::{Check, Fix, GROUPS, Info};
+pub use registry::{CHECKS, Check, Fix, GROUPS};
 pub use verdict::{Verdict, count, describe};
 
 /// Judges the facts: the checks of these groups, or all where none is named.
 #[must_use]
-pub fn examine(facts: &Facts, groups: &[String]) -> Vec<(Check, Verdict)> {
-    let selected =
-        |check: &Check| groups.is_empty() || groups.iter().any(|group| group == check.info().group);
-    let checks = Check::ALL.iter().copied().filter(selected);
+pub fn examine(facts: &Facts, groups: &[String]) -> Vec<(&'static Check, Verdict)> {
+    let named = |check: &&Check| groups.iter().any(|group| group == check.group);
+    let checks = CHECKS
+        .iter()
+        .filter(|check| groups.is_empty() || named(check));
     checks.map(|check| (check, check.run(facts))).collect()
 }

@@ -21,10 +21,11 @@ pub enum Fix {
     Files,
 }
 
-/// What the registry knows of a check.
+/// One check.
 #[derive(Debug)]
-pub struct Info {
-    /// Its name in the output, in the JSON document and in the documentation.
+pub struct Check {
+    /// Its name in the output, in the JSON document and in the documentation; stable
+    /// across versions.
     pub id: &'static str,
     /// What it is about, one of [`GROUPS`].
     pub group: &'static str,
@@ -42,267 +43,251 @@ pub struct Info {
 impl Check {
     /// Makes the check.
     #[must_use]
-    pub fn run(self, facts: &Facts) -> Verdict {
-        (self.info().run)(facts).unwrap_or_else(|skipped| skipped)
+    pub fn run(&self, facts: &Facts) -> Verdict {
+        (self.run)(facts).unwrap_or_else(|skipped| skipped)
     }
 }
 
 macro_rules! registry {
     ($($group:literal {
-        $($check:ident $id:literal $title:literal $run:path, $fix:ident, $why:literal, $remediation:literal;)*
+        $($id:literal $title:literal $run:path, $fix:ident, $why:literal, $remediation:literal;)*
     })*) => {
         /// What checks are about, in the order of the output: their names there and on
         /// the command line.
         pub const GROUPS: &[&str] = &[$($group,)*];
 
-        /// One check, stable across versions.
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-        pub enum Check {
-            $($(#[doc = $title] $check,)*)*
-        }
-
-        impl Check {
-            /// All checks, in the order of the output.
-            pub const ALL: &'static [Self] = &[$($(Self::$check,)*)*];
-
-            /// Its entry in the registry.
-            #[must_use]
-            pub fn info(self) -> &'static Info {
-                match self {
-                    $($(Self::$check => &Info {
-                        id: $id,
-                        group: $group,
-                        title: $title,
-                        why: $why,
-                        remediation: $remediation,
-                        fix: Fix::$fix,
-                        run: $run,
-                    },)*)*
-                }
-            }
-        }
+        /// All checks, in the order of the output.
+        pub const CHECKS: &[Check] = &[$($(Check {
+            id: $id,
+            group: $group,
+            title: $title,
+            why: $why,
+            remediation: $remediation,
+            fix: Fix::$fix,
+            run: $run,
+        },)*)*];
     };
 }
 
 registry! {
     "system" {
-        WslVersion "wsl-version" "WSL 2, recent enough" system::version, None,
+        "wsl-version" "WSL 2, recent enough" system::version, None,
             "WSL 1 has no network of its own to manage, and some fixes need a recent WSL 2.",
             "Run `wsl.exe --update` on Windows; on WSL 1 also `wsl.exe --set-version NAME 2`";
-        WslMode "wsl-mode" "the networking mode is known and supported" system::mode, None,
+        "wsl-mode" "the networking mode is known and supported" system::mode, None,
             "The mode decides what Windows has to forward and which MTU Windows sets.",
             "Check that `wslinfo --networking-mode` answers; set networkingMode=nat or mirrored in %UserProfile%\\.wslconfig and run `wsl.exe --shutdown`";
-        SystemdRunning "systemd-running" "systemd is the init" system::running, None,
+        "systemd-running" "systemd is the init" system::running, None,
             "The agent, wg-quick and tailscaled are systemd services.",
             "Add systemd=true to the section [boot] of /etc/wsl.conf, keep its other lines, and run `wsl.exe --shutdown` on Windows";
-        SystemdConfigured "systemd-configured" "/etc/wsl.conf enables systemd" system::configured, None,
+        "systemd-configured" "/etc/wsl.conf enables systemd" system::configured, None,
             "WSL starts systemd only where this file says so. Guides that overwrite the whole file (to repair DNS) delete the line, and no service starts after the next restart of WSL.",
             "Add systemd=true to the section [boot] of /etc/wsl.conf and keep its other lines";
-        WslConf "wsl-conf" "/etc/wsl.conf is valid" wsl_files::wsl_conf, None,
+        "wsl-conf" "/etc/wsl.conf is valid" wsl_files::wsl_conf, None,
             "WSL ignores what it does not know and uses the first of two equal keys; it warns only once, where wsl.exe was started.",
             "Correct these lines of /etc/wsl.conf; its keys: https://learn.microsoft.com/windows/wsl/wsl-config";
-        Configuration "configuration" "wslmesh's configuration is valid" system::configuration, None,
+        "configuration" "wslmesh's configuration is valid" system::configuration, None,
             "The agent rejects a configuration with any error as a whole.",
             "Run `wslmesh config check`: it prints file, line and fix of every error";
-        UnitEnabled "unit-enabled" "wslmesh.service is enabled" system::enabled, None,
+        "unit-enabled" "wslmesh.service is enabled" system::enabled, None,
             "Windows stops and starts the distribution at any time.",
             "Run `sudo systemctl enable wslmesh`";
-        UnitActive "unit-active" "wslmesh.service is running" system::active, None,
+        "unit-active" "wslmesh.service is running" system::active, None,
             "Without the agent nothing follows the next change of the address.",
             "See `journalctl -u wslmesh -b`, then run `sudo systemctl restart wslmesh`";
-        FailedUnits "failed-units" "no unit that the node needs has failed" system::failed_units, None,
+        "failed-units" "no unit that the node needs has failed" system::failed_units, None,
             "A tunnel or a name service that failed to start looks like a network that is down.",
             "See `systemctl status UNIT` and `journalctl -b -u UNIT`, then run `sudo systemctl restart UNIT`";
-        AgentHealth "agent-health" "the agent reports no problem" agent::health, None,
+        "agent-health" "the agent reports no problem" agent::health, None,
             "The agent reports what it cannot fix itself.",
             "Run `wslmesh status`: it lists each finding with its fix";
     }
     "address" {
-        Interface "interface" "one interface with one IPv4 address" address::interface, None,
+        "interface" "one interface with one IPv4 address" address::interface, None,
             "Everything that follows the address needs to know which one it is. `hostname -I` prints a list that includes docker's and the tunnel's.",
             "Wait while Windows is connecting; else set [network] interface in wslmesh.toml, or run `wsl.exe --shutdown` on Windows";
-        DefaultRoute "default-route" "one default route" address::route, None,
+        "default-route" "one default route" address::route, None,
             "Without a default route nothing leaves this distribution; of two with the same metric the kernel may use either.",
             "See `ip route`; wait while Windows is connecting, else run `wsl.exe --shutdown` on Windows";
-        NetworkFile "network-file" "the network file is valid and current" address::network_file, Pass,
+        "network-file" "the network file is valid and current" address::network_file, Pass,
             "Scripts and units read the address from it. It must mean the same to `.` of a shell and to EnvironmentFile= of systemd.",
             "Run `sudo systemctl reload wslmesh` (start, if it is stopped), or `sudo wslmesh doctor --fix`";
-        OldListeners "old-listeners" "no service listens on a previous address" address::listeners, None,
+        "old-listeners" "no service listens on a previous address" address::listeners, None,
             "A service that is bound to a previous address of this distribution cannot be reached.",
             "Let the service listen on 0.0.0.0 (ListenAddress 0.0.0.0 in sshd_config), or restart it when the address changes ([dependents])";
     }
     "mtu" {
-        TunnelMtu "tunnel-mtu" "tunnels have the configured MTU" mtu::tunnels, Pass,
+        "tunnel-mtu" "tunnels have the configured MTU" mtu::tunnels, Pass,
             "Tunnel packets that are larger than the path allows are fragmented or dropped.",
             "Run `sudo systemctl reload wslmesh` (start, if it is stopped), or `sudo wslmesh doctor --fix`";
-        UnderlayMtu "underlay-mtu" "the interface below carries the tunnels" mtu::underlay, Pass,
+        "underlay-mtu" "the interface below carries the tunnels" mtu::underlay, Pass,
             "A tunnel with MTU 1280 needs 1340 below it (1360 over IPv6). WSL gives eth0 the lowest MTU of all Windows adapters, 1280 where Tailscale runs on Windows: full packets are then dropped.",
             "Run `sudo wslmesh doctor --fix`, where [mtu] underlay allows it; else raise the MTU of the Windows adapter with the lowest one";
-        MtuProbing "mtu-probing" "TCP probes for the path MTU" mtu::probing, None,
+        "mtu-probing" "TCP probes for the path MTU" mtu::probing, None,
             "Where a firewall drops ICMP, a TCP connection through the tunnel hangs at its first full packet.",
             "Set \"net.ipv4.tcp_mtu_probing\" = 1 in the section [sysctl] of /etc/wslmesh/wslmesh.toml, then run `sudo systemctl reload wslmesh`";
     }
     "sysctls" {
-        SysctlValues "sysctl-values" "sysctls have the configured values" sysctls::values, Pass,
+        "sysctl-values" "sysctls have the configured values" sysctls::values, Pass,
             "Large buffers make transfers fast, and keepalives detect a dead connection within two minutes. tcp_* applies to TCP inside a tunnel; the tunnel itself is UDP.",
             "Run `sudo systemctl reload wslmesh` (start, if it is stopped), or `sudo wslmesh doctor --fix`";
-        SysctlAllowed "sysctl-allowed" "every configured sysctl can be set" sysctls::allowed, None,
+        "sysctl-allowed" "every configured sysctl can be set" sysctls::allowed, None,
             "WSL owns some sysctls in mirrored mode, and some belong to the whole virtual machine.",
             "Remove the key from [sysctl], or set it to false there";
     }
     "wireguard" {
-        WireguardAnswers "wireguard-answers" "WireGuard devices answer" wireguard::answers, None,
+        "wireguard-answers" "WireGuard devices answer" wireguard::answers, None,
             "A userspace daemon that hangs keeps its device but forwards nothing.",
             "Run `sudo wg show`; restart the tunnel with `sudo systemctl restart wg-quick@NAME`";
-        WireguardKeepalive "wireguard-keepalive" "peers have a keepalive" wireguard::keepalive, Pass,
+        "wireguard-keepalive" "peers have a keepalive" wireguard::keepalive, Pass,
             "Windows and the router forget a UDP flow after one or two minutes; peers then cannot reach this node until it sends something.",
             "Run `sudo systemctl reload wslmesh` (start, if it is stopped), or `sudo wslmesh doctor --fix`";
-        WireguardHandshake "wireguard-handshake" "handshakes are recent" wireguard::handshakes, None,
+        "wireguard-handshake" "handshakes are recent" wireguard::handshakes, None,
             "A peer with a keepalive makes a new handshake every two minutes; after three minutes no packet passes.",
             "Check that the peer runs, its endpoint (`sudo wg show`), and on Windows the forward and the firewall (`wslmesh host check`)";
-        WireguardPort "wireguard-port" "Windows passes the listen port on" wireguard::port, None,
+        "wireguard-port" "Windows passes the listen port on" wireguard::port, None,
             "In mirrored mode Windows passes a port on once a program binds it, which WireGuard in the kernel never does; ports of ip_local_port_range are reserved for this machine anyway.",
             "Set ListenPort to a port within `sysctl net.ipv4.ip_local_port_range`, or use a userspace WireGuard";
-        WireguardReachable "wireguard-reachable" "peers can start a session with this node" wireguard::reachable, None,
+        "wireguard-reachable" "peers can start a session with this node" wireguard::reachable, None,
             "In NAT mode nothing from outside arrives unless Windows forwards it, and `netsh interface portproxy` forwards TCP only.",
             "Add a forward: `sudo wslmesh forward add NAME --protocol udp --listen-port PORT`";
     }
     "tailscale" {
-        TailscaleUnit "tailscale-unit" "tailscaled is enabled and running" tailscale::unit, None,
+        "tailscale-unit" "tailscaled is enabled and running" tailscale::unit, None,
             "Without it there is no Tailscale network. It manages its keepalives itself.",
             "Run `sudo systemctl enable --now tailscaled`";
-        TailscaleInterface "tailscale-interface" "Tailscale's interface has an address" tailscale::interface, None,
+        "tailscale-interface" "Tailscale's interface has an address" tailscale::interface, None,
             "A node that is logged out has an interface without an address.",
             "Run `sudo tailscale up`; ignore this if you want userspace mode";
     }
     "dns" {
-        ResolvConf "resolv-conf" "/etc/resolv.conf names a server" dns::resolv_conf, None,
+        "resolv-conf" "/etc/resolv.conf names a server" dns::resolv_conf, None,
             "Without a server no name resolves. The file is a link to one that WSL writes for all distributions.",
             "Run `wsl.exe --shutdown` on Windows: WSL creates it again. Do not replace it by a public server, which knows none of your names, and never overwrite /etc/wsl.conf for it";
-        ResolvImmutable "resolv-immutable" "WSL can write /etc/resolv.conf" dns::immutable, None,
+        "resolv-immutable" "WSL can write /etc/resolv.conf" dns::immutable, None,
             "A locked file keeps the servers of a previous network.",
             "Run `sudo chattr -i /etc/resolv.conf`, then `wsl.exe --shutdown` on Windows";
-        DnsAnswers "dns-answers" "the name server answers" dns::answers, None,
+        "dns-answers" "the name server answers" dns::answers, None,
             "The test is one query for the root's name servers, which reveals nothing about this node. Servers outside of private networks are queried with --network only.",
             "Check name resolution and VPN on Windows, then run `wsl.exe --shutdown` there. Keep DNS tunnelling on";
-        DnsGenerated "dns-generated" "WSL keeps /etc/resolv.conf current" dns::generated, None,
+        "dns-generated" "WSL keeps /etc/resolv.conf current" dns::generated, None,
             "generateResolvConf=false disables DNS tunnelling for this distribution, and with it Windows' hosts file and the names of its VPNs.",
             "Remove generateResolvConf=false from the section [network] of /etc/wsl.conf, keep its other lines, remove /etc/resolv.conf, then run `wsl.exe --shutdown` on Windows";
-        DnsTunnelling "dns-tunnelling" "DNS tunnelling works" dns::tunnelling, None,
+        "dns-tunnelling" "DNS tunnelling works" dns::tunnelling, None,
             "WSL's own name server has 10.255.255.254 on lo, unless dnsTunnelingIpAddress in .wslconfig names another address. It asks Windows, so that names of VPNs and companies resolve.",
             "Run `wsl.exe --shutdown` on Windows; remove dnsTunneling=false from %UserProfile%\\.wslconfig";
     }
     "clock" {
-        ClockDrift "clock-drift" "the clock is right" clock::drift, None,
+        "clock-drift" "the clock is right" clock::drift, None,
             "The clock may be behind after Windows slept; certificates and WireGuard handshakes depend on it.",
             "Wait a minute: Windows corrects it. If it stays wrong, run `wsl.exe --shutdown` on Windows; `sudo hwclock -s` is the last resort";
-        ClockSetters "clock-setters" "one program sets the clock" clock::setters, None,
+        "clock-setters" "one program sets the clock" clock::setters, None,
             "WSL runs its own chronyd for all distributions; a second program sets the clock back and forth.",
             "Run `sudo systemctl disable --now systemd-timesyncd` (or chronyd) where WSL sets the clock";
-        ClockFollows "clock-follows" "Hyper-V's driver follows Windows' clock" clock::follows, None,
+        "clock-follows" "Hyper-V's driver follows Windows' clock" clock::follows, None,
             "The driver sets the clock forward when it is 5 s or more behind, for example after sleep.",
             "Remove hv_utils.timesync_implicit=0 from kernelCommandLine in %UserProfile%\\.wslconfig";
     }
     "interop" {
-        InteropBinfmt "interop-binfmt" "the kernel can start Windows programs" interop::binfmt, None,
+        "interop-binfmt" "the kernel can start Windows programs" interop::binfmt, None,
             "binfmt_misc passes .exe files to WSL's /init. The entry is WSLInterop, in some versions WSLInterop-late, and all distributions share one table.",
             "Run `sudo systemctl restart systemd-binfmt`; if that does not help, `wsl.exe --shutdown` on Windows";
-        InteropSocket "interop-socket" "WSL's init answers on its socket" interop::socket, None,
+        "interop-socket" "WSL's init answers on its socket" interop::socket, None,
             "Windows programs are started through /run/WSL/1_interop; this does not need WSL_INTEROP.",
             "Run `wsl.exe --shutdown` on Windows; set enabled=true in the section [interop] of /etc/wsl.conf";
-        InteropPowershell "interop-powershell" "powershell.exe is found" interop::powershell, None,
+        "interop-powershell" "powershell.exe is found" interop::powershell, None,
             "It makes the forwards on Windows. A service does not have Windows' PATH, so the agent looks for it on the mounted drives.",
             "Set enabled=true in the section [automount] of /etc/wsl.conf, then run `wsl.exe --shutdown` on Windows; test it with `wslmesh host check`";
-        InteropConf "interop-conf" "/etc/wsl.conf allows interop" interop::conf, None,
+        "interop-conf" "/etc/wsl.conf allows interop" interop::conf, None,
             "Interop and drives can be disabled for a distribution.",
             "Ignore this if you need no forwards";
-        InteropEnvironment "interop-environment" "WSL_INTEROP is not stale" interop::environment, None,
+        "interop-environment" "WSL_INTEROP is not stale" interop::environment, None,
             "A terminal that outlives its session (tmux, screen) names a socket that no longer exists.",
             "Run `unset WSL_INTEROP` in that terminal";
     }
     "ports" {
-        PortsListening "ports-listening" "a service listens behind each forward" ports::listening, None,
+        "ports-listening" "a service listens behind each forward" ports::listening, None,
             "A forward without a service looks like a firewall problem. A service on 127.0.0.1 cannot be reached from outside.",
             "Start the service, or correct connect-port (`wslmesh forward list`)";
-        PortsKept "ports-kept" "no forward uses a port that Windows keeps" ports::kept, None,
+        "ports-kept" "no forward uses a port that Windows keeps" ports::kept, None,
             "In mirrored mode some ports never reach a distribution: UDP 68; TCP 135, 1900, 2869, 3702, 5004, 5357 and 5358.",
             "Choose another listen-port";
-        PortsFirewall "ports-firewall" "Windows' firewall has rules for the forwards" ports::firewall, None,
+        "ports-firewall" "Windows' firewall has rules for the forwards" ports::firewall, None,
             "Windows blocks inbound traffic unless a rule allows it.",
             "Set firewall = \"local\" for the forward and run `wslmesh host install`; ignore this if you made rules by hand";
-        PortsWindows "ports-windows" "Windows serves the forwards" ports::windows, None,
+        "ports-windows" "Windows serves the forwards" ports::windows, None,
             "The agent learns at each call which ports Windows uses, excludes or forwards for another tool. A port that is reported as in use is usually excluded, and no program has it.",
             "Run `wslmesh status`: it lists each finding with its fix; `wslmesh host check` examines Windows";
     }
     "windows" {
-        Wslconfig "wslconfig" ".wslconfig is valid" wsl_files::wslconfig, None,
+        "wslconfig" ".wslconfig is valid" wsl_files::wslconfig, None,
             "WSL ignores what it does not know in %UserProfile%\\.wslconfig and uses the first of two equal keys; it warns only once, where wsl.exe was started.",
             "Correct these lines of %UserProfile%\\.wslconfig, then run `wsl.exe --shutdown` on Windows";
-        WslconfigMode "wslconfig-mode" "the configured networking mode is in force" wsl_files::mode, None,
+        "wslconfig-mode" "the configured networking mode is in force" wsl_files::mode, None,
             "WSL falls back from mirrored to NAT where Windows lacks something (Windows 10, a disabled firewall), and from NAT to consomme.",
             "Run `wsl.exe --shutdown` on Windows; if it stays, see what WSL prints when it starts";
-        WslconfigNetwork "wslconfig-network" "nothing that the node needs is disabled" wsl_files::network, None,
+        "wslconfig-network" "nothing that the node needs is disabled" wsl_files::network, None,
             "The firewall, DNS tunnelling and localhost forwarding are on unless the file disables them.",
             "Remove the line, then run `wsl.exe --shutdown` on Windows";
-        WslconfigLimits "wslconfig-limits" "memory, processors and swap are sensible" wsl_files::limits, None,
+        "wslconfig-limits" "memory, processors and swap are sensible" wsl_files::limits, None,
             "WSL uses half of the memory by default.",
             "Set memory, processors and swap in the section [wsl2] of %UserProfile%\\.wslconfig, such as memory=4GB";
     }
     "lifetime" {
-        LifetimeIdle "lifetime-idle" "the distribution keeps running without a terminal" lifetime::idle, None,
+        "lifetime-idle" "the distribution keeps running without a terminal" lifetime::idle, None,
             "WSL does not count services as use. At a Windows logoff it stops in any case, and nothing starts it before the next logon.",
             "Run `wslmesh host install`; or set instanceIdleTimeout=-1 in the section [general] of %UserProfile%\\.wslconfig, then run `wsl.exe --shutdown` on Windows";
     }
     "files" {
-        FilesOwn "files-own" "wslmesh's files belong to root" files::own, Files,
+        "files-own" "wslmesh's files belong to root" files::own, Files,
             "Who can write them controls what the agent does as root.",
             "Run `sudo wslmesh doctor --fix`";
-        FilesKeys "files-keys" "private keys are readable by their owner only" files::keys, None,
+        "files-keys" "private keys are readable by their owner only" files::keys, None,
             "ssh rejects a key that others can read, and others can copy it.",
             "Run `chmod 600 FILE`";
-        FilesDrives "files-drives" "no service works on a Windows drive" files::drives, None,
+        "files-drives" "no service works on a Windows drive" files::drives, None,
             "Windows drives are many times slower, have no owners without metadata, and can disappear.",
             "Move it below /home, /srv or /var";
     }
     "conflicts" {
-        ConflictsSubnets "conflicts-subnets" "no two networks overlap" conflicts::subnets, None,
+        "conflicts-subnets" "no two networks overlap" conflicts::subnets, None,
             "Of two networks that overlap one cannot be reached: Windows itself, where a tunnel covers eth0's. Addresses and routes of the main table are compared; Tailscale and wg-quick's Table= have routes elsewhere, too.",
             "Give the tunnel or docker another subnet (AllowedIPs; default-address-pools in /etc/docker/daemon.json)";
-        ConflictsAgents "conflicts-agents" "no other tool forwards" conflicts::agents, None,
+        "conflicts-agents" "no other tool forwards" conflicts::agents, None,
             "Two tools that write Windows' forwards, or provide WSL's network, undo each other's work.",
             "Keep one of them and stop the other";
-        ConflictsPollers "conflicts-pollers" "no script polls for the address" conflicts::pollers, None,
+        "conflicts-pollers" "no script polls for the address" conflicts::pollers, None,
             "A scheduled script from before wslmesh may still write the same file, or rules with an old address.",
             "Remove it if it does what the agent does now";
     }
     "resources" {
-        Memory "memory" "memory is available" resources::memory, None,
+        "memory" "memory is available" resources::memory, None,
             "The kernel kills processes when memory runs out.",
             "Stop large processes (`top -o %MEM`), or raise memory= in the section [wsl2] of %UserProfile%\\.wslconfig";
-        Swap "swap" "swap is available" resources::swap, None,
+        "swap" "swap is available" resources::swap, None,
             "WSL makes swap of a quarter of the memory's size by default.",
             "Set swap=2GB in the section [wsl2] of %UserProfile%\\.wslconfig, or remove swap=0";
-        Disk "disk" "the disk has space" resources::disk, None,
+        "disk" "the disk has space" resources::disk, None,
             "The network file is replaced as a whole, and the journal grows.",
             "Free space: `sudo journalctl --vacuum-size=100M`, the package manager's cache, old container images";
-        Inodes "inodes" "the disk has free inodes" resources::inodes, None,
+        "inodes" "the disk has free inodes" resources::inodes, None,
             "Many small files can fill a file system that has space left.",
             "Find folders with very many files: `sudo du --inodes -xS / | sort -n | tail`";
-        Watches "inotify-watches" "many files can be watched" resources::watches, None,
+        "inotify-watches" "many files can be watched" resources::watches, None,
             "Editors and builds watch files; changes on a Windows drive are not reported.",
             "Set fs.inotify.max_user_watches=524288 in /etc/sysctl.d/90-inotify.conf, then run `sudo sysctl --system`";
     }
     "kernel" {
-        KernelWireguard "kernel-wireguard" "WireGuard is available" kernel::wireguard, None,
+        "kernel-wireguard" "WireGuard is available" kernel::wireguard, None,
             "WSL's kernel has it since 5.15; a custom one may lack it.",
             "Run `sudo modprobe wireguard`, or install wireguard-go; ignore this if you use Tailscale only";
-        KernelTun "kernel-tun" "programs can create tunnels" kernel::tun, None,
+        "kernel-tun" "programs can create tunnels" kernel::tun, None,
             "Tailscale and userspace WireGuard need /dev/net/tun. WSL loads it unless loadDefaultKernelModules is off.",
             "Run `sudo modprobe tun`; remove loadDefaultKernelModules=false from %UserProfile%\\.wslconfig";
-        KernelBridge "kernel-bridge" "packets between containers are filtered" kernel::bridge, None,
+        "kernel-bridge" "packets between containers are filtered" kernel::bridge, None,
             "Without br_netfilter published ports and rules may not apply between containers.",
             "Run `sudo modprobe br_netfilter`; ignore this if no container talks to another";
-        KernelModules "kernel-modules" "modules of this kernel are installed" kernel::modules, None,
+        "kernel-modules" "modules of this kernel are installed" kernel::modules, None,
             "WSL can load modules; those of its own kernel are on a disk of their own.",
             "Ignore this if everything is built in; else set kernelModules beside kernel in %UserProfile%\\.wslconfig";
     }
@@ -316,8 +301,8 @@ mod tests {
 
     #[test]
     fn ids_are_unique_and_plain() {
-        let ids: BTreeSet<_> = Check::ALL.iter().map(|check| check.info().id).collect();
-        assert_eq!(ids.len(), Check::ALL.len());
+        let ids: BTreeSet<_> = CHECKS.iter().map(|check| check.id).collect();
+        assert_eq!(ids.len(), CHECKS.len());
         for id in ids {
             let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
             assert!(id.chars().all(plain), "{id}");
@@ -326,13 +311,12 @@ mod tests {
 
     #[test]
     fn every_check_says_why_and_what_to_do() {
-        for check in Check::ALL {
-            let info = check.info();
-            let (id, fix) = (info.id, info.remediation);
-            assert!(info.why.ends_with('.'), "{id}: why is a sentence");
+        for check in CHECKS {
+            let (id, fix) = (check.id, check.remediation);
+            assert!(check.why.ends_with('.'), "{id}: why is a sentence");
             assert!(!fix.is_empty() && !fix.ends_with('.'), "{id}: fix");
             // Beside the severity there is room for this much.
-            assert!(info.title.chars().count() <= 60, "{id}: {}", info.title);
+            assert!(check.title.chars().count() <= 60, "{id}: {}", check.title);
         }
     }
 }

@@ -66,13 +66,6 @@ impl Verdict {
         }
     }
 
-    /// The fix of the most severe finding, where it differs from the check's own.
-    #[must_use]
-    pub fn remediation(&self) -> Option<&str> {
-        let first = self.findings().first()?;
-        Some(first.remediation.as_str()).filter(|own| !own.is_empty())
-    }
-
     /// The same with this fix on a machine without Windows.
     pub(super) fn fix_elsewhere(self, wsl: bool, remediation: &str) -> Self {
         if wsl { self } else { self.fix(remediation) }

@@ -11,9 +11,9 @@ use std::{
 use rustix::fs::OFlags;
 
 /// Write bits of group and others.
-const OTHERS_WRITE: u32 = 0o022;
+pub const OTHERS_WRITE: u32 = 0o022;
 /// Bits of a mode that are permissions.
-const PERMISSIONS: u32 = 0o7777;
+pub const PERMISSIONS: u32 = 0o7777;
 
 /// Makes root the owner of a file or folder and takes write permission from all
 /// others; a missing folder is created if `make` says so. Other permissions stay.

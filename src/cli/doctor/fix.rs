@@ -37,14 +37,14 @@ pub(super) struct Fixed {
 /// Repairs what is safe, and says what was done. A repair that fails does not stop the
 /// others.
 pub(super) async fn fix(
-    results: &[(Check, Verdict)],
+    results: &[(&Check, Verdict)],
     facts: &Facts,
     source: &Source,
     paths: &Paths,
 ) -> Fixed {
     let wanted = |fix: Fix| {
         let mut bad = results.iter().filter(|(_, verdict)| verdict.is_bad());
-        bad.any(|(check, _)| check.info().fix == fix)
+        bad.any(|(check, _)| check.fix == fix)
     };
     let mut fixed = Fixed::default();
     if wanted(Fix::Files) {

@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use super::*;
+use crate::doctor::tests::check;
 
 /// A finding of a check; without a remediation the check's applies.
 fn finding(
@@ -20,7 +21,7 @@ fn finding(
 }
 
 /// An agent with two warnings and an error.
-fn verdict() -> (Check, Verdict) {
+fn verdict() -> (&'static Check, Verdict) {
     let mut findings = vec![
         finding(Severity::Warning, "the fan is loud", "Oil it"),
         finding(Severity::Error, "the roof is missing", ""),
@@ -28,7 +29,7 @@ fn verdict() -> (Check, Verdict) {
         finding(Severity::Warning, "the lamp is dark", "Change the bulb"),
     ];
     findings.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
-    (Check::AgentHealth, Verdict::Found(findings))
+    (check("agent-health"), Verdict::Found(findings))
 }
 
 #[test]
@@ -54,18 +55,18 @@ fn each_finding_is_printed_with_its_fix() {
 
 #[test]
 fn json_has_each_finding_with_its_fix() {
-    let found = [verdict(), (Check::Disk, Verdict::Ok("fine".into()))];
+    let found = [verdict(), (check("disk"), Verdict::Ok("fine".into()))];
     let text = json(&found, &Fixed::default()).unwrap();
     let document: Value = serde_json::from_str(&text).unwrap();
     let health = document.pointer("/checks/0").unwrap();
     assert_eq!(health["verdict"], "error");
-    assert_eq!(health["remediation"], Check::AgentHealth.info().remediation);
+    assert_eq!(health["remediation"], check("agent-health").remediation);
     let findings = health["findings"].as_array().unwrap();
     let remediations: Vec<&str> = findings
         .iter()
         .map(|finding| finding["remediation"].as_str().unwrap())
         .collect();
-    let own = Check::AgentHealth.info().remediation;
+    let own = check("agent-health").remediation;
     assert_eq!(remediations, [own, "Oil it", "Oil it", "Change the bulb"]);
     assert_eq!(findings[3]["code"], "agent-health");
     assert_eq!(findings[3]["severity"], "warning");
@@ -79,9 +80,12 @@ fn json_has_each_finding_with_its_fix() {
 #[test]
 fn passed_and_skipped_checks_are_counted_and_shown_on_request() {
     let results = [
-        (Check::Swap, Verdict::Ok("fine".into())),
-        (Check::Disk, Verdict::Ok("long ".repeat(40))),
-        (Check::WslMode, Verdict::Skipped("this is not WSL".into())),
+        (check("swap"), Verdict::Ok("fine".into())),
+        (check("disk"), Verdict::Ok("long ".repeat(40))),
+        (
+            check("wsl-mode"),
+            Verdict::Skipped("this is not WSL".into()),
+        ),
     ];
     assert_eq!(
         page(&results, false),
@@ -108,8 +112,11 @@ fn many_findings_of_one_kind_are_counted() {
     let peers = (0..500).map(|number| warning(number, String::new()));
     let keys = (0..500).map(|number| warning(number, format!("Fix {number}")));
     let results = [
-        (Check::WireguardHandshake, Verdict::Found(peers.collect())),
-        (Check::FilesKeys, Verdict::Found(keys.collect())),
+        (
+            check("wireguard-handshake"),
+            Verdict::Found(peers.collect()),
+        ),
+        (check("files-keys"), Verdict::Found(keys.collect())),
     ];
     let text = page(&results, false);
     let joined = text.join("\n");

@@ -55,14 +55,11 @@ pub(super) fn finding(entry: &HealthEntry) -> Verdict {
 
 #[cfg(test)]
 mod tests {
-    use crate::doctor::{
-        Check,
-        tests::{document, table},
-    };
+    use crate::doctor::tests::{document, table};
 
     #[test]
     fn the_agent() {
-        table! { Check::AgentHealth;
+        table! { "agent-health";
             "no agent": |f| f.agent = None => Warning, "not running";
             "no agent elsewhere": |f| { f.elsewhere(); f.agent = None } => Info, "not running";
             "standby": |f| f.agent.as_mut().unwrap().role = "standby".into() => Info, "on standby";

@@ -2,13 +2,14 @@
 
 use std::collections::BTreeSet;
 
-use crate::doctor::{
-    facts::{Facts, Guarded, Secrecy},
-    verdict::{Judged, all, beside_hidden, count, info, warning},
+use crate::{
+    doctor::{
+        facts::{Facts, Guarded, Secrecy},
+        verdict::{Judged, all, beside_hidden, count, info, warning},
+    },
+    fs::own::OTHERS_WRITE,
 };
 
-/// Write bits of group and others.
-const OTHERS_WRITE: u32 = 0o022;
 /// All bits of group and others.
 const OTHERS: u32 = 0o077;
 

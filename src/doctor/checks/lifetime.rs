@@ -43,10 +43,7 @@ pub(crate) fn idle(facts: &Facts) -> Judged {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
-        doctor::{Check, tests::table},
-        interop::ini::Ini,
-    };
+    use crate::{doctor::tests::table, interop::ini::Ini};
 
     fn is(facts: &mut Facts, text: &str) {
         facts.wslconfig = Ok(Some(Ini::parse(text)));
@@ -54,7 +51,7 @@ mod tests {
 
     #[test]
     fn idle_distributions() {
-        table! { Check::LifetimeIdle;
+        table! { "lifetime-idle";
             "elsewhere": Facts::elsewhere => Skipped, "not WSL";
             "defaults": |f| f.wslconfig = Ok(None) => Warning, "15 s";
             "finite": |f| is(f, "[general]\ninstanceIdleTimeout=60000") => Warning, "15 s";

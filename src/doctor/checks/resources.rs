@@ -76,11 +76,8 @@ pub(crate) fn watches(facts: &Facts) -> Judged {
     let value: Option<u64> = value.and_then(|text| text.parse().ok());
     let watches = value.ok_or_else(|| skipped("fs.inotify.max_user_watches cannot be read"))?;
     let detail = format!("{watches} watches for each user");
-    Ok(if watches < FEW_WATCHES {
-        info(detail)
-    } else {
-        ok(detail)
-    })
+    let verdict: fn(String) -> Verdict = if watches < FEW_WATCHES { info } else { ok };
+    Ok(verdict(detail))
 }
 
 #[cfg(test)]

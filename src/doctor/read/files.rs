@@ -6,13 +6,10 @@ use super::{
     super::facts::{Guarded, Secrecy},
     root::Root,
 };
-use crate::{config::Settings, paths::Paths};
+use crate::{config::Settings, fs::own::PERMISSIONS, paths::Paths};
 
 /// Most entries of a folder that are read.
 const MOST: usize = 256;
-
-/// Bits of a mode that are permissions.
-const PERMISSIONS: u32 = 0o7777;
 
 /// Folders of wslmesh's own files. A configuration elsewhere (`--config`) belongs to
 /// its user.

@@ -2,7 +2,7 @@
 
 use std::{fmt::Write, fs, path::Path};
 
-use crate::doctor::{Check, Fix, GROUPS};
+use crate::doctor::{CHECKS, Fix, GROUPS};
 
 const HEADING: &str = "## Checks\n";
 
@@ -13,11 +13,8 @@ fn generated() -> String {
     );
     for group in GROUPS {
         write!(page, "\n### {}\n", group).unwrap();
-        for check in Check::ALL
-            .iter()
-            .filter(|check| check.info().group == *group)
-        {
-            let info = check.info();
+        for check in CHECKS.iter().filter(|check| check.group == *group) {
+            let info = check;
             let fix = match info.fix {
                 Fix::None => "",
                 Fix::Pass => " (`--fix`: pass)",
@@ -65,7 +62,7 @@ fn the_list_of_advice_names_checks_that_exist() {
     for row in rows {
         let column = row.split('|').nth(2).unwrap();
         for word in column.split('`').skip(1).step_by(2) {
-            let is_check = Check::ALL.iter().any(|check| check.info().id == word);
+            let is_check = CHECKS.iter().any(|check| check.id == word);
             // Commands and keys of other programs have blanks or other signs.
             let plain = word.chars().all(|c| c.is_ascii_lowercase() || c == '-');
             assert!(is_check || !plain, "{word} in: {row}");

@@ -1,5 +1,8 @@
 use super::*;
-use crate::model::{Code, Finding, HealthEntry};
+use crate::{
+    doctor::tests::check,
+    model::{Code, Finding, HealthEntry},
+};
 
 #[tokio::test]
 async fn a_request_is_not_listed_as_a_repair() {
@@ -65,7 +68,7 @@ async fn repairs_are_listed_although_the_pass_fails() {
         "x",
     ))]);
     let facts = crate::doctor::gather(&nowhere, &paths, false).await;
-    let found = [(Check::TunnelMtu, verdict)];
+    let found = [(check("tunnel-mtu"), verdict)];
     let fixed = fix(&found, &facts, &nowhere, &paths).await;
     assert_eq!((fixed.done.len(), fixed.asked.len()), (0, 0));
     assert!(fixed.failed[0].contains("none.toml"), "{fixed:?}");

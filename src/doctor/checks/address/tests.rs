@@ -1,22 +1,19 @@
 use super::*;
 use crate::{
-    doctor::{
-        Check,
-        tests::{address, route as default, socket, table},
-    },
+    doctor::tests::{address, route as default, socket, table},
     model::{NetworkFile, Protocol},
 };
 
 #[test]
 fn the_address() {
-    table! { Check::Interface;
+    table! { "interface";
         "unreadable": |f| f.observation = Err("netlink".into()) => Skipped, "netlink";
         "no route": |f| f.change(|s| s.routes.clear()) => Error, "default route";
         "no address": |f| f.change(|s| s.addresses.clear()) => Error, "no IPv4 address";
         "two": |f| f.change(|s| s.addresses.push(address(2, "10.1.1.1/24"))) => Info, "10.1.1.1/24";
         "IPv6 is no second one": |f| f.change(|s| s.addresses.push(address(2, "fd00::1/64"))) => Ok, "eth0";
     }
-    table! { Check::DefaultRoute;
+    table! { "default-route";
         "none": |f| f.change(|s| s.routes.clear()) => Error, "no IPv4 default route";
         "rivals": |f| f.change(|s| s.routes.push(default(3, 0))) => Warning, "wg0";
         "a worse one": |f| f.change(|s| s.routes.push(default(3, 5))) => Ok, "eth0 via 172.28.16.1";
@@ -25,7 +22,7 @@ fn the_address() {
 
 #[test]
 fn the_file() {
-    table! { Check::NetworkFile;
+    table! { "network-file";
         "missing": |f| f.change(|s| s.network_file = NetworkFile::Missing) => Warning, "does not exist";
         "unreadable": |f| f.change(|s| s.network_file = NetworkFile::Unreadable("EACCES".into())) => Error, "EACCES";
         "broken": |f| f.change(|s| s.network_file = NetworkFile::Content(b"WSL_IP=\"1\n".into())) => Error, "wsl-network.conf";
@@ -53,7 +50,7 @@ fn sockets() {
     fn with(facts: &mut Facts, address: &str) {
         facts.local_mut().sockets = Ok(vec![socket(Protocol::Tcp, address, 8080)]);
     }
-    table! { Check::OldListeners;
+    table! { "old-listeners";
         "the old address": |f| with(f, "172.28.9.9") => Warning, "tcp 172.28.9.9:8080";
         "the old address in an IPv6 socket": |f| with(f, "::ffff:172.28.9.9") => Warning, "172.28.9.9";
         "ours in an IPv6 socket": |f| with(f, "::ffff:172.28.16.5") => Ok, "none";

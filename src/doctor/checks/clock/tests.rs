@@ -1,5 +1,5 @@
 use super::*;
-use crate::doctor::{Check, facts::Drift, tests::table};
+use crate::doctor::{facts::Drift, tests::table};
 
 fn is(facts: &mut Facts, source: DriftSource, ahead_ms: i64) {
     facts.local_mut().drift = Some(Drift { source, ahead_ms });
@@ -19,7 +19,7 @@ fn runs(facts: &mut Facts, names: &[&str]) {
 #[test]
 fn time() {
     use DriftSource::{Ptp, Rtc};
-    table! { Check::ClockDrift;
+    table! { "clock-drift";
         "unknown": |f| f.local_mut().drift = None => Skipped, "no other clock";
         "behind": |f| is(f, Ptp, -61_500) => Warning, "61 s behind Windows' clock";
         "ahead": |f| is(f, Rtc, 7_000) => Warning, "7 s ahead of the hardware clock";
@@ -28,7 +28,7 @@ fn time() {
         "two hours by Windows' clock": |f| is(f, Ptp, -7_200_400) => Warning, "7200 s behind";
         "a day": |f| is(f, Rtc, 86_400_000) => Warning, "86400 s";
     }
-    table! { Check::ClockSetters;
+    table! { "clock-setters";
         "one in WSL": |f| runs(f, &["chronyd"]) => Info, "chronyd runs in addition";
         "one that sets nothing": |f| {
             runs(f, &["chronyd", "chronyd"]);
@@ -42,7 +42,7 @@ fn time() {
         "none elsewhere": Facts::elsewhere => Info, "no program here";
         "one elsewhere": |f| { f.elsewhere(); runs(f, &["ntpd", "ntpd"]) } => Ok, "ntpd";
     }
-    table! { Check::ClockFollows;
+    table! { "clock-follows";
         "elsewhere": Facts::elsewhere => Skipped, "not WSL";
         "off": |f| f.local_mut().follows = Some(false) => Info, "timesync_implicit";
         "unreadable": |f| f.local_mut().follows = None => Skipped, "cannot be read";

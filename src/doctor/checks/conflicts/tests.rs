@@ -1,6 +1,5 @@
 use super::*;
 use crate::doctor::{
-    Check,
     facts::Process,
     tests::{address, table},
 };
@@ -22,7 +21,7 @@ fn route(facts: &mut Facts, name: &str, net: &str) {
 
 #[test]
 fn conflicts() {
-    table! { Check::ConflictsSubnets;
+    table! { "conflicts-subnets";
         "docker's": |f| f.change(|s| {
             s.links[1].name = crate::doctor::tests::name("docker0");
             s.addresses.push(address(3, "172.28.0.1/16"));
@@ -32,13 +31,13 @@ fn conflicts() {
         "two adapters of Windows": |f| route(f, "eth1", "172.28.16.0/20") => Ok, "none";
         "its own": |f| route(f, "eth0", "172.28.16.0/24") => Ok, "none";
     }
-    table! { Check::ConflictsAgents;
+    table! { "conflicts-agents";
         "another agent": |f| runs(f, "wsl-vpnkit", "") => Warning, "wsl-vpnkit";
         "Rancher Desktop": |f| { runs(f, "vm-switch", ""); runs(f, "network-setup", ""); runs(f, "wsl-proxy", "") } => Warning, "network-setup, vm-switch, wsl-proxy";
         "socat": |f| runs(f, "socat", "socat TCP-LISTEN:80,fork TCP:10.0.0.1:80") => Info, "TCP-LISTEN:80";
         "socat as a client": |f| runs(f, "socat", "socat - TCP:10.0.0.1:80") => Ok, "none";
     }
-    table! { Check::ConflictsPollers;
+    table! { "conflicts-pollers";
         "a script": |f| f.local_mut().pollers.found.push("/etc/cron.d/wsl-ip".into()) => Info, "/etc/cron.d/wsl-ip";
         "hidden": |f| f.local_mut().pollers.hidden.push("/var/spool/cron/crontabs".into()) => Skipped, "needs root: /var/spool/cron/crontabs";
         "hidden beside one": |f| {

@@ -1,8 +1,5 @@
 use super::*;
-use crate::{
-    doctor::{Check, tests::table},
-    interop::ini::Ini,
-};
+use crate::{doctor::tests::table, interop::ini::Ini};
 
 fn servers(facts: &mut Facts, servers: &[&str]) {
     let servers = servers.iter().map(|server| server.parse().unwrap());
@@ -23,7 +20,7 @@ fn without(facts: &mut Facts) {
 
 #[test]
 fn resolver() {
-    table! { Check::ResolvConf;
+    table! { "resolv-conf";
         "none": |f| {
             f.local_mut().resolver.servers = Ok(None);
             f.local_mut().resolver.link = None;
@@ -36,11 +33,11 @@ fn resolver() {
         "empty": |f| servers(f, &[]) => Error, "no line";
         "two": |f| servers(f, &["1.1.1.1", "fe80::1"]) => Ok, "1.1.1.1, fe80::1";
     }
-    table! { Check::ResolvImmutable;
+    table! { "resolv-immutable";
         "elsewhere": Facts::elsewhere => Skipped, "not WSL";
         "chattr +i": |f| f.local_mut().resolver.immutable = true => Warning, "chattr";
     }
-    table! { Check::DnsAnswers;
+    table! { "dns-answers";
         "no server": |f| f.local_mut().resolver.answer = Answer::NoServer => Skipped, "no server";
         "a public one": |f| answer(f, Answer::Public) => Skipped, "--network";
         "silent": |f| answer(f, |ip| Answer::Silent(ip, "did not answer".into())) => Error, "172.28.16.1 did not answer";
@@ -51,12 +48,12 @@ fn resolver() {
 
 #[test]
 fn wsls_part() {
-    table! { Check::DnsGenerated;
+    table! { "dns-generated";
         "elsewhere": Facts::elsewhere => Skipped, "not WSL";
         "off": own => Warning, "generateResolvConf=false";
         "off with a resolver": |f| { own(f); servers(f, &["127.0.0.53"]) } => Info, "resolver of this distribution";
     }
-    table! { Check::DnsTunnelling;
+    table! { "dns-tunnelling";
         "elsewhere": Facts::elsewhere => Skipped, "not WSL";
         "dead": without => Error, "which no interface has";
         "another server": |f| servers(f, &["8.8.8.8"]) => Info, "another server";

@@ -1,6 +1,6 @@
 use super::*;
 use crate::{
-    doctor::{Check, facts::Process, tests::table},
+    doctor::{facts::Process, tests::table},
     interop::ini::Ini,
 };
 
@@ -28,14 +28,14 @@ fn works(facts: &mut Facts, name: &str, folder: &str) {
 #[test]
 fn owners_and_modes() {
     use Secrecy::{Own, OwnFolder, Secret};
-    table! { Check::FilesOwn;
+    table! { "files-own";
         "another's": |f| file(f, "/etc/wslmesh", Own, Some((1000, 0o755))) => Warning, "user 1000";
         "open": |f| file(f, "/etc/wslmesh", Own, Some((0, 0o757))) => Warning, "mode 757";
         "lost": |f| file(f, "/var/lib/wslmesh", OwnFolder, None) => Warning, "no longer exists";
         "a file need not be": |f| file(f, "/etc/wslmesh/x", Own, None) => Ok, "only root";
         "not created yet": |f| { f.agent = None; file(f, "/var/lib/wslmesh", OwnFolder, None) } => Ok, "only root";
     }
-    table! { Check::FilesKeys;
+    table! { "files-keys";
         "open": |f| file(f, "/root/.ssh/id_rsa", Secret, Some((0, 0o644))) => Warning, "/root/.ssh/id_rsa (mode 644)";
         "gone": |f| file(f, "/root/.ssh/id_rsa", Secret, None) => Ok, "1 key";
         "none": |f| f.local_mut().guarded.clear() => Ok, "0 keys";
@@ -62,7 +62,7 @@ fn owners_and_modes() {
 
 #[test]
 fn work_on_drives_of_windows() {
-    table! { Check::FilesDrives;
+    table! { "files-drives";
         "elsewhere": Facts::elsewhere => Skipped, "not WSL";
         "the network file": |f| f.settings.as_mut().unwrap().config_file = "/mnt/c/x.conf".into() => Warning, "/mnt/c/x.conf";
         "a service": |f| works(f, "node", "/mnt/d") => Info, "node works in /mnt/d";

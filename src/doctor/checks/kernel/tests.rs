@@ -1,9 +1,6 @@
 use super::*;
 use crate::{
-    doctor::{
-        Check,
-        tests::{name, table},
-    },
+    doctor::tests::{name, table},
     model::{Link, LinkKind},
 };
 
@@ -21,20 +18,20 @@ fn docker(facts: &mut Facts) {
 
 #[test]
 fn kernel() {
-    table! { Check::KernelWireguard;
+    table! { "kernel-wireguard";
         "a program": |f| { f.local_mut().kernel.wireguard = None; f.local_mut().kernel.userspace = Some("wireguard-go") } => Ok, "wireguard-go";
         "none": |f| f.local_mut().kernel.wireguard = None => Info, "neither";
     }
-    table! { Check::KernelTun;
+    table! { "kernel-tun";
         "missing": |f| f.local_mut().kernel.tun = false => Warning, "/dev/net/tun";
         "missing elsewhere": |f| { f.elsewhere(); f.local_mut().kernel.tun = false } => Info, "/dev/net/tun";
     }
-    table! { Check::KernelBridge;
+    table! { "kernel-bridge";
         "no bridge": |f| f.local_mut().kernel.bridge_filter = false => Skipped, "no bridge";
         "unfiltered": |f| { docker(f); f.local_mut().kernel.bridge_filter = false } => Info, "docker0";
         "filtered": docker => Ok, "loaded";
     }
-    table! { Check::KernelModules;
+    table! { "kernel-modules";
         "none": |f| f.local_mut().kernel.modules = false => Info, "/lib/modules/6.6.87.2-microsoft-standard-WSL2 does not exist";
     }
 }

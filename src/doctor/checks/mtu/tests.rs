@@ -1,10 +1,7 @@
 use super::*;
 use crate::{
     config::settings,
-    doctor::{
-        Check,
-        tests::{address, name, table},
-    },
+    doctor::tests::{address, name, table},
     model::{Mode, ModeState},
 };
 
@@ -25,20 +22,20 @@ fn lower(facts: &mut Facts) {
 
 #[test]
 fn tunnels_and_what_is_below() {
-    table! { Check::TunnelMtu;
+    table! { "tunnel-mtu";
         "no tunnel": no_tunnel => Skipped, "no tunnel";
         "too large": |f| mtu(f, "wg0", 1420) => Warning, "wg0 has 1420 and needs 1280";
         "lowered": |f| { lower(f); mtu(f, "eth0", 1300) } => Warning, "needs 1240";
         "lowered below IPv6": |f| { lower(f); mtu(f, "eth0", 1300); mtu(f, "wg0", 1240); f.change(|s| s.addresses.push(address(3, "fd00::1/64"))); } => Warning, "wg0 gets MTU 1240";
         "eth0 is another check's": |f| mtu(f, "eth0", 1280) => Ok, "wg0 1280";
     }
-    table! { Check::UnderlayMtu;
+    table! { "underlay-mtu";
         "no tunnel": no_tunnel => Skipped, "no tunnel";
         "too small": |f| mtu(f, "eth0", 1280) => Error, "eth0 has 1280 and needs 1340";
         "mirrored with IPv6": |f| { mtu(f, "eth0", 1300); f.change(|s| { s.mode = ModeState::Known(Mode::Mirrored); s.addresses.push(address(3, "fd00::1/64")); }); } => Error, "would end its IPv6";
         "just enough": |f| mtu(f, "eth0", 1340) => Ok, "eth0 1340";
     }
-    table! { Check::MtuProbing;
+    table! { "mtu-probing";
         "no tunnel": no_tunnel => Skipped, "no tunnel";
         "off": |f| f.local_mut().mtu_probing = Some("0".into()) => Info, "depends on ICMP";
         "always": |f| f.local_mut().mtu_probing = Some("2".into()) => Ok, "is 2";

@@ -1,10 +1,7 @@
 use super::*;
 use crate::{
     config::settings,
-    doctor::{
-        Check,
-        tests::{document, socket, table},
-    },
+    doctor::tests::{document, socket, table},
     model::ModeState,
 };
 
@@ -30,7 +27,7 @@ fn configured(facts: &mut Facts, more: &str) {
 
 #[test]
 fn forwards() {
-    table! { Check::PortsListening;
+    table! { "ports-listening";
         "no forward": none => Skipped, "no forward";
         "no service": |f| f.local_mut().sockets = Ok(vec![]) => Warning, "ssh: no service listens on tcp port 22";
         "loopback": |f| at(f, "127.0.0.1") => Warning, "on tcp 127.0.0.1:22 only";
@@ -39,13 +36,13 @@ fn forwards() {
         "our address": |f| at(f, "172.28.16.5") => Ok, "2 forwards";
         "unreadable": |f| f.local_mut().sockets = Err("/proc/net does not exist".into()) => Skipped, "/proc/net";
     }
-    table! { Check::PortsKept;
+    table! { "ports-kept";
         "no forward": none => Skipped, "no forward";
         "nat": |f| configured(f, "") => Skipped, "not mirrored";
         "mirrored": mirrored => Ok, "none";
         "kept": |f| { mirrored(f); configured(f, "") } => Error, "a (tcp 5357)";
     }
-    table! { Check::PortsFirewall;
+    table! { "ports-firewall";
         "no forward": none => Skipped, "no forward";
         "closed": |f| configured(f, "firewall = \"none\"\n") => Info, "a: firewall = \"none\"";
         "loopback": |f| configured(f, "firewall = \"none\"\nlisten-address = \"127.0.0.1\"\n") => Ok, "host check";
@@ -54,7 +51,7 @@ fn forwards() {
         "off": |f| f.agent = Some(document(&[("firewall-blocked", "warning"), ("forward-firewall", "info")])) => Warning, "firewall-blocked (x): it broke; forward-firewall";
         "of another": |f| f.agent = Some(document(&[("forward-taken", "warning")])) => Ok, "asks";
     }
-    table! { Check::PortsWindows;
+    table! { "ports-windows";
         "no agent": |f| f.agent = None => Skipped, "not running";
         "taken": |f| f.agent = Some(document(&[("forward-taken", "warning")])) => Warning, "forward-taken (x): it broke";
         "another check's": |f| f.agent = Some(document(&[("firewall-blocked", "warning")])) => Ok, "no forward to serve";

@@ -1,7 +1,7 @@
 use super::*;
 use crate::{
     config::settings,
-    doctor::{Check, tests::table},
+    doctor::tests::table,
     model::{Mode, ModeState, SysctlKey, SysctlReading, SysctlValue},
 };
 
@@ -26,12 +26,12 @@ fn reserved(facts: &mut Facts) {
 
 #[test]
 fn parameters() {
-    table! { Check::SysctlValues;
+    table! { "sysctl-values";
         "another value": |f| reading(f, value(true)) => Warning, "net.core.rmem_max is \"212992\"";
         "read-only is another check's": |f| reading(f, value(false)) => Ok, "9 parameters";
         "bad configuration": |f| f.settings = Err("x".into()) => Skipped, "configuration";
     }
-    table! { Check::SysctlAllowed;
+    table! { "sysctl-allowed";
         "read-only": |f| reading(f, value(false)) => Info, "read-only";
         "missing": |f| reading(f, SysctlReading::Missing) => Info, "there is no";
         "unreadable": |f| reading(f, SysctlReading::Unreadable("EIO".into())) => Warning, "EIO";

@@ -1,9 +1,6 @@
 use super::*;
 use crate::{
-    doctor::{
-        Check,
-        tests::{table, unit},
-    },
+    doctor::tests::{table, unit},
     interop::ini::Ini,
 };
 
@@ -18,14 +15,14 @@ fn unit_is(facts: &mut Facts, active: &str, file: &str) {
 
 #[test]
 fn wsl_itself() {
-    table! { Check::WslVersion;
+    table! { "wsl-version";
         "elsewhere": Facts::elsewhere => Skipped, "not WSL";
         "silent": |f| f.wsl_version = None => Info, "since 2.2.3";
         "old": |f| f.wsl_version = Some("2.5.9.0".into()) => Info, "2.5.10";
         "enough": |f| f.wsl_version = Some("2.5.10".into()) => Ok, "WSL 2.5.10";
         "WSL 1": |f| { f.wsl = false; f.local_mut().release = "4.4.0-19041-Microsoft".into(); } => Error, "WSL 1";
     }
-    table! { Check::WslMode;
+    table! { "wsl-mode";
         "elsewhere": Facts::elsewhere => Skipped, "not WSL";
         "none": |f| f.change(|s| s.mode = ModeState::Known(Mode::None)) => Error, "no network";
         "bridged": |f| f.change(|s| s.mode = ModeState::Known(Mode::Bridged)) => Info, "bridged";
@@ -37,10 +34,10 @@ fn wsl_itself() {
 
 #[test]
 fn systemd() {
-    table! { Check::SystemdRunning;
+    table! { "systemd-running";
         "another init": |f| f.local_mut().systemd = false => Error, "another init";
     }
-    table! { Check::SystemdConfigured;
+    table! { "systemd-configured";
         "elsewhere": Facts::elsewhere => Skipped, "not WSL";
         "rewritten": |f| conf(f, "[network]\ngenerateResolvConf = false\n") => Error, "after the next start";
         "missing": |f| f.local_mut().wsl_conf = Ok(None) => Error, "after the next start";
@@ -53,24 +50,24 @@ fn systemd() {
 
 #[test]
 fn the_service() {
-    table! { Check::Configuration;
+    table! { "configuration";
         "an error": |f| f.settings = Err("a.toml:1:2: bad\nmore".into()) => Error, "a.toml:1:2: bad";
     }
-    table! { Check::UnitEnabled;
+    table! { "unit-enabled";
         "no bus": |f| f.units = Err("no bus".into()) => Skipped, "no bus";
         "no unit": |f| f.units.as_mut().unwrap().states.clear() => Warning, "does not know";
         "disabled": |f| unit_is(f, "active", "disabled") => Warning, "disabled";
         "masked": |f| unit_is(f, "inactive", "masked") => Warning, "masked";
         "static": |f| unit_is(f, "active", "static") => Ok, "static";
     }
-    table! { Check::UnitActive;
+    table! { "unit-active";
         "no unit": |f| f.units.as_mut().unwrap().states.clear() => Skipped, "does not know";
         "failed": |f| unit_is(f, "failed", "enabled") => Error, "failed";
         "inactive": |f| unit_is(f, "inactive", "enabled") => Error, "inactive";
         "starting": |f| unit_is(f, "activating", "enabled") => Warning, "activating";
         "elsewhere": |f| { f.elsewhere(); unit_is(f, "inactive", "enabled") } => Info, "WSL 2 only";
     }
-    table! { Check::FailedUnits;
+    table! { "failed-units";
         "no bus": |f| f.units = Err("no bus".into()) => Skipped, "no bus";
         "the tunnel": |f| { f.units.as_mut().unwrap().failed = vec!["a.mount".into(), "wg-quick@wg0.service".into()] } => Error, "wg-quick@wg0.service failed";
         "another": |f| f.units.as_mut().unwrap().failed = vec!["a.mount".into()] => Info, "a.mount";

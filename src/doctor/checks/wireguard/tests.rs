@@ -1,8 +1,5 @@
 use super::*;
-use crate::doctor::{
-    Check,
-    tests::{device, name, peer, table},
-};
+use crate::doctor::tests::{check, device, name, peer, table};
 
 fn reading(facts: &mut Facts, reading: DeviceReading) {
     facts.change(|o| drop(o.wireguard.insert(name("wg0"), reading)));
@@ -41,13 +38,13 @@ fn port_is(facts: &mut Facts, port: u16) {
 
 #[test]
 fn devices_and_keepalives() {
-    table! { Check::WireguardAnswers;
+    table! { "wireguard-answers";
         "none": none => Skipped, "no WireGuard device";
         "an ordinary user": user => Skipped, "needs root";
         "silent": silent => Error, "EPERM";
         "busy": |f| reading(f, DeviceReading::Busy("wg-quick is activating".into())) => Info, "wg-quick";
     }
-    table! { Check::WireguardKeepalive;
+    table! { "wireguard-keepalive";
         "none": none => Skipped, "no WireGuard device";
         "an ordinary user": user => Skipped, "needs root";
         "silent": silent => Skipped, "answers";
@@ -61,7 +58,7 @@ fn devices_and_keepalives() {
 
 #[test]
 fn peers() {
-    table! { Check::WireguardHandshake;
+    table! { "wireguard-handshake";
         "none": none => Skipped, "no WireGuard device";
         "an ordinary user": user => Skipped, "needs root";
         "old": |f| handshake(f, Some(181), true, 25) => Warning, "wg0: the latest handshake of peer AQEBAQEB was 181 s ago";
@@ -75,7 +72,7 @@ fn peers() {
 
 #[test]
 fn listen_ports() {
-    table! { Check::WireguardPort;
+    table! { "wireguard-port";
         "none": none => Skipped, "no WireGuard device";
         "mirrored, outside": |f| { mode(f, Mode::Mirrored); port_is(f, 9) } => Warning, "outside of 32768 to 60999";
         "mirrored, inside": |f| mode(f, Mode::Mirrored) => Ok, "wg0 41820";
@@ -89,7 +86,7 @@ fn listen_ports() {
             (wg.listen_port, wg.connect_port) = (51820.try_into().unwrap(), 51820.try_into().unwrap());
         } => Info, "assigns dynamically";
     }
-    table! { Check::WireguardReachable;
+    table! { "wireguard-reachable";
         "none": none => Skipped, "no WireGuard device";
         "mirrored": |f| mode(f, Mode::Mirrored) => Skipped, "no forward is needed";
         "another port": |f| port_is(f, 9) => Info, "wg0's port 9";
@@ -107,7 +104,7 @@ fn the_fix_fits_the_mode() {
         facts.local_mut().port_range = Some("50000 54095".into());
         let verdict = port(&facts).unwrap();
         let remediation = verdict.remediation();
-        let remediation = remediation.unwrap_or(Check::WireguardPort.info().remediation);
+        let remediation = remediation.unwrap_or(check("wireguard-port").remediation);
         assert!(
             verdict.is_bad() && remediation.contains(word),
             "{mode}: {remediation}"

@@ -1,8 +1,5 @@
 use super::*;
-use crate::{
-    doctor::{Check, tests::table},
-    model::ModeState,
-};
+use crate::{doctor::tests::table, model::ModeState};
 
 fn is(facts: &mut Facts, text: &str) {
     facts.wslconfig = Ok(Some(Ini::parse(text)));
@@ -22,7 +19,7 @@ fn conf(facts: &mut Facts, text: &str) {
 
 #[test]
 fn wsl_conf_and_wslconfig() {
-    table! { Check::WslConf;
+    table! { "wsl-conf";
         "elsewhere": Facts::elsewhere => Skipped, "not WSL";
         "missing": |f| f.local_mut().wsl_conf = Ok(None) => Info, "defaults";
         "unreadable": |f| f.local_mut().wsl_conf = Err("EACCES".into()) => Warning, "EACCES";
@@ -31,7 +28,7 @@ fn wsl_conf_and_wslconfig() {
         "unknown": |f| conf(f, "[boot]\nsystemd=true\nsytemd=1") => Info, "sytemd";
         "wrong section": |f| conf(f, "[network]\nsystemd=true") => Info, "[network] systemd";
     }
-    table! { Check::Wslconfig;
+    table! { "wslconfig";
         "elsewhere": Facts::elsewhere => Skipped, "not WSL";
         "unknown user": unreadable => Skipped, "several users";
         "missing": |f| f.wslconfig = Ok(None) => Ok, "defaults";
@@ -41,7 +38,7 @@ fn wsl_conf_and_wslconfig() {
         "twice": |f| is(f, "[wsl2]\nmemory=4GB\nMemory=8GB") => Warning, "line 3";
         "all well": |f| is(f, "[wsl2]\nmemory=4GB\n[experimental]\nhostAddressLoopback=true") => Ok, "2 keys";
     }
-    table! { Check::WslconfigMode;
+    table! { "wslconfig-mode";
         "unknown user": unreadable => Skipped, "several users";
         "unknown mode": |f| f.change(|s| s.mode = ModeState::Pending) => Skipped, "not known";
         "fallback": |f| is(f, "[wsl2]\nnetworkingMode=mirrored") => Warning, "mirrored is configured, nat is in force";
@@ -53,14 +50,14 @@ fn wsl_conf_and_wslconfig() {
 
 #[test]
 fn values() {
-    table! { Check::WslconfigNetwork;
+    table! { "wslconfig-network";
         "unknown user": unreadable => Skipped, "several users";
         "firewall": |f| is(f, "[wsl2]\nfirewall=false") => Info, "firewall=false";
         "DNS": |f| is(f, "[experimental]\ndnsTunneling=FALSE") => Info, "dnsTunneling=false";
         "localhost": |f| is(f, "[wsl2]\nlocalhostForwarding=0") => Info, "does not reach";
         "mirrored": |f| { mirrored(f); is(f, "[wsl2]\nlocalhostForwarding=1") } => Info, "mirrored mode";
     }
-    table! { Check::WslconfigLimits;
+    table! { "wslconfig-limits";
         "unknown user": unreadable => Skipped, "several users";
         "set": |f| is(f, "[wsl2]\nmemory=4GB\nprocessors=4\nswap=0") => Ok, "memory=4GB, processors=4, swap=0";
         "little": |f| is(f, "[wsl2]\nmemory=512MB") => Warning, "less than 1 GB";
