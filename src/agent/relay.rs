@@ -150,10 +150,7 @@ impl Supervisor {
             // The table was saved: its size may have changed.
             return true;
         }
-        let late = |action| RelayError::Timeout {
-            action,
-            after: DEADLINE,
-        };
+        let late = |action| RelayError::Timeout(action, DEADLINE);
         match &self.state {
             State::Waiting => {
                 self.start();

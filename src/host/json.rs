@@ -52,14 +52,10 @@ pub enum AnswerError {
     /// The output ends inside the object, after this many bytes.
     #[error("the answer breaks off after {0} bytes; the script was stopped while it wrote")]
     Truncated(usize),
-    /// An object, and not the one that was agreed.
-    #[error("the answer is not what the contract says: {reason}: \"{excerpt}\"")]
-    Malformed {
-        /// What is wrong, escaped.
-        reason: String,
-        /// The answer's beginning, escaped.
-        excerpt: String,
-    },
+    /// An object, and not the one that was agreed: what is wrong, and the answer's
+    /// beginning, both escaped.
+    #[error("the answer is not what the contract says: {0}: \"{1}\"")]
+    Malformed(String, String),
 }
 
 /// The one field that must be understood before the others are looked at.
@@ -103,10 +99,10 @@ fn one_object<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, AnswerError> {
     match first {
         Some(Ok(_)) if !rest.is_empty() => Err(AnswerError::Text("after", excerpt(rest))),
         Some(Ok(object)) => Ok(object),
-        Some(Err(error)) if !error.is_eof() => Err(AnswerError::Malformed {
-            reason: excerpt(&error.to_string()),
-            excerpt: excerpt(text),
-        }),
+        Some(Err(error)) if !error.is_eof() => {
+            let reason = excerpt(&error.to_string());
+            Err(AnswerError::Malformed(reason, excerpt(text)))
+        }
         Some(Err(_)) | None => Err(AnswerError::Truncated(text.len())),
     }
 }

@@ -63,14 +63,9 @@ pub enum RelayError {
     /// The blocking task of its start failed.
     #[error("starting the relay: {0}")]
     Blocked(#[from] BlockingError),
-    /// It did not do what was expected in time.
-    #[error("the relay did not {action} within {} s", after.as_secs_f32())]
-    Timeout {
-        /// What it did not do.
-        action: &'static str,
-        /// How long it was given.
-        after: Duration,
-    },
+    /// It did not do this in this time.
+    #[error("the relay did not {} within {} s", .0, .1.as_secs_f32())]
+    Timeout(&'static str, Duration),
     /// It speaks another version of the protocol.
     #[error("the relay speaks version {0}, this agent speaks version {VERSION}")]
     Version(u32),

@@ -69,7 +69,8 @@ pub enum SetupError {
 #[derive(Debug)]
 pub struct Setup {
     interop: Interop,
-    staging: Staging,
+    /// Where `host.ps1` is, and takes files from.
+    pub staging: Staging,
 }
 
 impl Setup {
@@ -100,14 +101,6 @@ impl Setup {
     pub async fn distribution(&self) -> Result<Distribution, SetupError> {
         let root = self.interop.windows_path(Path::new("/")).await?;
         Ok(Distribution::from_root(&root)?)
-    }
-
-    /// Puts the files that an installation names where `host.ps1` takes them from.
-    ///
-    /// # Errors
-    /// They cannot be written.
-    pub fn put(&self, files: &[Shipped]) -> Result<(), SetupError> {
-        Ok(self.staging.put(files)?)
     }
 
     /// Calls `host.ps1`. Installing and removing wait for a person.

@@ -10,9 +10,10 @@ pub(crate) const MOST: usize = 256 << 10;
 /// A file in this form.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Ini {
-    entries: Vec<Entry>,
-    /// Lines that are neither a section nor `key=value`.
-    invalid: Vec<usize>,
+    /// All entries, in the order of the file.
+    pub(crate) entries: Vec<Entry>,
+    /// Lines that are neither a section nor `key=value`; WSL ignores them.
+    pub(crate) invalid: Vec<usize>,
 }
 
 /// One `key=value`.
@@ -92,22 +93,12 @@ impl Ini {
             .map(|entry| entry.value.as_str())
     }
 
-    /// All entries, in the order of the file.
-    pub(crate) fn entries(&self) -> &[Entry] {
-        &self.entries
-    }
-
     /// Entries that repeat an earlier one, which counts.
     pub(crate) fn repeated(&self) -> Vec<&Entry> {
         let mut known = BTreeSet::new();
         let entries = self.entries.iter();
         let repeated = entries.filter(|entry| !known.insert((&entry.section, &entry.key)));
         repeated.collect()
-    }
-
-    /// Lines that WSL ignores.
-    pub(crate) fn invalid(&self) -> &[usize] {
-        &self.invalid
     }
 }
 

@@ -15,7 +15,7 @@ use crate::{
     config::{Backend, Settings},
     host::setup::{
         Agreed, Answer, Distribution, Grant, Order, Policy, Profiles, Setup, SetupError, Shipped,
-        Staging, contract::FileHash, grants, is_agreed, policy, staging,
+        Staging, grants, is_agreed, policy, staging,
     },
     paths::Paths,
 };
@@ -107,12 +107,11 @@ pub(in super::super) async fn install(
             return Ok(end);
         }
     }
-    setup.put(&files)?;
-    let hashes: Vec<FileHash> = files.into_iter().map(|file| file.hash).collect();
+    setup.staging.put(&files)?;
     let order = Order::Install {
         policy: &policy,
         package: PACKAGE,
-        files: &hashes,
+        files: &files,
         agreed,
     };
     let answer = setup.call(order).await.context(shown::UNKNOWN)?;

@@ -45,8 +45,8 @@ pub(super) fn changes(old: &Agreed, new: &Policy) -> Vec<String> {
 /// The files with their hashes.
 pub(super) fn files(files: &[Shipped]) -> Vec<String> {
     let line = |file: &Shipped| {
-        let (hash, size) = (&file.hash, file.size());
-        format!("{} ({size} bytes)\n  SHA-256 {}", hash.name, hash.sha256)
+        let (name, size, hash) = (&file.name, file.size(), &file.sha256);
+        format!("{name} ({size} bytes)\n  SHA-256 {hash}")
     };
     files.iter().map(line).collect()
 }

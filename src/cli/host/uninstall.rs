@@ -43,7 +43,6 @@ pub(super) async fn uninstall(arguments: &Uninstall, paths: &Paths) -> anyhow::R
     } else {
         Staging::permanent(&paths.state)?
     };
-    let folder = staging.path().to_owned();
     let setup = Setup::find(staging)?;
     let before = setup.call(Order::Look).await?;
     shown::print_block("This is removed:", &removed_lines(&before))?;
@@ -59,14 +58,13 @@ pub(super) async fn uninstall(arguments: &Uninstall, paths: &Paths) -> anyhow::R
             "the agent (process {pid}) will reload; to keep it from making forwards again, remove\nthem from the configuration or set [host] backend = \"none\""
         ))?,
         // An installation removes its rules itself, once an administrator approves.
-        None if before.policy == Agreed::Nothing => withdraw(&folder, paths).await?,
+        None if before.policy == Agreed::Nothing => withdraw(setup.staging.path(), paths).await?,
         None => {}
     }
     let files = [staging::remover()];
-    setup.put(&files)?;
-    let hashes = files.map(|file| file.hash);
+    setup.staging.put(&files)?;
     let order = Order::Uninstall {
-        files: &hashes,
+        files: &files,
         agreed: before.elevated && yes,
     };
     let answer = setup.call(order).await.context(shown::UNKNOWN)?;

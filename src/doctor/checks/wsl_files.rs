@@ -59,7 +59,7 @@ pub(crate) fn wslconfig(facts: &Facts) -> Judged {
     let Some(ini) = facts.wslconfig.as_ref().map_err(skipped)? else {
         return Ok(ok("it does not exist: WSL's defaults apply"));
     };
-    let invented = ini.entries().iter().find(|entry| entry.key == INVENTED);
+    let invented = ini.entries.iter().find(|entry| entry.key == INVENTED);
     Ok(match invented {
         Some(entry) => warning(format!(
             "{entry} is not a WSL key, although guides name it: mirrored mode cannot exclude an interface"
@@ -76,7 +76,7 @@ fn syntax(ini: &Ini, keys: &[&str]) -> Verdict {
         sections.any(|(name, keys)| name == section && keys.split(' ').any(|known| known == key))
     };
     let mut found = Vec::new();
-    for line in ini.invalid() {
+    for line in &ini.invalid {
         found.push(warning(format!(
             "line {line} is neither [section] nor key=value"
         )));
@@ -86,12 +86,12 @@ fn syntax(ini: &Ini, keys: &[&str]) -> Verdict {
             "{entry} repeats a key; the first one counts"
         )));
     }
-    for entry in ini.entries() {
+    for entry in &ini.entries {
         if !known(&entry.section, &entry.key) {
             found.push(info(format!("WSL ignores {entry}, which it does not know")));
         }
     }
-    all(found, count(ini.entries().len(), "key", "keys"))
+    all(found, count(ini.entries.len(), "key", "keys"))
 }
 
 /// A key that WSL also reads in [experimental].

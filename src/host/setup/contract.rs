@@ -6,7 +6,7 @@
 
 use serde::{Deserialize, Deserializer, Serialize};
 
-use super::policy::Policy;
+use super::{policy::Policy, staging::Shipped};
 use crate::{
     host::{
         contract::Installed,
@@ -32,7 +32,7 @@ pub enum Order<'a> {
         /// This package's version.
         package: &'a str,
         /// The files beside `host.ps1`.
-        files: &'a [FileHash],
+        files: &'a [Shipped],
         /// Whether the elevated window asks nothing; for a caller alone that is
         /// an administrator already.
         #[serde(skip_serializing_if = "is_false")]
@@ -41,7 +41,7 @@ pub enum Order<'a> {
     /// Remove everything of this Windows user.
     Uninstall {
         /// The file beside `host.ps1` that does it.
-        files: &'a [FileHash],
+        files: &'a [Shipped],
         /// As for [`Order::Install`].
         #[serde(skip_serializing_if = "is_false")]
         agreed: bool,
@@ -60,16 +60,6 @@ pub enum Order<'a> {
 )]
 fn is_false(agreed: &bool) -> bool {
     !agreed
-}
-
-/// A file and what it must be.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub struct FileHash {
-    /// Its name, without a folder.
-    pub name: String,
-    /// 64 lower-case hexadecimal digits.
-    pub sha256: String,
 }
 
 /// How a call ended.

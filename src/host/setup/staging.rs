@@ -8,10 +8,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use serde::Serialize;
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 
-use super::contract::FileHash;
 use crate::{
     fs::file::{self, FileError},
     host::{PathError, cannot, scripts::Script},
@@ -53,12 +53,15 @@ pub enum StagingError {
 }
 
 /// A file that Windows will have.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Shipped {
-    /// Its name and hash.
-    pub hash: FileHash,
-    /// Its content.
-    content: Vec<u8>,
+    /// Its name, without a folder.
+    pub name: String,
+    /// The hash of its content: 64 lower-case hexadecimal digits.
+    pub sha256: String,
+    /// An order names what the folder has.
+    #[serde(skip)]
+    pub(super) content: Vec<u8>,
 }
 
 impl Shipped {
@@ -69,10 +72,8 @@ impl Shipped {
     fn new(name: &str, content: Vec<u8>) -> Self {
         let digest = Sha256::digest(&content);
         Self {
-            hash: FileHash {
-                name: name.to_owned(),
-                sha256: digest.iter().map(|byte| format!("{byte:02x}")).collect(),
-            },
+            name: name.to_owned(),
+            sha256: digest.iter().map(|byte| format!("{byte:02x}")).collect(),
             content,
         }
     }
@@ -190,7 +191,7 @@ impl Staging {
     /// One cannot be written.
     pub fn put(&self, files: &[Shipped]) -> Result<(), StagingError> {
         for shipped in files {
-            let path = self.path.join(&shipped.hash.name);
+            let path = self.path.join(&shipped.name);
             write(&self.path, &path, &shipped.content).map_err(cannot("write", &path))?;
         }
         Ok(())

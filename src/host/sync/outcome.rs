@@ -119,12 +119,8 @@ fn guest_address_finding(wanted: &RuleSet, answer: &Answer) -> Option<Finding> {
 
 /// The names of the wanted forwards that this is about.
 fn names(wanted: &RuleSet, about: impl Fn(&Rule) -> bool) -> String {
-    let names: Vec<&str> = wanted
-        .rules
-        .iter()
-        .filter(|rule| about(rule))
-        .map(|rule| rule.name.as_str())
-        .collect();
+    let rules = wanted.rules.iter().filter(|rule| about(rule));
+    let names: Vec<&str> = rules.map(|rule| rule.name.as_str()).collect();
     names.join(", ")
 }
 
@@ -149,10 +145,8 @@ fn conflict_finding(wanted: &RuleSet, conflict: &Conflict) -> Finding {
 
 fn port_finding(wanted: &RuleSet, taken: &Taken) -> Finding {
     let listen = taken.listen();
-    let owner = match &taken.owner {
-        Some(owner) => format!(" by {owner}"),
-        None => String::new(),
-    };
+    let owner = taken.owner.as_ref().map(|owner| format!(" by {owner}"));
+    let owner = owner.unwrap_or_default();
     let (code, text) = match taken.kind {
         TakenKind::InUse => (Code::ForwardTaken, format!("{listen} is in use{owner}")),
         TakenKind::Forbidden => (

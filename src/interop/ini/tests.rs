@@ -9,7 +9,7 @@ fn reads_what_wsl_reads() {
     assert_eq!(ini.get("NETWORK", "generateresolvconf"), Some("false"));
     assert_eq!(ini.get("boot", "nonsense"), None);
     assert_eq!(ini.repeated().len(), 1);
-    assert_eq!(ini.invalid(), [7, 8]);
+    assert_eq!(ini.invalid, [7, 8]);
     assert_eq!(ini.repeated()[0].to_string(), "[boot] systemd (line 4)");
     assert_eq!(ini.get("broken", "x"), Some("1"));
 }
@@ -48,7 +48,7 @@ proptest::proptest! {
     #[test]
     fn never_panics(bytes in proptest::collection::vec(proptest::num::u8::ANY, 0..300)) {
         let ini = Ini::decode(&bytes);
-        proptest::prop_assert!(ini.repeated().len() <= ini.entries().len());
+        proptest::prop_assert!(ini.repeated().len() <= ini.entries.len());
     }
 
     #[test]

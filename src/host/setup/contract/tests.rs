@@ -27,10 +27,11 @@ fn debian() -> Policy {
     }
 }
 
-fn files() -> Vec<FileHash> {
-    let file = |name: &str, digit: char| FileHash {
+fn files() -> Vec<Shipped> {
+    let file = |name: &str, digit: char| Shipped {
         name: name.into(),
         sha256: digit.to_string().repeat(64),
+        content: Vec::new(),
     };
     vec![
         file("forward.ps1", 'a'),

@@ -3,7 +3,7 @@ use super::*;
 #[test]
 fn hashes_are_those_of_the_standard() {
     // FIPS 180-2, appendix B.1.
-    let hash = Shipped::new("x", b"abc".to_vec()).hash.sha256;
+    let hash = Shipped::new("x", b"abc".to_vec()).sha256;
     assert_eq!(
         hash,
         "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
@@ -16,7 +16,7 @@ fn uninstall_uses_the_setup_of_an_install() {
     fs::create_dir(library.path().join("windows")).unwrap();
     fs::write(library.path().join("windows").join(RELAY), b"MZ").unwrap();
     let remover = remover();
-    assert_eq!(remover.hash.name, Script::Setup.file_name());
+    assert_eq!(remover.name, Script::Setup.file_name());
     assert!(shipped(library.path()).unwrap().contains(&remover));
 }
 
@@ -28,7 +28,7 @@ fn shipped_files_are_written_once() {
     fs::create_dir(library.path().join("windows")).unwrap();
     fs::write(library.path().join("windows").join(RELAY), b"MZ").unwrap();
     let files = shipped(library.path()).unwrap();
-    let names: Vec<&str> = files.iter().map(|file| file.hash.name.as_str()).collect();
+    let names: Vec<&str> = files.iter().map(|file| file.name.as_str()).collect();
     assert_eq!(names, ["forward.ps1", "setup.ps1", RELAY]);
 
     let state = tempfile::tempdir().unwrap();
