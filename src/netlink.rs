@@ -7,7 +7,7 @@
 use std::{
     future::ready,
     io,
-    net::Ipv4Addr,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
     pin::{Pin, pin},
     time::Duration,
 };
@@ -17,7 +17,7 @@ use netlink_packet_route::{
     AddressFamily, RouteNetlinkMessage,
     address::AddressMessage,
     link::{InfoKind, LinkAttribute, LinkExtentMask, LinkInfo, LinkMessage},
-    route::{RouteMessage, RouteType},
+    route::{RouteAttribute, RouteMessage, RouteProtocol, RouteScope, RouteType},
 };
 use rtnetlink::{
     Handle, LinkUnspec, MulticastGroup, RouteMessageBuilder,
@@ -163,6 +163,46 @@ impl Netlink {
         within("list the routes", all.try_collect()).await
     }
 
+    /// The link by which the kernel sends a packet to this address, as its rules and
+    /// all its tables have it (RTM_GETROUTE); `None` where it has no way.
+    ///
+    /// # Errors
+    /// The kernel's refusal, or no answer in time.
+    pub async fn link_towards(&self, to: IpAddr, mark: u32) -> Result<Option<u32>, NetlinkError> {
+        let mut request = match to {
+            IpAddr::V4(to) => RouteMessageBuilder::<Ipv4Addr>::new()
+                .destination_prefix(to, 32)
+                .build(),
+            IpAddr::V6(to) => RouteMessageBuilder::<Ipv6Addr>::new()
+                .destination_prefix(to, 128)
+                .build(),
+        };
+        // The builder's are those of a route to be added.
+        request.header.table = 0;
+        request.header.protocol = RouteProtocol::Unspec;
+        request.header.scope = RouteScope::Universe;
+        request.header.kind = RouteType::Unspec;
+        if mark != 0 {
+            request.attributes.push(RouteAttribute::Mark(mark));
+        }
+        let mut answers = Box::pin(self.0.route().get(request).execute());
+        let answer = within("look up a route", async { answers.try_next().await }).await;
+        let unreachable = |error: &io::Error| {
+            matches!(
+                error.kind(),
+                io::ErrorKind::NetworkUnreachable | io::ErrorKind::HostUnreachable
+            )
+        };
+        match answer {
+            Ok(route) => {
+                Ok(route
+                    .and_then(|route| attribute!(route.attributes, RouteAttribute::Oif).copied()))
+            }
+            Err(NetlinkError::Refused { error, .. }) if unreachable(&error) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Sets a link's MTU. It cannot create a link.
     ///
     /// # Errors
@@ -200,7 +240,8 @@ pub struct Watch(
 );
 
 impl Watch {
-    /// Subscribes to changes of links, addresses and routes.
+    /// Subscribes to changes of links, addresses, routes and the rules that choose
+    /// among tables of routes.
     ///
     /// # Errors
     /// [`NetlinkError::Open`].
@@ -210,6 +251,7 @@ impl Watch {
             MulticastGroup::Ipv4Ifaddr,
             MulticastGroup::Ipv6Ifaddr,
             MulticastGroup::Ipv4Route,
+            MulticastGroup::Ipv4Rule,
         ];
         let (mut connection, _, messages) = rtnetlink::new_multicast_connection(&groups)?;
         let socket = connection.socket_mut().socket_mut();

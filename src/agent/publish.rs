@@ -237,8 +237,8 @@ fn links(pass: &Pass<'_>, node: Option<&Node>) -> Vec<LinkEntry> {
     let watched = node.map(|node| node.link.index);
     let is_watched = |link: &&Link| Some(link.index) == watched;
     let is_tunnel = |link: &&Link| {
-        let named = settings.mtu_interfaces.matches(&link.name)
-            || link.kind.is_wireguard() && settings.wireguard_interfaces.matches(&link.name);
+        let named = settings.mtu_interfaces.covers(link)
+            || link.kind.is_wireguard() && settings.wireguard_interfaces.covers(link);
         named && link.kind != LinkKind::Loopback && !is_watched(link)
     };
     let tunnels = all.iter().filter(is_tunnel);

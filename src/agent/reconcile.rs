@@ -40,8 +40,6 @@ pub(super) struct Agent<M> {
     pub(super) dependents: Vec<Finding>,
     /// Another process has the agent's name on the bus.
     pub(super) name_taken: Option<Finding>,
-    /// Strangers in the leader election.
-    pub(super) strangers: Option<Finding>,
     pub(super) publisher: Publisher,
 }
 
@@ -78,7 +76,6 @@ impl<M: Machine> Agent<M> {
             rejected: None,
             dependents: Vec::new(),
             name_taken: None,
-            strangers: None,
             publisher: Publisher::new(paths.runtime.clone()),
         }
     }
@@ -221,7 +218,6 @@ impl<M: Machine> Agent<M> {
         // After this pass: what the relay was sent just now counts.
         let relay = self.host.relay.findings.iter().chain(&self.dependents);
         let others = relay.chain(&self.rejected).chain(&self.name_taken);
-        let others = others.chain(&self.strangers);
         findings.extend(others.cloned());
         self.publisher.decided(node, forwards);
         (changes, findings)

@@ -1,5 +1,7 @@
 //! Wrapped text and columns.
 
+use textwrap::{Options, WordSplitter};
+
 /// The default width of a terminal.
 pub(super) const WIDTH: usize = 80;
 
@@ -9,7 +11,9 @@ const NO_BREAK: &str = "\u{a0}";
 /// Wraps a text to lines of at most `width` characters; a longer word is broken.
 pub(super) fn wrap(text: &str, width: usize) -> Vec<String> {
     let words: Vec<&str> = text.split_ascii_whitespace().collect();
-    textwrap::wrap(&words.join(" "), width.max(1))
+    // A command is not cut at its hyphens: it is to be copied.
+    let options = Options::new(width.max(1)).word_splitter(WordSplitter::NoHyphenation);
+    textwrap::wrap(&words.join(" "), options)
         .into_iter()
         .map(|line| line.replace(NO_BREAK, " "))
         .filter(|line| !line.is_empty())

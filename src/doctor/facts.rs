@@ -12,7 +12,8 @@ use super::verdict::{NOT_WSL, Verdict, skipped};
 use crate::{
     config::Settings,
     interop::ini::Ini,
-    model::{Code, Mode, Node, Observation, Plan, Socket},
+    model::{Code, Mode, Nameserver, Node, Observation, Plan, Socket},
+    observe::ResolvConf,
     plan,
     report::{Document, WireguardEntry},
 };
@@ -44,6 +45,8 @@ pub struct Facts {
     pub(super) units: Result<Units, String>,
     /// %UserProfile%\.wslconfig.
     pub(super) wslconfig: Read<Ini>,
+    /// Files beside it that look as if they were meant, where it does not exist.
+    pub(super) wslconfig_near: Vec<String>,
     /// Whether the folder of `wslmesh host install` exists on Windows.
     pub(super) installed: bool,
     /// The way to Windows programs, or why it could not be looked for in time.
@@ -61,6 +64,8 @@ pub(super) struct Local {
     pub(super) systemd: bool,
     /// /etc/wsl.conf.
     pub(super) wsl_conf: Read<Ini>,
+    /// Files beside it that look as if they were meant.
+    pub(super) wsl_conf_near: Vec<String>,
     /// Open sockets, or why they could not be read.
     pub(super) sockets: Result<Vec<Socket>, String>,
     /// net.ipv4.tcp_mtu_probing.
@@ -209,8 +214,8 @@ pub(super) struct UnitState {
 /// /etc/resolv.conf and the server that it names.
 #[derive(Debug, Clone)]
 pub(super) struct Resolver {
-    /// Its servers, in order; an IPv6 zone is left out.
-    pub(super) servers: Read<Vec<IpAddr>>,
+    /// What is read of it.
+    pub(super) file: Read<ResolvConf>,
     /// Where it leads, if it is a link.
     pub(super) link: Option<String>,
     /// Whether it cannot be changed (`chattr +i`).
@@ -221,11 +226,16 @@ pub(super) struct Resolver {
 
 impl Resolver {
     /// Its servers, none where they cannot be read.
-    pub(super) fn servers(&self) -> &[IpAddr] {
-        match &self.servers {
-            Ok(Some(servers)) => servers,
+    pub(super) fn servers(&self) -> &[Nameserver] {
+        match &self.file {
+            Ok(Some(file)) => &file.servers,
             Ok(None) | Err(_) => &[],
         }
+    }
+
+    /// Whether it names a server with such an address.
+    pub(super) fn has(&self, is: impl Fn(IpAddr) -> bool) -> bool {
+        self.servers().iter().any(|server| is(server.address))
     }
 }
 

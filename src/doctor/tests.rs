@@ -3,7 +3,7 @@
 
 mod page;
 
-use std::fs;
+use std::{collections::BTreeMap, fs};
 
 use super::read::Root;
 use crate::{
@@ -21,6 +21,7 @@ use crate::{
         LinkKind, Mode, ModeState, NetworkFile, Observation, Peer, Protocol, PublicKey, Socket,
         SysctlReading,
     },
+    observe::ResolvConf,
     report::{Document, PeerEntry, WireguardEntry},
 };
 
@@ -73,7 +74,10 @@ pub(super) fn healthy() -> Facts {
         }],
         agent: Some(document(&[])),
         units: Ok(units()),
-        wslconfig: Ok(Some(Ini::parse("[general]\ninstanceIdleTimeout=-1\n"))),
+        wslconfig: Ok(Some(Ini::wslconfig(
+            "[general]\ninstanceIdleTimeout=-1\n".as_bytes(),
+        ))),
+        wslconfig_near: Vec::new(),
         installed: false,
         interop: Ok(Interop {
             entry: Some(("WSLInterop".into(), true)),
@@ -105,7 +109,8 @@ fn local() -> Local {
     Local {
         release: "6.6.87.2-microsoft-standard-WSL2".into(),
         systemd: true,
-        wsl_conf: Ok(Some(Ini::parse("[boot]\nsystemd=true\n"))),
+        wsl_conf: Ok(Some(Ini::wsl_conf("[boot]\nsystemd=true\n".as_bytes()))),
+        wsl_conf_near: Vec::new(),
         routes: vec![("eth0".into(), "172.28.16.0/20".parse().unwrap())],
         sockets: Ok(vec![
             socket(Protocol::Tcp, "0.0.0.0", 22),
@@ -115,7 +120,7 @@ fn local() -> Local {
         port_range: Some("32768 60999".into()),
         watches: Some("524288".into()),
         resolver: Resolver {
-            servers: Ok(Some(vec![[10, 255, 255, 254].into()])),
+            file: Ok(Some(ResolvConf::parse(b"nameserver 10.255.255.254\n"))),
             link: Some("/mnt/wsl/resolv.conf".into()),
             immutable: false,
             answer: Answer::Code([10, 255, 255, 254].into(), 0),
@@ -247,9 +252,10 @@ fn observation() -> Observation {
         routes: vec![route(2, 0)],
         mode: ModeState::Known(Mode::Nat),
         network_file: NetworkFile::Missing,
-        dns: Some("10.255.255.254".parse().unwrap()),
+        dns: Some(std::net::IpAddr::from([10, 255, 255, 254]).into()),
         sysctls: Default::default(),
         wireguard: [(name("wg0"), DeviceReading::Device(device(41820, 25)))].into(),
+        carriers: BTreeMap::new(),
         host: HostMemory::default(),
     }
 }
@@ -258,6 +264,7 @@ fn observation() -> Observation {
 pub(super) fn device(port: u16, keepalive: u16) -> Device {
     Device {
         listen_port: Some(port),
+        mark: 0,
         peers: [(
             PublicKey::new([1; 32]),
             Peer {
@@ -284,6 +291,7 @@ pub(super) fn route(link: u32, metric: u32) -> DefaultRoute {
         gateway: Some("172.28.16.1".parse().unwrap()),
         source: None,
         metric,
+        towards_gateway: None,
     }
 }
 

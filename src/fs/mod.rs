@@ -2,7 +2,6 @@
 
 pub mod file;
 pub mod own;
-mod walk;
 
 use std::{
     fs::File,

@@ -1,29 +1,38 @@
 //! `wsl.conf` and `.wslconfig` as WSL reads them (microsoft/WSL:
-//! src/shared/configfile): sections and keys without regard to case, `#` begins
-//! a comment, the first of several equal keys wins, unknown ones are skipped.
+//! src/shared/configfile/configfile.cpp): sections and keys of ASCII letters and
+//! digits without regard to case, values in whole or in part in quotes, `\` before
+//! `\`, `"`, `b`, `n`, `t` or the end of a line, `#` before a comment, the first of
+//! several equal keys in force.
+//!
+//! At a line that is none of this, WSL stops reading `wsl.conf` and goes on behind
+//! it in `.wslconfig`.
 
-use std::{collections::BTreeSet, fmt};
+use std::fmt;
 
 /// Most bytes of such a file that are read.
 pub(crate) const MOST: usize = 256 << 10;
 
-/// A file in this form.
+/// Keys of [wsl2] that were in [experimental] before, where WSL still finds them
+/// (microsoft/WSL: src/windows/common/WslCoreConfig.cpp).
+const MOVED: &[&str] = &["networkingmode", "dnstunneling", "firewall", "autoproxy"];
+
+/// A file in this form, up to where WSL stops reading it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Ini {
-    /// All entries, in the order of the file.
-    pub(crate) entries: Vec<Entry>,
-    /// Lines that are neither a section nor `key=value`; WSL ignores them.
-    pub(crate) invalid: Vec<usize>,
+    entries: Vec<Entry>,
+    bad: Vec<BadLine>,
+    crlf: bool,
 }
 
 /// One `key=value`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Entry {
-    /// The section, in lower case; empty before the first.
-    pub(crate) section: String,
-    /// The key, in lower case.
-    pub(crate) key: String,
-    /// The value without quotes and comment.
+    /// Section and key in lower case, as `boot.systemd`; keys that moved from
+    /// [experimental] to [wsl2] have their name there.
+    pub(crate) name: String,
+    /// Section and key as they are written.
+    written: (String, String),
+    /// The value without quotes, escapes and comment.
     pub(crate) value: String,
     /// The line, from 1.
     pub(crate) line: usize,
@@ -31,94 +40,348 @@ pub(crate) struct Entry {
 
 impl fmt::Display for Entry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "[{}] {} (line {})", self.section, self.key, self.line)
+        let (section, key) = &self.written;
+        write!(f, "[{section}] {key} (line {})", self.line)
     }
 }
 
+/// A line that WSL cannot read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct BadLine {
+    /// The line, from 1.
+    pub(crate) line: usize,
+    /// Its text.
+    pub(crate) text: String,
+    /// What is wrong with it.
+    pub(crate) problem: Problem,
+}
+
+/// What is wrong with a line, and the fix.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Problem {
+    /// The file begins with U+FEFF.
+    #[error("the file begins with a byte order mark; save it as UTF-8 without one")]
+    ByteOrderMark,
+    /// The whole file is in UTF-16 big endian, which Windows does not open so.
+    #[error("it is in UTF-16 big endian; save it as UTF-8")]
+    Encoding,
+    /// A line begins with something else than a letter, `[` or `#`.
+    #[error("it begins with none of a letter, [ and #; a comment begins with #")]
+    Start,
+    /// A section's name is no name, or no `]` follows it.
+    #[error("a section is written [name], with letters and digits alone and without blanks")]
+    Section,
+    /// Something other than a comment follows a section.
+    #[error("something follows the ]; give it a line of its own")]
+    BehindSection,
+    /// No `=` follows a key.
+    #[error("a key is made of letters and digits alone, and = follows it")]
+    Key,
+    /// A quote is open at the end of the line.
+    #[error("a quote is not closed on its line; close it, or write \\\" for the character itself")]
+    Quote,
+    /// A `\` before something else than the characters that it may precede.
+    #[error("a \\ precedes none of \\ \" b n t; write \\\\ for the character itself")]
+    Escape,
+}
+
 impl Ini {
-    /// Parses a text; nothing in it is an error.
-    pub(crate) fn parse(text: &str) -> Self {
+    /// Reads /etc/wsl.conf, up to the first bad line.
+    pub(crate) fn wsl_conf(bytes: &[u8]) -> Self {
+        let text = String::from_utf8_lossy(bytes);
+        Self {
+            crlf: text.contains("\r\n"),
+            ..Self::parse(&text, false)
+        }
+    }
+
+    /// Reads .wslconfig, without its bad lines. Windows reads UTF-8, and UTF-16 with
+    /// a byte order mark (`fopen` with `ccs=UTF-8`), and takes CRLF for a newline.
+    pub(crate) fn wslconfig(bytes: &[u8]) -> Self {
+        let text = match bytes {
+            [0xff, 0xfe, rest @ ..] => {
+                let units = rest.chunks_exact(2).filter_map(|unit| unit.try_into().ok());
+                let units: Vec<u16> = units.map(u16::from_le_bytes).collect();
+                String::from_utf16_lossy(&units)
+            }
+            [0xfe, 0xff, ..] => {
+                return Self {
+                    bad: vec![BadLine {
+                        line: 1,
+                        text: String::new(),
+                        problem: Problem::Encoding,
+                    }],
+                    ..Self::default()
+                };
+            }
+            bytes => {
+                let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
+                String::from_utf8_lossy(bytes).into_owned()
+            }
+        };
+        Self::parse(&text.replace("\r\n", "\n"), true)
+    }
+
+    fn parse(text: &str, skip_bad: bool) -> Self {
         let mut ini = Self::default();
         let mut section = String::new();
-        for (place, line) in text.lines().enumerate() {
-            let number = place + 1;
-            let line = before_comment(line).trim();
-            if line.is_empty() {
-                continue;
-            }
-            if let Some(name) = line.strip_prefix('[') {
-                section = name.trim_end_matches(']').trim().to_lowercase();
-                if !line.ends_with(']') {
-                    ini.invalid.push(number);
+        // How many characters of what is read as a section WSL takes for its name.
+        let mut length = 0;
+        let mut reader = Reader { text, at: 0 };
+        while reader.at < text.len() {
+            let start = reader.at;
+            let line = 1 + text.get(..start).unwrap_or_default().matches('\n').count();
+            match reader.line() {
+                Ok(Line::Empty) => {}
+                Ok(Line::Section(name)) => {
+                    name.clone_into(&mut section);
+                    length = name.len();
                 }
-            } else if let Some((key, value)) = line.split_once('=') {
-                ini.entries.push(Entry {
-                    section: section.clone(),
-                    key: key.trim().to_lowercase(),
-                    value: value.trim().trim_matches('"').to_owned(),
-                    line: number,
-                });
-            } else {
-                ini.invalid.push(number);
+                Ok(Line::Key(key, value)) => ini.entries.push(Entry {
+                    name: full_name(&section, key),
+                    written: (section.clone(), key.to_owned()),
+                    value,
+                    line,
+                }),
+                Err(problem) => {
+                    reader.rest_of_line();
+                    let whole = text.get(start..reader.at).unwrap_or_default();
+                    ini.bad.push(BadLine {
+                        line,
+                        text: whole.trim().to_owned(),
+                        problem,
+                    });
+                    if !skip_bad {
+                        break;
+                    }
+                    // WSL reads the name over the old one and keeps the old length, so
+                    // that the next keys are in a section that it hardly knows: "?".
+                    let mut broken = Reader { text: whole, at: 0 };
+                    broken.blanks();
+                    if broken.eat('[')
+                        && let Some(name) = broken.name()
+                    {
+                        let kept = name.get(..length).unwrap_or("?");
+                        kept.clone_into(&mut section);
+                    }
+                }
             }
         }
         ini
     }
 
-    /// Reads bytes: UTF-8 or UTF-16 with a byte order mark, as editors of Windows
-    /// write them.
-    pub(crate) fn decode(bytes: &[u8]) -> Self {
-        let wide = |from: fn([u8; 2]) -> u16, rest: &[u8]| {
-            let units: Vec<u16> = rest
-                .chunks_exact(2)
-                .filter_map(|pair| pair.try_into().ok().map(from))
-                .collect();
-            String::from_utf16_lossy(&units)
-        };
-        let text = match bytes {
-            [0xff, 0xfe, rest @ ..] => wide(u16::from_le_bytes, rest),
-            [0xfe, 0xff, rest @ ..] => wide(u16::from_be_bytes, rest),
-            [0xef, 0xbb, 0xbf, rest @ ..] => String::from_utf8_lossy(rest).into_owned(),
-            _ => String::from_utf8_lossy(bytes).into_owned(),
-        };
-        Self::parse(&text)
+    /// The value in force of a name such as `boot.systemd`: the first of several.
+    pub(crate) fn get(&self, name: &str) -> Option<&str> {
+        self.entry(name).map(|entry| entry.value.as_str())
     }
 
-    /// The value in force: the first of several.
-    pub(crate) fn get(&self, section: &str, key: &str) -> Option<&str> {
-        let (section, key) = (section.to_lowercase(), key.to_lowercase());
-        self.entries
-            .iter()
-            .find(|entry| entry.section == section && entry.key == key)
-            .map(|entry| entry.value.as_str())
+    /// The entry in force.
+    pub(crate) fn entry(&self, name: &str) -> Option<&Entry> {
+        let name = name.to_ascii_lowercase();
+        self.entries.iter().find(|entry| entry.name == name)
     }
 
-    /// Entries that repeat an earlier one, which counts.
-    pub(crate) fn repeated(&self) -> Vec<&Entry> {
-        let mut known = BTreeSet::new();
-        let entries = self.entries.iter();
-        let repeated = entries.filter(|entry| !known.insert((&entry.section, &entry.key)));
-        repeated.collect()
+    /// All entries, in the order of the file.
+    pub(crate) fn entries(&self) -> &[Entry] {
+        &self.entries
+    }
+
+    /// Whether a line of wsl.conf ends as on Windows.
+    pub(crate) fn has_crlf(&self) -> bool {
+        self.crlf
+    }
+
+    /// Lines that WSL cannot read.
+    pub(crate) fn bad(&self) -> &[BadLine] {
+        &self.bad
     }
 }
 
-/// WSL's way to write a boolean; `None` for anything else.
+/// The name by which an entry is found.
+fn full_name(section: &str, key: &str) -> String {
+    let (section, key) = (section.to_ascii_lowercase(), key.to_ascii_lowercase());
+    let moved = section == "experimental" && MOVED.contains(&key.as_str());
+    format!("{}.{key}", if moved { "wsl2" } else { &section })
+}
+
+/// One line as it is meant.
+enum Line<'a> {
+    Empty,
+    Section(&'a str),
+    Key(&'a str, String),
+}
+
+/// Reads character by character, as WSL does.
+struct Reader<'a> {
+    text: &'a str,
+    at: usize,
+}
+
+impl<'a> Reader<'a> {
+    fn rest(&self) -> &'a str {
+        self.text.get(self.at..).unwrap_or_default()
+    }
+
+    fn peek(&self) -> Option<char> {
+        self.rest().chars().next()
+    }
+
+    fn bump(&mut self) -> Option<char> {
+        let c = self.peek()?;
+        self.at += c.len_utf8();
+        Some(c)
+    }
+
+    fn eat(&mut self, wanted: char) -> bool {
+        let found = self.peek() == Some(wanted);
+        if found {
+            self.bump();
+        }
+        found
+    }
+
+    fn take_while(&mut self, is_part: impl Fn(char) -> bool) -> &'a str {
+        let rest = self.rest();
+        let end = rest.find(|c| !is_part(c)).unwrap_or(rest.len());
+        self.at += end;
+        rest.get(..end).unwrap_or_default()
+    }
+
+    fn blanks(&mut self) {
+        self.take_while(is_blank);
+    }
+
+    /// Up to the newline, which alone ends a comment and a bad line.
+    fn rest_of_line(&mut self) {
+        self.take_while(|c| c != '\n');
+    }
+
+    /// A letter, then letters and digits.
+    fn name(&mut self) -> Option<&'a str> {
+        let first = self.peek().filter(char::is_ascii_alphabetic);
+        first.map(|_| self.take_while(|c| c.is_ascii_alphanumeric()))
+    }
+
+    fn line(&mut self) -> Result<Line<'a>, Problem> {
+        if self.at == 0 && self.peek() == Some('\u{feff}') {
+            return Err(Problem::ByteOrderMark);
+        }
+        self.blanks();
+        match self.peek() {
+            None => Ok(Line::Empty),
+            Some('\r' | '\n') => {
+                self.bump();
+                Ok(Line::Empty)
+            }
+            Some('#') => {
+                self.rest_of_line();
+                Ok(Line::Empty)
+            }
+            Some('[') => {
+                self.bump();
+                let name = self.name().ok_or(Problem::Section)?;
+                if !self.eat(']') {
+                    return Err(Problem::Section);
+                }
+                self.blanks();
+                match self.peek() {
+                    None | Some('\r' | '\n' | '#') => Ok(Line::Section(name)),
+                    Some(_) => Err(Problem::BehindSection),
+                }
+            }
+            Some(_) => {
+                let key = self.name().ok_or(Problem::Start)?;
+                self.blanks();
+                if !self.eat('=') {
+                    return Err(Problem::Key);
+                }
+                self.blanks();
+                Ok(Line::Key(key, self.value()?))
+            }
+        }
+    }
+
+    fn value(&mut self) -> Result<String, Problem> {
+        let mut value = String::new();
+        // The length without blanks at the end, which count within quotes.
+        let mut length = 0;
+        let mut quoted = false;
+        while let Some(c) = self.peek() {
+            match c {
+                '\r' | '\n' => break,
+                '#' if !quoted => break,
+                _ => self.bump(),
+            };
+            match c {
+                '"' => quoted = !quoted,
+                '\\' => match self.bump() {
+                    Some(c @ ('\\' | '"')) => value.push(c),
+                    Some('b') => value.push('\u{8}'),
+                    Some('n') => value.push('\n'),
+                    Some('t') => value.push('\t'),
+                    // Before CRLF the value ends, before LF the next line continues it.
+                    Some('\r' | '\n') => {}
+                    _ => return Err(Problem::Escape),
+                },
+                c => value.push(c),
+            }
+            if !is_blank(c) {
+                length = value.len();
+            }
+        }
+        if quoted {
+            return Err(Problem::Quote);
+        }
+        value.truncate(length);
+        Ok(value)
+    }
+}
+
+fn is_blank(c: char) -> bool {
+    c == ' ' || c == '\t'
+}
+
+/// WSL's way to write a boolean; `None` for anything else, which WSL rejects.
 pub(crate) fn boolean(value: &str) -> Option<bool> {
-    match value.to_lowercase().as_str() {
+    match value.to_ascii_lowercase().as_str() {
         "true" | "1" => Some(true),
         "false" | "0" => Some(false),
         _ => None,
     }
 }
 
-/// A `#` within quotes begins no comment.
-fn before_comment(line: &str) -> &str {
-    let mut quoted = false;
-    let comment = line.find(|c| {
-        quoted ^= c == '"';
-        c == '#' && !quoted
-    });
-    comment.map_or(line, |at| line.split_at(at).0)
+/// WSL's way to write a size in bytes: digits, and B, KB, MB, GB, TB or their first
+/// letter right behind them (microsoft/WSL: src/shared/inc/stringshared.h,
+/// ParseMemorySize); `None` for anything else, which WSL rejects.
+pub(crate) fn size(value: &str) -> Option<u64> {
+    let digits = value.trim_end_matches(|c: char| !c.is_ascii_digit());
+    let shift = match value.get(digits.len()..)? {
+        "" | "B" => 0,
+        "K" | "KB" => 10,
+        "M" | "MB" => 20,
+        "G" | "GB" => 30,
+        "T" | "TB" => 40,
+        _ => return None,
+    };
+    digits.parse::<u64>().ok()?.checked_mul(1 << shift)
+}
+
+/// WSL's way to write a number: as C's strtol with base 0, so that `0x10` and `010`
+/// are numbers, too.
+pub(crate) fn integer(value: &str) -> Option<i32> {
+    let (sign, digits) = match value.strip_prefix('-') {
+        Some(digits) => (-1, digits),
+        None => (1, value.strip_prefix('+').unwrap_or(value)),
+    };
+    let (radix, digits) = match digits.as_bytes() {
+        [b'0', b'x' | b'X', ..] => (16, digits.get(2..)?),
+        [b'0', _, ..] => (8, digits.get(1..)?),
+        _ => (10, digits),
+    };
+    if !digits.starts_with(|c: char| c.is_digit(radix)) {
+        return None;
+    }
+    i32::try_from(sign * i64::from_str_radix(digits, radix).ok()?).ok()
 }
 
 #[cfg(test)]

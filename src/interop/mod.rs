@@ -22,7 +22,7 @@ use self::{
     ini::Ini,
 };
 use crate::{
-    fs::own::belongs_to_root,
+    fs::{own::belongs_to_root, read_bounded},
     model::{Code, DrivePath},
 };
 
@@ -245,12 +245,12 @@ fn powershell(root: &Path) -> Option<PathBuf> {
 /// The folder below which WSL mounts Windows' drives: `[automount] root=` of
 /// /etc/wsl.conf, else /mnt.
 pub(crate) fn automount_root() -> PathBuf {
-    automount_root_in(&fs::read("/etc/wsl.conf").unwrap_or_default())
+    automount_root_in(&read_bounded(Path::new("/etc/wsl.conf"), ini::MOST).unwrap_or_default())
 }
 
 fn automount_root_in(conf: &[u8]) -> PathBuf {
-    let conf = Ini::decode(conf);
-    let root = conf.get("automount", "root");
+    let conf = Ini::wsl_conf(conf);
+    let root = conf.get("automount.root");
     PathBuf::from(root.filter(|root| root.starts_with('/')).unwrap_or("/mnt"))
 }
 

@@ -72,6 +72,8 @@ pub struct FileChange {
     pub before: Option<Vec<u8>>,
     /// Its content from now on.
     pub after: Vec<u8>,
+    /// The keys whose values change.
+    pub keys: Vec<String>,
 }
 
 /// A new MTU for a link.
@@ -170,7 +172,16 @@ impl fmt::Display for Action {
         match self {
             Self::WriteNetworkFile(change) => {
                 let verb = change.before.as_ref().map_or("create", |_| "rewrite");
-                write!(f, "{verb} {}", change.path.display())
+                write!(f, "{verb} {}", change.path.display())?;
+                match change.keys.as_slice() {
+                    _ if change.before.is_none() => Ok(()),
+                    [] => Ok(()),
+                    [some @ .., last] if some.len() < 3 => {
+                        let some = some.iter().map(|key| format!("{key}, "));
+                        write!(f, " ({}{last})", some.collect::<String>())
+                    }
+                    [first, rest @ ..] => write!(f, " ({first} and {} more)", rest.len()),
+                }
             }
             Self::SetMtu(change) => {
                 write!(f, "{} mtu {} -> {}", change.name, change.from, change.to)?;

@@ -71,6 +71,9 @@ registry! {
     NoAddress, "no-address", Error,
         "The watched interface has no IPv4 address; the network file keeps the last one.",
         "No action needed while Windows is connecting; otherwise restart WSL with `wsl --shutdown`";
+    GatewayRoute, "gateway-route", Warning,
+        "Packets to the gateway leave by another interface than the node's, so what Windows forwards gets no answer.",
+        "With a Tailscale exit node run `sudo tailscale set --exit-node-allow-lan-access`; else exempt the gateway's network in the VPN (AllowedIPs, or an `ip rule`)";
     ModeUnknown, "mode-unknown", Warning,
         "WSL's networking mode is unknown, so the agent changes nothing on Windows.",
         "Check that `wslinfo --networking-mode` answers; the agent retries";
@@ -230,9 +233,9 @@ registry! {
     Standby, "standby", Info,
         "Another agent leads in this network namespace (all distributions share one); this one is on standby.",
         "No action needed";
-    LeaderUntrusted, "leader-untrusted", Info,
-        "A process that is no agent of root takes part in the leader election; the agent ignores it.",
-        "Find out why it does (`sudo ss -xlp` shows @wslmesh/agent and the process) and stop it";
+    LeaderUntrusted, "leader-untrusted", Error,
+        "A non-root process holds the leader-election socket; this agent is on standby.",
+        "Find the process (`ss -xlp` shows @wslmesh/agent) and stop it; the agent then takes over";
     ConfigRejected, "config-rejected", Warning,
         "The new configuration has errors; the previous one stays in effect.",
         "Correct it (`wslmesh config check`), then `systemctl reload wslmesh`";

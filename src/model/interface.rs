@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use super::Link;
+
 /// A network interface's name as the kernel accepts it: 1 to 15 bytes, without
 /// `/`, `:`, white space or a NUL, and neither `.` nor `..` (`dev_valid_name()`
 /// in the kernel's net/core/dev.c).
@@ -97,6 +99,9 @@ impl TryFrom<String> for InterfacePattern {
 pub struct Patterns(Vec<InterfacePattern>);
 
 impl Patterns {
+    /// In a list of patterns: every WireGuard device, whatever its name.
+    pub const WIREGUARD: &str = "@wireguard";
+
     /// The patterns of a list of literals; those that can never match are left out.
     #[must_use]
     pub fn new(patterns: &[&str]) -> Self {
@@ -108,6 +113,13 @@ impl Patterns {
     #[must_use]
     pub fn matches(&self, name: &InterfaceName) -> bool {
         self.0.iter().any(|pattern| pattern.matches(name))
+    }
+
+    /// Whether one of the patterns covers this link, by its name or its kind.
+    #[must_use]
+    pub fn covers(&self, link: &Link) -> bool {
+        let by_kind = || self.0.iter().any(|pattern| pattern.0 == Self::WIREGUARD);
+        self.matches(&link.name) || link.kind.is_wireguard() && by_kind()
     }
 
     /// The patterns in the order of the configuration.

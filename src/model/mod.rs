@@ -12,6 +12,7 @@ mod finding;
 mod forward;
 mod interface;
 mod mode;
+mod nameserver;
 mod observation;
 mod socket;
 mod sysctl;
@@ -30,6 +31,7 @@ pub use forward::{
 };
 pub use interface::{InterfaceName, InterfacePattern, Patterns};
 pub use mode::{Mode, ModeState};
+pub use nameserver::Nameserver;
 pub use observation::{
     Address, DefaultRoute, HostFacts, HostMemory, HostOutcome, Link, LinkKind, NetworkFile, Node,
     Observation,

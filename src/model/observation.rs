@@ -1,7 +1,7 @@
 //! One snapshot of the world.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fmt,
     net::{IpAddr, Ipv4Addr},
     time::Duration,
@@ -18,7 +18,7 @@ use serde::{
 
 use super::{
     DeviceReading, DrivePath, Finding, HostPrivilege, InstalledRule, InterfaceName, Listen,
-    ModeState, RelayMemory, RuleSet, SysctlKey, SysctlReading,
+    ModeState, Nameserver, RelayMemory, RuleSet, SysctlKey, SysctlReading,
 };
 
 /// Everything a pass decides on.
@@ -35,11 +35,14 @@ pub struct Observation {
     /// The generated network file.
     pub network_file: NetworkFile,
     /// First name server of /etc/resolv.conf.
-    pub dns: Option<IpAddr>,
+    pub dns: Option<Nameserver>,
     /// The parameters that the configuration names.
     pub sysctls: BTreeMap<SysctlKey, SysctlReading>,
     /// WireGuard devices that the configuration names.
     pub wireguard: BTreeMap<InterfaceName, DeviceReading>,
+    /// For each WireGuard device that is a tunnel, the interfaces by which packets to
+    /// its peers leave.
+    pub carriers: BTreeMap<InterfaceName, BTreeSet<u32>>,
     /// What Windows answered last.
     pub host: HostMemory,
 }
@@ -57,7 +60,9 @@ pub enum LinkKind {
     WireGuardUserspace,
     /// Any other tun device (Tailscale's, an OpenVPN's).
     Tun,
-    /// Anything else: eth0, a bridge, a container's end of a pair.
+    /// Made by software here: a bridge, a VLAN, a dummy, an IP tunnel.
+    Virtual,
+    /// Anything else: eth0, a container's end of a pair.
     Other,
 }
 
@@ -103,6 +108,8 @@ pub struct Node {
     pub net: Ipv4Net,
     /// The IPv4 gateway.
     pub gateway: Option<Ipv4Addr>,
+    /// Why it is this interface, where its default route alone does not tell.
+    pub reason: Option<String>,
 }
 
 impl Node {
@@ -137,6 +144,9 @@ pub struct DefaultRoute {
     pub source: Option<IpAddr>,
     /// Metric; the lowest wins.
     pub metric: u32,
+    /// Index of the interface by which packets to the gateway really leave, by all
+    /// rules and tables of the kernel; `None` where that is not known.
+    pub towards_gateway: Option<u32>,
 }
 
 /// The generated network file as it was found.

@@ -51,6 +51,8 @@ impl fmt::Debug for PublicKey {
 pub struct Device {
     /// UDP port it listens on; `None` until one is set.
     pub listen_port: Option<u16>,
+    /// The mark on its packets, by which rules choose their route; 0 for none.
+    pub mark: u32,
     /// Its peers.
     pub peers: BTreeMap<PublicKey, Peer>,
 }

@@ -2,19 +2,18 @@
 
 mod network;
 mod peers;
+mod resolv;
 mod sockets;
-#[cfg(test)]
-mod tests;
 mod units;
 mod wireguard;
 
-use std::{fs, io, net::IpAddr, path::Path};
+use std::{fs, io, path::Path};
 
 use rustix::fs::{Access, access};
 
 use crate::{
     config::Settings,
-    fs::{file, read_bounded},
+    fs::file,
     model::{
         HostMemory, ModeState, NetworkFile, Observation, SysctlKey, SysctlReading, SysctlValue,
     },
@@ -35,14 +34,16 @@ pub async fn observe(
     host: HostMemory,
 ) -> Result<Observation, NetlinkError> {
     let (links, addresses, routes) = network::read(netlink, &settings.interface).await?;
+    let wireguard = devices.read(settings, &links).await;
     Ok(Observation {
-        wireguard: devices.read(settings, &links).await,
+        carriers: wireguard::carriers(netlink, &wireguard).await?,
+        wireguard,
         links,
         addresses,
         routes,
         mode,
         network_file: network_file(&settings.config_file),
-        dns: name_server(),
+        dns: resolv::first_server(),
         sysctls: settings
             .sysctls
             .keys()
@@ -60,28 +61,6 @@ fn network_file(path: &Path) -> NetworkFile {
     }
 }
 
-/// Most bytes of resolv.conf that are read; glibc takes three servers.
-const RESOLV_MAX: usize = 1 << 16;
-
-/// First name server of /etc/resolv.conf. With DNS tunnelling this is
-/// 10.255.255.254, which is not the Windows host.
-fn name_server() -> Option<IpAddr> {
-    let bytes = read_bounded(Path::new("/etc/resolv.conf"), RESOLV_MAX).ok()?;
-    name_servers(&String::from_utf8_lossy(&bytes)).next()
-}
-
-/// The servers of a resolv.conf(5), in order: the keyword at the start of the line, an
-/// IPv6 address perhaps with a zone, which is left out.
-pub fn name_servers(text: &str) -> impl Iterator<Item = IpAddr> {
-    text.lines()
-        .filter_map(|line| line.strip_prefix("nameserver"))
-        .filter(|rest| rest.starts_with([' ', '\t']))
-        .filter_map(|rest| {
-            let word = rest.split_whitespace().next()?;
-            word.split('%').next()?.parse().ok()
-        })
-}
-
 /// Reads a kernel parameter and whether it may be written.
 #[must_use]
 pub fn read_sysctl(key: &SysctlKey) -> SysctlReading {
@@ -97,5 +76,6 @@ pub fn read_sysctl(key: &SysctlKey) -> SysctlReading {
 }
 
 pub use peers::Peers;
+pub use resolv::{RESOLV_CONF_MOST, ResolvConf};
 pub use sockets::sockets;
 pub use wireguard::Devices;

@@ -1,6 +1,6 @@
 //! Links, addresses and default routes.
 
-use std::{fs, net::IpAddr};
+use std::{fs, net::IpAddr, path::Path};
 
 use ipnet::IpNet;
 use netlink_packet_route::{
@@ -41,6 +41,11 @@ pub(super) async fn read(
             break;
         }
     }
+    for route in &mut routes {
+        if let Some(gateway) = route.gateway {
+            route.towards_gateway = netlink.link_towards(gateway, 0).await?;
+        }
+    }
     Ok((links.collect(), addresses, routes))
 }
 
@@ -69,14 +74,33 @@ fn kind(message: &LinkMessage, name: &InterfaceName) -> LinkKind {
         Some(InfoKind::Wireguard) => LinkKind::WireGuard,
         Some(InfoKind::Tun) if wireguard::has_control_socket(name) => LinkKind::WireGuardUserspace,
         Some(InfoKind::Tun) => LinkKind::Tun,
-        _ => LinkKind::Other,
+        // WSL's own devices have no kind, and a container's uplink is a pair's end.
+        None | Some(InfoKind::Veth) => LinkKind::Other,
+        Some(_) => LinkKind::Virtual,
     }
 }
 
-/// The VMBus device behind an interface is a folder named by its GUID.
 fn guid(name: &InterfaceName) -> Option<String> {
-    let device = fs::read_link(format!("/sys/class/net/{name}/device")).ok()?;
-    Some(device.file_name()?.to_str()?.to_ascii_lowercase())
+    guid_in(&fs::read_link(format!("/sys/class/net/{name}")).ok()?)
+}
+
+/// The GUID in where /sys/class/net/NAME leads: the VMBus device's folder, two above
+/// the interface's own; four for `wlan*`, and three more where a virtio device is
+/// between them, as in consomme mode.
+fn guid_in(link: &Path) -> Option<String> {
+    let starts = |path: &Path, prefix: &str| {
+        let name = path.file_name()?.to_str()?;
+        Some(name.starts_with(prefix))
+    };
+    let mut device = link
+        .ancestors()
+        .nth(if starts(link, "wlan")? { 4 } else { 2 })?;
+    if starts(device, "virtio")? {
+        device = device.ancestors().nth(3)?;
+    }
+    let name = device.file_name()?.to_str()?.to_ascii_lowercase();
+    let is_part = |c: char| c.is_ascii_hexdigit() || c == '-';
+    (name.len() == 36 && name.chars().all(is_part)).then_some(name)
 }
 
 fn address(message: &AddressMessage) -> Option<Address> {
@@ -102,8 +126,10 @@ fn default_routes(message: &RouteMessage) -> Vec<DefaultRoute> {
     let attributes = &message.attributes;
     let main = RouteHeader::RT_TABLE_MAIN;
     let table = attribute!(attributes, RouteAttribute::Table);
-    if message.header.table != main && table != Some(&u32::from(main)) {
-        // A VPN's own table is reached by its rules only.
+    let in_main = message.header.table == main || table == Some(&u32::from(main));
+    // A VPN's own table is reached by its rules only, and a route with a type of
+    // service by packets of that service only.
+    if !in_main || message.header.tos != 0 {
         return Vec::new();
     }
     let metric = attribute!(attributes, RouteAttribute::Priority);
@@ -119,6 +145,7 @@ fn default_routes(message: &RouteMessage) -> Vec<DefaultRoute> {
             gateway,
             source,
             metric: metric.copied().unwrap_or(0),
+            towards_gateway: None,
         })
         .collect()
 }
@@ -136,3 +163,6 @@ fn ip(address: &RouteAddress) -> Option<IpAddr> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,6 +1,10 @@
 //! WireGuard devices.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+    time::Duration,
+};
 
 use futures_util::future::join_all;
 
@@ -9,6 +13,7 @@ use crate::{
     blocking::{KeyedFlights, run_blocking},
     config::Settings,
     model::{Device, DeviceReading, InterfaceName, Link, LinkKind},
+    netlink::{Netlink, NetlinkError},
     wireguard,
 };
 
@@ -45,7 +50,8 @@ impl Devices {
         links: &[Link],
     ) -> BTreeMap<InterfaceName, DeviceReading> {
         let ours = links.iter().filter(|link| {
-            link.kind.is_wireguard() && settings.wireguard_interfaces.matches(&link.name)
+            let wanted = [&settings.wireguard_interfaces, &settings.mtu_interfaces];
+            link.kind.is_wireguard() && wanted.iter().any(|list| list.covers(link))
         });
         let readings = join_all(ours.map(|link| self.unless_busy(settings, link))).await;
         readings.into_iter().collect()
@@ -57,14 +63,46 @@ impl Devices {
         link: &Link,
     ) -> (InterfaceName, DeviceReading) {
         let reading = match read(&self.0, &link.name, link.kind, DEADLINE).await {
-            Ok(device) if needs_keepalive(settings, &device) => units::wg_quick_busy(&link.name)
-                .await
-                .map_or(DeviceReading::Device(device), DeviceReading::Busy),
+            Ok(device)
+                if settings.wireguard_interfaces.covers(link)
+                    && needs_keepalive(settings, &device) =>
+            {
+                units::wg_quick_busy(&link.name)
+                    .await
+                    .map_or(DeviceReading::Device(device), DeviceReading::Busy)
+            }
             Ok(device) => DeviceReading::Device(device),
             Err(why) => DeviceReading::Unreadable(why),
         };
         (link.name.clone(), reading)
     }
+}
+
+/// Most peers of a device whose way is looked up: a hub's lead the same way.
+const PEERS: usize = 64;
+
+/// The interfaces by which packets to each device's peers leave.
+///
+/// # Errors
+/// The kernel's refusal to look up a route.
+pub(super) async fn carriers(
+    netlink: &Netlink,
+    devices: &BTreeMap<InterfaceName, DeviceReading>,
+) -> Result<BTreeMap<InterfaceName, BTreeSet<u32>>, NetlinkError> {
+    let mut carriers = BTreeMap::new();
+    for (name, reading) in devices {
+        let Some(device) = reading.device() else {
+            continue;
+        };
+        let endpoints = device.peers.values().filter_map(|peer| peer.endpoint);
+        let endpoints: BTreeSet<IpAddr> = endpoints.map(|endpoint| endpoint.ip()).collect();
+        let mut links = BTreeSet::new();
+        for endpoint in endpoints.into_iter().take(PEERS) {
+            links.extend(netlink.link_towards(endpoint, device.mark).await?);
+        }
+        carriers.insert(name.clone(), links);
+    }
+    Ok(carriers)
 }
 
 /// Whether something of the device would be changed. Only then it matters what

@@ -28,6 +28,8 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize, de::value};
 use thiserror::Error;
 
+use crate::model::Nameserver;
+
 /// The file as the package ships it: every [`Key`], without a value.
 pub(super) const TEMPLATE: &str = include_str!("../../config/network/wsl-network.conf");
 
@@ -98,6 +100,16 @@ impl Value {
 impl From<IpAddr> for Value {
     fn from(address: IpAddr) -> Self {
         Self(address.to_string())
+    }
+}
+
+impl From<&Nameserver> for Value {
+    /// Without the zone where that is no plain name.
+    fn from(server: &Nameserver) -> Self {
+        match &server.zone {
+            Some(zone) if Self::name(zone.as_str()).is_some() => Self(server.to_string()),
+            _ => server.address.into(),
+        }
     }
 }
 
@@ -241,11 +253,6 @@ impl<'a> EnvFile<'a> {
         let assignments = assignments(text)?;
         systemd::check(text, &assignments)?;
         Ok(Self { text, assignments })
-    }
-
-    /// Whether it has content and none of our keys: it may be another program's.
-    pub(super) fn is_foreign(&self) -> bool {
-        self.assignments.is_empty() && !self.text.trim().is_empty()
     }
 
     /// The value that a reader ends up with (the last assignment wins), without

@@ -26,6 +26,7 @@ pub fn plan(settings: &Settings, seen: &Observation) -> Plan {
     }
     let node = node(settings, seen).map_err(|finding| plan.findings.push(finding));
     plan.node = node.ok();
+    address::plan(seen, &mut plan);
     network_file::plan(settings, seen, &mut plan);
     mtu::plan(settings, seen, &mut plan);
     wireguard::plan(settings, seen, &mut plan);

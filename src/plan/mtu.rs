@@ -33,19 +33,63 @@ struct Lower<'a> {
 
 pub(super) fn plan(settings: &Settings, seen: &Observation, plan: &mut Plan) {
     let underlay = plan.node.as_ref().map(|node| node.link.clone());
+    let underlay = underlay.as_ref();
     let is_tunnel = |link: &&Link| {
-        settings.mtu_interfaces.matches(&link.name)
+        settings.mtu_interfaces.covers(link)
             && link.kind != LinkKind::Loopback
-            && underlay.as_ref().map(|below| below.index) != Some(link.index)
+            && underlay.map(|below| below.index) != Some(link.index)
     };
     let tunnels: Vec<&Link> = seen.links.iter().filter(is_tunnel).collect();
-    if tunnels.is_empty() {
-        return;
-    }
-    let underlay = underlay.as_ref();
-    let lower = underlay.and_then(|below| below_part(settings, seen, below, plan));
+    // A tunnel whose peers are not known leaves by the node's interface.
+    let over_node = |tunnel: &Link| {
+        let carriers = carriers(seen, tunnel);
+        carriers.is_empty() || carriers.iter().any(|link| Some(*link) == underlay)
+    };
+    let node = underlay.filter(|_| tunnels.iter().any(|tunnel| over_node(tunnel)));
+    let node = node.and_then(|below| below_part(settings, seen, below, plan));
     for tunnel in tunnels {
-        tunnel_part(settings, seen, tunnel, lower, plan);
+        let carriers = carriers(seen, tunnel).into_iter();
+        let others = carriers.filter(|link| Some(*link) != underlay);
+        let lower = others.filter_map(|below| over_tunnel(settings, seen, below));
+        let lower = lower.chain(node.filter(|_| over_node(tunnel)));
+        tunnel_part(
+            settings,
+            seen,
+            tunnel,
+            lower.min_by_key(|lower| lower.most),
+            plan,
+        );
+    }
+}
+
+/// What carries a WireGuard device's packets, as far as that is known.
+fn carriers<'a>(seen: &'a Observation, tunnel: &Link) -> Vec<&'a Link> {
+    let carriers = seen.carriers.get(&tunnel.name);
+    let is_carrier = |link: &&Link| {
+        let listed = carriers.is_some_and(|carriers| carriers.contains(&link.index));
+        listed && link.index != tunnel.index && link.kind != LinkKind::Loopback
+    };
+    seen.links.iter().filter(is_carrier).collect()
+}
+
+/// A tunnel over another interface than the node's, such as another tunnel, is never
+/// bigger than that carries.
+fn over_tunnel<'a>(settings: &Settings, seen: &Observation, below: &'a Link) -> Option<Lower<'a>> {
+    let overhead = overhead(seen, below);
+    let needed = u32::from(settings.mtu).saturating_add(overhead);
+    (below.mtu < needed).then(|| Lower {
+        below,
+        needed,
+        most: below.mtu.saturating_sub(overhead).max(LEAST),
+    })
+}
+
+/// A tunnel may use IPv6 as soon as the interface below has a global IPv6 address.
+fn overhead(seen: &Observation, below: &Link) -> u32 {
+    if has_ipv6(seen, below) {
+        OVERHEAD_IPV6
+    } else {
+        OVERHEAD_IPV4
     }
 }
 
@@ -67,12 +111,7 @@ fn below_part<'a>(
     plan: &mut Plan,
 ) -> Option<Lower<'a>> {
     let wanted = u32::from(settings.mtu);
-    // A tunnel may use IPv6 as soon as the interface has a global IPv6 address.
-    let overhead = if has_ipv6(seen, below) {
-        OVERHEAD_IPV6
-    } else {
-        OVERHEAD_IPV4
-    };
+    let overhead = overhead(seen, below);
     let needed = wanted.saturating_add(overhead);
     let most = below.mtu.saturating_sub(overhead);
     match (settings.underlay, &seen.mode) {
@@ -121,15 +160,25 @@ fn tunnel_part(
     {
         let loses_ipv6 = most < IPV6_LEAST && has_ipv6(seen, tunnel);
         // Where it costs a tunnel its IPv6, only if the user asked for it.
-        if loses_ipv6 && settings.underlay != Underlay::LowerTunnel {
+        let stays = match settings.underlay {
+            Underlay::LowerTunnel => false,
+            Underlay::Leave => true,
+            Underlay::Raise => loses_ipv6,
+        };
+        if stays {
             let detail = format!(
-                "{} has MTU {}, a tunnel of {to} needs {needed}, and lowering {} would end its IPv6{}",
+                "{} has MTU {}, a tunnel of {to} needs {needed}{}{}",
                 below.name,
                 below.mtu,
-                tunnel.name,
+                if loses_ipv6 {
+                    format!(", and lowering {} would end its IPv6", tunnel.name)
+                } else {
+                    String::new()
+                },
                 cause(seen, below)
             );
             plan.find(Code::MtuUnderlaySmall, tunnel.name.as_str(), detail);
+            to = to.min(tunnel.mtu);
         } else {
             to = most;
             why = format!("{} carries no more with its MTU {}", below.name, below.mtu);

@@ -31,12 +31,6 @@ pub(super) fn plan(settings: &Settings, seen: &Observation, plan: &mut Plan) {
             return plan.find(Code::NetworkFileUnreadable, path, detail);
         }
     };
-    if file.is_foreign() {
-        let detail = format!(
-            "{path} has no key of wslmesh and may be another program's: add the line WSL_IP=\"\" to it, or name another file in [network] config-file"
-        );
-        return plan.find(Code::NetworkFileUnreadable, path, detail);
-    }
     // Without an address the last one stays: a file that empties itself at
     // every flap would be worse for its readers.
     let Some(node) = &plan.node else { return };
@@ -50,11 +44,16 @@ pub(super) fn plan(settings: &Settings, seen: &Observation, plan: &mut Plan) {
         }
     }
     let after = file.set(&values);
+    let changed = values.iter().filter(|(key, value)| {
+        let value = value.as_ref().map_or("", Value::as_str);
+        file.get(**key).unwrap_or_default() != value
+    });
     if before != Some(after.as_slice()) {
         plan.actions.push(Action::WriteNetworkFile(FileChange {
             path: settings.config_file.clone(),
             before: before.map(<[u8]>::to_vec),
             after,
+            keys: changed.map(|(key, _)| key.to_string()).collect(),
         }));
     }
 }
@@ -64,21 +63,20 @@ fn values(settings: &Settings, seen: &Observation, node: &Node) -> Values {
     let number = |number: u16| Value::from(u32::from(number));
     let tailscale = Patterns::new(&["tailscale*"]);
     let tailscale = |link: &&Link| tailscale.matches(&link.name);
-    let wireguard = |link: &&Link| {
-        link.kind.is_wireguard() && settings.wireguard_interfaces.matches(&link.name)
-    };
-    let wireguard = seen.links.iter().find(wireguard);
+    let wireguard =
+        |link: &&Link| link.kind.is_wireguard() && settings.wireguard_interfaces.covers(link);
+    let wireguard = first(seen, wireguard);
     let keepalive = settings.keepalive.map_or(0, NonZeroU16::get);
     let mut values = Values::from([
         (Key::WslIp, Some(ipv4(node.address()))),
         (Key::WslNetwork, Some(IpNet::V4(node.net.trunc()).into())),
         (Key::WslGateway, node.gateway.map(ipv4)),
         (Key::WslMtu, Some(node.link.mtu.into())),
-        (Key::PrimaryDns, seen.dns.map(Value::from)),
+        (Key::PrimaryDns, seen.dns.as_ref().map(Value::from)),
         (Key::KeepaliveInterval, Some(number(keepalive))),
         (
             Key::MeshIpTailscale,
-            address_of(seen, seen.links.iter().find(tailscale)),
+            address_of(seen, first(seen, tailscale)),
         ),
         (Key::MeshIpWireguard, address_of(seen, wireguard)),
     ]);
@@ -97,6 +95,13 @@ fn values(settings: &Settings, seen: &Observation, node: &Node) -> Values {
         values.insert(Key::MeshPortWireguard, port.map(number));
     }
     values
+}
+
+/// The first such link that has an address, by name: the kernel's order changes when
+/// one of several is made again.
+fn first<'a>(seen: &'a Observation, is: impl Fn(&&'a Link) -> bool) -> Option<&'a Link> {
+    let links = seen.links.iter().filter(is);
+    links.min_by_key(|link| (address_of(seen, Some(link)).is_none(), &link.name))
 }
 
 /// The first address of a link, IPv4 before IPv6.

@@ -3,13 +3,18 @@
 
 use crate::{
     config::Settings,
-    model::{Action, Code, DeviceReading, KeepaliveChange, Observation, Plan},
+    model::{Action, Code, DeviceReading, KeepaliveChange, Link, Observation, Plan},
 };
 
 pub(super) fn plan(settings: &Settings, seen: &Observation, plan: &mut Plan) {
     for (name, reading) in &seen.wireguard {
         let mut links = seen.links.iter();
-        let Some(link) = links.find(|link| link.name == *name && link.kind.is_wireguard()) else {
+        let is_ours = |link: &&Link| {
+            link.name == *name
+                && link.kind.is_wireguard()
+                && settings.wireguard_interfaces.covers(link)
+        };
+        let Some(link) = links.find(is_ours) else {
             continue;
         };
         match reading {

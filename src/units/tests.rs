@@ -29,6 +29,7 @@ pub(super) fn node(net: &str, gateway: Option<[u8; 4]>) -> Node {
         },
         net: net.parse().unwrap(),
         gateway: gateway.map(Into::into),
+        reason: None,
     }
 }
 

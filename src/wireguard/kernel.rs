@@ -55,6 +55,7 @@ pub(super) fn read(name: &InterfaceName) -> io::Result<Device> {
     let read = Read::get(&parsed, Backend::Kernel)?;
     Ok(Device {
         listen_port: read.listen_port.filter(|port| *port != 0),
+        mark: read.fwmark.unwrap_or(0),
         peers: merged(&read.peers),
     })
 }

@@ -4,6 +4,7 @@ use crate::model::Peer;
 fn device(peers: &[(u8, u16)]) -> Device {
     Device {
         listen_port: Some(1),
+        mark: 0,
         peers: peers
             .iter()
             .map(|(key, keepalive)| {

@@ -91,6 +91,7 @@ fn parse(answer: impl BufRead) -> io::Result<Device> {
                 let port = number(value, "a listen port that is none")?;
                 device.listen_port = Some(port).filter(|port| *port != 0);
             }
+            ("fwmark", _) => device.mark = number(value, "a mark that is none")?,
             ("public_key", _) => {
                 let key = Key::from_hex(value).map_err(|_| invalid("a public key that is none"))?;
                 peer = Some(device.peers.entry(PublicKey::new(key.0)).or_default());

@@ -54,6 +54,7 @@ mod test_config;
 mod test_counters;
 mod test_doctor;
 mod test_faults;
+mod test_field;
 mod test_file_races;
 mod test_folders;
 mod test_host_conflicts;
@@ -128,7 +129,6 @@ fn play(arguments: &[String]) -> ExitCode {
         [talker::ANSWER, address] => talker::answer_role(address),
         [talker::DNS, address] => talker::dns_role(address),
         [bench::REPLACE, file, address, quiet] => bench::replace_role(file, address, quiet),
-        [test_leader::SQUAT, names @ ..] => test_leader::squat_role(names),
         [bench::READY, count] => bench::ready_role(count),
         other => {
             eprintln!("no such part: {other:?}");

@@ -75,6 +75,7 @@ impl Bench {
             },
             net: format!("172.28.16.{last}/20").parse().unwrap(),
             gateway: None,
+            reason: None,
         };
         let mode = ModeState::Pending;
         let run = self.dependents.next(&self.settings, Some(&node), &mode)?;

@@ -26,7 +26,7 @@ async fn a_pass_does_everything_and_the_next_nothing() {
     assert_eq!(bench.calls.wanted.len(), 1);
     assert_eq!(
         bench.pass().await.journal,
-        ["rewrite /etc/wslmesh/wsl-network.conf"],
+        ["rewrite /etc/wslmesh/wsl-network.conf (WSL_MTU)"],
         "it has the new MTU once that is set"
     );
     let second = bench.pass().await;
@@ -55,7 +55,9 @@ async fn an_address_change_is_one_line_and_one_call() {
     machine.world.borrow_mut().addresses[0].net = "172.28.27.77/20".parse().unwrap();
     assert_eq!(
         bench.pass().await.journal,
-        ["eth0 address 172.28.16.5 -> 172.28.27.77; rewrite /etc/wslmesh/wsl-network.conf"]
+        [
+            "eth0 address 172.28.16.5 -> 172.28.27.77; rewrite /etc/wslmesh/wsl-network.conf (WSL_IP, WSL_MTU)"
+        ]
     );
     let addresses: Vec<String> = bench
         .calls

@@ -28,10 +28,14 @@ pub(crate) fn interface(facts: &Facts) -> Judged {
         .filter(|address| matches!(address.net, IpNet::V4(net) if net != node.net));
     let others = list(others.map(|address| address.net));
     let detail = format!("{} {}", node.link.name, node.net);
-    Ok(match others.as_str() {
-        "" => ok(detail),
-        others => info(format!("{detail} is used; the interface also has {others}")),
-    })
+    let reason = node.reason.map(|reason| {
+        info(format!("{detail} is used: {reason}")).fix(
+            "If it is the wrong one, name the right one as interface in the section [network] of the configuration",
+        )
+    });
+    let others = (!others.is_empty())
+        .then(|| info(format!("{detail} is used; the interface also has {others}")));
+    Ok(all(reason.into_iter().chain(others), detail))
 }
 
 pub(crate) fn route(facts: &Facts) -> Judged {
@@ -49,6 +53,10 @@ pub(crate) fn route(facts: &Facts) -> Judged {
         .filter(|route| route.metric == best.metric && route.link != best.link);
     let mut equal: Vec<String> = equal.map(|route| name(route.link)).collect();
     equal.dedup();
+    let mut found = facts.plan()?.findings.into_iter();
+    if let Some(finding) = found.find(|finding| finding.code == Code::GatewayRoute) {
+        return Ok(warning(finding.detail).fix(finding.code.remediation()));
+    }
     let gateway = best.gateway.map(|gateway| format!("via {gateway}"));
     let gateway = gateway.as_deref().unwrap_or("without a gateway");
     let detail = format!("{} {gateway}", name(best.link));

@@ -18,14 +18,14 @@ const TUNNELLING: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 255, 255, 254));
 pub(crate) fn resolv_conf(facts: &Facts) -> Judged {
     const FILE: &str = "/etc/resolv.conf";
     let resolver = &facts.local()?.resolver;
-    Ok(match (&resolver.servers, &resolver.link) {
+    Ok(match (&resolver.file, &resolver.link) {
         (Ok(None), Some(to)) => error(format!("{FILE} is a link to {to}, which does not exist")),
         (Ok(None), None) => error(format!("{FILE} does not exist")),
         (Err(why), _) => error(format!("{FILE} cannot be read: {why}")),
-        (Ok(Some(servers)), _) if servers.is_empty() => error(format!(
+        (Ok(Some(file)), _) if file.servers.is_empty() => error(format!(
             "no line of {FILE} names a server (nameserver ADDRESS)"
         )),
-        (Ok(Some(servers)), _) => ok(list(servers)),
+        (Ok(Some(file)), _) => ok(list(&file.servers)),
     })
 }
 
@@ -57,14 +57,21 @@ pub(crate) fn answers(facts: &Facts) -> Judged {
 
 pub(crate) fn generated(facts: &Facts) -> Judged {
     facts.wsl()?;
-    let servers = facts.local()?.resolver.servers();
+    let resolver = &facts.local()?.resolver;
+    let file = resolver.file.iter().flatten().next();
+    let other = file.and_then(|file| file.writer).filter(|by| *by != "WSL");
     let conf = facts.wsl_conf().unwrap_or_default();
-    let generates = conf.get("network", "generateResolvConf").and_then(boolean);
+    let generates = conf.get("network.generateResolvConf").and_then(boolean);
     if generates != Some(false) {
-        return Ok(ok("WSL writes it"));
+        return Ok(match other {
+            Some(other) => info(format!("{other} wrote it over WSL's")),
+            None => ok("WSL writes it"),
+        });
     }
     let detail = "[network] generateResolvConf=false: WSL does not write /etc/resolv.conf";
-    Ok(if servers.iter().any(IpAddr::is_loopback) {
+    Ok(if let Some(other) = other {
+        info(format!("{detail}; {other} does"))
+    } else if resolver.has(|server| server.is_loopback()) {
         info(format!("{detail}; a resolver of this distribution is used"))
     } else {
         warning(format!(
@@ -77,15 +84,14 @@ pub(crate) fn tunnelling(facts: &Facts) -> Judged {
     facts.wsl()?;
     let (_, observation) = facts.observation()?;
     let ini = facts.wslconfig().unwrap_or_default();
-    let either = |one, other, key| ini.get(one, key).or_else(|| ini.get(other, key));
-    let named = either("experimental", "wsl2", "dnsTunnelingIpAddress");
+    let named = ini.get("experimental.dnsTunnelingIpAddress");
     let server = named
         .and_then(|text| text.parse().ok())
         .unwrap_or(TUNNELLING);
-    let enabled = either("wsl2", "experimental", "dnsTunneling").and_then(boolean);
+    let enabled = ini.get("wsl2.dnsTunneling").and_then(boolean);
     let mut addresses = observation.addresses.iter();
     let assigned = addresses.any(|has| has.net.addr() == server);
-    let queried = facts.local()?.resolver.servers().contains(&server);
+    let queried = facts.local()?.resolver.has(|queried| queried == server);
     Ok(match (queried, assigned, enabled) {
         (true, false, _) => error(format!(
             "/etc/resolv.conf names {server}, which no interface has"

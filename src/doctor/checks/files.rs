@@ -52,7 +52,7 @@ pub(crate) fn keys(facts: &Facts) -> Judged {
 /// Tells whether a path is on a drive of Windows.
 fn on_windows(facts: &Facts) -> impl Fn(&str) -> bool {
     let conf = facts.wsl_conf().unwrap_or_default();
-    let root = conf.get("automount", "root").unwrap_or("/mnt");
+    let root = conf.get("automount.root").unwrap_or("/mnt");
     let (wsl, root) = (facts.wsl, root.trim_end_matches('/').to_owned());
     move |path| {
         let below = path.strip_prefix(&root);

@@ -47,21 +47,21 @@ pub(crate) fn powershell(facts: &Facts) -> Judged {
 
 pub(crate) fn conf(facts: &Facts) -> Judged {
     let conf = facts.wsl_conf()?;
-    let off = |section, key| conf.get(section, key).and_then(boolean) == Some(false);
+    let off = |name| conf.get(name).and_then(boolean) == Some(false);
     let enable = |section| {
         format!(
             "Set enabled=true in the section [{section}] of /etc/wsl.conf, then run `wsl.exe --shutdown` on Windows"
         )
     };
     let found = [
-        (off("interop", "enabled")).then(|| {
+        (off("interop.enabled")).then(|| {
             error("[interop] enabled=false: no Windows program can be started").fix(enable("interop"))
         }),
-        (off("automount", "enabled")).then(|| {
+        (off("automount.enabled")).then(|| {
             error("[automount] enabled=false: powershell.exe cannot be found without a Windows drive")
                 .fix(enable("automount"))
         }),
-        (off("interop", "appendWindowsPath")).then(|| {
+        (off("interop.appendWindowsPath")).then(|| {
             info("[interop] appendWindowsPath=false: shells need full paths of .exe files; the agent uses them anyway")
         }),
     ];

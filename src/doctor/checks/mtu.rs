@@ -14,13 +14,29 @@ fn tunnels_of(facts: &Facts) -> Result<Vec<&Link>, Verdict> {
     let below = facts.node().ok().map(|node| node.link.index);
     let mut tunnels: Vec<&Link> = observation.links.iter().collect();
     tunnels.retain(|link| {
-        let ours = settings.mtu_interfaces.matches(&link.name);
+        let ours = settings.mtu_interfaces.covers(link);
         ours && link.kind != LinkKind::Loopback && Some(link.index) != below
     });
     if tunnels.is_empty() {
         return Err(skipped("no tunnel"));
     }
     Ok(tunnels)
+}
+
+/// Tunnels that the configuration does not name and whose MTU is too big for what is
+/// below.
+fn unnamed(facts: &Facts) -> Result<Vec<Verdict>, Verdict> {
+    let (settings, observation) = facts.observation()?;
+    let most = facts.node().map_or(u32::MAX, |node| node.link.mtu);
+    let links = observation.links.iter().filter(|link| {
+        let is_tunnel = link.kind == LinkKind::Tun || link.kind.is_wireguard();
+        is_tunnel && !settings.mtu_interfaces.covers(link) && link.mtu >= most
+    });
+    let one = |link: &Link| {
+        info(format!("{} is a tunnel with MTU {}, no less than what is below it", link.name, link.mtu))
+            .fix("Set its MTU in the program that made it, or name it in interfaces in the section [mtu] of the configuration")
+    };
+    Ok(links.map(one).collect())
 }
 
 /// What a pass would change about MTUs, and its findings with this code.
@@ -42,7 +58,11 @@ fn detail(change: &MtuChange) -> String {
 }
 
 pub(crate) fn tunnels(facts: &Facts) -> Judged {
-    let tunnels = tunnels_of(facts)?;
+    let unnamed = unnamed(facts)?;
+    let tunnels = match tunnels_of(facts) {
+        Err(_) if !unnamed.is_empty() => return Ok(all(unnamed, "")),
+        tunnels => tunnels?,
+    };
     let (mut changes, findings) = planned(facts, Code::MtuIpv6Lost)?;
     changes.retain(|change| tunnels.iter().any(|link| link.name == change.name));
     let wrong = changes.iter().map(|change| warning(detail(change)));
@@ -50,7 +70,7 @@ pub(crate) fn tunnels(facts: &Facts) -> Judged {
     let lost = lost.map(|finding| warning(finding.detail).fix(finding.code.remediation()));
     let each = tunnels.iter();
     let each = each.map(|link| format!("{} {}", link.name, link.mtu));
-    Ok(all(wrong.chain(lost), list(each)))
+    Ok(all(wrong.chain(lost).chain(unnamed), list(each)))
 }
 
 pub(crate) fn underlay(facts: &Facts) -> Judged {

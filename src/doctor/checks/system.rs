@@ -6,7 +6,7 @@ use crate::{
         verdict::{Judged, all, error, info, ok, skipped, warning},
     },
     interop::ini::boolean,
-    model::{Mode, ModeState},
+    model::{Mode, ModeState, excerpt},
 };
 
 /// The agent's unit.
@@ -69,12 +69,40 @@ pub(crate) fn running(facts: &Facts) -> Judged {
 
 pub(crate) fn configured(facts: &Facts) -> Judged {
     let conf = facts.wsl_conf()?;
-    Ok(match conf.get("boot", "systemd").and_then(boolean) {
-        Some(true) => ok("yes"),
-        _ if facts.local()?.systemd => error(
-            "systemd runs, but [boot] systemd=true is not in the file: after the next start of WSL no service will run",
+    let entry = conf.entry("boot.systemd");
+    let (detail, fix) = match (entry, conf.bad().first()) {
+        (Some(entry), _) if boolean(&entry.value) == Some(true) => return Ok(ok("yes")),
+        (Some(entry), _) => (
+            format!("{entry} is \"{}\", which counts", excerpt(&entry.value)),
+            format!(
+                "Change line {} of /etc/wsl.conf to systemd=true",
+                entry.line
+            ),
         ),
-        _ => error("[boot] systemd=true is not in the file"),
+        (None, Some(bad)) => (
+            format!(
+                "WSL reads no [boot] systemd=true: it stops at line {}",
+                bad.line
+            ),
+            format!(
+                "Correct line {} of /etc/wsl.conf ({}); below it, [boot] must have systemd=true",
+                bad.line, bad.problem
+            ),
+        ),
+        (None, None) => (
+            "[boot] systemd=true is not in the file".to_owned(),
+            String::new(),
+        ),
+    };
+    let verdict = error(if facts.local()?.systemd {
+        format!("{detail}: systemd runs, but after the next start of WSL no service will run")
+    } else {
+        detail
+    });
+    Ok(if fix.is_empty() {
+        verdict
+    } else {
+        verdict.fix(fix)
     })
 }
 

@@ -1,103 +1,249 @@
 //! WSL's configuration files: /etc/wsl.conf, and Windows' .wslconfig as the mounted
 //! drive shows it.
 
+use std::{collections::BTreeMap, net::Ipv4Addr};
+
 use crate::{
     doctor::{
         facts::Facts,
         verdict::{Judged, Verdict, all, count, info, list, ok, skipped, warning},
     },
-    interop::ini::{Ini, boolean},
-    model::Mode,
+    interop::ini::{Ini, Problem, boolean, integer, size},
+    model::{Mode, excerpt},
 };
 
-/// Keys that WSL knows, by section (microsoft/WSL:
-/// src/linux/init/WslDistributionConfig.cpp).
-const CONF_KEYS: &[&str] = &[
-    "automount: enabled root options mountfstab ldconfig cgroups",
-    "filesystem: umask",
-    "interop: enabled appendwindowspath",
-    "network: generatehosts generateresolvconf hostname",
-    "time: usewindowstimezone",
-    "fileserver: enabled logfile loglevel logtruncate",
-    "gpu: enabled appendlibpath",
-    "user: default",
-    "boot: command systemd inittimeout protectbinfmt",
-    "general: guiapplications",
+/// What WSL takes as a value; it rejects all else and keeps its default.
+#[derive(Clone, Copy)]
+enum Kind {
+    Boolean,
+    Integer,
+    Size,
+    Text,
+    Ports,
+    Address,
+    /// One of these words, without regard to case.
+    Word(&'static str),
+}
+
+impl Kind {
+    /// What is expected instead of this value, if WSL rejects it.
+    fn rejects(self, value: &str) -> Option<String> {
+        let is_port = |port: &str| port.trim().parse().is_ok_and(|port: u16| port > 0);
+        let (is_right, expected) = match self {
+            Self::Text => return None,
+            Self::Boolean => (boolean(value).is_some(), "true or false"),
+            Self::Integer => (integer(value).is_some(), "a number"),
+            Self::Size => (
+                size(value).is_some(),
+                "a size such as 4GB: digits and KB, MB, GB or TB, in capitals and without a blank",
+            ),
+            Self::Ports => (value.split(',').all(is_port), "ports such as 80,443"),
+            Self::Address => (value.parse::<Ipv4Addr>().is_ok(), "an IPv4 address"),
+            Self::Word(words) => {
+                let mut words_of = words.split(' ');
+                (words_of.any(|word| word.eq_ignore_ascii_case(value)), words)
+            }
+        };
+        (!is_right).then(|| match self {
+            Self::Word(words) => format!("one of {}", words.replace(' ', ", ")),
+            _ => expected.to_owned(),
+        })
+    }
+}
+
+/// Keys with the same section and kind of value.
+type Keys = &'static [(&'static str, Kind, &'static str)];
+
+/// Keys that WSL knows (microsoft/WSL: src/linux/init/WslDistributionConfig.cpp).
+const CONF_KEYS: Keys = &[
+    ("automount", Kind::Boolean, "enabled mountFsTab ldconfig"),
+    ("automount", Kind::Text, "root options"),
+    ("automount", Kind::Word("v1 v2"), "cgroups"),
+    ("filesystem", Kind::Integer, "umask"),
+    ("interop", Kind::Boolean, "enabled appendWindowsPath"),
+    ("network", Kind::Boolean, "generateHosts generateResolvConf"),
+    ("network", Kind::Text, "hostname"),
+    ("time", Kind::Boolean, "useWindowsTimezone"),
+    ("fileServer", Kind::Boolean, "enabled logTruncate"),
+    ("fileServer", Kind::Text, "logFile"),
+    ("fileServer", Kind::Integer, "logLevel"),
+    ("gpu", Kind::Boolean, "enabled appendLibPath"),
+    ("user", Kind::Text, "default"),
+    ("boot", Kind::Text, "command"),
+    ("boot", Kind::Boolean, "systemd protectBinfmt"),
+    ("boot", Kind::Integer, "initTimeout"),
+    ("general", Kind::Boolean, "guiApplications"),
 ];
 
-/// Keys that WSL knows, by section (microsoft/WSL: src/windows/common/WslCoreConfig.cpp).
-const CONFIG_KEYS: &[&str] = &[
-    "wsl2: kernel kernelmodules kernelcommandline memory processors swap swapfile \
-     localhostforwarding nestedvirtualization networkingmode vmswitch macaddress \
-     dhcp dhcptimeout ipv6 dnsproxy dnstunneling firewall autoproxy vmidletimeout \
-     loadkernelmodules loaddefaultkernelmodules isolatedistrocgroup guiapplications \
-     gpusupport systemdistro debugconsole debugconsolelogfile earlybootlogging \
-     kerneldebugport telemetry safemode virtio virtiofs virtio9p \
-     hostfilesystemaccess hardwareperformancecounters defaultvhdsize \
-     crashdumpfolder maxcrashdumpcount kernelboottimeout distributionstarttimeout \
-     mountdevicetimeout pagereporting",
-    "general: instanceidletimeout distributioninstallpath",
-    "experimental: automemoryreclaim sparsevhd setversiondebug besteffortdnsparsing \
-     dnstunnelingipaddress initialautoproxytimeout ignoredports hostaddressloopback \
-     swiotlb virtiofsaggregateshares networkingmode dnstunneling firewall autoproxy",
+/// Keys that WSL knows (microsoft/WSL: src/windows/common/WslCoreConfig.cpp).
+const CONFIG_KEYS: Keys = &[
+    (
+        "wsl2",
+        Kind::Boolean,
+        "localhostForwarding nestedVirtualization dhcp ipv6 dnsProxy dnsTunneling firewall autoProxy \
+         loadDefaultKernelModules isolateDistroCgroup guiApplications gpuSupport debugConsole \
+         earlyBootLogging telemetry safeMode virtio virtiofs virtio9p hostFileSystemAccess \
+         hardwarePerformanceCounters",
+    ),
+    (
+        "wsl2",
+        Kind::Text,
+        "kernel kernelModules kernelCommandLine swapFile vmSwitch macAddress loadKernelModules \
+         systemDistro debugConsoleLogFile crashDumpFolder pageReporting",
+    ),
+    ("wsl2", Kind::Size, "memory swap defaultVhdSize"),
+    (
+        "wsl2",
+        Kind::Integer,
+        "processors dhcpTimeout vmIdleTimeout kernelDebugPort maxCrashDumpCount kernelBootTimeout \
+         distributionStartTimeout mountDeviceTimeout",
+    ),
+    (
+        "wsl2",
+        Kind::Word("none nat bridged mirrored consomme virtioproxy"),
+        "networkingMode",
+    ),
+    ("general", Kind::Integer, "instanceIdleTimeout"),
+    ("general", Kind::Text, "distributionInstallPath"),
+    (
+        "experimental",
+        Kind::Boolean,
+        "sparseVhd setVersionDebug bestEffortDnsParsing hostAddressLoopback virtioFsAggregateShares",
+    ),
+    (
+        "experimental",
+        Kind::Word("disabled gradual dropCache"),
+        "autoMemoryReclaim",
+    ),
+    ("experimental", Kind::Address, "dnsTunnelingIpAddress"),
+    ("experimental", Kind::Integer, "initialAutoProxyTimeout"),
+    ("experimental", Kind::Ports, "ignoredPorts"),
+    ("experimental", Kind::Size, "swiotlb"),
 ];
 
 /// A key that guides name and no version of WSL knows.
 const INVENTED: &str = "networkingmode.excludedinterfaces";
 
+/// The one version that ignores a wsl.conf with Windows' line ends.
+const NO_CRLF: &str = "2.3.26";
+
 pub(crate) fn wsl_conf(facts: &Facts) -> Judged {
     facts.wsl()?;
-    Ok(match &facts.local()?.wsl_conf {
-        Ok(None) => info("/etc/wsl.conf does not exist: WSL's defaults apply, without systemd"),
-        Err(why) => warning(format!("/etc/wsl.conf cannot be read: {why}")),
-        Ok(Some(ini)) => syntax(ini, CONF_KEYS),
-    })
+    let local = facts.local()?;
+    let ini = match &local.wsl_conf {
+        Ok(None) => {
+            return Ok(
+                near(&local.wsl_conf_near, "/etc/wsl.conf").unwrap_or_else(|| {
+                    info("/etc/wsl.conf does not exist: WSL's defaults apply, without systemd")
+                }),
+            );
+        }
+        Err(why) => {
+            return Ok(warning(format!("/etc/wsl.conf cannot be read: {why}")));
+        }
+        Ok(Some(ini)) => ini,
+    };
+    let version = facts.wsl_version.as_deref().unwrap_or_default();
+    if ini.has_crlf()
+        && version
+            .strip_prefix(NO_CRLF)
+            .is_some_and(|rest| !rest.starts_with(|c: char| c.is_ascii_digit()))
+    {
+        return Ok(warning(format!("WSL {version} ignores /etc/wsl.conf: its lines end as on Windows (CRLF)"))
+            .fix("Run `sudo sed -i 's/\\r$//' /etc/wsl.conf`, or `wsl.exe --update` on Windows, then `wsl.exe --shutdown`"));
+    }
+    let bad = ini.bad().iter().map(|bad| {
+        warning(format!(
+            "WSL stops reading at line {} ({}): {}; nothing from there on counts",
+            bad.line,
+            excerpt(&bad.text),
+            bad.problem
+        ))
+    });
+    Ok(judge(ini, CONF_KEYS, bad.collect()))
 }
 
 pub(crate) fn wslconfig(facts: &Facts) -> Judged {
     facts.wsl()?;
-    let Some(ini) = facts.wslconfig.as_ref().map_err(skipped)? else {
-        return Ok(ok("it does not exist: WSL's defaults apply"));
+    let ini = match &facts.wslconfig {
+        Ok(None) => {
+            return Ok(near(&facts.wslconfig_near, ".wslconfig")
+                .unwrap_or_else(|| ok("it does not exist: WSL's defaults apply")));
+        }
+        Err(why) => return Err(skipped(why)),
+        Ok(Some(ini)) => ini,
     };
-    let invented = ini.entries.iter().find(|entry| entry.key == INVENTED);
-    Ok(match invented {
-        Some(entry) => warning(format!(
-            "{entry} is not a WSL key, although guides name it: mirrored mode cannot exclude an interface"
-        ))
-        .fix("Remove the line; if a VPN on Windows is the reason, use networkingMode=nat"),
-        None => syntax(ini, CONFIG_KEYS),
+    let bad = ini.bad().iter().map(|bad| {
+        let line = bad.line;
+        if bad.text.to_ascii_lowercase().starts_with(INVENTED) {
+            warning(format!("line {line}: {INVENTED} is not a WSL key, although guides name it: mirrored mode cannot exclude an interface"))
+                .fix("Remove the line; if a VPN on Windows is the reason, use networkingMode=nat")
+        } else if bad.problem == Problem::Encoding {
+            warning(format!("WSL cannot read the file: {}", bad.problem))
+        } else {
+            warning(format!("WSL skips line {line} ({}): {}", excerpt(&bad.text), bad.problem))
+        }
+    });
+    Ok(judge(ini, CONFIG_KEYS, bad.collect()))
+}
+
+/// Files that look as if they were meant, where the right one does not exist.
+fn near(found: &[String], meant: &str) -> Option<Verdict> {
+    let first = found.first()?;
+    let names = found.join(", ");
+    Some(
+        warning(format!("WSL reads {meant} alone and not {names}")).fix(format!(
+            "Rename {first} to {meant}, then run `wsl.exe --shutdown` on Windows"
+        )),
+    )
+}
+
+/// The names of the keys that a file may have, as `section.key`.
+fn names(keys: Keys) -> impl Iterator<Item = (String, Kind)> {
+    keys.iter().flat_map(|(section, kind, keys)| {
+        let keys = keys.split_whitespace();
+        keys.map(move |key| (format!("{section}.{key}"), *kind))
     })
 }
 
-/// Judges an INI file by its syntax and by the keys that its reader knows.
-fn syntax(ini: &Ini, keys: &[&str]) -> Verdict {
-    let known = |section: &str, key: &str| {
-        let mut sections = keys.iter().filter_map(|line| line.split_once(": "));
-        sections.any(|(name, keys)| name == section && keys.split(' ').any(|known| known == key))
-    };
-    let mut found = Vec::new();
-    for line in &ini.invalid {
-        found.push(warning(format!(
-            "line {line} is neither [section] nor key=value"
-        )));
-    }
-    for entry in ini.repeated() {
-        found.push(warning(format!(
-            "{entry} repeats a key; the first one counts"
-        )));
-    }
-    for entry in &ini.entries {
-        if !known(&entry.section, &entry.key) {
-            found.push(info(format!("WSL ignores {entry}, which it does not know")));
+/// Judges what WSL can read of a file by the keys and values that it knows.
+fn judge(ini: &Ini, keys: Keys, mut found: Vec<Verdict>) -> Verdict {
+    let known: BTreeMap<String, (String, Kind)> = names(keys)
+        .map(|(name, kind)| (name.to_ascii_lowercase(), (name, kind)))
+        .collect();
+    for entry in ini.entries() {
+        let first = ini
+            .entry(&entry.name)
+            .map_or(entry.line, |first| first.line);
+        let Some((_, kind)) = known.get(&entry.name) else {
+            let detail = format!("WSL ignores {entry}, which it does not know");
+            found.push(match alike(&entry.name, &known) {
+                Some(name) => info(format!("{detail}; {name} is meant?")),
+                None => info(detail),
+            });
+            continue;
+        };
+        if first != entry.line {
+            found.push(warning(format!(
+                "{entry} repeats line {first}, which counts"
+            )));
+        } else if let Some(expected) = kind.rejects(&entry.value) {
+            found.push(warning(format!(
+                "WSL rejects {entry}: it expects {expected}, and \"{}\" is none",
+                excerpt(&entry.value)
+            )));
         }
     }
-    all(found, count(ini.entries.len(), "key", "keys"))
+    all(found, count(ini.entries().len(), "key", "keys"))
 }
 
-/// A key that WSL also reads in [experimental].
-fn either<'a>(ini: &'a Ini, key: &str) -> Option<&'a str> {
-    ini.get("wsl2", key)
-        .or_else(|| ini.get("experimental", key))
+/// The known name that is most like another one, written as in a file.
+fn alike(name: &str, known: &BTreeMap<String, (String, Kind)>) -> Option<String> {
+    let distance = |known: &&String| strsim::damerau_levenshtein(name, known);
+    let nearest = known.keys().min_by_key(distance)?;
+    let (written, _) = known.get(nearest).filter(|_| distance(&nearest) <= 2)?;
+    let (section, key) = written.split_once('.')?;
+    Some(format!("[{section}] {key}"))
 }
 
 pub(crate) fn mode(facts: &Facts) -> Judged {
@@ -105,24 +251,23 @@ pub(crate) fn mode(facts: &Facts) -> Judged {
     let mode = facts
         .mode()
         .ok_or_else(|| skipped("the networking mode is not known"))?;
-    let configured = either(&ini, "networkingMode")
-        .unwrap_or("nat")
-        .to_lowercase();
-    Ok(match Mode::parse(&configured) {
-        Some(configured) if configured == mode => ok(mode.as_str()),
-        Some(configured) => warning(format!(
+    // A word that WSL rejects leaves its default.
+    let configured = ini.get("wsl2.networkingMode").map(str::to_ascii_lowercase);
+    let configured = configured.and_then(|word| Mode::parse(&word));
+    let configured = configured.unwrap_or(Mode::Nat);
+    Ok(if configured == mode {
+        ok(mode.as_str())
+    } else {
+        warning(format!(
             "{configured} is configured, {mode} is in force: WSL was not restarted since, or fell back"
-        )),
-        None => warning(format!(
-            "networkingMode={configured:?} is not a mode of WSL"
-        )),
+        ))
     })
 }
 
 pub(crate) fn network(facts: &Facts) -> Judged {
     let ini = facts.wslconfig()?;
-    let off = |key| either(&ini, key).and_then(boolean) == Some(false);
-    let localhost = ini.get("wsl2", "localhostForwarding").and_then(boolean);
+    let off = |key| ini.get(key).and_then(boolean) == Some(false);
+    let localhost = ini.get("wsl2.localhostForwarding").and_then(boolean);
     let localhost = match (localhost, facts.mode()) {
         (Some(false), Some(Mode::Nat)) => Some(
             info(
@@ -137,11 +282,11 @@ pub(crate) fn network(facts: &Facts) -> Judged {
         _ => None,
     };
     let found = [
-        off("firewall").then(|| {
+        off("wsl2.firewall").then(|| {
             info("firewall=false: the Hyper-V firewall allows everything")
                 .fix("Remove firewall=false; wslmesh makes the rules that its forwards need")
         }),
-        off("dnsTunneling").then(|| {
+        off("wsl2.dnsTunneling").then(|| {
             info("dnsTunneling=false: names of Windows' VPNs and hosts file do not resolve")
                 .fix("Remove dnsTunneling=false, then run `wsl.exe --shutdown` on Windows")
         }),
@@ -155,45 +300,28 @@ const LITTLE: u64 = 1 << 30;
 
 pub(crate) fn limits(facts: &Facts) -> Judged {
     let ini = facts.wslconfig()?;
-    let of = |key| ini.get("wsl2", key);
-    let found = ["memory", "swap", "processors"].into_iter();
-    let found = found.filter_map(|key| {
-        let text = of(key)?;
-        let detail = match (key, size(text)) {
-            ("processors", _) if text.parse().is_ok_and(|n: u32| n > 0) => return None,
-            ("processors", _) => format!("processors={text:?} is not a number above 0"),
-            (_, None) => {
-                format!("{key}={text:?} is not a size: WSL expects a number and MB or GB")
-            }
-            ("memory", Some(bytes)) if bytes < LITTLE => {
-                format!("memory={text} is less than 1 GB")
-            }
-            (_, Some(_)) => return None,
-        };
-        Some(warning(detail))
-    });
-    let set = ["memory", "processors", "swap"].into_iter();
-    let set = list(set.filter_map(|key| Some(format!("{key}={}", of(key)?))));
+    // What WSL rejects is told by the check of the file.
+    let of = |key, kind: Kind| {
+        let value = ini.get(&format!("wsl2.{key}"));
+        value.filter(|value| kind.rejects(value).is_none())
+    };
+    let little = of("memory", Kind::Size).filter(|text| size(text).is_some_and(|n| n < LITTLE));
+    let none = of("processors", Kind::Integer).filter(|text| integer(text).is_some_and(|n| n < 1));
+    let found = [
+        little.map(|text| warning(format!("memory={text} is less than 1 GB"))),
+        none.map(|text| warning(format!("processors={text:?} is not a number above 0"))),
+    ];
+    let keys = [
+        ("memory", Kind::Size),
+        ("processors", Kind::Integer),
+        ("swap", Kind::Size),
+    ];
+    let set = keys.into_iter();
+    let set = list(set.filter_map(|(key, kind)| Some(format!("{key}={}", of(key, kind)?))));
     Ok(match set.as_str() {
         "" => ok("none set: half of the memory, all processors"),
-        set => all(found, set),
+        set => all(found.into_iter().flatten(), set),
     })
-}
-
-/// A size as WSL writes it: bytes, or with KB, MB, GB or TB (or one letter).
-fn size(text: &str) -> Option<u64> {
-    let text = text.to_uppercase();
-    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic() || c == ' ');
-    let unit = text.get(digits.len()..)?.trim();
-    let shift = match unit.trim_end_matches('B') {
-        "" => 0,
-        "K" => 10,
-        "M" => 20,
-        "G" => 30,
-        "T" => 40,
-        _ => return None,
-    };
-    digits.parse::<u64>().ok()?.checked_mul(1 << shift)
 }
 
 #[cfg(test)]

@@ -1,8 +1,8 @@
 //! /etc/resolv.conf, and one query to its first server.
 
 use std::{
-    io,
-    net::{IpAddr, SocketAddr},
+    fs, io,
+    net::{IpAddr, SocketAddr, SocketAddrV6},
     time::Duration,
 };
 
@@ -13,16 +13,19 @@ use super::{
     super::facts::{Answer, Resolver},
     root::Root,
 };
-use crate::observe;
+use crate::{
+    model::{InterfaceName, Nameserver},
+    observe::{RESOLV_CONF_MOST, ResolvConf},
+};
 
 /// The file, before its server is queried.
 pub(super) fn resolver(root: &Root) -> Resolver {
     const PATH: &str = "/etc/resolv.conf";
-    let text = root.text(PATH, 64 << 10);
+    let file = root.bytes(PATH, RESOLV_CONF_MOST);
     let found = statx(CWD, root.at(PATH), AtFlags::empty(), StatxFlags::empty());
     Resolver {
         answer: Answer::NoServer,
-        servers: text.map(|text| text.map(|text| observe::name_servers(&text).collect())),
+        file: file.map(|bytes| bytes.map(|bytes| ResolvConf::parse(&bytes))),
         link: root.link(PATH),
         immutable: found
             .is_ok_and(|found| found.stx_attributes.contains(StatxAttributes::IMMUTABLE)),
@@ -35,17 +38,34 @@ const TIMES: usize = 2;
 
 /// Queries the first of these servers. One that is in no private network is queried
 /// only if `public` allows it.
-pub(super) async fn query_first(servers: &[IpAddr], public: bool) -> Answer {
-    let Some(server) = servers.first().copied() else {
+pub(super) async fn query_first(servers: &[Nameserver], public: bool) -> Answer {
+    let Some(server) = servers.first() else {
         return Answer::NoServer;
     };
-    if !public && !is_private(server) {
-        return Answer::Public(server);
+    let ip = server.address;
+    if !public && !is_private(ip) {
+        return Answer::Public(ip);
     }
-    match query(SocketAddr::new(server, 53)).await {
-        Ok(Some(code)) => Answer::Code(server, code),
-        Ok(None) => Answer::Silent(server, "did not answer".to_owned()),
-        Err(error) => Answer::Silent(server, format!("cannot be queried: {error}")),
+    match query(at(server)).await {
+        Ok(Some(code)) => Answer::Code(ip, code),
+        Ok(None) => Answer::Silent(ip, "did not answer".to_owned()),
+        Err(error) => Answer::Silent(ip, format!("cannot be queried: {error}")),
+    }
+}
+
+/// Where a server listens. An interface that does not exist is left to the kernel,
+/// which says so.
+fn at(server: &Nameserver) -> SocketAddr {
+    let index = |zone: &InterfaceName| {
+        let index = fs::read_to_string(format!("/sys/class/net/{zone}/ifindex"));
+        index.ok()?.trim().parse().ok()
+    };
+    match server.address {
+        IpAddr::V4(_) => SocketAddr::new(server.address, 53),
+        IpAddr::V6(ip) => {
+            let zone = server.zone.as_ref().and_then(index).unwrap_or(0);
+            SocketAddrV6::new(ip, 53, 0, zone).into()
+        }
     }
 }
 

@@ -22,11 +22,13 @@ const PROCESSES: usize = 4096;
 /// folder.
 pub(super) fn read(root: &Root, own: &[(String, Secrecy)], home: Option<&str>) -> Local {
     let wsl_conf = root.bytes("/etc/wsl.conf", ini::MOST);
-    let wsl_conf = wsl_conf.map(|bytes| bytes.map(|bytes| Ini::decode(&bytes)));
+    let wsl_conf = wsl_conf.map(|bytes| bytes.map(|bytes| Ini::wsl_conf(&bytes)));
     let boot = wsl_conf.iter().flatten().next();
-    let boot = boot.and_then(|ini| ini.get("boot", "command"));
+    let boot = boot.and_then(|ini| ini.get("boot.command"));
     let release = root.line("/proc/sys/kernel/osrelease").unwrap_or_default();
+    let near = ["wsl.conf.txt", "wsl.config", "wslconfig", ".wslconfig"];
     Local {
+        wsl_conf_near: root.existing("/etc", &near),
         pollers: pollers::read(root, boot),
         wsl_conf,
         kernel: machine::kernel(root, &release),

@@ -74,7 +74,7 @@ pub async fn gather(source: &Source, paths: &Paths, public: bool) -> Facts {
     };
     let ((observation, peers), units, local, (wsl_version, drive, interop)) =
         join!(network, units::read(), local, windows);
-    let (wslconfig, installed) = drive.unwrap_or_else(|why| (Err(why), false));
+    let drive = drive.unwrap_or_else(windows::Drive::unread);
     Facts {
         root: rustix::process::geteuid().is_root(),
         now_unix: clock::now_unix(),
@@ -85,8 +85,9 @@ pub async fn gather(source: &Source, paths: &Paths, public: bool) -> Facts {
         peers,
         agent,
         units,
-        wslconfig,
-        installed,
+        wslconfig: drive.wslconfig,
+        wslconfig_near: drive.near,
+        installed: drive.installed,
         interop,
         local,
     }

@@ -64,6 +64,12 @@ impl Root {
         self.at(path).symlink_metadata().is_ok()
     }
 
+    /// The paths of those of these names that exist in a folder.
+    pub(in crate::doctor) fn existing(&self, folder: &str, names: &[&str]) -> Vec<String> {
+        let paths = names.iter().map(|name| format!("{folder}/{name}"));
+        paths.filter(|path| self.exists(path)).collect()
+    }
+
     /// Where a link leads.
     pub(in crate::doctor) fn link(&self, path: &str) -> Option<String> {
         let to = fs::read_link(self.at(path)).ok()?;

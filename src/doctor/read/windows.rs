@@ -34,36 +34,73 @@ pub(super) fn interop(root: &Root) -> Interop {
     }
 }
 
-/// The .wslconfig on a Windows drive mounted below this folder, and whether
-/// `wslmesh host install` has left its folder there.
-pub(super) fn drive(root: &Root, mounts: &str) -> (Read<Ini>, bool) {
-    let mounts = mounts.trim_end_matches('/');
-    let mut drives = ('c'..='z').map(|letter| format!("{mounts}/{letter}"));
-    match drives.find(|drive| root.exists(&format!("{drive}/Users"))) {
-        Some(drive) => (
-            wslconfig(root, &drive),
-            root.exists(&format!("{drive}/Program Files/wslmesh")),
-        ),
-        None => (Err("no Windows drive is mounted here".to_owned()), false),
+/// What a Windows drive shows.
+pub(super) struct Drive {
+    pub(super) wslconfig: Read<Ini>,
+    /// Files that look as if they were meant, where there is none.
+    pub(super) near: Vec<String>,
+    /// Whether `wslmesh host install` has left its folder there.
+    pub(super) installed: bool,
+}
+
+impl Drive {
+    /// Nothing is known of it, for this reason.
+    pub(super) fn unread(why: String) -> Self {
+        Self {
+            wslconfig: Err(why),
+            near: Vec::new(),
+            installed: false,
+        }
     }
 }
 
-/// The only `.wslconfig` that can be read. Which Windows user runs this virtual
-/// machine is unknown, so of several none is used.
-fn wslconfig(root: &Root, drive: &str) -> Read<Ini> {
+/// Names that WSL does not read and that editors and guides make of `.wslconfig`.
+const NEAR: &[&str] = &[
+    ".wslconfig.txt",
+    "wslconfig",
+    "wslconfig.txt",
+    ".wslconf",
+    ".wsl.conf",
+];
+
+/// Reads the Windows drive that is mounted below this folder.
+pub(super) fn drive(root: &Root, mounts: &str) -> Drive {
+    let mounts = mounts.trim_end_matches('/');
+    let mut drives = ('c'..='z').map(|letter| format!("{mounts}/{letter}"));
+    match drives.find(|drive| root.exists(&format!("{drive}/Users"))) {
+        Some(drive) => {
+            let (wslconfig, near) = wslconfig(root, &drive);
+            Drive {
+                wslconfig,
+                near,
+                installed: root.exists(&format!("{drive}/Program Files/wslmesh")),
+            }
+        }
+        None => Drive::unread("no Windows drive is mounted here".to_owned()),
+    }
+}
+
+/// The only `.wslconfig` that can be read, and files that look as if they were meant
+/// where there is none. Which Windows user runs this virtual machine is unknown, so of
+/// several none is used.
+fn wslconfig(root: &Root, drive: &str) -> (Read<Ini>, Vec<String>) {
     let folder = format!("{drive}/Users");
     let users = root.names(&folder, USERS);
     let mut found = users.iter().filter_map(|user| {
         let bytes = root.bytes(&format!("{folder}/{user}/.wslconfig"), ini::MOST);
-        Some((user, Ini::decode(&bytes.ok()??)))
+        Some((user, Ini::wslconfig(&bytes.ok()??)))
     });
-    match (found.next(), found.next()) {
+    let file = match (found.next(), found.next()) {
         (None, _) if users.is_empty() => Err(format!("{folder} shows no user of Windows")),
+        (None, _) => Ok(None),
+        (Some((_, ini)), None) => return (Ok(Some(ini)), Vec::new()),
         (Some((one, _)), Some((other, _))) => Err(format!(
             "{one} and {other} both have a .wslconfig; which one applies is unknown"
         )),
-        (found, _) => Ok(found.map(|(_, ini)| ini)),
-    }
+    };
+    let near = users.iter();
+    let near = near.flat_map(|user| root.existing(&format!("{folder}/{user}"), NEAR));
+    (file, near.collect())
 }
 
 #[cfg(test)]

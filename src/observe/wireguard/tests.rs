@@ -8,6 +8,7 @@ use crate::{
 fn systemd_is_asked_only_where_something_would_change() {
     let device = |keepalives: &[u16]| Device {
         listen_port: Some(51820),
+        mark: 0,
         peers: (0..)
             .map(|number| PublicKey::new([number; 32]))
             .zip(keepalives.iter().map(|keepalive| Peer {

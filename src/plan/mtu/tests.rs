@@ -30,6 +30,15 @@ fn tunnels_and_what_is_below() {
     let adapter = |machine: Machine| {
         machine.with(|seen| seen.host.facts.lowest_mtu = Some(("Tailscale".into(), 1280)))
     };
+    let over = |mtu: u32, by: &[&str]| {
+        let machine = Machine::nat().link("tailscale0", LinkKind::Tun, 1280).link(
+            "wg0",
+            LinkKind::WireGuard,
+            mtu,
+        );
+        by.iter()
+            .fold(machine, |machine, by| machine.carried("wg0", by))
+    };
     let lower = "[mtu]\nunderlay = \"lower-tunnel\"";
     let leave = "[mtu]\nunderlay = \"leave\"";
     let table: Vec<(&str, Machine, &str, Vec<&str>)> = vec![
@@ -135,6 +144,64 @@ fn tunnels_and_what_is_below() {
             Machine::new().link("tailscale0", LinkKind::Tun, 1500),
             "",
             vec!["tailscale0 mtu 1500 -> 1280"],
+        ),
+        (
+            "NetBird: WireGuard of any name is a tunnel",
+            Machine::nat().with(|seen| seen.links[0].mtu = 1280).link(
+                "wt0",
+                LinkKind::WireGuardUserspace,
+                1280,
+            ),
+            "",
+            vec!["eth0 mtu 1280 -> 1340 (a tunnel of 1280 needs it)"],
+        ),
+        (
+            "another program's tun is none of ours",
+            Machine::nat().link("tun0", LinkKind::Tun, 1500),
+            "",
+            vec![],
+        ),
+        (
+            "a tunnel over another one is not raised over it",
+            over(1220, &["tailscale0"]),
+            "",
+            vec![],
+        ),
+        (
+            "and is lowered where it is too big",
+            over(1420, &["tailscale0"]),
+            "",
+            vec!["wg0 mtu 1420 -> 1220 (tailscale0 carries no more with its MTU 1280)"],
+        ),
+        (
+            "peers by both ways: the narrower one decides",
+            over(1280, &["eth0", "tailscale0"]),
+            "",
+            vec!["wg0 mtu 1280 -> 1220 (tailscale0 carries no more with its MTU 1280)"],
+        ),
+        (
+            "peers by the node's interface",
+            over(1420, &["eth0"]),
+            "",
+            vec!["wg0 mtu 1420 -> 1280"],
+        ),
+        (
+            "a route through the tunnel itself says nothing",
+            over(1420, &["wg0"]),
+            "",
+            vec!["wg0 mtu 1420 -> 1280"],
+        ),
+        (
+            "over another one, with IPv6",
+            over(1280, &["tailscale0"]).address("wg0", "fd00::1/64"),
+            "",
+            vec!["mtu-underlay-small wg0"],
+        ),
+        (
+            "over another one, asked to leave it",
+            over(1220, &["tailscale0"]),
+            leave,
+            vec!["mtu-underlay-small wg0"],
         ),
         (
             "other links are not tunnels",

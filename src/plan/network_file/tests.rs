@@ -39,7 +39,7 @@ fn a_new_file_comes_from_the_template() {
         .link("tailscale0", LinkKind::Tun, 1280)
         .address("tailscale0", "100.64.0.9/32")
         .with(|seen| {
-            seen.dns = Some("10.255.255.254".parse().unwrap());
+            seen.dns = Some("10.255.255.254".parse::<IpAddr>().unwrap().into());
             seen.host.facts.windows_address = Some("192.168.50.10".parse().unwrap());
         });
     let text = outcome(&machine).unwrap().unwrap();
@@ -111,17 +111,6 @@ fn what_is_not_known_is_left_or_emptied() {
 }
 
 #[test]
-fn a_file_without_a_key_of_ours_is_left_alone() {
-    let of = |text| outcome(&with_file(Machine::nat(), text));
-    for foreign in ["root:x:0:0:root:/root:/bin/sh\n", "# WSL_IP=1\n", "A=1\n"] {
-        assert_eq!(of(foreign), Err(Code::NetworkFileUnreadable), "{foreign:?}");
-    }
-    for ours in ["", "\n \n", "A=1\nWSL_IP=\n"] {
-        assert!(of(ours).is_ok_and(|text| text.is_some()), "{ours:?}");
-    }
-}
-
-#[test]
 fn a_file_that_cannot_be_understood_is_left_alone() {
     assert_eq!(
         outcome(&with_file(Machine::nat(), "A=\"open\nWSL_IP=1\n")),
@@ -152,4 +141,32 @@ fn an_unsafe_interface_name_is_never_written() {
     };
     let text = String::from_utf8(change.after.clone()).unwrap();
     assert!(text.contains("WSL_IP=\"10.0.0.2\"") && !text.contains("reboot"));
+}
+
+#[test]
+fn of_several_devices_the_first_by_name_with_an_address() {
+    let mesh = |machine: &Machine| {
+        let text = outcome(machine).unwrap().unwrap();
+        let lines = text.lines().filter(|line| line.starts_with("MESH_"));
+        lines.map(str::to_owned).collect::<Vec<_>>()
+    };
+    let two = |first: &str, second: &str| {
+        Machine::nat()
+            .link(first, LinkKind::WireGuard, 1280)
+            .link(second, LinkKind::WireGuard, 1280)
+            .device("wg0", 51820, &[])
+            .device("wg1", 51821, &[])
+    };
+    let address = |machine: Machine| {
+        machine
+            .address("wg0", "10.99.0.1/24")
+            .address("wg1", "10.98.0.1/24")
+    };
+    let expected = mesh(&address(two("wg0", "wg1")));
+    assert!(expected.contains(&"MESH_IP_WIREGUARD=\"10.99.0.1\"".to_owned()));
+    assert!(expected.contains(&"MESH_PORT_WIREGUARD=\"51820\"".to_owned()));
+    assert_eq!(mesh(&address(two("wg1", "wg0"))), expected, "made again");
+    let later = mesh(&two("wg0", "wg1").address("wg1", "10.98.0.1/24"));
+    assert!(later.contains(&"MESH_IP_WIREGUARD=\"10.98.0.1\"".to_owned()));
+    assert!(later.contains(&"MESH_PORT_WIREGUARD=\"51821\"".to_owned()));
 }

@@ -30,6 +30,7 @@ impl Machine {
             dns: None,
             sysctls: BTreeMap::new(),
             wireguard: BTreeMap::new(),
+            carriers: BTreeMap::new(),
             host: HostMemory::default(),
         })
     }
@@ -116,15 +117,39 @@ impl Machine {
         self.add_route(link, gateway, source, 0)
     }
 
+    /// Packets to the device's peers leave by this link.
+    pub(in crate::plan) fn carried(self, device: &str, by: &str) -> Self {
+        let by = self.index(by);
+        self.with(|seen| {
+            seen.carriers.entry(name(device)).or_default().insert(by);
+        })
+    }
+
+    /// A default route without a gateway.
+    pub(in crate::plan) fn direct(self, link: &str, metric: u32) -> Self {
+        self.push_route(link, None, None, metric)
+    }
+
     fn add_route(self, link: &str, gateway: &str, source: Option<IpAddr>, metric: u32) -> Self {
+        let gateway = gateway.parse().unwrap();
+        self.push_route(link, Some(gateway), source, metric)
+    }
+
+    fn push_route(
+        self,
+        link: &str,
+        gateway: Option<IpAddr>,
+        source: Option<IpAddr>,
+        metric: u32,
+    ) -> Self {
         let link = self.index(link);
-        let gateway: IpAddr = gateway.parse().unwrap();
         self.with(|seen| {
             seen.routes.push(DefaultRoute {
                 link,
-                gateway: Some(gateway),
+                gateway,
                 source,
                 metric,
+                towards_gateway: None,
             })
         })
     }
@@ -151,6 +176,7 @@ impl Machine {
                 name(device),
                 DeviceReading::Device(Device {
                     listen_port: Some(listen_port),
+                    mark: 0,
                     peers,
                 }),
             );

@@ -145,7 +145,12 @@ fn wrapped(text: &str) -> Vec<String> {
         _ => piece.replace(' ', NO_BREAK),
     });
     let text = pieces.collect::<Vec<_>>().join("`");
-    let lines = textwrap::wrap(&text, textwrap::Options::new(76).break_words(false));
+    let lines = textwrap::wrap(
+        &text,
+        textwrap::Options::new(76)
+            .break_words(false)
+            .word_splitter(textwrap::WordSplitter::NoHyphenation),
+    );
     let plain = lines.iter().map(|line| line.replace(NO_BREAK, " "));
     plain.collect()
 }

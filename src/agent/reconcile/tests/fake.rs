@@ -46,6 +46,7 @@ impl Fake {
         };
         let device = Device {
             listen_port: Some(51820),
+            mark: 0,
             peers: BTreeMap::from([(PublicKey::new([1; 32]), Peer::default())]),
         };
         Self {
@@ -60,12 +61,14 @@ impl Fake {
                     gateway: "172.28.16.1".parse().ok(),
                     source: None,
                     metric: 0,
+                    towards_gateway: None,
                 }],
                 mode: ModeState::Pending,
                 network_file: NetworkFile::Missing,
                 dns: None,
                 sysctls: BTreeMap::new(),
                 wireguard: BTreeMap::from([(name("wg0"), DeviceReading::Device(device))]),
+                carriers: BTreeMap::new(),
                 host: HostMemory::default(),
             }),
             failing: RefCell::default(),

@@ -69,7 +69,7 @@ fn work_on_drives_of_windows() {
         "wslmesh": |f| works(f, "wslmesh-relay", "/mnt/c") => Ok, "none";
         "no drive": |f| works(f, "node", "/mnt/wsl/x") => Ok, "none";
         "another root": |f| {
-            f.local_mut().wsl_conf = Ok(Some(Ini::parse("[automount]\nroot=/")));
+            f.local_mut().wsl_conf = Ok(Some(Ini::wsl_conf("[automount]\nroot=/".as_bytes())));
             works(f, "node", "/c/Users");
         } => Info, "/c/Users";
     }

@@ -2,7 +2,7 @@ use super::*;
 use crate::{doctor::tests::table, interop::ini::Ini};
 
 fn conf_is(facts: &mut Facts, text: &str) {
-    facts.local_mut().wsl_conf = Ok(Some(Ini::parse(text)));
+    facts.local_mut().wsl_conf = Ok(Some(Ini::wsl_conf(text.as_bytes())));
 }
 
 fn way(facts: &mut Facts, code: Code) {

@@ -5,7 +5,7 @@ use crate::{
 };
 
 fn conf(facts: &mut Facts, text: &str) {
-    facts.local_mut().wsl_conf = Ok(Some(Ini::parse(text)));
+    facts.local_mut().wsl_conf = Ok(Some(Ini::wsl_conf(text.as_bytes())));
 }
 
 fn unit_is(facts: &mut Facts, active: &str, file: &str) {
@@ -41,7 +41,10 @@ fn systemd() {
         "elsewhere": Facts::elsewhere => Skipped, "not WSL";
         "rewritten": |f| conf(f, "[network]\ngenerateResolvConf = false\n") => Error, "after the next start";
         "missing": |f| f.local_mut().wsl_conf = Ok(None) => Error, "after the next start";
-        "off": |f| conf(f, "[boot]\nsystemd=false\nsystemd=true") => Error, "systemd=true";
+        "off": |f| conf(f, "[boot]\nsystemd=false\nsystemd=true") => Error, "[boot] systemd (line 2) is \"false\", which counts";
+        "behind a bad line": |f| conf(f, "[network]\nstatic_ip = 1\n[boot]\nsystemd=true") => Error, "it stops at line 2";
+        "in a section that WSL cannot read": |f| conf(f, "[ boot ]\nsystemd=true") => Error, "it stops at line 1";
+        "continued line above": |f| conf(f, "[boot]\ncommand=a \\\nb\nsystemd=true") => Ok, "yes";
         "not running": |f| { f.local_mut().systemd = false; conf(f, "") } => Error, "not in the file";
         "secret": |f| f.local_mut().wsl_conf = Err("EACCES".into()) => Skipped, "EACCES";
         "other spelling": |f| conf(f, "[BOOT]\r\nSystemd = 1 # on\r\n") => Ok, "yes";
@@ -72,5 +75,25 @@ fn the_service() {
         "the tunnel": |f| { f.units.as_mut().unwrap().failed = vec!["a.mount".into(), "wg-quick@wg0.service".into()] } => Error, "wg-quick@wg0.service failed";
         "another": |f| f.units.as_mut().unwrap().failed = vec!["a.mount".into()] => Info, "a.mount";
         "the agent": |f| f.units.as_mut().unwrap().failed = vec![UNIT.into()] => Ok, "none";
+    }
+}
+
+#[test]
+fn fix_names_the_line_that_counts() {
+    for (text, fix) in [
+        (
+            "[boot]\nsystemd=false\nsystemd=true",
+            "Change line 2 of /etc/wsl.conf to systemd=true",
+        ),
+        (
+            "; mine\n[boot]\nsystemd=true",
+            "Correct line 1 of /etc/wsl.conf",
+        ),
+    ] {
+        let mut facts = crate::doctor::tests::healthy();
+        conf(&mut facts, text);
+        let verdict = configured(&facts).unwrap();
+        let found = verdict.remediation().unwrap();
+        assert!(found.starts_with(fix), "{text}: {found}");
     }
 }

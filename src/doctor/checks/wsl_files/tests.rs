@@ -2,7 +2,7 @@ use super::*;
 use crate::{doctor::tests::table, model::ModeState};
 
 fn is(facts: &mut Facts, text: &str) {
-    facts.wslconfig = Ok(Some(Ini::parse(text)));
+    facts.wslconfig = Ok(Some(Ini::wslconfig(text.as_bytes())));
 }
 
 fn unreadable(facts: &mut Facts) {
@@ -14,7 +14,7 @@ fn mirrored(facts: &mut Facts) {
 }
 
 fn conf(facts: &mut Facts, text: &str) {
-    facts.local_mut().wsl_conf = Ok(Some(Ini::parse(text)));
+    facts.local_mut().wsl_conf = Ok(Some(Ini::wsl_conf(text.as_bytes())));
 }
 
 #[test]
@@ -25,7 +25,15 @@ fn wsl_conf_and_wslconfig() {
         "unreadable": |f| f.local_mut().wsl_conf = Err("EACCES".into()) => Warning, "EACCES";
         "twice": |f| conf(f, "[boot]\nsystemd=true\nsystemd=false") => Warning, "[boot] systemd (line 3)";
         "invalid": |f| conf(f, "[boot]\nsystemd") => Warning, "line 2";
-        "unknown": |f| conf(f, "[boot]\nsystemd=true\nsytemd=1") => Info, "sytemd";
+        "nothing counts from there": |f| conf(f, "[network]\nstatic_ip = 1\n[boot]\nsystemd=true") => Warning, "stops reading at line 2 (static_ip = 1)";
+        "a comment of others": |f| conf(f, "; note\n[boot]\nsystemd=true") => Warning, "a comment begins with #";
+        "byte order mark": |f| conf(f, "\u{feff}[boot]\nsystemd=true") => Warning, "byte order mark";
+        "continued": |f| conf(f, "[boot]\nsystemd=true\ncommand=a \\\n b") => Ok, "2 keys";
+        "rejected": |f| conf(f, "[boot]\nsystemd=yes") => Warning, "it expects true or false, and \"yes\" is none";
+        "unknown": |f| conf(f, "[boot]\nsystemd=true\nsytemd=1") => Info, "[boot] systemd is meant?";
+        "CRLF": |f| conf(f, "[boot]\r\nsystemd=true\r\n") => Ok, "1 key";
+        "CRLF and the WSL that ignores it": |f| { conf(f, "[boot]\r\nsystemd=true\r\n"); f.wsl_version = Some("2.3.26.0".into()) } => Warning, "WSL 2.3.26.0 ignores /etc/wsl.conf";
+        "another name": |f| { f.local_mut().wsl_conf = Ok(None); f.local_mut().wsl_conf_near = vec!["/etc/wsl.conf.txt".into()] } => Warning, "not /etc/wsl.conf.txt";
         "wrong section": |f| conf(f, "[network]\nsystemd=true") => Info, "[network] systemd";
     }
     table! { "wslconfig";
@@ -33,8 +41,19 @@ fn wsl_conf_and_wslconfig() {
         "unknown user": unreadable => Skipped, "several users";
         "missing": |f| f.wslconfig = Ok(None) => Ok, "defaults";
         "invented key": |f| is(f, "[wsl2]\nnetworkingMode=mirrored\nnetworkingMode.excludedInterfaces={}") => Warning, "line 3";
-        "unknown": |f| is(f, "[wsl2]\nmemroy=4GB") => Info, "memroy";
-        "wrong section": |f| is(f, "[wsl2]\ninstanceIdleTimeout=-1") => Info, "instanceidletimeout";
+        "another name": |f| { f.wslconfig = Ok(None); f.wslconfig_near = vec!["/mnt/c/Users/me/.wslconfig.txt".into()] } => Warning, ".wslconfig.txt";
+        "big endian": |f| f.wslconfig = Ok(Some(Ini::wslconfig(b"\xfe\xff\0["))) => Warning, "save it as UTF-8";
+        "unknown": |f| is(f, "[wsl2]\nmemroy=4GB") => Info, "[wsl2] memory is meant?";
+        "unknown section": |f| is(f, "[wslg2]\nmemory=4GB") => Info, "[wsl2] memory is meant?";
+        "backslash": |f| is(f, "[wsl2]\nkernel=C:\\wsl\\k\nmemory=4GB") => Warning, "WSL skips line 2 (kernel=C:\\wsl\\k)";
+        "comment of others": |f| is(f, "; note\n[wsl2]\nmemory=4GB") => Warning, "skips line 1";
+        "size in small letters": |f| is(f, "[wsl2]\nmemory=4gb") => Warning, "\"4gb\"";
+        "size with a blank": |f| is(f, "[wsl2]\nswap=2 GB") => Warning, "without a blank";
+        "no boolean": |f| is(f, "[wsl2]\nfirewall=off") => Warning, "true or false";
+        "not a mode": |f| is(f, "[wsl2]\nnetworkingMode=miror") => Warning, "it expects one of none, nat, bridged, mirrored";
+        "ports": |f| is(f, "[experimental]\nignoredPorts=80,http") => Warning, "ports such as 80,443";
+        "in either section": |f| is(f, "[experimental]\nnetworkingMode=nat\n[wsl2]\nnetworkingMode=mirrored") => Warning, "[wsl2] networkingMode (line 4) repeats line 2";
+        "wrong section": |f| is(f, "[wsl2]\ninstanceIdleTimeout=-1") => Info, "instanceIdleTimeout";
         "twice": |f| is(f, "[wsl2]\nmemory=4GB\nMemory=8GB") => Warning, "line 3";
         "all well": |f| is(f, "[wsl2]\nmemory=4GB\n[experimental]\nhostAddressLoopback=true") => Ok, "2 keys";
     }
@@ -43,7 +62,8 @@ fn wsl_conf_and_wslconfig() {
         "unknown mode": |f| f.change(|s| s.mode = ModeState::Pending) => Skipped, "not known";
         "fallback": |f| is(f, "[wsl2]\nnetworkingMode=mirrored") => Warning, "mirrored is configured, nat is in force";
         "default": |f| f.wslconfig = Ok(None) => Ok, "nat";
-        "not a mode": |f| is(f, "[wsl2]\nnetworkingMode=miror") => Warning, "not a mode";
+        "not a mode": |f| is(f, "[wsl2]\nnetworkingMode=miror") => Ok, "nat";
+        "the first counts": |f| { mirrored(f); is(f, "[experimental]\nnetworkingMode=nat\n[wsl2]\nnetworkingMode=mirrored") } => Warning, "nat is configured";
         "old section": |f| { mirrored(f); is(f, "[experimental]\nnetworkingMode=Mirrored") } => Ok, "mirrored";
     }
 }
@@ -61,31 +81,7 @@ fn values() {
         "unknown user": unreadable => Skipped, "several users";
         "set": |f| is(f, "[wsl2]\nmemory=4GB\nprocessors=4\nswap=0") => Ok, "memory=4GB, processors=4, swap=0";
         "little": |f| is(f, "[wsl2]\nmemory=512MB") => Warning, "less than 1 GB";
-        "no size": |f| is(f, "[wsl2]\nmemory=lots") => Warning, "not a size";
+        "no size": |f| is(f, "[wsl2]\nmemory=lots") => Ok, "none set";
         "no processors": |f| is(f, "[wsl2]\nprocessors=0") => Warning, "not a number";
-    }
-}
-
-#[test]
-fn sizes() {
-    for (text, bytes) in [
-        ("4GB", Some(4 << 30)),
-        ("512 mb", Some(512 << 20)),
-        ("8G", Some(8 << 30)),
-        ("1048576", Some(1 << 20)),
-        ("0", Some(0)),
-        ("", None),
-        ("GB", None),
-        ("4GiB", None),
-        ("99999999999TB", None),
-    ] {
-        assert_eq!(size(text), bytes, "{text}");
-    }
-}
-
-proptest::proptest! {
-    #[test]
-    fn never_panics(text in "\\PC{0,30}") {
-        let _either = size(&text).is_some();
     }
 }

@@ -37,10 +37,10 @@ async fn no_answer_and_no_server() {
 
 #[tokio::test]
 async fn public_servers_are_not_queried() {
-    let (public, local) = ([8, 8, 8, 8].into(), [127, 0, 0, 1].into());
+    let (public, local) = (IpAddr::from([8, 8, 8, 8]), IpAddr::from([127, 0, 0, 1]));
     assert_eq!(query_first(&[], true).await, Answer::NoServer);
     assert_eq!(
-        query_first(&[public, local], false).await,
+        query_first(&[public.into(), local.into()], false).await,
         Answer::Public(public)
     );
     for (ip, private) in [

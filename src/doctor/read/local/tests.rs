@@ -28,7 +28,7 @@ fn reads_below_a_root() {
     assert!(local.systemd);
     assert_eq!(local.mtu_probing.as_deref(), Some("1"));
     let conf = local.wsl_conf.unwrap().unwrap();
-    assert_eq!(conf.get("boot", "systemd"), Some("true"));
+    assert_eq!(conf.get("boot.systemd"), Some("true"));
     let sockets = local.sockets.unwrap();
     assert_eq!(sockets[0].to_string(), "tcp 0.0.0.0:22");
 }
