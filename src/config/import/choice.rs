@@ -12,7 +12,8 @@ use super::{
 /// The instance that is for any distribution that runs.
 const CATCH_ALL: &str = "active-wsl-instance";
 
-/// Longest part of a forward's name that comes from a comment, in characters.
+/// Longest part of a forward's name that comes from a comment, in characters; one
+/// less where it is a single word.
 const LONGEST: usize = 24;
 
 /// Widest line of a comment, in characters.
@@ -187,16 +188,20 @@ fn stem(comment: &str) -> String {
         .unwrap_or_default()
         .split(|c: char| !c.is_ascii_alphanumeric())
         .filter(|word| !word.is_empty());
-    let mut length = 0;
-    let words = words.take_while(|word| {
-        length += 1 + word.len();
-        length <= LONGEST
-    });
-    let words: Vec<String> = words.map(str::to_ascii_lowercase).collect();
-    if words.is_empty() {
+    let mut stem = String::new();
+    for word in words {
+        if stem.len() + 1 + word.len() > LONGEST {
+            break;
+        }
+        if !stem.is_empty() {
+            stem.push('-');
+        }
+        stem.push_str(&word.to_ascii_lowercase());
+    }
+    if stem.is_empty() {
         "port".to_owned()
     } else {
-        words.join("-")
+        stem
     }
 }
 

@@ -102,6 +102,25 @@ fn this_distribution_and_the_catch_all_are_imported() {
 }
 
 #[test]
+fn a_name_has_up_to_24_characters_of_the_comment() {
+    for (comment, name) in [
+        ("Web server for customers", "web-server-for-customers"),
+        ("Web server for customer", "web-server-for-customer"),
+        ("Web server for customerss", "web-server-for"),
+        ("abcdefghijklmnopqrstuvw", "abcdefghijklmnopqrstuvw"),
+        // A word without another one has at most 23.
+        ("abcdefghijklmnopqrstuvwx", "port"),
+        ("a bcdefghijklmnopqrstuvwx", "a"),
+    ] {
+        let port = serde_json::json!({"port": 80, "comment": comment});
+        let file = serde_json::json!({"instances": [{"name": "Dev", "ports": [port]}]});
+        let import = of(&place("", &file.to_string()), Some("Dev"), &[]).unwrap();
+        let taken = format!("{name}-80: tcp 80 -> 80, firewall none");
+        assert_eq!(import.taken, [taken], "{comment}");
+    }
+}
+
+#[test]
 fn unknown_distribution_needs_instances_by_name() {
     let place = place("", &FILE.replace("active-wsl-instance", "Other"));
     for distribution in [None, Some("Debian")] {
