@@ -74,6 +74,9 @@ impl Route {
         if used.get() < limit {
             return true;
         }
+        if count == 0 {
+            return false;
+        }
         let count = count as u64;
         self.count(|counters| counters.refused += count);
         let pending = self.refusals.get();

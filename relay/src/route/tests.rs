@@ -9,7 +9,7 @@ use crate::protocol::{Limits, Protocol};
 async fn refusals_are_reported_once_a_second_with_their_count() {
     let context = Rc::new(RelayContext::new());
     context.limits.set(Limits {
-        udp_sessions: 0,
+        udp_sessions: 1,
         ..Limits::default()
     });
     let listen = Listen {
@@ -18,7 +18,8 @@ async fn refusals_are_reported_once_a_second_with_their_count() {
         listen_port: NonZeroU16::MIN,
     };
     let guest = SocketAddrV4::new(Ipv4Addr::LOCALHOST, 1);
-    let route = Route::new(listen, guest, Rc::clone(&context));
+    let route = Rc::new(Route::new(listen, guest, Rc::clone(&context)));
+    let _open = Permit::new(&route);
     let is_woken = async || {
         tokio::select! {
             biased;
@@ -35,13 +36,15 @@ async fn refusals_are_reported_once_a_second_with_their_count() {
     let refused = |count| {
         Some(Event::Refused {
             listen,
-            limit: 0,
+            limit: 1,
             count,
         })
     };
     let start = Instant::now();
     assert_eq!(route.send_refusals(start, unsent), None);
 
+    assert!(!route.admits(0));
+    assert!(!is_woken().await, "nothing was refused");
     assert!(!route.admits(2));
     assert!(is_woken().await, "the event loop must be woken");
     assert!(!route.admits(1));
