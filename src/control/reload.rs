@@ -4,14 +4,14 @@ use std::{
     ffi::{OsStr, OsString},
     fs, io,
     os::unix::ffi::OsStrExt,
-    path::{self, Path},
+    path::{self, Path, PathBuf},
 };
 
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
 use super::{
     client::{Client, ControlError},
-    status::{status, written},
+    status::written,
 };
 use crate::{config::Source, paths::Paths};
 
@@ -27,7 +27,7 @@ pub enum Reload {
     /// There is none.
     #[error("the agent is not running; to start it: systemctl start wslmesh")]
     NoAgent,
-    /// This process leads and reads another configuration.
+    /// This process, the running agent, reads another configuration.
     #[error("the agent (process {0}) reads another configuration than {1}, so it was not asked")]
     Elsewhere(u32, String),
     /// It goes on with what it knew, for this reason.
@@ -52,22 +52,25 @@ pub async fn reload(paths: &Paths) -> Reload {
 }
 
 /// The same for a configuration that has changed, or is to be in force: an agent that
-/// reads another one has nothing to do.
+/// is known to read another main file has nothing to do, and is not asked. One whose
+/// configuration cannot be read is asked: a reload that it did not need does no harm.
 pub async fn reload_of(source: &Source, paths: &Paths) -> Reload {
-    let agent = status(paths).await.ok().flatten();
-    match agent.and_then(|agent| elsewhere(agent.document.pid, source)) {
+    match elsewhere(source, paths) {
         Some(elsewhere) => elsewhere,
         None => reload(paths).await,
     }
 }
 
-/// What to report of an agent that was started with another configuration; `None` also
-/// where its configuration cannot be read.
-fn elsewhere(pid: u32, source: &Source) -> Option<Reload> {
+/// What to report of a running agent that was started with another configuration;
+/// `None` also where its configuration cannot be read.
+fn elsewhere(source: &Source, paths: &Paths) -> Option<Reload> {
+    let pid = agent_pid(paths)?;
     (!same(&configuration_of(pid)?, source))
         .then(|| Reload::Elsewhere(pid, source.main().display().to_string()))
 }
 
+/// Whether both have the same main file: the system's folders and `--config` with the
+/// administrator's file share it and its drop-ins.
 fn same(one: &Source, other: &Source) -> bool {
     let absolute = |source: &Source| path::absolute(source.main()).ok();
     absolute(one) == absolute(other)
@@ -77,10 +80,16 @@ fn same(one: &Source, other: &Source) -> bool {
 fn configuration_of(pid: u32) -> Option<Source> {
     let process = Path::new("/proc").join(pid.to_string());
     let line = fs::read(process.join("cmdline")).ok()?;
-    Some(match config_option(&line) {
+    source_of(&line, || fs::read_link(process.join("cwd")))
+}
+
+/// The configuration of a process with this command line. A relative path starts at
+/// its working directory, which only its own user and root can read.
+fn source_of(line: &[u8], folder: impl FnOnce() -> io::Result<PathBuf>) -> Option<Source> {
+    Some(match config_option(line) {
         None => Source::System,
-        // A relative path starts at its working directory.
-        Some(file) => Source::File(fs::read_link(process.join("cwd")).ok()?.join(file)),
+        Some(file) if file.is_absolute() => Source::File(file.to_owned()),
+        Some(file) => Source::File(folder().ok()?.join(file)),
     })
 }
 
