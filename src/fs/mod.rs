@@ -26,13 +26,19 @@ fn open(path: &Path, flags: OFlags) -> io::Result<File> {
 /// # Errors
 /// The system's reason; [`io::ErrorKind::InvalidInput`] where it is no regular file.
 pub fn open_regular(path: &Path) -> io::Result<File> {
+    let other = || io::Error::new(io::ErrorKind::InvalidInput, "not a regular file");
     let file = match open(path, OFlags::empty()) {
         // A socket, or a device without a driver (open(2)).
-        Err(e) if matches!(Errno::from_io_error(&e), Some(Errno::NXIO | Errno::NODEV)) => None,
-        opened => Some(opened?),
+        Err(e) if matches!(Errno::from_io_error(&e), Some(Errno::NXIO | Errno::NODEV)) => {
+            return Err(other());
+        }
+        opened => opened?,
     };
-    file.filter(|file| file.metadata().is_ok_and(|meta| meta.is_file()))
-        .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"))
+    if file.metadata()?.is_file() {
+        Ok(file)
+    } else {
+        Err(other())
+    }
 }
 
 /// The first `most` bytes of a regular file.
