@@ -9,6 +9,8 @@ mod wireguard;
 
 use std::{io, time::Duration};
 
+use rustix::io::Errno;
+
 use crate::{
     blocking::{KeyedFlights, SingleFlight, run_blocking},
     fs::{file, file::FileError},
@@ -80,14 +82,20 @@ impl ApplyError {
     }
 }
 
-/// Whether the kernel will say the same until something changes.
+/// Whether the kernel will say the same until something changes. An error without an
+/// errno is not the kernel's, whatever its kind: wireguard-control says "not found" of
+/// an answer that is not whole.
 fn is_final(error: &io::Error) -> bool {
-    use io::ErrorKind::{
-        InvalidInput, NotFound, PermissionDenied, ReadOnlyFilesystem, Unsupported,
-    };
     matches!(
-        error.kind(),
-        PermissionDenied | ReadOnlyFilesystem | InvalidInput | NotFound | Unsupported
+        Errno::from_io_error(error),
+        Some(
+            Errno::PERM
+                | Errno::ACCESS
+                | Errno::ROFS
+                | Errno::INVAL
+                | Errno::NOENT
+                | Errno::OPNOTSUPP
+        )
     )
 }
 
@@ -137,3 +145,6 @@ async fn replace(files: &SingleFlight, change: FileChange) -> Result<bool, Apply
     })??;
     Ok(true)
 }
+
+#[cfg(test)]
+mod tests;
