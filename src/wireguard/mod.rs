@@ -46,10 +46,16 @@ pub enum WireGuardError {
     },
 }
 
-fn failed(name: &InterfaceName, what: &'static str) -> impl FnOnce(io::Error) -> WireGuardError {
+/// That a device was removed is for the kernel to say: a daemon's ENODEV is about
+/// something else.
+fn failed(
+    name: &InterfaceName,
+    kind: LinkKind,
+    what: &'static str,
+) -> impl FnOnce(io::Error) -> WireGuardError {
     let name = name.clone();
     move |error| match Errno::from_io_error(&error) {
-        Some(Errno::NODEV) => WireGuardError::Removed(name),
+        Some(Errno::NODEV) if kind != LinkKind::WireGuardUserspace => WireGuardError::Removed(name),
         _ => WireGuardError::Failed { name, what, error },
     }
 }
@@ -60,9 +66,9 @@ fn failed(name: &InterfaceName, what: &'static str) -> impl FnOnce(io::Error) ->
 /// See [`WireGuardError`].
 pub fn read(name: &InterfaceName, kind: LinkKind) -> Result<Device, WireGuardError> {
     if kind == LinkKind::WireGuardUserspace {
-        uapi::read(name).map_err(failed(name, "read the device from its daemon"))
+        uapi::read(name).map_err(failed(name, kind, "read the device from its daemon"))
     } else {
-        kernel::read(name).map_err(failed(name, "read the device"))
+        kernel::read(name).map_err(failed(name, kind, "read the device"))
     }
 }
 
@@ -74,21 +80,27 @@ pub fn read(name: &InterfaceName, kind: LinkKind) -> Result<Device, WireGuardErr
 /// # Errors
 /// See [`WireGuardError`].
 pub fn set_keepalive(change: &KeepaliveChange) -> Result<usize, WireGuardError> {
-    let (name, seconds) = (&change.name, change.seconds);
-    let before = read(name, change.kind)?;
+    let (name, kind, seconds) = (&change.name, change.kind, change.seconds);
+    let before = read(name, kind)?;
     let off = before.without_keepalive();
     let still: Vec<_> = off.filter(|peer| change.peers.contains(peer)).collect();
     if still.is_empty() {
         return Ok(0);
     }
-    if change.kind == LinkKind::WireGuardUserspace {
-        uapi::set_keepalive(name, &still, seconds)
-            .map_err(failed(name, "set keepalives through its daemon"))?;
+    if kind == LinkKind::WireGuardUserspace {
+        uapi::set_keepalive(name, &still, seconds).map_err(failed(
+            name,
+            kind,
+            "set keepalives through its daemon",
+        ))?;
     } else {
-        kernel::set_keepalive(change.index, &still, seconds)
-            .map_err(failed(name, "set keepalives"))?;
+        kernel::set_keepalive(change.index, &still, seconds).map_err(failed(
+            name,
+            kind,
+            "set keepalives",
+        ))?;
     }
-    let after = read(name, change.kind)?;
+    let after = read(name, kind)?;
     check(name, &before, &after, &still, seconds)?;
     Ok(still.len())
 }

@@ -41,3 +41,24 @@ fn comparison_after_setting() {
         Err("wg0: 1 new peer appeared while keepalives were being set".into())
     );
 }
+
+#[test]
+fn only_the_kernel_says_that_a_device_was_removed() {
+    let name = InterfaceName::new("wg0").unwrap();
+    for (kind, errno, words) in [
+        (LinkKind::WireGuard, Errno::NODEV, "wg0 was removed"),
+        (
+            LinkKind::WireGuard,
+            Errno::PERM,
+            "wg0: cannot x: Operation not permitted (os error 1)",
+        ),
+        (
+            LinkKind::WireGuardUserspace,
+            Errno::NODEV,
+            "wg0: cannot x: No such device (os error 19)",
+        ),
+    ] {
+        let error = failed(&name, kind, "x")(errno.into());
+        assert_eq!(error.to_string(), words);
+    }
+}
