@@ -46,10 +46,15 @@ pub(super) async fn query_first(servers: &[Nameserver], public: bool) -> Answer 
     if !public && !is_private(ip) {
         return Answer::Public(ip);
     }
-    match query(at(server)).await {
-        Ok(Some(code)) => Answer::Code(ip, code),
-        Ok(None) => Answer::Silent(ip, "did not answer".to_owned()),
-        Err(error) => Answer::Silent(ip, format!("cannot be queried: {error}")),
+    answer(ip, query(at(server)).await)
+}
+
+/// What a query of this server has shown.
+fn answer(server: IpAddr, result: io::Result<Option<u8>>) -> Answer {
+    match result {
+        Ok(Some(code)) => Answer::Code(server, code),
+        Ok(None) => Answer::Silent(server, "did not answer".to_owned()),
+        Err(error) => Answer::Silent(server, format!("cannot be queried: {error}")),
     }
 }
 

@@ -57,3 +57,19 @@ async fn public_servers_are_not_queried() {
         assert_eq!(is_private(ip.parse().unwrap()), private, "{ip}");
     }
 }
+
+#[test]
+fn what_a_query_shows() {
+    let server = [127, 0, 0, 53].into();
+    assert_eq!(answer(server, Ok(Some(3))), Answer::Code(server, 3));
+    let silent = |result| match answer(server, result) {
+        Answer::Silent(ip, why) if ip == server => why,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(silent(Ok(None)), "did not answer");
+    let unreachable = rustix::io::Errno::NETUNREACH;
+    assert_eq!(
+        silent(Err(unreachable.into())),
+        "cannot be queried: Network is unreachable (os error 101)"
+    );
+}
