@@ -108,9 +108,36 @@ fn one_object<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, AnswerError> {
 }
 
 /// Whether these bytes are UTF-16: by their mark, or by the zero byte that every
-/// ASCII character has in it. JSON in UTF-8 has no zero byte at all.
+/// ASCII character has in it: in more than half of the pairs at the start.
 fn looks_like_utf16(output: &[u8]) -> bool {
     let start = output.get(..64).unwrap_or(output);
-    let zeros = start.iter().filter(|byte| **byte == 0).count();
-    matches!(output, [0xff, 0xfe, ..] | [0xfe, 0xff, ..]) || zeros * 4 > start.len()
+    let with_zero = |pair: &&[u8]| pair.contains(&0);
+    let pairs = start.chunks_exact(2).filter(with_zero).count();
+    matches!(output, [0xff, 0xfe, ..] | [0xfe, 0xff, ..]) || pairs * 4 > start.len()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn utf16_is_known_by_its_pairs() {
+        let wide: Vec<u8> = "{\"a\":1}"
+            .encode_utf16()
+            .flat_map(u16::to_le_bytes)
+            .collect();
+        for (output, is_wide) in [
+            (&wide[..], true),
+            (&wide[1..], true),
+            (b"\xff\xfe", true),
+            (b"\0", false),
+            (b"", false),
+            (b"{\0", true),
+            (b"{}\0\0", false),
+            (b"{}\0\0\0", false),
+            (b"{\"a\":\0\0", false),
+        ] {
+            assert_eq!(looks_like_utf16(output), is_wide, "{output:?}");
+        }
+    }
 }
