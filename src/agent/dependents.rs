@@ -3,6 +3,7 @@
 
 use std::{
     collections::BTreeMap,
+    fs,
     net::Ipv4Addr,
     path::{Path, PathBuf},
     time::Instant,
@@ -271,6 +272,11 @@ impl Dependents {
 /// Without the file, a restarted agent takes its first address for the first of
 /// this boot.
 fn save(path: &Path, notes: &Notes) {
+    // The folder may have been removed; where it cannot be made, writing says so.
+    path.parent()
+        .map(fs::create_dir_all)
+        .transpose()
+        .unwrap_or_default();
     let text = serde_json::to_vec(notes).unwrap_or_default();
     if let Err(error) = file::write(path, &text, 0o644) {
         tracing::debug!(event = "dependent", "{error}");

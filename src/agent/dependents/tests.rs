@@ -334,3 +334,11 @@ fn a_broken_file_and_an_unwritable_folder_are_tolerated() {
     assert_eq!(dependents.notes, Notes::default());
     save(Path::new("/proc/none/dependents.json"), &Notes::default());
 }
+
+#[test]
+fn the_notes_folder_is_made_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("gone/dependents.json");
+    save(&path, &Notes::all(Ipv4Addr::LOCALHOST));
+    assert!(fs::read_to_string(path).unwrap().contains("127.0.0.1"));
+}
