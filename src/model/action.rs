@@ -63,8 +63,8 @@ pub enum ActionKey {
     Relay,
 }
 
-/// A new content for the network file.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// A new content for the network file. Its `Debug` has no content: it is a user's file.
+#[derive(Clone, PartialEq, Eq)]
 pub struct FileChange {
     /// The file.
     pub path: PathBuf,
@@ -154,6 +154,16 @@ impl Action {
     }
 }
 
+impl fmt::Debug for FileChange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FileChange")
+            .field("path", &self.path)
+            .field("bytes", &self.after.len())
+            .field("keys", &self.keys)
+            .finish_non_exhaustive()
+    }
+}
+
 impl fmt::Display for ActionKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -227,5 +237,23 @@ impl fmt::Display for Action {
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_users_file_is_not_printed() {
+        let change = FileChange {
+            path: "/x".into(),
+            before: Some(b"old".to_vec()),
+            after: b"secret".to_vec(),
+            keys: vec!["A".to_owned()],
+        };
+        let text = format!("{:?}", Action::WriteNetworkFile(change));
+        let words = r#"WriteNetworkFile(FileChange { path: "/x", bytes: 6, keys: ["A"], .. })"#;
+        assert_eq!(text, words);
     }
 }
