@@ -92,8 +92,8 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Reads each block of `[[name]]`, with its offset. The keys that there are, are
-    /// those that `read` takes, of an empty block too.
+    /// Reads each block of `[[name]]`, with its offset. The known keys are those that
+    /// `read` takes from an empty block, so it must not return before it took the last.
     pub(super) fn blocks<T>(
         &mut self,
         name: &'static str,
