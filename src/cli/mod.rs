@@ -1,6 +1,7 @@
 //! The command line, one file per subcommand; the only place that prints.
 
 #![expect(
+    clippy::disallowed_macros,
     clippy::disallowed_methods,
     clippy::disallowed_types,
     reason = "people read the output and the errors of this folder"

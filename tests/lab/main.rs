@@ -9,6 +9,7 @@
 #![expect(
     clippy::print_stdout,
     clippy::print_stderr,
+    clippy::disallowed_macros,
     clippy::disallowed_methods,
     clippy::disallowed_types,
     reason = "the parts this program plays are programs of their own"
