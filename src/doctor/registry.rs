@@ -190,8 +190,8 @@ registry! {
     }
     "interop" {
         "interop-binfmt" "the kernel can start Windows programs" interop::binfmt, None,
-            "binfmt_misc passes .exe files to WSL's /init. The entry is WSLInterop, in some versions WSLInterop-late, and all distributions share one table.",
-            "Run `sudo systemctl restart systemd-binfmt`; if that does not help, `wsl.exe --shutdown` on Windows";
+            "binfmt_misc passes .exe files that a shell starts to WSL's /init. The entry is WSLInterop, in some versions WSLInterop-late, and all distributions share one table. The agent calls /init itself. Since WSL 2.8.9 restarting systemd-binfmt does not bring the entry back.",
+            "Run `echo :WSLInterop:M::MZ::/init:FP | sudo tee /proc/sys/fs/binfmt_misc/register`, which helps in every version until WSL restarts";
         "interop-socket" "WSL's init answers on its socket" interop::socket, None,
             "Windows programs are started through /run/WSL/1_interop; this does not need WSL_INTEROP.",
             "Run `wsl.exe --shutdown` on Windows; set enabled=true in the section [interop] of /etc/wsl.conf";

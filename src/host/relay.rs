@@ -146,13 +146,13 @@ pub fn start(location: &RelayLocation, lib: &Path) -> Result<Started, RelayError
         RelayLocation::Installed { program, .. } => {
             let interop = Interop::find()?;
             let program = existing(interop.linux_path(program))?;
-            Ok(interop.start(&program, spawn)?)
+            Ok(spawn(interop.command(&program)?)?)
         }
         RelayLocation::Unpacked(folder) => {
             let interop = Interop::find()?;
             let folder = interop.linux_path(folder);
             let program = unpack::unpack(&lib.join(WINDOWS_PROGRAM), &folder)?;
-            Ok(interop.start(&program, spawn)?)
+            Ok(spawn(interop.command(&program)?)?)
         }
     }
 }

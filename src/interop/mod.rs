@@ -9,8 +9,8 @@ pub(crate) mod ini;
 mod mode;
 
 use std::{
-    env, fmt, fs, io,
-    os::unix::{net::UnixStream, process::CommandExt},
+    env, fmt, fs,
+    os::unix::net::UnixStream,
     path::{Path, PathBuf},
     process,
     time::Duration,
@@ -42,10 +42,8 @@ pub enum InteropError {
     #[error("there is no {POWERSHELL} on a Windows drive below {}", .0.display())]
     NoPowershell(PathBuf),
     /// Nothing runs Windows programs here.
-    #[error(
-        "the kernel does not run Windows programs here (no enabled WSLInterop in binfmt_misc) and there is no {INIT}"
-    )]
-    NoInterpreter,
+    #[error("there is no {INIT}, which starts Windows programs in WSL")]
+    NoInit,
     /// wslpath answered with something that is no path of that file.
     #[error("wslpath does not say where Windows finds {}", .0.display())]
     NoPath(PathBuf),
@@ -59,7 +57,7 @@ impl InteropError {
     #[must_use]
     pub fn code(&self) -> Code {
         match self {
-            Self::NoSocket | Self::NoInterpreter => Code::InteropMissing,
+            Self::NoSocket | Self::NoInit => Code::InteropMissing,
             Self::NoPowershell(_) => Code::InteropPowershell,
             Self::Call(ChildError::Timeout(_)) => Code::InteropTimeout,
             Self::Call(ChildError::TooMuch) => Code::InteropOutput,
@@ -150,43 +148,33 @@ impl Interop {
         input: &[u8],
         deadline: Duration,
     ) -> Result<Vec<u8>, InteropError> {
-        let running = self.start(&self.powershell, |mut command| {
-            command.args(["-NoProfile", "-NonInteractive"]);
-            command.args(arguments);
-            child::spawn(command.into())
-        })?;
+        let mut command = self.command(&self.powershell)?;
+        command.args(["-NoProfile", "-NonInteractive"]);
+        command.args(arguments);
+        let running = child::spawn(command.into())?;
         Ok(running.finish(input, deadline).await?)
     }
 
-    /// Starts a Windows program and leaves it running. The command is handed to
-    /// `start` as it is to be run, but for arguments: as the kernel starts any
-    /// program, and, where binfmt_misc does not know Windows programs, by WSL's init
-    /// as the kernel would call it. The entry itself is not looked up: a hardened
-    /// service may not see it although it works.
+    /// How a Windows program is started, but for its arguments: by WSL's init, called
+    /// as the kernel calls it (microsoft/WSL: src/linux/init/binfmt.cpp). The file
+    /// itself is never executed: Windows' user may replace it by a Linux program at any
+    /// moment, which would run as root.
     ///
     /// # Errors
-    /// Nothing to run it with, or `start`'s failure.
-    pub fn start<T>(
-        &self,
-        program: &Path,
-        mut start: impl FnMut(process::Command) -> Result<T, ChildError>,
-    ) -> Result<T, InteropError> {
-        let name = program.file_name().unwrap_or_default();
-        let mut direct = process::Command::new(program);
-        direct.arg0(name);
-        self.surround(&mut direct, program);
-        match start(direct) {
-            Err(ChildError::Start(error)) if not_executable(&error) => {
-                if !Path::new(INIT).exists() {
-                    return Err(InteropError::NoInterpreter);
-                }
-                let mut by_init = process::Command::new(INIT);
-                by_init.arg(program).arg(name);
-                self.surround(&mut by_init, program);
-                Ok(start(by_init)?)
-            }
-            started => Ok(started?),
+    /// There is no such init.
+    pub fn command(&self, program: &Path) -> Result<process::Command, InteropError> {
+        if !Path::new(INIT).exists() {
+            return Err(InteropError::NoInit);
         }
+        Ok(self.by_init(program))
+    }
+
+    fn by_init(&self, program: &Path) -> process::Command {
+        let mut command = process::Command::new(INIT);
+        command.arg(program);
+        command.arg(program.file_name().unwrap_or_default());
+        self.surround(&mut command, program);
+        command
     }
 
     /// What every program of Windows is started with.
@@ -208,11 +196,6 @@ impl fmt::Display for Interop {
         let (program, socket) = (self.powershell.display(), self.socket.display());
         write!(f, "{program} by {socket}")
     }
-}
-
-/// ENOEXEC: no interpreter is registered for the file's format.
-fn not_executable(error: &io::Error) -> bool {
-    error.raw_os_error() == Some(rustix::io::Errno::NOEXEC.raw_os_error())
 }
 
 /// WSL init's own socket first: it exists before any service. Then what the

@@ -93,7 +93,7 @@ fn show(screen: &mut Screen, options: &Options) -> Result<()> {
             f64::from(u32::try_from(options.start_up_ms)?) / 1e3
         ),
     )?;
-    screen.fact("Interop", &interop(&world))?;
+    screen.fact("Interop", INTEROP)?;
     let mut stage = Stage::new(&world, screen)?;
     let rows = play(&world, &mut stage)?;
     stage.end()?;
@@ -115,18 +115,8 @@ fn status_page(world: &World) -> Result<String> {
     Ok(process.finish(LIMIT)?.stdout)
 }
 
-/// How the agent reaches Windows programs in this world.
-fn interop(world: &World) -> String {
-    if world.binfmt() {
-        return "powershell.exe is started through binfmt_misc, as in WSL.".to_owned();
-    }
-    let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
-    format!(
-        "powershell.exe is started by calling /init directly. WSL uses binfmt_misc, but a \
-         private one needs Linux 6.7 and the right to mount it (this is {}).",
-        release.trim()
-    )
-}
+/// How the agent reaches Windows programs.
+const INTEROP: &str = "powershell.exe is started by calling /init, as in WSL.";
 
 fn share(start_up_ms: u64, mean_ms: u64) -> String {
     let percent = (start_up_ms * 100).checked_div(mean_ms).unwrap_or(0);

@@ -19,12 +19,15 @@ pub(crate) fn binfmt(facts: &Facts) -> Judged {
     let interop = interop(facts)?;
     let by_init = "the agent calls /init itself, but shells cannot start .exe files";
     Ok(match (&interop.entry, interop.init) {
-        (Some((name, true)), _) => ok(name),
-        (Some((name, false)), true) => info(format!("{name} is disabled; {by_init}")),
+        (_, false) => error("there is no /init, by which the agent starts Windows programs")
+            .fix("Run `wsl.exe --shutdown` on Windows: WSL puts /init there when it starts"),
+        (Some((name, true)), true) => ok(name),
+        (Some((name, false)), true) => info(format!("{name} is disabled; {by_init}")).fix(format!(
+            "Run `echo 1 | sudo tee /proc/sys/fs/binfmt_misc/{name}`"
+        )),
         (None, true) => info(format!(
             "neither WSLInterop nor WSLInterop-late is registered; {by_init}"
         )),
-        (_, false) => error("WSLInterop is not enabled, and there is no /init to call instead"),
     })
 }
 

@@ -17,6 +17,7 @@ fn interop() {
         "disabled": |f| f.interop.as_mut().unwrap().entry = Some(("WSLInterop".into(), false)) => Info, "is disabled";
         "none": |f| f.interop.as_mut().unwrap().entry = None => Info, "calls /init";
         "without init": |f| { f.interop.as_mut().unwrap().entry = None; f.interop.as_mut().unwrap().init = false } => Error, "no /init";
+        "an entry alone": |f| f.interop.as_mut().unwrap().init = false => Error, "no /init";
     }
     table! { "interop-socket";
         "elsewhere": Facts::elsewhere => Skipped, "not WSL";
