@@ -193,7 +193,7 @@ registry! {
             "binfmt_misc passes .exe files that a shell starts to WSL's /init. The entry is WSLInterop, in some versions WSLInterop-late, and all distributions share one table. The agent calls /init itself. Since WSL 2.8.9 restarting systemd-binfmt does not bring the entry back.",
             "Run `echo :WSLInterop:M::MZ::/init:FP | sudo tee /proc/sys/fs/binfmt_misc/register`, which helps in every version until WSL restarts";
         "interop-socket" "WSL's init answers on its socket" interop::socket, None,
-            "Windows programs are started through /run/WSL/1_interop; this does not need WSL_INTEROP.",
+            "Windows programs are started through /run/WSL/1_interop; this does not need WSL_INTEROP. A socket accepts even where the channel behind it is dead, so the agent's last call counts.",
             "Run `wsl.exe --shutdown` on Windows; set enabled=true in the section [interop] of /etc/wsl.conf";
         "interop-powershell" "powershell.exe is found" interop::powershell, None,
             "It makes the forwards on Windows. A service does not have Windows' PATH, so the agent looks for it on the mounted drives.",

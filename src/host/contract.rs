@@ -11,6 +11,7 @@ use std::{net::Ipv4Addr, num::NonZeroU16};
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::json::{AnswerError, object};
+use crate::interop::Output;
 use crate::model::{DrivePath, Listen, PlainText, Protocol, RuleSet};
 
 /// One call of the script: the whole wanted state, never a difference. Without
@@ -254,7 +255,7 @@ impl Answer {
     /// # Errors
     /// Anything but exactly one answer of this contract's version; each way to
     /// fail has its own [`AnswerError`].
-    pub fn parse(output: &[u8]) -> Result<Self, AnswerError> {
+    pub fn parse(output: &Output) -> Result<Self, AnswerError> {
         object(output)
     }
 }

@@ -2,7 +2,10 @@
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use crate::model::excerpt;
+use crate::{
+    interop::Output,
+    model::{Code, excerpt},
+};
 
 /// The version of the contract that this agent and its scripts speak.
 pub(super) const VERSION: u32 = 1;
@@ -26,11 +29,9 @@ pub(super) fn line(request: &impl Serialize) -> Result<String, serde_json::Error
 /// Why an output of the script is no answer.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AnswerError {
-    /// Nothing but white space.
-    #[error(
-        "Windows PowerShell printed nothing; run the script by hand on Windows to see its error text"
-    )]
-    Empty,
+    /// No object at all: the script did not run. What was said instead.
+    #[error("Windows PowerShell did not run the script: {0}")]
+    NotRun(String),
     /// UTF-16 with or without its mark, as some Windows programs print.
     #[error(
         "the answer is UTF-16 text instead of UTF-8; a wrapper or profile changes PowerShell's output"
@@ -58,6 +59,17 @@ pub enum AnswerError {
     Malformed(String, String),
 }
 
+impl AnswerError {
+    /// Its health code.
+    #[must_use]
+    pub fn code(&self) -> Code {
+        match self {
+            Self::NotRun(_) => Code::InteropScript,
+            _ => Code::InteropOutput,
+        }
+    }
+}
+
 /// The one field that must be understood before the others are looked at.
 #[derive(Deserialize)]
 struct Versioned {
@@ -70,16 +82,25 @@ struct Versioned {
 /// # Errors
 /// Anything but exactly one object of [`VERSION`]; each way to fail has its own
 /// [`AnswerError`].
-pub(super) fn object<T: DeserializeOwned>(output: &[u8]) -> Result<T, AnswerError> {
+pub(super) fn object<T: DeserializeOwned>(output: &Output) -> Result<T, AnswerError> {
+    let said = output.stderr.as_str();
+    let output = output.stdout.as_slice();
+    // The exit status tells little: PowerShell's 0xFFFD0000 for a file that it cannot read
+    // and 0xFFFF0000 for a start that failed are 0 in the 8 bits that Linux gets.
+    if !output.contains(&b'{') {
+        let printed = excerpt(String::from_utf8_lossy(output).trim_start_matches('\u{feff}'));
+        let both = format!("{said} {printed}");
+        return Err(AnswerError::NotRun(match both.trim() {
+            "" => "it printed nothing".to_owned(),
+            text => excerpt(text),
+        }));
+    }
     if looks_like_utf16(output) {
         return Err(AnswerError::Utf16);
     }
     let text = std::str::from_utf8(output)
         .map_err(|_| AnswerError::NotUtf8(excerpt(&String::from_utf8_lossy(output))))?;
     let text = text.trim_start_matches('\u{feff}').trim();
-    if text.is_empty() {
-        return Err(AnswerError::Empty);
-    }
     if !text.starts_with('{') {
         let before = text.split('{').next().unwrap_or(text);
         return Err(AnswerError::Text("before", excerpt(before)));

@@ -8,6 +8,7 @@
 mod unpack;
 
 use std::{
+    fs,
     future::pending,
     io::{self, ErrorKind, Write},
     os::{
@@ -26,11 +27,11 @@ use rustix::{
 };
 use tokio::{net::unix::pipe::Receiver, select, time::timeout};
 
-use super::PathError;
+use super::{PathError, cannot};
 use crate::{
     blocking::BlockingError,
-    interop::{Interop, InteropError, child::ChildError},
-    model::{Code, RelayLocation, excerpt, plain},
+    interop::{Interop, InteropError, child::ChildError, said_at_its_end},
+    model::{Code, RelayLocation, excerpt},
 };
 use wslmesh_relay::protocol::{self, EXIT_ELEVATED, Event, MAX_LINE, VERSION};
 
@@ -57,6 +58,9 @@ pub enum RelayError {
     /// The program could not be copied to the Windows drive.
     #[error(transparent)]
     Unpack(#[from] PathError),
+    /// The mount of the Windows drive does not allow that to root.
+    #[error("{0}: {1}")]
+    Denied(PathError, String),
     /// The program could not be started in the guest.
     #[error("the relay {0}")]
     Start(#[from] ChildError),
@@ -102,6 +106,7 @@ impl RelayError {
             Self::Interop(error) => error.code(),
             Self::Missing(_) => Code::RelayMissing,
             Self::Elevated => Code::RelayElevated,
+            Self::Denied(..) => Code::DriveDenied,
             _ => Code::RelayFailed,
         }
     }
@@ -130,12 +135,12 @@ impl Drop for Started {
 /// # Errors
 /// The program does not exist or cannot be started.
 pub fn start(location: &RelayLocation, lib: &Path) -> Result<Started, RelayError> {
-    let existing = |program: PathBuf| {
-        if program.is_file() {
-            Ok(program)
-        } else {
-            Err(RelayError::Missing(program))
+    let existing = |program: PathBuf| match fs::metadata(&program) {
+        Ok(meta) if meta.is_file() => Ok(program),
+        Err(error) if error.kind() == ErrorKind::PermissionDenied => {
+            Err(cannot("look at", &program)(error).into())
         }
+        Ok(_) | Err(_) => Err(RelayError::Missing(program)),
     };
     match location {
         RelayLocation::Guest => {
@@ -145,15 +150,32 @@ pub fn start(location: &RelayLocation, lib: &Path) -> Result<Started, RelayError
         }
         RelayLocation::Installed { program, .. } => {
             let interop = Interop::find()?;
-            let program = existing(interop.linux_path(program))?;
+            let program = interop.drives.on_linux(program);
+            let program = existing(program).map_err(|error| denied(&interop, error))?;
             Ok(spawn(interop.command(&program)?)?)
         }
         RelayLocation::Unpacked(folder) => {
             let interop = Interop::find()?;
-            let folder = interop.linux_path(folder);
-            let program = unpack::unpack(&lib.join(WINDOWS_PROGRAM), &folder)?;
+            let folder = interop.drives.on_linux(folder);
+            let program = unpack::unpack(&lib.join(WINDOWS_PROGRAM), &folder)
+                .map_err(|error| denied(&interop, error))?;
             Ok(spawn(interop.command(&program)?)?)
         }
+    }
+}
+
+/// Names what the drive is mounted with where that is the reason.
+fn denied(interop: &Interop, error: RelayError) -> RelayError {
+    match error {
+        RelayError::Unpack(error) if error.source.kind() == ErrorKind::PermissionDenied => {
+            let reason = interop.drives.reason(&error.path);
+            RelayError::Denied(error, reason)
+        }
+        RelayError::Unpack(error) if error.source.kind() == ErrorKind::ReadOnlyFilesystem => {
+            let reason = "the service may write below /mnt alone".to_owned();
+            RelayError::Denied(error, reason)
+        }
+        error => error,
     }
 }
 
@@ -299,12 +321,13 @@ impl Process {
         };
         while self.stderr.bytes.len() < MAX_STDERR && self.stderr.read().unwrap_or_default() {}
         self.stderr.bytes.truncate(MAX_STDERR);
-        RelayError::Ended {
-            code,
-            stderr: match plain(&String::from_utf8_lossy(&self.stderr.bytes)) {
-                text if text.is_empty() => "no error message".to_owned(),
-                text => text,
+        match said_at_its_end(&self.stderr.bytes) {
+            Err(error) => error.into(),
+            Ok(said) if said.is_empty() => RelayError::Ended {
+                code,
+                stderr: "no error message".to_owned(),
             },
+            Ok(stderr) => RelayError::Ended { code, stderr },
         }
     }
 }

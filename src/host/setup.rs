@@ -50,7 +50,7 @@ pub enum SetupError {
     #[error(transparent)]
     Staging(#[from] StagingError),
     /// It answered something else.
-    #[error("{0}")]
+    #[error("{}. {}", .0, .0.code().remediation())]
     Answer(#[from] AnswerError),
     /// The distribution has no usable name.
     #[error(transparent)]
@@ -121,7 +121,7 @@ impl Setup {
             .powershell(&path, request.as_bytes(), deadline)
             .await;
         let error = match call.map(|output| Answer::parse(&output)) {
-            Ok(Err(error @ AnswerError::Empty)) => error.into(),
+            Ok(Err(error @ AnswerError::NotRun(_))) => error.into(),
             Err(error @ InteropError::Call(ChildError::Exit { .. })) => error.into(),
             answer => return Ok(answer??),
         };

@@ -93,7 +93,7 @@ fn script(folder: &Path) -> Result<PathBuf, SyncError> {
 fn code(error: &SyncError) -> Code {
     match error {
         SyncError::Interop(error) => error.code(),
-        SyncError::Answer(_) => Code::InteropOutput,
+        SyncError::Answer(error) => error.code(),
         SyncError::Script(_) | SyncError::Folder(_) => Code::StateUnwritable,
         SyncError::Request(_) => Code::ForwardFailed,
     }
@@ -102,7 +102,9 @@ fn code(error: &SyncError) -> Code {
 /// Whether rules may have been made although there is no answer.
 fn may_have_worked(error: &SyncError) -> bool {
     match error {
-        SyncError::Interop(InteropError::Call(call)) => !matches!(call, ChildError::Start(_)),
+        SyncError::Interop(InteropError::Call(call)) => {
+            !matches!(call, ChildError::Start(_) | ChildError::NotStarted(_))
+        }
         SyncError::Answer(_) => true,
         _ => false,
     }

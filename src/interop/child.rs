@@ -28,6 +28,9 @@ pub enum ChildError {
     /// It could not be started.
     #[error("cannot be started: {0}")]
     Start(io::Error),
+    /// WSL's init ended without having started it, which says nothing about Windows.
+    #[error("was not started: {0}")]
+    NotStarted(String),
     /// It did not end in time and was killed.
     #[error("did not end within {} s and was killed", .0.as_secs_f32())]
     Timeout(Duration),
@@ -45,6 +48,43 @@ pub enum ChildError {
     /// Talking to it failed.
     #[error("broke off: {0}")]
     Pipe(#[from] io::Error),
+}
+
+/// What a program printed to its end.
+#[derive(Debug, Default)]
+pub struct Output {
+    /// Its standard output.
+    pub stdout: Vec<u8>,
+    /// The start of its standard error, safe for a journal.
+    pub stderr: String,
+}
+
+/// What a program said on standard error, as one line for a journal. Messages of WSL's init
+/// begin with their level, process and thread (microsoft/WSL: src/linux/init/common.h,
+/// LOG_ERROR), of which the process would make each message a new one.
+pub(crate) fn said(stderr: &[u8]) -> String {
+    let text = String::from_utf8_lossy(stderr);
+    let lines = text.split('\n').map(|line| {
+        let Some((level, rest)) = line.split_once("WSL (") else {
+            return line.to_owned();
+        };
+        let level = level
+            .strip_prefix('<')
+            .and_then(|level| level.strip_suffix('>'));
+        match (level, rest.split_once(')')) {
+            (Some(_), Some((_, rest))) => format!("WSL{rest}"),
+            _ => line.to_owned(),
+        }
+    });
+    plain(&lines.collect::<Vec<_>>().join("\n"))
+}
+
+/// Whether WSL's init says that it started nothing: nobody listens behind the interop
+/// socket, or nobody came back within 10 s (microsoft/WSL: util.cpp, UtilConnectUnix and
+/// UtilAcceptVsock). The latter also warns of an accept that takes long.
+pub(crate) fn not_started(said: &str) -> bool {
+    said.contains("accept4 failed")
+        || said.contains("UtilConnectUnix") && said.contains("connect failed")
 }
 
 /// A program that runs. Dropping it kills its whole process group unless it has
@@ -76,12 +116,12 @@ pub(super) fn wsl_program(name: &str) -> Command {
     }
 }
 
-/// Runs a program that reads nothing to its end and returns what it printed.
+/// Runs a program that reads nothing to its end and returns its standard output.
 ///
 /// # Errors
 /// See [`spawn`] and [`Running::finish`].
 pub(super) async fn run(command: Command, deadline: Duration) -> Result<Vec<u8>, ChildError> {
-    spawn(command)?.finish(b"", deadline).await
+    Ok(spawn(command)?.finish(b"", deadline).await?.stdout)
 }
 
 /// Starts a program.
@@ -108,12 +148,12 @@ impl Running {
         mut self,
         input: &[u8],
         deadline: Duration,
-    ) -> Result<Vec<u8>, ChildError> {
+    ) -> Result<Output, ChildError> {
         let answer = timeout(deadline, self.converse(input)).await;
         answer.unwrap_or(Err(ChildError::Timeout(deadline)))
     }
 
-    async fn converse(&mut self, input: &[u8]) -> Result<Vec<u8>, ChildError> {
+    async fn converse(&mut self, input: &[u8]) -> Result<Output, ChildError> {
         let child = &mut self.0;
         let pipes = (child.stdin.take(), child.stdout.take(), child.stderr.take());
         let (Some(mut stdin), Some(stdout), Some(stderr)) = pipes else {
@@ -142,10 +182,16 @@ impl Running {
         };
         let ((), output, stderr) = tokio::try_join!(write, read, errors)?;
         let status = child.wait().await?;
+        let mut stderr = said(&stderr);
         if status.success() {
-            return Ok(output);
+            return Ok(Output {
+                stdout: output,
+                stderr,
+            });
         }
-        let mut stderr = plain(&String::from_utf8_lossy(&stderr));
+        if not_started(&stderr) {
+            return Err(ChildError::NotStarted(stderr));
+        }
         if stderr.is_empty() {
             "without output".clone_into(&mut stderr);
         }

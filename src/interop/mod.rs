@@ -5,29 +5,37 @@
 //! util.cpp UtilConnectToInteropServer, binfmt.cpp, config.cpp).
 
 pub mod child;
+mod drives;
 pub(crate) mod ini;
 mod mode;
+mod socket;
 
 use std::{
-    env, fmt, fs,
-    os::unix::net::UnixStream,
+    fmt, fs, io,
     path::{Path, PathBuf},
     process,
     time::Duration,
 };
 
-pub use self::mode::{ask as ask_mode, ask_version as ask_wsl_version, is_wsl};
-use self::{
-    child::{ChildError, INIT},
-    ini::Ini,
+use rustix::fs::{Access, access};
+
+use self::child::{ChildError, INIT};
+pub use self::{
+    child::Output,
+    drives::Drives,
+    mode::{ask as ask_mode, ask_version as ask_wsl_version, is_wsl},
 };
-use crate::{
-    fs::{own::belongs_to_root, read_bounded},
-    model::{Code, DrivePath},
-};
+use crate::model::Code;
 
 /// Longest wait for a Windows program that waits for no person.
 pub const DEADLINE: Duration = Duration::from_secs(15);
+
+/// Longest wait for wslpath, which waits without limit for a socket that does not answer.
+/// It is tried twice: a client before it may take 10 s.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Most sockets that one call is tried by.
+const TRIES: usize = 3;
 
 const SOCKETS: &str = "/run/WSL";
 const POWERSHELL: &str = "Windows/System32/WindowsPowerShell/v1.0/powershell.exe";
@@ -35,12 +43,28 @@ const POWERSHELL: &str = "Windows/System32/WindowsPowerShell/v1.0/powershell.exe
 /// Why Windows cannot be reached.
 #[derive(Debug, thiserror::Error)]
 pub enum InteropError {
-    /// No socket answers.
-    #[error("no interop socket in {SOCKETS} accepts a connection")]
-    NoSocket,
+    /// No socket accepts: the reasons.
+    #[error("no interop socket in {SOCKETS} accepts a connection ({0})")]
+    NoSocket(String),
+    /// A socket accepts, and Windows does not come: the channel behind it is dead.
+    #[error("{} accepts calls and starts nothing: {said}", socket.display())]
+    Dead {
+        /// The socket that was tried last.
+        socket: PathBuf,
+        /// What WSL's init said.
+        said: String,
+    },
     /// No drive has it.
     #[error("there is no {POWERSHELL} on a Windows drive below {}", .0.display())]
     NoPowershell(PathBuf),
+    /// Root may not look at it: what the drive is mounted with.
+    #[error("root may not reach {}: {reason}", path.display())]
+    Denied {
+        /// powershell.exe.
+        path: PathBuf,
+        /// The masks of the drive's mount.
+        reason: String,
+    },
     /// Nothing runs Windows programs here.
     #[error("there is no {INIT}, which starts Windows programs in WSL")]
     NoInit,
@@ -57,8 +81,10 @@ impl InteropError {
     #[must_use]
     pub fn code(&self) -> Code {
         match self {
-            Self::NoSocket | Self::NoInit => Code::InteropMissing,
+            Self::NoSocket(_) | Self::NoInit => Code::InteropMissing,
+            Self::Dead { .. } | Self::Call(ChildError::NotStarted(_)) => Code::InteropDead,
             Self::NoPowershell(_) => Code::InteropPowershell,
+            Self::Denied { .. } => Code::DriveDenied,
             Self::Call(ChildError::Timeout(_)) => Code::InteropTimeout,
             Self::Call(ChildError::TooMuch) => Code::InteropOutput,
             Self::NoPath(_) | Self::Call(_) => Code::InteropFailed,
@@ -69,32 +95,40 @@ impl InteropError {
 /// A way to Windows, found a moment ago.
 #[derive(Debug)]
 pub struct Interop {
-    socket: PathBuf,
+    /// Those that accept, best first; at least one.
+    sockets: Vec<PathBuf>,
     powershell: PathBuf,
     /// Where drives are mounted.
-    root: PathBuf,
+    pub drives: Drives,
 }
 
 impl Interop {
-    /// Finds the socket and powershell.exe.
+    /// Finds the sockets and powershell.exe.
     ///
     /// # Errors
     /// What is missing.
     pub fn find() -> Result<Self, InteropError> {
-        let socket = socket().ok_or(InteropError::NoSocket)?;
-        let root = automount_root();
-        let powershell = powershell(&root);
+        let (mut sockets, mut refused) = (Vec::new(), Vec::new());
+        for path in socket::candidates() {
+            match socket::accepts(&path) {
+                Ok(()) => sockets.push(path),
+                Err(error) => refused.push(format!("{}: {error}", path.display())),
+            }
+        }
+        if sockets.is_empty() {
+            refused.truncate(TRIES);
+            let why = match refused.as_slice() {
+                [] => "root has none there".to_owned(),
+                refused => refused.join(", "),
+            };
+            return Err(InteropError::NoSocket(why));
+        }
+        let drives = Drives::read();
         Ok(Self {
-            socket,
-            powershell: powershell.ok_or_else(|| InteropError::NoPowershell(root.clone()))?,
-            root,
+            sockets,
+            powershell: powershell(&drives)?,
+            drives,
         })
-    }
-
-    /// Where a path of a Windows drive is mounted.
-    #[must_use]
-    pub fn linux_path(&self, path: &DrivePath) -> PathBuf {
-        path.on_linux(&self.root)
     }
 
     /// The path by which Windows knows a file of this distribution.
@@ -102,10 +136,19 @@ impl Interop {
     /// # Errors
     /// wslpath's failure.
     pub async fn windows_path(&self, file: &Path) -> Result<String, InteropError> {
-        let mut command = child::wsl_program("wslpath");
-        command.arg("-w").arg(file);
-        self.surround(command.as_std_mut(), &self.powershell);
-        let output = child::run(command, DEADLINE).await?;
+        let output = self.call(async |socket| {
+            let mut command = child::wsl_program("wslpath");
+            command.arg("-w").arg(file);
+            surround(command.as_std_mut(), &self.powershell, socket);
+            child::run(command, PATIENCE)
+                .await
+                .map_err(|error| match error {
+                    // It asks init alone.
+                    ChildError::Timeout(_) => ChildError::NotStarted(format!("wslpath {error}")),
+                    error => error,
+                })
+        });
+        let output = output.await?;
         let name = file.file_name().unwrap_or_default().to_string_lossy();
         let path = String::from_utf8(output).unwrap_or_default();
         let path = path.trim();
@@ -127,7 +170,7 @@ impl Interop {
         script: &str,
         input: &[u8],
         deadline: Duration,
-    ) -> Result<Vec<u8>, InteropError> {
+    ) -> Result<Output, InteropError> {
         let arguments = ["-ExecutionPolicy", "Bypass", "-File", script];
         self.run_powershell(&arguments, input, deadline).await
     }
@@ -138,8 +181,9 @@ impl Interop {
     /// # Errors
     /// Nothing to run it with, or the call's failure.
     pub async fn powershell_command(&self, command: &'static str) -> Result<Vec<u8>, InteropError> {
-        self.run_powershell(&["-Command", command], b"", DEADLINE)
-            .await
+        let arguments = ["-Command", command];
+        let output = self.run_powershell(&arguments, b"", DEADLINE).await?;
+        Ok(output.stdout)
     }
 
     async fn run_powershell(
@@ -147,94 +191,147 @@ impl Interop {
         arguments: &[&str],
         input: &[u8],
         deadline: Duration,
-    ) -> Result<Vec<u8>, InteropError> {
-        let mut command = self.command(&self.powershell)?;
-        command.args(["-NoProfile", "-NonInteractive"]);
-        command.args(arguments);
-        let running = child::spawn(command.into())?;
-        Ok(running.finish(input, deadline).await?)
-    }
-
-    /// How a Windows program is started, but for its arguments: by WSL's init, called
-    /// as the kernel calls it (microsoft/WSL: src/linux/init/binfmt.cpp). The file
-    /// itself is never executed: Windows' user may replace it by a Linux program at any
-    /// moment, which would run as root.
-    ///
-    /// # Errors
-    /// There is no such init.
-    pub fn command(&self, program: &Path) -> Result<process::Command, InteropError> {
+    ) -> Result<Output, InteropError> {
         if !Path::new(INIT).exists() {
             return Err(InteropError::NoInit);
         }
-        Ok(self.by_init(program))
+        let call = self.call(async |socket| {
+            let mut command = by_init(&self.powershell, socket);
+            command.args(["-NoProfile", "-NonInteractive"]);
+            command.args(arguments);
+            child::spawn(command.into())?.finish(input, deadline).await
+        });
+        call.await
     }
 
-    fn by_init(&self, program: &Path) -> process::Command {
-        let mut command = process::Command::new(INIT);
-        command.arg(program);
-        command.arg(program.file_name().unwrap_or_default());
-        self.surround(&mut command, program);
-        command
-    }
-
-    /// What every program of Windows is started with.
-    fn surround(&self, command: &mut process::Command, program: &Path) {
-        command
-            .env_clear()
-            .env("PATH", "/usr/bin:/bin")
-            .env("WSL_INTEROP", &self.socket);
-        // A folder on the Windows drive: from a Linux one Windows would make a
-        // UNC path, which cmd.exe and others warn about.
-        if let Some(folder) = program.parent() {
-            command.current_dir(folder);
+    /// Makes a short call by one socket after another, until it is started. A socket
+    /// that starts nothing is set aside; the only one is tried once more, because init
+    /// serves one client at a time and is busy while the distribution starts.
+    async fn call<T>(
+        &self,
+        call: impl AsyncFn(&Path) -> Result<T, ChildError>,
+    ) -> Result<T, InteropError> {
+        let mut sockets = self.sockets.clone();
+        sockets.sort_by_key(|path| socket::failures(path) > 0);
+        if let [only] = sockets.as_slice() {
+            sockets.push(only.clone());
         }
+        let mut dead = InteropError::NoSocket("none was found".to_owned());
+        for path in sockets.into_iter().take(TRIES) {
+            match call(&path).await {
+                Err(ChildError::NotStarted(said)) => {
+                    socket::set_aside(&path);
+                    dead = InteropError::Dead { socket: path, said };
+                }
+                ended => {
+                    if ended.is_ok() {
+                        socket::works(&path);
+                    }
+                    return Ok(ended?);
+                }
+            }
+        }
+        Err(dead)
     }
+
+    /// How a Windows program is started that stays, but for its arguments. Only init's own
+    /// socket serves it: what a session's socket started ends with that terminal.
+    ///
+    /// # Errors
+    /// There is no such socket or init, or two calls by it were not started in the last
+    /// minutes: the first may have met a busy init.
+    pub fn command(&self, program: &Path) -> Result<process::Command, InteropError> {
+        let own = socket::own();
+        if !self.sockets.contains(&own) {
+            let why = format!(
+                "{} is none of them; others end with their terminal",
+                own.display()
+            );
+            return Err(InteropError::NoSocket(why));
+        }
+        if socket::failures(&own) > 1 {
+            return Err(InteropError::Dead {
+                socket: own,
+                said: "it was tried a few minutes ago".to_owned(),
+            });
+        }
+        if !Path::new(INIT).exists() {
+            return Err(InteropError::NoInit);
+        }
+        Ok(by_init(program, &own))
+    }
+}
+
+/// What a program that was started with [`Interop::command`] said when it ended, as one
+/// line.
+///
+/// # Errors
+/// It was not started at all, which keeps its socket from being used for some minutes.
+pub fn said_at_its_end(stderr: &[u8]) -> Result<String, InteropError> {
+    let said = child::said(stderr);
+    if child::not_started(&said) {
+        let socket = socket::own();
+        socket::set_aside(&socket);
+        return Err(InteropError::Dead { socket, said });
+    }
+    Ok(said)
+}
+
+/// How WSL's init starts a Windows program, called as the kernel calls it
+/// (microsoft/WSL: src/linux/init/binfmt.cpp). The file itself is never executed:
+/// Windows' user may replace it by a Linux program at any moment, which would run as
+/// root.
+fn by_init(program: &Path, socket: &Path) -> process::Command {
+    let mut command = process::Command::new(INIT);
+    command.arg(program);
+    command.arg(program.file_name().unwrap_or_default());
+    surround(&mut command, program, socket);
+    command
+}
+
+/// What every program of Windows is started with.
+fn surround(command: &mut process::Command, program: &Path, socket: &Path) {
+    command
+        .env_clear()
+        .env("PATH", "/usr/bin:/bin")
+        .env("WSL_INTEROP", socket);
+    // A folder on the Windows drive: from a Linux one Windows would make a UNC path,
+    // which cmd.exe and others warn about. Without CAP_DAC_READ_SEARCH root may not
+    // enter a drive that is mounted with umask=77.
+    let folder = program.parent().unwrap_or(Path::new("/"));
+    let enters = access(folder, Access::EXEC_OK).is_ok();
+    command.current_dir(if enters { folder } else { Path::new("/") });
 }
 
 impl fmt::Display for Interop {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (program, socket) = (self.powershell.display(), self.socket.display());
-        write!(f, "{program} by {socket}")
+        let socket = self.sockets.first().map(|path| path.display());
+        write!(f, "{}", self.powershell.display())?;
+        socket.map_or(Ok(()), |socket| write!(f, " by {socket}"))
     }
 }
 
-/// WSL init's own socket first: it exists before any service. Then what the
-/// environment names, then the sockets of open sessions.
-fn socket() -> Option<PathBuf> {
-    let first = Path::new(SOCKETS).join("1_interop");
-    let named = env::var_os("WSL_INTEROP").map(PathBuf::from);
-    let mut sessions: Vec<PathBuf> = fs::read_dir(SOCKETS)
-        .into_iter()
-        .flatten()
-        .filter_map(|entry| Some(entry.ok()?.path()))
-        .filter(|path| path.to_string_lossy().ends_with("_interop"))
-        .collect();
-    sessions.sort();
-    std::iter::once(first)
-        .chain(named)
-        .chain(sessions)
-        // Any user may write to the folder of the sockets, but WSL's init makes its
-        // own as root.
-        .find(|path| belongs_to_root(path) && UnixStream::connect(path).is_ok())
-}
-
-fn powershell(root: &Path) -> Option<PathBuf> {
+/// Where powershell.exe is.
+fn powershell(drives: &Drives) -> Result<PathBuf, InteropError> {
+    let mut denied = None;
     // The system drive is C: but for rare machines.
-    ('c'..='z')
-        .map(|drive| root.join(drive.to_string()).join(POWERSHELL))
-        .find(|path| path.is_file())
-}
-
-/// The folder below which WSL mounts Windows' drives: `[automount] root=` of
-/// /etc/wsl.conf, else /mnt.
-pub(crate) fn automount_root() -> PathBuf {
-    automount_root_in(&read_bounded(Path::new("/etc/wsl.conf"), ini::MOST).unwrap_or_default())
-}
-
-fn automount_root_in(conf: &[u8]) -> PathBuf {
-    let conf = Ini::wsl_conf(conf);
-    let root = conf.get("automount.root");
-    PathBuf::from(root.filter(|root| root.starts_with('/')).unwrap_or("/mnt"))
+    for letter in 'c'..='z' {
+        let path = drives.folder(letter).join(POWERSHELL);
+        match fs::metadata(&path) {
+            Ok(meta) if meta.is_file() => return Ok(path),
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                denied.get_or_insert(path);
+            }
+            Ok(_) | Err(_) => {}
+        }
+    }
+    Err(match denied {
+        Some(path) => InteropError::Denied {
+            reason: drives.reason(&path),
+            path,
+        },
+        None => InteropError::NoPowershell(drives.root().to_owned()),
+    })
 }
 
 #[cfg(test)]

@@ -7,9 +7,15 @@ use crate::{
     model::{Mode, ModeState, plain},
 };
 
-/// A dead interop channel costs 10 s a call (microsoft/WSL:
-/// src/linux/init/binfmt.cpp, ACCEPT_TIMEOUT).
-const DEADLINE: Duration = Duration::from_secs(12);
+/// Longest wait for wslinfo, which waits without limit for a socket that does not
+/// answer. A client before it may take 10 s (microsoft/WSL: src/linux/init/binfmt.cpp,
+/// ACCEPT_TIMEOUT).
+const PATIENCE: Duration = Duration::from_secs(12);
+/// While the distribution starts, init's only thread for calls may wait for systemd, up
+/// to 10 s for each session (microsoft/WSL: src/linux/init/init.cpp, CreateLoginSession).
+const AT_BOOT: Duration = Duration::from_secs(30);
+/// How long that lasts, in s since the virtual machine's start.
+const BOOT: f64 = 60.0;
 
 /// Asks WSL, unless this is no WSL machine.
 pub async fn ask() -> ModeState {
@@ -34,10 +40,20 @@ pub async fn ask_version() -> Option<String> {
 }
 
 async fn wslinfo(option: &str) -> Result<String, ChildError> {
+    let deadline = if boots() { AT_BOOT } else { PATIENCE };
     let mut command = child::wsl_program("wslinfo");
     command.args([option, "-n"]);
-    let output = child::run(command, DEADLINE).await?;
+    let output = child::run(command, deadline).await?;
     Ok(String::from_utf8_lossy(&output).into_owned())
+}
+
+/// Whether the virtual machine has just started (proc_uptime(5)).
+fn boots() -> bool {
+    let uptime = fs::read_to_string("/proc/uptime").unwrap_or_default();
+    let seconds = uptime.split_whitespace().next();
+    seconds
+        .and_then(|seconds| seconds.parse().ok())
+        .is_some_and(|seconds: f64| seconds < BOOT)
 }
 
 fn unknown(word: &str) -> String {

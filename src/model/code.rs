@@ -189,8 +189,8 @@ registry! {
         "The relay exited and was restarted with its table of UDP clients.",
         "No action needed; if it happens repeatedly, look for an antivirus that ends the relay, or report it";
     RelayElevated, "relay-elevated", Warning,
-        "This distribution was started from an elevated terminal, and the relay does not run with administrator rights because it handles input from the network.",
-        "Close all WSL windows, run `wsl --shutdown`, and start the distribution from an ordinary terminal";
+        "WSL was started by an elevated program (any distribution), and the relay does not run with administrator rights because it handles input from the network.",
+        "Run `wsl --shutdown`, then start WSL from an ordinary terminal before any elevated program does";
     RelayLimit, "relay-limit", Warning,
         "The relay rejected clients because it reached its limit.",
         "Look for a flood of connections to the port in the message; idle ones time out";
@@ -199,7 +199,7 @@ registry! {
         "Run `systemctl start wslmesh`";
     ForwardNotElevated, "forward-not-elevated", Warning,
         "The Windows user of this distribution may not change port forwards, and nothing is installed on Windows that may.",
-        "Run `wslmesh host install`; or start the distribution from an elevated terminal, then `systemctl reload wslmesh`";
+        "Run `wslmesh host install`; or run `wsl --shutdown` and start WSL from an elevated terminal before anything else does";
     ForwardLeftover, "forward-leftover", Info,
         "Rules made by the agent are still on Windows, and nothing maintains or removes them now.",
         "To remove them, run `systemctl stop wslmesh` and `wslmesh restore`; or set [host] backend = \"auto\" and remove the [[forward]] entries";
@@ -221,6 +221,15 @@ registry! {
     InteropPowershell, "interop-powershell", Warning,
         "powershell.exe was not found on a mounted Windows drive.",
         "Set [automount] enabled=true in /etc/wsl.conf and restart WSL with `wsl --shutdown`";
+    InteropDead, "interop-dead", Warning,
+        "WSL's channel to Windows is dead: its socket takes calls, and no program starts. It does not come back by itself.",
+        "Run `wsl --terminate NAME` on Windows (`wsl --list` shows the names) and start the distribution again; the agent retries, by an open terminal's channel where there is one";
+    InteropScript, "interop-script", Warning,
+        "Windows PowerShell ended without running the agent's script.",
+        "Open \\\\wsl.localhost in Windows' Explorer. If this distribution cannot be read there: set [fileServer] enabled=true in /etc/wsl.conf, add P9NP to ProviderOrder in HKLM\\SYSTEM\\CurrentControlSet\\Control\\NetworkProvider\\Order, or end the other logon session of this Windows user; then run `wsl --shutdown`. Otherwise the message has PowerShell's reason";
+    DriveDenied, "drive-denied", Warning,
+        "The mount of a Windows drive does not let root do what the agent needs: its files belong to the default user.",
+        "Run `wslmesh host install`, after which the agent writes to no drive; or take umask=, dmask= and fmask= out of [automount] options in /etc/wsl.conf and run `wsl --shutdown`. Drives outside of /mnt need the drop-in automount-root.service.conf (docs/hardening.md)";
     InteropTimeout, "interop-timeout", Warning,
         "Windows did not answer in time; the call was cancelled.",
         "Try `powershell.exe -Command 1` in a terminal; if it also hangs, restart WSL with `wsl --shutdown`";

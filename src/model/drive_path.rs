@@ -57,13 +57,17 @@ impl DrivePath {
         Self::new(&format!("{}\\{name}", self.0))
     }
 
-    /// The same path inside Linux, where drives are mounted below `root` by
-    /// their letters (`[automount] root` of wsl.conf, `/mnt` by default).
+    /// The drive's letter as it was written.
     #[must_use]
-    pub fn on_linux(&self, root: &Path) -> PathBuf {
-        let mut path = root.to_owned();
-        let (drive, rest) = self.0.split_once(":\\").unwrap_or((&self.0, ""));
-        path.push(drive.to_ascii_lowercase());
+    pub fn letter(&self) -> char {
+        self.0.chars().next().unwrap_or('C')
+    }
+
+    /// The same path inside Linux, where the drive is mounted at `drive`.
+    #[must_use]
+    pub fn on_linux(&self, drive: &Path) -> PathBuf {
+        let mut path = drive.to_owned();
+        let (_, rest) = self.0.split_once(":\\").unwrap_or((&self.0, ""));
         path.extend(rest.split('\\').filter(|name| !name.is_empty()));
         path
     }

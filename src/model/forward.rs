@@ -212,7 +212,8 @@ pub enum HostPrivilege {
     Unknown,
     /// Nothing: not installed, and not elevated.
     None,
-    /// The distribution was started from an elevated terminal.
+    /// WSL was started by an elevated program, with whichever distribution
+    /// (microsoft/WSL: LxssUserSession::_CreateVm keeps its token for all).
     Elevated,
     /// What `wslmesh host install` made is installed.
     Installed,

@@ -7,7 +7,7 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 
-use crate::interop::{POWERSHELL, SOCKET};
+use crate::interop::{NO_SESSION, POWERSHELL, SESSION, SOCKET};
 use crate::root;
 
 /// One way to fail. It lasts until another is set or it is cleared.
@@ -18,16 +18,24 @@ pub(crate) enum Fault {
     InteropGone,
     /// The interop socket exists without a listener.
     InteropRefuses,
-    /// The interop socket takes the call and never answers: `accept4 failed 110`.
+    /// PID 1's socket takes each question and answers none: programs end with `accept4
+    /// failed 110`, wslinfo and wslpath wait without limit.
     InteropSilent,
+    /// PID 1's channel to Windows is dead: what is to be started gets lost (`accept4 failed
+    /// 110`), and questions to init itself are answered.
+    ChannelDead,
+    /// The same while a terminal is open, whose own channel works.
+    ChannelDeadBesideSession,
+    /// One start gets lost, as when init is busy; then the fault is over.
+    LosesOne,
     /// powershell.exe takes this much longer, in ms, and then answers rightly.
     Slow(u64),
     /// powershell.exe starts and never ends.
     Hang,
     /// powershell.exe ends with this code and these bytes on standard error.
     Exit {
-        /// The exit code.
-        code: u8,
+        /// The exit code, all 32 bits.
+        code: u32,
         /// In whatever code page the test wants.
         stderr: Vec<u8>,
     },
@@ -72,7 +80,12 @@ impl Fault {
             Self::BinfmtGone if Path::new(ENTRY).exists() => {
                 fs::write(ENTRY, "-1").context("removing the entry")
             }
+            Self::ChannelDeadBesideSession => {
+                fs::rename(NO_SESSION, SESSION).context("opening a terminal")
+            }
             Self::InteropSilent
+            | Self::ChannelDead
+            | Self::LosesOne
             | Self::Slow(_)
             | Self::Hang
             | Self::Exit { .. }
@@ -95,7 +108,12 @@ impl Fault {
             }
             Self::PowershellMissing => root::powershell(Path::new(POWERSHELL)),
             Self::BinfmtGone if binfmt => root::register(),
+            Self::ChannelDeadBesideSession => {
+                fs::rename(SESSION, NO_SESSION).context("closing the terminal")
+            }
             Self::InteropSilent
+            | Self::ChannelDead
+            | Self::LosesOne
             | Self::Slow(_)
             | Self::Hang
             | Self::Exit { .. }
@@ -126,6 +144,9 @@ impl Fault {
             Self::InteropGone
             | Self::InteropRefuses
             | Self::InteropSilent
+            | Self::ChannelDead
+            | Self::ChannelDeadBesideSession
+            | Self::LosesOne
             | Self::Slow(_)
             | Self::Hang
             | Self::Exit { .. }

@@ -5,7 +5,7 @@ use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::interop::{SOCKET, drive_letter};
 use crate::root::ACCEPT_FILE;
@@ -21,35 +21,56 @@ fn fail(text: &str) -> ExitCode {
     ExitCode::FAILURE
 }
 
-/// Connects like WSL's own client: `$WSL_INTEROP` when that path exists, else
-/// PID 1's socket.
-fn connect() -> std::io::Result<UnixStream> {
+/// A message as WSL's init writes it: level, process and thread, function and line.
+fn message(place: &str, what: &str) -> String {
+    format!("<3>WSL ({} - ) ERROR: {place}: {what}", std::process::id())
+}
+
+/// Connects like WSL's own client: `$WSL_INTEROP` when that path exists, else PID 1's
+/// socket.
+fn connect() -> Result<UnixStream, String> {
     let path = std::env::var_os("WSL_INTEROP")
         .map(PathBuf::from)
         .filter(|p| p.exists());
-    UnixStream::connect(path.unwrap_or_else(|| PathBuf::from(SOCKET)))
+    connect_to(&path.unwrap_or_else(|| PathBuf::from(SOCKET)))
 }
 
-/// Says what is wanted and waits for Windows to take it up.
-fn open(hello: &Hello) -> Result<(UnixStream, Vec<u8>), String> {
-    let refused = |e: std::io::Error| {
-        format!(
-            "<3>WSL ERROR: UtilConnectUnix: connect failed {}",
-            e.raw_os_error().unwrap_or(0)
-        )
-    };
-    let timed_out = |_| "<3>WSL ERROR: UtilAcceptVsock: accept4 failed 110".to_owned();
-    let mut stream = connect().map_err(refused)?;
+fn connect_to(path: &Path) -> Result<UnixStream, String> {
+    UnixStream::connect(path).map_err(|e| {
+        let code = e.raw_os_error().unwrap_or(0);
+        message("UtilConnectUnix:543", &format!("connect failed {code}"))
+    })
+}
+
+/// Asks init itself and waits without limit.
+fn ask(mut stream: UnixStream, question: &Hello) -> Result<String, String> {
+    let question = serde_json::to_vec(question).map_err(|e| e.to_string())?;
+    wire::send(&mut stream, Kind::Hello, &question).map_err(|e| e.to_string())?;
+    let (_, answer) = wire::receive(&mut stream).map_err(|e| e.to_string())?;
+    Ok(String::from_utf8_lossy(&answer).into_owned())
+}
+
+/// Says what is to be started and waits for Windows to come back.
+fn open(hello: &Hello) -> Result<UnixStream, String> {
+    let begun = Instant::now();
+    let mut stream = connect()?;
     let milliseconds = std::fs::read_to_string(ACCEPT_FILE)
         .ok()
         .and_then(|t| t.trim().parse().ok());
     let deadline = Duration::from_millis(milliseconds.unwrap_or(10_000));
-    stream.set_read_timeout(Some(deadline)).map_err(refused)?;
+    stream
+        .set_read_timeout(Some(deadline))
+        .map_err(|e| e.to_string())?;
     let hello = serde_json::to_vec(hello).map_err(|e| e.to_string())?;
-    wire::send(&mut stream, Kind::Hello, &hello).map_err(refused)?;
-    let (_, answer) = wire::receive(&mut stream).map_err(timed_out)?;
-    stream.set_read_timeout(None).map_err(refused)?;
-    Ok((stream, answer))
+    let asked = wire::send(&mut stream, Kind::Hello, &hello);
+    if asked.and_then(|()| wire::receive(&mut stream)).is_err() {
+        // Windows comes by another way than the one that the question went, so a lost
+        // question is noticed by waiting alone.
+        std::thread::sleep(deadline.saturating_sub(begun.elapsed()));
+        return Err(message("UtilAcceptVsock:281", "accept4 failed 110"));
+    }
+    stream.set_read_timeout(None).map_err(|e| e.to_string())?;
+    Ok(stream)
 }
 
 /// `wslinfo [--networking-mode | --version] [-n]`
@@ -62,10 +83,14 @@ pub(crate) fn wslinfo(arguments: &[String]) -> ExitCode {
     let mut rest = arguments.iter().filter(|a| *a != "-n").map(String::as_str);
     match (rest.next(), rest.next()) {
         (Some("--version" | "--wsl-version"), None) => print!("{VERSION}{newline}"),
-        (Some("--networking-mode"), None) => match open(&Hello::NetworkingMode) {
-            Ok((_, answer)) => print!("{}{newline}", String::from_utf8_lossy(&answer)),
-            Err(why) => return fail(&why),
-        },
+        // By init's own socket, whatever WSL_INTEROP says.
+        (Some("--networking-mode"), None) => {
+            let asked = connect_to(Path::new(SOCKET));
+            match asked.and_then(|stream| ask(stream, &Hello::NetworkingMode)) {
+                Ok(mode) => print!("{mode}{newline}"),
+                Err(why) => return fail(&why),
+            }
+        }
         _ => return fail("Invalid command line arguments: wslinfo"),
     }
     ExitCode::SUCCESS
@@ -79,28 +104,28 @@ pub(crate) fn wslpath(arguments: &[String]) -> ExitCode {
     if option != "-w" {
         return fail("wslpath: only -w is known to the lab");
     }
-    match Path::new(path).canonicalize() {
-        Ok(path) => {
-            println!("{}", to_windows(&path));
-            ExitCode::SUCCESS
-        }
-        Err(_) => fail(&format!("wslpath: {path}: No such file or directory")),
+    // A file need not exist.
+    let path = Path::new(path);
+    let path = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    match to_windows(&path) {
+        Ok(path) => println!("{path}"),
+        Err(why) => return fail(&why),
     }
+    ExitCode::SUCCESS
 }
 
-fn to_windows(path: &Path) -> String {
+/// Init knows the distribution's name; a drive's letter is in the table of mounts.
+fn to_windows(path: &Path) -> Result<String, String> {
     let text = path.to_string_lossy();
-    match drive_letter(&text) {
-        Some((letter, rest)) => format!(
-            "{}:{}",
-            letter.to_ascii_uppercase(),
-            rest.replace('/', "\\")
-        ),
-        None => format!(
-            "\\\\wsl.localhost\\{DISTRIBUTION}{}",
-            text.replace('/', "\\")
-        ),
+    if let Some((letter, rest)) = drive_letter(&text) {
+        let letter = letter.to_ascii_uppercase();
+        return Ok(format!("{letter}:{}", rest.replace('/', "\\")));
     }
+    let name = ask(connect()?, &Hello::Name)?;
+    Ok(format!(
+        "\\\\wsl.localhost\\{name}{}",
+        text.replace('/', "\\")
+    ))
 }
 
 /// The interpreter of MZ files: `[/init, full path, argv0, arguments...]`.
@@ -122,7 +147,7 @@ pub(crate) fn interpreter(arguments: &[String]) -> ExitCode {
         argv: argv.to_vec(),
         cwd,
     }) {
-        Ok((stream, _)) => relay(stream),
+        Ok(stream) => relay(stream),
         Err(why) => fail(&why),
     }
 }
@@ -138,8 +163,9 @@ fn relay(mut stream: UnixStream) -> ExitCode {
                 .and_then(|()| std::io::stdout().flush()),
             Ok((Kind::Error, bytes)) => std::io::stderr().write_all(&bytes),
             Ok((Kind::Exit, code)) => {
-                // Only the low 8 bits of a Windows exit code reach the caller.
-                // Ends at once: a read from standard input may still be waiting.
+                // A Windows exit code has 32 bits, of which an exit status on Linux has
+                // the lowest 8. Ends at once: a read from standard input may still be
+                // waiting.
                 std::process::exit(code.last().copied().map_or(1, i32::from))
             }
             Ok((Kind::Hello | Kind::Input | Kind::Started, _)) => Ok(()),

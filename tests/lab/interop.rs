@@ -34,6 +34,12 @@ pub(crate) const POWERSHELL: &str = "/mnt/c/Windows/System32/WindowsPowerShell/v
 pub(crate) const SOCKET_FOLDER: &str = "/run/WSL";
 /// The socket of PID 1.
 pub(crate) const SOCKET: &str = "/run/WSL/1_interop";
+/// The socket of an open terminal, while there is one.
+pub(crate) const SESSION: &str = "/run/WSL/700_interop";
+/// The same while there is none.
+pub(crate) const NO_SESSION: &str = "/run/WSL/.700";
+/// How long init waits for a client to say what it wants.
+const HELLO: Duration = Duration::from_secs(10);
 
 /// A file as it is shipped, by the name it has on Windows.
 pub(crate) fn shipped(name: &str) -> Option<Vec<u8>> {
@@ -117,15 +123,17 @@ impl Host {
             queue: Mutex::default(),
             tickets: AtomicU64::new(1000),
         });
-        let listener = UnixListener::bind(SOCKET).context("making the interop socket")?;
-        std::fs::set_permissions(SOCKET, std::fs::Permissions::from_mode(0o777))?;
-        let for_calls = Arc::clone(&host);
-        std::thread::spawn(move || {
-            for stream in listener.incoming().flatten() {
-                let host = Arc::clone(&for_calls);
-                std::thread::spawn(move || host.take(stream));
-            }
-        });
+        for path in [SOCKET, NO_SESSION] {
+            let listener = UnixListener::bind(path).context("making an interop socket")?;
+            std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o777))?;
+            let host = Arc::clone(&host);
+            // One client at a time says what it wants.
+            std::thread::spawn(move || {
+                for stream in listener.incoming().flatten() {
+                    host.take(stream, path == SOCKET);
+                }
+            });
+        }
         Ok(host)
     }
 
@@ -170,25 +178,50 @@ impl Host {
         self.state().violations.push(text);
     }
 
-    fn take(self: &Arc<Self>, mut stream: UnixStream) {
-        let hello = wire::receive(&mut stream);
+    /// Takes what a client wants; `own` says whether it came by the socket of PID 1.
+    fn take(self: &Arc<Self>, mut stream: UnixStream, own: bool) {
+        let limit = stream.set_read_timeout(Some(HELLO));
+        let hello = limit.and_then(|()| wire::receive(&mut stream));
+        let read = stream.set_read_timeout(None);
         let fault = self.state().fault.clone();
-        if fault == Some(Fault::InteropSilent) {
+        if fault == Some(Fault::InteropSilent) && own {
             // Held open until the caller gives up.
-            drop(wire::receive(&mut stream));
+            std::thread::spawn(move || drop(wire::receive(&mut stream)));
             return;
         }
-        match hello.map(|(_, text)| serde_json::from_slice(&text)) {
-            Ok(Ok(Hello::NetworkingMode)) => {
+        // Else the caller ended before it said anything, as when it is killed.
+        let Ok((_, text)) = hello.and_then(|hello| read.map(|()| hello)) else {
+            return;
+        };
+        match serde_json::from_slice(&text) {
+            Ok(Hello::NetworkingMode) => {
                 let mode = self.state().mode.clone();
                 drop(wire::send(&mut stream, Kind::Started, mode.as_bytes()));
             }
-            Ok(Ok(Hello::Start { exe, argv, cwd })) => {
-                self.start_program(stream, &exe, &argv, cwd, fault.as_ref())
+            Ok(Hello::Name) => {
+                let name = DISTRIBUTION.as_bytes();
+                drop(wire::send(&mut stream, Kind::Started, name));
             }
-            Ok(Err(error)) => self.violation(format!("a call that is not understood: {error}")),
-            // The caller ended before it said anything, as when it is killed.
-            Err(_) => {}
+            Ok(Hello::Start { .. }) if own && self.loses(fault.as_ref()) => {}
+            Ok(Hello::Start { exe, argv, cwd }) => {
+                let host = Arc::clone(self);
+                std::thread::spawn(move || {
+                    host.start_program(stream, &exe, &argv, cwd, fault.as_ref());
+                });
+            }
+            Err(error) => self.violation(format!("a call that is not understood: {error}")),
+        }
+    }
+
+    /// Whether what is to be started gets lost on the way to Windows.
+    fn loses(&self, fault: Option<&Fault>) -> bool {
+        match fault {
+            Some(Fault::ChannelDead | Fault::ChannelDeadBesideSession) => true,
+            Some(Fault::LosesOne) => {
+                self.state().fault = None;
+                true
+            }
+            _ => false,
         }
     }
 
@@ -200,6 +233,15 @@ impl Host {
         cwd: String,
         fault: Option<&Fault>,
     ) {
+        if !Path::new(exe).is_file() {
+            // CreateProcess fails, of which init tells the Linux error.
+            let said = format!("{exe}: No such file or directory\n");
+            let sent = wire::send(&mut stream, Kind::Started, b"")
+                .and_then(|()| wire::send(&mut stream, Kind::Error, said.as_bytes()))
+                .and_then(|()| wire::send(&mut stream, Kind::Exit, &[0, 0, 0, 1]));
+            // Its caller may be gone.
+            return drop(sent);
+        }
         if relay::is_relay(exe) {
             return self.start_relay(&mut stream, exe, argv);
         }
@@ -260,11 +302,11 @@ impl Host {
 struct Ended {
     outcome: String,
     /// Its code and standard error; `None` where its caller learns neither.
-    exit: Option<(u8, Vec<u8>)>,
+    exit: Option<(u32, Vec<u8>)>,
 }
 
 impl Ended {
-    fn new(outcome: impl Into<String>, code: u8, stderr: &[u8]) -> Self {
+    fn new(outcome: impl Into<String>, code: u32, stderr: &[u8]) -> Self {
         Self {
             outcome: outcome.into(),
             exit: Some((code, stderr.to_vec())),
@@ -435,9 +477,9 @@ impl Program<'_> {
         }
     }
 
-    fn exit(&mut self, code: u8, stderr: &[u8]) {
+    fn exit(&mut self, code: u32, stderr: &[u8]) {
         let sent = wire::send(self.stream, Kind::Error, stderr)
-            .and_then(|()| wire::send(self.stream, Kind::Exit, &u32::from(code).to_be_bytes()))
+            .and_then(|()| wire::send(self.stream, Kind::Exit, &code.to_be_bytes()))
             .and_then(|()| self.stream.flush());
         // The caller may be gone by now; its end is its own affair.
         drop(sent);
@@ -476,6 +518,22 @@ fn script(exe: &str, argv: &[String]) -> Result<String, String> {
     }
     let path =
         to_linux(script).ok_or_else(|| format!("{script:?} is not a path Windows could open"))?;
+    // Windows reads files of the distribution as its default user (uid 1000), who is
+    // neither root nor in a group of root's.
+    for place in Path::new(&path).ancestors() {
+        let needed = if place == Path::new(&path) {
+            0o004
+        } else {
+            0o001
+        };
+        let mode = std::fs::metadata(place).map_err(|e| format!("{script}: {e}"))?;
+        if mode.permissions().mode() & needed == 0 {
+            return Err(format!(
+                "{script}: its user may not read {}",
+                place.display()
+            ));
+        }
+    }
     let bytes = std::fs::read(&path).map_err(|e| format!("{script}: {e}"))?;
     if shipped(file_name(&path)).is_some_and(|shipped| shipped == bytes) {
         Ok(path)

@@ -23,7 +23,7 @@ struct Case {
     mentions: &'static str,
 }
 
-const CASES: [Case; 13] = [
+const CASES: [Case; 17] = [
     Case {
         name: "socket_gone",
         fault: || Fault::InteropGone,
@@ -39,8 +39,36 @@ const CASES: [Case; 13] = [
     Case {
         name: "dead_socket",
         fault: || Fault::InteropSilent,
-        code: Some("interop-failed"),
-        mentions: "accept4 failed 110",
+        code: Some("interop-dead"),
+        mentions: "1_interop accepts calls and starts nothing: wslpath did not end",
+    },
+    Case {
+        name: "dead_channel",
+        fault: || Fault::ChannelDead,
+        code: Some("interop-dead"),
+        mentions: "starts nothing: WSL ERROR: UtilAcceptVsock:281: accept4 failed 110",
+    },
+    Case {
+        name: "dead_channel_beside_a_terminal",
+        fault: || Fault::ChannelDeadBesideSession,
+        code: None,
+        mentions: "",
+    },
+    Case {
+        name: "one_start_is_lost",
+        fault: || Fault::LosesOne,
+        code: None,
+        mentions: "",
+    },
+    Case {
+        name: "script_not_read",
+        // What PowerShell ends with where it cannot read the script; Linux sees 0.
+        fault: || Fault::Exit {
+            code: 0xFFFD_0000,
+            stderr: b"The argument '\\\\wsl.localhost\\Lab\\x.ps1' does not exist.\r\n".to_vec(),
+        },
+        code: Some("interop-script"),
+        mentions: "did not run the script: The argument '\\\\wsl.localhost\\Lab\\x.ps1' does not exist.",
     },
     Case {
         name: "slow",
@@ -60,7 +88,7 @@ const CASES: [Case; 13] = [
     },
     Case {
         name: "rubbish",
-        fault: || Fault::Rubbish(b"\xff\xfb\x07 rubbish\n\x1b[2J".to_vec()),
+        fault: || Fault::Rubbish(b"\xff\xfb\x07 {rubbish\n\x1b[2J".to_vec()),
         code: Some("interop-output"),
         mentions: "not UTF-8",
     },
@@ -108,6 +136,15 @@ const CASES: [Case; 13] = [
     },
 ];
 
+/// A forward that takes a relay.
+const UDP: &str = r#"
+[[forward]]
+name = "node"
+protocol = "udp"
+listen-port = 41641
+listen-address = "127.0.0.1"
+"#;
+
 /// This file's trials.
 pub(crate) fn trials() -> Vec<Trial> {
     let mut trials: Vec<Trial> = CASES
@@ -128,6 +165,14 @@ pub(crate) fn trials() -> Vec<Trial> {
     trials.extend([
         quick("windows_faults::from_the_start", from_the_start),
         quick("windows_faults::never_reached", never_reached),
+        trial_with(
+            "windows_faults::no_relay_by_a_terminal",
+            Options {
+                accept_ms: 200,
+                ..Options::quick()
+            },
+            no_relay_by_a_terminal,
+        ),
     ]);
     trials
 }
@@ -192,11 +237,30 @@ fn from_the_start(world: &World) -> Result<()> {
     let found = agent.ill("mode-unknown")?;
     ensure!(found.detail.contains("connect failed 111"), "{found:?}");
     ensure!(world.windows().calls()?.is_empty(), "Windows was called");
+    // The message of each attempt has another process number.
+    std::thread::sleep(std::time::Duration::from_millis(3500));
+    let log = agent.log()?;
+    let lines = log.matches("networking mode: unknown").count();
+    ensure!(lines == 1, "{lines} lines: {log}");
     nothing_foreign(&world.windows().view()?, &foreign)?;
     world.windows().clear_fault()?;
     wait_for_rules(world, &agent, &ours(FIRST)?, &foreign)?;
     let status = agent.healthy()?;
     ensure!(status.mode == "nat", "{status:?}");
+    agent.stop()
+}
+
+/// A relay that a terminal's socket started would end with that terminal.
+fn no_relay_by_a_terminal(world: &World) -> Result<()> {
+    world.windows().set_fault(Fault::ChannelDeadBesideSession)?;
+    let agent = world.start_agent(&crate::agent::config(UDP))?;
+    let found = agent.raised("interop-dead")?;
+    ensure!(found.subject == "relay", "{found:?}");
+    agent.wait("the sync by the terminal", |status| {
+        status.windows_address.is_some()
+    })?;
+    ensure!(world.windows().relays()?.is_empty(), "a relay was started");
+    world.windows().clear_fault()?;
     agent.stop()
 }
 

@@ -21,6 +21,8 @@ pub(crate) enum Hello {
     },
     /// `wslinfo --networking-mode`.
     NetworkingMode,
+    /// `wslpath` of a file on the Linux disk: what Windows calls this distribution.
+    Name,
 }
 
 /// What a frame carries.

@@ -350,7 +350,11 @@ fn the_fixed_answers_are_answers() {
             .trim()
             .trim_start_matches("Write-Host '")
             .trim_end_matches('\'');
-        let answer = Answer::parse(text.as_bytes()).expect("an answer of the contract");
+        let printed = wslmesh::interop::Output {
+            stdout: text.as_bytes().to_vec(),
+            stderr: String::new(),
+        };
+        let answer = Answer::parse(&printed).expect("an answer of the contract");
         assert_eq!(answer.state, State::Failed);
         assert!(answer.detail.is_some());
         let mut expected = keys(&golden("answer-synced.json"));

@@ -71,7 +71,7 @@ drive /mnt/c
 guest mkdir -p /run/WSL
 guest ln -s /init /usr/bin/wslinfo
 guest ln -s /init /usr/bin/wslpath
-guest systemd-socket-activate -l /run/WSL/1_interop /bin/cat >/dev/null 2>&1 &
+guest systemd-socket-activate -l /run/WSL/1_interop /bin/sleep infinity >/dev/null 2>&1 &
 within 10 guest test -S /run/WSL/1_interop
 guest mkdir -p /etc/wslmesh/wslmesh.toml.d
 guest sh -c 'printf "[[forward]]\nname = \"ssh\"\nprotocol = \"tcp\"\nlisten-port = 2222\nconnect-port = 22\n" >/etc/wslmesh/wslmesh.toml.d/ssh.toml'
@@ -92,7 +92,7 @@ has 'with the interop socket' "$call" '^WSL_INTEROP=/run/WSL/1_interop$'
 has 'in its folder on the drive' "$call" "^folder: ${program%/*}\$"
 has 'without new privileges' "$call" 'NoNewPrivs:[[:blank:]]*1'
 has 'with a filter of system calls' "$call" 'Seccomp:[[:blank:]]*2'
-has 'with two capabilities at most' "$call" 'CapEff:[[:blank:]]*0000000000001400'
+has 'with three capabilities at most' "$call" 'CapEff:[[:blank:]]*0000000000001404'
 has 'on a system that cannot be written to' "$call" '^system: read-only$'
 has 'with JSON on standard input' "$call" '"connect-address":"172\.28\.16\.5"'
 # EACCES is 13.
@@ -108,8 +108,42 @@ for place in /etc/wslmesh /var/lib/wslmesh /run/wslmesh /tmp; do
     ok "nor does a file in $place" refused "$place/probe"
 done
 inside rm -f /etc/wslmesh/probe /var/lib/wslmesh/probe
+for place in / /usr /usr/bin /bin /lib /etc /var; do
+    has "$place cannot be written to" "$(inside touch "$place/probe" 2>&1)" 'Read-only file system'
+done
 ok 'programs of the system run' inside /bin/sh -c 'perl -e 1'
 ok 'the relay for Linux does' inside /bin/sh -c '/usr/lib/wslmesh/wslmesh-relay </dev/null'
+
+# What the options of the mount leave to a root that is only another user. A UDP forward
+# needs the relay, which is copied to the drive.
+guest sh -c 'printf "[[forward]]\nname = \"node\"\nprotocol = \"udp\"\nlisten-port = 41641\n" >/etc/wslmesh/wslmesh.toml.d/node.toml'
+copies() { guest find /mnt/c/Users -name 'wslmesh-relay-*.exe'; }
+# denied TEXT: what the agent reports now.
+denied() { grep -qE -- "drive-denied[^}]*$1" <<<"$(guest wslmesh status --json | tr -d '\n')"; }
+masked() { # masked NAME FOLDERS FILES
+    guest rm -rf /mnt/c/Users/ann/AppData/Local/wslmesh
+    modes /mnt/c "$2" "$3"
+    ok "$1: powershell.exe is called" call_again
+    has "$1: in its folder" "$(guest cat /run/wslmesh/call)" "^folder: ${program%/*}\$"
+}
+masked 'fmask=111' 0777 0666
+ok 'fmask=111: the relay is copied' within 20 eval '[ -n "$(copies)" ]'
+masked 'umask=022' 0755 0755
+ok 'umask=022: the relay cannot be, and the reason is told' \
+    within 20 denied 'copy the relay.*Permission denied.*the drive belongs to the default user'
+masked 'umask=077' 0700 0700
+ok 'umask=077: the same' within 20 denied 'copy the relay.*Permission denied'
+# Without the right to look, as with a drop-in of one's own.
+drop_in blind <<'S'
+[Service]
+CapabilityBoundingSet=
+CapabilityBoundingSet=CAP_NET_ADMIN CAP_NET_BIND_SERVICE
+S
+guest systemctl restart $unit
+ok 'umask=077 without the right to look: told' \
+    within 20 denied 'root may not reach .*powershell.exe'
+guest rm "/etc/systemd/system/$unit.d/blind.conf" /etc/wslmesh/wslmesh.toml.d/node.toml
+guest systemctl daemon-reload
 
 # Drives elsewhere, without and with the drop-in that makes them writable.
 guest umount /mnt/c

@@ -36,6 +36,7 @@ const WINDOWS: &[&str] = &[
     "host-",
     "guest-address-",
     "interop-",
+    "drive-",
 ];
 
 /// Whether the agent's finding is about Windows: `ports-windows` reports it.

@@ -32,10 +32,17 @@ pub(crate) fn binfmt(facts: &Facts) -> Judged {
 }
 
 pub(crate) fn socket(facts: &Facts) -> Judged {
-    Ok(match &interop(facts)?.way {
-        Err((Code::InteropMissing, why)) => error(why),
-        Ok(_) | Err(_) => ok("it answers"),
-    })
+    if let Err((Code::InteropMissing, why)) = &interop(facts)?.way {
+        return Ok(error(why));
+    }
+    // A socket accepts although the channel behind it is dead, which only a call shows.
+    let mut health = facts.agent.iter().flat_map(|document| &document.health);
+    Ok(
+        match health.find(|entry| entry.code == Code::InteropDead.as_str()) {
+            Some(entry) => error(&entry.detail).fix(entry.remediation.as_str()),
+            None => ok("it accepts, and no call of the agent failed by it"),
+        },
+    )
 }
 
 pub(crate) fn powershell(facts: &Facts) -> Judged {
@@ -43,6 +50,7 @@ pub(crate) fn powershell(facts: &Facts) -> Judged {
     let interop = facts.interop.as_ref().map_err(error)?;
     Ok(match &interop.way {
         Err((Code::InteropMissing, _)) => skipped("no socket to call Windows through"),
+        Err((code @ Code::DriveDenied, why)) => error(why).fix(code.remediation()),
         Err((_, why)) => error(why),
         Ok(way) => ok(way),
     })

@@ -60,10 +60,7 @@ pub async fn gather(source: &Source, paths: &Paths, public: bool) -> Facts {
             return (None, Err(not()), Err(not()));
         }
         let version = timeout(DEADLINE, interop::ask_wsl_version());
-        let drive = |root: &Root| {
-            let mounts = interop::automount_root();
-            windows::drive(root, &mounts.to_string_lossy())
-        };
+        let drive = |root: &Root| windows::drive(root, &interop::Drives::read());
         let (version, drive, interop) = join!(
             version,
             within("the Windows drive", drive),

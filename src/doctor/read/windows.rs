@@ -8,7 +8,7 @@ use super::{
     root::Root,
 };
 use crate::interop::{
-    self,
+    self, Drives,
     ini::{self, Ini},
 };
 
@@ -63,10 +63,10 @@ const NEAR: &[&str] = &[
     ".wsl.conf",
 ];
 
-/// Reads the Windows drive that is mounted below this folder.
-pub(super) fn drive(root: &Root, mounts: &str) -> Drive {
-    let mounts = mounts.trim_end_matches('/');
-    let mut drives = ('c'..='z').map(|letter| format!("{mounts}/{letter}"));
+/// Reads the first drive of Windows that has users.
+pub(super) fn drive(root: &Root, drives: &Drives) -> Drive {
+    let folder = |letter| drives.folder(letter).to_string_lossy().into_owned();
+    let mut drives = ('c'..='z').map(folder);
     match drives.find(|drive| root.exists(&format!("{drive}/Users"))) {
         Some(drive) => {
             let (wslconfig, near) = wslconfig(root, &drive);

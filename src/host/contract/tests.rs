@@ -7,6 +7,14 @@ use super::*;
 use crate::host::json::line;
 use crate::model::{self, DrivePath, Firewall, ForwardBackend, Listen, SyncMode, disturbs, plain};
 
+/// Reads an answer from these bytes alone.
+fn parse(stdout: &[u8]) -> Result<Answer, AnswerError> {
+    Answer::parse(&crate::interop::Output {
+        stdout: stdout.to_vec(),
+        stderr: String::new(),
+    })
+}
+
 fn golden(name: &str) -> Vec<u8> {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/host");
     std::fs::read(format!("{folder}/{name}.json")).expect(name)
@@ -126,7 +134,7 @@ fn every_state_has_a_golden_answer() {
         ),
     ];
     for (name, state, detail) in cases {
-        let answer = Answer::parse(&golden(name)).expect(name);
+        let answer = parse(&golden(name)).expect(name);
         assert_eq!(answer.state, state, "{name}");
         match detail {
             None => assert_eq!(answer.detail, None, "{name}"),
@@ -207,12 +215,12 @@ fn an_answer_is_read_in_full() {
             mtu: 1280,
         }),
     };
-    assert_eq!(Answer::parse(&golden("answer-synced")), Ok(expected));
+    assert_eq!(parse(&golden("answer-synced")), Ok(expected));
 }
 
 #[test]
 fn unusual_answers_are_read() {
-    let foreign = Answer::parse(&golden("answer-foreign-target")).expect("host name as target");
+    let foreign = parse(&golden("answer-foreign-target")).expect("host name as target");
     let targets: Vec<_> = foreign
         .conflicts
         .iter()
@@ -230,7 +238,7 @@ fn unusual_answers_are_read() {
         &*foreign.lowest_mtu.expect("it has one").name,
         "vEthernet (\u{c4}u\u{df}erer Switch)"
     );
-    let noisy = Answer::parse(&synced_with("/lowest-mtu/name", json!("VPN\u{1b}[2J")));
+    let noisy = parse(&synced_with("/lowest-mtu/name", json!("VPN\u{1b}[2J")));
     assert_eq!(
         &*noisy
             .expect("an interface's name")
@@ -239,7 +247,7 @@ fn unusual_answers_are_read() {
             .name,
         "VPN [2J"
     );
-    let noisy = Answer::parse(&synced_with("/conflicts/0/connect-address", json!("a\nb")));
+    let noisy = parse(&synced_with("/conflicts/0/connect-address", json!("a\nb")));
     let noisy = noisy
         .expect("a host name")
         .conflicts
@@ -259,17 +267,17 @@ fn unusual_answers_are_read() {
             Some(answer.installed?.version)
         }),
     ] {
-        let noisy = Answer::parse(&synced_with(place, json!("a\u{1b}[2Jb"))).expect(place);
+        let noisy = parse(&synced_with(place, json!("a\u{1b}[2Jb"))).expect(place);
         assert_eq!(of(noisy).as_deref(), Some("a [2Jb"), "{place}");
     }
     for relay in [json!(null), json!("C:\\a\\..\\b.exe"), json!("/mnt/c/x")] {
-        let answer = Answer::parse(&synced_with("/installed/relay", relay)).expect("no path");
+        let answer = parse(&synced_with("/installed/relay", relay)).expect("no path");
         assert_eq!(answer.installed.expect("it is installed").relay, None);
     }
-    let newer = Answer::parse(&golden("answer-newer-fields")).expect("unknown fields");
+    let newer = parse(&golden("answer-newer-fields")).expect("unknown fields");
     assert_eq!((newer.state, newer.rules.len()), (State::Synced, 0));
 
-    let expected = Answer::parse(&golden("answer-synced")).expect("the golden answer");
+    let expected = parse(&golden("answer-synced")).expect("the golden answer");
     let text = String::from_utf8(golden("answer-synced")).expect("UTF-8");
     let pretty = serde_json::to_string_pretty(&synced())
         .expect("JSON")
@@ -280,7 +288,7 @@ fn unusual_answers_are_read() {
         format!("\u{feff}\r\n{pretty}\r\n"),
     ] {
         assert_eq!(
-            Answer::parse(around.as_bytes()).as_ref(),
+            parse(around.as_bytes()).as_ref(),
             Ok(&expected),
             "{around:?}"
         );
@@ -314,9 +322,9 @@ fn each_bad_answer_has_its_error() {
         ),
         (
             bytes("Zugriff verweigert"),
-            "before the answer: \"Zugriff verweigert\"",
+            "did not run the script: Zugriff verweigert",
         ),
-        (bytes("[]"), "before the answer: \"[]\""),
+        (bytes("[]"), "did not run the script: []"),
         (
             bytes(&format!("{good}\r\n\u{1b}[31mFehler")),
             "after the answer: \"\\u{1b}[31mFehler\"",
@@ -426,7 +434,7 @@ fn each_bad_answer_has_its_error() {
             bytes(&good.replacen("\"added\"", "\"kept\"", 1)),
             "duplicate field `kept`",
         ),
-        (bytes(&"[".repeat(10_000)), "before the answer"),
+        (bytes(&"[".repeat(10_000)), "did not run the script: [["),
         (
             bytes(&format!("{{\"version\":{}", "[".repeat(10_000))),
             "not what the contract says",
@@ -434,13 +442,32 @@ fn each_bad_answer_has_its_error() {
     ];
     for (output, expected) in cases {
         let shown = String::from_utf8_lossy(&output).into_owned();
-        let error = Answer::parse(&output).expect_err(&shown).to_string();
+        let error = parse(&output).expect_err(&shown).to_string();
         assert!(
             error.contains(expected),
             "{shown:?}\n gives {error:?}\n wanted {expected:?}"
         );
         assert!(error.chars().count() < 500, "{error}");
         assert!(!error.chars().any(disturbs), "{error:?}");
+    }
+}
+
+#[test]
+fn what_kept_the_script_from_running_is_told() {
+    let stderr = "The argument 'x.ps1' to the -File parameter does not exist.";
+    let table: [(&[u8], &str, &str); 3] = [
+        (b"", stderr, stderr),
+        (b"L\x84uft nicht\r\n", "", "L\u{fffd}uft nicht"),
+        (b"out", "err", "err out"),
+    ];
+    for (stdout, stderr, expected) in table {
+        let output = crate::interop::Output {
+            stdout: stdout.to_vec(),
+            stderr: stderr.to_owned(),
+        };
+        let error = Answer::parse(&output).unwrap_err();
+        assert_eq!(error, AnswerError::NotRun(expected.to_owned()));
+        assert_eq!(error.code(), model::Code::InteropScript);
     }
 }
 
@@ -472,7 +499,7 @@ fn plain_text_fits_one_journal_line() {
 proptest! {
     #[test]
     fn parse_never_panics(output in prop::collection::vec(any::<u8>(), 0..400)) {
-        if let Err(error) = Answer::parse(&output) {
+        if let Err(error) = parse(&output) {
             prop_assert!(!error.to_string().chars().any(disturbs));
         }
     }
@@ -485,7 +512,7 @@ proptest! {
         let last = output.len() - 1;
         output[place.min(last)] = byte;
         output.truncate(output.len() - cut.min(last));
-        if let Err(error) = Answer::parse(&output) {
+        if let Err(error) = parse(&output) {
             prop_assert!(!error.to_string().chars().any(disturbs));
         }
     }

@@ -12,6 +12,7 @@ use crate::{
         contract::Installed,
         json::{AnswerError, object},
     },
+    interop::Output,
     model::PlainText,
 };
 
@@ -185,7 +186,7 @@ impl Answer {
     ///
     /// # Errors
     /// Anything but exactly one answer of this contract's version.
-    pub fn parse(output: &[u8]) -> Result<Self, AnswerError> {
+    pub fn parse(output: &Output) -> Result<Self, AnswerError> {
         object(output)
     }
 }

@@ -45,8 +45,16 @@ fn only_a_call_that_ran_may_have_worked() {
             false,
         ),
         (
-            SyncError::Interop(InteropError::NoSocket),
+            SyncError::Interop(InteropError::NoSocket(String::new())),
             Code::InteropMissing,
+            false,
+        ),
+        (
+            SyncError::Interop(InteropError::Dead {
+                socket: "/run/WSL/1_interop".into(),
+                said: String::new(),
+            }),
+            Code::InteropDead,
             false,
         ),
     ];

@@ -3,7 +3,7 @@ use super::*;
 const LONG: Duration = Duration::from_secs(20);
 
 async fn run(command: Command, input: &[u8], deadline: Duration) -> Result<Vec<u8>, ChildError> {
-    spawn(command)?.finish(input, deadline).await
+    Ok(spawn(command)?.finish(input, deadline).await?.stdout)
 }
 
 fn shell(script: &str) -> Command {
@@ -76,4 +76,51 @@ async fn hanging_program_and_its_helpers_are_killed() {
         };
         assert!(timeout(LONG, ended).await.is_ok(), "{pid} still runs");
     }
+}
+
+#[test]
+fn messages_of_init_are_the_same_each_time() {
+    let table = [
+        (
+            "<3>WSL (4711 - ) ERROR: UtilConnectUnix:543: connect failed 111\n",
+            "WSL ERROR: UtilConnectUnix:543: connect failed 111",
+            true,
+        ),
+        (
+            "<3>WSL (8 - Relay) ERROR: UtilAcceptVsock:254: Waiting for abnormally long accept(5)\n\
+             <3>WSL (8 - Relay) ERROR: UtilAcceptVsock:281: accept4 failed 110\n",
+            "WSL ERROR: UtilAcceptVsock:254: Waiting for abnormally long accept(5) \
+             WSL ERROR: UtilAcceptVsock:281: accept4 failed 110",
+            true,
+        ),
+        // It may have been started after all.
+        (
+            "<3>WSL (8 - ) ERROR: UtilAcceptVsock:254: Waiting for abnormally long accept(5)\n",
+            "WSL ERROR: UtilAcceptVsock:254: Waiting for abnormally long accept(5)",
+            false,
+        ),
+        (
+            "<3>WSL (7) ERROR: connect failed 2",
+            "WSL ERROR: connect failed 2",
+            false,
+        ),
+        (
+            "the WSL (version 2) is old",
+            "the WSL (version 2) is old",
+            false,
+        ),
+        ("connect failed 111", "connect failed 111", false),
+        ("", "", false),
+    ];
+    for (stderr, expected, nothing) in table {
+        let said = said(stderr.as_bytes());
+        assert_eq!((said.as_str(), not_started(&said)), (expected, nothing));
+    }
+}
+
+#[tokio::test]
+async fn a_program_that_was_not_started_has_not_failed() {
+    let script = "echo '<3>WSL (9 - ) ERROR: UtilAcceptVsock:281: accept4 failed 110' >&2; exit 1";
+    let error = run(shell(script), b"", LONG).await.unwrap_err();
+    assert!(matches!(error, ChildError::NotStarted(_)), "{error}");
 }

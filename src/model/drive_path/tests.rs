@@ -1,24 +1,24 @@
 use super::*;
 
 #[test]
-fn drive_paths_map_to_the_automount_root() {
+fn drive_paths_map_to_where_the_drive_is_mounted() {
     let table = [
         (
             r"C:\Program Files\wslmesh\wslmesh-relay.exe",
-            "/mnt/c/Program Files/wslmesh/wslmesh-relay.exe",
+            "/srv/drive/Program Files/wslmesh/wslmesh-relay.exe",
         ),
         (
             r"d:\Users\J\u{f6}rg\AppData\Local\",
-            "/mnt/d/Users/J/u{f6}rg/AppData/Local",
+            "/srv/drive/Users/J/u{f6}rg/AppData/Local",
         ),
         (
             "C:\\Users\\J\u{f6}rg $(x) 'y'",
-            "/mnt/c/Users/J\u{f6}rg $(x) 'y'",
+            "/srv/drive/Users/J\u{f6}rg $(x) 'y'",
         ),
     ];
     for (windows, linux) in table {
         let path = DrivePath::new(windows).unwrap();
-        assert_eq!(path.on_linux(Path::new("/mnt")), Path::new(linux));
+        assert_eq!(path.on_linux(Path::new("/srv/drive")), Path::new(linux));
     }
     let base = DrivePath::new(r"C:\a").unwrap();
     assert_eq!(base.join("b.exe").unwrap().as_str(), r"C:\a\b.exe");

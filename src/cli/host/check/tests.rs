@@ -1,5 +1,13 @@
 use super::*;
 
+/// Reads an answer from these bytes alone.
+fn parse(stdout: &[u8]) -> Result<Answer, impl std::fmt::Debug> {
+    Answer::parse(&crate::interop::Output {
+        stdout: stdout.to_vec(),
+        stderr: String::new(),
+    })
+}
+
 fn facts() -> Facts {
     Facts {
             wslmesh: "0.1.0",
@@ -16,7 +24,7 @@ fn facts() -> Facts {
 fn checked() -> Findings {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/host-setup");
     let golden = std::fs::read(format!("{folder}/answer-checked.json")).unwrap();
-    findings(facts(), Ok(Answer::parse(&golden).unwrap()))
+    findings(facts(), Ok(parse(&golden).unwrap()))
 }
 
 #[test]
@@ -65,7 +73,7 @@ fn exit_status_follows_the_checks() {
         .checks
         .retain(|check| check.result != CheckResult::Differs);
     assert_eq!(exit(&found), Exit::Fine);
-    let missing = SetupError::from(crate::interop::InteropError::NoSocket);
+    let missing = SetupError::from(crate::interop::InteropError::NoSocket(String::new()));
     assert_eq!(exit(&findings(facts(), Err(missing))), Exit::Failed);
 }
 
@@ -73,7 +81,7 @@ fn exit_status_follows_the_checks() {
 fn report_names_skipped_checks_and_reasons() {
     let text = markdown(&checked());
     assert!(text.contains("| T3 | not run | a port rule takes effect | only with --probe |"));
-    let missing = SetupError::from(crate::interop::InteropError::NoSocket);
+    let missing = SetupError::from(crate::interop::InteropError::NoSocket(String::new()));
     let text = markdown(&findings(facts(), Err(missing)));
     assert!(text.contains("\nNot run: no interop socket"), "{text}");
     let mut broken = checked();

@@ -1,5 +1,8 @@
 use super::*;
-use crate::{doctor::tests::table, interop::ini::Ini};
+use crate::{
+    doctor::tests::{document, table},
+    interop::ini::Ini,
+};
 
 fn conf_is(facts: &mut Facts, text: &str) {
     facts.local_mut().wsl_conf = Ok(Some(Ini::wsl_conf(text.as_bytes())));
@@ -22,12 +25,14 @@ fn interop() {
     table! { "interop-socket";
         "elsewhere": Facts::elsewhere => Skipped, "not WSL";
         "no socket": |f| way(f, Code::InteropMissing) => Error, "why not";
-        "no powershell.exe": |f| way(f, Code::InteropPowershell) => Ok, "it answers";
+        "no powershell.exe": |f| way(f, Code::InteropPowershell) => Ok, "it accepts";
+        "a dead channel": |f| f.agent = Some(document(&[("interop-dead", "warning")])) => Error, "it broke";
     }
     table! { "interop-powershell";
         "elsewhere": Facts::elsewhere => Skipped, "not WSL";
         "no socket": |f| way(f, Code::InteropMissing) => Skipped, "no socket";
         "no powershell.exe": |f| way(f, Code::InteropPowershell) => Error, "why not";
+        "no right": |f| way(f, Code::DriveDenied) => Error, "why not";
         "a drive that hangs": |f| f.interop = Err("why not".into()) => Error, "why not";
     }
     table! { "interop-conf";

@@ -9,6 +9,14 @@ use crate::{
     model::DrivePath,
 };
 
+/// Reads an answer from these bytes alone.
+fn parse(stdout: &[u8]) -> Result<Answer, AnswerError> {
+    Answer::parse(&crate::interop::Output {
+        stdout: stdout.to_vec(),
+        stderr: String::new(),
+    })
+}
+
 fn golden(name: &str) -> Vec<u8> {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/host-setup");
     let path = format!("{folder}/{name}.json");
@@ -97,14 +105,14 @@ fn every_state_has_a_golden_answer() {
         ("answer-failed", State::Failed),
     ];
     for (name, state) in table {
-        let answer = Answer::parse(&golden(name)).unwrap_or_else(|error| panic!("{name}: {error}"));
+        let answer = parse(&golden(name)).unwrap_or_else(|error| panic!("{name}: {error}"));
         assert_eq!(answer.state, state, "{name}");
     }
 }
 
 #[test]
 fn an_installation_is_read_whole() {
-    let answer = Answer::parse(&golden("answer-installed")).unwrap();
+    let answer = parse(&golden("answer-installed")).unwrap();
     let installed = Installed {
         version: "0.1.0".into(),
         contract: 1,
@@ -123,7 +131,7 @@ fn an_installation_is_read_whole() {
 
 #[test]
 fn checks_are_read_with_their_results() {
-    let checks = Answer::parse(&golden("answer-checked")).unwrap().checks;
+    let checks = parse(&golden("answer-checked")).unwrap().checks;
     let seen: Vec<(&str, CheckResult, &str)> = checks
         .iter()
         .map(|check| (&*check.id, check.result, &*check.detail))
@@ -142,12 +150,12 @@ fn checks_are_read_with_their_results() {
 fn changed(from: &str, to: &str) -> Result<Answer, AnswerError> {
     let text = String::from_utf8(golden("answer-installed")).unwrap();
     assert!(text.contains(from), "{from}");
-    Answer::parse(text.replacen(from, to, 1).as_bytes())
+    parse(text.replacen(from, to, 1).as_bytes())
 }
 
 #[test]
 fn unreadable_policy_is_not_no_policy() {
-    let none = Answer::parse(&golden("answer-looked-nothing")).unwrap();
+    let none = parse(&golden("answer-looked-nothing")).unwrap();
     assert_eq!((none.policy, none.installed), (Agreed::Nothing, None));
     let broken = [
         (
@@ -188,7 +196,7 @@ fn other_answers_are_refused() {
         assert!(changed(from, to).is_err(), "{to}");
     }
     for bytes in [&b""[..], b"\xff\xfe{\0", b"Windows PowerShell\r\n{}"] {
-        assert!(Answer::parse(bytes).is_err());
+        assert!(parse(bytes).is_err());
     }
 }
 
