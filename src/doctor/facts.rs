@@ -68,6 +68,8 @@ pub(super) struct Local {
     pub(super) wsl_conf_near: Vec<String>,
     /// Open sockets, or why they could not be read.
     pub(super) sockets: Result<Vec<Socket>, String>,
+    /// Whether a rule may pass a port on to a container.
+    pub(super) passes_on: bool,
     /// net.ipv4.tcp_mtu_probing.
     pub(super) mtu_probing: Option<String>,
     /// net.ipv4.ip_local_port_range.

@@ -116,6 +116,7 @@ fn local() -> Local {
             socket(Protocol::Tcp, "0.0.0.0", 22),
             socket(Protocol::Udp, "0.0.0.0", 41820),
         ]),
+        passes_on: false,
         mtu_probing: Some("1".into()),
         port_range: Some("32768 60999".into()),
         watches: Some("524288".into()),

@@ -77,5 +77,5 @@ pub fn read_sysctl(key: &SysctlKey) -> SysctlReading {
 
 pub use peers::Peers;
 pub use resolv::{RESOLV_CONF_MOST, ResolvConf};
-pub use sockets::sockets;
+pub use sockets::{passes_on, sockets};
 pub use wireguard::Devices;

@@ -6,7 +6,7 @@
 //! WireGuard has a socket there like any program.
 
 use std::{
-    fs::File,
+    fs::{self, File},
     io::{self, BufRead, BufReader},
     net::IpAddr,
     path::Path,
@@ -33,6 +33,19 @@ pub fn sockets(root: &Path, protocol: Protocol) -> io::Result<Vec<Socket>> {
         Err(error) => return Err(error),
     }
     Ok(found)
+}
+
+/// Whether a rule may pass packets on to a container (DNAT), for which no socket
+/// listens here, on the machine below this root: it forwards IPv4 and has a bridge. The
+/// rules themselves only root can read.
+#[must_use]
+pub fn passes_on(root: &Path) -> bool {
+    let forwards = fs::read_to_string(root.join("proc/sys/net/ipv4/ip_forward"));
+    let mut links = fs::read_dir(root.join("sys/class/net"))
+        .into_iter()
+        .flatten();
+    forwards.is_ok_and(|text| text.trim() == "1")
+        && links.any(|link| link.is_ok_and(|link| link.path().join("bridge").exists()))
 }
 
 /// One table: a heading, then a line for each socket. Lines of another form are

@@ -27,12 +27,17 @@ fn forwards(facts: &Facts) -> Result<&[Forward], Verdict> {
 
 pub(crate) fn listening(facts: &Facts) -> Judged {
     let forwards = forwards(facts)?;
+    let passed_on = facts.local()?.passes_on;
     let sockets = facts.sockets()?;
     let own = facts.node()?.address();
     let found = forwards.iter().filter_map(|forward| {
         let (name, protocol, port) = (&forward.name, forward.protocol, forward.connect_port.get());
         match Listening::at(sockets, own, protocol, port) {
             Listening::Yes => None,
+            Listening::No if passed_on => Some(
+                info(format!("{name}: no service listens on {protocol} port {port}, unless a rule passes it on to a container"))
+                    .fix("Check that the container is running and publishes the port (`docker ps`, `podman ps`)"),
+            ),
             Listening::No => Some(warning(format!(
                 "{name}: no service listens on {protocol} port {port}"
             ))),

@@ -36,6 +36,7 @@ pub(super) fn read(root: &Root, own: &[(String, Secrecy)], home: Option<&str>) -
         // As sd_booted(3) does.
         systemd: root.at("/run/systemd/system").is_dir(),
         sockets: sockets(root),
+        passes_on: observe::passes_on(&root.at("/")),
         mtu_probing: root.line("/proc/sys/net/ipv4/tcp_mtu_probing"),
         port_range: root.line("/proc/sys/net/ipv4/ip_local_port_range"),
         watches: root.line("/proc/sys/fs/inotify/max_user_watches"),

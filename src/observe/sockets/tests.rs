@@ -81,3 +81,23 @@ proptest::proptest! {
         }
     }
 }
+
+#[test]
+fn containers_need_forwarding_and_a_bridge() {
+    let root = tempfile::tempdir().unwrap();
+    let write = |path: &str, text: &str| {
+        let path = root.path().join(path);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
+    };
+    assert!(!passes_on(root.path()));
+    write("sys/class/net/docker0/bridge/bridge_id", "");
+    assert!(!passes_on(root.path()));
+    write("proc/sys/net/ipv4/ip_forward", "0\n");
+    assert!(!passes_on(root.path()));
+    write("proc/sys/net/ipv4/ip_forward", "1\n");
+    assert!(passes_on(root.path()));
+    std::fs::remove_dir_all(root.path().join("sys/class/net/docker0")).unwrap();
+    write("sys/class/net/eth0/mtu", "1500");
+    assert!(!passes_on(root.path()));
+}

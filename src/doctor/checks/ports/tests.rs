@@ -30,6 +30,8 @@ fn forwards() {
     table! { "ports-listening";
         "no forward": none => Skipped, "no forward";
         "no service": |f| f.local_mut().sockets = Ok(vec![]) => Warning, "ssh: no service listens on tcp port 22";
+        "a container's port": |f| { f.local_mut().sockets = Ok(vec![]); f.local_mut().passes_on = true } => Info, "ssh: no service listens on tcp port 22, unless a rule passes it on";
+        "a container beside": |f| { at(f, "127.0.0.1"); f.local_mut().passes_on = true } => Warning, "on tcp 127.0.0.1:22 only";
         "loopback": |f| at(f, "127.0.0.1") => Warning, "on tcp 127.0.0.1:22 only";
         "IPv6 loopback": |f| at(f, "::1") => Warning, "on tcp [::1]:22 only";
         "all of IPv6": |f| at(f, "::") => Ok, "2 forwards";
