@@ -1,40 +1,51 @@
 //! One agent for each network namespace.
 //!
-//! All WSL distributions of a user share one network namespace, and two agents
-//! in it would undo each other's work. Names of abstract Unix sockets belong to the network
-//! namespace (unix(7), network_namespaces(7)), so binding one is the election:
-//! atomic, and undone by the kernel when the leader exits.
+//! All WSL distributions of a user share one network namespace, and two agents in it
+//! would undo each other's work. Names of abstract Unix sockets belong to the network
+//! namespace (unix(7), network_namespaces(7)) and end with their process, but any user
+//! may bind any of them. So a name that is taken says nothing: each agent binds one of
+//! its own, and leads if it then finds no other agent. Of two that start at once, the
+//! one that looks later finds the other. `hello.rs` tells an agent from a stranger.
 
-use std::{
-    fmt, io,
-    os::{
-        linux::net::SocketAddrExt,
-        unix::net::{SocketAddr, UnixListener as StdListener, UnixStream as StdStream},
-    },
-};
+mod hello;
+mod strangers;
 
-use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
+use std::{fmt, future::pending, io, time::Duration};
+
+use futures_util::{StreamExt, stream};
 use tokio::{
     io::AsyncReadExt,
-    net::{UnixListener, UnixStream},
+    net::UnixStream,
+    time::{Instant, sleep, timeout_at},
 };
 
+use self::{
+    hello::{Answer, Answers, Candidate, Proofs, random},
+    strangers::Strangers,
+};
 use crate::model::{Code, Finding};
 
-const NAME: &[u8] = b"wslmesh/agent";
+/// How long a process of root may take to say that it is an agent. One that takes longer
+/// does not keep this one from leading within a second.
+const PATIENCE: Duration = Duration::from_millis(500);
 
-/// Standbys whose connections the leader keeps; more of them retry by themselves.
-const MOST_STANDBYS: usize = 64;
+/// Rounds of an election between agents that start at once.
+const ROUNDS: usize = 8;
 
-/// Rounds of an election before it is called undecided.
-const ROUNDS: usize = 3;
+/// Names that are asked at once. Only those of root take time.
+const AT_ONCE: usize = 128;
 
 /// The leadership, for as long as this lives.
-#[derive(Debug)]
-pub struct Leadership(StdListener);
+pub struct Leadership {
+    /// Other agents find this.
+    _own: Candidate,
+    proofs: Proofs,
+    /// Of names whose holder has not answered yet.
+    answers: Answers,
+    strangers: Strangers,
+}
 
 /// What an attempt to lead gave.
-#[derive(Debug)]
 pub enum Election {
     /// This process leads.
     Won(Leadership),
@@ -42,49 +53,27 @@ pub enum Election {
     Lost(Leader),
 }
 
-/// Who holds the socket.
+/// An agent that leads.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Holder {
-    /// An agent of root or of our own user. Its process number is `None` when
-    /// it lives in another distribution, whose processes have no number here.
-    Agent {
-        /// The process.
-        pid: Option<i32>,
-    },
-    /// A process of another user, who must not keep root's agent from working.
-    OtherUser {
-        /// The user.
-        uid: u32,
-        /// The process, where it has a number here.
-        pid: Option<i32>,
-    },
-    /// The name is bound by a process that does not answer.
-    Unresponsive,
+pub struct Holder {
+    /// Its process number; `None` when it lives in another distribution, whose
+    /// processes have no number here.
+    pub pid: Option<i32>,
 }
 
 impl Holder {
     /// Why this agent is on standby.
     #[must_use]
     pub fn finding(&self) -> Finding {
-        let code = match self {
-            Self::Agent { .. } => Code::Standby,
-            Self::OtherUser { .. } | Self::Unresponsive => Code::LeaderUntrusted,
-        };
-        Finding::new(code, "", self.to_string())
+        Finding::new(Code::Standby, "", self.to_string())
     }
 }
 
 impl fmt::Display for Holder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        const HOLDS: &str = "holds the leader-election socket";
-        match self {
-            Self::Agent { pid: Some(pid) } => write!(f, "process {pid} leads"),
-            Self::Agent { pid: None } => f.write_str("an agent in another distribution leads"),
-            Self::OtherUser { uid, pid } => match pid {
-                Some(pid) => write!(f, "process {pid} of user {uid} {HOLDS}"),
-                None => write!(f, "a process of user {uid} in another distribution {HOLDS}"),
-            },
-            Self::Unresponsive => write!(f, "a process that does not answer {HOLDS}"),
+        match self.pid {
+            Some(pid) => write!(f, "process {pid} leads"),
+            None => f.write_str("an agent in another distribution leads"),
         }
     }
 }
@@ -94,99 +83,101 @@ impl fmt::Display for Holder {
 pub struct Leader {
     /// Who it is.
     pub holder: Holder,
-    stream: Option<UnixStream>,
+    stream: UnixStream,
 }
 
-/// Tries to lead.
+/// Tries to lead. Takes a moment where another agent leads, and [`PATIENCE`] where a
+/// process of root holds a name and stays silent.
 ///
 /// # Errors
-/// The socket could not be made for another reason than that it is taken.
-pub fn elect() -> io::Result<Election> {
-    let address = SocketAddr::from_abstract_name(NAME)?;
-    for _ in 0..ROUNDS {
-        match StdListener::bind_addr(&address) {
-            Ok(listener) => return Ok(Election::Won(Leadership(listener))),
-            Err(error) if error.kind() == io::ErrorKind::AddrInUse => {}
-            Err(error) => return Err(error),
-        }
-        // The leader may die between the two calls; then the next round is won.
-        match connect() {
-            Ok(stream) => {
-                let holder = holder(&stream)?;
-                return Ok(Election::Lost(Leader {
-                    holder,
-                    stream: Some(stream),
-                }));
-            }
-            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {}
-            // Its queue is full and is not emptied.
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
-            Err(error) => return Err(error),
+/// The kernel gives no socket, or no list of them.
+pub async fn elect() -> io::Result<Election> {
+    let mut round = 0;
+    loop {
+        round += 1;
+        // From here on others find this one: whoever looks later does not lead.
+        let own = Candidate::listen()?;
+        let leader = match look(own).await? {
+            Election::Won(leadership) => return Ok(Election::Won(leadership)),
+            Election::Lost(leader) => leader,
+        };
+        // A leader stays; another candidate has gone, as this one has.
+        sleep(Duration::from_millis(10 + random() % 50)).await;
+        if round == ROUNDS || is_open(&leader.stream) {
+            return Ok(Election::Lost(leader));
         }
     }
-    Ok(Election::Lost(Leader {
-        holder: Holder::Unresponsive,
-        stream: None,
+}
+
+/// Asks the holders of all other names.
+async fn look(own: Candidate) -> io::Result<Election> {
+    let names = hello::others(&own.name)?;
+    let mut proofs = Proofs::new()?;
+    let mut strangers = Strangers::new(names.len());
+    let request = proofs.request();
+    let ask = move |name| hello::ask(name, request.clone());
+    let asked = stream::iter(names).map(ask);
+    let mut answers: Answers = asked.buffer_unordered(AT_ONCE).boxed_local();
+    let deadline = Instant::now() + PATIENCE;
+    while let Ok(Some(answer)) = timeout_at(deadline, answers.next()).await {
+        if let Some(leader) = judge(answer, &mut proofs, &mut strangers) {
+            return Ok(Election::Lost(leader));
+        }
+    }
+    Ok(Election::Won(Leadership {
+        _own: own,
+        proofs,
+        answers,
+        strangers,
     }))
 }
 
-/// Connects without waiting: std would block where a queue is full.
-fn connect() -> io::Result<UnixStream> {
-    let socket = rustix::net::socket_with(
-        AddressFamily::UNIX,
-        SocketType::STREAM,
-        SocketFlags::CLOEXEC | SocketFlags::NONBLOCK,
-        None,
-    )?;
-    rustix::net::connect(&socket, &SocketAddrUnix::new_abstract_name(NAME)?)?;
-    UnixStream::from_std(StdStream::from(socket))
-}
-
-fn holder(stream: &UnixStream) -> io::Result<Holder> {
-    let peer = stream.peer_cred()?;
-    let pid = peer.pid().filter(|pid| *pid > 0);
-    let uid = peer.uid();
-    Ok(if uid == 0 || uid == rustix::process::geteuid().as_raw() {
-        Holder::Agent { pid }
-    } else {
-        Holder::OtherUser { uid, pid }
-    })
-}
-
-impl Leadership {
-    /// Keeps the standbys' connections open: their end is how they learn of
-    /// this process's end.
-    ///
-    /// # Errors
-    /// The runtime cannot watch the socket.
-    pub fn serve(&self) -> io::Result<()> {
-        let listener = self.0.try_clone()?;
-        listener.set_nonblocking(true)?;
-        let listener = UnixListener::from_std(listener)?;
-        tokio::spawn(async move {
-            let mut standbys = Vec::new();
-            while let Ok((stream, _)) = listener.accept().await {
-                standbys.retain(is_open);
-                if standbys.len() < MOST_STANDBYS {
-                    standbys.push(stream);
-                }
-            }
-        });
-        Ok(())
+/// The agent that answered; `None` where a stranger did.
+fn judge(answer: Answer, proofs: &mut Proofs, strangers: &mut Strangers) -> Option<Leader> {
+    match answer {
+        Answer::Hello { name, peer, stream } if peer.uid != 0 || proofs.has(&name) => {
+            let holder = Holder { pid: peer.pid };
+            Some(Leader { holder, stream })
+        }
+        other => {
+            strangers.add(other);
+            None
+        }
     }
 }
 
-fn is_open(standby: &UnixStream) -> bool {
-    matches!(standby.try_read(&mut [0; 1]), Err(error) if error.kind() == io::ErrorKind::WouldBlock)
+impl Leadership {
+    /// Waits until a process of root that stayed silent during the election turns out
+    /// to be an agent that was slow: it leads already. Mostly never.
+    pub(super) async fn overruled(&mut self) -> Holder {
+        while let Some(answer) = self.answers.next().await {
+            if let Some(leader) = judge(answer, &mut self.proofs, &mut self.strangers) {
+                return leader.holder;
+            }
+        }
+        pending().await
+    }
+
+    /// The strangers that hold names of this election now.
+    #[must_use]
+    pub fn finding(&mut self) -> Option<Finding> {
+        self.strangers.finding()
+    }
+}
+
+/// Whether the other end has not been closed.
+fn is_open(stream: &UnixStream) -> bool {
+    match stream.try_read(&mut [0; 64]) {
+        Ok(read) => read > 0,
+        Err(error) => error.kind() == io::ErrorKind::WouldBlock,
+    }
 }
 
 impl Leader {
-    /// Waits for its end; at once where it does not answer.
-    pub async fn ended(self) {
-        if let Some(mut stream) = self.stream {
-            // It never writes: whatever is read means that it has ended.
-            stream.read_u8().await.map(drop).unwrap_or_default();
-        }
+    /// Waits for its end.
+    pub async fn ended(mut self) {
+        // After its hello it never writes: whatever is read means that it has ended.
+        self.stream.read_u8().await.map(drop).unwrap_or_default();
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::io;
 
+use super::election::Holder;
 use crate::{config::ConfigError, netlink::NetlinkError};
 
 /// Why the agent cannot run.
@@ -13,6 +14,9 @@ pub enum AgentError {
     /// The kernel's network tables are out of reach.
     #[error(transparent)]
     Netlink(#[from] NetlinkError),
+    /// An agent that was too slow to say so leads already; the next start is on standby.
+    #[error("{0} already and answered late; stopping")]
+    Overruled(Holder),
     /// Signals, timers or the leader's socket.
     #[error("cannot {what}: {source}")]
     System {

@@ -10,6 +10,7 @@ use tokio::{
 
 use super::{
     dependents::Dependents,
+    election::Leadership,
     error::AgentError,
     machine::Linux,
     reconcile::Agent,
@@ -36,6 +37,7 @@ pub(super) struct EventLoop {
     dependents: Dependents,
     source: Source,
     bus: Bus,
+    leadership: Leadership,
 }
 
 impl EventLoop {
@@ -45,6 +47,7 @@ impl EventLoop {
         source: Source,
         paths: &Paths,
         bus: Bus,
+        leadership: Leadership,
     ) -> Result<Self, AgentError> {
         let windows = Windows::new(paths, Supervisor::new(paths));
         let dependents = Dependents::new(&paths.runtime, source.folder());
@@ -56,6 +59,7 @@ impl EventLoop {
             dependents,
             source,
             bus,
+            leadership,
         })
     }
 
@@ -77,6 +81,7 @@ impl EventLoop {
             let mode = ModeState::Known(Mode::NotWsl);
             self.agent.handle_event(HostEvent::Mode(mode));
         }
+        self.agent.strangers = self.leadership.finding();
         self.agent.reconcile(&mut self.windows, manager).await;
         manager.ready();
         self.bus.start();
@@ -136,11 +141,13 @@ impl EventLoop {
                     }
                     self.agent.dependents = findings;
                 }
+                holder = self.leadership.overruled() => return Err(AgentError::Overruled(holder)),
                 () = watchdog.fired() => {
                     manager.alive();
                     continue;
                 }
             }
+            self.agent.strangers = self.leadership.finding();
             let done = self.agent.reconcile(&mut self.windows, manager).await;
             queue.answer(&done.changes);
         }

@@ -40,6 +40,8 @@ pub(super) struct Agent<M> {
     pub(super) dependents: Vec<Finding>,
     /// Another process has the agent's name on the bus.
     pub(super) name_taken: Option<Finding>,
+    /// Strangers in the leader election.
+    pub(super) strangers: Option<Finding>,
     pub(super) publisher: Publisher,
 }
 
@@ -76,6 +78,7 @@ impl<M: Machine> Agent<M> {
             rejected: None,
             dependents: Vec::new(),
             name_taken: None,
+            strangers: None,
             publisher: Publisher::new(paths.runtime.clone()),
         }
     }
@@ -218,6 +221,7 @@ impl<M: Machine> Agent<M> {
         // After this pass: what the relay was sent just now counts.
         let relay = self.host.relay.findings.iter().chain(&self.dependents);
         let others = relay.chain(&self.rejected).chain(&self.name_taken);
+        let others = others.chain(&self.strangers);
         findings.extend(others.cloned());
         self.publisher.decided(node, forwards);
         (changes, findings)

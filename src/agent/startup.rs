@@ -56,12 +56,9 @@ pub async fn run(source: Source, paths: Paths) -> Result<(), AgentError> {
         tracing::info!(event = "stop", "stopped while on standby");
         return Ok(());
     };
-    leadership
-        .serve()
-        .map_err(AgentError::system("serve the standby agents"))?;
     let begin = Instant::now();
     log_start(&settings);
-    let mut event_loop = EventLoop::new(settings, source, &paths, bus)?;
+    let mut event_loop = EventLoop::new(settings, source, &paths, bus, leadership)?;
     let result = select! {
         result = event_loop.run(&mut manager, reload, queue) => result,
         // Whatever the pass was waiting for is dropped: each effect is whole or not begun.
@@ -96,11 +93,12 @@ async fn lead(manager: &mut Manager, paths: &Paths, bus: &Bus) -> Result<Leaders
     let mut watchdog = Timer::every(Manager::watchdog())
         .map_err(AgentError::system("make the watchdog's timer"))?;
     loop {
-        let elected = elect();
-        let leader = match elected.map_err(AgentError::system("bind the leader-election socket"))? {
-            Election::Won(leadership) => return Ok(leadership),
-            Election::Lost(leader) => leader,
-        };
+        let elected = elect().await;
+        let leader =
+            match elected.map_err(AgentError::system("take part in the leader election"))? {
+                Election::Won(leadership) => return Ok(leadership),
+                Election::Lost(leader) => leader,
+            };
         if published.as_ref() != Some(&leader.holder) {
             let finding = leader.holder.finding();
             publish_health(&Changes {

@@ -30,13 +30,15 @@ pub(super) async fn plan(source: Source, paths: Paths) -> anyhow::Result<Exit> {
 
 pub(super) async fn apply(source: Source, paths: Paths) -> anyhow::Result<Exit> {
     let settings = Settings::load(&source)?;
-    let _leadership = alone("does this by itself; to have it do so now: systemctl reload wslmesh")?;
-    let done = agent::apply_once(settings, paths).await?;
+    let mut leadership =
+        alone("does this by itself; to have it do so now: systemctl reload wslmesh").await?;
+    let mut done = agent::apply_once(settings, paths).await?;
+    done.findings.extend(leadership.finding());
     print_pass("done", &done.changes, &done.findings)
 }
 
 pub(super) async fn restore(paths: Paths) -> anyhow::Result<Exit> {
-    let _leadership = alone("would change everything again; first: systemctl stop wslmesh")?;
+    let _leadership = alone("would change everything again; first: systemctl stop wslmesh").await?;
     // What needs no Windows first: that may take its time.
     let mut outcomes = undo::restore(&paths).await?;
     outcomes.extend(undo::withdraw(&paths).await?);
@@ -52,8 +54,8 @@ pub(super) async fn restore(paths: Paths) -> anyhow::Result<Exit> {
 
 /// Leads for as long as the result lives; an error where an agent does, which `does`
 /// the following.
-fn alone(does: &str) -> anyhow::Result<Leadership> {
-    match agent::elect()? {
+async fn alone(does: &str) -> anyhow::Result<Leadership> {
+    match agent::elect().await? {
         Election::Won(leadership) => Ok(leadership),
         Election::Lost(leader) => bail!(
             "an agent works in this network namespace already ({}) and {does}",

@@ -242,9 +242,9 @@ registry! {
     Standby, "standby", Info,
         "Another agent leads in this network namespace (all distributions share one); this one is on standby.",
         "No action needed";
-    LeaderUntrusted, "leader-untrusted", Error,
-        "A non-root process holds the leader-election socket; this agent is on standby.",
-        "Find the process (`ss -xlp` shows @wslmesh/agent) and stop it; the agent then takes over";
+    LeaderUntrusted, "leader-untrusted", Info,
+        "A process that is no agent of root takes part in the leader election; the agent ignores it.",
+        "Find out why it does (`sudo ss -xlp` shows @wslmesh/agent and the process) and stop it";
     ConfigRejected, "config-rejected", Warning,
         "The new configuration has errors; the previous one stays in effect.",
         "Correct it (`wslmesh config check`), then `systemctl reload wslmesh`";

@@ -130,6 +130,7 @@ fn play(arguments: &[String]) -> ExitCode {
         [talker::ANSWER, address] => talker::answer_role(address),
         [talker::DNS, address] => talker::dns_role(address),
         [bench::REPLACE, file, address, quiet] => bench::replace_role(file, address, quiet),
+        [test_leader::SQUAT, names @ ..] => test_leader::squat_role(names),
         [bench::READY, count] => bench::ready_role(count),
         other => {
             eprintln!("no such part: {other:?}");

@@ -1,14 +1,18 @@
 //! One agent leads in each network namespace, another one is on standby, and
 //! `wslmesh apply` refuses to run beside it.
 
-use std::time::Duration;
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::{SocketAddr, UnixListener};
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use libtest_mimic::Trial;
 
-use crate::agent::{CONFIG, LIMIT, SSH, Setup, config};
+use crate::agent::{Agent, CONFIG, LIMIT, SSH, Setup, config};
 use crate::control::Status;
-use crate::options::Options;
+use crate::options::{AGENT, Options};
+use crate::process::{CONT, Process, STOP};
 use crate::runner::trial_with;
 use crate::topology::FIRST;
 use crate::world::{World, until};
@@ -21,7 +25,139 @@ pub(crate) fn trials() -> Vec<Trial> {
         quick("leader::standby_ends_quietly", standby_ends),
         quick("leader::two_at_once", two_at_once),
         quick("leader::by_hand_beside_an_agent", by_hand_beside_an_agent),
+        quick("leader::silent_stranger_is_ignored", silent_stranger),
+        quick(
+            "leader::root_in_a_container_is_ignored",
+            root_in_a_container,
+        ),
+        quick("leader::slow_leader_overrules", slow_leader),
     ]
+}
+
+/// `@squat NAME...`: listens on these abstract sockets and never accepts.
+pub(crate) const SQUAT: &str = "@squat";
+
+/// Runs the role [`SQUAT`] until it is killed.
+pub(crate) fn squat_role(names: &[&str]) -> ExitCode {
+    let bound: std::io::Result<Vec<UnixListener>> = names
+        .iter()
+        .map(|name| UnixListener::bind_addr(&SocketAddr::from_abstract_name(name)?))
+        .collect();
+    match bound {
+        Ok(_listeners) => {
+            eprintln!("bound");
+            loop {
+                std::thread::park();
+            }
+        }
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Starts an agent in a folder of its own, which must work within a second.
+fn works_at_once<'w>(world: &'w World, runtime: &str) -> Result<Agent<'w>> {
+    let setup = Setup {
+        runtime,
+        ..Setup::default()
+    };
+    let begin = Instant::now();
+    let agent = world.start_agent_with(&config(SSH), &setup)?;
+    let took = begin.elapsed();
+    let status = agent.status()?.context("no status")?;
+    ensure!(status.role == "active" && status.passes > 0, "{status:?}");
+    ensure!(took < Duration::from_secs(1), "{took:?}");
+    Ok(agent)
+}
+
+fn says<'w>(process: Process<'w>, text: &str) -> Result<Process<'w>> {
+    until(text, LIMIT, || {
+        Ok(process.stderr()?.contains(text).then_some(()))
+    })?;
+    Ok(process)
+}
+
+/// Two agents beside strangers: one leads, the other takes over.
+fn one_leads(world: &World, agent: Agent<'_>) -> Result<()> {
+    agent.settled(FIRST)?;
+    let setup = Setup {
+        runtime: "second",
+        ..Setup::default()
+    };
+    let second = world.start_agent_with(&config(SSH), &setup)?;
+    let health = second.raised("standby")?;
+    let pid = agent.process().pid().to_string();
+    ensure!(health.detail.contains(&pid), "{health:?}");
+    agent.kill()?;
+    second.wait_for("the other to take over", Duration::from_secs(2), |status| {
+        status.role == "active" && status.passes > 0
+    })?;
+    Ok(())
+}
+
+fn silent_stranger(world: &World) -> Result<()> {
+    let own = format!("wslmesh/agent/{:032x}", 7);
+    let squat = ["/init", crate::ROLE, SQUAT, "wslmesh/agent", &own];
+    let squatter = says(world.spawn_guest(&squat, &[])?, "bound")?;
+    let agent = works_at_once(world, "wslmesh")?;
+    let health = agent.raised("leader-untrusted")?;
+    ensure!(
+        health.severity == "info" && health.detail.contains("2 leader-election sockets"),
+        "{health:?}"
+    );
+    let doctor = world.wslmesh(&["doctor"])?;
+    ensure!(doctor.stdout.contains("leader-untrusted"), "{doctor:?}");
+    one_leads(world, agent)?;
+    drop(squatter);
+    Ok(())
+}
+
+fn root_in_a_container(world: &World) -> Result<()> {
+    world.write(CONFIG, config(SSH))?;
+    let wraps: [&[&str]; 2] = [
+        &[
+            "setpriv",
+            "--bounding-set=-net_admin",
+            "--inh-caps=-net_admin",
+        ],
+        &["unshare", "--user", "--map-root-user"],
+    ];
+    let contained = wraps.iter().zip(["third", "fourth"]).map(|(wrap, name)| {
+        let argv = [wrap, &[AGENT, "run", "--config", CONFIG][..]].concat();
+        let folder = format!("/run/{name}");
+        std::fs::create_dir_all(world.path(&folder))?;
+        let env = [
+            ("RUNTIME_DIRECTORY", folder.as_str()),
+            ("STATE_DIRECTORY", folder.as_str()),
+        ];
+        // Neither counts for the other.
+        says(world.spawn_guest(&argv, &env)?, "started; configuration")
+    });
+    let contained = contained.collect::<Result<Vec<_>>>()?;
+    let agent = works_at_once(world, "wslmesh")?;
+    let health = agent.raised("leader-untrusted")?;
+    for process in &contained {
+        let who = format!("process {} of root", process.pid());
+        ensure!(health.detail.contains(&who), "{health:?}");
+    }
+    ensure!(health.detail.contains("CAP_NET_ADMIN"), "{health:?}");
+    one_leads(world, agent)
+}
+
+fn slow_leader(world: &World) -> Result<()> {
+    let leader = world.start_agent(&config(SSH))?;
+    leader.settled(FIRST)?;
+    leader.process().signal(STOP)?;
+    let second = works_at_once(world, "second")?;
+    leader.process().signal(CONT)?;
+    let ended = second.process().finish(LIMIT)?;
+    ensure!(
+        ended.status == Status::Code(1) && ended.stderr.contains("answered late"),
+        "{ended:?}"
+    );
+    leader.healthy().map(drop)
 }
 
 fn standby_takes_over(world: &World) -> Result<()> {

@@ -67,7 +67,7 @@ pub(super) async fn fix(
 /// One pass: by the running agent, else by this process.
 async fn pass(source: &Source, paths: &Paths, fixed: &mut Fixed) -> anyhow::Result<()> {
     let settings = Settings::load(source)?;
-    let _leadership = match agent::elect()? {
+    let _leadership = match agent::elect().await? {
         Election::Won(leadership) => leadership,
         Election::Lost(leader) => {
             ask(source, paths, &leader.holder.to_string(), fixed).await;

@@ -21,8 +21,11 @@ pub(crate) fn health(facts: &Facts) -> Judged {
         }
         Some(document) => {
             let health = document.health.iter();
-            let own =
-                health.filter(|entry| !about_windows(entry) && entry.severity > Severity::Info);
+            // A stranger among the agents is worth a look, though it does no harm.
+            let shown = |entry: &&HealthEntry| {
+                entry.severity > Severity::Info || entry.code == "leader-untrusted"
+            };
+            let own = health.filter(|entry| !about_windows(entry) && shown(entry));
             all(own.map(finding), &document.role)
         }
     })
@@ -67,6 +70,7 @@ mod tests {
             "warning": |f| f.agent = Some(document(&[("contested", "warning")])) => Warning, "contested (x): it broke";
             "error": |f| { f.agent = Some(document(&[ ("contested", "warning"), ("no-address", "error"), ])) } => Error, "no-address";
             "info": |f| f.agent = Some(document(&[("wireguard-busy", "info")])) => Ok, "active";
+            "stranger": |f| f.agent = Some(document(&[("leader-untrusted", "info")])) => Info, "leader-untrusted";
             "of Windows": |f| f.agent = Some(document(&[("forward-taken", "warning")])) => Ok, "active";
         }
     }

@@ -1,0 +1,86 @@
+//! Processes that hold a name of the election and are no agents.
+
+use tokio::net::UnixStream;
+
+use super::{
+    hello::{Answer, Peer},
+    is_open,
+};
+use crate::model::{Code, Finding, counted};
+
+/// Strangers that are told apart; of more there is a count.
+const MOST: usize = 8;
+
+/// What is known of them.
+#[derive(Debug, Default)]
+pub(super) struct Strangers {
+    /// Each with a connection, where there is one, which shows whether it lives.
+    known: Vec<(String, Option<UnixStream>)>,
+    more: usize,
+    /// Holders that have not answered.
+    silent: usize,
+}
+
+impl Strangers {
+    /// So many names have holders, and none has answered.
+    pub(super) fn new(silent: usize) -> Self {
+        Self {
+            silent,
+            ..Self::default()
+        }
+    }
+
+    /// Takes an answer that was no agent's.
+    pub(super) fn add(&mut self, answer: Answer) {
+        self.silent = self.silent.saturating_sub(1);
+        let (text, stream) = match answer {
+            Answer::Ended => return,
+            Answer::OtherUser { peer, stream } => (describe(peer, ""), Some(stream)),
+            Answer::NoHello { peer } => (describe(peer, " and does not answer as an agent"), None),
+            Answer::Hello { peer, stream, .. } => (
+                describe(
+                    peer,
+                    " and has no CAP_NET_ADMIN in this network namespace (root in a container?)",
+                ),
+                Some(stream),
+            ),
+        };
+        if self.known.len() < MOST {
+            self.known.push((text, stream));
+        } else {
+            self.more += 1;
+        }
+    }
+
+    /// Those that live, in one finding.
+    pub(super) fn finding(&mut self) -> Option<Finding> {
+        self.known
+            .retain(|(_, stream)| stream.as_ref().is_none_or(is_open));
+        let mut texts: Vec<String> = self.known.iter().map(|(text, _)| text.clone()).collect();
+        if self.more > 0 {
+            texts.push(format!("so do {} more", self.more));
+        }
+        if self.silent > 0 {
+            let count = counted(self.silent, "leader-election socket");
+            texts.push(format!("{count} without an answer"));
+        }
+        if texts.is_empty() {
+            return None;
+        }
+        let text = format!("{}; ignored", texts.join("; "));
+        Some(Finding::new(Code::LeaderUntrusted, "", text))
+    }
+}
+
+/// Who holds a socket, in words.
+pub(super) fn describe(peer: Peer, and: &str) -> String {
+    let user = match peer.uid {
+        0 => "root".to_owned(),
+        uid => format!("user {uid}"),
+    };
+    let who = match peer.pid {
+        Some(pid) => format!("process {pid} of {user}"),
+        None => format!("a process of {user} in another distribution or a container"),
+    };
+    format!("{who} holds a leader-election socket{and}")
+}
