@@ -13,10 +13,11 @@ mod tests;
 
 use std::fs::{self, File, Metadata};
 use std::io::{self, Read as _, Write as _};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use rustix::{fs::OFlags, io::Errno};
 
+use super::walk::{Place, Stop};
 pub use error::{Fault, FileError};
 
 /// The largest content that is read or written, in bytes (1 MiB).
@@ -25,19 +26,20 @@ pub const MAX_SIZE: usize = 1 << 20;
 /// The mode of a file that did not exist, whatever the umask.
 const NEW_MODE: u32 = 0o644;
 
-/// As many links as the kernel follows itself (path_resolution(7)).
-const MAX_LINKS: usize = 40;
-
 /// Reads a regular file through its symlinks; None if there is none, which
 /// includes a symlink without a target. Hand the content to [`replace`], which
-/// notices whether another program wrote since.
+/// notices whether another program wrote since. A symlink that another user can have
+/// made is not followed.
 ///
 /// # Errors
 /// [`FileError`] when the path names something other than a regular file of
 /// at most [`MAX_SIZE`] bytes, or when it cannot be read.
 pub fn read(path: &Path) -> Result<Option<Vec<u8>>, FileError> {
-    let current = Current::open(&resolve(path)?)?;
-    Ok(current.map(|current| current.content))
+    let place = match find(path) {
+        Err(error) if error.is_missing() => return Ok(None),
+        place => place?,
+    };
+    Ok(Current::open(&place)?.map(|current| current.content))
 }
 
 /// Gives a file of our own new content, whatever it has; a file that does not
@@ -70,8 +72,9 @@ fn replace_if(
     mode: u32,
     expected: impl FnOnce(Option<&[u8]>) -> bool,
 ) -> Result<(), FileError> {
-    let target = &resolve(path)?;
-    let current = Current::open(target)?;
+    let place = find(path)?;
+    let target = place.shown();
+    let current = Current::open(&place)?;
     let found = content(&current);
     if found == Some(new) {
         return Ok(());
@@ -83,13 +86,7 @@ fn replace_if(
         return Err(FileError::new(target, Fault::TooBig));
     }
     let failed = |doing| move |source| FileError::from_io(target, doing, source);
-    let directory = target
-        .parent()
-        .filter(|parent| !parent.as_os_str().is_empty())
-        .unwrap_or(Path::new("."));
-    let name = target
-        .file_name()
-        .ok_or_else(|| FileError::new(target, Fault::IsDirectory))?;
+    let (directory, name) = (&place.folder(), place.name());
     temporary::remove_stale(directory, name);
     let mut temp =
         temporary::create(directory, name).map_err(failed("make a temporary file beside"))?;
@@ -101,17 +98,17 @@ fn replace_if(
     temp.as_file().sync_all().map_err(failed("write"))?;
 
     // Again, as late as possible: writing may have taken a while.
-    if content(&Current::open(target)?) != found {
+    if content(&Current::open(&place)?) != found {
         return Err(FileError::new(target, Fault::Changed));
     }
     let renamed = match current {
-        Some(_) => temp.persist(target),
-        None => temp.persist_noclobber(target),
+        Some(_) => temp.persist(place.path()),
+        None => temp.persist_noclobber(place.path()),
     };
     // Keeps the lock until we are done, so that no run takes the file for stale.
     let _written = renamed.map_err(|e| failed("replace")(e.error))?;
     sync_directory(directory).map_err(failed("bring to disk"))?;
-    if content(&Current::open(target)?) == Some(new) {
+    if content(&Current::open(&place)?) == Some(new) {
         Ok(())
     } else {
         Err(FileError::new(target, Fault::Changed))
@@ -129,13 +126,14 @@ fn content(current: &Option<Current>) -> Option<&[u8]> {
 }
 
 impl Current {
-    /// Opens a path that is no symlink; None if it does not exist.
-    fn open(path: &Path) -> Result<Option<Self>, FileError> {
+    /// Opens a file that is no symlink; None if it does not exist.
+    fn open(place: &Place) -> Result<Option<Self>, FileError> {
+        let (path, at) = (place.shown(), place.path());
         let failed = |source| FileError::from_io(path, "read", source);
         // Opening a device can have effects, so the type is looked at before.
-        let opened = match fs::symlink_metadata(path) {
+        let opened = match fs::symlink_metadata(&at) {
             Ok(meta) => {
-                must_be_regular(path, &meta).map(|()| super::open(path, OFlags::NOFOLLOW))?
+                must_be_regular(path, &meta).map(|()| super::open(&at, OFlags::NOFOLLOW))?
             }
             Err(error) => Err(error),
         };
@@ -164,20 +162,18 @@ fn must_be_regular(path: &Path, meta: &Metadata) -> Result<(), FileError> {
     Err(FileError::new(path, fault))
 }
 
-/// Follows the symlinks at the end of a path; what they lead to may be missing.
-fn resolve(path: &Path) -> Result<PathBuf, FileError> {
-    let mut target = path.to_owned();
-    for _ in 0..=MAX_LINKS {
-        match fs::read_link(&target) {
-            // A relative link counts from the directory that it is in.
-            Ok(link) => target = target.parent().unwrap_or(Path::new("/")).join(link),
-            Err(e) if matches!(Errno::from_io_error(&e), Some(Errno::INVAL | Errno::NOENT)) => {
-                return Ok(target);
-            }
-            Err(e) => return Err(FileError::from_io(&target, "look up", e)),
+/// Where a path leads.
+fn find(path: &Path) -> Result<Place, FileError> {
+    Place::find(path).map_err(|stop| match stop {
+        Stop::ForeignLink(link) => FileError::new(&link, Fault::ForeignLink),
+        Stop::Loop => FileError::new(path, Fault::SymlinkLoop),
+        Stop::Folder => FileError::new(path, Fault::IsDirectory),
+        // Nothing is where the path leads: the whole of it is to be corrected.
+        Stop::System(_, errno @ (Errno::NOENT | Errno::NOTDIR)) => {
+            FileError::from_io(path, "look up", errno.into())
         }
-    }
-    Err(FileError::new(path, Fault::SymlinkLoop))
+        Stop::System(at, errno) => FileError::from_io(&at, "look up", errno.into()),
+    })
 }
 
 /// Makes a rename outlast a power cut.

@@ -2,6 +2,7 @@
 
 pub mod file;
 pub mod own;
+mod walk;
 
 use std::{
     fs::File,

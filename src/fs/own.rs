@@ -1,23 +1,24 @@
 //! Owners and modes: who may change a file.
 
 use std::{
-    ffi::OsString,
     fs::{self, Metadata},
     io,
-    os::unix::fs::{MetadataExt, PermissionsExt, fchown},
-    path::{Component, Path, PathBuf},
+    os::unix::fs::{MetadataExt, PermissionsExt},
+    path::{Path, PathBuf},
 };
 
 use rustix::fs::OFlags;
 
-/// Write bits of group and others.
-pub const OTHERS_WRITE: u32 = 0o022;
+pub use super::walk::OTHERS_WRITE;
+use super::walk::{LINKS, parts};
+
 /// Bits of a mode that are permissions.
 pub const PERMISSIONS: u32 = 0o7777;
 
-/// Makes root the owner of a file or folder and takes write permission from all
-/// others; a missing folder is created if `make` says so. Other permissions stay.
-/// Returns what was done, `None` if nothing had to be.
+/// Takes write permission of a file or folder of root from all others; a missing folder
+/// is created if `make` says so. Other permissions stay. Returns what was done, `None` if
+/// nothing had to be. What belongs to another user is refused: giving it to root would
+/// make root trust what that user wrote.
 ///
 /// The file itself is opened and changed, not its name, and a link is not
 /// followed: a user who may write the folder above could lead us elsewhere.
@@ -37,26 +38,25 @@ pub fn secure(path: &Path, make: bool) -> io::Result<Option<String>> {
     if !before.is_file() && !before.is_dir() {
         return Err(io::Error::other("it is neither a file nor a folder"));
     }
-    let mut done = Vec::new();
     if before.uid() != 0 {
-        fchown(&found, Some(0), None)?;
-        done.push("is root's".to_owned());
+        let (uid, path) = (before.uid(), path.display());
+        return Err(io::Error::other(format!(
+            "belongs to user {uid}: look at what is in it, then run `chown root: {path}` or remove it"
+        )));
     }
     let mode = before.mode() & PERMISSIONS;
-    if mode & OTHERS_WRITE != 0 {
-        found.set_permissions(fs::Permissions::from_mode(mode & !OTHERS_WRITE))?;
-        done.push(format!("has mode {:o}", mode & !OTHERS_WRITE));
+    if mode & OTHERS_WRITE == 0 {
+        return Ok(None);
     }
-    Ok((!done.is_empty()).then(|| format!("{} {}", path.display(), done.join(" and "))))
+    let mode = mode & !OTHERS_WRITE;
+    found.set_permissions(fs::Permissions::from_mode(mode))?;
+    Ok(Some(format!("{} has mode {mode:o}", path.display())))
 }
 
 /// Whether root owns what a path leads to.
 pub fn belongs_to_root(path: &Path) -> bool {
     fs::metadata(path).is_ok_and(|meta| meta.uid() == 0)
 }
-
-/// Most symlinks on one path, as for the kernel (path_resolution(7)).
-const LINKS: usize = 40;
 
 /// Who may be able to change a file that is trusted.
 #[derive(Debug, Clone)]
@@ -116,14 +116,6 @@ pub fn resolve_trusted(path: &Path, trust: &Trust) -> Result<PathBuf, String> {
         at = next;
     }
     Ok(at)
-}
-
-/// The parts of a path, the last one first.
-fn parts(path: &Path) -> Vec<OsString> {
-    let parts = path.components().rev();
-    let counts = |part: &Component<'_>| matches!(part, Component::Normal(_) | Component::ParentDir);
-    let counted = parts.filter(counts);
-    counted.map(|part| part.as_os_str().to_owned()).collect()
 }
 
 /// Checks that only a trusted user may write this file or folder.

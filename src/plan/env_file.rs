@@ -255,6 +255,11 @@ impl<'a> EnvFile<'a> {
         Ok(Self { text, assignments })
     }
 
+    /// Whether it has content and none of our keys: it may be another program's.
+    pub(super) fn is_foreign(&self) -> bool {
+        self.assignments.is_empty() && !self.text.trim().is_empty()
+    }
+
     /// The value that a reader ends up with (the last assignment wins), without
     /// quotes: `Some("")` for a key without a value, `None` for a missing key.
     pub(super) fn get(&self, key: Key) -> Option<&str> {

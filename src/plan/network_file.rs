@@ -31,6 +31,12 @@ pub(super) fn plan(settings: &Settings, seen: &Observation, plan: &mut Plan) {
             return plan.find(Code::NetworkFileUnreadable, path, detail);
         }
     };
+    if file.is_foreign() {
+        let detail = format!(
+            "{path} has no key of wslmesh and may be another program's: add the line WSL_IP=\"\" to it, or name another file in [network] config-file"
+        );
+        return plan.find(Code::NetworkFileUnreadable, path, detail);
+    }
     // Without an address the last one stays: a file that empties itself at
     // every flap would be worse for its readers.
     let Some(node) = &plan.node else { return };

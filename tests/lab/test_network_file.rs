@@ -26,6 +26,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         quick("network_file::foreign_bytes_stay", foreign_bytes_stay),
         quick("network_file::unreadable_is_left_alone", unreadable),
         quick("network_file::symlinks_stay", symlinks_stay),
+        quick("network_file::foreign_files_are_left_alone", foreign_files),
         quick("network_file::read_only_directory", read_only_directory),
         quick("network_file::is_a_mount_point", mount_point),
         quick("network_file::full_disk", full_disk),
@@ -216,6 +217,40 @@ fn symlinks_stay(world: &World) -> Result<()> {
     // A folder in the way of what a link names.
     symlink("no/such/folder/x", world.path("/etc/wslmesh/lost"))?;
     unwritable(world, "/etc/wslmesh/lost", "does not exist")
+}
+
+/// Another program's file, and one that another user could lead the agent to.
+fn foreign_files(world: &World) -> Result<()> {
+    let users = "root:x:0:0:root:/root:/bin/bash\n";
+    let keys = "WSL_IP=old\n";
+    world.write("/etc/wslmesh/users", users)?;
+    world.write("/etc/wslmesh/keys", keys)?;
+    let shared = world.path("/etc/wslmesh/shared");
+    fs::create_dir(&shared)?;
+    symlink("../users", shared.join("users"))?;
+    symlink("../keys", shared.join("keys"))?;
+    symlink("..", shared.join("up"))?;
+    let refused = |path: &str, said: &str| -> Result<()> {
+        let output = apply(world, path)?;
+        let unreadable =
+            |line: &str| line.starts_with("error: network-file-unreadable") && line.contains(said);
+        ensure!(output.stdout.lines().any(unreadable), "{path}: {output:?}");
+        ensure!(world.read("/etc/wslmesh/users")? == users, "{path}");
+        ensure!(world.read("/etc/wslmesh/keys")? == keys, "{path}");
+        Ok(())
+    };
+    refused("/etc/wslmesh/shared/users", "has no key of wslmesh")?;
+    fs::set_permissions(&shared, fs::Permissions::from_mode(0o777))?;
+    for path in ["shared/users", "shared/keys", "shared/up/keys"] {
+        refused(
+            &format!("/etc/wslmesh/{path}"),
+            "is a symlink in a directory that users other than root can write",
+        )?;
+    }
+    fs::set_permissions(&shared, fs::Permissions::from_mode(0o755))?;
+    ensure!(apply(world, "/etc/wslmesh/shared/up/keys")?.success());
+    ensure!(world.read("/etc/wslmesh/keys")?.starts_with("WSL_IP=172"));
+    Ok(())
 }
 
 /// `apply` says `network-file-unwritable` with this and the fix.

@@ -31,6 +31,8 @@ pub enum Fault {
     TooBig,
     /// Symlinks that lead to each other, or too many of them.
     SymlinkLoop,
+    /// A symlink that another user can have made, and that could lead anywhere.
+    ForeignLink,
     /// The directory of the file does not exist.
     ParentMissing,
     /// Permission denied.
@@ -65,6 +67,9 @@ impl Fault {
             }
             Self::SymlinkLoop => format!(
                 "{path} is a symlink that leads in a circle; point it to a file or remove it"
+            ),
+            Self::ForeignLink => format!(
+                "{path} is a symlink in a directory that users other than root can write, so it is not followed; name its target in the configuration"
             ),
             Self::ParentMissing => {
                 format!("the directory of {path} does not exist; make it or configure another path")
@@ -103,6 +108,12 @@ impl FileError {
             fault,
             source: None,
         }
+    }
+
+    /// Whether the system found nothing there.
+    pub(super) fn is_missing(&self) -> bool {
+        let source = self.source.as_ref();
+        source.is_some_and(|source| source.kind() == ErrorKind::NotFound)
     }
 
     /// Whether a retry can help without any intervention.

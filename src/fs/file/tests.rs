@@ -4,6 +4,7 @@ mod faults;
 
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
 use std::os::unix::net::UnixListener;
+use std::path::PathBuf;
 
 use rustix::fs::{FileType, FlockOperation, Mode, XattrFlags};
 use tempfile::TempDir;
@@ -309,4 +310,49 @@ fn only_stale_temporary_files_of_this_target_go() {
     rustix::fs::flock(&live, FlockOperation::Unlock).expect("unlocked");
     replace(&at("a"), Some(b"new"), b"newer").expect("replaced");
     assert!(!at(".wslmesh-a.live00").exists(), "its writer has ended");
+}
+
+#[test]
+fn a_symlink_that_others_can_have_made_is_not_followed() {
+    let dir = directory();
+    let (shared, inner) = (dir.path().join("shared"), dir.path().join("inner"));
+    for folder in [&shared, &inner] {
+        fs::create_dir(folder).expect("a directory");
+    }
+    fs::write(inner.join("real"), "old").expect("written");
+    // A link to the file, and one to its folder.
+    symlink("../inner/real", shared.join("file")).expect("a link");
+    symlink("../inner", shared.join("folder")).expect("a link");
+    let paths = [shared.join("file"), shared.join("folder/real")];
+    for path in &paths {
+        replace(path, Some(b"old"), b"new").expect("our own link");
+        replace(path, Some(b"new"), b"old").expect("our own link");
+    }
+    let refused = |mode_bits| {
+        chmod(&shared, mode_bits);
+        for path in &paths {
+            for error in [
+                read(path).map(drop).expect_err("refused"),
+                replace(path, Some(b"old"), b"new").expect_err("refused"),
+            ] {
+                assert!(error.fault == Fault::ForeignLink, "{path:?}: {error:?}");
+                assert!(
+                    error.to_string().starts_with(&*shared.to_string_lossy()),
+                    "{error}"
+                );
+            }
+        }
+        assert_eq!(fs::read(inner.join("real")).expect("readable"), b"old");
+    };
+    refused(0o777);
+    refused(0o775);
+    chmod(&shared, 0o1777);
+    read(&paths[0]).expect("no other user can replace our link there");
+    if rustix::process::geteuid().is_root() {
+        std::os::unix::fs::chown(&shared, Some(1234), None).expect("chown");
+        refused(0o755);
+        // A file there is read and replaced as before.
+        fs::write(shared.join("plain"), "old").expect("written");
+        replace(&shared.join("plain"), Some(b"old"), b"new").expect("replaced");
+    }
 }

@@ -26,6 +26,15 @@ fn modes_and_missing_folders() {
         }
         Err(error) => assert!(!root, "{error}"),
     }
+    if root {
+        std::os::unix::fs::chown(&file, Some(1234), None).unwrap();
+        let refused = secure(&file, false).unwrap_err().to_string();
+        assert!(
+            refused.starts_with("belongs to user 1234: look"),
+            "{refused}"
+        );
+        assert_eq!(fs::metadata(&file).unwrap().uid(), 1234, "it was adopted");
+    }
     let state = folder.path().join("var/lib/wslmesh");
     assert_eq!(secure(&state, false).unwrap(), None);
     assert!(secure(&state, true).unwrap().unwrap().starts_with("made "));

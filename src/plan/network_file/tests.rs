@@ -111,6 +111,17 @@ fn what_is_not_known_is_left_or_emptied() {
 }
 
 #[test]
+fn a_file_without_a_key_of_ours_is_left_alone() {
+    let of = |text| outcome(&with_file(Machine::nat(), text));
+    for foreign in ["root:x:0:0:root:/root:/bin/sh\n", "# WSL_IP=1\n", "A=1\n"] {
+        assert_eq!(of(foreign), Err(Code::NetworkFileUnreadable), "{foreign:?}");
+    }
+    for ours in ["", "\n \n", "A=1\nWSL_IP=\n"] {
+        assert!(of(ours).is_ok_and(|text| text.is_some()), "{ours:?}");
+    }
+}
+
+#[test]
 fn a_file_that_cannot_be_understood_is_left_alone() {
     assert_eq!(
         outcome(&with_file(Machine::nat(), "A=\"open\nWSL_IP=1\n")),

@@ -2,6 +2,7 @@
 //! that is killed at any moment, and the texts for what cannot be played here.
 
 use std::error::Error as _;
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
