@@ -1,12 +1,19 @@
 //! Which files a configuration has, in which order, and their text.
 
 use std::{
-    fs,
+    collections::BTreeSet,
+    env,
+    ffi::OsString,
+    fs::{self, Metadata},
     io::{self, Read as _},
+    os::unix::fs::MetadataExt,
     path::{self, Path, PathBuf},
 };
 
-use crate::fs::open_regular;
+use crate::fs::{
+    open_regular,
+    own::{OTHERS_WRITE, PERMISSIONS},
+};
 
 /// Where the configuration comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,16 +65,112 @@ impl Source {
     /// file beats what packages and the running system drop in; its own drop-ins
     /// beat it, as with systemd's units.
     fn texts(&self) -> Vec<Text> {
-        let mut texts = Vec::new();
+        let owners = Owners::of(self);
+        let mut found = Vec::new();
         if *self == Self::System {
-            texts.extend(drop_ins(Path::new("/usr/lib/wslmesh")));
-            texts.extend(drop_ins(Path::new("/run/wslmesh")));
+            found.extend(owners.drop_ins(Path::new("/usr/lib/wslmesh")));
+            found.extend(owners.drop_ins(Path::new("/run/wslmesh")));
         }
-        if *self != Self::System || self.main().try_exists().unwrap_or(true) {
-            texts.push((self.main().to_owned(), read(self.main())));
+        let main = self.main();
+        if *self != Self::System || main.try_exists().unwrap_or(true) {
+            found.push(Found::Text((main.to_owned(), owners.read(main))));
         }
-        texts.extend(drop_ins(&self.drop_ins()));
-        texts
+        found.extend(owners.drop_ins(&self.drop_ins()));
+        unmasked(found)
+    }
+}
+
+/// Something in a folder of configuration.
+#[derive(Debug)]
+enum Found {
+    Text(Text),
+    /// A symlink to /dev/null: no file of this name in a folder before it counts.
+    Mask(PathBuf),
+}
+
+/// The texts that no mask hides (systemd.unit(5) has the same for its files).
+fn unmasked(found: Vec<Found>) -> Vec<Text> {
+    let mut masks = BTreeSet::new();
+    let mut texts = Vec::new();
+    for one in found.into_iter().rev() {
+        match one {
+            Found::Mask(path) => drop(masks.insert(path.file_name().map(OsString::from))),
+            Found::Text((path, _)) if masks.contains(&path.file_name().map(OsString::from)) => {}
+            Found::Text(text) => texts.push(text),
+        }
+    }
+    texts.reverse();
+    texts
+}
+
+fn is_mask(path: &Path) -> bool {
+    fs::canonicalize(path).is_ok_and(|to| to == Path::new("/dev/null"))
+}
+
+/// Whose files are loaded: what they say, root does.
+#[derive(Debug)]
+struct Owners {
+    /// With `--config` also the user who runs this, perhaps by sudo.
+    user: Option<u32>,
+}
+
+impl Owners {
+    fn of(source: &Source) -> Self {
+        let user = || {
+            let own = rustix::process::geteuid().as_raw();
+            let sudo = || env::var("SUDO_UID").ok()?.parse().ok();
+            if own == 0 { sudo().unwrap_or(0) } else { own }
+        };
+        Self {
+            user: (*source != Source::System).then(user),
+        }
+    }
+
+    /// Checks that no one else made this file, link or folder.
+    fn check(&self, path: &Path, meta: &Metadata) -> Result<(), String> {
+        let (uid, shown) = (meta.uid(), path.display());
+        if uid == 0 || Some(uid) == self.user {
+            return Ok(());
+        }
+        Err(format!(
+            " is not loaded: {shown} belongs to user {uid}; look at what is in it, then run `chown -h root: {shown}`, or remove it"
+        ))
+    }
+
+    /// Checks that no one else can have written this file, which is open. In a folder of
+    /// root others may make files, which are theirs.
+    fn check_file(&self, path: &Path, meta: &Metadata) -> Result<(), String> {
+        self.check(path, meta)?;
+        self.check_folder(path)?;
+        let mode = meta.mode() & PERMISSIONS;
+        if meta.uid() != 0 || mode & OTHERS_WRITE == 0 {
+            return Ok(());
+        }
+        let shown = path.display();
+        Err(format!(
+            " is not loaded: others than root can write it (mode {mode:o}); look at what is in it, then run `chmod go-w {shown}`"
+        ))
+    }
+
+    /// Checks the folder of a file.
+    fn check_folder(&self, path: &Path) -> Result<(), String> {
+        let folder = path.parent().unwrap_or(Path::new("/"));
+        let folder = match folder.as_os_str().is_empty() {
+            true => Path::new("."),
+            false => folder,
+        };
+        let meta = fs::metadata(folder).map_err(|error| unreadable(&error))?;
+        self.check(folder, &meta)
+    }
+
+    /// A mask, or what is wrong with it.
+    fn mask(&self, path: PathBuf) -> Found {
+        let meta = fs::symlink_metadata(&path).map_err(|error| unreadable(&error));
+        let checked = meta.and_then(|meta| self.check(&path, &meta));
+        match checked.and_then(|()| self.check_folder(&path)) {
+            Ok(()) => Found::Mask(path),
+            Err(why) => Found::Text((path, Err(why))),
+        }
     }
 }
 
@@ -97,23 +200,36 @@ pub(super) fn texts(source: &Source, draft: Option<Draft<'_>>) -> Vec<Text> {
     texts
 }
 
-/// The `*.toml` of a folder by name; none where there is no folder.
-fn drop_ins(folder: &Path) -> Vec<Text> {
-    let list = || -> io::Result<Vec<PathBuf>> {
-        let entries = fs::read_dir(folder)?.map(|entry| Ok(entry?.path()));
-        entries.collect()
-    };
-    let mut found = match list() {
-        Ok(found) => found,
-        Err(error) => match error.kind() {
-            io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => return Vec::new(),
-            _ => return vec![(folder.to_owned(), Err(unreadable(&error)))],
-        },
-    };
-    found.retain(|path| path.extension().is_some_and(|one| one == "toml"));
-    found.sort();
-    let read = |path: PathBuf| (path.clone(), read(&path));
-    found.into_iter().map(read).collect()
+impl Owners {
+    /// The `*.toml` of a folder by name; none where there is no folder. Hidden files are
+    /// those of editors.
+    fn drop_ins(&self, folder: &Path) -> Vec<Found> {
+        let list = || -> io::Result<Vec<PathBuf>> {
+            let entries = fs::read_dir(folder)?.map(|entry| Ok(entry?.path()));
+            entries.collect()
+        };
+        let mut found = match list() {
+            Ok(found) => found,
+            Err(error) => match error.kind() {
+                io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => return Vec::new(),
+                _ => return vec![Found::Text((folder.to_owned(), Err(unreadable(&error))))],
+            },
+        };
+        let is_hidden = |path: &Path| {
+            let name = path.file_name().unwrap_or_default();
+            name.as_encoded_bytes().starts_with(b".")
+        };
+        found.retain(|path| path.extension().is_some_and(|one| one == "toml") && !is_hidden(path));
+        found.sort();
+        let read = |path: PathBuf| {
+            if is_mask(&path) {
+                return self.mask(path);
+            }
+            let text = self.read(&path);
+            Found::Text((path, text))
+        };
+        found.into_iter().map(read).collect()
+    }
 }
 
 fn unreadable(error: &io::Error) -> String {
@@ -122,29 +238,35 @@ fn unreadable(error: &io::Error) -> String {
     )
 }
 
-/// A file's text, or what is wrong with it.
-fn read(path: &Path) -> Result<String, String> {
-    let file = open_regular(path).map_err(|error| match error.kind() {
+impl Owners {
+    /// A file's text, or what is wrong with it.
+    fn read(&self, path: &Path) -> Result<String, String> {
+        let file = open_regular(path).map_err(|error| match error.kind() {
         io::ErrorKind::NotFound => {
             " there is no such file; name the right one with --config".to_owned()
         }
         io::ErrorKind::InvalidInput => " is not a regular file; remove it and put the configuration there, or name another file with --config".to_owned(),
         _ => unreadable(&error),
     })?;
-    let size = file.metadata().map_err(|error| unreadable(&error))?.len();
-    if size > MAX_BYTES {
-        return Err(format!(
-            " has {size} bytes, more than any configuration (1 MiB); name the right file with --config"
-        ));
+        let meta = file.metadata().map_err(|error| unreadable(&error))?;
+        self.check_file(path, &meta)?;
+        let size = meta.len();
+        if size > MAX_BYTES {
+            return Err(format!(
+                " has {size} bytes, more than any configuration (1 MiB); name the right file with --config"
+            ));
+        }
+        let mut bytes = Vec::new();
+        file.take(MAX_BYTES)
+            .read_to_end(&mut bytes)
+            .map_err(|error| unreadable(&error))?;
+        String::from_utf8(bytes).map_err(|error| {
+            let valid = error.utf8_error().valid_up_to();
+            let valid = error.as_bytes().iter().take(valid);
+            let line = valid.filter(|byte| **byte == b'\n').count() + 1;
+            format!(
+                "{line}: is not UTF-8 text; save it as UTF-8, or name another file with --config"
+            )
+        })
     }
-    let mut bytes = Vec::new();
-    file.take(MAX_BYTES)
-        .read_to_end(&mut bytes)
-        .map_err(|error| unreadable(&error))?;
-    String::from_utf8(bytes).map_err(|error| {
-        let valid = error.utf8_error().valid_up_to();
-        let valid = error.as_bytes().iter().take(valid);
-        let line = valid.filter(|byte| **byte == b'\n').count() + 1;
-        format!("{line}: is not UTF-8 text; save it as UTF-8, or name another file with --config")
-    })
 }

@@ -1,6 +1,11 @@
 //! What a user may write, and the errors for what is wrong.
 
-use std::{fs, num::NonZeroU16, os::unix::fs::PermissionsExt, path::PathBuf};
+use std::{
+    fs,
+    num::NonZeroU16,
+    os::unix::fs::{PermissionsExt, lchown, symlink},
+    path::PathBuf,
+};
 
 use super::*;
 use crate::model::{Dependent, Mode, SysctlKey};
@@ -430,4 +435,65 @@ fn settle_times_follow_the_mode() {
     assert_eq!(millis(Some(Mode::Nat)), (50, 500));
     assert_eq!(millis(Some(Mode::Mirrored)), (1000, 3000));
     assert_eq!(millis(Some(Mode::Consomme)), (1000, 3000));
+}
+
+#[test]
+fn hidden_files_are_skipped_and_masks_hide() {
+    let folder = tempfile::tempdir().unwrap();
+    let main = folder.path().join("w.toml");
+    let drop_ins = folder.path().join("w.toml.d");
+    fs::write(&main, "[mtu]\nvalue = 1300\n").unwrap();
+    fs::create_dir(&drop_ins).unwrap();
+    // An editor's lock, and its backup.
+    symlink("user@host.1:2", drop_ins.join(".#10.toml")).unwrap();
+    fs::write(drop_ins.join(".10.toml"), "nonsense").unwrap();
+    symlink("/dev/null", drop_ins.join("20.toml")).unwrap();
+    let value = || Settings::load(&Source::File(main.clone())).unwrap().mtu;
+    assert_eq!(value(), 1300);
+    symlink("/dev/null", drop_ins.join("w.toml")).unwrap();
+    assert_eq!(value(), 1280, "the name is masked");
+    fs::write(drop_ins.join("x.toml"), "[mtu]\nvalue = 1400\n").unwrap();
+    assert_eq!(value(), 1400);
+}
+
+#[test]
+fn what_others_can_write_is_not_loaded() {
+    let folder = tempfile::tempdir().unwrap();
+    let main = folder.path().join("w.toml");
+    let drop_ins = folder.path().join("w.toml.d");
+    let file = drop_ins.join("1.toml");
+    fs::create_dir(&drop_ins).unwrap();
+    fs::write(&main, "").unwrap();
+    fs::write(&file, "").unwrap();
+    if !rustix::process::geteuid().is_root() {
+        // Only root can give files away, and only its configuration matters.
+        return;
+    }
+    let load = || Settings::load(&Source::File(main.clone())).map_err(|error| error.to_string());
+    load().unwrap();
+    let mask = drop_ins.join("2.toml");
+    symlink("/dev/null", &mask).unwrap();
+    for path in [&main, &file, &drop_ins, &mask] {
+        lchown(path, Some(1234), None).unwrap();
+        let text = load().unwrap_err();
+        let shown = path.display();
+        assert!(
+            text.contains(&format!(
+                "is not loaded: {shown} belongs to user 1234; look at what is in it, then run `chown -h root: {shown}`"
+            )),
+            "{text}"
+        );
+        lchown(path, Some(0), None).unwrap();
+    }
+    fs::remove_file(mask).unwrap();
+    for path in [&main, &file] {
+        fs::set_permissions(path, fs::Permissions::from_mode(0o664)).unwrap();
+        let text = load().unwrap_err();
+        assert!(
+            text.contains("others than root can write it (mode 664)"),
+            "{text}"
+        );
+        fs::set_permissions(path, fs::Permissions::from_mode(0o644)).unwrap();
+    }
+    load().unwrap();
 }

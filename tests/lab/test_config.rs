@@ -1,6 +1,9 @@
 //! The configuration and the commands as a user meets them: bad input is named
 //! with its place, and nothing is touched.
 
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, symlink};
+
 use anyhow::{Context, Result, ensure};
 use libtest_mimic::Trial;
 
@@ -14,6 +17,7 @@ use crate::world::World;
 pub(crate) fn trials() -> Vec<Trial> {
     let quick = |name: &str, body| trial_with(name, Options::quick(), body);
     vec![
+        quick("config::what_is_loaded", what_is_loaded),
         quick("config::bad_input", bad_input),
         quick("config::all_errors_at_once", all_errors_at_once),
         quick("config::run_touches_nothing", run_touches_nothing),
@@ -78,6 +82,40 @@ fn bad_input(world: &World) -> Result<()> {
             "{path}: {output:?}"
         );
     }
+    Ok(())
+}
+
+/// Drop-ins that others can write, that an editor made, and masks.
+fn what_is_loaded(world: &World) -> Result<()> {
+    let folder = format!("{CONFIG}.d");
+    let drop_in = format!("{folder}/10.toml");
+    let good = config(SSH);
+    world.write(&drop_in, "[mtu]\nvalue = 1300\n")?;
+    symlink("user@host.1:2", world.path(format!("{folder}/.#10.toml")))?;
+    let agent = world.start_agent(&good)?;
+    agent.settled("172.28.16.5")?;
+    let mode = |mode| {
+        let path = world.path(&drop_in);
+        fs::set_permissions(path, fs::Permissions::from_mode(mode))
+    };
+    mode(0o666)?;
+    agent.reload(&good)?;
+    let finding = agent.raised("config-rejected")?;
+    ensure!(
+        finding.detail.contains(&drop_in)
+            && finding
+                .detail
+                .contains("others than root can write it (mode 666)"),
+        "{finding:?}"
+    );
+    mode(0o644)?;
+    agent.reload(&good)?;
+    agent.cleared("config-rejected")?;
+    let value = || world.wslmesh(&["config", "show", "--config", CONFIG])?.ok();
+    ensure!(value()?.contains("value = 1300"), "{}", value()?);
+    fs::remove_file(world.path(&drop_in))?;
+    symlink("/dev/null", world.path(&drop_in))?;
+    ensure!(value()?.contains("value = 1280"), "{}", value()?);
     Ok(())
 }
 
