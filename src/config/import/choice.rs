@@ -87,6 +87,11 @@ pub(super) fn choose(
         names: there.places.iter().map(|at| at.name.clone()).collect(),
         ..Choice::default()
     };
+    for (line, key) in &foreign.ignored {
+        let key = printable(key);
+        let text = format!("key {key:?} in line {line}: wsl2-port-mapper ignores it too");
+        choice.left.push(text);
+    }
     for instance in instances {
         if wanted.has(instance) {
             choice.instance(instance, there);

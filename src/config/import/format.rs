@@ -1,6 +1,9 @@
 //! The other tool's file: every key that it reads, every value checked.
+//!
+//! It reads its file with Go's encoding/json, which finds a key whatever its case and
+//! ignores the others (<https://pkg.go.dev/encoding/json#Unmarshal>).
 
-use std::{net::Ipv4Addr, num::NonZeroU16};
+use std::{collections::BTreeSet, net::Ipv4Addr, num::NonZeroU16, ops::Range};
 
 use serde::{Deserialize, Deserializer, de};
 
@@ -9,17 +12,18 @@ use crate::model::{Firewall, Protocol};
 
 /// One file.
 #[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub(super) struct Foreign {
     /// How often that tool looks. We look when something happens.
     #[serde(default, rename = "check_interval_seconds")]
     _interval: de::IgnoredAny,
     pub(super) instances: Vec<Instance>,
+    /// Keys that the tool ignores, with their lines.
+    #[serde(skip)]
+    pub(super) ignored: Vec<(usize, String)>,
 }
 
 /// A distribution.
 #[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub(super) struct Instance {
     #[serde(deserialize_with = "name")]
     pub(super) name: String,
@@ -31,7 +35,6 @@ pub(super) struct Instance {
 
 /// A forward, TCP, from all addresses of Windows.
 #[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub(super) struct Port {
     /// Windows' port.
     #[serde(rename = "port", deserialize_with = "port")]
@@ -101,8 +104,9 @@ fn name<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
 pub(super) fn parse(text: &str) -> Result<Foreign, String> {
     // Editors on Windows like to begin a file with one.
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    let mut from = serde_json::Deserializer::from_str(text);
-    let found = serde_path_to_error::deserialize(&mut from).map_err(|error| {
+    let (text, ignored) = in_lower_case(text);
+    let mut from = serde_json::Deserializer::from_str(&text);
+    let mut found: Foreign = serde_path_to_error::deserialize(&mut from).map_err(|error| {
         let key = match error.path().to_string() {
             key if key == "." => String::new(),
             key => format!("{key}: "),
@@ -110,7 +114,59 @@ pub(super) fn parse(text: &str) -> Result<Foreign, String> {
         wrong(&key, error.inner())
     })?;
     from.end().map_err(|error| wrong("", &error))?;
+    found.ignored = ignored;
     Ok(found)
+}
+
+/// The keys that the tool reads, in any object.
+const KEYS: [&str; 8] = [
+    "check_interval_seconds",
+    "comment",
+    "firewall",
+    "instances",
+    "internal_port",
+    "name",
+    "port",
+    "ports",
+];
+
+/// The text with its keys in lower case, everything at its place; and the keys that the
+/// tool ignores, with their lines.
+fn in_lower_case(text: &str) -> (String, Vec<(usize, String)>) {
+    let (mut lower, mut ignored, mut seen) = (text.to_owned(), Vec::new(), BTreeSet::new());
+    for place in keys(text) {
+        let key = text.get(place.clone()).unwrap_or_default();
+        let name = key.to_ascii_lowercase();
+        if KEYS.contains(&name.as_str()) {
+            lower.replace_range(place, &name);
+        } else if seen.insert(key) {
+            let before = text.get(..place.start).unwrap_or_default();
+            ignored.push((before.matches('\n').count() + 1, key.to_owned()));
+        }
+    }
+    (lower, ignored)
+}
+
+/// Where the keys of a JSON text are, without their quotes. What is no JSON is refused
+/// by the parser.
+fn keys(text: &str) -> Vec<Range<usize>> {
+    let mut keys = Vec::new();
+    let mut start = None;
+    let mut last = None;
+    let mut escaped = false;
+    for (at, byte) in text.bytes().enumerate() {
+        match (start, byte) {
+            (Some(_), _) if escaped => escaped = false,
+            (Some(_), b'\\') => escaped = true,
+            (Some(begin), b'"') => (start, last) = (None, Some(begin..at)),
+            (Some(_), _) => {}
+            (None, b'"') => start = Some(at + 1),
+            (None, b':') => keys.extend(last.take()),
+            (None, b' ' | b'\t' | b'\r' | b'\n') => {}
+            (None, _) => last = None,
+        }
+    }
+    keys
 }
 
 fn wrong(key: &str, error: &serde_json::Error) -> String {
@@ -123,11 +179,6 @@ fn wrong(key: &str, error: &serde_json::Error) -> String {
 /// What to do about the parser's words.
 fn remediation(message: &str) -> &'static str {
     let table = [
-        (
-            "unknown field `external_port`",
-            "; Windows' port is `port` there, and the distribution's is `internal_port`",
-        ),
-        ("unknown field", "; correct or remove the key"),
         ("missing field", "; add the key"),
         (
             "unknown variant",

@@ -184,6 +184,24 @@ fn different_file_is_overwritten_with_force_alone() {
 }
 
 #[test]
+fn keys_are_read_as_the_other_tool_does() {
+    let text = r#"{"_note": "in no {\"port\": 1}", "Instances": [
+        {"NAME": "Dev", "enabled": {"Port": "no"}, "Ports": [
+        {"Port": 2222, "Internal_Port": 22, "_note" : "{:", "protocol": "tcp"}]}]}"#;
+    let import = of(&place("", text), Some("Dev"), &[]).unwrap();
+    assert_eq!(import.taken, ["port-2222: tcp 2222 -> 22, firewall none"]);
+    assert_eq!(
+        import.left_out,
+        [
+            "key \"_note\" in line 1: wsl2-port-mapper ignores it too",
+            "key \"enabled\" in line 2: wsl2-port-mapper ignores it too",
+            "key \"protocol\" in line 3: wsl2-port-mapper ignores it too",
+        ]
+    );
+    assert!(!import.conflicts);
+}
+
+#[test]
 fn errors_name_place_key_and_fix() {
     let with =
         |port: &str| format!("{{\"instances\": [\n{{\"name\": \"Dev\", \"ports\": [\n{port}]}}]}}");
@@ -214,15 +232,11 @@ fn errors_name_place_key_and_fix() {
             "missing field `port`; add the key",
         ),
         (
-            with("{\"port\": 80, \"protocol\": \"udp\"}"),
-            "unknown field `protocol`",
+            with("{\"external_port\": 81}"),
+            "missing field `port`; add the key",
         ),
         (
-            with("{\"port\": 80, \"external_port\": 81}"),
-            "Windows' port is `port`",
-        ),
-        (
-            with("{\"port\": 80, \"port\": 81}"),
+            with("{\"port\": 80, \"Port\": 81}"),
             "duplicate field `port`",
         ),
         (
