@@ -162,7 +162,7 @@ impl Loaded {
             let name = reader.require("name", start, |value| values::name(value));
             let protocol = reader.require("protocol", start, |value| Protocol::deserialize(value));
             let listen_address =
-                reader.take("listen-address", |value| Deserialize::deserialize(value));
+                reader.take("listen-address", |value| values::listen_address(value));
             let listen_port = reader.require("listen-port", start, |value| port(value));
             let connect_port = reader.take("connect-port", |value| port(value));
             let firewall = reader.take("firewall", |value| Deserialize::deserialize(value));

@@ -243,6 +243,30 @@ pub(super) fn port<'de, D: Deserializer<'de>>(from: D) -> Result<NonZeroU16, D::
     bounded(from, 1..=65535, "port")
 }
 
+/// An address that something can listen on.
+pub(super) fn listen_address<'de, D: Deserializer<'de>>(from: D) -> Result<Ipv4Addr, D::Error> {
+    let address = Ipv4Addr::deserialize(from)?;
+    match not_for_listening(address) {
+        None => Ok(address),
+        Some(what) => Err(de::Error::custom(format!(
+            "{address} is {what}, on which nothing can listen: write an address of Windows (`ipconfig` lists them), or leave the key out to listen on all"
+        ))),
+    }
+}
+
+/// What an address is that no interface can have
+/// (<https://www.iana.org/assignments/iana-ipv4-special-registry>).
+fn not_for_listening(address: Ipv4Addr) -> Option<&'static str> {
+    match address.octets() {
+        [0, 0, 0, 0] => None,
+        [0, ..] => Some("of network 0"),
+        [255, 255, 255, 255] => Some("the broadcast address"),
+        [224..=239, ..] => Some("a multicast address"),
+        [240..=255, ..] => Some("a reserved address"),
+        _ => None,
+    }
+}
+
 /// A sysctl's name as a table's key.
 pub(super) fn sysctl_key(text: &str) -> Result<SysctlKey, String> {
     if !text.contains(['.', '/']) {
@@ -291,6 +315,27 @@ pub(super) fn sysctl(from: ValueDeserializer<'_>) -> Result<Option<SysctlValue>,
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn listen_addresses() {
+        let table = [
+            ("0.0.0.0", None),
+            ("127.0.0.1", None),
+            ("192.168.1.7", None),
+            ("169.254.7.7", None),
+            ("223.255.255.255", None),
+            ("0.0.0.1", Some("of network 0")),
+            ("0.255.255.255", Some("of network 0")),
+            ("224.0.0.1", Some("a multicast address")),
+            ("239.255.255.255", Some("a multicast address")),
+            ("240.0.0.1", Some("a reserved address")),
+            ("255.255.255.254", Some("a reserved address")),
+            ("255.255.255.255", Some("the broadcast address")),
+        ];
+        for (text, what) in table {
+            assert_eq!(not_for_listening(text.parse().unwrap()), what, "{text}");
+        }
+    }
 
     #[test]
     fn durations() {
