@@ -11,7 +11,7 @@ use crate::{
     config::Settings,
     control::Signal,
     model::{
-        Finding, ForwardState, ForwardStatus, HostMemory, Link, LinkKind, ModeState, Node,
+        Code, Finding, ForwardState, ForwardStatus, HostMemory, Link, LinkKind, ModeState, Node,
         RelayLocation, Severity, micros,
     },
     report::{
@@ -47,7 +47,8 @@ pub(super) struct Publisher {
     published: Option<Ipv4Addr>,
     forwards: Vec<ForwardStatus>,
     passes: u64,
-    status_failed: bool,
+    /// Why the status document was not written the last time.
+    unwritable: Option<Finding>,
 }
 
 /// Empty without an address.
@@ -91,6 +92,31 @@ impl Publisher {
         self.passes += 1;
         let mut signals = Vec::new();
         let mut lines = Vec::from_iter(self.publish_changes(pass, &mut signals));
+        let mut document = self.write(pass, &findings, &mut lines, &mut signals);
+        let before = self.unwritable.take();
+        self.unwritable = document.1.take();
+        if self.unwritable != before {
+            // It is a finding itself, or no longer.
+            document = self.write(pass, &findings, &mut lines, &mut signals);
+        }
+        manager.status(&self.status_line(pass.mode));
+        if let Some(bus) = &self.bus {
+            bus.publish(document.0, signals);
+        }
+        lines
+    }
+
+    /// Takes the findings and writes the status document; gives it back, with what kept it
+    /// from being written.
+    fn write(
+        &mut self,
+        pass: &Pass<'_>,
+        findings: &[Finding],
+        lines: &mut Vec<String>,
+        signals: &mut Vec<Signal>,
+    ) -> (Document, Option<Finding>) {
+        let findings = findings.iter().chain(&self.unwritable);
+        let findings: Vec<Finding> = findings.cloned().collect();
         let changes = self.tracker.update(findings);
         lines.extend(publish_health(&changes));
         let raised = changes.raised.iter();
@@ -101,19 +127,11 @@ impl Publisher {
             subject: one.subject,
         });
         signals.extend(raised.chain(cleared));
-        manager.status(&self.status_line(pass.mode));
         let document = self.document(pass);
-        let written = write_status(&self.runtime, &document);
-        if let Err(error) = &written
-            && !self.status_failed
-        {
-            tracing::info!(event = "status", "no status document: {error}");
-        }
-        self.status_failed = written.is_err();
-        if let Some(bus) = &self.bus {
-            bus.publish(document, signals);
-        }
-        lines
+        let failed = write_status(&self.runtime, &document).err();
+        let failed =
+            failed.map(|error| Finding::new(Code::StatusUnwritable, "", error.to_string()));
+        (document, failed)
     }
 
     /// One line for a pass that did something.

@@ -87,6 +87,14 @@ pub enum SavedError {
     /// The disk stalls.
     #[error("cannot save the previous values: {0}; look for disk errors in the kernel's log")]
     Hangs(#[from] BlockingError),
+    /// The file has been damaged and cannot be moved.
+    #[error("{} is damaged and cannot be moved aside: {source}; remove it", path.display())]
+    SetAside {
+        /// The file.
+        path: PathBuf,
+        /// The system's reason.
+        source: io::Error,
+    },
     /// The file has been damaged.
     #[error("{}: is damaged: {source}; remove it if you do not need the previous values", path.display())]
     Damaged {
@@ -125,6 +133,27 @@ impl Saved {
         })
     }
 
+    /// Moves a damaged file aside, so that values are saved again. Those in it are lost, and
+    /// Windows may have rules of ours.
+    fn set_aside(&self, why: &serde_json::Error) -> Result<Values, SavedError> {
+        let to = self.path.with_extension("json.damaged");
+        fs::rename(&self.path, &to).map_err(|source| SavedError::SetAside {
+            path: self.path.clone(),
+            source,
+        })?;
+        tracing::warn!(
+            event = "state",
+            "{} is damaged ({why}) and was moved to {}; `wslmesh restore` restores values that are saved from now on",
+            self.path.display(),
+            to.display()
+        );
+        Ok(Values {
+            boot: boot(),
+            forwards: true,
+            ..Values::default()
+        })
+    }
+
     fn damaged(&self) -> impl FnOnce(serde_json::Error) -> SavedError {
         let path = self.path.clone();
         |source| SavedError::Damaged { path, source }
@@ -145,10 +174,13 @@ impl Saved {
     /// See [`SavedError`].
     pub fn update(&self, change: impl FnOnce(&mut Values)) -> Result<(), SavedError> {
         let _alone = WRITING.lock().unwrap_or_else(PoisonError::into_inner);
-        let before = self.load()?;
+        let (before, moved) = match self.load() {
+            Err(SavedError::Damaged { source, .. }) => (self.set_aside(&source)?, true),
+            loaded => (loaded?, false),
+        };
         let mut after = before.clone();
         change(&mut after);
-        if after == before {
+        if after == before && !moved {
             return Ok(());
         }
         if let Some(folder) = self.path.parent() {

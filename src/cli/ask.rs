@@ -1,8 +1,8 @@
 //! Asking the person at the terminal.
 
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, IsTerminal};
 
-use super::output::{Exit, print, print_error};
+use super::output::{Exit, print, print_error, write_error};
 
 /// Asks whether to go on, unless the person said so beforehand (`yes`); an empty answer
 /// is no. Where the answer is no, or there is no terminal, that is printed and the
@@ -18,7 +18,7 @@ pub(super) fn go_on(question: &str, yes: bool, otherwise: &str) -> anyhow::Resul
         return Ok(Some(Exit::Usage));
     }
     // Standard output may be kept in a file; the question is for the person.
-    write!(io::stderr().lock(), "{question} [y/N] ")?;
+    write_error(&format!("{question} [y/N] "));
     let mut answer = String::new();
     io::stdin().read_line(&mut answer)?;
     if is_yes(&answer) {

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use self::fix::Fixed;
 use super::{
-    output::{Exit, print},
+    output::{self, Exit, print},
     style::{dim, good, heading, severity},
     table::{WIDTH, wrap},
 };
@@ -80,7 +80,7 @@ pub(super) async fn doctor(command: Command, source: Source, paths: Paths) -> an
     }
     let results = examine(&facts, &command.groups);
     if command.json {
-        print(&json(&results, &fixed)?)?;
+        print(&output::json_text(&json(&results, &fixed)?))?;
     } else {
         let mut lines = fixed_lines(command.fix, &fixed);
         lines.extend(page(&results, command.all));

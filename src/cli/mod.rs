@@ -129,8 +129,7 @@ pub fn main() -> ExitCode {
 /// Prints help and version, or a usage error.
 fn print_usage(error: &clap::Error) -> anyhow::Result<Exit> {
     if error.use_stderr() {
-        // There is no other place to report it.
-        error.print().unwrap_or_default();
+        output::write_error(&error.render().to_string());
         return Ok(Exit::Usage);
     }
     output::print(error.render().to_string().trim_end())?;

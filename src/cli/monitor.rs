@@ -20,7 +20,10 @@ use tokio::{
 };
 
 use self::event::Event;
-use super::{output::Exit, style};
+use super::{
+    output::{Exit, json_text},
+    style,
+};
 use crate::{
     control::{Client, Signal, Subscription, Update, agent_pid},
     paths::Paths,
@@ -145,10 +148,10 @@ impl Printer {
         let now = Timestamp::now();
         let time_unix_ms = now.as_millisecond();
         let line = if self.json {
-            serde_json::to_string(&Line {
+            json_text(&serde_json::to_string(&Line {
                 time_unix_ms,
                 event,
-            })?
+            })?)
         } else if let Some(words) = self.words(event) {
             format!("{}  {words}", style::dim(&time(TimeZone::system(), now)))
         } else {
@@ -156,7 +159,7 @@ impl Printer {
         };
         let mut output = io::stdout().lock();
         // Each line at once, also into a pipe.
-        match writeln!(output, "{line}").and_then(|()| output.flush()) {
+        match writeln!(output, "{}", style::finish(&line)).and_then(|()| output.flush()) {
             Ok(()) => Ok(true),
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
             Err(error) => Err(error.into()),

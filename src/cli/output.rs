@@ -1,4 +1,5 @@
-//! Printing. A closed pipe is not an error (`wslmesh status | head -n 1`); any other
+//! Printing: all output passes here, and control characters from files, processes and
+//! Windows stay here. A closed pipe is not an error (`wslmesh status | head -n 1`); any other
 //! failure to write the output is.
 
 use std::{
@@ -11,7 +12,7 @@ use super::{
     style,
     table::{self, WIDTH},
 };
-use crate::model::{Finding, Severity};
+use crate::model::{Finding, Severity, disturbs, visible};
 
 /// How a command ended; the exit status.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,13 +47,36 @@ impl From<Exit> for ExitCode {
 
 /// Prints a text and a newline to standard output.
 pub(super) fn print(text: &str) -> io::Result<()> {
-    match writeln!(io::stdout().lock(), "{text}") {
+    match writeln!(io::stdout().lock(), "{}", style::finish(text)) {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         done => done.map_err(|error| {
             let text = format!("cannot write to standard output: {error}");
             io::Error::new(error.kind(), text)
         }),
     }
+}
+
+/// Writes to standard error.
+pub(super) fn write_error(text: &str) {
+    let mut stderr = io::stderr().lock();
+    // There is no other place to report it.
+    stderr
+        .write_all(visible(text).as_bytes())
+        .unwrap_or_default();
+}
+
+/// A JSON text of which a terminal obeys nothing: serde_json leaves DEL and what is
+/// beyond ASCII as it is.
+pub(super) fn json_text(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for character in text.chars() {
+        if disturbs(character) && character != '\n' {
+            shown.push_str(&format!("\\u{:04x}", u32::from(character)));
+        } else {
+            shown.push(character);
+        }
+    }
+    shown
 }
 
 /// Prints an error with its causes to standard error.
@@ -67,11 +91,7 @@ pub(super) fn print_error(error: &anyhow::Error) {
         }
     }
     let lines = text.lines().map(|line| format!("wslmesh: {line}\n"));
-    let mut stderr = io::stderr().lock();
-    // There is no other place to report it.
-    stderr
-        .write_all(String::from_iter(lines).as_bytes())
-        .unwrap_or_default();
+    write_error(&String::from_iter(lines));
 }
 
 /// A sentence wrapped for a terminal with a hanging indent; one line in a pipe.
@@ -95,4 +115,19 @@ pub(super) fn findings(findings: &[Finding]) -> io::Result<Exit> {
     }
     let first = sorted.first().copied().map(severity);
     Ok(Exit::unless(first > Some(Severity::Info)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn json_stays_the_same_value() {
+        let text = "a\u{1b}[2J\u{7f}\u{9b}31m\u{202e}\u{feff}\n\t\u{e4}";
+        let pretty = serde_json::to_string_pretty(&[text]).unwrap();
+        let shown = json_text(&pretty);
+        assert!(!shown.chars().any(|c| disturbs(c) && c != '\n'), "{shown}");
+        assert!(shown.contains("\\u007f\\u009b31m\\u202e\\ufeff"), "{shown}");
+        assert_eq!(serde_json::from_str::<[String; 1]>(&shown).unwrap(), [text]);
+    }
 }

@@ -6,11 +6,23 @@
 use std::{
     env,
     ffi::OsStr,
+    hash::{BuildHasher, RandomState},
     io::{self, IsTerminal},
     sync::LazyLock,
 };
 
-use crate::model::Severity;
+use crate::model::{Severity, visible};
+
+/// Stands for the beginning of our own escape sequences until a text is printed. No
+/// foreign text can have it: it is another one in each process.
+static MARK: LazyLock<String> =
+    LazyLock::new(|| format!("\x1b{:016x}[", RandomState::new().hash_one("style")));
+
+/// The text as it goes to the terminal: with our own escape sequences and no others.
+pub(super) fn finish(text: &str) -> String {
+    let parts: Vec<String> = text.split(MARK.as_str()).map(visible).collect();
+    parts.join("\x1b[")
+}
 
 /// Whether standard output shows colours.
 static COLOURS: LazyLock<bool> = LazyLock::new(|| {
@@ -87,7 +99,7 @@ fn styled(colours: bool, style: Style, text: &str) -> String {
     let sgr = style as u8;
     let line = |line: &str| match line {
         "" => String::new(),
-        line => format!("\x1b[{sgr}m{line}\x1b[0m"),
+        line => format!("{0}{sgr}m{line}{0}0m", *MARK),
     };
     let lines: Vec<String> = text.split('\n').map(line).collect();
     lines.join("\n")

@@ -88,9 +88,9 @@ fn replace_if(
     let failed = |doing| move |source| FileError::from_io(target, doing, source);
     let (directory, name) = (&place.folder(), place.name());
     temporary::remove_stale(directory, name);
-    let mut temp =
+    let temp =
         temporary::create(directory, name).map_err(failed("make a temporary file beside"))?;
-    temp.write_all(new).map_err(failed("write"))?;
+    temp.as_file().write_all(new).map_err(failed("write"))?;
     match &current {
         Some(current) => attributes::copy(&current.file, temp.as_file(), target)?,
         None => attributes::set_mode(temp.as_file(), mode).map_err(failed("set the mode of"))?,

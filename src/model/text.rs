@@ -32,6 +32,21 @@ pub fn excerpt(text: &str) -> String {
     shown
 }
 
+/// A text made fit for a terminal, which obeys control characters: what disturbs is
+/// written as `\u{..}`. Line breaks and tabs stay.
+#[must_use]
+pub fn visible(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for character in text.chars() {
+        if disturbs(character) && !matches!(character, '\n' | '\t') {
+            shown.extend(character.escape_unicode());
+        } else {
+            shown.push(character);
+        }
+    }
+    shown
+}
+
 /// Foreign text made fit for one journal line: what disturbs a line becomes a space,
 /// and at most 300 characters remain (the last is an ellipsis where more was there).
 #[must_use]

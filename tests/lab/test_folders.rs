@@ -1,8 +1,6 @@
 //! The agent's own folders in bad states: what could not be put back is not
 //! changed, and the rest of the work is done.
 
-use std::fs;
-
 use anyhow::{Result, ensure};
 use libtest_mimic::Trial;
 
@@ -19,6 +17,7 @@ pub(crate) fn trials() -> Vec<Trial> {
     vec![
         quick("folders::state_read_only", state_read_only),
         quick("folders::state_damaged", state_damaged),
+        quick("folders::runtime_full", runtime_full),
         quick("folders::runtime_missing", runtime_missing),
     ]
 }
@@ -94,13 +93,42 @@ fn state_damaged(world: &World) -> Result<()> {
     let damaged = "{\"boot\":\"x\",\"sysctl\":{";
     world.write("/var/lib/wslmesh/saved.json", damaged)?;
     let agent = world.start_agent("")?;
-    waits_for_its_state(world, &agent, "saved.json: is damaged")?;
-    ensure!(world.read("/var/lib/wslmesh/saved.json")? == damaged);
-    // The fix of the message: remove it.
-    fs::remove_file(world.path("/var/lib/wslmesh/saved.json"))?;
-    agent.process().signal(HUP)?;
+    let said = agent.says("saved.json is damaged")?;
+    let aside = "/var/lib/wslmesh/saved.json.damaged";
+    ensure!(
+        said.contains(aside) && world.read(aside)? == damaged,
+        "{said}"
+    );
     agent.healthy()?;
     ensure!(world.mtu("wg9")? == 1280);
+    let saved = world.read("/var/lib/wslmesh/saved.json")?;
+    ensure!(saved.contains("\"before\": \"7200\""), "{saved}");
+    agent.stop()
+}
+
+/// A full /run is said, and is not the end of anything else.
+fn runtime_full(world: &World) -> Result<()> {
+    world.shell(
+        "mkdir /run/full && mount -t tmpfs -o size=16k,mode=755 lab /run/full \
+         && ! head -c 1M /dev/zero >/run/full/fill",
+    )?;
+    let agent = start_with(world, ("RUNTIME_DIRECTORY", "/run/full"))?;
+    let said = agent.says("status-unwritable")?;
+    ensure!(
+        said.contains("no space left")
+            && said.contains("(os error 28)")
+            && said.contains("df /run"),
+        "{said}"
+    );
+    agent.has_written(FIRST)?;
+    world.shell("rm /run/full/fill")?;
+    agent.process().signal(HUP)?;
+    agent.says("status-unwritable cleared")?;
+    // The line comes before the document that says the same.
+    until("a document without it", LIMIT, || {
+        let status = world.read("/run/full/status.json")?;
+        Ok((!status.contains("status-unwritable")).then_some(()))
+    })?;
     agent.stop()
 }
 
@@ -112,7 +140,10 @@ fn runtime_missing(world: &World) -> Result<()> {
         agent.has_written(address)?;
     }
     let log = agent.log()?;
-    ensure!(log.matches("no status document").count() == 1, "{log}");
+    ensure!(
+        log.matches("warning: status-unwritable: ").count() == 1,
+        "{log}"
+    );
     ensure!(!world.path("/usr/not").exists());
     agent.stop()
 }

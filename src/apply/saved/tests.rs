@@ -62,17 +62,16 @@ fn new_boot_forgets_all_but_the_rules_on_windows() {
 }
 
 #[test]
-fn damaged_file_is_reported_and_not_overwritten() {
+fn damaged_file_is_moved_aside() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("saved.json");
+    let saved = Saved::new(folder.path());
     fs::write(&path, "{\"boot\":").unwrap();
-    let error = Saved::new(folder.path())
-        .remember(&[mtu(1420, 1280)])
-        .unwrap_err()
-        .to_string();
-    assert!(
-        error.contains("saved.json: is damaged") && error.contains("remove it"),
-        "{error}"
-    );
-    assert_eq!(fs::read_to_string(&path).unwrap(), "{\"boot\":");
+    let error = saved.load().unwrap_err().to_string();
+    assert!(error.contains("saved.json: is damaged"), "{error}");
+    saved.remember(&[mtu(1420, 1280)]).unwrap();
+    let values = saved.load().unwrap();
+    assert!(values.mtu.len() == 1 && values.forwards, "{values:?}");
+    let aside = fs::read_to_string(folder.path().join("saved.json.damaged")).unwrap();
+    assert_eq!(aside, "{\"boot\":");
 }

@@ -1,19 +1,14 @@
 //! `wslmesh host check`
 
-use std::{
-    fs::OpenOptions,
-    io::{self, Write},
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
-use anyhow::Context;
 use clap::Args;
 use serde::Serialize;
 
 use super::{
     super::{
         ask::go_on,
-        output::{Exit, print},
+        output::{Exit, json_text, print},
         table::{WIDTH, hanging, wrap},
     },
     facts::Facts,
@@ -21,7 +16,9 @@ use super::{
 };
 use crate::{
     config::Source,
+    fs::file::{self, FileError},
     host::setup::{self, Agreed, Answer, CheckResult, Order, Setup, SetupError, Staging, State},
+    model::visible,
     paths::Paths,
 };
 
@@ -88,15 +85,14 @@ pub(super) async fn check(
     let facts = Facts::gather(source, paths, way).await;
     let findings = findings(facts, asked);
     if let Some(report) = &arguments.report {
-        write(report, arguments.force, &markdown(&findings))
-            .with_context(|| format!("cannot write {}", report.display()))?;
+        write(report, arguments.force, &visible(&markdown(&findings)))?;
         let report = report.display();
         print(&format!(
             "written: {report}; look through it before you attach it to an issue"
         ))?;
     }
     if arguments.json {
-        print(&serde_json::to_string_pretty(&findings)?)?;
+        print(&json_text(&serde_json::to_string_pretty(&findings)?))?;
     } else if arguments.report.is_none() {
         for line in table(&findings) {
             print(&line)?;
@@ -248,11 +244,13 @@ fn markdown(findings: &Findings) -> String {
     text
 }
 
-fn write(path: &Path, force: bool, text: &str) -> io::Result<()> {
-    let mut options = OpenOptions::new();
-    // The first of these comes before the others.
-    options.create_new(!force).create(true).truncate(true);
-    options.write(true).open(path)?.write_all(text.as_bytes())
+/// Whole or not at all: an earlier report stays where the disk is full.
+fn write(path: &Path, force: bool, text: &str) -> Result<(), FileError> {
+    if force {
+        file::write(path, text.as_bytes(), 0o644)
+    } else {
+        file::replace(path, None, text.as_bytes())
+    }
 }
 
 #[cfg(test)]

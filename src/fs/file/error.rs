@@ -8,7 +8,7 @@ use thiserror::Error;
 
 /// Why a file could not be read or replaced; the text names the fix.
 #[derive(Debug, Error)]
-#[error("{}", fault.text(path, doing))]
+#[error("{}{}", fault.text(path, doing), said(source.as_ref()))]
 pub struct FileError {
     /// The file, with its symlinks resolved.
     pub path: PathBuf,
@@ -97,6 +97,13 @@ impl Fault {
             }
         }
     }
+}
+
+/// The system's words with its number.
+fn said(source: Option<&io::Error>) -> String {
+    source
+        .map(|source| format!(" [{source}]"))
+        .unwrap_or_default()
 }
 
 impl FileError {

@@ -44,7 +44,8 @@ pub(super) fn create(directory: &Path, target: &OsStr) -> io::Result<NamedTempFi
         let temp = Builder::new()
             .prefix(&prefix(target))
             .rand_bytes(RANDOM)
-            .tempfile_in(directory)?;
+            .tempfile_in(directory)
+            .map_err(without_path)?;
         // Between making and locking it, a cleaner may get hold of it. Any other
         // failure means that there are no locks here, for cleaners neither.
         let taken = matches!(temp.as_file().try_lock(), Err(TryLockError::WouldBlock));
@@ -55,6 +56,15 @@ pub(super) fn create(directory: &Path, target: &OsStr) -> io::Result<NamedTempFi
     Err(io::Error::other(
         "temporary files are removed as soon as they are made",
     ))
+}
+
+/// tempfile's error without its path, which goes by a descriptor here.
+fn without_path(error: io::Error) -> io::Error {
+    let text = error.to_string();
+    match text.split_once(" at path ") {
+        Some((text, _)) => io::Error::new(error.kind(), text.to_owned()),
+        None => error,
+    }
 }
 
 /// Removes what killed runs left for this target. What cannot be removed is

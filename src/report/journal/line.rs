@@ -12,6 +12,7 @@ use tracing::{
 };
 
 use super::limit::{Note, Rate};
+use crate::model::visible;
 use crate::report::event::{CLEARED, EVENTS, HEALTH, LIBRARY, PROBLEMS, message_id};
 
 /// A line to write.
@@ -106,7 +107,8 @@ impl Line {
 
     /// The line as standard error gets it.
     pub(super) fn plain(&self) -> String {
-        format!("wslmesh: {}{}\n", self.priority().1, self.message)
+        let message = visible(&self.message);
+        format!("wslmesh: {}{message}\n", self.priority().1)
     }
 }
 

@@ -98,3 +98,15 @@ fn report_is_overwritten_with_force_alone() {
     write(&path, true, "2").unwrap();
     assert_eq!(std::fs::read_to_string(&path).unwrap(), "2");
 }
+
+#[test]
+fn a_report_is_replaced_whole() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, other) = (folder.path().join("report.md"), folder.path().join("old"));
+    write(&path, false, "one").unwrap();
+    std::fs::hard_link(&path, &other).unwrap();
+    assert!(write(&path, false, "two").is_err(), "it exists");
+    write(&path, true, "two").unwrap();
+    let text = |path| std::fs::read_to_string(path).unwrap();
+    assert_eq!((text(&path), text(&other)), ("two".into(), "one".into()));
+}

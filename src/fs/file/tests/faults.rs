@@ -67,6 +67,8 @@ fn each_error_of_the_system_has_its_name_and_fix() {
     for (errno, text, retry) in cases {
         let error = FileError::from_io(Path::new("/etc/x"), "read", errno.into());
         assert!(error.to_string().starts_with(text), "{errno:?}: {error}");
+        let number = format!("(os error {})]", errno.raw_os_error());
+        assert!(error.to_string().ends_with(&number), "{errno:?}: {error}");
         assert_eq!(error.retry_can_help(), retry, "{errno:?}");
     }
     let error = FileError::from_io(Path::new("/etc/x"), "read", Errno::IO.into());
