@@ -94,10 +94,16 @@ fn check(wanted: &SetForwards) -> Result<(), String> {
     if wanted.version != VERSION {
         return Err(other_version(wanted.version.into()));
     }
-    if wanted.limits.udp_idle_seconds == 0 {
-        return Err("udp-idle-seconds is 0, it must be at least 1".to_owned());
+    let limits = wanted.limits;
+    for (name, seconds) in [
+        ("udp-idle-seconds", limits.udp_idle_seconds),
+        ("udp-unanswered-seconds", limits.udp_unanswered_seconds),
+    ] {
+        if seconds == 0 {
+            return Err(format!("{name} is 0, it must be at least 1"));
+        }
     }
-    let sessions = wanted.limits.udp_sessions;
+    let sessions = limits.udp_sessions;
     if sessions > MAX_UDP_SESSIONS {
         return Err(format!(
             "udp-sessions is {sessions}, it may be {MAX_UDP_SESSIONS} at most"

@@ -1,14 +1,17 @@
 //! What all forwards share: limits, buffers, and session changes to report.
 
 use std::cell::{Cell, RefCell, RefMut};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::num::NonZeroU16;
+use std::rc::Rc;
+use std::time::Duration;
 
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
 use crate::batch::Batch;
-use crate::protocol::{Limits, Protocol, Session};
+use crate::protocol::{Counters, Limits, Protocol, Session};
 
 /// The buffer for the data of all connections, in bytes. Large enough that a
 /// fast connection takes few calls.
@@ -29,6 +32,14 @@ pub(crate) struct RelayContext {
     pub(crate) limits: Cell<Limits>,
     udp_sessions: Cell<u32>,
     tcp_connections: Cell<u32>,
+    /// TCP connections by their client's address.
+    pub(crate) sources: RefCell<HashMap<Ipv4Addr, u32>>,
+    /// Of every wanted forward.
+    pub(crate) counters: RefCell<Vec<Rc<Cell<Counters>>>>,
+    /// Of those of UDP that listen.
+    pub(crate) tables: RefCell<Vec<Rc<dyn SessionTable>>>,
+    /// When the first of the UDP sessions ends if nothing happens.
+    pub(crate) expiry: Cell<Option<Instant>>,
     buffer: RefCell<Vec<u8>>,
     /// The datagrams of one receive.
     pub(crate) batch: RefCell<Batch>,
@@ -37,6 +48,19 @@ pub(crate) struct RelayContext {
     sessions: RefCell<SessionChanges>,
     /// There is something to report.
     pub(crate) changed: Notify,
+}
+
+/// The sessions of one UDP forward.
+pub(crate) trait SessionTable {
+    /// How many there are.
+    fn active(&self) -> u32;
+
+    /// How many the guest has not answered.
+    fn unanswered(&self) -> usize;
+
+    /// Closes the oldest one that the guest has not answered. Returns whether there
+    /// was one.
+    fn evict(&self) -> bool;
 }
 
 /// Sessions to report, by forward and client, and whether they were opened. A
@@ -80,6 +104,25 @@ impl RelayContext {
         let mut sessions = self.sessions.borrow_mut();
         sessions.insert(client, (session, is_open));
         self.changed.notify_one();
+    }
+
+    /// How long a UDP session lasts without a datagram.
+    pub(crate) fn idle(&self, is_answered: bool) -> Duration {
+        let limits = self.limits.get();
+        let seconds = if is_answered {
+            limits.udp_idle_seconds
+        } else {
+            limits.udp_unanswered_seconds.min(limits.udp_idle_seconds)
+        };
+        Duration::from_secs(seconds.into())
+    }
+
+    /// A UDP session ends then if nothing happens.
+    pub(crate) fn expires(&self, at: Instant) {
+        if self.expiry.get().is_none_or(|expiry| at < expiry) {
+            self.expiry.set(Some(at));
+            self.changed.notify_one();
+        }
     }
 
     /// Takes the session changes to report.

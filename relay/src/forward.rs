@@ -4,12 +4,11 @@ use std::collections::BTreeMap;
 use std::io::{self, ErrorKind};
 use std::net::SocketAddrV4;
 use std::rc::Rc;
-use std::time::Duration;
 
 use tokio::task::{JoinHandle, spawn_local};
 use tokio::time::Instant;
 
-use crate::context::RelayContext;
+use crate::context::{RelayContext, SessionTable};
 use crate::protocol::{
     Event, Failure, FailureKind, Forward, Listen, Listener, Protocol, Session, SetForwards,
 };
@@ -42,6 +41,8 @@ impl Forwards {
     /// Applies the command as far as the system allows, and reports the result.
     pub(crate) async fn set(&mut self, wanted: SetForwards) -> Event {
         self.context.limits.set(wanted.limits);
+        // Each holds its socket.
+        self.context.tables.take();
         // Close first: a port may be wanted by another forward.
         let keep = |listen: &Listen| wanted.forwards.iter().any(|new| new.listen == *listen);
         let (kept, closing) = std::mem::take(&mut self.all)
@@ -65,6 +66,12 @@ impl Forwards {
                 failure: self.set_one(forward).await,
             });
         }
+        let counters = self.routes().map(|route| Rc::clone(&route.counters));
+        self.context.counters.replace(counters.collect());
+        let tables = self
+            .udps()
+            .map(|udp| Rc::clone(udp) as Rc<dyn SessionTable>);
+        self.context.tables.replace(tables.collect());
         let resume = |session: &Session, port: u16| {
             let udp = self.udp(session);
             udp.is_none_or(|udp| udp.resume(*session, port))
@@ -75,6 +82,8 @@ impl Forwards {
         for session in &sessions {
             resume(session, 0);
         }
+        // The idle time of sessions may have changed.
+        self.expire(Instant::now());
         Event::Applied {
             serial: wanted.serial,
             listeners,
@@ -137,17 +146,16 @@ impl Forwards {
         listening.filter_map(|listening| listening.udp.as_ref())
     }
 
-    /// Closes the UDP sessions that are due, and returns when to call it again.
-    /// That is when the next one is due, but not at once: of thousands that end
-    /// one after the other, each would have all others checked. So a session
-    /// lasts up to a hundredth longer than its time.
-    pub(crate) fn expire(&self, now: Instant) -> Option<Instant> {
-        let idle = self.context.limits.get().udp_idle_seconds;
-        let idle = Duration::from_secs(u64::from(idle));
-        // A machine with a shorter uptime has no session to close.
-        let before = now.checked_sub(idle);
-        let oldest = self.udps().filter_map(|udp| udp.expire(before)).min();
-        oldest.map(|last| (last + idle).max(now + idle / 100))
+    /// Closes the UDP sessions that are due, and sets the time to call it again. That
+    /// is when the next one is due, but not at once: of thousands that end one after
+    /// the other, each would have all others checked. So a session lasts longer than
+    /// its time by up to a hundredth of the shorter one.
+    pub(crate) fn expire(&self, now: Instant) {
+        let next = self.udps().filter_map(|udp| udp.expire(now)).min();
+        let pause = self.context.idle(false) / 100;
+        self.context
+            .expiry
+            .set(next.map(|next| next.max(now + pause)));
     }
 
     /// The whole table of UDP sessions.

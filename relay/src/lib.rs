@@ -15,6 +15,7 @@ mod forward;
 #[cfg_attr(unix, path = "os/unix.rs")]
 #[cfg_attr(windows, path = "os/windows.rs")]
 mod os;
+mod quota;
 mod route;
 mod server;
 mod tcp;

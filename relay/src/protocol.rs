@@ -141,16 +141,23 @@ pub struct Session {
     pub port: NonZeroU16,
 }
 
-/// How much the relay accepts, over all forwards together.
+/// How much the relay accepts, over all forwards together. Half of the UDP sessions
+/// and half of the TCP connections are reserved for the forwards in equal shares; the
+/// rest goes to those that need more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Limits {
-    /// UDP sessions at one time, at most [`MAX_UDP_SESSIONS`]. Datagrams of
-    /// further clients are dropped.
+    /// UDP sessions at one time, at most [`MAX_UDP_SESSIONS`]. A further one takes the
+    /// place of one without an answer; without such the client's datagrams are dropped.
     pub udp_sessions: u32,
     /// TCP connections at one time. Further ones are reset at once.
     pub tcp_connections: u32,
-    /// Seconds without a datagram, in either direction, after which a UDP
+    /// TCP connections at one time from one address. Further ones are reset at once.
+    pub tcp_connections_per_source: u32,
+    /// Seconds without a datagram after which a UDP session ends that the guest has
+    /// never answered: anyone can make up the sender of a datagram. At least 1.
+    pub udp_unanswered_seconds: u32,
+    /// Seconds without a datagram, in either direction, after which any other UDP
     /// session ends. At least 180 in use, because WireGuard renews its keys
     /// after 180 s; tests take less.
     pub udp_idle_seconds: u32,
@@ -161,6 +168,8 @@ impl Default for Limits {
         Self {
             udp_sessions: 4096,
             tcp_connections: 4096,
+            tcp_connections_per_source: 1024,
+            udp_unanswered_seconds: 30,
             udp_idle_seconds: 180,
         }
     }
@@ -188,8 +197,9 @@ pub enum Event {
         /// Every wanted forward and whether it listens, in the command's sequence.
         listeners: Vec<Listener>,
     },
-    /// UDP sessions that were opened and closed. Sessions that were resumed
-    /// unchanged are not listed.
+    /// UDP sessions that were opened and closed. A session is listed from the guest's
+    /// first answer, before which there is nothing to resume. Sessions that were
+    /// resumed unchanged are not listed.
     Sessions {
         /// Whether `opened` is the whole table, after events were left out because
         /// the agent did not read them.
@@ -199,14 +209,18 @@ pub enum Event {
         /// Closed ones.
         closed: Vec<Session>,
     },
-    /// A limit was reached; sent at most once a second with the count since the
-    /// last such event.
+    /// A limit was reached; sent at most once a second for each forward, and 20 times
+    /// a second in all, with the count since the forward's last such event.
     Refused {
         /// Where.
         listen: Listen,
         /// The limit.
         limit: u32,
-        /// Connections or datagrams refused since the last such event.
+        /// The address whose own limit this is; that of all clients without one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        source: Option<Ipv4Addr>,
+        /// Connections or datagrams refused since the last such event, and sessions
+        /// without an answer that made room.
         count: u64,
     },
     /// The answer to [`Command::GetCounters`].
@@ -276,7 +290,8 @@ pub struct Counters {
     pub opened: u64,
     /// Connections that did not reach the guest.
     pub failed: u64,
-    /// Connections or datagrams refused at a limit.
+    /// Connections or datagrams refused at a limit, and sessions without an answer
+    /// that made room.
     pub refused: u64,
     /// Bytes from clients to the guest.
     pub bytes_in: u64,

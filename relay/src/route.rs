@@ -1,7 +1,8 @@
 //! One forward's route and statistics.
 
 use std::cell::Cell;
-use std::net::SocketAddrV4;
+use std::collections::hash_map::Entry;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -10,9 +11,14 @@ use tokio::time::Instant;
 
 use crate::context::RelayContext;
 use crate::protocol::{Counters, Event, Listen};
+use crate::quota;
 
-/// The shortest time between two events about one limit.
+/// The shortest time between two events of a forward about its limit.
 const REFUSAL_INTERVAL: Duration = Duration::from_secs(1);
+
+/// With many forwards it is as many times this one, so that who floods them all
+/// floods no agent.
+const REFUSAL_INTERVAL_EACH: Duration = Duration::from_millis(50);
 
 /// Where a forward listens, where it leads, and what it counts. It outlives the
 /// forward's sockets.
@@ -22,7 +28,7 @@ pub(crate) struct Route {
     /// The guest's address has changed.
     pub(crate) moved: Notify,
     pub(crate) context: Rc<RelayContext>,
-    counters: Cell<Counters>,
+    pub(crate) counters: Rc<Cell<Counters>>,
     refusals: Cell<PendingRefusals>,
 }
 
@@ -31,6 +37,7 @@ pub(crate) struct Route {
 struct PendingRefusals {
     count: u64,
     limit: u32,
+    source: Option<Ipv4Addr>,
     last_event: Option<Instant>,
 }
 
@@ -42,7 +49,7 @@ impl Route {
             guest: Cell::new(guest),
             moved: Notify::new(),
             context,
-            counters: Cell::new(Counters {
+            counters: Rc::new(Cell::new(Counters {
                 listen,
                 active: 0,
                 opened: 0,
@@ -50,7 +57,7 @@ impl Route {
                 refused: 0,
                 bytes_in: 0,
                 bytes_out: 0,
-            }),
+            })),
             refusals: Cell::default(),
         }
     }
@@ -67,28 +74,42 @@ impl Route {
         self.counters.get()
     }
 
-    /// Whether one more connection or session may be opened. If not, that many
-    /// connections or datagrams are counted as refused.
-    pub(crate) fn admits(&self, count: usize) -> bool {
+    /// The number of open connections or sessions.
+    pub(crate) fn active(&self) -> u32 {
+        self.counters.get().active
+    }
+
+    /// Whether one more connection or session may be opened.
+    pub(crate) fn has_room(&self) -> bool {
         let (used, limit) = self.context.usage(self.listen.protocol);
-        if used.get() < limit {
-            return true;
-        }
-        if count == 0 {
-            return false;
-        }
+        let counters = self.context.counters.borrow();
+        let others = counters.iter().map(|counters| counters.get());
+        let others = others.filter(|other| {
+            other.listen.protocol == self.listen.protocol && other.listen != self.listen
+        });
+        let others = others.map(|other| other.active);
+        quota::has_room(limit, used.get(), self.active(), others)
+    }
+
+    /// Counts that many connections or datagrams as refused, at the limit of all or
+    /// at that of this address.
+    pub(crate) fn refuse(&self, count: usize, source: Option<Ipv4Addr>) {
         let count = count as u64;
         self.count(|counters| counters.refused += count);
+        let limit = match source {
+            Some(_) => self.context.limits.get().tcp_connections_per_source,
+            None => self.context.usage(self.listen.protocol).1,
+        };
         let pending = self.refusals.get();
         self.refusals.set(PendingRefusals {
             count: pending.count + count,
             limit,
+            source,
             ..pending
         });
         if pending.count == 0 {
             self.context.changed.notify_one();
         }
-        false
     }
 
     /// Sends the event about refusals if it is due. Returns when it will be.
@@ -101,13 +122,16 @@ impl Route {
         if pending.count == 0 {
             return None;
         }
-        let due = pending.last_event.map(|last| last + REFUSAL_INTERVAL);
+        let forwards = u32::try_from(self.context.counters.borrow().len()).unwrap_or(u32::MAX);
+        let interval = REFUSAL_INTERVAL.max(REFUSAL_INTERVAL_EACH.saturating_mul(forwards));
+        let due = pending.last_event.map(|last| last + interval);
         if due > Some(now) {
             return due;
         }
         let event = Event::Refused {
             listen: self.listen,
             limit: pending.limit,
+            source: pending.source,
             count: pending.count,
         };
         if try_send(&event) {
@@ -123,9 +147,40 @@ impl Route {
 /// An open connection or session, as counted in the limits and statistics.
 pub(crate) struct Permit {
     pub(crate) route: Rc<Route>,
+    /// Of a connection, where it comes from.
+    source: Option<Ipv4Addr>,
 }
 
 impl Permit {
+    /// Permits a connection from there, or counts it as refused.
+    pub(crate) fn for_connection(route: &Rc<Route>, from: SocketAddr) -> Option<Self> {
+        let source = match from.ip() {
+            IpAddr::V4(source) => Some(source),
+            IpAddr::V6(_) => None,
+        };
+        let most = route.context.limits.get().tcp_connections_per_source;
+        let has_most = |source: &Ipv4Addr| {
+            let sources = route.context.sources.borrow();
+            sources.get(source).copied().unwrap_or_default() >= most
+        };
+        let at_limit = source.filter(has_most);
+        if at_limit.is_some() || !route.has_room() {
+            route.refuse(1, at_limit);
+            return None;
+        }
+        let mut permit = Self::new(route);
+        if let Some(source) = source {
+            *route
+                .context
+                .sources
+                .borrow_mut()
+                .entry(source)
+                .or_default() += 1;
+        }
+        permit.source = source;
+        Some(permit)
+    }
+
     /// Counts it as open until the permit is dropped.
     pub(crate) fn new(route: &Rc<Route>) -> Self {
         let (used, _) = route.context.usage(route.listen.protocol);
@@ -136,6 +191,7 @@ impl Permit {
         });
         Self {
             route: Rc::clone(route),
+            source: None,
         }
     }
 }
@@ -145,6 +201,15 @@ impl Drop for Permit {
         let (used, _) = self.route.context.usage(self.route.listen.protocol);
         used.update(|used| used - 1);
         self.route.count(|counters| counters.active -= 1);
+        if let Some(source) = self.source {
+            let mut sources = self.route.context.sources.borrow_mut();
+            if let Entry::Occupied(mut open) = sources.entry(source) {
+                *open.get_mut() -= 1;
+                if *open.get() == 0 {
+                    open.remove();
+                }
+            }
+        }
     }
 }
 

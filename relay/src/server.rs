@@ -93,7 +93,6 @@ fn relay() -> io::Result<Infallible> {
             events: &events,
             forwards: Forwards::new(),
             unsent: Unsent::default(),
-            expiry: None,
         };
         server.run(commands).await;
         events.flush(FLUSH_TIMEOUT).await;
@@ -108,8 +107,6 @@ struct Server<'a> {
     events: &'a EventWriter,
     forwards: Forwards,
     unsent: Unsent,
-    /// When the session that is idle for the longest time ends.
-    expiry: Option<Instant>,
 }
 
 /// Events that are due. Only the latest of each kind matters, so they take
@@ -131,8 +128,6 @@ impl Server<'_> {
                 command = commands.recv() => match command {
                     Some(Ok(Command::SetForwards(wanted))) => {
                         self.unsent.applied = Some(self.forwards.set(wanted).await);
-                        // The idle time of sessions may have changed.
-                        self.expiry = Some(Instant::now());
                     }
                     Some(Ok(Command::GetCounters)) => self.unsent.counters = true,
                     Some(Err(invalid)) => self.unsent.invalid = Some(invalid),
@@ -149,10 +144,11 @@ impl Server<'_> {
     /// Closes idle sessions and sends what is due and fits. Returns when to call
     /// it again if nothing happens before.
     fn send_events(&mut self, now: Instant) -> Option<Instant> {
-        if self.expiry.is_some_and(|expiry| expiry <= now) {
-            self.expiry = self.forwards.expire(now);
+        let expiry = &self.forwards.context.expiry;
+        if expiry.get().is_some_and(|expiry| expiry <= now) {
+            self.forwards.expire(now);
         }
-        self.send_sessions(now);
+        self.send_sessions();
         // After the sessions, so that the agent's table is complete by then.
         let unsent = &mut self.unsent;
         unsent.applied.take_if(|event| self.events.try_send(event));
@@ -165,19 +161,16 @@ impl Server<'_> {
         let try_send = |event: &Event| self.events.try_send(event);
         let refusals = self.forwards.routes();
         let refusals = refusals.filter_map(|route| route.send_refusals(now, try_send));
-        refusals.chain(self.expiry).min()
+        refusals.chain(self.forwards.context.expiry.get()).min()
     }
 
-    fn send_sessions(&mut self, now: Instant) {
+    fn send_sessions(&mut self) {
         let changes: Vec<_> = self
             .forwards
             .context
             .take_sessions()
             .into_values()
             .collect();
-        if self.expiry.is_none() && changes.iter().any(|(_, is_open)| *is_open) {
-            self.expiry = self.forwards.expire(now);
-        }
         if self.unsent.whole_table && !self.events.is_full() {
             self.unsent.whole_table = !self.events.try_send(&Event::Sessions {
                 complete: true,

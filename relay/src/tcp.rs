@@ -59,10 +59,10 @@ async fn accept(route: Rc<Route>, listener: TcpListener) {
             () = route.moved.notified() => connections.abort_all(),
             Some(_) = connections.join_next() => {}
             accepted = listener.accept() => match accepted {
-                Ok((client, _)) => {
+                Ok((client, from)) => {
                     configure(&client);
-                    if route.admits(1) {
-                        connections.spawn_local(serve(Permit::new(&route), client));
+                    if let Some(permit) = Permit::for_connection(&route, from) {
+                        connections.spawn_local(serve(permit, client));
                     }
                 }
                 // One client left before it was accepted.

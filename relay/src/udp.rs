@@ -3,9 +3,13 @@
 //! The sockets are not connected: the source address towards the guest is looked
 //! up for each datagram, so it may change at any time, and the system reports
 //! few errors of earlier datagrams on an unconnected socket.
+//!
+//! Anyone can make up the sender of a datagram, so a session counts for little until
+//! the guest has answered: it ends sooner, it makes room for a new one, and the
+//! agent does not hear of it.
 
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::io::{self, ErrorKind};
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::num::NonZeroU16;
@@ -18,9 +22,10 @@ use tokio::task::{JoinHandle, spawn_local, yield_now};
 use tokio::time::{Instant, sleep};
 
 use crate::batch::Group;
-use crate::context::RelayContext;
+use crate::context::{RelayContext, SessionTable};
 use crate::os;
 use crate::protocol::{Protocol, Session};
+use crate::quota::reserve;
 use crate::route::{Permit, Route};
 
 /// Receives on one socket before other tasks get their turn.
@@ -45,6 +50,8 @@ pub(crate) struct Udp {
     route: Rc<Route>,
     socket: UdpSocket,
     sessions: RefCell<HashMap<SocketAddrV4, Entry>>,
+    /// The clients that the guest has not answered, the oldest session first.
+    unanswered: RefCell<BTreeMap<u64, SocketAddrV4>>,
 }
 
 /// A session and the task that carries the guest's answers.
@@ -60,6 +67,8 @@ struct Client {
     /// Towards the guest.
     socket: UdpSocket,
     last_datagram: Cell<Instant>,
+    /// Its number among the unanswered ones, until the guest answers.
+    unanswered: Cell<Option<u64>>,
 }
 
 impl Udp {
@@ -73,6 +82,7 @@ impl Udp {
             socket: bind(route.listen.address(), LISTENER_BUFFER)?,
             route,
             sessions: RefCell::default(),
+            unanswered: RefCell::default(),
         }))
     }
 
@@ -91,8 +101,8 @@ impl Udp {
             return true;
         }
         let context = &self.route.context;
-        let admitted = self.route.admits(0);
-        let opened = admitted.then(|| self.open_session(session.client, port));
+        let has_room = self.route.has_room();
+        let opened = has_room.then(|| self.open_session(session.client, port, true));
         match opened.and_then(Result::ok) {
             Some(client) if client.session.port == session.port => {}
             Some(client) => context.session_changed(client.session, true),
@@ -102,16 +112,24 @@ impl Udp {
         true
     }
 
-    /// Closes sessions without a datagram after `before`, and returns when the
-    /// session that is idle for the longest time had its last one.
-    pub(crate) fn expire(&self, before: Option<Instant>) -> Option<Instant> {
-        let last = |entry: &Entry| entry.client.last_datagram.get();
-        let is_idle = |entry: &Entry| before.is_some_and(|before| last(entry) <= before);
+    /// Closes the sessions that have been idle for their time, and returns when the
+    /// next one will have been.
+    pub(crate) fn expire(&self, now: Instant) -> Option<Instant> {
+        let idle = |is_answered| self.route.context.idle(is_answered);
+        let (unanswered, answered) = (idle(false), idle(true));
+        let end = |entry: &Entry| {
+            let client = &entry.client;
+            let idle = match client.unanswered.get() {
+                Some(_) => unanswered,
+                None => answered,
+            };
+            client.last_datagram.get() + idle
+        };
         let mut sessions = self.sessions.borrow_mut();
-        for (_, entry) in sessions.extract_if(|_, entry| is_idle(entry)) {
+        for (_, entry) in sessions.extract_if(|_, entry| end(entry) <= now) {
             self.close_session(entry);
         }
-        sessions.values().map(last).min()
+        sessions.values().map(end).min()
     }
 
     /// Closes the session that has this port towards the guest, because a forward
@@ -129,26 +147,53 @@ impl Udp {
         true
     }
 
-    /// Reports a session that was removed from the table, and stops its task. The
-    /// socket is closed when that has ended; its result says only that it was aborted.
+    /// Makes room for one more session: of the forwards from which that takes nothing
+    /// reserved, the one with the most sessions without an answer loses its oldest.
+    fn make_room(&self) -> bool {
+        let context = &self.route.context;
+        let tables = context.tables.borrow();
+        let (_, limit) = context.usage(Protocol::Udp);
+        let reserve = reserve(limit, u32::try_from(tables.len()).unwrap_or(u32::MAX));
+        let others = tables.iter().filter(|table| table.active() > reserve);
+        let most = others.max_by_key(|table| table.unanswered());
+        match most.filter(|table| table.unanswered() > self.unanswered()) {
+            Some(other) => other.evict(),
+            None => self.evict(),
+        }
+    }
+
+    /// Stops the task of a session that was removed from the table, and reports it. The
+    /// socket is closed when the task has ended; its result says only that it was aborted.
     fn close_session(&self, entry: Entry) -> JoinHandle<()> {
         let Entry { client, task, .. } = entry;
-        self.route.context.session_changed(client.session, false);
+        if let Some(number) = client.unanswered.get() {
+            self.unanswered.borrow_mut().remove(&number);
+        } else {
+            self.route.context.session_changed(client.session, false);
+        }
         task.abort();
         task
     }
 
-    /// Every session.
+    /// Every session that the guest has answered.
     pub(crate) fn sessions(&self) -> Vec<Session> {
-        let session = |entry: &Entry| entry.client.session;
-        self.sessions.borrow().values().map(session).collect()
+        let sessions = self.sessions.borrow();
+        let clients = sessions.values().map(|entry| &entry.client);
+        let answered = clients.filter(|client| client.unanswered.get().is_none());
+        answered.map(|client| client.session).collect()
     }
 
     /// Opens a session on that port; 0 means any that is free.
-    fn open_session(self: &Rc<Self>, client: SocketAddrV4, port: u16) -> io::Result<Rc<Client>> {
+    fn open_session(
+        self: &Rc<Self>,
+        client: SocketAddrV4,
+        port: u16,
+        is_answered: bool,
+    ) -> io::Result<Rc<Client>> {
         let any = SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, port);
         let socket = bind(any, SESSION_BUFFER)?;
         let port = NonZeroU16::new(socket.local_addr()?.port());
+        let now = Instant::now();
         let opened = Rc::new(Client {
             session: Session {
                 listen_address: self.route.listen.listen_address,
@@ -158,14 +203,24 @@ impl Udp {
             },
             address: client.into(),
             socket,
-            last_datagram: Cell::new(Instant::now()),
+            last_datagram: Cell::new(now),
+            unanswered: Cell::new(None),
         });
+        if !is_answered {
+            let mut unanswered = self.unanswered.borrow_mut();
+            let last = unanswered.last_key_value();
+            let number = last.map_or(0, |(last, _)| last.saturating_add(1));
+            unanswered.insert(number, client);
+            opened.unanswered.set(Some(number));
+        }
         let entry = Entry {
             client: Rc::clone(&opened),
             task: spawn_local(Rc::clone(self).carry_outward(Rc::clone(&opened))),
             _permit: Permit::new(&self.route),
         };
         self.sessions.borrow_mut().insert(client, entry);
+        let context = &self.route.context;
+        context.expires(now + context.idle(is_answered));
         Ok(opened)
     }
 
@@ -174,15 +229,24 @@ impl Udp {
         if let Some(entry) = self.sessions.borrow().get(&from) {
             return Some(Rc::clone(&entry.client));
         }
-        if !self.route.admits(datagrams) {
-            return None;
+        if !self.route.has_room() {
+            if !self.make_room() {
+                self.route.refuse(datagrams, None);
+                return None;
+            }
+            self.route.refuse(1, None);
         }
-        let opened = self.open_session(from, 0);
-        match &opened {
-            Ok(client) => self.route.context.session_changed(client.session, true),
-            Err(_) => self.route.count(|counters| counters.failed += 1),
+        let opened = self.open_session(from, 0, false);
+        if opened.is_err() {
+            self.route.count(|counters| counters.failed += 1);
         }
         opened.ok()
+    }
+
+    /// The guest has answered for the first time.
+    fn answered(&self, client: &Client, number: u64) {
+        self.unanswered.borrow_mut().remove(&number);
+        self.route.context.session_changed(client.session, true);
     }
 
     /// Carries datagrams from the clients to the guest, without end.
@@ -204,12 +268,31 @@ impl Udp {
         let route = &self.route;
         carry(&client.socket, &route.context, |group, now| {
             if group.from == route.guest.get() {
+                if let Some(number) = client.unanswered.take() {
+                    self.answered(&client, number);
+                }
                 client.last_datagram.set(now);
                 group.send(&self.socket, &client.address);
                 route.count(|counters| counters.bytes_out += group.bytes as u64);
             }
         })
         .await;
+    }
+}
+
+impl SessionTable for Udp {
+    fn active(&self) -> u32 {
+        self.route.active()
+    }
+
+    fn unanswered(&self) -> usize {
+        self.unanswered.borrow().len()
+    }
+
+    fn evict(&self) -> bool {
+        let oldest = self.unanswered.borrow_mut().pop_first();
+        let entry = oldest.and_then(|(_, client)| self.sessions.borrow_mut().remove(&client));
+        entry.map(|entry| self.close_session(entry)).is_some()
     }
 }
 

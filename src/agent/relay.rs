@@ -252,10 +252,15 @@ impl Supervisor {
             Event::Refused {
                 listen,
                 limit,
+                source,
                 count,
             } => {
-                let text = format!("{listen}: {count} refused at the limit of {limit}");
-                let name = self.name_of(listen).unwrap_or_default();
+                let of = source.map_or_else(String::new, |source| format!(" for {source}"));
+                let text = format!("{listen}: {count} refused at the limit of {limit}{of}");
+                let Some(name) = self.name_of(listen) else {
+                    // It was removed meanwhile.
+                    return false;
+                };
                 let finding = Finding::new(Code::RelayLimit, name, text);
                 self.transient.add(finding, Instant::now() + TRANSIENT)
             }

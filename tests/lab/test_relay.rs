@@ -1,7 +1,7 @@
 //! UDP and TCP through the relay on Windows, run by the agent: stable source
 //! ports, and failures of the relay itself.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use libtest_mimic::Trial;
@@ -15,6 +15,7 @@ use crate::process::HUP;
 use crate::runner::trial_with;
 use crate::station::{CROWD, Station};
 use crate::status::Status;
+use crate::talker::UDP;
 use crate::topology::Place;
 use crate::world::{World, until};
 
@@ -30,7 +31,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         quick("relay::refuses_elevation", elevated),
         quick("relay::port_in_use", port_in_use),
         quick("relay::unavailable_address", unavailable_address),
-        quick("relay::session_limit", session_limit),
+        quick("relay::made_up_senders", made_up_senders),
         quick("relay::not_installed", not_installed),
         quick("relay::exits_with_the_agent", exits_with_the_agent),
         quick("relay::next_agent_takes_over", next_agent_takes_over),
@@ -121,6 +122,7 @@ fn ten_addresses(world: &World) -> Result<()> {
 fn killed(world: &World) -> Result<()> {
     let tunnel = Tunnel::start(world)?;
     let source = tunnel.inward("hello")?;
+    tunnel.outward(source, "welcome")?;
     tunnel.agent.wait("one client", one_client)?;
     let first = world.windows().relay()?.context("no relay")?;
     world.guest(&["kill", "-9", &first.pid.to_string()])?.ok()?;
@@ -185,6 +187,7 @@ fn next_agent_takes_over(world: &World) -> Result<()> {
         service,
     } = Tunnel::start(world)?;
     let source = client.reaches(listen()?, &service, "hello")?.from;
+    service.reaches(source, &client, "welcome")?;
     agent.wait("one client", one_client)?;
     agent.stop()?;
     let file = "/run/wslmesh/relay-sessions.json";
@@ -345,13 +348,36 @@ fn unavailable_address(world: &World) -> Result<()> {
     agent.stop()
 }
 
-/// A flood of clients: sessions within the limit stay, the rest is refused and
-/// reported.
-fn session_limit(world: &World) -> Result<()> {
-    let tunnel = Tunnel::start(world)?;
+/// A flood of datagrams, each from another sender: sessions that the guest has
+/// answered stay, and a new peer of any forward is served.
+fn made_up_senders(world: &World) -> Result<()> {
+    const OTHER: &str = "[[forward]]\nname = \"other\"\nprotocol = \"udp\"\nlisten-port = 51830\nconnect-port = 51831\nfirewall = \"local\"\n";
+    world.windows().install(&policy())?;
+    let agent = world.start_agent(&format!("{TUNNEL}{OTHER}"))?;
+    agent.wait("the relay", |status| {
+        status.serves("relay", &["wg", "other"])
+    })?;
+    let tunnel = Tunnel {
+        agent,
+        client: world.station(Place::Lan, "0.0.0.0:40000")?,
+        service: world.station(Place::Guest, INSIDE)?,
+    };
     let source = tunnel.inward("hello")?;
-    let flood = ["/init", crate::ROLE, CROWD, LISTEN, "6000"];
-    world.lan(&flood)?.ok()?;
+    tunnel.outward(source, "welcome")?;
+    let answering = world.answer(Place::Guest, "0.0.0.0:51831")?;
+    let new_peer = || -> Result<()> {
+        let begun = Instant::now();
+        world.talk(Place::Lan, UDP, "192.168.50.10:51830")?;
+        let took = begun.elapsed();
+        println!("a new peer of another forward: {took:?}");
+        ensure!(took < Duration::from_secs(1), "answered after {took:?}");
+        Ok(())
+    };
+    let flood = ["/init", crate::ROLE, CROWD, LISTEN, "20000"];
+    let flooding = world.spawn(Place::Lan, &flood, &[])?;
+    new_peer()?;
+    flooding.finish(LIMIT)?.ok()?;
+    new_peer()?;
     let found = tunnel.agent.ill("relay-limit")?;
     ensure!(
         found.subject == "wg" && found.detail.contains("limit of 4096"),
@@ -359,8 +385,11 @@ fn session_limit(world: &World) -> Result<()> {
     );
     ensure!(tunnel.inward("still here")? == source);
     tunnel.outward(source, "so are we")?;
-    let full = |status: &Status| status.relay.as_ref().is_some_and(|r| r.sessions == 4096);
-    tunnel.agent.wait("a full table", full)?;
+    // The agent hears of answered sessions alone.
+    let status = tunnel.agent.status()?.context("no status")?;
+    let sessions = status.relay.map_or(0, |relay| relay.sessions);
+    ensure!(sessions <= 3, "{sessions} sessions");
+    drop(answering);
     tunnel.agent.stop()
 }
 

@@ -35,11 +35,12 @@ fn command() -> impl Strategy<Value = Command> {
         connect_address,
         connect_port,
     });
-    let limits = any::<(u32, u32, u32)>();
-    let limits = limits.prop_map(|(udp_sessions, tcp_connections, udp_idle_seconds)| Limits {
-        udp_sessions,
-        tcp_connections,
-        udp_idle_seconds,
+    let limits = any::<[u32; 5]>().prop_map(|n| Limits {
+        udp_sessions: n[0],
+        tcp_connections: n[1],
+        tcp_connections_per_source: n[2],
+        udp_unanswered_seconds: n[3],
+        udp_idle_seconds: n[4],
     });
     let forwards = prop::collection::vec(forward, 0..4);
     let sessions = prop::collection::vec(session(), 0..4);
@@ -94,11 +95,14 @@ fn event() -> impl Strategy<Value = Event> {
                 closed,
             }
         }),
-        (listen(), any::<(u32, u64)>()).prop_map(|(listen, (limit, count))| Event::Refused {
-            listen,
-            limit,
-            count,
-        }),
+        (listen(), any::<(u32, u64, Option<Ipv4Addr>)>()).prop_map(
+            |(listen, (limit, count, source))| Event::Refused {
+                listen,
+                limit,
+                source,
+                count,
+            }
+        ),
         prop::collection::vec(counters, 0..4).prop_map(|forwards| Event::Counters { forwards }),
         any::<(u64, String)>().prop_map(|(line, reason)| Event::Invalid { line, reason }),
         Just(Event::Elevated),
@@ -134,7 +138,10 @@ fn wire_format_is_stable() {
             "listen-address": "0.0.0.0", "listen-port": 51820,
             "client": "192.168.1.9:40000", "port": 50001
         }],
-        "limits": {"udp-sessions": 1, "tcp-connections": 2, "udp-idle-seconds": 3}
+        "limits": {
+            "udp-sessions": 1, "tcp-connections": 2, "tcp-connections-per-source": 3,
+            "udp-unanswered-seconds": 4, "udp-idle-seconds": 5
+        }
     });
     let command: Command = serde_json::from_value(set.clone()).unwrap();
     assert_eq!(to_value(command).unwrap(), set);

@@ -37,27 +37,35 @@ async fn refusals_are_reported_once_a_second_with_their_count() {
         Some(Event::Refused {
             listen,
             limit: 1,
+            source: None,
             count,
         })
     };
     let start = Instant::now();
     assert_eq!(route.send_refusals(start, unsent), None);
 
-    assert!(!route.admits(0));
+    assert!(!route.has_room());
     assert!(!is_woken().await, "nothing was refused");
-    assert!(!route.admits(2));
+    route.refuse(2, None);
     assert!(is_woken().await, "the event loop must be woken");
-    assert!(!route.admits(1));
+    route.refuse(1, None);
     assert!(!is_woken().await, "the event loop is awake");
     assert_eq!(route.send_refusals(start, |_| false), None, "a full queue");
     assert_eq!(route.send_refusals(start, send), None, "the first at once");
     assert_eq!(sent.take(), refused(3));
     assert_eq!(route.send_refusals(start, unsent), None);
 
-    assert!(!route.admits(4));
+    route.refuse(4, None);
     let next = start + REFUSAL_INTERVAL;
     assert_eq!(route.send_refusals(start, unsent), Some(next));
     assert_eq!(route.send_refusals(next, send), None);
     assert_eq!(sent.take(), refused(4));
     assert_eq!(route.counters().refused, 7);
+
+    // A hundred forwards together send no more than 20 a second.
+    let counters = Rc::clone(&route.counters);
+    context.counters.replace(vec![counters; 100]);
+    route.refuse(1, None);
+    let later = next + 5 * REFUSAL_INTERVAL;
+    assert_eq!(route.send_refusals(next, unsent), Some(later));
 }

@@ -7,6 +7,7 @@ use std::sync::mpsc::channel;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use socket2::{Domain, Socket, Type};
 use wslmesh_relay::protocol::{Event, FailureKind, Listen, Protocol};
 
 use crate::harness::{
@@ -330,6 +331,7 @@ fn connection_above_the_limit_is_refused() {
             Event::Refused {
                 listen,
                 limit: 2,
+                source: None,
                 count,
             } if address(listen) == at => Some(count),
             _ => None,
@@ -346,6 +348,49 @@ fn connection_above_the_limit_is_refused() {
         stream.write_all(b"x").unwrap();
         stream.read_exact(&mut [0; 1]).unwrap();
     }
+}
+
+/// A connection from that address.
+fn connect_from(source: Ipv4Addr, to: SocketAddr) -> TcpStream {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+    let source = SocketAddr::from((source, 0));
+    socket.bind(&source.into()).expect("a loopback address");
+    socket.connect(&to.into()).expect("a listener");
+    let stream = TcpStream::from(socket);
+    stream.set_read_timeout(Some(DEADLINE)).expect("a socket");
+    stream
+}
+
+#[test]
+fn one_address_cannot_take_all_connections() {
+    let mut relay = Relay::start();
+    relay.wanted.limits.tcp_connections_per_source = 2;
+    let at = relay.forward(Protocol::Tcp, guest(echo));
+    let other = relay.forward(Protocol::Tcp, guest(echo));
+    let greedy = Ipv4Addr::new(127, 0, 0, 2);
+    // Over all forwards together.
+    let mut kept = [connect_from(greedy, at), connect_from(greedy, other)];
+    let works = |stream: &mut TcpStream| {
+        stream.write_all(b"x").expect("a connection");
+        stream.read_exact(&mut [0; 1]).is_ok()
+    };
+    assert!(kept.iter_mut().all(works));
+    assert!(broken(&mut connect_from(greedy, at)));
+    relay.until(|event| match event {
+        Event::Refused {
+            listen,
+            limit: 2,
+            source: Some(source),
+            count: 1,
+        } if address(listen) == at && source == greedy => Some(()),
+        _ => None,
+    });
+    assert!(works(&mut connect(at)), "the others are served");
+    let [first, second] = kept;
+    drop(second);
+    relay.wait_for_counters(other, |counters| counters.active == 0);
+    assert!(works(&mut connect_from(greedy, at)));
+    drop(first);
 }
 
 #[test]

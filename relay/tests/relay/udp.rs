@@ -2,10 +2,14 @@
 
 use std::net::{SocketAddr, UdpSocket};
 use std::num::NonZeroU16;
+use std::thread;
+use std::time::{Duration, Instant};
 
-use wslmesh_relay::protocol::{Event, FailureKind, Listen, Protocol};
+use wslmesh_relay::protocol::{Command, Event, FailureKind, Listen, Protocol};
 
-use crate::harness::{Relay, address, client, datagram, expect_no_datagram, noise, to, udp};
+use crate::harness::{
+    DEADLINE, Relay, address, client, datagram, expect_no_datagram, noise, to, udp,
+};
 
 /// Sends one datagram to the guest and one back; returns the address that the
 /// guest saw.
@@ -179,6 +183,7 @@ fn session_above_the_limit_is_refused() {
             Event::Refused {
                 listen,
                 limit: 2,
+                source: None,
                 count,
             } if address(listen) == at => Some(count),
             _ => None,
@@ -193,6 +198,127 @@ fn session_above_the_limit_is_refused() {
     relay.wanted.limits.udp_sessions = 3;
     relay.apply();
     exchange(&refused, &guest);
+}
+
+/// A guest that answers questions and nothing else.
+fn answering() -> SocketAddr {
+    let guest = udp();
+    let address = guest.local_addr().expect("an address");
+    guest.set_read_timeout(None).expect("a socket");
+    thread::spawn(move || {
+        loop {
+            let (data, from) = datagram(&guest);
+            if data == b"question" {
+                guest.send_to(b"answer", from).expect("sent");
+            }
+        }
+    });
+    address
+}
+
+/// Asks until there is an answer, and returns how long that took.
+fn ask(client: &UdpSocket) -> Duration {
+    let start = Instant::now();
+    let again = Duration::from_millis(100);
+    client.set_read_timeout(Some(again)).expect("a socket");
+    while start.elapsed() < DEADLINE {
+        client.send(b"question").expect("sent");
+        if client.recv(&mut [0; 16]).is_ok() {
+            return start.elapsed();
+        }
+    }
+    panic!("no answer");
+}
+
+/// Sends that many datagrams, each from another port.
+fn flood(at: SocketAddr, count: usize) {
+    for _ in 0..count {
+        client(at).send(b"noise").expect("sent");
+    }
+}
+
+#[test]
+fn made_up_senders_shut_nobody_out() {
+    let count = if cfg!(windows) { 500 } else { 20_000 };
+    let mut relay = Relay::start();
+    relay.wanted.limits.udp_sessions = if cfg!(windows) { 64 } else { 4096 };
+    let flooded = relay.forward(Protocol::Udp, answering());
+    let other = relay.forward(Protocol::Udp, answering());
+    let known = [client(flooded), client(other)];
+    known.iter().map(ask).for_each(drop);
+    let opened = relay.opened().len() + relay.opened().len();
+    assert_eq!(opened, 2);
+
+    let flooding = thread::spawn(move || flood(flooded, count));
+    let mut slowest = Duration::ZERO;
+    while !flooding.is_finished() {
+        // A new peer of the other forward each time.
+        slowest = slowest.max(ask(&client(other)));
+    }
+    flooding.join().unwrap();
+    println!("slowest answer: {slowest:?}");
+    assert!(slowest < Duration::from_secs(1), "{slowest:?}");
+    let new = ask(&client(flooded));
+    assert!(new < Duration::from_secs(1), "a new peer: {new:?}");
+    relay.wait_for_counters(flooded, |c| c.refused > 0 && c.active < 4096);
+    relay.wait_for_counters(other, |counters| counters.refused == 0);
+
+    // The sessions that were answered are the ones from before.
+    known.iter().map(ask).for_each(drop);
+    relay.wait_for_counters(flooded, |c| c.failed == 0);
+    #[cfg(target_os = "linux")]
+    assert!(relay.memory() < 64 << 20, "{} bytes", relay.memory());
+}
+
+#[test]
+fn made_up_senders_are_not_reported_and_end_sooner() {
+    let mut relay = Relay::start();
+    relay.wanted.limits.udp_unanswered_seconds = 1;
+    let at = relay.forward(Protocol::Udp, answering());
+    let known = client(at);
+    ask(&known);
+    assert_eq!(relay.opened().len(), 1);
+    flood(at, 100);
+    let deadline = Instant::now() + DEADLINE;
+    loop {
+        relay.send(&Command::GetCounters);
+        let event = relay.event();
+        let Event::Counters { forwards } = &event else {
+            panic!("{event:?}");
+        };
+        // A port may have come twice.
+        if forwards[0].opened > 90 && forwards[0].active == 1 {
+            break;
+        }
+        assert!(Instant::now() < deadline, "{event:?}");
+        thread::sleep(Duration::from_millis(20));
+    }
+
+    // An answer that comes in time keeps a session.
+    let guest = udp();
+    let at = relay.forward(Protocol::Udp, guest.local_addr().unwrap());
+    let client = client(at);
+    let port = exchange(&client, &guest);
+    assert_eq!(relay.opened().len(), 1);
+    thread::sleep(Duration::from_millis(1500));
+    assert_eq!(exchange(&client, &guest), port);
+}
+
+#[test]
+fn forward_leaves_the_others_their_share() {
+    let mut relay = Relay::start();
+    relay.wanted.limits.udp_sessions = 8;
+    let (greedy, modest) = (answering(), answering());
+    let greedy = relay.forward(Protocol::Udp, greedy);
+    let modest = relay.forward(Protocol::Udp, modest);
+    let clients: Vec<_> = (0..6).map(|_| client(greedy)).collect();
+    clients.iter().map(ask).for_each(drop);
+    let refused = client(greedy);
+    refused.send(b"question").unwrap();
+    relay.wait_for_counters(greedy, |c| (c.active, c.refused) == (6, 1));
+    let others: Vec<_> = (0..2).map(|_| client(modest)).collect();
+    others.iter().map(ask).for_each(drop);
+    relay.wait_for_counters(modest, |c| (c.active, c.refused) == (2, 0));
 }
 
 #[test]
