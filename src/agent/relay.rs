@@ -246,8 +246,9 @@ impl Supervisor {
                 opened,
                 closed,
             } => {
-                self.table.update(complete, opened, &closed);
-                false
+                let wanted = self.wanted.as_ref();
+                let possible = self.table.update(wanted, complete, opened, &closed);
+                !possible && self.fail(&RelayError::Protocol("it has too many sessions".into()))
             }
             Event::Refused {
                 listen,
@@ -270,7 +271,8 @@ impl Supervisor {
             }
             Event::Counters { forwards } => {
                 // A forward that was removed meanwhile has no name.
-                let named = forwards.into_iter().filter_map(|counters| {
+                let most = self.wanted.as_ref().map_or(0, |set| set.forwards.len());
+                let named = forwards.into_iter().take(most).filter_map(|counters| {
                     let name = self.name_of(counters.listen)?;
                     Some(CountedForward { name, counters })
                 });

@@ -18,7 +18,7 @@ use std::{
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use rustix::{
@@ -42,6 +42,17 @@ pub const WINDOWS_PROGRAM: &str = "windows/wslmesh-relay.exe";
 
 /// Most bytes of standard error that are kept; the rest is read and dropped.
 const MAX_STDERR: usize = 4 << 10;
+
+/// What a relay may send at once, in bytes: a good one that reports its whole table in
+/// one event for each session, twice, sends half of it.
+const MAX_BURST: usize = 8 << 20;
+
+/// What it may send for longer, in bytes a second: a good one that is flooded sends 20
+/// `refused` a second, a sixth of it.
+const MAX_RATE: u64 = 32 << 10;
+
+/// What an event counts for at least, in bytes: short ones are work too.
+const MIN_EVENT: usize = 256;
 
 /// How long a relay may take to exit once its output is closed.
 const EXIT_TIMEOUT: Duration = Duration::from_secs(1);
@@ -79,6 +90,9 @@ pub enum RelayError {
     /// It found a command invalid.
     #[error("the relay rejected a command: {0}")]
     Rejected(String),
+    /// It sends more than any good one would.
+    #[error("the relay floods the agent with events, and was ended")]
+    Flood,
     /// The pipe of its standard input is full.
     #[error("the relay does not read its commands")]
     Stuck,
@@ -196,6 +210,7 @@ pub struct Process {
     /// How much of the output is known to hold no end of a line.
     scanned: usize,
     stderr: Output,
+    allowance: Allowance,
     /// A pidfd. It becomes readable at the exit (pidfd_open(2)), and this is
     /// tokio's safe way to wait for a file descriptor.
     exit: Receiver,
@@ -222,6 +237,7 @@ impl Process {
             stdout: Output::new(stdout)?,
             scanned: 0,
             stderr: Output::new(stderr)?,
+            allowance: Allowance::new(Instant::now()),
             exit: Receiver::from_owned_fd_unchecked(exit.map_err(io::Error::from)?)?,
             started,
         })
@@ -238,6 +254,8 @@ impl Process {
         if line.len() > MAX_LINE {
             return Err(io::Error::from(ErrorKind::FileTooLarge).into());
         }
+        // The answer is none that it sends by itself.
+        self.allowance.add(MAX_LINE);
         let stdin = self.started.0.stdin.as_mut();
         let stdin = stdin.ok_or(io::Error::from(ErrorKind::BrokenPipe))?;
         match stdin.write_all(&line) {
@@ -260,10 +278,11 @@ impl Process {
     /// Receives its next event. Cancel safe.
     ///
     /// # Errors
-    /// It has exited, or sent something invalid.
+    /// It has exited, or sent something invalid or too much.
     pub async fn recv(&mut self) -> Result<Event, RelayError> {
         loop {
             if let Some(line) = self.line() {
+                self.spend(line.len().max(MIN_EVENT))?;
                 return serde_json::from_slice(&line).map_err(|_| not_an_event(&line));
             }
             if self.stdout.bytes.len() > MAX_LINE {
@@ -282,8 +301,11 @@ impl Process {
                 }
                 ready = self.stderr.readable() => {
                     ready?;
+                    let before = self.stderr.bytes.len();
                     self.stderr.read()?;
+                    let read = self.stderr.bytes.len().saturating_sub(before);
                     self.stderr.bytes.truncate(MAX_STDERR);
+                    self.spend(read)?;
                 }
                 exited = self.exit.readable() => {
                     exited?;
@@ -293,6 +315,11 @@ impl Process {
                 }
             }
         }
+    }
+
+    fn spend(&mut self, bytes: usize) -> Result<(), RelayError> {
+        let allowed = self.allowance.spend(bytes, Instant::now());
+        allowed.then_some(()).ok_or(RelayError::Flood)
     }
 
     fn line(&mut self) -> Option<Vec<u8>> {
@@ -329,6 +356,40 @@ impl Process {
             },
             Ok(stderr) => RelayError::Ended { code, stderr },
         }
+    }
+}
+
+/// What the relay may send: [`MAX_BURST`] at once, [`MAX_RATE`] for longer.
+#[derive(Debug)]
+struct Allowance {
+    left: usize,
+    since: Instant,
+}
+
+impl Allowance {
+    /// All of it.
+    const fn new(since: Instant) -> Self {
+        let left = MAX_BURST;
+        Self { left, since }
+    }
+
+    fn add(&mut self, bytes: usize) {
+        self.left = self.left.saturating_add(bytes).min(MAX_BURST);
+    }
+
+    /// Takes so many bytes of it; `false` when it is exceeded.
+    fn spend(&mut self, bytes: usize, now: Instant) -> bool {
+        // In milliseconds, of which the rest is kept for the next time.
+        let passed = now.saturating_duration_since(self.since).as_millis();
+        let passed = u64::try_from(passed).unwrap_or(u64::MAX);
+        if passed > 0 {
+            let earned = passed.saturating_mul(MAX_RATE) / 1000;
+            self.add(usize::try_from(earned).unwrap_or(MAX_BURST));
+            self.since += Duration::from_millis(passed);
+        }
+        let left = self.left.checked_sub(bytes);
+        self.left = left.unwrap_or_default();
+        left.is_some()
     }
 }
 

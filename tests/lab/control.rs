@@ -80,6 +80,8 @@ pub(crate) enum Change {
     RelayCrashes(Option<u8>),
     /// What the relay says instead of what it should, and nothing after that.
     RelaySays(Option<String>),
+    /// What it says after that without end.
+    RelayRepeats(Option<String>),
     /// How long powershell.exe takes, in ms.
     StartUp(u64),
     /// What wslinfo says.

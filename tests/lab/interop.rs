@@ -99,6 +99,8 @@ pub(crate) struct State {
     pub(crate) relay_crashes: Option<u8>,
     /// The relay says this when it is started, and nothing after that.
     pub(crate) relay_says: Option<String>,
+    /// After that it says this line without end; `#` is a number from 1 to 60,000.
+    pub(crate) relay_repeats: Option<String>,
 }
 
 /// The simulated Windows.

@@ -48,6 +48,7 @@ pub(crate) fn run(options: Options, ready: impl FnOnce()) -> Result<()> {
         relays: Vec::new(),
         relay_crashes: None,
         relay_says: None,
+        relay_repeats: None,
     })?;
     if options.echo {
         let listener = TcpListener::bind("0.0.0.0:22").context("starting the guest's service")?;
@@ -142,6 +143,7 @@ impl World {
             Change::RunTask(_) => {}
             Change::RelayCrashes(code) => state.relay_crashes = code,
             Change::RelaySays(text) => state.relay_says = text,
+            Change::RelayRepeats(line) => state.relay_repeats = line,
             Change::StartUp(ms) => state.start_up = Duration::from_millis(ms),
             Change::Mode(mode) => state.mode = mode,
             Change::ForgiveViolations => state.violations.clear(),

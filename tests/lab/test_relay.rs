@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use libtest_mimic::Trial;
+use wslmesh_relay::protocol::{Event, VERSION};
 
 use crate::agent::{Agent, CONFIG, LIMIT};
 use crate::double::machine::{ME, local_app_data};
@@ -32,6 +33,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         quick("relay::port_in_use", port_in_use),
         quick("relay::unavailable_address", unavailable_address),
         quick("relay::made_up_senders", made_up_senders),
+        quick("relay::floods_the_agent", floods),
         quick("relay::not_installed", not_installed),
         quick("relay::exits_with_the_agent", exits_with_the_agent),
         quick("relay::next_agent_takes_over", next_agent_takes_over),
@@ -391,6 +393,63 @@ fn made_up_senders(world: &World) -> Result<()> {
     ensure!(sessions <= 3, "{sessions} sessions");
     drop(answering);
     tunnel.agent.stop()
+}
+
+/// A relay that sends events without end is ended, and takes neither memory nor disk.
+fn floods(world: &World) -> Result<()> {
+    let ready = serde_json::to_string(&Event::Ready {
+        version: VERSION,
+        program: "0.1.0".to_owned(),
+    })?;
+    let counters = "{\"event\":\"counters\",\"forwards\":[]}\n";
+    let opened = "{\"event\":\"sessions\",\"complete\":false,\"opened\":[{\"listen-address\":\"0.0.0.0\",\"listen-port\":51820,\"client\":\"192.0.2.1:#\",\"port\":#}],\"closed\":[]}\n";
+    world.windows().install(&policy())?;
+    for (line, text) in [
+        (counters, "floods the agent"),
+        (opened, "too many sessions"),
+    ] {
+        world
+            .windows()
+            .set_relay_says(Some(&format!("{ready}\n")))?;
+        world.windows().set_relay_repeats(Some(line))?;
+        let before = world.windows().relays()?.len();
+        let agent = world.start_agent(TUNNEL)?;
+        let found = agent.ill("relay-failed")?;
+        ensure!(found.detail.contains(text), "{found:?}");
+        // It is started again, but not at once, and nothing else waits.
+        let starts = until("three starts", LIMIT, || {
+            let starts = world.windows().relays()?.split_off(before);
+            Ok((starts.len() >= 3).then_some(starts))
+        })?;
+        let times: Vec<u64> = starts.iter().map(|run| run.at / 1_000_000).collect();
+        ensure!(
+            times
+                .iter()
+                .zip(times.iter().skip(1))
+                .all(|(one, next)| next - one >= 1000),
+            "started at {times:?} ms"
+        );
+        for address in ten().take(2) {
+            world.change_address(&format!("{address}/20"))?;
+            agent.has_written(&address)?;
+        }
+        let status = world.read(format!("/proc/{}/status", agent.process().pid()))?;
+        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let peak = peak.and_then(|peak| peak.trim().strip_suffix(" kB"));
+        let peak: u64 = peak.context("no VmHWM")?.parse()?;
+        let table = world.path("/run/wslmesh/relay-sessions.json");
+        let table = std::fs::metadata(table).map_or(0, |file| file.len());
+        println!("{text}: peak {peak} kB, table {table} bytes");
+        ensure!(peak < 64 << 10, "{peak} kB");
+        ensure!(table < 2 << 20, "{table} bytes");
+        world.windows().set_relay_says(None)?;
+        world.windows().set_relay_repeats(None)?;
+        agent.process().signal(HUP)?;
+        agent.wait("the relay", serves)?;
+        agent.healthy()?;
+        agent.stop()?;
+    }
+    Ok(())
 }
 
 /// Without an installation the user's own copy of the relay runs, and reaches no

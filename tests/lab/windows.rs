@@ -163,6 +163,11 @@ impl<'w> Windows<'w> {
         self.change(Change::RelaySays(text.map(str::to_owned)))
     }
 
+    /// After that it says this line without end; `#` is a number from 1 to 60,000.
+    pub(crate) fn set_relay_repeats(&self, line: Option<&str>) -> Result<()> {
+        self.change(Change::RelayRepeats(line.map(str::to_owned)))
+    }
+
     /// Every start of the relay so far.
     pub(crate) fn relays(&self) -> Result<Vec<RelayRun>> {
         Ok(self.view()?.relays)

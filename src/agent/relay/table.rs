@@ -2,7 +2,7 @@
 //! and, for a restarted agent, in a small file of the runtime directory.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     io,
     net::{Ipv4Addr, SocketAddrV4},
     num::NonZeroU16,
@@ -13,7 +13,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use wslmesh_relay::protocol::{Protocol, Session};
+use wslmesh_relay::protocol::{MAX_UDP_SESSIONS, Protocol, Session};
 
 use crate::{
     blocking::{LIMIT, SingleFlight, run_blocking},
@@ -105,21 +105,24 @@ impl Table {
     /// Forgets the sessions of forwards that are not wanted.
     pub(super) fn keep(&mut self, wanted: Option<&RelaySet>) {
         let before = self.sessions.len();
-        self.sessions.retain(|(address, port, _), _| {
-            let mut forwards = wanted.iter().flat_map(|set| &set.forwards);
-            forwards.any(|(_, forward)| {
-                let listen = forward.listen;
-                (listen.protocol, listen.listen_address, listen.listen_port)
-                    == (Protocol::Udp, *address, *port)
-            })
-        });
+        let listens = listens(wanted);
+        let is_wanted = |(address, port, _): &Client| listens.contains(&(*address, *port));
+        self.sessions.retain(|client, _| is_wanted(client));
         if self.sessions.len() < before {
             self.changed();
         }
     }
 
-    /// Applies an event about sessions.
-    pub(super) fn update(&mut self, complete: bool, opened: Vec<Session>, closed: &[Session]) {
+    /// Applies an event about sessions. Those of forwards that are not wanted are
+    /// ignored: the event and the command that removes one may cross. Gives back
+    /// whether they are no more than any relay may have; else it forgets all.
+    pub(super) fn update(
+        &mut self,
+        wanted: Option<&RelaySet>,
+        complete: bool,
+        opened: Vec<Session>,
+        closed: &[Session],
+    ) -> bool {
         if complete {
             self.sessions.clear();
         }
@@ -130,8 +133,16 @@ impl Table {
                 self.sessions.remove(&client);
             }
         }
-        self.sessions.extend(opened.into_iter().map(keyed));
+        let listens = listens(wanted);
+        let opened = opened.into_iter().map(keyed);
+        let opened = opened.filter(|((address, port, _), _)| listens.contains(&(*address, *port)));
+        self.sessions.extend(opened);
         self.changed();
+        let possible = u32::try_from(self.len()).is_ok_and(|len| len <= MAX_UDP_SESSIONS);
+        if !possible {
+            self.sessions.clear();
+        }
+        possible
     }
 
     fn changed(&mut self) {
@@ -181,6 +192,15 @@ impl Drop for Table {
             self.unwritten.write(path);
         }
     }
+}
+
+/// Where the wanted UDP forwards listen.
+fn listens(wanted: Option<&RelaySet>) -> BTreeSet<(Ipv4Addr, NonZeroU16)> {
+    let forwards = wanted.into_iter().flat_map(|set| &set.forwards);
+    let listens = forwards.map(|(_, forward)| forward.listen);
+    let udp = listens.filter(|listen| listen.protocol == Protocol::Udp);
+    udp.map(|listen| (listen.listen_address, listen.listen_port))
+        .collect()
 }
 
 fn keyed(session: Session) -> (Client, Session) {

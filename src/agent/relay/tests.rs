@@ -335,6 +335,30 @@ async fn silent_relay_is_killed() {
 }
 
 #[tokio::test]
+async fn flooding_relay_is_killed_and_restarted_later() {
+    let refused = r#"{"event":"refused","listen":{"protocol":"udp","listen-address":"0.0.0.0","listen-port":51820},"limit":4096,"count":3}"#;
+    let sessions = r#"seq 1 60000 | sed 's/.*/{"event":"sessions","complete":false,"opened":[{"listen-address":"0.0.0.0","listen-port":51820,"client":"192.0.2.9:&","port":40001}],"closed":[]}/'; sleep 600"#;
+    let table = [
+        (format!("yes '{refused}'"), "floods the agent"),
+        (sessions.to_owned(), "too many sessions"),
+    ];
+    for (script, text) in table {
+        let mut bench = Bench::new(&format!("ready; receive; applied; {script}"));
+        bench.supervisor.set_forwards(set(5));
+        let failed = |memory: &RelayMemory| codes(memory).contains(&Code::RelayFailed);
+        let memory = bench.until(failed).await;
+        assert!(memory.findings[0].detail.contains(text), "{memory:?}");
+        assert!(memory.sessions == 0 && memory.listening.is_empty());
+        assert!(
+            matches!(bench.supervisor.state, State::Waiting),
+            "{:?}",
+            bench.supervisor.state
+        );
+        assert!(bench.supervisor.deadline.unwrap() > Instant::now());
+    }
+}
+
+#[tokio::test]
 async fn relay_that_does_not_read_is_replaced() {
     let mut bench = Bench::new("ready; receive; applied; sleep 600");
     bench.supervisor.set_forwards(set(5));

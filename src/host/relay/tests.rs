@@ -1,7 +1,5 @@
 //! Relays that are shell scripts.
 
-use std::time::Instant;
-
 use super::*;
 use wslmesh_relay::protocol::{Forward, Limits, Listen, Protocol, SetForwards};
 
@@ -101,6 +99,44 @@ async fn exits_are_distinguished() {
         assert!(error.starts_with(expected), "{script:?} gives {error:?}");
         assert!(error.chars().count() < 500, "{error}");
     }
+}
+
+#[tokio::test]
+async fn flood_ends() {
+    for script in [
+        "exec yes '{\"event\":\"elevated\"}'",
+        // Its standard output stays open.
+        "yes >&2; exit",
+    ] {
+        let mut process = shell(script);
+        let flood = async {
+            loop {
+                if let Err(error) = process.recv().await {
+                    return error;
+                }
+            }
+        };
+        let error = timeout(LONG, flood).await.unwrap();
+        assert!(matches!(error, RelayError::Flood), "{script}: {error}");
+        assert!(process.stdout.bytes.capacity() <= 2 * MAX_LINE);
+    }
+}
+
+#[test]
+fn allowance_is_a_burst_and_a_rate() {
+    let start = Instant::now();
+    let at = |milliseconds| start + Duration::from_millis(milliseconds);
+    let mut allowance = Allowance::new(start);
+    assert!(allowance.spend(MAX_BURST, start));
+    assert!(!allowance.spend(1, start));
+    // 32.768 bytes a millisecond, however often it is asked.
+    assert!(allowance.spend(32, at(1)) && !allowance.spend(1, at(1)));
+    assert!(allowance.spend(32_000, at(1001)) && !allowance.spend(1000, at(1001)));
+    // No more is saved up than the burst, and a command earns its answer.
+    assert!(!allowance.spend(MAX_BURST + 1, at(1 << 40)));
+    assert!(!allowance.spend(1, at(1 << 40)));
+    allowance.add(MAX_LINE);
+    assert!(allowance.spend(MAX_LINE, at(1 << 40)) && !allowance.spend(1, at(1 << 40)));
 }
 
 #[tokio::test]

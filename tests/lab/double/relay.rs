@@ -70,7 +70,7 @@ pub(crate) fn is_relay(exe: &str) -> bool {
 
 /// Runs it until it or its caller exits.
 pub(crate) fn run(host: &Host, stream: &mut UnixStream, exe: &str) {
-    let (elevated, crashes, says, index) = {
+    let (elevated, crashes, says, repeats, index) = {
         let mut state = host.state();
         state.relays.push(RelayRun {
             at: now(),
@@ -83,13 +83,18 @@ pub(crate) fn run(host: &Host, stream: &mut UnixStream, exe: &str) {
         });
         let index = state.relays.len() - 1;
         let says = state.relay_says.clone();
-        (state.situation.elevated, state.relay_crashes, says, index)
+        let repeats = state.relay_repeats.clone();
+        let (elevated, crashes) = (state.situation.elevated, state.relay_crashes);
+        (elevated, crashes, says, repeats, index)
     };
     let (outcome, code) = if let Some(code) = crashes {
         (format!("crashed with {code}"), code)
     } else if let Some(text) = says {
         // Its caller may have exited; then there is nothing to wait for.
         drop(wire::send(stream, Kind::Output, text.as_bytes()));
+        if let Some(line) = repeats {
+            repeat(stream, &line);
+        }
         while wire::receive(stream).is_ok() {}
         ("caller exited".to_owned(), 1)
     } else if elevated {
@@ -115,6 +120,18 @@ pub(crate) fn run(host: &Host, stream: &mut UnixStream, exe: &str) {
         Kind::Exit,
         &u32::from(code).to_be_bytes(),
     ));
+}
+
+/// Says the line until the caller exits.
+fn repeat(stream: &mut UnixStream, line: &str) {
+    let mut numbers = (1..=60_000_u32).cycle();
+    loop {
+        let some = numbers.by_ref().take(100);
+        let lines: String = some.map(|n| line.replace('#', &n.to_string())).collect();
+        if wire::send(stream, Kind::Output, lines.as_bytes()).is_err() {
+            return;
+        }
+    }
 }
 
 fn serve(host: &Host, stream: &mut UnixStream, index: usize) -> anyhow::Result<(String, u8)> {

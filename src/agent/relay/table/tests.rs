@@ -32,32 +32,63 @@ fn wanted(protocol: Protocol, listen: u16) -> RelaySet {
     }
 }
 
+/// Applies an event while UDP port 1 is forwarded.
+fn update(table: &mut Table, complete: bool, opened: Vec<Session>, closed: &[Session]) -> bool {
+    let wanted = wanted(Protocol::Udp, 1);
+    table.update(Some(&wanted), complete, opened, closed)
+}
+
 #[test]
 fn sessions_are_opened_replaced_and_closed() {
     let mut table = Table::default();
-    table.update(false, vec![session(1, 10, 100), session(1, 11, 101)], &[]);
-    table.update(false, vec![session(1, 10, 102)], &[session(1, 10, 100)]);
+    let both = vec![session(1, 10, 100), session(1, 11, 101)];
+    update(&mut table, false, both, &[]);
+    update(
+        &mut table,
+        false,
+        vec![session(1, 10, 102)],
+        &[session(1, 10, 100)],
+    );
     assert_eq!(
         table.sessions(9),
         [session(1, 10, 102), session(1, 11, 101)]
     );
     // The end of an old session does not affect the new one.
-    table.update(
+    update(
+        &mut table,
         false,
         Vec::new(),
         &[session(1, 10, 100), session(1, 11, 101)],
     );
     assert_eq!(table.sessions(9), [session(1, 10, 102)]);
-    table.update(true, vec![session(2, 10, 103)], &[]);
-    assert_eq!(table.sessions(9), [session(2, 10, 103)]);
+    update(&mut table, true, vec![session(1, 12, 103)], &[]);
+    assert_eq!(table.sessions(9), [session(1, 12, 103)]);
     assert_eq!(table.sessions(0), []);
+}
+
+#[test]
+fn sessions_that_cannot_be_are_ignored_and_too_many_are_noticed() {
+    let mut table = Table::default();
+    // The relay has not yet read that this forward was removed.
+    assert!(update(&mut table, false, vec![session(2, 10, 100)], &[]));
+    assert!(table.update(None, false, vec![session(1, 10, 100)], &[]));
+    assert_eq!(table.len(), 0);
+    let most = u16::try_from(MAX_UDP_SESSIONS).unwrap();
+    let opened = |clients: std::ops::RangeInclusive<u16>| {
+        let sessions = clients.map(|client| session(1, client, 100));
+        sessions.collect::<Vec<_>>()
+    };
+    assert!(update(&mut table, false, opened(1..=most), &[]));
+    assert!(update(&mut table, false, opened(1..=most), &[]), "the same");
+    assert!(!update(&mut table, false, opened(most + 1..=most + 1), &[]));
+    assert_eq!(table.len(), 0, "no good relay reported them");
 }
 
 #[test]
 fn sessions_of_removed_forwards_are_forgotten() {
     let table = || {
         let mut table = Table::default();
-        table.update(false, vec![session(1, 10, 100)], &[]);
+        update(&mut table, false, vec![session(1, 10, 100)], &[]);
         table
     };
     let kept = |wanted: Option<RelaySet>| {
@@ -77,7 +108,7 @@ fn table_is_restored_and_a_damaged_file_is_ignored() {
     let path = folder.path().join("relay-sessions.json");
     let mut table = Table::load(path.clone());
     assert_eq!((table.len(), table.due), (0, None));
-    table.update(false, vec![session(1, 10, 100)], &[]);
+    update(&mut table, false, vec![session(1, 10, 100)], &[]);
     drop(table);
     assert_eq!(Table::load(path.clone()).sessions(9), [session(1, 10, 100)]);
     for damage in [
@@ -96,12 +127,12 @@ async fn writes_are_rate_limited_and_off_the_loop() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("relay-sessions.json");
     let mut table = Table::load(path.clone());
-    table.update(false, vec![session(1, 10, 100)], &[]);
+    update(&mut table, false, vec![session(1, 10, 100)], &[]);
     let due = table.due.unwrap();
     assert!(due <= Instant::now(), "the first change at once");
     table.save_if_due(due);
     assert_eq!(table.due, None);
-    table.update(false, vec![session(1, 11, 101)], &[]);
+    update(&mut table, false, vec![session(1, 11, 101)], &[]);
     assert_eq!(table.due, Some(due + SAVE_INTERVAL));
     table.save_if_due(due + SAVE_INTERVAL / 2);
     assert!(table.due.is_some(), "not before it is due");
