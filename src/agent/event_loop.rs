@@ -144,7 +144,11 @@ impl EventLoop {
                 holder = self.leadership.overruled() => return Err(AgentError::Overruled(holder)),
                 () = watchdog.fired() => {
                     manager.alive();
-                    continue;
+                    // Of all that wakes an idle agent this is the only thing.
+                    match self.windows.relay.ask_if_silent(Instant::now()) {
+                        Some(memory) => drop(self.agent.handle_event(HostEvent::Relay(memory))),
+                        None => continue,
+                    }
                 }
             }
             self.agent.strangers = self.leadership.finding();
@@ -156,8 +160,14 @@ impl EventLoop {
     /// Retries whatever failed, at once.
     fn retry_everything(&mut self) {
         self.agent.ledger.reset();
-        self.windows.relay.retry();
+        self.retry_relay();
         self.dependents.retry_now();
+    }
+
+    fn retry_relay(&mut self) {
+        if let Some(memory) = self.windows.relay.retry() {
+            self.agent.handle_event(HostEvent::Relay(memory));
+        }
     }
 
     /// Reads the configuration again and queries Windows again. A bad new
@@ -180,7 +190,7 @@ impl EventLoop {
                 Err(error.to_string())
             }
         };
-        self.windows.relay.retry();
+        self.retry_relay();
         self.dependents.check_again();
         if self.agent.mode.state.known().is_none() {
             self.windows.ask_mode();

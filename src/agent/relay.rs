@@ -33,6 +33,9 @@ use wslmesh_relay::protocol::{Command, Event, Limits, Listen, SetForwards, VERSI
 
 /// How long a relay may take to exit.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(2);
+/// A relay that has been silent for so long is asked for a sign of life: WSL's init
+/// does not end when its program on Windows vanishes without an exit code.
+const SILENCE: Duration = Duration::from_secs(60);
 /// A relay that ran for longer is restarted at once.
 const LONG_RUN: Duration = Duration::from_secs(60);
 /// Longest delay of the next start.
@@ -51,9 +54,11 @@ pub(super) struct Supervisor {
     /// While one start hangs there is no second.
     starts: SingleFlight,
     state: State,
-    /// When it must have become ready, have confirmed the last command or have exited,
-    /// or when it is started again.
+    /// When it must have become ready, have confirmed the last command, have answered
+    /// or have exited, or when it is started again.
     deadline: Option<Instant>,
+    /// When it sent its last event.
+    heard: Option<Instant>,
     wanted: Option<RelaySet>,
     /// Number of the last command.
     serial: u64,
@@ -121,12 +126,22 @@ impl Supervisor {
     }
 
     /// Makes the next start immediate: the cause of the failure may be fixed. A start
-    /// under way may still fail from that cause; it then counts as the first.
-    pub(super) fn retry(&mut self) {
+    /// under way may still fail from that cause; it then counts as the first. A relay
+    /// that runs is asked for a sign of life; gives back the state of one that could
+    /// not be asked.
+    pub(super) fn retry(&mut self) -> Option<RelayMemory> {
         self.retry.reset();
         if matches!(self.state, State::Waiting) {
             self.deadline = Some(Instant::now());
         }
+        self.ask()
+    }
+
+    /// Asks a relay that has been silent for [`SILENCE`] for a sign of life. There is
+    /// no timer for it: the caller is awake anyway. As [`Supervisor::retry`] otherwise.
+    pub(super) fn ask_if_silent(&mut self, now: Instant) -> Option<RelayMemory> {
+        let is_silent = self.heard.is_none_or(|heard| now >= heard + SILENCE);
+        is_silent.then(|| self.ask()).flatten()
     }
 
     fn memory(&self) -> RelayMemory {
@@ -151,12 +166,14 @@ impl Supervisor {
             return true;
         }
         let late = |action| RelayError::Timeout(action, DEADLINE);
+        let applied = self.listeners.applied();
         match &self.state {
             State::Waiting => {
                 self.start();
                 cleared
             }
             State::AwaitingReady(_) => self.fail(&late("become ready")),
+            State::Running { .. } if applied => self.fail(&late("answer")),
             State::Running { .. } => self.fail(&late("confirm its forwards")),
             // Dropping it kills it.
             State::Stopping(_) => self.on_exit(),
@@ -215,6 +232,9 @@ impl Supervisor {
     }
 
     fn handle(&mut self, received: Result<Option<Event>, RelayError>) -> bool {
+        if let Ok(Some(_)) = received {
+            self.heard = Some(Instant::now());
+        }
         match (received, &self.state) {
             (Ok(None), _) => {
                 self.deadline = Some(Instant::now() + DEADLINE);
@@ -270,6 +290,13 @@ impl Supervisor {
                 self.fail(&RelayError::Rejected(reason))
             }
             Event::Counters { forwards } => {
+                if self.listeners.applied() {
+                    self.deadline = None;
+                }
+                if !self.counting.asked {
+                    // A sign of life.
+                    return false;
+                }
                 // A forward that was removed meanwhile has no name.
                 let most = self.wanted.as_ref().map_or(0, |set| set.forwards.len());
                 let named = forwards.into_iter().take(most).filter_map(|counters| {
@@ -336,11 +363,19 @@ impl Supervisor {
     /// Asks a running relay for its counters; the answer is an event. Gives back the
     /// state of one that could not be asked.
     pub(super) fn ask_counters(&mut self) -> Option<RelayMemory> {
+        self.counting.asked |= matches!(self.state, State::Running { .. });
+        self.ask()
+    }
+
+    /// Asks a running relay something, which it must answer. Gives back the state of
+    /// one that could not be asked.
+    fn ask(&mut self) -> Option<RelayMemory> {
         let State::Running { process, .. } = &mut self.state else {
             return None;
         };
         let sent = process.send(&Command::GetCounters);
-        self.counting.asked = true;
+        self.deadline
+            .get_or_insert_with(|| Instant::now() + DEADLINE);
         self.fail(&sent.err()?);
         Some(self.memory())
     }
@@ -388,6 +423,7 @@ impl Supervisor {
     fn forget(&mut self) {
         self.listeners = Listeners::default();
         self.counting = Counting::default();
+        self.heard = None;
     }
 }
 

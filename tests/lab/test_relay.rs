@@ -34,6 +34,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         quick("relay::unavailable_address", unavailable_address),
         quick("relay::made_up_senders", made_up_senders),
         quick("relay::floods_the_agent", floods),
+        quick("relay::vanishes", vanishes),
         quick("relay::not_installed", not_installed),
         quick("relay::exits_with_the_agent", exits_with_the_agent),
         quick("relay::next_agent_takes_over", next_agent_takes_over),
@@ -450,6 +451,29 @@ fn floods(world: &World) -> Result<()> {
         agent.stop()?;
     }
     Ok(())
+}
+
+/// The relay stops to speak without an end that WSL's init would notice.
+fn vanishes(world: &World) -> Result<()> {
+    let tunnel = Tunnel::start(world)?;
+    let source = tunnel.inward("hello")?;
+    tunnel.outward(source, "welcome")?;
+    tunnel.agent.wait("one client", one_client)?;
+    let first = world.windows().relay()?.context("no relay")?;
+    let pid = first.pid.to_string();
+    world.guest(&["kill", "-STOP", &pid])?.ok()?;
+    tunnel.agent.process().signal(HUP)?;
+    // It has 15 s to answer.
+    until("another relay", 2 * LIMIT, || {
+        let relay = world.windows().relay()?;
+        Ok(relay.filter(|relay| relay.pid != first.pid).map(drop))
+    })?;
+    let found = tunnel.agent.raised("relay-restarted")?;
+    ensure!(found.detail.contains("did not answer"), "{found:?}");
+    tunnel.outward(source, "are you there")?;
+    ensure!(tunnel.inward("yes")? == source);
+    tunnel.agent.healthy()?;
+    tunnel.agent.stop()
 }
 
 /// Without an installation the user's own copy of the relay runs, and reaches no

@@ -358,6 +358,50 @@ async fn flooding_relay_is_killed_and_restarted_later() {
     }
 }
 
+/// WSL's init stays when its program on Windows has vanished.
+#[tokio::test]
+async fn silent_relay_must_answer() {
+    let after = |time: Duration| Instant::now() + time;
+    let mut bench = Bench::new(COUNTS);
+    assert_eq!(bench.supervisor.ask_if_silent(after(SILENCE)), None);
+    assert_eq!(bench.supervisor.deadline, None, "no relay runs");
+    bench.supervisor.set_forwards(set(5));
+    bench.until(|memory| memory.applied).await;
+    // It has just spoken.
+    assert_eq!(bench.supervisor.ask_if_silent(after(SILENCE / 2)), None);
+    assert_eq!(bench.supervisor.deadline, None);
+    assert_eq!(bench.supervisor.ask_if_silent(after(SILENCE)), None);
+    assert!(bench.supervisor.deadline.is_some());
+    let answered = async {
+        while bench.supervisor.deadline.is_some() {
+            let news = timeout(Duration::from_millis(5), bench.supervisor.next_change());
+            assert!(news.await.is_err(), "an answer changes nothing");
+        }
+    };
+    timeout(LONG, answered).await.unwrap();
+
+    // Whatever asks has it found out.
+    let asks: [fn(&mut Supervisor) -> Option<RelayMemory>; 3] = [
+        |supervisor| supervisor.ask_if_silent(Instant::now() + SILENCE),
+        Supervisor::retry,
+        Supervisor::ask_counters,
+    ];
+    for ask in asks {
+        let mut bench = Bench::new("ready; receive; applied; sleep 600");
+        bench.supervisor.set_forwards(set(5));
+        bench.until(|memory| memory.applied).await;
+        assert_eq!(ask(&mut bench.supervisor), None);
+        let due = bench.supervisor.deadline.unwrap();
+        assert!(due > Instant::now() + DEADLINE / 2);
+        bench.supervisor.on_deadline(due);
+        let memory = bench.supervisor.memory();
+        assert_eq!(codes(&memory), [Code::RelayFailed]);
+        let detail = &memory.findings[0].detail;
+        assert_eq!(detail, "the relay did not answer within 15 s");
+        assert!(memory.listening.is_empty());
+    }
+}
+
 #[tokio::test]
 async fn relay_that_does_not_read_is_replaced() {
     let mut bench = Bench::new("ready; receive; applied; sleep 600");
