@@ -29,7 +29,7 @@ install -D -m 644 systemd/wslmesh.catalog "$root/usr/lib/systemd/catalog/wslmesh
 said=$(journalctl --update-catalog --root="$root" 2>&1 || echo failed)
 [ -z "$said" ] || { echo "journalctl on the catalog: $said" >&2; exit 1; }
 [ "$(journalctl --dump-catalog --root="$root" | grep -c '^-- ')" = "$(grep -c '^-- ' systemd/wslmesh.catalog)" ]
-systemd-analyze security --offline=yes --threshold=25 systemd/wslmesh.service >/dev/null
+systemd-analyze security --offline=yes --threshold=23 systemd/wslmesh.service >/dev/null
 
 label=$(rpm --dbpath "$work/db" -qp --qf '%{LICENSE}' "$out"/*.rpm)
 mkdir "$work"/{tree,log}

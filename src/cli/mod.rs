@@ -27,6 +27,7 @@ mod table;
 use std::{path::PathBuf, process::ExitCode, time::Duration};
 
 use clap::{Parser, Subcommand};
+use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 
 use self::output::Exit;
 use crate::{blocking, config::Source, paths::Paths};
@@ -115,6 +116,7 @@ const SHUTDOWN_TIMEOUT: Duration = Duration::from_millis(500);
 /// Runs the command line of this process.
 #[must_use]
 pub fn main() -> ExitCode {
+    protect_memory();
     let result = match Arguments::try_parse() {
         Ok(arguments) => run_command(arguments),
         Err(error) => print_usage(&error),
@@ -124,6 +126,14 @@ pub fn main() -> ExitCode {
         Exit::Failed
     });
     exit.into()
+}
+
+/// No core dump of a process that reads WireGuard's keys: WSL pipes dumps to Windows,
+/// where they stay in a folder of the user (microsoft/WSL: src/linux/init/main.cpp sets
+/// core_pattern), and a limit of zero does not keep the kernel from a pipe (core(5)).
+fn protect_memory() {
+    // It fails for a behavior that the kernel does not know, and it knows this one.
+    set_dumpable_behavior(DumpableBehavior::NotDumpable).unwrap_or_default();
 }
 
 /// Prints help and version, or a usage error.

@@ -1,12 +1,13 @@
 //! WireGuard devices: reading them, setting keepalives, and nothing else.
 //!
 //! Kernel devices go over generic netlink, userspace ones through their control
-//! socket. Private and preshared keys are never kept or shown.
+//! socket. Private and preshared keys are never kept or shown: the program's
+//! allocator wipes the buffers that they came in, and [`read`] the stack.
 
 mod kernel;
 mod uapi;
 
-use std::io;
+use std::{hint::black_box, io};
 
 use rustix::io::Errno;
 
@@ -65,11 +66,24 @@ fn failed(
 /// # Errors
 /// See [`WireGuardError`].
 pub fn read(name: &InterfaceName, kind: LinkKind) -> Result<Device, WireGuardError> {
-    if kind == LinkKind::WireGuardUserspace {
+    let read = if kind == LinkKind::WireGuardUserspace {
         uapi::read(name).map_err(failed(name, kind, "read the device from its daemon"))
     } else {
         kernel::read(name).map_err(failed(name, kind, "read the device"))
-    }
+    };
+    wipe_stack();
+    read
+}
+
+/// More than the frames of a read take.
+const STACK: usize = 64 << 10;
+
+/// Overwrites what the calls before have left on the stack: wireguard-control hands
+/// private keys on by value, and the C library keeps the stacks of threads that have
+/// ended.
+#[inline(never)]
+fn wipe_stack() {
+    black_box(&[0_u8; STACK]);
 }
 
 /// Gives peers a keepalive and reads the device back. Peers that were removed or

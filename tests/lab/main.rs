@@ -32,6 +32,7 @@ mod kernel;
 mod launch;
 mod look;
 mod meddler;
+mod memory;
 mod notify;
 mod options;
 mod portproxy;
@@ -129,6 +130,7 @@ fn play(arguments: &[String]) -> ExitCode {
         [talker::TCP, address] => talker::tcp_role(address),
         [talker::ANSWER, address] => talker::answer_role(address),
         [talker::DNS, address] => talker::dns_role(address),
+        [memory::SCAN, pid, needles @ ..] => memory::scan_role(pid, needles),
         [bench::REPLACE, file, address, quiet] => bench::replace_role(file, address, quiet),
         [test_leader::SQUAT, names @ ..] => test_leader::squat_role(names),
         [bench::READY, count] => bench::ready_role(count),

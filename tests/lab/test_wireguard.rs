@@ -5,10 +5,10 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use libtest_mimic::Trial;
 
-use crate::agent::{Agent, FILE, LIMIT, SSH, Setup, config};
+use crate::agent::{Agent, CONFIG, FILE, LIMIT, SSH, Setup, config};
 use crate::meddler::between_reading_and_setting;
-use crate::options::Options;
-use crate::process::HUP;
+use crate::options::{AGENT, Options};
+use crate::process::{HUP, Process};
 use crate::runner::trial_with;
 use crate::topology::FIRST;
 use crate::wireguard::{WireGuard, peer_key};
@@ -27,6 +27,8 @@ pub(crate) fn trials() -> Vec<Trial> {
         quick("wireguard::device_comes_and_goes", device_comes_and_goes),
         quick("wireguard::hanging_daemon", hanging_daemon),
         quick("wireguard::keys_stay_secret", keys_stay_secret),
+        quick("wireguard::keys_are_wiped", keys_are_wiped),
+        quick("wireguard::no_core_dump", no_core_dump),
     ]
 }
 
@@ -314,18 +316,87 @@ fn keys_stay_secret(world: &World) -> Result<()> {
     }
     let key = world.guest(&["wg", "show", "wg0", "private-key"])?.ok()?;
     for secret in [key.trim(), PSK] {
-        let hex = world
-            .guest(&[
-                "sh",
-                "-c",
-                "echo \"$0\" | base64 -d | od -An -v -tx1 | tr -d ' \\n'",
-                secret,
-            ])?
-            .ok()?;
+        let hex = hex(world, secret)?;
         ensure!(hex.len() == 64 && secret.len() == 44, "{hex}");
         for form in [secret, &hex, &hex.to_uppercase()] {
             ensure!(!said.contains(form), "a secret is shown:\n{said}");
         }
     }
     Ok(())
+}
+
+/// A key in base64 as WireGuard's own protocol writes it.
+fn hex(world: &World, key: &str) -> Result<String> {
+    let script = "echo \"$0\" | base64 -d | od -An -v -tx1 | tr -d ' \\n'";
+    world.guest(&["sh", "-c", script, key])?.ok()
+}
+
+/// After passes that read and set the device nothing of its keys is in the agent's
+/// memory, and nobody gets at it by a core dump.
+fn keys_are_wiped(world: &World) -> Result<()> {
+    let wireguard = world.wireguard("wg0", 3)?;
+    furnish(world)?;
+    world.shell(
+        "umask 077; wg genkey >/run/lab/key; wg genpsk >/run/lab/psk2
+         wg set wg0 private-key /run/lab/key peer \"$(wg show wg0 peers | head -n 1)\" preshared-key /run/lab/psk2",
+    )?;
+    let agent = world.start_agent(&config(SSH))?;
+    agent.settled(FIRST)?;
+    all_have(&wireguard, 25)?;
+    for _ in 0..3 {
+        let passes = agent.status()?.context("no status")?.passes;
+        agent.process().signal(HUP)?;
+        agent.pass_after(passes)?;
+    }
+    let pid = agent.process().pid();
+    for file in ["key", "psk2"] {
+        // The kernel and the daemon clamp a private key, and have it so.
+        let show = if file == "key" {
+            "wg show wg0 private-key"
+        } else {
+            "cat /run/lab/psk2"
+        };
+        let key = world.shell(show)?.trim().to_owned();
+        let hex = hex(world, &key)?;
+        let found = world.copies_of_key(pid, &hex, &key)?;
+        ensure!(
+            found == 0,
+            "{found} pieces of {file} are in the agent's memory"
+        );
+        if let Some(daemon) = wireguard.daemon_pid() {
+            let found = world.copies_of_key(daemon, &hex, &key)?;
+            ensure!(
+                found > 0,
+                "the search does not find {file} in the daemon either"
+            );
+        }
+    }
+    agent.stop()
+}
+
+/// The kernel dumps no core of the agent. That shows where another process of the
+/// same user, without CAP_SYS_PTRACE, may not read what only a dumpable one gives
+/// away (ptrace(2), "Ptrace access mode checking").
+fn no_core_dump(world: &World) -> Result<()> {
+    const FEWER: [&str; 3] = ["setpriv", "--bounding-set=-sys_ptrace", "--inh-caps=-all"];
+    world.write(CONFIG, config(""))?;
+    let start = |argv: &[&str]| world.spawn_guest(&[&FEWER, argv].concat(), &[]);
+    let environment = |process: &Process| {
+        let path = format!("/proc/{}/environ", process.pid());
+        world.guest(&[&FEWER[..], &["cat", &path]].concat())
+    };
+    let other = start(&["sleep", "60"])?;
+    until("a process that is readable", LIMIT, || {
+        Ok(environment(&other)?.success().then_some(()))
+    })?;
+    let agent = start(&[AGENT, "run", "--config", CONFIG])?;
+    until("the agent", LIMIT, || {
+        Ok(agent.stderr()?.contains("started").then_some(()))
+    })?;
+    let read = environment(&agent)?;
+    ensure!(
+        !read.success() && read.stderr.contains("Permission denied"),
+        "{read:?}"
+    );
+    agent.stop(LIMIT)?.ok().map(drop)
 }

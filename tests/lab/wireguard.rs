@@ -109,6 +109,11 @@ impl WireGuard<'_> {
         self.daemon.is_some()
     }
 
+    /// The process that serves it in userspace.
+    pub(crate) fn daemon_pid(&self) -> Option<u32> {
+        self.daemon.as_ref().map(Process::pid)
+    }
+
     /// Where the kernel serves the device nothing can stand between it and the agent.
     pub(crate) fn only_userspace(&self) -> Result<()> {
         if self.userspace() {

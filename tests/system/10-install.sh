@@ -9,7 +9,7 @@ has 'systemd saw READY and a status' "$(guest systemctl status --no-pager $unit)
 ok 'the unit is verified, man pages included' guest systemd-analyze verify "/usr/lib/systemd/system/$unit"
 exposure=$(guest systemd-analyze security --no-pager $unit | tail -n 1)
 echo "# ${exposure#* }"
-ok 'exposure is 2.5 or better' guest systemd-analyze security --no-pager --threshold=25 $unit
+ok 'exposure is 2.3 or better' guest systemd-analyze security --no-pager --threshold=23 $unit
 size=$(guest dpkg-query -W -f '${Installed-Size}' wslmesh)
 echo "# installed size: $size kB"
 ok 'installed size is below 10 MB' [ "$size" -lt 10240 ]

@@ -35,6 +35,11 @@ has 'a second agent is on standby' "$second" 'standby'
 ok 'the first goes on' is_active
 is 'with its process' "$(main_pid)" "$pid"
 
+is 'it is restarted for ever' "$(property StartLimitIntervalUSec)" 0
+is 'with a limit of memory' "$(property MemoryMax)" 268435456
+is 'and of tasks' "$(property TasksMax)" 128
+has 'no core file' "$(guest cat "/proc/$(main_pid)/limits")" '^Max core file size +0 +0 '
+
 guest systemctl reset-failed $unit
 drop_in limit <<'T'
 [Service]

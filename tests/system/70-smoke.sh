@@ -11,7 +11,8 @@ has 'systemd saw READY and a status' "$(guest systemctl status --no-pager $unit)
 ok 'the unit is verified, man pages included' guest systemd-analyze verify "/usr/lib/systemd/system/$unit"
 exposure=$(guest systemd-analyze security --no-pager $unit | tail -n 1)
 echo "# ${exposure#* }"
-ok 'exposure is 2.5 or better' guest systemd-analyze security --no-pager --threshold=25 $unit
+ok 'exposure is 2.3 or better' guest systemd-analyze security --no-pager --threshold=23 $unit
+is 'restarts that fail are tried less and less often' "$(property RestartSteps) $(property RestartMaxDelayUSec)" '8 1min'
 ok 'the group exists' guest getent group wslmesh
 ok 'the folder for hooks exists' guest test -d /etc/wslmesh/hooks.d/address-changed
 ok 'a sysctl is set' within 10 sysctl_is net.ipv4.tcp_keepalive_intvl 10
