@@ -51,7 +51,7 @@ impl Default for Settings {
             interface: Interface::Auto,
             config_file: PathBuf::from("/etc/wslmesh/wsl-network.conf"),
             settle: Settle::Auto,
-            mtu_interfaces: Patterns::new(&[Patterns::WIREGUARD, "tailscale*"]),
+            mtu_interfaces: Patterns::new(&[Patterns::WIREGUARD, "wg*", "tailscale*"]),
             mtu: 1280,
             underlay: Underlay::Raise,
             sysctls: default_sysctls(),
