@@ -164,10 +164,11 @@ impl Netlink {
     }
 
     /// The link by which the kernel sends a packet to this address, as its rules and
-    /// all its tables have it (RTM_GETROUTE); `None` where it has no way.
+    /// all its tables have it (RTM_GETROUTE); `None` where it has no way, as behind a
+    /// route of type unreachable, prohibit or blackhole, or without IPv6.
     ///
     /// # Errors
-    /// The kernel's refusal, or no answer in time.
+    /// No answer in time, or the library's failure.
     pub async fn link_towards(&self, to: IpAddr, mark: u32) -> Result<Option<u32>, NetlinkError> {
         let mut request = match to {
             IpAddr::V4(to) => RouteMessageBuilder::<Ipv4Addr>::new()
@@ -187,18 +188,12 @@ impl Netlink {
         }
         let mut answers = Box::pin(self.0.route().get(request).execute());
         let answer = within("look up a route", async { answers.try_next().await }).await;
-        let unreachable = |error: &io::Error| {
-            matches!(
-                error.kind(),
-                io::ErrorKind::NetworkUnreachable | io::ErrorKind::HostUnreachable
-            )
-        };
         match answer {
             Ok(route) => {
                 Ok(route
                     .and_then(|route| attribute!(route.attributes, RouteAttribute::Oif).copied()))
             }
-            Err(NetlinkError::Refused { error, .. }) if unreachable(&error) => Ok(None),
+            Err(NetlinkError::Refused { .. }) => Ok(None),
             Err(error) => Err(error),
         }
     }

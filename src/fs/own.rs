@@ -53,11 +53,6 @@ pub fn secure(path: &Path, make: bool) -> io::Result<Option<String>> {
     Ok(Some(format!("{} has mode {mode:o}", path.display())))
 }
 
-/// Whether root owns what a path leads to.
-pub fn belongs_to_root(path: &Path) -> bool {
-    fs::metadata(path).is_ok_and(|meta| meta.uid() == 0)
-}
-
 /// Who may be able to change a file that is trusted.
 #[derive(Debug, Clone)]
 pub struct Trust {

@@ -7,6 +7,7 @@
 
 use std::{
     env, fs, io,
+    os::unix::fs::{FileTypeExt, MetadataExt},
     path::{Path, PathBuf},
     sync::{Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
@@ -17,7 +18,6 @@ use rustix::net::{
 };
 
 use super::SOCKETS;
-use crate::fs::own::belongs_to_root;
 
 /// How long a socket that started nothing comes after the others.
 const ASIDE: Duration = Duration::from_secs(300);
@@ -70,13 +70,15 @@ pub(super) fn candidates() -> Vec<PathBuf> {
         .filter(|path| path.to_string_lossy().ends_with("_interop"))
         .collect();
     sessions.sort();
-    // Any user may write to the folder of the sockets, but WSL's init makes its own as
-    // root.
+    // Any user may write to the folder of the sockets, a symlink too, but WSL's init
+    // makes its own as root.
+    let of_root = |path: &PathBuf| {
+        let found = fs::symlink_metadata(path);
+        found.is_ok_and(|found| found.uid() == 0 && found.file_type().is_socket())
+    };
     let all = named.into_iter().chain(parents).chain([own()]);
     let all = all.chain(sessions);
-    ranked(all.filter(|path| belongs_to_root(path)), |path| {
-        failures(path) > 0
-    })
+    ranked(all.filter(of_root), |path| failures(path) > 0)
 }
 
 /// The processes above this one, from the nearest on; at most as many as a terminal has.

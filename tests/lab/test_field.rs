@@ -87,6 +87,22 @@ const ROWS: &[Row] = &[
         said: "eth0 via 172.28.16.1",
     },
     Row {
+        name: "gateway_behind_a_kill_switch",
+        mode: "nat",
+        setup: "ip route add prohibit 172.28.16.1/32 table 99
+            ip rule add pref 90 table 99
+            ip -6 route add blackhole default",
+        expected: &[("WSL_IP", "172.28.16.5"), ("WSL_GATEWAY", "172.28.16.1")],
+        said: "",
+    },
+    Row {
+        name: "blackhole_to_the_gateway",
+        mode: "nat",
+        setup: "ip route add blackhole 172.28.16.1/32",
+        expected: &[("WSL_IP", "172.28.16.5"), ("WSL_GATEWAY", "172.28.16.1")],
+        said: "",
+    },
+    Row {
         name: "route_with_a_type_of_service",
         mode: "nat",
         setup: "ip addr add 10.7.0.2/24 dev eth2

@@ -282,7 +282,8 @@ pub(super) fn parse_names(sockets: &str) -> BTreeSet<String> {
         }
         let name = fields.nth(2)?.strip_prefix('@')?;
         let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '/' | '-' | '.' | '_');
-        (name.starts_with(PREFIX) && name.chars().all(plain)).then(|| name.to_owned())
+        let ours = name == PREFIX || name.starts_with(&format!("{PREFIX}/"));
+        (ours && name.chars().all(plain)).then(|| name.to_owned())
     };
     sockets.lines().filter_map(name).collect()
 }
