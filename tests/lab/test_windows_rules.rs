@@ -39,7 +39,8 @@ fn not_elevated(world: &World) -> Result<()> {
     let agent = world.start_agent(&config)?;
     let found = agent.ill("forward-not-elevated")?;
     ensure!(
-        found.remediation.contains("elevated") && found.remediation.contains("systemctl reload"),
+        found.remediation.contains("wslmesh host install")
+            && found.remediation.contains("`wsl --shutdown` and start WSL from an elevated"),
         "{found:?}"
     );
     // Longer than the first retry of anything that is retried.

@@ -44,7 +44,7 @@ fn words(state: State) -> (Ending, &'static str) {
         ),
         State::Forbidden => (
             Ending::Unchanged,
-            "a policy of this Windows machine forbids it: nothing was changed. Group policy, AppLocker and Smart App Control can; the machine's administrator can allow it. Without it TCP forwards work while the distribution is started from an elevated terminal.",
+            "a policy of this Windows machine forbids it: nothing was changed. Group policy, AppLocker and Smart App Control can; the machine's administrator can allow it. Without it TCP forwards work where WSL was started by an elevated program (any distribution).",
         ),
         State::Constrained => (
             Ending::Unchanged,
