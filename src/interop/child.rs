@@ -79,8 +79,8 @@ pub(crate) fn said(stderr: &[u8]) -> String {
     plain(&lines.collect::<Vec<_>>().join("\n"))
 }
 
-/// Whether WSL's init says that it started nothing: nobody listens behind the interop
-/// socket, or nobody came back within 10 s (microsoft/WSL: util.cpp, UtilConnectUnix and
+/// Whether WSL's init says that it started nothing: no process listens behind the interop
+/// socket, or none came back within 10 s (microsoft/WSL: util.cpp, UtilConnectUnix and
 /// UtilAcceptVsock). The latter also warns of an accept that takes long.
 pub(crate) fn not_started(said: &str) -> bool {
     said.contains("accept4 failed")

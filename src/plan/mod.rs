@@ -44,4 +44,6 @@ pub fn node(settings: &Settings, seen: &Observation) -> Result<Node, Finding> {
 }
 
 #[cfg(test)]
-mod tests;
+mod tests {
+    pub(super) mod machine;
+}

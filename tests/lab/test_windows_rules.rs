@@ -40,7 +40,9 @@ fn not_elevated(world: &World) -> Result<()> {
     let found = agent.ill("forward-not-elevated")?;
     ensure!(
         found.remediation.contains("wslmesh host install")
-            && found.remediation.contains("`wsl --shutdown` and start WSL from an elevated"),
+            && found
+                .remediation
+                .contains("`wsl --shutdown` and start WSL from an elevated"),
         "{found:?}"
     );
     // Longer than the first retry of anything that is retried.

@@ -332,7 +332,7 @@ fn hex(world: &World, key: &str) -> Result<String> {
 }
 
 /// After passes that read and set the device nothing of its keys is in the agent's
-/// memory, and nobody gets at it by a core dump.
+/// memory, and no core dump has it.
 fn keys_are_wiped(world: &World) -> Result<()> {
     let wireguard = world.wireguard("wg0", 3)?;
     furnish(world)?;

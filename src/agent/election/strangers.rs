@@ -8,7 +8,7 @@ use super::{
 };
 use crate::model::{Code, Finding, counted};
 
-/// Strangers that are told apart; of more there is a count.
+/// Strangers that are listed; the rest are counted.
 const MOST: usize = 8;
 
 /// What is known of them.

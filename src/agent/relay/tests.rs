@@ -1,5 +1,7 @@
 //! Supervised relays that are shell scripts. Each notes its commands in a file.
 
+mod counters;
+
 use std::{fs, path::Path};
 
 use tokio::time::timeout;
@@ -23,6 +25,15 @@ opened() { echo '{"event":"sessions","complete":false,"opened":[{"listen-address
 counters() { echo '{"event":"counters","forwards":[{"protocol":"udp","listen-address":"0.0.0.0","listen-port":51820,"active":1,"opened":'$n',"failed":0,"refused":2,"bytes-in":5,"bytes-out":9000000000}]}'; }
 follow() { ready; while receive; do applied; done; }
 "#;
+
+/// A relay that answers each request twice, with the number of requests as `opened`,
+/// and is killed when it is to serve 172.28.16.9.
+const COUNTS: &str = r#"ready; n=0
+while receive; do case $command in
+    *get-counters*) n=$((n+1)); counters; counters ;;
+    *172.28.16.9*) kill -9 $$ ;;
+    *) applied ;;
+esac; done"#;
 
 struct Bench {
     folder: tempfile::TempDir,
@@ -441,61 +452,6 @@ async fn ports_in_use_and_refused_clients_are_reported() {
         memory.findings[0].detail,
         "udp 0.0.0.0:51820: 4 refused at the limit of 4096"
     );
-}
-
-/// A relay that answers each request twice, with the number of requests as `opened`,
-/// and is killed when it is to serve 172.28.16.9.
-const COUNTS: &str = r#"ready; n=0
-while receive; do case $command in
-    *get-counters*) n=$((n+1)); counters; counters ;;
-    *172.28.16.9*) kill -9 $$ ;;
-    *) applied ;;
-esac; done"#;
-
-#[tokio::test]
-async fn counters_are_sent_on_request() {
-    let mut bench = Bench::new(COUNTS);
-    assert_eq!(bench.supervisor.ask_counters(), None, "no relay runs");
-    bench.supervisor.set_forwards(set(5));
-    let memory = bench.until(|memory| memory.applied).await;
-    assert_eq!(memory.counted, None);
-    for answer in [1, 2] {
-        assert_eq!(bench.supervisor.ask_counters(), None);
-        let opened =
-            |memory: &RelayMemory| Some(memory.counted.as_ref()?.forwards[0].counters.opened);
-        let memory = bench.until(|memory| opened(memory) == Some(answer)).await;
-        let counted = memory.counted.unwrap();
-        let crate::model::CountedForward { name, counters } = &counted.forwards[0];
-        assert_eq!((counted.forwards.len(), name.as_str()), (1, "wg"));
-        assert_eq!((counters.active, counters.bytes_out), (1, 9_000_000_000));
-        assert!(memory.applied, "its forwards are unchanged");
-        // The script answers twice; the second answer is ignored.
-        let more = timeout(Duration::from_millis(50), bench.supervisor.next_change()).await;
-        assert!(more.is_err(), "{more:?}");
-    }
-    // Another relay has counted nothing.
-    bench.supervisor.set_forwards(set(9));
-    let memory = bench.until(|memory| !memory.findings.is_empty()).await;
-    assert_eq!(
-        (codes(&memory), memory.counted),
-        (vec![Code::RelayFailed], None)
-    );
-}
-
-#[tokio::test]
-async fn relay_that_does_not_read_counter_requests_is_replaced() {
-    let mut bench = Bench::new("ready; receive; applied; sleep 600");
-    bench.supervisor.set_forwards(set(5));
-    bench.until(|memory| memory.applied).await;
-    let begin = Instant::now();
-    let memory = loop {
-        if let Some(memory) = bench.supervisor.ask_counters() {
-            break memory;
-        }
-        assert!(begin.elapsed() < LONG);
-    };
-    assert_eq!(codes(&memory), [Code::RelayFailed]);
-    assert!(matches!(bench.supervisor.state, State::Waiting));
 }
 
 #[tokio::test]

@@ -300,7 +300,7 @@ const LITTLE: u64 = 1 << 30;
 
 pub(crate) fn limits(facts: &Facts) -> Judged {
     let ini = facts.wslconfig()?;
-    // What WSL rejects is told by the check of the file.
+    // The check of the file reports what WSL rejects.
     let of = |key, kind: Kind| {
         let value = ini.get(&format!("wsl2.{key}"));
         value.filter(|value| kind.rejects(value).is_none())

@@ -1,3 +1,0 @@
-//! What the tests of the concerns share.
-
-pub(super) mod machine;
