@@ -10,8 +10,10 @@ use wslmesh_relay::protocol::{Limits, Protocol};
 use super::{Relay, Socat, TIMEOUT, forward, median};
 use crate::bench::figures::Report;
 
-const ROUNDS: usize = 3;
-const SECONDS: &str = "3";
+/// Many and short: where the kernel puts the three processes decides between 9 and
+/// 16 Gbit/s, on the same programs, and changes from one run of iperf3 to the next.
+const ROUNDS: usize = 9;
+const SECONDS: &str = "1";
 
 struct Server(Child);
 
@@ -58,18 +60,14 @@ fn throughput(to: SocketAddrV4, streams: &str) -> Result<f64> {
     let begun = Instant::now();
     loop {
         let output = Command::new("iperf3").args(arguments).output()?;
-        if output.status.success() {
-            let json: serde_json::Value = serde_json::from_slice(&output.stdout)?;
-            let rate = json.pointer("/end/sum_received/bits_per_second");
-            let rate = rate.and_then(serde_json::Value::as_f64);
-            return Ok(rate.context("no rate from iperf3")? / 1e9);
+        let json: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
+        let rate = json.pointer("/end/sum_received/bits_per_second");
+        if let Some(rate) = rate.and_then(serde_json::Value::as_f64) {
+            return Ok(rate / 1e9);
         }
-        // Its server takes one test at a time and is busy for a moment after it.
-        let text = String::from_utf8_lossy(&output.stdout).into_owned();
-        ensure!(
-            begun.elapsed() < TIMEOUT && text.contains("busy"),
-            "iperf3: {text}"
-        );
+        // Its server takes one test at a time, is busy for a moment after it, and now
+        // and then ends a test without a result.
+        ensure!(begun.elapsed() < TIMEOUT, "iperf3: {json}");
         std::thread::sleep(Duration::from_millis(20));
     }
 }
