@@ -3,7 +3,7 @@
 use std::{path::Path, time::Duration};
 
 use serde::Serialize;
-use tokio::time::{sleep, timeout};
+use tokio::time::sleep;
 
 use crate::{
     agent::{self, Election},
@@ -12,14 +12,11 @@ use crate::{
     doctor::{Check, Facts, Fix, Verdict},
     fs::own,
     paths::Paths,
-    report::read_status,
 };
 
-/// Longest wait for a pass of the running agent: it settles first, in mirrored mode
-/// for up to three seconds.
-const TIMEOUT: Duration = Duration::from_secs(6);
-/// Between two reads of its document.
-const BETWEEN: Duration = Duration::from_millis(20);
+/// Wait for the pass of an agent that was signalled, which says nothing of its end: it
+/// settles first, in mirrored mode for up to three seconds.
+const PASS: Duration = Duration::from_secs(4);
 
 /// What was done, each as a sentence without a final dot.
 #[derive(Debug, Default, PartialEq, Eq, Serialize)]
@@ -82,41 +79,21 @@ async fn pass(source: &Source, paths: &Paths, fixed: &mut Fixed) -> anyhow::Resu
 /// Asks the running agent for a pass, and waits for it. An agent with another
 /// configuration would not repair what was checked.
 async fn ask(source: &Source, paths: &Paths, holder: &str, fixed: &mut Fixed) {
-    let passes = || {
-        let document = read_status(&paths.runtime).ok().flatten();
-        document.map(|document| document.passes)
-    };
-    let before = passes();
-    let reloaded = reload_of(source, paths).await;
-    let pass = async {
-        while passes() == before {
-            sleep(BETWEEN).await;
-        }
-    };
-    let passed = async { timeout(TIMEOUT, pass).await.is_ok() };
-    asked(&reloaded, holder, passed, fixed).await;
+    let reload = reload_of(source, paths).await;
+    record(&reload, holder, fixed);
+    // Over D-Bus the answer comes after the pass.
+    if matches!(reload, Reload::Signalled(_)) {
+        sleep(PASS).await;
+    }
 }
 
-/// Records the result of the reload; `passed` waits for a pass.
-async fn asked(
-    reload: &Reload,
-    holder: &str,
-    passed: impl Future<Output = bool>,
-    fixed: &mut Fixed,
-) {
-    let words = reload.to_string();
+fn record(reload: &Reload, holder: &str, fixed: &mut Fixed) {
     match reload {
-        // Over D-Bus the answer comes after the pass.
-        Reload::Done => fixed.asked.push(words),
-        Reload::Signalled(_) => fixed.asked.push(if passed.await {
-            words
-        } else {
-            format!("{words}, and made no pass within {} s", TIMEOUT.as_secs())
-        }),
+        Reload::Done | Reload::Signalled(_) => fixed.asked.push(reload.to_string()),
         Reload::NoAgent => fixed.failed.push(format!(
             "no pass of the agent: {holder}, outside of this distribution, leads and makes its own passes"
         )),
-        Reload::Elsewhere(..) | Reload::Failed(_) => fixed.failed.push(words),
+        Reload::Elsewhere(..) | Reload::Failed(_) => fixed.failed.push(reload.to_string()),
     }
 }
 
