@@ -8,6 +8,7 @@ use libtest_mimic::Trial;
 use zbus::{Connection, OwnedVariant};
 
 use crate::agent::{Agent, CONFIG, FILE, SSH, config};
+use crate::control::Status;
 use crate::dbus::{call, get, heard, listen, refused, talk};
 use crate::options::Options;
 use crate::process::HUP;
@@ -23,6 +24,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         quick("bus::address_change", address_change),
         quick("bus::health", health),
         quick("bus::forwards_come_and_go", forwards_come_and_go),
+        quick("bus::import", import),
         quick("bus::reload_and_reapply", reload_and_reapply),
         quick("bus::wrong_arguments", wrong_arguments),
     ]
@@ -209,6 +211,65 @@ fn forwards_come_and_go(world: &World) -> Result<()> {
     })?;
     agent.settled(FIRST)?;
     Ok(())
+}
+
+/// `config import` writes the drop-in itself, and the agent takes it up over the bus.
+fn import(world: &World) -> Result<()> {
+    const THEIRS: &str = "/run/lab/wsl2.json";
+    let drop_in = format!("{CONFIG}.d/50-imported.toml");
+    let _daemon = world.start_bus()?;
+    let _agent = started(world)?;
+    let run = |more: &[&str]| {
+        let import = [
+            "config",
+            "import",
+            "--config",
+            CONFIG,
+            "--instance",
+            "dev",
+            THEIRS,
+        ];
+        world.wslmesh(&[&import, more].concat())
+    };
+    let ports =
+        |ports: &str| format!(r#"{{"instances": [{{"name": "Dev", "ports": [{ports}]}}]}}"#);
+    world.write(THEIRS, ports(r#"{"port": 8080}"#))?;
+    talk(async {
+        let bus = world.agent_on_the_bus().await?;
+        let described = async || call::<_, String>(&bus, "Describe", &()).await;
+        // What is wrong is said before anything is written.
+        world.write(CONFIG, "[mtu]\nvalu = 1280\n")?;
+        let output = run(&[])?;
+        ensure!(
+            output.status == Status::Code(1) && output.stderr.contains("wslmesh.toml:2:1"),
+            "{output:?}"
+        );
+        world.write(CONFIG, config(SSH))?;
+        ensure!(run(&["--dry-run"])?.ok()?.contains("listen-port = 8080"));
+        ensure!(!world.path(&drop_in).exists() && !described().await?.contains("8080"));
+        let said = run(&[])?.ok()?;
+        let reloaded = "the agent has reloaded its configuration";
+        ensure!(said.contains(&drop_in) && said.contains(reloaded), "{said}");
+        // The forward is in force when the command ends.
+        ensure!(described().await?.contains("\"listen-port\":8080"));
+        world.forwards(&[(2222, FIRST, 22), (8080, FIRST, 8080)])?;
+        let said = run(&[])?.ok()?;
+        ensure!(
+            said.contains("already has it") && !said.contains("agent"),
+            "{said}"
+        );
+        // Another content is no reason to overwrite what was imported.
+        world.write(THEIRS, ports(r#"{"port": 9090}"#))?;
+        let output = run(&[])?;
+        ensure!(
+            output.status == Status::Code(1) && output.stderr.contains("--force"),
+            "{output:?}"
+        );
+        ensure!(!described().await?.contains("9090"));
+        ensure!(run(&["--force"])?.ok()?.contains(reloaded));
+        ensure!(described().await?.contains("9090"));
+        world.forwards(&[(2222, FIRST, 22), (9090, FIRST, 9090)])
+    })
 }
 
 fn reload_and_reapply(world: &World) -> Result<()> {

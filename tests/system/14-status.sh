@@ -57,6 +57,18 @@ drop_in_of_web=/etc/wslmesh/wslmesh.toml.d/forward-web.toml
 ok 'a user may not add a forward' not add
 has 'and the error says so' "$(add 2>&1)" '^wslmesh: .*(administrator|wslmesh|root)'
 ok 'nothing was written' not guest test -e $drop_in_of_web
+guest sh -c 'printf "%s" "{\"instances\":[{\"name\":\"Debian\",\"ports\":[{\"port\":8081,\"firewall\":\"local\"}]}]}" >/run/wsl2.json'
+import() { "$@" wslmesh config import --instance Debian /run/wsl2.json; }
+imported=/etc/wslmesh/wslmesh.toml.d/50-imported.toml
+ok 'a user may look at an import' as_user wslmesh config import --dry-run --instance Debian /run/wsl2.json
+ok 'and not import' not import as_user
+has 'and the error says so' "$(import as_user 2>&1)" '^wslmesh: .*run as root'
+ok 'nothing was imported' not guest test -e $imported
+has 'root imports, and the agent takes it up over the bus' "$(import guest)" '^the agent has reloaded its configuration$'
+has 'the list has it' "$(as_user wslmesh forward list)" '0\.0\.0\.0:8081 '
+guest rm $imported
+guest systemctl reload $unit
+
 guest groupadd -f wslmesh
 guest usermod -aG wslmesh user
 ok 'a member of the group wslmesh may' within 10 add
