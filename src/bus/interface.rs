@@ -149,7 +149,7 @@ impl Agent1 {
     }
 
     /// The configured forwards: name s, protocol s, listen-address s, listen-port q,
-    /// connect-port q, served-by s, state s (up, pending, down).
+    /// connect-port q, backend s, state s (up, pending, down).
     #[zbus(property)]
     fn forwards(&self) -> Vec<Forward> {
         self.shown(properties::forwards)

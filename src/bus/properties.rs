@@ -59,7 +59,7 @@ fn forward(served: &ForwardStatus) -> Forward {
         ),
         ("listen-port", served.listen.listen_port.get().into()),
         ("connect-port", served.connect_port.get().into()),
-        ("served-by", text(served.backend).into()),
+        ("backend", text(served.backend).into()),
         ("state", served.state.to_string().into()),
     ])
 }

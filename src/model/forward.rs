@@ -102,7 +102,7 @@ impl RuleSet {
     pub fn listens(&self) -> impl Iterator<Item = Listen> {
         self.rules
             .iter()
-            .filter(|rule| rule.served_by == ForwardBackend::Portproxy)
+            .filter(|rule| rule.backend == ForwardBackend::Portproxy)
             .map(|rule| rule.listen)
     }
 }
@@ -120,7 +120,8 @@ pub struct Rule {
     /// Port in this distribution.
     pub connect_port: NonZeroU16,
     /// What listens; where it is not the port proxy, the firewall's rule alone is wanted.
-    pub served_by: ForwardBackend,
+    #[serde(rename = "served-by")]
+    pub backend: ForwardBackend,
     /// Whom the firewall lets in.
     pub firewall: Firewall,
 }
@@ -241,7 +242,6 @@ pub struct ForwardStatus {
     /// Port in this distribution.
     pub connect_port: NonZeroU16,
     /// What serves it; `None` where nothing can.
-    #[serde(rename = "served-by")]
     pub backend: Option<ForwardBackend>,
     /// Whether it works.
     pub state: ForwardState,

@@ -183,7 +183,7 @@ fn rule(forward: &Forward, backend: ForwardBackend) -> Rule {
         name: forward.name.clone(),
         listen: listen(forward),
         connect_port: forward.connect_port,
-        served_by: backend,
+        backend,
         firewall: forward.firewall,
     }
 }

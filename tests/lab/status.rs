@@ -38,7 +38,7 @@ pub(crate) struct Served {
     pub(crate) listen_address: Ipv4Addr,
     pub(crate) listen_port: u16,
     /// `portproxy`, `relay` or `guest`.
-    pub(crate) served_by: Option<String>,
+    pub(crate) backend: Option<String>,
     /// `up`, `pending` or `down`.
     pub(crate) state: String,
 }
@@ -75,7 +75,7 @@ impl Status {
         names.iter().all(|name| {
             let mut served = self.served.iter();
             served.any(|one| {
-                one.name == *name && one.served_by.as_deref() == Some(by) && one.state == "up"
+                one.name == *name && one.backend.as_deref() == Some(by) && one.state == "up"
             })
         })
     }

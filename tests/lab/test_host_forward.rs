@@ -205,7 +205,7 @@ fn listed(world: &World) -> Result<()> {
     };
     let found = row(&rows(world, 0)?, "ssh")?;
     ensure!(
-        is(&found, "/served-by", "portproxy")
+        is(&found, "/backend", "portproxy")
             && is(&found, "/state", "up")
             && is(&found, "/listen", "0.0.0.0:2222"),
         "{found:#}"

@@ -26,7 +26,7 @@ fn forwards(last: u8) -> Action {
                 listen_port: port,
             },
             connect_port: port,
-            served_by: ForwardBackend::Portproxy,
+            backend: ForwardBackend::Portproxy,
             firewall: Firewall::None,
         }],
     })

@@ -115,7 +115,7 @@ pub(super) struct Pair {
 pub(super) fn document(role: &str, health: &str) -> Document {
     let text = format!(
         r#"{{"version":1,"pid":1,"role":"{role}","mode":"nat","interface":"eth0","address":"172.28.16.5","gateway":null,"network-file":"/etc/x","forwards":null,"windows-address":null,"passes":7,"last-pass-us":1,"health":[{health}],
-        "served":[{{"name":"ssh","protocol":"tcp","listen-address":"0.0.0.0","listen-port":2222,"connect-port":22,"served-by":null,"state":"down"}}]}}"#
+        "served":[{{"name":"ssh","protocol":"tcp","listen-address":"0.0.0.0","listen-port":2222,"connect-port":22,"backend":null,"state":"down"}}]}}"#
     );
     serde_json::from_str(&text).unwrap()
 }

@@ -22,7 +22,7 @@ fn connects_to_no_service() {
     let port = service.local_addr().unwrap().port();
     let text = format!(
         r#"{{"version":1,"pid":1,"role":"active","mode":"nat","interface":null,"address":"127.0.0.1","gateway":null,"network-file":"/x","forwards":null,
-            "served":[{{"name":"a","protocol":"tcp","listen-address":"0.0.0.0","listen-port":1,"connect-port":{port},"served-by":"relay","state":"up"}}],
+            "served":[{{"name":"a","protocol":"tcp","listen-address":"0.0.0.0","listen-port":1,"connect-port":{port},"backend":"relay","state":"up"}}],
             "windows-address":null,"passes":1,"last-pass-us":1,"health":[]}}"#
     );
     let mut document: Document = serde_json::from_str(&text).unwrap();

@@ -28,7 +28,7 @@ struct Row {
     listen: String,
     connect_port: u16,
     firewall: String,
-    served_by: Option<ForwardBackend>,
+    backend: Option<ForwardBackend>,
     /// The agent's state, `no agent`, or `new` until it has read the configuration.
     state: String,
     /// Whether a service listens at the port in this distribution, where that is known.
@@ -101,7 +101,7 @@ fn row(forward: &Forward, document: Option<&Document>) -> Row {
         listen: format!("{address}:{}", forward.listen_port),
         connect_port: forward.connect_port.get(),
         firewall: forward.firewall.to_string(),
-        served_by: served.and_then(|entry| entry.backend),
+        backend: served.and_then(|entry| entry.backend),
         state: match (document, served) {
             (None, _) => "no agent".to_owned(),
             (Some(_), None) => "new".to_owned(),
@@ -158,7 +158,7 @@ fn table(rows: &[Row]) -> Vec<String> {
     let heading = ["NAME", "PROTO", "LISTEN", "TO", "FIREWALL", "BY", "STATE"];
     let mut cells = vec![heading.map(str::to_owned)];
     cells.extend(rows.iter().map(|row| {
-        let by = row.served_by.map(|by| by.to_string());
+        let by = row.backend.map(|by| by.to_string());
         let answers = match row.answers {
             Some(true) => ", answers",
             Some(false) | None => "",

@@ -35,7 +35,7 @@ fn forward(address: [u8; 4], listen: u16, connect: u16) -> model::Rule {
             listen_port: port(listen),
         },
         connect_port: port(connect),
-        served_by: ForwardBackend::Portproxy,
+        backend: ForwardBackend::Portproxy,
         firewall: Firewall::None,
     }
 }
@@ -54,13 +54,13 @@ fn synced_with(pointer: &str, value: Value) -> Vec<u8> {
 #[test]
 fn requests_are_the_golden_ones() {
     let ssh = forward([0; 4], 2222, 22);
-    let local = |served_by| model::Rule {
+    let local = |backend| model::Rule {
         firewall: Firewall::Local,
-        served_by,
+        backend,
         ..ssh.clone()
     };
     let mut wireguard = model::Rule {
-        served_by: ForwardBackend::Relay,
+        backend: ForwardBackend::Relay,
         firewall: Firewall::Full,
         ..forward([0; 4], 51820, 51820)
     };

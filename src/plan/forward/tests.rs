@@ -95,7 +95,7 @@ fn outcome(machine: &Machine, config: &str) -> Vec<String> {
             let rules: Vec<String> = set
                 .rules
                 .iter()
-                .map(|rule| format!("{} {}", rule.name, rule.served_by))
+                .map(|rule| format!("{} {}", rule.name, rule.backend))
                 .collect();
             format!("windows: {mode}[{}]", rules.join(", "))
         }

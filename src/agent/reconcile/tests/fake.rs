@@ -296,7 +296,7 @@ impl Bench<'_> {
 
 /// The rules as Windows reads them back.
 pub(super) fn installed_rules(wanted: &RuleSet) -> Vec<InstalledRule> {
-    let own = |rule: &&Rule| rule.served_by == ForwardBackend::Portproxy;
+    let own = |rule: &&Rule| rule.backend == ForwardBackend::Portproxy;
     wanted
         .rules
         .iter()

@@ -5,8 +5,8 @@ const SETTINGS: &str = "[[forward]]\nname = \"ssh\"\nprotocol = \"tcp\"\nlisten-
 
 fn document() -> Document {
     let text = r#"{"version":1,"pid":1,"role":"active","mode":"nat","interface":null,"address":null,"gateway":null,"network-file":"/x","forwards":null,
-            "served":[{"name":"ssh","protocol":"tcp","listen-address":"0.0.0.0","listen-port":2222,"connect-port":22,"served-by":"portproxy","state":"up","answers":true},
-                      {"name":"wireguard","protocol":"udp","listen-address":"127.0.0.1","listen-port":51820,"connect-port":51820,"served-by":"relay","state":"down","answers":false,"unanswered":"no service listens on 51820"}],
+            "served":[{"name":"ssh","protocol":"tcp","listen-address":"0.0.0.0","listen-port":2222,"connect-port":22,"backend":"portproxy","state":"up","answers":true},
+                      {"name":"wireguard","protocol":"udp","listen-address":"127.0.0.1","listen-port":51820,"connect-port":51820,"backend":"relay","state":"down","answers":false,"unanswered":"no service listens on 51820"}],
             "windows-address":null,"passes":1,"last-pass-us":1,
             "health":[{"code":"forward-port-taken","severity":"error","subject":"other, wireguard","detail":"","remediation":""},
                       {"code":"some-note","severity":"info","subject":"ssh","detail":"","remediation":""}]}"#;
@@ -44,7 +44,7 @@ fn the_longest_names_and_addresses_fit() {
         listen: listen.to_owned(),
         connect_port: 65535,
         firewall: "local".to_owned(),
-        served_by: Some(ForwardBackend::Portproxy),
+        backend: Some(ForwardBackend::Portproxy),
         state: state.to_owned(),
         answers: Some(true),
         unanswered: None,

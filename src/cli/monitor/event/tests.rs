@@ -19,7 +19,7 @@ fn how_things_are() {
         words(
             r#","mode":"pending","interface":null,"address":null,"health":[{"code":"no-address","severity":"error","subject":"","detail":"","remediation":""},
                 {"code":"note","severity":"info","subject":"","detail":"","remediation":""}],
-                "served":[{"name":"x","protocol":"udp","listen-address":"0.0.0.0","listen-port":1,"connect-port":1,"served-by":"relay","state":"pending"}]"#
+                "served":[{"name":"x","protocol":"udp","listen-address":"0.0.0.0","listen-port":1,"connect-port":1,"backend":"relay","state":"pending"}]"#
         ),
         "agent 7: no address (pending), 0 of 1 forwards up, degraded: no-address"
     );

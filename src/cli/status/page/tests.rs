@@ -46,9 +46,9 @@ fn a_healthy_node() {
         r#","links":[{{"name":"eth0","kind":"other","mtu":1500}},{{"name":"wg0","kind":"wireguard","mtu":1280}}],
         "wireguard":[{{"device":"wg0","listen-port":51820,"peers":[
           {{"public-key":"{KEY}","endpoint":"192.168.50.20:51820","keepalive":25,"latest-handshake-unix":1789999968,"received-bytes":1300000,"sent-bytes":92}}]}}],
-        "served":[{{"name":"ssh","protocol":"tcp","listen-address":"0.0.0.0","listen-port":2222,"connect-port":22,"served-by":"portproxy","state":"up","answers":true}},
-          {{"name":"web","protocol":"tcp","listen-address":"0.0.0.0","listen-port":80,"connect-port":8080,"served-by":"portproxy","state":"up","answers":false,"unanswered":"no service listens on 8080"}},
-          {{"name":"wireguard","protocol":"udp","listen-address":"0.0.0.0","listen-port":51820,"connect-port":51820,"served-by":"relay","state":"pending"}}],
+        "served":[{{"name":"ssh","protocol":"tcp","listen-address":"0.0.0.0","listen-port":2222,"connect-port":22,"backend":"portproxy","state":"up","answers":true}},
+          {{"name":"web","protocol":"tcp","listen-address":"0.0.0.0","listen-port":80,"connect-port":8080,"backend":"portproxy","state":"up","answers":false,"unanswered":"no service listens on 8080"}},
+          {{"name":"wireguard","protocol":"udp","listen-address":"0.0.0.0","listen-port":51820,"connect-port":51820,"backend":"relay","state":"pending"}}],
         "relay":{{"location":"guest","applied":true,"sessions":1}},"health":[]"#
     ));
     let lines = shown(&document);
@@ -106,7 +106,7 @@ fn the_longest_names_and_addresses_fit() {
     let name = "n".repeat(64);
     let served = |by: &str, state: &str| {
         format!(
-            r#"{{"name":"{name}","protocol":"udp","listen-address":"255.255.255.255","listen-port":65535,"connect-port":65535,"served-by":{by},"state":"{state}","answers":false,"unanswered":"65535 is open on [2001:db8:1234:5678:9abc:def0:1234:5678] only"}}"#
+            r#"{{"name":"{name}","protocol":"udp","listen-address":"255.255.255.255","listen-port":65535,"connect-port":65535,"backend":{by},"state":"{state}","answers":false,"unanswered":"65535 is open on [2001:db8:1234:5678:9abc:def0:1234:5678] only"}}"#
         )
     };
     let peer = |keepalive: u16, handshake: &str| {
@@ -187,7 +187,7 @@ fn peers_with_the_latest_handshakes_are_shown() {
 fn of_many_forwards_some_are_shown() {
     let forward = |n: u64| {
         format!(
-            r#"{{"name":"f{n}","protocol":"tcp","listen-address":"0.0.0.0","listen-port":{port},"connect-port":{port},"served-by":"portproxy","state":"up"}}"#,
+            r#"{{"name":"f{n}","protocol":"tcp","listen-address":"0.0.0.0","listen-port":{port},"connect-port":{port},"backend":"portproxy","state":"up"}}"#,
             port = 8000 + n
         )
     };
@@ -247,5 +247,8 @@ fn counters_are_shown_below_the_relay() {
     );
     let figures = format!("{name}       1       2       3        4  1023 KiB  1023 KiB");
     assert!(MARGIN + head.len() <= WIDTH);
-    assert_eq!(counted(&document), ["of now".to_owned(), head, figures]);
+    assert_eq!(
+        relay_counters(&document),
+        ["of now".to_owned(), head, figures]
+    );
 }

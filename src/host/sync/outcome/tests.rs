@@ -13,7 +13,7 @@ fn parse(stdout: &[u8]) -> Result<Answer, impl std::fmt::Debug> {
     })
 }
 
-fn rule(name: &str, protocol: Protocol, port: u16, served_by: ForwardBackend) -> Rule {
+fn rule(name: &str, protocol: Protocol, port: u16, backend: ForwardBackend) -> Rule {
     let port = std::num::NonZeroU16::new(port).unwrap();
     Rule {
         name: name.into(),
@@ -23,7 +23,7 @@ fn rule(name: &str, protocol: Protocol, port: u16, served_by: ForwardBackend) ->
             listen_port: port,
         },
         connect_port: port,
-        served_by,
+        backend,
         firewall: Firewall::Local,
     }
 }
