@@ -18,7 +18,7 @@ pub struct Status {
 }
 
 /// The status by D-Bus; without an answer there, the document on disk, which has
-/// neither peers nor the counters of now. `None` where no agent runs.
+/// neither peers nor the counters of now. `None` where the agent is not running.
 ///
 /// # Errors
 /// The agent does not answer and there is no document, or one that cannot be read.

@@ -246,7 +246,7 @@ registry! {
         "Another agent leads in this network namespace (all distributions share one); this one is on standby.",
         "No action needed";
     LeaderUntrusted, "leader-untrusted", Info,
-        "A process that is no agent of root takes part in the leader election; the agent ignores it.",
+        "A process that does not run as root takes part in the leader election; the agent ignores it.",
         "Find out why it does (`sudo ss -xlp` shows @wslmesh/agent and the process) and stop it";
     ConfigRejected, "config-rejected", Warning,
         "The new configuration has errors; the previous one stays in effect.",

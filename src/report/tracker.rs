@@ -1,4 +1,4 @@
-//! Which findings are new and which are over.
+//! Which findings were raised and which cleared.
 
 use std::collections::BTreeMap;
 
@@ -13,15 +13,15 @@ pub struct Tracker(Findings);
 /// What an update changed.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Changes {
-    /// Findings that were not there before.
+    /// Findings that are new.
     pub raised: Vec<Finding>,
-    /// Findings that are over.
+    /// Findings that cleared.
     pub cleared: Vec<Finding>,
 }
 
 impl Tracker {
     /// Takes the findings of a pass. One that only has other words now is
-    /// neither new nor over.
+    /// neither raised nor cleared.
     pub fn update(&mut self, findings: impl IntoIterator<Item = Finding>) -> Changes {
         let findings = findings.into_iter();
         let now: Findings = findings

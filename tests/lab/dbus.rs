@@ -205,7 +205,7 @@ pub(crate) async fn heard(
         let Ok(message) = timeout_at(end, stream.next()).await else {
             bail!("no such signal among {heard:#?}");
         };
-        let message = message.context("the bus went away")??;
+        let message = message.context("lost the bus")??;
         let name = message.header().member().map(ToString::to_string);
         let body = message.body();
         let body: zbus::wire::Structure<'_> = body.deserialize()?;

@@ -123,7 +123,7 @@ fn table_is_restored_and_a_damaged_file_is_ignored() {
 }
 
 #[tokio::test]
-async fn writes_are_rate_limited_and_off_the_loop() {
+async fn writes_are_rate_limited_and_block_no_pass() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("relay-sessions.json");
     let mut table = Table::load(path.clone());
