@@ -8,69 +8,40 @@ use crate::{
         self, ApplyError,
         saved::{Saved, SavedError, Values},
     },
-    model::{Finding, InterfaceName, SysctlKey, SysctlReading, SysctlValue},
+    model::{InterfaceName, SysctlKey, SysctlReading, SysctlValue},
     netlink::{Netlink, NetlinkError, mtu_of, name_of},
     observe,
     paths::Paths,
 };
 
-/// What became of one saved value.
+/// What became of a saved value, or of the rules on Windows; what, and why.
 #[derive(Debug)]
 pub enum Outcome {
-    /// It has its previous value.
-    Restored {
-        /// Parameter or link.
-        what: String,
-        /// Value now.
-        value: String,
-    },
+    /// The parameter or link has its previous value.
+    Restored(String),
     /// Another program has set it since, or it no longer exists.
-    Left {
-        /// Parameter or link.
-        what: String,
-        /// Why.
-        why: String,
-    },
-    /// It could not be put back; it stays saved.
-    Failed {
-        /// Why.
-        error: String,
-    },
+    Left(String),
+    /// It could not be put back and stays saved, or rules of ours may remain on Windows.
+    Failed(String),
     /// No rule of ours remains on Windows.
-    Withdrawn {
-        /// What was removed; `None` where no rule was installed.
-        what: Option<String>,
-    },
-    /// Rules of ours may remain on Windows.
-    Remaining {
-        /// Why, and what to do.
-        why: Vec<Finding>,
-    },
+    Withdrawn(String),
 }
 
 impl Outcome {
     /// Whether something is not as it was before the agent.
     #[must_use]
     pub fn failed(&self) -> bool {
-        match self {
-            Self::Failed { .. } | Self::Remaining { .. } => true,
-            Self::Restored { .. } | Self::Left { .. } | Self::Withdrawn { .. } => false,
-        }
+        matches!(self, Self::Failed(_))
     }
 }
 
 impl fmt::Display for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Restored { what, value } => write!(f, "restored: {what} {value}"),
-            Self::Left { what, why } => write!(f, "left: {what}: {why}"),
-            Self::Failed { error } => write!(f, "failed: {error}"),
-            Self::Withdrawn { what: Some(what) } => write!(f, "withdrawn: {what}"),
-            Self::Withdrawn { what: None } => f.write_str("withdrawn: no rules were installed"),
-            Self::Remaining { why } => {
-                f.write_str("failed: rules may remain on Windows")?;
-                why.iter().try_for_each(|finding| write!(f, "; {finding}"))
-            }
+            Self::Restored(what) => write!(f, "restored: {what}"),
+            Self::Left(what) => write!(f, "left: {what}"),
+            Self::Failed(what) => write!(f, "failed: {what}"),
+            Self::Withdrawn(what) => write!(f, "withdrawn: {what}"),
         }
     }
 }
@@ -98,14 +69,14 @@ pub async fn restore(paths: &Paths) -> Result<Vec<Outcome>, RestoreError> {
     let mut kept = (BTreeMap::new(), BTreeMap::new());
     for (name, was) in sysctl {
         let outcome = parameter(&name, &was.before, &was.after).await;
-        if matches!(outcome, Outcome::Failed { .. }) {
+        if outcome.failed() {
             kept.0.insert(name, was);
         }
         outcomes.push(outcome);
     }
     for (index, was) in mtu {
         let outcome = link(&netlink, index, &was.name, was.mtu.before, was.mtu.after).await;
-        if matches!(outcome, Outcome::Failed { .. }) {
+        if outcome.failed() {
             kept.1.insert(index, was);
         }
         outcomes.push(outcome);
@@ -123,83 +94,65 @@ pub async fn withdraw(paths: &Paths) -> Result<Option<Outcome>, RestoreError> {
         return Ok(None);
     }
     let outcome = agent::withdraw(paths).await;
-    Ok(Some(if outcome.rules_remain == Some(false) {
-        Outcome::Withdrawn {
-            what: outcome.changed,
-        }
-    } else {
-        Outcome::Remaining {
-            why: outcome.findings,
-        }
-    }))
+    if outcome.rules_remain == Some(false) {
+        let changed = outcome.changed.as_deref();
+        let changed = changed.unwrap_or("no rules were installed");
+        return Ok(Some(Outcome::Withdrawn(changed.to_owned())));
+    }
+    let mut why = "rules may remain on Windows".to_owned();
+    for finding in &outcome.findings {
+        why += &format!("; {finding}");
+    }
+    Ok(Some(Outcome::Failed(why)))
 }
 
 async fn parameter(name: &str, before: &str, after: &str) -> Outcome {
-    let what = name.to_owned();
     let Ok(key) = SysctlKey::parse(name) else {
-        return Outcome::Left {
-            what,
-            why: "wslmesh does not set it".to_owned(),
-        };
+        return Outcome::Left(format!("{name}: wslmesh does not set it"));
     };
     let found = match observe::read_sysctl(&key) {
         SysctlReading::Value { value, .. } => Some(value),
         SysctlReading::Missing => None,
         SysctlReading::Unreadable(why) => {
-            let error = format!("{name}: cannot write {before:?}: {why}");
-            return Outcome::Failed { error };
+            return Outcome::Failed(format!("{name}: cannot write {before:?}: {why}"));
         }
     };
     let (before, after) = (SysctlValue::new(before), SysctlValue::new(after));
     let write = async || apply::write_sysctl(&key, &before);
-    put_back(what, found, &before, &after, write).await
+    put_back(name, found, &before, &after, write).await
 }
 
 async fn link(netlink: &Netlink, index: u32, name: &str, before: u32, after: u32) -> Outcome {
     let what = format!("{name} mtu");
     let Some(interface) = InterfaceName::new(name) else {
-        return Outcome::Left {
-            what,
-            why: "no longer exists".to_owned(),
-        };
+        return Outcome::Left(format!("{what}: no longer exists"));
     };
     let found = match netlink.link(index).await {
         Ok(found) => found.filter(|link| name_of(link) == Some(name)),
-        Err(error) => {
-            let error = format!("{name}: {error}");
-            return Outcome::Failed { error };
-        }
+        Err(error) => return Outcome::Failed(format!("{name}: {error}")),
     };
     let found = found.as_ref().and_then(mtu_of);
     let write = async || apply::set_mtu(netlink, index, &interface, before).await;
-    put_back(what, found, &before, &after, write).await
+    put_back(&what, found, &before, &after, write).await
 }
 
 /// Gives a value that is still as the agent set it its previous value.
 async fn put_back<T: PartialEq + fmt::Display>(
-    what: String,
+    what: &str,
     found: Option<T>,
     before: &T,
     after: &T,
     write: impl AsyncFnOnce() -> Result<bool, ApplyError>,
 ) -> Outcome {
-    let value = before.to_string();
+    let restored = Outcome::Restored(format!("{what} {before}"));
     match found {
         Some(found) if found == *after => match write().await {
-            Ok(_) => Outcome::Restored { what, value },
-            Err(error) => Outcome::Failed {
-                error: error.to_string(),
-            },
+            Ok(_) => restored,
+            Err(error) => Outcome::Failed(error.to_string()),
         },
-        Some(found) if found == *before => Outcome::Restored { what, value },
-        Some(found) => Outcome::Left {
-            what,
-            why: format!("another program has set it to {found}"),
-        },
-        None => Outcome::Left {
-            what,
-            why: "no longer exists".to_owned(),
-        },
+        Some(found) if found == *before => restored,
+        Some(found) => Outcome::Left(format!("{what}: another program has set it to {found}")),
+        None => Outcome::Left(format!("{what}: no longer exists")),
     }
 }
 

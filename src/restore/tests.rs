@@ -1,5 +1,4 @@
 use super::*;
-use crate::model::Code;
 
 #[tokio::test]
 async fn rules_that_cannot_be_withdrawn_are_no_success() {
@@ -18,10 +17,6 @@ async fn rules_that_cannot_be_withdrawn_are_no_success() {
     // There is no interop here, so the call never reaches a Windows.
     let outcome = withdraw(&paths).await.unwrap().unwrap();
     assert!(outcome.failed());
-    let Outcome::Remaining { why } = &outcome else {
-        panic!("{outcome}");
-    };
-    assert_eq!(why[0].code, Code::InteropMissing);
     let text = outcome.to_string();
     assert!(text.starts_with("failed: rules may remain on Windows; interop-missing"));
     assert!(saved.load().unwrap().forwards, "they are not forgotten");
