@@ -3,7 +3,7 @@
 
 use std::{
     collections::BTreeMap,
-    fs, io,
+    fs,
     path::{Path, PathBuf},
     sync::{Mutex, PoisonError},
 };
@@ -12,7 +12,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     blocking::BlockingError,
-    fs::file::{self, FileError},
+    fs::{
+        PathError, cannot,
+        file::{self, FileError},
+    },
     model::Action,
 };
 
@@ -74,13 +77,8 @@ pub struct LinkWas {
 #[derive(Debug, thiserror::Error)]
 pub enum SavedError {
     /// The state directory could not be created.
-    #[error("cannot create the state directory {}: {source}; run as root, or set STATE_DIRECTORY", path.display())]
-    Folder {
-        /// The directory.
-        path: PathBuf,
-        /// The system's reason.
-        source: io::Error,
-    },
+    #[error("{0}; run as root, or set STATE_DIRECTORY")]
+    Folder(PathError),
     /// The file.
     #[error(transparent)]
     File(#[from] FileError),
@@ -88,13 +86,8 @@ pub enum SavedError {
     #[error("cannot save the previous values: {0}; look for disk errors in the kernel's log")]
     Hangs(#[from] BlockingError),
     /// The file has been damaged and cannot be moved.
-    #[error("{} is damaged and cannot be moved aside: {source}; remove it", path.display())]
-    SetAside {
-        /// The file.
-        path: PathBuf,
-        /// The system's reason.
-        source: io::Error,
-    },
+    #[error("{0}; it is damaged: remove it")]
+    SetAside(PathError),
     /// The file has been damaged.
     #[error("{}: is damaged: {source}; remove it if you do not need the previous values", path.display())]
     Damaged {
@@ -137,10 +130,8 @@ impl Saved {
     /// Windows may have rules of ours.
     fn set_aside(&self, why: &serde_json::Error) -> Result<Values, SavedError> {
         let to = self.path.with_extension("json.damaged");
-        fs::rename(&self.path, &to).map_err(|source| SavedError::SetAside {
-            path: self.path.clone(),
-            source,
-        })?;
+        let moved = fs::rename(&self.path, &to).map_err(cannot("move aside", &self.path));
+        moved.map_err(SavedError::SetAside)?;
         tracing::warn!(
             event = "state",
             "{} is damaged ({why}) and was moved to {}; `wslmesh restore` restores values that are saved from now on",
@@ -184,10 +175,9 @@ impl Saved {
             return Ok(());
         }
         if let Some(folder) = self.path.parent() {
-            fs::create_dir_all(folder).map_err(|source| SavedError::Folder {
-                path: folder.to_owned(),
-                source,
-            })?;
+            let made = fs::create_dir_all(folder);
+            let made = made.map_err(cannot("create the state directory", folder));
+            made.map_err(SavedError::Folder)?;
         }
         let text = serde_json::to_vec_pretty(&after).map_err(self.damaged())?;
         Ok(file::write(&self.path, &text, 0o644)?)

@@ -4,7 +4,7 @@
 //! written, so that a running agent never reads one that it refuses.
 
 use std::{
-    fs, io,
+    fs,
     path::{Path, PathBuf},
 };
 
@@ -14,7 +14,10 @@ use super::{
     source::{Draft, Source},
     values::{Forward, NAME_RULE, is_name},
 };
-use crate::fs::file::{self, FileError};
+use crate::fs::{
+    PathError, cannot,
+    file::{self, FileError},
+};
 
 /// Why a drop-in was not written or not removed. Nothing has changed then,
 /// unless only bringing the folder to disk failed.
@@ -54,26 +57,8 @@ pub enum DropInError {
     #[error(transparent)]
     File(#[from] FileError),
     /// The folder of drop-ins cannot be made, or the file not be removed.
-    #[error("cannot {doing} {}: {source}; run as root", path.display())]
-    Disk {
-        /// What was tried.
-        doing: &'static str,
-        /// With what.
-        path: PathBuf,
-        /// The system's reason.
-        source: io::Error,
-    },
-}
-
-impl DropInError {
-    fn disk(doing: &'static str, path: &Path, source: io::Error) -> Self {
-        let path = path.to_owned();
-        Self::Disk {
-            doing,
-            path,
-            source,
-        }
-    }
+    #[error("{0}; run as root")]
+    Disk(#[from] PathError),
 }
 
 /// The drop-in of one forward: `forward-NAME.toml`.
@@ -148,8 +133,7 @@ impl DropIn {
         };
         let settings = load(&self.source, Some(draft))?.settings;
         let folder = self.source.drop_ins();
-        fs::create_dir_all(&folder)
-            .map_err(|source| DropInError::disk("make the folder", &folder, source))?;
+        fs::create_dir_all(&folder).map_err(cannot("make the folder", &folder))?;
         file::replace(&self.path, None, text.as_bytes())?;
         Ok((Added::Written, settings))
     }
@@ -179,8 +163,7 @@ impl DropIn {
             text: None,
         };
         load(&self.source, Some(draft))?;
-        fs::remove_file(&self.path)
-            .map_err(|source| DropInError::disk("remove", &self.path, source))?;
+        fs::remove_file(&self.path).map_err(cannot("remove", &self.path))?;
         Ok(of_this_name()?)
     }
 }

@@ -22,6 +22,7 @@ use super::{
     source::{Draft, Source},
 };
 use crate::fs::{
+    PathError, cannot,
     file::{self, FileError},
     read_bounded,
 };
@@ -48,13 +49,8 @@ pub enum ImportError {
     #[error(transparent)]
     Config(#[from] ConfigError),
     /// The folder cannot be made.
-    #[error("cannot make the folder {}: {source}; run as root, or name another with --output", path.display())]
-    Folder {
-        /// The folder.
-        path: PathBuf,
-        /// The system's reason.
-        source: io::Error,
-    },
+    #[error("{0}; run as root, or name another with --output")]
+    Folder(#[from] PathError),
     /// The drop-in cannot be written.
     #[error(transparent)]
     File(#[from] FileError),
@@ -133,10 +129,7 @@ impl Import {
             Some(_) | None => {}
         }
         if let Some(folder) = self.path.parent() {
-            fs::create_dir_all(folder).map_err(|source| ImportError::Folder {
-                path: folder.to_owned(),
-                source,
-            })?;
+            fs::create_dir_all(folder).map_err(cannot("make the folder", folder))?;
         }
         file::replace(&self.path, before.as_deref(), self.text.as_bytes())?;
         Ok(true)

@@ -7,7 +7,7 @@ mod walk;
 use std::{
     fs::File,
     io::{self, Read as _},
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 use rustix::{
@@ -51,4 +51,25 @@ pub fn read_bounded(path: &Path, most: usize) -> io::Result<Vec<u8>> {
     let file = open_regular(path)?;
     file.take(most as u64).read_to_end(&mut bytes)?;
     Ok(bytes)
+}
+
+/// What could not be done with a file or folder.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot {doing} {}: {source}", path.display())]
+pub struct PathError {
+    /// What was tried, as a verb.
+    pub doing: &'static str,
+    /// With which path.
+    pub path: PathBuf,
+    /// The system's reason.
+    pub source: io::Error,
+}
+
+/// Names what was tried, and with which path, for a reason of the system's.
+pub fn cannot(doing: &'static str, path: &Path) -> impl Fn(io::Error) -> PathError {
+    move |source| PathError {
+        doing,
+        path: path.to_owned(),
+        source,
+    }
 }

@@ -27,9 +27,9 @@ use rustix::{
 };
 use tokio::{net::unix::pipe::Receiver, select, time::timeout};
 
-use super::{PathError, cannot};
 use crate::{
     blocking::BlockingError,
+    fs::{PathError, cannot},
     interop::{Interop, InteropError, child::ChildError, said_at_its_end},
     model::{Code, RelayLocation, excerpt},
 };

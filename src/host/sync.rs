@@ -10,14 +10,16 @@ use std::{
 };
 
 use super::{
-    PathError, cannot,
     contract::{Answer, Request},
     json::{AnswerError, line},
     scripts::Script,
 };
 use crate::{
     blocking::BlockingError,
-    fs::file::{self, FileError},
+    fs::{
+        PathError, cannot,
+        file::{self, FileError},
+    },
     interop::{DEADLINE, Interop, InteropError, child::ChildError},
     model::{Code, Finding, HostOutcome, RuleSet},
 };

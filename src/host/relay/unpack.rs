@@ -11,7 +11,7 @@ use std::{
 use sha2::{Digest, Sha256};
 
 use super::RelayError;
-use crate::host::cannot;
+use crate::fs::cannot;
 
 /// What is tried.
 const COPY: &str = "copy the relay to";

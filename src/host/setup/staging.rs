@@ -13,8 +13,11 @@ use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 
 use crate::{
-    fs::file::{self, FileError},
-    host::{PathError, cannot, scripts::Script},
+    fs::{
+        PathError, cannot,
+        file::{self, FileError},
+    },
+    host::scripts::Script,
 };
 
 /// The relay's file name on Windows.
