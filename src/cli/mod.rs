@@ -15,8 +15,6 @@ mod counters;
 mod doctor;
 mod forward;
 mod host;
-#[cfg(test)]
-mod man;
 mod monitor;
 mod output;
 mod run;
@@ -175,4 +173,9 @@ fn block_on(work: impl Future<Output = anyhow::Result<Exit>>) -> anyhow::Result<
     runtime.shutdown_timeout(SHUTDOWN_TIMEOUT);
     blocking::wait_for_threads(SHUTDOWN_TIMEOUT);
     result
+}
+
+#[cfg(test)]
+mod tests {
+    mod man;
 }

@@ -10,7 +10,7 @@ use std::{collections::BTreeMap, fmt::Write as _, fs, io, path::Path};
 use clap::{Command, CommandFactory as _};
 use clap_mangen::Man;
 
-use super::Arguments;
+use crate::cli::{Arguments, table::WIDTH};
 
 const TITLE: &str = "\"\" \"wslmesh\" \"System Administration\"";
 
@@ -195,7 +195,7 @@ fn no_usage_is_wider_than_a_terminal() {
     let lines: Vec<&str> = usages.iter().flat_map(|usage| usage.lines()).collect();
     assert!(lines.len() > 14, "{lines:#?}");
     for line in lines {
-        assert!(line.chars().count() <= super::table::WIDTH, "{line}");
+        assert!(line.chars().count() <= WIDTH, "{line}");
     }
     let mut usages = usages.iter();
     let add = usages
