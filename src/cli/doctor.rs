@@ -8,14 +8,14 @@ use serde::Serialize;
 
 use self::fix::Fixed;
 use super::{
-    output::{self, Exit, print},
+    output::{Exit, print, print_json},
     style::{dim, good, heading, severity},
-    table::{WIDTH, wrap},
+    table::{WIDTH, hanging, wrap},
 };
 use crate::{
     config::Source,
-    doctor::{Check, Fix, GROUPS, Verdict, count, describe, examine, gather},
-    model::{HealthEntry, Severity},
+    doctor::{Check, Fix, GROUPS, Verdict, describe, examine, gather},
+    model::{HealthEntry, Severity, counted},
     paths::Paths,
 };
 
@@ -80,7 +80,7 @@ pub(super) async fn doctor(command: Command, source: Source, paths: Paths) -> an
     }
     let results = examine(&facts, &command.groups);
     if command.json {
-        print(&output::json_text(&json(&results, &fixed)?))?;
+        print_json(&report(&results, &fixed))?;
     } else {
         let mut lines = fixed_lines(command.fix, &fixed);
         lines.extend(page(&results, command.all));
@@ -90,7 +90,7 @@ pub(super) async fn doctor(command: Command, source: Source, paths: Paths) -> an
     Ok(if bad { Exit::Degraded } else { Exit::Fine })
 }
 
-fn json(results: &Results, fixed: &Fixed) -> serde_json::Result<String> {
+fn report<'a>(results: &Results, fixed: &'a Fixed) -> Report<'a> {
     let checks = results.iter().map(|(check, verdict)| {
         let mut findings = verdict.findings().to_vec();
         for finding in &mut findings {
@@ -115,11 +115,11 @@ fn json(results: &Results, fixed: &Fixed) -> serde_json::Result<String> {
             findings,
         }
     });
-    serde_json::to_string_pretty(&Report {
+    Report {
         version: VERSION,
         checks: checks.collect(),
         fixed,
-    })
+    }
 }
 
 /// Columns before the text: a margin, the severity, the check's id.
@@ -139,7 +139,10 @@ fn fixed_lines(wanted: bool, fixed: &Fixed) -> Vec<String> {
     let asked = fixed.asked.iter().map(|text| format!("asked: {text}"));
     let failed = fixed.failed.iter().map(|text| format!("not fixed: {text}"));
     let texts = done.chain(asked).chain(failed);
-    let mut lines: Vec<String> = texts.flat_map(|text| hanging("", MARGIN, &text)).collect();
+    let below = format!("\n{:MARGIN$}", "");
+    let mut lines: Vec<String> = texts
+        .map(|text| wrap(&text, WIDTH - MARGIN).join(&below))
+        .collect();
     if wanted && lines.is_empty() {
         lines.push("nothing to fix that is safe".to_owned());
     }
@@ -241,30 +244,20 @@ fn row(verdict: &str, id: &str, text: &str) -> Vec<String> {
         "skipped" => dim(verdict),
         verdict => severity(verdict),
     };
-    let pad = SEVERITY.saturating_sub(verdict.len());
-    let head = format!("{:MARGIN$}{coloured}{:pad$}{id:<ID$}", "", "");
-    hanging(&head, INDENT, text)
-}
-
-/// Wraps a text behind a head; the further lines are indented.
-fn hanging(head: &str, indent: usize, text: &str) -> Vec<String> {
-    let mut lines = wrap(text, WIDTH - indent);
-    for (index, line) in lines.iter_mut().enumerate() {
-        *line = match index {
-            0 => format!("{head}{line}"),
-            _ => format!("{:indent$}{line}", ""),
-        };
+    let head = format!("{:MARGIN$}{verdict:<SEVERITY$}{id:<ID$}", "");
+    let mut lines = hanging(&head, wrap(text, WIDTH - INDENT));
+    if let Some(first) = lines.first_mut() {
+        // The colour has no width, so it comes after the breaking of lines.
+        *first = first.replacen(verdict, &coloured, 1);
     }
     lines
 }
 
 /// A line below a finding.
 fn below(word: &str, text: &str) -> Vec<String> {
-    let margin = MARGIN + SEVERITY;
-    let lines = wrap(&format!("{word}: {text}"), WIDTH - margin).into_iter();
-    lines
-        .map(|line| format!("{:margin$}{}", "", dim(&line)))
-        .collect()
+    let margin = " ".repeat(MARGIN + SEVERITY);
+    let lines = wrap(&format!("{word}: {text}"), WIDTH - margin.len());
+    hanging(&margin, lines.iter().map(|line| dim(line)))
 }
 
 fn summary(results: &Results, all: bool) -> String {
@@ -275,7 +268,7 @@ fn summary(results: &Results, all: bool) -> String {
     let passed = of(|verdict| matches!(verdict, Verdict::Ok(_)));
     let skipped = of(|verdict| matches!(verdict, Verdict::Skipped(_)));
     let shown = if all { "" } else { " (--all shows them)" };
-    let passed = count(passed, "check", "checks");
+    let passed = counted(passed, "check");
     format!("{passed} passed, {skipped} skipped{shown}")
 }
 

@@ -8,6 +8,8 @@ use std::{
     process::ExitCode,
 };
 
+use serde::Serialize;
+
 use super::{
     style,
     table::{self, WIDTH},
@@ -77,6 +79,12 @@ pub(super) fn json_text(text: &str) -> String {
         }
     }
     shown
+}
+
+/// Prints a value as JSON.
+pub(super) fn print_json(value: &impl Serialize) -> anyhow::Result<()> {
+    print(&json_text(&serde_json::to_string_pretty(value)?))?;
+    Ok(())
 }
 
 /// Prints an error with its causes to standard error.

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use self::page::page;
 use super::{
     answers,
-    output::{Exit, json_text, print},
+    output::{Exit, print, print_json},
 };
 use crate::{
     control::{self, Status},
@@ -27,7 +27,7 @@ pub(super) async fn status(paths: &Paths, json: bool) -> anyhow::Result<Exit> {
     }
     answers::add_answers(&mut document);
     if json {
-        print(&json_text(&serde_json::to_string_pretty(&document)?))?;
+        print_json(&document)?;
     } else {
         let now = u64::try_from(Timestamp::now().as_second()).unwrap_or_default();
         print(&page(&document, note.as_deref(), now).join("\n"))?;

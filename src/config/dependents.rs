@@ -2,7 +2,13 @@
 
 use std::{fmt, time::Duration};
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use serde::{
+    Deserialize, Deserializer, Serialize, Serializer,
+    de::{
+        self,
+        value::{Error as ValueError, StrDeserializer},
+    },
+};
 
 use super::{
     reader::nearest,
@@ -56,7 +62,7 @@ impl Serialize for Dependent {
         if action == UnitAction::default() {
             to.serialize_str(unit)
         } else {
-            to.collect_map([("name", unit), ("action", action.as_str())])
+            to.collect_map([("name", unit), ("action", &action.to_string())])
         }
     }
 }
@@ -72,8 +78,8 @@ fn unit<E: de::Error>(text: &str) -> Result<UnitName, E> {
 }
 
 fn action<E: de::Error>(text: &str) -> Result<UnitAction, E> {
-    let mut all = UnitAction::ALL.into_iter();
-    all.find(|action| action.as_str() == text).ok_or_else(|| {
+    let action = UnitAction::deserialize(StrDeserializer::<ValueError>::new(text));
+    action.map_err(|_| {
         E::custom(format!(
             "{text:?} is no action: write \"reload-or-restart\", \"reload\" or \"restart\""
         ))

@@ -34,7 +34,7 @@ mod verdict;
 pub use facts::Facts;
 pub use read::gather;
 pub use registry::{CHECKS, Check, Fix, GROUPS};
-pub use verdict::{Verdict, count, describe};
+pub use verdict::{Verdict, describe};
 
 /// Judges the facts: the checks of these groups, or all where none is named.
 #[must_use]

@@ -167,11 +167,5 @@ pub(super) fn list(items: impl IntoIterator<Item: ToString>) -> String {
     Vec::from_iter(items).join(", ")
 }
 
-/// `1 key`, `3 keys`.
-#[must_use]
-pub fn count(count: usize, one: &str, many: &str) -> String {
-    format!("{count} {}", if count == 1 { one } else { many })
-}
-
 #[cfg(test)]
 mod tests;

@@ -7,6 +7,10 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use super::display_as_serialized;
+
+display_as_serialized!(Severity);
+
 /// How much a finding matters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -17,12 +21,6 @@ pub enum Severity {
     Warning,
     /// The agent cannot do its main job.
     Error,
-}
-
-impl fmt::Display for Severity {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.serialize(f)
-    }
 }
 
 macro_rules! registry {
@@ -278,32 +276,4 @@ impl fmt::Display for Code {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::collections::BTreeSet;
-
-    use super::*;
-
-    #[test]
-    fn names_are_unique_and_plain() {
-        let names: BTreeSet<_> = Code::ALL.iter().map(|code| code.as_str()).collect();
-        assert_eq!(names.len(), Code::ALL.len());
-        for name in names {
-            assert!(
-                name.chars()
-                    .all(|c| c.is_ascii_lowercase() || c == '-' || c.is_ascii_digit()),
-                "{name}"
-            );
-        }
-    }
-
-    #[test]
-    fn every_code_has_a_text_and_a_remediation() {
-        for code in Code::ALL {
-            assert!(code.text().ends_with('.'), "{code}: text is a sentence");
-            assert!(
-                !code.remediation().is_empty() && !code.remediation().ends_with('.'),
-                "{code}: the remediation is shown with a full stop added"
-            );
-        }
-    }
-}
+mod tests;

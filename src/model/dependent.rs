@@ -2,7 +2,11 @@
 
 use std::{fmt, net::Ipv4Addr};
 
-use super::{ModeState, Node};
+use serde::{Deserialize, Serialize};
+
+use super::{ModeState, Node, display_as_serialized};
+
+display_as_serialized!(UnitAction);
 
 /// systemd's limit without the final NUL (UNIT_NAME_MAX in its
 /// src/basic/unit-def.h).
@@ -64,7 +68,8 @@ impl fmt::Display for UnitName {
 }
 
 /// What is done to a unit that runs. One that does not run is left alone.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum UnitAction {
     /// Reload it where it can be reloaded, else restart it.
     #[default]
@@ -73,27 +78,6 @@ pub enum UnitAction {
     Reload,
     /// Stop and start it.
     Restart,
-}
-
-impl UnitAction {
-    /// All of them, in the order of the documentation.
-    pub const ALL: [Self; 3] = [Self::ReloadOrRestart, Self::Reload, Self::Restart];
-
-    /// The action's name in the configuration and in the journal.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::ReloadOrRestart => "reload-or-restart",
-            Self::Reload => "reload",
-            Self::Restart => "restart",
-        }
-    }
-}
-
-impl fmt::Display for UnitAction {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
 }
 
 /// A unit and what to do to it when the address has changed.

@@ -2,17 +2,18 @@
 //! both answered last.
 
 use std::{
-    fmt,
     net::{Ipv4Addr, SocketAddrV4},
     num::NonZeroU16,
 };
 
 use serde::{Deserialize, Serialize};
 
-use super::{DrivePath, Finding};
+use super::{DrivePath, Finding, display_as_serialized};
 pub use wslmesh_relay::protocol::{
     Counters, Failure, FailureKind, Forward as RelayForward, Listen, Protocol,
 };
+
+display_as_serialized!(Firewall, ForwardBackend, ForwardState);
 
 /// Whom Windows' firewall should let in.
 #[derive(
@@ -29,12 +30,6 @@ pub enum Firewall {
     Full,
 }
 
-impl fmt::Display for Firewall {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.serialize(f)
-    }
-}
-
 /// What serves a forward.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -45,12 +40,6 @@ pub enum ForwardBackend {
     Relay,
     /// None is needed: in mirrored and consomme mode Windows' ports are the guest's own.
     Guest,
-}
-
-impl fmt::Display for ForwardBackend {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.serialize(f)
-    }
 }
 
 /// Which of Windows' firewalls a sync is about.
@@ -264,10 +253,4 @@ pub enum ForwardState {
     Pending,
     /// Not served; the health entries say why.
     Down,
-}
-
-impl fmt::Display for ForwardState {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.serialize(f)
-    }
 }

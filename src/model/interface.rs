@@ -4,7 +4,9 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::Link;
+use super::{Link, display_as_serialized};
+
+display_as_serialized!(InterfacePattern);
 
 /// A network interface's name as the kernel accepts it: 1 to 15 bytes, without
 /// `/`, `:`, white space or a NUL, and neither `.` nor `..` (`dev_valid_name()`
@@ -73,12 +75,6 @@ impl InterfacePattern {
                 found.is_some()
             })
         })
-    }
-}
-
-impl fmt::Display for InterfacePattern {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
     }
 }
 

@@ -10,6 +10,18 @@ const PLAIN_MAX: usize = 300;
 /// Most characters of a rejected answer that an error quotes.
 const EXCERPT_MAX: usize = 120;
 
+/// `Display` of types as serde writes them: a name or a text.
+macro_rules! display_as_serialized {
+    ($($type:ty),+) => {$(
+        impl std::fmt::Display for $type {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                serde::Serialize::serialize(self, f)
+            }
+        }
+    )+};
+}
+pub(crate) use display_as_serialized;
+
 /// Whether a character could disturb the line it is printed in: control characters,
 /// line separators and the marks that turn the direction of writing around.
 #[must_use]
@@ -21,24 +33,20 @@ pub fn disturbs(character: char) -> bool {
 /// The beginning of a rejected text, with what disturbs a line written as `\u{..}`.
 #[must_use]
 pub fn excerpt(text: &str) -> String {
-    let mut shown = String::new();
-    for character in text.trim().chars().take(EXCERPT_MAX) {
-        if disturbs(character) {
-            shown.extend(character.escape_unicode());
-        } else {
-            shown.push(character);
-        }
-    }
-    shown
+    escaped(text.trim().chars().take(EXCERPT_MAX), &[])
 }
 
 /// A text made fit for a terminal, which obeys control characters: what disturbs is
 /// written as `\u{..}`. Line breaks and tabs stay.
 #[must_use]
 pub fn visible(text: &str) -> String {
-    let mut shown = String::with_capacity(text.len());
-    for character in text.chars() {
-        if disturbs(character) && !matches!(character, '\n' | '\t') {
+    escaped(text.chars(), &['\n', '\t'])
+}
+
+fn escaped(text: impl Iterator<Item = char>, kept: &[char]) -> String {
+    let mut shown = String::new();
+    for character in text {
+        if disturbs(character) && !kept.contains(&character) {
             shown.extend(character.escape_unicode());
         } else {
             shown.push(character);

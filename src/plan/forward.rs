@@ -13,7 +13,7 @@ use crate::{
     config::{Backend, Firewall, Forward, Settings},
     model::{
         Action, Code, Finding, ForwardBackend, ForwardState, ForwardStatus, HostPrivilege, Listen,
-        Mode, ModeState, Observation, Plan, RelaySet, Rule, RuleSet, Subject, SyncMode,
+        Mode, ModeState, Observation, Plan, RelaySet, Rule, RuleSet, Subject, SyncMode, counted,
     },
 };
 
@@ -129,8 +129,7 @@ fn decide(settings: &Settings, seen: &Observation, plan: &Plan) -> Decision {
             decision.find(Code::ForwardLeftover, "", detail);
         }
         if settings.backend != Backend::None && forwards > 0 {
-            let plural = if forwards == 1 { "" } else { "s" };
-            let detail = format!("{forwards} forward{plural} configured");
+            let detail = format!("{} configured", counted(forwards, "forward"));
             decision.find(Code::ForwardNotWsl, "", detail);
         }
         return decision;

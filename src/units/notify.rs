@@ -256,7 +256,7 @@ impl Target<'_> {
             Self::Unit(Dependent { unit, action }) => tracing::info!(
                 event = "dependent",
                 unit = unit.as_str(),
-                action = action.as_str(),
+                %action,
                 result,
                 duration_us,
                 "{action} {unit}: {detail} ({ms:.1} ms)"

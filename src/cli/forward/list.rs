@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::super::{
     answers, counters,
-    output::{Exit, json_text, print, print_error, prose},
+    output::{Exit, print, print_error, print_json, prose},
     style,
     table::{WIDTH, columns, hanging, listed},
 };
@@ -67,7 +67,7 @@ pub(super) async fn list(source: &Source, paths: &Paths, json: bool) -> anyhow::
     let forwards = settings.forwards.iter();
     let rows: Vec<Row> = forwards.map(|one| row(one, document.as_ref())).collect();
     if json {
-        print(&json_text(&serde_json::to_string_pretty(&rows)?))?;
+        print_json(&rows)?;
     } else if rows.is_empty() {
         print("no forward is configured; wslmesh forward add makes one")?;
     } else {

@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::{
     super::{
         ask::go_on,
-        output::{Exit, json_text, print},
+        output::{Exit, print, print_json},
         table::{WIDTH, hanging, wrap},
     },
     facts::Facts,
@@ -92,7 +92,7 @@ pub(super) async fn check(
         ))?;
     }
     if arguments.json {
-        print(&json_text(&serde_json::to_string_pretty(&findings)?))?;
+        print_json(&findings)?;
     } else if arguments.report.is_none() {
         for line in table(&findings) {
             print(&line)?;

@@ -3,12 +3,12 @@
 use super::{
     super::{
         counters, style,
-        table::{columns, hanging, listed, several, wrap},
+        table::{columns, hanging, listed, wrap},
     },
     peers::{self, MOST, ROOM, more},
 };
 use crate::{
-    model::{ForwardBackend, ForwardState, ForwardStatus, HealthEntry},
+    model::{ForwardBackend, ForwardState, ForwardStatus, HealthEntry, counted},
     report::{Document, RelayEntry},
 };
 
@@ -48,7 +48,7 @@ fn of_a_leader(document: &Document, now_unix: u64) -> Vec<(&'static str, Vec<Str
         ("forwards", forwards(document)),
         ("portproxy", portproxy.collect()),
         ("relay", document.relay.iter().flat_map(relay).collect()),
-        ("counters", counted(document)),
+        ("counters", relay_counters(document)),
         ("file", wrap(&file, ROOM)),
         ("passes", vec![format!("{passes}, the last took {took} us")]),
     ]
@@ -133,12 +133,12 @@ fn relay(entry: &RelayEntry) -> Vec<String> {
         true => "serves",
         false => "does not serve yet",
     };
-    let sessions = several(entry.sessions, "UDP session");
+    let sessions = counted(entry.sessions, "UDP session");
     wrap(&format!("{state}, {sessions}; {}", entry.location), ROOM)
 }
 
 /// The relay's counters with their age, and a table of them.
-fn counted(document: &Document) -> Vec<String> {
+fn relay_counters(document: &Document) -> Vec<String> {
     let Some(counted) = document.counted() else {
         return Vec::new();
     };

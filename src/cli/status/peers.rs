@@ -3,10 +3,10 @@
 use super::super::{
     counters::{bytes, span},
     style,
-    table::{WIDTH, hanging, listed, several, wrap},
+    table::{WIDTH, hanging, listed, wrap},
 };
 use crate::{
-    model::{HANDSHAKE_STALE, LinkKind},
+    model::{HANDSHAKE_STALE, LinkKind, counted},
     report::{Document, LinkEntry, PeerEntry, WireguardEntry},
 };
 
@@ -43,7 +43,7 @@ fn one(device: &WireguardEntry, now_unix: u64) -> Vec<String> {
     }
     let port = device.listen_port.map(|port| format!("port {port}"));
     let port = port.unwrap_or_else(|| "no port yet".to_owned());
-    let count = several(device.peers.len(), "peer");
+    let count = counted(device.peers.len(), "peer");
     let mut lines = vec![format!("{}, {port}, {count}", device.device)];
     let mut peers: Vec<&PeerEntry> = device.peers.iter().collect();
     peers.sort_by_key(|peer| std::cmp::Reverse(peer.latest_handshake_unix));

@@ -5,9 +5,10 @@ use std::collections::BTreeSet;
 use crate::{
     doctor::{
         facts::{Facts, Guarded, Secrecy},
-        verdict::{Judged, all, beside_hidden, count, info, warning},
+        verdict::{Judged, all, beside_hidden, info, warning},
     },
     fs::own::OTHERS_WRITE,
+    model::counted,
 };
 
 /// All bits of group and others.
@@ -45,7 +46,7 @@ pub(crate) fn keys(facts: &Facts) -> Judged {
         };
         (mode & OTHERS != 0).then(|| warning(format!("others can read {path} (mode {mode:o})")).fix(fix))
     });
-    let verdict = all(found, count(keys.len(), "key", "keys"));
+    let verdict = all(found, counted(keys.len(), "key"));
     Ok(beside_hidden(verdict, !keys.is_empty(), &local.hidden_keys))
 }
 

@@ -7,9 +7,9 @@ use crate::{
     config::{Firewall, Forward},
     doctor::{
         facts::Facts,
-        verdict::{Judged, Verdict, all, count, error, info, skipped, warning},
+        verdict::{Judged, Verdict, all, error, info, skipped, warning},
     },
-    model::{ForwardState, Listening, Mode, Protocol, Severity},
+    model::{ForwardState, Listening, Mode, Protocol, Severity, counted},
 };
 
 /// Ports that Windows never passes to a mirrored guest (Microsoft's documentation of
@@ -48,7 +48,7 @@ pub(crate) fn listening(facts: &Facts) -> Judged {
             }
         }
     });
-    let forwards = count(forwards.len(), "forward", "forwards");
+    let forwards = counted(forwards.len(), "forward");
     Ok(all(found, format!("a service listens behind {forwards}")))
 }
 

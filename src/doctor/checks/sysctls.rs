@@ -3,9 +3,9 @@
 use crate::{
     doctor::{
         facts::Facts,
-        verdict::{Judged, all, count, info, warning},
+        verdict::{Judged, all, info, warning},
     },
-    model::{Action, Code},
+    model::{Action, Code, counted},
 };
 
 pub(crate) fn values(facts: &Facts) -> Judged {
@@ -21,7 +21,7 @@ pub(crate) fn values(facts: &Facts) -> Judged {
         _ => None,
     });
     let configured = facts.settings()?.sysctls.len();
-    Ok(all(wrong, count(configured, "parameter", "parameters")))
+    Ok(all(wrong, counted(configured, "parameter")))
 }
 
 pub(crate) fn allowed(facts: &Facts) -> Judged {

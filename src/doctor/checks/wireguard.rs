@@ -4,9 +4,11 @@ use crate::{
     config::Settings,
     doctor::{
         facts::Facts,
-        verdict::{Judged, Verdict, all, count, error, info, list, skipped, warning},
+        verdict::{Judged, Verdict, all, error, info, list, skipped, warning},
     },
-    model::{Device, DeviceReading, HANDSHAKE_STALE, InterfaceName, LinkKind, Mode, Protocol},
+    model::{
+        Device, DeviceReading, HANDSHAKE_STALE, InterfaceName, LinkKind, Mode, Protocol, counted,
+    },
     report::PeerEntry,
 };
 
@@ -75,7 +77,7 @@ pub(crate) fn handshakes(facts: &Facts) -> Judged {
     }
     let recent = match peers {
         0 => "no peer has a keepalive, so no handshake is due".to_owned(),
-        peers => format!("{} with a recent handshake", count(peers, "peer", "peers")),
+        peers => format!("{} with a recent handshake", counted(peers, "peer")),
     };
     Ok(all(found, recent))
 }

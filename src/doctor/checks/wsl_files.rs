@@ -6,10 +6,10 @@ use std::{collections::BTreeMap, net::Ipv4Addr};
 use crate::{
     doctor::{
         facts::Facts,
-        verdict::{Judged, Verdict, all, count, info, list, ok, skipped, warning},
+        verdict::{Judged, Verdict, all, info, list, ok, skipped, warning},
     },
     interop::ini::{Ini, Problem, boolean, integer, size},
-    model::{Mode, excerpt},
+    model::{Mode, counted, excerpt},
 };
 
 /// What WSL takes as a value; it rejects all else and keeps its default.
@@ -234,7 +234,7 @@ fn judge(ini: &Ini, keys: Keys, mut found: Vec<Verdict>) -> Verdict {
             )));
         }
     }
-    all(found, count(ini.entries().len(), "key", "keys"))
+    all(found, counted(ini.entries().len(), "key"))
 }
 
 /// The known name that is most like another one, written as in a file.

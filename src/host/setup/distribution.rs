@@ -1,8 +1,10 @@
 //! This distribution's name on Windows.
 
-use std::fmt;
-
 use serde::{Deserialize, Serialize};
+
+use crate::model::{display_as_serialized, plain};
+
+display_as_serialized!(Distribution);
 
 /// Most characters of a name that is taken.
 const MOST: usize = 64;
@@ -55,14 +57,8 @@ impl Distribution {
             .into_iter()
             .find_map(|server| path.strip_prefix(server))
             .and_then(|rest| rest.strip_suffix('\\'))
-            .ok_or_else(|| DistributionError::NoPath(crate::model::plain(path)))?;
+            .ok_or_else(|| DistributionError::NoPath(plain(path)))?;
         Self::try_from(name.to_owned())
-    }
-}
-
-impl fmt::Display for Distribution {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
     }
 }
 

@@ -5,14 +5,22 @@
 
 use std::{collections::BTreeSet, fmt, net::Ipv4Addr, str::FromStr};
 
-use serde::{Deserialize, Serialize};
+use serde::{
+    Deserialize, Serialize,
+    de::{
+        DeserializeOwned,
+        value::{Error as ValueError, StrDeserializer},
+    },
+};
 
 use super::{distribution::Distribution, range::PortRange};
 use crate::{
     config::{Firewall, Forward, Protocol},
     host::contract::PolicyGap,
-    model::PlainText,
+    model::{PlainText, display_as_serialized},
 };
+
+display_as_serialized!(Profile);
 
 /// The version of a policy's form.
 pub const VERSION: u32 = 1;
@@ -116,11 +124,8 @@ impl FromStr for Grant {
         else {
             return Err("write it as tcp:8000-8010, or tcp:8000:80 where the port in the distribution is another".to_owned());
         };
-        let protocol = match protocol {
-            "tcp" => Protocol::Tcp,
-            "udp" => Protocol::Udp,
-            other => return Err(format!("{other:?} is no protocol: write tcp or udp")),
-        };
+        let protocol = read(protocol)
+            .ok_or_else(|| format!("{protocol:?} is no protocol: write tcp or udp"))?;
         let listen_ports = listen.parse()?;
         Ok(Self {
             protocol,
@@ -130,6 +135,11 @@ impl FromStr for Grant {
             firewall: Firewall::Local,
         })
     }
+}
+
+/// A word as the configuration has it.
+fn read<T: DeserializeOwned>(word: &str) -> Option<T> {
+    T::deserialize(StrDeserializer::<ValueError>::new(word)).ok()
 }
 
 impl fmt::Display for Grant {
@@ -160,14 +170,6 @@ pub enum Profile {
     Private,
     /// Every other; what Windows takes a new network for.
     Public,
-}
-
-impl Profile {
-    const ALL: [(&'static str, Self); 3] = [
-        ("domain", Self::Domain),
-        ("private", Self::Private),
-        ("public", Self::Public),
-    ];
 }
 
 /// One or more kinds of networks.
@@ -208,11 +210,10 @@ impl FromStr for Profiles {
     /// Reads `domain,private`.
     fn from_str(text: &str) -> Result<Self, String> {
         let profile = |word: &str| {
-            let found = Profile::ALL.iter().find(|(name, _)| *name == word.trim());
-            found.map(|(_, profile)| *profile).ok_or_else(|| {
+            let word = word.trim();
+            read(word).ok_or_else(|| {
                 format!(
-                    "{:?} is no kind of network: write domain, private, public, or several with commas between",
-                    word.trim()
+                    "{word:?} is no kind of network: write domain, private, public, or several with commas between"
                 )
             })
         };
@@ -223,10 +224,7 @@ impl FromStr for Profiles {
 
 impl fmt::Display for Profiles {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let chosen = Profile::ALL
-            .iter()
-            .filter(|(_, profile)| self.has(*profile));
-        let words: Vec<&str> = chosen.map(|(name, _)| *name).collect();
+        let words: Vec<String> = self.0.iter().map(ToString::to_string).collect();
         f.write_str(&words.join(", "))
     }
 }

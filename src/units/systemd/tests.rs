@@ -52,7 +52,11 @@ async fn each_action_is_one_call_of_systemd() {
 
 #[tokio::test]
 async fn unit_that_is_not_running_is_left_alone() {
-    for action in UnitAction::ALL {
+    for action in [
+        UnitAction::ReloadOrRestart,
+        UnitAction::Reload,
+        UnitAction::Restart,
+    ] {
         for active in ["inactive", "deactivating", "failed"] {
             let unit = FakeUnit {
                 active,
