@@ -55,11 +55,10 @@ pub(crate) trait SessionTable {
     /// How many there are.
     fn active(&self) -> u32;
 
-    /// How many the guest has not answered.
-    fn unanswered(&self) -> usize;
+    /// How many are not confirmed: their client has not sent after an answer.
+    fn unconfirmed(&self) -> usize;
 
-    /// Closes the oldest one that the guest has not answered. Returns whether there
-    /// was one.
+    /// Closes the oldest one that is not confirmed. Returns whether there was one.
     fn evict(&self) -> bool;
 }
 

@@ -148,7 +148,8 @@ pub struct Session {
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Limits {
     /// UDP sessions at one time, at most [`MAX_UDP_SESSIONS`]. A further one takes the
-    /// place of one without an answer; without such the client's datagrams are dropped.
+    /// place of one whose client has not sent after an answer; without such its client's
+    /// datagrams are dropped.
     pub udp_sessions: u32,
     /// TCP connections at one time. Further ones are reset at once.
     pub tcp_connections: u32,
@@ -197,8 +198,8 @@ pub enum Event {
         /// Every wanted forward and whether it listens, in the command's sequence.
         listeners: Vec<Listener>,
     },
-    /// UDP sessions that were opened and closed. A session is listed from the guest's
-    /// first answer, before which there is nothing to resume. Sessions that were
+    /// UDP sessions that were opened and closed. A session is listed once its client has
+    /// sent after an answer of the guest: before, the client may be made up. Sessions that were
     /// resumed unchanged are not listed.
     Sessions {
         /// Whether `opened` is the whole table, after events were left out because
@@ -220,7 +221,7 @@ pub enum Event {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         source: Option<Ipv4Addr>,
         /// Connections or datagrams refused since the last such event, and sessions
-        /// without an answer that made room.
+        /// that made room.
         count: u64,
     },
     /// The answer to [`Command::GetCounters`].

@@ -4,9 +4,10 @@
 //! up for each datagram, so it may change at any time, and the system reports
 //! few errors of earlier datagrams on an unconnected socket.
 //!
-//! Anyone can make up the sender of a datagram, so a session counts for little until
-//! the guest has answered: it ends sooner, it makes room for a new one, and the
-//! agent does not hear of it.
+//! Anyone can make up the sender of a datagram, and some guests answer all. So a session
+//! counts for little until its client has sent again after an answer, and so has got it:
+//! it makes room for a new one, and the agent does not hear of it. It ends sooner while
+//! the guest has not answered.
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, HashMap};
@@ -50,8 +51,8 @@ pub(crate) struct Udp {
     route: Rc<Route>,
     socket: UdpSocket,
     sessions: RefCell<HashMap<SocketAddrV4, Entry>>,
-    /// The clients that the guest has not answered, the oldest session first.
-    unanswered: RefCell<BTreeMap<u64, SocketAddrV4>>,
+    /// The clients that have not sent after an answer, the oldest session first.
+    unconfirmed: RefCell<BTreeMap<u64, SocketAddrV4>>,
 }
 
 /// A session and the task that carries the guest's answers.
@@ -67,8 +68,10 @@ struct Client {
     /// Towards the guest.
     socket: UdpSocket,
     last_datagram: Cell<Instant>,
-    /// Its number among the unanswered ones, until the guest answers.
-    unanswered: Cell<Option<u64>>,
+    /// The guest has answered.
+    is_answered: Cell<bool>,
+    /// Its number among the unconfirmed ones, while it is one.
+    unconfirmed: Cell<Option<u64>>,
 }
 
 impl Udp {
@@ -82,7 +85,7 @@ impl Udp {
             socket: bind(route.listen.address(), LISTENER_BUFFER)?,
             route,
             sessions: RefCell::default(),
-            unanswered: RefCell::default(),
+            unconfirmed: RefCell::default(),
         }))
     }
 
@@ -115,15 +118,9 @@ impl Udp {
     /// Closes the sessions that have been idle for their time, and returns when the
     /// next one will have been.
     pub(crate) fn expire(&self, now: Instant) -> Option<Instant> {
-        let idle = |is_answered| self.route.context.idle(is_answered);
-        let (unanswered, answered) = (idle(false), idle(true));
         let end = |entry: &Entry| {
             let client = &entry.client;
-            let idle = match client.unanswered.get() {
-                Some(_) => unanswered,
-                None => answered,
-            };
-            client.last_datagram.get() + idle
+            client.last_datagram.get() + self.route.context.idle(client.is_answered.get())
         };
         let mut sessions = self.sessions.borrow_mut();
         for (_, entry) in sessions.extract_if(|_, entry| end(entry) <= now) {
@@ -148,15 +145,15 @@ impl Udp {
     }
 
     /// Makes room for one more session: of the forwards from which that takes nothing
-    /// reserved, the one with the most sessions without an answer loses its oldest.
+    /// reserved, the one with the most unconfirmed sessions loses the oldest of them.
     fn make_room(&self) -> bool {
         let context = &self.route.context;
         let tables = context.tables.borrow();
         let (_, limit) = context.usage(Protocol::Udp);
         let reserve = reserve(limit, u32::try_from(tables.len()).unwrap_or(u32::MAX));
         let others = tables.iter().filter(|table| table.active() > reserve);
-        let most = others.max_by_key(|table| table.unanswered());
-        match most.filter(|table| table.unanswered() > self.unanswered()) {
+        let most = others.max_by_key(|table| table.unconfirmed());
+        match most.filter(|table| table.unconfirmed() > self.unconfirmed()) {
             Some(other) => other.evict(),
             None => self.evict(),
         }
@@ -166,8 +163,8 @@ impl Udp {
     /// socket is closed when the task has ended; its result says only that it was aborted.
     fn close_session(&self, entry: Entry) -> JoinHandle<()> {
         let Entry { client, task, .. } = entry;
-        if let Some(number) = client.unanswered.get() {
-            self.unanswered.borrow_mut().remove(&number);
+        if let Some(number) = client.unconfirmed.get() {
+            self.unconfirmed.borrow_mut().remove(&number);
         } else {
             self.route.context.session_changed(client.session, false);
         }
@@ -175,12 +172,12 @@ impl Udp {
         task
     }
 
-    /// Every session that the guest has answered.
+    /// Every session that is confirmed.
     pub(crate) fn sessions(&self) -> Vec<Session> {
         let sessions = self.sessions.borrow();
         let clients = sessions.values().map(|entry| &entry.client);
-        let answered = clients.filter(|client| client.unanswered.get().is_none());
-        answered.map(|client| client.session).collect()
+        let confirmed = clients.filter(|client| client.unconfirmed.get().is_none());
+        confirmed.map(|client| client.session).collect()
     }
 
     /// Opens a session on that port; 0 means any that is free.
@@ -188,7 +185,7 @@ impl Udp {
         self: &Rc<Self>,
         client: SocketAddrV4,
         port: u16,
-        is_answered: bool,
+        is_resumed: bool,
     ) -> io::Result<Rc<Client>> {
         let any = SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, port);
         let socket = bind(any, SESSION_BUFFER)?;
@@ -204,14 +201,15 @@ impl Udp {
             address: client.into(),
             socket,
             last_datagram: Cell::new(now),
-            unanswered: Cell::new(None),
+            is_answered: Cell::new(is_resumed),
+            unconfirmed: Cell::new(None),
         });
-        if !is_answered {
-            let mut unanswered = self.unanswered.borrow_mut();
-            let last = unanswered.last_key_value();
+        if !is_resumed {
+            let mut unconfirmed = self.unconfirmed.borrow_mut();
+            let last = unconfirmed.last_key_value();
             let number = last.map_or(0, |(last, _)| last.saturating_add(1));
-            unanswered.insert(number, client);
-            opened.unanswered.set(Some(number));
+            unconfirmed.insert(number, client);
+            opened.unconfirmed.set(Some(number));
         }
         let entry = Entry {
             client: Rc::clone(&opened),
@@ -220,7 +218,7 @@ impl Udp {
         };
         self.sessions.borrow_mut().insert(client, entry);
         let context = &self.route.context;
-        context.expires(now + context.idle(is_answered));
+        context.expires(now + context.idle(is_resumed));
         Ok(opened)
     }
 
@@ -243,12 +241,6 @@ impl Udp {
         opened.ok()
     }
 
-    /// The guest has answered for the first time.
-    fn answered(&self, client: &Client, number: u64) {
-        self.unanswered.borrow_mut().remove(&number);
-        self.route.context.session_changed(client.session, true);
-    }
-
     /// Carries datagrams from the clients to the guest, without end.
     pub(crate) async fn carry_inward(self: Rc<Self>) {
         let route = &self.route;
@@ -257,6 +249,12 @@ impl Udp {
                 return;
             };
             client.last_datagram.set(now);
+            if client.is_answered.get()
+                && let Some(number) = client.unconfirmed.take()
+            {
+                self.unconfirmed.borrow_mut().remove(&number);
+                route.context.session_changed(client.session, true);
+            }
             group.send(&client.socket, &route.guest.get().into());
             route.count(|counters| counters.bytes_in += group.bytes as u64);
         })
@@ -268,9 +266,7 @@ impl Udp {
         let route = &self.route;
         carry(&client.socket, &route.context, |group, now| {
             if group.from == route.guest.get() {
-                if let Some(number) = client.unanswered.take() {
-                    self.answered(&client, number);
-                }
+                client.is_answered.set(true);
                 client.last_datagram.set(now);
                 group.send(&self.socket, &client.address);
                 route.count(|counters| counters.bytes_out += group.bytes as u64);
@@ -285,12 +281,12 @@ impl SessionTable for Udp {
         self.route.active()
     }
 
-    fn unanswered(&self) -> usize {
-        self.unanswered.borrow().len()
+    fn unconfirmed(&self) -> usize {
+        self.unconfirmed.borrow().len()
     }
 
     fn evict(&self) -> bool {
-        let oldest = self.unanswered.borrow_mut().pop_first();
+        let oldest = self.unconfirmed.borrow_mut().pop_first();
         let entry = oldest.and_then(|(_, client)| self.sessions.borrow_mut().remove(&client));
         entry.map(|entry| self.close_session(entry)).is_some()
     }

@@ -72,6 +72,14 @@ impl<'w> Tunnel<'w> {
         })
     }
 
+    /// Both sides send until the relay knows that the client is there; returns the
+    /// source address that the guest sees.
+    fn greet(&self) -> Result<std::net::SocketAddrV4> {
+        let source = self.inward("hello")?;
+        self.outward(source, "welcome")?;
+        self.inward("thank you")
+    }
+
     /// The client sends; returns the source address that the guest sees.
     fn inward(&self, text: &str) -> Result<std::net::SocketAddrV4> {
         let heard = self.client.reaches(listen()?, &self.service, text)?;
@@ -124,8 +132,7 @@ fn ten_addresses(world: &World) -> Result<()> {
 /// not notice, reaches the client first.
 fn killed(world: &World) -> Result<()> {
     let tunnel = Tunnel::start(world)?;
-    let source = tunnel.inward("hello")?;
-    tunnel.outward(source, "welcome")?;
+    let source = tunnel.greet()?;
     tunnel.agent.wait("one client", one_client)?;
     let first = world.windows().relay()?.context("no relay")?;
     world.guest(&["kill", "-9", &first.pid.to_string()])?.ok()?;
@@ -191,6 +198,7 @@ fn next_agent_takes_over(world: &World) -> Result<()> {
     } = Tunnel::start(world)?;
     let source = client.reaches(listen()?, &service, "hello")?.from;
     service.reaches(source, &client, "welcome")?;
+    client.reaches(listen()?, &service, "thank you")?;
     agent.wait("one client", one_client)?;
     agent.stop()?;
     let file = "/run/wslmesh/relay-sessions.json";
@@ -365,8 +373,7 @@ fn made_up_senders(world: &World) -> Result<()> {
         client: world.station(Place::Lan, "0.0.0.0:40000")?,
         service: world.station(Place::Guest, INSIDE)?,
     };
-    let source = tunnel.inward("hello")?;
-    tunnel.outward(source, "welcome")?;
+    let source = tunnel.greet()?;
     let answering = world.answer(Place::Guest, "0.0.0.0:51831")?;
     let new_peer = || -> Result<()> {
         let begun = Instant::now();
@@ -456,8 +463,7 @@ fn floods(world: &World) -> Result<()> {
 /// The relay stops to speak without an end that WSL's init would notice.
 fn vanishes(world: &World) -> Result<()> {
     let tunnel = Tunnel::start(world)?;
-    let source = tunnel.inward("hello")?;
-    tunnel.outward(source, "welcome")?;
+    let source = tunnel.greet()?;
     tunnel.agent.wait("one client", one_client)?;
     let first = world.windows().relay()?.context("no relay")?;
     let pid = first.pid.to_string();

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use wslmesh_relay::protocol::{Command, Event, MAX_LINE, MAX_UDP_SESSIONS, Protocol, VERSION};
 
 use crate::harness::{DEADLINE, Relay, client, datagram, echo, guest, program, udp, within};
-use crate::udp::exchange;
+use crate::udp::{confirm, exchange};
 
 /// Writes a line and returns why it is invalid.
 fn refused(relay: &mut Relay, line: &[u8], number: u64) -> String {
@@ -33,7 +33,7 @@ fn invalid_command_changes_nothing() {
     let mut relay = Relay::start();
     let at = relay.forward(Protocol::Udp, peer.local_addr().unwrap());
     let client = client(at);
-    let port = exchange(&client, &peer);
+    let port = confirm(&client, &peer);
     relay.opened();
     let line = |relay: &Relay| relay.wanted.serial + 1;
 
@@ -195,7 +195,7 @@ fn slow_reader_does_not_block_data() {
         let at = forward_without_events(&mut relay, &peer);
         let clients: Vec<_> = (0..50).map(|_| client(at)).collect();
         for client in &clients {
-            exchange(client, &peer);
+            confirm(client, &peer);
         }
         #[cfg(target_os = "linux")]
         assert!(relay.memory() < 16 << 20, "{} bytes", relay.memory());

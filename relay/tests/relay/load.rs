@@ -150,7 +150,7 @@ fn idle_relay_does_not_wake_up() {
     let mut stream = connect(over_tcp);
     stream.write_all(b"x").unwrap();
     stream.read_exact(&mut [0; 1]).unwrap();
-    crate::udp::exchange(&client(over_udp), &peer);
+    crate::udp::confirm(&client(over_udp), &peer);
     relay.opened();
     relay.expect_no_event();
     let before = switches(&relay);
