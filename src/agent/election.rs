@@ -12,7 +12,6 @@ mod strangers;
 
 use std::{fmt, future::pending, io, time::Duration};
 
-use futures_util::{StreamExt, stream};
 use tokio::{
     io::AsyncReadExt,
     net::UnixStream,
@@ -20,7 +19,7 @@ use tokio::{
 };
 
 use self::{
-    hello::{Answer, Answers, Candidate, Proofs, random},
+    hello::{Answer, Inquiry, Proofs, random},
     strangers::Strangers,
 };
 use crate::model::{Code, Finding};
@@ -32,16 +31,11 @@ const PATIENCE: Duration = Duration::from_millis(500);
 /// Rounds of an election between agents that start at once.
 const ROUNDS: usize = 8;
 
-/// Names that are asked at once. Only those of root take time.
-const AT_ONCE: usize = 128;
-
 /// The leadership, for as long as this lives.
 pub struct Leadership {
-    /// Other agents find this.
-    _own: Candidate,
     proofs: Proofs,
-    /// Of names whose holder has not answered yet.
-    answers: Answers,
+    /// Of names whose holder has not answered yet. Other agents find this one by it.
+    inquiry: Inquiry,
     strangers: Strangers,
 }
 
@@ -59,21 +53,30 @@ pub struct Holder {
     /// Its process number; `None` when it lives in another distribution, whose
     /// processes have no number here.
     pub pid: Option<i32>,
+    /// Whether it leads as version 0.1.0 does, which nobody can ask.
+    pub is_old: bool,
 }
 
 impl Holder {
     /// Why this agent is on standby.
     #[must_use]
     pub fn finding(&self) -> Finding {
-        Finding::new(Code::Standby, "", self.to_string())
+        let code = if self.is_old {
+            Code::LeaderOutdated
+        } else {
+            Code::Standby
+        };
+        Finding::new(code, "", self.to_string())
     }
 }
 
 impl fmt::Display for Holder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.pid {
-            Some(pid) => write!(f, "process {pid} leads"),
-            None => f.write_str("an agent in another distribution leads"),
+        match (self.pid, self.is_old) {
+            (Some(pid), false) => write!(f, "process {pid} leads"),
+            (None, false) => f.write_str("an agent in another distribution leads"),
+            (Some(pid), true) => write!(f, "process {pid} leads, an agent of version 0.1.0"),
+            (None, true) => f.write_str("an agent of version 0.1.0 in another distribution leads"),
         }
     }
 }
@@ -95,9 +98,7 @@ pub async fn elect() -> io::Result<Election> {
     let mut round = 0;
     loop {
         round += 1;
-        // From here on others find this one: whoever looks later does not lead.
-        let own = Candidate::listen()?;
-        let leader = match look(own).await? {
+        let leader = match look().await? {
             Election::Won(leadership) => return Ok(Election::Won(leadership)),
             Election::Lost(leader) => leader,
         };
@@ -110,58 +111,64 @@ pub async fn elect() -> io::Result<Election> {
 }
 
 /// Asks the holders of all other names.
-async fn look(own: Candidate) -> io::Result<Election> {
-    let names = hello::others(&own.name)?;
-    let mut proofs = Proofs::new()?;
-    let mut strangers = Strangers::new(names.len());
-    let request = proofs.request();
-    let ask = move |name| hello::ask(name, request.clone());
-    let asked = stream::iter(names).map(ask);
-    let mut answers: Answers = asked.buffer_unordered(AT_ONCE).boxed_local();
-    let deadline = Instant::now() + PATIENCE;
-    while let Ok(Some(answer)) = timeout_at(deadline, answers.next()).await {
-        if let Some(leader) = judge(answer, &mut proofs, &mut strangers) {
-            return Ok(Election::Lost(leader));
-        }
-    }
-    Ok(Election::Won(Leadership {
-        _own: own,
+async fn look() -> io::Result<Election> {
+    let proofs = Proofs::new()?;
+    let mut leadership = Leadership {
+        inquiry: Inquiry::begin(proofs.request())?,
         proofs,
-        answers,
-        strangers,
-    }))
+        strangers: Strangers::default(),
+    };
+    let leader = timeout_at(Instant::now() + PATIENCE, leadership.leader()).await;
+    Ok(match leader {
+        Ok(Some(leader)) => Election::Lost(leader),
+        Ok(None) | Err(_) => Election::Won(leadership),
+    })
 }
 
 /// The agent that answered; `None` where a stranger did.
 fn judge(answer: Answer, proofs: &mut Proofs, strangers: &mut Strangers) -> Option<Leader> {
-    match answer {
+    let (peer, is_old, stream) = match answer {
         Answer::Hello { name, peer, stream } if peer.uid != 0 || proofs.has(&name) => {
-            let holder = Holder { pid: peer.pid };
-            Some(Leader { holder, stream })
+            (peer, false, stream)
+        }
+        Answer::Old { peer, stream } if peer.uid != 0 || peer.may_administer() => {
+            (peer, true, stream)
         }
         other => {
             strangers.add(other);
-            None
+            return None;
         }
-    }
+    };
+    let pid = peer.pid;
+    let holder = Holder { pid, is_old };
+    Some(Leader { holder, stream })
 }
 
 impl Leadership {
+    /// Waits for an agent among those that have not answered.
+    async fn leader(&mut self) -> Option<Leader> {
+        while let Some(answer) = self.inquiry.next().await {
+            let leader = judge(answer, &mut self.proofs, &mut self.strangers);
+            if leader.is_some() {
+                return leader;
+            }
+        }
+        None
+    }
+
     /// Waits until a process of root that stayed silent during the election turns out
     /// to be an agent that was slow: it leads already. Mostly never.
     pub(super) async fn overruled(&mut self) -> Holder {
-        while let Some(answer) = self.answers.next().await {
-            if let Some(leader) = judge(answer, &mut self.proofs, &mut self.strangers) {
-                return leader.holder;
-            }
+        match self.leader().await {
+            Some(leader) => leader.holder,
+            None => pending().await,
         }
-        pending().await
     }
 
     /// The strangers that hold names of this election now.
     #[must_use]
     pub fn finding(&mut self) -> Option<Finding> {
-        self.strangers.finding()
+        self.strangers.finding(self.inquiry.silent())
     }
 }
 

@@ -243,6 +243,9 @@ registry! {
     Standby, "standby", Info,
         "Another agent leads in this network namespace (all distributions share one); this one is on standby.",
         "No action needed";
+    LeaderOutdated, "leader-outdated", Warning,
+        "An agent of version 0.1.0 leads in this network namespace; this one is on standby, because two that write Windows' rules undo each other's work.",
+        "Upgrade wslmesh in the other distributions (`wsl --list --running`); where none has version 0.1.0, stop the process of root that holds @wslmesh/agent (`sudo ss -xlp` in each)";
     LeaderUntrusted, "leader-untrusted", Info,
         "A process that does not run as root takes part in the leader election; the agent ignores it.",
         "Find out why it does (`sudo ss -xlp` shows @wslmesh/agent and the process) and stop it";

@@ -133,6 +133,9 @@ fn play(arguments: &[String]) -> ExitCode {
         [memory::SCAN, pid, needles @ ..] => memory::scan_role(pid, needles),
         [bench::REPLACE, file, address, quiet] => bench::replace_role(file, address, quiet),
         [test_leader::SQUAT, names @ ..] => test_leader::squat_role(names),
+        [test_leader::OLD] => test_leader::old_role(),
+        [test_leader::CRAFTED, count] => test_leader::crafted_role(count),
+        [test_leader::KNOCK] => test_leader::knock_role(),
         [bench::READY, count] => bench::ready_role(count),
         other => {
             eprintln!("no such part: {other:?}");

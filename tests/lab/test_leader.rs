@@ -1,13 +1,19 @@
 //! One agent leads in each network namespace, another one is on standby, and
 //! `wslmesh apply` refuses to run beside it.
 
+use std::io::Read;
+use std::os::fd::OwnedFd;
 use std::os::linux::net::SocketAddrExt;
-use std::os::unix::net::{SocketAddr, UnixListener};
-use std::process::ExitCode;
+use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
+use std::process::{Child, Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use libtest_mimic::Trial;
+use rustix::net::{
+    AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, connect, listen, socket_with,
+};
+use rustix::process::{Resource, getrlimit, setrlimit};
 
 use crate::agent::{Agent, CONFIG, LIMIT, SSH, Setup, config};
 use crate::control::Status;
@@ -31,7 +37,166 @@ pub(crate) fn trials() -> Vec<Trial> {
             root_in_a_container,
         ),
         quick("leader::slow_leader_overrules", slow_leader),
+        quick("leader::old_version_leads", old_version),
+        quick("leader::old_version_elsewhere", old_version_elsewhere),
+        quick("leader::old_version_is_played", old_version_played),
+        quick("leader::two_thousand_names", two_thousand_names),
+        quick("leader::two_at_once_among_names", two_among_names),
+        quick("leader::knocked_at", knocked_at),
     ]
+}
+
+/// The name of version 0.1.0.
+const OLD_NAME: &str = "wslmesh/agent";
+/// `@old`: an agent of version 0.1.0 as far as others see it.
+pub(crate) const OLD: &str = "@old";
+/// `@crafted COUNT`: so many names of agents, each with a full queue.
+pub(crate) const CRAFTED: &str = "@crafted";
+/// `@knock`: connects to the names of agents without end.
+pub(crate) const KNOCK: &str = "@knock";
+
+/// Runs the role [`OLD`] until it is killed.
+pub(crate) fn old_role() -> ExitCode {
+    let Err(error) = old();
+    eprintln!("{error:#}");
+    ExitCode::FAILURE
+}
+
+fn old() -> Result<std::convert::Infallible> {
+    let name = SocketAddr::from_abstract_name(OLD_NAME)?;
+    loop {
+        if let Ok(listener) = UnixListener::bind_addr(&name) {
+            eprintln!("it leads");
+            let mut standbys = Vec::new();
+            loop {
+                standbys.push(listener.accept()?);
+                standbys.truncate(64);
+            }
+        }
+        eprintln!("on standby");
+        // It waits for the leader's end; of one that does not answer it expects none.
+        if let Ok(mut leader) = UnixStream::connect_addr(&name) {
+            drop(leader.read(&mut [0; 1]));
+        }
+        std::thread::sleep(Duration::from_millis(250));
+    }
+}
+
+fn unix_socket() -> Result<OwnedFd> {
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    Ok(socket_with(
+        AddressFamily::UNIX,
+        SocketType::STREAM,
+        flags,
+        None,
+    )?)
+}
+
+/// Runs the role [`CRAFTED`] until it is killed.
+pub(crate) fn crafted_role(count: &str) -> ExitCode {
+    let Err(error) = crafted(count);
+    eprintln!("{error:#}");
+    ExitCode::FAILURE
+}
+
+fn crafted(count: &str) -> Result<std::convert::Infallible> {
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    setrlimit(Resource::Nofile, limit)?;
+    let mut sockets = Vec::new();
+    for number in 0..count.parse::<u32>()? {
+        let name = format!("{OLD_NAME}/{number:032x}");
+        let address = SocketAddrUnix::new_abstract_name(name.as_bytes())?;
+        let listener = unix_socket()?;
+        bind(&listener, &address)?;
+        listen(&listener, 0)?;
+        sockets.push(listener);
+        loop {
+            let client = unix_socket()?;
+            if connect(&client, &address).is_err() {
+                break;
+            }
+            sockets.push(client);
+        }
+    }
+    eprintln!("bound");
+    loop {
+        std::thread::park();
+    }
+}
+
+/// Runs the role [`KNOCK`] until it is killed.
+pub(crate) fn knock_role() -> ExitCode {
+    let knock = || -> Result<()> {
+        loop {
+            let sockets = std::fs::read("/proc/net/unix")?;
+            let sockets = String::from_utf8_lossy(&sockets).into_owned();
+            let names = sockets.lines().filter_map(|line| line.split_once(" @"));
+            let names = names.filter(|(_, name)| name.starts_with(OLD_NAME));
+            for (_, name) in names.cycle().take(20_000) {
+                let address = SocketAddrUnix::new_abstract_name(name.as_bytes())?;
+                connect(unix_socket()?, &address).unwrap_or_default();
+            }
+        }
+    };
+    eprintln!("bound");
+    let knocks: Vec<_> = (0..2).map(|_| std::thread::spawn(knock)).collect();
+    for knock in knocks {
+        eprintln!("{:?}", knock.join());
+    }
+    ExitCode::FAILURE
+}
+
+/// A process that is no agent's: another user's where the lab may have one, which takes
+/// root, else root's without any capability.
+struct Stranger<'w> {
+    _process: Option<Process<'w>>,
+    outside: Option<Child>,
+}
+
+impl Drop for Stranger<'_> {
+    fn drop(&mut self) {
+        if let Some(child) = &mut self.outside {
+            drop(child.kill().and_then(|()| child.wait()));
+        }
+    }
+}
+
+/// Starts a role as a stranger, and waits until its names are bound.
+fn stranger<'w>(world: &'w World, role: &[&str]) -> Result<Stranger<'w>> {
+    if !rustix::process::geteuid().is_root() {
+        let contained = [
+            "setpriv",
+            "--bounding-set=-all",
+            "--inh-caps=-all",
+            "/init",
+            crate::ROLE,
+        ];
+        let argv = [&contained[..], role].concat();
+        let process = says(world.spawn_guest(&argv, &[])?, "bound")?;
+        return Ok(Stranger {
+            _process: Some(process),
+            outside: None,
+        });
+    }
+    let inside = world.spawn_guest(&["sleep", "60"], &[])?;
+    let namespace = world.path(format!("/proc/{}/ns/net", inside.pid()));
+    let mut command = Command::new("nsenter");
+    command.arg(format!("--net={}", namespace.display()));
+    command.args(["setpriv", "--reuid=1000", "--regid=1000", "--clear-groups"]);
+    command.args(["bash", "-c", "exec -a wslmesh-lab \"$@\"", "bash"]);
+    command.arg(std::env::current_exe()?).args(role);
+    let mut child = command.stderr(Stdio::piped()).spawn()?;
+    let mut said = [0; 5];
+    let stderr = child.stderr.as_mut().context("no standard error")?;
+    let read = stderr.read_exact(&mut said);
+    let stranger = Stranger {
+        _process: None,
+        outside: Some(child),
+    };
+    read.context("the stranger said nothing")?;
+    ensure!(said == *b"bound", "{said:?}");
+    Ok(stranger)
 }
 
 /// `@squat NAME...`: listens on these abstract sockets and never accepts.
@@ -99,18 +264,156 @@ fn one_leads(world: &World, agent: Agent<'_>) -> Result<()> {
 
 fn silent_stranger(world: &World) -> Result<()> {
     let own = format!("wslmesh/agent/{:032x}", 7);
-    let squat = ["/init", crate::ROLE, SQUAT, "wslmesh/agent", &own];
-    let squatter = says(world.spawn_guest(&squat, &[])?, "bound")?;
+    let squat = ["/init", crate::ROLE, SQUAT, &own];
+    let silent = says(world.spawn_guest(&squat, &[])?, "bound")?;
+    let squatter = stranger(world, &[SQUAT, OLD_NAME])?;
     let agent = works_at_once(world, "wslmesh")?;
     let health = agent.raised("leader-untrusted")?;
     ensure!(
-        health.severity == "info" && health.detail.contains("2 leader-election sockets"),
+        health.severity == "info"
+            && health.detail.contains("holds a leader-election socket")
+            && health.detail.contains("1 leader-election socket without"),
         "{health:?}"
     );
     let doctor = world.wslmesh(&["doctor"])?;
     ensure!(doctor.stdout.contains("leader-untrusted"), "{doctor:?}");
     one_leads(world, agent)?;
-    drop(squatter);
+    drop((squatter, silent));
+    Ok(())
+}
+
+fn old_version(world: &World) -> Result<()> {
+    let old = || world.spawn_guest(&["/init", crate::ROLE, OLD], &[]);
+    let leader = says(old()?, "it leads")?;
+    let agent = world.start_agent(&config(SSH))?;
+    let health = agent.raised("leader-outdated")?;
+    ensure!(
+        health.severity == "warning" && health.detail.contains(&leader.pid().to_string()),
+        "{health:?}"
+    );
+    let status = agent.status()?.context("no status")?;
+    ensure!(status.role == "standby" && status.passes == 0, "{status:?}");
+    let doctor = world.wslmesh(&["doctor"])?;
+    ensure!(doctor.stdout.contains("leader-outdated"), "{doctor:?}");
+    let apply = world.wslmesh(&["apply", "--config", CONFIG])?;
+    ensure!(apply.status == Status::Code(1), "{apply:?}");
+    ensure!(world.windows().calls()?.is_empty(), "both wrote");
+    drop(leader);
+    agent.wait_for("the end of 0.1.0", Duration::from_secs(2), |status| {
+        status.role == "active" && status.passes > 0
+    })?;
+    agent.cleared("leader-outdated")?;
+
+    // The other way round.
+    let later = says(old()?, "on standby")?;
+    agent.healthy()?;
+    // Longer than 0.1.0 takes to lead.
+    std::thread::sleep(Duration::from_secs(1));
+    ensure!(!later.stderr()?.contains("it leads"), "two lead");
+    agent.stop()?;
+    says(later, "it leads").map(drop)
+}
+
+/// No process of another distribution has a number here, nor capabilities.
+fn old_version_elsewhere(world: &World) -> Result<()> {
+    let old = says(
+        world.spawn_guest(&["/init", crate::ROLE, OLD], &[])?,
+        "it leads",
+    )?;
+    world.write(CONFIG, config(SSH))?;
+    let run = [
+        "unshare",
+        "--pid",
+        "--fork",
+        "--kill-child",
+        AGENT,
+        "run",
+        "--config",
+        CONFIG,
+    ];
+    let agent = says(
+        world.spawn_guest(&run, &[])?,
+        "of version 0.1.0 in another distribution",
+    )?;
+    drop(old);
+    says(agent, "started; configuration").map(drop)
+}
+
+/// Who cannot be an agent keeps none from leading, whatever name it has.
+fn old_version_played(world: &World) -> Result<()> {
+    let capless = [
+        "setpriv",
+        "--bounding-set=-net_admin",
+        "--inh-caps=-net_admin",
+    ];
+    let argv = [&capless[..], &["/init", crate::ROLE, OLD]].concat();
+    let root = says(world.spawn_guest(&argv, &[])?, "it leads")?;
+    let agent = works_at_once(world, "wslmesh")?;
+    let health = agent.raised("leader-untrusted")?;
+    let who = format!("process {} of root", root.pid());
+    ensure!(
+        health.detail.contains(&who) && health.detail.contains("CAP_NET_ADMIN"),
+        "{health:?}"
+    );
+    // A stranger's end leaves the name to the agent, not to a real 0.1.0.
+    drop(root);
+    until("the agent to take the name", LIMIT, || {
+        let sockets = world.read(format!("/proc/{}/net/unix", agent.process().pid()))?;
+        let is_old = |line: &str| line.ends_with(&format!("@{OLD_NAME}"));
+        Ok(sockets.lines().any(is_old).then_some(()))
+    })?;
+    let later = says(
+        world.spawn_guest(&["/init", crate::ROLE, OLD], &[])?,
+        "on standby",
+    )?;
+    agent.healthy()?;
+    drop(later);
+    one_leads(world, agent)
+}
+
+fn two_thousand_names(world: &World) -> Result<()> {
+    let crafted = stranger(world, &[CRAFTED, "2000"])?;
+    let agent = works_at_once(world, "wslmesh")?;
+    let health = agent.raised("leader-untrusted")?;
+    ensure!(
+        health.detail.contains("2000 leader-election sockets"),
+        "{health:?}"
+    );
+    one_leads(world, agent)?;
+    drop(crafted);
+    Ok(())
+}
+
+fn two_among_names(world: &World) -> Result<()> {
+    let crafted = stranger(world, &[CRAFTED, "2000"])?;
+    two_at_once(world)?;
+    drop(crafted);
+    Ok(())
+}
+
+/// The leader's queue is always full.
+fn knocked_at(world: &World) -> Result<()> {
+    let agent = world.start_agent(&config(SSH))?;
+    agent.settled(FIRST)?;
+    let knocking = stranger(world, &[KNOCK])?;
+    for name in ["second", "third", "fourth"] {
+        let setup = Setup {
+            runtime: name,
+            ..Setup::default()
+        };
+        let begin = Instant::now();
+        let other = world.start_agent_with(&config(SSH), &setup)?;
+        println!("on standby after {:?}", begin.elapsed());
+        other.raised("standby")?;
+        ensure!(
+            begin.elapsed() < Duration::from_secs(2),
+            "{:?}",
+            begin.elapsed()
+        );
+    }
+    world.change_address("172.28.27.77/20")?;
+    agent.settled("172.28.27.77")?;
+    drop(knocking);
     Ok(())
 }
 

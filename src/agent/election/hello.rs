@@ -6,13 +6,18 @@
 //! the process is in another PID namespace its capabilities cannot be read, so it sends
 //! a message from one rtnetlink socket to another: the kernel allows that with this
 //! capability only (netlink(7); `netlink_sendmsg` in the kernel's net/netlink/af_netlink.c).
+//!
+//! Version 0.1.0 knows one name, leads if it can bind it, and answers nothing. A candidate
+//! binds that name too. Of who holds it else, root leads unless it is known to have no
+//! `CAP_NET_ADMIN`: two agents that write rules of Windows are worse than none.
 
 use std::{
-    collections::BTreeSet,
-    fs,
+    collections::{BTreeSet, VecDeque},
+    fs::File,
     hash::{BuildHasher, RandomState},
-    io,
+    io::{self, BufRead, BufReader as StdReader},
     os::{
+        fd::OwnedFd,
         linux::net::SocketAddrExt,
         unix::net::{SocketAddr, UnixListener as StdListener, UnixStream as StdStream},
     },
@@ -21,20 +26,24 @@ use std::{
     time::Duration,
 };
 
-use futures_util::stream::LocalBoxStream;
+use futures_util::{FutureExt, StreamExt, future::LocalBoxFuture, stream::FuturesUnordered};
 use rtnetlink::sys::{Socket, SocketAddr as NetlinkAddress, protocols::NETLINK_ROUTE};
-use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
+use rustix::{
+    net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType},
+    process::Pid,
+    thread::{CapabilitySet, capabilities},
+};
 use tokio::{
     io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
     net::{UnixListener, UnixStream},
     select,
     sync::Semaphore,
     task::{JoinHandle, JoinSet},
-    time::{sleep, timeout},
+    time::{Instant, sleep, sleep_until, timeout},
 };
 
-/// What the names begin with.
-const PREFIX: &str = "wslmesh/agent";
+/// The name of version 0.1.0. Others have a slash and a number after it.
+const OLD: &str = "wslmesh/agent";
 /// What an agent answers.
 const HELLO: &str = "wslmesh 1\n";
 /// Longest line of a request or an answer, in bytes.
@@ -43,31 +52,58 @@ const LONGEST: u64 = 64;
 const REQUEST: Duration = Duration::from_secs(2);
 /// Standbys whose connections the leader keeps; more of them retry by themselves.
 const MOST_STANDBYS: usize = 64;
-/// Between two attempts to connect to a name whose queue is full, at first and at last.
+/// Connections that are open at once, to answer and to ask. The others wait.
+const AT_ONCE: usize = 256;
+/// How long a holder may take while others wait to be asked.
+const TURN: Duration = Duration::from_millis(50);
+/// Between two rounds of connecting to the names whose queue is full, at first and at last.
 const RETRY: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(10));
 
 /// A number that a stranger cannot guess.
 pub(super) fn random() -> u64 {
     // Seeded by the kernel.
-    RandomState::new().hash_one(PREFIX)
+    RandomState::new().hash_one(OLD)
+}
+
+fn full_name(number: u128) -> String {
+    format!("{OLD}/{number:032x}")
 }
 
 /// A name of this process, where it answers other agents until this is dropped.
 #[derive(Debug)]
-pub(super) struct Candidate {
-    pub(super) name: String,
+struct Candidate {
+    number: u128,
     serving: JoinHandle<()>,
+    /// Has the name of version 0.1.0, and does not listen: nobody can take it for such an
+    /// agent, nor fill its queue.
+    old: Option<OwnedFd>,
 }
 
 impl Candidate {
     /// Binds a random name.
-    pub(super) fn listen() -> io::Result<Self> {
-        let name = format!("{PREFIX}/{:016x}{:016x}", random(), random());
+    fn listen() -> io::Result<Self> {
+        let number = u128::from(random()) << 64 | u128::from(random());
+        let name = full_name(number);
         let listener = StdListener::bind_addr(&SocketAddr::from_abstract_name(&name)?)?;
         listener.set_nonblocking(true)?;
         let listener = UnixListener::from_std(listener)?;
-        let serving = tokio::spawn(serve(listener, name.clone()));
-        Ok(Self { name, serving })
+        let serving = tokio::spawn(serve(listener, name));
+        Ok(Self {
+            number,
+            serving,
+            old: None,
+        })
+    }
+
+    /// Whether it has the name of version 0.1.0, which nobody else has then.
+    fn claims_old(&mut self) -> bool {
+        let bound = || {
+            let socket = socket()?;
+            rustix::net::bind(&socket, &SocketAddrUnix::new_abstract_name(OLD.as_bytes())?)?;
+            Ok::<_, io::Error>(socket)
+        };
+        self.old = self.old.take().or_else(|| bound().ok());
+        self.old.is_some()
     }
 }
 
@@ -84,7 +120,7 @@ async fn serve(listener: UnixListener, name: String) {
     let mut connections = JoinSet::new();
     loop {
         select! {
-            accepted = listener.accept() => match accepted {
+            accepted = listener.accept(), if connections.len() < AT_ONCE => match accepted {
                 Ok((stream, _)) if Peer::of(&stream).is_ok_and(|peer| peer.may_lead()) => {
                     connections.spawn(answer(stream, name.clone(), Arc::clone(&kept)));
                 }
@@ -201,6 +237,17 @@ impl Peer {
     fn may_lead(self) -> bool {
         self.uid == 0 || self.uid == rustix::process::geteuid().as_raw()
     }
+
+    /// Whether it may administer the network; taken for granted of a process that has no
+    /// number here. capget(2) asks for no permission, unlike /proc.
+    pub(super) fn may_administer(self) -> bool {
+        let sets = self
+            .pid
+            .and_then(Pid::from_raw)
+            .map(|pid| capabilities(Some(pid)));
+        let has = |sets: CapabilitySet| sets.contains(CapabilitySet::NET_ADMIN);
+        sets.is_none_or(|sets| sets.is_ok_and(|sets| has(sets.effective)))
+    }
 }
 
 /// What a name's holder did.
@@ -211,6 +258,8 @@ pub(super) enum Answer {
         peer: Peer,
         stream: UnixStream,
     },
+    /// It holds the name of version 0.1.0, whose agents say nothing.
+    Old { peer: Peer, stream: UnixStream },
     /// It is another user's, whom nothing is asked.
     OtherUser { peer: Peer, stream: UnixStream },
     /// It closed the connection, or said something else.
@@ -219,29 +268,136 @@ pub(super) enum Answer {
     Ended,
 }
 
-/// Answers as they come.
-pub(super) type Answers = LocalBoxStream<'static, Answer>;
+/// Finds out who holds the other names. It takes as long as connecting to each, whatever
+/// strangers do with theirs, and has [`AT_ONCE`] connections at most.
+pub(super) struct Inquiry {
+    own: Candidate,
+    request: Rc<str>,
+    /// Names to connect to, [`OLD`] while another process has it. Their order changes.
+    waiting: VecDeque<Option<u128>>,
+    /// How many of them this round has left.
+    left: usize,
+    /// When the next round begins.
+    due: Instant,
+    pause: Duration,
+    /// Holders that are asked. A name comes back if its holder is too slow for the others.
+    asked: FuturesUnordered<LocalBoxFuture<'static, Result<Answer, u128>>>,
+    /// The stranger that has [`OLD`].
+    squatter: Option<Peer>,
+}
 
-/// Asks the holder of a name, for as long as it takes.
-pub(super) async fn ask(name: String, request: Rc<str>) -> Answer {
-    let mut pause = RETRY.0;
-    let mut stream = loop {
-        match connect(&name) {
-            Ok(stream) => break stream,
+impl Inquiry {
+    /// From here on others find this process, and it finds those that came before.
+    pub(super) fn begin(request: Rc<str>) -> io::Result<Self> {
+        let own = Candidate::listen()?;
+        let sockets = File::open("/proc/self/net/unix")?;
+        let names = parse_names(StdReader::new(sockets))?.into_iter().map(Some);
+        let waiting: VecDeque<_> = names
+            .filter(|name| *name != Some(own.number))
+            .chain([None])
+            .collect();
+        Ok(Self {
+            own,
+            request,
+            left: waiting.len(),
+            waiting,
+            due: Instant::now(),
+            pause: RETRY.0,
+            asked: FuturesUnordered::new(),
+            squatter: None,
+        })
+    }
+
+    /// Holders that have not answered.
+    pub(super) fn silent(&self) -> usize {
+        let old = usize::from(self.own.old.is_none());
+        self.waiting.len().saturating_sub(old) + self.asked.len()
+    }
+
+    /// The next answer; `None` when all have answered. Nothing is lost where this is
+    /// dropped.
+    pub(super) async fn next(&mut self) -> Option<Answer> {
+        loop {
+            if let Some(answer) = self.connect_to_waiting() {
+                return Some(answer);
+            }
+            let is_full = self.asked.len() == AT_ONCE;
+            select! {
+                Some(answer) = self.asked.next() => match answer {
+                    Ok(answer) => return Some(answer),
+                    Err(slow) => self.waiting.push_back(Some(slow)),
+                },
+                () = sleep_until(self.due), if !self.waiting.is_empty() && !is_full => {}
+                else => return None,
+            }
+        }
+    }
+
+    /// Connects to the names that wait, each once in a round.
+    fn connect_to_waiting(&mut self) -> Option<Answer> {
+        let begin = Instant::now();
+        if self.left == 0 && self.due <= begin {
+            self.left = self.waiting.len();
+        }
+        let mut answer = None;
+        while answer.is_none() && self.left > 0 && self.asked.len() < AT_ONCE {
+            self.left -= 1;
+            let name = self.waiting.pop_front()?;
+            answer = match name {
+                Some(number) => self.connect_to(number),
+                None => self.connect_to_old(),
+            };
+        }
+        if self.left == 0 && self.due <= begin {
+            // However many they are, it takes a twentieth of the time at most.
+            self.due = Instant::now() + self.pause.max(begin.elapsed() * 20);
+            self.pause = (self.pause * 2).min(RETRY.1);
+        }
+        answer
+    }
+
+    fn connect_to(&mut self, number: u128) -> Option<Answer> {
+        let name = full_name(number);
+        let (peer, stream) = match connect(&name) {
+            Ok(connected) => connected,
             Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
-                return Answer::Ended;
+                return Some(Answer::Ended);
             }
             // Its queue is full: a flood, or it does not accept.
-            Err(_) => sleep(pause).await,
+            Err(_) => {
+                self.waiting.push_back(Some(number));
+                return None;
+            }
+        };
+        if !peer.may_lead() {
+            return Some(Answer::OtherUser { peer, stream });
         }
-        pause = (pause * 2).min(RETRY.1);
-    };
-    let Ok(peer) = Peer::of(&stream) else {
-        return Answer::Ended;
-    };
-    if !peer.may_lead() {
-        return Answer::OtherUser { peer, stream };
+        let all = self.waiting.len() + self.asked.len();
+        let turn = if all < AT_ONCE { Duration::MAX } else { TURN };
+        let answer = ask(name, peer, stream, Rc::clone(&self.request));
+        let answer = timeout(turn, answer).map(move |answer| answer.map_err(|_| number));
+        self.asked.push(answer.boxed_local());
+        None
     }
+
+    /// Takes the name of version 0.1.0, or looks who has it.
+    fn connect_to_old(&mut self) -> Option<Answer> {
+        if self.own.claims_old() {
+            return None;
+        }
+        self.waiting.push_back(None);
+        // It does not listen where another candidate has it.
+        let (peer, stream) = connect(OLD).ok()?;
+        let is_new = self.squatter.replace(peer) != Some(peer);
+        is_new.then(|| match peer.may_lead() {
+            true => Answer::Old { peer, stream },
+            false => Answer::OtherUser { peer, stream },
+        })
+    }
+}
+
+/// Asks the holder of a name, for as long as it takes.
+async fn ask(name: String, peer: Peer, mut stream: UnixStream, request: Rc<str>) -> Answer {
     let asked = stream.write_all(request.as_bytes()).await;
     if asked.is_ok() && read_line(&mut stream).await.as_deref() == Some(HELLO) {
         Answer::Hello { name, peer, stream }
@@ -250,40 +406,43 @@ pub(super) async fn ask(name: String, request: Rc<str>) -> Answer {
     }
 }
 
-/// Connects without waiting: std would block where a queue is full.
-fn connect(name: &str) -> io::Result<UnixStream> {
-    let socket = rustix::net::socket_with(
+fn socket() -> io::Result<OwnedFd> {
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    Ok(rustix::net::socket_with(
         AddressFamily::UNIX,
         SocketType::STREAM,
-        SocketFlags::CLOEXEC | SocketFlags::NONBLOCK,
+        flags,
         None,
-    )?;
-    let address = SocketAddrUnix::new_abstract_name(name.as_bytes())?;
-    rustix::net::connect(&socket, &address)?;
-    UnixStream::from_std(StdStream::from(socket))
+    )?)
 }
 
-/// The names that listen in this network namespace, without our own.
-pub(super) fn others(own: &str) -> io::Result<Vec<String>> {
-    let sockets = fs::read("/proc/self/net/unix")?;
-    let mut names = parse_names(&String::from_utf8_lossy(&sockets));
-    names.remove(own);
-    Ok(names.into_iter().collect())
+/// Connects without waiting: std would block where a queue is full.
+fn connect(name: &str) -> io::Result<(Peer, UnixStream)> {
+    let socket = socket()?;
+    rustix::net::connect(
+        &socket,
+        &SocketAddrUnix::new_abstract_name(name.as_bytes())?,
+    )?;
+    let stream = UnixStream::from_std(StdStream::from(socket))?;
+    Ok((Peer::of(&stream)?, stream))
 }
 
 /// The names of listening stream sockets in the kernel's list, in which a name may be
-/// anything, a line break too: what is no name of ours is left out.
-pub(super) fn parse_names(sockets: &str) -> BTreeSet<String> {
-    let name = |line: &str| {
+/// anything, a line break too: what is no name of ours is left out. There may be millions.
+pub(super) fn parse_names(sockets: impl BufRead) -> io::Result<Vec<u128>> {
+    let name = |line: &[u8]| {
         // Num RefCount Protocol Flags Type St Inode Path; __SO_ACCEPTCON and SOCK_STREAM.
-        let mut fields = line.split_whitespace().skip(3);
+        let mut fields = str::from_utf8(line).ok()?.split_whitespace().skip(3);
         if (fields.next()?, fields.next()?) != ("00010000", "0001") {
             return None;
         }
         let name = fields.nth(2)?.strip_prefix('@')?;
-        let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '/' | '-' | '.' | '_');
-        let ours = name == PREFIX || name.starts_with(&format!("{PREFIX}/"));
-        (ours && name.chars().all(plain)).then(|| name.to_owned())
+        let number = name.strip_prefix(OLD)?.strip_prefix('/')?;
+        let number = u128::from_str_radix(number, 16).ok()?;
+        (name == full_name(number)).then_some(number)
     };
-    sockets.lines().filter_map(name).collect()
+    let names = sockets
+        .split(b'\n')
+        .filter_map(|line| line.map(|line| name(&line)).transpose());
+    names.collect()
 }

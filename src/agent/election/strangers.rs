@@ -17,27 +17,16 @@ pub(super) struct Strangers {
     /// Each with a connection, where there is one, which shows whether it lives.
     known: Vec<(String, Option<UnixStream>)>,
     more: usize,
-    /// Holders that have not answered.
-    silent: usize,
 }
 
 impl Strangers {
-    /// So many names have holders, and none has answered.
-    pub(super) fn new(silent: usize) -> Self {
-        Self {
-            silent,
-            ..Self::default()
-        }
-    }
-
     /// Takes an answer that was no agent's.
     pub(super) fn add(&mut self, answer: Answer) {
-        self.silent = self.silent.saturating_sub(1);
         let (text, stream) = match answer {
             Answer::Ended => return,
             Answer::OtherUser { peer, stream } => (describe(peer, ""), Some(stream)),
             Answer::NoHello { peer } => (describe(peer, " and does not answer as an agent"), None),
-            Answer::Hello { peer, stream, .. } => (
+            Answer::Hello { peer, stream, .. } | Answer::Old { peer, stream } => (
                 describe(
                     peer,
                     " and has no CAP_NET_ADMIN in this network namespace (root in a container?)",
@@ -52,16 +41,16 @@ impl Strangers {
         }
     }
 
-    /// Those that live, in one finding.
-    pub(super) fn finding(&mut self) -> Option<Finding> {
+    /// Those that live, in one finding, with the number of those that have not answered.
+    pub(super) fn finding(&mut self, silent: usize) -> Option<Finding> {
         self.known
             .retain(|(_, stream)| stream.as_ref().is_none_or(is_open));
         let mut texts: Vec<String> = self.known.iter().map(|(text, _)| text.clone()).collect();
         if self.more > 0 {
             texts.push(format!("so do {} more", self.more));
         }
-        if self.silent > 0 {
-            let count = counted(self.silent, "leader-election socket");
+        if silent > 0 {
+            let count = counted(silent, "leader-election socket");
             texts.push(format!("{count} without an answer"));
         }
         if texts.is_empty() {

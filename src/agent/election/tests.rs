@@ -6,9 +6,29 @@ use super::{
 
 #[test]
 fn each_leader_has_its_text() {
-    let text = |pid| Holder { pid }.to_string();
-    assert_eq!(text(Some(7)), "process 7 leads");
-    assert_eq!(text(None), "an agent in another distribution leads");
+    let text = |pid, is_old| Holder { pid, is_old }.finding().to_string();
+    let table = [
+        (Some(7), false, "standby: process 7 leads"),
+        (
+            None,
+            false,
+            "standby: an agent in another distribution leads",
+        ),
+        (
+            Some(7),
+            true,
+            "leader-outdated: process 7 leads, an agent of version 0.1.0",
+        ),
+        (
+            None,
+            true,
+            "leader-outdated: an agent of version 0.1.0 in another distribution leads",
+        ),
+    ];
+    for (pid, is_old, expected) in table {
+        let text = text(pid, is_old);
+        assert!(text.starts_with(expected), "{text}");
+    }
 }
 
 #[test]
@@ -32,19 +52,52 @@ fn each_stranger_has_its_text() {
 
 #[test]
 fn names_that_listen_are_found() {
-    let sockets = "\
-Num       RefCount Protocol Flags    Type St Inode Path
-0000000000000000: 00000002 00000000 00010000 0001 01 101 @wslmesh/agent
-0000000000000000: 00000002 00000000 00010000 0001 01 102 @wslmesh/agent/0a
-0000000000000000: 00000003 00000000 00000000 0001 03 103 @wslmesh/agent/connected
-0000000000000000: 00000002 00000000 00010000 0005 01 104 @wslmesh/agent/seqpacket
-0000000000000000: 00000002 00000000 00010000 0001 01 105 /run/wslmesh/agent/path
-0000000000000000: 00000002 00000000 00010000 0001 01 106 @other/wslmesh/agent
-0000000000000000: 00000002 00000000 00010000 0001 01 107 @wslmesh/agent/\u{1b}[2J
-0000000000000000: 00000002 00000000 00010000 0001 01 108
-";
-    let names: Vec<String> = parse_names(sockets).into_iter().collect();
-    assert_eq!(names, ["wslmesh/agent", "wslmesh/agent/0a"]);
+    let number = 0x0a_u128 << 120;
+    let name = format!("wslmesh/agent/{number:032x}");
+    let lines = [
+        "Num       RefCount Protocol Flags    Type St Inode Path".to_owned(),
+        line("00010000", "0001", "@wslmesh/agent"),
+        line("00010000", "0001", &format!("@{name}")),
+        line(
+            "00000000",
+            "0001",
+            "@wslmesh/agent/00000000000000000000000000000001",
+        ),
+        line(
+            "00010000",
+            "0005",
+            "@wslmesh/agent/00000000000000000000000000000002",
+        ),
+        line(
+            "00010000",
+            "0001",
+            "/wslmesh/agent/00000000000000000000000000000003",
+        ),
+        line(
+            "00010000",
+            "0001",
+            "@x/wslmesh/agent/00000000000000000000000000000004",
+        ),
+        line(
+            "00010000",
+            "0001",
+            "@wslmesh/agent/+0000000000000000000000000000005",
+        ),
+        line(
+            "00010000",
+            "0001",
+            "@wslmesh/agent/0000000000000000000000000000000A",
+        ),
+        line("00010000", "0001", "@wslmesh/agent/6"),
+        line("00010000", "0001", ""),
+    ];
+    let mut sockets = lines.join("\n").into_bytes();
+    sockets.extend(b"\n\xff\n");
+    assert_eq!(parse_names(sockets.as_slice()).unwrap(), [number]);
+}
+
+fn line(flags: &str, kind: &str, name: &str) -> String {
+    format!("0000000000000000: 00000002 00000000 {flags} {kind} 01 101 {name}")
 }
 
 #[test]

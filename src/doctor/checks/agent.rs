@@ -16,16 +16,18 @@ pub(crate) fn health(facts: &Facts) -> Judged {
     Ok(match &facts.agent {
         None if facts.wsl => warning(NONE).fix("Run `sudo systemctl start wslmesh`"),
         None => info(NONE).fix(ELSEWHERE),
-        Some(document) if document.role == "standby" => {
-            info("on standby: the agent of another distribution leads")
-        }
         Some(document) => {
             let health = document.health.iter();
             // A stranger among the agents is worth a look, though it does no harm.
             let shown = |entry: &&HealthEntry| {
                 entry.severity > Severity::Info || entry.code == "leader-untrusted"
             };
-            let own = health.filter(|entry| !about_windows(entry) && shown(entry));
+            let mut own = health
+                .filter(|entry| !about_windows(entry) && shown(entry))
+                .peekable();
+            if document.role == "standby" && own.peek().is_none() {
+                return Ok(info("on standby: the agent of another distribution leads"));
+            }
             all(own.map(finding), &document.role)
         }
     })
@@ -67,6 +69,7 @@ mod tests {
             "no agent": |f| f.agent = None => Warning, "not running";
             "no agent elsewhere": |f| { f.elsewhere(); f.agent = None } => Info, "not running";
             "standby": |f| f.agent.as_mut().unwrap().role = "standby".into() => Info, "on standby";
+            "outdated": |f| { f.agent = Some(document(&[("leader-outdated", "warning")])); f.agent.as_mut().unwrap().role = "standby".into() } => Warning, "leader-outdated";
             "warning": |f| f.agent = Some(document(&[("contested", "warning")])) => Warning, "contested (x): it broke";
             "error": |f| { f.agent = Some(document(&[ ("contested", "warning"), ("no-address", "error"), ])) } => Error, "no-address";
             "info": |f| f.agent = Some(document(&[("wireguard-busy", "info")])) => Ok, "active";
