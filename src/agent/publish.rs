@@ -209,6 +209,7 @@ impl Publisher {
         let relay = &pass.host.relay;
         Document {
             interface: node.map(|node| node.link.name.to_string()),
+            interface_reason: node.and_then(|node| node.reason.clone()),
             address,
             gateway: node.and_then(|node| node.gateway),
             links: links(pass, node),

@@ -124,21 +124,33 @@ fn default_link(seen: &Observation) -> Result<(&Link, Option<String>), Finding> 
             .iter()
             .filter(|other| other.route.metric <= best.route.metric);
         let passed_over = passed_over.find_map(|other| Some((other, other.why_not()?)));
-        let reason = match (&best.doubt, passed_over) {
-            (Some(doubt), _) if best.net.is_some() => Some(format!(
+        let rival = others.first().filter(|other| other.why_not().is_none());
+        let metric = best.route.metric;
+        let reason = match (&best.doubt, passed_over, rival) {
+            (Some(doubt), ..) if best.net.is_some() => Some(format!(
                 "{} {doubt}, but no better one has a default route",
                 best.link.name
             )),
-            (_, Some((other, why))) => Some(format!(
+            (_, Some((other, why)), _) => Some(format!(
                 "{} has the better default route, but {why}",
                 other.link.name
             )),
-            (_, None) => None,
+            (_, None, Some(rival)) if rival.route.metric == metric => Some(format!(
+                "{} has a default route of the same metric {metric}, and the first by name is taken",
+                rival.link.name
+            )),
+            (_, None, Some(rival)) => Some(format!(
+                "its default route has metric {metric}, and that of {} has {}",
+                rival.link.name, rival.route.metric
+            )),
+            (_, None, None) => None,
         };
         return Ok((best.link, reason));
     }
     let Some(tunnel) = seen.routes.iter().min_by_key(|route| route.metric) else {
-        return Err(nothing("there is no IPv4 default route".to_owned()));
+        return Err(nothing(
+            "there is no IPv4 default route in the main table".to_owned(),
+        ));
     };
     let tunnel = seen.links.iter().find(|link| link.index == tunnel.link);
     let tunnel = tunnel.map_or_else(|| "a tunnel".to_owned(), |link| link.name.to_string());

@@ -31,6 +31,9 @@ pub struct Document {
     pub mode: String,
     /// The watched interface.
     pub interface: Option<String>,
+    /// Why it is this one, where its default route alone does not tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub interface_reason: Option<String>,
     /// This distribution's address.
     pub address: Option<Ipv4Addr>,
     /// The gateway.

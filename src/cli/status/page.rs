@@ -41,7 +41,7 @@ fn of_a_leader(document: &Document, now_unix: u64) -> Vec<(&'static str, Vec<Str
     let (passes, took) = (document.passes, document.last_pass_us);
     vec![
         ("mode", vec![document.mode.clone()]),
-        ("address", listed(&address(document), ROOM)),
+        ("address", address(document)),
         ("windows", vec![or_dash(document.windows_address)]),
         ("mtu", listed(&Vec::from_iter(mtus), ROOM)),
         ("wireguard", peers::lines(document, now_unix)),
@@ -68,11 +68,16 @@ fn verdict(document: &Document, otherwise: &str) -> String {
 }
 
 fn address(document: &Document) -> Vec<String> {
-    let (address, interface) = (or_dash(document.address), &document.interface);
-    vec![
-        format!("{address} on {}", or_dash(interface.as_ref())),
-        format!("gateway {}", or_dash(document.gateway)),
-    ]
+    let (address, interface) = (
+        or_dash(document.address),
+        or_dash(document.interface.as_ref()),
+    );
+    let gateway = format!("gateway {}", or_dash(document.gateway));
+    let mut lines = listed(&[format!("{address} on {interface}"), gateway], ROOM);
+    if let Some(reason) = &document.interface_reason {
+        lines.extend(wrap(&format!("why {interface}: {reason}"), ROOM));
+    }
+    lines
 }
 
 /// One line for each forward, in columns; what does not fit is on the next one.

@@ -188,6 +188,20 @@ fn better_interfaces_win_and_the_choice_is_explained() {
             "eth0: eth2 has the better default route, but it has no gateway",
         ),
         (
+            "a VPN with a gateway and a private address cannot be told, and is said",
+            lan()
+                .address("eth2", "10.8.0.6/24")
+                .route("eth2", "10.8.0.1", 1),
+            "eth2: its default route has metric 1, and that of eth0 has 25",
+        ),
+        (
+            "two of the same metric",
+            lan()
+                .address("eth2", "10.8.0.6/24")
+                .route("eth2", "10.8.0.1", 25),
+            "eth0: eth2 has a default route of the same metric 25, and the first by name is taken",
+        ),
+        (
             "a worse one is not mentioned",
             lan().address("eth2", "198.18.0.1/30").direct("eth2", 9000),
             "eth0: ",

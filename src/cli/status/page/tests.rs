@@ -102,6 +102,22 @@ fn each_finding_has_its_fix() {
 }
 
 #[test]
+fn a_choice_that_is_not_obvious() {
+    let reason = "eth2 has the better default route, but it looks like a VPN adapter with its address 198.18.0.1/30";
+    let document = document(&format!(r#","interface-reason":"{reason}","health":[]"#));
+    let lines = shown(&document);
+    fits(&lines);
+    assert_eq!(
+        lines[2..5],
+        [
+            "  address: 172.28.16.5 on eth0, gateway 172.28.16.1",
+            "           why eth0: eth2 has the better default route, but it looks like a VPN",
+            "           adapter with its address 198.18.0.1/30",
+        ]
+    );
+}
+
+#[test]
 fn the_longest_names_and_addresses_fit() {
     let name = "n".repeat(64);
     let served = |by: &str, state: &str| {
