@@ -13,18 +13,21 @@ use std::{
 };
 
 use futures_util::{FutureExt, Stream, StreamExt, TryStreamExt};
+use ipnet::IpNet;
 use netlink_packet_route::{
     AddressFamily, RouteNetlinkMessage,
-    address::AddressMessage,
+    address::{AddressAttribute, AddressFlags, AddressHeaderFlags, AddressMessage, AddressScope},
     link::{InfoKind, LinkAttribute, LinkExtentMask, LinkInfo, LinkMessage},
     route::{RouteAttribute, RouteMessage, RouteProtocol, RouteScope, RouteType},
 };
 use rtnetlink::{
     Handle, LinkUnspec, MulticastGroup, RouteMessageBuilder,
-    packet_core::NetlinkMessage,
+    packet_core::{NetlinkMessage, NetlinkPayload},
     sys::{AsyncSocket, SocketAddr},
 };
 use rustix::io::Errno;
+
+use crate::model::Address;
 
 /// The value of the first attribute of a kind in a message.
 macro_rules! attribute {
@@ -143,8 +146,9 @@ impl Netlink {
     ///
     /// # Errors
     /// The kernel's refusal, or no answer in time.
-    pub async fn addresses(&self) -> Result<Vec<AddressMessage>, NetlinkError> {
+    pub async fn addresses(&self) -> Result<Vec<Address>, NetlinkError> {
         let all = self.0.address().get().execute();
+        let all = all.try_filter_map(|message| ready(Ok(address_of(&message))));
         within("list the addresses", all.try_collect()).await
     }
 
@@ -227,12 +231,19 @@ async fn within<T>(
         })
 }
 
-/// The connection for events. Their content is ignored: an event only means that
-/// everything should be read again. So an overrun, where the kernel dropped
-/// events, needs nothing special.
-pub struct Watch(
-    Pin<Box<dyn Stream<Item = (NetlinkMessage<RouteNetlinkMessage>, SocketAddr)> + Send>>,
-);
+/// An event or what else comes over the connection for events.
+type Event = NetlinkMessage<RouteNetlinkMessage>;
+
+/// The connection for events. One only means that everything should be read again. So
+/// an overrun, where the kernel dropped events, needs nothing special. The content
+/// only tells what no pass decides on.
+pub struct Watch {
+    events: Pin<Box<dyn Stream<Item = (Event, SocketAddr)> + Send>>,
+    /// Addresses that were announced since an event of another kind.
+    announced: Vec<Address>,
+    /// Whether IPv6 routes and rules count.
+    pub ipv6_ways: bool,
+}
 
 impl Watch {
     /// Subscribes to changes of links, addresses, routes and the rules that choose
@@ -247,23 +258,83 @@ impl Watch {
             MulticastGroup::Ipv6Ifaddr,
             MulticastGroup::Ipv4Route,
             MulticastGroup::Ipv4Rule,
+            MulticastGroup::Ipv6Route,
+            MulticastGroup::Ipv6Rule,
         ];
         let (mut connection, _, messages) = rtnetlink::new_multicast_connection(&groups)?;
         let socket = connection.socket_mut().socket_mut();
         socket.set_rx_buf_sz(WATCH_BUFFER)?;
         tokio::spawn(connection);
-        Ok(Self(Box::pin(messages)))
+        Ok(Self {
+            events: Box::pin(messages),
+            announced: Vec::new(),
+            ipv6_ways: false,
+        })
     }
 
-    /// Waits for at least one event and takes all that are waiting.
+    /// Waits for at least one event that counts and takes all that are waiting.
     ///
     /// # Errors
     /// [`NetlinkError::Ended`] when the socket was closed.
     pub async fn changed(&mut self) -> Result<(), NetlinkError> {
-        self.0.next().await.ok_or(NetlinkError::Ended)?;
-        while self.0.next().now_or_never().flatten().is_some() {}
+        let mut counts = false;
+        while !counts {
+            let first = self.events.next().await.ok_or(NetlinkError::Ended)?;
+            let mut next = Some(first);
+            while let Some((event, _)) = next {
+                counts |= self.counts(&event);
+                next = self.events.next().now_or_never().flatten();
+            }
+        }
         Ok(())
     }
+
+    /// Whether a pass may decide otherwise after this event.
+    fn counts(&mut self, event: &Event) -> bool {
+        use RouteNetlinkMessage::{DelRoute, DelRule, NewAddress, NewRoute, NewRule};
+        if let NetlinkPayload::InnerMessage(event) = &event.payload {
+            match event {
+                NewRoute(route) | DelRoute(route)
+                    if route.header.address_family == AddressFamily::Inet6 =>
+                {
+                    return self.ipv6_ways;
+                }
+                NewRule(rule) | DelRule(rule) if rule.header.family == AddressFamily::Inet6 => {
+                    return self.ipv6_ways;
+                }
+                // A router's advertisement and a DHCP lease announce an address again
+                // and again, with new lifetimes.
+                NewAddress(message) => {
+                    let address = address_of(message);
+                    let known = address.as_ref().is_some_and(|a| self.announced.contains(a));
+                    self.announced.extend(address.filter(|_| !known));
+                    return !known;
+                }
+                _ => {}
+            }
+        }
+        self.announced.clear();
+        true
+    }
+}
+
+/// An address as a message states it.
+fn address_of(message: &AddressMessage) -> Option<Address> {
+    // On a point-to-point link Address is the other end and Local our own.
+    let own = attribute!(message.attributes, AddressAttribute::Local);
+    let ip = *own.or_else(|| attribute!(message.attributes, AddressAttribute::Address))?;
+    let net = IpNet::new(ip, message.header.prefix_len).ok()?;
+    // IPv6's temporary flag has the same bit as IPv4's secondary.
+    let flags = attribute!(message.attributes, AddressAttribute::Flags);
+    let secondary = ip.is_ipv4()
+        && (message.header.flags.contains(AddressHeaderFlags::Secondary)
+            || flags.is_some_and(|flags| flags.contains(AddressFlags::Secondary)));
+    Some(Address {
+        link: message.header.index,
+        net,
+        global: message.header.scope == AddressScope::Universe,
+        secondary,
+    })
 }
 
 /// The MTU that a link message states.

@@ -89,6 +89,7 @@ impl EventLoop {
             // After the pass, so that they find the new address everywhere.
             let (node, mode) = (self.agent.publisher.node.as_ref(), &self.agent.mode.state);
             self.dependents.follow(&self.agent.settings, node, mode);
+            watch.ipv6_ways = self.agent.ipv6_ways;
             // Each arm that does not continue is a reason for a pass.
             select! {
                 changed = watch.changed() => {

@@ -42,6 +42,8 @@ pub(super) struct Agent<M> {
     pub(super) name_taken: Option<Finding>,
     /// Strangers in the leader election.
     pub(super) strangers: Option<Finding>,
+    /// Whether IPv6 routes decided anything in the last pass.
+    pub(super) ipv6_ways: bool,
     pub(super) publisher: Publisher,
 }
 
@@ -79,6 +81,7 @@ impl<M: Machine> Agent<M> {
             dependents: Vec::new(),
             name_taken: None,
             strangers: None,
+            ipv6_ways: false,
             publisher: Publisher::new(paths.runtime.clone()),
         }
     }
@@ -179,7 +182,10 @@ impl<M: Machine> Agent<M> {
         let (mode, host) = (self.mode.state.clone(), self.host.clone());
         let seen = self.machine.observe(&self.settings, mode, host).await;
         let (changes, findings) = match &seen {
-            Ok(seen) => self.follow_plan(seen, begin, windows).await,
+            Ok(seen) => {
+                self.ipv6_ways = seen.has_ipv6_ways();
+                self.follow_plan(seen, begin, windows).await
+            }
             Err(error) => (Vec::new(), self.findings_unobserved(error)),
         };
         self.ledger.put_off(begin);

@@ -47,6 +47,19 @@ pub struct Observation {
     pub host: HostMemory,
 }
 
+impl Observation {
+    /// Whether IPv6 routes and rules decide anything: by them a tunnel's peer or a
+    /// gateway is reached.
+    #[must_use]
+    pub fn has_ipv6_ways(&self) -> bool {
+        let devices = self.wireguard.values().filter_map(DeviceReading::device);
+        let peers = devices.flat_map(|device| device.peers.values());
+        let endpoints = peers.filter_map(|peer| Some(peer.endpoint?.ip()));
+        let gateways = self.routes.iter().filter_map(|route| route.gateway);
+        endpoints.chain(gateways).any(|ip| ip.is_ipv6())
+    }
+}
+
 /// What carries a link.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

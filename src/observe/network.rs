@@ -2,11 +2,9 @@
 
 use std::{fs, net::IpAddr, path::Path};
 
-use ipnet::IpNet;
 use netlink_packet_route::{
-    address::{AddressAttribute, AddressFlags, AddressHeaderFlags, AddressMessage, AddressScope},
     link::{InfoKind, LinkFlags, LinkMessage},
-    route::{RouteAddress, RouteAttribute, RouteHeader, RouteMessage},
+    route::{RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteVia},
 };
 
 use crate::{
@@ -28,7 +26,7 @@ pub(super) async fn read(
     let want_guids = matches!(interface, Interface::Guid(_));
     let links = netlink.links().await?;
     let links = links.iter().filter_map(|message| link(message, want_guids));
-    let mut addresses = read_addresses(netlink).await?;
+    let mut addresses = netlink.addresses().await?;
     let mut routes = Vec::new();
     for _ in 0..ATTEMPTS {
         // IPv6 routes decide nothing here and may be many: only IPv4's are read.
@@ -36,22 +34,20 @@ pub(super) async fn read(
         routes = read.iter().flat_map(default_routes).collect();
         // Each table is a request of its own, and a change between two of them
         // would pair an old address with a new gateway.
-        let before = std::mem::replace(&mut addresses, read_addresses(netlink).await?);
+        let before = std::mem::replace(&mut addresses, netlink.addresses().await?);
         if before == addresses {
             break;
         }
     }
     for route in &mut routes {
-        if let Some(gateway) = route.gateway {
-            route.towards_gateway = netlink.link_towards(gateway, 0).await?;
-        }
+        route.towards_gateway = match route.gateway {
+            // A link-local one is on the route's own link.
+            Some(IpAddr::V6(gateway)) if gateway.is_unicast_link_local() => None,
+            Some(gateway) => netlink.link_towards(gateway, 0).await?,
+            None => None,
+        };
     }
     Ok((links.collect(), addresses, routes))
-}
-
-async fn read_addresses(netlink: &Netlink) -> Result<Vec<Address>, NetlinkError> {
-    let messages = netlink.addresses().await?;
-    Ok(messages.iter().filter_map(address).collect())
 }
 
 fn link(message: &LinkMessage, want_guid: bool) -> Option<Link> {
@@ -103,24 +99,6 @@ fn guid_in(link: &Path) -> Option<String> {
     (name.len() == 36 && name.chars().all(is_part)).then_some(name)
 }
 
-fn address(message: &AddressMessage) -> Option<Address> {
-    // On a point-to-point link Address is the other end and Local our own.
-    let own = attribute!(message.attributes, AddressAttribute::Local);
-    let ip = *own.or_else(|| attribute!(message.attributes, AddressAttribute::Address))?;
-    let net = IpNet::new(ip, message.header.prefix_len).ok()?;
-    // IPv6's temporary flag has the same bit as IPv4's secondary.
-    let flags = attribute!(message.attributes, AddressAttribute::Flags);
-    let secondary = ip.is_ipv4()
-        && (message.header.flags.contains(AddressHeaderFlags::Secondary)
-            || flags.is_some_and(|flags| flags.contains(AddressFlags::Secondary)));
-    Some(Address {
-        link: message.header.index,
-        net,
-        global: message.header.scope == AddressScope::Universe,
-        secondary,
-    })
-}
-
 /// A route with several next hops is one default route for each.
 fn default_routes(message: &RouteMessage) -> Vec<DefaultRoute> {
     let attributes = &message.attributes;
@@ -153,7 +131,12 @@ fn default_routes(message: &RouteMessage) -> Vec<DefaultRoute> {
 fn hop(attributes: &[RouteAttribute], link: Option<u32>) -> Option<(u32, Option<IpAddr>)> {
     let out = attribute!(attributes, RouteAttribute::Oif).copied();
     let gateway = attribute!(attributes, RouteAttribute::Gateway).and_then(ip);
-    Some((link.or(out)?, gateway))
+    // An IPv4 route over an IPv6 gateway (RFC 5549).
+    let via = attribute!(attributes, RouteAttribute::Via).and_then(|via| match via {
+        RouteVia::Inet6(ip) => Some(IpAddr::V6(*ip)),
+        _ => None,
+    });
+    Some((link.or(out)?, gateway.or(via)))
 }
 
 fn ip(address: &RouteAddress) -> Option<IpAddr> {

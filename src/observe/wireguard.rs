@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    net::IpAddr,
+    net::SocketAddr,
     time::Duration,
 };
 
@@ -95,10 +95,14 @@ pub(super) async fn carriers(
             continue;
         };
         let endpoints = device.peers.values().filter_map(|peer| peer.endpoint);
-        let endpoints: BTreeSet<IpAddr> = endpoints.map(|endpoint| endpoint.ip()).collect();
+        let endpoints: BTreeSet<SocketAddr> = endpoints.collect();
         let mut links = BTreeSet::new();
         for endpoint in endpoints.into_iter().take(PEERS) {
-            links.extend(netlink.link_towards(endpoint, device.mark).await?);
+            links.extend(match endpoint {
+                // A link-local address is of one link.
+                SocketAddr::V6(at) if at.scope_id() != 0 => Some(at.scope_id()),
+                at => netlink.link_towards(at.ip(), device.mark).await?,
+            });
         }
         carriers.insert(name.clone(), links);
     }
