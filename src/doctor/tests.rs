@@ -169,6 +169,7 @@ pub(super) fn socket(protocol: Protocol, address: &str, port: u16) -> Socket {
         protocol,
         address: address.parse().unwrap(),
         port,
+        ipv6_only: false,
     }
 }
 
@@ -228,14 +229,17 @@ pub(super) fn document(health: &[(&str, &str)]) -> Document {
     document
 }
 
-fn observation() -> Observation {
-    let link = |index, link: &str, kind, mtu| Link {
+pub(super) fn link(index: u32, link: &str, kind: LinkKind, mtu: u32) -> Link {
+    Link {
         index,
         name: name(link),
         kind,
         mtu,
         guid: None,
-    };
+    }
+}
+
+fn observation() -> Observation {
     Observation {
         links: vec![
             link(1, "lo", LinkKind::Loopback, 65536),

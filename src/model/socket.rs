@@ -17,6 +17,9 @@ pub struct Socket {
     pub address: IpAddr,
     /// Its port.
     pub port: u16,
+    /// Whether it is bound to `::` and takes no IPv4 (IPV6_V6ONLY, ipv6(7)), as far
+    /// as that is known.
+    pub ipv6_only: bool,
 }
 
 impl fmt::Display for Socket {
@@ -38,18 +41,22 @@ pub enum Listening {
 }
 
 impl Listening {
-    /// Looks a port up among the sockets. A socket on `::` takes IPv4 too
-    /// unless its program asked for IPv6 alone (IPV6_V6ONLY, ipv6(7)); no kernel table
-    /// shows that, so it counts as dual-stack.
+    /// Looks a port up among the sockets. A socket on `::` takes IPv4 too unless its
+    /// program asked for IPv6 alone.
     #[must_use]
     pub fn at(sockets: &[Socket], address: Ipv4Addr, protocol: Protocol, port: u16) -> Self {
         let mut bound = sockets
             .iter()
-            .filter(|socket| (socket.protocol, socket.port) == (protocol, port))
-            .map(|socket| socket.address);
-        let elsewhere = bound.clone().next().map_or(Self::No, Self::Elsewhere);
-        let here = bound.any(|at| at == address || at.is_unspecified());
-        if here { Self::Yes } else { elsewhere }
+            .filter(|socket| (socket.protocol, socket.port) == (protocol, port));
+        let first = bound.clone().next();
+        let elsewhere = first.map_or(Self::No, |socket| Self::Elsewhere(socket.address));
+        let takes =
+            |one: &Socket| one.address == address || one.address.is_unspecified() && !one.ipv6_only;
+        if bound.any(takes) {
+            Self::Yes
+        } else {
+            elsewhere
+        }
     }
 }
 

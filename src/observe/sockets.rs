@@ -6,11 +6,19 @@
 //! WireGuard has a socket there like any program.
 
 use std::{
+    collections::BTreeSet,
     fs::{self, File},
     io::{self, BufRead, BufReader},
     net::IpAddr,
     path::Path,
+    time::Duration,
 };
+
+use rtnetlink::{
+    packet_core::{NLM_F_DUMP, NLM_F_REQUEST, NetlinkBuffer, NlasIterator},
+    sys::{Socket as Netlink, protocols::NETLINK_SOCK_DIAG},
+};
+use rustix::net::sockopt::{Timeout, set_socket_timeout};
 
 use crate::model::{Protocol, Socket};
 
@@ -27,7 +35,18 @@ pub fn sockets(root: &Path, protocol: Protocol) -> io::Result<Vec<Socket>> {
     let open = |version: &str| File::open(root.join(format!("proc/net/{protocol}{version}")));
     let mut found = parse(protocol, BufReader::new(open("")?))?;
     match open("6") {
-        Ok(file) => found.extend(parse(protocol, BufReader::new(file))?),
+        Ok(file) => {
+            let mut of_ipv6 = parse(protocol, BufReader::new(file))?;
+            // Where the kernel does not say so (CONFIG_INET_DIAG), a socket takes IPv4 too.
+            let only = ipv6_only(protocol).unwrap_or_default();
+            for socket in of_ipv6
+                .iter_mut()
+                .filter(|one| one.address.is_unspecified())
+            {
+                socket.ipv6_only = socket.address.is_ipv6() && only.contains(&socket.port);
+            }
+            found.append(&mut of_ipv6);
+        }
         // A kernel without IPv6 has no such table.
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         Err(error) => return Err(error),
@@ -93,7 +112,64 @@ fn socket(protocol: Protocol, text: &str) -> Option<Socket> {
         protocol,
         address,
         port: u16::from_str_radix(port, 16).ok()?,
+        ipv6_only: false,
     })
+}
+
+/// Longest wait for an answer of the kernel.
+const DEADLINE: Duration = Duration::from_secs(1);
+/// Type of a question and of its answers, and the attribute of an answer that says
+/// whether the socket takes IPv6 alone (include/uapi/linux/sock_diag.h, inet_diag.h).
+const SOCK_DIAG_BY_FAMILY: u16 = 20;
+const INET_DIAG_SKV6ONLY: u16 = 11;
+
+/// The ports at which sockets on `::` take IPv6 alone. No table in /proc/net tells
+/// that, sock_diag(7) does.
+fn ipv6_only(protocol: Protocol) -> io::Result<BTreeSet<u16>> {
+    // Its number, and the state of sockets as above.
+    let (number, state) = match protocol {
+        Protocol::Tcp => (6, 0x0A),
+        Protocol::Udp => (17, 0x07),
+    };
+    let request = [
+        &72_u32.to_ne_bytes()[..],
+        &SOCK_DIAG_BY_FAMILY.to_ne_bytes(),
+        &(NLM_F_REQUEST | NLM_F_DUMP).to_ne_bytes(),
+        &[0; 8],
+        // struct inet_diag_req_v2; 10 is AF_INET6.
+        &[10, number, 0, 0],
+        &(1_u32 << state).to_ne_bytes(),
+        &[0; 48],
+    ];
+    let socket = Netlink::new(NETLINK_SOCK_DIAG)?;
+    set_socket_timeout(&socket, Timeout::Recv, Some(DEADLINE))?;
+    socket.send(&request.concat(), 0)?;
+    let (mut only, mut both) = (BTreeSet::new(), BTreeSet::new());
+    loop {
+        let (answer, _) = socket.recv_from_full()?;
+        let mut rest = answer.as_slice();
+        while let Ok(message) = NetlinkBuffer::new_checked(rest) {
+            if message.message_type() != SOCK_DIAG_BY_FAMILY {
+                // The end, or a refusal.
+                return Ok(&only - &both);
+            }
+            if let Some((port, is_only)) = any_address(message.payload()) {
+                if is_only { &mut only } else { &mut both }.insert(port);
+            }
+            let length = message.length().next_multiple_of(4) as usize;
+            rest = rest.get(length..).unwrap_or_default();
+        }
+    }
+}
+
+/// The port of a socket on `::`, and whether it takes IPv6 alone, in a struct
+/// inet_diag_msg with its attributes.
+fn any_address(answer: &[u8]) -> Option<(u16, bool)> {
+    let [_, _, _, _, high, low, _, _, address @ ..] = answer.first_chunk::<24>()?;
+    let mut attributes = NlasIterator::new(answer.get(72..)?).flatten();
+    let only = attributes.find(|one| one.kind() == INET_DIAG_SKV6ONLY)?;
+    let port = u16::from_be_bytes([*high, *low]);
+    (*address == [0; 16]).then_some((port, only.value() == [1]))
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use super::*;
 fn own_address_any_address_and_other_addresses() {
     let own: Ipv4Addr = "172.28.16.5".parse().unwrap();
     let elsewhere = |text: &str| Listening::Elsewhere(text.parse().unwrap());
-    let table: [(&[&str], Listening); 8] = [
+    let table: [(&[&str], Listening); 11] = [
         (&[], Listening::No),
         (&["0.0.0.0:23"], Listening::No),
         (&["0.0.0.0:22"], Listening::Yes),
@@ -13,16 +13,21 @@ fn own_address_any_address_and_other_addresses() {
         (&["127.0.0.1:22", "[::1]:22"], elsewhere("127.0.0.1")),
         (&["[::1]:22", "0.0.0.0:22"], Listening::Yes),
         (&["10.0.0.1:22", "[::]:22"], Listening::Yes),
+        // With ! for IPv6 alone.
+        (&["[::]:22!"], elsewhere("::")),
+        (&["[::]:22!", "127.0.0.1:22"], elsewhere("::")),
+        (&["[::]:22!", "0.0.0.0:22"], Listening::Yes),
     ];
     for (bound, expected) in table {
         let sockets: Vec<Socket> = bound
             .iter()
             .map(|text| {
-                let at: SocketAddr = text.parse().unwrap();
+                let at: SocketAddr = text.trim_end_matches('!').parse().unwrap();
                 Socket {
                     protocol: Protocol::Tcp,
                     address: at.ip(),
                     port: at.port(),
+                    ipv6_only: text.ends_with('!'),
                 }
             })
             .collect();

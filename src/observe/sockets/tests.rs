@@ -71,6 +71,39 @@ fn sockets_of_this_machine_are_not_touched() {
     );
 }
 
+#[test]
+fn ipv6_alone_is_told_from_both() {
+    use rustix::net::{AddressFamily, SocketType, bind, listen, socket, sockopt};
+    let own = Ipv4Addr::LOCALHOST;
+    let any = SocketAddr::from((std::net::Ipv6Addr::UNSPECIFIED, 0));
+    let open = |kind: SocketType, only: bool| {
+        let socket = socket(AddressFamily::INET6, kind, None).unwrap();
+        sockopt::set_ipv6_v6only(&socket, only).unwrap();
+        bind(&socket, &any).unwrap();
+        if kind == SocketType::STREAM {
+            listen(&socket, 1).unwrap();
+        }
+        socket
+    };
+    for (kind, protocol) in [
+        (SocketType::STREAM, Protocol::Tcp),
+        (SocketType::DGRAM, Protocol::Udp),
+    ] {
+        if ipv6_only(protocol).is_err() {
+            continue;
+        }
+        let alone = Listening::Elsewhere(any.ip());
+        for (only, expected) in [(false, Listening::Yes), (true, alone)] {
+            let socket = open(kind, only);
+            let at = rustix::net::getsockname(&socket).unwrap();
+            let port = SocketAddr::try_from(at).unwrap().port();
+            let sockets = sockets(Path::new("/"), protocol).unwrap();
+            let found = Listening::at(&sockets, own, protocol, port);
+            assert_eq!(found, expected, "{protocol} {only}");
+        }
+    }
+}
+
 proptest::proptest! {
     #[test]
     fn never_panics(text in "\\PC{0,200}", hex in "[0-9A-F:]{0,60}") {
