@@ -10,7 +10,7 @@ use super::{
     reader::Read,
     values::{Backend, Forward, Interface, Settle, Underlay, absolute_path, bounded},
 };
-use crate::model::{Dependent, Mode, Patterns, SysctlKey, SysctlValue};
+use crate::model::{Dependent, Link, LinkKind, Mode, Patterns, SysctlKey, SysctlValue};
 
 /// What the agent is to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -107,6 +107,17 @@ pub(super) trait Keys {
 }
 
 impl Settings {
+    /// The tunnels whose MTU is set: what `[mtu] interfaces` names, but not the node's
+    /// own link.
+    #[must_use]
+    pub fn tunnels<'a>(&self, links: &'a [Link], node: Option<&Link>) -> Vec<&'a Link> {
+        let is_tunnel = |link: &&Link| {
+            let is_node = node.is_some_and(|node| node.index == link.index);
+            self.mtu_interfaces.covers(link) && link.kind != LinkKind::Loopback && !is_node
+        };
+        links.iter().filter(is_tunnel).collect()
+    }
+
     /// Every key but the forwards', in the order in which they are shown.
     pub(super) fn keys(&mut self, keys: &mut impl Keys) {
         keys.table("network");

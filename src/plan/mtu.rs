@@ -34,12 +34,7 @@ struct Lower<'a> {
 pub(super) fn plan(settings: &Settings, seen: &Observation, plan: &mut Plan) {
     let underlay = plan.node.as_ref().map(|node| node.link.clone());
     let underlay = underlay.as_ref();
-    let is_tunnel = |link: &&Link| {
-        settings.mtu_interfaces.covers(link)
-            && link.kind != LinkKind::Loopback
-            && underlay.map(|below| below.index) != Some(link.index)
-    };
-    let tunnels: Vec<&Link> = seen.links.iter().filter(is_tunnel).collect();
+    let tunnels = settings.tunnels(&seen.links, underlay);
     // A tunnel whose peers are not known leaves by the node's interface.
     let over_node = |tunnel: &Link| {
         let carriers = carriers(seen, tunnel);

@@ -11,32 +11,39 @@ use crate::{
 /// The tunnels whose MTU the configuration sets; skips the check where there is none.
 fn tunnels_of(facts: &Facts) -> Result<Vec<&Link>, Verdict> {
     let (settings, observation) = facts.observation()?;
-    let below = facts.node().ok().map(|node| node.link.index);
-    let mut tunnels: Vec<&Link> = observation.links.iter().collect();
-    tunnels.retain(|link| {
-        let ours = settings.mtu_interfaces.covers(link);
-        ours && link.kind != LinkKind::Loopback && Some(link.index) != below
-    });
+    let node = facts.node().ok().map(|node| node.link);
+    let tunnels = settings.tunnels(&observation.links, node.as_ref());
     if tunnels.is_empty() {
         return Err(skipped("no tunnel"));
     }
     Ok(tunnels)
 }
 
-/// Tunnels that the configuration does not name and whose MTU is too big for what is
-/// below.
-fn unnamed(facts: &Facts) -> Result<Vec<Verdict>, Verdict> {
+/// Tunnels that the configuration does not name: tun devices, as OpenVPN and ZeroTier
+/// have, and WireGuard where it is too big for what is below.
+fn unnamed(facts: &Facts) -> Result<Option<Verdict>, Verdict> {
     let (settings, observation) = facts.observation()?;
-    let most = facts.node().map_or(u32::MAX, |node| node.link.mtu);
-    let links = observation.links.iter().filter(|link| {
-        let is_tunnel = link.kind == LinkKind::Tun || link.kind.is_wireguard();
-        is_tunnel && !settings.mtu_interfaces.covers(link) && link.mtu >= most
+    let node = facts.node().ok().map(|node| node.link);
+    let most = node.as_ref().map_or(u32::MAX, |node| node.mtu);
+    let mut links: Vec<&Link> = observation.links.iter().collect();
+    links.retain(|link| {
+        let is_tunnel = link.kind == LinkKind::Tun || link.kind.is_wireguard() && link.mtu >= most;
+        is_tunnel && !settings.mtu_interfaces.covers(link) && Some(*link) != node.as_ref()
     });
-    let one = |link: &Link| {
-        info(format!("{} is a tunnel with MTU {}, no less than what is below it", link.name, link.mtu))
-            .fix("Set its MTU in the program that made it, or name it in interfaces in the section [mtu] of the configuration")
-    };
-    Ok(links.map(one).collect())
+    if links.is_empty() {
+        return Ok(None);
+    }
+    let each = links
+        .iter()
+        .map(|link| format!("{} {}", link.name, link.mtu));
+    let named = settings.mtu_interfaces.iter().map(ToString::to_string);
+    let names = links.iter().map(|link| link.name.to_string());
+    let all = Vec::from_iter(named.chain(names));
+    let note = info(format!(
+        "tunnels that [mtu] interfaces does not name keep their MTU: {}",
+        list(each)
+    ));
+    Ok(Some(note.fix(format!("Ignore this where the program that made them sets it; else set interfaces = {all:?} in the section [mtu] of the configuration"))))
 }
 
 /// What a pass would change about MTUs, and its findings with this code.
@@ -60,7 +67,7 @@ fn detail(change: &MtuChange) -> String {
 pub(crate) fn tunnels(facts: &Facts) -> Judged {
     let unnamed = unnamed(facts)?;
     let tunnels = match tunnels_of(facts) {
-        Err(_) if !unnamed.is_empty() => return Ok(all(unnamed, "")),
+        Err(_) if unnamed.is_some() => return Ok(all(unnamed, "")),
         tunnels => tunnels?,
     };
     let (mut changes, findings) = planned(facts, Code::MtuIpv6Lost)?;

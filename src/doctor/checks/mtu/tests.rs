@@ -1,7 +1,7 @@
 use super::*;
 use crate::{
     config::settings,
-    doctor::tests::{address, name, table},
+    doctor::tests::{address, link, name, table},
     model::{Mode, ModeState},
 };
 
@@ -27,6 +27,7 @@ fn tunnels_and_what_is_below() {
         "too large": |f| mtu(f, "wg0", 1420) => Warning, "wg0 has 1420 and needs 1280";
         "lowered": |f| { lower(f); mtu(f, "eth0", 1300) } => Warning, "needs 1240";
         "lowered below IPv6": |f| { lower(f); mtu(f, "eth0", 1300); mtu(f, "wg0", 1240); f.change(|s| s.addresses.push(address(3, "fd00::1/64"))); } => Warning, "wg0 gets MTU 1240";
+        "other tunnels": |f| f.change(|s| s.links.extend([link(7, "tun0", LinkKind::Tun, 1400), link(8, "zt0", LinkKind::Tun, 2800)])) => Info, "tunnels that [mtu] interfaces does not name keep their MTU: tun0 1400, zt0 2800";
         "eth0 is another check's": |f| mtu(f, "eth0", 1280) => Ok, "wg0 1280";
     }
     table! { "underlay-mtu";
