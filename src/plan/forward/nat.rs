@@ -6,8 +6,8 @@ use super::{Decision, listen, relay, rule};
 use crate::{
     config::{Backend, Firewall, Forward, Settings},
     model::{
-        Code, ForwardBackend, ForwardState, HostFacts, HostMemory, HostPrivilege, InstalledRule,
-        Listen, Node, Observation, Protocol, RelayLocation, RuleSet, SyncMode,
+        Code, Finding, ForwardBackend, ForwardState, HostFacts, HostMemory, HostPrivilege,
+        InstalledRule, Listen, Node, Observation, Protocol, RelayLocation, RuleSet, SyncMode,
     },
 };
 
@@ -37,14 +37,19 @@ pub(super) fn decide(settings: &Settings, seen: &Observation, node: &Node) -> De
                     continue;
                 };
                 let at = relay_listen(location, listen(forward));
-                let (mut status, finding) = relay::judge(forward, at, location, host);
-                if relayed.iter().any(|(_, other)| other.listen == at) {
+                let (mut status, mut finding) = relay::judge(forward, at, location, host);
+                let taken = relayed.iter().find(|(_, other)| other.listen == at);
+                if let Some((other, _)) = taken {
                     status.state = ForwardState::Down;
-                } else if !rule_possibly_installed(forward, host) {
-                    relayed.push(relay::forward(forward, at, node));
-                }
-                if at != listen(forward) {
+                    let text =
+                        format!("forward {other:?} has {at} on Windows, so this one is not served");
+                    let name = forward.name.as_str();
+                    finding = Some(Finding::new(Code::RelayLoopback, name, text));
+                } else if at != listen(forward) {
                     loopback.push(forward.name.as_str());
+                }
+                if taken.is_none() && !rule_possibly_installed(forward, host) {
+                    relayed.push(relay::forward(forward, at, node));
                 }
                 if matches!(location, RelayLocation::Installed { .. }) {
                     unopened.push(forward);

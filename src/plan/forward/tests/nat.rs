@@ -133,6 +133,19 @@ fn nat_with_each_power_and_backend() {
             &["relay: unpacked [ssh 127.0.0.1]"],
         ),
         (
+            "no privilege, two addresses of one port",
+            nat(HostPrivilege::None),
+            format!(
+                "{SSH}listen-address = \"10.0.0.1\"\n{}listen-address = \"10.0.0.2\"\n",
+                SSH.replace("ssh", "two")
+            ),
+            &[
+                "relay: unpacked [ssh 127.0.0.1]",
+                "relay-loopback",
+                "relay-loopback",
+            ],
+        ),
+        (
             "no privilege, portproxy: Windows refuses",
             nat(HostPrivilege::None),
             SSH.replace("none", "full") + &backend("portproxy"),
