@@ -237,11 +237,16 @@ fn judge(ini: &Ini, keys: Keys, mut found: Vec<Verdict>) -> Verdict {
     all(found, counted(ini.entries().len(), "key"))
 }
 
-/// The known name that is most like another one, written as in a file.
+/// The known name that is most like another one, written as in a file: at most two
+/// letters apart, or the only one with this key, in another section.
 fn alike(name: &str, known: &BTreeMap<String, (String, Kind)>) -> Option<String> {
     let distance = |known: &&String| strsim::damerau_levenshtein(name, known);
-    let nearest = known.keys().min_by_key(distance)?;
-    let (written, _) = known.get(nearest).filter(|_| distance(&nearest) <= 2)?;
+    let key_of = |name: &str| name.split_once('.').map(|(_, key)| key.to_owned());
+    let mut elsewhere = known.keys().filter(|known| key_of(known) == key_of(name));
+    let elsewhere = elsewhere.next().filter(|_| elsewhere.next().is_none());
+    let nearest = known.keys().min_by_key(distance);
+    let nearest = nearest.filter(|nearest| distance(nearest) <= 2);
+    let (written, _) = known.get(nearest.or(elsewhere)?)?;
     let (section, key) = written.split_once('.')?;
     Some(format!("[{section}] {key}"))
 }

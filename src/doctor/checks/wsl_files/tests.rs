@@ -44,6 +44,9 @@ fn wsl_conf_and_wslconfig() {
         "another name": |f| { f.wslconfig = Ok(None); f.wslconfig_near = vec!["/mnt/c/Users/me/.wslconfig.txt".into()] } => Warning, ".wslconfig.txt";
         "big endian": |f| f.wslconfig = Ok(Some(Ini::wslconfig(b"\xfe\xff\0["))) => Warning, "save it as UTF-8";
         "unknown": |f| is(f, "[wsl2]\nmemroy=4GB") => Info, "[wsl2] memory is meant?";
+        "another section": |f| is(f, "[wsl2]\nautoMemoryReclaim=gradual") => Info, "[experimental] autoMemoryReclaim is meant?";
+        "no section": |f| is(f, "instanceIdleTimeout=-1") => Info, "[general] instanceIdleTimeout is meant?";
+        "a key of many sections": |f| is(f, "[wslg]\nenabled=true") => Info, "WSL ignores [wslg] enabled";
         "unknown section": |f| is(f, "[wslg2]\nmemory=4GB") => Info, "[wsl2] memory is meant?";
         "backslash": |f| is(f, "[wsl2]\nkernel=C:\\wsl\\k\nmemory=4GB") => Warning, "WSL skips line 2 (kernel=C:\\wsl\\k)";
         "comment of others": |f| is(f, "; note\n[wsl2]\nmemory=4GB") => Warning, "skips line 1";
