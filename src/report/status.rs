@@ -71,7 +71,7 @@ pub struct Document {
 pub struct LinkEntry {
     /// Its name.
     pub name: String,
-    /// `wireguard`, `wireguard-userspace`, `tun` or `other`.
+    /// `wireguard`, `wireguard-userspace`, `tun`, `virtual` or `other`.
     pub kind: String,
     /// Its MTU in bytes.
     pub mtu: u32,
