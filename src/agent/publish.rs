@@ -12,7 +12,7 @@ use crate::{
     control::Signal,
     model::{
         Code, Finding, ForwardState, ForwardStatus, HostMemory, Link, LinkKind, ModeState, Node,
-        RelayLocation, Severity, micros,
+        RelayLocation, Severity, micros, or_empty,
     },
     report::{
         Changes, Document, Forwards, LinkEntry, Manager, RelayEntry, STATUS_VERSION, Tracker,
@@ -49,13 +49,6 @@ pub(super) struct Publisher {
     passes: u64,
     /// Why the status document was not written the last time.
     unwritable: Option<Finding>,
-}
-
-/// Empty without an address.
-fn text(address: Option<Ipv4Addr>) -> String {
-    address
-        .map(|address| address.to_string())
-        .unwrap_or_default()
 }
 
 impl Publisher {
@@ -144,12 +137,12 @@ impl Publisher {
             parts.push(match (old, new) {
                 (Some(old), Some(new)) => format!("{interface} address {old} -> {new}"),
                 (Some(old), None) => format!("{interface} address {old} is lost"),
-                (None, new) => format!("{interface} address {}", text(new)),
+                (None, new) => format!("{interface} address {}", or_empty(new)),
             });
             signals.push(Signal::AddressChanged {
                 interface,
-                old: text(old),
-                new: text(new),
+                old: or_empty(old),
+                new: or_empty(new),
             });
             self.published = new;
         }

@@ -8,11 +8,11 @@ use super::{
     argument::{self, Arguments},
     authorize::{Action, authorize},
     error::Error,
-    properties::{self, Forward, Health, Properties, plain, text},
+    properties::{self, Forward, Health, Properties, plain},
     quota::{Caller, Quotas},
     shared::Shared,
 };
-use crate::{control::RequestError, report::Document};
+use crate::{control::RequestError, model::or_empty, report::Document};
 
 /// The object at [`crate::control::PATH`].
 pub(super) struct Agent1 {
@@ -104,25 +104,25 @@ impl Agent1 {
     /// The watched interface. Here and below a text is empty where there is none.
     #[zbus(property)]
     fn interface(&self) -> String {
-        self.shown(|document| text(document.interface.as_ref()))
+        self.shown(|document| or_empty(document.interface.as_ref()))
     }
 
     /// This distribution's IPv4 address.
     #[zbus(property)]
     fn address(&self) -> String {
-        self.shown(|document| text(document.address))
+        self.shown(|document| or_empty(document.address))
     }
 
     /// Its gateway.
     #[zbus(property)]
     fn gateway(&self) -> String {
-        self.shown(|document| text(document.gateway))
+        self.shown(|document| or_empty(document.gateway))
     }
 
     /// Windows' own address.
     #[zbus(property)]
     fn windows_address(&self) -> String {
-        self.shown(|document| text(document.windows_address))
+        self.shown(|document| or_empty(document.windows_address))
     }
 
     /// The network file that is kept current.

@@ -1,12 +1,12 @@
 //! The properties: what of the status document the bus shows.
 
-use std::{collections::HashMap, fmt};
+use std::collections::HashMap;
 
 use zbus::{Variant, object_server::SignalEmitter};
 
 use crate::{
     control::NAME,
-    model::{ForwardStatus, HealthEntry},
+    model::{ForwardStatus, HealthEntry, or_empty},
     report::Document,
 };
 
@@ -24,11 +24,6 @@ pub(super) fn plain(text: String) -> String {
     } else {
         text
     }
-}
-
-/// The text of what there is, else nothing.
-pub(super) fn text(value: Option<impl fmt::Display>) -> String {
-    value.map(|value| value.to_string()).unwrap_or_default()
 }
 
 pub(super) fn health(document: &Document) -> Vec<Health> {
@@ -59,7 +54,7 @@ fn forward(served: &ForwardStatus) -> Forward {
         ),
         ("listen-port", served.listen.listen_port.get().into()),
         ("connect-port", served.connect_port.get().into()),
-        ("backend", text(served.backend).into()),
+        ("backend", or_empty(served.backend).into()),
         ("state", served.state.to_string().into()),
     ])
 }

@@ -39,5 +39,7 @@ pub use observation::{
 pub use socket::{Listening, Socket};
 pub use sysctl::{SysctlKey, SysctlReading, SysctlValue};
 pub(crate) use text::display_as_serialized;
-pub use text::{PlainText, counted, disturbs, excerpt, micros, plain, plain_within, visible};
+pub use text::{
+    PlainText, counted, disturbs, excerpt, micros, or_empty, plain, plain_within, visible,
+};
 pub use wireguard::{Device, DeviceReading, HANDSHAKE_STALE, Peer, PublicKey};

@@ -58,6 +58,12 @@ impl Observation {
         let gateways = self.routes.iter().filter_map(|route| route.gateway);
         endpoints.chain(gateways).any(|ip| ip.is_ipv6())
     }
+
+    /// The interface of this index.
+    #[must_use]
+    pub fn link(&self, index: u32) -> Option<&Link> {
+        self.links.iter().find(|link| link.index == index)
+    }
 }
 
 /// What carries a link.

@@ -83,6 +83,12 @@ pub fn counted(number: usize, one: &str) -> String {
     format!("{number} {one}{}", if number == 1 { "" } else { "s" })
 }
 
+/// The text of what there is, else nothing.
+#[must_use]
+pub fn or_empty(value: Option<impl fmt::Display>) -> String {
+    value.map(|value| value.to_string()).unwrap_or_default()
+}
+
 /// A duration in microseconds, as the journal's fields have it.
 #[must_use]
 pub fn micros(took: Duration) -> u64 {

@@ -60,7 +60,7 @@ pub(super) fn plan(seen: &Observation, plan: &mut Plan) {
         return;
     };
     let by = route.towards_gateway.filter(|by| *by != node.link.index);
-    let by = by.and_then(|by| seen.links.iter().find(|link| link.index == by));
+    let by = by.and_then(|by| seen.link(by));
     if let (Some(by), Some(gateway)) = (by, route.gateway) {
         let detail = format!(
             "packets to the gateway {gateway} leave by {} and not by {}",
@@ -152,7 +152,7 @@ fn default_link(seen: &Observation) -> Result<(&Link, Option<String>), Finding> 
             "there is no IPv4 default route in the main table".to_owned(),
         ));
     };
-    let tunnel = seen.links.iter().find(|link| link.index == tunnel.link);
+    let tunnel = seen.link(tunnel.link);
     let tunnel = tunnel.map_or_else(|| "a tunnel".to_owned(), |link| link.name.to_string());
     let with_address = || links().filter(|link| address_on(link, None, seen).is_some());
     let mut real = with_address().filter(|link| link.kind == LinkKind::Other);

@@ -11,7 +11,7 @@ use super::super::{
 use crate::{
     config::{Forward, Settings, Source},
     control::status,
-    model::{CountedForward, ForwardBackend, ForwardStatus, Severity},
+    model::{self, CountedForward, ForwardBackend, ForwardStatus, Severity},
     paths::Paths,
     report::Document,
 };
@@ -41,18 +41,14 @@ struct Row {
     counters: Option<Counters>,
 }
 
-/// What went through a forward since the relay began to serve it.
+/// What went through a forward since the relay began to serve it, and where that listens.
 #[derive(Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 struct Counters {
     /// When it was asked, in milliseconds since 1970 (UTC).
     taken_unix_ms: u64,
-    active: u32,
-    opened: u64,
-    failed: u64,
-    refused: u64,
-    bytes_in: u64,
-    bytes_out: u64,
+    #[serde(flatten)]
+    counted: model::Counters,
 }
 
 pub(super) async fn list(source: &Source, paths: &Paths, json: bool) -> anyhow::Result<Exit> {
@@ -112,15 +108,9 @@ fn row(forward: &Forward, document: Option<&Document>) -> Row {
         health: health.map(|entry| entry.code.clone()).collect(),
         counters: document.and_then(|document| {
             let (taken_unix_ms, entry) = entry_of(forward, document)?;
-            let counters = entry.counters;
             Some(Counters {
                 taken_unix_ms,
-                active: counters.active,
-                opened: counters.opened,
-                failed: counters.failed,
-                refused: counters.refused,
-                bytes_in: counters.bytes_in,
-                bytes_out: counters.bytes_out,
+                counted: entry.counters,
             })
         }),
     }

@@ -45,7 +45,7 @@ pub(crate) fn route(facts: &Facts) -> Judged {
         return Ok(error("no IPv4 default route"));
     };
     let name = |index: u32| {
-        let link = observation.links.iter().find(|link| link.index == index);
+        let link = observation.link(index);
         link.map_or_else(|| format!("link {index}"), |link| link.name.to_string())
     };
     let equal = routes

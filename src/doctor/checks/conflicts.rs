@@ -12,9 +12,7 @@ pub(crate) fn subnets(facts: &Facts) -> Judged {
     let (_, observation) = facts.observation()?;
     let mut nets: Vec<(String, Ipv4Net)> = facts.local()?.routes.clone();
     for address in &observation.addresses {
-        let mut links = observation.links.iter();
-        let link = links.find(|link| link.index == address.link);
-        if let (IpNet::V4(net), Some(link)) = (address.net, link) {
+        if let (IpNet::V4(net), Some(link)) = (address.net, observation.link(address.link)) {
             nets.push((link.name.to_string(), net.trunc()));
         }
     }

@@ -69,40 +69,32 @@ pub(crate) fn running(facts: &Facts) -> Judged {
 
 pub(crate) fn configured(facts: &Facts) -> Judged {
     let conf = facts.wsl_conf()?;
-    let entry = conf.entry("boot.systemd");
-    let (detail, fix) = match (entry, conf.bad().first()) {
-        (Some(entry), _) if boolean(&entry.value) == Some(true) => return Ok(ok("yes")),
-        (Some(entry), _) => (
-            format!("{entry} is \"{}\", which counts", excerpt(&entry.value)),
-            format!(
+    let systemd = facts.local()?.systemd;
+    let wrong = |detail: String| {
+        error(match systemd {
+            true => format!(
+                "{detail}: systemd runs, but after the next start of WSL no service will run"
+            ),
+            false => detail,
+        })
+    };
+    Ok(match (conf.entry("boot.systemd"), conf.bad().first()) {
+        (Some(entry), _) if boolean(&entry.value) == Some(true) => ok("yes"),
+        (Some(entry), _) => {
+            let value = excerpt(&entry.value);
+            wrong(format!("{entry} is \"{value}\", which counts")).fix(format!(
                 "Change line {} of /etc/wsl.conf to systemd=true",
                 entry.line
-            ),
-        ),
-        (None, Some(bad)) => (
-            format!(
-                "WSL reads no [boot] systemd=true: it stops at line {}",
-                bad.line
-            ),
-            format!(
-                "Correct line {} of /etc/wsl.conf ({}); below it, [boot] must have systemd=true",
-                bad.line, bad.problem
-            ),
-        ),
-        (None, None) => (
-            "[boot] systemd=true is not in the file".to_owned(),
-            String::new(),
-        ),
-    };
-    let verdict = error(if facts.local()?.systemd {
-        format!("{detail}: systemd runs, but after the next start of WSL no service will run")
-    } else {
-        detail
-    });
-    Ok(if fix.is_empty() {
-        verdict
-    } else {
-        verdict.fix(fix)
+            ))
+        }
+        (None, Some(bad)) => {
+            let (line, problem) = (bad.line, &bad.problem);
+            let detail = format!("WSL reads no [boot] systemd=true: it stops at line {line}");
+            wrong(detail).fix(format!(
+                "Correct line {line} of /etc/wsl.conf ({problem}); below it, [boot] must have systemd=true"
+            ))
+        }
+        (None, None) => wrong("[boot] systemd=true is not in the file".to_owned()),
     })
 }
 

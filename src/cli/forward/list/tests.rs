@@ -112,7 +112,8 @@ fn counters_are_below_the_table_and_raw_in_json() {
     assert_eq!(rows[0].counters, None, "the port proxy counts nothing");
     assert_eq!(
         serde_json::to_value(&rows[1].counters).unwrap(),
-        serde_json::json!({"taken-unix-ms": 5000, "active": 1, "opened": 2, "failed": 3,
+        serde_json::json!({"taken-unix-ms": 5000, "protocol": "udp",
+                "listen-address": "127.0.0.1", "listen-port": 51820, "active": 1, "opened": 2, "failed": 3,
                 "refused": 4, "bytes-in": 5000, "bytes-out": 6000})
     );
 }
