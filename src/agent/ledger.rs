@@ -8,7 +8,7 @@ use std::{
 
 use crate::{
     backoff::Retry,
-    model::{Action, ActionKey, Code, Finding, Subject},
+    model::{Action, Code, Finding, Subject},
 };
 
 /// So many times the same change within [`WINDOW`] is contested.
@@ -46,7 +46,7 @@ impl Entry {
 
 /// All actions that failed or were done lately.
 #[derive(Debug, Default)]
-pub(super) struct Ledger(BTreeMap<ActionKey, Entry>);
+pub(super) struct Ledger(BTreeMap<String, Entry>);
 
 impl Ledger {
     /// Whether an action may be tried now.
@@ -120,18 +120,14 @@ impl Ledger {
                 "{action} was done {times} times within {} s and undone each time",
                 WINDOW.as_secs()
             );
-            entry.finding = Some(Finding::new(
-                Code::Contested,
-                action.key().to_string(),
-                text,
-            ));
+            entry.finding = Some(Finding::new(Code::Contested, action.key(), text));
             entry.retry.due = Some(now + ASIDE);
             entry.done.clear();
         }
     }
 
     /// Forgets what was tried: it succeeded, and no other program can undo it.
-    pub(super) fn forget(&mut self, key: &ActionKey) {
+    pub(super) fn forget(&mut self, key: &str) {
         self.0.remove(key);
     }
 

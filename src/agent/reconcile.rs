@@ -273,7 +273,7 @@ impl<M: Machine> Agent<M> {
                 saved.as_ref().map_err(not_saved)?;
             }
             let failed = |error: ApplyError| {
-                let subject = action.key().to_string();
+                let subject = action.key();
                 let finding = Finding::new(error.code(), subject, error.to_string());
                 (finding, error.retry_can_help())
             };

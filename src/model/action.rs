@@ -46,23 +46,6 @@ pub enum Action {
     SyncRelay(Option<RelaySet>),
 }
 
-/// What an action changes; one at a time is in flight for each.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub enum ActionKey {
-    /// The network file.
-    NetworkFile,
-    /// A link's MTU.
-    Mtu(InterfaceName),
-    /// A kernel parameter.
-    Sysctl(SysctlKey),
-    /// The keepalives of a device.
-    Keepalive(InterfaceName),
-    /// Windows' forwards.
-    Forwards,
-    /// The relay's forwards.
-    Relay,
-}
-
 /// A new content for the network file. Its `Debug` has no content: it is a user's file.
 #[derive(Clone, PartialEq, Eq)]
 pub struct FileChange {
@@ -118,16 +101,16 @@ pub struct KeepaliveChange {
 }
 
 impl Action {
-    /// What this action changes.
+    /// What this action changes, for people too; one at a time is in flight for each.
     #[must_use]
-    pub fn key(&self) -> ActionKey {
+    pub fn key(&self) -> String {
         match self {
-            Self::WriteNetworkFile(_) => ActionKey::NetworkFile,
-            Self::SetMtu(change) => ActionKey::Mtu(change.name.clone()),
-            Self::WriteSysctl(change) => ActionKey::Sysctl(change.key.clone()),
-            Self::SetKeepalive(change) => ActionKey::Keepalive(change.name.clone()),
-            Self::SyncForwards(_) => ActionKey::Forwards,
-            Self::SyncRelay(_) => ActionKey::Relay,
+            Self::WriteNetworkFile(_) => "network file".to_owned(),
+            Self::SetMtu(change) => format!("{} mtu", change.name),
+            Self::WriteSysctl(change) => change.key.to_string(),
+            Self::SetKeepalive(change) => format!("{} keepalives", change.name),
+            Self::SyncForwards(_) => "Windows forwards".to_owned(),
+            Self::SyncRelay(_) => "relay forwards".to_owned(),
         }
     }
 
@@ -161,19 +144,6 @@ impl fmt::Debug for FileChange {
             .field("bytes", &self.after.len())
             .field("keys", &self.keys)
             .finish_non_exhaustive()
-    }
-}
-
-impl fmt::Display for ActionKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::NetworkFile => f.write_str("network file"),
-            Self::Mtu(name) => write!(f, "{name} mtu"),
-            Self::Sysctl(key) => write!(f, "{key}"),
-            Self::Keepalive(name) => write!(f, "{name} keepalives"),
-            Self::Forwards => f.write_str("Windows forwards"),
-            Self::Relay => f.write_str("relay forwards"),
-        }
     }
 }
 

@@ -19,7 +19,7 @@ mod sysctl;
 mod text;
 mod wireguard;
 
-pub use action::{Action, ActionKey, FileChange, KeepaliveChange, MtuChange, Plan, SysctlChange};
+pub use action::{Action, FileChange, KeepaliveChange, MtuChange, Plan, SysctlChange};
 pub use code::{Code, Severity};
 pub use dependent::{AddressChange, Dependent, UnitAction, UnitName};
 pub use drive_path::{DrivePath, NotADrivePath};
