@@ -32,6 +32,10 @@ use crate::route::{Permit, Route};
 /// Receives on one socket before other tasks get their turn.
 const RECEIVES_PER_TURN: usize = 64_usize.div_ceil(os::SLOTS);
 
+/// Sessions that make room for others in one turn. Opening one takes far longer than
+/// receiving a datagram, and a flood must leave time for those of known clients.
+const EVICTIONS_PER_TURN: u32 = 4;
+
 /// Failed receives in a row after which a socket pauses: most such errors are
 /// about a datagram sent earlier, but one that persists must not spin.
 const MAX_FAILURES: u32 = 64;
@@ -53,6 +57,8 @@ pub(crate) struct Udp {
     sessions: RefCell<HashMap<SocketAddrV4, Entry>>,
     /// The clients that have not sent after an answer, the oldest session first.
     unconfirmed: RefCell<BTreeMap<u64, SocketAddrV4>>,
+    /// The sessions that made room in this turn, which began then.
+    evictions: Cell<(Option<Instant>, u32)>,
 }
 
 /// A session and the task that carries the guest's answers.
@@ -86,6 +92,7 @@ impl Udp {
             route,
             sessions: RefCell::default(),
             unconfirmed: RefCell::default(),
+            evictions: Cell::default(),
         }))
     }
 
@@ -222,16 +229,21 @@ impl Udp {
         Ok(opened)
     }
 
-    /// The session of the client that just sent so many datagrams.
-    fn session(self: &Rc<Self>, from: SocketAddrV4, datagrams: usize) -> Option<Rc<Client>> {
+    /// The session of the client that sent these datagrams, received in a turn that
+    /// began then.
+    fn session(self: &Rc<Self>, group: &Group<'_>, turn: Instant) -> Option<Rc<Client>> {
+        let from = group.from;
         if let Some(entry) = self.sessions.borrow().get(&from) {
             return Some(Rc::clone(&entry.client));
         }
         if !self.route.has_room() {
-            if !self.make_room() {
-                self.route.refuse(datagrams, None);
+            let (last, count) = self.evictions.get();
+            let count = if last == Some(turn) { count } else { 0 };
+            if count == EVICTIONS_PER_TURN || !self.make_room() {
+                self.route.refuse(group.count, None);
                 return None;
             }
+            self.evictions.set((Some(turn), count + 1));
             self.route.refuse(1, None);
         }
         let opened = self.open_session(from, 0, false);
@@ -245,7 +257,7 @@ impl Udp {
     pub(crate) async fn carry_inward(self: Rc<Self>) {
         let route = &self.route;
         carry(&self.socket, &route.context, |group, now| {
-            let Some(client) = self.session(group.from, group.count) else {
+            let Some(client) = self.session(group, now) else {
                 return;
             };
             client.last_datagram.set(now);

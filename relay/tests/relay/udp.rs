@@ -282,6 +282,40 @@ fn made_up_senders_shut_nobody_out() {
     assert!(relay.memory() < 64 << 20, "{} bytes", relay.memory());
 }
 
+/// A flood that does not end takes little from a client that is known.
+#[cfg(target_os = "linux")]
+#[test]
+fn known_client_gets_through_a_flood() {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    let mut relay = Relay::start();
+    relay.wanted.limits.udp_sessions = 512;
+    let at = relay.forward(Protocol::Udp, answering());
+    let known = client(at);
+    ask(&known);
+    ask(&known);
+    let over = AtomicBool::new(false);
+    let answered = thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                while !over.load(Ordering::Relaxed) {
+                    flood(at, 100);
+                }
+            });
+        }
+        relay.wait_for_counters(at, |counters| counters.refused > 5000);
+        let answered = (0..50).filter(|_| {
+            known.send(b"question").unwrap();
+            known.recv(&mut [0; 16]).is_ok()
+        });
+        let answered = answered.count();
+        over.store(true, Ordering::Relaxed);
+        answered
+    });
+    println!("{answered} of 50 answered");
+    assert!(answered >= 30, "{answered} of 50 answered");
+}
+
 #[test]
 fn answers_to_made_up_senders_shut_nobody_out() {
     let mut relay = Relay::start();
