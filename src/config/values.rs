@@ -8,7 +8,7 @@ use serde::{Deserialize, Deserializer, Serialize, de};
 use toml::de::{Error, ValueDeserializer};
 
 use crate::model::{
-    Firewall, InterfaceName, Protocol, SysctlKey, SysctlValue, display_as_serialized,
+    Firewall, InterfaceName, Protocol, SysctlKey, SysctlValue, display_as_serialized, guid,
 };
 
 display_as_serialized!(Underlay, Backend);
@@ -85,10 +85,8 @@ impl TryFrom<String> for Interface {
         if text == "auto" {
             return Ok(Self::Auto);
         }
-        let bare = text.trim_start_matches('{').trim_end_matches('}');
-        let groups: Vec<usize> = bare.split('-').map(str::len).collect();
-        if groups == [8, 4, 4, 4, 12] && bare.chars().all(|c| c == '-' || c.is_ascii_hexdigit()) {
-            return Ok(Self::Guid(bare.to_ascii_lowercase()));
+        if let Some(guid) = guid(&text) {
+            return Ok(Self::Guid(guid));
         }
         InterfaceName::new(&text).map(Self::Named).ok_or_else(|| {
             format!(

@@ -11,7 +11,7 @@ use ipnet::Ipv4Net;
 use super::verdict::{NOT_WSL, Verdict, skipped};
 use crate::{
     config::Settings,
-    interop::ini::Ini,
+    interop::{Drives, ini::Ini},
     model::{Code, Mode, Nameserver, Node, Observation, Plan, Socket},
     observe::ResolvConf,
     plan,
@@ -85,6 +85,8 @@ pub(super) struct Local {
     /// Whether the Hyper-V driver follows Windows' clock; `None` where there is no
     /// such driver.
     pub(super) follows: Option<bool>,
+    /// Windows' drives.
+    pub(super) drives: Drives,
     /// Processes of this distribution.
     pub(super) processes: Vec<Process>,
     /// Files whose owner and mode matter.
@@ -295,6 +297,8 @@ pub(super) struct Process {
     pub(super) arguments: String,
     /// Its working directory, where this user can read it.
     pub(super) folder: Option<String>,
+    /// The unit of the system's service that it belongs to.
+    pub(super) service: Option<String>,
 }
 
 /// What a file is for, which decides who may read and write it.

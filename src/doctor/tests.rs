@@ -15,7 +15,7 @@ use crate::{
             Pollers, Process, Resolver, Secrecy, UnitState, Units,
         },
     },
-    interop::ini::Ini,
+    interop::{Drives, ini::Ini},
     model::{
         Address, DefaultRoute, Device, DeviceReading, HealthEntry, HostMemory, InterfaceName, Link,
         LinkKind, Mode, ModeState, NetworkFile, Observation, Peer, Protocol, PublicKey, Socket,
@@ -105,6 +105,10 @@ pub(super) fn healthy() -> Facts {
     facts
 }
 
+/// C: at /mnt/c and D: elsewhere, as by fstab.
+const DRIVES: &str = "90 72 0:46 / /mnt/c rw - 9p C:\\134 rw,aname=drvfs;path=C:\\134\n\
+    91 72 0:47 / /srv/d rw - 9p D: rw,aname=drvfs;path=D:\n";
+
 fn local() -> Local {
     Local {
         release: "6.6.87.2-microsoft-standard-WSL2".into(),
@@ -131,10 +135,12 @@ fn local() -> Local {
             ahead_ms: -3,
         }),
         follows: Some(true),
+        drives: Drives::of(DRIVES.as_bytes(), b"", |_| None),
         processes: vec![Process {
             name: "sshd".into(),
             arguments: "sshd -D".into(),
             folder: Some("/".into()),
+            service: Some("ssh.service".into()),
         }],
         guarded: vec![
             guarded("/etc/wslmesh", Secrecy::OwnFolder, 0o755),

@@ -6,10 +6,20 @@ use std::{
 };
 
 use super::ini::{self, Ini};
-use crate::{fs::read_bounded, model::DrivePath};
+use crate::{
+    fs::read_bounded,
+    model::{DrivePath, guid},
+};
 
 /// WSL's own mounts behind those that users see (microsoft/WSL: util.cpp, UtilFindMount).
 const INTERNAL: &str = "/run/wsl/virtiofs-mounts";
+
+/// Links from the names of virtiofs shares, which are GUIDs since WSL 2.8, to what they
+/// show (microsoft/WSL: drvfs.cpp, SaveVirtiofsTagMapping).
+const SHARES: &str = "run/wsl/virtiofs";
+
+/// Most bytes of a mountinfo that are read.
+const MOUNTINFO: usize = 4 << 20;
 
 /// Windows' drives.
 #[derive(Debug, Clone)]
@@ -32,16 +42,43 @@ impl Drives {
     /// The drives that are mounted now.
     #[must_use]
     pub fn read() -> Self {
-        let mountinfo = fs::read("/proc/self/mountinfo").unwrap_or_default();
-        let conf = read_bounded(Path::new("/etc/wsl.conf"), ini::MOST).unwrap_or_default();
-        Self::from_files(&mountinfo, &conf)
+        Self::below(Path::new("/"))
     }
 
-    pub(crate) fn from_files(mountinfo: &[u8], conf: &[u8]) -> Self {
+    /// The same from the files below a root.
+    pub(crate) fn below(root: &Path) -> Self {
+        let read = |file, most| read_bounded(&root.join(file), most).unwrap_or_default();
+        let mountinfo = read("proc/self/mountinfo", MOUNTINFO);
+        let conf = read("etc/wsl.conf", ini::MOST);
+        let shown = |share: &str| {
+            let to = fs::read_link(root.join(SHARES).join(share)).ok()?;
+            Some(to.to_string_lossy().into_owned())
+        };
+        Self::of(&mountinfo, &conf, shown)
+    }
+
+    /// The same from these files; `shown` is what a virtiofs share shows.
+    pub(crate) fn of(
+        mountinfo: &[u8],
+        conf: &[u8],
+        shown: impl Fn(&str) -> Option<String>,
+    ) -> Self {
         Self {
-            mounted: mounted(&String::from_utf8_lossy(mountinfo)),
+            mounted: mounted(&String::from_utf8_lossy(mountinfo), shown),
             root: automount_root(conf),
         }
+    }
+
+    /// Whether none is mounted.
+    pub(crate) fn none(&self) -> bool {
+        self.mounted.is_empty()
+    }
+
+    /// Whether a path is on one of them.
+    pub(crate) fn hold(&self, path: &str) -> bool {
+        self.mounted
+            .iter()
+            .any(|drive| Path::new(path).starts_with(&drive.at))
     }
 
     /// The folder of a drive: where it is mounted, else where WSL would mount it.
@@ -76,7 +113,7 @@ impl Drives {
 
 /// The drives in a mountinfo (proc_pid_mountinfo(5)). Only whole drives: others mount
 /// folders of one.
-fn mounted(mountinfo: &str) -> Vec<Mounted> {
+fn mounted(mountinfo: &str, shown: impl Fn(&str) -> Option<String>) -> Vec<Mounted> {
     let mut found: Vec<Mounted> = Vec::new();
     for line in mountinfo.lines() {
         let Some((place, system)) = line.split_once(" - ") else {
@@ -92,8 +129,8 @@ fn mounted(mountinfo: &str) -> Vec<Mounted> {
         let mut system = system.splitn(3, ' ').map(unescaped);
         let mut next = || system.next().unwrap_or_default();
         let (kind, source, options) = (next(), next(), next());
-        if let Some(letter) = letter(&kind, &source, &options)
-            && root == "/"
+        let shown = |share: &str| shown(guid(share).is_some().then_some(share)?);
+        if let Some(letter) = letter(&kind, &source, root, &options, shown)
             && !at.starts_with(INTERNAL)
         {
             let masks = options.split([',', ';']).filter(|option| {
@@ -111,29 +148,47 @@ fn mounted(mountinfo: &str) -> Vec<Mounted> {
     found
 }
 
-/// The drive behind a mount (microsoft/WSL: util.cpp, UtilFindMount and
-/// UtilParsePlan9MountSource).
-fn letter(kind: &str, source: &str, options: &str) -> Option<char> {
-    let drive = match kind {
+/// The drive behind a mount of its root (microsoft/WSL: util.cpp, UtilFindMount and
+/// UtilParsePlan9MountSource; drvfs.cpp, QueryVirtiofsMountSource).
+fn letter(
+    kind: &str,
+    source: &str,
+    root: &str,
+    options: &str,
+    shown: impl Fn(&str) -> Option<String>,
+) -> Option<char> {
+    let (shows, root) = match kind {
         "9p" => {
             let mut options = options.split(',');
             let name = options.find_map(|option| option.strip_prefix("aname=drvfs"))?;
-            let path = name.split(';').find_map(|part| part.strip_prefix("path="));
-            path?.trim_end_matches(['\\', '/']).strip_suffix(':')?
+            let path = name
+                .split(';')
+                .find_map(|part| part.strip_prefix("path="))?;
+            (path.to_owned(), root)
         }
-        "drvfs" => source.trim_end_matches(['\\', '/']).strip_suffix(':')?,
-        // drvfsC, or drvfsaC where the mount has administrator rights.
-        "virtiofs" => {
-            let tag = source.strip_prefix("drvfs")?;
-            tag.strip_prefix('a')
-                .filter(|rest| !rest.is_empty())
-                .unwrap_or(tag)
+        "drvfs" => (source.to_owned(), root),
+        // A folder of the device that has all shares (WSL after 2.9.4).
+        "virtiofs" if matches!(source, "drvfs" | "drvfsa") => {
+            (shown(root.strip_prefix('/')?)?, "/")
         }
+        // A share whose name is a GUID; before WSL 2.8 drvfsC1, or drvfsaC1 where it has
+        // administrator rights, by letter and number.
+        "virtiofs" => match source.strip_prefix("drvfs") {
+            Some(tag) => {
+                let tag = tag.trim_end_matches(|c: char| c.is_ascii_digit());
+                let letter = tag.strip_prefix('a').filter(|rest| !rest.is_empty());
+                (format!("{}:", letter.unwrap_or(tag)), root)
+            }
+            None => (shown(source)?, root),
+        },
         _ => return None,
     };
+    let drive = shows.trim_end_matches(['\\', '/']).strip_suffix(':')?;
     let mut letters = drive.chars();
     match (letters.next(), letters.next()) {
-        (Some(letter), None) if letter.is_ascii_alphabetic() => Some(letter.to_ascii_lowercase()),
+        (Some(letter), None) if letter.is_ascii_alphabetic() && root == "/" => {
+            Some(letter.to_ascii_lowercase())
+        }
         _ => None,
     }
 }

@@ -15,7 +15,7 @@ fn by(names: &[&str]) -> Interop {
             .map(|name| format!("/nonexistent/{number}/{name}").into())
             .collect(),
         powershell: "/mnt/c/powershell.exe".into(),
-        drives: Drives::from_files(b"", b""),
+        drives: Drives::of(b"", b"", |_| None),
     }
 }
 

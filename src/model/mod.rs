@@ -40,6 +40,6 @@ pub use socket::{Listening, Socket};
 pub use sysctl::{SysctlKey, SysctlReading, SysctlValue};
 pub(crate) use text::display_as_serialized;
 pub use text::{
-    PlainText, counted, disturbs, excerpt, micros, or_empty, plain, plain_within, visible,
+    PlainText, counted, disturbs, excerpt, guid, micros, or_empty, plain, plain_within, visible,
 };
 pub use wireguard::{Device, DeviceReading, HANDSHAKE_STALE, Peer, PublicKey};

@@ -77,6 +77,15 @@ pub fn plain_within(text: &str, most: usize) -> String {
     line
 }
 
+/// A GUID as Windows writes it, in braces or without: in lower case, without them.
+#[must_use]
+pub fn guid(text: &str) -> Option<String> {
+    let bare = text.trim_start_matches('{').trim_end_matches('}');
+    let is_part = |c: char| c.is_ascii_hexdigit() || c == '-';
+    let groups = bare.split('-').map(str::len).eq([8, 4, 4, 4, 12]);
+    (groups && bare.chars().all(is_part)).then(|| bare.to_ascii_lowercase())
+}
+
 /// `1 key`, `3 keys`.
 #[must_use]
 pub fn counted(number: usize, one: &str) -> String {

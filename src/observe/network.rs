@@ -9,7 +9,7 @@ use netlink_packet_route::{
 
 use crate::{
     config::Interface,
-    model::{Address, DefaultRoute, InterfaceName, Link, LinkKind},
+    model::{Address, DefaultRoute, InterfaceName, Link, LinkKind, guid},
     netlink::{Netlink, NetlinkError, attribute, kind_of, mtu_of, name_of},
     wireguard,
 };
@@ -57,7 +57,7 @@ fn link(message: &LinkMessage, want_guid: bool) -> Option<Link> {
         index: message.header.index,
         kind,
         mtu: mtu_of(message)?,
-        guid: want_guid.then(|| guid(&name)).flatten(),
+        guid: want_guid.then(|| guid_of(&name)).flatten(),
         name,
     })
 }
@@ -76,7 +76,7 @@ fn kind(message: &LinkMessage, name: &InterfaceName) -> LinkKind {
     }
 }
 
-fn guid(name: &InterfaceName) -> Option<String> {
+fn guid_of(name: &InterfaceName) -> Option<String> {
     guid_in(&fs::read_link(format!("/sys/class/net/{name}")).ok()?)
 }
 
@@ -94,9 +94,7 @@ fn guid_in(link: &Path) -> Option<String> {
     if starts(device, "virtio")? {
         device = device.ancestors().nth(3)?;
     }
-    let name = device.file_name()?.to_str()?.to_ascii_lowercase();
-    let is_part = |c: char| c.is_ascii_hexdigit() || c == '-';
-    (name.len() == 36 && name.chars().all(is_part)).then_some(name)
+    guid(device.file_name()?.to_str()?)
 }
 
 /// A route with several next hops is one default route for each.

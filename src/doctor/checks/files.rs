@@ -34,12 +34,11 @@ pub(crate) fn own(facts: &Facts) -> Judged {
 
 pub(crate) fn keys(facts: &Facts) -> Judged {
     let local = facts.local()?;
-    let on_windows = on_windows(facts);
     let mut keys: Vec<&Guarded> = local.guarded.iter().collect();
     keys.retain(|file| file.secrecy == Secrecy::Secret);
     let found = keys.iter().filter_map(|file| {
         let (path, (_, mode)) = (&file.path, file.state?);
-        let fix = if on_windows(path) {
+        let fix = if local.drives.hold(path) {
             "Move the key into the Linux file system; on a Windows drive `chmod` needs [automount] options=\"metadata\" in /etc/wsl.conf".to_owned()
         } else {
             format!("Run `chmod 600 {path}`")
@@ -50,35 +49,21 @@ pub(crate) fn keys(facts: &Facts) -> Judged {
     Ok(beside_hidden(verdict, !keys.is_empty(), &local.hidden_keys))
 }
 
-/// Tells whether a path is on a drive of Windows.
-fn on_windows(facts: &Facts) -> impl Fn(&str) -> bool {
-    let conf = facts.wsl_conf().unwrap_or_default();
-    let root = conf.get("automount.root").unwrap_or("/mnt");
-    let (wsl, root) = (facts.wsl, root.trim_end_matches('/').to_owned());
-    move |path| {
-        let below = path.strip_prefix(&root);
-        let below = below.and_then(|rest| rest.strip_prefix('/'));
-        let mut drive = below.unwrap_or_default().chars();
-        let letter = drive.next().is_some_and(|c| c.is_ascii_lowercase());
-        wsl && letter && matches!(drive.next(), None | Some('/'))
-    }
-}
-
 pub(crate) fn drives(facts: &Facts) -> Judged {
     facts.wsl()?;
     let file = facts.settings()?.config_file.display().to_string();
-    let on_windows = on_windows(facts);
-    let file = on_windows(&file).then(|| {
+    let local = facts.local()?;
+    let file = local.drives.hold(&file).then(|| {
         warning(format!(
             "the network file {file} is on a Windows drive, which can be missing or slow when it is needed"
         ))
     });
-    let processes = facts.local()?.processes.iter();
-    let working = processes.filter_map(|process| {
-        let folder = process.folder.as_deref()?;
+    let working = local.processes.iter().filter_map(|process| {
+        // People may work where they like, and our keep-alive does.
+        let (folder, service) = (process.folder.as_deref()?, process.service.as_deref()?);
         // The agent has to start Windows programs from there.
-        let ours = process.name.starts_with("wslmesh") || process.name == "init";
-        (on_windows(folder) && !ours).then(|| format!("{} works in {folder}", process.name))
+        let other = service != "wslmesh.service";
+        (local.drives.hold(folder) && other).then(|| format!("{service} works in {folder}"))
     });
     let working: BTreeSet<String> = working.collect();
     let found = file.into_iter().chain(working.into_iter().map(info));

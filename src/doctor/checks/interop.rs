@@ -68,7 +68,8 @@ pub(crate) fn conf(facts: &Facts) -> Judged {
         (off("interop.enabled")).then(|| {
             error("[interop] enabled=false: no Windows program can be started").fix(enable("interop"))
         }),
-        (off("automount.enabled")).then(|| {
+        // By /etc/fstab, a drive may be mounted all the same.
+        (off("automount.enabled") && facts.local()?.drives.none()).then(|| {
             error("[automount] enabled=false: powershell.exe cannot be found without a Windows drive")
                 .fix(enable("automount"))
         }),

@@ -7,7 +7,10 @@ use ipnet::Ipv4Net;
 use super::{clock, dns, files, machine, pollers, root::Root};
 use crate::{
     doctor::facts::{Local, Process, Secrecy},
-    interop::ini::{self, Ini},
+    interop::{
+        Drives,
+        ini::{self, Ini},
+    },
     model::{Protocol, Socket},
     observe,
 };
@@ -44,6 +47,7 @@ pub(super) fn read(root: &Root, own: &[(String, Secrecy)], home: Option<&str>) -
         resolver: dns::resolver(root),
         drift: clock::drift(root),
         follows: clock::follows(root),
+        drives: Drives::below(&root.at("/")),
         processes: processes(root),
         guarded: files::guarded(root, own, home),
         hidden_keys: files::hidden_keys(root, home),
@@ -88,9 +92,21 @@ fn processes(root: &Root) -> Vec<Process> {
             name: root.line(&format!("{folder}/comm"))?,
             arguments: arguments.collect(),
             folder: root.link(&format!("{folder}/cwd")),
+            service: service(&root.text_or_empty(&format!("{folder}/cgroup"), 4096)),
         })
     };
     ids.take(PROCESSES).filter_map(process).collect()
+}
+
+/// The system's service in a process's control groups (cgroups(7)).
+fn service(groups: &str) -> Option<String> {
+    let paths = groups.lines().filter_map(|line| line.splitn(3, ':').nth(2));
+    let mut names = paths.filter_map(|path| path.strip_prefix("/system.slice/"));
+    let unit = names
+        .next()?
+        .split('/')
+        .find(|name| name.ends_with(".service"));
+    unit.map(str::to_owned)
 }
 
 #[cfg(test)]

@@ -18,6 +18,8 @@ fn automount_roots() {
     }
 }
 
+const SHARE: &str = "{1c64b8d1-9d52-4b4e-9b4e-3f3c0b0a7a11}";
+
 #[test]
 fn drives_are_where_they_are_mounted() {
     let p9 = |at: &str, name: &str| {
@@ -56,7 +58,44 @@ fn drives_are_where_they_are_mounted() {
             Some("/mnt/c"),
         ),
         (
+            "90 72 0:46 / /mnt/c rw - virtiofs drvfsC0 rw\n",
+            Some("/mnt/c"),
+        ),
+        (
+            "90 72 0:46 / /mnt/c rw - virtiofs drvfsaC12 rw\n",
+            Some("/mnt/c"),
+        ),
+        (
             "90 72 0:46 / /run/wsl/virtiofs-mounts/x rw - virtiofs drvfsC rw\n",
+            None,
+        ),
+        // Since WSL 2.8 a share's name is a GUID.
+        (
+            &format!("90 72 0:46 / /mnt/c rw - virtiofs {SHARE} rw\n"),
+            Some("/mnt/c"),
+        ),
+        (
+            &format!("90 72 0:46 /Users /c rw - virtiofs {SHARE} rw\n"),
+            None,
+        ),
+        (
+            &format!(
+                "90 72 0:46 / /mnt/x rw - virtiofs {} rw\n",
+                SHARE.replace('1', "2")
+            ),
+            None,
+        ),
+        ("90 72 0:46 / /mnt/c rw - virtiofs ../C rw\n", None),
+        // After 2.9.4 it is a folder of one device, which has a mount of its own.
+        (
+            &format!(
+                "89 72 0:46 / /run/wsl/virtiofs-mounts/drvfsa rw - virtiofs drvfsa rw\n\
+                 90 72 0:46 /{SHARE} /mnt/c rw - virtiofs drvfsa rw\n"
+            ),
+            Some("/mnt/c"),
+        ),
+        (
+            &format!("90 72 0:46 /{SHARE}/Users /mnt/c rw - virtiofs drvfs rw\n"),
             None,
         ),
         // A folder of the drive, as docker binds them.
@@ -64,21 +103,30 @@ fn drives_are_where_they_are_mounted() {
         ("not a mount - 9p", None),
     ];
     for (mountinfo, at) in table {
-        let drives = Drives::from_files(mountinfo.as_bytes(), b"[automount]\nroot=/guess\n");
+        let shown = |share: &str| match share {
+            SHARE => Some("C:\\".to_owned()),
+            "../C" => panic!("no share has this name"),
+            _ => None,
+        };
+        let drives = Drives::of(mountinfo.as_bytes(), b"[automount]\nroot=/guess\n", shown);
+        assert_eq!(
+            drives.hold("/mnt/c/x") || drives.hold("/srv/win c"),
+            at.is_some()
+        );
         let at = at.unwrap_or("/guess/c");
         assert_eq!(drives.folder('C'), Path::new(at), "{mountinfo}");
         let path = DrivePath::new("C:\\Users\\ann").unwrap();
         assert_eq!(drives.on_linux(&path), Path::new(at).join("Users/ann"));
     }
     let hidden = format!("{c}91 72 0:50 / /mnt rw - tmpfs none rw\n");
-    let drives = Drives::from_files(hidden.as_bytes(), b"[automount]\nroot=/guess\n");
+    let drives = Drives::of(hidden.as_bytes(), b"[automount]\nroot=/guess\n", |_| None);
     assert_eq!(drives.folder('c'), Path::new("/guess/c"));
 }
 
 #[test]
 fn masks_are_named() {
     let mountinfo = "90 72 0:46 / /mnt/c rw - 9p C:\\134 rw,aname=drvfs;path=C:\\134;uid=1000;umask=77;fmask=11,access=client\n";
-    let drives = Drives::from_files(mountinfo.as_bytes(), b"");
+    let drives = Drives::of(mountinfo.as_bytes(), b"", |_| None);
     let reason = drives.reason(Path::new("/mnt/c/Windows"));
     assert_eq!(reason, "the drive is mounted with umask=77,fmask=11");
     let reason = drives.reason(Path::new("/mnt/cc"));

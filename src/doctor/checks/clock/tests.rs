@@ -12,6 +12,7 @@ fn runs(facts: &mut Facts, names: &[&str]) {
             name: (*name).into(),
             arguments: String::new(),
             folder: None,
+            service: None,
         })
         .collect();
 }

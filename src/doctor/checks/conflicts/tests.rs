@@ -9,6 +9,7 @@ fn runs(facts: &mut Facts, name: &str, arguments: &str) {
         name: name.into(),
         arguments: arguments.into(),
         folder: None,
+        service: None,
     });
 }
 

@@ -1,8 +1,5 @@
 use super::*;
-use crate::{
-    doctor::{facts::Process, tests::table},
-    interop::ini::Ini,
-};
+use crate::doctor::{facts::Process, tests::table};
 
 fn file(facts: &mut Facts, path: &str, secrecy: Secrecy, state: Option<(u32, u32)>) {
     let path = path.to_owned();
@@ -17,11 +14,12 @@ fn hide(facts: &mut Facts) {
     facts.local_mut().hidden_keys.push("/etc/wireguard".into());
 }
 
-fn works(facts: &mut Facts, name: &str, folder: &str) {
+fn works(facts: &mut Facts, service: &str, folder: &str) {
     facts.local_mut().processes.push(Process {
-        name: name.into(),
+        name: "node".into(),
         arguments: String::new(),
         folder: Some(folder.into()),
+        service: (!service.is_empty()).then(|| service.into()),
     });
 }
 
@@ -65,12 +63,10 @@ fn work_on_drives_of_windows() {
     table! { "files-drives";
         "elsewhere": Facts::elsewhere => Skipped, "not WSL";
         "the network file": |f| f.settings.as_mut().unwrap().config_file = "/mnt/c/x.conf".into() => Warning, "/mnt/c/x.conf";
-        "a service": |f| works(f, "node", "/mnt/d") => Info, "node works in /mnt/d";
-        "wslmesh": |f| works(f, "wslmesh-relay", "/mnt/c") => Ok, "none";
-        "no drive": |f| works(f, "node", "/mnt/wsl/x") => Ok, "none";
-        "another root": |f| {
-            f.local_mut().wsl_conf = Ok(Some(Ini::wsl_conf("[automount]\nroot=/".as_bytes())));
-            works(f, "node", "/c/Users");
-        } => Info, "/c/Users";
+        "a service": |f| works(f, "node.service", "/mnt/c/x") => Info, "node.service works in /mnt/c/x";
+        "on a drive elsewhere": |f| works(f, "node.service", "/srv/d") => Info, "/srv/d";
+        "wslmesh": |f| works(f, "wslmesh.service", "/mnt/c") => Ok, "none";
+        "a shell": |f| works(f, "", "/mnt/c/Users") => Ok, "none";
+        "no drive": |f| works(f, "node.service", "/mnt/d/x") => Ok, "none";
     }
 }

@@ -1,7 +1,7 @@
 use super::*;
 use crate::{
     doctor::tests::{document, table},
-    interop::ini::Ini,
+    interop::{Drives, ini::Ini},
 };
 
 fn conf_is(facts: &mut Facts, text: &str) {
@@ -38,7 +38,11 @@ fn interop() {
     table! { "interop-conf";
         "elsewhere": Facts::elsewhere => Skipped, "not WSL";
         "off": |f| conf_is(f, "[interop]\nenabled=false") => Error, "[interop] enabled=false";
-        "no drives": |f| conf_is(f, "[automount]\nenabled=0") => Error, "[automount]";
+        "no drives": |f| {
+            conf_is(f, "[automount]\nenabled=0");
+            f.local_mut().drives = Drives::of(b"", b"", |_| None);
+        } => Error, "[automount]";
+        "drives by fstab": |f| conf_is(f, "[automount]\nenabled=0") => Ok, "nothing";
         "no path": |f| conf_is(f, "[interop]\nappendWindowsPath=false") => Info, "full paths";
         "unreadable": |f| f.local_mut().wsl_conf = Err("EACCES".into()) => Skipped, "EACCES";
     }

@@ -22,6 +22,12 @@ fn reads_below_a_root() {
         ("/proc/net/udp", "head\n"),
         ("/etc/wsl.conf", "[boot]\nsystemd=true\n"),
         ("/run/systemd/system/x", ""),
+        (
+            "/proc/self/mountinfo",
+            "90 72 0:46 / /mnt/c rw - 9p C:\\134 rw,aname=drvfs;path=C:\\134\n",
+        ),
+        ("/proc/7/comm", "node\n"),
+        ("/proc/7/cgroup", "0::/system.slice/node.service\n"),
     ]);
     let local = read(&root, &[], None);
     assert_eq!(local.release, "6.6.87.2-microsoft-standard-WSL2");
@@ -29,8 +35,37 @@ fn reads_below_a_root() {
     assert_eq!(local.mtu_probing.as_deref(), Some("1"));
     let conf = local.wsl_conf.unwrap().unwrap();
     assert_eq!(conf.get("boot.systemd"), Some("true"));
+    assert!(local.drives.hold("/mnt/c/Users") && !local.drives.hold("/mnt/d"));
+    assert_eq!(local.processes[0].service.as_deref(), Some("node.service"));
     let sockets = local.sockets.unwrap();
     assert_eq!(sockets[0].to_string(), "tcp 0.0.0.0:22");
+}
+
+#[test]
+fn services_of_the_system() {
+    let table = [
+        ("0::/system.slice/node.service\n", Some("node.service")),
+        (
+            "0::/system.slice/system-web.slice/web@1.service/inner\n",
+            Some("web@1.service"),
+        ),
+        (
+            "9:memory:/\n1:name=systemd:/system.slice/node.service\n",
+            Some("node.service"),
+        ),
+        // What wsl.exe starts, a terminal's shell and a user's own service.
+        ("0::/\n", None),
+        ("0::/user.slice/user-1000.slice/session-1.scope\n", None),
+        (
+            "0::/user.slice/user-1000.slice/user@1000.service/app.slice/x.service\n",
+            None,
+        ),
+        ("0::/system.slice/x.mount\n", None),
+        ("", None),
+    ];
+    for (groups, unit) in table {
+        assert_eq!(service(groups).as_deref(), unit, "{groups}");
+    }
 }
 
 #[test]

@@ -6,7 +6,7 @@ use crate::doctor::tests::{machine, write};
 #[test]
 fn only_one_wslconfig_is_used() {
     let (_folder, root) = machine(&[]);
-    let read = || drive(&root, &Drives::from_files(b"", b""));
+    let read = || drive(&root, &Drives::of(b"", b"", |_| None));
     assert!(read().wslconfig.is_err());
     fs::create_dir_all(root.at("/mnt/d/Users/Public")).unwrap();
     fs::create_dir_all(root.at("/mnt/d/Users/ann")).unwrap();
