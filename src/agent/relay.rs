@@ -59,6 +59,8 @@ pub(super) struct Supervisor {
     deadline: Option<Instant>,
     /// When it sent its last event.
     heard: Option<Instant>,
+    /// When it was asked what it has not answered.
+    asked: Option<Instant>,
     wanted: Option<RelaySet>,
     /// Number of the last command.
     serial: u64,
@@ -222,13 +224,22 @@ impl Supervisor {
             limits,
         };
         let listens = command.forwards.iter().map(|forward| forward.listen);
-        self.listeners.sent(self.serial, listens.collect());
+        let now = Instant::now();
+        self.listeners.sent(self.serial, now, listens.collect());
         match process.send(&Command::SetForwards(command)) {
-            Ok(()) => self.deadline = Some(Instant::now() + DEADLINE),
+            Ok(()) => self.expect(),
             Err(error) => {
                 self.fail(&error);
             }
         }
+    }
+
+    /// Sets the deadline of a relay that runs by what it owes for longest: a later
+    /// command gives it no more time for the one before.
+    fn expect(&mut self) {
+        let owes = [self.listeners.waits_since(), self.asked];
+        let since = owes.into_iter().flatten().min();
+        self.deadline = since.map(|since| since + DEADLINE);
     }
 
     fn handle(&mut self, received: Result<Option<Event>, RelayError>) -> bool {
@@ -256,6 +267,7 @@ impl Supervisor {
             }
             Event::Applied { serial, listeners } => {
                 let applied = self.listeners.confirmed(serial, &listeners);
+                self.expect();
                 if applied {
                     self.on_applied();
                 }
@@ -290,9 +302,8 @@ impl Supervisor {
                 self.fail(&RelayError::Rejected(reason))
             }
             Event::Counters { forwards } => {
-                if self.listeners.applied() {
-                    self.deadline = None;
-                }
+                self.asked = None;
+                self.expect();
                 if !self.counting.asked {
                     // A sign of life.
                     return false;
@@ -328,7 +339,7 @@ impl Supervisor {
     }
 
     fn on_applied(&mut self) {
-        (self.deadline, self.failure) = (None, None);
+        self.failure = None;
         self.log_applied();
         if let Some(reason) = self.restart_reason.take() {
             let finding = Finding::new(Code::RelayRestarted, "", reason);
@@ -374,8 +385,8 @@ impl Supervisor {
             return None;
         };
         let sent = process.send(&Command::GetCounters);
-        self.deadline
-            .get_or_insert_with(|| Instant::now() + DEADLINE);
+        self.asked.get_or_insert_with(Instant::now);
+        self.expect();
         self.fail(&sent.err()?);
         Some(self.memory())
     }
@@ -423,7 +434,7 @@ impl Supervisor {
     fn forget(&mut self) {
         self.listeners = Listeners::default();
         self.counting = Counting::default();
-        self.heard = None;
+        (self.heard, self.asked) = (None, None);
     }
 }
 

@@ -10,24 +10,29 @@ use crate::model::{Counted, CountedForward, Failure, Finding};
 /// The listeners that were sent and confirmed.
 #[derive(Debug, Default)]
 pub(super) struct Listeners {
-    /// Of commands that are not confirmed, with their numbers.
-    unconfirmed: Vec<(u64, Vec<Listen>)>,
+    /// Of commands that are not confirmed, with their numbers and when they were sent.
+    unconfirmed: Vec<(u64, Instant, Vec<Listen>)>,
     confirmed: Option<Vec<Listen>>,
     failed: Vec<(Listen, Failure)>,
 }
 
 impl Listeners {
     /// Notes the listeners of a command.
-    pub(super) fn sent(&mut self, serial: u64, listens: Vec<Listen>) {
-        self.unconfirmed.push((serial, listens));
+    pub(super) fn sent(&mut self, serial: u64, at: Instant, listens: Vec<Listen>) {
+        self.unconfirmed.push((serial, at, listens));
+    }
+
+    /// When the oldest command was sent that is not confirmed.
+    pub(super) fn waits_since(&self) -> Option<Instant> {
+        self.unconfirmed.first().map(|(_, at, _)| *at)
     }
 
     /// Notes that a command is in force. Returns whether it was the last one.
     pub(super) fn confirmed(&mut self, serial: u64, listeners: &[Listener]) -> bool {
-        if !self.unconfirmed.iter().any(|(sent, _)| *sent == serial) {
+        if !self.unconfirmed.iter().any(|(sent, ..)| *sent == serial) {
             return false;
         }
-        self.unconfirmed.retain(|(sent, _)| *sent > serial);
+        self.unconfirmed.retain(|(sent, ..)| *sent > serial);
         let listening = listeners.iter().filter(|one| one.failure.is_none());
         self.confirmed = Some(listening.map(|one| one.listen).collect());
         let failed = listeners
@@ -44,7 +49,7 @@ impl Listeners {
 
     /// Where it listens or may listen.
     pub(super) fn listening(&self) -> Vec<Listen> {
-        let unconfirmed = self.unconfirmed.iter().map(|(_, listens)| listens);
+        let unconfirmed = self.unconfirmed.iter().map(|(.., listens)| listens);
         let all = self.confirmed.iter().chain(unconfirmed).flatten();
         let mut all: Vec<Listen> = all.copied().collect();
         all.sort_unstable();

@@ -346,6 +346,51 @@ async fn silent_relay_is_killed() {
 }
 
 #[tokio::test]
+async fn later_changes_give_a_relay_no_more_time() {
+    let received = async |bench: &mut Bench, commands: usize| {
+        let all = async {
+            while bench.commands().len() < commands {
+                let news = timeout(Duration::from_millis(5), bench.supervisor.next_change());
+                news.await.map(drop).unwrap_or_default();
+            }
+        };
+        timeout(LONG, all).await.unwrap();
+    };
+    let mut bench = Bench::new("ready; while receive; do :; done");
+    bench.supervisor.set_forwards(set(5));
+    received(&mut bench, 1).await;
+    let due = bench.supervisor.deadline.unwrap();
+    for last in [6, 7] {
+        bench.supervisor.set_forwards(set(last));
+        assert_eq!(bench.supervisor.deadline, Some(due));
+    }
+    // Nor does an answer to something else.
+    bench.supervisor.handle_event(Event::Counters {
+        forwards: Vec::new(),
+    });
+    assert_eq!(bench.supervisor.deadline, Some(due));
+    bench.supervisor.on_deadline(due);
+    let memory = bench.supervisor.memory();
+    let detail = &memory.findings[0].detail;
+    assert_eq!(detail, "the relay did not confirm its forwards within 15 s");
+
+    // One that confirms them late, one after the other, has its time for each.
+    let mut bench = Bench::new("ready; while receive; do :; done");
+    bench.supervisor.set_forwards(set(5));
+    received(&mut bench, 1).await;
+    let due = bench.supervisor.deadline.unwrap();
+    bench.supervisor.set_forwards(set(6));
+    for serial in [1, 2] {
+        assert_eq!(bench.supervisor.deadline > Some(due), serial == 2);
+        let listeners = Vec::new();
+        bench
+            .supervisor
+            .handle_event(Event::Applied { serial, listeners });
+    }
+    assert_eq!(bench.supervisor.deadline, None);
+}
+
+#[tokio::test]
 async fn flooding_relay_is_killed_and_restarted_later() {
     let refused = r#"{"event":"refused","listen":{"protocol":"udp","listen-address":"0.0.0.0","listen-port":51820},"limit":4096,"count":3}"#;
     let sessions = r#"seq 1 60000 | sed 's/.*/{"event":"sessions","complete":false,"opened":[{"listen-address":"0.0.0.0","listen-port":51820,"client":"192.0.2.9:&","port":40001}],"closed":[]}/'; sleep 600"#;

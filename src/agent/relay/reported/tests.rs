@@ -15,15 +15,18 @@ fn listen(port: u16) -> Listen {
 #[test]
 fn unconfirmed_listeners_may_listen() {
     let mut listeners = Listeners::default();
+    let (first, second) = (Instant::now(), Instant::now() + Duration::from_secs(1));
     assert!(!listeners.applied());
-    listeners.sent(1, vec![listen(1), listen(2)]);
-    listeners.sent(2, vec![listen(2), listen(3)]);
+    listeners.sent(1, first, vec![listen(1), listen(2)]);
+    listeners.sent(2, second, vec![listen(2), listen(3)]);
+    assert_eq!(listeners.waits_since(), Some(first));
     assert_eq!(listeners.listening(), [listen(1), listen(2), listen(3)]);
     let fine = |port| Listener {
         listen: listen(port),
         failure: None,
     };
     assert!(!listeners.confirmed(1, &[fine(1), fine(2)]));
+    assert_eq!(listeners.waits_since(), Some(second));
     assert!(!listeners.applied());
     assert_eq!(listeners.listening(), [listen(1), listen(2), listen(3)]);
     let failure = Failure {
@@ -35,6 +38,7 @@ fn unconfirmed_listeners_may_listen() {
         failure: Some(failure),
     };
     assert!(listeners.confirmed(2, &[fine(2), taken]));
+    assert_eq!(listeners.waits_since(), None);
     assert!(listeners.applied());
     assert_eq!(listeners.listening(), [listen(2)]);
     assert_eq!(listeners.failed(), [(listen(3), failure)]);
