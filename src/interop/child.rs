@@ -1,7 +1,12 @@
 //! Runs one program within bounds: a deadline, a limit on its output, its own
 //! process group, and nothing left behind however the call ends.
 
-use std::{io, path::Path, process::Stdio, time::Duration};
+use std::{
+    io,
+    path::Path,
+    process::{self, Stdio},
+    time::Duration,
+};
 
 use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::{
@@ -102,6 +107,11 @@ impl Drop for Running {
     }
 }
 
+/// WSL's init.
+pub(super) fn init() -> process::Command {
+    process::Command::new(INIT)
+}
+
 /// A program of WSL's own. WSL links it into the distribution; where the link is
 /// missing, init answers to the name itself (microsoft/WSL: src/linux/init/init.cpp).
 pub(super) fn wsl_program(name: &str) -> Command {
@@ -109,28 +119,34 @@ pub(super) fn wsl_program(name: &str) -> Command {
     match links.iter().find(|path| path.exists()) {
         Some(link) => Command::new(link),
         None => {
-            let mut init = Command::new(INIT);
+            let mut init = Command::from(init());
             init.arg0(name);
             init
         }
     }
 }
 
-/// Runs a program that reads nothing to its end and returns its standard output.
+/// Runs a program that reads nothing, /dev/null as a service has it, to its end and
+/// returns its standard output.
 ///
 /// # Errors
 /// See [`spawn`] and [`Running::finish`].
 pub(super) async fn run(command: Command, deadline: Duration) -> Result<Vec<u8>, ChildError> {
-    Ok(spawn(command)?.finish(b"", deadline).await?.stdout)
+    let running = start(command, Stdio::null())?;
+    Ok(running.finish(b"", deadline).await?.stdout)
 }
 
-/// Starts a program.
+/// Starts a program that is handed input.
 ///
 /// # Errors
 /// [`ChildError::Start`].
-pub(super) fn spawn(mut command: Command) -> Result<Running, ChildError> {
+pub(super) fn spawn(command: Command) -> Result<Running, ChildError> {
+    start(command, Stdio::piped())
+}
+
+fn start(mut command: Command, stdin: Stdio) -> Result<Running, ChildError> {
     command
-        .stdin(Stdio::piped())
+        .stdin(stdin)
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .process_group(0)
@@ -155,11 +171,14 @@ impl Running {
 
     async fn converse(&mut self, input: &[u8]) -> Result<Output, ChildError> {
         let child = &mut self.0;
-        let pipes = (child.stdin.take(), child.stdout.take(), child.stderr.take());
-        let (Some(mut stdin), Some(stdout), Some(stderr)) = pipes else {
+        let stdin = child.stdin.take();
+        let (Some(stdout), Some(stderr)) = (child.stdout.take(), child.stderr.take()) else {
             return Err(ChildError::Pipe(io::ErrorKind::BrokenPipe.into()));
         };
         let write = async move {
+            let Some(mut stdin) = stdin else {
+                return Ok(());
+            };
             match stdin.write_all(input).await {
                 // A program that ends without reading reports its reason otherwise.
                 Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error.into()),

@@ -282,7 +282,7 @@ pub fn said_at_its_end(stderr: &[u8]) -> Result<String, InteropError> {
 /// Windows' user may replace it by a Linux program at any moment, which would run as
 /// root.
 fn by_init(program: &Path, socket: &Path) -> process::Command {
-    let mut command = process::Command::new(INIT);
+    let mut command = child::init();
     command.arg(program);
     command.arg(program.file_name().unwrap_or_default());
     surround(&mut command, program, socket);

@@ -25,6 +25,12 @@ async fn input_and_output_are_handed_over() {
 }
 
 #[tokio::test]
+async fn what_reads_nothing_has_no_pipe() {
+    let stdin = super::run(shell("readlink /proc/$$/fd/0"), LONG);
+    assert_eq!(stdin.await.unwrap(), b"/dev/null\n");
+}
+
+#[tokio::test]
 async fn each_failure_has_its_error() {
     let exit = run(
         shell("echo 'Zugriff\x07 verweigert' >&2; exit 3"),
