@@ -30,6 +30,9 @@ pub(crate) enum Fault {
     LosesOne,
     /// powershell.exe takes this much longer, in ms, and then answers rightly.
     Slow(u64),
+    /// powershell.exe answers and ends, and a program that it started holds its output
+    /// for this much longer, in ms.
+    Grandchild(u64),
     /// powershell.exe starts and never ends.
     Hang,
     /// powershell.exe ends with this code and these bytes on standard error.
@@ -87,6 +90,7 @@ impl Fault {
             | Self::ChannelDead
             | Self::LosesOne
             | Self::Slow(_)
+            | Self::Grandchild(_)
             | Self::Hang
             | Self::Exit { .. }
             | Self::Rubbish(_)
@@ -115,6 +119,7 @@ impl Fault {
             | Self::ChannelDead
             | Self::LosesOne
             | Self::Slow(_)
+            | Self::Grandchild(_)
             | Self::Hang
             | Self::Exit { .. }
             | Self::Rubbish(_)
@@ -148,6 +153,7 @@ impl Fault {
             | Self::ChannelDeadBesideSession
             | Self::LosesOne
             | Self::Slow(_)
+            | Self::Grandchild(_)
             | Self::Hang
             | Self::Exit { .. }
             | Self::Rubbish(_)

@@ -5,6 +5,7 @@ use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use crate::interop::{SOCKET, drive_letter};
@@ -136,25 +137,27 @@ pub(crate) fn interpreter(arguments: &[String]) -> ExitCode {
     if argv.is_empty() {
         return fail("/init: the name of the program is missing");
     }
-    let cwd = std::env::current_dir()
-        .map(|p| p.to_string_lossy().into_owned())
-        .unwrap_or_default();
-    let exe = Path::new(exe)
-        .canonicalize()
-        .map_or_else(|_| exe.clone(), |p| p.to_string_lossy().into_owned());
-    match open(&Hello::Start {
-        exe,
-        argv: argv.to_vec(),
-        cwd,
-    }) {
+    let started = || {
+        let cwd = std::env::current_dir().map_err(|e| e.to_string())?;
+        let exe = Path::new(exe);
+        let exe = exe.canonicalize().unwrap_or_else(|_| exe.to_owned());
+        open(&Hello::Start {
+            exe: to_windows(&exe)?,
+            argv: argv.to_vec(),
+            cwd: to_windows(&cwd)?,
+        })
+    };
+    match started() {
         Ok(stream) => relay(stream),
         Err(why) => fail(&why),
     }
 }
 
 fn relay(mut stream: UnixStream) -> ExitCode {
+    let mut exit = None;
+    let (vanished, told) = mpsc::channel();
     if let Ok(writer) = stream.try_clone() {
-        std::thread::spawn(move || forward_input(writer));
+        std::thread::spawn(move || forward_input(writer, &told));
     }
     loop {
         let done = match wire::receive(&mut stream) {
@@ -164,12 +167,24 @@ fn relay(mut stream: UnixStream) -> ExitCode {
             Ok((Kind::Error, bytes)) => std::io::stderr().write_all(&bytes),
             Ok((Kind::Exit, code)) => {
                 // A Windows exit code has 32 bits, of which an exit status on Linux has
-                // the lowest 8. Ends at once: a read from standard input may still be
-                // waiting.
-                std::process::exit(code.last().copied().map_or(1, i32::from))
+                // the lowest 8.
+                exit = Some(code.last().copied().map_or(1, i32::from));
+                Ok(())
             }
             Ok((Kind::Hello | Kind::Input | Kind::Started, _)) => Ok(()),
-            Err(_) => return fail("<3>WSL ERROR: lost the Windows side"),
+            Err(_) => {
+                // Output ends when nothing holds it any more, be it a program that this
+                // one started. A read from standard input may still be waiting.
+                if let Some(code) = exit {
+                    std::process::exit(code);
+                }
+                // A program that vanished without an exit code is not noticed, but where
+                // more input comes for it.
+                vanished.send(()).unwrap_or_default();
+                loop {
+                    std::thread::park();
+                }
+            }
         };
         if done.is_err() {
             return ExitCode::FAILURE;
@@ -177,13 +192,16 @@ fn relay(mut stream: UnixStream) -> ExitCode {
     }
 }
 
-fn forward_input(mut to: UnixStream) {
+fn forward_input(mut to: UnixStream, vanished: &mpsc::Receiver<()>) {
     let mut from = std::io::stdin().lock();
     let mut buffer = [0; 65_536];
     loop {
         let read = from.read(&mut buffer).unwrap_or(0);
         let bytes = buffer.get(..read).unwrap_or_default();
-        if wire::send(&mut to, Kind::Input, bytes).is_err() || read == 0 {
+        if wire::send(&mut to, Kind::Input, bytes).is_err() && vanished.recv().is_ok() {
+            std::process::exit(1);
+        }
+        if read == 0 {
             return;
         }
     }

@@ -6,7 +6,9 @@ use std::io::{Read, Write};
 use std::net::SocketAddrV4;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::unix::process::CommandExt;
 use std::path::Path;
+use std::process::Command;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -24,6 +26,7 @@ use crate::double::setup::{self, HostRequest};
 use crate::double::situation::Situation;
 use crate::fault::Fault;
 use crate::init::DISTRIBUTION;
+use crate::launch::has_users;
 use crate::portproxy::PortProxy;
 use crate::probe::now;
 use crate::wire::{self, Hello, Kind};
@@ -38,6 +41,8 @@ pub(crate) const SOCKET: &str = "/run/WSL/1_interop";
 pub(crate) const SESSION: &str = "/run/WSL/700_interop";
 /// The same while there is none.
 pub(crate) const NO_SESSION: &str = "/run/WSL/.700";
+/// The default user of a distribution.
+const USER: u32 = 1000;
 /// How long init waits for a client to say what it wants.
 const HELLO: Duration = Duration::from_secs(10);
 
@@ -70,7 +75,7 @@ pub(crate) struct Call {
     pub(crate) at: u64,
     /// The script's file name; empty when there was none.
     pub(crate) script: String,
-    /// The caller's working directory.
+    /// The caller's working directory, as Windows has it.
     pub(crate) cwd: String,
     /// Standard input as it came; empty when the call did not get that far.
     pub(crate) request: String,
@@ -235,6 +240,10 @@ impl Host {
         cwd: String,
         fault: Option<&Fault>,
     ) {
+        let Some(exe) = to_linux(exe) else {
+            return self.violation(format!("{exe:?} is not a path of Windows"));
+        };
+        let exe = exe.as_str();
         if !Path::new(exe).is_file() {
             // CreateProcess fails, of which init tells the Linux error.
             let said = format!("{exe}: No such file or directory\n");
@@ -281,6 +290,9 @@ impl Host {
         }
         if let Some((code, stderr)) = exit {
             program.exit(code, &stderr);
+        }
+        if let Some(Fault::Grandchild(ms)) = fault {
+            std::thread::sleep(Duration::from_millis(*ms));
         }
     }
 }
@@ -520,28 +532,39 @@ fn script(exe: &str, argv: &[String]) -> Result<String, String> {
     }
     let path =
         to_linux(script).ok_or_else(|| format!("{script:?} is not a path Windows could open"))?;
-    // Windows reads files of the distribution as its default user (uid 1000), who is
-    // neither root nor in a group of root's.
-    for place in Path::new(&path).ancestors() {
-        let needed = if place == Path::new(&path) {
-            0o004
-        } else {
-            0o001
-        };
-        let mode = std::fs::metadata(place).map_err(|e| format!("{script}: {e}"))?;
-        if mode.permissions().mode() & needed == 0 {
-            return Err(format!(
-                "{script}: its user may not read {}",
-                place.display()
-            ));
-        }
-    }
-    let bytes = std::fs::read(&path).map_err(|e| format!("{script}: {e}"))?;
+    let bytes = read_as_user(&path).map_err(|why| format!("{script}: {why}"))?;
     if shipped(file_name(&path)).is_some_and(|shipped| shipped == bytes) {
         Ok(path)
     } else {
         Err(format!("{script} is not the shipped script"))
     }
+}
+
+/// Windows reads files of the distribution as its default user (uid 1000), who is neither
+/// root nor in a group of root's. Where the world has no such user, the modes are looked at.
+fn read_as_user(path: &str) -> Result<Vec<u8>, String> {
+    if has_users() {
+        let cat = Command::new("cat").arg(path).uid(USER).gid(USER).output();
+        let cat = cat.map_err(|e| e.to_string())?;
+        let why = || String::from_utf8_lossy(&cat.stderr).into_owned();
+        return cat
+            .status
+            .success()
+            .then(|| cat.stdout.clone())
+            .ok_or_else(why);
+    }
+    for place in Path::new(path).ancestors() {
+        let needed = if place == Path::new(path) {
+            0o004
+        } else {
+            0o001
+        };
+        let mode = std::fs::metadata(place).map_err(|e| e.to_string())?;
+        if mode.permissions().mode() & needed == 0 {
+            return Err(format!("its user may not read {}", place.display()));
+        }
+    }
+    std::fs::read(path).map_err(|e| e.to_string())
 }
 
 /// `/mnt/c/x` as `('c', "/x")`.

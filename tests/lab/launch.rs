@@ -8,9 +8,9 @@
 //! network namespaces, so nothing can be left behind.
 
 use std::collections::BTreeMap;
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 use std::os::unix::process::CommandExt;
-use std::process::{Command, ExitCode};
+use std::process::{Child, Command, ExitCode, Stdio};
 
 use anyhow::{Context, Result, bail};
 use rustix::process::{
@@ -81,6 +81,7 @@ pub(crate) fn launcher(options: &str) -> ExitCode {
 
 fn launch(options: &str) -> Result<ExitCode> {
     let (uid, gid) = (getuid().as_raw(), getgid().as_raw());
+    let mapper = Mapper::start(uid, gid);
     let flags = UnshareFlags::NEWUSER
         | UnshareFlags::NEWNS
         | UnshareFlags::NEWNET
@@ -98,16 +99,18 @@ fn launch(options: &str) -> Result<ExitCode> {
             "user namespaces are not allowed here (unshare: {e})"
         ))
     })?;
-    for (file, text) in [
-        ("setgroups", "deny".to_owned()),
-        ("uid_map", format!("0 {uid} 1")),
-        ("gid_map", format!("0 {gid} 1")),
-    ] {
-        std::fs::write(format!("/proc/self/{file}"), text).map_err(|e| {
-            Unavailable(format!(
-                "a user namespace without rights (writing {file}: {e})"
-            ))
-        })?;
+    if !mapper.is_ok_and(Mapper::maps) {
+        for (file, text) in [
+            ("setgroups", "deny".to_owned()),
+            ("uid_map", format!("0 {uid} 1")),
+            ("gid_map", format!("0 {gid} 1")),
+        ] {
+            std::fs::write(format!("/proc/self/{file}"), text).map_err(|e| {
+                Unavailable(format!(
+                    "a user namespace without rights (writing {file}: {e})"
+                ))
+            })?;
+        }
     }
     let mut first = again(FIRST)
         .arg(options)
@@ -120,6 +123,50 @@ fn launch(options: &str) -> Result<ExitCode> {
         .code()
         .and_then(|c| u8::try_from(c).ok())
         .map_or(ExitCode::FAILURE, ExitCode::from))
+}
+
+/// Gives this process's new user namespace more than one user, which takes rights in the
+/// one that it leaves: root's, or newuidmap with /etc/subuid. Else nobody but root can be
+/// played.
+struct Mapper(Child);
+
+impl Mapper {
+    fn start(uid: u32, gid: u32) -> io::Result<Self> {
+        let me = std::process::id();
+        let script = if uid == 0 {
+            format!("echo 0 0 65536 >/proc/{me}/uid_map && echo 0 0 65536 >/proc/{me}/gid_map")
+        } else {
+            let first = |file: &str| {
+                format!(
+                    "$(awk -F: -v me=\"$(id -un)\" '$1 == me && $3 > 65535 {{ print $2; exit }}' {file})"
+                )
+            };
+            format!(
+                "u={} g={}; newuidmap {me} 0 {uid} 1 1 $u 65535 && newgidmap {me} 0 {gid} 1 1 $g 65535",
+                first("/etc/subuid"),
+                first("/etc/subgid")
+            )
+        };
+        let child = Command::new("sh")
+            .args(["-c", &format!("read go && {script}")])
+            .stdin(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn();
+        child.map(Self)
+    }
+
+    /// Does it; gives back whether it worked.
+    fn maps(mut self) -> bool {
+        let asked = self.0.stdin.take().map(|mut go| go.write_all(b"go\n"));
+        asked.is_some_and(|asked| asked.is_ok())
+            && self.0.wait().is_ok_and(|status| status.success())
+    }
+}
+
+/// Whether the user 1000 can be played in this world.
+pub(crate) fn has_users() -> bool {
+    let map = std::fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
+    map.lines().count() > 1 || map.contains("65536")
 }
 
 fn again(role: &str) -> Command {

@@ -89,7 +89,7 @@ fn through_binfmt(world: &World) -> Result<()> {
         anyhow::bail!("{calls:?}")
     };
     ensure!(
-        one.outcome == "synced" && one.cwd == "/mnt/c/Windows/System32",
+        one.outcome == "synced" && one.cwd == r"C:\Windows\System32",
         "{one:?}"
     );
     Ok(())

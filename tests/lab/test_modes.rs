@@ -2,11 +2,14 @@
 //! Linux works, nothing on Windows is touched. Where the guest has Windows' ports,
 //! the relay in here serves (see `test_mirrored.rs`).
 
+use std::os::unix::net::UnixStream;
+
 use anyhow::{Result, ensure};
 use libtest_mimic::Trial;
 
 use crate::agent::{Agent, FILE, SSH, config};
 use crate::fault::Fault;
+use crate::interop::SOCKET;
 use crate::options::Options;
 use crate::runner::trial_with;
 use crate::status::Status;
@@ -43,6 +46,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         mode("modes::none", "none", |world| other(world, "none")),
         mode("modes::rubbish", "\u{1b}[31mnat; rm -rf /", rubbish),
         silent("modes::unanswered_then_nat", 100, unanswered),
+        silent("modes::busy_at_boot", 1_000, busy),
         silent("modes::hanging", 60_000, hanging),
         mode("modes::not_wsl", "nat", not_wsl),
         mode(
@@ -122,6 +126,23 @@ fn unanswered(world: &World) -> Result<()> {
     agent.cleared("mode-unknown")?;
     world.states("WSL_NETWORKING_MODE", "nat")?;
     world.forwards(&[(2222, "172.28.27.77", 22)])
+}
+
+/// Init serves one client at a time, and another one keeps it for 10 s.
+fn busy(world: &World) -> Result<()> {
+    let client = UnixStream::connect(world.path(SOCKET))?;
+    let agent = world.start_agent(&config(SSH))?;
+    linux_works(world, &agent)?;
+    agent.settled("172.28.27.77")?;
+    drop(client);
+    world.states("WSL_NETWORKING_MODE", "nat")?;
+    agent.healthy()?;
+    let log = agent.log()?;
+    ensure!(
+        !log.contains("mode-unknown") && !log.contains("interop-"),
+        "{log}"
+    );
+    agent.stop()
 }
 
 fn hanging(world: &World) -> Result<()> {

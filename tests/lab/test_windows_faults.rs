@@ -23,7 +23,7 @@ struct Case {
     mentions: &'static str,
 }
 
-const CASES: [Case; 17] = [
+const CASES: [Case; 18] = [
     Case {
         name: "socket_gone",
         fault: || Fault::InteropGone,
@@ -73,6 +73,12 @@ const CASES: [Case; 17] = [
     Case {
         name: "slow",
         fault: || Fault::Slow(400),
+        code: None,
+        mentions: "",
+    },
+    Case {
+        name: "output_is_held",
+        fault: || Fault::Grandchild(400),
         code: None,
         mentions: "",
     },

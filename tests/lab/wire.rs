@@ -12,11 +12,11 @@ use serde::{Deserialize, Serialize};
 pub(crate) enum Hello {
     /// Start a Windows program.
     Start {
-        /// The program's path inside Linux.
+        /// The program's path, as Windows has it.
         exe: String,
         /// Its name as the caller gave it, then the arguments.
         argv: Vec<String>,
-        /// The caller's working directory.
+        /// The caller's working directory, the same; a share's path for one in Linux.
         cwd: String,
     },
     /// `wslinfo --networking-mode`.
