@@ -21,6 +21,8 @@ const ONLY: [(&str, &str); 3] = [
 /// What `plan` and the checks of `doctor` do without: the outside world and the time.
 const WORLD: &str = "std::env std::fs std::net::Tcp std::net::Udp std::os std::process \
     std::thread std::time::Instant std::time::SystemTime rustix tokio";
+/// What starts programs: WSL's init, and the relay in the folder of ours.
+const STARTS: &str = "interop::child host::relay";
 const MAX_LINES: usize = 500;
 
 /// Adds the paths in the tokens, as `std::fs::read`, each after `above`.
@@ -78,6 +80,9 @@ fn breaches(files: &BTreeMap<String, String>) -> Vec<String> {
         for path in paths {
             if decides && WORLD.split(' ').any(|part| path.starts_with(part)) {
                 found.push(format!("{module}: {path}: I/O or a clock in a decision"));
+            }
+            if path.ends_with("Command::new") && !STARTS.split(' ').any(|one| one == module) {
+                found.push(format!("{module}: {path}: not for this file"));
             }
             let path = from_root(module, &path).unwrap_or_default();
             let used = files.keys().filter(|used| is_in(&path, used)).max();

@@ -20,6 +20,7 @@ use crate::{
     bus::Bus,
     config::{Settings, Source},
     control::requests,
+    interop,
     model::micros,
     paths::Paths,
     report::{Changes, Manager, remove_status},
@@ -43,6 +44,8 @@ pub async fn run(source: Source, paths: Paths) -> Result<(), AgentError> {
     };
     let reload = catch(SignalKind::hangup())?;
     let settings = Settings::load(&source)?;
+    // Before any thread is started. Where the kernel cannot, the unit does what it can.
+    interop::confine(&paths.lib).unwrap_or_default();
     let mut manager = Manager::default();
     let (handle, queue) = requests(source.clone());
     let bus = Bus::new(handle);

@@ -8,6 +8,7 @@ pub mod child;
 mod drives;
 pub(crate) mod ini;
 mod mode;
+mod native;
 mod socket;
 
 use std::{
@@ -24,6 +25,7 @@ pub use self::{
     child::Output,
     drives::Drives,
     mode::{ask as ask_mode, ask_version as ask_wsl_version, is_wsl},
+    native::confine,
 };
 use crate::model::Code;
 

@@ -48,7 +48,9 @@ print '{"version":1,"state":"not-elevated","elevated":false,"rules":[],"added":0
     '"conflicts":[],"taken":[],"refused":[],"local-app-data":"C:\\\\Users\\\\ann\\\\AppData\\\\Local"}', "\n";
 T
 chmod 755 "$run/init"
-boot "--bind=$run/init:/init:idmap" || exit 1
+# WSL's own systemd has no filter above it.
+boot "--bind=$run/init:/init:idmap" \
+    '--system-call-filter=landlock_create_ruleset landlock_add_rule landlock_restrict_self' || exit 1
 guest perl -MSocket -e 'socket(my $s, 40, SOCK_STREAM, 0) or exit 1' \
     || { pass 'not tried: this kernel has no AF_VSOCK'; exit 0; }
 system=Windows/System32/WindowsPowerShell/v1.0
@@ -75,6 +77,9 @@ guest systemd-socket-activate -l /run/WSL/1_interop /bin/sleep infinity >/dev/nu
 within 10 guest test -S /run/WSL/1_interop
 guest mkdir -p /etc/wslmesh/wslmesh.toml.d
 guest sh -c 'printf "[[forward]]\nname = \"ssh\"\nprotocol = \"tcp\"\nlisten-port = 2222\nconnect-port = 22\n" >/etc/wslmesh/wslmesh.toml.d/ssh.toml'
+guest mkdir -p /usr/lib/wsl/drivers
+guest mount -t tmpfs drivers /usr/lib/wsl/drivers
+guest cp /bin/true /usr/lib/wsl/drivers/probe
 install_deb >/dev/null || exit 1
 called() { guest grep -q connect-address /run/wslmesh/call; }
 call_again() {
@@ -107,12 +112,25 @@ for place in /etc/wslmesh /var/lib/wslmesh /run/wslmesh /tmp; do
     inside cp /bin/true "$place/probe"
     ok "nor does a file in $place" refused "$place/probe"
 done
+ok 'nor does one among the GPU drivers' refused /usr/lib/wsl/drivers/probe
 inside rm -f /etc/wslmesh/probe /var/lib/wslmesh/probe
 for place in / /usr /usr/bin /bin /lib /etc /var; do
     has "$place cannot be written to" "$(inside touch "$place/probe" 2>&1)" 'Read-only file system'
 done
 ok 'programs of the system run' inside /bin/sh -c 'perl -e 1'
 ok 'the relay for Linux does' inside /bin/sh -c '/usr/lib/wslmesh/wslmesh-relay </dev/null'
+
+# A drive that is mounted later, to which NoExecPaths= does not apply.
+later() {
+    guest umount /mnt/c
+    drive /mnt/c
+    guest rm -f /run/wslmesh/call
+    guest systemctl reload $unit
+    within 20 called
+}
+ok 'a drive mounted later: called by /init' later
+ok 'no mount option keeps its files from running' inside $program
+has 'and the file itself does not run' "$(guest cat /run/wslmesh/call)" '^exec: 13$'
 
 # What the options of the mount leave to a root that is only another user. A UDP forward
 # needs the relay, which is copied to the drive.
