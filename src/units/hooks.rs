@@ -25,22 +25,31 @@ pub struct Hook {
     pub program: PathBuf,
 }
 
-/// The hooks in a folder, by name, and those that are refused.
+/// The hooks in a folder, by name, and those that are refused; none without a folder.
 /// What is not executable, hidden or a backup is left out, as run-parts(8) does.
 /// Blocks where a symlink leads to a file system that does not answer.
-pub(super) fn hooks(folder: &Path, trust: &Trust) -> (Vec<Hook>, Vec<Finding>) {
+///
+/// # Errors
+/// The folder cannot be read now.
+pub(super) fn hooks(folder: &Path, trust: &Trust) -> Result<(Vec<Hook>, Vec<Finding>), Finding> {
     let (mut hooks, mut findings) = (Vec::new(), Vec::new());
-    let names = names(folder, trust).unwrap_or_else(|why| {
-        findings.push(refused(folder, why));
-        Vec::new()
-    });
+    let names = names(folder).map_err(|error| {
+        let why = format!("the folder cannot be read: {error} (as root: chmod 755 the folder)");
+        refused(folder, why)
+    })?;
+    if !names.is_empty()
+        && let Err(why) = resolve_trusted(folder, trust)
+    {
+        let finding = refused(folder, format!("no hook below it is run: {why}"));
+        return Ok((hooks, vec![finding]));
+    }
     for name in names {
         match hook(folder, &name, trust) {
             Ok(hook) => hooks.extend(hook),
             Err(why) => findings.push(refused(&folder.join(&name), why)),
         }
     }
-    (hooks, findings)
+    Ok((hooks, findings))
 }
 
 /// Checks a hook again, just before it is run; `None` where it was removed or
@@ -54,25 +63,17 @@ pub(super) fn refused(path: &Path, why: String) -> Finding {
     Finding::new(Code::HookRefused, path.display().to_string(), why)
 }
 
-/// The names in a folder that are not left out, in order; none where there is
-/// no folder. Where there are any, the folder must be trusted.
-fn names(folder: &Path, trust: &Trust) -> Result<Vec<String>, String> {
-    let read = || -> io::Result<Vec<String>> {
-        let name =
-            |entry: io::Result<fs::DirEntry>| Ok(entry?.file_name().to_string_lossy().into_owned());
-        fs::read_dir(folder)?.map(name).collect()
+/// The names in a folder that are not left out, in order; none where there is no folder.
+fn names(folder: &Path) -> io::Result<Vec<String>> {
+    let name =
+        |entry: io::Result<fs::DirEntry>| Ok(entry?.file_name().to_string_lossy().into_owned());
+    let entries = match fs::read_dir(folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries?,
     };
-    let mut names = match read() {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
-        names => names.map_err(|error| {
-            format!("the folder cannot be read: {error} (as root: chmod 755 the folder)")
-        })?,
-    };
+    let mut names = entries.map(name).collect::<io::Result<Vec<String>>>()?;
     names.retain(|name| !is_left_out(name));
     names.sort();
-    if !names.is_empty() {
-        resolve_trusted(folder, trust).map_err(|why| format!("no hook below it is run: {why}"))?;
-    }
     Ok(names)
 }
 

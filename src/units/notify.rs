@@ -57,16 +57,16 @@ pub enum HealthChange {
 pub struct NotifyReport {
     /// For each unit and hook, by the subject of its findings.
     pub health: Vec<(Subject, HealthChange)>,
-    /// systemd could not be reached before the end.
+    /// What kept the run from its end, so that it is to be made again.
     pub interrupted: Option<Interrupted>,
 }
 
-/// systemd could not be reached.
+/// systemd could not be reached, or hooks could not be read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Interrupted {
     /// Why, and who was not notified.
     pub finding: Finding,
-    /// Who was not notified, or perhaps not.
+    /// Who was not notified, or perhaps not; none where hooks could not be listed.
     pub rest: Vec<Subject>,
 }
 
@@ -80,8 +80,12 @@ impl NotifyRun {
         connect: impl Future<Output = Result<Systemd, UnitsError>>,
         mut begun: impl FnMut(&str),
     ) -> NotifyReport {
-        let (hooks, refused) = self.hooks().await;
         let mut report = NotifyReport::default();
+        let (hooks, refused) = self.hooks().await.unwrap_or_else(|finding| {
+            // The units need no hook, and the next run notifies the hooks alone.
+            report.interrupt(finding, &[]);
+            Default::default()
+        });
         let raised = |finding: Finding| (finding.subject.clone(), HealthChange::Raised(finding));
         report.health.extend(refused.into_iter().map(raised));
         let units = self.dependents.iter().map(Target::Unit);
@@ -97,15 +101,15 @@ impl NotifyRun {
         let systemd = match connect.await {
             Ok(systemd) => systemd,
             Err(error) => {
-                report.interrupt(&error, &targets);
+                report.interrupt(error.into(), &targets);
                 return report;
             }
         };
         for (place, target) in targets.iter().enumerate() {
             match self.one(&systemd, target, &mut begun).await {
                 Ok(health) => report.health.push((target.subject(), health)),
-                Err(error) => {
-                    report.interrupt(&error, targets.get(place..).unwrap_or_default());
+                Err(finding) => {
+                    report.interrupt(finding, targets.get(place..).unwrap_or_default());
                     break;
                 }
             }
@@ -118,7 +122,7 @@ impl NotifyRun {
         systemd: &Systemd,
         target: &Target<'_>,
         begun: &mut impl FnMut(&str),
-    ) -> Result<HealthChange, UnitsError> {
+    ) -> Result<HealthChange, Finding> {
         let start = Instant::now();
         let subject = target.subject();
         let begun = || begun(&subject);
@@ -135,7 +139,7 @@ impl NotifyRun {
                 };
                 let found = (*hook).clone();
                 let check = move || hooks::check_again(&found, &Trust::root());
-                let hook = match self.read(&hook.path, check).await.flatten() {
+                let hook = match self.read(&hook.path, check).await? {
                     Ok(Some(hook)) => hook,
                     Ok(None) => return Ok(HealthChange::Cleared),
                     Err(finding) => return Ok(HealthChange::Raised(finding)),
@@ -148,15 +152,15 @@ impl NotifyRun {
         Ok(target.health(state))
     }
 
-    async fn hooks(&self) -> (Vec<Hook>, Vec<Finding>) {
+    async fn hooks(&self) -> Result<(Vec<Hook>, Vec<Finding>), Finding> {
         let folder = self.below.join("hooks.d").join(EVENT);
         let within = folder.clone();
         let look = move || hooks(&within, &Trust::root());
-        let found = self.read(&folder, look).await;
-        found.unwrap_or_else(|finding| (Vec::new(), vec![finding]))
+        self.read(&folder, look).await.flatten()
     }
 
-    /// Reads a hook or the folder of them off the loop, or says why that is impossible.
+    /// Reads a hook or the folder of them off the loop, or says why that is impossible
+    /// now.
     async fn read<T: Send + 'static>(
         &self,
         path: &Path,
@@ -191,14 +195,19 @@ impl NotifyReport {
         self.health.extend(targets.iter().map(each));
     }
 
-    fn interrupt(&mut self, error: &UnitsError, rest: &[Target<'_>]) {
+    fn interrupt(&mut self, mut finding: Finding, rest: &[Target<'_>]) {
         self.set_all(rest, &HealthChange::Unchanged);
         let rest: Vec<Subject> = rest.iter().map(Target::subject).collect();
-        let detail = format!("{error}; not notified: {}", rest.join(", "));
-        self.interrupted = Some(Interrupted {
-            finding: Finding::new(Code::DependentFailed, "systemd", detail),
-            rest,
-        });
+        if !rest.is_empty() {
+            finding.detail = format!("{}; not notified: {}", finding.detail, rest.join(", "));
+        }
+        self.interrupted = Some(Interrupted { finding, rest });
+    }
+}
+
+impl From<UnitsError> for Finding {
+    fn from(error: UnitsError) -> Self {
+        Self::new(Code::DependentFailed, "systemd", error.to_string())
     }
 }
 

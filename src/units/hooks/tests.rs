@@ -38,7 +38,8 @@ impl Folders {
 
     /// Names that may be run, and the reasons against others.
     fn look(&self, owner: u32) -> (Vec<String>, Vec<String>) {
-        let (hooks, findings) = hooks(&self.folder(), &self.trust(owner));
+        let found = hooks(&self.folder(), &self.trust(owner));
+        let (hooks, findings) = found.unwrap_or_else(|finding| (Vec::new(), vec![finding]));
         let root = format!("{}/", self.0.path().display());
         let said = |finding: &Finding| {
             assert_eq!(finding.code, Code::HookRefused);
@@ -83,7 +84,7 @@ fn missing_or_empty_folder_has_no_hooks() {
     let folder = tempfile::tempdir().unwrap();
     assert_eq!(
         hooks(&folder.path().join("hooks.d/e"), &Trust::root()),
-        (Vec::new(), Vec::new())
+        Ok((Vec::new(), Vec::new()))
     );
     let folders = Folders::new();
     mode(folders.0.path(), 0o777);
@@ -194,7 +195,7 @@ fn hook_is_checked_again_before_it_runs() {
     let folders = Folders::new();
     let path = folders.put("10-dns", 0o755);
     let trust = folders.trust(us());
-    let found = hooks(&folders.folder(), &trust).0.remove(0);
+    let found = hooks(&folders.folder(), &trust).unwrap().0.remove(0);
     assert_eq!(check_again(&found, &trust), Ok(Some(found.clone())));
     mode(&folders.folder(), 0o777);
     assert_eq!(

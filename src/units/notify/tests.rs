@@ -181,16 +181,19 @@ async fn lost_bus_interrupts_the_run() {
 }
 
 #[tokio::test]
-async fn hooks_are_not_read_while_an_earlier_read_hangs() {
-    let run = notify_run(&[]);
+async fn unread_hooks_leave_the_run_due_and_the_units_notified() {
+    let run = notify_run(&["a"]);
     let hung = run.reads.begin().unwrap();
-    let (report, _, _) = made(run, Vec::new()).await;
-    let said = words(&report);
-    assert!(
-        said.len() == 1
-            && said[0].starts_with("/nonexistent/hooks.d/address-changed hook-refused: an earlier call still hangs: does a symlink"),
-        "{said:?}"
+    let (report, log, _) = made(run, machine()).await;
+    assert_eq!(words(&report), ["a.service fine"]);
+    assert_eq!(log, ["try-restart a.service"]);
+    let Interrupted { finding, rest } = report.interrupted.unwrap();
+    assert_eq!(
+        (finding.code, finding.subject.as_str(), rest.len()),
+        (Code::HookRefused, "/nonexistent/hooks.d/address-changed", 0)
     );
+    let why = "an earlier call still hangs: does a symlink";
+    assert!(finding.detail.starts_with(why), "{}", finding.detail);
     drop(hung);
 }
 
