@@ -114,7 +114,7 @@ async fn parameter(name: &str, before: &str, after: &str) -> Outcome {
         SysctlReading::Value { value, .. } => Some(value),
         SysctlReading::Missing => None,
         SysctlReading::Unreadable(why) => {
-            return Outcome::Failed(format!("{name}: cannot write {before:?}: {why}"));
+            return Outcome::Failed(format!("{name}: cannot be read: {why}; it stays saved"));
         }
     };
     let (before, after) = (SysctlValue::new(before), SysctlValue::new(after));

@@ -195,6 +195,7 @@ impl Recheck {
             Code::WireguardUnreadable,
             Code::NetworkFileUnreadable,
             Code::ObserveFailed,
+            Code::StatusUnwritable,
         ];
         let silent: BTreeSet<_> = findings
             .iter()

@@ -72,7 +72,7 @@ impl Linux {
     /// What an earlier run leaves to know of Windows.
     pub(super) fn host_memory(&self) -> HostMemory {
         HostMemory {
-            rules_remain: self.saved.load().is_ok_and(|values| values.forwards),
+            rules_remain: self.saved.rules_may_remain(),
             ..HostMemory::default()
         }
     }

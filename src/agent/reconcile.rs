@@ -189,7 +189,6 @@ impl<M: Machine> Agent<M> {
             Err(error) => (Vec::new(), self.findings_unobserved(error)),
         };
         self.ledger.put_off(begin);
-        self.recheck.update(&findings, Instant::now());
         let pass = Pass {
             settings: &self.settings,
             mode: &self.mode.state,
@@ -199,9 +198,11 @@ impl<M: Machine> Agent<M> {
             took: begin.elapsed(),
         };
         let journal = self.publisher.publish(&pass, findings, manager);
+        let findings: Vec<Finding> = self.publisher.findings().cloned().collect();
+        self.recheck.update(&findings, Instant::now());
         Done {
             changes,
-            findings: self.publisher.findings().cloned().collect(),
+            findings,
             journal,
         }
     }

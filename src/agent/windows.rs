@@ -19,7 +19,7 @@ use crate::{
 /// Windows: they outlive this process, which may be killed before the call ends.
 async fn sync_and_remember(state: &Path, wanted: RuleSet) -> HostOutcome {
     let saved = Saved::new(state);
-    let before = saved.load().is_ok_and(|values| values.forwards);
+    let before = saved.rules_may_remain();
     let expected = before || !wanted.rules.is_empty();
     // What cannot be saved now is retried, and reported, after the call.
     saved

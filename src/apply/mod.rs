@@ -63,7 +63,8 @@ impl ApplyError {
     #[must_use]
     pub fn retry_can_help(&self) -> bool {
         match self {
-            Self::File(error) => error.retry_can_help(),
+            // Nothing tells the agent that a file or its folder was corrected.
+            Self::File(_) => true,
             Self::WireGuard(WireGuardError::Failed { error, .. }) => !is_final(error),
             Self::WireGuard(WireGuardError::Moved { .. }) => false,
             Self::WireGuard(WireGuardError::Removed(_) | WireGuardError::NotTaken { .. }) => true,
@@ -139,7 +140,9 @@ async fn replace(files: &SingleFlight, change: FileChange) -> Result<bool, Apply
     let done = async { run_blocking(files.begin()?, FILE_DEADLINE, call).await };
     done.await.map_err(|error| ApplyError::Failed {
         what: format!("{} was not replaced", path.display()),
-        why: format!("{error}; look for disk errors in the kernel's log"),
+        why: format!(
+            "{error}; look for disk errors in the kernel's log, or raise the unit's TasksMax= if it is about a thread"
+        ),
         retry: true,
         code: Code::NetworkFileUnwritable,
     })??;

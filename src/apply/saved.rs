@@ -83,7 +83,9 @@ pub enum SavedError {
     #[error(transparent)]
     File(#[from] FileError),
     /// The disk stalls.
-    #[error("cannot save the previous values: {0}; look for disk errors in the kernel's log")]
+    #[error(
+        "cannot save the previous values: {0}; look for disk errors in the kernel's log, or raise the unit's TasksMax= if it is about a thread"
+    )]
     Hangs(#[from] BlockingError),
     /// The file has been damaged and cannot be moved.
     #[error("{0}; it is damaged: remove it")]
@@ -124,6 +126,12 @@ impl Saved {
             forwards: values.forwards,
             ..Values::default()
         })
+    }
+
+    /// Whether Windows may have rules of ours, as where it cannot be read.
+    #[must_use]
+    pub fn rules_may_remain(&self) -> bool {
+        self.load().map_or(true, |values| values.forwards)
     }
 
     /// Moves a damaged file aside, so that values are saved again. Those in it are lost, and

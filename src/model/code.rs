@@ -107,7 +107,7 @@ registry! {
         "Make the state directory writable (/var/lib/wslmesh, or $STATE_DIRECTORY)";
     StatusUnwritable, "status-unwritable", Warning,
         "The status document could not be written: what reads it has an old one or none.",
-        "Free space in /run (`df /run`), or make the runtime directory writable (/run/wslmesh, or $RUNTIME_DIRECTORY); the agent retries with the next pass";
+        "Free space in /run (`df /run`), or make the runtime directory writable (/run/wslmesh, or $RUNTIME_DIRECTORY)";
     WireguardUnreadable, "wireguard-unreadable", Warning,
         "A WireGuard device does not respond.",
         "Check `wg show`; restart the userspace daemon if it hangs";

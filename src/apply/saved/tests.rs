@@ -69,6 +69,7 @@ fn damaged_file_is_moved_aside() {
     fs::write(&path, "{\"boot\":").unwrap();
     let error = saved.load().unwrap_err().to_string();
     assert!(error.contains("saved.json: is damaged"), "{error}");
+    assert!(saved.rules_may_remain(), "what was in it is not known");
     saved.remember(&[mtu(1420, 1280)]).unwrap();
     let values = saved.load().unwrap();
     assert!(values.mtu.len() == 1 && values.forwards, "{values:?}");

@@ -123,11 +123,6 @@ impl FileError {
         source.is_some_and(|source| source.kind() == ErrorKind::NotFound)
     }
 
-    /// Whether a retry can help without any intervention.
-    pub fn retry_can_help(&self) -> bool {
-        matches!(self.fault, Fault::NoSpace | Fault::Changed | Fault::Other)
-    }
-
     /// Names what the system said while we tried to `doing` the file.
     pub(super) fn from_io(path: &Path, doing: &'static str, source: io::Error) -> Self {
         // tempfile wraps errors, so only the kind is available for all.

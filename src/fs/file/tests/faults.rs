@@ -11,65 +11,48 @@ use crate::fs::file::{tests::temporary_files, *};
 #[test]
 fn each_error_of_the_system_has_its_name_and_fix() {
     let cases = [
-        (
-            Errno::ACCESS,
-            "no permission to read /etc/x; run as root",
-            false,
-        ),
-        (
-            Errno::PERM,
-            "no permission to read /etc/x; run as root",
-            false,
-        ),
+        (Errno::ACCESS, "no permission to read /etc/x; run as root"),
+        (Errno::PERM, "no permission to read /etc/x; run as root"),
         (
             Errno::ROFS,
             "cannot read /etc/x on a read-only file system; remount",
-            false,
         ),
         (
             Errno::NOSPC,
             "no space left to read /etc/x; the old file stays; free",
-            true,
         ),
         (
             Errno::DQUOT,
             "no space left to read /etc/x; the old file stays; free",
-            true,
         ),
-        (Errno::ISDIR, "/etc/x is a directory; move it away", false),
+        (Errno::ISDIR, "/etc/x is a directory; move it away"),
         (
             Errno::NOENT,
             "the directory of /etc/x does not exist; make it",
-            false,
         ),
         (
             Errno::NOTDIR,
             "the directory of /etc/x does not exist; make it",
-            false,
         ),
         (
             Errno::LOOP,
             "/etc/x is a symlink that leads in a circle; point it",
-            false,
         ),
         (
             Errno::BUSY,
             "/etc/x is a mount point and cannot be replaced; mount",
-            false,
         ),
         (
             Errno::EXIST,
             "/etc/x was changed by another program meanwhile",
-            true,
         ),
-        (Errno::IO, "cannot read /etc/x; look for disk errors", true),
+        (Errno::IO, "cannot read /etc/x; look for disk errors"),
     ];
-    for (errno, text, retry) in cases {
+    for (errno, text) in cases {
         let error = FileError::from_io(Path::new("/etc/x"), "read", errno.into());
         assert!(error.to_string().starts_with(text), "{errno:?}: {error}");
         let number = format!("(os error {})]", errno.raw_os_error());
         assert!(error.to_string().ends_with(&number), "{errno:?}: {error}");
-        assert_eq!(error.retry_can_help(), retry, "{errno:?}");
     }
     let error = FileError::from_io(Path::new("/etc/x"), "read", Errno::IO.into());
     assert!(
