@@ -22,7 +22,7 @@ mod status;
 mod style;
 mod table;
 
-use std::{path::PathBuf, process::ExitCode, time::Duration};
+use std::{os::unix::net::UnixStream, path::PathBuf, process::ExitCode, time::Duration};
 
 use clap::{Parser, Subcommand};
 use rustix::process::{DumpableBehavior, set_dumpable_behavior};
@@ -165,6 +165,8 @@ fn run_command(arguments: Arguments) -> anyhow::Result<Exit> {
 /// Runs on one thread; threads of blocking calls end with them, so an idle agent has one
 /// thread.
 fn block_on(work: impl Future<Output = anyhow::Result<Exit>>) -> anyhow::Result<Exit> {
+    // tokio makes such a pair for signals and panics without one.
+    drop(UnixStream::pair()?);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .thread_keep_alive(Duration::from_millis(20))

@@ -27,6 +27,9 @@ pub(super) enum Exit {
     Usage = 2,
     /// The command succeeded, and the node is degraded.
     Degraded = 3,
+    /// The agent's configuration is invalid: EX_CONFIG of sysexits.h, which the unit names in
+    /// RestartPreventExitStatus=.
+    Invalid = 78,
 }
 
 impl Exit {

@@ -2,14 +2,14 @@
 
 use std::fmt::Display;
 
-use anyhow::bail;
+use anyhow::{anyhow, bail};
 
 use super::{
-    output::{self, Exit, print, prose},
+    output::{self, Exit, print, print_error, prose},
     style,
 };
 use crate::{
-    agent::{self, Election, Leadership},
+    agent::{self, AgentError, Election, Leadership},
     config::{Settings, Source},
     model::Finding,
     paths::Paths,
@@ -18,8 +18,14 @@ use crate::{
 
 pub(super) async fn run(source: Source, paths: Paths) -> anyhow::Result<Exit> {
     report::start_journal();
-    agent::run(source, paths).await?;
-    Ok(Exit::Fine)
+    match agent::run(source, paths).await {
+        Err(AgentError::Config(error)) if error.is_final() => {
+            print_error(&error.into());
+            print_error(&anyhow!("correct it, then: systemctl restart wslmesh"));
+            Ok(Exit::Invalid)
+        }
+        ended => Ok(ended.map(|()| Exit::Fine)?),
+    }
 }
 
 pub(super) async fn plan(source: Source, paths: Paths) -> anyhow::Result<Exit> {

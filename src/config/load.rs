@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     reader::{Problem, Read, Reader},
     settings::{Keys, Settings},
-    source::{self, Draft, Source},
+    source::{self, Draft, Source, Unusable},
     values::{self, Backend, Forward, port},
 };
 use crate::model::{Dependent, Protocol, SysctlKey, SysctlValue, counted};
@@ -27,6 +27,13 @@ const LISTED: usize = 100;
 pub struct ConfigError(Vec<Problem>);
 
 impl ConfigError {
+    /// Whether it stays wrong until it is changed: not all of it is that the system could
+    /// not read files.
+    #[must_use]
+    pub fn is_final(&self) -> bool {
+        !self.0.iter().all(|problem| problem.passing)
+    }
+
     /// One line for the journal: the first five problems and the count.
     #[must_use]
     pub fn summary(&self) -> String {
@@ -131,8 +138,12 @@ fn read_all(
     for (file, text) in source::texts(source, draft) {
         let text = match text {
             Ok(text) => text,
-            Err(text) => {
-                problems.push(Problem { file, text });
+            Err(why) => {
+                problems.push(Problem {
+                    file,
+                    text: why.to_string(),
+                    passing: matches!(why, Unusable::Unread(_)),
+                });
                 continue;
             }
         };
@@ -200,6 +211,7 @@ impl Loaded {
                 problems.push(Problem {
                     file: at.file.clone(),
                     text: format!("{}:{}: forward {:?}: {text}", at.line, at.column, at.name),
+                    passing: false,
                 });
             };
             if forward.protocol == Protocol::Udp && self.settings.backend == Backend::Portproxy {

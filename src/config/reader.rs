@@ -22,6 +22,8 @@ pub(super) struct Problem {
     pub(super) file: PathBuf,
     /// Place, key, and the fix: what follows the file's name and a colon.
     pub(super) text: String,
+    /// Whether the system could not read it, which may pass without a change to it.
+    pub(super) passing: bool,
 }
 
 impl fmt::Display for Problem {
@@ -249,6 +251,7 @@ impl<'a> Reader<'a> {
             Problem {
                 file: self.file.to_owned(),
                 text: format!("{line}:{column}: {text}"),
+                passing: false,
             }
         };
         self.wrong.iter().map(problem).collect()

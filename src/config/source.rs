@@ -127,19 +127,19 @@ impl Owners {
     }
 
     /// Checks that no one else made this file, link or folder.
-    fn check(&self, path: &Path, meta: &Metadata) -> Result<(), String> {
+    fn check(&self, path: &Path, meta: &Metadata) -> Result<(), Unusable> {
         let (uid, shown) = (meta.uid(), path.display());
         if uid == 0 || Some(uid) == self.user {
             return Ok(());
         }
-        Err(format!(
+        Err(Unusable::Wrong(format!(
             " is not loaded: {shown} belongs to user {uid}; look at what is in it, then run `chown -h root: {shown}`, or remove it"
-        ))
+        )))
     }
 
     /// Checks that no one else can have written this file, which is open. In a folder of
     /// root others may make files, which are theirs.
-    fn check_file(&self, path: &Path, meta: &Metadata) -> Result<(), String> {
+    fn check_file(&self, path: &Path, meta: &Metadata) -> Result<(), Unusable> {
         self.check(path, meta)?;
         self.check_folder(path)?;
         let mode = meta.mode() & PERMISSIONS;
@@ -147,27 +147,28 @@ impl Owners {
             return Ok(());
         }
         let shown = path.display();
-        Err(format!(
+        Err(Unusable::Wrong(format!(
             " is not loaded: others than root can write it (mode {mode:o}); look at what is in it, then run `chmod go-w {shown}`"
-        ))
+        )))
     }
 
     /// Checks the folder of a file.
-    fn check_folder(&self, path: &Path) -> Result<(), String> {
+    fn check_folder(&self, path: &Path) -> Result<(), Unusable> {
         let folder = path.parent().unwrap_or(Path::new("/"));
         let folder = match folder.as_os_str().is_empty() {
             true => Path::new("."),
             false => folder,
         };
-        let meta = fs::metadata(folder).map_err(|error| unreadable(&error))?;
-        self.check(folder, &meta)
+        self.check(folder, &fs::metadata(folder)?)
     }
 
     /// A mask, or what is wrong with it.
     fn mask(&self, path: PathBuf) -> Found {
-        let meta = fs::symlink_metadata(&path).map_err(|error| unreadable(&error));
-        let checked = meta.and_then(|meta| self.check(&path, &meta));
-        match checked.and_then(|()| self.check_folder(&path)) {
+        let check = || {
+            self.check(&path, &fs::symlink_metadata(&path)?)?;
+            self.check_folder(&path)
+        };
+        match check() {
             Ok(()) => Found::Mask(path),
             Err(why) => Found::Text((path, Err(why))),
         }
@@ -175,7 +176,20 @@ impl Owners {
 }
 
 /// A file and its text, or what is wrong with it.
-type Text = (PathBuf, Result<String, String>);
+type Text = (PathBuf, Result<String, Unusable>);
+
+/// Why a file or a folder is not loaded, and the fix.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Unusable {
+    /// What is wrong with it.
+    #[error("{0}")]
+    Wrong(String),
+    /// The system's reason, which may pass.
+    #[error(
+        " cannot read the configuration: {0}; correct its permissions, or name another file with --config"
+    )]
+    Unread(#[from] io::Error),
+}
 
 /// A drop-in that is not written yet, or is about to be removed.
 #[derive(Debug, Clone, Copy)]
@@ -212,7 +226,7 @@ impl Owners {
             Ok(found) => found,
             Err(error) => match error.kind() {
                 io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => return Vec::new(),
-                _ => return vec![Found::Text((folder.to_owned(), Err(unreadable(&error))))],
+                _ => return vec![Found::Text((folder.to_owned(), Err(error.into())))],
             },
         };
         let is_hidden = |path: &Path| {
@@ -230,43 +244,36 @@ impl Owners {
         };
         found.into_iter().map(read).collect()
     }
-}
 
-fn unreadable(error: &io::Error) -> String {
-    format!(
-        " cannot read the configuration: {error}; correct its permissions, or name another file with --config"
-    )
-}
-
-impl Owners {
     /// A file's text, or what is wrong with it.
-    fn read(&self, path: &Path) -> Result<String, String> {
+    fn read(&self, path: &Path) -> Result<String, Unusable> {
+        let wrong = |text: &str| Unusable::Wrong(text.to_owned());
         let file = open_regular(path).map_err(|error| match error.kind() {
-        io::ErrorKind::NotFound => {
-            " there is no such file; name the right one with --config".to_owned()
-        }
-        io::ErrorKind::InvalidInput => " is not a regular file; remove it and put the configuration there, or name another file with --config".to_owned(),
-        _ => unreadable(&error),
-    })?;
-        let meta = file.metadata().map_err(|error| unreadable(&error))?;
+            io::ErrorKind::NotFound => {
+                wrong(" there is no such file; name the right one with --config")
+            }
+            io::ErrorKind::InvalidInput => wrong(
+                " is not a regular file; remove it and put the configuration there, or name another file with --config",
+            ),
+            _ => error.into(),
+        })?;
+        let meta = file.metadata()?;
         self.check_file(path, &meta)?;
         let size = meta.len();
         if size > MAX_BYTES {
-            return Err(format!(
+            return Err(Unusable::Wrong(format!(
                 " has {size} bytes, more than any configuration (1 MiB); name the right file with --config"
-            ));
+            )));
         }
         let mut bytes = Vec::new();
-        file.take(MAX_BYTES)
-            .read_to_end(&mut bytes)
-            .map_err(|error| unreadable(&error))?;
+        file.take(MAX_BYTES).read_to_end(&mut bytes)?;
         String::from_utf8(bytes).map_err(|error| {
             let valid = error.utf8_error().valid_up_to();
             let valid = error.as_bytes().iter().take(valid);
             let line = valid.filter(|byte| **byte == b'\n').count() + 1;
-            format!(
+            Unusable::Wrong(format!(
                 "{line}: is not UTF-8 text; save it as UTF-8, or name another file with --config"
-            )
+            ))
         })
     }
 }

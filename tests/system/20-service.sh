@@ -30,6 +30,16 @@ guest sh -c ': >/etc/wslmesh/wslmesh.toml'
 guest systemctl reload $unit
 ok 'and the finding clears' within 10 journal_has 'config-rejected .* cleared'
 
+guest sh -c 'printf "[mtu]\nvalu = 1280\n" >/etc/wslmesh/wslmesh.toml'
+ok 'no start with a bad one' not guest systemctl restart $unit
+ok 'the unit has failed' within 10 state_is failed
+is 'with a status of its own' "$(property ExecMainStatus)" 78
+is 'and no further start' "$(property NRestarts)" 0
+has 'it says what is wrong and what to do' "$(journal)" 'correct it, then: systemctl restart wslmesh'
+guest sh -c ': >/etc/wslmesh/wslmesh.toml'
+guest systemctl restart $unit
+ok 'a good one is taken at the next start' within 10 is_active
+
 second=$(guest timeout 5 wslmesh status; guest sh -c 'timeout 3 wslmesh run 2>&1; true')
 has 'a second agent is on standby' "$second" 'standby'
 ok 'the first goes on' is_active
