@@ -200,6 +200,7 @@ for what in "$@"; do
             need mount mount util-linux
             need wg wireguard-tools wireguard-tools
             need dbus-daemon dbus dbus-daemon
+            need strace strace strace
             # Fedora has no userspace WireGuard; its kernel's serves there.
             if have_apt; then need wireguard-go wireguard-go -; fi
             ;;

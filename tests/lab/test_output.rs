@@ -19,7 +19,6 @@ pub(crate) fn trials() -> Vec<Trial> {
     let quick = |name: &str, body| trial_with(name, Options::quick(), body);
     vec![
         quick("output::of_every_command", of_every_command),
-        quick("output::no_escape_reaches_a_terminal", no_escape),
         quick("output::help", help),
         quick("output::misuse", misuse),
         quick("output::interrupted_at_a_question", interrupted),
@@ -30,7 +29,7 @@ pub(crate) fn trials() -> Vec<Trial> {
 const WIDTH: usize = 80;
 
 /// Commands beside an agent that has findings, and how each ends.
-const BESIDE: [(&str, i32); 23] = [
+pub(crate) const BESIDE: [(&str, i32); 23] = [
     ("status", 3),
     ("status --json", 3),
     ("doctor", 3),
@@ -59,13 +58,13 @@ const BESIDE: [(&str, i32); 23] = [
     ("--version", 0),
 ];
 /// Another tool's file, with a port that is ours already and leads elsewhere.
-const OTHERS: &str = r#"{"instances": [{"name": "Dev", "ports": [
+pub(crate) const OTHERS: &str = r#"{"instances": [{"name": "Dev", "ports": [
     {"port": 2222, "internal_port": 23, "comment": "telnet, which is obsolete for many years now, and certainly not from outside"},
     {"port": 8080, "firewall": "full"}]}, {"name": "Other", "ports": []}]}"#;
 
 /// A world where the commands have something to say: a forward that Windows has,
 /// others' rules, and a parameter that this kernel has not.
-fn prepare(world: &World) -> Result<String> {
+pub(crate) fn prepare(world: &World) -> Result<String> {
     others(world)?;
     world.add_tunnel("wg0")?;
     let grants = vec![grant(Protocol::Tcp, (2222, 2222), (22, 22))];
@@ -99,55 +98,8 @@ fn of_every_command(world: &World) -> Result<()> {
     agent.stop()
 }
 
-/// Escapes in an interface's name, a process's, a configuration's values and keys, a
-/// path and Windows' answers: each command shows them and prints none.
-fn no_escape(world: &World) -> Result<()> {
-    let config = prepare(world)?;
-    // Sets a terminal's title, or clears it.
-    world.add_tunnel("wg\x1b[2J")?;
-    let bad = "[network]\ninterface = \"e\\u001b]0;t\\u0007\"\n[mtu]\n\"v\\u001b[2J\" = 1\n[sysctl]\n\"net.\\u001b[2J\" = \"\\u009b2J\"\n";
-    world.write("/run/lab/bad.toml", bad)?;
-    world.write("/run/lab/\x1b[2J.toml", "[mtu]\nvalue = 1\n")?;
-    world.write(
-        "/run/lab/wsl2.json",
-        OTHERS
-            .replace("telnet", "\\u001b[2J")
-            .replace("Other", "\\u001b]0;t\\u0007"),
-    )?;
-    let named =
-        "cp /bin/sleep \"$(printf '/run/lab/\\033[2J')\" && \"$(printf '/run/lab/\\033[2J')\" 60";
-    let process = world.spawn_guest(&["sh", "-c", named], &[])?;
-    let agent = world.start_agent(&config)?;
-    agent.wait("its forward", |status| status.forwards.is_some())?;
-    let more = [
-        (
-            "--config /run/lab/$(printf \"\\033[2J\").toml config check",
-            1,
-        ),
-        ("$(printf \"a\\033[2J\")", 2),
-        ("doctor --all", 3),
-    ];
-    for (command, code) in BESIDE.into_iter().chain(more) {
-        let pipe = shell(world, command, "WSLMESH")?;
-        let terminal = terminal(world, command, "NO_COLOR=1 TERM=xterm")?;
-        for output in [&pipe, &terminal] {
-            ensure!(output.status == Status::Code(code), "{command}: {output:?}");
-            for text in [&output.stdout, &output.stderr] {
-                let control = |c: char| c.is_control() && !matches!(c, '\n' | '\t' | '\r');
-                ensure!(!text.contains(control), "{command}: {output:?}");
-            }
-        }
-    }
-    let shown = shell(world, "--config /run/lab/bad.toml config check", "WSLMESH")?;
-    ensure!(shown.stderr.contains("\\u{1b}"), "{shown:?}");
-    let log = agent.log()?;
-    ensure!(!log.contains('\x1b'), "{log}");
-    drop(process);
-    agent.stop()
-}
-
 /// `wslmesh --config CONFIG COMMAND` in `sh`, with its output led somewhere.
-fn shell(world: &World, command: &str, script: &str) -> Result<Output> {
+pub(crate) fn shell(world: &World, command: &str, script: &str) -> Result<Output> {
     let config = if command.starts_with("--") {
         ""
     } else {
@@ -253,7 +205,7 @@ fn too_wide(text: &str) -> Vec<&str> {
         .collect()
 }
 
-fn terminal(world: &World, command: &str, environment: &str) -> Result<Output> {
+pub(crate) fn terminal(world: &World, command: &str, environment: &str) -> Result<Output> {
     shell(
         world,
         command,
