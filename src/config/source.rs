@@ -73,7 +73,7 @@ impl Source {
         }
         let main = self.main();
         if *self != Self::System || main.try_exists().unwrap_or(true) {
-            found.push(Found::Text((main.to_owned(), owners.read(main))));
+            found.push(owners.found(main.to_owned()));
         }
         found.extend(owners.drop_ins(&self.drop_ins()));
         unmasked(found)
@@ -104,7 +104,7 @@ fn unmasked(found: Vec<Found>) -> Vec<Text> {
 }
 
 fn is_mask(path: &Path) -> bool {
-    fs::canonicalize(path).is_ok_and(|to| to == Path::new("/dev/null"))
+    path.is_symlink() && fs::canonicalize(path).is_ok_and(|to| to == Path::new("/dev/null"))
 }
 
 /// Whose files are loaded: what they say, root does.
@@ -162,8 +162,12 @@ impl Owners {
         self.check(folder, &fs::metadata(folder)?)
     }
 
-    /// A mask, or what is wrong with it.
-    fn mask(&self, path: PathBuf) -> Found {
+    /// What is at this path.
+    fn found(&self, path: PathBuf) -> Found {
+        if !is_mask(&path) {
+            let text = self.read(&path);
+            return Found::Text((path, text));
+        }
         let check = || {
             self.check(&path, &fs::symlink_metadata(&path)?)?;
             self.check_folder(&path)
@@ -235,14 +239,7 @@ impl Owners {
         };
         found.retain(|path| path.extension().is_some_and(|one| one == "toml") && !is_hidden(path));
         found.sort();
-        let read = |path: PathBuf| {
-            if is_mask(&path) {
-                return self.mask(path);
-            }
-            let text = self.read(&path);
-            Found::Text((path, text))
-        };
-        found.into_iter().map(read).collect()
+        found.into_iter().map(|path| self.found(path)).collect()
     }
 
     /// A file's text, or what is wrong with it.
@@ -267,6 +264,10 @@ impl Owners {
         }
         let mut bytes = Vec::new();
         file.take(MAX_BYTES).read_to_end(&mut bytes)?;
+        // Editors on Windows begin a file with a byte order mark.
+        if bytes.starts_with(b"\xef\xbb\xbf") {
+            bytes.drain(..3);
+        }
         String::from_utf8(bytes).map_err(|error| {
             let valid = error.utf8_error().valid_up_to();
             let valid = error.as_bytes().iter().take(valid);

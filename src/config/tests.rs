@@ -454,6 +454,16 @@ fn hidden_files_are_skipped_and_masks_hide() {
     assert_eq!(value(), 1280, "the name is masked");
     fs::write(drop_ins.join("x.toml"), "[mtu]\nvalue = 1400\n").unwrap();
     assert_eq!(value(), 1400);
+    for mask in ["w.toml", "x.toml"] {
+        fs::remove_file(drop_ins.join(mask)).unwrap();
+    }
+    assert_eq!(value(), 1300);
+    fs::remove_file(&main).unwrap();
+    symlink("/dev/null", &main).unwrap();
+    assert_eq!(value(), 1280, "the main file itself is a mask");
+    fs::remove_file(&main).unwrap();
+    fs::write(&main, "\u{feff}[mtu]\r\nvalue = 1300\r\n").unwrap();
+    assert_eq!(value(), 1300, "as an editor on Windows saves it");
 }
 
 #[test]
