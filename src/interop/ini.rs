@@ -62,8 +62,8 @@ pub(crate) enum Problem {
     /// The file begins with U+FEFF.
     #[error("the file begins with a byte order mark; save it as UTF-8 without one")]
     ByteOrderMark,
-    /// The whole file is in UTF-16 big endian, which Windows does not open so.
-    #[error("it is in UTF-16 big endian; save it as UTF-8")]
+    /// The whole file is in UTF-16: wsl.conf, or .wslconfig in big endian.
+    #[error("the file is in a UTF-16 that WSL does not read; save it as UTF-8")]
     Encoding,
     /// A line begins with something else than a letter, `[` or `#`.
     #[error("it begins with none of a letter, [ and #; a comment begins with #")]
@@ -265,6 +265,10 @@ impl<'a> Reader<'a> {
     fn line(&mut self) -> Result<Line<'a>, Problem> {
         if self.at == 0 && self.peek() == Some('\u{feff}') {
             return Err(Problem::ByteOrderMark);
+        }
+        // A byte order mark of UTF-16 is no UTF-8, and every second byte is 0.
+        if self.at == 0 && self.text.starts_with("\u{fffd}\u{fffd}") && self.text.contains('\0') {
+            return Err(Problem::Encoding);
         }
         self.blanks();
         match self.peek() {

@@ -218,7 +218,7 @@ fn judge(ini: &Ini, keys: Keys, mut found: Vec<Verdict>) -> Verdict {
         let Some((_, kind)) = known.get(&entry.name) else {
             let detail = format!("WSL ignores {entry}, which it does not know");
             found.push(match alike(&entry.name, &known) {
-                Some(name) => info(format!("{detail}; {name} is meant?")),
+                Some(name) => info(format!("{detail}; perhaps {name} is meant")),
                 None => info(detail),
             });
             continue;

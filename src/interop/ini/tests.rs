@@ -150,10 +150,10 @@ fn encodings() {
     let big = Ini::wslconfig(&wide(u16::to_be_bytes));
     assert_eq!(bad(&big), [(1, Problem::Encoding)]);
     assert_eq!(bad(&conf(TEXT)), [(1, Problem::ByteOrderMark)]);
-    assert_eq!(
-        bad(&Ini::wsl_conf(&wide(u16::to_le_bytes))),
-        [(1, Problem::Start)]
-    );
+    for wide in [wide(u16::to_le_bytes), wide(u16::to_be_bytes)] {
+        assert_eq!(bad(&Ini::wsl_conf(&wide)), [(1, Problem::Encoding)]);
+    }
+    assert_eq!(bad(&Ini::wsl_conf(b"\xff\xfe=1\n")), [(1, Problem::Start)]);
     // Latin-1 in a comment or a value is no reason to stop.
     let latin = Ini::wsl_conf(b"# f\xfcr\n[automount]\nroot=/media/\xfc\noptions=x\n");
     assert_eq!(latin.get("automount.options"), Some("x"));

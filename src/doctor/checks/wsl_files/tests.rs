@@ -30,7 +30,7 @@ fn wsl_conf_and_wslconfig() {
         "byte order mark": |f| conf(f, "\u{feff}[boot]\nsystemd=true") => Warning, "byte order mark";
         "continued": |f| conf(f, "[boot]\nsystemd=true\ncommand=a \\\n b") => Ok, "2 keys";
         "rejected": |f| conf(f, "[boot]\nsystemd=yes") => Warning, "it expects true or false, and \"yes\" is none";
-        "unknown": |f| conf(f, "[boot]\nsystemd=true\nsytemd=1") => Info, "[boot] systemd is meant?";
+        "unknown": |f| conf(f, "[boot]\nsystemd=true\nsytemd=1") => Info, "[boot] systemd is meant";
         "CRLF": |f| conf(f, "[boot]\r\nsystemd=true\r\n") => Ok, "1 key";
         "CRLF and the WSL that ignores it": |f| { conf(f, "[boot]\r\nsystemd=true\r\n"); f.wsl_version = Some("2.3.26.0".into()) } => Warning, "WSL 2.3.26.0 ignores /etc/wsl.conf";
         "another name": |f| { f.local_mut().wsl_conf = Ok(None); f.local_mut().wsl_conf_near = vec!["/etc/wsl.conf.txt".into()] } => Warning, "not /etc/wsl.conf.txt";
@@ -43,11 +43,11 @@ fn wsl_conf_and_wslconfig() {
         "invented key": |f| is(f, "[wsl2]\nnetworkingMode=mirrored\nnetworkingMode.excludedInterfaces={}") => Warning, "line 3";
         "another name": |f| { f.wslconfig = Ok(None); f.wslconfig_near = vec!["/mnt/c/Users/me/.wslconfig.txt".into()] } => Warning, ".wslconfig.txt";
         "big endian": |f| f.wslconfig = Ok(Some(Ini::wslconfig(b"\xfe\xff\0["))) => Warning, "save it as UTF-8";
-        "unknown": |f| is(f, "[wsl2]\nmemroy=4GB") => Info, "[wsl2] memory is meant?";
-        "another section": |f| is(f, "[wsl2]\nautoMemoryReclaim=gradual") => Info, "[experimental] autoMemoryReclaim is meant?";
-        "no section": |f| is(f, "instanceIdleTimeout=-1") => Info, "[general] instanceIdleTimeout is meant?";
+        "unknown": |f| is(f, "[wsl2]\nmemroy=4GB") => Info, "[wsl2] memory is meant";
+        "another section": |f| is(f, "[wsl2]\nautoMemoryReclaim=gradual") => Info, "[experimental] autoMemoryReclaim is meant";
+        "no section": |f| is(f, "instanceIdleTimeout=-1") => Info, "[general] instanceIdleTimeout is meant";
         "a key of many sections": |f| is(f, "[wslg]\nenabled=true") => Info, "WSL ignores [wslg] enabled";
-        "unknown section": |f| is(f, "[wslg2]\nmemory=4GB") => Info, "[wsl2] memory is meant?";
+        "unknown section": |f| is(f, "[wslg2]\nmemory=4GB") => Info, "[wsl2] memory is meant";
         "backslash": |f| is(f, "[wsl2]\nkernel=C:\\wsl\\k\nmemory=4GB") => Warning, "WSL skips line 2 (kernel=C:\\wsl\\k)";
         "comment of others": |f| is(f, "; note\n[wsl2]\nmemory=4GB") => Warning, "skips line 1";
         "size in small letters": |f| is(f, "[wsl2]\nmemory=4gb") => Warning, "\"4gb\"";
