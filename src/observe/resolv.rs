@@ -1,6 +1,6 @@
 //! resolv.conf(5) as glibc reads it.
 
-use std::path::Path;
+use std::{net::Ipv6Addr, path::Path};
 
 use crate::{
     fs::read_bounded,
@@ -64,7 +64,7 @@ fn server(line: &str) -> Option<Nameserver> {
     match word.split_once('%') {
         None => Some(Nameserver::from(word.parse::<std::net::IpAddr>().ok()?)),
         Some((address, zone)) => Some(Nameserver {
-            address: address.parse().ok()?,
+            address: address.parse::<Ipv6Addr>().ok()?.into(),
             zone: Some(InterfaceName::new(zone)?),
         }),
     }

@@ -63,7 +63,9 @@ fn answer(server: IpAddr, result: io::Result<Option<u8>>) -> Answer {
 fn at(server: &Nameserver) -> SocketAddr {
     let index = |zone: &InterfaceName| {
         let index = fs::read_to_string(format!("/sys/class/net/{zone}/ifindex"));
-        index.ok()?.trim().parse().ok()
+        // A zone may also be written as the interface's index.
+        let index = index.unwrap_or_else(|_| zone.to_string());
+        index.trim().parse().ok()
     };
     match server.address {
         IpAddr::V4(_) => SocketAddr::new(server.address, 53),

@@ -7,7 +7,7 @@ fn servers(text: &[u8]) -> Vec<String> {
 
 #[test]
 fn servers_in_order() {
-    let table: [(&[u8], &[&str]); 8] = [
+    let table: [(&[u8], &[&str]); 9] = [
         (
             b"# made by WSL\nnameserver 10.255.255.254\nsearch lan\nnameserver 1.1.1.1\n",
             &["10.255.255.254", "1.1.1.1"],
@@ -25,6 +25,8 @@ fn servers_in_order() {
         (b"# f\xfcr WSL \0\nsearch b\xfcro\nnameserver 172.28.16.1\n", &["172.28.16.1"]),
         (b"nameserver 1.1.1.1\xfc\nnameserver 2.2.2.2\n", &["2.2.2.2"]),
         (b"nameserver fe80::1%\nnameserver fe80::1%a b\n", &["fe80::1%a"]),
+        // glibc knows zones of IPv6 alone.
+        (b"nameserver 1.2.3.4%eth0\nnameserver fe80::1%2\n", &["fe80::1%2"]),
         (b"nameserver", &[]),
     ];
     for (text, expected) in table {
