@@ -7,7 +7,7 @@
 
 use std::{
     collections::BTreeSet,
-    fs::{self, File},
+    fs::{self, DirEntry, File},
     io::{self, BufRead, BufReader},
     net::IpAddr,
     path::Path,
@@ -55,16 +55,20 @@ pub fn sockets(root: &Path, protocol: Protocol) -> io::Result<Vec<Socket>> {
 }
 
 /// Whether a rule may pass packets on to a container (DNAT), for which no socket
-/// listens here, on the machine below this root: it forwards IPv4 and has a bridge. The
-/// rules themselves only root can read.
+/// listens here, on the machine below this root: it forwards IPv4, and has a bridge or
+/// an interface of Kubernetes (Calico and Cilium have no bridge, IPVS serves NodePorts).
+/// The rules themselves only root can read.
 #[must_use]
 pub fn passes_on(root: &Path) -> bool {
     let forwards = fs::read_to_string(root.join("proc/sys/net/ipv4/ip_forward"));
-    let mut links = fs::read_dir(root.join("sys/class/net"))
-        .into_iter()
-        .flatten();
-    forwards.is_ok_and(|text| text.trim() == "1")
-        && links.any(|link| link.is_ok_and(|link| link.path().join("bridge").exists()))
+    let links = fs::read_dir(root.join("sys/class/net"));
+    let mut links = links.into_iter().flatten().flatten();
+    let is_one = |link: DirEntry| {
+        let (name, names) = (link.file_name(), ["cali", "cilium_", "kube-ipvs"]);
+        let is_named = |prefix: &str| name.as_encoded_bytes().starts_with(prefix.as_bytes());
+        names.into_iter().any(is_named) || link.path().join("bridge").exists()
+    };
+    forwards.is_ok_and(|text| text.trim() == "1") && links.any(is_one)
 }
 
 /// One table: a heading, then a line for each socket. Lines of another form are

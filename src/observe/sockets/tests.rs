@@ -133,4 +133,6 @@ fn containers_need_forwarding_and_a_bridge() {
     std::fs::remove_dir_all(root.path().join("sys/class/net/docker0")).unwrap();
     write("sys/class/net/eth0/mtu", "1500");
     assert!(!passes_on(root.path()));
+    write("sys/class/net/cali12345678901/mtu", "1500");
+    assert!(passes_on(root.path()));
 }
