@@ -386,6 +386,15 @@ fn made_up_senders(world: &World) -> Result<()> {
     let flood = ["/init", crate::ROLE, CROWD, LISTEN, "20000"];
     let flooding = world.spawn(Place::Lan, &flood, &[])?;
     new_peer()?;
+    // Of the flooded forward too, and who is known stays so.
+    let begun = Instant::now();
+    let newcomer = world.station(Place::Lan, "0.0.0.0:40001")?;
+    newcomer.reaches(listen()?, &tunnel.service, "a new peer")?;
+    ensure!(tunnel.inward("in the flood")? == source);
+    tunnel.outward(source, "as well")?;
+    let took = begun.elapsed();
+    println!("both peers of the flooded forward: {took:?}");
+    ensure!(took < Duration::from_secs(2), "answered after {took:?}");
     flooding.finish(LIMIT)?.ok()?;
     new_peer()?;
     let found = tunnel.agent.ill("relay-limit")?;

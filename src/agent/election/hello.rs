@@ -238,15 +238,14 @@ impl Peer {
         self.uid == 0 || self.uid == rustix::process::geteuid().as_raw()
     }
 
-    /// Whether it may administer the network; taken for granted of a process that has no
-    /// number here. capget(2) asks for no permission, unlike /proc.
+    /// Whether it may administer the network; taken for granted where that cannot be known,
+    /// as of a process that has no number here. capget(2) asks for no permission, unlike
+    /// /proc.
     pub(super) fn may_administer(self) -> bool {
-        let sets = self
-            .pid
-            .and_then(Pid::from_raw)
-            .map(|pid| capabilities(Some(pid)));
-        let has = |sets: CapabilitySet| sets.contains(CapabilitySet::NET_ADMIN);
-        sets.is_none_or(|sets| sets.is_ok_and(|sets| has(sets.effective)))
+        let pid = self.pid.and_then(Pid::from_raw);
+        let sets = pid.map(|pid| capabilities(Some(pid)));
+        let lacks = |sets: CapabilitySet| !sets.contains(CapabilitySet::NET_ADMIN);
+        !matches!(sets, Some(Ok(sets)) if lacks(sets.effective))
     }
 }
 

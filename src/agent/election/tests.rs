@@ -51,6 +51,14 @@ fn each_stranger_has_its_text() {
 }
 
 #[test]
+fn unknown_capabilities_are_taken_for_granted() {
+    // Another distribution's process, and one that has ended.
+    for pid in [None, Some(i32::MAX)] {
+        assert!(Peer { uid: 0, pid }.may_administer(), "{pid:?}");
+    }
+}
+
+#[test]
 fn names_that_listen_are_found() {
     let number = 0x0a_u128 << 120;
     let name = format!("wslmesh/agent/{number:032x}");

@@ -91,7 +91,7 @@ fn record(reload: &Reload, holder: &str, fixed: &mut Fixed) {
     match reload {
         Reload::Done | Reload::Signalled(_) => fixed.asked.push(reload.to_string()),
         Reload::NoAgent => fixed.failed.push(format!(
-            "no pass of the agent: {holder}, outside of this distribution, leads and makes its own passes"
+            "no pass of the agent: {holder}, outside of this distribution: it makes its own passes"
         )),
         Reload::Elsewhere(..) | Reload::Failed(_) => fixed.failed.push(reload.to_string()),
     }
