@@ -3,21 +3,36 @@
 
 use std::cell::Cell;
 use std::future::poll_fn;
-use std::io;
+use std::io::{self, ErrorKind};
 use std::net::Shutdown;
 use std::pin::{Pin, pin};
 use std::task::{Poll, ready};
+use std::time::Duration;
 
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{ReadHalf, WriteHalf};
+use tokio::sync::Notify;
+use tokio::time::sleep;
 
 use crate::context::RelayContext;
 use crate::route::Route;
 
 /// Reads of one direction before other tasks get their turn, whatever their size.
 const READS_PER_TURN: u32 = 4;
+
+/// How often a side that sends no more is looked at: nothing is read from it by which its
+/// end would be noticed. Longer than the system takes to begin to probe it.
+const HALF_OPEN_CHECK: Duration = Duration::from_secs(150);
+
+/// What the two directions of a connection tell each other.
+#[derive(Default)]
+struct Ends {
+    /// One of them has ended.
+    half: Cell<bool>,
+    both: Notify,
+}
 
 /// Carries until both directions have ended.
 ///
@@ -31,34 +46,54 @@ pub(super) async fn both_ways(
 ) -> io::Result<()> {
     let (from_client, to_client) = client.split();
     let (from_guest, to_guest) = guest.split();
-    let inward = one_way(from_client, to_guest, &route.context, |bytes| {
+    let ends = Ends::default();
+    let inward = one_way(from_client, to_guest, &route.context, &ends, |bytes| {
         route.count(|counters| counters.bytes_in += bytes);
     });
-    let outward = one_way(from_guest, to_client, &route.context, |bytes| {
+    let outward = one_way(from_guest, to_client, &route.context, &ends, |bytes| {
         route.count(|counters| counters.bytes_out += bytes);
     });
     tokio::try_join!(inward, outward).map(drop)
 }
 
-/// Carries one direction until the sender has ended it.
+/// Carries one direction until the sender has ended it. The first to end then waits for
+/// the other one, and fails if its sender is gone.
 async fn one_way(
-    from: ReadHalf<'_>,
+    mut from: ReadHalf<'_>,
     to: WriteHalf<'_>,
     context: &RelayContext,
+    ends: &Ends,
     count: impl Fn(u64),
 ) -> io::Result<()> {
     let reads = Cell::new(0);
-    let mut carry = pin!(carry(from, to, context, count, &reads));
-    poll_fn(|cx| {
-        reads.set(0);
-        carry.as_mut().poll(cx)
-    })
-    .await
+    {
+        let mut carry = pin!(carry(&mut from, to, context, count, &reads));
+        poll_fn(|cx| {
+            reads.set(0);
+            carry.as_mut().poll(cx)
+        })
+        .await?;
+    }
+    if ends.half.replace(true) {
+        ends.both.notify_one();
+        return Ok(());
+    }
+    loop {
+        tokio::select! {
+            () = ends.both.notified() => return Ok(()),
+            () = sleep(HALF_OPEN_CHECK) => {}
+        }
+        // It sends nothing, and fails on a connection that is no more.
+        match SockRef::from(from.as_ref()).send(&[]) {
+            Err(error) if error.kind() != ErrorKind::WouldBlock => return Err(error),
+            _ => {}
+        }
+    }
 }
 
 /// The same, with the reads of this turn.
 async fn carry(
-    mut from: ReadHalf<'_>,
+    from: &mut ReadHalf<'_>,
     mut to: WriteHalf<'_>,
     context: &RelayContext,
     count: impl Fn(u64),
@@ -74,7 +109,7 @@ async fn carry(
             reads.update(|reads| reads + 1);
             let mut buffer = context.buffer();
             let mut read = ReadBuf::new(&mut buffer);
-            ready!(Pin::new(&mut from).poll_read(cx, &mut read))?;
+            ready!(Pin::new(&mut *from).poll_read(cx, &mut read))?;
             let data = read.filled();
             let taken = match data {
                 [] => 0,

@@ -31,17 +31,41 @@ async fn pair() -> (std::net::TcpStream, TcpStream) {
     (peer, listener.accept().await.unwrap().0)
 }
 
-#[tokio::test]
-async fn a_direction_gives_way_after_four_reads() {
-    let context = Rc::new(RelayContext::new());
-    context.held.set(1 << 30);
+fn route(context: &Rc<RelayContext>) -> Route {
     let listen = Listen {
         protocol: Protocol::Tcp,
         listen_address: Ipv4Addr::LOCALHOST,
         listen_port: NonZeroU16::MIN,
     };
     let to = SocketAddrV4::new(Ipv4Addr::LOCALHOST, 1);
-    let route = Route::new(listen, to, Rc::clone(&context));
+    Route::new(listen, to, Rc::clone(context))
+}
+
+#[tokio::test(start_paused = true)]
+async fn client_that_goes_after_half_an_end_is_noticed() {
+    let route = route(&Rc::new(RelayContext::new()));
+    let (peer, mut client) = pair().await;
+    let (_silent, mut guest) = pair().await;
+    peer.shutdown(Shutdown::Write).unwrap();
+    client.readable().await.unwrap();
+    let mut carry = pin!(both_ways(&mut client, &mut guest, &route));
+    // As long as it is there, it may wait for the answer.
+    let day = Duration::from_secs(86_400);
+    let waited = tokio::time::timeout(day, carry.as_mut()).await;
+    assert!(waited.is_err(), "{waited:?}");
+    SockRef::from(&peer)
+        .set_linger(Some(Duration::ZERO))
+        .unwrap();
+    drop(peer);
+    let ended = tokio::time::timeout(day, carry).await;
+    assert!(matches!(ended, Ok(Err(_))), "{ended:?}");
+}
+
+#[tokio::test]
+async fn a_direction_gives_way_after_four_reads() {
+    let context = Rc::new(RelayContext::new());
+    context.held.set(1 << 30);
+    let route = route(&context);
     let (mut sender, mut client) = pair().await;
     let (_receiver, mut guest) = pair().await;
     let all = vec![1; 6 * READ];
