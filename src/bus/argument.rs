@@ -2,13 +2,10 @@
 
 use std::num::NonZeroU16;
 
-use serde::{
-    Deserialize,
-    de::value::{Error as ValueError, StrDeserializer},
-};
+use serde::de::DeserializeOwned;
 
 use super::error::Error;
-use crate::config::Forward;
+use crate::{config::Forward, model::from_word};
 
 /// Longest argument in bytes; the longest valid one is a name.
 const MAX_LENGTH: usize = 64;
@@ -55,10 +52,9 @@ pub(super) fn short<'a>(key: &str, given: &'a str) -> Result<&'a str, Error> {
     Ok(given)
 }
 
-fn read<T: for<'de> Deserialize<'de>>(key: &str, given: &str) -> Result<T, Error> {
+fn read<T: DeserializeOwned>(key: &str, given: &str) -> Result<T, Error> {
     let given = short(key, given)?;
-    let from = StrDeserializer::<ValueError>::new(given);
-    T::deserialize(from).map_err(|error| Error::Forward(format!("{key} {given:?}: {error}")))
+    from_word(given).map_err(|error| Error::Forward(format!("{key} {given:?}: {error}")))
 }
 
 #[cfg(test)]

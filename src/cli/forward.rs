@@ -8,7 +8,7 @@ use clap::{
     Args, Subcommand,
     builder::{PossibleValuesParser, TypedValueParser},
 };
-use serde::de::{DeserializeOwned, IntoDeserializer, value::Error as ValueError};
+use serde::de::DeserializeOwned;
 
 use super::{
     host::{self, Install, reloaded},
@@ -21,6 +21,7 @@ use crate::{
         contract::PolicyGap,
         setup::{Agreed, Answer, Order, Setup, Staging, port},
     },
+    model::from_word,
     paths::Paths,
 };
 
@@ -83,9 +84,7 @@ fn named<T>(names: &'static [&'static str]) -> impl TypedValueParser<Value = T>
 where
     T: DeserializeOwned + Clone + Send + Sync + 'static,
 {
-    let read =
-        |name: String| T::deserialize(IntoDeserializer::<ValueError>::into_deserializer(name));
-    PossibleValuesParser::new(names).try_map(read)
+    PossibleValuesParser::new(names).try_map(|name: String| from_word(&name))
 }
 
 pub(super) async fn forward(

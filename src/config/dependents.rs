@@ -2,19 +2,13 @@
 
 use std::{fmt, time::Duration};
 
-use serde::{
-    Deserialize, Deserializer, Serialize, Serializer,
-    de::{
-        self,
-        value::{Error as ValueError, StrDeserializer},
-    },
-};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use super::{
     reader::nearest,
     values::{duration, duration_text},
 };
-use crate::model::{Dependent, UnitAction, UnitName};
+use crate::model::{Dependent, UnitAction, UnitName, from_word};
 
 /// The agent's own unit.
 const OURSELVES: &str = "wslmesh.service";
@@ -78,8 +72,7 @@ fn unit<E: de::Error>(text: &str) -> Result<UnitName, E> {
 }
 
 fn action<E: de::Error>(text: &str) -> Result<UnitAction, E> {
-    let action = UnitAction::deserialize(StrDeserializer::<ValueError>::new(text));
-    action.map_err(|_| {
+    from_word(text).map_err(|_| {
         E::custom(format!(
             "{text:?} is no action: write \"reload-or-restart\", \"reload\" or \"restart\""
         ))

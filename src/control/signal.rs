@@ -1,12 +1,9 @@
 //! The agent's D-Bus interface: its names and signals.
 
-use serde::{
-    Deserialize, Serialize,
-    de::value::{Error, StrDeserializer},
-};
+use serde::Serialize;
 use zbus::Message;
 
-use crate::model::{HealthEntry, Severity};
+use crate::model::{HealthEntry, from_word};
 
 /// The agent's name on the bus, and its interface.
 pub const NAME: &str = "org.wslmesh.Agent1";
@@ -63,10 +60,9 @@ impl Signal {
             }
             "HealthRaised" => {
                 let (code, severity, subject, detail, remediation) = body.deserialize().ok()?;
-                let severity = StrDeserializer::<Error>::new(severity);
                 Self::HealthRaised(HealthEntry {
                     code,
-                    severity: Severity::deserialize(severity).ok()?,
+                    severity: from_word(severity).ok()?,
                     subject,
                     detail,
                     remediation,

@@ -40,6 +40,7 @@ pub use socket::{Listening, Socket};
 pub use sysctl::{SysctlKey, SysctlReading, SysctlValue};
 pub(crate) use text::display_as_serialized;
 pub use text::{
-    PlainText, counted, disturbs, excerpt, guid, micros, or_empty, plain, plain_within, visible,
+    PlainText, counted, disturbs, excerpt, from_word, guid, micros, or_empty, plain, plain_within,
+    visible,
 };
 pub use wireguard::{Device, DeviceReading, HANDSHAKE_STALE, Peer, PublicKey};

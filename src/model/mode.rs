@@ -2,10 +2,17 @@
 
 use std::fmt;
 
+use serde::Serialize;
+
+use super::display_as_serialized;
+
+display_as_serialized!(Mode);
+
 /// How WSL connects this virtual machine, as `wslinfo --networking-mode`
 /// prints it (microsoft/WSL: src/linux/init/wslinfo.cpp). The mode is the
 /// effective one and cannot change while the virtual machine lives.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Mode {
     /// Own subnet behind Windows (the default).
     Nat,
@@ -36,31 +43,12 @@ impl Mode {
         }
     }
 
-    /// The mode's name in `wsl-network.conf` and in the journal.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Nat => "nat",
-            Self::Mirrored => "mirrored",
-            Self::Consomme => "consomme",
-            Self::Bridged => "bridged",
-            Self::None => "none",
-            Self::NotWsl => "not-wsl",
-        }
-    }
-
     /// Whether WSL removes and re-adds addresses on every change of the host,
     /// so that a longer settle time is needed (wsl-network events in mirrored
     /// and consomme come as delete and add).
     #[must_use]
     pub fn flaps(self) -> bool {
         matches!(self, Self::Mirrored | Self::Consomme)
-    }
-}
-
-impl fmt::Display for Mode {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
     }
 }
 

@@ -2,23 +2,16 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fmt,
     net::{IpAddr, Ipv4Addr},
     time::Duration,
 };
 
 use ipnet::{IpNet, Ipv4Net};
-use serde::{
-    Deserialize, Serialize,
-    de::{
-        IntoDeserializer,
-        value::{self, StrDeserializer},
-    },
-};
+use serde::{Deserialize, Serialize};
 
 use super::{
     DeviceReading, DrivePath, Finding, HostPrivilege, InstalledRule, InterfaceName, Listen,
-    ModeState, Nameserver, RelayMemory, RuleSet, SysctlKey, SysctlReading,
+    ModeState, Nameserver, RelayMemory, RuleSet, SysctlKey, SysctlReading, display_as_serialized,
 };
 
 /// Everything a pass decides on.
@@ -66,6 +59,8 @@ impl Observation {
     }
 }
 
+display_as_serialized!(LinkKind);
+
 /// What carries a link.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -83,22 +78,6 @@ pub enum LinkKind {
     Virtual,
     /// Anything else: eth0, a container's end of a pair.
     Other,
-}
-
-impl LinkKind {
-    /// The kind of this name, if there is one.
-    #[must_use]
-    pub fn of_name(name: &str) -> Option<Self> {
-        let name: StrDeserializer<'_, value::Error> = name.into_deserializer();
-        Self::deserialize(name).ok()
-    }
-}
-
-impl fmt::Display for LinkKind {
-    /// Its name in the status document.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.serialize(f)
-    }
 }
 
 /// A network interface.

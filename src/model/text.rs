@@ -2,7 +2,10 @@
 
 use std::{fmt, ops::Deref, time::Duration};
 
-use serde::{Deserialize, Serialize};
+use serde::{
+    Deserialize, Serialize,
+    de::{DeserializeOwned, value},
+};
 
 /// Most characters of free text that [`plain`] lets through.
 const PLAIN_MAX: usize = 300;
@@ -21,6 +24,14 @@ macro_rules! display_as_serialized {
     )+};
 }
 pub(crate) use display_as_serialized;
+
+/// What serde reads a word as, such as a name in the configuration.
+///
+/// # Errors
+/// What is expected instead, in serde's words.
+pub fn from_word<T: DeserializeOwned>(word: &str) -> Result<T, value::Error> {
+    T::deserialize(value::StrDeserializer::new(word))
+}
 
 /// Whether a character could disturb the line it is printed in: control characters,
 /// line separators and the marks that turn the direction of writing around.

@@ -8,7 +8,7 @@ use tokio::sync::Mutex;
 use super::wireguard::read;
 use crate::{
     blocking::KeyedFlights,
-    model::{InterfaceName, LinkKind},
+    model::{InterfaceName, LinkKind, from_word},
     report::{LinkEntry, PeerEntry, WireguardEntry},
 };
 
@@ -30,7 +30,8 @@ impl Peers {
     pub async fn of(&self, links: &[LinkEntry]) -> Vec<WireguardEntry> {
         let _turn = self.turn.lock().await;
         let device = |link: &LinkEntry| {
-            let kind = LinkKind::of_name(&link.kind).filter(|kind| kind.is_wireguard());
+            let kind = from_word(&link.kind).ok();
+            let kind = kind.filter(|kind: &LinkKind| kind.is_wireguard());
             InterfaceName::new(&link.name).zip(kind)
         };
         let devices = links.iter().filter_map(device);

@@ -20,15 +20,16 @@ mod systemd;
 mod tests;
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::net::IpAddr;
 use std::ops::Range;
 
 use ipnet::IpNet;
-use serde::{Deserialize, Serialize, de::value};
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::model::Nameserver;
+use crate::model::{Nameserver, display_as_serialized, from_word};
+
+display_as_serialized!(Key);
 
 /// The file as the package ships it: every [`Key`], without a value.
 pub(super) const TEMPLATE: &str = include_str!("../../config/network/wsl-network.conf");
@@ -66,14 +67,7 @@ pub(super) enum Key {
 impl Key {
     /// The key with this exact name, if it is one of ours.
     pub(super) fn from_name(name: &str) -> Option<Self> {
-        Self::deserialize(value::StrDeserializer::<value::Error>::new(name)).ok()
-    }
-}
-
-impl fmt::Display for Key {
-    /// The key as it is written in the file.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.serialize(f)
+        from_word(name).ok()
     }
 }
 

@@ -111,7 +111,8 @@ fn properties<'a>(hook: &'a Hook, change: &AddressChange, limit: Duration) -> Ve
 /// The environment of a hook (docs/dependents.md).
 fn environment(change: &AddressChange) -> Vec<String> {
     let node = &change.new;
-    let mode = change.mode.known().map_or("unknown", |mode| mode.as_str());
+    let mode = change.mode.known().map(|mode| mode.to_string());
+    let mode = mode.unwrap_or_else(|| "unknown".to_owned());
     let gateway = node.gateway.map(|gateway| gateway.to_string());
     vec![
         format!("WSLMESH_EVENT={EVENT}"),

@@ -48,7 +48,7 @@ impl Facts {
                 false => None,
             },
             mode: match interop::ask_mode().await {
-                ModeState::Known(mode) => mode.as_str().to_owned(),
+                ModeState::Known(mode) => mode.to_string(),
                 ModeState::Pending => "pending".to_owned(),
                 ModeState::Unknown(why) => format!("unknown: {why}"),
             },

@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use crate::{
     control::Signal,
-    model::{ForwardState, Severity},
+    model::{ForwardState, Severity, or_empty},
     report::Document,
 };
 
@@ -17,17 +17,7 @@ use crate::{
 )]
 pub(super) enum Event {
     /// How things are: at the beginning, and when an agent starts.
-    State {
-        pid: u32,
-        role: String,
-        mode: String,
-        interface: String,
-        address: String,
-        forwards_up: usize,
-        forwards: usize,
-        /// Codes of warnings and errors.
-        health: Vec<String>,
-    },
+    State(State),
     /// The agent is not running.
     NoAgent,
     /// How things are is not known now.
@@ -37,58 +27,67 @@ pub(super) enum Event {
     Signal(Signal),
 }
 
+/// How things are.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) struct State {
+    pid: u32,
+    role: String,
+    mode: String,
+    interface: String,
+    address: String,
+    forwards_up: usize,
+    forwards: usize,
+    /// Codes of warnings and errors.
+    health: Vec<String>,
+}
+
 impl Event {
     /// How things are.
     pub(super) fn state(document: &Document) -> Self {
         let (health, served) = (document.health.iter(), document.served.iter());
         let degrading = health.filter(|entry| entry.severity > Severity::Info);
         let up = served.filter(|entry| entry.state == ForwardState::Up);
-        let address = document.address.map(|address| address.to_string());
-        Self::State {
+        Self::State(State {
             pid: document.pid,
             role: document.role.clone(),
             mode: document.mode.clone(),
             interface: document.interface.clone().unwrap_or_default(),
-            address: address.unwrap_or_default(),
+            address: or_empty(document.address),
             forwards_up: up.count(),
             forwards: document.served.len(),
             health: degrading.map(|entry| entry.code.clone()).collect(),
-        }
+        })
     }
 
     /// As text, on one line.
     pub(super) fn words(&self) -> String {
         match self {
-            Self::State {
-                pid,
-                role,
-                mode,
-                interface,
-                address,
-                forwards_up,
-                forwards,
-                health,
-            } => {
-                let health = if health.is_empty() {
-                    "healthy".to_owned()
-                } else {
-                    format!("degraded: {}", health.join(", "))
-                };
-                let place = match (interface.as_str(), address.as_str()) {
-                    _ if role != "active" => role.clone(),
-                    (interface, "") => format!("{interface} no address").trim_start().to_owned(),
-                    (interface, address) => format!("{interface} {address}"),
-                };
-                let forwards = match forwards {
-                    0 => String::new(),
-                    all => format!(", {forwards_up} of {all} forwards up"),
-                };
-                format!("agent {pid}: {place} ({mode}){forwards}, {health}")
-            }
+            Self::State(state) => state.words(),
             Self::NoAgent => "the agent is not running; waiting for it".to_owned(),
             Self::Unknown { reason } => reason.clone(),
             Self::Signal(signal) => words(signal),
         }
+    }
+}
+
+impl State {
+    fn words(&self) -> String {
+        let health = match self.health.as_slice() {
+            [] => "healthy".to_owned(),
+            codes => format!("degraded: {}", codes.join(", ")),
+        };
+        let place = match (self.interface.as_str(), self.address.as_str()) {
+            _ if self.role != "active" => self.role.clone(),
+            (interface, "") => format!("{interface} no address").trim_start().to_owned(),
+            (interface, address) => format!("{interface} {address}"),
+        };
+        let forwards = match self.forwards {
+            0 => String::new(),
+            all => format!(", {} of {all} forwards up", self.forwards_up),
+        };
+        let (pid, mode) = (self.pid, &self.mode);
+        format!("agent {pid}: {place} ({mode}){forwards}, {health}")
     }
 }
 

@@ -6,7 +6,7 @@ use super::super::{
     table::{WIDTH, hanging, listed, wrap},
 };
 use crate::{
-    model::{HANDSHAKE_STALE, LinkKind, counted},
+    model::{HANDSHAKE_STALE, LinkKind, counted, from_word},
     report::{Document, LinkEntry, PeerEntry, WireguardEntry},
 };
 
@@ -33,7 +33,7 @@ pub(super) fn lines(document: &Document, now_unix: u64) -> Vec<String> {
 }
 
 fn carries_wireguard(link: &&LinkEntry) -> bool {
-    LinkKind::of_name(&link.kind).is_some_and(LinkKind::is_wireguard)
+    from_word(&link.kind).is_ok_and(LinkKind::is_wireguard)
 }
 
 fn one(device: &WireguardEntry, now_unix: u64) -> Vec<String> {

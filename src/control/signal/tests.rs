@@ -1,4 +1,5 @@
 use super::*;
+use crate::model::Severity;
 
 fn parsed<B: serde::Serialize + zbus::Type>(member: &str, body: &B) -> Option<Signal> {
     let message = Message::signal(PATH, NAME, member);

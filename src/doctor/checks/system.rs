@@ -52,7 +52,7 @@ pub(crate) fn mode(facts: &Facts) -> Judged {
         ModeState::Known(Mode::Bridged) => {
             info("mode bridged, which WSL no longer supports since 2.4.5")
         }
-        ModeState::Known(mode) => ok(mode.as_str()),
+        ModeState::Known(mode) => ok(mode.to_string()),
         ModeState::Pending => warning("WSL did not answer in time"),
         ModeState::Unknown(why) => warning(why),
     })

@@ -261,7 +261,7 @@ pub(crate) fn mode(facts: &Facts) -> Judged {
     let configured = configured.and_then(|word| Mode::parse(&word));
     let configured = configured.unwrap_or(Mode::Nat);
     Ok(if configured == mode {
-        ok(mode.as_str())
+        ok(mode.to_string())
     } else {
         warning(format!(
             "{configured} is configured, {mode} is in force: WSL was not restarted since, or fell back"

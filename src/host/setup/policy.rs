@@ -5,19 +5,13 @@
 
 use std::{collections::BTreeSet, fmt, net::Ipv4Addr, str::FromStr};
 
-use serde::{
-    Deserialize, Serialize,
-    de::{
-        DeserializeOwned,
-        value::{Error as ValueError, StrDeserializer},
-    },
-};
+use serde::{Deserialize, Serialize};
 
 use super::{distribution::Distribution, range::PortRange};
 use crate::{
     config::{Firewall, Forward, Protocol},
     host::contract::PolicyGap,
-    model::{PlainText, display_as_serialized},
+    model::{PlainText, display_as_serialized, from_word},
 };
 
 display_as_serialized!(Profile);
@@ -124,8 +118,8 @@ impl FromStr for Grant {
         else {
             return Err("write it as tcp:8000-8010, or tcp:8000:80 where the port in the distribution is another".to_owned());
         };
-        let protocol = read(protocol)
-            .ok_or_else(|| format!("{protocol:?} is no protocol: write tcp or udp"))?;
+        let protocol = from_word(protocol)
+            .map_err(|_| format!("{protocol:?} is no protocol: write tcp or udp"))?;
         let listen_ports = listen.parse()?;
         Ok(Self {
             protocol,
@@ -135,11 +129,6 @@ impl FromStr for Grant {
             firewall: Firewall::Local,
         })
     }
-}
-
-/// A word as the configuration has it.
-fn read<T: DeserializeOwned>(word: &str) -> Option<T> {
-    T::deserialize(StrDeserializer::<ValueError>::new(word)).ok()
 }
 
 impl fmt::Display for Grant {
@@ -211,7 +200,7 @@ impl FromStr for Profiles {
     fn from_str(text: &str) -> Result<Self, String> {
         let profile = |word: &str| {
             let word = word.trim();
-            read(word).ok_or_else(|| {
+            from_word(word).map_err(|_| {
                 format!(
                     "{word:?} is no kind of network: write domain, private, public, or several with commas between"
                 )
