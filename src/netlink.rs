@@ -1,29 +1,28 @@
 //! The kernel's network tables over rtnetlink.
 //!
-//! Watching and asking use separate connections: netlink-proto gives an event
-//! that the agent's own request caused to that request, and a shared
-//! connection would never show it (rust-netlink/netlink-proto#24).
+//! rtnetlink has a connection for changes and for questions with one answer.
+//! Whole tables and events have sockets of their own: netlink-proto decodes all
+//! that its socket has, up to 20 kB for a link, before anyone takes the first of it;
+//! and it gives an event that the agent's own request caused to that request
+//! (rust-netlink/netlink-proto#24).
 
-use std::{
-    future::ready,
-    io,
-    net::{IpAddr, Ipv4Addr, Ipv6Addr},
-    pin::{Pin, pin},
-    time::Duration,
-};
+use std::{io, net::IpAddr, pin::pin, time::Duration};
 
-use futures_util::{FutureExt, Stream, StreamExt, TryStreamExt};
+use futures_util::{FutureExt, TryStreamExt};
 use ipnet::IpNet;
 use netlink_packet_route::{
     AddressFamily, RouteNetlinkMessage,
     address::{AddressAttribute, AddressFlags, AddressHeaderFlags, AddressMessage, AddressScope},
-    link::{InfoKind, LinkAttribute, LinkExtentMask, LinkInfo, LinkMessage},
-    route::{RouteAttribute, RouteMessage, RouteProtocol, RouteScope, RouteType},
+    link::{InfoKind, LinkAttribute, LinkInfo, LinkMessage},
+    route::{RouteAddress, RouteAttribute, RouteMessage},
 };
 use rtnetlink::{
-    Handle, LinkUnspec, MulticastGroup, RouteMessageBuilder,
-    packet_core::{NetlinkMessage, NetlinkPayload},
-    sys::{AsyncSocket, SocketAddr},
+    Handle, LinkUnspec, MulticastGroup,
+    packet_core::{
+        NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_REQUEST, NetlinkBuffer, NetlinkMessage, NetlinkPayload,
+        NetlinkSerializable,
+    },
+    sys::{AsyncSocket, AsyncSocketExt, SocketAddr, TokioSocket, protocols::NETLINK_ROUTE},
 };
 use rustix::io::Errno;
 
@@ -40,15 +39,18 @@ macro_rules! attribute {
 }
 pub(crate) use attribute;
 
-/// A dump whose end is lost in an overrun never ends in netlink-proto.
+/// Longest wait for an answer.
 const DEADLINE: Duration = Duration::from_secs(5);
 
-/// Receive buffer of the watching connection in bytes; the kernel gives at most
-/// net.core.rmem_max. An overrun costs one dump more, so this only has to make it
-/// rare.
+/// How often a table is read until it does not change meanwhile; the next event brings
+/// another pass anyway.
+pub(crate) const ATTEMPTS: usize = 4;
+
+/// Receive buffer of the watching socket in bytes; the kernel gives at most
+/// net.core.rmem_max. An overrun costs one pass more, so this only has to make it rare.
 const WATCH_BUFFER: usize = 1 << 20;
 
-/// Why a request to the kernel failed, or watching it.
+/// Why a request to the kernel failed.
 #[derive(Debug, thiserror::Error)]
 pub enum NetlinkError {
     /// The kernel gives no socket.
@@ -78,9 +80,6 @@ pub enum NetlinkError {
         /// What was asked.
         what: &'static str,
     },
-    /// The watching socket was closed.
-    #[error("the rtnetlink event stream ended")]
-    Ended,
 }
 
 impl NetlinkError {
@@ -116,20 +115,6 @@ impl Netlink {
         Ok(Self(handle))
     }
 
-    /// All links, without their statistics.
-    ///
-    /// # Errors
-    /// The kernel's refusal, or no answer in time.
-    pub async fn links(&self) -> Result<Vec<LinkMessage>, NetlinkError> {
-        let mask = vec![LinkExtentMask::SkipStats];
-        let all = self
-            .0
-            .link()
-            .get()
-            .set_filter_mask(AddressFamily::Unspec, mask);
-        within("list the links", all.execute().try_collect()).await
-    }
-
     /// The link of this index, if it exists.
     ///
     /// # Errors
@@ -142,31 +127,6 @@ impl Netlink {
         }
     }
 
-    /// All addresses.
-    ///
-    /// # Errors
-    /// The kernel's refusal, or no answer in time.
-    pub async fn addresses(&self) -> Result<Vec<Address>, NetlinkError> {
-        let all = self.0.address().get().execute();
-        let all = all.try_filter_map(|message| ready(Ok(address_of(&message))));
-        within("list the addresses", all.try_collect()).await
-    }
-
-    /// All IPv4 unicast routes without a destination: the default routes, of
-    /// every table.
-    ///
-    /// # Errors
-    /// The kernel's refusal, or no answer in time.
-    pub async fn default_routes(&self) -> Result<Vec<RouteMessage>, NetlinkError> {
-        let is_default = |route: &RouteMessage| {
-            let header = &route.header;
-            ready(header.destination_prefix_length == 0 && header.kind == RouteType::Unicast)
-        };
-        let all = RouteMessageBuilder::<Ipv4Addr>::new().build();
-        let all = self.0.route().get(all).execute().try_filter(is_default);
-        within("list the routes", all.try_collect()).await
-    }
-
     /// The link by which the kernel sends a packet to this address, as its rules and
     /// all its tables have it (RTM_GETROUTE); `None` where it has no way, as behind a
     /// route of type unreachable, prohibit or blackhole, or without IPv6.
@@ -174,19 +134,14 @@ impl Netlink {
     /// # Errors
     /// No answer in time, or the library's failure.
     pub async fn link_towards(&self, to: IpAddr, mark: u32) -> Result<Option<u32>, NetlinkError> {
-        let mut request = match to {
-            IpAddr::V4(to) => RouteMessageBuilder::<Ipv4Addr>::new()
-                .destination_prefix(to, 32)
-                .build(),
-            IpAddr::V6(to) => RouteMessageBuilder::<Ipv6Addr>::new()
-                .destination_prefix(to, 128)
-                .build(),
+        let (family, length, to) = match to {
+            IpAddr::V4(to) => (AddressFamily::Inet, 32, RouteAddress::Inet(to)),
+            IpAddr::V6(to) => (AddressFamily::Inet6, 128, RouteAddress::Inet6(to)),
         };
-        // The builder's are those of a route to be added.
-        request.header.table = 0;
-        request.header.protocol = RouteProtocol::Unspec;
-        request.header.scope = RouteScope::Universe;
-        request.header.kind = RouteType::Unspec;
+        let mut request = RouteMessage::default();
+        request.header.address_family = family;
+        request.header.destination_prefix_length = length;
+        request.attributes.push(RouteAttribute::Destination(to));
         if mark != 0 {
             request.attributes.push(RouteAttribute::Mark(mark));
         }
@@ -231,14 +186,105 @@ async fn within<T>(
         })
 }
 
-/// An event or what else comes over the connection for events.
-type Event = NetlinkMessage<RouteNetlinkMessage>;
+/// What `keep` makes of each entry of a table. The table is read again if it changed
+/// in the meantime.
+///
+/// # Errors
+/// The kernel's refusal, or no answer in time.
+pub async fn dump<T, I: IntoIterator<Item = T>>(
+    what: &'static str,
+    table: RouteNetlinkMessage,
+    keep: impl Fn(RouteNetlinkMessage) -> I,
+) -> Result<Vec<T>, NetlinkError> {
+    let request = encoded(table.into(), NLM_F_DUMP);
+    let read = async {
+        let mut left = ATTEMPTS;
+        loop {
+            let mut found = Vec::new();
+            let consistent = read_table(&request, |entry| found.extend(keep(entry))).await?;
+            left -= 1;
+            if consistent || left == 0 {
+                return Ok(found);
+            }
+        }
+    };
+    let read = tokio::time::timeout(DEADLINE, read).await;
+    read.map_err(|_| NetlinkError::Timeout { what })?
+        .map_err(|error| NetlinkError::Refused { what, error })
+}
 
-/// The connection for events. One only means that everything should be read again. So
+/// Reads a table, one entry after the other. Returns whether nothing changed meanwhile.
+async fn read_table(request: &[u8], mut take: impl FnMut(RouteNetlinkMessage)) -> io::Result<bool> {
+    let socket = TokioSocket::new(NETLINK_ROUTE)?;
+    // The messages of other processes are refused then.
+    socket.socket_ref().connect(&SocketAddr::new(0, 0))?;
+    socket.send(request).await?;
+    let mut consistent = true;
+    loop {
+        let (datagram, _) = socket.recv_from_full().await?;
+        if decode(&datagram, &mut consistent, &mut take)? {
+            return Ok(consistent);
+        }
+    }
+}
+
+/// Takes the entries of a datagram, and whether the kernel says that the table changed
+/// (NLM_F_DUMP_INTR in its Documentation/userspace-api/netlink/intro.rst). Returns
+/// whether this is the end.
+fn decode(
+    mut rest: &[u8],
+    consistent: &mut bool,
+    take: &mut impl FnMut(RouteNetlinkMessage),
+) -> io::Result<bool> {
+    while let Ok(next) = NetlinkBuffer::new_checked(rest) {
+        *consistent &= next.flags() & NLM_F_DUMP_INTR == 0;
+        let message = NetlinkMessage::deserialize(rest);
+        match message.map(|message| message.payload) {
+            Ok(NetlinkPayload::InnerMessage(entry)) => take(entry),
+            Ok(NetlinkPayload::Error(refusal)) => return Err(refusal.to_io()),
+            Ok(NetlinkPayload::Done(done)) if done.code != 0 => {
+                return Err(io::Error::from_raw_os_error(-done.code));
+            }
+            Ok(NetlinkPayload::Done(_)) => return Ok(true),
+            // The agent needs none of those that the library does not know.
+            Ok(_) | Err(_) => {}
+        }
+        let length = (next.length() as usize).next_multiple_of(4);
+        rest = rest.get(length..).unwrap_or_default();
+    }
+    Ok(false)
+}
+
+/// All addresses.
+///
+/// # Errors
+/// The kernel's refusal, or no answer in time.
+pub async fn addresses() -> Result<Vec<Address>, NetlinkError> {
+    let all = RouteNetlinkMessage::GetAddress(AddressMessage::default());
+    let keep = |entry| match entry {
+        RouteNetlinkMessage::NewAddress(message) => address_of(&message),
+        _ => None,
+    };
+    dump("list the addresses", all, keep).await
+}
+
+/// A request as the kernel reads it.
+pub(crate) fn encoded<T: NetlinkSerializable>(
+    mut request: NetlinkMessage<T>,
+    flags: u16,
+) -> Vec<u8> {
+    request.header.flags = NLM_F_REQUEST | flags;
+    request.finalize();
+    let mut bytes = vec![0; request.buffer_len()];
+    request.serialize(&mut bytes);
+    bytes
+}
+
+/// The socket for events. One only means that everything should be read again. So
 /// an overrun, where the kernel dropped events, needs nothing special. The content
 /// only tells what no pass decides on.
 pub struct Watch {
-    events: Pin<Box<dyn Stream<Item = (Event, SocketAddr)> + Send>>,
+    socket: TokioSocket,
     /// Addresses that were announced since an event of another kind.
     announced: Vec<Address>,
     /// Whether IPv6 routes and rules count.
@@ -252,7 +298,9 @@ impl Watch {
     /// # Errors
     /// [`NetlinkError::Open`].
     pub fn subscribe() -> Result<Self, NetlinkError> {
-        let groups = [
+        let mut socket = TokioSocket::new(NETLINK_ROUTE)?;
+        socket.socket_mut().bind_auto()?;
+        for group in [
             MulticastGroup::Link,
             MulticastGroup::Ipv4Ifaddr,
             MulticastGroup::Ipv6Ifaddr,
@@ -260,13 +308,12 @@ impl Watch {
             MulticastGroup::Ipv4Rule,
             MulticastGroup::Ipv6Route,
             MulticastGroup::Ipv6Rule,
-        ];
-        let (mut connection, _, messages) = rtnetlink::new_multicast_connection(&groups)?;
-        let socket = connection.socket_mut().socket_mut();
-        socket.set_rx_buf_sz(WATCH_BUFFER)?;
-        tokio::spawn(connection);
+        ] {
+            socket.socket_mut().add_membership(group as u32)?;
+        }
+        socket.socket_mut().set_rx_buf_sz(WATCH_BUFFER)?;
         Ok(Self {
-            events: Box::pin(messages),
+            socket,
             announced: Vec::new(),
             ipv6_ways: false,
         })
@@ -275,43 +322,50 @@ impl Watch {
     /// Waits for at least one event that counts and takes all that are waiting.
     ///
     /// # Errors
-    /// [`NetlinkError::Ended`] when the socket was closed.
-    pub async fn changed(&mut self) -> Result<(), NetlinkError> {
+    /// The system's reason, where the socket fails.
+    pub async fn changed(&mut self) -> io::Result<()> {
         let mut counts = false;
         while !counts {
-            let first = self.events.next().await.ok_or(NetlinkError::Ended)?;
-            let mut next = Some(first);
-            while let Some((event, _)) = next {
-                counts |= self.counts(&event);
-                next = self.events.next().now_or_never().flatten();
+            let mut next = Some(self.socket.recv_from_full().await);
+            while let Some(received) = next {
+                match received {
+                    Ok((events, _)) => {
+                        let mut look = |event| counts |= self.counts(&event);
+                        decode(&events, &mut true, &mut look)?;
+                    }
+                    // What was dropped may have counted.
+                    Err(error) if Errno::from_io_error(&error) == Some(Errno::NOBUFS) => {
+                        counts = true;
+                    }
+                    Err(error) => return Err(error),
+                }
+                next = self.socket.recv_from_full().now_or_never();
             }
         }
         Ok(())
     }
 
     /// Whether a pass may decide otherwise after this event.
-    fn counts(&mut self, event: &Event) -> bool {
+    fn counts(&mut self, event: &RouteNetlinkMessage) -> bool {
         use RouteNetlinkMessage::{DelRoute, DelRule, NewAddress, NewRoute, NewRule};
-        if let NetlinkPayload::InnerMessage(event) = &event.payload {
-            match event {
-                NewRoute(route) | DelRoute(route)
-                    if route.header.address_family == AddressFamily::Inet6 =>
-                {
-                    return self.ipv6_ways;
-                }
-                NewRule(rule) | DelRule(rule) if rule.header.family == AddressFamily::Inet6 => {
-                    return self.ipv6_ways;
-                }
-                // A router's advertisement and a DHCP lease announce an address again
-                // and again, with new lifetimes.
-                NewAddress(message) => {
-                    let address = address_of(message);
-                    let known = address.as_ref().is_some_and(|a| self.announced.contains(a));
-                    self.announced.extend(address.filter(|_| !known));
-                    return !known;
-                }
-                _ => {}
+        match event {
+            NewRoute(route) | DelRoute(route)
+                if route.header.address_family == AddressFamily::Inet6 =>
+            {
+                return self.ipv6_ways;
             }
+            NewRule(rule) | DelRule(rule) if rule.header.family == AddressFamily::Inet6 => {
+                return self.ipv6_ways;
+            }
+            // A router's advertisement and a DHCP lease announce an address again
+            // and again, with new lifetimes.
+            NewAddress(message) => {
+                let address = address_of(message);
+                let known = address.as_ref().is_some_and(|a| self.announced.contains(a));
+                self.announced.extend(address.filter(|_| !known));
+                return !known;
+            }
+            _ => {}
         }
         self.announced.clear();
         true
@@ -355,3 +409,6 @@ pub fn kind_of(link: &LinkMessage) -> Option<&InfoKind> {
     let info = attribute!(link.attributes, LinkAttribute::LinkInfo)?;
     attribute!(info, LinkInfo::Kind)
 }
+
+#[cfg(test)]
+mod tests;

@@ -220,7 +220,7 @@ impl EventLoop {
     }
 }
 
-/// The event stream ended, which no kernel does by itself. What happened in
+/// The event stream failed, which no kernel does by itself. What happened in
 /// between is found by the pass that follows.
 async fn subscribe_again() -> Result<Watch, AgentError> {
     sleep(Duration::from_secs(1)).await;

@@ -3,20 +3,17 @@
 use std::{fs, net::IpAddr, path::Path};
 
 use netlink_packet_route::{
-    link::{InfoKind, LinkFlags, LinkMessage},
-    route::{RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteVia},
+    AddressFamily, RouteNetlinkMessage,
+    link::{InfoKind, LinkAttribute, LinkExtentMask, LinkFlags, LinkMessage},
+    route::{RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteType, RouteVia},
 };
 
 use crate::{
     config::Interface,
     model::{Address, DefaultRoute, InterfaceName, Link, LinkKind, guid},
-    netlink::{Netlink, NetlinkError, attribute, kind_of, mtu_of, name_of},
+    netlink::{self, ATTEMPTS, Netlink, NetlinkError, attribute, dump, kind_of, mtu_of, name_of},
     wireguard,
 };
-
-/// How often the tables are read until none changes meanwhile; the next event
-/// brings another pass anyway.
-const ATTEMPTS: usize = 4;
 
 /// The tables of links, addresses and default routes.
 pub(super) async fn read(
@@ -24,17 +21,21 @@ pub(super) async fn read(
     interface: &Interface,
 ) -> Result<(Vec<Link>, Vec<Address>, Vec<DefaultRoute>), NetlinkError> {
     let want_guids = matches!(interface, Interface::Guid(_));
-    let links = netlink.links().await?;
-    let links = links.iter().filter_map(|message| link(message, want_guids));
-    let mut addresses = netlink.addresses().await?;
+    let mut all = LinkMessage::default();
+    let mask = vec![LinkExtentMask::SkipStats];
+    all.attributes.push(LinkAttribute::ExtMask(mask));
+    let keep = |entry| match entry {
+        RouteNetlinkMessage::NewLink(message) => link(&message, want_guids),
+        _ => None,
+    };
+    let links = dump("list the links", RouteNetlinkMessage::GetLink(all), keep).await?;
+    let mut addresses = netlink::addresses().await?;
     let mut routes = Vec::new();
     for _ in 0..ATTEMPTS {
-        // IPv6 routes decide nothing here and may be many: only IPv4's are read.
-        let read = netlink.default_routes().await?;
-        routes = read.iter().flat_map(default_routes).collect();
+        routes = read_routes().await?;
         // Each table is a request of its own, and a change between two of them
         // would pair an old address with a new gateway.
-        let before = std::mem::replace(&mut addresses, netlink.addresses().await?);
+        let before = std::mem::replace(&mut addresses, netlink::addresses().await?);
         if before == addresses {
             break;
         }
@@ -47,7 +48,18 @@ pub(super) async fn read(
             None => None,
         };
     }
-    Ok((links.collect(), addresses, routes))
+    Ok((links, addresses, routes))
+}
+
+/// IPv6 routes decide nothing here and may be many: only IPv4's are read.
+async fn read_routes() -> Result<Vec<DefaultRoute>, NetlinkError> {
+    let mut all = RouteMessage::default();
+    all.header.address_family = AddressFamily::Inet;
+    let keep = |entry| match entry {
+        RouteNetlinkMessage::NewRoute(message) => default_routes(&message),
+        _ => Vec::new(),
+    };
+    dump("list the routes", RouteNetlinkMessage::GetRoute(all), keep).await
 }
 
 fn link(message: &LinkMessage, want_guid: bool) -> Option<Link> {
@@ -105,7 +117,9 @@ fn default_routes(message: &RouteMessage) -> Vec<DefaultRoute> {
     let in_main = message.header.table == main || table == Some(&u32::from(main));
     // A VPN's own table is reached by its rules only, and a route with a type of
     // service by packets of that service only.
-    if !in_main || message.header.tos != 0 {
+    let is_default =
+        message.header.destination_prefix_length == 0 && message.header.kind == RouteType::Unicast;
+    if !is_default || !in_main || message.header.tos != 0 {
         return Vec::new();
     }
     let metric = attribute!(attributes, RouteAttribute::Priority);

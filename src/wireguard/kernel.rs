@@ -27,9 +27,7 @@ use netlink_packet_wireguard::{
     WireguardPeerFlags,
 };
 use rtnetlink::{
-    packet_core::{
-        Emitable, NLM_F_ACK, NLM_F_REQUEST, NetlinkDeserializable, NetlinkMessage, NetlinkPayload,
-    },
+    packet_core::{Emitable, NLM_F_ACK, NetlinkDeserializable, NetlinkMessage, NetlinkPayload},
     sys::{Socket, SocketAddr, protocols::NETLINK_GENERIC},
 };
 use rustix::{
@@ -40,7 +38,7 @@ use wireguard_control::{Backend, Device as Read, PeerInfo};
 
 use crate::{
     model::{Device, InterfaceName, Peer, PublicKey},
-    netlink::attribute,
+    netlink::{attribute, encoded},
 };
 
 /// Peers in one message: 60 bytes each, far below the 64 KiB that a netlink
@@ -144,12 +142,7 @@ where
     GenlMessage<T>: NetlinkDeserializable,
 {
     message.finalize();
-    let mut request = NetlinkMessage::from(message);
-    request.header.flags = NLM_F_REQUEST | flags;
-    request.finalize();
-    let mut buffer = vec![0; request.buffer_len()];
-    request.serialize(&mut buffer);
-    socket.send(&buffer, 0)?;
+    socket.send(&encoded(message.into(), flags), 0)?;
     let (answer, _) = socket.recv_from_full()?;
     NetlinkMessage::deserialize(&answer)
         .map(|message| message.payload)

@@ -194,6 +194,16 @@ impl Agent<'_> {
         self.wait("a pass", |status| status.passes > passes)
     }
 
+    /// The most memory that it had so far, in kB.
+    pub(crate) fn peak(&self) -> Result<u64> {
+        let status = self
+            .world
+            .read(format!("/proc/{}/status", self.process.pid()))?;
+        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let peak = peak.and_then(|peak| peak.trim().strip_suffix(" kB"));
+        Ok(peak.context("no VmHWM")?.parse()?)
+    }
+
     /// Its log so far.
     pub(crate) fn log(&self) -> Result<String> {
         self.process.stderr()

@@ -302,7 +302,7 @@ pub(crate) fn trials() -> Vec<Trial> {
 }
 
 /// A tun device as Tailscale has one.
-const TAILSCALE: &str =
+pub(crate) const TAILSCALE: &str =
     "ip tuntap add mode tun name tailscale0 && ip link set tailscale0 up mtu 1280
     ip addr add 100.101.7.9/32 dev tailscale0";
 

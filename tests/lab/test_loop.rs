@@ -13,6 +13,7 @@ use crate::fault::Fault;
 use crate::options::Options;
 use crate::process::HUP;
 use crate::runner::trial_with;
+use crate::test_field::TAILSCALE;
 use crate::topology::{FIRST, Place};
 use crate::world::{World, until};
 
@@ -27,6 +28,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         quick("loop::notifies", notifies),
         quick("loop::burst", burst),
         quick("loop::overrun", overrun),
+        quick("loop::ten_thousand_links", ten_thousand_links),
         quick("loop::thousand_forwards", thousand_forwards),
         quick("loop::retry_does_not_spin", retry_does_not_spin),
         quick("loop::contested", contested),
@@ -222,6 +224,36 @@ fn overrun(world: &World) -> Result<()> {
     world.change_address("172.19.3.4/20")?;
     agent.settled("172.19.3.4")?;
     Ok(())
+}
+
+/// 10,003 links, which the agent sees come, and which are there when it starts.
+fn ten_thousand_links(world: &World) -> Result<()> {
+    const MOST: u64 = 64 << 10;
+    world.shell(TAILSCALE)?;
+    let addresses = || world.sourced(&["WSL_IP", "MESH_IP_TAILSCALE"]);
+    let agent = world.start_agent(&config(SSH))?;
+    agent.settled(FIRST)?;
+    // With lo, eth0 and tailscale0.
+    let lines: String = (0..5_000).fold(String::new(), |lines, n| {
+        lines + &format!("link add lab{n} type veth peer name far{n}\n")
+    });
+    let begun = Instant::now();
+    world
+        .run(Place::Guest, &["ip", "-batch", "-"], lines.as_bytes())?
+        .ok()?;
+    world.change_address("172.28.27.77/20")?;
+    agent.settled("172.28.27.77")?;
+    ensure!(addresses()? == ["172.28.27.77", "100.101.7.9"]);
+    let came = agent.peak()?;
+    agent.stop()?;
+    world.shell("rm /etc/wslmesh/wsl-network.conf")?;
+    let agent = world.start_agent(&config(SSH))?;
+    agent.settled("172.28.27.77")?;
+    ensure!(addresses()? == ["172.28.27.77", "100.101.7.9"]);
+    let found = agent.peak()?;
+    println!("peak {came} kB, {found} kB; {:?}", begun.elapsed());
+    ensure!(came < MOST && found < MOST, "{came} kB, {found} kB");
+    agent.stop()
 }
 
 fn thousand_forwards(world: &World) -> Result<()> {

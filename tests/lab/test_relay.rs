@@ -450,10 +450,7 @@ fn floods(world: &World) -> Result<()> {
             world.change_address(&format!("{address}/20"))?;
             agent.has_written(&address)?;
         }
-        let status = world.read(format!("/proc/{}/status", agent.process().pid()))?;
-        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-        let peak = peak.and_then(|peak| peak.trim().strip_suffix(" kB"));
-        let peak: u64 = peak.context("no VmHWM")?.parse()?;
+        let peak = agent.peak()?;
         let table = world.path("/run/wslmesh/relay-sessions.json");
         let table = std::fs::metadata(table).map_or(0, |file| file.len());
         println!("{text}: peak {peak} kB, table {table} bytes");

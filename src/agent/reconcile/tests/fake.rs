@@ -88,7 +88,7 @@ impl Machine for &Fake {
         host: HostMemory,
     ) -> Result<Observation, NetlinkError> {
         if self.fails("kernel") {
-            return Err(NetlinkError::Ended);
+            return Err(NetlinkError::Timeout { what: "test" });
         }
         Ok(Observation {
             mode,
