@@ -12,7 +12,7 @@ use std::{
 
 use crate::fs::{
     open_regular,
-    own::{OTHERS_WRITE, PERMISSIONS},
+    own::{OTHERS_WRITE, PERMISSIONS, STICKY},
 };
 
 /// Where the configuration comes from.
@@ -126,40 +126,35 @@ impl Owners {
         }
     }
 
-    /// Checks that no one else made this file, link or folder.
+    /// Checks that no one else made this file, link or folder, or can write it.
     fn check(&self, path: &Path, meta: &Metadata) -> Result<(), Unusable> {
         let (uid, shown) = (meta.uid(), path.display());
-        if uid == 0 || Some(uid) == self.user {
-            return Ok(());
+        if uid != 0 && Some(uid) != self.user {
+            return Err(Unusable::Wrong(format!(
+                " is not loaded: {shown} belongs to user {uid}; look at what is in it, then run `chown -h root: {shown}`, or remove it"
+            )));
         }
-        Err(Unusable::Wrong(format!(
-            " is not loaded: {shown} belongs to user {uid}; look at what is in it, then run `chown -h root: {shown}`, or remove it"
-        )))
-    }
-
-    /// Checks that no one else can have written this file, which is open. In a folder of
-    /// root others may make files, which are theirs.
-    fn check_file(&self, path: &Path, meta: &Metadata) -> Result<(), Unusable> {
-        self.check(path, meta)?;
-        self.check_folder(path)?;
         let mode = meta.mode() & PERMISSIONS;
-        if meta.uid() != 0 || mode & OTHERS_WRITE == 0 {
+        let others = if meta.gid() == 0 { 0o002 } else { OTHERS_WRITE };
+        // In a sticky folder others make files, which are theirs, and write no other.
+        let sticky = meta.is_dir() && mode & STICKY != 0;
+        // A symlink has no mode, and users share what is theirs with whom they want.
+        if mode & others == 0 || sticky || meta.is_symlink() || uid != 0 {
             return Ok(());
         }
-        let shown = path.display();
         Err(Unusable::Wrong(format!(
-            " is not loaded: others than root can write it (mode {mode:o}); look at what is in it, then run `chmod go-w {shown}`"
+            " is not loaded: others than root can write {shown} (mode {mode:o}); look at what is in it, then run `chmod go-w {shown}`"
         )))
     }
 
-    /// Checks the folder of a file.
-    fn check_folder(&self, path: &Path) -> Result<(), Unusable> {
-        let folder = path.parent().unwrap_or(Path::new("/"));
-        let folder = match folder.as_os_str().is_empty() {
-            true => Path::new("."),
-            false => folder,
+    /// Checks the folder of a file, and the file's own link.
+    fn check_place(&self, path: &Path) -> Result<(), Unusable> {
+        let folder = match path.parent().unwrap_or(path) {
+            none if none.as_os_str().is_empty() => Path::new("."),
+            folder => folder,
         };
-        self.check(folder, &fs::metadata(folder)?)
+        self.check(folder, &fs::metadata(folder)?)?;
+        self.check(path, &fs::symlink_metadata(path)?)
     }
 
     /// What is at this path.
@@ -168,11 +163,7 @@ impl Owners {
             let text = self.read(&path);
             return Found::Text((path, text));
         }
-        let check = || {
-            self.check(&path, &fs::symlink_metadata(&path)?)?;
-            self.check_folder(&path)
-        };
-        match check() {
+        match self.check_place(&path) {
             Ok(()) => Found::Mask(path),
             Err(why) => Found::Text((path, Err(why))),
         }
@@ -255,7 +246,8 @@ impl Owners {
             _ => error.into(),
         })?;
         let meta = file.metadata()?;
-        self.check_file(path, &meta)?;
+        self.check_place(path)?;
+        self.check(path, &meta)?;
         let size = meta.len();
         if size > MAX_BYTES {
             return Err(Unusable::Wrong(format!(

@@ -496,14 +496,44 @@ fn what_others_can_write_is_not_loaded() {
         lchown(path, Some(0), None).unwrap();
     }
     fs::remove_file(mask).unwrap();
-    for path in [&main, &file] {
-        fs::set_permissions(path, fs::Permissions::from_mode(0o664)).unwrap();
-        let text = load().unwrap_err();
-        assert!(
-            text.contains("others than root can write it (mode 664)"),
-            "{text}"
-        );
-        fs::set_permissions(path, fs::Permissions::from_mode(0o644)).unwrap();
+    let top = folder.path().to_owned();
+    let (theirs, roots) = (Some(1234), Some(0));
+    for (path, group, mode, loads) in [
+        (&main, theirs, 0o664, false),
+        (&main, roots, 0o664, true),
+        (&main, roots, 0o646, false),
+        (&main, theirs, 0o644, true),
+        (&file, theirs, 0o664, false),
+        (&drop_ins, theirs, 0o775, false),
+        (&drop_ins, roots, 0o775, true),
+        (&drop_ins, roots, 0o757, false),
+        (&drop_ins, roots, 0o1777, true),
+        (&top, roots, 0o777, false),
+        (&top, theirs, 0o1777, true),
+        (&top, theirs, 0o755, true),
+    ] {
+        let before = fs::metadata(path).unwrap().permissions();
+        lchown(path, None, group).unwrap();
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+        let shown = path.display();
+        match load() {
+            Ok(_) => assert!(loads, "{shown} {group:?} {mode:o}"),
+            Err(text) => assert!(
+                !loads && text.contains(&format!("others than root can write {shown} (mode {mode:o}); look at what is in it, then run `chmod go-w {shown}`")),
+                "{shown} {group:?} {mode:o}: {text}"
+            ),
+        }
+        lchown(path, None, roots).unwrap();
+        fs::set_permissions(path, before).unwrap();
     }
+    // In a sticky folder anyone may make a link to a file of root's.
+    fs::set_permissions(&drop_ins, fs::Permissions::from_mode(0o1777)).unwrap();
+    let link = drop_ins.join("3.toml");
+    symlink(&main, &link).unwrap();
+    load().unwrap();
+    lchown(&link, theirs, None).unwrap();
+    let text = load().unwrap_err();
+    assert!(text.contains("3.toml belongs to user 1234"), "{text}");
+    fs::remove_file(link).unwrap();
     load().unwrap();
 }

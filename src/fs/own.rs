@@ -9,8 +9,8 @@ use std::{
 
 use rustix::fs::OFlags;
 
-pub use super::walk::OTHERS_WRITE;
 use super::walk::{LINKS, parts};
+pub use super::walk::{OTHERS_WRITE, STICKY};
 
 /// Bits of a mode that are permissions.
 pub const PERMISSIONS: u32 = 0o7777;

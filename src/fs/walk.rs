@@ -25,7 +25,7 @@ pub(super) const LINKS: usize = 40;
 pub const OTHERS_WRITE: u32 = 0o022;
 
 /// The sticky bit: only its owner renames or removes a file in such a folder.
-const STICKY: u32 = 0o1000;
+pub const STICKY: u32 = 0o1000;
 
 /// A name in a folder that is held open.
 #[derive(Debug)]

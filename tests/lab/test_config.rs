@@ -105,7 +105,7 @@ fn what_is_loaded(world: &World) -> Result<()> {
         finding.detail.contains(&drop_in)
             && finding
                 .detail
-                .contains("others than root can write it (mode 666)"),
+                .contains(&format!("others than root can write {drop_in} (mode 666)")),
         "{finding:?}"
     );
     mode(0o644)?;
