@@ -3,12 +3,17 @@
 
 use std::{
     collections::BTreeMap,
-    fs,
+    fs, io,
     path::{Path, PathBuf},
     sync::{Mutex, PoisonError},
 };
 
+use rustix::{
+    fs::{CWD, RenameFlags, renameat_with},
+    io::Errno,
+};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::{
     blocking::BlockingError,
@@ -18,6 +23,9 @@ use crate::{
     },
     model::Action,
 };
+
+/// The file's form; that of 0.1.0 has no number.
+const VERSION: u64 = 1;
 
 /// Passes and calls to Windows save from threads of their own.
 static WRITING: Mutex<()> = Mutex::new(());
@@ -32,6 +40,8 @@ pub struct Saved {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, rename_all = "kebab-case")]
 pub struct Values {
+    /// The form's version, of that to be written.
+    version: u64,
     /// /proc/sys/kernel/random/boot_id of the boot that the values are of.
     pub boot: String,
     /// Parameters by name.
@@ -90,6 +100,14 @@ pub enum SavedError {
     /// The file has been damaged and cannot be moved.
     #[error("{0}; it is damaged: remove it")]
     SetAside(PathError),
+    /// A later wslmesh wrote the file.
+    #[error("{} has version {version} of its format, and this wslmesh reads {VERSION}: install the later wslmesh again, or remove the file if you do not need the previous values", path.display())]
+    Newer {
+        /// The file.
+        path: PathBuf,
+        /// Its version.
+        version: u64,
+    },
     /// The file has been damaged.
     #[error("{}: is damaged: {source}; remove it if you do not need the previous values", path.display())]
     Damaged {
@@ -114,18 +132,18 @@ impl Saved {
     /// # Errors
     /// See [`SavedError`].
     pub fn load(&self) -> Result<Values, SavedError> {
-        let values = match file::read(&self.path)? {
-            None => Values::default(),
-            Some(text) => serde_json::from_slice(&text).map_err(self.damaged())?,
+        let Some(text) = file::read(&self.path)? else {
+            return Ok(Values::new(false));
         };
-        if values.boot == boot() {
-            return Ok(values);
+        let found: Value = serde_json::from_slice(&text).map_err(self.damaged())?;
+        let version = found.get("version").and_then(Value::as_u64);
+        if let Some(version) = version.filter(|version| *version > VERSION) {
+            let path = self.path.clone();
+            return Err(SavedError::Newer { path, version });
         }
-        Ok(Values {
-            boot: boot(),
-            forwards: values.forwards,
-            ..Values::default()
-        })
+        let found: Values = serde_json::from_value(found).map_err(self.damaged())?;
+        let new = Values::new(found.forwards);
+        Ok(if found.boot == new.boot { found } else { new })
     }
 
     /// Whether Windows may have rules of ours, as where it cannot be read.
@@ -137,20 +155,26 @@ impl Saved {
     /// Moves a damaged file aside, so that values are saved again. Those in it are lost, and
     /// Windows may have rules of ours.
     fn set_aside(&self, why: &serde_json::Error) -> Result<Values, SavedError> {
-        let to = self.path.with_extension("json.damaged");
-        let moved = fs::rename(&self.path, &to).map_err(cannot("move aside", &self.path));
-        moved.map_err(SavedError::SetAside)?;
+        let mut number = 1;
+        let to = loop {
+            let to = self.path.with_extension(format!("json.damaged.{number}"));
+            match renameat_with(CWD, &self.path, CWD, &to, RenameFlags::NOREPLACE) {
+                Err(Errno::EXIST) => number += 1,
+                moved => {
+                    let moved = moved.map_err(io::Error::from);
+                    let moved = moved.map_err(cannot("move aside", &self.path));
+                    moved.map_err(SavedError::SetAside)?;
+                    break to;
+                }
+            }
+        };
         tracing::warn!(
             event = "state",
             "{} is damaged ({why}) and was moved to {}; `wslmesh restore` restores values that are saved from now on",
             self.path.display(),
             to.display()
         );
-        Ok(Values {
-            boot: boot(),
-            forwards: true,
-            ..Values::default()
-        })
+        Ok(Values::new(true))
     }
 
     fn damaged(&self) -> impl FnOnce(serde_json::Error) -> SavedError {
@@ -187,12 +211,23 @@ impl Saved {
             let made = made.map_err(cannot("create the state directory", folder));
             made.map_err(SavedError::Folder)?;
         }
+        after.version = VERSION;
         let text = serde_json::to_vec_pretty(&after).map_err(self.damaged())?;
         Ok(file::write(&self.path, &text, 0o644)?)
     }
 }
 
 impl Values {
+    /// None of this boot yet.
+    fn new(forwards: bool) -> Self {
+        let id = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+        Self {
+            boot: id.trim().to_owned(),
+            forwards,
+            ..Self::default()
+        }
+    }
+
     /// Notes what one action replaces.
     fn note(&mut self, action: &Action) {
         match action {
@@ -217,11 +252,6 @@ impl Values {
             | Action::SyncRelay(_) => {}
         }
     }
-}
-
-fn boot() -> String {
-    let id = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
-    id.trim().to_owned()
 }
 
 #[cfg(test)]

@@ -94,7 +94,7 @@ fn state_damaged(world: &World) -> Result<()> {
     world.write("/var/lib/wslmesh/saved.json", damaged)?;
     let agent = world.start_agent("")?;
     let said = agent.says("saved.json is damaged")?;
-    let aside = "/var/lib/wslmesh/saved.json.damaged";
+    let aside = "/var/lib/wslmesh/saved.json.damaged.1";
     ensure!(
         said.contains(aside) && world.read(aside)? == damaged,
         "{said}"

@@ -55,24 +55,63 @@ fn new_boot_forgets_all_but_the_rules_on_windows() {
     let path = folder.path().join("saved.json");
     let text = fs::read_to_string(&path)
         .unwrap()
-        .replace(&boot(), "another");
+        .replace(&Values::new(false).boot, "another");
     fs::write(&path, text).unwrap();
     let values = saved.load().unwrap();
-    assert!(values.mtu.is_empty() && values.forwards && values.boot == boot());
+    assert!(values.mtu.is_empty() && values.forwards && values == Values::new(true));
 }
 
 #[test]
-fn damaged_file_is_moved_aside() {
+fn damaged_files_are_moved_aside_and_kept() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("saved.json");
     let saved = Saved::new(folder.path());
-    fs::write(&path, "{\"boot\":").unwrap();
-    let error = saved.load().unwrap_err().to_string();
-    assert!(error.contains("saved.json: is damaged"), "{error}");
-    assert!(saved.rules_may_remain(), "what was in it is not known");
+    let texts = ["{\"boot\":", "7", "{\"version\":0,\"mtu\":7}"];
+    for text in texts {
+        fs::write(&path, text).unwrap();
+        let error = saved.load().unwrap_err().to_string();
+        assert!(error.contains("saved.json: is damaged"), "{error}");
+        assert!(saved.rules_may_remain(), "what was in it is not known");
+        saved.remember(&[mtu(1420, 1280)]).unwrap();
+        let values = saved.load().unwrap();
+        assert!(values.mtu.len() == 1 && values.forwards, "{values:?}");
+    }
+    for (text, number) in texts.iter().zip(1..) {
+        let aside = folder.path().join(format!("saved.json.damaged.{number}"));
+        assert_eq!(fs::read_to_string(aside).unwrap(), *text);
+    }
+}
+
+#[test]
+fn file_of_a_later_version_is_kept() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("saved.json");
+    let saved = Saved::new(folder.path());
+    let text = "{\"version\":2,\"boot\":[],\"sysctl\":{}}";
+    fs::write(&path, text).unwrap();
+    for error in [
+        saved.load().map(drop).unwrap_err().to_string(),
+        saved.remember(&[mtu(1420, 1280)]).unwrap_err().to_string(),
+    ] {
+        let said = "has version 2 of its format, and this wslmesh reads 1: install the later";
+        assert!(
+            error.contains(said) && !error.contains("damaged"),
+            "{error}"
+        );
+    }
+    assert_eq!(fs::read_to_string(&path).unwrap(), text);
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    // The form of 0.1.0.
+    fs::write(
+        &path,
+        text.replace("\"version\":2,\"boot\":[]", "\"forwards\":true"),
+    )
+    .unwrap();
+    assert!(saved.load().unwrap().forwards);
     saved.remember(&[mtu(1420, 1280)]).unwrap();
-    let values = saved.load().unwrap();
-    assert!(values.mtu.len() == 1 && values.forwards, "{values:?}");
-    let aside = fs::read_to_string(folder.path().join("saved.json.damaged")).unwrap();
-    assert_eq!(aside, "{\"boot\":");
+    assert!(
+        fs::read_to_string(&path)
+            .unwrap()
+            .contains("\"version\": 1")
+    );
 }
