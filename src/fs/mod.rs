@@ -16,7 +16,10 @@ use rustix::{
 };
 
 /// Opens for reading, and waits for no one to open the other end of a pipe.
-fn open(path: &Path, flags: OFlags) -> io::Result<File> {
+///
+/// # Errors
+/// The system's reason.
+pub fn open(path: &Path, flags: OFlags) -> io::Result<File> {
     let flags = flags | OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
     Ok(rustix::fs::open(path, flags, Mode::empty())?.into())
 }

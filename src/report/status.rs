@@ -10,7 +10,10 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    fs::file::{self, FileError},
+    fs::{
+        file::{self, FileError},
+        read_bounded,
+    },
     model::{Counted, ForwardStatus, HealthEntry, Link, Severity},
 };
 
@@ -189,7 +192,7 @@ pub fn write(folder: &Path, document: &Document) -> Result<(), FileError> {
 /// # Errors
 /// The file cannot be read, or is not a document of this version.
 pub fn read(folder: &Path) -> io::Result<Option<Document>> {
-    let text = match fs::read(path(folder)) {
+    let text = match read_bounded(&path(folder), file::MAX_SIZE) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         text => text?,
     };

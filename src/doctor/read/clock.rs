@@ -1,13 +1,17 @@
 //! Compares the clock with others.
 
-use std::{fs::File, os::fd::AsFd};
+use std::os::fd::AsFd;
 
-use rustix::time::{ClockId, DynamicClockId, Timespec, clock_gettime, clock_gettime_dynamic};
+use rustix::{
+    fs::OFlags,
+    time::{ClockId, DynamicClockId, Timespec, clock_gettime, clock_gettime_dynamic},
+};
 
 use super::{
     super::facts::{Drift, DriftSource},
     root::Root,
 };
+use crate::fs::open;
 
 /// Most PTP devices that are tried; the Hyper-V one is named `hyperv`.
 const DEVICES: usize = 8;
@@ -28,7 +32,8 @@ fn ptp(root: &Root) -> Option<i64> {
         let name = root.line(&format!("/sys/class/ptp/ptp{number}/clock_name"));
         name.as_deref() == Some("hyperv")
     })?;
-    let file = File::open(root.at(&format!("/dev/ptp{device}"))).ok()?;
+    let path = root.at(&format!("/dev/ptp{device}"));
+    let file = open(&path, OFlags::empty()).ok()?;
     clock_gettime_dynamic(DynamicClockId::Dynamic(file.as_fd()))
         .ok()
         .map(ms)
@@ -78,6 +83,10 @@ mod tests {
         // Where the device is not a clock, the hardware clock is read.
         write(&root, "/sys/class/ptp/ptp0/clock_name", "hyperv\n");
         write(&root, "/dev/ptp0", "");
+        assert_eq!(drift(&root).unwrap().source, DriftSource::Rtc);
+        let device = root.at("/dev/ptp0");
+        std::fs::remove_file(&device).unwrap();
+        rustix::fs::mkfifoat(rustix::fs::CWD, &device, 0o600.into()).unwrap();
         assert_eq!(drift(&root).unwrap().source, DriftSource::Rtc);
     }
 }

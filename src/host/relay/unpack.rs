@@ -11,7 +11,7 @@ use std::{
 use sha2::{Digest, Sha256};
 
 use super::RelayError;
-use crate::fs::cannot;
+use crate::fs::{cannot, read_bounded};
 
 /// What is tried.
 const COPY: &str = "copy the relay to";
@@ -22,7 +22,7 @@ const NAME: &str = "wslmesh-relay-";
 /// there already. Removes other copies, except those that run: they cannot be
 /// removed until they exit.
 pub(super) fn unpack(source: &Path, folder: &Path) -> Result<PathBuf, RelayError> {
-    let content = fs::read(source).map_err(|error| match error.kind() {
+    let content = read_bounded(source, usize::MAX).map_err(|error| match error.kind() {
         ErrorKind::NotFound => RelayError::Missing(source.to_owned()),
         _ => cannot(COPY, source)(error).into(),
     })?;
@@ -31,7 +31,7 @@ pub(super) fn unpack(source: &Path, folder: &Path) -> Result<PathBuf, RelayError
     let hash = digest.iter().take(8).map(|byte| format!("{byte:02x}"));
     let name = format!("{NAME}{}.exe", hash.collect::<String>());
     let path = folder.join(&name);
-    if fs::read(&path).is_ok_and(|found| found == content) {
+    if read_bounded(&path, content.len() + 1).is_ok_and(|found| found == content) {
         return Ok(path);
     }
     fs::create_dir_all(folder).map_err(cannot(COPY, folder))?;

@@ -16,6 +16,7 @@ use crate::{
     fs::{
         PathError, cannot,
         file::{self, FileError},
+        read_bounded,
     },
     host::scripts::Script,
 };
@@ -24,7 +25,7 @@ use crate::{
 pub const RELAY: &str = "wslmesh-relay.exe";
 
 /// Most bytes of a relay: ten times what it has.
-const MOST: u64 = 16 << 20;
+const MOST: usize = 16 << 20;
 
 /// What a folder is wanted for.
 const MAKE: &str = "make the folder";
@@ -104,11 +105,10 @@ pub fn shipped(library: &Path) -> Result<Vec<Shipped>, StagingError> {
         io::ErrorKind::NotFound => StagingError::NoRelay(path.clone()),
         _ => StagingError::Relay(cannot("read", &path)(source)),
     };
-    let meta = fs::metadata(&path).map_err(failed)?;
-    if !meta.is_file() || meta.len() > MOST {
+    let relay = read_bounded(&path, MOST + 1).map_err(failed)?;
+    if relay.len() > MOST {
         return Err(failed(io::Error::other("it is no file of a relay's size")));
     }
-    let relay = fs::read(&path).map_err(failed)?;
     Ok(vec![
         Shipped::script(Script::Forward),
         // It is run and not kept on Windows.
@@ -233,7 +233,7 @@ fn is_ours(path: &Path) -> Result<(), StagingError> {
 }
 
 fn write(folder: &Path, path: &Path, content: &[u8]) -> io::Result<()> {
-    if fs::read(path).is_ok_and(|before| before == content) {
+    if read_bounded(path, content.len() + 1).is_ok_and(|before| before == content) {
         return Ok(());
     }
     let mut new = tempfile::NamedTempFile::new_in(folder)?;
