@@ -267,6 +267,35 @@ const ROWS: &[Row] = &[
         said: "",
     },
     Row {
+        name: "name_server_with_a_numbered_zone",
+        mode: "nat",
+        setup: "rm -f /etc/resolv.conf
+            printf 'nameserver 9.9.9.9%%eth0\nnameserver fe80::1%%2\n' >/etc/resolv.conf",
+        expected: &[("PRIMARY_DNS", "fe80::1%2")],
+        said: "",
+    },
+    Row {
+        name: "wsl_conf_in_utf_16",
+        mode: "nat",
+        setup: "printf '\\377\\376[\\0b\\0o\\0o\\0t\\0]\\0\\n\\0' >/etc/wsl.conf",
+        expected: &[("WSL_IP", "172.28.16.5")],
+        said: "the file is in a UTF-16 that WSL does not read; save it as UTF-8",
+    },
+    Row {
+        name: "first_of_two_keys_is_wrong",
+        mode: "nat",
+        setup: "printf '[boot]\nsystemd=false\n[boot]\nsystemd=true\n' >/etc/wsl.conf",
+        expected: &[("WSL_IP", "172.28.16.5")],
+        said: "Change line 2 of /etc/wsl.conf to systemd=true",
+    },
+    Row {
+        name: "key_in_another_section",
+        mode: "nat",
+        setup: "printf '[wsl2]\nsystemd=true\n' >/etc/wsl.conf",
+        expected: &[("WSL_IP", "172.28.16.5")],
+        said: "perhaps [boot] systemd is meant",
+    },
+    Row {
         name: "name_server_file_is_a_pipe",
         mode: "nat",
         setup: "rm -f /etc/resolv.conf /etc/wsl.conf && mkfifo /etc/resolv.conf /etc/wsl.conf",
@@ -294,6 +323,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         quick("field::ipv6_way_of_a_peer", ipv6_way_of_a_peer),
         quick("field::ipv6_noise_is_no_pass", ipv6_noise),
         quick("field::second_forward_on_loopback", second_on_loopback),
+        quick("field::port_of_a_container", port_of_a_container),
         quick("field::tunnel_over_a_tunnel", tunnel_over_a_tunnel),
         quick("field::wireguard_of_any_name", wireguard_of_any_name),
         quick("field::exit_node_comes_and_goes", exit_node_comes_and_goes),
@@ -505,6 +535,31 @@ fn second_on_loopback(world: &World) -> Result<()> {
         ],
         "{said:?}"
     );
+    Ok(())
+}
+
+/// A port that a rule alone passes on has no socket here: where that may be, nobody is
+/// warned.
+fn port_of_a_container(world: &World) -> Result<()> {
+    world.write(CONFIG, config(&forward("web", 8080, 8080)))?;
+    world.shell("echo 1 >/proc/sys/net/ipv4/ip_forward")?;
+    let nobody = "warning ports-listening web: no service listens on tcp port 8080 why:";
+    let perhaps = "info ports-listening web: no service listens on tcp port 8080, unless a rule";
+    for (setup, said) in [
+        ("true", nobody),
+        ("ip link add docker0 type bridge", perhaps),
+        ("ip link del docker0", nobody),
+        (
+            "ip link add cali0123456789a type veth peer name far9",
+            perhaps,
+        ),
+        ("echo 0 >/proc/sys/net/ipv4/ip_forward", nobody),
+    ] {
+        world.shell(setup)?;
+        let doctor = world.wslmesh(&["doctor", "ports", "--config", CONFIG])?;
+        let text = Vec::from_iter(doctor.stdout.split_whitespace()).join(" ");
+        ensure!(text.contains(said), "{setup}: {text}");
+    }
     Ok(())
 }
 
