@@ -251,6 +251,13 @@ const ROWS: &[Row] = &[
         said: "tunnels that [mtu] interfaces does not name keep their MTU: tun0 1400, ztabc12345 2800",
     },
     Row {
+        name: "second_address",
+        mode: "nat",
+        setup: "ip addr add 172.28.16.6/20 dev eth0",
+        expected: &[("WSL_IP", "172.28.16.5")],
+        said: "the interface also has 172.28.16.6/20 why: Everything that follows the address needs to know which one it is. `hostname -I` prints a list that includes docker's and the tunnel's. fix: Ignore this if Windows knows",
+    },
+    Row {
         name: "name_server_with_a_zone",
         mode: "nat",
         setup: "rm -f /etc/resolv.conf

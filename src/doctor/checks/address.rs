@@ -33,8 +33,10 @@ pub(crate) fn interface(facts: &Facts) -> Judged {
             "If it is the wrong one, name the right one as interface in the section [network] of the configuration",
         )
     });
-    let others = (!others.is_empty())
-        .then(|| info(format!("{detail} is used; the interface also has {others}")));
+    let others = (!others.is_empty()).then(|| {
+        let fix = "Ignore this if Windows knows this distribution by that address; else remove the other one (`ip addr del`)";
+        info(format!("{detail} is used; the interface also has {others}")).fix(fix)
+    });
     Ok(all(reason.into_iter().chain(others), detail))
 }
 
