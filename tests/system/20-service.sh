@@ -39,6 +39,7 @@ has 'it says what is wrong and what to do' "$(journal)" 'correct it, then: syste
 guest sh -c ': >/etc/wslmesh/wslmesh.toml'
 guest systemctl restart $unit
 ok 'a good one is taken at the next start' within 10 is_active
+pid=$(main_pid)
 
 second=$(guest timeout 5 wslmesh status; guest sh -c 'timeout 3 wslmesh run 2>&1; true')
 has 'a second agent is on standby' "$second" 'standby'
