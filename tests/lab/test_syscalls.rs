@@ -28,6 +28,10 @@ pub(crate) fn trials() -> Vec<Trial> {
         })
     });
     let agent = [
+        quick(
+            "syscalls::invalid_is_not_unreadable",
+            invalid_is_not_unreadable,
+        ),
         quick("syscalls::agent_heals", agent_heals),
         quick("syscalls::hooks_wait_for_a_thread", hooks_wait_for_a_thread),
     ];
@@ -307,6 +311,25 @@ impl Case {
         }
         Ok(())
     }
+}
+
+/// Systemd starts an agent with an invalid configuration no second time, and one that could
+/// not read it again.
+fn invalid_is_not_unreadable(world: &World) -> Result<()> {
+    prepare(world)?;
+    let run = ["run", "--config", CONFIG];
+    let (unread, _) = world.traced("", "getdents64:error=EIO", &run)?;
+    ensure!(
+        unread.status == Status::Code(1) && unread.stderr.contains("(os error 5)"),
+        "{unread:?}"
+    );
+    world.write(CONFIG, "[mtu]\nvalu = 1\n")?;
+    let invalid = world.wslmesh(&run)?;
+    ensure!(
+        invalid.status == Status::Code(78) && invalid.stderr.contains("systemctl restart wslmesh"),
+        "{invalid:?}"
+    );
+    Ok(())
 }
 
 /// What fails of a running agent, and what it says then.
