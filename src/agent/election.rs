@@ -26,7 +26,7 @@ use crate::model::{Code, Finding};
 
 /// How long a process of root may take to say that it is an agent. One that takes longer
 /// does not keep this one from leading within a second.
-const PATIENCE: Duration = Duration::from_millis(500);
+const ANSWER_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// Rounds of an election between agents that start at once.
 const ROUNDS: usize = 8;
@@ -89,7 +89,7 @@ pub struct Leader {
     stream: UnixStream,
 }
 
-/// Tries to lead. Takes a moment where another agent leads, and [`PATIENCE`] where a
+/// Tries to lead. Takes a moment where another agent leads, and [`ANSWER_TIMEOUT`] where a
 /// process of root holds a name and stays silent.
 ///
 /// # Errors
@@ -118,7 +118,7 @@ async fn look() -> io::Result<Election> {
         proofs,
         strangers: Strangers::default(),
     };
-    let leader = timeout_at(Instant::now() + PATIENCE, leadership.leader()).await;
+    let leader = timeout_at(Instant::now() + ANSWER_TIMEOUT, leadership.leader()).await;
     Ok(match leader {
         Ok(Some(leader)) => Election::Lost(leader),
         Ok(None) | Err(_) => Election::Won(leadership),

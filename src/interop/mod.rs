@@ -34,7 +34,7 @@ pub const DEADLINE: Duration = Duration::from_secs(15);
 
 /// Longest wait for wslpath, which waits without limit for a socket that does not answer.
 /// It is tried twice: a client before it may take 10 s.
-const PATIENCE: Duration = Duration::from_secs(5);
+const WSLPATH_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Most sockets that one call is tried by.
 const TRIES: usize = 3;
@@ -142,7 +142,7 @@ impl Interop {
             let mut command = child::wsl_program("wslpath");
             command.arg("-w").arg(file);
             surround(command.as_std_mut(), &self.powershell, socket);
-            child::run(command, PATIENCE)
+            child::run(command, WSLPATH_TIMEOUT)
                 .await
                 .map_err(|error| match error {
                     // It asks init alone.

@@ -10,7 +10,7 @@ use crate::{
 /// Longest wait for wslinfo, which waits without limit for a socket that does not
 /// answer. A client before it may take 10 s (microsoft/WSL: src/linux/init/binfmt.cpp,
 /// ACCEPT_TIMEOUT).
-const PATIENCE: Duration = Duration::from_secs(12);
+const TIMEOUT: Duration = Duration::from_secs(12);
 /// While the distribution starts, init's only thread for calls may wait for systemd, up
 /// to 10 s for each session (microsoft/WSL: src/linux/init/init.cpp, CreateLoginSession).
 const AT_BOOT: Duration = Duration::from_secs(30);
@@ -40,7 +40,7 @@ pub async fn ask_version() -> Option<String> {
 }
 
 async fn wslinfo(option: &str) -> Result<String, ChildError> {
-    let deadline = if boots() { AT_BOOT } else { PATIENCE };
+    let deadline = if boots() { AT_BOOT } else { TIMEOUT };
     let mut command = child::wsl_program("wslinfo");
     command.args([option, "-n"]);
     let output = child::run(command, deadline).await?;
