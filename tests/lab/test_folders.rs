@@ -291,7 +291,7 @@ fn no_file_is_a_file(world: &World) -> Result<()> {
         // It says what is wrong, and does not start.
         let output = world.wslmesh(&["run", "--config", CONFIG])?;
         ensure!(
-            output.status == Status::Code(1) && output.stderr.contains("not a regular file"),
+            output.status == Status::Code(78) && output.stderr.contains("not a regular file"),
             "{name}: {output:?}"
         );
     }
