@@ -53,7 +53,7 @@ pub struct Holder {
     /// Its process number; `None` when it lives in another distribution, whose
     /// processes have no number here.
     pub pid: Option<i32>,
-    /// Whether it leads as version 0.1.0 does, which nobody can ask.
+    /// Whether it leads as version 0.1.0 does, which cannot be asked. It has a number.
     pub is_old: bool,
 }
 
@@ -73,10 +73,9 @@ impl Holder {
 impl fmt::Display for Holder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (self.pid, self.is_old) {
-            (Some(pid), false) => write!(f, "process {pid} leads"),
-            (None, false) => f.write_str("an agent in another distribution leads"),
             (Some(pid), true) => write!(f, "process {pid} leads, an agent of version 0.1.0"),
-            (None, true) => f.write_str("an agent of version 0.1.0 in another distribution leads"),
+            (Some(pid), false) => write!(f, "process {pid} leads"),
+            (None, _) => f.write_str("an agent in another distribution leads"),
         }
     }
 }

@@ -244,10 +244,10 @@ registry! {
         "Another agent leads in this network namespace (all distributions share one); this one is on standby.",
         "No action needed";
     LeaderOutdated, "leader-outdated", Warning,
-        "An agent of version 0.1.0 leads in this network namespace; this one is on standby, because two that write Windows' rules undo each other's work.",
-        "Upgrade wslmesh in the other distributions (`wsl --list --running`); where none has version 0.1.0, stop the process of root that holds @wslmesh/agent (`sudo ss -xlp` in each)";
+        "A process holds the leader-election socket of version 0.1.0, whose agents cannot be asked. One of this distribution leads, and this agent is on standby; beside one of another distribution or of a container it works, and the two may undo each other's rules on Windows.",
+        "Upgrade wslmesh in the other distributions (`wsl --list --running`); where none has version 0.1.0, stop the process that holds @wslmesh/agent (`sudo ss -xlp` in each)";
     LeaderUntrusted, "leader-untrusted", Info,
-        "A process that does not run as root takes part in the leader election; the agent ignores it.",
+        "A process that is no agent of root holds a leader-election socket; the agent ignores it.",
         "Find out why it does (`sudo ss -xlp` shows @wslmesh/agent and the process) and stop it";
     ConfigRejected, "config-rejected", Warning,
         "The new configuration has errors; the previous one stays in effect.",

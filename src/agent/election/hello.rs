@@ -238,14 +238,13 @@ impl Peer {
         self.uid == 0 || self.uid == rustix::process::geteuid().as_raw()
     }
 
-    /// Whether it may administer the network; taken for granted where that cannot be known,
-    /// as of a process that has no number here. capget(2) asks for no permission, unlike
-    /// /proc.
+    /// Whether it is seen to have the right to administer the network. That of a process
+    /// without a number here cannot be seen: it may be a container's root. capget(2) asks
+    /// for no permission, unlike /proc.
     pub(super) fn may_administer(self) -> bool {
         let pid = self.pid.and_then(Pid::from_raw);
-        let sets = pid.map(|pid| capabilities(Some(pid)));
-        let lacks = |sets: CapabilitySet| !sets.contains(CapabilitySet::NET_ADMIN);
-        !matches!(sets, Some(Ok(sets)) if lacks(sets.effective))
+        pid.and_then(|pid| capabilities(Some(pid)).ok())
+            .is_some_and(|sets| sets.effective.contains(CapabilitySet::NET_ADMIN))
     }
 }
 

@@ -11,6 +11,9 @@ use crate::model::{Code, Finding, counted};
 /// Strangers that are listed; the rest are counted.
 const MOST: usize = 8;
 
+/// Of one that cannot be asked and may be an agent.
+const MAYBE_OLD: &str = ", that of version 0.1.0";
+
 /// What is known of them.
 #[derive(Debug, Default)]
 pub(super) struct Strangers {
@@ -26,6 +29,10 @@ impl Strangers {
             Answer::Ended => return,
             Answer::OtherUser { peer, stream } => (describe(peer, ""), Some(stream)),
             Answer::NoHello { peer } => (describe(peer, " and does not answer as an agent"), None),
+            // In another distribution, or in a container: nothing shows which.
+            Answer::Old { peer, stream } if peer.pid.is_none() => {
+                (describe(peer, MAYBE_OLD), Some(stream))
+            }
             Answer::Hello { peer, stream, .. } | Answer::Old { peer, stream } => (
                 describe(
                     peer,
@@ -56,8 +63,12 @@ impl Strangers {
         if texts.is_empty() {
             return None;
         }
+        let code = match texts.iter().any(|text| text.ends_with(MAYBE_OLD)) {
+            true => Code::LeaderOutdated,
+            false => Code::LeaderUntrusted,
+        };
         let text = format!("{}; ignored", texts.join("; "));
-        Some(Finding::new(Code::LeaderUntrusted, "", text))
+        Some(Finding::new(code, "", text))
     }
 }
 
