@@ -31,7 +31,10 @@ impl Shell {
         let test = program(Path::new("/proc/self/exe"));
         let before = [test, Some("env".into()), None];
         let begin = std::time::Instant::now();
-        while before.contains(&shell.program()) || traps && !catches_hup(pid) {
+        // During exec(2) a process has its program before its command line.
+        let line = format!("/proc/{}/cmdline", shell.0.id());
+        let has_no_line = || fs::read(&line).is_ok_and(|line| line.is_empty());
+        while before.contains(&shell.program()) || has_no_line() || traps && !catches_hup(pid) {
             assert!(begin.elapsed().as_secs() < 20);
             std::thread::yield_now();
         }
