@@ -34,6 +34,25 @@ struct Notes {
     others: BTreeMap<Subject, Last>,
 }
 
+impl Notes {
+    /// None where they cannot be read: the dependents are notified once more.
+    fn read(path: &Path) -> Self {
+        let text = file::read(path).map_err(|error| error.to_string());
+        let notes = text.and_then(|text| match text {
+            Some(text) => serde_json::from_slice(&text).map_err(|error| {
+                let aside = file::set_aside(path).map(|to| format!("moved to {}", to.display()));
+                let aside = aside.unwrap_or_else(|error| error.to_string());
+                format!("{} is damaged: {error} ({aside})", path.display())
+            }),
+            None => Ok(Self::default()),
+        });
+        notes.unwrap_or_else(|why| {
+            tracing::warn!(event = "state", "{why}; who was notified is not known");
+            Self::default()
+        })
+    }
+}
+
 /// What one dependent was notified of last.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -116,10 +135,8 @@ impl Dependents {
     /// Knows what an earlier process of this boot has done.
     pub(super) fn new(runtime: &Path, below: PathBuf) -> Self {
         let path = runtime.join("dependents.json");
-        let text = file::read(&path).ok().flatten().unwrap_or_default();
         Self {
-            // A file that cannot be parsed counts as none.
-            notes: serde_json::from_slice(&text).unwrap_or_default(),
+            notes: Notes::read(&path),
             path,
             below,
             check: true,

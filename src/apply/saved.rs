@@ -3,15 +3,11 @@
 
 use std::{
     collections::BTreeMap,
-    fs, io,
+    fs,
     path::{Path, PathBuf},
     sync::{Mutex, PoisonError},
 };
 
-use rustix::{
-    fs::{CWD, RenameFlags, renameat_with},
-    io::Errno,
-};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -155,19 +151,8 @@ impl Saved {
     /// Moves a damaged file aside, so that values are saved again. Those in it are lost, and
     /// Windows may have rules of ours.
     fn set_aside(&self, why: &serde_json::Error) -> Result<Values, SavedError> {
-        let mut number = 1;
-        let to = loop {
-            let to = self.path.with_extension(format!("json.damaged.{number}"));
-            match renameat_with(CWD, &self.path, CWD, &to, RenameFlags::NOREPLACE) {
-                Err(Errno::EXIST) => number += 1,
-                moved => {
-                    let moved = moved.map_err(io::Error::from);
-                    let moved = moved.map_err(cannot("move aside", &self.path));
-                    moved.map_err(SavedError::SetAside)?;
-                    break to;
-                }
-            }
-        };
+        let to = file::set_aside(&self.path).map_err(cannot("move aside", &self.path));
+        let to = to.map_err(SavedError::SetAside)?;
         tracing::warn!(
             event = "state",
             "{} is damaged ({why}) and was moved to {}; `wslmesh restore` restores values that are saved from now on",

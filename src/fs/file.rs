@@ -13,9 +13,12 @@ mod tests;
 
 use std::fs::{self, File, Metadata};
 use std::io::{self, Read as _, Write as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use rustix::{fs::OFlags, io::Errno};
+use rustix::{
+    fs::{CWD, OFlags, RenameFlags, renameat_with},
+    io::Errno,
+};
 
 use super::walk::{Place, Stop};
 pub use error::{Fault, FileError};
@@ -49,6 +52,22 @@ pub fn read(path: &Path) -> Result<Option<Vec<u8>>, FileError> {
 /// See [`replace`].
 pub fn write(path: &Path, new: &[u8], mode: u32) -> Result<(), FileError> {
     replace_if(path, new, mode, |_| true)
+}
+
+/// Moves a damaged file aside, to a name that is free, and gives that back.
+///
+/// # Errors
+/// The file cannot be renamed.
+pub fn set_aside(path: &Path) -> io::Result<PathBuf> {
+    let mut number = 1;
+    loop {
+        let mut to = path.as_os_str().to_owned();
+        to.push(format!(".damaged.{number}"));
+        match renameat_with(CWD, path, CWD, &to, RenameFlags::NOREPLACE) {
+            Err(Errno::EXIST) => number += 1,
+            moved => return Ok(moved.map(|()| to.into())?),
+        }
+    }
 }
 
 /// Gives a file new content, or makes it (mode 0644) when `expected` is None.

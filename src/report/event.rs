@@ -70,7 +70,7 @@ pub const EVENTS: &[Event] = &[
         "The configuration was reloaded, or rejected because of errors.",
         &["health", "subject", "duration_us"]),
     event("state", Some(PROBLEMS),
-        "The file of saved previous values was damaged and moved aside.",
+        "A file of the agent was damaged and moved aside.",
         &[]),
     event(HEALTH, Some(PROBLEMS),
         "A problem appeared.",

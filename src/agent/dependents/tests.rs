@@ -332,6 +332,9 @@ fn a_broken_file_and_an_unwritable_folder_are_tolerated() {
     fs::write(folder.path().join("dependents.json"), "{\"notified\": 5").unwrap();
     let dependents = Dependents::new(folder.path(), PathBuf::new());
     assert_eq!(dependents.notes, Notes::default());
+    let aside = fs::read_dir(folder.path()).unwrap();
+    let aside: Vec<_> = aside.map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(aside, ["dependents.json.damaged.1"]);
     save(Path::new("/proc/none/dependents.json"), &Notes::default());
 }
 
