@@ -227,6 +227,13 @@ fn one_thing_breaks(world: &World) -> Result<()> {
     breaks(
         world,
         &["files-own"],
+        "chmod 775 /etc/wslmesh",
+        "chmod 755 /etc/wslmesh",
+    )?;
+    // Anybody may have put another file there.
+    breaks(
+        world,
+        &["configuration", "files-own"],
         "chmod 777 /etc/wslmesh",
         "chmod 755 /etc/wslmesh",
     )?;
@@ -324,7 +331,7 @@ fn fix_repairs(world: &World) -> Result<()> {
     agent.stop()?;
     only(world, &["agent-health"])?;
     world.shell(
-        "ip link set wg9 mtu 1400; chmod 777 /etc/wslmesh; rm /etc/wslmesh/wsl-network.conf
+        "ip link set wg9 mtu 1400; chmod 775 /etc/wslmesh; rm /etc/wslmesh/wsl-network.conf
         sysctl -qw net.ipv4.tcp_keepalive_time=77; printf '[x]\\n' >/run/lab/before; cp /etc/wsl.conf /run/lab/wsl.conf",
     )?;
     only(
@@ -368,7 +375,7 @@ fn fix_repairs(world: &World) -> Result<()> {
     world.states("WSL_IP", FIRST)?;
     only(world, &[])?;
     // It is not asked for another configuration than its own; what needs no agent is done.
-    world.shell("chmod 777 /etc/wslmesh")?;
+    world.shell("chmod 775 /etc/wslmesh")?;
     let other = "[sysctl]\n\"net.ipv4.tcp_keepalive_time\" = 55\n";
     world.write("/run/lab/other.toml", other)?;
     let said = world.wslmesh(&["doctor", "--fix", "--config", "/run/lab/other.toml"])?;

@@ -8,8 +8,8 @@
 //! capability only (netlink(7); `netlink_sendmsg` in the kernel's net/netlink/af_netlink.c).
 //!
 //! Version 0.1.0 knows one name, leads if it can bind it, and answers nothing. A candidate
-//! binds that name too. Of who holds it else, root leads unless it is known to have no
-//! `CAP_NET_ADMIN`: two agents that write rules of Windows are worse than none.
+//! binds that name too. Who holds it already leads if it is seen to be root with
+//! `CAP_NET_ADMIN`; beside one whose rights cannot be seen this agent works, with a warning.
 
 use std::{
     collections::{BTreeSet, VecDeque},
