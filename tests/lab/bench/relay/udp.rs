@@ -14,9 +14,9 @@ use crate::bench::figures::{Report, Times, short};
 
 const SIZE: usize = 1200;
 const WINDOW: usize = 32;
-const ROUNDS: usize = 15;
-const ROUND: Duration = Duration::from_millis(500);
-const TRIPS: usize = 1400;
+const ROUNDS: usize = 5;
+const ROUND: Duration = Duration::from_millis(1500);
+const TRIPS: usize = 4000;
 
 /// Echoes datagrams, in a thread, until it is dropped.
 pub(super) struct Echo {
