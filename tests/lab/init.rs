@@ -155,9 +155,9 @@ pub(crate) fn interpreter(arguments: &[String]) -> ExitCode {
 
 fn relay(mut stream: UnixStream) -> ExitCode {
     let mut exit = None;
-    let (vanished, told) = mpsc::channel();
+    let (vanished, ended) = mpsc::channel();
     if let Ok(writer) = stream.try_clone() {
-        std::thread::spawn(move || forward_input(writer, &told));
+        std::thread::spawn(move || forward_input(writer, &ended));
     }
     loop {
         let done = match wire::receive(&mut stream) {

@@ -126,7 +126,7 @@ fn launch(options: &str) -> Result<ExitCode> {
 }
 
 /// Gives this process's new user namespace more than one user, which takes rights in the
-/// one that it leaves: root's, or newuidmap with /etc/subuid. Else nobody but root can be
+/// one that it leaves: root's, or newuidmap with /etc/subuid. Else only root can be
 /// played.
 struct Mapper(Child);
 

@@ -110,7 +110,7 @@ impl World {
         let more = ["-e", &format!("trace={call}"), "-e"];
         argv.extend(more.iter().map(|one| (*one).to_owned()));
         argv.extend([format!("inject={inject}"), "-p".to_owned(), pid]);
-        // It says when it is attached, but not when it is told to be quiet.
+        // It says when it is attached, but not when it is to be quiet.
         argv.retain(|one| one != "-qq");
         let argv: Vec<&str> = argv.iter().map(String::as_str).collect();
         let strace = self.spawn_guest(&argv, &[])?;

@@ -545,22 +545,22 @@ fn second_on_loopback(world: &World) -> Result<()> {
     Ok(())
 }
 
-/// A port that a rule alone passes on has no socket here: where that may be, nobody is
-/// warned.
+/// A port that a rule alone passes on has no socket here: where that may be, there is no
+/// warning.
 fn port_of_a_container(world: &World) -> Result<()> {
     world.write(CONFIG, config(&forward("web", 8080, 8080)))?;
     world.shell("echo 1 >/proc/sys/net/ipv4/ip_forward")?;
-    let nobody = "warning ports-listening web: no service listens on tcp port 8080 why:";
+    let no_service = "warning ports-listening web: no service listens on tcp port 8080 why:";
     let perhaps = "info ports-listening web: no service listens on tcp port 8080, unless a rule";
     for (setup, said) in [
-        ("true", nobody),
+        ("true", no_service),
         ("ip link add docker0 type bridge", perhaps),
-        ("ip link del docker0", nobody),
+        ("ip link del docker0", no_service),
         (
             "ip link add cali0123456789a type veth peer name far9",
             perhaps,
         ),
-        ("echo 0 >/proc/sys/net/ipv4/ip_forward", nobody),
+        ("echo 0 >/proc/sys/net/ipv4/ip_forward", no_service),
     ] {
         world.shell(setup)?;
         let doctor = world.wslmesh(&["doctor", "ports", "--config", CONFIG])?;

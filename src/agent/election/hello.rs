@@ -74,8 +74,8 @@ fn full_name(number: u128) -> String {
 struct Candidate {
     number: u128,
     serving: JoinHandle<()>,
-    /// Has the name of version 0.1.0, and does not listen: nobody can take it for such an
-    /// agent, nor fill its queue.
+    /// Has the name of version 0.1.0, and does not listen: it is not mistaken for such an
+    /// agent, and has no queue to fill.
     old: Option<OwnedFd>,
 }
 
@@ -95,7 +95,7 @@ impl Candidate {
         })
     }
 
-    /// Whether it has the name of version 0.1.0, which nobody else has then.
+    /// Whether it has the name of version 0.1.0, which no other process has then.
     fn claims_old(&mut self) -> bool {
         let bound = || {
             let socket = socket()?;

@@ -188,7 +188,7 @@ fn better_interfaces_win_and_the_choice_is_explained() {
             "eth0: eth2 has the better default route, but it has no gateway",
         ),
         (
-            "a VPN with a gateway and a private address cannot be told, and is said",
+            "a VPN with a gateway and a private address is not recognised: the choice is explained",
             lan()
                 .address("eth2", "10.8.0.6/24")
                 .route("eth2", "10.8.0.1", 1),
