@@ -2,6 +2,7 @@
 //! through it.
 
 use std::future::Future;
+use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -66,7 +67,8 @@ impl World {
             if let Some(status) = daemon.wait(Duration::ZERO)? {
                 bail!("dbus-daemon ended: {status:?} {}", daemon.stderr()?);
             }
-            Ok(self.path(SOCKET).exists().then_some(()))
+            // It makes its socket a moment before it listens on it.
+            Ok(UnixStream::connect(self.path(SOCKET)).ok())
         })?;
         Ok(daemon)
     }

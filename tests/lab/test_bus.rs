@@ -85,10 +85,13 @@ fn names(said: &[(String, String)]) -> Vec<&str> {
 
 fn address_change(world: &World) -> Result<()> {
     let _daemon = world.start_bus()?;
-    let agent = started(world)?;
     talk(async {
-        let bus = world.agent_on_the_bus().await?;
-        let mut signals = listen(&bus).await?;
+        let mut signals = listen(&world.bus().await?).await?;
+        let agent = started(world)?;
+        // Windows' answer may come at any time after the start: it is waited for.
+        let answered =
+            |name: &str, body: &str| name == "Changed" && body.contains("WINDOWS_HOST_IP");
+        heard(&mut signals, answered).await?;
         // Passes that change nothing say nothing: the first signal is the change's.
         for _ in 0..2 {
             let passes = agent.settled(FIRST)?.passes;
