@@ -215,7 +215,10 @@ T
 guest systemctl stop dbus.socket dbus.service
 clear_notes
 set_address 172.28.31.4
-ok 'without D-Bus it is one warning' within 30 journal_has 'dependent-failed \(systemd\): .*not notified: with-reload\.service, without-reload\.service' WSLMESH_HEALTH=dependent-failed PRIORITY=4
+# The check after the reload above may have met the stopped bus first: the warning says who
+# was not reached then, the status says it now.
+ok 'without D-Bus they are not notified' within 30 guest grep -q 'not notified: with-reload\.service, without-reload\.service' /run/wslmesh/status.json
+ok 'which is one warning' within 10 journal_has 'dependent-failed \(systemd\): ' WSLMESH_HEALTH=dependent-failed PRIORITY=4
 ok 'everything else follows' within 10 network_file_has 'WSL_IP="172.28.31.4"'
 guest systemctl start dbus.socket dbus.service
 ok 'they are notified when it is back' within 60 kept_has '"notified":"172.28.31.4"'
