@@ -53,7 +53,7 @@ pub(crate) fn shipped(name: &str) -> Option<Vec<u8>> {
     }
     let mut scripts = Script::ALL.into_iter();
     let script = scripts.find(|script| script.file_name() == name)?;
-    Some(script.text().into_bytes())
+    Some(script.text().as_bytes().to_vec())
 }
 
 /// How long an `/init` may take to end after its caller.

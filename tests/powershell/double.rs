@@ -9,7 +9,7 @@ use std::path::Path;
 use wslmesh::host::scripts::Script;
 
 use crate::lints::{self, Finding};
-use crate::{ROOT, files, report, text};
+use crate::{ROOT, files, names, report, text};
 
 /// Read before every test, in this order; `run.ps1` names them too.
 const WORLD: [&str; 4] = ["assert", "world", "world-task", "world-firewall"];
@@ -77,10 +77,10 @@ fn the_tests_fit_the_scripts_they_are_about() {
     }
 }
 
-/// The two lints that are about scripts on their own do not hold for a runner.
+/// The lint that is about scripts on their own does not hold for a runner.
 #[test]
 fn the_runner_has_no_findings() {
-    let findings = objections(&read("run.ps1"), &["output-encoding", "windows-section"]);
+    let findings = objections(&read("run.ps1"), &["output-encoding"]);
     assert!(
         findings.is_empty(),
         "\n{}",
@@ -109,9 +109,7 @@ fn the_double_takes_the_place_of_what_touches_windows() {
     ];
     let mut real = BTreeSet::new();
     for script in Script::ALL {
-        let name = script.file_name();
-        let (_, windows) = text(script).split_once("# ---- Windows ---").expect(name);
-        real.append(&mut functions(windows));
+        real.append(&mut functions(text(script)));
     }
     let (all, assert) = (world(), read("assert.ps1"));
     let doubles: BTreeSet<_> = functions(&all)
@@ -120,58 +118,49 @@ fn the_double_takes_the_place_of_what_touches_windows() {
         .collect();
     let nothing: Vec<_> = doubles.difference(&real).collect();
     assert!(nothing.is_empty(), "in place of nothing: {nothing:?}");
-    // What the double does not replace is called by what it does replace.
-    let inner = [
-        "Open-LocalMachine",
-        "Get-RegistryValues",
-        "Get-InstalledFolder",
-        "Open-ForwardTask",
-        "Read-WindowsRule",
-        "Get-ShutProfiles",
-        "Read-Property",
-        "Read-HyperVRule",
-        "Assert-PlainFile",
-        "Read-Interface",
-        // Written by the lines that start a script, which a test does not reach.
-        "Write-Answer",
-        "Write-TaskAnswer",
-        "Enter-FileLock",
-        "Invoke-Limited",
-        "Get-NetshPath",
-    ];
-    for script in [Script::Refresh, Script::Forward] {
-        let name = script.file_name();
-        let (_, windows) = text(script).split_once("# ---- Windows ---").expect(name);
-        let left: Vec<_> = functions(windows)
-            .difference(&doubles)
-            .copied()
-            .filter(|function| !inner.contains(function))
-            .collect();
+    let cut = doubles.iter().map(|name| name.to_lowercase()).collect();
+    for (script, root) in [
+        (Script::Refresh, "Get-AnswerText"),
+        (Script::Forward, "Get-TaskText"),
+    ] {
+        let graph = names::graph(text(script));
+        let reached = graph.reached(root, &cut);
+        assert!(reached.len() > 20, "{root}: {reached:?}");
+        let left: Vec<_> = reached.intersection(&graph.touching).collect();
         assert!(
             left.is_empty(),
-            "{name}: touches Windows in a test: {left:?}"
+            "{}: touches Windows in a test: {left:?}",
+            script.file_name()
         );
     }
 }
 
-/// `run.ps1` finds the parts of a script by its own reading of `scripts.rs`: that
-/// must come to the same text.
+/// `run.ps1` and `assemble` put the scripts together by their own reading of
+/// `scripts.rs`: that must come to the same texts.
 #[test]
-fn the_runner_can_read_the_list_of_parts() {
+fn others_can_read_the_lists_of_files() {
     let source = fs::read_to_string(Path::new(ROOT).join("src/host/scripts.rs")).expect("the list");
     for script in Script::ALL {
-        let name = format!("{script:?}");
-        // A row of the table: a part in quotation marks, then names of scripts.
-        let rows = source
-            .lines()
-            .filter_map(|line| line.trim_start().strip_prefix('"')?.split_once('"'));
-        let joined: String = rows
-            .filter(|(_, scripts)| scripts.trim_end_matches(';').split(' ').any(|s| s == name))
-            .map(|(part, _)| {
-                let path = format!("{ROOT}/src/host/windows/{part}.ps1");
+        let start = format!(
+            "const {}: &str = script!(",
+            script.file_name()[..]
+                .trim_end_matches(".ps1")
+                .to_uppercase()
+        );
+        let list = source
+            .split_once(&start)
+            .and_then(|(_, rest)| rest.split_once(");"))
+            .expect("a list of files")
+            .0;
+        let joined: String = list
+            .split('"')
+            .skip(1)
+            .step_by(2)
+            .map(|file| {
+                let path = format!("{ROOT}/src/host/windows/{file}.ps1");
                 fs::read_to_string(&path).expect(&path) + "\n"
             })
             .collect();
-        assert_eq!(joined, text(script), "{name}");
+        assert_eq!(joined, text(script), "{start}");
     }
 }

@@ -29,7 +29,6 @@ pub(crate) const RULES: &[&str] = &[
     "alias",
     "newer-parameter",
     "pipeline-input",
-    "windows-section",
     "unknown-command",
     "unknown-type",
     "unknown-member",

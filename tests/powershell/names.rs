@@ -1,7 +1,7 @@
 //! Names in a script: commands, types, members, variables and the parameters of the
 //! script's own functions. All lists are positive, because the script cannot run
-//! here: a name that is not listed is a finding, and so is a known one that
-//! touches Windows above the part of the file that is meant for it.
+//! here: a name that is not listed is a finding, and so is a known one that touches
+//! Windows outside the functions that are meant for it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,49 +14,17 @@ use crate::known::{
 use crate::lints::{ALIASES, SCOPES, Script, descendants};
 use crate::setup_names as setup;
 
-/// The comment that starts the part where Windows may be touched.
-const WINDOWS: &str = "# ---- Windows ---";
-
 /// One function of the script: its parameters, lower case with a dash.
 type Functions = BTreeMap<String, BTreeSet<String>>;
 
 /// Adds what the names in the script give reason for.
 pub(crate) fn check(script: &mut Script<'_>, root: Node<'_>) {
     let nodes = descendants(root);
-    let windows = nodes
-        .iter()
-        .find(|n| n.kind() == "comment" && script.text(**n).starts_with(WINDOWS))
-        .map_or(usize::MAX, |n| n.start_byte());
     let functions = functions(script, &nodes);
     let keys = keys(script, &nodes);
     let mut called = BTreeSet::new();
     for node in &nodes {
-        let touches = match node.kind() {
-            "command" => check_command(script, *node, &functions, &mut called),
-            "type_name" if node.parent().is_some_and(|p| p.kind() != "type_name") => {
-                let name = script.text(*node).to_lowercase();
-                check_type(script, *node, &name)
-            }
-            "member_name" => {
-                let name = script.text(*node).trim_matches('\'').to_lowercase();
-                let known = [MEMBERS, COM_MEMBERS, setup::MEMBERS]
-                    .iter()
-                    .any(|list| list.contains(&name.as_str()));
-                if !known && !keys.contains(&name) {
-                    script.object("unknown-member", *node);
-                }
-                false
-            }
-            // The inherited environment is the user's; the module path is only ever set.
-            "variable" => {
-                let name = script.text(*node).to_lowercase();
-                name.starts_with("$env:") && name != "$env:psmodulepath"
-            }
-            _ => false,
-        };
-        if touches && node.start_byte() < windows {
-            script.object("windows-section", *node);
-        }
+        touches(script, *node, &functions, &keys, &mut called);
     }
     check_variables(script, &nodes);
     for node in nodes.iter().filter(|n| n.kind() == "function_name") {
@@ -64,6 +32,92 @@ pub(crate) fn check(script: &mut Script<'_>, root: Node<'_>) {
             script.object("unused-function", *node);
         }
     }
+}
+
+/// Objects to unknown names in a node; true when what it names touches Windows.
+fn touches(
+    script: &mut Script<'_>,
+    node: Node<'_>,
+    functions: &Functions,
+    keys: &BTreeSet<String>,
+    called: &mut BTreeSet<String>,
+) -> bool {
+    match node.kind() {
+        "command" => check_command(script, node, functions, called),
+        "type_name" if node.parent().is_some_and(|p| p.kind() != "type_name") => {
+            let name = script.text(node).to_lowercase();
+            check_type(script, node, &name)
+        }
+        "member_name" => {
+            let name = script.text(node).trim_matches('\'').to_lowercase();
+            let known = [MEMBERS, COM_MEMBERS, setup::MEMBERS]
+                .iter()
+                .any(|list| list.contains(&name.as_str()));
+            if !known && !keys.contains(&name) {
+                script.object("unknown-member", node);
+            }
+            false
+        }
+        // The inherited environment is the user's; the module path is only ever set.
+        "variable" => {
+            let name = script.text(node).to_lowercase();
+            name.starts_with("$env:") && name != "$env:psmodulepath"
+        }
+        _ => false,
+    }
+}
+
+/// What the functions of a script call, and which of them name Windows.
+#[derive(Default)]
+pub(crate) struct Graph {
+    /// Each function with those that it calls, in lower case.
+    pub(crate) calls: BTreeMap<String, BTreeSet<String>>,
+    /// Functions that name a type, a command or an object of Windows.
+    pub(crate) touching: BTreeSet<String>,
+}
+
+impl Graph {
+    /// Everything that a call of `root` can come to without going through `cut`.
+    pub(crate) fn reached(&self, root: &str, cut: &BTreeSet<String>) -> BTreeSet<String> {
+        let mut seen = BTreeSet::new();
+        let mut open = vec![root.to_lowercase()];
+        while let Some(name) = open.pop() {
+            if let Some(calls) = self.calls.get(&name)
+                && !cut.contains(&name)
+                && seen.insert(name)
+            {
+                open.extend(calls.iter().cloned());
+            }
+        }
+        seen
+    }
+}
+
+/// The graph of a script that the parser takes.
+pub(crate) fn graph(source: &str) -> Graph {
+    let tree = crate::lints::parse(source);
+    let mut script = Script {
+        source,
+        findings: Vec::new(),
+    };
+    let all = descendants(tree.root_node());
+    let functions = functions(&script, &all);
+    let mut graph = Graph::default();
+    for function in all.iter().filter(|n| n.kind() == "function_statement") {
+        let inside = descendants(*function);
+        let name = inside.iter().find(|n| n.kind() == "function_name");
+        let name = name
+            .map(|n| script.text(*n).to_lowercase())
+            .unwrap_or_default();
+        let mut called = BTreeSet::new();
+        for node in inside {
+            if touches(&mut script, node, &functions, &BTreeSet::new(), &mut called) {
+                graph.touching.insert(name.clone());
+            }
+        }
+        graph.calls.insert(name, called);
+    }
+    graph
 }
 
 fn functions(script: &Script<'_>, nodes: &[Node<'_>]) -> Functions {

@@ -7,18 +7,17 @@ Set-StrictMode -Version Latest
 $ErrorActionPreference = 'Stop'
 $ProgressPreference = 'SilentlyContinue'
 
-# The parts of a script in their order, as src/host/scripts.rs has them.
+# The files of a script in their order, as src/host/scripts.rs has them.
 function Read-Script {
     param([string] $Name)
     $root = [System.IO.Path]::Combine($PSScriptRoot, '..', '..', 'src', 'host')
     $text = [System.IO.File]::ReadAllText([System.IO.Path]::Combine($root, 'scripts.rs'))
-    # A row of the table: a part in quotation marks, then names of scripts.
-    $rows = [regex]::Matches($text, '"(?<part>[a-z-]+)"[A-Za-z ]* ' + $Name + '[; ]')
-    if ($rows.Count -eq 0) {
+    $list = [regex]::Match($text, 'const ' + $Name.ToUpperInvariant() + ': &str = script!\([^)]*')
+    if (-not $list.Success) {
         throw ('scripts.rs has no script ' + $Name)
     }
-    $parts = @(foreach ($row in $rows) {
-        [System.IO.File]::ReadAllText([System.IO.Path]::Combine($root, 'windows', $row.Groups['part'].Value + '.ps1'))
+    $parts = @(foreach ($file in [regex]::Matches($list.Value, '"(?<file>[a-z/]+)"')) {
+        [System.IO.File]::ReadAllText([System.IO.Path]::Combine($root, 'windows', $file.Groups['file'].Value + '.ps1'))
     })
     ($parts -join "`n") + "`n"
 }

@@ -70,7 +70,7 @@ pub struct Shipped {
 
 impl Shipped {
     fn script(script: Script) -> Self {
-        Self::new(script.file_name(), script.text().into_bytes())
+        Self::new(script.file_name(), script.text().as_bytes().to_vec())
     }
 
     fn new(name: &str, content: Vec<u8>) -> Self {

@@ -1,3 +1,6 @@
+# The text that is run elevated. It is fixed but for two hashes and a path, which are
+# checked by pattern before they go in, and it reaches PowerShell as base64.
+$LoaderText = @'
 # Runs with administrator rights. Nothing is run, and nothing believed, that does not
 # have the hash that stands here; both files are read once, so what was checked is
 # what is used. Modules come from Windows' own folder alone.
@@ -22,3 +25,4 @@ foreach ($file in @(@('setup.ps1', '__SETUP__'), @('order.json', '__ORDER__'))) 
 }
 $setup = [scriptblock]::Create($texts['setup.ps1'])
 & $setup $texts['order.json'] $folder
+'@

@@ -1,4 +1,176 @@
-# ---- Order of events -------------------------------------------------------
+# setup.ps1: makes or removes the Windows side of wslmesh for one Windows user. It runs
+# with administrator rights, from memory: a loader has checked the hashes of this text
+# and of the order, which say what to do and for whom. It reads nothing else that a
+# program without these rights could change, but for files whose hashes the order names.
+#
+# The account that runs this may be another one than the user it is for.
+#
+# Exit codes: 0 done, 20 not agreed to, 21 a hash differs, 22 no administrator rights,
+# 23 failed, 24 another version is in the way, 25 agreed to too late, 26 our place under
+# Program Files is taken, 27 another sync runs. PowerShell itself ends with 1 where a
+# policy does not let the loader run.
+
+param([string] $OrderText, [string] $Staging)
+
+function ConvertTo-RangeWords {
+    param([object[]] $Range)
+    if ($Range[0] -eq $Range[1]) {
+        return 'port {0}' -f $Range[0]
+    }
+    'any of the ports {0} to {1}' -f $Range[0], $Range[1]
+}
+
+function ConvertTo-FirewallWords {
+    param([string] $Firewall, [string[]] $Profiles)
+    $where = $Profiles -join ', '
+    if ($Firewall -ceq 'none') {
+        return 'no rule in the firewall: what it does today decides'
+    }
+    if ($Firewall -ceq 'local') {
+        return 'the firewall lets the local subnet in (in networks of the kind: {0})' -f $where
+    }
+    'the firewall lets everyone in who can reach this machine (in networks of the kind: {0})' -f $where
+}
+
+function Get-PolicyWords {
+    param([System.Collections.IDictionary] $Policy)
+    if ($Policy['grants'].Count -eq 0) {
+        '- No port is forwarded.'
+    }
+    foreach ($grant in $Policy['grants']) {
+        $listen = 'all addresses of Windows'
+        if ($grant['listen-address'] -cne '0.0.0.0') {
+            $listen = 'the address {0} of Windows' -f $grant['listen-address']
+        }
+        '- {0}: {1} on {2} may lead to {3} of the distribution "{4}"' -f $grant['protocol'].ToUpperInvariant(), (ConvertTo-RangeWords -Range $grant['listen-ports']), $listen, (ConvertTo-RangeWords -Range $grant['connect-ports']), $Policy['distribution']
+        '    ' + (ConvertTo-FirewallWords -Firewall $grant['firewall'] -Profiles $Policy['profiles'])
+    }
+    if ($Policy['logon']) {
+        '- The distribution "{0}" is started, without administrator rights, when this user logs on, and kept running.' -f $Policy['distribution']
+    }
+    if ($Policy['profiles'] -ccontains 'public') {
+        '- Networks that Windows calls public are among them.'
+    }
+}
+
+function ConvertTo-Order {
+    param([string] $Text)
+    $order = ConvertFrom-RequestText -Text $Text -Place 'order'
+    Assert-Fields -Object $order -Place 'order' -Names @('version', 'action', 'ticket', 'user', 'answer-until', 'agreed', 'policy', 'files')
+    Assert-Version -Value $order.'version' -Place 'order.version'
+    [void] (ConvertTo-Choice -Value $order.'action' -Choices @('install', 'uninstall') -Place 'order.action')
+    Assert-Form -Value $order.'user' -Pattern $SidPattern -Place 'order.user'
+    Assert-Switch -Value $order.'agreed' -Place 'order.agreed'
+    if (($order.'ticket' -isnot [int]) -or ($order.'ticket' -lt 1)) {
+        throw (New-InvalidRequest -Message 'order.ticket: must be a positive integer')
+    }
+    if (($order.'answer-until' -isnot [int]) -and ($order.'answer-until' -isnot [long])) {
+        throw (New-InvalidRequest -Message 'order.answer-until: must be an integer')
+    }
+    $result = @{
+        Action = $order.'action'
+        Ticket = $order.'ticket'
+        User = $order.'user'
+        Until = [long] $order.'answer-until'
+        Agreed = $order.'agreed'
+        Policy = $null
+        Hashes = @{}
+    }
+    if ($result.Action -ceq 'install') {
+        $result.Policy = ConvertTo-PolicyTable -Text (ConvertTo-PolicyText -Value $order.'policy')
+        $result.Hashes = ConvertTo-Hashes -Value $order.'files' -Names $InstalledFiles
+    }
+    $result
+}
+
+function Get-QuestionLines {
+    param([hashtable] $Order, [string] $UserName, [bool] $SameAccount, [string[]] $Others)
+    'wslmesh'
+    ''
+    if ($Order.Action -ceq 'install') {
+        'You are about to install the Windows side of wslmesh {0} for this Windows user:' -f $Order.Policy['package']
+    } else {
+        'You are about to remove the Windows side of wslmesh for this Windows user:'
+    }
+    '    {0}' -f $UserName
+    '    {0}' -f $Order.User
+    if (-not $SameAccount) {
+        ''
+        'This window runs as another account. What follows is made for the user above.'
+    }
+    ''
+    if ($Order.Action -ceq 'install') {
+        'From then on, without further questions, programs of this user may have Windows'
+        'make and remove the following, and nothing beyond it:'
+        ''
+        Get-PolicyWords -Policy $Order.Policy
+        ''
+        'For this, two programs are put into the folder Program Files\wslmesh, and tasks into'
+        'the task scheduler''s folder wslmesh. "wslmesh host uninstall" removes all of it.'
+    } else {
+        'All port forwards and firewall rules that wslmesh made for this user, its tasks, its'
+        'policy and its files are removed. Nothing else is touched.'
+    }
+    if ($Others.Count -gt 0) {
+        'Other Windows users of this machine have wslmesh too ({0}); its programs are shared.' -f $Others.Count
+    }
+    ''
+}
+
+# Rules of the port proxy that are ours and stand.
+function Find-Standing {
+    param([string] $Sid)
+    $ledger = Select-Ledger -Values (Get-LedgerValues -Sid $Sid)
+    $rules = Select-Listeners -Values (Get-PortProxyValues)
+    @((Select-Owned -Rules $rules -Ledger $ledger).Keys)
+}
+
+# A sync with nothing asked for: what makes the rules also takes them away. Where that
+# did not do it (netsh needs a service that may be off) the values themselves go: that
+# service reads them when it starts.
+function Remove-Rules {
+    param([string] $Sid)
+    $before = @(Find-Standing -Sid $Sid)
+    $answer = Sync-Forwards -Forwards @() -Guest $null -Sid $Sid -Profiles 0
+    $left = @(Find-Standing -Sid $Sid)
+    if ($left.Count -gt 0) {
+        Remove-PortProxyValues -Names $left
+        if (@(Find-Standing -Sid $Sid).Count -gt 0) {
+            throw ('port forwards that still stand: {0} ({1})' -f $left.Count, $answer['detail'])
+        }
+    }
+    if ($answer['firewall']['state'] -ceq 'failed') {
+        throw ('firewall: {0}' -f $answer['firewall']['detail'])
+    }
+    'port forwards removed: {0}, firewall rules removed: {1}' -f $before.Count, $answer['firewall']['removed']
+}
+
+# Rules that are on record and that could still be there. A guest's firewall that this
+# Windows does not have holds none.
+function Get-OpenEntries {
+    param([hashtable] $Rules, [hashtable] $Ledger, [bool] $HyperV)
+    $owned = Select-Owned -Rules (Select-Listeners -Values $Rules) -Ledger (Select-Ledger -Values $Ledger)
+    foreach ($listener in $owned.Keys) {
+        'tcp/' + $listener
+    }
+    foreach ($name in $Ledger.Keys) {
+        if (($name -clike 'firewall/*') -and ($HyperV -or ($Ledger[$name] -cne 'hyper-v'))) {
+            $name
+        }
+    }
+}
+
+# The ledger goes last, and only when nothing is left that it alone knows as ours.
+function Remove-Registry {
+    param([string] $Sid)
+    Remove-RegistryText -Path ('SOFTWARE\wslmesh\' + $Sid) -Name 'policy'
+    $open = @(Get-OpenEntries -Rules (Get-PortProxyValues) -Ledger (Get-LedgerValues -Sid $Sid) -HyperV (Test-HyperVFirewall))
+    if ($open.Count -gt 0) {
+        throw ('the ledger stays, because of rules that could not be removed: {0}' -f $open.Count)
+    }
+    Remove-RegistryTree -Sid $Sid
+    'policy and ledger removed'
+}
 
 $InstallSteps = @('folders', 'files', 'registry', 'tasks')
 # Rules first: what is left after a failure must still be known as ours. Under the
@@ -249,4 +421,57 @@ function Invoke-Order {
         Remove-ProgramFolder -Path $places.Program
     }
     0
+}
+
+function Write-Line {
+    param([string] $Text)
+    try {
+        [Console]::OutputEncoding = New-Object System.Text.UTF8Encoding($false)
+    } catch {
+        # Refused where no console is attached.
+        $null = $_
+    }
+    [Console]::Out.WriteLine($Text)
+}
+
+function Test-NoConsole {
+    [Console]::IsInputRedirected
+}
+
+function Read-Answer {
+    [Console]::Out.Write('Type yes and press Enter to agree. Anything else changes nothing: ')
+    $line = [Console]::In.ReadLine()
+    if ($null -eq $line) {
+        return ''
+    }
+    $line.Trim().ToLowerInvariant()
+}
+
+# Long enough to read the last line before the window closes.
+function Wait-Close {
+    if (-not [Console]::IsInputRedirected) {
+        [System.Threading.Thread]::Sleep(2000)
+    }
+}
+
+# The name under which the person knows the account; the SID is shown beside it.
+function Get-UserName {
+    param([string] $Sid)
+    try {
+        $account = New-Object System.Security.Principal.SecurityIdentifier($Sid)
+        [string] $account.Translate([System.Security.Principal.NTAccount]).Value
+    } catch {
+        'a user whose name Windows does not tell'
+    }
+}
+
+function Invoke-Script {
+    try {
+        $code = @(Invoke-Order -Text $OrderText -Folder $Staging)[-1]
+    } catch {
+        Write-Line -Text ('Failed: ' + $_.Exception.Message)
+        $code = 23
+    }
+    Wait-Close
+    exit $code
 }

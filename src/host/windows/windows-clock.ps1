@@ -1,5 +1,0 @@
-# The time of day.
-
-function Get-UnixTime {
-    [DateTimeOffset]::UtcNow.ToUnixTimeSeconds()
-}

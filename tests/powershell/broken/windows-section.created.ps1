@@ -1,7 +1,0 @@
-Set-StrictMode -Version Latest
-$ErrorActionPreference = 'Stop'
-$ProgressPreference = 'SilentlyContinue'
-$a = New-Object System.Threading.Mutex($false, 'x')
-Write-Output $a
-# ---- Windows ---------------------------------------------------------------
-[Console]::OutputEncoding = New-Object System.Text.UTF8Encoding($false)

@@ -1,7 +1,0 @@
-Set-StrictMode -Version Latest
-$ErrorActionPreference = 'Stop'
-$ProgressPreference = 'SilentlyContinue'
-$netsh = 'netsh.exe'
-& $netsh 'dump' | Out-Null
-# ---- Windows ---------------------------------------------------------------
-[Console]::OutputEncoding = New-Object System.Text.UTF8Encoding($false)
