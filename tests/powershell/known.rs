@@ -63,6 +63,7 @@ pub(crate) const PURE_TYPES: &[&str] = &[
     "system.management.automation.pscustomobject",
     "system.net.ipaddress",
     "system.stringcomparison",
+    "system.text.encoding",
     "system.text.utf8encoding",
     "system.unauthorizedaccessexception",
     "void",
@@ -102,7 +103,6 @@ pub(crate) const WINDOWS_TYPES: &[&str] = &[
     "system.security.principal.windowsbuiltinrole",
     "system.security.principal.windowsidentity",
     "system.security.principal.windowsprincipal",
-    "system.text.encoding",
     "system.threading.abandonedmutexexception",
     "system.threading.mutex",
 ];
@@ -239,6 +239,38 @@ pub(crate) const AUTOMATIC: &[&str] = &[
     "$progresspreference",
     "$pshome",
     "$psscriptroot",
+    "$true",
+];
+
+/// Variables that PowerShell sets itself, some of them read-only: one of ours by this
+/// name fails, or is another's value after the next command.
+pub(crate) const NOT_TO_SET: &[&str] = &[
+    "$_",
+    "$args",
+    "$error",
+    "$event",
+    "$executioncontext",
+    "$false",
+    "$foreach",
+    "$home",
+    "$host",
+    "$input",
+    "$lastexitcode",
+    "$matches",
+    "$myinvocation",
+    "$pid",
+    "$profile",
+    "$psboundparameters",
+    "$pscmdlet",
+    "$pshome",
+    "$psitem",
+    "$psscriptroot",
+    "$pwd",
+    "$sender",
+    "$shellid",
+    "$stacktrace",
+    "$switch",
+    "$this",
     "$true",
 ];
 

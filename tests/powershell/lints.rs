@@ -29,6 +29,7 @@ pub(crate) const RULES: &[&str] = &[
     "alias",
     "newer-parameter",
     "pipeline-input",
+    "windows-boundary",
     "unknown-command",
     "unknown-type",
     "unknown-member",
@@ -39,6 +40,11 @@ pub(crate) const RULES: &[&str] = &[
     "leaked-output",
     "unary-comma",
     "shadowed-parameter",
+    "duplicate-function",
+    "other-case",
+    "pipeline-return",
+    "automatic-variable",
+    "unused-parameter",
 ];
 
 /// One place where a lint objects.
@@ -223,6 +229,10 @@ fn check_node(script: &mut Script<'_>, node: Node<'_>) {
             script.object("unary-comma", node)
         }
         "foreach_statement" if shadows(script, node) => script.object("shadowed-parameter", node),
+        // It ends the block for one item, and neither the loop nor the function.
+        "flow_control_statement" if text.starts_with("return") && in_a_pipeline(script, node) => {
+            script.object("pipeline-return", node)
+        }
         "invocation_expression" if text.starts_with("[scriptblock]::create(") => {
             script.object("run-text", node)
         }
@@ -248,7 +258,7 @@ fn starts_the_loader(script: &Script<'_>, node: Node<'_>) -> bool {
     let mut up = node.parent();
     while let Some(node) = up {
         if node.kind() == "function_statement" {
-            return script.text(node).starts_with("function New-SetupStart ");
+            return script.text(node).starts_with("function Start-Setup ");
         }
         up = node.parent();
     }
@@ -310,6 +320,22 @@ fn shadows(script: &Script<'_>, node: Node<'_>) -> bool {
                 .any(|n| script.text(n).eq_ignore_ascii_case(script.text(variable)));
         }
         up = parent.parent();
+    }
+    false
+}
+
+/// Whether a block that a pipeline runs for each item is nearer than any function.
+fn in_a_pipeline(script: &Script<'_>, node: Node<'_>) -> bool {
+    let mut up = node.parent();
+    while let Some(parent) = up {
+        match parent.kind() {
+            "function_statement" => return false,
+            "command" => {
+                let text = script.text(parent).to_lowercase();
+                return text.starts_with("foreach-object") || text.starts_with("where-object");
+            }
+            _ => up = parent.parent(),
+        }
     }
     false
 }

@@ -296,7 +296,7 @@ fn the_scripts_know_every_state_and_no_other() {
         PolicyGap::Firewall,
     ]);
     assert_eq!(
-        marked(text(Script::Refresh), &["-Reason '", "        return '"])
+        marked(text(Script::Refresh), &["-Reason '", "{ return '"])
             .intersection(&reasons)
             .count(),
         3

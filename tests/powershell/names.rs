@@ -8,8 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use tree_sitter::Node;
 
 use crate::known::{
-    AUTOMATIC, COM_MEMBERS, COM_OBJECTS, MEMBERS, PURE_COMMANDS, PURE_TYPES, SPOKEN_FOR,
-    WINDOWS_COMMANDS, WINDOWS_TYPES,
+    AUTOMATIC, COM_MEMBERS, COM_OBJECTS, MEMBERS, NOT_TO_SET, PURE_COMMANDS, PURE_TYPES,
+    SPOKEN_FOR, WINDOWS_COMMANDS, WINDOWS_TYPES,
 };
 use crate::lints::{ALIASES, SCOPES, Script, descendants};
 use crate::setup_names as setup;
@@ -24,9 +24,12 @@ pub(crate) fn check(script: &mut Script<'_>, root: Node<'_>) {
     let keys = keys(script, &nodes);
     let mut called = BTreeSet::new();
     for node in &nodes {
-        touches(script, *node, &functions, &keys, &mut called);
+        if touches(script, *node, &functions, &keys, &mut called) && !at_boundary(script, *node) {
+            script.object("windows-boundary", *node);
+        }
     }
     check_variables(script, &nodes);
+    check_functions(script, &nodes);
     for node in nodes.iter().filter(|n| n.kind() == "function_name") {
         if !called.contains(&script.text(*node).to_lowercase()) {
             script.object("unused-function", *node);
@@ -249,6 +252,44 @@ fn check_type(script: &mut Script<'_>, node: Node<'_>, name: &str) -> bool {
     windows
 }
 
+/// The later of two functions of one name takes the place of the former; a name in
+/// another case works and hides from a search; a parameter that nothing reads is a
+/// leftover.
+fn check_functions(script: &mut Script<'_>, nodes: &[Node<'_>]) {
+    let mut spelt: BTreeMap<String, String> = BTreeMap::new();
+    for node in nodes.iter().filter(|n| n.kind() == "function_name") {
+        let name = script.text(*node).to_owned();
+        if spelt.insert(name.to_lowercase(), name).is_some() {
+            script.object("duplicate-function", *node);
+        }
+    }
+    for node in nodes.iter().filter(|n| n.kind() == "command_name") {
+        let name = script.text(*node);
+        if spelt
+            .get(&name.to_lowercase())
+            .is_some_and(|as_made| as_made != name)
+        {
+            script.object("other-case", *node);
+        }
+    }
+    for function in nodes.iter().filter(|n| n.kind() == "function_statement") {
+        let inside = descendants(*function);
+        let made = inside.iter().filter(|n| n.kind() == "script_parameter");
+        let made: Vec<_> = made
+            .filter_map(|n| descendants(*n).into_iter().find(|n| n.kind() == "variable"))
+            .collect();
+        for parameter in made {
+            let name = plain_name(script.text(parameter));
+            let uses = inside
+                .iter()
+                .filter(|n| n.kind() == "variable" && plain_name(script.text(**n)) == name);
+            if uses.count() == 1 {
+                script.object("unused-parameter", parameter);
+            }
+        }
+    }
+}
+
 /// Strict mode throws where a variable is read that was never set; a variable of
 /// another function would be seen too, which no script should rely on.
 fn check_variables(script: &mut Script<'_>, nodes: &[Node<'_>]) {
@@ -258,6 +299,12 @@ fn check_variables(script: &mut Script<'_>, nodes: &[Node<'_>]) {
             .entry(home(*node))
             .or_default()
             .insert(plain_name(script.text(*node)));
+    }
+    for node in nodes.iter().filter(|n| n.kind() == "variable" && sets(**n)) {
+        let name = plain_name(script.text(*node));
+        if NOT_TO_SET.contains(&name.as_str()) {
+            script.object("automatic-variable", *node);
+        }
     }
     let nothing = BTreeSet::new();
     let everywhere = known.get(&None).unwrap_or(&nothing).clone();
@@ -294,6 +341,18 @@ fn home(node: Node<'_>) -> Option<usize> {
         up = node.parent();
     }
     None
+}
+
+/// Whether a node lies in a function whose noun begins with "Win": the only ones that
+/// may name what reaches out of the process.
+fn at_boundary(script: &Script<'_>, node: Node<'_>) -> bool {
+    let Some(start) = home(node) else {
+        return false;
+    };
+    let rest = &script.source[start..];
+    let name = rest.split_whitespace().nth(1).unwrap_or_default();
+    name.split_once("-Win")
+        .is_some_and(|(_, noun)| !noun.starts_with(|c: char| c.is_ascii_lowercase()))
 }
 
 /// Whether this is where a variable gets its value: a parameter, the variable of a

@@ -7,10 +7,12 @@ pub(crate) const COMMANDS: &[&str] = &["get-command"];
 pub(crate) const PURE_TYPES: &[&str] = &[
     "byte",
     "math",
+    "system.bitconverter",
     "system.convert",
     "system.exception",
     "system.io.memorystream",
     "system.security.cryptography.cryptographicexception",
+    "system.security.cryptography.sha256cryptoserviceprovider",
     // In tests alone.
     "xml",
 ];
@@ -20,7 +22,6 @@ pub(crate) const WINDOWS_TYPES: &[&str] = &[
     "datetime",
     "datetimeoffset",
     "powershell",
-    "system.bitconverter",
     "system.componentmodel.win32exception",
     "system.diagnostics.process",
     "system.diagnostics.processstartinfo",
@@ -34,7 +35,6 @@ pub(crate) const WINDOWS_TYPES: &[&str] = &[
     "system.security.accesscontrol.rawsecuritydescriptor",
     "system.security.accesscontrol.directorysecurity",
     "system.security.claims.claimtypes",
-    "system.security.cryptography.sha256cryptoserviceprovider",
     "system.security.principal.ntaccount",
     "system.security.principal.securityidentifier",
     "system.threading.thread",
@@ -131,6 +131,7 @@ pub(crate) const MEMBERS: &[&str] = &[
     "redirectstandardoutput",
     "registertask",
     "reparsepoint",
+    "result",
     "replace",
     "rules",
     "run",

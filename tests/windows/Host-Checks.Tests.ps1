@@ -8,28 +8,24 @@ function Get-TaskFacts {
     $script:World.Tasks
 }
 
-function Test-Command {
+function Test-WinCommand {
     param([string] $Name)
     $true
 }
 
-function Test-Interactive {
-    $true
+function Get-WinSession {
+    @{ Number = 1; Interactive = $true; Age = $script:World.Age; Denied = $false }
 }
 
-function Invoke-Limited {
+function Invoke-WinCommand {
     param([string] $Name, [hashtable] $Parameters, [int] $Seconds)
     Add-Call -Text $Name
     @{ Items = @(); Problem = 'no answer within 6 s' }
 }
 
-function Get-ProcessNumbers {
+function Get-WinProcessIds {
     param([string] $Name)
     4711
-}
-
-function Get-AgeMilliseconds {
-    $script:World.Age
 }
 
 # Each run has its own: an answer to the one before is none to the next.
@@ -38,23 +34,29 @@ function New-Ticket {
     $script:World.LastTicket
 }
 
-function Measure-Firewall {
+function Measure-WinFirewall {
     Add-Call -Text 'firewall'
     [ordered] @{ 'rules' = 400 }
 }
 
-function Get-LastRun {
-    param([string] $Sid)
-    @{ Result = '0x00000000'; Rights = 'D:(A;;GRGX;;;' + $Sid + ')' }
+function Get-WinTaskResult {
+    param([string] $Name)
+    Assert-Equal -Expected ('forward-' + $script:World.Sid) -Found $Name
+    '0x00000000'
 }
 
-function Measure-Task {
-    param([string] $Sid)
+function Get-WinTaskRights {
+    param([string] $Name)
+    'D:(A;;GRGX;;;' + $Name.Substring(8) + ')'
+}
+
+function Measure-WinTask {
+    param([string] $Name)
     Add-Call -Text 'task'
     800
 }
 
-function Get-SecondBindError {
+function Get-WinSecondBindError {
     Add-Call -Text 'port'
     10048
 }
@@ -64,10 +66,10 @@ function Find-UserRelays {
     $Path + '\wslmesh-relay-0123456789abcdef.exe'
 }
 
-function Invoke-Relay {
-    param([string] $Path)
+function Invoke-WinProgram {
+    param([string] $Path, [string] $Arguments, [int] $Seconds)
     Add-Call -Text 'relay'
-    @{ Code = 0; Error = $null; Milliseconds = 30 }
+    @{ Code = 0; Error = $null; Text = ''; Milliseconds = 30 }
 }
 
 function Invoke-NetshTrial {

@@ -7,10 +7,6 @@ function Get-SourceFolder {
     'S:'
 }
 
-function Get-Ticket {
-    7
-}
-
 function Get-Account {
     $script:World.Account
 }
@@ -20,7 +16,7 @@ function Get-TaskFacts {
     $script:World.Tasks
 }
 
-function Test-Folder {
+function Test-WinFolder {
     param([string] $Path)
     $script:World.Folders.ContainsKey($Path)
 }
@@ -33,7 +29,7 @@ function Get-FileHashText {
     $null
 }
 
-function Write-FileBytes {
+function Write-WinFile {
     param([string] $Path, [byte[]] $Bytes)
     $script:World.Files[$Path] = $Bytes
 }
@@ -53,28 +49,27 @@ function Clear-Staging {
     Add-Call -Text 'no staging'
 }
 
-function Remove-UserFolder {
+function Remove-Tree {
     param([string] $Path)
     Add-Call -Text ('remove ' + $Path)
 }
 
-function Read-SmallFile {
+function Read-WinText {
     param([string] $Path)
     if ($script:World.Files.ContainsKey($Path)) {
         return [System.Text.Encoding]::ASCII.GetString($script:World.Files[$Path])
     }
-    $null
+    ''
 }
-function Start-Elevated {
-    param([string] $Loader, [bool] $Raise, [int] $Seconds)
-    Add-Call -Text ('start, raise ' + $Raise)
+
+function Start-Setup {
+    param([string] $Loader, [bool] $Raise, [bool] $Hidden, [int] $Seconds)
+    $words = 'start, raise ' + $Raise
+    if ($Hidden) {
+        $words = 'start, agreed'
+    }
+    Add-Call -Text $words
     $script:World.Loader = [System.Text.Encoding]::Unicode.GetString([System.Convert]::FromBase64String($Loader))
-    $body = $script:World.Setup
-    & $body
-}
-function Start-Agreed {
-    param([string] $Loader, [int] $Seconds)
-    Add-Call -Text 'start, agreed'
     $body = $script:World.Setup
     & $body
 }
@@ -296,6 +291,7 @@ Test-Case -Name 'an uninstall is judged by what is left' -Body {
     $answer = Get-Answer -Text (Get-UninstallRequest)
     # Without an exit code and without a result there is only the look.
     Assert-Equal -Expected 'removed' -Found $answer.state
+    $script:World.Folders['U:\wslmesh'] = $true
     $answer = Get-Answer -Text (Get-UninstallRequest)
     Assert-Equal -Expected 'nothing-to-do' -Found $answer.state
     Assert-True -Found $script:World.Calls.Contains('remove U:\wslmesh') -What 'the folder of the user'

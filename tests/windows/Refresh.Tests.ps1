@@ -56,8 +56,9 @@ Test-Case -Name 'an answer to another ticket is not ours' -Body {
 
 Test-Case -Name 'the answer comes late' -Body {
     $script:World.Answer = (Get-TaskSample).Replace('"ticket":7', '"ticket":6')
-    function Wait-Moment {
-        $script:World.Clock.ElapsedMilliseconds += 75
+    function Wait-Win {
+        param([int] $Milliseconds)
+        $script:World.Clock.ElapsedMilliseconds += $Milliseconds
         if ($script:World.Clock.ElapsedMilliseconds -ge 3000) {
             $script:World.Answer = Get-TaskSample
         }

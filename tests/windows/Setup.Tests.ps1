@@ -3,7 +3,7 @@
 $more = [System.IO.Path]::Combine($PSScriptRoot, 'world-host.ps1')
 . $more
 
-function Get-Caller {
+function Get-WinCaller {
     @{ Sid = 'S-1-5-21-9-9-9-500'; Elevated = $script:World.Account.Elevated }
 }
 
@@ -17,11 +17,11 @@ function Read-Answer {
     $script:World.Said
 }
 
-function Test-NoConsole {
-    $script:World.NoConsole
+function Test-WinConsole {
+    -not $script:World.NoConsole
 }
 
-function Get-UserName {
+function Get-WinUserName {
     param([string] $Sid)
     'PC\me'
 }
@@ -31,12 +31,12 @@ function Test-OwnFolder {
     -not $script:World.Folders.ContainsKey('foreign')
 }
 
-function Set-OwnFolder {
+function Set-WinFolder {
     param([string] $Path, [string] $Security)
     Add-Call -Text ('folder ' + $Path)
 }
 
-function Assert-OwnFolder {
+function Assert-WinFolder {
     param([string] $Path)
 }
 
@@ -50,7 +50,7 @@ function Set-ProgramFile {
     Add-Call -Text ('file ' + $Path)
 }
 
-function Set-TextFile {
+function Set-WinText {
     param([string] $Path, [string] $Text)
     $script:World.Result = $Text
 }
@@ -59,51 +59,57 @@ function Clear-Leftovers {
     param([string] $Path)
 }
 
-function Set-RegistryText {
-    param([string] $Path, [string] $Name, [string] $Value)
-    Add-Call -Text ('value ' + $Path + ' ' + $Name)
+function Set-WinRegistryValues {
+    param([string] $Path, [System.Collections.IDictionary] $Values, [string[]] $Removed)
+    foreach ($name in @($Values.Keys)) {
+        Add-Call -Text ('value ' + $Path + ' ' + $name)
+    }
+    if ($Path -ceq $ProxyPath) {
+        Add-Call -Text 'values of the port proxy'
+        foreach ($name in $Removed) {
+            $script:World.Table.Remove($name)
+        }
+        return
+    }
+    foreach ($name in $Removed) {
+        Add-Call -Text ('no value ' + $name)
+    }
 }
 
-function Remove-RegistryText {
-    param([string] $Path, [string] $Name)
-    Add-Call -Text ('no value ' + $Name)
-}
-
-function Remove-RegistryTree {
-    param([string] $Sid)
-    Add-Call -Text 'no key'
-}
-
-function Remove-EmptyKey {
-    param([string] $Path)
+function Remove-WinRegistryKey {
+    param([string] $Path, [bool] $Whole)
+    if ($Whole) {
+        Add-Call -Text 'no key'
+        return
+    }
     Add-Call -Text ('no empty key ' + $Path)
 }
 
-function Set-TaskFolder {
+function Set-WinTaskFolder {
     Add-Call -Text 'task folder'
 }
 
-function Set-OwnTask {
+function Set-WinTask {
     param([string] $Name, [string] $Xml, [string] $User, [int] $Logon, [string] $Security)
     Add-Call -Text ('task ' + $Name.Split('-')[0] + ' ' + $User)
 }
 
-function Remove-OwnTask {
+function Remove-WinTask {
     param([string] $Name)
     Add-Call -Text ('no task ' + $Name.Split('-')[0])
 }
 
-function Test-TaskRuns {
+function Test-WinTaskRuns {
     param([string] $Name)
     $script:World.Running -ccontains $Name
 }
 
-function Start-OwnTask {
+function Start-WinTask {
     param([string] $Name)
     Add-Call -Text ('start ' + $Name)
 }
 
-function Remove-TaskFolder {
+function Remove-WinTaskFolder {
     Add-Call -Text 'no task folder'
 }
 
@@ -121,14 +127,6 @@ function Remove-ProgramFolder {
     param([string] $Path)
     Assert-True -Found $script:World.Lock -What 'the lock is free'
     Add-Call -Text 'no folder'
-}
-
-function Remove-PortProxyValues {
-    param([string[]] $Names)
-    Add-Call -Text 'values of the port proxy'
-    foreach ($name in $Names) {
-        $script:World.Table.Remove($name)
-    }
 }
 
 function Get-OrderText {

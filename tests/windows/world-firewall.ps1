@@ -70,7 +70,7 @@ function Get-Programs {
     @{ ServiceHost = 'C:\Windows\System32\svchost.exe'; Relay = $script:World.Relay }
 }
 
-function Get-WindowsFirewall {
+function Get-WinFirewall {
     param([hashtable] $Names, [bool] $Blocking)
     $blocks = @()
     if ($Blocking) {
@@ -85,7 +85,7 @@ function Get-WindowsFirewall {
     }
 }
 
-function Add-WindowsRule {
+function Add-WinFirewallRule {
     param([hashtable] $Rule)
     if ($script:World.Unmakeable -ccontains $Rule.Name) {
         throw 'refused'
@@ -94,7 +94,7 @@ function Add-WindowsRule {
 }
 
 # As Windows does: one rule of this name at a time.
-function Remove-WindowsRule {
+function Remove-WinFirewallRule {
     param([string] $Name, [int] $Count)
     for ($turn = 0; $turn -lt $Count; $turn += 1) {
         $named = @($script:World.Rules | Where-Object { $_.Name -ceq $Name })
@@ -102,23 +102,23 @@ function Remove-WindowsRule {
     }
 }
 
-function Test-HyperVFirewall {
+function Test-WinGuestFirewall {
     $script:World.HasHyperV
 }
 
-function Get-HyperVFirewall {
+function Get-WinGuestRules {
     param([hashtable] $Names)
     Assert-True -Found $script:World.HasHyperV -What 'the firewall of guests is there'
     Select-Rules -Rules $script:World.HyperV.ToArray() -Names $Names
 }
 
-function Add-HyperVRule {
+function Add-WinGuestRule {
     param([hashtable] $Rule)
     Assert-True -Found $script:World.HasHyperV -What 'the firewall of guests is there'
     [void] $script:World.HyperV.Add((ConvertTo-InstalledRule -Rule $Rule))
 }
 
-function Remove-HyperVRule {
+function Remove-WinGuestRule {
     param([string] $Name)
     $named = @($script:World.HyperV | Where-Object { $_.Name -ceq $Name })
     $script:World.HyperV.Remove($named[0])

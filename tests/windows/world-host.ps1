@@ -85,7 +85,7 @@ function Set-CleanWorld {
     }
 }
 
-function Get-RegistryValues {
+function Get-WinRegistryValues {
     param([string] $Path)
     if ($script:World.Registry.ContainsKey($Path)) {
         return $script:World.Registry[$Path].Clone()
@@ -93,7 +93,7 @@ function Get-RegistryValues {
     @{}
 }
 
-function Get-RegistryKeys {
+function Get-WinRegistryKeys {
     param([string] $Path)
     foreach ($key in @($script:World.Registry.Keys)) {
         if ($key.StartsWith($Path + '\')) {
@@ -106,19 +106,20 @@ function Get-Places {
     @{ System = 'W:\System32'; Program = 'P:\wslmesh'; Windowless = $null; User = 'U:\wslmesh'; Staging = 'U:\wslmesh\staging' }
 }
 
-function Read-FileBytes {
-    param([string] $Path)
+function Read-WinFile {
+    param([string] $Path, [string] $Share)
+    Assert-Equal -Expected 'Read' -Found $Share
     if (-not $script:World.Files.ContainsKey($Path)) {
         throw ('no file ' + $Path)
     }
     @{ Bytes = $script:World.Files[$Path] }
 }
 
-function Test-File {
+function Test-WinFile {
     param([string] $Path)
     $script:World.Files.ContainsKey($Path)
 }
 
-function Get-UnixTime {
+function Get-WinTime {
     $script:World.Time
 }

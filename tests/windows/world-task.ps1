@@ -63,15 +63,15 @@ function Get-LocalAppData {
     'C:\Users\me\AppData\Local'
 }
 
-function Read-StandardInput {
+function Read-WinInput {
     $script:World.Input
 }
 
-function Get-Caller {
+function Get-WinCaller {
     @{ Sid = $script:World.Sid; Elevated = $script:World.Elevated }
 }
 
-function Get-IPv4Interfaces {
+function Get-WinInterfaces {
     @{ Index = 5; Name = 'Ethernet'; Up = $true; Loopback = $false; Mtu = 1500; Gateway = $true; Addresses = @('192.168.50.10') }
 }
 
@@ -79,9 +79,9 @@ function New-Ticket {
     7
 }
 
-function Start-ForwardTask {
-    param([string] $Sid)
-    Assert-Equal -Expected $script:World.Sid -Found $Sid
+function Start-WinTask {
+    param([string] $Name)
+    Assert-Equal -Expected ('forward-' + $script:World.Sid) -Found $Name
     $script:World.Starts += 1
     $task = $script:World.Task
     & $task
@@ -99,13 +99,14 @@ function Read-TaskAnswer {
     $script:World.Answer
 }
 
-function New-Clock {
+function New-WinClock {
     $script:World.Clock = @{ ElapsedMilliseconds = 0 }
     $script:World.Clock
 }
 
-function Wait-Moment {
-    $script:World.Clock.ElapsedMilliseconds += 75
+function Wait-Win {
+    param([int] $Milliseconds)
+    $script:World.Clock.ElapsedMilliseconds += $Milliseconds
 }
 
 function Get-UserGuestAddress {

@@ -49,12 +49,15 @@ function Set-LedgerValues {
     }
 }
 
-function Remove-EmptyKey {
-    param([string] $Path)
+function Remove-WinRegistryKey {
+    param([string] $Path, [bool] $Whole)
+    Assert-True -Found (-not $Whole) -What 'only what is empty goes'
     [void] $script:World.EmptyKeys.Add($Path)
 }
 
-function Test-ProxyService {
+function Test-WinService {
+    param([string] $Name)
+    Assert-Equal -Expected 'iphlpsvc' -Found $Name
     $script:World.Service
 }
 
@@ -85,7 +88,7 @@ function Invoke-NetshScript {
     }
 }
 
-function Get-BindError {
+function Get-WinBindError {
     param([string] $Address, [int] $Port)
     $listener = '{0}/{1}' -f $Address, $Port
     if ($script:World.BindErrors.ContainsKey($listener)) {
@@ -94,15 +97,15 @@ function Get-BindError {
     0
 }
 
-function Get-ListeningAddresses {
+function Get-WinListeners {
     $script:World.Listening
 }
 
-function Get-PortOwners {
+function Get-WinPortOwners {
     $script:World.Owners
 }
 
-function Enter-Lock {
+function Enter-WinLock {
     param([string] $Name)
     if (-not $script:World.Lock) {
         throw ('held: ' + $Name)
@@ -112,10 +115,10 @@ function Enter-Lock {
 }
 
 function Enter-SyncLock {
-    Enter-Lock -Name 'Global\wslmesh-portproxy'
+    Enter-WinLock -Name 'Global\wslmesh-portproxy'
 }
 
-function Exit-Lock {
+function Exit-WinLock {
     param($Lock)
     Assert-True -Found ($Lock -is [string]) -What 'the lock that was taken'
     $script:World.Lock = $true

@@ -30,18 +30,18 @@ function Find-Ticket {
 # One entry: protocol, listen port, connect port, served by.
 function ConvertTo-Entry {
     param([string] $Text, [string] $Mode, [int] $Index)
-    $protocols = @{ '6' = 'tcp'; '17' = 'udp' }
-    $servers = @{ '1' = 'portproxy'; '2' = 'relay'; '3' = 'guest' }
     $fields = $Text.Split(',')
-    $ports = @([int] $fields[1], [int] $fields[2])
-    if ((-not $protocols.ContainsKey($fields[0])) -or (-not $servers.ContainsKey($fields[3])) -or
-        ($ports[0] -lt 1) -or ($ports[0] -gt 65535) -or ($ports[1] -lt 1) -or ($ports[1] -gt 65535)) {
-        throw (New-InvalidRequest -Message ('selection: entry {0} is out of range' -f $Index))
+    $entry = @{
+        Protocol = @{ '6' = 'tcp'; '17' = 'udp' }[$fields[0]]
+        ListenPort = [int] $fields[1]
+        ConnectPort = [int] $fields[2]
+        ServedBy = @{ '1' = 'portproxy'; '2' = 'relay'; '3' = 'guest' }[$fields[3]]
     }
-    $entry = @{ Protocol = $protocols[$fields[0]]; ListenPort = $ports[0]; ConnectPort = $ports[1]; ServedBy = $servers[$fields[3]] }
-    if (-not (Test-ServedBy -Mode $Mode -Protocol $entry.Protocol -ServedBy $entry.ServedBy)) {
-        throw (New-InvalidRequest -Message ('selection: entry {0} is served by what its mode does not have' -f $Index))
-    }
+    $valid = ($null -ne $entry.Protocol) -and ($null -ne $entry.ServedBy) -and
+        (Test-Integer -Value $entry.ListenPort -First 1 -Last 65535) -and (Test-Integer -Value $entry.ConnectPort -First 1 -Last 65535)
+    Assert-Valid -Value $valid -Message ('selection: entry {0} is out of range' -f $Index)
+    $served = Test-ServedBy -Mode $Mode -Protocol $entry.Protocol -ServedBy $entry.ServedBy
+    Assert-Valid -Value $served -Message ('selection: entry {0} is served by what its mode does not have' -f $Index)
     $entry
 }
 
@@ -53,25 +53,14 @@ function ConvertTo-Selection {
     $form = '\A\{"version":(?<version>' + $number + '),"ticket":(?<ticket>' + $number + '),"mode":(?<mode>' + $number +
         '),"forwards":\[(?<forwards>(?:' + $entry + '(?:,' + $entry + ')*)?)\]\}\z'
     $parts = [regex]::Match($Text, $form)
-    if (-not $parts.Success) {
-        throw (New-InvalidRequest -Message 'selection: not of the agreed form')
-    }
-    if ($parts.Groups['version'].Value -cne '1') {
-        throw (New-InvalidRequest -Message 'selection: of another version')
-    }
-    if ((Find-Ticket -Text $Text) -eq 0) {
-        throw (New-InvalidRequest -Message 'selection: the ticket is out of range')
-    }
-    $modes = @{ '1' = 'nat'; '2' = 'mirrored' }
-    if (-not $modes.ContainsKey($parts.Groups['mode'].Value)) {
-        throw (New-InvalidRequest -Message 'selection: the mode is out of range')
-    }
-    $mode = $modes[$parts.Groups['mode'].Value]
-    # Seven characters at least: what stands between two entries is shorter.
+    Assert-Valid -Value $parts.Success -Message 'selection: not of the agreed form'
+    Assert-Valid -Value ($parts.Groups['version'].Value -ceq '1') -Message 'selection: of another version'
+    Assert-Valid -Value ((Find-Ticket -Text $Text) -ne 0) -Message 'selection: the ticket is out of range'
+    $mode = @{ '1' = 'nat'; '2' = 'mirrored' }[$parts.Groups['mode'].Value]
+    Assert-Valid -Value ($null -ne $mode) -Message 'selection: the mode is out of range'
+    # Seven characters at least: what lies between two entries is shorter.
     $texts = @([regex]::Matches($parts.Groups['forwards'].Value, '[0-9,]{7,}'))
-    if ($texts.Count -gt 2000) {
-        throw (New-InvalidRequest -Message 'selection: more than 2000 entries')
-    }
+    Assert-Valid -Value ($texts.Count -le 2000) -Message 'selection: more than 2000 entries'
     $index = 0
     $entries = @(foreach ($item in $texts) {
         ConvertTo-Entry -Text $item.Value -Mode $mode -Index $index
@@ -80,62 +69,49 @@ function ConvertTo-Selection {
     @{ Mode = $mode; Entries = $entries }
 }
 
-# The entries that the policy agrees to, as forwards: address and firewall come from
-# the policy. The others are refused one by one.
+# The entries that the policy allows, as forwards: address and firewall come from the
+# policy. The others are refused one by one.
 function Select-Granted {
     param([hashtable] $Policy, [object[]] $Entries)
     $seen = @{}
-    $forwards = New-Object System.Collections.ArrayList
-    $refused = New-Object System.Collections.ArrayList
+    $selected = @{ Forwards = @(); Refused = @() }
     foreach ($entry in $Entries) {
         $grant = Find-Grant -Policy $Policy -Protocol $entry.Protocol -ListenPort $entry.ListenPort -ConnectPort $entry.ConnectPort
         if ($null -eq $grant) {
-            [void] $refused.Add((New-Refused -Protocol $entry.Protocol -ListenPort $entry.ListenPort -ConnectPort $entry.ConnectPort -Reason 'outside-policy'))
+            $selected.Refused += New-Refused -Forward $entry -Reason 'outside-policy'
             continue
         }
         $forward = New-Forward -Protocol $entry.Protocol -Address $grant.Address -ListenPort $entry.ListenPort -ConnectPort $entry.ConnectPort -ServedBy $entry.ServedBy -Firewall $grant.Firewall
         $key = $forward.Protocol + '/' + $forward.Listener
-        if ($seen.ContainsKey($key)) {
-            throw (New-InvalidRequest -Message 'selection: two entries listen in the same place')
-        }
+        Assert-Valid -Value (-not $seen.ContainsKey($key)) -Message 'selection: two entries listen in the same place'
         $seen[$key] = $true
-        [void] $forwards.Add($forward)
+        $selected.Forwards += $forward
     }
-    @{ Forwards = $forwards.ToArray(); Refused = $refused.ToArray() }
+    $selected
 }
 
 # The guest's address, which only the port proxy needs: its user may have no WSL that
 # runs, and forwards must be withdrawn all the same.
 function Find-Guest {
     param([string] $Sid, [string] $Mode)
-    if ($Mode -ceq 'mirrored') {
-        return @{ Address = $null; Problem = $null }
-    }
+    if ($Mode -ceq 'mirrored') { return @{ Address = $null; Problem = $null } }
     $script:Step = 'read what WSL has on record'
     $network = Get-GuestNetwork
     Select-Guest -Address (Get-UserGuestAddress -Sid $Sid) -Network $network['NatNetwork'] -Gateway $network['NatGatewayIpAddress']
 }
 
-# Nothing is changed where the guest is not known: the rules that stand may be right.
-function New-UnknownGuestAnswer {
-    param([string] $Problem, [string] $Sid)
-    $table = Read-Table -Wanted ([ordered] @{}) -Sid $Sid
-    $answer = New-StandingAnswer -State 'guest-address-unknown' -Detail $Problem -Plan $table.Plan -Rules $table.Rules
-    $answer['elevated'] = $true
-    $answer
-}
-
+# Nothing is changed where the guest is not known: the rules that exist may be right.
 function Invoke-Selection {
     param([string] $Text, [string] $Sid)
     $script:Step = 'check the selection'
     $selection = ConvertTo-Selection -Text $Text
     $script:Step = 'read the policy'
-    $policy = ConvertTo-AgreedPolicy -Text (Get-PolicyText -Sid $Sid)
+    $policy = ConvertTo-InstalledPolicy -Text (Get-PolicyText -Sid $Sid)
     $granted = Select-Granted -Policy $policy -Entries $selection.Entries
     $guest = Find-Guest -Sid $Sid -Mode $selection.Mode
-    $wanted = Get-Wanted -Forwards $granted.Forwards -Guest $guest.Address
+    $wanted = Get-WantedRules -Forwards $granted.Forwards -Guest $guest.Address
     if (($null -eq $guest.Address) -and ($wanted.Count -gt 0)) {
-        $answer = New-UnknownGuestAnswer -Problem $guest.Problem -Sid $Sid
+        $answer = Get-UnchangedAnswer -State 'guest-address-unknown' -Detail $guest.Problem -Wanted ([ordered] @{}) -Sid $Sid
     } else {
         $answer = Sync-Forwards -Forwards $granted.Forwards -Guest $guest.Address -Sid $Sid -Profiles $policy.Profiles
     }
@@ -148,13 +124,11 @@ function Invoke-Selection {
 # answer it is.
 function ConvertTo-TaskAnswer {
     param([System.Collections.IDictionary] $Answer, [int] $Ticket)
-    $told = [ordered] @{ 'version' = 1; 'ticket' = $Ticket }
+    $whole = [ordered] @{ 'version' = 1; 'ticket' = $Ticket }
     foreach ($name in $Answer.Keys) {
-        if ($name -cne 'version') {
-            $told[$name] = $Answer[$name]
-        }
+        $whole[$name] = $Answer[$name]
     }
-    ConvertTo-AsciiJson -Answer $told
+    ConvertTo-AsciiJson -Answer $whole
 }
 
 # Starts are queued, so a second selection waits for its own run; the lock is for runs
@@ -171,7 +145,7 @@ function Get-TaskText {
         try {
             $answer = Invoke-Selection -Text $text -Sid $Sid
         } finally {
-            Exit-Lock -Lock $lock
+            Exit-WinLock -Lock $lock
         }
     } catch [System.IO.InvalidDataException] {
         $answer = New-Answer -State 'invalid-request' -Detail $_.Exception.Message
@@ -182,42 +156,16 @@ function Get-TaskText {
     ConvertTo-TaskAnswer -Answer $answer -Ticket $ticket
 }
 
-# The answer appears as a whole: written beside and moved into place. A reader or a
-# scanner that holds the old one keeps it for moments only.
-function Write-TaskAnswer {
-    param([string] $Sid, [string] $Text)
-    $folder = [System.IO.Path]::Combine((Get-InstalledFolder), $Sid)
-    $path = [System.IO.Path]::Combine($folder, 'answer.json')
-    $new = [System.IO.Path]::Combine($folder, 'answer.json.new')
-    [System.IO.File]::WriteAllText($new, $Text, (New-Object System.Text.UTF8Encoding($false)))
-    for ($turn = 1; $true; $turn += 1) {
-        try {
-            if ([System.IO.File]::Exists($path)) {
-                [System.IO.File]::Replace($new, $path, [NullString]::Value)
-            } else {
-                [System.IO.File]::Move($new, $path)
-            }
-            return
-        } catch {
-            if ($turn -ge 20) {
-                throw
-            }
-        }
-        Start-Sleep -Milliseconds 100
-    }
-}
-
+# The exit code is the last result of the task.
 function Invoke-Script {
     if ([string] $ExecutionContext.SessionState.LanguageMode -cne 'FullLanguage') {
         # Constrained by policy: no .NET call is allowed, so no file can be written.
         Write-Host '{"version":1,"ticket":0,"state":"failed","detail":"a policy of this machine keeps PowerShell in constrained language mode","elevated":true,"rules":[],"added":0,"removed":0,"kept":0,"conflicts":[],"taken":[],"refused":[],"firewall":null,"installed":null,"local-app-data":null,"guest-address":null,"windows-address":null,"lowest-mtu":null}'
         exit 3
     }
-    if (-not (Test-Sid -Sid $Sid)) {
-        exit 2
-    }
+    if (-not (Test-Sid -Sid $Sid)) { exit 2 }
     $text = Get-TaskText -Sid $Sid
-    Write-TaskAnswer -Sid $Sid -Text $text
-    Write-Answer -Text $text
+    Set-WinText -Path ((Get-InstalledFolder) + '\' + $Sid + '\answer.json') -Text $text
+    Write-WinOutput -Text ($text + "`n")
     exit 0
 }

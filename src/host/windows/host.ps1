@@ -5,62 +5,40 @@
 # what needs them is done by setup.ps1, which it starts after Windows has asked the
 # person.
 
-# A field that may be absent counts as false.
-function Read-Agreed {
-    param($Request)
-    if ($null -eq $Request.PSObject.Properties['agreed']) {
-        return $false
-    }
-    Assert-Switch -Value $Request.'agreed' -Place 'agreed'
-    $Request.'agreed'
-}
-
-# The names without 'agreed' where it is absent: the check of fields knows no choice.
-function Select-Fields {
-    param($Request, [string[]] $Names)
-    foreach ($name in $Names) {
-        if (($name -cne 'agreed') -or ($null -ne $Request.PSObject.Properties['agreed'])) {
-            $name
-        }
-    }
-}
-
-# Request text -> a table: Action, Policy, Hashes, Agreed, Probe.
+# Request text -> a table: Action, Policy, Hashes, Agreed, Probe. 'agreed' may be absent,
+# and counts as false then: the check of fields knows no choice.
 function ConvertTo-HostRequest {
     param([string] $Text)
     $request = ConvertFrom-RequestText -Text $Text -Place 'request'
-    if (($request -isnot [System.Management.Automation.PSCustomObject]) -or ($null -eq $request.PSObject.Properties['action'])) {
-        throw (New-InvalidRequest -Message 'request: must be an object with the field "action"')
-    }
-    $action = $request.'action'
-    [void] (ConvertTo-Choice -Value $action -Choices @('look', 'install', 'uninstall', 'check') -Place 'action')
+    $given = ($request -is [System.Management.Automation.PSCustomObject]) -and ($null -ne $request.PSObject.Properties['action'])
+    Assert-Valid -Value $given -Message 'request: must be an object with the field "action"'
+    $action = ConvertTo-Choice -Value $request.'action' -Choices @('look', 'install', 'uninstall', 'check') -Place 'action'
+    $fields = @('version', 'action') + @{ 'look' = @(); 'check' = @('probe'); 'install' = @('policy', 'package', 'files'); 'uninstall' = @('files') }[$action]
     $result = @{ Action = $action; Policy = $null; Hashes = $null; Agreed = $false; Probe = $false }
+    if ((@('install', 'uninstall') -ccontains $action) -and ($null -ne $request.PSObject.Properties['agreed'])) {
+        Assert-Switch -Value $request.'agreed' -Place 'agreed'
+        $result.Agreed = $request.'agreed'
+        $fields += 'agreed'
+    }
+    Assert-Fields -Object $request -Place 'request' -Names $fields
+    Assert-Version -Value $request.'version' -Place 'version'
     if ($action -ceq 'install') {
-        Assert-Fields -Object $request -Place 'request' -Names @(Select-Fields -Request $request -Names @('version', 'action', 'policy', 'package', 'files', 'agreed'))
-        $result.Policy = ConvertTo-PolicyTable -Text (ConvertTo-PolicyText -Value $request.'policy')
-        if (($request.'package' -isnot [string]) -or ($request.'package' -cne $result.Policy['package'])) {
-            throw (New-InvalidRequest -Message 'package: must be that of the policy')
-        }
+        $result.Policy = ConvertTo-InnerPolicy -Value $request.'policy'
+        $same = ($request.'package' -is [string]) -and ($request.'package' -ceq $result.Policy['package'])
+        Assert-Valid -Value $same -Message 'package: must be that of the policy'
         $result.Hashes = ConvertTo-Hashes -Value $request.'files' -Names @('forward.ps1', 'setup.ps1', 'wslmesh-relay.exe')
-        $result.Agreed = Read-Agreed -Request $request
     }
     if ($action -ceq 'uninstall') {
-        Assert-Fields -Object $request -Place 'request' -Names @(Select-Fields -Request $request -Names @('version', 'action', 'files', 'agreed'))
         $result.Hashes = ConvertTo-Hashes -Value $request.'files' -Names @('setup.ps1')
-        $result.Agreed = Read-Agreed -Request $request
     }
     if ($action -ceq 'check') {
-        Assert-Fields -Object $request -Place 'request' -Names @('version', 'action', 'probe')
         Assert-Switch -Value $request.'probe' -Place 'probe'
         $result.Probe = $request.'probe'
     }
-    if ($action -ceq 'look') {
-        Assert-Fields -Object $request -Place 'request' -Names @('version', 'action')
-    }
-    Assert-Version -Value $request.'version' -Place 'version'
     $result
 }
 
+# What is handed to the elevated setup.
 function ConvertTo-OrderText {
     param([hashtable] $Request, [string] $Sid, [int] $Ticket, [long] $Until, [bool] $Agreed)
     $files = @()
@@ -102,16 +80,10 @@ function New-HostAnswer {
     param([string] $State, $Detail)
     [ordered] @{
         'version' = 1
-        'state' = $State
-        'detail' = $Detail
-        'installed' = $null
-        'policy' = $null
-        'user' = $null
-        'elevated' = $false
-        'over-the-shoulder' = $false
-        'other-users' = @()
-        'done' = @()
-        'checks' = @()
+        'state' = $State; 'detail' = $Detail
+        'installed' = $null; 'policy' = $null
+        'user' = $null; 'elevated' = $false; 'over-the-shoulder' = $false; 'other-users' = @()
+        'done' = @(); 'checks' = @()
     }
 }
 
@@ -167,101 +139,95 @@ function Get-ExitOutcome {
 
 # The result file counts when it answers this order; an older one says nothing.
 function Get-ResultOutcome {
-    param($Text, [int] $Ticket)
-    if ($null -eq $Text) {
-        return $null
-    }
+    param([string] $Text, [int] $Ticket)
     try {
         $result = ConvertFrom-RequestText -Text $Text -Place 'result'
         Assert-Fields -Object $result -Place 'result' -Names @('version', 'ticket', 'state', 'detail', 'administrator', 'done')
-        if (($result.'ticket' -isnot [int]) -or ($result.'ticket' -ne $Ticket)) {
-            return $null
-        }
+        if (-not (Test-Integer -Value $result.'ticket' -First $Ticket -Last $Ticket)) { return $null }
         [void] (ConvertTo-Choice -Value $result.'state' -Choices @('installed', 'removed', 'failed') -Place 'state')
-        $outcome = New-Outcome -State $result.'state' -Detail $result.'detail'
-        $outcome.Done = @($result.'done')
-        $outcome.Administrator = $result.'administrator'
-        $outcome
+        @{ State = $result.'state'; Detail = $result.'detail'; Done = @($result.'done'); Administrator = $result.'administrator' }
     } catch [System.IO.InvalidDataException] {
         $null
     }
 }
 
 function Get-RunOutcome {
-    param([hashtable] $Run, $ResultText, [int] $Ticket, [hashtable] $Caller)
-    if (-not $Run.Started) {
-        return Get-StartOutcome -Code $Run.Code -Caller $Caller
-    }
+    param([hashtable] $Run, [string] $ResultText, [int] $Ticket, [hashtable] $Caller)
+    if (-not $Run.Started) { return Get-StartOutcome -Code $Run.Code -Caller $Caller }
     if (-not $Run.Ended) {
         return New-Outcome -State 'refused' -Detail 'the question in the elevated window was not answered in time; a later answer changes nothing'
     }
     $outcome = Get-ResultOutcome -Text $ResultText -Ticket $Ticket
-    if ($null -ne $outcome) {
-        return $outcome
-    }
-    if ($Run.Code -eq 0) {
-        # An uninstall that left nothing has no place for a result: the caller looks.
-        return New-Outcome -State 'removed' -Detail $null
-    }
+    if ($null -ne $outcome) { return $outcome }
+    # An uninstall that left nothing has no place for a result: the caller looks.
+    if ($Run.Code -eq 0) { return New-Outcome -State 'removed' -Detail $null }
     Get-ExitOutcome -Code $Run.Code
 }
 
-# The fields that every answer has in the same way.
-function Add-Situation {
-    param([System.Collections.IDictionary] $Answer, [hashtable] $Caller, [hashtable] $Situation, [hashtable] $Places)
+# What is there of us on this machine.
+function Get-Installation {
+    param([hashtable] $Caller, [hashtable] $Places)
+    $script:Step = 'read the registry'
+    $own = Get-WinRegistryValues -Path ('SOFTWARE\wslmesh\' + $Caller.Sid)
+    $policy = $null
+    try {
+        $policy = ConvertTo-PolicyTable -Text $own['policy']
+    } catch [System.IO.InvalidDataException] {
+        # There is none, or it was not written by this version: as good as none.
+        $null = $_
+    }
+    $folder = $Places.Program + '\' + $Caller.Sid
+    $installation = @{
+        Installed = Read-Installed -Values (Get-WinRegistryValues -Path 'SOFTWARE\wslmesh')
+        Policy = $policy
+        HasPolicy = $own.ContainsKey('policy')
+        Ledger = @((Get-WinRegistryValues -Path ('SOFTWARE\wslmesh\' + $Caller.Sid + '\ledger')).Keys)
+        HasKey = @(Get-WinRegistryKeys -Path 'SOFTWARE\wslmesh') -ccontains $Caller.Sid
+        Others = @(Find-OtherUsers -Sid $Caller.Sid)
+        Hashes = @{}
+        Tasks = $null
+        HasFolder = Test-WinFolder -Path $folder
+        HasSelection = Test-WinFile -Path ($folder + '\inbox\selection.json')
+    }
+    $script:Step = 'look at the tasks'
+    $installation.Tasks = Get-TaskFacts -Sid $Caller.Sid
+    $script:Step = 'look at the files'
+    foreach ($name in $InstalledFiles) {
+        $installation.Hashes[$name] = Get-FileHashText -Path ($Places.Program + '\' + $name)
+    }
+    $installation
+}
+
+# $null where the file is not there, or not readable.
+function Get-FileHashText {
+    param([string] $Path)
+    try {
+        Get-Hash -Bytes (Read-WinFile -Path $Path -Share 'Read').Bytes
+    } catch {
+        $null
+    }
+}
+
+# The fields that every answer has in the same way, from what is installed now.
+function Add-Installation {
+    param([System.Collections.IDictionary] $Answer, [hashtable] $Caller, [hashtable] $Places)
+    $installation = Get-Installation -Caller $Caller -Places $Places
     $Answer['user'] = $Caller.Sid
     $Answer['elevated'] = $Caller.Elevated
-    $Answer['other-users'] = @($Situation.Others)
-    $Answer['policy'] = $Situation.Policy
-    if ($null -ne $Situation.Installed) {
+    $Answer['other-users'] = @($installation.Others)
+    $Answer['policy'] = $installation.Policy
+    if ($null -ne $installation.Installed) {
         $relay = $null
-        if ($null -ne $Situation.Hashes['wslmesh-relay.exe']) {
+        if ($null -ne $installation.Hashes['wslmesh-relay.exe']) {
             $relay = $Places.Program + '\wslmesh-relay.exe'
         }
         $Answer['installed'] = [ordered] @{
-            'version' = $Situation.Installed.Version
-            'contract' = $Situation.Installed.Contract
+            'version' = $installation.Installed.Version
+            'contract' = $installation.Installed.Contract
             'relay' = $relay
         }
     }
     $Answer
-}
-
-function Get-Situation {
-    param([hashtable] $Caller, [hashtable] $Places)
-    $script:Step = 'read the registry'
-    $own = Get-RegistryValues -Path ('SOFTWARE\wslmesh\' + $Caller.Sid)
-    $policy = $null
-    if ($own.ContainsKey('policy')) {
-        try {
-            $policy = ConvertTo-PolicyTable -Text $own['policy']
-        } catch [System.IO.InvalidDataException] {
-            # It was not written by this version: as good as none.
-            $null = $_
-        }
-    }
-    $situation = @{
-        Installed = Read-Installed -Values (Get-RegistryValues -Path 'SOFTWARE\wslmesh')
-        Policy = $policy
-        HasPolicy = $own.ContainsKey('policy')
-        Ledger = @((Get-RegistryValues -Path ('SOFTWARE\wslmesh\' + $Caller.Sid + '\ledger')).Keys)
-        HasKey = @(Get-RegistryKeys -Path 'SOFTWARE\wslmesh') -ccontains $Caller.Sid
-        Others = @(Find-OtherUsers -Sid $Caller.Sid)
-        Hashes = @{}
-        Tasks = $null
-        HasFolder = $false
-        HasSelection = $false
-    }
-    $script:Step = 'look at the tasks'
-    $situation.Tasks = Get-TaskFacts -Sid $Caller.Sid
-    $script:Step = 'look at the files'
-    foreach ($name in $InstalledFiles) {
-        $situation.Hashes[$name] = Get-FileHashText -Path ($Places.Program + '\' + $name)
-    }
-    $own = $Places.Program + '\' + $Caller.Sid
-    $situation.HasFolder = Test-Folder -Path $own
-    $situation.HasSelection = Test-File -Path ($own + '\inbox\selection.json')
-    $situation
 }
 
 function Test-SameTask {
@@ -271,65 +237,55 @@ function Test-SameTask {
 
 # Whether an install would change nothing.
 function Test-Unchanged {
-    param([hashtable] $Situation, [hashtable] $Request, [hashtable] $Actions)
-    if (($null -eq $Situation.Installed) -or ($null -eq $Situation.Policy) -or (-not $Situation.HasSelection)) {
-        return $false
-    }
-    $installed = ConvertTo-AsciiJson -Answer (New-Installed -Package $Request.Policy['package'] -Hashes $Request.Hashes)
-    if ($Situation.Installed.Text -cne $installed) {
-        return $false
-    }
-    if ((ConvertTo-AsciiJson -Answer $Situation.Policy) -cne (ConvertTo-AsciiJson -Answer $Request.Policy)) {
-        return $false
-    }
+    param([hashtable] $Installation, [hashtable] $Request, [hashtable] $Actions)
+    if (($null -eq $Installation.Installed) -or ($null -eq $Installation.Policy) -or (-not $Installation.HasSelection)) { return $false }
     foreach ($name in $InstalledFiles) {
-        if ($Situation.Hashes[$name] -cne $Request.Hashes[$name]) {
-            return $false
-        }
+        if ($Installation.Hashes[$name] -cne $Request.Hashes[$name]) { return $false }
     }
-    if (-not (Test-SameTask -Task $Situation.Tasks.Forward -Action $Actions.Forward)) {
-        return $false
+    $logon = $null -eq $Installation.Tasks.Logon
+    if ($Request.Policy['logon']) {
+        $logon = Test-SameTask -Task $Installation.Tasks.Logon -Action $Actions.Logon
     }
-    if (-not $Request.Policy['logon']) {
-        return ($null -eq $Situation.Tasks.Logon)
-    }
-    Test-SameTask -Task $Situation.Tasks.Logon -Action $Actions.Logon
+    $installed = New-Installed -Package $Request.Policy['package'] -Hashes $Request.Hashes
+    $logon -and (Test-SameTask -Task $Installation.Tasks.Forward -Action $Actions.Forward) -and
+        ($Installation.Installed.Text -ceq (ConvertTo-AsciiJson -Answer $installed)) -and
+        ((ConvertTo-AsciiJson -Answer $Installation.Policy) -ceq (ConvertTo-AsciiJson -Answer $Request.Policy))
 }
 
 # Whether there is nothing left that only an administrator could remove.
 function Test-Clean {
-    param([hashtable] $Situation)
-    if ($Situation.HasKey -or $Situation.HasFolder -or ($null -ne $Situation.Tasks.Forward) -or ($null -ne $Situation.Tasks.Logon)) {
+    param([hashtable] $Installation)
+    if ($Installation.HasKey -or $Installation.HasFolder -or ($null -ne $Installation.Tasks.Forward) -or ($null -ne $Installation.Tasks.Logon)) {
         return $false
     }
     # What all users share goes with the last of them.
-    $files = @($Situation.Hashes.Values | Where-Object { $null -ne $_ })
-    ($Situation.Others.Count -gt 0) -or (($null -eq $Situation.Installed) -and ($files.Count -eq 0))
+    $files = @($Installation.Hashes.Values | Where-Object { $null -ne $_ })
+    ($Installation.Others.Count -gt 0) -or (($null -eq $Installation.Installed) -and ($files.Count -eq 0))
 }
 
-# What an uninstall took away: what stood before it.
-function Get-RemovedWords {
-    param([hashtable] $Situation)
-    $rules = @($Situation.Ledger | Where-Object { $_ -clike 'tcp/*' }).Count
-    $firewall = @($Situation.Ledger | Where-Object { $_ -clike 'firewall/*' }).Count
+# What an uninstall took away: what was there before it.
+function Format-Removed {
+    param([hashtable] $Installation)
+    $rules = @($Installation.Ledger | Where-Object { $_ -clike 'tcp/*' }).Count
+    $firewall = @($Installation.Ledger | Where-Object { $_ -clike 'firewall/*' }).Count
     if ($rules -gt 0) {
         'port forwards: {0}' -f $rules
     }
     if ($firewall -gt 0) {
         'firewall rules: {0}' -f $firewall
     }
-    if ($null -ne $Situation.Tasks.Forward) {
+    if ($null -ne $Installation.Tasks.Forward) {
         'the task that makes forwards'
     }
-    if ($null -ne $Situation.Tasks.Logon) {
+    if ($null -ne $Installation.Tasks.Logon) {
         'the task that starts the distribution after a logon'
     }
-    if ($Situation.HasPolicy) {
+    if ($Installation.HasPolicy) {
         'the policy and the list of what is ours'
     }
-    if ($Situation.Others.Count -gt 0) {
-        'the program files stay: other users of this machine need them ({0})' -f $Situation.Others.Count
-    } elseif ($null -ne $Situation.Installed) {
+    if ($Installation.Others.Count -gt 0) {
+        'the program files stay: other users of this machine need them ({0})' -f $Installation.Others.Count
+    } elseif ($null -ne $Installation.Installed) {
         'the program files'
     }
 }
@@ -339,14 +295,50 @@ function Get-RemovedWords {
 $AnswerSeconds = 125
 $WaitSeconds = 140
 
-function New-Mismatch {
-    param([string] $Message)
-    New-Object System.Security.Cryptography.CryptographicException($Message)
+# Where this script lies, with the files that belong to it.
+function Get-SourceFolder {
+    $PSScriptRoot
+}
+
+# A place for a call with administrator rights.
+function Get-PrivatePath {
+    (Get-WinPath -Name 'Windows') + '\Temp\wslmesh-' + (Get-WinRandomName)
+}
+
+# Private: the folder must not be there before, and is born with an access list (and an
+# owner) that leaves out everyone but administrators and the system.
+function Reset-Staging {
+    param([string] $Path, [bool] $Private)
+    if (-not $Private) {
+        Clear-Staging -Path $Path
+        New-WinFolder -Path $Path
+        return
+    }
+    if ((Test-WinFolder -Path $Path) -or (Test-WinFile -Path $Path)) {
+        throw ('{0} is there already' -f $Path)
+    }
+    Set-WinFolder -Path $Path -Security $OwnFolderSecurity
+}
+
+# By the names of what was put there. A leftover is replaced by the next call, so a
+# failure here spoils nothing.
+function Clear-Staging {
+    param([string] $Path)
+    try {
+        if (Test-WinFolder -Path $Path) {
+            foreach ($name in @('setup.ps1', 'order.json') + $InstalledFiles) {
+                Remove-WinFile -Path ($Path + '\' + $name) -Tries 1
+            }
+            Remove-WinFolder -Path $Path
+        }
+    } catch {
+        $null = $_
+    }
 }
 
 # Copies what the elevated side will read to the Windows drive: an administrator's
-# account, which may be another one, sees no files of WSL. Returns the hash of
-# setup.ps1. Each file is read once, and what was hashed is what is written.
+# account, which may be another one, sees no files of WSL. Each file is read once, and
+# what was hashed is what is written.
 function Publish-Files {
     param([hashtable] $Request, [hashtable] $Caller, [hashtable] $Places)
     $names = @('setup.ps1')
@@ -354,52 +346,68 @@ function Publish-Files {
         $names += $InstalledFiles
     }
     Reset-Staging -Path $Places.Staging -Private $Caller.Elevated
-    $setup = $null
     foreach ($name in $names) {
-        $bytes = (Read-FileBytes -Path ((Get-SourceFolder) + '\' + $name)).Bytes
-        $hash = Get-Hash -Bytes $bytes
-        if ($Request.Hashes[$name] -cne $hash) {
-            throw (New-Mismatch -Message ('{0} beside host.ps1 is not the file that was asked for' -f $name))
+        $bytes = (Read-WinFile -Path ((Get-SourceFolder) + '\' + $name) -Share 'Read').Bytes
+        if ($Request.Hashes[$name] -cne (Get-Hash -Bytes $bytes)) {
+            throw (New-Object System.Security.Cryptography.CryptographicException('{0} beside host.ps1 is not the file that was asked for' -f $name))
         }
-        Write-FileBytes -Path ($Places.Staging + '\' + $name) -Bytes $bytes
-        if ($name -ceq 'setup.ps1') {
-            $setup = $hash
-        }
+        Write-WinFile -Path ($Places.Staging + '\' + $name) -Bytes $bytes
     }
-    $setup
+}
+
+# A window of its own, in which the person is asked. Raise: Windows asks for
+# administrator rights first. Hidden, for a caller that has them and agreed already: no
+# window; the setup takes that agreement only where its standard input is no console.
+function Start-Setup {
+    param([string] $Loader, [bool] $Raise, [bool] $Hidden, [int] $Seconds)
+    $clock = New-WinClock
+    $verb = ''
+    if ($Raise) {
+        $verb = 'runas'
+    }
+    try {
+        $arguments = '-NoProfile -ExecutionPolicy Bypass -EncodedCommand ' + $Loader
+        $started = Start-WinProgram -Path ((Get-WinPath -Name 'System') + '\WindowsPowerShell\v1.0\powershell.exe') -Arguments $arguments -Verb $verb -Hidden $Hidden
+    } catch {
+        $code = Get-WinErrorCode -Exception $_.Exception
+        if ($code -eq 0) { throw }
+        return @{ Started = $false; Ended = $false; Code = $code }
+    }
+    $run = Wait-WinProgram -Started $started -Milliseconds ($Seconds * 1000 - $clock.ElapsedMilliseconds)
+    @{ Started = $true; Ended = $run.Ended; Code = $run.Code }
 }
 
 function Invoke-Setup {
     param([hashtable] $Request, [hashtable] $Caller, [hashtable] $Places)
     $script:Step = 'put the files where the elevated setup reads them'
-    $ticket = Get-Ticket
+    $ticket = New-Ticket
     try {
-        $setup = Publish-Files -Request $Request -Caller $Caller -Places $Places
-        $order = (ConvertTo-Bytes -Text (ConvertTo-OrderText -Request $Request -Sid $Caller.Sid -Ticket $ticket -Until ((Get-UnixTime) + $AnswerSeconds) -Agreed $Request.Agreed)).Bytes
-        Write-FileBytes -Path ($Places.Staging + '\order.json') -Bytes $order
-        $loader = ConvertTo-LoaderText -SetupHash $setup -OrderHash (Get-Hash -Bytes $order) -Staging (ConvertTo-Base64 -Text $Places.Staging -Wide $false)
+        Publish-Files -Request $Request -Caller $Caller -Places $Places
+        $text = ConvertTo-OrderText -Request $Request -Sid $Caller.Sid -Ticket $ticket -Until ((Get-WinTime) + $AnswerSeconds) -Agreed $Request.Agreed
+        $order = [System.Text.Encoding]::UTF8.GetBytes($text)
+        Write-WinFile -Path ($Places.Staging + '\order.json') -Bytes $order
+        $staging = [System.Convert]::ToBase64String([System.Text.Encoding]::UTF8.GetBytes($Places.Staging))
+        $loader = ConvertTo-LoaderText -SetupHash $Request.Hashes['setup.ps1'] -OrderHash (Get-Hash -Bytes $order) -Staging $staging
         $script:Step = 'start the elevated setup'
-        $encoded = ConvertTo-Base64 -Text $loader -Wide $true
-        if ($Request.Agreed) {
-            $run = Start-Agreed -Loader $encoded -Seconds $WaitSeconds
-        } else {
-            $run = Start-Elevated -Loader $encoded -Raise (-not $Caller.Elevated) -Seconds $WaitSeconds
-        }
+        # Two bytes a character, as PowerShell wants a command.
+        $encoded = [System.Convert]::ToBase64String([System.Text.Encoding]::Unicode.GetBytes($loader))
+        $run = Start-Setup -Loader $encoded -Raise (-not $Caller.Elevated) -Hidden $Request.Agreed -Seconds $WaitSeconds
         $script:Step = 'read the result of the elevated setup'
-        Get-RunOutcome -Run $run -ResultText (Read-SmallFile -Path ($Places.Program + '\' + $Caller.Sid + '\setup.json')) -Ticket $ticket -Caller $Caller
+        $result = Read-WinText -Path ($Places.Program + '\' + $Caller.Sid + '\setup.json')
+        Get-RunOutcome -Run $run -ResultText $result -Ticket $ticket -Caller $Caller
     } finally {
         Clear-Staging -Path $Places.Staging
     }
 }
 
 # What keeps the elevated scripts from running at all, found before anybody is asked.
-function Get-Obstacle {
-    param([hashtable] $Request, [hashtable] $Caller, [hashtable] $Situation)
+function Find-Refusal {
+    param([hashtable] $Request, [hashtable] $Caller, [hashtable] $Installation)
     if ($Request.Agreed -and (-not $Caller.Elevated)) {
         return New-Outcome -State 'invalid-request' -Detail 'agreed: only a caller that has administrator rights already may agree without a question'
     }
     if ($Request.Action -ceq 'install') {
-        $words = Get-ContractObstacle -Installed $Situation.Installed -Others $Situation.Others
+        $words = Find-ContractConflict -Installed $Installation.Installed -Others $Installation.Others
         if ($null -ne $words) {
             return New-Outcome -State 'other-user-version' -Detail $words
         }
@@ -413,21 +421,21 @@ function Get-Obstacle {
     $null
 }
 
-# What stands afterwards is asked for in any case: it decides, and not what the setup
+# What is there afterwards is asked for in any case: it decides, and not what the setup
 # says of itself.
 function Invoke-Install {
-    param([hashtable] $Request, [hashtable] $Caller, [hashtable] $Places, [hashtable] $Situation)
+    param([hashtable] $Request, [hashtable] $Caller, [hashtable] $Places, [hashtable] $Installation)
     $actions = Get-TaskActions -Sid $Caller.Sid -Places $Places -Policy $Request.Policy
-    if (Test-Unchanged -Situation $Situation -Request $Request -Actions $actions) {
+    if (Test-Unchanged -Installation $Installation -Request $Request -Actions $actions) {
         return New-Outcome -State 'nothing-to-do' -Detail 'this version is installed with this policy'
     }
-    $obstacle = Get-Obstacle -Request $Request -Caller $Caller -Situation $Situation
-    if ($null -ne $obstacle) {
-        return $obstacle
+    $refusal = Find-Refusal -Request $Request -Caller $Caller -Installation $Installation
+    if ($null -ne $refusal) {
+        return $refusal
     }
     $outcome = Invoke-Setup -Request $Request -Caller $Caller -Places $Places
-    $after = Get-Situation -Caller $Caller -Places $Places
-    if (Test-Unchanged -Situation $after -Request $Request -Actions $actions) {
+    $after = Get-Installation -Caller $Caller -Places $Places
+    if (Test-Unchanged -Installation $after -Request $Request -Actions $actions) {
         $outcome.State = 'installed'
         $outcome.Detail = $null
     } elseif (@('installed', 'removed') -ccontains $outcome.State) {
@@ -439,26 +447,30 @@ function Invoke-Install {
 
 # With administrator rights nothing below the user's own folder is touched: any program
 # of the user may have made it a link to another place.
-function Remove-UserPart {
-    param([hashtable] $Caller, [hashtable] $Places)
-    if (-not $Caller.Elevated) {
-        return Remove-UserFolder -Path $Places.User
+function Remove-UserFolder {
+    param([hashtable] $Caller, [string] $Path)
+    if (-not (Test-WinFolder -Path $Path)) { return }
+    if ($Caller.Elevated) {
+        return 'not removed: the folder {0}, which is left to a call without administrator rights; it holds no rights and no rules' -f $Path
     }
-    if (Test-Folder -Path $Places.User) {
-        'not removed: the folder {0}, which is left to a call without administrator rights; it holds no rights and no rules' -f $Places.User
+    try {
+        Remove-Tree -Path $Path
+        'the folder {0}' -f $Path
+    } catch {
+        'not removed: the folder {0} ({1}); it holds no rights and no rules' -f $Path, $_.Exception.Message
     }
 }
 
 function Invoke-Uninstall {
-    param([hashtable] $Request, [hashtable] $Caller, [hashtable] $Places, [hashtable] $Situation)
+    param([hashtable] $Request, [hashtable] $Caller, [hashtable] $Places, [hashtable] $Installation)
     $outcome = New-Outcome -State 'nothing-to-do' -Detail 'nothing is installed for this user'
-    if (-not (Test-Clean -Situation $Situation)) {
-        $obstacle = Get-Obstacle -Request $Request -Caller $Caller -Situation $Situation
-        if ($null -ne $obstacle) {
-            return $obstacle
+    if (-not (Test-Clean -Installation $Installation)) {
+        $refusal = Find-Refusal -Request $Request -Caller $Caller -Installation $Installation
+        if ($null -ne $refusal) {
+            return $refusal
         }
         $outcome = Invoke-Setup -Request $Request -Caller $Caller -Places $Places
-        if (-not (Test-Clean -Situation (Get-Situation -Caller $Caller -Places $Places))) {
+        if (-not (Test-Clean -Installation (Get-Installation -Caller $Caller -Places $Places))) {
             if ($outcome.State -ceq 'removed') {
                 $outcome.State = 'failed'
                 $outcome.Detail = 'the elevated setup ended, but not everything of ours is gone'
@@ -467,11 +479,32 @@ function Invoke-Uninstall {
         }
         $outcome.State = 'removed'
         $outcome.Detail = $null
-        $outcome.Done = @(Get-RemovedWords -Situation $Situation)
+        $outcome.Done = @(Format-Removed -Installation $Installation)
     }
     $script:Step = 'remove the files of this user'
-    $outcome.Done += @(Remove-UserPart -Caller $Caller -Places $Places)
+    $outcome.Done += @(Remove-UserFolder -Caller $Caller -Path $Places.User)
     $outcome
+}
+
+# An administrator who is not elevated has the group for refusals only.
+function Get-Account {
+    $caller = Get-WinCaller
+    $session = Get-WinSession
+    $scripts = Get-WinRegistryValues -Path 'SOFTWARE\Policies\Microsoft\Windows\PowerShell'
+    $policy = 'none'
+    if ($scripts['EnableScripts'] -ceq '0') {
+        $policy = 'Restricted'
+    } elseif ($scripts.ContainsKey('ExecutionPolicy')) {
+        $policy = $scripts['ExecutionPolicy']
+    }
+    @{
+        Sid = $caller.Sid
+        Elevated = $caller.Elevated
+        Administrator = $caller.Elevated -or $session.Denied
+        StandardDenied = (Get-OwnValue -Path 'SOFTWARE\Microsoft\Windows\CurrentVersion\Policies\System' -Name 'ConsentPromptBehaviorUser') -ceq '0'
+        ScriptPolicy = $policy
+        Session = $session.Number
+    }
 }
 
 function Get-HostAnswer {
@@ -487,26 +520,26 @@ function Get-HostAnswer {
     if ($request.Action -ceq 'check') {
         $answer = New-HostAnswer -State 'checked' -Detail $null
         $answer['checks'] = @(Get-Checks -Caller $caller -Places $places -Probe $request.Probe)
-        return Add-Situation -Answer $answer -Caller $caller -Situation (Get-Situation -Caller $caller -Places $places) -Places $places
+        return Add-Installation -Answer $answer -Caller $caller -Places $places
     }
-    $situation = Get-Situation -Caller $caller -Places $places
+    $installation = Get-Installation -Caller $caller -Places $places
     $outcome = New-Outcome -State 'looked' -Detail $null
     if ($request.Action -ceq 'install') {
-        $outcome = Invoke-Install -Request $request -Caller $caller -Places $places -Situation $situation
+        $outcome = Invoke-Install -Request $request -Caller $caller -Places $places -Installation $installation
     }
     if ($request.Action -ceq 'uninstall') {
-        $outcome = Invoke-Uninstall -Request $request -Caller $caller -Places $places -Situation $situation
+        $outcome = Invoke-Uninstall -Request $request -Caller $caller -Places $places -Installation $installation
     }
     $answer = New-HostAnswer -State $outcome.State -Detail $outcome.Detail
     $answer['done'] = @($outcome.Done)
     $answer['over-the-shoulder'] = ($null -ne $outcome.Administrator) -and ($outcome.Administrator -cne $caller.Sid)
-    Add-Situation -Answer $answer -Caller $caller -Situation (Get-Situation -Caller $caller -Places $places) -Places $places
+    Add-Installation -Answer $answer -Caller $caller -Places $places
 }
 
 function Get-HostAnswerText {
     try {
         $script:Step = 'read standard input'
-        $answer = Get-HostAnswer -Text (Read-StandardInput)
+        $answer = Get-HostAnswer -Text (Read-WinInput)
     } catch [System.IO.InvalidDataException] {
         $answer = New-HostAnswer -State 'invalid-request' -Detail $_.Exception.Message
     } catch [System.Security.Cryptography.CryptographicException] {
@@ -517,250 +550,30 @@ function Get-HostAnswerText {
     ConvertTo-AsciiJson -Answer $answer
 }
 
-# An administrator who is not elevated has the group for refusals only. Groups are
-# asked for by their well-known numbers, so localised names are no matter.
-function Get-Account {
-    $caller = Get-Caller
-    $identity = [System.Security.Principal.WindowsIdentity]::GetCurrent()
-    $denied = @($identity.Claims | Where-Object {
-        ($_.Type -ceq [System.Security.Claims.ClaimTypes]::DenyOnlySid) -and ($_.Value -ceq 'S-1-5-32-544')
-    })
-    $control = Get-RegistryValues -Path 'SOFTWARE\Microsoft\Windows\CurrentVersion\Policies\System'
-    $scripts = Get-RegistryValues -Path 'SOFTWARE\Policies\Microsoft\Windows\PowerShell'
-    $policy = 'none'
-    if ($scripts['EnableScripts'] -ceq '0') {
-        $policy = 'Restricted'
-    } elseif ($scripts.ContainsKey('ExecutionPolicy')) {
-        $policy = $scripts['ExecutionPolicy']
-    }
-    @{
-        Sid = $caller.Sid
-        Elevated = $caller.Elevated
-        Administrator = $caller.Elevated -or ($denied.Count -gt 0)
-        StandardDenied = $control['ConsentPromptBehaviorUser'] -ceq '0'
-        ScriptPolicy = $policy
-        Session = [System.Diagnostics.Process]::GetCurrentProcess().SessionId
-    }
-}
-
-# Where this script lies, with the files that belong to it.
-function Get-SourceFolder {
-    $PSScriptRoot
-}
-
-function Get-Ticket {
-    (New-Object System.Random).Next(1, 2147483647)
-}
-
-function ConvertTo-Bytes {
-    param([string] $Text)
-    @{ Bytes = [System.Text.Encoding]::UTF8.GetBytes($Text) }
-}
-
-# Wide: two bytes a character, as PowerShell wants a command.
-function ConvertTo-Base64 {
-    param([string] $Text, [bool] $Wide)
-    if ($Wide) {
-        return [System.Convert]::ToBase64String([System.Text.Encoding]::Unicode.GetBytes($Text))
-    }
-    [System.Convert]::ToBase64String([System.Text.Encoding]::UTF8.GetBytes($Text))
-}
-
-function Test-Folder {
-    param([string] $Path)
-    [System.IO.Directory]::Exists($Path)
-}
-
-# $null where the file is not there, or not readable.
-function Get-FileHashText {
-    param([string] $Path)
-    if (-not [System.IO.File]::Exists($Path)) {
-        return $null
-    }
-    try {
-        Get-Hash -Bytes (Read-FileBytes -Path $Path).Bytes
-    } catch {
-        $null
-    }
-}
-
-function Read-SmallFile {
-    param([string] $Path)
-    if (-not [System.IO.File]::Exists($Path)) {
-        return $null
-    }
-    try {
-        [System.Text.Encoding]::UTF8.GetString((Read-FileBytes -Path $Path).Bytes)
-    } catch {
-        $null
-    }
-}
-
-function Write-FileBytes {
-    param([string] $Path, [byte[]] $Bytes)
-    [System.IO.File]::WriteAllBytes($Path, $Bytes)
-}
-
-# A place for a call with administrator rights: a name that nobody can guess, and so
-# nobody can take before it.
-function Get-PrivatePath {
-    $windows = [Environment]::GetFolderPath('Windows')
-    $windows + '\Temp\wslmesh-' + [System.IO.Path]::GetRandomFileName()
-}
-
-# Private: the folder must not be there before, and is born with an access list (and an
-# owner) that leaves out everyone but administrators and the system.
-function Reset-Staging {
-    param([string] $Path, [bool] $Private)
-    if (-not $Private) {
-        Clear-Staging -Path $Path
-        [void] [System.IO.Directory]::CreateDirectory($Path)
-        return
-    }
-    if ([System.IO.Directory]::Exists($Path) -or [System.IO.File]::Exists($Path)) {
-        throw ('{0} is there already' -f $Path)
-    }
-    $sections = [System.Security.AccessControl.AccessControlSections] 'Owner, Access'
-    $rights = New-Object System.Security.AccessControl.DirectorySecurity
-    $rights.SetSecurityDescriptorSddlForm('O:BAD:P(A;OICI;FA;;;BA)(A;OICI;FA;;;SY)', $sections)
-    [void] [System.IO.Directory]::CreateDirectory($Path, $rights)
-    $owner = [System.IO.Directory]::GetAccessControl($Path, [System.Security.AccessControl.AccessControlSections]::Owner).GetOwner([System.Security.Principal.SecurityIdentifier])
-    if ([string] $owner.Value -cne 'S-1-5-32-544') {
-        throw ('{0} belongs to {1} and not to the administrators' -f $Path, $owner.Value)
-    }
-}
-
-# By the names of what was put there. A leftover is replaced by the next call, so a
-# failure here spoils nothing.
-function Clear-Staging {
-    param([string] $Path)
-    try {
-        if ([System.IO.Directory]::Exists($Path)) {
-            foreach ($name in @('setup.ps1', 'order.json') + $InstalledFiles) {
-                [System.IO.File]::Delete($Path + '\' + $name)
-            }
-            [System.IO.Directory]::Delete($Path)
-        }
-    } catch {
-        $null = $_
-    }
-}
-
-# A folder and what is below it. What leads to another place is taken away and not
-# followed.
-function Remove-Tree {
-    param([string] $Path)
-    $attributes = [int] [System.IO.File]::GetAttributes($Path)
-    if (($attributes -band [int] [System.IO.FileAttributes]::ReparsePoint) -eq 0) {
-        foreach ($file in [System.IO.Directory]::GetFiles($Path)) {
-            [System.IO.File]::Delete($file)
-        }
-        foreach ($folder in [System.IO.Directory]::GetDirectories($Path)) {
-            Remove-Tree -Path $folder
-        }
-    }
-    [System.IO.Directory]::Delete($Path)
-}
-
-# The user's own folder, without administrator rights. Words for what was done.
-function Remove-UserFolder {
-    param([string] $Path)
-    if (-not [System.IO.Directory]::Exists($Path)) {
-        return
-    }
-    try {
-        Remove-Tree -Path $Path
-        'the folder {0}' -f $Path
-    } catch {
-        'not removed: the folder {0} ({1}); it holds no rights and no rules' -f $Path, $_.Exception.Message
-    }
-}
-
-# The number by which Windows says why a program did not start; 0 for another cause.
-function Get-NativeCode {
-    param([System.Exception] $Exception)
-    $cause = $Exception
-    while ($null -ne $cause) {
-        if ($cause -is [System.ComponentModel.Win32Exception]) {
-            return $cause.NativeErrorCode
-        }
-        $cause = $cause.InnerException
-    }
-    0
-}
-
-function New-SetupStart {
-    param([string] $Loader)
-    $start = New-Object System.Diagnostics.ProcessStartInfo
-    $start.FileName = [Environment]::SystemDirectory + '\WindowsPowerShell\v1.0\powershell.exe'
-    $start.Arguments = '-NoProfile -ExecutionPolicy Bypass -EncodedCommand ' + $Loader
-    $start.WorkingDirectory = [Environment]::SystemDirectory
-    $start
-}
-
-# The exit code of a process of another rights' level is readable on Windows 10; where
-# it is not, the result file speaks alone.
-function Wait-Setup {
-    param([System.Diagnostics.Process] $Process, [long] $Milliseconds)
-    $limit = [int] [Math]::Max(1000, $Milliseconds)
-    if (-not $Process.WaitForExit($limit)) {
-        return @{ Started = $true; Ended = $false; Code = $null }
-    }
-    $code = $null
-    try {
-        $code = $Process.ExitCode
-    } catch {
-        $null = $_
-    }
-    @{ Started = $true; Ended = $true; Code = $code }
-}
-
-# A window of its own, in which the person is asked. Raise: Windows asks for
-# administrator rights first, and this call waits for that.
-function Start-Elevated {
-    param([string] $Loader, [bool] $Raise, [int] $Seconds)
-    $watch = [System.Diagnostics.Stopwatch]::StartNew()
-    $start = New-SetupStart -Loader $Loader
-    $start.UseShellExecute = $true
-    if ($Raise) {
-        $start.Verb = 'runas'
-    }
-    try {
-        $process = [System.Diagnostics.Process]::Start($start)
-    } catch {
-        $code = Get-NativeCode -Exception $_.Exception
-        if ($code -eq 0) {
-            throw
-        }
-        return @{ Started = $false; Ended = $false; Code = $code }
-    }
-    Wait-Setup -Process $process -Milliseconds ($Seconds * 1000 - $watch.ElapsedMilliseconds)
-}
-
-# For a caller that has administrator rights and agreed already: no window. The
-# setup takes that agreement only where its standard input is no console.
-function Start-Agreed {
-    param([string] $Loader, [int] $Seconds)
-    $start = New-SetupStart -Loader $Loader
-    $start.UseShellExecute = $false
-    $start.CreateNoWindow = $true
-    $start.RedirectStandardInput = $true
-    $start.RedirectStandardOutput = $true
-    $start.RedirectStandardError = $true
-    $process = [System.Diagnostics.Process]::Start($start)
-    $process.StandardInput.Close()
-    # Read while it runs: a full pipe would stop it. What it says is for a window.
-    [void] $process.StandardOutput.ReadToEndAsync()
-    [void] $process.StandardError.ReadToEndAsync()
-    Wait-Setup -Process $process -Milliseconds ($Seconds * 1000)
-}
-
 function Invoke-Script {
     if ([string] $ExecutionContext.SessionState.LanguageMode -cne 'FullLanguage') {
         # Constrained by policy: no .NET call is allowed, so the answer is fixed text.
         Write-Host '{"version":1,"state":"constrained","detail":"a policy of this machine (AppLocker, Windows Defender Application Control or Smart App Control) keeps PowerShell in constrained language mode","installed":null,"policy":null,"user":null,"elevated":false,"over-the-shoulder":false,"other-users":[],"done":[],"checks":[]}'
     } else {
-        Write-Answer -Text (Get-HostAnswerText)
+        Write-WinOutput -Text ((Get-HostAnswerText) + "`n")
     }
     exit 0
+}
+
+# ---- API boundary
+
+# The session and its desktop, the age of this PowerShell in milliseconds, and whether the
+# account is an administrator who is not elevated: the group is there for refusals only.
+# It is asked for by its well-known number, so its localised name is no matter.
+function Get-WinSession {
+    $process = [System.Diagnostics.Process]::GetCurrentProcess()
+    $denied = @([System.Security.Principal.WindowsIdentity]::GetCurrent().Claims | Where-Object {
+        ($_.Type -ceq [System.Security.Claims.ClaimTypes]::DenyOnlySid) -and ($_.Value -ceq 'S-1-5-32-544')
+    })
+    @{
+        Number = $process.SessionId
+        Interactive = [Environment]::UserInteractive
+        Age = [int] [DateTime]::Now.Subtract($process.StartTime).TotalMilliseconds
+        Denied = $denied.Count -gt 0
+    }
 }

@@ -11,86 +11,65 @@
 function ConvertTo-RequestedForward {
     param($Forward, [string] $Mode, [string] $Place)
     Assert-Fields -Object $Forward -Place $Place -Names @('protocol', 'listen-address', 'listen-port', 'connect-port', 'served-by', 'firewall')
-    $protocol = ConvertTo-Choice -Value $Forward.'protocol' -Choices @('tcp', 'udp') -Place ($Place + '.protocol')
-    $address = ConvertTo-Address -Value $Forward.'listen-address' -Place ($Place + '.listen-address')
-    $listenPort = ConvertTo-Port -Value $Forward.'listen-port' -Place ($Place + '.listen-port')
-    $connectPort = ConvertTo-Port -Value $Forward.'connect-port' -Place ($Place + '.connect-port')
-    $servedBy = ConvertTo-Choice -Value $Forward.'served-by' -Choices @('portproxy', 'relay', 'guest') -Place ($Place + '.served-by')
-    $firewall = ConvertTo-Choice -Value $Forward.'firewall' -Choices @('none', 'local', 'full') -Place ($Place + '.firewall')
-    if (-not (Test-ServedBy -Mode $Mode -Protocol $protocol -ServedBy $servedBy)) {
-        throw (New-InvalidRequest -Message ('{0}.served-by: {1} cannot serve {2} in mode {3}' -f $Place, $servedBy, $protocol, $Mode))
+    $requested = @{
+        Protocol = ConvertTo-Choice -Value $Forward.'protocol' -Choices @('tcp', 'udp') -Place ($Place + '.protocol')
+        Address = ConvertTo-Address -Value $Forward.'listen-address' -Place ($Place + '.listen-address')
+        ListenPort = ConvertTo-Port -Value $Forward.'listen-port' -Place ($Place + '.listen-port')
+        ConnectPort = ConvertTo-Port -Value $Forward.'connect-port' -Place ($Place + '.connect-port')
+        ServedBy = ConvertTo-Choice -Value $Forward.'served-by' -Choices @('portproxy', 'relay', 'guest') -Place ($Place + '.served-by')
+        Firewall = ConvertTo-Choice -Value $Forward.'firewall' -Choices @('none', 'local', 'full') -Place ($Place + '.firewall')
     }
-    New-Forward -Protocol $protocol -Address $address -ListenPort $listenPort -ConnectPort $connectPort -ServedBy $servedBy -Firewall $firewall
+    $served = Test-ServedBy -Mode $Mode -Protocol $requested.Protocol -ServedBy $requested.ServedBy
+    Assert-Valid -Value $served -Message ('{0}.served-by: {1} cannot serve {2} in mode {3}' -f $Place, $requested.ServedBy, $requested.Protocol, $Mode)
+    $requested.Listener = '{0}/{1}' -f $requested.Address, $requested.ListenPort
+    $requested
 }
 
 # Request text -> mode, address of the guest, and forwards in the order of the request.
 function ConvertTo-Request {
     param([string] $Text)
-    try {
-        $request = ConvertFrom-Json -InputObject $Text
-    } catch {
-        throw (New-InvalidRequest -Message ('request: not JSON: ' + $_.Exception.Message))
-    }
+    $request = ConvertFrom-RequestText -Text $Text -Place 'request'
     Assert-Fields -Object $request -Place 'request' -Names @('version', 'action', 'mode', 'connect-address', 'forwards')
-    if (-not (Test-Integer -Value $request.'version' -First 1 -Last 1)) {
-        throw (New-InvalidRequest -Message 'version: this script speaks version 1 only')
-    }
+    Assert-Version -Value $request.'version' -Place 'version'
     [void] (ConvertTo-Choice -Value $request.'action' -Choices @('sync') -Place 'action')
     $mode = ConvertTo-Choice -Value $request.'mode' -Choices @('nat', 'mirrored') -Place 'mode'
     $guest = ConvertTo-GuestAddress -Value $request.'connect-address' -Place 'connect-address'
-    if ($request.'forwards' -isnot [System.Collections.IList]) {
-        throw (New-InvalidRequest -Message 'forwards: must be a list')
-    }
-    if ($request.'forwards'.Count -gt 2000) {
-        throw (New-InvalidRequest -Message 'forwards: more than 2000')
-    }
+    Assert-List -Value $request.'forwards' -Most 2000 -Place 'forwards'
     $seen = @{}
-    $index = 0
-    $forwards = New-Object System.Collections.ArrayList
-    foreach ($item in $request.'forwards') {
-        $place = 'forwards[{0}]' -f $index
+    $forwards = @(foreach ($item in $request.'forwards') {
+        $place = 'forwards[{0}]' -f $seen.Count
         $forward = ConvertTo-RequestedForward -Forward $item -Mode $mode -Place $place
         $key = $forward.Protocol + '/' + $forward.Listener
-        if ($seen.ContainsKey($key)) {
-            throw (New-InvalidRequest -Message ('{0}: {1} is asked for twice' -f $place, $key))
-        }
+        Assert-Valid -Value (-not $seen.ContainsKey($key)) -Message ('{0}: {1} is asked for twice' -f $place, $key)
         $seen[$key] = $true
-        [void] $forwards.Add($forward)
-        $index += 1
-    }
-    @{ Mode = $mode; Guest = $guest; Forwards = $forwards.ToArray() }
+        $forward
+    })
+    @{ Mode = $mode; Guest = $guest; Forwards = $forwards }
+}
+
+function Find-RefusalReason {
+    param([hashtable] $Policy, [hashtable] $Forward)
+    $grant = Find-Grant -Policy $Policy -Protocol $Forward.Protocol -ListenPort $Forward.ListenPort -ConnectPort $Forward.ConnectPort
+    if ($null -eq $grant) { return 'outside-policy' }
+    if ($grant.Address -cne $Forward.Address) { return 'listen-address' }
+    if ($grant.Firewall -cne $Forward.Firewall) { return 'firewall' }
+    ''
 }
 
 # The request against the policy, before anything is asked of the elevated side.
 # That side checks again: here the check is for an answer that says what is wrong.
-function Find-RefusalReason {
-    param([hashtable] $Policy, [hashtable] $Forward)
-    $grant = Find-Grant -Policy $Policy -Protocol $Forward.Protocol -ListenPort $Forward.ListenPort -ConnectPort $Forward.ConnectPort
-    if ($null -eq $grant) {
-        return 'outside-policy'
-    }
-    if ($grant.Address -cne $Forward.Address) {
-        return 'listen-address'
-    }
-    if ($grant.Firewall -cne $Forward.Firewall) {
-        return 'firewall'
-    }
-    ''
-}
-
-function Select-Agreed {
+function Select-Allowed {
     param([hashtable] $Policy, [object[]] $Forwards)
-    $agreed = New-Object System.Collections.ArrayList
-    $refused = New-Object System.Collections.ArrayList
+    $selected = @{ Forwards = @(); Refused = @() }
     foreach ($forward in $Forwards) {
         $reason = Find-RefusalReason -Policy $Policy -Forward $forward
         if ($reason -ceq '') {
-            [void] $agreed.Add($forward)
+            $selected.Forwards += $forward
         } else {
-            [void] $refused.Add((New-Refused -Protocol $forward.Protocol -ListenPort $forward.ListenPort -ConnectPort $forward.ConnectPort -Reason $reason))
+            $selected.Refused += New-Refused -Forward $forward -Reason $reason
         }
     }
-    @{ Forwards = $agreed.ToArray(); Refused = $refused.ToArray() }
+    $selected
 }
 
 # The selection: integers alone, in exactly the form that forward.ps1 takes.
@@ -112,9 +91,7 @@ function ConvertTo-Installed {
     try {
         $installed = ConvertFrom-Json -InputObject $Text
         $version = ConvertTo-Text -Value $installed.'version' -Place 'installed.version'
-        if (-not (Test-Integer -Value $installed.'contract' -First 1 -Last 2147483647)) {
-            throw 'installed.contract: must be an integer'
-        }
+        Assert-Valid -Value (Test-Integer -Value $installed.'contract' -First 1 -Last 2147483647) -Message 'installed.contract: must be an integer'
     } catch {
         throw ('the installation on Windows cannot be read ({0}); run "wslmesh host install" again' -f $_.Exception.Message)
     }
@@ -123,12 +100,6 @@ function ConvertTo-Installed {
         'contract' = $installed.'contract'
         'relay' = $Relay
     }
-}
-
-# An error of Windows by its number, whose text is localised.
-function ConvertTo-ErrorNumber {
-    param([System.Exception] $Exception)
-    '0x{0:x8}' -f [int] $Exception.GetBaseException().HResult
 }
 
 function Get-TaskProblem {
@@ -168,20 +139,20 @@ function Get-TimeoutDetail {
 # The task's answer, with the fields that it knows.
 function ConvertFrom-TaskAnswer {
     param([string] $Text)
-    $told = ConvertFrom-Json -InputObject $Text
+    $found = ConvertFrom-Json -InputObject $Text
     $answer = New-Answer -State 'failed' -Detail $null
     foreach ($name in @('state', 'detail', 'added', 'removed', 'kept', 'firewall', 'guest-address')) {
-        $answer[$name] = Get-Told -Told $told -Name $name
+        $answer[$name] = Get-AnswerField -Answer $found -Name $name
     }
     foreach ($name in @('rules', 'conflicts', 'taken', 'refused')) {
-        $answer[$name] = @(Get-Told -Told $told -Name $name)
+        $answer[$name] = @(Get-AnswerField -Answer $found -Name $name)
     }
     $answer
 }
 
-function Get-Told {
-    param($Told, [string] $Name)
-    $property = $Told.PSObject.Properties[$Name]
+function Get-AnswerField {
+    param($Answer, [string] $Name)
+    $property = $Answer.PSObject.Properties[$Name]
     if ($null -eq $property) {
         throw ('the answer of the task has no field "{0}"' -f $Name)
     }
@@ -189,56 +160,48 @@ function Get-Told {
 }
 
 # Chooses what to do without administrator rights where nothing is installed. Rules
-# can be read and not written, so the answer says whether what stands is wanted.
+# can be read and not written, so the answer says whether the rules are the wanted ones.
 function Get-UnelevatedAnswer {
     param([System.Collections.IDictionary] $Wanted, [string] $Sid)
-    $table = Read-Table -Wanted $Wanted -Sid $Sid
-    $state = 'synced'
-    $detail = $null
+    $read = Read-Rules -Wanted $Wanted -Sid $Sid
+    $answer = New-UnchangedAnswer -State 'synced' -Detail $null -Plan $read.Plan -Rules $read.Rules
     $script:Step = 'ask for the service iphlpsvc'
-    if ($table.Plan.Changes -gt 0) {
-        $state = 'not-elevated'
-        $detail = 'rules that would have to change: {0}' -f $table.Plan.Changes
-    } elseif (($Wanted.Count -gt 0) -and (-not (Test-ProxyService))) {
-        $state = 'service-stopped'
+    if ($read.Plan.Changes -gt 0) {
+        $answer['state'] = 'not-elevated'
+        $answer['detail'] = 'rules that would have to change: {0}' -f $read.Plan.Changes
+    } elseif (($Wanted.Count -gt 0) -and (-not (Test-WinService -Name 'iphlpsvc'))) {
+        $answer['state'] = 'service-stopped'
     }
-    New-StandingAnswer -State $state -Detail $detail -Plan $table.Plan -Rules $table.Rules
-}
-
-# An answer of the time when the task has none: the rules as they stand.
-function New-TaskFailure {
-    param([string] $State, [string] $Detail, [System.Collections.IDictionary] $Wanted, [string] $Sid)
-    $table = Read-Table -Wanted $Wanted -Sid $Sid
-    New-StandingAnswer -State $State -Detail $Detail -Plan $table.Plan -Rules $table.Rules
+    $answer
 }
 
 # One request at a time writes the selection and waits. The 10 s hold for both, and
 # for the waiting before: the agent waits 15 s for all of it.
 function Invoke-Task {
-    param([hashtable] $Agreed, [string] $Mode, [System.Collections.IDictionary] $Wanted, [string] $Sid)
-    $clock = New-Clock
+    param([hashtable] $Allowed, [string] $Mode, [System.Collections.IDictionary] $Wanted, [string] $Sid)
+    $clock = New-WinClock
     $script:Step = 'wait for an earlier request to end'
-    $lock = Enter-Lock -Name ('Global\wslmesh-refresh-' + $Sid)
+    $lock = Enter-WinLock -Name ('Global\wslmesh-refresh-' + $Sid)
     try {
         $ticket = New-Ticket
         $script:Step = 'write the selection'
-        Write-Selection -Sid $Sid -Text (ConvertTo-SelectionText -Ticket $ticket -Mode $Mode -Forwards $Agreed.Forwards)
+        Write-Selection -Sid $Sid -Text (ConvertTo-SelectionText -Ticket $ticket -Mode $Mode -Forwards $Allowed.Forwards)
         try {
             $script:Step = 'start the task'
-            Start-ForwardTask -Sid $Sid
+            Start-WinTask -Name ('forward-' + $Sid)
         } catch {
-            $detail = Get-TaskProblem -Number (ConvertTo-ErrorNumber -Exception $_.Exception) -Sid $Sid
-            return New-TaskFailure -State 'task-failed' -Detail $detail -Wanted $Wanted -Sid $Sid
+            $detail = Get-TaskProblem -Number ('0x{0:x8}' -f [int] $_.Exception.GetBaseException().HResult) -Sid $Sid
+            return Get-UnchangedAnswer -State 'task-failed' -Detail $detail -Wanted $Wanted -Sid $Sid
         }
         $script:Step = 'wait for the answer of the task'
         $text = Wait-Answer -Sid $Sid -Ticket $ticket -Clock $clock
         if ($text -ceq '') {
             $detail = Get-TimeoutDetail -Result (Get-TaskResult -Sid $Sid)
-            return New-TaskFailure -State 'task-timeout' -Detail $detail -Wanted $Wanted -Sid $Sid
+            return Get-UnchangedAnswer -State 'task-timeout' -Detail $detail -Wanted $Wanted -Sid $Sid
         }
         ConvertFrom-TaskAnswer -Text $text
     } finally {
-        Exit-Lock -Lock $lock
+        Exit-WinLock -Lock $lock
     }
 }
 
@@ -247,21 +210,21 @@ function Invoke-Installed {
     param([hashtable] $Request, [string] $PolicyText, [System.Collections.IDictionary] $Installed, [string] $Sid)
     if ($Installed['contract'] -ne 1) {
         $detail = 'on Windows version {0} is installed, which speaks contract {1} instead of 1; run "wslmesh host install"' -f $Installed['version'], $Installed['contract']
-        $wanted = Get-Wanted -Forwards $Request.Forwards -Guest $Request.Guest
-        return New-TaskFailure -State 'other-version' -Detail $detail -Wanted $wanted -Sid $Sid
+        $wanted = Get-WantedRules -Forwards $Request.Forwards -Guest $Request.Guest
+        return Get-UnchangedAnswer -State 'other-version' -Detail $detail -Wanted $wanted -Sid $Sid
     }
     $script:Step = 'read the policy'
-    $policy = ConvertTo-AgreedPolicy -Text $PolicyText
-    $agreed = Select-Agreed -Policy $policy -Forwards $Request.Forwards
-    $wanted = Get-Wanted -Forwards $agreed.Forwards -Guest $Request.Guest
-    $answer = Invoke-Task -Agreed $agreed -Mode $Request.Mode -Wanted $wanted -Sid $Sid
-    $answer['refused'] = @($agreed.Refused) + @($answer['refused'])
+    $policy = ConvertTo-InstalledPolicy -Text $PolicyText
+    $allowed = Select-Allowed -Policy $policy -Forwards $Request.Forwards
+    $wanted = Get-WantedRules -Forwards $allowed.Forwards -Guest $Request.Guest
+    $answer = Invoke-Task -Allowed $allowed -Mode $Request.Mode -Wanted $wanted -Sid $Sid
+    $answer['refused'] = @($allowed.Refused) + @($answer['refused'])
     $answer
 }
 
 # Not installed, and elevated all the same: this call does the work, with the profiles
 # that are no public network's. An earlier call may still be at work after its agent
-# gave up on it; the later request must be the one that stands at the end.
+# gave up on it; the later request must be the one that is served at the end.
 function Invoke-Elevated {
     param([hashtable] $Request, [string] $Sid)
     $script:Step = 'wait for an earlier sync to end'
@@ -272,11 +235,11 @@ function Invoke-Elevated {
             # A ledger with something in it stays, and with it the keys above.
             $script:Step = 'remove the empty keys'
             foreach ($path in @(('SOFTWARE\wslmesh\' + $Sid + '\ledger'), ('SOFTWARE\wslmesh\' + $Sid), 'SOFTWARE\wslmesh')) {
-                Remove-EmptyKey -Path $path
+                Remove-WinRegistryKey -Path $path -Whole $false
             }
         }
     } finally {
-        Exit-Lock -Lock $lock
+        Exit-WinLock -Lock $lock
     }
 }
 
@@ -288,24 +251,42 @@ function Invoke-Sync {
     if ($Caller.Elevated) {
         return Invoke-Elevated -Request $Request -Sid $Caller.Sid
     }
-    Get-UnelevatedAnswer -Wanted (Get-Wanted -Forwards $Request.Forwards -Guest $Request.Guest) -Sid $Caller.Sid
+    Get-UnelevatedAnswer -Wanted (Get-WantedRules -Forwards $Request.Forwards -Guest $Request.Guest) -Sid $Caller.Sid
+}
+
+function Get-InstalledText {
+    Get-OwnValue -Path 'SOFTWARE\wslmesh' -Name 'installed'
 }
 
 # What is installed for this user, or $null.
 function Get-Installed {
     param([string] $PolicyText)
-    if ($PolicyText -ceq '') {
-        return $null
-    }
+    if ($PolicyText -ceq '') { return $null }
     $script:Step = 'read what is installed'
     ConvertTo-Installed -Text (Get-InstalledText) -Relay (Get-InstalledRelay)
+}
+
+function Get-LocalAppData {
+    $path = Get-WinPath -Name 'LocalApplicationData'
+    if ($path -ceq '') { return $null }
+    $path
+}
+
+# How the last run of the task ended, for a person; '' where that cannot be told.
+function Get-TaskResult {
+    param([string] $Sid)
+    try {
+        Get-WinTaskResult -Name ('forward-' + $Sid)
+    } catch {
+        ''
+    }
 }
 
 # The facts are extras: one that cannot be told is $null.
 function Get-NetworkFacts {
     $facts = @{ Address = $null; Mtu = $null }
     try {
-        $interfaces = @(Select-Connected -Interfaces @(Get-IPv4Interfaces))
+        $interfaces = @(Select-Connected -Interfaces @(Get-WinInterfaces))
         $facts.Mtu = Select-LowestMtu -Interfaces $interfaces
         $facts.Address = Select-DefaultAddress -Interfaces $interfaces
     } catch {
@@ -324,13 +305,13 @@ function Get-AnswerText {
     $local = $null
     try {
         $script:Step = 'read standard input'
-        $text = Read-StandardInput
+        $text = Read-WinInput
         $script:Step = 'check the request'
         $request = ConvertTo-Request -Text $text
         $script:Step = 'look at the network interfaces'
         $facts = Get-NetworkFacts
         $script:Step = 'find out who runs this'
-        $caller = Get-Caller
+        $caller = Get-WinCaller
         $local = Get-LocalAppData
         $script:Step = 'look for a policy'
         $policy = Get-PolicyText -Sid $caller.Sid
@@ -349,40 +330,13 @@ function Get-AnswerText {
     ConvertTo-AsciiJson -Answer $answer
 }
 
-function Get-InstalledText {
-    $values = Get-RegistryValues -Path 'SOFTWARE\wslmesh'
-    if ($values.ContainsKey('installed')) {
-        return $values['installed']
-    }
-    ''
-}
-
-function Get-LocalAppData {
-    $path = [Environment]::GetFolderPath('LocalApplicationData')
-    if ($path -ceq '') {
-        return $null
-    }
-    $path
-}
-
-# How the last run of the task ended, for a person; '' where that cannot be told.
-function Get-TaskResult {
-    param([string] $Sid)
-    try {
-        $task = Open-ForwardTask -Sid $Sid
-        '0x{0:x8}' -f [int] $task.LastTaskResult
-    } catch {
-        ''
-    }
-}
-
 function Invoke-Script {
     if ([string] $ExecutionContext.SessionState.LanguageMode -cne 'FullLanguage') {
         # Constrained by policy: no .NET call is allowed, so the answer is fixed text.
         # Write-Host, because what goes through the formatter may be wrapped.
         Write-Host '{"version":1,"state":"failed","detail":"a policy of this machine keeps PowerShell in constrained language mode","elevated":false,"rules":[],"added":0,"removed":0,"kept":0,"conflicts":[],"taken":[],"refused":[],"firewall":null,"installed":null,"local-app-data":null,"guest-address":null,"windows-address":null,"lowest-mtu":null}'
     } else {
-        Write-Answer -Text (Get-AnswerText)
+        Write-WinOutput -Text ((Get-AnswerText) + "`n")
     }
     exit 0
 }

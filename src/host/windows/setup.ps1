@@ -12,27 +12,22 @@
 
 param([string] $OrderText, [string] $Staging)
 
-function ConvertTo-RangeWords {
+# A policy in words, for the person who is asked to agree to it.
+function Format-Ports {
     param([object[]] $Range)
-    if ($Range[0] -eq $Range[1]) {
-        return 'port {0}' -f $Range[0]
-    }
+    if ($Range[0] -eq $Range[1]) { return 'port {0}' -f $Range[0] }
     'any of the ports {0} to {1}' -f $Range[0], $Range[1]
 }
 
-function ConvertTo-FirewallWords {
+function Format-Firewall {
     param([string] $Firewall, [string[]] $Profiles)
     $where = $Profiles -join ', '
-    if ($Firewall -ceq 'none') {
-        return 'no rule in the firewall: what it does today decides'
-    }
-    if ($Firewall -ceq 'local') {
-        return 'the firewall lets the local subnet in (in networks of the kind: {0})' -f $where
-    }
+    if ($Firewall -ceq 'none') { return 'no rule in the firewall: what it does today decides' }
+    if ($Firewall -ceq 'local') { return 'the firewall lets the local subnet in (in networks of the kind: {0})' -f $where }
     'the firewall lets everyone in who can reach this machine (in networks of the kind: {0})' -f $where
 }
 
-function Get-PolicyWords {
+function Format-Policy {
     param([System.Collections.IDictionary] $Policy)
     if ($Policy['grants'].Count -eq 0) {
         '- No port is forwarded.'
@@ -42,8 +37,8 @@ function Get-PolicyWords {
         if ($grant['listen-address'] -cne '0.0.0.0') {
             $listen = 'the address {0} of Windows' -f $grant['listen-address']
         }
-        '- {0}: {1} on {2} may lead to {3} of the distribution "{4}"' -f $grant['protocol'].ToUpperInvariant(), (ConvertTo-RangeWords -Range $grant['listen-ports']), $listen, (ConvertTo-RangeWords -Range $grant['connect-ports']), $Policy['distribution']
-        '    ' + (ConvertTo-FirewallWords -Firewall $grant['firewall'] -Profiles $Policy['profiles'])
+        '- {0}: {1} on {2} may lead to {3} of the distribution "{4}"' -f $grant['protocol'].ToUpperInvariant(), (Format-Ports -Range $grant['listen-ports']), $listen, (Format-Ports -Range $grant['connect-ports']), $Policy['distribution']
+        '    ' + (Format-Firewall -Firewall $grant['firewall'] -Profiles $Policy['profiles'])
     }
     if ($Policy['logon']) {
         '- The distribution "{0}" is started, without administrator rights, when this user logs on, and kept running.' -f $Policy['distribution']
@@ -61,15 +56,11 @@ function ConvertTo-Order {
     [void] (ConvertTo-Choice -Value $order.'action' -Choices @('install', 'uninstall') -Place 'order.action')
     Assert-Form -Value $order.'user' -Pattern $SidPattern -Place 'order.user'
     Assert-Switch -Value $order.'agreed' -Place 'order.agreed'
-    if (($order.'ticket' -isnot [int]) -or ($order.'ticket' -lt 1)) {
-        throw (New-InvalidRequest -Message 'order.ticket: must be a positive integer')
-    }
-    if (($order.'answer-until' -isnot [int]) -and ($order.'answer-until' -isnot [long])) {
-        throw (New-InvalidRequest -Message 'order.answer-until: must be an integer')
-    }
+    Assert-Valid -Value (Test-Integer -Value $order.'ticket' -First 1 -Last 2147483647) -Message 'order.ticket: must be a positive integer'
+    Assert-Valid -Value (Test-Integer -Value $order.'answer-until' -First 0 -Last 9223372036854775807) -Message 'order.answer-until: must be an integer'
     $result = @{
         Action = $order.'action'
-        Ticket = $order.'ticket'
+        Ticket = [int] $order.'ticket'
         User = $order.'user'
         Until = [long] $order.'answer-until'
         Agreed = $order.'agreed'
@@ -77,7 +68,7 @@ function ConvertTo-Order {
         Hashes = @{}
     }
     if ($result.Action -ceq 'install') {
-        $result.Policy = ConvertTo-PolicyTable -Text (ConvertTo-PolicyText -Value $order.'policy')
+        $result.Policy = ConvertTo-InnerPolicy -Value $order.'policy'
         $result.Hashes = ConvertTo-Hashes -Value $order.'files' -Names $InstalledFiles
     }
     $result
@@ -103,7 +94,7 @@ function Get-QuestionLines {
         'From then on, without further questions, programs of this user may have Windows'
         'make and remove the following, and nothing beyond it:'
         ''
-        Get-PolicyWords -Policy $Order.Policy
+        Format-Policy -Policy $Order.Policy
         ''
         'For this, two programs are put into the folder Program Files\wslmesh, and tasks into'
         'the task scheduler''s folder wslmesh. "wslmesh host uninstall" removes all of it.'
@@ -117,25 +108,23 @@ function Get-QuestionLines {
     ''
 }
 
-# Rules of the port proxy that are ours and stand.
-function Find-Standing {
+# Rules of the port proxy that are ours and exist.
+function Find-OwnRules {
     param([string] $Sid)
-    $ledger = Select-Ledger -Values (Get-LedgerValues -Sid $Sid)
-    $rules = Select-Listeners -Values (Get-PortProxyValues)
-    @((Select-Owned -Rules $rules -Ledger $ledger).Keys)
+    @((Select-Owned -Rules (Read-ProxyRules) -Ledger (Read-Ledger -Sid $Sid)).Keys)
 }
 
-# A sync with nothing asked for: what makes the rules also takes them away. Where that
+# A sync with nothing asked for: what makes the rules also removes them. Where that
 # did not do it (netsh needs a service that may be off) the values themselves go: that
 # service reads them when it starts.
 function Remove-Rules {
     param([string] $Sid)
-    $before = @(Find-Standing -Sid $Sid)
+    $before = @(Find-OwnRules -Sid $Sid)
     $answer = Sync-Forwards -Forwards @() -Guest $null -Sid $Sid -Profiles 0
-    $left = @(Find-Standing -Sid $Sid)
+    $left = @(Find-OwnRules -Sid $Sid)
     if ($left.Count -gt 0) {
-        Remove-PortProxyValues -Names $left
-        if (@(Find-Standing -Sid $Sid).Count -gt 0) {
+        Set-WinRegistryValues -Path $ProxyPath -Values @{} -Removed $left
+        if (@(Find-OwnRules -Sid $Sid).Count -gt 0) {
             throw ('port forwards that still stand: {0} ({1})' -f $left.Count, $answer['detail'])
         }
     }
@@ -145,30 +134,25 @@ function Remove-Rules {
     'port forwards removed: {0}, firewall rules removed: {1}' -f $before.Count, $answer['firewall']['removed']
 }
 
-# Rules that are on record and that could still be there. A guest's firewall that this
+# How many rules are on record and could still exist. A guest's firewall that this
 # Windows does not have holds none.
-function Get-OpenEntries {
-    param([hashtable] $Rules, [hashtable] $Ledger, [bool] $HyperV)
-    $owned = Select-Owned -Rules (Select-Listeners -Values $Rules) -Ledger (Select-Ledger -Values $Ledger)
-    foreach ($listener in $owned.Keys) {
-        'tcp/' + $listener
-    }
-    foreach ($name in $Ledger.Keys) {
-        if (($name -clike 'firewall/*') -and ($HyperV -or ($Ledger[$name] -cne 'hyper-v'))) {
-            $name
-        }
-    }
+function Measure-OpenEntries {
+    param([string] $Sid)
+    $hyperV = Test-WinGuestFirewall
+    $ledger = Get-LedgerValues -Sid $Sid
+    $rules = @($ledger.Keys | Where-Object { ($_ -clike 'firewall/*') -and ($hyperV -or ($ledger[$_] -cne 'hyper-v')) })
+    @(Find-OwnRules -Sid $Sid).Count + $rules.Count
 }
 
 # The ledger goes last, and only when nothing is left that it alone knows as ours.
 function Remove-Registry {
     param([string] $Sid)
-    Remove-RegistryText -Path ('SOFTWARE\wslmesh\' + $Sid) -Name 'policy'
-    $open = @(Get-OpenEntries -Rules (Get-PortProxyValues) -Ledger (Get-LedgerValues -Sid $Sid) -HyperV (Test-HyperVFirewall))
-    if ($open.Count -gt 0) {
-        throw ('the ledger stays, because of rules that could not be removed: {0}' -f $open.Count)
+    Set-WinRegistryValues -Path ('SOFTWARE\wslmesh\' + $Sid) -Values @{} -Removed @('policy')
+    $open = Measure-OpenEntries -Sid $Sid
+    if ($open -gt 0) {
+        throw ('the ledger stays, because of rules that could not be removed: {0}' -f $open)
     }
-    Remove-RegistryTree -Sid $Sid
+    Remove-WinRegistryKey -Path ('SOFTWARE\wslmesh\' + $Sid) -Whole $true
     'policy and ledger removed'
 }
 
@@ -182,10 +166,8 @@ function Read-Files {
     param([hashtable] $Order, [string] $Staging)
     $files = @{}
     foreach ($name in @($Order.Hashes.Keys)) {
-        $bytes = (Read-FileBytes -Path ($Staging + '\' + $name)).Bytes
-        if ((Get-Hash -Bytes $bytes) -cne $Order.Hashes[$name]) {
-            return $null
-        }
+        $bytes = (Read-WinFile -Path ($Staging + '\' + $name) -Share 'Read').Bytes
+        if ((Get-Hash -Bytes $bytes) -cne $Order.Hashes[$name]) { return $null }
         $files[$name] = $bytes
     }
     $files
@@ -202,11 +184,11 @@ function Get-AgreedText {
     ConvertTo-AsciiJson -Answer ([ordered] @{ 'profiles' = $policy['profiles']; 'grants' = $policy['grants'] })
 }
 
-# Rules that stand were made under the policy of their time. Where another one comes,
-# they go, and the next refresh makes those that it still agrees to.
+# Existing rules were made under the policy of their time. Where another one comes,
+# they go, and the next refresh makes those that it still allows.
 function Remove-FormerRules {
     param([hashtable] $Order)
-    $old = (Get-RegistryValues -Path ('SOFTWARE\wslmesh\' + $Order.User))['policy']
+    $old = Get-OwnValue -Path ('SOFTWARE\wslmesh\' + $Order.User) -Name 'policy'
     $new = ConvertTo-AsciiJson -Answer $Order.Policy
     $ledger = Get-LedgerValues -Sid $Order.User
     if (($ledger.Count -gt 0) -and ((Get-AgreedText -Text $old) -cne (Get-AgreedText -Text $new))) {
@@ -216,14 +198,20 @@ function Remove-FormerRules {
     ''
 }
 
+# The two folders above what is installed for a user.
+function Set-OwnFolders {
+    param([hashtable] $Order, [hashtable] $Places)
+    Set-WinFolder -Path $Places.Program -Security $ProgramSecurity
+    Set-WinFolder -Path ($Places.Program + '\' + $Order.User) -Security (Get-FolderSecurity -Sid $Order.User)
+}
+
 function Invoke-InstallStep {
     param([string] $Step, [hashtable] $Order, [hashtable] $Places, [hashtable] $Files)
-    $own = $Places.Program + '\' + $Order.User
     if ($Step -ceq 'folders') {
-        Set-OwnFolder -Path $Places.Program -Security $ProgramSecurity
-        Set-OwnFolder -Path $own -Security (Get-FolderSecurity -Sid $Order.User)
-        Set-OwnFolder -Path ($own + '\inbox') -Security (Get-FolderSecurity -Sid $Order.User)
-        Set-SelectionFile -Path ($own + '\inbox\selection.json') -Security (Get-SelectionSecurity -Sid $Order.User)
+        $inbox = $Places.Program + '\' + $Order.User + '\inbox'
+        Set-OwnFolders -Order $Order -Places $Places
+        Set-WinFolder -Path $inbox -Security (Get-FolderSecurity -Sid $Order.User)
+        Set-SelectionFile -Path ($inbox + '\selection.json') -Security (Get-SelectionSecurity -Sid $Order.User)
         return 'folder: {0}' -f $Places.Program
     }
     if ($Step -ceq 'files') {
@@ -231,128 +219,112 @@ function Invoke-InstallStep {
             Set-ProgramFile -Path ($Places.Program + '\' + $name) -Bytes $Files[$name]
         }
         Clear-Leftovers -Path $Places.Program
-        $others = @(Find-OtherUsers -Sid $Order.User).Count
-        return 'files: {0} (shared with other Windows users: {1})' -f ($InstalledFiles -join ', '), $others
+        return 'files: {0} (shared with other Windows users: {1})' -f ($InstalledFiles -join ', '), @(Find-OtherUsers -Sid $Order.User).Count
     }
     if ($Step -ceq 'registry') {
         $former = Remove-FormerRules -Order $Order
-        Set-RegistryText -Path 'SOFTWARE\wslmesh' -Name 'installed' -Value (ConvertTo-AsciiJson -Answer (New-Installed -Package $Order.Policy['package'] -Hashes $Order.Hashes))
-        Set-RegistryText -Path ('SOFTWARE\wslmesh\' + $Order.User) -Name 'policy' -Value (ConvertTo-AsciiJson -Answer $Order.Policy)
+        $installed = ConvertTo-AsciiJson -Answer (New-Installed -Package $Order.Policy['package'] -Hashes $Order.Hashes)
+        Set-WinRegistryValues -Path 'SOFTWARE\wslmesh' -Values @{ 'installed' = $installed } -Removed @()
+        $policy = ConvertTo-AsciiJson -Answer $Order.Policy
+        Set-WinRegistryValues -Path ('SOFTWARE\wslmesh\' + $Order.User) -Values @{ 'policy' = $policy } -Removed @()
         return 'policy: ports of {0} grant(s) may be forwarded{1}' -f $Order.Policy['grants'].Count, $former
     }
     $actions = Get-TaskActions -Sid $Order.User -Places $Places -Policy $Order.Policy
     $security = Get-TaskSecurity -Sid $Order.User
-    Set-TaskFolder
-    Set-OwnTask -Name ('forward-' + $Order.User) -Xml (Get-ForwardTaskXml -Sid $Order.User -Action $actions.Forward -Places $Places) -User 'S-1-5-18' -Logon 5 -Security $security
-    if ($Order.Policy['logon']) {
-        # Stopped with the task is what keeps the distribution: it starts anew.
-        $ran = Test-TaskRuns -Name ('logon-' + $Order.User)
-        Set-OwnTask -Name ('logon-' + $Order.User) -Xml (Get-LogonTaskXml -Sid $Order.User -Action $actions.Logon -Places $Places) -User $Order.User -Logon 3 -Security $security
-        if ($ran) {
-            Start-OwnTask -Name ('logon-' + $Order.User)
-        }
-        return 'tasks: one that makes forwards, one that starts the distribution after a logon'
+    $logon = 'logon-' + $Order.User
+    Set-WinTaskFolder
+    Set-WinTask -Name ('forward-' + $Order.User) -Xml (Get-ForwardTaskXml -Sid $Order.User -Action $actions.Forward -Places $Places) -User 'S-1-5-18' -Logon 5 -Security $security
+    if (-not $Order.Policy['logon']) {
+        Remove-WinTask -Name $logon
+        return 'task: one that makes forwards'
     }
-    Remove-OwnTask -Name ('logon-' + $Order.User)
-    'task: one that makes forwards'
+    # Stopped with the task is what keeps the distribution: it starts anew.
+    $ran = Test-WinTaskRuns -Name $logon
+    Set-WinTask -Name $logon -Xml (Get-LogonTaskXml -Sid $Order.User -Action $actions.Logon -Places $Places) -User $Order.User -Logon 3 -Security $security
+    if ($ran) {
+        Start-WinTask -Name $logon
+    }
+    'tasks: one that makes forwards, one that starts the distribution after a logon'
 }
 
 function Invoke-RemovalStep {
     param([string] $Step, [hashtable] $Order, [hashtable] $Places)
-    if ($Step -ceq 'rules') {
-        return Remove-Rules -Sid $Order.User
-    }
+    if ($Step -ceq 'rules') { return Remove-Rules -Sid $Order.User }
+    if ($Step -ceq 'registry') { return Remove-Registry -Sid $Order.User }
     if ($Step -ceq 'tasks') {
-        Remove-OwnTask -Name ('forward-' + $Order.User)
-        Remove-OwnTask -Name ('logon-' + $Order.User)
-        Remove-TaskFolder
+        Remove-WinTask -Name ('forward-' + $Order.User)
+        Remove-WinTask -Name ('logon-' + $Order.User)
+        Remove-WinTaskFolder
         return 'tasks removed'
-    }
-    if ($Step -ceq 'registry') {
-        return Remove-Registry -Sid $Order.User
     }
     Remove-UserFiles -Path ($Places.Program + '\' + $Order.User)
     if (@(Find-OtherUsers -Sid $Order.User).Count -gt 0) {
         return 'files of this user removed; the programs stay, other users need them'
     }
     Remove-ProgramFiles -Path $Places.Program -Names $InstalledFiles
-    Remove-RegistryText -Path 'SOFTWARE\wslmesh' -Name 'installed'
-    Remove-EmptyKey -Path 'SOFTWARE\wslmesh'
+    Set-WinRegistryValues -Path 'SOFTWARE\wslmesh' -Values @{} -Removed @('installed')
+    Remove-WinRegistryKey -Path 'SOFTWARE\wslmesh' -Whole $false
     'files removed'
 }
 
 # An install stops at the first failure; a removal goes on and says what failed.
 function Invoke-Steps {
     param([hashtable] $Order, [hashtable] $Places, $Files)
-    $done = New-Object System.Collections.ArrayList
-    $failed = New-Object System.Collections.ArrayList
+    $outcome = @{ Done = @(); Failed = @() }
+    $install = $Order.Action -ceq 'install'
     $steps = $RemovalSteps
-    if ($Order.Action -ceq 'install') {
+    if ($install) {
         $steps = $InstallSteps
     }
     foreach ($step in $steps) {
         try {
-            if ($Order.Action -ceq 'install') {
+            if ($install) {
                 $words = Invoke-InstallStep -Step $step -Order $Order -Places $Places -Files $Files
             } else {
                 $words = Invoke-RemovalStep -Step $step -Order $Order -Places $Places
             }
-            [void] $done.Add([string] $words)
+            $outcome.Done += [string] $words
             Write-Line -Text ('  ' + $words)
         } catch {
             $words = '{0}: {1}' -f $step, $_.Exception.Message
-            [void] $failed.Add($words)
+            $outcome.Failed += $words
             Write-Line -Text ('  FAILED ' + $words)
-            if ($Order.Action -ceq 'install') {
-                break
-            }
+            if ($install) { break }
         }
     }
-    @{ Done = $done; Failed = $failed }
+    $outcome
 }
 
-function ConvertTo-ResultText {
-    param([hashtable] $Order, [hashtable] $Outcome, [string] $Administrator)
-    $state = 'removed'
-    if ($Order.Action -ceq 'install') {
-        $state = 'installed'
-    }
+# A removal that left nothing leaves no result either: the folder for it is gone.
+function Write-Result {
+    param([hashtable] $Order, [hashtable] $Places, [hashtable] $Outcome, [string] $Administrator)
+    $state = @{ 'install' = 'installed'; 'uninstall' = 'removed' }[$Order.Action]
     $detail = $null
     if ($Outcome.Failed.Count -gt 0) {
         $state = 'failed'
         $detail = $Outcome.Failed -join '; '
     }
-    ConvertTo-AsciiJson -Answer ([ordered] @{
+    if ($state -ceq 'removed') { return }
+    Set-OwnFolders -Order $Order -Places $Places
+    Set-WinText -Path ($Places.Program + '\' + $Order.User + '\setup.json') -Text (ConvertTo-AsciiJson -Answer ([ordered] @{
         'version' = 1
         'ticket' = $Order.Ticket
         'state' = $state
         'detail' = $detail
         'administrator' = $Administrator
         'done' = @($Outcome.Done)
-    })
-}
-
-# A removal that left nothing leaves no result either: the folder for it is gone.
-function Write-Result {
-    param([hashtable] $Order, [hashtable] $Places, [hashtable] $Outcome, [string] $Administrator)
-    if (($Order.Action -ceq 'uninstall') -and ($Outcome.Failed.Count -eq 0)) {
-        return
-    }
-    $own = $Places.Program + '\' + $Order.User
-    Set-OwnFolder -Path $Places.Program -Security $ProgramSecurity
-    Set-OwnFolder -Path $own -Security (Get-FolderSecurity -Sid $Order.User)
-    Set-TextFile -Path ($own + '\setup.json') -Text (ConvertTo-ResultText -Order $Order -Outcome $Outcome -Administrator $Administrator)
+    }))
 }
 
 # Returns 0, or the exit code that says why nothing may be done.
 function Request-Agreement {
     param([hashtable] $Order, [bool] $SameAccount, [string[]] $Others)
-    foreach ($line in @(Get-QuestionLines -Order $Order -UserName (Get-UserName -Sid $Order.User) -SameAccount $SameAccount -Others $Others)) {
+    foreach ($line in @(Get-QuestionLines -Order $Order -UserName (Get-WinUserName -Sid $Order.User) -SameAccount $SameAccount -Others $Others)) {
         Write-Line -Text $line
     }
     if ($Order.Agreed) {
         # Only a caller that had these rights already can start this without a console.
-        if (-not (Test-NoConsole)) {
+        if (Test-WinConsole) {
             return 20
         }
         return 0
@@ -361,7 +333,7 @@ function Request-Agreement {
         Write-Line -Text 'Not agreed: nothing was changed.'
         return 20
     }
-    if ((Get-UnixTime) -gt $Order.Until) {
+    if ((Get-WinTime) -gt $Order.Until) {
         Write-Line -Text 'That was too late: nothing was changed. Ask for it again.'
         return 25
     }
@@ -370,7 +342,7 @@ function Request-Agreement {
 
 function Invoke-Order {
     param([string] $Text, [string] $Folder)
-    $caller = Get-Caller
+    $caller = Get-WinCaller
     if (-not $caller.Elevated) {
         return 22
     }
@@ -388,9 +360,9 @@ function Invoke-Order {
     }
     $others = @(Find-OtherUsers -Sid $order.User)
     if ($order.Action -ceq 'install') {
-        $obstacle = Get-ContractObstacle -Installed (Read-Installed -Values (Get-RegistryValues -Path 'SOFTWARE\wslmesh')) -Others $others
-        if ($null -ne $obstacle) {
-            Write-Line -Text $obstacle
+        $conflict = Find-ContractConflict -Installed (Read-Installed -Values (Get-WinRegistryValues -Path 'SOFTWARE\wslmesh')) -Others $others
+        if ($null -ne $conflict) {
+            Write-Line -Text $conflict
             return 24
         }
     }
@@ -400,7 +372,7 @@ function Invoke-Order {
     }
     if ($order.Action -ceq 'install') {
         # Before the lock, which is a file in it.
-        Set-OwnFolder -Path $places.Program -Security $ProgramSecurity
+        Set-WinFolder -Path $places.Program -Security $ProgramSecurity
     }
     try {
         $lock = Enter-SyncLock
@@ -412,7 +384,7 @@ function Invoke-Order {
         $outcome = Invoke-Steps -Order $order -Places $places -Files $files
         Write-Result -Order $order -Places $places -Outcome $outcome -Administrator $caller.Sid
     } finally {
-        Exit-Lock -Lock $lock
+        Exit-WinLock -Lock $lock
     }
     if ($outcome.Failed.Count -gt 0) {
         return 23
@@ -425,44 +397,12 @@ function Invoke-Order {
 
 function Write-Line {
     param([string] $Text)
-    try {
-        [Console]::OutputEncoding = New-Object System.Text.UTF8Encoding($false)
-    } catch {
-        # Refused where no console is attached.
-        $null = $_
-    }
-    [Console]::Out.WriteLine($Text)
-}
-
-function Test-NoConsole {
-    [Console]::IsInputRedirected
+    Write-WinOutput -Text ($Text + "`r`n")
 }
 
 function Read-Answer {
-    [Console]::Out.Write('Type yes and press Enter to agree. Anything else changes nothing: ')
-    $line = [Console]::In.ReadLine()
-    if ($null -eq $line) {
-        return ''
-    }
-    $line.Trim().ToLowerInvariant()
-}
-
-# Long enough to read the last line before the window closes.
-function Wait-Close {
-    if (-not [Console]::IsInputRedirected) {
-        [System.Threading.Thread]::Sleep(2000)
-    }
-}
-
-# The name under which the person knows the account; the SID is shown beside it.
-function Get-UserName {
-    param([string] $Sid)
-    try {
-        $account = New-Object System.Security.Principal.SecurityIdentifier($Sid)
-        [string] $account.Translate([System.Security.Principal.NTAccount]).Value
-    } catch {
-        'a user whose name Windows does not tell'
-    }
+    Write-WinOutput -Text 'Type yes and press Enter to agree. Anything else changes nothing: '
+    ([string] (Read-WinLine)).Trim().ToLowerInvariant()
 }
 
 function Invoke-Script {
@@ -472,6 +412,30 @@ function Invoke-Script {
         Write-Line -Text ('Failed: ' + $_.Exception.Message)
         $code = 23
     }
-    Wait-Close
+    # Long enough to read the last line before the window closes.
+    if (Test-WinConsole) {
+        Wait-Win -Milliseconds 2000
+    }
     exit $code
+}
+
+# ---- API boundary
+
+function Test-WinConsole {
+    -not [Console]::IsInputRedirected
+}
+
+function Read-WinLine {
+    [Console]::In.ReadLine()
+}
+
+# The name under which the person knows the account; the SID is shown beside it.
+function Get-WinUserName {
+    param([string] $Sid)
+    try {
+        $account = New-Object System.Security.Principal.SecurityIdentifier($Sid)
+        [string] $account.Translate([System.Security.Principal.NTAccount]).Value
+    } catch {
+        'a user whose name Windows does not tell'
+    }
 }

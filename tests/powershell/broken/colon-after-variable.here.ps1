@@ -1,8 +1,10 @@
 Set-StrictMode -Version Latest
 $ErrorActionPreference = 'Stop'
 $ProgressPreference = 'SilentlyContinue'
-# ---- Windows ---------------------------------------------------------------
-[Console]::OutputEncoding = New-Object System.Text.UTF8Encoding($false)
+function Write-WinOutput {
+    [Console]::OutputEncoding = New-Object System.Text.UTF8Encoding($false)
+}
+Write-WinOutput
 $ip = '192.0.2.1'
 $port = 22
 Write-Output @"

@@ -1,4 +1,3 @@
 Set-StrictMode -Version Latest
 $ErrorActionPreference = 'Stop'
 $ProgressPreference = 'SilentlyContinue'
-# ---- Windows ---------------------------------------------------------------

@@ -1,7 +1,9 @@
 Set-StrictMode -Version Latest
 $ErrorActionPreference = 'Stop'
 $ProgressPreference = 'SilentlyContinue'
-# ---- Windows ---------------------------------------------------------------
-[Console]::OutputEncoding = New-Object System.Text.UTF8Encoding($false)
-$a = @{ Name = 'x' }
-Get-Service @a
+function Write-WinOutput {
+    [Console]::OutputEncoding = New-Object System.Text.UTF8Encoding($false)
+    $a = @{ Name = 'x' }
+    Get-Service @a
+}
+Write-WinOutput

@@ -1,7 +1,9 @@
 Set-StrictMode -Version Latest
 $ErrorActionPreference = 'Stop'
 $ProgressPreference = 'SilentlyContinue'
-# ---- Windows ---------------------------------------------------------------
-[Console]::OutputEncoding = New-Object System.Text.UTF8Encoding($false)
+function Write-WinOutput {
+    [Console]::OutputEncoding = New-Object System.Text.UTF8Encoding($false)
+}
+Write-WinOutput
 $a = [System.IO.Pth]::Combine('a', 'b')
 Write-Output $a

@@ -1,10 +1,12 @@
 Set-StrictMode -Version Latest
 $ErrorActionPreference = 'Stop'
 $ProgressPreference = 'SilentlyContinue'
-# ---- Windows ---------------------------------------------------------------
-[Console]::OutputEncoding = New-Object System.Text.UTF8Encoding($false)
-$a = @(Get-Service -Name 'x').Count
-$b = @(1) + @(2)
-$c = ($b).Count
-$d = ($b + @(3)).Count
-Write-Output ($a + $c + $d)
+function Write-WinOutput {
+    [Console]::OutputEncoding = New-Object System.Text.UTF8Encoding($false)
+    $a = @(Get-Service -Name 'x').Count
+    $b = @(1) + @(2)
+    $c = ($b).Count
+    $d = ($b + @(3)).Count
+    Write-Output ($a + $c + $d)
+}
+Write-WinOutput

@@ -1,8 +1,10 @@
 Set-StrictMode -Version Latest
 $ErrorActionPreference = 'Stop'
 $ProgressPreference = 'SilentlyContinue'
-# ---- Windows ---------------------------------------------------------------
-[Console]::OutputEncoding = New-Object System.Text.UTF8Encoding($false)
+function Write-WinOutput {
+    [Console]::OutputEncoding = New-Object System.Text.UTF8Encoding($false)
+}
+Write-WinOutput
 $shared = 1
 function Get-A {
     param([string] $Text, [object[]] $Items)
@@ -15,9 +17,12 @@ function Get-A {
     Write-Output $first.Inner $second
 }
 Get-A -Text 'x' -Items @(1, 2)
-get-a -items @() -text "a`tb"
+Get-A -items @() -text "a`tb"
 $netsh = 'netsh.exe'
-& $netsh '-f' 'x' | Out-Null
+function Invoke-WinNetsh {
+    & $netsh '-f' 'x' | Out-Null
+}
+Invoke-WinNetsh
 if ((1 -lt 2) -and
     (2 -gt 1)) {
     [void] $shared.ToString()

@@ -1,10 +1,279 @@
 # The statements about Windows that wslmesh builds on and that could not be tried where
-# it was written.
+# it was written. Each is looked at on the machine it runs on; the numbers are those of
+# docs/windows.md.
 
-# The whole way through the task: a rule that nobody needs is asked for, looked for in
-# the registry, and withdrawn again.
-$ProxyPath = 'SYSTEM\CurrentControlSet\Services\PortProxy\v4tov4\tcp'
+$CheckTitles = [ordered] @{
+    'T1' = 'WSL records the guest''s address in this user''s registry, inside its network'
+    'T2' = 'WSL records its network and gateway for the machine'
+    'T3' = 'the port proxy''s rules are registry values named address/port'
+    'T4' = 'netsh -f goes on after a line that fails'
+    'T5' = 'the dynamic port ranges can be asked for'
+    'T6' = 'WSL can be started without a console window'
+    'T7' = 'the firewall answers through its COM interface'
+    'T8' = 'the firewall of guests has its cmdlets and knows WSL'
+    'T9' = 'this user may read and start the task'
+    'T10' = 'the token tells an administrator from a standard account'
+    'T11' = 'PowerShell starts, and a task starts, within seconds'
+    'T12' = '.NET lists network interfaces with MTU, addresses and gateway'
+    'T13' = 'no policy keeps the scripts from running'
+    'T14' = 'wslrelay listens on loopback only'
+    'T15' = 'a port that is taken gives error 10048'
+    'T16' = 'the relay runs from where it is put'
+    'T17' = 'this runs in the session of a desktop'
+    'T18' = 'the task makes a rule on a scratch port and removes it again'
+}
 
+function New-Finding {
+    param([bool] $Right, [System.Collections.IDictionary] $Facts)
+    $result = 'differs'
+    if ($Right) {
+        $result = 'ok'
+    }
+    @{ Result = $result; Facts = $Facts }
+}
+
+function New-Skipped {
+    param([string] $Reason)
+    @{ Result = 'not-run'; Facts = [ordered] @{ 'reason' = $Reason } }
+}
+
+function Find-GuestAddress {
+    param([string] $Sid)
+    $network = Get-GuestNetwork
+    if ($network['NatNetwork'] -ceq '') {
+        return New-Skipped -Reason 'WSL has no NAT network on record (another networking mode?)'
+    }
+    $guest = Select-Guest -Address (Get-UserGuestAddress -Sid $Sid) -Network $network['NatNetwork'] -Gateway $network['NatGatewayIpAddress']
+    New-Finding -Right ($null -eq $guest.Problem) -Facts ([ordered] @{ 'address' = $guest.Address; 'problem' = $guest.Problem })
+}
+
+function Find-GuestNetwork {
+    $network = Get-GuestNetwork
+    $whole = ($network['NatNetwork'] -cne '') -and ($network['NatGatewayIpAddress'] -cne '')
+    New-Finding -Right $whole -Facts ([ordered] @{ 'network' = $network['NatNetwork']; 'gateway' = $network['NatGatewayIpAddress'] })
+}
+
+function Find-TableForm {
+    $values = Get-WinRegistryValues -Path $ProxyPath
+    if ($values.Count -eq 0) {
+        return New-Skipped -Reason 'there is no rule to look at'
+    }
+    $strange = @($values.Keys | Where-Object { ($_ -cnotmatch $ListenerPattern) -or ($values[$_] -cnotmatch '\A[^/]+/[1-9][0-9]{0,4}\z') })
+    New-Finding -Right ($strange.Count -eq 0) -Facts ([ordered] @{ 'rules' = $values.Count; 'of-another-form' = $strange.Count })
+}
+
+# The second line prints a script of netsh, whose words are not translated.
+function Find-NetshErrors {
+    param([bool] $Probe, [hashtable] $Places, [bool] $Elevated)
+    if ($Elevated) {
+        return New-Skipped -Reason 'netsh would read a file that programs without rights can change, and this call has administrator rights'
+    }
+    if (-not $Probe) {
+        return New-Skipped -Reason 'writes a temporary file: run with a probe'
+    }
+    $text = Invoke-NetshTrial -Folder $Places.User -Lines @('interface portproxy nonsense', 'interface portproxy dump')
+    New-Finding -Right ($text -clike '*pushd interface portproxy*') -Facts ([ordered] @{ 'characters' = $text.Length })
+}
+
+function Find-DynamicPorts {
+    $facts = [ordered] @{}
+    $known = $true
+    foreach ($name in @('Get-NetTCPSetting', 'Get-NetUDPSetting')) {
+        $found = Invoke-WinCommand -Name $name -Parameters @{} -Seconds 6
+        $first = @($found.Items | Where-Object { $null -ne $_.DynamicPortRangeStartPort })
+        if ($first.Count -gt 0) {
+            $facts[$name] = '{0}+{1}' -f $first[0].DynamicPortRangeStartPort, $first[0].DynamicPortRangeNumberOfPorts
+        } else {
+            $known = $false
+            $facts[$name] = $found.Problem
+        }
+    }
+    New-Finding -Right $known -Facts $facts
+}
+
+function Find-Windowless {
+    param([hashtable] $Places)
+    New-Finding -Right ($null -ne $Places.Windowless) -Facts ([ordered] @{
+        'wslg.exe' = $null -ne $Places.Windowless
+        'wsl.exe' = Test-WinFile -Path ($Places.System + '\wsl.exe')
+        'conhost.exe' = Test-WinFile -Path ($Places.System + '\conhost.exe')
+    })
+}
+
+function Find-GuestFirewall {
+    if (-not (Test-WinCommand -Name 'New-NetFirewallHyperVRule')) {
+        return New-Skipped -Reason 'this Windows has no firewall for guests (Windows 11 22H2 and later)'
+    }
+    $found = Invoke-WinCommand -Name 'Get-NetFirewallHyperVVMCreator' -Parameters @{} -Seconds 6
+    $known = @($found.Items | Where-Object { [string] $_.VMCreatorId -eq '{40E0AC32-46A5-438A-A0B2-2B479E8F2E90}' }).Count
+    New-Finding -Right ($known -gt 0) -Facts ([ordered] @{ 'creators' = @($found.Items).Count; 'wsl' = $known; 'problem' = $found.Problem })
+}
+
+function Find-Task {
+    param([hashtable] $Caller)
+    $tasks = Get-TaskFacts -Sid $Caller.Sid
+    if ($null -eq $tasks.Forward) {
+        return New-Skipped -Reason 'not installed, or not readable by this user'
+    }
+    $name = 'forward-' + $Caller.Sid
+    New-Finding -Right $tasks.Forward.Enabled -Facts ([ordered] @{
+        'enabled' = $tasks.Forward.Enabled
+        'logon-task' = $null -ne $tasks.Logon
+        'last-result' = Get-WinTaskResult -Name $name
+        'rights' = Get-WinTaskRights -Name $name
+    })
+}
+
+function Find-Account {
+    param([hashtable] $Caller)
+    New-Finding -Right $true -Facts ([ordered] @{
+        'elevated' = $Caller.Elevated
+        'administrator' = $Caller.Administrator
+        'standard-accounts-denied' = $Caller.StandardDenied
+        'user-account-control' = (Get-WinRegistryValues -Path 'SOFTWARE\Microsoft\Windows\CurrentVersion\Policies\System')['EnableLUA']
+    })
+}
+
+function Find-Interfaces {
+    $interfaces = @(Get-WinInterfaces)
+    $whole = @($interfaces | Where-Object { ($_.Mtu -gt 0) -and ($_.Addresses.Count -gt 0) }).Count
+    New-Finding -Right ($whole -gt 0) -Facts ([ordered] @{
+        'interfaces' = $interfaces.Count
+        'with-mtu-and-address' = $whole
+        'with-gateway' = @($interfaces | Where-Object { $_.Gateway }).Count
+        'mtus' = (@($interfaces | Where-Object { $_.Up } | ForEach-Object { [string] $_.Mtu }) -join ',')
+        'wsl-switch' = @($interfaces | Where-Object { $_.Name -like 'vEthernet (WSL*' }).Count
+    })
+}
+
+function Find-Policies {
+    param([hashtable] $Caller)
+    $state = (Get-WinRegistryValues -Path 'SYSTEM\CurrentControlSet\Control\CI\Policy')['VerifiedAndReputablePolicyState']
+    $free = (@('AllSigned', 'Restricted') -cnotcontains $Caller.ScriptPolicy) -and ($state -cne '1')
+    New-Finding -Right $free -Facts ([ordered] @{
+        'language-mode' = [string] $ExecutionContext.SessionState.LanguageMode
+        'script-policy' = $Caller.ScriptPolicy
+        'smart-app-control' = $state
+        'applocker-rules' = @(Get-WinRegistryKeys -Path 'SOFTWARE\Policies\Microsoft\Windows\SrpV2').Count
+    })
+}
+
+function Find-WslRelay {
+    $owners = Invoke-WinCommand -Name 'Get-NetTCPConnection' -Parameters @{ State = 'Listen' } -Seconds 6
+    $ids = @(Get-WinProcessIds -Name 'wslrelay')
+    $theirs = @($owners.Items | Where-Object { $ids -contains [int] $_.OwningProcess })
+    $wide = @($theirs | Where-Object { @('127.0.0.1', '::1') -cnotcontains [string] $_.LocalAddress }).Count
+    if ($theirs.Count -eq 0) {
+        return New-Skipped -Reason 'wslrelay listens nowhere now'
+    }
+    New-Finding -Right ($wide -eq 0) -Facts ([ordered] @{ 'processes' = $ids.Count; 'listeners' = $theirs.Count; 'beyond-loopback' = $wide })
+}
+
+function Find-BindErrors {
+    param([bool] $Probe)
+    if (-not $Probe) {
+        return New-Skipped -Reason 'opens a port: run with a probe'
+    }
+    $code = Get-WinSecondBindError
+    New-Finding -Right ($code -eq 10048) -Facts ([ordered] @{ 'error' = $code })
+}
+
+function Find-Relay {
+    param([hashtable] $Places, [bool] $Elevated)
+    if ($Elevated) {
+        return New-Skipped -Reason 'the relay refuses administrator rights, and this call has them'
+    }
+    foreach ($path in @(($Places.Program + '\wslmesh-relay.exe')) + @(Find-UserRelays -Path $Places.User)) {
+        if (Test-WinFile -Path $path) {
+            # It ends when its standard input does.
+            $run = Invoke-WinProgram -Path $path -Arguments '' -Seconds 5
+            return New-Finding -Right ($run.Code -eq 0) -Facts ([ordered] @{ 'code' = $run.Code; 'error' = $run.Error; 'milliseconds' = $run.Milliseconds; 'below-program-files' = $path.StartsWith($Places.Program) })
+        }
+    }
+    New-Skipped -Reason 'there is no relay on this machine yet'
+}
+
+function Find-UserRelays {
+    param([string] $Path)
+    if (Test-WinFolder -Path $Path) {
+        @(Get-WinEntries -Path $Path -Folders $false) -like '*\wslmesh-relay-*.exe'
+    }
+}
+
+function Find-StartTimes {
+    param([hashtable] $Caller, [bool] $Probe)
+    $facts = [ordered] @{ 'powershell-until-now' = (Get-WinSession).Age }
+    $quick = $facts['powershell-until-now'] -lt 15000
+    $tasks = Get-TaskFacts -Sid $Caller.Sid
+    if ($Probe -and ($null -ne $tasks.Forward)) {
+        $facts['task'] = Measure-WinTask -Name ('forward-' + $Caller.Sid)
+        $quick = $quick -and ($facts['task'] -lt 10000)
+    }
+    New-Finding -Right $quick -Facts $facts
+}
+
+function Find-Session {
+    param([hashtable] $Caller)
+    New-Finding -Right ($Caller.Session -ne 0) -Facts ([ordered] @{ 'session' = $Caller.Session; 'interactive' = (Get-WinSession).Interactive })
+}
+
+# What netsh prints for lines in a file, which lies in the user's own folder: this runs
+# without rights.
+function Invoke-NetshTrial {
+    param([string] $Folder, [string[]] $Lines)
+    New-WinFolder -Path $Folder
+    $path = $Folder + '\check-' + (Get-WinRandomName)
+    Write-WinFile -Path $path -Bytes ([System.Text.Encoding]::ASCII.GetBytes(($Lines -join "`r`n") + "`r`n"))
+    try {
+        Invoke-Netsh -Path $path
+    } finally {
+        Remove-WinFile -Path $path -Tries 1
+    }
+}
+
+function Get-Finding {
+    param([string] $Id, [hashtable] $Caller, [hashtable] $Places, [bool] $Probe)
+    switch ($Id) {
+        'T1' { return Find-GuestAddress -Sid $Caller.Sid }
+        'T2' { return Find-GuestNetwork }
+        'T3' { return Find-TableForm }
+        'T4' { return Find-NetshErrors -Probe $Probe -Places $Places -Elevated $Caller.Elevated }
+        'T5' { return Find-DynamicPorts }
+        'T6' { return Find-Windowless -Places $Places }
+        'T7' { return New-Finding -Right $true -Facts (Measure-WinFirewall) }
+        'T8' { return Find-GuestFirewall }
+        'T9' { return Find-Task -Caller $Caller }
+        'T10' { return Find-Account -Caller $Caller }
+        'T11' { return Find-StartTimes -Caller $Caller -Probe $Probe }
+        'T12' { return Find-Interfaces }
+        'T13' { return Find-Policies -Caller $Caller }
+        'T14' { return Find-WslRelay }
+        'T15' { return Find-BindErrors -Probe $Probe }
+        'T16' { return Find-Relay -Places $Places -Elevated $Caller.Elevated }
+        'T17' { return Find-Session -Caller $Caller }
+        default { return Find-ScratchRule -Caller $Caller -Probe $Probe }
+    }
+}
+
+# One that throws is a finding like the others: the call behind it does not do here
+# what it was taken for.
+function Get-Checks {
+    param([hashtable] $Caller, [hashtable] $Places, [bool] $Probe)
+    foreach ($id in $CheckTitles.Keys) {
+        try {
+            $finding = Get-Finding -Id $id -Caller $Caller -Places $Places -Probe $Probe
+        } catch {
+            $finding = New-Finding -Right $false -Facts ([ordered] @{ 'error' = $_.Exception.Message })
+        }
+        # The facts come from Windows: nothing of the account may come with them.
+        $detail = (ConvertTo-AsciiJson -Answer $finding.Facts).Replace($Caller.Sid, 'USER')
+        [ordered] @{ 'id' = $id; 'title' = $CheckTitles[$id]; 'result' = $finding.Result; 'detail' = $detail }
+    }
+}
+
+# The whole way through the task (T18): a rule that nobody needs is asked for, looked for
+# in the registry, and withdrawn again.
+#
 # What follows the ticket in a selection, with its mode and its listen ports; $null for
 # a text that is not exactly what refresh.ps1 writes. Of no text at all: no forwards.
 function Read-PresentSelection {
@@ -15,9 +284,7 @@ function Read-PresentSelection {
     $entry = '\[(?:6|17),[1-9][0-9]{0,4},[1-9][0-9]{0,4},[123]\]'
     $form = '\A\{"version":1,"ticket":[1-9][0-9]{0,9},(?<rest>"mode":(?<mode>[12]),"forwards":\[(?<forwards>(?:' + $entry + '(?:,' + $entry + ')*)?)\]\})\z'
     $parts = [regex]::Match($Text, $form)
-    if (-not $parts.Success) {
-        return $null
-    }
+    if (-not $parts.Success) { return $null }
     $ports = @(foreach ($item in [regex]::Matches($parts.Groups['forwards'].Value, '\[[0-9]+,(?<port>[0-9]+),')) {
         $item.Groups['port'].Value
     })
@@ -37,14 +304,11 @@ function Add-Entry {
 # A port that the policy allows and nobody has, or $null. Where there is a choice, one
 # that the firewall stays shut for.
 function Find-SparePort {
-    param([hashtable] $Policy, [hashtable] $Taken)
+    param([hashtable] $Policy, [hashtable] $Used)
     foreach ($firewall in @('none', 'local', 'full')) {
-        foreach ($grant in $Policy.Grants) {
-            if (($grant.Protocol -cne 'tcp') -or ($grant.Firewall -cne $firewall)) {
-                continue
-            }
+        foreach ($grant in @($Policy.Grants | Where-Object { ($_.Protocol -ceq 'tcp') -and ($_.Firewall -ceq $firewall) })) {
             for ($port = $grant.Listen.Last; $port -ge $grant.Listen.First; $port -= 1) {
-                if (-not $Taken.ContainsKey([string] $port)) {
+                if (-not $Used.ContainsKey([string] $port)) {
                     return @{ Listen = $port; Connect = $grant.Connect.Last }
                 }
             }
@@ -54,24 +318,24 @@ function Find-SparePort {
 }
 
 # Ports with a rule of anybody, with a forward, or with a listener.
-function Get-TakenPorts {
+function Get-UsedPorts {
     param([hashtable] $Selection)
-    $taken = @{}
-    foreach ($listener in (Get-RegistryValues -Path $ProxyPath).Keys) {
+    $used = @{}
+    foreach ($listener in (Get-WinRegistryValues -Path $ProxyPath).Keys) {
         if ($listener -cmatch $ListenerPattern) {
-            $taken[$listener.Split('/')[1]] = $true
+            $used[$listener.Split('/')[1]] = $true
         }
     }
-    foreach ($port in @($Selection.Ports) + @((Get-ListeningAddresses).Keys)) {
-        $taken[[string] $port] = $true
+    foreach ($port in @($Selection.Ports) + @((Get-WinListeners).Keys)) {
+        $used[[string] $port] = $true
     }
-    $taken
+    $used
 }
 
 # Where the rules on a port lead to, as the registry has it.
 function Find-RuleTargets {
     param([int] $Port)
-    $values = Get-RegistryValues -Path $ProxyPath
+    $values = Get-WinRegistryValues -Path $ProxyPath
     foreach ($listener in $values.Keys) {
         if ($listener -clike ('*/{0}' -f $Port)) {
             $values[$listener]
@@ -79,7 +343,16 @@ function Find-RuleTargets {
     }
 }
 
-# The task may be reading the file.
+# The text of the task's answer to a selection, or ''. The task may be reading the file.
+function Invoke-Run {
+    param([string] $Sid, [string] $Rest)
+    $clock = New-WinClock
+    $ticket = New-Ticket
+    Write-SelectionSoon -Sid $Sid -Text ('{"version":1,"ticket":' + $ticket + ',' + $Rest)
+    Start-WinTask -Name ('forward-' + $Sid)
+    Wait-Answer -Sid $Sid -Ticket $ticket -Clock $clock
+}
+
 function Write-SelectionSoon {
     param([string] $Sid, [string] $Text)
     for ($turn = 1; $true; $turn += 1) {
@@ -87,31 +360,17 @@ function Write-SelectionSoon {
             Write-Selection -Sid $Sid -Text $Text
             return
         } catch {
-            if ($turn -ge 20) {
-                throw
-            }
+            if ($turn -ge 20) { throw }
         }
-        Wait-Moment
+        Wait-Win -Milliseconds 75
     }
-}
-
-# The text of the task's answer, or ''.
-function Invoke-Run {
-    param([string] $Sid, [string] $Rest)
-    $clock = New-Clock
-    $ticket = New-Ticket
-    Write-SelectionSoon -Sid $Sid -Text ('{"version":1,"ticket":' + $ticket + ',' + $Rest)
-    Start-ForwardTask -Sid $Sid
-    Wait-Answer -Sid $Sid -Ticket $ticket -Clock $clock
 }
 
 # The state is the third field of an answer.
 function Get-AnswerState {
     param([string] $Text)
     $found = [regex]::Match($Text, '\A\{"version":1,"ticket":[0-9]+,"[a-z]+":"(?<state>[a-z-]+)"')
-    if ($found.Success) {
-        return $found.Groups['state'].Value
-    }
+    if ($found.Success) { return $found.Groups['state'].Value }
     'no answer within 10 s'
 }
 
@@ -144,7 +403,7 @@ function Test-ScratchRule {
     if (@(Find-RuleTargets -Port $Spare.Listen).Count -gt 0) {
         $facts['step'] = 'the rule was not removed'
     }
-    New-Finding -Result (Test-That -Value ($null -eq $facts['step'])) -Facts $facts
+    New-Finding -Right ($null -eq $facts['step']) -Facts $facts
 }
 
 # Everything that can keep the trial from being made is found before anything is written.
@@ -162,7 +421,7 @@ function Find-ScratchPlace {
     if ($selection.Mode -ne 1) {
         return New-Skipped -Reason 'mirrored networking: the port proxy is not used'
     }
-    $ledger = Get-RegistryValues -Path ('SOFTWARE\wslmesh\' + $Sid + '\ledger')
+    $ledger = Get-WinRegistryValues -Path ('SOFTWARE\wslmesh\' + $Sid + '\ledger')
     if (($text -ceq '') -and ($ledger.Count -gt 0)) {
         return New-Skipped -Reason 'rules of ours stand and there is no selection to put back: start the agent first'
     }
@@ -174,7 +433,7 @@ function Find-ScratchPlace {
     if ($guest.Result -cne 'ok') {
         return New-Skipped -Reason 'WSL has no address of the guest on record'
     }
-    $spare = Find-SparePort -Policy $Policy -Taken (Get-TakenPorts -Selection $selection)
+    $spare = Find-SparePort -Policy $Policy -Used (Get-UsedPorts -Selection $selection)
     if ($null -eq $spare) {
         return New-Skipped -Reason 'no spare port in the policy: wslmesh host install --ports tcp:2299'
     }
@@ -189,8 +448,8 @@ function Find-ScratchRule {
     if (-not $Probe) {
         return New-Skipped -Reason 'makes a rule and removes it: run with a probe'
     }
-    $installed = Read-Installed -Values (Get-RegistryValues -Path 'SOFTWARE\wslmesh')
-    $own = Get-RegistryValues -Path ('SOFTWARE\wslmesh\' + $Caller.Sid)
+    $installed = Read-Installed -Values (Get-WinRegistryValues -Path 'SOFTWARE\wslmesh')
+    $own = Get-WinRegistryValues -Path ('SOFTWARE\wslmesh\' + $Caller.Sid)
     if (($null -eq $installed) -or (-not $own.ContainsKey('policy')) -or ($null -eq (Get-TaskFacts -Sid $Caller.Sid).Forward)) {
         return New-Skipped -Reason 'not installed'
     }
@@ -202,11 +461,11 @@ function Find-ScratchRule {
     } catch [System.IO.InvalidDataException] {
         return New-Skipped -Reason 'the policy in the registry cannot be read: run wslmesh host install'
     }
-    if ((Get-AgeMilliseconds) -gt 25000) {
+    if ((Get-WinSession).Age -gt 25000) {
         return New-Skipped -Reason 'the checks before took too long: no time is left to remove the rule again'
     }
     try {
-        $lock = Enter-Lock -Name ('Global\wslmesh-refresh-' + $Caller.Sid)
+        $lock = Enter-WinLock -Name ('Global\wslmesh-refresh-' + $Caller.Sid)
     } catch {
         return New-Skipped -Reason $_.Exception.Message
     }
@@ -217,295 +476,26 @@ function Find-ScratchRule {
         }
         Test-ScratchRule -Sid $Caller.Sid -Selection $place.Selection -Text $place.Text -Spare $place.Spare -Guest $place.Guest
     } finally {
-        Exit-Lock -Lock $lock
+        Exit-WinLock -Lock $lock
     }
 }
 
-# The statements about Windows that wslmesh builds on and that could not be tried where
-# it was written. Each is looked at on the machine it runs on; the numbers are those of
-# docs/windows.md.
+# ---- API boundary
 
-$CheckTitles = [ordered] @{
-    'T1' = 'WSL records the guest''s address in this user''s registry, inside its network'
-    'T2' = 'WSL records its network and gateway for the machine'
-    'T3' = 'the port proxy''s rules are registry values named address/port'
-    'T4' = 'netsh -f goes on after a line that fails'
-    'T5' = 'the dynamic port ranges can be asked for'
-    'T6' = 'WSL can be started without a console window'
-    'T7' = 'the firewall answers through its COM interface'
-    'T8' = 'the firewall of guests has its cmdlets and knows WSL'
-    'T9' = 'this user may read and start the task'
-    'T10' = 'the token tells an administrator from a standard account'
-    'T11' = 'PowerShell starts, and a task starts, within seconds'
-    'T12' = '.NET lists network interfaces with MTU, addresses and gateway'
-    'T13' = 'no policy keeps the scripts from running'
-    'T14' = 'wslrelay listens on loopback only'
-    'T15' = 'a port that is taken gives error 10048'
-    'T16' = 'the relay runs from where it is put'
-    'T17' = 'this runs in the session of a desktop'
-    'T18' = 'the task makes a rule on a scratch port and removes it again'
-}
-
-function New-Finding {
-    param([string] $Result, [System.Collections.IDictionary] $Facts)
-    @{ Result = $Result; Facts = $Facts }
-}
-
-function New-Skipped {
-    param([string] $Reason)
-    New-Finding -Result 'not-run' -Facts ([ordered] @{ 'reason' = $Reason })
-}
-
-function Test-That {
-    param([bool] $Value)
-    if ($Value) {
-        return 'ok'
-    }
-    'differs'
-}
-
-function Find-GuestAddress {
-    param([string] $Sid)
-    $network = Get-GuestNetwork
-    if ($network['NatNetwork'] -ceq '') {
-        return New-Skipped -Reason 'WSL has no NAT network on record (another networking mode?)'
-    }
-    $guest = Select-Guest -Address (Get-UserGuestAddress -Sid $Sid) -Network $network['NatNetwork'] -Gateway $network['NatGatewayIpAddress']
-    New-Finding -Result (Test-That -Value ($null -eq $guest.Problem)) -Facts ([ordered] @{ 'address' = $guest.Address; 'problem' = $guest.Problem })
-}
-
-function Find-GuestNetwork {
-    $network = Get-GuestNetwork
-    $whole = ($network['NatNetwork'] -cne '') -and ($network['NatGatewayIpAddress'] -cne '')
-    New-Finding -Result (Test-That -Value $whole) -Facts ([ordered] @{ 'network' = $network['NatNetwork']; 'gateway' = $network['NatGatewayIpAddress'] })
-}
-
-function Find-TableForm {
-    $values = Get-RegistryValues -Path 'SYSTEM\CurrentControlSet\Services\PortProxy\v4tov4\tcp'
-    if ($values.Count -eq 0) {
-        return New-Skipped -Reason 'there is no rule to look at'
-    }
-    $strange = @($values.Keys | Where-Object { ($_ -cnotmatch $ListenerPattern) -or ($values[$_] -cnotmatch '\A[^/]+/[1-9][0-9]{0,4}\z') })
-    New-Finding -Result (Test-That -Value ($strange.Count -eq 0)) -Facts ([ordered] @{ 'rules' = $values.Count; 'of-another-form' = $strange.Count })
-}
-
-# The second line prints a script of netsh, whose words are not translated.
-function Find-NetshErrors {
-    param([bool] $Probe, [hashtable] $Places, [bool] $Elevated)
-    if ($Elevated) {
-        return New-Skipped -Reason 'netsh would read a file that programs without rights can change, and this call has administrator rights'
-    }
-    if (-not $Probe) {
-        return New-Skipped -Reason 'writes a temporary file: run with a probe'
-    }
-    $text = Invoke-NetshTrial -Folder $Places.User -Lines @('interface portproxy nonsense', 'interface portproxy dump')
-    New-Finding -Result (Test-That -Value ($text -clike '*pushd interface portproxy*')) -Facts ([ordered] @{ 'characters' = $text.Length })
-}
-
-function Find-DynamicPorts {
-    $facts = [ordered] @{}
-    $known = $true
-    foreach ($name in @('Get-NetTCPSetting', 'Get-NetUDPSetting')) {
-        $found = Invoke-Limited -Name $name -Parameters @{} -Seconds 6
-        $first = @($found.Items | Where-Object { $null -ne $_.DynamicPortRangeStartPort })
-        if ($first.Count -gt 0) {
-            $facts[$name] = '{0}+{1}' -f $first[0].DynamicPortRangeStartPort, $first[0].DynamicPortRangeNumberOfPorts
-        } else {
-            $known = $false
-            $facts[$name] = $found.Problem
-        }
-    }
-    New-Finding -Result (Test-That -Value $known) -Facts $facts
-}
-
-function Find-Windowless {
-    param([hashtable] $Places)
-    New-Finding -Result (Test-That -Value ($null -ne $Places.Windowless)) -Facts ([ordered] @{
-        'wslg.exe' = $null -ne $Places.Windowless
-        'wsl.exe' = Test-File -Path ($Places.System + '\wsl.exe')
-        'conhost.exe' = Test-File -Path ($Places.System + '\conhost.exe')
-    })
-}
-
-function Find-GuestFirewall {
-    $command = Test-Command -Name 'New-NetFirewallHyperVRule'
-    if (-not $command) {
-        return New-Skipped -Reason 'this Windows has no firewall for guests (Windows 11 22H2 and later)'
-    }
-    $found = Invoke-Limited -Name 'Get-NetFirewallHyperVVMCreator' -Parameters @{} -Seconds 6
-    $known = @($found.Items | Where-Object { [string] $_.VMCreatorId -eq '{40E0AC32-46A5-438A-A0B2-2B479E8F2E90}' }).Count
-    New-Finding -Result (Test-That -Value ($known -gt 0)) -Facts ([ordered] @{ 'creators' = @($found.Items).Count; 'wsl' = $known; 'problem' = $found.Problem })
-}
-
-function Find-Task {
-    param([hashtable] $Caller)
-    $tasks = Get-TaskFacts -Sid $Caller.Sid
-    if ($null -eq $tasks.Forward) {
-        return New-Skipped -Reason 'not installed, or not readable by this user'
-    }
-    $last = Get-LastRun -Sid $Caller.Sid
-    New-Finding -Result (Test-That -Value $tasks.Forward.Enabled) -Facts ([ordered] @{
-        'enabled' = $tasks.Forward.Enabled
-        'logon-task' = $null -ne $tasks.Logon
-        'last-result' = $last.Result
-        'rights' = $last.Rights.Replace($Caller.Sid, 'USER')
-    })
-}
-
-function Find-Account {
-    param([hashtable] $Caller)
-    New-Finding -Result 'ok' -Facts ([ordered] @{
-        'elevated' = $Caller.Elevated
-        'administrator' = $Caller.Administrator
-        'standard-accounts-denied' = $Caller.StandardDenied
-        'user-account-control' = (Get-RegistryValues -Path 'SOFTWARE\Microsoft\Windows\CurrentVersion\Policies\System')['EnableLUA']
-    })
-}
-
-function Find-Interfaces {
-    $interfaces = @(Get-IPv4Interfaces)
-    $whole = @($interfaces | Where-Object { ($_.Mtu -gt 0) -and ($_.Addresses.Count -gt 0) }).Count
-    New-Finding -Result (Test-That -Value ($whole -gt 0)) -Facts ([ordered] @{
-        'interfaces' = $interfaces.Count
-        'with-mtu-and-address' = $whole
-        'with-gateway' = @($interfaces | Where-Object { $_.Gateway }).Count
-        'mtus' = (@($interfaces | Where-Object { $_.Up } | ForEach-Object { [string] $_.Mtu }) -join ',')
-        'wsl-switch' = @($interfaces | Where-Object { $_.Name -like 'vEthernet (WSL*' }).Count
-    })
-}
-
-function Find-Policies {
-    param([hashtable] $Caller)
-    $state = (Get-RegistryValues -Path 'SYSTEM\CurrentControlSet\Control\CI\Policy')['VerifiedAndReputablePolicyState']
-    $free = (@('AllSigned', 'Restricted') -cnotcontains $Caller.ScriptPolicy) -and ($state -cne '1')
-    New-Finding -Result (Test-That -Value $free) -Facts ([ordered] @{
-        'language-mode' = [string] $ExecutionContext.SessionState.LanguageMode
-        'script-policy' = $Caller.ScriptPolicy
-        'smart-app-control' = $state
-        'applocker-rules' = @(Get-RegistryKeys -Path 'SOFTWARE\Policies\Microsoft\Windows\SrpV2').Count
-    })
-}
-
-function Find-WslRelay {
-    $owners = Invoke-Limited -Name 'Get-NetTCPConnection' -Parameters @{ State = 'Listen' } -Seconds 6
-    $ids = @(Get-ProcessNumbers -Name 'wslrelay')
-    $theirs = @($owners.Items | Where-Object { $ids -contains [int] $_.OwningProcess })
-    $wide = @($theirs | Where-Object { @('127.0.0.1', '::1') -cnotcontains [string] $_.LocalAddress }).Count
-    if ($theirs.Count -eq 0) {
-        return New-Skipped -Reason 'wslrelay listens nowhere now'
-    }
-    New-Finding -Result (Test-That -Value ($wide -eq 0)) -Facts ([ordered] @{ 'processes' = $ids.Count; 'listeners' = $theirs.Count; 'beyond-loopback' = $wide })
-}
-
-function Find-BindErrors {
-    param([bool] $Probe)
-    if (-not $Probe) {
-        return New-Skipped -Reason 'opens a port: run with a probe'
-    }
-    $code = Get-SecondBindError
-    New-Finding -Result (Test-That -Value ($code -eq 10048)) -Facts ([ordered] @{ 'error' = $code })
-}
-
-function Find-Relay {
-    param([hashtable] $Places, [bool] $Elevated)
-    if ($Elevated) {
-        return New-Skipped -Reason 'the relay refuses administrator rights, and this call has them'
-    }
-    foreach ($path in @(($Places.Program + '\wslmesh-relay.exe')) + @(Find-UserRelays -Path $Places.User)) {
-        if (Test-File -Path $path) {
-            $run = Invoke-Relay -Path $path
-            return New-Finding -Result (Test-That -Value ($run.Code -eq 0)) -Facts ([ordered] @{ 'code' = $run.Code; 'error' = $run.Error; 'milliseconds' = $run.Milliseconds; 'below-program-files' = $path.StartsWith($Places.Program) })
-        }
-    }
-    New-Skipped -Reason 'there is no relay on this machine yet'
-}
-
-function Find-StartTimes {
-    param([hashtable] $Caller, [bool] $Probe)
-    $facts = [ordered] @{ 'powershell-until-now' = Get-AgeMilliseconds }
-    $quick = $facts['powershell-until-now'] -lt 15000
-    $tasks = Get-TaskFacts -Sid $Caller.Sid
-    if ($Probe -and ($null -ne $tasks.Forward)) {
-        $facts['task'] = Measure-Task -Sid $Caller.Sid
-        $quick = $quick -and ($facts['task'] -lt 10000)
-    }
-    New-Finding -Result (Test-That -Value $quick) -Facts $facts
-}
-
-function Find-Session {
-    param([hashtable] $Caller)
-    New-Finding -Result (Test-That -Value ($Caller.Session -ne 0)) -Facts ([ordered] @{ 'session' = $Caller.Session; 'interactive' = Test-Interactive })
-}
-
-function Get-Finding {
-    param([string] $Id, [hashtable] $Caller, [hashtable] $Places, [bool] $Probe)
-    switch ($Id) {
-        'T1' { return Find-GuestAddress -Sid $Caller.Sid }
-        'T2' { return Find-GuestNetwork }
-        'T3' { return Find-TableForm }
-        'T4' { return Find-NetshErrors -Probe $Probe -Places $Places -Elevated $Caller.Elevated }
-        'T5' { return Find-DynamicPorts }
-        'T6' { return Find-Windowless -Places $Places }
-        'T7' { return New-Finding -Result 'ok' -Facts (Measure-Firewall) }
-        'T8' { return Find-GuestFirewall }
-        'T9' { return Find-Task -Caller $Caller }
-        'T10' { return Find-Account -Caller $Caller }
-        'T11' { return Find-StartTimes -Caller $Caller -Probe $Probe }
-        'T12' { return Find-Interfaces }
-        'T13' { return Find-Policies -Caller $Caller }
-        'T14' { return Find-WslRelay }
-        'T15' { return Find-BindErrors -Probe $Probe }
-        'T16' { return Find-Relay -Places $Places -Elevated $Caller.Elevated }
-        'T17' { return Find-Session -Caller $Caller }
-        default { return Find-ScratchRule -Caller $Caller -Probe $Probe }
-    }
-}
-
-# One that throws is a finding like the others: the call behind it does not do here
-# what it was taken for.
-function Get-Checks {
-    param([hashtable] $Caller, [hashtable] $Places, [bool] $Probe)
-    foreach ($id in $CheckTitles.Keys) {
-        try {
-            $finding = Get-Finding -Id $id -Caller $Caller -Places $Places -Probe $Probe
-        } catch {
-            $finding = New-Finding -Result 'differs' -Facts ([ordered] @{ 'error' = $_.Exception.Message })
-        }
-        # The facts come from Windows: nothing of the account may come with them.
-        $detail = (ConvertTo-AsciiJson -Answer $finding.Facts).Replace($Caller.Sid, 'USER')
-        [ordered] @{ 'id' = $id; 'title' = $CheckTitles[$id]; 'result' = $finding.Result; 'detail' = $detail }
-    }
-}
-
-function Test-File {
-    param([string] $Path)
-    [System.IO.File]::Exists($Path)
-}
-
-function Test-Command {
+function Test-WinCommand {
     param([string] $Name)
     $null -ne (Get-Command -Name $Name -ErrorAction 'SilentlyContinue')
 }
 
-function Test-Interactive {
-    [Environment]::UserInteractive
-}
-
-function Get-ProcessNumbers {
+function Get-WinProcessIds {
     param([string] $Name)
     foreach ($process in [System.Diagnostics.Process]::GetProcessesByName($Name)) {
         [int] $process.Id
     }
 }
 
-# Since this PowerShell was started.
-function Get-AgeMilliseconds {
-    $started = [System.Diagnostics.Process]::GetCurrentProcess().StartTime
-    [int] [DateTime]::Now.Subtract($started).TotalMilliseconds
-}
-
-function Measure-Firewall {
-    $watch = [System.Diagnostics.Stopwatch]::StartNew()
+function Measure-WinFirewall {
+    $clock = New-WinClock
     $policy = New-Object -ComObject 'HNetCfg.FwPolicy2'
     $rules = 0
     foreach ($rule in $policy.Rules) {
@@ -517,39 +507,12 @@ function Measure-Firewall {
         'rules' = $rules
         'profiles' = [int] $policy.CurrentProfileTypes
         'policy-state' = [int] $policy.LocalPolicyModifyState
-        'milliseconds' = $watch.ElapsedMilliseconds
+        'milliseconds' = $clock.ElapsedMilliseconds
     }
-}
-
-# 4: the list of rights alone, without the owner.
-function Get-LastRun {
-    param([string] $Sid)
-    $task = (Connect-Scheduler).GetFolder($TaskFolder).GetTask('forward-' + $Sid)
-    @{
-        Result = '0x{0:x8}' -f [int] $task.LastTaskResult
-        Rights = [string] $task.GetSecurityDescriptor(4)
-    }
-}
-
-# From the start to the end of one run, which repeats the last selection; at most 20 s.
-function Measure-Task {
-    param([string] $Sid)
-    $watch = [System.Diagnostics.Stopwatch]::StartNew()
-    $task = (Connect-Scheduler).GetFolder($TaskFolder).GetTask('forward-' + $Sid)
-    $before = $task.LastRunTime
-    [void] $task.Run($null)
-    while ($watch.ElapsedMilliseconds -lt 20000) {
-        [System.Threading.Thread]::Sleep(50)
-        # 3: ready again.
-        if (($task.State -eq 3) -and ($task.LastRunTime -gt $before)) {
-            break
-        }
-    }
-    [int] $watch.ElapsedMilliseconds
 }
 
 # A second listener on a port of loopback that a first one has.
-function Get-SecondBindError {
+function Get-WinSecondBindError {
     $first = New-Object System.Net.Sockets.TcpListener([System.Net.IPAddress]::Loopback, 0)
     $first.Start()
     try {
@@ -559,58 +522,9 @@ function Get-SecondBindError {
             $second.Stop()
             0
         } catch {
-            Get-NativeCode -Exception $_.Exception
+            Get-WinErrorCode -Exception $_.Exception
         }
     } finally {
         $first.Stop()
-    }
-}
-
-function Find-UserRelays {
-    param([string] $Path)
-    if ([System.IO.Directory]::Exists($Path)) {
-        [System.IO.Directory]::GetFiles($Path, 'wslmesh-relay-*.exe')
-    }
-}
-
-# The relay ends when its standard input does.
-function Invoke-Relay {
-    param([string] $Path)
-    $watch = [System.Diagnostics.Stopwatch]::StartNew()
-    $start = New-Object System.Diagnostics.ProcessStartInfo
-    $start.FileName = $Path
-    $start.WorkingDirectory = [Environment]::SystemDirectory
-    $start.UseShellExecute = $false
-    $start.CreateNoWindow = $true
-    $start.RedirectStandardInput = $true
-    $start.RedirectStandardOutput = $true
-    $start.RedirectStandardError = $true
-    try {
-        $process = [System.Diagnostics.Process]::Start($start)
-    } catch {
-        return @{ Code = $null; Error = Get-NativeCode -Exception $_.Exception; Milliseconds = $watch.ElapsedMilliseconds }
-    }
-    $process.StandardInput.Close()
-    [void] $process.StandardOutput.ReadToEndAsync()
-    [void] $process.StandardError.ReadToEndAsync()
-    if (-not $process.WaitForExit(5000)) {
-        $process.Kill()
-        return @{ Code = $null; Error = 'still running after 5 s'; Milliseconds = $watch.ElapsedMilliseconds }
-    }
-    @{ Code = $process.ExitCode; Error = $null; Milliseconds = $watch.ElapsedMilliseconds }
-}
-
-# Text that netsh prints for a file of lines. The file lies in the user's own folder:
-# this runs without rights.
-function Invoke-NetshTrial {
-    param([string] $Folder, [string[]] $Lines)
-    [void] [System.IO.Directory]::CreateDirectory($Folder)
-    $path = $Folder + '\check-' + [System.IO.Path]::GetRandomFileName()
-    [System.IO.File]::WriteAllText($path, ($Lines -join "`r`n") + "`r`n", [System.Text.Encoding]::ASCII)
-    try {
-        $netsh = [Environment]::SystemDirectory + '\netsh.exe'
-        @(& $netsh '-f' $path) -join "`n"
-    } finally {
-        [System.IO.File]::Delete($path)
     }
 }

@@ -1,14 +1,16 @@
 # Files and folders: who may do what with them, how they are read, written and removed.
 
 # Who may do what with our folders and files, in Windows' own notation. None of them
-# inherits, so that nothing depends on what stands above.
-#
-# Owners that an unelevated program can never be: administrators, the system, and
-# Windows' installer.
-$TrustedOwners = @('S-1-5-32-544', 'S-1-5-18', 'S-1-5-80-956008885-3418522649-1831038044-1853292631-2271478464')
+# inherits, so that nothing depends on the folders above.
+$OwnSecurity = 'O:BAD:P(A;;FA;;;BA)(A;;FA;;;SY)'
+$OwnFolderSecurity = 'O:BAD:P(A;OICI;FA;;;BA)(A;OICI;FA;;;SY)'
 
 # Users read and run what is there.
 $ProgramSecurity = 'O:BAD:P(A;OICI;FA;;;BA)(A;OICI;FA;;;SY)(A;OICI;0x1200a9;;;BU)'
+
+# Owners that an unelevated program can never be: administrators, the system, and
+# Windows' installer.
+$TrustedOwners = @('S-1-5-32-544', 'S-1-5-18', 'S-1-5-80-956008885-3418522649-1831038044-1853292631-2271478464')
 
 # The user reads. Nobody but administrators adds a name to a folder of ours or takes
 # one away: whoever may add files to an empty folder may also turn it into a link.
@@ -25,21 +27,26 @@ function Get-SelectionSecurity {
     'O:BAD:P(A;;FA;;;BA)(A;;FA;;;SY)(A;;0x12019f;;;{0})' -f $Sid
 }
 
+# The provider that is also allowed where only certified ones are (FIPS).
+function Get-Hash {
+    param([byte[]] $Bytes)
+    $algorithm = New-Object System.Security.Cryptography.SHA256CryptoServiceProvider
+    [System.BitConverter]::ToString($algorithm.ComputeHash($Bytes)).Replace('-', '').ToLowerInvariant()
+}
+
 # A link or a junction in the place of the file or of its folder would make this
 # process, as SYSTEM, read what its user chose. Asked before the file is opened and
 # again while it is open; whoever changes it in between gains an answer that names
 # nothing of what was read. Bytes beyond ASCII become '?', which no form allows.
 function Read-Selection {
     param([string] $Sid)
-    $folder = [System.IO.Path]::Combine((Get-InstalledFolder), $Sid, 'inbox')
-    $path = [System.IO.Path]::Combine($folder, 'selection.json')
+    $folder = (Get-InstalledFolder) + '\' + $Sid + '\inbox'
+    $path = $folder + '\selection.json'
     Assert-PlainFile -Folder $folder -Path $path
-    $stream = New-Object System.IO.FileStream($path, [System.IO.FileMode]::Open, [System.IO.FileAccess]::Read, [System.IO.FileShare]::Read)
+    $stream = Open-WinFile -Path $path -Mode 'Open' -Access 'Read' -Share 'Read'
     try {
         Assert-PlainFile -Folder $folder -Path $path
-        if ($stream.Length -gt 65536) {
-            throw (New-InvalidRequest -Message 'selection: larger than 65536 bytes')
-        }
+        Assert-Valid -Value ($stream.Length -le 65536) -Message 'selection: larger than 65536 bytes'
         $bytes = New-Object byte[] 65536
         $length = 0
         do {
@@ -54,82 +61,17 @@ function Read-Selection {
 
 function Assert-PlainFile {
     param([string] $Folder, [string] $Path)
-    $link = [int] [System.IO.FileAttributes]::ReparsePoint
-    $directory = [int] [System.IO.FileAttributes]::Directory
-    $above = [int] [System.IO.File]::GetAttributes($Folder)
-    $own = [int] [System.IO.File]::GetAttributes($Path)
-    if ((($above -band $link) -ne 0) -or (($own -band ($link -bor $directory)) -ne 0)) {
-        throw (New-InvalidRequest -Message 'selection: no plain file in a plain folder')
-    }
-}
-
-# The largest file of ours is the relay, below 2 MB. Opened once: what is hashed is
-# what is used. In a table, because PowerShell hands over a list byte by byte.
-function Read-FileBytes {
-    param([string] $Path)
-    $stream = New-Object System.IO.FileStream($Path, [System.IO.FileMode]::Open, [System.IO.FileAccess]::Read, [System.IO.FileShare]::Read)
-    try {
-        if ($stream.Length -gt 33554432) {
-            throw ('{0} is larger than any file of wslmesh' -f $Path)
-        }
-        $memory = New-Object System.IO.MemoryStream
-        $stream.CopyTo($memory)
-        @{ Bytes = $memory.ToArray() }
-    } finally {
-        $stream.Dispose()
-    }
-}
-
-# The provider that is also allowed where only certified ones are (FIPS).
-function Get-Hash {
-    param([byte[]] $Bytes)
-    $algorithm = New-Object System.Security.Cryptography.SHA256CryptoServiceProvider
-    try {
-        [System.BitConverter]::ToString($algorithm.ComputeHash($Bytes)).Replace('-', '').ToLowerInvariant()
-    } finally {
-        $algorithm.Dispose()
-    }
-}
-
-# A folder of ours with exactly these rights. One that was there before us must be a
-# plain folder that administrators own: nobody else can have planted it.
-function Set-OwnFolder {
-    param([string] $Path, [string] $Security)
-    $sections = [System.Security.AccessControl.AccessControlSections] 'Owner, Access'
-    $rights = New-Object System.Security.AccessControl.DirectorySecurity
-    $rights.SetSecurityDescriptorSddlForm($Security, $sections)
-    if (-not [System.IO.Directory]::Exists($Path)) {
-        if ([System.IO.File]::Exists($Path)) {
-            throw ('{0} is a file; remove it' -f $Path)
-        }
-        [void] [System.IO.Directory]::CreateDirectory($Path, $rights)
-    }
-    Assert-OwnFolder -Path $Path
-    [System.IO.Directory]::SetAccessControl($Path, $rights)
-}
-
-function Assert-OwnFolder {
-    param([string] $Path)
-    $attributes = [int] [System.IO.File]::GetAttributes($Path)
-    if (($attributes -band [int] [System.IO.FileAttributes]::ReparsePoint) -ne 0) {
-        throw ('{0} is a link to another place; remove it' -f $Path)
-    }
-    $security = [System.IO.Directory]::GetAccessControl($Path, [System.Security.AccessControl.AccessControlSections]::Owner)
-    $owner = [string] $security.GetOwner([System.Security.Principal.SecurityIdentifier]).Value
-    if ($TrustedOwners -cnotcontains $owner) {
-        throw ('{0} belongs to {1} and not to the administrators; remove it' -f $Path, $owner)
-    }
+    $plain = -not ((Test-WinLink -Path $Folder) -or (Test-WinLink -Path $Path) -or (Test-WinFolder -Path $Path))
+    Assert-Valid -Value $plain -Message 'selection: no plain file in a plain folder'
 }
 
 # Whether our place under Program Files is free or ours.
 function Test-OwnFolder {
     param([string] $Path)
+    if (Test-WinFile -Path $Path) { return $false }
     try {
-        if ([System.IO.File]::Exists($Path)) {
-            return $false
-        }
-        if ([System.IO.Directory]::Exists($Path)) {
-            Assert-OwnFolder -Path $Path
+        if (Test-WinFolder -Path $Path) {
+            Assert-WinFolder -Path $Path
         }
         $true
     } catch {
@@ -137,68 +79,31 @@ function Test-OwnFolder {
     }
 }
 
-# The user may have marked a file of theirs as read-only, or hold it open for a moment.
-# Only a plain file loses the mark: no attribute is written to where a link leads.
-function Remove-File {
-    param([string] $Path)
-    $link = [int] [System.IO.FileAttributes]::ReparsePoint
-    for ($turn = 1; [System.IO.File]::Exists($Path); $turn += 1) {
-        try {
-            if (([int] [System.IO.File]::GetAttributes($Path) -band $link) -eq 0) {
-                [System.IO.File]::SetAttributes($Path, [System.IO.FileAttributes]::Normal)
-            }
-            [System.IO.File]::Delete($Path)
-        } catch {
-            if ($turn -ge 10) {
-                throw ('{0} cannot be removed ({1}); close the program that holds it open, or remove it by hand' -f $Path, $_.Exception.GetBaseException().Message)
-            }
-            [System.Threading.Thread]::Sleep(200)
-        }
-    }
-}
-
 # Made anew each time: whatever the user may have made of it (a reparse point of some
 # kind, a second name elsewhere) goes, and with it nothing that it leads to.
 function Set-SelectionFile {
     param([string] $Path, [string] $Security)
-    $sections = [System.Security.AccessControl.AccessControlSections] 'Owner, Access'
-    $rights = New-Object System.Security.AccessControl.FileSecurity
-    $rights.SetSecurityDescriptorSddlForm($Security, $sections)
-    Remove-File -Path $Path
-    $stream = New-Object System.IO.FileStream($Path, [System.IO.FileMode]::CreateNew,
-        [System.Security.AccessControl.FileSystemRights]::Write, [System.IO.FileShare]::None,
-        4096, [System.IO.FileOptions]::None, $rights)
-    $stream.Dispose()
+    Remove-WinFile -Path $Path -Tries 10
+    (New-WinFile -Path $Path -Mode 'CreateNew' -Security $Security).Dispose()
 }
 
 # A program that runs can be moved, but neither overwritten nor deleted.
 function Set-ProgramFile {
     param([string] $Path, [byte[]] $Bytes)
-    $new = $Path + '.new'
-    [System.IO.File]::Delete($new)
-    [System.IO.File]::WriteAllBytes($new, $Bytes)
-    if ([System.IO.File]::Exists($Path)) {
-        [System.IO.File]::Move($Path, $Path + '.old-' + [DateTimeOffset]::UtcNow.Ticks)
+    Write-WinFile -Path ($Path + '.new') -Bytes $Bytes
+    if (Test-WinFile -Path $Path) {
+        Move-WinFile -From $Path -To ($Path + '.old-' + (New-Ticket))
     }
-    [System.IO.File]::Move($new, $Path)
-}
-
-function Set-TextFile {
-    param([string] $Path, [string] $Text)
-    $new = $Path + '.new'
-    [System.IO.File]::Delete($new)
-    [System.IO.File]::WriteAllText($new, $Text)
-    [System.IO.File]::Delete($Path)
-    [System.IO.File]::Move($new, $Path)
+    Move-WinFile -From ($Path + '.new') -To $Path
 }
 
 # Earlier versions of programs; one that still runs stays until the next call.
 function Clear-Leftovers {
     param([string] $Path)
-    foreach ($file in [System.IO.Directory]::GetFiles($Path)) {
+    foreach ($file in @(Get-WinEntries -Path $Path -Folders $false)) {
         if ($file -cmatch '\.(?:new|old-[0-9]+)\z') {
             try {
-                [System.IO.File]::Delete($file)
+                Remove-WinFile -Path $file -Tries 1
             } catch {
                 $null = $_
             }
@@ -211,41 +116,24 @@ function Clear-Leftovers {
 function Remove-UserFiles {
     param([string] $Path)
     foreach ($folder in @(($Path + '\inbox'), $Path)) {
-        if ([System.IO.Directory]::Exists($folder)) {
-            Assert-OwnFolder -Path $folder
-            foreach ($file in [System.IO.Directory]::GetFiles($folder)) {
-                Remove-File -Path $file
+        if (Test-WinFolder -Path $folder) {
+            Assert-WinFolder -Path $folder
+            foreach ($file in @(Get-WinEntries -Path $folder -Folders $false)) {
+                Remove-WinFile -Path $file -Tries 10
             }
-            [System.IO.Directory]::Delete($folder)
-        }
-    }
-}
-
-# Relays that run from our folder would keep their file.
-function Stop-Relays {
-    param([string] $Program)
-    foreach ($process in [System.Diagnostics.Process]::GetProcessesByName('wslmesh-relay')) {
-        try {
-            if ($process.MainModule.FileName -eq $Program) {
-                $process.Kill()
-                [void] $process.WaitForExit(3000)
-            }
-        } catch {
-            # It ended by itself, or is none of ours.
-            $null = $_
+            Remove-WinFolder -Path $folder
         }
     }
 }
 
 function Remove-ProgramFiles {
     param([string] $Path, [string[]] $Names)
-    if (-not [System.IO.Directory]::Exists($Path)) {
-        return
-    }
-    Assert-OwnFolder -Path $Path
-    Stop-Relays -Program ($Path + '\wslmesh-relay.exe')
+    if (-not (Test-WinFolder -Path $Path)) { return }
+    Assert-WinFolder -Path $Path
+    # Relays that run from our folder would keep their file.
+    Stop-WinPrograms -Name 'wslmesh-relay' -Path ($Path + '\wslmesh-relay.exe')
     foreach ($name in $Names) {
-        [System.IO.File]::Delete($Path + '\' + $name)
+        Remove-WinFile -Path ($Path + '\' + $name) -Tries 1
     }
     Clear-Leftovers -Path $Path
 }
@@ -254,18 +142,204 @@ function Remove-ProgramFiles {
 # has taken the lock since keeps the folder, which holds nothing more.
 function Remove-ProgramFolder {
     param([string] $Path)
-    if (-not [System.IO.Directory]::Exists($Path)) {
-        return
-    }
+    if (-not (Test-WinFolder -Path $Path)) { return }
     $lock = $Path + '\sync.lock'
-    $left = @([System.IO.Directory]::GetFileSystemEntries($Path) | Where-Object { $_ -ne $lock })
-    if ($left.Count -gt 0) {
-        return
-    }
+    $left = @(Get-WinEntries -Path $Path -Folders $true) + @(Get-WinEntries -Path $Path -Folders $false | Where-Object { $_ -ne $lock })
+    if ($left.Count -gt 0) { return }
     try {
-        [System.IO.File]::Delete($lock)
-        [System.IO.Directory]::Delete($Path)
+        Remove-WinFile -Path $lock -Tries 1
+        Remove-WinFolder -Path $Path
     } catch {
         $null = $_
+    }
+}
+
+# A folder and what is below it. What leads to another place is taken away and not
+# followed.
+function Remove-Tree {
+    param([string] $Path)
+    if (-not (Test-WinLink -Path $Path)) {
+        foreach ($file in @(Get-WinEntries -Path $Path -Folders $false)) {
+            Remove-WinFile -Path $file -Tries 1
+        }
+        foreach ($folder in @(Get-WinEntries -Path $Path -Folders $true)) {
+            Remove-Tree -Path $folder
+        }
+    }
+    Remove-WinFolder -Path $Path
+}
+
+# ---- API boundary
+
+# Windows is asked, and not the environment, which any program of the user can change
+# for an elevated one too.
+function Get-WinPath {
+    param([string] $Name)
+    [Environment]::GetFolderPath($Name)
+}
+
+# A name that nobody can guess, and so nobody can take before us.
+function Get-WinRandomName {
+    [System.IO.Path]::GetRandomFileName()
+}
+
+function Test-WinFile {
+    param([string] $Path)
+    [System.IO.File]::Exists($Path)
+}
+
+function Test-WinFolder {
+    param([string] $Path)
+    [System.IO.Directory]::Exists($Path)
+}
+
+# Whether what has this name leads to another place.
+function Test-WinLink {
+    param([string] $Path)
+    ([int] [System.IO.File]::GetAttributes($Path) -band [int] [System.IO.FileAttributes]::ReparsePoint) -ne 0
+}
+
+function Get-WinEntries {
+    param([string] $Path, [bool] $Folders)
+    if ($Folders) { return [System.IO.Directory]::GetDirectories($Path) }
+    [System.IO.Directory]::GetFiles($Path)
+}
+
+function Open-WinFile {
+    param([string] $Path, [System.IO.FileMode] $Mode, [System.IO.FileAccess] $Access, [System.IO.FileShare] $Share)
+    New-Object System.IO.FileStream($Path, $Mode, $Access, $Share)
+}
+
+# Opened once: what is hashed is what is used. The largest file of ours is the relay,
+# below 2 MB. In a table, because PowerShell hands over a list byte by byte.
+function Read-WinFile {
+    param([string] $Path, [string] $Share)
+    $stream = Open-WinFile -Path $Path -Mode 'Open' -Access 'Read' -Share $Share
+    try {
+        if ($stream.Length -gt 33554432) {
+            throw ('{0} is larger than any file of wslmesh' -f $Path)
+        }
+        $memory = New-Object System.IO.MemoryStream
+        $stream.CopyTo($memory)
+        @{ Bytes = $memory.ToArray() }
+    } finally {
+        $stream.Dispose()
+    }
+}
+
+# Its text, or '' where it is not there or cannot be read.
+function Read-WinText {
+    param([string] $Path)
+    try {
+        [System.Text.Encoding]::UTF8.GetString((Read-WinFile -Path $Path -Share 'ReadWrite, Delete').Bytes)
+    } catch {
+        ''
+    }
+}
+
+# Written over in place: the file may be all that its user can write there.
+function Write-WinFile {
+    param([string] $Path, [byte[]] $Bytes)
+    $stream = Open-WinFile -Path $Path -Mode 'OpenOrCreate' -Access 'Write' -Share 'None'
+    try {
+        $stream.SetLength(0)
+        $stream.Write($Bytes, 0, $Bytes.Length)
+    } finally {
+        $stream.Dispose()
+    }
+}
+
+# Appears as a whole: written beside and moved into place. A reader or a scanner that
+# holds the old one keeps it for moments only.
+function Set-WinText {
+    param([string] $Path, [string] $Text)
+    $new = $Path + '.new'
+    Write-WinFile -Path $new -Bytes ([System.Text.Encoding]::UTF8.GetBytes($Text))
+    for ($turn = 1; $true; $turn += 1) {
+        try {
+            if ([System.IO.File]::Exists($Path)) {
+                [System.IO.File]::Replace($new, $Path, [NullString]::Value)
+            } else {
+                [System.IO.File]::Move($new, $Path)
+            }
+            return
+        } catch {
+            if ($turn -ge 20) { throw }
+        }
+        Wait-Win -Milliseconds 100
+    }
+}
+
+# A stream to a file that nobody else may open, born with an owner and rights.
+function New-WinFile {
+    param([string] $Path, [System.IO.FileMode] $Mode, [string] $Security)
+    $sections = [System.Security.AccessControl.AccessControlSections] 'Owner, Access'
+    $rights = New-Object System.Security.AccessControl.FileSecurity
+    $rights.SetSecurityDescriptorSddlForm($Security, $sections)
+    New-Object System.IO.FileStream($Path, $Mode, [System.Security.AccessControl.FileSystemRights]::Write,
+        [System.IO.FileShare]::None, 4096, [System.IO.FileOptions]::None, $rights)
+}
+
+function Move-WinFile {
+    param([string] $From, [string] $To)
+    [System.IO.File]::Move($From, $To)
+}
+
+# The user may have marked a file of theirs as read-only, or hold it open for a moment.
+# Only a plain file loses the mark: no attribute is written to where a link leads.
+function Remove-WinFile {
+    param([string] $Path, [int] $Tries)
+    for ($turn = 1; [System.IO.File]::Exists($Path); $turn += 1) {
+        try {
+            if (-not (Test-WinLink -Path $Path)) {
+                [System.IO.File]::SetAttributes($Path, [System.IO.FileAttributes]::Normal)
+            }
+            [System.IO.File]::Delete($Path)
+        } catch {
+            if ($turn -ge $Tries) {
+                throw ('{0} cannot be removed ({1}); close the program that holds it open, or remove it by hand' -f $Path, $_.Exception.GetBaseException().Message)
+            }
+            Wait-Win -Milliseconds 200
+        }
+    }
+}
+
+# Only when it is empty.
+function Remove-WinFolder {
+    param([string] $Path)
+    [System.IO.Directory]::Delete($Path)
+}
+
+function New-WinFolder {
+    param([string] $Path)
+    [void] [System.IO.Directory]::CreateDirectory($Path)
+}
+
+# A folder of ours with exactly these rights. One that was there before us must be a
+# plain folder that administrators own: nobody else can have planted it.
+function Set-WinFolder {
+    param([string] $Path, [string] $Security)
+    $sections = [System.Security.AccessControl.AccessControlSections] 'Owner, Access'
+    $rights = New-Object System.Security.AccessControl.DirectorySecurity
+    $rights.SetSecurityDescriptorSddlForm($Security, $sections)
+    if (-not [System.IO.Directory]::Exists($Path)) {
+        if ([System.IO.File]::Exists($Path)) {
+            throw ('{0} is a file; remove it' -f $Path)
+        }
+        [void] [System.IO.Directory]::CreateDirectory($Path, $rights)
+    }
+    Assert-WinFolder -Path $Path
+    [System.IO.Directory]::SetAccessControl($Path, $rights)
+}
+
+function Assert-WinFolder {
+    param([string] $Path)
+    if (Test-WinLink -Path $Path) {
+        throw ('{0} is a link to another place; remove it' -f $Path)
+    }
+    $security = [System.IO.Directory]::GetAccessControl($Path, [System.Security.AccessControl.AccessControlSections]::Owner)
+    $owner = [string] $security.GetOwner([System.Security.Principal.SecurityIdentifier]).Value
+    if ($TrustedOwners -cnotcontains $owner) {
+        throw ('{0} belongs to {1} and not to the administrators; remove it' -f $Path, $owner)
     }
 }

@@ -1,13 +1,14 @@
 # Which rules of the firewall are ours, and what has to change. A rule is ours when
 # its name is in our ledger; no other is ever changed or removed.
 
-# The ledger's own values: 'firewall/<name of the rule>' to where the rule lies.
-function Select-FirewallLedger {
-    param([hashtable] $Values)
+# The ledger's own values: 'firewall/<name of the rule>' to the firewall that has it.
+function Read-FirewallLedger {
+    param([string] $Sid)
+    $values = Select-Named -Values (Get-LedgerValues -Sid $Sid) -Pattern '\Afirewall/wslmesh-[A-Za-z0-9-]{1,120}\z'
     $ledger = @{}
-    foreach ($name in $Values.Keys) {
-        if (($name -cmatch '\Afirewall/(?<rule>wslmesh-[A-Za-z0-9-]{1,120})\z') -and (@('windows', 'hyper-v') -ccontains $Values[$name])) {
-            $ledger[$name.Substring(9)] = $Values[$name]
+    foreach ($name in $values.Keys) {
+        if (@('windows', 'hyper-v') -ccontains $values[$name]) {
+            $ledger[$name.Substring(9)] = $values[$name]
         }
     }
     $ledger
@@ -29,22 +30,16 @@ function New-FirewallRule {
     $rule = @{
         Name = 'wslmesh-{0}-{1}-{2}-{3}' -f $Sid, $Forward.Protocol, $Forward.ListenPort, $Forward.ServedBy
         Store = 'windows'
-        Protocol = 6
+        Protocol = @{ 'tcp' = 6; 'udp' = 17 }[$Forward.Protocol]
         Port = [int] $Forward.ListenPort
         Local = '*'
-        Remote = 'LocalSubnet'
+        Remote = @{ 'local' = 'LocalSubnet'; 'full' = '*' }[$Forward.Firewall]
         Program = ''
         Service = ''
         Profiles = $Profiles
     }
-    if ($Forward.Protocol -ceq 'udp') {
-        $rule.Protocol = 17
-    }
     if ($Forward.Address -cne '0.0.0.0') {
         $rule.Local = $Forward.Address
-    }
-    if ($Forward.Firewall -ceq 'full') {
-        $rule.Remote = '*'
     }
     if ($Forward.ServedBy -ceq 'guest') {
         $rule.Store = 'hyper-v'
@@ -86,14 +81,8 @@ function Get-WantedFirewall {
 # Both of two lists of local addresses; '*' is all there are.
 function Join-Local {
     param([string] $One, [string] $Other)
-    if (($One -ceq '*') -or ($Other -ceq '*')) {
-        return '*'
-    }
-    $all = @{}
-    foreach ($address in @($One.Split(',')) + @($Other.Split(','))) {
-        $all[$address] = $true
-    }
-    @($all.Keys | Sort-Object) -join ','
+    if (($One -ceq '*') -or ($Other -ceq '*')) { return '*' }
+    @(@($One.Split(',')) + @($Other.Split(',')) | Sort-Object -Unique) -join ','
 }
 
 # Windows writes a single address with its mask, and lists in an order of its own.
@@ -106,13 +95,11 @@ function Test-Local {
 # Windows writes the local subnet in more than one way.
 function Test-Remote {
     param([string] $Wanted, [string] $Found)
-    if ($Wanted -ceq '*') {
-        return $Found -ceq '*'
-    }
+    if ($Wanted -ceq '*') { return $Found -ceq '*' }
     $Found -match '\ALocalSubnet[46]?(?:,LocalSubnet[46]?)*\z'
 }
 
-# Whether a rule that stands is the wanted one in all that decides what it lets through.
+# Whether an existing rule is the wanted one in all that decides what it lets through.
 function Test-FirewallRule {
     param([hashtable] $Wanted, [hashtable] $Found)
     $Found.Enabled -and $Found.Inbound -and $Found.Allow -and
@@ -130,54 +117,35 @@ function Test-FirewallRule {
 # Before: the ledger as it must be on record before the first rule changes.
 function New-FirewallPlan {
     param([System.Collections.IDictionary] $Wanted, [hashtable] $Found, [hashtable] $Ledger)
-    $before = @{}
-    $add = New-Object System.Collections.ArrayList
-    $replace = New-Object System.Collections.ArrayList
-    $remove = New-Object System.Collections.ArrayList
-    $keep = New-Object System.Collections.ArrayList
-    $foreign = New-Object System.Collections.ArrayList
+    $plan = @{ Before = @{}; Added = @(); Replaced = @(); Removed = @(); Kept = @(); Foreign = @(); Changes = 0 }
     foreach ($name in $Ledger.Keys) {
-        if (-not $Found.ContainsKey($name)) {
-            continue
-        }
-        $before[$name] = $Ledger[$name]
-        if (-not $Wanted.Contains($name)) {
-            [void] $remove.Add($name)
+        if ($Found.ContainsKey($name)) {
+            $plan.Before[$name] = $Ledger[$name]
+            if (-not $Wanted.Contains($name)) {
+                $plan.Removed += $name
+            }
         }
     }
     foreach ($name in $Wanted.Keys) {
         if (-not $Found.ContainsKey($name)) {
-            [void] $add.Add($name)
-            $before[$name] = $Wanted[$name].Store
+            $plan.Added += $name
+            $plan.Before[$name] = $Wanted[$name].Store
         } elseif (-not $Ledger.ContainsKey($name)) {
-            [void] $foreign.Add($name)
-        } elseif (($Found[$name].Count -eq 1) -and (Test-FirewallRule -Wanted $Wanted[$name] -Found $Found[$name][0])) {
-            [void] $keep.Add($name)
+            $plan.Foreign += $name
+        } elseif (Test-Installed -Name $name -Wanted $Wanted -Found $Found) {
+            $plan.Kept += $name
         } else {
-            [void] $replace.Add($name)
+            $plan.Replaced += $name
         }
     }
-    @{
-        Before = $before
-        Added = $add
-        Replaced = $replace
-        Removed = $remove
-        Kept = $keep
-        Foreign = $foreign
-        Changes = $add.Count + $replace.Count + $remove.Count
-    }
+    $plan.Changes = $plan.Added.Count + $plan.Replaced.Count + $plan.Removed.Count
+    $plan
 }
 
-# Rules that are in the ledger and stand.
-function Get-FirewallLedgerAfter {
-    param([hashtable] $Before, [hashtable] $Found)
-    $ledger = @{}
-    foreach ($name in $Before.Keys) {
-        if ($Found.ContainsKey($name)) {
-            $ledger[$name] = $Before[$name]
-        }
-    }
-    $ledger
+# Whether exactly one rule has this name, and is the wanted one.
+function Test-Installed {
+    param([string] $Name, [System.Collections.IDictionary] $Wanted, [hashtable] $Found)
+    $Found.ContainsKey($Name) -and ($Found[$Name].Count -eq 1) -and (Test-FirewallRule -Wanted $Wanted[$Name] -Found $Found[$Name][0])
 }
 
 # Rules of others that defeat ours: a Block rule beats every Allow rule.
@@ -186,19 +154,15 @@ function Get-FirewallLedgerAfter {
 # this one. Words in it, such as RPC, stand for ports that are never forwarded.
 function Test-PortList {
     param([string] $List, [int] $Port)
-    if (($List -ceq '') -or ($List -ceq '*')) {
-        return $true
-    }
+    if (($List -ceq '') -or ($List -ceq '*')) { return $true }
     foreach ($part in $List.Split(',')) {
-        if (($part -cmatch '\A\s*(?<first>[0-9]{1,5})(?:-(?<last>[0-9]{1,5}))?\s*\z')) {
+        if ($part -cmatch '\A\s*(?<first>[0-9]{1,5})(?:-(?<last>[0-9]{1,5}))?\s*\z') {
             $first = [int] $Matches['first']
             $last = $first
             if ($Matches.ContainsKey('last')) {
                 $last = [int] $Matches['last']
             }
-            if (($Port -ge $first) -and ($Port -le $last)) {
-                return $true
-            }
+            if (($Port -ge $first) -and ($Port -le $last)) { return $true }
         }
     }
     $false
@@ -221,13 +185,13 @@ function Test-Block {
 # Lines for a person, at most 20.
 function Find-Blocks {
     param([System.Collections.IDictionary] $Wanted, [object[]] $Blocks)
-    $lines = New-Object System.Collections.ArrayList
+    $lines = @()
     foreach ($name in $Wanted.Keys) {
         foreach ($block in $Blocks) {
             if (($lines.Count -lt 20) -and (Test-Block -Rule $Wanted[$name] -Block $block)) {
                 $line = '{0} (port {1})' -f $block.Name, $Wanted[$name].Port
-                if (-not $lines.Contains($line)) {
-                    [void] $lines.Add($line)
+                if ($lines -cnotcontains $line) {
+                    $lines += $line
                 }
             }
         }
@@ -235,29 +199,13 @@ function Find-Blocks {
     $lines
 }
 
-# Names of profiles in a bit mask.
-function ConvertTo-ProfileNames {
-    param([int] $Bits)
-    $names = [ordered] @{ 'domain' = 1; 'private' = 2; 'public' = 4 }
-    foreach ($name in $names.Keys) {
-        if (($Bits -band $names[$name]) -ne 0) {
-            $name
-        }
-    }
-}
-
-# The firewall's part of a sync. Its failure is told and undoes nothing.
+# The firewall's part of a sync. Its failure is reported and undoes nothing.
 function New-FirewallAnswer {
     param([string] $State, $Detail)
     [ordered] @{
-        'state' = $State
-        'detail' = $Detail
-        'added' = 0
-        'removed' = 0
-        'kept' = 0
-        'blocks' = @()
-        'profiles' = @()
-        'covered' = $true
+        'state' = $State; 'detail' = $Detail
+        'added' = 0; 'removed' = 0; 'kept' = 0
+        'blocks' = @(); 'profiles' = @(); 'covered' = $true
     }
 }
 
@@ -282,53 +230,42 @@ function Select-Names {
 # firewall ask WMI: they are left alone where nothing is about them.
 function Read-Firewall {
     param([hashtable] $Windows, [hashtable] $HyperV, [bool] $Blocking)
-    $read = Get-WindowsFirewall -Names $Windows -Blocking $Blocking
+    $read = Get-WinFirewall -Names $Windows -Blocking $Blocking
     if ($HyperV.Count -gt 0) {
-        $other = Get-HyperVFirewall -Names $HyperV
-        foreach ($name in $other.Keys) {
-            $read.Found[$name] = $other[$name]
+        $guest = Get-WinGuestRules -Names $HyperV
+        foreach ($name in $guest.Keys) {
+            $read.Found[$name] = $guest[$name]
         }
     }
     $read
 }
 
 # Makes one change after the other; what fails is told at the end, and the others are
-# made. A rule that is replaced is taken away first: names need not be unique.
+# made. A rule that is replaced is removed first: names need not be unique. Returns a
+# line for each that failed.
 function Invoke-FirewallPlan {
     param([hashtable] $Plan, [System.Collections.IDictionary] $Wanted, [hashtable] $Found)
-    $problems = New-Object System.Collections.ArrayList
     foreach ($name in @($Plan.Removed) + @($Plan.Replaced)) {
         try {
-            Remove-OwnedRule -Store $Plan.Before[$name] -Name $name -Count $Found[$name].Count
+            if ($Plan.Before[$name] -ceq 'hyper-v') {
+                Remove-WinGuestRule -Name $name
+            } else {
+                Remove-WinFirewallRule -Name $name -Count $Found[$name].Count
+            }
         } catch {
-            [void] $problems.Add(('{0}: {1}' -f $name, $_.Exception.Message))
+            '{0}: {1}' -f $name, $_.Exception.Message
         }
     }
     foreach ($name in @($Plan.Replaced) + @($Plan.Added)) {
         try {
-            Add-OwnedRule -Rule $Wanted[$name]
+            if ($Wanted[$name].Store -ceq 'hyper-v') {
+                Add-WinGuestRule -Rule $Wanted[$name]
+            } else {
+                Add-WinFirewallRule -Rule $Wanted[$name]
+            }
         } catch {
-            [void] $problems.Add(('{0}: {1}' -f $name, $_.Exception.Message))
+            '{0}: {1}' -f $name, $_.Exception.Message
         }
-    }
-    $problems
-}
-
-function Remove-OwnedRule {
-    param([string] $Store, [string] $Name, [int] $Count)
-    if ($Store -ceq 'hyper-v') {
-        Remove-HyperVRule -Name $Name
-    } else {
-        Remove-WindowsRule -Name $Name -Count $Count
-    }
-}
-
-function Add-OwnedRule {
-    param([hashtable] $Rule)
-    if ($Rule.Store -ceq 'hyper-v') {
-        Add-HyperVRule -Rule $Rule
-    } else {
-        Add-WindowsRule -Rule $Rule
     }
 }
 
@@ -336,29 +273,26 @@ function Add-OwnedRule {
 function New-FirewallResult {
     param([System.Collections.IDictionary] $Wanted, [hashtable] $Plan, [hashtable] $Found, [object[]] $Problems)
     $answer = New-FirewallAnswer -State 'done' -Detail $null
-    $differences = New-Object System.Collections.ArrayList
-    foreach ($name in @($Plan.Kept) + @($Plan.Replaced) + @($Plan.Added)) {
-        if ($Found.ContainsKey($name) -and ($Found[$name].Count -eq 1) -and (Test-FirewallRule -Wanted $Wanted[$name] -Found $Found[$name][0])) {
-            if ($Plan.Kept.Contains($name)) {
-                $answer['kept'] += 1
+    $texts = @($Problems)
+    foreach ($part in @(@{ Field = 'kept'; Of = $Plan.Kept }, @{ Field = 'added'; Of = $Plan.Replaced }, @{ Field = 'added'; Of = $Plan.Added })) {
+        foreach ($name in $part.Of) {
+            if (Test-Installed -Name $name -Wanted $Wanted -Found $Found) {
+                $answer[$part.Field] += 1
             } else {
-                $answer['added'] += 1
+                $texts += $name + ' does not stand as asked for'
             }
-        } else {
-            [void] $differences.Add(($name + ' does not stand as asked for'))
         }
     }
     foreach ($name in $Plan.Removed) {
         if ($Found.ContainsKey($name)) {
-            [void] $differences.Add(($name + ' still stands'))
+            $texts += $name + ' still stands'
         } else {
             $answer['removed'] += 1
         }
     }
     foreach ($name in $Plan.Foreign) {
-        [void] $differences.Add(($name + ' exists and is not in our ledger: remove it by hand'))
+        $texts += $name + ' exists and is not in our ledger: remove it by hand'
     }
-    $texts = @($Problems) + @($differences)
     if ($texts.Count -gt 0) {
         $answer['state'] = 'failed'
         $answer['detail'] = 'not as asked for: {0}; the first: {1}' -f $texts.Count, $texts[0]
@@ -366,30 +300,13 @@ function New-FirewallResult {
     $answer
 }
 
-# Rules of the guest's firewall where Windows has none: nothing can be done about
-# them, and what the ledger says of them stays.
-function Remove-HyperV {
-    param([System.Collections.IDictionary] $Rules)
-    $left = [ordered] @{}
-    foreach ($name in $Rules.Keys) {
-        if ($Rules[$name].Store -cne 'hyper-v') {
-            $left[$name] = $Rules[$name]
-        }
-    }
-    $left
-}
-
 # What a rule that is missing is missing for, or $null.
 function Get-Unavailable {
     param([object[]] $Forwards, [hashtable] $Programs, [bool] $NoHyperV)
-    if ($NoHyperV) {
-        return 'this Windows has no firewall for guests (Hyper-V firewall, Windows 11 22H2 and later)'
-    }
-    if ($null -eq $Programs.Relay) {
-        foreach ($forward in $Forwards) {
-            if (($forward.ServedBy -ceq 'relay') -and ($forward.Firewall -cne 'none')) {
-                return 'the relay is not installed on Windows: no rule lets anybody reach it'
-            }
+    if ($NoHyperV) { return 'this Windows has no firewall for guests (Hyper-V firewall, Windows 11 22H2 and later)' }
+    foreach ($forward in $Forwards) {
+        if (($null -eq $Programs.Relay) -and ($forward.ServedBy -ceq 'relay') -and ($forward.Firewall -cne 'none')) {
+            return 'the relay is not installed on Windows: no rule lets anybody reach it'
         }
     }
     $null
@@ -398,39 +315,45 @@ function Get-Unavailable {
 function Update-Firewall {
     param([System.Collections.IDictionary] $Wanted, [string] $Sid, [int] $Profiles)
     $script:Step = 'read the ledger of the firewall'
-    $ledger = Select-FirewallLedger -Values (Get-LedgerValues -Sid $Sid)
+    $ledger = Read-FirewallLedger -Sid $Sid
     $windows = Select-Names -Wanted $Wanted -Ledger $ledger -Store 'windows'
     $hyperV = Select-Names -Wanted $Wanted -Ledger $ledger -Store 'hyper-v'
     $script:Step = 'look for the guest''s firewall'
-    $missing = ($hyperV.Count -gt 0) -and (-not (Test-HyperVFirewall))
-    $possible = $Wanted
+    $missing = ($hyperV.Count -gt 0) -and (-not (Test-WinGuestFirewall))
     if ($missing) {
-        $possible = Remove-HyperV -Rules $Wanted
+        # Nothing can be done about its rules, and what the ledger has of them stays.
         foreach ($name in $hyperV.Keys) {
+            $Wanted.Remove($name)
             $ledger.Remove($name)
         }
         $hyperV = @{}
     }
     $script:Step = 'read the firewall'
-    $read = Read-Firewall -Windows $windows -HyperV $hyperV -Blocking ($possible.Count -gt 0)
-    $plan = New-FirewallPlan -Wanted $possible -Found $read.Found -Ledger $ledger
+    $read = Read-Firewall -Windows $windows -HyperV $hyperV -Blocking ($Wanted.Count -gt 0)
+    $plan = New-FirewallPlan -Wanted $Wanted -Found $read.Found -Ledger $ledger
     $script:Step = 'write the ledger before the firewall'
-    Set-LedgerValues -Sid $Sid -Old (ConvertTo-LedgerValues -Ledger $ledger) -New (ConvertTo-LedgerValues -Ledger $plan.Before)
+    $before = ConvertTo-LedgerValues -Ledger $plan.Before
+    Set-LedgerValues -Sid $Sid -Old (ConvertTo-LedgerValues -Ledger $ledger) -New $before
     $problems = @()
     if ($plan.Changes -gt 0) {
         $script:Step = 'change the firewall'
-        $problems = @(Invoke-FirewallPlan -Plan $plan -Wanted $possible -Found $read.Found)
+        $problems = @(Invoke-FirewallPlan -Plan $plan -Wanted $Wanted -Found $read.Found)
         $script:Step = 'read the firewall back'
-        $read = Read-Firewall -Windows $windows -HyperV $hyperV -Blocking ($possible.Count -gt 0)
+        $read = Read-Firewall -Windows $windows -HyperV $hyperV -Blocking ($Wanted.Count -gt 0)
     }
     $script:Step = 'write the ledger after the firewall'
-    $after = Get-FirewallLedgerAfter -Before $plan.Before -Found $read.Found
-    Set-LedgerValues -Sid $Sid -Old (ConvertTo-LedgerValues -Ledger $plan.Before) -New (ConvertTo-LedgerValues -Ledger $after)
-    $answer = New-FirewallResult -Wanted $possible -Plan $plan -Found $read.Found -Problems $problems
+    $after = @{}
+    foreach ($name in $plan.Before.Keys) {
+        if ($read.Found.ContainsKey($name)) {
+            $after['firewall/' + $name] = $plan.Before[$name]
+        }
+    }
+    Set-LedgerValues -Sid $Sid -Old $before -New $after
+    $answer = New-FirewallResult -Wanted $Wanted -Plan $plan -Found $read.Found -Problems $problems
     if (($answer['state'] -ceq 'done') -and ($null -ne $read.Override)) {
         $answer['detail'] = $read.Override
     }
-    $answer['blocks'] = @(Find-Blocks -Wanted $possible -Blocks $read.Blocks) + @($read.Shut)
+    $answer['blocks'] = @(Find-Blocks -Wanted $Wanted -Blocks $read.Blocks) + @($read.Shut)
     $answer['profiles'] = @(ConvertTo-ProfileNames -Bits $read.Current)
     $answer['covered'] = ($read.Current -band $Profiles) -eq ($read.Current -band 7)
     @{ Answer = $answer; NoHyperV = $missing }
@@ -455,20 +378,27 @@ function Sync-Firewall {
     }
 }
 
-# The firewall of Windows, by its COM objects: fast, never localised, without WMI.
-# Rules that group policy makes are not among them.
-#
 # What a forward can be served by on Windows. The relay counts only below Program
 # Files, where the user cannot replace it.
 function Get-Programs {
-    @{
-        ServiceHost = [System.IO.Path]::Combine([Environment]::SystemDirectory, 'svchost.exe')
-        Relay = Get-InstalledRelay
-    }
+    @{ ServiceHost = (Get-WinPath -Name 'System') + '\svchost.exe'; Relay = Get-InstalledRelay }
 }
 
+# Adds a rule to the list of its name.
+function Add-Found {
+    param([hashtable] $Found, [hashtable] $Rule)
+    if (-not $Found.ContainsKey($Rule.Name)) {
+        $Found[$Rule.Name] = @()
+    }
+    $Found[$Rule.Name] += $Rule
+}
+
+# ---- API boundary
+# The firewall of Windows, by its COM objects: fast, never localised, without WMI. Rules
+# that group policy makes are not among them.
+
 # Fields that are not set come as $null.
-function Read-WindowsRule {
+function Read-WinFirewallRule {
     param($Rule)
     @{
         Name = [string] $Rule.Name
@@ -489,53 +419,38 @@ function Read-WindowsRule {
 # Rules with one of the names, enabled Block rules for what comes in, and the state of
 # the profiles that Windows' networks have now. The list is hundreds of rules long: it
 # is read when something is asked of it.
-function Get-WindowsFirewall {
+function Get-WinFirewall {
     param([hashtable] $Names, [bool] $Blocking)
     $found = @{}
-    $blocks = New-Object System.Collections.ArrayList
+    $blocks = @()
     $policy = New-Object -ComObject 'HNetCfg.FwPolicy2'
     $rules = @()
     if ($Blocking -or ($Names.Count -gt 0)) {
         $rules = $policy.Rules
     }
     foreach ($rule in $rules) {
-        $name = [string] $rule.Name
-        if ($Names.ContainsKey($name)) {
-            if (-not $found.ContainsKey($name)) {
-                $found[$name] = New-Object System.Collections.ArrayList
-            }
-            [void] $found[$name].Add((Read-WindowsRule -Rule $rule))
+        if ($Names.ContainsKey([string] $rule.Name)) {
+            Add-Found -Found $found -Rule (Read-WinFirewallRule -Rule $rule)
         } elseif ((([int] $rule.Action) -eq 0) -and (([int] $rule.Direction) -eq 1) -and [bool] $rule.Enabled) {
-            [void] $blocks.Add((Read-WindowsRule -Rule $rule))
+            $blocks += Read-WinFirewallRule -Rule $rule
         }
     }
     $current = [int] $policy.CurrentProfileTypes
-    $override = $null
-    switch ([int] $policy.LocalPolicyModifyState) {
-        1 { $override = 'group policy rules the firewall of this machine: its own rules may have no effect' }
-        2 { $override = 'Windows keeps everything out that comes in, whatever the rules say' }
-    }
-    @{
-        Found = $found
-        Blocks = $blocks.ToArray()
-        Current = $current
-        Override = $override
-        Shut = @(Get-ShutProfiles -Policy $policy -Current $current)
-    }
-}
-
-# Profiles that keep out even what a rule allows.
-function Get-ShutProfiles {
-    param($Policy, [int] $Current)
-    foreach ($bit in @(1, 2, 4)) {
-        if ((($Current -band $bit) -ne 0) -and [bool] $Policy.BlockAllInboundTraffic($bit)) {
+    $override = @{
+        1 = 'group policy rules the firewall of this machine: its own rules may have no effect'
+        2 = 'Windows keeps everything out that comes in, whatever the rules say'
+    }[[int] $policy.LocalPolicyModifyState]
+    # Profiles that keep out even what a rule allows.
+    $shut = @(foreach ($bit in @(1, 2, 4)) {
+        if ((($current -band $bit) -ne 0) -and [bool] $policy.BlockAllInboundTraffic($bit)) {
             'all that comes in is blocked in the profile ' + (ConvertTo-ProfileNames -Bits $bit)
         }
-    }
+    })
+    @{ Found = $found; Blocks = $blocks; Current = $current; Override = $override; Shut = $shut }
 }
 
 # The protocol comes before the port: the port's form depends on it.
-function Add-WindowsRule {
+function Add-WinFirewallRule {
     param([hashtable] $Rule)
     $new = New-Object -ComObject 'HNetCfg.FWRule'
     $new.Name = $Rule.Name
@@ -558,7 +473,7 @@ function Add-WindowsRule {
 }
 
 # Each call takes away one rule of this name.
-function Remove-WindowsRule {
+function Remove-WinFirewallRule {
     param([string] $Name, [int] $Count)
     $policy = New-Object -ComObject 'HNetCfg.FwPolicy2'
     for ($turn = 0; $turn -lt $Count; $turn += 1) {
@@ -567,7 +482,7 @@ function Remove-WindowsRule {
 }
 
 # The firewall of guests. Windows has no other way to it than cmdlets, which ask WMI.
-function Test-HyperVFirewall {
+function Test-WinGuestFirewall {
     $null -ne (Get-Command -Name 'New-NetFirewallHyperVRule' -ErrorAction 'SilentlyContinue')
 }
 
@@ -575,51 +490,38 @@ function Test-HyperVFirewall {
 function Read-Property {
     param($Object, [string] $Name)
     $property = $Object.PSObject.Properties[$Name]
-    if (($null -eq $property) -or ($null -eq $property.Value)) {
-        return ''
-    }
+    if (($null -eq $property) -or ($null -eq $property.Value)) { return '' }
     @($property.Value) -join ','
 }
 
 # The cmdlets write 'Any' and names where the other firewall has '*' and numbers.
-function Read-HyperVRule {
+function Read-WinGuestRule {
     param($Rule)
-    $any = @{}
-    foreach ($name in @('LocalAddresses', 'RemoteAddresses', 'RemotePorts', 'LocalPorts')) {
-        $text = Read-Property -Object $Rule -Name $name
-        $any[$name] = $text
-        if (($text -eq '') -or ($text -eq 'Any')) {
-            $any[$name] = '*'
+    $text = @{}
+    foreach ($name in @('Name', 'Enabled', 'Direction', 'Action', 'Protocol', 'Profiles', 'LocalAddresses', 'RemoteAddresses', 'RemotePorts', 'LocalPorts')) {
+        $text[$name] = Read-Property -Object $Rule -Name $name
+        if (($name -clike '*Addresses' -or $name -clike '*Ports') -and (@('', 'Any') -contains $text[$name])) {
+            $text[$name] = '*'
         }
-    }
-    $protocols = @{ 'TCP' = 6; '6' = 6; 'UDP' = 17; '17' = 17 }
-    $protocol = 0
-    $text = Read-Property -Object $Rule -Name 'Protocol'
-    if ($protocols.ContainsKey($text)) {
-        $protocol = $protocols[$text]
     }
     # One that does not tell its profiles holds in all of them.
     $profiles = 0
-    $text = Read-Property -Object $Rule -Name 'Profiles'
-    if (($text -eq '') -or ($text -eq 'Any') -or ($text -eq '0')) {
+    if (@('', 'Any', '0') -contains $text['Profiles']) {
         $profiles = 7
     }
-    $bits = @{ 'Domain' = 1; 'Private' = 2; 'Public' = 4 }
-    foreach ($part in $text.Split(',')) {
-        if ($bits.ContainsKey($part.Trim())) {
-            $profiles = $profiles -bor $bits[$part.Trim()]
-        }
+    foreach ($part in $text['Profiles'].Split(',')) {
+        $profiles = $profiles -bor [int] $ProfileBits[$part.Trim()]
     }
     @{
-        Name = Read-Property -Object $Rule -Name 'Name'
-        Enabled = (Read-Property -Object $Rule -Name 'Enabled') -eq 'True'
-        Inbound = (Read-Property -Object $Rule -Name 'Direction') -eq 'Inbound'
-        Allow = (Read-Property -Object $Rule -Name 'Action') -eq 'Allow'
-        Protocol = $protocol
-        LocalPorts = $any['LocalPorts']
-        RemotePorts = $any['RemotePorts']
-        LocalAddresses = $any['LocalAddresses']
-        Remote = $any['RemoteAddresses']
+        Name = $text['Name']
+        Enabled = $text['Enabled'] -eq 'True'
+        Inbound = $text['Direction'] -eq 'Inbound'
+        Allow = $text['Action'] -eq 'Allow'
+        Protocol = [int] @{ 'TCP' = 6; '6' = 6; 'UDP' = 17; '17' = 17 }[$text['Protocol']]
+        LocalPorts = $text['LocalPorts']
+        RemotePorts = $text['RemotePorts']
+        LocalAddresses = $text['LocalAddresses']
+        Remote = $text['RemoteAddresses']
         Program = ''
         Service = ''
         Profiles = $profiles
@@ -627,43 +529,29 @@ function Read-HyperVRule {
 }
 
 # Rules with one of the names. A failure to read must be one: taken for an empty
-# list, the ledger would forget rules that stand.
-function Get-HyperVFirewall {
+# list, the ledger would forget rules that exist.
+function Get-WinGuestRules {
     param([hashtable] $Names)
     $found = @{}
     foreach ($rule in Get-NetFirewallHyperVRule) {
-        $name = Read-Property -Object $rule -Name 'Name'
-        if (-not $Names.ContainsKey($name)) {
-            continue
+        if ($Names.ContainsKey((Read-Property -Object $rule -Name 'Name'))) {
+            Add-Found -Found $found -Rule (Read-WinGuestRule -Rule $rule)
         }
-        if (-not $found.ContainsKey($name)) {
-            $found[$name] = New-Object System.Collections.ArrayList
-        }
-        [void] $found[$name].Add((Read-HyperVRule -Rule $rule))
     }
     $found
 }
 
 # In mirrored mode a guest has the addresses of Windows.
-function Add-HyperVRule {
+function Add-WinGuestRule {
     param([hashtable] $Rule)
-    $protocol = 'TCP'
-    if ($Rule.Protocol -eq 17) {
-        $protocol = 'UDP'
-    }
-    $remote = 'LocalSubnet'
-    if ($Rule.Remote -ceq '*') {
-        $remote = 'Any'
-    }
-    $local = @('Any')
-    if ($Rule.Local -cne '*') {
-        $local = @($Rule.Local.Split(','))
-    }
+    $protocol = @{ 6 = 'TCP'; 17 = 'UDP' }[$Rule.Protocol]
+    $local = @($Rule.Local.Replace('*', 'Any').Split(','))
+    $remote = $Rule.Remote.Replace('*', 'Any')
     $profiles = @(ConvertTo-ProfileNames -Bits $Rule.Profiles) -join ', '
     New-NetFirewallHyperVRule -Name $Rule.Name -DisplayName $Rule.Name -Direction 'Inbound' -VMCreatorId '{40E0AC32-46A5-438A-A0B2-2B479E8F2E90}' -Protocol $protocol -LocalAddresses $local -LocalPorts ([string] $Rule.Port) -RemoteAddresses $remote -Profiles $profiles -Action 'Allow' -Enabled 'True' | Out-Null
 }
 
-function Remove-HyperVRule {
+function Remove-WinGuestRule {
     param([string] $Name)
     Remove-NetFirewallHyperVRule -Name $Name | Out-Null
 }

@@ -1,12 +1,12 @@
-# The preamble, standard input and output, locks, the clock, commands with a limit, and
-# the start.
+# Input and output, locks, the clock, programs and commands with a limit, and the start.
 
 # Windows PowerShell 5.1 runs this file. Nothing here may use the automatic
 # variable for pipeline input: merely naming it makes 5.1 swallow standard input
 # before the first line runs.
 #
 # Order of the file: what is this script's own, then what scripts share, by subject, last
-# the line that starts it.
+# the line that starts it. Whatever is asked of Windows goes through functions whose noun
+# begins with "Win"; nothing else names a type, a command or an object of Windows.
 
 Set-StrictMode -Version Latest
 $ErrorActionPreference = 'Stop'
@@ -18,26 +18,44 @@ $env:PSModulePath = $PSHOME + '\Modules'
 
 $script:Step = 'start'
 
-function Write-Answer {
+# One elevated sync at a time, whoever's rules it is about: they share one table. Where
+# something is installed, a file in a folder that administrators alone write, which
+# nobody else may open; elsewhere a name, which any program could hold.
+function Enter-SyncLock {
+    $folder = Get-InstalledFolder
+    if (Test-WinFolder -Path $folder) {
+        return Enter-WinFileLock -Path ($folder + '\sync.lock')
+    }
+    Enter-WinLock -Name 'Global\wslmesh-portproxy'
+}
+
+# Random, so that an answer to somebody else is not taken for ours.
+function New-Ticket {
+    Get-Random -Minimum 1 -Maximum 2147483647
+}
+
+# ---- API boundary
+
+function Write-WinOutput {
     param([string] $Text)
     try {
         [Console]::OutputEncoding = New-Object System.Text.UTF8Encoding($false)
     } catch {
-        # Refused where no console is attached; the text is ASCII in any case.
+        # Refused where no console is attached; the answers are ASCII in any case.
         $null = $_
     }
-    [Console]::Out.Write($Text + "`n")
+    [Console]::Out.Write($Text)
     [Console]::Out.Flush()
 }
 
-function Read-StandardInput {
+function Read-WinInput {
     $encoding = New-Object System.Text.UTF8Encoding($false)
     $reader = New-Object System.IO.StreamReader([Console]::OpenStandardInput(), $encoding)
     $reader.ReadToEnd()
 }
 
 # The group is asked for by its well-known number, so its localised name is no matter.
-function Get-Caller {
+function Get-WinCaller {
     $identity = [System.Security.Principal.WindowsIdentity]::GetCurrent()
     $principal = New-Object System.Security.Principal.WindowsPrincipal($identity)
     @{
@@ -49,7 +67,7 @@ function Get-Caller {
 # Waits 5 s of the 15 s that the agent waits for the whole call: starting PowerShell
 # and writing the rules need the rest. Any program may make something of this name,
 # without rights and of another kind or with an access list that keeps us out.
-function Enter-Lock {
+function Enter-WinLock {
     param([string] $Name)
     $causes = 'another sync still runs, or another program holds the name ' + $Name
     try {
@@ -70,40 +88,14 @@ function Enter-Lock {
     $mutex
 }
 
-# A lock of either kind: a file is free when it is closed.
-function Exit-Lock {
-    param($Lock)
-    if ($Lock -is [System.Threading.Mutex]) {
-        $Lock.ReleaseMutex()
-    }
-    $Lock.Dispose()
-}
-
-# One elevated sync at a time, whoever's rules it is about: they share one table.
-#
-# Where something is installed, a file in a folder that administrators alone write, which
-# nobody else may open; elsewhere a name, which any program could hold.
-function Enter-SyncLock {
-    $folder = Get-InstalledFolder
-    if ([System.IO.Directory]::Exists($folder)) {
-        return Enter-FileLock -Path ([System.IO.Path]::Combine($folder, 'sync.lock'))
-    }
-    Enter-Lock -Name 'Global\wslmesh-portproxy'
-}
-
-# Waits as long as Enter-Lock does. Windows closes the file of a holder that is killed.
+# Waits as long as Enter-WinLock does. Windows closes the file of a holder that is killed.
 # 0x80070020: somebody has it open (ERROR_SHARING_VIOLATION).
-function Enter-FileLock {
+function Enter-WinFileLock {
     param([string] $Path)
-    $sections = [System.Security.AccessControl.AccessControlSections] 'Owner, Access'
-    $security = New-Object System.Security.AccessControl.FileSecurity
-    $security.SetSecurityDescriptorSddlForm('O:BAD:P(A;;FA;;;BA)(A;;FA;;;SY)', $sections)
-    $clock = [System.Diagnostics.Stopwatch]::StartNew()
+    $clock = New-WinClock
     while ($true) {
         try {
-            return New-Object System.IO.FileStream($Path, [System.IO.FileMode]::OpenOrCreate,
-                [System.Security.AccessControl.FileSystemRights]::Write, [System.IO.FileShare]::None,
-                4096, [System.IO.FileOptions]::None, $security)
+            return New-WinFile -Path $Path -Mode 'OpenOrCreate' -Security $OwnSecurity
         } catch {
             $cause = $_.Exception.GetBaseException()
             if ([int] $cause.HResult -ne -2147024864) {
@@ -113,13 +105,36 @@ function Enter-FileLock {
         if ($clock.ElapsedMilliseconds -ge 5000) {
             throw 'another sync still runs (waited 5 s)'
         }
-        Start-Sleep -Milliseconds 100
+        Wait-Win -Milliseconds 100
     }
+}
+
+# A lock of either kind: a file is free when it is closed.
+function Exit-WinLock {
+    param($Lock)
+    if ($Lock -is [System.Threading.Mutex]) {
+        $Lock.ReleaseMutex()
+    }
+    $Lock.Dispose()
+}
+
+function New-WinClock {
+    [System.Diagnostics.Stopwatch]::StartNew()
+}
+
+function Wait-Win {
+    param([int] $Milliseconds)
+    Start-Sleep -Milliseconds $Milliseconds
+}
+
+# Seconds since 1970.
+function Get-WinTime {
+    [DateTimeOffset]::UtcNow.ToUnixTimeSeconds()
 }
 
 # A command of Windows in a thread of its own: those that ask WMI may hang, and one
 # that does costs this time and not the whole answer. Its name is a word of this script.
-function Invoke-Limited {
+function Invoke-WinCommand {
     param([string] $Name, [hashtable] $Parameters, [int] $Seconds)
     $shell = [powershell]::Create()
     [void] $shell.AddCommand($Name)
@@ -139,8 +154,93 @@ function Invoke-Limited {
     }
 }
 
-function Get-UnixTime {
-    [DateTimeOffset]::UtcNow.ToUnixTimeSeconds()
+# The number by which Windows says why a program did not start; 0 for another cause.
+function Get-WinErrorCode {
+    param([System.Exception] $Exception)
+    for ($cause = $Exception; $null -ne $cause; $cause = $cause.InnerException) {
+        if ($cause -is [System.ComponentModel.Win32Exception]) { return $cause.NativeErrorCode }
+    }
+    0
+}
+
+# Hidden: no window, and nothing to read. What it prints is read while it runs, because
+# a full pipe would stop it. Elsewhere it has a window of its own, and with the verb
+# 'runas' Windows asks for administrator rights first: this call waits for that.
+function Start-WinProgram {
+    param([string] $Path, [string] $Arguments, [string] $Verb, [bool] $Hidden)
+    $start = New-Object System.Diagnostics.ProcessStartInfo
+    $start.FileName = $Path
+    $start.Arguments = $Arguments
+    $start.Verb = $Verb
+    $start.WorkingDirectory = [Environment]::SystemDirectory
+    $start.UseShellExecute = -not $Hidden
+    $start.CreateNoWindow = $Hidden
+    $start.RedirectStandardInput = $Hidden
+    $start.RedirectStandardOutput = $Hidden
+    $start.RedirectStandardError = $Hidden
+    $process = [System.Diagnostics.Process]::Start($start)
+    $text = $null
+    if ($Hidden) {
+        $process.StandardInput.Close()
+        $text = $process.StandardOutput.ReadToEndAsync()
+        [void] $process.StandardError.ReadToEndAsync()
+    }
+    @{ Process = $process; Text = $text }
+}
+
+# The exit code of a process of another rights' level is readable on Windows 10; where
+# it is not, Code is $null.
+function Wait-WinProgram {
+    param([hashtable] $Started, [long] $Milliseconds)
+    if (-not $Started.Process.WaitForExit([int] [Math]::Max(1000, $Milliseconds))) {
+        return @{ Ended = $false; Code = $null }
+    }
+    $code = $null
+    try {
+        $code = $Started.Process.ExitCode
+    } catch {
+        $null = $_
+    }
+    @{ Ended = $true; Code = $code }
+}
+
+# A hidden program from its start to its end; one that takes longer is ended. Error:
+# Windows' number where it did not start, or words.
+function Invoke-WinProgram {
+    param([string] $Path, [string] $Arguments, [int] $Seconds)
+    $clock = New-WinClock
+    $result = @{ Code = $null; Error = $null; Text = ''; Milliseconds = 0 }
+    try {
+        $started = Start-WinProgram -Path $Path -Arguments $Arguments -Verb '' -Hidden $true
+        $run = Wait-WinProgram -Started $started -Milliseconds ($Seconds * 1000)
+        if ($run.Ended) {
+            $result.Code = $run.Code
+            $result.Text = [string] $started.Text.Result
+        } else {
+            $started.Process.Kill()
+            $result.Error = 'still running after {0} s' -f $Seconds
+        }
+    } catch {
+        $result.Error = Get-WinErrorCode -Exception $_.Exception
+    }
+    $result.Milliseconds = $clock.ElapsedMilliseconds
+    $result
+}
+
+# Ends programs of this name that run from this path.
+function Stop-WinPrograms {
+    param([string] $Name, [string] $Path)
+    foreach ($process in [System.Diagnostics.Process]::GetProcessesByName($Name)) {
+        try {
+            if ($process.MainModule.FileName -eq $Path) {
+                $process.Kill()
+                [void] $process.WaitForExit(3000)
+            }
+        } catch {
+            # It ended by itself, or is none of ours.
+            $null = $_
+        }
+    }
 }
 
 # A test reads this file with the dot operator, which starts nothing, and puts its own

@@ -14,28 +14,65 @@ function ConvertTo-AsciiJson {
     [regex]::Replace($json, '[^\x20-\x7E]', { param($match) '\u{0:x4}' -f [int] [char] $match.Value })
 }
 
-function New-InvalidRequest {
-    param([string] $Message)
-    New-Object System.IO.InvalidDataException($Message)
+# The kind of exception says that what came in is at fault.
+function Assert-Valid {
+    param([bool] $Value, [string] $Message)
+    if (-not $Value) {
+        throw (New-Object System.IO.InvalidDataException($Message))
+    }
+}
+
+function ConvertFrom-RequestText {
+    param([string] $Text, [string] $Place)
+    try {
+        $value = ConvertFrom-Json -InputObject $Text
+    } catch {
+        Assert-Valid -Value $false -Message ('{0}: not JSON: {1}' -f $Place, $_.Exception.Message)
+    }
+    # A list of one would leave this function as its one item.
+    Assert-Valid -Value ($value -isnot [System.Collections.IList]) -Message ($Place + ': must be an object')
+    $value
 }
 
 function Assert-Fields {
     param($Object, [string[]] $Names, [string] $Place)
-    if ($Object -isnot [System.Management.Automation.PSCustomObject]) {
-        throw (New-InvalidRequest -Message ($Place + ': must be an object'))
-    }
-    $found = @{}
-    foreach ($property in $Object.PSObject.Properties) {
-        if ($Names -cnotcontains $property.Name) {
-            throw (New-InvalidRequest -Message ('{0}: unknown field "{1}"' -f $Place, $property.Name))
-        }
-        $found[$property.Name] = $true
+    Assert-Valid -Value ($Object -is [System.Management.Automation.PSCustomObject]) -Message ($Place + ': must be an object')
+    $found = @($Object.PSObject.Properties | ForEach-Object { $_.Name })
+    foreach ($name in $found) {
+        Assert-Valid -Value ($Names -ccontains $name) -Message ('{0}: unknown field "{1}"' -f $Place, $name)
     }
     foreach ($name in $Names) {
-        if (-not $found.ContainsKey($name)) {
-            throw (New-InvalidRequest -Message ('{0}: field "{1}" is missing' -f $Place, $name))
-        }
+        Assert-Valid -Value ($found -contains $name) -Message ('{0}: field "{1}" is missing' -f $Place, $name)
     }
+}
+
+# JSON integers arrive as int, and as long where they are larger or PowerShell is newer
+# than 5.1; 22.0 as decimal.
+function Test-Integer {
+    param($Value, [long] $First, [long] $Last)
+    (($Value -is [int]) -or ($Value -is [long])) -and ($Value -ge $First) -and ($Value -le $Last)
+}
+
+function Assert-Version {
+    param($Value, [string] $Place)
+    Assert-Valid -Value (Test-Integer -Value $Value -First 1 -Last 1) -Message ($Place + ': this script speaks version 1 only')
+}
+
+function Assert-Switch {
+    param($Value, [string] $Place)
+    Assert-Valid -Value ($Value -is [bool]) -Message ($Place + ': must be true or false')
+}
+
+function Assert-Form {
+    param($Value, [string] $Pattern, [string] $Place)
+    Assert-Valid -Value (($Value -is [string]) -and ($Value -cmatch $Pattern)) -Message ($Place + ': not of the form that is allowed here')
+}
+
+# At most so many items; any number where Most is 0.
+function Assert-List {
+    param($Value, [int] $Most, [string] $Place)
+    Assert-Valid -Value ($Value -is [System.Collections.IList]) -Message ($Place + ': must be a list')
+    Assert-Valid -Value (($Most -eq 0) -or ($Value.Count -le $Most)) -Message ('{0}: more than {1}' -f $Place, $Most)
 }
 
 # Returns the address as Windows writes it. TryParse alone takes '1', '0x7f.1'
@@ -43,47 +80,10 @@ function Assert-Fields {
 function ConvertTo-Address {
     param($Value, [string] $Place)
     $parsed = $null
-    if (($Value -isnot [string]) -or ($Value -cnotmatch ('\A' + $AddressPattern + '\z')) -or
-        (-not [System.Net.IPAddress]::TryParse($Value, [ref] $parsed))) {
-        throw (New-InvalidRequest -Message ($Place + ': must be an IPv4 address'))
-    }
-    if ($parsed.GetAddressBytes()[0] -ge 224) {
-        throw (New-InvalidRequest -Message ($Place + ': must not be a multicast, reserved or broadcast address'))
-    }
+    $valid = ($Value -is [string]) -and ($Value -cmatch ('\A' + $AddressPattern + '\z')) -and [System.Net.IPAddress]::TryParse($Value, [ref] $parsed)
+    Assert-Valid -Value $valid -Message ($Place + ': must be an IPv4 address')
+    Assert-Valid -Value ($parsed.GetAddressBytes()[0] -lt 224) -Message ($Place + ': must not be a multicast, reserved or broadcast address')
     $parsed.ToString()
-}
-
-# JSON integers arrive as int, and as long where they are larger or PowerShell is newer
-# than 5.1; 22.0 as decimal.
-function Test-Integer {
-    param($Value, [int] $First, [int] $Last)
-    (($Value -is [int]) -or ($Value -is [long])) -and ($Value -ge $First) -and ($Value -le $Last)
-}
-
-function ConvertTo-Port {
-    param($Value, [string] $Place)
-    if (-not (Test-Integer -Value $Value -First 1 -Last 65535)) {
-        throw (New-InvalidRequest -Message ($Place + ': must be an integer from 1 to 65535'))
-    }
-    [int] $Value
-}
-
-# One of these texts, in this case and no other.
-function ConvertTo-Choice {
-    param($Value, [string[]] $Choices, [string] $Place)
-    if (($Value -isnot [string]) -or ($Choices -cnotcontains $Value)) {
-        throw (New-InvalidRequest -Message ('{0}: must be one of {1}' -f $Place, ($Choices -join ', ')))
-    }
-    $Value
-}
-
-# Text of at most 256 characters, at least one, none of them a control character.
-function ConvertTo-Text {
-    param($Value, [string] $Place)
-    if (($Value -isnot [string]) -or ($Value -cnotmatch '\A[^\x00-\x1F\x7F]{1,256}\z')) {
-        throw (New-InvalidRequest -Message ($Place + ': must be a text of 1 to 256 characters without control characters'))
-    }
-    $Value
 }
 
 # A rule towards loopback would open Windows' own local services to the network.
@@ -91,38 +91,26 @@ function ConvertTo-GuestAddress {
     param($Value, [string] $Place)
     $address = ConvertTo-Address -Value $Value -Place $Place
     $first = [System.Net.IPAddress]::Parse($address).GetAddressBytes()[0]
-    if (($first -eq 0) -or ($first -eq 127)) {
-        throw (New-InvalidRequest -Message ($Place + ': must be the address of another machine'))
-    }
+    Assert-Valid -Value (($first -ne 0) -and ($first -ne 127)) -Message ($Place + ': must be the address of another machine')
     $address
 }
 
-function ConvertFrom-RequestText {
-    param([string] $Text, [string] $Place)
-    try {
-        ConvertFrom-Json -InputObject $Text
-    } catch {
-        throw (New-InvalidRequest -Message ('{0}: not JSON: {1}' -f $Place, $_.Exception.Message))
-    }
-}
-
-function Assert-Form {
-    param($Value, [string] $Pattern, [string] $Place)
-    if (($Value -isnot [string]) -or ($Value -cnotmatch $Pattern)) {
-        throw (New-InvalidRequest -Message ($Place + ': not of the form that is allowed here'))
-    }
-}
-
-function Assert-Version {
+function ConvertTo-Port {
     param($Value, [string] $Place)
-    if (($Value -isnot [int]) -or ($Value -ne 1)) {
-        throw (New-InvalidRequest -Message ($Place + ': this script speaks version 1 only'))
-    }
+    Assert-Valid -Value (Test-Integer -Value $Value -First 1 -Last 65535) -Message ($Place + ': must be an integer from 1 to 65535')
+    [int] $Value
 }
 
-function Assert-Switch {
+# One of these texts, in this case and no other.
+function ConvertTo-Choice {
+    param($Value, [string[]] $Choices, [string] $Place)
+    Assert-Valid -Value (($Value -is [string]) -and ($Choices -ccontains $Value)) -Message ('{0}: must be one of {1}' -f $Place, ($Choices -join ', '))
+    $Value
+}
+
+# Text of at most 256 characters, at least one, none of them a control character.
+function ConvertTo-Text {
     param($Value, [string] $Place)
-    if ($Value -isnot [bool]) {
-        throw (New-InvalidRequest -Message ($Place + ': must be true or false'))
-    }
+    Assert-Valid -Value (($Value -is [string]) -and ($Value -cmatch '\A[^\x00-\x1F\x7F]{1,256}\z')) -Message ($Place + ': must be a text of 1 to 256 characters without control characters')
+    $Value
 }

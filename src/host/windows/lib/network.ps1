@@ -1,4 +1,4 @@
-# Where the guest is, Windows' own network, and ports that another program has.
+# Where the guest is, Windows' own network, and what Windows says of its ports.
 
 # Where the guest is, as WSL has it on record. The guest's address lies in a key that
 # its user can write, so it counts only inside the network that WSL's service made,
@@ -11,44 +11,48 @@ function ConvertTo-Number {
     ([long] $bytes[0] * 16777216) + ([long] $bytes[1] * 65536) + ([long] $bytes[2] * 256) + [long] $bytes[3]
 }
 
-function New-GuestProblem {
-    param([string] $Problem)
-    @{ Address = $null; Problem = $Problem }
-}
-
-# The address, or what keeps it from being known; no text of the registry is quoted.
-function Select-Guest {
+# What keeps the guest's address from being known, or ''; no text of the registry is
+# quoted.
+function Find-GuestProblem {
     param([string] $Address, [string] $Network, [string] $Gateway)
     $parts = [regex]::Match($Network, '\A(?<base>' + $AddressPattern + ')/(?<length>[1-9][0-9]?)\z')
-    if (-not $parts.Success) {
-        return New-GuestProblem -Problem 'WSL''s NatNetwork is missing or no IPv4 network'
+    if (-not $parts.Success) { return 'WSL''s NatNetwork is missing or no IPv4 network' }
+    $length = [int] $parts.Groups['length'].Value
+    if (($length -lt 8) -or ($length -gt 30)) { return 'WSL''s NatNetwork is of no size for a network' }
+    if ($Gateway -cnotmatch ('\A' + $AddressPattern + '\z')) { return 'WSL''s NatGatewayIpAddress is missing or no IPv4 address' }
+    try {
+        $number = ConvertTo-Number -Address (ConvertTo-GuestAddress -Value $Address -Place 'NatIpAddress')
+    } catch [System.IO.InvalidDataException] {
+        return 'WSL''s NatIpAddress is missing or no IPv4 address of a machine'
     }
     $base = ConvertTo-Number -Address $parts.Groups['base'].Value
-    $length = [int] $parts.Groups['length'].Value
-    if (($length -lt 8) -or ($length -gt 30)) {
-        return New-GuestProblem -Problem 'WSL''s NatNetwork is of no size for a network'
-    }
-    if ($Gateway -cnotmatch ('\A' + $AddressPattern + '\z')) {
-        return New-GuestProblem -Problem 'WSL''s NatGatewayIpAddress is missing or no IPv4 address'
-    }
-    try {
-        $guest = ConvertTo-GuestAddress -Value $Address -Place 'NatIpAddress'
-    } catch [System.IO.InvalidDataException] {
-        return New-GuestProblem -Problem 'WSL''s NatIpAddress is missing or no IPv4 address of a machine'
-    }
     $size = ([long] 1) -shl (32 - $length)
     $first = $base - ($base % $size)
-    $number = ConvertTo-Number -Address $guest
-    if (($number -lt $first) -or ($number -ge ($first + $size))) {
-        return New-GuestProblem -Problem 'WSL''s NatIpAddress lies outside its NatNetwork'
-    }
+    if (($number -lt $first) -or ($number -ge ($first + $size))) { return 'WSL''s NatIpAddress lies outside its NatNetwork' }
     if (($number -eq $first) -or ($number -eq ($first + $size - 1))) {
-        return New-GuestProblem -Problem 'WSL''s NatIpAddress is the address of the network itself or its broadcast address'
+        return 'WSL''s NatIpAddress is the address of the network itself or its broadcast address'
     }
-    if ($number -eq (ConvertTo-Number -Address $Gateway)) {
-        return New-GuestProblem -Problem 'WSL''s NatIpAddress is the gateway, which is Windows itself'
-    }
-    @{ Address = $guest; Problem = $null }
+    if ($number -eq (ConvertTo-Number -Address $Gateway)) { return 'WSL''s NatIpAddress is the gateway, which is Windows itself' }
+    ''
+}
+
+# The address, or what keeps it from being known.
+function Select-Guest {
+    param([string] $Address, [string] $Network, [string] $Gateway)
+    $problem = Find-GuestProblem -Address $Address -Network $Network -Gateway $Gateway
+    if ($problem -cne '') { return @{ Address = $null; Problem = $problem } }
+    @{ Address = $Address; Problem = $null }
+}
+
+function Get-UserGuestAddress {
+    param([string] $Sid)
+    Get-WinUserValue -Sid $Sid -Path 'Software\Microsoft\Windows\CurrentVersion\Lxss' -Name 'NatIpAddress'
+}
+
+# Network and gateway, as WSL's service wrote them.
+function Get-GuestNetwork {
+    $values = Get-WinRegistryValues -Path 'SOFTWARE\Microsoft\Windows\CurrentVersion\Lxss'
+    @{ 'NatNetwork' = [string] $values['NatNetwork']; 'NatGatewayIpAddress' = [string] $values['NatGatewayIpAddress'] }
 }
 
 # Interfaces that the facts may be about. The MTU of WSL's own switch is the result
@@ -75,9 +79,7 @@ function Select-DefaultAddress {
             $best = $interface
         }
     }
-    if ($null -eq $best) {
-        return $null
-    }
+    if ($null -eq $best) { return $null }
     $best.Addresses[0]
 }
 
@@ -94,45 +96,25 @@ function Select-LowestMtu {
     $lowest
 }
 
-# One value of a user's hive, which is there while the user is logged on. Only this
-# value is read: the user could have put any number of others beside it.
-function Get-UserGuestAddress {
-    param([string] $Sid)
-    $users = [Microsoft.Win32.RegistryKey]::OpenBaseKey([Microsoft.Win32.RegistryHive]::Users, [Microsoft.Win32.RegistryView]::Registry64)
-    try {
-        $key = $users.OpenSubKey($Sid + '\Software\Microsoft\Windows\CurrentVersion\Lxss')
-        if ($null -eq $key) {
-            return ''
-        }
-        try {
-            [string] $key.GetValue('NatIpAddress', '', [Microsoft.Win32.RegistryValueOptions]::DoNotExpandEnvironmentNames)
-        } finally {
-            $key.Dispose()
-        }
-    } finally {
-        $users.Dispose()
+# What netsh prints for a file of lines.
+function Invoke-Netsh {
+    param([string] $Path)
+    $run = Invoke-WinProgram -Path ((Get-WinPath -Name 'System') + '\netsh.exe') -Arguments ('-f "' + $Path + '"') -Seconds 50
+    if ($null -eq $run.Code) {
+        throw ('netsh did not run ({0})' -f $run.Error)
     }
+    $run.Text
 }
 
-# Network and gateway, as WSL's service wrote them.
-function Get-GuestNetwork {
-    $network = @{ 'NatNetwork' = ''; 'NatGatewayIpAddress' = '' }
-    $values = Get-RegistryValues -Path 'SOFTWARE\Microsoft\Windows\CurrentVersion\Lxss'
-    foreach ($name in @('NatNetwork', 'NatGatewayIpAddress')) {
-        if ($values.ContainsKey($name)) {
-            $network[$name] = $values[$name]
-        }
-    }
-    $network
-}
+# ---- API boundary
 
 # .NET and not the cmdlets of the Net family: those ask WMI, which is slow to load
 # and hangs where it is broken. Approximate: .NET has one MTU for an adapter, which
 # need not be IPv4's where the two families differ.
-function Get-IPv4Interfaces {
+function Get-WinInterfaces {
     foreach ($interface in [System.Net.NetworkInformation.NetworkInterface]::GetAllNetworkInterfaces()) {
         try {
-            Read-Interface -Interface $interface
+            Read-WinInterface -Interface $interface
         } catch {
             # It has no IPv4 (a NetworkInformationException says so), or is gone by now.
             continue
@@ -141,15 +123,11 @@ function Get-IPv4Interfaces {
 }
 
 # Written as one table at the end, so an interface that fails half-way leaves nothing.
-function Read-Interface {
+function Read-WinInterface {
     param($Interface)
     $ip = $Interface.GetIPProperties()
     $ipv4 = $ip.GetIPv4Properties()
-    $gateways = @(foreach ($gateway in $ip.GatewayAddresses) {
-        if (([string] $gateway.Address.AddressFamily) -ceq 'InterNetwork') {
-            [string] $gateway.Address
-        }
-    })
+    $gateways = @($ip.GatewayAddresses | Where-Object { ([string] $_.Address.AddressFamily) -ceq 'InterNetwork' })
     # An address that is not yet (or no longer) to be used would mislead.
     $addresses = @(foreach ($unicast in $ip.UnicastAddresses) {
         if ((([string] $unicast.Address.AddressFamily) -ceq 'InterNetwork') -and
@@ -168,8 +146,14 @@ function Read-Interface {
     }
 }
 
+# The name of the enumeration's member is never localised.
+function Test-WinService {
+    param([string] $Name)
+    ([string] (Get-Service -Name $Name).Status) -ceq 'Running'
+}
+
 # The number of the error that a listener of ours would get, 0 for none.
-function Get-BindError {
+function Get-WinBindError {
     param([string] $Address, [int] $Port)
     $socket = New-Object System.Net.Sockets.Socket([System.Net.Sockets.AddressFamily]::InterNetwork,
         [System.Net.Sockets.SocketType]::Stream, [System.Net.Sockets.ProtocolType]::Tcp)
@@ -180,42 +164,40 @@ function Get-BindError {
         0
     } catch {
         $cause = $_.Exception.GetBaseException()
-        if ($cause -isnot [System.Net.Sockets.SocketException]) {
-            throw
-        }
+        if ($cause -isnot [System.Net.Sockets.SocketException]) { throw }
         [int] $cause.ErrorCode
     } finally {
         $socket.Dispose()
     }
 }
 
+# Addresses that are listened on by TCP, by their port as text. Asked of the table in
+# the kernel and not of WMI.
+function Get-WinListeners {
+    $found = @{}
+    $properties = [System.Net.NetworkInformation.IPGlobalProperties]::GetIPGlobalProperties()
+    foreach ($endpoint in $properties.GetActiveTcpListeners()) {
+        $port = [string] $endpoint.Port
+        if (-not $found.ContainsKey($port)) {
+            $found[$port] = @()
+        }
+        $found[$port] += [string] $endpoint.Address
+    }
+    $found
+}
+
 # Listeners by TCP with their programs. Slow, because it asks WMI: none where that takes
 # longer than 2 s, because the answer and the lock of the caller wait for it.
-function Get-PortOwners {
+function Get-WinPortOwners {
     $names = @{}
     foreach ($process in Get-Process) {
         $names[[int] $process.Id] = [string] $process.ProcessName
     }
-    $listeners = Invoke-Limited -Name 'Get-NetTCPConnection' -Parameters @{ State = 'Listen'; ErrorAction = 'SilentlyContinue' } -Seconds 2
+    $listeners = Invoke-WinCommand -Name 'Get-NetTCPConnection' -Parameters @{ State = 'Listen'; ErrorAction = 'SilentlyContinue' } -Seconds 2
     foreach ($connection in $listeners.Items) {
         $id = [int] $connection.OwningProcess
         if ($names.ContainsKey($id)) {
             @{ Address = [string] $connection.LocalAddress; Port = [int] $connection.LocalPort; Name = $names[$id]; Id = $id }
         }
     }
-}
-
-# Addresses that are listened on by TCP, by their port as text. Asked of the table in
-# the kernel and not of WMI.
-function Get-ListeningAddresses {
-    $found = @{}
-    $properties = [System.Net.NetworkInformation.IPGlobalProperties]::GetIPGlobalProperties()
-    foreach ($endpoint in $properties.GetActiveTcpListeners()) {
-        $port = [string] $endpoint.Port
-        if (-not $found.ContainsKey($port)) {
-            $found[$port] = New-Object System.Collections.ArrayList
-        }
-        [void] $found[$port].Add([string] $endpoint.Address)
-    }
-    $found
 }

@@ -1,16 +1,25 @@
 # The policy: what an administrator agreed to for one Windows user, and the installation
-# that goes with it.
+# that goes with it. What the registry says is read with the same distrust as a request,
+# and the elevated side checks all of it again: it trusts nobody.
+
+$Contract = 1
+$SidPattern = '\AS-1-(?:5-21|12-1)(?:-[0-9]{1,10}){4}\z'
+$HashPattern = '\A[0-9a-f]{64}\z'
+$PackagePattern = '\A[0-9A-Za-z][0-9A-Za-z.+~-]{0,63}\z'
+# WSL itself takes letters, digits, dots, underscores and dashes; the name becomes an
+# argument of a task, where a leading dash would be an option.
+$DistributionPattern = '\A[A-Za-z0-9_][A-Za-z0-9._-]{0,63}\z'
+$InstalledFiles = @('forward.ps1', 'wslmesh-relay.exe')
+# The firewall's own bits.
+$ProfileNames = @('domain', 'private', 'public')
+$ProfileBits = @{ 'domain' = 1; 'private' = 2; 'public' = 4 }
 
 function ConvertTo-Range {
     param($Value, [string] $Place)
-    if (($Value -isnot [System.Collections.IList]) -or ($Value.Count -ne 2)) {
-        throw (New-InvalidRequest -Message ($Place + ': must be a list of two ports'))
-    }
+    Assert-Valid -Value (($Value -is [System.Collections.IList]) -and ($Value.Count -eq 2)) -Message ($Place + ': must be a list of two ports')
     $first = ConvertTo-Port -Value $Value[0] -Place ($Place + '[0]')
     $last = ConvertTo-Port -Value $Value[1] -Place ($Place + '[1]')
-    if ($first -gt $last) {
-        throw (New-InvalidRequest -Message ($Place + ': the first port must not be above the last'))
-    }
+    Assert-Valid -Value ($first -le $last) -Message ($Place + ': the first port must not be above the last')
     @{ First = $first; Last = $last }
 }
 
@@ -26,75 +35,39 @@ function ConvertTo-Grant {
     }
 }
 
-# Names of profiles as the firewall's own bits: domain 1, private 2, public 4.
 function ConvertTo-ProfileBits {
     param($Names, [string] $Place)
-    if (($Names -isnot [System.Collections.IList]) -or ($Names.Count -eq 0)) {
-        throw (New-InvalidRequest -Message ($Place + ': must be a list that is not empty'))
-    }
+    Assert-Valid -Value (($Names -is [System.Collections.IList]) -and ($Names.Count -gt 0)) -Message ($Place + ': must be a list that is not empty')
     $bits = 0
     foreach ($name in $Names) {
-        $choice = ConvertTo-Choice -Value $name -Choices @('domain', 'private', 'public') -Place $Place
-        switch -CaseSensitive ($choice) {
-            'domain' { $bits = $bits -bor 1 }
-            'private' { $bits = $bits -bor 2 }
-            'public' { $bits = $bits -bor 4 }
-        }
+        $bits = $bits -bor $ProfileBits[(ConvertTo-Choice -Value $name -Choices $ProfileNames -Place $Place)]
     }
     $bits
 }
 
+function ConvertTo-ProfileNames {
+    param([int] $Bits)
+    $ProfileNames | Where-Object { ($Bits -band $ProfileBits[$_]) -ne 0 }
+}
+
 function ConvertTo-Policy {
     param([string] $Text)
-    try {
-        $policy = ConvertFrom-Json -InputObject $Text
-    } catch {
-        throw (New-InvalidRequest -Message 'policy: not JSON')
-    }
+    $policy = ConvertFrom-RequestText -Text $Text -Place 'policy'
     Assert-Fields -Object $policy -Place 'policy' -Names @('version', 'package', 'distribution', 'logon', 'profiles', 'grants')
-    if (-not (Test-Integer -Value $policy.'version' -First 1 -Last 1)) {
-        throw (New-InvalidRequest -Message 'policy.version: this script speaks version 1 only')
-    }
-    if ($policy.'logon' -isnot [bool]) {
-        throw (New-InvalidRequest -Message 'policy.logon: must be true or false')
-    }
-    if ($policy.'grants' -isnot [System.Collections.IList]) {
-        throw (New-InvalidRequest -Message 'policy.grants: must be a list')
-    }
+    Assert-Version -Value $policy.'version' -Place 'policy.version'
+    Assert-Switch -Value $policy.'logon' -Place 'policy.logon'
+    Assert-List -Value $policy.'grants' -Most 0 -Place 'policy.grants'
     $index = 0
-    $grants = New-Object System.Collections.ArrayList
-    foreach ($item in $policy.'grants') {
-        [void] $grants.Add((ConvertTo-Grant -Grant $item -Place ('policy.grants[{0}]' -f $index)))
+    $grants = @(foreach ($item in $policy.'grants') {
+        ConvertTo-Grant -Grant $item -Place ('policy.grants[{0}]' -f $index)
         $index += 1
-    }
+    })
     @{
         Package = ConvertTo-Text -Value $policy.'package' -Place 'policy.package'
         Distribution = ConvertTo-Text -Value $policy.'distribution' -Place 'policy.distribution'
         Logon = $policy.'logon'
         Profiles = ConvertTo-ProfileBits -Names $policy.'profiles' -Place 'policy.profiles'
-        Grants = $grants.ToArray()
-    }
-}
-
-# What host.ps1 and the elevated setup.ps1 must understand alike: a policy, a list
-# of files, a Windows user. Both check all of it: the elevated side trusts nobody.
-$Contract = 1
-$SidPattern = '\AS-1-(?:5-21|12-1)(?:-[0-9]{1,10}){4}\z'
-$HashPattern = '\A[0-9a-f]{64}\z'
-$PackagePattern = '\A[0-9A-Za-z][0-9A-Za-z.+~-]{0,63}\z'
-# WSL itself takes letters, digits, dots, underscores and dashes; the name becomes an
-# argument of a task, where a leading dash would be an option.
-$DistributionPattern = '\A[A-Za-z0-9_][A-Za-z0-9._-]{0,63}\z'
-$InstalledFiles = @('forward.ps1', 'wslmesh-relay.exe')
-
-# The firewall's own bits as names.
-function Get-ProfileWords {
-    param([int] $Bits)
-    $names = @{ 1 = 'domain'; 2 = 'private'; 4 = 'public' }
-    foreach ($bit in @(1, 2, 4)) {
-        if (($Bits -band $bit) -ne 0) {
-            $names[$bit]
-        }
+        Grants = $grants
     }
 }
 
@@ -106,15 +79,13 @@ function ConvertTo-PolicyTable {
     $policy = ConvertTo-Policy -Text $Text
     Assert-Form -Value $policy.Package -Pattern $PackagePattern -Place 'policy.package'
     Assert-Form -Value $policy.Distribution -Pattern $DistributionPattern -Place 'policy.distribution'
-    if ($policy.Grants.Count -gt 200) {
-        throw (New-InvalidRequest -Message 'policy.grants: more than 200')
-    }
+    Assert-List -Value $policy.Grants -Most 200 -Place 'policy.grants'
     [ordered] @{
         'version' = 1
         'package' = $policy.Package
         'distribution' = $policy.Distribution
         'logon' = $policy.Logon
-        'profiles' = @(Get-ProfileWords -Bits $policy.Profiles)
+        'profiles' = @(ConvertTo-ProfileNames -Bits $policy.Profiles)
         'grants' = @(foreach ($grant in $policy.Grants) {
             [ordered] @{
                 'protocol' = $grant.Protocol
@@ -127,47 +98,27 @@ function ConvertTo-PolicyTable {
     }
 }
 
-# The policy inside a larger text, as text again: it has one check, and that takes text.
-function ConvertTo-PolicyText {
+# The policy inside a larger text, which has one check, and that takes text.
+function ConvertTo-InnerPolicy {
     param($Value)
-    if ($Value -isnot [System.Management.Automation.PSCustomObject]) {
-        throw (New-InvalidRequest -Message 'policy: must be an object')
-    }
-    ConvertTo-Json -InputObject $Value -Depth 6 -Compress
+    Assert-Valid -Value ($Value -is [System.Management.Automation.PSCustomObject]) -Message 'policy: must be an object'
+    ConvertTo-PolicyTable -Text (ConvertTo-Json -InputObject $Value -Depth 6 -Compress)
 }
 
 # File name to SHA-256: exactly the files that are expected, each once.
 function ConvertTo-Hashes {
     param($Value, [string[]] $Names)
-    if ($Value -isnot [System.Collections.IList]) {
-        throw (New-InvalidRequest -Message 'files: must be a list')
-    }
+    Assert-List -Value $Value -Most 0 -Place 'files'
     $hashes = @{}
     foreach ($file in $Value) {
         Assert-Fields -Object $file -Place 'files' -Names @('name', 'sha256')
         [void] (ConvertTo-Choice -Value $file.'name' -Choices $Names -Place 'files.name')
         Assert-Form -Value $file.'sha256' -Pattern $HashPattern -Place 'files.sha256'
-        if ($hashes.ContainsKey($file.'name')) {
-            throw (New-InvalidRequest -Message ('files: {0} is there twice' -f $file.'name'))
-        }
+        Assert-Valid -Value (-not $hashes.ContainsKey($file.'name')) -Message ('files: {0} is there twice' -f $file.'name')
         $hashes[$file.'name'] = $file.'sha256'
     }
-    if ($hashes.Count -ne $Names.Count) {
-        throw (New-InvalidRequest -Message ('files: must be exactly {0}' -f ($Names -join ', ')))
-    }
+    Assert-Valid -Value ($hashes.Count -eq $Names.Count) -Message ('files: must be exactly {0}' -f ($Names -join ', '))
     $hashes
-}
-
-# What stands in the registry as "installed", and in answers.
-function New-Installed {
-    param([string] $Package, [hashtable] $Hashes)
-    [ordered] @{
-        'version' = $Package
-        'contract' = $Contract
-        'files' = @(foreach ($name in $InstalledFiles) {
-            [ordered] @{ 'name' = $name; 'sha256' = $Hashes[$name] }
-        })
-    }
 }
 
 # The first grant whose protocol and both ranges fit, or $null. It alone says where
@@ -184,20 +135,20 @@ function Find-Grant {
     $null
 }
 
-# A forward that the policy does not agree to, as the answer has it.
+# A forward that the policy does not allow, as the answer has it.
 function New-Refused {
-    param([string] $Protocol, [int] $ListenPort, [int] $ConnectPort, [string] $Reason)
+    param([hashtable] $Forward, [string] $Reason)
     [ordered] @{
-        'protocol' = $Protocol
-        'listen-port' = $ListenPort
-        'connect-port' = $ConnectPort
+        'protocol' = $Forward.Protocol
+        'listen-port' = $Forward.ListenPort
+        'connect-port' = $Forward.ConnectPort
         'reason' = $Reason
     }
 }
 
 # The policy of this user as the registry has it. A policy that cannot be read is no
 # fault of the request.
-function ConvertTo-AgreedPolicy {
+function ConvertTo-InstalledPolicy {
     param([string] $Text)
     try {
         ConvertTo-Policy -Text $Text
@@ -206,22 +157,38 @@ function ConvertTo-AgreedPolicy {
     }
 }
 
-# What the registry says about an install, read with the same distrust as a request:
-# a value that is no longer what was written counts as absent.
-#
+# One value of a key of ours, or ''.
+function Get-OwnValue {
+    param([string] $Path, [string] $Name)
+    [string] (Get-WinRegistryValues -Path $Path)[$Name]
+}
+
+# The text of this user's policy, or '' where nobody agreed to one.
+function Get-PolicyText {
+    param([string] $Sid)
+    Get-OwnValue -Path ('SOFTWARE\wslmesh\' + $Sid) -Name 'policy'
+}
+
+# What the registry has as "installed", and what answers have of it.
+function New-Installed {
+    param([string] $Package, [hashtable] $Hashes)
+    [ordered] @{
+        'version' = $Package
+        'contract' = $Contract
+        'files' = @(foreach ($name in $InstalledFiles) {
+            [ordered] @{ 'name' = $name; 'sha256' = $Hashes[$name] }
+        })
+    }
+}
+
 # The value "installed" as a table with Version, Contract and Text; $null without one.
+# A value that is no longer what was written counts as another version's.
 function Read-Installed {
     param([hashtable] $Values)
-    if (-not $Values.ContainsKey('installed')) {
-        return $null
-    }
+    if (-not $Values.ContainsKey('installed')) { return $null }
     try {
         $found = ConvertFrom-RequestText -Text $Values['installed'] -Place 'installed'
-        @{
-            Version = [string] $found.'version'
-            Contract = [int] $found.'contract'
-            Text = $Values['installed']
-        }
+        @{ Version = [string] $found.'version'; Contract = [int] $found.'contract'; Text = $Values['installed'] }
     } catch {
         # Contract 0 is nobody's: whoever asks must decide as for another version.
         @{ Version = 'unknown'; Contract = 0; Text = $Values['installed'] }
@@ -232,58 +199,42 @@ function Read-Installed {
 # a policy is what is left of something and needs nothing.
 function Find-OtherUsers {
     param([string] $Sid)
-    foreach ($key in @(Get-RegistryKeys -Path 'SOFTWARE\wslmesh')) {
+    foreach ($key in @(Get-WinRegistryKeys -Path 'SOFTWARE\wslmesh')) {
         if (($key -cmatch $SidPattern) -and ($key -cne $Sid) -and
-            (Get-RegistryValues -Path ('SOFTWARE\wslmesh\' + $key)).ContainsKey('policy')) {
+            (Get-WinRegistryValues -Path ('SOFTWARE\wslmesh\' + $key)).ContainsKey('policy')) {
             $key
         }
     }
 }
 
 # Words for an install of another contract that other users still need, or $null.
-function Get-ContractObstacle {
+function Find-ContractConflict {
     param($Installed, [string[]] $Others)
-    if (($null -eq $Installed) -or ($Others.Count -eq 0) -or ($Installed.Contract -eq $Contract)) {
-        return $null
-    }
+    if (($null -eq $Installed) -or ($Others.Count -eq 0) -or ($Installed.Contract -eq $Contract)) { return $null }
     'version {0} (contract {1}) is installed for {2} other Windows user(s) of this machine, and this version (contract {3}) cannot share its files; bring the other installs to this version, or remove them, first' -f $Installed.Version, $Installed.Contract, $Others.Count, $Contract
 }
 
 function Get-InstalledFolder {
-    [System.IO.Path]::Combine([Environment]::GetFolderPath('ProgramFiles'), 'wslmesh')
+    (Get-WinPath -Name 'ProgramFiles') + '\wslmesh'
 }
 
 # The path of the relay that administrators alone can replace, or $null.
 function Get-InstalledRelay {
-    $path = [System.IO.Path]::Combine((Get-InstalledFolder), 'wslmesh-relay.exe')
-    if ([System.IO.File]::Exists($path)) {
-        return $path
-    }
+    $path = (Get-InstalledFolder) + '\wslmesh-relay.exe'
+    if (Test-WinFile -Path $path) { return $path }
     $null
 }
 
-# The text of this user's policy, or '' where nobody agreed to one.
-function Get-PolicyText {
-    param([string] $Sid)
-    $values = Get-RegistryValues -Path ('SOFTWARE\wslmesh\' + $Sid)
-    if ($values.ContainsKey('policy')) {
-        return $values['policy']
-    }
-    ''
-}
-
-# Where things lie. Windows is asked, and not the environment, which any program of
-# the user can change for an elevated one too.
+# Where things are: Windows' own programs, ours, and what belongs to the user.
 function Get-Places {
-    $programs = [Environment]::GetFolderPath('ProgramFiles')
-    $user = [Environment]::GetFolderPath('LocalApplicationData') + '\wslmesh'
-    $windowless = $programs + '\WSL\wslg.exe'
-    if (-not [System.IO.File]::Exists($windowless)) {
+    $user = (Get-WinPath -Name 'LocalApplicationData') + '\wslmesh'
+    $windowless = (Get-WinPath -Name 'ProgramFiles') + '\WSL\wslg.exe'
+    if (-not (Test-WinFile -Path $windowless)) {
         $windowless = $null
     }
     @{
-        System = [Environment]::SystemDirectory
-        Program = $programs + '\wslmesh'
+        System = Get-WinPath -Name 'System'
+        Program = Get-InstalledFolder
         Windowless = $windowless
         User = $user
         Staging = $user + '\staging'

@@ -1,4 +1,5 @@
-# Forwards, and the rules of Windows' port proxy that serve them.
+# Forwards, which rules of Windows' port proxy are ours, what has to change, and the sync
+# that changes it.
 
 function New-Forward {
     param([string] $Protocol, [string] $Address, [int] $ListenPort, [int] $ConnectPort, [string] $ServedBy, [string] $Firewall)
@@ -18,16 +19,14 @@ function New-Forward {
 # The port proxy knows TCP alone.
 function Test-ServedBy {
     param([string] $Mode, [string] $Protocol, [string] $ServedBy)
-    if ($Mode -ceq 'mirrored') {
-        return $ServedBy -ceq 'guest'
-    }
+    if ($Mode -ceq 'mirrored') { return $ServedBy -ceq 'guest' }
     ($ServedBy -ceq 'relay') -or (($ServedBy -ceq 'portproxy') -and ($Protocol -ceq 'tcp'))
 }
 
 # What the port proxy must hold for these forwards: listener to target, in their
 # order. A listener and a target are both written 'address/port', as the registry
-# has them. Others than the port proxy's forwards have nothing to stand there.
-function Get-Wanted {
+# has them. Forwards with another backend need nothing there.
+function Get-WantedRules {
     param([object[]] $Forwards, $Guest)
     $wanted = [ordered] @{}
     foreach ($forward in $Forwards) {
@@ -38,35 +37,34 @@ function Get-Wanted {
     $wanted
 }
 
-# Registry values whose name is a listener; anything else cannot be in our way.
-function Select-Listeners {
-    param([hashtable] $Values)
-    $rules = @{}
+# The entries of a table whose names have this form.
+function Select-Named {
+    param([hashtable] $Values, [string] $Pattern)
+    $selected = @{}
     foreach ($name in $Values.Keys) {
-        if ($name -cmatch $ListenerPattern) {
-            $rules[$name] = $Values[$name]
+        if ($name -cmatch $Pattern) {
+            $selected[$name] = $Values[$name]
         }
     }
-    $rules
+    $selected
+}
+
+# Registry values whose name is a listener; anything else cannot be in our way.
+function Read-ProxyRules {
+    Select-Named -Values (Get-PortProxyValues) -Pattern $ListenerPattern
 }
 
 # The ledger's own values. 'tcp/<listener>' names the target that a rule has;
 # 'pending/tcp/<listener>' the one it is about to get. With both on record a run
 # that is killed while it re-points a rule still knows the rule as its own.
 # Other names belong to other versions and stay.
-function Select-Ledger {
-    param([hashtable] $Values)
-    $ledger = @{}
-    foreach ($name in $Values.Keys) {
-        if ($name -cmatch '\A(?:pending/)?tcp/') {
-            $ledger[$name] = $Values[$name]
-        }
-    }
-    $ledger
+function Read-Ledger {
+    param([string] $Sid)
+    Select-Named -Values (Get-LedgerValues -Sid $Sid) -Pattern '\A(?:pending/)?tcp/'
 }
 
-# Rules that stand and that the ledger claims with exactly this target. All others
-# are foreign: never overwritten, never deleted.
+# Existing rules that the ledger claims with exactly this target. All others are
+# foreign: never overwritten, never deleted.
 function Select-Owned {
     param([hashtable] $Rules, [hashtable] $Ledger)
     $owned = @{}
@@ -85,26 +83,23 @@ function Group-ByPort {
     param([hashtable] $Rules, [hashtable] $Owned)
     $ports = @{}
     foreach ($name in $Rules.Keys) {
-        if ($Owned.ContainsKey($name)) {
-            continue
+        if (-not $Owned.ContainsKey($name)) {
+            $port = $name.Split('/')[1]
+            if (-not $ports.ContainsKey($port)) {
+                $ports[$port] = @()
+            }
+            $ports[$port] += $name
         }
-        $port = $name.Split('/')[1]
-        if (-not $ports.ContainsKey($port)) {
-            $ports[$port] = New-Object System.Collections.ArrayList
-        }
-        [void] $ports[$port].Add($name)
     }
     $ports
 }
 
 # Names of the foreign rules that take a part of where we want to listen, or all of
 # it: which of two listeners that overlap gets a connection is nothing to build on.
-function Find-Obstacles {
+function Find-Conflicts {
     param([hashtable] $Foreign, [string] $Listener)
     $listen = $Listener.Split('/')
-    if (-not $Foreign.ContainsKey($listen[1])) {
-        return
-    }
+    if (-not $Foreign.ContainsKey($listen[1])) { return }
     foreach ($name in $Foreign[$listen[1]]) {
         $address = $name.Split('/')[0]
         if (($address -ceq $listen[0]) -or ($listen[0] -ceq '0.0.0.0') -or (@('0.0.0.0', '*') -ccontains $address)) {
@@ -113,87 +108,61 @@ function Find-Obstacles {
     }
 }
 
-# What to do, for a table of rules and a ledger as they stand. Before: the ledger
-# as it must be on record before the first rule changes. A rule of ours that stands
-# stays where a foreign one overlaps it (somebody may be connected through it), and
-# the foreign one is reported all the same.
+# What to do, for rules and a ledger as they are. Before: the ledger as it must be on
+# record before the first rule changes. A rule of ours that exists stays where a foreign
+# one overlaps it (a client may be connected through it), and the foreign one is
+# reported all the same.
 function New-Plan {
     param([System.Collections.IDictionary] $Wanted, [hashtable] $Rules, [hashtable] $Ledger)
     $owned = Select-Owned -Rules $Rules -Ledger $Ledger
     $foreign = Group-ByPort -Rules $Rules -Owned $owned
-    $before = @{}
-    $add = New-Object System.Collections.ArrayList
-    $set = New-Object System.Collections.ArrayList
-    $remove = New-Object System.Collections.ArrayList
-    $keep = New-Object System.Collections.ArrayList
-    $obstacles = New-Object System.Collections.ArrayList
+    $plan = @{ Owned = $owned; Before = @{}; Added = @(); Changed = @(); Removed = @(); Kept = @(); Conflicts = @(); Changes = 0 }
     foreach ($listener in $owned.Keys) {
-        $before['tcp/' + $listener] = $owned[$listener]
+        $plan.Before['tcp/' + $listener] = $owned[$listener]
         if (-not $Wanted.Contains($listener)) {
-            [void] $remove.Add($listener)
+            $plan.Removed += $listener
         }
     }
     foreach ($listener in $Wanted.Keys) {
         $target = $Wanted[$listener]
-        $found = @(Find-Obstacles -Foreign $foreign -Listener $listener)
-        foreach ($obstacle in $found) {
-            if (-not $obstacles.Contains($obstacle)) {
-                [void] $obstacles.Add($obstacle)
+        $found = @(Find-Conflicts -Foreign $foreign -Listener $listener)
+        foreach ($conflict in $found) {
+            if ($plan.Conflicts -cnotcontains $conflict) {
+                $plan.Conflicts += $conflict
             }
         }
-        if ($owned.ContainsKey($listener)) {
-            if ($owned[$listener] -ceq $target) {
-                [void] $keep.Add($listener)
-            } else {
-                [void] $set.Add($listener)
-                $before['pending/tcp/' + $listener] = $target
-            }
-            continue
-        }
-        if ($found.Count -eq 0) {
-            [void] $add.Add($listener)
-            $before['tcp/' + $listener] = $target
+        if ($owned[$listener] -ceq $target) {
+            $plan.Kept += $listener
+        } elseif ($owned.ContainsKey($listener)) {
+            $plan.Changed += $listener
+            $plan.Before['pending/tcp/' + $listener] = $target
+        } elseif ($found.Count -eq 0) {
+            $plan.Added += $listener
+            $plan.Before['tcp/' + $listener] = $target
         }
     }
-    @{
-        Owned = $owned
-        Before = $before
-        Added = $add
-        Changed = $set
-        Removed = $remove
-        Kept = $keep
-        Obstacles = $obstacles
-        Changes = $add.Count + $set.Count + $remove.Count
-    }
+    $plan.Changes = $plan.Added.Count + $plan.Changed.Count + $plan.Removed.Count
+    $plan
 }
 
-# One line of a netsh script. Listener and target passed the patterns above, so
-# digits, dots and one slash are all they can hold.
-function ConvertTo-NetshLine {
-    param([string] $Verb, [string] $Listener, [string] $Target)
-    $listen = $Listener.Split('/')
-    $line = 'interface portproxy {0} v4tov4 listenaddress={1} listenport={2}' -f $Verb, $listen[0], $listen[1]
-    if ($Verb -cne 'delete') {
-        $connect = $Target.Split('/')
-        $line += ' connectaddress={0} connectport={1}' -f $connect[0], $connect[1]
-    }
-    $line + ' protocol=tcp'
-}
-
+# Lines of a netsh script. Listeners and targets passed the patterns above, so digits,
+# dots and one slash are all they can hold.
 function Get-NetshLines {
     param([hashtable] $Plan, [System.Collections.IDictionary] $Wanted)
-    foreach ($listener in $Plan.Removed) {
-        ConvertTo-NetshLine -Verb 'delete' -Listener $listener -Target ''
-    }
-    foreach ($listener in $Plan.Changed) {
-        ConvertTo-NetshLine -Verb 'set' -Listener $listener -Target $Wanted[$listener]
-    }
-    foreach ($listener in $Plan.Added) {
-        ConvertTo-NetshLine -Verb 'add' -Listener $listener -Target $Wanted[$listener]
+    foreach ($part in @(@{ Verb = 'delete'; Of = $Plan.Removed }, @{ Verb = 'set'; Of = $Plan.Changed }, @{ Verb = 'add'; Of = $Plan.Added })) {
+        foreach ($listener in $part.Of) {
+            $listen = $listener.Split('/')
+            $line = 'interface portproxy {0} v4tov4 listenaddress={1} listenport={2}' -f $part.Verb, $listen[0], $listen[1]
+            if ($part.Verb -cne 'delete') {
+                $connect = $Wanted[$listener].Split('/')
+                $line += ' connectaddress={0} connectport={1}' -f $connect[0], $connect[1]
+            }
+            $line + ' protocol=tcp'
+        }
     }
 }
 
-# The ledger once the work is done: what is ours and stands.
+# The ledger once the work is done: what is ours and exists.
 function Get-LedgerAfter {
     param([hashtable] $Owned)
     $ledger = @{}
@@ -212,40 +181,28 @@ function Get-LedgerAfter {
 # count there: one that took IPv4 too would have made the bind fail.
 function Get-TakenKind {
     param([int] $ErrorCode, [string] $Address, [object[]] $Holders)
+    $overlaps = @($Holders | Where-Object { Test-Overlap -Address $Address -Holder $_ })
     if ($ErrorCode -eq 0) {
-        if (@($Holders | Where-Object { ($_ -cnotlike '*:*') -and (Test-Meets -Address $Address -Holder $_) }).Count -gt 0) {
-            return 'in-use'
-        }
+        if (@($overlaps | Where-Object { $_ -cnotlike '*:*' }).Count -gt 0) { return 'in-use' }
         return ''
     }
-    if (($ErrorCode -ne 10013) -and ($ErrorCode -ne 10048)) {
-        return ''
-    }
-    $met = @($Holders | Where-Object { Test-Meets -Address $Address -Holder $_ })
-    if ($met.Count -gt 0) {
-        return 'in-use'
-    }
-    if ($ErrorCode -eq 10013) {
-        return 'forbidden'
-    }
-    if (($Address -ceq '0.0.0.0') -and (@($Holders).Count -gt 0)) {
-        return ''
-    }
+    if (($ErrorCode -ne 10013) -and ($ErrorCode -ne 10048)) { return '' }
+    if ($overlaps.Count -gt 0) { return 'in-use' }
+    if ($ErrorCode -eq 10013) { return 'forbidden' }
+    if (($Address -ceq '0.0.0.0') -and (@($Holders).Count -gt 0)) { return '' }
     'in-use'
 }
 
-# Whether who listens on Holder keeps us from Address.
-function Test-Meets {
+# Whether a listener on Holder keeps us from Address.
+function Test-Overlap {
     param([string] $Address, [string] $Holder)
-    if (($Holder -ceq '0.0.0.0') -or ($Holder -ceq '::') -or ($Holder -ceq $Address)) {
-        return $true
-    }
-    ($Address -ceq '0.0.0.0') -and ($Holder -cnotlike '127.*') -and ($Holder -cne '::1')
+    (@('0.0.0.0', '::', $Address) -ccontains $Holder) -or
+        (($Address -ceq '0.0.0.0') -and ($Holder -cnotlike '127.*') -and ($Holder -cne '::1'))
 }
 
 # Listeners of a plan that cannot be had, with what the answer says of them. A port
 # that a rule of ours has already, for another address, would be found to be taken.
-function Find-Taken {
+function Find-TakenPorts {
     param([hashtable] $Plan)
     $ours = @{}
     foreach ($listener in $Plan.Owned.Keys) {
@@ -254,12 +211,10 @@ function Find-Taken {
     $holders = $null
     foreach ($listener in $Plan.Added) {
         $listen = $listener.Split('/')
-        if ($ours.ContainsKey($listen[1])) {
-            continue
-        }
-        $code = Get-BindError -Address $listen[0] -Port ([int] $listen[1])
+        if ($ours.ContainsKey($listen[1])) { continue }
+        $code = Get-WinBindError -Address $listen[0] -Port ([int] $listen[1])
         if ($null -eq $holders) {
-            $holders = Get-ListeningAddresses
+            $holders = Get-WinListeners
         }
         $there = @()
         if ($holders.ContainsKey($listen[1])) {
@@ -272,30 +227,13 @@ function Find-Taken {
     }
 }
 
-function Remove-Taken {
-    param([System.Collections.IDictionary] $Wanted, [object[]] $Taken)
-    $gone = @{}
-    foreach ($item in $Taken) {
-        $gone[$item.Listener] = $true
-    }
-    $left = [ordered] @{}
-    foreach ($listener in $Wanted.Keys) {
-        if (-not $gone.ContainsKey($listener)) {
-            $left[$listener] = $Wanted[$listener]
-        }
-    }
-    $left
-}
-
-# Who holds them, where Windows tells it.
+# With the names of the programs that hold them, where Windows tells them.
 function Add-Owners {
     param([object[]] $Taken)
-    if (@($Taken).Count -eq 0) {
-        return
-    }
+    if (@($Taken).Count -eq 0) { return }
     $owners = @()
     try {
-        $owners = @(Get-PortOwners)
+        $owners = @(Get-WinPortOwners)
     } catch {
         # The port is taken all the same.
         $null = $_
@@ -303,7 +241,7 @@ function Add-Owners {
     foreach ($item in $Taken) {
         $name = $null
         foreach ($owner in $owners) {
-            if (($null -eq $name) -and ($owner.Port -eq $item.Port) -and (Test-Meets -Address $item.Address -Holder $owner.Address)) {
+            if (($null -eq $name) -and ($owner.Port -eq $item.Port) -and (Test-Overlap -Address $item.Address -Holder $owner.Address)) {
                 $name = '{0} ({1})' -f $owner.Name, $owner.Id
             }
         }
@@ -351,58 +289,41 @@ function New-Answer {
     param([string] $State, $Detail)
     [ordered] @{
         'version' = 1
-        'state' = $State
-        'detail' = $Detail
-        'elevated' = $false
-        'rules' = @()
-        'added' = 0
-        'removed' = 0
-        'kept' = 0
-        'conflicts' = @()
-        'taken' = @()
-        'refused' = @()
+        'state' = $State; 'detail' = $Detail; 'elevated' = $false
+        'rules' = @(); 'added' = 0; 'removed' = 0; 'kept' = 0
+        'conflicts' = @(); 'taken' = @(); 'refused' = @()
         'firewall' = $null
-        'installed' = $null
-        'local-app-data' = $null
-        'guest-address' = $null
-        'windows-address' = $null
-        'lowest-mtu' = $null
+        'installed' = $null; 'local-app-data' = $null; 'guest-address' = $null; 'windows-address' = $null; 'lowest-mtu' = $null
     }
 }
 
-# An answer of a run that changed nothing: kept are all rules of ours that stand.
-function New-StandingAnswer {
+# An answer of a run that changed nothing: kept are all rules of ours that exist.
+function New-UnchangedAnswer {
     param([string] $State, $Detail, [hashtable] $Plan, [hashtable] $Rules)
     $answer = New-Answer -State $State -Detail $Detail
     $answer['rules'] = @(ConvertTo-Rules -Listeners $Plan.Owned.Keys -Rules $Rules)
     $answer['kept'] = $Plan.Owned.Count
-    $answer['conflicts'] = @(ConvertTo-Rules -Listeners $Plan.Obstacles -Rules $Rules)
+    $answer['conflicts'] = @(ConvertTo-Rules -Listeners $Plan.Conflicts -Rules $Rules)
     $answer
 }
 
-# An answer of a run that wrote rules, judged by the table as read back.
-function New-WrittenAnswer {
+# An answer of a run that wrote rules, judged by the rules as read back.
+function New-ChangedAnswer {
     param([System.Collections.IDictionary] $Wanted, [hashtable] $Plan, [hashtable] $Rules, [hashtable] $Owned)
     $answer = New-Answer -State 'synced' -Detail $null
-    $differences = New-Object System.Collections.ArrayList
-    foreach ($listener in @($Plan.Kept) + @($Plan.Changed) + @($Plan.Added)) {
-        if ($Rules[$listener] -cne $Wanted[$listener]) {
-            [void] $differences.Add(('{0} leads to "{1}" instead of "{2}"' -f $listener, $Rules[$listener], $Wanted[$listener]))
-        }
-    }
-    foreach ($listener in @($Plan.Changed) + @($Plan.Added)) {
-        if ($Rules[$listener] -ceq $Wanted[$listener]) {
-            $answer['added'] += 1
-        }
-    }
-    foreach ($listener in $Plan.Kept) {
-        if ($Rules[$listener] -ceq $Wanted[$listener]) {
-            $answer['kept'] += 1
+    $differences = @()
+    foreach ($part in @(@{ Field = 'kept'; Of = $Plan.Kept }, @{ Field = 'added'; Of = $Plan.Changed }, @{ Field = 'added'; Of = $Plan.Added })) {
+        foreach ($listener in $part.Of) {
+            if ($Rules[$listener] -ceq $Wanted[$listener]) {
+                $answer[$part.Field] += 1
+            } else {
+                $differences += '{0} leads to "{1}" instead of "{2}"' -f $listener, $Rules[$listener], $Wanted[$listener]
+            }
         }
     }
     foreach ($listener in $Plan.Removed) {
         if ($Owned.ContainsKey($listener)) {
-            [void] $differences.Add(($listener + ' still stands'))
+            $differences += $listener + ' still stands'
         } else {
             $answer['removed'] += 1
         }
@@ -412,70 +333,76 @@ function New-WrittenAnswer {
         $answer['detail'] = 'not as asked for: {0}; the first: {1}' -f $differences.Count, $differences[0]
     }
     $answer['rules'] = @(ConvertTo-Rules -Listeners $Owned.Keys -Rules $Rules)
-    $answer['conflicts'] = @(ConvertTo-Rules -Listeners $Plan.Obstacles -Rules $Rules)
+    $answer['conflicts'] = @(ConvertTo-Rules -Listeners $Plan.Conflicts -Rules $Rules)
     $answer
 }
 
-# Where our rules stand, and what would have to change.
-function Read-Table {
+# The rules and the ledger as they are, and what would have to change.
+function Read-Rules {
     param([System.Collections.IDictionary] $Wanted, [string] $Sid)
     $script:Step = 'read the rules'
-    $rules = Select-Listeners -Values (Get-PortProxyValues)
+    $rules = Read-ProxyRules
     $script:Step = 'read the ledger'
-    $ledger = Select-Ledger -Values (Get-LedgerValues -Sid $Sid)
+    $ledger = Read-Ledger -Sid $Sid
     @{ Rules = $rules; Ledger = $ledger; Plan = New-Plan -Wanted $Wanted -Rules $rules -Ledger $ledger }
 }
 
-# What an elevated run does. The lock is the caller's.
-#
+# What is to be said of a request that nothing is done about: the rules as they are.
+function Get-UnchangedAnswer {
+    param([string] $State, $Detail, [System.Collections.IDictionary] $Wanted, [string] $Sid)
+    $read = Read-Rules -Wanted $Wanted -Sid $Sid
+    New-UnchangedAnswer -State $State -Detail $Detail -Plan $read.Plan -Rules $read.Rules
+}
+
 # Ledger, rules, ledger: in this order a run that is killed leaves no rule that
-# its owner no longer knows. Returns the answer, and the rules of ours that stand.
-function Update-Table {
-    param([System.Collections.IDictionary] $Wanted, [hashtable] $Table, [string] $Sid)
-    $plan = $Table.Plan
+# its owner no longer knows. Returns the answer, and the rules of ours that exist. The
+# lock is the caller's.
+function Update-Rules {
+    param([System.Collections.IDictionary] $Wanted, [hashtable] $Read, [string] $Sid)
+    $plan = $Read.Plan
     $script:Step = 'write the ledger before the rules'
-    Set-LedgerValues -Sid $Sid -Old $Table.Ledger -New $plan.Before
-    $read = $Table.Rules
+    Set-LedgerValues -Sid $Sid -Old $Read.Ledger -New $plan.Before
+    $rules = $Read.Rules
     if ($plan.Changes -gt 0) {
         $script:Step = 'run netsh'
         Invoke-NetshScript -Lines @(Get-NetshLines -Plan $plan -Wanted $Wanted) -Sid $Sid
         $script:Step = 'read the rules back'
-        $read = Select-Listeners -Values (Get-PortProxyValues)
+        $rules = Read-ProxyRules
     }
-    $owned = Select-Owned -Rules $read -Ledger $plan.Before
+    $owned = Select-Owned -Rules $rules -Ledger $plan.Before
     $script:Step = 'write the ledger after the rules'
     Set-LedgerValues -Sid $Sid -Old $plan.Before -New (Get-LedgerAfter -Owned $owned)
-    @{ Answer = New-WrittenAnswer -Wanted $Wanted -Plan $plan -Rules $read -Owned $owned; Owned = $owned }
+    @{ Answer = New-ChangedAnswer -Wanted $Wanted -Plan $plan -Rules $rules -Owned $owned; Owned = $owned }
 }
 
-# Ports that somebody else has are found before the rules are made: the port proxy
+# Ports that another program has are found before the rules are made: the port proxy
 # says nothing when it cannot listen.
-function Sync-Table {
+function Sync-Rules {
     param([System.Collections.IDictionary] $Wanted, [string] $Sid)
-    $table = Read-Table -Wanted $Wanted -Sid $Sid
+    $read = Read-Rules -Wanted $Wanted -Sid $Sid
     $script:Step = 'ask for the service iphlpsvc'
-    if ((($Wanted.Count -gt 0) -or ($table.Plan.Changes -gt 0)) -and (-not (Test-ProxyService))) {
-        $answer = New-StandingAnswer -State 'service-stopped' -Detail $null -Plan $table.Plan -Rules $table.Rules
-        return @{ Answer = $answer; Owned = $table.Plan.Owned; Taken = @() }
+    if ((($Wanted.Count -gt 0) -or ($read.Plan.Changes -gt 0)) -and (-not (Test-WinService -Name 'iphlpsvc'))) {
+        $answer = New-UnchangedAnswer -State 'service-stopped' -Detail $null -Plan $read.Plan -Rules $read.Rules
+        return @{ Answer = $answer; Owned = $read.Plan.Owned; Taken = @() }
     }
     $script:Step = 'try the ports'
-    $taken = @(Find-Taken -Plan $table.Plan)
-    $left = $Wanted
+    $taken = @(Find-TakenPorts -Plan $read.Plan)
     if ($taken.Count -gt 0) {
-        $left = Remove-Taken -Wanted $Wanted -Taken $taken
-        $table.Plan = New-Plan -Wanted $left -Rules $table.Rules -Ledger $table.Ledger
+        foreach ($item in $taken) {
+            $Wanted.Remove($item.Listener)
+        }
+        $read.Plan = New-Plan -Wanted $Wanted -Rules $read.Rules -Ledger $read.Ledger
     }
-    $result = Update-Table -Wanted $left -Table $table -Sid $Sid
+    $result = Update-Rules -Wanted $Wanted -Read $read -Sid $Sid
     @{ Answer = $result.Answer; Owned = $result.Owned; Taken = $taken }
 }
 
-# Table first, then the firewall, whose failure is its own; last the names of those
-# who hold our ports, which WMI tells: where that hangs the forwards are made, and it is
+# Rules first, then the firewall, whose failure is its own; last the names of the programs
+# that hold our ports, which WMI tells: where that hangs the forwards are made, and it is
 # given up soon.
 function Sync-Forwards {
     param([object[]] $Forwards, $Guest, [string] $Sid, [int] $Profiles)
-    $wanted = Get-Wanted -Forwards $Forwards -Guest $Guest
-    $result = Sync-Table -Wanted $wanted -Sid $Sid
+    $result = Sync-Rules -Wanted (Get-WantedRules -Forwards $Forwards -Guest $Guest) -Sid $Sid
     $answer = $result.Answer
     $answer['elevated'] = $true
     $answer['firewall'] = Sync-Firewall -Forwards $Forwards -Owned $result.Owned -Sid $Sid -Profiles $Profiles
@@ -483,109 +410,59 @@ function Sync-Forwards {
     $answer
 }
 
-function Test-ProxyService {
-    # The name of the enumeration's member is never localised.
-    $service = Get-Service -Name 'iphlpsvc'
-    ([string] $service.Status) -ceq 'Running'
-}
-
 function Get-PortProxyValues {
-    Get-RegistryValues -Path 'SYSTEM\CurrentControlSet\Services\PortProxy\v4tov4\tcp'
-}
-
-# The folder of the user below Program Files, which administrators alone write: a file
-# that a run leaves there because it is stopped is replaced by the next, and goes with an
-# uninstall. Where nothing is installed Windows' own Temp, under a random name.
-function Get-NetshPath {
-    param([string] $Sid)
-    $own = [System.IO.Path]::Combine((Get-InstalledFolder), $Sid)
-    if ([System.IO.Directory]::Exists($own)) {
-        return [System.IO.Path]::Combine($own, 'netsh.txt')
-    }
-    [System.IO.Path]::Combine([Environment]::GetFolderPath('Windows'), 'Temp', 'wslmesh-' + [System.IO.Path]::GetRandomFileName())
-}
-
-# netsh takes its orders from a file, whatever their number. This process is
-# elevated and its %TEMP% belongs to the user: a program of the user without
-# elevation could rewrite a file there before netsh, elevated, reads it. So the file is
-# born with an access list (and an owner) that leaves out everyone but administrators
-# and the system, and must not exist before.
-function Invoke-NetshScript {
-    param([string[]] $Lines, [string] $Sid)
-    $bytes = [System.Text.Encoding]::ASCII.GetBytes(($Lines -join "`r`n") + "`r`n")
-    $path = Get-NetshPath -Sid $Sid
-    [System.IO.File]::Delete($path)
-    $sections = [System.Security.AccessControl.AccessControlSections] 'Owner, Access'
-    $security = New-Object System.Security.AccessControl.FileSecurity
-    $security.SetSecurityDescriptorSddlForm('O:BAD:P(A;;FA;;;BA)(A;;FA;;;SY)', $sections)
-    $stream = New-Object System.IO.FileStream($path, [System.IO.FileMode]::CreateNew,
-        [System.Security.AccessControl.FileSystemRights]::Write, [System.IO.FileShare]::None,
-        4096, [System.IO.FileOptions]::None, $security)
-    try {
-        try {
-            $stream.Write($bytes, 0, $bytes.Length)
-        } finally {
-            $stream.Dispose()
-        }
-        $netsh = [System.IO.Path]::Combine([Environment]::SystemDirectory, 'netsh.exe')
-        # Its text is localised and its exit code says little; the registry is read back.
-        & $netsh '-f' $path | Out-Null
-    } finally {
-        [System.IO.File]::Delete($path)
-    }
+    Get-WinRegistryValues -Path $ProxyPath
 }
 
 function Get-LedgerValues {
     param([string] $Sid)
-    Get-RegistryValues -Path ('SOFTWARE\wslmesh\' + $Sid + '\ledger')
+    Get-WinRegistryValues -Path ('SOFTWARE\wslmesh\' + $Sid + '\ledger')
 }
 
 # Makes the ledger New where it was Old. 'tcp/' is written before 'pending/': a
 # pending target that has become true must be on record before the next replaces it.
 function Set-LedgerValues {
     param([string] $Sid, [hashtable] $Old, [hashtable] $New)
-    $write = @($New.Keys | Where-Object { $Old[$_] -cne $New[$_] } | Sort-Object -Descending)
-    $delete = @($Old.Keys | Where-Object { -not $New.ContainsKey($_) })
-    if ($write.Count + $delete.Count -eq 0) {
-        return
-    }
-    $machine = Open-LocalMachine
-    try {
-        $key = $machine.CreateSubKey('SOFTWARE\wslmesh\' + $Sid + '\ledger')
-        try {
-            foreach ($name in $write) {
-                $key.SetValue($name, [string] $New[$name], [Microsoft.Win32.RegistryValueKind]::String)
-            }
-            foreach ($name in $delete) {
-                $key.DeleteValue($name, $false)
-            }
-            # Ledger and rules lie in different hives: without this a power cut
-            # could keep the rule and lose the line that says whose it is.
-            $key.Flush()
-        } finally {
-            $key.Dispose()
+    $values = [ordered] @{}
+    foreach ($name in @($New.Keys | Sort-Object -Descending)) {
+        if ($Old[$name] -cne $New[$name]) {
+            $values[$name] = $New[$name]
         }
-    } finally {
-        $machine.Dispose()
+    }
+    $removed = @($Old.Keys | Where-Object { -not $New.ContainsKey($_) })
+    if ($values.Count + $removed.Count -gt 0) {
+        Set-WinRegistryValues -Path ('SOFTWARE\wslmesh\' + $Sid + '\ledger') -Values $values -Removed $removed
     }
 }
 
-function Remove-PortProxyValues {
-    param([string[]] $Names)
-    $machine = Open-LocalMachine
+# netsh takes its orders from a file, whatever their number. This process is elevated
+# and its %TEMP% belongs to the user: a program of the user without elevation could
+# rewrite a file there before netsh, elevated, reads it. So the file lies in the folder of
+# the user below Program Files, which administrators alone write: a file that a run leaves
+# there because it is stopped is replaced by the next, and goes with an uninstall. Where
+# nothing is installed it lies in Windows' own Temp, under a random name. It is born with
+# an access list (and an owner) that leaves out everyone but administrators and the
+# system, and must not exist before.
+function Invoke-NetshScript {
+    param([string[]] $Lines, [string] $Sid)
+    $path = (Get-InstalledFolder) + '\' + $Sid
+    if (Test-WinFolder -Path $path) {
+        $path += '\netsh.txt'
+    } else {
+        $path = (Get-WinPath -Name 'Windows') + '\Temp\wslmesh-' + (Get-WinRandomName)
+    }
+    Remove-WinFile -Path $path -Tries 1
+    $bytes = [System.Text.Encoding]::ASCII.GetBytes(($Lines -join "`r`n") + "`r`n")
+    $stream = New-WinFile -Path $path -Mode 'CreateNew' -Security $OwnSecurity
     try {
-        $key = $machine.OpenSubKey('SYSTEM\CurrentControlSet\Services\PortProxy\v4tov4\tcp', $true)
-        if ($null -ne $key) {
-            try {
-                foreach ($name in $Names) {
-                    $key.DeleteValue($name, $false)
-                }
-                $key.Flush()
-            } finally {
-                $key.Dispose()
-            }
+        try {
+            $stream.Write($bytes, 0, $bytes.Length)
+        } finally {
+            $stream.Dispose()
         }
+        # Its text is localised and its exit code says little; the rules are read back.
+        [void] (Invoke-Netsh -Path $path)
     } finally {
-        $machine.Dispose()
+        Remove-WinFile -Path $path -Tries 1
     }
 }

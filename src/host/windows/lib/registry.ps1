@@ -1,111 +1,102 @@
-# The registry.
+# The registry, in the 64-bit view: the only one that the port proxy's service and netsh
+# use. The cmdlets for the registry would take '*' in a name for a wildcard.
 
-# The 64-bit view is the only one that the service and netsh use.
-function Open-LocalMachine {
-    [Microsoft.Win32.RegistryKey]::OpenBaseKey([Microsoft.Win32.RegistryHive]::LocalMachine, [Microsoft.Win32.RegistryView]::Registry64)
+$ProxyPath = 'SYSTEM\CurrentControlSet\Services\PortProxy\v4tov4\tcp'
+
+function Open-WinHive {
+    param([string] $Name)
+    [Microsoft.Win32.RegistryKey]::OpenBaseKey([Microsoft.Win32.RegistryHive] $Name, [Microsoft.Win32.RegistryView]::Registry64)
 }
 
-# All values of a key as text; a key that does not exist has none. The cmdlets for
-# the registry would take '*' in a name for a wildcard.
-function Get-RegistryValues {
+function Read-WinValue {
+    param($Key, [string] $Name)
+    [string] $Key.GetValue($Name, '', [Microsoft.Win32.RegistryValueOptions]::DoNotExpandEnvironmentNames)
+}
+
+# All values of a key of the machine as text; a key that does not exist has none.
+function Get-WinRegistryValues {
     param([string] $Path)
     $values = @{}
-    $machine = Open-LocalMachine
+    $key = (Open-WinHive -Name 'LocalMachine').OpenSubKey($Path)
+    if ($null -eq $key) { return $values }
     try {
-        $key = $machine.OpenSubKey($Path)
-        if ($null -ne $key) {
-            try {
-                foreach ($name in $key.GetValueNames()) {
-                    $values[$name] = [string] $key.GetValue($name, '', [Microsoft.Win32.RegistryValueOptions]::DoNotExpandEnvironmentNames)
-                }
-            } finally {
-                $key.Dispose()
-            }
+        foreach ($name in $key.GetValueNames()) {
+            $values[$name] = Read-WinValue -Key $key -Name $name
         }
     } finally {
-        $machine.Dispose()
+        $key.Dispose()
     }
     $values
 }
 
-function Get-RegistryKeys {
+# Names of the keys below a key of the machine.
+function Get-WinRegistryKeys {
     param([string] $Path)
-    $machine = Open-LocalMachine
+    $key = (Open-WinHive -Name 'LocalMachine').OpenSubKey($Path)
+    if ($null -eq $key) { return }
     try {
-        $key = $machine.OpenSubKey($Path)
-        if ($null -ne $key) {
-            try {
-                $key.GetSubKeyNames()
-            } finally {
-                $key.Dispose()
-            }
-        }
+        $key.GetSubKeyNames()
     } finally {
-        $machine.Dispose()
+        $key.Dispose()
     }
 }
 
-# What lies in it stays, and then so does the key: it is somebody's.
-function Remove-EmptyKey {
-    param([string] $Path)
-    $machine = Open-LocalMachine
+# One value of a user's hive, which is loaded while the user is logged on. Only this
+# value is read: the user could have put any number of others beside it.
+function Get-WinUserValue {
+    param([string] $Sid, [string] $Path, [string] $Name)
+    $key = (Open-WinHive -Name 'Users').OpenSubKey($Sid + '\' + $Path)
+    if ($null -eq $key) { return '' }
     try {
-        $key = $machine.OpenSubKey($Path)
-        if ($null -eq $key) {
-            return
-        }
-        try {
-            $count = $key.SubKeyCount + $key.ValueCount
-        } finally {
-            $key.Dispose()
-        }
-        if ($count -eq 0) {
-            $machine.DeleteSubKey($Path, $false)
-        }
+        Read-WinValue -Key $key -Name $Name
     } finally {
-        $machine.Dispose()
+        $key.Dispose()
     }
 }
 
-function Set-RegistryText {
-    param([string] $Path, [string] $Name, [string] $Value)
-    $machine = Open-LocalMachine
-    try {
+# Writes values of the machine in their order, then removes others. A key is made for
+# what is written, and for nothing else.
+function Set-WinRegistryValues {
+    param([string] $Path, [System.Collections.IDictionary] $Values, [string[]] $Removed)
+    $machine = Open-WinHive -Name 'LocalMachine'
+    if ($Values.Count -gt 0) {
         $key = $machine.CreateSubKey($Path)
-        try {
-            $key.SetValue($Name, $Value, [Microsoft.Win32.RegistryValueKind]::String)
-            $key.Flush()
-        } finally {
-            $key.Dispose()
-        }
-    } finally {
-        $machine.Dispose()
-    }
-}
-
-function Remove-RegistryText {
-    param([string] $Path, [string] $Name)
-    $machine = Open-LocalMachine
-    try {
+    } else {
         $key = $machine.OpenSubKey($Path, $true)
-        if ($null -ne $key) {
-            try {
-                $key.DeleteValue($Name, $false)
-            } finally {
-                $key.Dispose()
-            }
+    }
+    if ($null -eq $key) { return }
+    try {
+        foreach ($name in $Values.Keys) {
+            $key.SetValue($name, [string] $Values[$name], [Microsoft.Win32.RegistryValueKind]::String)
         }
+        foreach ($name in $Removed) {
+            $key.DeleteValue($name, $false)
+        }
+        # Ledger and rules lie in different hives: without this a power cut could keep
+        # the rule and lose the line that says whose it is.
+        $key.Flush()
     } finally {
-        $machine.Dispose()
+        $key.Dispose()
     }
 }
 
-function Remove-RegistryTree {
-    param([string] $Sid)
-    $machine = Open-LocalMachine
+# Whole: with all that it holds. Otherwise a key with something in it stays: it is
+# somebody's.
+function Remove-WinRegistryKey {
+    param([string] $Path, [bool] $Whole)
+    $machine = Open-WinHive -Name 'LocalMachine'
+    if ($Whole) {
+        $machine.DeleteSubKeyTree($Path, $false)
+        return
+    }
+    $key = $machine.OpenSubKey($Path)
+    if ($null -eq $key) { return }
     try {
-        $machine.DeleteSubKeyTree('SOFTWARE\wslmesh\' + $Sid, $false)
+        $count = $key.SubKeyCount + $key.ValueCount
     } finally {
-        $machine.Dispose()
+        $key.Dispose()
+    }
+    if ($count -eq 0) {
+        $machine.DeleteSubKey($Path, $false)
     }
 }

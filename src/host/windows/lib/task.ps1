@@ -6,15 +6,9 @@ $TaskFolder = '\wslmesh'
 # (microsoft/WSL: WslgMain); it knows no --exec, a shell type of "none" is the same.
 function Get-TaskActions {
     param([string] $Sid, [hashtable] $Places, [System.Collections.IDictionary] $Policy)
-    $logon = @{
-        Program = $Places.System + '\wsl.exe'
-        Arguments = '-d {0} --exec sleep infinity' -f $Policy['distribution']
-    }
+    $logon = @{ Program = $Places.System + '\wsl.exe'; Arguments = '-d {0} --exec sleep infinity' -f $Policy['distribution'] }
     if ($Places.Windowless) {
-        $logon = @{
-            Program = $Places.Windowless
-            Arguments = '-d {0} --shell-type none -- sleep infinity' -f $Policy['distribution']
-        }
+        $logon = @{ Program = $Places.Windowless; Arguments = '-d {0} --shell-type none -- sleep infinity' -f $Policy['distribution'] }
     }
     @{
         Forward = @{
@@ -25,8 +19,6 @@ function Get-TaskActions {
     }
 }
 
-# The tasks as Windows' task scheduler takes them: the names of elements are those of its schema ([MS-TSCH] 2.5).
-#
 # Administrators and the system do everything, users see that the folder is there.
 # Any user may make a folder of this name before us; hence an owner and a list of ours.
 $TaskFolderSecurity = 'O:BAG:BAD:P(A;OICI;FA;;;BA)(A;OICI;FA;;;SY)(A;;GRGX;;;BU)'
@@ -42,6 +34,7 @@ function ConvertTo-XmlText {
     $Text.Replace('&', '&amp;').Replace('<', '&lt;').Replace('>', '&gt;').Replace('"', '&quot;')
 }
 
+# The names of elements are those of the task scheduler's schema ([MS-TSCH] 2.5).
 function New-TaskXml {
     param([string] $Description, [string] $Triggers, [string] $Principal, [string] $Instances, [string] $Limit, [hashtable] $Action, [string] $Folder)
     $lines = @(
@@ -51,16 +44,10 @@ function New-TaskXml {
         '<Principals><Principal id="Author">{0}</Principal></Principals>' -f $Principal
         '<Settings>'
         '<MultipleInstancesPolicy>{0}</MultipleInstancesPolicy>' -f $Instances
-        '<DisallowStartIfOnBatteries>false</DisallowStartIfOnBatteries>'
-        '<StopIfGoingOnBatteries>false</StopIfGoingOnBatteries>'
-        '<AllowHardTerminate>true</AllowHardTerminate>'
-        '<StartWhenAvailable>false</StartWhenAvailable>'
-        '<RunOnlyIfNetworkAvailable>false</RunOnlyIfNetworkAvailable>'
-        '<AllowStartOnDemand>true</AllowStartOnDemand>'
-        '<Enabled>true</Enabled>'
-        '<Hidden>false</Hidden>'
-        '<RunOnlyIfIdle>false</RunOnlyIfIdle>'
-        '<WakeToRun>false</WakeToRun>'
+        '<DisallowStartIfOnBatteries>false</DisallowStartIfOnBatteries><StopIfGoingOnBatteries>false</StopIfGoingOnBatteries>'
+        '<AllowHardTerminate>true</AllowHardTerminate><StartWhenAvailable>false</StartWhenAvailable>'
+        '<RunOnlyIfNetworkAvailable>false</RunOnlyIfNetworkAvailable><AllowStartOnDemand>true</AllowStartOnDemand>'
+        '<Enabled>true</Enabled><Hidden>false</Hidden><RunOnlyIfIdle>false</RunOnlyIfIdle><WakeToRun>false</WakeToRun>'
         '<ExecutionTimeLimit>{0}</ExecutionTimeLimit>' -f $Limit
         # 7, the default, is below what people's own programs run with.
         '<Priority>5</Priority>'
@@ -95,93 +82,57 @@ function Test-Ticket {
     $Text.StartsWith(('{"version":1,"ticket":' + $Ticket + ','), [System.StringComparison]::Ordinal)
 }
 
-# The text of the answer with our ticket, or ''.
-function Wait-Answer {
-    param([string] $Sid, [int] $Ticket, $Clock)
-    do {
-        $text = Read-TaskAnswer -Sid $Sid
-        if (Test-Ticket -Text $text -Ticket $Ticket) {
-            return $text
-        }
-        Wait-Moment
-    } while ($Clock.ElapsedMilliseconds -lt 10000)
-    ''
-}
-
-# Random, so that an answer to somebody else is not taken for ours.
-function New-Ticket {
-    Get-Random -Minimum 1 -Maximum 2147483647
-}
-
-# Written over in place: the file may be all that the user can write there.
 function Write-Selection {
     param([string] $Sid, [string] $Text)
-    $path = [System.IO.Path]::Combine((Get-InstalledFolder), $Sid, 'inbox', 'selection.json')
-    $bytes = [System.Text.Encoding]::ASCII.GetBytes($Text)
-    $stream = New-Object System.IO.FileStream($path, [System.IO.FileMode]::OpenOrCreate, [System.IO.FileAccess]::Write, [System.IO.FileShare]::None)
-    try {
-        $stream.SetLength(0)
-        $stream.Write($bytes, 0, $bytes.Length)
-    } finally {
-        $stream.Dispose()
-    }
-}
-
-function Open-ForwardTask {
-    param([string] $Sid)
-    $service = New-Object -ComObject 'Schedule.Service'
-    [void] $service.Connect()
-    $folder = $service.GetFolder('\wslmesh')
-    $folder.GetTask('forward-' + $Sid)
-}
-
-# By the objects and never by schtasks.exe, whose text is localised.
-function Start-ForwardTask {
-    param([string] $Sid)
-    $task = Open-ForwardTask -Sid $Sid
-    [void] $task.Run($null)
+    $path = (Get-InstalledFolder) + '\' + $Sid + '\inbox\selection.json'
+    Write-WinFile -Path $path -Bytes ([System.Text.Encoding]::ASCII.GetBytes($Text))
 }
 
 # The text of the last answer, or '' where there is none that can be read now: the
 # task puts a new one in its place at any time.
 function Read-TaskAnswer {
     param([string] $Sid)
-    $path = [System.IO.Path]::Combine((Get-InstalledFolder), $Sid, 'answer.json')
-    $share = [System.IO.FileShare] 'ReadWrite, Delete'
-    try {
-        $stream = New-Object System.IO.FileStream($path, [System.IO.FileMode]::Open, [System.IO.FileAccess]::Read, $share)
-        try {
-            $reader = New-Object System.IO.StreamReader($stream, (New-Object System.Text.UTF8Encoding($false)))
-            $reader.ReadToEnd()
-        } finally {
-            $stream.Dispose()
-        }
-    } catch {
-        ''
-    }
+    Read-WinText -Path ((Get-InstalledFolder) + '\' + $Sid + '\answer.json')
 }
 
-function New-Clock {
-    [System.Diagnostics.Stopwatch]::StartNew()
+# The text of the answer with our ticket, or ''.
+function Wait-Answer {
+    param([string] $Sid, [int] $Ticket, $Clock)
+    do {
+        $text = Read-TaskAnswer -Sid $Sid
+        if (Test-Ticket -Text $text -Ticket $Ticket) { return $text }
+        Wait-Win -Milliseconds 75
+    } while ($Clock.ElapsedMilliseconds -lt 10000)
+    ''
 }
 
-function Wait-Moment {
-    Start-Sleep -Milliseconds 75
+# What the task scheduler has of ours for a user.
+function Get-TaskFacts {
+    param([string] $Sid)
+    @{ Forward = Get-WinTask -Name ('forward-' + $Sid); Logon = Get-WinTask -Name ('logon-' + $Sid) }
 }
 
-# The task scheduler, through its COM interface: its cmdlets go through WMI.
-function Connect-Scheduler {
+# ---- API boundary
+# The task scheduler, through its COM interface: its cmdlets go through WMI, and the text
+# of schtasks.exe is localised.
+
+function Open-WinScheduler {
     $scheduler = New-Object -ComObject 'Schedule.Service'
     [void] $scheduler.Connect()
     $scheduler
 }
 
-# One task: whether it is enabled and what it starts; $null where it is not there or
-# not ours to see.
-function Get-TaskFact {
-    param($Folder, [string] $Name)
+function Open-WinTask {
+    param([string] $Name)
+    (Open-WinScheduler).GetFolder($TaskFolder).GetTask($Name)
+}
+
+# Whether it is enabled, what it starts and how its last run ended; $null where it is
+# not there or not ours to see.
+function Get-WinTask {
+    param([string] $Name)
     try {
-        $task = $Folder.GetTask($Name)
+        $task = Open-WinTask -Name $Name
         $action = $task.Definition.Actions.Item(1)
         @{
             Enabled = [bool] $task.Enabled
@@ -193,36 +144,64 @@ function Get-TaskFact {
     }
 }
 
-function Get-TaskFacts {
-    param([string] $Sid)
-    $facts = @{ Forward = $null; Logon = $null }
-    try {
-        $folder = (Connect-Scheduler).GetFolder($TaskFolder)
-    } catch {
-        # No such folder.
-        return $facts
+# How the last run ended.
+function Get-WinTaskResult {
+    param([string] $Name)
+    '0x{0:x8}' -f [int] (Open-WinTask -Name $Name).LastTaskResult
+}
+
+# 4: the list of rights alone, without the owner.
+function Get-WinTaskRights {
+    param([string] $Name)
+    [string] (Open-WinTask -Name $Name).GetSecurityDescriptor(4)
+}
+
+function Start-WinTask {
+    param([string] $Name)
+    [void] (Open-WinTask -Name $Name).Run($null)
+}
+
+# From the start to the end of one run, in milliseconds; at most 20 s.
+function Measure-WinTask {
+    param([string] $Name)
+    $clock = New-WinClock
+    $task = Open-WinTask -Name $Name
+    $before = $task.LastRunTime
+    [void] $task.Run($null)
+    while ($clock.ElapsedMilliseconds -lt 20000) {
+        Wait-Win -Milliseconds 50
+        # 3: ready again.
+        if (($task.State -eq 3) -and ($task.LastRunTime -gt $before)) { break }
     }
-    $facts.Forward = Get-TaskFact -Folder $folder -Name ('forward-' + $Sid)
-    $facts.Logon = Get-TaskFact -Folder $folder -Name ('logon-' + $Sid)
-    $facts
+    [int] $clock.ElapsedMilliseconds
 }
 
 # $null where the folder is not there.
-function Get-TaskFolder {
-    param($Scheduler)
+function Open-WinTaskFolder {
     try {
-        $Scheduler.GetFolder($TaskFolder)
+        (Open-WinScheduler).GetFolder($TaskFolder)
     } catch {
         $null
     }
 }
 
+# The list, because asking for a task by name fails alike where it is not there and
+# where something is wrong. 1: hidden ones too.
+function Find-WinTask {
+    param($Folder, [string] $Name)
+    if ($null -eq $Folder) { return }
+    foreach ($task in @($Folder.GetTasks(1))) {
+        if ([string] $task.Name -ceq $Name) {
+            $task
+        }
+    }
+}
+
 # A folder of this name may be somebody else's doing: it gets our rights in any case.
-function Set-TaskFolder {
-    $scheduler = Connect-Scheduler
-    $folder = Get-TaskFolder -Scheduler $scheduler
+function Set-WinTaskFolder {
+    $folder = Open-WinTaskFolder
     if ($null -eq $folder) {
-        [void] $scheduler.GetFolder('\').CreateFolder($TaskFolder.TrimStart('\'), $TaskFolderSecurity)
+        [void] (Open-WinScheduler).GetFolder('\').CreateFolder($TaskFolder.TrimStart('\'), $TaskFolderSecurity)
     } else {
         [void] $folder.SetSecurityDescriptor($TaskFolderSecurity, 0)
     }
@@ -231,58 +210,31 @@ function Set-TaskFolder {
 # Made anew and not updated, so that a task of this name that somebody else made keeps
 # neither its owner nor its rights. Flags: create (2), and no rights for the principal
 # beyond those that are given (16).
-function Set-OwnTask {
+function Set-WinTask {
     param([string] $Name, [string] $Xml, [string] $User, [int] $Logon, [string] $Security)
-    Remove-OwnTask -Name $Name
-    $folder = Get-TaskFolder -Scheduler (Connect-Scheduler)
-    [void] $folder.RegisterTask($Name, $Xml, 18, $User, $null, $Logon, $Security)
-}
-
-# The list, because asking for a task by name fails alike where it is not there and
-# where something is wrong. 1: hidden ones too.
-function Select-OwnTask {
-    param($Folder, [string] $Name)
-    if ($null -eq $Folder) {
-        return
-    }
-    foreach ($task in @($Folder.GetTasks(1))) {
-        if ([string] $task.Name -ceq $Name) {
-            $task
-        }
-    }
+    Remove-WinTask -Name $Name
+    [void] (Open-WinTaskFolder).RegisterTask($Name, $Xml, 18, $User, $null, $Logon, $Security)
 }
 
 # 4: an instance of it runs (TASK_STATE_RUNNING).
-function Test-TaskRuns {
+function Test-WinTaskRuns {
     param([string] $Name)
-    $folder = Get-TaskFolder -Scheduler (Connect-Scheduler)
-    @(Select-OwnTask -Folder $folder -Name $Name | Where-Object { [int] $_.State -eq 4 }).Count -gt 0
+    @(Find-WinTask -Folder (Open-WinTaskFolder) -Name $Name | Where-Object { [int] $_.State -eq 4 }).Count -gt 0
 }
 
-function Start-OwnTask {
+function Remove-WinTask {
     param([string] $Name)
-    $folder = Get-TaskFolder -Scheduler (Connect-Scheduler)
-    foreach ($task in @(Select-OwnTask -Folder $folder -Name $Name)) {
-        [void] $task.Run($null)
-    }
-}
-
-function Remove-OwnTask {
-    param([string] $Name)
-    $folder = Get-TaskFolder -Scheduler (Connect-Scheduler)
-    foreach ($task in @(Select-OwnTask -Folder $folder -Name $Name)) {
+    $folder = Open-WinTaskFolder
+    foreach ($task in @(Find-WinTask -Folder $folder -Name $Name)) {
         [void] $task.Stop(0)
         [void] $folder.DeleteTask($Name, 0)
     }
 }
 
-function Remove-TaskFolder {
-    $scheduler = Connect-Scheduler
-    $folder = Get-TaskFolder -Scheduler $scheduler
-    if ($null -eq $folder) {
-        return
-    }
-    if (($folder.GetTasks(1).Count -eq 0) -and ($folder.GetFolders(0).Count -eq 0)) {
-        [void] $scheduler.GetFolder('\').DeleteFolder($TaskFolder.TrimStart('\'), 0)
+# Only when it is empty.
+function Remove-WinTaskFolder {
+    $folder = Open-WinTaskFolder
+    if (($null -ne $folder) -and ($folder.GetTasks(1).Count -eq 0) -and ($folder.GetFolders(0).Count -eq 0)) {
+        [void] (Open-WinScheduler).GetFolder('\').DeleteFolder($TaskFolder.TrimStart('\'), 0)
     }
 }

@@ -1,0 +1,12 @@
+Set-StrictMode -Version Latest
+$ErrorActionPreference = 'Stop'
+$ProgressPreference = 'SilentlyContinue'
+function Write-WinOutput {
+    [Console]::OutputEncoding = New-Object System.Text.UTF8Encoding($false)
+}
+Write-WinOutput
+function Get-A {
+    param($Args)
+    $Args
+}
+Get-A -Args 1
