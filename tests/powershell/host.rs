@@ -207,13 +207,13 @@ fn every_exit_code_has_words() {
         codes.extend(
             between(body(text(Script::Setup), function), "return ", '\n')
                 .into_iter()
-                .filter_map(|text| text.trim().parse::<u32>().ok()),
+                .filter_map(|text| text.split([' ', '}']).next()?.parse::<u32>().ok()),
         );
     }
     codes.extend(
         between(loader(), "exit ", '\n')
             .into_iter()
-            .filter_map(|text| text.trim().parse::<u32>().ok()),
+            .filter_map(|text| text.split([' ', '}']).next()?.parse::<u32>().ok()),
     );
     codes.remove(&0);
     // 23 has no words of its own: the result of the setup says what failed.

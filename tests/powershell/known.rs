@@ -62,6 +62,7 @@ pub(crate) const PURE_TYPES: &[&str] = &[
     "system.io.invaliddataexception",
     "system.management.automation.pscustomobject",
     "system.net.ipaddress",
+    "system.security.securityelement",
     "system.stringcomparison",
     "system.text.encoding",
     "system.text.utf8encoding",

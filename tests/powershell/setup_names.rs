@@ -74,6 +74,7 @@ pub(crate) const MEMBERS: &[&str] = &[
     "elapsedmilliseconds",
     "enabled",
     "endinvoke",
+    "escape",
     "exists",
     "exitcode",
     "filename",

@@ -91,18 +91,18 @@ Test-Case -Name 'an address of the guest that cannot be its own' -Body {
 
 Test-Case -Name 'a network of WSL that is none' -Body {
     foreach ($network in @('', '172.28.16.0', '172.28.16.0/0', '172.28.16.0/7', '172.28.16.0/31', '172.28.16.0/99', '0.0.0.0/-1', 'x/20', '172.28.16.0/20/20')) {
-        Assert-True -Found ($null -eq (Select-Guest -Address '172.28.16.5' -Network $network -Gateway '172.28.16.1').Address) -What $network
+        Assert-True -Found ((Find-GuestProblem -Address '172.28.16.5' -Network $network -Gateway '172.28.16.1') -cne '') -What $network
     }
     foreach ($gateway in @('', 'x', '172.28.16')) {
-        Assert-True -Found ($null -eq (Select-Guest -Address '172.28.16.5' -Network '172.28.16.0/20' -Gateway $gateway).Address) -What $gateway
+        Assert-True -Found ((Find-GuestProblem -Address '172.28.16.5' -Network '172.28.16.0/20' -Gateway $gateway) -cne '') -What $gateway
     }
 }
 
 Test-Case -Name 'addresses that are the guest''s' -Body {
-    Assert-Equal -Expected '172.28.16.2' -Found (Select-Guest -Address '172.28.16.2' -Network '172.28.16.0/20' -Gateway '172.28.16.1').Address
-    Assert-Equal -Expected '172.28.31.254' -Found (Select-Guest -Address '172.28.31.254' -Network '172.28.16.0/20' -Gateway '172.28.16.1').Address
-    Assert-Equal -Expected '10.0.250.2' -Found (Select-Guest -Address '10.0.250.2' -Network '10.0.250.1/24' -Gateway '10.0.250.1').Address
-    Assert-Equal -Expected '192.168.255.254' -Found (Select-Guest -Address '192.168.255.254' -Network '192.168.255.252/30' -Gateway '192.168.255.253').Address
+    Assert-Equal -Expected '' -Found (Find-GuestProblem -Address '172.28.16.2' -Network '172.28.16.0/20' -Gateway '172.28.16.1')
+    Assert-Equal -Expected '' -Found (Find-GuestProblem -Address '172.28.31.254' -Network '172.28.16.0/20' -Gateway '172.28.16.1')
+    Assert-Equal -Expected '' -Found (Find-GuestProblem -Address '10.0.250.2' -Network '10.0.250.1/24' -Gateway '10.0.250.1')
+    Assert-Equal -Expected '' -Found (Find-GuestProblem -Address '192.168.255.254' -Network '192.168.255.252/30' -Gateway '192.168.255.253')
 }
 
 Test-Case -Name 'standing rules are told where the guest is not known' -Body {

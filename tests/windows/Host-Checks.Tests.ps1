@@ -8,11 +8,6 @@ function Get-TaskFacts {
     $script:World.Tasks
 }
 
-function Test-WinCommand {
-    param([string] $Name)
-    $true
-}
-
 function Get-WinSession {
     @{ Number = 1; Interactive = $true; Age = $script:World.Age; Denied = $false }
 }

@@ -3,10 +3,6 @@
 $more = [System.IO.Path]::Combine($PSScriptRoot, 'world-host.ps1')
 . $more
 
-function Get-SourceFolder {
-    'S:'
-}
-
 function Get-Account {
     $script:World.Account
 }
@@ -40,8 +36,13 @@ function Reset-Staging {
     $script:World.Private = $Private
 }
 
-function Get-PrivatePath {
-    'T:\wslmesh-random'
+function Get-WinPath {
+    param([string] $Name)
+    $Name
+}
+
+function Get-WinRandomName {
+    'random'
 }
 
 function Clear-Staging {
@@ -272,7 +273,7 @@ Test-Case -Name 'a call with rights writes and removes nothing in the folder of 
     $answer = Get-Answer -Text (Get-UninstallRequest)
     Assert-Equal -Expected 'removed' -Found $answer.state
     Assert-True -Found $script:World.Private -What 'a folder of administrators'
-    Assert-True -Found $script:World.Files.ContainsKey('T:\wslmesh-random\order.json') -What 'the order lies there'
+    Assert-True -Found $script:World.Files.ContainsKey('Windows\Temp\wslmesh-random\order.json') -What 'the order lies there'
     Assert-Equal -Expected '' -Found (@($script:World.Files.Keys | Where-Object { $_ -like 'U:*' }) -join ' ')
     Assert-True -Found (-not $script:World.Calls.Contains('remove U:\wslmesh')) -What 'the folder of the user stays'
     Assert-True -Found (@($answer.done)[-1] -like 'not removed: the folder U:\wslmesh*') -What 'and that is said'

@@ -12,7 +12,7 @@ function Write-Line {
     [void] $script:World.Lines.Add($Text)
 }
 
-function Read-Answer {
+function Read-WinAnswer {
     Add-Call -Text 'question'
     $script:World.Said
 }
@@ -45,7 +45,7 @@ function Set-SelectionFile {
     Add-Call -Text ('selection ' + $Security)
 }
 
-function Set-ProgramFile {
+function Set-WinProgram {
     param([string] $Path, [byte[]] $Bytes)
     Add-Call -Text ('file ' + $Path)
 }

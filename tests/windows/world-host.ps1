@@ -103,7 +103,7 @@ function Get-WinRegistryKeys {
 }
 
 function Get-Places {
-    @{ System = 'W:\System32'; Program = 'P:\wslmesh'; Windowless = $null; User = 'U:\wslmesh'; Staging = 'U:\wslmesh\staging' }
+    @{ Source = 'S:'; System = 'W:\System32'; Program = 'P:\wslmesh'; Windowless = $null; User = 'U:\wslmesh'; Staging = 'U:\wslmesh\staging' }
 }
 
 function Read-WinFile {

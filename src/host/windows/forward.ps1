@@ -1,9 +1,8 @@
 #Requires -Version 5.1
-# forward.ps1: makes the forwards of one Windows user those that were selected, as
-# far as the policy of this machine agrees. A task runs it as SYSTEM; its argument
-# was fixed when the task was made. It trusts nothing that the user can write: the
-# selection holds integers alone, the guest's address is found and checked here, and
-# what the user may have is read from keys that only administrators can write.
+# forward.ps1: makes the forwards of one Windows user those that were selected, as far as the policy of this
+# machine agrees. A task runs it as SYSTEM; its argument was fixed when the task was made. It trusts nothing
+# that the user can write: the selection holds integers alone, the guest's address is found and checked here,
+# and what the user may have is read from keys that only administrators can write.
 #
 # It has no user of its own: all that belongs to the user is reached by the SID.
 param([string] $Sid)
@@ -11,7 +10,6 @@ param([string] $Sid)
 # The selection: what the user's side asks of the elevated one. Its text is hostile
 # until it has passed: it is matched as a whole against the one form that refresh.ps1
 # writes, no parser reads it, and no word of it goes into an answer.
-
 function Test-Sid {
     param([string] $Sid)
     $Sid -cmatch '\AS-1-(?:5-21|12-1)(?:-(?:0|[1-9][0-9]{0,9})){4}\z'
@@ -33,8 +31,7 @@ function ConvertTo-Entry {
     $fields = $Text.Split(',')
     $entry = @{
         Protocol = @{ '6' = 'tcp'; '17' = 'udp' }[$fields[0]]
-        ListenPort = [int] $fields[1]
-        ConnectPort = [int] $fields[2]
+        ListenPort = [int] $fields[1]; ConnectPort = [int] $fields[2]
         ServedBy = @{ '1' = 'portproxy'; '2' = 'relay'; '3' = 'guest' }[$fields[3]]
     }
     $valid = ($null -ne $entry.Protocol) -and ($null -ne $entry.ServedBy) -and
@@ -81,23 +78,13 @@ function Select-Granted {
             $selected.Refused += New-Refused -Forward $entry -Reason 'outside-policy'
             continue
         }
-        $forward = New-Forward -Protocol $entry.Protocol -Address $grant.Address -ListenPort $entry.ListenPort -ConnectPort $entry.ConnectPort -ServedBy $entry.ServedBy -Firewall $grant.Firewall
+        $forward = $entry + @{ Address = $grant.Address; Firewall = $grant.Firewall; Listener = '{0}/{1}' -f $grant.Address, $entry.ListenPort }
         $key = $forward.Protocol + '/' + $forward.Listener
         Assert-Valid -Value (-not $seen.ContainsKey($key)) -Message 'selection: two entries listen in the same place'
         $seen[$key] = $true
         $selected.Forwards += $forward
     }
     $selected
-}
-
-# The guest's address, which only the port proxy needs: its user may have no WSL that
-# runs, and forwards must be withdrawn all the same.
-function Find-Guest {
-    param([string] $Sid, [string] $Mode)
-    if ($Mode -ceq 'mirrored') { return @{ Address = $null; Problem = $null } }
-    $script:Step = 'read what WSL has on record'
-    $network = Get-GuestNetwork
-    Select-Guest -Address (Get-UserGuestAddress -Sid $Sid) -Network $network['NatNetwork'] -Gateway $network['NatGatewayIpAddress']
 }
 
 # Nothing is changed where the guest is not known: the rules that exist may be right.
@@ -108,7 +95,13 @@ function Invoke-Selection {
     $script:Step = 'read the policy'
     $policy = ConvertTo-InstalledPolicy -Text (Get-PolicyText -Sid $Sid)
     $granted = Select-Granted -Policy $policy -Entries $selection.Entries
-    $guest = Find-Guest -Sid $Sid -Mode $selection.Mode
+    $guest = @{ Address = $null; Problem = $null }
+    if ($selection.Mode -ceq 'nat') {
+        # Only the port proxy needs it: its user may have no WSL that runs, and forwards
+        # must be withdrawn all the same.
+        $script:Step = 'read what WSL has on record'
+        $guest = Find-Guest -Sid $Sid
+    }
     $wanted = Get-WantedRules -Forwards $granted.Forwards -Guest $guest.Address
     if (($null -eq $guest.Address) -and ($wanted.Count -gt 0)) {
         $answer = Get-UnchangedAnswer -State 'guest-address-unknown' -Detail $guest.Problem -Wanted ([ordered] @{}) -Sid $Sid
@@ -120,8 +113,7 @@ function Invoke-Selection {
     $answer
 }
 
-# The ticket comes second, so that who waits can tell by the first characters whose
-# answer it is.
+# The ticket comes second, so that who waits can tell by the first characters whose answer it is.
 function ConvertTo-TaskAnswer {
     param([System.Collections.IDictionary] $Answer, [int] $Ticket)
     $whole = [ordered] @{ 'version' = 1; 'ticket' = $Ticket }
@@ -131,8 +123,7 @@ function ConvertTo-TaskAnswer {
     ConvertTo-AsciiJson -Answer $whole
 }
 
-# Starts are queued, so a second selection waits for its own run; the lock is for runs
-# of another user's task.
+# Starts are queued, so a second selection waits for its own run; the lock is for runs of another user's task.
 function Get-TaskText {
     param([string] $Sid)
     $ticket = 0

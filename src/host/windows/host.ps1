@@ -1,9 +1,8 @@
 #Requires -Version 5.1
-# host.ps1: installs, removes and examines the Windows side of wslmesh for the Windows
-# user who runs it. A JSON request on standard input, one JSON answer on standard
-# output, exit code 0 whenever an answer was printed. It has no administrator rights;
-# what needs them is done by setup.ps1, which it starts after Windows has asked the
-# person.
+# host.ps1: installs, removes and examines the Windows side of wslmesh for the Windows user who runs it. A
+# JSON request on standard input, one JSON answer on standard output, exit code 0 whenever an answer was
+# printed. It has no administrator rights; what needs them is done by setup.ps1, which it starts after Windows
+# has asked the person.
 
 # Request text -> a table: Action, Policy, Hashes, Agreed, Probe. 'agreed' may be absent,
 # and counts as false then: the check of fields knows no choice.
@@ -28,9 +27,7 @@ function ConvertTo-HostRequest {
         Assert-Valid -Value $same -Message 'package: must be that of the policy'
         $result.Hashes = ConvertTo-Hashes -Value $request.'files' -Names @('forward.ps1', 'setup.ps1', 'wslmesh-relay.exe')
     }
-    if ($action -ceq 'uninstall') {
-        $result.Hashes = ConvertTo-Hashes -Value $request.'files' -Names @('setup.ps1')
-    }
+    if ($action -ceq 'uninstall') { $result.Hashes = ConvertTo-Hashes -Value $request.'files' -Names @('setup.ps1') }
     if ($action -ceq 'check') {
         Assert-Switch -Value $request.'probe' -Place 'probe'
         $result.Probe = $request.'probe'
@@ -48,14 +45,8 @@ function ConvertTo-OrderText {
         })
     }
     ConvertTo-AsciiJson -Answer ([ordered] @{
-        'version' = 1
-        'action' = $Request.Action
-        'ticket' = $Ticket
-        'user' = $Sid
-        'answer-until' = $Until
-        'agreed' = $Agreed
-        'policy' = $Request.Policy
-        'files' = $files
+        'version' = 1; 'action' = $Request.Action; 'ticket' = $Ticket; 'user' = $Sid; 'answer-until' = $Until
+        'agreed' = $Agreed; 'policy' = $Request.Policy; 'files' = $files
     })
 }
 
@@ -69,9 +60,7 @@ function ConvertTo-LoaderText {
     Assert-Form -Value $Staging -Pattern '\A[A-Za-z0-9+/]{4,4000}={0,2}\z' -Place 'a path for the loader'
     $lines = foreach ($line in $LoaderText.Split("`n")) {
         $text = $line.Trim()
-        if (($text.Length -gt 0) -and (-not $text.StartsWith('#'))) {
-            $text
-        }
+        if (($text.Length -gt 0) -and (-not $text.StartsWith('#'))) { $text }
     }
     ($lines -join "`n").Replace('__STAGING__', $Staging).Replace('__SETUP__', $SetupHash).Replace('__ORDER__', $OrderHash)
 }
@@ -120,9 +109,7 @@ function Get-StartOutcome {
 # The setup ran and left no result of its own: its exit code is all there is.
 function Get-ExitOutcome {
     param($Code)
-    if ($null -eq $Code) {
-        return New-Outcome -State 'failed' -Detail 'the elevated setup ended without a result'
-    }
+    if ($null -eq $Code) { return New-Outcome -State 'failed' -Detail 'the elevated setup ended without a result' }
     switch ($Code) {
         20 { return New-Outcome -State 'refused' -Detail 'the question in the elevated window was not answered with yes' }
         (-1073741510) { return New-Outcome -State 'refused' -Detail 'the elevated window was closed' }
@@ -179,13 +166,10 @@ function Get-Installation {
     $folder = $Places.Program + '\' + $Caller.Sid
     $installation = @{
         Installed = Read-Installed -Values (Get-WinRegistryValues -Path 'SOFTWARE\wslmesh')
-        Policy = $policy
-        HasPolicy = $own.ContainsKey('policy')
+        Policy = $policy; HasPolicy = $own.ContainsKey('policy')
         Ledger = @((Get-WinRegistryValues -Path ('SOFTWARE\wslmesh\' + $Caller.Sid + '\ledger')).Keys)
         HasKey = @(Get-WinRegistryKeys -Path 'SOFTWARE\wslmesh') -ccontains $Caller.Sid
-        Others = @(Find-OtherUsers -Sid $Caller.Sid)
-        Hashes = @{}
-        Tasks = $null
+        Others = @(Find-OtherUsers -Sid $Caller.Sid); Hashes = @{}; Tasks = $null
         HasFolder = Test-WinFolder -Path $folder
         HasSelection = Test-WinFile -Path ($folder + '\inbox\selection.json')
     }
@@ -218,12 +202,9 @@ function Add-Installation {
     $Answer['policy'] = $installation.Policy
     if ($null -ne $installation.Installed) {
         $relay = $null
-        if ($null -ne $installation.Hashes['wslmesh-relay.exe']) {
-            $relay = $Places.Program + '\wslmesh-relay.exe'
-        }
+        if ($null -ne $installation.Hashes['wslmesh-relay.exe']) { $relay = $Places.Program + '\wslmesh-relay.exe' }
         $Answer['installed'] = [ordered] @{
-            'version' = $installation.Installed.Version
-            'contract' = $installation.Installed.Contract
+            'version' = $installation.Installed.Version; 'contract' = $installation.Installed.Contract
             'relay' = $relay
         }
     }
@@ -243,9 +224,7 @@ function Test-Unchanged {
         if ($Installation.Hashes[$name] -cne $Request.Hashes[$name]) { return $false }
     }
     $logon = $null -eq $Installation.Tasks.Logon
-    if ($Request.Policy['logon']) {
-        $logon = Test-SameTask -Task $Installation.Tasks.Logon -Action $Actions.Logon
-    }
+    if ($Request.Policy['logon']) { $logon = Test-SameTask -Task $Installation.Tasks.Logon -Action $Actions.Logon }
     $installed = New-Installed -Package $Request.Policy['package'] -Hashes $Request.Hashes
     $logon -and (Test-SameTask -Task $Installation.Tasks.Forward -Action $Actions.Forward) -and
         ($Installation.Installed.Text -ceq (ConvertTo-AsciiJson -Answer $installed)) -and
@@ -268,21 +247,11 @@ function Format-Removed {
     param([hashtable] $Installation)
     $rules = @($Installation.Ledger | Where-Object { $_ -clike 'tcp/*' }).Count
     $firewall = @($Installation.Ledger | Where-Object { $_ -clike 'firewall/*' }).Count
-    if ($rules -gt 0) {
-        'port forwards: {0}' -f $rules
-    }
-    if ($firewall -gt 0) {
-        'firewall rules: {0}' -f $firewall
-    }
-    if ($null -ne $Installation.Tasks.Forward) {
-        'the task that makes forwards'
-    }
-    if ($null -ne $Installation.Tasks.Logon) {
-        'the task that starts the distribution after a logon'
-    }
-    if ($Installation.HasPolicy) {
-        'the policy and the list of what is ours'
-    }
+    if ($rules -gt 0) { 'port forwards: {0}' -f $rules }
+    if ($firewall -gt 0) { 'firewall rules: {0}' -f $firewall }
+    if ($null -ne $Installation.Tasks.Forward) { 'the task that makes forwards' }
+    if ($null -ne $Installation.Tasks.Logon) { 'the task that starts the distribution after a logon' }
+    if ($Installation.HasPolicy) { 'the policy and the list of what is ours' }
     if ($Installation.Others.Count -gt 0) {
         'the program files stay: other users of this machine need them ({0})' -f $Installation.Others.Count
     } elseif ($null -ne $Installation.Installed) {
@@ -295,16 +264,6 @@ function Format-Removed {
 $AnswerSeconds = 125
 $WaitSeconds = 140
 
-# Where this script lies, with the files that belong to it.
-function Get-SourceFolder {
-    $PSScriptRoot
-}
-
-# A place for a call with administrator rights.
-function Get-PrivatePath {
-    (Get-WinPath -Name 'Windows') + '\Temp\wslmesh-' + (Get-WinRandomName)
-}
-
 # Private: the folder must not be there before, and is born with an access list (and an
 # owner) that leaves out everyone but administrators and the system.
 function Reset-Staging {
@@ -314,9 +273,7 @@ function Reset-Staging {
         New-WinFolder -Path $Path
         return
     }
-    if ((Test-WinFolder -Path $Path) -or (Test-WinFile -Path $Path)) {
-        throw ('{0} is there already' -f $Path)
-    }
+    if ((Test-WinFolder -Path $Path) -or (Test-WinFile -Path $Path)) { throw ('{0} is there already' -f $Path) }
     Set-WinFolder -Path $Path -Security $OwnFolderSecurity
 }
 
@@ -336,18 +293,15 @@ function Clear-Staging {
     }
 }
 
-# Copies what the elevated side will read to the Windows drive: an administrator's
-# account, which may be another one, sees no files of WSL. Each file is read once, and
-# what was hashed is what is written.
+# Copies what the elevated side will read to the Windows drive: an administrator's account, which may be
+# another one, sees no files of WSL. Each file is read once, and what was hashed is what is written.
 function Publish-Files {
     param([hashtable] $Request, [hashtable] $Caller, [hashtable] $Places)
     $names = @('setup.ps1')
-    if ($Request.Action -ceq 'install') {
-        $names += $InstalledFiles
-    }
+    if ($Request.Action -ceq 'install') { $names += $InstalledFiles }
     Reset-Staging -Path $Places.Staging -Private $Caller.Elevated
     foreach ($name in $names) {
-        $bytes = (Read-WinFile -Path ((Get-SourceFolder) + '\' + $name) -Share 'Read').Bytes
+        $bytes = (Read-WinFile -Path ($Places.Source + '\' + $name) -Share 'Read').Bytes
         if ($Request.Hashes[$name] -cne (Get-Hash -Bytes $bytes)) {
             throw (New-Object System.Security.Cryptography.CryptographicException('{0} beside host.ps1 is not the file that was asked for' -f $name))
         }
@@ -362,9 +316,7 @@ function Start-Setup {
     param([string] $Loader, [bool] $Raise, [bool] $Hidden, [int] $Seconds)
     $clock = New-WinClock
     $verb = ''
-    if ($Raise) {
-        $verb = 'runas'
-    }
+    if ($Raise) { $verb = 'runas' }
     try {
         $arguments = '-NoProfile -ExecutionPolicy Bypass -EncodedCommand ' + $Loader
         $started = Start-WinProgram -Path ((Get-WinPath -Name 'System') + '\WindowsPowerShell\v1.0\powershell.exe') -Arguments $arguments -Verb $verb -Hidden $Hidden
@@ -408,9 +360,7 @@ function Find-Refusal {
     }
     if ($Request.Action -ceq 'install') {
         $words = Find-ContractConflict -Installed $Installation.Installed -Others $Installation.Others
-        if ($null -ne $words) {
-            return New-Outcome -State 'other-user-version' -Detail $words
-        }
+        if ($null -ne $words) { return New-Outcome -State 'other-user-version' -Detail $words }
         if (@('AllSigned', 'Restricted') -contains $Caller.ScriptPolicy) {
             return New-Outcome -State 'constrained' -Detail ('a group policy of this machine allows PowerShell only {0} scripts, and the elevated script is not signed; an administrator has to allow it' -f $Caller.ScriptPolicy)
         }
@@ -421,8 +371,7 @@ function Find-Refusal {
     $null
 }
 
-# What is there afterwards is asked for in any case: it decides, and not what the setup
-# says of itself.
+# What is there afterwards is asked for in any case: it decides, and not what the setup says of itself.
 function Invoke-Install {
     param([hashtable] $Request, [hashtable] $Caller, [hashtable] $Places, [hashtable] $Installation)
     $actions = Get-TaskActions -Sid $Caller.Sid -Places $Places -Policy $Request.Policy
@@ -430,9 +379,7 @@ function Invoke-Install {
         return New-Outcome -State 'nothing-to-do' -Detail 'this version is installed with this policy'
     }
     $refusal = Find-Refusal -Request $Request -Caller $Caller -Installation $Installation
-    if ($null -ne $refusal) {
-        return $refusal
-    }
+    if ($null -ne $refusal) { return $refusal }
     $outcome = Invoke-Setup -Request $Request -Caller $Caller -Places $Places
     $after = Get-Installation -Caller $Caller -Places $Places
     if (Test-Unchanged -Installation $after -Request $Request -Actions $actions) {
@@ -466,9 +413,7 @@ function Invoke-Uninstall {
     $outcome = New-Outcome -State 'nothing-to-do' -Detail 'nothing is installed for this user'
     if (-not (Test-Clean -Installation $Installation)) {
         $refusal = Find-Refusal -Request $Request -Caller $Caller -Installation $Installation
-        if ($null -ne $refusal) {
-            return $refusal
-        }
+        if ($null -ne $refusal) { return $refusal }
         $outcome = Invoke-Setup -Request $Request -Caller $Caller -Places $Places
         if (-not (Test-Clean -Installation (Get-Installation -Caller $Caller -Places $Places))) {
             if ($outcome.State -ceq 'removed') {
@@ -498,12 +443,9 @@ function Get-Account {
         $policy = $scripts['ExecutionPolicy']
     }
     @{
-        Sid = $caller.Sid
-        Elevated = $caller.Elevated
-        Administrator = $caller.Elevated -or $session.Denied
+        Sid = $caller.Sid; Elevated = $caller.Elevated; Administrator = $caller.Elevated -or $session.Denied
         StandardDenied = (Get-OwnValue -Path 'SOFTWARE\Microsoft\Windows\CurrentVersion\Policies\System' -Name 'ConsentPromptBehaviorUser') -ceq '0'
-        ScriptPolicy = $policy
-        Session = $session.Number
+        ScriptPolicy = $policy; Session = $session.Number
     }
 }
 
@@ -514,9 +456,7 @@ function Get-HostAnswer {
     $script:Step = 'find out who runs this'
     $caller = Get-Account
     $places = Get-Places
-    if ($caller.Elevated) {
-        $places.Staging = Get-PrivatePath
-    }
+    if ($caller.Elevated) { $places.Staging = (Get-WinPath -Name 'Windows') + '\Temp\wslmesh-' + (Get-WinRandomName) }
     if ($request.Action -ceq 'check') {
         $answer = New-HostAnswer -State 'checked' -Detail $null
         $answer['checks'] = @(Get-Checks -Caller $caller -Places $places -Probe $request.Probe)
@@ -560,8 +500,6 @@ function Invoke-Script {
     exit 0
 }
 
-# ---- API boundary
-
 # The session and its desktop, the age of this PowerShell in milliseconds, and whether the
 # account is an administrator who is not elevated: the group is there for refusals only.
 # It is asked for by its well-known number, so its localised name is no matter.
@@ -571,8 +509,7 @@ function Get-WinSession {
         ($_.Type -ceq [System.Security.Claims.ClaimTypes]::DenyOnlySid) -and ($_.Value -ceq 'S-1-5-32-544')
     })
     @{
-        Number = $process.SessionId
-        Interactive = [Environment]::UserInteractive
+        Number = $process.SessionId; Interactive = [Environment]::UserInteractive
         Age = [int] [DateTime]::Now.Subtract($process.StartTime).TotalMilliseconds
         Denied = $denied.Count -gt 0
     }

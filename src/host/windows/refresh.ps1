@@ -3,10 +3,9 @@
 # WSL asks for. One call is one sync: a JSON request on standard input, one JSON
 # answer on standard output, exit code 0 whenever an answer was printed.
 #
-# Where wslmesh is installed on Windows the work is done by forward.ps1, which a task
-# runs as SYSTEM; this script says which forwards it is about, in integers, and waits
-# for the answer. Where nothing is installed and the caller happens to be elevated,
-# it does the work by itself.
+# Where wslmesh is installed on Windows the work is done by forward.ps1, which a task runs as SYSTEM; this
+# script says which forwards it is about, in integers, and waits for the answer. Where nothing is installed
+# and the caller happens to be elevated, it does the work by itself.
 
 function ConvertTo-RequestedForward {
     param($Forward, [string] $Mode, [string] $Place)
@@ -21,8 +20,7 @@ function ConvertTo-RequestedForward {
     }
     $served = Test-ServedBy -Mode $Mode -Protocol $requested.Protocol -ServedBy $requested.ServedBy
     Assert-Valid -Value $served -Message ('{0}.served-by: {1} cannot serve {2} in mode {3}' -f $Place, $requested.ServedBy, $requested.Protocol, $Mode)
-    $requested.Listener = '{0}/{1}' -f $requested.Address, $requested.ListenPort
-    $requested
+    $requested + @{ Listener = '{0}/{1}' -f $requested.Address, $requested.ListenPort }
 }
 
 # Request text -> mode, address of the guest, and forwards in the order of the request.
@@ -96,9 +94,7 @@ function ConvertTo-Installed {
         throw ('the installation on Windows cannot be read ({0}); run "wslmesh host install" again' -f $_.Exception.Message)
     }
     [ordered] @{
-        'version' = $version
-        'contract' = $installed.'contract'
-        'relay' = $Relay
+        'version' = $version; 'contract' = $installed.'contract'; 'relay' = $Relay
     }
 }
 
@@ -112,9 +108,7 @@ function Get-TaskProblem {
         '0x80041315' = 'cannot run: the service Schedule is not running'
     }
     $words = 'could not be started'
-    if ($known.ContainsKey($Number)) {
-        $words = $known[$Number]
-    }
+    if ($known.ContainsKey($Number)) { $words = $known[$Number] }
     'the task \wslmesh\forward-{0} {1} ({2})' -f $Sid, $words, $Number
 }
 
@@ -130,9 +124,7 @@ function Get-TimeoutDetail {
         '0x00041325' = 'it is queued'
     }
     $words = 'it has not come to an end, or no reason is known'
-    if ($known.ContainsKey($Result)) {
-        $words = $known[$Result]
-    }
+    if ($known.ContainsKey($Result)) { $words = $known[$Result] }
     'the task gave no answer to this request within the time: {0} (last result {1})' -f $words, $Result
 }
 
@@ -141,22 +133,14 @@ function ConvertFrom-TaskAnswer {
     param([string] $Text)
     $found = ConvertFrom-Json -InputObject $Text
     $answer = New-Answer -State 'failed' -Detail $null
-    foreach ($name in @('state', 'detail', 'added', 'removed', 'kept', 'firewall', 'guest-address')) {
-        $answer[$name] = Get-AnswerField -Answer $found -Name $name
-    }
-    foreach ($name in @('rules', 'conflicts', 'taken', 'refused')) {
-        $answer[$name] = @(Get-AnswerField -Answer $found -Name $name)
+    foreach ($name in @('state', 'detail', 'rules', 'added', 'removed', 'kept', 'conflicts', 'taken', 'refused', 'firewall', 'guest-address')) {
+        $property = $found.PSObject.Properties[$name]
+        if ($null -eq $property) { throw ('the answer of the task has no field "{0}"' -f $name) }
+        $answer[$name] = $property.Value
+        # A list stays one, whatever its length, and becomes an array of our own.
+        if ($property.Value -is [System.Collections.IList]) { $answer[$name] = @($property.Value) }
     }
     $answer
-}
-
-function Get-AnswerField {
-    param($Answer, [string] $Name)
-    $property = $Answer.PSObject.Properties[$Name]
-    if ($null -eq $property) {
-        throw ('the answer of the task has no field "{0}"' -f $Name)
-    }
-    $property.Value
 }
 
 # Chooses what to do without administrator rights where nothing is installed. Rules
@@ -248,22 +232,12 @@ function Invoke-Sync {
     if ($null -ne $Installed) {
         return Invoke-Installed -Request $Request -PolicyText $PolicyText -Installed $Installed -Sid $Caller.Sid
     }
-    if ($Caller.Elevated) {
-        return Invoke-Elevated -Request $Request -Sid $Caller.Sid
-    }
+    if ($Caller.Elevated) { return Invoke-Elevated -Request $Request -Sid $Caller.Sid }
     Get-UnelevatedAnswer -Wanted (Get-WantedRules -Forwards $Request.Forwards -Guest $Request.Guest) -Sid $Caller.Sid
 }
 
 function Get-InstalledText {
     Get-OwnValue -Path 'SOFTWARE\wslmesh' -Name 'installed'
-}
-
-# What is installed for this user, or $null.
-function Get-Installed {
-    param([string] $PolicyText)
-    if ($PolicyText -ceq '') { return $null }
-    $script:Step = 'read what is installed'
-    ConvertTo-Installed -Text (Get-InstalledText) -Relay (Get-InstalledRelay)
 }
 
 function Get-LocalAppData {
@@ -315,7 +289,9 @@ function Get-AnswerText {
         $local = Get-LocalAppData
         $script:Step = 'look for a policy'
         $policy = Get-PolicyText -Sid $caller.Sid
-        $installed = Get-Installed -PolicyText $policy
+        $script:Step = 'read what is installed'
+        # Nothing of it counts for a user without a policy.
+        if ($policy -cne '') { $installed = ConvertTo-Installed -Text (Get-InstalledText) -Relay (Get-InstalledRelay) }
         $answer = Invoke-Sync -Request $request -Caller $caller -PolicyText $policy -Installed $installed
     } catch [System.IO.InvalidDataException] {
         $answer = New-Answer -State 'invalid-request' -Detail $_.Exception.Message

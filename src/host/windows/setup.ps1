@@ -5,10 +5,9 @@
 #
 # The account that runs this may be another one than the user it is for.
 #
-# Exit codes: 0 done, 20 not agreed to, 21 a hash differs, 22 no administrator rights,
-# 23 failed, 24 another version is in the way, 25 agreed to too late, 26 our place under
-# Program Files is taken, 27 another sync runs. PowerShell itself ends with 1 where a
-# policy does not let the loader run.
+# Exit codes: 0 done, 20 not agreed to, 21 a hash differs, 22 no administrator rights, 23 failed, 24 another
+# version is in the way, 25 agreed to too late, 26 our place under Program Files is taken, 27 another sync
+# runs. PowerShell itself ends with 1 where a policy does not let the loader run.
 
 param([string] $OrderText, [string] $Staging)
 
@@ -19,33 +18,25 @@ function Format-Ports {
     'any of the ports {0} to {1}' -f $Range[0], $Range[1]
 }
 
-function Format-Firewall {
-    param([string] $Firewall, [string[]] $Profiles)
-    $where = $Profiles -join ', '
-    if ($Firewall -ceq 'none') { return 'no rule in the firewall: what it does today decides' }
-    if ($Firewall -ceq 'local') { return 'the firewall lets the local subnet in (in networks of the kind: {0})' -f $where }
-    'the firewall lets everyone in who can reach this machine (in networks of the kind: {0})' -f $where
-}
-
 function Format-Policy {
     param([System.Collections.IDictionary] $Policy)
-    if ($Policy['grants'].Count -eq 0) {
-        '- No port is forwarded.'
-    }
+    if ($Policy['grants'].Count -eq 0) { '- No port is forwarded.' }
     foreach ($grant in $Policy['grants']) {
         $listen = 'all addresses of Windows'
         if ($grant['listen-address'] -cne '0.0.0.0') {
             $listen = 'the address {0} of Windows' -f $grant['listen-address']
         }
         '- {0}: {1} on {2} may lead to {3} of the distribution "{4}"' -f $grant['protocol'].ToUpperInvariant(), (Format-Ports -Range $grant['listen-ports']), $listen, (Format-Ports -Range $grant['connect-ports']), $Policy['distribution']
-        '    ' + (Format-Firewall -Firewall $grant['firewall'] -Profiles $Policy['profiles'])
+        '    ' + @{
+            'none' = 'no rule in the firewall: what it does today decides'
+            'local' = 'the firewall lets the local subnet in (in networks of the kind: {0})'
+            'full' = 'the firewall lets everyone in who can reach this machine (in networks of the kind: {0})'
+        }[$grant['firewall']] -f ($Policy['profiles'] -join ', ')
     }
     if ($Policy['logon']) {
         '- The distribution "{0}" is started, without administrator rights, when this user logs on, and kept running.' -f $Policy['distribution']
     }
-    if ($Policy['profiles'] -ccontains 'public') {
-        '- Networks that Windows calls public are among them.'
-    }
+    if ($Policy['profiles'] -ccontains 'public') { '- Networks that Windows calls public are among them.' }
 }
 
 function ConvertTo-Order {
@@ -59,13 +50,8 @@ function ConvertTo-Order {
     Assert-Valid -Value (Test-Integer -Value $order.'ticket' -First 1 -Last 2147483647) -Message 'order.ticket: must be a positive integer'
     Assert-Valid -Value (Test-Integer -Value $order.'answer-until' -First 0 -Last 9223372036854775807) -Message 'order.answer-until: must be an integer'
     $result = @{
-        Action = $order.'action'
-        Ticket = [int] $order.'ticket'
-        User = $order.'user'
-        Until = [long] $order.'answer-until'
-        Agreed = $order.'agreed'
-        Policy = $null
-        Hashes = @{}
+        Action = $order.'action'; Ticket = [int] $order.'ticket'; User = $order.'user'
+        Until = [long] $order.'answer-until'; Agreed = $order.'agreed'; Policy = $null; Hashes = @{}
     }
     if ($result.Action -ceq 'install') {
         $result.Policy = ConvertTo-InnerPolicy -Value $order.'policy'
@@ -114,9 +100,8 @@ function Find-OwnRules {
     @((Select-Owned -Rules (Read-ProxyRules) -Ledger (Read-Ledger -Sid $Sid)).Keys)
 }
 
-# A sync with nothing asked for: what makes the rules also removes them. Where that
-# did not do it (netsh needs a service that may be off) the values themselves go: that
-# service reads them when it starts.
+# A sync with nothing asked for: what makes the rules also removes them. Where that did not do it (netsh needs
+# a service that may be off) the values themselves go: that service reads them when it starts.
 function Remove-Rules {
     param([string] $Sid)
     $before = @(Find-OwnRules -Sid $Sid)
@@ -128,30 +113,20 @@ function Remove-Rules {
             throw ('port forwards that still stand: {0} ({1})' -f $left.Count, $answer['detail'])
         }
     }
-    if ($answer['firewall']['state'] -ceq 'failed') {
-        throw ('firewall: {0}' -f $answer['firewall']['detail'])
-    }
+    if ($answer['firewall']['state'] -ceq 'failed') { throw ('firewall: {0}' -f $answer['firewall']['detail']) }
     'port forwards removed: {0}, firewall rules removed: {1}' -f $before.Count, $answer['firewall']['removed']
-}
-
-# How many rules are on record and could still exist. A guest's firewall that this
-# Windows does not have holds none.
-function Measure-OpenEntries {
-    param([string] $Sid)
-    $hyperV = Test-WinGuestFirewall
-    $ledger = Get-LedgerValues -Sid $Sid
-    $rules = @($ledger.Keys | Where-Object { ($_ -clike 'firewall/*') -and ($hyperV -or ($ledger[$_] -cne 'hyper-v')) })
-    @(Find-OwnRules -Sid $Sid).Count + $rules.Count
 }
 
 # The ledger goes last, and only when nothing is left that it alone knows as ours.
 function Remove-Registry {
     param([string] $Sid)
     Set-WinRegistryValues -Path ('SOFTWARE\wslmesh\' + $Sid) -Values @{} -Removed @('policy')
-    $open = Measure-OpenEntries -Sid $Sid
-    if ($open -gt 0) {
-        throw ('the ledger stays, because of rules that could not be removed: {0}' -f $open)
-    }
+    $hyperV = Test-WinGuestFirewall
+    $ledger = Get-LedgerValues -Sid $Sid
+    # A guest's firewall that this Windows does not have holds no rules.
+    $rules = @($ledger.Keys | Where-Object { ($_ -clike 'firewall/*') -and ($hyperV -or ($ledger[$_] -cne 'hyper-v')) })
+    $open = @(Find-OwnRules -Sid $Sid).Count + $rules.Count
+    if ($open -gt 0) { throw ('the ledger stays, because of rules that could not be removed: {0}' -f $open) }
     Remove-WinRegistryKey -Path ('SOFTWARE\wslmesh\' + $Sid) -Whole $true
     'policy and ledger removed'
 }
@@ -216,7 +191,7 @@ function Invoke-InstallStep {
     }
     if ($Step -ceq 'files') {
         foreach ($name in $InstalledFiles) {
-            Set-ProgramFile -Path ($Places.Program + '\' + $name) -Bytes $Files[$name]
+            Set-WinProgram -Path ($Places.Program + '\' + $name) -Bytes $Files[$name]
         }
         Clear-Leftovers -Path $Places.Program
         return 'files: {0} (shared with other Windows users: {1})' -f ($InstalledFiles -join ', '), @(Find-OtherUsers -Sid $Order.User).Count
@@ -241,9 +216,7 @@ function Invoke-InstallStep {
     # Stopped with the task is what keeps the distribution: it starts anew.
     $ran = Test-WinTaskRuns -Name $logon
     Set-WinTask -Name $logon -Xml (Get-LogonTaskXml -Sid $Order.User -Action $actions.Logon -Places $Places) -User $Order.User -Logon 3 -Security $security
-    if ($ran) {
-        Start-WinTask -Name $logon
-    }
+    if ($ran) { Start-WinTask -Name $logon }
     'tasks: one that makes forwards, one that starts the distribution after a logon'
 }
 
@@ -273,9 +246,7 @@ function Invoke-Steps {
     $outcome = @{ Done = @(); Failed = @() }
     $install = $Order.Action -ceq 'install'
     $steps = $RemovalSteps
-    if ($install) {
-        $steps = $InstallSteps
-    }
+    if ($install) { $steps = $InstallSteps }
     foreach ($step in $steps) {
         try {
             if ($install) {
@@ -307,12 +278,8 @@ function Write-Result {
     if ($state -ceq 'removed') { return }
     Set-OwnFolders -Order $Order -Places $Places
     Set-WinText -Path ($Places.Program + '\' + $Order.User + '\setup.json') -Text (ConvertTo-AsciiJson -Answer ([ordered] @{
-        'version' = 1
-        'ticket' = $Order.Ticket
-        'state' = $state
-        'detail' = $detail
-        'administrator' = $Administrator
-        'done' = @($Outcome.Done)
+        'version' = 1; 'ticket' = $Order.Ticket; 'state' = $state; 'detail' = $detail
+        'administrator' = $Administrator; 'done' = @($Outcome.Done)
     }))
 }
 
@@ -324,12 +291,10 @@ function Request-Agreement {
     }
     if ($Order.Agreed) {
         # Only a caller that had these rights already can start this without a console.
-        if (Test-WinConsole) {
-            return 20
-        }
+        if (Test-WinConsole) { return 20 }
         return 0
     }
-    if ((Read-Answer) -cne 'yes') {
+    if ((Read-WinAnswer) -cne 'yes') {
         Write-Line -Text 'Not agreed: nothing was changed.'
         return 20
     }
@@ -343,9 +308,7 @@ function Request-Agreement {
 function Invoke-Order {
     param([string] $Text, [string] $Folder)
     $caller = Get-WinCaller
-    if (-not $caller.Elevated) {
-        return 22
-    }
+    if (-not $caller.Elevated) { return 22 }
     $order = ConvertTo-Order -Text $Text
     # Before the question: what is agreed to must not change while somebody reads.
     $files = Read-Files -Order $order -Staging $Folder
@@ -367,9 +330,7 @@ function Invoke-Order {
         }
     }
     $refusal = Request-Agreement -Order $order -SameAccount ($caller.Sid -ceq $order.User) -Others $others
-    if ($refusal -ne 0) {
-        return $refusal
-    }
+    if ($refusal -ne 0) { return $refusal }
     if ($order.Action -ceq 'install') {
         # Before the lock, which is a file in it.
         Set-WinFolder -Path $places.Program -Security $ProgramSecurity
@@ -386,23 +347,14 @@ function Invoke-Order {
     } finally {
         Exit-WinLock -Lock $lock
     }
-    if ($outcome.Failed.Count -gt 0) {
-        return 23
-    }
-    if ($order.Action -ceq 'uninstall') {
-        Remove-ProgramFolder -Path $places.Program
-    }
+    if ($outcome.Failed.Count -gt 0) { return 23 }
+    if ($order.Action -ceq 'uninstall') { Remove-ProgramFolder -Path $places.Program }
     0
 }
 
 function Write-Line {
     param([string] $Text)
     Write-WinOutput -Text ($Text + "`r`n")
-}
-
-function Read-Answer {
-    Write-WinOutput -Text 'Type yes and press Enter to agree. Anything else changes nothing: '
-    ([string] (Read-WinLine)).Trim().ToLowerInvariant()
 }
 
 function Invoke-Script {
@@ -413,20 +365,17 @@ function Invoke-Script {
         $code = 23
     }
     # Long enough to read the last line before the window closes.
-    if (Test-WinConsole) {
-        Wait-Win -Milliseconds 2000
-    }
+    if (Test-WinConsole) { Wait-Win -Milliseconds 2000 }
     exit $code
 }
-
-# ---- API boundary
 
 function Test-WinConsole {
     -not [Console]::IsInputRedirected
 }
 
-function Read-WinLine {
-    [Console]::In.ReadLine()
+function Read-WinAnswer {
+    Write-WinOutput -Text 'Type yes and press Enter to agree. Anything else changes nothing: '
+    ([string] [Console]::In.ReadLine()).Trim().ToLowerInvariant()
 }
 
 # The name under which the person knows the account; the SID is shown beside it.

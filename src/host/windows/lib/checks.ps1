@@ -1,6 +1,5 @@
-# The statements about Windows that wslmesh builds on and that could not be tried where
-# it was written. Each is looked at on the machine it runs on; the numbers are those of
-# docs/windows.md.
+# The statements about Windows that wslmesh builds on and that could not be tried where it was written. Each
+# is looked at on the machine it runs on; the numbers are those of docs/windows.md.
 
 $CheckTitles = [ordered] @{
     'T1' = 'WSL records the guest''s address in this user''s registry, inside its network'
@@ -26,9 +25,7 @@ $CheckTitles = [ordered] @{
 function New-Finding {
     param([bool] $Right, [System.Collections.IDictionary] $Facts)
     $result = 'differs'
-    if ($Right) {
-        $result = 'ok'
-    }
+    if ($Right) { $result = 'ok' }
     @{ Result = $result; Facts = $Facts }
 }
 
@@ -39,11 +36,10 @@ function New-Skipped {
 
 function Find-GuestAddress {
     param([string] $Sid)
-    $network = Get-GuestNetwork
-    if ($network['NatNetwork'] -ceq '') {
+    if ((Get-GuestNetwork)['NatNetwork'] -ceq '') {
         return New-Skipped -Reason 'WSL has no NAT network on record (another networking mode?)'
     }
-    $guest = Select-Guest -Address (Get-UserGuestAddress -Sid $Sid) -Network $network['NatNetwork'] -Gateway $network['NatGatewayIpAddress']
+    $guest = Find-Guest -Sid $Sid
     New-Finding -Right ($null -eq $guest.Problem) -Facts ([ordered] @{ 'address' = $guest.Address; 'problem' = $guest.Problem })
 }
 
@@ -55,9 +51,7 @@ function Find-GuestNetwork {
 
 function Find-TableForm {
     $values = Get-WinRegistryValues -Path $ProxyPath
-    if ($values.Count -eq 0) {
-        return New-Skipped -Reason 'there is no rule to look at'
-    }
+    if ($values.Count -eq 0) { return New-Skipped -Reason 'there is no rule to look at' }
     $strange = @($values.Keys | Where-Object { ($_ -cnotmatch $ListenerPattern) -or ($values[$_] -cnotmatch '\A[^/]+/[1-9][0-9]{0,4}\z') })
     New-Finding -Right ($strange.Count -eq 0) -Facts ([ordered] @{ 'rules' = $values.Count; 'of-another-form' = $strange.Count })
 }
@@ -68,9 +62,7 @@ function Find-NetshErrors {
     if ($Elevated) {
         return New-Skipped -Reason 'netsh would read a file that programs without rights can change, and this call has administrator rights'
     }
-    if (-not $Probe) {
-        return New-Skipped -Reason 'writes a temporary file: run with a probe'
-    }
+    if (-not $Probe) { return New-Skipped -Reason 'writes a temporary file: run with a probe' }
     $text = Invoke-NetshTrial -Folder $Places.User -Lines @('interface portproxy nonsense', 'interface portproxy dump')
     New-Finding -Right ($text -clike '*pushd interface portproxy*') -Facts ([ordered] @{ 'characters' = $text.Length })
 }
@@ -101,7 +93,7 @@ function Find-Windowless {
 }
 
 function Find-GuestFirewall {
-    if (-not (Test-WinCommand -Name 'New-NetFirewallHyperVRule')) {
+    if (-not (Test-WinGuestFirewall)) {
         return New-Skipped -Reason 'this Windows has no firewall for guests (Windows 11 22H2 and later)'
     }
     $found = Invoke-WinCommand -Name 'Get-NetFirewallHyperVVMCreator' -Parameters @{} -Seconds 6
@@ -112,23 +104,18 @@ function Find-GuestFirewall {
 function Find-Task {
     param([hashtable] $Caller)
     $tasks = Get-TaskFacts -Sid $Caller.Sid
-    if ($null -eq $tasks.Forward) {
-        return New-Skipped -Reason 'not installed, or not readable by this user'
-    }
+    if ($null -eq $tasks.Forward) { return New-Skipped -Reason 'not installed, or not readable by this user' }
     $name = 'forward-' + $Caller.Sid
     New-Finding -Right $tasks.Forward.Enabled -Facts ([ordered] @{
-        'enabled' = $tasks.Forward.Enabled
-        'logon-task' = $null -ne $tasks.Logon
-        'last-result' = Get-WinTaskResult -Name $name
-        'rights' = Get-WinTaskRights -Name $name
+        'enabled' = $tasks.Forward.Enabled; 'logon-task' = $null -ne $tasks.Logon
+        'last-result' = Get-WinTaskResult -Name $name; 'rights' = Get-WinTaskRights -Name $name
     })
 }
 
 function Find-Account {
     param([hashtable] $Caller)
     New-Finding -Right $true -Facts ([ordered] @{
-        'elevated' = $Caller.Elevated
-        'administrator' = $Caller.Administrator
+        'elevated' = $Caller.Elevated; 'administrator' = $Caller.Administrator
         'standard-accounts-denied' = $Caller.StandardDenied
         'user-account-control' = (Get-WinRegistryValues -Path 'SOFTWARE\Microsoft\Windows\CurrentVersion\Policies\System')['EnableLUA']
     })
@@ -138,8 +125,7 @@ function Find-Interfaces {
     $interfaces = @(Get-WinInterfaces)
     $whole = @($interfaces | Where-Object { ($_.Mtu -gt 0) -and ($_.Addresses.Count -gt 0) }).Count
     New-Finding -Right ($whole -gt 0) -Facts ([ordered] @{
-        'interfaces' = $interfaces.Count
-        'with-mtu-and-address' = $whole
+        'interfaces' = $interfaces.Count; 'with-mtu-and-address' = $whole
         'with-gateway' = @($interfaces | Where-Object { $_.Gateway }).Count
         'mtus' = (@($interfaces | Where-Object { $_.Up } | ForEach-Object { [string] $_.Mtu }) -join ',')
         'wsl-switch' = @($interfaces | Where-Object { $_.Name -like 'vEthernet (WSL*' }).Count
@@ -152,8 +138,7 @@ function Find-Policies {
     $free = (@('AllSigned', 'Restricted') -cnotcontains $Caller.ScriptPolicy) -and ($state -cne '1')
     New-Finding -Right $free -Facts ([ordered] @{
         'language-mode' = [string] $ExecutionContext.SessionState.LanguageMode
-        'script-policy' = $Caller.ScriptPolicy
-        'smart-app-control' = $state
+        'script-policy' = $Caller.ScriptPolicy; 'smart-app-control' = $state
         'applocker-rules' = @(Get-WinRegistryKeys -Path 'SOFTWARE\Policies\Microsoft\Windows\SrpV2').Count
     })
 }
@@ -163,26 +148,20 @@ function Find-WslRelay {
     $ids = @(Get-WinProcessIds -Name 'wslrelay')
     $theirs = @($owners.Items | Where-Object { $ids -contains [int] $_.OwningProcess })
     $wide = @($theirs | Where-Object { @('127.0.0.1', '::1') -cnotcontains [string] $_.LocalAddress }).Count
-    if ($theirs.Count -eq 0) {
-        return New-Skipped -Reason 'wslrelay listens nowhere now'
-    }
+    if ($theirs.Count -eq 0) { return New-Skipped -Reason 'wslrelay listens nowhere now' }
     New-Finding -Right ($wide -eq 0) -Facts ([ordered] @{ 'processes' = $ids.Count; 'listeners' = $theirs.Count; 'beyond-loopback' = $wide })
 }
 
 function Find-BindErrors {
     param([bool] $Probe)
-    if (-not $Probe) {
-        return New-Skipped -Reason 'opens a port: run with a probe'
-    }
+    if (-not $Probe) { return New-Skipped -Reason 'opens a port: run with a probe' }
     $code = Get-WinSecondBindError
     New-Finding -Right ($code -eq 10048) -Facts ([ordered] @{ 'error' = $code })
 }
 
 function Find-Relay {
     param([hashtable] $Places, [bool] $Elevated)
-    if ($Elevated) {
-        return New-Skipped -Reason 'the relay refuses administrator rights, and this call has them'
-    }
+    if ($Elevated) { return New-Skipped -Reason 'the relay refuses administrator rights, and this call has them' }
     foreach ($path in @(($Places.Program + '\wslmesh-relay.exe')) + @(Find-UserRelays -Path $Places.User)) {
         if (Test-WinFile -Path $path) {
             # It ends when its standard input does.
@@ -195,9 +174,7 @@ function Find-Relay {
 
 function Find-UserRelays {
     param([string] $Path)
-    if (Test-WinFolder -Path $Path) {
-        @(Get-WinEntries -Path $Path -Folders $false) -like '*\wslmesh-relay-*.exe'
-    }
+    if (Test-WinFolder -Path $Path) { @(Get-WinEntries -Path $Path -Folders $false) -like '*\wslmesh-relay-*.exe' }
 }
 
 function Find-StartTimes {
@@ -217,8 +194,7 @@ function Find-Session {
     New-Finding -Right ($Caller.Session -ne 0) -Facts ([ordered] @{ 'session' = $Caller.Session; 'interactive' = (Get-WinSession).Interactive })
 }
 
-# What netsh prints for lines in a file, which lies in the user's own folder: this runs
-# without rights.
+# What netsh prints for lines in a file, which lies in the user's own folder: this runs without rights.
 function Invoke-NetshTrial {
     param([string] $Folder, [string[]] $Lines)
     New-WinFolder -Path $Folder
@@ -255,8 +231,7 @@ function Get-Finding {
     }
 }
 
-# One that throws is a finding like the others: the call behind it does not do here
-# what it was taken for.
+# One that throws is a finding like the others: the call behind it does not do here what it was taken for.
 function Get-Checks {
     param([hashtable] $Caller, [hashtable] $Places, [bool] $Probe)
     foreach ($id in $CheckTitles.Keys) {
@@ -278,9 +253,7 @@ function Get-Checks {
 # a text that is not exactly what refresh.ps1 writes. Of no text at all: no forwards.
 function Read-PresentSelection {
     param([string] $Text)
-    if ($Text -ceq '') {
-        return @{ Mode = 1; Rest = '"mode":1,"forwards":[]}'; Ports = @(); Size = 0 }
-    }
+    if ($Text -ceq '') { return @{ Mode = 1; Rest = '"mode":1,"forwards":[]}'; Ports = @(); Size = 0 } }
     $entry = '\[(?:6|17),[1-9][0-9]{0,4},[1-9][0-9]{0,4},[123]\]'
     $form = '\A\{"version":1,"ticket":[1-9][0-9]{0,9},(?<rest>"mode":(?<mode>[12]),"forwards":\[(?<forwards>(?:' + $entry + '(?:,' + $entry + ')*)?)\]\})\z'
     $parts = [regex]::Match($Text, $form)
@@ -295,9 +268,7 @@ function Read-PresentSelection {
 function Add-Entry {
     param([hashtable] $Selection, [hashtable] $Spare)
     $entry = '[6,{0},{1},1]' -f $Spare.Listen, $Spare.Connect
-    if ($Selection.Size -gt 0) {
-        $entry = ',' + $entry
-    }
+    if ($Selection.Size -gt 0) { $entry = ',' + $entry }
     $Selection.Rest.Substring(0, $Selection.Rest.Length - 2) + $entry + ']}'
 }
 
@@ -308,9 +279,7 @@ function Find-SparePort {
     foreach ($firewall in @('none', 'local', 'full')) {
         foreach ($grant in @($Policy.Grants | Where-Object { ($_.Protocol -ceq 'tcp') -and ($_.Firewall -ceq $firewall) })) {
             for ($port = $grant.Listen.Last; $port -ge $grant.Listen.First; $port -= 1) {
-                if (-not $Used.ContainsKey([string] $port)) {
-                    return @{ Listen = $port; Connect = $grant.Connect.Last }
-                }
+                if (-not $Used.ContainsKey([string] $port)) { return @{ Listen = $port; Connect = $grant.Connect.Last } }
             }
         }
     }
@@ -322,9 +291,7 @@ function Get-UsedPorts {
     param([hashtable] $Selection)
     $used = @{}
     foreach ($listener in (Get-WinRegistryValues -Path $ProxyPath).Keys) {
-        if ($listener -cmatch $ListenerPattern) {
-            $used[$listener.Split('/')[1]] = $true
-        }
+        if ($listener -cmatch $ListenerPattern) { $used[$listener.Split('/')[1]] = $true }
     }
     foreach ($port in @($Selection.Ports) + @((Get-WinListeners).Keys)) {
         $used[[string] $port] = $true
@@ -337,9 +304,7 @@ function Find-RuleTargets {
     param([int] $Port)
     $values = Get-WinRegistryValues -Path $ProxyPath
     foreach ($listener in $values.Keys) {
-        if ($listener -clike ('*/{0}' -f $Port)) {
-            $values[$listener]
-        }
+        if ($listener -clike ('*/{0}' -f $Port)) { $values[$listener] }
     }
 }
 
@@ -348,22 +313,9 @@ function Invoke-Run {
     param([string] $Sid, [string] $Rest)
     $clock = New-WinClock
     $ticket = New-Ticket
-    Write-SelectionSoon -Sid $Sid -Text ('{"version":1,"ticket":' + $ticket + ',' + $Rest)
+    Write-Selection -Sid $Sid -Text ('{"version":1,"ticket":' + $ticket + ',' + $Rest)
     Start-WinTask -Name ('forward-' + $Sid)
     Wait-Answer -Sid $Sid -Ticket $ticket -Clock $clock
-}
-
-function Write-SelectionSoon {
-    param([string] $Sid, [string] $Text)
-    for ($turn = 1; $true; $turn += 1) {
-        try {
-            Write-Selection -Sid $Sid -Text $Text
-            return
-        } catch {
-            if ($turn -ge 20) { throw }
-        }
-        Wait-Win -Milliseconds 75
-    }
 }
 
 # The state is the third field of an answer.
@@ -391,18 +343,14 @@ function Test-ScratchRule {
         } catch {
             $facts['removed'] = $_.Exception.Message
         }
-        if ($Text -ceq '') {
-            Write-SelectionSoon -Sid $Sid -Text ''
-        }
+        if ($Text -ceq '') { Write-Selection -Sid $Sid -Text '' }
     }
     if ($found -ceq '') {
         $facts['step'] = 'no rule was made'
     } elseif ($found -cne $expected) {
         $facts['step'] = 'the rule leads to {0} instead of {1}' -f $found, $expected
     }
-    if (@(Find-RuleTargets -Port $Spare.Listen).Count -gt 0) {
-        $facts['step'] = 'the rule was not removed'
-    }
+    if (@(Find-RuleTargets -Port $Spare.Listen).Count -gt 0) { $facts['step'] = 'the rule was not removed' }
     New-Finding -Right ($null -eq $facts['step']) -Facts $facts
 }
 
@@ -418,9 +366,7 @@ function Find-ScratchPlace {
     if ($null -eq $selection) {
         return New-Skipped -Reason 'the present selection is not of a form that this version writes, and stays untouched'
     }
-    if ($selection.Mode -ne 1) {
-        return New-Skipped -Reason 'mirrored networking: the port proxy is not used'
-    }
+    if ($selection.Mode -ne 1) { return New-Skipped -Reason 'mirrored networking: the port proxy is not used' }
     $ledger = Get-WinRegistryValues -Path ('SOFTWARE\wslmesh\' + $Sid + '\ledger')
     if (($text -ceq '') -and ($ledger.Count -gt 0)) {
         return New-Skipped -Reason 'rules of ours stand and there is no selection to put back: start the agent first'
@@ -430,24 +376,17 @@ function Find-ScratchPlace {
         return New-Skipped -Reason 'the present selection has no room for one forward more'
     }
     $guest = Find-GuestAddress -Sid $Sid
-    if ($guest.Result -cne 'ok') {
-        return New-Skipped -Reason 'WSL has no address of the guest on record'
-    }
+    if ($guest.Result -cne 'ok') { return New-Skipped -Reason 'WSL has no address of the guest on record' }
     $spare = Find-SparePort -Policy $Policy -Used (Get-UsedPorts -Selection $selection)
-    if ($null -eq $spare) {
-        return New-Skipped -Reason 'no spare port in the policy: wslmesh host install --ports tcp:2299'
-    }
+    if ($null -eq $spare) { return New-Skipped -Reason 'no spare port in the policy: wslmesh host install --ports tcp:2299' }
     @{ Result = 'found'; Selection = $selection; Text = $text; Spare = $spare; Guest = $guest.Facts['address'] }
 }
 
-# Run under the lock that refresh.ps1 takes for the same file and the same task. The
-# agent gives all checks 60 s: with less than half of it left, nothing is begun that
-# might not be ended.
+# Run under the lock that refresh.ps1 takes for the same file and the same task. The agent gives all checks 60
+# s: with less than half of it left, nothing is begun that might not be ended.
 function Find-ScratchRule {
     param([hashtable] $Caller, [bool] $Probe)
-    if (-not $Probe) {
-        return New-Skipped -Reason 'makes a rule and removes it: run with a probe'
-    }
+    if (-not $Probe) { return New-Skipped -Reason 'makes a rule and removes it: run with a probe' }
     $installed = Read-Installed -Values (Get-WinRegistryValues -Path 'SOFTWARE\wslmesh')
     $own = Get-WinRegistryValues -Path ('SOFTWARE\wslmesh\' + $Caller.Sid)
     if (($null -eq $installed) -or (-not $own.ContainsKey('policy')) -or ($null -eq (Get-TaskFacts -Sid $Caller.Sid).Forward)) {
@@ -471,20 +410,11 @@ function Find-ScratchRule {
     }
     try {
         $place = Find-ScratchPlace -Sid $Caller.Sid -Policy $policy
-        if ($place.Result -cne 'found') {
-            return $place
-        }
+        if ($place.Result -cne 'found') { return $place }
         Test-ScratchRule -Sid $Caller.Sid -Selection $place.Selection -Text $place.Text -Spare $place.Spare -Guest $place.Guest
     } finally {
         Exit-WinLock -Lock $lock
     }
-}
-
-# ---- API boundary
-
-function Test-WinCommand {
-    param([string] $Name)
-    $null -ne (Get-Command -Name $Name -ErrorAction 'SilentlyContinue')
 }
 
 function Get-WinProcessIds {
@@ -499,15 +429,11 @@ function Measure-WinFirewall {
     $policy = New-Object -ComObject 'HNetCfg.FwPolicy2'
     $rules = 0
     foreach ($rule in $policy.Rules) {
-        if ($rule.Name.Length -gt 0) {
-            $rules += 1
-        }
+        if ($rule.Name.Length -gt 0) { $rules += 1 }
     }
     [ordered] @{
-        'rules' = $rules
-        'profiles' = [int] $policy.CurrentProfileTypes
-        'policy-state' = [int] $policy.LocalPolicyModifyState
-        'milliseconds' = $clock.ElapsedMilliseconds
+        'rules' = $rules; 'profiles' = [int] $policy.CurrentProfileTypes
+        'policy-state' = [int] $policy.LocalPolicyModifyState; 'milliseconds' = $clock.ElapsedMilliseconds
     }
 }
 

@@ -8,8 +8,7 @@ $OwnFolderSecurity = 'O:BAD:P(A;OICI;FA;;;BA)(A;OICI;FA;;;SY)'
 # Users read and run what is there.
 $ProgramSecurity = 'O:BAD:P(A;OICI;FA;;;BA)(A;OICI;FA;;;SY)(A;OICI;0x1200a9;;;BU)'
 
-# Owners that an unelevated program can never be: administrators, the system, and
-# Windows' installer.
+# Owners that an unelevated program can never be: administrators, the system, and Windows' installer.
 $TrustedOwners = @('S-1-5-32-544', 'S-1-5-18', 'S-1-5-80-956008885-3418522649-1831038044-1853292631-2271478464')
 
 # The user reads. Nobody but administrators adds a name to a folder of ours or takes
@@ -19,9 +18,8 @@ function Get-FolderSecurity {
     'O:BAD:P(A;OICI;FA;;;BA)(A;OICI;FA;;;SY)(A;OICI;0x1200a9;;;{0})' -f $Sid
 }
 
-# The one file that the user writes: contents and attributes, but neither its name nor
-# its rights (read and write, 0x120089 and 0x120116). It is always there, so the user
-# needs no right on the folder.
+# The one file that the user writes: contents and attributes, but neither its name nor its rights (read and
+# write, 0x120089 and 0x120116). It is always there, so the user needs no right on the folder.
 function Get-SelectionSecurity {
     param([string] $Sid)
     'O:BAD:P(A;;FA;;;BA)(A;;FA;;;SY)(A;;0x12019f;;;{0})' -f $Sid
@@ -34,10 +32,9 @@ function Get-Hash {
     [System.BitConverter]::ToString($algorithm.ComputeHash($Bytes)).Replace('-', '').ToLowerInvariant()
 }
 
-# A link or a junction in the place of the file or of its folder would make this
-# process, as SYSTEM, read what its user chose. Asked before the file is opened and
-# again while it is open; whoever changes it in between gains an answer that names
-# nothing of what was read. Bytes beyond ASCII become '?', which no form allows.
+# A link or a junction in the place of the file or of its folder would make this process, as SYSTEM, read what
+# its user chose. Asked before the file is opened and again while it is open; whoever changes it in between
+# gains an answer that names nothing of what was read. Bytes beyond ASCII become '?', which no form allows.
 function Read-Selection {
     param([string] $Sid)
     $folder = (Get-InstalledFolder) + '\' + $Sid + '\inbox'
@@ -70,9 +67,7 @@ function Test-OwnFolder {
     param([string] $Path)
     if (Test-WinFile -Path $Path) { return $false }
     try {
-        if (Test-WinFolder -Path $Path) {
-            Assert-WinFolder -Path $Path
-        }
+        if (Test-WinFolder -Path $Path) { Assert-WinFolder -Path $Path }
         $true
     } catch {
         $false
@@ -88,13 +83,11 @@ function Set-SelectionFile {
 }
 
 # A program that runs can be moved, but neither overwritten nor deleted.
-function Set-ProgramFile {
+function Set-WinProgram {
     param([string] $Path, [byte[]] $Bytes)
     Write-WinFile -Path ($Path + '.new') -Bytes $Bytes
-    if (Test-WinFile -Path $Path) {
-        Move-WinFile -From $Path -To ($Path + '.old-' + (New-Ticket))
-    }
-    Move-WinFile -From ($Path + '.new') -To $Path
+    if ([System.IO.File]::Exists($Path)) { [System.IO.File]::Move($Path, $Path + '.old-' + (New-Ticket)) }
+    [System.IO.File]::Move($Path + '.new', $Path)
 }
 
 # Earlier versions of programs; one that still runs stays until the next call.
@@ -154,8 +147,7 @@ function Remove-ProgramFolder {
     }
 }
 
-# A folder and what is below it. What leads to another place is taken away and not
-# followed.
+# A folder and what is below it. What leads to another place is taken away and not followed.
 function Remove-Tree {
     param([string] $Path)
     if (-not (Test-WinLink -Path $Path)) {
@@ -169,10 +161,7 @@ function Remove-Tree {
     Remove-WinFolder -Path $Path
 }
 
-# ---- API boundary
-
-# Windows is asked, and not the environment, which any program of the user can change
-# for an elevated one too.
+# Windows is asked, and not the environment, which any program of the user can change for an elevated one too.
 function Get-WinPath {
     param([string] $Name)
     [Environment]::GetFolderPath($Name)
@@ -216,9 +205,7 @@ function Read-WinFile {
     param([string] $Path, [string] $Share)
     $stream = Open-WinFile -Path $Path -Mode 'Open' -Access 'Read' -Share $Share
     try {
-        if ($stream.Length -gt 33554432) {
-            throw ('{0} is larger than any file of wslmesh' -f $Path)
-        }
+        if ($stream.Length -gt 33554432) { throw ('{0} is larger than any file of wslmesh' -f $Path) }
         $memory = New-Object System.IO.MemoryStream
         $stream.CopyTo($memory)
         @{ Bytes = $memory.ToArray() }
@@ -280,11 +267,6 @@ function New-WinFile {
         [System.IO.FileShare]::None, 4096, [System.IO.FileOptions]::None, $rights)
 }
 
-function Move-WinFile {
-    param([string] $From, [string] $To)
-    [System.IO.File]::Move($From, $To)
-}
-
 # The user may have marked a file of theirs as read-only, or hold it open for a moment.
 # Only a plain file loses the mark: no attribute is written to where a link leads.
 function Remove-WinFile {
@@ -323,9 +305,7 @@ function Set-WinFolder {
     $rights = New-Object System.Security.AccessControl.DirectorySecurity
     $rights.SetSecurityDescriptorSddlForm($Security, $sections)
     if (-not [System.IO.Directory]::Exists($Path)) {
-        if ([System.IO.File]::Exists($Path)) {
-            throw ('{0} is a file; remove it' -f $Path)
-        }
+        if ([System.IO.File]::Exists($Path)) { throw ('{0} is a file; remove it' -f $Path) }
         [void] [System.IO.Directory]::CreateDirectory($Path, $rights)
     }
     Assert-WinFolder -Path $Path
@@ -334,9 +314,7 @@ function Set-WinFolder {
 
 function Assert-WinFolder {
     param([string] $Path)
-    if (Test-WinLink -Path $Path) {
-        throw ('{0} is a link to another place; remove it' -f $Path)
-    }
+    if (Test-WinLink -Path $Path) { throw ('{0} is a link to another place; remove it' -f $Path) }
     $security = [System.IO.Directory]::GetAccessControl($Path, [System.Security.AccessControl.AccessControlSections]::Owner)
     $owner = [string] $security.GetOwner([System.Security.Principal.SecurityIdentifier]).Value
     if ($TrustedOwners -cnotcontains $owner) {

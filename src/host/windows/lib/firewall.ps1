@@ -7,20 +7,9 @@ function Read-FirewallLedger {
     $values = Select-Named -Values (Get-LedgerValues -Sid $Sid) -Pattern '\Afirewall/wslmesh-[A-Za-z0-9-]{1,120}\z'
     $ledger = @{}
     foreach ($name in $values.Keys) {
-        if (@('windows', 'hyper-v') -ccontains $values[$name]) {
-            $ledger[$name.Substring(9)] = $values[$name]
-        }
+        if (@('windows', 'hyper-v') -ccontains $values[$name]) { $ledger[$name.Substring(9)] = $values[$name] }
     }
     $ledger
-}
-
-function ConvertTo-LedgerValues {
-    param([hashtable] $Ledger)
-    $values = @{}
-    foreach ($name in $Ledger.Keys) {
-        $values['firewall/' + $name] = $Ledger[$name]
-    }
-    $values
 }
 
 # The rule that a forward needs. What listens decides what it is for: the service of
@@ -31,16 +20,11 @@ function New-FirewallRule {
         Name = 'wslmesh-{0}-{1}-{2}-{3}' -f $Sid, $Forward.Protocol, $Forward.ListenPort, $Forward.ServedBy
         Store = 'windows'
         Protocol = @{ 'tcp' = 6; 'udp' = 17 }[$Forward.Protocol]
-        Port = [int] $Forward.ListenPort
-        Local = '*'
+        Port = [int] $Forward.ListenPort; Local = '*'
         Remote = @{ 'local' = 'LocalSubnet'; 'full' = '*' }[$Forward.Firewall]
-        Program = ''
-        Service = ''
-        Profiles = $Profiles
+        Program = ''; Service = ''; Profiles = $Profiles
     }
-    if ($Forward.Address -cne '0.0.0.0') {
-        $rule.Local = $Forward.Address
-    }
+    if ($Forward.Address -cne '0.0.0.0') { $rule.Local = $Forward.Address }
     if ($Forward.ServedBy -ceq 'guest') {
         $rule.Store = 'hyper-v'
     } elseif ($Forward.ServedBy -ceq 'relay') {
@@ -52,10 +36,9 @@ function New-FirewallRule {
     $rule
 }
 
-# Wanted rules by their names. None where nothing of ours listens: a port that is
-# opened for another tool's port proxy rule would let the network in there. One rule
-# serves forwards that differ in their listen addresses alone, for all of these and with
-# the wider scope.
+# Wanted rules by their names. None where nothing of ours listens: a port that is opened for another tool's
+# port proxy rule would let the network in there. One rule serves forwards that differ in their listen
+# addresses alone, for all of these and with the wider scope.
 function Get-WantedFirewall {
     param([object[]] $Forwards, [hashtable] $Owned, [string] $Sid, [int] $Profiles, [hashtable] $Programs)
     $wanted = [ordered] @{}
@@ -69,9 +52,7 @@ function Get-WantedFirewall {
         if ($wanted.Contains($rule.Name)) {
             $other = $wanted[$rule.Name]
             $rule.Local = Join-Local -One $other.Local -Other $rule.Local
-            if ($other.Remote -ceq '*') {
-                $rule.Remote = '*'
-            }
+            if ($other.Remote -ceq '*') { $rule.Remote = '*' }
         }
         $wanted[$rule.Name] = $rule
     }
@@ -121,9 +102,7 @@ function New-FirewallPlan {
     foreach ($name in $Ledger.Keys) {
         if ($Found.ContainsKey($name)) {
             $plan.Before[$name] = $Ledger[$name]
-            if (-not $Wanted.Contains($name)) {
-                $plan.Removed += $name
-            }
+            if (-not $Wanted.Contains($name)) { $plan.Removed += $name }
         }
     }
     foreach ($name in $Wanted.Keys) {
@@ -159,9 +138,7 @@ function Test-PortList {
         if ($part -cmatch '\A\s*(?<first>[0-9]{1,5})(?:-(?<last>[0-9]{1,5}))?\s*\z') {
             $first = [int] $Matches['first']
             $last = $first
-            if ($Matches.ContainsKey('last')) {
-                $last = [int] $Matches['last']
-            }
+            if ($Matches.ContainsKey('last')) { $last = [int] $Matches['last'] }
             if (($Port -ge $first) -and ($Port -le $last)) { return $true }
         }
     }
@@ -190,9 +167,7 @@ function Find-Blocks {
         foreach ($block in $Blocks) {
             if (($lines.Count -lt 20) -and (Test-Block -Rule $Wanted[$name] -Block $block)) {
                 $line = '{0} (port {1})' -f $block.Name, $Wanted[$name].Port
-                if ($lines -cnotcontains $line) {
-                    $lines += $line
-                }
+                if ($lines -cnotcontains $line) { $lines += $line }
             }
         }
     }
@@ -213,15 +188,8 @@ function New-FirewallAnswer {
 function Select-Names {
     param([System.Collections.IDictionary] $Wanted, [hashtable] $Ledger, [string] $Store)
     $names = @{}
-    foreach ($name in $Wanted.Keys) {
-        if ($Wanted[$name].Store -ceq $Store) {
-            $names[$name] = $true
-        }
-    }
-    foreach ($name in $Ledger.Keys) {
-        if ($Ledger[$name] -ceq $Store) {
-            $names[$name] = $true
-        }
+    foreach ($name in @($Wanted.Keys) + @($Ledger.Keys)) {
+        if (($Ledger[$name] -ceq $Store) -or ($Wanted.Contains($name) -and ($Wanted[$name].Store -ceq $Store))) { $names[$name] = $true }
     }
     $names
 }
@@ -240,9 +208,8 @@ function Read-Firewall {
     $read
 }
 
-# Makes one change after the other; what fails is told at the end, and the others are
-# made. A rule that is replaced is removed first: names need not be unique. Returns a
-# line for each that failed.
+# Makes one change after the other; what fails is told at the end, and the others are made. A rule that is
+# replaced is removed first: names need not be unique. Returns a line for each that failed.
 function Invoke-FirewallPlan {
     param([hashtable] $Plan, [System.Collections.IDictionary] $Wanted, [hashtable] $Found)
     foreach ($name in @($Plan.Removed) + @($Plan.Replaced)) {
@@ -332,8 +299,8 @@ function Update-Firewall {
     $read = Read-Firewall -Windows $windows -HyperV $hyperV -Blocking ($Wanted.Count -gt 0)
     $plan = New-FirewallPlan -Wanted $Wanted -Found $read.Found -Ledger $ledger
     $script:Step = 'write the ledger before the firewall'
-    $before = ConvertTo-LedgerValues -Ledger $plan.Before
-    Set-LedgerValues -Sid $Sid -Old (ConvertTo-LedgerValues -Ledger $ledger) -New $before
+    $before = Add-Prefix -Values $plan.Before -Prefix 'firewall/'
+    Set-LedgerValues -Sid $Sid -Old (Add-Prefix -Values $ledger -Prefix 'firewall/') -New $before
     $problems = @()
     if ($plan.Changes -gt 0) {
         $script:Step = 'change the firewall'
@@ -344,15 +311,11 @@ function Update-Firewall {
     $script:Step = 'write the ledger after the firewall'
     $after = @{}
     foreach ($name in $plan.Before.Keys) {
-        if ($read.Found.ContainsKey($name)) {
-            $after['firewall/' + $name] = $plan.Before[$name]
-        }
+        if ($read.Found.ContainsKey($name)) { $after['firewall/' + $name] = $plan.Before[$name] }
     }
     Set-LedgerValues -Sid $Sid -Old $before -New $after
     $answer = New-FirewallResult -Wanted $Wanted -Plan $plan -Found $read.Found -Problems $problems
-    if (($answer['state'] -ceq 'done') -and ($null -ne $read.Override)) {
-        $answer['detail'] = $read.Override
-    }
+    if (($answer['state'] -ceq 'done') -and ($null -ne $read.Override)) { $answer['detail'] = $read.Override }
     $answer['blocks'] = @(Find-Blocks -Wanted $Wanted -Blocks $read.Blocks) + @($read.Shut)
     $answer['profiles'] = @(ConvertTo-ProfileNames -Bits $read.Current)
     $answer['covered'] = ($read.Current -band $Profiles) -eq ($read.Current -band 7)
@@ -387,13 +350,10 @@ function Get-Programs {
 # Adds a rule to the list of its name.
 function Add-Found {
     param([hashtable] $Found, [hashtable] $Rule)
-    if (-not $Found.ContainsKey($Rule.Name)) {
-        $Found[$Rule.Name] = @()
-    }
+    if (-not $Found.ContainsKey($Rule.Name)) { $Found[$Rule.Name] = @() }
     $Found[$Rule.Name] += $Rule
 }
 
-# ---- API boundary
 # The firewall of Windows, by its COM objects: fast, never localised, without WMI. Rules
 # that group policy makes are not among them.
 
@@ -401,33 +361,24 @@ function Add-Found {
 function Read-WinFirewallRule {
     param($Rule)
     @{
-        Name = [string] $Rule.Name
-        Enabled = [bool] $Rule.Enabled
-        Inbound = ([int] $Rule.Direction) -eq 1
-        Allow = ([int] $Rule.Action) -eq 1
-        Protocol = [int] $Rule.Protocol
-        LocalPorts = [string] $Rule.LocalPorts
-        RemotePorts = [string] $Rule.RemotePorts
-        LocalAddresses = [string] $Rule.LocalAddresses
-        Remote = [string] $Rule.RemoteAddresses
+        Name = [string] $Rule.Name; Enabled = [bool] $Rule.Enabled; Inbound = ([int] $Rule.Direction) -eq 1
+        Allow = ([int] $Rule.Action) -eq 1; Protocol = [int] $Rule.Protocol
+        LocalPorts = [string] $Rule.LocalPorts; RemotePorts = [string] $Rule.RemotePorts
+        LocalAddresses = [string] $Rule.LocalAddresses; Remote = [string] $Rule.RemoteAddresses
         Program = [Environment]::ExpandEnvironmentVariables([string] $Rule.ApplicationName)
-        Service = [string] $Rule.ServiceName
-        Profiles = [int] $Rule.Profiles
+        Service = [string] $Rule.ServiceName; Profiles = [int] $Rule.Profiles
     }
 }
 
-# Rules with one of the names, enabled Block rules for what comes in, and the state of
-# the profiles that Windows' networks have now. The list is hundreds of rules long: it
-# is read when something is asked of it.
+# Rules with one of the names, enabled Block rules for what comes in, and the state of the profiles that
+# Windows' networks have now. The list is hundreds of rules long: it is read when something is asked of it.
 function Get-WinFirewall {
     param([hashtable] $Names, [bool] $Blocking)
     $found = @{}
     $blocks = @()
     $policy = New-Object -ComObject 'HNetCfg.FwPolicy2'
     $rules = @()
-    if ($Blocking -or ($Names.Count -gt 0)) {
-        $rules = $policy.Rules
-    }
+    if ($Blocking -or ($Names.Count -gt 0)) { $rules = $policy.Rules }
     foreach ($rule in $rules) {
         if ($Names.ContainsKey([string] $rule.Name)) {
             Add-Found -Found $found -Rule (Read-WinFirewallRule -Rule $rule)
@@ -457,9 +408,7 @@ function Add-WinFirewallRule {
     $new.Description = 'A forward into WSL. Made and removed by wslmesh.'
     $new.Grouping = 'wslmesh'
     $new.ApplicationName = $Rule.Program
-    if ($Rule.Service -cne '') {
-        $new.ServiceName = $Rule.Service
-    }
+    if ($Rule.Service -cne '') { $new.ServiceName = $Rule.Service }
     $new.Protocol = $Rule.Protocol
     $new.LocalPorts = [string] $Rule.Port
     $new.LocalAddresses = $Rule.Local
@@ -482,10 +431,7 @@ function Remove-WinFirewallRule {
 }
 
 # The firewall of guests. Windows has no other way to it than cmdlets, which ask WMI.
-function Test-WinGuestFirewall {
-    $null -ne (Get-Command -Name 'New-NetFirewallHyperVRule' -ErrorAction 'SilentlyContinue')
-}
-
+#
 # Text of a property that not every Windows has; a list becomes one text.
 function Read-Property {
     param($Object, [string] $Name)
@@ -506,24 +452,16 @@ function Read-WinGuestRule {
     }
     # One that does not tell its profiles holds in all of them.
     $profiles = 0
-    if (@('', 'Any', '0') -contains $text['Profiles']) {
-        $profiles = 7
-    }
+    if (@('', 'Any', '0') -contains $text['Profiles']) { $profiles = 7 }
     foreach ($part in $text['Profiles'].Split(',')) {
         $profiles = $profiles -bor [int] $ProfileBits[$part.Trim()]
     }
     @{
-        Name = $text['Name']
-        Enabled = $text['Enabled'] -eq 'True'
-        Inbound = $text['Direction'] -eq 'Inbound'
+        Name = $text['Name']; Enabled = $text['Enabled'] -eq 'True'; Inbound = $text['Direction'] -eq 'Inbound'
         Allow = $text['Action'] -eq 'Allow'
         Protocol = [int] @{ 'TCP' = 6; '6' = 6; 'UDP' = 17; '17' = 17 }[$text['Protocol']]
-        LocalPorts = $text['LocalPorts']
-        RemotePorts = $text['RemotePorts']
-        LocalAddresses = $text['LocalAddresses']
-        Remote = $text['RemoteAddresses']
-        Program = ''
-        Service = ''
+        LocalPorts = $text['LocalPorts']; RemotePorts = $text['RemotePorts']
+        LocalAddresses = $text['LocalAddresses']; Remote = $text['RemoteAddresses']; Program = ''; Service = ''
         Profiles = $profiles
     }
 }

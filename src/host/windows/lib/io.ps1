@@ -1,8 +1,7 @@
 # Input and output, locks, the clock, programs and commands with a limit, and the start.
 
-# Windows PowerShell 5.1 runs this file. Nothing here may use the automatic
-# variable for pipeline input: merely naming it makes 5.1 swallow standard input
-# before the first line runs.
+# Windows PowerShell 5.1 runs this file. Nothing here may use the automatic variable for pipeline input:
+# merely naming it makes 5.1 swallow standard input before the first line runs.
 #
 # Order of the file: what is this script's own, then what scripts share, by subject, last
 # the line that starts it. Whatever is asked of Windows goes through functions whose noun
@@ -23,9 +22,7 @@ $script:Step = 'start'
 # nobody else may open; elsewhere a name, which any program could hold.
 function Enter-SyncLock {
     $folder = Get-InstalledFolder
-    if (Test-WinFolder -Path $folder) {
-        return Enter-WinFileLock -Path ($folder + '\sync.lock')
-    }
+    if (Test-WinFolder -Path $folder) { return Enter-WinFileLock -Path ($folder + '\sync.lock') }
     Enter-WinLock -Name 'Global\wslmesh-portproxy'
 }
 
@@ -33,8 +30,6 @@ function Enter-SyncLock {
 function New-Ticket {
     Get-Random -Minimum 1 -Maximum 2147483647
 }
-
-# ---- API boundary
 
 function Write-WinOutput {
     param([string] $Text)
@@ -98,13 +93,9 @@ function Enter-WinFileLock {
             return New-WinFile -Path $Path -Mode 'OpenOrCreate' -Security $OwnSecurity
         } catch {
             $cause = $_.Exception.GetBaseException()
-            if ([int] $cause.HResult -ne -2147024864) {
-                throw ('the lock {0} cannot be taken ({1})' -f $Path, $cause.Message)
-            }
+            if ([int] $cause.HResult -ne -2147024864) { throw ('the lock {0} cannot be taken ({1})' -f $Path, $cause.Message) }
         }
-        if ($clock.ElapsedMilliseconds -ge 5000) {
-            throw 'another sync still runs (waited 5 s)'
-        }
+        if ($clock.ElapsedMilliseconds -ge 5000) { throw 'another sync still runs (waited 5 s)' }
         Wait-Win -Milliseconds 100
     }
 }
@@ -112,9 +103,7 @@ function Enter-WinFileLock {
 # A lock of either kind: a file is free when it is closed.
 function Exit-WinLock {
     param($Lock)
-    if ($Lock -is [System.Threading.Mutex]) {
-        $Lock.ReleaseMutex()
-    }
+    if ($Lock -is [System.Threading.Mutex]) { $Lock.ReleaseMutex() }
     $Lock.Dispose()
 }
 
@@ -192,9 +181,7 @@ function Start-WinProgram {
 # it is not, Code is $null.
 function Wait-WinProgram {
     param([hashtable] $Started, [long] $Milliseconds)
-    if (-not $Started.Process.WaitForExit([int] [Math]::Max(1000, $Milliseconds))) {
-        return @{ Ended = $false; Code = $null }
-    }
+    if (-not $Started.Process.WaitForExit([int] [Math]::Max(1000, $Milliseconds))) { return @{ Ended = $false; Code = $null } }
     $code = $null
     try {
         $code = $Started.Process.ExitCode
@@ -245,6 +232,4 @@ function Stop-WinPrograms {
 
 # A test reads this file with the dot operator, which starts nothing, and puts its own
 # functions in the place of those that touch Windows.
-if ($MyInvocation.InvocationName -cne '.') {
-    Invoke-Script
-}
+if ($MyInvocation.InvocationName -cne '.') { Invoke-Script }

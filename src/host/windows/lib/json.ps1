@@ -17,9 +17,7 @@ function ConvertTo-AsciiJson {
 # The kind of exception says that what came in is at fault.
 function Assert-Valid {
     param([bool] $Value, [string] $Message)
-    if (-not $Value) {
-        throw (New-Object System.IO.InvalidDataException($Message))
-    }
+    if (-not $Value) { throw (New-Object System.IO.InvalidDataException($Message)) }
 }
 
 function ConvertFrom-RequestText {

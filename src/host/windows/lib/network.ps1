@@ -1,18 +1,15 @@
 # Where the guest is, Windows' own network, and what Windows says of its ports.
-
-# Where the guest is, as WSL has it on record. The guest's address lies in a key that
-# its user can write, so it counts only inside the network that WSL's service made,
-# whose keys administrators alone can write: a forward must never lead to Windows
-# itself or to another machine.
-
+#
+# Where the guest is, as WSL has it on record. The guest's address lies in a key that its user can write, so
+# it counts only inside the network that WSL's service made, whose keys administrators alone can write: a
+# forward must never lead to Windows itself or to another machine.
 function ConvertTo-Number {
     param([string] $Address)
     $bytes = [System.Net.IPAddress]::Parse($Address).GetAddressBytes()
     ([long] $bytes[0] * 16777216) + ([long] $bytes[1] * 65536) + ([long] $bytes[2] * 256) + [long] $bytes[3]
 }
 
-# What keeps the guest's address from being known, or ''; no text of the registry is
-# quoted.
+# What keeps the guest's address from being known, or ''; no text of the registry is quoted.
 function Find-GuestProblem {
     param([string] $Address, [string] $Network, [string] $Gateway)
     $parts = [regex]::Match($Network, '\A(?<base>' + $AddressPattern + ')/(?<length>[1-9][0-9]?)\z')
@@ -36,14 +33,6 @@ function Find-GuestProblem {
     ''
 }
 
-# The address, or what keeps it from being known.
-function Select-Guest {
-    param([string] $Address, [string] $Network, [string] $Gateway)
-    $problem = Find-GuestProblem -Address $Address -Network $Network -Gateway $Gateway
-    if ($problem -cne '') { return @{ Address = $null; Problem = $problem } }
-    @{ Address = $Address; Problem = $null }
-}
-
 function Get-UserGuestAddress {
     param([string] $Sid)
     Get-WinUserValue -Sid $Sid -Path 'Software\Microsoft\Windows\CurrentVersion\Lxss' -Name 'NatIpAddress'
@@ -55,58 +44,48 @@ function Get-GuestNetwork {
     @{ 'NatNetwork' = [string] $values['NatNetwork']; 'NatGatewayIpAddress' = [string] $values['NatGatewayIpAddress'] }
 }
 
+# The guest's address, or what keeps it from being known.
+function Find-Guest {
+    param([string] $Sid)
+    $network = Get-GuestNetwork
+    $address = Get-UserGuestAddress -Sid $Sid
+    $problem = Find-GuestProblem -Address $address -Network $network['NatNetwork'] -Gateway $network['NatGatewayIpAddress']
+    if ($problem -cne '') { return @{ Address = $null; Problem = $problem } }
+    @{ Address = $address; Problem = $null }
+}
+
 # Interfaces that the facts may be about. The MTU of WSL's own switch is the result
 # of the others' and not its cause, and its address leads to WSL alone.
 function Select-Connected {
     param([object[]] $Interfaces)
-    foreach ($interface in $Interfaces) {
-        if ($interface.Up -and (-not $interface.Loopback) -and
-            (-not $interface.Name.StartsWith('vEthernet (WSL', [System.StringComparison]::OrdinalIgnoreCase))) {
-            $interface
-        }
-    }
+    $Interfaces | Where-Object { $_.Up -and (-not $_.Loopback) -and ($_.Name -notlike 'vEthernet (WSL*') }
 }
 
-# The address on Windows' default route, or $null. Approximate where several
-# interfaces have a gateway: Windows prefers the lowest metric, which .NET does not
-# tell, so the lowest IPv4 interface index is taken.
+# The address on Windows' default route, or $null. Approximate where several interfaces have a gateway:
+# Windows prefers the lowest metric, which .NET does not tell, so the lowest IPv4 interface index is taken.
 function Select-DefaultAddress {
     param([object[]] $Interfaces)
-    $best = $null
-    foreach ($interface in $Interfaces) {
-        if ($interface.Gateway -and ($interface.Addresses.Count -gt 0) -and
-            (($null -eq $best) -or ($interface.Index -lt $best.Index))) {
-            $best = $interface
-        }
-    }
-    if ($null -eq $best) { return $null }
-    $best.Addresses[0]
+    $routed = @($Interfaces | Where-Object { $_.Gateway -and ($_.Addresses.Count -gt 0) } | Sort-Object -Property { $_.Index })
+    if ($routed.Count -eq 0) { return $null }
+    $routed[0].Addresses[0]
 }
 
 # WSL copies the lowest MTU of the connected interfaces to the guest's eth0. An MTU
 # that is not positive is none: .NET makes -1 of "no limit".
 function Select-LowestMtu {
     param([object[]] $Interfaces)
-    $lowest = $null
-    foreach ($interface in $Interfaces) {
-        if (($interface.Mtu -gt 0) -and (($null -eq $lowest) -or ($interface.Mtu -lt $lowest['mtu']))) {
-            $lowest = [ordered] @{ 'name' = $interface.Name; 'mtu' = $interface.Mtu }
-        }
-    }
-    $lowest
+    $limited = @($Interfaces | Where-Object { $_.Mtu -gt 0 } | Sort-Object -Property { $_.Mtu }, { $_.Index })
+    if ($limited.Count -eq 0) { return $null }
+    [ordered] @{ 'name' = $limited[0].Name; 'mtu' = $limited[0].Mtu }
 }
 
 # What netsh prints for a file of lines.
 function Invoke-Netsh {
     param([string] $Path)
     $run = Invoke-WinProgram -Path ((Get-WinPath -Name 'System') + '\netsh.exe') -Arguments ('-f "' + $Path + '"') -Seconds 50
-    if ($null -eq $run.Code) {
-        throw ('netsh did not run ({0})' -f $run.Error)
-    }
+    if ($null -eq $run.Code) { throw ('netsh did not run ({0})' -f $run.Error) }
     $run.Text
 }
-
-# ---- API boundary
 
 # .NET and not the cmdlets of the Net family: those ask WMI, which is slow to load
 # and hangs where it is broken. Approximate: .NET has one MTU for an adapter, which
@@ -136,14 +115,16 @@ function Read-WinInterface {
         }
     })
     @{
-        Index = [long] $ipv4.Index
-        Name = [string] $Interface.Name
+        Index = [long] $ipv4.Index; Name = [string] $Interface.Name
         Up = ([string] $Interface.OperationalStatus) -ceq 'Up'
         Loopback = ([string] $Interface.NetworkInterfaceType) -ceq 'Loopback'
-        Mtu = [long] $ipv4.Mtu
-        Gateway = $gateways.Count -gt 0
-        Addresses = $addresses
+        Mtu = [long] $ipv4.Mtu; Gateway = $gateways.Count -gt 0; Addresses = $addresses
     }
+}
+
+# Windows 10 has no firewall for guests: its cmdlets are missing there.
+function Test-WinGuestFirewall {
+    $null -ne (Get-Command -Name 'New-NetFirewallHyperVRule' -ErrorAction 'SilentlyContinue')
 }
 
 # The name of the enumeration's member is never localised.
@@ -178,9 +159,7 @@ function Get-WinListeners {
     $properties = [System.Net.NetworkInformation.IPGlobalProperties]::GetIPGlobalProperties()
     foreach ($endpoint in $properties.GetActiveTcpListeners()) {
         $port = [string] $endpoint.Port
-        if (-not $found.ContainsKey($port)) {
-            $found[$port] = @()
-        }
+        if (-not $found.ContainsKey($port)) { $found[$port] = @() }
         $found[$port] += [string] $endpoint.Address
     }
     $found

@@ -81,18 +81,14 @@ function ConvertTo-PolicyTable {
     Assert-Form -Value $policy.Distribution -Pattern $DistributionPattern -Place 'policy.distribution'
     Assert-List -Value $policy.Grants -Most 200 -Place 'policy.grants'
     [ordered] @{
-        'version' = 1
-        'package' = $policy.Package
-        'distribution' = $policy.Distribution
+        'version' = 1; 'package' = $policy.Package; 'distribution' = $policy.Distribution
         'logon' = $policy.Logon
         'profiles' = @(ConvertTo-ProfileNames -Bits $policy.Profiles)
         'grants' = @(foreach ($grant in $policy.Grants) {
             [ordered] @{
-                'protocol' = $grant.Protocol
-                'listen-address' = $grant.Address
+                'protocol' = $grant.Protocol; 'listen-address' = $grant.Address
                 'listen-ports' = @($grant.Listen.First, $grant.Listen.Last)
-                'connect-ports' = @($grant.Connect.First, $grant.Connect.Last)
-                'firewall' = $grant.Firewall
+                'connect-ports' = @($grant.Connect.First, $grant.Connect.Last); 'firewall' = $grant.Firewall
             }
         })
     }
@@ -139,15 +135,12 @@ function Find-Grant {
 function New-Refused {
     param([hashtable] $Forward, [string] $Reason)
     [ordered] @{
-        'protocol' = $Forward.Protocol
-        'listen-port' = $Forward.ListenPort
-        'connect-port' = $Forward.ConnectPort
-        'reason' = $Reason
+        'protocol' = $Forward.Protocol; 'listen-port' = $Forward.ListenPort
+        'connect-port' = $Forward.ConnectPort; 'reason' = $Reason
     }
 }
 
-# The policy of this user as the registry has it. A policy that cannot be read is no
-# fault of the request.
+# The policy of this user as the registry has it. A policy that cannot be read is no fault of the request.
 function ConvertTo-InstalledPolicy {
     param([string] $Text)
     try {
@@ -173,8 +166,7 @@ function Get-PolicyText {
 function New-Installed {
     param([string] $Package, [hashtable] $Hashes)
     [ordered] @{
-        'version' = $Package
-        'contract' = $Contract
+        'version' = $Package; 'contract' = $Contract
         'files' = @(foreach ($name in $InstalledFiles) {
             [ordered] @{ 'name' = $name; 'sha256' = $Hashes[$name] }
         })
@@ -225,18 +217,15 @@ function Get-InstalledRelay {
     $null
 }
 
-# Where things are: Windows' own programs, ours, and what belongs to the user.
+# Where things are: this script with the files that belong to it, Windows' own programs, ours, and what belongs to
+# the user.
 function Get-Places {
     $user = (Get-WinPath -Name 'LocalApplicationData') + '\wslmesh'
     $windowless = (Get-WinPath -Name 'ProgramFiles') + '\WSL\wslg.exe'
-    if (-not (Test-WinFile -Path $windowless)) {
-        $windowless = $null
-    }
+    if (-not (Test-WinFile -Path $windowless)) { $windowless = $null }
     @{
-        System = Get-WinPath -Name 'System'
-        Program = Get-InstalledFolder
-        Windowless = $windowless
-        User = $user
-        Staging = $user + '\staging'
+        Source = $PSScriptRoot
+        System = Get-WinPath -Name 'System'; Program = Get-InstalledFolder; Windowless = $windowless
+        User = $user; Staging = $user + '\staging'
     }
 }

@@ -1,22 +1,7 @@
-# Forwards, which rules of Windows' port proxy are ours, what has to change, and the sync
-# that changes it.
+# Forwards, which rules of Windows' port proxy are ours, what has to change, and the sync that changes it.
 
-function New-Forward {
-    param([string] $Protocol, [string] $Address, [int] $ListenPort, [int] $ConnectPort, [string] $ServedBy, [string] $Firewall)
-    @{
-        Protocol = $Protocol
-        Address = $Address
-        ListenPort = $ListenPort
-        ConnectPort = $ConnectPort
-        ServedBy = $ServedBy
-        Firewall = $Firewall
-        Listener = '{0}/{1}' -f $Address, $ListenPort
-    }
-}
-
-# Who serves a forward depends on the mode: the port proxy and the relay lead to a
-# guest behind NAT, and would take the port from a guest that shares it with Windows.
-# The port proxy knows TCP alone.
+# Who serves a forward depends on the mode: the port proxy and the relay lead to a guest behind NAT, and would
+# take the port from a guest that shares it with Windows. The port proxy knows TCP alone.
 function Test-ServedBy {
     param([string] $Mode, [string] $Protocol, [string] $ServedBy)
     if ($Mode -ceq 'mirrored') { return $ServedBy -ceq 'guest' }
@@ -42,11 +27,19 @@ function Select-Named {
     param([hashtable] $Values, [string] $Pattern)
     $selected = @{}
     foreach ($name in $Values.Keys) {
-        if ($name -cmatch $Pattern) {
-            $selected[$name] = $Values[$name]
-        }
+        if ($name -cmatch $Pattern) { $selected[$name] = $Values[$name] }
     }
     $selected
+}
+
+# The entries of a table under longer names.
+function Add-Prefix {
+    param([hashtable] $Values, [string] $Prefix)
+    $longer = @{}
+    foreach ($name in $Values.Keys) {
+        $longer[$Prefix + $name] = $Values[$name]
+    }
+    $longer
 }
 
 # Registry values whose name is a listener; anything else cannot be in our way.
@@ -54,10 +47,9 @@ function Read-ProxyRules {
     Select-Named -Values (Get-PortProxyValues) -Pattern $ListenerPattern
 }
 
-# The ledger's own values. 'tcp/<listener>' names the target that a rule has;
-# 'pending/tcp/<listener>' the one it is about to get. With both on record a run
-# that is killed while it re-points a rule still knows the rule as its own.
-# Other names belong to other versions and stay.
+# The ledger's own values. 'tcp/<listener>' names the target that a rule has; 'pending/tcp/<listener>' the one
+# it is about to get. With both on record a run that is killed while it re-points a rule still knows the rule
+# as its own. Other names belong to other versions and stay.
 function Read-Ledger {
     param([string] $Sid)
     Select-Named -Values (Get-LedgerValues -Sid $Sid) -Pattern '\A(?:pending/)?tcp/'
@@ -85,9 +77,7 @@ function Group-ByPort {
     foreach ($name in $Rules.Keys) {
         if (-not $Owned.ContainsKey($name)) {
             $port = $name.Split('/')[1]
-            if (-not $ports.ContainsKey($port)) {
-                $ports[$port] = @()
-            }
+            if (-not $ports.ContainsKey($port)) { $ports[$port] = @() }
             $ports[$port] += $name
         }
     }
@@ -108,28 +98,22 @@ function Find-Conflicts {
     }
 }
 
-# What to do, for rules and a ledger as they are. Before: the ledger as it must be on
-# record before the first rule changes. A rule of ours that exists stays where a foreign
-# one overlaps it (a client may be connected through it), and the foreign one is
-# reported all the same.
+# What to do, for rules and a ledger as they are. Before: the ledger as it must be on record before the first
+# rule changes. A rule of ours that exists stays where a foreign one overlaps it (a client may be connected
+# through it), and the foreign one is reported all the same.
 function New-Plan {
     param([System.Collections.IDictionary] $Wanted, [hashtable] $Rules, [hashtable] $Ledger)
     $owned = Select-Owned -Rules $Rules -Ledger $Ledger
     $foreign = Group-ByPort -Rules $Rules -Owned $owned
-    $plan = @{ Owned = $owned; Before = @{}; Added = @(); Changed = @(); Removed = @(); Kept = @(); Conflicts = @(); Changes = 0 }
+    $plan = @{ Owned = $owned; Before = Add-Prefix -Values $owned -Prefix 'tcp/'; Added = @(); Changed = @(); Removed = @(); Kept = @(); Conflicts = @(); Changes = 0 }
     foreach ($listener in $owned.Keys) {
-        $plan.Before['tcp/' + $listener] = $owned[$listener]
-        if (-not $Wanted.Contains($listener)) {
-            $plan.Removed += $listener
-        }
+        if (-not $Wanted.Contains($listener)) { $plan.Removed += $listener }
     }
     foreach ($listener in $Wanted.Keys) {
         $target = $Wanted[$listener]
         $found = @(Find-Conflicts -Foreign $foreign -Listener $listener)
         foreach ($conflict in $found) {
-            if ($plan.Conflicts -cnotcontains $conflict) {
-                $plan.Conflicts += $conflict
-            }
+            if ($plan.Conflicts -cnotcontains $conflict) { $plan.Conflicts += $conflict }
         }
         if ($owned[$listener] -ceq $target) {
             $plan.Kept += $listener
@@ -160,16 +144,6 @@ function Get-NetshLines {
             $line + ' protocol=tcp'
         }
     }
-}
-
-# The ledger once the work is done: what is ours and exists.
-function Get-LedgerAfter {
-    param([hashtable] $Owned)
-    $ledger = @{}
-    foreach ($listener in $Owned.Keys) {
-        $ledger['tcp/' + $listener] = $Owned[$listener]
-    }
-    $ledger
 }
 
 # What a bind and the listeners that there are say: '' for free. WSL's own relay, like
@@ -213,17 +187,11 @@ function Find-TakenPorts {
         $listen = $listener.Split('/')
         if ($ours.ContainsKey($listen[1])) { continue }
         $code = Get-WinBindError -Address $listen[0] -Port ([int] $listen[1])
-        if ($null -eq $holders) {
-            $holders = Get-WinListeners
-        }
+        if ($null -eq $holders) { $holders = Get-WinListeners }
         $there = @()
-        if ($holders.ContainsKey($listen[1])) {
-            $there = @($holders[$listen[1]])
-        }
+        if ($holders.ContainsKey($listen[1])) { $there = @($holders[$listen[1]]) }
         $kind = Get-TakenKind -ErrorCode $code -Address $listen[0] -Holders $there
-        if ($kind -cne '') {
-            @{ Listener = $listener; Address = $listen[0]; Port = [int] $listen[1]; Kind = $kind }
-        }
+        if ($kind -cne '') { @{ Listener = $listener; Address = $listen[0]; Port = [int] $listen[1]; Kind = $kind } }
     }
 }
 
@@ -246,11 +214,8 @@ function Add-Owners {
             }
         }
         [ordered] @{
-            'protocol' = 'tcp'
-            'listen-address' = $item.Address
-            'listen-port' = $item.Port
-            'kind' = $item.Kind
-            'owner' = $name
+            'protocol' = 'tcp'; 'listen-address' = $item.Address; 'listen-port' = $item.Port
+            'kind' = $item.Kind; 'owner' = $name
         }
     }
 }
@@ -264,15 +229,11 @@ function ConvertTo-Rule {
     $connectPort = $null
     if ($Target -cmatch '\A(?<host>[^/]+)/(?<port>[1-9][0-9]{0,4})\z') {
         $connectAddress = $Matches['host']
-        if ([int] $Matches['port'] -le 65535) {
-            $connectPort = [int] $Matches['port']
-        }
+        if ([int] $Matches['port'] -le 65535) { $connectPort = [int] $Matches['port'] }
     }
     [ordered] @{
-        'listen-address' = $listen[0].Replace('*', '0.0.0.0')
-        'listen-port' = [int] $listen[1]
-        'connect-address' = $connectAddress
-        'connect-port' = $connectPort
+        'listen-address' = $listen[0].Replace('*', '0.0.0.0'); 'listen-port' = [int] $listen[1]
+        'connect-address' = $connectAddress; 'connect-port' = $connectPort
     }
 }
 
@@ -354,9 +315,8 @@ function Get-UnchangedAnswer {
     New-UnchangedAnswer -State $State -Detail $Detail -Plan $read.Plan -Rules $read.Rules
 }
 
-# Ledger, rules, ledger: in this order a run that is killed leaves no rule that
-# its owner no longer knows. Returns the answer, and the rules of ours that exist. The
-# lock is the caller's.
+# Ledger, rules, ledger: in this order a run that is killed leaves no rule that its owner no longer knows.
+# Returns the answer, and the rules of ours that exist. The lock is the caller's.
 function Update-Rules {
     param([System.Collections.IDictionary] $Wanted, [hashtable] $Read, [string] $Sid)
     $plan = $Read.Plan
@@ -371,7 +331,7 @@ function Update-Rules {
     }
     $owned = Select-Owned -Rules $rules -Ledger $plan.Before
     $script:Step = 'write the ledger after the rules'
-    Set-LedgerValues -Sid $Sid -Old $plan.Before -New (Get-LedgerAfter -Owned $owned)
+    Set-LedgerValues -Sid $Sid -Old $plan.Before -New (Add-Prefix -Values $owned -Prefix 'tcp/')
     @{ Answer = New-ChangedAnswer -Wanted $Wanted -Plan $plan -Rules $rules -Owned $owned; Owned = $owned }
 }
 
@@ -397,9 +357,8 @@ function Sync-Rules {
     @{ Answer = $result.Answer; Owned = $result.Owned; Taken = $taken }
 }
 
-# Rules first, then the firewall, whose failure is its own; last the names of the programs
-# that hold our ports, which WMI tells: where that hangs the forwards are made, and it is
-# given up soon.
+# Rules first, then the firewall, whose failure is its own; last the names of the programs that hold our
+# ports, which WMI tells: where that hangs the forwards are made, and it is given up soon.
 function Sync-Forwards {
     param([object[]] $Forwards, $Guest, [string] $Sid, [int] $Profiles)
     $result = Sync-Rules -Wanted (Get-WantedRules -Forwards $Forwards -Guest $Guest) -Sid $Sid
@@ -425,9 +384,7 @@ function Set-LedgerValues {
     param([string] $Sid, [hashtable] $Old, [hashtable] $New)
     $values = [ordered] @{}
     foreach ($name in @($New.Keys | Sort-Object -Descending)) {
-        if ($Old[$name] -cne $New[$name]) {
-            $values[$name] = $New[$name]
-        }
+        if ($Old[$name] -cne $New[$name]) { $values[$name] = $New[$name] }
     }
     $removed = @($Old.Keys | Where-Object { -not $New.ContainsKey($_) })
     if ($values.Count + $removed.Count -gt 0) {
@@ -435,14 +392,12 @@ function Set-LedgerValues {
     }
 }
 
-# netsh takes its orders from a file, whatever their number. This process is elevated
-# and its %TEMP% belongs to the user: a program of the user without elevation could
-# rewrite a file there before netsh, elevated, reads it. So the file lies in the folder of
-# the user below Program Files, which administrators alone write: a file that a run leaves
-# there because it is stopped is replaced by the next, and goes with an uninstall. Where
-# nothing is installed it lies in Windows' own Temp, under a random name. It is born with
-# an access list (and an owner) that leaves out everyone but administrators and the
-# system, and must not exist before.
+# netsh takes its orders from a file, whatever their number. This process is elevated and its %TEMP% belongs
+# to the user: a program of the user without elevation could rewrite a file there before netsh, elevated,
+# reads it. So the file lies in the folder of the user below Program Files, which administrators alone write:
+# a file that a run leaves there because it is stopped is replaced by the next, and goes with an uninstall.
+# Where nothing is installed it lies in Windows' own Temp, under a random name. It is born with an access list
+# (and an owner) that leaves out everyone but administrators and the system, and must not exist before.
 function Invoke-NetshScript {
     param([string[]] $Lines, [string] $Sid)
     $path = (Get-InstalledFolder) + '\' + $Sid

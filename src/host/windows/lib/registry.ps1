@@ -80,8 +80,7 @@ function Set-WinRegistryValues {
     }
 }
 
-# Whole: with all that it holds. Otherwise a key with something in it stays: it is
-# somebody's.
+# Whole: with all that it holds. Otherwise a key with something in it stays: it is somebody's.
 function Remove-WinRegistryKey {
     param([string] $Path, [bool] $Whole)
     $machine = Open-WinHive -Name 'LocalMachine'
@@ -96,7 +95,5 @@ function Remove-WinRegistryKey {
     } finally {
         $key.Dispose()
     }
-    if ($count -eq 0) {
-        $machine.DeleteSubKey($Path, $false)
-    }
+    if ($count -eq 0) { $machine.DeleteSubKey($Path, $false) }
 }

@@ -29,17 +29,12 @@ function Get-TaskSecurity {
     'O:BAG:BAD:P(A;;FA;;;BA)(A;;FA;;;SY)(A;;GRGX;;;{0})' -f $Sid
 }
 
-function ConvertTo-XmlText {
-    param([string] $Text)
-    $Text.Replace('&', '&amp;').Replace('<', '&lt;').Replace('>', '&gt;').Replace('"', '&quot;')
-}
-
 # The names of elements are those of the task scheduler's schema ([MS-TSCH] 2.5).
 function New-TaskXml {
     param([string] $Description, [string] $Triggers, [string] $Principal, [string] $Instances, [string] $Limit, [hashtable] $Action, [string] $Folder)
     $lines = @(
         '<Task version="1.2" xmlns="http://schemas.microsoft.com/windows/2004/02/mit/task">'
-        '<RegistrationInfo><Author>wslmesh</Author><Description>{0}</Description></RegistrationInfo>' -f (ConvertTo-XmlText -Text $Description)
+        '<RegistrationInfo><Author>wslmesh</Author><Description>{0}</Description></RegistrationInfo>' -f [System.Security.SecurityElement]::Escape($Description)
         '<Triggers>{0}</Triggers>' -f $Triggers
         '<Principals><Principal id="Author">{0}</Principal></Principals>' -f $Principal
         '<Settings>'
@@ -53,9 +48,9 @@ function New-TaskXml {
         '<Priority>5</Priority>'
         '</Settings>'
         '<Actions Context="Author"><Exec>'
-        '<Command>{0}</Command>' -f (ConvertTo-XmlText -Text $Action.Program)
-        '<Arguments>{0}</Arguments>' -f (ConvertTo-XmlText -Text $Action.Arguments)
-        '<WorkingDirectory>{0}</WorkingDirectory>' -f (ConvertTo-XmlText -Text $Folder)
+        '<Command>{0}</Command>' -f [System.Security.SecurityElement]::Escape($Action.Program)
+        '<Arguments>{0}</Arguments>' -f [System.Security.SecurityElement]::Escape($Action.Arguments)
+        '<WorkingDirectory>{0}</WorkingDirectory>' -f [System.Security.SecurityElement]::Escape($Folder)
         '</Exec></Actions>'
         '</Task>'
     )
@@ -76,16 +71,17 @@ function Get-LogonTaskXml {
     New-TaskXml -Description ('Starts the distribution and keeps it, for ' + $Sid) -Triggers $trigger -Principal $principal -Instances 'IgnoreNew' -Limit 'PT0S' -Action $Action -Folder $Places.System
 }
 
-# Whether a text is the task's answer to this ticket.
-function Test-Ticket {
-    param([string] $Text, [int] $Ticket)
-    $Text.StartsWith(('{"version":1,"ticket":' + $Ticket + ','), [System.StringComparison]::Ordinal)
-}
-
+# The task may be reading the file.
 function Write-Selection {
     param([string] $Sid, [string] $Text)
-    $path = (Get-InstalledFolder) + '\' + $Sid + '\inbox\selection.json'
-    Write-WinFile -Path $path -Bytes ([System.Text.Encoding]::ASCII.GetBytes($Text))
+    for ($turn = 1; $true; $turn += 1) {
+        try {
+            return Write-WinFile -Path ((Get-InstalledFolder) + '\' + $Sid + '\inbox\selection.json') -Bytes ([System.Text.Encoding]::ASCII.GetBytes($Text))
+        } catch {
+            if ($turn -ge 20) { throw }
+        }
+        Wait-Win -Milliseconds 75
+    }
 }
 
 # The text of the last answer, or '' where there is none that can be read now: the
@@ -98,9 +94,10 @@ function Read-TaskAnswer {
 # The text of the answer with our ticket, or ''.
 function Wait-Answer {
     param([string] $Sid, [int] $Ticket, $Clock)
+    $start = '{"version":1,"ticket":' + $Ticket + ','
     do {
         $text = Read-TaskAnswer -Sid $Sid
-        if (Test-Ticket -Text $text -Ticket $Ticket) { return $text }
+        if ($text.StartsWith($start, [System.StringComparison]::Ordinal)) { return $text }
         Wait-Win -Milliseconds 75
     } while ($Clock.ElapsedMilliseconds -lt 10000)
     ''
@@ -112,7 +109,6 @@ function Get-TaskFacts {
     @{ Forward = Get-WinTask -Name ('forward-' + $Sid); Logon = Get-WinTask -Name ('logon-' + $Sid) }
 }
 
-# ---- API boundary
 # The task scheduler, through its COM interface: its cmdlets go through WMI, and the text
 # of schtasks.exe is localised.
 
@@ -135,8 +131,7 @@ function Get-WinTask {
         $task = Open-WinTask -Name $Name
         $action = $task.Definition.Actions.Item(1)
         @{
-            Enabled = [bool] $task.Enabled
-            Program = [string] $action.Path
+            Enabled = [bool] $task.Enabled; Program = [string] $action.Path
             Arguments = [string] $action.Arguments
         }
     } catch {
@@ -191,9 +186,7 @@ function Find-WinTask {
     param($Folder, [string] $Name)
     if ($null -eq $Folder) { return }
     foreach ($task in @($Folder.GetTasks(1))) {
-        if ([string] $task.Name -ceq $Name) {
-            $task
-        }
+        if ([string] $task.Name -ceq $Name) { $task }
     }
 }
 
@@ -207,9 +200,8 @@ function Set-WinTaskFolder {
     }
 }
 
-# Made anew and not updated, so that a task of this name that somebody else made keeps
-# neither its owner nor its rights. Flags: create (2), and no rights for the principal
-# beyond those that are given (16).
+# Made anew and not updated, so that a task of this name that somebody else made keeps neither its owner nor
+# its rights. Flags: create (2), and no rights for the principal beyond those that are given (16).
 function Set-WinTask {
     param([string] $Name, [string] $Xml, [string] $User, [int] $Logon, [string] $Security)
     Remove-WinTask -Name $Name
