@@ -40,9 +40,7 @@ function ConvertTo-OrderText {
     param([hashtable] $Request, [string] $Sid, [int] $Ticket, [long] $Until, [bool] $Agreed)
     $files = @()
     if ($Request.Action -ceq 'install') {
-        $files = @(foreach ($name in $InstalledFiles) {
-            [ordered] @{ 'name' = $name; 'sha256' = $Request.Hashes[$name] }
-        })
+        $files = @(foreach ($name in $InstalledFiles) { [ordered] @{ 'name' = $name; 'sha256' = $Request.Hashes[$name] } })
     }
     ConvertTo-AsciiJson -Answer ([ordered] @{
         'version' = 1; 'action' = $Request.Action; 'ticket' = $Ticket; 'user' = $Sid; 'answer-until' = $Until
@@ -200,13 +198,11 @@ function Add-Installation {
     $Answer['elevated'] = $Caller.Elevated
     $Answer['other-users'] = @($installation.Others)
     $Answer['policy'] = $installation.Policy
-    if ($null -ne $installation.Installed) {
+    $found = $installation.Installed
+    if ($null -ne $found) {
         $relay = $null
         if ($null -ne $installation.Hashes['wslmesh-relay.exe']) { $relay = $Places.Program + '\wslmesh-relay.exe' }
-        $Answer['installed'] = [ordered] @{
-            'version' = $installation.Installed.Version; 'contract' = $installation.Installed.Contract
-            'relay' = $relay
-        }
+        $Answer['installed'] = [ordered] @{ 'version' = $found.Version; 'contract' = $found.Contract; 'relay' = $relay }
     }
     $Answer
 }

@@ -93,9 +93,7 @@ function ConvertTo-Installed {
     } catch {
         throw ('the installation on Windows cannot be read ({0}); run "wslmesh host install" again' -f $_.Exception.Message)
     }
-    [ordered] @{
-        'version' = $version; 'contract' = $installed.'contract'; 'relay' = $Relay
-    }
+    [ordered] @{ 'version' = $version; 'contract' = $installed.'contract'; 'relay' = $Relay }
 }
 
 function Get-TaskProblem {

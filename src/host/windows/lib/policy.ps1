@@ -167,9 +167,7 @@ function New-Installed {
     param([string] $Package, [hashtable] $Hashes)
     [ordered] @{
         'version' = $Package; 'contract' = $Contract
-        'files' = @(foreach ($name in $InstalledFiles) {
-            [ordered] @{ 'name' = $name; 'sha256' = $Hashes[$name] }
-        })
+        'files' = @(foreach ($name in $InstalledFiles) { [ordered] @{ 'name' = $name; 'sha256' = $Hashes[$name] } })
     }
 }
 

@@ -239,9 +239,7 @@ function ConvertTo-Rule {
 
 function ConvertTo-Rules {
     param([System.Collections.IEnumerable] $Listeners, [hashtable] $Rules)
-    $list = @(foreach ($listener in $Listeners) {
-        ConvertTo-Rule -Listener $listener -Target $Rules[$listener]
-    })
+    $list = @(foreach ($listener in $Listeners) { ConvertTo-Rule -Listener $listener -Target $Rules[$listener] })
     $list | Sort-Object -Property { $_['listen-port'] }, { $_['listen-address'] }
 }
 
