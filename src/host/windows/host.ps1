@@ -348,7 +348,7 @@ function Invoke-Setup {
     }
 }
 
-# What keeps the elevated scripts from running at all, found before anybody is asked.
+# What keeps the elevated scripts from running at all, found before a prompt.
 function Find-Refusal {
     param([hashtable] $Request, [hashtable] $Caller, [hashtable] $Installation)
     if ($Request.Agreed -and (-not $Caller.Elevated)) {

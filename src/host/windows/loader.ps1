@@ -2,7 +2,7 @@
 # checked by pattern before they go in, and it reaches PowerShell as base64.
 $LoaderText = @'
 # Runs with administrator rights. Nothing is run, and nothing believed, that does not
-# have the hash that stands here; both files are read once, so what was checked is
+# have the hash that is given here; both files are read once, so what was checked is
 # what is used. Modules come from Windows' own folder alone.
 Set-StrictMode -Version Latest
 $ErrorActionPreference = 'Stop'

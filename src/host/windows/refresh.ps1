@@ -83,7 +83,7 @@ function ConvertTo-SelectionText {
 }
 
 # What HKLM says is installed, as the answer has it. Fields that another version may
-# have are passed over: that it is another one is told by its contract.
+# have are passed over: its contract says that it is another one.
 function ConvertTo-Installed {
     param([string] $Text, $Relay)
     try {
@@ -244,7 +244,7 @@ function Get-LocalAppData {
     $path
 }
 
-# How the last run of the task ended, for a person; '' where that cannot be told.
+# How the last run of the task ended, for a person; '' where that is unknown.
 function Get-TaskResult {
     param([string] $Sid)
     try {
@@ -254,7 +254,7 @@ function Get-TaskResult {
     }
 }
 
-# The facts are extras: one that cannot be told is $null.
+# The facts are extras: one that is unknown is $null.
 function Get-NetworkFacts {
     $facts = @{ Address = $null; Mtu = $null }
     try {

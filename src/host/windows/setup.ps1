@@ -310,7 +310,7 @@ function Invoke-Order {
     $caller = Get-WinCaller
     if (-not $caller.Elevated) { return 22 }
     $order = ConvertTo-Order -Text $Text
-    # Before the question: what is agreed to must not change while somebody reads.
+    # Before the question: what is agreed to must not change while it is read.
     $files = Read-Files -Order $order -Staging $Folder
     if ($null -eq $files) {
         Write-Line -Text 'A file is not the one that was ordered: nothing was changed.'

@@ -246,7 +246,7 @@ function Get-Checks {
     }
 }
 
-# The whole way through the task (T18): a rule that nobody needs is asked for, looked for
+# The whole way through the task (T18): a scratch rule is asked for, looked for
 # in the registry, and withdrawn again.
 #
 # What follows the ticket in a selection, with its mode and its listen ports; $null for
@@ -272,7 +272,7 @@ function Add-Entry {
     $Selection.Rest.Substring(0, $Selection.Rest.Length - 2) + $entry + ']}'
 }
 
-# A port that the policy allows and nobody has, or $null. Where there is a choice, one
+# A port that the policy allows and nothing uses, or $null. Where there is a choice, one
 # that the firewall stays shut for.
 function Find-SparePort {
     param([hashtable] $Policy, [hashtable] $Used)
@@ -286,7 +286,7 @@ function Find-SparePort {
     $null
 }
 
-# Ports with a rule of anybody, with a forward, or with a listener.
+# Ports with any rule, with a forward, or with a listener.
 function Get-UsedPorts {
     param([hashtable] $Selection)
     $used = @{}
@@ -326,7 +326,7 @@ function Get-AnswerState {
     'no answer within 10 s'
 }
 
-# Whatever happens, the selection that was there is put back, and the task told of it.
+# Whatever happens, the selection that was there is put back, and the task runs once more.
 function Test-ScratchRule {
     param([string] $Sid, [hashtable] $Selection, [string] $Text, [hashtable] $Spare, [string] $Guest)
     $facts = [ordered] @{ 'port' = $Spare.Listen; 'step' = $null; 'made' = $null; 'removed' = $null }

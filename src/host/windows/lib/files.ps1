@@ -131,7 +131,7 @@ function Remove-ProgramFiles {
     Clear-Leftovers -Path $Path
 }
 
-# Last, and when the lock in it is free again: nothing else may be left. Somebody who
+# Last, and when the lock in it is free again: nothing else may be left. A run that
 # has taken the lock since keeps the folder, which holds nothing more.
 function Remove-ProgramFolder {
     param([string] $Path)
@@ -167,7 +167,7 @@ function Get-WinPath {
     [Environment]::GetFolderPath($Name)
 }
 
-# A name that nobody can guess, and so nobody can take before us.
+# A name that no other program can guess and take first.
 function Get-WinRandomName {
     [System.IO.Path]::GetRandomFileName()
 }
@@ -257,7 +257,7 @@ function Set-WinText {
     }
 }
 
-# A stream to a file that nobody else may open, born with an owner and rights.
+# A stream to a file that no other process may open, born with an owner and rights.
 function New-WinFile {
     param([string] $Path, [System.IO.FileMode] $Mode, [string] $Security)
     $sections = [System.Security.AccessControl.AccessControlSections] 'Owner, Access'
@@ -298,7 +298,7 @@ function New-WinFolder {
 }
 
 # A folder of ours with exactly these rights. One that was there before us must be a
-# plain folder that administrators own: nobody else can have planted it.
+# plain folder that administrators own: no other account can have planted it.
 function Set-WinFolder {
     param([string] $Path, [string] $Security)
     $sections = [System.Security.AccessControl.AccessControlSections] 'Owner, Access'

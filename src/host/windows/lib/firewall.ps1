@@ -130,7 +130,7 @@ function Test-Installed {
 # Rules of others that defeat ours: a Block rule beats every Allow rule.
 #
 # Whether a list of ports as the firewall writes it ('80,443,5000-5010', '*') holds
-# this one. Words in it, such as RPC, stand for ports that are never forwarded.
+# this one. Words in it, such as RPC, mean ports that are never forwarded.
 function Test-PortList {
     param([string] $List, [int] $Port)
     if (($List -ceq '') -or ($List -ceq '*')) { return $true }
@@ -145,7 +145,7 @@ function Test-PortList {
     $false
 }
 
-# A Block rule for single machines is somebody's decision about those, and does not
+# A Block rule for single machines is a decision about those, and does not
 # defeat the forward. A rule for another program or service is about other listeners.
 # The guest is no program of Windows: only rules without one reach it.
 function Test-Block {
@@ -208,7 +208,7 @@ function Read-Firewall {
     $read
 }
 
-# Makes one change after the other; what fails is told at the end, and the others are made. A rule that is
+# Makes one change after the other; what fails is reported at the end, and the others are made. A rule that is
 # replaced is removed first: names need not be unique. Returns a line for each that failed.
 function Invoke-FirewallPlan {
     param([hashtable] $Plan, [System.Collections.IDictionary] $Wanted, [hashtable] $Found)

@@ -19,14 +19,14 @@ $script:Step = 'start'
 
 # One elevated sync at a time, whoever's rules it is about: they share one table. Where
 # something is installed, a file in a folder that administrators alone write, which
-# nobody else may open; elsewhere a name, which any program could hold.
+# no other process may open; elsewhere a name, which any program could hold.
 function Enter-SyncLock {
     $folder = Get-InstalledFolder
     if (Test-WinFolder -Path $folder) { return Enter-WinFileLock -Path ($folder + '\sync.lock') }
     Enter-WinLock -Name 'Global\wslmesh-portproxy'
 }
 
-# Random, so that an answer to somebody else is not taken for ours.
+# Random, so that an answer to another request is not taken for ours.
 function New-Ticket {
     Get-Random -Minimum 1 -Maximum 2147483647
 }
@@ -84,7 +84,7 @@ function Enter-WinLock {
 }
 
 # Waits as long as Enter-WinLock does. Windows closes the file of a holder that is killed.
-# 0x80070020: somebody has it open (ERROR_SHARING_VIOLATION).
+# 0x80070020: another process has it open (ERROR_SHARING_VIOLATION).
 function Enter-WinFileLock {
     param([string] $Path)
     $clock = New-WinClock

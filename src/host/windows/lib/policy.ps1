@@ -1,6 +1,6 @@
 # The policy: what an administrator agreed to for one Windows user, and the installation
 # that goes with it. What the registry says is read with the same distrust as a request,
-# and the elevated side checks all of it again: it trusts nobody.
+# and the elevated side checks all of it again: it trusts no input.
 
 $Contract = 1
 $SidPattern = '\AS-1-(?:5-21|12-1)(?:-[0-9]{1,10}){4}\z'
@@ -156,7 +156,7 @@ function Get-OwnValue {
     [string] (Get-WinRegistryValues -Path $Path)[$Name]
 }
 
-# The text of this user's policy, or '' where nobody agreed to one.
+# The text of this user's policy, or '' where there is none.
 function Get-PolicyText {
     param([string] $Sid)
     Get-OwnValue -Path ('SOFTWARE\wslmesh\' + $Sid) -Name 'policy'
@@ -180,7 +180,7 @@ function Read-Installed {
         $found = ConvertFrom-RequestText -Text $Values['installed'] -Place 'installed'
         @{ Version = [string] $found.'version'; Contract = [int] $found.'contract'; Text = $Values['installed'] }
     } catch {
-        # Contract 0 is nobody's: whoever asks must decide as for another version.
+        # No version has contract 0: the caller decides as for another version.
         @{ Version = 'unknown'; Contract = 0; Text = $Values['installed'] }
     }
 }

@@ -147,7 +147,7 @@ function Get-NetshLines {
 }
 
 # What a bind and the listeners that there are say: '' for free. WSL's own relay, like
-# others, holds single ports of loopback, which keeps nobody from listening on all
+# others, holds single ports of loopback, which does not prevent listening on all
 # addresses. An address that Windows does not have (yet) is no taken port either.
 #
 # A bind that succeeds is no proof: Windows lets one socket have all addresses and

@@ -80,7 +80,7 @@ function Set-WinRegistryValues {
     }
 }
 
-# Whole: with all that it holds. Otherwise a key with something in it stays: it is somebody's.
+# Whole: with all that it holds. Otherwise a key with something in it stays: it is not ours alone.
 function Remove-WinRegistryKey {
     param([string] $Path, [bool] $Whole)
     $machine = Open-WinHive -Name 'LocalMachine'

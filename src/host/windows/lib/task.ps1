@@ -190,7 +190,7 @@ function Find-WinTask {
     }
 }
 
-# A folder of this name may be somebody else's doing: it gets our rights in any case.
+# A folder of this name may be another program's: it gets our rights in any case.
 function Set-WinTaskFolder {
     $folder = Open-WinTaskFolder
     if ($null -eq $folder) {
@@ -200,7 +200,7 @@ function Set-WinTaskFolder {
     }
 }
 
-# Made anew and not updated, so that a task of this name that somebody else made keeps neither its owner nor
+# Made anew and not updated, so that a task of this name that another program made keeps neither its owner nor
 # its rights. Flags: create (2), and no rights for the principal beyond those that are given (16).
 function Set-WinTask {
     param([string] $Name, [string] $Xml, [string] $User, [int] $Logon, [string] $Security)
