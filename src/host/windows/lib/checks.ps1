@@ -382,8 +382,8 @@ function Find-ScratchPlace {
     @{ Result = 'found'; Selection = $selection; Text = $text; Spare = $spare; Guest = $guest.Facts['address'] }
 }
 
-# Run under the lock that refresh.ps1 takes for the same file and the same task. The agent gives all checks 60
-# s: with less than half of it left, nothing is begun that might not be ended.
+# Run under the lock that refresh.ps1 takes for the same file and the same task. The agent gives all checks
+# 60 s: with less than half of it left, nothing is begun that might not be ended.
 function Find-ScratchRule {
     param([hashtable] $Caller, [bool] $Probe)
     if (-not $Probe) { return New-Skipped -Reason 'makes a rule and removes it: run with a probe' }

@@ -74,9 +74,10 @@ function Get-LogonTaskXml {
 # The task may be reading the file.
 function Write-Selection {
     param([string] $Sid, [string] $Text)
+    $bytes = [System.Text.Encoding]::ASCII.GetBytes($Text)
     for ($turn = 1; $true; $turn += 1) {
         try {
-            return Write-WinFile -Path ((Get-InstalledFolder) + '\' + $Sid + '\inbox\selection.json') -Bytes ([System.Text.Encoding]::ASCII.GetBytes($Text))
+            return Write-WinFile -Path ((Get-InstalledFolder) + '\' + $Sid + '\inbox\selection.json') -Bytes $bytes
         } catch {
             if ($turn -ge 20) { throw }
         }
@@ -123,8 +124,7 @@ function Open-WinTask {
     (Open-WinScheduler).GetFolder($TaskFolder).GetTask($Name)
 }
 
-# Whether it is enabled, what it starts and how its last run ended; $null where it is
-# not there or not ours to see.
+# Whether it is enabled and what it starts; $null where it is not there or not ours to see.
 function Get-WinTask {
     param([string] $Name)
     try {
