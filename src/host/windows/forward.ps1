@@ -35,7 +35,7 @@ function ConvertTo-Entry {
         ServedBy = @{ '1' = 'portproxy'; '2' = 'relay'; '3' = 'guest' }[$fields[3]]
     }
     $valid = ($null -ne $entry.Protocol) -and ($null -ne $entry.ServedBy) -and
-        (Test-Integer -Value $entry.ListenPort -First 1 -Last 65535) -and (Test-Integer -Value $entry.ConnectPort -First 1 -Last 65535)
+        ($entry.ListenPort -ge 1) -and ($entry.ListenPort -le 65535) -and ($entry.ConnectPort -ge 1) -and ($entry.ConnectPort -le 65535)
     Assert-Valid -Value $valid -Message ('selection: entry {0} is out of range' -f $Index)
     $served = Test-ServedBy -Mode $Mode -Protocol $entry.Protocol -ServedBy $entry.ServedBy
     Assert-Valid -Value $served -Message ('selection: entry {0} is served by what its mode does not have' -f $Index)
