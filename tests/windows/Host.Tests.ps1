@@ -341,3 +341,10 @@ Test-Case -Name 'the loader takes nothing that could end a text in quotes' -Body
     Assert-True -Found ((Get-Message -Body { ConvertTo-LoaderText -SetupHash ($hash + "'") -OrderHash $hash -Staging 'QUJD' }) -like 'a hash*') -What 'a hash'
     Assert-True -Found ((Get-Message -Body { ConvertTo-LoaderText -SetupHash $hash -OrderHash $hash -Staging "QU'JD" }) -like 'a path*') -What 'a path'
 }
+
+Test-Case -Name 'a scheduler that cannot be reached is no missing folder' -Body {
+    function Open-WinScheduler {
+        throw 'the service is not running'
+    }
+    Assert-Equal -Expected 'the service is not running' -Found (Get-Message -Body { Remove-WinTask -Name 'forward-x' })
+}

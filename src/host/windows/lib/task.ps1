@@ -171,10 +171,12 @@ function Measure-WinTask {
     [int] $clock.ElapsedMilliseconds
 }
 
-# $null where the folder is not there.
+# $null where the folder is not there. A scheduler that cannot be reached throws: taken
+# for an absent folder, an uninstall would say that it removed tasks that still exist.
 function Open-WinTaskFolder {
+    $scheduler = Open-WinScheduler
     try {
-        (Open-WinScheduler).GetFolder($TaskFolder)
+        $scheduler.GetFolder($TaskFolder)
     } catch {
         $null
     }
