@@ -82,9 +82,11 @@ function Set-SelectionFile {
     (New-WinFile -Path $Path -Mode 'CreateNew' -Security $Security).Dispose()
 }
 
-# A program that runs can be moved, but neither overwritten nor deleted.
+# A program that runs can be moved, but neither overwritten nor deleted. Its new file is
+# made anew: one that is there already keeps an owner and rights that are not ours.
 function Set-WinProgram {
     param([string] $Path, [byte[]] $Bytes)
+    Remove-WinFile -Path ($Path + '.new') -Tries 1
     Write-WinFile -Path ($Path + '.new') -Bytes $Bytes
     if ([System.IO.File]::Exists($Path)) { [System.IO.File]::Move($Path, $Path + '.old-' + (New-Ticket)) }
     [System.IO.File]::Move($Path + '.new', $Path)
