@@ -191,24 +191,26 @@ function Wait-WinProgram {
     @{ Ended = $true; Code = $code }
 }
 
-# A hidden program from its start to its end; one that takes longer is ended. Error:
-# Windows' number where it did not start, or words.
+# A hidden program from its start to its end; one that takes longer is ended, and waited
+# for: it holds files open until then. Error: Windows' number where it did not start, or words.
 function Invoke-WinProgram {
     param([string] $Path, [string] $Arguments, [int] $Seconds)
     $clock = New-WinClock
     $result = @{ Code = $null; Error = $null; Text = ''; Milliseconds = 0 }
     try {
         $started = Start-WinProgram -Path $Path -Arguments $Arguments -Verb '' -Hidden $true
-        $run = Wait-WinProgram -Started $started -Milliseconds ($Seconds * 1000)
-        if ($run.Ended) {
-            $result.Code = $run.Code
-            $result.Text = [string] $started.Text.Result
-        } else {
-            $started.Process.Kill()
-            $result.Error = 'still running after {0} s' -f $Seconds
-        }
     } catch {
         $result.Error = Get-WinErrorCode -Exception $_.Exception
+        return $result
+    }
+    $run = Wait-WinProgram -Started $started -Milliseconds ($Seconds * 1000)
+    if ($run.Ended) {
+        $result.Code = $run.Code
+        $result.Text = [string] $started.Text.Result
+    } else {
+        $result.Error = 'still running after {0} s' -f $Seconds
+        $started.Process.Kill()
+        [void] $started.Process.WaitForExit(3000)
     }
     $result.Milliseconds = $clock.ElapsedMilliseconds
     $result

@@ -83,7 +83,7 @@ function Select-LowestMtu {
 function Invoke-Netsh {
     param([string] $Path)
     $run = Invoke-WinProgram -Path ((Get-WinPath -Name 'System') + '\netsh.exe') -Arguments ('-f "' + $Path + '"') -Seconds 50
-    if ($null -eq $run.Code) { throw ('netsh did not run ({0})' -f $run.Error) }
+    if ($null -ne $run.Error) { throw ('netsh did not do its work ({0})' -f $run.Error) }
     $run.Text
 }
 
