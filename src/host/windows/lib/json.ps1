@@ -25,7 +25,8 @@ function ConvertFrom-RequestText {
     try {
         $value = ConvertFrom-Json -InputObject $Text
     } catch {
-        Assert-Valid -Value $false -Message ('{0}: not JSON: {1}' -f $Place, $_.Exception.Message)
+        # The message of 5.1 is in the language of Windows and repeats the whole text.
+        Assert-Valid -Value $false -Message ($Place + ': not JSON')
     }
     # A list of one would leave this function as its one item.
     Assert-Valid -Value ($value -isnot [System.Collections.IList]) -Message ($Place + ': must be an object')
