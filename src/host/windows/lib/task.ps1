@@ -71,7 +71,7 @@ function Get-LogonTaskXml {
     New-TaskXml -Description ('Starts the distribution and keeps it, for ' + $Sid) -Triggers $trigger -Principal $principal -Instances 'IgnoreNew' -Limit 'PT0S' -Action $Action -Folder $Places.System
 }
 
-# The task may be reading the file.
+# The task may be reading the file (0x80070020, ERROR_SHARING_VIOLATION).
 function Write-Selection {
     param([string] $Sid, [string] $Text)
     $bytes = [System.Text.Encoding]::ASCII.GetBytes($Text)
@@ -79,7 +79,7 @@ function Write-Selection {
         try {
             return Write-WinFile -Path ((Get-InstalledFolder) + '\' + $Sid + '\inbox\selection.json') -Bytes $bytes
         } catch {
-            if ($turn -ge 20) { throw }
+            if (($turn -ge 20) -or ([int] $_.Exception.GetBaseException().HResult -ne -2147024864)) { throw }
         }
         Wait-Win -Milliseconds 75
     }
