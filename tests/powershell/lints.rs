@@ -45,6 +45,7 @@ pub(crate) const RULES: &[&str] = &[
     "pipeline-return",
     "automatic-variable",
     "unused-parameter",
+    "failure-words",
 ];
 
 /// One place where a lint objects.
@@ -242,9 +243,14 @@ fn check_node(script: &mut Script<'_>, node: Node<'_>) {
         }
         "verbatim_string_characters"
             if (text.starts_with("'-enc") || text.contains(" -enc"))
-                && !starts_the_loader(script, node) =>
+                // The one that hands a command to another PowerShell as base64.
+                && !within(script, node, "Start-Setup") =>
         {
             script.object("encoded-command", node)
+        }
+        // Of what Windows throws PowerShell's own words are around it.
+        "member_name" if text == "message" && !within(script, node, "Format-Failure") => {
+            script.object("failure-words", node)
         }
         "command_parameter" if NEWER_PARAMETERS.contains(&text.as_str()) => {
             script.object("newer-parameter", node)
@@ -253,12 +259,12 @@ fn check_node(script: &mut Script<'_>, node: Node<'_>) {
     }
 }
 
-/// The one function that hands a command to another PowerShell as base64.
-fn starts_the_loader(script: &Script<'_>, node: Node<'_>) -> bool {
+/// Whether a node lies in the function of this name.
+fn within(script: &Script<'_>, node: Node<'_>, name: &str) -> bool {
     let mut up = node.parent();
     while let Some(node) = up {
         if node.kind() == "function_statement" {
-            return script.text(node).starts_with("function Start-Setup ");
+            return script.text(node).starts_with(&format!("function {name} "));
         }
         up = node.parent();
     }

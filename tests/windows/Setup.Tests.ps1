@@ -323,3 +323,24 @@ Test-Case -Name 'the lists of rights are Windows'' own notation' -Body {
         Assert-Equal -Expected 3 -Found $parsed.DiscretionaryAcl.Count
     }
 }
+
+Test-Case -Name 'a failure is a sentence, and of ours as it was thrown' -Body {
+    $cases = @(
+        @{ Body = { throw 'the task is missing' }; Words = 'the task is missing' }
+        @{ Body = { Assert-Valid -Value $false -Message 'order: not JSON' }; Words = 'order: not JSON' }
+        @{ Body = { [System.IO.File]::ReadAllText([System.IO.Path]::Combine($PSScriptRoot, 'none', 'none')) }
+            Words = 'could not read it: a folder of wslmesh is missing; run "wslmesh host install" again (0x80070003)' }
+        @{ Body = { throw (New-Object System.IO.FileNotFoundException('x')) }; Words = 'could not read it: a file of wslmesh is missing; run "wslmesh host install" again (0x80070002)' }
+        @{ Body = { throw (New-Object System.UnauthorizedAccessException('x.')) }; Words = 'could not read it: Windows denies access to it; run "wslmesh host install" again (0x80070005)' }
+        @{ Body = { [System.Convert]::FromBase64String('?') }; Words = 'could not read it: *' }
+    )
+    foreach ($case in $cases) {
+        $body = $case.Body
+        try {
+            [void] (& $body)
+        } catch {
+            $found = Format-Failure -Step 'read it' -Failure $_
+        }
+        Assert-True -Found (($found -clike $case.Words) -and ($found -cnotlike '*Exception*')) -What $found
+    }
+}

@@ -139,9 +139,9 @@ function Get-TaskText {
             Exit-WinLock -Lock $lock
         }
     } catch [System.IO.InvalidDataException] {
-        $answer = New-Answer -State 'invalid-request' -Detail $_.Exception.Message
+        $answer = New-Answer -State 'invalid-request' -Detail (Format-Failure -Step $script:Step -Failure $_)
     } catch {
-        $answer = New-Answer -State 'failed' -Detail ('{0}: {1}' -f $script:Step, $_.Exception.Message)
+        $answer = New-Answer -State 'failed' -Detail (Format-Failure -Step $script:Step -Failure $_)
     }
     $answer['elevated'] = $true
     ConvertTo-TaskAnswer -Answer $answer -Ticket $ticket

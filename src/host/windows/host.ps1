@@ -400,7 +400,7 @@ function Remove-UserFolder {
         Remove-Tree -Path $Path
         'the folder {0}' -f $Path
     } catch {
-        'not removed: the folder {0} ({1}); it holds no rights and no rules' -f $Path, $_.Exception.Message
+        'not removed: the folder {0} ({1}); it holds no rights and no rules' -f $Path, (Format-Failure -Step 'remove it' -Failure $_)
     }
 }
 
@@ -477,11 +477,11 @@ function Get-HostAnswerText {
         $script:Step = 'read standard input'
         $answer = Get-HostAnswer -Text (Read-WinInput)
     } catch [System.IO.InvalidDataException] {
-        $answer = New-HostAnswer -State 'invalid-request' -Detail $_.Exception.Message
+        $answer = New-HostAnswer -State 'invalid-request' -Detail (Format-Failure -Step $script:Step -Failure $_)
     } catch [System.Security.Cryptography.CryptographicException] {
-        $answer = New-HostAnswer -State 'verification-failed' -Detail $_.Exception.Message
+        $answer = New-HostAnswer -State 'verification-failed' -Detail (Format-Failure -Step $script:Step -Failure $_)
     } catch {
-        $answer = New-HostAnswer -State 'failed' -Detail ('{0}: {1}' -f $script:Step, $_.Exception.Message)
+        $answer = New-HostAnswer -State 'failed' -Detail (Format-Failure -Step $script:Step -Failure $_)
     }
     ConvertTo-AsciiJson -Answer $answer
 }

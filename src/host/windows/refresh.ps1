@@ -87,11 +87,11 @@ function ConvertTo-SelectionText {
 function ConvertTo-Installed {
     param([string] $Text, $Relay)
     try {
-        $installed = ConvertFrom-Json -InputObject $Text
+        $installed = ConvertFrom-RequestText -Text $Text -Place 'installed'
         $version = ConvertTo-Text -Value $installed.'version' -Place 'installed.version'
         Assert-Valid -Value (Test-Integer -Value $installed.'contract' -First 1 -Last 2147483647) -Message 'installed.contract: must be an integer'
     } catch {
-        throw ('the installation on Windows cannot be read ({0}); run "wslmesh host install" again' -f $_.Exception.Message)
+        throw 'what Windows has on record as installed is damaged; run "wslmesh host install" again'
     }
     [ordered] @{ 'version' = $version; 'contract' = $installed.'contract'; 'relay' = $Relay }
 }
@@ -129,7 +129,11 @@ function Get-TimeoutDetail {
 # The task's answer, with the fields that it knows.
 function ConvertFrom-TaskAnswer {
     param([string] $Text)
-    $found = ConvertFrom-Json -InputObject $Text
+    try {
+        $found = ConvertFrom-RequestText -Text $Text -Place 'answer'
+    } catch [System.IO.InvalidDataException] {
+        throw 'the task''s answer cannot be read; run "wslmesh host install" again'
+    }
     $answer = New-Answer -State 'failed' -Detail $null
     foreach ($name in @('state', 'detail', 'rules', 'added', 'removed', 'kept', 'conflicts', 'taken', 'refused', 'firewall', 'guest-address')) {
         $property = $found.PSObject.Properties[$name]
@@ -292,9 +296,9 @@ function Get-AnswerText {
         if ($policy -cne '') { $installed = ConvertTo-Installed -Text (Get-InstalledText) -Relay (Get-InstalledRelay) }
         $answer = Invoke-Sync -Request $request -Caller $caller -PolicyText $policy -Installed $installed
     } catch [System.IO.InvalidDataException] {
-        $answer = New-Answer -State 'invalid-request' -Detail $_.Exception.Message
+        $answer = New-Answer -State 'invalid-request' -Detail (Format-Failure -Step $script:Step -Failure $_)
     } catch {
-        $answer = New-Answer -State 'failed' -Detail ('{0}: {1}' -f $script:Step, $_.Exception.Message)
+        $answer = New-Answer -State 'failed' -Detail (Format-Failure -Step $script:Step -Failure $_)
     }
     $answer['elevated'] = $caller.Elevated
     $answer['installed'] = $installed

@@ -135,6 +135,11 @@ $InstallSteps = @('folders', 'files', 'registry', 'tasks')
 # Rules first: what is left after a failure must still be known as ours. Under the
 # lock of a sync, so that none puts back what is being removed.
 $RemovalSteps = @('rules', 'tasks', 'registry', 'files')
+# Of either, as a failure names them.
+$StepWords = @{
+    'folders' = 'make the folders'; 'files' = 'change the files'; 'registry' = 'write the registry'; 'tasks' = 'change the tasks'
+    'rules' = 'remove the rules'
+}
 
 # File name to bytes. Each file is read once, and what was hashed is what is written.
 function Read-Files {
@@ -257,7 +262,7 @@ function Invoke-Steps {
             $outcome.Done += [string] $words
             Write-Line -Text ('  ' + $words)
         } catch {
-            $words = '{0}: {1}' -f $step, $_.Exception.Message
+            $words = Format-Failure -Step $StepWords[$step] -Failure $_
             $outcome.Failed += $words
             Write-Line -Text ('  FAILED ' + $words)
             if ($install) { break }
@@ -338,7 +343,7 @@ function Invoke-Order {
     try {
         $lock = Enter-SyncLock
     } catch {
-        Write-Line -Text $_.Exception.Message
+        Write-Line -Text (Format-Failure -Step 'wait for an earlier sync to end' -Failure $_)
         return 27
     }
     try {
@@ -361,7 +366,7 @@ function Invoke-Script {
     try {
         $code = @(Invoke-Order -Text $OrderText -Folder $Staging)[-1]
     } catch {
-        Write-Line -Text ('Failed: ' + $_.Exception.Message)
+        Write-Line -Text ('Failed: ' + (Format-Failure -Step 'do what was ordered' -Failure $_))
         $code = 23
     }
     # Long enough to read the last line before the window closes.

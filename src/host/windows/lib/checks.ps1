@@ -238,7 +238,7 @@ function Get-Checks {
         try {
             $finding = Get-Finding -Id $id -Caller $Caller -Places $Places -Probe $Probe
         } catch {
-            $finding = New-Finding -Right $false -Facts ([ordered] @{ 'error' = $_.Exception.Message })
+            $finding = New-Finding -Right $false -Facts ([ordered] @{ 'error' = Format-Failure -Step 'make this check' -Failure $_ })
         }
         # The facts come from Windows: nothing of the account may come with them.
         $detail = (ConvertTo-AsciiJson -Answer $finding.Facts).Replace($Caller.Sid, 'USER')
@@ -336,12 +336,12 @@ function Test-ScratchRule {
         $facts['made'] = Get-AnswerState -Text (Invoke-Run -Sid $Sid -Rest (Add-Entry -Selection $Selection -Spare $Spare))
         $found = @(Find-RuleTargets -Port $Spare.Listen) -join ' '
     } catch {
-        $facts['made'] = $_.Exception.Message
+        $facts['made'] = Format-Failure -Step 'have the rule made' -Failure $_
     } finally {
         try {
             $facts['removed'] = Get-AnswerState -Text (Invoke-Run -Sid $Sid -Rest $Selection.Rest)
         } catch {
-            $facts['removed'] = $_.Exception.Message
+            $facts['removed'] = Format-Failure -Step 'have the rule removed' -Failure $_
         }
         if ($Text -ceq '') { Write-Selection -Sid $Sid -Text '' }
     }
@@ -360,7 +360,7 @@ function Find-ScratchPlace {
     try {
         $text = Read-Selection -Sid $Sid
     } catch {
-        return New-Skipped -Reason ('the present selection cannot be read: ' + $_.Exception.Message)
+        return New-Skipped -Reason (Format-Failure -Step 'read the present selection' -Failure $_)
     }
     $selection = Read-PresentSelection -Text $text
     if ($null -eq $selection) {
@@ -406,7 +406,7 @@ function Find-ScratchRule {
     try {
         $lock = Enter-WinLock -Name ('Global\wslmesh-refresh-' + $Caller.Sid)
     } catch {
-        return New-Skipped -Reason $_.Exception.Message
+        return New-Skipped -Reason (Format-Failure -Step 'wait for an earlier request to end' -Failure $_)
     }
     try {
         $place = Find-ScratchPlace -Sid $Caller.Sid -Policy $policy

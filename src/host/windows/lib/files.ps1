@@ -281,7 +281,7 @@ function Remove-WinFile {
             [System.IO.File]::Delete($Path)
         } catch {
             if ($turn -ge $Tries) {
-                throw ('{0} cannot be removed ({1}); close the program that holds it open, or remove it by hand' -f $Path, $_.Exception.GetBaseException().Message)
+                throw ('{0}; remove it by hand' -f (Format-Failure -Step ('remove ' + $Path) -Failure $_))
             }
             Wait-Win -Milliseconds 200
         }

@@ -220,7 +220,7 @@ function Invoke-FirewallPlan {
                 Remove-WinFirewallRule -Name $name -Count $Found[$name].Count
             }
         } catch {
-            '{0}: {1}' -f $name, $_.Exception.Message
+            Format-Failure -Step ('remove the firewall rule ' + $name) -Failure $_
         }
     }
     foreach ($name in @($Plan.Replaced) + @($Plan.Added)) {
@@ -231,7 +231,7 @@ function Invoke-FirewallPlan {
                 Add-WinFirewallRule -Rule $Wanted[$name]
             }
         } catch {
-            '{0}: {1}' -f $name, $_.Exception.Message
+            Format-Failure -Step ('make the firewall rule ' + $name) -Failure $_
         }
     }
 }
@@ -337,7 +337,7 @@ function Sync-Firewall {
         }
         $answer
     } catch {
-        New-FirewallAnswer -State 'failed' -Detail ('{0}: {1}' -f $script:Step, $_.Exception.Message)
+        New-FirewallAnswer -State 'failed' -Detail (Format-Failure -Step $script:Step -Failure $_)
     }
 }
 

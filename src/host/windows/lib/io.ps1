@@ -17,6 +17,30 @@ $env:PSModulePath = $PSHOME + '\Modules'
 
 $script:Step = 'start'
 
+# What the number of a failure means, and what to do.
+$KnownFailures = @{
+    '0x80041315' = 'the service Schedule (Task Scheduler) is not running; start it'
+    '0x80070002' = 'a file of wslmesh is missing; run "wslmesh host install" again'
+    '0x80070003' = 'a folder of wslmesh is missing; run "wslmesh host install" again'
+    '0x80070005' = 'Windows denies access to it; run "wslmesh host install" again'
+    '0x80070020' = 'another program holds the file open; close it, or try again'
+    '0x80070070' = 'the disk is full; make room on it'
+    '0x800706d9' = 'a service of Windows is not running; start it (for the firewall: MpsSvc)'
+}
+
+# What a catch got, as a sentence. A text that this program threw says itself what to do. Whatever else it is,
+# PowerShell wraps it into words of its own: the exception at the base is what happened.
+function Format-Failure {
+    param([string] $Step, $Failure)
+    $cause = $Failure.Exception.GetBaseException()
+    $ours = ($cause -is [System.IO.InvalidDataException]) -or ($cause -is [System.Security.Cryptography.CryptographicException])
+    if ($ours -or (($cause -is [System.Management.Automation.RuntimeException]) -and $cause.WasThrownFromThrowStatement)) { return $cause.Message }
+    $number = '0x{0:x8}' -f [int] $cause.HResult
+    $words = $cause.Message.TrimEnd('.')
+    if ($KnownFailures.ContainsKey($number)) { $words = '{0} ({1})' -f $KnownFailures[$number], $number }
+    'could not {0}: {1}' -f $Step, $words
+}
+
 # One elevated sync at a time, whoever's rules it is about: they share one table. Where
 # something is installed, a file in a folder that administrators alone write, which
 # no other process may open; elsewhere a name, which any program could hold.
@@ -68,7 +92,7 @@ function Enter-WinLock {
     try {
         $mutex = New-Object System.Threading.Mutex($false, $Name)
     } catch {
-        throw ('{0} ({1})' -f $causes, $_.Exception.Message)
+        throw ('{0} ({1})' -f $causes, (Format-Failure -Step 'take it' -Failure $_))
     }
     try {
         $taken = $mutex.WaitOne(5000)
@@ -92,8 +116,7 @@ function Enter-WinFileLock {
         try {
             return New-WinFile -Path $Path -Mode 'OpenOrCreate' -Security $OwnSecurity
         } catch {
-            $cause = $_.Exception.GetBaseException()
-            if ([int] $cause.HResult -ne -2147024864) { throw ('the lock {0} cannot be taken ({1})' -f $Path, $cause.Message) }
+            if ([int] $_.Exception.GetBaseException().HResult -ne -2147024864) { throw (Format-Failure -Step ('take the lock ' + $Path) -Failure $_) }
         }
         if ($clock.ElapsedMilliseconds -ge 5000) { throw 'another sync still runs (waited 5 s)' }
         Wait-Win -Milliseconds 100
@@ -137,7 +160,7 @@ function Invoke-WinCommand {
     try {
         @{ Items = @($shell.EndInvoke($run)); Problem = $null }
     } catch {
-        @{ Items = @(); Problem = $_.Exception.Message }
+        @{ Items = @(); Problem = Format-Failure -Step ('run ' + $Name) -Failure $_ }
     } finally {
         $shell.Dispose()
     }

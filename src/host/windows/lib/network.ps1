@@ -83,7 +83,8 @@ function Select-LowestMtu {
 function Invoke-Netsh {
     param([string] $Path)
     $run = Invoke-WinProgram -Path ((Get-WinPath -Name 'System') + '\netsh.exe') -Arguments ('-f "' + $Path + '"') -Seconds 50
-    if ($null -ne $run.Error) { throw ('netsh did not do its work ({0})' -f $run.Error) }
+    if (@(2, 3) -ccontains $run.Error) { throw 'Windows'' own netsh.exe is missing; repair Windows ("sfc /scannow" as an administrator)' }
+    if ($null -ne $run.Error) { throw ('netsh did not do its work ({0}); try again, or restart Windows' -f $run.Error) }
     $run.Text
 }
 

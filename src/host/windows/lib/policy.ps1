@@ -146,7 +146,7 @@ function ConvertTo-InstalledPolicy {
     try {
         ConvertTo-Policy -Text $Text
     } catch [System.IO.InvalidDataException] {
-        throw ('the policy in the registry cannot be read ({0}); run "wslmesh host install" again' -f $_.Exception.Message)
+        throw ('the policy in the registry is damaged ({0}); run "wslmesh host install" again' -f (Format-Failure -Step 'read it' -Failure $_))
     }
 }
 
