@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 use wslmesh::host::scripts::{POLICIES, Script};
 
-use crate::{keys_of, lints, text};
+use crate::{keys_of, lints, names, text};
 
 fn body<'a>(source: &'a str, function: &str) -> &'a str {
     source
@@ -115,6 +115,22 @@ fn the_fixed_answer_of_the_host_script_has_every_field() {
         .into_iter()
         .collect();
     assert_eq!(fixed, written);
+}
+
+/// A path made from no text would lie in the root of the current drive: every caller but
+/// the one that takes no text for absence goes through the function that refuses it.
+#[test]
+fn a_folder_that_windows_does_not_name_ends_the_call() {
+    for script in Script::ALL {
+        let callers: BTreeSet<_> = names::graph(text(script))
+            .calls
+            .into_iter()
+            .filter(|(_, calls)| calls.contains("get-winpath"))
+            .map(|(name, _)| name)
+            .filter(|name| name != "get-localappdata")
+            .collect();
+        assert_eq!(callers, ["get-knownfolder".to_owned()].into());
+    }
 }
 
 /// What a person agrees to must not change while it is read, and what was hashed is

@@ -38,6 +38,7 @@ function Reset-Staging {
 
 function Get-WinPath {
     param([string] $Name)
+    if ($Name -ceq $script:World.Unnamed) { return '' }
     $Name
 }
 
@@ -347,4 +348,16 @@ Test-Case -Name 'a scheduler that cannot be reached is no missing folder' -Body 
         throw 'the service is not running'
     }
     Assert-Equal -Expected 'the service is not running' -Found (Get-Message -Body { Remove-WinTask -Name 'forward-x' })
+}
+
+Test-Case -Name 'nothing is made from a folder that Windows does not name' -Body {
+    Reset-HostWorld
+    $script:World.Account.Elevated = $true
+    Assert-Equal -Expected 'ProgramFiles\wslmesh' -Found (Get-InstalledFolder)
+    foreach ($name in @('ProgramFiles', 'System', 'LocalApplicationData')) {
+        $script:World.Unnamed = $name
+        Assert-True -Found ((Get-Message -Body { Get-KnownFolder -Name $name }) -clike ('Windows does not say where * "' + $name + '"; *')) -What $name
+    }
+    $script:World.Unnamed = 'ProgramFiles'
+    Assert-True -Found ((Get-Message -Body { Get-InstalledFolder }) -clike 'Windows does not say*') -What 'no folder of ours'
 }

@@ -18,6 +18,8 @@ function Reset-HostWorld {
         NoConsole = $false
         Lines = New-Object System.Collections.ArrayList
         Broken = ''
+        # A folder that Windows does not name.
+        Unnamed = ''
         Private = $false
         # Names of tasks that run.
         Running = @()

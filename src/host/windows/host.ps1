@@ -315,7 +315,7 @@ function Start-Setup {
     if ($Raise) { $verb = 'runas' }
     try {
         $arguments = '-NoProfile -ExecutionPolicy Bypass -EncodedCommand ' + $Loader
-        $started = Start-WinProgram -Path ((Get-WinPath -Name 'System') + '\WindowsPowerShell\v1.0\powershell.exe') -Arguments $arguments -Verb $verb -Hidden $Hidden
+        $started = Start-WinProgram -Path ((Get-KnownFolder -Name 'System') + '\WindowsPowerShell\v1.0\powershell.exe') -Arguments $arguments -Verb $verb -Hidden $Hidden
     } catch {
         $code = Get-WinErrorCode -Exception $_.Exception
         if ($code -eq 0) { throw }
@@ -452,7 +452,7 @@ function Get-HostAnswer {
     $script:Step = 'find out who runs this'
     $caller = Get-Account
     $places = Get-Places
-    if ($caller.Elevated) { $places.Staging = (Get-WinPath -Name 'Windows') + '\Temp\wslmesh-' + (Get-WinRandomName) }
+    if ($caller.Elevated) { $places.Staging = (Get-KnownFolder -Name 'Windows') + '\Temp\wslmesh-' + (Get-WinRandomName) }
     if ($request.Action -ceq 'check') {
         $answer = New-HostAnswer -State 'checked' -Detail $null
         $answer['checks'] = @(Get-Checks -Caller $caller -Places $places -Probe $request.Probe)

@@ -163,7 +163,8 @@ function Remove-Tree {
     Remove-WinFolder -Path $Path
 }
 
-# Windows is asked, and not the environment, which any program of the user can change for an elevated one too.
+# Windows is asked, and not the environment, which any program of the user can change for an elevated one too. ''
+# where Windows names none.
 function Get-WinPath {
     param([string] $Name)
     [Environment]::GetFolderPath($Name)

@@ -344,7 +344,7 @@ function Sync-Firewall {
 # What a forward can be served by on Windows. The relay counts only below Program
 # Files, where the user cannot replace it.
 function Get-Programs {
-    @{ ServiceHost = (Get-WinPath -Name 'System') + '\svchost.exe'; Relay = Get-InstalledRelay }
+    @{ ServiceHost = (Get-KnownFolder -Name 'System') + '\svchost.exe'; Relay = Get-InstalledRelay }
 }
 
 # Adds a rule to the list of its name.

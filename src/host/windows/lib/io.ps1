@@ -184,7 +184,7 @@ function Start-WinProgram {
     $start.FileName = $Path
     $start.Arguments = $Arguments
     $start.Verb = $Verb
-    $start.WorkingDirectory = [Environment]::SystemDirectory
+    $start.WorkingDirectory = Get-KnownFolder -Name 'System'
     $start.UseShellExecute = -not $Hidden
     $start.CreateNoWindow = $Hidden
     $start.RedirectStandardInput = $Hidden

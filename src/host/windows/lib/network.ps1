@@ -82,7 +82,7 @@ function Select-LowestMtu {
 # What netsh prints for a file of lines.
 function Invoke-Netsh {
     param([string] $Path)
-    $run = Invoke-WinProgram -Path ((Get-WinPath -Name 'System') + '\netsh.exe') -Arguments ('-f "' + $Path + '"') -Seconds 50
+    $run = Invoke-WinProgram -Path ((Get-KnownFolder -Name 'System') + '\netsh.exe') -Arguments ('-f "' + $Path + '"') -Seconds 50
     if (@(2, 3) -ccontains $run.Error) { throw 'Windows'' own netsh.exe is missing; repair Windows ("sfc /scannow" as an administrator)' }
     if ($null -ne $run.Error) { throw ('netsh did not do its work ({0}); try again, or restart Windows' -f $run.Error) }
     $run.Text

@@ -204,8 +204,17 @@ function Find-ContractConflict {
     'version {0} (contract {1}) is installed for {2} other Windows user(s) of this machine, and this version (contract {3}) cannot share its files; bring the other installs to this version, or remove them, first' -f $Installed.Version, $Installed.Contract, $Others.Count, $Contract
 }
 
+# A folder of Windows. One that Windows does not name must end the call: what is made from no text lies in the root
+# of the current drive, and an uninstall would empty it.
+function Get-KnownFolder {
+    param([string] $Name)
+    $path = Get-WinPath -Name $Name
+    if ($path -ceq '') { throw ('Windows does not say where this account has the folder "{0}"; log on to Windows again, or restart it' -f $Name) }
+    $path
+}
+
 function Get-InstalledFolder {
-    (Get-WinPath -Name 'ProgramFiles') + '\wslmesh'
+    (Get-KnownFolder -Name 'ProgramFiles') + '\wslmesh'
 }
 
 # The path of the relay that administrators alone can replace, or $null.
@@ -218,12 +227,12 @@ function Get-InstalledRelay {
 # Where things are: this script with the files that belong to it, Windows' own programs, ours, and what belongs to
 # the user.
 function Get-Places {
-    $user = (Get-WinPath -Name 'LocalApplicationData') + '\wslmesh'
-    $windowless = (Get-WinPath -Name 'ProgramFiles') + '\WSL\wslg.exe'
+    $user = (Get-KnownFolder -Name 'LocalApplicationData') + '\wslmesh'
+    $windowless = (Get-KnownFolder -Name 'ProgramFiles') + '\WSL\wslg.exe'
     if (-not (Test-WinFile -Path $windowless)) { $windowless = $null }
     @{
         Source = $PSScriptRoot
-        System = Get-WinPath -Name 'System'; Program = Get-InstalledFolder; Windowless = $windowless
+        System = Get-KnownFolder -Name 'System'; Program = Get-InstalledFolder; Windowless = $windowless
         User = $user; Staging = $user + '\staging'
     }
 }

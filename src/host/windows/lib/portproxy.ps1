@@ -402,7 +402,7 @@ function Invoke-NetshScript {
     if (Test-WinFolder -Path $path) {
         $path += '\netsh.txt'
     } else {
-        $path = (Get-WinPath -Name 'Windows') + '\Temp\wslmesh-' + (Get-WinRandomName)
+        $path = (Get-KnownFolder -Name 'Windows') + '\Temp\wslmesh-' + (Get-WinRandomName)
     }
     Remove-WinFile -Path $path -Tries 1
     $bytes = [System.Text.Encoding]::ASCII.GetBytes(($Lines -join "`r`n") + "`r`n")
