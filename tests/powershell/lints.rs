@@ -46,6 +46,7 @@ pub(crate) const RULES: &[&str] = &[
     "automatic-variable",
     "unused-parameter",
     "failure-words",
+    "silent-catch",
 ];
 
 /// One place where a lint objects.
@@ -248,6 +249,7 @@ fn check_node(script: &mut Script<'_>, node: Node<'_>) {
         {
             script.object("encoded-command", node)
         }
+        "catch_clause" if is_silent(&text) => script.object("silent-catch", node),
         // Of what Windows throws PowerShell's own words are around it.
         "member_name" if text == "message" && !within(script, node, "Format-Failure") => {
             script.object("failure-words", node)
@@ -269,6 +271,17 @@ fn within(script: &Script<'_>, node: Node<'_>, name: &str) -> bool {
         up = node.parent();
     }
     false
+}
+
+/// Whether a handler takes every failure for the same thing without saying for what: it
+/// has no kind, no comment, and looks at nothing of the failure.
+fn is_silent(clause: &str) -> bool {
+    let takes_all = !clause
+        .trim_start_matches("catch")
+        .trim_start()
+        .starts_with('[');
+    let looks = ["$_.", "failure $_", "throw", "#"];
+    takes_all && !looks.iter().any(|mark| clause.contains(mark))
 }
 
 /// Parameters that came after 5.1.

@@ -14,6 +14,7 @@ pub(crate) const PURE_TYPES: &[&str] = &[
     "system.security.cryptography.cryptographicexception",
     "system.security.cryptography.sha256cryptoserviceprovider",
     // In tests alone.
+    "system.runtime.interopservices.comexception",
     "xml",
 ];
 

@@ -9,6 +9,7 @@ function Get-Account {
 
 function Get-TaskFacts {
     param([string] $Sid)
+    if ($script:World.Stopped) { throw (New-Object System.Runtime.InteropServices.COMException('x', -2147216619)) }
     $script:World.Tasks
 }
 
@@ -343,11 +344,41 @@ Test-Case -Name 'the loader takes nothing that could end a text in quotes' -Body
     Assert-True -Found ((Get-Message -Body { ConvertTo-LoaderText -SetupHash $hash -OrderHash $hash -Staging "QU'JD" }) -like 'a path*') -What 'a path'
 }
 
-Test-Case -Name 'a scheduler that cannot be reached is no missing folder' -Body {
+Test-Case -Name 'only two numbers of Windows mean that a task is not there' -Body {
     function Open-WinScheduler {
-        throw 'the service is not running'
+        if ($script:World.Stopped) { throw 'the service is not running' }
+        'of another kind than was expected'
     }
+    function Open-WinTask {
+        param([string] $Name)
+        throw (New-Object System.Runtime.InteropServices.COMException($Name, $script:World.Number))
+    }
+    Reset-HostWorld
+    Assert-True -Found ((Get-Message -Body { Remove-WinTask -Name 'forward-x' }) -cne 'nothing was thrown') -What 'an error is no missing folder'
+    $script:World.Stopped = $true
     Assert-Equal -Expected 'the service is not running' -Found (Get-Message -Body { Remove-WinTask -Name 'forward-x' })
+    foreach ($number in @(-2147024894, -2147024893)) {
+        $script:World.Number = $number
+        Assert-True -Found ($null -eq (Get-WinTask -Name 'x')) -What 'not there'
+    }
+    # Denied: it is there.
+    $script:World.Number = -2147024891
+    Assert-True -Found (-not (Get-WinTask -Name 'x').Enabled) -What 'not as an install leaves it'
+    $script:World.Number = -2147216619
+    Assert-Equal -Expected 'x' -Found (Get-Message -Body { Get-WinTask -Name 'x' })
+}
+
+Test-Case -Name 'without the scheduler nothing is asked, installed or removed' -Body {
+    Reset-HostWorld
+    Set-InstalledWorld
+    $script:World.Stopped = $true
+    foreach ($request in @((Get-InstallRequest), (Get-UninstallRequest))) {
+        $answer = Get-Answer -Text $request
+        Assert-Equal -Expected 'failed' -Found $answer.state
+        Assert-Equal -Expected 'could not look at the tasks: the service Schedule (Task Scheduler) is not running; start it (0x80041315)' -Found $answer.detail
+    }
+    Assert-Equal -Expected 0 -Found $script:World.Calls.Count
+    Assert-Equal -Expected 'looked' -Found (Get-Answer -Text '{"version":1,"action":"look"}').state
 }
 
 Test-Case -Name 'nothing is made from a folder that Windows does not name' -Body {

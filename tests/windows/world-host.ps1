@@ -18,6 +18,10 @@ function Reset-HostWorld {
         NoConsole = $false
         Lines = New-Object System.Collections.ArrayList
         Broken = ''
+        # The service of the task scheduler.
+        Stopped = $false
+        # Of a failure of the scheduler.
+        Number = 0
         # A folder that Windows does not name.
         Unnamed = ''
         Private = $false

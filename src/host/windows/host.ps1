@@ -149,9 +149,9 @@ function Get-RunOutcome {
     Get-ExitOutcome -Code $Run.Code
 }
 
-# What is there of us on this machine.
+# What is there of us on this machine. Whole: with tasks and folders, which an install or an uninstall goes by.
 function Get-Installation {
-    param([hashtable] $Caller, [hashtable] $Places)
+    param([hashtable] $Caller, [hashtable] $Places, [bool] $Whole)
     $script:Step = 'read the registry'
     $own = Get-WinRegistryValues -Path ('SOFTWARE\wslmesh\' + $Caller.Sid)
     $policy = $null
@@ -171,8 +171,10 @@ function Get-Installation {
         HasFolder = Test-WinFolder -Path $folder
         HasSelection = Test-WinFile -Path ($folder + '\inbox\selection.json')
     }
-    $script:Step = 'look at the tasks'
-    $installation.Tasks = Get-TaskFacts -Sid $Caller.Sid
+    if ($Whole) {
+        $script:Step = 'look at the tasks'
+        $installation.Tasks = Get-TaskFacts -Sid $Caller.Sid
+    }
     $script:Step = 'look at the files'
     foreach ($name in $InstalledFiles) {
         $installation.Hashes[$name] = Get-FileHashText -Path ($Places.Program + '\' + $name)
@@ -180,20 +182,21 @@ function Get-Installation {
     $installation
 }
 
-# $null where the file is not there, or not readable.
+# $null where the file is not there, '' for one that cannot be read.
 function Get-FileHashText {
     param([string] $Path)
     try {
         Get-Hash -Bytes (Read-WinFile -Path $Path -Share 'Read').Bytes
     } catch {
-        $null
+        if (Test-Absence -Failure $_) { return $null }
+        ''
     }
 }
 
 # The fields that every answer has in the same way, from what is installed now.
 function Add-Installation {
     param([System.Collections.IDictionary] $Answer, [hashtable] $Caller, [hashtable] $Places)
-    $installation = Get-Installation -Caller $Caller -Places $Places
+    $installation = Get-Installation -Caller $Caller -Places $Places -Whole $false
     $Answer['user'] = $Caller.Sid
     $Answer['elevated'] = $Caller.Elevated
     $Answer['other-users'] = @($installation.Others)
@@ -273,8 +276,7 @@ function Reset-Staging {
     Set-WinFolder -Path $Path -Security $OwnFolderSecurity
 }
 
-# By the names of what was put there. A leftover is replaced by the next call, so a
-# failure here spoils nothing.
+# By the names of what was put there.
 function Clear-Staging {
     param([string] $Path)
     try {
@@ -285,6 +287,7 @@ function Clear-Staging {
             Remove-WinFolder -Path $Path
         }
     } catch {
+        # What is left is replaced by the next call, or keeps it from its start with words.
         $null = $_
     }
 }
@@ -377,7 +380,7 @@ function Invoke-Install {
     $refusal = Find-Refusal -Request $Request -Caller $Caller -Installation $Installation
     if ($null -ne $refusal) { return $refusal }
     $outcome = Invoke-Setup -Request $Request -Caller $Caller -Places $Places
-    $after = Get-Installation -Caller $Caller -Places $Places
+    $after = Get-Installation -Caller $Caller -Places $Places -Whole $true
     if (Test-Unchanged -Installation $after -Request $Request -Actions $actions) {
         $outcome.State = 'installed'
         $outcome.Detail = $null
@@ -411,7 +414,7 @@ function Invoke-Uninstall {
         $refusal = Find-Refusal -Request $Request -Caller $Caller -Installation $Installation
         if ($null -ne $refusal) { return $refusal }
         $outcome = Invoke-Setup -Request $Request -Caller $Caller -Places $Places
-        if (-not (Test-Clean -Installation (Get-Installation -Caller $Caller -Places $Places))) {
+        if (-not (Test-Clean -Installation (Get-Installation -Caller $Caller -Places $Places -Whole $true))) {
             if ($outcome.State -ceq 'removed') {
                 $outcome.State = 'failed'
                 $outcome.Detail = 'the elevated setup ended, but not everything of ours is gone'
@@ -458,13 +461,14 @@ function Get-HostAnswer {
         $answer['checks'] = @(Get-Checks -Caller $caller -Places $places -Probe $request.Probe)
         return Add-Installation -Answer $answer -Caller $caller -Places $places
     }
-    $installation = Get-Installation -Caller $caller -Places $places
     $outcome = New-Outcome -State 'looked' -Detail $null
-    if ($request.Action -ceq 'install') {
-        $outcome = Invoke-Install -Request $request -Caller $caller -Places $places -Installation $installation
-    }
-    if ($request.Action -ceq 'uninstall') {
-        $outcome = Invoke-Uninstall -Request $request -Caller $caller -Places $places -Installation $installation
+    if ($request.Action -cne 'look') {
+        $installation = Get-Installation -Caller $caller -Places $places -Whole $true
+        if ($request.Action -ceq 'install') {
+            $outcome = Invoke-Install -Request $request -Caller $caller -Places $places -Installation $installation
+        } else {
+            $outcome = Invoke-Uninstall -Request $request -Caller $caller -Places $places -Installation $installation
+        }
     }
     $answer = New-HostAnswer -State $outcome.State -Detail $outcome.Detail
     $answer['done'] = @($outcome.Done)

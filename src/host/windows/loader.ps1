@@ -16,6 +16,7 @@ foreach ($file in @(@('setup.ps1', '__SETUP__'), @('order.json', '__ORDER__'))) 
         $digest = (New-Object System.Security.Cryptography.SHA256CryptoServiceProvider).ComputeHash($bytes)
         $hash = [System.BitConverter]::ToString($digest).Replace('-', '').ToLowerInvariant()
     } catch {
+        # Whatever the reason: it was not read.
         exit 23
     }
     if ($hash -cne $file[1]) {

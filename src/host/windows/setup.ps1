@@ -390,6 +390,7 @@ function Get-WinUserName {
         $account = New-Object System.Security.Principal.SecurityIdentifier($Sid)
         [string] $account.Translate([System.Security.Principal.NTAccount]).Value
     } catch {
+        # No domain controller answers, or the account is deleted: the SID stands beside it.
         'a user whose name Windows does not tell'
     }
 }

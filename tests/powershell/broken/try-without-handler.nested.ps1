@@ -5,4 +5,4 @@ function Write-WinOutput {
     [Console]::OutputEncoding = New-Object System.Text.UTF8Encoding($false)
 }
 Write-WinOutput
-try { try { Write-Output 'x' } } catch { Write-Output 'y' }
+try { try { Write-Output 'x' } } catch { throw }

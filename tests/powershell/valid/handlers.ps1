@@ -6,5 +6,5 @@ function Write-WinOutput {
 }
 Write-WinOutput
 try { Write-Output 'a' } finally { Write-Output 'b' }
-try { Write-Output 'a' } catch [System.IO.InvalidDataException] { Write-Output 'b' } catch { Write-Output 'c' }
+try { Write-Output 'a' } catch [System.IO.InvalidDataException] { Write-Output 'b' } catch { throw }
 try { try { Write-Output 'a' } finally { Write-Output 'b' } } catch { throw }

@@ -70,6 +70,7 @@ function Test-OwnFolder {
         if (Test-WinFolder -Path $Path) { Assert-WinFolder -Path $Path }
         $true
     } catch {
+        # Whatever cannot be found out about it, it is not known to be ours.
         $false
     }
 }
@@ -92,7 +93,7 @@ function Set-WinProgram {
     [System.IO.File]::Move($Path + '.new', $Path)
 }
 
-# Earlier versions of programs; one that still runs stays until the next call.
+# Earlier versions of programs.
 function Clear-Leftovers {
     param([string] $Path)
     foreach ($file in @(Get-WinEntries -Path $Path -Folders $false)) {
@@ -100,6 +101,7 @@ function Clear-Leftovers {
             try {
                 Remove-WinFile -Path $file -Tries 1
             } catch {
+                # One that still runs stays until the next call.
                 $null = $_
             }
         }
@@ -133,8 +135,7 @@ function Remove-ProgramFiles {
     Clear-Leftovers -Path $Path
 }
 
-# Last, and when the lock in it is free again: nothing else may be left. A run that
-# has taken the lock since keeps the folder, which holds nothing more.
+# Last, and when the lock in it is free again: nothing else may be left.
 function Remove-ProgramFolder {
     param([string] $Path)
     if (-not (Test-WinFolder -Path $Path)) { return }
@@ -145,6 +146,7 @@ function Remove-ProgramFolder {
         Remove-WinFile -Path $lock -Tries 1
         Remove-WinFolder -Path $Path
     } catch {
+        # Another run holds the lock.
         $null = $_
     }
 }
@@ -223,6 +225,7 @@ function Read-WinText {
     try {
         [System.Text.Encoding]::UTF8.GetString((Read-WinFile -Path $Path -Share 'ReadWrite, Delete').Bytes)
     } catch {
+        # Windows denies access to one that is just being replaced, too: no failure is told from absence.
         ''
     }
 }

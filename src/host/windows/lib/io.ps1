@@ -28,6 +28,13 @@ $KnownFailures = @{
     '0x800706d9' = 'a service of Windows is not running; start it (for the firewall: MpsSvc)'
 }
 
+# Whether a failure says that something is not there: a file (0x80070002) or what it lies in (0x80070003), for the
+# task scheduler too. Any other failure says nothing of the kind.
+function Test-Absence {
+    param($Failure)
+    @(-2147024894, -2147024893) -ccontains [int] $Failure.Exception.GetBaseException().HResult
+}
+
 # What a catch got, as a sentence. A text that this program threw says itself what to do. Whatever else it is,
 # PowerShell wraps it into words of its own: the exception at the base is what happened.
 function Format-Failure {
@@ -200,8 +207,6 @@ function Start-WinProgram {
     @{ Process = $process; Text = $text }
 }
 
-# The exit code of a process of another rights' level is readable on Windows 10; where
-# it is not, Code is $null.
 function Wait-WinProgram {
     param([hashtable] $Started, [long] $Milliseconds)
     if (-not $Started.Process.WaitForExit([int] [Math]::Max(1000, $Milliseconds))) { return @{ Ended = $false; Code = $null } }
@@ -209,6 +214,7 @@ function Wait-WinProgram {
     try {
         $code = $Started.Process.ExitCode
     } catch {
+        # That of a process of another rights' level is readable on Windows 10, and need not be elsewhere.
         $null = $_
     }
     @{ Ended = $true; Code = $code }

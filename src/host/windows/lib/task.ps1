@@ -124,7 +124,8 @@ function Open-WinTask {
     (Open-WinScheduler).GetFolder($TaskFolder).GetTask($Name)
 }
 
-# Whether it is enabled and what it starts; $null where it is not there or not ours to see.
+# Whether it is enabled and what it starts; $null where it is not there. One that this user may not read
+# (0x80070005) is there, and is none that an install left.
 function Get-WinTask {
     param([string] $Name)
     try {
@@ -135,7 +136,9 @@ function Get-WinTask {
             Arguments = [string] $action.Arguments
         }
     } catch {
-        $null
+        if (Test-Absence -Failure $_) { return $null }
+        if ([int] $_.Exception.GetBaseException().HResult -ne -2147024891) { throw }
+        @{ Enabled = $false; Program = ''; Arguments = '' }
     }
 }
 
@@ -171,13 +174,14 @@ function Measure-WinTask {
     [int] $clock.ElapsedMilliseconds
 }
 
-# $null where the folder is not there. A scheduler that cannot be reached throws: taken
-# for an absent folder, an uninstall would say that it removed tasks that still exist.
+# $null where the folder is not there. Whatever else fails throws: taken for an absent
+# folder, an uninstall would say that it removed tasks that still exist.
 function Open-WinTaskFolder {
     $scheduler = Open-WinScheduler
     try {
         $scheduler.GetFolder($TaskFolder)
     } catch {
+        if (-not (Test-Absence -Failure $_)) { throw }
         $null
     }
 }
