@@ -29,7 +29,7 @@ pub(super) enum Request<'a> {
 pub enum State {
     /// All wanted rules without a conflict are installed, as read back.
     Synced,
-    /// Reading back found something else than was wanted; `detail` says what.
+    /// Reading back found something else than was wanted; `detail` says what, or the firewall's does.
     Partial,
     /// Nothing is installed and the Windows process lacks administrator rights:
     /// nothing was changed.
@@ -44,9 +44,11 @@ pub enum State {
     TaskFailed,
     /// The installed task was started and gave no answer in time.
     TaskTimeout,
-    /// The task could not determine the guest's address: WSL's registry values are
-    /// missing or unusable.
+    /// The task could not determine the guest's address: WSL's registry values are missing
+    /// or unusable. Rules that lead to it stay as they were; all else was done.
     GuestAddressUnknown,
+    /// A later request of the same Windows user took the place of this one.
+    Superseded,
     /// What is installed speaks another version of the contract.
     OtherVersion,
 }
@@ -170,7 +172,8 @@ pub struct FirewallAnswer {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum FirewallState {
-    /// The wanted rules are installed, as read back.
+    /// The wanted rules are installed, as read back; `detail` says why they may have no
+    /// effect, or what else is wrong.
     Done,
     /// They are not; `detail` says which step.
     Failed,

@@ -160,8 +160,8 @@ registry! {
         "Windows is connected to a network whose profile wslmesh's firewall rules do not cover.",
         "Make the network Private in Windows' settings, or add the profile: `wslmesh host install --profiles`";
     FirewallFailed, "firewall-failed", Warning,
-        "The rules in Windows' firewall could not be changed.",
-        "The message has Windows' error; the agent retries with the next change or `systemctl reload wslmesh`";
+        "The rules in Windows' firewall are not as they should be, or may have no effect.",
+        "The message says what is wrong; the agent retries with the next change or `systemctl reload wslmesh`";
     HostTaskFailed, "host-task-failed", Warning,
         "The scheduled task that changes forwards on Windows could not be started.",
         "Run `wslmesh host check`; `wslmesh host install` creates the task again";
@@ -172,7 +172,7 @@ registry! {
         "The installation on Windows is from another version of wslmesh.",
         "Run `wslmesh host install` again";
     GuestAddressUnknown, "guest-address-unknown", Warning,
-        "The scheduled task on Windows cannot determine this distribution's address, so it changed nothing.",
+        "The scheduled task on Windows cannot determine this distribution's address, so forwards by portproxy stay as they were.",
         "Restart WSL with `wsl --shutdown`; if that does not help, run `wslmesh host check`";
     GuestAddressDiffers, "guest-address-differs", Warning,
         "Windows has a different address for this distribution, and forwards lead there.",

@@ -99,6 +99,9 @@ Test-Case -Name 'a rule that cannot be made leaves the others and the forwards' 
     $script:World.Unmakeable = @('wslmesh-S-1-5-21-1-2-3-1001-tcp-2222-portproxy')
     $firewall = Invoke-Forward -Entries '[6,2222,22,1],[6,2223,22,1]' -Mode 1
     Assert-Equal -Expected 'failed 1' -Found ('{0} {1}' -f $firewall.'state', $firewall.'added')
+    # Once, with the reason.
+    Assert-Equal -Expected 'the firewall rule for TCP port 2222 is missing or different (refused)' -Found $firewall.'detail'
+    Assert-Equal -Expected 'partial' -Found (ConvertFrom-Json -InputObject (Get-TaskText -Sid $script:World.Sid)).'state'
     Assert-Equal -Expected 2 -Found $script:World.Table.Count
     Assert-True -Found (-not $script:World.Ledger.ContainsKey('firewall/wslmesh-S-1-5-21-1-2-3-1001-tcp-2222-portproxy')) -What 'the ledger has only what stands'
     $script:World.Unmakeable = @()
@@ -162,6 +165,40 @@ Test-Case -Name 'Block rules that defeat ours are named' -Body {
     }
     $found = (Invoke-Forward -Entries '[6,2222,22,1]' -Mode 1).'blocks'
     Assert-Equal -Expected 'any program (port 2222);range (port 2222);any protocol (port 2222);service (port 2222);subnet (port 2222)' -Found (@($found) -join ';')
+}
+
+Test-Case -Name 'at most twenty of them, whatever the number of forwards' -Body {
+    $policy = (Get-PolicySample).Replace('[2000,2999]', '[2000,3999]')
+    $script:World.Policy = $policy
+    for ($turn = 0; $turn -lt 100; $turn += 1) {
+        $rule = New-RuleSample -Name ('block ' + $turn)
+        $rule.LocalPorts = '3000-3999'
+        [void] $script:World.Rules.Add($rule)
+    }
+    $entries = @(for ($port = 2000; $port -lt 3500; $port += 1) { '[6,' + $port + ',22,1]' }) -join ','
+    $found = @((Invoke-Forward -Entries $entries -Mode 1).'blocks')
+    Assert-Equal -Expected '20 block 0 (port 3000)' -Found ('{0} {1}' -f $found.Count, $found[0])
+}
+
+Test-Case -Name 'a rule of our group that is not in the ledger is said' -Body {
+    foreach ($name in @('my wslmesh rule', 'wslmesh-S-1-5-21-1-2-3-1002-tcp-2222-portproxy', 'wslmesh-S-1-5-21-1-2-3-1001-tcp-2900-portproxy')) {
+        $rule = New-RuleSample -Name $name
+        $rule.Allow = $true
+        $rule['Group'] = 'wslmesh'
+        [void] $script:World.Rules.Add($rule)
+    }
+    $firewall = Invoke-Forward -Entries '[6,2222,22,1]' -Mode 1
+    Assert-Equal -Expected 'done firewall rules of the group wslmesh that wslmesh does not know as its own (2), such as "my wslmesh rule": remove them by hand' -Found ('{0} {1}' -f $firewall.'state', $firewall.'detail')
+    Assert-Equal -Expected 4 -Found $script:World.Rules.Count
+}
+
+Test-Case -Name 'a rule of guests in names and in numbers' -Body {
+    $names = ConvertFrom-Json -InputObject '{"Name":"x","Enabled":"True","Direction":"Inbound","Action":"Allow","Protocol":"TCP","Profiles":"Domain, Private","LocalAddresses":"Any","RemoteAddresses":"Any","RemotePorts":"Any","LocalPorts":"22"}'
+    $numbers = ConvertFrom-Json -InputObject '{"Name":"x","Enabled":1,"Direction":1,"Action":2,"Protocol":6,"Profiles":3,"LocalAddresses":["Any"],"RemoteAddresses":"Any","RemotePorts":"Any","LocalPorts":22}'
+    Assert-Equal -Expected (Get-TableText -Table (Read-WinGuestRule -Rule $names)) -Found (Get-TableText -Table (Read-WinGuestRule -Rule $numbers))
+    Assert-Equal -Expected 3 -Found (Read-WinGuestRule -Rule $numbers).Profiles
+    $numbers.'Action' = 4
+    Assert-True -Found (-not (Read-WinGuestRule -Rule $numbers).Allow) -What '4 blocks'
 }
 
 Test-Case -Name 'a dismissed alert blocks the relay' -Body {

@@ -71,7 +71,7 @@ Test-Case -Name 'the ticket comes back where the rest is refused' -Body {
 Test-Case -Name 'too many entries' -Body {
     $entries = @(for ($port = 1; $port -le 2001; $port += 1) { '[6,' + $port + ',22,1]' }) -join ','
     $answer = Invoke-Hostile -Text (Get-SelectionSample -Entries $entries)
-    Assert-Equal -Expected 'selection: more than 2000 entries' -Found $answer.'detail'
+    Assert-Equal -Expected 'the request file was changed by another program (more than 2000 entries); the next sync writes it again' -Found $answer.'detail'
 }
 
 Test-Case -Name 'an address of the guest that cannot be its own' -Body {

@@ -46,6 +46,50 @@ Test-Case -Name 'withdraw, with no guest on record' -Body {
     Assert-Equal -Expected $empty -Found (Get-WorldText)
 }
 
+Test-Case -Name 'closing a port does not depend on the address of the guest' -Body {
+    [void] (Invoke-Forward -Entries '[6,2222,22,1],[6,2223,22,1],[6,2224,22,1]')
+    $script:World.GuestAddress = ''
+    $answer = Invoke-Forward -Entries '[6,2222,22,1],[6,2225,22,1],[17,51820,51820,2]'
+    Assert-Equal -Expected 'guest-address-unknown 2 1 0' -Found ('{0} {1} {2} {3}' -f $answer.'state', $answer.'removed', $answer.'kept', $answer.'added')
+    Assert-True -Found $answer.'detail'.Contains('wsl --shutdown') -What $answer.'detail'
+    Assert-Equal -Expected '0.0.0.0/2222=172.28.16.5/22' -Found (Get-TableText -Table $script:World.Table)
+    # The relay needs no address: its rule in the firewall is made.
+    Assert-Equal -Expected '2222 51820' -Found (@($script:World.Rules | ForEach-Object { $_.LocalPorts } | Sort-Object) -join ' ')
+}
+
+Test-Case -Name 'synced says that the ports are open' -Body {
+    $script:World.Deaf = $true
+    $answer = Invoke-Forward -Entries '[6,2222,22,1],[6,2223,22,1]'
+    Assert-Equal -Expected 'partial 2' -Found ('{0} {1}' -f $answer.'state', $answer.'added')
+    Assert-Equal -Expected 'port 2222: Windows does not listen on it; restart the service IP Helper (iphlpsvc) (and 1 more)' -Found $answer.'detail'
+    Assert-True -Found ($script:World.Clock.ElapsedMilliseconds -ge 1000) -What 'a second was waited'
+    # Without a change one look is enough.
+    $answer = Invoke-Forward -Entries '[6,2222,22,1],[6,2223,22,1]'
+    Assert-Equal -Expected 'partial 0' -Found ('{0} {1}' -f $answer.'state', $script:World.Clock.ElapsedMilliseconds)
+    # An address that Windows does not have (yet) opens no port.
+    $script:World.BindErrors = @{ '0.0.0.0/2222' = 10049; '0.0.0.0/2223' = 10049 }
+    Assert-Equal -Expected 'synced' -Found (Invoke-Forward -Entries '[6,2222,22,1],[6,2223,22,1]').'state'
+}
+
+Test-Case -Name 'what netsh did not do is said in words' -Body {
+    function Invoke-NetshScript { param([string[]] $Lines, [string] $Sid) }
+    $answer = Invoke-Forward -Entries '[6,2222,22,1]'
+    Assert-Equal -Expected 'partial port 2222: Windows did not create the forward; is the service IP Helper (iphlpsvc) running?' -Found ('{0} {1}' -f $answer.'state', $answer.'detail')
+    $script:World.Table = @{ '0.0.0.0/2222' = '172.28.16.5/22' }
+    $script:World.Ledger = @{ 'tcp/0.0.0.0/2222' = '172.28.16.5/22' }
+    $answer = Invoke-Forward -Entries ''
+    Assert-Equal -Expected 'partial port 2222 is still forwarded: Windows did not remove it; is the service IP Helper (iphlpsvc) running?' -Found ('{0} {1}' -f $answer.'state', $answer.'detail')
+}
+
+Test-Case -Name 'a listener of ours whose rule was removed by hand is no other program' -Body {
+    [void] (Invoke-Forward -Entries '[6,2222,22,1]')
+    $script:World.Table = @{}
+    $script:World.Listening = @{ '2222' = @('0.0.0.0') }
+    $script:World.BindErrors = @{ '0.0.0.0/2222' = 10048 }
+    $answer = Invoke-Forward -Entries '[6,2222,22,1]'
+    Assert-Equal -Expected 'synced 1 0' -Found ('{0} {1} {2}' -f $answer.'state', $answer.'added', @($answer.'taken').Count)
+}
+
 Test-Case -Name 'foreign rules stay, in the way or not' -Body {
     $script:World.Table = @{ '0.0.0.0/2222' = '10.0.0.1/80'; '*/2300' = 'host/1'; '10.1.1.1/9999' = 'x' }
     $before = Get-WorldText
@@ -150,6 +194,14 @@ Test-Case -Name 'taken ports are told and not made' -Body {
     Assert-Equal -Expected '2222 in-use nginx (1234);2223 forbidden ;2224 in-use ' -Found (@($answer.'taken' | ForEach-Object { '{0} {1} {2}' -f $_.'listen-port', $_.'kind', $_.'owner' }) -join ';')
     Assert-Equal -Expected '0.0.0.0/2225 0.0.0.0/2226 0.0.0.0/2227' -Found (@($script:World.Table.Keys | Sort-Object) -join ' ')
     Assert-Equal -Expected 3 -Found $script:World.Rules.Count
+}
+
+Test-Case -Name 'listeners in the words of netstat' -Body {
+    $text = "`r`nAktive Verbindungen`r`n`r`n  Proto  Lokale Adresse         Remoteadresse          Status           PID`r`n" +
+        "  TCP    0.0.0.0:2222           0.0.0.0:0              ABH\u00d6REN         1234`r`n  TCP    127.0.0.1:5357         0.0.0.0:0              EN ESCUCHA       4`r`n" +
+        "  TCP    192.168.50.10:2222     10.0.0.1:50000         HERGESTELLT      99`r`n  UDP    0.0.0.0:123            *:*                                    7`r`n"
+    Assert-Equal -Expected '0.0.0.0/2222/1234 127.0.0.1/5357/4' -Found (@(ConvertFrom-Netstat -Text $text | ForEach-Object { '{0}/{1}/{2}' -f $_.Address, $_.Port, $_.Id }) -join ' ')
+    Assert-Equal -Expected 0 -Found @(ConvertFrom-Netstat -Text 'no such option').Count
 }
 
 Test-Case -Name 'a rule that stands is not tried' -Body {

@@ -33,7 +33,6 @@ Test-Case -Name 'the task is started and its answer taken over' -Body {
     Assert-Equal -Expected '192.168.50.10 1500' -Found ('{0} {1}' -f $answer.'windows-address', $answer.'lowest-mtu'.'mtu')
     Assert-Equal -Expected 'False' -Found $answer.'elevated'
     Assert-Equal -Expected 'True' -Found ($answer.PSObject.Properties.Name -ccontains 'local-app-data')
-    Assert-True -Found $script:World.Lock -What 'the lock is free again'
 }
 
 Test-Case -Name 'lists stay lists' -Body {
@@ -47,11 +46,34 @@ Test-Case -Name 'lists stay lists' -Body {
 
 Test-Case -Name 'an answer to another ticket is not ours' -Body {
     $script:World.Answer = (Get-TaskSample).Replace('"ticket":7', '"ticket":77')
-    $script:World.Result = '0x00041301'
+    $script:World.State = 4
     $answer = Invoke-Refresh -Text (Get-RequestSample -Forwards (Get-ForwardSample))
     Assert-Equal -Expected 'task-timeout' -Found $answer.'state'
-    Assert-True -Found $answer.'detail'.Contains('still running') -What 'the reason is told'
+    Assert-True -Found $answer.'detail'.Contains('still at work') -What 'the reason is told'
     Assert-True -Found ($script:World.Clock.ElapsedMilliseconds -ge 10000) -What 'ten seconds went by'
+}
+
+Test-Case -Name 'a result counts only for a run of this request' -Body {
+    $script:World.Result = '0x00000003'
+    $answer = Invoke-Refresh -Text (Get-RequestSample -Forwards (Get-ForwardSample))
+    Assert-True -Found $answer.'detail'.Contains('constrained language mode') -What $answer.'detail'
+    Assert-Equal -Expected 1 -Found $script:World.Starts
+    # Made anew since it was started: it has never run, and is started once more.
+    $script:World.Task = { $script:World.Runs = 0 }
+    $script:World.Runs = 0
+    $answer = Invoke-Refresh -Text (Get-RequestSample -Forwards (Get-ForwardSample))
+    Assert-Equal -Expected 'task-timeout 3' -Found ('{0} {1}' -f $answer.'state', $script:World.Starts)
+    Assert-True -Found $answer.'detail'.Contains('it did not run') -What $answer.'detail'
+    $script:World.Task = { if ($script:World.Starts -eq 5) { $script:World.Answer = Get-TaskSample } else { $script:World.Runs = 0 } }
+    Assert-Equal -Expected 'synced' -Found (Invoke-Refresh -Text (Get-RequestSample -Forwards (Get-ForwardSample))).'state'
+}
+
+Test-Case -Name 'the last of several requests wins' -Body {
+    $script:World.Task = { $script:World.Selection = (Get-SelectionSample -Entries '').Replace('"ticket":7', '"ticket":8') }
+    $answer = Invoke-Refresh -Text (Get-RequestSample -Forwards (Get-ForwardSample))
+    Assert-Equal -Expected 'superseded' -Found $answer.'state'
+    Assert-True -Found $answer.'detail'.Contains('a later request') -What $answer.'detail'
+    Assert-True -Found $script:World.Selection.Contains('"ticket":8') -What 'the later selection stays'
 }
 
 Test-Case -Name 'the answer comes late' -Body {
@@ -79,13 +101,6 @@ Test-Case -Name 'the task cannot be started' -Body {
     Assert-Equal -Expected $before -Found (Get-WorldText)
     $script:World.Task = { throw (New-Object System.UnauthorizedAccessException('x')) }
     Assert-True -Found (Invoke-Refresh -Text (Get-RequestSample -Forwards '')).'detail'.Contains('0x80070005') -What 'access denied is told'
-    Assert-True -Found $script:World.Lock -What 'the lock is free again'
-}
-
-Test-Case -Name 'another request is on its way' -Body {
-    $script:World.Lock = $false
-    Assert-Equal -Expected 'failed' -Found (Invoke-Refresh -Text (Get-RequestSample -Forwards '')).'state'
-    Assert-Equal -Expected 0 -Found $script:World.Starts
 }
 
 Test-Case -Name 'refused before the task, and by it' -Body {

@@ -82,6 +82,7 @@ function Get-WinFirewall {
         Current = $script:World.Current
         Override = $script:World.Override
         Shut = $script:World.Shut
+        Strangers = @($script:World.Rules | Where-Object { $_.ContainsKey('Group') -and (-not $Names.ContainsKey($_.Name)) } | ForEach-Object { $_.Name })
     }
 }
 

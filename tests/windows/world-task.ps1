@@ -12,6 +12,9 @@ function Reset-TaskWorld {
         Task = { }
         Answer = ''
         Starts = 0
+        # How often it has run, and what it does now: 2 waits, 3 ready, 4 runs.
+        Runs = 0
+        State = 3
         Result = '0x00000000'
         Clock = $null
         GuestAddress = '172.28.16.5'
@@ -83,20 +86,23 @@ function Start-WinTask {
     param([string] $Name)
     Assert-Equal -Expected ('forward-' + $script:World.Sid) -Found $Name
     $script:World.Starts += 1
+    $script:World.Runs += 1
     $task = $script:World.Task
     & $task
 }
 
-function Get-TaskResult {
-    param([string] $Sid)
-    Assert-Equal -Expected $script:World.Sid -Found $Sid
-    $script:World.Result
+function Get-WinTaskRun {
+    param([string] $Name)
+    Assert-Equal -Expected ('forward-' + $script:World.Sid) -Found $Name
+    @{ State = $script:World.State; Time = $script:World.Runs; Result = $script:World.Result }
 }
 
-function Read-TaskAnswer {
-    param([string] $Sid)
+function Read-TaskFile {
+    param([string] $Sid, [string] $Name)
     Assert-Equal -Expected $script:World.Sid -Found $Sid
-    $script:World.Answer
+    if ($Name -ceq 'answer.json') { return $script:World.Answer }
+    Assert-Equal -Expected 'inbox\selection.json' -Found $Name
+    $script:World.Selection
 }
 
 function New-WinClock {

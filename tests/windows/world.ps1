@@ -12,6 +12,8 @@ function Reset-World {
         LinesLeft = 1000000
         BindErrors = @{}
         Listening = @{}
+        # The service does not listen on what the table says.
+        Deaf = $false
         Owners = @()
         Lock = $true
         # Keys that were to go if nothing was in them.
@@ -97,8 +99,15 @@ function Get-WinBindError {
     0
 }
 
+# Other programs', and those of the service where it hears of a rule.
 function Get-WinListeners {
-    $script:World.Listening
+    $found = $script:World.Listening.Clone()
+    if ($script:World.Deaf) { return $found }
+    foreach ($listener in $script:World.Table.Keys) {
+        $listen = $listener.Split('/')
+        $found[$listen[1]] = @($found[$listen[1]] | Where-Object { $null -ne $_ }) + $listen[0]
+    }
+    $found
 }
 
 function Get-WinPortOwners {

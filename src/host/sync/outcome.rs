@@ -95,9 +95,13 @@ fn state_finding(answer: &Answer) -> Option<Finding> {
             Code::ForwardNotElevated,
             "this Windows user is not elevated",
         ),
+        // Then all that is wrong is said of the firewall.
+        State::Partial if answer.detail.is_none() && answer.firewall.is_some() => return None,
         State::Partial => (Code::ForwardIncomplete, "the rules read back differently"),
         State::ServiceStopped => (Code::ForwardService, "iphlpsvc is not running"),
-        State::InvalidRequest | State::Failed => (Code::ForwardFailed, no_reason),
+        State::InvalidRequest | State::Failed | State::Superseded => {
+            (Code::ForwardFailed, no_reason)
+        }
         State::TaskFailed => (Code::HostTaskFailed, no_reason),
         State::TaskTimeout => (Code::HostTaskTimeout, "it was started"),
         State::GuestAddressUnknown => (
@@ -136,8 +140,23 @@ fn conflict_finding(wanted: &RuleSet, conflict: &Conflict) -> Finding {
         (Some(address), None) => format!(" to {address}"),
         (None, _) => String::new(),
     };
+    let is_ours = |rule: &Rule| {
+        let connect = (conflict.connect_address.as_deref(), conflict.connect_port);
+        meets(rule)
+            && connect
+                == (
+                    Some(wanted.connect_address.to_string().as_str()),
+                    Some(rule.connect_port),
+                )
+    };
+    // One that a person changed and set back, or typed.
+    let again = if wanted.rules.iter().any(is_ours) {
+        ", as wslmesh would; it was made or changed by hand: remove it once, and wslmesh makes its own"
+    } else {
+        ""
+    };
     let text = format!(
-        "Windows already forwards {}:{}{target}",
+        "Windows already forwards {}:{}{target}{again}",
         conflict.listen_address, conflict.listen_port
     );
     Finding::new(Code::ForwardConflict, names(wanted, meets), text)
@@ -177,7 +196,7 @@ fn policy_finding(wanted: &RuleSet, refused: &Refused) -> Finding {
 
 fn firewall_findings(firewall: &FirewallAnswer) -> impl Iterator<Item = Finding> {
     let fallback = match firewall.state {
-        FirewallState::Done => None,
+        FirewallState::Done => firewall.detail.as_deref(),
         FirewallState::Failed => Some("Windows gave no reason"),
         FirewallState::Unavailable => Some("this Windows has no such firewall"),
     };

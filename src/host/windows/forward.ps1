@@ -36,9 +36,9 @@ function ConvertTo-Entry {
     }
     $valid = ($null -ne $entry.Protocol) -and ($null -ne $entry.ServedBy) -and
         ($entry.ListenPort -ge 1) -and ($entry.ListenPort -le 65535) -and ($entry.ConnectPort -ge 1) -and ($entry.ConnectPort -le 65535)
-    Assert-Valid -Value $valid -Message ('selection: entry {0} is out of range' -f $Index)
+    Assert-Valid -Value $valid -Message ('entry {0} is out of range' -f $Index)
     $served = Test-ServedBy -Mode $Mode -Protocol $entry.Protocol -ServedBy $entry.ServedBy
-    Assert-Valid -Value $served -Message ('selection: entry {0} is served by what its mode does not have' -f $Index)
+    Assert-Valid -Value $served -Message ('entry {0} is served by what its mode does not have' -f $Index)
     $entry
 }
 
@@ -50,14 +50,14 @@ function ConvertTo-Selection {
     $form = '\A\{"version":(?<version>' + $number + '),"ticket":(?<ticket>' + $number + '),"mode":(?<mode>' + $number +
         '),"forwards":\[(?<forwards>(?:' + $entry + '(?:,' + $entry + ')*)?)\]\}\z'
     $parts = [regex]::Match($Text, $form)
-    Assert-Valid -Value $parts.Success -Message 'selection: not of the agreed form'
-    Assert-Valid -Value ($parts.Groups['version'].Value -ceq '1') -Message 'selection: of another version'
-    Assert-Valid -Value ((Find-Ticket -Text $Text) -ne 0) -Message 'selection: the ticket is out of range'
+    Assert-Valid -Value $parts.Success -Message 'not of the agreed form'
+    Assert-Valid -Value ($parts.Groups['version'].Value -ceq '1') -Message 'of another version'
+    Assert-Valid -Value ((Find-Ticket -Text $Text) -ne 0) -Message 'the ticket is out of range'
     $mode = @{ '1' = 'nat'; '2' = 'mirrored' }[$parts.Groups['mode'].Value]
-    Assert-Valid -Value ($null -ne $mode) -Message 'selection: the mode is out of range'
+    Assert-Valid -Value ($null -ne $mode) -Message 'the mode is out of range'
     # Seven characters at least: what lies between two entries is shorter.
     $texts = @([regex]::Matches($parts.Groups['forwards'].Value, '[0-9,]{7,}'))
-    Assert-Valid -Value ($texts.Count -le 2000) -Message 'selection: more than 2000 entries'
+    Assert-Valid -Value ($texts.Count -le 2000) -Message 'more than 2000 entries'
     $index = 0
     $entries = @(foreach ($item in $texts) {
         ConvertTo-Entry -Text $item.Value -Mode $mode -Index $index
@@ -80,33 +80,30 @@ function Select-Granted {
         }
         $forward = $entry + @{ Address = $grant.Address; Firewall = $grant.Firewall; Listener = '{0}/{1}' -f $grant.Address, $entry.ListenPort }
         $key = $forward.Protocol + '/' + $forward.Listener
-        Assert-Valid -Value (-not $seen.ContainsKey($key)) -Message 'selection: two entries listen in the same place'
+        Assert-Valid -Value (-not $seen.ContainsKey($key)) -Message 'two entries listen in the same place'
         $seen[$key] = $true
         $selected.Forwards += $forward
     }
     $selected
 }
 
-# Nothing is changed where the guest is not known: the rules that exist may be right.
+# Where the guest is not known, the rules that lead to it stay, because they may be right;
+# what is no longer asked for goes, and what needs no address is served.
 function Invoke-Selection {
-    param([string] $Text, [string] $Sid)
-    $script:Step = 'check the selection'
-    $selection = ConvertTo-Selection -Text $Text
+    param([hashtable] $Selection, [string] $Sid)
     $script:Step = 'read the policy'
     $policy = ConvertTo-InstalledPolicy -Text (Get-PolicyText -Sid $Sid)
-    $granted = Select-Granted -Policy $policy -Entries $selection.Entries
+    $granted = Select-Granted -Policy $policy -Entries $Selection.Entries
     $guest = @{ Address = $null; Problem = $null }
-    if ($selection.Mode -ceq 'nat') {
-        # Only the port proxy needs it: its user may have no WSL that runs, and forwards
-        # must be withdrawn all the same.
+    if ($Selection.Mode -ceq 'nat') {
         $script:Step = 'read what WSL has on record'
         $guest = Find-Guest -Sid $Sid
     }
-    $wanted = Get-WantedRules -Forwards $granted.Forwards -Guest $guest.Address
-    if (($null -eq $guest.Address) -and ($wanted.Count -gt 0)) {
-        $answer = Get-UnchangedAnswer -State 'guest-address-unknown' -Detail $guest.Problem -Wanted ([ordered] @{}) -Sid $Sid
-    } else {
-        $answer = Sync-Forwards -Forwards $granted.Forwards -Guest $guest.Address -Sid $Sid -Profiles $policy.Profiles
+    $answer = Sync-Forwards -Forwards $granted.Forwards -Guest $guest.Address -Sid $Sid -Profiles $policy.Profiles
+    $needed = @($granted.Forwards | Where-Object { $_.ServedBy -ceq 'portproxy' }).Count -gt 0
+    if ($needed -and ($null -eq $guest.Address) -and (@('synced', 'partial') -ccontains $answer['state'])) {
+        $answer['state'] = 'guest-address-unknown'
+        $answer['detail'] = $guest.Problem
     }
     $answer['guest-address'] = $guest.Address
     $answer['refused'] = @($granted.Refused)
@@ -123,7 +120,9 @@ function ConvertTo-TaskAnswer {
     ConvertTo-AsciiJson -Answer $whole
 }
 
-# Starts are queued, so a second selection waits for its own run; the lock is for runs of another user's task.
+# Runs are queued, and each reads the selection as it is then: the last one written is
+# served last. The lock is for runs of another user's task; what a user wrote is looked at
+# before it, so that no user's text keeps the others waiting.
 function Get-TaskText {
     param([string] $Sid)
     $ticket = 0
@@ -131,15 +130,17 @@ function Get-TaskText {
         $script:Step = 'read the selection'
         $text = Read-Selection -Sid $Sid
         $ticket = Find-Ticket -Text $text
+        $script:Step = 'check the selection'
+        $selection = ConvertTo-Selection -Text $text
         $script:Step = 'wait for an earlier sync to end'
         $lock = Enter-SyncLock
         try {
-            $answer = Invoke-Selection -Text $text -Sid $Sid
+            $answer = Invoke-Selection -Selection $selection -Sid $Sid
         } finally {
             Exit-WinLock -Lock $lock
         }
     } catch [System.IO.InvalidDataException] {
-        $answer = New-Answer -State 'invalid-request' -Detail (Format-Failure -Step $script:Step -Failure $_)
+        $answer = New-Answer -State 'invalid-request' -Detail ('the request file was changed by another program ({0}); the next sync writes it again' -f (Format-Failure -Step $script:Step -Failure $_))
     } catch {
         $answer = New-Answer -State 'failed' -Detail (Format-Failure -Step $script:Step -Failure $_)
     }

@@ -110,22 +110,6 @@ function Get-TaskProblem {
     'the task \wslmesh\forward-{0} {1} ({2})' -f $Sid, $words, $Number
 }
 
-# forward.ps1 ends with a number of its own where it cannot write an answer.
-function Get-TimeoutDetail {
-    param([string] $Result)
-    $known = @{
-        '0x00000001' = 'it failed: a policy of this machine forbids the script, or its folder cannot be written'
-        '0x00000002' = 'its argument is no SID; run "wslmesh host install" again'
-        '0x00000003' = 'a policy of this machine keeps PowerShell in constrained language mode'
-        '0x00041301' = 'it is still running'
-        '0x00041303' = 'it has never run'
-        '0x00041325' = 'it is queued'
-    }
-    $words = 'it has not come to an end, or no reason is known'
-    if ($known.ContainsKey($Result)) { $words = $known[$Result] }
-    'the task gave no answer to this request within the time: {0} (last result {1})' -f $words, $Result
-}
-
 # The task's answer, with the fields that it knows.
 function ConvertFrom-TaskAnswer {
     param([string] $Text)
@@ -154,55 +138,42 @@ function Get-UnelevatedAnswer {
     $script:Step = 'ask for the service iphlpsvc'
     if ($read.Plan.Changes -gt 0) {
         $answer['state'] = 'not-elevated'
-        $answer['detail'] = 'rules that would have to change: {0}' -f $read.Plan.Changes
+        $answer['detail'] = '{0} forward(s) must change, which needs "wslmesh host install"' -f $read.Plan.Changes
     } elseif (($Wanted.Count -gt 0) -and (-not (Test-WinService -Name 'iphlpsvc'))) {
         $answer['state'] = 'service-stopped'
     }
     $answer
 }
 
-# One request at a time writes the selection and waits. The 10 s hold for both, and
-# for the waiting before: the agent waits 15 s for all of it.
+# The answer of the task, or the rules as they are where it gave none.
 function Invoke-Task {
     param([hashtable] $Allowed, [string] $Mode, [System.Collections.IDictionary] $Wanted, [string] $Sid)
-    $clock = New-WinClock
-    $script:Step = 'wait for an earlier request to end'
-    $lock = Enter-WinLock -Name ('Global\wslmesh-refresh-' + $Sid)
+    $ticket = New-Ticket
     try {
-        $ticket = New-Ticket
-        $script:Step = 'write the selection'
-        Write-Selection -Sid $Sid -Text (ConvertTo-SelectionText -Ticket $ticket -Mode $Mode -Forwards $Allowed.Forwards)
-        try {
-            $script:Step = 'start the task'
-            Start-WinTask -Name ('forward-' + $Sid)
-        } catch {
-            $detail = Get-TaskProblem -Number ('0x{0:x8}' -f [int] $_.Exception.GetBaseException().HResult) -Sid $Sid
-            return Get-UnchangedAnswer -State 'task-failed' -Detail $detail -Wanted $Wanted -Sid $Sid
-        }
-        $script:Step = 'wait for the answer of the task'
-        $text = Wait-Answer -Sid $Sid -Ticket $ticket -Clock $clock
-        if ($text -ceq '') {
-            $detail = Get-TimeoutDetail -Result (Get-TaskResult -Sid $Sid)
-            return Get-UnchangedAnswer -State 'task-timeout' -Detail $detail -Wanted $Wanted -Sid $Sid
-        }
-        ConvertFrom-TaskAnswer -Text $text
-    } finally {
-        Exit-WinLock -Lock $lock
+        $run = Invoke-TaskRun -Sid $Sid -Ticket $ticket -Text (ConvertTo-SelectionText -Ticket $ticket -Mode $Mode -Forwards $Allowed.Forwards)
+    } catch {
+        # Whatever the scheduler refuses is said; nothing was changed.
+        if ($script:Step -cne 'start the task') { throw }
+        $detail = Get-TaskProblem -Number ('0x{0:x8}' -f [int] $_.Exception.GetBaseException().HResult) -Sid $Sid
+        return Get-UnchangedAnswer -State 'task-failed' -Detail $detail -Wanted $Wanted -Sid $Sid
     }
+    if ($run.Text -cne '') { return ConvertFrom-TaskAnswer -Text $run.Text }
+    if ($run.Superseded) { return Get-UnchangedAnswer -State 'superseded' -Detail $run.Detail -Wanted $Wanted -Sid $Sid }
+    Get-UnchangedAnswer -State 'task-timeout' -Detail $run.Detail -Wanted $Wanted -Sid $Sid
 }
 
 # Installed: the policy says what may be asked for, and the task does it.
 function Invoke-Installed {
     param([hashtable] $Request, [string] $PolicyText, [System.Collections.IDictionary] $Installed, [string] $Sid)
     if ($Installed['contract'] -ne 1) {
-        $detail = 'on Windows version {0} is installed, which speaks contract {1} instead of 1; run "wslmesh host install"' -f $Installed['version'], $Installed['contract']
-        $wanted = Get-WantedRules -Forwards $Request.Forwards -Guest $Request.Guest
+        $detail = 'the Windows side is of another version ({0}); run "wslmesh host install"' -f $Installed['version']
+        $wanted = Get-WantedRules -Forwards $Request.Forwards -Guest $Request.Guest -Owned @{}
         return Get-UnchangedAnswer -State 'other-version' -Detail $detail -Wanted $wanted -Sid $Sid
     }
     $script:Step = 'read the policy'
     $policy = ConvertTo-InstalledPolicy -Text $PolicyText
     $allowed = Select-Allowed -Policy $policy -Forwards $Request.Forwards
-    $wanted = Get-WantedRules -Forwards $allowed.Forwards -Guest $Request.Guest
+    $wanted = Get-WantedRules -Forwards $allowed.Forwards -Guest $Request.Guest -Owned @{}
     $answer = Invoke-Task -Allowed $allowed -Mode $Request.Mode -Wanted $wanted -Sid $Sid
     $answer['refused'] = @($allowed.Refused) + @($answer['refused'])
     $answer
@@ -235,7 +206,7 @@ function Invoke-Sync {
         return Invoke-Installed -Request $Request -PolicyText $PolicyText -Installed $Installed -Sid $Caller.Sid
     }
     if ($Caller.Elevated) { return Invoke-Elevated -Request $Request -Sid $Caller.Sid }
-    Get-UnelevatedAnswer -Wanted (Get-WantedRules -Forwards $Request.Forwards -Guest $Request.Guest) -Sid $Caller.Sid
+    Get-UnelevatedAnswer -Wanted (Get-WantedRules -Forwards $Request.Forwards -Guest $Request.Guest -Owned @{}) -Sid $Caller.Sid
 }
 
 function Get-InstalledText {
@@ -246,17 +217,6 @@ function Get-LocalAppData {
     $path = Get-WinPath -Name 'LocalApplicationData'
     if ($path -ceq '') { return $null }
     $path
-}
-
-# How the last run of the task ended, for a person; '' where that is unknown.
-function Get-TaskResult {
-    param([string] $Sid)
-    try {
-        Get-WinTaskResult -Name ('forward-' + $Sid)
-    } catch {
-        # It is an extra: whatever keeps it from being known, the answer is about something else.
-        ''
-    }
 }
 
 # The facts are extras: one that is unknown is $null.

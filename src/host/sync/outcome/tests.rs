@@ -111,6 +111,7 @@ fn each_state_has_its_code() {
             Some(false),
         ),
         ("other-version", true, Some(Code::HostVersion), Some(false)),
+        ("superseded", false, Some(Code::ForwardFailed), Some(false)),
     ];
     for (state, settled, code, rules_remain) in table {
         let outcome = answered(state, json!({}));
@@ -220,6 +221,33 @@ fn overlapping_foreign_rules_are_one_conflict_of_a_forward() {
                 "Windows already forwards 0.0.0.0:99 to 10.0.0.1:80; Windows already forwards 0.0.0.0:51820 to 10.0.0.1:80"
             ),
         ]
+    );
+    assert!(outcome.settled);
+    let same = json!({"listen-address": "0.0.0.0", "listen-port": 2222, "connect-address": "172.28.16.5", "connect-port": 2222});
+    let outcome = answered("synced", json!({"conflicts": [same]}));
+    let (code, _, text) = said(&outcome)[0];
+    assert_eq!(code, Code::ForwardConflict);
+    assert!(text.contains("remove it once"), "{text}");
+}
+
+#[test]
+fn a_firewall_that_failed_is_said_once_and_tried_again() {
+    let mut failed = firewall("failed", 0, &[], true);
+    failed["detail"] = json!("the firewall rule for TCP port 2222 is missing or different");
+    let outcome = answered("partial", json!({"detail": null, "firewall": failed}));
+    assert_eq!(said(&outcome).len(), 1, "{outcome:?}");
+    assert_eq!(said(&outcome)[0].0, Code::FirewallFailed);
+    assert!(!outcome.settled);
+    let mut done = firewall("done", 1, &[], true);
+    done["detail"] = json!("group policy rules the firewall of this machine");
+    let outcome = answered("synced", json!({"firewall": done}));
+    assert_eq!(
+        said(&outcome),
+        [(
+            Code::FirewallFailed,
+            "",
+            "group policy rules the firewall of this machine"
+        )]
     );
     assert!(outcome.settled);
 }

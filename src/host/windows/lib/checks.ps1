@@ -108,7 +108,7 @@ function Find-Task {
     $name = 'forward-' + $Caller.Sid
     New-Finding -Right $tasks.Forward.Enabled -Facts ([ordered] @{
         'enabled' = $tasks.Forward.Enabled; 'logon-task' = $null -ne $tasks.Logon
-        'last-result' = Get-WinTaskResult -Name $name; 'rights' = Get-WinTaskRights -Name $name
+        'last-result' = (Get-WinTaskRun -Name $name).Result; 'rights' = Get-WinTaskRights -Name $name
     })
 }
 
@@ -308,43 +308,40 @@ function Find-RuleTargets {
     }
 }
 
-# The text of the task's answer to a selection, or ''. The task may be reading the file.
-function Invoke-Run {
+# The state that the task answers to a selection; it is the third field of an answer.
+function Invoke-ScratchRun {
     param([string] $Sid, [string] $Rest)
-    $clock = New-WinClock
     $ticket = New-Ticket
-    Write-Selection -Sid $Sid -Text ('{"version":1,"ticket":' + $ticket + ',' + $Rest)
-    Start-WinTask -Name ('forward-' + $Sid)
-    Wait-Answer -Sid $Sid -Ticket $ticket -Clock $clock
-}
-
-# The state is the third field of an answer.
-function Get-AnswerState {
-    param([string] $Text)
-    $found = [regex]::Match($Text, '\A\{"version":1,"ticket":[0-9]+,"[a-z]+":"(?<state>[a-z-]+)"')
+    $run = Invoke-TaskRun -Sid $Sid -Ticket $ticket -Text ('{"version":1,"ticket":' + $ticket + ',' + $Rest)
+    $found = [regex]::Match($run.Text, '\A\{"version":1,"ticket":[0-9]+,"[a-z]+":"(?<state>[a-z-]+)"')
     if ($found.Success) { return $found.Groups['state'].Value }
+    if ($run.Superseded) { return 'superseded' }
     'no answer within 10 s'
 }
 
-# Whatever happens, the selection that was there is put back, and the task runs once more.
+# Whatever happens, the selection that was there is put back, and the task runs once more;
+# but not over a request that came meanwhile.
 function Test-ScratchRule {
     param([string] $Sid, [hashtable] $Selection, [string] $Text, [hashtable] $Spare, [string] $Guest)
     $facts = [ordered] @{ 'port' = $Spare.Listen; 'step' = $null; 'made' = $null; 'removed' = $null }
     $expected = '{0}/{1}' -f $Guest, $Spare.Connect
     $found = ''
     try {
-        $facts['made'] = Get-AnswerState -Text (Invoke-Run -Sid $Sid -Rest (Add-Entry -Selection $Selection -Spare $Spare))
+        $facts['made'] = Invoke-ScratchRun -Sid $Sid -Rest (Add-Entry -Selection $Selection -Spare $Spare)
         $found = @(Find-RuleTargets -Port $Spare.Listen) -join ' '
     } catch {
         $facts['made'] = Format-Failure -Step 'have the rule made' -Failure $_
     } finally {
-        try {
-            $facts['removed'] = Get-AnswerState -Text (Invoke-Run -Sid $Sid -Rest $Selection.Rest)
-        } catch {
-            $facts['removed'] = Format-Failure -Step 'have the rule removed' -Failure $_
+        if ($facts['made'] -cne 'superseded') {
+            try {
+                $facts['removed'] = Invoke-ScratchRun -Sid $Sid -Rest $Selection.Rest
+            } catch {
+                $facts['removed'] = Format-Failure -Step 'have the rule removed' -Failure $_
+            }
+            if ($Text -ceq '') { Write-Selection -Sid $Sid -Text '' }
         }
-        if ($Text -ceq '') { Write-Selection -Sid $Sid -Text '' }
     }
+    if ($facts['made'] -ceq 'superseded') { return New-Skipped -Reason 'a sync came meanwhile: run the checks again' }
     if ($found -ceq '') {
         $facts['step'] = 'no rule was made'
     } elseif ($found -cne $expected) {
@@ -382,8 +379,7 @@ function Find-ScratchPlace {
     @{ Result = 'found'; Selection = $selection; Text = $text; Spare = $spare; Guest = $guest.Facts['address'] }
 }
 
-# Run under the lock that refresh.ps1 takes for the same file and the same task. The agent gives all checks
-# 60 s: with less than half of it left, nothing is begun that might not be ended.
+# The agent gives all checks 60 s: with less than half of it left, nothing is begun that might not be ended.
 function Find-ScratchRule {
     param([hashtable] $Caller, [bool] $Probe)
     if (-not $Probe) { return New-Skipped -Reason 'makes a rule and removes it: run with a probe' }
@@ -403,18 +399,9 @@ function Find-ScratchRule {
     if ((Get-WinSession).Age -gt 25000) {
         return New-Skipped -Reason 'the checks before took too long: no time is left to remove the rule again'
     }
-    try {
-        $lock = Enter-WinLock -Name ('Global\wslmesh-refresh-' + $Caller.Sid)
-    } catch {
-        return New-Skipped -Reason (Format-Failure -Step 'wait for an earlier request to end' -Failure $_)
-    }
-    try {
-        $place = Find-ScratchPlace -Sid $Caller.Sid -Policy $policy
-        if ($place.Result -cne 'found') { return $place }
-        Test-ScratchRule -Sid $Caller.Sid -Selection $place.Selection -Text $place.Text -Spare $place.Spare -Guest $place.Guest
-    } finally {
-        Exit-WinLock -Lock $lock
-    }
+    $place = Find-ScratchPlace -Sid $Caller.Sid -Policy $policy
+    if ($place.Result -cne 'found') { return $place }
+    Test-ScratchRule -Sid $Caller.Sid -Selection $place.Selection -Text $place.Text -Spare $place.Spare -Guest $place.Guest
 }
 
 function Get-WinProcessIds {

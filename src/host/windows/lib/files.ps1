@@ -43,7 +43,7 @@ function Read-Selection {
     $stream = Open-WinFile -Path $path -Mode 'Open' -Access 'Read' -Share 'Read'
     try {
         Assert-PlainFile -Folder $folder -Path $path
-        Assert-Valid -Value ($stream.Length -le 65536) -Message 'selection: larger than 65536 bytes'
+        Assert-Valid -Value ($stream.Length -le 65536) -Message 'larger than 65536 bytes'
         $bytes = New-Object byte[] 65536
         $length = 0
         do {
@@ -59,7 +59,7 @@ function Read-Selection {
 function Assert-PlainFile {
     param([string] $Folder, [string] $Path)
     $plain = -not ((Test-WinLink -Path $Folder) -or (Test-WinLink -Path $Path) -or (Test-WinFolder -Path $Path))
-    Assert-Valid -Value $plain -Message 'selection: no plain file in a plain folder'
+    Assert-Valid -Value $plain -Message 'no plain file in a plain folder'
 }
 
 # Whether our place under Program Files is free or ours.

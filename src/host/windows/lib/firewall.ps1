@@ -145,9 +145,10 @@ function Test-PortList {
     $false
 }
 
-# A Block rule for single machines is a decision about those, and does not
-# defeat the forward. A rule for another program or service is about other listeners.
-# The guest is no program of Windows: only rules without one reach it.
+# Whether it holds for such a rule, but for the ports. A Block rule for single machines is a
+# decision about those, and does not defeat the forward. A rule for another program or
+# service is about other listeners. The guest is no program of Windows: only rules without
+# one reach it.
 function Test-Block {
     param([hashtable] $Rule, [hashtable] $Block)
     (($Block.Protocol -eq 256) -or ($Block.Protocol -eq $Rule.Protocol)) -and
@@ -155,23 +156,30 @@ function Test-Block {
         (($Block.Service -ceq '') -or ($Block.Service -eq $Rule.Service) -or (($Block.Service -ceq '*') -and ($Rule.Service -cne ''))) -and
         (($Block.Profiles -band $Rule.Profiles) -ne 0) -and
         (($Block.LocalAddresses -ceq '*') -or (Test-Local -Wanted $Rule.Local -Found $Block.LocalAddresses)) -and
-        (($Block.Remote -ceq '*') -or (Test-Remote -Wanted 'LocalSubnet' -Found $Block.Remote)) -and
-        (Test-PortList -List $Block.LocalPorts -Port $Rule.Port)
+        (($Block.Remote -ceq '*') -or (Test-Remote -Wanted 'LocalSubnet' -Found $Block.Remote))
 }
 
-# Lines for a person, at most 20.
+# Lines for a person, at most 20. Rules that differ in their ports alone are looked at
+# once: a block of thousands of forwards must not take seconds under the lock.
 function Find-Blocks {
     param([System.Collections.IDictionary] $Wanted, [object[]] $Blocks)
-    $lines = @()
-    foreach ($name in $Wanted.Keys) {
-        foreach ($block in $Blocks) {
-            if (($lines.Count -lt 20) -and (Test-Block -Rule $Wanted[$name] -Block $block)) {
-                $line = '{0} (port {1})' -f $block.Name, $Wanted[$name].Port
-                if ($lines -cnotcontains $line) { $lines += $line }
+    $groups = [ordered] @{}
+    foreach ($rule in $Wanted.Values) {
+        $key = @($rule.Protocol, $rule.Program, $rule.Service, $rule.Local) -join '|'
+        if (-not $groups.Contains($key)) { $groups[$key] = New-Object System.Collections.ArrayList }
+        [void] $groups[$key].Add($rule)
+    }
+    $lines = [ordered] @{}
+    foreach ($group in $groups.Values) {
+        foreach ($block in @($Blocks | Where-Object { Test-Block -Rule $group[0] -Block $_ })) {
+            foreach ($rule in $group) {
+                if (-not (Test-PortList -List $block.LocalPorts -Port $rule.Port)) { continue }
+                $lines['{0} (port {1})' -f $block.Name, $rule.Port] = $true
+                if ($lines.Count -ge 20) { return $lines.Keys }
             }
         }
     }
-    $lines
+    $lines.Keys
 }
 
 # The firewall's part of a sync. Its failure is reported and undoes nothing.
@@ -209,9 +217,10 @@ function Read-Firewall {
 }
 
 # Makes one change after the other; what fails is reported at the end, and the others are made. A rule that is
-# replaced is removed first: names need not be unique. Returns a line for each that failed.
+# replaced is removed first: names need not be unique. Returns why, by name, where one failed.
 function Invoke-FirewallPlan {
     param([hashtable] $Plan, [System.Collections.IDictionary] $Wanted, [hashtable] $Found)
+    $failed = @{}
     foreach ($name in @($Plan.Removed) + @($Plan.Replaced)) {
         try {
             if ($Plan.Before[$name] -ceq 'hyper-v') {
@@ -220,7 +229,7 @@ function Invoke-FirewallPlan {
                 Remove-WinFirewallRule -Name $name -Count $Found[$name].Count
             }
         } catch {
-            Format-Failure -Step ('remove the firewall rule ' + $name) -Failure $_
+            $failed[$name] = Format-Failure -Step 'remove it' -Failure $_
         }
     }
     foreach ($name in @($Plan.Replaced) + @($Plan.Added)) {
@@ -231,40 +240,63 @@ function Invoke-FirewallPlan {
                 Add-WinFirewallRule -Rule $Wanted[$name]
             }
         } catch {
-            Format-Failure -Step ('make the firewall rule ' + $name) -Failure $_
+            $failed[$name] = Format-Failure -Step 'make it' -Failure $_
         }
     }
+    $failed
 }
 
-# Judged by the rules as read back.
+# What one of our rules is for: its name is 'wslmesh-SID-PROTOCOL-PORT-SERVER'.
+function Format-RuleName {
+    param([string] $Name)
+    if ($Name -cnotmatch '-(?<protocol>tcp|udp)-(?<port>[0-9]+)-[a-z]+\z') { return 'the firewall rule ' + $Name }
+    'the firewall rule for {0} port {1}' -f $Matches['protocol'].ToUpperInvariant(), $Matches['port']
+}
+
+# Judged by the rules as read back. Failed: why a change was not made, by name.
 function New-FirewallResult {
-    param([System.Collections.IDictionary] $Wanted, [hashtable] $Plan, [hashtable] $Found, [object[]] $Problems)
+    param([System.Collections.IDictionary] $Wanted, [hashtable] $Plan, [hashtable] $Found, [hashtable] $Failed)
     $answer = New-FirewallAnswer -State 'done' -Detail $null
-    $texts = @($Problems)
+    $problems = @()
     foreach ($part in @(@{ Field = 'kept'; Of = $Plan.Kept }, @{ Field = 'added'; Of = $Plan.Replaced }, @{ Field = 'added'; Of = $Plan.Added })) {
         foreach ($name in $part.Of) {
             if (Test-Installed -Name $name -Wanted $Wanted -Found $Found) {
                 $answer[$part.Field] += 1
             } else {
-                $texts += $name + ' does not stand as asked for'
+                $problems += (Format-RuleName -Name $name) + ' is missing or different' + (Format-Reason -Reason $Failed[$name])
             }
         }
     }
     foreach ($name in $Plan.Removed) {
         if ($Found.ContainsKey($name)) {
-            $texts += $name + ' still stands'
+            $problems += (Format-RuleName -Name $name) + ' is still there' + (Format-Reason -Reason $Failed[$name])
         } else {
             $answer['removed'] += 1
         }
     }
     foreach ($name in $Plan.Foreign) {
-        $texts += $name + ' exists and is not in our ledger: remove it by hand'
+        $problems += '{0} is there and not made by wslmesh: remove the rule {1} by hand' -f (Format-RuleName -Name $name), $name
     }
-    if ($texts.Count -gt 0) {
+    if ($problems.Count -gt 0) {
         $answer['state'] = 'failed'
-        $answer['detail'] = 'not as asked for: {0}; the first: {1}' -f $texts.Count, $texts[0]
+        $answer['detail'] = Join-Problems -Problems $problems
     }
     $answer
+}
+
+function Format-Reason {
+    param($Reason)
+    if ($null -eq $Reason) { return '' }
+    ' (' + $Reason + ')'
+}
+
+# Rules of the group wslmesh that no ledger can know: a person renamed or copied one of
+# ours. Those of another Windows user have that user's SID in their names.
+function Format-Strangers {
+    param([string[]] $Names, [string] $Sid)
+    $strange = @($Names | Where-Object { ($_ -clike ('wslmesh-' + $Sid + '-*')) -or ($_ -cnotmatch '\Awslmesh-S-1-') })
+    if ($strange.Count -eq 0) { return $null }
+    'firewall rules of the group wslmesh that wslmesh does not know as its own ({0}), such as "{1}": remove them by hand' -f $strange.Count, $strange[0]
 }
 
 # What a rule that is missing is missing for, or $null.
@@ -301,10 +333,10 @@ function Update-Firewall {
     $script:Step = 'write the ledger before the firewall'
     $before = Add-Prefix -Values $plan.Before -Prefix 'firewall/'
     Set-LedgerValues -Sid $Sid -Old (Add-Prefix -Values $ledger -Prefix 'firewall/') -New $before
-    $problems = @()
+    $failed = @{}
     if ($plan.Changes -gt 0) {
         $script:Step = 'change the firewall'
-        $problems = @(Invoke-FirewallPlan -Plan $plan -Wanted $Wanted -Found $read.Found)
+        $failed = Invoke-FirewallPlan -Plan $plan -Wanted $Wanted -Found $read.Found
         $script:Step = 'read the firewall back'
         $read = Read-Firewall -Windows $windows -HyperV $hyperV -Blocking ($Wanted.Count -gt 0)
     }
@@ -314,8 +346,11 @@ function Update-Firewall {
         if ($read.Found.ContainsKey($name)) { $after['firewall/' + $name] = $plan.Before[$name] }
     }
     Set-LedgerValues -Sid $Sid -Old $before -New $after
-    $answer = New-FirewallResult -Wanted $Wanted -Plan $plan -Found $read.Found -Problems $problems
-    if (($answer['state'] -ceq 'done') -and ($null -ne $read.Override)) { $answer['detail'] = $read.Override }
+    $answer = New-FirewallResult -Wanted $Wanted -Plan $plan -Found $read.Found -Failed $failed
+    if ($answer['state'] -ceq 'done') {
+        $answer['detail'] = $read.Override
+        if ($null -eq $read.Override) { $answer['detail'] = Format-Strangers -Names $read.Strangers -Sid $Sid }
+    }
     $answer['blocks'] = @(Find-Blocks -Wanted $Wanted -Blocks $read.Blocks) + @($read.Shut)
     $answer['profiles'] = @(ConvertTo-ProfileNames -Bits $read.Current)
     $answer['covered'] = ($read.Current -band $Profiles) -eq ($read.Current -band 7)
@@ -370,18 +405,22 @@ function Read-WinFirewallRule {
     }
 }
 
-# Rules with one of the names, enabled Block rules for what comes in, and the state of the profiles that
-# Windows' networks have now. The list is hundreds of rules long: it is read when something is asked of it.
+# Rules with one of the names, names of other rules of our group, enabled Block rules for what comes in, and the
+# state of the profiles that Windows' networks have now. The list is hundreds of rules long: it is read when
+# something is asked of it.
 function Get-WinFirewall {
     param([hashtable] $Names, [bool] $Blocking)
     $found = @{}
     $blocks = @()
+    $strangers = @()
     $policy = New-Object -ComObject 'HNetCfg.FwPolicy2'
     $rules = @()
     if ($Blocking -or ($Names.Count -gt 0)) { $rules = $policy.Rules }
     foreach ($rule in $rules) {
         if ($Names.ContainsKey([string] $rule.Name)) {
             Add-Found -Found $found -Rule (Read-WinFirewallRule -Rule $rule)
+        } elseif (([string] $rule.Grouping) -ceq 'wslmesh') {
+            $strangers += [string] $rule.Name
         } elseif ((([int] $rule.Action) -eq 0) -and (([int] $rule.Direction) -eq 1) -and [bool] $rule.Enabled) {
             $blocks += Read-WinFirewallRule -Rule $rule
         }
@@ -397,7 +436,7 @@ function Get-WinFirewall {
             'all that comes in is blocked in the profile ' + (ConvertTo-ProfileNames -Bits $bit)
         }
     })
-    @{ Found = $found; Blocks = $blocks; Current = $current; Override = $override; Shut = $shut }
+    @{ Found = $found; Blocks = $blocks; Current = $current; Override = $override; Shut = $shut; Strangers = $strangers }
 }
 
 # The protocol comes before the port: the port's form depends on it.
@@ -440,7 +479,9 @@ function Read-Property {
     @($property.Value) -join ','
 }
 
-# The cmdlets write 'Any' and names where the other firewall has '*' and numbers.
+# The cmdlets write 'Any' and names where the other firewall has '*' and numbers; some
+# versions of them give the numbers of their enumerations (NetSecurity: Enabled 1, Inbound
+# 1, Allow 2; profiles are the firewall's own bits).
 function Read-WinGuestRule {
     param($Rule)
     $text = @{}
@@ -454,11 +495,12 @@ function Read-WinGuestRule {
     $profiles = 0
     if (@('', 'Any', '0') -contains $text['Profiles']) { $profiles = 7 }
     foreach ($part in $text['Profiles'].Split(',')) {
+        if ($part -cmatch '\A[1-7]\z') { $profiles = $profiles -bor [int] $part }
         $profiles = $profiles -bor [int] $ProfileBits[$part.Trim()]
     }
     @{
-        Name = $text['Name']; Enabled = $text['Enabled'] -eq 'True'; Inbound = $text['Direction'] -eq 'Inbound'
-        Allow = $text['Action'] -eq 'Allow'
+        Name = $text['Name']; Enabled = @('True', '1') -contains $text['Enabled']; Inbound = @('Inbound', '1') -contains $text['Direction']
+        Allow = @('Allow', '2') -contains $text['Action']
         Protocol = [int] @{ 'TCP' = 6; '6' = 6; 'UDP' = 17; '17' = 17 }[$text['Protocol']]
         LocalPorts = $text['LocalPorts']; RemotePorts = $text['RemotePorts']
         LocalAddresses = $text['LocalAddresses']; Remote = $text['RemoteAddresses']; Program = ''; Service = ''

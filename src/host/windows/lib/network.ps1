@@ -13,23 +13,23 @@ function ConvertTo-Number {
 function Find-GuestProblem {
     param([string] $Address, [string] $Network, [string] $Gateway)
     $parts = [regex]::Match($Network, '\A(?<base>' + $AddressPattern + ')/(?<length>[1-9][0-9]?)\z')
-    if (-not $parts.Success) { return 'WSL''s NatNetwork is missing or no IPv4 network' }
+    if (-not $parts.Success) { return 'NatNetwork is missing or no IPv4 network' }
     $length = [int] $parts.Groups['length'].Value
-    if (($length -lt 8) -or ($length -gt 30)) { return 'WSL''s NatNetwork is of no size for a network' }
-    if ($Gateway -cnotmatch ('\A' + $AddressPattern + '\z')) { return 'WSL''s NatGatewayIpAddress is missing or no IPv4 address' }
+    if (($length -lt 8) -or ($length -gt 30)) { return 'NatNetwork is of no size for a network' }
+    if ($Gateway -cnotmatch ('\A' + $AddressPattern + '\z')) { return 'NatGatewayIpAddress is missing or no IPv4 address' }
     try {
         $number = ConvertTo-Number -Address (ConvertTo-GuestAddress -Value $Address -Place 'NatIpAddress')
     } catch [System.IO.InvalidDataException] {
-        return 'WSL''s NatIpAddress is missing or no IPv4 address of a machine'
+        return 'NatIpAddress is missing or no IPv4 address of a machine'
     }
     $base = ConvertTo-Number -Address $parts.Groups['base'].Value
     $size = ([long] 1) -shl (32 - $length)
     $first = $base - ($base % $size)
-    if (($number -lt $first) -or ($number -ge ($first + $size))) { return 'WSL''s NatIpAddress lies outside its NatNetwork' }
+    if (($number -lt $first) -or ($number -ge ($first + $size))) { return 'NatIpAddress lies outside NatNetwork' }
     if (($number -eq $first) -or ($number -eq ($first + $size - 1))) {
-        return 'WSL''s NatIpAddress is the address of the network itself or its broadcast address'
+        return 'NatIpAddress is the address of the network itself or its broadcast address'
     }
-    if ($number -eq (ConvertTo-Number -Address $Gateway)) { return 'WSL''s NatIpAddress is the gateway, which is Windows itself' }
+    if ($number -eq (ConvertTo-Number -Address $Gateway)) { return 'NatIpAddress is the gateway, which is Windows itself' }
     ''
 }
 
@@ -50,7 +50,9 @@ function Find-Guest {
     $network = Get-GuestNetwork
     $address = Get-UserGuestAddress -Sid $Sid
     $problem = Find-GuestProblem -Address $address -Network $network['NatNetwork'] -Gateway $network['NatGatewayIpAddress']
-    if ($problem -cne '') { return @{ Address = $null; Problem = $problem } }
+    if ($problem -cne '') {
+        return @{ Address = $null; Problem = 'Windows has no valid address for WSL (' + $problem + '); run "wsl --shutdown", then start WSL again' }
+    }
     @{ Address = $address; Problem = $null }
 }
 
@@ -166,18 +168,26 @@ function Get-WinListeners {
     $found
 }
 
-# Listeners by TCP with their programs. Slow, because it asks WMI: none where that takes
-# longer than 2 s, because the answer and the lock of the caller wait for it.
+# Listeners by TCP in the text of netstat.exe -ano: the columns are protocol, own address,
+# the other's, state and process. The state is localised; that nobody is at the other end
+# is not.
+function ConvertFrom-Netstat {
+    param([string] $Text)
+    $line = '(?m)^\s*TCP\s+(?<address>' + $AddressPattern + '):(?<port>[0-9]{1,5})\s+0\.0\.0\.0:0\s.*?\s(?<id>[0-9]{1,9})\s*$'
+    foreach ($found in [regex]::Matches($Text, $line)) {
+        @{ Address = $found.Groups['address'].Value; Port = [int] $found.Groups['port'].Value; Id = [int] $found.Groups['id'].Value }
+    }
+}
+
+# Listeners by TCP with their programs. netstat.exe asks the kernel, not WMI; 3 s, because
+# the answer and the lock of the caller wait for it.
 function Get-WinPortOwners {
     $names = @{}
     foreach ($process in Get-Process) {
         $names[[int] $process.Id] = [string] $process.ProcessName
     }
-    $listeners = Invoke-WinCommand -Name 'Get-NetTCPConnection' -Parameters @{ State = 'Listen'; ErrorAction = 'SilentlyContinue' } -Seconds 2
-    foreach ($connection in $listeners.Items) {
-        $id = [int] $connection.OwningProcess
-        if ($names.ContainsKey($id)) {
-            @{ Address = [string] $connection.LocalAddress; Port = [int] $connection.LocalPort; Name = $names[$id]; Id = $id }
-        }
+    $run = Invoke-WinProgram -Path ((Get-KnownFolder -Name 'System') + '\netstat.exe') -Arguments '-ano -p tcp' -Seconds 3
+    foreach ($listener in @(ConvertFrom-Netstat -Text $run.Text)) {
+        if ($names.ContainsKey($listener.Id)) { $listener + @{ Name = $names[$listener.Id] } }
     }
 }

@@ -10,13 +10,17 @@ function Test-ServedBy {
 
 # What the port proxy must hold for these forwards: listener to target, in their
 # order. A listener and a target are both written 'address/port', as the registry
-# has them. Forwards with another backend need nothing there.
+# has them. Forwards with another backend need nothing there. Where the guest's address
+# is not known, a rule of ours that exists stays as it is, and no other is made.
 function Get-WantedRules {
-    param([object[]] $Forwards, $Guest)
+    param([object[]] $Forwards, $Guest, [hashtable] $Owned)
     $wanted = [ordered] @{}
     foreach ($forward in $Forwards) {
-        if ($forward.ServedBy -ceq 'portproxy') {
+        if ($forward.ServedBy -cne 'portproxy') { continue }
+        if ($null -ne $Guest) {
             $wanted[$forward.Listener] = '{0}/{1}' -f $Guest, $forward.ConnectPort
+        } elseif ($Owned.ContainsKey($forward.Listener)) {
+            $wanted[$forward.Listener] = $Owned[$forward.Listener]
         }
     }
     $wanted
@@ -174,13 +178,14 @@ function Test-Overlap {
         (($Address -ceq '0.0.0.0') -and ($Holder -cnotlike '127.*') -and ($Holder -cne '::1'))
 }
 
-# Listeners of a plan that cannot be had, with what the answer says of them. A port
-# that a rule of ours has already, for another address, would be found to be taken.
+# Listeners of a plan that cannot be had, with what the answer says of them. A port that
+# a rule of ours has already, for another address, would be found to be taken; so would
+# one whose rule a person removed by hand, because the service goes on listening.
 function Find-TakenPorts {
-    param([hashtable] $Plan)
+    param([hashtable] $Plan, [hashtable] $Ledger)
     $ours = @{}
-    foreach ($listener in $Plan.Owned.Keys) {
-        $ours[$listener.Split('/')[1]] = $true
+    foreach ($name in @($Plan.Owned.Keys) + @($Ledger.Keys)) {
+        $ours[$name.Split('/')[-1]] = $true
     }
     $holders = $null
     foreach ($listener in $Plan.Added) {
@@ -217,6 +222,41 @@ function Add-Owners {
             'protocol' = 'tcp'; 'listen-address' = $item.Address; 'listen-port' = $item.Port
             'kind' = $item.Kind; 'owner' = $name
         }
+    }
+}
+
+# The port of a listener, for a person.
+function Format-Port {
+    param([string] $Listener)
+    'port {0}' -f $Listener.Split('/')[1]
+}
+
+# Sentences as one text: the first, and how many more there are.
+function Join-Problems {
+    param([string[]] $Problems)
+    if ($Problems.Count -eq 0) { return $null }
+    if ($Problems.Count -eq 1) { return $Problems[0] }
+    '{0} (and {1} more)' -f $Problems[0], ($Problems.Count - 1)
+}
+
+# Listeners that the port proxy does not listen on, of these. The service opens a port a
+# moment after the rule is made: Wait says for how many milliseconds it is looked at.
+# On an address that Windows does not have (10049) nothing can listen.
+function Find-Unopened {
+    param([object[]] $Listeners, [int] $Wait)
+    $clock = New-WinClock
+    while ($true) {
+        $open = Get-WinListeners
+        $missing = @(foreach ($listener in $Listeners) {
+            $listen = $listener.Split('/')
+            if (@($open[$listen[1]]) -cnotcontains $listen[0] -and @($open[$listen[1]]) -cnotcontains '0.0.0.0') { $listener }
+        })
+        if (($missing.Count -eq 0) -or ($clock.ElapsedMilliseconds -ge $Wait)) { break }
+        Wait-Win -Milliseconds 100
+    }
+    foreach ($listener in $missing) {
+        $listen = $listener.Split('/')
+        if ((Get-WinBindError -Address $listen[0] -Port ([int] $listen[1])) -ne 10049) { $listener }
     }
 }
 
@@ -266,30 +306,38 @@ function New-UnchangedAnswer {
     $answer
 }
 
-# An answer of a run that wrote rules, judged by the rules as read back.
+# An answer of a run that wrote rules, judged by the rules and the listeners as read back.
 function New-ChangedAnswer {
     param([System.Collections.IDictionary] $Wanted, [hashtable] $Plan, [hashtable] $Rules, [hashtable] $Owned)
     $answer = New-Answer -State 'synced' -Detail $null
-    $differences = @()
+    $problems = @()
+    $made = @()
     foreach ($part in @(@{ Field = 'kept'; Of = $Plan.Kept }, @{ Field = 'added'; Of = $Plan.Changed }, @{ Field = 'added'; Of = $Plan.Added })) {
         foreach ($listener in $part.Of) {
             if ($Rules[$listener] -ceq $Wanted[$listener]) {
                 $answer[$part.Field] += 1
+                $made += $listener
+            } elseif ($null -eq $Rules[$listener]) {
+                $problems += '{0}: Windows did not create the forward; is the service IP Helper (iphlpsvc) running?' -f (Format-Port -Listener $listener)
             } else {
-                $differences += '{0} leads to "{1}" instead of "{2}"' -f $listener, $Rules[$listener], $Wanted[$listener]
+                $problems += '{0} leads to another place: another program changed the rule just now' -f (Format-Port -Listener $listener)
             }
         }
     }
     foreach ($listener in $Plan.Removed) {
         if ($Owned.ContainsKey($listener)) {
-            $differences += $listener + ' still stands'
+            $problems += '{0} is still forwarded: Windows did not remove it; is the service IP Helper (iphlpsvc) running?' -f (Format-Port -Listener $listener)
         } else {
             $answer['removed'] += 1
         }
     }
-    if ($differences.Count -gt 0) {
+    $script:Step = 'look at the ports'
+    foreach ($listener in @(Find-Unopened -Listeners $made -Wait (1000 * [int] ($Plan.Changes -gt 0)))) {
+        $problems += '{0}: Windows does not listen on it; restart the service IP Helper (iphlpsvc)' -f (Format-Port -Listener $listener)
+    }
+    if ($problems.Count -gt 0) {
         $answer['state'] = 'partial'
-        $answer['detail'] = 'not as asked for: {0}; the first: {1}' -f $differences.Count, $differences[0]
+        $answer['detail'] = Join-Problems -Problems $problems
     }
     $answer['rules'] = @(ConvertTo-Rules -Listeners $Owned.Keys -Rules $Rules)
     $answer['conflicts'] = @(ConvertTo-Rules -Listeners $Plan.Conflicts -Rules $Rules)
@@ -344,7 +392,7 @@ function Sync-Rules {
         return @{ Answer = $answer; Owned = $read.Plan.Owned; Taken = @() }
     }
     $script:Step = 'try the ports'
-    $taken = @(Find-TakenPorts -Plan $read.Plan)
+    $taken = @(Find-TakenPorts -Plan $read.Plan -Ledger $read.Ledger)
     if ($taken.Count -gt 0) {
         foreach ($item in $taken) {
             $Wanted.Remove($item.Listener)
@@ -355,14 +403,18 @@ function Sync-Rules {
     @{ Answer = $result.Answer; Owned = $result.Owned; Taken = $taken }
 }
 
-# Rules first, then the firewall, whose failure is its own; last the names of the programs that hold our
-# ports, which WMI tells: where that hangs the forwards are made, and it is given up soon.
+# Rules first, then the firewall, whose failure undoes no rule; last the names of the
+# programs that hold our ports.
 function Sync-Forwards {
     param([object[]] $Forwards, $Guest, [string] $Sid, [int] $Profiles)
-    $result = Sync-Rules -Wanted (Get-WantedRules -Forwards $Forwards -Guest $Guest) -Sid $Sid
+    $owned = @{}
+    if ($null -eq $Guest) { $owned = Select-Owned -Rules (Read-ProxyRules) -Ledger (Read-Ledger -Sid $Sid) }
+    $result = Sync-Rules -Wanted (Get-WantedRules -Forwards $Forwards -Guest $Guest -Owned $owned) -Sid $Sid
     $answer = $result.Answer
     $answer['elevated'] = $true
     $answer['firewall'] = Sync-Firewall -Forwards $Forwards -Owned $result.Owned -Sid $Sid -Profiles $Profiles
+    # What went wrong there is said there.
+    if (($answer['state'] -ceq 'synced') -and ($answer['firewall']['state'] -ceq 'failed')) { $answer['state'] = 'partial' }
     $answer['taken'] = @(Add-Owners -Taken $result.Taken)
     $answer
 }

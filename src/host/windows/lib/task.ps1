@@ -85,23 +85,68 @@ function Write-Selection {
     }
 }
 
-# The text of the last answer, or '' where there is none that can be read now: the
-# task puts a new one in its place at any time.
-function Read-TaskAnswer {
-    param([string] $Sid)
-    Read-WinText -Path ((Get-InstalledFolder) + '\' + $Sid + '\answer.json')
+# The text of a file of the task, or '' where there is none that can be read now: a new one
+# is put in its place at any time.
+function Read-TaskFile {
+    param([string] $Sid, [string] $Name)
+    Read-WinText -Path ((Get-InstalledFolder) + '\' + $Sid + '\' + $Name)
 }
 
-# The text of the answer with our ticket, or ''.
-function Wait-Answer {
-    param([string] $Sid, [int] $Ticket, $Clock)
+# One run for a selection: the answer to its ticket as Text, or why there is none. Nothing keeps two requests apart: runs of the task are queued, and each reads
+# the selection as it is then. So the one that was written last is served last, and a
+# request whose selection was replaced sees that. A task that was made anew since it was
+# started has never run: it is started once more.
+function Invoke-TaskRun {
+    param([string] $Sid, [int] $Ticket, [string] $Text)
+    $name = 'forward-' + $Sid
+    $script:Step = 'write the selection'
+    Write-Selection -Sid $Sid -Text $Text
+    $script:Step = 'start the task'
+    $before = Get-WinTaskRun -Name $name
+    Start-WinTask -Name $name
+    $script:Step = 'wait for the answer of the task'
+    $clock = New-WinClock
+    $again = $false
     $start = '{"version":1,"ticket":' + $Ticket + ','
     do {
-        $text = Read-TaskAnswer -Sid $Sid
-        if ($text.StartsWith($start, [System.StringComparison]::Ordinal)) { return $text }
+        $found = Read-TaskFile -Sid $Sid -Name 'answer.json'
+        if ($found.StartsWith($start, [System.StringComparison]::Ordinal)) { return @{ Text = $found } }
         Wait-Win -Milliseconds 75
-    } while ($Clock.ElapsedMilliseconds -lt 10000)
-    ''
+        if ((-not $again) -and ($clock.ElapsedMilliseconds -ge 4000)) {
+            $again = $true
+            # 3: ready, so it neither runs nor waits for its turn.
+            $run = Get-WinTaskRun -Name $name
+            if (($run.State -eq 3) -and ($run.Time -eq $before.Time)) { Start-WinTask -Name $name }
+        }
+    } while ($clock.ElapsedMilliseconds -lt 10000)
+    if ((Read-TaskFile -Sid $Sid -Name 'inbox\selection.json') -cne $Text) {
+        return @{ Text = ''; Superseded = $true; Detail = 'a later request of this Windows user took the place of this one; does another distribution run wslmesh, too?' }
+    }
+    $run = Get-WinTaskRun -Name $name
+    @{ Text = ''; Superseded = $false; Detail = Get-TimeoutDetail -Run $run -Ran ($run.Time -gt $before.Time) }
+}
+
+# Why a run left no answer. forward.ps1 ends with a number of its own where it cannot write
+# one; a result from before this request says nothing about it.
+function Get-TimeoutDetail {
+    param([hashtable] $Run, [bool] $Ran)
+    $known = @{
+        '0x00000001' = 'PowerShell ended before the script began: a policy of this machine may forbid scripts; ask its administrator'
+        '0x00000002' = 'its argument is damaged; run "wslmesh host install"'
+        '0x00000003' = 'a policy of this machine keeps PowerShell in constrained language mode; ask its administrator'
+        '0x00041306' = 'it took more than a minute and was ended; forward fewer ports'
+    }
+    $words = 'it ended without an answer to this request; the agent tries again'
+    if ($Run.State -eq 4) {
+        $words = 'it is still at work; the agent tries again'
+    } elseif ($Run.State -eq 2) {
+        $words = 'it waits for an earlier run; the agent tries again'
+    } elseif (-not $Ran) {
+        $words = 'it did not run: it was replaced meanwhile, or Windows is busy; the agent tries again'
+    } elseif ($known.ContainsKey($Run.Result)) {
+        $words = $known[$Run.Result]
+    }
+    'the task of wslmesh gave no answer within 10 s: {0} (last result {1})' -f $words, $Run.Result
 }
 
 # What the task scheduler has of ours for a user.
@@ -142,10 +187,12 @@ function Get-WinTask {
     }
 }
 
-# How the last run ended.
-function Get-WinTaskResult {
+# What it does now (2 waits, 3 ready, 4 runs), when it ran last (to the second), and how
+# that ended.
+function Get-WinTaskRun {
     param([string] $Name)
-    '0x{0:x8}' -f [int] (Open-WinTask -Name $Name).LastTaskResult
+    $task = Open-WinTask -Name $Name
+    @{ State = [int] $task.State; Time = $task.LastRunTime; Result = '0x{0:x8}' -f [int] $task.LastTaskResult }
 }
 
 # 4: the list of rights alone, without the owner.
