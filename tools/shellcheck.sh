@@ -6,7 +6,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 small=(tests/vm/guest/init tests/vm/guest/*.sh tests/system/vm/guest/init)
 mapfile -t all < <(
     find tools tests systemd packaging .ci -name '*.sh' ! -path 'tests/vm/guest/*' | LC_ALL=C sort
-    printf '%s\n' packaging/deb/p* .ci/run
+    printf '%s\n' packaging/deb/p* .ci/run tests/windows/double/{powershell,run-task,window}
 )
 shellcheck -x "${all[@]}"
 shellcheck -x -s dash "${small[@]}"

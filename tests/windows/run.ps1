@@ -1,8 +1,13 @@
 #Requires -Version 5.1
 # Runs the tests of the scripts in src/host/windows with any PowerShell from 5.1 on:
 #   powershell.exe -NoProfile -ExecutionPolicy Bypass -File tests\windows\run.ps1
-# The exit code is the number of tests that failed. Nothing of the machine is touched
-# but one file in the folder for temporary files: each script is put together there.
+#   pwsh tests/windows/run.ps1 -Whole
+# With -Whole also the scripts from end to end on a double of Windows, which needs PowerShell 7 on
+# Linux; -Only is the name of a suite (whole/*.Suite.ps1), -Every N takes each Nth point of failure.
+# The exit code is the number of tests that failed, 255 for more. Nothing of the machine is touched
+# but the folder for temporary files, and nothing is left there.
+param([switch] $Whole, [string] $Only = '*', [int] $Every = 1)
+
 Set-StrictMode -Version Latest
 $ErrorActionPreference = 'Stop'
 $ProgressPreference = 'SilentlyContinue'
@@ -24,6 +29,7 @@ function Read-Script {
 
 $script:Passed = 0
 $script:Failed = 0
+$script:NotRun = 0
 $script:World = @{}
 $modules = $env:PSModulePath
 try {
@@ -55,5 +61,16 @@ try {
 } finally {
     $env:PSModulePath = $modules
 }
-Write-Host ('{0} passed, {1} failed' -f $script:Passed, $script:Failed)
+if ($Whole -and -not [System.IO.File]::Exists('/proc/self/status')) {
+    Write-Host '  not run: the scripts whole: the double of Windows runs on Linux alone'
+    $script:NotRun += 1
+} elseif ($Whole) {
+    $suites = [System.IO.Path]::Combine($PSScriptRoot, 'whole', 'run.ps1')
+    $counts = & $suites -Only $Only -Every $Every
+    $script:Passed += $counts['Passed']
+    $script:Failed += $counts['Failed']
+    $script:NotRun += $counts['NotRun']
+}
+Write-Host ('{0} passed, {1} failed, {2} not run' -f $script:Passed, $script:Failed, $script:NotRun)
+if ($script:Failed -gt 255) { exit 255 }
 exit $script:Failed
