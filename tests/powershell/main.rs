@@ -15,6 +15,7 @@ mod host;
 mod known;
 mod lints;
 mod names;
+mod parsed;
 mod setup_names;
 
 use std::collections::BTreeSet;
