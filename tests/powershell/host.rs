@@ -46,6 +46,9 @@ fn the_loader_has_no_findings_but_that_it_runs_what_it_has_checked() {
     rules.sort_unstable();
     let run = "[scriptblock]::Create($texts['setup.ps1'])";
     assert_eq!(rules, [("run-text", run)]);
+    // In constrained language mode a call of a method ends it with PowerShell's own 1.
+    let mode = loader().find(".LanguageMode -cne").expect("the mode");
+    assert!(mode < loader().find("::").expect("a call"));
     let check = loader().find("-cne $file[1]").expect("the check");
     let run = loader().find("& $setup").expect("the run");
     assert!(check < run);
@@ -234,10 +237,26 @@ fn every_exit_code_has_words() {
     codes.remove(&0);
     // 23 has no words of its own: the result of the setup says what failed.
     codes.remove(&23);
-    assert_eq!(codes, [20, 21, 22, 24, 25, 26, 27].into());
+    assert_eq!(codes, [20, 21, 22, 24, 25, 26, 27, 28, 29].into());
     let words = body(text(Script::Host), "Get-ExitOutcome");
     for code in codes {
         assert!(words.contains(&format!("\n        {code} {{")), "{code}");
+    }
+}
+
+/// What the task ends with where it can write no answer has words for the agent.
+#[test]
+fn every_exit_code_of_the_task_has_words() {
+    let script = body(text(Script::Forward), "Invoke-Script");
+    let words = body(text(Script::Refresh), "Get-TimeoutDetail");
+    let codes: BTreeSet<_> = between(script, "exit ", '\n')
+        .into_iter()
+        .filter_map(|code| code.split(' ').next()?.parse::<u32>().ok())
+        .filter(|code| *code != 0)
+        .collect();
+    assert_eq!(codes, [2, 3, 4].into());
+    for code in codes {
+        assert!(words.contains(&format!("'0x{code:08x}' = '")), "{code}");
     }
 }
 

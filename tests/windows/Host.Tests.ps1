@@ -221,7 +221,7 @@ Test-Case -Name 'refusals of Windows have their own states' -Body {
 }
 
 Test-Case -Name 'ends of the elevated side have their own states' -Body {
-    $cases = @{ 1 = 'constrained'; 20 = 'refused'; 21 = 'verification-failed'; 22 = 'failed'; 24 = 'other-user-version'; 25 = 'refused'; 26 = 'failed'; 27 = 'failed'; -1073741510 = 'refused' }
+    $cases = @{ 1 = 'failed'; 28 = 'constrained'; 29 = 'failed'; 20 = 'refused'; 21 = 'verification-failed'; 22 = 'failed'; 24 = 'other-user-version'; 25 = 'refused'; 26 = 'failed'; 27 = 'failed'; -1073741510 = 'refused' }
     foreach ($code in @($cases.Keys)) {
         Reset-World
         Reset-HostWorld

@@ -192,6 +192,8 @@ Test-Case -Name 'nothing is done without rights, a yes in time, and the files th
     $text = Get-OrderText -Action 'install' -Agreed 'false'
     $script:World.Files['S:\wslmesh-relay.exe'] = [byte[]] @(1, 2, 3)
     Assert-Equal -Expected 21 -Found @(Invoke-Order -Text $text -Folder 'S:')[-1]
+    $script:World.Files.Remove('S:\wslmesh-relay.exe')
+    Assert-Equal -Expected 29 -Found @(Invoke-Order -Text $text -Folder 'S:')[-1]
     Assert-Equal -Expected 'question' -Found ($script:World.Calls -join ';')
 }
 

@@ -148,7 +148,7 @@ function Get-TaskText {
     ConvertTo-TaskAnswer -Answer $answer -Ticket $ticket
 }
 
-# The exit code is the last result of the task.
+# The exit code is the last result of the task: 2 no SID, 3 constrained language, 4 no answer can be written.
 function Invoke-Script {
     if ([string] $ExecutionContext.SessionState.LanguageMode -cne 'FullLanguage') {
         # Constrained by policy: no .NET call is allowed, so no file can be written.
@@ -157,7 +157,12 @@ function Invoke-Script {
     }
     if (-not (Test-Sid -Sid $Sid)) { exit 2 }
     $text = Get-TaskText -Sid $Sid
-    Set-WinText -Path ((Get-InstalledFolder) + '\' + $Sid + '\answer.json') -Text $text
+    try {
+        Set-WinText -Path ((Get-InstalledFolder) + '\' + $Sid + '\answer.json') -Text $text
+    } catch {
+        # The code is all that can be said where no file can be written.
+        exit 4
+    }
     Write-WinOutput -Text ($text + "`n")
     exit 0
 }

@@ -107,18 +107,20 @@ function Get-StartOutcome {
 # The setup ran and left no result of its own: its exit code is all there is.
 function Get-ExitOutcome {
     param($Code)
-    if ($null -eq $Code) { return New-Outcome -State 'failed' -Detail 'the elevated setup ended without a result' }
+    if ($null -eq $Code) { return New-Outcome -State 'failed' -Detail 'the elevated setup ended without a result; run it again' }
     switch ($Code) {
         20 { return New-Outcome -State 'refused' -Detail 'the question in the elevated window was not answered with yes' }
         (-1073741510) { return New-Outcome -State 'refused' -Detail 'the elevated window was closed' }
-        1 { return New-Outcome -State 'constrained' -Detail 'a policy of this machine keeps PowerShell in constrained language mode with administrator rights too' }
+        1 { return New-Outcome -State 'failed' -Detail 'PowerShell with administrator rights ended before the setup began (1); a policy of this machine or an antivirus program may have ended it' }
         21 { return New-Outcome -State 'verification-failed' -Detail 'a file was changed between its check and its use; another program of this user may be at work' }
         22 { return New-Outcome -State 'failed' -Detail 'the setup was started without administrator rights: user account control is off, and this account is no administrator; install from an administrator''s account' }
         24 { return New-Outcome -State 'other-user-version' -Detail 'another version is installed for other users of this machine' }
         25 { return New-Outcome -State 'refused' -Detail 'the question in the elevated window was answered too late; nothing was changed' }
         26 { return New-Outcome -State 'failed' -Detail 'the folder wslmesh under Program Files is a link, a file or somebody else''s; remove it, then install again' }
         27 { return New-Outcome -State 'failed' -Detail 'another sync was running for more than 5 s; nothing was changed, so ask for it again' }
-        default { return New-Outcome -State 'failed' -Detail ('the elevated setup ended with code {0} and without a result' -f $Code) }
+        28 { return New-Outcome -State 'constrained' -Detail 'a policy of this machine keeps PowerShell in constrained language mode with administrator rights too' }
+        29 { return New-Outcome -State 'failed' -Detail 'the elevated setup could not read a file that was put there for it; nothing was changed, so run it again' }
+        default { return New-Outcome -State 'failed' -Detail ('the elevated setup ended with code {0} and without a result; run it again' -f $Code) }
     }
 }
 

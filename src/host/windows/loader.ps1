@@ -4,6 +4,10 @@ $LoaderText = @'
 # Runs with administrator rights. Nothing is run, and nothing believed, that does not
 # have the hash that is given here; both files are read once, so what was checked is
 # what is used. Modules come from Windows' own folder alone.
+if ([string] $ExecutionContext.SessionState.LanguageMode -cne 'FullLanguage') {
+    # Before the first call of a method, which would end this without words.
+    exit 28
+}
 Set-StrictMode -Version Latest
 $ErrorActionPreference = 'Stop'
 $ProgressPreference = 'SilentlyContinue'
@@ -17,7 +21,7 @@ foreach ($file in @(@('setup.ps1', '__SETUP__'), @('order.json', '__ORDER__'))) 
         $hash = [System.BitConverter]::ToString($digest).Replace('-', '').ToLowerInvariant()
     } catch {
         # Whatever the reason: it was not read.
-        exit 23
+        exit 29
     }
     if ($hash -cne $file[1]) {
         exit 21

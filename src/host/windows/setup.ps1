@@ -7,7 +7,7 @@
 #
 # Exit codes: 0 done, 20 not agreed to, 21 a hash differs, 22 no administrator rights, 23 failed, 24 another
 # version is in the way, 25 agreed to too late, 26 our place under Program Files is taken, 27 another sync
-# runs. PowerShell itself ends with 1 where a policy does not let the loader run.
+# runs, 28 constrained language, 29 a file cannot be read. With 1 PowerShell itself says that nothing began.
 
 param([string] $OrderText, [string] $Staging)
 
@@ -316,7 +316,12 @@ function Invoke-Order {
     if (-not $caller.Elevated) { return 22 }
     $order = ConvertTo-Order -Text $Text
     # Before the question: what is agreed to must not change while it is read.
-    $files = Read-Files -Order $order -Staging $Folder
+    try {
+        $files = Read-Files -Order $order -Staging $Folder
+    } catch {
+        Write-Line -Text (Format-Failure -Step 'read the files that were ordered' -Failure $_)
+        return 29
+    }
     if ($null -eq $files) {
         Write-Line -Text 'A file is not the one that was ordered: nothing was changed.'
         return 21

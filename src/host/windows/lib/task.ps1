@@ -134,6 +134,8 @@ function Get-TimeoutDetail {
         '0x00000001' = 'PowerShell ended before the script began: a policy of this machine may forbid scripts; ask its administrator'
         '0x00000002' = 'its argument is damaged; run "wslmesh host install"'
         '0x00000003' = 'a policy of this machine keeps PowerShell in constrained language mode; ask its administrator'
+        '0x00000004' = 'its answer could not be written; is the disk full? Then run "wslmesh host install"'
+        '0xfffd0000' = 'its script is missing; run "wslmesh host install"'
         '0x00041306' = 'it took more than a minute and was ended; forward fewer ports'
     }
     $words = 'it ended without an answer to this request; the agent tries again'
