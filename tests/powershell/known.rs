@@ -62,6 +62,8 @@ pub(crate) const PURE_TYPES: &[&str] = &[
     "system.platformnotsupportedexception",
     "system.io.filenotfoundexception",
     "system.io.invaliddataexception",
+    // In tests alone.
+    "system.io.ioexception",
     "system.management.automation.pscustomobject",
     "system.management.automation.runtimeexception",
     "system.net.ipaddress",
@@ -107,8 +109,6 @@ pub(crate) const WINDOWS_TYPES: &[&str] = &[
     "system.security.principal.windowsbuiltinrole",
     "system.security.principal.windowsidentity",
     "system.security.principal.windowsprincipal",
-    "system.threading.abandonedmutexexception",
-    "system.threading.mutex",
 ];
 
 /// Properties and methods of .NET types and of PowerShell's own objects. Keys of the
@@ -198,7 +198,6 @@ pub(crate) const MEMBERS: &[&str] = &[
     "readalltext",
     "readtoend",
     "registry64",
-    "releasemutex",
     "remove",
     "reparsepoint",
     "replace",

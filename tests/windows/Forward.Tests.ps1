@@ -72,7 +72,7 @@ Test-Case -Name 'synced says that the ports are open' -Body {
 }
 
 Test-Case -Name 'what netsh did not do is said in words' -Body {
-    function Invoke-NetshScript { param([string[]] $Lines, [string] $Sid) }
+    function Invoke-NetshScript { param([string[]] $Lines) }
     $answer = Invoke-Forward -Entries '[6,2222,22,1]'
     Assert-Equal -Expected 'partial port 2222: Windows did not create the forward; is the service IP Helper (iphlpsvc) running?' -Found ('{0} {1}' -f $answer.'state', $answer.'detail')
     $script:World.Table = @{ '0.0.0.0/2222' = '172.28.16.5/22' }

@@ -157,6 +157,14 @@ Test-Case -Name 'not installed, and elevated' -Body {
     Assert-Equal -Expected '1 0 0' -Found ('{0} {1} {2}' -f $answer.'removed', $script:World.Table.Count, $script:World.Ledger.Count)
 }
 
+Test-Case -Name 'an install that came first while the lock was waited for is gone by' -Body {
+    $script:World.Elevated = $true
+    $script:World.Policy = ''
+    $script:World.Waited = { $script:World.Policy = Get-PolicySample }
+    [void] (Invoke-Refresh -Text (Get-RequestSample -Forwards ''))
+    Assert-True -Found ($script:World.Starts -gt 0) -What 'the task does it'
+}
+
 Test-Case -Name 'requests that are refused' -Body {
     $good = Get-RequestSample -Forwards (Get-ForwardSample)
     $evil = '"; Remove-Item C:\\"'

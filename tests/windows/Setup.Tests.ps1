@@ -123,12 +123,6 @@ function Remove-ProgramFiles {
     Add-Call -Text 'no programs'
 }
 
-function Remove-ProgramFolder {
-    param([string] $Path)
-    Assert-True -Found $script:World.Lock -What 'the lock is free'
-    Add-Call -Text 'no folder'
-}
-
 function Get-OrderText {
     param([string] $Action, [string] $Agreed)
     $policy = 'null'
@@ -163,7 +157,7 @@ Test-Case -Name 'an install in its order' -Body {
     Assert-Equal -Expected 0 -Found (Get-Code -Action 'install')
     $own = 'P:\wslmesh\' + $script:World.Sid
     $calls = @($script:World.Calls | Where-Object { $_ -notlike 'selection*' })
-    Assert-Equal -Expected ('question;folder P:\wslmesh;folder P:\wslmesh;folder ' + $own + ';folder ' + $own + '\inbox;file P:\wslmesh\forward.ps1;file P:\wslmesh\wslmesh-relay.exe;' +
+    Assert-Equal -Expected ('question;folder P:\wslmesh;folder ' + $own + ';folder ' + $own + '\inbox;file P:\wslmesh\forward.ps1;file P:\wslmesh\wslmesh-relay.exe;' +
         'value SOFTWARE\wslmesh installed;value SOFTWARE\wslmesh\' + $script:World.Sid + ' policy;task folder;task forward S-1-5-18;task logon ' + $script:World.Sid +
         ';folder P:\wslmesh;folder ' + $own) -Found ($calls -join ';')
     $result = ConvertFrom-Json -InputObject $script:World.Result
@@ -218,6 +212,17 @@ Test-Case -Name 'a place that is not ours and another contract stop an install' 
     Assert-Equal -Expected 0 -Found $script:World.Calls.Count
 }
 
+Test-Case -Name 'what another user installed while the question was read stops an install' -Body {
+    Reset-SetupWorld
+    $script:World.Waited = {
+        $script:World.Registry['SOFTWARE\wslmesh'] = @{ 'installed' = '{"version":"9.0.0","contract":2,"files":[]}' }
+        $script:World.Registry['SOFTWARE\wslmesh\S-1-5-21-1-2-3-1002'] = @{ 'policy' = 'x' }
+    }
+    Assert-Equal -Expected 24 -Found (Get-Code -Action 'install')
+    Assert-Equal -Expected 'question' -Found ($script:World.Calls -join ';')
+    Assert-True -Found $script:World.Lock -What 'the lock is free'
+}
+
 Test-Case -Name 'an install stops at its first failure and says so' -Body {
     Reset-SetupWorld
     $script:World.Broken = 'value SOFTWARE\wslmesh installed'
@@ -263,7 +268,7 @@ Test-Case -Name 'a removal in its order, and only ours' -Body {
     $script:World.Ledger = @{ 'tcp/0.0.0.0/2222' = '172.28.16.5/22' }
     Assert-Equal -Expected 0 -Found (Get-Code -Action 'uninstall')
     Assert-Equal -Expected '0.0.0.0/80=10.0.0.1/80' -Found (Get-TableText -Table $script:World.Table)
-    Assert-Equal -Expected 'question;no task forward;no task logon;no task folder;no value policy;no key;no user files;no programs;no value installed;no empty key SOFTWARE\wslmesh;no folder' -Found ($script:World.Calls -join ';')
+    Assert-Equal -Expected 'question;no task forward;no task logon;no task folder;no value policy;no key;no user files;no programs;no value installed;no empty key SOFTWARE\wslmesh' -Found ($script:World.Calls -join ';')
     Assert-Equal -Expected '0x00000000' -Found $script:World.Result
     # A second time there is nothing, and nothing fails.
     Assert-Equal -Expected 0 -Found (Get-Code -Action 'uninstall')
@@ -345,4 +350,18 @@ Test-Case -Name 'a failure is a sentence, and of ours as it was thrown' -Body {
         }
         Assert-True -Found (($found -clike $case.Words) -and ($found -cnotlike '*Exception*')) -What $found
     }
+}
+
+Test-Case -Name 'a file that another process has open is waited for, and nothing else is' -Body {
+    $script:World.Turns = 0
+    $found = Invoke-WinShared -Milliseconds 1000 -Body {
+        $script:World.Turns += 1
+        if ($script:World.Turns -lt 4) { throw (New-Object System.IO.IOException('x', -2147024864)) }
+        'opened'
+    }
+    Assert-Equal -Expected 'opened' -Found $found
+    Assert-Equal -Expected 'x' -Found (Get-Message -Body { Invoke-WinShared -Milliseconds 1000 -Body { throw (New-Object System.IO.IOException('x', -2147024864)) } })
+    Assert-True -Found ($script:World.Clock.ElapsedMilliseconds -ge 1000) -What 'for the time'
+    [void] (Get-Message -Body { Invoke-WinShared -Milliseconds 1000 -Body { throw (New-Object System.IO.IOException('y', -2147024784)) } })
+    Assert-Equal -Expected 0 -Found $script:World.Clock.ElapsedMilliseconds
 }

@@ -16,6 +16,9 @@ function Reset-World {
         Deaf = $false
         Owners = @()
         Lock = $true
+        Turns = 0
+        # What happens while the lock is waited for.
+        Waited = { }
         # Keys that were to go if nothing was in them.
         EmptyKeys = New-Object System.Collections.ArrayList
     }
@@ -64,8 +67,7 @@ function Test-WinService {
 }
 
 function Invoke-NetshScript {
-    param([string[]] $Lines, [string] $Sid)
-    Assert-Equal -Expected $script:World.Sid -Found $Sid
+    param([string[]] $Lines)
     foreach ($line in $Lines) {
         if ($script:World.LinesLeft -le 0) {
             throw 'killed'
@@ -114,21 +116,18 @@ function Get-WinPortOwners {
     $script:World.Owners
 }
 
-function Enter-WinLock {
-    param([string] $Name)
+function Enter-SyncLock {
     if (-not $script:World.Lock) {
-        throw ('held: ' + $Name)
+        throw 'another sync runs'
     }
     $script:World.Lock = $false
-    $Name
+    $body = $script:World.Waited
+    & $body
+    'the lock'
 }
 
-function Enter-SyncLock {
-    Enter-WinLock -Name 'Global\wslmesh-portproxy'
-}
-
-function Exit-WinLock {
+function Exit-SyncLock {
     param($Lock)
-    Assert-True -Found ($Lock -is [string]) -What 'the lock that was taken'
+    Assert-Equal -Expected 'the lock' -Found $Lock
     $script:World.Lock = $true
 }

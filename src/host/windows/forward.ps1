@@ -137,7 +137,7 @@ function Get-TaskText {
         try {
             $answer = Invoke-Selection -Selection $selection -Sid $Sid
         } finally {
-            Exit-WinLock -Lock $lock
+            Exit-SyncLock -Lock $lock
         }
     } catch [System.IO.InvalidDataException] {
         $answer = New-Answer -State 'invalid-request' -Detail ('the request file was changed by another program ({0}); the next sync writes it again' -f (Format-Failure -Step $script:Step -Failure $_))

@@ -181,23 +181,30 @@ function Invoke-Installed {
 
 # Not installed, and elevated all the same: this call does the work, with the profiles
 # that are no public network's. An earlier call may still be at work after its agent
-# gave up on it; the later request must be the one that is served at the end.
+# gave up on it; the later request must be the one that is served at the end. An install
+# that came first in the meantime has a policy, and that holds.
 function Invoke-Elevated {
     param([hashtable] $Request, [string] $Sid)
     $script:Step = 'wait for an earlier sync to end'
     $lock = Enter-SyncLock
     try {
-        Sync-Forwards -Forwards $Request.Forwards -Guest $Request.Guest -Sid $Sid -Profiles 3
-        if ($Request.Forwards.Count -eq 0) {
-            # A ledger with something in it stays, and with it the keys above.
-            $script:Step = 'remove the empty keys'
-            foreach ($path in @(('SOFTWARE\wslmesh\' + $Sid + '\ledger'), ('SOFTWARE\wslmesh\' + $Sid), 'SOFTWARE\wslmesh')) {
-                Remove-WinRegistryKey -Path $path -Whole $false
+        $policy = Get-PolicyText -Sid $Sid
+        if ($policy -ceq '') {
+            $answer = Sync-Forwards -Forwards $Request.Forwards -Guest $Request.Guest -Sid $Sid -Profiles 3
+            if ($Request.Forwards.Count -eq 0) {
+                # A ledger with something in it stays, and with it the keys above.
+                $script:Step = 'remove the empty keys'
+                foreach ($path in @(('SOFTWARE\wslmesh\' + $Sid + '\ledger'), ('SOFTWARE\wslmesh\' + $Sid), 'SOFTWARE\wslmesh')) {
+                    Remove-WinRegistryKey -Path $path -Whole $false
+                }
             }
         }
     } finally {
-        Exit-WinLock -Lock $lock
+        Exit-SyncLock -Lock $lock
     }
+    if ($policy -ceq '') { return $answer }
+    $installed = ConvertTo-Installed -Text (Get-InstalledText) -Relay (Get-InstalledRelay)
+    Invoke-Installed -Request $Request -PolicyText $policy -Installed $installed -Sid $Sid
 }
 
 function Invoke-Sync {

@@ -310,6 +310,13 @@ function Request-Agreement {
     0
 }
 
+# Words for what other users have that an install would break, or $null.
+function Find-Conflict {
+    param([hashtable] $Order)
+    if ($Order.Action -ceq 'uninstall') { return $null }
+    Find-ContractConflict -Installed (Read-Installed -Values (Get-WinRegistryValues -Path 'SOFTWARE\wslmesh')) -Others @(Find-OtherUsers -Sid $Order.User)
+}
+
 function Invoke-Order {
     param([string] $Text, [string] $Folder)
     $caller = Get-WinCaller
@@ -331,34 +338,32 @@ function Invoke-Order {
         Write-Line -Text ('{0} is a file, a link or somebody else''s folder: nothing was changed.' -f $places.Program)
         return 26
     }
-    $others = @(Find-OtherUsers -Sid $order.User)
-    if ($order.Action -ceq 'install') {
-        $conflict = Find-ContractConflict -Installed (Read-Installed -Values (Get-WinRegistryValues -Path 'SOFTWARE\wslmesh')) -Others $others
+    $conflict = Find-Conflict -Order $order
+    if ($null -ne $conflict) {
+        Write-Line -Text $conflict
+        return 24
+    }
+    $refusal = Request-Agreement -Order $order -SameAccount ($caller.Sid -ceq $order.User) -Others @(Find-OtherUsers -Sid $order.User)
+    if ($refusal -ne 0) { return $refusal }
+    try {
+        $lock = Enter-SyncLock
+    } catch {
+        Write-Line -Text (Format-Failure -Step 'take the lock' -Failure $_)
+        return 27
+    }
+    try {
+        # While the question was read another user may have installed.
+        $conflict = Find-Conflict -Order $order
         if ($null -ne $conflict) {
             Write-Line -Text $conflict
             return 24
         }
-    }
-    $refusal = Request-Agreement -Order $order -SameAccount ($caller.Sid -ceq $order.User) -Others $others
-    if ($refusal -ne 0) { return $refusal }
-    if ($order.Action -ceq 'install') {
-        # Before the lock, which is a file in it.
-        Set-WinFolder -Path $places.Program -Security $ProgramSecurity
-    }
-    try {
-        $lock = Enter-SyncLock
-    } catch {
-        Write-Line -Text (Format-Failure -Step 'wait for an earlier sync to end' -Failure $_)
-        return 27
-    }
-    try {
         $outcome = Invoke-Steps -Order $order -Places $places -Files $files
         Write-Result -Order $order -Places $places -Outcome $outcome -Administrator $caller.Sid
     } finally {
-        Exit-WinLock -Lock $lock
+        Exit-SyncLock -Lock $lock
     }
     if ($outcome.Failed.Count -gt 0) { return 23 }
-    if ($order.Action -ceq 'uninstall') { Remove-ProgramFolder -Path $places.Program }
     0
 }
 

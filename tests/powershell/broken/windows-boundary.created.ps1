@@ -1,7 +1,7 @@
 Set-StrictMode -Version Latest
 $ErrorActionPreference = 'Stop'
 $ProgressPreference = 'SilentlyContinue'
-$a = New-Object System.Threading.Mutex($false, 'x')
+$a = New-Object System.IO.StreamReader('x')
 Write-Output $a
 function Write-WinOutput {
     [Console]::OutputEncoding = New-Object System.Text.UTF8Encoding($false)

@@ -40,7 +40,7 @@ function Read-Selection {
     $folder = (Get-InstalledFolder) + '\' + $Sid + '\inbox'
     $path = $folder + '\selection.json'
     Assert-PlainFile -Folder $folder -Path $path
-    $stream = Open-WinFile -Path $path -Mode 'Open' -Access 'Read' -Share 'Read'
+    $stream = Invoke-WinShared -Milliseconds 1000 -Body { Open-WinFile -Path $path -Mode 'Open' -Access 'Read' -Share 'Read' }
     try {
         Assert-PlainFile -Folder $folder -Path $path
         Assert-Valid -Value ($stream.Length -le 65536) -Message 'larger than 65536 bytes'

@@ -48,13 +48,61 @@ function Format-Failure {
     'could not {0}: {1}' -f $Step, $words
 }
 
-# One elevated sync at a time, whoever's rules it is about: they share one table. Where
-# something is installed, a file in a folder that administrators alone write, which
-# no other process may open; elsewhere a name, which any program could hold.
+# Runs a block, and again while it fails because another process has the file open (0x80070020,
+# ERROR_SHARING_VIOLATION), for this time.
+function Invoke-WinShared {
+    param([scriptblock] $Body, [int] $Milliseconds)
+    $clock = New-WinClock
+    while ($true) {
+        try {
+            return & $Body
+        } catch {
+            if (-not (Test-Shared -Failure $_) -or ($clock.ElapsedMilliseconds -ge $Milliseconds)) { throw }
+        }
+        Wait-Win -Milliseconds 75
+    }
+}
+
+function Test-Shared {
+    param($Failure)
+    [int] $Failure.Exception.GetBaseException().HResult -eq -2147024864
+}
+
+# One sync, install or uninstall at a time, whoever's rules it is about: they share one table. The lock is a
+# file in a folder that administrators alone write, and no other process may open it meanwhile. The folder may
+# be missing, or go while this waits: it is made, and Exit-SyncLock takes it away again where nothing needs it.
+# Windows closes the file of a holder that is killed. A third of the 15 s that the agent waits for the whole
+# call: starting PowerShell and writing the rules need the rest.
 function Enter-SyncLock {
     $folder = Get-InstalledFolder
-    if (Test-WinFolder -Path $folder) { return Enter-WinFileLock -Path ($folder + '\sync.lock') }
-    Enter-WinLock -Name 'Global\wslmesh-portproxy'
+    $file = $folder + '\sync.lock'
+    try {
+        Invoke-WinShared -Milliseconds 5000 -Body {
+            try {
+                New-WinFile -Path $file -Mode 'OpenOrCreate' -Security $OwnSecurity
+            } catch {
+                if (-not (Test-Absence -Failure $_)) { throw }
+                Set-WinFolder -Path $folder -Security $ProgramSecurity
+                New-WinFile -Path $file -Mode 'OpenOrCreate' -Security $OwnSecurity
+            }
+        }
+    } catch {
+        if (Test-Shared -Failure $_) { throw 'another sync, install or uninstall still runs (waited 5 s); try again' }
+        throw
+    }
+}
+
+function Exit-SyncLock {
+    param($Lock)
+    $folder = Get-InstalledFolder
+    try {
+        Remove-WinFile -Path ($folder + '\netsh.txt') -Tries 1
+    } catch {
+        # What a run that was killed left there is replaced by the next.
+        $null = $_
+    }
+    $Lock.Dispose()
+    Remove-ProgramFolder -Path $folder
 }
 
 # Random, so that an answer to another request is not taken for ours.
@@ -88,53 +136,6 @@ function Get-WinCaller {
         Sid = [string] $identity.User.Value
         Elevated = [bool] $principal.IsInRole([System.Security.Principal.WindowsBuiltInRole]::Administrator)
     }
-}
-
-# Waits 5 s of the 15 s that the agent waits for the whole call: starting PowerShell
-# and writing the rules need the rest. Any program may make something of this name,
-# without rights and of another kind or with an access list that keeps us out.
-function Enter-WinLock {
-    param([string] $Name)
-    $causes = 'another sync still runs, or another program holds the name ' + $Name
-    try {
-        $mutex = New-Object System.Threading.Mutex($false, $Name)
-    } catch {
-        throw ('{0} ({1})' -f $causes, (Format-Failure -Step 'take it' -Failure $_))
-    }
-    try {
-        $taken = $mutex.WaitOne(5000)
-    } catch [System.Threading.AbandonedMutexException] {
-        # The holder was killed. The lock is ours, and the ledger knows what it had done.
-        $taken = $true
-    }
-    if (-not $taken) {
-        $mutex.Dispose()
-        throw ($causes + ' (waited 5 s)')
-    }
-    $mutex
-}
-
-# Waits as long as Enter-WinLock does. Windows closes the file of a holder that is killed.
-# 0x80070020: another process has it open (ERROR_SHARING_VIOLATION).
-function Enter-WinFileLock {
-    param([string] $Path)
-    $clock = New-WinClock
-    while ($true) {
-        try {
-            return New-WinFile -Path $Path -Mode 'OpenOrCreate' -Security $OwnSecurity
-        } catch {
-            if ([int] $_.Exception.GetBaseException().HResult -ne -2147024864) { throw (Format-Failure -Step ('take the lock ' + $Path) -Failure $_) }
-        }
-        if ($clock.ElapsedMilliseconds -ge 5000) { throw 'another sync still runs (waited 5 s)' }
-        Wait-Win -Milliseconds 100
-    }
-}
-
-# A lock of either kind: a file is free when it is closed.
-function Exit-WinLock {
-    param($Lock)
-    if ($Lock -is [System.Threading.Mutex]) { $Lock.ReleaseMutex() }
-    $Lock.Dispose()
 }
 
 function New-WinClock {

@@ -371,7 +371,7 @@ function Update-Rules {
     $rules = $Read.Rules
     if ($plan.Changes -gt 0) {
         $script:Step = 'run netsh'
-        Invoke-NetshScript -Lines @(Get-NetshLines -Plan $plan -Wanted $Wanted) -Sid $Sid
+        Invoke-NetshScript -Lines @(Get-NetshLines -Plan $plan -Wanted $Wanted)
         $script:Step = 'read the rules back'
         $rules = Read-ProxyRules
     }
@@ -444,18 +444,12 @@ function Set-LedgerValues {
 
 # netsh takes its orders from a file, whatever their number. This process is elevated and its %TEMP% belongs
 # to the user: a program of the user without elevation could rewrite a file there before netsh, elevated,
-# reads it. So the file lies in the folder of the user below Program Files, which administrators alone write:
-# a file that a run leaves there because it is stopped is replaced by the next, and goes with an uninstall.
-# Where nothing is installed it lies in Windows' own Temp, under a random name. It is born with an access list
+# reads it. So the file lies beside the lock, in the folder below Program Files that administrators alone write:
+# one that a run leaves there because it is stopped is replaced by the next. It is born with an access list
 # (and an owner) that leaves out everyone but administrators and the system, and must not exist before.
 function Invoke-NetshScript {
-    param([string[]] $Lines, [string] $Sid)
-    $path = (Get-InstalledFolder) + '\' + $Sid
-    if (Test-WinFolder -Path $path) {
-        $path += '\netsh.txt'
-    } else {
-        $path = (Get-KnownFolder -Name 'Windows') + '\Temp\wslmesh-' + (Get-WinRandomName)
-    }
+    param([string[]] $Lines)
+    $path = (Get-InstalledFolder) + '\netsh.txt'
     Remove-WinFile -Path $path -Tries 1
     $bytes = [System.Text.Encoding]::ASCII.GetBytes(($Lines -join "`r`n") + "`r`n")
     $stream = New-WinFile -Path $path -Mode 'CreateNew' -Security $OwnSecurity

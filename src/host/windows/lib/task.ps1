@@ -75,13 +75,8 @@ function Get-LogonTaskXml {
 function Write-Selection {
     param([string] $Sid, [string] $Text)
     $bytes = [System.Text.Encoding]::ASCII.GetBytes($Text)
-    for ($turn = 1; $true; $turn += 1) {
-        try {
-            return Write-WinFile -Path ((Get-InstalledFolder) + '\' + $Sid + '\inbox\selection.json') -Bytes $bytes
-        } catch {
-            if (($turn -ge 20) -or ([int] $_.Exception.GetBaseException().HResult -ne -2147024864)) { throw }
-        }
-        Wait-Win -Milliseconds 75
+    Invoke-WinShared -Milliseconds 1500 -Body {
+        Write-WinFile -Path ((Get-InstalledFolder) + '\' + $Sid + '\inbox\selection.json') -Bytes $bytes
     }
 }
 
