@@ -25,7 +25,7 @@ async fn sync_and_remember(state: &Path, wanted: RuleSet) -> HostOutcome {
     saved
         .update(|values| values.forwards = expected)
         .unwrap_or_default();
-    let mut outcome = sync::sync(&state.join("windows"), wanted).await;
+    let mut outcome = sync::sync(state, wanted).await;
     // A call that never reached Windows changed nothing.
     let rules_remain = outcome.rules_remain.unwrap_or(before);
     if let Err(error) = saved.update(|values| values.forwards = rules_remain) {

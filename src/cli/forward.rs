@@ -19,7 +19,7 @@ use crate::{
     control::{Client, ControlError, Reload, reload_of},
     host::{
         contract::PolicyGap,
-        setup::{Agreed, Answer, Order, Setup, Staging, port},
+        setup::{Agreed, Answer, Order, Setup, port},
     },
     model::from_word,
     paths::Paths,
@@ -170,7 +170,7 @@ async fn agree(
         return Ok(Exit::Fine);
     }
     let looked = async {
-        let setup = Setup::find(Staging::permanent(&paths.state)?)?;
+        let setup = Setup::find(&paths.state)?;
         setup.call(Order::Look).await
     };
     let before: Answer = match looked.await {

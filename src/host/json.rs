@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
+use super::forbidden;
 use crate::{
     interop::Output,
     model::{Code, excerpt},
@@ -29,6 +30,9 @@ pub(super) fn line(request: &impl Serialize) -> Result<String, serde_json::Error
 /// Why an output of the script is no answer.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AnswerError {
+    /// Windows' administrator does not let scripts of ours run: by which policy.
+    #[error("a policy of this Windows machine keeps the script from running ({0})")]
+    Forbidden(String),
     /// No object at all: the script did not run. What was said instead.
     #[error("Windows PowerShell did not run the script: {0}")]
     NotRun(String),
@@ -64,7 +68,7 @@ impl AnswerError {
     #[must_use]
     pub fn code(&self) -> Code {
         match self {
-            Self::NotRun(_) => Code::InteropScript,
+            Self::Forbidden(_) | Self::NotRun(_) => Code::InteropScript,
             _ => Code::InteropOutput,
         }
     }
@@ -88,6 +92,9 @@ pub(super) fn object<T: DeserializeOwned>(output: &Output) -> Result<T, AnswerEr
     // The exit status tells little: PowerShell's 0xFFFD0000 for a file that it cannot read
     // and 0xFFFF0000 for a start that failed are 0 in the 8 bits that Linux gets.
     if !output.contains(&b'{') {
+        if let Some(policy) = forbidden::find(output) {
+            return Err(AnswerError::Forbidden(policy));
+        }
         let printed = excerpt(String::from_utf8_lossy(output).trim_start_matches('\u{feff}'));
         let both = format!("{said} {printed}");
         return Err(AnswerError::NotRun(match both.trim() {
@@ -100,7 +107,9 @@ pub(super) fn object<T: DeserializeOwned>(output: &Output) -> Result<T, AnswerEr
     }
     let text = std::str::from_utf8(output)
         .map_err(|_| AnswerError::NotUtf8(excerpt(&String::from_utf8_lossy(output))))?;
-    let text = text.trim_start_matches('\u{feff}').trim();
+    // The line that the command prints is before the mark.
+    let text = text.trim_start_matches(|c: char| c == '\u{feff}' || c.is_whitespace());
+    let text = text.trim_end();
     if !text.starts_with('{') {
         let before = text.split('{').next().unwrap_or(text);
         return Err(AnswerError::Text("before", excerpt(before)));

@@ -1,9 +1,11 @@
 //! The Windows side as Linux sees it.
 //!
-//! [`contract`] is what PowerShell is asked and answers, and [`sync`] turns wanted
-//! rules into one call, for the port proxy and the firewall.
+//! [`contract`] is what PowerShell is asked and answers, [`call`] hands a script to it,
+//! and [`sync`] turns wanted rules into one call, for the port proxy and the firewall.
 
+mod call;
 pub mod contract;
+mod forbidden;
 mod json;
 pub mod relay;
 /// The PowerShell scripts.

@@ -100,11 +100,19 @@ impl Script {
     pub const fn text(self) -> &'static str {
         self.file().1
     }
+
+    /// The one line for `powershell.exe -Command` that reads this script from standard
+    /// input and calls it. It is fixed but for the script's length. Prints an empty line
+    /// when it calls the script; where a policy forbids that, `wslmesh <language mode>
+    /// <scope>=<policy>,...` and no more.
+    #[must_use]
+    pub fn command(self) -> String {
+        let size = format!("$size = {};", self.text().len());
+        let lines = COMMAND.lines().map(str::trim);
+        let lines = lines.filter(|line| !line.starts_with('#'));
+        let lines: Vec<_> = [size.as_str()].into_iter().chain(lines).collect();
+        lines.join(" ")
+    }
 }
 
-/// One line for `powershell.exe -Command`, for when no script file starts at all: a
-/// group policy that asks for signed scripts (or for none) leaves PowerShell's own,
-/// localised words and no answer. Prints `wslmesh <language mode>
-/// <scope>=<policy>,...`; the scopes `MachinePolicy` and `UserPolicy` beat what
-/// `-ExecutionPolicy` says unless they are `Undefined` (about_Execution_Policies).
-pub const POLICIES: &str = include_str!("windows/policies.ps1");
+const COMMAND: &str = include_str!("windows/command.ps1");

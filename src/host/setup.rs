@@ -1,34 +1,40 @@
 //! The one elevation: what is asked of Windows' administrator, how it is asked,
 //! and the answer.
 //!
-//! [`policy`] makes the policy from the settings, [`staging`] puts the files
-//! where Windows reads them, [`contract`] is what `host.ps1` is asked and answers.
+//! [`policy`] makes the policy from the settings, [`files`] has what Windows is
+//! handed, [`contract`] is what `host.ps1` is asked and answers.
 //! Nothing here prints or asks a person: that is the command line's.
 
 pub mod contract;
 mod difference;
 mod distribution;
-mod forbidden;
+pub mod files;
 mod grants;
 pub mod policy;
 mod range;
-pub mod staging;
 mod words;
 
-use std::{path::Path, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 pub use self::{
     contract::{Agreed, Answer, Check, CheckResult, Order, State},
     difference::difference,
     distribution::{Distribution, DistributionError},
+    files::{FilesError, Shipped},
     grants::{PolicyError, grants},
     policy::{Grant, Policy, Profiles},
     range::port,
-    staging::{Shipped, Staging, StagingError},
     words::{Ending, ending},
 };
-use super::json::{AnswerError, line};
-use crate::interop::{self, DEADLINE, Interop, InteropError, child::ChildError};
+use super::{
+    call::{CallError, call},
+    json::line,
+    scripts::Script,
+};
+use crate::interop::{self, DEADLINE, Interop, InteropError};
 
 /// How long a person has to answer Windows' prompt: Windows itself gives up on
 /// it after two minutes.
@@ -46,31 +52,20 @@ pub enum SetupError {
     /// Windows is out of reach.
     #[error("{}. {}", .0, .0.code().remediation())]
     Interop(#[from] InteropError),
-    /// The files cannot be handed over.
-    #[error(transparent)]
-    Staging(#[from] StagingError),
-    /// It answered something else.
+    /// There is no answer.
     #[error("{}. {}", .0, .0.code().remediation())]
-    Answer(#[from] AnswerError),
+    Call(#[from] CallError),
     /// The distribution has no usable name.
     #[error(transparent)]
     Distribution(#[from] DistributionError),
-    /// A policy about scripts keeps `host.ps1` from running.
-    #[error(
-        "a policy of this Windows machine keeps the script from running ({0}): nothing was changed. The machine's administrator can allow it for this user."
-    )]
-    Forbidden(String),
-    /// No request could be made.
-    #[error("the request cannot be written: {0}")]
-    Request(#[from] serde_json::Error),
 }
 
 /// The way to `host.ps1`.
 #[derive(Debug)]
 pub struct Setup {
     interop: Interop,
-    /// Where `host.ps1` is, and takes files from.
-    pub staging: Staging,
+    /// Where Windows may find the script.
+    state: PathBuf,
 }
 
 impl Setup {
@@ -78,13 +73,13 @@ impl Setup {
     ///
     /// # Errors
     /// Windows is out of reach.
-    pub fn find(staging: Staging) -> Result<Self, SetupError> {
+    pub fn find(state: &Path) -> Result<Self, SetupError> {
         if !interop::is_wsl() {
             return Err(SetupError::NotWsl);
         }
         Ok(Self {
             interop: Interop::find()?,
-            staging,
+            state: state.to_owned(),
         })
     }
 
@@ -113,26 +108,13 @@ impl Setup {
             Order::Check { .. } => CHECKS,
             Order::Look => DEADLINE,
         };
-        let script = self.staging.host_script()?;
-        let request = line(&order)?;
-        let path = self.interop.windows_path(&script).await?;
-        let call = self
-            .interop
-            .powershell(&path, request.as_bytes(), deadline)
-            .await;
-        let error = match call.map(|output| Answer::parse(&output)) {
-            Ok(Err(error @ AnswerError::NotRun(_))) => error.into(),
-            Err(error @ InteropError::Call(ChildError::Exit { .. })) => error.into(),
-            answer => return Ok(answer??),
-        };
-        // PowerShell's own words about a policy are localised, so it is asked.
-        let policies = self
-            .interop
-            .powershell_command(super::scripts::POLICIES.trim_end())
-            .await
-            .ok();
-        let policy = policies.and_then(|output| forbidden::find(&output));
-        Err(policy.map_or(error, SetupError::Forbidden))
+        let mut input = line(&order).map_err(CallError::from)?.into_bytes();
+        for file in order.files() {
+            input.extend_from_slice(format!("{}\n", file.size()).as_bytes());
+            input.extend_from_slice(&file.content);
+        }
+        let script = Script::Host;
+        Ok(call(&self.interop, script, &input, &self.state, deadline).await?)
     }
 }
 

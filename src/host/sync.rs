@@ -4,52 +4,33 @@
 mod outcome;
 
 use std::{
-    fs,
-    path::{Path, PathBuf},
+    path::Path,
     time::{Duration, Instant},
 };
 
 use super::{
+    call::{CallError, call},
     contract::{Answer, Request},
-    json::{AnswerError, line},
+    json::line,
     scripts::Script,
 };
 use crate::{
     blocking::BlockingError,
-    fs::{
-        PathError, cannot,
-        file::{self, FileError},
-    },
-    interop::{DEADLINE, Interop, InteropError, child::ChildError},
+    interop::{DEADLINE, Interop},
     model::{Code, Finding, HostOutcome, RuleSet},
 };
-
-#[derive(Debug, thiserror::Error)]
-enum SyncError {
-    #[error(transparent)]
-    Interop(#[from] InteropError),
-    #[error(transparent)]
-    Script(#[from] FileError),
-    #[error("{0}")]
-    Answer(#[from] AnswerError),
-    #[error(transparent)]
-    Folder(#[from] PathError),
-    #[error("the request cannot be written: {0}")]
-    Request(#[from] serde_json::Error),
-}
 
 /// Asks Windows to make its forwards the wanted ones, and says how that ended.
 /// Never fails: a failure is an outcome with a finding.
 ///
-/// `folder` is where the script is kept for Windows to read: below the root
-/// file system, because Windows does not see every mount of a distribution.
-pub async fn sync(folder: &Path, wanted: RuleSet) -> HostOutcome {
+/// `state` is where Windows may find the script, see [`call`].
+pub async fn sync(state: &Path, wanted: RuleSet) -> HostOutcome {
     let begin = Instant::now();
-    match call(folder, &wanted).await {
+    match ask(state, &wanted).await {
         Ok(answer) => outcome::of(wanted, answer, begin.elapsed()),
         Err(error) => {
-            let finding = Finding::new(code(&error), "", error.to_string());
-            let rules_remain = may_have_worked(&error).then_some(true);
+            let finding = Finding::new(error.code(), "", error.to_string());
+            let rules_remain = error.may_have_worked().then_some(true);
             without_answer(wanted, finding, begin.elapsed(), rules_remain)
         }
     }
@@ -73,43 +54,17 @@ fn without_answer(
     }
 }
 
-async fn call(folder: &Path, wanted: &RuleSet) -> Result<Answer, SyncError> {
+async fn ask(state: &Path, wanted: &RuleSet) -> Result<Answer, CallError> {
     let interop = Interop::find()?;
-    let script = script(folder)?;
     let request = line(&Request::Sync(wanted))?;
-    let path = interop.windows_path(&script).await?;
-    let output = interop
-        .powershell(&path, request.as_bytes(), DEADLINE)
-        .await?;
-    Ok(Answer::parse(&output)?)
-}
-
-/// Writes the script where Windows reads it, unless it is unchanged.
-fn script(folder: &Path) -> Result<PathBuf, SyncError> {
-    fs::create_dir_all(folder).map_err(cannot("make the folder", folder))?;
-    let path = folder.join(Script::Refresh.file_name());
-    file::write(&path, Script::Refresh.text().as_bytes(), 0o644)?;
-    Ok(path)
-}
-
-fn code(error: &SyncError) -> Code {
-    match error {
-        SyncError::Interop(error) => error.code(),
-        SyncError::Answer(error) => error.code(),
-        SyncError::Script(_) | SyncError::Folder(_) => Code::StateUnwritable,
-        SyncError::Request(_) => Code::ForwardFailed,
-    }
-}
-
-/// Whether rules may have been made although there is no answer.
-fn may_have_worked(error: &SyncError) -> bool {
-    match error {
-        SyncError::Interop(InteropError::Call(call)) => {
-            !matches!(call, ChildError::Start(_) | ChildError::NotStarted(_))
-        }
-        SyncError::Answer(_) => true,
-        _ => false,
-    }
+    call(
+        &interop,
+        Script::Refresh,
+        request.as_bytes(),
+        state,
+        DEADLINE,
+    )
+    .await
 }
 
 /// The outcome of a call that does not return, because something on the way to

@@ -3,6 +3,7 @@
 
 use std::{
     io,
+    os::unix::process::ExitStatusExt,
     path::Path,
     process::{self, Stdio},
     time::Duration,
@@ -47,6 +48,8 @@ pub enum ChildError {
     Exit {
         /// Its exit code or signal.
         code: String,
+        /// Whether it had printed anything on standard output.
+        printed: bool,
         /// The start of what it said, safe for a journal.
         stderr: String,
     },
@@ -202,7 +205,9 @@ impl Running {
         let ((), output, stderr) = tokio::try_join!(write, read, errors)?;
         let status = child.wait().await?;
         let mut stderr = said(&stderr);
-        if status.success() {
+        // Since Linux 6.12 a program of Windows that ends without having read all of its
+        // input ends init by SIGPIPE, which keeps its exit code and not what it printed.
+        if status.success() || status.signal() == Some(Signal::PIPE.as_raw()) {
             return Ok(Output {
                 stdout: output,
                 stderr,
@@ -216,6 +221,7 @@ impl Running {
         }
         Err(ChildError::Exit {
             code: status.to_string(),
+            printed: !output.is_empty(),
             stderr,
         })
     }

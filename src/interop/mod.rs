@@ -163,34 +163,13 @@ impl Interop {
         }
     }
 
-    /// Runs a script file with powershell.exe: JSON in, JSON out.
+    /// Calls powershell.exe with `-Command` and a text, or `-File` and a path.
     ///
     /// # Errors
     /// Nothing to run it with, or the call's failure.
     pub async fn powershell(
         &self,
-        script: &str,
-        input: &[u8],
-        deadline: Duration,
-    ) -> Result<Output, InteropError> {
-        let arguments = ["-ExecutionPolicy", "Bypass", "-File", script];
-        self.run_powershell(&arguments, input, deadline).await
-    }
-
-    /// Runs one command that is fixed at compile time, which no policy about
-    /// script files keeps from running.
-    ///
-    /// # Errors
-    /// Nothing to run it with, or the call's failure.
-    pub async fn powershell_command(&self, command: &'static str) -> Result<Vec<u8>, InteropError> {
-        let arguments = ["-Command", command];
-        let output = self.run_powershell(&arguments, b"", DEADLINE).await?;
-        Ok(output.stdout)
-    }
-
-    async fn run_powershell(
-        &self,
-        arguments: &[&str],
+        what: [&str; 2],
         input: &[u8],
         deadline: Duration,
     ) -> Result<Output, InteropError> {
@@ -200,7 +179,7 @@ impl Interop {
         let call = self.call(async |socket| {
             let mut command = by_init(&self.powershell, socket);
             command.args(["-NoProfile", "-NonInteractive"]);
-            command.args(arguments);
+            command.args(["-ExecutionPolicy", "Bypass"]).args(what);
             child::spawn(command.into())?.finish(input, deadline).await
         });
         call.await

@@ -226,8 +226,8 @@ registry! {
         "WSL's channel to Windows is dead: its socket takes calls, and no program starts. It does not come back by itself.",
         "Run `wsl --terminate NAME` on Windows (`wsl --list` shows the names) and start the distribution again; the agent retries, by an open terminal's channel where there is one";
     InteropScript, "interop-script", Warning,
-        "Windows PowerShell ended without running the agent's script.",
-        "Open \\\\wsl.localhost in Windows' Explorer. If this distribution cannot be read there: set [fileServer] enabled=true in /etc/wsl.conf, add P9NP to ProviderOrder in HKLM\\SYSTEM\\CurrentControlSet\\Control\\NetworkProvider\\Order, or end the other logon session of this Windows user; then run `wsl --shutdown`. Otherwise the message has PowerShell's reason";
+        "Windows PowerShell did not run the agent's script.",
+        "If the message names a policy or a language mode, the administrator of the Windows machine decides whether this Windows user may run PowerShell scripts. Otherwise the message has PowerShell's reason; try `powershell.exe -NoProfile -Command 1` in a terminal";
     DriveDenied, "drive-denied", Warning,
         "The mount of a Windows drive does not let root do what the agent needs: its files belong to the default user.",
         "Run `wslmesh host install`, after which the agent writes to no drive; or take umask=, dmask= and fmask= out of [automount] options in /etc/wsl.conf and run `wsl --shutdown`. Drives outside of /mnt need the drop-in automount-root.service.conf (docs/hardening.md)";

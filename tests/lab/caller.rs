@@ -35,13 +35,20 @@ pub(crate) fn forward(listen: &str, port: u16, connect: u16) -> Value {
     })
 }
 
+/// The arguments of the contract's call by a command.
+pub(crate) fn command() -> Vec<String> {
+    let options = OPTIONS.iter().map(|o| (*o).to_owned());
+    let command = ["-Command".to_owned(), Script::Refresh.command()];
+    options.chain(command).collect()
+}
+
 /// The arguments of the contract's call, for the script at `path`.
 pub(crate) fn arguments(world: &World, path: &str) -> Result<Vec<String>> {
     let windows = wslpath(world, path)?;
     Ok(OPTIONS
         .iter()
         .map(|o| (*o).to_owned())
-        .chain([windows])
+        .chain(["-File".to_owned(), windows])
         .collect())
 }
 

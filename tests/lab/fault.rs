@@ -35,6 +35,12 @@ pub(crate) enum Fault {
     Grandchild(u64),
     /// powershell.exe starts and never ends.
     Hang,
+    /// powershell.exe runs no command, and scripts that are files.
+    NoCommand,
+    /// powershell.exe cannot start its engine and ends, of which Linux sees exit code 0.
+    NoScript,
+    /// wslpath waits without limit.
+    PathsHang,
     /// powershell.exe ends with this code and these bytes on standard error.
     Exit {
         /// The exit code, all 32 bits.
@@ -92,6 +98,9 @@ impl Fault {
             | Self::Slow(_)
             | Self::Grandchild(_)
             | Self::Hang
+            | Self::NoCommand
+            | Self::NoScript
+            | Self::PathsHang
             | Self::Exit { .. }
             | Self::Rubbish(_)
             | Self::DiesAfterwards
@@ -121,6 +130,9 @@ impl Fault {
             | Self::Slow(_)
             | Self::Grandchild(_)
             | Self::Hang
+            | Self::NoCommand
+            | Self::NoScript
+            | Self::PathsHang
             | Self::Exit { .. }
             | Self::Rubbish(_)
             | Self::DiesAfterwards
@@ -155,6 +167,9 @@ impl Fault {
             | Self::Slow(_)
             | Self::Grandchild(_)
             | Self::Hang
+            | Self::NoCommand
+            | Self::NoScript
+            | Self::PathsHang
             | Self::Exit { .. }
             | Self::Rubbish(_)
             | Self::DiesAfterwards

@@ -16,7 +16,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use wslmesh::host::scripts::{POLICIES, Script};
+use wslmesh::host::scripts::Script;
 
 use crate::contract::Sync;
 use crate::double::machine::{Machine, Name, RELAY_NAME};
@@ -59,13 +59,12 @@ pub(crate) fn shipped(name: &str) -> Option<Vec<u8>> {
 /// How long an `/init` may take to end after its caller.
 const LEAVING: Duration = Duration::from_secs(2);
 
-/// What powershell.exe is called with, before the script's path.
-pub(crate) const OPTIONS: [&str; 5] = [
+/// What powershell.exe is called with, before the command, or the script's path.
+pub(crate) const OPTIONS: [&str; 4] = [
     "-NoProfile",
     "-NonInteractive",
     "-ExecutionPolicy",
     "Bypass",
-    "-File",
 ];
 
 /// One start of powershell.exe.
@@ -77,7 +76,9 @@ pub(crate) struct Call {
     pub(crate) script: String,
     /// The caller's working directory, as Windows has it.
     pub(crate) cwd: String,
-    /// Standard input as it came; empty when the call did not get that far.
+    /// The option that the script came by, `-Command` or `-File`; empty as above.
+    pub(crate) by: String,
+    /// The request as it came; empty when the call did not get that far.
     pub(crate) request: String,
     /// What the script answered, before a fault.
     pub(crate) answer: String,
@@ -205,6 +206,9 @@ impl Host {
                 let mode = self.state().mode.clone();
                 drop(wire::send(&mut stream, Kind::Started, mode.as_bytes()));
             }
+            Ok(Hello::Name) if fault == Some(Fault::PathsHang) => {
+                std::thread::spawn(move || drop(wire::receive(&mut stream)));
+            }
             Ok(Hello::Name) => {
                 let name = DISTRIBUTION.as_bytes();
                 drop(wire::send(&mut stream, Kind::Started, name));
@@ -262,6 +266,7 @@ impl Host {
                 at: now(),
                 script: String::new(),
                 cwd,
+                by: String::new(),
                 request: String::new(),
                 answer: String::new(),
                 outcome: "started".to_owned(),
@@ -349,23 +354,52 @@ struct Program<'a> {
 impl Program<'_> {
     fn run(&mut self, exe: &str, argv: &[String], fault: Option<&Fault>) -> Result<Ended, End> {
         wire::send(self.stream, Kind::Started, b"")?;
-        if asks_policies(exe, argv) {
-            return self.policies();
-        }
-        let script = script(exe, argv).map_err(End::Violation)?;
+        let (by, script) = script(exe, argv).map_err(End::Violation)?;
         if let Some(call) = self.host.state().calls.get_mut(self.index) {
-            call.script = file_name(&script).to_owned();
+            call.script = script.file_name().to_owned();
+            call.by = by.to_owned();
+        }
+        let by_command = by == "-Command";
+        if by_command && fault == Some(&Fault::NoCommand) {
+            // Standard input is not read, whatever there is of it.
+            return Ok(Ended::new("no command runs", 1, b"no commands here\r\n"));
+        }
+        if fault == Some(&Fault::NoScript) {
+            let said = b"Internal Windows PowerShell error.\r\n";
+            return Ok(Ended::new("no script runs", 0xFFFF_0000, said));
         }
         let mut delay = self.host.state().start_up;
         if let Some(Fault::Slow(more)) = fault {
             delay += Duration::from_millis(*more);
         }
         std::thread::sleep(delay);
-        let request = self.input()?;
+        let refusal = self.host.state().situation.refusal();
+        if by_command && let Some(policy) = &refusal {
+            let text = format!("wslmesh {policy},Process=Bypass\r\n");
+            wire::send(self.stream, Kind::Output, text.as_bytes())?;
+            return Ok(Ended::new("policy", 0, b""));
+        }
+        let mut input = self.input()?;
+        if by_command {
+            let size = script.text().len();
+            if input.len() < size {
+                let said = format!("standard input ended after {} of {size} bytes", input.len());
+                return Ok(Ended::new("cut short", 9, said.as_bytes()));
+            }
+            if input.drain(..size).as_slice() != script.text().as_bytes() {
+                let why = format!("what came is not {}", script.file_name());
+                return Err(End::Violation(why));
+            }
+            wire::send(self.stream, Kind::Output, b"\r\n")?;
+        }
+        let end = input.iter().position(|byte| *byte == b'\n');
+        let files = input.split_off(end.map_or(input.len(), |end| end + 1));
+        let request = String::from_utf8(input)
+            .map_err(|e| End::Violation(format!("the request is not text: {e}")))?;
         if let Some(call) = self.host.state().calls.get_mut(self.index) {
             call.request.clone_from(&request);
         }
-        if self.host.state().situation.script_policy.is_some() {
+        if refusal.is_some() {
             // In the words of a German Windows, code page 850.
             let stderr = b"Die Datei kann nicht geladen werden: nicht digital signiert f\x81r\r\n";
             return Ok(Ended::new("no script runs", 1, stderr));
@@ -385,10 +419,16 @@ impl Program<'_> {
             }
             _ => {}
         }
-        self.answer(&script, &request, fault)
+        self.answer(script, &request, &files, fault)
     }
 
-    fn answer(&mut self, script: &str, request: &str, fault: Option<&Fault>) -> Result<Ended, End> {
+    fn answer(
+        &mut self,
+        script: Script,
+        request: &str,
+        files: &[u8],
+        fault: Option<&Fault>,
+    ) -> Result<Ended, End> {
         // An agent that is stopped between starting the program and writing to it leaves
         // an /init behind, which ends when it cannot write to the agent.
         if request.is_empty() {
@@ -405,18 +445,21 @@ impl Program<'_> {
                 "the request is not the contract's: {e}: {request:?}"
             ))
         };
-        let mut answer = match file_name(script) {
-            "refresh.ps1" => {
+        let mut answer = match script {
+            Script::Refresh => {
+                if !files.is_empty() {
+                    return Err(End::Violation("more follows the request".to_owned()));
+                }
                 let sync: Sync = serde_json::from_str(request).map_err(not_agreed)?;
                 json(&refresh::refresh(self.host, &sync))?
             }
-            "host.ps1" => {
+            Script::Host => {
                 let order: HostRequest = serde_json::from_str(request).map_err(not_agreed)?;
-                let folder = Path::new(script).parent().unwrap_or(Path::new("/"));
-                json(&setup::host(self.host, &order, folder))?
+                json(&setup::host(self.host, &order, files))?
             }
-            other => {
-                return Err(End::Violation(format!("{other} is never called by Linux")));
+            Script::Forward | Script::Setup => {
+                let name = script.file_name();
+                return Err(End::Violation(format!("{name} is never called by Linux")));
             }
         };
         let state = answer
@@ -449,19 +492,8 @@ impl Program<'_> {
         Ok(Ended::new(state, 0, b""))
     }
 
-    /// What policies about scripts there are.
-    fn policies(&mut self) -> Result<Ended, End> {
-        let policy = self.host.state().situation.script_policy.clone();
-        let policy = policy.unwrap_or_else(|| "Undefined".to_owned());
-        let text = format!(
-            "wslmesh FullLanguage MachinePolicy={policy},UserPolicy=Undefined,Process=Undefined\r\n"
-        );
-        wire::send(self.stream, Kind::Output, text.as_bytes())?;
-        Ok(Ended::new("policies", 0, b""))
-    }
-
     /// Standard input up to its end. A caller that was killed has no end.
-    fn input(&mut self) -> Result<String, End> {
+    fn input(&mut self) -> Result<Vec<u8>, End> {
         let mut all = Vec::new();
         loop {
             let (kind, bytes) = wire::receive(self.stream)?;
@@ -470,8 +502,7 @@ impl Program<'_> {
             }
             if bytes.is_empty() {
                 self.still_there(Duration::from_millis(1))?;
-                return String::from_utf8(all)
-                    .map_err(|e| End::Violation(format!("the request is not text: {e}")));
+                return Ok(all);
             }
             all.extend(bytes);
         }
@@ -508,36 +539,34 @@ fn file_name(path: &str) -> &str {
     path.rsplit('/').next().unwrap_or_default()
 }
 
-/// Whether this is the one command that is no script.
-fn asks_policies(exe: &str, argv: &[String]) -> bool {
-    let [_, options @ .., command] = argv else {
-        return false;
-    };
-    exe == POWERSHELL
-        && options == ["-NoProfile", "-NonInteractive", "-Command"]
-        && command == POLICIES.trim_end()
-}
-
-/// Only the contract's call is accepted, with a shipped script, whose path as
-/// Linux sees it is returned.
-fn script(exe: &str, argv: &[String]) -> Result<String, String> {
+/// Only the contract's call is accepted, with a shipped script: by which option it comes,
+/// and which it is.
+fn script(exe: &str, argv: &[String]) -> Result<(&'static str, Script), String> {
     if exe != POWERSHELL {
         return Err(format!("{exe} is not a program the contract knows"));
     }
-    let [name, options @ .., script] = argv else {
-        return Err(format!("the call is not the contract's: {argv:?}"));
+    let not_agreed = || format!("the call is not the contract's: {argv:?}");
+    let [name, options @ .., by, what] = argv else {
+        return Err(not_agreed());
     };
     if file_name(name) != "powershell.exe" || options != OPTIONS {
-        return Err(format!("the call is not the contract's: {argv:?}"));
+        return Err(not_agreed());
+    }
+    let mut scripts = Script::ALL.into_iter();
+    if by == "-Command" {
+        let script = scripts.find(|script| script.command() == *what);
+        return Ok(("-Command", script.ok_or_else(not_agreed)?));
+    }
+    if by != "-File" {
+        return Err(not_agreed());
     }
     let path =
-        to_linux(script).ok_or_else(|| format!("{script:?} is not a path Windows could open"))?;
-    let bytes = read_as_user(&path).map_err(|why| format!("{script}: {why}"))?;
-    if shipped(file_name(&path)).is_some_and(|shipped| shipped == bytes) {
-        Ok(path)
-    } else {
-        Err(format!("{script} is not the shipped script"))
-    }
+        to_linux(what).ok_or_else(|| format!("{what:?} is not a path Windows could open"))?;
+    let bytes = read_as_user(&path).map_err(|why| format!("{what}: {why}"))?;
+    let script = scripts
+        .find(|script| script.file_name() == file_name(&path) && script.text().as_bytes() == bytes);
+    let script = script.ok_or_else(|| format!("{what} is not the shipped script"))?;
+    Ok(("-File", script))
 }
 
 /// Windows reads files of the distribution as its default user (uid 1000), who is neither

@@ -387,7 +387,7 @@ fn elevation(world: &World, elevation: Elevation) -> Result<()> {
     world.windows().set(|now| now.elevation = elevation)
 }
 
-const REFUSALS: [RefusedCase; 8] = [
+const REFUSALS: [RefusedCase; 9] = [
     RefusedCase {
         name: "declined",
         words: "prompt was declined, or not answered",
@@ -421,6 +421,11 @@ const REFUSALS: [RefusedCase; 8] = [
                 .windows()
                 .set(|now| now.script_policy = Some("AllSigned".to_owned()))
         },
+    },
+    RefusedCase {
+        name: "constrained_without_rights",
+        words: "keeps the script from running (language mode ConstrainedLanguage)",
+        prepare: |world| world.windows().set(|now| now.constrained = true),
     },
     RefusedCase {
         name: "file_changed_on_the_way",

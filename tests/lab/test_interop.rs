@@ -7,8 +7,9 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 use libtest_mimic::Trial;
 use serde_json::json;
+use wslmesh::host::scripts::Script;
 
-use crate::caller::{SCRIPT, arguments, call, forward, request, start, sync};
+use crate::caller::{SCRIPT, arguments, call, command, forward, request, start, sync};
 use crate::contract::{Answer, Rule};
 use crate::control::Status;
 use crate::interop::POWERSHELL;
@@ -41,6 +42,7 @@ pub(crate) fn trials() -> Vec<Trial> {
             service_stopped,
         ),
         trial_with("interop::facts", Options::quick(), facts),
+        trial_with("interop::by_command", Options::quick(), by_command),
         trial_with(
             "interop::unknown_is_refused",
             Options::quick(),
@@ -220,6 +222,36 @@ fn overlap(world: &World) -> Result<()> {
         "{:?}",
         windows.table()?
     );
+    Ok(())
+}
+
+/// The script itself comes on standard input, and the request behind it.
+fn by_command(world: &World) -> Result<()> {
+    let script = Script::Refresh.text().as_bytes();
+    let request = format!("{}\n", request("172.28.16.5", &[(2222, 22)]));
+    let run = |input: &[u8]| {
+        let process = start(world, true, &command(), input)?;
+        process.finish(Duration::from_secs(10))
+    };
+    let answer = run(&[script, request.as_bytes()].concat())?.ok()?;
+    ensure!(
+        serde_json::from_str::<Answer>(&answer)?.added == 1,
+        "{answer}"
+    );
+    let cut = run(script.get(..script.len() - 1).unwrap_or_default())?;
+    ensure!(
+        cut.status == Status::Code(9) && cut.stdout.is_empty(),
+        "{cut:?}"
+    );
+    world.windows().check()?;
+    // One byte that is another.
+    let mut other = [script, request.as_bytes()].concat();
+    if let Some(byte) = other.first_mut() {
+        *byte = b' ';
+    }
+    let other = run(&other)?;
+    ensure!(other.status == Status::Code(1), "{other:?}");
+    ensure!(world.windows().take_violations()?.len() == 1);
     Ok(())
 }
 

@@ -26,11 +26,76 @@ pub(crate) fn trials() -> Vec<Trial> {
             hanging_call_is_killed,
         ),
         quick("windows_calls::back_off", backs_off),
+        quick("windows_calls::nothing_is_read_by_windows", nothing_is_read),
+        quick("windows_calls::no_command_runs", no_command_runs),
+        quick("windows_calls::policy_is_respected", policy_is_respected),
         quick(
             "windows_calls::agent_killed_meanwhile",
             killed_without_an_answer,
         ),
     ]
+}
+
+/// By which option each script came.
+fn ways(world: &World) -> Result<Vec<String>> {
+    let calls = world.windows().calls()?.into_iter();
+    Ok(calls.map(|call| call.by).collect())
+}
+
+/// Folders that Windows' user may not read are no obstacle, and a wslpath that hangs none.
+fn nothing_is_read(world: &World) -> Result<()> {
+    world.windows().set_fault(Fault::PathsHang)?;
+    world
+        .guest(&["mkdir", "-p", "-m", "0700", "/var/lib/wslmesh"])?
+        .ok()?;
+    let agent = world.start_agent(&two())?;
+    wait_for_rules(world, &agent, &ours(FIRST)?, &[])?;
+    agent.healthy()?;
+    agent.stop()?;
+    ensure!(ways(world)? == ["-Command"], "{:?}", ways(world)?);
+    let state = world.guest(&["ls", "-A", "/var/lib/wslmesh"])?.ok()?;
+    ensure!(
+        !state.contains("windows") && !state.contains(".wslmesh-"),
+        "{state}"
+    );
+    Ok(())
+}
+
+/// Where powershell.exe runs files alone it gets one, and from then on nothing else is tried.
+fn no_command_runs(world: &World) -> Result<()> {
+    world.windows().set_fault(Fault::NoCommand)?;
+    let agent = world.start_agent(&two())?;
+    wait_for_rules(world, &agent, &ours(FIRST)?, &[])?;
+    world.change_address(&format!("{SECOND}/20"))?;
+    wait_for_rules(world, &agent, &ours(SECOND)?, &[])?;
+    agent.healthy()?;
+    agent.stop()?;
+    let found = ways(world)?;
+    ensure!(found == ["-Command", "-File", "-File"], "{found:?}");
+    let state = world.guest(&["ls", "-A", "/var/lib/wslmesh"])?.ok()?;
+    ensure!(!state.contains(".wslmesh-"), "{state}");
+    Ok(())
+}
+
+/// An administrator who allows signed scripts alone is not gone past.
+fn policy_is_respected(world: &World) -> Result<()> {
+    let forbid = |policy: Option<&str>| {
+        let policy = policy.map(str::to_owned);
+        world.windows().set(|now| now.script_policy = policy)
+    };
+    forbid(Some("AllSigned"))?;
+    let agent = world.start_agent(&two())?;
+    let found = agent.ill("interop-script")?;
+    ensure!(
+        found.detail.contains("MachinePolicy is AllSigned"),
+        "{found:?}"
+    );
+    let found = ways(world)?;
+    ensure!(found.iter().all(|by| by == "-Command"), "{found:?}");
+    forbid(None)?;
+    wait_for_rules(world, &agent, &ours(FIRST)?, &[])?;
+    agent.healthy()?;
+    agent.stop()
 }
 
 /// The running interpreters of powershell.exe, as WSL starts them.

@@ -40,7 +40,7 @@ const CASES: [Case; 18] = [
         name: "dead_socket",
         fault: || Fault::InteropSilent,
         code: Some("interop-dead"),
-        mentions: "1_interop accepts calls and starts nothing: wslpath did not end",
+        mentions: "1_interop accepts calls and starts nothing: WSL ERROR: UtilAcceptVsock",
     },
     Case {
         name: "dead_channel",
@@ -61,14 +61,10 @@ const CASES: [Case; 18] = [
         mentions: "",
     },
     Case {
-        name: "script_not_read",
-        // What PowerShell ends with where it cannot read the script; Linux sees 0.
-        fault: || Fault::Exit {
-            code: 0xFFFD_0000,
-            stderr: b"The argument '\\\\wsl.localhost\\Lab\\x.ps1' does not exist.\r\n".to_vec(),
-        },
+        name: "no_script_runs",
+        fault: || Fault::NoScript,
         code: Some("interop-script"),
-        mentions: "did not run the script: The argument '\\\\wsl.localhost\\Lab\\x.ps1' does not exist.",
+        mentions: "did not run the script: Internal Windows PowerShell error.",
     },
     Case {
         name: "slow",

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use serde_json::Value;
-use wslmesh::host::scripts::{POLICIES, Script};
+use wslmesh::host::scripts::Script;
 
 use crate::{keys_of, lints, names, text};
 
@@ -286,13 +286,32 @@ fn the_document_has_the_numbers_of_the_checks() {
     assert_eq!(cases, titled[..titled.len() - 1]);
 }
 
-/// It becomes one argument: no quotation mark that would have to be escaped, no
-/// second line, and nothing that constrained language mode forbids.
+/// It becomes one argument: no quotation mark or backslash that would have to be escaped,
+/// no second line, no value but a number, no variable for pipeline input, and nothing that
+/// constrained language mode forbids before that is asked for.
 #[test]
-fn the_question_about_policies_is_one_plain_line() {
-    let text = POLICIES.trim_end();
-    assert!(!lints::parse(text).root_node().has_error());
-    assert!(!text.contains(['"', '\n', '`', '%']), "{text}");
-    assert!(!text.contains("::") && !text.contains("New-Object"));
-    assert!(text.starts_with("Write-Output ('wslmesh "));
+fn the_command_is_one_plain_line_and_fixed_but_for_a_number() {
+    let command = Script::Refresh.command();
+    assert!(!lints::parse(&command).root_node().has_error());
+    let size = format!("$size = {};", text(Script::Refresh).len());
+    let fixed = command.strip_prefix(&size).expect("the size");
+    let golden = std::path::Path::new(crate::ROOT).join("tests/golden/host/command.txt");
+    let golden = std::fs::read_to_string(golden).expect("the golden command");
+    assert_eq!(fixed.trim(), golden.trim());
+    let other = Script::Host.command();
+    assert_eq!(other.split_once(';').expect("the size").1, fixed);
+    assert!(
+        !command.contains(['"', '\n', '`', '%', '\\', '^']),
+        "{command}"
+    );
+    assert!(!command.to_lowercase().contains("$input"), "{command}");
+    let asked = fixed.split_once("exit 0;").expect("an end").0;
+    for method in ["::", "New-Object", ".Read"] {
+        assert!(
+            fixed.contains(method) && !asked.contains(method),
+            "{method}"
+        );
+    }
+    // CreateProcess takes 32,767 characters (learn.microsoft.com).
+    assert!(command.len() < 4000, "{}", command.len());
 }

@@ -5,6 +5,7 @@ pub(crate) const COMMANDS: &[&str] = &["get-command"];
 
 /// Types without any effect outside the process.
 pub(crate) const PURE_TYPES: &[&str] = &[
+    "array",
     "byte",
     "math",
     "system.bitconverter",
@@ -14,6 +15,7 @@ pub(crate) const PURE_TYPES: &[&str] = &[
     "system.security.cryptography.cryptographicexception",
     "system.security.cryptography.sha256cryptoserviceprovider",
     // In tests alone.
+    "system.io.ioexception",
     "system.runtime.interopservices.comexception",
     "xml",
 ];
@@ -58,6 +60,8 @@ pub(crate) const MEMBERS: &[&str] = &[
     "connect",
     "connectport",
     "copyto",
+    "copy",
+    "basestream",
     "create",
     "createdirectory",
     "createfolder",
@@ -99,6 +103,7 @@ pub(crate) const MEMBERS: &[&str] = &[
     "gettasks",
     "id",
     "in",
+    "indexof",
     "innerexception",
     "innertext",
     "isinputredirected",

@@ -92,14 +92,15 @@ ok 'powershell.exe is called' within 20 called
 call=$(guest cat /run/wslmesh/call)
 [ -n "$call" ] || { journal; guest ls -l /run/WSL; }
 program=/mnt/c/$system/powershell.exe
-has 'with the program, its name and the script' "$call" "^$program powershell.exe .*-File "
+has 'with the program, its name and the command' "$call" "^$program powershell.exe .*-Command \\\$size = [0-9]+; "
 has 'with the interop socket' "$call" '^WSL_INTEROP=/run/WSL/1_interop$'
 has 'in its folder on the drive' "$call" "^folder: ${program%/*}\$"
 has 'without new privileges' "$call" 'NoNewPrivs:[[:blank:]]*1'
 has 'with a filter of system calls' "$call" 'Seccomp:[[:blank:]]*2'
 has 'with three capabilities at most' "$call" 'CapEff:[[:blank:]]*0000000000001404'
 has 'on a system that cannot be written to' "$call" '^system: read-only$'
-has 'with JSON on standard input' "$call" '"connect-address":"172\.28\.16\.5"'
+has 'with the script on standard input' "$call" '^function Invoke-Script \{'
+has 'and JSON behind it' "$call" '"connect-address":"172\.28\.16\.5"'
 # EACCES is 13.
 has 'and the file itself does not run' "$call" '^exec: 13$'
 

@@ -79,7 +79,7 @@ function Start-Setup {
 
 function Get-Answer {
     param([string] $Text)
-    $script:World.Input = $Text
+    $script:World.Input = Get-InputText -Request $Text
     ConvertFrom-Json -InputObject (Get-HostAnswerText)
 }
 

@@ -63,6 +63,19 @@ function Get-UninstallRequest {
     '{"version":1,"action":"uninstall","files":[{"name":"setup.ps1","sha256":"' + (Get-SampleHash -Name 'setup.ps1') + '"}]}'
 }
 
+# A request, and behind it its files as they are by now.
+function Get-InputText {
+    param([string] $Request)
+    $text = $Request + "`n"
+    foreach ($name in @('forward.ps1', 'setup.ps1', 'wslmesh-relay.exe')) {
+        if ($Request.Contains('{"name":"' + $name + '"')) {
+            $bytes = $script:World.Files['S:\' + $name]
+            $text += [string] $bytes.Length + "`n" + [System.Text.Encoding]::ASCII.GetString($bytes)
+        }
+    }
+    $text
+}
+
 # The machine as a setup for the sample policy leaves it.
 function Set-InstalledWorld {
     $hashes = @{}
@@ -109,7 +122,7 @@ function Get-WinRegistryKeys {
 }
 
 function Get-Places {
-    @{ Source = 'S:'; System = 'W:\System32'; Program = 'P:\wslmesh'; Windowless = $null; User = 'U:\wslmesh'; Staging = 'U:\wslmesh\staging' }
+    @{ System = 'W:\System32'; Program = 'P:\wslmesh'; Windowless = $null; User = 'U:\wslmesh'; Staging = 'U:\wslmesh\staging' }
 }
 
 function Read-WinFile {

@@ -67,7 +67,8 @@ function Get-LocalAppData {
 }
 
 function Read-WinInput {
-    $script:World.Input
+    param($Stream)
+    @{ Bytes = [System.Text.Encoding]::ASCII.GetBytes($script:World.Input) }
 }
 
 function Get-WinCaller {

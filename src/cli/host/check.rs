@@ -17,7 +17,7 @@ use super::{
 use crate::{
     config::Source,
     fs::file::{self, FileError},
-    host::setup::{self, Agreed, Answer, CheckResult, Order, Setup, SetupError, Staging, State},
+    host::setup::{self, Agreed, Answer, CheckResult, Order, Setup, SetupError, State},
     model::visible,
     paths::Paths,
 };
@@ -103,11 +103,7 @@ pub(super) async fn check(
 
 /// The way to Windows as text, and what the checks gave.
 async fn call(probe: bool, paths: &Paths) -> (String, Result<Answer, SetupError>) {
-    let staging = match Staging::temporary(&paths.state) {
-        Ok(staging) => staging,
-        Err(error) => return ("not looked for".to_owned(), Err(error.into())),
-    };
-    match Setup::find(staging) {
+    match Setup::find(&paths.state) {
         Ok(setup) => (setup.way(), setup.call(Order::Check { probe }).await),
         Err(error) => ("none".to_owned(), Err(error)),
     }

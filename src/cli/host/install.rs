@@ -15,7 +15,7 @@ use crate::{
     config::{Backend, Settings},
     host::setup::{
         Agreed, Answer, Distribution, Grant, Order, Policy, Profiles, Setup, SetupError, Shipped,
-        Staging, grants, is_agreed, policy, staging,
+        files, grants, is_agreed, policy,
     },
     paths::Paths,
 };
@@ -88,11 +88,11 @@ pub(in super::super) async fn install(
         Backend::Portproxy | Backend::Relay | Backend::Auto => &settings.forwards,
     };
     let grants = grants(forwards, &arguments.ports)?;
-    let files = staging::shipped(&paths.lib)?;
+    let files = files::shipped(&paths.lib)?;
     if arguments.dry_run {
         return dry_run(arguments, grants, &files, paths).await;
     }
-    let setup = Setup::find(Staging::permanent(&paths.state)?)?;
+    let setup = Setup::find(&paths.state)?;
     let (distribution, before) = installed(&setup).await?;
     let policy = arguments.policy(grants, distribution, &before.policy);
     let agreed = before.elevated && arguments.yes;
@@ -107,7 +107,6 @@ pub(in super::super) async fn install(
             return Ok(end);
         }
     }
-    setup.staging.put(&files)?;
     let order = Order::Install {
         policy: &policy,
         package: PACKAGE,
@@ -158,7 +157,7 @@ async fn dry_run(
     paths: &Paths,
 ) -> anyhow::Result<Exit> {
     let looked = async {
-        let setup = Setup::find(Staging::temporary(&paths.state)?)?;
+        let setup = Setup::find(&paths.state)?;
         installed(&setup).await
     };
     let (policy, exit) = match looked.await {
@@ -190,7 +189,7 @@ async fn dry_run(
 /// What an installation does, in its order.
 fn steps(policy: &Policy) -> Vec<String> {
     let mut steps = vec![
-        "copy the files to %LOCALAPPDATA%\\wslmesh\\staging, and remove them there at the end",
+        "write the files to %LOCALAPPDATA%\\wslmesh\\staging, and remove them there at the end",
         "ask for administrator rights (one prompt); start PowerShell with a loader that carries the hashes of setup.ps1 and of the order",
         "in that window: show the policy, ask for the word yes, check every file's hash",
         "write forward.ps1 and wslmesh-relay.exe to %ProgramFiles%\\wslmesh",

@@ -1,7 +1,5 @@
 //! `wslmesh host uninstall`
 
-use std::path::Path;
-
 use anyhow::Context;
 use clap::Args;
 
@@ -17,7 +15,7 @@ use crate::{
     apply::saved::Saved,
     control::agent_pid,
     host::{
-        setup::{Agreed, Answer, Order, Setup, Staging, State, staging},
+        setup::{Agreed, Answer, Order, Setup, State, files},
         sync,
     },
     interop,
@@ -38,12 +36,7 @@ pub(in super::super) struct Uninstall {
 /// Removes everything of ours on Windows.
 pub(super) async fn uninstall(arguments: &Uninstall, paths: &Paths) -> anyhow::Result<Exit> {
     let Uninstall { dry_run, yes } = *arguments;
-    let staging = if dry_run {
-        Staging::temporary(&paths.state)?
-    } else {
-        Staging::permanent(&paths.state)?
-    };
-    let setup = Setup::find(staging)?;
+    let setup = Setup::find(&paths.state)?;
     let before = setup.call(Order::Look).await?;
     shown::print_block("This is removed:", &removed_lines(&before))?;
     if dry_run {
@@ -58,11 +51,10 @@ pub(super) async fn uninstall(arguments: &Uninstall, paths: &Paths) -> anyhow::R
             "the agent (process {pid}) will reload; to keep it from making forwards again, remove\nthem from the configuration or set [host] backend = \"none\""
         ))?,
         // An installation removes its rules itself, once an administrator approves.
-        None if before.policy == Agreed::Nothing => withdraw(setup.staging.path(), paths).await?,
+        None if before.policy == Agreed::Nothing => withdraw(paths).await?,
         None => {}
     }
-    let files = [staging::remover()];
-    setup.staging.put(&files)?;
+    let files = [files::remover()];
     let order = Order::Uninstall {
         files: &files,
         agreed: before.elevated && yes,
@@ -99,12 +91,12 @@ fn removed_lines(before: &Answer) -> Vec<String> {
 
 /// Has Windows withdraw our rules in the ordinary way, which also finds those
 /// that were made without an installation.
-async fn withdraw(folder: &Path, paths: &Paths) -> anyhow::Result<()> {
+async fn withdraw(paths: &Paths) -> anyhow::Result<()> {
     let mode = match interop::ask_mode().await {
         ModeState::Known(Mode::Mirrored) => SyncMode::Mirrored,
         ModeState::Known(_) | ModeState::Pending | ModeState::Unknown(_) => SyncMode::Nat,
     };
-    let outcome = sync::sync(folder, RuleSet::nothing(mode)).await;
+    let outcome = sync::sync(&paths.state, RuleSet::nothing(mode)).await;
     if let Some(changed) = &outcome.changed {
         print(&format!("done: {changed}"))?;
     }

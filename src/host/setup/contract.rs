@@ -6,7 +6,7 @@
 
 use serde::{Deserialize, Deserializer, Serialize};
 
-use super::{policy::Policy, staging::Shipped};
+use super::{files::Shipped, policy::Policy};
 use crate::{
     host::{
         contract::Installed,
@@ -32,7 +32,7 @@ pub enum Order<'a> {
         policy: &'a Policy,
         /// This package's version.
         package: &'a str,
-        /// The files beside `host.ps1`.
+        /// The files, which follow the order.
         files: &'a [Shipped],
         /// Whether the elevated window asks nothing; for a caller alone that is
         /// an administrator already.
@@ -41,7 +41,7 @@ pub enum Order<'a> {
     },
     /// Remove everything of this Windows user.
     Uninstall {
-        /// The file beside `host.ps1` that does it.
+        /// The file that does it.
         files: &'a [Shipped],
         /// As for [`Order::Install`].
         #[serde(skip_serializing_if = "is_false")]
@@ -52,6 +52,16 @@ pub enum Order<'a> {
         /// Whether a port of loopback, netsh and the task may be tried.
         probe: bool,
     },
+}
+
+impl Order<'_> {
+    /// The files that follow it.
+    pub(super) fn files(&self) -> &[Shipped] {
+        match self {
+            Self::Install { files, .. } | Self::Uninstall { files, .. } => files,
+            Self::Look | Self::Check { .. } => &[],
+        }
+    }
 }
 
 /// Scripts of an earlier version know no such field.

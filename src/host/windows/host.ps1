@@ -4,6 +4,9 @@
 # printed. It has no administrator rights; what needs them is done by setup.ps1, which it starts after Windows
 # has asked the person.
 
+# The stream that this script came by; none where it is a file.
+param($Stream)
+
 # Request text -> a table: Action, Policy, Hashes, Agreed, Probe. 'agreed' may be absent,
 # and counts as false then: the check of fields knows no choice.
 function ConvertTo-HostRequest {
@@ -33,6 +36,23 @@ function ConvertTo-HostRequest {
         $result.Probe = $request.'probe'
     }
     $result
+}
+
+# What follows the request: for each of its files a line with the length, and the bytes.
+function Split-Files {
+    param([byte[]] $Bytes, [int] $First, [string[]] $Names)
+    $files = @{}
+    foreach ($name in $Names) {
+        $end = [Array]::IndexOf($Bytes, [byte] 10, $First)
+        $length = [System.Text.Encoding]::ASCII.GetString($Bytes, $First, [Math]::Max(0, $end - $First))
+        Assert-Form -Value $length -Pattern '\A[0-9]{1,8}\z' -Place ($name + ': its length')
+        $First = $end + 1 + [int] $length
+        Assert-Valid -Value ($First -le $Bytes.Length) -Message ($name + ': it breaks off')
+        $files[$name] = New-Object byte[] ([int] $length)
+        [Array]::Copy($Bytes, $end + 1, $files[$name], 0, [int] $length)
+    }
+    Assert-Valid -Value ($First -eq $Bytes.Length) -Message 'request: more follows than its files'
+    $files
 }
 
 # What is handed to the elevated setup.
@@ -294,17 +314,17 @@ function Clear-Staging {
     }
 }
 
-# Copies what the elevated side will read to the Windows drive: an administrator's account, which may be
-# another one, sees no files of WSL. Each file is read once, and what was hashed is what is written.
+# Puts what the elevated side will read on the Windows drive: an administrator's account, which may be
+# another one, has no pipe to WSL. What was hashed is what is written.
 function Publish-Files {
     param([hashtable] $Request, [hashtable] $Caller, [hashtable] $Places)
     $names = @('setup.ps1')
     if ($Request.Action -ceq 'install') { $names += $InstalledFiles }
     Reset-Staging -Path $Places.Staging -Private $Caller.Elevated
     foreach ($name in $names) {
-        $bytes = (Read-WinFile -Path ($Places.Source + '\' + $name) -Share 'Read').Bytes
+        $bytes = $Request.Files[$name]
         if ($Request.Hashes[$name] -cne (Get-Hash -Bytes $bytes)) {
-            throw (New-Object System.Security.Cryptography.CryptographicException('{0} beside host.ps1 is not the file that was asked for' -f $name))
+            throw (New-Object System.Security.Cryptography.CryptographicException('{0} was changed on its way' -f $name))
         }
         Write-WinFile -Path ($Places.Staging + '\' + $name) -Bytes $bytes
     }
@@ -451,9 +471,15 @@ function Get-Account {
 }
 
 function Get-HostAnswer {
-    param([string] $Text)
+    param([byte[]] $Bytes)
     $script:Step = 'check the request'
-    $request = ConvertTo-HostRequest -Text $Text
+    # One without an end is all there is.
+    $end = [Array]::IndexOf($Bytes, [byte] 10)
+    if ($end -lt 0) { $end = $Bytes.Length - 1 }
+    $request = ConvertTo-HostRequest -Text ([System.Text.Encoding]::UTF8.GetString($Bytes, 0, $end + 1))
+    $names = @()
+    if ($null -ne $request.Hashes) { $names = @($request.Hashes.Keys | Sort-Object) }
+    $request['Files'] = Split-Files -Bytes $Bytes -First ($end + 1) -Names $names
     $script:Step = 'find out who runs this'
     $caller = Get-Account
     $places = Get-Places
@@ -481,7 +507,7 @@ function Get-HostAnswer {
 function Get-HostAnswerText {
     try {
         $script:Step = 'read standard input'
-        $answer = Get-HostAnswer -Text (Read-WinInput)
+        $answer = Get-HostAnswer -Bytes (Read-WinInput -Stream $Stream).Bytes
     } catch [System.IO.InvalidDataException] {
         $answer = New-HostAnswer -State 'invalid-request' -Detail (Format-Failure -Step $script:Step -Failure $_)
     } catch [System.Security.Cryptography.CryptographicException] {

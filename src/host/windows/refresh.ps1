@@ -7,6 +7,9 @@
 # script says which forwards it is about, in integers, and waits for the answer. Where nothing is installed
 # and the caller happens to be elevated, it does the work by itself.
 
+# The stream that this script came by; none where it is a file.
+param($Stream)
+
 function ConvertTo-RequestedForward {
     param($Forward, [string] $Mode, [string] $Place)
     Assert-Fields -Object $Forward -Place $Place -Names @('protocol', 'listen-address', 'listen-port', 'connect-port', 'served-by', 'firewall')
@@ -249,7 +252,7 @@ function Get-AnswerText {
     $local = $null
     try {
         $script:Step = 'read standard input'
-        $text = Read-WinInput
+        $text = [System.Text.Encoding]::UTF8.GetString((Read-WinInput -Stream $Stream).Bytes)
         $script:Step = 'check the request'
         $request = ConvertTo-Request -Text $text
         $script:Step = 'look at the network interfaces'

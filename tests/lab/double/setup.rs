@@ -77,8 +77,8 @@ fn ended(state: &str, detail: &str) -> Done {
     Done(state.to_owned(), detail, Vec::new())
 }
 
-/// One call of the script that lies in `folder`.
-pub(crate) fn host(host: &Host, request: &HostRequest, folder: &Path) -> HostAnswer {
+/// One call of the script, with what follows the request.
+pub(crate) fn host(host: &Host, request: &HostRequest, follows: &[u8]) -> HostAnswer {
     let mut state = host.state();
     let state = &mut *state;
     let done = if request.version != VERSION {
@@ -89,8 +89,8 @@ pub(crate) fn host(host: &Host, request: &HostRequest, folder: &Path) -> HostAns
             _ if request.agreed && !state.situation.elevated => {
                 ended("invalid-request", "agreed: the caller is not elevated")
             }
-            "install" => install(state, request, folder),
-            "uninstall" => uninstall(state, request.agreed),
+            "install" => install(state, request, follows),
+            "uninstall" => uninstall(state, request, follows),
             "check" => ended("checked", ""),
             _ => ended("invalid-request", "action: unknown"),
         }
@@ -176,13 +176,36 @@ pub(crate) fn sha256(path: &Path) -> Option<String> {
     (digest.len() == 64).then(|| digest.to_owned())
 }
 
+/// What follows a request: of each of its files a line with the length, and the bytes.
+fn unpacked(mut follows: &[u8], names: &[&str]) -> Result<BTreeMap<String, Vec<u8>>, String> {
+    let mut found = BTreeMap::new();
+    for name in names {
+        let end = follows.iter().position(|byte| *byte == b'\n');
+        let (length, rest) = end
+            .and_then(|end| follows.split_at_checked(end))
+            .ok_or_else(|| format!("no length of {name}"))?;
+        let length = String::from_utf8_lossy(length);
+        let length: usize = length
+            .parse()
+            .map_err(|e| format!("{name}: {length}: {e}"))?;
+        let cut = rest.get(1..).and_then(|rest| rest.split_at_checked(length));
+        let (bytes, rest) = cut.ok_or_else(|| format!("{name} breaks off"))?;
+        found.insert((*name).to_owned(), bytes.to_vec());
+        follows = rest;
+    }
+    if follows.is_empty() {
+        Ok(found)
+    } else {
+        Err(format!("{} bytes more than the files", follows.len()))
+    }
+}
+
 /// The files that the request names, if each exists with that hash, and is
 /// what is shipped.
 fn verified(files: &[FileHash], folder: &Path) -> Result<BTreeMap<String, Vec<u8>>, String> {
     let mut found = BTreeMap::new();
-    for name in FILES {
-        let file = files.iter().find(|file| file.name == name);
-        let file = file.ok_or_else(|| format!("{name} is not among the files"))?;
+    for file in files {
+        let name = file.name.as_str();
         let path = folder.join(name);
         if sha256(&path).as_deref() != Some(&file.sha256) {
             return Err(format!("{name} has another SHA-256"));
@@ -196,7 +219,34 @@ fn verified(files: &[FileHash], folder: &Path) -> Result<BTreeMap<String, Vec<u8
     Ok(found)
 }
 
-fn install(state: &mut State, request: &HostRequest, folder: &Path) -> Done {
+/// What follows the request in the user's folder, if it is these files as they are shipped.
+fn stage(
+    state: &mut State,
+    files: &[FileHash],
+    names: &[&str],
+    follows: &[u8],
+) -> Result<(), Done> {
+    let asked: Vec<&str> = files.iter().map(|file| file.name.as_str()).collect();
+    let staging = staging(&state.situation.user);
+    let staged = if asked == names {
+        unpacked(follows, names).and_then(|contents| {
+            write_all(&staging, &contents).map_err(|error| error.to_string())?;
+            verified(files, Path::new(&staging)).map(drop)
+        })
+    } else {
+        Err(format!("the files are {asked:?}"))
+    };
+    staged.map_err(|why| {
+        state.violations.push(format!("host.ps1: {why}"));
+        ended("verification-failed", &why)
+    })
+}
+
+fn staging(sid: &str) -> String {
+    format!("{}/wslmesh/staging", local_app_data(sid))
+}
+
+fn install(state: &mut State, request: &HostRequest, follows: &[u8]) -> Done {
     let (Some(policy), Some(package), Some(files)) =
         (&request.policy, &request.package, &request.files)
     else {
@@ -205,13 +255,6 @@ fn install(state: &mut State, request: &HostRequest, folder: &Path) -> Done {
     if invalid_policy(policy) {
         return ended("invalid-request", "policy");
     }
-    let contents = match verified(files, folder) {
-        Ok(contents) => contents,
-        Err(why) => {
-            state.violations.push(format!("host install: {why}"));
-            return ended("verification-failed", &why);
-        }
-    };
     let sid = state.situation.user.clone();
     if up_to_date(&state.machine, &sid, policy, package, files) {
         return ended("nothing-to-do", "it is installed with this policy");
@@ -223,10 +266,10 @@ fn install(state: &mut State, request: &HostRequest, folder: &Path) -> Done {
         let detail = format!("contract {} serves other users", installed.contract);
         return ended("other-user-version", &detail);
     }
-    let staging = format!("{}/wslmesh/staging", local_app_data(&sid));
-    let end = match write_all(&staging, &contents) {
+    let staging = staging(&sid);
+    let end = match stage(state, files, &FILES, follows) {
         Ok(()) => setup(state, request, policy, package, &staging),
-        Err(error) => ended("failed", &format!("staging: {error}")),
+        Err(end) => end,
     };
     match gone(&staging) {
         Ok(()) => end,
@@ -353,12 +396,18 @@ fn put(
     Ok(())
 }
 
-fn uninstall(state: &mut State, agreed: bool) -> Done {
+fn uninstall(state: &mut State, request: &HostRequest, follows: &[u8]) -> Done {
     let sid = state.situation.user.clone();
     if !state.machine.users.contains_key(&sid) {
         return ended("nothing-to-do", "");
     }
-    if let Err(end) = elevate(&state.situation, agreed) {
+    let files = request.files.as_deref().unwrap_or_default();
+    let staged = stage(state, files, &["setup.ps1"], follows);
+    let staged = staged.and_then(|()| elevate(&state.situation, request.agreed));
+    if let Err(error) = gone(&staging(&sid)) {
+        return ended("failed", &format!("staging: {error}"));
+    }
+    if let Err(end) = staged {
         return end;
     }
     match take_away(&mut state.machine, &sid) {

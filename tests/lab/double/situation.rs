@@ -25,6 +25,8 @@ pub(crate) struct Situation {
     /// A group policy about scripts, as Windows names it: one that keeps every
     /// script of ours from running.
     pub(crate) script_policy: Option<String>,
+    /// PowerShell is in constrained language mode without administrator rights, too.
+    pub(crate) constrained: bool,
     /// Another program of the user's changes the staged relay after host.ps1 has
     /// looked at it.
     pub(crate) staged_file_changes: bool,
@@ -64,6 +66,7 @@ impl Situation {
             standard_account: false,
             elevation: Elevation::Granted,
             script_policy: None,
+            constrained: false,
             staged_file_changes: false,
             service: true,
             firewall: true,
@@ -78,6 +81,20 @@ impl Situation {
             task_start_ms: 5,
             task_wait_ms,
         })
+    }
+}
+
+impl Situation {
+    /// For which language mode and policies no script of ours is called.
+    pub(crate) fn refusal(&self) -> Option<String> {
+        let policy = self.script_policy.as_deref().unwrap_or("Undefined");
+        let language = if self.constrained {
+            "ConstrainedLanguage"
+        } else {
+            "FullLanguage"
+        };
+        let refused = self.constrained || self.script_policy.is_some();
+        refused.then(|| format!("{language} MachinePolicy={policy},UserPolicy=Undefined"))
     }
 }
 

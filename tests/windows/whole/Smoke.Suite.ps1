@@ -90,8 +90,11 @@ Test-Case -Name 'the double: names of .NET lead to it' -Body {
     Assert-Equal -Expected 'WindowsDouble' -Found (@((Invoke-Command51 -Command ($names -join ';')).Split("`n") | Sort-Object -Unique) -join ' ')
 }
 
-Test-Case -Name 'the double: a question about policies by -Command' -Body {
-    Assert-Equal -Expected 'wslmesh FullLanguage' -Found (Invoke-Command51 -Command ([System.IO.File]::ReadAllText("$Stage/policies.txt"))).Substring(0, 20)
+Test-Case -Name 'a script that is a file answers too' -Body {
+    $answer = Invoke-Script -Name 'host.ps1' -Request '{"version":1,"action":"look"}' -AsFile
+    Assert-Equal -Expected 'looked' -Found $answer['state']
+    $answer = Invoke-Script -Name 'refresh.ps1' -Request (New-SyncRequest) -AsFile
+    Assert-Equal -Expected 'synced' -Found $answer['state']
 }
 
 Test-Case -Name 'the double: exit codes, arguments and standard input' -Body {

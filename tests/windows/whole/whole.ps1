@@ -193,24 +193,45 @@ function Wait-PowerShell {
     @{ Code = $Run.Process.ExitCode; Text = $Run.Output.Result; Errors = $Run.Errors.Result }
 }
 
-# A staged script, as the agent starts one, with a request.
+# The request, and the staged files that it names.
+function Get-InputBytes {
+    param([string] $Request)
+    $bytes = [System.IO.MemoryStream]::new()
+    $bytes.Write([System.Text.Encoding]::UTF8.GetBytes($Request + "`n"))
+    foreach ($file in [regex]::Matches($Request, '"name":"([a-z0-9.-]+)","sha256"|"sha256":"[0-9a-f]+","name":"([a-z0-9.-]+)"')) {
+        $content = [System.IO.File]::ReadAllBytes("$Stage/" + $file.Groups[1].Value + $file.Groups[2].Value)
+        $bytes.Write([System.Text.Encoding]::ASCII.GetBytes("$($content.Length)`n"))
+        $bytes.Write($content)
+    }
+    @{ Bytes = $bytes.ToArray() }
+}
+
+# A staged script, as the agent starts one: on standard input before its request, or as a file.
 function Start-Script {
-    param([string] $Name, [string] $Request, [string] $Token, [string] $Language)
-    $path = '\\wsl.localhost\Debian' + "$Stage/$Name".Replace('/', '\')
-    Start-PowerShell -Arguments @('-NoProfile', '-NonInteractive', '-ExecutionPolicy', 'Bypass', '-File', $path) -Bytes ([System.Text.Encoding]::UTF8.GetBytes($Request)) -Token $Token -Language $Language
+    param([string] $Name, [string] $Request, [string] $Token, [string] $Language, [switch] $AsFile)
+    $arguments = @('-NoProfile', '-NonInteractive', '-ExecutionPolicy', 'Bypass')
+    $bytes = (Get-InputBytes -Request $Request).Bytes
+    if ($AsFile) {
+        $arguments += @('-File', ('\\wsl.localhost\Debian' + "$Stage/$Name".Replace('/', '\')))
+    } else {
+        $script = [System.IO.File]::ReadAllBytes("$Stage/$Name")
+        $arguments += @('-Command', ('$size = {0}; {1}' -f $script.Length, [System.IO.File]::ReadAllText("$Stage/command.txt")))
+        $bytes = [byte[]] ($script + $bytes)
+    }
+    Start-PowerShell -Arguments $arguments -Bytes $bytes -Token $Token -Language $Language
 }
 
 function Wait-Script {
     param([hashtable] $Run)
     $ended = Wait-PowerShell -Run $Run
     $script:LastAnswer = $ended.Text
-    if ($ended.Text -notlike '{*') { throw ('no answer, code {0}: {1}{2}' -f $ended.Code, $ended.Text, $ended.Errors) }
+    if ($ended.Text.TrimStart() -notlike '{*') { throw ('no answer, code {0}: {1}{2}' -f $ended.Code, $ended.Text, $ended.Errors) }
     ConvertFrom-Json -InputObject $ended.Text -AsHashtable
 }
 
 function Invoke-Script {
-    param([string] $Name, [string] $Request, [string] $Token, [string] $Language)
-    Wait-Script -Run (Start-Script -Name $Name -Request $Request -Token $Token -Language $Language)
+    param([string] $Name, [string] $Request, [string] $Token, [string] $Language, [switch] $AsFile)
+    Wait-Script -Run (Start-Script -Name $Name -Request $Request -Token $Token -Language $Language -AsFile:$AsFile)
 }
 
 # What the task runs, at once and as SYSTEM, for a selection that is already written.

@@ -122,10 +122,14 @@ function Write-WinOutput {
     [Console]::Out.Flush()
 }
 
+# Standard input to its end, as bytes: what is left of the stream that the script itself came
+# by, or all of it where the script is a file.
 function Read-WinInput {
-    $encoding = New-Object System.Text.UTF8Encoding($false)
-    $reader = New-Object System.IO.StreamReader([Console]::OpenStandardInput(), $encoding)
-    $reader.ReadToEnd()
+    param($Stream)
+    if ($null -eq $Stream) { $Stream = [Console]::OpenStandardInput() }
+    $bytes = New-Object System.IO.MemoryStream
+    $Stream.CopyTo($bytes)
+    @{ Bytes = $bytes.ToArray() }
 }
 
 # The group is asked for by its well-known number, so its localised name is no matter.

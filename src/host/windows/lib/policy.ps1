@@ -224,14 +224,12 @@ function Get-InstalledRelay {
     $null
 }
 
-# Where things are: this script with the files that belong to it, Windows' own programs, ours, and what belongs to
-# the user.
+# Where things are: Windows' own programs, ours, and what belongs to the user.
 function Get-Places {
     $user = (Get-KnownFolder -Name 'LocalApplicationData') + '\wslmesh'
     $windowless = (Get-KnownFolder -Name 'ProgramFiles') + '\WSL\wslg.exe'
     if (-not (Test-WinFile -Path $windowless)) { $windowless = $null }
     @{
-        Source = $PSScriptRoot
         System = Get-KnownFolder -Name 'System'; Program = Get-InstalledFolder; Windowless = $windowless
         User = $user; Staging = $user + '\staging'
     }

@@ -5,20 +5,22 @@ fn group_policies_and_nothing_else() {
     let scopes = "UserPolicy=Undefined,Process=Bypass,CurrentUser=Restricted";
     let table = [
         (
-            format!("wslmesh FullLanguage MachinePolicy=Undefined,{scopes}\r\n"),
-            None,
+            format!(
+                "wslmesh FullLanguage MachinePolicy=Undefined,UserPolicy=Restricted,{scopes}\r\n"
+            ),
+            Some("UserPolicy is Restricted"),
         ),
         (
             format!("wslmesh FullLanguage MachinePolicy=AllSigned,{scopes}\r\n"),
             Some("MachinePolicy is AllSigned"),
         ),
         (
-            format!("wslmesh FullLanguage MachinePolicy=Unrestricted,{scopes}\n"),
-            None,
+            "wslmesh FullLanguage \r\n".to_owned(),
+            Some("Windows does not say which policies it has"),
         ),
         (
-            "wslmesh FullLanguage UserPolicy=RemoteSigned\n".to_owned(),
-            Some("UserPolicy is RemoteSigned"),
+            format!("wslmesh ConstrainedLanguage MachinePolicy=RemoteSigned,{scopes}\n"),
+            Some("language mode ConstrainedLanguage"),
         ),
         (
             format!("wslmesh ConstrainedLanguage MachinePolicy=Undefined,{scopes}\n"),
@@ -28,6 +30,7 @@ fn group_policies_and_nothing_else() {
             "wslmesh \u{1b}[31m MachinePolicy=\u{7},x\n".to_owned(),
             None,
         ),
+        ("wslmesh: relay".to_owned(), None),
         ("Die Ausf\u{fc}hrung ist deaktiviert".to_owned(), None),
         (String::new(), None),
     ];

@@ -1,25 +1,28 @@
-//! Policies that keep a script file from running whatever its caller says.
+//! Policies about scripts that are respected.
 
-/// The policy that keeps `host.ps1` from running, as [`POLICIES`] prints it:
+/// The policy for which a script was not called, as [`command`] prints it:
 /// `wslmesh <language mode> <scope>=<policy>,...`. The two scopes of group policy
 /// beat `-ExecutionPolicy` unless they are undefined (about_Execution_Policies).
 ///
-/// [`POLICIES`]: crate::host::scripts::POLICIES
+/// [`command`]: crate::host::scripts::Script::command
 pub(super) fn find(output: &[u8]) -> Option<String> {
     let text = std::str::from_utf8(output).ok()?;
     let mut words = text.strip_prefix("wslmesh ")?.split_whitespace();
-    let (language, scopes) = (words.next()?, words.next()?);
+    let (language, scopes) = (words.next()?, words.next().unwrap_or_default());
     let plain = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric());
     for scope in scopes.split(',') {
-        let (name, policy) = scope.split_once('=')?;
+        let (name, policy) = scope.split_once('=').unwrap_or_default();
         if ["MachinePolicy", "UserPolicy"].contains(&name)
-            && plain(policy)
-            && !["Undefined", "Unrestricted", "Bypass"].contains(&policy)
+            && ["AllSigned", "Restricted"].contains(&policy)
         {
             return Some(format!("{name} is {policy}"));
         }
     }
-    (plain(language) && language != "FullLanguage").then(|| format!("language mode {language}"))
+    Some(match language {
+        "FullLanguage" => "Windows does not say which policies it has".to_owned(),
+        language if plain(language) => format!("language mode {language}"),
+        _ => return None,
+    })
 }
 
 #[cfg(test)]
