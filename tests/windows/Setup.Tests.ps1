@@ -85,13 +85,18 @@ function Remove-WinRegistryKey {
     Add-Call -Text ('no empty key ' + $Path)
 }
 
+function Set-WinRegistryKey {
+    param([string] $Path, [string] $Security)
+    Add-Call -Text ('key ' + $Path)
+}
+
 function Set-WinTaskFolder {
     Add-Call -Text 'task folder'
 }
 
 function Set-WinTask {
-    param([string] $Name, [string] $Xml, [string] $User, [int] $Logon, [string] $Security)
-    Add-Call -Text ('task ' + $Name.Split('-')[0] + ' ' + $User)
+    param([string] $Name, [string] $Xml, [string] $Security)
+    Add-Call -Text ('task ' + $Name.Split('-')[0] + ' ' + (Get-Xml -Text $Xml -Name 'Principal'))
 }
 
 function Remove-WinTask {
@@ -158,7 +163,7 @@ Test-Case -Name 'an install in its order' -Body {
     $own = 'P:\wslmesh\' + $script:World.Sid
     $calls = @($script:World.Calls | Where-Object { $_ -notlike 'selection*' })
     Assert-Equal -Expected ('question;folder P:\wslmesh;folder ' + $own + ';folder ' + $own + '\inbox;file P:\wslmesh\forward.ps1;file P:\wslmesh\wslmesh-relay.exe;' +
-        'value SOFTWARE\wslmesh installed;value SOFTWARE\wslmesh\' + $script:World.Sid + ' policy;task folder;task forward S-1-5-18;task logon ' + $script:World.Sid +
+        'key SOFTWARE\wslmesh;key SOFTWARE\wslmesh\' + $script:World.Sid + ';value SOFTWARE\wslmesh installed;value SOFTWARE\wslmesh\' + $script:World.Sid + ' policy;task folder;task forward S-1-5-18HighestAvailable;task logon ' + $script:World.Sid + 'InteractiveTokenLeastPrivilege' +
         ';folder P:\wslmesh;folder ' + $own) -Found ($calls -join ';')
     $result = ConvertFrom-Json -InputObject $script:World.Result
     Assert-Equal -Expected 'installed' -Found $result.state
@@ -238,7 +243,7 @@ Test-Case -Name 'what kept the distribution runs again after an install' -Body {
     $script:World.Running = @('logon-' + $script:World.Sid)
     Assert-Equal -Expected 0 -Found (Get-Code -Action 'install')
     $calls = $script:World.Calls -join ';'
-    Assert-True -Found $calls.Contains('task logon ' + $script:World.Sid + ';start logon-' + $script:World.Sid) -What 'the new task is started'
+    Assert-True -Found $calls.Contains('task logon ' + $script:World.Sid + 'InteractiveTokenLeastPrivilege;start logon-' + $script:World.Sid) -What 'the new task is started'
 }
 
 Test-Case -Name 'another policy takes the rules of the former one away' -Body {
@@ -324,7 +329,7 @@ Test-Case -Name 'the tasks are XML, and run what they should as whom they should
 }
 
 Test-Case -Name 'the lists of rights are Windows'' own notation' -Body {
-    foreach ($text in @($ProgramSecurity, (Get-FolderSecurity -Sid 'S-1-5-21-1-2-3-1001'), (Get-SelectionSecurity -Sid 'S-1-5-21-1-2-3-1001'), $TaskFolderSecurity, (Get-TaskSecurity -Sid 'S-1-5-21-1-2-3-1001'))) {
+    foreach ($text in @($ProgramSecurity, (Get-FolderSecurity -Sid 'S-1-5-21-1-2-3-1001'), (Get-SelectionSecurity -Sid 'S-1-5-21-1-2-3-1001'), $KeySecurity, $TaskFolderSecurity, (Get-TaskSecurity -Sid 'S-1-5-21-1-2-3-1001'))) {
         $parsed = New-Object System.Security.AccessControl.RawSecurityDescriptor($text)
         Assert-Equal -Expected 'S-1-5-32-544' -Found $parsed.Owner.Value
         Assert-Equal -Expected 3 -Found $parsed.DiscretionaryAcl.Count

@@ -203,6 +203,9 @@ function Invoke-InstallStep {
     }
     if ($Step -ceq 'registry') {
         $former = Remove-FormerRules -Order $Order
+        foreach ($path in @('SOFTWARE\wslmesh', ('SOFTWARE\wslmesh\' + $Order.User))) {
+            Set-WinRegistryKey -Path $path -Security $KeySecurity
+        }
         $installed = ConvertTo-AsciiJson -Answer (New-Installed -Package $Order.Policy['package'] -Hashes $Order.Hashes)
         Set-WinRegistryValues -Path 'SOFTWARE\wslmesh' -Values @{ 'installed' = $installed } -Removed @()
         $policy = ConvertTo-AsciiJson -Answer $Order.Policy
@@ -213,14 +216,14 @@ function Invoke-InstallStep {
     $security = Get-TaskSecurity -Sid $Order.User
     $logon = 'logon-' + $Order.User
     Set-WinTaskFolder
-    Set-WinTask -Name ('forward-' + $Order.User) -Xml (Get-ForwardTaskXml -Sid $Order.User -Action $actions.Forward -Places $Places) -User 'S-1-5-18' -Logon 5 -Security $security
+    Set-WinTask -Name ('forward-' + $Order.User) -Xml (Get-ForwardTaskXml -Sid $Order.User -Action $actions.Forward -Places $Places) -Security $security
     if (-not $Order.Policy['logon']) {
         Remove-WinTask -Name $logon
         return 'task: one that makes forwards'
     }
     # Stopped with the task is what keeps the distribution: it starts anew.
     $ran = Test-WinTaskRuns -Name $logon
-    Set-WinTask -Name $logon -Xml (Get-LogonTaskXml -Sid $Order.User -Action $actions.Logon -Places $Places) -User $Order.User -Logon 3 -Security $security
+    Set-WinTask -Name $logon -Xml (Get-LogonTaskXml -Sid $Order.User -Action $actions.Logon -Places $Places) -Security $security
     if ($ran) { Start-WinTask -Name $logon }
     'tasks: one that makes forwards, one that starts the distribution after a logon'
 }

@@ -3,6 +3,9 @@
 
 $ProxyPath = 'SYSTEM\CurrentControlSet\Services\PortProxy\v4tov4\tcp'
 
+# Keys of ours: administrators and the system write, users read, and nothing comes from the key above.
+$KeySecurity = 'O:BAD:P(A;CI;KA;;;BA)(A;CI;KA;;;SY)(A;CI;KR;;;BU)'
+
 function Open-WinHive {
     param([string] $Name)
     [Microsoft.Win32.RegistryKey]::OpenBaseKey([Microsoft.Win32.RegistryHive] $Name, [Microsoft.Win32.RegistryView]::Registry64)
@@ -75,6 +78,21 @@ function Set-WinRegistryValues {
         # Ledger and rules lie in different hives: without this a power cut could keep
         # the rule and lose the line that says whose it is.
         $key.Flush()
+    } finally {
+        $key.Dispose()
+    }
+}
+
+# A key with exactly these rights, whoever made it.
+function Set-WinRegistryKey {
+    param([string] $Path, [string] $Security)
+    $rights = New-Object System.Security.AccessControl.RegistrySecurity
+    $rights.SetSecurityDescriptorSddlForm($Security, [System.Security.AccessControl.AccessControlSections] 'Owner, Access')
+    $machine = Open-WinHive -Name 'LocalMachine'
+    $machine.CreateSubKey($Path).Dispose()
+    $key = $machine.OpenSubKey($Path, [Microsoft.Win32.RegistryKeyPermissionCheck]::ReadWriteSubTree, [System.Security.AccessControl.RegistryRights]::FullControl)
+    try {
+        $key.SetAccessControl($rights)
     } finally {
         $key.Dispose()
     }

@@ -251,11 +251,12 @@ function Set-WinTaskFolder {
 }
 
 # Made anew and not updated, so that a task of this name that another program made keeps neither its owner nor
-# its rights. Flags: create (2), and no rights for the principal beyond those that are given (16).
+# its rights. Flags: create (2), and no rights for the principal beyond those that are given (16). The XML says as
+# whom it runs: no user, and no kind of logon (0), beside it.
 function Set-WinTask {
-    param([string] $Name, [string] $Xml, [string] $User, [int] $Logon, [string] $Security)
+    param([string] $Name, [string] $Xml, [string] $Security)
     Remove-WinTask -Name $Name
-    [void] (Open-WinTaskFolder).RegisterTask($Name, $Xml, 18, $User, $null, $Logon, $Security)
+    [void] (Open-WinTaskFolder).RegisterTask($Name, $Xml, 18, $null, $null, 0, $Security)
 }
 
 # 4: an instance of it runs (TASK_STATE_RUNNING).
