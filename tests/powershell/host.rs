@@ -88,6 +88,8 @@ fn the_host_script_knows_every_state_and_no_other() {
         "forbidden",
         "constrained",
         "no-desktop",
+        "unfinished",
+        "busy",
         "verification-failed",
         "other-user-version",
         "invalid-request",
@@ -146,8 +148,7 @@ fn the_setup_reads_everything_before_it_asks_and_nothing_after() {
         "ConvertTo-Order ",
         "Read-Files ",
         "Request-Agreement ",
-        "Invoke-Steps ",
-        "Write-Result ",
+        "Invoke-Work ",
     ]
     .iter()
     .map(|name| order.find(name).unwrap_or_else(|| panic!("no {name}")))
@@ -215,7 +216,7 @@ fn rules_go_first_and_the_ledger_not_before_them() {
         ["rules", "tasks", "registry", "files"]
     );
     let order = body(text(Script::Setup), "Invoke-Order");
-    assert!(order.find("Enter-SyncLock") < order.find("Invoke-Steps"));
+    assert!(order.find("Enter-SyncLock") < order.find("Invoke-Work"));
 }
 
 /// Every way in which the setup can end has words in the host script.

@@ -283,3 +283,15 @@ Test-Case -Name 'a policy without a spare port' -Body {
     $script:World.Registry[$own] = @{ 'policy' = '{"version":1,"package":"0.1.0","distribution":"Debian","logon":true,"profiles":["private"],"grants":[{"protocol":"tcp","listen-address":"0.0.0.0","listen-ports":[2299,2299],"connect-ports":[22,22],"firewall":"local"}]}' }
     Assert-Untouched -Reason 'host install --ports tcp:2299' -Selection (Get-SelectionSample -Entries '[6,2299,22,1]')
 }
+
+Test-Case -Name 'nothing is made from a folder that Windows does not name' -Body {
+    Reset-HostWorld
+    $script:World.Account.Elevated = $true
+    Assert-Equal -Expected 'ProgramFiles\wslmesh' -Found (Get-InstalledFolder)
+    foreach ($name in @('ProgramFiles', 'System', 'LocalApplicationData')) {
+        $script:World.Unnamed = $name
+        Assert-True -Found ((Get-Message -Body { Get-KnownFolder -Name $name }) -clike ('Windows does not say where * "' + $name + '"; *')) -What $name
+    }
+    $script:World.Unnamed = 'ProgramFiles'
+    Assert-True -Found ((Get-Message -Body { Get-InstalledFolder }) -clike 'Windows does not say*') -What 'no folder of ours'
+}

@@ -37,14 +37,11 @@ function Reset-Staging {
     $script:World.Private = $Private
 }
 
-function Get-WinPath {
-    param([string] $Name)
-    if ($Name -ceq $script:World.Unnamed) { return '' }
-    $Name
-}
-
-function Get-WinRandomName {
-    'random'
+function Wait-Setup {
+    param([hashtable] $Run, [int] $Seconds)
+    Add-Call -Text ('wait ' + $Seconds)
+    $body = $script:World.Later
+    & $body
 }
 
 function Clear-Staging {
@@ -275,7 +272,7 @@ Test-Case -Name 'a call with rights writes and removes nothing in the folder of 
     $answer = Get-Answer -Text (Get-UninstallRequest)
     Assert-Equal -Expected 'removed' -Found $answer.state
     Assert-True -Found $script:World.Private -What 'a folder of administrators'
-    Assert-True -Found $script:World.Files.ContainsKey('Windows\Temp\wslmesh-random\order.json') -What 'the order lies there'
+    Assert-True -Found $script:World.Files.ContainsKey('P:\wslmesh\staging\order.json') -What 'the order lies there'
     Assert-Equal -Expected '' -Found (@($script:World.Files.Keys | Where-Object { $_ -like 'U:*' }) -join ' ')
     Assert-True -Found (-not $script:World.Calls.Contains('remove U:\wslmesh')) -What 'the folder of the user stays'
     Assert-True -Found (@($answer.done)[-1] -like 'not removed: the folder U:\wslmesh*') -What 'and that is said'
@@ -338,6 +335,75 @@ Test-Case -Name 'requests that are not of the contract' -Body {
     }
 }
 
+Test-Case -Name 'a setup that was agreed to has time for its work' -Body {
+    $cases = @(
+        @{ Mark = ''; Later = { throw 'not waited for' }; State = 'refused' }
+        @{ Mark = 'agreed'; Later = { @{ Started = $true; Ended = $false; Code = $null } }; State = 'unfinished' }
+        @{ Mark = 'agreed'; Later = { @{ Started = $true; Ended = $true; Code = 25 } }; State = 'refused' }
+        @{ Mark = 'agreed'
+            Later = {
+                Set-InstalledWorld
+                Set-Result -Ticket 7 -State 'installed' -Administrator $script:World.Sid
+                @{ Started = $true; Ended = $true; Code = 0 }
+            }
+            State = 'installed' }
+    )
+    foreach ($case in $cases) {
+        Reset-World
+        Reset-HostWorld
+        $mark = $case.Mark
+        $script:World.Setup = {
+            if ($mark -cne '') { Set-Result -Ticket 7 -State $mark -Administrator $script:World.Sid }
+            @{ Started = $true; Ended = $false; Code = $null }
+        }
+        $script:World.Later = $case.Later
+        Assert-Equal -Expected $case.State -Found (Get-Answer -Text (Get-InstallRequest)).state
+    }
+    Assert-True -Found $script:World.Calls.Contains('wait 60') -What 'for a minute'
+}
+
+Test-Case -Name 'while one call asks, another changes nothing' -Body {
+    foreach ($elevated in @($false, $true)) {
+        Reset-World
+        Reset-HostWorld
+        $script:World.Account.Elevated = $elevated
+        $script:World.Asking = $true
+        Assert-Equal -Expected 'busy' -Found (Get-Answer -Text (Get-InstallRequest)).state
+        Assert-Equal -Expected 0 -Found $script:World.Calls.Count
+    }
+}
+
+Test-Case -Name 'a call that changed nothing leaves no folder of its own' -Body {
+    foreach ($elevated in @($false, $true)) {
+        Reset-World
+        Reset-HostWorld
+        $script:World.Account.Elevated = $elevated
+        $request = Get-InstallRequest
+        $script:World.Files['S:\setup.ps1'] = [byte[]] @(1, 2, 3)
+        Assert-Equal -Expected 'verification-failed' -Found (Get-Answer -Text $request).state
+        Assert-Equal -Expected 0 -Found @($script:World.Folders.Keys | Where-Object { $_ -clike '*\wslmesh' }).Count
+    }
+}
+
+Test-Case -Name 'where no call is without rights, one with them removes the folder of the user' -Body {
+    $other = 'S-1-5-21-1-2-3-500'
+    $cases = @(
+        @{ Sid = $script:World.Sid; Policies = @{ 'EnableLUA' = '1' }; Always = $false }
+        @{ Sid = $script:World.Sid; Policies = @{ 'EnableLUA' = '0' }; Always = $true }
+        @{ Sid = $other; Policies = @{ 'EnableLUA' = '1' }; Always = $true }
+        @{ Sid = $other; Policies = @{ 'FilterAdministratorToken' = '1' }; Always = $false }
+    )
+    foreach ($case in $cases) {
+        Assert-Equal -Expected $case.Always -Found (Test-AlwaysElevated -Sid $case.Sid -Policies $case.Policies)
+    }
+    Reset-HostWorld
+    $script:World.Account.Elevated = $true
+    $script:World.Account.AlwaysElevated = $true
+    $script:World.Folders['U:\wslmesh'] = $true
+    Assert-Equal -Expected 'nothing-to-do' -Found (Get-Answer -Text (Get-UninstallRequest)).state
+    Assert-True -Found $script:World.Calls.Contains('remove U:\wslmesh') -What 'the folder of the user'
+}
+
 Test-Case -Name 'the loader takes nothing that could end a text in quotes' -Body {
     $hash = 'a' * 64
     Assert-True -Found ((Get-Message -Body { ConvertTo-LoaderText -SetupHash ($hash + "'") -OrderHash $hash -Staging 'QUJD' }) -like 'a hash*') -What 'a hash'
@@ -379,16 +445,4 @@ Test-Case -Name 'without the scheduler nothing is asked, installed or removed' -
     }
     Assert-Equal -Expected 0 -Found $script:World.Calls.Count
     Assert-Equal -Expected 'looked' -Found (Get-Answer -Text '{"version":1,"action":"look"}').state
-}
-
-Test-Case -Name 'nothing is made from a folder that Windows does not name' -Body {
-    Reset-HostWorld
-    $script:World.Account.Elevated = $true
-    Assert-Equal -Expected 'ProgramFiles\wslmesh' -Found (Get-InstalledFolder)
-    foreach ($name in @('ProgramFiles', 'System', 'LocalApplicationData')) {
-        $script:World.Unnamed = $name
-        Assert-True -Found ((Get-Message -Body { Get-KnownFolder -Name $name }) -clike ('Windows does not say where * "' + $name + '"; *')) -What $name
-    }
-    $script:World.Unnamed = 'ProgramFiles'
-    Assert-True -Found ((Get-Message -Body { Get-InstalledFolder }) -clike 'Windows does not say*') -What 'no folder of ours'
 }

@@ -161,8 +161,9 @@ Test-Case -Name 'an install in its order' -Body {
     Reset-SetupWorld
     Assert-Equal -Expected 0 -Found (Get-Code -Action 'install')
     $own = 'P:\wslmesh\' + $script:World.Sid
+    $mark = 'folder P:\wslmesh;folder ' + $own + ';'
     $calls = @($script:World.Calls | Where-Object { $_ -notlike 'selection*' })
-    Assert-Equal -Expected ('question;folder P:\wslmesh;folder ' + $own + ';folder ' + $own + '\inbox;file P:\wslmesh\forward.ps1;file P:\wslmesh\wslmesh-relay.exe;' +
+    Assert-Equal -Expected ('question;' + $mark + 'folder P:\wslmesh;folder ' + $own + ';folder ' + $own + '\inbox;file P:\wslmesh\forward.ps1;file P:\wslmesh\wslmesh-relay.exe;' +
         'key SOFTWARE\wslmesh;key SOFTWARE\wslmesh\' + $script:World.Sid + ';value SOFTWARE\wslmesh installed;value SOFTWARE\wslmesh\' + $script:World.Sid + ' policy;task folder;task forward S-1-5-18HighestAvailable;task logon ' + $script:World.Sid + 'InteractiveTokenLeastPrivilege' +
         ';folder P:\wslmesh;folder ' + $own) -Found ($calls -join ';')
     $result = ConvertFrom-Json -InputObject $script:World.Result
@@ -273,8 +274,8 @@ Test-Case -Name 'a removal in its order, and only ours' -Body {
     $script:World.Ledger = @{ 'tcp/0.0.0.0/2222' = '172.28.16.5/22' }
     Assert-Equal -Expected 0 -Found (Get-Code -Action 'uninstall')
     Assert-Equal -Expected '0.0.0.0/80=10.0.0.1/80' -Found (Get-TableText -Table $script:World.Table)
-    Assert-Equal -Expected 'question;no task forward;no task logon;no task folder;no value policy;no key;no user files;no programs;no value installed;no empty key SOFTWARE\wslmesh' -Found ($script:World.Calls -join ';')
-    Assert-Equal -Expected '0x00000000' -Found $script:World.Result
+    Assert-Equal -Expected ('question;folder P:\wslmesh;folder P:\wslmesh\' + $script:World.Sid + ';no task forward;no task logon;no task folder;no value policy;no key;no user files;no programs;no value installed;no empty key SOFTWARE\wslmesh') -Found ($script:World.Calls -join ';')
+    Assert-True -Found $script:World.Result.Contains('"state":"agreed"') -What 'the mark, and no result after it'
     # A second time there is nothing, and nothing fails.
     Assert-Equal -Expected 0 -Found (Get-Code -Action 'uninstall')
 }

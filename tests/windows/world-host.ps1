@@ -7,13 +7,17 @@ function Reset-HostWorld {
         Files = @{}
         Folders = @{}
         Tasks = @{ Forward = $null; Logon = $null }
-        Account = @{ Sid = $script:World.Sid; Elevated = $false; Administrator = $true; StandardDenied = $false; ScriptPolicy = 'none'; Session = 1 }
+        Account = @{ Sid = $script:World.Sid; Elevated = $false; Administrator = $true; AlwaysElevated = $false; StandardDenied = $false; ScriptPolicy = 'none'; Session = 1 }
         Time = [long] 1800000000
         # What was called, in its order.
         Calls = New-Object System.Collections.ArrayList
         # What the elevated side does, and how its process ends.
         Setup = { @{ Started = $true; Ended = $true; Code = 0 } }
         Loader = ''
+        # How it ends when it is waited for once more.
+        Later = { throw 'not waited for' }
+        # Another call holds the lock.
+        Asking = $false
         Said = 'yes'
         NoConsole = $false
         Lines = New-Object System.Collections.ArrayList
@@ -141,4 +145,49 @@ function Test-WinFile {
 
 function Get-WinTime {
     $script:World.Time
+}
+
+function New-WinFolder {
+    param([string] $Path)
+    $script:World.Folders[$Path] = $true
+}
+
+function Set-WinFolder {
+    param([string] $Path, [string] $Security)
+    $script:World.Folders[$Path] = $true
+}
+
+function Remove-WinFolder {
+    param([string] $Path)
+    if (@($script:World.Files.Keys | Where-Object { $_ -clike ($Path + '\*') }).Count -gt 0) { throw 'not empty' }
+    $script:World.Folders.Remove($Path)
+}
+
+function Remove-ProgramFolder {
+    param([string] $Path)
+    $script:World.Folders.Remove($Path)
+}
+
+# A file that another call may have open.
+function Open-WinFile {
+    param([string] $Path, [System.IO.FileMode] $Mode, [System.IO.FileAccess] $Access, [System.IO.FileShare] $Share)
+    if ($script:World.Asking) { throw (New-Object System.IO.IOException($Path, -2147024864)) }
+    $script:World.Files[$Path] = [byte[]] @()
+    New-Object System.IO.MemoryStream
+}
+
+function New-WinFile {
+    param([string] $Path, [System.IO.FileMode] $Mode, [string] $Security)
+    Open-WinFile -Path $Path -Mode $Mode -Access 'Write' -Share 'None'
+}
+
+function Remove-WinFile {
+    param([string] $Path, [int] $Tries)
+    $script:World.Files.Remove($Path)
+}
+
+function Get-WinPath {
+    param([string] $Name)
+    if ($Name -ceq $script:World.Unnamed) { return '' }
+    $Name
 }

@@ -91,6 +91,10 @@ pub enum State {
     Declined,
     /// The elevated window was answered with no.
     Refused,
+    /// It was agreed to, and the work is not done yet.
+    Unfinished,
+    /// Another call of this Windows user is asking.
+    Busy,
     /// A policy of the machine forbids it.
     Forbidden,
     /// PowerShell may not run programs of its own here.

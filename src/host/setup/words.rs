@@ -42,6 +42,14 @@ fn words(state: State) -> (Ending, &'static str) {
             Ending::Unchanged,
             "the elevated window was closed or answered with something else than yes: nothing was changed. Run this again and type yes there if you agree.",
         ),
+        State::Unfinished => (
+            Ending::Failed,
+            "the elevated window is still open or at work. Look again with `wslmesh host check` in a minute; if something is missing then, run this again.",
+        ),
+        State::Busy => (
+            Ending::Unchanged,
+            "another install or uninstall of this Windows user is waiting for an answer: nothing was changed. Answer it at the Windows desktop, or close its window, then run this again.",
+        ),
         State::Forbidden => (
             Ending::Unchanged,
             "a policy of this Windows machine forbids it: nothing was changed. Group policy, AppLocker and Smart App Control can; the machine's administrator can allow it. Without it TCP forwards work where WSL was started by an elevated program (any distribution).",

@@ -144,14 +144,15 @@ function Get-ExitOutcome {
     }
 }
 
-# The result file counts when it answers this order; an older one says nothing.
+# The result file counts when it answers this order; an older one says nothing. 'agreed': the person said yes,
+# and the work is not done.
 function Get-ResultOutcome {
     param([string] $Text, [int] $Ticket)
     try {
         $result = ConvertFrom-RequestText -Text $Text -Place 'result'
         Assert-Fields -Object $result -Place 'result' -Names @('version', 'ticket', 'state', 'detail', 'administrator', 'done')
         if (-not (Test-Integer -Value $result.'ticket' -First $Ticket -Last $Ticket)) { return $null }
-        [void] (ConvertTo-Choice -Value $result.'state' -Choices @('installed', 'removed', 'failed') -Place 'state')
+        [void] (ConvertTo-Choice -Value $result.'state' -Choices @('agreed', 'installed', 'removed', 'failed') -Place 'state')
         @{ State = $result.'state'; Detail = $result.'detail'; Done = @($result.'done'); Administrator = $result.'administrator' }
     } catch [System.IO.InvalidDataException] {
         $null
@@ -159,16 +160,17 @@ function Get-ResultOutcome {
 }
 
 function Get-RunOutcome {
-    param([hashtable] $Run, [string] $ResultText, [int] $Ticket, [hashtable] $Caller)
+    param([hashtable] $Run, $Outcome, [hashtable] $Caller)
     if (-not $Run.Started) { return Get-StartOutcome -Code $Run.Code -Caller $Caller }
-    if (-not $Run.Ended) {
-        return New-Outcome -State 'refused' -Detail 'the question in the elevated window was not answered in time; a later answer changes nothing'
+    $agreed = ($null -ne $Outcome) -and ($Outcome.State -ceq 'agreed')
+    if (($null -ne $Outcome) -and (-not $agreed)) { return $Outcome }
+    if ($Run.Ended) {
+        # An uninstall that left nothing has no place for a result: the caller looks.
+        if ($Run.Code -eq 0) { return New-Outcome -State 'removed' -Detail $null }
+        return Get-ExitOutcome -Code $Run.Code
     }
-    $outcome = Get-ResultOutcome -Text $ResultText -Ticket $Ticket
-    if ($null -ne $outcome) { return $outcome }
-    # An uninstall that left nothing has no place for a result: the caller looks.
-    if ($Run.Code -eq 0) { return New-Outcome -State 'removed' -Detail $null }
-    Get-ExitOutcome -Code $Run.Code
+    if ($agreed) { return New-Outcome -State 'unfinished' -Detail 'the elevated window is still open or at work; look again with "wslmesh host check"' }
+    New-Outcome -State 'refused' -Detail 'the question in the elevated window was not answered in time; a later answer changes nothing'
 }
 
 # What is there of us on this machine. Whole: with tasks and folders, which an install or an uninstall goes by.
@@ -280,22 +282,23 @@ function Format-Removed {
     }
 }
 
-# Agent and person together have 150 s. The question for administrator rights waits
-# 120 s at most; an answer in the elevated window counts until AnswerSeconds.
+# The question for administrator rights waits 120 s at most; an answer in the elevated window counts until
+# AnswerSeconds, and the mark of an agreement is seen at WaitSeconds. Then the work has WorkSeconds more. The
+# program waits for all of it.
 $AnswerSeconds = 125
 $WaitSeconds = 140
+$WorkSeconds = 60
 
-# Private: the folder must not be there before, and is born with an access list (and an
-# owner) that leaves out everyone but administrators and the system.
+# Private: below Program Files, and born with an access list (and an owner) that leaves
+# out everyone but administrators and the system.
 function Reset-Staging {
     param([string] $Path, [bool] $Private)
-    if (-not $Private) {
-        Clear-Staging -Path $Path
+    Clear-Staging -Path $Path
+    if ($Private) {
+        Set-WinFolder -Path $Path -Security $OwnFolderSecurity
+    } else {
         New-WinFolder -Path $Path
-        return
     }
-    if ((Test-WinFolder -Path $Path) -or (Test-WinFile -Path $Path)) { throw ('{0} is there already' -f $Path) }
-    Set-WinFolder -Path $Path -Security $OwnFolderSecurity
 }
 
 # By the names of what was put there.
@@ -347,11 +350,58 @@ function Start-Setup {
         return @{ Started = $false; Ended = $false; Code = $code }
     }
     $run = Wait-WinProgram -Started $started -Milliseconds ($Seconds * 1000 - $clock.ElapsedMilliseconds)
-    @{ Started = $true; Ended = $run.Ended; Code = $run.Code }
+    @{ Started = $true; Ended = $run.Ended; Code = $run.Code; Program = $started }
+}
+
+# For a setup that still ran, and had been agreed to.
+function Wait-Setup {
+    param([hashtable] $Run, [int] $Seconds)
+    $later = Wait-WinProgram -Started $Run.Program -Milliseconds ($Seconds * 1000)
+    @{ Started = $true; Ended = $later.Ended; Code = $later.Code }
+}
+
+# One call at a time puts files there and asks: a lock in the folder that they lie in, or $null while another
+# call has it.
+function Enter-HostLock {
+    param([hashtable] $Caller, [hashtable] $Places)
+    try {
+        if ($Caller.Elevated) {
+            Set-WinFolder -Path $Places.Program -Security $ProgramSecurity
+            return New-WinFile -Path ($Places.Program + '\host.lock') -Mode 'OpenOrCreate' -Security $OwnSecurity
+        }
+        New-WinFolder -Path $Places.User
+        Open-WinFile -Path ($Places.User + '\host.lock') -Mode 'OpenOrCreate' -Access 'Write' -Share 'None'
+    } catch {
+        if (-not (Test-Shared -Failure $_)) { throw }
+        $null
+    }
+}
+
+# The folder goes with it where there is nothing else in it.
+function Exit-HostLock {
+    param($Lock, [hashtable] $Caller, [hashtable] $Places)
+    $Lock.Dispose()
+    try {
+        if ($Caller.Elevated) {
+            Remove-WinFile -Path ($Places.Program + '\host.lock') -Tries 1
+            Remove-ProgramFolder -Path $Places.Program
+        } else {
+            Remove-WinFile -Path ($Places.User + '\host.lock') -Tries 1
+            Remove-WinFolder -Path $Places.User
+        }
+    } catch {
+        # There is more in it, or another call has the lock.
+        $null = $_
+    }
 }
 
 function Invoke-Setup {
     param([hashtable] $Request, [hashtable] $Caller, [hashtable] $Places)
+    $script:Step = 'see whether another call asks'
+    $lock = Enter-HostLock -Caller $Caller -Places $Places
+    if ($null -eq $lock) {
+        return New-Outcome -State 'busy' -Detail 'another install or uninstall of this Windows user is asking; answer it at the Windows desktop, or close its window, and run this again'
+    }
     $script:Step = 'put the files where the elevated setup reads them'
     $ticket = New-Ticket
     try {
@@ -366,10 +416,16 @@ function Invoke-Setup {
         $encoded = [System.Convert]::ToBase64String([System.Text.Encoding]::Unicode.GetBytes($loader))
         $run = Start-Setup -Loader $encoded -Raise (-not $Caller.Elevated) -Hidden $Request.Agreed -Seconds $WaitSeconds
         $script:Step = 'read the result of the elevated setup'
-        $result = Read-WinText -Path ($Places.Program + '\' + $Caller.Sid + '\setup.json')
-        Get-RunOutcome -Run $run -ResultText $result -Ticket $ticket -Caller $Caller
+        $path = $Places.Program + '\' + $Caller.Sid + '\setup.json'
+        $outcome = Get-ResultOutcome -Text (Read-WinText -Path $path) -Ticket $ticket
+        if ($run.Started -and (-not $run.Ended) -and ($null -ne $outcome)) {
+            $run = Wait-Setup -Run $run -Seconds $WorkSeconds
+            $outcome = Get-ResultOutcome -Text (Read-WinText -Path $path) -Ticket $ticket
+        }
+        Get-RunOutcome -Run $run -Outcome $outcome -Caller $Caller
     } finally {
         Clear-Staging -Path $Places.Staging
+        Exit-HostLock -Lock $lock -Caller $Caller -Places $Places
     }
 }
 
@@ -408,17 +464,18 @@ function Invoke-Install {
         $outcome.Detail = $null
     } elseif (@('installed', 'removed') -ccontains $outcome.State) {
         $outcome.State = 'failed'
-        $outcome.Detail = 'the elevated setup says that it is done, but what stands is not what was asked for'
+        $outcome.Detail = 'another install or uninstall ran meanwhile, or something is missing; run it again'
     }
     $outcome
 }
 
 # With administrator rights nothing below the user's own folder is touched: any program
-# of the user may have made it a link to another place.
+# of the user may have made it a link to another place. Where all programs of the user
+# have these rights there is no call without them, and nothing to gain by a link.
 function Remove-UserFolder {
     param([hashtable] $Caller, [string] $Path)
     if (-not (Test-WinFolder -Path $Path)) { return }
-    if ($Caller.Elevated) {
+    if ($Caller.Elevated -and (-not $Caller.AlwaysElevated)) {
         return 'not removed: the folder {0}, which is left to a call without administrator rights; it holds no rights and no rules' -f $Path
     }
     try {
@@ -439,7 +496,7 @@ function Invoke-Uninstall {
         if (-not (Test-Clean -Installation (Get-Installation -Caller $Caller -Places $Places -Whole $true))) {
             if ($outcome.State -ceq 'removed') {
                 $outcome.State = 'failed'
-                $outcome.Detail = 'the elevated setup ended, but not everything of ours is gone'
+                $outcome.Detail = 'the elevated setup ended, but something of wslmesh is left; run it again'
             }
             return $outcome
         }
@@ -452,10 +509,18 @@ function Invoke-Uninstall {
     $outcome
 }
 
+# Whether Windows starts every program of this account with administrator rights: without user account control, and
+# for the administrator that every Windows has, as long as no policy (FilterAdministratorToken) includes that one.
+function Test-AlwaysElevated {
+    param([string] $Sid, [hashtable] $Policies)
+    ($Policies['EnableLUA'] -ceq '0') -or (($Sid -clike 'S-1-5-21-*-500') -and ($Policies['FilterAdministratorToken'] -cne '1'))
+}
+
 # An administrator who is not elevated has the group for refusals only.
 function Get-Account {
     $caller = Get-WinCaller
     $session = Get-WinSession
+    $policies = Get-WinRegistryValues -Path 'SOFTWARE\Microsoft\Windows\CurrentVersion\Policies\System'
     $scripts = Get-WinRegistryValues -Path 'SOFTWARE\Policies\Microsoft\Windows\PowerShell'
     $policy = 'none'
     if ($scripts['EnableScripts'] -ceq '0') {
@@ -465,7 +530,8 @@ function Get-Account {
     }
     @{
         Sid = $caller.Sid; Elevated = $caller.Elevated; Administrator = $caller.Elevated -or $session.Denied
-        StandardDenied = (Get-OwnValue -Path 'SOFTWARE\Microsoft\Windows\CurrentVersion\Policies\System' -Name 'ConsentPromptBehaviorUser') -ceq '0'
+        AlwaysElevated = $caller.Elevated -and (Test-AlwaysElevated -Sid $caller.Sid -Policies $policies)
+        StandardDenied = $policies['ConsentPromptBehaviorUser'] -ceq '0'
         ScriptPolicy = $policy; Session = $session.Number
     }
 }
@@ -483,7 +549,8 @@ function Get-HostAnswer {
     $script:Step = 'find out who runs this'
     $caller = Get-Account
     $places = Get-Places
-    if ($caller.Elevated) { $places.Staging = (Get-KnownFolder -Name 'Windows') + '\Temp\wslmesh-' + (Get-WinRandomName) }
+    # With administrator rights nothing is written to the user's own folder.
+    if ($caller.Elevated) { $places.Staging = $places.Program + '\staging' }
     if ($request.Action -ceq 'check') {
         $answer = New-HostAnswer -State 'checked' -Detail $null
         $answer['checks'] = @(Get-Checks -Caller $caller -Places $places -Probe $request.Probe)

@@ -274,21 +274,30 @@ function Invoke-Steps {
     $outcome
 }
 
-# A removal that left nothing leaves no result either: the folder for it is gone.
+# What the caller reads: how it ended or, as soon as the work begins, that it was agreed to.
 function Write-Result {
-    param([hashtable] $Order, [hashtable] $Places, [hashtable] $Outcome, [string] $Administrator)
-    $state = @{ 'install' = 'installed'; 'uninstall' = 'removed' }[$Order.Action]
+    param([hashtable] $Order, [hashtable] $Places, [string] $State, [hashtable] $Outcome, [string] $Administrator)
     $detail = $null
-    if ($Outcome.Failed.Count -gt 0) {
-        $state = 'failed'
-        $detail = $Outcome.Failed -join '; '
-    }
-    if ($state -ceq 'removed') { return }
+    if ($Outcome.Failed.Count -gt 0) { $detail = $Outcome.Failed -join '; ' }
     Set-OwnFolders -Order $Order -Places $Places
     Set-WinText -Path ($Places.Program + '\' + $Order.User + '\setup.json') -Text (ConvertTo-AsciiJson -Answer ([ordered] @{
-        'version' = 1; 'ticket' = $Order.Ticket; 'state' = $state; 'detail' = $detail
+        'version' = 1; 'ticket' = $Order.Ticket; 'state' = $State; 'detail' = $detail
         'administrator' = $Administrator; 'done' = @($Outcome.Done)
     }))
+}
+
+# Under the lock: the mark, the work, its result. A removal that left nothing leaves no result either: the folder
+# for it is gone.
+function Invoke-Work {
+    param([hashtable] $Order, [hashtable] $Places, $Files, [string] $Administrator)
+    Write-Result -Order $Order -Places $Places -State 'agreed' -Outcome @{ Done = @(); Failed = @() } -Administrator $Administrator
+    $outcome = Invoke-Steps -Order $Order -Places $Places -Files $Files
+    if ($outcome.Failed.Count -gt 0) {
+        Write-Result -Order $Order -Places $Places -State 'failed' -Outcome $outcome -Administrator $Administrator
+        return 23
+    }
+    if ($Order.Action -ceq 'install') { Write-Result -Order $Order -Places $Places -State 'installed' -Outcome $outcome -Administrator $Administrator }
+    0
 }
 
 # Returns 0, or the exit code that says why nothing may be done.
@@ -361,13 +370,10 @@ function Invoke-Order {
             Write-Line -Text $conflict
             return 24
         }
-        $outcome = Invoke-Steps -Order $order -Places $places -Files $files
-        Write-Result -Order $order -Places $places -Outcome $outcome -Administrator $caller.Sid
+        Invoke-Work -Order $order -Places $places -Files $files -Administrator $caller.Sid
     } finally {
         Exit-SyncLock -Lock $lock
     }
-    if ($outcome.Failed.Count -gt 0) { return 23 }
-    0
 }
 
 function Write-Line {

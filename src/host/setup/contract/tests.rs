@@ -99,6 +99,8 @@ fn every_state_has_a_golden_answer() {
         ("answer-forbidden", State::Forbidden),
         ("answer-constrained", State::Constrained),
         ("answer-no-desktop", State::NoDesktop),
+        ("answer-unfinished", State::Unfinished),
+        ("answer-busy", State::Busy),
         ("answer-verification-failed", State::VerificationFailed),
         ("answer-other-user-version", State::OtherUserVersion),
         ("answer-invalid-request", State::InvalidRequest),

@@ -13,6 +13,8 @@ fn four_states_are_good() {
         (State::Forbidden, Ending::Unchanged),
         (State::Constrained, Ending::Unchanged),
         (State::NoDesktop, Ending::Unchanged),
+        (State::Unfinished, Ending::Failed),
+        (State::Busy, Ending::Unchanged),
         (State::VerificationFailed, Ending::Unchanged),
         (State::OtherUserVersion, Ending::Unchanged),
         (State::InvalidRequest, Ending::Unchanged),

@@ -300,6 +300,7 @@ function Remove-WinFolder {
 
 function New-WinFolder {
     param([string] $Path)
+    if ([System.IO.File]::Exists($Path)) { throw ('{0} is a file; remove it' -f $Path) }
     [void] [System.IO.Directory]::CreateDirectory($Path)
 }
 
