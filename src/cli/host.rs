@@ -3,6 +3,7 @@
 mod check;
 mod facts;
 mod install;
+mod redaction;
 mod shown;
 mod uninstall;
 

@@ -44,6 +44,10 @@ const PERSON: Duration = Duration::from_secs(215);
 /// How long the checks may take: some ask slow parts of Windows.
 const CHECKS: Duration = Duration::from_secs(60);
 
+/// How much longer where many forwards are made and removed: `host.ps1` waits 75 s for each
+/// run of the task, which Windows ends after a minute.
+const MANY_FORWARDS: Duration = Duration::from_secs(170);
+
 /// Why `host.ps1` gave no answer.
 #[derive(Debug, thiserror::Error)]
 pub enum SetupError {
@@ -106,7 +110,8 @@ impl Setup {
     pub async fn call(&self, order: Order<'_>) -> Result<Answer, SetupError> {
         let deadline = match order {
             Order::Install { .. } | Order::Uninstall { .. } => PERSON,
-            Order::Check { .. } => CHECKS,
+            Order::Check { forwards: 0, .. } => CHECKS,
+            Order::Check { .. } => CHECKS + MANY_FORWARDS,
             Order::Look => DEADLINE,
         };
         let mut input = line(&order).map_err(CallError::from)?.into_bytes();

@@ -86,7 +86,7 @@ const OF_WINDOWS: [&str; 10] = [
     "forward list --json",
     "host check",
     "host check --json",
-    "host check --report /run/lab/report.md --force && cat /run/lab/report.md",
+    "host check --report /run/lab/report.json --force && cat /run/lab/report.json",
     "apply",
 ];
 

@@ -244,6 +244,7 @@ pub(crate) const AUTOMATIC: &[&str] = &[
     "$progresspreference",
     "$pshome",
     "$psscriptroot",
+    "$psversiontable",
     "$true",
 ];
 
@@ -270,6 +271,7 @@ pub(crate) const NOT_TO_SET: &[&str] = &[
     "$pshome",
     "$psitem",
     "$psscriptroot",
+    "$psversiontable",
     "$pwd",
     "$sender",
     "$shellid",

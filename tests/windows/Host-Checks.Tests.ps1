@@ -34,6 +34,34 @@ function Measure-WinFirewall {
     [ordered] @{ 'rules' = 400 }
 }
 
+function Start-WinTaskAs {
+    param([string] $Name, [string] $Sid)
+    Assert-Equal -Expected ('forward-' + $Sid) -Found $Name
+    $script:World.RunAs
+}
+
+function Measure-WinRelayBlocks {
+    $script:World.RelayBlocks
+}
+
+function Get-WinModulePath {
+    $script:World.ModulePath
+}
+
+function Get-WinVersion {
+    '10.0.22631.0'
+}
+
+# The service listens on what the table says, unless it is deaf; others do besides.
+function Get-WinListeners {
+    $found = $script:World.Listening.Clone()
+    if ($script:World.Deaf -or (-not $script:World.Registry.ContainsKey($ProxyPath))) { return $found }
+    foreach ($listener in $script:World.Registry[$ProxyPath].Keys) {
+        $found[$listener.Split('/')[1]] = @($listener.Split('/')[0])
+    }
+    $found
+}
+
 function Get-WinTaskRights {
     param([string] $Name)
     'D:(A;;GRGX;;;' + $Name.Substring(8) + ')'
@@ -79,16 +107,16 @@ function Find-Check {
 
 function Get-Results {
     param([bool] $Probe)
-    Get-Checks -Caller $script:World.Account -Places (Get-Places) -Probe $Probe
+    Get-Checks -Caller $script:World.Account -Places (Get-Places) -Probe $Probe -Forwards $script:World.Forwards
 }
 
 Test-Case -Name 'all checks, in their order, without a probe' -Body {
     Reset-HostWorld
     $checks = @(Get-Results -Probe $false)
-    Assert-Equal -Expected 18 -Found $checks.Count
-    Assert-Equal -Expected 'T1 T18' -Found ('{0} {1}' -f $checks[0]['id'], $checks[17]['id'])
+    Assert-Equal -Expected 23 -Found $checks.Count
+    Assert-Equal -Expected 'T1 T23' -Found ('{0} {1}' -f $checks[0]['id'], $checks[22]['id'])
     Assert-Equal -Expected 'ok' -Found (Find-Check -Checks $checks -Id 'T1')['result']
-    foreach ($id in @('T3', 'T4', 'T9', 'T14', 'T15', 'T16', 'T18')) {
+    foreach ($id in @('T3', 'T4', 'T9', 'T14', 'T15', 'T16', 'T18', 'T21', 'T23')) {
         Assert-Equal -Expected 'not-run' -Found (Find-Check -Checks $checks -Id $id)['result']
     }
     foreach ($name in @('netsh', 'port', 'task')) {
@@ -100,7 +128,7 @@ Test-Case -Name 'a probe tries what changes something' -Body {
     Reset-HostWorld
     Set-InstalledWorld
     $checks = @(Get-Results -Probe $true)
-    foreach ($id in @('T4', 'T9', 'T11', 'T15', 'T16')) {
+    foreach ($id in @('T4', 'T9', 'T11', 'T15', 'T16', 'T21')) {
         Assert-Equal -Expected 'ok' -Found (Find-Check -Checks $checks -Id $id)['result']
     }
     Assert-True -Found $script:World.Calls.Contains('task') -What 'a start of the task'
@@ -110,7 +138,7 @@ Test-Case -Name 'what throws differs, and the others go on' -Body {
     Reset-HostWorld
     $script:World.Broken = 'firewall'
     $checks = @(Get-Results -Probe $false)
-    Assert-Equal -Expected 18 -Found $checks.Count
+    Assert-Equal -Expected 23 -Found $checks.Count
     $check = Find-Check -Checks $checks -Id 'T7'
     Assert-Equal -Expected 'differs' -Found $check['result']
     Assert-True -Found ($check['detail'] -like '*broken*') -What 'the reason'
@@ -159,15 +187,15 @@ function Set-ScratchWorld {
     $script:World.Target = $Target
     $script:World.Registry[$ProxyPath] = @{ '0.0.0.0/2999' = '10.0.0.9/80' }
     $script:World.Task = {
-        $found = [regex]::Match($script:World.Selection, '\[6,(?<listen>8[0-9]{3}),443,1\]')
+        $found = [regex]::Matches($script:World.Selection, '\[6,(?<listen>8[0-9]{3}),443,1\]')
         $table = $script:World.Registry[$ProxyPath]
         foreach ($listener in @($table.Keys)) {
             if ($listener -clike '127.0.0.1/*') {
                 $table.Remove($listener)
             }
         }
-        if ($found.Success) {
-            $table['127.0.0.1/' + $found.Groups['listen'].Value] = $script:World.Target
+        foreach ($entry in $found) {
+            $table['127.0.0.1/' + $entry.Groups['listen'].Value] = $script:World.Target
         }
         $script:World.Answer = '{"version":1,"ticket":' + $script:World.LastTicket + ',"state":"synced","detail":null}'
     }
@@ -202,6 +230,41 @@ Test-Case -Name 'a scratch rule is made and removed, and the selection put back'
     Assert-Equal -Expected 2 -Found $script:World.Starts
     Assert-Restored -Entries '[6,2001,80,1],[6,8999,80,2]'
     Assert-Equal -Expected '0.0.0.0/2999=10.0.0.9/80' -Found (Get-TableText -Table $script:World.Registry[$ProxyPath])
+}
+
+Test-Case -Name 'Windows has to open the port, and to close it' -Body {
+    Set-ScratchWorld -Entries '' -Target '172.28.16.5/443'
+    $script:World.Deaf = $true
+    $check = Get-Scratch
+    Assert-Equal -Expected 'differs' -Found $check['result']
+    Assert-True -Found ($check['detail'] -clike '*did not open the port*') -What $check['detail']
+    Assert-Restored -Entries ''
+}
+
+Test-Case -Name 'many forwards on request, and how long they took' -Body {
+    Set-ScratchWorld -Entries '[6,2001,80,1]' -Target '172.28.16.5/443'
+    $script:World.Forwards = 900
+    $check = Find-Check -Checks @(Get-Results -Probe $false) -Id 'T23'
+    Assert-Equal -Expected 'ok' -Found $check['result']
+    # The sample's ports without a firewall rule first, and no more than are asked for.
+    Assert-True -Found ($check['detail'] -clike '*"forwards":900,"step":null,"made":"synced"*') -What $check['detail']
+    Assert-Restored -Entries '[6,2001,80,1]'
+    Set-ScratchWorld -Entries '' -Target '172.28.16.5/443'
+    $script:World.Forwards = 2000
+    $check = Find-Check -Checks @(Get-Results -Probe $false) -Id 'T23'
+    Assert-True -Found ($check['detail'] -clike '*"forwards":1999,*') -What $check['detail']
+}
+
+Test-Case -Name 'what the firewall, the scheduler and the module path show' -Body {
+    Reset-HostWorld
+    Set-InstalledWorld
+    $script:World.RelayBlocks = 2
+    $script:World.RunAs = '0x00000000'
+    $script:World.ModulePath = 'P:\Modules;U:\Modules'
+    $checks = @(Get-Results -Probe $true)
+    foreach ($id in @('T20', 'T21', 'T22')) {
+        Assert-Equal -Expected 'differs' -Found (Find-Check -Checks $checks -Id $id)['result']
+    }
 }
 
 Test-Case -Name 'the only forward of an empty selection' -Body {

@@ -34,8 +34,13 @@ function Reset-HostWorld {
         # Of this PowerShell, in milliseconds.
         Age = 900
         LastTicket = 100
-        # Where a task leads the one rule that it makes.
+        # Where a task leads the rules that it makes.
         Target = ''
+        # How many are asked for.
+        Forwards = 0
+        RunAs = '0x80070005'
+        RelayBlocks = 0
+        ModulePath = 'P:\Modules'
     }
     $source = [System.Text.Encoding]::ASCII
     foreach ($name in @('forward.ps1', 'setup.ps1', 'wslmesh-relay.exe')) {

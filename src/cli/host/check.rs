@@ -3,7 +3,14 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use serde::Serialize;
+use serde::{Serialize, Serializer};
+use tokio::{
+    select,
+    signal::{
+        ctrl_c,
+        unix::{SignalKind, signal},
+    },
+};
 
 use super::{
     super::{
@@ -11,14 +18,15 @@ use super::{
         output::{Exit, print, print_json},
         table::{WIDTH, hanging, wrap},
     },
-    facts::Facts,
-    shown,
+    facts::{Facts, known_names},
+    redaction::Redaction,
+    shown::{self, reloaded},
 };
 use crate::{
     config::Source,
+    control::reload,
     fs::file::{self, FileError},
     host::setup::{self, Agreed, Answer, CheckResult, Order, Setup, SetupError, State},
-    model::visible,
     paths::Paths,
 };
 
@@ -30,12 +38,19 @@ pub(in super::super) struct Check {
     /// Also listen on a port of loopback, have netsh read a file, have the task make a forward and remove it
     #[arg(long)]
     probe: bool,
+    /// Also make that many forwards within the policy and remove them, to see how long it takes
+    #[arg(long, value_name = "NUMBER", requires = "probe",
+          value_parser = clap::value_parser!(u16).range(1..=2000))]
+    forwards: Option<u16>,
     /// Do not ask before a probe
     #[arg(long)]
     yes: bool,
-    /// Write everything into a file to attach to an issue
+    /// Write everything into a JSON file to attach to an issue, without addresses and names
     #[arg(long, value_name = "FILE")]
     report: Option<PathBuf>,
+    /// Leave addresses and names in the report
+    #[arg(long, requires = "report")]
+    full: bool,
     /// Overwrite the report's file
     #[arg(long, requires = "report")]
     force: bool,
@@ -49,7 +64,20 @@ struct Findings {
     facts: Facts,
     /// What Windows has, or why it could not be asked.
     windows: Windows,
+    #[serde(serialize_with = "with_facts")]
     checks: Vec<setup::Check>,
+}
+
+/// Checks whose facts are no longer JSON within a text.
+fn with_facts<S: Serializer>(checks: &[setup::Check], to: S) -> Result<S::Ok, S::Error> {
+    to.collect_seq(checks.iter().map(|check| {
+        let facts = serde_json::from_str::<serde_json::Map<_, _>>(&check.detail);
+        let detail =
+            facts.map_or_else(|_| check.detail.to_string().into(), serde_json::Value::from);
+        serde_json::json!({
+            "id": check.id, "title": check.title, "result": check.result, "detail": detail,
+        })
+    }))
 }
 
 /// The Windows side, as text.
@@ -81,11 +109,37 @@ pub(super) async fn check(
             return Ok(end);
         }
     }
-    let (way, asked) = call(arguments.probe, paths).await;
+    let order = Order::Check {
+        probe: arguments.probe,
+        forwards: arguments.forwards.unwrap_or_default(),
+    };
+    let interrupted = async {
+        let mut terminated = signal(SignalKind::terminate())?;
+        select! {
+            interrupted = ctrl_c() => interrupted,
+            _ = terminated.recv() => Ok(()),
+        }
+    };
+    let asked = select! {
+        asked = call(order, paths) => Some(asked),
+        _ = interrupted => None,
+    };
+    // What a probe made may have been left: a sync removes it.
+    if arguments.probe && asked.as_ref().is_none_or(|(_, asked)| is_left(asked)) {
+        reloaded(&reload(paths).await)?;
+    }
+    let Some((way, asked)) = asked else {
+        anyhow::bail!("interrupted: nothing is known of Windows");
+    };
     let facts = Facts::gather(source, paths, way).await;
     let findings = findings(facts, asked);
     if let Some(report) = &arguments.report {
-        write(report, arguments.force, &visible(&markdown(&findings)))?;
+        let mut document = serde_json::to_value(&findings)?;
+        if !arguments.full {
+            Redaction::new(&known_names()).redact(&mut document);
+        }
+        let text = format!("{:#}\n", document);
+        write(report, arguments.force, &text)?;
         let report = report.display();
         print(&format!(
             "written: {report}; look through it before you attach it to an issue"
@@ -102,11 +156,21 @@ pub(super) async fn check(
 }
 
 /// The way to Windows as text, and what the checks gave.
-async fn call(probe: bool, paths: &Paths) -> (String, Result<Answer, SetupError>) {
+async fn call(order: Order<'_>, paths: &Paths) -> (String, Result<Answer, SetupError>) {
     match Setup::find(&paths.state) {
-        Ok(setup) => (setup.way(), setup.call(Order::Check { probe }).await),
+        Ok(setup) => (setup.way(), setup.call(order).await),
         Err(error) => ("none".to_owned(), Err(error)),
     }
+}
+
+/// Whether the forward of a probe may be left on Windows.
+fn is_left(asked: &Result<Answer, SetupError>) -> bool {
+    let differs = |check: &setup::Check| {
+        check.result == CheckResult::Differs && ["T18", "T23"].contains(&&*check.id)
+    };
+    asked
+        .as_ref()
+        .map_or(true, |answer| answer.checks.iter().any(differs))
 }
 
 fn findings(facts: Facts, asked: Result<Answer, SetupError>) -> Findings {
@@ -207,37 +271,6 @@ fn table(findings: &Findings) -> Vec<String> {
         lines.extend(hanging(&head, texts.concat()));
     }
     lines
-}
-
-/// The report: what a person can attach to an issue.
-fn markdown(findings: &Findings) -> String {
-    // A bar would end a table's cell, and an angle bracket begin markup.
-    let cell = |text: &str| {
-        let text = text.replace('|', "\\|").replace('<', "&lt;");
-        text.lines().collect::<Vec<_>>().join(" ")
-    };
-    let row = |cells: &[&str]| {
-        format!(
-            "| {} |\n",
-            Vec::from_iter(cells.iter().map(|text| cell(text))).join(" | ")
-        )
-    };
-    let mut text = String::from("# wslmesh report\n\n| | |\n|---|---|\n");
-    for (name, value) in rows(findings) {
-        text.push_str(&row(&[name, &value]));
-    }
-    text.push_str("\n## Checks\n\n");
-    if findings.checks.is_empty() {
-        let why = findings.windows.error.as_deref();
-        let why = cell(why.unwrap_or("Windows named none"));
-        return format!("{text}Not run: {why}\n");
-    }
-    text.push_str("| | result | what | found |\n|---|---|---|---|\n");
-    for check in &findings.checks {
-        let (result, found) = (word(check.result), found(&check.detail));
-        text.push_str(&row(&[&check.id, result, &check.title, &found]));
-    }
-    text
 }
 
 /// Whole or not at all: an earlier report stays where the disk is full.

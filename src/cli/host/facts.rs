@@ -89,6 +89,18 @@ impl Facts {
     }
 }
 
+/// What this distribution, this machine and its user are called.
+pub(super) fn known_names() -> Vec<String> {
+    let variables = ["WSL_DISTRO_NAME", "USER", "SUDO_USER"];
+    let named = variables.iter().filter_map(|name| std::env::var(name).ok());
+    let host = fs::read_to_string("/proc/sys/kernel/hostname").ok();
+    let names = named.chain(host).map(|name| name.trim().to_owned());
+    let general = ["", "root", "localhost"];
+    names
+        .filter(|name| !general.contains(&name.as_str()))
+        .collect()
+}
+
 fn configuration(settings: &Settings) -> String {
     let forwards: Vec<String> = settings.forwards.iter().map(forward).collect();
     let forwards = if forwards.is_empty() {

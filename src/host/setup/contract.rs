@@ -51,6 +51,9 @@ pub enum Order<'a> {
     Check {
         /// Whether a port of loopback, netsh and the task may be tried.
         probe: bool,
+        /// How many forwards are made and removed again to see how long that takes, 0 to
+        /// 2,000.
+        forwards: u16,
     },
 }
 

@@ -15,8 +15,8 @@ function ConvertTo-HostRequest {
     $given = ($request -is [System.Management.Automation.PSCustomObject]) -and ($null -ne $request.PSObject.Properties['action'])
     Assert-Valid -Value $given -Message 'request: must be an object with the field "action"'
     $action = ConvertTo-Choice -Value $request.'action' -Choices @('look', 'install', 'uninstall', 'check') -Place 'action'
-    $fields = @('version', 'action') + @{ 'look' = @(); 'check' = @('probe'); 'install' = @('policy', 'package', 'files'); 'uninstall' = @('files') }[$action]
-    $result = @{ Action = $action; Policy = $null; Hashes = $null; Agreed = $false; Probe = $false }
+    $fields = @('version', 'action') + @{ 'look' = @(); 'check' = @('probe', 'forwards'); 'install' = @('policy', 'package', 'files'); 'uninstall' = @('files') }[$action]
+    $result = @{ Action = $action; Policy = $null; Hashes = $null; Agreed = $false; Probe = $false; Forwards = 0 }
     if ((@('install', 'uninstall') -ccontains $action) -and ($null -ne $request.PSObject.Properties['agreed'])) {
         Assert-Switch -Value $request.'agreed' -Place 'agreed'
         $result.Agreed = $request.'agreed'
@@ -34,6 +34,8 @@ function ConvertTo-HostRequest {
     if ($action -ceq 'check') {
         Assert-Switch -Value $request.'probe' -Place 'probe'
         $result.Probe = $request.'probe'
+        Assert-Valid -Value (Test-Integer -Value $request.'forwards' -First 0 -Last 2000) -Message 'forwards: must be an integer from 0 to 2000'
+        $result.Forwards = [int] $request.'forwards'
     }
     $result
 }
@@ -553,7 +555,7 @@ function Get-HostAnswer {
     if ($caller.Elevated) { $places.Staging = $places.Program + '\staging' }
     if ($request.Action -ceq 'check') {
         $answer = New-HostAnswer -State 'checked' -Detail $null
-        $answer['checks'] = @(Get-Checks -Caller $caller -Places $places -Probe $request.Probe)
+        $answer['checks'] = @(Get-Checks -Caller $caller -Places $places -Probe $request.Probe -Forwards $request.Forwards)
         return Add-Installation -Answer $answer -Caller $caller -Places $places
     }
     $outcome = New-Outcome -State 'looked' -Detail $null

@@ -153,7 +153,7 @@ function Invoke-Task {
     param([hashtable] $Allowed, [string] $Mode, [System.Collections.IDictionary] $Wanted, [string] $Sid)
     $ticket = New-Ticket
     try {
-        $run = Invoke-TaskRun -Sid $Sid -Ticket $ticket -Text (ConvertTo-SelectionText -Ticket $ticket -Mode $Mode -Forwards $Allowed.Forwards)
+        $run = Invoke-TaskRun -Sid $Sid -Ticket $ticket -Text (ConvertTo-SelectionText -Ticket $ticket -Mode $Mode -Forwards $Allowed.Forwards) -Seconds 10
     } catch {
         # Whatever the scheduler refuses is said; nothing was changed.
         if ($script:Step -cne 'start the task') { throw }

@@ -40,6 +40,8 @@ pub(crate) struct HostRequest {
     agreed: bool,
     #[serde(default)]
     probe: Option<bool>,
+    #[serde(default)]
+    forwards: Option<u16>,
 }
 
 /// What `host.ps1` prints on standard output.
@@ -100,6 +102,11 @@ pub(crate) fn host(host: &Host, request: &HostRequest, follows: &[u8]) -> HostAn
         state.violations.push(text);
     }
     let checks = if request.action == "check" {
+        if request.forwards.is_none_or(|forwards| forwards > 2000) {
+            state
+                .violations
+                .push("a check without a number of forwards".to_owned());
+        }
         checks(state, request.probe == Some(true))
     } else {
         Vec::new()
@@ -467,10 +474,17 @@ fn checks(state: &State, probe: bool) -> Vec<Check> {
             "the firewall can be changed",
             result(state.situation.firewall),
         ),
-        ("a scratch port", if probe { "ok" } else { "not-run" }),
+        (
+            "a scratch port",
+            if probe {
+                result(state.situation.service)
+            } else {
+                "not-run"
+            },
+        ),
     ];
     let check = |(number, (title, result)): (usize, (&str, &str))| Check {
-        id: format!("T{}", number + 1),
+        id: format!("T{}", [1, 2, 3, 18].get(number).unwrap_or(&0)),
         title: title.to_owned(),
         result: result.to_owned(),
         detail: String::new(),

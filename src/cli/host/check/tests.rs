@@ -78,21 +78,43 @@ fn exit_status_follows_the_checks() {
 }
 
 #[test]
-fn report_names_skipped_checks_and_reasons() {
-    let text = markdown(&checked());
-    assert!(text.contains("| T3 | not run | a port rule takes effect | only with --probe |"));
+fn a_document_has_facts_as_fields_and_reasons() {
+    let mut checked = checked();
+    checked.checks[0].detail = r#"{"address":"172.28.16.5"}"#.into();
+    let document = serde_json::to_value(&checked).unwrap();
+    let checks = &document["checks"];
+    assert_eq!(checks[0]["detail"]["address"], "172.28.16.5");
+    assert_eq!(
+        (&checks[2]["result"], &checks[2]["detail"]),
+        (&"not-run".into(), &"only with --probe".into())
+    );
     let missing = SetupError::from(crate::interop::InteropError::NoSocket(String::new()));
-    let text = markdown(&findings(facts(), Err(missing)));
-    assert!(text.contains("\nNot run: no interop socket"), "{text}");
-    let mut broken = checked();
-    broken.checks[0].detail = "a | b <script>".into();
-    assert!(markdown(&broken).contains("a \\| b &lt;script>"));
+    let document = serde_json::to_value(findings(facts(), Err(missing))).unwrap();
+    let why = document["windows"]["error"].as_str().unwrap();
+    assert!(why.starts_with("no interop socket"), "{why}");
+}
+
+#[test]
+fn a_sync_follows_where_a_forward_may_be_left() {
+    let golden = |id: &str, result: CheckResult| {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/host-setup");
+        let golden = std::fs::read(format!("{folder}/answer-checked.json")).unwrap();
+        let mut answer = parse(&golden).unwrap();
+        answer.checks[0].id = id.into();
+        answer.checks[0].result = result;
+        is_left(&Ok(answer))
+    };
+    assert!(golden("T18", CheckResult::Differs) && golden("T23", CheckResult::Differs));
+    assert!(!golden("T18", CheckResult::Ok) && !golden("T1", CheckResult::Differs));
+    assert!(!golden("T23", CheckResult::NotRun));
+    let missing = SetupError::from(crate::interop::InteropError::NoSocket(String::new()));
+    assert!(is_left(&Err(missing)));
 }
 
 #[test]
 fn report_is_overwritten_with_force_alone() {
     let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("report.md");
+    let path = folder.path().join("report.json");
     write(&path, false, "one").unwrap();
     assert!(write(&path, false, "two").is_err());
     write(&path, true, "2").unwrap();
@@ -102,7 +124,7 @@ fn report_is_overwritten_with_force_alone() {
 #[test]
 fn a_report_is_replaced_whole() {
     let folder = tempfile::tempdir().unwrap();
-    let (path, other) = (folder.path().join("report.md"), folder.path().join("old"));
+    let (path, other) = (folder.path().join("report.json"), folder.path().join("old"));
     write(&path, false, "one").unwrap();
     std::fs::hard_link(&path, &other).unwrap();
     assert!(write(&path, false, "two").is_err(), "it exists");

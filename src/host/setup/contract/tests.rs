@@ -75,8 +75,20 @@ fn requests_are_the_golden_ones() {
                 agreed: true,
             },
         ),
-        ("request-check", Order::Check { probe: false }),
-        ("request-check-probe", Order::Check { probe: true }),
+        (
+            "request-check",
+            Order::Check {
+                probe: false,
+                forwards: 0,
+            },
+        ),
+        (
+            "request-check-probe",
+            Order::Check {
+                probe: true,
+                forwards: 0,
+            },
+        ),
     ];
     for (name, order) in table {
         let line = line(&order).unwrap();

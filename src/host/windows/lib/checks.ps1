@@ -19,7 +19,12 @@ $CheckTitles = [ordered] @{
     'T15' = 'a port that is taken gives error 10048'
     'T16' = 'the relay runs from where it is put'
     'T17' = 'this runs in the session of a desktop'
-    'T18' = 'the task makes a rule on a scratch port and removes it again'
+    'T18' = 'the task makes a rule on a scratch port, Windows opens the port, and both go again'
+    'T19' = 'ordinary firewall rules hold for guests, too'
+    'T20' = 'PowerShell looks for modules in Windows'' own folder alone'
+    'T21' = 'the task does not run as the user who starts it'
+    'T22' = 'no Block rule is left for the relay'
+    'T23' = 'the task makes and removes many forwards in its minute'
 }
 
 function New-Finding {
@@ -179,7 +184,7 @@ function Find-UserRelays {
 
 function Find-StartTimes {
     param([hashtable] $Caller, [bool] $Probe)
-    $facts = [ordered] @{ 'powershell-until-now' = (Get-WinSession).Age }
+    $facts = [ordered] @{ 'windows-version' = Get-WinVersion; 'powershell' = [string] $PSVersionTable.PSVersion; 'powershell-until-now' = (Get-WinSession).Age }
     $quick = $facts['powershell-until-now'] -lt 15000
     $tasks = Get-TaskFacts -Sid $Caller.Sid
     if ($Probe -and ($null -ne $tasks.Forward)) {
@@ -208,7 +213,7 @@ function Invoke-NetshTrial {
 }
 
 function Get-Finding {
-    param([string] $Id, [hashtable] $Caller, [hashtable] $Places, [bool] $Probe)
+    param([string] $Id, [hashtable] $Caller, [hashtable] $Places, [bool] $Probe, [int] $Forwards)
     switch ($Id) {
         'T1' { return Find-GuestAddress -Sid $Caller.Sid }
         'T2' { return Find-GuestNetwork }
@@ -227,16 +232,27 @@ function Get-Finding {
         'T15' { return Find-BindErrors -Probe $Probe }
         'T16' { return Find-Relay -Places $Places -Elevated $Caller.Elevated }
         'T17' { return Find-Session -Caller $Caller }
-        default { return Find-ScratchRule -Caller $Caller -Probe $Probe }
+        'T18' {
+            if (-not $Probe) { return New-Skipped -Reason 'makes a rule and removes it: run with a probe' }
+            return Find-ScratchRule -Caller $Caller -Most 1 -Seconds 10
+        }
+        'T19' { return Find-PolicyMerge }
+        'T20' { return Find-ModulePath }
+        'T21' { return Find-OtherUserRun -Caller $Caller -Probe $Probe }
+        'T22' { return Find-LeftoverBlocks }
+        default {
+            if ($Forwards -eq 0) { return New-Skipped -Reason 'makes many forwards and removes them: run with a probe and --forwards NUMBER' }
+            return Find-ScratchRule -Caller $Caller -Most $Forwards -Seconds 75
+        }
     }
 }
 
 # One that throws is a finding like the others: the call behind it does not do here what it was taken for.
 function Get-Checks {
-    param([hashtable] $Caller, [hashtable] $Places, [bool] $Probe)
+    param([hashtable] $Caller, [hashtable] $Places, [bool] $Probe, [int] $Forwards)
     foreach ($id in $CheckTitles.Keys) {
         try {
-            $finding = Get-Finding -Id $id -Caller $Caller -Places $Places -Probe $Probe
+            $finding = Get-Finding -Id $id -Caller $Caller -Places $Places -Probe $Probe -Forwards $Forwards
         } catch {
             $finding = New-Finding -Right $false -Facts ([ordered] @{ 'error' = Format-Failure -Step 'make this check' -Failure $_ })
         }
@@ -264,26 +280,30 @@ function Read-PresentSelection {
     @{ Mode = [int] $parts.Groups['mode'].Value; Rest = $parts.Groups['rest'].Value; Ports = $ports; Size = $ports.Count }
 }
 
-# The same with one forward more, which the port proxy serves.
-function Add-Entry {
-    param([hashtable] $Selection, [hashtable] $Spare)
-    $entry = '[6,{0},{1},1]' -f $Spare.Listen, $Spare.Connect
-    if ($Selection.Size -gt 0) { $entry = ',' + $entry }
-    $Selection.Rest.Substring(0, $Selection.Rest.Length - 2) + $entry + ']}'
+# The same with more forwards, which the port proxy serves.
+function Add-Entries {
+    param([hashtable] $Selection, [object[]] $Spares)
+    $all = @(foreach ($spare in $Spares) { '[6,{0},{1},1]' -f $spare.Listen, $spare.Connect })
+    $start = $Selection.Rest.Substring(0, $Selection.Rest.Length - 2)
+    if ($Selection.Size -gt 0) { $start += ',' }
+    $start + ($all -join ',') + ']}'
 }
 
-# A port that the policy allows and nothing uses, or $null. Where there is a choice, one
-# that the firewall stays shut for.
-function Find-SparePort {
-    param([hashtable] $Policy, [hashtable] $Used)
+# At most so many ports that the policy allows and nothing uses. Where there is a choice,
+# those that the firewall stays shut for.
+function Find-SparePorts {
+    param([hashtable] $Policy, [hashtable] $Used, [int] $Most)
+    $count = 0
     foreach ($firewall in @('none', 'local', 'full')) {
         foreach ($grant in @($Policy.Grants | Where-Object { ($_.Protocol -ceq 'tcp') -and ($_.Firewall -ceq $firewall) })) {
-            for ($port = $grant.Listen.Last; $port -ge $grant.Listen.First; $port -= 1) {
-                if (-not $Used.ContainsKey([string] $port)) { return @{ Listen = $port; Connect = $grant.Connect.Last } }
+            for ($port = $grant.Listen.Last; ($port -ge $grant.Listen.First) -and ($count -lt $Most); $port -= 1) {
+                if ($Used.ContainsKey([string] $port)) { continue }
+                $Used[[string] $port] = $true
+                $count += 1
+                @{ Listen = $port; Connect = $grant.Connect.Last }
             }
         }
     }
-    $null
 }
 
 # Ports with any rule, with a forward, or with a listener.
@@ -299,61 +319,95 @@ function Get-UsedPorts {
     $used
 }
 
-# Where the rules on a port lead to, as the registry has it.
+# Where the rules on each port lead to, as the registry has it.
 function Find-RuleTargets {
-    param([int] $Port)
+    $targets = @{}
     $values = Get-WinRegistryValues -Path $ProxyPath
     foreach ($listener in $values.Keys) {
-        if ($listener -clike ('*/{0}' -f $Port)) { $values[$listener] }
+        $targets[$listener.Split('/')[-1]] = $values[$listener]
     }
+    $targets
 }
 
-# The state that the task answers to a selection; it is the third field of an answer.
+# Whether all of these ports are open, or none is, within a second.
+function Test-Ports {
+    param([object[]] $Spares, [bool] $Open)
+    $clock = New-WinClock
+    do {
+        $listeners = Get-WinListeners
+        $wrong = @($Spares | Where-Object { $listeners.ContainsKey([string] $_.Listen) -ne $Open })
+        if ($wrong.Count -eq 0) { return $true }
+        Wait-Win -Milliseconds 100
+    } while ($clock.ElapsedMilliseconds -lt 1000)
+    $false
+}
+
+# The state that the task answers to a selection (the third field of an answer), and in how many milliseconds.
 function Invoke-ScratchRun {
-    param([string] $Sid, [string] $Rest)
+    param([string] $Sid, [string] $Rest, [int] $Seconds)
     $ticket = New-Ticket
-    $run = Invoke-TaskRun -Sid $Sid -Ticket $ticket -Text ('{"version":1,"ticket":' + $ticket + ',' + $Rest)
+    $clock = New-WinClock
+    $run = Invoke-TaskRun -Sid $Sid -Ticket $ticket -Text ('{"version":1,"ticket":' + $ticket + ',' + $Rest) -Seconds $Seconds
+    $state = 'no answer within {0} s' -f $Seconds
+    if ($run.Superseded) { $state = 'superseded' }
     $found = [regex]::Match($run.Text, '\A\{"version":1,"ticket":[0-9]+,"[a-z]+":"(?<state>[a-z-]+)"')
-    if ($found.Success) { return $found.Groups['state'].Value }
-    if ($run.Superseded) { return 'superseded' }
-    'no answer within 10 s'
+    if ($found.Success) { $state = $found.Groups['state'].Value }
+    @{ State = $state; Milliseconds = [int] $clock.ElapsedMilliseconds }
 }
 
 # Whatever happens, the selection that was there is put back, and the task runs once more;
 # but not over a request that came meanwhile.
-function Test-ScratchRule {
-    param([string] $Sid, [hashtable] $Selection, [string] $Text, [hashtable] $Spare, [string] $Guest)
-    $facts = [ordered] @{ 'port' = $Spare.Listen; 'step' = $null; 'made' = $null; 'removed' = $null }
-    $expected = '{0}/{1}' -f $Guest, $Spare.Connect
-    $found = ''
+function Test-ScratchRules {
+    param([string] $Sid, [hashtable] $Place, [int] $Seconds)
+    $facts = [ordered] @{
+        'port' = $Place.Spares[0].Listen; 'forwards' = $Place.Spares.Count; 'step' = $null
+        'made' = $null; 'made-in' = $null; 'removed' = $null; 'removed-in' = $null
+    }
+    $problems = @()
     try {
-        $facts['made'] = Invoke-ScratchRun -Sid $Sid -Rest (Add-Entry -Selection $Selection -Spare $Spare)
-        $found = @(Find-RuleTargets -Port $Spare.Listen) -join ' '
+        $run = Invoke-ScratchRun -Sid $Sid -Rest (Add-Entries -Selection $Place.Selection -Spares $Place.Spares) -Seconds $Seconds
+        $facts['made'] = $run.State
+        $facts['made-in'] = $run.Milliseconds
+        $targets = Find-RuleTargets
+        foreach ($spare in $Place.Spares) {
+            $expected = '{0}/{1}' -f $Place.Guest, $spare.Connect
+            $target = $targets[[string] $spare.Listen]
+            if ($null -eq $target) {
+                $problems += 'no rule was made'
+            } elseif ($target -cne $expected) {
+                $problems += 'the rule leads to {0} instead of {1}' -f $target, $expected
+            }
+        }
+        if (($problems.Count -eq 0) -and (-not (Test-Ports -Spares $Place.Spares -Open $true))) { $problems += 'Windows did not open the port' }
     } catch {
         $facts['made'] = Format-Failure -Step 'have the rule made' -Failure $_
+        $problems += 'no rule was made'
     } finally {
         if ($facts['made'] -cne 'superseded') {
             try {
-                $facts['removed'] = Invoke-ScratchRun -Sid $Sid -Rest $Selection.Rest
+                $run = Invoke-ScratchRun -Sid $Sid -Rest $Place.Selection.Rest -Seconds $Seconds
+                $facts['removed'] = $run.State
+                $facts['removed-in'] = $run.Milliseconds
             } catch {
                 $facts['removed'] = Format-Failure -Step 'have the rule removed' -Failure $_
             }
-            if ($Text -ceq '') { Write-Selection -Sid $Sid -Text '' }
+            if ($Place.Text -ceq '') { Write-Selection -Sid $Sid -Text '' }
         }
     }
     if ($facts['made'] -ceq 'superseded') { return New-Skipped -Reason 'a sync came meanwhile: run the checks again' }
-    if ($found -ceq '') {
-        $facts['step'] = 'no rule was made'
-    } elseif ($found -cne $expected) {
-        $facts['step'] = 'the rule leads to {0} instead of {1}' -f $found, $expected
+    $targets = Find-RuleTargets
+    if (@($Place.Spares | Where-Object { $targets.ContainsKey([string] $_.Listen) }).Count -gt 0) {
+        $problems = @('the rule was not removed') + $problems
+    } elseif (-not (Test-Ports -Spares $Place.Spares -Open $false)) {
+        $problems += 'Windows did not close the port'
     }
-    if (@(Find-RuleTargets -Port $Spare.Listen).Count -gt 0) { $facts['step'] = 'the rule was not removed' }
-    New-Finding -Right ($null -eq $facts['step']) -Facts $facts
+    if ($problems.Count -gt 0) { $facts['step'] = $problems[0] }
+    New-Finding -Right ($problems.Count -eq 0) -Facts $facts
 }
 
 # Everything that can keep the trial from being made is found before anything is written.
 function Find-ScratchPlace {
-    param([string] $Sid, [hashtable] $Policy)
+    param([string] $Sid, [hashtable] $Policy, [int] $Most)
     try {
         $text = Read-Selection -Sid $Sid
     } catch {
@@ -368,21 +422,20 @@ function Find-ScratchPlace {
     if (($text -ceq '') -and ($ledger.Count -gt 0)) {
         return New-Skipped -Reason 'rules of ours stand and there is no selection to put back: start the agent first'
     }
-    # The most that a selection may have, in entries and in bytes.
-    if (($selection.Size -ge 2000) -or ($text.Length -gt 65000)) {
-        return New-Skipped -Reason 'the present selection has no room for one forward more'
-    }
+    # A selection may have 2,000 entries and 65,536 bytes, and an entry at most 18.
+    $room = @(@((2000 - $selection.Size), [int] ((65500 - $text.Length) / 18), $Most) | Sort-Object)[0]
+    if ($room -lt 1) { return New-Skipped -Reason 'the present selection has no room for one forward more' }
     $guest = Find-GuestAddress -Sid $Sid
     if ($guest.Result -cne 'ok') { return New-Skipped -Reason 'WSL has no address of the guest on record' }
-    $spare = Find-SparePort -Policy $Policy -Used (Get-UsedPorts -Selection $selection)
-    if ($null -eq $spare) { return New-Skipped -Reason 'no spare port in the policy: wslmesh host install --ports tcp:2299' }
-    @{ Result = 'found'; Selection = $selection; Text = $text; Spare = $spare; Guest = $guest.Facts['address'] }
+    $spares = @(Find-SparePorts -Policy $Policy -Used (Get-UsedPorts -Selection $selection) -Most $room)
+    if ($spares.Count -eq 0) { return New-Skipped -Reason 'no spare port in the policy: wslmesh host install --ports tcp:2299' }
+    @{ Result = 'found'; Selection = $selection; Text = $text; Spares = $spares; Guest = $guest.Facts['address'] }
 }
 
-# The agent gives all checks 60 s: with less than half of it left, nothing is begun that might not be ended.
+# The agent gives all checks but the many forwards 60 s: with less than half of it left, nothing is begun that
+# might not be ended.
 function Find-ScratchRule {
-    param([hashtable] $Caller, [bool] $Probe)
-    if (-not $Probe) { return New-Skipped -Reason 'makes a rule and removes it: run with a probe' }
+    param([hashtable] $Caller, [int] $Most, [int] $Seconds)
     $installed = Read-Installed -Values (Get-WinRegistryValues -Path 'SOFTWARE\wslmesh')
     $own = Get-WinRegistryValues -Path ('SOFTWARE\wslmesh\' + $Caller.Sid)
     if (($null -eq $installed) -or (-not $own.ContainsKey('policy')) -or ($null -eq (Get-TaskFacts -Sid $Caller.Sid).Forward)) {
@@ -396,12 +449,70 @@ function Find-ScratchRule {
     } catch [System.IO.InvalidDataException] {
         return New-Skipped -Reason 'the policy in the registry cannot be read: run wslmesh host install'
     }
-    if ((Get-WinSession).Age -gt 25000) {
+    if (($Most -eq 1) -and ((Get-WinSession).Age -gt 25000)) {
         return New-Skipped -Reason 'the checks before took too long: no time is left to remove the rule again'
     }
-    $place = Find-ScratchPlace -Sid $Caller.Sid -Policy $policy
+    $place = Find-ScratchPlace -Sid $Caller.Sid -Policy $policy -Most $Most
     if ($place.Result -cne 'found') { return $place }
-    Test-ScratchRule -Sid $Caller.Sid -Selection $place.Selection -Text $place.Text -Spare $place.Spare -Guest $place.Guest
+    Test-ScratchRules -Sid $Caller.Sid -Place $place -Seconds $Seconds
+}
+
+# What follows from it is said by the firewall's other rules: with the merge they hold for guests, too.
+function Find-PolicyMerge {
+    if (-not (Test-WinGuestFirewall)) {
+        return New-Skipped -Reason 'this Windows has no firewall for guests (Windows 11 22H2 and later)'
+    }
+    $found = Invoke-WinCommand -Name 'Get-NetFirewallHyperVVMSetting' -Parameters @{ PolicyStore = 'ActiveStore'; Name = '{40E0AC32-46A5-438A-A0B2-2B479E8F2E90}' } -Seconds 6
+    if (@($found.Items).Count -eq 0) { return New-Finding -Right $false -Facts ([ordered] @{ 'problem' = $found.Problem }) }
+    $facts = [ordered] @{}
+    foreach ($name in @('AllowHostPolicyMerge', 'DefaultInboundAction', 'LoopbackEnabled')) {
+        $property = $found.Items[0].PSObject.Properties[$name]
+        $facts[$name] = 'not known'
+        if ($null -ne $property) { $facts[$name] = [string] $property.Value }
+    }
+    # Names, or the numbers of GpoBoolean: 0 is False, and 2 the default, which is to merge.
+    New-Finding -Right (@('False', '0') -notcontains $facts['AllowHostPolicyMerge']) -Facts $facts
+}
+
+# After the commands above, each of which opened a runspace, and with it PowerShell's own search path.
+function Find-ModulePath {
+    $folders = @((Get-WinModulePath).Split(';'))
+    New-Finding -Right ($folders.Count -eq 1) -Facts ([ordered] @{ 'folders' = $folders.Count })
+}
+
+# The task runs as SYSTEM whoever starts it: its user may start it, and choose nothing.
+function Find-OtherUserRun {
+    param([hashtable] $Caller, [bool] $Probe)
+    if (-not $Probe) { return New-Skipped -Reason 'asks for a start of the task: run with a probe' }
+    if ($null -eq (Get-TaskFacts -Sid $Caller.Sid).Forward) { return New-Skipped -Reason 'not installed, or not readable by this user' }
+    $answer = Start-WinTaskAs -Name ('forward-' + $Caller.Sid) -Sid $Caller.Sid
+    New-Finding -Right ($answer -cne '0x00000000') -Facts ([ordered] @{ 'answer' = $answer })
+}
+
+# One is left where a person answered No when Windows asked about the relay.
+function Find-LeftoverBlocks {
+    $count = Measure-WinRelayBlocks
+    New-Finding -Right ($count -eq 0) -Facts ([ordered] @{ 'rules' = $count })
+}
+
+# Enabled Block rules for what comes in (direction 1, action 0) to a relay of ours.
+function Measure-WinRelayBlocks {
+    $count = 0
+    foreach ($rule in (New-Object -ComObject 'HNetCfg.FwPolicy2').Rules) {
+        if (([string] $rule.ApplicationName -like '*\wslmesh-relay*.exe') -and (([int] $rule.Direction) -eq 1) -and
+            (([int] $rule.Action) -eq 0) -and [bool] $rule.Enabled) {
+            $count += 1
+        }
+    }
+    $count
+}
+
+function Get-WinVersion {
+    [string] [Environment]::OSVersion.Version
+}
+
+function Get-WinModulePath {
+    [string] $env:PSModulePath
 }
 
 function Get-WinProcessIds {

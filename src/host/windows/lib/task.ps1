@@ -92,7 +92,7 @@ function Read-TaskFile {
 # request whose selection was replaced sees that. A task that was made anew since it was
 # started has never run: it is started once more.
 function Invoke-TaskRun {
-    param([string] $Sid, [int] $Ticket, [string] $Text)
+    param([string] $Sid, [int] $Ticket, [string] $Text, [int] $Seconds)
     $name = 'forward-' + $Sid
     $script:Step = 'write the selection'
     Write-Selection -Sid $Sid -Text $Text
@@ -105,7 +105,7 @@ function Invoke-TaskRun {
     $start = '{"version":1,"ticket":' + $Ticket + ','
     do {
         $found = Read-TaskFile -Sid $Sid -Name 'answer.json'
-        if ($found.StartsWith($start, [System.StringComparison]::Ordinal)) { return @{ Text = $found } }
+        if ($found.StartsWith($start, [System.StringComparison]::Ordinal)) { return @{ Text = $found; Superseded = $false; Detail = $null } }
         Wait-Win -Milliseconds 75
         if ((-not $again) -and ($clock.ElapsedMilliseconds -ge 4000)) {
             $again = $true
@@ -113,7 +113,7 @@ function Invoke-TaskRun {
             $run = Get-WinTaskRun -Name $name
             if (($run.State -eq 3) -and ($run.Time -eq $before.Time)) { Start-WinTask -Name $name }
         }
-    } while ($clock.ElapsedMilliseconds -lt 10000)
+    } while ($clock.ElapsedMilliseconds -lt ($Seconds * 1000))
     if ((Read-TaskFile -Sid $Sid -Name 'inbox\selection.json') -cne $Text) {
         return @{ Text = ''; Superseded = $true; Detail = 'a later request of this Windows user took the place of this one; does another distribution run wslmesh, too?' }
     }
@@ -201,6 +201,18 @@ function Get-WinTaskRights {
 function Start-WinTask {
     param([string] $Name)
     [void] (Open-WinTask -Name $Name).Run($null)
+}
+
+# Asks for a run as another user than the task's own (8, TASK_RUN_USER_SID); what Windows
+# answers, 0 where it does that.
+function Start-WinTaskAs {
+    param([string] $Name, [string] $Sid)
+    try {
+        [void] (Open-WinTask -Name $Name).RunEx($null, 8, 0, $Sid)
+        '0x00000000'
+    } catch {
+        '0x{0:x8}' -f [int] $_.Exception.GetBaseException().HResult
+    }
 }
 
 # From the start to the end of one run, in milliseconds; at most 20 s.
