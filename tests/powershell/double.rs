@@ -72,11 +72,11 @@ fn the_tests_fit_the_scripts_they_are_about() {
     for test in tests {
         let own = fs::read_to_string(&test).expect("a readable test");
         // What host.ps1 and setup.ps1 see besides is named by their tests.
-        let more = if own.contains("'world-host.ps1'") {
-            read("world-host.ps1")
-        } else {
-            String::new()
-        };
+        let more: String = ["world-host.ps1", "world-install.ps1"]
+            .iter()
+            .filter(|name| own.contains(&format!("'{name}'")))
+            .map(|name| read(name) + "\n")
+            .collect();
         let before = format!("{}{}\n{more}\n", script(&test), world());
         let findings = objections(&format!("{before}{own}"), &RELAXED);
         let lines = before.lines().count();
