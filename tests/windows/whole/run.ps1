@@ -56,7 +56,7 @@ try {
             $running = @($running | Where-Object { $_ -ne $run })
             $lines = @($run.Output.Result.Split("`n") | Where-Object { $_ })
             Write-Host ('{0} {1} ({2:0} s)' -f $run.Suite.Name, $run.Suite.Share, $run.Clock.Elapsed.TotalSeconds)
-            $last = [regex]::Match([string] ($lines | Select-Object -Last 1), '\Acounts (\d+) (\d+) (\d+)\z')
+            $last = [regex]::Match("$($lines | Select-Object -Last 1)", '\Acounts (\d+) (\d+) (\d+)\z')
             if ($last.Success) {
                 $lines = @($lines | Select-Object -SkipLast 1)
                 $counts.Passed += [int] $last.Groups[1].Value
