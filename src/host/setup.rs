@@ -31,7 +31,6 @@ pub use self::{
 };
 use super::{
     call::{CallError, call},
-    json::line,
     scripts::Script,
 };
 use crate::interop::{self, DEADLINE, Interop, InteropError};
@@ -114,11 +113,7 @@ impl Setup {
             Order::Check { .. } => CHECKS + MANY_FORWARDS,
             Order::Look => DEADLINE,
         };
-        let mut input = line(&order).map_err(CallError::from)?.into_bytes();
-        for file in order.files() {
-            input.extend_from_slice(format!("{}\n", file.size()).as_bytes());
-            input.extend_from_slice(&file.content);
-        }
+        let input = order.input().map_err(CallError::from)?;
         let script = Script::Host;
         Ok(call(&self.interop, script, &input, &self.state, deadline).await?)
     }

@@ -11,6 +11,7 @@ use crate::agent::{CONFIG, LIMIT};
 use crate::contract::{Firewall, Grant, Policy, Protocol};
 use crate::double::machine::{ME, OTHER, PROGRAM_FILES, forward_task, logon_task};
 use crate::double::situation::Elevation;
+use crate::fault::Fault;
 use crate::init::DISTRIBUTION;
 use crate::options::{AGENT, Options};
 use crate::runner::{trial_alone, trial_with};
@@ -27,6 +28,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         quick("host_install::no_terminal", no_terminal),
         quick("host_install::dry_runs", dry_runs),
         quick("host_install::elevated", elevated),
+        quick("host_install::no_command_runs", no_command_runs),
         quick("host_install::over_the_shoulder", over_the_shoulder),
         quick("host_install::upgrade_keeps_the_ledger", upgrade),
         quick("host_check::a_sync_follows_a_probe", probed),
@@ -98,6 +100,19 @@ fn agreed(world: &World, text: &str) -> Result<Policy> {
     };
     ensure!(text.contains(&logon), "{text}\n{policy:#?}");
     Ok(policy)
+}
+
+/// Where powershell.exe runs files alone, what is installed comes on standard input still.
+fn no_command_runs(world: &World) -> Result<()> {
+    world.windows().set_fault(Fault::NoCommand)?;
+    world.write(CONFIG, OPEN)?;
+    let output = world.cli(&["host", "install", "--yes"])?;
+    said(&output, 0, &["installed on Windows"])?;
+    agreed(world, &output.stdout)?;
+    let calls = world.windows().calls()?;
+    let ways: Vec<&str> = calls.iter().map(|call| call.by.as_str()).collect();
+    ensure!(ways == ["-Command", "-File", "-File"], "{ways:?}");
+    Ok(())
 }
 
 /// What is shown is what is approved; forwards then work for the home network,

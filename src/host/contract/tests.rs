@@ -288,6 +288,8 @@ fn unusual_answers_are_read() {
         format!("\u{feff}{text}"),
         format!("\r\n\r\n  {text}\r\n\r\n"),
         format!("\u{feff}\r\n{pretty}\r\n"),
+        // As a script prints that was called by the command.
+        format!("\r\n\u{feff}{text}"),
     ] {
         assert_eq!(
             parse(around.as_bytes()).as_ref(),

@@ -10,7 +10,7 @@ use super::{files::Shipped, policy::Policy};
 use crate::{
     host::{
         contract::Installed,
-        json::{AnswerError, object},
+        json::{AnswerError, line, object},
     },
     interop::Output,
     model::PlainText,
@@ -58,12 +58,22 @@ pub enum Order<'a> {
 }
 
 impl Order<'_> {
-    /// The files that follow it.
-    pub(super) fn files(&self) -> &[Shipped] {
-        match self {
-            Self::Install { files, .. } | Self::Uninstall { files, .. } => files,
+    /// What `host.ps1` reads: the request, and for each of its files a line with the length
+    /// in bytes, and the bytes.
+    ///
+    /// # Errors
+    /// See [`line`].
+    pub(super) fn input(&self) -> Result<Vec<u8>, serde_json::Error> {
+        let mut input = line(self)?.into_bytes();
+        let files = match self {
+            Self::Install { files, .. } | Self::Uninstall { files, .. } => *files,
             Self::Look | Self::Check { .. } => &[],
+        };
+        for file in files {
+            input.extend_from_slice(format!("{}\n", file.size()).as_bytes());
+            input.extend_from_slice(&file.content);
         }
+        Ok(input)
     }
 }
 

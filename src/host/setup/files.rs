@@ -48,7 +48,7 @@ impl Shipped {
         Self::new(script.file_name(), script.text().as_bytes().to_vec())
     }
 
-    fn new(name: &str, content: Vec<u8>) -> Self {
+    pub(super) fn new(name: &str, content: Vec<u8>) -> Self {
         let digest = Sha256::digest(&content);
         Self {
             name: name.to_owned(),

@@ -8,6 +8,7 @@
 # variable for pipeline input, because then PowerShell itself reads standard input.
 #
 # The empty line says that the script is called. Exit code 9: standard input ended before the script did.
+$ErrorActionPreference = 'Stop';
 $env:PSModulePath = $PSHOME + '/Modules';
 $language = [string] $ExecutionContext.SessionState.LanguageMode;
 $policies = @(Get-ExecutionPolicy -List | ForEach-Object { '{0}={1}' -f $_.Scope, $_.ExecutionPolicy }) -join ',';

@@ -50,6 +50,12 @@ async fn each_failure_has_its_error() {
         silent.to_string(),
         "ended with exit status: 1: without output"
     );
+    let broken = run(shell("echo answer; kill -PIPE $$"), &[b'x'; 1 << 20], LONG);
+    assert_eq!(
+        broken.await.unwrap(),
+        b"answer\n",
+        "what was printed counts"
+    );
     let missing = run(Command::new("/nonexistent/powershell.exe"), b"", LONG)
         .await
         .unwrap_err();

@@ -90,6 +90,14 @@ Test-Case -Name 'the double: names of .NET lead to it' -Body {
     Assert-Equal -Expected 'WindowsDouble' -Found (@((Invoke-Command51 -Command ($names -join ';')).Split("`n") | Sort-Object -Unique) -join ' ')
 }
 
+Test-Case -Name 'in constrained language no script is called' -Body {
+    foreach ($name in @('host.ps1', 'refresh.ps1')) {
+        $ended = Wait-PowerShell -Run (Start-Script -Name $name -Request (New-SyncRequest) -Token '' -Language 'ConstrainedLanguage')
+        Assert-True -Found $ended.Text.StartsWith('wslmesh ConstrainedLanguage ') -What $ended.Text
+        Assert-Equal -Expected 0 -Found $ended.Code
+    }
+}
+
 Test-Case -Name 'a script that is a file answers too' -Body {
     $answer = Invoke-Script -Name 'host.ps1' -Request '{"version":1,"action":"look"}' -AsFile
     Assert-Equal -Expected 'looked' -Found $answer['state']

@@ -2,10 +2,7 @@
 
 use super::*;
 use crate::{
-    host::{
-        json::line,
-        setup::{Distribution, Profiles, policy},
-    },
+    host::setup::{Distribution, Profiles, policy},
     model::DrivePath,
 };
 
@@ -221,4 +218,24 @@ fn foreign_text_cannot_disturb_a_terminal() {
     assert!(!all.contains(['\u{1b}', '\n']), "{all:?}");
     let answer = changed(r#""0.1.0","contract""#, r#""\u001b]0;x","contract""#).unwrap();
     assert!(!answer.installed.unwrap().version.contains('\u{1b}'));
+}
+
+#[test]
+fn files_follow_their_order() {
+    let look = Order::Look.input().unwrap();
+    assert_eq!(look, b"{\"version\":1,\"action\":\"look\"}\n");
+    let files = [
+        Shipped::new("a", b"\x00\n\xff".to_vec()),
+        Shipped::new("b", Vec::new()),
+    ];
+    let order = Order::Uninstall {
+        files: &files,
+        agreed: false,
+    };
+    let input = order.input().unwrap();
+    let end = input.iter().position(|byte| *byte == b'\n').unwrap();
+    let (request, follows) = input.split_at(end);
+    let request: serde_json::Value = serde_json::from_slice(request).unwrap();
+    assert_eq!(request["files"][1]["name"], "b");
+    assert_eq!(follows, b"\n3\n\x00\n\xff0\n");
 }
