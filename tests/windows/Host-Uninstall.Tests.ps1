@@ -173,3 +173,17 @@ Test-Case -Name 'without the scheduler nothing is asked, installed or removed' -
     Assert-Equal -Expected 0 -Found $script:World.Calls.Count
     Assert-Equal -Expected 'looked' -Found (Get-Answer -Text '{"version":1,"action":"look"}').state
 }
+
+Test-Case -Name 'a port that is taken has Windows'' number' -Body {
+    Assert-Equal -Expected 10048 -Found (Get-WinSecondBindError)
+}
+
+Test-Case -Name 'a command in a thread of its own: its problem, its limit, and where modules come from' -Body {
+    $found = Invoke-WinCommand -Name 'Get-Random' -Parameters @{ Minimum = 5; Maximum = 6 } -Seconds 20
+    Assert-Equal -Expected '5 ' -Found ('{0} {1}' -f $found.Items[0], $found.Problem)
+    Assert-Equal -Expected ($PSHOME + '\Modules') -Found $env:PSModulePath
+    $found = Invoke-WinCommand -Name 'Get-Process' -Parameters @{ Name = 'no-such-program' } -Seconds 20
+    Assert-True -Found ($found.Problem -clike 'could not run Get-Process: *no-such-program*') -What $found.Problem
+    $found = Invoke-WinCommand -Name 'Start-Sleep' -Parameters @{ Seconds = 5 } -Seconds 1
+    Assert-Equal -Expected 'no answer within 1 s' -Found $found.Problem
+}

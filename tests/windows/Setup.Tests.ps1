@@ -326,7 +326,7 @@ Test-Case -Name 'the tasks are XML, and run what they should as whom they should
     Assert-Equal -Expected 'LeastPrivilege' -Found (Get-Xml -Text $task -Name 'RunLevel')
     Assert-Equal -Expected $script:World.Sid -Found (Get-Xml -Text $task -Name 'UserId')
     Assert-Equal -Expected 'PT0S' -Found (Get-Xml -Text $task -Name 'ExecutionTimeLimit')
-    Assert-Equal -Expected '-d Debian --exec sleep infinity' -Found (Get-Xml -Text $task -Name 'Arguments')
+    Assert-Equal -Expected '-d Debian --cd / --exec sleep infinity' -Found (Get-Xml -Text $task -Name 'Arguments')
 }
 
 Test-Case -Name 'the lists of rights are Windows'' own notation' -Body {

@@ -395,7 +395,10 @@ fn put(
     let forward = task("SYSTEM", "forward.ps1".to_owned());
     machine.tasks.insert(forward_task(sid), forward);
     if policy.logon {
-        let action = format!("wsl.exe -d {} --exec sleep infinity", policy.distribution);
+        let action = format!(
+            "wsl.exe -d {} --cd / --exec sleep infinity",
+            policy.distribution
+        );
         machine.tasks.insert(logon_task(sid), task(sid, action));
     } else {
         machine.tasks.remove(&logon_task(sid));

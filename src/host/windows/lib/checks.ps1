@@ -527,7 +527,8 @@ function Measure-WinFirewall {
     $policy = New-Object -ComObject 'HNetCfg.FwPolicy2'
     $rules = 0
     foreach ($rule in $policy.Rules) {
-        if ($rule.Name.Length -gt 0) { $rules += 1 }
+        # One may have no name: the COM object has nothing there.
+        if ([string] $rule.Name -cne '') { $rules += 1 }
     }
     [ordered] @{
         'rules' = $rules; 'profiles' = [int] $policy.CurrentProfileTypes
@@ -546,7 +547,7 @@ function Get-WinSecondBindError {
             $second.Stop()
             0
         } catch {
-            Get-WinErrorCode -Exception $_.Exception
+            Get-WinSocketError -Failure $_
         }
     } finally {
         $first.Stop()

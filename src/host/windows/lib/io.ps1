@@ -157,24 +157,38 @@ function Get-WinTime {
 }
 
 # A command of Windows in a thread of its own: those that ask WMI may hang, and one
-# that does costs this time and not the whole answer. Its name is a word of this script.
+# that does is stopped and costs this time, not the whole answer. Its name is a word of
+# this script. Opening a runspace puts the user's own folder of modules first again, for
+# the whole process (seen with PowerShell 7): the path is set after it.
 function Invoke-WinCommand {
     param([string] $Name, [hashtable] $Parameters, [int] $Seconds)
+    $runspace = [runspacefactory]::CreateRunspace()
+    $runspace.Open()
+    $env:PSModulePath = $PSHOME + '\Modules'
     $shell = [powershell]::Create()
+    $shell.Runspace = $runspace
     [void] $shell.AddCommand($Name)
     foreach ($key in $Parameters.Keys) {
         [void] $shell.AddParameter($key, $Parameters[$key])
     }
     $run = $shell.BeginInvoke()
     if (-not $run.AsyncWaitHandle.WaitOne([int] ($Seconds * 1000))) {
+        # Not waited for: what hangs in WMI may not stop either.
+        [void] $shell.BeginStop($null, $null)
         return @{ Items = @(); Problem = ('no answer within {0} s' -f $Seconds) }
     }
     try {
-        @{ Items = @($shell.EndInvoke($run)); Problem = $null }
+        $result = @{ Items = @($shell.EndInvoke($run)); Problem = $null }
+        foreach ($record in $shell.Streams.Error) {
+            if ($null -eq $result.Problem) { $result.Problem = Format-Failure -Step ('run ' + $Name) -Failure $record }
+        }
+        if ($shell.HadErrors -and ($null -eq $result.Problem)) { $result.Problem = $Name + ' failed without a reason' }
+        $result
     } catch {
         @{ Items = @(); Problem = Format-Failure -Step ('run ' + $Name) -Failure $_ }
     } finally {
         $shell.Dispose()
+        $runspace.Dispose()
     }
 }
 

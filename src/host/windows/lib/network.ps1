@@ -136,6 +136,14 @@ function Test-WinService {
     ([string] (Get-Service -Name $Name).Status) -ceq 'Running'
 }
 
+# Windows' number of a socket's failure, on other systems too; another failure is thrown on.
+function Get-WinSocketError {
+    param($Failure)
+    $cause = $Failure.Exception.GetBaseException()
+    if ($cause -isnot [System.Net.Sockets.SocketException]) { throw $Failure }
+    [int] $cause.SocketErrorCode
+}
+
 # The number of the error that a listener of ours would get, 0 for none.
 function Get-WinBindError {
     param([string] $Address, [int] $Port)
@@ -147,9 +155,7 @@ function Get-WinBindError {
         $socket.Bind($endpoint)
         0
     } catch {
-        $cause = $_.Exception.GetBaseException()
-        if ($cause -isnot [System.Net.Sockets.SocketException]) { throw }
-        [int] $cause.ErrorCode
+        Get-WinSocketError -Failure $_
     } finally {
         $socket.Dispose()
     }

@@ -3,12 +3,13 @@
 $TaskFolder = '\wslmesh'
 
 # Program and arguments of each task. wslg.exe is wsl.exe without a console window
-# (microsoft/WSL: WslgMain); it knows no --exec, a shell type of "none" is the same.
+# (microsoft/WSL: WslgMain); it knows no --exec, a shell type of "none" is the same. The
+# directory would be that of the task on a Windows drive, and keep it in use.
 function Get-TaskActions {
     param([string] $Sid, [hashtable] $Places, [System.Collections.IDictionary] $Policy)
-    $logon = @{ Program = $Places.System + '\wsl.exe'; Arguments = '-d {0} --exec sleep infinity' -f $Policy['distribution'] }
+    $logon = @{ Program = $Places.System + '\wsl.exe'; Arguments = '-d {0} --cd / --exec sleep infinity' -f $Policy['distribution'] }
     if ($Places.Windowless) {
-        $logon = @{ Program = $Places.Windowless; Arguments = '-d {0} --shell-type none -- sleep infinity' -f $Policy['distribution'] }
+        $logon = @{ Program = $Places.Windowless; Arguments = '-d {0} --cd / --shell-type none -- sleep infinity' -f $Policy['distribution'] }
     }
     @{
         Forward = @{
