@@ -27,6 +27,11 @@ use crate::{
 /// How a script came to run for the first time: this process keeps to it.
 static WAY: OnceLock<Way> = OnceLock::new();
 
+/// Whether no script has run for this process yet.
+pub(super) fn is_first() -> bool {
+    WAY.get().is_none()
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Way {
     /// By a command that reads it from standard input.

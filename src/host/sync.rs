@@ -9,16 +9,24 @@ use std::{
 };
 
 use super::{
-    call::{CallError, call},
+    call::{CallError, call, is_first},
     contract::{Answer, Request},
     json::line,
     scripts::Script,
 };
 use crate::{
     blocking::BlockingError,
-    interop::{DEADLINE, Interop},
+    interop::Interop,
     model::{Code, Finding, HostOutcome, RuleSet},
 };
+
+/// Longest wait for an answer: PowerShell starts in 2 s, and `refresh.ps1` waits 10 s for the
+/// lock or for the task.
+pub const LIMIT: Duration = Duration::from_secs(25);
+
+/// The same for the first call of this process: after a logon both PowerShells start from
+/// the disk, which takes some seconds each.
+const FIRST: Duration = Duration::from_secs(45);
 
 /// Asks Windows to make its forwards the wanted ones, and says how that ended.
 /// Never fails: a failure is an outcome with a finding.
@@ -62,7 +70,7 @@ async fn ask(state: &Path, wanted: &RuleSet) -> Result<Answer, CallError> {
         Script::Refresh,
         request.as_bytes(),
         state,
-        DEADLINE,
+        if is_first() { FIRST } else { LIMIT },
     )
     .await
 }

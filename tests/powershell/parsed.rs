@@ -94,7 +94,7 @@ fn the_double_parses() {
 fn files_of_the_double_are_short() {
     for path in all("cs").into_iter().chain(all("ps1")) {
         let lines = fs::read_to_string(&path).expect("text").lines().count();
-        assert!(lines < 400, "{}: {lines} lines", path.display());
+        assert!(lines < 500, "{}: {lines} lines", path.display());
     }
 }
 

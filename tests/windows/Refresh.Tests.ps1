@@ -145,6 +145,21 @@ Test-Case -Name 'not installed, a withdrawal leaves no empty keys' -Body {
     Assert-Equal -Expected ($own + '\ledger;' + $own + ';SOFTWARE\wslmesh') -Found ($script:World.EmptyKeys -join ';')
 }
 
+Test-Case -Name 'not installed, and elevated: the last of several requests wins' -Body {
+    $script:World.Policy = ''
+    $script:World.Elevated = $true
+    function Enter-SyncLock {
+        $script:World.Latest = 8
+        'the lock'
+    }
+    $before = Get-WorldText
+    $answer = Invoke-Refresh -Text (Get-RequestSample -Forwards (Get-ForwardSample))
+    Assert-Equal -Expected 'superseded' -Found $answer.'state'
+    Assert-Equal -Expected $before -Found (Get-WorldText)
+    # It stays for the one that wrote it.
+    Assert-Equal -Expected '8' -Found $script:World.Latest
+}
+
 Test-Case -Name 'not installed, and elevated' -Body {
     $script:World.Policy = ''
     $script:World.Elevated = $true

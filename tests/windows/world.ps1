@@ -16,6 +16,8 @@ function Reset-World {
         Deaf = $false
         Owners = @()
         Lock = $true
+        # The ticket of the latest request of an elevated caller.
+        Latest = 0
         Turns = 0
         # What happens while the lock is waited for.
         Waited = { }
@@ -58,6 +60,18 @@ function Remove-WinRegistryKey {
     param([string] $Path, [bool] $Whole)
     Assert-True -Found (-not $Whole) -What 'only what is empty goes'
     [void] $script:World.EmptyKeys.Add($Path)
+}
+
+function Set-LatestRequest {
+    param([string] $Sid, [int] $Ticket)
+    Assert-Equal -Expected $script:World.Sid -Found $Sid
+    $script:World.Latest = $Ticket
+}
+
+function Get-LatestRequest {
+    param([string] $Sid)
+    Assert-Equal -Expected $script:World.Sid -Found $Sid
+    $script:World.Latest
 }
 
 function Test-WinService {

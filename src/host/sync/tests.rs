@@ -10,7 +10,7 @@ fn a_call_that_was_never_started_has_made_no_rule() {
         (BlockingError::Busy, Code::InteropTimeout, None),
         (no_thread, Code::InteropFailed, None),
         (
-            BlockingError::TimedOut(DEADLINE),
+            BlockingError::TimedOut(LIMIT),
             Code::InteropTimeout,
             Some(true),
         ),
@@ -18,7 +18,7 @@ fn a_call_that_was_never_started_has_made_no_rule() {
     ];
     for (error, code, rules_remain) in table {
         let wanted = RuleSet::nothing(SyncMode::Nat);
-        let outcome = not_returned(wanted, &error, DEADLINE);
+        let outcome = not_returned(wanted, &error, LIMIT);
         assert_eq!(
             outcome.findings.first().map(|f| f.code),
             Some(code),

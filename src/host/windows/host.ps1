@@ -139,7 +139,7 @@ function Get-ExitOutcome {
         24 { return New-Outcome -State 'other-user-version' -Detail 'another version is installed for other users of this machine' }
         25 { return New-Outcome -State 'refused' -Detail 'the question in the elevated window was answered too late; nothing was changed' }
         26 { return New-Outcome -State 'failed' -Detail 'the folder wslmesh under Program Files is a link, a file or somebody else''s; remove it, then install again' }
-        27 { return New-Outcome -State 'failed' -Detail 'another sync was running for more than 5 s; nothing was changed, so ask for it again' }
+        27 { return New-Outcome -State 'failed' -Detail 'another sync was running for more than 10 s; nothing was changed, so ask for it again' }
         28 { return New-Outcome -State 'constrained' -Detail 'a policy of this machine keeps PowerShell in constrained language mode with administrator rights too' }
         29 { return New-Outcome -State 'failed' -Detail 'the elevated setup could not read a file that was put there for it; nothing was changed, so run it again' }
         default { return New-Outcome -State 'failed' -Detail ('the elevated setup ended with code {0} and without a result; run it again' -f $Code) }

@@ -188,9 +188,17 @@ function Invoke-Installed {
 # that came first in the meantime has a policy, and that holds.
 function Invoke-Elevated {
     param([hashtable] $Request, [string] $Sid)
+    $ticket = New-Ticket
+    $script:Step = 'register the request'
+    Set-LatestRequest -Sid $Sid -Ticket $ticket
     $script:Step = 'wait for an earlier sync to end'
     $lock = Enter-SyncLock
     try {
+        # Of several that waited the last one is served, whichever got the lock first.
+        if ((Get-LatestRequest -Sid $Sid) -cne [string] $ticket) {
+            return New-Answer -State 'superseded' -Detail 'a later request of this Windows user took the place of this one; does another distribution run wslmesh, too?'
+        }
+        Set-LatestRequest -Sid $Sid -Ticket 0
         $policy = Get-PolicyText -Sid $Sid
         if ($policy -ceq '') {
             $answer = Sync-Forwards -Forwards $Request.Forwards -Guest $Request.Guest -Sid $Sid -Profiles 3
@@ -217,6 +225,19 @@ function Invoke-Sync {
     }
     if ($Caller.Elevated) { return Invoke-Elevated -Request $Request -Sid $Caller.Sid }
     Get-UnelevatedAnswer -Wanted (Get-WantedRules -Forwards $Request.Forwards -Guest $Request.Guest -Owned @{}) -Sid $Caller.Sid
+}
+
+# The ticket of the latest request that waits for the lock; 0 takes it away.
+function Set-LatestRequest {
+    param([string] $Sid, [int] $Ticket)
+    $values = @{}
+    if ($Ticket -ne 0) { $values = @{ 'latest' = [string] $Ticket } }
+    Set-WinRegistryValues -Path ('SOFTWARE\wslmesh\' + $Sid) -Values $values -Removed @(@('latest') | Where-Object { -not $values.ContainsKey($_) })
+}
+
+function Get-LatestRequest {
+    param([string] $Sid)
+    Get-OwnValue -Path ('SOFTWARE\wslmesh\' + $Sid) -Name 'latest'
 }
 
 function Get-InstalledText {

@@ -71,13 +71,13 @@ function Test-Shared {
 # One sync, install or uninstall at a time, whoever's rules it is about: they share one table. The lock is a
 # file in a folder that administrators alone write, and no other process may open it meanwhile. The folder may
 # be missing, or go while this waits: it is made, and Exit-SyncLock takes it away again where nothing needs it.
-# Windows closes the file of a holder that is killed. A third of the 15 s that the agent waits for the whole
-# call: starting PowerShell and writing the rules need the rest.
+# Windows closes the file of a holder that is killed. 10 of the 25 s that the agent waits for the whole call:
+# starting PowerShell and writing the rules need the rest.
 function Enter-SyncLock {
     $folder = Get-InstalledFolder
     $file = $folder + '\sync.lock'
     try {
-        Invoke-WinShared -Milliseconds 5000 -Body {
+        Invoke-WinShared -Milliseconds 10000 -Body {
             try {
                 New-WinFile -Path $file -Mode 'OpenOrCreate' -Security $OwnSecurity
             } catch {
@@ -87,7 +87,7 @@ function Enter-SyncLock {
             }
         }
     } catch {
-        if (Test-Shared -Failure $_) { throw 'another sync, install or uninstall still runs (waited 5 s); try again' }
+        if (Test-Shared -Failure $_) { throw 'another sync, install or uninstall still runs (waited 10 s); try again' }
         throw
     }
 }
