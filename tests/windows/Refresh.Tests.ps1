@@ -207,3 +207,38 @@ Test-Case -Name 'the selection has the form that the task takes' -Body {
     [void] (Invoke-Refresh -Text (Get-RequestSample -Forwards ''))
     Assert-Equal -Expected '{"version":1,"ticket":7,"mode":1,"forwards":[]}' -Found $script:World.Selection
 }
+
+Test-Case -Name 'a failure is a sentence, and of ours as it was thrown' -Body {
+    $cases = @(
+        @{ Body = { throw 'the task is missing' }; Words = 'the task is missing' }
+        @{ Body = { Assert-Valid -Value $false -Message 'order: not JSON' }; Words = 'order: not JSON' }
+        @{ Body = { [System.IO.File]::ReadAllText([System.IO.Path]::Combine($PSScriptRoot, 'none', 'none')) }
+            Words = 'could not read it: a folder of wslmesh is missing; run "wslmesh host install" again (0x80070003)' }
+        @{ Body = { throw (New-Object System.IO.FileNotFoundException('x')) }; Words = 'could not read it: a file of wslmesh is missing; run "wslmesh host install" again (0x80070002)' }
+        @{ Body = { throw (New-Object System.UnauthorizedAccessException('x.')) }; Words = 'could not read it: Windows denies access to it; run "wslmesh host install" again (0x80070005)' }
+        @{ Body = { [System.Convert]::FromBase64String('?') }; Words = 'could not read it: *' }
+    )
+    foreach ($case in $cases) {
+        $body = $case.Body
+        try {
+            [void] (& $body)
+        } catch {
+            $found = Format-Failure -Step 'read it' -Failure $_
+        }
+        Assert-True -Found (($found -clike $case.Words) -and ($found -cnotlike '*Exception*')) -What $found
+    }
+}
+
+Test-Case -Name 'a file that another process has open is waited for, and nothing else is' -Body {
+    $script:World.Turns = 0
+    $found = Invoke-WinShared -Milliseconds 1000 -Body {
+        $script:World.Turns += 1
+        if ($script:World.Turns -lt 4) { throw (New-Object System.IO.IOException('x', -2147024864)) }
+        'opened'
+    }
+    Assert-Equal -Expected 'opened' -Found $found
+    Assert-Equal -Expected 'x' -Found (Get-Message -Body { Invoke-WinShared -Milliseconds 1000 -Body { throw (New-Object System.IO.IOException('x', -2147024864)) } })
+    Assert-True -Found ($script:World.Clock.ElapsedMilliseconds -ge 1000) -What 'for the time'
+    [void] (Get-Message -Body { Invoke-WinShared -Milliseconds 1000 -Body { throw (New-Object System.IO.IOException('y', -2147024784)) } })
+    Assert-Equal -Expected 0 -Found $script:World.Clock.ElapsedMilliseconds
+}

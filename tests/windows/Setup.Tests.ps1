@@ -289,6 +289,34 @@ Test-Case -Name 'a removal does without the service of the port proxy' -Body {
     Assert-Equal -Expected 0 -Found $script:World.Table.Count
 }
 
+Test-Case -Name 'a removal closes a port that the service of the port proxy never heard of' -Body {
+    # Hears of a rule that is made and removed, or of nothing.
+    function Invoke-NetshScript {
+        param([string[]] $Lines)
+        foreach ($line in $Lines) { Add-Call -Text ($line.Split(' ')[2]) }
+        Assert-Equal -Expected '172.28.16.5/22' -Found $script:World.Ledger['tcp/0.0.0.0/2222']
+        if (-not $script:World.Deaf) { $script:World.Listening = @{} }
+    }
+    foreach ($case in @(
+            @{ Deaf = $false; Owner = 'svchost'; Code = 0; Netsh = 'add,delete' }
+            @{ Deaf = $true; Owner = 'svchost'; Code = 23; Netsh = 'add,delete' }
+            @{ Deaf = $true; Owner = 'nginx'; Code = 0; Netsh = '' }
+        )) {
+        Reset-World
+        Reset-SetupWorld
+        $script:World.Ledger = @{ 'tcp/0.0.0.0/2222' = '172.28.16.5/22' }
+        $script:World.Listening = @{ '2222' = @('0.0.0.0') }
+        $script:World.Owners = @{ Address = '0.0.0.0'; Port = 2222; Name = $case.Owner; Id = 4 }
+        $script:World.Deaf = $case.Deaf
+        Assert-Equal -Expected $case.Code -Found (Get-Code -Action 'uninstall')
+        Assert-Equal -Expected $case.Netsh -Found (@($script:World.Calls | Where-Object { @('add', 'delete') -ccontains $_ }) -join ',')
+        Assert-Equal -Expected 0 -Found $script:World.Ledger.Count
+        if ($case.Code -ne 0) {
+            Assert-Equal -Expected 'port 2222 is still listened on; restart the service IP Helper (iphlpsvc) or Windows' -Found (ConvertFrom-Json -InputObject $script:World.Result).detail
+        }
+    }
+}
+
 Test-Case -Name 'a removal goes on after a failure, and the ledger stays while rules do' -Body {
     Reset-SetupWorld
     $script:World.Service = $false
@@ -335,39 +363,4 @@ Test-Case -Name 'the lists of rights are Windows'' own notation' -Body {
         Assert-Equal -Expected 'S-1-5-32-544' -Found $parsed.Owner.Value
         Assert-Equal -Expected 3 -Found $parsed.DiscretionaryAcl.Count
     }
-}
-
-Test-Case -Name 'a failure is a sentence, and of ours as it was thrown' -Body {
-    $cases = @(
-        @{ Body = { throw 'the task is missing' }; Words = 'the task is missing' }
-        @{ Body = { Assert-Valid -Value $false -Message 'order: not JSON' }; Words = 'order: not JSON' }
-        @{ Body = { [System.IO.File]::ReadAllText([System.IO.Path]::Combine($PSScriptRoot, 'none', 'none')) }
-            Words = 'could not read it: a folder of wslmesh is missing; run "wslmesh host install" again (0x80070003)' }
-        @{ Body = { throw (New-Object System.IO.FileNotFoundException('x')) }; Words = 'could not read it: a file of wslmesh is missing; run "wslmesh host install" again (0x80070002)' }
-        @{ Body = { throw (New-Object System.UnauthorizedAccessException('x.')) }; Words = 'could not read it: Windows denies access to it; run "wslmesh host install" again (0x80070005)' }
-        @{ Body = { [System.Convert]::FromBase64String('?') }; Words = 'could not read it: *' }
-    )
-    foreach ($case in $cases) {
-        $body = $case.Body
-        try {
-            [void] (& $body)
-        } catch {
-            $found = Format-Failure -Step 'read it' -Failure $_
-        }
-        Assert-True -Found (($found -clike $case.Words) -and ($found -cnotlike '*Exception*')) -What $found
-    }
-}
-
-Test-Case -Name 'a file that another process has open is waited for, and nothing else is' -Body {
-    $script:World.Turns = 0
-    $found = Invoke-WinShared -Milliseconds 1000 -Body {
-        $script:World.Turns += 1
-        if ($script:World.Turns -lt 4) { throw (New-Object System.IO.IOException('x', -2147024864)) }
-        'opened'
-    }
-    Assert-Equal -Expected 'opened' -Found $found
-    Assert-Equal -Expected 'x' -Found (Get-Message -Body { Invoke-WinShared -Milliseconds 1000 -Body { throw (New-Object System.IO.IOException('x', -2147024864)) } })
-    Assert-True -Found ($script:World.Clock.ElapsedMilliseconds -ge 1000) -What 'for the time'
-    [void] (Get-Message -Body { Invoke-WinShared -Milliseconds 1000 -Body { throw (New-Object System.IO.IOException('y', -2147024784)) } })
-    Assert-Equal -Expected 0 -Found $script:World.Clock.ElapsedMilliseconds
 }
