@@ -116,6 +116,25 @@ Test-Case -Name 'a task folder that another user made first' -Body {
     Remove-World
 }
 
+# PowerShell looks for modules in the user's own folder first: an elevated run must not.
+Test-Case -Name 'a planted module is not loaded' -Body {
+    Copy-World -From $Fresh
+    $modules = "$World/documents/powershell/Modules"
+    foreach ($name in @('NetTCPIP', 'NetSecurity')) {
+        [void] [System.IO.Directory]::CreateDirectory("$modules/$name")
+        $functions = @('Get-NetTCPSetting', 'Get-NetUDPSetting', 'Get-NetTCPConnection', 'Get-NetFirewallHyperVVMCreator')
+        [System.IO.File]::WriteAllText("$modules/$name/$name.psm1", ($functions | ForEach-Object { "function $_ { [System.IO.File]::WriteAllText('$World/loaded', '$_') }" }) -join "`n")
+    }
+    foreach ($call in @(@('host.ps1', '{"version":1,"action":"check","probe":true,"forwards":0}'), @('refresh.ps1', (New-SyncRequest -Forwards $Ssh)), @('host.ps1', (New-InstallRequest -Agreed)))) {
+        $answer = Invoke-Script -Name $call[0] -Request $call[1] -Token $Elevated
+        Assert-True -Found (@('checked', 'synced', 'installed') -ccontains $answer['state']) -What ('{0}: {1}' -f $answer['state'], $answer['detail'])
+    }
+    $loaded = ''
+    if ([System.IO.File]::Exists("$World/loaded")) { $loaded = [System.IO.File]::ReadAllText("$World/loaded") }
+    Assert-Equal -Expected '' -Found $loaded
+    Remove-World
+}
+
 # A program of the user that changes what the setup was ordered to do, while the person reads the question.
 Test-Case -Name 'staging is changed while the question is open' -Body {
     Copy-World -From $Fresh

@@ -12,6 +12,7 @@ $Suites = @(
     @{ Name = 'Kill-Task'; Parts = 4 }
     @{ Name = 'Kill-Netsh'; Parts = 1 }
     @{ Name = 'Overlaps'; Parts = 1 }
+    @{ Name = 'Faults'; Parts = 1 }
     @{ Name = 'Refusals'; Parts = 1 }
     @{ Name = 'Hostile'; Parts = 1 }
     @{ Name = 'Smoke'; Parts = 1 }
