@@ -10,6 +10,7 @@
     reason = "a test may stop at the first surprise, its helpers too"
 )]
 
+mod answers;
 mod double;
 mod host;
 mod known;

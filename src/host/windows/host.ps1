@@ -172,7 +172,7 @@ function Get-RunOutcome {
         return Get-ExitOutcome -Code $Run.Code
     }
     if ($agreed) { return New-Outcome -State 'unfinished' -Detail 'the elevated window is still open or at work; look again with "wslmesh host check"' }
-    New-Outcome -State 'refused' -Detail 'the question in the elevated window was not answered in time; a later answer changes nothing'
+    New-Outcome -State 'refused' -Detail 'the question in the elevated window was not answered within two minutes: nothing was changed; run it again'
 }
 
 # What is there of us on this machine. Whole: with tasks and folders, which an install or an uninstall goes by.
