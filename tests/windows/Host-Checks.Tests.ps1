@@ -334,7 +334,7 @@ Test-Case -Name 'what keeps a scratch rule from being tried leaves the selection
     Set-ScratchWorld -Entries '' -Target ''
     $script:World.Selection = ''
     $script:World.Registry['SOFTWARE\wslmesh\' + $script:World.Sid + '\ledger'] = @{ 'tcp/0.0.0.0/2022' = '172.28.16.5/22' }
-    Assert-Untouched -Reason 'rules of ours stand' -Selection ''
+    Assert-Untouched -Reason 'there are forwards, and no request file' -Selection ''
     Set-ScratchWorld -Entries '' -Target ''
     Set-CleanWorld
     Assert-Untouched -Reason 'not installed' -Selection (Get-SelectionSample -Entries '')

@@ -110,20 +110,20 @@ function Get-StartOutcome {
     }
     if ($Code -eq 1223) {
         if ($Caller.Administrator) {
-            return New-Outcome -State 'declined' -Detail 'the question for administrator rights was declined, or not answered in time; a question that waits shows as a blinking shield in the task bar'
+            return New-Outcome -State 'declined' -Detail 'the question for administrator rights was declined, or not answered in time; run this again and choose Yes (a question that waits shows as a blinking shield in the task bar)'
         }
-        return New-Outcome -State 'declined' -Detail 'this account is no administrator, so Windows asked for the name and the password of one, and that was declined or not answered in time'
+        return New-Outcome -State 'declined' -Detail 'this account is no administrator, so Windows asked for the name and the password of one, and that was declined or not answered in time; run this again with an administrator at hand'
     }
     if (($Code -ge 4550) -and ($Code -le 4599)) {
-        return New-Outcome -State 'forbidden' -Detail ('Smart App Control or another code integrity policy of this machine keeps PowerShell from being started with administrator rights ({0})' -f $Code)
+        return New-Outcome -State 'forbidden' -Detail ('Smart App Control or another code integrity policy of this machine keeps PowerShell from being started with administrator rights ({0}); ask its administrator' -f $Code)
     }
     if (@(786, 1260, 1277) -contains $Code) {
-        return New-Outcome -State 'forbidden' -Detail ('a group policy of this machine (AppLocker or software restriction) keeps PowerShell from being started with administrator rights ({0})' -f $Code)
+        return New-Outcome -State 'forbidden' -Detail ('a group policy of this machine (AppLocker or software restriction) keeps PowerShell from being started with administrator rights ({0}); ask its administrator' -f $Code)
     }
     if ($Code -eq 5) {
-        return New-Outcome -State 'forbidden' -Detail 'Windows denies access to PowerShell with administrator rights (5)'
+        return New-Outcome -State 'forbidden' -Detail 'Windows denies access to PowerShell with administrator rights (5); ask the machine''s administrator'
     }
-    New-Outcome -State 'failed' -Detail ('Windows did not start PowerShell with administrator rights (error {0})' -f $Code)
+    New-Outcome -State 'failed' -Detail ('Windows did not start PowerShell with administrator rights (error {0}); try again, or restart Windows' -f $Code)
 }
 
 # The setup ran and left no result of its own: its exit code is all there is.
@@ -131,16 +131,16 @@ function Get-ExitOutcome {
     param($Code)
     if ($null -eq $Code) { return New-Outcome -State 'failed' -Detail 'the elevated setup ended without a result; run it again' }
     switch ($Code) {
-        20 { return New-Outcome -State 'refused' -Detail 'the question in the elevated window was not answered with yes' }
-        (-1073741510) { return New-Outcome -State 'refused' -Detail 'the elevated window was closed' }
-        1 { return New-Outcome -State 'failed' -Detail 'PowerShell with administrator rights ended before the setup began (1); a policy of this machine or an antivirus program may have ended it' }
-        21 { return New-Outcome -State 'verification-failed' -Detail 'a file was changed between its check and its use; another program of this user may be at work' }
+        20 { return New-Outcome -State 'refused' -Detail 'the question in the elevated window was not answered with yes; run this again and type yes if you agree' }
+        (-1073741510) { return New-Outcome -State 'refused' -Detail 'the elevated window was closed; run this again and answer there' }
+        1 { return New-Outcome -State 'failed' -Detail 'PowerShell with administrator rights ended before the setup began (1); a policy of this machine or an antivirus program may have ended it; ask the machine''s administrator' }
+        21 { return New-Outcome -State 'verification-failed' -Detail 'a file was changed between its check and its use; run this again, and if it recurs look for a program that changes files' }
         22 { return New-Outcome -State 'failed' -Detail 'the setup was started without administrator rights: user account control is off, and this account is no administrator; install from an administrator''s account' }
-        24 { return New-Outcome -State 'other-user-version' -Detail 'another version is installed for other users of this machine' }
-        25 { return New-Outcome -State 'refused' -Detail 'the question in the elevated window was answered too late; nothing was changed' }
+        24 { return New-Outcome -State 'other-user-version' -Detail 'another version is installed for other users of this machine; bring them to one version first' }
+        25 { return New-Outcome -State 'refused' -Detail 'the question in the elevated window was answered too late; nothing was changed, so run this again' }
         26 { return New-Outcome -State 'failed' -Detail 'the folder wslmesh under Program Files is a link, a file or somebody else''s; remove it, then install again' }
         27 { return New-Outcome -State 'failed' -Detail 'another sync was running for more than 10 s; nothing was changed, so ask for it again' }
-        28 { return New-Outcome -State 'constrained' -Detail 'a policy of this machine keeps PowerShell in constrained language mode with administrator rights too' }
+        28 { return New-Outcome -State 'constrained' -Detail 'a policy of this machine keeps PowerShell in constrained language mode with administrator rights too; ask its administrator' }
         29 { return New-Outcome -State 'failed' -Detail 'the elevated setup could not read a file that was put there for it; nothing was changed, so run it again' }
         default { return New-Outcome -State 'failed' -Detail ('the elevated setup ended with code {0} and without a result; run it again' -f $Code) }
     }
@@ -435,7 +435,7 @@ function Invoke-Setup {
 function Find-Refusal {
     param([hashtable] $Request, [hashtable] $Caller, [hashtable] $Installation)
     if ($Request.Agreed -and (-not $Caller.Elevated)) {
-        return New-Outcome -State 'invalid-request' -Detail 'agreed: only a caller that has administrator rights already may agree without a question'
+        return New-Outcome -State 'invalid-request' -Detail 'agreed: only a caller that has administrator rights already may agree without a question; leave out --yes'
     }
     if ($Request.Action -ceq 'install') {
         $words = Find-ContractConflict -Installed $Installation.Installed -Others $Installation.Others
@@ -445,7 +445,7 @@ function Find-Refusal {
         }
     }
     if ((-not $Request.Agreed) -and ($Caller.Session -eq 0)) {
-        return New-Outcome -State 'no-desktop' -Detail 'this runs in the session of services: nobody can be asked; start the distribution from a logged-on desktop'
+        return New-Outcome -State 'no-desktop' -Detail 'this runs in the session of services: there is no desktop for a question; start the distribution from a logged-on desktop'
     }
     $null
 }

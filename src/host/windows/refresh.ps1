@@ -124,7 +124,7 @@ function ConvertFrom-TaskAnswer {
     $answer = New-Answer -State 'failed' -Detail $null
     foreach ($name in @('state', 'detail', 'rules', 'added', 'removed', 'kept', 'conflicts', 'taken', 'refused', 'firewall', 'guest-address')) {
         $property = $found.PSObject.Properties[$name]
-        if ($null -eq $property) { throw ('the answer of the task has no field "{0}"' -f $name) }
+        if ($null -eq $property) { throw ('the task''s answer has no field "{0}"; run "wslmesh host install" again' -f $name) }
         $answer[$name] = $property.Value
         # A list stays one, whatever its length, and becomes an array of our own.
         if ($property.Value -is [System.Collections.IList]) { $answer[$name] = @($property.Value) }

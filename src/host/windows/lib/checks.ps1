@@ -415,18 +415,18 @@ function Find-ScratchPlace {
     }
     $selection = Read-PresentSelection -Text $text
     if ($null -eq $selection) {
-        return New-Skipped -Reason 'the present selection is not of a form that this version writes, and stays untouched'
+        return New-Skipped -Reason 'the present request file is not of a form that this version writes, and stays untouched: restart the agent'
     }
     if ($selection.Mode -ne 1) { return New-Skipped -Reason 'mirrored networking: the port proxy is not used' }
     $ledger = Get-WinRegistryValues -Path ('SOFTWARE\wslmesh\' + $Sid + '\ledger')
     if (($text -ceq '') -and ($ledger.Count -gt 0)) {
-        return New-Skipped -Reason 'rules of ours stand and there is no selection to put back: start the agent first'
+        return New-Skipped -Reason 'there are forwards, and no request file to put back: start the agent first'
     }
     # A selection may have 2,000 entries and 65,536 bytes, and an entry at most 18.
     $room = @(@((2000 - $selection.Size), [int] ((65500 - $text.Length) / 18), $Most) | Sort-Object)[0]
-    if ($room -lt 1) { return New-Skipped -Reason 'the present selection has no room for one forward more' }
+    if ($room -lt 1) { return New-Skipped -Reason 'the present request file has no room for one forward more' }
     $guest = Find-GuestAddress -Sid $Sid
-    if ($guest.Result -cne 'ok') { return New-Skipped -Reason 'WSL has no address of the guest on record' }
+    if ($guest.Result -cne 'ok') { return New-Skipped -Reason 'WSL has no address of the guest on record: wsl --shutdown, then start it again' }
     $spares = @(Find-SparePorts -Policy $Policy -Used (Get-UsedPorts -Selection $selection) -Most $room)
     if ($spares.Count -eq 0) { return New-Skipped -Reason 'no spare port in the policy: wslmesh host install --ports tcp:2299' }
     @{ Result = 'found'; Selection = $selection; Text = $text; Spares = $spares; Guest = $guest.Facts['address'] }

@@ -210,7 +210,7 @@ function Read-WinFile {
     param([string] $Path, [string] $Share)
     $stream = Open-WinFile -Path $Path -Mode 'Open' -Access 'Read' -Share $Share
     try {
-        if ($stream.Length -gt 33554432) { throw ('{0} is larger than any file of wslmesh' -f $Path) }
+        if ($stream.Length -gt 33554432) { throw ('{0} is larger than any file of wslmesh; remove it' -f $Path) }
         $memory = New-Object System.IO.MemoryStream
         $stream.CopyTo($memory)
         @{ Bytes = $memory.ToArray() }

@@ -146,7 +146,8 @@ function ConvertTo-InstalledPolicy {
     try {
         ConvertTo-Policy -Text $Text
     } catch [System.IO.InvalidDataException] {
-        throw ('the policy in the registry is damaged ({0}); run "wslmesh host install" again' -f (Format-Failure -Step 'read it' -Failure $_))
+        # Its reason may repeat what the registry has.
+        throw 'the policy in the registry is damaged; run "wslmesh host install" again'
     }
 }
 
