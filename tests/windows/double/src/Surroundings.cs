@@ -20,6 +20,10 @@ namespace WindowsDouble
 
         public static bool UserInteractive => Token.Session != 0;
 
+        /// <summary>That of Windows 11 23H2.</summary>
+        public static OperatingSystem OSVersion =>
+            new OperatingSystem(PlatformID.Win32NT, new Version(10, 0, 22631, 0));
+
         public static string NewLine => "\r\n";
 
         public static int TickCount => Environment.TickCount;
