@@ -31,6 +31,8 @@ async fn sync_and_remember(state: &Path, wanted: RuleSet) -> HostOutcome {
     if let Err(error) = saved.update(|values| values.forwards = rules_remain) {
         let finding = Finding::new(Code::StateUnwritable, "", error.to_string());
         outcome.findings.push(finding);
+        // The next attempt saves it, and the finding goes.
+        outcome.settled = false;
     }
     outcome.rules_remain = Some(rules_remain);
     outcome

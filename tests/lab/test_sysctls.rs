@@ -175,6 +175,8 @@ fn no_way_back(world: &World) -> Result<()> {
     ensure!(health.severity == "warning", "{health:?}");
     world.states("WSL_IP", "172.28.16.5")?;
     agent.wait("the mode", |status| status.mode == "nat")?;
+    // Whether rules are on Windows could not be saved after the call either.
+    agent.wait("Windows' answer", |status| status.windows_address.is_some())?;
     ensure!(values(world)? == before && world.mtu("tailscale0")? == 1500);
     world.guest(&["mount", "-o", "remount,rw", folder])?.ok()?;
     agent.settled("172.28.16.5")?;
