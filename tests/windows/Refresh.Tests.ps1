@@ -49,7 +49,7 @@ Test-Case -Name 'an answer to another ticket is not ours' -Body {
     $script:World.State = 4
     $answer = Invoke-Refresh -Text (Get-RequestSample -Forwards (Get-ForwardSample))
     Assert-Equal -Expected 'task-timeout' -Found $answer.'state'
-    Assert-True -Found $answer.'detail'.Contains('still at work') -What 'the reason is told'
+    Assert-True -Found $answer.'detail'.Contains('still at work') -What 'the reason'
     Assert-True -Found ($script:World.Clock.ElapsedMilliseconds -ge 10000) -What 'ten seconds went by'
 }
 
@@ -95,7 +95,7 @@ Test-Case -Name 'the task cannot be started' -Body {
     $before = Get-WorldText
     $answer = Invoke-Refresh -Text (Get-RequestSample -Forwards (Get-ForwardSample))
     Assert-Equal -Expected 'task-failed 1' -Found ('{0} {1}' -f $answer.'state', @($answer.'rules').Count)
-    Assert-True -Found $answer.'detail'.Contains('is missing') -What 'the reason is told'
+    Assert-True -Found $answer.'detail'.Contains('is missing') -What 'the reason'
     Assert-True -Found $answer.'detail'.Contains('0x80070002') -What 'the number is told'
     Assert-True -Found (-not $answer.'detail'.Contains('localised')) -What 'localised text is not told'
     Assert-Equal -Expected $before -Found (Get-WorldText)

@@ -138,7 +138,7 @@ function Get-ExitOutcome {
         22 { return New-Outcome -State 'failed' -Detail 'the setup was started without administrator rights: user account control is off, and this account is no administrator; install from an administrator''s account' }
         24 { return New-Outcome -State 'other-user-version' -Detail 'another version is installed for other users of this machine; bring them to one version first' }
         25 { return New-Outcome -State 'refused' -Detail 'the question in the elevated window was answered too late; nothing was changed, so run this again' }
-        26 { return New-Outcome -State 'failed' -Detail 'the folder wslmesh under Program Files is a link, a file or somebody else''s; remove it, then install again' }
+        26 { return New-Outcome -State 'failed' -Detail 'the folder wslmesh under Program Files is a link, a file or another account''s; remove it, then install again' }
         27 { return New-Outcome -State 'failed' -Detail 'another sync was running for more than 10 s; nothing was changed, so ask for it again' }
         28 { return New-Outcome -State 'constrained' -Detail 'a policy of this machine keeps PowerShell in constrained language mode with administrator rights too; ask its administrator' }
         29 { return New-Outcome -State 'failed' -Detail 'the elevated setup could not read a file that was put there for it; nothing was changed, so run it again' }

@@ -196,7 +196,7 @@ function Invoke-Elevated {
     try {
         # Of several that waited the last one is served, whichever got the lock first.
         if ((Get-LatestRequest -Sid $Sid) -cne [string] $ticket) {
-            return New-Answer -State 'superseded' -Detail 'a later request of this Windows user took the place of this one; does another distribution run wslmesh, too?'
+            return New-Answer -State 'superseded' -Detail $Superseded
         }
         Set-LatestRequest -Sid $Sid -Ticket 0
         $policy = Get-PolicyText -Sid $Sid

@@ -122,7 +122,7 @@ function Find-Lingering {
     $found
 }
 
-# The service goes on listening where nobody told it that a value went (it was deleted by hand, or by us because
+# The service goes on listening where it did not hear that a value went (it was deleted by hand, or by us because
 # netsh did not do it). It hears of a rule that netsh makes and removes. Ledger before rule here, too.
 function Close-Lingering {
     param([string] $Sid, [hashtable] $Claimed)
@@ -399,7 +399,7 @@ function Invoke-Order {
     }
     $places = Get-Places
     if (-not (Test-OwnFolder -Path $places.Program)) {
-        Write-Line -Text ('{0} is a file, a link or somebody else''s folder: nothing was changed.' -f $places.Program)
+        Write-Line -Text ('{0} is a file, a link or another account''s folder: nothing was changed.' -f $places.Program)
         return 26
     }
     $conflict = Find-Conflict -Order $order

@@ -11,7 +11,7 @@ $ProgramSecurity = 'O:BAD:P(A;OICI;FA;;;BA)(A;OICI;FA;;;SY)(A;OICI;0x1200a9;;;BU
 # Owners that an unelevated program can never be: administrators, the system, and Windows' installer.
 $TrustedOwners = @('S-1-5-32-544', 'S-1-5-18', 'S-1-5-80-956008885-3418522649-1831038044-1853292631-2271478464')
 
-# The user reads. Nobody but administrators adds a name to a folder of ours or takes
+# The user reads. Only administrators add a name to a folder of ours or take
 # one away: whoever may add files to an empty folder may also turn it into a link.
 function Get-FolderSecurity {
     param([string] $Sid)
@@ -225,7 +225,7 @@ function Read-WinText {
     try {
         [System.Text.Encoding]::UTF8.GetString((Read-WinFile -Path $Path -Share 'ReadWrite, Delete').Bytes)
     } catch {
-        # Windows denies access to one that is just being replaced, too: no failure is told from absence.
+        # Windows denies access to one that is just being replaced, too: it says nothing of absence.
         ''
     }
 }

@@ -305,7 +305,7 @@ function Get-Unavailable {
     if ($NoHyperV) { return 'this Windows has no firewall for guests (Hyper-V firewall, Windows 11 22H2 and later)' }
     foreach ($forward in $Forwards) {
         if (($null -eq $Programs.Relay) -and ($forward.ServedBy -ceq 'relay') -and ($forward.Firewall -cne 'none')) {
-            return 'the relay is not installed on Windows: no rule lets anybody reach it'
+            return 'the relay is not installed on Windows: no rule admits clients to it'
         }
     }
     $null

@@ -175,8 +175,8 @@ function Get-WinListeners {
 }
 
 # Listeners by TCP in the text of netstat.exe -ano: the columns are protocol, own address,
-# the other's, state and process. The state is localised; that nobody is at the other end
-# is not.
+# the other's, state and process. The state is localised; the other's address of
+# a listener is not.
 function ConvertFrom-Netstat {
     param([string] $Text)
     $line = '(?m)^\s*TCP\s+(?<address>' + $AddressPattern + '):(?<port>[0-9]{1,5})\s+0\.0\.0\.0:0\s.*?\s(?<id>[0-9]{1,9})\s*$'

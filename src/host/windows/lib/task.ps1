@@ -1,6 +1,7 @@
 # The two scheduled tasks of a Windows user, and a run of the one that makes forwards.
 
 $TaskFolder = '\wslmesh'
+$Superseded = 'a later request of this Windows user took the place of this one; does another distribution run wslmesh, too?'
 
 # Program and arguments of each task. wslg.exe is wsl.exe without a console window
 # (microsoft/WSL: WslgMain); it knows no --exec, a shell type of "none" is the same. The
@@ -116,7 +117,7 @@ function Invoke-TaskRun {
         }
     } while ($clock.ElapsedMilliseconds -lt ($Seconds * 1000))
     if ((Read-TaskFile -Sid $Sid -Name 'inbox\selection.json') -cne $Text) {
-        return @{ Text = ''; Superseded = $true; Detail = 'a later request of this Windows user took the place of this one; does another distribution run wslmesh, too?' }
+        return @{ Text = ''; Superseded = $true; Detail = $Superseded }
     }
     $run = Get-WinTaskRun -Name $name
     @{ Text = ''; Superseded = $false; Detail = Get-TimeoutDetail -Run $run -Ran ($run.Time -gt $before.Time) }

@@ -201,7 +201,7 @@ namespace WindowsDouble
                 : FileAttributes.Archive;
         }
 
-        // Windows neither deletes nor replaces a file that somebody holds open without sharing it.
+        // Windows neither deletes nor replaces a file that is held open without sharing it.
         private static void AssertFree(string path)
         {
             try

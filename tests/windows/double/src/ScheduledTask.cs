@@ -163,7 +163,7 @@ namespace WindowsDouble
             }
         }
 
-        // A process that ended and that nobody has waited for yet has the state Z.
+        // A process that ended and that was not waited for yet has the state Z.
         private static bool IsAlive(int process)
         {
             if (process == 0)
