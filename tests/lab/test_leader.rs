@@ -528,31 +528,35 @@ fn standby_ends(world: &World) -> Result<()> {
 }
 
 fn two_at_once(world: &World) -> Result<()> {
+    const STARTED: &str = "started; configuration";
     world.write(CONFIG, config(SSH))?;
     let run = ["run", "--config", CONFIG];
-    let both = [world.agent(&run)?, world.agent(&run)?];
-    let leads = |index: usize| -> Result<bool> {
-        Ok(both
-            .get(index)
-            .context("two")?
-            .stderr()?
-            .contains("started; configuration"))
-    };
+    let mut both = [world.agent(&run)?, world.agent(&run)?];
+    let mut late = 0;
     until("one leader and one standby", LIMIT, || {
-        let standing = both
-            .iter()
-            .map(|agent| agent.stderr())
-            .collect::<Result<Vec<_>>>()?;
-        let standing = standing
-            .iter()
-            .filter(|said| said.contains("standby"))
-            .count();
-        Ok((standing == 1 && leads(0)? != leads(1)?).then_some(()))
+        let (mut leaders, mut standbys) = (0, 0);
+        for agent in &mut both {
+            let said = agent.stderr()?;
+            // systemd starts one again that has heard of the leader too late.
+            if said.contains("answered late") && late < 5 {
+                late += 1;
+                *agent = world.agent(&run)?;
+            } else if said.contains(STARTED) {
+                leaders += 1;
+            } else if said.contains("standby") {
+                standbys += 1;
+            }
+        }
+        Ok((leaders == 1 && standbys == 1).then_some(()))
     })?;
     world.states("WSL_IP", FIRST)?;
     world.forwards(&[(2222, FIRST, 22)])?;
+    // One that was late had called Windows.
     let calls = world.windows().calls()?;
-    ensure!(calls.len() == 1 && leads(0)? != leads(1)?, "{calls:?}");
+    ensure!((1..=1 + late).contains(&calls.len()), "{late} {calls:?}");
+    let said = [both[0].stderr()?, both[1].stderr()?];
+    let leaders = said.iter().filter(|said| said.contains(STARTED)).count();
+    ensure!(leaders == 1, "{said:?}");
     Ok(())
 }
 

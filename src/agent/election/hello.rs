@@ -54,7 +54,7 @@ const REQUEST: Duration = Duration::from_secs(2);
 const MOST_STANDBYS: usize = 64;
 /// Connections that are open at once, to answer and to ask. The others wait.
 const AT_ONCE: usize = 256;
-/// How long a holder may take while others wait to be asked.
+/// How long a holder may take once half of them are taken.
 const TURN: Duration = Duration::from_millis(50);
 /// Between two rounds of connecting to the names whose queue is full, at first and at last.
 const RETRY: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(10));
@@ -370,8 +370,11 @@ impl Inquiry {
         if !peer.may_lead() {
             return Some(Answer::OtherUser { peer, stream });
         }
-        let all = self.waiting.len() + self.asked.len();
-        let turn = if all < AT_ONCE { Duration::MAX } else { TURN };
+        let turn = if self.asked.len() < AT_ONCE / 2 {
+            Duration::MAX
+        } else {
+            TURN
+        };
         let answer = ask(name, peer, stream, Rc::clone(&self.request));
         let answer = timeout(turn, answer).map(move |answer| answer.map_err(|_| number));
         self.asked.push(answer.boxed_local());
