@@ -90,6 +90,51 @@ Test-Case -Name 'a listener of ours whose rule was removed by hand is no other p
     Assert-Equal -Expected 'synced 1 0' -Found ('{0} {1} {2}' -f $answer.'state', $answer.'added', @($answer.'taken').Count)
 }
 
+Test-Case -Name 'a forward that is withdrawn after its rule was removed by hand is closed' -Body {
+    # Hears of a rule that is made and removed, or of nothing.
+    function Invoke-NetshScript {
+        param([string[]] $Lines)
+        $script:World.Turns += $Lines.Count
+        Assert-Equal -Expected '172.28.16.5/22' -Found $script:World.Ledger['tcp/0.0.0.0/2222']
+        if (-not $script:World.Deaf) { $script:World.Listening = @{} }
+    }
+    foreach ($case in @(
+            @{ Deaf = $false; Owner = 'svchost'; State = 'synced'; Lines = 2; Ledger = 0 }
+            # Known as ours until it is closed.
+            @{ Deaf = $true; Owner = 'svchost'; State = 'partial'; Lines = 2; Ledger = 1 }
+            @{ Deaf = $true; Owner = 'nginx'; State = 'synced'; Lines = 0; Ledger = 0 }
+        )) {
+        Reset-World
+        $script:World.Ledger = @{ 'tcp/0.0.0.0/2222' = '172.28.16.5/22' }
+        $script:World.Listening = @{ '2222' = @('0.0.0.0') }
+        $script:World.Owners = @{ Address = '0.0.0.0'; Port = 2222; Name = $case.Owner; Id = 4 }
+        $script:World.Deaf = $case.Deaf
+        $answer = Invoke-Forward -Entries ''
+        Assert-Equal -Expected ('{0} {1} {2}' -f $case.State, $case.Lines, $case.Ledger) -Found ('{0} {1} {2}' -f $answer.'state', $script:World.Turns, $script:World.Ledger.Count)
+        if ($case.State -cne 'synced') {
+            Assert-Equal -Expected 'port 2222 is still listened on; restart the service IP Helper (iphlpsvc) or Windows' -Found $answer.'detail'
+        }
+    }
+}
+
+Test-Case -Name 'rules and ledger are read once, and once more after a change' -Body {
+    function Get-PortProxyValues {
+        $script:World.Turns += 1
+        $script:World.Table.Clone()
+    }
+    foreach ($address in @('172.28.16.5', '')) {
+        $script:World.GuestAddress = $address
+        foreach ($entries in @('[6,2222,22,1]', '[6,2222,22,1],[6,2223,22,1]', '')) {
+            $script:World.Turns = 0
+            $before = Get-TableText -Table $script:World.Table
+            [void] (Invoke-Forward -Entries $entries)
+            Assert-Equal -Expected (1 + [int] ($before -cne (Get-TableText -Table $script:World.Table))) -Found $script:World.Turns
+        }
+        $script:World.Table = @{ '0.0.0.0/2222' = '172.28.16.5/22' }
+        $script:World.Ledger = @{ 'tcp/0.0.0.0/2222' = '172.28.16.5/22' }
+    }
+}
+
 Test-Case -Name 'foreign rules stay, in the way or not' -Body {
     $script:World.Table = @{ '0.0.0.0/2222' = '10.0.0.1/80'; '*/2300' = 'host/1'; '10.1.1.1/9999' = 'x' }
     $before = Get-WorldText

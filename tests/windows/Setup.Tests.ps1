@@ -298,9 +298,9 @@ Test-Case -Name 'a removal closes a port that the service of the port proxy neve
         if (-not $script:World.Deaf) { $script:World.Listening = @{} }
     }
     foreach ($case in @(
-            @{ Deaf = $false; Owner = 'svchost'; Code = 0; Netsh = 'add,delete' }
-            @{ Deaf = $true; Owner = 'svchost'; Code = 23; Netsh = 'add,delete' }
-            @{ Deaf = $true; Owner = 'nginx'; Code = 0; Netsh = '' }
+            @{ Deaf = $false; Owner = 'svchost'; Code = 0; Netsh = 'add,delete'; Ledger = 0 }
+            @{ Deaf = $true; Owner = 'svchost'; Code = 23; Netsh = 'add,delete'; Ledger = 1 }
+            @{ Deaf = $true; Owner = 'nginx'; Code = 0; Netsh = ''; Ledger = 0 }
         )) {
         Reset-World
         Reset-SetupWorld
@@ -310,7 +310,7 @@ Test-Case -Name 'a removal closes a port that the service of the port proxy neve
         $script:World.Deaf = $case.Deaf
         Assert-Equal -Expected $case.Code -Found (Get-Code -Action 'uninstall')
         Assert-Equal -Expected $case.Netsh -Found (@($script:World.Calls | Where-Object { @('add', 'delete') -ccontains $_ }) -join ',')
-        Assert-Equal -Expected 0 -Found $script:World.Ledger.Count
+        Assert-Equal -Expected $case.Ledger -Found $script:World.Ledger.Count
         if ($case.Code -ne 0) {
             Assert-Equal -Expected 'port 2222 is still listened on; restart the service IP Helper (iphlpsvc) or Windows' -Found (ConvertFrom-Json -InputObject $script:World.Result).detail
         }

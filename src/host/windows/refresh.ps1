@@ -135,34 +135,46 @@ function ConvertFrom-TaskAnswer {
 # Chooses what to do without administrator rights where nothing is installed. Rules
 # can be read and not written, so the answer says whether the rules are the wanted ones.
 function Get-UnelevatedAnswer {
-    param([System.Collections.IDictionary] $Wanted, [string] $Sid)
-    $read = Read-Rules -Wanted $Wanted -Sid $Sid
-    $answer = New-UnchangedAnswer -State 'synced' -Detail $null -Plan $read.Plan -Rules $read.Rules
+    param([hashtable] $Request, [string] $Sid)
+    $read = Read-Rules -Sid $Sid
+    $wanted = Get-WantedRules -Forwards $Request.Forwards -Guest $Request.Guest -Owned $read.Owned
+    $plan = New-Plan -Wanted $wanted -Read $read
+    $answer = New-UnchangedAnswer -State 'synced' -Detail $null -Plan $plan -Read $read
     $script:Step = 'ask for the service iphlpsvc'
-    if ($read.Plan.Changes -gt 0) {
+    if ($plan.Changes -gt 0) {
         $answer['state'] = 'not-elevated'
-        $answer['detail'] = '{0} forward(s) must change, which needs "wslmesh host install"' -f $read.Plan.Changes
-    } elseif (($Wanted.Count -gt 0) -and (-not (Test-WinService -Name 'iphlpsvc'))) {
+        $answer['detail'] = '{0} forward(s) must change, which needs "wslmesh host install"' -f $plan.Changes
+    } elseif (($wanted.Count -gt 0) -and (-not (Test-WinService -Name 'iphlpsvc'))) {
         $answer['state'] = 'service-stopped'
     }
     $answer
 }
 
+# What is to be said where nothing was done: the rules as they are.
+function Get-UnchangedAnswer {
+    param([string] $State, $Detail, [object[]] $Forwards, [string] $Guest, [string] $Sid)
+    $read = Read-Rules -Sid $Sid
+    $plan = New-Plan -Wanted (Get-WantedRules -Forwards $Forwards -Guest $Guest -Owned $read.Owned) -Read $read
+    New-UnchangedAnswer -State $State -Detail $Detail -Plan $plan -Read $read
+}
+
 # The answer of the task, or the rules as they are where it gave none.
 function Invoke-Task {
-    param([hashtable] $Allowed, [string] $Mode, [System.Collections.IDictionary] $Wanted, [string] $Sid)
+    param([object[]] $Forwards, [hashtable] $Request, [string] $Sid)
     $ticket = New-Ticket
     try {
-        $run = Invoke-TaskRun -Sid $Sid -Ticket $ticket -Text (ConvertTo-SelectionText -Ticket $ticket -Mode $Mode -Forwards $Allowed.Forwards) -Seconds 10
+        $text = ConvertTo-SelectionText -Ticket $ticket -Mode $Request.Mode -Forwards $Forwards
+        $run = Invoke-TaskRun -Sid $Sid -Ticket $ticket -Text $text -Seconds 10
     } catch {
         # Whatever the scheduler refuses is said; nothing was changed.
         if ($script:Step -cne 'start the task') { throw }
         $detail = Get-TaskProblem -Number ('0x{0:x8}' -f [int] $_.Exception.GetBaseException().HResult) -Sid $Sid
-        return Get-UnchangedAnswer -State 'task-failed' -Detail $detail -Wanted $Wanted -Sid $Sid
+        return Get-UnchangedAnswer -State 'task-failed' -Detail $detail -Forwards $Forwards -Guest $Request.Guest -Sid $Sid
     }
     if ($run.Text -cne '') { return ConvertFrom-TaskAnswer -Text $run.Text }
-    if ($run.Superseded) { return Get-UnchangedAnswer -State 'superseded' -Detail $run.Detail -Wanted $Wanted -Sid $Sid }
-    Get-UnchangedAnswer -State 'task-timeout' -Detail $run.Detail -Wanted $Wanted -Sid $Sid
+    $state = 'task-timeout'
+    if ($run.Superseded) { $state = 'superseded' }
+    Get-UnchangedAnswer -State $state -Detail $run.Detail -Forwards $Forwards -Guest $Request.Guest -Sid $Sid
 }
 
 # Installed: the policy says what may be asked for, and the task does it.
@@ -170,14 +182,12 @@ function Invoke-Installed {
     param([hashtable] $Request, [string] $PolicyText, [System.Collections.IDictionary] $Installed, [string] $Sid)
     if ($Installed['contract'] -ne 1) {
         $detail = 'the Windows side is of another version ({0}); run "wslmesh host install"' -f $Installed['version']
-        $wanted = Get-WantedRules -Forwards $Request.Forwards -Guest $Request.Guest -Owned @{}
-        return Get-UnchangedAnswer -State 'other-version' -Detail $detail -Wanted $wanted -Sid $Sid
+        return Get-UnchangedAnswer -State 'other-version' -Detail $detail -Forwards $Request.Forwards -Guest $Request.Guest -Sid $Sid
     }
     $script:Step = 'read the policy'
     $policy = ConvertTo-InstalledPolicy -Text $PolicyText
     $allowed = Select-Allowed -Policy $policy -Forwards $Request.Forwards
-    $wanted = Get-WantedRules -Forwards $allowed.Forwards -Guest $Request.Guest -Owned @{}
-    $answer = Invoke-Task -Allowed $allowed -Mode $Request.Mode -Wanted $wanted -Sid $Sid
+    $answer = Invoke-Task -Forwards $allowed.Forwards -Request $Request -Sid $Sid
     $answer['refused'] = @($allowed.Refused) + @($answer['refused'])
     $answer
 }
@@ -224,7 +234,7 @@ function Invoke-Sync {
         return Invoke-Installed -Request $Request -PolicyText $PolicyText -Installed $Installed -Sid $Caller.Sid
     }
     if ($Caller.Elevated) { return Invoke-Elevated -Request $Request -Sid $Caller.Sid }
-    Get-UnelevatedAnswer -Wanted (Get-WantedRules -Forwards $Request.Forwards -Guest $Request.Guest -Owned @{}) -Sid $Caller.Sid
+    Get-UnelevatedAnswer -Request $Request -Sid $Caller.Sid
 }
 
 # The ticket of the latest request that waits for the lock; 0 takes it away.

@@ -100,73 +100,25 @@ function Find-OwnRules {
     @((Select-Owned -Rules (Read-ProxyRules) -Ledger (Read-Ledger -Sid $Sid)).Keys)
 }
 
-# Of listeners to targets, those that have no rule and are listened on all the same, for up to a second, by a service
-# of Windows or by what is not known.
-function Find-Lingering {
-    param([hashtable] $Claimed)
-    $clock = New-WinClock
-    while ($true) {
-        $open = Get-WinListeners
-        $rules = Read-ProxyRules
-        $left = @($Claimed.Keys | Where-Object { (-not $rules.ContainsKey($_)) -and (@($open[$_.Split('/')[1]]) -ccontains $_.Split('/')[0]) })
-        if ($left.Count -eq 0) { return @{} }
-        if ($clock.ElapsedMilliseconds -ge 1000) { break }
-        Wait-Win -Milliseconds 100
-    }
-    # Another program may have the port by now.
-    $others = @(Get-WinPortOwners | Where-Object { $_.Name -cne 'svchost' } | ForEach-Object { '{0}/{1}' -f $_.Address, $_.Port })
-    $found = @{}
-    foreach ($listener in $left) {
-        if ($others -cnotcontains $listener) { $found[$listener] = $Claimed[$listener] }
-    }
-    $found
-}
-
-# The service goes on listening where it did not hear that a value went (it was deleted by hand, or by us because
-# netsh did not do it). It hears of a rule that netsh makes and removes. Ledger before rule here, too.
-function Close-Lingering {
-    param([string] $Sid, [hashtable] $Claimed)
-    $lingering = Find-Lingering -Claimed $Claimed
-    if ($lingering.Count -eq 0) { return }
-    $nothing = @{ Removed = @(); Changed = @(); Added = @() }
-    $orders = @(foreach ($part in @('Added', 'Removed')) {
-        $plan = $nothing.Clone()
-        $plan[$part] = @($lingering.Keys)
-        Get-NetshLines -Plan $plan -Wanted $lingering
-    })
-    $lines = Add-Prefix -Values $lingering -Prefix 'tcp/'
-    Set-LedgerValues -Sid $Sid -Old @{} -New $lines
-    Invoke-NetshScript -Lines $orders
-    if (@(Find-OwnRules -Sid $Sid).Count -eq 0) { Set-LedgerValues -Sid $Sid -Old $lines -New @{} }
-    $left = @((Find-Lingering -Claimed $lingering).Keys)
-    if ($left.Count -gt 0) {
-        throw ('port {0} is still listened on; restart the service IP Helper (iphlpsvc) or Windows' -f (@($left | ForEach-Object { $_.Split('/')[1] }) -join ', '))
-    }
-}
-
 # A sync with nothing asked for: what makes the rules also removes them. Where that did not do it (netsh needs
-# a service that may be off) the values themselves go: that service reads them when it starts.
+# a service that may be off) the values themselves go: that service reads them when it starts, and another sync
+# sees to a port that it still has.
 function Remove-Rules {
     param([string] $Sid)
-    $claimed = @{}
-    $ledger = Read-Ledger -Sid $Sid
-    foreach ($name in $ledger.Keys) {
-        $parts = $name.Split('/')
-        $listener = $parts[-2] + '/' + $parts[-1]
-        if (($listener -cmatch $EndpointPattern) -and ($ledger[$name] -cmatch $EndpointPattern)) { $claimed[$listener] = $ledger[$name] }
-    }
     $before = @(Find-OwnRules -Sid $Sid)
     $answer = Sync-Forwards -Forwards @() -Guest $null -Sid $Sid -Profiles 0
+    $firewall = $answer['firewall']
     $left = @(Find-OwnRules -Sid $Sid)
     if ($left.Count -gt 0) {
         Set-WinRegistryValues -Path $ProxyPath -Values @{} -Removed $left
         if (@(Find-OwnRules -Sid $Sid).Count -gt 0) {
             throw ('{0} port forward(s) are still there; run it again ({1})' -f $left.Count, $answer['detail'])
         }
+        $answer = Sync-Forwards -Forwards @() -Guest $null -Sid $Sid -Profiles 0
     }
     if ($answer['firewall']['state'] -ceq 'failed') { throw ('firewall: {0}' -f $answer['firewall']['detail']) }
-    Close-Lingering -Sid $Sid -Claimed $claimed
-    'port forwards removed: {0}, firewall rules removed: {1}' -f $before.Count, $answer['firewall']['removed']
+    if ($answer['state'] -ceq 'partial') { throw $answer['detail'] }
+    'port forwards removed: {0}, firewall rules removed: {1}' -f $before.Count, $firewall['removed']
 }
 
 # The ledger goes last, and only when nothing is left that it alone knows as ours.

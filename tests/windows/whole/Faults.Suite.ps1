@@ -37,6 +37,18 @@ Test-Fault -Name 'a rule of ours was deleted by hand while its service still lis
     Assert-Whole -Foreign $Foreign
 }
 
+Test-Fault -Name 'a forward is withdrawn after its rule was deleted by hand: its port is closed' -From $Installed -Switches @{} -Steps {
+    Write-Selection -Entries '[6,2222,22,1]'
+    [void] (Invoke-ForwardTask)
+    Edit-Store -Name 'registry' -Edit { param($root) (Find-Key -Root $root -Path $ProxyKey).Values.Remove('0.0.0.0/2222') }
+    Set-Switch -Name 'proxy-stale' -Text '0.0.0.0/2222'
+    Write-Selection -Entries ''
+    Assert-Equal -Expected 'synced' -Found (Invoke-ForwardTask)['state']
+    Assert-Equal -Expected $false -Found (Test-Switch -Name 'proxy-stale')
+    Assert-Equal -Expected '' -Found (Get-ProxyText)
+    Assert-Whole -Foreign $Foreign
+}
+
 Test-Fault -Name 'an uninstall while the service still listens for a deleted rule' -From $Installed -Switches @{} -Steps {
     Write-Selection -Entries '[6,2222,22,1]'
     [void] (Invoke-ForwardTask)

@@ -106,10 +106,15 @@ function Find-Conflicts {
 # rule changes. A rule of ours that exists stays where a foreign one overlaps it (a client may be connected
 # through it), and the foreign one is reported all the same.
 function New-Plan {
-    param([System.Collections.IDictionary] $Wanted, [hashtable] $Rules, [hashtable] $Ledger)
-    $owned = Select-Owned -Rules $Rules -Ledger $Ledger
-    $foreign = Group-ByPort -Rules $Rules -Owned $owned
-    $plan = @{ Owned = $owned; Before = Add-Prefix -Values $owned -Prefix 'tcp/'; Added = @(); Changed = @(); Removed = @(); Kept = @(); Conflicts = @(); Changes = 0 }
+    param([System.Collections.IDictionary] $Wanted, [hashtable] $Read)
+    $owned = $Read.Owned
+    $foreign = Group-ByPort -Rules $Read.Rules -Owned $owned
+    $plan = @{ Before = Add-Prefix -Values $owned -Prefix 'tcp/'; Added = @(); Changed = @(); Removed = @(); Kept = @(); Conflicts = @(); Changes = 0 }
+    # Without a rule, which a person removed: known as ours until nothing listens there.
+    foreach ($name in $Read.Ledger.Keys) {
+        $listener = $name -creplace '\A(?:pending/)?tcp/', ''
+        if (-not ($Read.Rules.ContainsKey($listener) -or $Wanted.Contains($listener))) { $plan.Before[$name] = $Read.Ledger[$name] }
+    }
     foreach ($listener in $owned.Keys) {
         if (-not $Wanted.Contains($listener)) { $plan.Removed += $listener }
     }
@@ -136,17 +141,12 @@ function New-Plan {
 # Lines of a netsh script. Listeners and targets passed the patterns above, so digits,
 # dots and one slash are all they can hold.
 function Get-NetshLines {
-    param([hashtable] $Plan, [System.Collections.IDictionary] $Wanted)
-    foreach ($part in @(@{ Verb = 'delete'; Of = $Plan.Removed }, @{ Verb = 'set'; Of = $Plan.Changed }, @{ Verb = 'add'; Of = $Plan.Added })) {
-        foreach ($listener in $part.Of) {
-            $listen = $listener.Split('/')
-            $line = 'interface portproxy {0} v4tov4 listenaddress={1} listenport={2}' -f $part.Verb, $listen[0], $listen[1]
-            if ($part.Verb -cne 'delete') {
-                $connect = $Wanted[$listener].Split('/')
-                $line += ' connectaddress={0} connectport={1}' -f $connect[0], $connect[1]
-            }
-            $line + ' protocol=tcp'
-        }
+    param([string] $Verb, [object[]] $Listeners, [System.Collections.IDictionary] $Targets)
+    foreach ($listener in $Listeners) {
+        $listen = $listener.Split('/')
+        $line = 'interface portproxy {0} v4tov4 listenaddress={1} listenport={2}' -f $Verb, $listen[0], $listen[1]
+        if ($Verb -cne 'delete') { $line += ' connectaddress={0} connectport={1}' -f $Targets[$listener].Split('/') }
+        $line + ' protocol=tcp'
     }
 }
 
@@ -182,9 +182,9 @@ function Test-Overlap {
 # a rule of ours has already, for another address, would be found to be taken; so would
 # one whose rule a person removed by hand, because the service goes on listening.
 function Find-TakenPorts {
-    param([hashtable] $Plan, [hashtable] $Ledger)
+    param([hashtable] $Plan, [hashtable] $Read)
     $ours = @{}
-    foreach ($name in @($Plan.Owned.Keys) + @($Ledger.Keys)) {
+    foreach ($name in @($Read.Owned.Keys) + @($Read.Ledger.Keys)) {
         $ours[$name.Split('/')[-1]] = $true
     }
     $holders = $null
@@ -298,17 +298,17 @@ function New-Answer {
 
 # An answer of a run that changed nothing: kept are all rules of ours that exist.
 function New-UnchangedAnswer {
-    param([string] $State, $Detail, [hashtable] $Plan, [hashtable] $Rules)
+    param([string] $State, $Detail, [hashtable] $Plan, [hashtable] $Read)
     $answer = New-Answer -State $State -Detail $Detail
-    $answer['rules'] = @(ConvertTo-Rules -Listeners $Plan.Owned.Keys -Rules $Rules)
-    $answer['kept'] = $Plan.Owned.Count
-    $answer['conflicts'] = @(ConvertTo-Rules -Listeners $Plan.Conflicts -Rules $Rules)
+    $answer['rules'] = @(ConvertTo-Rules -Listeners $Read.Owned.Keys -Rules $Read.Rules)
+    $answer['kept'] = $Read.Owned.Count
+    $answer['conflicts'] = @(ConvertTo-Rules -Listeners $Plan.Conflicts -Rules $Read.Rules)
     $answer
 }
 
 # An answer of a run that wrote rules, judged by the rules and the listeners as read back.
 function New-ChangedAnswer {
-    param([System.Collections.IDictionary] $Wanted, [hashtable] $Plan, [hashtable] $Rules, [hashtable] $Owned)
+    param([System.Collections.IDictionary] $Wanted, [hashtable] $Plan, [hashtable] $Rules, [hashtable] $Owned, [hashtable] $Lingering)
     $answer = New-Answer -State 'synced' -Detail $null
     $problems = @()
     $made = @()
@@ -335,6 +335,9 @@ function New-ChangedAnswer {
     foreach ($listener in @(Find-Unopened -Listeners $made -Wait (1000 * [int] ($Plan.Changes -gt 0)))) {
         $problems += '{0}: Windows does not listen on it; restart the service IP Helper (iphlpsvc)' -f (Format-Port -Listener $listener)
     }
+    foreach ($listener in $Lingering.Keys) {
+        $problems += '{0} is still listened on; restart the service IP Helper (iphlpsvc) or Windows' -f (Format-Port -Listener $listener)
+    }
     if ($problems.Count -gt 0) {
         $answer['state'] = 'partial'
         $answer['detail'] = Join-Problems -Problems $problems
@@ -344,72 +347,102 @@ function New-ChangedAnswer {
     $answer
 }
 
-# The rules and the ledger as they are, and what would have to change.
+# The rules, the ledger, and which of the rules are ours.
 function Read-Rules {
-    param([System.Collections.IDictionary] $Wanted, [string] $Sid)
+    param([string] $Sid)
     $script:Step = 'read the rules'
     $rules = Read-ProxyRules
     $script:Step = 'read the ledger'
     $ledger = Read-Ledger -Sid $Sid
-    @{ Rules = $rules; Ledger = $ledger; Plan = New-Plan -Wanted $Wanted -Rules $rules -Ledger $ledger }
+    @{ Rules = $rules; Ledger = $ledger; Owned = Select-Owned -Rules $rules -Ledger $ledger }
 }
 
-# What is to be said of a request that nothing is done about: the rules as they are.
-function Get-UnchangedAnswer {
-    param([string] $State, $Detail, [System.Collections.IDictionary] $Wanted, [string] $Sid)
-    $read = Read-Rules -Wanted $Wanted -Sid $Sid
-    New-UnchangedAnswer -State $State -Detail $Detail -Plan $read.Plan -Rules $read.Rules
+# Ports of ours that have no rule and are asked for by nobody, and that are listened on all the same, for up to a
+# second, by a service of Windows or by what is not known.
+function Find-Lingering {
+    param([hashtable] $Ledger, [System.Collections.IDictionary] $Wanted, [hashtable] $Rules)
+    $left = @{}
+    foreach ($name in $Ledger.Keys) {
+        $listener = $name -creplace '\A(?:pending/)?tcp/', ''
+        $ours = ($listener -cmatch $EndpointPattern) -and ($Ledger[$name] -cmatch $EndpointPattern)
+        if ($ours -and -not ($Rules.ContainsKey($listener) -or $Wanted.Contains($listener))) { $left[$listener] = $Ledger[$name] }
+    }
+    $clock = New-WinClock
+    while ($left.Count -gt 0) {
+        $open = Get-WinListeners
+        foreach ($listener in @($left.Keys)) {
+            $listen = $listener.Split('/')
+            if (@($open[$listen[1]]) -cnotcontains $listen[0]) { $left.Remove($listener) }
+        }
+        if (($left.Count -eq 0) -or ($clock.ElapsedMilliseconds -ge 1000)) { break }
+        Wait-Win -Milliseconds 100
+    }
+    if ($left.Count -gt 0) {
+        # Another program may have the port by now.
+        foreach ($owner in @(Get-WinPortOwners | Where-Object { $_.Name -cne 'svchost' })) {
+            $left.Remove($owner.Address + '/' + $owner.Port)
+        }
+    }
+    $left
 }
 
 # Ledger, rules, ledger: in this order a run that is killed leaves no rule that its owner no longer knows.
 # Returns the answer, and the rules of ours that exist. The lock is the caller's.
 function Update-Rules {
-    param([System.Collections.IDictionary] $Wanted, [hashtable] $Read, [string] $Sid)
-    $plan = $Read.Plan
+    param([System.Collections.IDictionary] $Wanted, [hashtable] $Plan, [hashtable] $Read, [string] $Sid)
     $script:Step = 'write the ledger before the rules'
-    Set-LedgerValues -Sid $Sid -Old $Read.Ledger -New $plan.Before
+    Set-LedgerValues -Sid $Sid -Old $Read.Ledger -New $Plan.Before
     $rules = $Read.Rules
-    if ($plan.Changes -gt 0) {
+    $lines = @(Get-NetshLines -Verb 'delete' -Listeners $Plan.Removed -Targets $Wanted) +
+        @(Get-NetshLines -Verb 'set' -Listeners $Plan.Changed -Targets $Wanted) + @(Get-NetshLines -Verb 'add' -Listeners $Plan.Added -Targets $Wanted)
+    if ($lines.Count -eq 0) {
+        # The service goes on listening where it did not hear that a value went (it was deleted by hand, or by an
+        # uninstall because netsh did not do it). It hears of a rule that netsh makes and removes.
+        $script:Step = 'look at the ports'
+        $lingering = Find-Lingering -Ledger $Plan.Before -Wanted $Wanted -Rules $rules
+        $lines = @('add', 'delete' | ForEach-Object { Get-NetshLines -Verb $_ -Listeners $lingering.Keys -Targets $lingering })
+    }
+    if ($lines.Count -gt 0) {
         $script:Step = 'run netsh'
-        Invoke-NetshScript -Lines @(Get-NetshLines -Plan $plan -Wanted $Wanted)
+        Invoke-NetshScript -Lines $lines
         $script:Step = 'read the rules back'
         $rules = Read-ProxyRules
     }
-    $owned = Select-Owned -Rules $rules -Ledger $plan.Before
+    $owned = Select-Owned -Rules $rules -Ledger $Plan.Before
+    $script:Step = 'look at the ports'
+    $lingering = Find-Lingering -Ledger $Plan.Before -Wanted $Wanted -Rules $rules
     $script:Step = 'write the ledger after the rules'
-    Set-LedgerValues -Sid $Sid -Old $plan.Before -New (Add-Prefix -Values $owned -Prefix 'tcp/')
-    @{ Answer = New-ChangedAnswer -Wanted $Wanted -Plan $plan -Rules $rules -Owned $owned; Owned = $owned }
+    Set-LedgerValues -Sid $Sid -Old $Plan.Before -New (Add-Prefix -Values ($owned + $lingering) -Prefix 'tcp/')
+    $answer = New-ChangedAnswer -Wanted $Wanted -Plan $Plan -Rules $rules -Owned $owned -Lingering $lingering
+    @{ Answer = $answer; Owned = $owned }
 }
 
 # Ports that another program has are found before the rules are made: the port proxy
 # says nothing when it cannot listen.
 function Sync-Rules {
-    param([System.Collections.IDictionary] $Wanted, [string] $Sid)
-    $read = Read-Rules -Wanted $Wanted -Sid $Sid
+    param([object[]] $Forwards, $Guest, [string] $Sid)
+    $read = Read-Rules -Sid $Sid
+    $wanted = Get-WantedRules -Forwards $Forwards -Guest $Guest -Owned $read.Owned
+    $plan = New-Plan -Wanted $wanted -Read $read
     $script:Step = 'ask for the service iphlpsvc'
-    if ((($Wanted.Count -gt 0) -or ($read.Plan.Changes -gt 0)) -and (-not (Test-WinService -Name 'iphlpsvc'))) {
-        $answer = New-UnchangedAnswer -State 'service-stopped' -Detail $null -Plan $read.Plan -Rules $read.Rules
-        return @{ Answer = $answer; Owned = $read.Plan.Owned; Taken = @() }
+    if ((($wanted.Count -gt 0) -or ($plan.Changes -gt 0)) -and (-not (Test-WinService -Name 'iphlpsvc'))) {
+        $answer = New-UnchangedAnswer -State 'service-stopped' -Detail $null -Plan $plan -Read $read
+        return @{ Answer = $answer; Owned = $read.Owned; Taken = @() }
     }
     $script:Step = 'try the ports'
-    $taken = @(Find-TakenPorts -Plan $read.Plan -Ledger $read.Ledger)
+    $taken = @(Find-TakenPorts -Plan $plan -Read $read)
     if ($taken.Count -gt 0) {
-        foreach ($item in $taken) {
-            $Wanted.Remove($item.Listener)
-        }
-        $read.Plan = New-Plan -Wanted $Wanted -Rules $read.Rules -Ledger $read.Ledger
+        foreach ($item in $taken) { $wanted.Remove($item.Listener) }
+        $plan = New-Plan -Wanted $wanted -Read $read
     }
-    $result = Update-Rules -Wanted $Wanted -Read $read -Sid $Sid
-    @{ Answer = $result.Answer; Owned = $result.Owned; Taken = $taken }
+    (Update-Rules -Wanted $wanted -Plan $plan -Read $read -Sid $Sid) + @{ Taken = $taken }
 }
 
 # Rules first, then the firewall, whose failure undoes no rule; last the names of the
 # programs that hold our ports.
 function Sync-Forwards {
     param([object[]] $Forwards, $Guest, [string] $Sid, [int] $Profiles)
-    $owned = @{}
-    if ($null -eq $Guest) { $owned = Select-Owned -Rules (Read-ProxyRules) -Ledger (Read-Ledger -Sid $Sid) }
-    $result = Sync-Rules -Wanted (Get-WantedRules -Forwards $Forwards -Guest $Guest -Owned $owned) -Sid $Sid
+    $result = Sync-Rules -Forwards $Forwards -Guest $Guest -Sid $Sid
     $answer = $result.Answer
     $answer['elevated'] = $true
     $answer['firewall'] = Sync-Firewall -Forwards $Forwards -Owned $result.Owned -Sid $Sid -Profiles $Profiles
