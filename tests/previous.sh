@@ -19,4 +19,4 @@ T2
 rm -rf "$tree"/usr/lib/{sysusers.d,tmpfiles.d,systemd/catalog} "$tree"/usr/share/{dbus-1,polkit-1,bash-completion,zsh,fish}
 # Of the man pages there were two.
 find "$tree/usr/share/man" -type f ! -name wslmesh.8 ! -name wslmesh.toml.5 -delete
-sed -i '/systemd-sysusers wslmesh\|systemd-tmpfiles --create/d' "$packaging/deb/postinst" "$packaging/rpm/wslmesh.spec"
+sed -i '/systemd-sysusers wslmesh\|systemd-tmpfiles --create\|rm -rf \/var\/lib\/wslmesh\/windows/d' "$packaging/deb/postinst" "$packaging/rpm/wslmesh.spec"

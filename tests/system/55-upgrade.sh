@@ -27,6 +27,7 @@ forward=$(shipped $forward_file)
 guest sh -c 'printf "{\"boot\":\"%s\",\"sysctl\":{\"net.ipv4.tcp_keepalive_time\":{\"before\":\"7300\",\"after\":\"60\"}}}" \
     "$(cat /proc/sys/kernel/random/boot_id)" >/var/lib/wslmesh/saved.json'
 guest sh -c 'cp /etc/wslmesh/wsl-network.conf /root/network'
+guest install -D /etc/wslmesh/wslmesh.toml /var/lib/wslmesh/windows/refresh.ps1
 before=$(main_pid) count=$(starts)
 # As unattended-upgrades has it: where there is a default, no question.
 upgrade=$(apt_get -o Dpkg::Options::=--force-confdef install "/packages/$deb" 2>&1)
@@ -41,6 +42,7 @@ has 'and known' "$(guest wslmesh forward list)" ssh
 ok 'the network file is kept, with what a person wrote' guest cmp /root/network /etc/wslmesh/wsl-network.conf
 ok 'the group exists' guest getent group wslmesh
 ok 'the folder for hooks exists' guest test -d /etc/wslmesh/hooks.d/address-changed
+ok 'its folder for scripts is gone' not guest test -e /var/lib/wslmesh/windows
 ok 'the configuration is in force' guest sh -c 'wslmesh config show | grep -q 1300'
 guest systemctl stop $unit
 ok 'the values before the earlier version are still known' guest wslmesh restore

@@ -17,11 +17,13 @@ ok 'it runs' within 10 is_active
 ok 'it changed sysctls' within 10 sysctl_is net.ipv4.tcp_keepalive_time 60
 
 # Upgrades: an untouched configuration gives way, an edited one stays.
+guest install -D /etc/wslmesh/wslmesh.toml /var/lib/wslmesh/windows/refresh.ps1
 before=$(main_pid)
 ok 'rpm upgrades it' rp -U "/packages/$rpm"
 ok 'it is restarted' within 10 restarted_since "$before"
 is 'its files are as packed' "$(rp -V wslmesh)" ''
 ok 'the configuration is the new one' guest cmp /etc/wslmesh/wslmesh.toml /share/wslmesh.toml
+ok 'the folder for scripts of the earlier version is gone' not guest test -e /var/lib/wslmesh/windows
 ok 'the group exists' guest getent group wslmesh
 ok 'the folder for hooks exists' guest test -d /etc/wslmesh/hooks.d/address-changed
 guest sh -c 'echo "# mine" >>/etc/wslmesh/wslmesh.toml'
