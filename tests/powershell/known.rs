@@ -241,6 +241,7 @@ pub(crate) const AUTOMATIC: &[&str] = &[
     "$matches",
     "$myinvocation",
     "$null",
+    "$pid",
     "$progresspreference",
     "$pshome",
     "$psscriptroot",

@@ -1,7 +1,7 @@
-# run.ps1 [-Only NAME] [-Every N] [-Jobs N]: the scripts whole, on the double of Windows; tests/windows/run.ps1 -Whole
-# starts it. Every suite has a process and worlds of its own, several run at once, and all of it is in one
-# temporary folder. Prints what failed; returns a table with Passed, Failed and NotRun.
-param([string] $Only = '*', [int] $Every = 1, [int] $Jobs = [System.Environment]::ProcessorCount)
+# run.ps1 -Folder FOLDER [-Only NAME] [-Every N] [-Jobs N]: the scripts whole, on the double of Windows;
+# tests/windows/run.ps1 -Whole starts it. Every suite has a process and worlds of its own, several run at once, and all
+# of it is in the folder. Prints what failed; returns a table with Passed, Failed and NotRun.
+param([string] $Folder, [string] $Only = '*', [int] $Every = 1, [int] $Jobs = [System.Environment]::ProcessorCount)
 
 Set-StrictMode -Version Latest
 $ErrorActionPreference = 'Stop'
@@ -20,7 +20,8 @@ $Suites = @(
 $tests = Split-Path -Path $PSScriptRoot -Parent
 $checkout = Split-Path -Path (Split-Path -Path $tests -Parent) -Parent
 $pwsh = Join-Path -Path $PSHOME -ChildPath 'pwsh'
-$folder = (& mktemp -d)
+# Of everything that is started from here.
+$env:TMPDIR = $Folder
 $counts = @{ Passed = 0; Failed = 0; NotRun = 0 }
 $running = @()
 try {
@@ -73,6 +74,5 @@ try {
     }
 } finally {
     foreach ($run in $running) { $run.Process.Kill($true) }
-    if ($env:KEEP) { Write-Host "kept: $folder" } else { [System.IO.Directory]::Delete($folder, $true) }
 }
 $counts
