@@ -1,7 +1,8 @@
 //! Policies about scripts that are respected.
 
 /// The policy for which a script was not called, as [`command`] prints it:
-/// `wslmesh <language mode> <scope>=<policy>,...`. The two scopes of group policy
+/// `wslmesh <language mode> <scope>=<policy>,...`; a script that is a file ends with
+/// the first two of these words. The two scopes of group policy
 /// beat `-ExecutionPolicy` unless they are undefined (about_Execution_Policies).
 ///
 /// [`command`]: crate::host::scripts::Script::command

@@ -373,9 +373,16 @@ impl Program<'_> {
             delay += Duration::from_millis(*more);
         }
         std::thread::sleep(delay);
-        let refusal = self.host.state().situation.refusal();
-        if by_command && let Some(policy) = &refusal {
-            let text = format!("wslmesh {policy},Process=Bypass\r\n");
+        let situation = self.host.state().situation.clone();
+        let refusal = situation.refusal();
+        let said = match &refusal {
+            Some(policy) if by_command => Some(format!("{policy},Process=Bypass")),
+            // Called all the same, and says what it finds.
+            Some(_) if situation.constrained => Some("ConstrainedLanguage".to_owned()),
+            _ => None,
+        };
+        if let Some(said) = said {
+            let text = format!("wslmesh {said}\r\n");
             wire::send(self.stream, Kind::Output, text.as_bytes())?;
             return Ok(Ended::new("policy", 0, b""));
         }

@@ -29,6 +29,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         quick("windows_calls::nothing_is_read_by_windows", nothing_is_read),
         quick("windows_calls::no_command_runs", no_command_runs),
         quick("windows_calls::policy_is_respected", policy_is_respected),
+        quick("windows_calls::constrained_file", constrained_as_a_file),
         quick(
             "windows_calls::agent_killed_meanwhile",
             killed_without_an_answer,
@@ -93,6 +94,20 @@ fn policy_is_respected(world: &World) -> Result<()> {
     let found = ways(world)?;
     ensure!(found.iter().all(|by| by == "-Command"), "{found:?}");
     forbid(None)?;
+    wait_for_rules(world, &agent, &ours(FIRST)?, &[])?;
+    agent.healthy()?;
+    agent.stop()
+}
+
+/// A script that is a file says itself that no method may be called.
+fn constrained_as_a_file(world: &World) -> Result<()> {
+    world.windows().set_fault(Fault::NoCommand)?;
+    world.windows().set(|now| now.constrained = true)?;
+    let agent = world.start_agent(&two())?;
+    let found = agent.ill("interop-script")?;
+    let words = "language mode ConstrainedLanguage";
+    ensure!(found.detail.contains(words), "{found:?}");
+    world.windows().set(|now| now.constrained = false)?;
     wait_for_rules(world, &agent, &ours(FIRST)?, &[])?;
     agent.healthy()?;
     agent.stop()

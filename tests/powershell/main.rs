@@ -25,7 +25,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde_json::Value;
-use wslmesh::host::contract::{Answer, FirewallState, PolicyGap, State};
+use wslmesh::host::contract::{FirewallState, PolicyGap, State};
 use wslmesh::host::scripts::Script;
 use wslmesh::host::sync::LIMIT;
 
@@ -258,12 +258,7 @@ fn names<T: serde::Serialize>(values: &[T]) -> BTreeSet<String> {
 
 #[test]
 fn the_scripts_know_every_state_and_no_other() {
-    let marks = [
-        "-State '",
-        "$answer['state'] = '",
-        "$state = '",
-        "\"state\":\"",
-    ];
+    let marks = ["-State '", "$answer['state'] = '", "$state = '"];
     let firewall = include_str!("../../src/host/windows/lib/firewall.ps1");
     let mut written = BTreeSet::new();
     for source in [text(Script::Refresh), text(Script::Forward)] {
@@ -340,30 +335,20 @@ fn waiting_for_the_lock_leaves_the_agent_time_to_hear_of_it() {
     assert!(lock.contains(&format!("(waited {} s)", wait.as_secs())));
 }
 
-/// Where policy forbids .NET calls the answer is text in the script: it must be one.
+/// Constrained by a policy no method may be called: that is asked for before anything else.
 #[test]
-fn the_fixed_answers_are_answers() {
-    for (script, extra) in [
-        (text(Script::Refresh), None),
-        (text(Script::Forward), Some("ticket")),
+fn a_script_that_is_a_file_says_that_the_language_is_constrained() {
+    for (script, code) in [
+        (Script::Refresh, 0),
+        (Script::Host, 0),
+        // The last result of the task.
+        (Script::Forward, 3),
     ] {
-        let line = script
-            .lines()
-            .find(|line| line.trim().starts_with("Write-Host '{"))
-            .expect("the fixed answer");
-        let text = line
-            .trim()
-            .trim_start_matches("Write-Host '")
-            .trim_end_matches('\'');
-        let printed = wslmesh::interop::Output {
-            stdout: text.as_bytes().to_vec(),
-            stderr: String::new(),
-        };
-        let answer = Answer::parse(&printed).expect("an answer of the contract");
-        assert_eq!(answer.state, State::Failed);
-        assert!(answer.detail.is_some());
-        let mut expected = keys(&golden("answer-synced.json"));
-        expected.extend(extra.map(str::to_owned));
-        assert_eq!(keys(&serde_json::from_str(text).expect("JSON")), expected);
+        let body = body(text(script), "Invoke-Script");
+        let first = format!("Assert-Language -Code {code}");
+        assert_eq!(body.lines().nth(1).map(str::trim), Some(first.as_str()));
+        let check = self::body(text(script), "Assert-Language");
+        assert!(!check.contains("::") && !check.contains(".Write"));
+        assert!(check.contains("Write-Host ('wslmesh ' + $language)"));
     }
 }

@@ -27,6 +27,10 @@ fn group_policies_and_nothing_else() {
             Some("language mode ConstrainedLanguage"),
         ),
         (
+            "wslmesh ConstrainedLanguage\r\n".to_owned(),
+            Some("language mode ConstrainedLanguage"),
+        ),
+        (
             "wslmesh \u{1b}[31m MachinePolicy=\u{7},x\n".to_owned(),
             None,
         ),

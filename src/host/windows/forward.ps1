@@ -150,11 +150,7 @@ function Get-TaskText {
 
 # The exit code is the last result of the task: 2 no SID, 3 constrained language, 4 no answer can be written.
 function Invoke-Script {
-    if ([string] $ExecutionContext.SessionState.LanguageMode -cne 'FullLanguage') {
-        # Constrained by policy: no .NET call is allowed, so no file can be written.
-        Write-Host '{"version":1,"ticket":0,"state":"failed","detail":"a policy of this machine keeps PowerShell in constrained language mode","elevated":true,"rules":[],"added":0,"removed":0,"kept":0,"conflicts":[],"taken":[],"refused":[],"firewall":null,"installed":null,"local-app-data":null,"guest-address":null,"windows-address":null,"lowest-mtu":null}'
-        exit 3
-    }
+    Assert-Language -Code 3
     if (-not (Test-Sid -Sid $Sid)) { exit 2 }
     $text = Get-TaskText -Sid $Sid
     try {

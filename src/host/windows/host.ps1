@@ -588,12 +588,8 @@ function Get-HostAnswerText {
 }
 
 function Invoke-Script {
-    if ([string] $ExecutionContext.SessionState.LanguageMode -cne 'FullLanguage') {
-        # Constrained by policy: no .NET call is allowed, so the answer is fixed text.
-        Write-Host '{"version":1,"state":"constrained","detail":"a policy of this machine (AppLocker, Windows Defender Application Control or Smart App Control) keeps PowerShell in constrained language mode","installed":null,"policy":null,"user":null,"elevated":false,"over-the-shoulder":false,"other-users":[],"done":[],"checks":[]}'
-    } else {
-        Write-WinOutput -Text ((Get-HostAnswerText) + "`n")
-    }
+    Assert-Language -Code 0
+    Write-WinOutput -Text ((Get-HostAnswerText) + "`n")
     exit 0
 }
 

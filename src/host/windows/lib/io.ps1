@@ -110,6 +110,16 @@ function New-Ticket {
     Get-Random -Minimum 1 -Maximum 2147483647
 }
 
+# Constrained by a policy, no method can be called: said as command.ps1 says it. Write-Host, because what goes through
+# the formatter may be wrapped.
+function Assert-Language {
+    param([int] $Code)
+    $language = [string] $ExecutionContext.SessionState.LanguageMode
+    if ($language -ceq 'FullLanguage') { return }
+    Write-Host ('wslmesh ' + $language)
+    exit $Code
+}
+
 function Write-WinOutput {
     param([string] $Text)
     try {
