@@ -33,6 +33,8 @@ function New-World {
         param($rules)
         $rules[0].Name = 'wslmesh lookalike'
         $rules[1].Name = "wslmesh-$User-tcp-1-portproxy"
+        # Some programs give theirs no name.
+        $rules[2].Name = $null
     }
 }
 
