@@ -17,7 +17,7 @@ mod windows;
 pub use self::{
     election::{Election, Leadership, elect},
     error::AgentError,
-    oneshot::{apply_once, dry_run},
+    oneshot::{apply_once, dry_run, installed_rules},
     reconcile::Done,
     startup::run,
     windows::withdraw,

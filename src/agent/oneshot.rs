@@ -10,7 +10,7 @@ use super::{
 use crate::{
     config::Settings,
     interop,
-    model::Plan,
+    model::{Action, HostFacts, HostMemory, Mode, ModeState, Plan, RuleSet},
     netlink::NetlinkError,
     paths::Paths,
     plan,
@@ -30,6 +30,34 @@ pub async fn dry_run(settings: &Settings, paths: &Paths) -> Result<Plan, Netlink
     let host = machine.host_memory();
     let seen = machine.observe(settings, mode, host).await?;
     Ok(plan::plan(settings, &seen))
+}
+
+/// The rules that Windows should have of ours behind NAT where it is installed there, as
+/// `facts` say; `None` where there are none: in another mode, or without an address.
+///
+/// # Errors
+/// The kernel's network tables are out of reach.
+pub async fn installed_rules(
+    settings: &Settings,
+    paths: &Paths,
+    facts: HostFacts,
+) -> Result<Option<RuleSet>, NetlinkError> {
+    let mode = interop::ask_mode().await;
+    if mode != ModeState::Known(Mode::Nat) {
+        return Ok(None);
+    }
+    // Rules that may remain are asked about even if none is wanted.
+    let host = HostMemory {
+        facts,
+        rules_remain: true,
+        ..HostMemory::default()
+    };
+    let seen = Linux::new(paths)?.observe(settings, mode, host).await?;
+    let mut actions = plan::plan(settings, &seen).actions.into_iter();
+    Ok(actions.find_map(|action| match action {
+        Action::SyncForwards(rules) => Some(rules),
+        _ => None,
+    }))
 }
 
 /// Reconciles, waits for Windows' answer, and starts over until nothing is left

@@ -1,10 +1,11 @@
 //! The one elevation: what is asked of Windows' administrator, how it is asked,
 //! and the answer.
 //!
-//! [`policy`] makes the policy from the settings, [`files`] has what Windows is
+//! [`scratch`] tries the way to the port proxy and back, [`policy`] makes the policy from the settings, [`files`] has what Windows is
 //! handed, [`contract`] is what `host.ps1` is asked and answers.
 //! Nothing here prints or asks a person: that is the command line's.
 
+mod checks;
 pub mod contract;
 mod difference;
 mod distribution;
@@ -12,6 +13,7 @@ pub mod files;
 mod grants;
 pub mod policy;
 mod range;
+pub mod scratch;
 mod words;
 
 use std::{
@@ -20,6 +22,7 @@ use std::{
 };
 
 pub use self::{
+    checks::{CHECKS, place},
     contract::{Agreed, Answer, Check, CheckResult, Order, State},
     difference::difference,
     distribution::{Distribution, DistributionError},
@@ -41,11 +44,7 @@ use crate::interop::{self, DEADLINE, Interop, InteropError};
 const PERSON: Duration = Duration::from_secs(215);
 
 /// How long the checks may take: some ask slow parts of Windows.
-const CHECKS: Duration = Duration::from_secs(60);
-
-/// How much longer where many forwards are made and removed: `host.ps1` waits 75 s for each
-/// run of the task, which Windows ends after a minute.
-const MANY_FORWARDS: Duration = Duration::from_secs(170);
+const CHECKS_LIMIT: Duration = Duration::from_secs(60);
 
 /// Why `host.ps1` gave no answer.
 #[derive(Debug, thiserror::Error)]
@@ -109,8 +108,7 @@ impl Setup {
     pub async fn call(&self, order: Order<'_>) -> Result<Answer, SetupError> {
         let deadline = match order {
             Order::Install { .. } | Order::Uninstall { .. } => PERSON,
-            Order::Check { forwards: 0, .. } => CHECKS,
-            Order::Check { .. } => CHECKS + MANY_FORWARDS,
+            Order::Check { .. } => CHECKS_LIMIT,
             Order::Look => DEADLINE,
         };
         let input = order.input().map_err(CallError::from)?;

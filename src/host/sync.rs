@@ -44,6 +44,13 @@ pub async fn sync(state: &Path, wanted: RuleSet) -> HostOutcome {
     }
 }
 
+/// What an answer says that went wrong, with the fix.
+pub(super) fn problem(answer: &Answer) -> Option<String> {
+    let finding = outcome::failure(answer)?;
+    let fix = finding.code.remediation();
+    Some(format!("{}. {fix}", finding.detail))
+}
+
 /// The outcome of a call that gave no answer.
 fn without_answer(
     wanted: RuleSet,
@@ -62,7 +69,11 @@ fn without_answer(
     }
 }
 
-async fn ask(state: &Path, wanted: &RuleSet) -> Result<Answer, CallError> {
+/// The same, and the answer as it came.
+///
+/// # Errors
+/// No answer, or none of this version.
+pub async fn ask(state: &Path, wanted: &RuleSet) -> Result<Answer, CallError> {
     let interop = Interop::find()?;
     let request = line(&Request::Sync(wanted))?;
     call(

@@ -61,6 +61,7 @@ mod test_faults;
 mod test_field;
 mod test_file_races;
 mod test_folders;
+mod test_host_check;
 mod test_host_conflicts;
 mod test_host_faults;
 mod test_host_forward;

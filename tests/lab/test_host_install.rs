@@ -1,19 +1,15 @@
 //! `wslmesh host install` and `uninstall`: what is approved, what it gives, and
 //! that nothing is left of it.
 
-use std::time::Duration;
-
 use anyhow::{Context, Result, ensure};
 use libtest_mimic::Trial;
-use serde_json::Value;
 
 use crate::agent::{CONFIG, LIMIT};
 use crate::contract::{Firewall, Grant, Policy, Protocol};
 use crate::double::machine::{ME, OTHER, PROGRAM_FILES, forward_task, logon_task};
 use crate::double::situation::Elevation;
 use crate::fault::Fault;
-use crate::init::DISTRIBUTION;
-use crate::options::{AGENT, Options};
+use crate::options::Options;
 use crate::runner::{trial_alone, trial_with};
 use crate::setup::{OPEN, all, files, others, said};
 use crate::topology::FIRST;
@@ -31,8 +27,6 @@ pub(crate) fn trials() -> Vec<Trial> {
         quick("host_install::no_command_runs", no_command_runs),
         quick("host_install::over_the_shoulder", over_the_shoulder),
         quick("host_install::upgrade_keeps_the_ledger", upgrade),
-        quick("host_check::a_sync_follows_a_probe", probed),
-        quick("host_check::a_report_for_an_issue", reported),
         quick("host_uninstall::leaves_nothing", leaves_nothing),
         quick("host_uninstall::beside_a_running_agent", beside_an_agent),
         quick("host_uninstall::others_stay", others_stay),
@@ -255,55 +249,6 @@ fn elevated(world: &World) -> Result<()> {
     world.write(CONFIG, TUNNEL)?;
     let output = world.cli_at_terminal("host install", "y\n")?;
     said(&output, 1, &["type yes there"])
-}
-
-/// Where a probe may have left its forward, the agent syncs again.
-fn probed(world: &World) -> Result<()> {
-    const PROBE: [&str; 4] = ["host", "check", "--probe", "--yes"];
-    const RELOADS: &str = "reloads its configuration";
-    let agent = world.start_agent(OPEN)?;
-    agent.settled(FIRST)?;
-    let fine = world.cli(&PROBE)?;
-    said(&fine, 0, &["a scratch port"])?;
-    ensure!(!fine.stdout.contains(RELOADS), "{}", fine.stdout);
-    world.windows().set_service_running(false)?;
-    said(&world.cli(&PROBE)?, 3, &[RELOADS])?;
-    world.windows().set_start_up(LIMIT)?;
-    let process = world.spawn_guest(&[&[AGENT], &PROBE[..]].concat(), &[])?;
-    std::thread::sleep(Duration::from_millis(300));
-    // Ctrl-C.
-    process.signal(2)?;
-    let output = process.finish(LIMIT)?;
-    world.windows().set_start_up(Duration::ZERO)?;
-    said(&output, 1, &[RELOADS, "interrupted"])?;
-    said(
-        &world.cli(&["host", "check", "--forwards", "5"])?,
-        2,
-        &["--probe"],
-    )
-}
-
-/// One JSON file, without addresses and names unless they are asked for.
-fn reported(world: &World) -> Result<()> {
-    world.write(CONFIG, OPEN)?;
-    world.windows().install(&crate::installed::policy())?;
-    let report = |more: &str| -> Result<String> {
-        world.shell(&format!(
-            "WSL_DISTRO_NAME={DISTRIBUTION} {AGENT} --config {CONFIG} host check --report /run/lab/one.json --force {more}"
-        ))?;
-        world.read("/run/lab/one.json")
-    };
-    let (short, full) = (report("")?, report("--full")?);
-    let found: Value = serde_json::from_str(&short)?;
-    for (field, value) in [("/checks/0/id", "T1"), ("/facts/mode", "nat")] {
-        let found = found.pointer(field).and_then(Value::as_str);
-        ensure!(found == Some(value), "{field}: {short}");
-    }
-    ensure!(full.contains(DISTRIBUTION), "{full}");
-    let redacted = !short.contains(DISTRIBUTION) && short.contains("NAME-");
-    // WSL's version looks like an address.
-    ensure!(redacted && !short.contains("ADDRESS-"), "{short}");
-    Ok(())
 }
 
 /// Another account's password: it is for the user who asked all the same.

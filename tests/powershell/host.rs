@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use wslmesh::host::scripts::Script;
+use wslmesh::host::{scripts::Script, setup::CHECKS};
 
 use crate::{lints, names, text};
 
@@ -237,30 +237,75 @@ fn every_exit_code_of_the_task_has_words() {
     }
 }
 
-/// The numbers in a report mean what the document says.
+/// A line of a check in the document: the number, and the statement.
+fn documented(line: &str) -> Option<(&str, String)> {
+    let (id, statement) = line.strip_prefix("| T")?.split_once(" | ")?;
+    Some((id, statement.replace('`', "")))
+}
+
+/// The numbers in a report mean what the document says, which may say more than the title.
 #[test]
-fn the_document_has_the_numbers_of_the_checks() {
+fn the_document_has_the_statements_of_the_checks() {
     let path = std::path::Path::new(crate::ROOT).join("docs/windows.md");
     let document = std::fs::read_to_string(path).expect("the document");
-    let documented: Vec<_> = document
-        .lines()
-        .filter_map(|line| line.strip_prefix("| T"))
-        .filter_map(|rest| rest.split(' ').next())
-        .collect();
-    let titles = text(Script::Host)
-        .split_once("\n$CheckTitles = ")
-        .and_then(|(_, rest)| rest.split_once("\n}\n"))
-        .expect("the titles")
-        .0;
-    let titled: Vec<_> = between(titles, "\n    'T", '\'');
-    assert_eq!(documented, titled);
-    // The last has no case of its own: it is what is left.
-    let cases: Vec<_> = between(
+    let documented: Vec<_> = document.lines().filter_map(documented).collect();
+    assert_eq!(documented.len(), CHECKS.len());
+    for ((id, title), (number, statement)) in CHECKS.iter().zip(&documented) {
+        assert_eq!(id.strip_prefix('T'), Some(*number));
+        let rest = statement.strip_prefix(title);
+        let ends = rest.is_some_and(|rest| rest.starts_with([':', ',', ' ']));
+        assert!(ends, "{id}: {title:?} and {statement:?}");
+    }
+    // The agent makes these two itself.
+    let mut scripted: Vec<_> = CHECKS.iter().map(|(id, _)| *id).collect();
+    scripted.retain(|id| !["T18", "T23"].contains(id));
+    let cases = between(
         body(text(Script::Host), "Get-Finding"),
         "\n        'T",
         '\'',
     );
-    assert_eq!(cases, titled[..titled.len() - 1]);
+    let cases: Vec<_> = cases.iter().map(|number| format!("T{number}")).collect();
+    assert_eq!(cases, scripted);
+}
+
+/// Who reads that a check was not made reads what to do, or that there is nothing to do.
+#[test]
+fn every_reason_not_to_make_a_check_says_what_to_do() {
+    let host = text(Script::Host);
+    let mut reasons = between(host, "New-Skipped -Reason '", '\'');
+    reasons.extend(between(body(host, "Find-Obstacle"), "return '", '\''));
+    assert_eq!(reasons.len(), 8, "{reasons:#?}");
+    let scratch = include_str!("../../src/host/setup/scratch.rs");
+    let texts = scratch.split("#[error(").skip(1).filter_map(|rest| {
+        let text = rest.split_once(")]")?.0.trim();
+        text.strip_prefix('"')?.strip_suffix('"')
+    });
+    let texts: Vec<_> = texts.map(|text| text.replace("\\\"", "\"")).collect();
+    assert_eq!(texts.len(), 15, "{texts:#?}");
+    for reason in reasons
+        .iter()
+        .copied()
+        .chain(texts.iter().map(String::as_str))
+    {
+        let (why, what) = reason
+            .split_once(": ")
+            .unwrap_or_else(|| panic!("{reason}"));
+        let fix = [
+            "run \"wsl",
+            "run \"sudo ",
+            "run this again",
+            "there is nothing to do",
+        ];
+        assert!(
+            !why.is_empty() && fix.iter().any(|fix| what.contains(fix)),
+            "{reason}"
+        );
+        let mut commands = between(what, "run \"", '"').into_iter();
+        assert!(
+            commands.all(|one| one.starts_with("wsl") || one.starts_with("sudo ")),
+            "{reason}"
+        );
+    }
 }
 
 /// It becomes one argument: no quotation mark or backslash that would have to be escaped,

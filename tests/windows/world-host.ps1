@@ -33,11 +33,6 @@ function Reset-HostWorld {
         Running = @()
         # Of this PowerShell, in milliseconds.
         Age = 900
-        LastTicket = 100
-        # Where a task leads the rules that it makes.
-        Target = ''
-        # How many are asked for.
-        Forwards = 0
         RunAs = '0x80070005'
         RelayBlocks = 0
         ModulePath = 'P:\Modules'

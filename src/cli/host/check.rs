@@ -1,6 +1,11 @@
 //! `wslmesh host check`
 
-use std::path::{Path, PathBuf};
+use std::{
+    io,
+    path::{Path, PathBuf},
+    pin::{Pin, pin},
+    time::Duration,
+};
 
 use clap::Args;
 use serde::{Serialize, Serializer};
@@ -15,7 +20,7 @@ use tokio::{
 use super::{
     super::{
         ask::go_on,
-        output::{Exit, print, print_json},
+        output::{Exit, print, print_error, print_json},
         table::{WIDTH, hanging, wrap},
     },
     facts::{Facts, known_names},
@@ -23,10 +28,19 @@ use super::{
     shown::{self, reloaded},
 };
 use crate::{
-    config::Source,
+    agent,
+    apply::saved::Saved,
+    config::{Settings, Source},
     control::reload,
     fs::file::{self, FileError},
-    host::setup::{self, Agreed, Answer, CheckResult, Order, Setup, SetupError, State},
+    host::{
+        setup::{
+            self, Agreed, Answer, CheckResult, Order, Policy, Setup, SetupError, State,
+            scratch::{self, Skipped},
+        },
+        sync,
+    },
+    model::{HostFacts, HostPrivilege, RuleSet},
     paths::Paths,
 };
 
@@ -68,14 +82,14 @@ struct Findings {
     checks: Vec<setup::Check>,
 }
 
-/// Checks whose facts are no longer JSON within a text.
+/// Checks with their titles, and facts that are no longer JSON within a text.
 fn with_facts<S: Serializer>(checks: &[setup::Check], to: S) -> Result<S::Ok, S::Error> {
     to.collect_seq(checks.iter().map(|check| {
         let facts = serde_json::from_str::<serde_json::Map<_, _>>(&check.detail);
         let detail =
             facts.map_or_else(|_| check.detail.to_string().into(), serde_json::Value::from);
         serde_json::json!({
-            "id": check.id, "title": check.title, "result": check.result, "detail": detail,
+            "id": check.id, "title": setup::place(&check.id).1, "result": check.result, "detail": detail,
         })
     }))
 }
@@ -104,32 +118,36 @@ pub(super) async fn check(
         anyhow::bail!("{report} exists already: name another file, or add --force to overwrite it");
     }
     if arguments.probe {
-        let question = "A probe listens for a moment on a port of Windows' loopback, has netsh read two lines that change nothing, and starts the task: once to repeat the last selection, and, where it is installed and WSL is behind NAT, twice more to make one forward on a TCP port that the policy allows and nothing uses, with the firewall rules of its grant, and to remove it again. Go on?";
+        let question = "A probe listens for a moment on a port of Windows' loopback, has netsh read two lines that change nothing, and starts the task: once to repeat the last selection, and, where it is installed and WSL is behind NAT, twice more to make one forward on a TCP port that the policy allows and nothing uses, with the firewall rules of its grant, and to remove it again; the same follows with as many as --forwards says. Go on?";
         if let Some(end) = go_on(question, arguments.yes, "add --yes to allow the probe")? {
             return Ok(end);
         }
     }
-    let order = Order::Check {
-        probe: arguments.probe,
-        forwards: arguments.forwards.unwrap_or_default(),
+    let probe = arguments.probe;
+    let mut interrupted = pin!(interrupted());
+    let mut asked = select! {
+        asked = call(Order::Check { probe }, paths) => Some(asked),
+        _ = &mut interrupted => None,
     };
-    let interrupted = async {
-        let mut terminated = signal(SignalKind::terminate())?;
-        select! {
-            interrupted = ctrl_c() => interrupted,
-            _ = terminated.recv() => Ok(()),
-        }
-    };
-    let asked = select! {
-        asked = call(order, paths) => Some(asked),
-        _ = interrupted => None,
-    };
+    let mut stopped = asked.is_none();
+    if let Some((_, Ok(answer))) = &mut asked
+        && answer.state == State::Checked
+    {
+        let trials = Trials {
+            answer,
+            source,
+            paths,
+        };
+        let checks = trials.make(arguments, interrupted, &mut stopped).await;
+        answer.checks.extend(checks);
+        answer.checks.sort_by_key(|check| setup::place(&check.id).0);
+    }
     // What a probe made may have been left: a sync removes it.
-    if arguments.probe && asked.as_ref().is_none_or(|(_, asked)| is_left(asked)) {
+    if probe && (stopped || asked.as_ref().is_none_or(|(_, asked)| is_left(asked))) {
         reloaded(&reload(paths).await)?;
     }
-    let Some((way, asked)) = asked else {
-        anyhow::bail!("interrupted: nothing is known of Windows");
+    let Some((way, asked)) = asked.filter(|_| !stopped) else {
+        anyhow::bail!("interrupted: not all checks were made");
     };
     let facts = Facts::gather(source, paths, way).await;
     let findings = findings(facts, asked);
@@ -153,6 +171,96 @@ pub(super) async fn check(
         }
     }
     Ok(exit(&findings))
+}
+
+/// Ctrl-C, or SIGTERM.
+async fn interrupted() -> io::Result<()> {
+    let mut terminated = signal(SignalKind::terminate())?;
+    select! {
+        interrupted = ctrl_c() => interrupted,
+        _ = terminated.recv() => Ok(()),
+    }
+}
+
+/// What the two checks with scratch forwards need to know.
+struct Trials<'a> {
+    answer: &'a Answer,
+    source: &'a Source,
+    paths: &'a Paths,
+}
+
+impl Trials<'_> {
+    /// Makes both. One that is begun is ended, also where it is interrupted: it puts the
+    /// present forwards back.
+    async fn make(
+        &self,
+        arguments: &Check,
+        mut interrupted: Pin<&mut impl Future<Output = io::Result<()>>>,
+        stopped: &mut bool,
+    ) -> Vec<setup::Check> {
+        let forwards = arguments.forwards.map_or(0, usize::from);
+        let state = self.paths.state.as_path();
+        let mut checks: Vec<setup::Check> = Vec::new();
+        for (id, most, patience, unasked) in [
+            (
+                "T18",
+                usize::from(arguments.probe),
+                Duration::ZERO,
+                Skipped::NoProbe,
+            ),
+            ("T23", forwards, scratch::MINUTE, Skipped::NoNumber),
+        ] {
+            let before = checks.last().map(|check| check.result);
+            let prepared = match before {
+                _ if most == 0 => Err(unasked),
+                None | Some(CheckResult::Ok) => self.prepare().await,
+                Some(_) => Err(Skipped::NotTheFirst),
+            };
+            let (result, facts) = match prepared {
+                Err(why) => why.into(),
+                Ok((present, policy)) => {
+                    let sync = async |wanted| sync::ask(state, &wanted).await;
+                    let mut trial = pin!(scratch::trial(&present, policy, most, patience, sync));
+                    select! {
+                        ended = &mut trial => ended,
+                        _ = &mut interrupted => {
+                            *stopped = true;
+                            print_error(&anyhow::anyhow!("interrupted: the forwards are put back first"));
+                            trial.await
+                        }
+                    }
+                }
+            };
+            checks.push(setup::Check {
+                id: id.into(),
+                result,
+                detail: facts.to_string().into(),
+            });
+            if *stopped {
+                break;
+            }
+        }
+        checks
+    }
+
+    /// The present forwards, and what allows others.
+    async fn prepare(&self) -> Result<(RuleSet, &Policy), Skipped> {
+        let policy = scratch::policy(self.answer)?;
+        let mut settings = Settings::load(self.source).map_err(|_| Skipped::Configuration)?;
+        let allowed = |forward: &_| policy.gap(forward).is_none();
+        settings.forwards.retain(allowed);
+        let installed = self.answer.installed.as_ref();
+        let facts = HostFacts {
+            privilege: HostPrivilege::Installed,
+            installed_relay: installed.and_then(|installed| installed.relay.clone()),
+            ..HostFacts::default()
+        };
+        let rules = agent::installed_rules(&settings, self.paths, facts).await;
+        let rules = rules.ok().flatten().ok_or(Skipped::NoForwards)?;
+        let remain = Saved::new(&self.paths.state).rules_may_remain();
+        let present = scratch::present(self.answer.selection.as_ref(), rules, remain)?;
+        Ok((present, policy))
+    }
 }
 
 /// The way to Windows as text, and what the checks gave.
@@ -267,7 +375,8 @@ fn table(findings: &Findings) -> Vec<String> {
     for check in &findings.checks {
         let head = format!("{:<id$}  {:<7}  ", check.id, word(check.result));
         let width = WIDTH.saturating_sub(head.chars().count());
-        let texts = [&*check.title, &found(&check.detail)].map(|text| wrap(text, width));
+        let texts =
+            [setup::place(&check.id).1, &found(&check.detail)].map(|text| wrap(text, width));
         lines.extend(hanging(&head, texts.concat()));
     }
     lines

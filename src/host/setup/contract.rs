@@ -51,9 +51,6 @@ pub enum Order<'a> {
     Check {
         /// Whether a port of loopback, netsh and the task may be tried.
         probe: bool,
-        /// How many forwards are made and removed again to see how long that takes, 0 to
-        /// 2,000.
-        forwards: u16,
     },
 }
 
@@ -164,9 +161,7 @@ pub enum CheckResult {
 pub struct Check {
     /// Its number, such as `T1`.
     pub id: PlainText,
-    /// What is held to be true.
-    pub title: PlainText,
-    /// Whether it is.
+    /// Whether what it states is true.
     pub result: CheckResult,
     /// What was found, or why nothing was.
     #[serde(default, deserialize_with = "text_or_null")]
@@ -175,6 +170,24 @@ pub struct Check {
 
 fn text_or_null<'de, D: Deserializer<'de>>(from: D) -> Result<PlainText<DETAIL_MAX>, D::Error> {
     Ok(Option::deserialize(from)?.unwrap_or_default())
+}
+
+/// What the installed task was asked for last, as `forward.ps1` takes it.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+pub struct Selection {
+    /// 1: NAT, 2: mirrored; 0 where it was not asked for anything.
+    pub mode: u8,
+    /// Protocol, listen port, connect port and what serves it, in the task's numbers.
+    pub forwards: Vec<[u16; 4]>,
+}
+
+/// `None` for a text that is none of ours.
+fn selection<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Selection>, D::Error> {
+    let text = Option::<String>::deserialize(from)?;
+    Ok(text.and_then(|text| match text.as_str() {
+        "" => Some(Selection::default()),
+        text => serde_json::from_str(text).ok(),
+    }))
 }
 
 /// What the script reported. Fields that a newer script may add are passed over.
@@ -206,6 +219,9 @@ pub struct Answer {
     /// The checks.
     #[serde(default)]
     pub checks: Vec<Check>,
+    /// With the checks, where it can be read: what the task was asked for last.
+    #[serde(default, deserialize_with = "selection")]
+    pub selection: Option<Selection>,
 }
 
 impl Answer {

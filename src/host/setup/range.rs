@@ -36,6 +36,16 @@ impl PortRange {
         self.includes(port.into())
     }
 
+    /// All of them.
+    pub(super) fn ports(self) -> impl DoubleEndedIterator<Item = NonZeroU16> {
+        (self.0.get()..=self.1.get()).filter_map(NonZeroU16::new)
+    }
+
+    /// The highest.
+    pub(super) fn last(self) -> NonZeroU16 {
+        self.1
+    }
+
     /// Whether both have a port in common.
     pub(super) fn overlaps(self, other: Self) -> bool {
         self.0 <= other.1 && other.0 <= self.1

@@ -113,6 +113,15 @@ fn state_finding(answer: &Answer) -> Option<Finding> {
     Some(Finding::new(code, "", detail(&answer.detail, fallback)))
 }
 
+/// The first that went wrong, where a call did not do what it was asked for.
+pub(super) fn failure(answer: &Answer) -> Option<Finding> {
+    if answer.state == State::Synced {
+        return None;
+    }
+    let mut firewall = answer.firewall.iter().flat_map(firewall_findings);
+    state_finding(answer).or_else(|| firewall.next())
+}
+
 /// The task finds the guest's address by itself, and WSL may write it late.
 fn guest_address_finding(wanted: &RuleSet, answer: &Answer) -> Option<Finding> {
     let (found, here) = (answer.guest_address?, wanted.connect_address);

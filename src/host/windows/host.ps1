@@ -15,8 +15,8 @@ function ConvertTo-HostRequest {
     $given = ($request -is [System.Management.Automation.PSCustomObject]) -and ($null -ne $request.PSObject.Properties['action'])
     Assert-Valid -Value $given -Message 'request: must be an object with the field "action"'
     $action = ConvertTo-Choice -Value $request.'action' -Choices @('look', 'install', 'uninstall', 'check') -Place 'action'
-    $fields = @('version', 'action') + @{ 'look' = @(); 'check' = @('probe', 'forwards'); 'install' = @('policy', 'package', 'files'); 'uninstall' = @('files') }[$action]
-    $result = @{ Action = $action; Policy = $null; Hashes = $null; Agreed = $false; Probe = $false; Forwards = 0 }
+    $fields = @('version', 'action') + @{ 'look' = @(); 'check' = @('probe'); 'install' = @('policy', 'package', 'files'); 'uninstall' = @('files') }[$action]
+    $result = @{ Action = $action; Policy = $null; Hashes = $null; Agreed = $false; Probe = $false }
     if ((@('install', 'uninstall') -ccontains $action) -and ($null -ne $request.PSObject.Properties['agreed'])) {
         Assert-Switch -Value $request.'agreed' -Place 'agreed'
         $result.Agreed = $request.'agreed'
@@ -34,8 +34,6 @@ function ConvertTo-HostRequest {
     if ($action -ceq 'check') {
         Assert-Switch -Value $request.'probe' -Place 'probe'
         $result.Probe = $request.'probe'
-        Assert-Valid -Value (Test-Integer -Value $request.'forwards' -First 0 -Last 2000) -Message 'forwards: must be an integer from 0 to 2000'
-        $result.Forwards = [int] $request.'forwards'
     }
     $result
 }
@@ -92,7 +90,7 @@ function New-HostAnswer {
         'state' = $State; 'detail' = $Detail
         'installed' = $null; 'policy' = $null
         'user' = $null; 'elevated' = $false; 'over-the-shoulder' = $false; 'other-users' = @()
-        'done' = @(); 'checks' = @()
+        'done' = @(); 'checks' = @(); 'selection' = $null
     }
 }
 
@@ -555,7 +553,13 @@ function Get-HostAnswer {
     if ($caller.Elevated) { $places.Staging = $places.Program + '\staging' }
     if ($request.Action -ceq 'check') {
         $answer = New-HostAnswer -State 'checked' -Detail $null
-        $answer['checks'] = @(Get-Checks -Caller $caller -Places $places -Probe $request.Probe -Forwards $request.Forwards)
+        $answer['checks'] = @(Get-Checks -Caller $caller -Places $places -Probe $request.Probe)
+        try {
+            $answer['selection'] = Read-Selection -Sid $caller.Sid
+        } catch {
+            # It is not there, or nothing that the task would take: no request is known.
+            $answer['selection'] = $null
+        }
         return Add-Installation -Answer $answer -Caller $caller -Places $places
     }
     $outcome = New-Outcome -State 'looked' -Detail $null

@@ -12,7 +12,7 @@ use crate::double::machine::{
     FileHash, InstalledValue, Machine, PROGRAM_FILES, RELAY_NAME, Task, forward_task,
     local_app_data, logon_task, selection_file,
 };
-use crate::double::situation::{Elevation, Situation};
+use crate::double::situation::{Elevation, Lxss, Situation};
 use crate::double::sync::Fuse;
 use crate::double::{firewall, portproxy};
 use crate::interop::{Host, State, shipped};
@@ -40,8 +40,6 @@ pub(crate) struct HostRequest {
     agreed: bool,
     #[serde(default)]
     probe: Option<bool>,
-    #[serde(default)]
-    forwards: Option<u16>,
 }
 
 /// What `host.ps1` prints on standard output.
@@ -59,6 +57,8 @@ pub(crate) struct HostAnswer {
     pub(crate) other_users: Vec<String>,
     pub(crate) done: Vec<String>,
     pub(crate) checks: Vec<Check>,
+    /// What the task was asked for last.
+    pub(crate) selection: Option<String>,
 }
 
 /// One statement about Windows, tried out.
@@ -66,7 +66,6 @@ pub(crate) struct HostAnswer {
 #[serde(deny_unknown_fields)]
 pub(crate) struct Check {
     pub(crate) id: String,
-    pub(crate) title: String,
     /// `ok`, `differs` or `not-run`.
     pub(crate) result: String,
     pub(crate) detail: String,
@@ -102,12 +101,11 @@ pub(crate) fn host(host: &Host, request: &HostRequest, follows: &[u8]) -> HostAn
         state.violations.push(text);
     }
     let checks = if request.action == "check" {
-        if request.forwards.is_none_or(|forwards| forwards > 2000) {
-            state
-                .violations
-                .push("a check without a number of forwards".to_owned());
+        if request.probe.is_none() {
+            let text = "a check that says nothing of a probe";
+            state.violations.push(text.to_owned());
         }
-        checks(state, request.probe == Some(true))
+        checks(state)
     } else {
         Vec::new()
     };
@@ -135,6 +133,9 @@ fn answer(
         over_the_shoulder: asked && state.situation.standard_account,
         other_users: others(&state.machine, sid),
         done,
+        // An installation begins with an empty one.
+        selection: (!checks.is_empty() && state.machine.policy(sid).is_some())
+            .then(|| fs::read_to_string(selection_file(sid)).unwrap_or_default()),
         checks,
     }
 }
@@ -458,39 +459,20 @@ fn take_away(machine: &mut Machine, sid: &str) -> std::io::Result<()> {
 }
 
 /// A few, of what this Windows has.
-fn checks(state: &State, probe: bool) -> Vec<Check> {
-    let sid = &state.situation.user;
+fn checks(state: &State) -> Vec<Check> {
     let result = |yes: bool| if yes { "ok" } else { "differs" };
+    let sid = &state.situation.user;
     let task = state.machine.tasks.get(&forward_task(sid));
-    let installed = state.machine.policy(sid).is_some();
+    let enabled = task.map_or("not-run", |task| result(task.enabled));
     let list = [
-        ("iphlpsvc runs", result(state.situation.service)),
-        (
-            "the task can be started",
-            if installed {
-                result(task.is_some_and(|task| task.enabled))
-            } else {
-                "not-run"
-            },
-        ),
-        (
-            "the firewall can be changed",
-            result(state.situation.firewall),
-        ),
-        (
-            "a scratch port",
-            if probe {
-                result(state.situation.service)
-            } else {
-                "not-run"
-            },
-        ),
+        ("T1", result(state.situation.lxss == Lxss::default())),
+        ("T7", result(state.situation.firewall)),
+        ("T9", enabled),
     ];
-    let check = |(number, (title, result)): (usize, (&str, &str))| Check {
-        id: format!("T{}", [1, 2, 3, 18].get(number).unwrap_or(&0)),
-        title: title.to_owned(),
+    let check = |(id, result): (&str, &str)| Check {
+        id: id.to_owned(),
         result: result.to_owned(),
         detail: String::new(),
     };
-    list.into_iter().enumerate().map(check).collect()
+    list.into_iter().map(check).collect()
 }

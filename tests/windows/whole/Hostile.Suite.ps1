@@ -125,7 +125,7 @@ Test-Case -Name 'a planted module is not loaded' -Body {
         $functions = @('Get-NetTCPSetting', 'Get-NetUDPSetting', 'Get-NetTCPConnection', 'Get-NetFirewallHyperVVMCreator')
         [System.IO.File]::WriteAllText("$modules/$name/$name.psm1", ($functions | ForEach-Object { "function $_ { [System.IO.File]::WriteAllText('$World/loaded', '$_') }" }) -join "`n")
     }
-    foreach ($call in @(@('host.ps1', '{"version":1,"action":"check","probe":true,"forwards":0}'), @('refresh.ps1', (New-SyncRequest -Forwards $Ssh)), @('host.ps1', (New-InstallRequest -Agreed)))) {
+    foreach ($call in @(@('host.ps1', '{"version":1,"action":"check","probe":true}'), @('refresh.ps1', (New-SyncRequest -Forwards $Ssh)), @('host.ps1', (New-InstallRequest -Agreed)))) {
         $answer = Invoke-Script -Name $call[0] -Request $call[1] -Token $Elevated
         Assert-True -Found (@('checked', 'synced', 'installed') -ccontains $answer['state']) -What ('{0}: {1}' -f $answer['state'], $answer['detail'])
     }

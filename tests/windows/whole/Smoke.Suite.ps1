@@ -62,11 +62,13 @@ Test-Case -Name 'through the task: three forwards, and one is outside the policy
 }
 
 Test-Case -Name 'the checks run' -Body {
-    $answer = Invoke-Script -Name 'host.ps1' -Request '{"version":1,"action":"check","probe":true,"forwards":0}'
+    $answer = Invoke-Script -Name 'host.ps1' -Request '{"version":1,"action":"check","probe":true}'
     Assert-Equal -Expected 'checked' -Found $answer['state']
     # T11 says how busy this machine is.
     $differs = @($answer['checks'] | Where-Object { ($_['result'] -eq 'differs') -and ($_['id'] -ne 'T11') } | ForEach-Object { $_['id'] + ' ' + $_['detail'] })
     Assert-Equal -Expected '' -Found ($differs -join '; ')
+    # What the sync before asked for, without the forward that the policy refuses.
+    Assert-True -Found ($answer['selection'] -cmatch '\A\{"version":1,"ticket":[0-9]+,"mode":1,"forwards":\[(\[[0-9,]+\],?){3}\]\}\z') -What $answer['selection']
     Assert-Whole -Foreign $Foreign
 }
 

@@ -34,16 +34,17 @@ fn table_has_80_columns() {
         lines.iter().all(|line| line.chars().count() <= 80),
         "{lines:#?}"
     );
-    let end = &lines[lines.len() - 6..];
+    let end = &lines[lines.len() - 7..];
     assert_eq!(
         end,
         [
-            "T1  ok       WSL keeps the guest's address in the registry",
+            "T1  ok       WSL records the guest's address in this user's registry, inside its",
+            "             network",
             "             172.28.16.5 in 172.28.16.0/20",
-            "T2  DIFFERS  the task can be started by this user",
+            "T2  DIFFERS  WSL records its network and gateway for the machine",
             "             the task is disabled",
-            "T3  not run  a port rule takes effect",
-            "             only with --probe",
+            "T3  not run  the port proxy's rules are registry values named address/port",
+            "             run \"wslmesh host check\" again",
         ]
     );
     assert!(lines.contains(&"installed  0.1.0".to_owned()));
@@ -86,7 +87,10 @@ fn a_document_has_facts_as_fields_and_reasons() {
     assert_eq!(checks[0]["detail"]["address"], "172.28.16.5");
     assert_eq!(
         (&checks[2]["result"], &checks[2]["detail"]),
-        (&"not-run".into(), &"only with --probe".into())
+        (
+            &"not-run".into(),
+            &"run \"wslmesh host check\" again".into()
+        )
     );
     let missing = SetupError::from(crate::interop::InteropError::NoSocket(String::new()));
     let document = serde_json::to_value(findings(facts(), Err(missing))).unwrap();

@@ -72,20 +72,8 @@ fn requests_are_the_golden_ones() {
                 agreed: true,
             },
         ),
-        (
-            "request-check",
-            Order::Check {
-                probe: false,
-                forwards: 0,
-            },
-        ),
-        (
-            "request-check-probe",
-            Order::Check {
-                probe: true,
-                forwards: 0,
-            },
-        ),
+        ("request-check", Order::Check { probe: false }),
+        ("request-check-probe", Order::Check { probe: true }),
     ];
     for (name, order) in table {
         let line = line(&order).unwrap();
@@ -152,9 +140,37 @@ fn checks_are_read_with_their_results() {
         [
             ("T1", CheckResult::Ok, "172.28.16.5 in 172.28.16.0/20"),
             ("T2", CheckResult::Differs, "the task is disabled"),
-            ("T3", CheckResult::NotRun, "only with --probe"),
+            (
+                "T3",
+                CheckResult::NotRun,
+                "run \"wslmesh host check\" again"
+            ),
         ]
     );
+}
+
+#[test]
+fn the_last_request_is_read_if_it_is_one() {
+    let answer = String::from_utf8(golden("answer-checked")).unwrap();
+    let (before, _) = answer.split_once("\"selection\":").unwrap();
+    let found = |text: &str| {
+        let answer = format!("{before}\"selection\":{text}}}");
+        parse(answer.as_bytes()).unwrap().selection
+    };
+    let asked = Selection {
+        mode: 1,
+        forwards: vec![[6, 2222, 22, 1], [17, 51820, 51820, 2]],
+    };
+    assert_eq!(parse(answer.as_bytes()).unwrap().selection, Some(asked));
+    assert_eq!(found("\"\""), Some(Selection::default()));
+    for strange in [
+        "null",
+        "\"{}\"",
+        "\"x\"",
+        r#""{\"mode\":1,\"forwards\":[[6,70000,22,1]]}""#,
+    ] {
+        assert_eq!(found(strange), None, "{strange}");
+    }
 }
 
 /// The golden answer with one part replaced.
