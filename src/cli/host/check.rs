@@ -36,7 +36,7 @@ use crate::{
     host::{
         setup::{
             self, Agreed, Answer, CheckResult, Order, Policy, Setup, SetupError, State,
-            scratch::{self, Skipped},
+            scratch::{self, Skipped, Trial},
         },
         sync,
     },
@@ -130,6 +130,8 @@ pub(super) async fn check(
         _ = &mut interrupted => None,
     };
     let mut stopped = asked.is_none();
+    // What a probe made may have been left: a sync removes it.
+    let mut left = probe && matches!(asked, Some((_, Err(_))));
     if let Some((_, Ok(answer))) = &mut asked
         && answer.state == State::Checked
     {
@@ -138,16 +140,20 @@ pub(super) async fn check(
             source,
             paths,
         };
-        let checks = trials.make(arguments, interrupted, &mut stopped).await;
+        let checks;
+        (checks, stopped, left) = trials.make(arguments, interrupted).await;
         answer.checks.extend(checks);
         answer.checks.sort_by_key(|check| setup::place(&check.id).0);
     }
-    // What a probe made may have been left: a sync removes it.
-    if probe && (stopped || asked.as_ref().is_none_or(|(_, asked)| is_left(asked))) {
+    if left || stopped && probe {
         reloaded(&reload(paths).await)?;
     }
     let Some((way, asked)) = asked.filter(|_| !stopped) else {
-        anyhow::bail!("interrupted: not all checks were made");
+        let more = match left {
+            true => "; Windows may have a scratch forward: sudo systemctl restart wslmesh",
+            false => "",
+        };
+        anyhow::bail!("interrupted: not all checks were made{more}");
     };
     let facts = Facts::gather(source, paths, way).await;
     let findings = findings(facts, asked);
@@ -191,16 +197,15 @@ struct Trials<'a> {
 
 impl Trials<'_> {
     /// Makes both. One that is begun is ended, also where it is interrupted: it puts the
-    /// present forwards back.
+    /// present forwards back. Gives back whether it was, and whether a sync should follow.
     async fn make(
         &self,
         arguments: &Check,
         mut interrupted: Pin<&mut impl Future<Output = io::Result<()>>>,
-        stopped: &mut bool,
-    ) -> Vec<setup::Check> {
+    ) -> (Vec<setup::Check>, bool, bool) {
         let forwards = arguments.forwards.map_or(0, usize::from);
         let state = self.paths.state.as_path();
-        let mut checks: Vec<setup::Check> = Vec::new();
+        let (mut checks, mut stopped, mut left) = (Vec::<setup::Check>::new(), false, false);
         for (id, most, patience, unasked) in [
             (
                 "T18",
@@ -216,7 +221,7 @@ impl Trials<'_> {
                 None | Some(CheckResult::Ok) => self.prepare().await,
                 Some(_) => Err(Skipped::NotTheFirst),
             };
-            let (result, facts) = match prepared {
+            let trial: Trial = match prepared {
                 Err(why) => why.into(),
                 Ok((present, policy)) => {
                     let sync = async |wanted| sync::ask(state, &wanted).await;
@@ -224,23 +229,24 @@ impl Trials<'_> {
                     select! {
                         ended = &mut trial => ended,
                         _ = &mut interrupted => {
-                            *stopped = true;
+                            stopped = true;
                             print_error(&anyhow::anyhow!("interrupted: the forwards are put back first"));
                             trial.await
                         }
                     }
                 }
             };
+            left |= trial.left;
             checks.push(setup::Check {
                 id: id.into(),
-                result,
-                detail: facts.to_string().into(),
+                result: trial.result,
+                detail: trial.facts.to_string().into(),
             });
-            if *stopped {
+            if stopped {
                 break;
             }
         }
-        checks
+        (checks, stopped, left)
     }
 
     /// The present forwards, and what allows others.
@@ -269,16 +275,6 @@ async fn call(order: Order<'_>, paths: &Paths) -> (String, Result<Answer, SetupE
         Ok(setup) => (setup.way(), setup.call(order).await),
         Err(error) => ("none".to_owned(), Err(error)),
     }
-}
-
-/// Whether the forward of a probe may be left on Windows.
-fn is_left(asked: &Result<Answer, SetupError>) -> bool {
-    let differs = |check: &setup::Check| {
-        check.result == CheckResult::Differs && ["T18", "T23"].contains(&&*check.id)
-    };
-    asked
-        .as_ref()
-        .map_or(true, |answer| answer.checks.iter().any(differs))
 }
 
 fn findings(facts: Facts, asked: Result<Answer, SetupError>) -> Findings {

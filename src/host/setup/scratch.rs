@@ -101,12 +101,24 @@ pub enum Skipped {
     NotTheFirst,
 }
 
-/// How a trial ended, and its facts.
-pub type Trial = (CheckResult, Value);
+/// How a trial ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Trial {
+    /// As the check has it.
+    pub result: CheckResult,
+    /// The same.
+    pub facts: Value,
+    /// Whether Windows may have other forwards than the agent asked for.
+    pub left: bool,
+}
 
 impl From<Skipped> for Trial {
     fn from(why: Skipped) -> Self {
-        (CheckResult::NotRun, json!({ "reason": why.to_string() }))
+        Self {
+            result: CheckResult::NotRun,
+            facts: json!({ "reason": why.to_string() }),
+            left: false,
+        }
     }
 }
 
@@ -218,6 +230,8 @@ fn spares(policy: &Policy, mut used: BTreeSet<NonZeroU16>, most: usize) -> Vec<R
 struct Ended {
     answer: Result<Synced, String>,
     took: Duration,
+    /// Whether that is all that was asked: what an earlier run did is in no answer.
+    once: bool,
 }
 
 impl Ended {
@@ -245,6 +259,14 @@ impl Ended {
         word.unwrap_or("no answer").to_owned()
     }
 
+    /// Whether it made or removed other rules than these many.
+    fn is_other(&self, added: usize, removed: usize) -> bool {
+        let same = |(number, expected)| u32::try_from(expected) == Ok(number);
+        let answer = self.answer.as_ref().ok().filter(|_| self.once);
+        answer
+            .is_some_and(|answer| !same((answer.added, added)) || !same((answer.removed, removed)))
+    }
+
     /// Ports that others have.
     fn others(&self) -> BTreeSet<NonZeroU16> {
         let Ok(answer) = &self.answer else {
@@ -270,14 +292,15 @@ async fn ended<E: Display>(
     patience: Duration,
     ask: &mut impl AsyncFnMut(RuleSet) -> Result<Synced, E>,
 ) -> Ended {
-    let begin = Instant::now();
+    let (begin, mut once) = (Instant::now(), true);
     loop {
         let answer = ask(wanted.clone()).await.map_err(|error| error.to_string());
         let took = begin.elapsed();
-        let ended = Ended { answer, took };
+        let ended = Ended { answer, took, once };
         if ended.state() != Some(State::TaskTimeout) || took >= patience {
             return ended;
         }
+        once = false;
     }
 }
 
@@ -344,6 +367,14 @@ fn judge(present: &RuleSet, spares: &[Rule], made: &Ended, removed: &Ended) -> T
         .or_else(|| made.problem())
         .or_else(|| spares.iter().find_map(wrong));
     let result = match step {
+        // Other forwards than the present ones were there, and are now replaced.
+        None if made.is_other(spares.len(), 0) || removed.is_other(0, spares.len()) => {
+            let superseded = Trial::from(Skipped::Superseded);
+            return Trial {
+                left: true,
+                ..superseded
+            };
+        }
         None => CheckResult::Ok,
         Some(_) => CheckResult::Differs,
     };
@@ -357,7 +388,11 @@ fn judge(present: &RuleSet, spares: &[Rule], made: &Ended, removed: &Ended) -> T
         "removed": removed.word(),
         "removed-in": milliseconds(removed),
     });
-    (result, facts)
+    Trial {
+        left: result != CheckResult::Ok,
+        result,
+        facts,
+    }
 }
 
 #[cfg(test)]

@@ -164,7 +164,7 @@ function Invoke-Task {
     $ticket = New-Ticket
     try {
         $text = ConvertTo-SelectionText -Ticket $ticket -Mode $Request.Mode -Forwards $Forwards
-        $run = Invoke-TaskRun -Sid $Sid -Ticket $ticket -Text $text -Seconds 10
+        $run = Invoke-TaskRun -Sid $Sid -Ticket $ticket -Text $text
     } catch {
         # Whatever the scheduler refuses is said; nothing was changed.
         if ($script:Step -cne 'start the task') { throw }

@@ -99,23 +99,6 @@ fn a_document_has_facts_as_fields_and_reasons() {
 }
 
 #[test]
-fn a_sync_follows_where_a_forward_may_be_left() {
-    let golden = |id: &str, result: CheckResult| {
-        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/host-setup");
-        let golden = std::fs::read(format!("{folder}/answer-checked.json")).unwrap();
-        let mut answer = parse(&golden).unwrap();
-        answer.checks[0].id = id.into();
-        answer.checks[0].result = result;
-        is_left(&Ok(answer))
-    };
-    assert!(golden("T18", CheckResult::Differs) && golden("T23", CheckResult::Differs));
-    assert!(!golden("T18", CheckResult::Ok) && !golden("T1", CheckResult::Differs));
-    assert!(!golden("T23", CheckResult::NotRun));
-    let missing = SetupError::from(crate::interop::InteropError::NoSocket(String::new()));
-    assert!(is_left(&Err(missing)));
-}
-
-#[test]
 fn report_is_overwritten_with_force_alone() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("report.json");

@@ -85,58 +85,72 @@ async fn tried(
     most: usize,
     patience: Duration,
     more: impl Fn(usize) -> Result<Value, String>,
-) -> (CheckResult, Value, Vec<Vec<u16>>) {
-    let (present, policy) = (
-        rules(vec![rule(2222, 22)]),
-        allowed("tcp:2222:22 tcp:8000-8999:80"),
-    );
+) -> (Trial, Vec<Vec<u16>>) {
+    let present = rules(vec![rule(2222, 22)]);
+    let policy = allowed("tcp:2222:22 tcp:8000-8999:80");
     let asked = RefCell::new(Vec::new());
-    let sync = async |wanted: RuleSet| {
-        let ports = wanted
-            .rules
-            .iter()
-            .map(|rule| rule.listen.listen_port.get());
-        asked.borrow_mut().push(ports.collect::<Vec<_>>());
-        more(asked.borrow().len()).map(|more| answer(&wanted, more))
+    let there = RefCell::new(BTreeSet::from([2222]));
+    let ask = async |wanted: RuleSet| {
+        let ports = wanted.rules.iter();
+        let ports: Vec<u16> = ports.map(|rule| rule.listen.listen_port.get()).collect();
+        asked.borrow_mut().push(ports.clone());
+        let mut more = more(asked.borrow().len())?;
+        let taken = |port: &&u16| more.to_string().contains(&format!("listen-port\":{port}"));
+        let taken: Vec<u16> = ports.iter().filter(taken).copied().collect();
+        let now: BTreeSet<u16> = ports
+            .into_iter()
+            .filter(|port| !taken.contains(port))
+            .collect();
+        let before = there.replace(now.clone());
+        for (name, count) in [
+            ("added", now.difference(&before).count()),
+            ("removed", before.difference(&now).count()),
+        ] {
+            if more.get(name).is_none() {
+                more[name] = count.into();
+            }
+        }
+        Ok::<_, String>(answer(&wanted, more))
     };
-    let (result, facts) = trial(&present, &policy, most, patience, sync).await;
-    (result, facts, asked.into_inner())
+    let trial = trial(&present, &policy, most, patience, ask).await;
+    (trial, asked.into_inner())
+}
+
+/// Result and one fact.
+fn found(trial: &Trial, fact: &str) -> (CheckResult, Value) {
+    (trial.result, trial.facts[fact].clone())
+}
+
+fn fine(value: impl Into<Value>) -> (CheckResult, Value) {
+    (CheckResult::Ok, value.into())
 }
 
 const PORTS: [u16; 2] = [2222, 8999];
 
 #[tokio::test]
 async fn one_is_made_and_removed() {
-    let (result, facts, asked) = tried(1, Duration::ZERO, |_| Ok(json!({}))).await;
-    assert_eq!(result, CheckResult::Ok);
-    assert_eq!(asked, [PORTS.to_vec(), vec![2222]]);
-    let words = [
-        &facts["port"],
-        &facts["made"],
-        &facts["removed"],
-        &facts["step"],
-    ];
-    assert_eq!(
-        words,
-        [
-            &json!(8999),
-            &json!("synced"),
-            &json!("synced"),
-            &Value::Null
-        ]
-    );
+    let (trial, asked) = tried(1, Duration::ZERO, |_| Ok(json!({}))).await;
+    assert!(!trial.left && asked == [PORTS.to_vec(), vec![2222]]);
+    for (fact, value) in [
+        ("port", json!(8999)),
+        ("made", json!("synced")),
+        ("removed", json!("synced")),
+        ("step", Value::Null),
+    ] {
+        assert_eq!(found(&trial, fact), fine(value));
+    }
 }
 
 #[tokio::test]
 async fn many_are_made_within_the_policy_and_2000() {
-    let (result, facts, asked) = tried(900, MINUTE, |_| Ok(json!({}))).await;
-    assert_eq!((result, &facts["forwards"]), (CheckResult::Ok, &json!(900)));
+    let (trial, asked) = tried(900, MINUTE, |_| Ok(json!({}))).await;
+    assert_eq!(found(&trial, "forwards"), fine(900));
     assert_eq!(asked[0].len(), 901);
-    let (_, facts, _) = tried(2000, MINUTE, |_| Ok(json!({}))).await;
-    assert_eq!(facts["forwards"], 1000, "no more are allowed");
+    let (trial, _) = tried(2000, MINUTE, |_| Ok(json!({}))).await;
+    assert_eq!(found(&trial, "forwards"), fine(1000), "no more are allowed");
     let full = rules((1..=2000).map(|port| rule(port, 22)).collect());
-    let sync = async |_| Err::<Synced, _>("not to be asked");
-    let ended = trial(&full, &allowed("tcp:1-9999"), 1, MINUTE, sync).await;
+    let ask = async |_| Err::<Synced, _>("not to be asked");
+    let ended = super::trial(&full, &allowed("tcp:1-9999"), 1, MINUTE, ask).await;
     assert_eq!(ended, Skipped::Full.into());
 }
 
@@ -151,13 +165,13 @@ async fn ports_that_others_have_are_left_to_them() {
     let conflict = json!({ "conflicts": [{
         "listen-address": "0.0.0.0", "listen-port": 8998, "connect-address": "nas", "connect-port": 80,
     }] });
-    let (result, facts, asked) = tried(1, Duration::ZERO, |call| match call {
+    let (trial, asked) = tried(1, Duration::ZERO, |call| match call {
         1 => Ok(taken(&[8999])),
         2 => Ok(conflict.clone()),
         _ => Ok(json!({})),
     })
     .await;
-    assert_eq!((result, &facts["port"]), (CheckResult::Ok, &json!(8997)));
+    assert_eq!(found(&trial, "port"), fine(8997));
     assert_eq!(
         asked,
         [
@@ -168,35 +182,34 @@ async fn ports_that_others_have_are_left_to_them() {
         ]
     );
     // Of many the others do.
-    let (result, facts, asked) = tried(10, MINUTE, |_| Ok(taken(&[8999, 8995]))).await;
-    assert_eq!((result, &facts["forwards"]), (CheckResult::Ok, &json!(8)));
+    let (trial, asked) = tried(10, MINUTE, |_| Ok(taken(&[8999, 8995]))).await;
+    assert_eq!(found(&trial, "forwards"), fine(8));
     assert_eq!(asked.len(), 2);
     // After three tries that is how it is; what was there is put back all the same.
-    let all: Vec<u16> = (8000..=8999).collect();
-    let (result, facts, asked) = tried(1, Duration::ZERO, |_| Ok(taken(&all))).await;
-    assert_eq!((result, facts), Skipped::NoPort.into());
-    assert_eq!(asked.last(), Some(&vec![2222]));
+    let last = |call: usize| Ok(taken(&[9000 - u16::try_from(call).unwrap()]));
+    let (trial, asked) = tried(1, Duration::ZERO, last).await;
+    assert_eq!(trial, Skipped::NoPort.into());
+    assert_eq!((asked.len(), asked.last()), (4, Some(&vec![2222])));
 }
 
 #[tokio::test]
 async fn a_task_at_work_is_asked_again_while_there_is_patience() {
     let working = |call| match call {
         1 | 2 => Ok(json!({ "state": "task-timeout" })),
+        // What the runs before have done is not in it.
+        3 => Ok(json!({ "added": 0 })),
         _ => Ok(json!({})),
     };
-    let (result, facts, asked) = tried(1, MINUTE, working).await;
-    assert_eq!(
-        (result, &facts["made"]),
-        (CheckResult::Ok, &json!("synced"))
-    );
+    let (trial, asked) = tried(1, MINUTE, working).await;
+    assert_eq!(found(&trial, "made"), fine("synced"));
     assert_eq!(
         asked,
         [PORTS.to_vec(), PORTS.to_vec(), PORTS.to_vec(), vec![2222]]
     );
-    let (result, facts, asked) = tried(1, Duration::ZERO, working).await;
+    let (trial, asked) = tried(1, Duration::ZERO, working).await;
     assert_eq!(
-        (result, &facts["made"]),
-        (CheckResult::Differs, &json!("task-timeout"))
+        found(&trial, "made"),
+        (CheckResult::Differs, json!("task-timeout"))
     );
     assert_eq!(asked, [PORTS.to_vec(), vec![2222]]);
 }
@@ -225,33 +238,47 @@ async fn what_differs_is_said() {
     ];
     for (answers, step) in table {
         let more = |call: usize| answers[call - 1].clone();
-        let (result, facts, asked) = tried(1, Duration::ZERO, more).await;
-        assert_eq!(result, CheckResult::Differs);
-        let said = facts["step"].as_str().unwrap();
+        let (trial, asked) = tried(1, Duration::ZERO, more).await;
+        assert!(trial.left && trial.result == CheckResult::Differs);
+        let said = trial.facts["step"].as_str().unwrap();
         assert!(said.starts_with(step), "{said}");
         assert_eq!(asked, [PORTS.to_vec(), vec![2222]], "{step}");
     }
 }
 
 #[tokio::test]
-async fn a_later_request_stays() {
-    let later = |number| {
-        move |call| match call {
-            call if call == number => Ok(json!({ "state": "superseded" })),
+async fn a_sync_that_comes_meanwhile_is_no_fault() {
+    let later = async |number, more: Value| {
+        let more = move |call| match call {
+            call if call == number => Ok(more.clone()),
             _ => Ok(json!({})),
-        }
+        };
+        tried(1, Duration::ZERO, more).await
     };
-    let (result, facts, asked) = tried(1, Duration::ZERO, later(1)).await;
-    assert_eq!((result, facts), Skipped::Superseded.into());
+    let superseded = || json!({ "state": "superseded" });
+    let (trial, asked) = later(1, superseded()).await;
+    assert_eq!(trial, Skipped::Superseded.into());
     assert_eq!(asked, [PORTS.to_vec()], "nothing is written over it");
-    let (result, facts, _) = tried(1, Duration::ZERO, later(2)).await;
-    assert_eq!((result, facts), Skipped::Superseded.into());
+    let (trial, _) = later(2, superseded()).await;
+    assert_eq!(trial, Skipped::Superseded.into());
+    // One that was served before is seen by what ours changed, and has to be made again.
+    for (number, more) in [
+        (1, json!({ "added": 2 })),
+        (1, json!({ "removed": 1 })),
+        (2, json!({ "removed": 0 })),
+        (2, json!({ "added": 1 })),
+    ] {
+        let (trial, _) = later(number, more).await;
+        assert!(trial.left && trial.facts == Trial::from(Skipped::Superseded).facts);
+        assert_eq!(trial.result, CheckResult::NotRun);
+    }
 }
 
 #[test]
 fn a_minute_is_enough_or_it_differs() {
     let wanted = rules(vec![rule(8999, 80)]);
     let ended = |wanted: &RuleSet, seconds| Ended {
+        once: false,
         answer: Ok(answer(wanted, json!({}))),
         took: Duration::from_secs(seconds),
     };
@@ -262,7 +289,7 @@ fn a_minute_is_enough_or_it_differs() {
             &ended(&wanted, seconds),
             &ended(&rules(vec![]), 5),
         )
-        .0
+        .result
     };
     assert_eq!(
         [59, 61].map(judged),

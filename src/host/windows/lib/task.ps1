@@ -94,7 +94,7 @@ function Read-TaskFile {
 # request whose selection was replaced sees that. A task that was made anew since it was
 # started has never run: it is started once more.
 function Invoke-TaskRun {
-    param([string] $Sid, [int] $Ticket, [string] $Text, [int] $Seconds)
+    param([string] $Sid, [int] $Ticket, [string] $Text)
     $name = 'forward-' + $Sid
     $script:Step = 'write the selection'
     Write-Selection -Sid $Sid -Text $Text
@@ -115,7 +115,7 @@ function Invoke-TaskRun {
             $run = Get-WinTaskRun -Name $name
             if (($run.State -eq 3) -and ($run.Time -eq $before.Time)) { Start-WinTask -Name $name }
         }
-    } while ($clock.ElapsedMilliseconds -lt ($Seconds * 1000))
+    } while ($clock.ElapsedMilliseconds -lt 10000)
     if ((Read-TaskFile -Sid $Sid -Name 'inbox\selection.json') -cne $Text) {
         return @{ Text = ''; Superseded = $true; Detail = $Superseded }
     }
