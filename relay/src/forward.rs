@@ -90,6 +90,18 @@ impl Forwards {
         }
     }
 
+    /// The forwards in force.
+    pub(crate) fn applied(&self, serial: u64) -> Event {
+        let listeners = self.all.iter().map(|(listen, (_, listening))| Listener {
+            listen: *listen,
+            failure: listening.as_ref().err().copied(),
+        });
+        Event::Applied {
+            serial,
+            listeners: listeners.collect(),
+        }
+    }
+
     /// Re-points a forward that listens, opens any other.
     async fn set_one(&mut self, forward: &Forward) -> Option<Failure> {
         let guest = SocketAddrV4::new(forward.connect_address, forward.connect_port.get());

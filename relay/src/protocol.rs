@@ -32,6 +32,15 @@ pub enum Command {
     SetForwards(SetForwards),
     /// Send [`Event::Counters`].
     GetCounters,
+    /// Another agent sends the commands from here on: tell it what this relay is and has,
+    /// as [`Event::Ready`], [`Event::Sessions`] with the whole table, and
+    /// [`Event::Applied`] of the forwards in force. A line break comes before it, for the
+    /// former agent may have left a line unfinished. Every version has it.
+    Attach {
+        /// Returned as [`Event::Ready`]'s `attached` and as the serial; higher than the
+        /// serials of the former agent.
+        id: u64,
+    },
 }
 
 /// The whole wanted state, never a difference.
@@ -184,12 +193,16 @@ impl Default for Limits {
     rename_all_fields = "kebab-case"
 )]
 pub enum Event {
-    /// The relay reads commands. The first line it writes.
+    /// The relay reads commands: the first line it writes, and the answer to
+    /// [`Command::Attach`]. What it wrote before that was for the former agent.
     Ready {
         /// [`VERSION`].
         version: u32,
         /// The relay's own version, as the package has it.
         program: String,
+        /// The id of the command that this answers.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        attached: Option<u64>,
     },
     /// A [`SetForwards`] is in force, as far as the system allows.
     Applied {

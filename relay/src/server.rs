@@ -84,10 +84,7 @@ fn relay() -> io::Result<Infallible> {
             events.flush(ELEVATED_FLUSH_TIMEOUT).await;
             exit(EXIT_ELEVATED.into());
         }
-        events.try_send(&Event::Ready {
-            version: VERSION,
-            program: env!("CARGO_PKG_VERSION").to_owned(),
-        });
+        events.try_send(&ready(None));
         let commands = commands::listen(io::stdin())?;
         let server = Server {
             events: &events,
@@ -102,6 +99,14 @@ fn relay() -> io::Result<Infallible> {
     })
 }
 
+fn ready(attached: Option<u64>) -> Event {
+    Event::Ready {
+        version: VERSION,
+        program: env!("CARGO_PKG_VERSION").to_owned(),
+        attached,
+    }
+}
+
 /// Carries out commands and sends events.
 struct Server<'a> {
     events: &'a EventWriter,
@@ -113,6 +118,8 @@ struct Server<'a> {
 /// bounded memory while the agent does not read.
 #[derive(Default)]
 struct Unsent {
+    /// For an agent that took over. Nothing else is sent before it.
+    ready: Option<Event>,
     whole_table: bool,
     applied: Option<Event>,
     invalid: Option<Event>,
@@ -130,6 +137,15 @@ impl Server<'_> {
                         self.unsent.applied = Some(self.forwards.set(wanted).await);
                     }
                     Some(Ok(Command::GetCounters)) => self.unsent.counters = true,
+                    Some(Ok(Command::Attach { id })) => {
+                        // What the former agent was owed is nothing to this one.
+                        self.unsent = Unsent {
+                            ready: Some(ready(Some(id))),
+                            whole_table: true,
+                            applied: Some(self.forwards.applied(id)),
+                            ..Unsent::default()
+                        };
+                    }
                     Some(Err(invalid)) => self.unsent.invalid = Some(invalid),
                     None => return,
                 },
@@ -147,6 +163,12 @@ impl Server<'_> {
         let expiry = &self.forwards.context.expiry;
         if expiry.get().is_some_and(|expiry| expiry <= now) {
             self.forwards.expire(now);
+        }
+        self.unsent
+            .ready
+            .take_if(|event| self.events.try_send(event));
+        if self.unsent.ready.is_some() {
+            return self.forwards.context.expiry.get();
         }
         self.send_sessions();
         // After the sessions, so that the agent's table is complete by then.

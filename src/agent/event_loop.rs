@@ -23,6 +23,7 @@ use crate::{
     bus::Bus,
     config::{Settings, Source},
     control::{RequestQueue, Requested},
+    host::relay::Pipes,
     interop,
     model::{Mode, ModeState, micros},
     netlink::Watch,
@@ -48,8 +49,13 @@ impl EventLoop {
         paths: &Paths,
         bus: Bus,
         leadership: Leadership,
+        left: Option<Pipes>,
     ) -> Result<Self, AgentError> {
-        let windows = Windows::new(paths, Supervisor::new(paths));
+        let mut relay = Supervisor::new(paths);
+        if Manager::is_there() {
+            relay = relay.in_unit(left);
+        }
+        let windows = Windows::new(paths, relay);
         let dependents = Dependents::new(&paths.runtime, source.folder());
         let mut agent = Agent::on_this_machine(settings, paths)?;
         agent.publisher.bus = Some(bus.clone());

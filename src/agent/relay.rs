@@ -18,14 +18,14 @@ use std::{
 use tokio::select;
 
 use self::{
-    reported::{Counting, Listeners, TransientFindings},
+    reported::{Counting, Listeners, TransientFindings, unix_ms},
     state::{DEADLINE, State},
     table::Table,
 };
 use crate::{
     backoff::{Retry, until},
     blocking::SingleFlight,
-    host::relay::RelayError,
+    host::relay::{Pipes, Process, RelayError, unit},
     model::{Code, CountedForward, Finding, RelayMemory, RelaySet},
     paths::Paths,
 };
@@ -51,6 +51,8 @@ const TRANSIENT: Duration = Duration::from_secs(60);
 pub(super) struct Supervisor {
     /// Where our programs are; `None` where no relay may be started.
     lib: Option<PathBuf>,
+    /// Whether it becomes a unit of its own.
+    in_unit: bool,
     /// While one start hangs there is no second.
     starts: SingleFlight,
     state: State,
@@ -89,6 +91,34 @@ impl Supervisor {
         }
     }
 
+    /// Under systemd a relay becomes a unit of its own, and that of an earlier agent goes
+    /// on: it is asked what it has.
+    pub(super) fn in_unit(mut self, left: Option<Pipes>) -> Self {
+        self.in_unit = true;
+        let Some(pipes) = left else {
+            return self;
+        };
+        // Without its file it is not known where it runs.
+        let Some(wanted) = self.table.wanted().cloned() else {
+            kill_unit();
+            return self;
+        };
+        // Above all numbers of the agent before, whose clock was this one.
+        self.serial = unix_ms();
+        match Process::attach(pipes, self.serial) {
+            Ok(process) => {
+                let now = Instant::now();
+                self.listeners.sent(self.serial, now, Vec::new());
+                self.state = State::AwaitingReady(process);
+                self.deadline = Some(now + DEADLINE);
+                self.wanted = Some(wanted);
+            }
+            // It ended with its agent, or is to be replaced.
+            Err(_) => kill_unit(),
+        }
+        self
+    }
+
     /// Sets the wanted forwards, and sends them at once if the relay runs.
     pub(super) fn set_forwards(&mut self, wanted: Option<RelaySet>) -> RelayMemory {
         let location = |set: &Option<RelaySet>| set.as_ref().map(|set| set.location.clone());
@@ -98,7 +128,7 @@ impl Supervisor {
             self.failure = self.wanted.as_ref().map(needs_agent);
             return self.memory();
         }
-        self.table.keep(self.wanted.as_ref());
+        self.table.want(self.wanted.as_ref());
         match (&self.state, moved) {
             (State::Running { .. }, false) => self.send_forwards(false),
             (State::Idle, _) | (State::Starting(_) | State::Waiting, true) => {
@@ -177,8 +207,13 @@ impl Supervisor {
             State::AwaitingReady(_) => self.fail(&late("become ready")),
             State::Running { .. } if applied => self.fail(&late("answer")),
             State::Running { .. } => self.fail(&late("confirm its forwards")),
-            // Dropping it kills it.
-            State::Stopping(_) => self.on_exit(),
+            // Dropping it kills a child.
+            State::Stopping(process) => {
+                if process.is_unit() {
+                    kill_unit();
+                }
+                self.on_exit()
+            }
             State::Idle | State::Starting(_) => cleared,
         }
     }
@@ -187,12 +222,17 @@ impl Supervisor {
     fn start(&mut self) {
         self.state = match (&self.wanted, &self.lib) {
             (Some(wanted), Some(lib)) => {
-                State::start(&self.starts, wanted.location.clone(), lib.clone())
+                let (location, lib) = (wanted.location.clone(), lib.clone());
+                State::start(&self.starts, location, lib, self.in_unit)
             }
             (None, _) | (_, None) => State::Idle,
         };
         self.deadline = None;
         if self.wanted.is_none() {
+            if self.in_unit {
+                // A start that was given up may have left some.
+                Pipes::forget();
+            }
             (self.failure, self.restart_reason, self.logged) = (None, None, None);
             self.transient = TransientFindings::default();
         }
@@ -261,7 +301,11 @@ impl Supervisor {
     fn handle_event(&mut self, event: Event) -> bool {
         match event {
             Event::Elevated => self.fail(&RelayError::Elevated),
-            Event::Ready { version, program } => self.on_ready(version, &program),
+            Event::Ready {
+                version,
+                program,
+                attached,
+            } => self.on_ready(version, &program, attached.is_some()),
             _ if matches!(self.state, State::AwaitingReady(_)) => {
                 self.fail(&RelayError::Protocol("an event before it was ready".into()))
             }
@@ -319,22 +363,24 @@ impl Supervisor {
         }
     }
 
-    fn on_ready(&mut self, version: u32, program: &str) -> bool {
-        let State::AwaitingReady(process) = std::mem::take(&mut self.state) else {
+    fn on_ready(&mut self, version: u32, program: &str, attached: bool) -> bool {
+        if !matches!(self.state, State::AwaitingReady(_)) {
             return self.fail(&RelayError::Protocol("it became ready twice".into()));
-        };
+        }
         if version != VERSION {
             return self.fail(&RelayError::Version(version));
         }
+        let State::AwaitingReady(process) = std::mem::take(&mut self.state) else {
+            return false;
+        };
         let program = crate::model::plain(program);
-        tracing::debug!(
-            event = "relay",
-            pid = process.id(),
-            "relay {program} started"
-        );
+        let how = if attached { "goes on" } else { "started" };
+        let pid = process.id();
+        tracing::debug!(event = "relay", pid, "relay {program} {how}");
         let since = Instant::now();
         self.state = State::Running { process, since };
-        self.send_forwards(true);
+        // One that goes on has its sessions.
+        self.send_forwards(!attached);
         true
     }
 
@@ -426,7 +472,12 @@ impl Supervisor {
             _ => "",
         };
         self.failure = Some(Finding::new(error.code(), subject, error.to_string()));
-        self.state = State::Waiting;
+        let state = std::mem::replace(&mut self.state, State::Waiting);
+        if let State::AwaitingReady(process) | State::Running { process, .. } = state
+            && process.is_unit()
+        {
+            kill_unit();
+        }
         true
     }
 
@@ -436,6 +487,15 @@ impl Supervisor {
         self.counting = Counting::default();
         (self.heard, self.asked) = (None, None);
     }
+}
+
+/// Stops the unit, beside everything else: the next start waits for it.
+fn kill_unit() {
+    tokio::spawn(async {
+        if let Err(error) = unit::stop().await {
+            tracing::info!(event = "relay", "the relay's unit was not stopped: {error}");
+        }
+    });
 }
 
 fn needs_agent(wanted: &RelaySet) -> Finding {

@@ -20,6 +20,7 @@ use crate::{
     bus::Bus,
     config::{Settings, Source},
     control::requests,
+    host::relay::Pipes,
     interop,
     model::micros,
     paths::Paths,
@@ -49,8 +50,9 @@ pub async fn run(source: Source, paths: Paths) -> Result<(), AgentError> {
     let mut manager = Manager::default();
     let (handle, queue) = requests(source.clone());
     let bus = Bus::new(handle);
+    let mut left = Pipes::left();
     let leadership = select! {
-        leadership = lead(&mut manager, &paths, &bus) => Some(leadership?),
+        leadership = lead(&mut manager, &paths, &bus, &mut left) => Some(leadership?),
         () = stop() => None,
     };
     let Some(leadership) = leadership else {
@@ -61,7 +63,7 @@ pub async fn run(source: Source, paths: Paths) -> Result<(), AgentError> {
     };
     let begin = Instant::now();
     log_start(&settings);
-    let mut event_loop = EventLoop::new(settings, source, &paths, bus, leadership)?;
+    let mut event_loop = EventLoop::new(settings, source, &paths, bus, leadership, left)?;
     let result = select! {
         result = event_loop.run(&mut manager, reload, queue) => result,
         // Whatever the pass was waiting for is dropped: each effect is whole or not begun.
@@ -90,8 +92,14 @@ fn log_start(settings: &Settings) {
     );
 }
 
-/// Leads at once, or is on standby until the leader ends.
-async fn lead(manager: &mut Manager, paths: &Paths, bus: &Bus) -> Result<Leadership, AgentError> {
+/// Leads at once, or is on standby until the leader ends: its own relay has the ports
+/// then, and the relay that an earlier process of this service left ends.
+async fn lead(
+    manager: &mut Manager,
+    paths: &Paths,
+    bus: &Bus,
+    left: &mut Option<Pipes>,
+) -> Result<Leadership, AgentError> {
     let mut published = None;
     let mut watchdog = Timer::every(Manager::watchdog())
         .map_err(AgentError::system("make the watchdog's timer"))?;
@@ -102,6 +110,9 @@ async fn lead(manager: &mut Manager, paths: &Paths, bus: &Bus) -> Result<Leaders
                 Election::Won(leadership) => return Ok(leadership),
                 Election::Lost(leader) => leader,
             };
+        if left.take().is_some() {
+            Pipes::forget();
+        }
         if published.as_ref() != Some(&leader.holder) {
             let finding = leader.holder.finding();
             publish_health(&Changes {

@@ -5,6 +5,7 @@
 //! start of a program may block. [`Process`] belongs to the event loop: sending
 //! to it never waits.
 
+pub mod unit;
 mod unpack;
 
 use std::{
@@ -32,8 +33,11 @@ use crate::{
     fs::{PathError, cannot},
     interop::{Interop, InteropError, child::ChildError, said_at_its_end},
     model::{Code, RelayLocation, excerpt},
+    units::RELAY_UNIT,
 };
 use wslmesh_relay::protocol::{self, EXIT_ELEVATED, Event, MAX_LINE, VERSION};
+
+pub use unit::Pipes;
 
 /// The relay for the guest, in the folder of our programs.
 pub const GUEST_PROGRAM: &str = "wslmesh-relay";
@@ -144,11 +148,11 @@ impl Drop for Started {
     }
 }
 
-/// Starts the relay. `lib` is the folder of our programs. Blocks.
+/// How the relay is started. `lib` is the folder of our programs. Blocks.
 ///
 /// # Errors
-/// The program does not exist or cannot be started.
-pub fn start(location: &RelayLocation, lib: &Path) -> Result<Started, RelayError> {
+/// The program does not exist, or Windows cannot be reached.
+pub fn command(location: &RelayLocation, lib: &Path) -> Result<Command, RelayError> {
     let existing = |program: PathBuf| match fs::metadata(&program) {
         Ok(meta) if meta.is_file() => Ok(program),
         Err(error) if error.kind() == ErrorKind::PermissionDenied => {
@@ -160,20 +164,20 @@ pub fn start(location: &RelayLocation, lib: &Path) -> Result<Started, RelayError
         RelayLocation::Guest => {
             let mut command = Command::new(existing(lib.join(GUEST_PROGRAM))?);
             command.env_clear().current_dir("/");
-            Ok(spawn(command)?)
+            Ok(command)
         }
         RelayLocation::Installed { program, .. } => {
             let interop = Interop::find()?;
             let program = interop.drives.on_linux(program);
             let program = existing(program).map_err(|error| denied(&interop, error))?;
-            Ok(spawn(interop.command(&program)?)?)
+            Ok(interop.command(&program)?)
         }
         RelayLocation::Unpacked(folder) => {
             let interop = Interop::find()?;
             let folder = interop.drives.on_linux(folder);
             let program = unpack::unpack(&lib.join(WINDOWS_PROGRAM), &folder)
                 .map_err(|error| denied(&interop, error))?;
-            Ok(spawn(interop.command(&program)?)?)
+            Ok(interop.command(&program)?)
         }
     }
 }
@@ -193,7 +197,11 @@ fn denied(interop: &Interop, error: RelayError) -> RelayError {
     }
 }
 
-fn spawn(mut command: Command) -> Result<Started, ChildError> {
+/// Starts the relay as a child of this process, with which it ends. Blocks.
+///
+/// # Errors
+/// The system does not start it.
+pub fn spawn(mut command: Command) -> Result<Started, ChildError> {
     command
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -202,44 +210,92 @@ fn spawn(mut command: Command) -> Result<Started, ChildError> {
     command.spawn().map(Started).map_err(ChildError::Start)
 }
 
-/// A running relay. Dropping it kills its process group.
+/// What a relay is for the agent beside its pipes.
+#[derive(Debug)]
+enum Runner {
+    /// A child, which is killed when this is dropped.
+    Child {
+        started: Started,
+        /// A pidfd. It becomes readable at the exit (pidfd_open(2)), and this is
+        /// tokio's safe way to wait for a file descriptor.
+        exit: Receiver,
+    },
+    /// A unit of its own, which outlives this process.
+    Unit,
+}
+
+/// A running relay. Dropping it kills one that is a child.
 #[derive(Debug)]
 pub struct Process {
-    started: Started,
+    stdin: Option<fs::File>,
     stdout: Output,
     /// How much of the output is known to hold no end of a line.
     scanned: usize,
     stderr: Output,
     allowance: Allowance,
-    /// A pidfd. It becomes readable at the exit (pidfd_open(2)), and this is
-    /// tokio's safe way to wait for a file descriptor.
-    exit: Receiver,
+    /// The answer to this id is awaited; what comes before it was for another agent.
+    attaching: Option<u64>,
+    runner: Runner,
 }
 
 impl Process {
-    /// Takes over a relay that was started, on the event loop.
+    /// A relay that was started as a child, on the event loop.
     ///
     /// # Errors
     /// Its pipes cannot be watched.
     pub fn adopt(mut started: Started) -> Result<Self, RelayError> {
         let child = &mut started.0;
-        let pipes = (&child.stdin, child.stdout.take(), child.stderr.take());
+        let pipes = (child.stdin.take(), child.stdout.take(), child.stderr.take());
         let (Some(stdin), Some(stdout), Some(stderr)) = pipes else {
             return Err(io::Error::from(ErrorKind::BrokenPipe).into());
         };
-        rustix::io::ioctl_fionbio(stdin, true).map_err(io::Error::from)?;
+        let pipes = Pipes {
+            stdin: stdin.into(),
+            stdout: stdout.into(),
+            stderr: stderr.into(),
+        };
+        let exit = pidfd_open(Pid::from_child(child), PidfdFlags::NONBLOCK);
+        let exit = Receiver::from_owned_fd_unchecked(exit.map_err(io::Error::from)?)?;
+        Self::over(pipes, Runner::Child { started, exit })
+    }
+
+    /// A relay that was started as a unit.
+    ///
+    /// # Errors
+    /// Its pipes cannot be watched.
+    pub fn in_unit(pipes: Pipes) -> Result<Self, RelayError> {
+        Self::over(pipes, Runner::Unit)
+    }
+
+    /// A relay that an earlier agent started as a unit and left. `id` must be higher than
+    /// any number of a command before.
+    ///
+    /// # Errors
+    /// It has ended, or its pipes cannot be watched.
+    pub fn attach(pipes: Pipes, id: u64) -> Result<Self, RelayError> {
+        let mut process = Self::in_unit(pipes)?;
+        process.attaching = Some(id);
+        // The former agent may have been killed in the middle of a line.
+        process.write(b"\n")?;
+        process.send(&protocol::Command::Attach { id })?;
+        Ok(process)
+    }
+
+    fn over(pipes: Pipes, runner: Runner) -> Result<Self, RelayError> {
+        let stdin = pipes.stdin;
+        rustix::io::ioctl_fionbio(&stdin, true).map_err(io::Error::from)?;
         // So that the longest line fits. A smaller pipe takes shorter ones.
-        rustix::pipe::fcntl_setpipe_size(stdin, MAX_LINE)
+        rustix::pipe::fcntl_setpipe_size(&stdin, MAX_LINE)
             .map(drop)
             .unwrap_or_default();
-        let exit = pidfd_open(Pid::from_child(child), PidfdFlags::NONBLOCK);
         Ok(Self {
-            stdout: Output::new(stdout)?,
+            stdin: Some(stdin.into()),
+            stdout: Output::new(pipes.stdout)?,
             scanned: 0,
-            stderr: Output::new(stderr)?,
+            stderr: Output::new(pipes.stderr)?,
             allowance: Allowance::new(Instant::now()),
-            exit: Receiver::from_owned_fd_unchecked(exit.map_err(io::Error::from)?)?,
-            started,
+            attaching: None,
+            runner,
         })
     }
 
@@ -256,9 +312,13 @@ impl Process {
         }
         // The answer is none that it sends by itself.
         self.allowance.add(MAX_LINE);
-        let stdin = self.started.0.stdin.as_mut();
+        self.write(&line)
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> Result<(), RelayError> {
+        let stdin = self.stdin.as_mut();
         let stdin = stdin.ok_or(io::Error::from(ErrorKind::BrokenPipe))?;
-        match stdin.write_all(&line) {
+        match stdin.write_all(bytes) {
             Err(error) if error.kind() == ErrorKind::WouldBlock => Err(RelayError::Stuck),
             written => Ok(written?),
         }
@@ -266,13 +326,25 @@ impl Process {
 
     /// Closes its standard input, which makes it exit.
     pub fn shutdown(&mut self) {
-        self.started.0.stdin = None;
+        self.stdin = None;
+        if self.is_unit() {
+            Pipes::forget();
+        }
     }
 
-    /// Its process number.
+    /// The process number of a child.
     #[must_use]
-    pub fn id(&self) -> u32 {
-        self.started.0.id()
+    pub fn id(&self) -> Option<u32> {
+        match &self.runner {
+            Runner::Child { started, .. } => Some(started.0.id()),
+            Runner::Unit => None,
+        }
+    }
+
+    /// Whether it is a unit of its own.
+    #[must_use]
+    pub const fn is_unit(&self) -> bool {
+        matches!(self.runner, Runner::Unit)
     }
 
     /// Receives its next event. Cancel safe.
@@ -283,7 +355,16 @@ impl Process {
         loop {
             if let Some(line) = self.line() {
                 self.spend(line.len().max(MIN_EVENT))?;
-                return serde_json::from_slice(&line).map_err(|_| not_an_event(&line));
+                let event = serde_json::from_slice(&line);
+                if self.attaching.is_none() {
+                    return event.map_err(|_| not_an_event(&line));
+                }
+                let ours = |event: &Event| matches!(event, Event::Ready { attached, .. } if *attached == self.attaching);
+                if let Some(event) = event.ok().filter(ours) {
+                    self.attaching = None;
+                    return Ok(event);
+                }
+                continue;
             }
             if self.stdout.bytes.len() > MAX_LINE {
                 return Err(not_an_event(
@@ -307,7 +388,7 @@ impl Process {
                     self.stderr.bytes.truncate(MAX_STDERR);
                     self.spend(read)?;
                 }
-                exited = self.exit.readable() => {
+                exited = self.runner.exit() => {
                     exited?;
                     // A helper of it may hold the pipe open: what is in it is all.
                     while self.stdout.bytes.len() <= MAX_LINE && self.stdout.read()? {}
@@ -335,16 +416,23 @@ impl Process {
 
     /// Why it exited.
     async fn exit_error(&mut self) -> RelayError {
-        let exited = timeout(EXIT_TIMEOUT, self.exit.readable()).await;
-        exited.map(drop).unwrap_or_default();
-        let Ok(Some(status)) = self.started.0.try_wait() else {
-            return RelayError::Pipe(ErrorKind::UnexpectedEof.into());
-        };
-        let code = match (status.code(), status.signal()) {
-            (Some(code), _) if code == i32::from(EXIT_ELEVATED) => return RelayError::Elevated,
-            (Some(code), _) => format!("exit code {code}"),
-            (None, Some(signal)) => format!("signal {signal}"),
-            (None, None) => status.to_string(),
+        let code = match &mut self.runner {
+            Runner::Child { started, exit } => {
+                let exited = timeout(EXIT_TIMEOUT, exit.readable()).await;
+                exited.map(drop).unwrap_or_default();
+                let Ok(Some(status)) = started.0.try_wait() else {
+                    return RelayError::Pipe(ErrorKind::UnexpectedEof.into());
+                };
+                match (status.code(), status.signal()) {
+                    (Some(code), _) if code == i32::from(EXIT_ELEVATED) => {
+                        return RelayError::Elevated;
+                    }
+                    (Some(code), _) => format!("exit code {code}"),
+                    (None, Some(signal)) => format!("signal {signal}"),
+                    (None, None) => status.to_string(),
+                }
+            }
+            Runner::Unit => format!("its unit (journalctl -u {RELAY_UNIT})"),
         };
         while self.stderr.bytes.len() < MAX_STDERR && self.stderr.read().unwrap_or_default() {}
         self.stderr.bytes.truncate(MAX_STDERR);
@@ -355,6 +443,16 @@ impl Process {
                 stderr: "no error message".to_owned(),
             },
             Ok(stderr) => RelayError::Ended { code, stderr },
+        }
+    }
+}
+
+impl Runner {
+    /// Waits for the exit of a child. A unit's is seen by the end of its output.
+    async fn exit(&self) -> io::Result<()> {
+        match self {
+            Self::Child { exit, .. } => exit.readable().await,
+            Self::Unit => pending().await,
         }
     }
 }

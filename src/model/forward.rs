@@ -116,7 +116,7 @@ pub struct Rule {
 }
 
 /// Where the relay runs.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum RelayLocation {
     /// On Windows, as the administrator installed it.
     Installed {
@@ -145,7 +145,7 @@ impl RelayLocation {
 }
 
 /// What the relay should serve.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RelaySet {
     /// Where it runs.
     pub location: RelayLocation,

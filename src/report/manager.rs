@@ -1,7 +1,11 @@
 //! Notifications to the service manager: READY, STATUS, WATCHDOG and STOPPING by
 //! sd_notify(3).
 
-use std::time::Duration;
+use std::{
+    env,
+    os::fd::{BorrowedFd, OwnedFd},
+    time::Duration,
+};
 
 use sd_notify::NotifyState;
 
@@ -20,6 +24,37 @@ impl Manager {
         sd_notify::watchdog_enabled()
             .map(|limit| limit / 2)
             .filter(|period| !period.is_zero())
+    }
+
+    /// Whether there is one.
+    #[must_use]
+    pub fn is_there() -> bool {
+        env::var_os("NOTIFY_SOCKET").is_some()
+    }
+
+    /// Has the manager keep an open file for the next process of this service
+    /// (`FileDescriptorStoreMax=`), until the service is stopped.
+    pub fn keep_open(name: &str, file: BorrowedFd<'_>) {
+        let state = [NotifyState::FdStore, NotifyState::FdName(name)];
+        sd_notify::notify_with_fds(&state, &[file]).unwrap_or_default();
+    }
+
+    /// Has it close what it keeps under this name.
+    pub fn close(name: &str) {
+        send(&[NotifyState::FdStoreRemove, NotifyState::FdName(name)]);
+    }
+
+    /// What an earlier process of this service had it keep, by name. To be asked once.
+    #[must_use]
+    pub fn kept_open() -> Vec<(String, OwnedFd)> {
+        let kept = sd_listen_fds::get().unwrap_or_default();
+        let kept = kept.into_iter().filter_map(|(name, file)| {
+            let file = file.into_std();
+            // No program of ours gets it.
+            rustix::io::fcntl_setfd(&file, rustix::io::FdFlags::CLOEXEC).ok()?;
+            Some((name?, file))
+        });
+        kept.collect()
     }
 
     /// The service is up.

@@ -7,6 +7,7 @@
 mod hooks;
 mod notify;
 pub(crate) mod proxy;
+mod relay;
 mod systemd;
 #[cfg(test)]
 mod tests;
@@ -14,4 +15,5 @@ mod transient;
 
 pub use hooks::Hook;
 pub use notify::{HealthChange, Interrupted, NotifyReport, NotifyRun};
+pub use relay::{RELAY_UNIT, Streams};
 pub use systemd::{JobOutcome, Systemd, UnitState, UnitsError};

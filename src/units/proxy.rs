@@ -53,6 +53,9 @@ pub(crate) trait Manager {
     /// Restart; nothing where it is not running.
     fn try_restart_unit(&self, name: &str, mode: &str) -> zbus::Result<OwnedObjectPath>;
 
+    /// Stop.
+    fn stop_unit(&self, name: &str, mode: &str) -> zbus::Result<OwnedObjectPath>;
+
     /// Makes a unit of these properties and starts it.
     fn start_transient_unit(
         &self,

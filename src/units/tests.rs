@@ -216,6 +216,16 @@ impl FakeManager {
         Ok(self.job("reload", name, outcome, &signals).await)
     }
 
+    async fn stop_unit(
+        &mut self,
+        name: &str,
+        _mode: &str,
+        #[zbus(signal_emitter)] signals: SignalEmitter<'_>,
+    ) -> OwnedObjectPath {
+        let outcome = self.named(name).job;
+        self.job("stop", name, outcome, &signals).await
+    }
+
     async fn start_transient_unit(
         &mut self,
         name: &str,

@@ -417,6 +417,7 @@ fn floods(world: &World) -> Result<()> {
     let ready = serde_json::to_string(&Event::Ready {
         version: VERSION,
         program: "0.1.0".to_owned(),
+        attached: None,
     })?;
     let counters = "{\"event\":\"counters\",\"forwards\":[]}\n";
     let opened = "{\"event\":\"sessions\",\"complete\":false,\"opened\":[{\"listen-address\":\"0.0.0.0\",\"listen-port\":51820,\"client\":\"192.0.2.1:#\",\"port\":#}],\"closed\":[]}\n";

@@ -85,7 +85,11 @@ fn event() -> impl Strategy<Value = Event> {
     });
     let sessions = || prop::collection::vec(session(), 0..4);
     prop_oneof![
-        any::<(u32, String)>().prop_map(|(version, program)| Event::Ready { version, program }),
+        any::<(u32, String)>().prop_map(|(version, program)| Event::Ready {
+            version,
+            program,
+            attached: None
+        }),
         (any::<u64>(), prop::collection::vec(listener, 0..4))
             .prop_map(|(serial, listeners)| Event::Applied { serial, listeners }),
         (any::<bool>(), sessions(), sessions()).prop_map(|(complete, opened, closed)| {

@@ -65,7 +65,7 @@ impl Relay {
         };
         let first = relay.event();
         assert!(
-            matches!(&first, Event::Ready { version: VERSION, program } if program == env!("CARGO_PKG_VERSION")),
+            matches!(&first, Event::Ready { version: VERSION, program, attached: None } if program == env!("CARGO_PKG_VERSION")),
             "{first:?}"
         );
         relay

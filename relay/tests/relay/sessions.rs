@@ -1,13 +1,16 @@
 //! UDP sessions: their lifetime, and how they survive their relay.
 
+use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, UdpSocket};
 use std::num::NonZeroU16;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use wslmesh_relay::protocol::{Event, Listen, Protocol, Session};
+use wslmesh_relay::protocol::{Command, Event, Listen, Protocol, Session};
 
-use crate::harness::{DEADLINE, Relay, client, datagram, expect_no_datagram, to, udp, v4};
+use crate::harness::{
+    DEADLINE, Relay, client, connect, datagram, echo, expect_no_datagram, guest, to, udp, v4,
+};
 use crate::udp::{confirm, exchange};
 
 /// The session of that client, as the relay should report it.
@@ -37,6 +40,54 @@ fn session_is_reported_once() {
     relay.wanted.forwards.clear();
     relay.apply_without_waiting();
     assert_eq!(relay.closed(), [session(at, &client, port)]);
+}
+
+/// A second agent gets what the relay is and has, and cuts no connection.
+#[test]
+fn next_agent_takes_over() {
+    let (guest, peer) = (guest(echo), udp());
+    let mut relay = Relay::start();
+    let tcp = relay.forward(Protocol::Tcp, guest);
+    let at = relay.forward(Protocol::Udp, peer.local_addr().unwrap());
+    let client = client(at);
+    let port = confirm(&client, &peer);
+    relay.opened();
+    let mut stream = connect(tcp);
+    let mut echoes = |text: &[u8; 5]| {
+        stream.write_all(text).unwrap();
+        let mut answer = [0; 5];
+        stream.read_exact(&mut answer).unwrap();
+        assert_eq!(&answer, text);
+    };
+    echoes(b"first");
+
+    // The first one was killed in the middle of a line.
+    relay.write(b"{\"command\":\"set-for");
+    relay.write(b"\n");
+    relay.send(&Command::Attach { id: 1000 });
+    let own = relay.until(|event| match event {
+        Event::Ready { attached, .. } => Some(attached),
+        _ => None,
+    });
+    assert_eq!(own, Some(1000));
+    let Event::Sessions {
+        complete: true,
+        opened,
+        closed,
+    } = relay.event()
+    else {
+        panic!("the whole table");
+    };
+    assert_eq!((opened, closed), (vec![session(at, &client, port)], vec![]));
+    let Event::Applied { serial, listeners } = relay.event() else {
+        panic!("the forwards in force");
+    };
+    assert_eq!((serial, listeners.len()), (1000, 2));
+    assert!(listeners.iter().all(|one| one.failure.is_none()));
+    relay.wanted.serial = 1000;
+    relay.apply();
+    echoes(b"again");
+    assert_eq!(exchange(&client, &peer), port);
 }
 
 #[test]

@@ -98,6 +98,11 @@ impl TransientFindings {
     }
 }
 
+/// The wall clock, in milliseconds since 1970.
+pub(super) fn unix_ms() -> u64 {
+    u64::try_from(Timestamp::now().as_millisecond()).unwrap_or_default()
+}
+
 /// The last answer of the relay that runs.
 #[derive(Debug, Default)]
 pub(super) struct Counting {
@@ -111,7 +116,7 @@ impl Counting {
         if !std::mem::take(&mut self.asked) {
             return false;
         }
-        let now = u64::try_from(Timestamp::now().as_millisecond()).unwrap_or_default();
+        let now = unix_ms();
         // Each answer has a time of its own, by which it is known as a new one.
         let later = self.last.as_ref().map_or(0, |last| last.taken_unix_ms + 1);
         self.last = Some(Counted {

@@ -6,13 +6,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tokio::task::JoinHandle;
+use tokio::task::JoinSet;
 
 use wslmesh_relay::protocol::Event;
 
 use crate::{
     blocking::{BlockingError, LIMIT, SingleFlight, run_blocking},
-    host::relay::{self, Process, RelayError, Started},
+    host::relay::{self, Pipes, Process, RelayError, Started, unit},
     model::RelayLocation,
 };
 
@@ -20,14 +20,23 @@ use crate::{
 /// start on Windows takes a second.
 pub(super) const DEADLINE: Duration = Duration::from_secs(15);
 
-/// A state. Dropping any of them leaves no process behind.
+/// A relay that was just started.
+#[derive(Debug)]
+pub(super) enum Launched {
+    /// As a child of the agent.
+    Child(Started),
+    /// As a unit of its own.
+    Unit(Pipes),
+}
+
+/// A state. Dropping any of them leaves no child behind.
 #[derive(Debug, Default)]
 pub(super) enum State {
     /// No relay is needed.
     #[default]
     Idle,
     /// Being started, in a blocking task.
-    Starting(JoinHandle<Result<Result<Started, RelayError>, BlockingError>>),
+    Starting(JoinSet<Result<Launched, RelayError>>),
     /// Started, and not ready yet.
     AwaitingReady(Process),
     /// Ready.
@@ -39,12 +48,31 @@ pub(super) enum State {
 }
 
 impl State {
-    /// Begins a start.
-    pub(super) fn start(starts: &SingleFlight, location: RelayLocation, lib: PathBuf) -> Self {
-        let permit = starts.begin();
-        let call =
-            async { run_blocking(permit?, LIMIT, move || relay::start(&location, &lib)).await };
-        Self::Starting(tokio::spawn(call))
+    /// Begins a start, as a unit where there is systemd.
+    pub(super) fn start(
+        starts: &SingleFlight,
+        location: RelayLocation,
+        lib: PathBuf,
+        in_unit: bool,
+    ) -> Self {
+        let starts = starts.clone();
+        let mut start = JoinSet::new();
+        start.spawn(async move {
+            let command = blocking(&starts, move || relay::command(&location, &lib)).await?;
+            if in_unit {
+                match unit::start(&command).await {
+                    Ok(pipes) => return Ok(Launched::Unit(pipes)),
+                    // It serves all the same, and ends with the agent.
+                    Err(error) => tracing::info!(
+                        event = "relay",
+                        "the relay gets no unit of its own and ends with the agent: {error}"
+                    ),
+                }
+            }
+            let started = blocking(&starts, || Ok(relay::spawn(command)?)).await?;
+            Ok(Launched::Child(started))
+        });
+        Self::Starting(start)
     }
 
     /// Waits for the next event, or, as `None`, for the end of the start. Cancel
@@ -55,9 +83,13 @@ impl State {
     pub(super) async fn next(&mut self) -> Result<Option<Event>, RelayError> {
         match self {
             Self::Idle | Self::Waiting => pending().await,
-            Self::Starting(call) => {
-                let started = call.await.unwrap_or(Err(BlockingError::Interrupted))??;
-                *self = Self::AwaitingReady(Process::adopt(started)?);
+            Self::Starting(start) => {
+                let ended = start.join_next().await.and_then(Result::ok);
+                let interrupted = || Err(BlockingError::Interrupted.into());
+                *self = Self::AwaitingReady(match ended.unwrap_or_else(interrupted)? {
+                    Launched::Child(started) => Process::adopt(started)?,
+                    Launched::Unit(pipes) => Process::in_unit(pipes)?,
+                });
                 Ok(None)
             }
             Self::AwaitingReady(process)
@@ -65,4 +97,12 @@ impl State {
             | Self::Stopping(process) => process.recv().await.map(Some),
         }
     }
+}
+
+/// Runs one step of a start, whose drive or program may hang.
+async fn blocking<T: Send + 'static>(
+    starts: &SingleFlight,
+    step: impl FnOnce() -> Result<T, RelayError> + Send + 'static,
+) -> Result<T, RelayError> {
+    run_blocking(starts.begin()?, LIMIT, step).await?
 }

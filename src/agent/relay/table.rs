@@ -1,5 +1,5 @@
-//! The relay's UDP sessions: clients and their ports towards the guest, in memory
-//! and, for a restarted agent, in a small file of the runtime directory.
+//! What the relay serves and its UDP sessions, clients and their ports towards the guest:
+//! in memory and, for a restarted agent, in a small file of the runtime directory.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -34,6 +34,8 @@ type Client = (Ipv4Addr, NonZeroU16, SocketAddrV4);
 #[derive(Debug, Default)]
 pub(super) struct Table {
     sessions: BTreeMap<Client, Session>,
+    /// What the relay should serve.
+    wanted: Option<RelaySet>,
     /// `None` where nothing is saved.
     path: Option<PathBuf>,
     /// When the file is to be written.
@@ -68,27 +70,37 @@ impl Unwritten {
     }
 }
 
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 struct Document {
     version: u32,
     sessions: Vec<Session>,
+    #[serde(default)]
+    wanted: Option<RelaySet>,
 }
 
 impl Table {
     /// The table of an earlier run. If it cannot be read, clients get new ports,
     /// and their peers learn them.
     pub(super) fn load(path: PathBuf) -> Self {
-        let sessions = read(&path).unwrap_or_else(|error| {
+        let document = read(&path).unwrap_or_else(|error| {
             if error.kind() != io::ErrorKind::NotFound {
                 let path = path.display();
                 tracing::info!(event = "relay-table", "ignoring {path}: {error}");
             }
-            Vec::new()
+            Document::default()
         });
         let mut table = Self::default();
-        table.sessions.extend(sessions.into_iter().map(keyed));
+        table
+            .sessions
+            .extend(document.sessions.into_iter().map(keyed));
+        table.wanted = document.wanted;
         table.path = Some(path);
         table
+    }
+
+    /// What the relay should serve, as set last.
+    pub(super) fn wanted(&self) -> Option<&RelaySet> {
+        self.wanted.as_ref()
     }
 
     /// The number of sessions.
@@ -102,13 +114,14 @@ impl Table {
         self.sessions.values().take(most).copied().collect()
     }
 
-    /// Forgets the sessions of forwards that are not wanted.
-    pub(super) fn keep(&mut self, wanted: Option<&RelaySet>) {
+    /// Sets what the relay should serve, and forgets the sessions of other forwards.
+    pub(super) fn want(&mut self, wanted: Option<&RelaySet>) {
         let before = self.sessions.len();
         let listens = listens(wanted);
         let is_wanted = |(address, port, _): &Client| listens.contains(&(*address, *port));
         self.sessions.retain(|client, _| is_wanted(client));
-        if self.sessions.len() < before {
+        if self.sessions.len() < before || self.wanted.as_ref() != wanted {
+            self.wanted = wanted.cloned();
             self.changed();
         }
     }
@@ -176,6 +189,7 @@ impl Table {
         let document = Document {
             version: VERSION,
             sessions: self.sessions.values().copied().collect(),
+            wanted: self.wanted.clone(),
         };
         // Only a map whose keys are not strings fails.
         serde_json::to_vec(&document).unwrap_or_default()
@@ -208,11 +222,11 @@ fn keyed(session: Session) -> (Client, Session) {
     (client, session)
 }
 
-fn read(path: &Path) -> io::Result<Vec<Session>> {
+fn read(path: &Path) -> io::Result<Document> {
     let text = read_bounded(path, file::MAX_SIZE)?;
     let document: Document = serde_json::from_slice(&text)?;
     if document.version == VERSION {
-        Ok(document.sessions)
+        Ok(document)
     } else {
         Err(io::Error::other(format!("version {}", document.version)))
     }

@@ -69,7 +69,7 @@ impl Bench {
         text.lines()
             .filter_map(|line| match serde_json::from_str(line).unwrap() {
                 Command::SetForwards(wanted) => Some(wanted),
-                Command::GetCounters => None,
+                Command::GetCounters | Command::Attach { .. } => None,
             })
             .collect()
     }
@@ -139,7 +139,7 @@ async fn relay_is_started_updated_and_stopped() {
     let State::Running { process, .. } = &bench.supervisor.state else {
         panic!("{:?}", bench.supervisor.state);
     };
-    let id = process.id();
+    let id = process.id().unwrap();
     // A running relay is updated within the call, without a restart.
     let applying = bench.supervisor.set_forwards(set(6));
     assert!(!applying.applied && applying.listening.len() == 1);
@@ -163,6 +163,40 @@ async fn relay_is_started_updated_and_stopped() {
     assert!(!Path::new(&format!("/proc/{id}/exe")).exists());
     let idle = timeout(Duration::from_millis(50), bench.supervisor.next_change()).await;
     assert!(idle.is_err(), "nothing is due");
+}
+
+/// A unit outlives the agent; the next one asks it what it has, and sends it no session.
+#[tokio::test]
+async fn next_agent_goes_on_with_the_relay() {
+    let mut bench =
+        Bench::new("ready; receive; applied; opened 40001; while receive; do applied; done");
+    bench.supervisor.set_forwards(set(5));
+    bench.until(|memory| memory.sessions == 1).await;
+    let Bench { folder, supervisor } = bench;
+    drop(supervisor);
+    fs::write(folder.path().join("commands"), "").unwrap();
+    let script = r#"read empty; receive; id=$(echo "$command" | sed 's/[^0-9]//g')
+        echo '{"event":"ready","version":2,"program":"0.1.0","attached":'$id'}'
+        echo '{"event":"applied","serial":'$id',"listeners":[{"protocol":"udp","listen-address":"0.0.0.0","listen-port":51820,"failure":null}]}'
+        while receive; do applied; done"#;
+    write_relay(folder.path(), script);
+    let program = std::process::Command::new(folder.path().join(GUEST_PROGRAM));
+    let (pipes, child) = crate::host::relay::unit::piped(program);
+    let supervisor = Supervisor::new(&paths(folder.path())).in_unit(Some(pipes));
+    let mut bench = Bench { folder, supervisor };
+    let memory = bench.until(|memory| memory.applied).await;
+    assert_eq!(memory.wanted, set(5));
+    assert_eq!((memory.listening.len(), memory.sessions), (1, 1));
+    assert_eq!(codes(&memory), []);
+    bench.supervisor.set_forwards(set(6));
+    bench.until(|memory| memory.applied).await;
+    let commands = bench.commands();
+    let addresses = commands
+        .iter()
+        .map(|want| want.forwards[0].connect_address.octets()[3]);
+    assert_eq!(addresses.collect::<Vec<_>>(), [5, 6]);
+    assert!(commands.iter().all(|want| want.sessions.is_empty()));
+    drop(child);
 }
 
 #[tokio::test]

@@ -45,6 +45,7 @@ async fn commands_go_in_and_events_come_out() {
     let ready = Event::Ready {
         version: 2,
         program: "0.1.0".into(),
+        attached: None,
     };
     assert_eq!(recv(&mut process).await.unwrap(), ready);
     process.send(&set_forwards(1)).unwrap();
@@ -193,10 +194,44 @@ async fn drop_kills_it_and_its_helpers() {
     }
 }
 
+/// What comes before the answer was for the agent before, the end of a line too.
+#[tokio::test]
+async fn one_that_another_agent_left_is_taken_over() {
+    let script = r#"read empty; read attach; [ "$empty" = "" ] && [ "$attach" = '{"command":"attach","id":7}' ] || exit 9
+        echo 'ent":"applied","serial":3,"listeners":[]}'; echo '{"event":"applied","serial":4,"listeners":[]}'
+        echo '{"event":"ready","version":2,"program":"0.1.0","attached":6}'; echo '{"event":"ready","version":2,"program":"0.1.0","attached":7}'
+        echo '{"event":"applied","serial":7,"listeners":[]}'"#;
+    let mut command = Command::new("/bin/sh");
+    command.args(["-c", script]);
+    let (pipes, _child) = unit::piped(command);
+    let mut process = Process::attach(pipes, 7).unwrap();
+    let ready = recv(&mut process).await.unwrap();
+    assert!(
+        matches!(
+            ready,
+            Event::Ready {
+                attached: Some(7),
+                ..
+            }
+        ),
+        "{ready:?}"
+    );
+    let applied = recv(&mut process).await.unwrap();
+    assert!(
+        matches!(applied, Event::Applied { serial: 7, .. }),
+        "{applied:?}"
+    );
+    let ended = recv(&mut process).await.unwrap_err().to_string();
+    assert_eq!(
+        ended,
+        "the relay ended with its unit (journalctl -u wslmesh-relay.service): no error message"
+    );
+}
+
 #[test]
 fn missing_program_is_named() {
     let folder = tempfile::tempdir().unwrap();
-    let missing = start(&RelayLocation::Guest, folder.path()).unwrap_err();
+    let missing = command(&RelayLocation::Guest, folder.path()).unwrap_err();
     assert_eq!(missing.code(), Code::RelayMissing);
     let path = folder.path().join(GUEST_PROGRAM).display().to_string();
     assert_eq!(missing.to_string(), format!("{path} does not exist"));

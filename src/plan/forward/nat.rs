@@ -6,15 +6,15 @@ use super::{Decision, listen, relay, rule};
 use crate::{
     config::{Backend, Firewall, Forward, Settings},
     model::{
-        Code, Finding, ForwardBackend, ForwardState, HostFacts, HostMemory, HostPrivilege,
-        InstalledRule, Listen, Node, Observation, Protocol, RelayLocation, RuleSet, SyncMode,
+        Code, Finding, ForwardBackend, ForwardState, HostMemory, HostPrivilege, InstalledRule,
+        Listen, Node, Observation, Protocol, RelayLocation, RuleSet, SyncMode,
     },
 };
 
 pub(super) fn decide(settings: &Settings, seen: &Observation, node: &Node) -> Decision {
     let (host, address) = (&seen.host, node.address());
     let answered = host.facts.privilege != HostPrivilege::Unknown;
-    let location = location(&host.facts);
+    let location = location(host);
     let mut decision = Decision::new(settings);
     let (mut rules, mut relayed) = (Vec::new(), Vec::<relay::Named>::new());
     let (mut loopback, mut unopened, mut without_location) = (Vec::new(), Vec::new(), false);
@@ -117,8 +117,15 @@ fn rule_possibly_installed(forward: &Forward, host: &HostMemory) -> bool {
     }
 }
 
-/// The relay that an administrator installed, else the user's own.
-fn location(facts: &HostFacts) -> Option<RelayLocation> {
+/// The relay that an administrator installed, else the user's own; the one that runs as
+/// long as Windows has not answered.
+fn location(host: &HostMemory) -> Option<RelayLocation> {
+    let facts = &host.facts;
+    if facts.privilege == HostPrivilege::Unknown
+        && let Some(running) = &host.relay.wanted
+    {
+        return Some(running.location.clone());
+    }
     let Some(program) = facts.installed_relay.clone() else {
         let folder = facts.local_app_data.as_ref()?.join("wslmesh").ok()?;
         return Some(RelayLocation::Unpacked(folder));
