@@ -37,6 +37,7 @@ impl Arguments<'_> {
             listen_port,
             connect_port: NonZeroU16::new(self.connect_port).unwrap_or(listen_port),
             firewall: read("firewall", or(self.firewall, "local"))?,
+            backend: None,
         })
     }
 }

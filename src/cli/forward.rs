@@ -133,6 +133,7 @@ async fn add(arguments: Add, source: &Source, paths: &Paths) -> anyhow::Result<E
         listen_port: arguments.listen_port,
         connect_port: arguments.connect_port.unwrap_or(arguments.listen_port),
         firewall: arguments.firewall,
+        backend: None,
         name: arguments.name.clone(),
     };
     let added = by_agent(source, async |client| client.add_forward(&forward).await).await?;

@@ -177,6 +177,7 @@ impl Loaded {
             let listen_port = reader.require("listen-port", start, |value| port(value));
             let connect_port = reader.take("connect-port", |value| port(value));
             let firewall = reader.take("firewall", |value| Deserialize::deserialize(value));
+            let backend = reader.take("backend", |value| values::forward_backend(value));
             let (name, listen_port) = (name?, listen_port?);
             let (line, column) = reader.position(start);
             let at = Located {
@@ -192,6 +193,7 @@ impl Loaded {
                 listen_port,
                 connect_port: connect_port.unwrap_or(listen_port),
                 firewall: firewall.unwrap_or_default(),
+                backend,
             };
             Some((forward, at))
         });
@@ -214,8 +216,9 @@ impl Loaded {
                     passing: false,
                 });
             };
-            if forward.protocol == Protocol::Udp && self.settings.backend == Backend::Portproxy {
-                wrong("Windows' portproxy is TCP only; set protocol = \"tcp\", or [host] backend = \"auto\"".to_owned());
+            let backend = self.settings.backend_of(forward);
+            if forward.protocol == Protocol::Udp && backend == Backend::Portproxy {
+                wrong("Windows' portproxy is TCP only; set protocol = \"tcp\", or backend = \"auto\", here or in [host]".to_owned());
             }
             for (earlier, there) in self.forwards().take(index) {
                 if earlier.name == forward.name {

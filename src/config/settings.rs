@@ -107,6 +107,15 @@ pub(super) trait Keys {
 }
 
 impl Settings {
+    /// Who forwards this one.
+    #[must_use]
+    pub fn backend_of(&self, forward: &Forward) -> Backend {
+        match self.backend {
+            Backend::None => Backend::None,
+            backend => forward.backend.unwrap_or(backend),
+        }
+    }
+
     /// The tunnels whose MTU is set: what `[mtu] interfaces` names, but not the node's
     /// own link.
     #[must_use]

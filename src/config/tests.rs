@@ -180,6 +180,14 @@ fn errors_name_place_key_and_fix() {
             ),
             "Windows' portproxy is TCP only; set protocol = \"tcp\"",
         ),
+        (
+            forward("listen-port = 22\nbackend = \"portproxy\"").replace("tcp", "udp"),
+            "Windows' portproxy is TCP only; set protocol = \"tcp\"",
+        ),
+        (
+            forward("listen-port = 22\nbackend = \"none\""),
+            "a forward's backend is \"portproxy\", \"relay\" or \"auto\"; remove the [[forward]] instead",
+        ),
         ("[network\n".to_owned(), "w.toml:1:"),
         (
             "[dependents]\nunit = []\n".to_owned(),

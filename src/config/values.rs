@@ -29,6 +29,9 @@ pub struct Forward {
     pub connect_port: NonZeroU16,
     /// Whom Windows' firewall should let in.
     pub firewall: Firewall,
+    /// Who forwards it, never [`Backend::None`]; `None`: as `[host] backend` says.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub backend: Option<Backend>,
 }
 
 impl Forward {
@@ -195,6 +198,16 @@ pub enum Backend {
     Auto,
     /// None; Windows is never called.
     None,
+}
+
+/// The backend of one forward.
+pub(super) fn forward_backend<'de, D: Deserializer<'de>>(from: D) -> Result<Backend, D::Error> {
+    match Backend::deserialize(from)? {
+        Backend::None => Err(de::Error::custom(
+            "a forward's backend is \"portproxy\", \"relay\" or \"auto\"; remove the [[forward]] instead",
+        )),
+        backend => Ok(backend),
+    }
 }
 
 /// Reads an integer within bounds and names the bounds otherwise. The bounds are

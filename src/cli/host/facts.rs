@@ -120,9 +120,14 @@ fn forward(forward: &Forward) -> String {
         true => "",
         false => " on one address",
     };
+    let backend = forward.backend.map(|backend| format!(" {backend}"));
     format!(
-        "{} {} -> {} {}{address}",
-        forward.protocol, forward.listen_port, forward.connect_port, forward.firewall
+        "{} {} -> {} {}{address}{}",
+        forward.protocol,
+        forward.listen_port,
+        forward.connect_port,
+        forward.firewall,
+        backend.unwrap_or_default()
     )
 }
 

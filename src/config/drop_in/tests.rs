@@ -10,6 +10,7 @@ fn forward(name: &str, listen: u16) -> Forward {
         listen_port: NonZeroU16::new(listen).unwrap(),
         connect_port: NonZeroU16::new(22).unwrap(),
         firewall: Firewall::Full,
+        backend: None,
     }
 }
 

@@ -74,6 +74,7 @@ impl Port {
             listen_port: self.listen,
             connect_port: connect.unwrap_or(self.listen),
             // Never more than the file has: our own default would let the LAN in.
+            backend: None,
             firewall: match self.firewall {
                 None | Some(Scope::None) => Firewall::None,
                 Some(Scope::Local) => Firewall::Local,

@@ -131,6 +131,7 @@ fn forward(name: &str) -> Forward {
         listen_port: 51820.try_into().unwrap(),
         connect_port: 51821.try_into().unwrap(),
         firewall: crate::config::Firewall::Full,
+        backend: None,
     }
 }
 

@@ -19,7 +19,7 @@ pub(super) fn decide(settings: &Settings, seen: &Observation, node: &Node) -> De
     let (mut rules, mut relayed) = (Vec::new(), Vec::<relay::Named>::new());
     let (mut loopback, mut unopened, mut without_location) = (Vec::new(), Vec::new(), false);
     for forward in &settings.forwards {
-        let backend = backend(settings.backend, forward, host);
+        let backend = backend(settings.backend_of(forward), forward, host);
         match backend {
             None => decision.needs_relay(forward),
             Some(ForwardBackend::Portproxy) => {

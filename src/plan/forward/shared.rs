@@ -46,7 +46,7 @@ fn in_the_guest(settings: &Settings, seen: &Observation, node: &Node) -> Decisio
     for forward in &settings.forwards {
         if forward.listen_port == forward.connect_port {
             decision.add(forward, Some(ForwardBackend::Guest), ForwardState::Up);
-        } else if settings.backend == Backend::Portproxy {
+        } else if settings.backend_of(forward) == Backend::Portproxy {
             decision.needs_relay(forward);
         } else {
             let at = super::listen(forward);

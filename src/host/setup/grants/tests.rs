@@ -26,6 +26,7 @@ fn forward(text: &str) -> Forward {
             "local" => Firewall::Local,
             _ => Firewall::Full,
         },
+        backend: None,
     }
 }
 
@@ -169,6 +170,7 @@ prop_compose! {
             listen_port: NonZeroU16::new(listen).unwrap(),
             connect_port: NonZeroU16::new(connect).unwrap(),
             firewall: match firewall { 0 => Firewall::None, 1 => Firewall::Local, _ => Firewall::Full },
+            backend: None,
         }
     }
 }

@@ -44,6 +44,21 @@ fn nat_before_windows_has_answered() {
             &["windows: []"],
         ),
         (
+            "the agent restarted: its relay goes on and is re-pointed",
+            Machine::nat()
+                .relay_listens(&[ssh_at("0.0.0.0")])
+                .with(|seen| {
+                    let program = DrivePath::new(r"C:\Program Files\wslmesh\wslmesh-relay.exe");
+                    let location = RelayLocation::Installed {
+                        program: program.unwrap(),
+                        version: "0.1.0".into(),
+                    };
+                    seen.host.relay.wanted = relay_at(location, vec![]).wanted;
+                }),
+            SSH.into(),
+            &["windows: []", "relay: installed [ssh 0.0.0.0]"],
+        ),
+        (
             "rules of an earlier run may remain: withdraw",
             Machine::nat().with(|seen| seen.host.rules_remain = true),
             String::new(),
@@ -69,6 +84,30 @@ fn nat_with_each_power_and_backend() {
     let both = format!("{SSH}{WG}");
     let with = |name: &str| both.clone() + &backend(name);
     check(vec![
+        (
+            "installed, the relay for one forward",
+            nat(HostPrivilege::Installed),
+            format!("{SSH}backend = \"relay\"\n{WG}"),
+            &[
+                "windows: [wg relay]",
+                "relay: installed [ssh 0.0.0.0, wg 0.0.0.0]",
+            ],
+        ),
+        (
+            "installed, the port proxy for one forward",
+            nat(HostPrivilege::Installed),
+            format!("{SSH}backend = \"portproxy\"\n{WG}{}", backend("relay")),
+            &[
+                "windows: [ssh portproxy, wg relay]",
+                "relay: installed [wg 0.0.0.0]",
+            ],
+        ),
+        (
+            "no backend: nor for one forward",
+            nat(HostPrivilege::Installed),
+            format!("{SSH}backend = \"relay\"\n{}", backend("none")),
+            &[],
+        ),
         (
             "installed, auto",
             nat(HostPrivilege::Installed),
