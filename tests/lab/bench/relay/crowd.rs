@@ -16,13 +16,20 @@ const EACH: usize = 1000;
 const MOST_KB: u64 = 64 * 1024;
 const IDLE: u32 = 3;
 
-fn raise_own_limit() -> Result<()> {
+/// Idle connections of the second part.
+const IDLE_CONNECTIONS: u32 = 10_000;
+
+/// To so many files, where the system allows it, else to what it does.
+fn raise_own_limit(most: u64) -> Result<()> {
     let limit = getrlimit(Resource::Nofile);
-    let raised = Rlimit {
-        current: limit.maximum,
-        ..limit
+    let raise = |maximum| {
+        let current = maximum;
+        setrlimit(Resource::Nofile, Rlimit { current, maximum })
     };
-    Ok(setrlimit(Resource::Nofile, raised)?)
+    if limit.maximum.is_some_and(|maximum| maximum < most) && raise(Some(most)).is_ok() {
+        return Ok(());
+    }
+    Ok(raise(limit.maximum)?)
 }
 
 /// Echoes every connection in a thread of its own.
@@ -51,7 +58,7 @@ fn tcp_echo() -> Result<std::net::SocketAddrV4> {
 }
 
 pub(in crate::bench) fn measure(report: &mut Report) -> Result<()> {
-    raise_own_limit()?;
+    raise_own_limit(32_768)?;
     let (udp_echo, tcp_echo) = (Echo::start()?, tcp_echo()?);
     let (over_udp, over_tcp) = (udp::free_port()?, tcp::free_port()?);
     let wanted = [
@@ -132,5 +139,42 @@ pub(in crate::bench) fn measure(report: &mut Report) -> Result<()> {
         "1000",
         gone == EACH,
     );
+    idle(report)
+}
+
+/// Many connections without traffic. The guest only accepts.
+fn idle(report: &mut Report) -> Result<()> {
+    // Two files each, for the relay as for this process, and some beside.
+    let files = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    let possible = u32::try_from(files.saturating_sub(200) / 2).unwrap_or(u32::MAX);
+    let count = IDLE_CONNECTIONS.min(possible);
+    let listener = TcpListener::bind("127.0.0.1:0")?;
+    let SocketAddr::V4(guest) = listener.local_addr()? else {
+        bail!("an IPv6 address")
+    };
+    let accepted = std::thread::spawn(move || {
+        let all = listener.incoming().take(count as usize);
+        all.collect::<std::io::Result<Vec<_>>>()
+    });
+    let over = tcp::free_port()?;
+    let limits = Limits {
+        tcp_connections: count,
+        tcp_connections_per_source: count,
+        ..Limits::default()
+    };
+    let relay = Relay::start(&[forward(Protocol::Tcp, over, guest)?], limits)?;
+    let clients: std::io::Result<Vec<_>> = (0..count).map(|_| TcpStream::connect(over)).collect();
+    let clients = clients?;
+    let Ok(guests) = accepted.join() else {
+        bail!("the guest's thread failed")
+    };
+    let (guests, memory) = (guests?, relay.memory()?);
+    report.figure(
+        &format!("{count} idle TCP connections: resident memory"),
+        format!("{:.1} MB", memory as f64 / 1024.0),
+        "under 64 MB",
+        memory < MOST_KB,
+    );
+    drop((clients, guests));
     Ok(())
 }

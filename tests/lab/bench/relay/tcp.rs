@@ -1,6 +1,8 @@
-//! iperf3 through the relay, through socat, and without either.
+//! iperf3 and round trips through the relay, through socat, through nginx, and without any.
 
+use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, SocketAddrV4, TcpListener, TcpStream};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -8,12 +10,15 @@ use anyhow::{Context, Result, bail, ensure};
 use wslmesh_relay::protocol::{Limits, Protocol};
 
 use super::{Relay, Socat, TIMEOUT, forward, median};
-use crate::bench::figures::Report;
+use crate::bench::figures::{Report, Times};
 
 /// Many and short: where the kernel puts the three processes decides between 9 and
 /// 16 Gbit/s, on the same programs, and changes from one run of iperf3 to the next.
 const ROUNDS: usize = 9;
 const SECONDS: &str = "1";
+/// Round trips of a round, and their bytes.
+const TRIPS: usize = 4000;
+const TRIP: usize = 200;
 
 struct Server(Child);
 
@@ -22,6 +27,69 @@ impl Drop for Server {
         drop(self.0.kill());
         drop(self.0.wait());
     }
+}
+
+/// nginx as a TCP proxy, with its own defaults and one process; `None` without it. It is not
+/// installed for this: its package starts a web server.
+fn nginx(folder: &Path, from: SocketAddrV4, to: SocketAddrV4) -> Result<Option<Server>> {
+    // Where Debian has it; other systems build it in.
+    let module = Path::new("/usr/lib/nginx/modules/ngx_stream_module.so");
+    let load = module
+        .exists()
+        .then(|| format!("load_module {};", module.display()));
+    let text = format!(
+        "daemon off; master_process off; pid nginx.pid; {}
+events {{ worker_connections 8192; }}
+stream {{ server {{ listen {from}; proxy_pass {to}; }} }}\n",
+        load.unwrap_or_default()
+    );
+    std::fs::write(folder.join("nginx.conf"), text)?;
+    let child = Command::new("nginx")
+        .arg("-p")
+        .arg(folder)
+        .args(["-c", "nginx.conf", "-e", "error.log"])
+        .stdin(Stdio::null())
+        .spawn();
+    match child {
+        Ok(child) => Ok(Some(Server(child))),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error).context("starting nginx"),
+    }
+}
+
+/// Echoes each connection, in a thread of its own.
+fn echo() -> Result<SocketAddrV4> {
+    let listener = TcpListener::bind("127.0.0.1:0")?;
+    let SocketAddr::V4(address) = listener.local_addr()? else {
+        bail!("an IPv6 address")
+    };
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            std::thread::spawn(move || -> std::io::Result<()> {
+                stream.set_nodelay(true)?;
+                let mut buffer = [0; TRIP];
+                loop {
+                    stream.read_exact(&mut buffer)?;
+                    stream.write_all(&buffer)?;
+                }
+            });
+        }
+    });
+    Ok(address)
+}
+
+fn trips(to: SocketAddrV4) -> Result<Vec<Duration>> {
+    let mut stream = TcpStream::connect(to)?;
+    stream.set_nodelay(true)?;
+    stream.set_read_timeout(Some(TIMEOUT))?;
+    let mut buffer = [7; TRIP];
+    let mut trip = || -> Result<Duration> {
+        let begun = Instant::now();
+        stream.write_all(&buffer)?;
+        stream.read_exact(&mut buffer)?;
+        Ok(begun.elapsed())
+    };
+    (0..TRIPS).map(|_| trip()).collect()
 }
 
 /// A port that was free a moment ago.
@@ -74,6 +142,7 @@ fn throughput(to: SocketAddrV4, streams: &str) -> Result<f64> {
 
 pub(in crate::bench) fn measure(report: &mut Report) -> Result<()> {
     let (server, ours, theirs) = (free_port()?, free_port()?, free_port()?);
+    let (nginxs, nginxs_trip, ours_trip) = (free_port()?, free_port()?, free_port()?);
     let iperf3 = Command::new("iperf3")
         .args(["-s", "-B", "127.0.0.1", "-p", &server.port().to_string()])
         .stdin(Stdio::null())
@@ -83,31 +152,45 @@ pub(in crate::bench) fn measure(report: &mut Report) -> Result<()> {
         .spawn()
         .context("starting iperf3, which is needed to measure with")?;
     let _server = Server(iperf3);
-    let wanted = forward(Protocol::Tcp, ours, server)?;
-    let _relay = Relay::start(&[wanted], Limits::default())?;
+    let echo = echo()?;
+    let wanted = [
+        forward(Protocol::Tcp, ours, server)?,
+        forward(Protocol::Tcp, ours_trip, echo)?,
+    ];
+    let _relay = Relay::start(&wanted, Limits::default())?;
     let listen = format!(
         "TCP-LISTEN:{},bind=127.0.0.1,fork,reuseaddr,backlog=128",
         theirs.port()
     );
     let _socat = Socat::start(&listen, &format!("TCP:{server}"))?;
-    for to in [server, ours, theirs] {
+    let folders = [tempfile::tempdir()?, tempfile::tempdir()?];
+    let nginx = [
+        nginx(folders[0].path(), nginxs, server)?,
+        nginx(folders[1].path(), nginxs_trip, echo)?,
+    ];
+    let has_nginx = nginx.iter().all(Option::is_some);
+    // The last one is nginx.
+    let tried = |ways: usize| if has_nginx { ways } else { ways - 1 };
+    let all = [server, ours, theirs, ours_trip, nginxs, nginxs_trip];
+    for to in all.into_iter().take(if has_nginx { 6 } else { 4 }) {
         listens(to)?;
     }
-    for streams in ["1", "32"] {
-        let mut rates = [Vec::new(), Vec::new(), Vec::new()];
+    for (streams, least) in [("1", 1.0), ("32", 1.1)] {
+        let ways = [server, ours, theirs, nginxs];
+        let mut rates = ways.map(|_| Vec::new());
         for _ in 0..ROUNDS {
-            for (to, rates) in [server, ours, theirs].into_iter().zip(&mut rates) {
+            for (to, rates) in ways.into_iter().zip(&mut rates).take(tried(4)) {
                 rates.push(throughput(to, streams)?);
             }
         }
-        let [direct, relay, socat] = rates.map(median);
-        let faster = relay / socat;
+        let [direct, relay, socat, nginx] = rates.map(median);
         let name = |way: &str| format!("TCP, {streams} of iperf3's streams: {way}");
         report.beside(&name("direct"), format!("{direct:.1} Gbit/s"));
         report.beside(
             "- through socat TCP-LISTEN,fork",
             format!("{socat:.1} Gbit/s"),
         );
+        let faster = relay / socat;
         report.figure(
             "- through the relay",
             format!(
@@ -117,6 +200,37 @@ pub(in crate::bench) fn measure(report: &mut Report) -> Result<()> {
             "1.5 times socat",
             faster >= 1.5,
         );
+        if !has_nginx {
+            report.beside("- through nginx stream", "not measured: there is no nginx");
+            continue;
+        }
+        let faster = relay / nginx;
+        report.figure(
+            "- through nginx stream",
+            format!("{nginx:.1} Gbit/s; the relay {faster:.2} times that"),
+            &format!("the relay {least} times that"),
+            faster >= least,
+        );
     }
+    let ways = [echo, ours_trip, nginxs_trip];
+    let mut times = ways.map(|_| Vec::new());
+    for _ in 0..ROUNDS {
+        for (to, times) in ways.into_iter().zip(&mut times).take(tried(3)) {
+            times.extend(trips(to)?);
+        }
+    }
+    let [direct, relay, nginx] = times.map(Times::new);
+    report.beside("TCP, one round trip: direct", direct.text());
+    if !has_nginx {
+        report.beside("- through the relay", relay.text());
+        return Ok(());
+    }
+    report.beside("- through nginx stream", nginx.text());
+    report.figure(
+        "- through the relay",
+        relay.text(),
+        "below nginx's",
+        relay.median() < nginx.median(),
+    );
     Ok(())
 }

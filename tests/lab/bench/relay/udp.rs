@@ -147,9 +147,13 @@ pub(in crate::bench) fn measure(report: &mut Report) -> Result<()> {
     report.beside("- through socat UDP4-LISTEN,fork", per_second(socat));
     report.figure(
         "- through the relay",
-        format!("{}, {faster:.1} times socat", per_second(relay)),
-        "2 times socat",
-        faster >= 2.0,
+        format!(
+            "{}, {faster:.1} times socat, {:.0} % of direct",
+            per_second(relay),
+            relay / direct * 100.0
+        ),
+        "2 times socat, half of direct",
+        faster >= 2.0 && relay >= direct / 2.0,
     );
     let [direct, relay, socat] = times.map(Times::new);
     let added = relay
