@@ -9,6 +9,7 @@
 mod reported;
 mod state;
 mod table;
+mod unit;
 
 use std::{
     path::PathBuf,
@@ -18,14 +19,15 @@ use std::{
 use tokio::select;
 
 use self::{
-    reported::{Counting, Listeners, TransientFindings, unix_ms},
+    reported::{Counting, Listeners, TransientFindings},
     state::{DEADLINE, State},
     table::Table,
+    unit::kill_unit,
 };
 use crate::{
     backoff::{Retry, until},
     blocking::SingleFlight,
-    host::relay::{Pipes, Process, RelayError, unit},
+    host::relay::{Pipes, RelayError},
     model::{Code, CountedForward, Finding, RelayMemory, RelaySet},
     paths::Paths,
 };
@@ -89,34 +91,6 @@ impl Supervisor {
             retry: Retry::up_to(MAX_DELAY),
             ..Self::default()
         }
-    }
-
-    /// Under systemd a relay becomes a unit of its own, and that of an earlier agent goes
-    /// on: it is asked what it has.
-    pub(super) fn in_unit(mut self, left: Option<Pipes>) -> Self {
-        self.in_unit = true;
-        let Some(pipes) = left else {
-            return self;
-        };
-        // Without its file it is not known where it runs.
-        let Some(wanted) = self.table.wanted().cloned() else {
-            kill_unit();
-            return self;
-        };
-        // Above all numbers of the agent before, whose clock was this one.
-        self.serial = unix_ms();
-        match Process::attach(pipes, self.serial) {
-            Ok(process) => {
-                let now = Instant::now();
-                self.listeners.sent(self.serial, now, Vec::new());
-                self.state = State::AwaitingReady(process);
-                self.deadline = Some(now + DEADLINE);
-                self.wanted = Some(wanted);
-            }
-            // It ended with its agent, or is to be replaced.
-            Err(_) => kill_unit(),
-        }
-        self
     }
 
     /// Sets the wanted forwards, and sends them at once if the relay runs.
@@ -487,15 +461,6 @@ impl Supervisor {
         self.counting = Counting::default();
         (self.heard, self.asked) = (None, None);
     }
-}
-
-/// Stops the unit, beside everything else: the next start waits for it.
-fn kill_unit() {
-    tokio::spawn(async {
-        if let Err(error) = unit::stop().await {
-            tracing::info!(event = "relay", "the relay's unit was not stopped: {error}");
-        }
-    });
 }
 
 fn needs_agent(wanted: &RelaySet) -> Finding {

@@ -5,6 +5,7 @@
 //! start of a program may block. [`Process`] belongs to the event loop: sending
 //! to it never waits.
 
+mod output;
 pub mod unit;
 mod unpack;
 
@@ -12,10 +13,7 @@ use std::{
     fs,
     future::pending,
     io::{self, ErrorKind, Write},
-    os::{
-        fd::OwnedFd,
-        unix::process::{CommandExt, ExitStatusExt},
-    },
+    os::unix::process::{CommandExt, ExitStatusExt},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     thread,
@@ -37,7 +35,8 @@ use crate::{
 };
 use wslmesh_relay::protocol::{self, EXIT_ELEVATED, Event, MAX_LINE, VERSION};
 
-pub use unit::Pipes;
+use self::output::{Allowance, Output};
+pub use self::unit::Pipes;
 
 /// The relay for the guest, in the folder of our programs.
 pub const GUEST_PROGRAM: &str = "wslmesh-relay";
@@ -46,14 +45,6 @@ pub const WINDOWS_PROGRAM: &str = "windows/wslmesh-relay.exe";
 
 /// Most bytes of standard error that are kept; the rest is read and dropped.
 const MAX_STDERR: usize = 4 << 10;
-
-/// What a relay may send at once, in bytes: a good one that reports its whole table in
-/// one event for each session, twice, sends half of it.
-const MAX_BURST: usize = 8 << 20;
-
-/// What it may send for longer, in bytes a second: a good one that is flooded sends 20
-/// `refused` a second, a sixth of it.
-const MAX_RATE: u64 = 32 << 10;
 
 /// What an event counts for at least, in bytes: short ones are work too.
 const MIN_EVENT: usize = 256;
@@ -457,86 +448,9 @@ impl Runner {
     }
 }
 
-/// What the relay may send: [`MAX_BURST`] at once, [`MAX_RATE`] for longer.
-#[derive(Debug)]
-struct Allowance {
-    left: usize,
-    since: Instant,
-}
-
-impl Allowance {
-    /// All of it.
-    const fn new(since: Instant) -> Self {
-        let left = MAX_BURST;
-        Self { left, since }
-    }
-
-    fn add(&mut self, bytes: usize) {
-        self.left = self.left.saturating_add(bytes).min(MAX_BURST);
-    }
-
-    /// Takes so many bytes of it; `false` when it is exceeded.
-    fn spend(&mut self, bytes: usize, now: Instant) -> bool {
-        // In milliseconds, of which the rest is kept for the next time.
-        let passed = now.saturating_duration_since(self.since).as_millis();
-        let passed = u64::try_from(passed).unwrap_or(u64::MAX);
-        if passed > 0 {
-            let earned = passed.saturating_mul(MAX_RATE) / 1000;
-            self.add(usize::try_from(earned).unwrap_or(MAX_BURST));
-            self.since += Duration::from_millis(passed);
-        }
-        let left = self.left.checked_sub(bytes);
-        self.left = left.unwrap_or_default();
-        left.is_some()
-    }
-}
-
 fn not_an_event(line: &[u8]) -> RelayError {
     let line = excerpt(&String::from_utf8_lossy(line));
     RelayError::Protocol(format!("not an event: \"{line}\""))
-}
-
-/// A pipe from the relay, and what was read from it.
-#[derive(Debug)]
-struct Output {
-    pipe: Receiver,
-    open: bool,
-    bytes: Vec<u8>,
-}
-
-impl Output {
-    fn new(pipe: impl Into<OwnedFd>) -> io::Result<Self> {
-        Ok(Self {
-            pipe: Receiver::from_owned_fd(pipe.into())?,
-            open: true,
-            bytes: Vec::new(),
-        })
-    }
-
-    /// Waits until it is readable; forever once it is closed.
-    async fn readable(&self) -> io::Result<()> {
-        if self.open {
-            self.pipe.readable().await
-        } else {
-            pending().await
-        }
-    }
-
-    /// Reads once, if there is something. Returns whether there may be more.
-    fn read(&mut self) -> io::Result<bool> {
-        let mut part = [0; 16 << 10];
-        match self.pipe.try_read(&mut part) {
-            Ok(length) => {
-                self.open = length > 0;
-                let part = part.get(..length).unwrap_or_default();
-                self.bytes.extend_from_slice(part);
-                Ok(self.open)
-            }
-            Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(false),
-            Err(error) if error.kind() == ErrorKind::Interrupted => Ok(true),
-            Err(error) => Err(error),
-        }
-    }
 }
 
 #[cfg(test)]
