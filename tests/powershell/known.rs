@@ -72,6 +72,7 @@ pub(crate) const PURE_TYPES: &[&str] = &[
     "system.text.encoding",
     "system.text.utf8encoding",
     "system.unauthorizedaccessexception",
+    "type",
     "void",
 ];
 

@@ -208,6 +208,7 @@ fn the_answer_of_the_task_is_taken_over_as_a_whole() {
 #[test]
 fn the_script_asks_for_the_fields_of_the_contract() {
     let source = text(Script::Refresh);
+    let tree = lints::parse(source);
     let request = golden("request-one.json");
     let policy: Value = serde_json::from_str(POLICY).expect("JSON");
     for object in [
@@ -216,14 +217,18 @@ fn the_script_asks_for_the_fields_of_the_contract() {
         &policy,
         &policy["grants"][0],
     ] {
-        let asked = source
-            .lines()
-            .filter(|line| line.trim_start().starts_with("Assert-Fields "))
-            .filter_map(|line| line.split_once("@("))
-            .map(|(_, list)| {
-                list.split(['\'', ',', ' ', ')'])
-                    .filter(|s| !s.is_empty())
-                    .map(str::to_owned)
+        let asked = lints::descendants(tree.root_node())
+            .into_iter()
+            .filter(|n| {
+                n.kind() == "command" && source[n.byte_range()].starts_with("Assert-Fields ")
+            })
+            .map(|n| {
+                let inside = lints::descendants(n).into_iter();
+                inside
+                    .filter(|n| n.kind() == "key_expression")
+                    .map(|n| source[n.byte_range()].trim().trim_matches('\'').to_owned())
+                    // Bare words belong to a list's kind.
+                    .filter(|key| key.starts_with(char::is_lowercase))
                     .collect()
             })
             .any(|fields: BTreeSet<String>| fields == keys(object));

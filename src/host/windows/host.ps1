@@ -12,29 +12,27 @@ param($Stream)
 function ConvertTo-HostRequest {
     param([string] $Text)
     $request = ConvertFrom-RequestText -Text $Text -Place 'request'
-    $given = ($request -is [System.Management.Automation.PSCustomObject]) -and ($null -ne $request.PSObject.Properties['action'])
-    Assert-Valid -Value $given -Message 'request: must be an object with the field "action"'
-    $action = ConvertTo-Choice -Value $request.'action' -Choices @('look', 'install', 'uninstall', 'check') -Place 'action'
-    $fields = @('version', 'action') + @{ 'look' = @(); 'check' = @('probe'); 'install' = @('policy', 'package', 'files'); 'uninstall' = @('files') }[$action]
-    $result = @{ Action = $action; Policy = $null; Hashes = $null; Agreed = $false; Probe = $false }
-    if ((@('install', 'uninstall') -ccontains $action) -and ($null -ne $request.PSObject.Properties['agreed'])) {
-        Assert-Switch -Value $request.'agreed' -Place 'agreed'
-        $result.Agreed = $request.'agreed'
-        $fields += 'agreed'
+    $given = @($request.PSObject.Properties | ForEach-Object { $_.Name })
+    Assert-Valid -Value ($given -ccontains 'action') -Message 'request: must be an object with the field "action"'
+    $action = $request.'action'
+    $actions = @{
+        'look' = @{}; 'check' = @{ 'probe' = [bool] }; 'uninstall' = @{ 'files' = $List }
+        'install' = @{ 'policy' = [object]; 'package' = $PackagePattern; 'files' = $List }
     }
-    Assert-Fields -Object $request -Place 'request' -Names $fields
-    Assert-Version -Value $request.'version' -Place 'version'
+    Assert-Value -Value $action -Kind @($actions.Keys | Sort-Object) -Place 'action'
+    $fields = $actions[$action] + @{ 'version' = @(1, 1); 'action' = [string] }
+    $result = @{ Action = $action; Policy = $null; Hashes = $null; Agreed = $false; Probe = $false }
+    $optional = (@('install', 'uninstall') -ccontains $action) -and ($given -ccontains 'agreed')
+    if ($optional) { $fields['agreed'] = [bool] }
+    Assert-Fields -Object $request -Place 'request' -Fields $fields
+    if ($optional) { $result.Agreed = $request.'agreed' }
     if ($action -ceq 'install') {
         $result.Policy = ConvertTo-InnerPolicy -Value $request.'policy'
-        $same = ($request.'package' -is [string]) -and ($request.'package' -ceq $result.Policy['package'])
-        Assert-Valid -Value $same -Message 'package: must be that of the policy'
-        $result.Hashes = ConvertTo-Hashes -Value $request.'files' -Names @('forward.ps1', 'setup.ps1', 'wslmesh-relay.exe')
+        Assert-Valid -Value ($request.'package' -ceq $result.Policy['package']) -Message 'package: must be that of the policy'
+        $result.Hashes = ConvertTo-Hashes -Files $request.'files' -Names @('forward.ps1', 'setup.ps1', 'wslmesh-relay.exe')
     }
-    if ($action -ceq 'uninstall') { $result.Hashes = ConvertTo-Hashes -Value $request.'files' -Names @('setup.ps1') }
-    if ($action -ceq 'check') {
-        Assert-Switch -Value $request.'probe' -Place 'probe'
-        $result.Probe = $request.'probe'
-    }
+    if ($action -ceq 'uninstall') { $result.Hashes = ConvertTo-Hashes -Files $request.'files' -Names @('setup.ps1') }
+    if ($action -ceq 'check') { $result.Probe = $request.'probe' }
     $result
 }
 
@@ -45,7 +43,7 @@ function Split-Files {
     foreach ($name in $Names) {
         $end = [Array]::IndexOf($Bytes, [byte] 10, $First)
         $length = [System.Text.Encoding]::ASCII.GetString($Bytes, $First, [Math]::Max(0, $end - $First))
-        Assert-Form -Value $length -Pattern '\A[0-9]{1,8}\z' -Place ($name + ': its length')
+        Assert-Value -Value $length -Kind '\A[0-9]{1,8}\z' -Place ($name + ': its length')
         $First = $end + 1 + [int] $length
         Assert-Valid -Value ($First -le $Bytes.Length) -Message ($name + ': it breaks off')
         $files[$name] = New-Object byte[] ([int] $length)
@@ -72,10 +70,8 @@ function ConvertTo-OrderText {
 # a command line. Each value must have the form that cannot end a text in quotes.
 function ConvertTo-LoaderText {
     param([string] $SetupHash, [string] $OrderHash, [string] $Staging)
-    foreach ($hash in @($SetupHash, $OrderHash)) {
-        Assert-Form -Value $hash -Pattern $HashPattern -Place 'a hash for the loader'
-    }
-    Assert-Form -Value $Staging -Pattern '\A[A-Za-z0-9+/]{4,4000}={0,2}\z' -Place 'a path for the loader'
+    foreach ($hash in @($SetupHash, $OrderHash)) { Assert-Value -Value $hash -Kind $HashPattern -Place 'a hash for the loader' }
+    Assert-Value -Value $Staging -Kind '\A[A-Za-z0-9+/]{4,4000}={0,2}\z' -Place 'a path for the loader'
     $lines = foreach ($line in $LoaderText.Split("`n")) {
         $text = $line.Trim()
         if (($text.Length -gt 0) -and (-not $text.StartsWith('#'))) { $text }
@@ -150,9 +146,10 @@ function Get-ResultOutcome {
     param([string] $Text, [int] $Ticket)
     try {
         $result = ConvertFrom-RequestText -Text $Text -Place 'result'
-        Assert-Fields -Object $result -Place 'result' -Names @('version', 'ticket', 'state', 'detail', 'administrator', 'done')
-        if (-not (Test-Integer -Value $result.'ticket' -First $Ticket -Last $Ticket)) { return $null }
-        [void] (ConvertTo-Choice -Value $result.'state' -Choices @('agreed', 'installed', 'removed', 'failed') -Place 'state')
+        Assert-Fields -Object $result -Place 'result' -Fields @{
+            'version' = [object]; 'ticket' = @($Ticket, $Ticket); 'state' = @('agreed', 'installed', 'removed', 'failed')
+            'detail' = $null; 'administrator' = $null; 'done' = [object]
+        }
         @{ State = $result.'state'; Detail = $result.'detail'; Done = @($result.'done'); Administrator = $result.'administrator' }
     } catch [System.IO.InvalidDataException] {
         $null

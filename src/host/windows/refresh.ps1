@@ -12,40 +12,38 @@ param($Stream)
 
 function ConvertTo-RequestedForward {
     param($Forward, [string] $Mode, [string] $Place)
-    Assert-Fields -Object $Forward -Place $Place -Names @('protocol', 'listen-address', 'listen-port', 'connect-port', 'served-by', 'firewall')
-    $requested = @{
-        Protocol = ConvertTo-Choice -Value $Forward.'protocol' -Choices @('tcp', 'udp') -Place ($Place + '.protocol')
-        Address = ConvertTo-Address -Value $Forward.'listen-address' -Place ($Place + '.listen-address')
-        ListenPort = ConvertTo-Port -Value $Forward.'listen-port' -Place ($Place + '.listen-port')
-        ConnectPort = ConvertTo-Port -Value $Forward.'connect-port' -Place ($Place + '.connect-port')
-        ServedBy = ConvertTo-Choice -Value $Forward.'served-by' -Choices @('portproxy', 'relay', 'guest') -Place ($Place + '.served-by')
-        Firewall = ConvertTo-Choice -Value $Forward.'firewall' -Choices @('none', 'local', 'full') -Place ($Place + '.firewall')
+    Assert-Fields -Object $Forward -Place $Place -Fields @{
+        'protocol' = @('tcp', 'udp'); 'listen-address' = $ListenPattern; 'listen-port' = @(1, 65535); 'connect-port' = @(1, 65535)
+        'served-by' = @('portproxy', 'relay', 'guest'); 'firewall' = @('none', 'local', 'full')
     }
-    $served = Test-ServedBy -Mode $Mode -Protocol $requested.Protocol -ServedBy $requested.ServedBy
-    Assert-Valid -Value $served -Message ('{0}.served-by: {1} cannot serve {2} in mode {3}' -f $Place, $requested.ServedBy, $requested.Protocol, $Mode)
-    $requested + @{ Listener = '{0}/{1}' -f $requested.Address, $requested.ListenPort }
+    $served = Test-ServedBy -Mode $Mode -Protocol $Forward.'protocol' -ServedBy $Forward.'served-by'
+    $words = '{0}.served-by: {1} cannot serve {2} in mode {3}' -f $Place, $Forward.'served-by', $Forward.'protocol', $Mode
+    Assert-Valid -Value $served -Message $words
+    @{
+        Protocol = $Forward.'protocol'; Address = $Forward.'listen-address'; ListenPort = [int] $Forward.'listen-port'
+        ConnectPort = [int] $Forward.'connect-port'; ServedBy = $Forward.'served-by'; Firewall = $Forward.'firewall'
+        Listener = '{0}/{1}' -f $Forward.'listen-address', $Forward.'listen-port'
+    }
 }
 
 # Request text -> mode, address of the guest, and forwards in the order of the request.
 function ConvertTo-Request {
     param([string] $Text)
     $request = ConvertFrom-RequestText -Text $Text -Place 'request'
-    Assert-Fields -Object $request -Place 'request' -Names @('version', 'action', 'mode', 'connect-address', 'forwards')
-    Assert-Version -Value $request.'version' -Place 'version'
-    [void] (ConvertTo-Choice -Value $request.'action' -Choices @('sync') -Place 'action')
-    $mode = ConvertTo-Choice -Value $request.'mode' -Choices @('nat', 'mirrored') -Place 'mode'
-    $guest = ConvertTo-GuestAddress -Value $request.'connect-address' -Place 'connect-address'
-    Assert-List -Value $request.'forwards' -Most 2000 -Place 'forwards'
+    Assert-Fields -Object $request -Place 'request' -Fields @{
+        'version' = @(1, 1); 'action' = @('sync'); 'mode' = @('nat', 'mirrored'); 'connect-address' = $GuestPattern
+        'forwards' = @{ Of = [object]; Least = 0; Most = 2000 }
+    }
     $seen = @{}
     $forwards = @(foreach ($item in $request.'forwards') {
         $place = 'forwards[{0}]' -f $seen.Count
-        $forward = ConvertTo-RequestedForward -Forward $item -Mode $mode -Place $place
+        $forward = ConvertTo-RequestedForward -Forward $item -Mode $request.'mode' -Place $place
         $key = $forward.Protocol + '/' + $forward.Listener
         Assert-Valid -Value (-not $seen.ContainsKey($key)) -Message ('{0}: {1} is asked for twice' -f $place, $key)
         $seen[$key] = $true
         $forward
     })
-    @{ Mode = $mode; Guest = $guest; Forwards = $forwards }
+    @{ Mode = $request.'mode'; Guest = $request.'connect-address'; Forwards = $forwards }
 }
 
 function Find-RefusalReason {
@@ -91,12 +89,12 @@ function ConvertTo-Installed {
     param([string] $Text, $Relay)
     try {
         $installed = ConvertFrom-RequestText -Text $Text -Place 'installed'
-        $version = ConvertTo-Text -Value $installed.'version' -Place 'installed.version'
-        Assert-Valid -Value (Test-Integer -Value $installed.'contract' -First 1 -Last 2147483647) -Message 'installed.contract: must be an integer'
+        Assert-Value -Value $installed.'version' -Kind '\A[^\x00-\x1F\x7F]{1,256}\z' -Place 'installed.version'
+        Assert-Value -Value $installed.'contract' -Kind @(1, 2147483647) -Place 'installed.contract'
     } catch {
         throw 'what Windows has on record as installed is damaged; run "wslmesh host install" again'
     }
-    [ordered] @{ 'version' = $version; 'contract' = $installed.'contract'; 'relay' = $Relay }
+    [ordered] @{ 'version' = $installed.'version'; 'contract' = $installed.'contract'; 'relay' = $Relay }
 }
 
 function Get-TaskProblem {

@@ -42,20 +42,17 @@ function Format-Policy {
 function ConvertTo-Order {
     param([string] $Text)
     $order = ConvertFrom-RequestText -Text $Text -Place 'order'
-    Assert-Fields -Object $order -Place 'order' -Names @('version', 'action', 'ticket', 'user', 'answer-until', 'agreed', 'policy', 'files')
-    Assert-Version -Value $order.'version' -Place 'order.version'
-    [void] (ConvertTo-Choice -Value $order.'action' -Choices @('install', 'uninstall') -Place 'order.action')
-    Assert-Form -Value $order.'user' -Pattern $SidPattern -Place 'order.user'
-    Assert-Switch -Value $order.'agreed' -Place 'order.agreed'
-    Assert-Valid -Value (Test-Integer -Value $order.'ticket' -First 1 -Last 2147483647) -Message 'order.ticket: must be a positive integer'
-    Assert-Valid -Value (Test-Integer -Value $order.'answer-until' -First 0 -Last 9223372036854775807) -Message 'order.answer-until: must be an integer'
+    Assert-Fields -Object $order -Place 'order' -Fields @{
+        'version' = @(1, 1); 'action' = @('install', 'uninstall'); 'ticket' = @(1, 2147483647); 'user' = $SidPattern
+        'answer-until' = @(0, 9223372036854775807); 'agreed' = [bool]; 'policy' = $null; 'files' = $List
+    }
     $result = @{
         Action = $order.'action'; Ticket = [int] $order.'ticket'; User = $order.'user'
         Until = [long] $order.'answer-until'; Agreed = $order.'agreed'; Policy = $null; Hashes = @{}
     }
     if ($result.Action -ceq 'install') {
         $result.Policy = ConvertTo-InnerPolicy -Value $order.'policy'
-        $result.Hashes = ConvertTo-Hashes -Value $order.'files' -Names $InstalledFiles
+        $result.Hashes = ConvertTo-Hashes -Files $order.'files' -Names $InstalledFiles
     }
     $result
 }

@@ -17,11 +17,8 @@ function Find-GuestProblem {
     $length = [int] $parts.Groups['length'].Value
     if (($length -lt 8) -or ($length -gt 30)) { return 'NatNetwork is of no size for a network' }
     if ($Gateway -cnotmatch ('\A' + $AddressPattern + '\z')) { return 'NatGatewayIpAddress is missing or no IPv4 address' }
-    try {
-        $number = ConvertTo-Number -Address (ConvertTo-GuestAddress -Value $Address -Place 'NatIpAddress')
-    } catch [System.IO.InvalidDataException] {
-        return 'NatIpAddress is missing or no IPv4 address of a machine'
-    }
+    if ($Address -cnotmatch $GuestPattern) { return 'NatIpAddress is missing or no IPv4 address of a machine' }
+    $number = ConvertTo-Number -Address $Address
     $base = ConvertTo-Number -Address $parts.Groups['base'].Value
     $size = ([long] 1) -shl (32 - $length)
     $first = $base - ($base % $size)

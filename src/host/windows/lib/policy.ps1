@@ -6,6 +6,8 @@ $Contract = 1
 $SidPattern = '\AS-1-(?:5-21|12-1)(?:-[0-9]{1,10}){4}\z'
 $HashPattern = '\A[0-9a-f]{64}\z'
 $PackagePattern = '\A[0-9A-Za-z][0-9A-Za-z.+~-]{0,63}\z'
+# For a value of an object: any number of items.
+$List = @{ Of = [object]; Least = 0; Most = 2147483647 }
 # WSL itself takes letters, digits, dots, underscores and dashes; the name becomes an
 # argument of a task, where a leading dash would be an option.
 $DistributionPattern = '\A[A-Za-z0-9_][A-Za-z0-9._-]{0,63}\z'
@@ -14,35 +16,21 @@ $InstalledFiles = @('forward.ps1', 'wslmesh-relay.exe')
 $ProfileNames = @('domain', 'private', 'public')
 $ProfileBits = @{ 'domain' = 1; 'private' = 2; 'public' = 4 }
 
-function ConvertTo-Range {
-    param($Value, [string] $Place)
-    Assert-Valid -Value (($Value -is [System.Collections.IList]) -and ($Value.Count -eq 2)) -Message ($Place + ': must be a list of two ports')
-    $first = ConvertTo-Port -Value $Value[0] -Place ($Place + '[0]')
-    $last = ConvertTo-Port -Value $Value[1] -Place ($Place + '[1]')
-    Assert-Valid -Value ($first -le $last) -Message ($Place + ': the first port must not be above the last')
-    @{ First = $first; Last = $last }
-}
-
 function ConvertTo-Grant {
     param($Grant, [string] $Place)
-    Assert-Fields -Object $Grant -Place $Place -Names @('protocol', 'listen-address', 'listen-ports', 'connect-ports', 'firewall')
+    $ports = @{ Of = @(1, 65535); Least = 2; Most = 2 }
+    Assert-Fields -Object $Grant -Place $Place -Fields @{
+        'protocol' = @('tcp', 'udp'); 'listen-address' = $ListenPattern; 'listen-ports' = $ports; 'connect-ports' = $ports
+        'firewall' = @('none', 'local', 'full')
+    }
+    $listen = $Grant.'listen-ports'
+    $connect = $Grant.'connect-ports'
+    $rising = ($listen[0] -le $listen[1]) -and ($connect[0] -le $connect[1])
+    Assert-Valid -Value $rising -Message ($Place + ': the first port must not be above the last')
     @{
-        Protocol = ConvertTo-Choice -Value $Grant.'protocol' -Choices @('tcp', 'udp') -Place ($Place + '.protocol')
-        Address = ConvertTo-Address -Value $Grant.'listen-address' -Place ($Place + '.listen-address')
-        Listen = ConvertTo-Range -Value $Grant.'listen-ports' -Place ($Place + '.listen-ports')
-        Connect = ConvertTo-Range -Value $Grant.'connect-ports' -Place ($Place + '.connect-ports')
-        Firewall = ConvertTo-Choice -Value $Grant.'firewall' -Choices @('none', 'local', 'full') -Place ($Place + '.firewall')
+        Protocol = $Grant.'protocol'; Address = $Grant.'listen-address'; Firewall = $Grant.'firewall'
+        Listen = @{ First = [int] $listen[0]; Last = [int] $listen[1] }; Connect = @{ First = [int] $connect[0]; Last = [int] $connect[1] }
     }
-}
-
-function ConvertTo-ProfileBits {
-    param($Names, [string] $Place)
-    Assert-Valid -Value (($Names -is [System.Collections.IList]) -and ($Names.Count -gt 0)) -Message ($Place + ': must be a list that is not empty')
-    $bits = 0
-    foreach ($name in $Names) {
-        $bits = $bits -bor $ProfileBits[(ConvertTo-Choice -Value $name -Choices $ProfileNames -Place $Place)]
-    }
-    $bits
 }
 
 function ConvertTo-ProfileNames {
@@ -53,36 +41,25 @@ function ConvertTo-ProfileNames {
 function ConvertTo-Policy {
     param([string] $Text)
     $policy = ConvertFrom-RequestText -Text $Text -Place 'policy'
-    Assert-Fields -Object $policy -Place 'policy' -Names @('version', 'package', 'distribution', 'logon', 'profiles', 'grants')
-    Assert-Version -Value $policy.'version' -Place 'policy.version'
-    Assert-Switch -Value $policy.'logon' -Place 'policy.logon'
-    Assert-List -Value $policy.'grants' -Most 0 -Place 'policy.grants'
-    $index = 0
-    $grants = @(foreach ($item in $policy.'grants') {
-        ConvertTo-Grant -Grant $item -Place ('policy.grants[{0}]' -f $index)
-        $index += 1
-    })
+    Assert-Fields -Object $policy -Place 'policy' -Fields @{
+        'version' = @(1, 1); 'package' = $PackagePattern; 'distribution' = $DistributionPattern; 'logon' = [bool]
+        'profiles' = @{ Of = $ProfileNames; Least = 1; Most = 3 }; 'grants' = @{ Of = [object]; Least = 0; Most = 200 }
+    }
+    $bits = 0
+    foreach ($name in $policy.'profiles') { $bits = $bits -bor $ProfileBits[$name] }
+    $grants = @(foreach ($item in $policy.'grants') { ConvertTo-Grant -Grant $item -Place 'policy.grants' })
     @{
-        Package = ConvertTo-Text -Value $policy.'package' -Place 'policy.package'
-        Distribution = ConvertTo-Text -Value $policy.'distribution' -Place 'policy.distribution'
-        Logon = $policy.'logon'
-        Profiles = ConvertTo-ProfileBits -Names $policy.'profiles' -Place 'policy.profiles'
-        Grants = $grants
+        Package = $policy.'package'; Distribution = $policy.'distribution'; Logon = $policy.'logon'; Profiles = $bits; Grants = $grants
     }
 }
 
 # A policy as a table of our own making: fields in one order and nothing that was
-# not checked, so that two equal policies are equal texts. The same check as that of
-# the script which later goes by it, and names that may become arguments.
+# not checked, so that two equal policies are equal texts.
 function ConvertTo-PolicyTable {
     param([string] $Text)
     $policy = ConvertTo-Policy -Text $Text
-    Assert-Form -Value $policy.Package -Pattern $PackagePattern -Place 'policy.package'
-    Assert-Form -Value $policy.Distribution -Pattern $DistributionPattern -Place 'policy.distribution'
-    Assert-List -Value $policy.Grants -Most 200 -Place 'policy.grants'
     [ordered] @{
-        'version' = 1; 'package' = $policy.Package; 'distribution' = $policy.Distribution
-        'logon' = $policy.Logon
+        'version' = 1; 'package' = $policy.Package; 'distribution' = $policy.Distribution; 'logon' = $policy.Logon
         'profiles' = @(ConvertTo-ProfileNames -Bits $policy.Profiles)
         'grants' = @(foreach ($grant in $policy.Grants) {
             [ordered] @{
@@ -97,23 +74,18 @@ function ConvertTo-PolicyTable {
 # The policy inside a larger text, which has one check, and that takes text.
 function ConvertTo-InnerPolicy {
     param($Value)
-    Assert-Valid -Value ($Value -is [System.Management.Automation.PSCustomObject]) -Message 'policy: must be an object'
     ConvertTo-PolicyTable -Text (ConvertTo-Json -InputObject $Value -Depth 6 -Compress)
 }
 
 # File name to SHA-256: exactly the files that are expected, each once.
 function ConvertTo-Hashes {
-    param($Value, [string[]] $Names)
-    Assert-List -Value $Value -Most 0 -Place 'files'
+    param([object[]] $Files, [string[]] $Names)
     $hashes = @{}
-    foreach ($file in $Value) {
-        Assert-Fields -Object $file -Place 'files' -Names @('name', 'sha256')
-        [void] (ConvertTo-Choice -Value $file.'name' -Choices $Names -Place 'files.name')
-        Assert-Form -Value $file.'sha256' -Pattern $HashPattern -Place 'files.sha256'
-        Assert-Valid -Value (-not $hashes.ContainsKey($file.'name')) -Message ('files: {0} is there twice' -f $file.'name')
+    foreach ($file in $Files) {
+        Assert-Fields -Object $file -Place 'files' -Fields @{ 'name' = $Names; 'sha256' = $HashPattern }
         $hashes[$file.'name'] = $file.'sha256'
     }
-    Assert-Valid -Value ($hashes.Count -eq $Names.Count) -Message ('files: must be exactly {0}' -f ($Names -join ', '))
+    Assert-Valid -Value (($hashes.Count -eq $Names.Count) -and ($Files.Count -eq $Names.Count)) -Message 'files: not those that are expected'
     $hashes
 }
 
