@@ -11,12 +11,10 @@ const DOCUMENT: &str = include_str!("../../docs/windows.md");
 
 /// Functions whose texts are no answers: what the elevated window shows, definitions of
 /// tasks, a rule's description, and arguments of programs.
-const NO_ANSWERS: [&str; 10] = [
+const NO_ANSWERS: [&str; 8] = [
     "Add-WinFirewallRule",
     "Format-Policy",
     "Format-Ports",
-    "Get-ForwardTaskXml",
-    "Get-LogonTaskXml",
     "Get-NetshLines",
     "Get-QuestionLines",
     "Get-TaskActions",

@@ -161,7 +161,7 @@ fn the_scripts_write_the_fields_of_the_contract() {
         ("New-FirewallAnswer", &answer["firewall"]),
     ];
     let refresh_alone = [
-        ("ConvertTo-Installed", &answer["installed"]),
+        ("Get-Installed", &answer["installed"]),
         ("Select-LowestMtu", &answer["lowest-mtu"]),
     ];
     let tasks = both.iter().map(|pair| (text(Script::Forward), pair));

@@ -199,6 +199,8 @@ Test-Case -Name 'a rule of guests in names and in numbers' -Body {
     Assert-Equal -Expected 3 -Found (Read-WinGuestRule -Rule $numbers).Profiles
     $numbers.'Action' = 4
     Assert-True -Found (-not (Read-WinGuestRule -Rule $numbers).Allow) -What '4 blocks'
+    $numbers.PSObject.Properties.Remove('Profiles')
+    Assert-Equal -Expected 7 -Found (Read-WinGuestRule -Rule $numbers).Profiles
 }
 
 Test-Case -Name 'a dismissed alert blocks the relay' -Body {

@@ -114,9 +114,9 @@ Test-Case -Name 'standing rules are told where the guest is not known' -Body {
 }
 
 Test-Case -Name 'a SID is a SID' -Body {
-    Assert-True -Found (Test-Sid -Sid 'S-1-5-21-1-2-3-1001') -What 'a local account'
-    Assert-True -Found (Test-Sid -Sid 'S-1-12-1-4294967295-2-3-4') -What 'an account of Entra'
+    Assert-True -Found ('S-1-5-21-1-2-3-1001' -cmatch $SidPattern) -What 'a local account'
+    Assert-True -Found ('S-1-12-1-4294967295-2-3-4' -cmatch $SidPattern) -What 'an account of Entra'
     foreach ($sid in @('', 'S-1-5-18', 'S-1-5-21-1-2-3', 'S-1-5-21-1-2-3-4-5', 's-1-5-21-1-2-3-4', '..\S-1-5-21-1-2-3-4', 'S-1-5-21-1-2-3-4\x', "S-1-5-21-1-2-3-4`n")) {
-        Assert-True -Found (-not (Test-Sid -Sid $sid)) -What $sid
+        Assert-True -Found ($sid -cnotmatch $SidPattern) -What $sid
     }
 }

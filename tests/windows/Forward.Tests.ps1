@@ -118,7 +118,7 @@ Test-Case -Name 'a forward that is withdrawn after its rule was removed by hand 
 }
 
 Test-Case -Name 'rules and ledger are read once, and once more after a change' -Body {
-    function Get-PortProxyValues {
+    function Read-ProxyRules {
         $script:World.Turns += 1
         $script:World.Table.Clone()
     }

@@ -61,6 +61,11 @@ function Clear-Leftovers {
 
 function Set-WinRegistryValues {
     param([string] $Path, [System.Collections.IDictionary] $Values, [string[]] $Removed)
+    if ($Path -clike '*\ledger') {
+        foreach ($name in @($Values.Keys)) { $script:World.Ledger[$name] = $Values[$name] }
+        foreach ($name in $Removed) { $script:World.Ledger.Remove($name) }
+        return
+    }
     foreach ($name in @($Values.Keys)) {
         Add-Call -Text ('value ' + $Path + ' ' + $name)
     }
@@ -344,13 +349,13 @@ Test-Case -Name 'the tasks are XML, and run what they should as whom they should
     Reset-SetupWorld
     $policy = ConvertTo-PolicyTable -Text (Get-PolicySample)
     $actions = Get-TaskActions -Sid $script:World.Sid -Places (Get-Places) -Policy $policy
-    $task = Get-ForwardTaskXml -Sid $script:World.Sid -Action $actions.Forward -Places (Get-Places)
+    $task = New-TaskXml -Sid $script:World.Sid -Logon $false -Action $actions.Forward -Folder 'W:\'
     Assert-Equal -Expected 'S-1-5-18' -Found (Get-Xml -Text $task -Name 'UserId')
     Assert-Equal -Expected 'Queue' -Found (Get-Xml -Text $task -Name 'MultipleInstancesPolicy')
     Assert-Equal -Expected 'PT1M' -Found (Get-Xml -Text $task -Name 'ExecutionTimeLimit')
     Assert-Equal -Expected 'false' -Found (Get-Xml -Text $task -Name 'DisallowStartIfOnBatteries')
     Assert-Equal -Expected ('-NoProfile -NonInteractive -ExecutionPolicy Bypass -File "P:\wslmesh\forward.ps1" -Sid ' + $script:World.Sid) -Found (Get-Xml -Text $task -Name 'Arguments')
-    $task = Get-LogonTaskXml -Sid $script:World.Sid -Action $actions.Logon -Places (Get-Places)
+    $task = New-TaskXml -Sid $script:World.Sid -Logon $true -Action $actions.Logon -Folder 'W:\'
     Assert-Equal -Expected 'LeastPrivilege' -Found (Get-Xml -Text $task -Name 'RunLevel')
     Assert-Equal -Expected $script:World.Sid -Found (Get-Xml -Text $task -Name 'UserId')
     Assert-Equal -Expected 'PT0S' -Found (Get-Xml -Text $task -Name 'ExecutionTimeLimit')
@@ -358,8 +363,8 @@ Test-Case -Name 'the tasks are XML, and run what they should as whom they should
 }
 
 Test-Case -Name 'the lists of rights are Windows'' own notation' -Body {
-    foreach ($text in @($ProgramSecurity, (Get-FolderSecurity -Sid 'S-1-5-21-1-2-3-1001'), (Get-SelectionSecurity -Sid 'S-1-5-21-1-2-3-1001'), $KeySecurity, $TaskFolderSecurity, (Get-TaskSecurity -Sid 'S-1-5-21-1-2-3-1001'))) {
-        $parsed = New-Object System.Security.AccessControl.RawSecurityDescriptor($text)
+    foreach ($text in @($ProgramSecurity, $FolderSecurity, $SelectionSecurity, $KeySecurity, $TaskFolderSecurity, $TaskSecurity)) {
+        $parsed = New-Object System.Security.AccessControl.RawSecurityDescriptor($text -f 'S-1-5-21-1-2-3-1001')
         Assert-Equal -Expected 'S-1-5-32-544' -Found $parsed.Owner.Value
         Assert-Equal -Expected 3 -Found $parsed.DiscretionaryAcl.Count
     }

@@ -66,10 +66,6 @@ function Select-Rules {
     $found
 }
 
-function Get-Programs {
-    @{ ServiceHost = 'C:\Windows\System32\svchost.exe'; Relay = $script:World.Relay }
-}
-
 function Get-WinFirewall {
     param([hashtable] $Names, [bool] $Blocking)
     $blocks = @()

@@ -110,8 +110,11 @@ function Set-CleanWorld {
 
 function Get-WinRegistryValues {
     param([string] $Path)
-    if ($script:World.Registry.ContainsKey($Path)) {
-        return $script:World.Registry[$Path].Clone()
+    if ($script:World.Registry.ContainsKey($Path)) { return $script:World.Registry[$Path].Clone() }
+    if ($Path -ceq $ProxyPath) { return $script:World.Table.Clone() }
+    if ($Path -clike '*\ledger') { return $script:World.Ledger.Clone() }
+    if ($Path -clike 'SOFTWARE\Microsoft\*\Lxss') {
+        return @{ 'NatNetwork' = $script:World.Network; 'NatGatewayIpAddress' = $script:World.Gateway }
     }
     @{}
 }

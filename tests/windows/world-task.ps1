@@ -48,22 +48,14 @@ function Write-Selection {
     $script:World.Selection = $Text
 }
 
-function Get-PolicyText {
-    param([string] $Sid)
-    Assert-Equal -Expected $script:World.Sid -Found $Sid
-    $script:World.Policy
+function Get-WinPath {
+    param([string] $Name)
+    @{ 'LocalApplicationData' = 'C:\Users\me\AppData\Local'; 'ProgramFiles' = 'C:\Program Files'; 'System' = 'C:\Windows\System32' }[$Name]
 }
 
-function Get-InstalledText {
-    $script:World.Installed
-}
-
-function Get-InstalledRelay {
-    $script:World.Relay
-}
-
-function Get-LocalAppData {
-    'C:\Users\me\AppData\Local'
+function Test-WinFile {
+    param([string] $Path)
+    $Path -ceq $script:World.Relay
 }
 
 function Read-WinInput {
@@ -98,11 +90,10 @@ function Get-WinTaskRun {
     @{ State = $script:World.State; Time = $script:World.Runs; Result = $script:World.Result }
 }
 
-function Read-TaskFile {
-    param([string] $Sid, [string] $Name)
-    Assert-Equal -Expected $script:World.Sid -Found $Sid
-    if ($Name -ceq 'answer.json') { return $script:World.Answer }
-    Assert-Equal -Expected 'inbox\selection.json' -Found $Name
+function Read-WinText {
+    param([string] $Path)
+    if ($Path -clike ('*\wslmesh\' + $script:World.Sid + '\answer.json')) { return $script:World.Answer }
+    Assert-True -Found ($Path -clike ('*\wslmesh\' + $script:World.Sid + '\inbox\selection.json')) -What $Path
     $script:World.Selection
 }
 
@@ -116,12 +107,8 @@ function Wait-Win {
     $script:World.Clock.ElapsedMilliseconds += $Milliseconds
 }
 
-function Get-UserGuestAddress {
-    param([string] $Sid)
-    Assert-Equal -Expected $script:World.Sid -Found $Sid
+function Get-WinUserValue {
+    param([string] $Sid, [string] $Path, [string] $Name)
+    Assert-Equal -Expected ($script:World.Sid + ' NatIpAddress') -Found ($Sid + ' ' + $Name)
     $script:World.GuestAddress
-}
-
-function Get-GuestNetwork {
-    @{ 'NatNetwork' = $script:World.Network; 'NatGatewayIpAddress' = $script:World.Gateway }
 }

@@ -17,7 +17,7 @@ function Reset-World {
         Owners = @()
         Lock = $true
         # The ticket of the latest request of an elevated caller.
-        Latest = 0
+        Latest = ''
         Turns = 0
         # What happens while the lock is waited for.
         Waited = { }
@@ -33,45 +33,37 @@ function Get-WorldText {
     '{0} | {1} | {2}' -f (Get-TableText -Table $script:World.Table), (Get-TableText -Table $script:World.Ledger), (Get-FirewallText)
 }
 
-function Get-PortProxyValues {
-    $script:World.Table.Clone()
-}
-
-function Get-LedgerValues {
-    param([string] $Sid)
-    Assert-Equal -Expected $script:World.Sid -Found $Sid
-    $script:World.Ledger.Clone()
-}
-
-function Set-LedgerValues {
-    param([string] $Sid, [hashtable] $Old, [hashtable] $New)
-    Assert-Equal -Expected $script:World.Sid -Found $Sid
-    foreach ($name in @($Old.Keys)) {
-        if (-not $New.ContainsKey($name)) {
-            $script:World.Ledger.Remove($name)
+function Get-WinRegistryValues {
+    param([string] $Path)
+    $own = 'SOFTWARE\wslmesh\' + $script:World.Sid
+    switch ($Path) {
+        $ProxyPath { return $script:World.Table.Clone() }
+        ($own + '\ledger') { return $script:World.Ledger.Clone() }
+        $own { return @{ 'policy' = $script:World.Policy; 'latest' = $script:World.Latest } }
+        'SOFTWARE\wslmesh' { return @{ 'installed' = $script:World.Installed } }
+        'SOFTWARE\Microsoft\Windows\CurrentVersion\Lxss' {
+            return @{ 'NatNetwork' = $script:World.Network; 'NatGatewayIpAddress' = $script:World.Gateway }
         }
     }
-    foreach ($name in @($New.Keys)) {
-        $script:World.Ledger[$name] = $New[$name]
+    throw ('no key ' + $Path)
+}
+
+function Set-WinRegistryValues {
+    param([string] $Path, [System.Collections.IDictionary] $Values, [string[]] $Removed)
+    $own = 'SOFTWARE\wslmesh\' + $script:World.Sid
+    if ($Path -ceq $own) {
+        $script:World.Latest = [string] $Values['latest']
+        return
     }
+    Assert-Equal -Expected ($own + '\ledger') -Found $Path
+    foreach ($name in @($Values.Keys)) { $script:World.Ledger[$name] = $Values[$name] }
+    foreach ($name in $Removed) { $script:World.Ledger.Remove($name) }
 }
 
 function Remove-WinRegistryKey {
     param([string] $Path, [bool] $Whole)
     Assert-True -Found (-not $Whole) -What 'only what is empty goes'
     [void] $script:World.EmptyKeys.Add($Path)
-}
-
-function Set-LatestRequest {
-    param([string] $Sid, [int] $Ticket)
-    Assert-Equal -Expected $script:World.Sid -Found $Sid
-    $script:World.Latest = $Ticket
-}
-
-function Get-LatestRequest {
-    param([string] $Sid)
-    Assert-Equal -Expected $script:World.Sid -Found $Sid
-    $script:World.Latest
 }
 
 function Test-WinService {

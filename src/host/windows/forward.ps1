@@ -10,11 +10,7 @@ param([string] $Sid)
 # The selection: what the user's side asks of the elevated one. Its text is hostile
 # until it has passed: it is matched as a whole against the one form that refresh.ps1
 # writes, no parser reads it, and no word of it goes into an answer.
-function Test-Sid {
-    param([string] $Sid)
-    $Sid -cmatch '\AS-1-(?:5-21|12-1)(?:-(?:0|[1-9][0-9]{0,9})){4}\z'
-}
-
+#
 # The ticket at the start, or 0. Asked for first: an answer that refuses the rest must
 # reach the one who waits for it.
 function Find-Ticket {
@@ -92,7 +88,7 @@ function Select-Granted {
 function Invoke-Selection {
     param([hashtable] $Selection, [string] $Sid)
     $script:Step = 'read the policy'
-    $policy = ConvertTo-InstalledPolicy -Text (Get-PolicyText -Sid $Sid)
+    $policy = ConvertTo-InstalledPolicy -Text (Get-OwnValue -Sid $Sid -Name 'policy')
     $granted = Select-Granted -Policy $policy -Entries $Selection.Entries
     $guest = @{ Address = $null; Problem = $null }
     if ($Selection.Mode -ceq 'nat') {
@@ -151,7 +147,7 @@ function Get-TaskText {
 # The exit code is the last result of the task: 2 no SID, 3 constrained language, 4 no answer can be written.
 function Invoke-Script {
     Assert-Language -Code 3
-    if (-not (Test-Sid -Sid $Sid)) { exit 2 }
+    if ($Sid -cnotmatch $SidPattern) { exit 2 }
     $text = Get-TaskText -Sid $Sid
     try {
         Set-WinText -Path ((Get-InstalledFolder) + '\' + $Sid + '\answer.json') -Text $text

@@ -46,26 +46,21 @@ function ConvertTo-Request {
     @{ Mode = $request.'mode'; Guest = $request.'connect-address'; Forwards = $forwards }
 }
 
-function Find-RefusalReason {
-    param([hashtable] $Policy, [hashtable] $Forward)
-    $grant = Find-Grant -Policy $Policy -Protocol $Forward.Protocol -ListenPort $Forward.ListenPort -ConnectPort $Forward.ConnectPort
-    if ($null -eq $grant) { return 'outside-policy' }
-    if ($grant.Address -cne $Forward.Address) { return 'listen-address' }
-    if ($grant.Firewall -cne $Forward.Firewall) { return 'firewall' }
-    ''
-}
-
 # The request against the policy, before anything is asked of the elevated side.
 # That side checks again: here the check is for an answer that says what is wrong.
 function Select-Allowed {
     param([hashtable] $Policy, [object[]] $Forwards)
     $selected = @{ Forwards = @(); Refused = @() }
     foreach ($forward in $Forwards) {
-        $reason = Find-RefusalReason -Policy $Policy -Forward $forward
-        if ($reason -ceq '') {
-            $selected.Forwards += $forward
+        $grant = Find-Grant -Policy $Policy -Protocol $forward.Protocol -ListenPort $forward.ListenPort -ConnectPort $forward.ConnectPort
+        if ($null -eq $grant) {
+            $selected.Refused += New-Refused -Forward $forward -Reason 'outside-policy'
+        } elseif ($grant.Address -cne $forward.Address) {
+            $selected.Refused += New-Refused -Forward $forward -Reason 'listen-address'
+        } elseif ($grant.Firewall -cne $forward.Firewall) {
+            $selected.Refused += New-Refused -Forward $forward -Reason 'firewall'
         } else {
-            $selected.Refused += New-Refused -Forward $forward -Reason $reason
+            $selected.Forwards += $forward
         }
     }
     $selected
@@ -85,16 +80,16 @@ function ConvertTo-SelectionText {
 
 # What HKLM says is installed, as the answer has it. Fields that another version may
 # have are passed over: its contract says that it is another one.
-function ConvertTo-Installed {
-    param([string] $Text, $Relay)
+function Get-Installed {
     try {
-        $installed = ConvertFrom-RequestText -Text $Text -Place 'installed'
+        $text = (Get-WinRegistryValues -Path 'SOFTWARE\wslmesh')['installed']
+        $installed = ConvertFrom-RequestText -Text $text -Place 'installed'
         Assert-Value -Value $installed.'version' -Kind '\A[^\x00-\x1F\x7F]{1,256}\z' -Place 'installed.version'
         Assert-Value -Value $installed.'contract' -Kind @(1, 2147483647) -Place 'installed.contract'
     } catch {
         throw 'what Windows has on record as installed is damaged; run "wslmesh host install" again'
     }
-    [ordered] @{ 'version' = $installed.'version'; 'contract' = $installed.'contract'; 'relay' = $Relay }
+    [ordered] @{ 'version' = $installed.'version'; 'contract' = $installed.'contract'; 'relay' = Get-InstalledRelay }
 }
 
 function Get-TaskProblem {
@@ -198,32 +193,30 @@ function Invoke-Elevated {
     param([hashtable] $Request, [string] $Sid)
     $ticket = New-Ticket
     $script:Step = 'register the request'
-    Set-LatestRequest -Sid $Sid -Ticket $ticket
+    $own = 'SOFTWARE\wslmesh\' + $Sid
+    Set-WinRegistryValues -Path $own -Values @{ 'latest' = [string] $ticket } -Removed @()
     $script:Step = 'wait for an earlier sync to end'
     $lock = Enter-SyncLock
     try {
         # Of several that waited the last one is served, whichever got the lock first.
-        if ((Get-LatestRequest -Sid $Sid) -cne [string] $ticket) {
+        if ((Get-OwnValue -Sid $Sid -Name 'latest') -cne [string] $ticket) {
             return New-Answer -State 'superseded' -Detail $Superseded
         }
-        Set-LatestRequest -Sid $Sid -Ticket 0
-        $policy = Get-PolicyText -Sid $Sid
+        Set-WinRegistryValues -Path $own -Values @{} -Removed @('latest')
+        $policy = Get-OwnValue -Sid $Sid -Name 'policy'
         if ($policy -ceq '') {
             $answer = Sync-Forwards -Forwards $Request.Forwards -Guest $Request.Guest -Sid $Sid -Profiles 3
             if ($Request.Forwards.Count -eq 0) {
                 # A ledger with something in it stays, and with it the keys above.
                 $script:Step = 'remove the empty keys'
-                foreach ($path in @(('SOFTWARE\wslmesh\' + $Sid + '\ledger'), ('SOFTWARE\wslmesh\' + $Sid), 'SOFTWARE\wslmesh')) {
-                    Remove-WinRegistryKey -Path $path -Whole $false
-                }
+                foreach ($path in @(($own + '\ledger'), $own, 'SOFTWARE\wslmesh')) { Remove-WinRegistryKey -Path $path -Whole $false }
             }
         }
     } finally {
         Exit-SyncLock -Lock $lock
     }
     if ($policy -ceq '') { return $answer }
-    $installed = ConvertTo-Installed -Text (Get-InstalledText) -Relay (Get-InstalledRelay)
-    Invoke-Installed -Request $Request -PolicyText $policy -Installed $installed -Sid $Sid
+    Invoke-Installed -Request $Request -PolicyText $policy -Installed (Get-Installed) -Sid $Sid
 }
 
 function Invoke-Sync {
@@ -235,34 +228,12 @@ function Invoke-Sync {
     Get-UnelevatedAnswer -Request $Request -Sid $Caller.Sid
 }
 
-# The ticket of the latest request that waits for the lock; 0 takes it away.
-function Set-LatestRequest {
-    param([string] $Sid, [int] $Ticket)
-    $values = @{}
-    if ($Ticket -ne 0) { $values = @{ 'latest' = [string] $Ticket } }
-    Set-WinRegistryValues -Path ('SOFTWARE\wslmesh\' + $Sid) -Values $values -Removed @(@('latest') | Where-Object { -not $values.ContainsKey($_) })
-}
-
-function Get-LatestRequest {
-    param([string] $Sid)
-    Get-OwnValue -Path ('SOFTWARE\wslmesh\' + $Sid) -Name 'latest'
-}
-
-function Get-InstalledText {
-    Get-OwnValue -Path 'SOFTWARE\wslmesh' -Name 'installed'
-}
-
-function Get-LocalAppData {
-    $path = Get-WinPath -Name 'LocalApplicationData'
-    if ($path -ceq '') { return $null }
-    $path
-}
-
 # The facts are extras: one that is unknown is $null.
 function Get-NetworkFacts {
     $facts = @{ Address = $null; Mtu = $null }
     try {
-        $interfaces = @(Select-Connected -Interfaces @(Get-WinInterfaces))
+        # The MTU of WSL's own switch is the result of the others' and not its cause, and its address leads to WSL alone.
+        $interfaces = @(Get-WinInterfaces | Where-Object { $_.Up -and (-not $_.Loopback) -and ($_.Name -notlike 'vEthernet (WSL*') })
         $facts.Mtu = Select-LowestMtu -Interfaces $interfaces
         $facts.Address = Select-DefaultAddress -Interfaces $interfaces
     } catch {
@@ -288,12 +259,13 @@ function Get-AnswerText {
         $facts = Get-NetworkFacts
         $script:Step = 'find out who runs this'
         $caller = Get-WinCaller
-        $local = Get-LocalAppData
+        $local = Get-WinPath -Name 'LocalApplicationData'
+        if ($local -ceq '') { $local = $null }
         $script:Step = 'look for a policy'
-        $policy = Get-PolicyText -Sid $caller.Sid
+        $policy = Get-OwnValue -Sid $caller.Sid -Name 'policy'
         $script:Step = 'read what is installed'
         # Nothing of it counts for a user without a policy.
-        if ($policy -cne '') { $installed = ConvertTo-Installed -Text (Get-InstalledText) -Relay (Get-InstalledRelay) }
+        if ($policy -cne '') { $installed = Get-Installed }
         $answer = Invoke-Sync -Request $request -Caller $caller -PolicyText $policy -Installed $installed
     } catch [System.IO.InvalidDataException] {
         $answer = New-Answer -State 'invalid-request' -Detail (Format-Failure -Step $script:Step -Failure $_)

@@ -169,7 +169,7 @@ function Get-AgreedText {
 # they go, and the next refresh makes those that it still allows.
 function Remove-FormerRules {
     param([hashtable] $Order)
-    $old = Get-OwnValue -Path ('SOFTWARE\wslmesh\' + $Order.User) -Name 'policy'
+    $old = Get-OwnValue -Sid $Order.User -Name 'policy'
     $new = ConvertTo-AsciiJson -Answer $Order.Policy
     $ledger = Get-LedgerValues -Sid $Order.User
     if (($ledger.Count -gt 0) -and ((Get-AgreedText -Text $old) -cne (Get-AgreedText -Text $new))) {
@@ -183,7 +183,7 @@ function Remove-FormerRules {
 function Set-OwnFolders {
     param([hashtable] $Order, [hashtable] $Places)
     Set-WinFolder -Path $Places.Program -Security $ProgramSecurity
-    Set-WinFolder -Path ($Places.Program + '\' + $Order.User) -Security (Get-FolderSecurity -Sid $Order.User)
+    Set-WinFolder -Path ($Places.Program + '\' + $Order.User) -Security ($FolderSecurity -f $Order.User)
 }
 
 function Invoke-InstallStep {
@@ -191,8 +191,8 @@ function Invoke-InstallStep {
     if ($Step -ceq 'folders') {
         $inbox = $Places.Program + '\' + $Order.User + '\inbox'
         Set-OwnFolders -Order $Order -Places $Places
-        Set-WinFolder -Path $inbox -Security (Get-FolderSecurity -Sid $Order.User)
-        Set-SelectionFile -Path ($inbox + '\selection.json') -Security (Get-SelectionSecurity -Sid $Order.User)
+        Set-WinFolder -Path $inbox -Security ($FolderSecurity -f $Order.User)
+        Set-SelectionFile -Path ($inbox + '\selection.json') -Security ($SelectionSecurity -f $Order.User)
         return 'folder: {0}' -f $Places.Program
     }
     if ($Step -ceq 'files') {
@@ -214,17 +214,19 @@ function Invoke-InstallStep {
         return 'policy: ports of {0} grant(s) may be forwarded{1}' -f $Order.Policy['grants'].Count, $former
     }
     $actions = Get-TaskActions -Sid $Order.User -Places $Places -Policy $Order.Policy
-    $security = Get-TaskSecurity -Sid $Order.User
+    $security = $TaskSecurity -f $Order.User
     $logon = 'logon-' + $Order.User
     Set-WinTaskFolder
-    Set-WinTask -Name ('forward-' + $Order.User) -Xml (Get-ForwardTaskXml -Sid $Order.User -Action $actions.Forward -Places $Places) -Security $security
+    $xml = New-TaskXml -Sid $Order.User -Logon $false -Action $actions.Forward -Folder $Places.System
+    Set-WinTask -Name ('forward-' + $Order.User) -Xml $xml -Security $security
     if (-not $Order.Policy['logon']) {
         Remove-WinTask -Name $logon
         return 'task: one that makes forwards'
     }
     # Stopped with the task is what keeps the distribution: it starts anew.
     $ran = Test-WinTaskRuns -Name $logon
-    Set-WinTask -Name $logon -Xml (Get-LogonTaskXml -Sid $Order.User -Action $actions.Logon -Places $Places) -Security $security
+    $xml = New-TaskXml -Sid $Order.User -Logon $true -Action $actions.Logon -Folder $Places.System
+    Set-WinTask -Name $logon -Xml $xml -Security $security
     if ($ran) { Start-WinTask -Name $logon }
     'tasks: one that makes forwards, one that starts the distribution after a logon'
 }

@@ -13,17 +13,11 @@ $TrustedOwners = @('S-1-5-32-544', 'S-1-5-18', 'S-1-5-80-956008885-3418522649-18
 
 # The user reads. Only administrators add a name to a folder of ours or take
 # one away: whoever may add files to an empty folder may also turn it into a link.
-function Get-FolderSecurity {
-    param([string] $Sid)
-    'O:BAD:P(A;OICI;FA;;;BA)(A;OICI;FA;;;SY)(A;OICI;0x1200a9;;;{0})' -f $Sid
-}
+$FolderSecurity = 'O:BAD:P(A;OICI;FA;;;BA)(A;OICI;FA;;;SY)(A;OICI;0x1200a9;;;{0})'
 
 # The one file that the user writes: contents and attributes, but neither its name nor its rights (read and
 # write, 0x120089 and 0x120116). It is always there, so the user needs no right on the folder.
-function Get-SelectionSecurity {
-    param([string] $Sid)
-    'O:BAD:P(A;;FA;;;BA)(A;;FA;;;SY)(A;;0x12019f;;;{0})' -f $Sid
-}
+$SelectionSecurity = 'O:BAD:P(A;;FA;;;BA)(A;;FA;;;SY)(A;;0x12019f;;;{0})'
 
 # The provider that is also allowed where only certified ones are (FIPS).
 function Get-Hash {

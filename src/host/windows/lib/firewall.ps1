@@ -229,7 +229,7 @@ function Invoke-FirewallPlan {
                 Remove-WinFirewallRule -Name $name -Count $Found[$name].Count
             }
         } catch {
-            $failed[$name] = Format-Failure -Step 'remove it' -Failure $_
+            $failed[$name] = ' (' + (Format-Failure -Step 'remove it' -Failure $_) + ')'
         }
     }
     foreach ($name in @($Plan.Replaced) + @($Plan.Added)) {
@@ -240,7 +240,7 @@ function Invoke-FirewallPlan {
                 Add-WinFirewallRule -Rule $Wanted[$name]
             }
         } catch {
-            $failed[$name] = Format-Failure -Step 'make it' -Failure $_
+            $failed[$name] = ' (' + (Format-Failure -Step 'make it' -Failure $_) + ')'
         }
     }
     $failed
@@ -258,18 +258,18 @@ function New-FirewallResult {
     param([System.Collections.IDictionary] $Wanted, [hashtable] $Plan, [hashtable] $Found, [hashtable] $Failed)
     $answer = New-FirewallAnswer -State 'done' -Detail $null
     $problems = @()
-    foreach ($part in @(@{ Field = 'kept'; Of = $Plan.Kept }, @{ Field = 'added'; Of = $Plan.Replaced }, @{ Field = 'added'; Of = $Plan.Added })) {
+    foreach ($part in @(@{ Field = 'kept'; Of = $Plan.Kept }, @{ Field = 'added'; Of = $Plan.Replaced + $Plan.Added })) {
         foreach ($name in $part.Of) {
             if (Test-Installed -Name $name -Wanted $Wanted -Found $Found) {
                 $answer[$part.Field] += 1
             } else {
-                $problems += (Format-RuleName -Name $name) + ' is missing or different' + (Format-Reason -Reason $Failed[$name])
+                $problems += (Format-RuleName -Name $name) + ' is missing or different' + $Failed[$name]
             }
         }
     }
     foreach ($name in $Plan.Removed) {
         if ($Found.ContainsKey($name)) {
-            $problems += (Format-RuleName -Name $name) + ' is still there' + (Format-Reason -Reason $Failed[$name])
+            $problems += (Format-RuleName -Name $name) + ' is still there' + $Failed[$name]
         } else {
             $answer['removed'] += 1
         }
@@ -277,17 +277,8 @@ function New-FirewallResult {
     foreach ($name in $Plan.Foreign) {
         $problems += '{0} is there and not made by wslmesh: remove the rule {1} by hand' -f (Format-RuleName -Name $name), $name
     }
-    if ($problems.Count -gt 0) {
-        $answer['state'] = 'failed'
-        $answer['detail'] = Join-Problems -Problems $problems
-    }
+    Set-Problems -Answer $answer -State 'failed' -Problems $problems
     $answer
-}
-
-function Format-Reason {
-    param($Reason)
-    if ($null -eq $Reason) { return '' }
-    ' (' + $Reason + ')'
 }
 
 # Rules of the group wslmesh that no ledger can know: a person renamed or copied one of
@@ -297,18 +288,6 @@ function Format-Strangers {
     $strange = @($Names | Where-Object { ($_ -clike ('wslmesh-' + $Sid + '-*')) -or ($_ -cnotmatch '\Awslmesh-S-1-') })
     if ($strange.Count -eq 0) { return $null }
     'firewall rules of the group wslmesh that wslmesh does not know as its own ({0}), such as "{1}": remove them by hand' -f $strange.Count, $strange[0]
-}
-
-# What a rule that is missing is missing for, or $null.
-function Get-Unavailable {
-    param([object[]] $Forwards, [hashtable] $Programs, [bool] $NoHyperV)
-    if ($NoHyperV) { return 'this Windows has no firewall for guests (Hyper-V firewall, Windows 11 22H2 and later)' }
-    foreach ($forward in $Forwards) {
-        if (($null -eq $Programs.Relay) -and ($forward.ServedBy -ceq 'relay') -and ($forward.Firewall -cne 'none')) {
-            return 'the relay is not installed on Windows: no rule admits clients to it'
-        }
-    }
-    $null
 }
 
 function Update-Firewall {
@@ -361,11 +340,19 @@ function Sync-Firewall {
     param([object[]] $Forwards, [hashtable] $Owned, [string] $Sid, [int] $Profiles)
     try {
         $script:Step = 'find the programs'
-        $programs = Get-Programs
+        # The relay counts only below Program Files, where the user cannot replace it.
+        $programs = @{ ServiceHost = (Get-KnownFolder -Name 'System') + '\svchost.exe'; Relay = Get-InstalledRelay }
         $wanted = Get-WantedFirewall -Forwards $Forwards -Owned $Owned -Sid $Sid -Profiles $Profiles -Programs $programs
         $result = Update-Firewall -Wanted $wanted -Sid $Sid -Profiles $Profiles
         $answer = $result.Answer
-        $reason = Get-Unavailable -Forwards $Forwards -Programs $programs -NoHyperV $result.NoHyperV
+        # What a rule that is missing is missing for.
+        $reason = $null
+        if ($result.NoHyperV) {
+            $reason = 'this Windows has no firewall for guests (Hyper-V firewall, Windows 11 22H2 and later)'
+        } elseif (($null -eq $programs.Relay) -and
+            (@($Forwards | Where-Object { ($_.ServedBy -ceq 'relay') -and ($_.Firewall -cne 'none') }).Count -gt 0)) {
+            $reason = 'the relay is not installed on Windows: no rule admits clients to it'
+        }
         if (($answer['state'] -ceq 'done') -and ($null -ne $reason)) {
             $answer['state'] = 'unavailable'
             $answer['detail'] = $reason
@@ -374,19 +361,6 @@ function Sync-Firewall {
     } catch {
         New-FirewallAnswer -State 'failed' -Detail (Format-Failure -Step $script:Step -Failure $_)
     }
-}
-
-# What a forward can be served by on Windows. The relay counts only below Program
-# Files, where the user cannot replace it.
-function Get-Programs {
-    @{ ServiceHost = (Get-KnownFolder -Name 'System') + '\svchost.exe'; Relay = Get-InstalledRelay }
-}
-
-# Adds a rule to the list of its name.
-function Add-Found {
-    param([hashtable] $Found, [hashtable] $Rule)
-    if (-not $Found.ContainsKey($Rule.Name)) { $Found[$Rule.Name] = @() }
-    $Found[$Rule.Name] += $Rule
 }
 
 # The firewall of Windows, by its COM objects: fast, never localised, without WMI. Rules
@@ -418,7 +392,7 @@ function Get-WinFirewall {
     if ($Blocking -or ($Names.Count -gt 0)) { $rules = $policy.Rules }
     foreach ($rule in $rules) {
         if ($Names.ContainsKey([string] $rule.Name)) {
-            Add-Found -Found $found -Rule (Read-WinFirewallRule -Rule $rule)
+            $found[[string] $rule.Name] += @(Read-WinFirewallRule -Rule $rule)
         } elseif (([string] $rule.Grouping) -ceq 'wslmesh') {
             $strangers += [string] $rule.Name
         } elseif ((([int] $rule.Action) -eq 0) -and (([int] $rule.Direction) -eq 1) -and [bool] $rule.Enabled) {
@@ -469,27 +443,18 @@ function Remove-WinFirewallRule {
     }
 }
 
-# The firewall of guests. Windows has no other way to it than cmdlets, which ask WMI.
-#
-# Text of a property that not every Windows has; a list becomes one text.
-function Read-Property {
-    param($Object, [string] $Name)
-    $property = $Object.PSObject.Properties[$Name]
-    if (($null -eq $property) -or ($null -eq $property.Value)) { return '' }
-    @($property.Value) -join ','
-}
-
-# The cmdlets write 'Any' and names where the other firewall has '*' and numbers; some
-# versions of them give the numbers of their enumerations (NetSecurity: Enabled 1, Inbound
-# 1, Allow 2; profiles are the firewall's own bits).
+# The firewall of guests. Windows has no other way to it than cmdlets, which ask WMI. They write 'Any' and names where
+# the other firewall has '*' and numbers; some versions of them give the numbers of their enumerations (NetSecurity:
+# Enabled 1, Inbound 1, Allow 2; profiles are the firewall's own bits), and not every Windows has every property.
 function Read-WinGuestRule {
     param($Rule)
     $text = @{}
-    foreach ($name in @('Name', 'Enabled', 'Direction', 'Action', 'Protocol', 'Profiles', 'LocalAddresses', 'RemoteAddresses', 'RemotePorts', 'LocalPorts')) {
-        $text[$name] = Read-Property -Object $Rule -Name $name
-        if (($name -clike '*Addresses' -or $name -clike '*Ports') -and (@('', 'Any') -contains $text[$name])) {
-            $text[$name] = '*'
-        }
+    $many = @('LocalAddresses', 'RemoteAddresses', 'RemotePorts', 'LocalPorts')
+    foreach ($name in @('Name', 'Enabled', 'Direction', 'Action', 'Protocol', 'Profiles') + $many) {
+        $property = $Rule.PSObject.Properties[$name]
+        $text[$name] = ''
+        if ($null -ne $property) { $text[$name] = @($property.Value) -join ',' }
+        if (($many -ccontains $name) -and (@('', 'Any') -contains $text[$name])) { $text[$name] = '*' }
     }
     # One that does not tell its profiles holds in all of them.
     $profiles = 0
@@ -514,9 +479,7 @@ function Get-WinGuestRules {
     param([hashtable] $Names)
     $found = @{}
     foreach ($rule in Get-NetFirewallHyperVRule) {
-        if ($Names.ContainsKey((Read-Property -Object $rule -Name 'Name'))) {
-            Add-Found -Found $found -Rule (Read-WinGuestRule -Rule $rule)
-        }
+        if ($Names.ContainsKey([string] $rule.Name)) { $found[[string] $rule.Name] += @(Read-WinGuestRule -Rule $rule) }
     }
     $found
 }

@@ -30,11 +30,6 @@ function Find-GuestProblem {
     ''
 }
 
-function Get-UserGuestAddress {
-    param([string] $Sid)
-    Get-WinUserValue -Sid $Sid -Path 'Software\Microsoft\Windows\CurrentVersion\Lxss' -Name 'NatIpAddress'
-}
-
 # Network and gateway, as WSL's service wrote them.
 function Get-GuestNetwork {
     $values = Get-WinRegistryValues -Path 'SOFTWARE\Microsoft\Windows\CurrentVersion\Lxss'
@@ -45,19 +40,12 @@ function Get-GuestNetwork {
 function Find-Guest {
     param([string] $Sid)
     $network = Get-GuestNetwork
-    $address = Get-UserGuestAddress -Sid $Sid
+    $address = Get-WinUserValue -Sid $Sid -Path 'Software\Microsoft\Windows\CurrentVersion\Lxss' -Name 'NatIpAddress'
     $problem = Find-GuestProblem -Address $address -Network $network['NatNetwork'] -Gateway $network['NatGatewayIpAddress']
     if ($problem -cne '') {
         return @{ Address = $null; Problem = 'Windows has no valid address for WSL (' + $problem + '); run "wsl --shutdown", then start WSL again' }
     }
     @{ Address = $address; Problem = $null }
-}
-
-# Interfaces that the facts may be about. The MTU of WSL's own switch is the result
-# of the others' and not its cause, and its address leads to WSL alone.
-function Select-Connected {
-    param([object[]] $Interfaces)
-    $Interfaces | Where-Object { $_.Up -and (-not $_.Loopback) -and ($_.Name -notlike 'vEthernet (WSL*') }
 }
 
 # The address on Windows' default route, or $null. Approximate where several interfaces have a gateway:
@@ -164,9 +152,7 @@ function Get-WinListeners {
     $found = @{}
     $properties = [System.Net.NetworkInformation.IPGlobalProperties]::GetIPGlobalProperties()
     foreach ($endpoint in $properties.GetActiveTcpListeners()) {
-        $port = [string] $endpoint.Port
-        if (-not $found.ContainsKey($port)) { $found[$port] = @() }
-        $found[$port] += [string] $endpoint.Address
+        $found[[string] $endpoint.Port] += @([string] $endpoint.Address)
     }
     $found
 }

@@ -3,7 +3,7 @@
 # and the elevated side checks all of it again: it trusts no input.
 
 $Contract = 1
-$SidPattern = '\AS-1-(?:5-21|12-1)(?:-[0-9]{1,10}){4}\z'
+$SidPattern = '\AS-1-(?:5-21|12-1)(?:-(?:0|[1-9][0-9]{0,9})){4}\z'
 $HashPattern = '\A[0-9a-f]{64}\z'
 $PackagePattern = '\A[0-9A-Za-z][0-9A-Za-z.+~-]{0,63}\z'
 # For a value of an object: any number of items.
@@ -123,16 +123,10 @@ function ConvertTo-InstalledPolicy {
     }
 }
 
-# One value of a key of ours, or ''.
+# One value of this user's key, or ''.
 function Get-OwnValue {
-    param([string] $Path, [string] $Name)
-    [string] (Get-WinRegistryValues -Path $Path)[$Name]
-}
-
-# The text of this user's policy, or '' where there is none.
-function Get-PolicyText {
-    param([string] $Sid)
-    Get-OwnValue -Path ('SOFTWARE\wslmesh\' + $Sid) -Name 'policy'
+    param([string] $Sid, [string] $Name)
+    [string] (Get-WinRegistryValues -Path ('SOFTWARE\wslmesh\' + $Sid))[$Name]
 }
 
 # What the registry has as "installed", and what answers have of it.

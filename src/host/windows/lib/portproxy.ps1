@@ -48,7 +48,7 @@ function Add-Prefix {
 
 # Registry values whose name is a listener; anything else cannot be in our way.
 function Read-ProxyRules {
-    Select-Named -Values (Get-PortProxyValues) -Pattern $ListenerPattern
+    Select-Named -Values (Get-WinRegistryValues -Path $ProxyPath) -Pattern $ListenerPattern
 }
 
 # The ledger's own values. 'tcp/<listener>' names the target that a rule has; 'pending/tcp/<listener>' the one
@@ -80,9 +80,7 @@ function Group-ByPort {
     $ports = @{}
     foreach ($name in $Rules.Keys) {
         if (-not $Owned.ContainsKey($name)) {
-            $port = $name.Split('/')[1]
-            if (-not $ports.ContainsKey($port)) { $ports[$port] = @() }
-            $ports[$port] += $name
+            $ports[$name.Split('/')[1]] += @($name)
         }
     }
     $ports
@@ -213,11 +211,8 @@ function Add-Owners {
     }
     foreach ($item in $Taken) {
         $name = $null
-        foreach ($owner in $owners) {
-            if (($null -eq $name) -and ($owner.Port -eq $item.Port) -and (Test-Overlap -Address $item.Address -Holder $owner.Address)) {
-                $name = '{0} ({1})' -f $owner.Name, $owner.Id
-            }
-        }
+        $holders = @($owners | Where-Object { ($_.Port -eq $item.Port) -and (Test-Overlap -Address $item.Address -Holder $_.Address) })
+        if ($holders.Count -gt 0) { $name = '{0} ({1})' -f $holders[0].Name, $holders[0].Id }
         [ordered] @{
             'protocol' = 'tcp'; 'listen-address' = $item.Address; 'listen-port' = $item.Port
             'kind' = $item.Kind; 'owner' = $name
@@ -225,39 +220,32 @@ function Add-Owners {
     }
 }
 
-# The port of a listener, for a person.
-function Format-Port {
-    param([string] $Listener)
-    'port {0}' -f $Listener.Split('/')[1]
+# What went wrong, in an answer: the first sentence, and how many more there are.
+function Set-Problems {
+    param([System.Collections.IDictionary] $Answer, [string] $State, [string[]] $Problems)
+    if ($Problems.Count -eq 0) { return }
+    $Answer['state'] = $State
+    $Answer['detail'] = $Problems[0]
+    if ($Problems.Count -gt 1) { $Answer['detail'] = '{0} (and {1} more)' -f $Problems[0], ($Problems.Count - 1) }
 }
 
-# Sentences as one text: the first, and how many more there are.
-function Join-Problems {
-    param([string[]] $Problems)
-    if ($Problems.Count -eq 0) { return $null }
-    if ($Problems.Count -eq 1) { return $Problems[0] }
-    '{0} (and {1} more)' -f $Problems[0], ($Problems.Count - 1)
-}
-
-# Listeners that the port proxy does not listen on, of these. The service opens a port a
-# moment after the rule is made: Wait says for how many milliseconds it is looked at.
-# On an address that Windows does not have (10049) nothing can listen.
-function Find-Unopened {
-    param([object[]] $Listeners, [int] $Wait)
+# Of these listeners those that do not come to be open, or closed, in this time: the service opens a port a moment
+# after the rule is made.
+function Wait-Listeners {
+    param([object[]] $Listeners, [bool] $Open, [int] $Milliseconds)
     $clock = New-WinClock
-    while ($true) {
-        $open = Get-WinListeners
-        $missing = @(foreach ($listener in $Listeners) {
+    while ($Listeners.Count -gt 0) {
+        $there = Get-WinListeners
+        $Listeners = @(foreach ($listener in $Listeners) {
             $listen = $listener.Split('/')
-            if (@($open[$listen[1]]) -cnotcontains $listen[0] -and @($open[$listen[1]]) -cnotcontains '0.0.0.0') { $listener }
+            $addresses = @($there[$listen[1]])
+            $found = ($addresses -ccontains $listen[0]) -or ($Open -and ($addresses -ccontains '0.0.0.0'))
+            if ($found -ne $Open) { $listener }
         })
-        if (($missing.Count -eq 0) -or ($clock.ElapsedMilliseconds -ge $Wait)) { break }
+        if (($Listeners.Count -eq 0) -or ($clock.ElapsedMilliseconds -ge $Milliseconds)) { break }
         Wait-Win -Milliseconds 100
     }
-    foreach ($listener in $missing) {
-        $listen = $listener.Split('/')
-        if ((Get-WinBindError -Address $listen[0] -Port ([int] $listen[1])) -ne 10049) { $listener }
-    }
+    $Listeners
 }
 
 # A rule as the answer has it. Another tool's target may be a host name, or no
@@ -308,42 +296,45 @@ function New-UnchangedAnswer {
 
 # An answer of a run that wrote rules, judged by the rules and the listeners as read back.
 function New-ChangedAnswer {
-    param([System.Collections.IDictionary] $Wanted, [hashtable] $Plan, [hashtable] $Rules, [hashtable] $Owned, [hashtable] $Lingering)
-    $answer = New-Answer -State 'synced' -Detail $null
+    param([System.Collections.IDictionary] $Wanted, [hashtable] $Plan, [hashtable] $After, [hashtable] $Lingering)
+    $answer = New-UnchangedAnswer -State 'synced' -Detail $null -Plan $Plan -Read $After
+    $answer['kept'] = 0
     $problems = @()
     $made = @()
-    foreach ($part in @(@{ Field = 'kept'; Of = $Plan.Kept }, @{ Field = 'added'; Of = $Plan.Changed }, @{ Field = 'added'; Of = $Plan.Added })) {
+    foreach ($part in @(@{ Field = 'kept'; Of = $Plan.Kept }, @{ Field = 'added'; Of = $Plan.Changed + $Plan.Added })) {
         foreach ($listener in $part.Of) {
-            if ($Rules[$listener] -ceq $Wanted[$listener]) {
+            $port = $listener.Split('/')[1]
+            if ($After.Rules[$listener] -ceq $Wanted[$listener]) {
                 $answer[$part.Field] += 1
                 $made += $listener
-            } elseif ($null -eq $Rules[$listener]) {
-                $problems += '{0}: Windows did not create the forward; is the service IP Helper (iphlpsvc) running?' -f (Format-Port -Listener $listener)
+            } elseif ($null -eq $After.Rules[$listener]) {
+                $problems += 'port {0}: Windows did not create the forward; is the service IP Helper (iphlpsvc) running?' -f $port
             } else {
-                $problems += '{0} leads to another place: another program changed the rule just now' -f (Format-Port -Listener $listener)
+                $problems += 'port {0} leads to another place: another program changed the rule just now' -f $port
             }
         }
     }
     foreach ($listener in $Plan.Removed) {
-        if ($Owned.ContainsKey($listener)) {
-            $problems += '{0} is still forwarded: Windows did not remove it; is the service IP Helper (iphlpsvc) running?' -f (Format-Port -Listener $listener)
+        if ($After.Owned.ContainsKey($listener)) {
+            $port = $listener.Split('/')[1]
+            $problems += 'port {0} is still forwarded: Windows did not remove it; is the service IP Helper (iphlpsvc) running?' -f $port
         } else {
             $answer['removed'] += 1
         }
     }
     $script:Step = 'look at the ports'
-    foreach ($listener in @(Find-Unopened -Listeners $made -Wait (1000 * [int] ($Plan.Changes -gt 0)))) {
-        $problems += '{0}: Windows does not listen on it; restart the service IP Helper (iphlpsvc)' -f (Format-Port -Listener $listener)
+    foreach ($listener in @(Wait-Listeners -Listeners $made -Open $true -Milliseconds (1000 * [int] ($Plan.Changes -gt 0)))) {
+        $listen = $listener.Split('/')
+        # On an address that Windows does not have (10049) nothing can listen.
+        if ((Get-WinBindError -Address $listen[0] -Port ([int] $listen[1])) -ne 10049) {
+            $problems += 'port {0}: Windows does not listen on it; restart the service IP Helper (iphlpsvc)' -f $listen[1]
+        }
     }
     foreach ($listener in $Lingering.Keys) {
-        $problems += '{0} is still listened on; restart the service IP Helper (iphlpsvc) or Windows' -f (Format-Port -Listener $listener)
+        $port = $listener.Split('/')[1]
+        $problems += 'port {0} is still listened on; restart the service IP Helper (iphlpsvc) or Windows' -f $port
     }
-    if ($problems.Count -gt 0) {
-        $answer['state'] = 'partial'
-        $answer['detail'] = Join-Problems -Problems $problems
-    }
-    $answer['rules'] = @(ConvertTo-Rules -Listeners $Owned.Keys -Rules $Rules)
-    $answer['conflicts'] = @(ConvertTo-Rules -Listeners $Plan.Conflicts -Rules $Rules)
+    Set-Problems -Answer $answer -State 'partial' -Problems $problems
     $answer
 }
 
@@ -361,29 +352,20 @@ function Read-Rules {
 # second, by a service of Windows or by what is not known.
 function Find-Lingering {
     param([hashtable] $Ledger, [System.Collections.IDictionary] $Wanted, [hashtable] $Rules)
-    $left = @{}
+    $claimed = @{}
     foreach ($name in $Ledger.Keys) {
         $listener = $name -creplace '\A(?:pending/)?tcp/', ''
         $ours = ($listener -cmatch $EndpointPattern) -and ($Ledger[$name] -cmatch $EndpointPattern)
-        if ($ours -and -not ($Rules.ContainsKey($listener) -or $Wanted.Contains($listener))) { $left[$listener] = $Ledger[$name] }
+        if ($ours -and -not ($Rules.ContainsKey($listener) -or $Wanted.Contains($listener))) { $claimed[$listener] = $Ledger[$name] }
     }
-    $clock = New-WinClock
-    while ($left.Count -gt 0) {
-        $open = Get-WinListeners
-        foreach ($listener in @($left.Keys)) {
-            $listen = $listener.Split('/')
-            if (@($open[$listen[1]]) -cnotcontains $listen[0]) { $left.Remove($listener) }
-        }
-        if (($left.Count -eq 0) -or ($clock.ElapsedMilliseconds -ge 1000)) { break }
-        Wait-Win -Milliseconds 100
-    }
+    $found = @{}
+    $left = @(Wait-Listeners -Listeners @($claimed.Keys) -Open $false -Milliseconds 1000)
     if ($left.Count -gt 0) {
         # Another program may have the port by now.
-        foreach ($owner in @(Get-WinPortOwners | Where-Object { $_.Name -cne 'svchost' })) {
-            $left.Remove($owner.Address + '/' + $owner.Port)
-        }
+        $others = @(Get-WinPortOwners | Where-Object { $_.Name -cne 'svchost' } | ForEach-Object { '{0}/{1}' -f $_.Address, $_.Port })
+        foreach ($listener in @($left | Where-Object { $others -cnotcontains $_ })) { $found[$listener] = $claimed[$listener] }
     }
-    $left
+    $found
 }
 
 # Ledger, rules, ledger: in this order a run that is killed leaves no rule that its owner no longer knows.
@@ -408,13 +390,12 @@ function Update-Rules {
         $script:Step = 'read the rules back'
         $rules = Read-ProxyRules
     }
-    $owned = Select-Owned -Rules $rules -Ledger $Plan.Before
+    $after = @{ Rules = $rules; Owned = Select-Owned -Rules $rules -Ledger $Plan.Before }
     $script:Step = 'look at the ports'
     $lingering = Find-Lingering -Ledger $Plan.Before -Wanted $Wanted -Rules $rules
     $script:Step = 'write the ledger after the rules'
-    Set-LedgerValues -Sid $Sid -Old $Plan.Before -New (Add-Prefix -Values ($owned + $lingering) -Prefix 'tcp/')
-    $answer = New-ChangedAnswer -Wanted $Wanted -Plan $Plan -Rules $rules -Owned $owned -Lingering $lingering
-    @{ Answer = $answer; Owned = $owned }
+    Set-LedgerValues -Sid $Sid -Old $Plan.Before -New (Add-Prefix -Values ($after.Owned + $lingering) -Prefix 'tcp/')
+    @{ Answer = New-ChangedAnswer -Wanted $Wanted -Plan $Plan -After $after -Lingering $lingering; Owned = $after.Owned }
 }
 
 # Ports that another program has are found before the rules are made: the port proxy
@@ -450,10 +431,6 @@ function Sync-Forwards {
     if (($answer['state'] -ceq 'synced') -and ($answer['firewall']['state'] -ceq 'failed')) { $answer['state'] = 'partial' }
     $answer['taken'] = @(Add-Owners -Taken $result.Taken)
     $answer
-}
-
-function Get-PortProxyValues {
-    Get-WinRegistryValues -Path $ProxyPath
 }
 
 function Get-LedgerValues {

@@ -16,18 +16,25 @@ function Read-WinValue {
     [string] $Key.GetValue($Name, '', [Microsoft.Win32.RegistryValueOptions]::DoNotExpandEnvironmentNames)
 }
 
+# What a block makes of a key; nothing where there is no such key.
+function Read-WinKey {
+    param([string] $Hive, [string] $Path, [scriptblock] $Body)
+    $key = (Open-WinHive -Name $Hive).OpenSubKey($Path)
+    if ($null -eq $key) { return }
+    try {
+        & $Body $key
+    } finally {
+        $key.Dispose()
+    }
+}
+
 # All values of a key of the machine as text; a key that does not exist has none.
 function Get-WinRegistryValues {
     param([string] $Path)
     $values = @{}
-    $key = (Open-WinHive -Name 'LocalMachine').OpenSubKey($Path)
-    if ($null -eq $key) { return $values }
-    try {
-        foreach ($name in $key.GetValueNames()) {
-            $values[$name] = Read-WinValue -Key $key -Name $name
-        }
-    } finally {
-        $key.Dispose()
+    Read-WinKey -Hive 'LocalMachine' -Path $Path -Body {
+        param($Key)
+        foreach ($name in $Key.GetValueNames()) { $values[$name] = Read-WinValue -Key $Key -Name $name }
     }
     $values
 }
@@ -35,26 +42,14 @@ function Get-WinRegistryValues {
 # Names of the keys below a key of the machine.
 function Get-WinRegistryKeys {
     param([string] $Path)
-    $key = (Open-WinHive -Name 'LocalMachine').OpenSubKey($Path)
-    if ($null -eq $key) { return }
-    try {
-        $key.GetSubKeyNames()
-    } finally {
-        $key.Dispose()
-    }
+    Read-WinKey -Hive 'LocalMachine' -Path $Path -Body { param($Key) $Key.GetSubKeyNames() }
 }
 
 # One value of a user's hive, which is loaded while the user is logged on. Only this
 # value is read: the user could have put any number of others beside it.
 function Get-WinUserValue {
     param([string] $Sid, [string] $Path, [string] $Name)
-    $key = (Open-WinHive -Name 'Users').OpenSubKey($Sid + '\' + $Path)
-    if ($null -eq $key) { return '' }
-    try {
-        Read-WinValue -Key $key -Name $Name
-    } finally {
-        $key.Dispose()
-    }
+    [string] (Read-WinKey -Hive 'Users' -Path ($Sid + '\' + $Path) -Body { param($Key) Read-WinValue -Key $Key -Name $Name })
 }
 
 # Writes values of the machine in their order, then removes others. A key is made for
@@ -104,14 +99,7 @@ function Remove-WinRegistryKey {
     $machine = Open-WinHive -Name 'LocalMachine'
     if ($Whole) {
         $machine.DeleteSubKeyTree($Path, $false)
-        return
+    } elseif ((Read-WinKey -Hive 'LocalMachine' -Path $Path -Body { param($Key) $Key.SubKeyCount + $Key.ValueCount }) -eq 0) {
+        $machine.DeleteSubKey($Path, $false)
     }
-    $key = $machine.OpenSubKey($Path)
-    if ($null -eq $key) { return }
-    try {
-        $count = $key.SubKeyCount + $key.ValueCount
-    } finally {
-        $key.Dispose()
-    }
-    if ($count -eq 0) { $machine.DeleteSubKey($Path, $false) }
 }

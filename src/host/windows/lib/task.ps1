@@ -26,26 +26,37 @@ function Get-TaskActions {
 $TaskFolderSecurity = 'O:BAG:BAD:P(A;OICI;FA;;;BA)(A;OICI;FA;;;SY)(A;;GRGX;;;BU)'
 
 # The one right that the user gets on a task is to read it and to start it.
-function Get-TaskSecurity {
-    param([string] $Sid)
-    'O:BAG:BAD:P(A;;FA;;;BA)(A;;FA;;;SY)(A;;GRGX;;;{0})' -f $Sid
-}
+$TaskSecurity = 'O:BAG:BAD:P(A;;FA;;;BA)(A;;FA;;;SY)(A;;GRGX;;;{0})'
 
 # The names of elements are those of the task scheduler's schema ([MS-TSCH] 2.5).
 function New-TaskXml {
-    param([string] $Description, [string] $Triggers, [string] $Principal, [string] $Instances, [string] $Limit, [hashtable] $Action, [string] $Folder)
+    param([string] $Sid, [bool] $Logon, [hashtable] $Action, [string] $Folder)
+    # SYSTEM runs it, so that an account without administrator rights can have it, and
+    # nothing in that account's environment reaches it.
+    $about = 'Makes the port forwards that were agreed to for '
+    $trigger = ''
+    $principal = '<UserId>S-1-5-18</UserId><RunLevel>HighestAvailable</RunLevel>'
+    $instances = 'Queue'
+    $limit = 'PT1M'
+    if ($Logon) {
+        $about = 'Starts the distribution and keeps it, for '
+        $trigger = '<LogonTrigger><Enabled>true</Enabled><UserId>{0}</UserId></LogonTrigger>' -f $Sid
+        $principal = '<UserId>{0}</UserId><LogonType>InteractiveToken</LogonType><RunLevel>LeastPrivilege</RunLevel>' -f $Sid
+        $instances = 'IgnoreNew'
+        $limit = 'PT0S'
+    }
     $lines = @(
         '<Task version="1.2" xmlns="http://schemas.microsoft.com/windows/2004/02/mit/task">'
-        '<RegistrationInfo><Author>wslmesh</Author><Description>{0}</Description></RegistrationInfo>' -f [System.Security.SecurityElement]::Escape($Description)
-        '<Triggers>{0}</Triggers>' -f $Triggers
-        '<Principals><Principal id="Author">{0}</Principal></Principals>' -f $Principal
+        '<RegistrationInfo><Author>wslmesh</Author><Description>{0}{1}</Description></RegistrationInfo>' -f $about, $Sid
+        '<Triggers>{0}</Triggers>' -f $trigger
+        '<Principals><Principal id="Author">{0}</Principal></Principals>' -f $principal
         '<Settings>'
-        '<MultipleInstancesPolicy>{0}</MultipleInstancesPolicy>' -f $Instances
+        '<MultipleInstancesPolicy>{0}</MultipleInstancesPolicy>' -f $instances
         '<DisallowStartIfOnBatteries>false</DisallowStartIfOnBatteries><StopIfGoingOnBatteries>false</StopIfGoingOnBatteries>'
         '<AllowHardTerminate>true</AllowHardTerminate><StartWhenAvailable>false</StartWhenAvailable>'
         '<RunOnlyIfNetworkAvailable>false</RunOnlyIfNetworkAvailable><AllowStartOnDemand>true</AllowStartOnDemand>'
         '<Enabled>true</Enabled><Hidden>false</Hidden><RunOnlyIfIdle>false</RunOnlyIfIdle><WakeToRun>false</WakeToRun>'
-        '<ExecutionTimeLimit>{0}</ExecutionTimeLimit>' -f $Limit
+        '<ExecutionTimeLimit>{0}</ExecutionTimeLimit>' -f $limit
         # 7, the default, is below what people's own programs run with.
         '<Priority>5</Priority>'
         '</Settings>'
@@ -59,20 +70,6 @@ function New-TaskXml {
     $lines -join "`r`n"
 }
 
-# SYSTEM runs it, so that an account without administrator rights can have it, and
-# nothing in that account's environment reaches it.
-function Get-ForwardTaskXml {
-    param([string] $Sid, [hashtable] $Action, [hashtable] $Places)
-    New-TaskXml -Description ('Makes the port forwards that were agreed to for ' + $Sid) -Triggers '' -Principal '<UserId>S-1-5-18</UserId><RunLevel>HighestAvailable</RunLevel>' -Instances 'Queue' -Limit 'PT1M' -Action $Action -Folder $Places.System
-}
-
-function Get-LogonTaskXml {
-    param([string] $Sid, [hashtable] $Action, [hashtable] $Places)
-    $trigger = '<LogonTrigger><Enabled>true</Enabled><UserId>{0}</UserId></LogonTrigger>' -f $Sid
-    $principal = '<UserId>{0}</UserId><LogonType>InteractiveToken</LogonType><RunLevel>LeastPrivilege</RunLevel>' -f $Sid
-    New-TaskXml -Description ('Starts the distribution and keeps it, for ' + $Sid) -Triggers $trigger -Principal $principal -Instances 'IgnoreNew' -Limit 'PT0S' -Action $Action -Folder $Places.System
-}
-
 # The task may be reading the file (0x80070020, ERROR_SHARING_VIOLATION).
 function Write-Selection {
     param([string] $Sid, [string] $Text)
@@ -82,13 +79,6 @@ function Write-Selection {
     }
 }
 
-# The text of a file of the task, or '' where there is none that can be read now: a new one
-# is put in its place at any time.
-function Read-TaskFile {
-    param([string] $Sid, [string] $Name)
-    Read-WinText -Path ((Get-InstalledFolder) + '\' + $Sid + '\' + $Name)
-}
-
 # One run for a selection: the answer to its ticket as Text, or why there is none. Nothing keeps two requests apart: runs of the task are queued, and each reads
 # the selection as it is then. So the one that was written last is served last, and a
 # request whose selection was replaced sees that. A task that was made anew since it was
@@ -96,6 +86,7 @@ function Read-TaskFile {
 function Invoke-TaskRun {
     param([string] $Sid, [int] $Ticket, [string] $Text)
     $name = 'forward-' + $Sid
+    $folder = (Get-InstalledFolder) + '\' + $Sid
     $script:Step = 'write the selection'
     Write-Selection -Sid $Sid -Text $Text
     $script:Step = 'start the task'
@@ -106,7 +97,7 @@ function Invoke-TaskRun {
     $again = $false
     $start = '{"version":1,"ticket":' + $Ticket + ','
     do {
-        $found = Read-TaskFile -Sid $Sid -Name 'answer.json'
+        $found = Read-WinText -Path ($folder + '\answer.json')
         if ($found.StartsWith($start, [System.StringComparison]::Ordinal)) { return @{ Text = $found; Superseded = $false; Detail = $null } }
         Wait-Win -Milliseconds 75
         if ((-not $again) -and ($clock.ElapsedMilliseconds -ge 4000)) {
@@ -116,7 +107,7 @@ function Invoke-TaskRun {
             if (($run.State -eq 3) -and ($run.Time -eq $before.Time)) { Start-WinTask -Name $name }
         }
     } while ($clock.ElapsedMilliseconds -lt 10000)
-    if ((Read-TaskFile -Sid $Sid -Name 'inbox\selection.json') -cne $Text) {
+    if ((Read-WinText -Path ($folder + '\inbox\selection.json')) -cne $Text) {
         return @{ Text = ''; Superseded = $true; Detail = $Superseded }
     }
     $run = Get-WinTaskRun -Name $name
@@ -136,10 +127,8 @@ function Get-TimeoutDetail {
         '0x00041306' = 'it took more than a minute and was ended; forward fewer ports'
     }
     $words = 'it ended without an answer to this request; the agent tries again'
-    if ($Run.State -eq 4) {
-        $words = 'it is still at work; the agent tries again'
-    } elseif ($Run.State -eq 2) {
-        $words = 'it waits for an earlier run; the agent tries again'
+    if (@(2, 4) -contains $Run.State) {
+        $words = @{ 2 = 'it waits for an earlier run; the agent tries again'; 4 = 'it is still at work; the agent tries again' }[$Run.State]
     } elseif (-not $Ran) {
         $words = 'it did not run: it was replaced meanwhile, or Windows is busy; the agent tries again'
     } elseif ($known.ContainsKey($Run.Result)) {
