@@ -184,7 +184,12 @@ fn rules_go_first_and_the_ledger_not_before_them() {
             .into_iter()
             .step_by(2)
             .collect::<Vec<_>>(),
-        ["rules", "tasks", "registry", "files"]
+        [
+            "remove the rules",
+            "change the tasks",
+            "write the registry",
+            "change the files"
+        ]
     );
     let order = body(text(Script::Setup), "Invoke-Order");
     assert!(order.find("Enter-SyncLock") < order.find("Invoke-Work"));
@@ -210,9 +215,13 @@ fn every_exit_code_has_words() {
     // 23 has no words of its own: the result of the setup says what failed.
     codes.remove(&23);
     assert_eq!(codes, [20, 21, 22, 24, 25, 26, 27, 28, 29].into());
-    let words = body(text(Script::Host), "Get-ExitOutcome");
+    let words = text(Script::Host)
+        .split_once("\n$ExitOutcomes = @{")
+        .and_then(|(_, rest)| rest.split_once("\n}\n"))
+        .expect("the words")
+        .0;
     for code in codes {
-        assert!(words.contains(&format!("\n        {code} {{")), "{code}");
+        assert!(words.contains(&format!("\n    {code} = @('")), "{code}");
     }
 }
 

@@ -30,7 +30,7 @@ Test-Case -Name 'an uninstall runs the setup that was asked for and no other' -B
     $request = Get-UninstallRequest
     $script:World.Files['S:\setup.ps1'] = [byte[]] @(1, 2, 3)
     Assert-Equal -Expected 'verification-failed' -Found (Get-Answer -Text $request).state
-    Assert-Equal -Expected 'staging, no staging' -Found ($script:World.Calls -join ', ')
+    Assert-Equal -Expected 'no staging, no staging' -Found ($script:World.Calls -join ', ')
     Assert-Equal -Expected 'invalid-request' -Found (Get-Answer -Text '{"version":1,"action":"uninstall"}').state
 }
 
@@ -65,8 +65,8 @@ Test-Case -Name 'requests that are not of the contract' -Body {
 Test-Case -Name 'a setup that was agreed to has time for its work' -Body {
     $cases = @(
         @{ Mark = ''; Later = { throw 'not waited for' }; State = 'refused' }
-        @{ Mark = 'agreed'; Later = { @{ Started = $true; Ended = $false; Code = $null } }; State = 'unfinished' }
-        @{ Mark = 'agreed'; Later = { @{ Started = $true; Ended = $true; Code = 25 } }; State = 'refused' }
+        @{ Mark = 'agreed'; Later = { @{ Ended = $false; Code = $null } }; State = 'unfinished' }
+        @{ Mark = 'agreed'; Later = { @{ Ended = $true; Code = 25 } }; State = 'refused' }
         @{ Mark = 'agreed'
             Later = {
                 Set-InstalledWorld
@@ -86,7 +86,7 @@ Test-Case -Name 'a setup that was agreed to has time for its work' -Body {
         $script:World.Later = $case.Later
         Assert-Equal -Expected $case.State -Found (Get-Answer -Text (Get-InstallRequest)).state
     }
-    Assert-True -Found $script:World.Calls.Contains('wait 60') -What 'for a minute'
+    Assert-True -Found $script:World.Calls.Contains('wait 60000') -What 'for a minute'
 }
 
 Test-Case -Name 'while one call asks, another changes nothing' -Body {

@@ -34,7 +34,7 @@ Test-Case -Name 'an install hands over an order and a loader that names its hash
     Assert-True -Found $script:World.Loader.Contains("'order.json', '" + $hash + "'") -What 'the hash of the order'
     Assert-True -Found $script:World.Loader.Contains("'setup.ps1', '" + (Get-SampleHash -Name 'setup.ps1') + "'") -What 'the hash of the setup'
     Assert-True -Found (-not $script:World.Loader.Contains('__')) -What 'no open place'
-    Assert-Equal -Expected 'staging, start, raise True, no staging' -Found ($script:World.Calls -join ', ')
+    Assert-Equal -Expected 'no staging, start, raise True, no staging' -Found ($script:World.Calls -join ', ')
 }
 
 Test-Case -Name 'a setup that says it is done is not believed' -Body {
@@ -62,7 +62,7 @@ Test-Case -Name 'a file that is not the one asked for stops everything before a 
     $request = Get-InstallRequest
     $script:World.Files['S:\forward.ps1'] = [byte[]] @(1, 2, 3)
     Assert-Equal -Expected 'verification-failed' -Found (Get-Answer -Text $request).state
-    Assert-Equal -Expected 'staging, no staging' -Found ($script:World.Calls -join ', ')
+    Assert-Equal -Expected 'no staging, no staging' -Found ($script:World.Calls -join ', ')
 }
 
 Test-Case -Name 'an install that would change nothing asks nobody' -Body {
@@ -167,7 +167,7 @@ Test-Case -Name 'only a caller with rights may agree without a question' -Body {
         @{ Started = $true; Ended = $true; Code = 0 }
     }
     Assert-Equal -Expected 'installed' -Found (Get-Answer -Text $request).state
-    Assert-Equal -Expected 'staging, start, agreed, no staging' -Found ($script:World.Calls -join ', ')
+    Assert-Equal -Expected 'no staging, start, agreed, no staging' -Found ($script:World.Calls -join ', ')
 }
 
 Test-Case -Name 'a call with rights writes and removes nothing in the folder of the user' -Body {
@@ -179,6 +179,8 @@ Test-Case -Name 'a call with rights writes and removes nothing in the folder of 
         @{ Started = $true; Ended = $true; Code = 0 }
     }
     Assert-Equal -Expected 'installed' -Found (Get-Answer -Text (Get-InstallRequest)).state
+    # A folder of administrators.
+    Assert-Equal -Expected $OwnFolderSecurity -Found $script:World.Folders['P:\wslmesh\staging']
     $script:World.Setup = {
         Set-CleanWorld
         $script:World.Folders['U:\wslmesh'] = $true
@@ -186,7 +188,6 @@ Test-Case -Name 'a call with rights writes and removes nothing in the folder of 
     }
     $answer = Get-Answer -Text (Get-UninstallRequest)
     Assert-Equal -Expected 'removed' -Found $answer.state
-    Assert-True -Found $script:World.Private -What 'a folder of administrators'
     Assert-True -Found $script:World.Files.ContainsKey('P:\wslmesh\staging\order.json') -What 'the order lies there'
     Assert-Equal -Expected '' -Found (@($script:World.Files.Keys | Where-Object { $_ -like 'U:*' }) -join ' ')
     Assert-True -Found (-not $script:World.Calls.Contains('remove U:\wslmesh')) -What 'the folder of the user stays'

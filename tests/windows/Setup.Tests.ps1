@@ -40,11 +40,6 @@ function Assert-WinFolder {
     param([string] $Path)
 }
 
-function Set-SelectionFile {
-    param([string] $Path, [string] $Security)
-    Add-Call -Text ('selection ' + $Security)
-}
-
 function Set-WinProgram {
     param([string] $Path, [byte[]] $Bytes)
     Add-Call -Text ('file ' + $Path)

@@ -28,7 +28,6 @@ function Reset-HostWorld {
         Number = 0
         # A folder that Windows does not name.
         Unnamed = ''
-        Private = $false
         # Names of tasks that run.
         Running = @()
         # Of this PowerShell, in milliseconds.
@@ -157,7 +156,7 @@ function New-WinFolder {
 
 function Set-WinFolder {
     param([string] $Path, [string] $Security)
-    $script:World.Folders[$Path] = $true
+    $script:World.Folders[$Path] = $Security
 }
 
 function Remove-WinFolder {

@@ -29,15 +29,9 @@ function Write-WinFile {
     $script:World.Files[$Path] = $Bytes
 }
 
-function Reset-Staging {
-    param([string] $Path, [bool] $Private)
-    Add-Call -Text 'staging'
-    $script:World.Private = $Private
-}
-
-function Wait-Setup {
-    param([hashtable] $Run, [int] $Seconds)
-    Add-Call -Text ('wait ' + $Seconds)
+function Wait-WinProgram {
+    param([hashtable] $Started, [long] $Milliseconds)
+    Add-Call -Text ('wait ' + $Milliseconds)
     $body = $script:World.Later
     & $body
 }
@@ -48,7 +42,7 @@ function Clear-Staging {
 }
 
 function Remove-Tree {
-    param([string] $Path)
+    param([string] $Path, [int] $Tries)
     Add-Call -Text ('remove ' + $Path)
 }
 
@@ -69,7 +63,7 @@ function Start-Setup {
     Add-Call -Text $words
     $script:World.Loader = [System.Text.Encoding]::Unicode.GetString([System.Convert]::FromBase64String($Loader))
     $body = $script:World.Setup
-    & $body
+    (& $body) + @{ Program = @{} }
 }
 
 function Get-Answer {

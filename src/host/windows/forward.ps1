@@ -106,16 +106,6 @@ function Invoke-Selection {
     $answer
 }
 
-# The ticket comes second, so that who waits can tell by the first characters whose answer it is.
-function ConvertTo-TaskAnswer {
-    param([System.Collections.IDictionary] $Answer, [int] $Ticket)
-    $whole = [ordered] @{ 'version' = 1; 'ticket' = $Ticket }
-    foreach ($name in $Answer.Keys) {
-        $whole[$name] = $Answer[$name]
-    }
-    ConvertTo-AsciiJson -Answer $whole
-}
-
 # Runs are queued, and each reads the selection as it is then: the last one written is
 # served last. The lock is for runs of another user's task; what a user wrote is looked at
 # before it, so that no user's text keeps the others waiting.
@@ -141,7 +131,9 @@ function Get-TaskText {
         $answer = New-Answer -State 'failed' -Detail (Format-Failure -Step $script:Step -Failure $_)
     }
     $answer['elevated'] = $true
-    ConvertTo-TaskAnswer -Answer $answer -Ticket $ticket
+    # Second, so that who waits can tell by the first characters whose answer it is.
+    $answer.Insert(1, 'ticket', $ticket)
+    ConvertTo-AsciiJson -Answer $answer
 }
 
 # The exit code is the last result of the task: 2 no SID, 3 constrained language, 4 no answer can be written.

@@ -55,14 +55,10 @@ function Split-Files {
 
 # What is handed to the elevated setup.
 function ConvertTo-OrderText {
-    param([hashtable] $Request, [string] $Sid, [int] $Ticket, [long] $Until, [bool] $Agreed)
-    $files = @()
-    if ($Request.Action -ceq 'install') {
-        $files = @(foreach ($name in $InstalledFiles) { [ordered] @{ 'name' = $name; 'sha256' = $Request.Hashes[$name] } })
-    }
+    param([hashtable] $Request, [string] $Sid, [int] $Ticket, [long] $Until)
     ConvertTo-AsciiJson -Answer ([ordered] @{
         'version' = 1; 'action' = $Request.Action; 'ticket' = $Ticket; 'user' = $Sid; 'answer-until' = $Until
-        'agreed' = $Agreed; 'policy' = $Request.Policy; 'files' = $files
+        'agreed' = $Request.Agreed; 'policy' = $Request.Policy; 'files' = @(New-FileList -Hashes $Request.Hashes)
     })
 }
 
@@ -121,23 +117,18 @@ function Get-StartOutcome {
 }
 
 # The setup ran and left no result of its own: its exit code is all there is.
-function Get-ExitOutcome {
-    param($Code)
-    if ($null -eq $Code) { return New-Outcome -State 'failed' -Detail 'the elevated setup ended without a result; run it again' }
-    switch ($Code) {
-        20 { return New-Outcome -State 'refused' -Detail 'the question in the elevated window was not answered with yes; run this again and type yes if you agree' }
-        (-1073741510) { return New-Outcome -State 'refused' -Detail 'the elevated window was closed; run this again and answer there' }
-        1 { return New-Outcome -State 'failed' -Detail 'PowerShell with administrator rights ended before the setup began (1); a policy of this machine or an antivirus program may have ended it; ask the machine''s administrator' }
-        21 { return New-Outcome -State 'verification-failed' -Detail 'a file was changed between its check and its use; run this again, and if it recurs look for a program that changes files' }
-        22 { return New-Outcome -State 'failed' -Detail 'the setup was started without administrator rights: user account control is off, and this account is no administrator; install from an administrator''s account' }
-        24 { return New-Outcome -State 'other-user-version' -Detail 'another version is installed for other users of this machine; bring them to one version first' }
-        25 { return New-Outcome -State 'refused' -Detail 'the question in the elevated window was answered too late; nothing was changed, so run this again' }
-        26 { return New-Outcome -State 'failed' -Detail 'the folder wslmesh under Program Files is a link, a file or another account''s; remove it, then install again' }
-        27 { return New-Outcome -State 'failed' -Detail 'another sync was running for more than 10 s; nothing was changed, so ask for it again' }
-        28 { return New-Outcome -State 'constrained' -Detail 'a policy of this machine keeps PowerShell in constrained language mode with administrator rights too; ask its administrator' }
-        29 { return New-Outcome -State 'failed' -Detail 'the elevated setup could not read a file that was put there for it; nothing was changed, so run it again' }
-        default { return New-Outcome -State 'failed' -Detail ('the elevated setup ended with code {0} and without a result; run it again' -f $Code) }
-    }
+$ExitOutcomes = @{
+    20 = @('refused', 'the question in the elevated window was not answered with yes; run this again and type yes if you agree')
+    -1073741510 = @('refused', 'the elevated window was closed; run this again and answer there')
+    1 = @('failed', 'PowerShell with administrator rights ended before the setup began (1); a policy of this machine or an antivirus program may have ended it; ask the machine''s administrator')
+    21 = @('verification-failed', 'a file was changed between its check and its use; run this again, and if it recurs look for a program that changes files')
+    22 = @('failed', 'the setup was started without administrator rights: user account control is off, and this account is no administrator; install from an administrator''s account')
+    24 = @('other-user-version', 'another version is installed for other users of this machine; bring them to one version first')
+    25 = @('refused', 'the question in the elevated window was answered too late; nothing was changed, so run this again')
+    26 = @('failed', 'the folder wslmesh under Program Files is a link, a file or another account''s; remove it, then install again')
+    27 = @('failed', 'another sync was running for more than 10 s; nothing was changed, so ask for it again')
+    28 = @('constrained', 'a policy of this machine keeps PowerShell in constrained language mode with administrator rights too; ask its administrator')
+    29 = @('failed', 'the elevated setup could not read a file that was put there for it; nothing was changed, so run it again')
 }
 
 # The result file counts when it answers this order; an older one says nothing. 'agreed': the person said yes,
@@ -164,7 +155,9 @@ function Get-RunOutcome {
     if ($Run.Ended) {
         # An uninstall that left nothing has no place for a result: the caller looks.
         if ($Run.Code -eq 0) { return New-Outcome -State 'removed' -Detail $null }
-        return Get-ExitOutcome -Code $Run.Code
+        $found = @('failed', ('the elevated setup ended without a result (code {0}); run it again' -f $Run.Code))
+        if (($null -ne $Run.Code) -and $ExitOutcomes.ContainsKey($Run.Code)) { $found = $ExitOutcomes[$Run.Code] }
+        return New-Outcome -State $found[0] -Detail $found[1]
     }
     if ($agreed) { return New-Outcome -State 'unfinished' -Detail 'the elevated window is still open or at work; look again with "wslmesh host check"' }
     New-Outcome -State 'refused' -Detail 'the question in the elevated window was not answered within two minutes: nothing was changed; run it again'
@@ -286,18 +279,6 @@ $AnswerSeconds = 125
 $WaitSeconds = 140
 $WorkSeconds = 60
 
-# Private: below Program Files, and born with an access list (and an owner) that leaves
-# out everyone but administrators and the system.
-function Reset-Staging {
-    param([string] $Path, [bool] $Private)
-    Clear-Staging -Path $Path
-    if ($Private) {
-        Set-WinFolder -Path $Path -Security $OwnFolderSecurity
-    } else {
-        New-WinFolder -Path $Path
-    }
-}
-
 # By the names of what was put there.
 function Clear-Staging {
     param([string] $Path)
@@ -320,7 +301,13 @@ function Publish-Files {
     param([hashtable] $Request, [hashtable] $Caller, [hashtable] $Places)
     $names = @('setup.ps1')
     if ($Request.Action -ceq 'install') { $names += $InstalledFiles }
-    Reset-Staging -Path $Places.Staging -Private $Caller.Elevated
+    Clear-Staging -Path $Places.Staging
+    if ($Caller.Elevated) {
+        # Below Program Files, and born with rights and an owner that leave out everyone but administrators and the system.
+        Set-WinFolder -Path $Places.Staging -Security $OwnFolderSecurity
+    } else {
+        New-WinFolder -Path $Places.Staging
+    }
     foreach ($name in $names) {
         $bytes = $Request.Files[$name]
         if ($Request.Hashes[$name] -cne (Get-Hash -Bytes $bytes)) {
@@ -350,24 +337,17 @@ function Start-Setup {
     @{ Started = $true; Ended = $run.Ended; Code = $run.Code; Program = $started }
 }
 
-# For a setup that still ran, and had been agreed to.
-function Wait-Setup {
-    param([hashtable] $Run, [int] $Seconds)
-    $later = Wait-WinProgram -Started $Run.Program -Milliseconds ($Seconds * 1000)
-    @{ Started = $true; Ended = $later.Ended; Code = $later.Code }
-}
-
 # One call at a time puts files there and asks: a lock in the folder that they lie in, or $null while another
 # call has it.
 function Enter-HostLock {
-    param([hashtable] $Caller, [hashtable] $Places)
+    param([bool] $Elevated, [string] $Folder)
     try {
-        if ($Caller.Elevated) {
-            Set-WinFolder -Path $Places.Program -Security $ProgramSecurity
-            return New-WinFile -Path ($Places.Program + '\host.lock') -Mode 'OpenOrCreate' -Security $OwnSecurity
+        if ($Elevated) {
+            Set-WinFolder -Path $Folder -Security $ProgramSecurity
+            return New-WinFile -Path ($Folder + '\host.lock') -Mode 'OpenOrCreate' -Security $OwnSecurity
         }
-        New-WinFolder -Path $Places.User
-        Open-WinFile -Path ($Places.User + '\host.lock') -Mode 'OpenOrCreate' -Access 'Write' -Share 'None'
+        New-WinFolder -Path $Folder
+        Open-WinFile -Path ($Folder + '\host.lock') -Mode 'OpenOrCreate' -Access 'Write' -Share 'None'
     } catch {
         if (-not (Test-Shared -Failure $_)) { throw }
         $null
@@ -376,16 +356,11 @@ function Enter-HostLock {
 
 # The folder goes with it where there is nothing else in it.
 function Exit-HostLock {
-    param($Lock, [hashtable] $Caller, [hashtable] $Places)
+    param($Lock, [bool] $Elevated, [string] $Folder)
     $Lock.Dispose()
     try {
-        if ($Caller.Elevated) {
-            Remove-WinFile -Path ($Places.Program + '\host.lock') -Tries 1
-            Remove-ProgramFolder -Path $Places.Program
-        } else {
-            Remove-WinFile -Path ($Places.User + '\host.lock') -Tries 1
-            Remove-WinFolder -Path $Places.User
-        }
+        Remove-WinFile -Path ($Folder + '\host.lock') -Tries 1
+        if ($Elevated) { Remove-ProgramFolder -Path $Folder } else { Remove-WinFolder -Path $Folder }
     } catch {
         # There is more in it, or another call has the lock.
         $null = $_
@@ -395,7 +370,9 @@ function Exit-HostLock {
 function Invoke-Setup {
     param([hashtable] $Request, [hashtable] $Caller, [hashtable] $Places)
     $script:Step = 'see whether another call asks'
-    $lock = Enter-HostLock -Caller $Caller -Places $Places
+    $folder = $Places.User
+    if ($Caller.Elevated) { $folder = $Places.Program }
+    $lock = Enter-HostLock -Elevated $Caller.Elevated -Folder $folder
     if ($null -eq $lock) {
         return New-Outcome -State 'busy' -Detail 'another install or uninstall of this Windows user is asking; answer it at the Windows desktop, or close its window, and run this again'
     }
@@ -403,7 +380,7 @@ function Invoke-Setup {
     $ticket = New-Ticket
     try {
         Publish-Files -Request $Request -Caller $Caller -Places $Places
-        $text = ConvertTo-OrderText -Request $Request -Sid $Caller.Sid -Ticket $ticket -Until ((Get-WinTime) + $AnswerSeconds) -Agreed $Request.Agreed
+        $text = ConvertTo-OrderText -Request $Request -Sid $Caller.Sid -Ticket $ticket -Until ((Get-WinTime) + $AnswerSeconds)
         $order = [System.Text.Encoding]::UTF8.GetBytes($text)
         Write-WinFile -Path ($Places.Staging + '\order.json') -Bytes $order
         $staging = [System.Convert]::ToBase64String([System.Text.Encoding]::UTF8.GetBytes($Places.Staging))
@@ -416,13 +393,16 @@ function Invoke-Setup {
         $path = $Places.Program + '\' + $Caller.Sid + '\setup.json'
         $outcome = Get-ResultOutcome -Text (Read-WinText -Path $path) -Ticket $ticket
         if ($run.Started -and (-not $run.Ended) -and ($null -ne $outcome)) {
-            $run = Wait-Setup -Run $run -Seconds $WorkSeconds
+            # It had been agreed to, and still ran.
+            $later = Wait-WinProgram -Started $run.Program -Milliseconds ($WorkSeconds * 1000)
+            $run.Ended = $later.Ended
+            $run.Code = $later.Code
             $outcome = Get-ResultOutcome -Text (Read-WinText -Path $path) -Ticket $ticket
         }
         Get-RunOutcome -Run $run -Outcome $outcome -Caller $Caller
     } finally {
         Clear-Staging -Path $Places.Staging
-        Exit-HostLock -Lock $lock -Caller $Caller -Places $Places
+        Exit-HostLock -Lock $lock -Elevated $Caller.Elevated -Folder $folder
     }
 }
 
@@ -476,7 +456,7 @@ function Remove-UserFolder {
         return 'not removed: the folder {0}, which is left to a call without administrator rights; it holds no rights and no rules' -f $Path
     }
     try {
-        Remove-Tree -Path $Path
+        Remove-Tree -Path $Path -Tries 1
         'the folder {0}' -f $Path
     } catch {
         'not removed: the folder {0} ({1}); it holds no rights and no rules' -f $Path, (Format-Failure -Step 'remove it' -Failure $_)

@@ -161,7 +161,7 @@ function Invoke-Task {
     } catch {
         # Whatever the scheduler refuses is said; nothing was changed.
         if ($script:Step -cne 'start the task') { throw }
-        $detail = Get-TaskProblem -Number ('0x{0:x8}' -f [int] $_.Exception.GetBaseException().HResult) -Sid $Sid
+        $detail = Get-TaskProblem -Number (Get-FailureNumber -Failure $_) -Sid $Sid
         return Get-UnchangedAnswer -State 'task-failed' -Detail $detail -Forwards $Forwards -Guest $Request.Guest -Sid $Sid
     }
     if ($run.Text -cne '') { return ConvertFrom-TaskAnswer -Text $run.Text }

@@ -132,15 +132,11 @@ function Remove-Registry {
     'policy and ledger removed'
 }
 
-$InstallSteps = @('folders', 'files', 'registry', 'tasks')
+# As a failure names them.
+$InstallSteps = @('make the folders', 'change the files', 'write the registry', 'change the tasks')
 # Rules first: what is left after a failure must still be known as ours. Under the
 # lock of a sync, so that none puts back what is being removed.
-$RemovalSteps = @('rules', 'tasks', 'registry', 'files')
-# Of either, as a failure names them.
-$StepWords = @{
-    'folders' = 'make the folders'; 'files' = 'change the files'; 'registry' = 'write the registry'; 'tasks' = 'change the tasks'
-    'rules' = 'remove the rules'
-}
+$RemovalSteps = @('remove the rules', 'change the tasks', 'write the registry', 'change the files')
 
 # File name to bytes. Each file is read once, and what was hashed is what is written.
 function Read-Files {
@@ -154,29 +150,22 @@ function Read-Files {
     $files
 }
 
-# What a policy lets through, as text; '' for one that cannot be read.
-function Get-AgreedText {
-    param([string] $Text)
-    try {
-        $policy = ConvertTo-PolicyTable -Text $Text
-    } catch [System.IO.InvalidDataException] {
-        return ''
-    }
-    ConvertTo-AsciiJson -Answer ([ordered] @{ 'profiles' = $policy['profiles']; 'grants' = $policy['grants'] })
-}
-
-# Existing rules were made under the policy of their time. Where another one comes,
-# they go, and the next refresh makes those that it still allows.
+# Existing rules were made under the policy of their time. Where another one comes, they go, and the next sync makes
+# those that it still allows. What is not about rules may differ.
 function Remove-FormerRules {
     param([hashtable] $Order)
-    $old = Get-OwnValue -Sid $Order.User -Name 'policy'
-    $new = ConvertTo-AsciiJson -Answer $Order.Policy
     $ledger = Get-LedgerValues -Sid $Order.User
-    if (($ledger.Count -gt 0) -and ((Get-AgreedText -Text $old) -cne (Get-AgreedText -Text $new))) {
-        [void] (Remove-Rules -Sid $Order.User)
-        return '; the rules of the former policy are removed'
+    if ($ledger.Count -eq 0) { return '' }
+    try {
+        $old = ConvertTo-PolicyTable -Text (Get-OwnValue -Sid $Order.User -Name 'policy')
+        foreach ($name in @('package', 'distribution', 'logon')) { $old[$name] = $Order.Policy[$name] }
+        if ((ConvertTo-AsciiJson -Answer $old) -ceq (ConvertTo-AsciiJson -Answer $Order.Policy)) { return '' }
+    } catch [System.IO.InvalidDataException] {
+        # There is none, or none that can be read.
+        $null = $_
     }
-    ''
+    [void] (Remove-Rules -Sid $Order.User)
+    '; the rules of the former policy are removed'
 }
 
 # The two folders above what is installed for a user.
@@ -188,21 +177,24 @@ function Set-OwnFolders {
 
 function Invoke-InstallStep {
     param([string] $Step, [hashtable] $Order, [hashtable] $Places, [hashtable] $Files)
-    if ($Step -ceq 'folders') {
+    if ($Step -ceq 'make the folders') {
         $inbox = $Places.Program + '\' + $Order.User + '\inbox'
         Set-OwnFolders -Order $Order -Places $Places
         Set-WinFolder -Path $inbox -Security ($FolderSecurity -f $Order.User)
-        Set-SelectionFile -Path ($inbox + '\selection.json') -Security ($SelectionSecurity -f $Order.User)
+        # Made anew each time: whatever the user may have made of it (a reparse point of some
+        # kind, a second name elsewhere) goes, and with it nothing that it leads to.
+        Remove-WinFile -Path ($inbox + '\selection.json') -Tries 10
+        (New-WinFile -Path ($inbox + '\selection.json') -Mode 'CreateNew' -Security ($SelectionSecurity -f $Order.User)).Dispose()
         return 'folder: {0}' -f $Places.Program
     }
-    if ($Step -ceq 'files') {
+    if ($Step -ceq 'change the files') {
         foreach ($name in $InstalledFiles) {
             Set-WinProgram -Path ($Places.Program + '\' + $name) -Bytes $Files[$name]
         }
         Clear-Leftovers -Path $Places.Program
         return 'files: {0} (shared with other Windows users: {1})' -f ($InstalledFiles -join ', '), @(Find-OtherUsers -Sid $Order.User).Count
     }
-    if ($Step -ceq 'registry') {
+    if ($Step -ceq 'write the registry') {
         $former = Remove-FormerRules -Order $Order
         foreach ($path in @('SOFTWARE\wslmesh', ('SOFTWARE\wslmesh\' + $Order.User))) {
             Set-WinRegistryKey -Path $path -Security $KeySecurity
@@ -233,9 +225,9 @@ function Invoke-InstallStep {
 
 function Invoke-RemovalStep {
     param([string] $Step, [hashtable] $Order, [hashtable] $Places)
-    if ($Step -ceq 'rules') { return Remove-Rules -Sid $Order.User }
-    if ($Step -ceq 'registry') { return Remove-Registry -Sid $Order.User }
-    if ($Step -ceq 'tasks') {
+    if ($Step -ceq 'remove the rules') { return Remove-Rules -Sid $Order.User }
+    if ($Step -ceq 'write the registry') { return Remove-Registry -Sid $Order.User }
+    if ($Step -ceq 'change the tasks') {
         Remove-WinTask -Name ('forward-' + $Order.User)
         Remove-WinTask -Name ('logon-' + $Order.User)
         Remove-WinTaskFolder
@@ -268,7 +260,7 @@ function Invoke-Steps {
             $outcome.Done += [string] $words
             Write-Line -Text ('  ' + $words)
         } catch {
-            $words = Format-Failure -Step $StepWords[$step] -Failure $_
+            $words = Format-Failure -Step $step -Failure $_
             $outcome.Failed += $words
             Write-Line -Text ('  FAILED ' + $words)
             if ($install) { break }
@@ -279,27 +271,27 @@ function Invoke-Steps {
 
 # What the caller reads: how it ended or, as soon as the work begins, that it was agreed to.
 function Write-Result {
-    param([hashtable] $Order, [hashtable] $Places, [string] $State, [hashtable] $Outcome, [string] $Administrator)
+    param([hashtable] $Order, [hashtable] $Places, [string] $State, [hashtable] $Outcome)
     $detail = $null
     if ($Outcome.Failed.Count -gt 0) { $detail = $Outcome.Failed -join '; ' }
     Set-OwnFolders -Order $Order -Places $Places
     Set-WinText -Path ($Places.Program + '\' + $Order.User + '\setup.json') -Text (ConvertTo-AsciiJson -Answer ([ordered] @{
         'version' = 1; 'ticket' = $Order.Ticket; 'state' = $State; 'detail' = $detail
-        'administrator' = $Administrator; 'done' = @($Outcome.Done)
+        'administrator' = $Order.Administrator; 'done' = @($Outcome.Done)
     }))
 }
 
 # Under the lock: the mark, the work, its result. A removal that left nothing leaves no result either: the folder
 # for it is gone.
 function Invoke-Work {
-    param([hashtable] $Order, [hashtable] $Places, $Files, [string] $Administrator)
-    Write-Result -Order $Order -Places $Places -State 'agreed' -Outcome @{ Done = @(); Failed = @() } -Administrator $Administrator
+    param([hashtable] $Order, [hashtable] $Places, $Files)
+    Write-Result -Order $Order -Places $Places -State 'agreed' -Outcome @{ Done = @(); Failed = @() }
     $outcome = Invoke-Steps -Order $Order -Places $Places -Files $Files
     if ($outcome.Failed.Count -gt 0) {
-        Write-Result -Order $Order -Places $Places -State 'failed' -Outcome $outcome -Administrator $Administrator
+        Write-Result -Order $Order -Places $Places -State 'failed' -Outcome $outcome
         return 23
     }
-    if ($Order.Action -ceq 'install') { Write-Result -Order $Order -Places $Places -State 'installed' -Outcome $outcome -Administrator $Administrator }
+    if ($Order.Action -ceq 'install') { Write-Result -Order $Order -Places $Places -State 'installed' -Outcome $outcome }
     0
 }
 
@@ -336,7 +328,7 @@ function Invoke-Order {
     param([string] $Text, [string] $Folder)
     $caller = Get-WinCaller
     if (-not $caller.Elevated) { return 22 }
-    $order = ConvertTo-Order -Text $Text
+    $order = (ConvertTo-Order -Text $Text) + @{ Administrator = $caller.Sid }
     # Before the question: what is agreed to must not change while it is read.
     try {
         $files = Read-Files -Order $order -Staging $Folder
@@ -373,7 +365,7 @@ function Invoke-Order {
             Write-Line -Text $conflict
             return 24
         }
-        Invoke-Work -Order $order -Places $places -Files $files -Administrator $caller.Sid
+        Invoke-Work -Order $order -Places $places -Files $files
     } finally {
         Exit-SyncLock -Lock $lock
     }

@@ -69,14 +69,6 @@ function Test-OwnFolder {
     }
 }
 
-# Made anew each time: whatever the user may have made of it (a reparse point of some
-# kind, a second name elsewhere) goes, and with it nothing that it leads to.
-function Set-SelectionFile {
-    param([string] $Path, [string] $Security)
-    Remove-WinFile -Path $Path -Tries 10
-    (New-WinFile -Path $Path -Mode 'CreateNew' -Security $Security).Dispose()
-}
-
 # A program that runs can be moved, but neither overwritten nor deleted. Its new file is
 # made anew: one that is there already keeps an owner and rights that are not ours.
 function Set-WinProgram {
@@ -102,19 +94,12 @@ function Clear-Leftovers {
     }
 }
 
-# Folders that only administrators write, so no link can have been put between.
-# Nothing is followed all the same: names first, folders last and only when empty.
+# A folder that only administrators write, so no link can have been put between.
 function Remove-UserFiles {
     param([string] $Path)
-    foreach ($folder in @(($Path + '\inbox'), $Path)) {
-        if (Test-WinFolder -Path $folder) {
-            Assert-WinFolder -Path $folder
-            foreach ($file in @(Get-WinEntries -Path $folder -Folders $false)) {
-                Remove-WinFile -Path $file -Tries 10
-            }
-            Remove-WinFolder -Path $folder
-        }
-    }
+    if (-not (Test-WinFolder -Path $Path)) { return }
+    Assert-WinFolder -Path $Path
+    Remove-Tree -Path $Path -Tries 10
 }
 
 function Remove-ProgramFiles {
@@ -147,14 +132,10 @@ function Remove-ProgramFolder {
 
 # A folder and what is below it. What leads to another place is taken away and not followed.
 function Remove-Tree {
-    param([string] $Path)
+    param([string] $Path, [int] $Tries)
     if (-not (Test-WinLink -Path $Path)) {
-        foreach ($file in @(Get-WinEntries -Path $Path -Folders $false)) {
-            Remove-WinFile -Path $file -Tries 1
-        }
-        foreach ($folder in @(Get-WinEntries -Path $Path -Folders $true)) {
-            Remove-Tree -Path $folder
-        }
+        foreach ($file in @(Get-WinEntries -Path $Path -Folders $false)) { Remove-WinFile -Path $file -Tries $Tries }
+        foreach ($folder in @(Get-WinEntries -Path $Path -Folders $true)) { Remove-Tree -Path $folder -Tries $Tries }
     }
     Remove-WinFolder -Path $Path
 }

@@ -28,11 +28,22 @@ $KnownFailures = @{
     '0x800706d9' = 'a service of Windows is not running; start it (for the firewall: MpsSvc)'
 }
 
+function Get-FailureNumber {
+    param($Failure)
+    '0x{0:x8}' -f [int] $Failure.Exception.GetBaseException().HResult
+}
+
 # Whether a failure says that something is not there: a file (0x80070002) or what it lies in (0x80070003), for the
 # task scheduler too. Any other failure says nothing of the kind.
 function Test-Absence {
     param($Failure)
-    @(-2147024894, -2147024893) -ccontains [int] $Failure.Exception.GetBaseException().HResult
+    @('0x80070002', '0x80070003') -ccontains (Get-FailureNumber -Failure $Failure)
+}
+
+# Whether another process has the file open (ERROR_SHARING_VIOLATION).
+function Test-Shared {
+    param($Failure)
+    (Get-FailureNumber -Failure $Failure) -ceq '0x80070020'
 }
 
 # What a catch got, as a sentence. A text that this program threw says itself what to do. Whatever else it is,
@@ -42,14 +53,13 @@ function Format-Failure {
     $cause = $Failure.Exception.GetBaseException()
     $ours = ($cause -is [System.IO.InvalidDataException]) -or ($cause -is [System.Security.Cryptography.CryptographicException])
     if ($ours -or (($cause -is [System.Management.Automation.RuntimeException]) -and $cause.WasThrownFromThrowStatement)) { return $cause.Message }
-    $number = '0x{0:x8}' -f [int] $cause.HResult
+    $number = Get-FailureNumber -Failure $Failure
     $words = $cause.Message.TrimEnd('.')
     if ($KnownFailures.ContainsKey($number)) { $words = '{0} ({1})' -f $KnownFailures[$number], $number }
     'could not {0}: {1}' -f $Step, $words
 }
 
-# Runs a block, and again while it fails because another process has the file open (0x80070020,
-# ERROR_SHARING_VIOLATION), for this time.
+# Runs a block, and again while it fails because another process has the file open, for this time.
 function Invoke-WinShared {
     param([scriptblock] $Body, [int] $Milliseconds)
     $clock = New-WinClock
@@ -61,11 +71,6 @@ function Invoke-WinShared {
         }
         Wait-Win -Milliseconds 75
     }
-}
-
-function Test-Shared {
-    param($Failure)
-    [int] $Failure.Exception.GetBaseException().HResult -eq -2147024864
 }
 
 # One sync, install or uninstall at a time, whoever's rules it is about: they share one table. The lock is a

@@ -129,13 +129,18 @@ function Get-OwnValue {
     [string] (Get-WinRegistryValues -Path ('SOFTWARE\wslmesh\' + $Sid))[$Name]
 }
 
+# Of these files those that are installed.
+function New-FileList {
+    param([hashtable] $Hashes)
+    foreach ($name in $InstalledFiles) {
+        if ($Hashes.ContainsKey($name)) { [ordered] @{ 'name' = $name; 'sha256' = $Hashes[$name] } }
+    }
+}
+
 # What the registry has as "installed", and what answers have of it.
 function New-Installed {
     param([string] $Package, [hashtable] $Hashes)
-    [ordered] @{
-        'version' = $Package; 'contract' = $Contract
-        'files' = @(foreach ($name in $InstalledFiles) { [ordered] @{ 'name' = $name; 'sha256' = $Hashes[$name] } })
-    }
+    [ordered] @{ 'version' = $Package; 'contract' = $Contract; 'files' = @(New-FileList -Hashes $Hashes) }
 }
 
 # The value "installed" as a table with Version, Contract and Text; $null without one.

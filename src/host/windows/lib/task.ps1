@@ -170,7 +170,7 @@ function Get-WinTask {
         }
     } catch {
         if (Test-Absence -Failure $_) { return $null }
-        if ([int] $_.Exception.GetBaseException().HResult -ne -2147024891) { throw }
+        if ((Get-FailureNumber -Failure $_) -cne '0x80070005') { throw }
         @{ Enabled = $false; Program = ''; Arguments = '' }
     }
 }
@@ -202,7 +202,7 @@ function Start-WinTaskAs {
         [void] (Open-WinTask -Name $Name).RunEx($null, 8, 0, $Sid)
         '0x00000000'
     } catch {
-        '0x{0:x8}' -f [int] $_.Exception.GetBaseException().HResult
+        Get-FailureNumber -Failure $_
     }
 }
 
