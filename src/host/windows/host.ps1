@@ -173,7 +173,6 @@ function Get-Installation {
         $policy = ConvertTo-PolicyTable -Text $own['policy']
     } catch [System.IO.InvalidDataException] {
         # There is none, or it was not written by this version: as good as none.
-        $null = $_
     }
     $folder = $Places.Program + '\' + $Caller.Sid
     $installation = @{
@@ -291,7 +290,6 @@ function Clear-Staging {
         }
     } catch {
         # What is left is replaced by the next call, or keeps it from its start with words.
-        $null = $_
     }
 }
 
@@ -363,7 +361,6 @@ function Exit-HostLock {
         if ($Elevated) { Remove-ProgramFolder -Path $Folder } else { Remove-WinFolder -Path $Folder }
     } catch {
         # There is more in it, or another call has the lock.
-        $null = $_
     }
 }
 

@@ -23,9 +23,7 @@ foreach ($file in @(@('setup.ps1', '__SETUP__'), @('order.json', '__ORDER__'))) 
         # Whatever the reason: it was not read.
         exit 29
     }
-    if ($hash -cne $file[1]) {
-        exit 21
-    }
+    if ($hash -cne $file[1]) { exit 21 }
     $texts[$file[0]] = [System.Text.Encoding]::UTF8.GetString($bytes)
 }
 $setup = [scriptblock]::Create($texts['setup.ps1'])

@@ -81,29 +81,20 @@ function ConvertTo-SelectionText {
 # What HKLM says is installed, as the answer has it. Fields that another version may
 # have are passed over: its contract says that it is another one.
 function Get-Installed {
-    try {
-        $text = (Get-WinRegistryValues -Path 'SOFTWARE\wslmesh')['installed']
-        $installed = ConvertFrom-RequestText -Text $text -Place 'installed'
-        Assert-Value -Value $installed.'version' -Kind '\A[^\x00-\x1F\x7F]{1,256}\z' -Place 'installed.version'
-        Assert-Value -Value $installed.'contract' -Kind @(1, 2147483647) -Place 'installed.contract'
-    } catch {
+    $found = Read-Installed -Values (Get-WinRegistryValues -Path 'SOFTWARE\wslmesh')
+    if (($null -eq $found) -or ($found.Contract -eq 0)) {
         throw 'what Windows has on record as installed is damaged; run "wslmesh host install" again'
     }
-    [ordered] @{ 'version' = $installed.'version'; 'contract' = $installed.'contract'; 'relay' = Get-InstalledRelay }
+    [ordered] @{ 'version' = $found.Version; 'contract' = $found.Contract; 'relay' = Get-InstalledRelay }
 }
 
-function Get-TaskProblem {
-    param([string] $Number, [string] $Sid)
-    $known = @{
-        '0x80070002' = 'is missing; run "wslmesh host install" again'
-        '0x80070003' = 'is missing; run "wslmesh host install" again'
-        '0x80070005' = 'may not be started by this Windows user; run "wslmesh host install" again'
-        '0x80041326' = 'is disabled; enable it in the Task Scheduler'
-        '0x80041315' = 'cannot run: the service Schedule is not running'
-    }
-    $words = 'could not be started'
-    if ($known.ContainsKey($Number)) { $words = $known[$Number] }
-    'the task \wslmesh\forward-{0} {1} ({2})' -f $Sid, $words, $Number
+# Why the task was not started.
+$TaskProblems = @{
+    '0x80070002' = 'is missing; run "wslmesh host install" again'
+    '0x80070003' = 'is missing; run "wslmesh host install" again'
+    '0x80070005' = 'may not be started by this Windows user; run "wslmesh host install" again'
+    '0x80041326' = 'is disabled; enable it in the Task Scheduler'
+    '0x80041315' = 'cannot run: the service Schedule is not running'
 }
 
 # The task's answer, with the fields that it knows.
@@ -161,7 +152,10 @@ function Invoke-Task {
     } catch {
         # Whatever the scheduler refuses is said; nothing was changed.
         if ($script:Step -cne 'start the task') { throw }
-        $detail = Get-TaskProblem -Number (Get-FailureNumber -Failure $_) -Sid $Sid
+        $number = Get-FailureNumber -Failure $_
+        $words = 'could not be started'
+        if ($TaskProblems.ContainsKey($number)) { $words = $TaskProblems[$number] }
+        $detail = 'the task \wslmesh\forward-{0} {1} ({2})' -f $Sid, $words, $number
         return Get-UnchangedAnswer -State 'task-failed' -Detail $detail -Forwards $Forwards -Guest $Request.Guest -Sid $Sid
     }
     if ($run.Text -cne '') { return ConvertFrom-TaskAnswer -Text $run.Text }
@@ -219,15 +213,6 @@ function Invoke-Elevated {
     Invoke-Installed -Request $Request -PolicyText $policy -Installed (Get-Installed) -Sid $Sid
 }
 
-function Invoke-Sync {
-    param([hashtable] $Request, [hashtable] $Caller, [string] $PolicyText, $Installed)
-    if ($null -ne $Installed) {
-        return Invoke-Installed -Request $Request -PolicyText $PolicyText -Installed $Installed -Sid $Caller.Sid
-    }
-    if ($Caller.Elevated) { return Invoke-Elevated -Request $Request -Sid $Caller.Sid }
-    Get-UnelevatedAnswer -Request $Request -Sid $Caller.Sid
-}
-
 # The facts are extras: one that is unknown is $null.
 function Get-NetworkFacts {
     $facts = @{ Address = $null; Mtu = $null }
@@ -238,7 +223,6 @@ function Get-NetworkFacts {
         $facts.Address = Select-DefaultAddress -Interfaces $interfaces
     } catch {
         # What has been found out until here stays.
-        $null = $_
     }
     $facts
 }
@@ -265,8 +249,14 @@ function Get-AnswerText {
         $policy = Get-OwnValue -Sid $caller.Sid -Name 'policy'
         $script:Step = 'read what is installed'
         # Nothing of it counts for a user without a policy.
-        if ($policy -cne '') { $installed = Get-Installed }
-        $answer = Invoke-Sync -Request $request -Caller $caller -PolicyText $policy -Installed $installed
+        if ($policy -cne '') {
+            $installed = Get-Installed
+            $answer = Invoke-Installed -Request $request -PolicyText $policy -Installed $installed -Sid $caller.Sid
+        } elseif ($caller.Elevated) {
+            $answer = Invoke-Elevated -Request $request -Sid $caller.Sid
+        } else {
+            $answer = Get-UnelevatedAnswer -Request $request -Sid $caller.Sid
+        }
     } catch [System.IO.InvalidDataException] {
         $answer = New-Answer -State 'invalid-request' -Detail (Format-Failure -Step $script:Step -Failure $_)
     } catch {

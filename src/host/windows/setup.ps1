@@ -94,7 +94,7 @@ function Get-QuestionLines {
 # Rules of the port proxy that are ours and exist.
 function Find-OwnRules {
     param([string] $Sid)
-    @((Select-Owned -Rules (Read-ProxyRules) -Ledger (Read-Ledger -Sid $Sid)).Keys)
+    @((Read-Rules -Sid $Sid).Owned.Keys)
 }
 
 # A sync with nothing asked for: what makes the rules also removes them. Where that did not do it (netsh needs
@@ -162,7 +162,6 @@ function Remove-FormerRules {
         if ((ConvertTo-AsciiJson -Answer $old) -ceq (ConvertTo-AsciiJson -Answer $Order.Policy)) { return '' }
     } catch [System.IO.InvalidDataException] {
         # There is none, or none that can be read.
-        $null = $_
     }
     [void] (Remove-Rules -Sid $Order.User)
     '; the rules of the former policy are removed'

@@ -38,13 +38,9 @@ function Read-Selection {
     try {
         Assert-PlainFile -Folder $folder -Path $path
         Assert-Valid -Value ($stream.Length -le 65536) -Message 'larger than 65536 bytes'
-        $bytes = New-Object byte[] 65536
-        $length = 0
-        do {
-            $read = $stream.Read($bytes, $length, $bytes.Length - $length)
-            $length += $read
-        } while ($read -gt 0)
-        [System.Text.Encoding]::ASCII.GetString($bytes, 0, $length)
+        $memory = New-Object System.IO.MemoryStream
+        $stream.CopyTo($memory)
+        [System.Text.Encoding]::ASCII.GetString($memory.ToArray())
     } finally {
         $stream.Dispose()
     }
@@ -88,7 +84,6 @@ function Clear-Leftovers {
                 Remove-WinFile -Path $file -Tries 1
             } catch {
                 # One that still runs stays until the next call.
-                $null = $_
             }
         }
     }
@@ -108,9 +103,7 @@ function Remove-ProgramFiles {
     Assert-WinFolder -Path $Path
     # Relays that run from our folder would keep their file.
     Stop-WinPrograms -Name 'wslmesh-relay' -Path ($Path + '\wslmesh-relay.exe')
-    foreach ($name in $Names) {
-        Remove-WinFile -Path ($Path + '\' + $name) -Tries 1
-    }
+    foreach ($name in $Names) { Remove-WinFile -Path ($Path + '\' + $name) -Tries 1 }
     Clear-Leftovers -Path $Path
 }
 
@@ -126,7 +119,6 @@ function Remove-ProgramFolder {
         Remove-WinFolder -Path $Path
     } catch {
         # Another run holds the lock.
-        $null = $_
     }
 }
 

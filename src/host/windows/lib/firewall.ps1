@@ -209,9 +209,7 @@ function Read-Firewall {
     $read = Get-WinFirewall -Names $Windows -Blocking $Blocking
     if ($HyperV.Count -gt 0) {
         $guest = Get-WinGuestRules -Names $HyperV
-        foreach ($name in $guest.Keys) {
-            $read.Found[$name] = $guest[$name]
-        }
+        foreach ($name in $guest.Keys) { $read.Found[$name] = $guest[$name] }
     }
     $read
 }
@@ -438,9 +436,7 @@ function Add-WinFirewallRule {
 function Remove-WinFirewallRule {
     param([string] $Name, [int] $Count)
     $policy = New-Object -ComObject 'HNetCfg.FwPolicy2'
-    for ($turn = 0; $turn -lt $Count; $turn += 1) {
-        [void] $policy.Rules.Remove($Name)
-    }
+    for ($turn = 0; $turn -lt $Count; $turn += 1) { [void] $policy.Rules.Remove($Name) }
 }
 
 # The firewall of guests. Windows has no other way to it than cmdlets, which ask WMI. They write 'Any' and names where

@@ -104,7 +104,6 @@ function Exit-SyncLock {
         Remove-WinFile -Path ($folder + '\netsh.txt') -Tries 1
     } catch {
         # What a run that was killed left there is replaced by the next.
-        $null = $_
     }
     $Lock.Dispose()
     Remove-ProgramFolder -Path $folder
@@ -131,7 +130,6 @@ function Write-WinOutput {
         [Console]::OutputEncoding = New-Object System.Text.UTF8Encoding($false)
     } catch {
         # Refused where no console is attached; the answers are ASCII in any case.
-        $null = $_
     }
     [Console]::Out.Write($Text)
     [Console]::Out.Flush()
@@ -183,9 +181,7 @@ function Invoke-WinCommand {
     $shell = [powershell]::Create()
     $shell.Runspace = $runspace
     [void] $shell.AddCommand($Name)
-    foreach ($key in $Parameters.Keys) {
-        [void] $shell.AddParameter($key, $Parameters[$key])
-    }
+    foreach ($key in $Parameters.Keys) { [void] $shell.AddParameter($key, $Parameters[$key]) }
     $run = $shell.BeginInvoke()
     if (-not $run.AsyncWaitHandle.WaitOne([int] ($Seconds * 1000))) {
         # Not waited for: what hangs in WMI may not stop either.
@@ -249,7 +245,6 @@ function Wait-WinProgram {
         $code = $Started.Process.ExitCode
     } catch {
         # That of a process of another rights' level is readable on Windows 10, and need not be elsewhere.
-        $null = $_
     }
     @{ Ended = $true; Code = $code }
 }
@@ -290,7 +285,6 @@ function Stop-WinPrograms {
             }
         } catch {
             # It ended by itself, or is none of ours.
-            $null = $_
         }
     }
 }

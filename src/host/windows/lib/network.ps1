@@ -172,9 +172,7 @@ function ConvertFrom-Netstat {
 # the answer and the lock of the caller wait for it.
 function Get-WinPortOwners {
     $names = @{}
-    foreach ($process in Get-Process) {
-        $names[[int] $process.Id] = [string] $process.ProcessName
-    }
+    foreach ($process in Get-Process) { $names[[int] $process.Id] = [string] $process.ProcessName }
     $run = Invoke-WinProgram -Path ((Get-KnownFolder -Name 'System') + '\netstat.exe') -Arguments '-ano -p tcp' -Seconds 3
     foreach ($listener in @(ConvertFrom-Netstat -Text $run.Text)) {
         if ($names.ContainsKey($listener.Id)) { $listener + @{ Name = $names[$listener.Id] } }

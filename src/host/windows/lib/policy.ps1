@@ -150,7 +150,9 @@ function Read-Installed {
     if (-not $Values.ContainsKey('installed')) { return $null }
     try {
         $found = ConvertFrom-RequestText -Text $Values['installed'] -Place 'installed'
-        @{ Version = [string] $found.'version'; Contract = [int] $found.'contract'; Text = $Values['installed'] }
+        Assert-Value -Value $found.'version' -Kind '\A[^\x00-\x1F\x7F]{1,256}\z' -Place 'installed.version'
+        Assert-Value -Value $found.'contract' -Kind @(1, 2147483647) -Place 'installed.contract'
+        @{ Version = $found.'version'; Contract = [int] $found.'contract'; Text = $Values['installed'] }
     } catch {
         # No version has contract 0: the caller decides as for another version.
         @{ Version = 'unknown'; Contract = 0; Text = $Values['installed'] }

@@ -40,23 +40,13 @@ function Select-Named {
 function Add-Prefix {
     param([hashtable] $Values, [string] $Prefix)
     $longer = @{}
-    foreach ($name in $Values.Keys) {
-        $longer[$Prefix + $name] = $Values[$name]
-    }
+    foreach ($name in $Values.Keys) { $longer[$Prefix + $name] = $Values[$name] }
     $longer
 }
 
 # Registry values whose name is a listener; anything else cannot be in our way.
 function Read-ProxyRules {
     Select-Named -Values (Get-WinRegistryValues -Path $ProxyPath) -Pattern $ListenerPattern
-}
-
-# The ledger's own values. 'tcp/<listener>' names the target that a rule has; 'pending/tcp/<listener>' the one
-# it is about to get. With both on record a run that is killed while it re-points a rule still knows the rule
-# as its own. Other names belong to other versions and stay.
-function Read-Ledger {
-    param([string] $Sid)
-    Select-Named -Values (Get-LedgerValues -Sid $Sid) -Pattern '\A(?:pending/)?tcp/'
 }
 
 # Existing rules that the ledger claims with exactly this target. All others are
@@ -79,9 +69,7 @@ function Group-ByPort {
     param([hashtable] $Rules, [hashtable] $Owned)
     $ports = @{}
     foreach ($name in $Rules.Keys) {
-        if (-not $Owned.ContainsKey($name)) {
-            $ports[$name.Split('/')[1]] += @($name)
-        }
+        if (-not $Owned.ContainsKey($name)) { $ports[$name.Split('/')[1]] += @($name) }
     }
     $ports
 }
@@ -182,9 +170,7 @@ function Test-Overlap {
 function Find-TakenPorts {
     param([hashtable] $Plan, [hashtable] $Read)
     $ours = @{}
-    foreach ($name in @($Read.Owned.Keys) + @($Read.Ledger.Keys)) {
-        $ours[$name.Split('/')[-1]] = $true
-    }
+    foreach ($name in @($Read.Owned.Keys) + @($Read.Ledger.Keys)) { $ours[$name.Split('/')[-1]] = $true }
     $holders = $null
     foreach ($listener in $Plan.Added) {
         $listen = $listener.Split('/')
@@ -207,7 +193,6 @@ function Add-Owners {
         $owners = @(Get-WinPortOwners)
     } catch {
         # The port is taken all the same.
-        $null = $_
     }
     foreach ($item in $Taken) {
         $name = $null
@@ -338,13 +323,15 @@ function New-ChangedAnswer {
     $answer
 }
 
-# The rules, the ledger, and which of the rules are ours.
+# The rules, the ledger, and which of the rules are ours. In the ledger 'tcp/<listener>' names the target that a rule
+# has; 'pending/tcp/<listener>' the one it is about to get. With both on record a run that is killed while it re-points
+# a rule still knows the rule as its own. Other names belong to other versions and stay.
 function Read-Rules {
     param([string] $Sid)
     $script:Step = 'read the rules'
     $rules = Read-ProxyRules
     $script:Step = 'read the ledger'
-    $ledger = Read-Ledger -Sid $Sid
+    $ledger = Select-Named -Values (Get-LedgerValues -Sid $Sid) -Pattern '\A(?:pending/)?tcp/'
     @{ Rules = $rules; Ledger = $ledger; Owned = Select-Owned -Rules $rules -Ledger $ledger }
 }
 

@@ -67,9 +67,7 @@ function Set-WinRegistryValues {
         foreach ($name in $Values.Keys) {
             $key.SetValue($name, [string] $Values[$name], [Microsoft.Win32.RegistryValueKind]::String)
         }
-        foreach ($name in $Removed) {
-            $key.DeleteValue($name, $false)
-        }
+        foreach ($name in $Removed) { $key.DeleteValue($name, $false) }
         # Ledger and rules lie in different hives: without this a power cut could keep
         # the rule and lose the line that says whose it is.
         $key.Flush()
