@@ -11,13 +11,14 @@ const DOCUMENT: &str = include_str!("../../docs/windows.md");
 
 /// Functions whose texts are no answers: what the elevated window shows, definitions of
 /// tasks, a rule's description, and arguments of programs.
-const NO_ANSWERS: [&str; 8] = [
+const NO_ANSWERS: [&str; 9] = [
     "Add-WinFirewallRule",
     "Format-Policy",
     "Format-Ports",
     "Get-NetshLines",
     "Get-QuestionLines",
     "Get-TaskActions",
+    "Invoke-Script",
     "New-TaskXml",
     "Read-WinAnswer",
 ];

@@ -162,7 +162,7 @@ fn the_scripts_write_the_fields_of_the_contract() {
     ];
     let refresh_alone = [
         ("Get-Installed", &answer["installed"]),
-        ("Select-LowestMtu", &answer["lowest-mtu"]),
+        ("Get-NetworkFacts", &answer["lowest-mtu"]),
     ];
     let tasks = both.iter().map(|pair| (text(Script::Forward), pair));
     let agents = both.iter().chain(&refresh_alone);

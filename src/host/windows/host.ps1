@@ -53,7 +53,6 @@ function Split-Files {
     $files
 }
 
-# What is handed to the elevated setup.
 function ConvertTo-OrderText {
     param([hashtable] $Request, [string] $Sid, [int] $Ticket, [long] $Until)
     ConvertTo-AsciiJson -Answer ([ordered] @{
@@ -228,7 +227,6 @@ function Test-SameTask {
     ($null -ne $Task) -and $Task.Enabled -and ($Task.Program -ceq $Action.Program) -and ($Task.Arguments -ceq $Action.Arguments)
 }
 
-# Whether an install would change nothing.
 function Test-Unchanged {
     param([hashtable] $Installation, [hashtable] $Request, [hashtable] $Actions)
     if (($null -eq $Installation.Installed) -or ($null -eq $Installation.Policy) -or (-not $Installation.HasSelection)) { return $false }
@@ -278,16 +276,10 @@ $AnswerSeconds = 125
 $WaitSeconds = 140
 $WorkSeconds = 60
 
-# By the names of what was put there.
 function Clear-Staging {
     param([string] $Path)
     try {
-        if (Test-WinFolder -Path $Path) {
-            foreach ($name in @('setup.ps1', 'order.json') + $InstalledFiles) {
-                Remove-WinFile -Path ($Path + '\' + $name) -Tries 1
-            }
-            Remove-WinFolder -Path $Path
-        }
+        if (Test-WinFolder -Path $Path) { Remove-Tree -Path $Path -Tries 1 }
     } catch {
         # What is left is replaced by the next call, or keeps it from its start with words.
     }

@@ -88,7 +88,6 @@ function Get-Installed {
     [ordered] @{ 'version' = $found.Version; 'contract' = $found.Contract; 'relay' = Get-InstalledRelay }
 }
 
-# Why the task was not started.
 $TaskProblems = @{
     '0x80070002' = 'is missing; run "wslmesh host install" again'
     '0x80070003' = 'is missing; run "wslmesh host install" again'
@@ -97,7 +96,6 @@ $TaskProblems = @{
     '0x80041315' = 'cannot run: the service Schedule is not running'
 }
 
-# The task's answer, with the fields that it knows.
 function ConvertFrom-TaskAnswer {
     param([string] $Text)
     try {
@@ -213,14 +211,19 @@ function Invoke-Elevated {
     Invoke-Installed -Request $Request -PolicyText $policy -Installed (Get-Installed) -Sid $Sid
 }
 
-# The facts are extras: one that is unknown is $null.
+# The facts are extras: one that is unknown is $null. The MTU of WSL's own switch is the result of the others' and not
+# its cause, and its address leads to WSL alone.
 function Get-NetworkFacts {
     $facts = @{ Address = $null; Mtu = $null }
     try {
-        # The MTU of WSL's own switch is the result of the others' and not its cause, and its address leads to WSL alone.
         $interfaces = @(Get-WinInterfaces | Where-Object { $_.Up -and (-not $_.Loopback) -and ($_.Name -notlike 'vEthernet (WSL*') })
-        $facts.Mtu = Select-LowestMtu -Interfaces $interfaces
-        $facts.Address = Select-DefaultAddress -Interfaces $interfaces
+        # WSL copies the lowest MTU of these to the guest's eth0. One that is not positive is none: .NET makes -1 of "no limit".
+        $limited = @($interfaces | Where-Object { $_.Mtu -gt 0 } | Sort-Object -Property { $_.Mtu }, { $_.Index })
+        if ($limited.Count -gt 0) { $facts.Mtu = [ordered] @{ 'name' = $limited[0].Name; 'mtu' = $limited[0].Mtu } }
+        # The address on Windows' default route; approximate where several interfaces have a gateway: Windows prefers the
+        # lowest metric, which .NET does not tell, so the lowest IPv4 interface index is taken.
+        $routed = @($interfaces | Where-Object { $_.Gateway -and ($_.Addresses.Count -gt 0) } | Sort-Object -Property { $_.Index })
+        if ($routed.Count -gt 0) { $facts.Address = $routed[0].Addresses[0] }
     } catch {
         # What has been found out until here stays.
     }

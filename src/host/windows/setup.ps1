@@ -11,7 +11,6 @@
 
 param([string] $OrderText, [string] $Staging)
 
-# A policy in words, for the person who is asked to agree to it.
 function Format-Ports {
     param([object[]] $Range)
     if ($Range[0] -eq $Range[1]) { return 'port {0}' -f $Range[0] }
@@ -91,7 +90,6 @@ function Get-QuestionLines {
     ''
 }
 
-# Rules of the port proxy that are ours and exist.
 function Find-OwnRules {
     param([string] $Sid)
     @((Read-Rules -Sid $Sid).Owned.Keys)
@@ -167,7 +165,6 @@ function Remove-FormerRules {
     '; the rules of the former policy are removed'
 }
 
-# The two folders above what is installed for a user.
 function Set-OwnFolders {
     param([hashtable] $Order, [hashtable] $Places)
     Set-WinFolder -Path $Places.Program -Security $ProgramSecurity
@@ -305,14 +302,8 @@ function Request-Agreement {
         if (Test-WinConsole) { return 20 }
         return 0
     }
-    if ((Read-WinAnswer) -cne 'yes') {
-        Write-Line -Text 'Not agreed: nothing was changed.'
-        return 20
-    }
-    if ((Get-WinTime) -gt $Order.Until) {
-        Write-Line -Text 'That was too late: nothing was changed. Ask for it again.'
-        return 25
-    }
+    if ((Read-WinAnswer) -cne 'yes') { return 20 }
+    if ((Get-WinTime) -gt $Order.Until) { return 25 }
     0
 }
 
@@ -335,15 +326,9 @@ function Invoke-Order {
         Write-Line -Text (Format-Failure -Step 'read the files that were ordered' -Failure $_)
         return 29
     }
-    if ($null -eq $files) {
-        Write-Line -Text 'A file is not the one that was ordered: nothing was changed.'
-        return 21
-    }
+    if ($null -eq $files) { return 21 }
     $places = Get-Places
-    if (-not (Test-OwnFolder -Path $places.Program)) {
-        Write-Line -Text ('{0} is a file, a link or another account''s folder: nothing was changed.' -f $places.Program)
-        return 26
-    }
+    if (-not (Test-OwnFolder -Path $places.Program)) { return 26 }
     $conflict = Find-Conflict -Order $order
     if ($null -ne $conflict) {
         Write-Line -Text $conflict
@@ -382,6 +367,11 @@ function Invoke-Script {
         Write-Line -Text ('Failed: ' + (Format-Failure -Step 'do what was ordered' -Failure $_))
         $code = 23
     }
+    $words = @{
+        20 = 'Not agreed'; 21 = 'A file is not the one that was ordered'; 25 = 'That was too late, ask for it again'
+        26 = 'The folder wslmesh under Program Files is a file, a link or another account''s'
+    }[[int] $code]
+    if ($null -ne $words) { Write-Line -Text ($words + ': nothing was changed.') }
     # Long enough to read the last line before the window closes.
     if (Test-WinConsole) { Wait-Win -Milliseconds 2000 }
     exit $code

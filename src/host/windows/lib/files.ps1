@@ -75,7 +75,6 @@ function Set-WinProgram {
     [System.IO.File]::Move($Path + '.new', $Path)
 }
 
-# Earlier versions of programs.
 function Clear-Leftovers {
     param([string] $Path)
     foreach ($file in @(Get-WinEntries -Path $Path -Folders $false)) {
@@ -259,7 +258,6 @@ function Remove-WinFile {
     }
 }
 
-# Only when it is empty.
 function Remove-WinFolder {
     param([string] $Path)
     [System.IO.Directory]::Delete($Path)

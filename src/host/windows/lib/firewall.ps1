@@ -192,7 +192,6 @@ function New-FirewallAnswer {
     }
 }
 
-# Names that belong to one of the two firewalls, as keys.
 function Select-Names {
     param([System.Collections.IDictionary] $Wanted, [hashtable] $Ledger, [string] $Store)
     $names = @{}

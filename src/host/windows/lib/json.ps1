@@ -51,7 +51,6 @@ function Assert-Value {
     }
 }
 
-# An object with exactly these fields, each of its kind.
 function Assert-Fields {
     param($Object, [string] $Place, [hashtable] $Fields)
     Assert-Value -Value $Object -Kind ([System.Management.Automation.PSCustomObject]) -Place $Place

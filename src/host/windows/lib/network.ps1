@@ -30,13 +30,11 @@ function Find-GuestProblem {
     ''
 }
 
-# Network and gateway, as WSL's service wrote them.
 function Get-GuestNetwork {
     $values = Get-WinRegistryValues -Path 'SOFTWARE\Microsoft\Windows\CurrentVersion\Lxss'
     @{ 'NatNetwork' = [string] $values['NatNetwork']; 'NatGatewayIpAddress' = [string] $values['NatGatewayIpAddress'] }
 }
 
-# The guest's address, or what keeps it from being known.
 function Find-Guest {
     param([string] $Sid)
     $network = Get-GuestNetwork
@@ -46,24 +44,6 @@ function Find-Guest {
         return @{ Address = $null; Problem = 'Windows has no valid address for WSL (' + $problem + '); run "wsl --shutdown", then start WSL again' }
     }
     @{ Address = $address; Problem = $null }
-}
-
-# The address on Windows' default route, or $null. Approximate where several interfaces have a gateway:
-# Windows prefers the lowest metric, which .NET does not tell, so the lowest IPv4 interface index is taken.
-function Select-DefaultAddress {
-    param([object[]] $Interfaces)
-    $routed = @($Interfaces | Where-Object { $_.Gateway -and ($_.Addresses.Count -gt 0) } | Sort-Object -Property { $_.Index })
-    if ($routed.Count -eq 0) { return $null }
-    $routed[0].Addresses[0]
-}
-
-# WSL copies the lowest MTU of the connected interfaces to the guest's eth0. An MTU
-# that is not positive is none: .NET makes -1 of "no limit".
-function Select-LowestMtu {
-    param([object[]] $Interfaces)
-    $limited = @($Interfaces | Where-Object { $_.Mtu -gt 0 } | Sort-Object -Property { $_.Mtu }, { $_.Index })
-    if ($limited.Count -eq 0) { return $null }
-    [ordered] @{ 'name' = $limited[0].Name; 'mtu' = $limited[0].Mtu }
 }
 
 # What netsh prints for a file of lines.

@@ -103,7 +103,6 @@ function Find-Grant {
     $null
 }
 
-# A forward that the policy does not allow, as the answer has it.
 function New-Refused {
     param([hashtable] $Forward, [string] $Reason)
     [ordered] @{
@@ -123,13 +122,11 @@ function ConvertTo-InstalledPolicy {
     }
 }
 
-# One value of this user's key, or ''.
 function Get-OwnValue {
     param([string] $Sid, [string] $Name)
     [string] (Get-WinRegistryValues -Path ('SOFTWARE\wslmesh\' + $Sid))[$Name]
 }
 
-# Of these files those that are installed.
 function New-FileList {
     param([hashtable] $Hashes)
     foreach ($name in $InstalledFiles) {

@@ -36,7 +36,6 @@ function Select-Named {
     $selected
 }
 
-# The entries of a table under longer names.
 function Add-Prefix {
     param([hashtable] $Values, [string] $Prefix)
     $longer = @{}
@@ -64,7 +63,6 @@ function Select-Owned {
     $owned
 }
 
-# Foreign listeners by their port.
 function Group-ByPort {
     param([hashtable] $Rules, [hashtable] $Owned)
     $ports = @{}
@@ -157,7 +155,6 @@ function Get-TakenKind {
     'in-use'
 }
 
-# Whether a listener on Holder keeps us from Address.
 function Test-Overlap {
     param([string] $Address, [string] $Holder)
     (@('0.0.0.0', '::', $Address) -ccontains $Holder) -or

@@ -39,7 +39,6 @@ function Get-WinRegistryValues {
     $values
 }
 
-# Names of the keys below a key of the machine.
 function Get-WinRegistryKeys {
     param([string] $Path)
     Read-WinKey -Hive 'LocalMachine' -Path $Path -Body { param($Key) $Key.GetSubKeyNames() }

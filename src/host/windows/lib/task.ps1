@@ -79,10 +79,10 @@ function Write-Selection {
     }
 }
 
-# One run for a selection: the answer to its ticket as Text, or why there is none. Nothing keeps two requests apart: runs of the task are queued, and each reads
-# the selection as it is then. So the one that was written last is served last, and a
-# request whose selection was replaced sees that. A task that was made anew since it was
-# started has never run: it is started once more.
+# One run for a selection: the answer to its ticket as Text, or why there is none. Nothing keeps two requests apart:
+# runs of the task are queued, and each reads the selection as it is then. So the one that was written last is served
+# last, and a request whose selection was replaced sees that. A task that was made anew since it was started has never
+# run: it is started once more.
 function Invoke-TaskRun {
     param([string] $Sid, [int] $Ticket, [string] $Text)
     $name = 'forward-' + $Sid
@@ -137,7 +137,6 @@ function Get-TimeoutDetail {
     'the task of wslmesh gave no answer within 10 s: {0} (last result {1})' -f $words, $Run.Result
 }
 
-# What the task scheduler has of ours for a user.
 function Get-TaskFacts {
     param([string] $Sid)
     @{ Forward = Get-WinTask -Name ('forward-' + $Sid); Logon = Get-WinTask -Name ('logon-' + $Sid) }
