@@ -53,14 +53,6 @@ function Split-Files {
     $files
 }
 
-function ConvertTo-OrderText {
-    param([hashtable] $Request, [string] $Sid, [int] $Ticket, [long] $Until)
-    ConvertTo-AsciiJson -Answer ([ordered] @{
-        'version' = 1; 'action' = $Request.Action; 'ticket' = $Ticket; 'user' = $Sid; 'answer-until' = $Until
-        'agreed' = $Request.Agreed; 'policy' = $Request.Policy; 'files' = @(New-FileList -Hashes $Request.Hashes)
-    })
-}
-
 # The loader with its three values, without its comments: the shorter, the better for
 # a command line. Each value must have the form that cannot end a text in quotes.
 function ConvertTo-LoaderText {
@@ -203,23 +195,6 @@ function Get-FileHashText {
         if (Test-Absence -Failure $_) { return $null }
         ''
     }
-}
-
-# The fields that every answer has in the same way, from what is installed now.
-function Add-Installation {
-    param([System.Collections.IDictionary] $Answer, [hashtable] $Caller, [hashtable] $Places)
-    $installation = Get-Installation -Caller $Caller -Places $Places -Whole $false
-    $Answer['user'] = $Caller.Sid
-    $Answer['elevated'] = $Caller.Elevated
-    $Answer['other-users'] = @($installation.Others)
-    $Answer['policy'] = $installation.Policy
-    $found = $installation.Installed
-    if ($null -ne $found) {
-        $relay = $null
-        if ($null -ne $installation.Hashes['wslmesh-relay.exe']) { $relay = $Places.Program + '\wslmesh-relay.exe' }
-        $Answer['installed'] = [ordered] @{ 'version' = $found.Version; 'contract' = $found.Contract; 'relay' = $relay }
-    }
-    $Answer
 }
 
 function Test-SameTask {
@@ -369,7 +344,11 @@ function Invoke-Setup {
     $ticket = New-Ticket
     try {
         Publish-Files -Request $Request -Caller $Caller -Places $Places
-        $text = ConvertTo-OrderText -Request $Request -Sid $Caller.Sid -Ticket $ticket -Until ((Get-WinTime) + $AnswerSeconds)
+        $text = ConvertTo-AsciiJson -Answer ([ordered] @{
+            'version' = 1; 'action' = $Request.Action; 'ticket' = $ticket; 'user' = $Caller.Sid
+            'answer-until' = (Get-WinTime) + $AnswerSeconds; 'agreed' = $Request.Agreed
+            'policy' = $Request.Policy; 'files' = @(New-FileList -Hashes $Request.Hashes)
+        })
         $order = [System.Text.Encoding]::UTF8.GetBytes($text)
         Write-WinFile -Path ($Places.Staging + '\order.json') -Bytes $order
         $staging = [System.Convert]::ToBase64String([System.Text.Encoding]::UTF8.GetBytes($Places.Staging))
@@ -517,19 +496,19 @@ function Get-HostAnswer {
     $places = Get-Places
     # With administrator rights nothing is written to the user's own folder.
     if ($caller.Elevated) { $places.Staging = $places.Program + '\staging' }
+    $checks = @()
+    $selection = $null
     if ($request.Action -ceq 'check') {
-        $answer = New-HostAnswer -State 'checked' -Detail $null
-        $answer['checks'] = @(Get-Checks -Caller $caller -Places $places -Probe $request.Probe)
+        $outcome = New-Outcome -State 'checked' -Detail $null
+        $checks = @(Get-Checks -Caller $caller -Places $places -Probe $request.Probe)
         try {
-            $answer['selection'] = Read-Selection -Sid $caller.Sid
+            $selection = Read-Selection -Sid $caller.Sid
         } catch {
             # It is not there, or nothing that the task would take: no request is known.
-            $answer['selection'] = $null
         }
-        return Add-Installation -Answer $answer -Caller $caller -Places $places
-    }
-    $outcome = New-Outcome -State 'looked' -Detail $null
-    if ($request.Action -cne 'look') {
+    } elseif ($request.Action -ceq 'look') {
+        $outcome = New-Outcome -State 'looked' -Detail $null
+    } else {
         $installation = Get-Installation -Caller $caller -Places $places -Whole $true
         if ($request.Action -ceq 'install') {
             $outcome = Invoke-Install -Request $request -Caller $caller -Places $places -Installation $installation
@@ -537,10 +516,23 @@ function Get-HostAnswer {
             $outcome = Invoke-Uninstall -Request $request -Caller $caller -Places $places -Installation $installation
         }
     }
+    $installation = Get-Installation -Caller $caller -Places $places -Whole $false
     $answer = New-HostAnswer -State $outcome.State -Detail $outcome.Detail
-    $answer['done'] = @($outcome.Done)
+    $answer['user'] = $caller.Sid
+    $answer['elevated'] = $caller.Elevated
     $answer['over-the-shoulder'] = ($null -ne $outcome.Administrator) -and ($outcome.Administrator -cne $caller.Sid)
-    Add-Installation -Answer $answer -Caller $caller -Places $places
+    $answer['other-users'] = @($installation.Others)
+    $answer['policy'] = $installation.Policy
+    $answer['done'] = @($outcome.Done)
+    $answer['checks'] = $checks
+    $answer['selection'] = $selection
+    $found = $installation.Installed
+    if ($null -ne $found) {
+        $relay = $null
+        if ($null -ne $installation.Hashes['wslmesh-relay.exe']) { $relay = $places.Program + '\wslmesh-relay.exe' }
+        $answer['installed'] = [ordered] @{ 'version' = $found.Version; 'contract' = $found.Contract; 'relay' = $relay }
+    }
+    $answer
 }
 
 function Get-HostAnswerText {

@@ -307,11 +307,14 @@ function Request-Agreement {
     0
 }
 
-# Words for what other users have that an install would break, or $null.
-function Find-Conflict {
+# Whether other users have what an install would break; says what.
+function Test-Conflict {
     param([hashtable] $Order)
-    if ($Order.Action -ceq 'uninstall') { return $null }
-    Find-ContractConflict -Installed (Read-Installed -Values (Get-WinRegistryValues -Path 'SOFTWARE\wslmesh')) -Others @(Find-OtherUsers -Sid $Order.User)
+    if ($Order.Action -ceq 'uninstall') { return $false }
+    $installed = Read-Installed -Values (Get-WinRegistryValues -Path 'SOFTWARE\wslmesh')
+    $words = Find-ContractConflict -Installed $installed -Others @(Find-OtherUsers -Sid $Order.User)
+    if ($null -ne $words) { Write-Line -Text $words }
+    $null -ne $words
 }
 
 function Invoke-Order {
@@ -329,11 +332,7 @@ function Invoke-Order {
     if ($null -eq $files) { return 21 }
     $places = Get-Places
     if (-not (Test-OwnFolder -Path $places.Program)) { return 26 }
-    $conflict = Find-Conflict -Order $order
-    if ($null -ne $conflict) {
-        Write-Line -Text $conflict
-        return 24
-    }
+    if (Test-Conflict -Order $order) { return 24 }
     $refusal = Request-Agreement -Order $order -SameAccount ($caller.Sid -ceq $order.User) -Others @(Find-OtherUsers -Sid $order.User)
     if ($refusal -ne 0) { return $refusal }
     try {
@@ -344,11 +343,7 @@ function Invoke-Order {
     }
     try {
         # While the question was read another user may have installed.
-        $conflict = Find-Conflict -Order $order
-        if ($null -ne $conflict) {
-            Write-Line -Text $conflict
-            return 24
-        }
+        if (Test-Conflict -Order $order) { return 24 }
         Invoke-Work -Order $order -Places $places -Files $files
     } finally {
         Exit-SyncLock -Lock $lock

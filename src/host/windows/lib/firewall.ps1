@@ -218,26 +218,21 @@ function Read-Firewall {
 function Invoke-FirewallPlan {
     param([hashtable] $Plan, [System.Collections.IDictionary] $Wanted, [hashtable] $Found)
     $failed = @{}
-    foreach ($name in @($Plan.Removed) + @($Plan.Replaced)) {
-        try {
-            if ($Plan.Before[$name] -ceq 'hyper-v') {
-                Remove-WinGuestRule -Name $name
-            } else {
-                Remove-WinFirewallRule -Name $name -Count $Found[$name].Count
+    foreach ($part in @(@{ Remove = $true; Of = $Plan.Removed + $Plan.Replaced }, @{ Remove = $false; Of = $Plan.Replaced + $Plan.Added })) {
+        foreach ($name in $part.Of) {
+            try {
+                if ($part.Remove -and ($Plan.Before[$name] -ceq 'hyper-v')) {
+                    Remove-WinGuestRule -Name $name
+                } elseif ($part.Remove) {
+                    Remove-WinFirewallRule -Name $name -Count $Found[$name].Count
+                } elseif ($Wanted[$name].Store -ceq 'hyper-v') {
+                    Add-WinGuestRule -Rule $Wanted[$name]
+                } else {
+                    Add-WinFirewallRule -Rule $Wanted[$name]
+                }
+            } catch {
+                $failed[$name] = ' (' + (Format-Failure -Step 'change it' -Failure $_) + ')'
             }
-        } catch {
-            $failed[$name] = ' (' + (Format-Failure -Step 'remove it' -Failure $_) + ')'
-        }
-    }
-    foreach ($name in @($Plan.Replaced) + @($Plan.Added)) {
-        try {
-            if ($Wanted[$name].Store -ceq 'hyper-v') {
-                Add-WinGuestRule -Rule $Wanted[$name]
-            } else {
-                Add-WinFirewallRule -Rule $Wanted[$name]
-            }
-        } catch {
-            $failed[$name] = ' (' + (Format-Failure -Step 'make it' -Failure $_) + ')'
         }
     }
     $failed

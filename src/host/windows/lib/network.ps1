@@ -61,32 +61,23 @@ function Invoke-Netsh {
 function Get-WinInterfaces {
     foreach ($interface in [System.Net.NetworkInformation.NetworkInterface]::GetAllNetworkInterfaces()) {
         try {
-            Read-WinInterface -Interface $interface
+            $ip = $interface.GetIPProperties()
+            $ipv4 = $ip.GetIPv4Properties()
+            $gateways = @($ip.GatewayAddresses | Where-Object { ([string] $_.Address.AddressFamily) -ceq 'InterNetwork' })
+            # An address that is not yet (or no longer) to be used would mislead.
+            $usable = @($ip.UnicastAddresses | Where-Object {
+                (([string] $_.Address.AddressFamily) -ceq 'InterNetwork') -and (([string] $_.DuplicateAddressDetectionState) -ceq 'Preferred')
+            })
+            # Written as one table at the end, so an interface that fails half-way leaves nothing.
+            @{
+                Index = [long] $ipv4.Index; Name = [string] $interface.Name
+                Up = ([string] $interface.OperationalStatus) -ceq 'Up'
+                Loopback = ([string] $interface.NetworkInterfaceType) -ceq 'Loopback'
+                Mtu = [long] $ipv4.Mtu; Gateway = $gateways.Count -gt 0; Addresses = @($usable | ForEach-Object { [string] $_.Address })
+            }
         } catch {
             # It has no IPv4 (a NetworkInformationException says so), or is gone by now.
-            continue
         }
-    }
-}
-
-# Written as one table at the end, so an interface that fails half-way leaves nothing.
-function Read-WinInterface {
-    param($Interface)
-    $ip = $Interface.GetIPProperties()
-    $ipv4 = $ip.GetIPv4Properties()
-    $gateways = @($ip.GatewayAddresses | Where-Object { ([string] $_.Address.AddressFamily) -ceq 'InterNetwork' })
-    # An address that is not yet (or no longer) to be used would mislead.
-    $addresses = @(foreach ($unicast in $ip.UnicastAddresses) {
-        if ((([string] $unicast.Address.AddressFamily) -ceq 'InterNetwork') -and
-            (([string] $unicast.DuplicateAddressDetectionState) -ceq 'Preferred')) {
-            [string] $unicast.Address
-        }
-    })
-    @{
-        Index = [long] $ipv4.Index; Name = [string] $Interface.Name
-        Up = ([string] $Interface.OperationalStatus) -ceq 'Up'
-        Loopback = ([string] $Interface.NetworkInterfaceType) -ceq 'Loopback'
-        Mtu = [long] $ipv4.Mtu; Gateway = $gateways.Count -gt 0; Addresses = $addresses
     }
 }
 
