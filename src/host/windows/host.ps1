@@ -27,7 +27,7 @@ function ConvertTo-HostRequest {
     Assert-Fields -Object $request -Place 'request' -Fields $fields
     if ($optional) { $result.Agreed = $request.'agreed' }
     if ($action -ceq 'install') {
-        $result.Policy = ConvertTo-InnerPolicy -Value $request.'policy'
+        $result.Policy = ConvertTo-PolicyTable -Text (ConvertTo-Json -InputObject $request.'policy' -Depth 6 -Compress)
         Assert-Valid -Value ($request.'package' -ceq $result.Policy['package']) -Message 'package: must be that of the policy'
         $result.Hashes = ConvertTo-Hashes -Files $request.'files' -Names @('forward.ps1', 'setup.ps1', 'wslmesh-relay.exe')
     }
@@ -59,10 +59,7 @@ function ConvertTo-LoaderText {
     param([string] $SetupHash, [string] $OrderHash, [string] $Staging)
     foreach ($hash in @($SetupHash, $OrderHash)) { Assert-Value -Value $hash -Kind $HashPattern -Place 'a hash for the loader' }
     Assert-Value -Value $Staging -Kind '\A[A-Za-z0-9+/]{4,4000}={0,2}\z' -Place 'a path for the loader'
-    $lines = foreach ($line in $LoaderText.Split("`n")) {
-        $text = $line.Trim()
-        if (($text.Length -gt 0) -and (-not $text.StartsWith('#'))) { $text }
-    }
+    $lines = $LoaderText.Split("`n") | ForEach-Object { $_.Trim() } | Where-Object { ($_ -cne '') -and (-not $_.StartsWith('#')) }
     ($lines -join "`n").Replace('__STAGING__', $Staging).Replace('__SETUP__', $SetupHash).Replace('__ORDER__', $OrderHash)
 }
 
@@ -141,8 +138,7 @@ function Get-ResultOutcome {
 function Get-RunOutcome {
     param([hashtable] $Run, $Outcome, [hashtable] $Caller)
     if (-not $Run.Started) { return Get-StartOutcome -Code $Run.Code -Caller $Caller }
-    $agreed = ($null -ne $Outcome) -and ($Outcome.State -ceq 'agreed')
-    if (($null -ne $Outcome) -and (-not $agreed)) { return $Outcome }
+    if (($null -ne $Outcome) -and ($Outcome.State -cne 'agreed')) { return $Outcome }
     if ($Run.Ended) {
         # An uninstall that left nothing has no place for a result: the caller looks.
         if ($Run.Code -eq 0) { return New-Outcome -State 'removed' -Detail $null }
@@ -150,7 +146,7 @@ function Get-RunOutcome {
         if (($null -ne $Run.Code) -and $ExitOutcomes.ContainsKey($Run.Code)) { $found = $ExitOutcomes[$Run.Code] }
         return New-Outcome -State $found[0] -Detail $found[1]
     }
-    if ($agreed) { return New-Outcome -State 'unfinished' -Detail 'the elevated window is still open or at work; look again with "wslmesh host check"' }
+    if ($null -ne $Outcome) { return New-Outcome -State 'unfinished' -Detail 'the elevated window is still open or at work; look again with "wslmesh host check"' }
     New-Outcome -State 'refused' -Detail 'the question in the elevated window was not answered within two minutes: nothing was changed; run it again'
 }
 
@@ -302,8 +298,7 @@ function Start-Setup {
     @{ Started = $true; Ended = $run.Ended; Code = $run.Code; Program = $started }
 }
 
-# One call at a time puts files there and asks: a lock in the folder that they lie in, or $null while another
-# call has it.
+# One call at a time puts files there and asks: a lock beside them, or $null while another call has it.
 function Enter-HostLock {
     param([bool] $Elevated, [string] $Folder)
     try {
@@ -315,7 +310,6 @@ function Enter-HostLock {
         Open-WinFile -Path ($Folder + '\host.lock') -Mode 'OpenOrCreate' -Access 'Write' -Share 'None'
     } catch {
         if (-not (Test-Shared -Failure $_)) { throw }
-        $null
     }
 }
 

@@ -50,7 +50,7 @@ function ConvertTo-Order {
         Until = [long] $order.'answer-until'; Agreed = $order.'agreed'; Policy = $null; Hashes = @{}
     }
     if ($result.Action -ceq 'install') {
-        $result.Policy = ConvertTo-InnerPolicy -Value $order.'policy'
+        $result.Policy = ConvertTo-PolicyTable -Text (ConvertTo-Json -InputObject $order.'policy' -Depth 6 -Compress)
         $result.Hashes = ConvertTo-Hashes -Files $order.'files' -Names $InstalledFiles
     }
     $result

@@ -206,9 +206,8 @@ function Invoke-WinCommand {
 # The number by which Windows says why a program did not start; 0 for another cause.
 function Get-WinErrorCode {
     param([System.Exception] $Exception)
-    for ($cause = $Exception; $null -ne $cause; $cause = $cause.InnerException) {
-        if ($cause -is [System.ComponentModel.Win32Exception]) { return $cause.NativeErrorCode }
-    }
+    $cause = $Exception.GetBaseException()
+    if ($cause -is [System.ComponentModel.Win32Exception]) { return $cause.NativeErrorCode }
     0
 }
 

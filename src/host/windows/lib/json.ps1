@@ -25,8 +25,7 @@ function Assert-Valid {
 }
 
 # A value must be of a type, a text of a pattern, one of some texts, an integer between two, or a list of such values;
-# $null takes anything. Integers of JSON arrive as int, and as long where they are larger or PowerShell is newer than
-# 5.1; 22.0 as decimal.
+# $null takes anything. Integers of JSON are int, and long where they are large or PowerShell is new; 22.0 is decimal.
 function Assert-Value {
     param($Value, $Kind, [string] $Place)
     if ($null -eq $Kind) { return }

@@ -71,12 +71,6 @@ function ConvertTo-PolicyTable {
     }
 }
 
-# The policy inside a larger text, which has one check, and that takes text.
-function ConvertTo-InnerPolicy {
-    param($Value)
-    ConvertTo-PolicyTable -Text (ConvertTo-Json -InputObject $Value -Depth 6 -Compress)
-}
-
 # File name to SHA-256: exactly the files that are expected, each once.
 function ConvertTo-Hashes {
     param([object[]] $Files, [string[]] $Names)
@@ -160,11 +154,8 @@ function Read-Installed {
 # a policy is what is left of something and needs nothing.
 function Find-OtherUsers {
     param([string] $Sid)
-    foreach ($key in @(Get-WinRegistryKeys -Path 'SOFTWARE\wslmesh')) {
-        if (($key -cmatch $SidPattern) -and ($key -cne $Sid) -and
-            (Get-WinRegistryValues -Path ('SOFTWARE\wslmesh\' + $key)).ContainsKey('policy')) {
-            $key
-        }
+    Get-WinRegistryKeys -Path 'SOFTWARE\wslmesh' | Where-Object {
+        ($_ -cmatch $SidPattern) -and ($_ -cne $Sid) -and (Get-WinRegistryValues -Path ('SOFTWARE\wslmesh\' + $_)).ContainsKey('policy')
     }
 }
 

@@ -174,8 +174,7 @@ function Get-WinTask {
     }
 }
 
-# What it does now (2 waits, 3 ready, 4 runs), when it ran last (to the second), and how
-# that ended.
+# What it does now (2 waits, 3 ready, 4 runs), when it ran last (to the second), and how that ended.
 function Get-WinTaskRun {
     param([string] $Name)
     $task = Open-WinTask -Name $Name
