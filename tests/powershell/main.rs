@@ -263,7 +263,7 @@ fn names<T: serde::Serialize>(values: &[T]) -> BTreeSet<String> {
 
 #[test]
 fn the_scripts_know_every_state_and_no_other() {
-    let marks = ["-State '", "$answer['state'] = '", "$state = '"];
+    let marks = ["-State '", "$answer['state'] = '", "State = '"];
     let firewall = include_str!("../../src/host/windows/lib/firewall.ps1");
     let mut written = BTreeSet::new();
     for source in [text(Script::Refresh), text(Script::Forward)] {

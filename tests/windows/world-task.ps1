@@ -43,8 +43,8 @@ function Read-Selection {
 }
 
 function Write-Selection {
-    param([string] $Sid, [string] $Text)
-    Assert-Equal -Expected $script:World.Sid -Found $Sid
+    param([string] $Path, [string] $Text)
+    Assert-True -Found ($Path -clike ('*\wslmesh\' + $script:World.Sid + '\inbox\selection.json')) -What $Path
     $script:World.Selection = $Text
 }
 

@@ -157,9 +157,7 @@ function Invoke-Task {
         return Get-UnchangedAnswer -State 'task-failed' -Detail $detail -Forwards $Forwards -Guest $Request.Guest -Sid $Sid
     }
     if ($run.Text -cne '') { return ConvertFrom-TaskAnswer -Text $run.Text }
-    $state = 'task-timeout'
-    if ($run.Superseded) { $state = 'superseded' }
-    Get-UnchangedAnswer -State $state -Detail $run.Detail -Forwards $Forwards -Guest $Request.Guest -Sid $Sid
+    Get-UnchangedAnswer -State $run.State -Detail $run.Detail -Forwards $Forwards -Guest $Request.Guest -Sid $Sid
 }
 
 # Installed: the policy says what may be asked for, and the task does it.

@@ -70,13 +70,10 @@ function New-TaskXml {
     $lines -join "`r`n"
 }
 
-# The task may be reading the file (0x80070020, ERROR_SHARING_VIOLATION).
+# The task may be reading the file.
 function Write-Selection {
-    param([string] $Sid, [string] $Text)
-    $bytes = [System.Text.Encoding]::ASCII.GetBytes($Text)
-    Invoke-WinShared -Milliseconds 1500 -Body {
-        Write-WinFile -Path ((Get-InstalledFolder) + '\' + $Sid + '\inbox\selection.json') -Bytes $bytes
-    }
+    param([string] $Path, [string] $Text)
+    Invoke-WinShared -Milliseconds 1500 -Body { Write-WinFile -Path $Path -Bytes ([System.Text.Encoding]::ASCII.GetBytes($Text)) }
 }
 
 # One run for a selection: the answer to its ticket as Text, or why there is none. Nothing keeps two requests apart:
@@ -88,7 +85,7 @@ function Invoke-TaskRun {
     $name = 'forward-' + $Sid
     $folder = (Get-InstalledFolder) + '\' + $Sid
     $script:Step = 'write the selection'
-    Write-Selection -Sid $Sid -Text $Text
+    Write-Selection -Path ($folder + '\inbox\selection.json') -Text $Text
     $script:Step = 'start the task'
     $before = Get-WinTaskRun -Name $name
     Start-WinTask -Name $name
@@ -98,7 +95,7 @@ function Invoke-TaskRun {
     $start = '{"version":1,"ticket":' + $Ticket + ','
     do {
         $found = Read-WinText -Path ($folder + '\answer.json')
-        if ($found.StartsWith($start, [System.StringComparison]::Ordinal)) { return @{ Text = $found; Superseded = $false; Detail = $null } }
+        if ($found.StartsWith($start, [System.StringComparison]::Ordinal)) { return @{ Text = $found } }
         Wait-Win -Milliseconds 75
         if ((-not $again) -and ($clock.ElapsedMilliseconds -ge 4000)) {
             $again = $true
@@ -108,10 +105,10 @@ function Invoke-TaskRun {
         }
     } while ($clock.ElapsedMilliseconds -lt 10000)
     if ((Read-WinText -Path ($folder + '\inbox\selection.json')) -cne $Text) {
-        return @{ Text = ''; Superseded = $true; Detail = $Superseded }
+        return @{ Text = ''; State = 'superseded'; Detail = $Superseded }
     }
     $run = Get-WinTaskRun -Name $name
-    @{ Text = ''; Superseded = $false; Detail = Get-TimeoutDetail -Run $run -Ran ($run.Time -gt $before.Time) }
+    @{ Text = ''; State = 'task-timeout'; Detail = Get-TimeoutDetail -Run $run -Ran ($run.Time -gt $before.Time) }
 }
 
 # Why a run left no answer. forward.ps1 ends with a number of its own where it cannot write
