@@ -166,6 +166,10 @@ impl<M: Machine> Agent<M> {
         } else if applied {
             self.ledger.failed(&action, None, true, Instant::now());
         }
+        // Another distribution may have removed it: Windows says what is there now.
+        if memory.not_installed() && !self.host.relay.not_installed() {
+            self.host.forget_privilege();
+        }
         let before = std::mem::replace(&mut self.host.relay, memory);
         let now = &self.host.relay;
         let counted = now.counted.clone();

@@ -61,6 +61,9 @@ pub enum RelayError {
     /// The program does not exist.
     #[error("{} does not exist", .0.display())]
     Missing(PathBuf),
+    /// What an administrator installed on Windows was removed.
+    #[error("{} does not exist any more", .0.display())]
+    NotInstalled(PathBuf),
     /// The program could not be copied to the Windows drive.
     #[error(transparent)]
     Unpack(#[from] PathError),
@@ -114,6 +117,7 @@ impl RelayError {
         match self {
             Self::Interop(error) => error.code(),
             Self::Missing(_) => Code::RelayMissing,
+            Self::NotInstalled(_) => Code::RelayLoopback,
             Self::Elevated => Code::RelayElevated,
             Self::Denied(..) => Code::DriveDenied,
             _ => Code::RelayFailed,
@@ -160,7 +164,10 @@ pub fn command(location: &RelayLocation, lib: &Path) -> Result<Command, RelayErr
         RelayLocation::Installed { program, .. } => {
             let interop = Interop::find()?;
             let program = interop.drives.on_linux(program);
-            let program = existing(program).map_err(|error| denied(&interop, error))?;
+            let program = existing(program).map_err(|error| match error {
+                RelayError::Missing(program) => RelayError::NotInstalled(program),
+                error => denied(&interop, error),
+            })?;
             Ok(interop.command(&program)?)
         }
         RelayLocation::Unpacked(folder) => {

@@ -8,7 +8,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use super::{DrivePath, Finding, display_as_serialized};
+use super::{Code, DrivePath, Finding, display_as_serialized};
 pub use wslmesh_relay::protocol::{
     Counters, Failure, FailureKind, Forward as RelayForward, Listen, Protocol,
 };
@@ -171,6 +171,16 @@ pub struct RelayMemory {
     pub counted: Option<Counted>,
     /// Findings of the process.
     pub findings: Vec<Finding>,
+}
+
+impl RelayMemory {
+    /// Whether the relay that was installed on Windows is there no more.
+    #[must_use]
+    pub fn not_installed(&self) -> bool {
+        self.findings
+            .iter()
+            .any(|finding| finding.code == Code::RelayLoopback)
+    }
 }
 
 /// The relay's counters at one moment.

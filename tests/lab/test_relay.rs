@@ -36,6 +36,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         quick("relay::floods_the_agent", floods),
         quick("relay::vanishes", vanishes),
         quick("relay::not_installed", not_installed),
+        quick("relay::uninstalled_by_another", uninstalled_by_another),
         quick("relay::exits_with_the_agent", exits_with_the_agent),
         quick("relay::next_agent_takes_over", next_agent_takes_over),
     ]
@@ -491,6 +492,37 @@ fn vanishes(world: &World) -> Result<()> {
 
 /// Without an installation the user's own copy of the relay runs, and reaches no
 /// further than Windows itself.
+/// Another distribution uninstalls the Windows side: health says that it is not installed,
+/// and nothing else of the relay.
+fn uninstalled_by_another(world: &World) -> Result<()> {
+    let tunnel = Tunnel::start(world)?;
+    tunnel.greet()?;
+    let relay = world.windows().relay()?.context("no relay")?;
+    world.windows().alter(|machine| {
+        machine.installed = None;
+        machine.users.clear();
+        machine.tasks.clear();
+    })?;
+    std::fs::remove_file(world.path(&relay.exe))?;
+    world.guest(&["kill", "-9", &relay.pid.to_string()])?.ok()?;
+    let found = tunnel.agent.ill("relay-loopback")?;
+    ensure!(
+        found.remediation.contains("wslmesh host install"),
+        "{found:?}"
+    );
+    tunnel.agent.wait("the relay on loopback", |status| {
+        status.serves("relay", &["wg"])
+    })?;
+    let codes = tunnel.agent.status()?.context("no status")?.health;
+    let other = codes.iter().filter(|one| one.code.starts_with("relay-"));
+    let other: Vec<_> = other.filter(|one| one.code != "relay-loopback").collect();
+    ensure!(
+        other.iter().all(|one| one.code == "relay-restarted"),
+        "{other:?}"
+    );
+    tunnel.agent.stop()
+}
+
 fn not_installed(world: &World) -> Result<()> {
     world.windows().set_elevated(false)?;
     let folder = format!("{}/wslmesh", local_app_data(ME));
