@@ -34,7 +34,8 @@ const FIRST: Duration = Duration::from_secs(45);
 /// `state` is where Windows may find the script, see [`call`].
 pub async fn sync(state: &Path, wanted: RuleSet) -> HostOutcome {
     let begin = Instant::now();
-    match ask(state, &wanted).await {
+    let limit = if is_first() { FIRST } else { LIMIT };
+    match ask(state, &wanted, limit).await {
         Ok(answer) => outcome::of(wanted, answer, begin.elapsed()),
         Err(error) => {
             let finding = Finding::new(error.code(), "", error.to_string());
@@ -69,21 +70,14 @@ fn without_answer(
     }
 }
 
-/// The same, and the answer as it came.
+/// The same within this time, and the answer as it came.
 ///
 /// # Errors
 /// No answer, or none of this version.
-pub async fn ask(state: &Path, wanted: &RuleSet) -> Result<Answer, CallError> {
+pub async fn ask(state: &Path, wanted: &RuleSet, limit: Duration) -> Result<Answer, CallError> {
     let interop = Interop::find()?;
     let request = line(&Request::Sync(wanted))?;
-    call(
-        &interop,
-        Script::Refresh,
-        request.as_bytes(),
-        state,
-        if is_first() { FIRST } else { LIMIT },
-    )
-    .await
+    call(&interop, Script::Refresh, request.as_bytes(), state, limit).await
 }
 
 /// The outcome of a call that does not return, because something on the way to

@@ -224,8 +224,10 @@ impl Trials<'_> {
             let trial: Trial = match prepared {
                 Err(why) => why.into(),
                 Ok((present, policy)) => {
-                    let sync = async |wanted| sync::ask(state, &wanted).await;
-                    let mut trial = pin!(scratch::trial(&present, policy, most, patience, sync));
+                    // PowerShell itself takes its time over many of them.
+                    let limit = sync::LIMIT + patience;
+                    let ask = async |wanted| sync::ask(state, &wanted, limit).await;
+                    let mut trial = pin!(scratch::trial(&present, policy, most, patience, ask));
                     select! {
                         ended = &mut trial => ended,
                         _ = &mut interrupted => {

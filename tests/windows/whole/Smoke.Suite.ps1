@@ -72,6 +72,22 @@ Test-Case -Name 'the checks run' -Body {
     Assert-Whole -Foreign $Foreign
 }
 
+# A probe of the agent goes by these numbers.
+Test-Case -Name 'one forward more comes and goes, and that is all that is counted' -Body {
+    $more = New-Forward -Protocol 'tcp' -Port 2299 -Connect 29 -ServedBy 'portproxy'
+    $table = @(
+        @{ Forwards = @($Ssh, $Web, $WireGuard, $more); Counts = 'synced 1 0 1 0'; Rules = "$SshRule 0.0.0.0/2299=172.28.16.5/29 $WebRule" }
+        @{ Forwards = @($Ssh, $Web, $WireGuard); Counts = 'synced 0 1 0 1'; Rules = "$SshRule $WebRule" }
+    )
+    foreach ($case in $table) {
+        $answer = Invoke-Script -Name 'refresh.ps1' -Request (New-SyncRequest -Forwards $case.Forwards)
+        $counts = '{0} {1} {2} {3} {4}' -f $answer['state'], $answer['added'], $answer['removed'], $answer['firewall']['added'], $answer['firewall']['removed']
+        Assert-Equal -Expected $case.Counts -Found $counts
+        Assert-Equal -Expected $case.Rules -Found (Get-ProxyText)
+    }
+    Assert-Whole -Foreign $Foreign
+}
+
 Test-Case -Name 'uninstall leaves nothing' -Body {
     $answer = Invoke-Script -Name 'host.ps1' -Request (New-UninstallRequest)
     Assert-Equal -Expected 'removed' -Found $answer['state']
