@@ -12,7 +12,7 @@ use crate::double::machine::{ME, forward_task, selection_file};
 use crate::double::situation::{Entry, Port};
 use crate::init::DISTRIBUTION;
 use crate::options::{AGENT, Options};
-use crate::process::TERM;
+use crate::process::{HUP, TERM};
 use crate::runner::trial_with;
 use crate::setup::{OPEN, grant, policy, said};
 use crate::topology::FIRST;
@@ -26,6 +26,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         quick("host_check::scratch_forwards_come_and_go", scratch),
         quick("host_check::a_sync_follows_a_probe", followed),
         quick("host_check::ended_although_interrupted", interrupted),
+        quick("host_check::a_sync_between_is_made_again", between),
         quick("host_check::nothing_is_begun_in_vain", in_vain),
     ]
 }
@@ -97,7 +98,7 @@ fn scratch(world: &World) -> Result<()> {
     ensure!(runs()? == first + 2, "two syncs");
     let output = world.cli(&PROBE)?;
     said(&output, 0, &["a scratch forward is made", "port: 8999"])?;
-    ensure!(!output.stdout.contains(RELOADS), "{}", output.stdout);
+    ensure!(!output.stderr.contains(RELOADS), "{}", output.stderr);
     let port = Port {
         protocol: Protocol::Tcp,
         forbidden: true,
@@ -134,6 +135,7 @@ fn followed(world: &World) -> Result<()> {
         3,
         &[RELOADS, "made: service-stopped", "Start-Service iphlpsvc"],
     )?;
+    ensure!(checked(world, &[], "T18")?.0 == "differs", "as JSON, too");
     world.windows().set_start_up(LIMIT)?;
     let process = world.spawn_guest(&[&[AGENT], &PROBE[..]].concat(), &[])?;
     std::thread::sleep(Duration::from_millis(300));
@@ -177,6 +179,35 @@ fn interrupted(world: &World) -> Result<()> {
         ensure!(text.contains("\"forwards\":[[6,2222,22,1]]"), "{text}");
     }
     world.reached(2222)
+}
+
+/// The agent's configuration changes while the scratch forward is there: what its sync
+/// made is lost, and is made again.
+fn between(world: &World) -> Result<()> {
+    install(world)?;
+    let agent = world.start_agent(OPEN)?;
+    agent.settled(FIRST)?;
+    world.windows().set(|now| {
+        now.task_start_ms = 1500;
+        now.task_wait_ms = 10_000;
+    })?;
+    let process = world.spawn_guest(&[&[AGENT], &PROBE[..]].concat(), &[])?;
+    until("the request with one more", TIMEOUT, || {
+        let text = world.read(selection_file(ME))?;
+        Ok(text.contains("[6,8999,80,1]").then_some(()))
+    })?;
+    let web =
+        "[[forward]]\nname = \"web\"\nprotocol = \"tcp\"\nlisten-port = 8080\nconnect-port = 80\n";
+    world.write(CONFIG, [OPEN, web].concat())?;
+    agent.process().signal(HUP)?;
+    let output = process.finish(LIMIT)?;
+    said(&output, 0, &[RELOADS])?;
+    until("both forwards", LIMIT, || {
+        let text = world.read(selection_file(ME))?;
+        let rules = world.windows().table()?.len();
+        Ok((text.contains("[6,8080,80,1]") && rules == 2).then_some(()))
+    })?;
+    agent.stop()
 }
 
 /// What would keep the trial from being ended is found before it is begun, and said.

@@ -20,12 +20,12 @@ use tokio::{
 use super::{
     super::{
         ask::go_on,
-        output::{Exit, print, print_error, print_json},
+        output::{Exit, print, print_error, print_json, prose, write_error},
         table::{WIDTH, hanging, wrap},
     },
     facts::{Facts, known_names},
     redaction::Redaction,
-    shown::{self, reloaded},
+    shown,
 };
 use crate::{
     agent,
@@ -146,7 +146,9 @@ pub(super) async fn check(
         answer.checks.sort_by_key(|check| setup::place(&check.id).0);
     }
     if left || stopped && probe {
-        reloaded(&reload(paths).await)?;
+        // Standard output may be JSON.
+        let reload = reload(paths).await;
+        write_error(&(prose(&reload.to_string()) + "\n"));
     }
     let Some((way, asked)) = asked.filter(|_| !stopped) else {
         let more = match left {
@@ -223,19 +225,22 @@ impl Trials<'_> {
             };
             let trial: Trial = match prepared {
                 Err(why) => why.into(),
-                Ok((present, policy)) => {
+                Ok((policy, wanted, present)) => {
                     // PowerShell itself takes its time over many of them.
                     let limit = sync::LIMIT + patience;
                     let ask = async |wanted| sync::ask(state, &wanted, limit).await;
                     let mut trial = pin!(scratch::trial(&present, policy, most, patience, ask));
-                    select! {
+                    let mut trial = select! {
                         ended = &mut trial => ended,
                         _ = &mut interrupted => {
                             stopped = true;
                             print_error(&anyhow::anyhow!("interrupted: the forwards are put back first"));
                             trial.await
                         }
-                    }
+                    };
+                    // What the agent asked for meanwhile is lost.
+                    trial.left |= self.wanted(policy).await.as_ref() != Ok(&wanted);
+                    trial
                 }
             };
             left |= trial.left;
@@ -251,9 +256,18 @@ impl Trials<'_> {
         (checks, stopped, left)
     }
 
-    /// The present forwards, and what allows others.
-    async fn prepare(&self) -> Result<(RuleSet, &Policy), Skipped> {
+    /// What allows forwards, those that the agent should ask for, and the present ones.
+    async fn prepare(&self) -> Result<(&Policy, RuleSet, RuleSet), Skipped> {
         let policy = scratch::policy(self.answer)?;
+        let wanted = self.wanted(policy).await?;
+        let remain = Saved::new(&self.paths.state).rules_may_remain();
+        let selection = self.answer.selection.as_ref();
+        let present = scratch::present(selection, wanted.clone(), remain)?;
+        Ok((policy, wanted, present))
+    }
+
+    /// What Windows should have of ours by the configuration as it is now.
+    async fn wanted(&self, policy: &Policy) -> Result<RuleSet, Skipped> {
         let mut settings = Settings::load(self.source).map_err(|_| Skipped::Configuration)?;
         let allowed = |forward: &_| policy.gap(forward).is_none();
         settings.forwards.retain(allowed);
@@ -264,10 +278,7 @@ impl Trials<'_> {
             ..HostFacts::default()
         };
         let rules = agent::installed_rules(&settings, self.paths, facts).await;
-        let rules = rules.ok().flatten().ok_or(Skipped::NoForwards)?;
-        let remain = Saved::new(&self.paths.state).rules_may_remain();
-        let present = scratch::present(self.answer.selection.as_ref(), rules, remain)?;
-        Ok((present, policy))
+        rules.ok().flatten().ok_or(Skipped::NoForwards)
     }
 }
 

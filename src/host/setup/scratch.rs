@@ -230,8 +230,6 @@ fn spares(policy: &Policy, mut used: BTreeSet<NonZeroU16>, most: usize) -> Vec<R
 struct Ended {
     answer: Result<Synced, String>,
     took: Duration,
-    /// Whether that is all that was asked: what an earlier run did is in no answer.
-    once: bool,
 }
 
 impl Ended {
@@ -259,14 +257,6 @@ impl Ended {
         word.unwrap_or("no answer").to_owned()
     }
 
-    /// Whether it made or removed other rules than these many.
-    fn is_other(&self, added: usize, removed: usize) -> bool {
-        let same = |(number, expected)| u32::try_from(expected) == Ok(number);
-        let answer = self.answer.as_ref().ok().filter(|_| self.once);
-        answer
-            .is_some_and(|answer| !same((answer.added, added)) || !same((answer.removed, removed)))
-    }
-
     /// Ports that others have.
     fn others(&self) -> BTreeSet<NonZeroU16> {
         let Ok(answer) = &self.answer else {
@@ -292,15 +282,14 @@ async fn ended<E: Display>(
     patience: Duration,
     ask: &mut impl AsyncFnMut(RuleSet) -> Result<Synced, E>,
 ) -> Ended {
-    let (begin, mut once) = (Instant::now(), true);
+    let begin = Instant::now();
     loop {
         let answer = ask(wanted.clone()).await.map_err(|error| error.to_string());
         let took = begin.elapsed();
-        let ended = Ended { answer, took, once };
+        let ended = Ended { answer, took };
         if ended.state() != Some(State::TaskTimeout) || took >= patience {
             return ended;
         }
-        once = false;
     }
 }
 
@@ -367,14 +356,6 @@ fn judge(present: &RuleSet, spares: &[Rule], made: &Ended, removed: &Ended) -> T
         .or_else(|| made.problem())
         .or_else(|| spares.iter().find_map(wrong));
     let result = match step {
-        // Other forwards than the present ones were there, and are now replaced.
-        None if made.is_other(spares.len(), 0) || removed.is_other(0, spares.len()) => {
-            let superseded = Trial::from(Skipped::Superseded);
-            return Trial {
-                left: true,
-                ..superseded
-            };
-        }
         None => CheckResult::Ok,
         Some(_) => CheckResult::Differs,
     };

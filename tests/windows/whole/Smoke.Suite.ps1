@@ -72,7 +72,7 @@ Test-Case -Name 'the checks run' -Body {
     Assert-Whole -Foreign $Foreign
 }
 
-# A probe of the agent goes by these numbers.
+# As the agent's probe does it.
 Test-Case -Name 'one forward more comes and goes, and that is all that is counted' -Body {
     $more = New-Forward -Protocol 'tcp' -Port 2299 -Connect 29 -ServedBy 'portproxy'
     $table = @(
