@@ -16,13 +16,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tokio::select;
+use tokio::{select, task::JoinHandle};
 
 use self::{
     reported::{Counting, Listeners, TransientFindings},
     state::{DEADLINE, State},
     table::Table,
-    unit::kill_unit,
 };
 use crate::{
     backoff::{Retry, until},
@@ -55,6 +54,8 @@ pub(super) struct Supervisor {
     lib: Option<PathBuf>,
     /// Whether it becomes a unit of its own.
     in_unit: bool,
+    /// The end of the unit before.
+    killing: Option<JoinHandle<()>>,
     /// While one start hangs there is no second.
     starts: SingleFlight,
     state: State,
@@ -184,7 +185,7 @@ impl Supervisor {
             // Dropping it kills a child.
             State::Stopping(process) => {
                 if process.is_unit() {
-                    kill_unit();
+                    self.kill_unit();
                 }
                 self.on_exit()
             }
@@ -197,7 +198,8 @@ impl Supervisor {
         self.state = match (&self.wanted, &self.lib) {
             (Some(wanted), Some(lib)) => {
                 let (location, lib) = (wanted.location.clone(), lib.clone());
-                State::start(&self.starts, location, lib, self.in_unit)
+                let before = self.killing.take();
+                State::start(&self.starts, location, lib, self.in_unit, before)
             }
             (None, _) | (_, None) => State::Idle,
         };
@@ -450,7 +452,7 @@ impl Supervisor {
         if let State::AwaitingReady(process) | State::Running { process, .. } = state
             && process.is_unit()
         {
-            kill_unit();
+            self.kill_unit();
         }
         true
     }

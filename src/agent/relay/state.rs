@@ -6,13 +6,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tokio::task::JoinSet;
+use tokio::task::{JoinHandle, JoinSet};
 
 use wslmesh_relay::protocol::Event;
 
 use crate::{
     blocking::{BlockingError, LIMIT, SingleFlight, run_blocking},
-    host::relay::{self, Pipes, Process, RelayError, Started, unit},
+    host::relay::{self, Pipes, Process, RelayError, Started},
     model::RelayLocation,
 };
 
@@ -48,19 +48,23 @@ pub(super) enum State {
 }
 
 impl State {
-    /// Begins a start, as a unit where there is systemd.
+    /// Begins a start, as a unit where there is systemd, and once the one before has ended.
     pub(super) fn start(
         starts: &SingleFlight,
         location: RelayLocation,
         lib: PathBuf,
         in_unit: bool,
+        before: Option<JoinHandle<()>>,
     ) -> Self {
         let starts = starts.clone();
         let mut start = JoinSet::new();
         start.spawn(async move {
             let command = blocking(&starts, move || relay::command(&location, &lib)).await?;
+            if let Some(before) = before {
+                before.await.unwrap_or_default();
+            }
             if in_unit {
-                match unit::start(&command).await {
+                match relay::unit::start(&command).await {
                     Ok(pipes) => return Ok(Launched::Unit(pipes)),
                     // It serves all the same, and ends with the agent.
                     Err(error) => tracing::info!(

@@ -19,7 +19,7 @@ impl Supervisor {
         };
         // Without its file it is not known where it runs.
         let Some(wanted) = self.table.wanted().cloned() else {
-            kill_unit();
+            self.kill_unit();
             return self;
         };
         // Above all numbers of the agent before, whose clock was this one.
@@ -33,17 +33,17 @@ impl Supervisor {
                 self.wanted = Some(wanted);
             }
             // It ended with its agent, or is to be replaced.
-            Err(_) => kill_unit(),
+            Err(_) => self.kill_unit(),
         }
         self
     }
-}
 
-/// Stops the unit, beside everything else: the next start waits for it.
-pub(super) fn kill_unit() {
-    tokio::spawn(async {
-        if let Err(error) = unit::stop().await {
-            tracing::info!(event = "relay", "the relay's unit was not stopped: {error}");
-        }
-    });
+    /// Stops the unit, beside everything else but the next start, which waits for it.
+    pub(super) fn kill_unit(&mut self) {
+        self.killing = Some(tokio::spawn(async {
+            if let Err(error) = unit::stop().await {
+                tracing::info!(event = "relay", "the relay's unit was not stopped: {error}");
+            }
+        }));
+    }
 }
