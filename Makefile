@@ -35,7 +35,7 @@ confdir = $(DESTDIR)$(SYSCONFDIR)/wslmesh
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1	\2/p' Makefile | expand -t 18
 
-demo: ## show the agent through three address changes in a simulated WSL (no root)
+demo: ## show the agent through four address changes in a simulated WSL (no root)
 	@tools/setup.sh build lab
 	$(CARGO) build --locked
 	$(CARGO) test --locked --test lab -- --demo

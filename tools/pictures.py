@@ -31,8 +31,8 @@ STYLES = {
     "32": 'fill="#7ec97f"',
     "33": 'fill="#e6c05c"',
 }
-# The demo is long: its picture leaves out what is between these lines.
-CUT = ("> eth0 is lowered", "The client came back")
+# The demo is long: its picture leaves out what is between the lines of each pair.
+CUTS = (("> eth0 is lowered", "> 4. new address"), ("file  forward", "The client came back"))
 SGR = re.compile(r"\x1b\[([0-9;]*)m")
 
 
@@ -100,11 +100,13 @@ def picture(prompt, text):
 
 
 def shortened(demo):
-    """The demo without the lines between CUT, which must exist."""
+    """The demo without the lines between CUTS, which must exist."""
     lines = demo.replace("\r", "").split("\n")
-    plain = [SGR.sub("", line) for line in lines]
-    start, end = (next(at for at, line in enumerate(plain) if line.startswith(cut)) for cut in CUT)
-    return "\n".join([*lines[:start], "\x1b[2m[...]\x1b[0m", "", *lines[end:]])
+    for cut in CUTS:
+        plain = [SGR.sub("", line).strip() for line in lines]
+        start, end = (next(at for at, line in enumerate(plain) if line.startswith(text)) for text in cut)
+        lines = [*lines[:start], "\x1b[2m[...]\x1b[0m", "", *lines[end:]]
+    return "\n".join(lines)
 
 
 def main(arguments):

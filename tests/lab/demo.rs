@@ -1,4 +1,5 @@
-//! `--demo`: shows the agent through three address changes in a simulated WSL.
+//! `--demo`: shows the agent through four address changes in a simulated WSL, the last one
+//! with the relay instead of the port proxy.
 
 mod screen;
 mod stage;
@@ -9,7 +10,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result, ensure};
 use libtest_mimic::Trial;
 
-use self::screen::{Row, Screen, table};
+use self::screen::{Row, Screen, mean, table};
 use self::stage::{Expected, Stage};
 use crate::agent::LIMIT;
 use crate::launch::Unavailable;
@@ -22,7 +23,7 @@ use crate::world::World;
 /// This file's trials.
 pub(crate) fn trials() -> Vec<Trial> {
     vec![
-        trial_alone("demo::three_changes_survived", survives),
+        trial_alone("demo::four_changes_survived", survives),
         trial_alone("demo::says_how_to_allow_worlds", unavailable::check),
     ]
 }
@@ -59,6 +60,7 @@ fn survives() -> Result<()> {
         "172.28.27.77",
         "172.19.3.4",
         "172.30.200.9",
+        "172.25.8.7",
         "simulated",
         "/init",
     ] {
@@ -68,13 +70,13 @@ fn survives() -> Result<()> {
 }
 
 const PICTURE: &str = "  lan                 windows (simulated)          guest: WSL2
-  client -- :2222 --> portproxy 0.0.0.0:2222 ----> eth0 :22, a service
+  client -- :2222 --> portproxy or relay, :2222 -> eth0 :22, a service
                       powershell.exe <------------ wslmesh run
 
 ";
 
 fn show(screen: &mut Screen, options: &Options) -> Result<()> {
-    screen.title("wslmesh: three address changes in a simulated WSL")?;
+    screen.title("wslmesh: four address changes in a simulated WSL")?;
     let world = World::start(options)?;
     ensure!(
         world.has_agent(),
@@ -95,14 +97,21 @@ fn show(screen: &mut Screen, options: &Options) -> Result<()> {
     )?;
     screen.fact("Interop", INTEROP)?;
     let mut stage = Stage::new(&world, screen)?;
-    let rows = play(&world, &mut stage)?;
+    let mut rows = play(&world, &mut stage)?;
+    let portproxy = mean(&rows);
+    let relayed = play_relay(&mut stage)?;
+    let relay = relayed
+        .last()
+        .map_or(0, |row| row.outage.unwrap_or_default());
+    rows.extend(relayed);
     stage.end()?;
     world.windows().check()?;
-    let lasted = table(screen, &rows)?;
+    table(screen, &rows)?;
     screen.plain(&format!(
-        "\nThe client came back after each of the three address changes, by itself.\n\
-         {} of the time it was cut off is PowerShell starting on Windows.\n",
-        share(options.start_up_ms, lasted)
+        "\nThe client came back after each of the four address changes, by itself.\n\
+         By the port proxy it was cut off for {portproxy} ms, of which PowerShell's start on\n\
+         Windows is {}; by the relay for {relay} ms.\n",
+        share(options.start_up_ms, portproxy)
     ))?;
     Ok(())
 }
@@ -120,7 +129,7 @@ const INTEROP: &str = "powershell.exe is started by calling /init, as in WSL.";
 
 fn share(start_up_ms: u64, mean_ms: u64) -> String {
     let percent = (start_up_ms * 100).checked_div(mean_ms).unwrap_or(0);
-    format!("About {} %", percent.min(100))
+    format!("about {} %", percent.min(100))
 }
 
 /// The scenes, one row of the table each.
@@ -171,6 +180,25 @@ fn play<'w>(world: &'w World, stage: &mut Stage<'w, '_>) -> Result<Vec<Row>> {
         std::fs::write(&path, status_page(world)?).with_context(|| format!("{path:?}"))?;
     }
     Ok(rows)
+}
+
+/// The same with the relay.
+fn play_relay(stage: &mut Stage<'_, '_>) -> Result<Vec<Row>> {
+    stage.note("as after `wslmesh host install`, and with backend = \"relay\"")?;
+    let switched = stage.scene(
+        "the relay takes over from the port proxy",
+        Stage::switch_to_relay,
+        &Expected::relayed("172.30.200.9"),
+    )?;
+    let moved = stage.scene(
+        "4. new address 172.25.8.7, by the relay",
+        |stage| stage.world.change_address("172.25.8.7/20"),
+        &Expected {
+            file: true,
+            ..Expected::relayed("172.25.8.7")
+        },
+    )?;
+    Ok(vec![switched, moved])
 }
 
 /// WireGuard where this user may create it, else a link named as Tailscale's.

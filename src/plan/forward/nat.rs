@@ -45,7 +45,7 @@ pub(super) fn decide(settings: &Settings, seen: &Observation, node: &Node) -> De
                         format!("forward {other:?} has {at} on Windows, so this one is not served");
                     let name = forward.name.as_str();
                     finding = Some(Finding::new(Code::RelayLoopback, name, text));
-                } else if at != listen(forward) {
+                } else if at != listen(forward) && (answered || relay_has(forward, host)) {
                     loopback.push(forward.name.as_str());
                 }
                 if taken.is_none() && !rule_possibly_installed(forward, host) {

@@ -151,8 +151,17 @@ pub(crate) struct Row {
 const CHANGE: usize = 19;
 const DID: usize = 33;
 
-/// Prints the table. Returns the mean of the outages in ms.
-pub(super) fn table(screen: &mut Screen, rows: &[Row]) -> Result<u64> {
+/// The mean of the outages in ms.
+pub(super) fn mean(rows: &[Row]) -> u64 {
+    let outages = rows.iter().filter_map(|row| row.outage);
+    let (count, sum) = outages
+        .filter(|ms| *ms > 0)
+        .fold((0, 0), |(count, sum), ms| (count + 1, sum + ms));
+    u64::checked_div(sum, count).unwrap_or(0)
+}
+
+/// Prints the table.
+pub(super) fn table(screen: &mut Screen, rows: &[Row]) -> Result<()> {
     let ms = |value: Option<u64>, none: &str| {
         value.map_or_else(|| none.to_owned(), |value| format!("{value} ms"))
     };
@@ -195,15 +204,7 @@ pub(super) fn table(screen: &mut Screen, rows: &[Row]) -> Result<u64> {
         }
     }
     screen.plain(&rule)?;
-    screen
-        .plain("Times count from the change; wslmesh waits 50 ms for the network to be quiet.\n")?;
-    let outages: Vec<u64> = rows
-        .iter()
-        .filter_map(|row| row.outage)
-        .filter(|ms| *ms > 0)
-        .collect();
-    let count = u64::try_from(outages.len())?;
-    Ok(outages.iter().sum::<u64>().checked_div(count).unwrap_or(0))
+    screen.plain("Times count from the change; wslmesh waits 50 ms for the network to be quiet.\n")
 }
 
 fn line(change: &str, did: &str, file: &str, forward: &str, outage: &str) -> String {

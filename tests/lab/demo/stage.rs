@@ -7,8 +7,9 @@ use anyhow::{Context, Result, bail};
 use super::screen::{Row, Screen, Who};
 use crate::agent::{CONFIG, FILE, SSH};
 use crate::events::Probe;
+use crate::installed::policy;
 use crate::probe::now;
-use crate::process::Process;
+use crate::process::{HUP, Process};
 use crate::world::World;
 
 /// Two sysctls are left alone: a namespace has none of its own.
@@ -27,8 +28,12 @@ const QUIET: Duration = Duration::from_millis(400);
 /// What must have come about at the end of a scene.
 #[derive(Debug, Default)]
 pub(super) struct Expected {
-    /// In the file, behind the forward, and reached by the client.
+    /// Behind the forward, and reached by the client.
     pub(super) address: Option<&'static str>,
+    /// In the file, too.
+    pub(super) file: bool,
+    /// By the relay.
+    pub(super) by_relay: bool,
     /// A link and its MTU.
     pub(super) mtu: Option<(&'static str, u32)>,
 }
@@ -38,15 +43,25 @@ impl Expected {
     pub(super) fn address(address: &'static str) -> Self {
         Self {
             address: Some(address),
-            mtu: None,
+            file: true,
+            ..Self::default()
+        }
+    }
+
+    /// This address behind the relay.
+    pub(super) fn relayed(address: &'static str) -> Self {
+        Self {
+            address: Some(address),
+            by_relay: true,
+            ..Self::default()
         }
     }
 
     /// This MTU.
     pub(super) fn mtu(link: &'static str, mtu: u32) -> Self {
         Self {
-            address: None,
             mtu: Some((link, mtu)),
+            ..Self::default()
         }
     }
 }
@@ -68,7 +83,10 @@ impl Seen {
         let mut missing = Vec::new();
         if let Some(address) = expected.address {
             for (part, seen) in [
-                ("in wsl-network.conf", self.file),
+                (
+                    "in wsl-network.conf",
+                    self.file.or((!expected.file).then_some(0)),
+                ),
                 ("behind Windows' forward", self.forward),
                 ("reached by the client", self.client),
             ] {
@@ -86,7 +104,7 @@ impl Seen {
 
 /// The world with its actors.
 pub(super) struct Stage<'w, 's> {
-    world: &'w World,
+    pub(super) world: &'w World,
     screen: &'s mut Screen,
     agent: Option<Process<'w>>,
     client: Probe<'w>,
@@ -117,6 +135,16 @@ impl<'w, 's> Stage<'w, 's> {
     pub(super) fn start(&mut self) -> Result<()> {
         self.agent = Some(self.world.agent(&["run", "--config", CONFIG])?);
         Ok(())
+    }
+
+    /// Installs the Windows side and has the agent use the relay.
+    pub(super) fn switch_to_relay(&mut self) -> Result<()> {
+        self.world.windows().install(&policy())?;
+        let relay = "[host]\nbackend = \"relay\"\n";
+        self.world
+            .write(CONFIG, format!("{SETTINGS}{relay}{SSH}"))?;
+        let agent = self.agent.as_ref().context("no agent was started")?;
+        agent.signal(HUP)
     }
 
     /// Something to say at the head of the next scene.
@@ -221,7 +249,7 @@ impl<'w, 's> Stage<'w, 's> {
                 return Ok(true);
             }
         }
-        if seen.file.is_none() {
+        if seen.file.is_none() && (expected.file || expected.address.is_none()) {
             let text = world.read(FILE).unwrap_or_default();
             let line = |address| format!("WSL_IP=\"{address}\"\n");
             if text != seen.before && expected.address.is_none_or(|a| text.contains(&line(a))) {
@@ -230,13 +258,14 @@ impl<'w, 's> Stage<'w, 's> {
                 return Ok(true);
             }
         }
-        let (Some(address), Some(_)) = (expected.address, seen.file) else {
+        let Some(address) = expected.address else {
             return Ok(false);
         };
+        if expected.file && seen.file.is_none() {
+            return Ok(false);
+        }
         if seen.forward.is_none() {
-            let table = world.windows().table()?;
-            let there = |target: &Option<String>| target.as_deref() == Some(address);
-            if table.iter().any(|rule| there(&rule.connect_address)) {
+            if self.leads_to(address, expected.by_relay)? {
                 seen.forward = Some(now());
                 self.say(begun, Who::Lab, &format!("Windows forwards to {address}"))?;
                 return Ok(true);
@@ -255,6 +284,20 @@ impl<'w, 's> Stage<'w, 's> {
             }
         }
         Ok(false)
+    }
+
+    /// Whether Windows has this address for the forward, in its table or in the last command
+    /// of the relay.
+    fn leads_to(&self, address: &str, by_relay: bool) -> Result<bool> {
+        let windows = self.world.windows();
+        if by_relay {
+            let relay = windows.relay()?;
+            let command = relay.as_ref().and_then(|relay| relay.commands.last());
+            return Ok(command.is_some_and(|command| command.contains(&format!("\"{address}\""))));
+        }
+        let there = |target: &Option<String>| target.as_deref() == Some(address);
+        let table = windows.table()?;
+        Ok(table.iter().any(|rule| there(&rule.connect_address)))
     }
 
     /// For how long the client has been cut off since `begun`, in ms.

@@ -38,6 +38,13 @@ fn nat_before_windows_has_answered() {
             ],
         ),
         (
+            "after a reload: no warning before Windows has answered",
+            nat(HostPrivilege::None)
+                .with(|seen| seen.host.facts.privilege = HostPrivilege::Unknown),
+            SSH.to_owned() + &backend("relay"),
+            &["windows: []", "relay: unpacked [ssh 127.0.0.1]"],
+        ),
+        (
             "portproxy alone: not before the relay released the port",
             ssh_relayed(),
             SSH.to_owned() + &backend("portproxy"),
