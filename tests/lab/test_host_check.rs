@@ -163,7 +163,7 @@ fn interrupted(world: &World) -> Result<()> {
         now.task_start_ms = 1000;
         now.task_wait_ms = 10_000;
     })?;
-    for signal in [2, TERM] {
+    for signal in [2, TERM, HUP] {
         let line = [&[AGENT, "--config", CONFIG], &PROBE[..]].concat();
         let process = world.spawn_guest(&line, &[])?;
         until("the request with one more", TIMEOUT, || {

@@ -181,12 +181,14 @@ pub(super) async fn check(
     Ok(exit(&findings))
 }
 
-/// Ctrl-C, or SIGTERM.
+/// Ctrl-C, SIGTERM, or a terminal that was closed.
 async fn interrupted() -> io::Result<()> {
     let mut terminated = signal(SignalKind::terminate())?;
+    let mut hung_up = signal(SignalKind::hangup())?;
     select! {
         interrupted = ctrl_c() => interrupted,
         _ = terminated.recv() => Ok(()),
+        _ = hung_up.recv() => Ok(()),
     }
 }
 
