@@ -66,9 +66,7 @@ function ConvertTo-LoaderText {
 function New-HostAnswer {
     param([string] $State, $Detail)
     [ordered] @{
-        'version' = 1
-        'state' = $State; 'detail' = $Detail
-        'installed' = $null; 'policy' = $null
+        'version' = 1; 'state' = $State; 'detail' = $Detail; 'installed' = $null; 'policy' = $null
         'user' = $null; 'elevated' = $false; 'over-the-shoulder' = $false; 'other-users' = @()
         'done' = @(); 'checks' = @(); 'selection' = $null
     }

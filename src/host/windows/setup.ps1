@@ -184,9 +184,7 @@ function Invoke-InstallStep {
         return 'folder: {0}' -f $Places.Program
     }
     if ($Step -ceq 'change the files') {
-        foreach ($name in $InstalledFiles) {
-            Set-WinProgram -Path ($Places.Program + '\' + $name) -Bytes $Files[$name]
-        }
+        foreach ($name in $InstalledFiles) { Set-WinProgram -Path ($Places.Program + '\' + $name) -Bytes $Files[$name] }
         Clear-Leftovers -Path $Places.Program
         return 'files: {0} (shared with other Windows users: {1})' -f ($InstalledFiles -join ', '), @(Find-OtherUsers -Sid $Order.User).Count
     }

@@ -218,12 +218,12 @@ function Read-Firewall {
 function Invoke-FirewallPlan {
     param([hashtable] $Plan, [System.Collections.IDictionary] $Wanted, [hashtable] $Found)
     $failed = @{}
-    foreach ($part in @(@{ Remove = $true; Of = $Plan.Removed + $Plan.Replaced }, @{ Remove = $false; Of = $Plan.Replaced + $Plan.Added })) {
+    foreach ($part in @(@{ Old = $true; Of = $Plan.Removed + $Plan.Replaced }, @{ Old = $false; Of = $Plan.Replaced + $Plan.Added })) {
         foreach ($name in $part.Of) {
             try {
-                if ($part.Remove -and ($Plan.Before[$name] -ceq 'hyper-v')) {
+                if ($part.Old -and ($Plan.Before[$name] -ceq 'hyper-v')) {
                     Remove-WinGuestRule -Name $name
-                } elseif ($part.Remove) {
+                } elseif ($part.Old) {
                     Remove-WinFirewallRule -Name $name -Count $Found[$name].Count
                 } elseif ($Wanted[$name].Store -ceq 'hyper-v') {
                     Add-WinGuestRule -Rule $Wanted[$name]

@@ -66,7 +66,7 @@ function Get-WinInterfaces {
             $gateways = @($ip.GatewayAddresses | Where-Object { ([string] $_.Address.AddressFamily) -ceq 'InterNetwork' })
             # An address that is not yet (or no longer) to be used would mislead.
             $usable = @($ip.UnicastAddresses | Where-Object {
-                (([string] $_.Address.AddressFamily) -ceq 'InterNetwork') -and (([string] $_.DuplicateAddressDetectionState) -ceq 'Preferred')
+                ([string] $_.Address.AddressFamily -ceq 'InterNetwork') -and ([string] $_.DuplicateAddressDetectionState -ceq 'Preferred')
             })
             # Written as one table at the end, so an interface that fails half-way leaves nothing.
             @{

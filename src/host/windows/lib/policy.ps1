@@ -79,7 +79,8 @@ function ConvertTo-Hashes {
         Assert-Fields -Object $file -Place 'files' -Fields @{ 'name' = $Names; 'sha256' = $HashPattern }
         $hashes[$file.'name'] = $file.'sha256'
     }
-    Assert-Valid -Value (($hashes.Count -eq $Names.Count) -and ($Files.Count -eq $Names.Count)) -Message 'files: not those that are expected'
+    $each = ($hashes.Count -eq $Names.Count) -and ($Files.Count -eq $Names.Count)
+    Assert-Valid -Value $each -Message 'files: not those that are expected'
     $hashes
 }
 

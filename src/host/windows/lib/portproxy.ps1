@@ -93,7 +93,8 @@ function New-Plan {
     param([System.Collections.IDictionary] $Wanted, [hashtable] $Read)
     $owned = $Read.Owned
     $foreign = Group-ByPort -Rules $Read.Rules -Owned $owned
-    $plan = @{ Before = Add-Prefix -Values $owned -Prefix 'tcp/'; Added = @(); Changed = @(); Removed = @(); Kept = @(); Conflicts = @(); Changes = 0 }
+    $plan = @{ Added = @(); Changed = @(); Removed = @(); Kept = @(); Conflicts = @(); Changes = 0 }
+    $plan.Before = Add-Prefix -Values $owned -Prefix 'tcp/'
     # Without a rule, which a person removed: known as ours until nothing listens there.
     foreach ($name in $Read.Ledger.Keys) {
         $listener = $name -creplace '\A(?:pending/)?tcp/', ''
@@ -359,8 +360,9 @@ function Update-Rules {
     $script:Step = 'write the ledger before the rules'
     Set-LedgerValues -Sid $Sid -Old $Read.Ledger -New $Plan.Before
     $rules = $Read.Rules
-    $lines = @(Get-NetshLines -Verb 'delete' -Listeners $Plan.Removed -Targets $Wanted) +
-        @(Get-NetshLines -Verb 'set' -Listeners $Plan.Changed -Targets $Wanted) + @(Get-NetshLines -Verb 'add' -Listeners $Plan.Added -Targets $Wanted)
+    $lines = @(Get-NetshLines -Verb 'delete' -Listeners $Plan.Removed -Targets $Wanted)
+    $lines += @(Get-NetshLines -Verb 'set' -Listeners $Plan.Changed -Targets $Wanted)
+    $lines += @(Get-NetshLines -Verb 'add' -Listeners $Plan.Added -Targets $Wanted)
     if ($lines.Count -eq 0) {
         # The service goes on listening where it did not hear that a value went (it was deleted by hand, or by an
         # uninstall because netsh did not do it). It hears of a rule that netsh makes and removes.
