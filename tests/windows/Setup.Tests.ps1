@@ -78,11 +78,8 @@ function Set-WinRegistryValues {
 
 function Remove-WinRegistryKey {
     param([string] $Path, [bool] $Whole)
-    if ($Whole) {
-        Add-Call -Text 'no key'
-        return
-    }
-    Add-Call -Text ('no empty key ' + $Path)
+    Assert-True -Found $Whole -What 'with all that it holds'
+    Add-Call -Text ('no key ' + $Path)
 }
 
 function Set-WinRegistryKey {
@@ -274,7 +271,7 @@ Test-Case -Name 'a removal in its order, and only ours' -Body {
     $script:World.Ledger = @{ 'tcp/0.0.0.0/2222' = '172.28.16.5/22' }
     Assert-Equal -Expected 0 -Found (Get-Code -Action 'uninstall')
     Assert-Equal -Expected '0.0.0.0/80=10.0.0.1/80' -Found (Get-TableText -Table $script:World.Table)
-    Assert-Equal -Expected ('question;folder P:\wslmesh;folder P:\wslmesh\' + $script:World.Sid + ';no task forward;no task logon;no task folder;no value policy;no key;no user files;no programs;no value installed;no empty key SOFTWARE\wslmesh') -Found ($script:World.Calls -join ';')
+    Assert-Equal -Expected ('question;folder P:\wslmesh;folder P:\wslmesh\' + $script:World.Sid + ';no task forward;no task logon;no task folder;no value policy;no key SOFTWARE\wslmesh\' + $script:World.Sid + ';no user files;no programs;no key SOFTWARE\wslmesh') -Found ($script:World.Calls -join ';')
     Assert-True -Found $script:World.Result.Contains('"state":"agreed"') -What 'the mark, and no result after it'
     # A second time there is nothing, and nothing fails.
     Assert-Equal -Expected 0 -Found (Get-Code -Action 'uninstall')
@@ -325,7 +322,7 @@ Test-Case -Name 'a removal goes on after a failure, and the ledger stays while r
     $script:World.Ledger = @{ 'tcp/0.0.0.0/2222' = '172.28.16.5/22' }
     Assert-Equal -Expected 23 -Found (Get-Code -Action 'uninstall')
     Assert-True -Found $script:World.Calls.Contains('no task forward') -What 'tasks go all the same'
-    Assert-True -Found (-not $script:World.Calls.Contains('no key')) -What 'the ledger stays'
+    Assert-True -Found (-not $script:World.Calls.Contains('no key SOFTWARE\wslmesh\' + $script:World.Sid)) -What 'the ledger stays'
     Assert-Equal -Expected 1 -Found $script:World.Ledger.Count
 }
 

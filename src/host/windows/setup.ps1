@@ -232,8 +232,12 @@ function Invoke-RemovalStep {
         return 'files of this user removed; the programs stay, other users need them'
     }
     Remove-ProgramFiles -Path $Places.Program -Names $InstalledFiles
-    Set-WinRegistryValues -Path 'SOFTWARE\wslmesh' -Values @{} -Removed @('installed')
-    Remove-WinRegistryKey -Path 'SOFTWARE\wslmesh' -Whole $false
+    # With the value: a run that is stopped between the two would leave an empty key for good. Others' keys may know rules.
+    if (@(Get-WinRegistryKeys -Path 'SOFTWARE\wslmesh').Count -eq 0) {
+        Remove-WinRegistryKey -Path 'SOFTWARE\wslmesh' -Whole $true
+    } else {
+        Set-WinRegistryValues -Path 'SOFTWARE\wslmesh' -Values @{} -Removed @('installed')
+    }
     'files removed'
 }
 

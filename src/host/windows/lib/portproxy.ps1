@@ -440,9 +440,9 @@ function Set-LedgerValues {
 
 # netsh takes its orders from a file, whatever their number. This process is elevated and its %TEMP% belongs
 # to the user: a program of the user without elevation could rewrite a file there before netsh, elevated,
-# reads it. So the file lies beside the lock, in the folder below Program Files that administrators alone write, and
-# Exit-SyncLock removes it. It is born with an access list (and an owner) that leaves out everyone but administrators
-# and the system, and must not exist before.
+# reads it. So the file lies beside the lock, in the folder below Program Files that administrators alone write:
+# one that a run leaves there because it is stopped is replaced by the next. It is born with an access list
+# (and an owner) that leaves out everyone but administrators and the system, and must not exist before.
 function Invoke-NetshScript {
     param([string[]] $Lines)
     $path = (Get-InstalledFolder) + '\netsh.txt'
@@ -454,6 +454,10 @@ function Invoke-NetshScript {
     } finally {
         $stream.Dispose()
     }
-    # Its text is localised and its exit code says little; the rules are read back.
-    [void] (Invoke-Netsh -Path $path)
+    try {
+        # Its text is localised and its exit code says little; the rules are read back.
+        [void] (Invoke-Netsh -Path $path)
+    } finally {
+        Remove-WinFile -Path $path -Tries 1
+    }
 }
