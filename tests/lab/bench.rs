@@ -80,6 +80,7 @@ fn measure(wanted: impl Fn(&str) -> bool) -> Result<()> {
         relay::udp(&mut report)?;
         relay::tcp(&mut report)?;
         relay::crowd(&mut report)?;
+        relay::idle(&mut report)?;
         relay::repoint(&mut report)?;
     }
     let mut ours = None;

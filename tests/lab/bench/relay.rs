@@ -18,7 +18,7 @@ use wslmesh_relay::protocol::{self, Event, Forward, Limits, SetForwards, VERSION
 use super::figures::Report;
 use crate::options::relay_binary;
 
-pub(super) use self::{crowd::measure as crowd, repoint::measure as repoint};
+pub(super) use self::{crowd::idle, crowd::measure as crowd, repoint::measure as repoint};
 pub(super) use self::{tcp::measure as tcp, udp::measure as udp};
 
 /// Longest wait for something that must happen.
