@@ -129,6 +129,17 @@ fn codes(memory: &RelayMemory) -> Vec<Code> {
     memory.findings.iter().map(|finding| finding.code).collect()
 }
 
+/// The folder of an agent that has ended, with one session in its table.
+async fn ended_agent() -> tempfile::TempDir {
+    let mut bench =
+        Bench::new("ready; receive; applied; opened 40001; while receive; do applied; done");
+    bench.supervisor.set_forwards(set(5));
+    bench.until(|memory| memory.sessions == 1).await;
+    let Bench { folder, supervisor } = bench;
+    drop(supervisor);
+    folder
+}
+
 #[tokio::test]
 async fn relay_is_started_updated_and_stopped() {
     let mut bench = Bench::new("follow; touch $here/ended");
@@ -168,12 +179,7 @@ async fn relay_is_started_updated_and_stopped() {
 /// A unit outlives the agent; the next one asks it what it has, and sends it no session.
 #[tokio::test]
 async fn next_agent_goes_on_with_the_relay() {
-    let mut bench =
-        Bench::new("ready; receive; applied; opened 40001; while receive; do applied; done");
-    bench.supervisor.set_forwards(set(5));
-    bench.until(|memory| memory.sessions == 1).await;
-    let Bench { folder, supervisor } = bench;
-    drop(supervisor);
+    let folder = ended_agent().await;
     fs::write(folder.path().join("commands"), "").unwrap();
     let script = r#"read empty; receive; id=$(echo "$command" | sed 's/[^0-9]//g')
         echo '{"event":"ready","version":2,"program":"0.1.0","attached":'$id'}'
@@ -252,12 +258,7 @@ async fn restarted_relay_gets_the_session_table() {
 
 #[tokio::test]
 async fn next_agent_takes_over_the_session_table() {
-    let mut bench =
-        Bench::new("ready; receive; applied; opened 40001; while receive; do applied; done");
-    bench.supervisor.set_forwards(set(5));
-    bench.until(|memory| memory.sessions == 1).await;
-    let Bench { folder, supervisor } = bench;
-    drop(supervisor);
+    let folder = ended_agent().await;
     write_relay(folder.path(), "follow");
     let supervisor = Supervisor::new(&paths(folder.path()));
     let mut bench = Bench { folder, supervisor };

@@ -333,7 +333,7 @@ function Read-Rules {
     @{ Rules = $rules; Ledger = $ledger; Owned = Select-Owned -Rules $rules -Ledger $ledger }
 }
 
-# Ports of ours that have no rule and are asked for by nobody, and that are listened on all the same, for up to a
+# Ports of ours that have no rule and are not asked for, and that are listened on all the same, for up to a
 # second, by a service of Windows or by what is not known.
 function Find-Lingering {
     param([hashtable] $Ledger, [System.Collections.IDictionary] $Wanted, [hashtable] $Rules)
