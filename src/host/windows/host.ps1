@@ -168,6 +168,8 @@ function Get-Installation {
         Others = @(Find-OtherUsers -Sid $Caller.Sid); Hashes = @{}; Tasks = $null
         HasFolder = Test-WinFolder -Path $folder
         HasSelection = Test-WinFile -Path ($folder + '\inbox\selection.json')
+        # A result that was not put in place: left of a setup that was ended.
+        HasDraft = Test-WinFile -Path ($folder + '\setup.json.new')
     }
     if ($Whole) {
         $script:Step = 'look at the tasks'
@@ -198,7 +200,8 @@ function Test-SameTask {
 
 function Test-Unchanged {
     param([hashtable] $Installation, [hashtable] $Request, [hashtable] $Actions)
-    if (($null -eq $Installation.Installed) -or ($null -eq $Installation.Policy) -or (-not $Installation.HasSelection)) { return $false }
+    $known = ($null -ne $Installation.Installed) -and ($null -ne $Installation.Policy)
+    if ((-not $known) -or (-not $Installation.HasSelection) -or $Installation.HasDraft) { return $false }
     foreach ($name in $InstalledFiles) {
         if ($Installation.Hashes[$name] -cne $Request.Hashes[$name]) { return $false }
     }

@@ -20,7 +20,7 @@ for ($point = 1 + $Part * $Every; $true; $point += $Parts * $Every) {
         $answer = Invoke-Script -Name 'host.ps1' -Request (New-InstallRequest -Agreed) -Token $Elevated
         Assert-True -Found (@('installed', 'nothing-to-do') -ccontains $answer['state']) -What ('the second: {0}: {1}' -f $answer['state'], $answer['detail'])
         # The first says so where all was done but the writing of the result.
-        Assert-Equal -Expected ($answer['state'] -ceq 'nothing-to-do') -Found ($first['state'] -ceq 'installed')
+        if ($answer['state'] -ceq 'nothing-to-do') { Assert-Equal -Expected 'installed' -Found $first['state'] }
         Assert-Equal -Expected 2 -Found @(Get-Tasks).Count
         Write-Selection -Entries '[6,2201,22,1]'
         Assert-Equal -Expected 'synced' -Found (Invoke-ForwardTask)['state']
