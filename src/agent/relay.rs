@@ -340,14 +340,15 @@ impl Supervisor {
     }
 
     fn on_ready(&mut self, version: u32, program: &str, attached: bool) -> bool {
-        if !matches!(self.state, State::AwaitingReady(_)) {
-            return self.fail(&RelayError::Protocol("it became ready twice".into()));
-        }
         if version != VERSION {
             return self.fail(&RelayError::Version(version));
         }
-        let State::AwaitingReady(process) = std::mem::take(&mut self.state) else {
-            return false;
+        let process = match std::mem::take(&mut self.state) {
+            State::AwaitingReady(process) => process,
+            other => {
+                self.state = other;
+                return self.fail(&RelayError::Protocol("it became ready twice".into()));
+            }
         };
         let program = crate::model::plain(program);
         let how = if attached { "goes on" } else { "started" };
