@@ -88,7 +88,7 @@ check_imports() {
     local dll foreign=()
     while read -r dll; do
         case ${dll,,} in
-            advapi32.dll | api-ms-win-*.dll | bcryptprimitives.dll | kernel32.dll | msvcrt.dll | ntdll.dll | ucrtbase.dll | userenv.dll | ws2_32.dll) ;;
+            advapi32.dll | api-ms-win-*.dll | bcryptprimitives.dll | iphlpapi.dll | kernel32.dll | msvcrt.dll | ntdll.dll | ucrtbase.dll | userenv.dll | ws2_32.dll) ;;
             *) foreign+=("$dll") ;;
         esac
     done < <(x86_64-w64-mingw32-objdump -p "$release" | sed -n 's/^.*DLL Name: //p')

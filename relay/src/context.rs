@@ -10,6 +10,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+use crate::admit::Neighbourhood;
 use crate::batch::Batch;
 use crate::protocol::{Counters, Limits, Protocol, Session};
 
@@ -28,6 +29,8 @@ const SMALL_READ: usize = 4096;
 /// Shared by everything on the data thread.
 #[derive(Default)]
 pub(crate) struct RelayContext {
+    /// Where clients are.
+    pub(crate) neighbourhood: Neighbourhood,
     /// The limits in force. What is open above them stays open.
     pub(crate) limits: Cell<Limits>,
     udp_sessions: Cell<u32>,

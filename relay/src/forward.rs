@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::io::{self, ErrorKind};
-use std::net::SocketAddrV4;
 use std::rc::Rc;
 
 use tokio::task::{JoinHandle, spawn_local};
@@ -104,18 +103,18 @@ impl Forwards {
 
     /// Re-points a forward that listens, opens any other.
     async fn set_one(&mut self, forward: &Forward) -> Option<Failure> {
-        let guest = SocketAddrV4::new(forward.connect_address, forward.connect_port.get());
         let route = match self.all.get(&forward.listen) {
             Some((route, listening)) => {
-                if route.guest.replace(guest).ip() != guest.ip() {
-                    route.moved.notify_one();
-                }
-                if listening.is_ok() {
+                let has_narrowed = route.change(forward);
+                if let Ok(Listening { udp, .. }) = listening {
+                    if let Some(udp) = udp.as_ref().filter(|_| has_narrowed) {
+                        udp.end_unadmitted();
+                    }
                     return None;
                 }
                 Rc::clone(route)
             }
-            None => Rc::new(Route::new(forward.listen, guest, Rc::clone(&self.context))),
+            None => Rc::new(Route::new(forward, Rc::clone(&self.context))),
         };
         let mut opened = open(&route);
         if opened.is_err() && self.vacate(forward.listen).await {

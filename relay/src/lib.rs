@@ -7,6 +7,7 @@
 
 pub mod protocol;
 
+mod admit;
 mod batch;
 mod commands;
 mod context;

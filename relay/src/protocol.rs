@@ -11,8 +11,9 @@ use std::num::NonZeroU16;
 use serde::{Deserialize, Serialize};
 
 /// The version of the protocol. A relay refuses commands of another one. Version
-/// 1 had other names, and relays that were installed on Windows may speak it.
-pub const VERSION: u32 = 2;
+/// 1 had other names, version 2 accepted everyone ([`Admit`]), and relays that were
+/// installed on Windows may speak either.
+pub const VERSION: u32 = 3;
 
 /// Longest line that either side accepts, in bytes.
 pub const MAX_LINE: usize = 1 << 20;
@@ -121,8 +122,23 @@ impl Listen {
     }
 }
 
+/// Whom a forward accepts, beside the firewall.
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
+#[serde(rename_all = "kebab-case")]
+pub enum Admit {
+    /// Everyone.
+    #[default]
+    Any,
+    /// This machine, and the subnets of its interfaces.
+    Local,
+    /// This machine: loopback and its own addresses.
+    Host,
+}
+
 /// One forward. A new connect address or port re-points it without closing its
-/// listener.
+/// listener, and so does another [`Admit`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Forward {
@@ -133,6 +149,9 @@ pub struct Forward {
     pub connect_address: Ipv4Addr,
     /// The port in the guest.
     pub connect_port: NonZeroU16,
+    /// Whose connections and datagrams it takes; those of others count as refused.
+    #[serde(default)]
+    pub admit: Admit,
 }
 
 /// One client of a UDP forward and its own port towards the guest. WireGuard
@@ -304,8 +323,8 @@ pub struct Counters {
     pub opened: u64,
     /// Connections that did not reach the guest.
     pub failed: u64,
-    /// Connections or datagrams refused at a limit, and sessions without an answer
-    /// that made room.
+    /// Connections or datagrams refused at a limit or by [`Forward::admit`], and
+    /// sessions without an answer that made room.
     pub refused: u64,
     /// Bytes from clients to the guest.
     pub bytes_in: u64,

@@ -2,7 +2,7 @@
 
 use std::cell::Cell;
 use std::collections::hash_map::Entry;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4};
+use std::net::{Ipv4Addr, SocketAddrV4};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::context::RelayContext;
-use crate::protocol::{Counters, Event, Listen};
+use crate::protocol::{Admit, Counters, Event, Forward, Listen};
 use crate::quota;
 
 /// The shortest time between two events of a forward about its limit.
@@ -25,8 +25,9 @@ const REFUSAL_INTERVAL_EACH: Duration = Duration::from_millis(50);
 pub(crate) struct Route {
     pub(crate) listen: Listen,
     pub(crate) guest: Cell<SocketAddrV4>,
-    /// The guest's address has changed.
-    pub(crate) moved: Notify,
+    pub(crate) admit: Cell<Admit>,
+    /// The guest's address has changed, or whom the forward accepts.
+    pub(crate) changed: Notify,
     pub(crate) context: Rc<RelayContext>,
     pub(crate) counters: Rc<Cell<Counters>>,
     refusals: Cell<PendingRefusals>,
@@ -43,11 +44,13 @@ struct PendingRefusals {
 
 impl Route {
     /// A route with all counters at 0.
-    pub(crate) fn new(listen: Listen, guest: SocketAddrV4, context: Rc<RelayContext>) -> Self {
+    pub(crate) fn new(forward: &Forward, context: Rc<RelayContext>) -> Self {
+        let listen = forward.listen;
         Self {
             listen,
-            guest: Cell::new(guest),
-            moved: Notify::new(),
+            guest: Cell::new(guest(forward)),
+            admit: Cell::new(forward.admit),
+            changed: Notify::new(),
             context,
             counters: Rc::new(Cell::new(Counters {
                 listen,
@@ -60,6 +63,23 @@ impl Route {
             })),
             refusals: Cell::default(),
         }
+    }
+
+    /// Changes where it leads and whom it accepts. Returns whether that may end some
+    /// of what is open.
+    pub(crate) fn change(&self, forward: &Forward) -> bool {
+        let guest = guest(forward);
+        let has_moved = self.guest.replace(guest).ip() != guest.ip();
+        let has_narrowed = self.admit.replace(forward.admit) < forward.admit;
+        if has_moved || has_narrowed {
+            self.changed.notify_one();
+        }
+        has_narrowed
+    }
+
+    /// Whether a client with this address may come in.
+    pub(crate) fn admits(&self, from: Ipv4Addr) -> bool {
+        self.context.neighbourhood.admits(self.admit.get(), from)
     }
 
     /// Changes the counters.
@@ -144,6 +164,10 @@ impl Route {
     }
 }
 
+fn guest(forward: &Forward) -> SocketAddrV4 {
+    SocketAddrV4::new(forward.connect_address, forward.connect_port.get())
+}
+
 /// An open connection or session, as counted in the limits and statistics.
 pub(crate) struct Permit {
     pub(crate) route: Rc<Route>,
@@ -153,31 +177,23 @@ pub(crate) struct Permit {
 
 impl Permit {
     /// Permits a connection from there, or counts it as refused.
-    pub(crate) fn for_connection(route: &Rc<Route>, from: SocketAddr) -> Option<Self> {
-        let source = match from.ip() {
-            IpAddr::V4(source) => Some(source),
-            IpAddr::V6(_) => None,
-        };
+    pub(crate) fn for_connection(route: &Rc<Route>, source: Ipv4Addr) -> Option<Self> {
+        if !route.admits(source) {
+            // The counters alone say so, as a firewall's would.
+            route.count(|counters| counters.refused += 1);
+            return None;
+        }
         let most = route.context.limits.get().tcp_connections_per_source;
-        let has_most = |source: &Ipv4Addr| {
-            let sources = route.context.sources.borrow();
-            sources.get(source).copied().unwrap_or_default() >= most
-        };
-        let at_limit = source.filter(has_most);
+        let sources = &route.context.sources;
+        let open = sources.borrow().get(&source).copied().unwrap_or_default();
+        let at_limit = (open >= most).then_some(source);
         if at_limit.is_some() || !route.has_room() {
             route.refuse(1, at_limit);
             return None;
         }
+        *sources.borrow_mut().entry(source).or_default() += 1;
         let mut permit = Self::new(route);
-        if let Some(source) = source {
-            *route
-                .context
-                .sources
-                .borrow_mut()
-                .entry(source)
-                .or_default() += 1;
-        }
-        permit.source = source;
+        permit.source = Some(source);
         Some(permit)
     }
 

@@ -1,13 +1,14 @@
 //! TCP forwards: a listener, and two sockets for each connection.
 
+use std::collections::HashMap;
 use std::io::{self, ErrorKind};
-use std::net::SocketAddr;
+use std::net::{SocketAddr, SocketAddrV4};
 use std::rc::Rc;
 use std::time::Duration;
 
 use socket2::{Domain, SockRef, Socket, TcpKeepalive, Type};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::task::{JoinHandle, JoinSet, spawn_local};
+use tokio::task::{AbortHandle, JoinHandle, JoinSet, spawn_local};
 use tokio::time::{sleep, timeout};
 
 use crate::os;
@@ -51,20 +52,35 @@ pub(crate) fn listen(route: Rc<Route>) -> io::Result<JoinHandle<()>> {
 
 async fn accept(route: Rc<Route>, listener: TcpListener) {
     let mut connections = JoinSet::new();
+    // The guest's address and the client's of each.
+    let mut ends = HashMap::new();
     loop {
         tokio::select! {
             // The reset first: it does not affect clients that connect after the command.
             biased;
-            // They would hang until the client's timeout.
-            () = route.moved.notified() => connections.abort_all(),
-            Some(_) = connections.join_next() => {}
-            accepted = listener.accept() => match accepted {
-                Ok((client, from)) => {
-                    configure(&client);
-                    if let Some(permit) = Permit::for_connection(&route, from) {
-                        connections.spawn_local(serve(permit, client));
+            // With an address that is gone they would hang until the client's timeout.
+            () = route.changed.notified() => {
+                for (connection, guest, source) in ends.values() {
+                    let has_moved = route.guest.get().ip() != guest;
+                    if has_moved || !route.admits(*source) {
+                        AbortHandle::abort(connection);
                     }
                 }
+            }
+            Some(ended) = connections.join_next_with_id() => {
+                ends.remove(&ended.map_or_else(|error| error.id(), |(id, ())| id));
+            }
+            accepted = listener.accept() => match accepted {
+                Ok((client, SocketAddr::V4(from))) => {
+                    configure(&client);
+                    if let Some(permit) = Permit::for_connection(&route, *from.ip()) {
+                        let guest = route.guest.get();
+                        let connection = connections.spawn_local(serve(permit, client, guest));
+                        ends.insert(connection.id(), (connection, *guest.ip(), *from.ip()));
+                    }
+                }
+                // Not of a listener of IPv4.
+                Ok((_, SocketAddr::V6(_))) => {}
                 // One client left before it was accepted.
                 Err(error) if matches!(
                     error.kind(),
@@ -80,10 +96,11 @@ async fn accept(route: Rc<Route>, listener: TcpListener) {
 
 /// Carries one connection. Both sides are reset when it does not end properly,
 /// be it because this task is aborted.
-async fn serve(permit: Permit, mut client: TcpStream) {
+async fn serve(permit: Permit, mut client: TcpStream, guest: SocketAddrV4) {
     let route = &permit.route;
-    let guest = SocketAddr::V4(route.guest.get());
-    let Ok(Ok(mut guest)) = timeout(CONNECT_TIMEOUT, TcpStream::connect(guest)).await else {
+    let Ok(Ok(mut guest)) =
+        timeout(CONNECT_TIMEOUT, TcpStream::connect(SocketAddr::V4(guest))).await
+    else {
         route.count(|counters| counters.failed += 1);
         return;
     };

@@ -111,8 +111,8 @@ impl Udp {
             return true;
         }
         let context = &self.route.context;
-        let has_room = self.route.has_room();
-        let opened = has_room.then(|| self.open_session(session.client, port, true));
+        let may_open = self.route.admits(*session.client.ip()) && self.route.has_room();
+        let opened = may_open.then(|| self.open_session(session.client, port, true));
         match opened.and_then(Result::ok) {
             Some(client) if client.session.port == session.port => {}
             Some(client) => context.session_changed(client.session, true),
@@ -134,6 +134,14 @@ impl Udp {
             self.close_session(entry);
         }
         sessions.values().map(end).min()
+    }
+
+    /// Closes the sessions of clients that the forward accepts no more.
+    pub(crate) fn end_unadmitted(&self) {
+        let mut sessions = self.sessions.borrow_mut();
+        for (_, entry) in sessions.extract_if(|client, _| !self.route.admits(*client.ip())) {
+            self.close_session(entry);
+        }
     }
 
     /// Closes the session that has this port towards the guest, because a forward
@@ -235,6 +243,11 @@ impl Udp {
         let from = group.from;
         if let Some(entry) = self.sessions.borrow().get(&from) {
             return Some(Rc::clone(&entry.client));
+        }
+        if !self.route.admits(*from.ip()) {
+            let count = group.count as u64;
+            self.route.count(|counters| counters.refused += count);
+            return None;
         }
         if !self.route.has_room() {
             let (last, count) = self.evictions.get();

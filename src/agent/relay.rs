@@ -341,6 +341,11 @@ impl Supervisor {
 
     fn on_ready(&mut self, version: u32, program: &str, attached: bool) -> bool {
         if version != VERSION {
+            if attached {
+                // An upgrade left it: it is replaced, which is no failure.
+                self.kill_unit();
+                return self.on_exit();
+            }
             return self.fail(&RelayError::Version(version));
         }
         let process = match std::mem::take(&mut self.state) {

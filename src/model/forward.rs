@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Code, DrivePath, Finding, display_as_serialized};
 pub use wslmesh_relay::protocol::{
-    Counters, Failure, FailureKind, Forward as RelayForward, Listen, Protocol,
+    Admit, Counters, Failure, FailureKind, Forward as RelayForward, Listen, Protocol,
 };
 
 display_as_serialized!(Firewall, ForwardBackend, ForwardState);

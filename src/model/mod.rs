@@ -25,7 +25,7 @@ pub use dependent::{AddressChange, Dependent, UnitAction, UnitName};
 pub use drive_path::{DrivePath, NotADrivePath};
 pub use finding::{Finding, HealthEntry, Subject};
 pub use forward::{
-    Counted, CountedForward, Counters, Failure, FailureKind, Firewall, ForwardBackend,
+    Admit, Counted, CountedForward, Counters, Failure, FailureKind, Firewall, ForwardBackend,
     ForwardState, ForwardStatus, HostPrivilege, InstalledRule, Listen, Protocol, RelayForward,
     RelayLocation, RelayMemory, RelaySet, Rule, RuleSet, SyncMode,
 };

@@ -6,10 +6,11 @@
 
 #![expect(
     unsafe_code,
-    reason = "recvmmsg and UDP_SEGMENT have no safe interface"
+    reason = "recvmmsg, UDP_SEGMENT and getifaddrs have no safe interface"
 )]
 
 use std::io::{self, ErrorKind, IoSlice};
+use std::iter::successors;
 use std::mem::{size_of, zeroed};
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::os::fd::AsRawFd;
@@ -21,6 +22,7 @@ use socket2::{MsgHdr, SockAddr, Socket};
 use tokio::io::Interest;
 use tokio::net::UdpSocket;
 
+use crate::admit::Interface;
 use crate::protocol::Protocol;
 
 /// Datagrams per receive.
@@ -44,6 +46,46 @@ pub(crate) fn raise_limits() {
     limit.current = limit.maximum;
     // With the lower limit, accept fails earlier.
     setrlimit(Resource::Nofile, limit).ok();
+}
+
+/// The IPv4 addresses of this machine.
+///
+/// # Errors
+///
+/// The system's.
+pub(crate) fn interfaces() -> io::Result<Vec<Interface>> {
+    let mut list = null_mut();
+    // SAFETY: the pointer lives; the list is freed below.
+    if unsafe { libc::getifaddrs(&raw mut list) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: each pointer of the list is null or leads to a structure that lives until it
+    // is freed, and an address has the structure of its family.
+    let ipv4 = |at: *const libc::sockaddr| unsafe {
+        let family = at.as_ref()?.sa_family;
+        let is_ipv4 = i32::from(family) == libc::AF_INET;
+        is_ipv4.then(|| {
+            Ipv4Addr::from_bits(u32::from_be(
+                at.cast::<libc::sockaddr_in>()
+                    .read_unaligned()
+                    .sin_addr
+                    .s_addr,
+            ))
+        })
+    };
+    // SAFETY: as above.
+    let entries = successors(unsafe { list.as_ref() }, |entry| unsafe {
+        entry.ifa_next.as_ref()
+    });
+    let interfaces = entries.filter_map(|entry| {
+        let mask = ipv4(entry.ifa_netmask).unwrap_or(Ipv4Addr::BROADCAST);
+        let prefix = mask.to_bits().leading_ones();
+        Some((ipv4(entry.ifa_addr)?, u8::try_from(prefix).ok()?))
+    });
+    let interfaces = interfaces.collect();
+    // SAFETY: it came from getifaddrs, and nothing refers to it any more.
+    unsafe { libc::freeifaddrs(list) };
+    Ok(interfaces)
 }
 
 /// Lets a TCP listener take its port while connections of an earlier relay are in

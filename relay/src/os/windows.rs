@@ -2,25 +2,34 @@
 
 #![expect(
     unsafe_code,
-    reason = "the token and two socket options have no safe interface"
+    reason = "the token, two socket options and the adapters have no safe interface"
 )]
 
 use std::io::{self, ErrorKind, IoSlice};
+use std::iter::successors;
 use std::mem::size_of;
-use std::net::{SocketAddr, SocketAddrV4};
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::os::windows::io::{AsRawHandle, AsRawSocket, FromRawHandle, OwnedHandle};
-use std::ptr::null_mut;
+use std::ptr::{null, null_mut};
 
 use socket2::{SockAddr, Socket};
 use tokio::net::UdpSocket;
+use windows_sys::Win32::Foundation::{ERROR_BUFFER_OVERFLOW, ERROR_NO_DATA, ERROR_SUCCESS};
+use windows_sys::Win32::NetworkManagement::IpHelper::{
+    GAA_FLAG_SKIP_ANYCAST, GAA_FLAG_SKIP_DNS_SERVER, GAA_FLAG_SKIP_FRIENDLY_NAME,
+    GAA_FLAG_SKIP_MULTICAST, GetAdaptersAddresses, IP_ADAPTER_ADDRESSES_LH,
+};
+use windows_sys::Win32::NetworkManagement::Ndis::IfOperStatusUp;
 use windows_sys::Win32::Networking::WinSock::{
-    SIO_UDP_CONNRESET, SO_EXCLUSIVEADDRUSE, SOCKET, SOL_SOCKET, WSAIoctl, setsockopt,
+    AF_INET, SIO_UDP_CONNRESET, SO_EXCLUSIVEADDRUSE, SOCKADDR_IN, SOCKET, SOL_SOCKET, WSAIoctl,
+    setsockopt,
 };
 use windows_sys::Win32::Security::{
     GetTokenInformation, TOKEN_ELEVATION, TOKEN_QUERY, TokenElevation,
 };
 use windows_sys::Win32::System::Threading::{GetCurrentProcess, OpenProcessToken};
 
+use crate::admit::Interface;
 use crate::protocol::Protocol;
 
 /// Datagrams per receive.
@@ -60,6 +69,71 @@ pub(crate) fn elevated() -> io::Result<bool> {
 
 /// Windows has no limit to raise.
 pub(crate) fn raise_limits() {}
+
+/// The IPv4 addresses of this machine, as far as their adapters are connected.
+///
+/// # Errors
+///
+/// The system's.
+pub(crate) fn interfaces() -> io::Result<Vec<Interface>> {
+    let flags = GAA_FLAG_SKIP_ANYCAST
+        | GAA_FLAG_SKIP_MULTICAST
+        | GAA_FLAG_SKIP_DNS_SERVER
+        | GAA_FLAG_SKIP_FRIENDLY_NAME;
+    // As large as Microsoft recommends, and aligned for the structures.
+    let mut size = 15 * 1024;
+    let mut buffer = Vec::<u64>::new();
+    // Adapters may be added between two calls.
+    for _ in 0..3 {
+        buffer.resize(
+            usize::try_from(size).map_err(io::Error::other)?.div_ceil(8),
+            0,
+        );
+        let list = buffer.as_mut_ptr().cast();
+        // SAFETY: the buffer has at least that size, and both live.
+        let result =
+            unsafe { GetAdaptersAddresses(AF_INET.into(), flags, null(), list, &raw mut size) };
+        match result {
+            ERROR_SUCCESS => {
+                // SAFETY: the call has filled the list.
+                return Ok(unsafe { addresses(list) });
+            }
+            ERROR_NO_DATA => return Ok(Vec::new()),
+            ERROR_BUFFER_OVERFLOW => {}
+            error => return Err(io::Error::from_raw_os_error(error.cast_signed())),
+        }
+    }
+    Err(ErrorKind::OutOfMemory.into())
+}
+
+/// The addresses in a list of adapters.
+///
+/// # Safety
+///
+/// The list is one of `GetAdaptersAddresses` and lives.
+unsafe fn addresses(list: *const IP_ADAPTER_ADDRESSES_LH) -> Vec<Interface> {
+    // SAFETY: each pointer of the list is null or leads to a structure that lives.
+    let adapters = successors(unsafe { list.as_ref() }, |one| unsafe { one.Next.as_ref() });
+    let connected = adapters.filter(|adapter| adapter.OperStatus == IfOperStatusUp);
+    let unicasts = connected.flat_map(|adapter| {
+        // SAFETY: as above.
+        let first = unsafe { adapter.FirstUnicastAddress.as_ref() };
+        // SAFETY: as above.
+        successors(first, |one| unsafe { one.Next.as_ref() })
+    });
+    let interfaces = unicasts.filter_map(|unicast| {
+        // SAFETY: as above, and an address has the structure of its family.
+        let address = unsafe {
+            let address = unicast.Address.lpSockaddr;
+            let is_ipv4 = address.as_ref()?.sa_family == AF_INET;
+            let address = is_ipv4.then(|| address.cast::<SOCKADDR_IN>().read_unaligned())?;
+            address.sin_addr.S_un.S_addr
+        };
+        let address = Ipv4Addr::from_bits(u32::from_be(address));
+        Some((address, unicast.OnLinkPrefixLength))
+    });
+    interfaces.collect()
+}
 
 /// Keeps a UDP port from programs that bind it with `SO_REUSEADDR`, and ICMP
 /// errors ("port unreachable") from failing the next receive with

@@ -17,8 +17,13 @@ async fn refusals_are_reported_once_a_second_with_their_count() {
         listen_address: Ipv4Addr::LOCALHOST,
         listen_port: NonZeroU16::MIN,
     };
-    let guest = SocketAddrV4::new(Ipv4Addr::LOCALHOST, 1);
-    let route = Rc::new(Route::new(listen, guest, Rc::clone(&context)));
+    let forward = Forward {
+        listen,
+        connect_address: Ipv4Addr::LOCALHOST,
+        connect_port: NonZeroU16::MIN,
+        admit: Admit::Any,
+    };
+    let route = Rc::new(Route::new(&forward, Rc::clone(&context)));
     let _open = Permit::new(&route);
     let is_woken = async || {
         tokio::select! {

@@ -9,7 +9,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use wslmesh_relay::protocol::{
-    Command, Counters, Event, Failure, Forward, Limits, Listen, Listener, Protocol, Session,
+    Admit, Command, Counters, Event, Failure, Forward, Limits, Listen, Listener, Protocol, Session,
     SetForwards, VERSION,
 };
 
@@ -312,6 +312,7 @@ pub(crate) fn to(listen: Listen, guest: SocketAddr) -> Forward {
         listen,
         connect_address: *guest.ip(),
         connect_port: NonZeroU16::new(guest.port()).expect("a port"),
+        admit: Admit::Any,
     }
 }
 

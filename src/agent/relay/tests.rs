@@ -9,7 +9,7 @@ use tokio::time::timeout;
 
 use super::*;
 use crate::model::RelayLocation;
-use wslmesh_relay::protocol::{FailureKind, Forward, Protocol, Session};
+use wslmesh_relay::protocol::{Admit, FailureKind, Forward, Protocol, Session};
 
 use crate::host::relay::GUEST_PROGRAM;
 
@@ -18,7 +18,7 @@ const LONG: Duration = Duration::from_secs(20);
 
 /// The behaviour of a good relay, as shell functions.
 const GOOD: &str = r#"
-ready() { echo '{"event":"ready","version":2,"program":"0.1.0"}'; }
+ready() { echo '{"event":"ready","version":3,"program":"0.1.0"}'; }
 receive() { read -r command && echo "$command" >> "$here/commands"; }
 serial() { echo "$command" | sed 's/.*"serial":\([0-9]*\).*/\1/'; }
 applied() { echo '{"event":"applied","serial":'$(serial)',"listeners":[{"protocol":"udp","listen-address":"0.0.0.0","listen-port":51820,"failure":'${1:-null}'}]}'; }
@@ -118,6 +118,7 @@ fn set(last: u8) -> Option<RelaySet> {
         },
         connect_address: [172, 28, 16, last].into(),
         connect_port: port,
+        admit: Admit::Any,
     };
     Some(RelaySet {
         location: RelayLocation::Guest,
@@ -182,7 +183,7 @@ async fn next_agent_goes_on_with_the_relay() {
     let folder = ended_agent().await;
     fs::write(folder.path().join("commands"), "").unwrap();
     let script = r#"read empty; receive; id=$(echo "$command" | sed 's/[^0-9]//g')
-        echo '{"event":"ready","version":2,"program":"0.1.0","attached":'$id'}'
+        echo '{"event":"ready","version":3,"program":"0.1.0","attached":'$id'}'
         echo '{"event":"applied","serial":'$id',"listeners":[{"protocol":"udp","listen-address":"0.0.0.0","listen-port":51820,"failure":null}]}'
         while receive; do applied; done"#;
     write_relay(folder.path(), script);

@@ -4,7 +4,7 @@ use super::status;
 use crate::{
     config::Forward,
     model::{
-        Code, FailureKind, Finding, ForwardBackend, ForwardState, ForwardStatus, HostMemory,
+        Admit, Code, FailureKind, Finding, ForwardBackend, ForwardState, ForwardStatus, HostMemory,
         Listen, Node, Protocol, RelayForward, RelayLocation, RelaySet,
     },
 };
@@ -18,6 +18,7 @@ pub(super) fn forward(forward: &Forward, at: Listen, node: &Node) -> Named {
         listen: at,
         connect_address: node.address(),
         connect_port: forward.connect_port,
+        admit: Admit::Any,
     };
     (forward.name.clone(), relayed)
 }

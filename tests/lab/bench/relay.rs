@@ -13,7 +13,7 @@ use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
-use wslmesh_relay::protocol::{self, Event, Forward, Limits, SetForwards, VERSION};
+use wslmesh_relay::protocol::{self, Admit, Event, Forward, Limits, SetForwards, VERSION};
 
 use super::figures::Report;
 use crate::options::relay_binary;
@@ -166,6 +166,7 @@ fn forward(
         },
         connect_address: *connect.ip(),
         connect_port: connect.port().try_into()?,
+        admit: Admit::Any,
     })
 }
 

@@ -1,5 +1,5 @@
 use std::io::Write as _;
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::Ipv4Addr;
 use std::num::NonZeroU16;
 use std::pin::pin;
 use std::rc::Rc;
@@ -10,7 +10,7 @@ use std::task::{Context, Wake, Waker};
 use tokio::net::TcpListener;
 
 use super::*;
-use crate::protocol::{Listen, Protocol};
+use crate::protocol::{Admit, Forward, Listen, Protocol};
 
 /// What a connection reads at a time while much is held.
 const READ: usize = 4096;
@@ -37,8 +37,13 @@ fn route(context: &Rc<RelayContext>) -> Route {
         listen_address: Ipv4Addr::LOCALHOST,
         listen_port: NonZeroU16::MIN,
     };
-    let to = SocketAddrV4::new(Ipv4Addr::LOCALHOST, 1);
-    Route::new(listen, to, Rc::clone(context))
+    let forward = Forward {
+        listen,
+        connect_address: Ipv4Addr::LOCALHOST,
+        connect_port: NonZeroU16::MIN,
+        admit: Admit::Any,
+    };
+    Route::new(&forward, Rc::clone(context))
 }
 
 #[tokio::test(start_paused = true)]

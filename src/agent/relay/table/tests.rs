@@ -3,7 +3,7 @@
 use std::fs;
 
 use super::*;
-use crate::model::{RelayForward, RelayLocation};
+use crate::model::{Admit, RelayForward, RelayLocation};
 use wslmesh_relay::protocol::Listen;
 
 fn session(listen: u16, client: u16, port: u16) -> Session {
@@ -25,6 +25,7 @@ fn wanted(protocol: Protocol, listen: u16) -> RelaySet {
         },
         connect_address: [172, 28, 16, 5].into(),
         connect_port: port,
+        admit: Admit::Any,
     };
     RelaySet {
         location: RelayLocation::Guest,
