@@ -223,6 +223,7 @@ impl Publisher {
                 counters: relay.counted.clone(),
             }),
             windows_address: pass.host.facts.windows_address,
+            guest_firewall: pass.host.facts.guest_firewall,
             passes: self.passes,
             last_pass_us: micros(pass.took),
             health: self.findings().map(Into::into).collect(),

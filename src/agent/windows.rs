@@ -20,7 +20,7 @@ use crate::{
 async fn sync_and_remember(state: &Path, wanted: RuleSet) -> HostOutcome {
     let saved = Saved::new(state);
     let before = saved.rules_may_remain();
-    let expected = before || !wanted.rules.is_empty();
+    let expected = before || wanted.makes_rules();
     // What cannot be saved now is retried, and reported, after the call.
     saved
         .update(|values| values.forwards = expected)

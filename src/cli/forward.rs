@@ -182,6 +182,8 @@ async fn agree(
             return Ok(Exit::Degraded);
         }
     };
+    let installed = before.installed.as_ref();
+    let forbidden = installed.is_some_and(|installed| installed.relay_forbidden);
     let lacks = match &before.policy {
         // Without an installation an administrator's own programs may do all of it.
         Agreed::Nothing if before.elevated => return Ok(Exit::Fine),
@@ -192,12 +194,15 @@ async fn agree(
             return Ok(Exit::Fine);
         }
         Agreed::Unreadable => "cannot be read",
-        Agreed::Policy(policy) => match policy.gap(forward) {
-            None => return Ok(Exit::Fine),
-            Some(PolicyGap::OutsidePolicy) => "does not allow these ports",
-            Some(PolicyGap::ListenAddress) => "allows these ports on another address",
-            Some(PolicyGap::Firewall) => "allows these ports with another firewall",
-        },
+        Agreed::Policy(policy) => {
+            match policy.gap(forward, settings.backend_of(forward), forbidden) {
+                None => return Ok(Exit::Fine),
+                Some(PolicyGap::OutsidePolicy) => "does not allow these ports",
+                Some(PolicyGap::ListenAddress) => "allows these ports on another address",
+                Some(PolicyGap::Firewall) => "allows these ports with another firewall",
+                Some(PolicyGap::Backend) => "allows these ports with another backend",
+            }
+        }
     };
     print(&format!("the policy on Windows {lacks}"))?;
     if arguments.no_install {

@@ -187,7 +187,7 @@ pub enum Underlay {
 }
 
 /// Who forwards a port on Windows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, PartialOrd, Ord)]
 #[serde(rename_all = "kebab-case")]
 pub enum Backend {
     /// netsh interface portproxy: TCP.

@@ -196,7 +196,7 @@ registry! {
             "Windows programs are started through /run/WSL/1_interop; this does not need WSL_INTEROP. A socket accepts even where the channel behind it is dead, so the agent's last call counts.",
             "Run `wsl.exe --shutdown` on Windows; set enabled=true in the section [interop] of /etc/wsl.conf";
         "interop-powershell" "powershell.exe is found" interop::powershell, None,
-            "It makes the forwards on Windows. A service does not have Windows' PATH, so the agent looks for it on the mounted drives.",
+            "By it the agent asks what Windows has, and changes the port proxy. A service does not have Windows' PATH, so the agent looks for it on the mounted drives.",
             "Set enabled=true in the section [automount] of /etc/wsl.conf, then run `wsl.exe --shutdown` on Windows; test it with `wslmesh host check`";
         "interop-conf" "/etc/wsl.conf allows interop" interop::conf, None,
             "Interop and drives can be disabled for a distribution.",
@@ -213,7 +213,7 @@ registry! {
             "In mirrored mode some ports never reach a distribution: UDP 68; TCP 135, 1900, 2869, 3702, 5004, 5357 and 5358.",
             "Choose another listen-port";
         "ports-firewall" "Windows' firewall has rules for the forwards" ports::firewall, None,
-            "Windows blocks inbound traffic unless a rule allows it.",
+            "Windows blocks inbound traffic unless a rule allows it, and a Block rule beats the rules that allow. In mirrored mode Windows' own rules hold for a distribution, or those of the Hyper-V firewall where AllowHostPolicyMerge is off.",
             "Set firewall = \"local\" for the forward and run `wslmesh host install`; ignore this if you made rules by hand";
         "ports-windows" "Windows serves the forwards" ports::windows, None,
             "The agent learns at each call which ports Windows uses, excludes or forwards for another tool. A port that is reported as in use is usually excluded, and no program has it.",

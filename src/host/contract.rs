@@ -12,7 +12,11 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 use super::json::{AnswerError, object};
 use crate::interop::Output;
-use crate::model::{DrivePath, Listen, PlainText, Protocol, RuleSet};
+use crate::model::{DrivePath, GuestFirewall, Listen, PlainText, Protocol, RuleSet};
+
+/// The version of what an installation leaves on Windows: files, policy, rules. Version 1
+/// (wslmesh 0.1.0) had TCP served by the port proxy.
+pub const CONTRACT: u32 = 2;
 
 /// One call of the script: the whole wanted state, never a difference. Without
 /// forwards all rules of ours are withdrawn, table and firewall.
@@ -31,8 +35,8 @@ pub enum State {
     Synced,
     /// Reading back found something else than was wanted; `detail` says what, or the firewall's does.
     Partial,
-    /// Nothing is installed and the Windows process lacks administrator rights:
-    /// nothing was changed.
+    /// A port proxy rule must change, the Windows process lacks administrator rights, and no
+    /// task may do it: nothing was changed.
     NotElevated,
     /// The Windows service iphlpsvc, which does the forwarding, is not running: nothing was changed.
     ServiceStopped,
@@ -134,6 +138,18 @@ pub struct Refused {
     pub reason: PolicyGap,
 }
 
+/// The ports of a forward.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Ports {
+    /// TCP or UDP.
+    pub protocol: Protocol,
+    /// Windows' port.
+    pub listen_port: NonZeroU16,
+    /// The guest's port.
+    pub connect_port: NonZeroU16,
+}
+
 /// Why a policy does not cover a forward.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -142,8 +158,10 @@ pub enum PolicyGap {
     OutsidePolicy,
     /// Its grant has another listen address.
     ListenAddress,
-    /// Its grant has another firewall scope.
+    /// Its grant's firewall lets in fewer; for the port proxy and the guest also: more.
     Firewall,
+    /// Its grant is for another backend.
+    Backend,
 }
 
 /// The result for the firewall's rules.
@@ -166,6 +184,9 @@ pub struct FirewallAnswer {
     pub profiles: Vec<PlainText>,
     /// Whether our rules hold in all of them.
     pub covered: bool,
+    /// Which firewall has the rules for guests; none in NAT mode.
+    #[serde(default)]
+    pub guest: Option<GuestFirewall>,
 }
 
 /// How the firewall's part ended.
@@ -177,8 +198,6 @@ pub enum FirewallState {
     Done,
     /// They are not; `detail` says which step.
     Failed,
-    /// There is no such firewall on this Windows.
-    Unavailable,
 }
 
 /// What `wslmesh host install` left on Windows.
@@ -192,6 +211,10 @@ pub struct Installed {
     /// The relay's program; none where it is missing.
     #[serde(default, deserialize_with = "drive_path")]
     pub relay: Option<DrivePath>,
+    /// Whether a policy of Windows (AppLocker, Smart App Control) kept it from being started
+    /// at the installation, which then left the port proxy in its place.
+    #[serde(default)]
+    pub relay_forbidden: bool,
 }
 
 /// The connected Windows interface whose IPv4 MTU is the lowest: WSL gives the
@@ -229,6 +252,12 @@ pub struct Answer {
     pub taken: Vec<Taken>,
     /// Forwards that the installed policy does not cover.
     pub refused: Vec<Refused>,
+    /// Forwards of the relay whose own firewall lets in fewer than their grant's.
+    #[serde(default)]
+    pub narrower: Vec<Ports>,
+    /// Where the relay should listen, and nothing does.
+    #[serde(default)]
+    pub silent: Vec<Listen>,
     /// The firewall's part; none where it may not be changed.
     pub firewall: Option<FirewallAnswer>,
     /// What is installed on Windows for this user.

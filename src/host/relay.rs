@@ -100,6 +100,11 @@ pub enum RelayError {
     /// It was started with administrator rights and refused them.
     #[error("the relay was started with administrator rights")]
     Elevated,
+    /// WSL's init says that Windows did not start it.
+    #[error(
+        "Windows did not start the relay ({0}): a policy such as AppLocker or Smart App Control forbids it, or its file is damaged"
+    )]
+    Forbidden(String),
     /// It exited.
     #[error("the relay ended with {code}: {stderr}")]
     Ended {
@@ -440,6 +445,9 @@ impl Process {
                 code,
                 stderr: "no error message".to_owned(),
             },
+            // So init says that Windows started nothing, whatever the error but a missing
+            // file and missing rights.
+            Ok(said) if said.ends_with(": Invalid argument") => RelayError::Forbidden(said),
             Ok(stderr) => RelayError::Ended { code, stderr },
         }
     }

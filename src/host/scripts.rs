@@ -55,6 +55,8 @@ const HOST: &str = script!(
     "loader",
     "lib/json",
     "lib/policy",
+    "lib/portproxy",
+    "lib/firewall",
     "lib/task",
     "lib/checks",
     "lib/registry",

@@ -40,8 +40,8 @@ use crate::interop::{self, DEADLINE, Interop, InteropError};
 
 /// How long a person has to answer Windows' prompt, which Windows itself gives up
 /// on after two minutes, and the elevated setup to do its work: `host.ps1` waits 140 s
-/// and, once it was agreed to, 60 s more. The rest is PowerShell's start.
-const PERSON: Duration = Duration::from_secs(215);
+/// and, once it was agreed to, 90 s more. The rest is PowerShell's start.
+const PERSON: Duration = Duration::from_secs(245);
 
 /// How long the checks may take: some ask slow parts of Windows.
 const CHECKS_LIMIT: Duration = Duration::from_secs(60);

@@ -39,7 +39,9 @@ pub async fn sync(state: &Path, wanted: RuleSet) -> HostOutcome {
         Ok(answer) => outcome::of(wanted, answer, begin.elapsed()),
         Err(error) => {
             let finding = Finding::new(error.code(), "", error.to_string());
-            let rules_remain = error.may_have_worked().then_some(true);
+            // A question alone makes none.
+            let made = wanted.makes_rules() && error.may_have_worked();
+            let rules_remain = made.then_some(true);
             without_answer(wanted, finding, begin.elapsed(), rules_remain)
         }
     }
@@ -83,10 +85,11 @@ pub async fn ask(state: &Path, wanted: &RuleSet, limit: Duration) -> Result<Answ
 /// The outcome of a call that does not return, because something on the way to
 /// Windows hangs where no deadline reaches, or that could not be started.
 pub fn not_returned(wanted: RuleSet, error: &BlockingError, after: Duration) -> HostOutcome {
+    let made = wanted.makes_rules().then_some(true);
     let (code, rules_remain) = match error {
-        BlockingError::TimedOut(_) => (Code::InteropTimeout, Some(true)),
+        BlockingError::TimedOut(_) => (Code::InteropTimeout, made),
         BlockingError::Busy => (Code::InteropTimeout, None),
-        BlockingError::Interrupted => (Code::InteropFailed, Some(true)),
+        BlockingError::Interrupted => (Code::InteropFailed, made),
         BlockingError::NoThread(_) => (Code::InteropFailed, None),
     };
     let finding = Finding::new(code, "", format!("the way to Windows: {error}"));

@@ -185,6 +185,9 @@ impl fmt::Display for Action {
                     change.name, change.seconds
                 )
             }
+            Self::SyncForwards(set) if set.rules.is_empty() => {
+                f.write_str("ask what Windows has, and withdraw what is not wanted")
+            }
             Self::SyncForwards(set) => {
                 let forwards = counted(set.rules.len(), "forward");
                 write!(f, "ask Windows for {forwards}")?;

@@ -148,25 +148,25 @@ registry! {
         "The address to listen on does not exist.",
         "Correct listen-address (`ipconfig` on Windows lists the addresses), or remove it to listen on all";
     ForwardNotListening, "forward-not-listening", Warning,
-        "The relay could not listen.",
-        "Look up the error number in Windows' list of socket errors; the agent retries";
+        "The relay could not listen, or Windows shows no listener where the relay says that it listens.",
+        "Look up the error number in Windows' list of socket errors; without one, look for a security program that keeps the relay's port. The agent retries";
     ForwardOutsidePolicy, "forward-outside-policy", Warning,
-        "The policy approved on Windows does not cover this forward.",
+        "The policy approved on Windows does not cover this forward: its ports, its address, its firewall or its backend.",
         "Run `wslmesh host install` again and approve the new policy";
     FirewallBlocked, "firewall-blocked", Warning,
-        "A Block rule of Windows' firewall overrides the rule that admits a forward's clients. Dismissing a firewall prompt creates such rules.",
-        "Remove the rule named in the message (wf.msc, Inbound Rules), then `systemctl reload wslmesh`";
+        "A Block rule of Windows' firewall overrides the rule that admits a forward's clients. Dismissing a firewall prompt creates such rules, and they outlive the program.",
+        "Remove the rules named in the message: in wf.msc, Inbound Rules, or in an elevated PowerShell with `Remove-NetFirewallRule -DisplayName NAME`. Then `systemctl reload wslmesh`";
     FirewallProfile, "firewall-profile", Warning,
         "Windows is connected to a network whose profile wslmesh's firewall rules do not cover.",
         "Make the network Private in Windows' settings, or add the profile: `wslmesh host install --profiles`";
     FirewallFailed, "firewall-failed", Warning,
         "The rules in Windows' firewall are not as they should be, or may have no effect.",
-        "The message says what is wrong; the agent retries with the next change or `systemctl reload wslmesh`";
+        "Do what the message says; `wslmesh host install` makes the rules again. The agent looks again at the next change, or with `systemctl reload wslmesh`";
     HostTaskFailed, "host-task-failed", Warning,
-        "The scheduled task that changes forwards on Windows could not be started.",
+        "The scheduled task that changes the port proxy on Windows could not be started.",
         "Run `wslmesh host check`; `wslmesh host install` creates the task again";
     HostTaskTimeout, "host-task-timeout", Warning,
-        "The scheduled task that changes forwards on Windows did not answer in time.",
+        "The scheduled task that changes the port proxy on Windows did not answer in time.",
         "Run `wslmesh host check`; the agent retries";
     HostVersion, "host-version", Warning,
         "The installation on Windows is from another version of wslmesh.",
@@ -185,7 +185,7 @@ registry! {
         "Reinstall the wslmesh package, then `systemctl reload wslmesh`";
     RelayFailed, "relay-failed", Warning,
         "The relay is not running, so its forwards are down.",
-        "The message has the reason; the agent restarts the relay";
+        "The message has the reason; the agent restarts the relay. Where Windows does not start it, run `wslmesh host install`: it finds out, and has the port proxy serve TCP if a policy forbids the relay";
     RelayRestarted, "relay-restarted", Info,
         "The relay exited and was restarted with its table of UDP clients.",
         "No action needed; if it happens repeatedly, look for an antivirus that ends the relay, or report it";
@@ -199,7 +199,7 @@ registry! {
         "The relay runs only while the agent does, and the agent is not running.",
         "Run `systemctl start wslmesh`";
     ForwardNotElevated, "forward-not-elevated", Warning,
-        "The Windows user of this distribution may not change port forwards, and nothing is installed on Windows that may.",
+        "The port proxy must change. The Windows user of this distribution may not do that, and nothing is installed on Windows that may.",
         "Run `wslmesh host install`; or run `wsl --shutdown` and start WSL from an elevated terminal before anything else does";
     ForwardLeftover, "forward-leftover", Info,
         "Rules made by the agent are still on Windows, and nothing maintains or removes them now.",

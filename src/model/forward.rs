@@ -13,7 +13,7 @@ pub use wslmesh_relay::protocol::{
     Admit, Counters, Failure, FailureKind, Forward as RelayForward, Listen, Protocol,
 };
 
-display_as_serialized!(Firewall, ForwardBackend, ForwardState);
+display_as_serialized!(Firewall, ForwardBackend, ForwardState, SyncMode);
 
 /// Whom Windows' firewall should let in.
 #[derive(
@@ -30,6 +30,27 @@ pub enum Firewall {
     Full,
 }
 
+/// What lets clients in to this distribution in mirrored mode.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum GuestFirewall {
+    /// Windows' own rules, which hold for guests while `AllowHostPolicyMerge` is on.
+    Windows,
+    /// Rules of the Hyper-V firewall.
+    HyperV,
+}
+
+impl GuestFirewall {
+    /// For a person.
+    #[must_use]
+    pub fn in_words(self) -> &'static str {
+        match self {
+            Self::Windows => "rules of Windows' firewall hold for this distribution",
+            Self::HyperV => "rules of the Hyper-V firewall hold for this distribution",
+        }
+    }
+}
+
 /// What serves a forward.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -42,13 +63,13 @@ pub enum ForwardBackend {
     Guest,
 }
 
-/// Which of Windows' firewalls a sync is about.
+/// Which networking mode a sync and a policy are about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum SyncMode {
-    /// Port proxy rules and Windows Defender's firewall.
+    /// Windows listens and leads into the guest.
     Nat,
-    /// Hyper-V's firewall.
+    /// The guest's ports are Windows' own.
     Mirrored,
 }
 
@@ -78,13 +99,22 @@ impl RuleSet {
         }
     }
 
-    /// Whether both make the same rules: the address is only in those of the
-    /// port proxy.
+    /// Whether both ask Windows for the same. The address is in the rules of the port proxy,
+    /// and Windows is asked what it has when the relay leads elsewhere; the guest's own ports
+    /// have none.
     #[must_use]
     pub fn same(&self, other: &Self) -> bool {
         self.rules == other.rules
             && (self.mode == other.mode || self.rules.is_empty())
-            && (self.connect_address == other.connect_address || self.listens().next().is_none())
+            && (self.connect_address == other.connect_address
+                || (self.rules.iter()).all(|rule| rule.backend == ForwardBackend::Guest))
+    }
+
+    /// Whether a call for them may make rules on Windows: of the relay Windows is only asked
+    /// what it has.
+    #[must_use]
+    pub fn makes_rules(&self) -> bool {
+        (self.rules.iter()).any(|rule| rule.backend != ForwardBackend::Relay)
     }
 
     /// Where the port proxy would listen.
@@ -108,7 +138,7 @@ pub struct Rule {
     pub listen: Listen,
     /// Port in this distribution.
     pub connect_port: NonZeroU16,
-    /// What listens; where it is not the port proxy, the firewall's rule alone is wanted.
+    /// What listens; where it is not the port proxy, what Windows has is read back.
     #[serde(rename = "served-by")]
     pub backend: ForwardBackend,
     /// Whom the firewall lets in.

@@ -26,8 +26,8 @@ pub use drive_path::{DrivePath, NotADrivePath};
 pub use finding::{Finding, HealthEntry, Subject};
 pub use forward::{
     Admit, Counted, CountedForward, Counters, Failure, FailureKind, Firewall, ForwardBackend,
-    ForwardState, ForwardStatus, HostPrivilege, InstalledRule, Listen, Protocol, RelayForward,
-    RelayLocation, RelayMemory, RelaySet, Rule, RuleSet, SyncMode,
+    ForwardState, ForwardStatus, GuestFirewall, HostPrivilege, InstalledRule, Listen, Protocol,
+    RelayForward, RelayLocation, RelayMemory, RelaySet, Rule, RuleSet, SyncMode,
 };
 pub use interface::{InterfaceName, InterfacePattern, Patterns};
 pub use mode::{Mode, ModeState};

@@ -10,8 +10,9 @@ use ipnet::{IpNet, Ipv4Net};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    DeviceReading, DrivePath, Finding, HostPrivilege, InstalledRule, InterfaceName, Listen,
-    ModeState, Nameserver, RelayMemory, RuleSet, SysctlKey, SysctlReading, display_as_serialized,
+    DeviceReading, DrivePath, Finding, GuestFirewall, HostPrivilege, InstalledRule, InterfaceName,
+    Listen, ModeState, Nameserver, RelayMemory, RuleSet, SysctlKey, SysctlReading,
+    display_as_serialized,
 };
 
 /// Everything a pass decides on.
@@ -197,7 +198,7 @@ impl HostMemory {
 
     /// Notes that a call was begun.
     pub fn sync_begun(&mut self, wanted: &RuleSet) {
-        self.rules_remain |= !wanted.rules.is_empty();
+        self.rules_remain |= wanted.makes_rules();
         if let Some(rules) = &mut self.possibly_installed {
             rules.extend(wanted.listens());
         }
@@ -229,10 +230,16 @@ pub struct HostFacts {
     pub installed_relay: Option<DrivePath>,
     /// The version of the package that was installed.
     pub installed_version: Option<String>,
+    /// Whether a policy of Windows kept that relay from being started at the installation.
+    pub relay_forbidden: bool,
+    /// Where the relay listens and the firewall lets in no more than the forward does.
+    pub as_granted: Vec<Listen>,
     /// %LOCALAPPDATA% of the user behind interop.
     pub local_app_data: Option<DrivePath>,
     /// Whether that call maintained the firewall.
     pub firewall: bool,
+    /// Which firewall has the rules for this distribution, in mirrored mode.
+    pub guest_firewall: Option<GuestFirewall>,
     /// The guest's address as the elevated task found it.
     pub guest_address: Option<Ipv4Addr>,
 }

@@ -102,17 +102,17 @@ pub(super) fn plan(settings: &Settings, seen: &Observation, plan: &mut Plan) {
     let applies = |finding: &&Finding| !(withdrawn && finding.code == Code::ForwardNotElevated);
     plan.findings
         .extend(seen.host.findings.iter().filter(applies).cloned());
-    if let Some(wanted) = decision.rules
-        && must_ask(&wanted, settings, seen)
-    {
-        plan.actions.push(Action::SyncForwards(wanted));
-    }
     let memory = &seen.host.relay;
     if let Some(wanted) = decision.relay {
         plan.forwards = Some(decision.forwards);
         if memory.wanted != wanted || !memory.failed.is_empty() {
             plan.actions.push(Action::SyncRelay(wanted));
         }
+    }
+    if let Some(wanted) = decision.rules
+        && must_ask(&wanted, settings, seen)
+    {
+        plan.actions.push(Action::SyncForwards(wanted));
     }
 }
 

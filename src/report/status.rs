@@ -14,7 +14,7 @@ use crate::{
         file::{self, FileError},
         read_bounded,
     },
-    model::{Counted, ForwardStatus, HealthEntry, Link, Severity},
+    model::{Counted, ForwardStatus, GuestFirewall, HealthEntry, Link, Severity},
 };
 
 /// Version of the document's form.
@@ -60,6 +60,9 @@ pub struct Document {
     pub relay: Option<RelayEntry>,
     /// Windows' own address.
     pub windows_address: Option<Ipv4Addr>,
+    /// Which of Windows' firewalls has the rules for this distribution, in mirrored mode.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub guest_firewall: Option<GuestFirewall>,
     /// Passes made since the start.
     pub passes: u64,
     /// What the last pass took, in microseconds.

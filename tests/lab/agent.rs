@@ -23,6 +23,9 @@ pub(crate) const FILE: &str = "/etc/wslmesh/wsl-network.conf";
 /// One forward, 2222 to 22: the service that every world has.
 pub(crate) const SSH: &str = "[[forward]]\nname = \"ssh\"\nprotocol = \"tcp\"\nlisten-port = 2222\nconnect-port = 22\nfirewall = \"none\"\n";
 
+/// The head of a configuration whose TCP goes by the port proxy.
+pub(crate) const PROXY: &str = "[host]\nbackend = \"portproxy\"\n";
+
 /// One forward as the configuration has it.
 pub(crate) fn forward(name: &str, listen: u16, connect: u16) -> String {
     format!(
@@ -145,10 +148,10 @@ impl Agent<'_> {
         self.wait(&format!("the agent at {address}"), |status| {
             status.address == Some(address)
                 && status.problems().is_empty()
-                && status
-                    .forwards
-                    .as_ref()
-                    .is_some_and(|forwards| forwards.connect_address == address)
+                && match &status.forwards {
+                    Some(forwards) => forwards.connect_address == address,
+                    None => status.relay.as_ref().is_some_and(|relay| relay.applied),
+                }
         })
     }
 

@@ -8,7 +8,7 @@ use std::net::Ipv4Addr;
 
 use serde::{Deserialize, Serialize};
 
-/// The one version of the contract there is.
+/// The version of requests and answers.
 pub(crate) const VERSION: u64 = 1;
 
 /// The `mode` of a request whose rules lead to the guest's own address.
@@ -60,6 +60,8 @@ pub(crate) enum ServedBy {
 }
 
 /// Who may reach a forward.
+///
+/// In the order of their width.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Firewall {
@@ -71,6 +73,21 @@ pub(crate) enum Firewall {
     Full,
 }
 
+/// What a grant asks to be served by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Backend {
+    /// The relay, or the port proxy where the relay may not run.
+    Auto,
+    /// The relay alone.
+    Relay,
+    /// The port proxy alone.
+    Portproxy,
+}
+
+/// The version of a policy.
+pub(crate) const POLICY: u64 = 2;
+
 /// The agreement between a Windows user and an administrator.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
@@ -81,6 +98,8 @@ pub(crate) struct Policy {
     /// The distribution that the logon task starts.
     pub(crate) distribution: String,
     pub(crate) logon: bool,
+    /// [`NAT`] or [`MIRRORED`]: how the firewall's rules were made.
+    pub(crate) mode: String,
     pub(crate) profiles: Vec<String>,
     pub(crate) grants: Vec<Grant>,
 }
@@ -96,6 +115,18 @@ pub(crate) struct Grant {
     /// First and last.
     pub(crate) connect_ports: (u16, u16),
     pub(crate) firewall: Firewall,
+    pub(crate) backend: Backend,
+}
+
+impl Grant {
+    /// What serves it in NAT mode, where the relay is forbidden or not.
+    pub(crate) fn server(&self, forbidden: bool) -> ServedBy {
+        match (self.backend, self.protocol) {
+            (Backend::Portproxy, _) => ServedBy::Portproxy,
+            (Backend::Auto, Protocol::Tcp) if forbidden => ServedBy::Portproxy,
+            (Backend::Auto | Backend::Relay, _) => ServedBy::Relay,
+        }
+    }
 }
 
 impl Policy {
@@ -167,8 +198,26 @@ pub(crate) struct Refused {
     pub(crate) protocol: Protocol,
     pub(crate) listen_port: u16,
     pub(crate) connect_port: u16,
-    /// `outside-policy`, `listen-address` or `firewall`.
+    /// `outside-policy`, `listen-address`, `backend` or `firewall`.
     pub(crate) reason: String,
+}
+
+/// A forward of the relay whose own firewall is narrower than its grant's.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub(crate) struct Narrower {
+    pub(crate) protocol: Protocol,
+    pub(crate) listen_port: u16,
+    pub(crate) connect_port: u16,
+}
+
+/// A forward of the relay on which nothing listens.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub(crate) struct Silent {
+    pub(crate) protocol: Protocol,
+    pub(crate) listen_address: Ipv4Addr,
+    pub(crate) listen_port: u16,
 }
 
 /// What happened to firewall rules.
@@ -187,6 +236,8 @@ pub(crate) struct FirewallDone {
     pub(crate) profiles: Vec<String>,
     /// Whether the agreed profiles hold all of them.
     pub(crate) covered: bool,
+    /// Mirrored mode: `windows` or `hyper-v`, whose rules hold for the guest.
+    pub(crate) guest: Option<String>,
 }
 
 /// What is installed on Windows.
@@ -197,6 +248,9 @@ pub(crate) struct Installed {
     pub(crate) contract: u64,
     /// Windows path; none where the file is missing.
     pub(crate) relay: Option<String>,
+    /// Whether Windows kept the relay from being started at the install.
+    #[serde(default)]
+    pub(crate) relay_forbidden: bool,
 }
 
 /// The connected Windows interface with the lowest MTU.
@@ -235,7 +289,11 @@ pub(crate) struct Answer {
     pub(crate) taken: Vec<Taken>,
     /// Forwards that the policy does not hold.
     pub(crate) refused: Vec<Refused>,
-    /// None where the caller may not change the firewall.
+    /// See [`Narrower`].
+    pub(crate) narrower: Vec<Narrower>,
+    /// See [`Silent`].
+    pub(crate) silent: Vec<Silent>,
+    /// None where there is no policy, and the caller may not change the firewall.
     pub(crate) firewall: Option<FirewallDone>,
     /// See [`Installed`].
     pub(crate) installed: Option<Installed>,
@@ -267,6 +325,8 @@ impl Answer {
             conflicts: Vec::new(),
             taken: Vec::new(),
             refused: Vec::new(),
+            narrower: Vec::new(),
+            silent: Vec::new(),
             firewall: None,
             installed: None,
             local_app_data: None,

@@ -1,5 +1,5 @@
 //! `--demo`: shows the agent through four address changes in a simulated WSL, the last one
-//! with the relay instead of the port proxy.
+//! with the port proxy instead of the relay.
 
 mod screen;
 mod stage;
@@ -70,7 +70,7 @@ fn survives() -> Result<()> {
 }
 
 const PICTURE: &str = "  lan                 windows (simulated)          guest: WSL2
-  client -- :2222 --> portproxy or relay, :2222 -> eth0 :22, a service
+  client -- :2222 --> relay or portproxy, :2222 -> eth0 :22, a service
                       powershell.exe <------------ wslmesh run
 
 ";
@@ -91,26 +91,26 @@ fn show(screen: &mut Screen, options: &Options) -> Result<()> {
         "Windows",
         &format!(
             "simulated. powershell.exe is a stand-in that takes {:.1} s to start, as the \
-             real one does; its port proxy really listens and really forwards.",
+             real one does; the relay and the port proxy really listen and really forward.",
             f64::from(u32::try_from(options.start_up_ms)?) / 1e3
         ),
     )?;
     screen.fact("Interop", INTEROP)?;
     let mut stage = Stage::new(&world, screen)?;
     let mut rows = play(&world, &mut stage)?;
-    let portproxy = mean(&rows);
-    let relayed = play_relay(&mut stage)?;
-    let relay = relayed
+    let relay = mean(&rows);
+    let proxied = play_portproxy(&mut stage)?;
+    let portproxy = proxied
         .last()
         .map_or(0, |row| row.outage.unwrap_or_default());
-    rows.extend(relayed);
+    rows.extend(proxied);
     stage.end()?;
     world.windows().check()?;
     table(screen, &rows)?;
     screen.plain(&format!(
         "\nThe client came back after each of the four address changes, by itself.\n\
-         By the port proxy it was cut off for {portproxy} ms, of which PowerShell's start on\n\
-         Windows is {}; by the relay for {relay} ms.\n",
+         By the relay it was cut off for {relay} ms; by the port proxy for {portproxy} ms, of\n\
+         which PowerShell's start on Windows is {}.\n",
         share(options.start_up_ms, portproxy)
     ))?;
     Ok(())
@@ -137,6 +137,7 @@ fn play<'w>(world: &'w World, stage: &mut Stage<'w, '_>) -> Result<Vec<Row>> {
     let picture = std::env::var_os(STATUS);
     // The status page shows more with a bus.
     let _bus = picture.as_ref().map(|_| world.start_bus()).transpose()?;
+    stage.note("as after `wslmesh host install`")?;
     let mut rows = vec![stage.scene(
         "the agent starts",
         Stage::start,
@@ -182,21 +183,21 @@ fn play<'w>(world: &'w World, stage: &mut Stage<'w, '_>) -> Result<Vec<Row>> {
     Ok(rows)
 }
 
-/// The same with the relay.
-fn play_relay(stage: &mut Stage<'_, '_>) -> Result<Vec<Row>> {
-    stage.note("as after `wslmesh host install`, and with backend = \"relay\"")?;
+/// The same with the port proxy.
+fn play_portproxy(stage: &mut Stage<'_, '_>) -> Result<Vec<Row>> {
+    stage.note("`wslmesh host install` once more, for backend = \"portproxy\"")?;
     let switched = stage.scene(
-        "the relay takes over from the port proxy",
-        Stage::switch_to_relay,
-        &Expected::relayed("172.30.200.9"),
+        "the port proxy takes over from the relay",
+        Stage::switch_to_portproxy,
+        &Expected {
+            file: false,
+            ..Expected::proxied("172.30.200.9")
+        },
     )?;
     let moved = stage.scene(
-        "4. new address 172.25.8.7, by the relay",
+        "4. new address 172.25.8.7, by the port proxy",
         |stage| stage.world.change_address("172.25.8.7/20"),
-        &Expected {
-            file: true,
-            ..Expected::relayed("172.25.8.7")
-        },
+        &Expected::proxied("172.25.8.7"),
     )?;
     Ok(vec![switched, moved])
 }

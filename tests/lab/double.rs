@@ -1,8 +1,8 @@
 //! The simulated Windows: what it remembers, what its elevated programs do
 //! with that, and what it answers.
 //!
-//! A second implementation of the contract, written without a look at the
-//! scripts that are shipped.
+//! A second implementation of the contract, written from its text and not from
+//! the scripts that are shipped.
 
 pub(crate) mod check;
 pub(crate) mod firewall;

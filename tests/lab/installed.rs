@@ -7,7 +7,7 @@ use std::net::SocketAddrV4;
 use anyhow::{Context, Result};
 
 use crate::agent::{LIMIT, SSH};
-use crate::contract::{Firewall, Grant, Policy, Protocol};
+use crate::contract::{Backend, Firewall, Grant, NAT, POLICY, Policy, Protocol};
 use crate::topology::Place;
 use crate::world::{World, until};
 
@@ -36,18 +36,31 @@ pub(crate) fn policy() -> Policy {
         listen_ports: (1, 65535),
         connect_ports: (1, 65535),
         firewall,
+        backend: Backend::Auto,
     };
     Policy {
-        version: 1,
+        version: POLICY,
         package: env!("CARGO_PKG_VERSION").to_owned(),
         distribution: crate::init::DISTRIBUTION.to_owned(),
         logon: true,
+        mode: NAT.to_owned(),
         profiles: vec!["domain".to_owned(), "private".to_owned()],
         grants: vec![
             grant(Protocol::Tcp, Firewall::None),
             grant(Protocol::Udp, Firewall::Local),
         ],
     }
+}
+
+/// The same with TCP by the port proxy.
+pub(crate) fn proxied() -> Policy {
+    let mut policy = policy();
+    for grant in &mut policy.grants {
+        if grant.protocol == Protocol::Tcp {
+            grant.backend = Backend::Portproxy;
+        }
+    }
+    policy
 }
 
 /// Ten addresses that the guest gets one after the other, each another than the

@@ -249,13 +249,12 @@ impl Host {
         };
         let exe = exe.as_str();
         if !Path::new(exe).is_file() {
-            // CreateProcess fails, of which init tells the Linux error.
-            let said = format!("{exe}: No such file or directory\n");
-            let sent = wire::send(&mut stream, Kind::Started, b"")
-                .and_then(|()| wire::send(&mut stream, Kind::Error, said.as_bytes()))
-                .and_then(|()| wire::send(&mut stream, Kind::Exit, &[0, 0, 0, 1]));
-            // Its caller may be gone.
-            return drop(sent);
+            return not_started(&mut stream, exe, "No such file or directory");
+        }
+        let forbidden = self.state().situation.relay_forbidden;
+        if relay::is_relay(exe) && forbidden {
+            // CreateProcess fails otherwise: init tells one error for all of that.
+            return not_started(&mut stream, exe, "Invalid argument");
         }
         if relay::is_relay(exe) {
             return self.start_relay(&mut stream, exe, argv);
@@ -315,6 +314,16 @@ impl Host {
         }
         relay::run(self, stream, exe);
     }
+}
+
+/// CreateProcess failed, of which init tells a Linux error.
+fn not_started(stream: &mut UnixStream, exe: &str, error: &str) {
+    let said = format!("{exe}: {error}\n");
+    let sent = wire::send(stream, Kind::Started, b"")
+        .and_then(|()| wire::send(stream, Kind::Error, said.as_bytes()))
+        .and_then(|()| wire::send(stream, Kind::Exit, &[0, 0, 0, 1]));
+    // Its caller may be gone.
+    drop(sent);
 }
 
 /// How a program ended.

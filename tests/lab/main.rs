@@ -54,7 +54,9 @@ mod test_bus;
 mod test_bus_faults;
 mod test_completions;
 mod test_config;
+mod test_contract;
 mod test_counters;
+mod test_default;
 mod test_doctor;
 mod test_escapes;
 mod test_faults;
@@ -132,6 +134,7 @@ fn play(arguments: &[String]) -> ExitCode {
         [station::CROWD, address, count] => station::crowd_role(address, count),
         [talker::UDP, address] => talker::udp_role(address),
         [talker::TCP, address] => talker::tcp_role(address),
+        [talker::STREAMS, address, count] => talker::streams_role(address, count),
         [talker::ANSWER, address] => talker::answer_role(address),
         [talker::DNS, address] => talker::dns_role(address),
         [memory::SCAN, pid, needles @ ..] => memory::scan_role(pid, needles),

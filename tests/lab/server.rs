@@ -138,7 +138,7 @@ impl World {
             Change::Task(name, task) => set(&mut state.machine.tasks, name, task),
             Change::Machine(machine) => state.machine = *machine,
             Change::Install(sid, policy) => {
-                setup::agree(&mut state.machine, &sid, &policy)?;
+                setup::agree(&mut state.machine, &state.situation, &sid, &policy)?;
             }
             Change::RunTask(_) => {}
             Change::RelayCrashes(code) => state.relay_crashes = code,

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use anyhow::{Context, Result, ensure};
 
 use crate::agent::{CONFIG, LIMIT};
-use crate::contract::{Firewall, Grant, Policy, Protocol};
+use crate::contract::{Backend, Firewall, Grant, Policy, Protocol};
 use crate::control::{Start, Status};
 use crate::double::machine::{FirewallKind, FirewallRule, ME, OTHER};
 use crate::events::Probe;
@@ -33,6 +33,15 @@ pub(crate) fn grant(protocol: Protocol, listen: (u16, u16), connect: (u16, u16))
         listen_ports: listen,
         connect_ports: connect,
         firewall: Firewall::Local,
+        backend: Backend::Auto,
+    }
+}
+
+/// The same by the port proxy alone.
+pub(crate) fn proxied(listen: (u16, u16), connect: (u16, u16)) -> Grant {
+    Grant {
+        backend: Backend::Portproxy,
+        ..grant(Protocol::Tcp, listen, connect)
     }
 }
 
@@ -52,7 +61,8 @@ pub(crate) fn firewall_rule(allow: bool, port: Option<u16>) -> FirewallRule {
         enabled: true,
         allow,
         protocol: Some(Protocol::Tcp),
-        port,
+        ports: port.map(|port| (port, port)),
+        local: None,
         program: None,
         service: None,
         local_only: false,
@@ -69,7 +79,7 @@ pub(crate) fn others(world: &World) -> Result<()> {
     let mut theirs = firewall_rule(true, Some(7000));
     theirs.group = Some("wslmesh".to_owned());
     windows.put_firewall("wslmesh-by-hand", Some(theirs))?;
-    let policy = policy(vec![grant(Protocol::Tcp, (7001, 7001), (22, 22))]);
+    let policy = policy(vec![proxied((7001, 7001), (22, 22))]);
     windows.set(|situation| situation.user = OTHER.to_owned())?;
     windows.install(&policy)?;
     windows.set(|situation| situation.user = ME.to_owned())?;

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
+use serde::{Deserialize, Serialize};
 
 use crate::probe::{Attempt, Outage, now};
 use crate::process::Process;
@@ -23,6 +24,10 @@ pub(crate) const ANSWER: &str = "@answer";
 
 /// Answers each question of DNS with "no such name": `@dns ADDRESS:PORT`.
 pub(crate) const DNS: &str = "@dns";
+
+/// So many clients that talk by TCP over one connection each, and connect again when it
+/// ends: `@streams ADDRESS:PORT COUNT`.
+pub(crate) const STREAMS: &str = "@streams";
 
 const EVERY: Duration = Duration::from_millis(40);
 // A slow machine is no outage; an answer later than this is.
@@ -102,6 +107,84 @@ pub(crate) fn tcp_role(address: &str) -> ExitCode {
     failed(address, talk())
 }
 
+/// A connection that begins or ends.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Change {
+    /// Of those clients.
+    pub(crate) client: u32,
+    /// See [`now`].
+    pub(crate) at: u64,
+    /// `up`; else `closed` by the other side, `silent`, or `wrong` where something else
+    /// came back than was sent.
+    pub(crate) how: String,
+}
+
+/// Runs the role [`STREAMS`] until it is killed: one [`Change`] a line.
+pub(crate) fn streams_role(address: &str, count: &str) -> ExitCode {
+    let stream = || -> Result<()> {
+        let address: SocketAddr = address.parse()?;
+        let count: u32 = count.parse()?;
+        std::thread::scope(|scope| {
+            for client in 0..count {
+                scope.spawn(move || stream(client, address));
+            }
+        });
+        Ok(())
+    };
+    failed(address, stream())
+}
+
+fn stream(client: u32, address: SocketAddr) {
+    let note = |how: &str| {
+        let (at, how) = (now(), how.to_owned());
+        // In one piece.
+        if let Ok(line) = serde_json::to_string(&Change { client, at, how }) {
+            println!("{line}");
+        }
+    };
+    loop {
+        if let Ok(connected) = TcpStream::connect_timeout(&address, TIMEOUT)
+            && let how = talk_until_its_end(connected, || note("up"))
+            && !how.is_empty()
+        {
+            note(how);
+        }
+        std::thread::sleep(EVERY);
+    }
+}
+
+/// Returns how it ended; nothing where it was not answered once.
+fn talk_until_its_end(stream: TcpStream, up: impl Fn()) -> &'static str {
+    let mut stream = BufReader::new(stream);
+    // Longer than a slow machine takes.
+    let limited = stream.get_ref().set_read_timeout(Some(3 * TIMEOUT));
+    let mut number = 0_u64;
+    let end = limited.and_then(|()| {
+        loop {
+            let line = format!("{number}\n");
+            stream.get_mut().write_all(line.as_bytes())?;
+            let mut answer = String::new();
+            if stream.read_line(&mut answer)? == 0 {
+                return Ok("closed");
+            }
+            if answer != line {
+                return Ok("wrong");
+            }
+            if number == 0 {
+                up();
+            }
+            number += 1;
+            std::thread::sleep(EVERY);
+        }
+    });
+    match end {
+        _ if number == 0 => "",
+        Ok(how) => how,
+        Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => "silent",
+        Err(_) => "closed",
+    }
+}
+
 fn repeat(mut attempt: impl FnMut(u64) -> std::io::Result<()>) -> Result<()> {
     let mut out = std::io::stdout().lock();
     for number in 0.. {
@@ -141,6 +224,60 @@ impl World {
     /// Starts a service that answers the datagrams of a talker.
     pub(crate) fn answer(&self, place: Place, at: &str) -> Result<Process<'_>> {
         self.spawn(place, &["/init", crate::ROLE, ANSWER, at], &[])
+    }
+}
+
+/// Running clients; they end when this is dropped.
+#[derive(Debug)]
+pub(crate) struct Streams<'w>(Process<'w>, usize);
+
+impl World {
+    /// Starts so many of them there, and waits until each is answered.
+    pub(crate) fn streams(&self, place: Place, to: &str, count: usize) -> Result<Streams<'_>> {
+        let role = ["/init", crate::ROLE, STREAMS, to, &count.to_string()];
+        let streams = Streams(self.spawn(place, &role, &[])?, count);
+        streams.all_up(0)?;
+        Ok(streams)
+    }
+}
+
+impl Streams<'_> {
+    /// Waits until each has a connection that began after this time (see [`now`]).
+    pub(crate) fn all_up(&self, after: u64) -> Result<()> {
+        let mut up = 0;
+        until("all connections", Duration::from_secs(40), || {
+            let changes = self.changes()?;
+            let begun = |client: usize| {
+                let mut of = changes.iter().rev();
+                let last = of.find(|one| usize::try_from(one.client) == Ok(client));
+                last.is_some_and(|last| last.how == "up" && last.at > after)
+            };
+            up = (0..self.1).filter(|client| begun(*client)).count();
+            Ok((up == self.1).then_some(()))
+        })
+        .with_context(|| {
+            format!(
+                "{up} of {}; {}",
+                self.1,
+                self.0.stderr().unwrap_or_default()
+            )
+        })
+    }
+
+    /// How those ended that did after this time.
+    pub(crate) fn ends(&self, after: u64) -> Result<Vec<Change>> {
+        let changes = self.changes()?.into_iter();
+        Ok(changes
+            .filter(|one| one.how != "up" && one.at > after)
+            .collect())
+    }
+
+    fn changes(&self) -> Result<Vec<Change>> {
+        let text = self.0.stdout()?;
+        // The last line may be half written.
+        let whole = text.rsplit_once('\n').map_or("", |(whole, _)| whole);
+        let read = |line| serde_json::from_str(line).context("a line of the streams");
+        whole.lines().map(read).collect()
     }
 }
 

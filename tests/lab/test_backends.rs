@@ -5,18 +5,19 @@ use std::collections::BTreeSet;
 use std::net::SocketAddrV4;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use libtest_mimic::Trial;
 
-use crate::agent::{Agent, LIMIT, SSH};
+use crate::agent::{Agent, LIMIT, PROXY as TCP_PROXIED, SSH};
 use crate::contract::{Answer, Protocol};
 use crate::double::machine::{FirewallKind, FirewallRule, ME, Task, forward_task};
 use crate::double::situation::Port;
-use crate::installed::{INSIDE, TUNNEL, both, listen, listeners, policy, ten};
+use crate::installed::{INSIDE, TUNNEL, both, listen, listeners, policy, proxied, ten};
 use crate::options::Options;
 use crate::probe::now;
 use crate::process::{HUP, Process};
 use crate::runner::trial_with;
+use crate::setup::grant;
 use crate::status::Status;
 use crate::topology::{FIRST, Place, SECOND};
 use crate::world::{World, until};
@@ -114,11 +115,12 @@ fn unreachable(world: &World, agent: &Agent) -> Result<()> {
     until("the relay's end", LIMIT, relay).context(agent.log()?)
 }
 
-/// After `wslmesh host install` portproxy takes over TCP from the relay, after
-/// `wslmesh host uninstall` the relay does again.
+/// After `wslmesh host install` the relay serves the network, or the port proxy what
+/// asks for it; after `wslmesh host uninstall` the relay serves Windows alone again.
 fn installation(world: &World) -> Result<()> {
     world.windows().set_elevated(false)?;
     let before = world.windows().snapshot()?;
+    let config = format!("{SSH}backend = \"portproxy\"\n{TUNNEL}");
     let agent = world.start_agent(&both("auto"))?;
     agent.wait("the relay", |status| status.serves("relay", &["ssh", "wg"]))?;
     let watch = Watch::start(world)?;
@@ -126,6 +128,13 @@ fn installation(world: &World) -> Result<()> {
     let client = world.station(Place::Lan, "0.0.0.0:0")?;
     watch.saw(&[RELAY])?;
 
+    let output = world.wslmesh(&["host", "install", "--yes"])?;
+    ensure!(output.success(), "{output:?}");
+    agent.healthy()?;
+    agent.wait("the relay", |status| status.serves("relay", &["ssh", "wg"]))?;
+    reached(world, "192.168.50.10:2222")?;
+    watch.saw(&[RELAY])?;
+    agent.reload(&config)?;
     let output = world.wslmesh(&["host", "install", "--yes"])?;
     ensure!(output.success(), "{output:?}");
     let up =
@@ -139,7 +148,7 @@ fn installation(world: &World) -> Result<()> {
 
     let output = world.wslmesh(&["host", "uninstall", "--yes"])?;
     ensure!(output.success(), "{output:?}");
-    agent.process().signal(HUP)?;
+    agent.reload(&both("auto"))?;
     agent.wait("the relay again", |status| {
         status.serves("relay", &["ssh", "wg"])
     })?;
@@ -157,17 +166,25 @@ fn installation(world: &World) -> Result<()> {
 /// A reload that names another backend moves the ports, from each to each.
 fn reloads(world: &World) -> Result<()> {
     world.windows().install(&policy())?;
+    let agreed = |policy| world.windows().install(&policy);
     let config = |backend: &str| format!("[host]\nbackend = \"{backend}\"\n{SSH}");
     let agent = world.start_agent(&config("relay"))?;
     agent.wait("the relay", by("relay"))?;
     let watch = Watch::start(world)?;
     reached(world, "192.168.50.10:2222")?;
     watch.saw(&[RELAY])?;
+    // Not what was agreed to: the relay's grant is no leave for the port proxy.
     agent.reload(&config("portproxy"))?;
+    let found = agent.raised("forward-outside-policy")?;
+    ensure!(found.remediation.contains("host install"), "{found:?}");
+    world.forwards(&[])?;
+    agreed(proxied())?;
+    agent.process().signal(HUP)?;
     agent.wait("the port proxy", by("portproxy"))?;
     world.forwards(&[(2222, FIRST, 22)])?;
     reached(world, "192.168.50.10:2222")?;
     watch.saw(&[RELAY, PROXY])?;
+    agreed(policy())?;
     agent.reload(&config("relay"))?;
     agent.wait("the relay", by("relay"))?;
     world.forwards(&[])?;
@@ -175,7 +192,8 @@ fn reloads(world: &World) -> Result<()> {
     watch.saw(&[RELAY, PROXY, RELAY])?;
     agent.reload(&config("none"))?;
     unreachable(world, &agent)?;
-    agent.reload(&config("auto"))?;
+    agreed(proxied())?;
+    agent.reload(&config("portproxy"))?;
     agent.wait("the port proxy", by("portproxy"))?;
     reached(world, "192.168.50.10:2222")?;
     watch.saw(&[RELAY, PROXY, RELAY, PROXY])?;
@@ -191,7 +209,7 @@ fn reloads(world: &World) -> Result<()> {
 /// A relay that exits slowly keeps its port: Windows is asked for a rule only once
 /// the port is closed.
 fn waits(world: &World) -> Result<()> {
-    world.windows().install(&policy())?;
+    world.windows().install(&proxied())?;
     let agent = world.start_agent(&both("relay"))?;
     agent.wait("the relay", |status| status.serves("relay", &["ssh", "wg"]))?;
     let pid = world
@@ -201,7 +219,7 @@ fn waits(world: &World) -> Result<()> {
         .pid
         .to_string();
     world.guest(&["kill", "-STOP", &pid])?.ok()?;
-    agent.reload(&both("auto"))?;
+    agent.reload(&format!("{SSH}backend = \"portproxy\"\n{TUNNEL}"))?;
     agent.says("configuration reloaded")?;
     world.change_address(&format!("{SECOND}/20"))?;
     agent.has_written(SECOND)?;
@@ -229,7 +247,7 @@ fn waits(world: &World) -> Result<()> {
 
 /// A port that another program has, and one that Windows reserves.
 fn taken(world: &World) -> Result<()> {
-    world.windows().install(&policy())?;
+    world.windows().install(&proxied())?;
     let port = |forbidden, owner: Option<&str>| Port {
         protocol: Protocol::Tcp,
         forbidden,
@@ -250,7 +268,7 @@ fn taken(world: &World) -> Result<()> {
         Ok((!world.listens(Place::Windows, "t", 2222)?.is_empty()).then_some(()))
     })?;
     let config = crate::rules::two() + &crate::agent::forward("other", 9000, 90);
-    let agent = world.start_agent(&config)?;
+    let agent = world.start_agent(&[TCP_PROXIED, &config].concat())?;
     let both = |status: &Status| {
         let named = |code, name| {
             let found = status.finding(code);
@@ -275,8 +293,8 @@ fn taken(world: &World) -> Result<()> {
 /// The elevated task re-points the rule at each new address, and a client that
 /// reconnects gets through.
 fn reconnects(world: &World) -> Result<()> {
-    world.windows().install(&policy())?;
-    let agent = world.start_agent(SSH)?;
+    world.windows().install(&proxied())?;
+    let agent = world.start_agent(&[TCP_PROXIED, SSH].concat())?;
     let at: SocketAddrV4 = "192.168.50.10:2222".parse()?;
     let probe = world.probe(at.into())?;
     probe.success_after(0, LIMIT)?;
@@ -293,13 +311,13 @@ fn reconnects(world: &World) -> Result<()> {
     agent.stop()
 }
 
-/// `wslmesh restore` removes the rules and firewall rules that the task made; the
-/// policy stays, and so do foreign rules.
+/// `wslmesh restore` removes the rules that the task made; the policy and its firewall
+/// rules stay, and so do foreign rules.
 fn restore(world: &World) -> Result<()> {
     let foreign = crate::rules::foreign(world)?;
-    world.windows().install(&policy())?;
+    world.windows().install(&proxied())?;
     let before = world.windows().snapshot()?.without_messages();
-    let agent = world.start_agent(&both("auto"))?;
+    let agent = world.start_agent(&format!("{SSH}backend = \"portproxy\"\n{TUNNEL}"))?;
     let up =
         |status: &Status| status.serves("portproxy", &["ssh"]) && status.serves("relay", &["wg"]);
     agent.wait("both", up)?;
@@ -308,11 +326,6 @@ fn restore(world: &World) -> Result<()> {
         let ours = crate::contract::Rule::new(("0.0.0.0", 2222), (SECOND, 22))?;
         Ok((world.windows().ledger()? == [ours]).then_some(()))
     })?;
-    let view = world.windows().view()?;
-    let [name] = view.machine.firewall.keys().collect::<Vec<_>>()[..] else {
-        bail!("{:?}", view.machine.firewall)
-    };
-    ensure!(name.ends_with("-udp-51820-relay"), "{name}");
     agent.stop()?;
     let output = world.wslmesh(&["restore"])?;
     ensure!(output.success(), "{output:?}");
@@ -323,8 +336,8 @@ fn restore(world: &World) -> Result<()> {
 /// With the task disabled the rules stay, with a finding; once it is enabled they
 /// are corrected.
 fn task_disabled(world: &World) -> Result<()> {
-    world.windows().install(&policy())?;
-    let agent = world.start_agent(SSH)?;
+    world.windows().install(&proxied())?;
+    let agent = world.start_agent(&[TCP_PROXIED, SSH].concat())?;
     world.forwards(&[(2222, FIRST, 22)])?;
     agent.healthy()?;
     let name = forward_task(ME);
@@ -352,14 +365,16 @@ fn task_disabled(world: &World) -> Result<()> {
 
 /// A Block rule that overrides ours is reported and not touched.
 fn firewall_blocks(world: &World) -> Result<()> {
-    world.windows().install(&policy())?;
+    let grants = vec![grant(Protocol::Udp, (51820, 51820), (51821, 51821))];
+    world.windows().install(&crate::setup::policy(grants))?;
     let block = FirewallRule {
         kind: FirewallKind::Windows,
         group: None,
         enabled: true,
         allow: false,
         protocol: Some(Protocol::Udp),
-        port: None,
+        ports: None,
+        local: None,
         program: Some("C:\\Program Files\\wslmesh\\wslmesh-relay.exe".to_owned()),
         service: None,
         local_only: false,

@@ -92,6 +92,8 @@ fn address_change(world: &World) -> Result<()> {
         let answered =
             |name: &str, body: &str| name == "Changed" && body.contains("WINDOWS_HOST_IP");
         heard(&mut signals, answered).await?;
+        let up = |name: &str, body: &str| name == "PropertiesChanged" && body.contains("\"up\"");
+        heard(&mut signals, up).await?;
         // Passes that change nothing say nothing: the first signal is the change's.
         for _ in 0..2 {
             let passes = agent.settled(FIRST)?.passes;
@@ -122,7 +124,6 @@ fn address_change(world: &World) -> Result<()> {
             );
         }
         // Windows' answer comes later, and is one more.
-        let up = |name: &str, body: &str| name == "PropertiesChanged" && body.contains("\"up\"");
         let said = heard(&mut signals, up).await?;
         ensure!(
             said.iter()

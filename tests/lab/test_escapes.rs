@@ -5,13 +5,14 @@ use anyhow::{Result, ensure};
 use libtest_mimic::Trial;
 
 use crate::agent::LIMIT;
+use crate::agent::PROXY;
 use crate::contract::Protocol;
 use crate::control::Status;
 use crate::double::situation::Port;
 use crate::fault::Fault;
 use crate::options::Options;
 use crate::runner::trial_with;
-use crate::setup::{OPEN, firewall_rule, grant, policy};
+use crate::setup::{OPEN, firewall_rule, policy, proxied};
 use crate::test_output::{BESIDE, OTHERS, prepare, shell, terminal};
 use crate::world::{World, until};
 
@@ -97,7 +98,7 @@ fn of_windows(world: &World) -> Result<()> {
     const TITLE: &str = "\x1b]0;mark\x07\u{9b}2J\u{202e}";
     let _daemon = world.start_bus()?;
     let windows = world.windows();
-    let grants = vec![grant(Protocol::Tcp, (1, 9999), (1, 9999))];
+    let grants = vec![proxied((1, 9999), (1, 9999))];
     windows.install(&policy(grants))?;
     windows.set(|situation| {
         let port = Port {
@@ -115,7 +116,13 @@ fn of_windows(world: &World) -> Result<()> {
         world.agent(&["monitor", "--json"])?,
     ];
     let forward = |name, port| OPEN.replace("ssh", name).replace("2222", port);
-    let config = [OPEN, &forward("web", "8080"), &forward("other", "90")].concat();
+    let config = [
+        PROXY,
+        OPEN,
+        &forward("web", "8080"),
+        &forward("other", "90"),
+    ]
+    .concat();
     let agent = world.start_agent(&config)?;
     let all = || -> Result<()> {
         for command in OF_WINDOWS {

@@ -6,7 +6,7 @@ use anyhow::{Context, Result, ensure};
 use libtest_mimic::Trial;
 use serde_json::Value;
 
-use crate::agent::{CONFIG, LIMIT};
+use crate::agent::{CONFIG, LIMIT, PROXY};
 use crate::contract::Protocol;
 use crate::double::machine::{ME, forward_task, selection_file};
 use crate::double::situation::{Entry, Port};
@@ -14,7 +14,7 @@ use crate::init::DISTRIBUTION;
 use crate::options::{AGENT, Options};
 use crate::process::{HUP, TERM};
 use crate::runner::trial_with;
-use crate::setup::{OPEN, grant, policy, said};
+use crate::setup::{OPEN, grant, policy, proxied, said};
 use crate::topology::FIRST;
 use crate::world::{TIMEOUT, World, until};
 
@@ -28,6 +28,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         quick("host_check::ended_although_interrupted", interrupted),
         quick("host_check::a_sync_between_is_made_again", between),
         quick("host_check::nothing_is_begun_in_vain", in_vain),
+        quick("host_check::by_the_relay_alone", by_the_relay),
     ]
 }
 
@@ -57,11 +58,16 @@ fn reported(world: &World) -> Result<()> {
     Ok(())
 }
 
-/// For [`OPEN`], and a thousand ports more.
+/// For [`open`], and a thousand ports more.
 fn install(world: &World) -> Result<()> {
     let grants = [((2222, 2222), (22, 22)), ((8000, 8999), (80, 80))];
-    let grants = grants.map(|(listen, connect)| grant(Protocol::Tcp, listen, connect));
+    let grants = grants.map(|(listen, connect)| proxied(listen, connect));
     world.windows().install(&policy(grants.into()))
+}
+
+/// [`OPEN`] by the port proxy.
+fn open() -> String {
+    [PROXY, OPEN].concat()
 }
 
 /// Result and facts of one of the checks.
@@ -85,7 +91,7 @@ fn checked(world: &World, more: &[&str], id: &str) -> Result<(String, Value)> {
 fn scratch(world: &World) -> Result<()> {
     install(world)?;
     crate::rules::foreign(world)?;
-    let agent = world.start_agent(OPEN)?;
+    let agent = world.start_agent(&open())?;
     agent.settled(FIRST)?;
     let before = world.windows().snapshot()?.without_messages();
     let runs = || -> Result<usize> { Ok(world.windows().view()?.task_runs.len()) };
@@ -127,7 +133,7 @@ fn scratch(world: &World) -> Result<()> {
 /// Where a probe may have left its forward, the agent syncs again.
 fn followed(world: &World) -> Result<()> {
     install(world)?;
-    let agent = world.start_agent(OPEN)?;
+    let agent = world.start_agent(&open())?;
     agent.settled(FIRST)?;
     world.windows().set_service_running(false)?;
     said(
@@ -154,10 +160,10 @@ fn followed(world: &World) -> Result<()> {
 /// The present forwards are put back, also without an agent that could do so later.
 fn interrupted(world: &World) -> Result<()> {
     install(world)?;
-    let agent = world.start_agent(OPEN)?;
+    let agent = world.start_agent(&open())?;
     agent.settled(FIRST)?;
     agent.stop()?;
-    world.write(CONFIG, OPEN)?;
+    world.write(CONFIG, open())?;
     let before = world.windows().snapshot()?.without_messages();
     world.windows().set(|now| {
         now.task_start_ms = 1000;
@@ -185,7 +191,7 @@ fn interrupted(world: &World) -> Result<()> {
 /// made is lost, and is made again.
 fn between(world: &World) -> Result<()> {
     install(world)?;
-    let agent = world.start_agent(OPEN)?;
+    let agent = world.start_agent(&open())?;
     agent.settled(FIRST)?;
     world.windows().set(|now| {
         now.task_start_ms = 1500;
@@ -198,7 +204,7 @@ fn between(world: &World) -> Result<()> {
     })?;
     let web =
         "[[forward]]\nname = \"web\"\nprotocol = \"tcp\"\nlisten-port = 8080\nconnect-port = 80\n";
-    world.write(CONFIG, [OPEN, web].concat())?;
+    world.write(CONFIG, [&open(), web].concat())?;
     agent.process().signal(HUP)?;
     let output = process.finish(LIMIT)?;
     said(&output, 0, &[RELOADS])?;
@@ -212,7 +218,7 @@ fn between(world: &World) -> Result<()> {
 
 /// What would keep the trial from being ended is found before it is begun, and said.
 fn in_vain(world: &World) -> Result<()> {
-    world.write(CONFIG, OPEN)?;
+    world.write(CONFIG, open())?;
     let untouched = |fix: &str| -> Result<()> {
         let before = world.windows().snapshot()?;
         let (result, facts) = checked(world, &[], "T18")?;
@@ -224,13 +230,13 @@ fn in_vain(world: &World) -> Result<()> {
     untouched("wslmesh host install\"")?;
     install(world)?;
     untouched("systemctl restart wslmesh")?;
-    let agent = world.start_agent(OPEN)?;
+    let agent = world.start_agent(&open())?;
     agent.settled(FIRST)?;
     agent.stop()?;
     // Edited since, or another distribution's.
-    world.write(CONFIG, OPEN.replace("2222", "2223"))?;
+    world.write(CONFIG, open().replace("2222", "2223"))?;
     untouched("systemctl reload wslmesh")?;
-    world.write(CONFIG, OPEN)?;
+    world.write(CONFIG, open())?;
     let lxss = world.windows().view()?.situation.lxss;
     world
         .windows()
@@ -257,4 +263,29 @@ fn in_vain(world: &World) -> Result<()> {
     let (result, facts) = checked(world, &[], "T18")?;
     ensure!(result == "ok", "{facts}");
     Ok(())
+}
+
+/// With the default no task is there that could be tried.
+fn by_the_relay(world: &World) -> Result<()> {
+    let grants = vec![grant(Protocol::Tcp, (2222, 2222), (22, 22))];
+    world.windows().install(&policy(grants))?;
+    let agent = world.start_agent(OPEN)?;
+    agent.healthy()?;
+    let before = world.windows().snapshot()?;
+    for (id, more) in [
+        ("T9", &[][..]),
+        ("T18", &[]),
+        ("T23", &["--forwards", "50"]),
+    ] {
+        let (result, detail) = checked(world, more, id)?;
+        ensure!(
+            result == "not-run"
+                && detail
+                    .to_string()
+                    .contains("no forward goes by the port proxy"),
+            "{id}: {result} {detail}"
+        );
+    }
+    world.windows().snapshot()?.is(&before)?;
+    agent.stop()
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 use libtest_mimic::Trial;
 
-use crate::agent::{Agent, LIMIT, forward};
+use crate::agent::{Agent, LIMIT, PROXY, forward};
 use crate::contract::{Firewall, Grant, Protocol};
 use crate::double::machine::ME;
 use crate::double::situation::Port;
@@ -14,7 +14,7 @@ use crate::options::Options;
 use crate::probe::ECHO;
 use crate::process::HUP;
 use crate::runner::trial_with;
-use crate::setup::{firewall_rule, grant, others, policy};
+use crate::setup::{firewall_rule, grant, others, policy, proxied};
 use crate::topology::{FIRST, Place};
 use crate::world::{World, until};
 
@@ -30,23 +30,25 @@ pub(crate) fn trials() -> Vec<Trial> {
     ]
 }
 
-/// An agent with one forward that works and a second one on port 2223.
+/// An agent with one forward that works and a second one on port 2223, by the port
+/// proxy; where the firewall is tried by the relay.
 fn with_second<'w>(world: &'w World, firewall: bool) -> Result<Agent<'w>> {
-    let wanted = if firewall {
-        Firewall::Local
+    let ports = ((2222, 2223), (22, 22));
+    let grant = if firewall {
+        grant(Protocol::Tcp, ports.0, ports.1)
     } else {
-        Firewall::None
+        Grant {
+            firewall: Firewall::None,
+            ..proxied(ports.0, ports.1)
+        }
     };
     others(world)?;
-    world.windows().install(&policy(vec![Grant {
-        firewall: wanted,
-        ..grant(Protocol::Tcp, (2222, 2223), (22, 22))
-    }]))?;
+    world.windows().install(&policy(vec![grant]))?;
     let config = forward("ssh", 2222, 22) + &forward("second", 2223, 22);
     let config = if firewall {
         config.replace("firewall = \"none\"\n", "")
     } else {
-        config
+        PROXY.to_owned() + &config
     };
     world.start_agent(&config)
 }

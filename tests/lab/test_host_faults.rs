@@ -5,16 +5,16 @@
 use anyhow::{Result, ensure};
 use libtest_mimic::Trial;
 
-use crate::agent::{Agent, LIMIT};
+use crate::agent::{Agent, LIMIT, PROXY};
 use crate::caller::{begin, request, sync};
-use crate::contract::{Firewall, Grant, Protocol, Rule};
+use crate::contract::{Firewall, Grant, Rule};
 use crate::double::machine::{ME, OTHER, forward_task};
 use crate::double::situation::{Entry, Inbox, Lxss, Situation};
 use crate::fault::Fault;
 use crate::options::Options;
 use crate::process::HUP;
 use crate::runner::{trial_alone, trial_with};
-use crate::setup::{OPEN, grant, others, policy};
+use crate::setup::{OPEN, others, policy, proxied};
 use crate::snapshot::Snapshot;
 use crate::topology::{FIRST, SECOND, THIRD};
 use crate::world::{World, until};
@@ -102,11 +102,11 @@ const FAILS: [Fails; 20] = [
     Fails {
         name: "contract_of_another_version",
         code: "host-version",
-        mentions: "contract 2",
+        mentions: "contract 3",
         begin: |world| {
             world.windows().alter(|machine| {
                 if let Some(installed) = &mut machine.installed {
-                    installed.contract = 2;
+                    installed.contract = 3;
                 }
             })
         },
@@ -226,8 +226,8 @@ fn prepare(world: &World) -> Result<(Agent<'_>, Snapshot)> {
     others(world)?;
     world
         .windows()
-        .install(&policy(vec![grant(Protocol::Tcp, (2222, 2223), (22, 22))]))?;
-    let agent = world.start_agent(OPEN)?;
+        .install(&policy(vec![proxied((2222, 2223), (22, 22))]))?;
+    let agent = world.start_agent(&[PROXY, OPEN].concat())?;
     agent.settled(FIRST)?;
     let before = world.windows().snapshot()?.without_messages();
     Ok((agent, before))
@@ -280,7 +280,7 @@ fn dies(world: &World) -> Result<()> {
     others(world)?;
     world.windows().install(&policy(vec![Grant {
         firewall: Firewall::None,
-        ..grant(Protocol::Tcp, (2222, 2230), (22, 22))
+        ..proxied((2222, 2230), (22, 22))
     }]))?;
     let one = [(2222, 22), (2223, 22)];
     let two = [(2223, 22), (2224, 22)];
@@ -353,7 +353,7 @@ fn two_at_once(world: &World) -> Result<()> {
     others(world)?;
     world.windows().install(&policy(vec![Grant {
         firewall: Firewall::None,
-        ..grant(Protocol::Tcp, (2222, 2230), (22, 22))
+        ..proxied((2222, 2230), (22, 22))
     }]))?;
     world.windows().set(|now| now.task_start_ms = 150)?;
     let first = begin(world, false, &request(FIRST, &[(2222, 22)]))?;

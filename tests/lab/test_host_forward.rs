@@ -5,13 +5,13 @@ use anyhow::{Context, Result, ensure};
 use libtest_mimic::Trial;
 use serde_json::Value;
 
-use crate::agent::{Agent, CONFIG, LIMIT};
+use crate::agent::{Agent, CONFIG, LIMIT, PROXY};
 use crate::contract::{Firewall, Grant, Protocol};
-use crate::double::machine::ME;
+use crate::double::machine::{FirewallRule, ME};
 use crate::double::situation::Elevation;
 use crate::options::Options;
 use crate::runner::trial_with;
-use crate::setup::{OPEN, grant, others, policy, said};
+use crate::setup::{OPEN, grant, others, policy, proxied, said};
 use crate::topology::FIRST;
 use crate::world::{World, until};
 
@@ -43,16 +43,12 @@ fn installed(world: &World) -> Result<Agent<'_>> {
     Ok(agent)
 }
 
-fn rule_name(port: u16) -> String {
-    format!("wslmesh-{ME}-tcp-{port}-portproxy")
-}
-
 fn add<'a>(name: &'a str, port: &'a str) -> Vec<&'a str> {
     let options = ["--protocol", "tcp", "--connect-port", "22", "--listen-port"];
     [&["forward", "add", name][..], &options, &[port]].concat()
 }
 
-/// No person could be asked, and none has to be.
+/// No person could be asked, and none has to be: nothing that Windows keeps changes.
 fn inside(world: &World) -> Result<()> {
     let agent = installed(world)?;
     let before = world.windows().view()?;
@@ -68,8 +64,10 @@ fn inside(world: &World) -> Result<()> {
     world.reached(8005)?;
     agent.healthy()?;
     let view = world.windows().view()?;
-    ensure!(view.machine.policy(ME) == before.machine.policy(ME));
-    ensure!(view.machine.firewall.contains_key(&rule_name(8005)));
+    ensure!(view.machine == before.machine, "{:#?}", view.machine);
+    let rule = format!("wslmesh-{ME}-tcp-8000-8010-relay");
+    ensure!(view.machine.firewall.contains_key(&rule));
+    ensure!(view.task_runs.is_empty(), "{:?}", view.task_runs);
     let asked = view.calls.iter().any(|call| call.outcome == "installed");
     ensure!(!asked, "{:#?}", view.calls);
     // The same once more is no error; another one of the name is.
@@ -107,8 +105,11 @@ fn outside(world: &World) -> Result<()> {
         .set(|now| now.elevation = Elevation::Declined)?;
     let with_yes = [&again[..], &["--yes"]].concat();
     said(&world.cli(&with_yes)?, 3, &["prompt was declined"])?;
-    ensure!(world.windows().view()?.machine.policy(ME).cloned() == before);
-    world.unreachable(9000)?;
+    let machine = world.windows().view()?.machine;
+    ensure!(machine.policy(ME).cloned() == before);
+    // The relay serves it, and Windows lets no client in there.
+    let open = |rule: &FirewallRule| rule.ports.is_some_and(|(a, b)| (a..=b).contains(&9000));
+    ensure!(!machine.firewall.values().any(open), "{machine:#?}");
     world
         .windows()
         .set(|now| now.elevation = Elevation::Granted)?;
@@ -164,9 +165,13 @@ fn otherwise(world: &World) -> Result<()> {
     agent.stop()
 }
 
-/// Rule and firewall rule go with the forward; nothing else does.
+/// Rule and firewall rule of the port proxy go with the forward; nothing else does.
 fn removed(world: &World) -> Result<()> {
-    let agent = installed(world)?;
+    others(world)?;
+    let grants = vec![proxied((2222, 2222), (22, 22)), proxied(RANGE, (22, 22))];
+    world.windows().install(&policy(grants))?;
+    let agent = world.start_agent(&[PROXY, OPEN].concat())?;
+    agent.settled(FIRST)?;
     let before = world.windows().snapshot()?.without_messages();
     said(&world.cli(&add("web", "8005"))?, 0, &[])?;
     world.reached(8005)?;
@@ -205,7 +210,7 @@ fn listed(world: &World) -> Result<()> {
     };
     let found = row(&rows(world, 0)?, "ssh")?;
     ensure!(
-        is(&found, "/backend", "portproxy")
+        is(&found, "/backend", "relay")
             && is(&found, "/state", "up")
             && is(&found, "/listen", "0.0.0.0:2222"),
         "{found:#}"
@@ -214,20 +219,16 @@ fn listed(world: &World) -> Result<()> {
         .windows()
         .put_foreign("0.0.0.0:8003".parse()?, "10.9.8.7/80")?;
     said(&world.cli(&add("taken", "8003"))?, 0, &[])?;
-    agent.raised("forward-conflict")?;
+    agent.raised("forward-taken")?;
     let all = rows(world, 3)?;
     let found = row(&all, "taken")?;
     ensure!(
-        is(&found, "/state", "down") && is(&found, "/health/0", "forward-conflict"),
+        is(&found, "/state", "down") && is(&found, "/health/0", "forward-taken"),
         "{found:#}"
     );
     ensure!(is(&row(&all, "ssh")?, "/state", "up"), "{all:#?}");
     let output = world.cli(&["forward", "list"])?;
-    said(
-        &output,
-        3,
-        &["NAME", "ssh", "portproxy", "forward-conflict"],
-    )?;
+    said(&output, 3, &["NAME", "ssh", "relay", "forward-taken"])?;
     agent.stop()?;
     ensure!(is(&row(&rows(world, 0)?, "ssh")?, "/state", "no agent"));
     Ok(())
@@ -238,12 +239,12 @@ fn five_hundred(world: &World) -> Result<()> {
     others(world)?;
     world.windows().install(&policy(vec![Grant {
         firewall: Firewall::None,
-        ..grant(Protocol::Tcp, (10_000, 10_499), (22, 22))
+        ..proxied((10_000, 10_499), (22, 22))
     }]))?;
     let config: String = (0..500)
         .map(|index| crate::agent::forward(&format!("f{index}"), 10_000 + index, 22))
         .collect();
-    let agent = world.start_agent(&config)?;
+    let agent = world.start_agent(&[PROXY, &config].concat())?;
     agent.settled(FIRST)?;
     let view = world.windows().view()?;
     ensure!(view.ledger.len() == 500, "{} rules", view.ledger.len());

@@ -5,13 +5,14 @@
 use anyhow::{Context, Result, ensure};
 use libtest_mimic::Trial;
 
+use crate::agent::{PROXY, forward};
 use crate::caller::sync;
 use crate::contract::{Answer, Firewall, Grant, Protocol};
 use crate::double::machine::{ME, answer_file};
 use crate::double::situation::Inbox;
 use crate::options::Options;
 use crate::runner::trial_with;
-use crate::setup::{grant, others, policy};
+use crate::setup::{grant, others, policy, proxied};
 use crate::snapshot::Snapshot;
 use crate::topology::FIRST;
 use crate::world::World;
@@ -36,10 +37,14 @@ fn prepare(world: &World) -> Result<Snapshot> {
     world
         .windows()
         .put_foreign("0.0.0.0:2225".parse()?, "10.9.8.7/22")?;
-    world.windows().install(&policy(vec![Grant {
+    let none = |grant| Grant {
         firewall: Firewall::None,
-        ..grant(Protocol::Tcp, (2222, 2230), (22, 22))
-    }]))?;
+        ..grant
+    };
+    world.windows().install(&policy(vec![
+        none(proxied((2222, 2230), (22, 22))),
+        none(grant(Protocol::Tcp, (3000, 3000), (22, 22))),
+    ]))?;
     let answer = sync(world, FIRST, &[(2222, 22)])?;
     ensure!(
         answer.state == "synced" && answer.rules.len() == 1,
@@ -94,6 +99,8 @@ fn not_the_form(world: &World) -> Result<()> {
         ("[1,2222,22,1]", "no protocol"),
         ("[6,2222,22,0]", "does not serve"),
         ("[17,2222,22,1]", "does not serve"),
+        ("[17,2222,22,2]", "does not serve"),
+        ("[6,2222,22,2]", "does not serve"),
         ("[6,2222,22,3]", "does not serve"),
         ("[6,2222,22,1],[6,2222,22,1]", "twice"),
         (&many, "too many"),
@@ -221,14 +228,20 @@ fn outside(world: &World) -> Result<()> {
         "[6,7001,22,1]",
         "[6,8080,80,1]",
         "[6,65535,22,1]",
-        "[17,2222,22,2]",
     ];
-    let all = [&["[6,2222,22,1]"], &forwards[..]].concat().join(",");
+    // The relay serves this one.
+    let other = "[6,3000,22,1]";
+    let all = [&["[6,2222,22,1]", other], &forwards[..]]
+        .concat()
+        .join(",");
     let (answer, _) = with(world, text(&all))?;
     ensure!(answer.state == "synced" && answer.kept == 1, "{answer:#?}");
-    ensure!(answer.refused.len() == forwards.len(), "{answer:#?}");
-    let outside = |one: &crate::contract::Refused| one.reason == "outside-policy";
-    ensure!(answer.refused.iter().all(outside), "{answer:#?}");
+    let count = |reason: &str| {
+        let refused = answer.refused.iter();
+        refused.filter(|one| one.reason == reason).count()
+    };
+    ensure!(count("outside-policy") == forwards.len(), "{answer:#?}");
+    ensure!(count("backend") == 1, "{answer:#?}");
     world.windows().snapshot()?.without_messages().is(&before)
 }
 
@@ -254,7 +267,7 @@ fn foreign_port(world: &World) -> Result<()> {
 /// is left alone.
 fn under_an_agent(world: &World) -> Result<()> {
     let before = prepare(world)?;
-    let agent = world.start_agent(&crate::agent::forward("ssh", 2222, 22))?;
+    let agent = world.start_agent(&(PROXY.to_owned() + &forward("ssh", 2222, 22)))?;
     agent.settled(FIRST)?;
     let hostile = Inbox::Text(
         "{\"version\":\"; Remove-Item\",\"ticket\":TICKET,\"mode\":1,\"forwards\":[]}".to_owned(),

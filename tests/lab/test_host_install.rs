@@ -5,13 +5,16 @@ use anyhow::{Context, Result, ensure};
 use libtest_mimic::Trial;
 
 use crate::agent::{CONFIG, LIMIT};
-use crate::contract::{Firewall, Grant, Policy, Protocol};
-use crate::double::machine::{ME, OTHER, PROGRAM_FILES, forward_task, logon_task};
+use crate::contract::{Backend, Firewall, Grant, Policy, Protocol};
+use crate::double::firewall::{BLOCK, LOOPBACK};
+use crate::double::machine::{
+    FirewallKind, ME, OTHER, PROGRAM_FILES, Task, forward_task, inbox, logon_task,
+};
 use crate::double::situation::Elevation;
 use crate::fault::Fault;
 use crate::options::Options;
 use crate::runner::{trial_alone, trial_with};
-use crate::setup::{OPEN, all, files, others, said};
+use crate::setup::{OPEN, all, files, firewall_rule, others, said};
 use crate::topology::FIRST;
 use crate::world::{World, until};
 
@@ -27,6 +30,8 @@ pub(crate) fn trials() -> Vec<Trial> {
         quick("host_install::no_command_runs", no_command_runs),
         quick("host_install::over_the_shoulder", over_the_shoulder),
         quick("host_install::upgrade_keeps_the_ledger", upgrade),
+        quick("host_install::of_another_contract", of_another_contract),
+        quick("host_install::two_users", two_users),
         quick("host_uninstall::leaves_nothing", leaves_nothing),
         quick("host_uninstall::beside_a_running_agent", beside_an_agent),
         quick("host_uninstall::others_stay", others_stay),
@@ -62,8 +67,13 @@ fn shown(grant: &Grant) -> String {
         Firewall::Local => "from the local subnet",
         Firewall::Full => "from everywhere",
     };
+    let by = match grant.backend {
+        Backend::Auto => "",
+        Backend::Relay => ", by the relay",
+        Backend::Portproxy => ", by the port proxy",
+    };
     format!(
-        "{protocol} {} -> {} on {} {who}",
+        "{protocol} {} -> {} on {} {who}{by}",
         ports(grant.listen_ports),
         ports(grant.connect_ports),
         grant.listen_address
@@ -131,18 +141,31 @@ fn approved_and_used(world: &World) -> Result<()> {
     world.reached(2222)?;
     let machine = world.windows().view()?.machine;
     for (port, name) in [
-        (2222, format!("wslmesh-{ME}-tcp-2222-portproxy")),
+        (2222, format!("wslmesh-{ME}-tcp-2222-relay")),
         (51820, format!("wslmesh-{ME}-udp-51820-relay")),
     ] {
         let rule = machine.firewall.get(&name).with_context(|| name.clone())?;
-        ensure!(rule.port == Some(port) && rule.local_only, "{rule:?}");
+        ensure!(
+            rule.ports == Some((port, port)) && rule.local_only,
+            "{rule:?}"
+        );
         ensure!(rule.profiles == policy.profiles, "{rule:?}");
     }
-    let task = machine.tasks.get(&forward_task(ME)).context("no task")?;
+    // Windows neither asks about the relay nor lets strangers in to it.
+    for (name, allow, profiles) in [
+        (LOOPBACK, true, &["domain", "private"][..]),
+        (BLOCK, false, &["public"]),
+    ] {
+        let rule = machine.firewall.get(name).context(name)?;
+        ensure!(rule.allow == allow && rule.profiles == profiles, "{rule:?}");
+    }
+    // Nothing of ours runs with administrator rights from now on.
+    let elevated = |task: &&Task| task.principal != ME && task.may_start == [ME];
     ensure!(
-        task.principal == "SYSTEM" && task.may_start == [ME],
-        "{task:?}"
+        !machine.tasks.values().any(|task| elevated(&task)),
+        "{machine:#?}"
     );
+    ensure!(!world.path(inbox(ME)).exists(), "an inbox");
     let logon = machine
         .tasks
         .get(&logon_task(ME))
@@ -265,9 +288,89 @@ fn over_the_shoulder(world: &World) -> Result<()> {
     Ok(())
 }
 
+/// Of version 0.1.0: what the port proxy had goes with its task, inbox and firewall rules.
+fn of_another_contract(world: &World) -> Result<()> {
+    crate::rules::foreign(world)?;
+    let windows = world.windows();
+    windows.install(&crate::installed::proxied())?;
+    let own = |end: &str| format!("wslmesh-{ME}-{end}");
+    windows.alter(|machine| {
+        if let Some(installed) = &mut machine.installed {
+            (installed.contract, installed.version) = (1, "0.1.0".to_owned());
+        }
+        if let Some(policy) = machine
+            .users
+            .get_mut(ME)
+            .and_then(|user| user.policy.as_mut())
+        {
+            policy.version = 1;
+        }
+        let target = "172.28.16.5/22".to_owned();
+        machine.note(ME, "tcp/0.0.0.0/2222", Some(&target));
+        machine.rules.insert("0.0.0.0/2222".to_owned(), target);
+        for (end, kind) in [
+            ("tcp-2222-portproxy", FirewallKind::Windows),
+            ("udp-51820-guest", FirewallKind::HyperV),
+        ] {
+            let mut rule = firewall_rule(true, Some(2222));
+            rule.kind = kind;
+            machine.note(ME, &format!("firewall/{}", own(end)), Some(kind.text()));
+            machine.firewall.insert(own(end), rule);
+        }
+    })?;
+    let agent = world.start_agent(OPEN)?;
+    agent.raised("host-version")?;
+    let output = world.cli(&["host", "install", "--yes"])?;
+    said(&output, 0, &["installed on Windows"])?;
+    agent.healthy()?;
+    world.reached(2222)?;
+    let machine = windows.view()?.machine;
+    ensure!(machine.ledger(ME).is_empty(), "{machine:#?}");
+    let names = machine.firewall.keys().filter(|name| name.contains(ME));
+    let names: Vec<&String> = names.collect();
+    ensure!(names == [&own("tcp-2222-relay")], "{names:?}");
+    ensure!(
+        !machine.tasks.contains_key(&forward_task(ME)),
+        "{machine:#?}"
+    );
+    ensure!(!world.path(inbox(ME)).exists(), "an inbox");
+    agent.stop()
+}
+
+/// The block rule holds the networks that no user of the machine agreed to.
+fn two_users(world: &World) -> Result<()> {
+    let windows = world.windows();
+    windows.set(|now| now.user = OTHER.to_owned())?;
+    windows.install(&Policy {
+        profiles: vec!["private".to_owned()],
+        ..crate::installed::policy()
+    })?;
+    windows.set(|now| now.user = ME.to_owned())?;
+    let before = all(world)?;
+    let blocked = || -> Result<Vec<String>> {
+        let rules = windows.view()?.machine.firewall;
+        Ok(rules.get(BLOCK).context("no block rule")?.profiles.clone())
+    };
+    ensure!(blocked()? == ["domain", "public"], "{:?}", blocked()?);
+    world.write(CONFIG, OPEN)?;
+    let install = ["host", "install", "--yes", "--profiles", "domain"];
+    said(&world.cli(&install)?, 0, &["installed on Windows"])?;
+    ensure!(blocked()? == ["public"], "{:?}", blocked()?);
+    let agent = world.start_agent(OPEN)?;
+    agent.wait("the relay", |status| status.serves("relay", &["ssh"]))?;
+    agent.stop()?;
+    said(
+        &world.cli(&["host", "uninstall", "--yes"])?,
+        0,
+        &["removed"],
+    )?;
+    all(world)?.is(&before)
+}
+
 /// Another policy and another version: installed rules stay ours.
 fn upgrade(world: &World) -> Result<()> {
-    let agent = world.start_agent(OPEN)?;
+    let open = format!("{OPEN}backend = \"portproxy\"\n");
+    let agent = world.start_agent(&open)?;
     world.windows().set_elevated(false)?;
     said(&world.cli(&["host", "install", "--yes"])?, 0, &[])?;
     agent.settled(FIRST)?;
@@ -279,7 +382,7 @@ fn upgrade(world: &World) -> Result<()> {
             installed.version = "0.0.9".to_owned();
         }
     })?;
-    world.write(CONFIG, [OPEN, TUNNEL].concat())?;
+    world.write(CONFIG, [&open, TUNNEL].concat())?;
     let output = world.cli(&["host", "install", "--yes"])?;
     said(&output, 0, &["installed on Windows", "Changes:"])?;
     agreed(world, &output.stdout)?;
@@ -308,11 +411,9 @@ fn leaves_nothing(world: &World) -> Result<()> {
     world.write(CONFIG, [OPEN, TUNNEL].concat())?;
     said(&world.cli(&["host", "install", "--yes"])?, 0, &[])?;
     let agent = world.start_agent(&[OPEN, TUNNEL].concat())?;
-    until("a rule, and both of the firewall", LIMIT, || {
-        let machine = world.windows().view()?.machine;
-        let all = machine.firewall.len() == 2 && machine.rules.len() == 1;
-        Ok(all.then_some(()))
-    })?;
+    let machine = world.windows().view()?.machine;
+    let all_of = machine.firewall.len() == 4 && machine.rules.is_empty();
+    ensure!(all_of, "{machine:#?}");
     world.reached(2222)?;
     agent.healthy()?;
     agent.stop()?;
@@ -453,7 +554,7 @@ const REFUSALS: [RefusedCase; 9] = [
         prepare: |world| {
             world.windows().alter(|machine| {
                 if let Some(installed) = &mut machine.installed {
-                    installed.contract = 2;
+                    installed.contract = 3;
                 }
             })
         },

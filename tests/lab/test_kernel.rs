@@ -6,10 +6,11 @@ use std::net::Ipv4Addr;
 use anyhow::{Context, Result, ensure};
 use libtest_mimic::Trial;
 
-use crate::agent::{Agent, SSH, config};
-use crate::contract::{Firewall, Grant, Policy, Protocol};
+use crate::agent::{Agent, PROXY, SSH, config};
+use crate::contract::{Backend, Firewall, Grant, Protocol};
 use crate::kernel::trial;
 use crate::probe::{Outage, now};
+use crate::setup::policy;
 use crate::talker::{TCP, Talker, UDP};
 use crate::topology::{FIRST, Place, WINDOWS_ADDRESS};
 use crate::tunnel::{GUEST, PEER, Tunnel};
@@ -63,18 +64,12 @@ fn install(world: &World) -> Result<()> {
         listen_ports: (listen, listen),
         connect_ports: (connect, connect),
         firewall,
+        backend: Backend::Auto,
     };
-    world.windows().install(&Policy {
-        version: 1,
-        package: env!("CARGO_PKG_VERSION").to_owned(),
-        distribution: "Debian".to_owned(),
-        logon: true,
-        profiles: vec!["domain".to_owned(), "private".to_owned()],
-        grants: vec![
-            grant(Protocol::Udp, 51820, 51820, Firewall::Local),
-            grant(Protocol::Tcp, 2222, 22, Firewall::None),
-        ],
-    })
+    world.windows().install(&policy(vec![
+        grant(Protocol::Udp, 51820, 51820, Firewall::Local),
+        grant(Protocol::Tcp, 2222, 22, Firewall::None),
+    ]))
 }
 
 /// The guest is silent until it is spoken to: not even a keepalive.
@@ -186,8 +181,8 @@ fn same_port(tunnel: &Tunnel, port: u16) -> Result<()> {
 /// Through the port proxy, whose rules the task changes. The client keeps its
 /// connection as long as it is answered.
 fn tcp_reconnects(world: &World) -> Result<()> {
-    install(world)?;
-    let agent = world.start_agent(&config(SSH))?;
+    world.windows().install(&crate::installed::proxied())?;
+    let agent = world.start_agent(&(config("") + PROXY + SSH))?;
     agent.settled(FIRST)?;
     let talker = world.talk(Place::Lan, TCP, &format!("{WINDOWS_ADDRESS}:2222"))?;
     let mut lost = Vec::new();

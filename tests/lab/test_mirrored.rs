@@ -5,10 +5,13 @@ use anyhow::{Context, Result, ensure};
 use libtest_mimic::Trial;
 
 use crate::agent::{LIMIT, SSH, forward};
-use crate::double::machine::{FirewallKind, FirewallRule};
-use crate::installed::{TUNNEL, both, policy, ten};
+use crate::contract::{Firewall, Grant, MIRRORED, Policy, Protocol};
+use crate::double::machine::{FirewallKind, FirewallRule, ME, forward_task};
+use crate::installed::{TUNNEL, both, proxied, ten};
 use crate::options::Options;
+use crate::process::HUP;
 use crate::runner::trial_with;
+use crate::setup::grant;
 use crate::status::Status;
 use crate::topology::{FIRST, GUEST_ADDRESS, Place};
 use crate::world::{World, until};
@@ -27,7 +30,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         mode("mirrored::unequal_ports_consomme", "consomme", unequal),
         mode("mirrored::equal_ports_need_no_backend", "mirrored", equal),
         mode("mirrored::relay_killed", "mirrored", killed),
-        mode("mirrored::hyper_v_rules", "mirrored", hyper_v),
+        mode("mirrored::firewall_rules", "mirrored", rules),
         mode("mirrored::nothing_stays_of_nat", "nat", after_nat),
     ]
 }
@@ -133,56 +136,95 @@ fn rule(world: &World, end: &str) -> Result<Option<FirewallRule>> {
     Ok(found.next().map(|(_, rule)| rule))
 }
 
-/// The Hyper-V firewall lets clients in to the ports that are asked for, and they
-/// are closed again when they are no longer configured.
-fn hyper_v(world: &World) -> Result<()> {
-    world.windows().install(&policy())?;
-    let agent = world.start_agent(&both("auto"))?;
-    agent.wait("the relay", up)?;
-    let made = || rule(world, "-udp-51820-guest");
-    let made = until("the rule", LIMIT, made)?;
-    ensure!(
-        made.kind == FirewallKind::HyperV && made.port == Some(51820) && made.local_only,
-        "{made:?}"
-    );
-    agent.healthy()?;
-    let count = world.windows().view()?.machine.firewall.len();
-    ensure!(count == 1, "a rule for a forward that wants none");
-    world.forwards(&[])?;
-    agent.reload(&TUNNEL.replace("\"local\"", "\"none\""))?;
-    until("its end", LIMIT, || {
-        let left = world.windows().view()?.machine.firewall;
-        Ok(left.is_empty().then_some(()))
-    })?;
-    agent.healthy()?;
-    agent.stop()
+/// A policy for [`TUNNEL`] and a guest that shares Windows' addresses.
+fn mirrored() -> Policy {
+    Policy {
+        mode: MIRRORED.to_owned(),
+        ..crate::setup::policy(vec![
+            Grant {
+                firewall: Firewall::None,
+                ..grant(Protocol::Tcp, (2222, 2222), (22, 22))
+            },
+            grant(Protocol::Udp, (51820, 51820), (51821, 51821)),
+        ])
+    }
 }
 
-/// WSL was restarted in another mode: what the port proxy and the firewall had for
-/// NAT is withdrawn, and Windows' relay is not started.
+/// Windows' ordinary rules let clients in to the guest, or Hyper-V's where those do not
+/// hold for guests; the setup alone makes them.
+fn rules(world: &World) -> Result<()> {
+    for (merge, end, kind) in [
+        (true, "-udp-51820-mirrored", FirewallKind::Windows),
+        (false, "-udp-51820-hyperv", FirewallKind::HyperV),
+    ] {
+        world.windows().set(|now| now.host_policy_merge = merge)?;
+        world.windows().install(&mirrored())?;
+        let made = rule(world, end)?.context(end)?;
+        ensure!(
+            made.kind == kind
+                && made.ports == Some((51820, 51820))
+                && made.local_only
+                && made.program.is_none()
+                && made.service.is_none(),
+            "{made:?}"
+        );
+        let before = world.windows().view()?.machine;
+        let agent = world.start_agent(&both("auto"))?;
+        agent.wait("the relay", up)?;
+        agent.healthy()?;
+        let view = world.windows().view()?;
+        ensure!(view.machine == before, "{:#?}", view.machine);
+        ensure!(view.task_runs.is_empty(), "{:?}", view.task_runs);
+        // Another tool removes it.
+        world
+            .windows()
+            .alter(|machine| machine.firewall.retain(|name, _| !name.ends_with(end)))?;
+        agent.process().signal(HUP)?;
+        let found = agent.ill("firewall-failed")?;
+        ensure!(found.detail.contains("wslmesh host install"), "{found:?}");
+        world.windows().install(&mirrored())?;
+        agent.process().signal(HUP)?;
+        agent.healthy()?;
+        agent.stop()?;
+    }
+    Ok(())
+}
+
+/// WSL was restarted in another mode: what the port proxy has is withdrawn, Windows'
+/// relay is not started, and the rules are those of the other mode until an install.
 fn after_nat(world: &World) -> Result<()> {
-    world.windows().install(&policy())?;
-    let agent = world.start_agent(&both("auto"))?;
+    world.windows().install(&proxied())?;
+    let agent = world.start_agent(&format!("{SSH}backend = \"portproxy\"\n{TUNNEL}"))?;
     let nat =
         |status: &Status| status.serves("portproxy", &["ssh"]) && status.serves("relay", &["wg"]);
     agent.wait("both", nat)?;
-    until("the firewall's rule", LIMIT, || {
-        rule(world, "-udp-51820-relay")
-    })?;
     agent.stop()?;
     world.forwards(&[(2222, FIRST, 22)])?;
     let starts = world.windows().relays()?.len();
     world.windows().set_networking_mode("mirrored")?;
     let agent = world.start_agent(&both("auto"))?;
     world.forwards(&[])?;
-    until("the new firewall's rule", LIMIT, || {
-        Ok(rule(world, "-guest")?.filter(|rule| rule.kind == FirewallKind::HyperV))
-    })?;
-    let names = world.windows().view()?.machine.firewall;
-    ensure!(names.len() == 1, "{names:?}");
+    let found = agent.raised("firewall-failed")?;
+    ensure!(
+        found.detail.contains("for mode nat") && found.detail.contains("wslmesh host install"),
+        "{found:?}"
+    );
+    let output = world.cli(&["host", "install", "--yes"])?;
+    ensure!(output.success(), "{output:?}");
+    agent.healthy()?;
+    let machine = world.windows().view()?.machine;
+    let ours = |name: &&String| name.contains(ME);
+    let names: Vec<&String> = machine.firewall.keys().filter(ours).collect();
+    ensure!(
+        names == [&format!("wslmesh-{ME}-udp-51820-mirrored")],
+        "{names:?}"
+    );
+    ensure!(
+        !machine.tasks.contains_key(&forward_task(ME)),
+        "{machine:#?}"
+    );
     agent.wait("the relay in here", up)?;
     connects(world, GUEST_ADDRESS.trim_end_matches("/20"))?;
     ensure!(world.windows().relays()?.len() == starts);
-    agent.healthy()?;
     agent.stop()
 }

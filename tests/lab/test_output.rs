@@ -4,13 +4,12 @@
 use anyhow::{Context, Result, ensure};
 use libtest_mimic::Trial;
 
-use crate::agent::{CONFIG, LIMIT};
-use crate::contract::Protocol;
+use crate::agent::{CONFIG, LIMIT, PROXY};
 use crate::control::Status;
 use crate::options::{AGENT, Options};
 use crate::process::Output;
 use crate::runner::trial_with;
-use crate::setup::{OPEN, grant, others, policy};
+use crate::setup::{OPEN, others, policy, proxied};
 use crate::topology::FIRST;
 use crate::world::{World, until};
 
@@ -67,11 +66,11 @@ pub(crate) const OTHERS: &str = r#"{"instances": [{"name": "Dev", "ports": [
 pub(crate) fn prepare(world: &World) -> Result<String> {
     others(world)?;
     world.add_tunnel("wg0")?;
-    let grants = vec![grant(Protocol::Tcp, (2222, 2222), (22, 22))];
+    let grants = vec![proxied((2222, 2222), (22, 22))];
     world.windows().install(&policy(grants))?;
     world.write("/run/lab/bad.toml", "[mtu]\nvalue = 1\n")?;
     world.write("/run/lab/wsl2.json", OTHERS)?;
-    let text = format!("{OPEN}[sysctl]\n\"net.ipv4.tcp_keepalive_probes\" = \"many\"\n");
+    let text = format!("{PROXY}{OPEN}[sysctl]\n\"net.ipv4.tcp_keepalive_probes\" = \"many\"\n");
     world.write(CONFIG, &text)?;
     Ok(text)
 }

@@ -7,10 +7,10 @@ use anyhow::{Context, Result, bail, ensure};
 use libtest_mimic::Trial;
 use wslmesh_relay::protocol::{Event, VERSION};
 
-use crate::agent::{Agent, CONFIG, LIMIT};
+use crate::agent::{Agent, CONFIG, LIMIT, SSH};
 use crate::double::machine::{ME, local_app_data};
 use crate::double::relay::STAND_IN;
-use crate::installed::{INSIDE, LISTEN, TUNNEL, both, listen, policy, ten};
+use crate::installed::{INSIDE, LISTEN, TUNNEL, both, listen, policy, proxied, ten};
 use crate::options::Options;
 use crate::process::HUP;
 use crate::runner::trial_with;
@@ -272,9 +272,10 @@ fn invalid_event(world: &World) -> Result<()> {
 
 /// A relay that never becomes ready delays nothing else.
 fn never_ready(world: &World) -> Result<()> {
-    world.windows().install(&policy())?;
+    world.windows().install(&proxied())?;
     world.windows().set_relay_says(Some(""))?;
-    let agent = world.start_agent(&both("auto"))?;
+    let config = format!("{SSH}backend = \"portproxy\"\n{TUNNEL}");
+    let agent = world.start_agent(&config)?;
     for address in ten().take(2) {
         world.change_address(&format!("{address}/20"))?;
         agent.has_written(&address)?;

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, ensure};
 use libtest_mimic::Trial;
 
-use crate::agent::CONFIG;
+use crate::agent::{CONFIG, LIMIT};
 use crate::caller::sync;
 use crate::fault::Fault;
 use crate::options::Options;
@@ -14,7 +14,7 @@ use crate::process::HUP;
 use crate::rules::{foreign, has_rules, ours, two, wait_for_rules};
 use crate::runner::trial_with;
 use crate::topology::{FIRST, SECOND, THIRD};
-use crate::world::World;
+use crate::world::{World, until};
 
 /// This file's trials.
 pub(crate) fn trials() -> Vec<Trial> {
@@ -53,7 +53,8 @@ fn nothing_is_read(world: &World) -> Result<()> {
     wait_for_rules(world, &agent, &ours(FIRST)?, &[])?;
     agent.healthy()?;
     agent.stop()?;
-    ensure!(ways(world)? == ["-Command"], "{:?}", ways(world)?);
+    let found = ways(world)?;
+    ensure!(found == ["-Command", "-Command"], "{found:?}");
     let state = world.guest(&["ls", "-A", "/var/lib/wslmesh"])?.ok()?;
     ensure!(
         !state.contains("windows") && !state.contains(".wslmesh-"),
@@ -72,7 +73,10 @@ fn no_command_runs(world: &World) -> Result<()> {
     agent.healthy()?;
     agent.stop()?;
     let found = ways(world)?;
-    ensure!(found == ["-Command", "-File", "-File"], "{found:?}");
+    ensure!(
+        found == ["-Command", "-File", "-File", "-File"],
+        "{found:?}"
+    );
     let state = world.guest(&["ls", "-A", "/var/lib/wslmesh"])?.ok()?;
     ensure!(!state.contains(".wslmesh-"), "{state}");
     Ok(())
@@ -213,7 +217,10 @@ fn backs_off(world: &World) -> Result<()> {
             _ => None,
         })
         .collect();
-    ensure!(gaps.iter().all(|gap| *gap >= 1000), "{gaps:?} ms");
+    ensure!(
+        gaps.iter().all(|gap| *gap >= 1000),
+        "{gaps:?} ms {calls:#?}"
+    );
     // One line for the fault, not one for each try.
     ensure!(
         agent.log()?.matches("interop-failed").count() == 1,
@@ -232,9 +239,13 @@ fn backs_off(world: &World) -> Result<()> {
 /// run must know that rules of ours are possibly installed.
 fn killed_without_an_answer(world: &World) -> Result<()> {
     let foreign = foreign(world)?;
-    world.windows().set_fault(Fault::Hang)?;
+    world.windows().set_start_up(Duration::from_millis(300))?;
     let agent = world.start_agent(&two())?;
-    world.windows().request(1)?;
+    until("the question before", LIMIT, || {
+        Ok((world.windows().calls()?.len() == 1).then_some(()))
+    })?;
+    world.windows().set_fault(Fault::Hang)?;
+    world.windows().request(2)?;
     agent.kill()?;
     kill_interpreters(world)?;
     world.windows().caller_ended()?;

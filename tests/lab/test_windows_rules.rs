@@ -131,7 +131,7 @@ fn service_stopped(world: &World) -> Result<()> {
     agent.healthy()?;
     agent.says("forward-service cleared")?;
     let calls = world.windows().calls()?;
-    ensure!(calls.len() == 2, "{calls:#?}");
+    ensure!(calls.len() == 3, "{calls:#?}");
     agent.stop()
 }
 

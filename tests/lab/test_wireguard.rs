@@ -57,7 +57,7 @@ fn appears_later(world: &World) -> Result<()> {
     world.states("MESH_IP_WIREGUARD", "10.99.200.1")?;
     world.states("MESH_PORT_WIREGUARD", "51820")?;
     agent.says("wg0 keepalive 25 s on")?;
-    ensure!(world.mtu("eth0")? == 1500 && world.windows().calls()?.len() == 1);
+    ensure!(world.mtu("eth0")? == 1500 && world.windows().calls()?.len() == 2);
     // A peer that brings no network event is seen in the next pass.
     wireguard.add_peer(7)?;
     agent.process().signal(HUP)?;

@@ -115,6 +115,7 @@ fn the_double_takes_the_place_of_what_touches_windows() {
         "New-RuleSample",
         "ConvertTo-InstalledRule",
         "Select-Rules",
+        "Find-WorldRules",
     ];
     let mut real = BTreeSet::new();
     for script in Script::ALL {

@@ -53,6 +53,7 @@ pub(crate) const MEMBERS: &[&str] = &[
     "actions",
     "addcommand",
     "addparameter",
+    "addstatement",
     "arguments",
     "asyncwaithandle",
     "attributes",
@@ -201,4 +202,9 @@ pub(crate) const MEMBERS: &[&str] = &[
     "writeallbytes",
     "writealltext",
     "writeline",
+    "categoryinfo",
+    "category",
+    "prefixlength",
+    "toint32",
+    "getactiveudplisteners",
 ];

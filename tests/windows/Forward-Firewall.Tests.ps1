@@ -7,25 +7,42 @@ function Invoke-Forward {
     (ConvertFrom-Json -InputObject (Get-TaskText -Sid $script:World.Sid)).'firewall'
 }
 
-Test-Case -Name 'one rule for each forward, by what serves it' -Body {
-    $firewall = Invoke-Forward -Entries '[6,2222,22,1],[17,51820,51820,2]' -Mode 1
+Test-Case -Name 'one rule for each forward of the port proxy, and those of the policy' -Body {
+    $firewall = Invoke-Forward -Entries '[6,2222,22,1]' -Mode 1
     Assert-Equal -Expected 'done 2' -Found ('{0} {1}' -f $firewall.'state', $firewall.'added')
-    $rule = $script:World.Rules[0]
+    $rule = Find-WorldRules -Like '*portproxy'
     Assert-Equal -Expected 'wslmesh-S-1-5-21-1-2-3-1001-tcp-2222-portproxy' -Found $rule.Name
     Assert-Equal -Expected '6 2222 LocalSubnet iphlpsvc 3' -Found ('{0} {1} {2} {3} {4}' -f $rule.Protocol, $rule.LocalPorts, $rule.Remote, $rule.Service, $rule.Profiles)
     Assert-Equal -Expected 'C:\Windows\System32\svchost.exe' -Found $rule.Program
-    $rule = $script:World.Rules[1]
+    Assert-Equal -Expected 'windows' -Found $script:World.Ledger['firewall/' + $rule.Name]
+    $rule = Find-WorldRules -Like '*udp*'
     Assert-Equal -Expected 'wslmesh-S-1-5-21-1-2-3-1001-udp-51820-relay' -Found $rule.Name
     Assert-Equal -Expected '17 51820 * ' -Found ('{0} {1} {2} {3}' -f $rule.Protocol, $rule.LocalPorts, $rule.Remote, $rule.Service)
     Assert-Equal -Expected $script:World.Relay -Found $rule.Program
-    Assert-Equal -Expected 'windows' -Found $script:World.Ledger['firewall/' + $rule.Name]
+    # Windows is not to ask about the relay, in networks of any kind.
+    $rule = Find-WorldRules -Like 'wslmesh-machine-block'
+    Assert-Equal -Expected ('False 256 4 ' + $script:World.Relay) -Found ('{0} {1} {2} {3}' -f $rule.Allow, $rule.Protocol, $rule.Profiles, $rule.Program)
+    $rule = Find-WorldRules -Like 'wslmesh-machine-loopback'
+    Assert-Equal -Expected ('True 127.0.0.1 3 ' + $script:World.Relay) -Found ('{0} {1} {2} {3}' -f $rule.Allow, $rule.LocalAddresses, $rule.Profiles, $rule.Program)
+}
+
+Test-Case -Name 'what no user agreed to is shut, for all users of the machine' -Body {
+    $other = 'S-1-5-21-1-2-3-1002'
+    $script:World.Others = @{ $other = (Get-PolicySample).Replace('"private"', '"public"') }
+    [void] (Invoke-Forward -Entries '' -Mode 1)
+    Assert-Equal -Expected 0 -Found @(Find-WorldRules -Like 'wslmesh-machine-block').Count
+    Assert-Equal -Expected 7 -Found (Find-WorldRules -Like 'wslmesh-machine-loopback').Profiles
+    $script:World.Others = @{ $other = 'damaged' }
+    [void] (Invoke-Forward -Entries '' -Mode 1)
+    Assert-Equal -Expected 4 -Found (Find-WorldRules -Like 'wslmesh-machine-block').Profiles
+    Assert-Equal -Expected 0 -Found @($script:World.Ledger.Keys -clike '*machine*').Count
 }
 
 Test-Case -Name 'the same again changes nothing' -Body {
-    [void] (Invoke-Forward -Entries '[6,2222,22,1],[17,51820,51820,2]' -Mode 1)
+    [void] (Invoke-Forward -Entries '[6,2222,22,1]' -Mode 1)
     $before = Get-WorldText
     $script:World.Unmakeable = @($script:World.Rules | ForEach-Object { $_.Name })
-    $firewall = Invoke-Forward -Entries '[6,2222,22,1],[17,51820,51820,2]' -Mode 1
+    $firewall = Invoke-Forward -Entries '[6,2222,22,1]' -Mode 1
     Assert-Equal -Expected 'done 0 2' -Found ('{0} {1} {2}' -f $firewall.'state', $firewall.'added', $firewall.'kept')
     Assert-Equal -Expected $before -Found (Get-WorldText)
 }
@@ -36,7 +53,8 @@ Test-Case -Name 'a rule of ours that was changed is replaced' -Body {
         Reset-World
         [void] (Invoke-Forward -Entries '[6,2222,22,1]' -Mode 1)
         $before = Get-WorldText
-        $script:World.Rules[0][$field] = $changes[$field]
+        $rule = Find-WorldRules -Like '*portproxy'
+        $rule[$field] = $changes[$field]
         $firewall = Invoke-Forward -Entries '[6,2222,22,1]' -Mode 1
         Assert-Equal -Expected 'done 1' -Found ('{0} {1}' -f $firewall.'state', $firewall.'added')
         Assert-Equal -Expected $before -Found (Get-WorldText)
@@ -45,30 +63,30 @@ Test-Case -Name 'a rule of ours that was changed is replaced' -Body {
 
 Test-Case -Name 'what Windows writes in another way is no change' -Body {
     [void] (Invoke-Forward -Entries '[6,2222,22,1]' -Mode 1)
-    $script:World.Rules[0].Remote = 'localsubnet4,LocalSubnet6'
-    $script:World.Rules[0].Program = 'c:\windows\system32\SVCHOST.EXE'
-    Assert-Equal -Expected 1 -Found (Invoke-Forward -Entries '[6,2222,22,1]' -Mode 1).'kept'
+    $rule = Find-WorldRules -Like '*portproxy'
+    $rule.Remote = 'localsubnet4,LocalSubnet6'
+    $rule.Program = 'c:\windows\system32\SVCHOST.EXE'
+    Assert-Equal -Expected 2 -Found (Invoke-Forward -Entries '[6,2222,22,1]' -Mode 1).'kept'
 }
 
 Test-Case -Name 'a rule is for the address that was agreed to' -Body {
     $script:World.Policy = (Get-PolicySample).Replace('"0.0.0.0","listen-ports":[2000', '"192.168.50.10","listen-ports":[2000')
     [void] (Invoke-Forward -Entries '[6,2222,22,1]' -Mode 1)
-    Assert-Equal -Expected '192.168.50.10' -Found $script:World.Rules[0].LocalAddresses
-    $script:World.Rules[0].LocalAddresses = '192.168.50.10/255.255.255.255'
-    Assert-Equal -Expected 1 -Found (Invoke-Forward -Entries '[6,2222,22,1]' -Mode 1).'kept'
-    $script:World.Rules[0].LocalAddresses = '*'
+    $rule = Find-WorldRules -Like '*portproxy'
+    Assert-Equal -Expected '192.168.50.10' -Found $rule.LocalAddresses
+    $rule.LocalAddresses = '192.168.50.10/255.255.255.255'
+    Assert-Equal -Expected 2 -Found (Invoke-Forward -Entries '[6,2222,22,1]' -Mode 1).'kept'
+    $rule.LocalAddresses = '*'
     Assert-Equal -Expected 1 -Found (Invoke-Forward -Entries '[6,2222,22,1]' -Mode 1).'added'
-    [void] (Invoke-Forward -Entries '[6,2222,22,3]' -Mode 2)
-    Assert-Equal -Expected '192.168.50.10' -Found $script:World.HyperV[0].LocalAddresses
 }
 
 Test-Case -Name 'one rule for two addresses of one port' -Body {
-    $policy = (Get-PolicySample).Replace('"0.0.0.0","listen-ports":[2000,2999],"connect-ports":[1,1023],"firewall":"local"}', '"192.168.50.10","listen-ports":[2000,2999],"connect-ports":[1,99],"firewall":"full"},{"protocol":"tcp","listen-address":"192.168.50.11","listen-ports":[2000,2999],"connect-ports":[100,199],"firewall":"local"}')
+    $policy = (Get-PolicySample).Replace('"0.0.0.0","listen-ports":[2000,2999],"connect-ports":[1,1023],"firewall":"local","backend":"portproxy"}', '"192.168.50.10","listen-ports":[2000,2999],"connect-ports":[1,99],"firewall":"full","backend":"portproxy"},{"protocol":"tcp","listen-address":"192.168.50.11","listen-ports":[2000,2999],"connect-ports":[100,199],"firewall":"local","backend":"portproxy"}')
     $script:World.Policy = $policy
     [void] (Invoke-Forward -Entries '[6,2222,100,1],[6,2222,22,1]' -Mode 1)
-    Assert-Equal -Expected 1 -Found $script:World.Rules.Count
-    Assert-Equal -Expected '192.168.50.10,192.168.50.11 *' -Found ('{0} {1}' -f $script:World.Rules[0].LocalAddresses, $script:World.Rules[0].Remote)
-    Assert-Equal -Expected 1 -Found (Invoke-Forward -Entries '[6,2222,22,1],[6,2222,100,1]' -Mode 1).'kept'
+    $rules = @(Find-WorldRules -Like '*portproxy')
+    Assert-Equal -Expected '1 192.168.50.10,192.168.50.11 *' -Found ('{0} {1} {2}' -f $rules.Count, $rules[0].LocalAddresses, $rules[0].Remote)
+    Assert-Equal -Expected 2 -Found (Invoke-Forward -Entries '[6,2222,22,1],[6,2222,100,1]' -Mode 1).'kept'
 }
 
 Test-Case -Name 'two rules of one name become one' -Body {
@@ -84,21 +102,21 @@ Test-Case -Name 'a rule of our name that is not in the ledger stays' -Body {
     $before = Get-FirewallText
     $firewall = Invoke-Forward -Entries '[6,2222,22,1]' -Mode 1
     Assert-Equal -Expected 'failed' -Found $firewall.'state'
-    Assert-Equal -Expected $before -Found (Get-FirewallText)
+    Assert-Equal -Expected $before -Found ('[' + (Get-TableText -Table (Find-WorldRules -Like '*portproxy')) + ']')
     [void] (Invoke-Forward -Entries '' -Mode 1)
-    Assert-Equal -Expected $before -Found (Get-FirewallText)
+    Assert-Equal -Expected $before -Found ('[' + (Get-TableText -Table (Find-WorldRules -Like '*portproxy')) + ']')
 }
 
 Test-Case -Name 'no rule for a port that is not ours' -Body {
     $script:World.Table = @{ '0.0.0.0/2222' = '10.0.0.1/80' }
-    Assert-Equal -Expected 0 -Found (Invoke-Forward -Entries '[6,2222,22,1]' -Mode 1).'added'
-    Assert-Equal -Expected 0 -Found $script:World.Rules.Count
+    [void] (Invoke-Forward -Entries '[6,2222,22,1]' -Mode 1)
+    Assert-Equal -Expected 0 -Found @(Find-WorldRules -Like '*portproxy').Count
 }
 
 Test-Case -Name 'a rule that cannot be made leaves the others and the forwards' -Body {
     $script:World.Unmakeable = @('wslmesh-S-1-5-21-1-2-3-1001-tcp-2222-portproxy')
     $firewall = Invoke-Forward -Entries '[6,2222,22,1],[6,2223,22,1]' -Mode 1
-    Assert-Equal -Expected 'failed 1' -Found ('{0} {1}' -f $firewall.'state', $firewall.'added')
+    Assert-Equal -Expected 'failed 2' -Found ('{0} {1}' -f $firewall.'state', $firewall.'added')
     # Once, with the reason.
     Assert-Equal -Expected 'the firewall rule for TCP port 2222 is missing or different (refused)' -Found $firewall.'detail'
     Assert-Equal -Expected 'partial' -Found (ConvertFrom-Json -InputObject (Get-TaskText -Sid $script:World.Sid)).'state'
@@ -111,32 +129,31 @@ Test-Case -Name 'a rule that cannot be made leaves the others and the forwards' 
 Test-Case -Name 'a crash after the ledger is repaired' -Body {
     $script:World.Ledger['firewall/wslmesh-S-1-5-21-1-2-3-1001-tcp-2222-portproxy'] = 'windows'
     $script:World.Ledger['firewall/wslmesh-S-1-5-21-1-2-3-1001-tcp-2300-portproxy'] = 'windows'
-    Assert-Equal -Expected 'done 1' -Found ((Invoke-Forward -Entries '[6,2222,22,1]' -Mode 1) | ForEach-Object { '{0} {1}' -f $_.'state', $_.'added' })
+    Assert-Equal -Expected 'done 2' -Found ((Invoke-Forward -Entries '[6,2222,22,1]' -Mode 1) | ForEach-Object { '{0} {1}' -f $_.'state', $_.'added' })
     Assert-True -Found (-not $script:World.Ledger.ContainsKey('firewall/wslmesh-S-1-5-21-1-2-3-1001-tcp-2300-portproxy')) -What 'a rule that was never made is forgotten'
 }
 
-Test-Case -Name 'a relay that is not installed gets no rule' -Body {
-    $script:World.Relay = $null
-    $firewall = Invoke-Forward -Entries '[17,51820,51820,2]' -Mode 1
-    Assert-Equal -Expected 'unavailable' -Found $firewall.'state'
-    Assert-Equal -Expected 0 -Found $script:World.Rules.Count
-}
-
-Test-Case -Name 'mirrored: the guest''s firewall, and no port proxy' -Body {
+Test-Case -Name 'mirrored: ordinary rules without a program, and no port proxy' -Body {
     [void] (Invoke-Forward -Entries '[6,2222,22,1]' -Mode 1)
-    $firewall = Invoke-Forward -Entries '[6,2222,22,3]' -Mode 2
-    Assert-Equal -Expected 'done 1 1' -Found ('{0} {1} {2}' -f $firewall.'state', $firewall.'added', $firewall.'removed')
+    $script:World.Policy = (Get-PolicySample).Replace('"nat"', '"mirrored"')
+    $firewall = Invoke-Forward -Entries '' -Mode 2
+    Assert-Equal -Expected 'done 2 2 windows' -Found ('{0} {1} {2} {3}' -f $firewall.'state', $firewall.'added', $firewall.'removed', $firewall.'guest')
     Assert-Equal -Expected 0 -Found $script:World.Table.Count
-    Assert-Equal -Expected 0 -Found $script:World.Rules.Count
-    Assert-Equal -Expected 'wslmesh-S-1-5-21-1-2-3-1001-tcp-2222-guest' -Found $script:World.HyperV[0].Name
-    Assert-Equal -Expected 'hyper-v' -Found $script:World.Ledger['firewall/wslmesh-S-1-5-21-1-2-3-1001-tcp-2222-guest']
+    $rule = Find-WorldRules -Like '*tcp*'
+    Assert-Equal -Expected 'wslmesh-S-1-5-21-1-2-3-1001-tcp-2000-2999-mirrored' -Found $rule.Name
+    Assert-Equal -Expected '6 2000-2999 LocalSubnet 3 ' -Found ('{0} {1} {2} {3} {4}{5}' -f $rule.Protocol, $rule.LocalPorts, $rule.Remote, $rule.Profiles, $rule.Program, $rule.Service)
+    Assert-Equal -Expected 0 -Found $script:World.HyperV.Count
 }
 
-Test-Case -Name 'mirrored on a Windows without that firewall' -Body {
+Test-Case -Name 'mirrored: Hyper-V rules that an install made are left alone' -Body {
+    $script:World.Policy = (Get-PolicySample).Replace('"nat"', '"mirrored"')
+    $name = 'wslmesh-S-1-5-21-1-2-3-1001-tcp-2000-2999-hyperv'
+    $script:World.Ledger['firewall/' + $name] = 'hyper-v'
     $script:World.HasHyperV = $false
-    $firewall = Invoke-Forward -Entries '[6,2222,22,3]' -Mode 2
-    Assert-Equal -Expected 'unavailable' -Found $firewall.'state'
-    Assert-Equal -Expected 0 -Found $script:World.Ledger.Count
+    $firewall = Invoke-Forward -Entries '' -Mode 2
+    Assert-Equal -Expected 'done 0 hyper-v' -Found ('{0} {1} {2}' -f $firewall.'state', $firewall.'added', $firewall.'guest')
+    Assert-Equal -Expected 'hyper-v' -Found $script:World.Ledger['firewall/' + $name]
+    Assert-Equal -Expected 0 -Found @(Find-WorldRules -Like '*-tcp-*').Count
 }
 
 Test-Case -Name 'Block rules that defeat ours are named' -Body {
@@ -164,7 +181,7 @@ Test-Case -Name 'Block rules that defeat ours are named' -Body {
         [void] $script:World.Rules.Add($rule)
     }
     $found = (Invoke-Forward -Entries '[6,2222,22,1]' -Mode 1).'blocks'
-    Assert-Equal -Expected 'any program (port 2222);range (port 2222);any protocol (port 2222);service (port 2222);subnet (port 2222)' -Found (@($found) -join ';')
+    Assert-Equal -Expected 'any protocol (port 51820);any program (port 2222);range (port 2222);any protocol (port 2222);service (port 2222);subnet (port 2222)' -Found (@($found) -join ';')
 }
 
 Test-Case -Name 'at most twenty of them, whatever the number of forwards' -Body {
@@ -189,7 +206,7 @@ Test-Case -Name 'a rule of our group that is not in the ledger is said' -Body {
     }
     $firewall = Invoke-Forward -Entries '[6,2222,22,1]' -Mode 1
     Assert-Equal -Expected 'done firewall rules of the group wslmesh that wslmesh does not know as its own (2), such as "my wslmesh rule": remove them by hand' -Found ('{0} {1}' -f $firewall.'state', $firewall.'detail')
-    Assert-Equal -Expected 4 -Found $script:World.Rules.Count
+    Assert-Equal -Expected 7 -Found $script:World.Rules.Count
 }
 
 Test-Case -Name 'a rule of guests in names and in numbers' -Body {
@@ -210,7 +227,7 @@ Test-Case -Name 'a dismissed alert blocks the relay' -Body {
     $rule.LocalPorts = '*'
     [void] $script:World.Rules.Add($rule)
     $before = $rule.Clone()
-    $found = (Invoke-Forward -Entries '[17,51820,51820,2]' -Mode 1).'blocks'
+    $found = (Invoke-Forward -Entries '' -Mode 1).'blocks'
     Assert-Equal -Expected 'wslmesh-relay.exe (port 51820)' -Found (@($found) -join ';')
     Assert-Equal -Expected (Get-TableText -Table $before) -Found (Get-TableText -Table $rule)
 }
@@ -227,9 +244,12 @@ Test-Case -Name 'profiles of the networks that there are' -Body {
 
 Test-Case -Name 'lists of ports' -Body {
     foreach ($list in @('*', '', '80', '1,80', '79-81', '1-2, 80', '80-80')) {
-        Assert-True -Found (Test-PortList -List $list -Port 80) -What $list
+        Assert-True -Found (Test-PortList -List $list -Ports '80') -What $list
+    }
+    foreach ($list in @('80', '70-81', '1-75', '85-90', '90')) {
+        Assert-True -Found (Test-PortList -List $list -Ports '75-90') -What $list
     }
     foreach ($list in @('8', '800', '81-90', 'RPC', '1-79', '80-', '-80')) {
-        Assert-True -Found (-not (Test-PortList -List $list -Port 80)) -What $list
+        Assert-True -Found (-not (Test-PortList -List $list -Ports '80')) -What $list
     }
 }

@@ -80,6 +80,8 @@ Test-Case -Name 'an address of the guest that cannot be its own' -Body {
     foreach ($address in $wrong) {
         Reset-World
         $script:World.GuestAddress = $address
+        $script:World.Selection = Get-SelectionSample -Entries ''
+        [void] (Get-TaskText -Sid $script:World.Sid)
         $script:World.Selection = Get-SelectionSample -Entries '[6,2222,22,1]'
         $before = Get-WorldText
         $answer = ConvertFrom-Json -InputObject (Get-TaskText -Sid $script:World.Sid)

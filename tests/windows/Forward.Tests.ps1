@@ -37,24 +37,25 @@ Test-Case -Name 're-point' -Body {
 }
 
 Test-Case -Name 'withdraw, with no guest on record' -Body {
+    # The rules of the policy come with the first sync, and stay.
+    [void] (Invoke-Forward -Entries '')
     $empty = Get-WorldText
-    [void] (Invoke-Forward -Entries '[6,2222,22,1],[17,51820,51820,2]')
+    [void] (Invoke-Forward -Entries '[6,2222,22,1]')
     $script:World.GuestAddress = ''
     $answer = Invoke-Forward -Entries ''
     Assert-Equal -Expected 'synced 1' -Found ('{0} {1}' -f $answer.'state', $answer.'removed')
-    Assert-Equal -Expected 2 -Found $answer.'firewall'.'removed'
+    Assert-Equal -Expected 1 -Found $answer.'firewall'.'removed'
     Assert-Equal -Expected $empty -Found (Get-WorldText)
 }
 
 Test-Case -Name 'closing a port does not depend on the address of the guest' -Body {
     [void] (Invoke-Forward -Entries '[6,2222,22,1],[6,2223,22,1],[6,2224,22,1]')
     $script:World.GuestAddress = ''
-    $answer = Invoke-Forward -Entries '[6,2222,22,1],[6,2225,22,1],[17,51820,51820,2]'
+    $answer = Invoke-Forward -Entries '[6,2222,22,1],[6,2225,22,1]'
     Assert-Equal -Expected 'guest-address-unknown 2 1 0' -Found ('{0} {1} {2} {3}' -f $answer.'state', $answer.'removed', $answer.'kept', $answer.'added')
     Assert-True -Found $answer.'detail'.Contains('wsl --shutdown') -What $answer.'detail'
     Assert-Equal -Expected '0.0.0.0/2222=172.28.16.5/22' -Found (Get-TableText -Table $script:World.Table)
-    # The relay needs no address: its rule in the firewall is made.
-    Assert-Equal -Expected '2222 51820' -Found (@($script:World.Rules | ForEach-Object { $_.LocalPorts } | Sort-Object) -join ' ')
+    Assert-Equal -Expected '2222' -Found (@(Find-WorldRules -Like '*portproxy' | ForEach-Object { $_.LocalPorts }) -join ' ')
 }
 
 Test-Case -Name 'synced says that the ports are open' -Body {
@@ -110,7 +111,7 @@ Test-Case -Name 'a forward that is withdrawn after its rule was removed by hand 
         $script:World.Owners = @{ Address = '0.0.0.0'; Port = 2222; Name = $case.Owner; Id = 4 }
         $script:World.Deaf = $case.Deaf
         $answer = Invoke-Forward -Entries ''
-        Assert-Equal -Expected ('{0} {1} {2}' -f $case.State, $case.Lines, $case.Ledger) -Found ('{0} {1} {2}' -f $answer.'state', $script:World.Turns, $script:World.Ledger.Count)
+        Assert-Equal -Expected ('{0} {1} {2}' -f $case.State, $case.Lines, $case.Ledger) -Found ('{0} {1} {2}' -f $answer.'state', $script:World.Turns, @($script:World.Ledger.Keys -clike 'tcp/*').Count)
         if ($case.State -cne 'synced') {
             Assert-Equal -Expected 'port 2222 is still listened on; restart the service IP Helper (iphlpsvc) or Windows' -Found $answer.'detail'
         }
@@ -137,6 +138,7 @@ Test-Case -Name 'rules and ledger are read once, and once more after a change' -
 
 Test-Case -Name 'foreign rules stay, in the way or not' -Body {
     $script:World.Table = @{ '0.0.0.0/2222' = '10.0.0.1/80'; '*/2300' = 'host/1'; '10.1.1.1/9999' = 'x' }
+    [void] (Invoke-Forward -Entries '')
     $before = Get-WorldText
     $answer = Invoke-Forward -Entries '[6,2222,22,1],[6,2300,80,1]'
     Assert-Equal -Expected 'synced 0' -Found ('{0} {1}' -f $answer.'state', $answer.'added')
@@ -159,7 +161,7 @@ Test-Case -Name 'a rule that somebody re-pointed is no longer ours' -Body {
     $answer = Invoke-Forward -Entries '[6,2222,22,1]'
     Assert-Equal -Expected 1 -Found @($answer.'conflicts').Count
     Assert-Equal -Expected '10.0.0.1/22' -Found $script:World.Table['0.0.0.0/2222']
-    Assert-Equal -Expected 0 -Found $answer.'firewall'.'kept'
+    Assert-Equal -Expected 0 -Found @(Find-WorldRules -Like '*portproxy').Count
 }
 
 Test-Case -Name 'a crash between two rules is repaired' -Body {
@@ -186,17 +188,28 @@ Test-Case -Name 'a crash while a rule is re-pointed keeps it ours' -Body {
     Assert-Equal -Expected 0 -Found $script:World.Table.Count
 }
 
+Test-Case -Name 'what the relay serves is none of the task''s' -Body {
+    $script:World.Policy = (Get-PolicySample).Replace('[1,1023],"firewall":"local","backend":"portproxy"', '[1,1023],"firewall":"local","backend":"auto"')
+    $answer = Invoke-Forward -Entries '[6,2222,22,1],[6,8080,80,1]'
+    Assert-Equal -Expected '2222 backend' -Found (@($answer.'refused' | ForEach-Object { '{0} {1}' -f $_.'listen-port', $_.'reason' }) -join ';')
+    Assert-Equal -Expected '127.0.0.1/8080' -Found (@($script:World.Table.Keys) -join ' ')
+    $script:World.RelayValue = 'forbidden'
+    $answer = Invoke-Forward -Entries '[6,2222,22,1],[6,8080,80,1]'
+    Assert-Equal -Expected 'synced 2' -Found ('{0} {1}' -f $answer.'state', @($answer.'rules').Count)
+    Assert-Equal -Expected 'invalid-request' -Found (Invoke-Forward -Entries '[17,51820,51820,2]').'state'
+}
+
 Test-Case -Name 'outside the policy' -Body {
-    $answer = Invoke-Forward -Entries '[6,2222,22,1],[6,3000,22,1],[6,2222,5000,1],[17,2222,22,2]'
+    $answer = Invoke-Forward -Entries '[6,2222,22,1],[6,3000,22,1],[6,2222,5000,1]'
     Assert-Equal -Expected 'synced 1' -Found ('{0} {1}' -f $answer.'state', $answer.'added')
-    Assert-Equal -Expected '3000/22 2222/5000 2222/22' -Found (@($answer.'refused' | ForEach-Object { '{0}/{1}' -f $_.'listen-port', $_.'connect-port' }) -join ' ')
+    Assert-Equal -Expected '3000/22 2222/5000' -Found (@($answer.'refused' | ForEach-Object { '{0}/{1}' -f $_.'listen-port', $_.'connect-port' }) -join ' ')
     Assert-Equal -Expected 'outside-policy' -Found $answer.'refused'[0].'reason'
 }
 
 Test-Case -Name 'address and firewall come from the grant' -Body {
     $answer = Invoke-Forward -Entries '[6,8080,80,1]'
     Assert-Equal -Expected '127.0.0.1' -Found $answer.'rules'[0].'listen-address'
-    Assert-Equal -Expected 0 -Found $script:World.Rules.Count
+    Assert-Equal -Expected 0 -Found @(Find-WorldRules -Like '*portproxy').Count
 }
 
 Test-Case -Name 'no policy' -Body {
@@ -213,11 +226,11 @@ Test-Case -Name 'the service is stopped' -Body {
     [void] (Invoke-Forward -Entries '[6,2222,22,1]')
     $script:World.Service = $false
     $before = Get-TableText -Table $script:World.Table
-    $answer = Invoke-Forward -Entries '[6,2223,22,1],[17,51820,51820,2]'
+    $answer = Invoke-Forward -Entries '[6,2223,22,1]'
     Assert-Equal -Expected 'service-stopped' -Found $answer.'state'
     Assert-Equal -Expected $before -Found (Get-TableText -Table $script:World.Table)
-    # The relay needs no service of Windows.
-    Assert-Equal -Expected 1 -Found $answer.'firewall'.'added'
+    # What is not made is not opened.
+    Assert-Equal -Expected 0 -Found $answer.'firewall'.'added'
 }
 
 Test-Case -Name 'another sync holds the lock' -Body {
@@ -238,7 +251,7 @@ Test-Case -Name 'taken ports are told and not made' -Body {
     $answer = Invoke-Forward -Entries '[6,2222,22,1],[6,2223,22,1],[6,2224,22,1],[6,2225,22,1],[6,2226,22,1],[6,2227,22,1]'
     Assert-Equal -Expected '2222 in-use nginx (1234);2223 forbidden ;2224 in-use ' -Found (@($answer.'taken' | ForEach-Object { '{0} {1} {2}' -f $_.'listen-port', $_.'kind', $_.'owner' }) -join ';')
     Assert-Equal -Expected '0.0.0.0/2225 0.0.0.0/2226 0.0.0.0/2227' -Found (@($script:World.Table.Keys | Sort-Object) -join ' ')
-    Assert-Equal -Expected 3 -Found $script:World.Rules.Count
+    Assert-Equal -Expected 3 -Found @(Find-WorldRules -Like '*portproxy').Count
 }
 
 Test-Case -Name 'listeners in the words of netstat' -Body {

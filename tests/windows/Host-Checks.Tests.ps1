@@ -13,9 +13,9 @@ function Get-WinSession {
 }
 
 function Invoke-WinCommand {
-    param([string] $Name, [hashtable] $Parameters, [int] $Seconds)
+    param([string] $Name, [hashtable] $Parameters, [int] $Seconds, [string] $Module)
     Add-Call -Text $Name
-    @{ Items = @(); Problem = 'no answer within 6 s' }
+    @{ Items = @(); Problem = 'no answer within 6 s'; Absent = $false }
 }
 
 function Get-WinProcessIds {

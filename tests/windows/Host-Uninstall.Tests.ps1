@@ -86,7 +86,7 @@ Test-Case -Name 'a setup that was agreed to has time for its work' -Body {
         $script:World.Later = $case.Later
         Assert-Equal -Expected $case.State -Found (Get-Answer -Text (Get-InstallRequest)).state
     }
-    Assert-True -Found $script:World.Calls.Contains('wait 60000') -What 'for a minute'
+    Assert-True -Found $script:World.Calls.Contains('wait 90000') -What 'for a minute and a half'
 }
 
 Test-Case -Name 'while one call asks, another changes nothing' -Body {
@@ -179,11 +179,11 @@ Test-Case -Name 'a port that is taken has Windows'' number' -Body {
 }
 
 Test-Case -Name 'a command in a thread of its own: its problem, its limit, and where modules come from' -Body {
-    $found = Invoke-WinCommand -Name 'Get-Random' -Parameters @{ Minimum = 5; Maximum = 6 } -Seconds 20
+    $found = Invoke-WinCommand -Name 'Get-Random' -Parameters @{ Minimum = 5; Maximum = 6 } -Seconds 20 -Module ''
     Assert-Equal -Expected '5 ' -Found ('{0} {1}' -f $found.Items[0], $found.Problem)
     Assert-Equal -Expected ($PSHOME + '\Modules') -Found $env:PSModulePath
-    $found = Invoke-WinCommand -Name 'Get-Process' -Parameters @{ Name = 'no-such-program' } -Seconds 20
+    $found = Invoke-WinCommand -Name 'Get-Process' -Parameters @{ Name = 'no-such-program' } -Seconds 20 -Module ''
     Assert-True -Found ($found.Problem -clike 'could not run Get-Process: *no-such-program*') -What $found.Problem
-    $found = Invoke-WinCommand -Name 'Start-Sleep' -Parameters @{ Seconds = 5 } -Seconds 1
+    $found = Invoke-WinCommand -Name 'Start-Sleep' -Parameters @{ Seconds = 5 } -Seconds 1 -Module ''
     Assert-Equal -Expected 'no answer within 1 s' -Found $found.Problem
 }

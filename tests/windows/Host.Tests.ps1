@@ -13,6 +13,48 @@ Test-Case -Name 'a look at a machine without us' -Body {
     Assert-Equal -Expected 0 -Found $script:World.Calls.Count
 }
 
+Test-Case -Name 'what a person chose under version 0.1.0 is known' -Body {
+    Reset-HostWorld
+    $old = '{"version":1,"package":"0.1.0","distribution":"Debian","logon":false,"profiles":["domain","private","public"],"grants":[' +
+        '{"protocol":"tcp","listen-address":"0.0.0.0","listen-ports":[2222,2222],"connect-ports":[22,22],"firewall":"local"}]}'
+    $script:World.Registry['SOFTWARE\wslmesh'] = @{ 'installed' = '{"version":"0.1.0","contract":1,"files":[]}' }
+    $script:World.Registry['SOFTWARE\wslmesh\' + $script:World.Sid] = @{ 'policy' = $old }
+    $answer = Get-Answer -Text '{"version":1,"action":"look"}'
+    Assert-Equal -Expected 'False domain,private,public nat auto 1' -Found ('{0} {1} {2} {3} {4}' -f $answer.policy.logon, ($answer.policy.profiles -join ','), $answer.policy.mode, $answer.policy.grants[0].backend, $answer.installed.contract)
+}
+
+Test-Case -Name 'each thing that an install left and that is gone is something to do' -Body {
+    $changes = @(
+        { $script:World.Tasks.Try = @{ Enabled = $true; Program = ''; Arguments = '' } }
+        { $script:World.Tasks.Logon = $null }
+        { $script:World.RelayError = 1260 }
+        { $script:World.Rules.Remove((Find-WorldRules -Like '*-udp-*')) }
+        { $script:World.Rules.Remove((Find-WorldRules -Like 'wslmesh-machine-block')) }
+        { $rule = Find-WorldRules -Like '*-udp-*'; $rule.Enabled = $false }
+        { $script:World.Table['0.0.0.0/5000'] = '172.28.16.5/22'; $script:World.Ledger['tcp/0.0.0.0/5000'] = '172.28.16.5/22' }
+    )
+    foreach ($change in $changes) {
+        Reset-World
+        Reset-HostWorld
+        Set-InstalledWorld
+        $script:World.Setup = { @{ Started = $false; Ended = $false; Code = 1223 } }
+        Assert-Equal -Expected 'nothing-to-do' -Found (Get-Answer -Text (Get-InstallRequest)).state
+        & $change
+        Assert-Equal -Expected 'declined' -Found (Get-Answer -Text (Get-InstallRequest)).state
+    }
+    # A forward of the port proxy that the policy has, with its rule, is none.
+    Reset-World
+    Reset-HostWorld
+    Set-InstalledWorld
+    $script:World.Table['0.0.0.0/2222'] = '172.28.16.5/22'
+    $script:World.Ledger['tcp/0.0.0.0/2222'] = '172.28.16.5/22'
+    $policy = Get-InstalledPolicy -Sid $script:World.Sid
+    $forwards = @(Get-OwnForwards -Sid $script:World.Sid -Policy $policy)
+    [void] (Sync-Firewall -Policy $policy -Forwards $forwards -Owned (Read-Rules -Sid $script:World.Sid).Owned -Sid $script:World.Sid -Guest '' -Write $true)
+    Assert-Equal -Expected 1 -Found @(Find-WorldRules -Like '*-2222-portproxy').Count
+    Assert-Equal -Expected 'nothing-to-do' -Found (Get-Answer -Text (Get-InstallRequest)).state
+}
+
 Test-Case -Name 'an install hands over an order and a loader that names its hash' -Body {
     Reset-HostWorld
     $script:World.Setup = {
@@ -81,7 +123,7 @@ Test-Case -Name 'an install that would change nothing asks nobody' -Body {
 Test-Case -Name 'a machine is clean when nothing of this user and nothing unused is left' -Body {
     $leftovers = @(
         { $script:World.Registry['SOFTWARE\wslmesh\' + $script:World.Sid] = @{} }
-        { $script:World.Registry['SOFTWARE\wslmesh'] = @{ 'installed' = '{"version":"0.1.0","contract":1,"files":[]}' } }
+        { $script:World.Registry['SOFTWARE\wslmesh'] = @{ 'installed' = '{"version":"0.1.0","contract":2,"files":[]}' } }
         { $script:World.Files['P:\wslmesh\forward.ps1'] = [byte[]] @(1) }
         { $script:World.Folders['P:\wslmesh\' + $script:World.Sid] = $true }
     )
@@ -97,7 +139,7 @@ Test-Case -Name 'a machine is clean when nothing of this user and nothing unused
 Test-Case -Name 'an empty key of another user is nobody who needs the programs' -Body {
     Reset-HostWorld
     $other = 'S-1-5-21-1-2-3-1002'
-    $script:World.Registry['SOFTWARE\wslmesh'] = @{ 'installed' = '{"version":"0.1.0","contract":1,"files":[]}' }
+    $script:World.Registry['SOFTWARE\wslmesh'] = @{ 'installed' = '{"version":"0.1.0","contract":2,"files":[]}' }
     $script:World.Registry['SOFTWARE\wslmesh\' + $other] = @{}
     $script:World.Registry['SOFTWARE\wslmesh\' + $other + '\ledger'] = @{}
     $answer = Get-Answer -Text '{"version":1,"action":"look"}'
@@ -148,7 +190,7 @@ Test-Case -Name 'what cannot work is said before anybody is asked' -Body {
     Assert-Equal -Expected 'no-desktop' -Found (Get-Answer -Text (Get-InstallRequest)).state
     $script:World.Account.ScriptPolicy = 'AllSigned'
     Assert-Equal -Expected 'constrained' -Found (Get-Answer -Text (Get-InstallRequest)).state
-    $script:World.Registry['SOFTWARE\wslmesh'] = @{ 'installed' = '{"version":"9.0.0","contract":2,"files":[]}' }
+    $script:World.Registry['SOFTWARE\wslmesh'] = @{ 'installed' = '{"version":"9.0.0","contract":3,"files":[]}' }
     $script:World.Registry['SOFTWARE\wslmesh\S-1-5-21-1-2-3-1002'] = @{ 'policy' = 'x' }
     $answer = Get-Answer -Text (Get-InstallRequest)
     Assert-Equal -Expected 'other-user-version' -Found $answer.state

@@ -29,7 +29,7 @@ Test-Case -Name 'the task is started and its answer taken over' -Body {
     Assert-Equal -Expected 'synced 1 172.28.16.5' -Found ('{0} {1} {2}' -f $answer.'state', $answer.'added', $answer.'guest-address')
     Assert-Equal -Expected '2222' -Found $answer.'rules'[0].'listen-port'
     Assert-Equal -Expected 'done private' -Found ('{0} {1}' -f $answer.'firewall'.'state', $answer.'firewall'.'profiles'[0])
-    Assert-Equal -Expected '0.1.0 1' -Found ('{0} {1}' -f $answer.'installed'.'version', $answer.'installed'.'contract')
+    Assert-Equal -Expected '0.1.0 2' -Found ('{0} {1}' -f $answer.'installed'.'version', $answer.'installed'.'contract')
     Assert-Equal -Expected '192.168.50.10 1500' -Found ('{0} {1}' -f $answer.'windows-address', $answer.'lowest-mtu'.'mtu')
     Assert-Equal -Expected 'False' -Found $answer.'elevated'
     Assert-Equal -Expected 'True' -Found ($answer.PSObject.Properties.Name -ccontains 'local-app-data')
@@ -112,10 +112,10 @@ Test-Case -Name 'refused before the task, and by it' -Body {
 }
 
 Test-Case -Name 'another version is installed' -Body {
-    $script:World.Installed = '{"version":"9.0.0","contract":2,"files":[],"newer":true}'
-    $script:World.Policy = '{"version":2,"other":true}'
+    $script:World.Installed = '{"version":"9.0.0","contract":3,"files":[],"newer":true}'
+    $script:World.Policy = '{"version":3,"other":true}'
     $answer = Invoke-Refresh -Text (Get-RequestSample -Forwards (Get-ForwardSample))
-    Assert-Equal -Expected 'other-version 2' -Found ('{0} {1}' -f $answer.'state', $answer.'installed'.'contract')
+    Assert-Equal -Expected 'other-version 3' -Found ('{0} {1}' -f $answer.'state', $answer.'installed'.'contract')
     Assert-Equal -Expected 0 -Found $script:World.Starts
 }
 
@@ -176,8 +176,102 @@ Test-Case -Name 'an install that came first while the lock was waited for is gon
     $script:World.Elevated = $true
     $script:World.Policy = ''
     $script:World.Waited = { $script:World.Policy = Get-PolicySample }
-    [void] (Invoke-Refresh -Text (Get-RequestSample -Forwards ''))
-    Assert-True -Found ($script:World.Starts -gt 0) -What 'the task does it'
+    $one = Get-ForwardSample
+    $answer = Invoke-Refresh -Text (Get-RequestSample -Forwards ($one + ',' + $one.Replace('2222', '3333')))
+    Assert-Equal -Expected '3333 outside-policy' -Found (@($answer.'refused' | ForEach-Object { '{0} {1}' -f $_.'listen-port', $_.'reason' }) -join ';')
+    Assert-Equal -Expected '0.0.0.0/2222=172.28.16.5/22' -Found (Get-TableText -Table $script:World.Table)
+    Assert-Equal -Expected 0 -Found $script:World.Starts
+}
+
+# A policy whose TCP grant the relay serves.
+function Get-RelayPolicy {
+    (Get-PolicySample).Replace('"portproxy"', '"auto"')
+}
+
+function Get-RelayForward {
+    (Get-ForwardSample).Replace('"portproxy"', '"relay"')
+}
+
+# What an install makes of the firewall.
+function Set-PolicyFirewall {
+    $policy = Get-InstalledPolicy -Sid $script:World.Sid
+    [void] (Sync-Firewall -Policy $policy -Forwards @() -Owned @{} -Sid $script:World.Sid -Guest '' -Write $true)
+}
+
+Test-Case -Name 'what the relay serves is read back, and nothing is started' -Body {
+    $script:World.Policy = Get-RelayPolicy
+    Set-PolicyFirewall
+    $script:World.Listening = @{ '2222' = @('0.0.0.0') }
+    $before = Get-WorldText
+    $answer = Invoke-Refresh -Text (Get-RequestSample -Forwards (Get-RelayForward))
+    Assert-Equal -Expected 'synced done 0 2 0 0' -Found ('{0} {1} {2} {3} {4} {5}' -f $answer.'state', $answer.'firewall'.'state', $answer.'firewall'.'added', $answer.'firewall'.'kept', @($answer.'silent').Count, @($answer.'narrower').Count)
+    Assert-Equal -Expected ($before + ' 0') -Found ((Get-WorldText) + ' ' + $script:World.Starts)
+    $script:World.Listening = @{ '2222' = @('127.0.0.1') }
+    $udp = '{"protocol":"udp","listen-address":"0.0.0.0","listen-port":51820,"connect-port":51820,"served-by":"relay","firewall":"full"}'
+    $answer = Invoke-Refresh -Text (Get-RequestSample -Forwards ((Get-RelayForward) + ',' + $udp))
+    Assert-Equal -Expected 'tcp 2222;udp 51820' -Found (@($answer.'silent' | ForEach-Object { '{0} {1}' -f $_.'protocol', $_.'listen-port' }) -join ';')
+    $script:World.ListeningUdp = @{ '51820' = @('0.0.0.0') }
+    Assert-Equal -Expected 1 -Found @((Invoke-Refresh -Text (Get-RequestSample -Forwards ((Get-RelayForward) + ',' + $udp))).'silent').Count
+}
+
+Test-Case -Name 'a rule of an install that is missing or different is said' -Body {
+    $script:World.Policy = Get-RelayPolicy
+    Set-PolicyFirewall
+    $rule = Find-WorldRules -Like '*-tcp-*'
+    $rule.Enabled = $false
+    $answer = Invoke-Refresh -Text (Get-RequestSample -Forwards (Get-RelayForward))
+    Assert-Equal -Expected 'partial failed the firewall rule for TCP port 2000-2999 is missing or different; run "wslmesh host install"' -Found ('{0} {1} {2}' -f $answer.'state', $answer.'firewall'.'state', $answer.'firewall'.'detail')
+    Assert-True -Found (-not (Find-WorldRules -Like '*-tcp-*').Enabled) -What 'nothing is changed without rights'
+}
+
+Test-Case -Name 'a policy for another networking mode is said' -Body {
+    $script:World.Policy = (Get-RelayPolicy).Replace('"nat"', '"mirrored"')
+    Set-PolicyFirewall
+    $answer = Invoke-Refresh -Text (Get-RequestSample -Forwards (Get-RelayForward))
+    Assert-Equal -Expected 'partial the firewall rules were made for mode mirrored; run "wslmesh host install"' -Found ('{0} {1}' -f $answer.'state', $answer.'firewall'.'detail')
+    $guest = (Get-RequestSample -Forwards (Get-ForwardSample)).Replace('"nat"', '"mirrored"').Replace('"portproxy"', '"guest"')
+    $answer = Invoke-Refresh -Text $guest
+    Assert-Equal -Expected 'synced done windows 0' -Found ('{0} {1} {2} {3}' -f $answer.'state', $answer.'firewall'.'state', $answer.'firewall'.'guest', $script:World.Starts)
+}
+
+Test-Case -Name 'who serves a grant decides what may be asked for' -Body {
+    $proxy = Get-ForwardSample
+    $relay = Get-RelayForward
+    $cases = @(
+        @{ Backend = 'auto'; Value = ''; Elevated = $false; Forward = $relay; Gap = '' }
+        @{ Backend = 'auto'; Value = ''; Elevated = $false; Forward = $proxy; Gap = 'backend' }
+        @{ Backend = 'auto'; Value = 'forbidden'; Elevated = $false; Forward = $proxy; Gap = '' }
+        @{ Backend = 'auto'; Value = 'forbidden'; Elevated = $false; Forward = $relay; Gap = 'backend' }
+        @{ Backend = 'auto'; Value = ''; Elevated = $true; Forward = $proxy; Gap = '' }
+        @{ Backend = 'relay'; Value = 'forbidden'; Elevated = $false; Forward = $relay; Gap = '' }
+        @{ Backend = 'relay'; Value = ''; Elevated = $true; Forward = $proxy; Gap = 'backend' }
+        @{ Backend = 'portproxy'; Value = ''; Elevated = $false; Forward = $proxy; Gap = '' }
+        @{ Backend = 'portproxy'; Value = ''; Elevated = $false; Forward = $relay; Gap = 'backend' }
+        # The relay holds a forward to less, the port proxy cannot.
+        @{ Backend = 'auto'; Value = ''; Elevated = $false; Forward = $relay.Replace('local', 'none'); Gap = '' }
+        @{ Backend = 'auto'; Value = ''; Elevated = $false; Forward = $relay.Replace('local', 'full'); Gap = 'firewall' }
+        @{ Backend = 'portproxy'; Value = ''; Elevated = $false; Forward = $proxy.Replace('local', 'none'); Gap = 'firewall' }
+    )
+    foreach ($case in $cases) {
+        Reset-World
+        $script:World.Policy = (Get-PolicySample).Replace('"portproxy"', '"' + $case.Backend + '"')
+        $script:World.RelayValue = $case.Value
+        $script:World.Elevated = $case.Elevated
+        $answer = Invoke-Refresh -Text (Get-RequestSample -Forwards $case.Forward)
+        Assert-Equal -Expected $case.Gap -Found (@($answer.'refused' | ForEach-Object { $_.'reason' }) -join ';')
+        $narrower = [int] (($case.Gap -ceq '') -and $case.Forward.Contains('none'))
+        Assert-Equal -Expected $narrower -Found @($answer.'narrower').Count
+        Assert-Equal -Expected ($case.Value -ceq 'forbidden') -Found $answer.'installed'.'relay-forbidden'
+    }
+}
+
+Test-Case -Name 'a rule of ours that no task may remove is said' -Body {
+    $script:World.Policy = Get-RelayPolicy
+    $script:World.Table = @{ '0.0.0.0/2222' = '172.28.16.5/22' }
+    $script:World.Ledger = @{ 'tcp/0.0.0.0/2222' = '172.28.16.5/22' }
+    $answer = Invoke-Refresh -Text (Get-RequestSample -Forwards '')
+    Assert-Equal -Expected 'not-elevated 1 forward(s) must change, which needs "wslmesh host install"' -Found ('{0} {1}' -f $answer.'state', $answer.'detail')
+    Assert-Equal -Expected 0 -Found $script:World.Starts
 }
 
 Test-Case -Name 'requests that are refused' -Body {
@@ -197,15 +291,17 @@ Test-Case -Name 'requests that are refused' -Body {
     Assert-Equal -Expected 0 -Found $script:World.Starts
 }
 
-Test-Case -Name 'the selection has the form that the task takes' -Body {
+Test-Case -Name 'the selection has the form that the task takes, and the port proxy''s forwards alone' -Body {
     $udp = '{"protocol":"udp","listen-address":"0.0.0.0","listen-port":51820,"connect-port":51820,"served-by":"relay","firewall":"full"}'
     [void] (Invoke-Refresh -Text (Get-RequestSample -Forwards ((Get-ForwardSample) + ',' + $udp)))
-    Assert-Equal -Expected '{"version":1,"ticket":7,"mode":1,"forwards":[[6,2222,22,1],[17,51820,51820,2]]}' -Found $script:World.Selection
-    $mirrored = (Get-RequestSample -Forwards (Get-ForwardSample)).Replace('"nat"', '"mirrored"').Replace('"portproxy"', '"guest"')
-    [void] (Invoke-Refresh -Text $mirrored)
-    Assert-Equal -Expected '{"version":1,"ticket":7,"mode":2,"forwards":[[6,2222,22,3]]}' -Found $script:World.Selection
+    Assert-Equal -Expected '{"version":1,"ticket":7,"mode":1,"forwards":[[6,2222,22,1]]}' -Found $script:World.Selection
+    # The task is asked where something of its own may be left.
+    $script:World.Ledger = @{ 'tcp/0.0.0.0/2222' = '172.28.16.5/22' }
     [void] (Invoke-Refresh -Text (Get-RequestSample -Forwards ''))
-    Assert-Equal -Expected '{"version":1,"ticket":7,"mode":1,"forwards":[]}' -Found $script:World.Selection
+    Assert-Equal -Expected '{"version":1,"ticket":7,"mode":1,"forwards":[]} 2' -Found ($script:World.Selection + ' ' + $script:World.Starts)
+    $script:World.Ledger = @{}
+    [void] (Invoke-Refresh -Text (Get-RequestSample -Forwards $udp))
+    Assert-Equal -Expected 2 -Found $script:World.Starts
 }
 
 Test-Case -Name 'a failure is a sentence, and of ours as it was thrown' -Body {

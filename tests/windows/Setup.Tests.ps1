@@ -47,7 +47,7 @@ function Set-WinProgram {
 
 function Set-WinText {
     param([string] $Path, [string] $Text)
-    $script:World.Result = $Text
+    $script:World.Written = $Text
 }
 
 function Clear-Leftovers {
@@ -111,6 +111,11 @@ function Start-WinTask {
     Add-Call -Text ('start ' + $Name)
 }
 
+function Get-WinTaskRun {
+    param([string] $Name)
+    @{ State = 3; Time = 1; Result = $script:World.Result }
+}
+
 function Remove-WinTaskFolder {
     Add-Call -Text 'no task folder'
 }
@@ -160,10 +165,11 @@ Test-Case -Name 'an install in its order' -Body {
     $own = 'P:\wslmesh\' + $script:World.Sid
     $mark = 'folder P:\wslmesh;folder ' + $own + ';'
     $calls = @($script:World.Calls | Where-Object { $_ -notlike 'selection*' })
-    Assert-Equal -Expected ('question;' + $mark + 'folder P:\wslmesh;folder ' + $own + ';folder ' + $own + '\inbox;file P:\wslmesh\forward.ps1;file P:\wslmesh\wslmesh-relay.exe;' +
-        'key SOFTWARE\wslmesh;key SOFTWARE\wslmesh\' + $script:World.Sid + ';value SOFTWARE\wslmesh installed;value SOFTWARE\wslmesh\' + $script:World.Sid + ' policy;task folder;task forward S-1-5-18HighestAvailable;task logon ' + $script:World.Sid + 'InteractiveTokenLeastPrivilege' +
+    Assert-Equal -Expected ('question;' + $mark + 'folder P:\wslmesh;folder ' + $own + ';file P:\wslmesh\forward.ps1;file P:\wslmesh\wslmesh-relay.exe;' +
+        'task folder;task try ' + $script:World.Sid + 'InteractiveTokenLeastPrivilege;start try-' + $script:World.Sid + ';no task try;' +
+        'key SOFTWARE\wslmesh;key SOFTWARE\wslmesh\' + $script:World.Sid + ';value SOFTWARE\wslmesh installed;value SOFTWARE\wslmesh\' + $script:World.Sid + ' policy;no value relay;task folder;folder ' + $own + '\inbox;task forward S-1-5-18HighestAvailable;task logon ' + $script:World.Sid + 'InteractiveTokenLeastPrivilege' +
         ';folder P:\wslmesh;folder ' + $own) -Found ($calls -join ';')
-    $result = ConvertFrom-Json -InputObject $script:World.Result
+    $result = ConvertFrom-Json -InputObject $script:World.Written
     Assert-Equal -Expected 'installed' -Found $result.state
     Assert-Equal -Expected 7 -Found $result.ticket
     Assert-Equal -Expected 'S-1-5-21-9-9-9-500' -Found $result.administrator
@@ -209,7 +215,7 @@ Test-Case -Name 'a place that is not ours and another contract stop an install' 
     $script:World.Folders['foreign'] = $true
     Assert-Equal -Expected 26 -Found (Get-Code -Action 'install')
     $script:World.Folders.Remove('foreign')
-    $script:World.Registry['SOFTWARE\wslmesh'] = @{ 'installed' = '{"version":"9.0.0","contract":2,"files":[]}' }
+    $script:World.Registry['SOFTWARE\wslmesh'] = @{ 'installed' = '{"version":"9.0.0","contract":3,"files":[]}' }
     $script:World.Registry['SOFTWARE\wslmesh\S-1-5-21-1-2-3-1002'] = @{ 'policy' = 'x' }
     Assert-Equal -Expected 24 -Found (Get-Code -Action 'install')
     Assert-Equal -Expected 0 -Found $script:World.Calls.Count
@@ -218,7 +224,7 @@ Test-Case -Name 'a place that is not ours and another contract stop an install' 
 Test-Case -Name 'what another user installed while the question was read stops an install' -Body {
     Reset-SetupWorld
     $script:World.Waited = {
-        $script:World.Registry['SOFTWARE\wslmesh'] = @{ 'installed' = '{"version":"9.0.0","contract":2,"files":[]}' }
+        $script:World.Registry['SOFTWARE\wslmesh'] = @{ 'installed' = '{"version":"9.0.0","contract":3,"files":[]}' }
         $script:World.Registry['SOFTWARE\wslmesh\S-1-5-21-1-2-3-1002'] = @{ 'policy' = 'x' }
     }
     Assert-Equal -Expected 24 -Found (Get-Code -Action 'install')
@@ -230,14 +236,14 @@ Test-Case -Name 'an install stops at its first failure and says so' -Body {
     Reset-SetupWorld
     $script:World.Broken = 'value SOFTWARE\wslmesh installed'
     Assert-Equal -Expected 23 -Found (Get-Code -Action 'install')
-    Assert-True -Found (-not $script:World.Calls.Contains('task folder')) -What 'no task'
-    Assert-Equal -Expected 'failed' -Found (ConvertFrom-Json -InputObject $script:World.Result).state
+    Assert-True -Found (-not ($script:World.Calls -join ';').Contains('task forward')) -What 'no task'
+    Assert-Equal -Expected 'failed' -Found (ConvertFrom-Json -InputObject $script:World.Written).state
 }
 
 Test-Case -Name 'what kept the distribution runs again after an install' -Body {
     Reset-SetupWorld
     Assert-Equal -Expected 0 -Found (Get-Code -Action 'install')
-    Assert-True -Found (-not ($script:World.Calls -join ';').Contains('start ')) -What 'nothing ran'
+    Assert-True -Found (-not ($script:World.Calls -join ';').Contains('start logon')) -What 'nothing ran'
     $script:World.Running = @('logon-' + $script:World.Sid)
     Assert-Equal -Expected 0 -Found (Get-Code -Action 'install')
     $calls = $script:World.Calls -join ';'
@@ -261,8 +267,101 @@ Test-Case -Name 'another policy takes the rules of the former one away' -Body {
         $script:World.Ledger = @{ 'tcp/0.0.0.0/2222' = '172.28.16.5/22' }
         Assert-Equal -Expected 0 -Found (Get-Code -Action 'install')
         Assert-Equal -Expected $case.Left -Found $script:World.Table.Count
-        Assert-Equal -Expected $case.Left -Found $script:World.Ledger.Count
+        Assert-Equal -Expected $case.Left -Found @($script:World.Ledger.Keys -clike 'tcp/*').Count
     }
+}
+
+# The install of this policy, and what the relay's start ended with.
+function Get-Install {
+    param([string] $Policy, [string] $Result)
+    Reset-World
+    Reset-SetupWorld
+    $script:World.Result = $Result
+    $text = (Get-OrderText -Action 'install' -Agreed 'false').Replace((Get-PolicySample), $Policy)
+    Assert-Equal -Expected 0 -Found @(Invoke-Order -Text $text -Folder 'S:')[-1]
+    $script:World.Calls -join ';'
+}
+
+Test-Case -Name 'a task and its request file are made only where the port proxy serves' -Body {
+    $auto = (Get-PolicySample).Replace('"portproxy"', '"auto"')
+    $cases = @(
+        @{ Policy = Get-PolicySample; Result = '0x00000000'; Task = $true; Value = $false }
+        @{ Policy = $auto; Result = '0x00000000'; Task = $false; Value = $false }
+        @{ Policy = $auto.Replace('"auto"', '"relay"'); Result = '0x800704ec'; Task = $false; Value = $true }
+        @{ Policy = $auto.Replace('"nat"', '"mirrored"'); Result = '0x800704ec'; Task = $false; Value = $true }
+        # Group policy, Smart App Control.
+        @{ Policy = $auto; Result = '0x800704ec'; Task = $true; Value = $true }
+        @{ Policy = $auto; Result = '0x800711c7'; Task = $true; Value = $true }
+        # Another failure, an exit code of its own, and a task that never ran.
+        @{ Policy = $auto; Result = '0x80070002'; Task = $false; Value = $false }
+        @{ Policy = $auto; Result = '0x000004ec'; Task = $false; Value = $false }
+        @{ Policy = $auto; Result = '0x00041303'; Task = $false; Value = $false }
+    )
+    foreach ($case in $cases) {
+        $calls = Get-Install -Policy $case.Policy -Result $case.Result
+        Assert-Equal -Expected $case.Task -Found $calls.Contains('task forward S-1-5-18')
+        Assert-Equal -Expected $case.Task -Found $calls.Contains('\inbox')
+        Assert-Equal -Expected (-not $case.Task) -Found $calls.Contains('no task forward')
+        Assert-Equal -Expected $case.Value -Found $calls.Contains('value SOFTWARE\wslmesh\' + $script:World.Sid + ' relay')
+        Assert-True -Found $calls.Contains('no task try') -What 'the trial leaves no task'
+    }
+}
+
+Test-Case -Name 'the firewall has a rule for each grant that lets in' -Body {
+    [void] (Get-Install -Policy (Get-PolicySample).Replace('"portproxy"', '"auto"') -Result '0x00000000')
+    $names = @($script:World.Rules | ForEach-Object { $_.Name.Replace($script:World.Sid, 'USER') } | Sort-Object) -join ';'
+    Assert-Equal -Expected 'wslmesh-machine-block;wslmesh-machine-loopback;wslmesh-USER-tcp-2000-2999-relay;wslmesh-USER-udp-51820-relay' -Found $names
+    Assert-Equal -Expected 'firewall/wslmesh-USER-tcp-2000-2999-relay;firewall/wslmesh-USER-udp-51820-relay' -Found (@($script:World.Ledger.Keys | ForEach-Object { $_.Replace($script:World.Sid, 'USER') } | Sort-Object) -join ';')
+    $script:World.Registry['SOFTWARE\wslmesh\' + $script:World.Sid] = @{ 'policy' = (Get-PolicySample).Replace('"portproxy"', '"auto"') }
+    Assert-Equal -Expected 0 -Found (Get-Code -Action 'uninstall')
+    Assert-Equal -Expected '0 0' -Found ('{0} {1}' -f $script:World.Rules.Count, $script:World.Ledger.Count)
+}
+
+Test-Case -Name 'in mirrored mode Hyper-V rules only where Windows does not merge its own' -Body {
+    $policy = (Get-PolicySample).Replace('"nat"', '"mirrored"')
+    [void] (Get-Install -Policy $policy -Result '0x00000000')
+    Assert-Equal -Expected '2 0' -Found ('{0} {1}' -f @(Find-WorldRules -Like '*-mirrored').Count, $script:World.HyperV.Count)
+    function Get-WinGuestSetting {
+        param([int] $Seconds)
+        @{ Items = @(ConvertFrom-Json -InputObject '{"AllowHostPolicyMerge":0}'); Problem = $null; Absent = $false }
+    }
+    [void] (Get-Install -Policy $policy -Result '0x00000000')
+    Assert-Equal -Expected '0 2' -Found ('{0} {1}' -f @(Find-WorldRules -Like '*-mirrored').Count, $script:World.HyperV.Count)
+    Assert-Equal -Expected 'wslmesh-S-1-5-21-1-2-3-1001-tcp-2000-2999-hyperv 2000-2999 192.168.50.0/24' -Found ('{0} {1} {2}' -f $script:World.HyperV[0].Name, $script:World.HyperV[0].LocalPorts, $script:World.HyperV[0].Remote)
+    Assert-Equal -Expected 0 -Found (Get-Code -Action 'uninstall')
+    Assert-Equal -Expected '0 0' -Found ('{0} {1}' -f $script:World.HyperV.Count, $script:World.Ledger.Count)
+}
+
+Test-Case -Name 'what version 0.1.0 left goes' -Body {
+    $auto = (Get-PolicySample).Replace('"portproxy"', '"auto"')
+    Reset-World
+    Reset-SetupWorld
+    $old = 'wslmesh-' + $script:World.Sid
+    $script:World.Registry['SOFTWARE\wslmesh\' + $script:World.Sid] = @{ 'policy' = '{"version":1}' }
+    $script:World.Table = @{ '0.0.0.0/2222' = '172.28.16.5/22' }
+    $script:World.Ledger = @{ 'tcp/0.0.0.0/2222' = '172.28.16.5/22' }
+    foreach ($name in @(($old + '-tcp-2222-portproxy'), ($old + '-udp-51820-relay'))) {
+        $script:World.Ledger['firewall/' + $name] = 'windows'
+        [void] $script:World.Rules.Add((New-RuleSample -Name $name))
+    }
+    $script:World.Ledger['firewall/' + $old + '-tcp-2222-guest'] = 'hyper-v'
+    [void] $script:World.HyperV.Add((New-RuleSample -Name ($old + '-tcp-2222-guest')))
+    $text = (Get-OrderText -Action 'install' -Agreed 'false').Replace((Get-PolicySample), $auto)
+    Assert-Equal -Expected 0 -Found @(Invoke-Order -Text $text -Folder 'S:')[-1]
+    Assert-Equal -Expected '0 0 2' -Found ('{0} {1} {2}' -f $script:World.Table.Count, $script:World.HyperV.Count, @(Find-WorldRules -Like '*-relay').Count)
+    Assert-True -Found $script:World.Calls.Contains('no task forward') -What 'the task goes'
+    Assert-True -Found $script:World.Calls.Contains('no user files') -What 'and its request file'
+}
+
+Test-Case -Name 'a firewall that is not running is no reason to install nothing' -Body {
+    function Get-WinFirewall {
+        param([hashtable] $Names, [bool] $Blocking)
+        throw (New-Object System.Runtime.InteropServices.COMException('x', -2147023143))
+    }
+    $auto = (Get-PolicySample).Replace('"portproxy"', '"auto"')
+    [void] (Get-Install -Policy $auto -Result '0x00000000')
+    Assert-True -Found $script:World.Written.Contains('it is not running, and has no rules') -What $script:World.Written
+    Assert-Equal -Expected 23 -Found (Get-Code -Action 'uninstall')
 }
 
 Test-Case -Name 'a removal in its order, and only ours' -Body {
@@ -271,8 +370,8 @@ Test-Case -Name 'a removal in its order, and only ours' -Body {
     $script:World.Ledger = @{ 'tcp/0.0.0.0/2222' = '172.28.16.5/22' }
     Assert-Equal -Expected 0 -Found (Get-Code -Action 'uninstall')
     Assert-Equal -Expected '0.0.0.0/80=10.0.0.1/80' -Found (Get-TableText -Table $script:World.Table)
-    Assert-Equal -Expected ('question;folder P:\wslmesh;folder P:\wslmesh\' + $script:World.Sid + ';no task forward;no task logon;no task folder;no value policy;no key SOFTWARE\wslmesh\' + $script:World.Sid + ';no user files;no programs;no key SOFTWARE\wslmesh') -Found ($script:World.Calls -join ';')
-    Assert-True -Found $script:World.Result.Contains('"state":"agreed"') -What 'the mark, and no result after it'
+    Assert-Equal -Expected ('question;folder P:\wslmesh;folder P:\wslmesh\' + $script:World.Sid + ';no task forward;no task logon;no task try;no task folder;no value policy;no key SOFTWARE\wslmesh\' + $script:World.Sid + ';no user files;no programs;no key SOFTWARE\wslmesh') -Found ($script:World.Calls -join ';')
+    Assert-True -Found $script:World.Written.Contains('"state":"agreed"') -What 'the mark, and no result after it'
     # A second time there is nothing, and nothing fails.
     Assert-Equal -Expected 0 -Found (Get-Code -Action 'uninstall')
 }
@@ -309,7 +408,7 @@ Test-Case -Name 'a removal closes a port that the service of the port proxy neve
         Assert-Equal -Expected $case.Netsh -Found (@($script:World.Calls | Where-Object { @('add', 'delete') -ccontains $_ }) -join ',')
         Assert-Equal -Expected $case.Ledger -Found $script:World.Ledger.Count
         if ($case.Code -ne 0) {
-            Assert-Equal -Expected 'port 2222 is still listened on; restart the service IP Helper (iphlpsvc) or Windows' -Found (ConvertFrom-Json -InputObject $script:World.Result).detail
+            Assert-Equal -Expected 'port 2222 is still listened on; restart the service IP Helper (iphlpsvc) or Windows' -Found (ConvertFrom-Json -InputObject $script:World.Written).detail
         }
     }
 }
@@ -341,13 +440,13 @@ Test-Case -Name 'the tasks are XML, and run what they should as whom they should
     Reset-SetupWorld
     $policy = ConvertTo-PolicyTable -Text (Get-PolicySample)
     $actions = Get-TaskActions -Sid $script:World.Sid -Places (Get-Places) -Policy $policy
-    $task = New-TaskXml -Sid $script:World.Sid -Logon $false -Action $actions.Forward -Folder 'W:\'
+    $task = New-TaskXml -Sid $script:World.Sid -Kind 'forward' -Action $actions.Forward -Folder 'W:\'
     Assert-Equal -Expected 'S-1-5-18' -Found (Get-Xml -Text $task -Name 'UserId')
     Assert-Equal -Expected 'Queue' -Found (Get-Xml -Text $task -Name 'MultipleInstancesPolicy')
     Assert-Equal -Expected 'PT1M' -Found (Get-Xml -Text $task -Name 'ExecutionTimeLimit')
     Assert-Equal -Expected 'false' -Found (Get-Xml -Text $task -Name 'DisallowStartIfOnBatteries')
     Assert-Equal -Expected ('-NoProfile -NonInteractive -ExecutionPolicy Bypass -File "P:\wslmesh\forward.ps1" -Sid ' + $script:World.Sid) -Found (Get-Xml -Text $task -Name 'Arguments')
-    $task = New-TaskXml -Sid $script:World.Sid -Logon $true -Action $actions.Logon -Folder 'W:\'
+    $task = New-TaskXml -Sid $script:World.Sid -Kind 'logon' -Action $actions.Logon -Folder 'W:\'
     Assert-Equal -Expected 'LeastPrivilege' -Found (Get-Xml -Text $task -Name 'RunLevel')
     Assert-Equal -Expected $script:World.Sid -Found (Get-Xml -Text $task -Name 'UserId')
     Assert-Equal -Expected 'PT0S' -Found (Get-Xml -Text $task -Name 'ExecutionTimeLimit')

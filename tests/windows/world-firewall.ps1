@@ -5,6 +5,7 @@ function Reset-FirewallWorld {
         Rules = New-Object System.Collections.ArrayList
         HyperV = New-Object System.Collections.ArrayList
         HasHyperV = $true
+        Merge = 'True'
         Relay = 'C:\Program Files\wslmesh\wslmesh-relay.exe'
         Current = 2
         Override = $null
@@ -36,9 +37,9 @@ function New-RuleSample {
 function ConvertTo-InstalledRule {
     param([hashtable] $Rule)
     $standing = New-RuleSample -Name $Rule.Name
-    $standing.Allow = $true
+    $standing.Allow = $Rule.Allow
     $standing.Protocol = $Rule.Protocol
-    $standing.LocalPorts = [string] $Rule.Port
+    $standing.LocalPorts = $Rule.Ports
     $standing.LocalAddresses = $Rule.Local
     $standing.Remote = $Rule.Remote
     $standing.Program = $Rule.Program
@@ -70,7 +71,7 @@ function Get-WinFirewall {
     param([hashtable] $Names, [bool] $Blocking)
     $blocks = @()
     if ($Blocking) {
-        $blocks = @($script:World.Rules | Where-Object { $_.Enabled -and $_.Inbound -and (-not $_.Allow) })
+        $blocks = @($script:World.Rules | Where-Object { $_.Enabled -and $_.Inbound -and (-not $_.Allow) -and (-not $Names.ContainsKey($_.Name)) })
     }
     @{
         Found = Select-Rules -Rules $script:World.Rules.ToArray() -Names $Names
@@ -119,4 +120,15 @@ function Remove-WinGuestRule {
     param([string] $Name)
     $named = @($script:World.HyperV | Where-Object { $_.Name -ceq $Name })
     $script:World.HyperV.Remove($named[0])
+}
+
+function Get-WinGuestSetting {
+    param([int] $Seconds)
+    @{ Items = @(ConvertFrom-Json -InputObject ('{"AllowHostPolicyMerge":"' + $script:World.Merge + '"}')); Problem = $null; Absent = $false }
+}
+
+# The rules whose names are like this.
+function Find-WorldRules {
+    param([string] $Like)
+    $script:World.Rules | Where-Object { $_.Name -clike $Like }
 }

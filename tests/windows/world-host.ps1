@@ -6,7 +6,7 @@ function Reset-HostWorld {
         Registry = @{}
         Files = @{}
         Folders = @{}
-        Tasks = @{ Forward = $null; Logon = $null }
+        Tasks = @{ Forward = $null; Logon = $null; Try = $null }
         Account = @{ Sid = $script:World.Sid; Elevated = $false; Administrator = $true; AlwaysElevated = $false; StandardDenied = $false; ScriptPolicy = 'none'; Session = 1 }
         Time = [long] 1800000000
         # What was called, in its order.
@@ -34,6 +34,9 @@ function Reset-HostWorld {
         Age = 900
         RunAs = '0x80070005'
         RelayBlocks = 0
+        RelayError = $null
+        # What the setup left as its result.
+        Written = ''
         ModulePath = 'P:\Modules'
     }
     $source = [System.Text.Encoding]::ASCII
@@ -95,13 +98,16 @@ function Set-InstalledWorld {
     $script:World.Tasks = @{
         Forward = @{ Enabled = $true; Program = $actions.Forward.Program; Arguments = $actions.Forward.Arguments }
         Logon = @{ Enabled = $true; Program = $actions.Logon.Program; Arguments = $actions.Logon.Arguments }
+        Try = $null
     }
+    $policy = Get-InstalledPolicy -Sid $script:World.Sid
+    [void] (Sync-Firewall -Policy $policy -Forwards @() -Owned @{} -Sid $script:World.Sid -Guest 'mirrored' -Write $true)
 }
 
 function Set-CleanWorld {
     $script:World.Registry = @{}
     $script:World.Folders = @{}
-    $script:World.Tasks = @{ Forward = $null; Logon = $null }
+    $script:World.Tasks = @{ Forward = $null; Logon = $null; Try = $null }
     foreach ($name in @('forward.ps1', 'wslmesh-relay.exe', ($script:World.Sid + '\inbox\selection.json'))) {
         $script:World.Files.Remove('P:\wslmesh\' + $name)
     }
@@ -186,6 +192,13 @@ function New-WinFile {
 function Remove-WinFile {
     param([string] $Path, [int] $Tries)
     $script:World.Files.Remove($Path)
+}
+
+# What the relay answers to its start: Windows' number, or none.
+function Invoke-WinProgram {
+    param([string] $Path, [string] $Arguments, [int] $Seconds)
+    Assert-Equal -Expected ($Path + ' --version') -Found ((Get-RelayPath) + ' ' + $Arguments)
+    @{ Code = 0; Error = $script:World.RelayError; Text = ''; Milliseconds = 30 }
 }
 
 function Get-WinPath {

@@ -5,7 +5,7 @@ function Reset-TaskWorld {
         Sid = 'S-1-5-21-1-2-3-1001'
         Elevated = $false
         Policy = Get-PolicySample
-        Installed = '{"version":"0.1.0","contract":1,"files":[]}'
+        Installed = '{"version":"0.1.0","contract":2,"files":[]}'
         Selection = ''
         Input = ''
         # What the task does when it is started: puts an answer, or throws.
@@ -24,10 +24,10 @@ function Reset-TaskWorld {
 }
 
 function Get-PolicySample {
-    '{"version":1,"package":"0.1.0","distribution":"Debian","logon":true,"profiles":["domain","private"],"grants":[' +
-        '{"protocol":"tcp","listen-address":"0.0.0.0","listen-ports":[2000,2999],"connect-ports":[1,1023],"firewall":"local"},' +
-        '{"protocol":"tcp","listen-address":"127.0.0.1","listen-ports":[8000,8999],"connect-ports":[80,443],"firewall":"none"},' +
-        '{"protocol":"udp","listen-address":"0.0.0.0","listen-ports":[51820,51820],"connect-ports":[51820,51820],"firewall":"full"}]}'
+    '{"version":2,"package":"0.1.0","distribution":"Debian","logon":true,"mode":"nat","profiles":["domain","private"],"grants":[' +
+        '{"protocol":"tcp","listen-address":"0.0.0.0","listen-ports":[2000,2999],"connect-ports":[1,1023],"firewall":"local","backend":"portproxy"},' +
+        '{"protocol":"tcp","listen-address":"127.0.0.1","listen-ports":[8000,8999],"connect-ports":[80,443],"firewall":"none","backend":"portproxy"},' +
+        '{"protocol":"udp","listen-address":"0.0.0.0","listen-ports":[51820,51820],"connect-ports":[51820,51820],"firewall":"full","backend":"auto"}]}'
 }
 
 # A selection in the form that refresh.ps1 writes.
@@ -68,7 +68,7 @@ function Get-WinCaller {
 }
 
 function Get-WinInterfaces {
-    @{ Index = 5; Name = 'Ethernet'; Up = $true; Loopback = $false; Mtu = 1500; Gateway = $true; Addresses = @('192.168.50.10') }
+    @{ Index = 5; Name = 'Ethernet'; Up = $true; Loopback = $false; Mtu = 1500; Gateway = $true; Addresses = @('192.168.50.10'); Prefixes = @(24) }
 }
 
 function New-Ticket {

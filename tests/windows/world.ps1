@@ -12,6 +12,7 @@ function Reset-World {
         LinesLeft = 1000000
         BindErrors = @{}
         Listening = @{}
+        ListeningUdp = @{}
         # The service does not listen on what the table says.
         Deaf = $false
         Owners = @()
@@ -21,6 +22,10 @@ function Reset-World {
         Turns = 0
         # What happens while the lock is waited for.
         Waited = { }
+        # Policies of other users, by SID.
+        Others = @{}
+        # What the value "relay" of this user says.
+        RelayValue = ''
         # Keys that were to go if nothing was in them.
         EmptyKeys = New-Object System.Collections.ArrayList
     }
@@ -39,13 +44,21 @@ function Get-WinRegistryValues {
     switch ($Path) {
         $ProxyPath { return $script:World.Table.Clone() }
         ($own + '\ledger') { return $script:World.Ledger.Clone() }
-        $own { return @{ 'policy' = $script:World.Policy; 'latest' = $script:World.Latest } }
+        $own { return @{ 'policy' = $script:World.Policy; 'latest' = $script:World.Latest; 'relay' = $script:World.RelayValue } }
         'SOFTWARE\wslmesh' { return @{ 'installed' = $script:World.Installed } }
         'SOFTWARE\Microsoft\Windows\CurrentVersion\Lxss' {
             return @{ 'NatNetwork' = $script:World.Network; 'NatGatewayIpAddress' = $script:World.Gateway }
         }
     }
+    $other = $Path.Substring('SOFTWARE\wslmesh\'.Length)
+    if ($script:World.Others.ContainsKey($other)) { return @{ 'policy' = $script:World.Others[$other] } }
     throw ('no key ' + $Path)
+}
+
+function Get-WinRegistryKeys {
+    param([string] $Path)
+    Assert-Equal -Expected 'SOFTWARE\wslmesh' -Found $Path
+    @($script:World.Sid) + @($script:World.Others.Keys)
 }
 
 function Set-WinRegistryValues {
@@ -109,6 +122,8 @@ function Get-WinBindError {
 
 # Other programs', and those of the service where it hears of a rule.
 function Get-WinListeners {
+    param([string] $Protocol)
+    if ($Protocol -ceq 'udp') { return $script:World.ListeningUdp.Clone() }
     $found = $script:World.Listening.Clone()
     if ($script:World.Deaf) { return $found }
     foreach ($listener in $script:World.Table.Keys) {

@@ -210,6 +210,7 @@ impl Trials<'_> {
         let forwards = arguments.forwards.map_or(0, usize::from);
         let state = self.paths.state.as_path();
         let (mut checks, mut stopped, mut left) = (Vec::<setup::Check>::new(), false, false);
+        let needless = scratch::policy(self.answer) == Err(Skipped::NoPortproxy);
         for (id, most, patience, unasked) in [
             (
                 "T18",
@@ -221,6 +222,7 @@ impl Trials<'_> {
         ] {
             let before = checks.last().map(|check| check.result);
             let prepared = match before {
+                _ if needless => Err(Skipped::NoPortproxy),
                 _ if most == 0 => Err(unasked),
                 None | Some(CheckResult::Ok) => self.prepare().await,
                 Some(_) => Err(Skipped::NotTheFirst),
@@ -230,8 +232,12 @@ impl Trials<'_> {
                 Ok((policy, wanted, present)) => {
                     // PowerShell itself takes its time over many of them.
                     let limit = sync::LIMIT + patience;
+                    let forbidden = (self.answer.installed.as_ref())
+                        .is_some_and(|installed| installed.relay_forbidden);
                     let ask = async |wanted| sync::ask(state, &wanted, limit).await;
-                    let mut trial = pin!(scratch::trial(&present, policy, most, patience, ask));
+                    let mut trial = pin!(scratch::trial(
+                        &present, policy, forbidden, most, patience, ask
+                    ));
                     let mut trial = select! {
                         ended = &mut trial => ended,
                         _ = &mut interrupted => {
@@ -271,12 +277,17 @@ impl Trials<'_> {
     /// What Windows should have of ours by the configuration as it is now.
     async fn wanted(&self, policy: &Policy) -> Result<RuleSet, Skipped> {
         let mut settings = Settings::load(self.source).map_err(|_| Skipped::Configuration)?;
-        let allowed = |forward: &_| policy.gap(forward).is_none();
-        settings.forwards.retain(allowed);
         let installed = self.answer.installed.as_ref();
+        let relay_forbidden = installed.is_some_and(|installed| installed.relay_forbidden);
+        let backends = settings.clone();
+        (settings.forwards).retain(|forward| {
+            let backend = backends.backend_of(forward);
+            policy.gap(forward, backend, relay_forbidden).is_none()
+        });
         let facts = HostFacts {
             privilege: HostPrivilege::Installed,
             installed_relay: installed.and_then(|installed| installed.relay.clone()),
+            relay_forbidden,
             ..HostFacts::default()
         };
         let rules = agent::installed_rules(&settings, self.paths, facts).await;

@@ -17,6 +17,8 @@ use crate::{
         Agreed, Answer, Distribution, Grant, Order, Policy, Profiles, Setup, SetupError, Shipped,
         files, grants, is_agreed, policy,
     },
+    interop,
+    model::{Mode, ModeState, SyncMode},
     paths::Paths,
 };
 
@@ -56,7 +58,13 @@ impl Install {
     }
 
     /// The policy to agree to: what is not chosen stays as installed.
-    fn policy(&self, grants: Vec<Grant>, distribution: Distribution, old: &Agreed) -> Policy {
+    fn policy(
+        &self,
+        grants: Vec<Grant>,
+        distribution: Distribution,
+        mode: &ModeState,
+        old: &Agreed,
+    ) -> Policy {
         let old = match old {
             Agreed::Policy(old) => Some(old),
             Agreed::Nothing | Agreed::Unreadable => None,
@@ -67,6 +75,13 @@ impl Install {
             version: policy::VERSION,
             package: PACKAGE.into(),
             distribution,
+            mode: match mode {
+                ModeState::Known(Mode::Mirrored) => SyncMode::Mirrored,
+                ModeState::Known(_) => SyncMode::Nat,
+                ModeState::Pending | ModeState::Unknown(_) => {
+                    old.map_or(SyncMode::Nat, |old| old.mode)
+                }
+            },
             logon: !self.no_logon && (self.logon || old.is_none_or(|old| old.logon)),
             profiles: profiles.cloned().unwrap_or_default(),
             grants,
@@ -80,21 +95,22 @@ pub(in super::super) async fn install(
     settings: &Settings,
     paths: &Paths,
 ) -> anyhow::Result<Exit> {
-    let forwards = match settings.backend {
-        Backend::None => {
-            print("[host] backend is \"none\", so the configured forwards need no approval\n")?;
-            &[][..]
-        }
-        Backend::Portproxy | Backend::Relay | Backend::Auto => &settings.forwards,
-    };
-    let grants = grants(forwards, &arguments.ports)?;
+    if settings.backend == Backend::None {
+        print("[host] backend is \"none\", so the configured forwards need no approval\n")?;
+    }
+    let grants = grants(settings, &arguments.ports)?;
     let files = files::shipped(&paths.lib)?;
     if arguments.dry_run {
         return dry_run(arguments, grants, &files, paths).await;
     }
     let setup = Setup::find(&paths.state)?;
     let (distribution, before) = installed(&setup).await?;
-    let policy = arguments.policy(grants, distribution, &before.policy);
+    let policy = arguments.policy(
+        grants,
+        distribution,
+        &interop::ask_mode().await,
+        &before.policy,
+    );
     let agreed = before.elevated && arguments.yes;
     if !is_agreed(&before, &policy) {
         show(&policy, &before)?;
@@ -162,7 +178,12 @@ async fn dry_run(
     };
     let (policy, exit) = match looked.await {
         Ok((distribution, before)) => {
-            let policy = arguments.policy(grants, distribution, &before.policy);
+            let policy = arguments.policy(
+                grants,
+                distribution,
+                &interop::ask_mode().await,
+                &before.policy,
+            );
             if is_agreed(&before, &policy) {
                 shown::print_block("Already approved:", &shown::policy(&policy))?;
             } else {
@@ -174,7 +195,8 @@ async fn dry_run(
             let name = std::env::var("WSL_DISTRO_NAME").unwrap_or_default();
             let unknown = |_| Distribution::try_from("unknown".to_owned());
             let distribution = Distribution::try_from(name).or_else(unknown)?;
-            let policy = arguments.policy(grants, distribution, &Agreed::Nothing);
+            let mode = interop::ask_mode().await;
+            let policy = arguments.policy(grants, distribution, &mode, &Agreed::Nothing);
             shown::print_block("To be approved on Windows:", &shown::policy(&policy))?;
             print_error(&anyhow::Error::new(error).context("cannot read the present policy"));
             (policy, Exit::Failed)
@@ -193,16 +215,23 @@ fn steps(policy: &Policy) -> Vec<String> {
         "ask for administrator rights (one prompt); start PowerShell with a loader that carries the hashes of setup.ps1 and of the order",
         "in that window: show the policy, ask for the word yes, check every file's hash",
         "write forward.ps1 and wslmesh-relay.exe to %ProgramFiles%\\wslmesh",
-        "make %ProgramFiles%\\wslmesh\\<SID>\\inbox, the one folder there that this user may write, for lists of ports within the policy",
+        "start the relay once, by a task as this user, to see whether Windows lets it run",
         "write version and hashes to HKLM\\SOFTWARE\\wslmesh, and the policy below <SID>",
-        "register the task \\wslmesh\\forward-<SID>: it runs forward.ps1 as SYSTEM, this user may start it",
     ];
+    let proxied = policy.proxied(false).next().is_some();
+    if proxied || policy.proxied(true).next().is_some() {
+        steps.push(match proxied {
+            true => "for the port proxy, register the task \\wslmesh\\forward-<SID>: it runs forward.ps1 as SYSTEM, this user may start it; and make %ProgramFiles%\\wslmesh\\<SID>\\inbox\\selection.json, the one file there that this user may write, for lists of ports within the policy",
+            false => "where Windows does not let the relay run: register the task \\wslmesh\\forward-<SID>, which runs forward.ps1 as SYSTEM, and its request file, so that the port proxy serves TCP",
+        });
+    }
     if policy.logon {
         steps.push(
             "register the task \\wslmesh\\logon-<SID>: it starts the distribution after a logon, as this user, without administrator rights",
         );
     }
-    steps.push("afterwards the agent has the task make the forwards and their firewall rules");
+    steps.push("make the firewall's rules, one for each grant, and two that keep Windows from asking about the relay");
+    steps.push("afterwards the agent has the relay serve the forwards, without any rights");
     let numbered = |(number, step)| {
         let head = format!("{}. ", number + 1);
         // Below a margin, after the number.

@@ -8,7 +8,7 @@ use super::{
     peers::{self, MOST, ROOM, more},
 };
 use crate::{
-    model::{ForwardBackend, ForwardState, ForwardStatus, HealthEntry, counted},
+    model::{ForwardBackend, ForwardState, ForwardStatus, GuestFirewall, HealthEntry, counted},
     report::{Document, RelayEntry},
 };
 
@@ -37,6 +37,7 @@ fn of_a_leader(document: &Document, now_unix: u64) -> Vec<(&'static str, Vec<Str
     let mtus = mtus.map(|link| format!("{} {}", link.name, link.mtu));
     let portproxy = document.forwards.iter();
     let portproxy = portproxy.map(|rules| format!("{} -> {}", rules.count, rules.connect_address));
+    let firewall = document.guest_firewall.map(GuestFirewall::in_words);
     let file = document.network_file.display().to_string();
     let (passes, took) = (document.passes, document.last_pass_us);
     vec![
@@ -47,6 +48,10 @@ fn of_a_leader(document: &Document, now_unix: u64) -> Vec<(&'static str, Vec<Str
         ("wireguard", peers::lines(document, now_unix)),
         ("forwards", forwards(document)),
         ("portproxy", portproxy.collect()),
+        (
+            "firewall",
+            firewall.map(str::to_owned).into_iter().collect(),
+        ),
         ("relay", document.relay.iter().flat_map(relay).collect()),
         ("counters", relay_counters(document)),
         ("file", wrap(&file, ROOM)),

@@ -82,10 +82,13 @@ pub(crate) fn firewall(facts: &Facts) -> Judged {
     let health = facts.agent.iter().flat_map(|document| &document.health);
     let health = health.filter(|entry| about_firewall(entry)).map(finding);
     // Only Windows knows whether the rules exist, and it is not asked here.
-    Ok(all(
-        closed.chain(health),
-        "every forward asks for a rule; `wslmesh host check` asks Windows",
-    ))
+    let asked = "every forward asks for a rule; `wslmesh host check` asks Windows";
+    let guest = (facts.agent.as_ref()).and_then(|document| document.guest_firewall);
+    let ok = guest.map_or_else(
+        || asked.to_owned(),
+        |guest| format!("{}; {asked}", guest.in_words()),
+    );
+    Ok(all(closed.chain(health), ok))
 }
 
 pub(crate) fn windows(facts: &Facts) -> Judged {

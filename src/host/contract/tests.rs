@@ -122,7 +122,7 @@ fn every_state_has_a_golden_answer() {
         (
             "answer-other-version",
             State::OtherVersion,
-            Some("contract 2"),
+            Some("contract 3"),
         ),
         (
             "answer-invalid-request",
@@ -194,6 +194,16 @@ fn an_answer_is_read_in_full() {
             connect_port: port(51820),
             reason: PolicyGap::OutsidePolicy,
         }],
+        narrower: vec![Ports {
+            protocol: Protocol::Udp,
+            listen_port: port(41820),
+            connect_port: port(51820),
+        }],
+        silent: vec![Listen {
+            protocol: Protocol::Tcp,
+            listen_address: Ipv4Addr::UNSPECIFIED,
+            listen_port: port(8022),
+        }],
         firewall: Some(FirewallAnswer {
             state: FirewallState::Done,
             detail: None,
@@ -203,10 +213,12 @@ fn an_answer_is_read_in_full() {
             blocks: vec!["Some rule (port 2222)".into()],
             profiles: vec!["public".into()],
             covered: false,
+            guest: None,
         }),
         installed: Some(Installed {
             version: "0.1.0".into(),
-            contract: 1,
+            contract: CONTRACT,
+            relay_forbidden: false,
             relay: DrivePath::new(r"C:\Program Files\wslmesh\wslmesh-relay.exe").ok(),
         }),
         local_app_data: DrivePath::new(r"C:\Users\me\AppData\Local").ok(),

@@ -1,7 +1,7 @@
 //! Relays that are shell scripts.
 
 use super::*;
-use wslmesh_relay::protocol::{Forward, Limits, Listen, Protocol, SetForwards};
+use wslmesh_relay::protocol::{Admit, Forward, Limits, Listen, Protocol, SetForwards};
 
 /// Longest wait of a test.
 const LONG: Duration = Duration::from_secs(20);
@@ -44,7 +44,7 @@ async fn commands_go_in_and_events_come_out() {
         printf '{"event":"applied",'; sleep 0.05; printf '"serial":1,"listeners":[]}\r\n{"event":"elevated"}\n'; cat"#,
     );
     let ready = Event::Ready {
-        version: 2,
+        version: VERSION,
         program: "0.1.0".into(),
         attached: None,
     };
@@ -72,6 +72,14 @@ async fn exits_are_distinguished() {
         (
             "echo 'oh\x07 no' >&2; exit 101",
             "the relay ended with exit code 101: oh  no",
+        ),
+        (
+            "echo '/mnt/c/Program Files/wslmesh/wslmesh-relay.exe: Invalid argument' >&2; exit 1",
+            "Windows did not start the relay (/mnt/c/Program Files/wslmesh/wslmesh-relay.exe: Invalid argument): a policy such as AppLocker",
+        ),
+        (
+            "echo 'bind: Invalid argument (os error 22)' >&2; exit 1",
+            "the relay ended with exit code 1: bind",
         ),
         (
             "kill -9 $$",

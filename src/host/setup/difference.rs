@@ -19,6 +19,9 @@ pub fn difference(old: Option<&Policy>, new: &Policy) -> Vec<String> {
     if lines.is_empty() && old.grants != new.grants {
         lines.push("~ the same ports in another order".to_owned());
     }
+    if old.mode != new.mode {
+        lines.push(format!("~ mode: {} -> {}", old.mode, new.mode));
+    }
     if old.profiles != new.profiles {
         lines.push(format!("~ networks: {} -> {}", old.profiles, new.profiles));
     }

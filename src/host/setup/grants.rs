@@ -1,7 +1,11 @@
 //! The grants that the configured forwards need.
 
-use super::policy::{Grant, gap};
-use crate::config::Forward;
+use super::policy::{self, Grant};
+use crate::{
+    config::{Backend, Forward, Settings},
+    host::contract::PolicyGap,
+    model::SyncMode,
+};
 
 /// Why no policy can allow all forwards.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -26,21 +30,24 @@ pub enum PolicyError {
 /// Most grants of a policy, a limit of the elevated side.
 const MOST: usize = 200;
 
-/// One grant for each forward that needs one, joined where neighbouring ports
+/// One grant for each forward that has a backend, joined where neighbouring ports
 /// agree in everything else; then what was named beside the configuration.
 ///
 /// # Errors
 /// See [`PolicyError`].
-pub fn grants(forwards: &[Forward], named: &[Grant]) -> Result<Vec<Grant>, PolicyError> {
+pub fn grants(settings: &Settings, named: &[Grant]) -> Result<Vec<Grant>, PolicyError> {
+    let forwards = settings.forwards.iter();
+    let forwards = forwards.map(|forward| (forward, settings.backend_of(forward)));
+    let forwards: Vec<(&Forward, Backend)> = forwards
+        .filter(|(_, backend)| *backend != Backend::None)
+        .collect();
     let single: Vec<Grant> = forwards.iter().map(grant).collect();
-    if let Some(forward) = forwards
-        .iter()
-        .find(|forward| gap(&single, forward).is_some())
+    if let Some((forward, _)) =
+        (forwards.iter()).find(|(forward, backend)| gap(&single, forward, *backend).is_some())
     {
-        let first = forwards
-            .iter()
-            .find(|other| grant(other).has_ports_of(forward))
-            .unwrap_or(forward);
+        let mut others = forwards.iter().zip(&single);
+        let first = others.find(|(_, grant)| grant.has_ports_of(forward));
+        let first = first.map_or(*forward, |((first, _), _)| first);
         return Err(PolicyError::SamePorts {
             first: first.name.clone(),
             second: forward.name.clone(),
@@ -62,9 +69,7 @@ pub fn grants(forwards: &[Forward], named: &[Grant]) -> Result<Vec<Grant>, Polic
         [single, ranges].concat(),
     ];
     let fits = |grants: &Vec<Grant>| {
-        forwards
-            .iter()
-            .all(|forward| gap(grants, forward).is_none())
+        (forwards.iter()).all(|(forward, backend)| gap(grants, forward, *backend).is_none())
     };
     let grants = candidates.into_iter().find(fits).unwrap_or_default();
     if grants.len() > MOST {
@@ -73,13 +78,19 @@ pub fn grants(forwards: &[Forward], named: &[Grant]) -> Result<Vec<Grant>, Polic
     Ok(grants)
 }
 
-fn grant(forward: &Forward) -> Grant {
+/// Where the relay may run.
+fn gap(grants: &[Grant], forward: &Forward, backend: Backend) -> Option<PolicyGap> {
+    policy::gap(grants, forward, backend, SyncMode::Nat, false)
+}
+
+fn grant((forward, backend): &(&Forward, Backend)) -> Grant {
     Grant {
         protocol: forward.protocol,
         listen_address: forward.listen_address,
         listen_ports: forward.listen_port.into(),
         connect_ports: forward.connect_port.into(),
         firewall: forward.firewall,
+        backend: *backend,
     }
 }
 

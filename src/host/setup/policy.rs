@@ -9,15 +9,15 @@ use serde::{Deserialize, Serialize};
 
 use super::{distribution::Distribution, range::PortRange};
 use crate::{
-    config::{Firewall, Forward, Protocol},
+    config::{Backend, Firewall, Forward, Protocol},
     host::contract::PolicyGap,
-    model::{PlainText, display_as_serialized, from_word},
+    model::{PlainText, SyncMode, display_as_serialized, from_word},
 };
 
 display_as_serialized!(Profile);
 
 /// The version of a policy's form.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// What an administrator approved.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,6 +31,8 @@ pub struct Policy {
     pub distribution: Distribution,
     /// Whether it is started after a Windows logon.
     pub logon: bool,
+    /// The networking mode that the firewall rules are for.
+    pub mode: SyncMode,
     /// The kinds of networks that the firewall rules are for; not empty.
     pub profiles: Profiles,
     /// What may be forwarded; the first one that holds a forward's ports counts.
@@ -51,25 +53,61 @@ pub struct Grant {
     pub connect_ports: PortRange,
     /// Whom Windows' firewall lets in.
     pub firewall: Firewall,
+    /// What may serve it; never `none`, and of UDP never the port proxy.
+    pub backend: Backend,
 }
 
 impl Policy {
-    /// Why this policy does not allow the forward; `None` where it does.
+    /// Why this policy does not allow the forward with this backend; `None` where it does.
+    /// `forbidden` as for [`Self::proxied`].
     #[must_use]
-    pub fn gap(&self, forward: &Forward) -> Option<PolicyGap> {
-        gap(&self.grants, forward)
+    pub fn gap(&self, forward: &Forward, backend: Backend, forbidden: bool) -> Option<PolicyGap> {
+        gap(&self.grants, forward, backend, self.mode, forbidden)
+    }
+
+    /// The grants whose forwards the port proxy serves; `forbidden`: where the relay may
+    /// not be started on this Windows.
+    pub fn proxied(&self, forbidden: bool) -> impl Iterator<Item = &Grant> {
+        let nat = self.mode == SyncMode::Nat;
+        (self.grants.iter())
+            .filter(move |grant| nat && by_portproxy(grant.protocol, grant.backend, forbidden))
     }
 }
 
-/// The rule of the elevated side: protocol and ports choose the grant.
-pub(super) fn gap(grants: &[Grant], forward: &Forward) -> Option<PolicyGap> {
-    match grants.iter().find(|grant| grant.has_ports_of(forward)) {
-        None => Some(PolicyGap::OutsidePolicy),
-        Some(grant) if grant.listen_address != forward.listen_address => {
-            Some(PolicyGap::ListenAddress)
+/// Whether the port proxy serves it in NAT mode.
+fn by_portproxy(protocol: Protocol, backend: Backend, forbidden: bool) -> bool {
+    protocol == Protocol::Tcp
+        && match backend {
+            Backend::Portproxy => true,
+            Backend::Auto => forbidden,
+            Backend::Relay | Backend::None => false,
         }
-        Some(grant) if grant.firewall != forward.firewall => Some(PolicyGap::Firewall),
-        Some(_) => None,
+}
+
+/// The rule of the elevated side: protocol and ports choose the grant. The relay holds a
+/// forward to its own firewall where its grant's lets in more.
+pub(super) fn gap(
+    grants: &[Grant],
+    forward: &Forward,
+    backend: Backend,
+    mode: SyncMode,
+    forbidden: bool,
+) -> Option<PolicyGap> {
+    let Some(grant) = grants.iter().find(|grant| grant.has_ports_of(forward)) else {
+        return Some(PolicyGap::OutsidePolicy);
+    };
+    let proxied = |backend| by_portproxy(forward.protocol, backend, forbidden);
+    let guest = mode == SyncMode::Mirrored;
+    if grant.listen_address != forward.listen_address {
+        Some(PolicyGap::ListenAddress)
+    } else if !guest && proxied(backend) != proxied(grant.backend) {
+        Some(PolicyGap::Backend)
+    } else if forward.firewall > grant.firewall
+        || ((guest || proxied(backend)) && forward.firewall < grant.firewall)
+    {
+        Some(PolicyGap::Firewall)
+    } else {
+        None
     }
 }
 
@@ -83,8 +121,17 @@ impl Grant {
 
     /// Whether both agree in everything but ports.
     pub(super) fn is_like(&self, other: &Self) -> bool {
-        (self.protocol, self.listen_address, self.firewall)
-            == (other.protocol, other.listen_address, other.firewall)
+        (
+            self.protocol,
+            self.listen_address,
+            self.firewall,
+            self.backend,
+        ) == (
+            other.protocol,
+            other.listen_address,
+            other.firewall,
+            other.backend,
+        )
     }
 
     /// Whether it allows everything that the other does, in the same way.
@@ -97,7 +144,9 @@ impl Grant {
     /// The option of `wslmesh host install` that makes it; `None` where none can.
     #[must_use]
     pub fn option(&self) -> Option<String> {
-        let usual = self.listen_address.is_unspecified() && self.firewall == Firewall::Local;
+        let usual = self.listen_address.is_unspecified()
+            && self.firewall == Firewall::Local
+            && self.backend == Backend::Auto;
         let connect = if self.connect_ports == self.listen_ports {
             String::new()
         } else {
@@ -127,6 +176,7 @@ impl FromStr for Grant {
             listen_ports,
             connect_ports: connect.map_or(Ok(listen_ports), str::parse)?,
             firewall: Firewall::Local,
+            backend: Backend::Auto,
         })
     }
 }
@@ -138,9 +188,14 @@ impl fmt::Display for Grant {
             Firewall::Local => "from the local subnet",
             Firewall::Full => "from everywhere",
         };
+        let by = match self.backend {
+            Backend::Portproxy => ", by the port proxy",
+            Backend::Relay => ", by the relay",
+            Backend::Auto | Backend::None => "",
+        };
         write!(
             f,
-            "{} {:>11} -> {:<11} on {:<15} {who}",
+            "{} {:>11} -> {:<11} on {:<15} {who}{by}",
             self.protocol,
             self.listen_ports.to_string(),
             self.connect_ports.to_string(),

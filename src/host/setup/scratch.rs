@@ -16,8 +16,7 @@ use super::{
 };
 use crate::{
     host::{
-        contract::{Answer as Synced, State},
-        json::VERSION,
+        contract::{Answer as Synced, CONTRACT, State},
         setup::Agreed,
         sync,
     },
@@ -47,6 +46,9 @@ pub enum Skipped {
     /// There is no policy, or no task.
     #[error("it is not installed on Windows: run \"wslmesh host install\"")]
     NotInstalled,
+    /// The relay needs no such trial.
+    #[error("no forward goes by the port proxy: there is nothing to do")]
+    NoPortproxy,
     /// Another package's.
     #[error("what is installed is of another version: run \"wslmesh host install\"")]
     OtherVersion,
@@ -137,8 +139,11 @@ pub fn policy(answer: &Answer) -> Result<&Policy, Skipped> {
             Agreed::Policy(_) | Agreed::Nothing => Skipped::NotInstalled,
         });
     };
-    if installed.contract != VERSION {
+    if installed.contract != CONTRACT {
         return Err(Skipped::OtherVersion);
+    }
+    if policy.proxied(installed.relay_forbidden).next().is_none() {
+        return Err(Skipped::NoPortproxy);
     }
     match (result("T9"), result("T1")) {
         (Some(CheckResult::NotRun), _) => Err(Skipped::NotInstalled),
@@ -168,33 +173,30 @@ pub fn present(
         _ => return Err(Skipped::NoForwards),
     }
     let asked: BTreeSet<_> = forwards.iter().collect();
-    wanted.rules.retain(|rule| asked.contains(&entry(rule)));
+    (wanted.rules)
+        .retain(|rule| rule.backend == ForwardBackend::Portproxy && asked.contains(&entry(rule)));
     if wanted.rules.len() < forwards.len() {
         return Err(Skipped::OtherForwards);
     }
     Ok(wanted)
 }
 
-/// A rule as `refresh.ps1` asks the task for it.
+/// A rule of the port proxy as `refresh.ps1` asks the task for it.
 fn entry(rule: &Rule) -> [u16; 4] {
-    let protocol = match rule.listen.protocol {
-        Protocol::Tcp => 6,
-        Protocol::Udp => 17,
-    };
-    let backend = match rule.backend {
-        ForwardBackend::Portproxy => 1,
-        ForwardBackend::Relay => 2,
-        ForwardBackend::Guest => 3,
-    };
     let (listen, connect) = (rule.listen.listen_port, rule.connect_port);
-    [protocol, listen.get(), connect.get(), backend]
+    // TCP, by the port proxy.
+    [6, listen.get(), connect.get(), 1]
 }
 
 /// At most so many forwards of the port proxy that the policy allows, on ports that are not
 /// in use. Where there is a choice, those that the firewall stays shut for.
-fn spares(policy: &Policy, mut used: BTreeSet<NonZeroU16>, most: usize) -> Vec<Rule> {
-    let mut grants: Vec<&Grant> = policy.grants.iter().collect();
-    grants.retain(|grant| grant.protocol == Protocol::Tcp);
+fn spares(
+    policy: &Policy,
+    forbidden: bool,
+    mut used: BTreeSet<NonZeroU16>,
+    most: usize,
+) -> Vec<Rule> {
+    let mut grants: Vec<&Grant> = policy.proxied(forbidden).collect();
     grants.sort_by_key(|grant| grant.firewall);
     // Protocol and ports choose the grant on Windows, too.
     let first = |listen, connect| {
@@ -295,10 +297,12 @@ async fn ended<E: Display>(
 
 /// Makes at most so many forwards beside the present ones, and removes them. Whatever
 /// happens, the present ones are put back, unless a later request has taken their place.
-/// `patience` is how long a task may be at work before that is an answer.
+/// `forbidden`: where the relay may not be started. `patience` is how long a task may be at
+/// work before that is an answer.
 pub async fn trial<E: Display>(
     present: &RuleSet,
     policy: &Policy,
+    forbidden: bool,
     most: usize,
     patience: Duration,
     mut ask: impl AsyncFnMut(RuleSet) -> Result<Synced, E>,
@@ -311,7 +315,7 @@ pub async fn trial<E: Display>(
     let mut used: BTreeSet<_> = listens.collect();
     let mut made = None;
     for _ in 0..TRIES {
-        let mut spares = spares(policy, used.clone(), most);
+        let mut spares = spares(policy, forbidden, used.clone(), most);
         if spares.is_empty() {
             break;
         }

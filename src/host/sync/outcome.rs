@@ -3,16 +3,13 @@
 use std::{net::SocketAddrV4, time::Duration};
 
 use crate::{
-    host::{
-        contract::{
-            Answer, Conflict, FirewallAnswer, FirewallState, PolicyGap, Refused, State, Taken,
-            TakenKind,
-        },
-        json::VERSION,
+    host::contract::{
+        Answer, CONTRACT, Conflict, FirewallAnswer, FirewallState, PolicyGap, Refused, State,
+        Taken, TakenKind,
     },
     model::{
-        Code, Finding, HostFacts, HostOutcome, HostPrivilege, InstalledRule, Listen, PlainText,
-        Protocol, Rule, RuleSet,
+        Code, Finding, ForwardBackend, HostFacts, HostOutcome, HostPrivilege, InstalledRule,
+        Listen, PlainText, Protocol, Rule, RuleSet,
     },
 };
 
@@ -22,7 +19,9 @@ pub(super) fn of(wanted: RuleSet, answer: Answer, took: Duration) -> HostOutcome
     let taken = answer.taken.iter();
     let refused = answer.refused.iter();
     let differs = guest_address_finding(&wanted, &answer);
+    // A listener may come late: it is looked at again.
     let settled = differs.is_none()
+        && answer.silent.is_empty()
         && matches!(
             answer.state,
             State::Synced | State::NotElevated | State::OtherVersion
@@ -33,17 +32,18 @@ pub(super) fn of(wanted: RuleSet, answer: Answer, took: Duration) -> HostOutcome
         .chain(conflicts.map(|conflict| conflict_finding(&wanted, conflict)))
         .chain(taken.map(|taken| port_finding(&wanted, taken)))
         .chain(refused.map(|refused| policy_finding(&wanted, refused)))
+        .chain((answer.silent.iter()).map(|at| silent_finding(&wanted, *at)))
         .chain(answer.firewall.iter().flat_map(firewall_findings));
     HostOutcome {
         settled,
         findings: merged(findings),
         changed: changed(&wanted, &answer, took),
         took,
-        rules_remain: rules_remain(&answer),
+        rules_remain: rules_remain(&wanted, &answer),
         // A script that gave up lists no rules, which says nothing about Windows: it
         // may have given up after it made some.
         facts: (!matches!(answer.state, State::Failed | State::InvalidRequest))
-            .then(|| facts(answer)),
+            .then(|| facts(&wanted, answer)),
         wanted,
     }
 }
@@ -62,21 +62,28 @@ fn merged(all: impl Iterator<Item = Finding>) -> Vec<Finding> {
     merged
 }
 
-/// Whether rules of ours are possibly installed; `None` where the answer does not say.
-fn rules_remain(answer: &Answer) -> Option<bool> {
+/// Whether rules of the port proxy, or those of the firewall that go with them, are possibly
+/// installed; `None` where the answer does not say. What an installation made stays.
+fn rules_remain(wanted: &RuleSet, answer: &Answer) -> Option<bool> {
     let firewall = answer.firewall.as_ref();
+    let asked = wanted.makes_rules();
     match answer.state {
         State::InvalidRequest => None,
         // A task that did not run leaves the firewall as it was.
-        State::Failed | State::TaskFailed | State::TaskTimeout => Some(true),
+        State::Failed | State::TaskFailed | State::TaskTimeout => asked.then_some(true),
         // The firewall was not looked at: its rules are as they were.
         _ if firewall.is_none() && answer.rules.is_empty() && answer.installed.is_some() => None,
-        _ => Some(
-            !answer.rules.is_empty()
-                || firewall.is_some_and(|firewall| {
-                    firewall.state == FirewallState::Failed || firewall.added + firewall.kept > 0
-                }),
-        ),
+        _ => {
+            let failed = firewall.is_some_and(|firewall| firewall.state == FirewallState::Failed);
+            let made = firewall.is_some_and(|firewall| firewall.added + firewall.kept > 0);
+            match answer.installed {
+                _ if !answer.rules.is_empty() => Some(true),
+                None => Some(failed || made),
+                // It does not say whose rules are wrong.
+                Some(_) if failed => asked.then_some(true),
+                Some(_) => Some(false),
+            }
+        }
     }
 }
 
@@ -195,6 +202,7 @@ fn policy_finding(wanted: &RuleSet, refused: &Refused) -> Finding {
         PolicyGap::OutsidePolicy => "the policy does not allow its ports",
         PolicyGap::ListenAddress => "the policy allows its ports on another listen-address",
         PolicyGap::Firewall => "the policy allows its ports with another firewall",
+        PolicyGap::Backend => "the policy allows its ports with another backend",
     };
     let text = format!(
         "{} port {} to {}: {why}",
@@ -203,11 +211,20 @@ fn policy_finding(wanted: &RuleSet, refused: &Refused) -> Finding {
     Finding::new(Code::ForwardOutsidePolicy, names(wanted, about), text)
 }
 
+/// The relay says that it listens there.
+fn silent_finding(wanted: &RuleSet, at: Listen) -> Finding {
+    let text = format!("Windows has no listener on {at}, where the relay listens");
+    Finding::new(
+        Code::ForwardNotListening,
+        names(wanted, |rule| rule.listen == at),
+        text,
+    )
+}
+
 fn firewall_findings(firewall: &FirewallAnswer) -> impl Iterator<Item = Finding> {
     let fallback = match firewall.state {
         FirewallState::Done => firewall.detail.as_deref(),
         FirewallState::Failed => Some("Windows gave no reason"),
-        FirewallState::Unavailable => Some("this Windows has no such firewall"),
     };
     let failed = fallback.map(|fallback| {
         let text = detail(&firewall.detail, fallback);
@@ -232,7 +249,7 @@ fn firewall_findings(firewall: &FirewallAnswer) -> impl Iterator<Item = Finding>
     [failed, blocked, uncovered].into_iter().flatten()
 }
 
-fn facts(answer: Answer) -> HostFacts {
+fn facts(wanted: &RuleSet, answer: Answer) -> HostFacts {
     let listen = |listen_address, listen_port| Listen {
         protocol: Protocol::Tcp,
         listen_address,
@@ -245,6 +262,19 @@ fn facts(answer: Answer) -> HostFacts {
         listen: listen(rule.listen_address, rule.listen_port),
         connect: SocketAddrV4::new(rule.connect_address, rule.connect_port.get()),
     });
+    let relayed = wanted.rules.iter();
+    let relayed = relayed.filter(|rule| rule.backend == ForwardBackend::Relay);
+    let as_granted = relayed.filter(|rule| {
+        let ports = |rule: &Rule| {
+            (
+                rule.listen.protocol,
+                rule.listen.listen_port,
+                rule.connect_port,
+            )
+        };
+        !(answer.narrower.iter())
+            .any(|held| (held.protocol, held.listen_port, held.connect_port) == ports(rule))
+    });
     let lowest = answer.lowest_mtu;
     let version = answer
         .installed
@@ -256,17 +286,20 @@ fn facts(answer: Answer) -> HostFacts {
         blocked: conflicts.chain(taken).collect(),
         rules: rules.collect(),
         privilege: match (&answer.installed, answer.elevated) {
-            (Some(_), _) => HostPrivilege::Installed,
-            (None, true) => HostPrivilege::Elevated,
+            (_, true) => HostPrivilege::Elevated,
+            (Some(_), false) => HostPrivilege::Installed,
             (None, false) => HostPrivilege::None,
         },
+        relay_forbidden: (answer.installed.as_ref()).is_some_and(|found| found.relay_forbidden),
+        as_granted: as_granted.map(|rule| rule.listen).collect(),
         installed_version: version.map(ToString::to_string),
         installed_relay: answer
             .installed
-            .filter(|installed| installed.contract == VERSION)
+            .filter(|installed| installed.contract == CONTRACT)
             .and_then(|installed| installed.relay),
         local_app_data: answer.local_app_data,
         firewall: answer.firewall.is_some(),
+        guest_firewall: answer.firewall.and_then(|firewall| firewall.guest),
         guest_address: answer.guest_address,
     }
 }

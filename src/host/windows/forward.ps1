@@ -1,6 +1,6 @@
 #Requires -Version 5.1
-# forward.ps1: makes the forwards of one Windows user those that were selected, as far as the policy of this
-# machine agrees. A task runs it as SYSTEM; its argument was fixed when the task was made. It trusts nothing
+# forward.ps1: makes the port proxy's forwards of one Windows user those that were selected, as far as the policy of
+# this machine agrees. A task runs it as SYSTEM; its argument was fixed when the task was made. It trusts nothing
 # that the user can write: the selection holds integers alone, the guest's address is found and checked here,
 # and what the user may have is read from keys that only administrators can write.
 #
@@ -28,7 +28,7 @@ function ConvertTo-Entry {
     $entry = @{
         Protocol = @{ '6' = 'tcp'; '17' = 'udp' }[$fields[0]]
         ListenPort = [int] $fields[1]; ConnectPort = [int] $fields[2]
-        ServedBy = @{ '1' = 'portproxy'; '2' = 'relay'; '3' = 'guest' }[$fields[3]]
+        ServedBy = @{ '1' = 'portproxy' }[$fields[3]]
     }
     $valid = ($null -ne $entry.Protocol) -and ($null -ne $entry.ServedBy) -and
         ($entry.ListenPort -ge 1) -and ($entry.ListenPort -le 65535) -and ($entry.ConnectPort -ge 1) -and ($entry.ConnectPort -le 65535)
@@ -70,8 +70,14 @@ function Select-Granted {
     $selected = @{ Forwards = @(); Refused = @() }
     foreach ($entry in $Entries) {
         $grant = Find-Grant -Policy $Policy -Protocol $entry.Protocol -ListenPort $entry.ListenPort -ConnectPort $entry.ConnectPort
+        $reason = ''
         if ($null -eq $grant) {
-            $selected.Refused += New-Refused -Forward $entry -Reason 'outside-policy'
+            $reason = 'outside-policy'
+        } elseif ((Get-GrantServer -Policy $Policy -Grant $grant) -cne 'portproxy') {
+            $reason = 'backend'
+        }
+        if ($reason -cne '') {
+            $selected.Refused += New-Refused -Forward $entry -Reason $reason
             continue
         }
         $forward = $entry + @{ Address = $grant.Address; Firewall = $grant.Firewall; Listener = '{0}/{1}' -f $grant.Address, $entry.ListenPort }
@@ -84,20 +90,19 @@ function Select-Granted {
 }
 
 # Where the guest is not known, the rules that lead to it stay, because they may be right;
-# what is no longer asked for goes, and what needs no address is served.
+# what is no longer asked for goes.
 function Invoke-Selection {
     param([hashtable] $Selection, [string] $Sid)
     $script:Step = 'read the policy'
-    $policy = ConvertTo-InstalledPolicy -Text (Get-OwnValue -Sid $Sid -Name 'policy')
+    $policy = Get-InstalledPolicy -Sid $Sid
     $granted = Select-Granted -Policy $policy -Entries $Selection.Entries
     $guest = @{ Address = $null; Problem = $null }
     if ($Selection.Mode -ceq 'nat') {
         $script:Step = 'read what WSL has on record'
         $guest = Find-Guest -Sid $Sid
     }
-    $answer = Sync-Forwards -Forwards $granted.Forwards -Guest $guest.Address -Sid $Sid -Profiles $policy.Profiles
-    $needed = @($granted.Forwards | Where-Object { $_.ServedBy -ceq 'portproxy' }).Count -gt 0
-    if ($needed -and ($null -eq $guest.Address) -and (@('synced', 'partial') -ccontains $answer['state'])) {
+    $answer = Sync-Forwards -Forwards $granted.Forwards -Guest $guest.Address -Sid $Sid -Policy $policy
+    if (($granted.Forwards.Count -gt 0) -and ($null -eq $guest.Address) -and (@('synced', 'partial') -ccontains $answer['state'])) {
         $answer['state'] = 'guest-address-unknown'
         $answer['detail'] = $guest.Problem
     }

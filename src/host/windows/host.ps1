@@ -90,10 +90,10 @@ function Get-StartOutcome {
         }
         return New-Outcome -State 'declined' -Detail 'this account is no administrator, so Windows asked for the name and the password of one, and that was declined or not answered in time; run this again with an administrator at hand'
     }
-    if (($Code -ge 4550) -and ($Code -le 4599)) {
+    if ((Test-PolicyError -Code $Code) -and ($Code -ge 4550)) {
         return New-Outcome -State 'forbidden' -Detail ('Smart App Control or another code integrity policy of this machine keeps PowerShell from being started with administrator rights ({0}); ask its administrator' -f $Code)
     }
-    if (@(786, 1260, 1277) -contains $Code) {
+    if (Test-PolicyError -Code $Code) {
         return New-Outcome -State 'forbidden' -Detail ('a group policy of this machine (AppLocker or software restriction) keeps PowerShell from being started with administrator rights ({0}); ask its administrator' -f $Code)
     }
     if ($Code -eq 5) {
@@ -155,9 +155,11 @@ function Get-Installation {
     $own = Get-WinRegistryValues -Path ('SOFTWARE\wslmesh\' + $Caller.Sid)
     $policy = $null
     try {
-        $policy = ConvertTo-PolicyTable -Text $own['policy']
+        # Version 1 knew NAT alone, and no backend: what a person chose there is kept.
+        $text = [string] $own['policy'] -creplace '\A\{"version":1,', '{"version":2,"mode":"nat",' -creplace '("firewall":"[a-z]+")\}', '$1,"backend":"auto"}'
+        $policy = ConvertTo-PolicyTable -Text $text
     } catch [System.IO.InvalidDataException] {
-        # There is none, or it was not written by this version: as good as none.
+        # There is none, or no version of ours wrote it: as good as none.
     }
     $folder = $Places.Program + '\' + $Caller.Sid
     $installation = @{
@@ -168,6 +170,7 @@ function Get-Installation {
         Others = @(Find-OtherUsers -Sid $Caller.Sid); Hashes = @{}; Tasks = $null
         HasFolder = Test-WinFolder -Path $folder
         HasSelection = Test-WinFile -Path ($folder + '\inbox\selection.json')
+        Forbidden = $own['relay'] -ceq 'forbidden'
         # A result that was not put in place: left of a setup that was ended.
         HasDraft = Test-WinFile -Path ($folder + '\setup.json.new')
     }
@@ -198,25 +201,48 @@ function Test-SameTask {
     ($null -ne $Task) -and $Task.Enabled -and ($Task.Program -ceq $Action.Program) -and ($Task.Arguments -ceq $Action.Arguments)
 }
 
+# Whether Windows keeps the relay from being started by this user, as far as that can be seen: with administrator
+# rights it cannot, and one that is missing is installed again in any case.
+function Test-RelayForbidden {
+    param([hashtable] $Installation, [hashtable] $Caller)
+    if ($Caller.Elevated -or ($null -eq $Installation.Hashes['wslmesh-relay.exe'])) { return $Installation.Forbidden }
+    Test-PolicyError -Code (Invoke-WinProgram -Path (Get-RelayPath) -Arguments '--version' -Seconds 5).Error
+}
+
+# Whether the firewall has the rules of a policy. One that is not running has none.
+function Test-Firewall {
+    param([hashtable] $Policy, [string] $Sid)
+    $forwards = @(Get-OwnForwards -Sid $Sid -Policy $Policy)
+    $answer = Sync-Firewall -Policy $Policy -Forwards $forwards -Owned (Read-Rules -Sid $Sid).Owned -Sid $Sid -Guest (Find-GuestKind -Policy $Policy) -Write $false
+    # Nor may this account be able to ask for the rules of guests.
+    ($answer['state'] -cne 'failed') -or ($answer['detail'] -clike '*(0x800706d9)*') -or ($answer['detail'] -cmatch '\Athe firewall of guests')
+}
+
 function Test-Unchanged {
-    param([hashtable] $Installation, [hashtable] $Request, [hashtable] $Actions)
+    param([hashtable] $Installation, [hashtable] $Request, [hashtable] $Actions, [hashtable] $Caller)
     $known = ($null -ne $Installation.Installed) -and ($null -ne $Installation.Policy)
-    if ((-not $known) -or (-not $Installation.HasSelection) -or $Installation.HasDraft) { return $false }
+    if ((-not $known) -or $Installation.HasDraft -or ($null -ne $Installation.Tasks.Try)) { return $false }
     foreach ($name in $InstalledFiles) {
         if ($Installation.Hashes[$name] -cne $Request.Hashes[$name]) { return $false }
     }
+    $text = ConvertTo-AsciiJson -Answer $Request.Policy
+    $installed = New-Installed -Package $Request.Policy['package'] -Hashes $Request.Hashes
+    $same = ($Installation.Installed.Text -ceq (ConvertTo-AsciiJson -Answer $installed)) -and ((ConvertTo-AsciiJson -Answer $Installation.Policy) -ceq $text)
+    if ((-not $same) -or ((Test-RelayForbidden -Installation $Installation -Caller $Caller) -ne $Installation.Forbidden)) { return $false }
+    $policy = ConvertTo-Policy -Text $text
+    $policy.Forbidden = $Installation.Forbidden
+    $forward = ($null -eq $Installation.Tasks.Forward) -and (-not $Installation.HasSelection) -and (@($Installation.Ledger -clike '*tcp/*').Count -eq 0)
+    $owned = (Read-Rules -Sid $Caller.Sid).Owned.Count
+    if (Test-NeedsTask -Policy $policy) { $forward = $Installation.HasSelection -and (Test-SameTask -Task $Installation.Tasks.Forward -Action $Actions.Forward) }
     $logon = $null -eq $Installation.Tasks.Logon
     if ($Request.Policy['logon']) { $logon = Test-SameTask -Task $Installation.Tasks.Logon -Action $Actions.Logon }
-    $installed = New-Installed -Package $Request.Policy['package'] -Hashes $Request.Hashes
-    $logon -and (Test-SameTask -Task $Installation.Tasks.Forward -Action $Actions.Forward) -and
-        ($Installation.Installed.Text -ceq (ConvertTo-AsciiJson -Answer $installed)) -and
-        ((ConvertTo-AsciiJson -Answer $Installation.Policy) -ceq (ConvertTo-AsciiJson -Answer $Request.Policy))
+    $forward -and $logon -and (@(Get-OwnForwards -Sid $Caller.Sid -Policy $policy).Count -eq $owned) -and (Test-Firewall -Policy $policy -Sid $Caller.Sid)
 }
 
 # Whether there is nothing left that only an administrator could remove.
 function Test-Clean {
     param([hashtable] $Installation)
-    if ($Installation.HasKey -or $Installation.HasFolder -or ($null -ne $Installation.Tasks.Forward) -or ($null -ne $Installation.Tasks.Logon)) {
+    if ($Installation.HasKey -or $Installation.HasFolder -or ($null -ne $Installation.Tasks.Forward) -or ($null -ne $Installation.Tasks.Logon) -or ($null -ne $Installation.Tasks.Try)) {
         return $false
     }
     # What all users share goes with the last of them.
@@ -246,7 +272,7 @@ function Format-Removed {
 # program waits for all of it.
 $AnswerSeconds = 125
 $WaitSeconds = 140
-$WorkSeconds = 60
+$WorkSeconds = 90
 
 function Clear-Staging {
     param([string] $Path)
@@ -392,14 +418,14 @@ function Find-Refusal {
 function Invoke-Install {
     param([hashtable] $Request, [hashtable] $Caller, [hashtable] $Places, [hashtable] $Installation)
     $actions = Get-TaskActions -Sid $Caller.Sid -Places $Places -Policy $Request.Policy
-    if (Test-Unchanged -Installation $Installation -Request $Request -Actions $actions) {
+    if (Test-Unchanged -Installation $Installation -Request $Request -Actions $actions -Caller $Caller) {
         return New-Outcome -State 'nothing-to-do' -Detail 'this version is installed with this policy'
     }
     $refusal = Find-Refusal -Request $Request -Caller $Caller -Installation $Installation
     if ($null -ne $refusal) { return $refusal }
     $outcome = Invoke-Setup -Request $Request -Caller $Caller -Places $Places
     $after = Get-Installation -Caller $Caller -Places $Places -Whole $true
-    if (Test-Unchanged -Installation $after -Request $Request -Actions $actions) {
+    if (Test-Unchanged -Installation $after -Request $Request -Actions $actions -Caller $Caller) {
         $outcome.State = 'installed'
         $outcome.Detail = $null
     } elseif (@('installed', 'removed') -ccontains $outcome.State) {

@@ -3,12 +3,15 @@
 # WSL asks for. One call is one sync: a JSON request on standard input, one JSON
 # answer on standard output, exit code 0 whenever an answer was printed.
 #
-# Where wslmesh is installed on Windows the work is done by forward.ps1, which a task runs as SYSTEM; this
-# script says which forwards it is about, in integers, and waits for the answer. Where nothing is installed
-# and the caller happens to be elevated, it does the work by itself.
+# What the relay serves needs nothing of Windows but what an install left; it is read back. What the port proxy serves
+# is done by forward.ps1, which a task runs as SYSTEM; this script says which forwards it is about, in integers, and
+# waits for the answer. Where the caller happens to be elevated, it does the work by itself.
 
 # The stream that this script came by; none where it is a file.
 param($Stream)
+
+# Whom a scope lets in, as an order.
+$FirewallWidth = @{ 'none' = 0; 'local' = 1; 'full' = 2 }
 
 function ConvertTo-RequestedForward {
     param($Forward, [string] $Mode, [string] $Place)
@@ -46,21 +49,36 @@ function ConvertTo-Request {
     @{ Mode = $request.'mode'; Guest = $request.'connect-address'; Forwards = $forwards }
 }
 
+# Why a grant does not allow a forward, or ''. What the relay serves may be open to fewer than its grant: the relay
+# sees to that.
+function Find-Gap {
+    param([hashtable] $Policy, $Grant, [hashtable] $Forward, [bool] $Elevated)
+    if ($null -eq $Grant) { return 'outside-policy' }
+    if ($Grant.Address -cne $Forward.Address) { return 'listen-address' }
+    $server = Get-GrantServer -Policy $Policy -Grant $Grant
+    # The relay refuses administrator rights.
+    if ($Elevated -and ($Grant.Backend -cne 'relay') -and ($Grant.Protocol -ceq 'tcp')) { $server = 'portproxy' }
+    if (($Forward.ServedBy -cne 'guest') -and ($server -cne 'guest') -and ($server -cne $Forward.ServedBy)) { return 'backend' }
+    $wider = $FirewallWidth[$Forward.Firewall] - $FirewallWidth[$Grant.Firewall]
+    if (($wider -gt 0) -or (($wider -lt 0) -and ($Forward.ServedBy -cne 'relay'))) { return 'firewall' }
+    ''
+}
+
 # The request against the policy, before anything is asked of the elevated side.
 # That side checks again: here the check is for an answer that says what is wrong.
 function Select-Allowed {
-    param([hashtable] $Policy, [object[]] $Forwards)
-    $selected = @{ Forwards = @(); Refused = @() }
+    param([hashtable] $Policy, [object[]] $Forwards, [bool] $Elevated)
+    $selected = @{ Forwards = @(); Refused = @(); Narrower = @() }
     foreach ($forward in $Forwards) {
         $grant = Find-Grant -Policy $Policy -Protocol $forward.Protocol -ListenPort $forward.ListenPort -ConnectPort $forward.ConnectPort
-        if ($null -eq $grant) {
-            $selected.Refused += New-Refused -Forward $forward -Reason 'outside-policy'
-        } elseif ($grant.Address -cne $forward.Address) {
-            $selected.Refused += New-Refused -Forward $forward -Reason 'listen-address'
-        } elseif ($grant.Firewall -cne $forward.Firewall) {
-            $selected.Refused += New-Refused -Forward $forward -Reason 'firewall'
-        } else {
-            $selected.Forwards += $forward
+        $gap = Find-Gap -Policy $Policy -Grant $grant -Forward $forward -Elevated $Elevated
+        if ($gap -cne '') {
+            $selected.Refused += New-Refused -Forward $forward -Reason $gap
+            continue
+        }
+        $selected.Forwards += $forward
+        if ($grant.Firewall -cne $forward.Firewall) {
+            $selected.Narrower += [ordered] @{ 'protocol' = $forward.Protocol; 'listen-port' = $forward.ListenPort; 'connect-port' = $forward.ConnectPort }
         }
     }
     $selected
@@ -70,10 +88,10 @@ function Select-Allowed {
 function ConvertTo-SelectionText {
     param([int] $Ticket, [string] $Mode, [object[]] $Forwards)
     $protocols = @{ 'tcp' = 6; 'udp' = 17 }
-    $servers = @{ 'portproxy' = 1; 'relay' = 2; 'guest' = 3 }
     $modes = @{ 'nat' = 1; 'mirrored' = 2 }
     $entries = @(foreach ($forward in $Forwards) {
-        '[{0},{1},{2},{3}]' -f $protocols[$forward.Protocol], $forward.ListenPort, $forward.ConnectPort, $servers[$forward.ServedBy]
+        # 1: the port proxy.
+        '[{0},{1},{2},1]' -f $protocols[$forward.Protocol], $forward.ListenPort, $forward.ConnectPort
     })
     '{"version":1,"ticket":' + $Ticket + ',"mode":' + $modes[$Mode] + ',"forwards":[' + ($entries -join ',') + ']}'
 }
@@ -81,11 +99,15 @@ function ConvertTo-SelectionText {
 # What HKLM says is installed, as the answer has it. Fields that another version may
 # have are passed over: its contract says that it is another one.
 function Get-Installed {
+    param([string] $Sid)
     $found = Read-Installed -Values (Get-WinRegistryValues -Path 'SOFTWARE\wslmesh')
     if (($null -eq $found) -or ($found.Contract -eq 0)) {
         throw 'what Windows has on record as installed is damaged; run "wslmesh host install" again'
     }
-    [ordered] @{ 'version' = $found.Version; 'contract' = $found.Contract; 'relay' = Get-InstalledRelay }
+    $relay = Get-RelayPath
+    if (-not (Test-WinFile -Path $relay)) { $relay = $null }
+    $forbidden = (Get-OwnValue -Sid $Sid -Name 'relay') -ceq 'forbidden'
+    [ordered] @{ 'version' = $found.Version; 'contract' = $found.Contract; 'relay' = $relay; 'relay-forbidden' = $forbidden }
 }
 
 $TaskProblems = @{
@@ -114,12 +136,12 @@ function ConvertFrom-TaskAnswer {
     $answer
 }
 
-# Chooses what to do without administrator rights where nothing is installed. Rules
-# can be read and not written, so the answer says whether the rules are the wanted ones.
+# What can be said without administrator rights and without the task. Rules can be read and not written, so the
+# answer says whether the rules are the wanted ones.
 function Get-UnelevatedAnswer {
-    param([hashtable] $Request, [string] $Sid)
+    param([object[]] $Forwards, [string] $Guest, [string] $Sid)
     $read = Read-Rules -Sid $Sid
-    $wanted = Get-WantedRules -Forwards $Request.Forwards -Guest $Request.Guest -Owned $read.Owned
+    $wanted = Get-WantedRules -Forwards $Forwards -Guest $Guest -Owned $read.Owned
     $plan = New-Plan -Wanted $wanted -Read $read
     $answer = New-UnchangedAnswer -State 'synced' -Detail $null -Plan $plan -Read $read
     $script:Step = 'ask for the service iphlpsvc'
@@ -160,25 +182,51 @@ function Invoke-Task {
     Get-UnchangedAnswer -State $run.State -Detail $run.Detail -Forwards $Forwards -Guest $Request.Guest -Sid $Sid
 }
 
-# Installed: the policy says what may be asked for, and the task does it.
+# Whether the task has something to do: a forward by the port proxy, or what is left of one.
+function Test-TaskNeeded {
+    param([hashtable] $Policy, [object[]] $Forwards, [string] $Sid)
+    if (-not (Test-NeedsTask -Policy $Policy)) { return $false }
+    $left = @((Get-LedgerValues -Sid $Sid).Keys | Where-Object { ($_ -clike 'tcp/*') -or ($_ -clike 'pending/*') -or ($_ -clike 'firewall/*-portproxy') })
+    ($left.Count -gt 0) -or (@($Forwards | Where-Object { $_.ServedBy -ceq 'portproxy' }).Count -gt 0)
+}
+
+# Installed: the policy says what may be asked for. What the port proxy serves the task does, or this call by itself
+# where it is elevated (the lock is the caller's then).
 function Invoke-Installed {
-    param([hashtable] $Request, [string] $PolicyText, [System.Collections.IDictionary] $Installed, [string] $Sid)
-    if ($Installed['contract'] -ne 1) {
+    param([hashtable] $Request, [System.Collections.IDictionary] $Installed, [string] $Sid, [bool] $Elevated)
+    if ($Installed['contract'] -ne $Contract) {
         $detail = 'the Windows side is of another version ({0}); run "wslmesh host install"' -f $Installed['version']
         return Get-UnchangedAnswer -State 'other-version' -Detail $detail -Forwards $Request.Forwards -Guest $Request.Guest -Sid $Sid
     }
     $script:Step = 'read the policy'
-    $policy = ConvertTo-InstalledPolicy -Text $PolicyText
-    $allowed = Select-Allowed -Policy $policy -Forwards $Request.Forwards
-    $answer = Invoke-Task -Forwards $allowed.Forwards -Request $Request -Sid $Sid
+    $policy = Get-InstalledPolicy -Sid $Sid
+    $allowed = Select-Allowed -Policy $policy -Forwards $Request.Forwards -Elevated $Elevated
+    $proxied = @($allowed.Forwards | Where-Object { $_.ServedBy -ceq 'portproxy' })
+    if ($Elevated) {
+        $answer = Sync-Forwards -Forwards $proxied -Guest $Request.Guest -Sid $Sid -Policy $policy
+    } elseif (Test-TaskNeeded -Policy $policy -Forwards $proxied -Sid $Sid) {
+        $answer = Invoke-Task -Forwards $proxied -Request $Request -Sid $Sid
+    } else {
+        $answer = Get-UnelevatedAnswer -Forwards $proxied -Guest $Request.Guest -Sid $Sid
+    }
+    if ($null -eq $answer['firewall']) {
+        $answer['firewall'] = Sync-Firewall -Policy $policy -Forwards $proxied -Owned (Read-Rules -Sid $Sid).Owned -Sid $Sid -Guest '' -Write $false
+    }
+    if (($Request.Mode -cne $policy.Mode) -and ($policy.Grants.Count -gt 0)) {
+        $answer['firewall'].'state' = 'failed'
+        $answer['firewall'].'detail' = 'the firewall rules were made for mode {0}; run "wslmesh host install"' -f $policy.Mode
+    }
+    if (($answer['state'] -ceq 'synced') -and ($answer['firewall'].'state' -ceq 'failed')) { $answer['state'] = 'partial' }
     $answer['refused'] = @($allowed.Refused) + @($answer['refused'])
+    $answer['narrower'] = @($allowed.Narrower)
+    $script:Step = 'look at the ports'
+    $answer['silent'] = @(Find-Silent -Forwards $Request.Forwards)
     $answer
 }
 
-# Not installed, and elevated all the same: this call does the work, with the profiles
-# that are no public network's. An earlier call may still be at work after its agent
-# gave up on it; the later request must be the one that is served at the end. An install
-# that came first in the meantime has a policy, and that holds.
+# Elevated: this call does the work, within the policy where there is one, else with the profiles that are no public
+# network's. An earlier call may still be at work after its agent gave up on it; the later request must be the one
+# that is served at the end.
 function Invoke-Elevated {
     param([hashtable] $Request, [string] $Sid)
     $ticket = New-Ticket
@@ -193,20 +241,18 @@ function Invoke-Elevated {
             return New-Answer -State 'superseded' -Detail $Superseded
         }
         Set-WinRegistryValues -Path $own -Values @{} -Removed @('latest')
-        $policy = Get-OwnValue -Sid $Sid -Name 'policy'
-        if ($policy -ceq '') {
-            $answer = Sync-Forwards -Forwards $Request.Forwards -Guest $Request.Guest -Sid $Sid -Profiles 3
-            if ($Request.Forwards.Count -eq 0) {
-                # A ledger with something in it stays, and with it the keys above.
-                $script:Step = 'remove the empty keys'
-                foreach ($path in @(($own + '\ledger'), $own, 'SOFTWARE\wslmesh')) { Remove-WinRegistryKey -Path $path -Whole $false }
-            }
+        if ((Get-OwnValue -Sid $Sid -Name 'policy') -cne '') {
+            return Invoke-Installed -Request $Request -Installed (Get-Installed -Sid $Sid) -Sid $Sid -Elevated $true
+        }
+        Sync-Forwards -Forwards $Request.Forwards -Guest $Request.Guest -Sid $Sid -Policy $null
+        if ($Request.Forwards.Count -eq 0) {
+            # A ledger with something in it stays, and with it the keys above.
+            $script:Step = 'remove the empty keys'
+            foreach ($path in @(($own + '\ledger'), $own, 'SOFTWARE\wslmesh')) { Remove-WinRegistryKey -Path $path -Whole $false }
         }
     } finally {
         Exit-SyncLock -Lock $lock
     }
-    if ($policy -ceq '') { return $answer }
-    Invoke-Installed -Request $Request -PolicyText $policy -Installed (Get-Installed) -Sid $Sid
 }
 
 # The facts are extras: one that is unknown is $null. The MTU of WSL's own switch is the result of the others' and not
@@ -250,13 +296,13 @@ function Get-AnswerText {
         $policy = Get-OwnValue -Sid $caller.Sid -Name 'policy'
         $script:Step = 'read what is installed'
         # Nothing of it counts for a user without a policy.
-        if ($policy -cne '') {
-            $installed = Get-Installed
-            $answer = Invoke-Installed -Request $request -PolicyText $policy -Installed $installed -Sid $caller.Sid
-        } elseif ($caller.Elevated) {
+        if ($policy -cne '') { $installed = Get-Installed -Sid $caller.Sid }
+        if ($caller.Elevated) {
             $answer = Invoke-Elevated -Request $request -Sid $caller.Sid
+        } elseif ($policy -cne '') {
+            $answer = Invoke-Installed -Request $request -Installed $installed -Sid $caller.Sid -Elevated $false
         } else {
-            $answer = Get-UnelevatedAnswer -Request $request -Sid $caller.Sid
+            $answer = Get-UnelevatedAnswer -Forwards $request.Forwards -Guest $request.Guest -Sid $caller.Sid
         }
     } catch [System.IO.InvalidDataException] {
         $answer = New-Answer -State 'invalid-request' -Detail (Format-Failure -Step $script:Step -Failure $_)

@@ -31,6 +31,15 @@ function Format-Policy {
             'local' = 'the firewall lets the local subnet in (in networks of the kind: {0})'
             'full' = 'the firewall lets everyone in who can reach this machine (in networks of the kind: {0})'
         }[$grant['firewall']] -f ($Policy['profiles'] -join ', ')
+        if ($Policy['mode'] -ceq 'mirrored') {
+            '    in mirrored mode: what listens there is the distribution itself'
+        } else {
+            '    ' + @{
+                'auto' = 'by the relay, a program of this user; where Windows does not let that run, by the port proxy of Windows (TCP alone)'
+                'relay' = 'by the relay, a program of this user'
+                'portproxy' = 'by the port proxy of Windows'
+            }[$grant['backend']]
+        }
     }
     if ($Policy['logon']) {
         '- The distribution "{0}" is started, without administrator rights, when this user logs on, and kept running.' -f $Policy['distribution']
@@ -47,10 +56,12 @@ function ConvertTo-Order {
     }
     $result = @{
         Action = $order.'action'; Ticket = [int] $order.'ticket'; User = $order.'user'
-        Until = [long] $order.'answer-until'; Agreed = $order.'agreed'; Policy = $null; Hashes = @{}
+        Until = [long] $order.'answer-until'; Agreed = $order.'agreed'; Policy = $null; Checked = $null; Open = $false; Hashes = @{}
     }
     if ($result.Action -ceq 'install') {
-        $result.Policy = ConvertTo-PolicyTable -Text (ConvertTo-Json -InputObject $order.'policy' -Depth 6 -Compress)
+        $text = ConvertTo-Json -InputObject $order.'policy' -Depth 6 -Compress
+        $result.Policy = ConvertTo-PolicyTable -Text $text
+        $result.Checked = ConvertTo-Policy -Text $text
         $result.Hashes = ConvertTo-Hashes -Files $order.'files' -Names $InstalledFiles
     }
     $result
@@ -73,13 +84,15 @@ function Get-QuestionLines {
     }
     ''
     if ($Order.Action -ceq 'install') {
-        'From then on, without further questions, programs of this user may have Windows'
-        'make and remove the following, and nothing beyond it:'
+        'From then on, without further questions, programs of this user may serve the'
+        'following on Windows, or have Windows serve it, and nothing beyond it:'
         ''
         Format-Policy -Policy $Order.Policy
         ''
-        'For this, two programs are put into the folder Program Files\wslmesh, and tasks into'
-        'the task scheduler''s folder wslmesh. "wslmesh host uninstall" removes all of it.'
+        'For this, two programs are put into the folder Program Files\wslmesh, rules into the'
+        'firewall (group wslmesh), and, as far as they are needed, tasks into the task'
+        'scheduler''s folder wslmesh. In networks of other kinds the firewall lets nothing in'
+        'to the relay. "wslmesh host uninstall" removes all of it.'
     } else {
         'All port forwards and firewall rules that wslmesh made for this user, its tasks, its'
         'policy and its files are removed. Nothing else is touched.'
@@ -101,19 +114,34 @@ function Find-OwnRules {
 function Remove-Rules {
     param([string] $Sid)
     $before = @(Find-OwnRules -Sid $Sid)
-    $answer = Sync-Forwards -Forwards @() -Guest $null -Sid $Sid -Profiles 0
-    $firewall = $answer['firewall']
+    $answer = (Sync-Rules -Forwards @() -Guest $null -Sid $Sid).Answer
     $left = @(Find-OwnRules -Sid $Sid)
     if ($left.Count -gt 0) {
         Set-WinRegistryValues -Path $ProxyPath -Values @{} -Removed $left
         if (@(Find-OwnRules -Sid $Sid).Count -gt 0) {
             throw ('{0} port forward(s) are still there; run it again ({1})' -f $left.Count, $answer['detail'])
         }
-        $answer = Sync-Forwards -Forwards @() -Guest $null -Sid $Sid -Profiles 0
+        $answer = (Sync-Rules -Forwards @() -Guest $null -Sid $Sid).Answer
     }
-    if ($answer['firewall']['state'] -ceq 'failed') { throw ('firewall: {0}' -f $answer['firewall']['detail']) }
     if ($answer['state'] -ceq 'partial') { throw $answer['detail'] }
-    'port forwards removed: {0}, firewall rules removed: {1}' -f $before.Count, $firewall['removed']
+    $before.Count
+}
+
+# The rules of a policy, or ($null) none.
+function Set-Firewall {
+    param($Policy, [string] $Sid)
+    $forwards = @()
+    $kind = 'mirrored'
+    if ($null -ne $Policy) {
+        $forwards = @(Get-OwnForwards -Sid $Sid -Policy $Policy)
+        $kind = Find-GuestKind -Policy $Policy
+    }
+    $answer = Sync-Firewall -Policy $Policy -Forwards $forwards -Owned (Read-Rules -Sid $Sid).Owned -Sid $Sid -Guest $kind -Write $true
+    # Its service is not running: then nothing is filtered, and nothing can be changed.
+    $off = ($answer['state'] -ceq 'failed') -and ($answer['detail'] -clike '*(0x800706d9)*')
+    if ($off -and ($null -ne $Policy)) { return 'firewall: it is not running, and has no rules' }
+    if ($answer['state'] -ceq 'failed') { throw ('firewall: {0}' -f $answer['detail']) }
+    'firewall rules made: {0}, kept: {1}, removed: {2}' -f $answer['added'], $answer['kept'], $answer['removed']
 }
 
 # The ledger goes last, and only when nothing is left that it alone knows as ours.
@@ -131,10 +159,10 @@ function Remove-Registry {
 }
 
 # As a failure names them.
-$InstallSteps = @('make the folders', 'change the files', 'write the registry', 'change the tasks')
+$InstallSteps = @('make the folders', 'change the files', 'start the relay', 'write the registry', 'change the tasks', 'change the firewall')
 # Rules first: what is left after a failure must still be known as ours. Under the
 # lock of a sync, so that none puts back what is being removed.
-$RemovalSteps = @('remove the rules', 'change the tasks', 'write the registry', 'change the files')
+$RemovalSteps = @('remove the rules', 'change the firewall', 'change the tasks', 'write the registry', 'change the files')
 
 # File name to bytes. Each file is read once, and what was hashed is what is written.
 function Read-Files {
@@ -148,21 +176,48 @@ function Read-Files {
     $files
 }
 
-# Existing rules were made under the policy of their time. Where another one comes, they go, and the next sync makes
+# Existing forwards were made under the policy of their time. Where another one comes, they go, and the next sync makes
 # those that it still allows. What is not about rules may differ.
 function Remove-FormerRules {
     param([hashtable] $Order)
-    $ledger = Get-LedgerValues -Sid $Order.User
-    if ($ledger.Count -eq 0) { return '' }
+    if (@((Get-LedgerValues -Sid $Order.User).Keys -clike '*tcp/*').Count -eq 0) { return '' }
     try {
         $old = ConvertTo-PolicyTable -Text (Get-OwnValue -Sid $Order.User -Name 'policy')
         foreach ($name in @('package', 'distribution', 'logon')) { $old[$name] = $Order.Policy[$name] }
-        if ((ConvertTo-AsciiJson -Answer $old) -ceq (ConvertTo-AsciiJson -Answer $Order.Policy)) { return '' }
+        $same = (ConvertTo-AsciiJson -Answer $old) -ceq (ConvertTo-AsciiJson -Answer $Order.Policy)
+        $covered = @(Get-OwnForwards -Sid $Order.User -Policy $Order.Checked).Count -eq @(Find-OwnRules -Sid $Order.User).Count
+        if ($same -and $covered) { return '' }
     } catch [System.IO.InvalidDataException] {
         # There is none, or none that can be read.
     }
-    [void] (Remove-Rules -Sid $Order.User)
-    '; the rules of the former policy are removed'
+    '; the rules of the former policy are removed: {0}' -f (Remove-Rules -Sid $Order.User)
+}
+
+# Starts the relay once as the user, who alone may be kept from it: by a task that is theirs. What else goes wrong is
+# no policy, and is said when the agent starts it.
+function Test-Forbidden {
+    param([string] $Sid, [hashtable] $Places)
+    $name = 'try-' + $Sid
+    Set-WinTaskFolder
+    $action = @{ Program = Get-RelayPath; Arguments = '--version' }
+    Set-WinTask -Name $name -Xml (New-TaskXml -Sid $Sid -Kind 'try' -Action $action -Folder $Places.System) -Security ($TaskSecurity -f $Sid)
+    try {
+        Start-WinTask -Name $name
+        $clock = New-WinClock
+        do {
+            Wait-Win -Milliseconds 75
+            $run = Get-WinTaskRun -Name $name
+            # 3: ready, so it neither waits nor runs; 0x00041303: it has never run.
+            $ended = ($run.State -eq 3) -and ($run.Result -cne '0x00041303')
+        } until ($ended -or ($clock.ElapsedMilliseconds -ge 10000))
+        # An error of Windows as the task scheduler has it (HRESULT_FROM_WIN32).
+        if ($ended -and ($run.Result -cmatch '\A0x8007[0-9a-f]{4}\z')) {
+            return Test-PolicyError -Code ([System.Convert]::ToInt32($run.Result.Substring(6), 16))
+        }
+        $false
+    } finally {
+        Remove-WinTask -Name $name
+    }
 }
 
 function Set-OwnFolders {
@@ -171,16 +226,48 @@ function Set-OwnFolders {
     Set-WinFolder -Path ($Places.Program + '\' + $Order.User) -Security ($FolderSecurity -f $Order.User)
 }
 
+function Set-Inbox {
+    param([hashtable] $Order, [string] $Path)
+    if (-not (Test-NeedsTask -Policy $Order.Checked)) {
+        Remove-UserFiles -Path $Path
+        return
+    }
+    Set-WinFolder -Path $Path -Security ($FolderSecurity -f $Order.User)
+    # Made anew each time: whatever the user may have made of it (a reparse point of some
+    # kind, a second name elsewhere) goes, and with it nothing that it leads to.
+    Remove-WinFile -Path ($Path + '\selection.json') -Tries 10
+    (New-WinFile -Path ($Path + '\selection.json') -Mode 'CreateNew' -Security ($SelectionSecurity -f $Order.User)).Dispose()
+}
+
+function Set-Tasks {
+    param([hashtable] $Order, [hashtable] $Places)
+    $actions = Get-TaskActions -Sid $Order.User -Places $Places -Policy $Order.Policy
+    $security = $TaskSecurity -f $Order.User
+    $names = @{ 'forward' = 'forward-' + $Order.User; 'logon' = 'logon-' + $Order.User }
+    Set-WinTaskFolder
+    Set-Inbox -Order $Order -Path ($Places.Program + '\' + $Order.User + '\inbox')
+    if (Test-NeedsTask -Policy $Order.Checked) {
+        Set-WinTask -Name $names.forward -Xml (New-TaskXml -Sid $Order.User -Kind 'forward' -Action $actions.Forward -Folder $Places.System) -Security $security
+        'one that makes forwards'
+    } else {
+        Remove-WinTask -Name $names.forward
+    }
+    if (-not $Order.Policy['logon']) {
+        Remove-WinTask -Name $names.logon
+        Remove-WinTaskFolder
+        return
+    }
+    # Stopped with the task is what keeps the distribution: it starts anew.
+    $ran = Test-WinTaskRuns -Name $names.logon
+    Set-WinTask -Name $names.logon -Xml (New-TaskXml -Sid $Order.User -Kind 'logon' -Action $actions.Logon -Folder $Places.System) -Security $security
+    if ($ran) { Start-WinTask -Name $names.logon }
+    'one that starts the distribution after a logon'
+}
+
 function Invoke-InstallStep {
     param([string] $Step, [hashtable] $Order, [hashtable] $Places, [hashtable] $Files)
     if ($Step -ceq 'make the folders') {
-        $inbox = $Places.Program + '\' + $Order.User + '\inbox'
         Set-OwnFolders -Order $Order -Places $Places
-        Set-WinFolder -Path $inbox -Security ($FolderSecurity -f $Order.User)
-        # Made anew each time: whatever the user may have made of it (a reparse point of some
-        # kind, a second name elsewhere) goes, and with it nothing that it leads to.
-        Remove-WinFile -Path ($inbox + '\selection.json') -Tries 10
-        (New-WinFile -Path ($inbox + '\selection.json') -Mode 'CreateNew' -Security ($SelectionSecurity -f $Order.User)).Dispose()
         return 'folder: {0}' -f $Places.Program
     }
     if ($Step -ceq 'change the files') {
@@ -188,42 +275,48 @@ function Invoke-InstallStep {
         Clear-Leftovers -Path $Places.Program
         return 'files: {0} (shared with other Windows users: {1})' -f ($InstalledFiles -join ', '), @(Find-OtherUsers -Sid $Order.User).Count
     }
+    if ($Step -ceq 'start the relay') {
+        $Order.Checked.Forbidden = Test-Forbidden -Sid $Order.User -Places $Places
+        if ($Order.Checked.Forbidden) { return 'relay: a policy of this Windows (AppLocker, Smart App Control) keeps it from being started' }
+        return 'relay: it may be started'
+    }
     if ($Step -ceq 'write the registry') {
         $former = Remove-FormerRules -Order $Order
-        foreach ($path in @('SOFTWARE\wslmesh', ('SOFTWARE\wslmesh\' + $Order.User))) {
-            Set-WinRegistryKey -Path $path -Security $KeySecurity
-        }
+        $own = 'SOFTWARE\wslmesh\' + $Order.User
+        foreach ($path in @('SOFTWARE\wslmesh', $own)) { Set-WinRegistryKey -Path $path -Security $KeySecurity }
         $installed = ConvertTo-AsciiJson -Answer (New-Installed -Package $Order.Policy['package'] -Hashes $Order.Hashes)
         Set-WinRegistryValues -Path 'SOFTWARE\wslmesh' -Values @{ 'installed' = $installed } -Removed @()
-        $policy = ConvertTo-AsciiJson -Answer $Order.Policy
-        Set-WinRegistryValues -Path ('SOFTWARE\wslmesh\' + $Order.User) -Values @{ 'policy' = $policy } -Removed @()
+        $values = @{ 'policy' = ConvertTo-AsciiJson -Answer $Order.Policy }
+        $removed = @('relay')
+        if ($Order.Checked.Forbidden) {
+            $values['relay'] = 'forbidden'
+            $removed = @()
+        }
+        Set-WinRegistryValues -Path $own -Values $values -Removed $removed
         return 'policy: ports of {0} grant(s) may be forwarded{1}' -f $Order.Policy['grants'].Count, $former
     }
-    $actions = Get-TaskActions -Sid $Order.User -Places $Places -Policy $Order.Policy
-    $security = $TaskSecurity -f $Order.User
-    $logon = 'logon-' + $Order.User
-    Set-WinTaskFolder
-    $xml = New-TaskXml -Sid $Order.User -Logon $false -Action $actions.Forward -Folder $Places.System
-    Set-WinTask -Name ('forward-' + $Order.User) -Xml $xml -Security $security
-    if (-not $Order.Policy['logon']) {
-        Remove-WinTask -Name $logon
-        return 'task: one that makes forwards'
-    }
-    # Stopped with the task is what keeps the distribution: it starts anew.
-    $ran = Test-WinTaskRuns -Name $logon
-    $xml = New-TaskXml -Sid $Order.User -Logon $true -Action $actions.Logon -Folder $Places.System
-    Set-WinTask -Name $logon -Xml $xml -Security $security
-    if ($ran) { Start-WinTask -Name $logon }
-    'tasks: one that makes forwards, one that starts the distribution after a logon'
+    if ($Step -ceq 'change the firewall') { return Set-Firewall -Policy $Order.Checked -Sid $Order.User }
+    $made = @(Set-Tasks -Order $Order -Places $Places)
+    if ($made.Count -eq 0) { return 'tasks: none is needed' }
+    'tasks: ' + ($made -join ', ')
 }
 
 function Invoke-RemovalStep {
     param([string] $Step, [hashtable] $Order, [hashtable] $Places)
-    if ($Step -ceq 'remove the rules') { return Remove-Rules -Sid $Order.User }
-    if ($Step -ceq 'write the registry') { return Remove-Registry -Sid $Order.User }
+    if ($Step -ceq 'remove the rules') { return 'port forwards removed: {0}' -f (Remove-Rules -Sid $Order.User) }
+    if ($Step -ceq 'change the firewall') {
+        # Until it is done the registry says what is to be removed.
+        $Order.Open = $true
+        $words = Set-Firewall -Policy $null -Sid $Order.User
+        $Order.Open = $false
+        return $words
+    }
+    if ($Step -ceq 'write the registry') {
+        if ($Order.Open) { throw 'firewall rules could not be removed, so the list of what is ours stays; run it again' }
+        return Remove-Registry -Sid $Order.User
+    }
     if ($Step -ceq 'change the tasks') {
-        Remove-WinTask -Name ('forward-' + $Order.User)
-        Remove-WinTask -Name ('logon-' + $Order.User)
+        foreach ($kind in @('forward-', 'logon-', 'try-')) { Remove-WinTask -Name ($kind + $Order.User) }
         Remove-WinTaskFolder
         return 'tasks removed'
     }

@@ -6,8 +6,8 @@ use super::{Decision, listen, relay, rule};
 use crate::{
     config::{Backend, Firewall, Forward, Settings},
     model::{
-        Code, Finding, ForwardBackend, ForwardState, HostMemory, HostPrivilege, InstalledRule,
-        Listen, Node, Observation, Protocol, RelayLocation, RuleSet, SyncMode,
+        Admit, Code, Finding, ForwardBackend, ForwardState, HostMemory, HostPrivilege,
+        InstalledRule, Listen, Node, Observation, Protocol, RelayLocation, RuleSet, SyncMode,
     },
 };
 
@@ -18,6 +18,7 @@ pub(super) fn decide(settings: &Settings, seen: &Observation, node: &Node) -> De
     let mut decision = Decision::new(settings);
     let (mut rules, mut relayed) = (Vec::new(), Vec::<relay::Named>::new());
     let (mut loopback, mut unopened, mut without_location) = (Vec::new(), Vec::new(), false);
+    let mut forbidden = Vec::new();
     for forward in &settings.forwards {
         let backend = backend(settings.backend_of(forward), forward, host);
         match backend {
@@ -27,8 +28,12 @@ pub(super) fn decide(settings: &Settings, seen: &Observation, node: &Node) -> De
                 if !relay_has(forward, host) {
                     rules.push(rule(forward, ForwardBackend::Portproxy));
                 }
-                unopened.push(forward);
-                decision.add(forward, backend, portproxy_state(forward, address, host));
+                let state = portproxy_state(forward, address, host);
+                // Windows says itself what it refuses.
+                if host.facts.privilege != HostPrivilege::None || state == ForwardState::Up {
+                    unopened.push(forward);
+                }
+                decision.add(forward, backend, state);
             }
             Some(ForwardBackend::Relay | ForwardBackend::Guest) => {
                 let Some(location) = &location else {
@@ -36,6 +41,12 @@ pub(super) fn decide(settings: &Settings, seen: &Observation, node: &Node) -> De
                     decision.add(forward, backend, ForwardState::Pending);
                     continue;
                 };
+                let installed = matches!(location, RelayLocation::Installed { .. });
+                if installed && host.facts.relay_forbidden {
+                    forbidden.push(forward.name.as_str());
+                    decision.add(forward, backend, ForwardState::Down);
+                    continue;
+                }
                 let at = relay_listen(location, listen(forward));
                 let (mut status, mut finding) = relay::judge(forward, at, location, host);
                 let taken = relayed.iter().find(|(_, other)| other.listen == at);
@@ -49,11 +60,12 @@ pub(super) fn decide(settings: &Settings, seen: &Observation, node: &Node) -> De
                     loopback.push(forward.name.as_str());
                 }
                 if taken.is_none() && !rule_possibly_installed(forward, host) {
-                    relayed.push(relay::forward(forward, at, node));
+                    let admit = admit(forward, at, location, host);
+                    relayed.push(relay::forward(forward, at, node, admit));
                 }
-                if matches!(location, RelayLocation::Installed { .. }) {
+                if installed {
                     unopened.push(forward);
-                    if forward.firewall != Firewall::None {
+                    if relay_serves(at, host) {
                         rules.push(rule(forward, ForwardBackend::Relay));
                     }
                 }
@@ -65,6 +77,13 @@ pub(super) fn decide(settings: &Settings, seen: &Observation, node: &Node) -> De
     if !loopback.is_empty() {
         let text = format!("127.0.0.1 on Windows alone reaches {}", loopback.join(", "));
         decision.find(Code::RelayLoopback, "", text);
+    }
+    if !forbidden.is_empty() {
+        let text = format!(
+            "a policy of Windows kept the relay from being started at the installation, and only the relay may serve {}",
+            forbidden.join(", ")
+        );
+        decision.find(Code::RelayFailed, "", text);
     }
     if answered && !host.facts.firewall {
         decision.closed(unopened, "Windows' firewall");
@@ -89,11 +108,18 @@ fn backend(setting: Backend, forward: &Forward, host: &HostMemory) -> Option<For
         (Backend::Portproxy, Protocol::Tcp) => true,
         (Backend::Relay, _) | (Backend::Auto, Protocol::Udp) => false,
         (Backend::Auto, Protocol::Tcp) => match host.facts.privilege {
-            HostPrivilege::Installed | HostPrivilege::Elevated => true,
+            // An installation of another version has no relay for us, and its rules serve.
+            HostPrivilege::Installed => {
+                host.facts.relay_forbidden
+                    || host.facts.installed_relay.is_none()
+                        && rule_possibly_installed(forward, host)
+            }
+            // The relay refuses administrator rights.
+            HostPrivilege::Elevated => true,
             // A rule that cannot be removed keeps its port.
             HostPrivilege::None => rule_possibly_installed(forward, host),
-            // What is served stays served until Windows has answered.
-            HostPrivilege::Unknown => !relay_has(forward, host),
+            // What serves goes on serving until Windows has answered.
+            HostPrivilege::Unknown => host.rules_remain && !relay_has(forward, host),
         },
     };
     Some(if portproxy {
@@ -101,6 +127,32 @@ fn backend(setting: Backend, forward: &Forward, host: &HostMemory) -> Option<For
     } else {
         ForwardBackend::Relay
     })
+}
+
+/// Whom the relay accepts. Where it was installed the firewall lets in whom the grant says,
+/// which may be more than the forward's own firewall.
+fn admit(forward: &Forward, at: Listen, location: &RelayLocation, host: &HostMemory) -> Admit {
+    let installed = matches!(location, RelayLocation::Installed { .. });
+    if !installed || host.facts.as_granted.contains(&at) {
+        return Admit::Any;
+    }
+    let mut running = host.relay.wanted.iter().flat_map(|set| &set.forwards);
+    let before = running.find(|(name, other)| *name == forward.name && other.listen == at);
+    match (before, forward.firewall) {
+        // As Windows said before this agent began.
+        (Some((_, before)), _) if host.facts.privilege == HostPrivilege::Unknown => before.admit,
+        (_, Firewall::None) => Admit::Host,
+        (_, Firewall::Local) => Admit::Local,
+        (_, Firewall::Full) => Admit::Any,
+    }
+}
+
+/// Whether Windows is asked what it has of a forward of the relay: once the relay listens
+/// there, as it confirmed. While it is re-pointed nothing changes in that.
+fn relay_serves(at: Listen, host: &HostMemory) -> bool {
+    let mut asked = host.settled.iter().flat_map(|set| &set.rules);
+    host.relay.listening.contains(&at)
+        && (host.relay.applied || asked.any(|rule| rule.listen == at))
 }
 
 fn relay_has(forward: &Forward, host: &HostMemory) -> bool {

@@ -13,12 +13,12 @@ use crate::{
 pub(super) type Named = (String, RelayForward);
 
 /// A forward as the relay should serve it.
-pub(super) fn forward(forward: &Forward, at: Listen, node: &Node) -> Named {
+pub(super) fn forward(forward: &Forward, at: Listen, node: &Node, admit: Admit) -> Named {
     let relayed = RelayForward {
         listen: at,
         connect_address: node.address(),
         connect_port: forward.connect_port,
-        admit: Admit::Any,
+        admit,
     };
     (forward.name.clone(), relayed)
 }

@@ -5,8 +5,8 @@ use super::{Decision, relay, rule};
 use crate::{
     config::{Backend, Firewall, Settings},
     model::{
-        ForwardBackend, ForwardState, HostPrivilege, Node, Observation, RelayLocation, RuleSet,
-        SyncMode,
+        Admit, ForwardBackend, ForwardState, HostPrivilege, Node, Observation, RelayLocation,
+        RuleSet, SyncMode,
     },
 };
 
@@ -50,7 +50,7 @@ fn in_the_guest(settings: &Settings, seen: &Observation, node: &Node) -> Decisio
             decision.needs_relay(forward);
         } else {
             let at = super::listen(forward);
-            relayed.push(relay::forward(forward, at, node));
+            relayed.push(relay::forward(forward, at, node, Admit::Any));
             let (status, finding) = relay::judge(forward, at, &RelayLocation::Guest, &seen.host);
             decision.forwards.push(status);
             decision.findings.extend(finding);

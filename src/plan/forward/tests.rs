@@ -8,7 +8,7 @@ use std::net::SocketAddrV4;
 use super::*;
 use crate::{
     config::{Protocol, settings},
-    model::{DrivePath, Failure, FailureKind, InstalledRule, RelayLocation, RelayMemory},
+    model::{Admit, DrivePath, Failure, FailureKind, InstalledRule, RelayLocation, RelayMemory},
     plan::tests::machine::{self, Machine},
 };
 
@@ -40,6 +40,7 @@ trait Windows {
     fn privilege(self, privilege: HostPrivilege) -> Self;
     fn rule_installed(self, listen: Listen) -> Self;
     fn relay_listens(self, listens: &[Listen]) -> Self;
+    fn read_back(self, listens: &[Listen]) -> Self;
 }
 
 impl Windows for Machine {
@@ -74,7 +75,16 @@ impl Windows for Machine {
     }
 
     fn relay_listens(self, listens: &[Listen]) -> Self {
-        self.with(|seen| seen.host.relay.listening.extend(listens))
+        self.with(|seen| {
+            seen.host.relay.listening.extend(listens);
+            seen.host.relay.applied = true;
+        })
+    }
+
+    /// The relay listens, and Windows has said that the firewall lets in no more.
+    fn read_back(self, listens: &[Listen]) -> Self {
+        let machine = self.relay_listens(listens);
+        machine.with(|seen| seen.host.facts.as_granted.extend(listens))
     }
 }
 
@@ -109,7 +119,14 @@ fn outcome(machine: &Machine, config: &str) -> Vec<String> {
             let forwards: Vec<String> = set
                 .forwards
                 .iter()
-                .map(|(name, forward)| format!("{name} {}", forward.listen.listen_address))
+                .map(|(name, forward)| {
+                    let held = match forward.admit {
+                        Admit::Any => "",
+                        Admit::Local => " local",
+                        Admit::Host => " host",
+                    };
+                    format!("{name} {}{held}", forward.listen.listen_address)
+                })
                 .collect();
             format!("relay: {location} [{}]", forwards.join(", "))
         }
@@ -170,8 +187,8 @@ fn mirrored_and_consomme_serve_in_the_guest() {
             mirrored().privilege(HostPrivilege::Installed),
             open_ssh.clone() + WG,
             &[
-                "windows: mirrored [ssh guest, wg guest]",
                 "relay: guest [ssh 0.0.0.0]",
+                "windows: mirrored [ssh guest, wg guest]",
             ],
         ),
         (
@@ -184,7 +201,7 @@ fn mirrored_and_consomme_serve_in_the_guest() {
             "mirrored, rules of NAT go",
             mirrored().with(|seen| seen.host.rules_remain = true),
             SSH.into(),
-            &["windows: []", "relay: guest [ssh 0.0.0.0]"],
+            &["relay: guest [ssh 0.0.0.0]", "windows: []"],
         ),
         (
             "mirrored, portproxy alone",
@@ -230,7 +247,7 @@ fn the_other_modes() {
             rules_remain(mode(Mode::Bridged))
                 .with(|seen| seen.host.relay = relay_at(RelayLocation::Guest, vec![])),
             SSH.into(),
-            &["windows: []", "relay: end", "forward-mode"],
+            &["relay: end", "windows: []", "forward-mode"],
         ),
         ("none", mode(Mode::None), SSH.into(), &["forward-mode"]),
         (
@@ -277,7 +294,8 @@ fn findings_of_windows_stay_until_they_clear() {
         }
     };
     let refused = Machine::nat().with(said(Code::ForwardNotElevated));
-    assert!(outcome(&refused, SSH).contains(&"forward-not-elevated".to_owned()));
+    let portproxy = || SSH.to_owned() + &backend("portproxy");
+    assert!(outcome(&refused, &portproxy()).contains(&"forward-not-elevated".to_owned()));
     check(vec![
         (
             "the relay serves: no rules are requested",
@@ -296,7 +314,7 @@ fn findings_of_windows_stay_until_they_clear() {
         (
             "other findings stay",
             Machine::nat().with(said(Code::InteropTimeout)),
-            SSH.into(),
+            portproxy(),
             &["windows: [ssh portproxy]", "interop-timeout"],
         ),
     ]);

@@ -9,10 +9,10 @@ use anyhow::{Context, Result, ensure};
 use super::figures::{Report, Times};
 use super::node::{self, FILE, LIMIT, SSH};
 use super::replace::REPLACE;
-use crate::agent::forward;
-use crate::contract::{Firewall, Grant, Protocol};
+use crate::agent::{PROXY, forward};
+use crate::contract::{Firewall, Grant};
 use crate::options::Options;
-use crate::setup::{grant, policy};
+use crate::setup::{policy, proxied};
 use crate::topology::Place;
 use crate::world::{World, until};
 
@@ -32,12 +32,12 @@ fn task(report: &mut Report) -> Result<()> {
     let world = World::start(&Options::default())?;
     world.windows().install(&policy(vec![Grant {
         firewall: Firewall::None,
-        ..grant(Protocol::Tcp, (10_000, 10_000 + MANY - 1), (22, 22))
+        ..proxied((10_000, 10_000 + MANY - 1), (22, 22))
     }]))?;
     let config: String = (0..MANY)
         .map(|index| forward(&format!("f{index}"), 10_000 + index, 22))
         .collect();
-    node::prepare(&world, &config)?;
+    node::prepare(&world, &[PROXY, &config].concat())?;
     let _agent = node::start(&world, &[])?;
     let arrive = |address: Ipv4Addr| {
         until("the forwards", LIMIT, || {

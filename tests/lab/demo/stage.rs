@@ -5,9 +5,9 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 
 use super::screen::{Row, Screen, Who};
-use crate::agent::{CONFIG, FILE, SSH};
+use crate::agent::{CONFIG, FILE, PROXY, SSH};
 use crate::events::Probe;
-use crate::installed::policy;
+use crate::installed::{policy, proxied};
 use crate::probe::now;
 use crate::process::{HUP, Process};
 use crate::world::World;
@@ -39,20 +39,19 @@ pub(super) struct Expected {
 }
 
 impl Expected {
-    /// This address everywhere.
+    /// This address everywhere, behind the relay.
     pub(super) fn address(address: &'static str) -> Self {
         Self {
-            address: Some(address),
-            file: true,
-            ..Self::default()
+            by_relay: true,
+            ..Self::proxied(address)
         }
     }
 
-    /// This address behind the relay.
-    pub(super) fn relayed(address: &'static str) -> Self {
+    /// This address everywhere, behind the port proxy.
+    pub(super) fn proxied(address: &'static str) -> Self {
         Self {
             address: Some(address),
-            by_relay: true,
+            file: true,
             ..Self::default()
         }
     }
@@ -114,8 +113,10 @@ pub(super) struct Stage<'w, 's> {
 }
 
 impl<'w, 's> Stage<'w, 's> {
-    /// The client tries from the beginning; the agent is started by a scene.
+    /// The Windows side is installed, and the client tries from the beginning; the agent
+    /// is started by a scene.
     pub(super) fn new(world: &'w World, screen: &'s mut Screen) -> Result<Self> {
+        world.windows().install(&policy())?;
         world.write(CONFIG, format!("{SETTINGS}{SSH}"))?;
         // As systemd makes them for the service.
         for folder in ["/run/wslmesh", "/var/lib/wslmesh"] {
@@ -137,12 +138,11 @@ impl<'w, 's> Stage<'w, 's> {
         Ok(())
     }
 
-    /// Installs the Windows side and has the agent use the relay.
-    pub(super) fn switch_to_relay(&mut self) -> Result<()> {
-        self.world.windows().install(&policy())?;
-        let relay = "[host]\nbackend = \"relay\"\n";
+    /// Installs the Windows side for the port proxy and has the agent use that.
+    pub(super) fn switch_to_portproxy(&mut self) -> Result<()> {
+        self.world.windows().install(&proxied())?;
         self.world
-            .write(CONFIG, format!("{SETTINGS}{relay}{SSH}"))?;
+            .write(CONFIG, format!("{SETTINGS}{PROXY}{SSH}"))?;
         let agent = self.agent.as_ref().context("no agent was started")?;
         agent.signal(HUP)
     }
@@ -286,14 +286,14 @@ impl<'w, 's> Stage<'w, 's> {
         Ok(false)
     }
 
-    /// Whether Windows has this address for the forward, in its table or in the last command
-    /// of the relay.
+    /// Whether Windows has this address for the forward, in its table or in a command of the
+    /// relay; each address comes once.
     fn leads_to(&self, address: &str, by_relay: bool) -> Result<bool> {
         let windows = self.world.windows();
         if by_relay {
             let relay = windows.relay()?;
-            let command = relay.as_ref().and_then(|relay| relay.commands.last());
-            return Ok(command.is_some_and(|command| command.contains(&format!("\"{address}\""))));
+            let mut commands = relay.iter().flat_map(|relay| &relay.commands);
+            return Ok(commands.any(|command| command.contains(&format!("\"{address}\""))));
         }
         let there = |target: &Option<String>| target.as_deref() == Some(address);
         let table = windows.table()?;

@@ -6,7 +6,7 @@ use std::net::Ipv4Addr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::contract::{Installed, Policy, Protocol, Rule};
+use crate::contract::{Grant, Installed, MIRRORED, Policy, Protocol, Rule, ServedBy};
 
 /// `%ProgramFiles%\wslmesh` inside the world.
 pub(crate) const PROGRAM_FILES: &str = "/mnt/c/Program Files/wslmesh";
@@ -36,6 +36,11 @@ fn user_name(sid: &str) -> &'static str {
 /// The file through which an unelevated program asks the task for what it wants.
 pub(crate) fn selection_file(sid: &str) -> String {
     format!("{PROGRAM_FILES}/{sid}/inbox/selection.json")
+}
+
+/// The folder of that file.
+pub(crate) fn inbox(sid: &str) -> String {
+    format!("{PROGRAM_FILES}/{sid}/inbox")
 }
 
 /// The file in which the task leaves its answer.
@@ -93,6 +98,8 @@ pub(crate) struct FileHash {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct UserKey {
     pub(crate) policy: Option<Policy>,
+    /// `forbidden` where Windows keeps the relay from being started.
+    pub(crate) relay: Option<String>,
     /// The names and values of the key `ledger`.
     pub(crate) ledger: BTreeMap<String, String>,
 }
@@ -141,8 +148,10 @@ pub(crate) struct FirewallRule {
     pub(crate) allow: bool,
     /// Both where there is none.
     pub(crate) protocol: Option<Protocol>,
+    /// First and last; all where there is none.
+    pub(crate) ports: Option<(u16, u16)>,
     /// All where there is none.
-    pub(crate) port: Option<u16>,
+    pub(crate) local: Option<Ipv4Addr>,
     /// Windows path; all where there is none.
     pub(crate) program: Option<String>,
     /// Short name; all where there is none.
@@ -245,7 +254,29 @@ impl Machine {
             relay: relay
                 .is_file()
                 .then(|| format!("{PROGRAM_FILES_WINDOWS}\\{RELAY_NAME}")),
+            relay_forbidden: self.forbidden(sid),
         })
+    }
+
+    /// Whether the relay was forbidden when this user's policy was installed.
+    pub(crate) fn forbidden(&self, sid: &str) -> bool {
+        let user = self.users.get(sid);
+        user.is_some_and(|user| user.relay.as_deref() == Some("forbidden"))
+    }
+
+    /// What serves a grant of the user's.
+    pub(crate) fn server(&self, sid: &str, grant: &Grant) -> ServedBy {
+        match self.policy(sid) {
+            Some(policy) if policy.mode == MIRRORED => ServedBy::Guest,
+            _ => grant.server(self.forbidden(sid)),
+        }
+    }
+
+    /// Whether the port proxy serves any grant of the user's.
+    pub(crate) fn needs_task(&self, sid: &str) -> bool {
+        let grants = self.policy(sid).map(|policy| policy.grants.iter());
+        let mut grants = grants.into_iter().flatten();
+        grants.any(|grant| self.server(sid, grant) == ServedBy::Portproxy)
     }
 }
 

@@ -7,14 +7,16 @@ use std::process::Command;
 
 use serde::{Deserialize, Serialize};
 
-use crate::contract::{Policy, VERSION};
+use crate::contract::{Backend, MIRRORED, NAT, POLICY, Policy, Protocol, ServedBy, VERSION};
+use crate::double::check::Wanted;
+use crate::double::firewall::{self, Guest};
 use crate::double::machine::{
-    FileHash, InstalledValue, Machine, PROGRAM_FILES, RELAY_NAME, Task, forward_task,
-    local_app_data, logon_task, selection_file,
+    FileHash, InstalledValue, Machine, Name, PROGRAM_FILES, RELAY_NAME, Task, Values, answer_file,
+    forward_task, inbox, local_app_data, logon_task, selection_file,
 };
+use crate::double::portproxy;
 use crate::double::situation::{Elevation, Lxss, Situation};
 use crate::double::sync::Fuse;
-use crate::double::{firewall, portproxy};
 use crate::interop::{Host, State, shipped};
 use crate::launch::environment;
 
@@ -22,7 +24,7 @@ use crate::launch::environment;
 const FILES: [&str; 3] = ["forward.ps1", "setup.ps1", RELAY_NAME];
 /// What of it is installed.
 const INSTALLED: [&str; 2] = ["forward.ps1", RELAY_NAME];
-const CONTRACT: u64 = 1;
+pub(crate) const CONTRACT: u64 = 2;
 
 /// What `wslmesh host` sends to `host.ps1` on standard input.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -127,14 +129,19 @@ fn answer(
         state: result,
         detail,
         installed: state.machine.installed_for(sid),
-        policy: state.machine.policy(sid).cloned(),
+        // One of another version cannot be read.
+        policy: state
+            .machine
+            .policy(sid)
+            .filter(|policy| policy.version == POLICY)
+            .cloned(),
         user: sid.clone(),
         elevated: state.situation.elevated,
         over_the_shoulder: asked && state.situation.standard_account,
         other_users: others(&state.machine, sid),
         done,
         // An installation begins with an empty one.
-        selection: (!checks.is_empty() && state.machine.policy(sid).is_some())
+        selection: (!checks.is_empty() && state.machine.needs_task(sid))
             .then(|| fs::read_to_string(selection_file(sid)).unwrap_or_default()),
         checks,
     }
@@ -165,7 +172,8 @@ fn elevate(situation: &Situation, agreed: bool) -> Result<(), Done> {
 fn invalid_policy(policy: &Policy) -> bool {
     let known = ["domain", "private", "public"];
     let reversed = |range: (u16, u16)| range.0 == 0 || range.0 > range.1;
-    policy.version != VERSION
+    policy.version != POLICY
+        || ![NAT, MIRRORED].contains(&policy.mode.as_str())
         || policy.profiles.is_empty()
         || policy.distribution.is_empty()
         || policy.profiles.iter().any(|p| !known.contains(&p.as_str()))
@@ -173,6 +181,10 @@ fn invalid_policy(policy: &Policy) -> bool {
             .grants
             .iter()
             .any(|grant| reversed(grant.listen_ports) || reversed(grant.connect_ports))
+        || policy
+            .grants
+            .iter()
+            .any(|grant| grant.protocol == Protocol::Udp && grant.backend == Backend::Portproxy)
 }
 
 /// SHA-256 by a program that has nothing to do with the agent.
@@ -264,7 +276,7 @@ fn install(state: &mut State, request: &HostRequest, follows: &[u8]) -> Done {
         return ended("invalid-request", "policy");
     }
     let sid = state.situation.user.clone();
-    if up_to_date(&state.machine, &sid, policy, package, files) {
+    if up_to_date(state, policy, package, files) {
         return ended("nothing-to-do", "it is installed with this policy");
     }
     if let Some(installed) = &state.machine.installed
@@ -286,13 +298,9 @@ fn install(state: &mut State, request: &HostRequest, follows: &[u8]) -> Done {
 }
 
 /// Whether an installation would change nothing.
-fn up_to_date(
-    machine: &Machine,
-    sid: &str,
-    policy: &Policy,
-    package: &str,
-    files: &[FileHash],
-) -> bool {
+fn up_to_date(state: &State, policy: &Policy, package: &str, files: &[FileHash]) -> bool {
+    let (machine, situation) = (&state.machine, &state.situation);
+    let sid = &situation.user;
     let installed = machine.installed.as_ref();
     let same = |name: &str| {
         let found = sha256(&Path::new(PROGRAM_FILES).join(name));
@@ -301,11 +309,49 @@ fn up_to_date(
     };
     let logon = machine.tasks.contains_key(&logon_task(sid));
     let forward = machine.tasks.get(&forward_task(sid));
-    installed.is_some_and(|installed| installed.version == package)
+    let has_inbox = Path::new(&inbox(sid)).is_dir();
+    let (task, owned) = (machine.needs_task(sid), portproxy::owned(machine, sid));
+    let granted = granted(machine, sid, &owned);
+    // An administrator's program cannot tell.
+    let forbidden = !situation.elevated && situation.relay_forbidden;
+    let rules = firewall::wanted(machine, sid, &granted, guest(situation, policy));
+    installed.is_some_and(|found| found.version == package && found.contract == CONTRACT)
         && machine.policy(sid) == Some(policy)
         && INSTALLED.iter().all(|name| same(name))
-        && forward.is_some_and(|task| task.enabled)
+        && task == forward.is_some_and(|task| task.enabled)
+        && task == has_inbox
         && logon == policy.logon
+        && (situation.elevated || forbidden == machine.forbidden(sid))
+        && granted.len() == owned.len()
+        && firewall::look(machine, situation, sid, &rules).state != "failed"
+}
+
+/// Which firewall has rules for the guest from now on.
+fn guest(situation: &Situation, policy: &Policy) -> Guest {
+    if policy.mode == MIRRORED && !situation.host_policy_merge {
+        Guest::HyperV
+    } else {
+        Guest::Windows
+    }
+}
+
+/// Those of the port proxy's rules that a grant holds, as forwards.
+fn granted(machine: &Machine, sid: &str, owned: &Values) -> Vec<Wanted> {
+    let read = |(name, target): (&Name, &String)| {
+        let connect = target.split_once('/')?.1.parse().ok()?;
+        let policy = machine.policy(sid)?;
+        let grant = policy.covering(Protocol::Tcp, name.1, connect)?;
+        let served = machine.server(sid, grant) == ServedBy::Portproxy;
+        (served && grant.listen_address == name.0).then_some(Wanted {
+            protocol: Protocol::Tcp,
+            listen_address: name.0,
+            listen_port: name.1,
+            connect_port: connect,
+            served_by: ServedBy::Portproxy,
+            firewall: grant.firewall,
+        })
+    };
+    owned.iter().filter_map(read).collect()
 }
 
 /// What happens with administrator rights.
@@ -331,7 +377,14 @@ fn setup(
         Ok(contents) => contents,
         Err(why) => return ended("verification-failed", &why),
     };
-    match put(&mut state.machine, &sid, policy, package, &contents) {
+    match put(
+        &mut state.machine,
+        &state.situation,
+        &sid,
+        policy,
+        package,
+        &contents,
+    ) {
         Ok(()) => Done(
             "installed".to_owned(),
             None,
@@ -354,15 +407,23 @@ fn write_all(folder: &str, files: &BTreeMap<String, Vec<u8>>) -> std::io::Result
 }
 
 /// An installation that took place before the trial begins.
-pub(crate) fn agree(machine: &mut Machine, sid: &str, policy: &Policy) -> std::io::Result<()> {
+pub(crate) fn agree(
+    machine: &mut Machine,
+    situation: &Situation,
+    sid: &str,
+    policy: &Policy,
+) -> std::io::Result<()> {
     let content = |name: &str| Some((name.to_owned(), shipped(name)?));
     let contents = INSTALLED.iter().filter_map(|name| content(name)).collect();
-    put(machine, sid, policy, env!("CARGO_PKG_VERSION"), &contents)
+    let package = env!("CARGO_PKG_VERSION");
+    put(machine, situation, sid, policy, package, &contents)
 }
 
-/// Writes files, registry and tasks; the ledger of an earlier version stays.
+/// Writes files, tries the relay, then registry, tasks and firewall. Of the port
+/// proxy's rules those stay that the policy still allows.
 fn put(
     machine: &mut Machine,
+    situation: &Situation,
     sid: &str,
     policy: &Policy,
     package: &str,
@@ -371,10 +432,7 @@ fn put(
     let mut contents = contents.clone();
     contents.retain(|name, _| INSTALLED.contains(&name.as_str()));
     write_all(PROGRAM_FILES, &contents)?;
-    let selection = selection_file(sid);
-    if let Some(inbox) = Path::new(&selection).parent() {
-        fs::create_dir_all(inbox)?;
-    }
+    fs::create_dir_all(format!("{PROGRAM_FILES}/{sid}"))?;
     fs::write(format!("{PROGRAM_FILES}/{sid}/setup.json"), "{}\n")?;
     let files = contents.keys().map(|name| FileHash {
         name: name.clone(),
@@ -385,7 +443,9 @@ fn put(
         contract: CONTRACT,
         files: files.collect(),
     });
-    machine.users.entry(sid.to_owned()).or_default().policy = Some(policy.clone());
+    let user = machine.users.entry(sid.to_owned()).or_default();
+    user.policy = Some(policy.clone());
+    user.relay = situation.relay_forbidden.then(|| "forbidden".to_owned());
     let task = |principal: &str, action: String| Task {
         principal: principal.to_owned(),
         may_start: vec![sid.to_owned()],
@@ -393,8 +453,17 @@ fn put(
         on_batteries: true,
         action,
     };
-    let forward = task("SYSTEM", "forward.ps1".to_owned());
-    machine.tasks.insert(forward_task(sid), forward);
+    if machine.needs_task(sid) {
+        fs::create_dir_all(inbox(sid))?;
+        let forward = task("SYSTEM", "forward.ps1".to_owned());
+        machine.tasks.insert(forward_task(sid), forward);
+    } else {
+        gone(&inbox(sid))?;
+        if Path::new(&answer_file(sid)).exists() {
+            fs::remove_file(answer_file(sid))?;
+        }
+        machine.tasks.remove(&forward_task(sid));
+    }
     if policy.logon {
         let action = format!(
             "wsl.exe -d {} --cd / --exec sleep infinity",
@@ -403,6 +472,22 @@ fn put(
         machine.tasks.insert(logon_task(sid), task(sid, action));
     } else {
         machine.tasks.remove(&logon_task(sid));
+    }
+    let wanted = granted(machine, sid, &portproxy::owned(machine, sid));
+    let mut values = portproxy::owned(machine, sid);
+    values.retain(|name, _| {
+        wanted
+            .iter()
+            .any(|one| (one.listen_address, one.listen_port) == *name)
+    });
+    let rules = portproxy::Plan::new(machine, sid, &values);
+    let died = rules.apply(machine, sid, &mut Fuse::new(None));
+    died.map_err(|_| std::io::Error::other("it was ended"))?;
+    if situation.firewall {
+        let rules = firewall::wanted(machine, sid, &wanted, guest(situation, policy));
+        let died = firewall::apply_all(machine, situation, sid, rules);
+        died.map_err(|_| std::io::Error::other("it was ended"))?;
+        firewall::share(machine);
     }
     Ok(())
 }
@@ -421,7 +506,7 @@ fn uninstall(state: &mut State, request: &HostRequest, follows: &[u8]) -> Done {
     if let Err(end) = staged {
         return end;
     }
-    match take_away(&mut state.machine, &sid) {
+    match take_away(&mut state.machine, &state.situation, &sid) {
         Ok(()) => Done("removed".to_owned(), None, vec![format!("all of {sid}")]),
         Err(error) => ended("failed", &error.to_string()),
     }
@@ -436,17 +521,18 @@ fn gone(path: &str) -> std::io::Result<()> {
 }
 
 /// Removes every trace of one user's, and what all share with the last one.
-fn take_away(machine: &mut Machine, sid: &str) -> std::io::Result<()> {
+fn take_away(machine: &mut Machine, situation: &Situation, sid: &str) -> std::io::Result<()> {
     let fuse = &mut Fuse::new(None);
     let rules = portproxy::Plan::new(machine, sid, &BTreeMap::new());
     let no_rules = BTreeMap::new();
     let died = rules
         .apply(machine, sid, fuse)
-        .and_then(|()| firewall::apply(machine, sid, no_rules, &[], &[], fuse).map(drop));
+        .and_then(|()| firewall::apply_all(machine, situation, sid, no_rules).map(drop));
     if died.is_err() {
         return Err(std::io::Error::other("it was ended"));
     }
     machine.users.remove(sid);
+    firewall::share(machine);
     machine.tasks.remove(&forward_task(sid));
     machine.tasks.remove(&logon_task(sid));
     gone(&format!("{PROGRAM_FILES}/{sid}"))?;
@@ -464,15 +550,21 @@ fn checks(state: &State) -> Vec<Check> {
     let sid = &state.situation.user;
     let task = state.machine.tasks.get(&forward_task(sid));
     let enabled = task.map_or("not-run", |task| result(task.enabled));
+    let needed = state.machine.needs_task(sid);
+    let why = if state.machine.policy(sid).is_some() && !needed {
+        "no forward goes by the port proxy: there is nothing to do"
+    } else {
+        ""
+    };
     let list = [
-        ("T1", result(state.situation.lxss == Lxss::default())),
-        ("T7", result(state.situation.firewall)),
-        ("T9", enabled),
+        ("T1", result(state.situation.lxss == Lxss::default()), ""),
+        ("T7", result(state.situation.firewall), ""),
+        ("T9", enabled, why),
     ];
-    let check = |(id, result): (&str, &str)| Check {
+    let check = |(id, result, detail): (&str, &str, &str)| Check {
         id: id.to_owned(),
         result: result.to_owned(),
-        detail: String::new(),
+        detail: detail.to_owned(),
     };
     list.into_iter().map(check).collect()
 }

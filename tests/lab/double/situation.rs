@@ -30,6 +30,13 @@ pub(crate) struct Situation {
     /// Another program of the user's changes the staged relay after host.ps1 has
     /// looked at it.
     pub(crate) staged_file_changes: bool,
+    /// A policy of this Windows (AppLocker, Smart App Control) keeps the relay from
+    /// being started.
+    pub(crate) relay_forbidden: bool,
+    /// Ports whose listeners Windows does not show.
+    pub(crate) hidden: Vec<u16>,
+    /// Whether Windows' own rules hold for guests, too; else only Hyper-V's do.
+    pub(crate) host_policy_merge: bool,
     /// Whether iphlpsvc runs.
     pub(crate) service: bool,
     /// Whether the firewall can be changed.
@@ -68,6 +75,9 @@ impl Situation {
             script_policy: None,
             constrained: false,
             staged_file_changes: false,
+            relay_forbidden: false,
+            hidden: Vec::new(),
+            host_policy_merge: true,
             service: true,
             firewall: true,
             battery: false,

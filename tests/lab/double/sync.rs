@@ -1,8 +1,6 @@
 //! One sync by an elevated program, whichever.
 
-use std::collections::BTreeMap;
-
-use crate::contract::{Answer, FirewallDone, Protocol, ServedBy, Taken};
+use crate::contract::{Answer, Protocol, ServedBy, Taken};
 use crate::double::check::{Order, Wanted};
 use crate::double::firewall;
 use crate::double::machine::{Machine, Name, Values, sorted};
@@ -100,14 +98,12 @@ fn find_taken(situation: &Situation, plan: &Plan, probe: Probe) -> Vec<Taken> {
     plan.add.keys().filter_map(taken).collect()
 }
 
-/// Makes rules and firewall what the order says. `profiles` are those that the
-/// firewall's rules are for.
+/// Makes rules and firewall what the order says, and the policy.
 pub(crate) fn elevated(
     machine: &mut Machine,
     situation: &Situation,
     sid: &str,
     order: &Order,
-    profiles: &[String],
     probe: Probe,
     fuse: &mut Fuse,
 ) -> Result<Answer, Died> {
@@ -134,12 +130,8 @@ pub(crate) fn elevated(
         })
         .copied()
         .collect();
-    let rules = firewall::wanted(sid, &served, profiles);
-    let firewall = if situation.firewall {
-        firewall::apply(machine, sid, rules, &situation.profiles, profiles, fuse)?
-    } else {
-        unavailable(rules, situation)
-    };
+    let rules = firewall::wanted(machine, sid, &served, firewall::Guest::AsTheyAre);
+    let firewall = firewall::apply(machine, situation, sid, rules, fuse)?;
     Ok(Answer {
         rules: sorted(installed.iter()),
         added: plan.add.len() + plan.set.len(),
@@ -150,20 +142,4 @@ pub(crate) fn elevated(
         firewall: Some(firewall),
         ..Answer::of("synced", None)
     })
-}
-
-fn unavailable<T>(wanted: BTreeMap<String, T>, situation: &Situation) -> FirewallDone {
-    FirewallDone {
-        state: "unavailable".to_owned(),
-        detail: Some(format!(
-            "the firewall cannot be changed; rules wanted: {}",
-            wanted.len()
-        )),
-        added: 0,
-        removed: 0,
-        kept: 0,
-        blocks: Vec::new(),
-        profiles: situation.profiles.clone(),
-        covered: false,
-    }
 }

@@ -6,7 +6,7 @@ use std::net::Ipv4Addr;
 use std::process::Command;
 use std::time::Duration;
 
-use crate::contract::{Answer, Protocol, Refused, Selection, ServedBy, VERSION};
+use crate::contract::{Answer, Grant, Protocol, Refused, Selection, ServedBy, VERSION};
 use crate::double::check::{Order, Wanted};
 use crate::double::machine::{answer_file, forward_task, selection_file};
 use crate::double::situation::{Entry, Inbox, Lxss};
@@ -121,21 +121,27 @@ fn selected(host: &Host, state: &mut State, sid: &str, selection: &Selection) ->
             Ok(parts) => parts,
             Err(detail) => return Some(Answer::of("invalid-request", Some(detail))),
         };
-        let (protocol, listen, connect, served_by) = parts;
-        match policy.covering(protocol, listen, connect) {
+        let (protocol, listen, connect) = parts;
+        let grant = policy.covering(protocol, listen, connect);
+        let served = |grant: &&Grant| state.machine.server(sid, grant) == ServedBy::Portproxy;
+        match grant.filter(served) {
             Some(grant) => forwards.push(Wanted {
                 protocol,
                 listen_address: grant.listen_address,
                 listen_port: listen,
                 connect_port: connect,
-                served_by,
+                served_by: ServedBy::Portproxy,
                 firewall: grant.firewall,
             }),
             None => refused.push(Refused {
                 protocol,
                 listen_port: listen,
                 connect_port: connect,
-                reason: "outside-policy".to_owned(),
+                reason: match grant {
+                    Some(_) => "backend",
+                    None => "outside-policy",
+                }
+                .to_owned(),
             }),
         }
     }
@@ -152,14 +158,13 @@ fn selected(host: &Host, state: &mut State, sid: &str, selection: &Selection) ->
         return Some(Answer::of("invalid-request", detail));
     }
     let mirrored = selection.mode == 2;
-    let by_portproxy = |wanted: &Wanted| wanted.served_by == ServedBy::Portproxy;
     let guest = if mirrored {
         None
     } else {
         match guest_address(&state.situation.lxss) {
             Ok(address) => Some(address),
             // Rules are withdrawn all the same.
-            Err(_) if !forwards.iter().any(by_portproxy) => None,
+            Err(_) if forwards.is_empty() => None,
             Err(detail) => {
                 let answer = Answer::of("guest-address-unknown", Some(detail));
                 let answer = sync::unchanged(&state.machine, sid, None, answer);
@@ -180,7 +185,6 @@ fn selected(host: &Host, state: &mut State, sid: &str, selection: &Selection) ->
         &situation,
         sid,
         &order,
-        &policy.profiles,
         &probe,
         &mut fuse,
     );
@@ -191,7 +195,7 @@ fn selected(host: &Host, state: &mut State, sid: &str, selection: &Selection) ->
     })
 }
 
-fn integers(entry: &[u64; 4], mode: u64) -> Result<(Protocol, u16, u16, ServedBy), String> {
+fn integers(entry: &[u64; 4], mode: u64) -> Result<(Protocol, u16, u16), String> {
     let [protocol, listen, connect, served_by] = *entry;
     let protocol = match protocol {
         6 => Protocol::Tcp,
@@ -202,13 +206,10 @@ fn integers(entry: &[u64; 4], mode: u64) -> Result<(Protocol, u16, u16, ServedBy
         Ok(port) if port != 0 => Ok(port),
         Ok(_) | Err(_) => Err(format!("forwards: {number} is no port")),
     };
-    let served_by = match (served_by, mode, protocol) {
-        (1, 1, Protocol::Tcp) => ServedBy::Portproxy,
-        (2, 1, _) => ServedBy::Relay,
-        (3, 2, _) => ServedBy::Guest,
-        _ => return Err(format!("forwards: {served_by} does not serve this")),
-    };
-    Ok((protocol, port(listen)?, port(connect)?, served_by))
+    if (served_by, mode, protocol) != (1, 1, Protocol::Tcp) {
+        return Err(format!("forwards: {served_by} does not serve this"));
+    }
+    Ok((protocol, port(listen)?, port(connect)?))
 }
 
 /// A plain file of bounded size with one object of integers.

@@ -110,7 +110,7 @@ Test-Fault -Name 'the guest has no address: what was withdrawn goes, the rest st
         param($root)
         $root.Keys['HKU']['Keys'][$User]['Keys']['Software']['Keys']['Microsoft']['Keys']['Windows']['Keys']['CurrentVersion']['Keys']['Lxss']['Values'].Remove('NatIpAddress')
     }
-    Write-Selection -Entries '[6,2202,22,1],[17,51820,51820,2]'
+    Write-Selection -Entries '[6,2202,22,1]'
     $answer = Invoke-ForwardTask
     Assert-Equal -Expected 'guest-address-unknown' -Found $answer['state']
     Assert-Equal -Expected '0.0.0.0/2202=172.28.16.5/22' -Found (Get-ProxyText)

@@ -6,7 +6,7 @@ $Fresh = $World
 $Foreign = Get-ForeignText
 Copy-World -From $Fresh
 Install-Whole
-Write-Selection -Entries '[6,2201,22,1],[17,51820,51820,2]'
+Write-Selection -Entries '[6,2201,22,1]'
 [void] (Invoke-ForwardTask)
 $Installed = $World
 

@@ -141,7 +141,8 @@ function Assert-Whole {
     $claimed = @($ledger.Keys | Where-Object { $_ -like 'tcp/*' } | Sort-Object | ForEach-Object { '{0}={1}' -f $_.Substring(4), $ledger[$_] }) -join ' '
     Assert-Equal -Expected (Get-ProxyText) -Found $claimed
     Assert-Equal -Expected '' -Found (@($ledger.Keys | Where-Object { $_ -like 'pending/*' }) -join ' ')
-    $rules = @(Get-OwnRules | ForEach-Object { $_.Name } | Sort-Object) -join ' '
+    # Those of the machine are in no user's ledger.
+    $rules = @(Get-OwnRules | ForEach-Object { $_.Name } | Where-Object { $_ -notlike 'wslmesh-machine-*' } | Sort-Object) -join ' '
     $claimed = @($ledger.Keys | Where-Object { $_ -like 'firewall/*' } | ForEach-Object { $_.Substring(9) } | Sort-Object) -join ' '
     Assert-Equal -Expected $rules -Found $claimed
     Assert-True -Found ($Foreign -ceq (Get-ForeignText)) -What 'what belongs to others is as it was'
@@ -275,11 +276,11 @@ function New-Files {
 }
 
 $Policy = [ordered] @{
-    'version' = 1; 'package' = '0.0.1'; 'distribution' = 'Debian'; 'logon' = $true; 'profiles' = @('domain', 'private')
+    'version' = 2; 'package' = '0.0.1'; 'distribution' = 'Debian'; 'logon' = $true; 'mode' = 'nat'; 'profiles' = @('domain', 'private')
     'grants' = @(
-        [ordered] @{ 'protocol' = 'tcp'; 'listen-address' = '0.0.0.0'; 'listen-ports' = @(2200, 2299); 'connect-ports' = @(22, 29); 'firewall' = 'local' }
-        [ordered] @{ 'protocol' = 'tcp'; 'listen-address' = '192.168.50.10'; 'listen-ports' = @(8000, 8100); 'connect-ports' = @(1, 65535); 'firewall' = 'none' }
-        [ordered] @{ 'protocol' = 'udp'; 'listen-address' = '0.0.0.0'; 'listen-ports' = @(51820, 51820); 'connect-ports' = @(51820, 51820); 'firewall' = 'local' }
+        [ordered] @{ 'protocol' = 'tcp'; 'listen-address' = '0.0.0.0'; 'listen-ports' = @(2200, 2299); 'connect-ports' = @(22, 29); 'firewall' = 'local'; 'backend' = 'portproxy' }
+        [ordered] @{ 'protocol' = 'tcp'; 'listen-address' = '192.168.50.10'; 'listen-ports' = @(8000, 8100); 'connect-ports' = @(1, 65535); 'firewall' = 'none'; 'backend' = 'portproxy' }
+        [ordered] @{ 'protocol' = 'udp'; 'listen-address' = '0.0.0.0'; 'listen-ports' = @(51820, 51820); 'connect-ports' = @(51820, 51820); 'firewall' = 'local'; 'backend' = 'auto' }
     )
 }
 

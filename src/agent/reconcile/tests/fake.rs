@@ -189,7 +189,7 @@ impl Host for Calls {
     }
 }
 
-pub(super) const SSH: &str = "[[forward]]\nname = \"ssh\"\nprotocol = \"tcp\"\nlisten-port = 2222\nconnect-port = 22\nfirewall = \"none\"\n";
+pub(super) const SSH: &str = "[[forward]]\nname = \"ssh\"\nprotocol = \"tcp\"\nlisten-port = 2222\nconnect-port = 22\nfirewall = \"none\"\nbackend = \"portproxy\"\n";
 
 /// An agent on a fake machine, with the folder of its status document.
 pub(super) struct Bench<'a> {

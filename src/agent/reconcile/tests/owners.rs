@@ -35,18 +35,19 @@ fn nothing() -> Vec<String> {
     Vec::new()
 }
 
+/// The forward with whatever backend it gets.
+fn auto() -> String {
+    SSH.replace("backend = \"portproxy\"\n", "")
+}
+
 #[tokio::test]
-async fn the_relay_serves_until_the_installation_and_then_hands_over() {
+async fn the_relay_serves_on_loopback_and_once_it_is_installed_everyone() {
     let machine = Fake::wsl();
-    let mut bench = Bench::new(&machine, SSH);
+    let mut bench = Bench::new(&machine, &auto());
     bench.pass().await;
-    assert_eq!(asked(&bench), (1, vec!["ssh".to_owned()]));
+    assert_eq!(asked(&bench), (1, nothing()), "where may the relay be?");
     bench.pass().await;
-    assert_eq!(
-        relay_sent(&bench),
-        (0, nothing()),
-        "Windows may be making the rule"
-    );
+    assert_eq!(relay_sent(&bench), (0, nothing()));
     bench.windows_may(HostPrivilege::None);
     bench.pass().await;
     assert_eq!(relay_sent(&bench), (1, vec!["ssh 127.0.0.1".to_owned()]));
@@ -54,12 +55,8 @@ async fn the_relay_serves_until_the_installation_and_then_hands_over() {
     let done = bench.pass().await;
     let codes: Vec<Code> = done.findings.iter().map(|finding| finding.code).collect();
     assert_eq!(codes, [Code::RelayLoopback]);
-    assert_eq!(
-        (asked(&bench).0, relay_sent(&bench).0),
-        (1, 1),
-        "all is said"
-    );
-    assert_eq!(bench.agent.next_due(), None);
+    assert_eq!((asked(&bench).0, relay_sent(&bench).0), (1, 1));
+    assert_eq!(bench.agent.next_due(), None, "all is said");
 
     bench.agent.ask_windows_again();
     bench.pass().await;
@@ -67,13 +64,18 @@ async fn the_relay_serves_until_the_installation_and_then_hands_over() {
     assert_eq!(relay_sent(&bench).0, 1, "it serves on meanwhile");
     bench.windows_may(HostPrivilege::Installed);
     bench.pass().await;
-    assert_eq!(relay_sent(&bench), (2, nothing()), "first it ends");
-    assert_eq!(asked(&bench).0, 2, "and until then there is no rule");
-    bench.pass().await;
-    assert_eq!((asked(&bench).0, relay_sent(&bench).0), (2, 2));
+    assert_eq!(relay_sent(&bench), (2, vec!["ssh 0.0.0.0".to_owned()]));
     bench.relay_confirms(&[]);
+    let done = bench.pass().await;
+    assert_eq!(done.findings, []);
+    assert_eq!(asked(&bench), (3, vec!["ssh".to_owned()]), "read back");
+    bench.windows_may(HostPrivilege::Installed);
     bench.pass().await;
-    assert_eq!(asked(&bench), (3, vec!["ssh".to_owned()]));
+    assert_eq!((asked(&bench).0, relay_sent(&bench).0), (3, 2));
+    assert!(
+        !bench.agent.host.rules_remain,
+        "there is nothing to withdraw"
+    );
 }
 
 #[tokio::test]
@@ -84,7 +86,7 @@ async fn a_rule_is_removed_before_the_relay_starts() {
     bench.windows_may(HostPrivilege::Installed);
     bench.pass().await;
     assert_eq!(relay_sent(&bench), (0, nothing()));
-    let relay = SSH.to_owned() + "[host]\nbackend = \"relay\"\n";
+    let relay = auto() + "[host]\nbackend = \"relay\"\n";
     bench.agent.adopt(settings(&relay));
     bench.pass().await;
     assert_eq!(
@@ -99,7 +101,7 @@ async fn a_rule_is_removed_before_the_relay_starts() {
 #[tokio::test]
 async fn a_call_without_an_answer_may_have_made_its_rule() {
     let machine = Fake::wsl();
-    let wg = SSH.replace("ssh", "wg").replace("tcp", "udp");
+    let wg = auto().replace("ssh", "wg").replace("tcp", "udp");
     let mut bench = Bench::new(&machine, &wg);
     bench.pass().await;
     bench.windows_may(HostPrivilege::Installed);
@@ -110,10 +112,12 @@ async fn a_call_without_an_answer_may_have_made_its_rule() {
     bench.agent.adopt(settings(&both));
     bench.windows_may(HostPrivilege::Installed);
     bench.pass().await;
-    assert_eq!(asked(&bench), (2, vec!["ssh".to_owned()]), "in flight");
-    bench
-        .agent
-        .adopt(settings(&format!("{both}[host]\nbackend = \"relay\"\n")));
+    let names = ["wg".to_owned(), "ssh".to_owned()];
+    assert_eq!(asked(&bench), (2, names.to_vec()), "in flight");
+    bench.agent.adopt(settings(&format!(
+        "{wg}{}[host]\nbackend = \"relay\"\n",
+        auto()
+    )));
     bench.pass().await;
     assert_eq!(relay_sent(&bench).0, 1, "the rule may be made any moment");
     bench.calls.syncing = false;
@@ -126,7 +130,8 @@ async fn a_call_without_an_answer_may_have_made_its_rule() {
     bench.agent.handle_event(HostEvent::Forwards(unseen));
     bench.agent.ledger.reset();
     bench.pass().await;
-    assert_eq!(asked(&bench), (3, nothing()), "it is to go");
+    let wg_alone = vec!["wg".to_owned()];
+    assert_eq!(asked(&bench), (3, wg_alone), "the rule is to go");
     assert_eq!(relay_sent(&bench).0, 1, "and may have been made");
     bench.windows_may(HostPrivilege::Installed);
     bench.pass().await;
@@ -136,7 +141,7 @@ async fn a_call_without_an_answer_may_have_made_its_rule() {
 #[tokio::test]
 async fn a_listener_that_fails_is_tried_again_later() {
     let machine = Fake::wsl();
-    let mut bench = Bench::new(&machine, SSH);
+    let mut bench = Bench::new(&machine, &auto());
     bench.pass().await;
     bench.windows_may(HostPrivilege::None);
     bench.pass().await;
@@ -169,13 +174,14 @@ async fn a_listener_that_fails_is_tried_again_later() {
 #[tokio::test]
 async fn an_address_change_reaches_a_warm_relay_in_its_own_pass() {
     let machine = Fake::wsl();
-    let wg = SSH.replace("tcp", "udp");
+    let wg = auto().replace("tcp", "udp");
     let mut bench = Bench::new(&machine, &wg);
     bench.pass().await;
     bench.windows_may(HostPrivilege::Installed);
     bench.pass().await;
     bench.relay_confirms(&[]);
     bench.pass().await;
+    bench.windows_may(HostPrivilege::Installed);
     let calls = asked(&bench).0;
     for last in 2..10 {
         machine.world.borrow_mut().addresses[0].net =
@@ -184,8 +190,9 @@ async fn an_address_change_reaches_a_warm_relay_in_its_own_pass() {
         let set = bench.calls.relay_sent.last().unwrap().as_ref().unwrap();
         assert_eq!(set.forwards[0].1.connect_address.octets()[3], last);
         bench.relay_confirms(&[]);
+        bench.windows_may(HostPrivilege::Installed);
     }
-    assert_eq!(asked(&bench).0, calls, "Windows is not called for that");
+    assert_eq!(asked(&bench).0, calls + 8, "what Windows has is read back");
     let contested = |finding: &Finding| finding.code == Code::Contested;
     assert!(!bench.pass().await.findings.iter().any(contested));
 }

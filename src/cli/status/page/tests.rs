@@ -268,3 +268,11 @@ fn counters_are_shown_below_the_relay() {
         ["of now".to_owned(), head, figures]
     );
 }
+
+#[test]
+fn the_firewall_of_mirrored_mode() {
+    let lines = shown(&document(r#","guest-firewall":"hyper-v","health":[]"#));
+    fits(&lines);
+    let row = " firewall: rules of the Hyper-V firewall hold for this distribution";
+    assert!(lines.iter().any(|line| line == row), "{lines:?}");
+}

@@ -2,7 +2,7 @@ use super::*;
 use crate::{
     config::settings,
     doctor::tests::{document, socket, table},
-    model::ModeState,
+    model::{GuestFirewall, ModeState},
 };
 
 fn none(facts: &mut Facts) {
@@ -49,6 +49,7 @@ fn forwards() {
         "closed": |f| configured(f, "firewall = \"none\"\n") => Info, "a: firewall = \"none\"";
         "loopback": |f| configured(f, "firewall = \"none\"\nlisten-address = \"127.0.0.1\"\n") => Ok, "host check";
         "no agent": |f| f.agent = None => Ok, "asks for a rule";
+        "mirrored": |f| { f.agent = Some(document(&[])); f.agent.as_mut().unwrap().guest_firewall = Some(GuestFirewall::HyperV) } => Ok, "rules of the Hyper-V firewall hold for this distribution; every";
         "no rule": |f| f.agent = Some(document(&[("forward-firewall", "info")])) => Info, "forward-firewall (x): it broke";
         "off": |f| f.agent = Some(document(&[("firewall-blocked", "warning"), ("forward-firewall", "info")])) => Warning, "firewall-blocked (x): it broke; forward-firewall";
         "of another": |f| f.agent = Some(document(&[("forward-taken", "warning")])) => Ok, "asks";

@@ -27,6 +27,7 @@ fn debian() -> Policy {
         package: "0.1.0".into(),
         distribution: Distribution::try_from("Debian".to_owned()).unwrap(),
         logon: true,
+        mode: crate::model::SyncMode::Nat,
         profiles: Profiles::default(),
         grants: vec![grant("tcp:2222:22"), grant("udp:51820")],
     }
@@ -114,7 +115,8 @@ fn an_installation_is_read_whole() {
     let answer = parse(&golden("answer-installed")).unwrap();
     let installed = Installed {
         version: "0.1.0".into(),
-        contract: 1,
+        contract: crate::host::contract::CONTRACT,
+        relay_forbidden: false,
         relay: DrivePath::new(r"C:\Program Files\wslmesh\wslmesh-relay.exe").ok(),
     };
     assert_eq!(answer.installed, Some(installed));

@@ -1,5 +1,5 @@
 use super::*;
-use crate::host::setup::policy::VERSION;
+use crate::{config::Backend, host::setup::policy::VERSION, model::SyncMode};
 
 fn policy(ports: &[&str], profiles: &str, logon: bool) -> Policy {
     Policy {
@@ -7,6 +7,7 @@ fn policy(ports: &[&str], profiles: &str, logon: bool) -> Policy {
         package: "0.1.0".into(),
         distribution: "Debian".to_owned().try_into().unwrap(),
         logon,
+        mode: SyncMode::Nat,
         profiles: profiles.parse().unwrap(),
         grants: ports.iter().map(|text| text.parse().unwrap()).collect(),
     }
@@ -21,10 +22,13 @@ fn changes_are_shown_line_by_line() {
         "public,domain,private",
         false,
     );
+    newer.mode = SyncMode::Mirrored;
+    newer.grants[1].backend = Backend::Relay;
     newer.distribution = "Other".to_owned().try_into().unwrap();
     let expected = [
         "- tcp   5000-5010 -> 5000-5010   on 0.0.0.0         from the local subnet\n    no forward needs it; keep it with --ports tcp:5000-5010",
-        "+ udp       51820 -> 51820       on 0.0.0.0         from the local subnet",
+        "+ udp       51820 -> 51820       on 0.0.0.0         from the local subnet, by the relay",
+        "~ mode: nat -> mirrored",
         "~ networks: domain, private -> domain, private, public",
         "~ at logon: start the distribution -> nothing",
         "~ distribution: Debian -> Other",

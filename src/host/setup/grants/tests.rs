@@ -5,6 +5,17 @@ use proptest::prelude::*;
 use super::*;
 use crate::config::{Firewall, Protocol};
 
+/// The grants of a configuration with these forwards.
+fn grants(forwards: &[Forward], named: &[Grant]) -> Result<Vec<Grant>, PolicyError> {
+    let mut settings = crate::config::settings("");
+    settings.forwards = forwards.to_vec();
+    super::grants(&settings, named)
+}
+
+fn gap(grants: &[Grant], forward: &Forward) -> Option<crate::host::contract::PolicyGap> {
+    super::gap(grants, forward, forward.backend.unwrap_or(Backend::Auto))
+}
+
 fn forward(text: &str) -> Forward {
     let words: Vec<&str> = text.split(' ').collect();
     let [name, protocol, address, listen, connect, firewall] = words[..] else {
@@ -44,8 +55,13 @@ fn shown(forwards: &[&str], named: &[&str]) -> Vec<String> {
                 listen_ports,
                 connect_ports,
                 firewall,
+                backend,
             } = grant;
-            format!("{protocol} {listen_address} {listen_ports} {connect_ports} {firewall}")
+            let by = match backend {
+                Backend::Auto => String::new(),
+                other => format!(" {other}"),
+            };
+            format!("{protocol} {listen_address} {listen_ports} {connect_ports} {firewall}{by}")
         })
         .collect()
 }
@@ -206,8 +222,8 @@ proptest! {
         }
         if gap(&grants, &other).is_none() {
             let alike = |forward: &&Forward| {
-                (forward.protocol, forward.listen_address, forward.firewall)
-                    == (other.protocol, other.listen_address, other.firewall)
+                (forward.protocol, forward.listen_address) == (other.protocol, other.listen_address)
+                    && forward.firewall >= other.firewall
             };
             let alike: Vec<&Forward> = forwards.iter().filter(alike).collect();
             prop_assert!(alike.iter().any(|forward| forward.listen_port == other.listen_port));
@@ -232,4 +248,22 @@ proptest! {
         }
         prop_assert!(grants.contains(&named));
     }
+}
+
+#[test]
+fn a_backend_of_its_own_is_a_grant_of_its_own() {
+    let mut forwards = [
+        forward("a tcp 0.0.0.0 80 80 local"),
+        forward("b tcp 0.0.0.0 81 81 local"),
+        forward("c tcp 0.0.0.0 82 82 local"),
+    ];
+    forwards[1].backend = Some(Backend::Portproxy);
+    forwards[2].backend = Some(Backend::Relay);
+    let found: Vec<Backend> = (grants(&forwards, &[]).unwrap().iter())
+        .map(|grant| grant.backend)
+        .collect();
+    assert_eq!(found, [Backend::Auto, Backend::Portproxy, Backend::Relay]);
+    let mut settings = crate::config::settings("[host]\nbackend = \"none\"\n");
+    settings.forwards = forwards.to_vec();
+    assert_eq!(super::grants(&settings, &[]), Ok(Vec::new()));
 }

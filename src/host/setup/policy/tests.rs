@@ -28,3 +28,71 @@ fn ports_as_a_person_writes_them() {
         }
     }
 }
+
+#[test]
+fn a_grant_allows_what_is_as_it_says_or_held_to_less() {
+    let grant = |firewall, backend| Grant {
+        firewall,
+        backend,
+        .."tcp:2222:22".parse().unwrap()
+    };
+    let forward = |firewall| Forward {
+        name: String::new(),
+        protocol: Protocol::Tcp,
+        listen_address: Ipv4Addr::UNSPECIFIED,
+        listen_port: 2222.try_into().unwrap(),
+        connect_port: 22.try_into().unwrap(),
+        firewall,
+        backend: None,
+    };
+    use Backend::{Auto, Portproxy, Relay};
+    use Firewall::{Full, Local, None as Shut};
+    let table = [
+        (Local, Auto, Local, Auto, None),
+        (Local, Auto, Local, Relay, None),
+        (Local, Relay, Local, Auto, None),
+        (Local, Portproxy, Local, Portproxy, None),
+        (Local, Auto, Local, Portproxy, Some(PolicyGap::Backend)),
+        (Local, Portproxy, Local, Auto, Some(PolicyGap::Backend)),
+        (Local, Portproxy, Local, Relay, Some(PolicyGap::Backend)),
+        // The relay holds a forward to less than its grant, the port proxy cannot.
+        (Full, Auto, Local, Auto, None),
+        (Local, Auto, Shut, Relay, None),
+        (Local, Portproxy, Shut, Portproxy, Some(PolicyGap::Firewall)),
+        (Local, Auto, Full, Auto, Some(PolicyGap::Firewall)),
+        (Shut, Auto, Local, Auto, Some(PolicyGap::Firewall)),
+    ];
+    for (granted, by, asked, with, expected) in table {
+        let found = gap(
+            &[grant(granted, by)],
+            &forward(asked),
+            with,
+            SyncMode::Nat,
+            false,
+        );
+        assert_eq!(found, expected, "{granted} {by} for {asked} {with}");
+    }
+    assert_eq!(
+        gap(&[], &forward(Shut), Auto, SyncMode::Nat, false),
+        Some(PolicyGap::OutsidePolicy)
+    );
+    let (backend, firewall) = (Some(PolicyGap::Backend), Some(PolicyGap::Firewall));
+    let table = [
+        // In mirrored mode nothing holds a forward to less, and nothing forwards.
+        (SyncMode::Mirrored, false, Shut, Auto, Auto, firewall),
+        (SyncMode::Mirrored, false, Local, Auto, Portproxy, None),
+        // The relay may not run: the port proxy is what serves `auto`.
+        (SyncMode::Nat, true, Local, Auto, Auto, None),
+        (SyncMode::Nat, true, Local, Auto, Portproxy, None),
+        (SyncMode::Nat, true, Shut, Auto, Auto, firewall),
+        (SyncMode::Nat, true, Local, Auto, Relay, backend),
+        (SyncMode::Nat, true, Local, Relay, Auto, backend),
+    ];
+    for (mode, forbidden, asked, by, with, expected) in table {
+        let found = gap(&[grant(Local, by)], &forward(asked), with, mode, forbidden);
+        assert_eq!(
+            found, expected,
+            "{mode} {forbidden} {by} for {asked} {with}"
+        );
+    }
+}

@@ -17,10 +17,17 @@ fn checked(grants: &str) -> Answer {
     let text = std::fs::read_to_string(format!("{folder}/answer-checked.json")).unwrap();
     let mut answer = read(&text, Answer::parse);
     if let Agreed::Policy(policy) = &mut answer.policy {
-        policy.grants = grants.split(' ').map(|one| one.parse().unwrap()).collect();
+        policy.grants = grants.split(' ').map(by_portproxy).collect();
     }
     answer.checks = ["T1", "T9"].map(ok).into();
     answer
+}
+
+fn by_portproxy(grant: &str) -> Grant {
+    Grant {
+        backend: crate::config::Backend::Portproxy,
+        ..grant.parse().unwrap()
+    }
 }
 
 fn ok(id: &str) -> Check {
@@ -95,7 +102,7 @@ async fn tried(
         asked.borrow_mut().push(ports.collect::<Vec<_>>());
         more(asked.borrow().len()).map(|more| answer(&wanted, more))
     };
-    let trial = trial(&present, &policy, most, patience, ask).await;
+    let trial = trial(&present, &policy, false, most, patience, ask).await;
     (trial, asked.into_inner())
 }
 
@@ -133,7 +140,7 @@ async fn many_are_made_within_the_policy_and_2000() {
     assert_eq!(found(&trial, "forwards"), fine(1000), "no more are allowed");
     let full = rules((1..=2000).map(|port| rule(port, 22)).collect());
     let ask = async |_| Err::<Synced, _>("not to be asked");
-    let ended = super::trial(&full, &allowed("tcp:1-9999"), 1, MINUTE, ask).await;
+    let ended = super::trial(&full, &allowed("tcp:1-9999"), false, 1, MINUTE, ask).await;
     assert_eq!(ended, Skipped::Full.into());
 }
 
@@ -270,7 +277,7 @@ fn a_minute_is_enough_or_it_differs() {
 fn spare_ports_are_the_policys_and_nothing_uses_them() {
     let chosen = |policy: &Policy, used: &[u16], most| -> Vec<(u16, u16)> {
         let used = used.iter().filter_map(|port| NonZeroU16::new(*port));
-        let spares = spares(policy, used.collect(), most);
+        let spares = spares(policy, false, used.collect(), most);
         let ports = |one: &Rule| (one.listen.listen_port.get(), one.connect_port.get());
         spares.iter().map(ports).collect()
     };
@@ -287,7 +294,7 @@ fn spare_ports_are_the_policys_and_nothing_uses_them() {
     // The first grant with the ports counts on Windows.
     let mut policy = allowed("tcp:8000-8001:80 tcp:8000-8002:80");
     policy.grants[1].firewall = Firewall::None;
-    let spares = spares(&policy, BTreeSet::new(), 9);
+    let spares = spares(&policy, false, BTreeSet::new(), 9);
     let firewalls: Vec<_> = spares
         .iter()
         .map(|one| (one.listen.listen_port.get(), one.firewall))
@@ -309,7 +316,7 @@ fn nothing_is_begun_on_a_windows_that_is_not_ready() {
     };
     assert_eq!(with(|_| ()), Ok(()));
     type Change = fn(&mut Answer);
-    let table: [(Change, Skipped); 8] = [
+    let table: [(Change, Skipped); 9] = [
         (
             |answer| answer.policy = Agreed::Nothing,
             Skipped::NotInstalled,
@@ -320,7 +327,15 @@ fn nothing_is_begun_on_a_windows_that_is_not_ready() {
         ),
         (|answer| answer.installed = None, Skipped::NotInstalled),
         (
-            |answer| answer.installed.as_mut().unwrap().contract = 2,
+            |answer| {
+                if let Agreed::Policy(policy) = &mut answer.policy {
+                    policy.grants[0].backend = crate::config::Backend::Auto;
+                }
+            },
+            Skipped::NoPortproxy,
+        ),
+        (
+            |answer| answer.installed.as_mut().unwrap().contract = 1,
             Skipped::OtherVersion,
         ),
         (

@@ -56,7 +56,7 @@ fn answered(state: &str, more: Value) -> HostOutcome {
 }
 
 fn installed() -> Value {
-    json!({"version": "0.1.0", "contract": 1, "relay": "C:\\Program Files\\wslmesh\\wslmesh-relay.exe"})
+    json!({"version": "0.1.0", "contract": CONTRACT, "relay": "C:\\Program Files\\wslmesh\\wslmesh-relay.exe"})
 }
 
 fn firewall(state: &str, kept: u32, blocks: &[&str], covered: bool) -> Value {
@@ -153,13 +153,21 @@ fn privilege_follows_the_answer() {
         (HostPrivilege::Elevated, true)
     );
     let both = facts(json!({"elevated": true, "installed": installed()}));
-    assert_eq!(both.privilege, HostPrivilege::Installed);
+    assert_eq!(both.privilege, HostPrivilege::Elevated);
+    let mut forbidden = installed();
+    forbidden["relay-forbidden"] = json!(true);
+    let may = facts(json!({"installed": installed()}));
+    let may_not = facts(json!({"installed": forbidden}));
+    assert_eq!(
+        (may.privilege, may.relay_forbidden, may_not.relay_forbidden),
+        (HostPrivilege::Installed, false, true)
+    );
     assert_eq!(
         both.installed_relay.unwrap().as_str(),
         r"C:\Program Files\wslmesh\wslmesh-relay.exe"
     );
     let mut other = installed();
-    other["contract"] = json!(2);
+    other["contract"] = json!(CONTRACT - 1);
     let other = answered("other-version", json!({"installed": other}))
         .facts
         .unwrap();
@@ -176,8 +184,9 @@ fn rules_and_firewall_possibly_installed() {
         (json!({}), Some(false)),
         (json!({"rules": one}), Some(true)),
         (
+            // What an installation made stays.
             json!({"installed": installed(), "firewall": firewall("done", 1, &[], true)}),
-            Some(true),
+            Some(false),
         ),
         (
             json!({"installed": installed(), "firewall": firewall("done", 0, &[], true)}),
@@ -185,6 +194,10 @@ fn rules_and_firewall_possibly_installed() {
         ),
         (
             json!({"installed": installed(), "firewall": firewall("failed", 0, &[], true)}),
+            Some(true),
+        ),
+        (
+            json!({"firewall": firewall("failed", 0, &[], true)}),
             Some(true),
         ),
         (json!({"installed": installed()}), None),
@@ -310,11 +323,19 @@ fn conflicts_are_named_with_their_forward() {
             (Code::FirewallFailed, "", "Windows gave no reason"),
         ),
         (
-            json!({"firewall": firewall("unavailable", 0, &[], true)}),
+            refused("backend"),
             (
-                Code::FirewallFailed,
-                "",
-                "this Windows has no such firewall",
+                Code::ForwardOutsidePolicy,
+                "wg",
+                "udp port 51820 to 51820: the policy allows its ports with another backend",
+            ),
+        ),
+        (
+            json!({"silent": [{"protocol": "udp", "listen-address": "0.0.0.0", "listen-port": 51820}]}),
+            (
+                Code::ForwardNotListening,
+                "wg",
+                "Windows has no listener on udp 0.0.0.0:51820, where the relay listens",
             ),
         ),
         (
@@ -329,7 +350,8 @@ fn conflicts_are_named_with_their_forward() {
     for (more, expected) in table {
         let outcome = answered("synced", more.clone());
         assert_eq!(said(&outcome), [expected], "{more}");
-        let settled = expected.0 != Code::GuestAddressDiffers;
+        let again = [Code::GuestAddressDiffers, Code::ForwardNotListening];
+        let settled = !again.contains(&expected.0);
         assert_eq!(outcome.settled, settled, "{more}");
     }
     let fine = answered(
@@ -353,4 +375,13 @@ fn a_change_is_one_line() {
         Some("Windows forwards (none): 0 set, 1 removed, 0 kept, in 700 ms")
     );
     assert_eq!(answered("synced", json!({"kept": 3})).changed, None);
+}
+
+#[test]
+fn forwards_that_the_firewall_holds_are_known() {
+    let wg = wanted().rules[1].listen;
+    let held = json!([{"protocol": "udp", "listen-port": 51820, "connect-port": 51820}]);
+    let as_granted = |more| answered("synced", more).facts.unwrap().as_granted;
+    assert_eq!(as_granted(json!({})), [wg]);
+    assert_eq!(as_granted(json!({"narrower": held})), []);
 }

@@ -47,7 +47,7 @@ function Find-DynamicPorts {
     $facts = [ordered] @{}
     $known = $true
     foreach ($name in @('Get-NetTCPSetting', 'Get-NetUDPSetting')) {
-        $found = Invoke-WinCommand -Name $name -Parameters @{} -Seconds 6
+        $found = Invoke-WinCommand -Name $name -Parameters @{} -Seconds 6 -Module ''
         $first = @($found.Items | Where-Object { $null -ne $_.DynamicPortRangeStartPort })
         if ($first.Count -gt 0) {
             $facts[$name] = '{0}+{1}' -f $first[0].DynamicPortRangeStartPort, $first[0].DynamicPortRangeNumberOfPorts
@@ -69,9 +69,10 @@ function Find-Windowless {
 }
 
 function Find-GuestFirewall {
-    $found = Invoke-WinCommand -Name 'Get-NetFirewallHyperVVMCreator' -Parameters @{} -Seconds 6
-    $known = @($found.Items | Where-Object { [string] $_.VMCreatorId -eq '{40E0AC32-46A5-438A-A0B2-2B479E8F2E90}' }).Count
-    New-Finding -Right ($known -gt 0) -Facts ([ordered] @{ 'creators' = @($found.Items).Count; 'wsl' = $known; 'problem' = $found.Problem })
+    $found = Invoke-WinCommand -Name 'Get-NetFirewallHyperVVMCreator' -Parameters @{} -Seconds 6 -Module 'NetSecurity'
+    $known = @($found.Items | Where-Object { [string] $_.VMCreatorId -eq $GuestCreator }).Count
+    $holds = @{ $true = 'those of Windows'; $false = 'those of the Hyper-V firewall' }[(Test-Merge -Settings @((Get-WinGuestSetting -Seconds 6).Items))]
+    New-Finding -Right ($known -gt 0) -Facts ([ordered] @{ 'creators' = @($found.Items).Count; 'wsl' = $known; 'problem' = $found.Problem; 'rules-that-hold-for-guests' = $holds })
 }
 
 function Find-Task {
@@ -116,7 +117,7 @@ function Find-Policies {
 }
 
 function Find-WslRelay {
-    $owners = Invoke-WinCommand -Name 'Get-NetTCPConnection' -Parameters @{ State = 'Listen' } -Seconds 6
+    $owners = Invoke-WinCommand -Name 'Get-NetTCPConnection' -Parameters @{ State = 'Listen' } -Seconds 6 -Module ''
     $ids = @(Get-WinProcessIds -Name 'wslrelay')
     $theirs = @($owners.Items | Where-Object { $ids -contains [int] $_.OwningProcess })
     $wide = @($theirs | Where-Object { @('127.0.0.1', '::1') -cnotcontains [string] $_.LocalAddress }).Count
@@ -176,9 +177,9 @@ function Invoke-NetshTrial {
     }
 }
 
-# What follows from it is said by the firewall's other rules: with the merge they hold for guests, too.
+# With the merge Windows' own rules hold for guests, too; without it an install makes Hyper-V rules.
 function Find-PolicyMerge {
-    $found = Invoke-WinCommand -Name 'Get-NetFirewallHyperVVMSetting' -Parameters @{ PolicyStore = 'ActiveStore'; Name = '{40E0AC32-46A5-438A-A0B2-2B479E8F2E90}' } -Seconds 6
+    $found = Get-WinGuestSetting -Seconds 6
     if (@($found.Items).Count -eq 0) { return New-Finding -Right $false -Facts ([ordered] @{ 'problem' = $found.Problem }) }
     $facts = [ordered] @{}
     foreach ($name in @('AllowHostPolicyMerge', 'DefaultInboundAction', 'LoopbackEnabled')) {
@@ -186,8 +187,7 @@ function Find-PolicyMerge {
         $facts[$name] = 'not known'
         if ($null -ne $property) { $facts[$name] = [string] $property.Value }
     }
-    # Names, or the numbers of GpoBoolean: 0 is False, and 2 the default, which is to merge.
-    New-Finding -Right (@('False', '0') -notcontains $facts['AllowHostPolicyMerge']) -Facts $facts
+    New-Finding -Right (Test-Merge -Settings @($found.Items)) -Facts $facts
 }
 
 # After the commands above, each of which opened a runspace, and with it PowerShell's own search path.
@@ -217,6 +217,10 @@ function Find-Obstacle {
         return 'only Windows 11 22H2 and later has a firewall for guests: there is nothing to do'
     }
     if ((@('T9', 'T21') -ccontains $Id) -and ($null -eq (Get-TaskFacts -Sid $Caller.Sid).Forward)) {
+        if ((Get-OwnValue -Sid $Caller.Sid -Name 'policy') -cne '') {
+            $needed = Test-NeedsTask -Policy (Get-InstalledPolicy -Sid $Caller.Sid)
+            if (-not $needed) { return 'no forward goes by the port proxy: there is nothing to do' }
+        }
         return 'the task is not installed, or not for this user: run "wslmesh host install"'
     }
     ''
@@ -288,7 +292,7 @@ function Get-WinProcessIds {
 }
 
 # How the firewall answers, and how many enabled Block rules there are for what comes in (direction 1, action 0)
-# to a relay of ours.
+# to a relay of ours, but for the one that an install makes.
 function Measure-WinFirewall {
     $clock = New-WinClock
     $policy = New-Object -ComObject 'HNetCfg.FwPolicy2'
@@ -300,7 +304,7 @@ function Measure-WinFirewall {
         # One may have no name: the COM object has nothing there.
         if ([string] $rule.Name -cne '') { $found['rules'] += 1 }
         if (([string] $rule.ApplicationName -like '*\wslmesh-relay*.exe') -and ([int] $rule.Direction -eq 1) -and
-            ([int] $rule.Action -eq 0) -and [bool] $rule.Enabled) {
+            (([string] $rule.Grouping) -cne 'wslmesh') -and ([int] $rule.Action -eq 0) -and [bool] $rule.Enabled) {
             $found['relay-blocks'] += 1
         }
     }

@@ -1,5 +1,12 @@
 # Which rules of the firewall are ours, and what has to change. A rule is ours when
-# its name is in our ledger; no other is ever changed or removed.
+# its name is in our ledger, or is one of the machine's two, which all users share; no
+# other is ever changed or removed.
+
+$MachineRules = @('wslmesh-machine-loopback', 'wslmesh-machine-block')
+
+# WSL, as the firewall of guests knows it.
+$GuestCreator = '{40E0AC32-46A5-438A-A0B2-2B479E8F2E90}'
+$script:GuestClock = $null
 
 # The ledger's own values: 'firewall/<name of the rule>' to the firewall that has it.
 function Read-FirewallLedger {
@@ -12,43 +19,81 @@ function Read-FirewallLedger {
     $ledger
 }
 
-# The rule that a forward needs. What listens decides what it is for: the service of
-# the port proxy, the relay's program, or the guest itself, whose firewall is another.
+# The rule that a forward or a grant needs. What listens decides what it is for: the service of the port proxy, the
+# relay's program, or the guest itself. Windows applies a rule without a program to guests too, where it merges its
+# rules into theirs (microsoft/WSL#10495).
 function New-FirewallRule {
-    param([hashtable] $Forward, [string] $Sid, [int] $Profiles, [hashtable] $Programs)
+    param([hashtable] $Forward, [string] $Ports, [string] $ServedBy, [string] $Sid, [int] $Profiles)
     $rule = @{
-        Name = 'wslmesh-{0}-{1}-{2}-{3}' -f $Sid, $Forward.Protocol, $Forward.ListenPort, $Forward.ServedBy
-        Store = 'windows'
+        Name = 'wslmesh-{0}-{1}-{2}-{3}' -f $Sid, $Forward.Protocol, $Ports, $ServedBy
+        Store = 'windows'; Allow = $true
         Protocol = @{ 'tcp' = 6; 'udp' = 17 }[$Forward.Protocol]
-        Port = [int] $Forward.ListenPort; Local = '*'
+        Ports = $Ports; Local = '*'
         Remote = @{ 'local' = 'LocalSubnet'; 'full' = '*' }[$Forward.Firewall]
         Program = ''; Service = ''; Profiles = $Profiles
     }
     if ($Forward.Address -cne '0.0.0.0') { $rule.Local = $Forward.Address }
-    if ($Forward.ServedBy -ceq 'guest') {
-        $rule.Store = 'hyper-v'
-    } elseif ($Forward.ServedBy -ceq 'relay') {
-        $rule.Program = [string] $Programs.Relay
-    } else {
-        $rule.Program = [string] $Programs.ServiceHost
+    if ($ServedBy -ceq 'relay') { $rule.Program = Get-RelayPath }
+    if ($ServedBy -ceq 'portproxy') {
+        $rule.Program = (Get-KnownFolder -Name 'System') + '\svchost.exe'
         $rule.Service = 'iphlpsvc'
+    }
+    if ($ServedBy -ceq 'hyperv') {
+        $rule.Store = 'hyper-v'
+        if ($Forward.Firewall -ceq 'local') { $rule.Remote = Get-LocalSubnets }
     }
     $rule
 }
 
-# Wanted rules by their names. None where nothing of ours listens: a port that is opened for another tool's
-# port proxy rule would let the network in there. One rule serves forwards that differ in their listen
-# addresses alone, for all of these and with the wider scope.
-function Get-WantedFirewall {
-    param([object[]] $Forwards, [hashtable] $Owned, [string] $Sid, [int] $Profiles, [hashtable] $Programs)
-    $wanted = [ordered] @{}
-    foreach ($forward in $Forwards) {
-        if (($forward.Firewall -ceq 'none') -or ($forward.Address -clike '127.*') -or
-            (($forward.ServedBy -ceq 'portproxy') -and (-not $Owned.ContainsKey($forward.Listener))) -or
-            (($forward.ServedBy -ceq 'relay') -and ($null -eq $Programs.Relay))) {
-            continue
+# Windows asks the person about a program that listens and has no rule, and the answer No leaves a Block rule that
+# beats ours. So the relay has a rule for each kind of networks: one that shuts those that no user of this machine
+# agreed to, and one that lets in loopback alone, which is let in anyway. $null: the policy of this user goes.
+function Get-MachineRules {
+    param($Policy, [string] $Sid)
+    $agreed = 0
+    if ($null -ne $Policy) { $agreed = $Policy.Profiles }
+    foreach ($other in @(Find-OtherUsers -Sid $Sid)) {
+        try {
+            $agreed = $agreed -bor (ConvertTo-Policy -Text (Get-OwnValue -Sid $other -Name 'policy')).Profiles
+        } catch [System.IO.InvalidDataException] {
+            # What cannot be read agrees to nothing.
         }
-        $rule = New-FirewallRule -Forward $forward -Sid $Sid -Profiles $Profiles -Programs $Programs
+    }
+    if ($agreed -eq 0) { return }
+    foreach ($kind in @(@($MachineRules[0], $true, '127.0.0.1', $agreed), @($MachineRules[1], $false, '*', (7 -band (-bnot $agreed))))) {
+        if ($kind[3] -eq 0) { continue }
+        @{
+            Name = $kind[0]; Store = 'windows'; Allow = $kind[1]; Protocol = 256; Ports = ''; Local = $kind[2]
+            Remote = '*'; Program = Get-RelayPath; Service = ''; Profiles = $kind[3]
+        }
+    }
+}
+
+# Wanted rules by their names: those of the policy ($null: there is none), and of the port proxy's forwards. None
+# where nothing of ours listens: a port that is opened for another tool's port proxy rule would let the network in
+# there. One rule serves forwards that differ in their listen addresses alone, for all of these and with the wider
+# scope. Guest: what a rule for the guest is called, and so which firewall it is for.
+function Get-WantedFirewall {
+    param($Policy, [object[]] $Forwards, [hashtable] $Owned, [string] $Sid, [string] $Guest)
+    $profiles = 3
+    $rules = @()
+    if ($null -ne $Policy) {
+        $profiles = $Policy.Profiles
+        foreach ($grant in $Policy.Grants) {
+            $server = @{ 'relay' = 'relay'; 'guest' = $Guest }[(Get-GrantServer -Policy $Policy -Grant $grant)]
+            if (($null -eq $server) -or ($grant.Firewall -ceq 'none') -or ($grant.Address -clike '127.*')) { continue }
+            $ports = '{0}-{1}' -f $grant.Listen.First, $grant.Listen.Last
+            if ($grant.Listen.First -eq $grant.Listen.Last) { $ports = [string] $grant.Listen.First }
+            $rules += New-FirewallRule -Forward $grant -Ports $ports -ServedBy $server -Sid $Sid -Profiles $profiles
+        }
+    }
+    foreach ($forward in $Forwards) {
+        $silent = ($forward.Firewall -ceq 'none') -or ($forward.Address -clike '127.*')
+        if ($silent -or ($forward.ServedBy -cne 'portproxy') -or (-not $Owned.ContainsKey($forward.Listener))) { continue }
+        $rules += New-FirewallRule -Forward $forward -Ports ([string] $forward.ListenPort) -ServedBy 'portproxy' -Sid $Sid -Profiles $profiles
+    }
+    $wanted = [ordered] @{}
+    foreach ($rule in @($rules) + @(Get-MachineRules -Policy $Policy -Sid $Sid)) {
         if ($wanted.Contains($rule.Name)) {
             $other = $wanted[$rule.Name]
             $rule.Local = Join-Local -One $other.Local -Other $rule.Local
@@ -73,22 +118,24 @@ function Test-Local {
     (Join-Local -One $plain -Other $plain) -ceq (Join-Local -One $Wanted -Other $Wanted)
 }
 
-# Windows writes the local subnet in more than one way.
+# Windows writes the local subnet in more than one way. Hyper-V rules have the subnets themselves.
 function Test-Remote {
     param([string] $Wanted, [string] $Found)
     if ($Wanted -ceq '*') { return $Found -ceq '*' }
+    if ($Wanted -cne 'LocalSubnet') { return (Join-Local -One $Found -Other $Found) -ceq (Join-Local -One $Wanted -Other $Wanted) }
     $Found -match '\ALocalSubnet[46]?(?:,LocalSubnet[46]?)*\z'
 }
 
 # Whether an existing rule is the wanted one in all that decides what it lets through.
 function Test-FirewallRule {
     param([hashtable] $Wanted, [hashtable] $Found)
-    $Found.Enabled -and $Found.Inbound -and $Found.Allow -and
+    # Without a protocol there are no ports to be compared.
+    $ports = ($Wanted.Protocol -eq 256) -or (($Found.LocalPorts -ceq $Wanted.Ports) -and ($Found.RemotePorts -ceq '*'))
+    $Found.Enabled -and $Found.Inbound -and $ports -and
+        ($Found.Allow -eq $Wanted.Allow) -and
         ($Found.Protocol -eq $Wanted.Protocol) -and
-        ($Found.LocalPorts -ceq [string] $Wanted.Port) -and
         (Test-Remote -Wanted $Wanted.Remote -Found $Found.Remote) -and
         (Test-Local -Wanted $Wanted.Local -Found $Found.LocalAddresses) -and
-        ($Found.RemotePorts -ceq '*') -and
         ($Found.Program -eq $Wanted.Program) -and
         ($Found.Service -eq $Wanted.Service) -and
         (($Found.Profiles -band 7) -eq ($Wanted.Profiles -band 7))
@@ -129,17 +176,18 @@ function Test-Installed {
 
 # Rules of others that defeat ours: a Block rule beats every Allow rule.
 #
-# Whether a list of ports as the firewall writes it ('80,443,5000-5010', '*') holds
-# this one. Words in it, such as RPC, mean ports that are never forwarded.
+# Whether a list of ports as the firewall writes it ('80,443,5000-5010', '*') holds one of these ('80', '80-90').
+# Words in it, such as RPC, mean ports that are never forwarded.
 function Test-PortList {
-    param([string] $List, [int] $Port)
+    param([string] $List, [string] $Ports)
     if (($List -ceq '') -or ($List -ceq '*')) { return $true }
+    $ours = @($Ports.Split('-') | ForEach-Object { [int] $_ })
     foreach ($part in $List.Split(',')) {
         if ($part -cmatch '\A\s*(?<first>[0-9]{1,5})(?:-(?<last>[0-9]{1,5}))?\s*\z') {
             $first = [int] $Matches['first']
             $last = $first
             if ($Matches.ContainsKey('last')) { $last = [int] $Matches['last'] }
-            if (($Port -ge $first) -and ($Port -le $last)) { return $true }
+            if (($ours[-1] -ge $first) -and ($ours[0] -le $last)) { return $true }
         }
     }
     $false
@@ -164,7 +212,8 @@ function Test-Block {
 function Find-Blocks {
     param([System.Collections.IDictionary] $Wanted, [object[]] $Blocks)
     $groups = [ordered] @{}
-    foreach ($rule in $Wanted.Values) {
+    # Loopback is let in whatever is blocked.
+    foreach ($rule in @($Wanted.Values | Where-Object { $_.Name -cnotlike 'wslmesh-machine-*' })) {
         $key = @($rule.Protocol, $rule.Program, $rule.Service, $rule.Local) -join '|'
         if (-not $groups.Contains($key)) { $groups[$key] = New-Object System.Collections.ArrayList }
         [void] $groups[$key].Add($rule)
@@ -173,8 +222,8 @@ function Find-Blocks {
     foreach ($group in $groups.Values) {
         foreach ($block in @($Blocks | Where-Object { Test-Block -Rule $group[0] -Block $_ })) {
             foreach ($rule in $group) {
-                if (-not (Test-PortList -List $block.LocalPorts -Port $rule.Port)) { continue }
-                $lines['{0} (port {1})' -f $block.Name, $rule.Port] = $true
+                if (-not (Test-PortList -List $block.LocalPorts -Ports $rule.Ports)) { continue }
+                $lines['{0} (port {1})' -f $block.Name, $rule.Ports] = $true
                 if ($lines.Count -ge 20) { return $lines.Keys }
             }
         }
@@ -188,7 +237,7 @@ function New-FirewallAnswer {
     [ordered] @{
         'state' = $State; 'detail' = $Detail
         'added' = 0; 'removed' = 0; 'kept' = 0
-        'blocks' = @(); 'profiles' = @(); 'covered' = $true
+        'blocks' = @(); 'profiles' = @(); 'covered' = $true; 'guest' = $null
     }
 }
 
@@ -241,7 +290,7 @@ function Invoke-FirewallPlan {
 # What one of our rules is for: its name is 'wslmesh-SID-PROTOCOL-PORT-SERVER'.
 function Format-RuleName {
     param([string] $Name)
-    if ($Name -cnotmatch '-(?<protocol>tcp|udp)-(?<port>[0-9]+)-[a-z]+\z') { return 'the firewall rule ' + $Name }
+    if ($Name -cnotmatch '-(?<protocol>tcp|udp)-(?<port>[0-9-]+)-[a-z]+\z') { return 'the firewall rule ' + $Name }
     'the firewall rule for {0} port {1}' -f $Matches['protocol'].ToUpperInvariant(), $Matches['port']
 }
 
@@ -253,7 +302,7 @@ function New-FirewallResult {
     foreach ($part in @(@{ Field = 'kept'; Of = $Plan.Kept }, @{ Field = 'added'; Of = $Plan.Replaced + $Plan.Added })) {
         foreach ($name in $part.Of) {
             if (Test-Installed -Name $name -Wanted $Wanted -Found $Found) {
-                $answer[$part.Field] += 1
+                $answer[$part.Field] += [int] ($name -cnotlike 'wslmesh-machine-*')
             } else {
                 $problems += (Format-RuleName -Name $name) + ' is missing or different' + $Failed[$name]
             }
@@ -263,7 +312,7 @@ function New-FirewallResult {
         if ($Found.ContainsKey($name)) {
             $problems += (Format-RuleName -Name $name) + ' is still there' + $Failed[$name]
         } else {
-            $answer['removed'] += 1
+            $answer['removed'] += [int] ($name -cnotlike 'wslmesh-machine-*')
         }
     }
     foreach ($name in $Plan.Foreign) {
@@ -277,78 +326,79 @@ function New-FirewallResult {
 # ours. Those of another Windows user have that user's SID in their names.
 function Format-Strangers {
     param([string[]] $Names, [string] $Sid)
-    $strange = @($Names | Where-Object { ($_ -clike ('wslmesh-' + $Sid + '-*')) -or ($_ -cnotmatch '\Awslmesh-S-1-') })
+    $strange = @($Names | Where-Object { ($_ -clike ('wslmesh-' + $Sid + '-*')) -or ($_ -cnotmatch '\Awslmesh-(?:S-1-|machine-)') })
     if ($strange.Count -eq 0) { return $null }
     'firewall rules of the group wslmesh that wslmesh does not know as its own ({0}), such as "{1}": remove them by hand' -f $strange.Count, $strange[0]
 }
 
+# HyperV: whether the rules of the guest's own firewall are seen to. Their cmdlets are slow, so others than the setup
+# leave them as they are. Without Write nothing is changed, and the answer says what would have to be.
 function Update-Firewall {
-    param([System.Collections.IDictionary] $Wanted, [string] $Sid, [int] $Profiles)
+    param([System.Collections.IDictionary] $Wanted, [string] $Sid, [int] $Profiles, [bool] $HyperV, [bool] $Write)
     $script:Step = 'read the ledger of the firewall'
     $ledger = Read-FirewallLedger -Sid $Sid
-    $windows = Select-Names -Wanted $Wanted -Ledger $ledger -Store 'windows'
-    $hyperV = Select-Names -Wanted $Wanted -Ledger $ledger -Store 'hyper-v'
+    $old = Add-Prefix -Values $ledger -Prefix 'firewall/'
+    # What is the machine's is no user's, and known by its name.
+    foreach ($name in $MachineRules) { $ledger[$name] = 'windows' }
     $script:Step = 'look for the guest''s firewall'
-    $missing = ($hyperV.Count -gt 0) -and (-not (Test-WinGuestFirewall))
-    if ($missing) {
-        # Nothing can be done about its rules, and what the ledger has of them stays.
-        foreach ($name in $hyperV.Keys) {
+    $names = Select-Names -Wanted $Wanted -Ledger $ledger -Store 'hyper-v'
+    if (($names.Count -gt 0) -and -not ($HyperV -and (Test-WinGuestFirewall))) {
+        foreach ($name in @($names.Keys)) {
             $Wanted.Remove($name)
             $ledger.Remove($name)
+            $old.Remove('firewall/' + $name)
         }
-        $hyperV = @{}
+        $names = @{}
     }
+    $windows = Select-Names -Wanted $Wanted -Ledger $ledger -Store 'windows'
     $script:Step = 'read the firewall'
-    $read = Read-Firewall -Windows $windows -HyperV $hyperV -Blocking ($Wanted.Count -gt 0)
+    $read = Read-Firewall -Windows $windows -HyperV $names -Blocking ($Wanted.Count -gt 0)
     $plan = New-FirewallPlan -Wanted $Wanted -Found $read.Found -Ledger $ledger
-    $script:Step = 'write the ledger before the firewall'
-    $before = Add-Prefix -Values $plan.Before -Prefix 'firewall/'
-    Set-LedgerValues -Sid $Sid -Old (Add-Prefix -Values $ledger -Prefix 'firewall/') -New $before
     $failed = @{}
-    if ($plan.Changes -gt 0) {
-        $script:Step = 'change the firewall'
-        $failed = Invoke-FirewallPlan -Plan $plan -Wanted $Wanted -Found $read.Found
-        $script:Step = 'read the firewall back'
-        $read = Read-Firewall -Windows $windows -HyperV $hyperV -Blocking ($Wanted.Count -gt 0)
+    if ($Write) {
+        $script:Step = 'write the ledger before the firewall'
+        foreach ($name in $MachineRules) { $plan.Before.Remove($name) }
+        $before = Add-Prefix -Values $plan.Before -Prefix 'firewall/'
+        Set-LedgerValues -Sid $Sid -Old $old -New $before
+        if ($plan.Changes -gt 0) {
+            $script:Step = 'change the firewall'
+            $failed = Invoke-FirewallPlan -Plan $plan -Wanted $Wanted -Found $read.Found
+            $script:Step = 'read the firewall back'
+            $read = Read-Firewall -Windows $windows -HyperV $names -Blocking ($Wanted.Count -gt 0)
+        }
+        $script:Step = 'write the ledger after the firewall'
+        $after = @{}
+        foreach ($name in $plan.Before.Keys) {
+            if ($read.Found.ContainsKey($name)) { $after['firewall/' + $name] = $plan.Before[$name] }
+        }
+        Set-LedgerValues -Sid $Sid -Old $before -New $after
     }
-    $script:Step = 'write the ledger after the firewall'
-    $after = @{}
-    foreach ($name in $plan.Before.Keys) {
-        if ($read.Found.ContainsKey($name)) { $after['firewall/' + $name] = $plan.Before[$name] }
-    }
-    Set-LedgerValues -Sid $Sid -Old $before -New $after
     $answer = New-FirewallResult -Wanted $Wanted -Plan $plan -Found $read.Found -Failed $failed
     if ($answer['state'] -ceq 'done') {
         $answer['detail'] = $read.Override
         if ($null -eq $read.Override) { $answer['detail'] = Format-Strangers -Names $read.Strangers -Sid $Sid }
+    } elseif (-not $Write) {
+        $answer['detail'] += '; run "wslmesh host install"'
     }
     $answer['blocks'] = @(Find-Blocks -Wanted $Wanted -Blocks $read.Blocks) + @($read.Shut)
     $answer['profiles'] = @(ConvertTo-ProfileNames -Bits $read.Current)
     $answer['covered'] = ($read.Current -band $Profiles) -eq ($read.Current -band 7)
-    @{ Answer = $answer; NoHyperV = $missing }
+    $answer
 }
 
+# Guest: 'mirrored' or 'hyperv', as what the guest's rules are made; '' for as they are, and those of Hyper-V are left
+# alone. Policy: $null where there is none, or where it goes.
 function Sync-Firewall {
-    param([object[]] $Forwards, [hashtable] $Owned, [string] $Sid, [int] $Profiles)
+    param($Policy, [object[]] $Forwards, [hashtable] $Owned, [string] $Sid, [string] $Guest, [bool] $Write)
     try {
-        $script:Step = 'find the programs'
-        # The relay counts only below Program Files, where the user cannot replace it.
-        $programs = @{ ServiceHost = (Get-KnownFolder -Name 'System') + '\svchost.exe'; Relay = Get-InstalledRelay }
-        $wanted = Get-WantedFirewall -Forwards $Forwards -Owned $Owned -Sid $Sid -Profiles $Profiles -Programs $programs
-        $result = Update-Firewall -Wanted $wanted -Sid $Sid -Profiles $Profiles
-        $answer = $result.Answer
-        # What a rule that is missing is missing for.
-        $reason = $null
-        if ($result.NoHyperV) {
-            $reason = 'this Windows has no firewall for guests (Hyper-V firewall, Windows 11 22H2 and later)'
-        } elseif (($null -eq $programs.Relay) -and
-            (@($Forwards | Where-Object { ($_.ServedBy -ceq 'relay') -and ($_.Firewall -cne 'none') }).Count -gt 0)) {
-            $reason = 'the relay is not installed on Windows: no rule admits clients to it'
-        }
-        if (($answer['state'] -ceq 'done') -and ($null -ne $reason)) {
-            $answer['state'] = 'unavailable'
-            $answer['detail'] = $reason
-        }
+        $script:Step = 'read the ledger of the firewall'
+        $kind = $Guest
+        if ($Guest -ceq '') { $kind = @{ $true = 'hyperv'; $false = 'mirrored' }[@((Read-FirewallLedger -Sid $Sid).Values) -ccontains 'hyper-v'] }
+        $profiles = 3
+        if ($null -ne $Policy) { $profiles = $Policy.Profiles }
+        $wanted = Get-WantedFirewall -Policy $Policy -Forwards $Forwards -Owned $Owned -Sid $Sid -Guest $kind
+        $answer = Update-Firewall -Wanted $wanted -Sid $Sid -Profiles $profiles -HyperV ($Guest -cne '') -Write $Write
+        if (($null -ne $Policy) -and ($Policy.Mode -ceq 'mirrored')) { $answer['guest'] = @{ 'hyperv' = 'hyper-v'; 'mirrored' = 'windows' }[$kind] }
         $answer
     } catch {
         New-FirewallAnswer -State 'failed' -Detail (Format-Failure -Step $script:Step -Failure $_)
@@ -412,14 +462,14 @@ function Add-WinFirewallRule {
     $new.Name = $Rule.Name
     $new.Description = 'A forward into WSL. Made and removed by wslmesh.'
     $new.Grouping = 'wslmesh'
-    $new.ApplicationName = $Rule.Program
+    if ($Rule.Program -cne '') { $new.ApplicationName = $Rule.Program }
     if ($Rule.Service -cne '') { $new.ServiceName = $Rule.Service }
     $new.Protocol = $Rule.Protocol
-    $new.LocalPorts = [string] $Rule.Port
+    if ($Rule.Ports -cne '') { $new.LocalPorts = $Rule.Ports }
     $new.LocalAddresses = $Rule.Local
     $new.RemoteAddresses = $Rule.Remote
     $new.Direction = 1
-    $new.Action = 1
+    $new.Action = [int] $Rule.Allow
     $new.Profiles = $Rule.Profiles
     $new.Enabled = $true
     $policy = New-Object -ComObject 'HNetCfg.FwPolicy2'
@@ -463,28 +513,66 @@ function Read-WinGuestRule {
     }
 }
 
-# Rules with one of the names. A failure to read must be one: taken for an empty
-# list, the ledger would forget rules that exist.
+# A command of that firewall, whose module is asked for by its path; 30 s for all of a run.
+function Invoke-WinGuestCommand {
+    param([string] $Name, [hashtable] $Parameters)
+    if ($null -eq $script:GuestClock) { $script:GuestClock = New-WinClock }
+    $left = 30 - [int] ($script:GuestClock.ElapsedMilliseconds / 1000)
+    $found = Invoke-WinCommand -Name $Name -Parameters $Parameters -Seconds ([Math]::Max(1, $left)) -Module 'NetSecurity'
+    if (($null -ne $found.Problem) -and (-not $found.Absent)) { throw ('the firewall of guests: ' + $found.Problem) }
+    $found.Items
+}
+
+# Each is asked for by its name. A failure to read must be one: taken for an absent rule, the
+# ledger would forget rules that exist.
 function Get-WinGuestRules {
     param([hashtable] $Names)
     $found = @{}
-    foreach ($rule in Get-NetFirewallHyperVRule) {
-        if ($Names.ContainsKey([string] $rule.Name)) { $found[[string] $rule.Name] += @(Read-WinGuestRule -Rule $rule) }
+    foreach ($name in $Names.Keys) {
+        foreach ($rule in @(Invoke-WinGuestCommand -Name 'Get-NetFirewallHyperVRule' -Parameters @{ Name = $name })) {
+            $found[$name] += @(Read-WinGuestRule -Rule $rule)
+        }
     }
     $found
 }
 
-# In mirrored mode a guest has the addresses of Windows.
+# In mirrored mode a guest has the addresses of Windows. That firewall knows no LocalSubnet: the subnets of now are
+# written out.
 function Add-WinGuestRule {
     param([hashtable] $Rule)
-    $protocol = @{ 6 = 'TCP'; 17 = 'UDP' }[$Rule.Protocol]
-    $local = @($Rule.Local.Replace('*', 'Any').Split(','))
-    $remote = $Rule.Remote.Replace('*', 'Any')
-    $profiles = @(ConvertTo-ProfileNames -Bits $Rule.Profiles) -join ', '
-    New-NetFirewallHyperVRule -Name $Rule.Name -DisplayName $Rule.Name -Direction 'Inbound' -VMCreatorId '{40E0AC32-46A5-438A-A0B2-2B479E8F2E90}' -Protocol $protocol -LocalAddresses $local -LocalPorts ([string] $Rule.Port) -RemoteAddresses $remote -Profiles $profiles -Action 'Allow' -Enabled 'True' | Out-Null
+    [void] (Invoke-WinGuestCommand -Name 'New-NetFirewallHyperVRule' -Parameters @{
+        Name = $Rule.Name; DisplayName = $Rule.Name; Direction = 'Inbound'; VMCreatorId = $GuestCreator; Action = 'Allow'; Enabled = 'True'
+        Protocol = @{ 6 = 'TCP'; 17 = 'UDP' }[$Rule.Protocol]; LocalPorts = $Rule.Ports
+        LocalAddresses = @($Rule.Local.Replace('*', 'Any').Split(',')); RemoteAddresses = @($Rule.Remote.Replace('*', 'Any').Split(','))
+        Profiles = @(ConvertTo-ProfileNames -Bits $Rule.Profiles) -join ', '
+    })
 }
 
 function Remove-WinGuestRule {
     param([string] $Name)
-    Remove-NetFirewallHyperVRule -Name $Name | Out-Null
+    [void] (Invoke-WinGuestCommand -Name 'Remove-NetFirewallHyperVRule' -Parameters @{ Name = $Name })
+}
+
+# WSL's part of that firewall: its settings as Items, or why they are not known.
+function Get-WinGuestSetting {
+    param([int] $Seconds)
+    Invoke-WinCommand -Name 'Get-NetFirewallHyperVVMSetting' -Parameters @{ PolicyStore = 'ActiveStore'; Name = $GuestCreator } -Seconds $Seconds -Module 'NetSecurity'
+}
+
+# Whether Windows' own rules hold for guests. Names, or the numbers of GpoBoolean: 0 is False, and 2 the default, which
+# is to merge; so is what is not known.
+function Test-Merge {
+    param([object[]] $Settings)
+    foreach ($setting in $Settings) {
+        $property = $setting.PSObject.Properties['AllowHostPolicyMerge']
+        if (($null -ne $property) -and (@('False', '0') -contains [string] $property.Value)) { return $false }
+    }
+    $true
+}
+
+# As what a setup makes the rules for the guest.
+function Find-GuestKind {
+    param([hashtable] $Policy)
+    if (($Policy.Mode -cne 'mirrored') -or (-not (Test-WinGuestFirewall)) -or (Test-Merge -Settings @((Get-WinGuestSetting -Seconds 10).Items))) { return 'mirrored' }
+    'hyperv'
 }

@@ -172,31 +172,37 @@ function Get-WinTime {
 # A command of Windows in a thread of its own: those that ask WMI may hang, and one
 # that does is stopped and costs this time, not the whole answer. Its name is a word of
 # this script. Opening a runspace puts the user's own folder of modules first again, for
-# the whole process (seen with PowerShell 7): the path is set after it.
+# the whole process (seen with PowerShell 7): the path is set after it. Module: the one of Windows that has it, which
+# is then imported by its path; '' to look for it. Absent: what was asked for is not there.
 function Invoke-WinCommand {
-    param([string] $Name, [hashtable] $Parameters, [int] $Seconds)
+    param([string] $Name, [hashtable] $Parameters, [int] $Seconds, [string] $Module)
     $runspace = [runspacefactory]::CreateRunspace()
     $runspace.Open()
     $env:PSModulePath = $PSHOME + '\Modules'
     $shell = [powershell]::Create()
     $shell.Runspace = $runspace
+    # In the same pipeline, so that the time counts.
+    if ($Module -cne '') { [void] $shell.AddCommand('Import-Module').AddParameter('Name', ('{0}\Modules\{1}\{1}.psd1' -f $PSHOME, $Module)).AddStatement() }
     [void] $shell.AddCommand($Name)
     foreach ($key in $Parameters.Keys) { [void] $shell.AddParameter($key, $Parameters[$key]) }
     $run = $shell.BeginInvoke()
     if (-not $run.AsyncWaitHandle.WaitOne([int] ($Seconds * 1000))) {
         # Not waited for: what hangs in WMI may not stop either.
         [void] $shell.BeginStop($null, $null)
-        return @{ Items = @(); Problem = ('no answer within {0} s' -f $Seconds) }
+        return @{ Items = @(); Problem = ('no answer within {0} s' -f $Seconds); Absent = $false }
     }
     try {
-        $result = @{ Items = @($shell.EndInvoke($run)); Problem = $null }
+        $result = @{ Items = @($shell.EndInvoke($run)); Problem = $null; Absent = $false }
         foreach ($record in $shell.Streams.Error) {
-            if ($null -eq $result.Problem) { $result.Problem = Format-Failure -Step ('run ' + $Name) -Failure $record }
+            if ($null -ne $result.Problem) { continue }
+            $result.Problem = Format-Failure -Step ('run ' + $Name) -Failure $record
+            # The name of the enumeration's member is never localised.
+            $result.Absent = ([string] $record.CategoryInfo.Category) -ceq 'ObjectNotFound'
         }
         if ($shell.HadErrors -and ($null -eq $result.Problem)) { $result.Problem = $Name + ' failed without a reason' }
         $result
     } catch {
-        @{ Items = @(); Problem = Format-Failure -Step ('run ' + $Name) -Failure $_ }
+        @{ Items = @(); Problem = Format-Failure -Step ('run ' + $Name) -Failure $_; Absent = $false }
     } finally {
         $shell.Dispose()
         $runspace.Dispose()

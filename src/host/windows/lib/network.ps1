@@ -74,11 +74,27 @@ function Get-WinInterfaces {
                 Up = ([string] $interface.OperationalStatus) -ceq 'Up'
                 Loopback = ([string] $interface.NetworkInterfaceType) -ceq 'Loopback'
                 Mtu = [long] $ipv4.Mtu; Gateway = $gateways.Count -gt 0; Addresses = @($usable | ForEach-Object { [string] $_.Address })
+                Prefixes = @($usable | ForEach-Object { [int] $_.PrefixLength })
             }
         } catch {
             # It has no IPv4 (a NetworkInformationException says so), or is gone by now.
         }
     }
+}
+
+# The subnets that Windows is in now, in their order: '192.168.1.0/24,...'; loopback where it is in none, which lets
+# no other machine in.
+function Get-LocalSubnets {
+    $subnets = @(foreach ($interface in @(Get-WinInterfaces | Where-Object { $_.Up -and (-not $_.Loopback) })) {
+        for ($place = 0; $place -lt $interface.Addresses.Count; $place += 1) {
+            $length = $interface.Prefixes[$place]
+            $number = ConvertTo-Number -Address $interface.Addresses[$place]
+            $number -= $number % (([long] 1) -shl (32 - $length))
+            '{0}.{1}.{2}.{3}/{4}' -f (($number -shr 24) -band 255), (($number -shr 16) -band 255), (($number -shr 8) -band 255), ($number -band 255), $length
+        }
+    })
+    if ($subnets.Count -eq 0) { return '127.0.0.1' }
+    @($subnets | Sort-Object -Unique) -join ','
 }
 
 # Windows 10 has no firewall for guests: its cmdlets are missing there.
@@ -117,12 +133,15 @@ function Get-WinBindError {
     }
 }
 
-# Addresses that are listened on by TCP, by their port as text. Asked of the table in
+# Addresses that are listened on by 'tcp' or 'udp', by their port as text. Asked of the table in
 # the kernel and not of WMI.
 function Get-WinListeners {
+    param([string] $Protocol)
     $found = @{}
     $properties = [System.Net.NetworkInformation.IPGlobalProperties]::GetIPGlobalProperties()
-    foreach ($endpoint in $properties.GetActiveTcpListeners()) {
+    $endpoints = $properties.GetActiveTcpListeners()
+    if ($Protocol -ceq 'udp') { $endpoints = $properties.GetActiveUdpListeners() }
+    foreach ($endpoint in $endpoints) {
         $found[[string] $endpoint.Port] += @([string] $endpoint.Address)
     }
     $found

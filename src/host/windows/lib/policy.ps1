@@ -2,7 +2,7 @@
 # that goes with it. What the registry says is read with the same distrust as a request,
 # and the elevated side checks all of it again: it trusts no input.
 
-$Contract = 1
+$Contract = 2
 $SidPattern = '\AS-1-(?:5-21|12-1)(?:-(?:0|[1-9][0-9]{0,9})){4}\z'
 $HashPattern = '\A[0-9a-f]{64}\z'
 $PackagePattern = '\A[0-9A-Za-z][0-9A-Za-z.+~-]{0,63}\z'
@@ -21,14 +21,16 @@ function ConvertTo-Grant {
     $ports = @{ Of = @(1, 65535); Least = 2; Most = 2 }
     Assert-Fields -Object $Grant -Place $Place -Fields @{
         'protocol' = @('tcp', 'udp'); 'listen-address' = $ListenPattern; 'listen-ports' = $ports; 'connect-ports' = $ports
-        'firewall' = @('none', 'local', 'full')
+        'firewall' = @('none', 'local', 'full'); 'backend' = @('auto', 'relay', 'portproxy')
     }
+    $served = ($Grant.'protocol' -ceq 'tcp') -or ($Grant.'backend' -cne 'portproxy')
+    Assert-Valid -Value $served -Message ($Place + ': the port proxy knows TCP alone')
     $listen = $Grant.'listen-ports'
     $connect = $Grant.'connect-ports'
     $rising = ($listen[0] -le $listen[1]) -and ($connect[0] -le $connect[1])
     Assert-Valid -Value $rising -Message ($Place + ': the first port must not be above the last')
     @{
-        Protocol = $Grant.'protocol'; Address = $Grant.'listen-address'; Firewall = $Grant.'firewall'
+        Protocol = $Grant.'protocol'; Address = $Grant.'listen-address'; Firewall = $Grant.'firewall'; Backend = $Grant.'backend'
         Listen = @{ First = [int] $listen[0]; Last = [int] $listen[1] }; Connect = @{ First = [int] $connect[0]; Last = [int] $connect[1] }
     }
 }
@@ -42,14 +44,15 @@ function ConvertTo-Policy {
     param([string] $Text)
     $policy = ConvertFrom-RequestText -Text $Text -Place 'policy'
     Assert-Fields -Object $policy -Place 'policy' -Fields @{
-        'version' = @(1, 1); 'package' = $PackagePattern; 'distribution' = $DistributionPattern; 'logon' = [bool]
-        'profiles' = @{ Of = $ProfileNames; Least = 1; Most = 3 }; 'grants' = @{ Of = [object]; Least = 0; Most = 200 }
+        'version' = @(2, 2); 'package' = $PackagePattern; 'distribution' = $DistributionPattern; 'logon' = [bool]
+        'mode' = @('nat', 'mirrored'); 'profiles' = @{ Of = $ProfileNames; Least = 1; Most = 3 }; 'grants' = @{ Of = [object]; Least = 0; Most = 200 }
     }
     $bits = 0
     foreach ($name in $policy.'profiles') { $bits = $bits -bor $ProfileBits[$name] }
     $grants = @(foreach ($item in $policy.'grants') { ConvertTo-Grant -Grant $item -Place 'policy.grants' })
     @{
-        Package = $policy.'package'; Distribution = $policy.'distribution'; Logon = $policy.'logon'; Profiles = $bits; Grants = $grants
+        Package = $policy.'package'; Distribution = $policy.'distribution'; Logon = $policy.'logon'; Mode = $policy.'mode'
+        Profiles = $bits; Grants = $grants; Forbidden = $false
     }
 }
 
@@ -59,13 +62,13 @@ function ConvertTo-PolicyTable {
     param([string] $Text)
     $policy = ConvertTo-Policy -Text $Text
     [ordered] @{
-        'version' = 1; 'package' = $policy.Package; 'distribution' = $policy.Distribution; 'logon' = $policy.Logon
-        'profiles' = @(ConvertTo-ProfileNames -Bits $policy.Profiles)
+        'version' = 2; 'package' = $policy.Package; 'distribution' = $policy.Distribution; 'logon' = $policy.Logon
+        'mode' = $policy.Mode; 'profiles' = @(ConvertTo-ProfileNames -Bits $policy.Profiles)
         'grants' = @(foreach ($grant in $policy.Grants) {
             [ordered] @{
                 'protocol' = $grant.Protocol; 'listen-address' = $grant.Address
                 'listen-ports' = @($grant.Listen.First, $grant.Listen.Last)
-                'connect-ports' = @($grant.Connect.First, $grant.Connect.Last); 'firewall' = $grant.Firewall
+                'connect-ports' = @($grant.Connect.First, $grant.Connect.Last); 'firewall' = $grant.Firewall; 'backend' = $grant.Backend
             }
         })
     }
@@ -98,6 +101,28 @@ function Find-Grant {
     $null
 }
 
+# What serves the forwards of a grant on this Windows: 'guest', 'relay' or 'portproxy'.
+function Get-GrantServer {
+    param([hashtable] $Policy, [hashtable] $Grant)
+    if ($Policy.Mode -ceq 'mirrored') { return 'guest' }
+    $instead = ($Grant.Backend -ceq 'auto') -and $Policy.Forbidden -and ($Grant.Protocol -ceq 'tcp')
+    if ($instead -or ($Grant.Backend -ceq 'portproxy')) { return 'portproxy' }
+    'relay'
+}
+
+# Whether a task must make forwards for this policy.
+function Test-NeedsTask {
+    param([hashtable] $Policy)
+    @($Policy.Grants | Where-Object { (Get-GrantServer -Policy $Policy -Grant $_) -ceq 'portproxy' }).Count -gt 0
+}
+
+# Numbers by which Windows says that a policy keeps a program from being started: group policy (AppLocker, software
+# restriction), then Smart App Control and other code integrity.
+function Test-PolicyError {
+    param($Code)
+    (@(786, 1260, 1277) -contains $Code) -or (($Code -is [int]) -and ($Code -ge 4550) -and ($Code -le 4599))
+}
+
 function New-Refused {
     param([hashtable] $Forward, [string] $Reason)
     [ordered] @{
@@ -106,11 +131,14 @@ function New-Refused {
     }
 }
 
-# The policy of this user as the registry has it. A policy that cannot be read is no fault of the request.
-function ConvertTo-InstalledPolicy {
-    param([string] $Text)
+# The policy of a user as the registry has it, with whether Windows keeps the relay from being started. A policy that
+# cannot be read is no fault of the request.
+function Get-InstalledPolicy {
+    param([string] $Sid)
     try {
-        ConvertTo-Policy -Text $Text
+        $policy = ConvertTo-Policy -Text (Get-OwnValue -Sid $Sid -Name 'policy')
+        $policy.Forbidden = (Get-OwnValue -Sid $Sid -Name 'relay') -ceq 'forbidden'
+        $policy
     } catch [System.IO.InvalidDataException] {
         # Its reason may repeat what the registry has.
         throw 'the policy in the registry is damaged; run "wslmesh host install" again'
@@ -180,11 +208,9 @@ function Get-InstalledFolder {
     (Get-KnownFolder -Name 'ProgramFiles') + '\wslmesh'
 }
 
-# The path of the relay that administrators alone can replace, or $null.
-function Get-InstalledRelay {
-    $path = (Get-InstalledFolder) + '\wslmesh-relay.exe'
-    if (Test-WinFile -Path $path) { return $path }
-    $null
+# The relay that administrators alone can replace.
+function Get-RelayPath {
+    (Get-InstalledFolder) + '\wslmesh-relay.exe'
 }
 
 # Where things are: Windows' own programs, ours, and what belongs to the user.

@@ -174,7 +174,7 @@ function Find-TakenPorts {
         $listen = $listener.Split('/')
         if ($ours.ContainsKey($listen[1])) { continue }
         $code = Get-WinBindError -Address $listen[0] -Port ([int] $listen[1])
-        if ($null -eq $holders) { $holders = Get-WinListeners }
+        if ($null -eq $holders) { $holders = Get-WinListeners -Protocol 'tcp' }
         $there = @()
         if ($holders.ContainsKey($listen[1])) { $there = @($holders[$listen[1]]) }
         $kind = Get-TakenKind -ErrorCode $code -Address $listen[0] -Holders $there
@@ -218,7 +218,7 @@ function Wait-Listeners {
     param([object[]] $Listeners, [bool] $Open, [int] $Milliseconds)
     $clock = New-WinClock
     while ($Listeners.Count -gt 0) {
-        $there = Get-WinListeners
+        $there = Get-WinListeners -Protocol 'tcp'
         $Listeners = @(foreach ($listener in $Listeners) {
             $listen = $listener.Split('/')
             $addresses = @($there[$listen[1]])
@@ -229,6 +229,18 @@ function Wait-Listeners {
         Wait-Win -Milliseconds 100
     }
     $Listeners
+}
+
+# The forwards of the relay on which nothing listens.
+function Find-Silent {
+    param([object[]] $Forwards)
+    $found = @{}
+    foreach ($forward in @($Forwards | Where-Object { $_.ServedBy -ceq 'relay' })) {
+        if (-not $found.ContainsKey($forward.Protocol)) { $found[$forward.Protocol] = Get-WinListeners -Protocol $forward.Protocol }
+        $addresses = @($found[$forward.Protocol][[string] $forward.ListenPort])
+        if (($addresses -ccontains $forward.Address) -or ($addresses -ccontains '0.0.0.0')) { continue }
+        [ordered] @{ 'protocol' = $forward.Protocol; 'listen-address' = $forward.Address; 'listen-port' = $forward.ListenPort }
+    }
 }
 
 # A rule as the answer has it. Another tool's target may be a host name, or no
@@ -261,7 +273,7 @@ function New-Answer {
         'version' = 1
         'state' = $State; 'detail' = $Detail; 'elevated' = $false
         'rules' = @(); 'added' = 0; 'removed' = 0; 'kept' = 0
-        'conflicts' = @(); 'taken' = @(); 'refused' = @()
+        'conflicts' = @(); 'taken' = @(); 'refused' = @(); 'narrower' = @(); 'silent' = @()
         'firewall' = $null
         'installed' = $null; 'local-app-data' = $null; 'guest-address' = $null; 'windows-address' = $null; 'lowest-mtu' = $null
     }
@@ -331,6 +343,17 @@ function Read-Rules {
     $script:Step = 'read the ledger'
     $ledger = Select-Named -Values (Get-LedgerValues -Sid $Sid) -Pattern '\A(?:pending/)?tcp/'
     @{ Rules = $rules; Ledger = $ledger; Owned = Select-Owned -Rules $rules -Ledger $ledger }
+}
+
+# Port proxy rules of ours as forwards, as far as the policy has the port proxy serve them.
+function Get-OwnForwards {
+    param([string] $Sid, [hashtable] $Policy)
+    $owned = (Read-Rules -Sid $Sid).Owned
+    foreach ($listener in $owned.Keys) {
+        $ports = @([int] $listener.Split('/')[1], [int] $owned[$listener].Split('/')[1])
+        $grant = Find-Grant -Policy $Policy -Protocol 'tcp' -ListenPort $ports[0] -ConnectPort $ports[1]
+        if (($null -ne $grant) -and ((Get-GrantServer -Policy $Policy -Grant $grant) -ceq 'portproxy')) { $grant + @{ ListenPort = $ports[0]; ServedBy = 'portproxy'; Listener = $listener } }
+    }
 }
 
 # Ports of ours that have no rule and are not asked for, and that are listened on all the same, for up to a
@@ -406,13 +429,13 @@ function Sync-Rules {
 }
 
 # Rules first, then the firewall, whose failure undoes no rule; last the names of the
-# programs that hold our ports.
+# programs that hold our ports. Policy: $null where none is installed.
 function Sync-Forwards {
-    param([object[]] $Forwards, $Guest, [string] $Sid, [int] $Profiles)
+    param([object[]] $Forwards, $Guest, [string] $Sid, $Policy)
     $result = Sync-Rules -Forwards $Forwards -Guest $Guest -Sid $Sid
     $answer = $result.Answer
     $answer['elevated'] = $true
-    $answer['firewall'] = Sync-Firewall -Forwards $Forwards -Owned $result.Owned -Sid $Sid -Profiles $Profiles
+    $answer['firewall'] = Sync-Firewall -Policy $Policy -Forwards $Forwards -Owned $result.Owned -Sid $Sid -Guest '' -Write $true
     # What went wrong there is said there.
     if (($answer['state'] -ceq 'synced') -and ($answer['firewall']['state'] -ceq 'failed')) { $answer['state'] = 'partial' }
     $answer['taken'] = @(Add-Owners -Taken $result.Taken)

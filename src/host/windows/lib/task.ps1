@@ -1,4 +1,4 @@
-# The two scheduled tasks of a Windows user, and a run of the one that makes forwards.
+# The scheduled tasks of a Windows user, and a run of the one that makes the port proxy's forwards.
 
 $TaskFolder = '\wslmesh'
 $Superseded = 'a later request of this Windows user took the place of this one; does another distribution run wslmesh, too?'
@@ -30,7 +30,7 @@ $TaskSecurity = 'O:BAG:BAD:P(A;;FA;;;BA)(A;;FA;;;SY)(A;;GRGX;;;{0})'
 
 # The names of elements are those of the task scheduler's schema ([MS-TSCH] 2.5).
 function New-TaskXml {
-    param([string] $Sid, [bool] $Logon, [hashtable] $Action, [string] $Folder)
+    param([string] $Sid, [string] $Kind, [hashtable] $Action, [string] $Folder)
     # SYSTEM runs it, so that an account without administrator rights can have it, and
     # nothing in that account's environment reaches it.
     $about = 'Makes the port forwards that were agreed to for '
@@ -38,11 +38,14 @@ function New-TaskXml {
     $principal = '<UserId>S-1-5-18</UserId><RunLevel>HighestAvailable</RunLevel>'
     $instances = 'Queue'
     $limit = 'PT1M'
-    if ($Logon) {
-        $about = 'Starts the distribution and keeps it, for '
-        $trigger = '<LogonTrigger><Enabled>true</Enabled><UserId>{0}</UserId></LogonTrigger>' -f $Sid
+    if ($Kind -cne 'forward') {
+        $about = 'Starts the relay once, for '
         $principal = '<UserId>{0}</UserId><LogonType>InteractiveToken</LogonType><RunLevel>LeastPrivilege</RunLevel>' -f $Sid
         $instances = 'IgnoreNew'
+    }
+    if ($Kind -ceq 'logon') {
+        $about = 'Starts the distribution and keeps it, for '
+        $trigger = '<LogonTrigger><Enabled>true</Enabled><UserId>{0}</UserId></LogonTrigger>' -f $Sid
         $limit = 'PT0S'
     }
     $lines = @(
@@ -136,7 +139,7 @@ function Get-TimeoutDetail {
 
 function Get-TaskFacts {
     param([string] $Sid)
-    @{ Forward = Get-WinTask -Name ('forward-' + $Sid); Logon = Get-WinTask -Name ('logon-' + $Sid) }
+    @{ Forward = Get-WinTask -Name ('forward-' + $Sid); Logon = Get-WinTask -Name ('logon-' + $Sid); Try = Get-WinTask -Name ('try-' + $Sid) }
 }
 
 # The task scheduler, through its COM interface: its cmdlets go through WMI, and the text

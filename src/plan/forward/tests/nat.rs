@@ -1,6 +1,7 @@
 //! NAT mode: each privilege and backend, and ports that change hands.
 
 use super::{super::*, *};
+use crate::model::RelayForward;
 
 #[test]
 fn nat_before_windows_has_answered() {
@@ -8,8 +9,14 @@ fn nat_before_windows_has_answered() {
     check(vec![
         ("nothing configured", Machine::nat(), String::new(), &[]),
         (
-            "auto, TCP: pending until Windows answers",
+            "auto, TCP: where the relay may be, Windows must say",
             Machine::nat(),
+            SSH.into(),
+            &["windows: []"],
+        ),
+        (
+            "auto, TCP: rules of the port proxy may remain, and stay",
+            Machine::nat().with(|seen| seen.host.rules_remain = true),
             SSH.into(),
             &["windows: [ssh portproxy]"],
         ),
@@ -32,8 +39,8 @@ fn nat_before_windows_has_answered() {
                 .relay_listens(&[ssh_at("127.0.0.1")]),
             SSH.into(),
             &[
-                "windows: []",
                 "relay: unpacked [ssh 127.0.0.1]",
+                "windows: []",
                 "relay-loopback",
             ],
         ),
@@ -42,7 +49,7 @@ fn nat_before_windows_has_answered() {
             nat(HostPrivilege::None)
                 .with(|seen| seen.host.facts.privilege = HostPrivilege::Unknown),
             SSH.to_owned() + &backend("relay"),
-            &["windows: []", "relay: unpacked [ssh 127.0.0.1]"],
+            &["relay: unpacked [ssh 127.0.0.1]", "windows: []"],
         ),
         (
             "portproxy alone: not before the relay released the port",
@@ -60,10 +67,19 @@ fn nat_before_windows_has_answered() {
                         program: program.unwrap(),
                         version: "0.1.0".into(),
                     };
-                    seen.host.relay.wanted = relay_at(location, vec![]).wanted;
+                    let mut relay = relay_at(location, vec![]).wanted;
+                    let forward = RelayForward {
+                        listen: ssh_at("0.0.0.0"),
+                        connect_address: [172, 28, 16, 4].into(),
+                        connect_port: 22.try_into().unwrap(),
+                        admit: Admit::Any,
+                    };
+                    let forwards = relay.as_mut().map(|set| &mut set.forwards);
+                    forwards.unwrap().push(("ssh".into(), forward));
+                    seen.host.relay.wanted = relay;
                 }),
             SSH.into(),
-            &["windows: []", "relay: installed [ssh 0.0.0.0]"],
+            &["relay: installed [ssh 0.0.0.0]", "windows: [ssh relay]"],
         ),
         (
             "rules of an earlier run may remain: withdraw",
@@ -90,23 +106,57 @@ fn nat_before_windows_has_answered() {
 fn nat_with_each_power_and_backend() {
     let both = format!("{SSH}{WG}");
     let with = |name: &str| both.clone() + &backend(name);
+    let by_portproxy = || SSH.to_owned() + "backend = \"portproxy\"\n";
+    let all = [ssh_at("0.0.0.0"), wg_at("0.0.0.0")];
     check(vec![
         (
-            "installed, the relay for one forward",
+            "installed: the relay, held to each firewall until it is read back",
             nat(HostPrivilege::Installed),
-            format!("{SSH}backend = \"relay\"\n{WG}"),
+            both.clone(),
+            &["relay: installed [ssh 0.0.0.0 host, wg 0.0.0.0 local]"],
+        ),
+        (
+            "installed: what it listens on is read back",
+            nat(HostPrivilege::Installed).relay_listens(&all),
+            both.clone(),
             &[
-                "windows: [wg relay]",
-                "relay: installed [ssh 0.0.0.0, wg 0.0.0.0]",
+                "relay: installed [ssh 0.0.0.0 host, wg 0.0.0.0 local]",
+                "windows: [ssh relay, wg relay]",
             ],
+        ),
+        (
+            "installed: the firewall lets in no more",
+            nat(HostPrivilege::Installed).read_back(&all),
+            both.clone(),
+            &[
+                "relay: installed [ssh 0.0.0.0, wg 0.0.0.0]",
+                "windows: [ssh relay, wg relay]",
+            ],
+        ),
+        (
+            "installed: one is narrower than its grant",
+            nat(HostPrivilege::Installed)
+                .read_back(&all[..1])
+                .relay_listens(&all[1..]),
+            both.clone(),
+            &[
+                "relay: installed [ssh 0.0.0.0, wg 0.0.0.0 local]",
+                "windows: [ssh relay, wg relay]",
+            ],
+        ),
+        (
+            "installed, the firewall full needs no hold",
+            nat(HostPrivilege::Installed),
+            SSH.replace("none", "full"),
+            &["relay: installed [ssh 0.0.0.0]"],
         ),
         (
             "installed, the port proxy for one forward",
             nat(HostPrivilege::Installed),
-            format!("{SSH}backend = \"portproxy\"\n{WG}{}", backend("relay")),
+            by_portproxy() + WG,
             &[
-                "windows: [ssh portproxy, wg relay]",
-                "relay: installed [wg 0.0.0.0]",
+                "relay: installed [wg 0.0.0.0 local]",
+                "windows: [ssh portproxy]",
             ],
         ),
         (
@@ -116,50 +166,39 @@ fn nat_with_each_power_and_backend() {
             &[],
         ),
         (
-            "installed, auto",
-            nat(HostPrivilege::Installed),
+            "installed, Windows does not let the relay run: the port proxy for TCP",
+            nat(HostPrivilege::Installed).with(|seen| seen.host.facts.relay_forbidden = true),
             both.clone(),
-            &[
-                "windows: [ssh portproxy, wg relay]",
-                "relay: installed [wg 0.0.0.0]",
-            ],
+            &["windows: [ssh portproxy]", "relay-failed"],
         ),
         (
-            "installed, relay",
-            nat(HostPrivilege::Installed),
-            with("relay"),
-            &[
-                "windows: [wg relay]",
-                "relay: installed [ssh 0.0.0.0, wg 0.0.0.0]",
-            ],
+            "the same, and the relay alone is wanted",
+            nat(HostPrivilege::Installed).with(|seen| seen.host.facts.relay_forbidden = true),
+            SSH.to_owned() + &backend("relay"),
+            &["relay-failed"],
         ),
         (
             "installed, its relay is missing",
             nat(HostPrivilege::Installed).with(|seen| seen.host.facts.installed_relay = None),
             both.clone(),
             &[
-                "windows: [ssh portproxy]",
-                "relay: unpacked [wg 127.0.0.1]",
+                "relay: unpacked [ssh 127.0.0.1, wg 127.0.0.1]",
                 "relay-loopback",
             ],
         ),
         (
-            "installed, the firewall was not changed",
+            "installed, the firewall was not looked at",
             nat(HostPrivilege::Installed).with(|seen| seen.host.facts.firewall = false),
             WG.into(),
-            &[
-                "windows: [wg relay]",
-                "relay: installed [wg 0.0.0.0]",
-                "forward-firewall",
-            ],
+            &["relay: installed [wg 0.0.0.0 local]", "forward-firewall"],
         ),
         (
             "elevated, auto: the relay will refuse, but says so itself",
             nat(HostPrivilege::Elevated),
             both.clone(),
             &[
-                "windows: [ssh portproxy]",
                 "relay: unpacked [wg 127.0.0.1]",
+                "windows: [ssh portproxy]",
                 "relay-loopback",
             ],
         ),
@@ -195,7 +234,23 @@ fn nat_with_each_power_and_backend() {
             "no privilege, portproxy: Windows refuses",
             nat(HostPrivilege::None),
             SSH.replace("none", "full") + &backend("portproxy"),
-            &["windows: [ssh portproxy]", "forward-firewall"],
+            &["windows: [ssh portproxy]"],
+        ),
+        (
+            "of another version: its rule serves",
+            nat(HostPrivilege::Installed)
+                .rule_installed(ssh_at("0.0.0.0"))
+                .with(|seen| seen.host.facts.installed_relay = None),
+            SSH.into(),
+            &["windows: [ssh portproxy]"],
+        ),
+        (
+            "sent, and not confirmed: Windows is not asked yet",
+            nat(HostPrivilege::Installed)
+                .read_back(&[wg_at("0.0.0.0")])
+                .with(|seen| seen.host.relay.applied = false),
+            WG.into(),
+            &["relay: installed [wg 0.0.0.0]"],
         ),
         (
             "no place for the relay",
@@ -215,8 +270,7 @@ fn nat_with_each_power_and_backend() {
             nat(HostPrivilege::Installed),
             WG.replace("41820", "51820"),
             &[
-                "windows: [wg relay]",
-                "relay: installed [wg 0.0.0.0]",
+                "relay: installed [wg 0.0.0.0 local]",
                 "forward-dynamic-range",
             ],
         ),
@@ -224,7 +278,7 @@ fn nat_with_each_power_and_backend() {
             "just below it",
             nat(HostPrivilege::Installed),
             WG.replace("41820", "49151"),
-            &["windows: [wg relay]", "relay: installed [wg 0.0.0.0]"],
+            &["relay: installed [wg 0.0.0.0 local]"],
         ),
     ]);
     // The configuration refuses this; the plan says it all the same.
@@ -239,6 +293,7 @@ fn nat_with_each_power_and_backend() {
 #[test]
 fn a_port_has_one_owner() {
     let relay = SSH.to_owned() + &backend("relay");
+    let portproxy = SSH.to_owned() + &backend("portproxy");
     check(vec![
         (
             "to the relay: first the rule goes",
@@ -256,7 +311,7 @@ fn a_port_has_one_owner() {
             "then the relay comes",
             nat(HostPrivilege::Installed),
             relay.clone(),
-            &["relay: installed [ssh 0.0.0.0]"],
+            &["relay: installed [ssh 0.0.0.0 host]"],
         ),
         (
             "rules of an earlier run, not listed yet",
@@ -272,7 +327,7 @@ fn a_port_has_one_owner() {
                 .rule_installed(listen_at(Protocol::Tcp, "0.0.0.0", 41820))
                 .with(|seen| seen.host.rules_remain = false),
             WG.into(),
-            &["windows: [wg relay]", "relay: installed [wg 0.0.0.0]"],
+            &["relay: installed [wg 0.0.0.0 local]"],
         ),
         (
             "to the port proxy: first the relay releases it",
@@ -281,13 +336,13 @@ fn a_port_has_one_owner() {
                 .with(|seen| {
                     seen.host.relay.wanted = relay_at(RelayLocation::Guest, vec![]).wanted
                 }),
-            SSH.into(),
+            portproxy.clone(),
             &["relay: end"],
         ),
         (
             "then the rule comes",
             nat(HostPrivilege::Installed),
-            SSH.into(),
+            portproxy,
             &["windows: [ssh portproxy]"],
         ),
         (
@@ -318,8 +373,8 @@ fn what_is_in_place_is_not_requested() {
         }
         (rules, relay)
     };
-    let both = format!("{SSH}{WG}");
-    let fresh = nat(HostPrivilege::Installed);
+    let both = format!("{SSH}backend = \"portproxy\"\n{WG}");
+    let fresh = nat(HostPrivilege::Installed).read_back(&[wg_at("0.0.0.0")]);
     let (rules, relay) = asked(&fresh, &both);
     let settled = |machine: &Machine| {
         machine.clone().with(|seen| {
@@ -344,13 +399,18 @@ fn what_is_in_place_is_not_requested() {
         .clone()
         .with(|seen| seen.host.facts.installed_version = Some("0.2.0".into()));
     assert!(matches!(asked(&upgraded, &both), (None, Some(Some(_)))));
-    // The firewall's rules have no address in them: Windows is not called.
+    // What the relay serves is read back.
     let (rules, relay) = asked(&fresh, WG);
     let done = fresh.clone().with(|seen| {
         seen.host.settled = rules;
         seen.host.relay.wanted = relay.flatten();
     });
-    assert!(matches!(asked(&moved(done), WG), (None, Some(Some(_)))));
+    assert!(matches!(asked(&moved(done), WG), (Some(_), Some(Some(_)))));
+    // The guest's own ports have no address.
+    let mirrored = nat(HostPrivilege::Installed).mode(Mode::Mirrored);
+    let (rules, _) = asked(&mirrored, WG);
+    let done = mirrored.with(|seen| seen.host.settled = rules);
+    assert_eq!(asked(&moved(done), WG), (None, None));
     // A listener that failed is tried again, as often as the ledger lets it.
     let (_, relay) = asked(&fresh, WG);
     let failure = Failure {

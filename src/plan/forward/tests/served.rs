@@ -24,6 +24,7 @@ fn each_forward_is_shown_with_its_server() {
             .collect()
     };
     let both = format!("{SSH}{WG}");
+    let portproxy = format!("{SSH}backend = \"portproxy\"\n{WG}");
     let failure = |kind| Failure { kind, code: 10048 };
     let same = "[[forward]]\nname = \"web\"\nprotocol = \"tcp\"\nlisten-port = 80\n";
     let up = nat(HostPrivilege::Installed)
@@ -37,12 +38,19 @@ fn each_forward_is_shown_with_its_server() {
         (
             Machine::nat(),
             both.clone(),
-            &["ssh by portproxy: pending", "wg by relay: pending"],
+            &["ssh by relay: pending", "wg by relay: pending"],
         ),
         (
             up,
-            both.clone(),
+            portproxy.clone(),
             &["ssh by portproxy: up", "wg by relay: up"],
+        ),
+        (
+            nat(HostPrivilege::Installed)
+                .read_back(&[ssh_at("0.0.0.0"), wg_at("0.0.0.0")])
+                .with(|seen| seen.host.relay.applied = true),
+            both.clone(),
+            &["ssh by relay: up", "wg by relay: up"],
         ),
         (
             nat(HostPrivilege::Installed).with(|seen| {
@@ -52,7 +60,7 @@ fn each_forward_is_shown_with_its_server() {
                     vec![(wg_at("0.0.0.0"), failure(FailureKind::Forbidden))],
                 );
             }),
-            both.clone(),
+            portproxy,
             &["ssh by portproxy: down", "wg by relay: down"],
         ),
         (

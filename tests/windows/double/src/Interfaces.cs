@@ -11,6 +11,8 @@ namespace WindowsDouble
         public IPAddress Address { get; set; }
 
         public string DuplicateAddressDetectionState => "Preferred";
+
+        public int PrefixLength => 24;
     }
 
     public class WinIPv4Properties

@@ -1,4 +1,4 @@
-// Who listens by TCP: programs of this machine, and the port proxy's service for its rules.
+// Who listens: programs of this machine, and by TCP the port proxy's service for its rules.
 
 using System;
 using System.Linq;
@@ -23,6 +23,8 @@ namespace WindowsDouble
                 .Concat(PortProxy())
                 .ToArray();
         }
+
+        public IPEndPoint[] GetActiveUdpListeners() => IPGlobalProperties.GetIPGlobalProperties().GetActiveUdpListeners();
 
         /// <summary>
         /// What the service IP Helper listens on while it runs: its rules, unless it is deaf to them, and
