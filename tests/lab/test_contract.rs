@@ -62,7 +62,7 @@ fn tcp(ports: (u16, u16), firewall: Firewall) -> Grant {
     }
 }
 
-/// Narrower than its grant a forward of the relay is allowed, wider none is; what nobody
+/// Narrower than its grant a forward of the relay is allowed, wider none is; what no person
 /// serves is silent.
 fn beside_grants(world: &World) -> Result<()> {
     world.windows().install(&policy(vec![

@@ -43,6 +43,7 @@ fn invalid_command_changes_nothing() {
     let newer = no_forwards.replace(&version, "\"version\":9");
     let same = text.replace(&version, "\"version\":9");
     let floating = text.replace(&version, "\"version\":1.5");
+    let admits = text.replace("\"forwards\":[{", "\"forwards\":[{\"admit\":\"everyone\",");
     let idle = text.replace("\"udp-idle-seconds\":180", "\"udp-idle-seconds\":0");
     let unanswered = text.replace("unanswered-seconds\":30", "unanswered-seconds\":0");
     let sessions = format!("\"udp-sessions\":{}", MAX_UDP_SESSIONS + 1);
@@ -55,7 +56,7 @@ fn invalid_command_changes_nothing() {
     let deep = "[".repeat(100_000);
 
     let first = line(&relay);
-    let samples: [(&[u8], &str); 17] = [
+    let samples: [(&[u8], &str); 18] = [
         (b"", "not a command"),
         (b"garbage", "not a command"),
         (b"\0\0\0\0", "not a command"),
@@ -70,6 +71,7 @@ fn invalid_command_changes_nothing() {
         (&text.as_bytes()[..text.len() - 1], "not a command"),
         (no_forwards.as_bytes(), "not a command"),
         (floating.as_bytes(), "not a command"),
+        (admits.as_bytes(), "`everyone`"),
         (deep.as_bytes(), "not a command"),
         (newer.as_bytes(), "version 9"),
         (same.as_bytes(), "version 9"),

@@ -185,6 +185,35 @@ fn backpressure_reaches_the_client() {
     relay.wait_for_counters(at, |counters| counters.active == 0);
 }
 
+#[test]
+fn client_that_never_reads_stops_its_guest_alone() {
+    let data = noise(32 << 20, 9);
+    let (sender, receiver) = channel();
+    let all = data.clone();
+    let mut relay = Relay::start();
+    let at = relay.forward(
+        Protocol::Tcp,
+        guest(move |mut stream| {
+            let written = fill(&mut stream, &all);
+            sender.send(written).unwrap();
+            stream.write_all(&all[written..]).ok();
+        }),
+    );
+    let mut never = connect(at);
+    let written = receiver.recv_timeout(DEADLINE).unwrap();
+    assert!(written < data.len(), "all of it went somewhere");
+    #[cfg(target_os = "linux")]
+    assert!(relay.memory() < 16 << 20, "{} bytes", relay.memory());
+
+    // The next client gets everything, and what waits for the first one stays its own.
+    let mut received = Vec::new();
+    connect(at).read_to_end(&mut received).unwrap();
+    assert!(received == data);
+    let mut late = vec![0; data.len()];
+    never.read_exact(&mut late).unwrap();
+    assert!(late == data);
+}
+
 #[cfg(target_os = "linux")]
 #[test]
 fn stuck_connections_take_little_memory() {
