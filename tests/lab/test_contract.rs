@@ -62,8 +62,8 @@ fn tcp(ports: (u16, u16), firewall: Firewall) -> Grant {
     }
 }
 
-/// Narrower than its grant a forward of the relay is allowed, wider none is; what no person
-/// serves is silent.
+/// Narrower than its grant a forward of the relay is allowed, wider none is; where nothing
+/// listens is silent.
 fn beside_grants(world: &World) -> Result<()> {
     world.windows().install(&policy(vec![
         tcp((2222, 2230), Firewall::Local),
