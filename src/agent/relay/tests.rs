@@ -206,6 +206,25 @@ async fn next_agent_goes_on_with_the_relay() {
     drop(child);
 }
 
+/// An upgrade of the agent leaves a relay that speaks the version before.
+#[tokio::test]
+async fn relay_of_another_version_is_replaced_at_once() {
+    let folder = ended_agent().await;
+    let before = r#"read empty; receive; id=$(echo "$command" | sed 's/[^0-9]//g')
+        echo '{"event":"ready","version":2,"program":"0.1.0","attached":'$id'}'; cat"#;
+    write_relay(folder.path(), before);
+    let program = std::process::Command::new(folder.path().join(GUEST_PROGRAM));
+    let (pipes, child) = crate::host::relay::unit::piped(program);
+    let supervisor = Supervisor::new(&paths(folder.path())).in_unit(Some(pipes));
+    let mut bench = Bench { folder, supervisor };
+    write_relay(bench.folder.path(), "ready; receive; applied; receive");
+    let memory = bench
+        .until(|memory| memory.applied || !memory.findings.is_empty())
+        .await;
+    assert_eq!(codes(&memory), [], "an upgrade is no failure");
+    drop(child);
+}
+
 #[tokio::test]
 async fn relay_that_does_not_exit_is_killed() {
     let mut bench =
