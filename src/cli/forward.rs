@@ -182,8 +182,6 @@ async fn agree(
             return Ok(Exit::Degraded);
         }
     };
-    let installed = before.installed.as_ref();
-    let forbidden = installed.is_some_and(|installed| installed.relay_forbidden);
     let lacks = match &before.policy {
         // Without an installation an administrator's own programs may do all of it.
         Agreed::Nothing if before.elevated => return Ok(Exit::Fine),
@@ -195,7 +193,11 @@ async fn agree(
         }
         Agreed::Unreadable => "cannot be read",
         Agreed::Policy(policy) => {
-            match policy.gap(forward, settings.backend_of(forward), forbidden) {
+            match policy.gap(
+                forward,
+                settings.backend_of(forward),
+                before.relay_forbidden(),
+            ) {
                 None => return Ok(Exit::Fine),
                 Some(PolicyGap::OutsidePolicy) => "does not allow these ports",
                 Some(PolicyGap::ListenAddress) => "allows these ports on another address",

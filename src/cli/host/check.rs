@@ -232,8 +232,7 @@ impl Trials<'_> {
                 Ok((policy, wanted, present)) => {
                     // PowerShell itself takes its time over many of them.
                     let limit = sync::LIMIT + patience;
-                    let forbidden = (self.answer.installed.as_ref())
-                        .is_some_and(|installed| installed.relay_forbidden);
+                    let forbidden = self.answer.relay_forbidden();
                     let ask = async |wanted| sync::ask(state, &wanted, limit).await;
                     let mut trial = pin!(scratch::trial(
                         &present, policy, forbidden, most, patience, ask
@@ -278,7 +277,7 @@ impl Trials<'_> {
     async fn wanted(&self, policy: &Policy) -> Result<RuleSet, Skipped> {
         let mut settings = Settings::load(self.source).map_err(|_| Skipped::Configuration)?;
         let installed = self.answer.installed.as_ref();
-        let relay_forbidden = installed.is_some_and(|installed| installed.relay_forbidden);
+        let relay_forbidden = self.answer.relay_forbidden();
         let backends = settings.clone();
         (settings.forwards).retain(|forward| {
             let backend = backends.backend_of(forward);

@@ -105,12 +105,8 @@ pub(in super::super) async fn install(
     }
     let setup = Setup::find(&paths.state)?;
     let (distribution, before) = installed(&setup).await?;
-    let policy = arguments.policy(
-        grants,
-        distribution,
-        &interop::ask_mode().await,
-        &before.policy,
-    );
+    let mode = interop::ask_mode().await;
+    let policy = arguments.policy(grants, distribution, &mode, &before.policy);
     let agreed = before.elevated && arguments.yes;
     if !is_agreed(&before, &policy) {
         show(&policy, &before)?;
@@ -176,14 +172,10 @@ async fn dry_run(
         let setup = Setup::find(&paths.state)?;
         installed(&setup).await
     };
+    let mode = interop::ask_mode().await;
     let (policy, exit) = match looked.await {
         Ok((distribution, before)) => {
-            let policy = arguments.policy(
-                grants,
-                distribution,
-                &interop::ask_mode().await,
-                &before.policy,
-            );
+            let policy = arguments.policy(grants, distribution, &mode, &before.policy);
             if is_agreed(&before, &policy) {
                 shown::print_block("Already approved:", &shown::policy(&policy))?;
             } else {
@@ -195,7 +187,6 @@ async fn dry_run(
             let name = std::env::var("WSL_DISTRO_NAME").unwrap_or_default();
             let unknown = |_| Distribution::try_from("unknown".to_owned());
             let distribution = Distribution::try_from(name).or_else(unknown)?;
-            let mode = interop::ask_mode().await;
             let policy = arguments.policy(grants, distribution, &mode, &Agreed::Nothing);
             shown::print_block("To be approved on Windows:", &shown::policy(&policy))?;
             print_error(&anyhow::Error::new(error).context("cannot read the present policy"));
@@ -230,8 +221,11 @@ fn steps(policy: &Policy) -> Vec<String> {
             "register the task \\wslmesh\\logon-<SID>: it starts the distribution after a logon, as this user, without administrator rights",
         );
     }
-    steps.push("make the firewall's rules, one for each grant, and two that keep Windows from asking about the relay");
-    steps.push("afterwards the agent has the relay serve the forwards, without any rights");
+    steps.push("make the firewall's rules for the grants, and two that keep Windows from asking about the relay");
+    steps.push(match proxied {
+        true => "afterwards the agent serves the forwards by the relay, without any rights, and has the task make those of the port proxy with their firewall rules",
+        false => "afterwards the agent serves the forwards by the relay, without any rights",
+    });
     let numbered = |(number, step)| {
         let head = format!("{}. ", number + 1);
         // Below a margin, after the number.

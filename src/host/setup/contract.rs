@@ -225,6 +225,12 @@ pub struct Answer {
 }
 
 impl Answer {
+    /// Whether a policy of Windows kept the relay from being started at the installation.
+    #[must_use]
+    pub fn relay_forbidden(&self) -> bool {
+        (self.installed.as_ref()).is_some_and(|installed| installed.relay_forbidden)
+    }
+
     /// Reads what the script printed.
     ///
     /// # Errors

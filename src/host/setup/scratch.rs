@@ -142,7 +142,7 @@ pub fn policy(answer: &Answer) -> Result<&Policy, Skipped> {
     if installed.contract != CONTRACT {
         return Err(Skipped::OtherVersion);
     }
-    if policy.proxied(installed.relay_forbidden).next().is_none() {
+    if policy.proxied(answer.relay_forbidden()).next().is_none() {
         return Err(Skipped::NoPortproxy);
     }
     match (result("T9"), result("T1")) {
