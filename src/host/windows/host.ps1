@@ -232,10 +232,11 @@ function Test-Unchanged {
     $policy = ConvertTo-Policy -Text $text
     $policy.Forbidden = $Installation.Forbidden
     $forward = ($null -eq $Installation.Tasks.Forward) -and (-not $Installation.HasSelection) -and (@($Installation.Ledger -clike '*tcp/*').Count -eq 0)
-    $owned = (Read-Rules -Sid $Caller.Sid).Owned.Count
     if (Test-NeedsTask -Policy $policy) { $forward = $Installation.HasSelection -and (Test-SameTask -Task $Installation.Tasks.Forward -Action $Actions.Forward) }
     $logon = $null -eq $Installation.Tasks.Logon
     if ($Request.Policy['logon']) { $logon = Test-SameTask -Task $Installation.Tasks.Logon -Action $Actions.Logon }
+    # A rule of ours that the policy has nothing serve is to go.
+    $owned = (Read-Rules -Sid $Caller.Sid).Owned.Count
     $forward -and $logon -and (@(Get-OwnForwards -Sid $Caller.Sid -Policy $policy).Count -eq $owned) -and (Test-Firewall -Policy $policy -Sid $Caller.Sid)
 }
 

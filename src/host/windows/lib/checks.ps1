@@ -71,7 +71,9 @@ function Find-Windowless {
 function Find-GuestFirewall {
     $found = Invoke-WinCommand -Name 'Get-NetFirewallHyperVVMCreator' -Parameters @{} -Seconds 6 -Module 'NetSecurity'
     $known = @($found.Items | Where-Object { [string] $_.VMCreatorId -eq $GuestCreator }).Count
-    $holds = @{ $true = 'those of Windows'; $false = 'those of the Hyper-V firewall' }[(Test-Merge -Settings @((Get-WinGuestSetting -Seconds 6).Items))]
+    $settings = @((Get-WinGuestSetting -Seconds 6).Items)
+    $holds = 'not known'
+    if ($settings.Count -gt 0) { $holds = @{ $true = 'those of Windows'; $false = 'those of the Hyper-V firewall' }[(Test-Merge -Settings $settings)] }
     New-Finding -Right ($known -gt 0) -Facts ([ordered] @{ 'creators' = @($found.Items).Count; 'wsl' = $known; 'problem' = $found.Problem; 'rules-that-hold-for-guests' = $holds })
 }
 

@@ -213,7 +213,7 @@ function Find-Blocks {
     param([System.Collections.IDictionary] $Wanted, [object[]] $Blocks)
     $groups = [ordered] @{}
     # Loopback is let in whatever is blocked.
-    foreach ($rule in @($Wanted.Values | Where-Object { $_.Name -cnotlike 'wslmesh-machine-*' })) {
+    foreach ($rule in @($Wanted.Values | Where-Object { $MachineRules -cnotcontains $_.Name })) {
         $key = @($rule.Protocol, $rule.Program, $rule.Service, $rule.Local) -join '|'
         if (-not $groups.Contains($key)) { $groups[$key] = New-Object System.Collections.ArrayList }
         [void] $groups[$key].Add($rule)
@@ -302,7 +302,7 @@ function New-FirewallResult {
     foreach ($part in @(@{ Field = 'kept'; Of = $Plan.Kept }, @{ Field = 'added'; Of = $Plan.Replaced + $Plan.Added })) {
         foreach ($name in $part.Of) {
             if (Test-Installed -Name $name -Wanted $Wanted -Found $Found) {
-                $answer[$part.Field] += [int] ($name -cnotlike 'wslmesh-machine-*')
+                $answer[$part.Field] += [int] ($MachineRules -cnotcontains $name)
             } else {
                 $problems += (Format-RuleName -Name $name) + ' is missing or different' + $Failed[$name]
             }
@@ -312,7 +312,7 @@ function New-FirewallResult {
         if ($Found.ContainsKey($name)) {
             $problems += (Format-RuleName -Name $name) + ' is still there' + $Failed[$name]
         } else {
-            $answer['removed'] += [int] ($name -cnotlike 'wslmesh-machine-*')
+            $answer['removed'] += [int] ($MachineRules -cnotcontains $name)
         }
     }
     foreach ($name in $Plan.Foreign) {
