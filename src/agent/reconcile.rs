@@ -142,10 +142,11 @@ impl<M: Machine> Agent<M> {
 
     fn record_sync(&mut self, outcome: HostOutcome) {
         let (action, now) = (Action::SyncForwards(outcome.wanted.clone()), Instant::now());
-        if outcome.settled {
-            self.ledger.done(&action, now);
-        } else {
-            self.ledger.failed(&action, None, true, now);
+        // One that is out of date is made again at once.
+        match outcome.settled {
+            _ if self.host.outdated => {}
+            true => self.ledger.done(&action, now),
+            false => self.ledger.failed(&action, None, true, now),
         }
         if let Some(line) = &outcome.changed {
             tracing::info!(

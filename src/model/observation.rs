@@ -177,11 +177,15 @@ pub struct HostMemory {
     pub facts: HostFacts,
     /// What the relay was sent and answered.
     pub relay: RelayMemory,
+    /// Windows is to be asked again since the call in flight was begun, if one is.
+    pub outdated: bool,
 }
 
 impl HostMemory {
-    /// Takes the end of a call.
+    /// Takes the end of a call. The findings of one that is out of date may be about
+    /// what is no longer wanted, and it settles nothing.
     pub fn record(&mut self, outcome: HostOutcome) {
+        let outdated = std::mem::take(&mut self.outdated);
         if let Some(facts) = outcome.facts {
             let mut rules: Vec<Listen> = facts.rules.iter().map(|rule| rule.listen).collect();
             if !outcome.settled {
@@ -191,13 +195,18 @@ impl HostMemory {
             self.possibly_installed = Some(rules);
             self.facts = facts;
         }
-        self.settled = outcome.settled.then_some(outcome.wanted);
-        self.findings = outcome.findings;
         self.rules_remain = outcome.rules_remain.unwrap_or(self.rules_remain);
+        if outdated {
+            self.facts.privilege = HostPrivilege::Unknown;
+        } else {
+            self.settled = outcome.settled.then_some(outcome.wanted);
+            self.findings = outcome.findings;
+        }
     }
 
     /// Notes that a call was begun.
     pub fn sync_begun(&mut self, wanted: &RuleSet) {
+        self.outdated = false;
         self.rules_remain |= wanted.makes_rules();
         if let Some(rules) = &mut self.possibly_installed {
             rules.extend(wanted.listens());
@@ -207,6 +216,7 @@ impl HostMemory {
     /// Windows is asked again what it may do for us.
     pub fn forget_privilege(&mut self) {
         self.settled = None;
+        self.outdated = true;
         self.facts.privilege = HostPrivilege::Unknown;
     }
 }

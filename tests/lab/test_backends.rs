@@ -149,10 +149,10 @@ fn installation(world: &World) -> Result<()> {
     let output = world.wslmesh(&["host", "uninstall", "--yes"])?;
     ensure!(output.success(), "{output:?}");
     agent.reload(&both("auto"))?;
+    agent.ill("relay-loopback")?;
     agent.wait("the relay again", |status| {
         status.serves("relay", &["ssh", "wg"])
     })?;
-    agent.ill("relay-loopback")?;
     world.forwards(&[])?;
     let heard = world.listener(Place::Windows, "u", 51820)?;
     ensure!(heard.at == "127.0.0.1:51820", "{heard:?}");

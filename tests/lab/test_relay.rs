@@ -491,8 +491,6 @@ fn vanishes(world: &World) -> Result<()> {
     tunnel.agent.stop()
 }
 
-/// Without an installation the user's own copy of the relay runs, and reaches no
-/// further than Windows itself.
 /// Another distribution uninstalls the Windows side: health says that it is not installed,
 /// and nothing else of the relay.
 fn uninstalled_by_another(world: &World) -> Result<()> {
@@ -505,7 +503,8 @@ fn uninstalled_by_another(world: &World) -> Result<()> {
         machine.tasks.clear();
     })?;
     std::fs::remove_file(world.path(&relay.exe))?;
-    world.guest(&["kill", "-9", &relay.pid.to_string()])?.ok()?;
+    // A call that was in flight may have seen it already, and the agent ended the relay.
+    world.guest(&["kill", "-9", &relay.pid.to_string()])?;
     let found = tunnel.agent.ill("relay-loopback")?;
     ensure!(
         found.remediation.contains("wslmesh host install"),
@@ -524,6 +523,8 @@ fn uninstalled_by_another(world: &World) -> Result<()> {
     tunnel.agent.stop()
 }
 
+/// Without an installation the user's own copy of the relay runs, and reaches no
+/// further than Windows itself.
 fn not_installed(world: &World) -> Result<()> {
     world.windows().set_elevated(false)?;
     let folder = format!("{}/wslmesh", local_app_data(ME));

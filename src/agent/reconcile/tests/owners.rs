@@ -196,3 +196,38 @@ async fn an_address_change_reaches_a_warm_relay_in_its_own_pass() {
     let contested = |finding: &Finding| finding.code == Code::Contested;
     assert!(!bench.pass().await.findings.iter().any(contested));
 }
+
+#[tokio::test]
+async fn a_call_begun_before_a_reload_settles_nothing() {
+    let machine = Fake::wsl();
+    let mut bench = Bench::new(&machine, SSH);
+    bench.pass().await;
+    // Its answer is that a rule may not be made, which is not wanted any more.
+    bench.agent.adopt(settings(&auto()));
+    bench.windows_may(HostPrivilege::None);
+    let done = bench.pass().await;
+    let refused = |finding: &Finding| finding.code == Code::ForwardNotElevated;
+    assert!(!done.findings.iter().any(refused), "{:?}", done.findings);
+    assert_eq!(asked(&bench), (2, nothing()), "asked again");
+    bench.windows_may(HostPrivilege::None);
+    bench.pass().await;
+    assert_eq!((asked(&bench).0, bench.agent.next_due()), (2, None));
+}
+
+#[tokio::test]
+async fn a_relay_that_was_uninstalled_during_a_call_is_asked_about_again() {
+    let machine = Fake::wsl();
+    let mut bench = Bench::new(&machine, &auto());
+    bench.pass().await;
+    bench.windows_may(HostPrivilege::Installed);
+    bench.pass().await;
+    bench.relay_confirms(&[]);
+    bench.pass().await;
+    assert_eq!(asked(&bench).0, 2, "the call in flight");
+    bench.calls.relay.findings = vec![Finding::new(Code::RelayLoopback, "", "x")];
+    bench.relay_confirms(&[]);
+    // It looked before the uninstall.
+    bench.windows_may(HostPrivilege::Installed);
+    bench.pass().await;
+    assert_eq!(asked(&bench).0, 3);
+}
