@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::io::{self, ErrorKind};
 use std::net::{SocketAddr, SocketAddrV4};
+use std::pin::pin;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -20,8 +21,8 @@ mod pump;
 /// Clients that may wait to be accepted.
 const BACKLOG: i32 = 1024;
 
-/// How long the guest may take to accept a connection.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long the guest may take to accept a connection, in seconds.
+const CONNECT_SECONDS: u32 = 10;
 
 /// Pause after an accept that failed for lack of sockets or memory; the client
 /// stays in the queue, so an immediate retry would spin.
@@ -98,9 +99,7 @@ async fn accept(route: Rc<Route>, listener: TcpListener) {
 /// be it because this task is aborted.
 async fn serve(permit: Permit, mut client: TcpStream, guest: SocketAddrV4) {
     let route = &permit.route;
-    let Ok(Ok(mut guest)) =
-        timeout(CONNECT_TIMEOUT, TcpStream::connect(SocketAddr::V4(guest))).await
-    else {
+    let Ok(mut guest) = connect(&client, guest).await else {
         route.count(|counters| counters.failed += 1);
         return;
     };
@@ -111,6 +110,27 @@ async fn serve(permit: Permit, mut client: TcpStream, guest: SocketAddrV4) {
         for stream in [&client, &guest] {
             SockRef::from(stream).set_linger(None).ok();
         }
+    }
+}
+
+/// Connects to the guest, while its client is there. A client that has ended its
+/// direction is: it may want the answer, or a greeting.
+async fn connect(client: &TcpStream, guest: SocketAddrV4) -> io::Result<TcpStream> {
+    let mut connecting = pin!(TcpStream::connect(SocketAddr::V4(guest)));
+    for _ in 0..CONNECT_SECONDS {
+        if let Ok(connected) = timeout(Duration::from_secs(1), &mut connecting).await {
+            return connected;
+        }
+        check(client)?;
+    }
+    Err(ErrorKind::TimedOut.into())
+}
+
+/// Fails on a connection that is no more. It sends nothing.
+fn check(stream: &TcpStream) -> io::Result<()> {
+    match SockRef::from(stream).send(&[]) {
+        Err(error) if error.kind() != ErrorKind::WouldBlock => Err(error),
+        _ => Ok(()),
     }
 }
 

@@ -3,7 +3,7 @@
 
 use std::cell::Cell;
 use std::future::poll_fn;
-use std::io::{self, ErrorKind};
+use std::io;
 use std::net::Shutdown;
 use std::pin::{Pin, pin};
 use std::task::{Poll, ready};
@@ -83,11 +83,7 @@ async fn one_way(
             () = ends.both.notified() => return Ok(()),
             () = sleep(HALF_OPEN_CHECK) => {}
         }
-        // It sends nothing, and fails on a connection that is no more.
-        match SockRef::from(from.as_ref()).send(&[]) {
-            Err(error) if error.kind() != ErrorKind::WouldBlock => return Err(error),
-            _ => {}
-        }
+        super::check(from.as_ref())?;
     }
 }
 

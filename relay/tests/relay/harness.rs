@@ -8,6 +8,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use socket2::{Domain, Socket, Type};
 use wslmesh_relay::protocol::{
     Admit, Command, Counters, Event, Failure, Forward, Limits, Listen, Listener, Protocol, Session,
     SetForwards, VERSION,
@@ -245,6 +246,13 @@ impl Relay {
         }
     }
 
+    /// Open files.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn files(&self) -> usize {
+        let path = format!("/proc/{}/fd", self.child.id());
+        std::fs::read_dir(path).expect("a running relay").count()
+    }
+
     #[cfg(target_os = "linux")]
     pub(crate) fn id(&self) -> u32 {
         self.child.id()
@@ -368,6 +376,23 @@ pub(crate) fn connect(to: SocketAddr) -> TcpStream {
     stream.set_read_timeout(Some(DEADLINE)).expect("a socket");
     stream.set_write_timeout(Some(DEADLINE)).expect("a socket");
     stream
+}
+
+/// The same from that address.
+pub(crate) fn connect_from(source: Ipv4Addr, to: SocketAddr) -> TcpStream {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+    let source = SocketAddr::from((source, 0));
+    socket.bind(&source.into()).expect("an address");
+    socket.connect(&to.into()).expect("a listener");
+    let stream = TcpStream::from(socket);
+    stream.set_read_timeout(Some(DEADLINE)).expect("a socket");
+    stream.set_write_timeout(Some(DEADLINE)).expect("a socket");
+    stream
+}
+
+/// Whether a connection reaches a guest that echoes.
+pub(crate) fn works(stream: &mut TcpStream) -> bool {
+    stream.write_all(b"x").is_ok() && stream.read_exact(&mut [0; 1]).is_ok()
 }
 
 /// Fails rather than hangs, whatever the test waits for. Its relay ends with the

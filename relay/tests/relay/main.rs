@@ -12,5 +12,7 @@ mod harness;
 mod input;
 mod load;
 mod sessions;
+#[cfg(target_os = "linux")]
+mod silence;
 mod tcp;
 mod udp;

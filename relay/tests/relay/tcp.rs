@@ -7,11 +7,11 @@ use std::sync::mpsc::channel;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use socket2::{Domain, Socket, Type};
 use wslmesh_relay::protocol::{Event, FailureKind, Listen, Protocol};
 
 use crate::harness::{
-    DEADLINE, QUIET, Relay, address, connect, datagram, echo, guest, noise, serve_on, to, udp,
+    DEADLINE, QUIET, Relay, address, connect, connect_from, datagram, echo, guest, noise, serve_on,
+    to, udp, works,
 };
 
 /// Whether the other side reset the connection.
@@ -379,17 +379,6 @@ fn connection_above_the_limit_is_refused() {
     }
 }
 
-/// A connection from that address.
-fn connect_from(source: Ipv4Addr, to: SocketAddr) -> TcpStream {
-    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
-    let source = SocketAddr::from((source, 0));
-    socket.bind(&source.into()).expect("a loopback address");
-    socket.connect(&to.into()).expect("a listener");
-    let stream = TcpStream::from(socket);
-    stream.set_read_timeout(Some(DEADLINE)).expect("a socket");
-    stream
-}
-
 #[test]
 fn one_address_cannot_take_all_connections() {
     let mut relay = Relay::start();
@@ -399,10 +388,6 @@ fn one_address_cannot_take_all_connections() {
     let greedy = Ipv4Addr::new(127, 0, 0, 2);
     // Over all forwards together.
     let mut kept = [connect_from(greedy, at), connect_from(greedy, other)];
-    let works = |stream: &mut TcpStream| {
-        stream.write_all(b"x").expect("a connection");
-        stream.read_exact(&mut [0; 1]).is_ok()
-    };
     assert!(kept.iter_mut().all(works));
     assert!(broken(&mut connect_from(greedy, at)));
     relay.until(|event| match event {
