@@ -440,6 +440,19 @@ pub(crate) fn expect_no_datagram(socket: &UdpSocket) {
     socket.set_read_timeout(Some(DEADLINE)).expect("a socket");
 }
 
+/// Says that a test cannot run on this machine, past the capture of its output. CI does
+/// not accept that.
+#[cfg(target_os = "linux")]
+#[expect(clippy::disallowed_methods, reason = "a test that speaks to its user")]
+pub(crate) fn not_run(why: &str) {
+    assert!(
+        !std::env::var("CI").is_ok_and(|ci| ci == "true"),
+        "not run, which CI does not accept: {why}"
+    );
+    let mut stderr = std::io::stderr().lock();
+    writeln!(stderr, "not run: {why}").expect("standard error");
+}
+
 /// Pseudo-random bytes, which show every mistake of position or order.
 pub(crate) fn noise(length: usize, seed: u64) -> Vec<u8> {
     let mut state = seed | 1;

@@ -67,6 +67,73 @@ fn a_thousand_clients_of_each_protocol() {
     relay.wait_for_counters(over_tcp, |c| (c.active, c.failed, c.refused) == (0, 0, 0));
 }
 
+/// At the limit that the relay is shipped with.
+#[cfg(target_os = "linux")]
+#[test]
+fn connection_4097_is_refused() {
+    use std::net::Ipv4Addr;
+    use std::sync::mpsc::channel;
+
+    use wslmesh_relay::protocol::{Event, Limits};
+
+    use crate::harness::{DEADLINE, address, connect_from, not_run};
+
+    let limits = Limits::default();
+    let (most, sources) = (limits.tcp_connections, 8);
+    // Two of them each in this process, beside those of the tests at its side.
+    if let Some(files) = raise_limits().filter(|files| *files < 4 * u64::from(most)) {
+        return not_run(&format!("{files} open files are too few (ulimit -Hn)"));
+    }
+    let mut relay = Relay::start();
+    assert_eq!((relay.wanted.limits, most), (limits, 4096));
+    let (keep, kept) = channel();
+    let at = relay.forward(
+        Protocol::Tcp,
+        guest(move |stream| keep.send(stream).unwrap()),
+    );
+    // From several addresses: one of them may not have them all.
+    let open = |number: u32| {
+        let source = Ipv4Addr::from_bits(Ipv4Addr::LOCALHOST.to_bits() + number % sources);
+        let mut stream = connect_from(source, at);
+        stream.write_all(&number.to_le_bytes()).unwrap();
+        let guest = kept.recv_timeout(DEADLINE).unwrap();
+        guest.set_read_timeout(Some(DEADLINE)).unwrap();
+        (stream, guest)
+    };
+    let mut all: Vec<_> = (0..most).map(open).collect();
+    let from = Ipv4Addr::LOCALHOST;
+    assert!(broken(&mut connect_from(from, at)));
+    relay.until(|event| match event {
+        Event::Refused {
+            listen,
+            limit: 4096,
+            source: None,
+            count: 1,
+        } if address(listen) == at => Some(()),
+        _ => None,
+    });
+
+    // Each of the others has its own guest still.
+    let answers = |number: u32, (stream, guest): &mut (TcpStream, TcpStream)| {
+        let mut text = [0; 4];
+        guest.read_exact(&mut text).unwrap();
+        guest.write_all(&text).unwrap();
+        stream.read_exact(&mut text).unwrap();
+        assert_eq!(u32::from_le_bytes(text), number);
+    };
+    for (number, pair) in (0..).zip(&mut all) {
+        answers(number, pair);
+    }
+    relay.wait_for_counters(at, |c| (c.active, c.refused) == (most, 1));
+    assert!(relay.memory() < 64 << 20, "{} bytes", relay.memory());
+    assert!(kept.try_recv().is_err(), "the guest saw the refused one");
+
+    // One that ends makes room for one.
+    drop(all.swap_remove(0));
+    relay.wait_for_counters(at, |c| c.active == most - 1);
+    answers(most, &mut open(most));
+}
+
 /// Adds a forward and opens connections through it.
 fn connections(relay: &mut Relay, count: usize) -> Vec<TcpStream> {
     raise_limits();
@@ -110,15 +177,19 @@ fn low_descriptor_limit_is_raised() {
     assert_eq!(streams.len(), 300);
 }
 
-/// This process needs two sockets for each of its connections.
-fn raise_limits() {
+/// This process needs two sockets for each of its connections. Returns how many files it
+/// may open, if there is a limit.
+fn raise_limits() -> Option<u64> {
     #[cfg(unix)]
     {
         use rustix::process::{Resource, getrlimit, setrlimit};
         let mut limit = getrlimit(Resource::Nofile);
         limit.current = limit.maximum;
         setrlimit(Resource::Nofile, limit).expect("a higher limit");
+        limit.maximum
     }
+    #[cfg(not(unix))]
+    None
 }
 
 /// Voluntary context switches of the relay's threads.
