@@ -8,6 +8,8 @@
     reason = "a test may stop at the first surprise, its helpers too"
 )]
 
+#[cfg(target_os = "linux")]
+mod admit;
 mod harness;
 mod input;
 mod load;

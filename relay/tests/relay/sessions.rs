@@ -14,7 +14,7 @@ use crate::harness::{
 use crate::udp::{confirm, exchange};
 
 /// The session of that client, as the relay should report it.
-fn session(at: SocketAddr, client: &UdpSocket, port: SocketAddr) -> Session {
+pub(crate) fn session(at: SocketAddr, client: &UdpSocket, port: SocketAddr) -> Session {
     Session {
         listen_address: *v4(at).ip(),
         listen_port: NonZeroU16::new(at.port()).expect("a port"),
