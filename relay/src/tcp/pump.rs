@@ -5,7 +5,7 @@ use std::cell::Cell;
 use std::future::poll_fn;
 use std::io;
 use std::net::Shutdown;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::task::{Poll, ready};
 use std::time::Duration;
 
@@ -18,9 +18,6 @@ use tokio::time::sleep;
 
 use crate::context::RelayContext;
 use crate::route::Route;
-
-/// Reads of one direction before other tasks get their turn, whatever their size.
-const READS_PER_TURN: u32 = 4;
 
 /// How often a side that sends no more is looked at: nothing is read from it by which its
 /// end would be noticed. Longer than the system takes to begin to probe it.
@@ -65,15 +62,7 @@ async fn one_way(
     ends: &Ends,
     count: impl Fn(u64),
 ) -> io::Result<()> {
-    let reads = Cell::new(0);
-    {
-        let mut carry = pin!(carry(&mut from, to, context, count, &reads));
-        poll_fn(|cx| {
-            reads.set(0);
-            carry.as_mut().poll(cx)
-        })
-        .await?;
-    }
+    carry(&mut from, to, context, count).await?;
     if ends.half.replace(true) {
         ends.both.notify_one();
         return Ok(());
@@ -87,22 +76,16 @@ async fn one_way(
     }
 }
 
-/// The same, with the reads of this turn.
+/// The same, without the wait. One read is a turn: meanwhile the senders of other
+/// connections fill their sockets, and all are carried in fewer, larger pieces.
 async fn carry(
     from: &mut ReadHalf<'_>,
     mut to: WriteHalf<'_>,
     context: &RelayContext,
     count: impl Fn(u64),
-    reads: &Cell<u32>,
 ) -> io::Result<()> {
     loop {
         let (bytes, held) = poll_fn(|cx| {
-            if reads.get() == READS_PER_TURN {
-                // At the end of the queue, without asking the system for events.
-                cx.waker().wake_by_ref();
-                return Poll::Pending;
-            }
-            reads.update(|reads| reads + 1);
             let mut buffer = context.buffer();
             let mut read = ReadBuf::new(&mut buffer);
             ready!(Pin::new(&mut *from).poll_read(cx, &mut read))?;
@@ -130,7 +113,22 @@ async fn carry(
             rest = rest.get(taken..).unwrap_or_default();
         }
         drop(held);
+        give_way().await;
     }
+}
+
+/// Goes to the end of the queue. Unlike tokio's `yield_now` it does not ask the system for
+/// events first.
+async fn give_way() {
+    let mut has_waited = false;
+    poll_fn(|cx| {
+        if std::mem::replace(&mut has_waited, true) {
+            return Poll::Ready(());
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
 }
 
 /// What was read and is not taken by the receiver yet.
