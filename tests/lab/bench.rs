@@ -79,6 +79,7 @@ fn measure(wanted: impl Fn(&str) -> bool) -> Result<()> {
         relay::about(&mut report);
         relay::udp(&mut report)?;
         relay::tcp(&mut report)?;
+        relay::round_trips(&mut report)?;
         relay::crowd(&mut report)?;
         relay::idle(&mut report)?;
         relay::repoint(&mut report)?;

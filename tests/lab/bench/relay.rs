@@ -12,17 +12,40 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, anyhow, bail, ensure};
+use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 use wslmesh_relay::protocol::{self, Admit, Event, Forward, Limits, SetForwards, VERSION};
 
 use super::figures::Report;
 use crate::options::relay_binary;
 
 pub(super) use self::{crowd::idle, crowd::measure as crowd, repoint::measure as repoint};
-pub(super) use self::{tcp::measure as tcp, udp::measure as udp};
+pub(super) use self::{tcp::measure as tcp, tcp::round_trips, udp::measure as udp};
 
 /// Longest wait for something that must happen.
 const TIMEOUT: Duration = Duration::from_secs(20);
+
+/// Where the programs of a figure run. Where the kernel puts them decides by a factor of two
+/// when they share few processors, and says nothing of the programs; so it is on one
+/// processor that the relay is to be as good as nginx.
+const FREE: &str = "as the kernel places them";
+const ONE: &str = "on one processor";
+
+/// Measures on one processor: this thread stays on it, and what it starts.
+fn on_one_processor<T: Send>(measure: impl FnOnce() -> Result<T> + Send) -> Result<T> {
+    let pinned = || {
+        let all = sched_getaffinity(None)?;
+        let last = (0..CpuSet::MAX_CPU).rfind(|cpu| all.is_set(*cpu));
+        let mut one = CpuSet::new();
+        one.set(last.context("no processor")?);
+        sched_setaffinity(None, &one)?;
+        measure()
+    };
+    std::thread::scope(|scope| {
+        let done = scope.spawn(pinned).join();
+        done.map_err(|_| anyhow!("measuring on one processor panicked"))?
+    })
+}
 
 /// What the figures depend on, and the size of the relay for Windows.
 pub(super) fn about(report: &mut Report) {

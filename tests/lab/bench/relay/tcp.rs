@@ -9,15 +9,16 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail, ensure};
 use wslmesh_relay::protocol::{Limits, Protocol};
 
-use super::{Relay, Socat, TIMEOUT, forward, median};
+use super::{FREE, ONE, Relay, Socat, TIMEOUT, forward, median, on_one_processor};
 use crate::bench::figures::{Report, Times};
 
 /// Many and short: where the kernel puts the three processes decides between 9 and
 /// 16 Gbit/s, on the same programs, and changes from one run of iperf3 to the next.
 const ROUNDS: usize = 9;
+/// Streams of iperf3, and how many times nginx's throughput the relay is to have.
+const STREAMS: [(&str, f64); 2] = [("1", 1.0), ("32", 1.1)];
 const SECONDS: &str = "1";
-/// Of these, too, many are short: where three processes share two processors one round says
-/// more of the scheduler than of the programs.
+/// Of these, too, many are short.
 const TRIP_ROUNDS: usize = 25;
 /// Round trips of a round, and their bytes.
 const TRIPS: usize = 2000;
@@ -143,9 +144,50 @@ fn throughput(to: SocketAddrV4, streams: &str) -> Result<f64> {
     }
 }
 
+/// Gbit/s of one stream and of 32: directly, through the relay, socat and nginx.
+type Rates = [f64; 4];
+
 pub(in crate::bench) fn measure(report: &mut Report) -> Result<()> {
-    let (server, ours, theirs) = (free_port()?, free_port()?, free_port()?);
-    let (nginxs, nginxs_trip, ours_trip) = (free_port()?, free_port()?, free_port()?);
+    let (free, one) = (throughputs()?, on_one_processor(throughputs)?);
+    for (place, (rates, has_nginx)) in [(FREE, free), (ONE, one)] {
+        for ([direct, relay, socat, nginx], (streams, least)) in rates.into_iter().zip(STREAMS) {
+            let name = format!("TCP, {streams} of iperf3's streams, {place}: direct");
+            report.beside(&name, format!("{direct:.1} Gbit/s"));
+            let name = "- through socat TCP-LISTEN,fork";
+            report.beside(name, format!("{socat:.1} Gbit/s"));
+            let by = format!("{nginx:.1} Gbit/s");
+            report.beside(
+                "- through nginx stream",
+                if has_nginx {
+                    &by
+                } else {
+                    "not measured: there is no nginx"
+                },
+            );
+            let percent = relay / direct * 100.0;
+            let (socats, nginxs) = (relay / socat, relay / nginx);
+            let mut text =
+                format!("{relay:.1} Gbit/s, {percent:.0} % of direct, {socats:.1} times socat");
+            if has_nginx {
+                text.push_str(&format!(", {nginxs:.2} times nginx"));
+            }
+            let name = "- through the relay";
+            match place {
+                FREE => report.figure(name, text, "1.5 times socat", socats >= 1.5),
+                _ if has_nginx => {
+                    report.figure(name, text, &format!("{least} times nginx"), nginxs >= least);
+                }
+                _ => report.beside(name, text),
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The medians for each of [`STREAMS`], and whether there is an nginx.
+fn throughputs() -> Result<([Rates; 2], bool)> {
+    let (server, ours) = (free_port()?, free_port()?);
+    let (theirs, nginxs) = (free_port()?, free_port()?);
     let iperf3 = Command::new("iperf3")
         .args(["-s", "-B", "127.0.0.1", "-p", &server.port().to_string()])
         .stdin(Stdio::null())
@@ -155,71 +197,73 @@ pub(in crate::bench) fn measure(report: &mut Report) -> Result<()> {
         .spawn()
         .context("starting iperf3, which is needed to measure with")?;
     let _server = Server(iperf3);
-    let echo = echo()?;
-    let wanted = [
-        forward(Protocol::Tcp, ours, server)?,
-        forward(Protocol::Tcp, ours_trip, echo)?,
-    ];
-    let _relay = Relay::start(&wanted, Limits::default())?;
+    let _relay = Relay::start(&[forward(Protocol::Tcp, ours, server)?], Limits::default())?;
     let listen = format!(
         "TCP-LISTEN:{},bind=127.0.0.1,fork,reuseaddr,backlog=128",
         theirs.port()
     );
     let _socat = Socat::start(&listen, &format!("TCP:{server}"))?;
-    let folders = [tempfile::tempdir()?, tempfile::tempdir()?];
-    let nginx = [
-        nginx(folders[0].path(), nginxs, server)?,
-        nginx(folders[1].path(), nginxs_trip, echo)?,
-    ];
-    let has_nginx = nginx.iter().all(Option::is_some);
+    let folder = tempfile::tempdir()?;
+    let nginx = nginx(folder.path(), nginxs, server)?;
+    let ways = [server, ours, theirs, nginxs];
     // The last one is nginx.
-    let tried = |ways: usize| if has_nginx { ways } else { ways - 1 };
-    let all = [server, ours, theirs, ours_trip, nginxs, nginxs_trip];
-    for to in all.into_iter().take(if has_nginx { 6 } else { 4 }) {
+    let tried = if nginx.is_some() { 4 } else { 3 };
+    for to in ways.into_iter().take(tried) {
         listens(to)?;
     }
-    for (streams, least) in [("1", 1.0), ("32", 1.1)] {
-        let ways = [server, ours, theirs, nginxs];
+    let mut medians = [[0.0; 4]; 2];
+    for ((streams, _), medians) in STREAMS.into_iter().zip(&mut medians) {
         let mut rates = ways.map(|_| Vec::new());
         for _ in 0..ROUNDS {
-            for (to, rates) in ways.into_iter().zip(&mut rates).take(tried(4)) {
+            for (to, rates) in ways.into_iter().zip(&mut rates).take(tried) {
                 rates.push(throughput(to, streams)?);
             }
         }
-        let [direct, relay, socat, nginx] = rates.map(median);
-        let name = |way: &str| format!("TCP, {streams} of iperf3's streams: {way}");
-        report.beside(&name("direct"), format!("{direct:.1} Gbit/s"));
-        report.beside(
-            "- through socat TCP-LISTEN,fork",
-            format!("{socat:.1} Gbit/s"),
-        );
-        let faster = relay / socat;
-        report.figure(
-            "- through the relay",
-            format!(
-                "{relay:.1} Gbit/s, {faster:.1} times socat, {:.0} % of direct",
-                relay / direct * 100.0
-            ),
-            "1.5 times socat",
-            faster >= 1.5,
-        );
-        if !has_nginx {
-            report.beside("- through nginx stream", "not measured: there is no nginx");
-            continue;
+        for (rates, median) in rates.into_iter().zip(medians).take(tried) {
+            *median = self::median(rates);
         }
-        let faster = relay / nginx;
-        report.figure(
-            "- through nginx stream",
-            format!("{nginx:.1} Gbit/s; the relay {faster:.2} times that"),
-            &format!("the relay {least} times that"),
-            faster >= least,
-        );
     }
-    let ways = [echo, ours_trip, nginxs_trip];
+    Ok((medians, nginx.is_some()))
+}
+
+pub(in crate::bench) fn round_trips(report: &mut Report) -> Result<()> {
+    let (free, one) = (trips_all_ways()?, on_one_processor(trips_all_ways)?);
+    let places = [(FREE, free, false), (ONE, one, true)];
+    for (place, ([direct, relay, nginx], ratio), wanted) in places {
+        let name = format!("TCP, one round trip, {place}: direct");
+        report.beside(&name, direct.text());
+        let Some(ratio) = ratio else {
+            report.beside("- through the relay", relay.text());
+            continue;
+        };
+        report.beside("- through nginx stream", nginx.text());
+        let text = format!("{}; {ratio:.2} times nginx's", relay.text());
+        if wanted {
+            let target = "below nginx's (median of the rounds)";
+            report.figure("- through the relay", text, target, ratio < 1.0);
+        } else {
+            report.beside("- through the relay", text);
+        }
+    }
+    Ok(())
+}
+
+/// Directly, through the relay and through nginx, in turn; and the median of how many times
+/// longer than nginx the relay took in a round.
+fn trips_all_ways() -> Result<([Times; 3], Option<f64>)> {
+    let (echo, ours, nginxs) = (echo()?, free_port()?, free_port()?);
+    let _relay = Relay::start(&[forward(Protocol::Tcp, ours, echo)?], Limits::default())?;
+    let folder = tempfile::tempdir()?;
+    let nginx = nginx(folder.path(), nginxs, echo)?;
+    let ways = [echo, ours, nginxs];
+    let tried = if nginx.is_some() { 3 } else { 2 };
+    for to in ways.into_iter().take(tried) {
+        listens(to)?;
+    }
     let (mut times, mut ratios) = (ways.map(|_| Vec::new()), Vec::new());
     for _ in 0..TRIP_ROUNDS {
         let mut round = Vec::new();
-        for (to, times) in ways.into_iter().zip(&mut times).take(tried(3)) {
+        for (to, times) in ways.into_iter().zip(&mut times).take(tried) {
             let trips = trips(to)?;
             times.extend_from_slice(&trips);
             round.push(Times::new(trips));
@@ -228,19 +272,6 @@ pub(in crate::bench) fn measure(report: &mut Report) -> Result<()> {
             ratios.push(relay.times_longer(nginx));
         }
     }
-    let [direct, relay, nginx] = times.map(Times::new);
-    report.beside("TCP, one round trip: direct", direct.text());
-    if !has_nginx {
-        report.beside("- through the relay", relay.text());
-        return Ok(());
-    }
-    report.beside("- through nginx stream", nginx.text());
-    let ratio = median(ratios);
-    report.figure(
-        "- through the relay",
-        format!("{}; {ratio:.2} times nginx's", relay.text()),
-        "below nginx's (median of the rounds)",
-        ratio < 1.0,
-    );
-    Ok(())
+    let ratio = nginx.is_some().then(|| median(ratios));
+    Ok((times.map(Times::new), ratio))
 }

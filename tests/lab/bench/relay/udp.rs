@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use wslmesh_relay::protocol::{Limits, Protocol};
 
-use super::{Relay, Socat, TIMEOUT, forward, median};
+use super::{FREE, ONE, Relay, Socat, TIMEOUT, forward, median, on_one_processor};
 use crate::bench::figures::{Report, Times, short};
 
 const SIZE: usize = 1200;
@@ -119,6 +119,44 @@ fn answers(to: SocketAddrV4) -> Result<()> {
 }
 
 pub(in crate::bench) fn measure(report: &mut Report) -> Result<()> {
+    let (free, one) = (all_ways()?, on_one_processor(all_ways)?);
+    for (place, (rates, times), wanted) in [(FREE, free, false), (ONE, one, true)] {
+        let [direct, relay, socat] = rates;
+        let faster = relay / socat;
+        let name = format!("UDP, 1200 bytes, 32 in flight, {place}: direct");
+        report.beside(&name, per_second(direct));
+        report.beside("- through socat UDP4-LISTEN,fork", per_second(socat));
+        let text = format!(
+            "{}, {faster:.1} times socat, {:.0} % of direct",
+            per_second(relay),
+            relay / direct * 100.0
+        );
+        let name = "- through the relay";
+        if wanted {
+            let reached = faster >= 2.0 && relay >= direct / 2.0;
+            report.figure(name, text, "2 times socat, half of direct", reached);
+        } else {
+            report.beside(name, text);
+        }
+        let [direct, relay, socat] = times;
+        report.beside("- one round trip: direct", direct.text());
+        report.beside("- through socat", socat.text());
+        let added = relay
+            .median()
+            .checked_sub(direct.median())
+            .context("the relay is faster than no relay")?;
+        report.figure(
+            "- through the relay",
+            format!("{}; adds {} at the median", relay.text(), short(added)),
+            "adds under 50 us",
+            added < Duration::from_micros(50),
+        );
+    }
+    Ok(())
+}
+
+/// Rates and round trips: directly, through the relay and through socat, in turn.
+fn all_ways() -> Result<([f64; 3], [Times; 3])> {
     let echo = Echo::start()?;
     let (ours, theirs) = (free_port()?, free_port()?);
     let wanted = forward(Protocol::Udp, ours, echo.address)?;
@@ -141,34 +179,7 @@ pub(in crate::bench) fn measure(report: &mut Report) -> Result<()> {
             times.extend(trips(to)?);
         }
     }
-    let [direct, relay, socat] = rates.map(median);
-    let faster = relay / socat;
-    report.beside("UDP, 1200 bytes, 32 in flight: direct", per_second(direct));
-    report.beside("- through socat UDP4-LISTEN,fork", per_second(socat));
-    report.figure(
-        "- through the relay",
-        format!(
-            "{}, {faster:.1} times socat, {:.0} % of direct",
-            per_second(relay),
-            relay / direct * 100.0
-        ),
-        "2 times socat, half of direct",
-        faster >= 2.0 && relay >= direct / 2.0,
-    );
-    let [direct, relay, socat] = times.map(Times::new);
-    let added = relay
-        .median()
-        .checked_sub(direct.median())
-        .context("the relay is faster than no relay")?;
-    report.beside("one round trip: direct", direct.text());
-    report.beside("- through socat", socat.text());
-    report.figure(
-        "- through the relay",
-        format!("{}; adds {} at the median", relay.text(), short(added)),
-        "adds under 50 us",
-        added < Duration::from_micros(50),
-    );
-    Ok(())
+    Ok((rates.map(median), times.map(Times::new)))
 }
 
 fn per_second(rate: f64) -> String {
