@@ -83,6 +83,7 @@ impl EventLoop {
             .map_err(AgentError::system("make the watchdog's timer"))?;
         if interop::is_wsl() {
             self.windows.ask_mode();
+            self.windows.look_up_requested_mode();
         } else {
             let mode = ModeState::Known(Mode::NotWsl);
             self.agent.handle_event(HostEvent::Mode(mode));
@@ -202,6 +203,7 @@ impl EventLoop {
         if self.agent.mode.state.known().is_none() {
             self.windows.ask_mode();
         }
+        self.windows.look_up_requested_mode();
         result
     }
 

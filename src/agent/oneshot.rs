@@ -8,6 +8,7 @@ use super::{
     windows::{HostEvent, Windows},
 };
 use crate::{
+    blocking::Permit,
     config::Settings,
     interop,
     model::{Action, HostFacts, HostMemory, Mode, ModeState, Plan, RuleSet},
@@ -27,7 +28,10 @@ const MOST_PASSES: usize = 4;
 pub async fn dry_run(settings: &Settings, paths: &Paths) -> Result<Plan, NetlinkError> {
     let machine = Linux::new(paths)?;
     let mode = interop::ask_mode().await;
-    let host = machine.host_memory();
+    let host = HostMemory {
+        requested_mode: interop::requested_mode(Permit::default()).await,
+        ..machine.host_memory()
+    };
     let seen = machine.observe(settings, mode, host).await?;
     Ok(plan::plan(settings, &seen))
 }
@@ -70,6 +74,8 @@ pub async fn apply_once(settings: Settings, paths: Paths) -> Result<Done, AgentE
     let mut agent = Agent::on_this_machine(settings, &paths)?;
     let mut manager = Manager::default();
     agent.handle_event(HostEvent::Mode(interop::ask_mode().await));
+    let requested = interop::requested_mode(Permit::default()).await;
+    agent.handle_event(HostEvent::RequestedMode(requested));
     let mut all = Done::default();
     for _ in 0..MOST_PASSES {
         let done = agent.reconcile(&mut windows, &mut manager).await;

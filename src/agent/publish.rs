@@ -201,6 +201,7 @@ impl Publisher {
         let confirmed = pass.host.settled.as_ref().and(rules.first());
         let relay = &pass.host.relay;
         Document {
+            requested_mode: pass.host.requested_mode.map(|mode| mode.to_string()),
             interface: node.map(|node| node.link.name.to_string()),
             interface_reason: node.and_then(|node| node.reason.clone()),
             address,

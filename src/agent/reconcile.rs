@@ -134,6 +134,7 @@ impl<M: Machine> Agent<M> {
     pub(super) fn handle_event(&mut self, event: HostEvent) -> bool {
         match event {
             HostEvent::Mode(mode) => self.mode.answered(mode),
+            HostEvent::RequestedMode(mode) => self.host.requested_mode = mode,
             HostEvent::Forwards(outcome) => self.record_sync(outcome),
             HostEvent::Relay(memory) => return self.record_relay(memory),
         }

@@ -11,7 +11,9 @@ use crate::{
     blocking::{BlockingError, LIMIT, Permit, SingleFlight, run_async},
     host::sync,
     interop,
-    model::{Code, Finding, HostOutcome, ModeState, RelayMemory, RelaySet, RuleSet, SyncMode},
+    model::{
+        Code, Finding, HostOutcome, Mode, ModeState, RelayMemory, RelaySet, RuleSet, SyncMode,
+    },
     paths::Paths,
 };
 
@@ -62,6 +64,8 @@ async fn sync_blocking(
 pub(super) enum HostEvent {
     /// WSL's networking mode.
     Mode(ModeState),
+    /// The one that `.wslconfig` asks for, where that is known.
+    RequestedMode(Option<Mode>),
     /// How a sync of the forwards ended.
     Forwards(HostOutcome),
     /// The relay's state after what it said, or what became of it.
@@ -77,6 +81,7 @@ pub(super) struct Windows {
     /// Whether the mode is being asked, or its answer was not handled yet.
     asking: bool,
     mode: SingleFlight,
+    wslconfig: SingleFlight,
     /// The same of a sync of the forwards.
     syncing: bool,
     forwards: SingleFlight,
@@ -106,6 +111,16 @@ impl Windows {
         });
     }
 
+    /// Looks which mode `.wslconfig` asks for. A drive that hangs does not keep the mode
+    /// itself from being known.
+    pub(super) fn look_up_requested_mode(&mut self) {
+        // One that still hangs will answer.
+        if let Ok(permit) = self.wslconfig.begin() {
+            self.calls
+                .spawn(async { HostEvent::RequestedMode(interop::requested_mode(permit).await) });
+        }
+    }
+
     /// Whether nothing is in flight.
     pub(super) fn idle(&self) -> bool {
         self.calls.is_empty()
@@ -121,7 +136,7 @@ impl Windows {
                 match event {
                     HostEvent::Mode(_) => self.asking = false,
                     HostEvent::Forwards(_) => self.syncing = false,
-                    HostEvent::Relay(_) => {}
+                    HostEvent::RequestedMode(_) | HostEvent::Relay(_) => {}
                 }
                 event
             }

@@ -209,7 +209,10 @@ registry! {
         "ports-listening" "a service listens behind each forward" ports::listening, None,
             "A forward without a service looks like a firewall problem. A service on 127.0.0.1 cannot be reached from outside.",
             "Start the service, or correct connect-port (`wslmesh forward list`)";
-        "ports-kept" "no forward uses a port that Windows keeps" ports::kept, None,
+        "ports-exposed" "what listens on all addresses is meant for Windows' networks" ports::exposed, None,
+            "In mirrored and consomme mode a service that listens on 0.0.0.0 or :: listens on Windows' addresses too, in every network that Windows is in, as far as its firewall allows.",
+            "Let a service that is for this machine alone listen on 127.0.0.1; ignore this if clients elsewhere use it";
+        "ports-kept" "nothing uses a port that Windows keeps" ports::kept, None,
             "In mirrored mode some ports never reach a distribution: UDP 68; TCP 135, 1900, 2869, 3702, 5004, 5357 and 5358.",
             "Choose another listen-port";
         "ports-firewall" "Windows' firewall has rules for the forwards" ports::firewall, None,

@@ -9,6 +9,8 @@
 
 use std::fmt;
 
+use crate::model::Mode;
+
 /// Most bytes of such a file that are read.
 pub(crate) const MOST: usize = 256 << 10;
 
@@ -173,6 +175,12 @@ impl Ini {
     /// The value in force of a name such as `boot.systemd`: the first of several.
     pub(crate) fn get(&self, name: &str) -> Option<&str> {
         self.entry(name).map(|entry| entry.value.as_str())
+    }
+
+    /// The networking mode of .wslconfig; `None` where it names none, or a word that WSL
+    /// rejects, so that its default applies.
+    pub(crate) fn networking_mode(&self) -> Option<Mode> {
+        Mode::parse(&self.get("wsl2.networkingMode")?.to_ascii_lowercase())
     }
 
     /// The entry in force.

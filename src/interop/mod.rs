@@ -10,6 +10,7 @@ pub(crate) mod ini;
 mod mode;
 mod native;
 mod socket;
+mod wslconfig;
 
 use std::{
     fmt, fs, io,
@@ -21,11 +22,13 @@ use std::{
 use rustix::fs::{Access, access};
 
 use self::child::{ChildError, INIT};
+pub(crate) use self::wslconfig::Users;
 pub use self::{
     child::Output,
     drives::Drives,
     mode::{ask as ask_mode, ask_version as ask_wsl_version, is_wsl},
     native::confine,
+    wslconfig::requested_mode,
 };
 use crate::model::Code;
 

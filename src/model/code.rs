@@ -75,6 +75,9 @@ registry! {
     ModeUnknown, "mode-unknown", Warning,
         "WSL's networking mode is unknown, so the agent changes nothing on Windows.",
         "Check that `wslinfo --networking-mode` answers; the agent retries";
+    ModeFallback, "mode-fallback", Warning,
+        "WSL runs in another networking mode than .wslconfig asks for: it was not restarted since, or it fell back.",
+        "Run `wsl --shutdown` on Windows and see what WSL prints when it starts; where it keeps falling back, set networkingMode in %UserProfile%\\.wslconfig to the mode in force";
     NetworkFileUnreadable, "network-file-unreadable", Error,
         "The network file cannot be read or parsed; the agent does not change it.",
         "Correct the file, or move it away so that the agent writes a new one; the agent retries";
@@ -129,6 +132,9 @@ registry! {
     ForwardMode, "forward-mode", Warning,
         "Windows cannot forward in this networking mode.",
         "Follow the message, or set networkingMode=nat in %UserProfile%\\.wslconfig";
+    ForwardKept, "forward-kept", Warning,
+        "In mirrored mode Windows keeps this port for itself and passes none of its traffic to a distribution.",
+        "Choose another listen-port, and let clients use that one";
     ForwardNeedsRelay, "forward-needs-relay", Warning,
         "Only the relay can serve this forward, but the configuration allows only the port proxy.",
         "Set [host] backend = \"auto\", or make it a TCP forward in NAT mode";

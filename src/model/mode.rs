@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::Serialize;
 
-use super::display_as_serialized;
+use super::{Protocol, display_as_serialized};
 
 display_as_serialized!(Mode);
 
@@ -41,6 +41,23 @@ impl Mode {
             "none" => Some(Self::None),
             _ => None,
         }
+    }
+
+    /// The ports that Windows keeps for itself and never passes to a distribution
+    /// (Microsoft's documentation of mirrored mode).
+    #[must_use]
+    pub fn kept_ports(self, protocol: Protocol) -> &'static [u16] {
+        match (self, protocol) {
+            (Self::Mirrored, Protocol::Udp) => &[68],
+            (Self::Mirrored, Protocol::Tcp) => &[135, 1900, 2869, 3702, 5004, 5357, 5358],
+            _ => &[],
+        }
+    }
+
+    /// Whether what listens in here on all addresses does so on Windows' addresses too.
+    #[must_use]
+    pub fn shares_ports(self) -> bool {
+        matches!(self, Self::Mirrored | Self::Consomme)
     }
 
     /// Whether WSL removes and re-adds addresses on every change of the host,

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     DeviceReading, DrivePath, Finding, GuestFirewall, HostPrivilege, InstalledRule, InterfaceName,
-    Listen, ModeState, Nameserver, RelayMemory, RuleSet, SysctlKey, SysctlReading,
+    Listen, Mode, ModeState, Nameserver, RelayMemory, RuleSet, SysctlKey, SysctlReading,
     display_as_serialized,
 };
 
@@ -177,6 +177,8 @@ pub struct HostMemory {
     pub facts: HostFacts,
     /// What the relay was sent and answered.
     pub relay: RelayMemory,
+    /// The networking mode that `.wslconfig` asks for; `None` where that is unknown.
+    pub requested_mode: Option<Mode>,
     /// Windows is to be asked again since the call in flight was begun, if one is.
     pub outdated: bool,
 }

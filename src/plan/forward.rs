@@ -138,17 +138,19 @@ fn decide(settings: &Settings, seen: &Observation, plan: &Plan) -> Decision {
         (Mode::Nat, Some(node)) => nat::decide(settings, seen, node),
         (Mode::Mirrored, Some(node)) => shared::mirrored(settings, seen, node),
         (Mode::Consomme, Some(node)) => shared::consomme(settings, seen, node),
+        (Mode::Bridged, Some(node)) => shared::bridged(settings, seen, node),
         // There is nothing to point at; that has its own finding.
-        (Mode::Nat | Mode::Mirrored | Mode::Consomme, None) => Decision::default(),
-        (Mode::Bridged | Mode::None | Mode::NotWsl, _) => {
+        (Mode::Nat | Mode::Mirrored, None) => Decision::default(),
+        // But what NAT has left goes.
+        (Mode::Consomme | Mode::Bridged, None) => Decision {
+            rules: Some(RuleSet::nothing(SyncMode::Nat)),
+            ..Decision::default()
+        },
+        (Mode::None | Mode::NotWsl, _) => {
             let mut decision = Decision::unserved(settings);
             decision.rules = Some(RuleSet::nothing(SyncMode::Nat));
             if forwards > 0 {
-                let detail = if mode == Mode::Bridged {
-                    "in bridged mode this machine has its own address in the LAN: reach it there directly"
-                } else {
-                    "without a network nothing can be forwarded"
-                };
+                let detail = "without a network nothing can be forwarded";
                 decision.find(Code::ForwardMode, "", detail);
             }
             decision

@@ -5,6 +5,7 @@ mod address;
 mod dependents;
 mod env_file;
 mod forward;
+mod mode;
 mod mtu;
 mod network_file;
 mod sysctl;
@@ -14,16 +15,14 @@ pub use dependents::{Due, due as dependents_due};
 
 use crate::{
     config::Settings,
-    model::{Code, Finding, ModeState, Node, Observation, Plan},
+    model::{Finding, Node, Observation, Plan},
 };
 
 /// Decides what to change so that the machine is as the settings want it.
 #[must_use]
 pub fn plan(settings: &Settings, seen: &Observation) -> Plan {
     let mut plan = Plan::default();
-    if let ModeState::Unknown(why) = &seen.mode {
-        plan.find(Code::ModeUnknown, "", why.as_str());
-    }
+    mode::plan(seen, &mut plan);
     let node = node(settings, seen).map_err(|finding| plan.findings.push(finding));
     plan.node = node.ok();
     address::plan(seen, &mut plan);

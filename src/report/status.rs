@@ -32,6 +32,9 @@ pub struct Document {
     pub role: String,
     /// WSL's networking mode, `pending` or `unknown`.
     pub mode: String,
+    /// The mode that `.wslconfig` asks for, where that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub requested_mode: Option<String>,
     /// The watched interface.
     pub interface: Option<String>,
     /// Why it is this one, where its default route alone does not tell.

@@ -257,9 +257,9 @@ fn in_vain(world: &World) -> Result<()> {
         .put_task(&forward_task(ME), Some(disabled))?;
     untouched("wslmesh host install\"")?;
     world.windows().put_task(&forward_task(ME), task)?;
-    world.windows().set_networking_mode("mirrored")?;
+    world.switch_mode("mirrored")?;
     untouched("wslmesh status")?;
-    world.windows().set_networking_mode("nat")?;
+    world.switch_mode("nat")?;
     let (result, facts) = checked(world, &[], "T18")?;
     ensure!(result == "ok", "{facts}");
     Ok(())

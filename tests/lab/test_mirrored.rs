@@ -32,6 +32,16 @@ pub(crate) fn trials() -> Vec<Trial> {
         mode("mirrored::relay_killed", "mirrored", killed),
         mode("mirrored::firewall_rules", "mirrored", rules),
         mode("mirrored::nothing_stays_of_nat", "nat", after_nat),
+        mode("mirrored::port_that_windows_keeps", "mirrored", kept),
+        mode("consomme::nothing_stays_of_nat", "nat", |world| {
+            left_nat(world, "consomme")
+        }),
+        mode("bridged::nothing_stays_of_nat", "nat", |world| {
+            left_nat(world, "bridged")
+        }),
+        mode("none::nothing_stays_of_nat", "nat", |world| {
+            left_nat(world, "none")
+        }),
     ]
 }
 
@@ -201,7 +211,7 @@ fn after_nat(world: &World) -> Result<()> {
     agent.stop()?;
     world.forwards(&[(2222, FIRST, 22)])?;
     let starts = world.windows().relays()?.len();
-    world.windows().set_networking_mode("mirrored")?;
+    world.switch_mode("mirrored")?;
     let agent = world.start_agent(&both("auto"))?;
     world.forwards(&[])?;
     let found = agent.raised("firewall-failed")?;
@@ -226,5 +236,45 @@ fn after_nat(world: &World) -> Result<()> {
     agent.wait("the relay in here", up)?;
     connects(world, GUEST_ADDRESS.trim_end_matches("/20"))?;
     ensure!(world.windows().relays()?.len() == starts);
+    agent.stop()
+}
+
+/// Rules of NAT times are withdrawn in the other modes too, once.
+fn left_nat(world: &World, mode: &str) -> Result<()> {
+    world.windows().install(&proxied())?;
+    let config = format!("{SSH}backend = \"portproxy\"\n");
+    let agent = world.start_agent(&config)?;
+    agent.wait("the port proxy", |status| {
+        status.serves("portproxy", &["ssh"])
+    })?;
+    agent.stop()?;
+    world.forwards(&[(2222, FIRST, 22)])?;
+    world.switch_mode(mode)?;
+    let agent = world.start_agent(&config)?;
+    world.forwards(&[])?;
+    agent.wait("the mode", |status| status.mode == mode)?;
+    agent.stop()?;
+    let calls = world.windows().calls()?.len();
+    let agent = world.start_agent(&config)?;
+    agent.wait("the mode", |status| status.mode == mode)?;
+    agent.stop()?;
+    let again = world.windows().calls()?.len();
+    ensure!(again == calls, "{calls} calls became {again}");
+    Ok(())
+}
+
+/// A port that never reaches a distribution is not called up.
+fn kept(world: &World) -> Result<()> {
+    let agent = world.start_agent(&forward("web", 5357, 80))?;
+    let found = agent.raised("forward-kept")?;
+    ensure!(
+        found.detail.contains("tcp 5357") && found.remediation.contains("listen-port"),
+        "{found:?}"
+    );
+    let status = agent.status()?.context("no status")?;
+    ensure!(status.relay.is_none(), "{status:?}");
+    world.closed(Place::Guest, "t", 5357)?;
+    agent.reload(&forward("web", 8080, 80))?;
+    agent.cleared("forward-kept")?;
     agent.stop()
 }

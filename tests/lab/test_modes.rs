@@ -11,9 +11,10 @@ use crate::agent::{Agent, FILE, SSH, config};
 use crate::fault::Fault;
 use crate::interop::SOCKET;
 use crate::options::Options;
+use crate::process::HUP;
 use crate::runner::trial_with;
 use crate::status::Status;
-use crate::topology::GUEST_ADDRESS;
+use crate::topology::{FIRST, GUEST_ADDRESS};
 use crate::world::World;
 
 /// This file's trials.
@@ -42,8 +43,11 @@ pub(crate) fn trials() -> Vec<Trial> {
         mode("modes::virtioproxy", "virtioproxy", |world| {
             in_here(world, "consomme")
         }),
-        mode("modes::bridged", "bridged", |world| other(world, "bridged")),
-        mode("modes::none", "none", |world| other(world, "none")),
+        mode("modes::bridged", "bridged", |world| {
+            in_here(world, "bridged")
+        }),
+        mode("modes::none", "none", none),
+        mode("modes::fell_back", "nat", fell_back),
         mode("modes::rubbish", "\u{1b}[31mnat; rm -rf /", rubbish),
         silent("modes::unanswered_then_nat", 100, unanswered),
         silent("modes::busy_at_boot", 1_000, busy),
@@ -84,19 +88,49 @@ fn in_here(world: &World, name: &str) -> Result<()> {
     );
     world.states("WSL_NETWORKING_MODE", name)?;
     linux_works(world, &agent)?;
+    // In consomme and bridged mode the gateway is the LAN's router.
+    ensure!(!world.read(FILE)?.contains("WINDOWS_HOST_IP"));
     ensure!(agent.healthy()?.finding("forward-mode").is_none());
     Ok(())
 }
 
-fn other(world: &World, name: &str) -> Result<()> {
+fn none(world: &World) -> Result<()> {
     let agent = world.start_agent(&config(SSH))?;
     let health = agent.raised("forward-mode")?;
     ensure!(
         health.severity == "warning" && health.detail.len() > 20,
         "{health:?}"
     );
-    world.states("WSL_NETWORKING_MODE", name)?;
+    world.states("WSL_NETWORKING_MODE", "none")?;
     linux_works(world, &agent)
+}
+
+/// Mirrored is asked for, and WSL runs in NAT mode: the agent serves in that and says so,
+/// until `.wslconfig` asks for it.
+fn fell_back(world: &World) -> Result<()> {
+    world.request_mode("mirrored")?;
+    let agent = world.start_agent(&config(SSH))?;
+    let health = agent.raised("mode-fallback")?;
+    ensure!(
+        health
+            .detail
+            .contains("mirrored is requested, nat is in force")
+            && health.remediation.contains("wsl --shutdown"),
+        "{health:?}"
+    );
+    world.forwards(&[(2222, FIRST, 22)])?;
+    let page = world.wslmesh(&["status"])?;
+    ensure!(
+        page.stdout
+            .contains("nat (mirrored is requested in .wslconfig)"),
+        "{page:?}"
+    );
+    let plan = world.wslmesh(&["plan"])?;
+    ensure!(format!("{plan:?}").contains("mode-fallback"), "{plan:?}");
+    world.request_mode("NAT")?;
+    agent.process().signal(HUP)?;
+    agent.cleared("mode-fallback")?;
+    agent.stop()
 }
 
 fn rubbish(world: &World) -> Result<()> {

@@ -55,11 +55,26 @@ impl World {
         match serde_json::from_str(&line).with_context(|| format!("the world said {line:?}"))? {
             Report::Ready(facts) => {
                 world.facts = facts;
+                if options.mode != "nat" {
+                    world.request_mode(&options.mode)?;
+                }
                 Ok(world)
             }
             Report::Unavailable(why) => Err(Unavailable(why).into()),
             Report::Failed(why) => bail!("the world could not be built: {why}"),
         }
+    }
+
+    /// What `.wslconfig` asks for.
+    pub(crate) fn request_mode(&self, mode: &str) -> Result<()> {
+        let text = format!("[wsl2]\r\nnetworkingMode={mode}\r\n");
+        self.write("/mnt/c/Users/me/.wslconfig", text)
+    }
+
+    /// WSL is started again in another networking mode, as `.wslconfig` asks for.
+    pub(crate) fn switch_mode(&self, mode: &str) -> Result<()> {
+        self.request_mode(mode)?;
+        self.windows().set_networking_mode(mode)
     }
 
     /// Whether Windows programs start through binfmt_misc. Before Linux 6.7

@@ -41,7 +41,7 @@ fn of_a_leader(document: &Document, now_unix: u64) -> Vec<(&'static str, Vec<Str
     let file = document.network_file.display().to_string();
     let (passes, took) = (document.passes, document.last_pass_us);
     vec![
-        ("mode", vec![document.mode.clone()]),
+        ("mode", vec![mode(document)]),
         ("address", address(document)),
         ("windows", vec![or_dash(document.windows_address)]),
         ("mtu", listed(&Vec::from_iter(mtus), ROOM)),
@@ -57,6 +57,16 @@ fn of_a_leader(document: &Document, now_unix: u64) -> Vec<(&'static str, Vec<Str
         ("file", wrap(&file, ROOM)),
         ("passes", vec![format!("{passes}, the last took {took} us")]),
     ]
+}
+
+/// The mode in force, and the requested one where it is another.
+fn mode(document: &Document) -> String {
+    let mode = &document.mode;
+    let other = document.requested_mode.as_ref();
+    match other.filter(|requested| *requested != mode) {
+        Some(requested) => format!("{mode} ({requested} is requested in .wslconfig)"),
+        None => mode.clone(),
+    }
 }
 
 fn or_dash<T: ToString>(value: Option<T>) -> String {

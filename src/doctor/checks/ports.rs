@@ -1,21 +1,17 @@
 //! Forwards from Windows.
 
-use std::net::SocketAddr;
+use std::{collections::BTreeSet, net::SocketAddr};
 
 use super::agent::{about_firewall, about_windows, finding};
 use crate::{
     config::{Firewall, Forward},
     doctor::{
         facts::Facts,
-        verdict::{Judged, Verdict, all, error, info, skipped, warning},
+        verdict::{Judged, Verdict, all, error, info, list, ok, skipped, warning},
     },
-    model::{ForwardState, Listening, Mode, Protocol, Severity, counted},
+    interop::ini::boolean,
+    model::{ForwardState, Listening, Mode, Protocol, Severity, Socket, counted},
 };
-
-/// Ports that Windows never passes to a mirrored guest (Microsoft's documentation of
-/// mirrored mode).
-const KEPT_UDP: &[u16] = &[68];
-const KEPT_TCP: &[u16] = &[135, 1900, 2869, 3702, 5004, 5357, 5358];
 
 /// The forwards; skips the check where there is none.
 fn forwards(facts: &Facts) -> Result<&[Forward], Verdict> {
@@ -52,21 +48,71 @@ pub(crate) fn listening(facts: &Facts) -> Judged {
     Ok(all(found, format!("a service listens behind {forwards}")))
 }
 
+/// The mode, if Windows' ports are this distribution's in it.
+fn shared(facts: &Facts) -> Result<Mode, Verdict> {
+    let mode = facts.mode().filter(|mode| mode.shares_ports());
+    mode.ok_or_else(|| skipped("Windows' ports are its own in this mode"))
+}
+
+/// Sockets that take what arrives at any address of this machine.
+fn open(sockets: &[Socket]) -> impl Iterator<Item = &Socket> {
+    sockets.iter().filter(|one| one.address.is_unspecified())
+}
+
 pub(crate) fn kept(facts: &Facts) -> Judged {
-    let forwards = forwards(facts)?;
-    if facts.mode() != Some(Mode::Mirrored) {
-        return Err(skipped("this is not mirrored mode"));
-    }
-    let found = forwards.iter().filter_map(|forward| {
+    let mode = shared(facts)?;
+    let kept = |protocol, port| mode.kept_ports(protocol).contains(&port);
+    let forwards = facts.settings()?.forwards.iter().filter_map(|forward| {
         let (name, protocol, port) = (&forward.name, forward.protocol, forward.listen_port.get());
-        let kept = match protocol {
-            Protocol::Tcp => KEPT_TCP,
-            Protocol::Udp => KEPT_UDP,
-        };
         let detail = format!("{name} ({protocol} {port}) gets no traffic");
-        kept.contains(&port).then(|| error(detail))
+        kept(protocol, port).then(|| error(detail))
     });
-    Ok(all(found, "none"))
+    let sockets = open(facts.sockets()?).filter(|one| kept(one.protocol, one.port));
+    let sockets = sockets.map(|one| {
+        info(format!(
+            "what listens on {one} gets traffic of this machine alone"
+        ))
+        .fix("Choose another port for the service, or ignore this if only this machine uses it")
+    });
+    Ok(all(forwards.chain(sockets), "none"))
+}
+
+/// Ports that are named at most.
+const NAMED: usize = 8;
+
+pub(crate) fn exposed(facts: &Facts) -> Judged {
+    let mode = shared(facts)?;
+    let forwards = &facts.settings()?.forwards;
+    let forwarded = |one: &&Socket| {
+        let has = |port: u16| move |forward: &Forward| forward.listen_port.get() == port;
+        let mut same = forwards
+            .iter()
+            .filter(|forward| forward.protocol == one.protocol);
+        same.any(has(one.port))
+    };
+    let reaches = |one: &&Socket| !mode.kept_ports(one.protocol).contains(&one.port);
+    let ports: BTreeSet<(Protocol, u16)> = open(facts.sockets()?)
+        .filter(|one| reaches(one) && !forwarded(one))
+        .map(|one| (one.protocol, one.port))
+        .collect();
+    if ports.is_empty() {
+        return Ok(ok("nothing but the forwards"));
+    }
+    let named = ports.iter().take(NAMED);
+    let named = list(named.map(|(protocol, port)| format!("{protocol} {port}")));
+    let more = if ports.len() > NAMED { ", ..." } else { "" };
+    let text = format!("{} ({named}{more})", counted(ports.len(), "port"));
+    // WSL's own firewall blocks what no rule admits, unless this disables it.
+    let ini = facts.wslconfig().ok().filter(|_| mode == Mode::Mirrored);
+    let off = ini.is_some_and(|ini| ini.get("wsl2.firewall").and_then(boolean) == Some(false));
+    Ok(if off {
+        warning(format!("{text}: open on Windows' addresses to every network, because .wslconfig has firewall=false"))
+            .fix("Remove firewall=false from %UserProfile%\\.wslconfig, or let the services listen on 127.0.0.1")
+    } else {
+        info(format!(
+            "{text}: open on Windows' addresses, to whom Windows' firewall lets in"
+        ))
+    })
 }
 
 pub(crate) fn firewall(facts: &Facts) -> Judged {

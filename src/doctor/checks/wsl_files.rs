@@ -256,16 +256,14 @@ pub(crate) fn mode(facts: &Facts) -> Judged {
     let mode = facts
         .mode()
         .ok_or_else(|| skipped("the networking mode is not known"))?;
-    // A word that WSL rejects leaves its default.
-    let configured = ini.get("wsl2.networkingMode").map(str::to_ascii_lowercase);
-    let configured = configured.and_then(|word| Mode::parse(&word));
-    let configured = configured.unwrap_or(Mode::Nat);
-    Ok(if configured == mode {
-        ok(mode.to_string())
-    } else {
-        warning(format!(
+    Ok(match ini.networking_mode() {
+        Some(configured) if configured != mode => warning(format!(
             "{configured} is configured, {mode} is in force: WSL was not restarted since, or fell back"
-        ))
+        )),
+        None if mode != Mode::Nat => warning(format!(
+            "no mode is configured, which means nat, and {mode} is in force: WSL fell back, or a policy of Windows' administrator decides"
+        )),
+        Some(_) | None => ok(mode.to_string()),
     })
 }
 

@@ -7,13 +7,7 @@ use super::{
     super::facts::{Interop, Read},
     root::Root,
 };
-use crate::interop::{
-    self, Drives,
-    ini::{self, Ini},
-};
-
-/// Most Windows users whose folders are read.
-const USERS: usize = 64;
+use crate::interop::{self, Drives, ini::Ini};
 
 /// The way to Windows programs, without calling one.
 pub(super) fn interop(root: &Root) -> Interop {
@@ -65,42 +59,25 @@ const NEAR: &[&str] = &[
 
 /// Reads the first drive of Windows that has users.
 pub(super) fn drive(root: &Root, drives: &Drives) -> Drive {
-    let folder = |letter| drives.folder(letter).to_string_lossy().into_owned();
-    let mut drives = ('c'..='z').map(folder);
-    match drives.find(|drive| root.exists(&format!("{drive}/Users"))) {
-        Some(drive) => {
-            let (wslconfig, near) = wslconfig(root, &drive);
-            Drive {
-                wslconfig,
-                near,
-                installed: root.exists(&format!("{drive}/Program Files/wslmesh")),
-            }
-        }
-        None => Drive::unread("no Windows drive is mounted here".to_owned()),
-    }
-}
-
-/// The only `.wslconfig` that can be read, and files that look as if they were meant
-/// where there is none. Which Windows user runs this virtual machine is unknown, so of
-/// several none is used.
-fn wslconfig(root: &Root, drive: &str) -> (Read<Ini>, Vec<String>) {
-    let folder = format!("{drive}/Users");
-    let users = root.names(&folder, USERS);
-    let mut found = users.iter().filter_map(|user| {
-        let bytes = root.bytes(&format!("{folder}/{user}/.wslconfig"), ini::MOST);
-        Some((user, Ini::wslconfig(&bytes.ok()??)))
-    });
-    let file = match (found.next(), found.next()) {
-        (None, _) if users.is_empty() => Err(format!("{folder} shows no user of Windows")),
-        (None, _) => Ok(None),
-        (Some((_, ini)), None) => return (Ok(Some(ini)), Vec::new()),
-        (Some((one, _)), Some((other, _))) => Err(format!(
-            "{one} and {other} both have a .wslconfig; which one applies is unknown"
-        )),
+    let Some(users) = interop::Users::below(&root.0, drives) else {
+        return Drive::unread("no Windows drive is mounted here".to_owned());
     };
-    let near = users.iter();
-    let near = near.flat_map(|user| root.existing(&format!("{folder}/{user}"), NEAR));
-    (file, near.collect())
+    let wslconfig = users.wslconfig();
+    let near = match wslconfig {
+        // Only where there is none can another name be meant.
+        Ok(Some(_)) => Vec::new(),
+        Ok(None) | Err(_) => {
+            let folders = users.folders.iter();
+            let near = folders.flat_map(|folder| root.existing(&folder.to_string_lossy(), NEAR));
+            near.collect()
+        }
+    };
+    let folder = users.drive.join("Program Files/wslmesh");
+    Drive {
+        wslconfig,
+        near,
+        installed: root.exists(&folder.to_string_lossy()),
+    }
 }
 
 #[cfg(test)]

@@ -177,6 +177,18 @@ fn mirrored_and_consomme_serve_in_the_guest() {
         ),
         ("mirrored, equal ports", mirrored(), equal.clone(), &[]),
         (
+            "mirrored, ports that Windows keeps",
+            mirrored(),
+            SSH.replace("2222", "5357") + &WG.replace("41820", "68"),
+            &["forward-kept", "forward-kept"],
+        ),
+        (
+            "consomme, a port that mirrored mode keeps",
+            consomme(),
+            SSH.replace("2222", "5357"),
+            &["relay: guest [ssh 0.0.0.0]"],
+        ),
+        (
             "mirrored, firewall, not asked yet",
             mirrored(),
             WG.into(),
@@ -237,14 +249,32 @@ fn the_other_modes() {
     let rules_remain = |machine: Machine| machine.with(|seen| seen.host.rules_remain = true);
     check(vec![
         (
-            "bridged",
+            "bridged, unequal ports",
             mode(Mode::Bridged),
             SSH.into(),
-            &["forward-mode"],
+            &["relay: guest [ssh 0.0.0.0]"],
         ),
         (
-            "bridged, rules of NAT go, and so does the relay",
-            rules_remain(mode(Mode::Bridged))
+            "bridged, equal ports: Windows' firewall has no part in it",
+            mode(Mode::Bridged),
+            WG.into(),
+            &[],
+        ),
+        (
+            "bridged, rules of NAT go",
+            rules_remain(mode(Mode::Bridged)),
+            SSH.into(),
+            &["relay: guest [ssh 0.0.0.0]", "windows: []"],
+        ),
+        (
+            "bridged, rules of NAT go without an address",
+            rules_remain(Machine::new().mode(Mode::Bridged)),
+            SSH.into(),
+            &["windows: []"],
+        ),
+        (
+            "none, rules of NAT go, and so does the relay",
+            rules_remain(mode(Mode::None))
                 .with(|seen| seen.host.relay = relay_at(RelayLocation::Guest, vec![])),
             SSH.into(),
             &["relay: end", "windows: []", "forward-mode"],

@@ -2,6 +2,7 @@ use super::*;
 use crate::{
     config::settings,
     doctor::tests::{document, socket, table},
+    interop::ini::Ini,
     model::{GuestFirewall, ModeState},
 };
 
@@ -16,8 +17,23 @@ fn at(facts: &mut Facts, address: &str) {
     ]);
 }
 
+fn in_mode(facts: &mut Facts, mode: Mode) {
+    facts.change(|o| o.mode = ModeState::Known(mode));
+}
+
 fn mirrored(facts: &mut Facts) {
-    facts.change(|o| o.mode = ModeState::Known(Mode::Mirrored));
+    in_mode(facts, Mode::Mirrored);
+}
+
+fn wslconfig(facts: &mut Facts, text: &str) {
+    facts.wslconfig = Ok(Some(Ini::wslconfig(text.as_bytes())));
+}
+
+/// TCP services on these addresses and ports.
+fn listen(facts: &mut Facts, at: &[(&str, u16)]) {
+    let sockets = at.iter();
+    let sockets = sockets.map(|(address, port)| socket(Protocol::Tcp, address, *port));
+    facts.local_mut().sockets = Ok(sockets.collect());
 }
 
 fn configured(facts: &mut Facts, more: &str) {
@@ -39,10 +55,21 @@ fn forwards() {
         "unreadable": |f| f.local_mut().sockets = Err("/proc/net does not exist".into()) => Skipped, "/proc/net";
     }
     table! { "ports-kept";
-        "no forward": none => Skipped, "no forward";
-        "nat": |f| configured(f, "") => Skipped, "not mirrored";
+        "nat": |f| configured(f, "") => Skipped, "its own in this mode";
         "mirrored": mirrored => Ok, "none";
+        "consomme": |f| { in_mode(f, Mode::Consomme); configured(f, "") } => Ok, "none";
         "kept": |f| { mirrored(f); configured(f, "") } => Error, "a (tcp 5357)";
+        "a service": |f| { mirrored(f); listen(f, &[("::", 5357), ("127.0.0.1", 135)]) } => Info, "tcp [::]:5357 gets traffic of this machine alone";
+    }
+    table! { "ports-exposed";
+        "nat": |f| listen(f, &[("0.0.0.0", 8080)]) => Skipped, "its own in this mode";
+        "bridged": |f| in_mode(f, Mode::Bridged) => Skipped, "its own in this mode";
+        "loopback": |f| { mirrored(f); listen(f, &[("127.0.0.1", 8080), ("::1", 8080)]) } => Ok, "nothing but the forwards";
+        "a forward's": |f| { mirrored(f); configured(f, "connect-port = 80\n"); listen(f, &[("0.0.0.0", 5357)]) } => Ok, "nothing but";
+        "mirrored": |f| { mirrored(f); listen(f, &[("::", 8080), ("0.0.0.0", 8080), ("0.0.0.0", 80)]) } => Info, "2 ports (tcp 80, tcp 8080): open on Windows' addresses, to whom";
+        "consomme": |f| { in_mode(f, Mode::Consomme); wslconfig(f, "[wsl2]\nfirewall=false"); listen(f, &[("::", 8080)]) } => Info, "1 port (tcp 8080): open on Windows' addresses, to whom";
+        "no firewall": |f| { mirrored(f); wslconfig(f, "[wsl2]\nfirewall=false"); listen(f, &[("::", 8080)]) } => Warning, "to every network, because";
+        "many": |f| { mirrored(f); let all: Vec<_> = (1..=9000).map(|port| ("::", port)).collect(); listen(f, &all) } => Info, "ports (tcp 1, tcp 2, tcp 3, tcp 4, tcp 5, tcp 6, tcp 7, tcp 8, ...)";
     }
     table! { "ports-firewall";
         "no forward": none => Skipped, "no forward";

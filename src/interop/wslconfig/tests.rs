@@ -1,0 +1,48 @@
+use super::*;
+
+/// A drive with these files of users, by their paths.
+fn machine(files: &[(&str, &[u8])]) -> (tempfile::TempDir, Drives) {
+    let folder = tempfile::tempdir().unwrap();
+    fs::create_dir_all(folder.path().join("mnt/d/Users/Public")).unwrap();
+    for (path, bytes) in files {
+        let path = folder.path().join("mnt/d/Users").join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, bytes).unwrap();
+    }
+    (folder, Drives::of(b"", b"", |_| None))
+}
+
+fn requested(files: &[(&str, &[u8])]) -> Option<Mode> {
+    let (folder, drives) = machine(files);
+    Users::below(folder.path(), &drives)?.requested_mode()
+}
+
+#[test]
+fn the_requested_mode() {
+    const FILE: &str = "ann/.wslconfig";
+    let table: &[(&[u8], Mode)] = &[
+        (b"[wsl2]\r\nnetworkingMode=Mirrored\r\n", Mode::Mirrored),
+        (b"[wsl2]\nnetworkingmode = \"VirtioProxy\"", Mode::Consomme),
+        (b"[experimental]\nnetworkingMode=none", Mode::None),
+        (
+            b"[experimental]\nnetworkingMode=nat\n[wsl2]\nnetworkingMode=mirrored",
+            Mode::Nat,
+        ),
+        // WSL rejects the word and keeps its default.
+        (b"[wsl2]\nnetworkingMode=mirror", Mode::Nat),
+        (b"[wsl2]\nmemory=4GB", Mode::Nat),
+        (b"[wsl2\nnetworkingMode=mirrored", Mode::Nat),
+        (b"", Mode::Nat),
+    ];
+    for (bytes, mode) in table {
+        let text = String::from_utf8_lossy(bytes);
+        assert_eq!(requested(&[(FILE, bytes)]), Some(*mode), "{text}");
+    }
+    assert_eq!(requested(&[]), Some(Mode::Nat), "no file");
+    let mirrored: &[u8] = b"[wsl2]\nnetworkingMode=mirrored";
+    let two = [(FILE, mirrored), ("bob/.wslconfig", mirrored)];
+    assert_eq!(requested(&two), None, "whose?");
+    let nothing = tempfile::tempdir().unwrap();
+    let drives = Drives::of(b"", b"", |_| None);
+    assert!(Users::below(nothing.path(), &drives).is_none(), "no drive");
+}
