@@ -89,7 +89,7 @@ fn in_here(world: &World, name: &str) -> Result<()> {
     world.states("WSL_NETWORKING_MODE", name)?;
     linux_works(world, &agent)?;
     // In consomme and bridged mode the gateway is the LAN's router.
-    ensure!(!world.read(FILE)?.contains("WINDOWS_HOST_IP"));
+    world.states("WINDOWS_HOST_IP", "")?;
     ensure!(agent.healthy()?.finding("forward-mode").is_none());
     Ok(())
 }
