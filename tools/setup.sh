@@ -201,6 +201,7 @@ for what in "$@"; do
             need wg wireguard-tools wireguard-tools
             need dbus-daemon dbus dbus-daemon
             need strace strace strace
+            need nft nftables nftables
             # Fedora has no userspace WireGuard; its kernel's serves there.
             if have_apt; then need wireguard-go wireguard-go -; fi
             ;;

@@ -50,7 +50,7 @@ fn up(status: &Status) -> bool {
 }
 
 /// A TCP client gets through the relay here.
-fn connects(world: &World, address: &str) -> Result<()> {
+pub(crate) fn connects(world: &World, address: &str) -> Result<()> {
     let line = format!("exec 3<>/dev/tcp/{address}/2222; echo ping >&3; read -t 5 a <&3; echo $a");
     let mut said = String::new();
     until("an echo through the relay", LIMIT, || {
