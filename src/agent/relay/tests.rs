@@ -210,14 +210,17 @@ async fn next_agent_goes_on_with_the_relay() {
 #[tokio::test]
 async fn relay_of_another_version_is_replaced_at_once() {
     let folder = ended_agent().await;
-    let before = r#"read empty; receive; id=$(echo "$command" | sed 's/[^0-9]//g')
-        echo '{"event":"ready","version":2,"program":"0.1.0","attached":'$id'}'; cat"#;
-    write_relay(folder.path(), before);
+    // The first to run is the one that was left.
+    fs::write(folder.path().join("left"), "").unwrap();
+    let script = r#"if rm "$here/left" 2>/dev/null; then
+        read empty; receive; id=$(echo "$command" | sed 's/[^0-9]//g')
+        echo '{"event":"ready","version":2,"program":"0.1.0","attached":'$id'}'; cat
+        else ready; receive; applied; receive; fi"#;
+    write_relay(folder.path(), script);
     let program = std::process::Command::new(folder.path().join(GUEST_PROGRAM));
     let (pipes, child) = crate::host::relay::unit::piped(program);
     let supervisor = Supervisor::new(&paths(folder.path())).in_unit(Some(pipes));
     let mut bench = Bench { folder, supervisor };
-    write_relay(bench.folder.path(), "ready; receive; applied; receive");
     let memory = bench
         .until(|memory| memory.applied || !memory.findings.is_empty())
         .await;
