@@ -5,7 +5,10 @@ use std::num::NonZeroU16;
 use serde::de::DeserializeOwned;
 
 use super::error::Error;
-use crate::{config::Forward, model::from_word};
+use crate::{
+    config::{Forward, Remarks},
+    model::from_word,
+};
 
 /// Longest argument in bytes; the longest valid one is a name.
 const MAX_LENGTH: usize = 64;
@@ -38,6 +41,7 @@ impl Arguments<'_> {
             connect_port: NonZeroU16::new(self.connect_port).unwrap_or(listen_port),
             firewall: read("firewall", or(self.firewall, "local"))?,
             backend: None,
+            remarks: Remarks::default(),
         })
     }
 }

@@ -1,5 +1,6 @@
 //! `wslmesh config`
 
+mod export;
 mod import;
 
 use clap::Subcommand;
@@ -26,11 +27,18 @@ pub(super) enum Command {
     /// firewall there gets firewall = "none" here.
     #[command(after_help = import::EXAMPLES)]
     Import(import::Import),
+    /// Write the forwards as a wsl2-config.json of wsl2-port-mapper
+    ///
+    /// A file that exists is completed: what it has of other distributions, comments and
+    /// keys that wsl2-port-mapper ignores stay. Nothing is removed from it.
+    #[command(after_help = export::EXAMPLES)]
+    Export(export::Export),
 }
 
 pub(super) async fn config(command: Command, source: Source, paths: Paths) -> anyhow::Result<Exit> {
     match command {
         Command::Import(arguments) => return import::import(&arguments, &source, &paths).await,
+        Command::Export(arguments) => return export::export(&arguments, &source),
         Command::Show => print(Settings::load(&source)?.to_string().trim_end())?,
         Command::Check => {
             let files = Settings::load(&source)?.files;

@@ -15,7 +15,9 @@ use super::{
     output::{Exit, print, print_error},
 };
 use crate::{
-    config::{Added, Backend, DropIn, Firewall, Forward, Protocol, Settings, Source, located},
+    config::{
+        Added, Backend, DropIn, Firewall, Forward, Protocol, Remarks, Settings, Source, located,
+    },
     control::{Client, ControlError, Reload, reload_of},
     host::{
         contract::PolicyGap,
@@ -134,6 +136,7 @@ async fn add(arguments: Add, source: &Source, paths: &Paths) -> anyhow::Result<E
         connect_port: arguments.connect_port.unwrap_or(arguments.listen_port),
         firewall: arguments.firewall,
         backend: None,
+        remarks: Remarks::default(),
         name: arguments.name.clone(),
     };
     let added = by_agent(source, async |client| client.add_forward(&forward).await).await?;

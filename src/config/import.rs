@@ -15,6 +15,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+pub(super) use self::choice::CATCH_ALL;
 pub use self::choice::Wanted;
 use self::format::Foreign;
 use super::{
@@ -84,8 +85,8 @@ impl Import {
         folder: Option<&Path>,
         wanted: &Wanted<'_>,
     ) -> Result<Self, ImportError> {
-        let foreign = read(from).and_then(|text| format::parse(&text));
-        let foreign = foreign.map_err(|problem| refused(from, problem))?;
+        let text = read_text(from)?;
+        let foreign = format::parse(&text).map_err(|problem| refused(from, problem))?;
         let folder = folder.map_or_else(|| source.drop_ins(), Path::to_owned);
         Self::from_foreign(&foreign, from, source, folder.join(NAME), wanted)
     }
@@ -139,6 +140,14 @@ impl Import {
 fn refused(path: &Path, problem: String) -> ImportError {
     let path = path.to_owned();
     ImportError::Refused { path, problem }
+}
+
+/// The text of such a file.
+///
+/// # Errors
+/// What is wrong with it.
+pub(super) fn read_text(path: &Path) -> Result<String, ImportError> {
+    read(path).map_err(|problem| refused(path, problem))
 }
 
 /// A file's text, or what is wrong with it.

@@ -13,7 +13,7 @@ use super::{
     reader::{Problem, Read, Reader},
     settings::{Keys, Settings},
     source::{self, Draft, Source, Unusable},
-    values::{self, Backend, Forward, port},
+    values::{self, Backend, Forward, Remarks, port},
 };
 use crate::model::{Dependent, Protocol, SysctlKey, SysctlValue, counted};
 
@@ -178,6 +178,11 @@ impl Loaded {
             let connect_port = reader.take("connect-port", |value| port(value));
             let firewall = reader.take("firewall", |value| Deserialize::deserialize(value));
             let backend = reader.take("backend", |value| values::forward_backend(value));
+            let remarks = Remarks {
+                comment: reader.take("comment", |value| values::comment(value)),
+                instance: reader.take("instance", |value| values::comment(value)),
+                instance_comment: reader.take("instance-comment", |value| values::comment(value)),
+            };
             let (name, listen_port) = (name?, listen_port?);
             let (line, column) = reader.position(start);
             let at = Located {
@@ -194,6 +199,7 @@ impl Loaded {
                 connect_port: connect_port.unwrap_or(listen_port),
                 firewall: firewall.unwrap_or_default(),
                 backend,
+                remarks,
             };
             Some((forward, at))
         });

@@ -3,6 +3,7 @@
 
 mod dependents;
 mod drop_in;
+mod export;
 mod import;
 mod load;
 mod reader;
@@ -12,11 +13,12 @@ mod values;
 
 pub use self::{
     drop_in::{Added, DropIn, DropInError},
+    export::{Export, ExportError},
     import::{Import, ImportError, Wanted},
     load::{ConfigError, Located, located},
     settings::Settings,
     source::Source,
-    values::{Backend, Forward, Interface, Settle, Underlay},
+    values::{Backend, Forward, Interface, Remarks, Settle, Underlay},
 };
 pub use crate::model::{Firewall, Protocol};
 

@@ -32,6 +32,24 @@ pub struct Forward {
     /// Who forwards it, never [`Backend::None`]; `None`: as `[host] backend` says.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub backend: Option<Backend>,
+    /// What the agent only keeps.
+    #[serde(flatten)]
+    pub remarks: Remarks,
+}
+
+/// What a forward says of itself, for people and for `wslmesh config export`.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Remarks {
+    /// What it is for, in the user's words.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub comment: Option<String>,
+    /// The instance of a wsl2-config.json that it was imported from.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub instance: Option<String>,
+    /// That instance's comment, at its first forward.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub instance_comment: Option<String>,
 }
 
 impl Forward {
@@ -56,6 +74,25 @@ pub(super) const NAME_RULE: &str = "name has up to 64 letters, digits, - _ and .
 pub(super) fn is_name(name: &str) -> bool {
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
     !name.is_empty() && name.len() <= 64 && name.chars().all(plain)
+}
+
+/// Longest comment, in characters.
+const COMMENT: usize = 1000;
+
+/// A text for people.
+pub(super) fn comment<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
+    checked_comment(String::deserialize(from)?).map_err(de::Error::custom)
+}
+
+/// A text for people, or why it is none.
+pub(super) fn checked_comment(text: String) -> Result<String, String> {
+    if text.chars().count() <= COMMENT {
+        Ok(text)
+    } else {
+        Err(format!(
+            "a comment has up to {COMMENT} characters; shorten it"
+        ))
+    }
 }
 
 /// A forward's name; it becomes part of a file's name.

@@ -28,7 +28,7 @@ pub(crate) fn trials() -> Vec<Trial> {
 const WIDTH: usize = 80;
 
 /// Commands beside an agent that has findings, and how each ends.
-pub(crate) const BESIDE: [(&str, i32); 23] = [
+pub(crate) const BESIDE: [(&str, i32); 25] = [
     ("status", 3),
     ("status --json", 3),
     ("doctor", 3),
@@ -53,6 +53,8 @@ pub(crate) const BESIDE: [(&str, i32); 23] = [
         3,
     ),
     ("config import /run/lab/wsl2.json", 1),
+    ("config export --instance dev", 0),
+    ("config export /run/lab/wsl2.json", 1),
     ("completions bash", 0),
     ("--version", 0),
 ];

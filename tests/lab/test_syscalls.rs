@@ -144,7 +144,7 @@ struct Case {
     command: &'static str,
 }
 
-const CASES: [Case; 8] = [
+const CASES: [Case; 9] = [
     Case {
         name: "apply",
         before: "sysctl -qw net.ipv4.tcp_keepalive_time=7200",
@@ -174,6 +174,11 @@ const CASES: [Case; 8] = [
         name: "config_import",
         before: "",
         command: "config import /run/lab/wsl2.json --force",
+    },
+    Case {
+        name: "config_export",
+        before: "",
+        command: "config export --instance dev /etc/wslmesh/ports.json",
     },
     Case {
         name: "host_check",

@@ -37,6 +37,8 @@ struct Row {
     unanswered: Option<String>,
     /// Codes of what is wrong with it.
     health: Vec<String>,
+    /// What it is for, in the user's words.
+    comment: Option<String>,
     /// What the relay counted, where it serves this one and was asked.
     counters: Option<Counters>,
 }
@@ -106,6 +108,7 @@ fn row(forward: &Forward, document: Option<&Document>) -> Row {
         answers: served.and_then(|entry| entry.answers),
         unanswered: served.and_then(|entry| entry.unanswered.clone()),
         health: health.map(|entry| entry.code.clone()).collect(),
+        comment: forward.remarks.comment.clone(),
         counters: document.and_then(|document| {
             let (taken_unix_ms, entry) = entry_of(forward, document)?;
             Some(Counters {

@@ -1,5 +1,5 @@
 use super::*;
-use crate::config::{Firewall, Protocol};
+use crate::config::{Firewall, Protocol, Remarks};
 use std::num::NonZeroU16;
 
 fn forward(name: &str, listen: u16) -> Forward {
@@ -11,6 +11,7 @@ fn forward(name: &str, listen: u16) -> Forward {
         connect_port: NonZeroU16::new(22).unwrap(),
         firewall: Firewall::Full,
         backend: None,
+        remarks: Remarks::default(),
     }
 }
 

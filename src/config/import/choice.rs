@@ -10,7 +10,7 @@ use super::{
 };
 
 /// The instance that is for any distribution that runs.
-const CATCH_ALL: &str = "active-wsl-instance";
+pub(in super::super) const CATCH_ALL: &str = "active-wsl-instance";
 
 /// Longest part of a forward's name that comes from a comment, in characters; one
 /// less where it is a single word.
@@ -118,7 +118,7 @@ impl Choice {
         // It is at the first forward.
         heading = comment(&heading) + "\n";
         for port in &instance.ports {
-            let mut forward = port.forward();
+            let mut forward = port.forward(instance, !heading.is_empty());
             let listen = forward.listen_port;
             let subject = format!("port {listen} of {name:?}");
             if let Some(earlier) = self.forwards.iter().find(|one| one.listen_port == listen) {

@@ -7,7 +7,7 @@ use std::{collections::BTreeSet, net::Ipv4Addr, num::NonZeroU16, ops::Range};
 
 use serde::{Deserialize, Deserializer, de};
 
-use super::super::values::{Forward, bounded, port};
+use super::super::values::{self, Forward, Remarks, bounded, port};
 use crate::model::{Firewall, Protocol};
 
 /// One file.
@@ -27,7 +27,7 @@ pub(super) struct Foreign {
 pub(super) struct Instance {
     #[serde(deserialize_with = "name")]
     pub(super) name: String,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "comment")]
     pub(super) comment: Option<String>,
     #[serde(default)]
     pub(super) ports: Vec<Port>,
@@ -45,7 +45,7 @@ pub(super) struct Port {
     /// Whom the tool lets in; it makes no firewall rule where there is none.
     #[serde(default)]
     firewall: Option<Scope>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "comment")]
     pub(super) comment: Option<String>,
 }
 
@@ -64,8 +64,9 @@ enum Scope {
 }
 
 impl Port {
-    /// The same as a forward here, without a name yet.
-    pub(super) fn forward(&self) -> Forward {
+    /// The same as a forward here, without a name yet; `instance_comment` is for the first
+    /// one of its instance.
+    pub(super) fn forward(&self, instance: &Instance, is_first: bool) -> Forward {
         let connect = self.connect.and_then(|port| NonZeroU16::new(port.0));
         Forward {
             name: String::new(),
@@ -75,6 +76,11 @@ impl Port {
             connect_port: connect.unwrap_or(self.listen),
             // Never more than the file has: our own default would let the LAN in.
             backend: None,
+            remarks: Remarks {
+                comment: self.comment.clone(),
+                instance: Some(instance.name.clone()),
+                instance_comment: instance.comment.clone().filter(|_| is_first),
+            },
             firewall: match self.firewall {
                 None | Some(Scope::None) => Firewall::None,
                 Some(Scope::Local) => Firewall::Local,
@@ -86,6 +92,13 @@ impl Port {
 
 fn port_or_zero<'de, D: Deserializer<'de>>(from: D) -> Result<u16, D::Error> {
     bounded(from, 0..=65535, "port")
+}
+
+/// `null` is none to that tool.
+fn comment<'de, D: Deserializer<'de>>(from: D) -> Result<Option<String>, D::Error> {
+    let text = Option::<String>::deserialize(from)?;
+    text.map(|text| values::checked_comment(text).map_err(de::Error::custom))
+        .transpose()
 }
 
 fn name<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {

@@ -132,6 +132,7 @@ fn forward(name: &str) -> Forward {
         connect_port: 51821.try_into().unwrap(),
         firewall: crate::config::Firewall::Full,
         backend: None,
+        remarks: crate::config::Remarks::default(),
     }
 }
 

@@ -49,6 +49,7 @@ fn the_longest_names_and_addresses_fit() {
         answers: Some(true),
         unanswered: None,
         health: Vec::new(),
+        comment: None,
         counters: None,
     };
     let long = "n".repeat(64);

@@ -38,6 +38,7 @@ fn forward(text: &str) -> Forward {
             _ => Firewall::Full,
         },
         backend: None,
+        remarks: crate::config::Remarks::default(),
     }
 }
 
@@ -187,6 +188,7 @@ prop_compose! {
             connect_port: NonZeroU16::new(connect).unwrap(),
             firewall: match firewall { 0 => Firewall::None, 1 => Firewall::Local, _ => Firewall::Full },
             backend: None,
+            remarks: crate::config::Remarks::default(),
         }
     }
 }

@@ -44,6 +44,7 @@ fn a_grant_allows_what_is_as_it_says_or_held_to_less() {
         connect_port: 22.try_into().unwrap(),
         firewall,
         backend: None,
+        remarks: crate::config::Remarks::default(),
     };
     use Backend::{Auto, Portproxy, Relay};
     use Firewall::{Full, Local, None as Shut};
