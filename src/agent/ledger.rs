@@ -11,9 +11,12 @@ use crate::{
     model::{Action, Code, Finding, Subject},
 };
 
-/// So many times the same change within [`WINDOW`] is contested.
-const ROUNDS: usize = 4;
-const WINDOW: Duration = Duration::from_secs(60);
+/// A change that was made so often within this time and is wanted again is contested.
+const ROUNDS: (usize, Duration) = (4, Duration::from_secs(60));
+/// The same for an MTU. WSL sets eth0's back once after a change of Windows' adapters
+/// (microsoft/WSL: NatNetworking.cpp), so a second change lasts; each one costs
+/// connections their full packets for a moment, so there is no third.
+const MTU_ROUNDS: (usize, Duration) = (2, ASIDE);
 /// How long the agent steps aside.
 const ASIDE: Duration = Duration::from_secs(300);
 /// After so many failures in a row, a call to Windows waits at least
@@ -39,8 +42,30 @@ impl Entry {
             && !self.action.same_end(action)
     }
 
+    fn rounds(&self) -> (usize, Duration) {
+        match self.action {
+            Action::SetMtu(_) => MTU_ROUNDS,
+            _ => ROUNDS,
+        }
+    }
+
     fn forget_old(&mut self, now: Instant) {
-        self.done.retain(|time| now.duration_since(*time) < WINDOW);
+        let (_, window) = self.rounds();
+        self.done.retain(|time| now.duration_since(*time) < window);
+    }
+
+    /// Steps aside where another program undid this each time.
+    fn contest(&mut self, now: Instant) {
+        let (times, (most, window)) = (self.done.len(), self.rounds());
+        if times < most {
+            return;
+        }
+        let (action, seconds) = (&self.action, window.as_secs());
+        let text =
+            format!("{action} was done {times} times within {seconds} s and undone each time");
+        self.finding = Some(Finding::new(Code::Contested, action.key(), text));
+        self.retry.due = Some(now + ASIDE);
+        self.done.clear();
     }
 }
 
@@ -106,24 +131,12 @@ impl Ledger {
         entry.done.clear();
     }
 
-    /// Notes a success. The same result reached repeatedly means that
-    /// another program undoes it: the agent steps aside.
+    /// Notes a success.
     pub(super) fn done(&mut self, action: &Action, now: Instant) {
         let entry = self.tried(action, now);
         entry.retry.reset();
         entry.finding = None;
         entry.done.push(now);
-        entry.forget_old(now);
-        let times = entry.done.len();
-        if times >= ROUNDS {
-            let text = format!(
-                "{action} was done {times} times within {} s and undone each time",
-                WINDOW.as_secs()
-            );
-            entry.finding = Some(Finding::new(Code::Contested, action.key(), text));
-            entry.retry.due = Some(now + ASIDE);
-            entry.done.clear();
-        }
     }
 
     /// Forgets what was tried: it succeeded, and no other program can undo it.
@@ -131,7 +144,8 @@ impl Ledger {
         self.0.remove(key);
     }
 
-    /// Forgets failures of what is no longer wanted, and old successes.
+    /// Forgets failures of what is no longer wanted, and old successes. What succeeded
+    /// repeatedly and is wanted again is contested: the agent steps aside.
     pub(super) fn planned(&mut self, actions: &[Action], now: Instant) {
         self.0.retain(|key, entry| {
             let wanted = actions.iter().find(|action| action.key() == *key);
@@ -147,6 +161,9 @@ impl Ledger {
                 entry.finding = None;
             }
             entry.forget_old(now);
+            if wanted.is_some_and(|action| entry.action.same_end(action)) {
+                entry.contest(now);
+            }
             entry.retry != Retry::default() || !entry.done.is_empty()
         });
     }

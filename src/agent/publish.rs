@@ -224,6 +224,7 @@ impl Publisher {
                 counters: relay.counted.clone(),
             }),
             windows_address: pass.host.facts.windows_address,
+            lowest_mtu: pass.host.facts.lowest_mtu.clone(),
             guest_firewall: pass.host.facts.guest_firewall,
             passes: self.passes,
             last_pass_us: micros(pass.took),

@@ -63,6 +63,10 @@ pub struct Document {
     pub relay: Option<RelayEntry>,
     /// Windows' own address.
     pub windows_address: Option<Ipv4Addr>,
+    /// Name and MTU of the connected Windows adapter with the lowest MTU, which WSL copies
+    /// to eth0 in NAT mode.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lowest_mtu: Option<(String, u32)>,
     /// Which of Windows' firewalls has the rules for this distribution, in mirrored mode.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub guest_firewall: Option<GuestFirewall>,

@@ -6,7 +6,7 @@ use std::os::unix::fs::MetadataExt;
 use anyhow::{Result, ensure};
 use libtest_mimic::Trial;
 
-use crate::agent::{Agent, FILE, LIMIT, SSH, config};
+use crate::agent::{Agent, CONFIG, FILE, LIMIT, SSH, config};
 use crate::options::Options;
 use crate::probe::now;
 use crate::runner::{trial, trial_with};
@@ -22,6 +22,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         quick("agent::file_keeps_what_is_not_ours", foreign_lines),
         quick("agent::flap", flap),
         quick("agent::mtu_lowered", mtu_lowered),
+        quick("agent::mtu_set_back", mtu_set_back),
         quick("agent::tunnel_appears_later", tunnel_appears_later),
         quick("agent::link_down_and_up", link_down_and_up),
         quick("agent::second_address", second_address),
@@ -211,6 +212,50 @@ fn mtu_lowered(world: &World) -> Result<()> {
         said.contains("restored: tailscale0 mtu 1500") && world.mtu("tailscale0")? == 1500,
         "{said}"
     );
+    Ok(())
+}
+
+/// WSL sets eth0 back after each change of an adapter: that is raised twice. A third time
+/// it is left, with a finding that names the adapter, in the status and in doctor.
+fn mtu_set_back(world: &World) -> Result<()> {
+    world.add_tunnel("tailscale0")?;
+    world.windows().set_lowest_mtu(Some(("Tailscale", 1280)))?;
+    let agent = started(world)?;
+    for _ in 0..2 {
+        world.set_mtu(1280)?;
+        world.has_mtu("eth0", 1340)?;
+        world.states("WSL_MTU", "1340")?;
+        agent.healthy()?;
+    }
+    let opponent = world.spawn_guest(
+        &[
+            "sh",
+            "-c",
+            "while :; do ip link set eth0 mtu 1280; sleep 0.02; done",
+        ],
+        &[],
+    )?;
+    let health = agent.raised("contested")?;
+    ensure!(
+        health.subject == "eth0 mtu"
+            && health
+                .detail
+                .contains("the Windows adapter \"Tailscale\" has MTU 1280"),
+        "{health:?}"
+    );
+    world.states("WSL_MTU", "1280")?;
+    let log = agent.log()?;
+    let changes = log.matches("eth0 mtu 1280 -> 1340").count();
+    // One in each line of a change, and one in the finding.
+    ensure!(changes == 3, "{changes}: {log}");
+    let doctor = world.wslmesh(&["doctor", "mtu", "--config", CONFIG])?;
+    let page = Vec::from_iter(doctor.stdout.split_whitespace()).join(" ");
+    ensure!(
+        page.contains("underlay-mtu eth0 has 1280 and needs 1340")
+            && page.contains("the Windows adapter \"Tailscale\" has MTU 1280"),
+        "{page}"
+    );
+    drop(opponent);
     Ok(())
 }
 

@@ -1,6 +1,7 @@
 use super::*;
 use crate::model::{
     Firewall, ForwardBackend, InterfaceName, Listen, MtuChange, Protocol, Rule, RuleSet, SyncMode,
+    SysctlChange, SysctlKey, SysctlValue,
 };
 
 fn mtu(to: u32) -> Action {
@@ -93,27 +94,70 @@ fn what_is_due_and_not_tried_does_not_stay_due() {
     assert!(ledger.next_due().unwrap() > due);
 }
 
+/// A setting of which another program makes something else each time.
+fn sysctl() -> Action {
+    Action::WriteSysctl(SysctlChange {
+        key: SysctlKey::parse("net.core.rmem_max").unwrap(),
+        from: SysctlValue::new("1"),
+        to: SysctlValue::new("2"),
+    })
+}
+
 #[test]
 fn a_fight_is_noticed_and_left() {
-    let (mut ledger, mut now) = (Ledger::default(), Instant::now());
-    for round in 1..=ROUNDS {
-        assert!(ledger.allows(&mtu(1280), now), "round {round}");
-        ledger.done(&mtu(1280), now);
-        now += Duration::from_secs(5);
-        ledger.planned(&[], now);
+    for (action, rounds) in [(mtu(1280), 2), (sysctl(), 4)] {
+        let (mut ledger, mut now) = (Ledger::default(), Instant::now());
+        let codes = |ledger: &Ledger| Vec::from_iter(ledger.findings().map(|found| found.code));
+        for round in 1..=rounds {
+            ledger.planned(std::slice::from_ref(&action), now);
+            assert!(ledger.allows(&action, now), "{action}: round {round}");
+            ledger.done(&action, now);
+            now += Duration::from_secs(5);
+            ledger.planned(&[], now);
+            assert_eq!(codes(&ledger), [], "{action}: it may last");
+        }
+        ledger.planned(std::slice::from_ref(&action), now);
+        assert!(!ledger.allows(&action, now), "{action}");
+        assert_eq!(codes(&ledger), [Code::Contested]);
+        now += ASIDE;
+        ledger.planned(std::slice::from_ref(&action), now);
+        assert!(ledger.allows(&action, now), "{action}");
+        assert_eq!(codes(&ledger), []);
     }
-    assert!(!ledger.allows(&mtu(1280), now));
-    assert_eq!(
-        ledger
-            .findings()
-            .map(|finding| finding.code)
-            .collect::<Vec<_>>(),
-        [Code::Contested]
-    );
-    now += ASIDE;
-    ledger.planned(&[mtu(1280)], now);
-    assert!(ledger.allows(&mtu(1280), now));
-    assert_eq!(ledger.findings().count(), 0);
+}
+
+/// What another program does at each of these seconds, and how often the agent changes
+/// an MTU back.
+#[test]
+fn an_mtu_is_changed_twice_for_one_cause() {
+    let table: [(&str, Vec<u64>, usize, bool); 5] = [
+        ("WSL at one change of an adapter", vec![0], 1, false),
+        ("a VPN that connects twice", vec![0, 20], 2, false),
+        ("an owner that fights at once", (0..60).collect(), 2, true),
+        ("one with a timer", vec![0, 90, 180, 270], 2, true),
+        (
+            "adapters that change now and then",
+            vec![0, 400, 800, 1200],
+            4,
+            false,
+        ),
+    ];
+    for (case, undone, changes, contested) in table {
+        let (mut ledger, start, mut done) = (Ledger::default(), Instant::now(), 0);
+        for second in undone {
+            let now = start + Duration::from_secs(second);
+            ledger.planned(&[mtu(1280)], now);
+            if ledger.allows(&mtu(1280), now) {
+                ledger.done(&mtu(1280), now);
+                done += 1;
+            }
+        }
+        assert_eq!(
+            (done, ledger.findings().count() == 1),
+            (changes, contested),
+            "{case}"
+        );
+    }
 }
 
 #[test]

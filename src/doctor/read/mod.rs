@@ -130,6 +130,7 @@ async fn observation(
     let host = HostMemory {
         facts: HostFacts {
             windows_address: agent.and_then(|document| document.windows_address),
+            lowest_mtu: agent.and_then(|document| document.lowest_mtu.clone()),
             ..HostFacts::default()
         },
         ..HostMemory::default()

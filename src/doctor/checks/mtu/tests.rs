@@ -33,6 +33,7 @@ fn tunnels_and_what_is_below() {
     table! { "underlay-mtu";
         "no tunnel": no_tunnel => Skipped, "no tunnel";
         "too small": |f| mtu(f, "eth0", 1280) => Error, "eth0 has 1280 and needs 1340";
+        "Windows' adapter is named": |f| { mtu(f, "eth0", 1280); f.change(|o| o.host.facts.lowest_mtu = Some(("Tailscale".into(), 1280))); } => Error, "the Windows adapter \"Tailscale\" has MTU 1280";
         "mirrored with IPv6": |f| { mtu(f, "eth0", 1300); f.change(|s| { s.mode = ModeState::Known(Mode::Mirrored); s.addresses.push(address(3, "fd00::1/64")); }); } => Error, "would end its IPv6";
         "just enough": |f| mtu(f, "eth0", 1340) => Ok, "eth0 1340";
     }
