@@ -2,6 +2,8 @@
 
 use std::{collections::BTreeMap, fmt, net::SocketAddr};
 
+use ipnet::IpNet;
+
 use super::LinkKind;
 
 /// A handshake of more seconds ago is stale: a session that is in use has a new one
@@ -66,6 +68,8 @@ pub struct Peer {
     pub endpoint: Option<SocketAddr>,
     /// The last handshake in seconds since 1970 (UTC); `None` before the first.
     pub handshake: Option<u64>,
+    /// Its addresses in the tunnel, and the networks behind it.
+    pub allowed: Vec<IpNet>,
     /// Bytes received.
     pub received: u64,
     /// Bytes sent.

@@ -18,6 +18,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use ipnet::IpNet;
 use netlink_packet_generic::{
     GenlFamily, GenlMessage,
     ctrl::{GenlCtrl, GenlCtrlCmd, nlas::GenlCtrlAttrs},
@@ -60,19 +61,23 @@ pub(super) fn read(name: &InterfaceName) -> io::Result<Device> {
 
 /// The peers by their keys: the first entry of a peer has all of it but addresses.
 fn merged(entries: &[PeerInfo]) -> BTreeMap<PublicKey, Peer> {
-    let mut peers = BTreeMap::new();
+    let mut peers: BTreeMap<_, Peer> = BTreeMap::new();
     for PeerInfo { config, stats } in entries {
         let handshake = stats
             .last_handshake_time
             .and_then(|time| time.duration_since(SystemTime::UNIX_EPOCH).ok());
         let key = PublicKey::new(config.public_key.0);
-        peers.entry(key).or_insert(Peer {
+        let peer = peers.entry(key).or_insert(Peer {
             keepalive: config.persistent_keepalive_interval.unwrap_or(0),
             endpoint: config.endpoint,
             handshake: handshake.map(|since| since.as_secs()),
+            allowed: Vec::new(),
             received: stats.rx_bytes,
             sent: stats.tx_bytes,
         });
+        let allowed = config.allowed_ips.iter();
+        let allowed = allowed.filter_map(|net| IpNet::new(net.address, net.cidr).ok());
+        peer.allowed.extend(allowed);
     }
     peers
 }

@@ -74,7 +74,7 @@ fn invalid(what: &str) -> io::Error {
     )
 }
 
-/// Private keys, addresses and unknown lines are ignored.
+/// Private keys and unknown lines are ignored.
 fn parse(answer: impl BufRead) -> io::Result<Device> {
     let mut device = Device::default();
     // The one whose key came last.
@@ -104,6 +104,10 @@ fn parse(answer: impl BufRead) -> io::Result<Device> {
             }
             // An address with a zone that is a name is shown as none.
             ("endpoint", Some(peer)) => peer.endpoint = value.parse().ok(),
+            ("allowed_ip", Some(peer)) => {
+                let net = number(value, "an allowed address that is none")?;
+                peer.allowed.push(net);
+            }
             ("last_handshake_time_sec", Some(peer)) => {
                 let seconds = number(value, "a time that is none")?;
                 peer.handshake = Some(seconds).filter(|seconds| *seconds != 0);

@@ -19,6 +19,7 @@ fn reads_the_answer_of_a_daemon() {
         keepalive: 10,
         endpoint: Some("[2001:db8::1%3]:7".parse().unwrap()),
         handshake: Some(1_790_000_000),
+        allowed: vec!["10.0.0.1/32".parse().unwrap()],
         received: 100,
         sent: 200,
     };
@@ -42,6 +43,7 @@ fn broken_answers_are_errors() {
         "persistent_keepalive_interval=1\nerrno=0\n",
         &format!("public_key={good_key}\npersistent_keepalive_interval=x\nerrno=0\n"),
         &format!("public_key={good_key}\nrx_bytes=-1\nerrno=0\n"),
+        &format!("public_key={good_key}\nallowed_ip=home\nerrno=0\n"),
         "errno=-22\n",
         "errno=lots\n",
     ] {
