@@ -1,14 +1,22 @@
 //! `wslmesh doctor`
 
 mod fix;
+mod mtu;
+
+use std::ffi::OsStr;
 
 use anyhow::bail;
-use clap::{Args, builder::PossibleValuesParser};
+use clap::{
+    Args, CommandFactory as _,
+    builder::{PossibleValue, PossibleValuesParser, StringValueParser, TypedValueParser},
+};
 use serde::Serialize;
 
 use self::fix::Fixed;
 use super::{
-    output::{Exit, print, print_json},
+    Arguments,
+    output::{Exit, print, print_json, write_error},
+    print_usage,
     style::{dim, good, heading, severity},
     table::{WIDTH, hanging, wrap},
 };
@@ -21,6 +29,9 @@ use crate::{
 
 /// Arguments of `wslmesh doctor`.
 #[derive(Debug, Args)]
+#[command(
+    override_usage = "wslmesh doctor [OPTIONS] [GROUP]...\n       wslmesh doctor mtu PEER [--json]"
+)]
 pub(super) struct Command {
     /// Repair what is safe, as root: one pass of the agent, owners and modes of wslmesh's own files
     #[arg(long)]
@@ -35,8 +46,63 @@ pub(super) struct Command {
     #[arg(long)]
     network: bool,
     /// Make the checks of these groups only [default: all]
-    #[arg(value_name = "GROUP", value_parser = PossibleValuesParser::new(GROUPS))]
+    ///
+    /// After mtu the second may be a peer, to which the path is measured: an address in a
+    /// tunnel, a WireGuard peer's public key or the beginning of it, or its endpoint.
+    #[arg(value_name = "GROUP", value_parser = Groups)]
     groups: Vec<String>,
+}
+
+/// Names of groups, of which the second may be a peer: that is seen when all are known.
+#[derive(Debug, Clone)]
+struct Groups;
+
+impl TypedValueParser for Groups {
+    type Value = String;
+
+    fn parse_ref(
+        &self,
+        command: &clap::Command,
+        argument: Option<&clap::Arg>,
+        value: &OsStr,
+    ) -> Result<String, clap::Error> {
+        StringValueParser::new().parse_ref(command, argument, value)
+    }
+
+    fn possible_values(&self) -> Option<Box<dyn Iterator<Item = PossibleValue> + '_>> {
+        Some(Box::new(GROUPS.iter().copied().map(PossibleValue::new)))
+    }
+}
+
+/// What the words after `doctor` mean.
+#[derive(Debug, PartialEq, Eq)]
+enum Asked<'a> {
+    Groups,
+    Path(&'a str),
+    /// This one is no group.
+    Wrong(&'a str),
+}
+
+fn asked(groups: &[String]) -> Asked<'_> {
+    let is_group = |group: &String| GROUPS.contains(&group.as_str());
+    match groups {
+        [mtu, peer] if mtu == "mtu" && !is_group(peer) => Asked::Path(peer),
+        groups => (groups.iter().find(|group| !is_group(group)))
+            .map_or(Asked::Groups, |wrong| Asked::Wrong(wrong)),
+    }
+}
+
+/// clap's own error about a value that is no group.
+fn no_group(value: &str) -> anyhow::Result<Exit> {
+    let mut root = Arguments::command();
+    root.build();
+    let command = root.find_subcommand("doctor").unwrap_or(&root);
+    let argument = command.get_positionals().next();
+    let groups = PossibleValuesParser::new(GROUPS);
+    match groups.parse_ref(command, argument, OsStr::new(value)) {
+        Err(error) => print_usage(&error),
+        Ok(_) => Ok(Exit::Usage),
+    }
 }
 
 /// Version of the JSON document.
@@ -68,6 +134,15 @@ struct Entry {
 type Results = [(&'static Check, Verdict)];
 
 pub(super) async fn doctor(command: Command, source: Source, paths: Paths) -> anyhow::Result<Exit> {
+    match asked(&command.groups) {
+        Asked::Groups => {}
+        Asked::Path(_) if command.fix || command.network || command.all => {
+            write_error("wslmesh: --fix, --all and --network are for checks, not for `mtu PEER`\n");
+            return Ok(Exit::Usage);
+        }
+        Asked::Path(peer) => return mtu::measure(peer, command.json, &source, &paths).await,
+        Asked::Wrong(value) => return no_group(value),
+    }
     if command.fix && !rustix::process::geteuid().is_root() {
         bail!("--fix changes the machine and needs root: sudo wslmesh doctor --fix");
     }

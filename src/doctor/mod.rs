@@ -25,6 +25,7 @@ mod checks {
     pub(super) mod wsl_files;
 }
 mod facts;
+mod path;
 mod read;
 mod registry;
 #[cfg(test)]
@@ -32,7 +33,10 @@ pub(crate) mod tests;
 mod verdict;
 
 pub use facts::Facts;
-pub use read::gather;
+pub use path::{
+    Ended, Loser, Measured, NamedPeer, PathReport, Side, Target, TargetError, judge, lost_by,
+};
+pub use read::{PathError, gather, measure_path};
 pub use registry::{CHECKS, Check, Fix, GROUPS};
 pub use verdict::{Verdict, describe};
 

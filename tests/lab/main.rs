@@ -80,6 +80,7 @@ mod test_modes;
 mod test_network;
 mod test_network_file;
 mod test_output;
+mod test_path;
 mod test_relay;
 mod test_status;
 mod test_syscalls;

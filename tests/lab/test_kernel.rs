@@ -22,6 +22,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         trial("kernel::lan_speaks_first", lan_speaks_first),
         trial("kernel::guest_speaks_first", guest_speaks_first),
         trial("kernel::tcp_reconnects", tcp_reconnects),
+        trial("kernel::path_mtu", crate::test_path::a_hop_says_so),
     ]
 }
 

@@ -164,3 +164,22 @@ fn requests_and_failures_are_not_listed_as_fixed() {
         assert_eq!(document[key], serde_json::json!([text]), "{key}");
     }
 }
+
+#[test]
+fn mtu_and_a_peer_are_no_groups() {
+    let asked_of = |words: &[&str]| {
+        let words: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
+        format!("{:?}", asked(&words))
+    };
+    for (words, expected) in [
+        (&[][..], "Groups"),
+        (&["mtu"], "Groups"),
+        (&["mtu", "dns"], "Groups"),
+        (&["mtu", "10.0.0.2"], "Path(\"10.0.0.2\")"),
+        (&["mtu", "10.0.0.2", "dns"], "Wrong(\"10.0.0.2\")"),
+        (&["dns", "10.0.0.2"], "Wrong(\"10.0.0.2\")"),
+        (&["mtus"], "Wrong(\"mtus\")"),
+    ] {
+        assert_eq!(asked_of(words), expected, "{words:?}");
+    }
+}

@@ -51,9 +51,17 @@ fn options(command: &Command) -> String {
 
 fn synopsis(command: &Command) -> String {
     let usage = command.clone().render_usage().to_string();
-    // One line, which roff breaks.
+    // One line for each form, which roff breaks.
     let words = usage.trim_start_matches("Usage: ").split_whitespace();
-    format!("{}\n", escaped(&Vec::from_iter(words).join(" ")))
+    let line = Vec::from_iter(words).join(" ");
+    let name = command.get_bin_name().unwrap_or_default();
+    let between = format!(" {name} ");
+    let forms = line.split(&between);
+    let forms = forms.enumerate().map(|(index, form)| match index {
+        0 => escaped(form),
+        _ => escaped(&format!("{name} {form}")),
+    });
+    format!("{}\n", Vec::from_iter(forms).join("\n.br\n"))
 }
 
 /// Options without those of every command.

@@ -6,6 +6,7 @@ mod dns;
 mod files;
 mod local;
 mod machine;
+mod path;
 mod pollers;
 mod root;
 mod units;
@@ -15,6 +16,7 @@ use std::{env, time::Duration};
 
 use tokio::{join, time::timeout};
 
+pub use self::path::{PathError, measure_path};
 pub(super) use self::root::Root;
 use super::{facts::Facts, verdict::NOT_WSL};
 use crate::{

@@ -25,4 +25,5 @@ ok 'so it does when the guest speaks first' trial kernel::guest_speaks_first
 figures
 ok 'a TCP client reconnects through the port proxy after each of ten addresses' trial kernel::tcp_reconnects
 figures
+ok 'doctor mtu names the router that passes less than the tunnel needs' trial kernel::path_mtu
 mount -o bind /tmp/osrelease /proc/sys/kernel/osrelease
