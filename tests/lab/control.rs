@@ -5,13 +5,14 @@ use std::net::SocketAddrV4;
 
 use serde::{Deserialize, Serialize};
 
-use crate::contract::{Policy, Rule};
+use crate::contract::{Policy, Protocol, Rule};
 use crate::double::machine::{FirewallRule, Machine, Name, Task};
 use crate::double::relay::RelayRun;
 use crate::double::situation::Situation;
 use crate::fault::Fault;
 use crate::interop::Call;
 use crate::topology::Place;
+use crate::tracker::Ports;
 
 /// Where the world listens for its test.
 pub(crate) const SOCKET: &str = "/run/lab/control";
@@ -49,6 +50,8 @@ pub(crate) enum Request {
     },
     /// Answered by [`Reply::Host`].
     Host,
+    /// Answered by [`Reply::Ports`] or [`Reply::NoTracker`].
+    Ports,
     /// Changes Windows. Answered by [`Reply::Done`].
     Change(Change),
 }
@@ -86,6 +89,8 @@ pub(crate) enum Change {
     StartUp(u64),
     /// What wslinfo says.
     Mode(String),
+    /// A program of Windows opens a port, or closes it.
+    Port(Protocol, u16, bool),
     /// Forgets what was found wrong.
     ForgiveViolations,
 }
@@ -138,6 +143,10 @@ pub(crate) enum Reply {
     Status(Option<Status>),
     /// See [`View`].
     Host(Box<View>),
+    /// What the port tracker knows.
+    Ports(Ports),
+    /// There is none, and why.
+    NoTracker(String),
     /// It was done.
     Done,
     /// It could not be done, and why.

@@ -1,6 +1,6 @@
 //! The guest's network as WSL makes it in mirrored mode (microsoft/WSL: src/linux/init/GnsEngine.cpp
 //! and NetworkManager.cpp, src/windows/service/exe/WslMirroredNetworking.cpp), as far as a
-//! namespace can have it. Not here: the GUIDs in /sys, and the tracker of binds.
+//! namespace can have it. Not here: the GUIDs in /sys; the tracker of binds is in `tracker.rs`.
 
 use anyhow::Result;
 

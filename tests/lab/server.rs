@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::control::{Change, Reply, Request, SOCKET, Start, Status, View, output};
@@ -23,6 +23,7 @@ use crate::interop::{Host, State};
 use crate::launch::environment;
 use crate::options::Options;
 use crate::probe;
+use crate::tracker::Tracker;
 
 const POLL: Duration = Duration::from_micros(300);
 
@@ -31,10 +32,16 @@ struct World {
     children: Mutex<BTreeMap<u32, Child>>,
     next: AtomicU32,
     binfmt: bool,
+    tracker: Result<Tracker, String>,
 }
 
 /// Serves until the process is killed. Calls `ready` once everything answers.
 pub(crate) fn run(options: Options, ready: impl FnOnce()) -> Result<()> {
+    // Before anything has a thread or a port.
+    let tracker = match options.mode.as_str() {
+        "mirrored" | "consomme" => Tracker::start(options.mode == "consomme"),
+        mode => Err(anyhow!("WSL tracks no ports in mode {mode}")),
+    };
     let host = Host::start(State {
         machine: Machine::default(),
         situation: Situation::new(options.task_wait_ms)?,
@@ -60,6 +67,7 @@ pub(crate) fn run(options: Options, ready: impl FnOnce()) -> Result<()> {
         children: Mutex::default(),
         next: AtomicU32::new(1),
         binfmt,
+        tracker: tracker.map_err(|error| format!("{error:#}")),
     });
     let listener = UnixListener::bind(SOCKET).context("making the control socket")?;
     ready();
@@ -110,6 +118,15 @@ impl World {
                     relays: state.relays.clone(),
                 })))
             }
+            Request::Ports => Ok(match &self.tracker {
+                Ok(tracker) => Reply::Ports(tracker.ports()),
+                Err(why) => Reply::NoTracker(why.clone()),
+            }),
+            Request::Change(Change::Port(protocol, port, has)) => {
+                let tracker = self.tracker.as_ref().map_err(|why| anyhow!("{why}"))?;
+                tracker.windows_has(protocol, port, has);
+                Ok(Reply::Done)
+            }
             Request::Change(change) => self.change(change),
         }
     }
@@ -140,7 +157,7 @@ impl World {
             Change::Install(sid, policy) => {
                 setup::agree(&mut state.machine, &state.situation, &sid, &policy)?;
             }
-            Change::RunTask(_) => {}
+            Change::RunTask(_) | Change::Port(..) => {}
             Change::RelayCrashes(code) => state.relay_crashes = code,
             Change::RelaySays(text) => state.relay_says = text,
             Change::RelayRepeats(line) => state.relay_repeats = line,
