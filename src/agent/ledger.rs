@@ -210,6 +210,7 @@ impl Recheck {
         const SILENT: &[Code] = &[
             Code::WireguardBusy,
             Code::WireguardUnreadable,
+            Code::WireguardPortUnclaimed,
             Code::NetworkFileUnreadable,
             Code::ObserveFailed,
             Code::StatusUnwritable,

@@ -1,7 +1,7 @@
 //! What a pass sees and changes, behind one small trait for each, so that a
 //! pass can be tried on a described machine.
 
-use std::{cell::RefCell, time::Duration};
+use std::{cell::RefCell, path::PathBuf, time::Duration};
 
 use crate::{
     apply::{
@@ -56,6 +56,7 @@ pub(super) struct Linux {
     saved: Saved,
     saves: SingleFlight,
     effects: Effects,
+    runtime: PathBuf,
 }
 
 impl Linux {
@@ -65,7 +66,8 @@ impl Linux {
             devices: Devices::default(),
             saved: Saved::new(&paths.state),
             saves: SingleFlight::default(),
-            effects: Effects::default(),
+            effects: Effects::new(&paths.runtime),
+            runtime: paths.runtime.clone(),
         })
     }
 
@@ -86,7 +88,8 @@ impl Machine for Linux {
         host: HostMemory,
     ) -> Result<Observation, NetlinkError> {
         let netlink = self.netlink.borrow().clone();
-        let seen = observe::observe(settings, &netlink, &self.devices, mode, host).await;
+        let (devices, runtime) = (&self.devices, &self.runtime);
+        let seen = observe::observe(settings, &netlink, devices, mode, host, runtime).await;
         if seen.is_err() {
             // A connection that failed once may be dead for good.
             self.netlink.replace(Netlink::connect()?);

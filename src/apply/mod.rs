@@ -2,12 +2,17 @@
 //! compares, writes and reads back; one that finds its result does nothing and
 //! is no error.
 
+mod claim;
 mod mtu;
 pub mod saved;
 mod sysctl;
 mod wireguard;
 
-use std::{io, time::Duration};
+use std::{
+    io,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use rustix::io::Errno;
 
@@ -16,6 +21,7 @@ use crate::{
     fs::{file, file::FileError},
     model::{Action, Code, FileChange, InterfaceName},
     netlink::{Netlink, NetlinkError},
+    observe::CLAIMED,
     wireguard::WireGuardError,
 };
 
@@ -101,10 +107,26 @@ fn is_final(error: &io::Error) -> bool {
 }
 
 /// The blocking effects in flight. Clones are the same.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Effects {
     files: SingleFlight,
     devices: KeyedFlights<InterfaceName>,
+    ports: KeyedFlights<u16>,
+    /// Of the sockets whose ports were claimed.
+    claimed: PathBuf,
+}
+
+impl Effects {
+    /// None yet, with a runtime directory.
+    #[must_use]
+    pub fn new(runtime: &Path) -> Self {
+        Self {
+            files: SingleFlight::default(),
+            devices: KeyedFlights::default(),
+            ports: KeyedFlights::default(),
+            claimed: runtime.join(CLAIMED),
+        }
+    }
 }
 
 /// Applies one action inside Linux. Returns whether anything was changed: what it
@@ -123,6 +145,9 @@ pub async fn apply(
         Action::WriteSysctl(change) => sysctl::write(&change.key, &change.to),
         Action::SetKeepalive(change) => {
             wireguard::set_keepalive(netlink, &effects.devices, change.clone()).await
+        }
+        Action::ClaimPort(claim) => {
+            claim::claim(&effects.ports, effects.claimed.clone(), claim.clone()).await
         }
         // src/host applies these, off the pass: nothing here waits for Windows.
         Action::SyncForwards(_) | Action::SyncRelay(_) => Ok(false),

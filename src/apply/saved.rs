@@ -233,6 +233,7 @@ impl Values {
             }
             Action::WriteNetworkFile(_)
             | Action::SetKeepalive(_)
+            | Action::ClaimPort(_)
             | Action::SyncForwards(_)
             | Action::SyncRelay(_) => {}
         }

@@ -33,6 +33,8 @@ pub struct Settings {
     pub wireguard_interfaces: Patterns,
     /// PersistentKeepalive in seconds; `None` leaves peers alone.
     pub keepalive: Option<NonZeroU16>,
+    /// Whether Windows is asked for the ports of WireGuard in the kernel.
+    pub claim_port: bool,
     /// Who forwards ports on Windows.
     pub backend: Backend,
     /// Units that follow the address, in this order.
@@ -57,6 +59,7 @@ impl Default for Settings {
             sysctls: default_sysctls(),
             wireguard_interfaces: Patterns::new(&["wg*"]),
             keepalive: NonZeroU16::new(25),
+            claim_port: true,
             backend: Backend::Auto,
             dependents: Vec::new(),
             hook_timeout: Duration::from_secs(30),
@@ -154,6 +157,7 @@ impl Settings {
             bounded(from, 0..=65535, "keepalive in seconds")
         });
         self.keepalive = NonZeroU16::new(keepalive);
+        keys.key("claim-port", &mut self.claim_port);
 
         keys.table("host");
         keys.key("backend", &mut self.backend);

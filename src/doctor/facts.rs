@@ -72,8 +72,6 @@ pub(super) struct Local {
     pub(super) passes_on: bool,
     /// net.ipv4.tcp_mtu_probing.
     pub(super) mtu_probing: Option<String>,
-    /// net.ipv4.ip_local_port_range.
-    pub(super) port_range: Option<String>,
     /// fs.inotify.max_user_watches.
     pub(super) watches: Option<String>,
     /// IPv4 routes of the main table: interface and destination.

@@ -122,7 +122,6 @@ fn local() -> Local {
         ]),
         passes_on: false,
         mtu_probing: Some("1".into()),
-        port_range: Some("32768 60999".into()),
         watches: Some("524288".into()),
         resolver: Resolver {
             file: Ok(Some(ResolvConf::parse(b"nameserver 10.255.255.254\n"))),
@@ -267,6 +266,7 @@ fn observation() -> Observation {
         sysctls: Default::default(),
         wireguard: [(name("wg0"), DeviceReading::Device(device(41820, 25)))].into(),
         carriers: BTreeMap::new(),
+        kernel_ports: Default::default(),
         host: HostMemory::default(),
     }
 }
@@ -390,7 +390,6 @@ fn no_check_warns_where_nothing_can_be_read() {
     facts.units = Err("x".into());
     facts.local_mut().sockets = Err("x".into());
     facts.local_mut().mtu_probing = None;
-    facts.local_mut().port_range = None;
     facts.local_mut().watches = None;
     facts.wsl = false;
     let nothing = Facts {

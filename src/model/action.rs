@@ -40,6 +40,8 @@ pub enum Action {
     WriteSysctl(SysctlChange),
     /// Give peers a PersistentKeepalive.
     SetKeepalive(KeepaliveChange),
+    /// Ask Windows for the UDP port of WireGuard in the kernel.
+    ClaimPort(PortClaim),
     /// Make Windows' port forwards these and no others of ours.
     SyncForwards(RuleSet),
     /// Send the relay what to serve; `None` ends it.
@@ -100,6 +102,17 @@ pub struct KeepaliveChange {
     pub seconds: u16,
 }
 
+/// A port that Windows is to pass on to this machine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PortClaim {
+    /// The device.
+    pub name: InterfaceName,
+    /// Its UDP port.
+    pub port: u16,
+    /// Its IPv4 socket, as in [`KernelPorts`](super::KernelPorts).
+    pub socket: u64,
+}
+
 impl Action {
     /// What this action changes, for people too; one at a time is in flight for each.
     #[must_use]
@@ -109,6 +122,7 @@ impl Action {
             Self::SetMtu(change) => format!("{} mtu", change.name),
             Self::WriteSysctl(change) => change.key.to_string(),
             Self::SetKeepalive(change) => format!("{} keepalives", change.name),
+            Self::ClaimPort(claim) => format!("{} port", claim.name),
             Self::SyncForwards(_) => "Windows forwards".to_owned(),
             Self::SyncRelay(_) => "relay forwards".to_owned(),
         }
@@ -130,6 +144,7 @@ impl Action {
             (Self::SetKeepalive(a), Self::SetKeepalive(b)) => {
                 (a.index, &a.peers, a.seconds) == (b.index, &b.peers, b.seconds)
             }
+            (Self::ClaimPort(a), Self::ClaimPort(b)) => a == b,
             (Self::SyncForwards(a), Self::SyncForwards(b)) => a.same(b),
             (Self::SyncRelay(a), Self::SyncRelay(b)) => a == b,
             _ => false,
@@ -183,6 +198,13 @@ impl fmt::Display for Action {
                     f,
                     "{} keepalive {} s on {peers}",
                     change.name, change.seconds
+                )
+            }
+            Self::ClaimPort(claim) => {
+                write!(
+                    f,
+                    "claim UDP port {} of {} from Windows",
+                    claim.port, claim.name
                 )
             }
             Self::SyncForwards(set) if set.rules.is_empty() => {

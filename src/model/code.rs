@@ -123,6 +123,12 @@ registry! {
     WireguardMoved, "wireguard-moved", Error,
         "The device changed while its keepalives were being set; a device or peer that was being removed may exist again.",
         "Compare `wg show` with your configuration and remove what does not belong";
+    WireguardPortRefused, "wireguard-port-refused", Warning,
+        "Windows refused the UDP port of WireGuard in the kernel (mirrored and consomme mode): a program of Windows has it, or it is excluded there. Peers cannot start a session with this node.",
+        "Set ListenPort in /etc/wireguard/NAME.conf to another port (in mirrored mode best one within `sysctl net.ipv4.ip_local_port_range`) and run `systemctl restart wg-quick@NAME`; or use a userspace WireGuard (wireguard-go); or free the port on Windows (`Get-NetUDPEndpoint -LocalPort PORT` shows the program) and run `systemctl reload wslmesh`";
+    WireguardPortUnclaimed, "wireguard-port-unclaimed", Warning,
+        "Windows could not be asked for the UDP port of WireGuard in the kernel (mirrored and consomme mode), so it may not pass the port on.",
+        "Correct what the message says, then `systemctl reload wslmesh`; or use a userspace WireGuard (wireguard-go), whose port Windows sees by itself";
     Contested, "contested", Warning,
         "Another program keeps reverting this setting; the agent has paused its own changes to it.",
         "Configure the setting in one place only: here or in the other program";

@@ -19,7 +19,7 @@ mod sysctl;
 mod text;
 mod wireguard;
 
-pub use action::{Action, FileChange, KeepaliveChange, MtuChange, Plan, SysctlChange};
+pub use action::{Action, FileChange, KeepaliveChange, MtuChange, Plan, PortClaim, SysctlChange};
 pub use code::{Code, Severity};
 pub use dependent::{AddressChange, Dependent, UnitAction, UnitName};
 pub use drive_path::{DrivePath, NotADrivePath};
@@ -43,4 +43,4 @@ pub use text::{
     PlainText, counted, disturbs, excerpt, from_word, guid, micros, or_empty, plain, plain_within,
     visible,
 };
-pub use wireguard::{Device, DeviceReading, HANDSHAKE_STALE, Peer, PublicKey};
+pub use wireguard::{Device, DeviceReading, HANDSHAKE_STALE, KernelPorts, Peer, PublicKey};

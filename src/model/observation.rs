@@ -11,8 +11,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     DeviceReading, DrivePath, Finding, GuestFirewall, HostPrivilege, InstalledRule, InterfaceName,
-    Listen, Mode, ModeState, Nameserver, RelayMemory, RuleSet, SysctlKey, SysctlReading,
-    display_as_serialized,
+    KernelPorts, Listen, Mode, ModeState, Nameserver, RelayMemory, RuleSet, SysctlKey,
+    SysctlReading, display_as_serialized,
 };
 
 /// Everything a pass decides on.
@@ -34,6 +34,8 @@ pub struct Observation {
     pub sysctls: BTreeMap<SysctlKey, SysctlReading>,
     /// WireGuard devices that the configuration names.
     pub wireguard: BTreeMap<InterfaceName, DeviceReading>,
+    /// Ports of WireGuard in the kernel; read only where the mode asks for it.
+    pub kernel_ports: KernelPorts,
     /// For each WireGuard device that is a tunnel, the interfaces by which packets to
     /// its peers leave.
     pub carriers: BTreeMap<InterfaceName, BTreeSet<u32>>,

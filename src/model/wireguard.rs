@@ -1,10 +1,14 @@
 //! WireGuard devices as far as the agent needs them: never a private key.
 
-use std::{collections::BTreeMap, fmt, net::SocketAddr};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    net::SocketAddr,
+};
 
 use ipnet::IpNet;
 
-use super::LinkKind;
+use super::{LinkKind, Mode};
 
 /// A handshake of more seconds ago is stale: a session that is in use has a new one
 /// every two minutes, and after three no packet passes any more (the WireGuard
@@ -103,6 +107,36 @@ impl DeviceReading {
             Self::Device(device) => Some(device),
             Self::Busy(_) | Self::Unreadable(_) => None,
         }
+    }
+}
+
+/// The UDP ports at which WireGuard in the kernel can be reached, where Windows shares
+/// its ports with this machine and passes on those alone that it knows of.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct KernelPorts {
+    /// First and last of net.ipv4.ip_local_port_range.
+    pub range: Option<(u16, u16)>,
+    /// The kernel's number (cookie) of the IPv4 socket at each port: no other socket of
+    /// this boot has the same, so that a port that was closed and opened is another one.
+    pub sockets: BTreeMap<u16, u64>,
+    /// Why the sockets could not be read.
+    pub unreadable: Option<String>,
+    /// The sockets whose ports were claimed.
+    pub claimed: BTreeSet<u64>,
+}
+
+/// The most ports that WSL reserves in mirrored mode
+/// (HcnReserveGuestNetworkServicePortRange in microsoft/WSL:
+/// src/windows/service/exe/WslCoreGuestNetworkService.cpp). A wider range is Linux' own.
+const RESERVED_MOST: u16 = 4096;
+
+impl KernelPorts {
+    /// The ports, from first to last, that Windows reserves for this machine.
+    #[must_use]
+    pub fn reserved(&self, mode: Mode) -> Option<(u16, u16)> {
+        let is_wsls = |(first, last): &(u16, u16)| last.saturating_sub(*first) < RESERVED_MOST;
+        let range = self.range.filter(|_| mode == Mode::Mirrored);
+        range.filter(is_wsls)
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod network;
 mod peers;
+mod ports;
 mod resolv;
 mod sockets;
 mod units;
@@ -21,7 +22,8 @@ use crate::{
 };
 
 /// Takes one whole observation. `mode` and `host` are what earlier calls to
-/// Windows gave: an observation never waits for Windows.
+/// Windows gave: an observation never waits for Windows. `runtime` is the directory of
+/// what was claimed.
 ///
 /// # Errors
 /// The kernel did not list its links, addresses or routes. Everything else
@@ -32,10 +34,12 @@ pub async fn observe(
     devices: &Devices,
     mode: ModeState,
     host: HostMemory,
+    runtime: &Path,
 ) -> Result<Observation, NetlinkError> {
     let (links, addresses, routes) = network::read(netlink, &settings.interface).await?;
     let wireguard = devices.read(settings, &links).await;
     Ok(Observation {
+        kernel_ports: ports::kernel_ports(&mode, &links, &wireguard, runtime),
         carriers: wireguard::carriers(netlink, &wireguard).await?,
         wireguard,
         links,
@@ -76,6 +80,7 @@ pub fn read_sysctl(key: &SysctlKey) -> SysctlReading {
 }
 
 pub use peers::Peers;
+pub use ports::{CLAIMED, claimed};
 pub use resolv::{RESOLV_CONF_MOST, ResolvConf};
-pub use sockets::{passes_on, sockets};
+pub use sockets::{passes_on, sockets, udp_cookies};
 pub use wireguard::Devices;

@@ -6,7 +6,7 @@
 //! WireGuard has a socket there like any program.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     fs::{self, DirEntry, File},
     io::{self, BufRead, BufReader},
     net::IpAddr,
@@ -127,9 +127,38 @@ const DEADLINE: Duration = Duration::from_secs(1);
 const SOCK_DIAG_BY_FAMILY: u16 = 20;
 const INET_DIAG_SKV6ONLY: u16 = 11;
 
+/// Families of addresses (socket(2)).
+const AF_INET: u8 = 2;
+const AF_INET6: u8 = 10;
+
 /// The ports at which sockets on `::` take IPv6 alone. No table in /proc/net tells
 /// that, sock_diag(7) does.
 fn ipv6_only(protocol: Protocol) -> io::Result<BTreeSet<u16>> {
+    let (mut only, mut both) = (BTreeSet::new(), BTreeSet::new());
+    each_socket(AF_INET6, protocol, |answer| {
+        if let Some((port, is_only)) = any_address(answer) {
+            if is_only { &mut only } else { &mut both }.insert(port);
+        }
+    })?;
+    Ok(&only - &both)
+}
+
+/// The kernel's number of the UDP socket without a peer at each port of 0.0.0.0, the
+/// kernel's own included.
+///
+/// # Errors
+/// The kernel's refusal, as EBUSY while a bind(2) is in progress.
+pub fn udp_cookies() -> io::Result<BTreeMap<u16, u64>> {
+    let mut found = BTreeMap::new();
+    each_socket(AF_INET, Protocol::Udp, |answer| {
+        found.extend(cookie(answer))
+    })?;
+    Ok(found)
+}
+
+/// Has the kernel list the sockets of a protocol that listen or have no peer: each is a
+/// struct inet_diag_msg with its attributes.
+fn each_socket(family: u8, protocol: Protocol, mut each: impl FnMut(&[u8])) -> io::Result<()> {
     // Its number, and the state of sockets as above.
     let (number, state) = match protocol {
         Protocol::Tcp => (6, 0x0A),
@@ -140,30 +169,44 @@ fn ipv6_only(protocol: Protocol) -> io::Result<BTreeSet<u16>> {
         &SOCK_DIAG_BY_FAMILY.to_ne_bytes(),
         &(NLM_F_REQUEST | NLM_F_DUMP).to_ne_bytes(),
         &[0; 8],
-        // struct inet_diag_req_v2; 10 is AF_INET6.
-        &[10, number, 0, 0],
+        // struct inet_diag_req_v2.
+        &[family, number, 0, 0],
         &(1_u32 << state).to_ne_bytes(),
         &[0; 48],
     ];
     let socket = Netlink::new(NETLINK_SOCK_DIAG)?;
     set_socket_timeout(&socket, Timeout::Recv, Some(DEADLINE))?;
     socket.send(&request.concat(), 0)?;
-    let (mut only, mut both) = (BTreeSet::new(), BTreeSet::new());
     loop {
         let (answer, _) = socket.recv_from_full()?;
         let mut rest = answer.as_slice();
         while let Ok(message) = NetlinkBuffer::new_checked(rest) {
             if message.message_type() != SOCK_DIAG_BY_FAMILY {
-                // The end, or a refusal.
-                return Ok(&only - &both);
+                // The end, or a refusal: a negative errno.
+                let code = message.payload().first_chunk().copied();
+                return match code.map_or(0, i32::from_ne_bytes) {
+                    0.. => Ok(()),
+                    errno => Err(io::Error::from_raw_os_error(errno.saturating_neg())),
+                };
             }
-            if let Some((port, is_only)) = any_address(message.payload()) {
-                if is_only { &mut only } else { &mut both }.insert(port);
-            }
+            each(message.payload());
             let length = message.length().next_multiple_of(4) as usize;
             rest = rest.get(length..).unwrap_or_default();
         }
     }
+}
+
+/// The port of a socket on 0.0.0.0, and the kernel's number of it (idiag_cookie).
+fn cookie(answer: &[u8]) -> Option<(u16, u64)> {
+    let [_, _, _, _, high, low, _, _, a, b, c, d, ..] = answer.first_chunk::<12>()?;
+    let halves: [u8; 8] = answer.get(44..52)?.try_into().ok()?;
+    let any = [*a, *b, *c, *d] == [0; 4];
+    any.then(|| {
+        (
+            u16::from_be_bytes([*high, *low]),
+            u64::from_ne_bytes(halves),
+        )
+    })
 }
 
 /// The port of a socket on `::`, and whether it takes IPv6 alone, in a struct

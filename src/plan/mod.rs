@@ -8,10 +8,12 @@ mod forward;
 mod mode;
 mod mtu;
 mod network_file;
+mod port_claim;
 mod sysctl;
 mod wireguard;
 
 pub use dependents::{Due, due as dependents_due};
+pub use port_claim::{PortWay, port_way};
 
 use crate::{
     config::Settings,
@@ -29,6 +31,7 @@ pub fn plan(settings: &Settings, seen: &Observation) -> Plan {
     network_file::plan(settings, seen, &mut plan);
     mtu::plan(settings, seen, &mut plan);
     wireguard::plan(settings, seen, &mut plan);
+    port_claim::plan(settings, seen, &mut plan);
     sysctl::plan(settings, seen, &mut plan);
     forward::plan(settings, seen, &mut plan);
     plan

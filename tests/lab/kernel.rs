@@ -8,8 +8,8 @@ use anyhow::Result;
 use libtest_mimic::{Arguments, Trial};
 
 use crate::options::Options;
-use crate::test_kernel;
 use crate::world::World;
+use crate::{test_claim, test_kernel};
 
 /// First argument of this program.
 pub(crate) const KERNEL: &str = "@kernel";
@@ -17,8 +17,13 @@ pub(crate) const KERNEL: &str = "@kernel";
 /// A trial in a world with the delays of Windows. Afterwards Windows must have
 /// understood everything.
 pub(crate) fn trial(name: &str, body: fn(&World) -> Result<()>) -> Trial {
+    trial_with(name, Options::default(), body)
+}
+
+/// The same in a world made to order.
+pub(crate) fn trial_with(name: &str, options: Options, body: fn(&World) -> Result<()>) -> Trial {
     let run = move || {
-        let world = World::start(&Options::default())?;
+        let world = World::start(&options)?;
         body(&world)?;
         world.windows().check()
     };
@@ -33,5 +38,7 @@ pub(crate) fn run(arguments: &[String]) -> ExitCode {
     let name = "lab".to_owned();
     let mut arguments = Arguments::from_iter(std::iter::once(&name).chain(arguments));
     arguments.test_threads.get_or_insert(1);
-    libtest_mimic::run(&arguments, test_kernel::trials()).exit_code()
+    let mut trials = test_kernel::trials();
+    trials.extend(test_claim::kernel_trials());
+    libtest_mimic::run(&arguments, trials).exit_code()
 }

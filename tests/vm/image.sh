@@ -44,7 +44,7 @@ add_ours wslmesh "$binary"
 add_ours wslmesh-relay "$relay"
 add_ours lab "$lab"
 
-"$here/modules.sh" "$tree" "$root/modules" veth dummy tun wireguard
+"$here/modules.sh" "$tree" "$root/modules" veth dummy tun wireguard udp_diag
 
 cp "$here"/guest/*.sh "$root/vm/"
 cp "$here/guest/init" "$root/init"

@@ -9,7 +9,7 @@ use self::fake::{Bench, Fake, SSH};
 use super::*;
 use crate::{
     config::settings,
-    model::{DeviceReading, InterfaceName, ModeState, NetworkFile},
+    model::{DeviceReading, InterfaceName, Mode, ModeState, NetworkFile},
 };
 
 #[tokio::test]
@@ -66,6 +66,53 @@ async fn an_address_change_is_one_line_and_one_call() {
         .map(|set| set.connect_address.to_string())
         .collect();
     assert_eq!(addresses, ["172.28.16.5", "172.28.27.77"]);
+}
+
+/// Nothing else in a pass, nor a restart of the agent, which reads it again, repeats it.
+#[tokio::test]
+async fn a_port_of_wireguard_is_claimed_once_for_each_socket() {
+    let claims = |done: &Done| {
+        let claims = done.changes.iter();
+        claims
+            .filter(|line| line.starts_with("claim UDP port 51820 of wg0"))
+            .count()
+    };
+    let machine = Fake::wsl();
+    let mut bench = Bench::new(&machine, "");
+    bench.agent.mode.state = ModeState::Known(Mode::Mirrored);
+    for socket in [7, 8] {
+        machine.world.borrow_mut().kernel_ports.sockets = [(51820, socket)].into();
+        let mut count = 0;
+        for _ in 0..10 {
+            count += claims(&bench.pass().await);
+        }
+        assert_eq!(count, 1, "socket {socket}");
+    }
+    let mut restarted = Bench::new(&machine, "");
+    restarted.agent.mode.state = ModeState::Known(Mode::Mirrored);
+    assert_eq!(claims(&restarted.pass().await), 0);
+}
+
+/// What Windows refuses is asked for again when the user says so.
+#[tokio::test]
+async fn a_refused_port_is_not_claimed_again_by_itself() {
+    let machine = Fake::wsl();
+    let mut bench = Bench::new(&machine, "");
+    bench.agent.mode.state = ModeState::Known(Mode::Mirrored);
+    machine.world.borrow_mut().kernel_ports.sockets = [(51820, 7)].into();
+    machine.failing.borrow_mut().insert("claim");
+    for _ in 0..10 {
+        let done = bench.pass().await;
+        let refused = |finding: &Finding| finding.code == Code::WireguardPortRefused;
+        assert_eq!(done.findings.iter().filter(|one| refused(one)).count(), 1);
+        assert_eq!(bench.agent.next_due(), None);
+    }
+    machine.failing.borrow_mut().clear();
+    assert_eq!(bench.pass().await.changes, Vec::<String>::new());
+    let settings = bench.agent.settings.clone();
+    bench.agent.adopt(settings);
+    let done = bench.pass().await;
+    assert_eq!(done.changes.len(), 1, "{:?}", done.changes);
 }
 
 #[tokio::test]

@@ -6,9 +6,8 @@ use crate::{
         facts::Facts,
         verdict::{Judged, Verdict, all, error, info, list, skipped, warning},
     },
-    model::{
-        Device, DeviceReading, HANDSHAKE_STALE, InterfaceName, LinkKind, Mode, Protocol, counted,
-    },
+    model::{Device, DeviceReading, HANDSHAKE_STALE, InterfaceName, Mode, Protocol, counted},
+    plan::{PortWay, port_way},
     report::PeerEntry,
 };
 
@@ -111,44 +110,76 @@ fn forwarded(settings: &Settings, port: u16, listens: impl Fn(u16) -> bool) -> b
 pub(crate) fn port(facts: &Facts) -> Judged {
     let devices = devices(facts)?;
     let (settings, observation) = facts.observation()?;
-    let in_kernel = |name: &InterfaceName| {
-        let mut links = observation.links.iter();
-        links.any(|link| link.name == *name && link.kind == LinkKind::WireGuard)
-    };
-    let range = facts.local()?.port_range.as_deref().and_then(two_ports);
-    let judge = |(name, device): &(&InterfaceName, &Device)| {
-        let port = device.listen_port?;
-        let detail = format!("{name} listens on {port}");
-        match facts.mode()? {
-            Mode::Mirrored if in_kernel(name) => {
-                let (first, last) = range.filter(|(first, last)| !(*first..=*last).contains(&port))?;
-                Some(warning(format!(
-                    "{detail}, outside of {first} to {last}, which Windows reserves for this machine"
-                )))
-            }
-            // Windows reserves a range of ports in mirrored mode alone.
-            Mode::Consomme if in_kernel(name) => Some(
-                warning(format!("{detail} in the kernel, which Windows does not see"))
-                    .fix("Use a userspace WireGuard (wireguard-go), whose bind Windows sees; or set networkingMode=nat in %UserProfile%\\.wslconfig and add a UDP forward (`sudo wslmesh forward add NAME --protocol udp --listen-port PORT`)"),
-            ),
-            Mode::Nat => forwarded(settings, port, |listens| listens >= DYNAMIC).then(|| {
-                info(format!(
-                    "{detail}; the listen-port of its forward is in the range that Windows assigns dynamically"
+    let (mut found, mut well) = (Vec::new(), Vec::new());
+    for (name, device) in devices {
+        let Some(port) = device.listen_port else {
+            continue;
+        };
+        let way = port_way(settings, observation, name, device);
+        let dynamic = |listens| listens >= DYNAMIC;
+        let how = match way {
+            None if facts.mode() == Some(Mode::Nat) && forwarded(settings, port, dynamic) => {
+                found.push(info(format!(
+                    "{name} listens on {port}; the listen-port of its forward is in the range that Windows assigns dynamically"
                 ))
-                .fix("Ignore this while it works; to be safe choose a listen-port below 49152")
-            }),
-            Mode::Mirrored | Mode::Consomme | Mode::Bridged | Mode::None | Mode::NotWsl => None,
-        }
-    };
-    let ports = devices.iter();
-    let ports = ports.filter_map(|(name, device)| Some(format!("{name} {}", device.listen_port?)));
-    Ok(all(devices.iter().filter_map(judge), list(ports)))
+                .fix("Ignore this while it works; to be safe choose a listen-port below 49152"));
+                continue;
+            }
+            None => String::new(),
+            Some(PortWay::Userspace) => " (its program binds it, which Windows sees)".to_owned(),
+            Some(PortWay::Reserved(first, last)) => {
+                format!(" (Windows reserves {first} to {last} for this machine)")
+            }
+            Some(PortWay::Claimed) => {
+                " (claimed from Windows, which is untested on Windows)".to_owned()
+            }
+            Some(PortWay::Closed) => " (the device is down)".to_owned(),
+            Some(PortWay::Due(_)) => {
+                found.push(unknown(
+                    facts,
+                    name,
+                    port,
+                    "and the agent has not asked for it, or Windows refused",
+                ));
+                continue;
+            }
+            Some(PortWay::Off(why)) => {
+                found.push(unknown(facts, name, port, why));
+                continue;
+            }
+            Some(PortWay::Unreadable(why)) => {
+                let why = format!("and the kernel's sockets cannot be read: {why}");
+                found.push(unknown(facts, name, port, &why));
+                continue;
+            }
+        };
+        well.push(format!("{name} {port}{how}"));
+    }
+    Ok(all(found, list(well)))
 }
 
-/// Two numbers with a tab between, as the kernel prints a range.
-fn two_ports(text: &str) -> Option<(u16, u16)> {
-    let mut words = text.split_whitespace().map(str::parse);
-    Some((words.next()?.ok()?, words.next()?.ok()?))
+/// Windows does not know a port of WireGuard in the kernel.
+fn unknown(facts: &Facts, name: &InterfaceName, port: u16, why: &str) -> Verdict {
+    let reserved = || {
+        facts
+            .observation
+            .as_ref()
+            .ok()?
+            .kernel_ports
+            .reserved(facts.mode()?)
+    };
+    let better = match reserved() {
+        Some((first, last)) => format!(
+            "Set ListenPort in /etc/wireguard/{name}.conf to a port within net.ipv4.ip_local_port_range ({first} to {last}), which mirrored mode reserves for this machine, and run `sudo systemctl restart wg-quick@{name}`; or use"
+        ),
+        None => "Use".to_owned(),
+    };
+    warning(format!(
+        "{name} listens on {port} in the kernel, which Windows does not see: {why}"
+    ))
+    .fix(format!(
+        "{better} a userspace WireGuard (wireguard-go), whose port Windows sees; or have the agent claim the port: start it (`sudo systemctl enable --now wslmesh`), with claim-port = true and {name} in interfaces of [wireguard]"
+    ))
 }
 
 pub(crate) fn reachable(facts: &Facts) -> Judged {

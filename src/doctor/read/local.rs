@@ -41,7 +41,6 @@ pub(super) fn read(root: &Root, own: &[(String, Secrecy)], home: Option<&str>) -
         sockets: sockets(root),
         passes_on: observe::passes_on(&root.at("/")),
         mtu_probing: root.line("/proc/sys/net/ipv4/tcp_mtu_probing"),
-        port_range: root.line("/proc/sys/net/ipv4/ip_local_port_range"),
         watches: root.line("/proc/sys/fs/inotify/max_user_watches"),
         routes: routes(&root.text_or_empty("/proc/net/route", TABLE)),
         resolver: dns::resolver(root),

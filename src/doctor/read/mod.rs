@@ -12,7 +12,7 @@ mod root;
 mod units;
 mod windows;
 
-use std::{env, time::Duration};
+use std::{env, path::Path, time::Duration};
 
 use tokio::{join, time::timeout};
 
@@ -49,7 +49,8 @@ pub async fn gather(source: &Source, paths: &Paths, public: bool) -> Facts {
         Ok(local)
     };
     let network = async {
-        let observation = observation(settings.as_ref().ok(), agent.as_ref()).await;
+        let settings = settings.as_ref().ok();
+        let observation = observation(settings, agent.as_ref(), &paths.runtime).await;
         let peers = match &observation {
             Ok(observation) => peers(observation).await,
             Err(_) => Vec::new(),
@@ -126,6 +127,7 @@ async fn peers(observation: &Observation) -> Vec<WireguardEntry> {
 async fn observation(
     settings: Option<&Settings>,
     agent: Option<&Document>,
+    runtime: &Path,
 ) -> Result<Observation, String> {
     let settings = settings.ok_or_else(|| "the configuration has errors".to_owned())?;
     let netlink = Netlink::connect().map_err(|error| error.to_string())?;
@@ -138,7 +140,8 @@ async fn observation(
         ..HostMemory::default()
     };
     let devices = Devices::default();
-    let observe = observe::observe(settings, &netlink, &devices, ModeState::Pending, host);
+    let pending = ModeState::Pending;
+    let observe = observe::observe(settings, &netlink, &devices, pending, host, runtime);
     let (mode, observed) = join!(mode(agent), timeout(DEADLINE, observe));
     let observed = observed.map_err(|_| late("rtnetlink"))?;
     let mut observation = observed.map_err(|error| error.to_string())?;

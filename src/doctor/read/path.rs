@@ -63,7 +63,7 @@ pub async fn measure_path(
     let settings = Settings::load(source).map_err(|error| PathError::Unread(error.to_string()))?;
     let document = read_status(&paths.runtime).ok().flatten();
     let agent = document.filter(Document::is_alive);
-    let seen = observation(Some(&settings), agent.as_ref()).await;
+    let seen = observation(Some(&settings), agent.as_ref(), &paths.runtime).await;
     let seen = seen.map_err(PathError::Unread)?;
     let (devices, hidden) = devices(&seen);
     let target = target(asked, &devices, &hidden)?;

@@ -136,3 +136,22 @@ fn containers_need_forwarding_and_a_bridge() {
     write("sys/class/net/cali12345678901/mtu", "1500");
     assert!(passes_on(root.path()));
 }
+
+#[test]
+fn a_port_that_is_opened_again_is_another_socket() {
+    let open = || UdpSocket::bind("0.0.0.0:0").unwrap();
+    let port = |socket: &UdpSocket| socket.local_addr().unwrap().port();
+    let (first, local) = (open(), UdpSocket::bind("127.0.0.1:0").unwrap());
+    let found = match udp_cookies() {
+        // A kernel without CONFIG_INET_UDP_DIAG.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return,
+        found => found.unwrap(),
+    };
+    assert!(!found.contains_key(&port(&local)), "it is not of 0.0.0.0");
+    let number = found[&port(&first)];
+    assert_eq!(udp_cookies().unwrap()[&port(&first)], number);
+    let at = port(&first);
+    drop(first);
+    let second = UdpSocket::bind(("0.0.0.0", at)).unwrap();
+    assert_ne!(udp_cookies().unwrap()[&port(&second)], number);
+}

@@ -31,6 +31,7 @@ impl Machine {
             sysctls: BTreeMap::new(),
             wireguard: BTreeMap::new(),
             carriers: BTreeMap::new(),
+            kernel_ports: Default::default(),
             host: HostMemory::default(),
         })
     }

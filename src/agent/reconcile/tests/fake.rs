@@ -69,6 +69,7 @@ impl Fake {
                 sysctls: BTreeMap::new(),
                 wireguard: BTreeMap::from([(name("wg0"), DeviceReading::Device(device))]),
                 carriers: BTreeMap::new(),
+                kernel_ports: Default::default(),
                 host: HostMemory::default(),
             }),
             failing: RefCell::default(),
@@ -152,6 +153,15 @@ impl Machine for &Fake {
                         .for_each(|peer| peer.keepalive = change.seconds);
                 }
             }
+            Action::ClaimPort(_) if self.fails("claim") => {
+                return Err(ApplyError::Failed {
+                    what: "wg0 port 51820".to_owned(),
+                    why: "Windows refused UDP 0.0.0.0:51820".to_owned(),
+                    retry: false,
+                    code: Code::WireguardPortRefused,
+                });
+            }
+            Action::ClaimPort(claim) => world.kernel_ports.claimed.extend([claim.socket]),
             Action::SyncForwards(_) | Action::SyncRelay(_) => {
                 panic!("Windows is not changed by a pass")
             }

@@ -1,5 +1,8 @@
 use super::*;
-use crate::doctor::tests::{check, device, name, peer, table};
+use crate::{
+    doctor::tests::{check, device, name, peer, table},
+    model::LinkKind,
+};
 
 fn reading(facts: &mut Facts, reading: DeviceReading) {
     facts.change(|o| drop(o.wireguard.insert(name("wg0"), reading)));
@@ -34,6 +37,19 @@ fn userspace(facts: &mut Facts) {
 
 fn port_is(facts: &mut Facts, port: u16) {
     reading(facts, DeviceReading::Device(device(port, 25)));
+}
+
+/// The device's socket is open.
+fn open(facts: &mut Facts, port: u16) {
+    port_is(facts, port);
+    facts.change(|o| {
+        o.kernel_ports.range = Some((50000, 54095));
+        o.kernel_ports.sockets = [(port, 7)].into();
+    });
+}
+
+fn claimed(facts: &mut Facts) {
+    facts.change(|o| o.kernel_ports.claimed = [7].into());
 }
 
 #[test]
@@ -74,11 +90,22 @@ fn peers() {
 fn listen_ports() {
     table! { "wireguard-port";
         "none": none => Skipped, "no WireGuard device";
-        "mirrored, outside": |f| { mode(f, Mode::Mirrored); port_is(f, 9) } => Warning, "outside of 32768 to 60999";
-        "mirrored, inside": |f| mode(f, Mode::Mirrored) => Ok, "wg0 41820";
-        "mirrored, userspace": |f| { mode(f, Mode::Mirrored); port_is(f, 9); userspace(f) } => Ok, "wg0 9";
-        "mirrored, range unknown": |f| { mode(f, Mode::Mirrored); port_is(f, 9); f.local_mut().port_range = None } => Ok, "wg0 9";
-        "consomme": |f| mode(f, Mode::Consomme) => Warning, "does not see";
+        "mirrored": |f| { mode(f, Mode::Mirrored); open(f, 9) } => Warning, "wg0 listens on 9 in the kernel";
+        "mirrored, claimed": |f| { mode(f, Mode::Mirrored); open(f, 9); claimed(f) } => Ok, "wg0 9 (claimed";
+        "mirrored, reserved": |f| { mode(f, Mode::Mirrored); open(f, 50000) } => Ok, "50000 to 54095";
+        "mirrored, userspace": |f| { mode(f, Mode::Mirrored); open(f, 9); userspace(f) } => Ok, "its program binds it";
+        "mirrored, down": |f| { mode(f, Mode::Mirrored); port_is(f, 9) } => Ok, "the device is down";
+        "mirrored, off": |f| {
+            mode(f, Mode::Mirrored);
+            open(f, 9);
+            f.settings.as_mut().unwrap().claim_port = false;
+        } => Warning, "claim-port = false";
+        "mirrored, unreadable": |f| {
+            mode(f, Mode::Mirrored);
+            f.change(|o| o.kernel_ports.unreadable = Some("EBUSY".into()));
+        } => Warning, "EBUSY";
+        "consomme": |f| { mode(f, Mode::Consomme); open(f, 50000) } => Warning, "does not see";
+        "consomme, claimed": |f| { mode(f, Mode::Consomme); open(f, 9); claimed(f) } => Ok, "untested";
         "consomme, userspace": |f| { mode(f, Mode::Consomme); userspace(f) } => Ok, "wg0 41820";
         "dynamic": |f| {
             port_is(f, 51820);
@@ -101,7 +128,7 @@ fn the_fix_fits_the_mode() {
     ] {
         let mut facts = crate::doctor::tests::healthy();
         facts.change(|o| o.mode = crate::model::ModeState::Known(mode));
-        facts.local_mut().port_range = Some("50000 54095".into());
+        open(&mut facts, 9);
         let verdict = port(&facts).unwrap();
         let remediation = verdict.remediation();
         let remediation = remediation.unwrap_or(check("wireguard-port").remediation);
