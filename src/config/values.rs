@@ -13,27 +13,36 @@ use crate::model::{
 
 display_as_serialized!(Underlay, Backend);
 
-/// One forward from Windows to this distribution.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
+/// One forward from Windows to this distribution. It is read like this from the agent of
+/// another distribution; a file is read key by key.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Forward {
-    /// Its name.
+    /// Its name; that of another distribution's has the distribution and a slash before it.
+    #[serde(deserialize_with = "name")]
     pub name: String,
     /// TCP or UDP.
     pub protocol: Protocol,
     /// Windows' address to listen on.
+    #[serde(deserialize_with = "listen_address")]
     pub listen_address: Ipv4Addr,
     /// Windows' port to listen on.
+    #[serde(deserialize_with = "port")]
     pub listen_port: NonZeroU16,
     /// Port in this distribution.
+    #[serde(deserialize_with = "port")]
     pub connect_port: NonZeroU16,
     /// Whom Windows' firewall should let in.
     pub firewall: Firewall,
     /// Who forwards it, never [`Backend::None`]; `None`: as `[host] backend` says.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        deserialize_with = "some_backend",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub backend: Option<Backend>,
-    /// What the agent only keeps.
-    #[serde(flatten)]
+    /// What the agent only keeps, and says to no other agent.
+    #[serde(flatten, skip_deserializing)]
     pub remarks: Remarks,
 }
 
@@ -55,7 +64,8 @@ pub struct Remarks {
 impl Forward {
     /// Whether both would listen on the same port: a listener on 0.0.0.0 takes the
     /// port on every address.
-    pub(super) fn clashes_with(&self, other: &Self) -> bool {
+    #[must_use]
+    pub fn clashes_with(&self, other: &Self) -> bool {
         let (ours, theirs) = (self.listen_address, other.listen_address);
         (self.protocol, self.listen_port) == (other.protocol, other.listen_port)
             && (ours == theirs || ours.is_unspecified() || theirs.is_unspecified())
@@ -71,7 +81,9 @@ impl Forward {
 /// What a forward's name may be.
 pub(super) const NAME_RULE: &str = "name has up to 64 letters, digits, - _ and . only";
 
-pub(super) fn is_name(name: &str) -> bool {
+/// Whether this may be a forward's name, or a distribution's.
+#[must_use]
+pub fn is_name(name: &str) -> bool {
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
     !name.is_empty() && name.len() <= 64 && name.chars().all(plain)
 }
@@ -245,6 +257,10 @@ pub(super) fn forward_backend<'de, D: Deserializer<'de>>(from: D) -> Result<Back
         )),
         backend => Ok(backend),
     }
+}
+
+fn some_backend<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Backend>, D::Error> {
+    forward_backend(from).map(Some)
 }
 
 /// Reads an integer within bounds and names the bounds otherwise. The bounds are

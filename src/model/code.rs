@@ -258,6 +258,21 @@ registry! {
     LeaderOutdated, "leader-outdated", Warning,
         "A process holds the leader-election socket of version 0.1.0, whose agents cannot be asked. One of this distribution leads, and this agent is on standby; beside one of another distribution or of a container it works, and the two may undo each other's rules on Windows.",
         "Upgrade wslmesh in the other distributions (`wsl --list --running`); where none has version 0.1.0, stop the process that holds @wslmesh/agent (`sudo ss -xlp` in each)";
+    ForwardOwned, "forward-owned", Warning,
+        "Another distribution has the port of this forward: of all distributions the first configured one gets a port.",
+        "Choose another listen-port in one of the two distributions, then `systemctl reload wslmesh` there";
+    ForwardUnserved, "forward-unserved", Warning,
+        "The agent that leads, in another distribution, does not serve this forward.",
+        "Run `wslmesh status` in the leader's distribution: it shows the reason and the fix";
+    ForwardsRefused, "forwards-refused", Warning,
+        "The agent that leads, in another distribution, does not take the forwards of this one.",
+        "Do what the message says, then `systemctl reload wslmesh`";
+    LeaderVersion, "leader-version", Warning,
+        "The agent that leads, in another distribution, is of a version that cannot serve the forwards of this one.",
+        "Upgrade wslmesh in the distribution named in the message, then restart its agent: systemctl restart wslmesh";
+    LeaderSilent, "leader-silent", Warning,
+        "The agent that leads, in another distribution, does not answer, and has not ended.",
+        "Run `systemctl restart wslmesh` in the leader's distribution (`wsl --list --running` shows them)";
     LeaderUntrusted, "leader-untrusted", Info,
         "A process that is no agent of root holds a leader-election socket; the agent ignores it.",
         "Find out why it does (`sudo ss -xlp` shows @wslmesh/agent and the process) and stop it";

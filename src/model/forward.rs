@@ -274,6 +274,12 @@ pub struct ForwardStatus {
     pub backend: Option<ForwardBackend>,
     /// Whether it works.
     pub state: ForwardState,
+    /// The distribution whose it is, where that is not the leader's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub distribution: Option<String>,
+    /// The distribution that has its port instead.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owner: Option<String>,
     /// Whether a service listens at the port in this distribution. Only in `wslmesh
     /// status`.
     #[serde(default, skip_serializing_if = "Option::is_none")]

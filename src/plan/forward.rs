@@ -189,7 +189,7 @@ fn rule(forward: &Forward, backend: ForwardBackend) -> Rule {
     }
 }
 
-fn status(
+pub(super) fn status(
     forward: &Forward,
     backend: Option<ForwardBackend>,
     state: ForwardState,
@@ -200,6 +200,8 @@ fn status(
         connect_port: forward.connect_port,
         backend,
         state,
+        distribution: None,
+        owner: None,
         answers: None,
         unanswered: None,
     }

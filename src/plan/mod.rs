@@ -5,6 +5,7 @@ mod address;
 mod dependents;
 mod env_file;
 mod forward;
+mod members;
 mod mode;
 mod mtu;
 mod network_file;
@@ -13,6 +14,7 @@ mod sysctl;
 mod wireguard;
 
 pub use dependents::{Due, due as dependents_due};
+pub use members::{Group, Member, plan_group};
 pub use port_claim::{PortWay, port_way};
 
 use crate::{

@@ -1,0 +1,157 @@
+use std::sync::LazyLock;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::{
+    config::{Backend, settings},
+    model::{Action, ForwardBackend, Mode},
+    plan::tests::machine::Machine,
+};
+
+fn forward(name: &str, listen: &str, connect: u16) -> String {
+    let (address, port) = listen.split_once(':').unwrap();
+    format!(
+        "[[forward]]\nname = \"{name}\"\nprotocol = \"tcp\"\nlisten-address = \"{address}\"\nlisten-port = {port}\nconnect-port = {connect}\n"
+    )
+}
+
+fn member(distribution: &str, text: &str) -> Member {
+    Member {
+        distribution: distribution.to_owned(),
+        forwards: settings(text).forwards,
+    }
+}
+
+fn planned(own: &str, members: Vec<Member>) -> Plan {
+    let machine = Machine::nat().mode(Mode::Mirrored);
+    let group = Group {
+        own: "Ubuntu".to_owned(),
+        members,
+    };
+    plan_group(&settings(own), &group, &machine.seen())
+}
+
+/// Name, distribution, state and owner of each.
+fn shown(plan: &Plan) -> Vec<String> {
+    let forwards = plan.forwards.iter().flatten();
+    let shown = forwards.map(|one| {
+        let or_dash = |text: &Option<String>| text.clone().unwrap_or_else(|| "-".to_owned());
+        let (distribution, owner) = (or_dash(&one.distribution), or_dash(&one.owner));
+        format!("{} {distribution} {} {owner}", one.name, one.state)
+    });
+    shown.collect()
+}
+
+#[test]
+fn first_configured_wins_a_port() {
+    let (any, one, other) = ("0.0.0.0:2222", "192.168.1.5:2222", "192.168.1.6:2222");
+    let table = [
+        // Our own, the first member's, the second's; what comes of them.
+        (any, any, any, "down Ubuntu", "down Ubuntu"),
+        ("0.0.0.0:1", any, any, "pending -", "down Debian"),
+        ("0.0.0.0:1", one, other, "pending -", "pending -"),
+        ("0.0.0.0:1", one, any, "pending -", "down Debian"),
+        (one, other, any, "pending -", "down Ubuntu"),
+    ];
+    for (own, first, second, of_first, of_second) in table {
+        let own = forward("ssh", own, 22);
+        let members = vec![
+            member("Debian", &forward("ssh", first, 2022)),
+            member("Fedora", &forward("ssh", second, 3022)),
+        ];
+        let plan = planned(&own, members);
+        let mut forwards = shown(&plan);
+        forwards.sort();
+        let expected = [
+            format!("Debian/ssh Debian {of_first}"),
+            format!("Fedora/ssh Fedora {of_second}"),
+            "ssh - pending -".to_owned(),
+        ];
+        assert_eq!(forwards, expected, "{own} {first} {second}");
+        let owned = |finding: &&Finding| finding.code == Code::ForwardOwned;
+        let losers = plan.findings.iter().filter(owned).count();
+        let down = forwards.iter().filter(|one| one.contains(" down ")).count();
+        assert_eq!(losers, down, "{:?}", plan.findings);
+    }
+}
+
+#[test]
+fn members_keep_their_backend_and_their_connect_port() {
+    let members = vec![member("Debian", &forward("web", "0.0.0.0:80", 80))];
+    let plan = planned("", members);
+    let forwards = plan.forwards.unwrap();
+    assert_eq!(forwards[0].backend, Some(ForwardBackend::Guest));
+    assert_eq!(forwards[0].distribution.as_deref(), Some("Debian"));
+}
+
+#[test]
+fn without_members_nothing_is_different() {
+    let text = forward("ssh", "0.0.0.0:2222", 22);
+    let (settings, seen) = (settings(&text), Machine::nat().seen());
+    let group = Group {
+        own: "Ubuntu".to_owned(),
+        members: Vec::new(),
+    };
+    assert_eq!(plan_group(&settings, &group, &seen), plan(&settings, &seen));
+}
+
+#[test]
+fn a_leader_that_never_calls_windows_serves_none() {
+    let mut own = settings("");
+    own.backend = Backend::None;
+    let group = Group {
+        own: String::new(),
+        members: vec![member("Debian", &forward("ssh", "0.0.0.0:2222", 22))],
+    };
+    let plan = plan_group(&own, &group, &Machine::nat().seen());
+    assert_eq!(shown(&plan), ["Debian/ssh Debian down -"]);
+    let calls = |action: &Action| matches!(action, Action::SyncForwards(_));
+    assert!(!plan.actions.iter().any(calls), "{:?}", plan.actions);
+}
+
+static SSH: LazyLock<Forward> = LazyLock::new(|| {
+    let text = forward("ssh", "0.0.0.0:2222", 22);
+    settings(&text).forwards.remove(0)
+});
+
+proptest! {
+    /// Whatever is registered: no two forwards that are served have one port, our own
+    /// stay, and each forward is served or has an owner.
+    #[test]
+    fn no_port_has_two_owners(ports in prop::collection::vec((0..4_usize, 1..6_u16, 0..3_u8), 0..24)) {
+        let address = |last| match last {
+            0 => "0.0.0.0".to_owned(),
+            last => format!("10.0.0.{last}"),
+        };
+        let ssh = SSH.clone();
+        let mut texts = vec![Vec::new(); 4];
+        for (number, (whose, port, last)) in ports.into_iter().enumerate() {
+            texts[whose].push(Forward {
+                name: format!("f{number}"),
+                listen_address: address(last).parse().unwrap(),
+                listen_port: port.try_into().unwrap(),
+                ..ssh.clone()
+            });
+        }
+        let mut own = crate::config::Settings::default();
+        // As a configuration is read: without clashes.
+        for forward in texts.remove(0) {
+            if !own.forwards.iter().any(|other| other.clashes_with(&forward)) {
+                own.forwards.push(forward);
+            }
+        }
+        let members: Vec<Member> = texts.into_iter().enumerate().map(|(number, forwards)| Member {
+            distribution: format!("D{number}"),
+            forwards,
+        }).collect();
+        let all: usize = members.iter().map(|member| member.forwards.len()).sum();
+        let group = Group { own: "Ubuntu".to_owned(), members };
+        let (merged, losers) = merge(&own, &group);
+        prop_assert_eq!(merged.forwards.len() + losers.len(), own.forwards.len() + all);
+        prop_assert!(merged.forwards.starts_with(&own.forwards));
+        for (number, one) in merged.forwards.iter().enumerate() {
+            prop_assert!(!merged.forwards[..number].iter().any(|other| other.clashes_with(one)));
+        }
+    }
+}
