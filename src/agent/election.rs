@@ -8,20 +8,22 @@
 //! one that looks later finds the other. `hello.rs` tells an agent from a stranger.
 
 mod hello;
+mod proof;
 mod strangers;
 
 use std::{fmt, future::pending, io, time::Duration};
 
 use tokio::{
-    io::AsyncReadExt,
     net::UnixStream,
     time::{Instant, sleep, timeout_at},
 };
 
 use self::{
-    hello::{Answer, Inquiry, Proofs, random},
+    hello::{Answer, Inquiry},
+    proof::{Proofs, prove, random},
     strangers::Strangers,
 };
+use super::members::Members;
 use crate::model::{Code, Finding};
 
 /// How long a process of root may take to say that it is an agent. One that takes longer
@@ -85,7 +87,11 @@ impl fmt::Display for Holder {
 pub struct Leader {
     /// Who it is.
     pub holder: Holder,
-    stream: UnixStream,
+    /// The version of its registrations; 0 where it takes none.
+    pub(super) version: u32,
+    pub(super) stream: UnixStream,
+    /// Its name, and where a proof of ours goes.
+    proof: Option<(String, u32, u64)>,
 }
 
 /// Tries to lead. Takes a moment where another agent leads, and [`ANSWER_TIMEOUT`] where a
@@ -126,12 +132,19 @@ async fn look() -> io::Result<Election> {
 
 /// The agent that answered; `None` where a stranger did.
 fn judge(answer: Answer, proofs: &mut Proofs, strangers: &mut Strangers) -> Option<Leader> {
-    let (peer, is_old, stream) = match answer {
-        Answer::Hello { name, peer, stream } if peer.uid != 0 || proofs.has(&name) => {
-            (peer, false, stream)
+    let (peer, version, stream, proof) = match answer {
+        Answer::Hello {
+            name,
+            peer,
+            stream,
+            version,
+            request,
+        } if peer.uid != 0 || proofs.has(&name) => {
+            let proof = request.map(|(port, nonce)| (name, port, nonce));
+            (peer, version, stream, proof)
         }
         Answer::Old { peer, stream } if peer.uid != 0 || peer.may_administer() => {
-            (peer, true, stream)
+            (peer, 0, stream, None)
         }
         other => {
             strangers.add(other);
@@ -139,8 +152,14 @@ fn judge(answer: Answer, proofs: &mut Proofs, strangers: &mut Strangers) -> Opti
         }
     };
     let pid = peer.pid;
-    let holder = Holder { pid, is_old };
-    Some(Leader { holder, stream })
+    // Hellos of version 0 were never written.
+    let is_old = version == 0;
+    Some(Leader {
+        holder: Holder { pid, is_old },
+        version,
+        stream,
+        proof,
+    })
 }
 
 impl Leadership {
@@ -164,6 +183,11 @@ impl Leadership {
         }
     }
 
+    /// Those that wait for this process's end.
+    pub(super) fn members(&self) -> Members {
+        self.inquiry.members()
+    }
+
     /// The strangers that hold names of this election now.
     #[must_use]
     pub fn finding(&mut self) -> Option<Finding> {
@@ -180,10 +204,13 @@ fn is_open(stream: &UnixStream) -> bool {
 }
 
 impl Leader {
-    /// Waits for its end.
-    pub async fn ended(mut self) {
-        // After its hello it never writes: whatever is read means that it has ended.
-        self.stream.read_u8().await.map(drop).unwrap_or_default();
+    /// Proves to it that this process may register forwards, and says whether it takes any.
+    pub(super) fn accepts(&self) -> bool {
+        // What cannot be sent is refused by it, with the reason.
+        self.proof.as_ref().is_some_and(|(name, port, nonce)| {
+            prove(*port, *nonce, name).unwrap_or_default();
+            true
+        })
     }
 }
 

@@ -13,6 +13,7 @@ use super::{
     election::Leadership,
     error::AgentError,
     machine::Linux,
+    members::Members,
     reconcile::Agent,
     relay::Supervisor,
     timer::Timer,
@@ -39,6 +40,9 @@ pub(super) struct EventLoop {
     source: Source,
     bus: Bus,
     leadership: Leadership,
+    members: Members,
+    /// Whether this distribution's name was asked for.
+    named: bool,
 }
 
 impl EventLoop {
@@ -59,7 +63,10 @@ impl EventLoop {
         let dependents = Dependents::new(&paths.runtime, source.folder());
         let mut agent = Agent::on_this_machine(settings, paths)?;
         agent.publisher.bus = Some(bus.clone());
+        let members = leadership.members();
         Ok(Self {
+            members,
+            named: false,
             agent,
             windows,
             dependents,
@@ -89,6 +96,7 @@ impl EventLoop {
             self.agent.handle_event(HostEvent::Mode(mode));
         }
         self.agent.strangers = self.leadership.finding();
+        self.take_members();
         self.agent.reconcile(&mut self.windows, manager).await;
         manager.ready();
         self.bus.start();
@@ -149,6 +157,7 @@ impl EventLoop {
                     }
                     self.agent.dependents = findings;
                 }
+                () = self.members.changed() => {}
                 holder = self.leadership.overruled() => return Err(AgentError::Overruled(holder)),
                 () = watchdog.fired() => {
                     manager.alive();
@@ -160,8 +169,21 @@ impl EventLoop {
                 }
             }
             self.agent.strangers = self.leadership.finding();
+            self.take_members();
             let done = self.agent.reconcile(&mut self.windows, manager).await;
+            let (own, forwards) = (&self.agent.group.own, &self.agent.publisher.forwards);
+            self.members.publish(own, forwards, &done.findings);
             queue.answer(&done.changes);
+        }
+    }
+
+    /// Takes the list of those that are served now.
+    fn take_members(&mut self) {
+        let group = &mut self.agent.group;
+        (group.members, self.agent.group_due) = self.members.current(Instant::now());
+        if !group.members.is_empty() && group.own.is_empty() && !self.named {
+            self.named = true;
+            self.windows.ask_distribution();
         }
     }
 

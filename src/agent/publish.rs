@@ -14,9 +14,10 @@ use crate::{
         Code, Finding, ForwardState, ForwardStatus, HostMemory, Link, LinkKind, ModeState, Node,
         RelayLocation, Severity, micros, or_empty,
     },
+    plan::Group,
     report::{
-        Changes, Document, Forwards, LinkEntry, Manager, RelayEntry, STATUS_VERSION, Tracker,
-        read_status, write_status,
+        Changes, Document, Forwards, LinkEntry, Manager, MemberEntry, RelayEntry, STATUS_VERSION,
+        Tracker, read_status, write_status,
     },
 };
 
@@ -25,6 +26,8 @@ pub(super) struct Pass<'a> {
     pub(super) settings: &'a Settings,
     pub(super) mode: &'a ModeState,
     pub(super) host: &'a HostMemory,
+    /// The distributions that are served.
+    pub(super) group: &'a Group,
     /// All interfaces; `None` where the kernel did not answer.
     pub(super) links: Option<&'a [Link]>,
     /// The changes made.
@@ -45,7 +48,7 @@ pub(super) struct Publisher {
     address: Option<Ipv4Addr>,
     /// The address that was published last.
     published: Option<Ipv4Addr>,
-    forwards: Vec<ForwardStatus>,
+    pub(super) forwards: Vec<ForwardStatus>,
     passes: u64,
     /// Why the status document was not written the last time.
     unwritable: Option<Finding>,
@@ -213,6 +216,16 @@ impl Publisher {
                 connect_address: *first.connect.ip(),
             }),
             served: self.forwards.clone(),
+            distribution: Some(pass.group.own.clone()).filter(|own| !own.is_empty()),
+            members: pass
+                .group
+                .members
+                .iter()
+                .map(|member| MemberEntry {
+                    distribution: member.distribution.clone(),
+                    forwards: member.forwards.len(),
+                })
+                .collect(),
             relay: relay.wanted.as_ref().map(|wanted| RelayEntry {
                 location: match &wanted.location {
                     RelayLocation::Installed { program, .. } => program.to_string(),
@@ -283,12 +296,16 @@ pub(super) fn publish_health(changes: &Changes) -> Vec<String> {
     lines
 }
 
-/// The status document of an agent on standby.
-pub(super) fn publish_standby(runtime: &Path, finding: &Finding, bus: &Bus) {
-    let document = Document {
-        health: vec![finding.into()],
+/// What an agent on standby says without its forwards.
+pub(super) fn standby_document<'a>(findings: impl Iterator<Item = &'a Finding>) -> Document {
+    Document {
+        health: findings.map(Into::into).collect(),
         ..empty("standby", &ModeState::Pending)
-    };
+    }
+}
+
+/// Publishes the status of an agent on standby.
+pub(super) fn publish_standby(runtime: &Path, bus: &Bus, document: Document) {
     // Two agents of one distribution share the folder: a running leader's document
     // stays.
     let other = read_status(runtime).ok().flatten();

@@ -21,7 +21,7 @@ use crate::{
     },
     netlink::NetlinkError,
     paths::Paths,
-    plan,
+    plan::{self, Group},
     report::Manager,
 };
 
@@ -42,6 +42,10 @@ pub(super) struct Agent<M> {
     pub(super) name_taken: Option<Finding>,
     /// Strangers in the leader election.
     pub(super) strangers: Option<Finding>,
+    /// The distributions that this agent serves.
+    pub(super) group: Group,
+    /// When one of them is to be dropped.
+    pub(super) group_due: Option<Instant>,
     /// Whether IPv6 routes decided anything in the last pass.
     pub(super) ipv6_ways: bool,
     pub(super) publisher: Publisher,
@@ -81,6 +85,8 @@ impl<M: Machine> Agent<M> {
             dependents: Vec::new(),
             name_taken: None,
             strangers: None,
+            group: Group::default(),
+            group_due: None,
             ipv6_ways: false,
             publisher: Publisher::new(paths.runtime.clone()),
         }
@@ -92,6 +98,7 @@ impl<M: Machine> Agent<M> {
             self.ledger.next_due(),
             self.mode.retry.due,
             self.recheck.retry.due,
+            self.group_due,
         ];
         due.into_iter().flatten().min()
     }
@@ -135,6 +142,7 @@ impl<M: Machine> Agent<M> {
         match event {
             HostEvent::Mode(mode) => self.mode.answered(mode),
             HostEvent::RequestedMode(mode) => self.host.requested_mode = mode,
+            HostEvent::Distribution(name) => self.group.own = name,
             HostEvent::Forwards(outcome) => self.record_sync(outcome),
             HostEvent::Relay(memory) => return self.record_relay(memory),
         }
@@ -199,6 +207,7 @@ impl<M: Machine> Agent<M> {
             settings: &self.settings,
             mode: &self.mode.state,
             host: &self.host,
+            group: &self.group,
             links: seen.as_ref().ok().map(|seen| seen.links.as_slice()),
             changes: &changes,
             took: begin.elapsed(),
@@ -225,7 +234,7 @@ impl<M: Machine> Agent<M> {
             forwards,
             actions,
             mut findings,
-        } = plan::plan(&self.settings, seen);
+        } = plan::plan_group(&self.settings, &self.group, seen);
         self.ledger.planned(&actions, begin);
         let allowed = |action: &Action| self.ledger.allows(action, begin);
         let due = actions.into_iter().filter(allowed).collect();

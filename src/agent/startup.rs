@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use tokio::{
     select,
-    signal::unix::{SignalKind, signal},
+    signal::unix::{Signal, SignalKind, signal},
     time::sleep,
 };
 
@@ -13,18 +13,18 @@ use super::{
     election::{Election, Leadership, elect},
     error::AgentError,
     event_loop::EventLoop,
-    publish::{publish_health, publish_standby},
+    standby::Standby,
     timer::Timer,
 };
 use crate::{
     bus::Bus,
     config::{Settings, Source},
-    control::requests,
+    control::{RequestQueue, requests},
     host::relay::Pipes,
     interop,
     model::micros,
     paths::Paths,
-    report::{Changes, Manager, remove_status},
+    report::{Manager, remove_status},
 };
 
 /// Between the end of a leader and the next election. Short enough to take over
@@ -43,18 +43,20 @@ pub async fn run(source: Source, paths: Paths) -> Result<(), AgentError> {
     let mut stop = async || {
         select! { _ = terminate.recv() => {}, _ = interrupt.recv() => {} }
     };
-    let reload = catch(SignalKind::hangup())?;
+    let mut reload = catch(SignalKind::hangup())?;
     let settings = Settings::load(&source)?;
     // Before any thread is started. Where the kernel cannot, the unit does what it can.
     interop::confine(&paths.lib).unwrap_or_default();
     let mut manager = Manager::default();
-    let (handle, queue) = requests(source.clone());
+    let (handle, mut queue) = requests(source.clone());
     let bus = Bus::new(handle);
     let mut left = Pipes::left();
+    let mut standby = Standby::new(settings, &paths, &source, &bus);
     let leadership = select! {
-        leadership = lead(&mut manager, &paths, &bus, &mut left) => Some(leadership?),
+        leadership = lead(&mut standby, &mut manager, &mut reload, &mut queue, &mut left) => Some(leadership?),
         () = stop() => None,
     };
+    let settings = standby.into_settings();
     let Some(leadership) = leadership else {
         manager.stopping();
         remove_status(&paths.runtime);
@@ -95,12 +97,12 @@ fn log_start(settings: &Settings) {
 /// Leads at once, or is on standby until the leader ends: its own relay has the ports
 /// then, and the relay that an earlier process of this service left ends.
 async fn lead(
+    standby: &mut Standby<'_>,
     manager: &mut Manager,
-    paths: &Paths,
-    bus: &Bus,
+    reload: &mut Signal,
+    queue: &mut RequestQueue,
     left: &mut Option<Pipes>,
 ) -> Result<Leadership, AgentError> {
-    let mut published = None;
     let mut watchdog = Timer::every(Manager::watchdog())
         .map_err(AgentError::system("make the watchdog's timer"))?;
     loop {
@@ -113,28 +115,9 @@ async fn lead(
         if left.take().is_some() {
             Pipes::forget();
         }
-        if published.as_ref() != Some(&leader.holder) {
-            let finding = leader.holder.finding();
-            publish_health(&Changes {
-                raised: vec![finding.clone()],
-                cleared: Vec::new(),
-            });
-            manager.status(&format!("standby: {}", leader.holder));
-            manager.ready();
-            publish_standby(&paths.runtime, &finding, bus);
-            bus.start();
-            published = Some(leader.holder.clone());
-        }
-        let ended = async {
-            leader.ended().await;
-            sleep(BETWEEN_ELECTIONS).await;
-        };
-        let alive = async {
-            loop {
-                watchdog.fired().await;
-                manager.alive();
-            }
-        };
-        select! { () = ended => {}, () = alive => {} }
+        standby
+            .follow(leader, manager, &mut watchdog, reload, queue)
+            .await;
+        sleep(BETWEEN_ELECTIONS).await;
     }
 }

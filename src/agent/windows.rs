@@ -66,6 +66,8 @@ pub(super) enum HostEvent {
     Mode(ModeState),
     /// The one that `.wslconfig` asks for, where that is known.
     RequestedMode(Option<Mode>),
+    /// What this distribution is called.
+    Distribution(String),
     /// How a sync of the forwards ended.
     Forwards(HostOutcome),
     /// The relay's state after what it said, or what became of it.
@@ -82,6 +84,7 @@ pub(super) struct Windows {
     asking: bool,
     mode: SingleFlight,
     wslconfig: SingleFlight,
+    distribution: SingleFlight,
     /// The same of a sync of the forwards.
     syncing: bool,
     forwards: SingleFlight,
@@ -121,6 +124,16 @@ impl Windows {
         }
     }
 
+    /// Asks what this distribution is called; another one's agent wants to know.
+    pub(super) fn ask_distribution(&mut self) {
+        let permit = self.distribution.begin();
+        self.calls.spawn(async {
+            let asked = async { run_async(permit?, LIMIT, interop::distribution).await };
+            let name = asked.await.ok().flatten();
+            HostEvent::Distribution(name.unwrap_or_else(interop::hostname))
+        });
+    }
+
     /// Whether nothing is in flight.
     pub(super) fn idle(&self) -> bool {
         self.calls.is_empty()
@@ -136,7 +149,9 @@ impl Windows {
                 match event {
                     HostEvent::Mode(_) => self.asking = false,
                     HostEvent::Forwards(_) => self.syncing = false,
-                    HostEvent::RequestedMode(_) | HostEvent::Relay(_) => {}
+                    HostEvent::RequestedMode(_)
+                    | HostEvent::Distribution(_)
+                    | HostEvent::Relay(_) => {}
                 }
                 event
             }

@@ -60,6 +60,7 @@ impl Agent1 {
     ) -> Result<(), Error> {
         if let Some(document) = self.shared.document()
             && document.role == "standby"
+            && action == Action::Reapply
         {
             let why = document.health.first().map_or("", |entry| &entry.detail);
             let text = format!("this agent is on standby: {why}");

@@ -5,6 +5,7 @@
 //! util.cpp UtilConnectToInteropServer, binfmt.cpp, config.cpp).
 
 pub mod child;
+mod distribution;
 mod drives;
 pub(crate) mod ini;
 mod mode;
@@ -25,6 +26,7 @@ use self::child::{ChildError, INIT};
 pub(crate) use self::wslconfig::Users;
 pub use self::{
     child::Output,
+    distribution::{ask as distribution, hostname},
     drives::Drives,
     mode::{ask as ask_mode, ask_version as ask_wsl_version, is_wsl},
     native::confine,

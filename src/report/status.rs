@@ -30,6 +30,15 @@ pub struct Document {
     pub pid: u32,
     /// `active` or `standby`.
     pub role: String,
+    /// This distribution's name, where others share its network.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub distribution: Option<String>,
+    /// The distribution whose agent leads, where that is another one and known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub leader: Option<String>,
+    /// The other distributions that this agent serves.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub members: Vec<MemberEntry>,
     /// WSL's networking mode, `pending` or `unknown`.
     pub mode: String,
     /// The mode that `.wslconfig` asks for, where that is known.
@@ -55,7 +64,7 @@ pub struct Document {
     pub network_file: PathBuf,
     /// Rules of the port proxy that Windows confirmed, and the address they lead to.
     pub forwards: Option<Forwards>,
-    /// Each configured forward.
+    /// Each configured forward: on standby as the leader says.
     #[serde(default)]
     pub served: Vec<ForwardStatus>,
     /// The relay, where it has something to do.
@@ -76,6 +85,16 @@ pub struct Document {
     pub last_pass_us: u64,
     /// What is not as it should be.
     pub health: Vec<HealthEntry>,
+}
+
+/// A distribution whose agent is on standby.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct MemberEntry {
+    /// Its name.
+    pub distribution: String,
+    /// How many forwards it registered.
+    pub forwards: usize,
 }
 
 /// A network interface.

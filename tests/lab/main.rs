@@ -75,6 +75,7 @@ mod test_interop;
 mod test_kernel;
 mod test_leader;
 mod test_loop;
+mod test_members;
 mod test_mirrored;
 mod test_mirrored_network;
 mod test_modes;
@@ -148,6 +149,8 @@ fn play(arguments: &[String]) -> ExitCode {
         [test_leader::OLD] => test_leader::old_role(),
         [test_leader::CRAFTED, count] => test_leader::crafted_role(count),
         [test_leader::KNOCK] => test_leader::knock_role(),
+        [test_members::LEADER, version] => test_members::leader_role(version),
+        [test_members::REGISTER, kind] => test_members::register_role(kind),
         [bench::READY, count] => bench::ready_role(count),
         other => {
             eprintln!("no such part: {other:?}");

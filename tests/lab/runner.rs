@@ -16,8 +16,8 @@ use crate::{
     test_completions, test_config, test_contract, test_counters, test_default, test_doctor,
     test_escapes, test_faults, test_field, test_file_races, test_folders, test_host_check,
     test_host_conflicts, test_host_faults, test_host_forward, test_host_hostile, test_host_install,
-    test_interop, test_leader, test_loop, test_mirrored, test_mirrored_network, test_modes,
-    test_network, test_network_file, test_output, test_path, test_relay, test_status,
+    test_interop, test_leader, test_loop, test_members, test_mirrored, test_mirrored_network,
+    test_modes, test_network, test_network_file, test_output, test_path, test_relay, test_status,
     test_syscalls, test_sysctls, test_windows_calls, test_windows_faults, test_windows_rules,
     test_wireguard, test_world,
 };
@@ -89,6 +89,7 @@ pub(crate) fn run() -> ExitCode {
         test_host_faults::trials,
         test_host_conflicts::trials,
         test_leader::trials,
+        test_members::trials,
         test_loop::trials,
         test_mirrored::trials,
         test_mirrored_network::trials,

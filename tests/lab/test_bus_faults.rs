@@ -204,13 +204,13 @@ fn standby_alone_on_its_bus(world: &World) -> Result<()> {
         ensure!(get::<String>(&bus, "Role").await? == "standby");
         ensure!(get::<String>(&bus, "HealthState").await? == "healthy");
         let leads = format!("process {} leads", leader.process().pid());
-        for method in ["Reapply", "Reload"] {
-            let error = refused(&bus, method, &()).await?;
-            ensure!(
-                error.contains("Error.Busy") && error.contains(&leads),
-                "{error}"
-            );
-        }
+        let error = refused(&bus, "Reapply", &()).await?;
+        ensure!(
+            error.contains("Error.Busy") && error.contains(&leads),
+            "{error}"
+        );
+        // Its own configuration it reads.
+        call::<_, ()>(&bus, "Reload", &()).await?;
         // The leader comes to this bus too, and the standby gives it the name.
         let before = owner(&bus).await?;
         leader.process().signal(HUP)?;
@@ -221,8 +221,8 @@ fn standby_alone_on_its_bus(world: &World) -> Result<()> {
         })
         .await?;
         ensure!(get::<String>(&bus, "Role").await? == "active");
-        ensure!(leader.settled(FIRST)?.problems().is_empty());
-        Ok(())
+        // Both distributions want the same port.
+        leader.ill("forward-owned").map(drop)
     })
 }
 

@@ -12,9 +12,8 @@
 //! `CAP_NET_ADMIN`; beside one whose rights cannot be seen this agent works, with a warning.
 
 use std::{
-    collections::{BTreeSet, VecDeque},
+    collections::VecDeque,
     fs::File,
-    hash::{BuildHasher, RandomState},
     io::{self, BufRead, BufReader as StdReader},
     os::{
         fd::OwnedFd,
@@ -27,7 +26,6 @@ use std::{
 };
 
 use futures_util::{FutureExt, StreamExt, future::LocalBoxFuture, stream::FuturesUnordered};
-use rtnetlink::sys::{Socket, SocketAddr as NetlinkAddress, protocols::NETLINK_ROUTE};
 use rustix::{
     net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType},
     process::Pid,
@@ -42,10 +40,16 @@ use tokio::{
     time::{Instant, sleep, sleep_until, timeout},
 };
 
+use super::{
+    super::members::{Members, wire::VERSION},
+    proof::{Proofs, parse_request, prove, random},
+};
+
 /// The name of version 0.1.0. Others have a slash and a number after it.
 const OLD: &str = "wslmesh/agent";
-/// What an agent answers.
-const HELLO: &str = "wslmesh 1\n";
+/// What an agent answers: this, its version, and the request for a proof from whoever
+/// registers forwards. Of another version only the first two are read.
+const HELLO: &str = "wslmesh ";
 /// Longest line of a request or an answer, in bytes.
 const LONGEST: u64 = 64;
 /// How long a connection may take to make its request.
@@ -59,12 +63,6 @@ const TURN: Duration = Duration::from_millis(50);
 /// Between two rounds of connecting to the names whose queue is full, at first and at last.
 const RETRY: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(10));
 
-/// A number that a stranger cannot guess.
-pub(super) fn random() -> u64 {
-    // Seeded by the kernel.
-    RandomState::new().hash_one(OLD)
-}
-
 fn full_name(number: u128) -> String {
     format!("{OLD}/{number:032x}")
 }
@@ -73,6 +71,8 @@ fn full_name(number: u128) -> String {
 #[derive(Debug)]
 struct Candidate {
     number: u128,
+    /// Those that were told to wait.
+    members: Members,
     serving: JoinHandle<()>,
     /// Has the name of version 0.1.0, and does not listen: it is not mistaken for such an
     /// agent, and has no queue to fill.
@@ -87,9 +87,11 @@ impl Candidate {
         let listener = StdListener::bind_addr(&SocketAddr::from_abstract_name(&name)?)?;
         listener.set_nonblocking(true)?;
         let listener = UnixListener::from_std(listener)?;
-        let serving = tokio::spawn(serve(listener, name));
+        let members = Members::default();
+        let serving = tokio::spawn(serve(listener, name, members.clone()));
         Ok(Self {
             number,
+            members,
             serving,
             old: None,
         })
@@ -115,16 +117,18 @@ impl Drop for Candidate {
 
 /// Answers other agents, and keeps the connections of standbys open: their end is how
 /// they learn of this process's end.
-async fn serve(listener: UnixListener, name: String) {
+async fn serve(listener: UnixListener, name: String, members: Members) {
     let kept = Arc::new(Semaphore::new(MOST_STANDBYS));
     let mut connections = JoinSet::new();
     loop {
         select! {
             accepted = listener.accept(), if connections.len() < AT_ONCE => match accepted {
-                Ok((stream, _)) if Peer::of(&stream).is_ok_and(|peer| peer.may_lead()) => {
-                    connections.spawn(answer(stream, name.clone(), Arc::clone(&kept)));
+                Ok((stream, _)) => {
+                    if let Ok(peer) = Peer::of(&stream) && peer.may_lead() {
+                        let (kept, members) = (Arc::clone(&kept), members.clone());
+                        connections.spawn(answer(stream, peer, name.clone(), kept, members));
+                    }
                 }
-                Ok(_) => {}
                 // No descriptor is left.
                 Err(_) => sleep(RETRY.0).await,
             },
@@ -133,7 +137,13 @@ async fn serve(listener: UnixListener, name: String) {
     }
 }
 
-async fn answer(mut stream: UnixStream, name: String, kept: Arc<Semaphore>) {
+async fn answer(
+    mut stream: UnixStream,
+    peer: Peer,
+    name: String,
+    kept: Arc<Semaphore>,
+    members: Members,
+) {
     let Ok(Some(request)) = timeout(REQUEST, read_line(&mut stream)).await else {
         return;
     };
@@ -142,11 +152,33 @@ async fn answer(mut stream: UnixStream, name: String, kept: Arc<Semaphore>) {
     };
     // Without the capability the hello goes alone, and does not count.
     prove(port, nonce, &name).unwrap_or_default();
-    if stream.write_all(HELLO.as_bytes()).await.is_ok()
+    let Ok(mut proofs) = Proofs::new() else {
+        return;
+    };
+    let hello = hello(&proofs);
+    if stream.write_all(hello.as_bytes()).await.is_ok()
         && let Ok(_kept) = kept.try_acquire()
     {
-        stream.read_u8().await.map(drop).unwrap_or_default();
+        let may_register = || peer.uid != 0 || proofs.has(&name);
+        members.serve(stream, may_register).await;
     }
+}
+
+fn hello(proofs: &Proofs) -> String {
+    format!("{HELLO}{VERSION} {}", proofs.request())
+}
+
+/// Its version, and where a proof goes that belongs to a registration: only where the
+/// version is ours.
+pub(super) fn parse_hello(line: &str) -> Option<(u32, Option<(u32, u64)>)> {
+    let rest = line.strip_prefix(HELLO)?;
+    let (version, request) = rest
+        .trim_end()
+        .split_once(' ')
+        .unwrap_or((rest.trim_end(), ""));
+    let version = version.parse().ok().filter(|version| *version != 0)?;
+    let request = parse_request(&format!("{request}\n"));
+    Some((version, request.filter(|_| version == VERSION)))
 }
 
 /// A line of another process; `None` where it closed the connection or is not text.
@@ -155,65 +187,6 @@ async fn read_line(stream: &mut UnixStream) -> Option<String> {
     let mut reader = BufReader::new(stream.take(LONGEST));
     reader.read_line(&mut line).await.ok()?;
     line.ends_with('\n').then_some(line)
-}
-
-/// Where to send the proof, and the number that belongs into it.
-pub(super) fn parse_request(line: &str) -> Option<(u32, u64)> {
-    let (port, nonce) = line.strip_suffix('\n')?.split_once(' ')?;
-    let port = port.parse().ok().filter(|port| *port != 0)?;
-    Some((port, u64::from_str_radix(nonce, 16).ok()?))
-}
-
-/// What a proof says. It names the socket, so that a stranger cannot pass on that of an
-/// agent, and is no netlink message: another receiver drops it for its length.
-fn proof(nonce: u64, name: &str) -> Vec<u8> {
-    format!("wslmesh {nonce:016x} {name}").into_bytes()
-}
-
-fn prove(port: u32, nonce: u64, name: &str) -> io::Result<()> {
-    let socket = Socket::new(NETLINK_ROUTE)?;
-    socket.set_non_blocking(true)?;
-    let to = NetlinkAddress::new(port, 0);
-    socket.send_to(&proof(nonce, name), &to, 0).map(drop)
-}
-
-/// The proofs that arrived.
-pub(super) struct Proofs {
-    socket: Socket,
-    port: u32,
-    nonce: u64,
-    arrived: BTreeSet<Vec<u8>>,
-}
-
-impl Proofs {
-    pub(super) fn new() -> io::Result<Self> {
-        let mut socket = Socket::new(NETLINK_ROUTE)?;
-        let port = socket.bind_auto()?.port_number();
-        socket.set_non_blocking(true)?;
-        Ok(Self {
-            socket,
-            port,
-            nonce: random(),
-            arrived: BTreeSet::new(),
-        })
-    }
-
-    /// What to ask for one.
-    pub(super) fn request(&self) -> Rc<str> {
-        format!("{} {:016x}\n", self.port, self.nonce).into()
-    }
-
-    /// Whether the holder of this name, which has said hello, sent one before.
-    pub(super) fn has(&mut self, name: &str) -> bool {
-        loop {
-            let mut bytes = Vec::with_capacity(128);
-            if self.socket.recv(&mut bytes, 0).is_err() {
-                break;
-            }
-            self.arrived.insert(bytes);
-        }
-        self.arrived.contains(&proof(self.nonce, name))
-    }
 }
 
 /// The process at the other end, as it was when it connected or began to listen.
@@ -255,6 +228,9 @@ pub(super) enum Answer {
         name: String,
         peer: Peer,
         stream: UnixStream,
+        version: u32,
+        /// Where a proof of ours goes, if it takes registrations.
+        request: Option<(u32, u64)>,
     },
     /// It holds the name of version 0.1.0, whose agents say nothing.
     Old { peer: Peer, stream: UnixStream },
@@ -304,6 +280,11 @@ impl Inquiry {
             asked: FuturesUnordered::new(),
             squatter: None,
         })
+    }
+
+    /// Those that wait for this process's end.
+    pub(super) fn members(&self) -> Members {
+        self.own.members.clone()
     }
 
     /// Holders that have not answered.
@@ -400,10 +381,19 @@ impl Inquiry {
 /// Asks the holder of a name, for as long as it takes.
 async fn ask(name: String, peer: Peer, mut stream: UnixStream, request: Rc<str>) -> Answer {
     let asked = stream.write_all(request.as_bytes()).await;
-    if asked.is_ok() && read_line(&mut stream).await.as_deref() == Some(HELLO) {
-        Answer::Hello { name, peer, stream }
-    } else {
-        Answer::NoHello { peer }
+    let hello = match asked {
+        Ok(()) => read_line(&mut stream).await,
+        Err(_) => None,
+    };
+    match hello.as_deref().and_then(parse_hello) {
+        Some((version, request)) => Answer::Hello {
+            name,
+            peer,
+            stream,
+            version,
+            request,
+        },
+        None => Answer::NoHello { peer },
     }
 }
 

@@ -1,5 +1,6 @@
 use super::{
-    hello::{Peer, parse_names, parse_request},
+    hello::{Peer, parse_hello, parse_names},
+    proof::parse_request,
     strangers::describe,
     *,
 };
@@ -110,5 +111,23 @@ fn requests_are_read_strictly() {
         "", "\n", "17\n", "17 00ff", "0 00ff\n", "-1 0\n", "17 x\n", "17 0 0\n",
     ] {
         assert_eq!(parse_request(wrong), None, "{wrong:?}");
+    }
+}
+
+/// Whatever an agent adds, its version alone keeps two from leading.
+#[test]
+fn a_hello_of_any_version_counts() {
+    let table = [
+        ("wslmesh 1 17 00ff\n", Some((1, Some((17, 255))))),
+        ("wslmesh 1\n", Some((1, None))),
+        ("wslmesh 2 17 00ff\n", Some((2, None))),
+        ("wslmesh 2 and more\n", Some((2, None))),
+        ("wslmesh 0\n", None),
+        ("wslmesh x\n", None),
+        ("wslmesh\n", None),
+        ("hello 1\n", None),
+    ];
+    for (line, expected) in table {
+        assert_eq!(parse_hello(line), expected, "{line:?}");
     }
 }

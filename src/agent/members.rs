@@ -1,0 +1,319 @@
+//! The leader's side of several distributions: their agents register forwards over the
+//! connections on which they wait for the leader's end, and learn what became of them.
+//!
+//! Only the last registration of each and the last answer are kept, and both are bounded:
+//! no standby and no stranger holds up the loop or the other standbys.
+
+pub(super) mod wire;
+
+use std::{
+    collections::BTreeMap,
+    fmt::Write,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+use tokio::{
+    io::AsyncWriteExt,
+    net::UnixStream,
+    select,
+    sync::{Notify, watch},
+    time::sleep,
+};
+
+use self::wire::{Answer, Answered, Lines, Refusal, Registration};
+use crate::{
+    model::{Finding, ForwardState, ForwardStatus, Listen, Severity},
+    plan::Member,
+};
+
+/// Most forwards of all members together.
+const MOST_FORWARDS: usize = 1000;
+/// How long forwards outlive their agent's connection: its restart cuts nothing.
+const GRACE: Duration = Duration::from_secs(2);
+/// Between two lines to or from one member, each of which may be worth a pass.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// The agents on standby that have registered. A clone is the same list.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Members(Arc<Shared>);
+
+#[derive(Debug, Default)]
+struct Shared {
+    list: Mutex<List>,
+    /// The list has changed.
+    changed: Notify,
+    /// The answers may have changed.
+    answers: watch::Sender<()>,
+}
+
+#[derive(Debug, Default)]
+struct List {
+    entries: Vec<Entry>,
+    next: u64,
+    /// The leader's distribution, as far as it is known.
+    leader: String,
+    /// Members' forwards after the last pass, by their names in it.
+    served: BTreeMap<String, Answered>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    id: u64,
+    member: Member,
+    /// When it is dropped: its connection has ended.
+    until: Option<Instant>,
+}
+
+impl Members {
+    fn list(&self) -> MutexGuard<'_, List> {
+        self.0.list.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits until somebody registered, left, or is to be dropped.
+    pub(super) async fn changed(&self) {
+        self.0.changed.notified().await;
+    }
+
+    /// Those whose forwards are to be served now, and when one of them is to be dropped.
+    pub(super) fn current(&self, now: Instant) -> (Vec<Member>, Option<Instant>) {
+        let mut list = self.list();
+        list.entries
+            .retain(|entry| entry.until.is_none_or(|until| until > now));
+        let entries = list.entries.iter();
+        let due = entries.clone().filter_map(|entry| entry.until).min();
+        (entries.map(|entry| entry.member.clone()).collect(), due)
+    }
+
+    /// Has every member whose answer changed hear of it.
+    pub(super) fn publish(&self, leader: &str, forwards: &[ForwardStatus], findings: &[Finding]) {
+        let of_members = forwards
+            .iter()
+            .filter(|status| status.distribution.is_some());
+        // What keeps a forward from being served need not be a finding of that forward.
+        let general = findings.iter().filter(|finding| {
+            finding.subject.is_empty() && finding.code.severity() > Severity::Info
+        });
+        let general: Vec<&str> = general.map(|finding| finding.code.as_str()).collect();
+        let general = match general.as_slice() {
+            [] => String::new(),
+            codes => format!("the leader has {}", codes.join(", ")),
+        };
+        let answered = |status: &ForwardStatus| {
+            let of_it = |finding: &&Finding| {
+                finding.subject == status.name && finding.code.severity() > Severity::Info
+            };
+            let mut detail = String::new();
+            for finding in findings.iter().filter(of_it) {
+                let between = if detail.is_empty() { "" } else { "; " };
+                write!(detail, "{between}{}: {}", finding.code, finding.detail).unwrap_or_default();
+            }
+            if detail.is_empty() && status.state != ForwardState::Up {
+                detail.clone_from(&general);
+            }
+            let answered = Answered {
+                status: status.clone(),
+                detail: Some(detail).filter(|detail| !detail.is_empty()),
+            };
+            (status.name.clone(), answered)
+        };
+        let served = of_members.map(answered).collect();
+        let mut list = self.list();
+        if list.served != served || list.leader != leader {
+            (list.served, list.leader) = (served, leader.to_owned());
+            self.0.answers.send_replace(());
+        }
+    }
+
+    /// Takes the registrations of the process at the other end until it closes the
+    /// connection. `may_register` is asked before each.
+    pub(super) async fn serve(
+        &self,
+        mut stream: UnixStream,
+        mut may_register: impl FnMut() -> bool,
+    ) {
+        let (reader, mut writer) = stream.split();
+        let mut lines = Lines::new(reader);
+        let mut answers = self.0.answers.subscribe();
+        let mut place = Place {
+            members: self,
+            id: None,
+        };
+        let mut sent = Vec::new();
+        loop {
+            let (line, asked) = select! {
+                line = lines.next() => {
+                    let Ok(Some(line)) = line else { return };
+                    let registration = line.map_err(Refusal::from).and_then(|line| {
+                        if may_register() { Registration::parse(&line) } else { Err(Refusal::Unproven) }
+                    });
+                    answers.mark_unchanged();
+                    (place.take(registration).line(), true)
+                }
+                // Its sender lives as long as the list.
+                Ok(()) = answers.changed(), if place.id.is_some() => (place.answer().line(), false),
+            };
+            if asked || line != sent {
+                if writer.write_all(&line).await.is_err() {
+                    return;
+                }
+                sent = line;
+            }
+            sleep(PAUSE).await;
+        }
+    }
+}
+
+/// A connection's place in the list, which it leaves when this is dropped.
+struct Place<'a> {
+    members: &'a Members,
+    id: Option<u64>,
+}
+
+impl Place<'_> {
+    /// Takes a registration instead of the one before; one that is refused leaves none.
+    fn take(&mut self, registration: Result<Registration, Refusal>) -> Answer {
+        let taken = registration.and_then(|registration| {
+            let mut list = self.members.list();
+            let (id, changed) = list.register(self.id, registration)?;
+            self.id = Some(id);
+            if changed {
+                self.members.0.changed.notify_one();
+            }
+            Ok(())
+        });
+        match taken {
+            Ok(()) => self.answer(),
+            Err(refusal) => {
+                self.leave(Duration::ZERO);
+                Answer {
+                    refused: Some(refusal.to_string()),
+                    ..self.answer()
+                }
+            }
+        }
+    }
+
+    fn answer(&self) -> Answer {
+        let list = self.members.list();
+        let entry = list.entries.iter().find(|entry| Some(entry.id) == self.id);
+        Answer {
+            version: wire::VERSION,
+            leader: list.leader.clone(),
+            forwards: entry.map_or_else(Vec::new, |entry| list.answered(&entry.member)),
+            refused: None,
+        }
+    }
+
+    fn leave(&mut self, grace: Duration) {
+        let Some(id) = self.id.take() else { return };
+        let mut list = self.members.list();
+        for entry in list.entries.iter_mut().filter(|entry| entry.id == id) {
+            entry.until = Some(Instant::now() + grace);
+        }
+        // What has no forwards has nothing to keep.
+        list.entries
+            .retain(|entry| entry.id != id || !entry.member.forwards.is_empty());
+        self.members.0.changed.notify_one();
+    }
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        self.leave(GRACE);
+    }
+}
+
+impl List {
+    /// Puts a registration into the place of this number, or into one that its
+    /// distribution had a moment ago, else at the end. Says whether that changed anything.
+    fn register(
+        &mut self,
+        id: Option<u64>,
+        registration: Registration,
+    ) -> Result<(u64, bool), Refusal> {
+        let name = &registration.distribution;
+        let its = |entry: &&mut Entry| match id {
+            Some(id) => entry.id == id,
+            None => entry.until.is_some() && entry.member.distribution == *name,
+        };
+        let place = self.entries.iter_mut().find(its).map(|entry| entry.id);
+        let others = self.entries.iter().filter(|entry| Some(entry.id) != place);
+        let count: usize = others
+            .clone()
+            .map(|entry| entry.member.forwards.len())
+            .sum();
+        if count + registration.forwards.len() > MOST_FORWARDS {
+            return Err(Refusal::Full(MOST_FORWARDS));
+        }
+        let is_free = |name: &String| {
+            *name != self.leader
+                && others
+                    .clone()
+                    .all(|entry| entry.member.distribution != *name)
+        };
+        let names = (2..).map(|number| format!("{name}-{number}"));
+        let mut names = std::iter::once(name.clone()).chain(names);
+        let member = Member {
+            // There are fewer others than numbers.
+            distribution: names.find(is_free).unwrap_or_default(),
+            forwards: registration.forwards,
+        };
+        self.next += 1;
+        let entry = Entry {
+            id: id.unwrap_or(self.next),
+            member,
+            until: None,
+        };
+        let new = entry.id;
+        match self
+            .entries
+            .iter_mut()
+            .find(|entry| Some(entry.id) == place)
+        {
+            Some(before) => {
+                let changed = before.member != entry.member;
+                *before = entry;
+                Ok((new, changed))
+            }
+            None => {
+                self.entries.push(entry);
+                Ok((new, true))
+            }
+        }
+    }
+
+    /// The forwards of a member by its own names; those of which no pass has decided yet
+    /// are pending.
+    fn answered(&self, member: &Member) -> Vec<Answered> {
+        let forwards = member.forwards.iter();
+        let answered = forwards.map(|forward| {
+            let name = format!("{}/{}", member.distribution, forward.name);
+            let mut answered = self.served.get(&name).cloned().unwrap_or_else(|| Answered {
+                status: ForwardStatus {
+                    name: String::new(),
+                    listen: Listen {
+                        protocol: forward.protocol,
+                        listen_address: forward.listen_address,
+                        listen_port: forward.listen_port,
+                    },
+                    connect_port: forward.connect_port,
+                    backend: None,
+                    state: ForwardState::Pending,
+                    distribution: None,
+                    owner: None,
+                    answers: None,
+                    unanswered: None,
+                },
+                detail: None,
+            });
+            answered.status.name.clone_from(&forward.name);
+            answered.status.distribution = None;
+            answered
+        });
+        answered.collect()
+    }
+}
+
+#[cfg(test)]
+mod tests;

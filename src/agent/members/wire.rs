@@ -1,0 +1,212 @@
+//! What the agents of several distributions write each other: lines of JSON, each bounded.
+//!
+//! One on standby writes a [`Registration`], at any time another one that replaces it. The
+//! leader answers each with an [`Answer`], and writes one whenever its content changes.
+
+use std::{collections::BTreeSet, io};
+
+use serde::{Deserialize, Serialize};
+use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
+
+use crate::{
+    config::{Backend, Forward, Remarks, Settings, is_name},
+    model::{ForwardStatus, excerpt},
+};
+
+/// Of these lines, and of the hello that comes before them.
+pub(in crate::agent) const VERSION: u32 = 1;
+/// Longest line in bytes.
+pub(super) const LONGEST: usize = 256 * 1024;
+/// Most forwards of one distribution.
+pub(super) const MOST_FORWARDS: usize = 256;
+
+/// Why a registration is not taken, for the one that made it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(super) enum Refusal {
+    #[error("its line has more than {LONGEST} bytes: remove forwards")]
+    TooLong,
+    #[error(
+        "{0} forwards are registered, and a distribution may have {MOST_FORWARDS}: remove some"
+    )]
+    TooMany(usize),
+    #[error("all distributions together have more than {0} forwards: remove some")]
+    Full(usize),
+    #[error(
+        "it is a registration of version {0}, and the leader knows version {VERSION}: upgrade wslmesh in the leader's distribution or in this one, whichever is older"
+    )]
+    Version(u32),
+    #[error("it cannot be read ({0}): upgrade wslmesh in both distributions")]
+    Unreadable(String),
+    #[error("{0:?} is no name of a distribution")]
+    Name(String),
+    #[error("forward {0:?} is there twice")]
+    Twice(String),
+    #[error("the agent has no CAP_NET_ADMIN: run it as root and outside of containers")]
+    Unproven,
+}
+
+/// The forwards of a distribution.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub(in crate::agent) struct Registration {
+    version: u32,
+    pub(super) distribution: String,
+    pub(super) forwards: Vec<Forward>,
+}
+
+#[derive(Deserialize)]
+struct Version {
+    version: u32,
+}
+
+impl Registration {
+    /// What these settings want of the leader: each forward with the backend that they
+    /// give it.
+    pub(in crate::agent) fn new(distribution: &str, settings: &Settings) -> Self {
+        let forwards = settings.forwards.iter().map(|forward| Forward {
+            backend: Some(settings.backend_of(forward)),
+            remarks: Remarks::default(),
+            ..forward.clone()
+        });
+        Self {
+            version: VERSION,
+            distribution: distribution.to_owned(),
+            forwards: forwards
+                .filter(|forward| forward.backend != Some(Backend::None))
+                .collect(),
+        }
+    }
+
+    /// As [`Self::parse`] reads it.
+    pub(in crate::agent) fn line(&self) -> Vec<u8> {
+        line(self)
+    }
+
+    /// Reads and checks the line of another process.
+    pub(super) fn parse(line: &[u8]) -> Result<Self, Refusal> {
+        let unreadable =
+            |error: serde_json::Error| Refusal::Unreadable(excerpt(&error.to_string()));
+        let Version { version } = serde_json::from_slice(line).map_err(unreadable)?;
+        if version != VERSION {
+            return Err(Refusal::Version(version));
+        }
+        let registration: Self = serde_json::from_slice(line).map_err(unreadable)?;
+        if !is_name(&registration.distribution) {
+            return Err(Refusal::Name(excerpt(&registration.distribution)));
+        }
+        let forwards = &registration.forwards;
+        if forwards.len() > MOST_FORWARDS {
+            return Err(Refusal::TooMany(forwards.len()));
+        }
+        let mut names = BTreeSet::new();
+        match forwards.iter().find(|forward| !names.insert(&forward.name)) {
+            Some(twice) => Err(Refusal::Twice(twice.name.clone())),
+            None => Ok(registration),
+        }
+    }
+}
+
+/// What the leader says of a distribution's forwards. Fields may be added.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(in crate::agent) struct Answer {
+    pub(super) version: u32,
+    /// Its distribution; empty until it is known.
+    #[serde(default)]
+    pub(in crate::agent) leader: String,
+    #[serde(default)]
+    pub(in crate::agent) forwards: Vec<Answered>,
+    /// Why it takes none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(in crate::agent) refused: Option<String>,
+}
+
+/// One forward, by its name in its own distribution.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(in crate::agent) struct Answered {
+    #[serde(flatten)]
+    pub(in crate::agent) status: ForwardStatus,
+    /// What is wrong with it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(in crate::agent) detail: Option<String>,
+}
+
+impl Answer {
+    /// As [`Self::parse`] reads it.
+    pub(super) fn line(&self) -> Vec<u8> {
+        line(self)
+    }
+
+    /// Reads a line of the leader, which has proven to be one; `None` where it is another
+    /// version's.
+    pub(in crate::agent) fn parse(line: &[u8]) -> Option<Self> {
+        let answer: Self = serde_json::from_slice(line).ok()?;
+        (answer.version == VERSION && answer.forwards.len() <= MOST_FORWARDS).then_some(answer)
+    }
+}
+
+fn line(value: &impl Serialize) -> Vec<u8> {
+    // Texts, numbers and words alone cannot fail.
+    let mut line = serde_json::to_vec(value).unwrap_or_default();
+    line.push(b'\n');
+    line
+}
+
+/// The lines of another process. What is longer than [`LONGEST`] is read to its end and
+/// not kept.
+#[derive(Debug)]
+pub(in crate::agent) struct Lines<R> {
+    reader: BufReader<R>,
+    line: Vec<u8>,
+    too_long: bool,
+}
+
+impl<R: AsyncRead + Unpin> Lines<R> {
+    pub(in crate::agent) fn new(reader: R) -> Self {
+        Self {
+            reader: BufReader::new(reader),
+            line: Vec::new(),
+            too_long: false,
+        }
+    }
+
+    /// The next line, without its end; an error for one that was too long. `None` at the
+    /// end, before which half a line does not count. Nothing is lost where this is dropped.
+    pub(in crate::agent) async fn next(&mut self) -> io::Result<Option<Result<Vec<u8>, TooLong>>> {
+        loop {
+            let bytes = self.reader.fill_buf().await?;
+            if bytes.is_empty() {
+                return Ok(None);
+            }
+            let end = bytes.iter().position(|byte| *byte == b'\n');
+            let part = bytes.get(..end.unwrap_or(bytes.len())).unwrap_or_default();
+            if self.line.len() + part.len() > LONGEST {
+                (self.too_long, self.line) = (true, Vec::new());
+            }
+            if !self.too_long {
+                self.line.extend_from_slice(part);
+            }
+            let read = part.len() + usize::from(end.is_some());
+            self.reader.consume(read);
+            if end.is_some() {
+                let line = std::mem::take(&mut self.line);
+                let too_long = std::mem::take(&mut self.too_long);
+                return Ok(Some(if too_long { Err(TooLong) } else { Ok(line) }));
+            }
+        }
+    }
+}
+
+/// A line that was too long.
+#[derive(Debug, PartialEq, Eq)]
+pub(in crate::agent) struct TooLong;
+
+impl From<TooLong> for Refusal {
+    fn from(_: TooLong) -> Self {
+        Self::TooLong
+    }
+}
+
+#[cfg(test)]
+mod tests;

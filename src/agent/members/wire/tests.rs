@@ -1,0 +1,128 @@
+use std::sync::LazyLock;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::config::settings;
+
+const SSH: &str =
+    "[[forward]]\nname = \"ssh\"\nprotocol = \"tcp\"\nlisten-port = 2222\nconnect-port = 22\n";
+
+fn registered(text: &str) -> Registration {
+    Registration::new("Debian", &settings(text))
+}
+
+fn parse(line: &str) -> Result<Registration, Refusal> {
+    Registration::parse(line.as_bytes())
+}
+
+#[test]
+fn what_is_registered_is_read_again() {
+    let registration = registered(SSH);
+    assert_eq!(registration.forwards[0].backend, Some(Backend::Auto));
+    let line = registration.line();
+    assert_eq!(line.last(), Some(&b'\n'));
+    assert_eq!(Registration::parse(&line), Ok(registration));
+}
+
+#[test]
+fn a_backend_of_none_registers_nothing() {
+    let text = format!("[host]\nbackend = \"none\"\n{SSH}");
+    assert_eq!(registered(&text).forwards, []);
+}
+
+#[test]
+fn wrong_registrations_are_refused_with_the_reason() {
+    let line = String::from_utf8(registered(SSH).line()).unwrap();
+    let ssh = line.split_once('[').unwrap().1.rsplit_once(']').unwrap().0;
+    let forwards = |forwards: String| line.replace(ssh, &forwards);
+    let many = (0..257).map(|number| ssh.replace("\"ssh\"", &format!("\"f{number}\"")));
+    let many = many.collect::<Vec<_>>().join(",");
+    let table = [
+        (line.replace(":1,", ":2,"), "registration of version 2"),
+        (
+            "{\"version\":7,\"new\":[]}".to_owned(),
+            "registration of version 7",
+        ),
+        ("".to_owned(), "cannot be read"),
+        ("{}".to_owned(), "cannot be read"),
+        ("[1]".to_owned(), "cannot be read"),
+        (line.replace("Debian", "../x"), "no name of a distribution"),
+        (line.replace("Debian", ""), "no name of a distribution"),
+        (line.replace("\"ssh\"", "\"a/b\""), "cannot be read"),
+        (line.replace("2222", "0"), "cannot be read"),
+        (line.replace("2222", "65536"), "cannot be read"),
+        (line.replace("0.0.0.0", "224.0.0.1"), "cannot be read"),
+        (line.replace("\"auto\"", "\"none\""), "cannot be read"),
+        (
+            line.replace("\"auto\"", "\"auto\",\"shell\":\"x\""),
+            "unknown field",
+        ),
+        (forwards(format!("{ssh},{ssh}")), "is there twice"),
+        (forwards(many), "257 forwards are registered"),
+    ];
+    for (line, reason) in table {
+        let refused = parse(&line).expect_err(&line).to_string();
+        assert!(refused.contains(reason), "{refused}: {line}");
+        assert!(refused.len() < 400, "{refused}");
+    }
+}
+
+#[test]
+fn an_answer_of_another_version_is_none() {
+    let answer = Answer {
+        version: VERSION,
+        leader: "Ubuntu".to_owned(),
+        forwards: Vec::new(),
+        refused: None,
+    };
+    assert_eq!(Answer::parse(&answer.line()), Some(answer.clone()));
+    let other = Answer {
+        version: VERSION + 1,
+        ..answer
+    };
+    assert_eq!(Answer::parse(&other.line()), None);
+    assert_eq!(Answer::parse(b"x"), None);
+}
+
+async fn lines(bytes: &[u8]) -> Vec<Result<Vec<u8>, TooLong>> {
+    let mut reader = Lines::new(bytes);
+    let mut all = Vec::new();
+    while let Some(line) = reader.next().await.unwrap() {
+        all.push(line);
+    }
+    all
+}
+
+#[tokio::test]
+async fn a_line_that_is_too_long_is_read_to_its_end() {
+    let mut bytes = vec![b'x'; LONGEST];
+    bytes.extend(b"\n");
+    assert_eq!(lines(&bytes).await, [Ok(vec![b'x'; LONGEST])]);
+    bytes.insert(0, b'x');
+    bytes.extend(b"next\nhalf");
+    assert_eq!(lines(&bytes).await, [Err(TooLong), Ok(b"next".to_vec())]);
+}
+
+static LINE: LazyLock<Vec<u8>> = LazyLock::new(|| registered(SSH).line());
+
+proptest! {
+    /// Any bytes are read or refused; what is read is within the bounds.
+    #[test]
+    fn any_line_is_read_or_refused(line in prop::collection::vec(any::<u8>(), 0..512)) {
+        drop(Registration::parse(&line));
+        drop(Answer::parse(&line));
+    }
+
+    /// The same of lines that are nearly right.
+    #[test]
+    fn a_changed_line_is_read_or_refused(at in 0..200_usize, byte: u8) {
+        let mut line = LINE.clone();
+        let at = at % line.len();
+        line[at] = byte;
+        if let Ok(read) = Registration::parse(&line) {
+            prop_assert!(is_name(&read.distribution));
+            prop_assert!(read.forwards.iter().all(|forward| is_name(&forward.name)));
+        }
+    }
+}
