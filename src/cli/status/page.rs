@@ -23,6 +23,11 @@ pub(super) fn page(document: &Document, note: Option<&str>, now_unix: u64) -> Ve
     let mut rows = vec![("agent", vec![agent])];
     if document.role == "active" {
         rows.extend(of_a_leader(document, now_unix));
+    } else {
+        rows.push(("leader", document.leader.clone().into_iter().collect()));
+        if !document.served.is_empty() {
+            rows.push(("forwards", forwards(document)));
+        }
     }
     rows.push(("health", health(document)));
     rows.extend(note.map(|note| ("note", wrap(note, ROOM))));
@@ -46,6 +51,7 @@ fn of_a_leader(document: &Document, now_unix: u64) -> Vec<(&'static str, Vec<Str
         ("windows", vec![or_dash(document.windows_address)]),
         ("mtu", listed(&Vec::from_iter(mtus), ROOM)),
         ("wireguard", peers::lines(document, now_unix)),
+        ("members", members(document)),
         ("forwards", forwards(document)),
         ("portproxy", portproxy.collect()),
         (
@@ -95,6 +101,16 @@ fn address(document: &Document) -> Vec<String> {
     lines
 }
 
+/// The other distributions that this agent serves.
+fn members(document: &Document) -> Vec<String> {
+    let members = document.members.iter();
+    let members = members.map(|member| {
+        let forwards = counted(member.forwards, "forward");
+        format!("{} ({forwards})", member.distribution)
+    });
+    listed(&Vec::from_iter(members), ROOM)
+}
+
 /// One line for each forward, in columns; what does not fit is on the next one.
 fn forwards(document: &Document) -> Vec<String> {
     let entries = &document.served;
@@ -136,7 +152,10 @@ fn state(entry: &ForwardStatus) -> String {
         (None, Some(true)) => ", answers".to_owned(),
         (None, Some(false) | None) => String::new(),
     };
-    format!("{backend}: {}{answers}", entry.state)
+    match &entry.owner {
+        Some(owner) => format!("{owner} has the port"),
+        None => format!("{backend}: {}{answers}", entry.state),
+    }
 }
 
 fn state_style(entry: &ForwardStatus) -> fn(&str) -> String {

@@ -7,8 +7,13 @@ use super::{
 
 /// A document with these fields besides the necessary ones.
 fn document(more: &str) -> Document {
+    let role = if more.contains("\"leader\"") {
+        "standby"
+    } else {
+        "active"
+    };
     let text = format!(
-        r#"{{"version":1,"pid":4121,"role":"active","mode":"nat","interface":"eth0","address":"172.28.16.5",
+        r#"{{"version":1,"pid":4121,"role":"{role}","mode":"nat","interface":"eth0","address":"172.28.16.5",
         "gateway":"172.28.16.1","network-file":"/etc/wslmesh/wsl-network.conf","forwards":null,
         "windows-address":"192.168.50.10","passes":12,"last-pass-us":830{more}}}"#
     );
@@ -71,6 +76,46 @@ fn a_healthy_node() {
             "    relay: serves, 1 UDP session; guest",
             "     file: /etc/wslmesh/wsl-network.conf",
             "   passes: 12, the last took 830 us",
+            "   health: fine",
+        ]
+    );
+}
+
+#[test]
+fn the_forwards_of_all_distributions() {
+    let document = document(
+        r#","distribution":"Ubuntu","members":[{"distribution":"Debian","forwards":2},{"distribution":"Fedora","forwards":1}],
+        "served":[{"name":"ssh","protocol":"tcp","listen-address":"0.0.0.0","listen-port":2222,"connect-port":22,"backend":"relay","state":"up"},
+          {"name":"Debian/web","distribution":"Debian","protocol":"tcp","listen-address":"0.0.0.0","listen-port":80,"connect-port":80,"backend":"relay","state":"up"},
+          {"name":"Fedora/ssh","distribution":"Fedora","owner":"Ubuntu","protocol":"tcp","listen-address":"0.0.0.0","listen-port":2222,"connect-port":22,"backend":null,"state":"down"}],"health":[]"#,
+    );
+    let lines = shown(&document);
+    fits(&lines);
+    assert_eq!(
+        lines[4..9],
+        [
+            "  members: Debian (2 forwards), Fedora (1 forward)",
+            " forwards: ssh         tcp 0.0.0.0:2222 -> 22  by relay: up",
+            "           Debian/web  tcp 0.0.0.0:80 -> 80    by relay: up",
+            "           Fedora/ssh  tcp 0.0.0.0:2222 -> 22  Ubuntu has the port",
+            "     file: /etc/wslmesh/wsl-network.conf",
+        ]
+    );
+}
+
+#[test]
+fn a_standby_with_its_forwards() {
+    let document = document(
+        r#","distribution":"Debian","leader":"Ubuntu",
+        "served":[{"name":"web","protocol":"tcp","listen-address":"0.0.0.0","listen-port":80,"connect-port":80,"backend":"relay","state":"up"}],"health":[]"#,
+    );
+    let lines = shown(&document);
+    assert_eq!(
+        lines,
+        [
+            "    agent: standby (process 4121), healthy",
+            "   leader: Ubuntu",
+            " forwards: web  tcp 0.0.0.0:80 -> 80  by relay: up",
             "   health: fine",
         ]
     );
