@@ -70,7 +70,7 @@ impl Members {
         self.0.list.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits until somebody registered, left, or is to be dropped.
+    /// Waits until a member registered, left, or is to be dropped.
     pub(super) async fn changed(&self) {
         self.0.changed.notified().await;
     }

@@ -14,6 +14,7 @@ mod poller;
 mod ready;
 mod relay;
 mod replace;
+mod takeover;
 mod windows;
 
 use std::process::ExitCode;
@@ -33,8 +34,8 @@ pub(crate) fn trials() -> Vec<Trial> {
 }
 
 /// The parts, as `--bench PART...` selects them; all when none is named.
-const PARTS: [&str; 7] = [
-    "replace", "ready", "burst", "windows", "relay", "idle", "outage",
+const PARTS: [&str; 8] = [
+    "replace", "ready", "burst", "takeover", "windows", "relay", "idle", "outage",
 ];
 
 /// Measures and prints the table.
@@ -69,6 +70,10 @@ fn measure(wanted: impl Fn(&str) -> bool) -> Result<()> {
     if wanted("burst") {
         step("a burst of events, a thousand forwards");
         burst::measure(&mut report)?;
+    }
+    if wanted("takeover") {
+        step("leaders that are killed");
+        takeover::measure(&mut report)?;
     }
     if wanted("windows") {
         step("the task and the relay of Windows");

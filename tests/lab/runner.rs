@@ -18,8 +18,8 @@ use crate::{
     test_host_conflicts, test_host_faults, test_host_forward, test_host_hostile, test_host_install,
     test_interop, test_leader, test_loop, test_members, test_mirrored, test_mirrored_network,
     test_modes, test_network, test_network_file, test_output, test_path, test_relay, test_status,
-    test_syscalls, test_sysctls, test_windows_calls, test_windows_faults, test_windows_rules,
-    test_wireguard, test_world,
+    test_syscalls, test_sysctls, test_walk, test_windows_calls, test_windows_faults,
+    test_windows_rules, test_wireguard, test_world,
 };
 
 /// A trial in a world with the delays of Windows.
@@ -101,6 +101,7 @@ pub(crate) fn run() -> ExitCode {
         test_syscalls::trials,
         test_sysctls::trials,
         test_windows_faults::trials,
+        test_walk::trials,
         test_windows_calls::trials,
         test_windows_rules::trials,
         test_wireguard::trials,

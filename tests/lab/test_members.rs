@@ -123,7 +123,7 @@ fn register(kind: &str) -> Result<()> {
 }
 
 /// A distribution's agent.
-fn agent<'w>(world: &'w World, name: &str, forwards: &str) -> Result<Agent<'w>> {
+pub(crate) fn agent<'w>(world: &'w World, name: &str, forwards: &str) -> Result<Agent<'w>> {
     let state = format!("/run/{name}");
     let setup = Setup {
         env: &[("WSL_DISTRO_NAME", name), ("STATE_DIRECTORY", &state)],
@@ -134,7 +134,7 @@ fn agent<'w>(world: &'w World, name: &str, forwards: &str) -> Result<Agent<'w>> 
 }
 
 /// The same, which must be on standby.
-fn standby<'w>(world: &'w World, name: &str, forwards: &str) -> Result<Agent<'w>> {
+pub(crate) fn standby<'w>(world: &'w World, name: &str, forwards: &str) -> Result<Agent<'w>> {
     let agent = agent(world, name, forwards)?;
     agent.raised("standby")?;
     Ok(agent)
@@ -165,8 +165,6 @@ fn leader_serves_all(world: &World) -> Result<()> {
     reached(world, 8080)?;
     reached(world, 2222)?;
     let one = world.listener(Place::Windows, "t", 2222)?;
-    let page = world.wslmesh(&["status"])?;
-    drop(page);
 
     // Another forward instead; the leader's own keeps its listener.
     debian.reload(&config(&forward("web", 8081, 22)))?;
@@ -242,6 +240,12 @@ fn first_configured_wins(world: &World) -> Result<()> {
 }
 
 fn five_leaders_killed(world: &World) -> Result<()> {
+    takeovers(world, 5).map(drop)
+}
+
+/// Kills the leader so many times, and starts a standby after each. Returns how long it took
+/// from each kill to the first pass of the next leader, within a second.
+pub(crate) fn takeovers(world: &World, count: usize) -> Result<Vec<Duration>> {
     world.windows().install(&policy())?;
     let web = forward("web", 8080, 22);
     let of = |round: usize| {
@@ -252,9 +256,10 @@ fn five_leaders_killed(world: &World) -> Result<()> {
         }
     };
     let mut leader = agent(world, "Ubuntu", SSH)?;
-    for round in 1..=5 {
+    let mut times = Vec::with_capacity(count);
+    for round in 1..=count {
         let (name, forwards, own) = of(round);
-        let (other, _, theirs) = of(round + 1);
+        let (_, _, theirs) = of(round + 1);
         let second = standby(world, name, forwards)?;
         let member = format!("{name}/{own}");
         leader.wait("both", serves(&[theirs, &member]))?;
@@ -264,11 +269,11 @@ fn five_leaders_killed(world: &World) -> Result<()> {
         second.wait_for("the next leader", Duration::from_secs(1), |status| {
             status.role == "active" && status.passes > 0
         })?;
-        eprintln!("{other} -> {name}: {:?}", begin.elapsed());
+        times.push(begin.elapsed());
         second.wait("its own", serves(&[own]))?;
         leader = second;
     }
-    Ok(())
+    Ok(times)
 }
 
 fn too_many_forwards(world: &World) -> Result<()> {

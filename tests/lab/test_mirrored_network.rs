@@ -61,7 +61,8 @@ fn walk(world: &World) -> Result<()> {
     agent.wait("the first adapter again", at(SECOND))?;
 
     // Windows was updated: all links are down, and stay so for a while.
-    world.shell("ip link set eth0 down; ip link set eth1 down")?;
+    // The one in use goes last: between the two the other one would be taken.
+    world.shell("ip link set eth1 down; ip link set eth0 down")?;
     agent.raised("no-interface")?;
     world.states("WSL_IP", SECOND)?;
     world.shell("ip link set eth1 up; ip link set eth0 up")?;
