@@ -71,7 +71,7 @@ fn full_name(number: u128) -> String {
 #[derive(Debug)]
 struct Candidate {
     number: u128,
-    /// Those that were told to wait.
+    /// The agents on standby behind this one.
     members: Members,
     serving: JoinHandle<()>,
     /// Has the name of version 0.1.0, and does not listen: it is not mistaken for such an

@@ -266,7 +266,7 @@ fn the_largest_size_and_who_loses_bigger_ones() {
 
 #[test]
 fn nothing_is_made_of_silence() {
-    let nobody = Path {
+    let unreachable = Path {
         echo: false,
         refuses: false,
         ..Path::of(&[Hop {
@@ -274,7 +274,7 @@ fn nothing_is_made_of_silence() {
             ..HOP
         }])
     };
-    assert_eq!(measured(nobody), None);
+    assert_eq!(measured(unreachable), None);
 }
 
 /// Routers and hosts send few errors: what is not answered for that is not lost.
