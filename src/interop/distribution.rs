@@ -17,11 +17,20 @@ pub async fn ask() -> Option<String> {
     of_root(&root.ok()?)
 }
 
-/// From the root's path on Windows: `\\wsl.localhost\NAME\`, or `\\wsl$\NAME\` before.
 fn of_root(path: &str) -> Option<String> {
-    let mut parts = path.strip_prefix("\\\\")?.split('\\').skip(1);
-    let name = parts.next().filter(|name| !name.is_empty())?;
+    let name = name_in_root(path).filter(|name| !name.is_empty())?;
     Some(named(name))
+}
+
+/// The name in what `wslpath -w /` answers: `\\wsl.localhost\NAME\`, before WSL 0.67
+/// `\\wsl$\NAME\`.
+#[must_use]
+pub fn name_in_root(path: &str) -> Option<&str> {
+    let servers = ["\\\\wsl.localhost\\", "\\\\wsl$\\"];
+    let mut rests = servers
+        .iter()
+        .filter_map(|server| path.strip_prefix(server));
+    rests.next()?.strip_suffix('\\')
 }
 
 /// The machine's name instead: all distributions may have the same.

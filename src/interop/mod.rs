@@ -26,7 +26,7 @@ use self::child::{ChildError, INIT};
 pub(crate) use self::wslconfig::Users;
 pub use self::{
     child::Output,
-    distribution::{ask as distribution, hostname},
+    distribution::{ask as distribution, hostname, name_in_root},
     drives::Drives,
     mode::{ask as ask_mode, ask_version as ask_wsl_version, is_wsl},
     native::confine,

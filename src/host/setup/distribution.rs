@@ -2,7 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{display_as_serialized, plain};
+use crate::{
+    interop,
+    model::{display_as_serialized, plain},
+};
 
 display_as_serialized!(Distribution);
 
@@ -47,17 +50,13 @@ impl TryFrom<String> for Distribution {
 }
 
 impl Distribution {
-    /// Takes the name out of what `wslpath -w /` answers:
-    /// `\\wsl.localhost\NAME\`, before WSL 0.67 `\\wsl$\NAME\`.
+    /// Takes the name out of what `wslpath -w /` answers.
     ///
     /// # Errors
     /// See [`DistributionError`].
     pub fn from_root(path: &str) -> Result<Self, DistributionError> {
-        let name = ["\\\\wsl.localhost\\", "\\\\wsl$\\"]
-            .into_iter()
-            .find_map(|server| path.strip_prefix(server))
-            .and_then(|rest| rest.strip_suffix('\\'))
-            .ok_or_else(|| DistributionError::NoPath(plain(path)))?;
+        let name = interop::name_in_root(path);
+        let name = name.ok_or_else(|| DistributionError::NoPath(plain(path)))?;
         Self::try_from(name.to_owned())
     }
 }
