@@ -239,6 +239,7 @@ pub(super) fn link(index: u32, link: &str, kind: LinkKind, mtu: u32) -> Link {
         index,
         name: name(link),
         kind,
+        up: true,
         mtu,
         guid: None,
     }

@@ -68,6 +68,9 @@ pub struct MtuChange {
     pub index: u32,
     /// The link's name.
     pub name: InterfaceName,
+    /// Whether the link is up. Until then its owner is at work on it: wg-quick gives a
+    /// new device its MTU and takes it up in one step.
+    pub up: bool,
     /// MTU when the change was decided.
     pub from: u32,
     /// MTU from now on, 576 to 65535.
@@ -139,7 +142,7 @@ impl Action {
     pub fn same_end(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::WriteNetworkFile(a), Self::WriteNetworkFile(b)) => a.after == b.after,
-            (Self::SetMtu(a), Self::SetMtu(b)) => (a.index, a.to) == (b.index, b.to),
+            (Self::SetMtu(a), Self::SetMtu(b)) => (a.index, a.up, a.to) == (b.index, b.up, b.to),
             (Self::WriteSysctl(a), Self::WriteSysctl(b)) => (&a.key, &a.to) == (&b.key, &b.to),
             (Self::SetKeepalive(a), Self::SetKeepalive(b)) => {
                 (a.index, &a.peers, a.seconds) == (b.index, &b.peers, b.seconds)

@@ -92,6 +92,8 @@ pub struct Link {
     pub name: InterfaceName,
     /// What carries it.
     pub kind: LinkKind,
+    /// Whether it is set up, as `ip link set up` does; it may have no carrier.
+    pub up: bool,
     /// MTU in bytes.
     pub mtu: u32,
     /// VMBus device GUID, which in mirrored mode is the Windows InterfaceGuid

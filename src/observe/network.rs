@@ -66,6 +66,7 @@ fn link(message: &LinkMessage, want_guid: bool) -> Option<Link> {
     let name = name_of(message).and_then(InterfaceName::new)?;
     let kind = kind(message, &name);
     Some(Link {
+        up: message.header.flags.contains(LinkFlags::Up),
         index: message.header.index,
         kind,
         mtu: mtu_of(message)?,

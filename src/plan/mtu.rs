@@ -92,6 +92,7 @@ fn set_mtu(link: &Link, to: u32, why: String) -> Action {
     Action::SetMtu(MtuChange {
         index: link.index,
         name: link.name.clone(),
+        up: link.up,
         from: link.mtu,
         to,
         why,

@@ -24,6 +24,7 @@ pub(super) fn node(net: &str, gateway: Option<[u8; 4]>) -> Node {
             index: 2,
             name: InterfaceName::new("eth0").unwrap(),
             kind: LinkKind::Other,
+            up: true,
             mtu: 1500,
             guid: None,
         },

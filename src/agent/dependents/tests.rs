@@ -70,6 +70,7 @@ impl Bench {
                 index: 2,
                 name: InterfaceName::new("eth0").unwrap(),
                 kind: LinkKind::Other,
+                up: true,
                 mtu: 1500,
                 guid: None,
             },

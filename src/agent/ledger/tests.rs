@@ -8,6 +8,7 @@ fn mtu(to: u32) -> Action {
     Action::SetMtu(MtuChange {
         index: 7,
         name: InterfaceName::new("wg0").unwrap(),
+        up: true,
         from: 1420,
         to,
         why: String::new(),
@@ -158,6 +159,35 @@ fn an_mtu_is_changed_twice_for_one_cause() {
             "{case}"
         );
     }
+}
+
+/// wg-quick's `ip link set mtu 1420 up` undoes the first change; a restart of the tunnel
+/// makes another device.
+#[test]
+fn a_tunnel_that_comes_up_is_no_fight() {
+    let change = |index, up| {
+        let Action::SetMtu(change) = mtu(1280) else {
+            unreachable!("it makes an MTU's change")
+        };
+        Action::SetMtu(MtuChange {
+            index,
+            up,
+            ..change
+        })
+    };
+    let (mut ledger, now) = (Ledger::default(), Instant::now());
+    for index in 7..12 {
+        for up in [false, true, true] {
+            let action = change(index, up);
+            ledger.planned(std::slice::from_ref(&action), now);
+            assert!(ledger.allows(&action, now), "{index}, up: {up}");
+            ledger.done(&action, now);
+        }
+        ledger.planned(&[], now);
+    }
+    ledger.planned(&[change(11, true)], now);
+    assert!(!ledger.allows(&change(11, true), now), "a third time");
+    assert_eq!(ledger.findings().count(), 1);
 }
 
 #[test]

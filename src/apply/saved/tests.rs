@@ -13,6 +13,7 @@ fn mtu(from: u32, to: u32) -> Action {
     Action::SetMtu(MtuChange {
         index: 7,
         name: InterfaceName::new("wg0").unwrap(),
+        up: true,
         from,
         to,
         why: String::new(),

@@ -64,6 +64,7 @@ impl Machine {
                 index,
                 name: name(link),
                 kind,
+                up: true,
                 mtu,
                 guid: None,
             });

@@ -35,6 +35,7 @@ impl Fake {
             index,
             name: name(text),
             kind,
+            up: true,
             mtu,
             guid: None,
         };

@@ -10,6 +10,7 @@ fn docker(facts: &mut Facts) {
             index: 9,
             name: name("docker0"),
             kind: LinkKind::Other,
+            up: true,
             mtu: 1500,
             guid: None,
         });
