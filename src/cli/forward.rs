@@ -21,9 +21,9 @@ use crate::{
     control::{Client, ControlError, Reload, reload_of},
     host::{
         contract::PolicyGap,
-        setup::{Agreed, Answer, Order, Setup, port},
+        setup::{Agreed, Answer, Order, Setup},
     },
-    model::from_word,
+    model::{from_word, port},
     paths::Paths,
 };
 

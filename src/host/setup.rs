@@ -12,7 +12,6 @@ mod distribution;
 pub mod files;
 mod grants;
 pub mod policy;
-mod range;
 pub mod scratch;
 mod words;
 
@@ -29,7 +28,6 @@ pub use self::{
     files::{FilesError, Shipped},
     grants::{PolicyError, grants},
     policy::{Grant, Policy, Profiles},
-    range::port,
     words::{Ending, ending},
 };
 use super::{

@@ -14,6 +14,7 @@ mod interface;
 mod mode;
 mod nameserver;
 mod observation;
+mod port_range;
 mod socket;
 mod sysctl;
 mod text;
@@ -36,6 +37,7 @@ pub use observation::{
     Address, DefaultRoute, HostFacts, HostMemory, HostOutcome, Link, LinkKind, NetworkFile, Node,
     Observation,
 };
+pub use port_range::{PortRange, port};
 pub use socket::{Listening, Socket};
 pub use sysctl::{SysctlKey, SysctlReading, SysctlValue};
 pub(crate) use text::display_as_serialized;

@@ -7,11 +7,11 @@ use std::{collections::BTreeSet, fmt, net::Ipv4Addr, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
-use super::{distribution::Distribution, range::PortRange};
+use super::distribution::Distribution;
 use crate::{
     config::{Backend, Firewall, Forward, Protocol},
     host::contract::PolicyGap,
-    model::{PlainText, SyncMode, display_as_serialized, from_word},
+    model::{PlainText, PortRange, SyncMode, display_as_serialized, from_word},
 };
 
 display_as_serialized!(Profile);

@@ -37,27 +37,37 @@ impl PortRange {
     }
 
     /// All of them.
-    pub(super) fn ports(self) -> impl DoubleEndedIterator<Item = NonZeroU16> {
+    pub fn ports(self) -> impl DoubleEndedIterator<Item = NonZeroU16> {
         (self.0.get()..=self.1.get()).filter_map(NonZeroU16::new)
     }
 
+    /// The lowest.
+    #[must_use]
+    pub fn first(self) -> NonZeroU16 {
+        self.0
+    }
+
     /// The highest.
-    pub(super) fn last(self) -> NonZeroU16 {
+    #[must_use]
+    pub fn last(self) -> NonZeroU16 {
         self.1
     }
 
     /// Whether both have a port in common.
-    pub(super) fn overlaps(self, other: Self) -> bool {
+    #[must_use]
+    pub fn overlaps(self, other: Self) -> bool {
         self.0 <= other.1 && other.0 <= self.1
     }
 
     /// Whether it has each port of the other.
-    pub(super) fn includes(self, other: Self) -> bool {
+    #[must_use]
+    pub fn includes(self, other: Self) -> bool {
         self.0 <= other.0 && other.1 <= self.1
     }
 
     /// Both as one range, where `next` begins right behind this one.
-    pub(super) fn with(self, next: Self) -> Option<Self> {
+    #[must_use]
+    pub fn with(self, next: Self) -> Option<Self> {
         (self.1.checked_add(1) == Some(next.0)).then_some(Self(self.0, next.1))
     }
 }
