@@ -42,10 +42,8 @@ pub(super) async fn claim(
     claim: PortClaim,
 ) -> Result<bool, ApplyError> {
     let (what, port) = (format!("{} port {}", claim.name, claim.port), claim.port);
-    let call = move || match observe::udp_cookies() {
-        Ok(found) if found.get(&claim.port) == Some(&claim.socket) => {
-            remembered(&file, &claim).map(|()| true)
-        }
+    let call = move || match observe::udp_cookie(claim.port) {
+        Ok(found) if found == Some(claim.socket) => remembered(&file, &claim).map(|()| true),
         // Closed meanwhile; where that is not known the next pass says so.
         Ok(_) | Err(_) => Ok(false),
     };

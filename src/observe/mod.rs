@@ -82,5 +82,5 @@ pub fn read_sysctl(key: &SysctlKey) -> SysctlReading {
 pub use peers::Peers;
 pub use ports::{CLAIMED, claimed};
 pub use resolv::{RESOLV_CONF_MOST, ResolvConf};
-pub use sockets::{passes_on, sockets, udp_cookies};
+pub use sockets::{passes_on, sockets, udp_cookie};
 pub use wireguard::Devices;

@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fs,
+    fs, io,
     path::Path,
 };
 
@@ -37,14 +37,17 @@ pub(super) fn kernel_ports(
         return KernelPorts::default();
     }
     let range = fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range");
-    let (mut found, unreadable) = match sockets::udp_cookies() {
-        Ok(found) => (found, None),
-        Err(error) => (BTreeMap::new(), Some(error.to_string())),
-    };
-    found.retain(|port, _| ports.contains(port));
+    let found = ports
+        .into_iter()
+        .map(|port| Ok((port, sockets::udp_cookie(port)?)));
+    let found: io::Result<Vec<_>> = found.collect();
+    let unreadable = found.as_ref().err().map(ToString::to_string);
+    let found = found.unwrap_or_default().into_iter();
     KernelPorts {
         range: range.ok().and_then(|text| two_ports(&text)),
-        sockets: found,
+        sockets: found
+            .filter_map(|(port, socket)| Some((port, socket?)))
+            .collect(),
         unreadable,
         claimed: claimed(&runtime.join(CLAIMED)),
     }

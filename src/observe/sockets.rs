@@ -6,7 +6,7 @@
 //! WireGuard has a socket there like any program.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeSet,
     fs::{self, DirEntry, File},
     io::{self, BufRead, BufReader},
     net::IpAddr,
@@ -135,7 +135,7 @@ const AF_INET6: u8 = 10;
 /// that, sock_diag(7) does.
 fn ipv6_only(protocol: Protocol) -> io::Result<BTreeSet<u16>> {
     let (mut only, mut both) = (BTreeSet::new(), BTreeSet::new());
-    each_socket(AF_INET6, protocol, |answer| {
+    each_socket(AF_INET6, protocol, 0, |answer| {
         if let Some((port, is_only)) = any_address(answer) {
             if is_only { &mut only } else { &mut both }.insert(port);
         }
@@ -143,22 +143,28 @@ fn ipv6_only(protocol: Protocol) -> io::Result<BTreeSet<u16>> {
     Ok(&only - &both)
 }
 
-/// The kernel's number of the UDP socket without a peer at each port of 0.0.0.0, the
-/// kernel's own included.
+/// The kernel's number of the UDP socket without a peer at this port of 0.0.0.0, the
+/// kernel's own included; `None` where there is none.
 ///
 /// # Errors
 /// The kernel's refusal, as EBUSY while a bind(2) is in progress.
-pub fn udp_cookies() -> io::Result<BTreeMap<u16, u64>> {
-    let mut found = BTreeMap::new();
-    each_socket(AF_INET, Protocol::Udp, |answer| {
-        found.extend(cookie(answer))
+pub fn udp_cookie(port: u16) -> io::Result<Option<u64>> {
+    let mut found = None;
+    each_socket(AF_INET, Protocol::Udp, port, |answer| {
+        found = found.or(cookie(answer, port));
     })?;
     Ok(found)
 }
 
-/// Has the kernel list the sockets of a protocol that listen or have no peer: each is a
-/// struct inet_diag_msg with its attributes.
-fn each_socket(family: u8, protocol: Protocol, mut each: impl FnMut(&[u8])) -> io::Result<()> {
+/// Has the kernel list the sockets of a protocol that listen or have no peer, at this port,
+/// or at all of them where it is 0: each is a struct inet_diag_msg with its attributes. The
+/// kernel picks one of a thousand in a fraction of the time that reading all takes.
+fn each_socket(
+    family: u8,
+    protocol: Protocol,
+    port: u16,
+    mut each: impl FnMut(&[u8]),
+) -> io::Result<()> {
     // Its number, and the state of sockets as above.
     let (number, state) = match protocol {
         Protocol::Tcp => (6, 0x0A),
@@ -172,7 +178,8 @@ fn each_socket(family: u8, protocol: Protocol, mut each: impl FnMut(&[u8])) -> i
         // struct inet_diag_req_v2.
         &[family, number, 0, 0],
         &(1_u32 << state).to_ne_bytes(),
-        &[0; 48],
+        &port.to_be_bytes(),
+        &[0; 46],
     ];
     let socket = Netlink::new(NETLINK_SOCK_DIAG)?;
     set_socket_timeout(&socket, Timeout::Recv, Some(DEADLINE))?;
@@ -196,17 +203,12 @@ fn each_socket(family: u8, protocol: Protocol, mut each: impl FnMut(&[u8])) -> i
     }
 }
 
-/// The port of a socket on 0.0.0.0, and the kernel's number of it (idiag_cookie).
-fn cookie(answer: &[u8]) -> Option<(u16, u64)> {
+/// The kernel's number of the socket (idiag_cookie) if it is at this port of 0.0.0.0.
+fn cookie(answer: &[u8], port: u16) -> Option<u64> {
     let [_, _, _, _, high, low, _, _, a, b, c, d, ..] = answer.first_chunk::<12>()?;
     let halves: [u8; 8] = answer.get(44..52)?.try_into().ok()?;
-    let any = [*a, *b, *c, *d] == [0; 4];
-    any.then(|| {
-        (
-            u16::from_be_bytes([*high, *low]),
-            u64::from_ne_bytes(halves),
-        )
-    })
+    let is_it = ([*high, *low], [*a, *b, *c, *d]) == (port.to_be_bytes(), [0; 4]);
+    is_it.then(|| u64::from_ne_bytes(halves))
 }
 
 /// The port of a socket on `::`, and whether it takes IPv6 alone, in a struct

@@ -6,6 +6,7 @@
 //! each figure.
 
 mod burst;
+mod decisions;
 mod figures;
 mod idle;
 mod node;
@@ -23,6 +24,7 @@ use std::time::Instant;
 use anyhow::{Result, anyhow};
 use libtest_mimic::Trial;
 
+pub(crate) use self::decisions::{LISTENERS, SOCKETS, listeners_role, sockets_role};
 use self::figures::Report;
 pub(crate) use self::ready::{READY, role as ready_role};
 pub(crate) use self::replace::{REPLACE, role as replace_role};
@@ -34,8 +36,16 @@ pub(crate) fn trials() -> Vec<Trial> {
 }
 
 /// The parts, as `--bench PART...` selects them; all when none is named.
-const PARTS: [&str; 8] = [
-    "replace", "ready", "burst", "takeover", "windows", "relay", "idle", "outage",
+const PARTS: [&str; 9] = [
+    "replace",
+    "ready",
+    "burst",
+    "decisions",
+    "takeover",
+    "windows",
+    "relay",
+    "idle",
+    "outage",
 ];
 
 /// Measures and prints the table.
@@ -70,6 +80,10 @@ fn measure(wanted: impl Fn(&str) -> bool) -> Result<()> {
     if wanted("burst") {
         step("a burst of events, a thousand forwards");
         burst::measure(&mut report)?;
+    }
+    if wanted("decisions") {
+        step("decisions of mode and node");
+        decisions::measure(&mut report)?;
     }
     if wanted("takeover") {
         step("leaders that are killed");

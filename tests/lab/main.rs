@@ -153,6 +153,8 @@ fn play(arguments: &[String]) -> ExitCode {
         [test_members::LEADER, version] => test_members::leader_role(version),
         [test_members::REGISTER, kind] => test_members::register_role(kind),
         [bench::READY, count] => bench::ready_role(count),
+        [bench::LISTENERS, count] => bench::listeners_role(count),
+        [bench::SOCKETS, count] => bench::sockets_role(count),
         other => {
             eprintln!("no such part: {other:?}");
             ExitCode::FAILURE

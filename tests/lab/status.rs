@@ -19,6 +19,7 @@ pub(crate) struct Status {
     pub(crate) relay: Option<Relay>,
     pub(crate) windows_address: Option<Ipv4Addr>,
     pub(crate) passes: u64,
+    pub(crate) last_pass_us: u64,
     pub(crate) health: Vec<Health>,
 }
 
