@@ -14,18 +14,22 @@ use crate::{
     model::{Action, HostFacts, HostMemory, Mode, ModeState, Plan, RuleSet},
     netlink::NetlinkError,
     paths::Paths,
-    plan,
+    plan::{self, Group},
     report::{Manager, remove_status},
 };
 
 /// Passes after which a machine that still changes is left to the agent.
 const MOST_PASSES: usize = 4;
 
-/// Observes and plans without changing anything.
+/// Observes and plans for all these distributions, without changing anything.
 ///
 /// # Errors
 /// The kernel's network tables are out of reach.
-pub async fn dry_run(settings: &Settings, paths: &Paths) -> Result<Plan, NetlinkError> {
+pub async fn dry_run(
+    settings: &Settings,
+    group: &Group,
+    paths: &Paths,
+) -> Result<Plan, NetlinkError> {
     let machine = Linux::new(paths)?;
     let mode = interop::ask_mode().await;
     let host = HostMemory {
@@ -33,7 +37,7 @@ pub async fn dry_run(settings: &Settings, paths: &Paths) -> Result<Plan, Netlink
         ..machine.host_memory()
     };
     let seen = machine.observe(settings, mode, host).await?;
-    Ok(plan::plan(settings, &seen))
+    Ok(plan::plan_group(settings, group, &seen))
 }
 
 /// The rules that Windows should have of ours behind NAT where it is installed there, as

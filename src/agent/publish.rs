@@ -224,6 +224,7 @@ impl Publisher {
                 .map(|member| MemberEntry {
                     distribution: member.distribution.clone(),
                     forwards: member.forwards.len(),
+                    registered: member.forwards.clone(),
                 })
                 .collect(),
             relay: relay.wanted.as_ref().map(|wanted| RelayEntry {

@@ -12,6 +12,7 @@ use serde::de::DeserializeOwned;
 
 use super::{
     host::{self, Install, reloaded},
+    members::Members,
     output::{Exit, print, print_error},
 };
 use crate::{
@@ -210,8 +211,14 @@ async fn agree(
         }
     };
     print(&format!("the policy on Windows {lacks}"))?;
+    let command = "sudo wslmesh host install";
+    // Here it would take from the others what they have.
+    if let Some(leader) = Members::of_the_agent(paths, command).leader {
+        print(&format!("to allow it, run in {leader}: {command}"))?;
+        return Ok(Exit::Degraded);
+    }
     if arguments.no_install {
-        print("to allow it, run: wslmesh host install")?;
+        print(&format!("to allow it, run: {command}"))?;
         return Ok(Exit::Degraded);
     }
     let arguments = Install::as_configured(arguments.yes);

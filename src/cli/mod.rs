@@ -15,6 +15,7 @@ mod counters;
 mod doctor;
 mod forward;
 mod host;
+mod members;
 mod monitor;
 mod output;
 mod run;

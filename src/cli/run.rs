@@ -5,6 +5,7 @@ use std::fmt::Display;
 use anyhow::{anyhow, bail};
 
 use super::{
+    members::{self, Members},
     output::{self, Exit, print, print_error, prose},
     style,
 };
@@ -30,8 +31,14 @@ pub(super) async fn run(source: Source, paths: Paths) -> anyhow::Result<Exit> {
 
 pub(super) async fn plan(source: Source, paths: Paths) -> anyhow::Result<Exit> {
     let settings = Settings::load(&source)?;
-    let plan = agent::dry_run(&settings, &paths).await?;
-    print_pass("would do", &plan.actions, &plan.findings)
+    let members = Members::of_the_agent(&paths, "sudo wslmesh plan");
+    let plan = agent::dry_run(&settings, &members.group, &paths).await?;
+    let exit = print_pass("would do", &plan.actions, &plan.findings)?;
+    for line in members::served(plan.forwards.as_deref().unwrap_or_default()) {
+        print(&prose(&line))?;
+    }
+    members.print_unknown()?;
+    Ok(exit)
 }
 
 pub(super) async fn apply(source: Source, paths: Paths) -> anyhow::Result<Exit> {

@@ -26,7 +26,7 @@ pub use self::{
     difference::difference,
     distribution::{Distribution, DistributionError},
     files::{FilesError, Shipped},
-    grants::{PolicyError, grants},
+    grants::{PolicyError, grants, grants_of_all},
     policy::{Grant, Policy, Profiles},
     words::{Ending, ending},
 };

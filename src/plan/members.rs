@@ -53,6 +53,12 @@ pub fn plan_group(settings: &Settings, group: &Group, seen: &Observation) -> Pla
     plan
 }
 
+/// The settings with the forwards of all that get their ports, as [`plan_group`] has them.
+#[must_use]
+pub fn settings_of_all(settings: &Settings, group: &Group) -> Settings {
+    merge(settings, group).0
+}
+
 /// The settings with the forwards that get their ports, and those that do not: the
 /// first configured wins a port.
 fn merge(settings: &Settings, group: &Group) -> (Settings, Vec<Loser>) {

@@ -14,7 +14,7 @@ mod sysctl;
 mod wireguard;
 
 pub use dependents::{Due, due as dependents_due};
-pub use members::{Group, Member, plan_group};
+pub use members::{Group, Member, plan_group, settings_of_all};
 pub use port_claim::{PortWay, port_way};
 
 use crate::{

@@ -10,6 +10,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    config::Forward,
     fs::{
         file::{self, FileError},
         read_bounded,
@@ -95,6 +96,9 @@ pub struct MemberEntry {
     pub distribution: String,
     /// How many forwards it registered.
     pub forwards: usize,
+    /// These forwards, as its configuration has them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub registered: Vec<Forward>,
 }
 
 /// A network interface.

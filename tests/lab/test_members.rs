@@ -12,11 +12,13 @@ use anyhow::{Context, Result, bail, ensure};
 use libtest_mimic::Trial;
 use rtnetlink::sys::{Socket, SocketAddr as NetlinkAddress, protocols::NETLINK_ROUTE};
 
-use crate::agent::{Agent, LIMIT, SSH, Setup, config, forward};
+use crate::agent::{Agent, CONFIG, LIMIT, SSH, Setup, config, forward};
+use crate::double::machine::ME;
 use crate::installed::policy;
-use crate::options::Options;
-use crate::process::{CONT, Process, STOP};
+use crate::options::{AGENT, Options};
+use crate::process::{CONT, Output, Process, STOP};
 use crate::runner::trial_with;
+use crate::setup::{OPEN, said};
 use crate::status::Status;
 use crate::topology::Place;
 use crate::world::{World, until};
@@ -35,6 +37,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         quick("members::sixty_five_standbys", sixty_five),
         quick("members::relay_not_installed", not_installed),
         quick("members::two_of_one_distribution", two_of_one),
+        quick("members::planned_and_approved_for_all", for_all),
     ]
 }
 
@@ -432,4 +435,91 @@ fn sixty_five(world: &World) -> Result<()> {
     leader
         .wait("both", serves(&["ssh", "Debian/web"]))
         .map(drop)
+}
+
+/// The program as a person calls it in that distribution, which has this configuration.
+fn cli(world: &World, name: &str, forwards: &str, arguments: &[&str]) -> Result<Output> {
+    world.write(CONFIG, config(forwards))?;
+    let argv = [&[AGENT, "--config", CONFIG], arguments].concat();
+    let runtime = format!("/run/{name}");
+    let process = world.spawn_guest(&argv, &[("RUNTIME_DIRECTORY", &runtime)])?;
+    process.finish(crate::world::TIMEOUT)
+}
+
+/// What is approved on Windows, by its ports to listen on.
+fn approved(world: &World) -> Result<Vec<u16>> {
+    let machine = world.windows().view()?.machine;
+    let policy = machine.policy(ME).context("no policy")?;
+    Ok(policy.grants.iter().map(|one| one.listen_ports.0).collect())
+}
+
+/// A plan and an installation at the leader have the forwards of all; one elsewhere says
+/// that it does not know them, and a distribution that is gone keeps its ports until the
+/// next installation, which says so.
+fn for_all(world: &World) -> Result<()> {
+    world.windows().set_elevated(false)?;
+    let web = forward("web", 8080, 22).replace("none", "local");
+    let leader = agent(world, "Ubuntu", OPEN)?;
+    let debian = standby(world, "Debian", &web)?;
+    leader.wait("both forwards", |status| status.served.len() == 2)?;
+    until("the leader's name", LIMIT, || {
+        let status = world.read("/run/Debian/status.json")?;
+        Ok(status.contains("\"leader\": \"Ubuntu\"").then_some(()))
+    })?;
+    let plan = cli(world, "Ubuntu", OPEN, &["plan"])?;
+    said(&plan, 0, &["for Debian: web (tcp 0.0.0.0:8080 -> 22)"])?;
+    ensure!(!plan.stdout.contains("not known"), "{plan:?}");
+    let elsewhere = cli(world, "Debian", &web, &["plan"])?;
+    let unknown = "the agent of Ubuntu leads; run `sudo wslmesh plan` there";
+    said(&elsewhere, 0, &[unknown])?;
+    ensure!(!elsewhere.stdout.contains("for "), "{elsewhere:?}");
+
+    let install = ["host", "install", "--yes"];
+    let output = cli(world, "Ubuntu", OPEN, &install)?;
+    let plain = output
+        .stdout
+        .split_whitespace()
+        .collect::<Vec<_>>()
+        .join(" ");
+    let grants = [
+        "tcp 2222 -> 22 on 0.0.0.0 from the local subnet, for Lab tcp 8080",
+        "tcp 8080 -> 22 on 0.0.0.0 from the local subnet, for Debian networks:",
+    ];
+    for grant in grants {
+        ensure!(plain.contains(grant), "{grant:?} is not in {plain}");
+    }
+    said(&output, 0, &["installed on Windows"])?;
+    ensure!(approved(world)? == [2222, 8080], "{:?}", approved(world));
+    leader.wait("both", serves(&["ssh", "Debian/web"]))?;
+    world.reached(2222)?;
+    world.reached(8080)?;
+    said(
+        &cli(world, "Ubuntu", OPEN, &install)?,
+        0,
+        &["nothing to do"],
+    )?;
+    let dry = ["host", "install", "--dry-run"];
+    let unknown = "the agent of Ubuntu leads; run `sudo wslmesh host install` there";
+    said(&cli(world, "Debian", &web, &dry)?, 0, &[unknown, "- tcp"])?;
+    // What asks for more than is approved is not taken from the others.
+    let more = "forward add more --protocol tcp --listen-port 9000 --yes";
+    let more: Vec<&str> = more.split(' ').collect();
+    said(&cli(world, "Debian", &web, &more)?, 3, &["run in Ubuntu: "])?;
+    std::fs::remove_dir_all(world.path(format!("{CONFIG}.d")))?;
+    ensure!(approved(world)? == [2222, 8080], "{:?}", approved(world));
+
+    debian.kill()?;
+    leader.wait("its own alone", serves(&["ssh"]))?;
+    ensure!(approved(world)? == [2222, 8080], "{:?}", approved(world));
+    let output = cli(world, "Ubuntu", OPEN, &install)?;
+    let texts = [
+        "keep it with --ports tcp:8080:22",
+        "whose agent is not running are not known",
+        "installed on Windows",
+    ];
+    said(&output, 0, &texts)?;
+    ensure!(approved(world)? == [2222], "{:?}", approved(world));
+    leader.stop()?;
+    let plan = cli(world, "Ubuntu", OPEN, &["plan"])?;
+    said(&plan, 0, &["the agent is not running here"])
 }

@@ -20,6 +20,7 @@ use tokio::{
 use super::{
     super::{
         ask::go_on,
+        members::Members,
         output::{Exit, print, print_error, print_json, prose, write_error},
         table::{WIDTH, hanging, wrap},
     },
@@ -42,6 +43,7 @@ use crate::{
     },
     model::{HostFacts, HostPrivilege, RuleSet},
     paths::Paths,
+    plan::settings_of_all,
 };
 
 #[derive(Debug, Args)]
@@ -275,7 +277,9 @@ impl Trials<'_> {
 
     /// What Windows should have of ours by the configuration as it is now.
     async fn wanted(&self, policy: &Policy) -> Result<RuleSet, Skipped> {
-        let mut settings = Settings::load(self.source).map_err(|_| Skipped::Configuration)?;
+        let own = Settings::load(self.source).map_err(|_| Skipped::Configuration)?;
+        let members = Members::of_the_agent(self.paths, "sudo wslmesh host check");
+        let mut settings = settings_of_all(&own, &members.group);
         let installed = self.answer.installed.as_ref();
         let relay_forbidden = self.answer.relay_forbidden();
         let backends = settings.clone();
@@ -315,7 +319,7 @@ fn findings(facts: Facts, asked: Result<Answer, SetupError>) -> Findings {
             windows.policy = match &answer.policy {
                 Agreed::Nothing => Vec::new(),
                 Agreed::Unreadable => vec!["it cannot be read".to_owned()],
-                Agreed::Policy(policy) => shown::policy(policy),
+                Agreed::Policy(policy) => shown::policy(policy, &[]),
             };
             windows.other_users = answer.other_users.len();
             windows.elevated = Some(answer.elevated);

@@ -6,20 +6,22 @@ use clap::Args;
 use super::{
     super::{
         ask::go_on,
-        output::{Exit, print, print_error},
+        members::Members,
+        output::{Exit, print, print_error, prose},
         table::{WIDTH, hanging, wrap},
     },
     shown,
 };
 use crate::{
-    config::{Backend, Settings},
+    config::{Backend, Forward, Settings},
     host::setup::{
         Agreed, Answer, Distribution, Grant, Order, Policy, Profiles, Setup, SetupError, Shipped,
-        files, grants, is_agreed, policy,
+        files, grants_of_all, is_agreed, policy,
     },
     interop,
     model::{Mode, ModeState, SyncMode},
     paths::Paths,
+    plan::settings_of_all,
 };
 
 /// This package.
@@ -89,6 +91,31 @@ impl Install {
     }
 }
 
+/// What is asked for, beside what is installed.
+struct Wanted {
+    grants: Vec<Grant>,
+    /// What the grants are for, where others have forwards beside this distribution.
+    forwards: Vec<Forward>,
+}
+
+impl Wanted {
+    /// By the configuration and, at the leader, by what the other distributions registered.
+    fn new(arguments: &Install, settings: &Settings, paths: &Paths) -> anyhow::Result<Self> {
+        let members = Members::of_the_agent(paths, "sudo wslmesh host install");
+        members.print_unknown()?;
+        let mut all = settings_of_all(settings, &members.group);
+        let (grants, left) = grants_of_all(&mut all, &arguments.ports)?;
+        for why in left {
+            print(&prose(&format!("left out: {why}")))?;
+        }
+        let forwards = match members.group.members.is_empty() {
+            true => Vec::new(),
+            false => all.forwards,
+        };
+        Ok(Self { grants, forwards })
+    }
+}
+
 /// Asks Windows' administrator to approve the configured forwards.
 pub(in super::super) async fn install(
     arguments: &Install,
@@ -98,10 +125,10 @@ pub(in super::super) async fn install(
     if settings.backend == Backend::None {
         print("[host] backend is \"none\", so the configured forwards need no approval\n")?;
     }
-    let grants = grants(settings, &arguments.ports)?;
+    let Wanted { grants, forwards } = Wanted::new(arguments, settings, paths)?;
     let files = files::shipped(&paths.lib)?;
     if arguments.dry_run {
-        return dry_run(arguments, grants, &files, paths).await;
+        return dry_run(arguments, grants, &forwards, &files, paths).await;
     }
     let setup = Setup::find(&paths.state)?;
     let (distribution, before) = installed(&setup).await?;
@@ -109,7 +136,7 @@ pub(in super::super) async fn install(
     let policy = arguments.policy(grants, distribution, &mode, &before.policy);
     let agreed = before.elevated && arguments.yes;
     if !is_agreed(&before, &policy) {
-        show(&policy, &before)?;
+        show(&policy, &forwards, &before)?;
         if !agreed {
             print(
                 "\nWindows will ask for administrator rights, and an elevated window will\nshow this again and ask for the word yes. Both wait about two minutes.",
@@ -135,10 +162,10 @@ async fn installed(setup: &Setup) -> Result<(Distribution, Answer), SetupError> 
 }
 
 /// Policy and changes, as text.
-fn show(policy: &Policy, before: &Answer) -> anyhow::Result<()> {
+fn show(policy: &Policy, forwards: &[Forward], before: &Answer) -> anyhow::Result<()> {
     let distribution = &policy.distribution;
     let heading = format!("To be approved on Windows, for the distribution {distribution}:");
-    shown::print_block(&heading, &shown::policy(policy))?;
+    shown::print_block(&heading, &shown::policy(policy, forwards))?;
     let changes = shown::changes(&before.policy, policy);
     match &before.installed {
         _ if !changes.is_empty() => shown::print_block("\nChanges:", &changes)?,
@@ -147,6 +174,11 @@ fn show(policy: &Policy, before: &Answer) -> anyhow::Result<()> {
             installed.version, policy.package
         ))?,
         Some(_) | None => print("\nThe policy is unchanged; its files are installed again.")?,
+    }
+    if changes.iter().any(|change| change.starts_with('-')) {
+        print(
+            "\nForwards of a distribution whose agent is not running are not known here: start it\nfirst to keep them.",
+        )?;
     }
     if !policy.profiles.has(policy::Profile::Public) {
         print(
@@ -165,6 +197,7 @@ fn show(policy: &Policy, before: &Answer) -> anyhow::Result<()> {
 async fn dry_run(
     arguments: &Install,
     grants: Vec<Grant>,
+    forwards: &[Forward],
     files: &[Shipped],
     paths: &Paths,
 ) -> anyhow::Result<Exit> {
@@ -177,9 +210,9 @@ async fn dry_run(
         Ok((distribution, before)) => {
             let policy = arguments.policy(grants, distribution, &mode, &before.policy);
             if is_agreed(&before, &policy) {
-                shown::print_block("Already approved:", &shown::policy(&policy))?;
+                shown::print_block("Already approved:", &shown::policy(&policy, forwards))?;
             } else {
-                show(&policy, &before)?;
+                show(&policy, forwards, &before)?;
             }
             (policy, Exit::Fine)
         }
@@ -188,7 +221,10 @@ async fn dry_run(
             let unknown = |_| Distribution::try_from("unknown".to_owned());
             let distribution = Distribution::try_from(name).or_else(unknown)?;
             let policy = arguments.policy(grants, distribution, &mode, &Agreed::Nothing);
-            shown::print_block("To be approved on Windows:", &shown::policy(&policy))?;
+            shown::print_block(
+                "To be approved on Windows:",
+                &shown::policy(&policy, forwards),
+            )?;
             print_error(&anyhow::Error::new(error).context("cannot read the present policy"));
             (policy, Exit::Failed)
         }

@@ -6,8 +6,9 @@ use super::super::{
     table::{WIDTH, wrap},
 };
 use crate::{
+    config::Forward,
     control::{Reload, reload},
-    host::setup::{Agreed, Answer, Ending, Policy, Shipped, difference, ending},
+    host::setup::{Agreed, Answer, Ending, Grant, Policy, Shipped, difference, ending},
     paths::Paths,
 };
 
@@ -17,9 +18,25 @@ pub(super) const LOOK_FIRST: &str = "review it with --dry-run, then run it with 
 /// For a call that was begun and gave no answer.
 pub(super) const UNKNOWN: &str = "Windows may have been changed; run `wslmesh host check`";
 
-/// What a policy allows, in lines.
-pub(super) fn policy(policy: &Policy) -> Vec<String> {
-    let mut lines: Vec<String> = policy.grants.iter().map(ToString::to_string).collect();
+/// What a policy allows, in lines, each with the distributions that these forwards of
+/// several are of.
+pub(super) fn policy(policy: &Policy, forwards: &[Forward]) -> Vec<String> {
+    let grants = policy.grants.iter();
+    let grant_of = |forward: &Forward| grants.clone().find(|grant| grant.has_ports_of(forward));
+    let own = policy.distribution.to_string();
+    let line = |grant: &Grant| {
+        let its = forwards.iter().filter(|one| grant_of(one) == Some(grant));
+        let mut names: Vec<&str> = its
+            .map(|one| one.name.split_once('/').map_or(&*own, |(name, _)| name))
+            .collect();
+        // They come by distribution.
+        names.dedup();
+        match names.is_empty() {
+            true => grant.to_string(),
+            false => format!("{grant}, for {}", names.join(", ")),
+        }
+    };
+    let mut lines: Vec<String> = grants.clone().map(line).collect();
     if lines.is_empty() {
         lines.push("no ports: no forward is configured".to_owned());
     }

@@ -74,7 +74,7 @@ fn removed_lines(before: &Answer) -> Vec<String> {
         Agreed::Unreadable => lines.push("a policy that cannot be read".to_owned()),
         Agreed::Policy(policy) => {
             lines.push("the policy:".to_owned());
-            lines.extend(hanging("  ", shown::policy(policy)));
+            lines.extend(hanging("  ", shown::policy(policy, &[])));
             lines.push("the tasks \\wslmesh\\forward-<SID> and \\wslmesh\\logon-<SID>".to_owned());
         }
     }

@@ -78,6 +78,27 @@ pub fn grants(settings: &Settings, named: &[Grant]) -> Result<Vec<Grant>, Policy
     Ok(grants)
 }
 
+/// The same for the forwards of all distributions, without those of others that no policy
+/// can allow beside the rest: these leave `forwards`, and are given back with the reason.
+///
+/// # Errors
+/// See [`PolicyError`].
+pub fn grants_of_all(
+    all: &mut Settings,
+    named: &[Grant],
+) -> Result<(Vec<Grant>, Vec<PolicyError>), PolicyError> {
+    let mut left = Vec::new();
+    loop {
+        match grants(all, named) {
+            Err(PolicyError::SamePorts { first, second }) if second.contains('/') => {
+                all.forwards.retain(|forward| forward.name != second);
+                left.push(PolicyError::SamePorts { first, second });
+            }
+            grants => return Ok((grants?, left)),
+        }
+    }
+}
+
 /// Where the relay may run.
 fn gap(grants: &[Grant], forward: &Forward, backend: Backend) -> Option<PolicyGap> {
     policy::gap(grants, forward, backend, SyncMode::Nat, false)

@@ -113,7 +113,8 @@ pub(super) fn gap(
 
 impl Grant {
     /// Whether both ranges have the forward's ports.
-    pub(super) fn has_ports_of(&self, forward: &Forward) -> bool {
+    #[must_use]
+    pub fn has_ports_of(&self, forward: &Forward) -> bool {
         self.protocol == forward.protocol
             && self.listen_ports.has(forward.listen_port)
             && self.connect_ports.has(forward.connect_port)

@@ -168,6 +168,22 @@ fn the_same_ports_on_two_addresses_cannot_be_allowed() {
     assert!(refused.starts_with("forwards \"a\" and \"b\""), "{refused}");
 }
 
+#[test]
+fn another_distribution_does_not_keep_the_rest_from_being_allowed() {
+    let mut all = crate::config::settings("");
+    all.forwards = vec![
+        forward("a tcp 10.0.0.1 80 80 local"),
+        forward("Debian/b tcp 10.0.0.2 80 80 local"),
+        forward("Debian/c tcp 0.0.0.0 90 90 local"),
+    ];
+    let (grants, left) = grants_of_all(&mut all, &[]).unwrap();
+    assert_eq!((grants.len(), left.len(), all.forwards.len()), (2, 1, 2));
+    let why = left[0].to_string();
+    assert!(why.starts_with("forwards \"a\" and \"Debian/b\""), "{why}");
+    all.forwards.push(forward("d tcp 10.0.0.3 80 80 local"));
+    assert!(grants_of_all(&mut all, &[]).is_err());
+}
+
 prop_compose! {
     fn any_forward()(
         udp in any::<bool>(),
