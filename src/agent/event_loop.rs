@@ -1,6 +1,9 @@
 //! The event loop: each event leads to one reconciliation.
 
-use std::time::{Duration, Instant};
+use std::{
+    path::PathBuf,
+    time::{Duration, Instant},
+};
 
 use tokio::{
     select,
@@ -13,7 +16,7 @@ use super::{
     election::Leadership,
     error::AgentError,
     machine::Linux,
-    members::Members,
+    members::{Members, inheritance::Inheritance, wire::Registration},
     reconcile::Agent,
     relay::Supervisor,
     timer::Timer,
@@ -41,6 +44,8 @@ pub(super) struct EventLoop {
     bus: Bus,
     leadership: Leadership,
     members: Members,
+    /// Where this agent leaves to its next process whom it serves.
+    runtime: PathBuf,
     /// Whether this distribution's name was asked for.
     named: bool,
 }
@@ -66,6 +71,7 @@ impl EventLoop {
         let members = leadership.members();
         Ok(Self {
             members,
+            runtime: paths.runtime.clone(),
             named: false,
             agent,
             windows,
@@ -74,6 +80,15 @@ impl EventLoop {
             bus,
             leadership,
         })
+    }
+
+    /// Goes on where the leader before ended, under this name if it is known.
+    pub(super) fn inherit(&mut self, left: Inheritance, name: Option<String>) {
+        self.agent.host.rules_remain |= left.rules_remain;
+        self.members.inherit(left);
+        if let Some(name) = name {
+            (self.agent.group.own, self.named) = (name, true);
+        }
     }
 
     /// Reconciles on every event; ends only with an error. Users ask by SIGHUP, which
@@ -171,8 +186,14 @@ impl EventLoop {
             self.agent.strangers = self.leadership.finding();
             self.take_members();
             let done = self.agent.reconcile(&mut self.windows, manager).await;
-            let (own, forwards) = (&self.agent.group.own, &self.agent.publisher.forwards);
-            self.members.publish(own, forwards, &done.findings);
+            let (settings, group) = (&self.agent.settings, &self.agent.group);
+            let own = || Registration::new(&group.own, settings).member();
+            let left = Inheritance::of(own, &group.members, self.agent.host.rules_remain);
+            let forwards = &self.agent.publisher.forwards;
+            let findings = &done.findings;
+            if self.members.publish(&group.own, forwards, findings, &left) {
+                left.save(&self.runtime);
+            }
             queue.answer(&done.changes);
         }
     }

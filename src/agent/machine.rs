@@ -44,8 +44,8 @@ pub(super) trait Host {
     fn relay(&mut self, wanted: Option<RelaySet>) -> RelayMemory;
 
     /// Begins a sync of the forwards, and says so: while one is in flight, the next one
-    /// waits for its end.
-    fn sync(&mut self, wanted: &RuleSet) -> bool;
+    /// waits for its end. `remain`: Windows may have rules of ours.
+    fn sync(&mut self, wanted: &RuleSet, remain: bool) -> bool;
 }
 
 /// This machine.

@@ -4,6 +4,7 @@
 //! Only the last registration of each and the last answer are kept, and both are bounded:
 //! no standby and no stranger holds up the loop or the other standbys.
 
+pub(super) mod inheritance;
 pub(super) mod wire;
 
 use std::{
@@ -21,6 +22,7 @@ use tokio::{
     time::sleep,
 };
 
+use self::inheritance::Inheritance;
 use self::wire::{Answer, Answered, Lines, Refusal, Registration};
 use crate::{
     model::{Finding, ForwardState, ForwardStatus, Listen, Severity},
@@ -31,6 +33,10 @@ use crate::{
 const MOST_FORWARDS: usize = 1000;
 /// How long forwards outlive their agent's connection: its restart cuts nothing.
 const GRACE: Duration = Duration::from_secs(2);
+/// How long those of a leader that has ended, and of whom it served, are kept without a
+/// registration: the others have registered within a second, and systemd starts one that
+/// was killed again after another.
+const TAKEOVER: Duration = Duration::from_secs(5);
 /// Between two lines to or from one member, each of which may be worth a pass.
 const PAUSE: Duration = Duration::from_millis(100);
 
@@ -55,13 +61,15 @@ struct List {
     leader: String,
     /// Members' forwards after the last pass, by their names in it.
     served: BTreeMap<String, Answered>,
+    /// What this leader leaves.
+    left: Inheritance,
 }
 
 #[derive(Debug)]
 struct Entry {
     id: u64,
     member: Member,
-    /// When it is dropped: its connection has ended.
+    /// When it is dropped: it has no connection.
     until: Option<Instant>,
 }
 
@@ -85,8 +93,31 @@ impl Members {
         (entries.map(|entry| entry.member.clone()).collect(), due)
     }
 
-    /// Has every member whose answer changed hear of it.
-    pub(super) fn publish(&self, leader: &str, forwards: &[ForwardStatus], findings: &[Finding]) {
+    /// Goes on with what the leader before left, until those have had time to register.
+    pub(super) fn inherit(&self, left: Inheritance) {
+        let (mut list, until) = (self.list(), Some(Instant::now() + TAKEOVER));
+        for (place, member) in left.members.iter().enumerate() {
+            let mut entries = list.entries.iter();
+            // Some may have registered already.
+            if entries.all(|entry| entry.member.distribution != member.distribution) {
+                list.next += 1;
+                let (id, member) = (list.next, member.clone());
+                let place = place.min(list.entries.len());
+                list.entries.insert(place, Entry { id, member, until });
+            }
+        }
+        list.left = left;
+    }
+
+    /// Has every member whose answer changed hear of it. Says whether what this leader
+    /// leaves has changed.
+    pub(super) fn publish(
+        &self,
+        leader: &str,
+        forwards: &[ForwardStatus],
+        findings: &[Finding],
+        left: &Inheritance,
+    ) -> bool {
         let of_members = forwards
             .iter()
             .filter(|status| status.distribution.is_some());
@@ -119,10 +150,13 @@ impl Members {
         };
         let served = of_members.map(answered).collect();
         let mut list = self.list();
-        if list.served != served || list.leader != leader {
+        let is_new = list.left != *left;
+        if is_new || list.served != served || list.leader != leader {
             (list.served, list.leader) = (served, leader.to_owned());
+            list.left.clone_from(left);
             self.0.answers.send_replace(());
         }
+        is_new
     }
 
     /// Takes the registrations of the process at the other end until it closes the
@@ -202,6 +236,10 @@ impl Place<'_> {
             leader: list.leader.clone(),
             forwards: entry.map_or_else(Vec::new, |entry| list.answered(&entry.member)),
             refused: None,
+            left: list
+                .left
+                .clone()
+                .without(entry.map(|entry| entry.member.distribution.as_str())),
         }
     }
 
@@ -239,13 +277,16 @@ impl List {
         };
         let place = self.entries.iter_mut().find(its).map(|entry| entry.id);
         let others = self.entries.iter().filter(|entry| Some(entry.id) != place);
-        let count: usize = others
-            .clone()
-            .map(|entry| entry.member.forwards.len())
-            .sum();
-        if count + registration.forwards.len() > MOST_FORWARDS {
+        let count = |of: &dyn Fn(&&Entry) -> bool| {
+            let counted = others.clone().filter(of);
+            let more: usize = counted.map(|entry| entry.member.forwards.len()).sum();
+            more + registration.forwards.len()
+        };
+        if count(&|entry| entry.until.is_none()) > MOST_FORWARDS {
             return Err(Refusal::Full(MOST_FORWARDS));
         }
+        // Those without a connection make room.
+        let is_full = count(&|_| true) > MOST_FORWARDS;
         let is_free = |name: &String| {
             *name != self.leader
                 && others
@@ -259,6 +300,10 @@ impl List {
             distribution: names.find(is_free).unwrap_or_default(),
             forwards: registration.forwards,
         };
+        if is_full {
+            self.entries
+                .retain(|entry| entry.until.is_none() || Some(entry.id) == place);
+        }
         self.next += 1;
         let entry = Entry {
             id: id.unwrap_or(self.next),

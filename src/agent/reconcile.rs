@@ -271,7 +271,7 @@ impl<M: Machine> Agent<M> {
             self.ledger.begun(&action);
             match action {
                 Action::SyncRelay(wanted) => self.host.relay = windows.relay(wanted),
-                Action::SyncForwards(wanted) if windows.sync(&wanted) => {
+                Action::SyncForwards(wanted) if windows.sync(&wanted, self.host.rules_remain) => {
                     self.host.sync_begun(&wanted);
                 }
                 _ => {}

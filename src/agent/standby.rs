@@ -14,7 +14,10 @@ use tokio::{
 
 use super::{
     election::{Holder, Leader},
-    members::wire::{Answer, Answered, Lines, Registration, VERSION},
+    members::{
+        inheritance::Inheritance,
+        wire::{Answer, Answered, Lines, Registration, VERSION},
+    },
     publish::{publish_health, publish_standby, standby_document},
     timer::Timer,
 };
@@ -44,6 +47,8 @@ pub(super) struct Standby<'a> {
     /// The version of the leader's registrations.
     version: u32,
     answer: Option<Answer>,
+    /// What the leader, or an earlier process of this agent, leaves to this one.
+    left: Inheritance,
     is_silent: bool,
     tracker: Tracker,
     published: Option<Document>,
@@ -67,15 +72,17 @@ impl<'a> Standby<'a> {
             holder: None,
             version: 0,
             answer: None,
+            left: Inheritance::load(&paths.runtime),
             is_silent: false,
             tracker: Tracker::default(),
             published: None,
         }
     }
 
-    /// The settings in force, for this agent to lead with.
-    pub(super) fn into_settings(self) -> Settings {
-        self.settings
+    /// What this agent leads with: the settings in force, what the leader left, and this
+    /// distribution's name if it is known.
+    pub(super) fn into_parts(self) -> (Settings, Inheritance, Option<String>) {
+        (self.settings, self.left, self.name)
     }
 
     /// Registers with this leader, and waits for its end.
@@ -93,6 +100,9 @@ impl<'a> Standby<'a> {
         }
         (self.version, self.answer, self.is_silent) = (leader.version, None, false);
         self.publish();
+        if !self.is_beside_the_leader() {
+            Inheritance::forget(&self.paths.runtime);
+        }
         manager.ready();
         self.bus.start();
         let accepts = leader.accepts();
@@ -190,6 +200,7 @@ impl<'a> Standby<'a> {
                 .iter()
                 .any(|forward| forward.name == one.status.name)
         });
+        self.left = std::mem::take(&mut answer.left);
         self.is_silent = false;
         if self.answer.as_ref() != Some(&answer) {
             self.answer = Some(answer);

@@ -56,7 +56,7 @@ pub async fn run(source: Source, paths: Paths) -> Result<(), AgentError> {
         leadership = lead(&mut standby, &mut manager, &mut reload, &mut queue, &mut left) => Some(leadership?),
         () = stop() => None,
     };
-    let settings = standby.into_settings();
+    let (settings, inheritance, name) = standby.into_parts();
     let Some(leadership) = leadership else {
         manager.stopping();
         remove_status(&paths.runtime);
@@ -66,6 +66,7 @@ pub async fn run(source: Source, paths: Paths) -> Result<(), AgentError> {
     let begin = Instant::now();
     log_start(&settings);
     let mut event_loop = EventLoop::new(settings, source, &paths, bus, leadership, left)?;
+    event_loop.inherit(inheritance, name);
     let result = select! {
         result = event_loop.run(&mut manager, reload, queue) => result,
         // Whatever the pass was waiting for is dropped: each effect is whole or not begun.

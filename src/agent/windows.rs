@@ -18,10 +18,11 @@ use crate::{
 };
 
 /// Makes the call, and keeps in the state directory whether rules of ours may remain on
-/// Windows: they outlive this process, which may be killed before the call ends.
-async fn sync_and_remember(state: &Path, wanted: RuleSet) -> HostOutcome {
+/// Windows: they outlive this process, which may be killed before the call ends. `remain`
+/// says whether there may be some, from this process or another distribution's leader.
+async fn sync_and_remember(state: &Path, wanted: RuleSet, remain: bool) -> HostOutcome {
     let saved = Saved::new(state);
-    let before = saved.rules_may_remain();
+    let before = remain || saved.rules_may_remain();
     let expected = before || wanted.makes_rules();
     // What cannot be saved now is retried, and reported, after the call.
     saved
@@ -43,16 +44,17 @@ async fn sync_and_remember(state: &Path, wanted: RuleSet) -> HostOutcome {
 /// Takes all rules of ours away from Windows, and waits for the end.
 pub async fn withdraw(paths: &Paths) -> HostOutcome {
     let wanted = RuleSet::nothing(SyncMode::Nat);
-    sync_blocking(Ok(Permit::default()), paths.state.clone(), wanted).await
+    sync_blocking(Ok(Permit::default()), paths.state.clone(), wanted, false).await
 }
 
 async fn sync_blocking(
     permit: Result<Permit, BlockingError>,
     state: PathBuf,
     wanted: RuleSet,
+    remain: bool,
 ) -> HostOutcome {
     let asked = wanted.clone();
-    let call = move || async move { sync_and_remember(&state, asked).await };
+    let call = move || async move { sync_and_remember(&state, asked, remain).await };
     let outcome = async { run_async(permit?, LIMIT, call).await };
     outcome
         .await
@@ -164,11 +166,16 @@ impl Host for Windows {
         self.relay.set_forwards(wanted)
     }
 
-    fn sync(&mut self, wanted: &RuleSet) -> bool {
+    fn sync(&mut self, wanted: &RuleSet, remain: bool) -> bool {
         if std::mem::replace(&mut self.syncing, true) {
             return false;
         }
-        let call = sync_blocking(self.forwards.begin(), self.state.clone(), wanted.clone());
+        let call = sync_blocking(
+            self.forwards.begin(),
+            self.state.clone(),
+            wanted.clone(),
+            remain,
+        );
         self.calls
             .spawn(async move { HostEvent::Forwards(call.await) });
         true

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
+
 use super::{forward, plan};
 use crate::{
     config::{Forward, Settings},
@@ -18,7 +20,7 @@ pub struct Group {
 }
 
 /// A distribution whose agent is on standby.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Member {
     /// Its name; no two have the same.
     pub distribution: String,

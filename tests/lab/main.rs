@@ -87,6 +87,7 @@ mod test_relay;
 mod test_status;
 mod test_syscalls;
 mod test_sysctls;
+mod test_takeover;
 mod test_walk;
 mod test_windows_calls;
 mod test_windows_faults;

@@ -18,7 +18,7 @@ use crate::{
     test_host_conflicts, test_host_faults, test_host_forward, test_host_hostile, test_host_install,
     test_interop, test_leader, test_loop, test_members, test_mirrored, test_mirrored_network,
     test_modes, test_network, test_network_file, test_output, test_path, test_relay, test_status,
-    test_syscalls, test_sysctls, test_walk, test_windows_calls, test_windows_faults,
+    test_syscalls, test_sysctls, test_takeover, test_walk, test_windows_calls, test_windows_faults,
     test_windows_rules, test_wireguard, test_world,
 };
 
@@ -90,6 +90,7 @@ pub(crate) fn run() -> ExitCode {
         test_host_conflicts::trials,
         test_leader::trials,
         test_members::trials,
+        test_takeover::trials,
         test_loop::trials,
         test_mirrored::trials,
         test_mirrored_network::trials,

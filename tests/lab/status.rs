@@ -11,6 +11,9 @@ pub(crate) struct Status {
     pub(crate) version: u32,
     pub(crate) pid: u32,
     pub(crate) role: String,
+    /// The leader's distribution, on standby.
+    #[serde(default)]
+    pub(crate) leader: Option<String>,
     pub(crate) mode: String,
     pub(crate) interface: Option<String>,
     pub(crate) address: Option<Ipv4Addr>,

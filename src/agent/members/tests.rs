@@ -47,7 +47,7 @@ fn a_registration_replaces_the_one_before_in_its_place() {
 #[test]
 fn two_of_one_name_are_told_apart() {
     let members = Members::default();
-    members.publish("Ubuntu", &[], &[]);
+    members.publish("Ubuntu", &[], &[], &Inheritance::default());
     let mut places: Vec<Place<'_>> = (0..3).map(|_| place(&members)).collect();
     for (place, name) in places.iter_mut().zip(["Debian", "Debian", "Ubuntu"]) {
         place.take(Ok(forwards(name, 1)));
@@ -75,6 +75,58 @@ fn forwards_outlive_their_agent_for_a_moment() {
 }
 
 #[test]
+fn what_a_leader_leaves_stays_until_its_members_have_registered() {
+    let (settings, folder) = (settings(""), tempfile::tempdir().unwrap());
+    let first = Members::default();
+    let mut places = [place(&first), place(&first), place(&first)];
+    for (place, name) in places.iter_mut().zip(["Debian", "Fedora", "Arch"]) {
+        place.take(Ok(forwards(name, 2)));
+    }
+    let own = || Registration::new("Ubuntu", &settings).member();
+    let left = Inheritance::of(own, &first.current(Instant::now()).0, true);
+    assert!(first.publish("Ubuntu", &[], &[], &left));
+    assert!(!first.publish("Ubuntu", &[], &[], &left));
+
+    // Its own next process finds the others in a file.
+    left.save(folder.path());
+    let again = Members::default();
+    again.inherit(Inheritance::load(folder.path()));
+    assert_eq!(names(&again), ["Debian 2", "Fedora 2", "Arch 2"]);
+    Inheritance::forget(folder.path());
+    assert_eq!(Inheritance::load(folder.path()), Inheritance::default());
+
+    // Another one is left all but itself, in the same order, whoever registers first.
+    let left = Answer::parse(&places[1].answer().line()).unwrap().left;
+    assert!(left.rules_remain);
+    let next = Members::default();
+    let mut arch = place(&next);
+    arch.take(Ok(forwards("Arch", 1)));
+    next.inherit(left);
+    assert_eq!(names(&next), ["Ubuntu 0", "Debian 2", "Arch 1"]);
+    let mut debian = place(&next);
+    debian.take(Ok(forwards("Debian", 3)));
+    assert_eq!(names(&next), ["Ubuntu 0", "Debian 3", "Arch 1"]);
+    let later = next.current(Instant::now() + TAKEOVER).0;
+    let later: Vec<String> = later.into_iter().map(|one| one.distribution).collect();
+    assert_eq!(later, ["Debian", "Arch"]);
+}
+
+#[test]
+fn who_has_no_connection_makes_room() {
+    let members = Members::default();
+    let mut places: Vec<Place<'_>> = (0..4).map(|_| place(&members)).collect();
+    for (number, place) in places.iter_mut().enumerate() {
+        place.take(Ok(forwards(&format!("D{number}"), 250)));
+    }
+    drop(places.remove(1));
+    assert_eq!(names(&members).len(), 4);
+    let answer = place(&members).take(Ok(forwards("D4", 1)));
+    assert_eq!(answer.refused, None);
+    // That one has ended meanwhile, too.
+    assert_eq!(names(&members), ["D0 250", "D2 250", "D3 250", "D4 1"]);
+}
+
+#[test]
 fn all_together_are_bounded() {
     let members = Members::default();
     let mut places: Vec<Place<'_>> = (0..5).map(|_| place(&members)).collect();
@@ -98,7 +150,12 @@ fn each_hears_of_its_own_forwards() {
     (status.state, status.backend) = (ForwardState::Up, Some(ForwardBackend::Relay));
     let finding = Finding::new(Code::ForwardTaken, "Debian/f0", "in use");
     let other = Finding::new(Code::ForwardTaken, "f0", "in use too");
-    members.publish("Ubuntu", &[status], &[finding, other]);
+    members.publish(
+        "Ubuntu",
+        &[status],
+        &[finding, other],
+        &Inheritance::default(),
+    );
     let answer = debian.answer();
     assert_eq!(answer.leader, "Ubuntu");
     let [one] = answer.forwards.as_slice() else {

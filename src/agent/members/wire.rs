@@ -8,9 +8,11 @@ use std::{collections::BTreeSet, io};
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
 
+use super::inheritance::Inheritance;
 use crate::{
     config::{Backend, Forward, Remarks, Settings, is_name},
     model::{ForwardStatus, excerpt},
+    plan::Member,
 };
 
 /// Of these lines, and of the hello that comes before them.
@@ -82,6 +84,14 @@ impl Registration {
         line(self)
     }
 
+    /// Its distribution, with its forwards.
+    pub(in crate::agent) fn member(self) -> Member {
+        Member {
+            distribution: self.distribution,
+            forwards: self.forwards,
+        }
+    }
+
     /// Reads and checks the line of another process.
     pub(super) fn parse(line: &[u8]) -> Result<Self, Refusal> {
         let unreadable =
@@ -119,6 +129,9 @@ pub(in crate::agent) struct Answer {
     /// Why it takes none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(in crate::agent) refused: Option<String>,
+    /// For the case that the reader leads next. Nothing else fails with it.
+    #[serde(flatten, skip_deserializing)]
+    pub(in crate::agent) left: Inheritance,
 }
 
 /// One forward, by its name in its own distribution.
@@ -133,15 +146,24 @@ pub(in crate::agent) struct Answered {
 }
 
 impl Answer {
-    /// As [`Self::parse`] reads it.
+    /// As [`Self::parse`] reads it. Where that is too much for a line, the next leader finds
+    /// out by itself whom it serves.
     pub(super) fn line(&self) -> Vec<u8> {
-        line(self)
+        let whole = line(self);
+        if whole.len() <= LONGEST {
+            return whole;
+        }
+        let mut alone = self.clone();
+        alone.left.members.clear();
+        line(&alone)
     }
 
     /// Reads a line of the leader, which has proven to be one; `None` where it is another
     /// version's.
     pub(in crate::agent) fn parse(line: &[u8]) -> Option<Self> {
-        let answer: Self = serde_json::from_slice(line).ok()?;
+        let mut answer: Self = serde_json::from_slice(line).ok()?;
+        let left: Inheritance = serde_json::from_slice(line).unwrap_or_default();
+        answer.left = left.without(None);
         (answer.version == VERSION && answer.forwards.len() <= MOST_FORWARDS).then_some(answer)
     }
 }

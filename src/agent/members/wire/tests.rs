@@ -68,14 +68,47 @@ fn wrong_registrations_are_refused_with_the_reason() {
     }
 }
 
-#[test]
-fn an_answer_of_another_version_is_none() {
-    let answer = Answer {
+/// One that leaves so many forwards to the next leader.
+fn answer(forwards: usize) -> Answer {
+    let mut member = registered(SSH).member();
+    let forward = member.forwards[0].clone();
+    member.forwards = vec![forward; forwards];
+    Answer {
         version: VERSION,
         leader: "Ubuntu".to_owned(),
         forwards: Vec::new(),
         refused: None,
-    };
+        left: Inheritance {
+            members: vec![member],
+            rules_remain: true,
+        },
+    }
+}
+
+#[test]
+fn what_is_left_to_the_next_leader_fails_alone() {
+    // The most that all may register fits.
+    let most = answer(1000);
+    assert_eq!(Answer::parse(&most.line()), Some(most));
+    // A configuration may have more.
+    let more = answer(3000);
+    let line = more.line();
+    assert!(line.len() < LONGEST, "{}", line.len());
+    let read = Answer::parse(&line).unwrap();
+    assert!(read.left.rules_remain && read.left.members.is_empty());
+    // A later version may write what this one cannot read.
+    let line = String::from_utf8(answer(1).line()).unwrap();
+    let line = line.replace("\"connect-port\"", "\"later\":1,\"connect-port\"");
+    let read = Answer::parse(line.as_bytes()).unwrap();
+    assert_eq!(
+        (read.leader.as_str(), read.left),
+        ("Ubuntu", Inheritance::default())
+    );
+}
+
+#[test]
+fn an_answer_of_another_version_is_none() {
+    let answer = answer(1);
     assert_eq!(Answer::parse(&answer.line()), Some(answer.clone()));
     let other = Answer {
         version: VERSION + 1,

@@ -191,7 +191,7 @@ impl Host for Calls {
         self.relay.clone()
     }
 
-    fn sync(&mut self, wanted: &RuleSet) -> bool {
+    fn sync(&mut self, wanted: &RuleSet, _: bool) -> bool {
         if std::mem::replace(&mut self.syncing, true) {
             return false;
         }
