@@ -29,7 +29,7 @@ use crate::{
     plan::Member,
 };
 
-/// Most forwards of all members together.
+/// Most ports of all members' forwards together.
 const MOST_FORWARDS: usize = 1000;
 /// How long forwards outlive their agent's connection: its restart cuts nothing.
 const GRACE: Duration = Duration::from_secs(2);
@@ -279,8 +279,10 @@ impl List {
         let others = self.entries.iter().filter(|entry| Some(entry.id) != place);
         let count = |of: &dyn Fn(&&Entry) -> bool| {
             let counted = others.clone().filter(of);
-            let more: usize = counted.map(|entry| entry.member.forwards.len()).sum();
-            more + registration.forwards.len()
+            let more: usize = counted
+                .map(|entry| wire::ports(&entry.member.forwards))
+                .sum();
+            more + registration.ports()
         };
         if count(&|entry| entry.until.is_none()) > MOST_FORWARDS {
             return Err(Refusal::Full(MOST_FORWARDS));
@@ -340,9 +342,12 @@ impl List {
                     listen: Listen {
                         protocol: forward.protocol,
                         listen_address: forward.listen_address,
-                        listen_port: forward.listen_port,
+                        listen_port: forward.listen_port.first(),
                     },
-                    connect_port: forward.connect_port,
+                    connect_port: forward.connect_port.first(),
+                    // No more than a distribution may have.
+                    ports: u16::try_from(forward.listen_port.len()).unwrap_or(u16::MAX),
+                    state_ports: None,
                     backend: None,
                     state: ForwardState::Pending,
                     distribution: None,

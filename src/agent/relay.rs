@@ -27,7 +27,7 @@ use crate::{
     backoff::{Retry, until},
     blocking::SingleFlight,
     host::relay::{Pipes, RelayError},
-    model::{Code, CountedForward, Finding, RelayMemory, RelaySet},
+    model::{Code, Finding, RelayMemory, RelaySet},
     paths::Paths,
 };
 use wslmesh_relay::protocol::{Command, Event, Limits, Listen, SetForwards, VERSION};
@@ -328,13 +328,7 @@ impl Supervisor {
                     // A sign of life.
                     return false;
                 }
-                // A forward that was removed meanwhile has no name.
-                let most = self.wanted.as_ref().map_or(0, |set| set.forwards.len());
-                let named = forwards.into_iter().take(most).filter_map(|counters| {
-                    let name = self.name_of(counters.listen)?;
-                    Some(CountedForward { name, counters })
-                });
-                self.counting.answered(named.collect())
+                self.counting.answered(self.wanted.as_ref(), &forwards)
             }
         }
     }
@@ -472,11 +466,9 @@ impl Supervisor {
 }
 
 fn needs_agent(wanted: &RelaySet) -> Finding {
-    let names: Vec<&str> = wanted
-        .forwards
-        .iter()
-        .map(|(name, _)| name.as_str())
-        .collect();
+    let names = wanted.forwards.iter().map(|(name, _)| name.as_str());
+    let mut names = Vec::from_iter(names);
+    names.dedup();
     let text = format!("it serves {}", names.join(", "));
     Finding::new(Code::RelayNeedsAgent, "", text)
 }

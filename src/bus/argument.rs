@@ -1,46 +1,76 @@
-//! The arguments of AddForward, read as the configuration is.
+//! The arguments of AddForward and AddForwardWith, read as the configuration is.
 
-use std::num::NonZeroU16;
+use std::collections::HashMap;
 
 use serde::de::DeserializeOwned;
 
 use super::error::Error;
 use crate::{
-    config::{Forward, Remarks},
-    model::from_word,
+    config::{Forward, Remarks, connect_ports},
+    model::{PortRange, from_word},
 };
 
 /// Longest argument in bytes; the longest valid one is a name.
 const MAX_LENGTH: usize = 64;
 
-/// The arguments as received.
-#[derive(Debug, Clone, Copy)]
+/// The arguments as received; an empty one is not given.
+#[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Arguments<'a> {
     pub(super) name: &'a str,
     pub(super) protocol: &'a str,
     pub(super) listen_address: &'a str,
-    pub(super) listen_port: u16,
-    pub(super) connect_port: u16,
+    pub(super) listen_port: &'a str,
+    pub(super) connect_port: &'a str,
     pub(super) firewall: &'a str,
+    pub(super) backend: &'a str,
 }
 
-impl Arguments<'_> {
-    /// The forward. An empty address or firewall is the configuration's default, and
-    /// 0 for `connect_port` is `listen_port`. The name's characters are checked where
-    /// the drop-in is written.
+impl<'a> Arguments<'a> {
+    /// Those with the names that a configuration file has for them.
+    pub(super) fn of(keys: &'a HashMap<String, String>) -> Result<Self, Error> {
+        let mut arguments = Self::default();
+        for (key, value) in keys {
+            let argument = match key.as_str() {
+                "name" => &mut arguments.name,
+                "protocol" => &mut arguments.protocol,
+                "listen-address" => &mut arguments.listen_address,
+                "listen-port" => &mut arguments.listen_port,
+                "connect-port" => &mut arguments.connect_port,
+                "firewall" => &mut arguments.firewall,
+                "backend" => &mut arguments.backend,
+                other => {
+                    let other = short("a key", other)?;
+                    return Err(Error::Forward(format!(
+                        "unknown key {other:?}: known are name, protocol, listen-address, listen-port, connect-port, firewall, backend"
+                    )));
+                }
+            };
+            *argument = value;
+        }
+        Ok(arguments)
+    }
+
+    /// The forward. What is not given is the configuration's default. The name's
+    /// characters are checked where the drop-in is written.
     pub(super) fn forward(self) -> Result<Forward, Error> {
-        let listen_port = NonZeroU16::new(self.listen_port).ok_or_else(|| {
-            Error::Forward("listen-port is 0; it is a number from 1 to 65535".to_owned())
-        })?;
         let or = |given, default| if str::is_empty(given) { default } else { given };
+        let wrong = |key| move |why| Error::Forward(format!("{key}: {why}"));
+        let ports = |key, given| -> Result<PortRange, Error> {
+            short(key, given)?.parse().map_err(wrong(key))
+        };
+        let given = |given: &'a str| Some(given).filter(|given| !given.is_empty());
+        let listen_port = ports("listen-port", self.listen_port)?;
+        let connect = given(self.connect_port).map(|given| ports("connect-port", given));
+        let connect = connect_ports(listen_port, connect.transpose()?);
+        let backend = given(self.backend).map(|backend| read("backend", backend));
         Ok(Forward {
             name: short("name", self.name)?.to_owned(),
             protocol: read("protocol", self.protocol)?,
             listen_address: read("listen-address", or(self.listen_address, "0.0.0.0"))?,
             listen_port,
-            connect_port: NonZeroU16::new(self.connect_port).unwrap_or(listen_port),
+            connect_port: connect.map_err(wrong("connect-port"))?,
             firewall: read("firewall", or(self.firewall, "local"))?,
-            backend: None,
+            backend: backend.transpose()?,
             remarks: Remarks::default(),
         })
     }

@@ -50,6 +50,21 @@ impl Agent1 {
         ])
     }
 
+    /// Adds a forward.
+    async fn add(
+        &self,
+        arguments: Arguments<'_>,
+        bus: &Connection,
+        call: &Header<'_>,
+    ) -> Result<String, Error> {
+        let caller = self.quotas.admit(bus, call).await?;
+        // Before polkit, which may take long.
+        let forward = arguments.forward()?;
+        self.allow(bus, call, &caller, Action::AddForward).await?;
+        let path = self.shared.agent.add(forward).await?;
+        Ok(plain(path.display().to_string()))
+    }
+
     /// Lets an admitted call pass that changes something.
     async fn allow(
         &self,
@@ -234,20 +249,31 @@ impl Agent1 {
         #[zbus(connection)] bus: &Connection,
         #[zbus(header)] call: Header<'_>,
     ) -> Result<String, Error> {
-        let caller = self.quotas.admit(bus, &call).await?;
-        // Before polkit, which may take long.
-        let forward = Arguments {
+        let (listen_port, connect) = (listen_port.to_string(), connect_port.to_string());
+        let arguments = Arguments {
             name,
             protocol,
             listen_address,
-            listen_port,
-            connect_port,
+            listen_port: &listen_port,
+            connect_port: if connect_port == 0 { "" } else { &connect },
             firewall,
-        }
-        .forward()?;
-        self.allow(bus, &call, &caller, Action::AddForward).await?;
-        let path = self.shared.agent.add(forward).await?;
-        Ok(plain(path.display().to_string()))
+            backend: "",
+        };
+        self.add(arguments, bus, &call).await
+    }
+
+    /// As AddForward, of the keys that a `[[forward]]` of the configuration has, with
+    /// their values as texts: name, protocol and listen-port, and as wanted
+    /// listen-address, connect-port, firewall and backend. Ports may be ranges such as
+    /// 8000-8010. For administrators.
+    #[zbus(out_args("path"))]
+    async fn add_forward_with(
+        &self,
+        keys: HashMap<String, String>,
+        #[zbus(connection)] bus: &Connection,
+        #[zbus(header)] call: Header<'_>,
+    ) -> Result<String, Error> {
+        self.add(Arguments::of(&keys)?, bus, &call).await
     }
 
     /// Removes the drop-in of a forward and reloads; gives back its path. For

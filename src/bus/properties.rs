@@ -54,8 +54,10 @@ fn forward(served: &ForwardStatus) -> Forward {
         ),
         ("listen-port", served.listen.listen_port.get().into()),
         ("connect-port", served.connect_port.get().into()),
+        ("ports", served.ports.into()),
         ("backend", or_empty(served.backend).into()),
         ("state", served.state.to_string().into()),
+        ("state-ports", or_empty(served.state_ports.as_ref()).into()),
     ])
 }
 

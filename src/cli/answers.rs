@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, path::Path};
 
 use crate::{
-    model::Listening,
+    model::{Listening, PortRange},
     observe::{passes_on, sockets},
     report::Document,
 };
@@ -20,23 +20,23 @@ pub(super) fn add_answers(document: &mut Document) {
         let protocol = entry.listen.protocol;
         let read = || sockets(Path::new("/"), protocol).ok();
         if let Some(sockets) = tables.entry(protocol).or_insert_with(read) {
-            let port = entry.connect_port.get();
-            let found = Listening::at(sockets, address, protocol, port);
+            let ports = entry.connects();
+            let found = Listening::at(sockets, address, protocol, ports);
             if found == Listening::No && passes_on(Path::new("/")) {
                 // A container may answer, which no table shows.
                 continue;
             }
             entry.answers = Some(found == Listening::Yes);
-            entry.unanswered = why_not(found, port);
+            entry.unanswered = why_not(found, ports);
         }
     }
 }
 
-fn why_not(found: Listening, port: u16) -> Option<String> {
+fn why_not(found: Listening, ports: PortRange) -> Option<String> {
     match found {
         Listening::Yes => None,
-        Listening::Elsewhere(address) => Some(format!("{port} is open on {address} only")),
-        Listening::No => Some(format!("no service listens on {port}")),
+        Listening::Elsewhere(at) => Some(format!("{} is open on {} only", at.port(), at.ip())),
+        Listening::No => Some(format!("no service listens on {ports}")),
     }
 }
 

@@ -2,7 +2,7 @@
 
 mod list;
 
-use std::{net::Ipv4Addr, num::NonZeroU16};
+use std::net::Ipv4Addr;
 
 use clap::{
     Args, Subcommand,
@@ -17,14 +17,15 @@ use super::{
 };
 use crate::{
     config::{
-        Added, Backend, DropIn, Firewall, Forward, Protocol, Remarks, Settings, Source, located,
+        Added, Backend, DropIn, Firewall, Forward, Protocol, Remarks, Settings, Source,
+        connect_ports, located,
     },
     control::{Client, ControlError, Reload, reload_of},
     host::{
         contract::PolicyGap,
         setup::{Agreed, Answer, Order, Setup},
     },
-    model::{from_word, port},
+    model::{PortRange, from_word},
     paths::Paths,
 };
 
@@ -62,18 +63,21 @@ pub(super) struct Add {
     /// tcp or udp
     #[arg(long, value_parser = named::<Protocol>(&["tcp", "udp"]))]
     protocol: Protocol,
-    /// Windows' port, 1 to 65535
-    #[arg(long, value_name = "PORT", value_parser = port)]
-    listen_port: NonZeroU16,
-    /// The port in this distribution [default: the same]
-    #[arg(long, value_name = "PORT", value_parser = port)]
-    connect_port: Option<NonZeroU16>,
+    /// Windows' port, 1 to 65535, or a range such as 8000-8010
+    #[arg(long, value_name = "PORT")]
+    listen_port: PortRange,
+    /// The port in this distribution, or a range as long [default: the same]
+    #[arg(long, value_name = "PORT")]
+    connect_port: Option<PortRange>,
     /// Windows' address to listen on; 0.0.0.0 is all
     #[arg(long, value_name = "ADDRESS", default_value_t = Ipv4Addr::UNSPECIFIED)]
     listen_address: Ipv4Addr,
     /// Whom Windows' firewall lets in: none (no rule), the local subnet, or all
     #[arg(long, default_value = "local", value_parser = named::<Firewall>(&["none", "local", "full"]))]
     firewall: Firewall,
+    /// What serves this one [default: what the configuration says]
+    #[arg(long, value_parser = named::<Backend>(&["auto", "relay", "portproxy"]))]
+    backend: Option<Backend>,
     /// Change the configuration only; do not ask Windows' administrator
     #[arg(long)]
     no_install: bool,
@@ -130,13 +134,16 @@ fn drop_in(source: &Source, name: &str, what: &str) -> anyhow::Result<DropIn> {
 }
 
 async fn add(arguments: Add, source: &Source, paths: &Paths) -> anyhow::Result<Exit> {
+    let (listen, connect) = (arguments.listen_port, arguments.connect_port);
+    let connect_port =
+        connect_ports(listen, connect).map_err(|why| anyhow::anyhow!("--connect-port {why}"))?;
     let forward = Forward {
         protocol: arguments.protocol,
         listen_address: arguments.listen_address,
-        listen_port: arguments.listen_port,
-        connect_port: arguments.connect_port.unwrap_or(arguments.listen_port),
+        listen_port: listen,
+        connect_port,
         firewall: arguments.firewall,
-        backend: None,
+        backend: arguments.backend,
         remarks: Remarks::default(),
         name: arguments.name.clone(),
     };

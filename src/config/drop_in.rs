@@ -124,8 +124,8 @@ impl DropIn {
         let mut clashes = now
             .forwards()
             .filter(|(other, _)| other.clashes_with(forward));
-        if let Some((_, at)) = clashes.next() {
-            return Err(DropInError::Port(at.has_port_of(forward)));
+        if let Some((there, at)) = clashes.next() {
+            return Err(DropInError::Port(at.has_port_of(there, forward)));
         }
         let draft = Draft {
             path: &self.path,

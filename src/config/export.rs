@@ -79,7 +79,14 @@ impl Export {
             problem,
         };
         for forward in &settings.forwards {
-            export.put(&mut root, forward, own).map_err(problem)?;
+            let name = &forward.name;
+            match foreign(forward) {
+                Some(why) => export.left_out.push(format!("{name}: {why}")),
+                // That tool knows no ranges.
+                None => (forward.singles())
+                    .try_for_each(|forward| export.put(&mut root, &forward, own))
+                    .map_err(problem)?,
+            }
         }
         export.text = format!("{root:#}\n");
         Ok(export)
@@ -97,22 +104,10 @@ impl Export {
         Ok(true)
     }
 
-    /// Puts one forward into its instance.
+    /// Puts a forward of one port into its instance.
     fn put(&mut self, root: &mut Value, forward: &Forward, own: &str) -> Result<(), String> {
-        let name = &forward.name;
-        let why = match (forward.protocol, forward.listen_address) {
-            (Protocol::Udp, _) => Some("wsl2-port-mapper forwards TCP only".to_owned()),
-            (Protocol::Tcp, address) if !address.is_unspecified() => Some(format!(
-                "wsl2-port-mapper listens on all addresses, not on {address} alone"
-            )),
-            (Protocol::Tcp, _) => None,
-        };
-        if let Some(why) = why {
-            self.left_out.push(format!("{name}: {why}"));
-            return Ok(());
-        }
-        let remarks = &forward.remarks;
-        let listen = forward.listen_port.get();
+        let (name, remarks) = (&forward.name, &forward.remarks);
+        let listen = forward.listen_port.first().get();
         let name_of_instance = remarks.instance.as_deref().unwrap_or_else(|| {
             let has = has_port(root, CATCH_ALL, listen);
             if has { CATCH_ALL } else { own }
@@ -131,7 +126,7 @@ impl Export {
             .and_then(|place| ports.get_mut(place))
             .unwrap_or(&mut new);
         let before = place.map(|_| port.clone());
-        let connect = forward.connect_port.get();
+        let connect = forward.connect_port.first().get();
         let there = number(port, "internal_port").filter(|port| *port != 0);
         if there.unwrap_or(listen) != connect {
             set(port, "internal_port", json!(connect));
@@ -157,6 +152,17 @@ impl Export {
             ports.push(new);
         }
         Ok(())
+    }
+}
+
+/// Why that tool has no such forward.
+fn foreign(forward: &Forward) -> Option<String> {
+    match (forward.protocol, forward.listen_address) {
+        (Protocol::Udp, _) => Some("wsl2-port-mapper forwards TCP only".to_owned()),
+        (Protocol::Tcp, address) if !address.is_unspecified() => Some(format!(
+            "wsl2-port-mapper listens on all addresses, not on {address} alone"
+        )),
+        (Protocol::Tcp, _) => None,
     }
 }
 

@@ -13,7 +13,7 @@ use super::{
     reader::{Problem, Read, Reader},
     settings::{Keys, Settings},
     source::{self, Draft, Source, Unusable},
-    values::{self, Backend, Forward, Remarks, port},
+    values::{self, Backend, Forward, MOST_PORTS, Remarks},
 };
 use crate::model::{Dependent, Protocol, SysctlKey, SysctlValue, counted};
 
@@ -174,8 +174,8 @@ impl Loaded {
             let protocol = reader.require("protocol", start, |value| Protocol::deserialize(value));
             let listen_address =
                 reader.take("listen-address", |value| values::listen_address(value));
-            let listen_port = reader.require("listen-port", start, |value| port(value));
-            let connect_port = reader.take("connect-port", |value| port(value));
+            let listen_port = reader.require("listen-port", start, values::ports_at);
+            let connect_port = reader.take("connect-port", values::ports_at);
             let firewall = reader.take("firewall", |value| Deserialize::deserialize(value));
             let backend = reader.take("backend", |value| values::forward_backend(value));
             let remarks = Remarks {
@@ -183,7 +183,10 @@ impl Loaded {
                 instance: reader.take("instance", |value| values::comment(value)),
                 instance_comment: reader.take("instance-comment", |value| values::comment(value)),
             };
-            let (name, listen_port) = (name?, listen_port?);
+            let (name, (_, listen_port)) = (name?, listen_port?);
+            let connect = values::connect_ports(listen_port, connect_port.map(|(_, ports)| ports));
+            let at = connect_port.map_or(start, |(at, _)| at);
+            let connect_port = connect.map_err(|why| reader.refuse(at, "connect-port", &why));
             let (line, column) = reader.position(start);
             let at = Located {
                 name: name.clone(),
@@ -196,7 +199,7 @@ impl Loaded {
                 protocol: protocol?,
                 listen_address: listen_address.unwrap_or(Ipv4Addr::UNSPECIFIED),
                 listen_port,
-                connect_port: connect_port.unwrap_or(listen_port),
+                connect_port: connect_port.ok()?,
                 firewall: firewall.unwrap_or_default(),
                 backend,
                 remarks,
@@ -214,6 +217,7 @@ impl Loaded {
 
     /// Checks the forwards against each other.
     fn check_forwards(&self, problems: &mut Vec<Problem>) {
+        let mut ports = 0;
         for (index, (forward, at)) in self.forwards().enumerate() {
             let mut wrong = |text: String| {
                 problems.push(Problem {
@@ -226,12 +230,27 @@ impl Loaded {
             if forward.protocol == Protocol::Udp && backend == Backend::Portproxy {
                 wrong("Windows' portproxy is TCP only; set protocol = \"tcp\", or backend = \"auto\", here or in [host]".to_owned());
             }
+            let (own, before) = (forward.listen_port.len(), ports);
+            ports += own;
+            if before <= MOST_PORTS && ports > MOST_PORTS {
+                wrong(format!(
+                    "with {} all forwards together have {ports}, and {MOST_PORTS} is the most: shorten a listen-port, or remove forwards",
+                    if own == 1 {
+                        "its port".to_owned()
+                    } else {
+                        format!("its {own} ports")
+                    }
+                ));
+            }
             for (earlier, there) in self.forwards().take(index) {
                 if earlier.name == forward.name {
                     wrong(format!("the name is taken at {there}; choose another"));
                 }
                 if earlier.clashes_with(forward) {
-                    wrong(format!("{} listen-port", there.has_port_of(forward)));
+                    wrong(format!(
+                        "{} listen-port",
+                        there.has_port_of(earlier, forward)
+                    ));
                 }
             }
         }
@@ -239,11 +258,17 @@ impl Loaded {
 }
 
 impl Located {
-    /// Says that this forward has the port of another one.
-    pub(super) fn has_port_of(&self, other: &Forward) -> String {
+    /// Says that the forward that is here has a port of another one.
+    pub(super) fn has_port_of(&self, here: &Forward, other: &Forward) -> String {
+        let (theirs, port, protocol) = (here.listen_port, other.listen_port, other.protocol);
+        let taken = if theirs == port {
+            format!("{protocol} is taken by")
+        } else {
+            format!("{protocol} overlaps listen-port {theirs} of")
+        };
         format!(
-            "listen-port {} {} is taken by forward {:?} at {self}; choose another",
-            other.listen_port, other.protocol, self.name
+            "listen-port {port} {taken} forward {:?} at {self}; choose another",
+            self.name
         )
     }
 }

@@ -18,7 +18,7 @@ pub use self::{
     load::{ConfigError, Located, located},
     settings::Settings,
     source::Source,
-    values::{Backend, Forward, Interface, Remarks, Settle, Underlay, is_name},
+    values::{Backend, Forward, Interface, Remarks, Settle, Underlay, connect_ports, is_name},
 };
 pub use crate::model::{Firewall, Protocol};
 

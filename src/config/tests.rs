@@ -153,6 +153,51 @@ fn errors_name_place_key_and_fix() {
             "w.toml:4:15: forward.listen-port: 65536 is no port: write a number from 1 to 65535",
         ),
         (forward("listen-port = -1"), "-1 is no port"),
+        (
+            forward("listen-port = \"8010-8000\""),
+            "w.toml:4:15: forward.listen-port: \"8010-8000\" is no range of ports: write the lower number first",
+        ),
+        (
+            forward("listen-port = \"\""),
+            "w.toml:4:15: forward.listen-port: \"\" is no port: write a number from 1 to 65535, or a range such as \"8000-8010\"",
+        ),
+        (
+            forward("listen-port = \"8000-\""),
+            "w.toml:4:15: forward.listen-port: \"\" is no port: write a number from 1 to 65535",
+        ),
+        (forward("listen-port = \"0-5\""), "\"0\" is no port"),
+        (
+            forward("listen-port = \"65530-65536\""),
+            "\"65536\" is no port",
+        ),
+        (
+            forward("listen-port = [8000, 8010]"),
+            "w.toml:4:15: forward.listen-port: invalid type: sequence, expected a number from 1 to 65535, or a range such as \"8000-8010\"",
+        ),
+        (
+            forward("listen-port = \"8000-8010\"\nconnect-port = \"9000-9009\""),
+            "w.toml:5:16: forward.connect-port: 9000-9009 is 10 ports, and listen-port 8000-8010 is 11 ports: write as many, or leave connect-port out for the same ones",
+        ),
+        (
+            forward("listen-port = \"8000-8010\"\nconnect-port = 80"),
+            "w.toml:5:16: forward.connect-port: 80 is 1 port, and listen-port 8000-8010 is 11 ports",
+        ),
+        (
+            format!(
+                "{}{}",
+                forward("listen-port = 8005"),
+                forward("listen-port = \"8000-8010\"").replace("ssh", "web")
+            ),
+            "w.toml:5:1: forward \"web\": listen-port 8000-8010 tcp overlaps listen-port 8005 of forward \"ssh\" at w.toml:1; choose another listen-port",
+        ),
+        (
+            format!(
+                "{}{}",
+                forward("listen-port = 22"),
+                forward("listen-port = \"1001-2000\"").replace("ssh", "web")
+            ),
+            "w.toml:5:1: forward \"web\": with its 1000 ports all forwards together have 1001, and 1000 is the most: shorten a listen-port, or remove forwards",
+        ),
         (forward(""), "missing field `listen-port`"),
         (
             forward("listen-port = 1\nlisten-address = \"::1\""),
@@ -337,6 +382,48 @@ fn keys_of_a_block_are_known_without_a_block() {
 }
 
 #[test]
+fn ports_are_numbers_or_ranges() {
+    let text = |ports: &str| format!("[[forward]]\nname = \"a\"\nprotocol = \"tcp\"\n{ports}\n");
+    let table = [
+        ("listen-port = 22", 22, 22, 1),
+        ("listen-port = \"22\"", 22, 22, 1),
+        (
+            "listen-port = \"8000-8000\"\nconnect-port = 80",
+            8000,
+            80,
+            1,
+        ),
+        ("listen-port = \"8000-8010\"", 8000, 8000, 11),
+        (
+            "listen-port = \"8000-8010\"\nconnect-port = \"1-11\"",
+            8000,
+            1,
+            11,
+        ),
+        (
+            "listen-port = \"1-1000\"\nconnect-port = \"64536-65535\"",
+            1,
+            64536,
+            1000,
+        ),
+    ];
+    for (ports, listen, connect, count) in table {
+        let settings = load(text(ports).as_bytes()).unwrap();
+        let forward = &settings.forwards[0];
+        let singles = Vec::from_iter(forward.singles());
+        assert_eq!(singles.len(), count, "{ports}");
+        let first = &singles[0];
+        let pair = (
+            first.listen_port.first().get(),
+            first.connect_port.first().get(),
+        );
+        assert_eq!(pair, (listen, connect), "{ports}");
+        let again = load(settings.to_string().as_bytes()).unwrap();
+        assert_eq!(again.forwards, settings.forwards, "{settings}");
+    }
+}
+
+#[test]
 fn tcp_and_udp_may_share_a_port() {
     let text = "[[forward]]\nname=\"a\"\nprotocol=\"tcp\"\nlisten-port=53\n[[forward]]\nname=\"b\"\nprotocol=\"udp\"\nlisten-port=53\n";
     assert_eq!(load(text.as_bytes()).unwrap().forwards.len(), 2);
@@ -361,7 +448,7 @@ fn drop_ins_override_key_by_key_and_forwards_by_name() {
     let forwards: Vec<_> = settings
         .forwards
         .iter()
-        .map(|f| (f.name.as_str(), f.listen_port.get()))
+        .map(|f| (f.name.as_str(), f.listen_port.first().get()))
         .collect();
     assert_eq!(forwards, [("b", 2), ("a", 3)]);
     assert_eq!(settings.files.len(), 3);

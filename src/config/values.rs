@@ -5,10 +5,14 @@ use std::{
 };
 
 use serde::{Deserialize, Deserializer, Serialize, de};
-use toml::de::{Error, ValueDeserializer};
+use toml::{
+    Spanned,
+    de::{Error, ValueDeserializer},
+};
 
 use crate::model::{
-    Firewall, InterfaceName, Protocol, SysctlKey, SysctlValue, display_as_serialized, guid,
+    Firewall, InterfaceName, PortRange, Protocol, SysctlKey, SysctlValue, counted,
+    display_as_serialized, guid,
 };
 
 display_as_serialized!(Underlay, Backend);
@@ -26,12 +30,12 @@ pub struct Forward {
     /// Windows' address to listen on.
     #[serde(deserialize_with = "listen_address")]
     pub listen_address: Ipv4Addr,
-    /// Windows' port to listen on.
-    #[serde(deserialize_with = "port")]
-    pub listen_port: NonZeroU16,
-    /// Port in this distribution.
-    #[serde(deserialize_with = "port")]
-    pub connect_port: NonZeroU16,
+    /// Windows' ports to listen on.
+    #[serde(with = "ports")]
+    pub listen_port: PortRange,
+    /// Ports in this distribution, as many as of Windows: the first leads to the first.
+    #[serde(with = "ports")]
+    pub connect_port: PortRange,
     /// Whom Windows' firewall should let in.
     pub firewall: Firewall,
     /// Who forwards it, never [`Backend::None`]; `None`: as `[host] backend` says.
@@ -62,13 +66,24 @@ pub struct Remarks {
 }
 
 impl Forward {
-    /// Whether both would listen on the same port: a listener on 0.0.0.0 takes the
-    /// port on every address.
+    /// Whether both would listen on a port: a listener on 0.0.0.0 takes the port on
+    /// every address.
     #[must_use]
     pub fn clashes_with(&self, other: &Self) -> bool {
         let (ours, theirs) = (self.listen_address, other.listen_address);
-        (self.protocol, self.listen_port) == (other.protocol, other.listen_port)
+        self.protocol == other.protocol
+            && self.listen_port.overlaps(other.listen_port)
             && (ours == theirs || ours.is_unspecified() || theirs.is_unspecified())
+    }
+
+    /// A forward of this name and one port for each of its ports.
+    pub fn singles(&self) -> impl Iterator<Item = Self> {
+        let ports = self.listen_port.ports().zip(self.connect_port.ports());
+        ports.map(|(listen, connect)| Self {
+            listen_port: listen.into(),
+            connect_port: connect.into(),
+            ..self.clone()
+        })
     }
 
     /// The forward as a block of a configuration file.
@@ -76,6 +91,25 @@ impl Forward {
         // Serialising plain text, numbers and words cannot fail.
         format!("[[forward]]\n{}", toml::to_string(self).unwrap_or_default())
     }
+}
+
+/// Most ports of all forwards of a configuration together: each is a listener.
+pub(super) const MOST_PORTS: usize = 1000;
+
+/// The ports that a forward leads to: those that are given, else the ones that it listens on.
+///
+/// # Errors
+/// The ranges have not the same length.
+pub fn connect_ports(listen: PortRange, given: Option<PortRange>) -> Result<PortRange, String> {
+    let connect = given.unwrap_or(listen);
+    if connect.len() == listen.len() {
+        return Ok(connect);
+    }
+    Err(format!(
+        "{connect} is {}, and listen-port {listen} is {}: write as many, or leave connect-port out for the same ones",
+        counted(connect.len(), "port"),
+        counted(listen.len(), "port")
+    ))
 }
 
 /// What a forward's name may be.
@@ -297,6 +331,56 @@ pub(super) fn bounded<'de, T: TryFrom<u16>, D: Deserializer<'de>>(
 /// A port, 1 to 65535.
 pub(super) fn port<'de, D: Deserializer<'de>>(from: D) -> Result<NonZeroU16, D::Error> {
     bounded(from, 1..=65535, "port")
+}
+
+/// Ports, and where they are written.
+pub(super) fn ports_at(from: ValueDeserializer<'_>) -> Result<(usize, PortRange), Error> {
+    #[derive(Deserialize)]
+    struct Ports(#[serde(with = "ports")] PortRange);
+    let ports = Spanned::<Ports>::deserialize(from)?;
+    Ok((ports.span().start, ports.into_inner().0))
+}
+
+/// A port as a number, or a text such as "8000-8010".
+mod ports {
+    use serde::{Deserializer, Serializer, de};
+
+    use super::{PortRange, port};
+
+    pub(super) fn serialize<S: Serializer>(ports: &PortRange, to: S) -> Result<S::Ok, S::Error> {
+        match ports.len() {
+            1 => to.serialize_u16(ports.first().get()),
+            _ => to.collect_str(ports),
+        }
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<PortRange, D::Error> {
+        struct Visitor;
+        impl de::Visitor<'_> for Visitor {
+            type Value = PortRange;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("a number from 1 to 65535, or a range such as \"8000-8010\"")
+            }
+
+            fn visit_u64<E: de::Error>(self, number: u64) -> Result<PortRange, E> {
+                port(de::value::U64Deserializer::new(number)).map(PortRange::from)
+            }
+
+            fn visit_i64<E: de::Error>(self, number: i64) -> Result<PortRange, E> {
+                port(de::value::I64Deserializer::new(number)).map(PortRange::from)
+            }
+
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<PortRange, E> {
+                let or = match text.contains('-') {
+                    true => "",
+                    false => ", or a range such as \"8000-8010\"",
+                };
+                text.parse().map_err(|why| E::custom(format!("{why}{or}")))
+            }
+        }
+        from.deserialize_any(Visitor)
+    }
 }
 
 /// An address that something can listen on.

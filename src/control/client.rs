@@ -1,6 +1,6 @@
 //! The client of org.wslmesh.Agent1.
 
-use std::time::Duration;
+use std::{collections::HashMap, time::Duration};
 
 use futures_util::StreamExt;
 use tokio::{select, time::timeout};
@@ -33,15 +33,7 @@ trait Agent1 {
     fn reload(&self) -> zbus::Result<()>;
 
     #[zbus(no_autostart, allow_interactive_auth)]
-    fn add_forward(
-        &self,
-        name: &str,
-        protocol: &str,
-        listen_address: &str,
-        listen_port: u16,
-        connect_port: u16,
-        firewall: &str,
-    ) -> zbus::Result<String>;
+    fn add_forward_with(&self, keys: &HashMap<&str, String>) -> zbus::Result<String>;
 
     #[zbus(no_autostart, allow_interactive_auth)]
     fn remove_forward(&self, name: &str) -> zbus::Result<String>;
@@ -158,17 +150,17 @@ impl Client {
     /// # Errors
     /// [`ControlError`].
     pub async fn add_forward(&self, forward: &Forward) -> Result<String, ControlError> {
-        let (protocol, firewall) = (forward.protocol.to_string(), forward.firewall.to_string());
-        let address = forward.listen_address.to_string();
-        let call = self.0.add_forward(
-            &forward.name,
-            &protocol,
-            &address,
-            forward.listen_port.get(),
-            forward.connect_port.get(),
-            &firewall,
-        );
-        within(CHANGE_TIMEOUT, call).await
+        let mut keys = HashMap::from([
+            ("name", forward.name.clone()),
+            ("protocol", forward.protocol.to_string()),
+            ("listen-address", forward.listen_address.to_string()),
+            ("listen-port", forward.listen_port.to_string()),
+            ("connect-port", forward.connect_port.to_string()),
+            ("firewall", forward.firewall.to_string()),
+        ]);
+        let backend = forward.backend.map(|backend| backend.to_string());
+        keys.extend(backend.map(|backend| ("backend", backend)));
+        within(CHANGE_TIMEOUT, self.0.add_forward_with(&keys)).await
     }
 
     /// Removes a forward; gives back the path that its drop-in had.

@@ -1,6 +1,6 @@
 //! What a pass wants changed.
 
-use std::{fmt, path::PathBuf};
+use std::{collections::BTreeSet, fmt, path::PathBuf};
 
 use super::{
     Code, Finding, ForwardStatus, InterfaceName, LinkKind, Node, PublicKey, RelaySet, RuleSet,
@@ -214,7 +214,7 @@ impl fmt::Display for Action {
                 f.write_str("ask what Windows has, and withdraw what is not wanted")
             }
             Self::SyncForwards(set) => {
-                let forwards = counted(set.rules.len(), "forward");
+                let forwards = forwards(set.rules.iter().map(|rule| rule.name.as_str()));
                 write!(f, "ask Windows for {forwards}")?;
                 match set.listens().next() {
                     Some(_) => write!(f, " -> {}", set.connect_address),
@@ -223,7 +223,7 @@ impl fmt::Display for Action {
             }
             Self::SyncRelay(None) => f.write_str("end the relay"),
             Self::SyncRelay(Some(set)) => {
-                let forwards = counted(set.forwards.len(), "forward");
+                let forwards = forwards(set.forwards.iter().map(|(name, _)| name.as_str()));
                 write!(
                     f,
                     "let the relay {} serve {forwards}",
@@ -236,6 +236,11 @@ impl fmt::Display for Action {
             }
         }
     }
+}
+
+/// How many forwards have these names, each as often as it has ports.
+fn forwards<'a>(names: impl Iterator<Item = &'a str>) -> String {
+    counted(BTreeSet::from_iter(names).len(), "forward")
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! What a pass noticed.
 
-use std::fmt;
+use std::{collections::BTreeMap, fmt};
 
 use serde::{Deserialize, Serialize};
 
@@ -29,6 +29,40 @@ impl Finding {
             subject: subject.into(),
             detail: detail.into(),
         }
+    }
+
+    /// One finding for each code and subject, in the order of the first, with the first
+    /// reasons and the number of the others: a range of ports may have many.
+    #[must_use]
+    pub fn merged(all: impl IntoIterator<Item = Self>) -> Vec<Self> {
+        const SHOWN: usize = 5;
+        let (mut merged, mut places) = (Vec::new(), BTreeMap::new());
+        for finding in all {
+            let key = (finding.code, finding.subject.clone());
+            let place = *places.entry(key).or_insert(merged.len());
+            match merged.get_mut(place) {
+                None => merged.push((finding, Vec::new(), 0)),
+                Some((first, others, more)) => {
+                    if first.detail == finding.detail || others.contains(&finding.detail) {
+                        continue;
+                    }
+                    match others.len() < SHOWN - 1 {
+                        true => others.push(finding.detail),
+                        false => *more += 1,
+                    }
+                }
+            }
+        }
+        let with_others = |(mut first, mut others, more): (Self, Vec<String>, u32)| {
+            if more > 0 {
+                others.push(format!("and {more} more"));
+            }
+            for other in others {
+                first.detail = format!("{}; {other}", first.detail);
+            }
+            first
+        };
+        merged.into_iter().map(with_others).collect()
     }
 
     /// Code and subject, for a person.

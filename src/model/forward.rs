@@ -8,7 +8,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use super::{Code, DrivePath, Finding, display_as_serialized};
+use super::{Code, DrivePath, Finding, PortRange, display_as_serialized};
 pub use wslmesh_relay::protocol::{
     Admit, Counters, Failure, FailureKind, Forward as RelayForward, Listen, Protocol,
 };
@@ -264,12 +264,19 @@ pub struct InstalledRule {
 pub struct ForwardStatus {
     /// Its name in the configuration.
     pub name: String,
-    /// Where it listens. The address may be another than the configured one: a
-    /// relay that is not installed listens on 127.0.0.1.
+    /// Where it listens; of several ports the first. The address may be another than the
+    /// configured one: a relay that is not installed listens on 127.0.0.1.
     #[serde(flatten)]
     pub listen: Listen,
-    /// Port in this distribution.
+    /// Port in this distribution; of several the first.
     pub connect_port: NonZeroU16,
+    /// How many ports it has, one behind the other on both sides.
+    #[serde(default = "one", skip_serializing_if = "is_one")]
+    pub ports: u16,
+    /// Of a range, the ports on Windows whose state this is, where it is not that of all:
+    /// the others are better off.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub state_ports: Option<String>,
     /// What serves it; `None` where nothing can.
     pub backend: Option<ForwardBackend>,
     /// Whether it works.
@@ -289,8 +296,41 @@ pub struct ForwardStatus {
     pub unanswered: Option<String>,
 }
 
-/// Whether a forward works.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+fn one() -> u16 {
+    1
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde wants it so")]
+fn is_one(number: &u16) -> bool {
+    *number == 1
+}
+
+impl ForwardStatus {
+    /// Where it listens on Windows, for a person: address and port, or ports.
+    #[must_use]
+    pub fn listens(&self) -> String {
+        let ports = PortRange::of(self.listen.listen_port, self.ports);
+        format!("{}:{ports}", self.listen.listen_address)
+    }
+
+    /// Its ports in this distribution.
+    #[must_use]
+    pub fn connects(&self) -> PortRange {
+        PortRange::of(self.connect_port, self.ports)
+    }
+
+    /// The state, and of which ports it is that.
+    #[must_use]
+    pub fn state_in_words(&self) -> String {
+        match &self.state_ports {
+            None => self.state.to_string(),
+            Some(ports) => format!("{} ({ports})", self.state),
+        }
+    }
+}
+
+/// Whether a forward works, from better to worse.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ForwardState {
     /// As its backend confirmed.

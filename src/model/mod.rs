@@ -37,7 +37,7 @@ pub use observation::{
     Address, DefaultRoute, HostFacts, HostMemory, HostOutcome, Link, LinkKind, NetworkFile, Node,
     Observation,
 };
-pub use port_range::{PortRange, port};
+pub use port_range::{PortRange, port, some_ports};
 pub use socket::{Listening, Socket};
 pub use sysctl::{SysctlKey, SysctlReading, SysctlValue};
 pub(crate) use text::display_as_serialized;

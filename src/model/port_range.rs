@@ -17,7 +17,7 @@ impl TryFrom<(NonZeroU16, NonZeroU16)> for PortRange {
             Ok(Self(first, last))
         } else {
             Err(format!(
-                "{first}-{last} is no range of ports: the lower number comes first"
+                "\"{first}-{last}\" is no range of ports: write the lower number first"
             ))
         }
     }
@@ -30,6 +30,12 @@ impl From<NonZeroU16> for PortRange {
 }
 
 impl PortRange {
+    /// So many from this one on, as far as there are ports.
+    #[must_use]
+    pub fn of(first: NonZeroU16, count: u16) -> Self {
+        Self(first, first.saturating_add(count.saturating_sub(1)))
+    }
+
     /// Whether the port is in it.
     #[must_use]
     pub fn has(self, port: NonZeroU16) -> bool {
@@ -39,6 +45,13 @@ impl PortRange {
     /// All of them.
     pub fn ports(self) -> impl DoubleEndedIterator<Item = NonZeroU16> {
         (self.0.get()..=self.1.get()).filter_map(NonZeroU16::new)
+    }
+
+    /// How many they are.
+    #[must_use]
+    #[expect(clippy::len_without_is_empty, reason = "it has at least one")]
+    pub fn len(self) -> usize {
+        usize::from(self.1.get() - self.0.get()) + 1
     }
 
     /// The lowest.
@@ -70,6 +83,27 @@ impl PortRange {
     pub fn with(self, next: Self) -> Option<Self> {
         (self.1.checked_add(1) == Some(next.0)).then_some(Self(self.0, next.1))
     }
+}
+
+/// These ports in their order, for a person: neighbours as a range, and of many the first.
+#[must_use]
+pub fn some_ports(ports: impl IntoIterator<Item = NonZeroU16>) -> String {
+    const SHOWN: usize = 5;
+    let mut ranges: Vec<PortRange> = Vec::new();
+    for port in ports {
+        let last = ranges.last_mut();
+        match last.and_then(|last| Some((last.with(port.into())?, last))) {
+            Some((longer, last)) => *last = longer,
+            None => ranges.push(port.into()),
+        }
+    }
+    let shown = ranges.iter().take(SHOWN).map(ToString::to_string);
+    let mut shown = Vec::from_iter(shown);
+    let more: usize = ranges.iter().skip(SHOWN).map(|range| range.len()).sum();
+    if more > 0 {
+        shown.push(format!("and {more} more"));
+    }
+    shown.join(", ")
 }
 
 impl fmt::Display for PortRange {

@@ -3,9 +3,10 @@
 use std::{
     fmt,
     net::{IpAddr, Ipv4Addr, SocketAddr},
+    num::NonZeroU16,
 };
 
-use super::Protocol;
+use super::{PortRange, Protocol};
 
 /// A TCP socket that listens, or a UDP socket without a peer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,22 +35,25 @@ impl fmt::Display for Socket {
 pub enum Listening {
     /// One does.
     Yes,
-    /// Only on this other address.
-    Elsewhere(IpAddr),
+    /// Only on another address.
+    Elsewhere(SocketAddr),
     /// None does.
     No,
 }
 
 impl Listening {
-    /// Looks a port up among the sockets. A socket on `::` takes IPv4 too unless its
-    /// program asked for IPv6 alone.
+    /// Looks for any of these ports among the sockets. A socket on `::` takes IPv4 too unless
+    /// its program asked for IPv6 alone.
     #[must_use]
-    pub fn at(sockets: &[Socket], address: Ipv4Addr, protocol: Protocol, port: u16) -> Self {
+    pub fn at(sockets: &[Socket], address: Ipv4Addr, protocol: Protocol, ports: PortRange) -> Self {
+        let is_one = |port| NonZeroU16::new(port).is_some_and(|port| ports.has(port));
         let mut bound = sockets
             .iter()
-            .filter(|socket| (socket.protocol, socket.port) == (protocol, port));
+            .filter(|socket| socket.protocol == protocol && is_one(socket.port));
         let first = bound.clone().next();
-        let elsewhere = first.map_or(Self::No, |socket| Self::Elsewhere(socket.address));
+        let elsewhere = first.map_or(Self::No, |socket| {
+            Self::Elsewhere(SocketAddr::new(socket.address, socket.port))
+        });
         let takes =
             |one: &Socket| one.address == address || one.address.is_unspecified() && !one.ipv6_only;
         if bound.any(takes) {

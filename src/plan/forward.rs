@@ -9,11 +9,14 @@ mod nat;
 mod relay;
 mod shared;
 
+use std::{collections::BTreeMap, num::NonZeroU16};
+
 use crate::{
     config::{Backend, Firewall, Forward, Settings},
     model::{
         Action, Code, Finding, ForwardBackend, ForwardState, ForwardStatus, HostPrivilege, Listen,
-        Mode, ModeState, Observation, Plan, RelaySet, Rule, RuleSet, Subject, SyncMode, counted,
+        Mode, ModeState, Observation, Plan, Protocol, RelaySet, Rule, RuleSet, Subject, SyncMode,
+        counted, some_ports,
     },
 };
 
@@ -37,7 +40,7 @@ impl Decision {
     /// Nothing yet but what the ports alone bring.
     fn new(settings: &Settings) -> Self {
         let mut decision = Self::default();
-        let dynamic = |forward: &&Forward| forward.listen_port.get() >= DYNAMIC;
+        let dynamic = |forward: &&Forward| forward.listen_port.first().get() >= DYNAMIC;
         for forward in settings.forwards.iter().filter(dynamic) {
             let detail = format!("{} is in this range", listen(forward));
             decision.find(Code::ForwardDynamicRange, forward.name.as_str(), detail);
@@ -79,13 +82,18 @@ impl Decision {
 
     /// `firewall` does not open these ports.
     fn closed<'a>(&mut self, forwards: impl IntoIterator<Item = &'a Forward>, firewall: &str) {
-        let ports: Vec<String> = forwards
-            .into_iter()
-            .filter(|forward| forward.firewall != Firewall::None)
-            .map(|forward| format!("{} {}", forward.protocol, forward.listen_port))
-            .collect();
+        let mut ports: BTreeMap<Protocol, Vec<NonZeroU16>> = BTreeMap::new();
+        for forward in forwards {
+            if forward.firewall != Firewall::None {
+                let of_protocol = ports.entry(forward.protocol).or_default();
+                of_protocol.push(forward.listen_port.first());
+            }
+        }
         if !ports.is_empty() {
-            let detail = format!("{firewall} was not opened for {}", ports.join(", "));
+            let ports = ports.into_iter();
+            let ports = ports.map(|(protocol, ports)| format!("{protocol} {}", some_ports(ports)));
+            let ports = Vec::from_iter(ports).join(", ");
+            let detail = format!("{firewall} was not opened for {ports}");
             self.find(Code::ForwardFirewall, "", detail);
         }
     }
@@ -175,7 +183,7 @@ fn listen(forward: &Forward) -> Listen {
     Listen {
         protocol: forward.protocol,
         listen_address: forward.listen_address,
-        listen_port: forward.listen_port,
+        listen_port: forward.listen_port.first(),
     }
 }
 
@@ -183,7 +191,7 @@ fn rule(forward: &Forward, backend: ForwardBackend) -> Rule {
     Rule {
         name: forward.name.clone(),
         listen: listen(forward),
-        connect_port: forward.connect_port,
+        connect_port: forward.connect_port.first(),
         backend,
         firewall: forward.firewall,
     }
@@ -197,7 +205,9 @@ pub(super) fn status(
     ForwardStatus {
         name: forward.name.clone(),
         listen: listen(forward),
-        connect_port: forward.connect_port,
+        connect_port: forward.connect_port.first(),
+        ports: 1,
+        state_ports: None,
         backend,
         state,
         distribution: None,

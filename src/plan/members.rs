@@ -1,13 +1,13 @@
 //! The forwards of all distributions, which one agent serves.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use super::{forward, plan};
+use super::{forward, plan_singles};
 use crate::{
     config::{Forward, Settings},
-    model::{Code, Finding, ForwardState, ForwardStatus, Observation, Plan},
+    model::{Code, Finding, ForwardState, ForwardStatus, Observation, Plan, some_ports},
 };
 
 /// Whom this agent serves besides its own distribution.
@@ -28,6 +28,16 @@ pub struct Member {
     pub forwards: Vec<Forward>,
 }
 
+impl Member {
+    /// Its forwards, called `DISTRIBUTION/NAME`.
+    fn named(&self) -> impl Iterator<Item = Forward> {
+        self.forwards.iter().map(|forward| Forward {
+            name: format!("{}/{}", self.distribution, forward.name),
+            ..forward.clone()
+        })
+    }
+}
+
 /// A forward that gets nothing: a forward before it has the port.
 struct Loser {
     distribution: String,
@@ -39,47 +49,102 @@ struct Loser {
 /// order. A forward of another distribution is called `DISTRIBUTION/NAME`.
 #[must_use]
 pub fn plan_group(settings: &Settings, group: &Group, seen: &Observation) -> Plan {
-    if group.members.is_empty() {
-        return plan(settings, seen);
+    let is_single = |forward: &Forward| forward.listen_port.len() == 1;
+    if group.members.is_empty() && settings.forwards.iter().all(is_single) {
+        return plan_singles(settings, seen);
     }
     let (merged, losers) = merge(settings, group);
-    let mut plan = plan(&merged, seen);
+    let mut plan = plan_singles(&merged, seen);
     if let Some(statuses) = &mut plan.forwards {
         for status in statuses.iter_mut() {
             let named = status.name.split_once('/');
             status.distribution = named.map(|(distribution, _)| distribution.to_owned());
         }
         statuses.extend(losers.iter().map(Loser::status));
+        *statuses = folded(std::mem::take(statuses));
     }
     plan.findings.extend(losers.iter().map(Loser::finding));
+    plan.findings = Finding::merged(plan.findings);
     plan
 }
 
-/// The settings with the forwards of all that get their ports, as [`plan_group`] has them.
+/// The settings with the forwards of all that get their ports, as [`plan_group`] has them;
+/// one that gets some of its ports alone is there once for each.
 #[must_use]
 pub fn settings_of_all(settings: &Settings, group: &Group) -> Settings {
-    merge(settings, group).0
+    let (mut merged, losers) = merge(settings, group);
+    let lost: BTreeSet<&str> = losers.iter().map(|one| one.forward.name.as_str()).collect();
+    let is_whole = |forward: &Forward| !lost.contains(forward.name.as_str());
+    merged.forwards.retain(|forward| !is_whole(forward));
+    let others = group.members.iter().flat_map(Member::named);
+    let whole = settings
+        .forwards
+        .iter()
+        .cloned()
+        .chain(others)
+        .filter(is_whole);
+    merged.forwards = whole.chain(merged.forwards).collect();
+    merged
 }
 
-/// The settings with the forwards that get their ports, and those that do not: the
-/// first configured wins a port.
+/// One status for each forward, in the order of the first: that of several ports is the
+/// worst of theirs.
+fn folded(singles: Vec<ForwardStatus>) -> Vec<ForwardStatus> {
+    let (mut forwards, mut places) = (Vec::<Vec<ForwardStatus>>::new(), BTreeMap::new());
+    for single in singles {
+        let place = *places.entry(single.name.clone()).or_insert(forwards.len());
+        match forwards.get_mut(place) {
+            Some(forward) => forward.push(single),
+            None => forwards.push(vec![single]),
+        }
+    }
+    forwards.into_iter().filter_map(fold).collect()
+}
+
+fn fold(mut singles: Vec<ForwardStatus>) -> Option<ForwardStatus> {
+    // Those that another distribution has come last.
+    singles.sort_by_key(|single| single.listen.listen_port);
+    let state = singles.iter().map(|single| single.state).max()?;
+    let those = singles.iter().filter(|single| single.state == state);
+    let those = Vec::from_iter(those.map(|single| single.listen.listen_port));
+    let of_all = those.len() == singles.len();
+    let owned = singles.iter().all(|single| single.owner.is_some());
+    let first = singles.first()?;
+    Some(ForwardStatus {
+        ports: u16::try_from(singles.len()).unwrap_or(u16::MAX),
+        state,
+        state_ports: (!of_all).then(|| some_ports(those)),
+        backend: singles.iter().find_map(|single| single.backend),
+        owner: first.owner.clone().filter(|_| owned),
+        ..first.clone()
+    })
+}
+
+/// The settings with the forwards that get their ports, each with one, and those that do
+/// not: the first configured wins a port.
 fn merge(settings: &Settings, group: &Group) -> (Settings, Vec<Loser>) {
     let (mut merged, mut losers) = (settings.clone(), Vec::new());
+    merged.forwards = settings
+        .forwards
+        .iter()
+        .flat_map(Forward::singles)
+        .collect();
+    if group.members.is_empty() {
+        return (merged, losers);
+    }
     // By protocol and port: there may be many.
     let mut owners: BTreeMap<_, Vec<(Forward, String)>> = BTreeMap::new();
     let port = |forward: &Forward| (forward.protocol, forward.listen_port);
-    for forward in &settings.forwards {
+    for forward in &merged.forwards {
         let owner = (forward.clone(), own(group));
         owners.entry(port(forward)).or_default().push(owner);
     }
-    for Member {
-        distribution,
-        forwards,
-    } in &group.members
-    {
-        for one in forwards {
-            let mut forward = one.clone();
-            forward.name = format!("{distribution}/{}", one.name);
+    for member in &group.members {
+        let distribution = &member.distribution;
+        for forward in member
+            .named()
+            .flat_map(|forward| Vec::from_iter(forward.singles()))
+        {
             let before = owners.entry(port(&forward)).or_default();
             let owner = before
                 .iter()

@@ -25,6 +25,11 @@ use crate::{
 /// Decides what to change so that the machine is as the settings want it.
 #[must_use]
 pub fn plan(settings: &Settings, seen: &Observation) -> Plan {
+    plan_group(settings, &Group::default(), seen)
+}
+
+/// The same for settings whose forwards have one port each.
+fn plan_singles(settings: &Settings, seen: &Observation) -> Plan {
     let mut plan = Plan::default();
     mode::plan(seen, &mut plan);
     let node = node(settings, seen).map_err(|finding| plan.findings.push(finding));

@@ -12,7 +12,7 @@ use crate::double::situation::Elevation;
 use crate::options::Options;
 use crate::runner::trial_with;
 use crate::setup::{OPEN, grant, others, policy, proxied, said};
-use crate::topology::FIRST;
+use crate::topology::{FIRST, Place};
 use crate::world::{World, until};
 
 /// This file's trials.
@@ -25,6 +25,8 @@ pub(crate) fn trials() -> Vec<Trial> {
         quick("host_forward::removed", removed),
         quick("host_forward::listed", listed),
         quick("host_forward::five_hundred", five_hundred),
+        quick("host_forward::port_range", port_range),
+        quick("host_forward::port_range_by_portproxy", range_by_portproxy),
     ]
 }
 
@@ -232,6 +234,136 @@ fn listed(world: &World) -> Result<()> {
     agent.stop()?;
     ensure!(is(&row(&rows(world, 0)?, "ssh")?, "/state", "no agent"));
     Ok(())
+}
+
+/// A second service, beside that on port 22.
+fn service<'w>(world: &'w World, address: &str) -> Result<crate::process::Process<'w>> {
+    let role = ["/init", crate::ROLE, crate::probe::ECHO, address];
+    world.spawn(Place::Guest, &role, &[])
+}
+
+/// One forward, one grant, and each port leads to its own.
+fn port_range(world: &World) -> Result<()> {
+    others(world)?;
+    let udp = grant(Protocol::Udp, (6000, 6002), (7000, 7002));
+    let grants = vec![grant(Protocol::Tcp, (8010, 8030), (12, 32)), udp];
+    world.windows().install(&policy(grants))?;
+    let tunnel = "[[forward]]\nname = \"games\"\nprotocol = \"udp\"\nlisten-port = \"6000-6002\"\n\
+                  connect-port = \"7000-7002\"\n";
+    let agent = world.start_agent(tunnel)?;
+    let add = |name: &str, listen: &str, connect: &str| {
+        let options = [
+            "--protocol",
+            "tcp",
+            "--listen-port",
+            listen,
+            "--connect-port",
+            connect,
+        ];
+        world.cli(&[&["forward", "add", name][..], &options].concat())
+    };
+    said(
+        &add("web", "8030-8010", "12-32")?,
+        2,
+        &["write the lower number first"],
+    )?;
+    said(
+        &add("web", "8010-8030", "12-31")?,
+        1,
+        &["12-31 is 20 ports", "is 21 ports"],
+    )?;
+    said(&add("web", "8010-8030", "12-32")?, 0, &["forward-web.toml"])?;
+    let _second = service(world, "0.0.0.0:32")?;
+    world.reached(8020)?;
+    world.reached(8030)?;
+    world.unreachable(8021)?;
+    agent.healthy()?;
+    for (listen, connect) in [(6000, 7000), (6002, 7002)] {
+        let inside = world.station(Place::Guest, &format!("0.0.0.0:{connect}"))?;
+        let client = world.station(Place::Lan, "0.0.0.0:0")?;
+        client.reaches(format!("192.168.50.10:{listen}").parse()?, &inside, "hello")?;
+    }
+    let machine = world.windows().view()?.machine;
+    let rule = format!("wslmesh-{ME}-tcp-8010-8030-relay");
+    ensure!(
+        machine.firewall.contains_key(&rule),
+        "{:#?}",
+        machine.firewall
+    );
+    let web = |code| -> Result<Value> {
+        let rows = rows(world, code)?;
+        ensure!(rows.len() == 2, "{rows:#?}");
+        let web = rows.into_iter().find(|row| is(row, "/name", "web"));
+        web.context("no web")
+    };
+    let row = web(0)?;
+    ensure!(
+        is(&row, "/listen", "0.0.0.0:8010-8030")
+            && is(&row, "/state", "up")
+            && row.pointer("/ports") == Some(&Value::from(21))
+            && row.pointer("/answers") == Some(&Value::from(true)),
+        "{row:#}"
+    );
+    let output = world.cli(&["forward", "list"])?;
+    said(
+        &output,
+        0,
+        &["0.0.0.0:8010-8030", "12-32", "0.0.0.0:6000-6002"],
+    )?;
+    said(
+        &world.cli(&["status"])?,
+        0,
+        &["tcp 0.0.0.0:8010-8030 -> 12-32"],
+    )?;
+    let words = "listen-port 8015 tcp overlaps listen-port 8010-8030 of forward \"web\"";
+    said(&add("x", "8015", "22")?, 1, &[words])?;
+    // One of its ports is another program's.
+    said(&world.cli(&["forward", "remove", "web"])?, 0, &[])?;
+    world.closed(Place::Windows, "t", 8025)?;
+    world
+        .windows()
+        .put_foreign("0.0.0.0:8025".parse()?, "10.9.8.7/80")?;
+    said(&add("web", "8010-8030", "12-32")?, 0, &[])?;
+    let found = agent.raised("forward-taken")?;
+    ensure!(
+        found.subject == "web" && found.detail.contains("8025") && !found.detail.contains(';'),
+        "{found:?}"
+    );
+    world.reached(8020)?;
+    let row = web(3)?;
+    ensure!(
+        is(&row, "/state", "down") && is(&row, "/state-ports", "8025"),
+        "{row:#}"
+    );
+    said(&world.cli(&["forward", "list"])?, 3, &["down (8025)"])?;
+    agent.stop()
+}
+
+/// The port proxy has no ranges: one rule for each port.
+fn range_by_portproxy(world: &World) -> Result<()> {
+    others(world)?;
+    world
+        .windows()
+        .install(&policy(vec![proxied((8010, 8030), (12, 32))]))?;
+    let config = "[[forward]]\nname = \"web\"\nprotocol = \"tcp\"\nlisten-port = \"8010-8030\"\n\
+                  connect-port = \"12-32\"\n";
+    let agent = world.start_agent(&[PROXY, config].concat())?;
+    agent.settled(FIRST)?;
+    let _second = service(world, "0.0.0.0:12")?;
+    world.reached(8020)?;
+    world.reached(8010)?;
+    let view = world.windows().view()?;
+    ensure!(view.ledger.len() == 21, "{} rules", view.ledger.len());
+    ensure!(view.task_runs == ["synced"], "{:?}", view.task_runs);
+    let rows = rows(world, 0)?;
+    let [row] = rows.as_slice() else {
+        anyhow::bail!("{rows:#?}");
+    };
+    ensure!(
+        is(row, "/backend", "portproxy") && is(row, "/state", "up"),
+        "{row:#}"
+    );
+    agent.stop()
 }
 
 /// Whatever their number, the task is started once.

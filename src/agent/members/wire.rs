@@ -10,16 +10,19 @@ use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
 
 use super::inheritance::Inheritance;
 use crate::{
-    config::{Backend, Forward, Remarks, Settings, is_name},
+    config::{Backend, Forward, Remarks, Settings, connect_ports, is_name},
     model::{ForwardStatus, excerpt},
     plan::Member,
 };
 
 /// Of these lines, and of the hello that comes before them.
 pub(in crate::agent) const VERSION: u32 = 1;
+/// Of a registration that says more than one of [`VERSION`] can. A leader that knows that one
+/// alone refuses it and says so.
+const RICHER: u32 = 2;
 /// Longest line in bytes.
 pub(super) const LONGEST: usize = 256 * 1024;
-/// Most forwards of one distribution.
+/// Most forwards of one distribution; one of several ports counts as so many.
 pub(super) const MOST_FORWARDS: usize = 256;
 
 /// Why a registration is not taken, for the one that made it.
@@ -28,13 +31,15 @@ pub(super) enum Refusal {
     #[error("its line has more than {LONGEST} bytes: remove forwards")]
     TooLong,
     #[error(
-        "{0} forwards are registered, and a distribution may have {MOST_FORWARDS}: remove some"
+        "{0} ports are registered, and a distribution may have {MOST_FORWARDS}: shorten a range, or remove forwards"
     )]
     TooMany(usize),
-    #[error("all distributions together have more than {0} forwards: remove some")]
+    #[error(
+        "all distributions together have more than {0} ports: shorten a range, or remove forwards"
+    )]
     Full(usize),
     #[error(
-        "it is a registration of version {0}, and the leader knows version {VERSION}: upgrade wslmesh in the leader's distribution or in this one, whichever is older"
+        "it is a registration of version {0}, and the leader knows version {RICHER}: upgrade wslmesh in the leader's distribution or in this one, whichever is older"
     )]
     Version(u32),
     #[error("it cannot be read ({0}): upgrade wslmesh in both distributions")]
@@ -70,13 +75,22 @@ impl Registration {
             remarks: Remarks::default(),
             ..forward.clone()
         });
+        let forwards = forwards.filter(|forward| forward.backend != Some(Backend::None));
+        let forwards = Vec::from_iter(forwards);
+        let is_plain = |forward: &Forward| forward.listen_port.len() == 1;
         Self {
-            version: VERSION,
+            version: match forwards.iter().all(is_plain) {
+                true => VERSION,
+                false => RICHER,
+            },
             distribution: distribution.to_owned(),
-            forwards: forwards
-                .filter(|forward| forward.backend != Some(Backend::None))
-                .collect(),
+            forwards,
         }
+    }
+
+    /// How many ports it wants.
+    pub(super) fn ports(&self) -> usize {
+        ports(&self.forwards)
     }
 
     /// As [`Self::parse`] reads it.
@@ -97,16 +111,24 @@ impl Registration {
         let unreadable =
             |error: serde_json::Error| Refusal::Unreadable(excerpt(&error.to_string()));
         let Version { version } = serde_json::from_slice(line).map_err(unreadable)?;
-        if version != VERSION {
+        if !(VERSION..=RICHER).contains(&version) {
             return Err(Refusal::Version(version));
         }
         let registration: Self = serde_json::from_slice(line).map_err(unreadable)?;
         if !is_name(&registration.distribution) {
             return Err(Refusal::Name(excerpt(&registration.distribution)));
         }
-        let forwards = &registration.forwards;
-        if forwards.len() > MOST_FORWARDS {
-            return Err(Refusal::TooMany(forwards.len()));
+        let (forwards, ports) = (&registration.forwards, registration.ports());
+        if ports > MOST_FORWARDS {
+            return Err(Refusal::TooMany(ports));
+        }
+        for Forward {
+            listen_port,
+            connect_port,
+            ..
+        } in forwards
+        {
+            connect_ports(*listen_port, Some(*connect_port)).map_err(Refusal::Unreadable)?;
         }
         let mut names = BTreeSet::new();
         match forwards.iter().find(|forward| !names.insert(&forward.name)) {
@@ -114,6 +136,12 @@ impl Registration {
             None => Ok(registration),
         }
     }
+}
+
+/// How many ports these forwards have.
+pub(super) fn ports(forwards: &[Forward]) -> usize {
+    let forwards = forwards.iter();
+    forwards.map(|forward| forward.listen_port.len()).sum()
 }
 
 /// What the leader says of a distribution's forwards. Fields may be added.

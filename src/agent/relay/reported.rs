@@ -1,11 +1,11 @@
 //! What the relay reported: its listeners, its counters, and findings that expire.
 
-use std::time::Instant;
+use std::{collections::BTreeMap, time::Instant};
 
 use jiff::Timestamp;
 use wslmesh_relay::protocol::{Listen, Listener};
 
-use crate::model::{Counted, CountedForward, Failure, Finding};
+use crate::model::{Counted, CountedForward, Counters, Failure, Finding, RelaySet};
 
 /// The listeners that were sent and confirmed.
 #[derive(Debug, Default)]
@@ -111,10 +111,28 @@ pub(super) struct Counting {
 }
 
 impl Counting {
-    /// Takes an answer; `false` for one without a question, which is ignored.
-    pub(super) fn answered(&mut self, forwards: Vec<CountedForward>) -> bool {
+    /// Takes an answer; `false` for one without a question, which is ignored. That of several
+    /// ports is their sum. A forward that was removed meanwhile has no name.
+    pub(super) fn answered(&mut self, wanted: Option<&RelaySet>, answer: &[Counters]) -> bool {
         if !std::mem::take(&mut self.asked) {
             return false;
+        }
+        let wanted = wanted.into_iter().flat_map(|set| &set.forwards);
+        let mut counters: BTreeMap<Listen, Counters> =
+            answer.iter().map(|one| (one.listen, *one)).collect();
+        let (mut forwards, mut places) = (Vec::<CountedForward>::new(), BTreeMap::new());
+        for (name, forward) in wanted {
+            let Some(counters) = counters.remove(&forward.listen) else {
+                continue;
+            };
+            let place = *places.entry(name).or_insert(forwards.len());
+            match forwards.get_mut(place) {
+                None => forwards.push(CountedForward {
+                    name: name.clone(),
+                    counters,
+                }),
+                Some(sum) => add(&mut sum.counters, &counters),
+            }
         }
         let now = unix_ms();
         // Each answer has a time of its own, by which it is known as a new one.
@@ -125,6 +143,16 @@ impl Counting {
         });
         true
     }
+}
+
+/// Adds what another port counted, as far as the numbers go: they are another process's.
+fn add(sum: &mut Counters, other: &Counters) {
+    sum.active = sum.active.saturating_add(other.active);
+    sum.opened = sum.opened.saturating_add(other.opened);
+    sum.failed = sum.failed.saturating_add(other.failed);
+    sum.refused = sum.refused.saturating_add(other.refused);
+    sum.bytes_in = sum.bytes_in.saturating_add(other.bytes_in);
+    sum.bytes_out = sum.bytes_out.saturating_add(other.bytes_out);
 }
 
 #[cfg(test)]

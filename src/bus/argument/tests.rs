@@ -5,9 +5,10 @@ const SSH: Arguments<'_> = Arguments {
     name: "ssh",
     protocol: "tcp",
     listen_address: "",
-    listen_port: 2222,
-    connect_port: 0,
+    listen_port: "2222",
+    connect_port: "",
     firewall: "",
+    backend: "",
 };
 
 #[test]
@@ -22,7 +23,7 @@ fn defaults_are_those_of_the_configuration() {
     let whole = Arguments {
         protocol: "udp",
         listen_address: "192.0.2.7",
-        connect_port: 22,
+        connect_port: "22",
         firewall: "full",
         ..SSH
     };
@@ -31,7 +32,7 @@ fn defaults_are_those_of_the_configuration() {
         (
             forward.protocol,
             forward.firewall,
-            forward.connect_port.get()
+            forward.connect_port.first().get()
         ),
         (Protocol::Udp, Firewall::Full, 22)
     );
@@ -80,6 +81,52 @@ fn errors_name_the_argument_and_are_short() {
         };
         wrong(arguments, part);
     }
-    let listen_port = 0;
-    wrong(Arguments { listen_port, ..SSH }, "listen-port is 0");
+    for (listen_port, connect_port, part) in [
+        ("0", "", "listen-port: \"0\" is no port"),
+        ("8010-8000", "", "write the lower number first"),
+        ("8000-8010", "9000-9009", "9000-9009 is 10 ports"),
+        (
+            "8000-8010",
+            "80",
+            "80 is 1 port, and listen-port 8000-8010 is 11 ports",
+        ),
+        (huge.as_str(), "", "listen-port has"),
+    ] {
+        let arguments = Arguments {
+            listen_port,
+            connect_port,
+            ..SSH
+        };
+        wrong(arguments, part);
+    }
+    let keys = HashMap::from([(huge, String::new())]);
+    let Err(Error::Forward(text)) = Arguments::of(&keys) else {
+        panic!("it is no key");
+    };
+    assert!(text.len() < 500, "{text}");
+}
+
+#[test]
+fn keys_are_those_of_the_configuration() {
+    let keys = |keys: &[(&str, &str)]| -> HashMap<String, String> {
+        let owned = |(key, value): &(&str, &str)| (key.to_string(), value.to_string());
+        keys.iter().map(owned).collect()
+    };
+    let given = [
+        ("name", "web"),
+        ("protocol", "tcp"),
+        ("listen-port", "8000-8010"),
+        ("connect-port", "9000-9010"),
+        ("backend", "relay"),
+    ];
+    let forward = Arguments::of(&keys(&given)).unwrap().forward().unwrap();
+    let settings = crate::config::settings(
+        "[[forward]]\nname = \"web\"\nprotocol = \"tcp\"\nlisten-port = \"8000-8010\"\nconnect-port = \"9000-9010\"\nbackend = \"relay\"\n",
+    );
+    assert_eq!(settings.forwards, [forward]);
+    let unknown = Arguments::of(&keys(&[("port", "1")])).map(drop);
+    assert!(
+        matches!(&unknown, Err(Error::Forward(text)) if text.contains("unknown key \"port\"")),
+        "{unknown:?}"
+    );
 }

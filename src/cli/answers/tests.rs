@@ -4,14 +4,14 @@ use super::*;
 
 #[test]
 fn reason_names_the_port() {
-    let loopback = Listening::Elsewhere("127.0.0.1".parse().unwrap());
+    let loopback = Listening::Elsewhere("127.0.0.1:22".parse().unwrap());
     let table = [
         (Listening::Yes, None),
         (Listening::No, Some("no service listens on 22")),
         (loopback, Some("22 is open on 127.0.0.1 only")),
     ];
     for (found, expected) in table {
-        assert_eq!(why_not(found, 22).as_deref(), expected);
+        assert_eq!(why_not(found, "22".parse().unwrap()).as_deref(), expected);
     }
 }
 

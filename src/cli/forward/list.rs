@@ -1,5 +1,7 @@
 //! `wslmesh forward list`
 
+use std::num::NonZeroU16;
+
 use serde::Serialize;
 
 use super::super::{
@@ -11,7 +13,7 @@ use super::super::{
 use crate::{
     config::{Forward, Settings, Source},
     control::status,
-    model::{self, CountedForward, ForwardBackend, ForwardStatus, Severity},
+    model::{self, CountedForward, ForwardBackend, ForwardStatus, PortRange, Severity, or_empty},
     paths::Paths,
     report::Document,
 };
@@ -27,10 +29,14 @@ struct Row {
     protocol: String,
     listen: String,
     connect_port: u16,
+    /// How many it has on both sides, from these on.
+    ports: usize,
     firewall: String,
     backend: Option<ForwardBackend>,
     /// The agent's state, `no agent`, or `new` until it has read the configuration.
     state: String,
+    /// Of a range, the ports whose state this is, where the others are better off.
+    state_ports: Option<String>,
     /// Whether a service listens at the port in this distribution, where that is known.
     answers: Option<bool>,
     /// Why none answers.
@@ -85,8 +91,8 @@ fn row(forward: &Forward, document: Option<&Document>) -> Row {
     let is_this = |entry: &&ForwardStatus| {
         entry.name == forward.name
             && entry.listen.protocol == forward.protocol
-            && entry.listen.listen_port == forward.listen_port
-            && entry.connect_port == forward.connect_port
+            && PortRange::of(entry.listen.listen_port, entry.ports) == forward.listen_port
+            && entry.connects() == forward.connect_port
     };
     let served = document.and_then(|document| document.served.iter().find(is_this));
     let address = served.map_or(forward.listen_address, |one| one.listen.listen_address);
@@ -97,7 +103,8 @@ fn row(forward: &Forward, document: Option<&Document>) -> Row {
         name: forward.name.clone(),
         protocol: forward.protocol.to_string(),
         listen: format!("{address}:{}", forward.listen_port),
-        connect_port: forward.connect_port.get(),
+        connect_port: forward.connect_port.first().get(),
+        ports: forward.listen_port.len(),
         firewall: forward.firewall.to_string(),
         backend: served.and_then(|entry| entry.backend),
         state: match (document, served) {
@@ -105,6 +112,7 @@ fn row(forward: &Forward, document: Option<&Document>) -> Row {
             (Some(_), None) => "new".to_owned(),
             (Some(_), Some(entry)) => entry.state.to_string(),
         },
+        state_ports: served.and_then(|entry| entry.state_ports.clone()),
         answers: served.and_then(|entry| entry.answers),
         unanswered: served.and_then(|entry| entry.unanswered.clone()),
         health: health.map(|entry| entry.code.clone()).collect(),
@@ -126,7 +134,8 @@ fn entry_of<'a>(forward: &Forward, document: &'a Document) -> Option<(u64, &'a C
     let of_this = |entry: &&CountedForward| {
         let listen = entry.counters.listen;
         entry.name == forward.name
-            && (listen.protocol, listen.listen_port) == (forward.protocol, forward.listen_port)
+            && listen.protocol == forward.protocol
+            && listen.listen_port == forward.listen_port.first()
     };
     let entry = counters.forwards.iter().find(of_this)?;
     Some((counters.taken_unix_ms, entry))
@@ -156,14 +165,19 @@ fn table(rows: &[Row]) -> Vec<String> {
             Some(true) => ", answers",
             Some(false) | None => "",
         };
+        let of = row.state_ports.as_ref().map(|ports| format!(" ({ports})"));
+        let (state, of) = (&row.state, of.unwrap_or_default());
+        let connect = NonZeroU16::new(row.connect_port);
+        let count = u16::try_from(row.ports).unwrap_or(u16::MAX);
+        let connect = connect.map(|first| PortRange::of(first, count));
         [
             row.name.clone(),
             row.protocol.clone(),
             row.listen.clone(),
-            row.connect_port.to_string(),
+            or_empty(connect),
             row.firewall.clone(),
             by.unwrap_or_else(|| "-".to_owned()),
-            format!("{}{answers}", row.state),
+            format!("{state}{of}{answers}"),
         ]
     }));
     let mut aligned = columns(cells, LONG_NAME, false).into_iter();

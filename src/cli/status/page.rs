@@ -118,7 +118,8 @@ fn forwards(document: &Document) -> Vec<String> {
         return vec!["-".to_owned()];
     }
     let cells = |entry: &ForwardStatus| {
-        let listen = format!("{} -> {}", entry.listen, entry.connect_port);
+        let (protocol, listens) = (entry.listen.protocol, entry.listens());
+        let listen = format!("{protocol} {listens} -> {}", entry.connects());
         [entry.name.clone(), listen, state(entry)]
     };
     let aligned = columns(entries.iter().map(cells).collect(), LONG_NAME, false);
@@ -154,7 +155,7 @@ fn state(entry: &ForwardStatus) -> String {
     };
     match &entry.owner {
         Some(owner) => format!("{owner} has the port"),
-        None => format!("{backend}: {}{answers}", entry.state),
+        None => format!("{backend}: {}{answers}", entry.state_in_words()),
     }
 }
 

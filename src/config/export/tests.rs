@@ -104,6 +104,30 @@ fn only_what_differs_is_set() {
 }
 
 #[test]
+fn a_range_is_several_ports_there_and_is_not_imported_again() {
+    const WEB: &str = "[[forward]]\nname = \"web\"\nprotocol = \"tcp\"\nlisten-port = \"8000-8002\"\nconnect-port = \"9000-9002\"\ncomment = \"ours\"\n";
+    let export = exported(WEB, None).unwrap();
+    let text: Value = serde_json::from_str(&export.text).unwrap();
+    let port = |port: u16| json!({"port": port, "internal_port": port + 1000, "firewall": "local", "comment": "ours"});
+    assert_eq!(
+        text["instances"][0]["ports"],
+        json!([port(8000), port(8001), port(8002)])
+    );
+    let folder = tempfile::tempdir().unwrap();
+    let (file, main) = (folder.path().join("a.json"), folder.path().join("w.toml"));
+    fs::write(&file, &export.text).unwrap();
+    fs::write(&main, WEB).unwrap();
+    let instances = ["Dev".to_owned()];
+    let wanted = Wanted {
+        instances: &instances,
+        ..Wanted::default()
+    };
+    let import = Import::of(&file, &Source::File(main), None, &wanted).unwrap();
+    assert!(import.taken.is_empty(), "{import:?}");
+    assert_eq!(import.left_out.len(), 3, "{import:?}");
+}
+
+#[test]
 fn what_the_tool_cannot_forward_is_left_out() {
     let config = "[[forward]]\nname = \"wg\"\nprotocol = \"udp\"\nlisten-port = 41820\n\
         [[forward]]\nname = \"near\"\nprotocol = \"tcp\"\nlisten-port = 80\nlisten-address = \"127.0.0.1\"\n";

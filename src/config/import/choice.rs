@@ -132,7 +132,9 @@ impl Choice {
                 .forwards()
                 .filter(|(one, _)| one.clashes_with(&forward));
             if let Some((one, at)) = clashes.next() {
-                let (at, to) = (format!("forward {:?} at {at}", one.name), one.connect_port);
+                let single = one.singles().find(|one| one.listen_port == listen);
+                let to = single.map_or(one.connect_port, |single| single.connect_port);
+                let at = format!("forward {:?} at {at}", one.name);
                 self.left.push(if to == forward.connect_port {
                     format!("{subject}: {at} does it already")
                 } else {

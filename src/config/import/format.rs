@@ -72,8 +72,8 @@ impl Port {
             name: String::new(),
             protocol: Protocol::Tcp,
             listen_address: Ipv4Addr::UNSPECIFIED,
-            listen_port: self.listen,
-            connect_port: connect.unwrap_or(self.listen),
+            listen_port: self.listen.into(),
+            connect_port: connect.unwrap_or(self.listen).into(),
             // Never more than the file has: our own default would let the LAN in.
             backend: None,
             remarks: Remarks {

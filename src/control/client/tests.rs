@@ -1,6 +1,7 @@
 //! The client against a fake agent, without a bus between them.
 
 use std::{
+    collections::BTreeMap,
     future::pending,
     os::unix::net::UnixStream,
     sync::{Arc, Mutex},
@@ -60,21 +61,17 @@ impl FakeAgent {
         Err(zbus::fdo::Error::AccessDenied(text))
     }
 
-    #[expect(clippy::too_many_arguments, reason = "as on the bus")]
-    fn add_forward(
+    fn add_forward_with(
         &self,
-        name: &str,
-        protocol: &str,
-        listen_address: &str,
-        listen_port: u16,
-        connect_port: u16,
-        firewall: &str,
+        keys: BTreeMap<String, String>,
         #[zbus(header)] call: Header<'_>,
     ) -> Result<String, FakeError> {
-        let what =
-            format!("{name} {protocol} {listen_address}:{listen_port} {connect_port} {firewall}");
-        self.note(&call, what);
-        match name {
+        let name = keys.get("name").cloned().unwrap_or_default();
+        let keys = keys
+            .into_iter()
+            .map(|(key, value)| format!("{key}={value}"));
+        self.note(&call, Vec::from_iter(keys).join(" "));
+        match name.as_str() {
             "denied" => Err(FakeError::Denied("only administrators may".to_owned())),
             "password" => Err(FakeError::Interactive("polkit may not ask".to_owned())),
             name => Ok(format!("/etc/wslmesh/wslmesh.toml.d/{name}.toml")),
@@ -128,8 +125,8 @@ fn forward(name: &str) -> Forward {
         name: name.to_owned(),
         protocol: crate::config::Protocol::Udp,
         listen_address: "192.0.2.1".parse().unwrap(),
-        listen_port: 51820.try_into().unwrap(),
-        connect_port: 51821.try_into().unwrap(),
+        listen_port: "51820-51821".parse().unwrap(),
+        connect_port: "9001-9002".parse().unwrap(),
         firewall: crate::config::Firewall::Full,
         backend: None,
         remarks: crate::config::Remarks::default(),
@@ -149,7 +146,8 @@ async fn only_changes_allow_a_password_prompt() {
         *asked.lock().unwrap(),
         [
             "describe",
-            "may ask, wg udp 192.0.2.1:51820 51821 full",
+            "may ask, connect-port=9001-9002 firewall=full listen-address=192.0.2.1 \
+             listen-port=51820-51821 name=wg protocol=udp",
             "may ask, remove wg"
         ]
     );

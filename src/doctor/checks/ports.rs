@@ -1,6 +1,6 @@
 //! Forwards from Windows.
 
-use std::{collections::BTreeSet, net::SocketAddr};
+use std::{collections::BTreeSet, num::NonZeroU16};
 
 use super::agent::{about_firewall, about_windows, finding};
 use crate::{
@@ -10,7 +10,7 @@ use crate::{
         verdict::{Judged, Verdict, all, error, info, list, ok, skipped, warning},
     },
     interop::ini::boolean,
-    model::{ForwardState, Listening, Mode, Protocol, Severity, Socket, counted},
+    model::{ForwardState, Listening, Mode, Protocol, Severity, Socket, counted, some_ports},
 };
 
 /// The forwards; skips the check where there is none.
@@ -27,18 +27,18 @@ pub(crate) fn listening(facts: &Facts) -> Judged {
     let sockets = facts.sockets()?;
     let own = facts.node()?.address();
     let found = forwards.iter().filter_map(|forward| {
-        let (name, protocol, port) = (&forward.name, forward.protocol, forward.connect_port.get());
-        match Listening::at(sockets, own, protocol, port) {
+        let (name, protocol, ports) = (&forward.name, forward.protocol, forward.connect_port);
+        // Behind a range services come and go: it is well with one of them.
+        match Listening::at(sockets, own, protocol, ports) {
             Listening::Yes => None,
             Listening::No if passed_on => Some(
-                info(format!("{name}: no service listens on {protocol} port {port}, unless a rule passes it on to a container"))
+                info(format!("{name}: no service listens on {protocol} port {ports}, unless a rule passes it on to a container"))
                     .fix("Check that the container is running and publishes the port (`docker ps`, `podman ps`)"),
             ),
             Listening::No => Some(warning(format!(
-                "{name}: no service listens on {protocol} port {port}"
+                "{name}: no service listens on {protocol} port {ports}"
             ))),
-            Listening::Elsewhere(address) => {
-                let at = SocketAddr::new(address, port);
+            Listening::Elsewhere(at) => {
                 let detail = format!("{name}: the service listens on {protocol} {at} only, which packets to {own} do not reach");
                 Some(warning(detail).fix("Let the service listen on 0.0.0.0 (ListenAddress 0.0.0.0 in sshd_config)"))
             }
@@ -63,9 +63,11 @@ pub(crate) fn kept(facts: &Facts) -> Judged {
     let mode = shared(facts)?;
     let kept = |protocol, port| mode.kept_ports(protocol).contains(&port);
     let forwards = facts.settings()?.forwards.iter().filter_map(|forward| {
-        let (name, protocol, port) = (&forward.name, forward.protocol, forward.listen_port.get());
-        let detail = format!("{name} ({protocol} {port}) gets no traffic");
-        kept(protocol, port).then(|| error(detail))
+        let (name, protocol) = (&forward.name, forward.protocol);
+        let ports = forward.listen_port.ports();
+        let ports = some_ports(ports.filter(|port| kept(protocol, port.get())));
+        let detail = format!("{name} ({protocol} {ports}) gets no traffic");
+        (!ports.is_empty()).then(|| error(detail))
     });
     let sockets = open(facts.sockets()?).filter(|one| kept(one.protocol, one.port));
     let sockets = sockets.map(|one| {
@@ -84,11 +86,11 @@ pub(crate) fn exposed(facts: &Facts) -> Judged {
     let mode = shared(facts)?;
     let forwards = &facts.settings()?.forwards;
     let forwarded = |one: &&Socket| {
-        let has = |port: u16| move |forward: &Forward| forward.listen_port.get() == port;
+        let port = NonZeroU16::new(one.port);
         let mut same = forwards
             .iter()
             .filter(|forward| forward.protocol == one.protocol);
-        same.any(has(one.port))
+        port.is_some_and(|port| same.any(|forward| forward.listen_port.has(port)))
     };
     let reaches = |one: &&Socket| !mode.kept_ports(one.protocol).contains(&one.port);
     let ports: BTreeSet<(Protocol, u16)> = open(facts.sockets()?)

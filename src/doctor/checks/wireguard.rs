@@ -1,7 +1,7 @@
 //! WireGuard devices and their peers.
 
 use crate::{
-    config::Settings,
+    config::{Forward, Settings},
     doctor::{
         facts::Facts,
         verdict::{Judged, Verdict, all, error, info, list, skipped, warning},
@@ -100,10 +100,10 @@ fn handshake(now: u64, device: &str, peer: &PeerEntry) -> Option<Verdict> {
 
 /// Whether a UDP forward leads to this port and satisfies the condition.
 fn forwarded(settings: &Settings, port: u16, listens: impl Fn(u16) -> bool) -> bool {
-    settings.forwards.iter().any(|forward| {
-        forward.protocol == Protocol::Udp
-            && forward.connect_port.get() == port
-            && listens(forward.listen_port.get())
+    let udp = settings.forwards.iter();
+    let udp = udp.filter(|forward| forward.protocol == Protocol::Udp);
+    udp.flat_map(Forward::singles).any(|forward| {
+        forward.connect_port.first().get() == port && listens(forward.listen_port.first().get())
     })
 }
 

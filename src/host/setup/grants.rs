@@ -108,8 +108,8 @@ fn grant((forward, backend): &(&Forward, Backend)) -> Grant {
     Grant {
         protocol: forward.protocol,
         listen_address: forward.listen_address,
-        listen_ports: forward.listen_port.into(),
-        connect_ports: forward.connect_port.into(),
+        listen_ports: forward.listen_port,
+        connect_ports: forward.connect_port,
         firewall: forward.firewall,
         backend: *backend,
     }

@@ -84,9 +84,21 @@ fn by_portproxy(protocol: Protocol, backend: Backend, forbidden: bool) -> bool {
         }
 }
 
+/// Why the grants do not allow a forward, or one of its ports; each of them finds its own.
+pub(super) fn gap(
+    grants: &[Grant],
+    forward: &Forward,
+    backend: Backend,
+    mode: SyncMode,
+    forbidden: bool,
+) -> Option<PolicyGap> {
+    let gap = |single: Forward| single_gap(grants, &single, backend, mode, forbidden);
+    forward.singles().find_map(gap)
+}
+
 /// The rule of the elevated side: protocol and ports choose the grant. The relay holds a
 /// forward to its own firewall where its grant's lets in more.
-pub(super) fn gap(
+fn single_gap(
     grants: &[Grant],
     forward: &Forward,
     backend: Backend,
@@ -116,8 +128,8 @@ impl Grant {
     #[must_use]
     pub fn has_ports_of(&self, forward: &Forward) -> bool {
         self.protocol == forward.protocol
-            && self.listen_ports.has(forward.listen_port)
-            && self.connect_ports.has(forward.connect_port)
+            && self.listen_ports.includes(forward.listen_port)
+            && self.connect_ports.includes(forward.connect_port)
     }
 
     /// Whether both agree in everything but ports.

@@ -36,7 +36,7 @@ pub(super) fn of(wanted: RuleSet, answer: Answer, took: Duration) -> HostOutcome
         .chain(answer.firewall.iter().flat_map(firewall_findings));
     HostOutcome {
         settled,
-        findings: merged(findings),
+        findings: Finding::merged(findings),
         changed: changed(&wanted, &answer, took),
         took,
         rules_remain: rules_remain(&wanted, &answer),
@@ -46,20 +46,6 @@ pub(super) fn of(wanted: RuleSet, answer: Answer, took: Duration) -> HostOutcome
             .then(|| facts(&wanted, answer)),
         wanted,
     }
-}
-
-/// One finding for each code and subject, whatever the number of its reasons.
-fn merged(all: impl Iterator<Item = Finding>) -> Vec<Finding> {
-    let mut merged: Vec<Finding> = Vec::new();
-    for finding in all {
-        let same =
-            |other: &&mut Finding| (other.code, &other.subject) == (finding.code, &finding.subject);
-        match merged.iter_mut().find(same) {
-            Some(other) => other.detail = format!("{}; {}", other.detail, finding.detail),
-            None => merged.push(finding),
-        }
-    }
-    merged
 }
 
 /// Whether rules of the port proxy, or those of the firewall that go with them, are possibly
@@ -140,7 +126,8 @@ fn guest_address_finding(wanted: &RuleSet, answer: &Answer) -> Option<Finding> {
 /// The names of the wanted forwards that this is about.
 fn names(wanted: &RuleSet, about: impl Fn(&Rule) -> bool) -> String {
     let rules = wanted.rules.iter().filter(|rule| about(rule));
-    let names: Vec<&str> = rules.map(|rule| rule.name.as_str()).collect();
+    let mut names: Vec<&str> = rules.map(|rule| rule.name.as_str()).collect();
+    names.dedup();
     names.join(", ")
 }
 

@@ -54,9 +54,9 @@ fn sockets_of_this_machine_are_not_touched() {
     drop(taken);
     let judged = |protocol, at: io::Result<SocketAddr>| {
         let sockets = sockets(Path::new("/"), protocol).unwrap();
-        Listening::at(&sockets, own, protocol, at.unwrap().port())
+        Listening::at(&sockets, own, protocol, one_port(at.unwrap().port()))
     };
-    let second = Listening::Elsewhere("127.0.0.2".parse().unwrap());
+    let second = Listening::Elsewhere(other.local_addr().unwrap());
     assert_eq!(judged(Protocol::Tcp, tcp.local_addr()), Listening::Yes);
     assert_eq!(judged(Protocol::Tcp, other.local_addr()), second);
     assert_eq!(judged(Protocol::Tcp, both.local_addr()), Listening::Yes);
@@ -92,13 +92,16 @@ fn ipv6_alone_is_told_from_both() {
         if ipv6_only(protocol).is_err() {
             continue;
         }
-        let alone = Listening::Elsewhere(any.ip());
-        for (only, expected) in [(false, Listening::Yes), (true, alone)] {
+        for only in [false, true] {
             let socket = open(kind, only);
             let at = rustix::net::getsockname(&socket).unwrap();
             let port = SocketAddr::try_from(at).unwrap().port();
             let sockets = sockets(Path::new("/"), protocol).unwrap();
-            let found = Listening::at(&sockets, own, protocol, port);
+            let found = Listening::at(&sockets, own, protocol, one_port(port));
+            let expected = match only {
+                false => Listening::Yes,
+                true => Listening::Elsewhere(SocketAddr::new(any.ip(), port)),
+            };
             assert_eq!(found, expected, "{protocol} {only}");
         }
     }
@@ -156,4 +159,8 @@ fn a_port_that_is_opened_again_is_another_socket() {
     let second = UdpSocket::bind(("0.0.0.0", at)).unwrap();
     let again = udp_cookie(port(&second)).unwrap();
     assert!(again.is_some() && again != number, "{again:?}");
+}
+
+fn one_port(port: u16) -> crate::model::PortRange {
+    std::num::NonZeroU16::new(port).unwrap().into()
 }

@@ -74,6 +74,8 @@ pub(super) fn decide(settings: &Settings, seen: &Observation, node: &Node) -> De
             }
         }
     }
+    loopback.dedup();
+    forbidden.dedup();
     if !loopback.is_empty() {
         let text = format!("127.0.0.1 on Windows alone reaches {}", loopback.join(", "));
         decision.find(Code::RelayLoopback, "", text);
@@ -197,7 +199,8 @@ fn portproxy_state(forward: &Forward, address: Ipv4Addr, host: &HostMemory) -> F
     let at = listen(forward);
     let leads = |rule: &InstalledRule| {
         rule.listen == at
-            && (*rule.connect.ip(), rule.connect.port()) == (address, forward.connect_port.get())
+            && (*rule.connect.ip(), rule.connect.port())
+                == (address, forward.connect_port.first().get())
     };
     if host.facts.rules.iter().any(leads) {
         ForwardState::Up

@@ -17,7 +17,7 @@ pub(super) fn forward(forward: &Forward, at: Listen, node: &Node, admit: Admit) 
     let relayed = RelayForward {
         listen: at,
         connect_address: node.address(),
-        connect_port: forward.connect_port,
+        connect_port: forward.connect_port.first(),
         admit,
     };
     (forward.name.clone(), relayed)

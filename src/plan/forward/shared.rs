@@ -55,7 +55,7 @@ fn kept(forward: &Forward, seen: &Observation) -> bool {
     let mode = seen.mode.known();
     mode.is_some_and(|mode| {
         let kept = mode.kept_ports(forward.protocol);
-        kept.contains(&forward.listen_port.get())
+        kept.contains(&forward.listen_port.first().get())
     })
 }
 

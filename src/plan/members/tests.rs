@@ -93,7 +93,93 @@ fn without_members_nothing_is_different() {
         own: "Ubuntu".to_owned(),
         members: Vec::new(),
     };
-    assert_eq!(plan_group(&settings, &group, &seen), plan(&settings, &seen));
+    assert_eq!(
+        plan_group(&settings, &group, &seen),
+        crate::plan::plan(&settings, &seen)
+    );
+}
+
+fn range(name: &str, listen: &str, connect: &str) -> String {
+    format!(
+        "[[forward]]\nname = \"{name}\"\nprotocol = \"tcp\"\nlisten-port = \"{listen}\"\nconnect-port = \"{connect}\"\n"
+    )
+}
+
+#[test]
+fn a_range_is_one_forward_with_the_state_of_its_worst_port() {
+    let own = range("web", "8000-8010", "9000-9010") + &forward("ssh", "0.0.0.0:2222", 22);
+    let mut seen = Machine::nat().mode(Mode::Mirrored).seen();
+    let single = |plan: &Plan| plan.forwards.clone().unwrap().remove(0);
+    let plan = plan_group(&settings(&own), &Group::default(), &seen);
+    let relayed = plan.actions.iter().find_map(|action| match action {
+        Action::SyncRelay(Some(wanted)) => Some(wanted.clone()),
+        _ => None,
+    });
+    let wanted = relayed.unwrap();
+    let pairs = wanted.forwards.iter().map(|(name, one)| {
+        let (listen, connect) = (one.listen.listen_port.get(), one.connect_port.get());
+        format!("{name} {listen} {connect}")
+    });
+    let pairs = Vec::from_iter(pairs);
+    assert_eq!((pairs.len(), pairs[0].as_str()), (12, "web 8000 9000"));
+    assert_eq!(pairs[10], "web 8010 9010");
+    assert_eq!(shown(&plan), ["web - pending -", "ssh - pending -"]);
+    let web = single(&plan);
+    assert_eq!(web.listens(), "0.0.0.0:8000-8010");
+    assert_eq!(web.connects().to_string(), "9000-9010");
+    assert_eq!((web.ports, web.state_ports), (11, None));
+
+    // The relay listens, but for three of them.
+    seen.host.relay.applied = true;
+    let listens = wanted.forwards.iter().map(|(_, one)| one.listen);
+    let failure = crate::model::Failure {
+        kind: crate::model::FailureKind::InUse,
+        code: 98,
+    };
+    let fails = |port: u16| [8003, 8004, 8007].contains(&port);
+    for listen in listens {
+        if fails(listen.listen_port.get()) {
+            seen.host.relay.failed.push((listen, failure));
+        } else {
+            seen.host.relay.listening.push(listen);
+        }
+    }
+    seen.host.relay.wanted = Some(wanted);
+    let plan = plan_group(&settings(&own), &Group::default(), &seen);
+    assert_eq!(shown(&plan), ["web - down -", "ssh - up -"]);
+    let web = single(&plan);
+    assert_eq!(web.state_in_words(), "down (8003-8004, 8007)");
+    let of_web = |finding: &&Finding| finding.subject == "web";
+    let found = Vec::from_iter(plan.findings.iter().filter(of_web));
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert_eq!(
+        found[0].detail,
+        "tcp 0.0.0.0:8003 is in use (error 98); tcp 0.0.0.0:8004 is in use (error 98); \
+         tcp 0.0.0.0:8007 is in use (error 98)"
+    );
+}
+
+#[test]
+fn of_a_members_range_only_the_ports_that_are_free_are_served() {
+    let members = vec![member("Debian", &range("web", "8000-8010", "9000-9010"))];
+    let plan = planned(&forward("x", "0.0.0.0:8005", 1), members);
+    assert_eq!(shown(&plan), ["x - pending -", "Debian/web Debian down -"]);
+    let web = plan.forwards.as_ref().unwrap()[1].clone();
+    assert_eq!((web.ports, web.listen.listen_port.get()), (11, 8000));
+    assert_eq!(web.state_in_words(), "down (8005)");
+    let owned = |finding: &&Finding| finding.code == Code::ForwardOwned;
+    let owned = Vec::from_iter(plan.findings.iter().filter(owned));
+    assert_eq!(owned[0].detail, "Ubuntu has tcp 0.0.0.0:8005");
+    // All of it is another's.
+    let members = vec![member("Debian", &range("web", "8000-8010", "9000-9010"))];
+    let plan = planned(
+        &range("x", "7000-9000", "7000-9000").replace("9000", "7999"),
+        members,
+    );
+    assert_eq!(shown(&plan)[1], "Debian/web Debian pending -");
+    let members = vec![member("Debian", &range("web", "8000-8010", "9000-9010"))];
+    let plan = planned(&range("x", "7900-8100", "7900-8100"), members);
+    assert_eq!(shown(&plan)[1], "Debian/web Debian down Ubuntu");
 }
 
 #[test]
@@ -130,7 +216,7 @@ proptest! {
             texts[whose].push(Forward {
                 name: format!("f{number}"),
                 listen_address: address(last).parse().unwrap(),
-                listen_port: port.try_into().unwrap(),
+                listen_port: std::num::NonZeroU16::new(port).unwrap().into(),
                 ..ssh.clone()
             });
         }

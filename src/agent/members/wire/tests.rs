@@ -25,6 +25,16 @@ fn what_is_registered_is_read_again() {
     assert_eq!(Registration::parse(&line), Ok(registration));
 }
 
+/// A leader of the version before refuses what it cannot do by the version alone.
+#[test]
+fn only_a_registration_with_a_range_is_of_the_later_version() {
+    assert_eq!(registered(SSH).version, VERSION);
+    let range = SSH.replace("2222\nconnect-port = 22", "\"2000-2255\"");
+    let registration = registered(&range);
+    assert_eq!((registration.version, registration.ports()), (RICHER, 256));
+    assert_eq!(Registration::parse(&registration.line()), Ok(registration));
+}
+
 #[test]
 fn a_backend_of_none_registers_nothing() {
     let text = format!("[host]\nbackend = \"none\"\n{SSH}");
@@ -39,7 +49,7 @@ fn wrong_registrations_are_refused_with_the_reason() {
     let many = (0..257).map(|number| ssh.replace("\"ssh\"", &format!("\"f{number}\"")));
     let many = many.collect::<Vec<_>>().join(",");
     let table = [
-        (line.replace(":1,", ":2,"), "registration of version 2"),
+        (line.replace(":1,", ":3,"), "registration of version 3"),
         (
             "{\"version\":7,\"new\":[]}".to_owned(),
             "registration of version 7",
@@ -59,7 +69,16 @@ fn wrong_registrations_are_refused_with_the_reason() {
             "unknown field",
         ),
         (forwards(format!("{ssh},{ssh}")), "is there twice"),
-        (forwards(many), "257 forwards are registered"),
+        (
+            line.replace("2222", "\"2000-2255\""),
+            "22 is 1 port, and listen-port 2000-2255 is 256 ports",
+        ),
+        (
+            line.replace("2222", "\"1-300\""),
+            "300 ports are registered, and a distribution may have 256: shorten a range",
+        ),
+        (line.replace("2222", "\"300-1\""), "cannot be read"),
+        (forwards(many), "257 ports are registered"),
     ];
     for (line, reason) in table {
         let refused = parse(&line).expect_err(&line).to_string();

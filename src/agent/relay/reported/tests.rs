@@ -1,7 +1,7 @@
-use std::{num::NonZeroU16, time::Duration};
+use std::{net::Ipv4Addr, num::NonZeroU16, time::Duration};
 
 use super::*;
-use crate::model::{Code, Counters};
+use crate::model::{Admit, Code, RelayForward, RelayLocation};
 use wslmesh_relay::protocol::{FailureKind, Protocol};
 
 fn listen(port: u16) -> Listen {
@@ -60,34 +60,60 @@ fn transient_finding_expires_and_is_kept_once() {
     assert_eq!((transient.findings().count(), transient.due()), (0, None));
 }
 
-fn counted(opened: u64) -> CountedForward {
-    CountedForward {
-        name: "wg".to_owned(),
-        counters: Counters {
-            listen: listen(51820),
-            active: 2,
-            opened,
-            failed: 0,
-            refused: 0,
-            bytes_in: 1_000_000,
-            bytes_out: 7,
-        },
+fn counters(port: u16, opened: u64) -> Counters {
+    Counters {
+        listen: listen(port),
+        active: 2,
+        opened,
+        failed: 0,
+        refused: 0,
+        bytes_in: 1_000_000,
+        bytes_out: 7,
+    }
+}
+
+/// Of the forward wg, which has two ports, and what another one has between them.
+fn wanted() -> RelaySet {
+    let forward = |name: &str, port| {
+        let forward = RelayForward {
+            listen: listen(port),
+            connect_address: Ipv4Addr::new(172, 20, 1, 5),
+            connect_port: port.try_into().unwrap(),
+            admit: Admit::Any,
+        };
+        (name.to_owned(), forward)
+    };
+    RelaySet {
+        location: RelayLocation::Guest,
+        forwards: vec![forward("wg", 51820), forward("x", 9), forward("wg", 51821)],
     }
 }
 
 #[test]
 fn one_question_has_one_answer() {
     let mut counting = Counting::default();
-    assert!(!counting.answered(Vec::new()));
+    assert!(!counting.answered(None, &[]));
     assert_eq!(counting.last, None);
     counting.asked = true;
-    assert!(counting.answered(vec![counted(3)]));
+    let wanted = wanted();
+    let answer = [counters(7, 1), counters(51821, 3), counters(51820, 4)];
+    assert!(counting.answered(Some(&wanted), &answer));
     let taken = counting.last.as_ref().unwrap().taken_unix_ms;
     let now = u64::try_from(Timestamp::now().as_millisecond()).unwrap();
     assert!(taken > 1_700_000_000_000 && taken <= now);
-    assert!(!counting.answered(Vec::new()), "one question, one answer");
-    assert_eq!(counting.last.as_ref().unwrap().forwards, [counted(3)]);
+    assert!(!counting.answered(None, &[]), "one question, one answer");
+    let sum = CountedForward {
+        name: "wg".to_owned(),
+        counters: Counters {
+            active: 4,
+            bytes_in: 2_000_000,
+            bytes_out: 14,
+            ..counters(51820, 7)
+        },
+    };
+    let counted = &counting.last.as_ref().unwrap().forwards;
+    assert_eq!(*counted, [sum], "one of no forward has no name");
     counting.asked = true;
-    assert!(counting.answered(Vec::new()));
+    assert!(counting.answered(None, &[]));
     assert!(counting.last.as_ref().unwrap().taken_unix_ms > taken);
 }

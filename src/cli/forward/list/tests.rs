@@ -43,6 +43,8 @@ fn the_longest_names_and_addresses_fit() {
         protocol: "tcp".to_owned(),
         listen: listen.to_owned(),
         connect_port: 65535,
+        ports: 1,
+        state_ports: None,
         firewall: "local".to_owned(),
         backend: Some(ForwardBackend::Portproxy),
         state: state.to_owned(),

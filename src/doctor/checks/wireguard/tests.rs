@@ -110,7 +110,7 @@ fn listen_ports() {
         "dynamic": |f| {
             port_is(f, 51820);
             let wg = &mut f.settings.as_mut().unwrap().forwards[1];
-            (wg.listen_port, wg.connect_port) = (51820.try_into().unwrap(), 51820.try_into().unwrap());
+            (wg.listen_port, wg.connect_port) = ("51820".parse().unwrap(), "51820".parse().unwrap());
         } => Info, "assigns dynamically";
     }
     table! { "wireguard-reachable";

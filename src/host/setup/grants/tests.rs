@@ -30,8 +30,8 @@ fn forward(text: &str) -> Forward {
             Protocol::Udp
         },
         listen_address: address.parse().unwrap(),
-        listen_port: port(listen),
-        connect_port: port(connect),
+        listen_port: port(listen).into(),
+        connect_port: port(connect).into(),
         firewall: match firewall {
             "none" => Firewall::None,
             "local" => Firewall::Local,
@@ -200,8 +200,8 @@ prop_compose! {
             } else {
                 Ipv4Addr::new(10, 0, 0, address)
             },
-            listen_port: NonZeroU16::new(listen).unwrap(),
-            connect_port: NonZeroU16::new(connect).unwrap(),
+            listen_port: NonZeroU16::new(listen).unwrap().into(),
+            connect_port: NonZeroU16::new(connect).unwrap().into(),
             firewall: match firewall { 0 => Firewall::None, 1 => Firewall::Local, _ => Firewall::Full },
             backend: None,
             remarks: crate::config::Remarks::default(),
