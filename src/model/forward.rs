@@ -8,7 +8,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use super::{Code, DrivePath, Finding, PortRange, display_as_serialized};
+use super::{Code, DrivePath, Finding, PortRange, Severity, display_as_serialized};
 pub use wslmesh_relay::protocol::{
     Admit, Counters, Failure, FailureKind, Forward as RelayForward, Listen, Protocol,
 };
@@ -210,6 +210,15 @@ impl RelayMemory {
         self.findings
             .iter()
             .any(|finding| finding.code == Code::RelayLoopback)
+    }
+
+    /// Whether it does not run, for a reason that its findings say.
+    #[must_use]
+    pub fn has_failed(&self) -> bool {
+        let fails = |finding: &Finding| {
+            finding.code != Code::RelayLoopback && finding.code.severity() > Severity::Info
+        };
+        !self.applied && self.findings.iter().any(fails)
     }
 }
 

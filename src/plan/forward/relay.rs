@@ -42,6 +42,8 @@ pub(super) fn judge(
     let Some((_, failure)) = memory.failed.iter().find(|(failed, _)| *failed == at) else {
         if memory.applied && memory.listening.contains(&at) {
             status.state = ForwardState::Up;
+        } else if memory.has_failed() {
+            status.state = ForwardState::Down;
         }
         return (status, None);
     };

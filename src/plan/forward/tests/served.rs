@@ -74,6 +74,17 @@ fn each_forward_is_shown_with_its_server() {
             ],
         ),
         (
+            nat(HostPrivilege::None).with(|seen| {
+                let why = Finding::new(Code::RelayElevated, "", "x");
+                seen.host.relay.findings = vec![why];
+            }),
+            both.clone(),
+            &[
+                "ssh by relay at 127.0.0.1: down",
+                "wg by relay at 127.0.0.1: down",
+            ],
+        ),
+        (
             // WSL's own forwarding of localhost has the port.
             nat(HostPrivilege::None).with(|seen| {
                 let web = listen_at(Protocol::Tcp, "127.0.0.1", 80);
