@@ -28,7 +28,7 @@ use crate::{
 };
 
 /// Arguments of `wslmesh doctor`.
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 #[command(
     override_usage = "wslmesh doctor [OPTIONS] [GROUP]...\n       wslmesh doctor mtu PEER [--json]"
 )]

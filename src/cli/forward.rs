@@ -11,7 +11,7 @@ use clap::{
 use serde::de::DeserializeOwned;
 
 use super::{
-    host::{self, Install, reloaded},
+    host::{self, Approval, Install, reloaded},
     members::Members,
     output::{Exit, print, print_error},
 };
@@ -21,10 +21,6 @@ use crate::{
         connect_ports, located,
     },
     control::{Client, ControlError, Reload, reload_of},
-    host::{
-        contract::PolicyGap,
-        setup::{Agreed, Answer, Order, Setup},
-    },
     model::{PortRange, from_word},
     paths::Paths,
 };
@@ -181,40 +177,18 @@ async fn agree(
         print("[host] backend is \"none\": no forward is made on Windows")?;
         return Ok(Exit::Fine);
     }
-    let looked = async {
-        let setup = Setup::find(&paths.state)?;
-        setup.call(Order::Look).await
-    };
-    let before: Answer = match looked.await {
-        Ok(before) => before,
-        Err(error) => {
-            let error = anyhow::Error::new(error);
-            print_error(&error.context("cannot read what Windows allows"));
-            return Ok(Exit::Degraded);
-        }
-    };
-    let lacks = match &before.policy {
-        // Without an installation an administrator's own programs may do all of it.
-        Agreed::Nothing if before.elevated => return Ok(Exit::Fine),
-        Agreed::Nothing => {
+    let lacks = match host::approval(&[forward], settings, paths).await {
+        Ok(Approval::Given) => return Ok(Exit::Fine),
+        Ok(Approval::NotInstalled) => {
             print(
                 "not installed on Windows: run `wslmesh host install` to open the port to the LAN",
             )?;
             return Ok(Exit::Fine);
         }
-        Agreed::Unreadable => "cannot be read",
-        Agreed::Policy(policy) => {
-            match policy.gap(
-                forward,
-                settings.backend_of(forward),
-                before.relay_forbidden(),
-            ) {
-                None => return Ok(Exit::Fine),
-                Some(PolicyGap::OutsidePolicy) => "does not allow these ports",
-                Some(PolicyGap::ListenAddress) => "allows these ports on another address",
-                Some(PolicyGap::Firewall) => "allows these ports with another firewall",
-                Some(PolicyGap::Backend) => "allows these ports with another backend",
-            }
+        Ok(Approval::Lacks(what)) => what,
+        Err(error) => {
+            print_error(&error);
+            return Ok(Exit::Degraded);
         }
     };
     print(&format!("the policy on Windows {lacks}"))?;

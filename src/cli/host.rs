@@ -1,5 +1,6 @@
 //! `wslmesh host`
 
+mod approval;
 mod check;
 mod facts;
 mod install;
@@ -10,8 +11,9 @@ mod uninstall;
 use clap::Subcommand;
 
 pub(super) use self::{
+    approval::{Approval, approval},
     install::{Install, install},
-    shown::reloaded,
+    shown::{print_block, reloaded},
 };
 use super::output::Exit;
 use crate::{

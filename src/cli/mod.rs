@@ -19,6 +19,7 @@ mod members;
 mod monitor;
 mod output;
 mod run;
+mod setup;
 mod status;
 mod style;
 mod table;
@@ -60,6 +61,13 @@ enum Command {
     Run,
     /// Show what one pass would change, without changing anything
     Plan,
+    /// Ask for what it cannot see, and bring this node up: the first run
+    ///
+    /// Finds WireGuard, Tailscale and NetBird, asks which ports of Windows shall lead
+    /// here and who may connect, writes the configuration, has Windows' administrator
+    /// approve it, and ends with the page of `wslmesh doctor`. It can be run again.
+    #[command(after_help = setup::EXAMPLES)]
+    Setup(setup::Setup),
     /// Make one pass and wait for Windows to confirm
     Apply,
     /// Restore the MTUs and sysctls that the agent changed, remove its rules on Windows
@@ -151,6 +159,7 @@ fn run_command(arguments: Arguments) -> anyhow::Result<Exit> {
     match arguments.command {
         Command::Run => block_on(run::run(source, paths)),
         Command::Plan => block_on(run::plan(source, paths)),
+        Command::Setup(arguments) => block_on(setup::setup(arguments, source, paths)),
         Command::Apply => block_on(run::apply(source, paths)),
         Command::Restore => block_on(run::restore(paths)),
         Command::Status { json } => block_on(status::status(&paths, json)),

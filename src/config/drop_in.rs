@@ -14,9 +14,12 @@ use super::{
     source::{Draft, Source},
     values::{Forward, NAME_RULE, is_name},
 };
-use crate::fs::{
-    PathError, cannot,
-    file::{self, FileError},
+use crate::{
+    fs::{
+        PathError, cannot,
+        file::{self, FileError},
+    },
+    model::InterfaceName,
 };
 
 /// Why a drop-in was not written or not removed. Nothing has changed then,
@@ -53,6 +56,12 @@ pub enum DropInError {
         .0.file.display(), .0.name, .0.line
     )]
     More(Located),
+    /// What it would say, a later file says otherwise.
+    #[error(
+        "{} would say that [wireguard] interfaces has {:?}, and a later file sets this key: add it there (wslmesh config show names the files)",
+        .0.display(), .1.as_str()
+    )]
+    Overruled(PathBuf, InterfaceName),
     /// The file cannot be written.
     #[error(transparent)]
     File(#[from] FileError),
@@ -127,14 +136,7 @@ impl DropIn {
         if let Some((there, at)) = clashes.next() {
             return Err(DropInError::Port(at.has_port_of(there, forward)));
         }
-        let draft = Draft {
-            path: &self.path,
-            text: Some(&text),
-        };
-        let settings = load(&self.source, Some(draft))?.settings;
-        let folder = self.source.drop_ins();
-        fs::create_dir_all(&folder).map_err(cannot("make the folder", &folder))?;
-        file::replace(&self.path, None, text.as_bytes())?;
+        let settings = write(&self.source, &self.path, None, &text)?;
         Ok((Added::Written, settings))
     }
 
@@ -166,6 +168,62 @@ impl DropIn {
         fs::remove_file(&self.path).map_err(cannot("remove", &self.path))?;
         Ok(of_this_name()?)
     }
+}
+
+/// Writes a drop-in in place of what it was before, and returns the settings with it.
+fn write(
+    source: &Source,
+    path: &Path,
+    before: Option<&[u8]>,
+    text: &str,
+) -> Result<Settings, DropInError> {
+    let draft = Draft {
+        path,
+        text: Some(text),
+    };
+    let settings = load(source, Some(draft))?.settings;
+    let folder = source.drop_ins();
+    fs::create_dir_all(&folder).map_err(cannot("make the folder", &folder))?;
+    file::replace(path, before, text.as_bytes())?;
+    Ok(settings)
+}
+
+/// The drop-in of [`add_wireguard`].
+const WIREGUARD: &str = "setup-wireguard.toml";
+
+/// Adds WireGuard devices to `[wireguard] interfaces`, in a drop-in of their own. Returns
+/// its path and the settings with it.
+///
+/// # Errors
+/// A later file has the key too; or what kept the drop-in from being written. Nothing
+/// has changed then.
+pub fn add_wireguard(
+    source: &Source,
+    names: &[InterfaceName],
+) -> Result<(PathBuf, Settings), DropInError> {
+    let path = source.drop_ins().join(WIREGUARD);
+    let settings = load(source, None)?.settings;
+    let there = settings
+        .wireguard_interfaces
+        .iter()
+        .map(ToString::to_string);
+    let all = there.chain(names.iter().map(ToString::to_string));
+    let list: Vec<toml::Value> = all.map(toml::Value::String).collect();
+    let text = format!(
+        "# Made by `wslmesh setup`.\n[wireguard]\ninterfaces = {}\n",
+        toml::Value::Array(list)
+    );
+    let draft = Draft {
+        path: &path,
+        text: Some(&text),
+    };
+    let with = load(source, Some(draft))?.settings.wireguard_interfaces;
+    if let Some(name) = names.iter().find(|name| !with.matches(name)) {
+        return Err(DropInError::Overruled(path, name.clone()));
+    }
+    let before = file::read(&path)?;
+    let settings = write(source, &path, before.as_deref(), &text)?;
+    Ok((path, settings))
 }
 
 /// Whether a file has one forward in it and no other key.

@@ -12,7 +12,7 @@ mod source;
 mod values;
 
 pub use self::{
-    drop_in::{Added, DropIn, DropInError},
+    drop_in::{Added, DropIn, DropInError, add_wireguard},
     export::{Export, ExportError},
     import::{Import, ImportError, Wanted},
     load::{ConfigError, Located, located},

@@ -12,7 +12,7 @@ use super::verdict::{NOT_WSL, Verdict, skipped};
 use crate::{
     config::Settings,
     interop::{Drives, ini::Ini},
-    model::{Code, Mode, Nameserver, Node, Observation, Plan, Socket},
+    model::{Code, InterfaceName, Mode, Nameserver, Node, Observation, Plan, Socket},
     observe::ResolvConf,
     plan,
     report::{Document, WireguardEntry},
@@ -105,6 +105,21 @@ impl Facts {
     /// Skips a check that makes sense in WSL alone.
     pub(super) fn wsl(&self) -> Result<(), Verdict> {
         self.wsl.then_some(()).ok_or_else(|| skipped(NOT_WSL))
+    }
+
+    /// Whether this is WSL 2.
+    #[must_use]
+    pub fn is_wsl(&self) -> bool {
+        self.wsl
+    }
+
+    /// Whether `[wireguard] interfaces` covers this device.
+    #[must_use]
+    pub fn is_covered(&self, name: &InterfaceName, settings: &Settings) -> bool {
+        let links = self.observation.iter().flat_map(|seen| &seen.links);
+        let mut named = links.filter(|link| link.name == *name);
+        settings.wireguard_interfaces.matches(name)
+            || named.any(|link| settings.wireguard_interfaces.covers(link))
     }
 
     /// Whether this version of WSL knows instanceIdleTimeout, new in 2.5.10: assumed

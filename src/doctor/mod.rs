@@ -25,6 +25,7 @@ mod checks {
     pub(super) mod wsl_files;
 }
 mod facts;
+mod found;
 /// The largest packets that pass to a peer, and who loses bigger ones. Decisions alone:
 /// packets are sent behind [`path::Wire`], by `read::path`.
 mod path {
@@ -50,6 +51,7 @@ pub(crate) mod tests;
 mod verdict;
 
 pub use facts::Facts;
+pub use found::{Tunnel, TunnelKind, services, tunnels};
 pub use path::{
     Ended, Loser, Measured, NamedPeer, PathReport, Side, Target, TargetError, judge, lost_by,
 };

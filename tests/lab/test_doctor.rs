@@ -93,7 +93,7 @@ fn bad_checks(world: &World) -> Result<Vec<String>> {
 }
 
 /// Waits until only these checks warn: the agent may have something to do first.
-fn only(world: &World, expected: &[&str]) -> Result<()> {
+pub(crate) fn only(world: &World, expected: &[&str]) -> Result<()> {
     let mut found = Vec::new();
     let same = until(
         &format!("{expected:?} alone"),
@@ -110,8 +110,8 @@ fn only(world: &World, expected: &[&str]) -> Result<()> {
     same.with_context(|| format!("{found:#?}"))
 }
 
-/// A WSL as a user has it, with a running agent.
-fn stage(world: &World) -> Result<Agent<'_>> {
+/// A WSL as a user has it.
+pub(crate) fn usual(world: &World) -> Result<()> {
     world.write("/etc/wsl.conf", "[boot]\nsystemd=true\n")?;
     world.write(
         "/mnt/c/Users/lab/.wslconfig",
@@ -124,6 +124,12 @@ fn stage(world: &World) -> Result<Agent<'_>> {
         ln -s /mnt/wsl/resolv.conf /etc/resolv.conf
         ip addr show dev lo | grep -q 10.255.255.254 || ip addr add 10.255.255.254/32 dev lo",
     )?;
+    Ok(())
+}
+
+/// The same with a running agent.
+fn stage(world: &World) -> Result<Agent<'_>> {
+    usual(world)?;
     world.add_tunnel("wg9")?;
     let agent = world.start_agent(&config(SSH))?;
     agent.settled(FIRST)?;
@@ -131,7 +137,7 @@ fn stage(world: &World) -> Result<Agent<'_>> {
 }
 
 /// A name server on the address of DNS tunnelling.
-fn name_server(world: &World) -> Result<crate::process::Process<'_>> {
+pub(crate) fn name_server(world: &World) -> Result<crate::process::Process<'_>> {
     let server = world.spawn_guest(
         &["/init", crate::ROLE, talker::DNS, "10.255.255.254:53"],
         &[],

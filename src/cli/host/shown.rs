@@ -69,7 +69,7 @@ pub(super) fn files(files: &[Shipped]) -> Vec<String> {
 }
 
 /// A heading and its lines.
-pub(super) fn print_block(heading: &str, lines: &[String]) -> std::io::Result<()> {
+pub(in super::super) fn print_block(heading: &str, lines: &[String]) -> std::io::Result<()> {
     print(&style::heading(heading))?;
     for line in lines.iter().flat_map(|line| line.lines()) {
         if line.chars().count() + 2 <= WIDTH {

@@ -138,3 +138,29 @@ fn draft_has_the_place_of_its_file() {
         (1300, 1500, 1500)
     );
 }
+
+#[test]
+fn wireguard_devices_are_added() {
+    let (_folder, source) = written("[wireguard]\ninterfaces = [\"wg*\"]\n");
+    let names = ["mesh0", "office"].map(|name| InterfaceName::new(name).unwrap());
+    for name in &names {
+        let (path, settings) = add_wireguard(&source, std::slice::from_ref(name)).unwrap();
+        assert!(settings.wireguard_interfaces.matches(name));
+        assert_eq!(path, source.drop_ins().join(WIREGUARD));
+    }
+    let settings = Settings::load(&source).unwrap();
+    let list: Vec<String> = (settings.wireguard_interfaces.iter())
+        .map(ToString::to_string)
+        .collect();
+    assert_eq!(list, ["wg*", "mesh0", "office"]);
+    // A later file has the last word.
+    let later = source.drop_ins().join("zz.toml");
+    fs::write(&later, "[wireguard]\ninterfaces = [\"wg*\"]\n").unwrap();
+    let before = fs::read(source.drop_ins().join(WIREGUARD)).unwrap();
+    let error = add_wireguard(&source, &names).unwrap_err().to_string();
+    assert!(
+        error.contains("mesh0") && error.contains("later file"),
+        "{error}"
+    );
+    assert_eq!(fs::read(source.drop_ins().join(WIREGUARD)).unwrap(), before);
+}

@@ -14,7 +14,7 @@ use crate::{
 const DEADLINE: Duration = Duration::from_millis(1500);
 
 /// Units whose state a check needs.
-const NAMES: &[&str] = &["wslmesh.service", "tailscaled.service"];
+const NAMES: &[&str] = &["wslmesh.service", "tailscaled.service", "netbird.service"];
 
 /// Asks systemd.
 ///

@@ -1,0 +1,221 @@
+//! `wslmesh setup`: a fresh machine is brought up, at a terminal and without one.
+
+use anyhow::{Result, ensure};
+use libtest_mimic::Trial;
+
+use crate::agent::{CONFIG, FILE};
+use crate::options::Options;
+use crate::runner::trial_with;
+use crate::setup::{others, said};
+use crate::snapshot::Snapshot;
+use crate::test_doctor::{name_server, only, usual};
+use crate::topology::Place;
+use crate::world::World;
+
+/// This file's trials.
+pub(crate) fn trials() -> Vec<Trial> {
+    let quick = |name: &str, body| trial_with(name, Options::quick(), body);
+    vec![
+        quick("setup::fresh_machine", fresh_machine),
+        quick("setup::at_a_terminal", at_a_terminal),
+        quick("setup::elevated", elevated),
+        quick("setup::bad_input", bad_input),
+        quick("setup::what_it_finds", what_it_finds),
+    ]
+}
+
+/// What a fresh machine's configuration says.
+fn fresh() -> String {
+    format!("[network]\nconfig-file = \"{FILE}\"\n")
+}
+
+/// The files of the configuration.
+fn files(world: &World) -> Result<String> {
+    world.shell(&format!(
+        "cat {CONFIG} {CONFIG}.d/* 2>/dev/null; ls {CONFIG}.d 2>/dev/null; true"
+    ))
+}
+
+fn fresh_machine(world: &World) -> Result<()> {
+    others(world)?;
+    usual(world)?;
+    let agent = world.start_agent(&fresh())?;
+    agent.wait("the mode", |status| status.mode == "nat")?;
+    let _server = name_server(world)?;
+    let wireguard = world.wireguard("wg0", 1)?;
+    world.shell("ip addr add 10.99.0.1/24 dev wg0")?;
+    let output = world.cli(&[
+        "setup",
+        "--yes",
+        "--forward",
+        "udp:51820",
+        "--forward",
+        "tcp:2222:22",
+    ])?;
+    let text = &output.stdout;
+    for line in [
+        "WireGuard wg0: up, UDP port 51820",
+        "services on TCP port 22",
+        "forward wg0: udp 51820 of Windows to 51820 here, for the local subnet",
+        "forward-wg0.toml",
+        "forward-ssh.toml",
+        "installed on Windows",
+    ] {
+        ensure!(text.contains(line), "{line:?} is not in {output:?}");
+    }
+    only(world, &[])?;
+    world.reached(2222)?;
+    world.listener(Place::Windows, "u", 51820)?;
+    ensure!(wireguard.keepalives()?.values().all(|has| *has == Some(25)));
+    // Once more: nothing is left to do.
+    let before = files(world)?;
+    let again = world.cli(&["setup", "--yes"])?;
+    for line in ["nothing to add", "the forwards are approved"] {
+        ensure!(again.stdout.contains(line), "{again:?}");
+    }
+    ensure!(files(world)? == before);
+    // What it made is removed as what `forward add` made.
+    said(&world.cli(&["forward", "remove", "ssh"])?, 0, &["removed"])
+}
+
+/// Where WSL was started by an elevated program nothing needs to be approved.
+fn elevated(world: &World) -> Result<()> {
+    let agent = world.start_agent(&fresh())?;
+    agent.wait("the mode", |status| status.mode == "nat")?;
+    let output = world.cli(&[
+        "setup",
+        "--yes",
+        "--forward",
+        "udp:51820",
+        "--forward",
+        "tcp:2222:22",
+    ])?;
+    said(
+        &output,
+        3,
+        &["the forwards are approved on Windows", "relay-elevated"],
+    )?;
+    world.reached(2222)
+}
+
+fn at_a_terminal(world: &World) -> Result<()> {
+    let agent = world.start_agent(&fresh())?;
+    agent.wait("the mode", |status| status.mode == "nat")?;
+    let before = Snapshot::take(world)?;
+    for typed in ["\u{4}", "tcp:2222:22\n\u{4}", "tcp:2222:22\nlan\nn\n"] {
+        let output = world.cli_at_terminal("setup", typed)?;
+        said(
+            &output,
+            1,
+            &["Ports to forward, or none? [none]", "nothing was changed"],
+        )?;
+        Snapshot::take(world)?.is(&before)?;
+    }
+    let typed = "22\ntcp:0\nsctp:1\ntcp:2222:22 tcp:8080:22\neveryone\nwindows\ny\n";
+    let output = world.cli_at_terminal("setup --no-install", typed)?;
+    for word in [
+        "write it as",
+        "is no port",
+        "no protocol",
+        "write lan or windows",
+        "forward ssh: tcp 2222 of Windows to 22 here, for this Windows alone",
+        "forward ssh-2: tcp 8080 of Windows to 22 here, for this Windows alone",
+        "later: wslmesh host install",
+    ] {
+        ensure!(
+            output.stdout.contains(word),
+            "{word:?} is not in {output:?}"
+        );
+    }
+    let written = files(world)?;
+    ensure!(
+        written.contains("127.0.0.1") && written.contains("\"none\""),
+        "{written}"
+    );
+    world.listener(Place::Windows, "t", 2222)?;
+    world.listener(Place::Windows, "t", 8080)?;
+    Ok(())
+}
+
+fn bad_input(world: &World) -> Result<()> {
+    world.write(CONFIG, fresh())?;
+    let before = Snapshot::take(world)?;
+    for (arguments, code, words) in [
+        (&["setup"][..], 2, "there is no terminal"),
+        (
+            &["setup", "--yes", "--forward", "22"],
+            2,
+            "write it as udp:51820",
+        ),
+        (
+            &["setup", "--yes", "--reach", "all"],
+            2,
+            "possible values: lan, windows",
+        ),
+        (
+            &[
+                "setup",
+                "--yes",
+                "--forward",
+                "tcp:80:1",
+                "--forward",
+                "tcp:80:2",
+            ],
+            1,
+            "has this port of Windows",
+        ),
+        (&["setup", "--dry-run"], 0, "Nothing was changed"),
+    ] {
+        said(&world.cli(arguments)?, code, &[words])?;
+        Snapshot::take(world)?.is(&before)?;
+    }
+    world.write(CONFIG, "[mtu]\nvalue = 1\n")?;
+    said(&world.cli(&["setup", "--yes"])?, 1, &["2:", "MTU"])?;
+    // The system's configuration is root's.
+    let user = [
+        "setpriv",
+        "--reuid=1000",
+        "--clear-groups",
+        crate::options::AGENT,
+        "setup",
+        "--yes",
+    ];
+    let output = world.guest(&user)?;
+    said(&output, 1, &["sudo wslmesh setup"])
+}
+
+/// Stand-ins for Tailscale and NetBird: interfaces of their names.
+fn what_it_finds(world: &World) -> Result<()> {
+    world.write(CONFIG, fresh())?;
+    said(
+        &world.cli(&["setup", "--dry-run"])?,
+        0,
+        &["no WireGuard, Tailscale or NetBird"],
+    )?;
+    let _wireguard = world.wireguard("mesh0", 1)?;
+    world.add_tunnel("wt0")?;
+    world.shell(
+        "ip tuntap add tailscale0 mode tun; ip addr add 100.101.102.103/32 dev tailscale0; ip link set tailscale0 up
+        mkdir -p /etc/wireguard; touch /etc/wireguard/office.conf; chmod 600 /etc/wireguard/office.conf",
+    )?;
+    said(
+        &world.cli(&["setup", "--dry-run"])?,
+        0,
+        &[
+            "WireGuard mesh0: not up: sudo wg-quick up mesh0, UDP port 51820",
+            "WireGuard office: not up: sudo systemctl enable --now wg-quick@office",
+            "Tailscale tailscale0: up",
+            "NetBird wt0: not up: sudo netbird up",
+            "keepalives for the peers of mesh0",
+        ],
+    )?;
+    let output = world.cli(&["setup", "--yes", "--no-install"])?;
+    ensure!(output.stdout.contains("setup-wireguard.toml"), "{output:?}");
+    let shown = world.cli(&["config", "show"])?.ok()?;
+    ensure!(
+        shown.contains("interfaces = [\"wg*\", \"mesh0\""),
+        "{shown}"
+    );
+    let again = world.cli(&["setup", "--dry-run"])?;
+    said(&again, 0, &["nothing to add"])
+}
