@@ -79,7 +79,7 @@ fn forwards_have_names_of_their_own() {
         "udp:51820",
         "tcp:2222:22",
         "tcp:2223:22",
-        "tcp:8080",
+        "tcp:8000-8010",
         "udp:22",
     ]
     .map(wanted);
