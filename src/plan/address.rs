@@ -35,7 +35,8 @@ pub(super) fn select(interface: &Interface, seen: &Observation) -> Result<Node, 
     let net = address_on(link, route, seen).ok_or_else(|| {
         let all = ipv4_on(link, seen).map(|(net, _)| net.to_string());
         let detail = match all.collect::<Vec<_>>().as_slice() {
-            [] => format!("{} has no IPv4 address", link.name),
+            [] => ipv6_alone(link, seen)
+                .unwrap_or_else(|| format!("{} has no IPv4 address", link.name)),
             link_local => format!(
                 "{} has no IPv4 address but the link-local {}",
                 link.name,
@@ -148,9 +149,11 @@ fn default_link(seen: &Observation) -> Result<(&Link, Option<String>), Finding> 
         return Ok((best.link, reason));
     }
     let Some(tunnel) = seen.routes.iter().min_by_key(|route| route.metric) else {
-        return Err(nothing(
-            "there is no IPv4 default route in the main table".to_owned(),
-        ));
+        let mut detail = "there is no IPv4 default route in the main table".to_owned();
+        if let Some(why) = links().find_map(|link| ipv6_alone(link, seen)) {
+            detail = format!("{detail}: {why}");
+        }
+        return Err(nothing(detail));
     };
     let tunnel = seen.link(tunnel.link);
     let tunnel = tunnel.map_or_else(|| "a tunnel".to_owned(), |link| link.name.to_string());
@@ -220,6 +223,20 @@ fn ipv4_on<'a>(link: &Link, seen: &'a Observation) -> impl Iterator<Item = (Ipv4
         IpNet::V4(net) => Some((net, address.secondary)),
         IpNet::V6(_) => None,
     })
+}
+
+/// What it means that a link has IPv6 alone.
+fn ipv6_alone(link: &Link, seen: &Observation) -> Option<String> {
+    let mut addresses = seen.addresses.iter();
+    let of_ipv6 = addresses.find_map(|address| match address.net {
+        IpNet::V6(net) if address.link == link.index && address.global => Some(net.addr()),
+        _ => None,
+    });
+    let alone = of_ipv6.filter(|_| ipv4_on(link, seen).next().is_none())?;
+    Some(format!(
+        "{} has IPv6 alone ({alone}), and the network file and forwards from Windows are by IPv4; enable it in that network",
+        link.name
+    ))
 }
 
 /// The address that Windows knows this machine by: the route's preferred

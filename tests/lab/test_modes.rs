@@ -48,6 +48,8 @@ pub(crate) fn trials() -> Vec<Trial> {
         }),
         mode("modes::none", "none", none),
         mode("modes::fell_back", "nat", fell_back),
+        mode("modes::no_wslinfo", "nat", no_wslinfo),
+        mode("modes::ipv6_alone", "mirrored", ipv6_alone),
         mode("modes::rubbish", "\u{1b}[31mnat; rm -rf /", rubbish),
         silent("modes::unanswered_then_nat", 100, unanswered),
         silent("modes::busy_at_boot", 1_000, busy),
@@ -130,6 +132,36 @@ fn fell_back(world: &World) -> Result<()> {
     world.request_mode("NAT")?;
     agent.process().signal(HUP)?;
     agent.cleared("mode-fallback")?;
+    agent.stop()
+}
+
+/// Where the link to init is missing, init is called by that name.
+fn no_wslinfo(world: &World) -> Result<()> {
+    if world.tools() {
+        world.shell("umount -l /usr/bin; ! test -e /usr/bin/wslinfo")?;
+    }
+    let agent = world.start_agent(&config(SSH))?;
+    agent.settled(FIRST)?;
+    world.states("WSL_NETWORKING_MODE", "nat")?;
+    agent.stop()
+}
+
+/// A network without IPv4: status and doctor say what that means.
+fn ipv6_alone(world: &World) -> Result<()> {
+    world.shell(
+        "ip -4 addr flush dev eth0
+        ip addr add 2001:db8::5/64 dev eth0 nodad; ip -6 route add default via 2001:db8::1 dev eth0",
+    )?;
+    let agent = world.start_agent(&config(SSH))?;
+    agent.raised("no-interface")?;
+    let text = "eth0 has IPv6 alone (2001:db8::5)";
+    for command in ["status", "doctor"] {
+        let output = world.wslmesh(&[command])?;
+        let plain = output.stdout.split_whitespace().collect::<Vec<_>>();
+        ensure!(plain.join(" ").contains(text), "{output:?}");
+    }
+    world.change_address("172.28.16.5/20")?;
+    agent.cleared("no-interface")?;
     agent.stop()
 }
 

@@ -223,6 +223,21 @@ fn better_interfaces_win_and_the_choice_is_explained() {
             "eth0: eth0 looks like a VPN adapter with its address 100.64.1.9/24, but no better one has a default route",
         ),
         (
+            "IPv6 alone",
+            Machine::new()
+                .link("eth0", LinkKind::Other, 1500)
+                .address("eth0", "fd00::5/64"),
+            "there is no IPv4 default route in the main table: eth0 has IPv6 alone (fd00::5), and the network file and forwards from Windows are by IPv4; enable it in that network",
+        ),
+        (
+            "IPv6 beside IPv4 without a route",
+            Machine::new()
+                .link("eth0", LinkKind::Other, 1500)
+                .address("eth0", "fd00::5/64")
+                .address("eth0", "169.254.7.7/16"),
+            "there is no IPv4 default route in the main table",
+        ),
+        (
             "docker0 first",
             Machine::new()
                 .link("docker0", LinkKind::Virtual, 1500)
