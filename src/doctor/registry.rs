@@ -146,10 +146,10 @@ registry! {
             "A peer with a keepalive makes a new handshake every two minutes; after three minutes no packet passes.",
             "Check that the peer runs, its endpoint (`sudo wg show`), and on Windows the forward and the firewall (`wslmesh host check`)";
         "wireguard-port" "Windows passes the listen port on" wireguard::port, None,
-            "In mirrored and consomme mode Windows passes a port on once a program binds it, which WireGuard in the kernel never does. The agent claims the port in its place, once for each time it is opened ([wireguard] claim-port; untested on Windows); ports of ip_local_port_range are reserved for this machine in mirrored mode and need no claim. What Windows answered is known, not whether packets arrive: a handshake from a peer shows that.",
+            "In mirrored and consomme mode Windows passes a port on once a program binds it, which WireGuard in the kernel never does. The agent claims the port in its place, once for each time it is opened ([wireguard] claim-port; untested on Windows); ports of ip_local_port_range are reserved for this machine in mirrored mode and need no claim. What Windows answered is known, not whether packets arrive: a handshake from a peer shows that. Where WSL does not watch binds, the claim looks like an agreement.",
             "Set ListenPort to a port within `sysctl net.ipv4.ip_local_port_range` (mirrored mode), or use a userspace WireGuard";
         "wireguard-reachable" "peers can start a session with this node" wireguard::reachable, None,
-            "In NAT mode nothing from outside arrives unless Windows forwards it, and `netsh interface portproxy` forwards TCP only.",
+            "In NAT mode nothing from outside arrives unless Windows forwards it, and `netsh interface portproxy` forwards TCP only. In mirrored mode nothing needs to be forwarded, but Windows' firewall keeps peers out until a rule lets them in: `wslmesh host install` makes it for a UDP forward of the port.",
             "Add a forward: `sudo wslmesh forward add NAME --protocol udp --listen-port PORT`";
     }
     "tailscale" {

@@ -1,7 +1,7 @@
 //! WireGuard devices and their peers.
 
 use crate::{
-    config::{Forward, Settings},
+    config::{Firewall, Forward, Settings},
     doctor::{
         facts::Facts,
         verdict::{Judged, Verdict, all, error, info, list, skipped, warning},
@@ -99,12 +99,11 @@ fn handshake(now: u64, device: &str, peer: &PeerEntry) -> Option<Verdict> {
 }
 
 /// Whether a UDP forward leads to this port and satisfies the condition.
-fn forwarded(settings: &Settings, port: u16, listens: impl Fn(u16) -> bool) -> bool {
+fn forwarded(settings: &Settings, port: u16, suits: impl Fn(&Forward) -> bool) -> bool {
     let udp = settings.forwards.iter();
     let udp = udp.filter(|forward| forward.protocol == Protocol::Udp);
-    udp.flat_map(Forward::singles).any(|forward| {
-        forward.connect_port.first().get() == port && listens(forward.listen_port.first().get())
-    })
+    udp.flat_map(Forward::singles)
+        .any(|forward| forward.connect_port.first().get() == port && suits(&forward))
 }
 
 pub(crate) fn port(facts: &Facts) -> Judged {
@@ -116,7 +115,7 @@ pub(crate) fn port(facts: &Facts) -> Judged {
             continue;
         };
         let way = port_way(settings, observation, name, device);
-        let dynamic = |listens| listens >= DYNAMIC;
+        let dynamic = |forward: &Forward| forward.listen_port.first().get() >= DYNAMIC;
         let how = match way {
             None if facts.mode() == Some(Mode::Nat) && forwarded(settings, port, dynamic) => {
                 found.push(info(format!(
@@ -126,14 +125,12 @@ pub(crate) fn port(facts: &Facts) -> Judged {
                 continue;
             }
             None => String::new(),
-            Some(PortWay::Userspace) => " (its program binds it, which Windows sees)".to_owned(),
-            Some(PortWay::Reserved(first, last)) => {
-                format!(" (Windows reserves {first} to {last} for this machine)")
-            }
-            Some(PortWay::Claimed) => {
-                " (claimed from Windows, which is untested on Windows)".to_owned()
-            }
-            Some(PortWay::Closed) => " (the device is down)".to_owned(),
+            Some(
+                way @ (PortWay::Userspace
+                | PortWay::Reserved(..)
+                | PortWay::Claimed
+                | PortWay::Closed),
+            ) => format!(" ({way})"),
             Some(PortWay::Due(_)) => {
                 found.push(unknown(
                     facts,
@@ -184,18 +181,29 @@ fn unknown(facts: &Facts, name: &InterfaceName, port: u16, why: &str) -> Verdict
 
 pub(crate) fn reachable(facts: &Facts) -> Judged {
     let devices = devices(facts)?;
-    if facts.mode() != Some(Mode::Nat) {
-        return Err(skipped("no forward is needed in this mode"));
-    }
     let settings = facts.settings()?;
-    let found = devices.into_iter().filter_map(|(name, device)| {
-        let port = device.listen_port?;
-        (!forwarded(settings, port, |_| true)).then(|| {
-            info(format!("no forward leads from Windows to {name}'s port {port}"))
-                .fix(format!("Ignore this while this node starts every session; else run `sudo wslmesh forward add {name} --protocol udp --listen-port {port}`"))
-        })
+    let opens = |forward: &Forward| forward.firewall != Firewall::None;
+    let found = devices.into_iter().map(|(name, device)| {
+        let Some(port) = device.listen_port else {
+            return Ok(None);
+        };
+        let (covered, detail) = match facts.mode() {
+            Some(Mode::Nat) => (
+                forwarded(settings, port, |_| true),
+                format!("no forward leads from Windows to {name}'s port {port}"),
+            ),
+            // It needs no forward there, and the rule that one brings.
+            Some(Mode::Mirrored) => (
+                forwarded(settings, port, opens),
+                format!("no UDP forward has Windows' firewall let peers in to {name}'s port {port}"),
+            ),
+            _ => return Err(skipped("no forward is needed in this mode")),
+        };
+        let fix = format!("Ignore this while this node starts every session; else run `sudo wslmesh forward add {name} --protocol udp --listen-port {port}`");
+        Ok((!covered).then(|| info(detail).fix(fix)))
     });
-    Ok(all(found, "a forward leads to it"))
+    let found = found.collect::<Result<Vec<_>, Verdict>>()?;
+    Ok(all(found.into_iter().flatten(), "a forward leads to it"))
 }
 
 #[cfg(test)]

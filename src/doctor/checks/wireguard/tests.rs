@@ -115,7 +115,13 @@ fn listen_ports() {
     }
     table! { "wireguard-reachable";
         "none": none => Skipped, "no WireGuard device";
-        "mirrored": |f| mode(f, Mode::Mirrored) => Skipped, "no forward is needed";
+        "consomme": |f| mode(f, Mode::Consomme) => Skipped, "no forward is needed";
+        "mirrored": |f| mode(f, Mode::Mirrored) => Ok, "a forward leads to it";
+        "mirrored, another port": |f| { mode(f, Mode::Mirrored); port_is(f, 9) } => Info, "let peers in to wg0's port 9";
+        "mirrored, no rule": |f| {
+            mode(f, Mode::Mirrored);
+            f.settings.as_mut().unwrap().forwards[1].firewall = crate::config::Firewall::None;
+        } => Info, "no UDP forward has Windows' firewall let peers in to wg0's port 41820";
         "another port": |f| port_is(f, 9) => Info, "wg0's port 9";
     }
 }
