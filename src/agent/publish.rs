@@ -11,13 +11,13 @@ use crate::{
     config::Settings,
     control::Signal,
     model::{
-        Code, Finding, ForwardState, ForwardStatus, HostMemory, Link, LinkKind, ModeState, Node,
-        RelayLocation, Severity, micros, or_empty,
+        Action, Code, Finding, ForwardState, ForwardStatus, HostMemory, InterfaceName, Link,
+        LinkKind, ModeState, Node, RelayLocation, Severity, micros, or_empty,
     },
-    plan::Group,
+    plan::{Group, PortWay},
     report::{
-        Changes, Document, Forwards, LinkEntry, Manager, MemberEntry, RelayEntry, STATUS_VERSION,
-        Tracker, read_status, write_status,
+        Changes, Document, Forwards, LinkEntry, Manager, MemberEntry, PortEntry, RelayEntry,
+        STATUS_VERSION, Tracker, read_status, write_status,
     },
 };
 
@@ -30,6 +30,8 @@ pub(super) struct Pass<'a> {
     pub(super) group: &'a Group,
     /// All interfaces; `None` where the kernel did not answer.
     pub(super) links: Option<&'a [Link]>,
+    /// Ports of WireGuard before it.
+    pub(super) ports: Vec<(InterfaceName, u16, PortWay)>,
     /// The changes made.
     pub(super) changes: &'a [String],
     pub(super) took: Duration,
@@ -194,6 +196,31 @@ impl Publisher {
         format!("{address} ({mode}){forwards}, {health}")
     }
 
+    /// Ports of WireGuard after the pass, which may have claimed some.
+    fn ports(&self, pass: &Pass<'_>) -> Vec<PortEntry> {
+        let entry = |(device, port, way): &(InterfaceName, u16, PortWay)| {
+            let (mut word, mut detail) = (way.word(), way.to_string());
+            if let PortWay::Due(claim) = way {
+                let action = Action::ClaimPort(claim.clone());
+                let refused = |one: &&Finding| {
+                    one.code == Code::WireguardPortRefused && one.subject == action.key()
+                };
+                if pass.changes.contains(&action.to_string()) {
+                    (word, detail) = (PortWay::Claimed.word(), PortWay::Claimed.to_string());
+                } else if let Some(refused) = self.findings().find(refused) {
+                    (word, detail) = ("refused", refused.detail.clone());
+                }
+            }
+            PortEntry {
+                device: device.to_string(),
+                port: *port,
+                way: word.to_owned(),
+                detail,
+            }
+        };
+        pass.ports.iter().map(entry).collect()
+    }
+
     fn document(&self, pass: &Pass<'_>) -> Document {
         // Neither is known where the kernel did not answer.
         let address = self.address.filter(|_| pass.links.is_some());
@@ -210,6 +237,7 @@ impl Publisher {
             address,
             gateway: node.and_then(|node| node.gateway),
             links: links(pass, node),
+            wireguard_ports: self.ports(pass),
             network_file: pass.settings.config_file.clone(),
             forwards: confirmed.map(|first| Forwards {
                 count: rules.len(),

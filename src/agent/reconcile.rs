@@ -209,6 +209,10 @@ impl<M: Machine> Agent<M> {
             host: &self.host,
             group: &self.group,
             links: seen.as_ref().ok().map(|seen| seen.links.as_slice()),
+            ports: match &seen {
+                Ok(seen) => plan::port_ways(&self.settings, seen),
+                Err(_) => Vec::new(),
+            },
             changes: &changes,
             took: begin.elapsed(),
         };

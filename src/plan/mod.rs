@@ -15,7 +15,7 @@ mod wireguard;
 
 pub use dependents::{Due, due as dependents_due};
 pub use members::{Group, Member, plan_group, settings_of_all};
-pub use port_claim::{PortWay, port_way};
+pub use port_claim::{PortWay, port_way, port_ways};
 
 use crate::{
     config::Settings,

@@ -5,9 +5,13 @@
 //! agent claims its port, once for each socket: WSL keeps a claim while the kernel shows a
 //! socket at the port. Untested on Windows.
 
+use std::fmt;
+
 use crate::{
     config::Settings,
-    model::{Action, Code, Device, InterfaceName, LinkKind, Observation, Plan, PortClaim},
+    model::{
+        Action, Code, Device, DeviceReading, InterfaceName, LinkKind, Observation, Plan, PortClaim,
+    },
 };
 
 /// How the port of a WireGuard device comes to be known to Windows.
@@ -27,6 +31,50 @@ pub enum PortWay {
     Off(&'static str),
     /// The kernel's sockets cannot be read.
     Unreadable(String),
+}
+
+impl PortWay {
+    /// In one word.
+    #[must_use]
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Userspace => "userspace",
+            Self::Reserved(..) => "reserved",
+            Self::Claimed => "claimed",
+            Self::Due(_) => "due",
+            Self::Closed => "closed",
+            Self::Off(_) => "off",
+            Self::Unreadable(_) => "unreadable",
+        }
+    }
+}
+
+impl fmt::Display for PortWay {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Userspace => f.write_str("its program binds it, which Windows sees"),
+            Self::Reserved(first, last) => {
+                write!(f, "Windows reserves {first} to {last} for this machine")
+            }
+            Self::Claimed => f.write_str("claimed from Windows, which is untested on Windows"),
+            Self::Due(_) => f.write_str("not claimed yet"),
+            Self::Closed => f.write_str("the device is down"),
+            Self::Off(why) => write!(f, "not claimed: {why}"),
+            Self::Unreadable(why) => write!(f, "the kernel's sockets cannot be read: {why}"),
+        }
+    }
+}
+
+/// The ports of all devices that have to be known to Windows, and how they come to be.
+#[must_use]
+pub fn port_ways(settings: &Settings, seen: &Observation) -> Vec<(InterfaceName, u16, PortWay)> {
+    let devices = seen.wireguard.iter();
+    let way = |(name, reading): (&InterfaceName, &DeviceReading)| {
+        let device = reading.device()?;
+        let way = port_way(settings, seen, name, device)?;
+        Some((name.clone(), device.listen_port?, way))
+    };
+    devices.filter_map(way).collect()
 }
 
 /// How a device's port comes to be known to Windows; `None` where it need not be, or where
@@ -72,13 +120,12 @@ pub fn port_way(
 }
 
 pub(super) fn plan(settings: &Settings, seen: &Observation, plan: &mut Plan) {
-    for (name, reading) in &seen.wireguard {
-        let way = reading.device();
-        match way.and_then(|device| port_way(settings, seen, name, device)) {
-            Some(PortWay::Due(claim)) => plan.actions.push(Action::ClaimPort(claim)),
-            Some(PortWay::Unreadable(why)) if settings.claim_port => {
-                let detail = format!("the kernel's UDP sockets cannot be read: {why}");
-                plan.find(Code::WireguardPortUnclaimed, format!("{name} port"), detail);
+    for (name, _, way) in port_ways(settings, seen) {
+        match way {
+            PortWay::Due(claim) => plan.actions.push(Action::ClaimPort(claim)),
+            PortWay::Unreadable(_) if settings.claim_port => {
+                let subject = format!("{name} port");
+                plan.find(Code::WireguardPortUnclaimed, subject, way.to_string());
             }
             _ => {}
         }

@@ -11,8 +11,9 @@ pub use event::{EVENTS, Event, LIBRARY, message_id};
 pub use journal::start as start_journal;
 pub use manager::Manager;
 pub use status::{
-    Document, Forwards, LinkEntry, MemberEntry, PeerEntry, RelayEntry, VERSION as STATUS_VERSION,
-    WireguardEntry, read as read_status, remove as remove_status, write as write_status,
+    Document, Forwards, LinkEntry, MemberEntry, PeerEntry, PortEntry, RelayEntry,
+    VERSION as STATUS_VERSION, WireguardEntry, read as read_status, remove as remove_status,
+    write as write_status,
 };
 pub use tracker::{Changes, Tracker};
 

@@ -61,6 +61,10 @@ pub struct Document {
     /// gathering them takes time, and they change all the time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub wireguard: Option<Vec<WireguardEntry>>,
+    /// The ports of WireGuard devices where Windows shares its ports with this machine:
+    /// mirrored and consomme mode.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub wireguard_ports: Vec<PortEntry>,
     /// The generated file.
     pub network_file: PathBuf,
     /// Rules of the port proxy that Windows confirmed, and the address they lead to.
@@ -121,6 +125,20 @@ impl From<&Link> for LinkEntry {
             mtu: link.mtu,
         }
     }
+}
+
+/// How Windows knows the port of a WireGuard device.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct PortEntry {
+    /// The device's interface.
+    pub device: String,
+    /// Its UDP port.
+    pub port: u16,
+    /// `userspace`, `reserved`, `claimed`, `due`, `refused`, `closed`, `off` or `unreadable`.
+    pub way: String,
+    /// The same for a person.
+    pub detail: String,
 }
 
 /// A WireGuard device.

@@ -120,7 +120,18 @@ fn userspace(world: &World) -> Result<()> {
             .status()?
             .is_some_and(|status| status.problems().is_empty())
     );
+    shown(world, "userspace", "wg0 51820: its program binds it")?;
     agent.stop()
+}
+
+/// `wslmesh status` says how Windows knows the port.
+fn shown(world: &World, way: &str, text: &str) -> Result<()> {
+    let page = world.wslmesh(&["status"])?;
+    ensure!(page.stdout.contains(text), "{page:?}");
+    let json = world.wslmesh(&["status", "--json"])?;
+    let way = format!("\"way\": \"{way}\"");
+    ensure!(json.stdout.contains(&way), "{json:?}");
+    Ok(())
 }
 
 /// An agent that does not wait for more changes of the network.
@@ -189,6 +200,7 @@ fn in_kernel(world: &World) -> Result<()> {
         doctor.stdout.contains("wg0 51820 (claimed from Windows"),
         "{doctor:?}"
     );
+    shown(world, "claimed", "wg0 51820: claimed from Windows")?;
     agent.stop()?;
     let agent = start(world, "")?;
     passes(&agent, 2)?;
@@ -229,6 +241,7 @@ fn reserved(world: &World) -> Result<()> {
         doctor.stdout.contains("Windows reserves 50000 to 54095"),
         "{doctor:?}"
     );
+    shown(world, "reserved", "Windows reserves 50000 to 54095")?;
     agent.stop()
 }
 
@@ -251,6 +264,7 @@ fn refused(world: &World) -> Result<()> {
     ensure!(world.ports()?.asked_udp(51820) == 1, "{:?}", world.ports());
     let doctor = world.wslmesh(&["doctor"])?;
     ensure!(doctor.stdout.contains("40000 to 44095"), "{doctor:?}");
+    shown(world, "refused", "wg0 51820: Windows refused UDP")?;
     world.windows_has(51820, false)?;
     passes(&agent, 1)?;
     world.ports_become("the claim", claimed(51820))?;

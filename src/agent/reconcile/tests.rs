@@ -68,6 +68,14 @@ async fn an_address_change_is_one_line_and_one_call() {
     assert_eq!(addresses, ["172.28.16.5", "172.28.27.77"]);
 }
 
+/// The ports of WireGuard in the status document.
+fn ports(bench: &Bench<'_>) -> String {
+    let document = crate::report::read_status(bench.folder.path());
+    let ports = document.unwrap().unwrap().wireguard_ports.into_iter();
+    let shown = ports.map(|one| format!("{} {} {}", one.device, one.port, one.way));
+    Vec::from_iter(shown).join(", ")
+}
+
 /// Nothing else in a pass, nor a restart of the agent, which reads it again, repeats it.
 #[tokio::test]
 async fn a_port_of_wireguard_is_claimed_once_for_each_socket() {
@@ -79,12 +87,15 @@ async fn a_port_of_wireguard_is_claimed_once_for_each_socket() {
     };
     let machine = Fake::wsl();
     let mut bench = Bench::new(&machine, "");
+    bench.pass().await;
+    assert_eq!(ports(&bench), "", "in NAT mode");
     bench.agent.mode.state = ModeState::Known(Mode::Mirrored);
     for socket in [7, 8] {
         machine.world.borrow_mut().kernel_ports.sockets = [(51820, socket)].into();
         let mut count = 0;
         for _ in 0..10 {
             count += claims(&bench.pass().await);
+            assert_eq!(ports(&bench), "wg0 51820 claimed");
         }
         assert_eq!(count, 1, "socket {socket}");
     }
@@ -106,6 +117,7 @@ async fn a_refused_port_is_not_claimed_again_by_itself() {
         let refused = |finding: &Finding| finding.code == Code::WireguardPortRefused;
         assert_eq!(done.findings.iter().filter(|one| refused(one)).count(), 1);
         assert_eq!(bench.agent.next_due(), None);
+        assert_eq!(ports(&bench), "wg0 51820 refused");
     }
     machine.failing.borrow_mut().clear();
     assert_eq!(bench.pass().await.changes, Vec::<String>::new());

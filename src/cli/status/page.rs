@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     model::{ForwardBackend, ForwardState, ForwardStatus, GuestFirewall, HealthEntry, counted},
-    report::{Document, RelayEntry},
+    report::{Document, PortEntry, RelayEntry},
 };
 
 /// A longer name of a forward has a line of its own.
@@ -51,6 +51,7 @@ fn of_a_leader(document: &Document, now_unix: u64) -> Vec<(&'static str, Vec<Str
         ("windows", vec![or_dash(document.windows_address)]),
         ("mtu", listed(&Vec::from_iter(mtus), ROOM)),
         ("wireguard", peers::lines(document, now_unix)),
+        ("ports", ports(document)),
         ("members", members(document)),
         ("forwards", forwards(document)),
         ("portproxy", portproxy.collect()),
@@ -99,6 +100,16 @@ fn address(document: &Document) -> Vec<String> {
         lines.extend(wrap(&format!("why {interface}: {reason}"), ROOM));
     }
     lines
+}
+
+/// How Windows knows the port of each WireGuard device.
+fn ports(document: &Document) -> Vec<String> {
+    let ports = document.wireguard_ports.iter();
+    let line = |entry: &PortEntry| {
+        let text = format!("{} {}: {}", entry.device, entry.port, entry.detail);
+        wrap(&text, ROOM)
+    };
+    ports.flat_map(line).collect()
 }
 
 /// The other distributions that this agent serves.

@@ -104,6 +104,24 @@ fn the_forwards_of_all_distributions() {
 }
 
 #[test]
+fn ports_of_wireguard_that_windows_has_to_know() {
+    let document = document(
+        r#","wireguard-ports":[{"device":"wg0","port":51820,"way":"reserved","detail":"Windows reserves 50000 to 54095 for this machine"},
+          {"device":"wg1","port":9,"way":"refused","detail":"Windows refused UDP 0.0.0.0:9: Address already in use (os error 98)"}],"health":[]"#,
+    );
+    let lines = shown(&document);
+    fits(&lines);
+    assert_eq!(
+        lines[4..7],
+        [
+            "    ports: wg0 51820: Windows reserves 50000 to 54095 for this machine",
+            "           wg1 9: Windows refused UDP 0.0.0.0:9: Address already in use (os",
+            "           error 98)",
+        ]
+    );
+}
+
+#[test]
 fn a_standby_with_its_forwards() {
     let document = document(
         r#","distribution":"Debian","leader":"Ubuntu",
