@@ -95,7 +95,8 @@ pub(super) fn served(forwards: &[ForwardStatus]) -> Vec<String> {
             continue;
         };
         let name = status.name.rsplit('/').next().unwrap_or_default();
-        let text = format!("{name} ({} -> {})", status.listen, status.connect_port);
+        let (protocol, connects) = (status.listen.protocol, status.connects());
+        let text = format!("{name} ({protocol} {} -> {connects})", status.listens());
         match lines.last_mut().filter(|(last, _)| *last == distribution) {
             Some((_, line)) => *line = format!("{line}, {text}"),
             None => lines.push((distribution, text)),

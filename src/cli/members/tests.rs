@@ -73,17 +73,19 @@ fn a_line_for_each_distribution_that_is_served() {
         });
         serde_json::from_value::<ForwardStatus>(status).unwrap()
     };
+    let mut range = one("Fedora/a", Some("Fedora"), Some("relay"));
+    range.ports = 3;
     let lines = served(&[
         one("ssh", None, Some("relay")),
         one("Debian/web", Some("Debian"), Some("relay")),
         one("Debian/dns", Some("Debian"), Some("guest")),
-        one("Fedora/a", Some("Fedora"), Some("relay")),
+        range,
         one("Fedora/taken", Some("Fedora"), None),
     ]);
     let at = "(tcp 0.0.0.0:80 -> 8080)";
     let expected = [
         format!("for Debian: web {at}, dns {at}"),
-        format!("for Fedora: a {at}"),
+        "for Fedora: a (tcp 0.0.0.0:80-82 -> 8080-8082)".to_owned(),
     ];
     assert_eq!(lines, expected);
 }
