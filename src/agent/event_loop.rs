@@ -15,6 +15,7 @@ use super::{
     dependents::Dependents,
     election::Leadership,
     error::AgentError,
+    listeners::Listeners,
     machine::Linux,
     members::{Members, inheritance::Inheritance, wire::Registration},
     reconcile::Agent,
@@ -29,9 +30,10 @@ use crate::{
     control::{RequestQueue, Requested},
     host::relay::Pipes,
     interop,
-    model::{Mode, ModeState, micros},
+    model::{Listener, Mode, ModeState, micros},
     netlink::Watch,
     paths::Paths,
+    plan::discovered_forwards,
     report::Manager,
 };
 
@@ -46,6 +48,7 @@ pub(super) struct EventLoop {
     members: Members,
     /// Where this agent leaves to its next process whom it serves.
     runtime: PathBuf,
+    listeners: Listeners,
     /// Whether this distribution's name was asked for.
     named: bool,
 }
@@ -72,6 +75,7 @@ impl EventLoop {
         Ok(Self {
             members,
             runtime: paths.runtime.clone(),
+            listeners: Listeners::default(),
             named: false,
             agent,
             windows,
@@ -112,6 +116,7 @@ impl EventLoop {
         }
         self.agent.strangers = self.leadership.finding();
         self.take_members();
+        self.take_listeners();
         self.agent.reconcile(&mut self.windows, manager).await;
         manager.ready();
         self.bus.start();
@@ -173,6 +178,7 @@ impl EventLoop {
                     self.agent.dependents = findings;
                 }
                 () = self.members.changed() => {}
+                () = self.listeners.changed() => {}
                 holder = self.leadership.overruled() => return Err(AgentError::Overruled(holder)),
                 () = watchdog.fired() => {
                     manager.alive();
@@ -185,9 +191,14 @@ impl EventLoop {
             }
             self.agent.strangers = self.leadership.finding();
             self.take_members();
+            self.take_listeners();
             let done = self.agent.reconcile(&mut self.windows, manager).await;
             let (settings, group) = (&self.agent.settings, &self.agent.group);
-            let own = || Registration::new(&group.own, settings).member();
+            let own = || {
+                let found = &group.discovered;
+                let found = discovered_forwards(settings, found, Listener::is_everywhere).0;
+                Registration::new(&group.own, settings, &found).member()
+            };
             let left = Inheritance::of(own, &group.members, self.agent.host.rules_remain);
             let forwards = &self.agent.publisher.forwards;
             let findings = &done.findings;
@@ -206,6 +217,15 @@ impl EventLoop {
             self.named = true;
             self.windows.ask_distribution();
         }
+    }
+
+    /// Takes what listens now.
+    fn take_listeners(&mut self) {
+        let agent = &mut self.agent;
+        self.listeners
+            .follow(&agent.settings, agent.mode.state.known());
+        agent.group.discovered = self.listeners.found().to_vec();
+        agent.discovery = self.listeners.findings().collect();
     }
 
     /// Retries whatever failed, at once.

@@ -25,6 +25,7 @@ use tokio::{
 use self::inheritance::Inheritance;
 use self::wire::{Answer, Answered, Lines, Refusal, Registration};
 use crate::{
+    config::Forward,
     model::{Finding, ForwardState, ForwardStatus, Listen, Severity},
     plan::Member,
 };
@@ -270,7 +271,7 @@ impl List {
         id: Option<u64>,
         registration: Registration,
     ) -> Result<(u64, bool), Refusal> {
-        let name = &registration.distribution;
+        let name = &registration.distribution.clone();
         let its = |entry: &&mut Entry| match id {
             Some(id) => entry.id == id,
             None => entry.until.is_some() && entry.member.distribution == *name,
@@ -278,9 +279,9 @@ impl List {
         let place = self.entries.iter_mut().find(its).map(|entry| entry.id);
         let others = self.entries.iter().filter(|entry| Some(entry.id) != place);
         let count = |of: &dyn Fn(&&Entry) -> bool| {
-            let counted = others.clone().filter(of);
+            let counted = others.clone().filter(of).map(|entry| &entry.member);
             let more: usize = counted
-                .map(|entry| wire::ports(&entry.member.forwards))
+                .map(|one| wire::ports(&one.forwards) + wire::ports(&one.discovered))
                 .sum();
             more + registration.ports()
         };
@@ -301,6 +302,7 @@ impl List {
             // There are fewer others than numbers.
             distribution: names.find(is_free).unwrap_or_default(),
             forwards: registration.forwards,
+            discovered: registration.discovered,
         };
         if is_full {
             self.entries
@@ -333,30 +335,37 @@ impl List {
     /// The forwards of a member by its own names; those of which no pass has decided yet
     /// are pending.
     fn answered(&self, member: &Member) -> Vec<Answered> {
-        let forwards = member.forwards.iter();
-        let answered = forwards.map(|forward| {
-            let name = format!("{}/{}", member.distribution, forward.name);
-            let mut answered = self.served.get(&name).cloned().unwrap_or_else(|| Answered {
-                status: ForwardStatus {
-                    name: String::new(),
-                    listen: Listen {
-                        protocol: forward.protocol,
-                        listen_address: forward.listen_address,
-                        listen_port: forward.listen_port.first(),
-                    },
-                    connect_port: forward.connect_port.first(),
-                    // No more than a distribution may have.
-                    ports: u16::try_from(forward.listen_port.len()).unwrap_or(u16::MAX),
-                    state_ports: None,
-                    backend: None,
-                    state: ForwardState::Pending,
-                    distribution: None,
-                    owner: None,
-                    answers: None,
-                    unanswered: None,
-                },
-                detail: None,
-            });
+        let name = |forward: &Forward| format!("{}/{}", member.distribution, forward.name);
+        let discovered = member.discovered.iter();
+        // One whose port another one has is not answered.
+        let discovered = discovered.filter(|one| self.served.contains_key(&name(one)));
+        let answered = member.forwards.iter().chain(discovered).map(|forward| {
+            let mut answered =
+                self.served
+                    .get(&name(forward))
+                    .cloned()
+                    .unwrap_or_else(|| Answered {
+                        status: ForwardStatus {
+                            name: String::new(),
+                            listen: Listen {
+                                protocol: forward.protocol,
+                                listen_address: forward.listen_address,
+                                listen_port: forward.listen_port.first(),
+                            },
+                            connect_port: forward.connect_port.first(),
+                            // No more than a distribution may have.
+                            ports: u16::try_from(forward.listen_port.len()).unwrap_or(u16::MAX),
+                            state_ports: None,
+                            backend: None,
+                            state: ForwardState::Pending,
+                            distribution: None,
+                            owner: None,
+                            answers: None,
+                            unanswered: None,
+                            discovered: None,
+                        },
+                        detail: None,
+                    });
             answered.status.name.clone_from(&forward.name);
             answered.status.distribution = None;
             answered

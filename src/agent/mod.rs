@@ -5,6 +5,7 @@ mod election;
 mod error;
 mod event_loop;
 mod ledger;
+mod listeners;
 mod machine;
 mod members;
 mod oneshot;

@@ -2,6 +2,7 @@
 
 use super::{
     error::AgentError,
+    listeners,
     machine::{Linux, Machine},
     reconcile::{Agent, Done},
     relay::Supervisor,
@@ -36,8 +37,17 @@ pub async fn dry_run(
         requested_mode: interop::requested_mode(Permit::default()).await,
         ..machine.host_memory()
     };
+    let group = with_discovered(group, settings, &mode);
     let seen = machine.observe(settings, mode, host).await?;
-    Ok(plan::plan_group(settings, group, &seen))
+    Ok(plan::plan_group(settings, &group, &seen))
+}
+
+/// What a single pass serves besides what is configured.
+fn with_discovered(group: &Group, settings: &Settings, mode: &ModeState) -> Group {
+    Group {
+        discovered: listeners::now(settings, mode.known()),
+        ..group.clone()
+    }
 }
 
 /// The rules that Windows should have of ours behind NAT where it is installed there, as
@@ -60,8 +70,11 @@ pub async fn installed_rules(
         rules_remain: true,
         ..HostMemory::default()
     };
+    let group = with_discovered(&Group::default(), settings, &mode);
     let seen = Linux::new(paths)?.observe(settings, mode, host).await?;
-    let mut actions = plan::plan(settings, &seen).actions.into_iter();
+    let mut actions = plan::plan_group(settings, &group, &seen)
+        .actions
+        .into_iter();
     Ok(actions.find_map(|action| match action {
         Action::SyncForwards(rules) => Some(rules),
         _ => None,
@@ -80,6 +93,7 @@ pub async fn apply_once(settings: Settings, paths: Paths) -> Result<Done, AgentE
     agent.handle_event(HostEvent::Mode(interop::ask_mode().await));
     let requested = interop::requested_mode(Permit::default()).await;
     agent.handle_event(HostEvent::RequestedMode(requested));
+    agent.group = with_discovered(&agent.group, &agent.settings, &agent.mode.state);
     let mut all = Done::default();
     for _ in 0..MOST_PASSES {
         let done = agent.reconcile(&mut windows, &mut manager).await;

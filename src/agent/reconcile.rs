@@ -40,6 +40,8 @@ pub(super) struct Agent<M> {
     pub(super) dependents: Vec<Finding>,
     /// Another process has the agent's name on the bus.
     pub(super) name_taken: Option<Finding>,
+    /// What is wrong with discovering ports.
+    pub(super) discovery: Vec<Finding>,
     /// Strangers in the leader election.
     pub(super) strangers: Option<Finding>,
     /// The distributions that this agent serves.
@@ -84,6 +86,7 @@ impl<M: Machine> Agent<M> {
             rejected: None,
             dependents: Vec::new(),
             name_taken: None,
+            discovery: Vec::new(),
             strangers: None,
             group: Group::default(),
             group_due: None,
@@ -247,7 +250,7 @@ impl<M: Machine> Agent<M> {
         // After this pass: what the relay was sent just now counts.
         let relay = self.host.relay.findings.iter().chain(&self.dependents);
         let others = relay.chain(&self.rejected).chain(&self.name_taken);
-        let others = others.chain(&self.strangers);
+        let others = others.chain(&self.strangers).chain(&self.discovery);
         findings.extend(others.cloned());
         self.publisher.decided(node, forwards);
         (changes, findings)

@@ -14,6 +14,7 @@ use tokio::{
 
 use super::{
     election::{Holder, Leader},
+    listeners::Listeners,
     members::{
         inheritance::Inheritance,
         wire::{Answer, Answered, Lines, Registration, VERSION},
@@ -24,11 +25,12 @@ use super::{
 use crate::{
     blocking::{LIMIT, SingleFlight, run_async},
     bus::Bus,
-    config::{ConfigError, Settings, Source},
+    config::{ConfigError, Forward, Settings, Source},
     control::{RequestQueue, Requested},
     interop,
-    model::{Code, Finding, ForwardState, ForwardStatus, plain},
+    model::{Code, Finding, ForwardState, ForwardStatus, Listener, Mode, plain},
     paths::Paths,
+    plan::discovered_forwards,
     report::{Document, Manager, Tracker, read_status},
 };
 
@@ -38,6 +40,7 @@ pub(super) struct Standby<'a> {
     source: &'a Source,
     bus: &'a Bus,
     settings: Settings,
+    listeners: Listeners,
     /// The configuration that was refused.
     rejected: Option<Finding>,
     /// This distribution's name, once it is known.
@@ -66,6 +69,7 @@ impl<'a> Standby<'a> {
             source,
             bus,
             settings,
+            listeners: Listeners::default(),
             rejected: None,
             name: None,
             naming: SingleFlight::default(),
@@ -99,6 +103,7 @@ impl<'a> Standby<'a> {
             self.holder = Some(leader.holder.clone());
         }
         (self.version, self.answer, self.is_silent) = (leader.version, None, false);
+        self.look_for_listeners();
         self.publish();
         if !self.is_beside_the_leader() {
             Inheritance::forget(&self.paths.runtime);
@@ -146,6 +151,10 @@ impl<'a> Standby<'a> {
                     queue.answer(&[]);
                     reload
                 }
+                () = self.listeners.changed() => {
+                    self.publish();
+                    true
+                }
                 () = watchdog.fired() => {
                     manager.alive();
                     self.set_silent(link.is_unanswered());
@@ -161,11 +170,23 @@ impl<'a> Standby<'a> {
 
     fn register(&self, link: &mut Link) {
         let Some(name) = &self.name else { return };
-        let settings = match self.is_beside_the_leader() {
-            true => &Settings::default(),
-            false => &self.settings,
+        let (settings, discovered) = match self.is_beside_the_leader() {
+            true => (&Settings::default(), Vec::new()),
+            false => (&self.settings, self.discovered()),
         };
-        link.send(Registration::new(name, settings).line());
+        link.send(Registration::new(name, settings, &discovered).line());
+    }
+
+    fn look_for_listeners(&mut self) {
+        let mode = (!interop::is_wsl()).then_some(Mode::NotWsl);
+        self.listeners.follow(&self.settings, mode);
+    }
+
+    /// What was discovered, as forwards. Where this node is only the leader knows, so
+    /// that only what listens on all addresses counts.
+    fn discovered(&self) -> Vec<Forward> {
+        let found = self.listeners.found();
+        discovered_forwards(&self.settings, found, Listener::is_everywhere).0
     }
 
     /// Whether the leader is an agent of this distribution: its forwards are ours.
@@ -177,6 +198,7 @@ impl<'a> Standby<'a> {
 
     fn reload(&mut self) -> Result<(), ConfigError> {
         let result = Settings::load(self.source).map(|settings| self.settings = settings);
+        self.look_for_listeners();
         self.rejected = result.as_ref().err().map(|error| {
             let subject = self.source.main().display().to_string();
             Finding::new(Code::ConfigRejected, subject, error.summary())
@@ -193,12 +215,13 @@ impl<'a> Standby<'a> {
         let Some(mut answer) = Answer::parse(line) else {
             return;
         };
-        let forwards = &self.settings.forwards;
+        let discovered = self.discovered();
         answer.leader = plain(&answer.leader);
-        answer.forwards.retain(|one| {
-            forwards
-                .iter()
-                .any(|forward| forward.name == one.status.name)
+        answer.forwards.retain_mut(|one| {
+            let mut forwards = self.settings.forwards.iter().chain(&discovered);
+            let forward = forwards.find(|forward| forward.name == one.status.name);
+            one.status.discovered = forward.and_then(|one| one.remarks.discovered.clone());
+            forward.is_some()
         });
         self.left = std::mem::take(&mut answer.left);
         self.is_silent = false;
@@ -239,6 +262,7 @@ impl<'a> Standby<'a> {
 
     fn findings(&self) -> Vec<Finding> {
         let holder = self.holder.iter().map(Holder::finding);
+        let holder = holder.chain(self.listeners.findings());
         let mut findings: Vec<Finding> = holder.chain(self.rejected.clone()).collect();
         let mut find = |code, subject: &str, detail: String| {
             findings.push(Finding::new(code, subject, detail));

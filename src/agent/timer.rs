@@ -14,7 +14,7 @@ use rustix::time::{
 use tokio::{io::AsyncReadExt, net::unix::pipe::Receiver};
 
 /// A timer that can be waited for, or one that never fires.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Timer(Option<Receiver>);
 
 impl Timer {

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, path::Path};
 
 use crate::{
     model::{Listening, PortRange},
-    observe::{passes_on, sockets},
+    observe::{owners_at, passes_on, sockets},
     report::Document,
 };
 
@@ -17,6 +17,11 @@ pub(super) fn add_answers(document: &mut Document) {
     // The tables of a busy machine are long: each is read once, and only if needed.
     let mut tables = BTreeMap::new();
     for entry in &mut document.served {
+        // The agent's sandbox hides the programs of others from it.
+        let port = entry.connect_port;
+        if let Some(by) = entry.discovered.as_mut().filter(|by| by.is_empty()) {
+            *by = owners_at(entry.listen.protocol, port).join(", ");
+        }
         let protocol = entry.listen.protocol;
         let read = || sockets(Path::new("/"), protocol).ok();
         if let Some(sockets) = tables.entry(protocol).or_insert_with(read) {

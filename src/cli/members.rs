@@ -59,11 +59,13 @@ impl Members {
         let members = document.members.iter().map(|member| Member {
             distribution: member.distribution.clone(),
             forwards: member.registered.clone(),
+            discovered: Vec::new(),
         });
         Self {
             group: Group {
                 own: document.distribution.unwrap_or_default(),
                 members: members.collect(),
+                ..Group::default()
             },
             leader: None,
             unknown: (!silent.is_empty()).then(|| format!(

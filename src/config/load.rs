@@ -182,6 +182,7 @@ impl Loaded {
                 comment: reader.take("comment", |value| values::comment(value)),
                 instance: reader.take("instance", |value| values::comment(value)),
                 instance_comment: reader.take("instance-comment", |value| values::comment(value)),
+                discovered: None,
             };
             let (name, (_, listen_port)) = (name?, listen_port?);
             let connect = values::connect_ports(listen_port, connect_port.map(|(_, ports)| ports));

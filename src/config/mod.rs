@@ -2,6 +2,7 @@
 //! from here on.
 
 mod dependents;
+mod discovery;
 mod drop_in;
 mod export;
 mod import;
@@ -12,6 +13,7 @@ mod source;
 mod values;
 
 pub use self::{
+    discovery::{Discovery, PortSet},
     drop_in::{Added, DropIn, DropInError, add_wireguard},
     export::{Export, ExportError},
     import::{Import, ImportError, Wanted},

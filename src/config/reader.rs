@@ -269,9 +269,10 @@ fn unknown(known: &BTreeMap<&str, Vec<&str>>, table: &str, written: &str) -> Str
         "" => "at the top of the file".to_owned(),
         table => format!("in [{table}]"),
     };
-    let elsewhere = known.iter().find(|(_, keys)| keys.contains(&written));
-    let hint = if let Some((other, _)) = elsewhere {
-        format!("it belongs {}", place(other))
+    let elsewhere = known.iter().filter(|(_, keys)| keys.contains(&written));
+    let elsewhere: Vec<String> = elsewhere.map(|(other, _)| place(other)).collect();
+    let hint = if !elsewhere.is_empty() {
+        format!("it belongs {}", elsewhere.join(" or "))
     } else if let Some(key) = nearest(here, written) {
         format!("did you mean `{key}`?")
     } else {

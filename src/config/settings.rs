@@ -7,8 +7,11 @@ use toml::ser::ValueSerializer;
 
 use super::{
     dependents::HookTimeout,
+    discovery::Discovery,
     reader::Read,
-    values::{Backend, Forward, Interface, Settle, Underlay, absolute_path, bounded},
+    values::{
+        Backend, Forward, Interface, Settle, Underlay, absolute_path, bounded, listen_address,
+    },
 };
 use crate::model::{Dependent, Link, LinkKind, Mode, Patterns, SysctlKey, SysctlValue};
 
@@ -37,6 +40,8 @@ pub struct Settings {
     pub claim_port: bool,
     /// Who forwards ports on Windows.
     pub backend: Backend,
+    /// Which listening ports become forwards.
+    pub discovery: Discovery,
     /// Units that follow the address, in this order.
     pub dependents: Vec<Dependent>,
     /// How long a hook may run.
@@ -61,6 +66,7 @@ impl Default for Settings {
             keepalive: NonZeroU16::new(25),
             claim_port: true,
             backend: Backend::Auto,
+            discovery: Discovery::default(),
             dependents: Vec::new(),
             hook_timeout: Duration::from_secs(30),
             forwards: Vec::new(),
@@ -161,6 +167,17 @@ impl Settings {
 
         keys.table("host");
         keys.key("backend", &mut self.backend);
+
+        keys.table("discovery");
+        let discovery = &mut self.discovery;
+        keys.key("tcp", &mut discovery.tcp);
+        keys.key("udp", &mut discovery.udp);
+        keys.key("deny", &mut discovery.deny);
+        keys.key("interfaces", &mut discovery.interfaces);
+        keys.key_with("listen-address", &mut discovery.listen_address, |from| {
+            listen_address(from)
+        });
+        keys.key("firewall", &mut discovery.firewall);
 
         keys.table("dependents");
         keys.units("units", &mut self.dependents);

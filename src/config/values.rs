@@ -54,6 +54,10 @@ pub struct Forward {
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Remarks {
+    /// What listens at its port, where it was discovered and is in no file: a program, a
+    /// unit or a container engine; empty where that is not known.
+    #[serde(skip)]
+    pub discovered: Option<String>,
     /// What it is for, in the user's words.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub comment: Option<String>,
@@ -342,19 +346,24 @@ pub(super) fn ports_at(from: ValueDeserializer<'_>) -> Result<(usize, PortRange)
 }
 
 /// A port as a number, or a text such as "8000-8010".
-mod ports {
+pub(super) mod ports {
     use serde::{Deserializer, Serializer, de};
 
     use super::{PortRange, port};
 
-    pub(super) fn serialize<S: Serializer>(ports: &PortRange, to: S) -> Result<S::Ok, S::Error> {
+    pub(in crate::config) fn serialize<S: Serializer>(
+        ports: &PortRange,
+        to: S,
+    ) -> Result<S::Ok, S::Error> {
         match ports.len() {
             1 => to.serialize_u16(ports.first().get()),
             _ => to.collect_str(ports),
         }
     }
 
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<PortRange, D::Error> {
+    pub(in crate::config) fn deserialize<'de, D: Deserializer<'de>>(
+        from: D,
+    ) -> Result<PortRange, D::Error> {
         struct Visitor;
         impl de::Visitor<'_> for Visitor {
             type Value = PortRange;

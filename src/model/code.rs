@@ -165,6 +165,15 @@ registry! {
     ForwardOutsidePolicy, "forward-outside-policy", Warning,
         "The policy approved on Windows does not cover this forward: its ports, its address, its firewall or its backend.",
         "Run `wslmesh host install` again and approve the new policy";
+    DiscoveryLimit, "discovery-limit", Warning,
+        "More ports listen in the ranges of [discovery] than become forwards; the others are left out.",
+        "Narrow the ranges in [discovery], or write a [[forward]] for each port that must be there";
+    DiscoveryBusy, "discovery-busy", Info,
+        "Ports in the ranges of [discovery] open and close so often that their forwards follow late.",
+        "Leave the ports of short-lived services out of the ranges in [discovery], or deny them";
+    DiscoveryFailed, "discovery-failed", Warning,
+        "The kernel does not say what listens, so no port is discovered; the forwards of those found before stay.",
+        "Check that nothing denies the agent AF_NETLINK and that the kernel has inet_diag (CONFIG_INET_DIAG, CONFIG_INET_UDP_DIAG); the agent retries";
     FirewallBlocked, "firewall-blocked", Warning,
         "A Block rule of Windows' firewall overrides the rule that admits a forward's clients. Dismissing a firewall prompt creates such rules, and they outlive the program.",
         "Remove the rules named in the message: in wf.msc, Inbound Rules, or in an elevated PowerShell with `Remove-NetFirewallRule -DisplayName NAME`. Then `systemctl reload wslmesh`";

@@ -303,6 +303,10 @@ pub struct ForwardStatus {
     /// Why none answers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unanswered: Option<String>,
+    /// What listens at its port, where it was discovered and is in no file; empty where
+    /// that is not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub discovered: Option<String>,
 }
 
 fn one() -> u16 {

@@ -7,6 +7,7 @@
 mod action;
 mod code;
 mod dependent;
+mod discovery;
 mod drive_path;
 mod finding;
 mod forward;
@@ -23,6 +24,7 @@ mod wireguard;
 pub use action::{Action, FileChange, KeepaliveChange, MtuChange, Plan, PortClaim, SysctlChange};
 pub use code::{Code, Severity};
 pub use dependent::{AddressChange, Dependent, UnitAction, UnitName};
+pub use discovery::{DISCOVERED, Discovered, Listener, discovered_by};
 pub use drive_path::{DrivePath, NotADrivePath};
 pub use finding::{Finding, HealthEntry, Subject};
 pub use forward::{
@@ -43,6 +45,6 @@ pub use sysctl::{SysctlKey, SysctlReading, SysctlValue};
 pub(crate) use text::display_as_serialized;
 pub use text::{
     PlainText, counted, disturbs, excerpt, from_word, guid, micros, or_empty, plain, plain_within,
-    visible,
+    some_of, visible,
 };
 pub use wireguard::{Device, DeviceReading, HANDSHAKE_STALE, KernelPorts, Peer, PublicKey};

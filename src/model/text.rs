@@ -103,6 +103,22 @@ pub fn counted(number: usize, one: &str) -> String {
     format!("{number} {one}{}", if number == 1 { "" } else { "s" })
 }
 
+/// The first few of a list, and the number of the others.
+#[must_use]
+pub fn some_of(mut all: impl Iterator<Item = String>) -> String {
+    const SHOWN: usize = 5;
+    let mut shown: Vec<String> = all.by_ref().take(SHOWN).collect();
+    let more = all.count();
+    if more > 0 {
+        shown.push(format!("and {more} more"));
+    }
+    if shown.is_empty() {
+        "(none)".to_owned()
+    } else {
+        shown.join(", ")
+    }
+}
+
 /// The text of what there is, else nothing.
 #[must_use]
 pub fn or_empty(value: Option<impl fmt::Display>) -> String {

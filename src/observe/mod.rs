@@ -1,5 +1,6 @@
 //! Observes the world, one file per source, into an [`Observation`].
 
+mod discovery;
 mod network;
 mod peers;
 mod ports;
@@ -79,6 +80,7 @@ pub fn read_sysctl(key: &SysctlKey) -> SysctlReading {
     }
 }
 
+pub use discovery::{Owner, listeners, owners, owners_at};
 pub use peers::Peers;
 pub use ports::{CLAIMED, claimed};
 pub use resolv::{RESOLV_CONF_MOST, ResolvConf};

@@ -125,17 +125,30 @@ const DEADLINE: Duration = Duration::from_secs(1);
 /// Type of a question and of its answers, and the attribute of an answer that says
 /// whether the socket takes IPv6 alone (include/uapi/linux/sock_diag.h, inet_diag.h).
 const SOCK_DIAG_BY_FAMILY: u16 = 20;
+const TCPDIAG_GETSOCK: u16 = 18;
 const INET_DIAG_SKV6ONLY: u16 = 11;
+/// The attribute of a question with a program that each socket must pass.
+const INET_DIAG_REQ_BYTECODE: u16 = 1;
 
 /// Families of addresses (socket(2)).
-const AF_INET: u8 = 2;
-const AF_INET6: u8 = 10;
+pub(super) const AF_INET: u8 = 2;
+pub(super) const AF_INET6: u8 = 10;
+
+/// Whose sockets are listed.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Families {
+    /// Of one family.
+    One(u8),
+    /// Of IPv4 and IPv6 in one go, which the kernel has for TCP alone: it is the form of
+    /// the question before Linux 3.3.
+    All,
+}
 
 /// The ports at which sockets on `::` take IPv6 alone. No table in /proc/net tells
 /// that, sock_diag(7) does.
 fn ipv6_only(protocol: Protocol) -> io::Result<BTreeSet<u16>> {
     let (mut only, mut both) = (BTreeSet::new(), BTreeSet::new());
-    each_socket(AF_INET6, protocol, 0, |answer| {
+    each_socket(Families::One(AF_INET6), protocol, 0, &[], |answer| {
         if let Some((port, is_only)) = any_address(answer) {
             if is_only { &mut only } else { &mut both }.insert(port);
         }
@@ -150,19 +163,21 @@ fn ipv6_only(protocol: Protocol) -> io::Result<BTreeSet<u16>> {
 /// The kernel's refusal, as EBUSY while a bind(2) is in progress.
 pub fn udp_cookie(port: u16) -> io::Result<Option<u64>> {
     let mut found = None;
-    each_socket(AF_INET, Protocol::Udp, port, |answer| {
+    each_socket(Families::One(AF_INET), Protocol::Udp, port, &[], |answer| {
         found = found.or(cookie(answer, port));
     })?;
     Ok(found)
 }
 
 /// Has the kernel list the sockets of a protocol that listen or have no peer, at this port,
-/// or at all of them where it is 0: each is a struct inet_diag_msg with its attributes. The
-/// kernel picks one of a thousand in a fraction of the time that reading all takes.
-fn each_socket(
-    family: u8,
+/// or at all of them where it is 0, and pass the filter, if there is one: each is a struct
+/// inet_diag_msg with its attributes. The kernel picks one of a thousand in a fraction of the
+/// time that reading all takes.
+pub(super) fn each_socket(
+    families: Families,
     protocol: Protocol,
     port: u16,
+    filter: &[u8],
     mut each: impl FnMut(&[u8]),
 ) -> io::Result<()> {
     // Its number, and the state of sockets as above.
@@ -170,16 +185,37 @@ fn each_socket(
         Protocol::Tcp => (6, 0x0A),
         Protocol::Udp => (17, 0x07),
     };
+    let states = (1_u32 << state).to_ne_bytes();
+    let port = port.to_be_bytes();
+    let (kind, mut request) = match families {
+        // struct inet_diag_req_v2.
+        Families::One(family) => {
+            let head = [family, number, 0, 0];
+            (
+                SOCK_DIAG_BY_FAMILY,
+                [&head[..], &states, &port, &[0; 46]].concat(),
+            )
+        }
+        // struct inet_diag_req.
+        Families::All => (
+            TCPDIAG_GETSOCK,
+            [&[0; 4][..], &port, &[0; 46], &states, &[0; 4]].concat(),
+        ),
+    };
+    if let Ok(length) = u16::try_from(4 + filter.len())
+        && !filter.is_empty()
+    {
+        request.extend(length.to_ne_bytes());
+        request.extend(INET_DIAG_REQ_BYTECODE.to_ne_bytes());
+        request.extend(filter);
+    }
+    let length = u32::try_from(16 + request.len()).unwrap_or(u32::MAX);
     let request = [
-        &72_u32.to_ne_bytes()[..],
-        &SOCK_DIAG_BY_FAMILY.to_ne_bytes(),
+        &length.to_ne_bytes()[..],
+        &kind.to_ne_bytes(),
         &(NLM_F_REQUEST | NLM_F_DUMP).to_ne_bytes(),
         &[0; 8],
-        // struct inet_diag_req_v2.
-        &[family, number, 0, 0],
-        &(1_u32 << state).to_ne_bytes(),
-        &port.to_be_bytes(),
-        &[0; 46],
+        &request,
     ];
     let socket = Netlink::new(NETLINK_SOCK_DIAG)?;
     set_socket_timeout(&socket, Timeout::Recv, Some(DEADLINE))?;
@@ -188,7 +224,7 @@ fn each_socket(
         let (answer, _) = socket.recv_from_full()?;
         let mut rest = answer.as_slice();
         while let Ok(message) = NetlinkBuffer::new_checked(rest) {
-            if message.message_type() != SOCK_DIAG_BY_FAMILY {
+            if message.message_type() != kind {
                 // The end, or a refusal: a negative errno.
                 let code = message.payload().first_chunk().copied();
                 return match code.map_or(0, i32::from_ne_bytes) {
@@ -215,10 +251,16 @@ fn cookie(answer: &[u8], port: u16) -> Option<u64> {
 /// inet_diag_msg with its attributes.
 fn any_address(answer: &[u8]) -> Option<(u16, bool)> {
     let [_, _, _, _, high, low, _, _, address @ ..] = answer.first_chunk::<24>()?;
+    let port = u16::from_be_bytes([*high, *low]);
+    let only = is_ipv6_only(answer)?;
+    (*address == [0; 16]).then_some((port, only))
+}
+
+/// Whether a socket of IPv6 takes IPv6 alone; `None` where the kernel does not say.
+pub(super) fn is_ipv6_only(answer: &[u8]) -> Option<bool> {
     let mut attributes = NlasIterator::new(answer.get(72..)?).flatten();
     let only = attributes.find(|one| one.kind() == INET_DIAG_SKV6ONLY)?;
-    let port = u16::from_be_bytes([*high, *low]);
-    (*address == [0; 16]).then_some((port, only.value() == [1]))
+    Some(only.value() == [1])
 }
 
 #[cfg(test)]

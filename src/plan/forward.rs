@@ -214,6 +214,7 @@ pub(super) fn status(
         owner: None,
         answers: None,
         unanswered: None,
+        discovered: forward.remarks.discovered.clone(),
     }
 }
 

@@ -4,18 +4,22 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use super::{forward, plan_singles};
+use super::{discovery, forward, plan_singles};
 use crate::{
     config::{Forward, Settings},
-    model::{Code, Finding, ForwardState, ForwardStatus, Observation, Plan, some_ports},
+    model::{
+        Code, Discovered, Finding, ForwardState, ForwardStatus, Observation, Plan, some_ports,
+    },
 };
 
-/// Whom this agent serves besides its own distribution.
+/// What this agent serves besides the forwards of its own configuration.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Group {
     /// The name of its own distribution; empty where it is not known.
     pub own: String,
-    /// The others, in the order in which they registered.
+    /// What was discovered here, in the order in which it was found.
+    pub discovered: Vec<Discovered>,
+    /// The other distributions, in the order in which they registered.
     pub members: Vec<Member>,
 }
 
@@ -26,15 +30,32 @@ pub struct Member {
     pub distribution: String,
     /// Its forwards, by the names in its own configuration.
     pub forwards: Vec<Forward>,
+    /// What it discovered, as forwards.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub discovered: Vec<Forward>,
 }
 
 impl Member {
     /// Its forwards, called `DISTRIBUTION/NAME`.
     fn named(&self) -> impl Iterator<Item = Forward> {
-        self.forwards.iter().map(|forward| Forward {
+        self.forwards.iter().map(|forward| self.call(forward))
+    }
+
+    /// What it discovered, called so.
+    fn discovered(&self) -> impl Iterator<Item = Forward> {
+        self.discovered.iter().map(|forward| {
+            let mut forward = self.call(forward);
+            // By what, its own agent knows.
+            forward.remarks.discovered = Some(String::new());
+            forward
+        })
+    }
+
+    fn call(&self, forward: &Forward) -> Forward {
+        Forward {
             name: format!("{}/{}", self.distribution, forward.name),
             ..forward.clone()
-        })
+        }
     }
 }
 
@@ -46,14 +67,30 @@ struct Loser {
 }
 
 /// Decides as [`plan`] does, with the forwards of all members after our own, in their
-/// order. A forward of another distribution is called `DISTRIBUTION/NAME`.
+/// order, and then what was discovered. A forward of another distribution is called
+/// `DISTRIBUTION/NAME`.
 #[must_use]
 pub fn plan_group(settings: &Settings, group: &Group, seen: &Observation) -> Plan {
+    let (discovered, left_out) = discovery::own(settings, &group.discovered, seen);
     let is_single = |forward: &Forward| forward.listen_port.len() == 1;
-    if group.members.is_empty() && settings.forwards.iter().all(is_single) {
-        return plan_singles(settings, seen);
-    }
-    let (merged, losers) = merge(settings, group);
+    let is_plain = group.members.is_empty() && discovered.is_empty();
+    let mut plan = if is_plain && settings.forwards.iter().all(is_single) {
+        plan_singles(settings, seen)
+    } else {
+        plan_merged(settings, group, discovered, seen)
+    };
+    plan.findings.extend(left_out);
+    discovery::join(&mut plan.findings);
+    plan
+}
+
+fn plan_merged(
+    settings: &Settings,
+    group: &Group,
+    discovered: Vec<Forward>,
+    seen: &Observation,
+) -> Plan {
+    let (merged, losers) = merge(settings, group, discovered);
     let mut plan = plan_singles(&merged, seen);
     if let Some(statuses) = &mut plan.forwards {
         for status in statuses.iter_mut() {
@@ -72,7 +109,7 @@ pub fn plan_group(settings: &Settings, group: &Group, seen: &Observation) -> Pla
 /// one that gets some of its ports alone is there once for each.
 #[must_use]
 pub fn settings_of_all(settings: &Settings, group: &Group) -> Settings {
-    let (mut merged, losers) = merge(settings, group);
+    let (mut merged, losers) = merge(settings, group, Vec::new());
     let lost: BTreeSet<&str> = losers.iter().map(|one| one.forward.name.as_str()).collect();
     let is_whole = |forward: &Forward| !lost.contains(forward.name.as_str());
     merged.forwards.retain(|forward| !is_whole(forward));
@@ -122,14 +159,14 @@ fn fold(mut singles: Vec<ForwardStatus>) -> Option<ForwardStatus> {
 
 /// The settings with the forwards that get their ports, each with one, and those that do
 /// not: the first configured wins a port.
-fn merge(settings: &Settings, group: &Group) -> (Settings, Vec<Loser>) {
+fn merge(settings: &Settings, group: &Group, discovered: Vec<Forward>) -> (Settings, Vec<Loser>) {
     let (mut merged, mut losers) = (settings.clone(), Vec::new());
     merged.forwards = settings
         .forwards
         .iter()
         .flat_map(Forward::singles)
         .collect();
-    if group.members.is_empty() {
+    if group.members.is_empty() && discovered.is_empty() {
         return (merged, losers);
     }
     // By protocol and port: there may be many.
@@ -159,6 +196,20 @@ fn merge(settings: &Settings, group: &Group) -> (Settings, Vec<Loser>) {
                 before.push((forward.clone(), distribution.clone()));
                 merged.forwards.push(forward);
             }
+        }
+    }
+    // All see the same sockets, so one that has a port already needs no word.
+    let of_members = group.members.iter().flat_map(|member| {
+        let its = member.discovered();
+        let its = its.flat_map(|forward| Vec::from_iter(forward.singles()));
+        its.map(|forward| (forward, member.distribution.clone()))
+    });
+    let discovered = discovered.into_iter().map(|one| (one, own(group)));
+    for (forward, owner) in discovered.chain(of_members) {
+        let before = owners.entry(port(&forward)).or_default();
+        if !before.iter().any(|(other, _)| other.clashes_with(&forward)) {
+            before.push((forward.clone(), owner));
+            merged.forwards.push(forward);
         }
     }
     (merged, losers)

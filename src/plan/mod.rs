@@ -3,6 +3,7 @@
 
 mod address;
 mod dependents;
+mod discovery;
 mod env_file;
 mod forward;
 mod members;
@@ -14,6 +15,7 @@ mod sysctl;
 mod wireguard;
 
 pub use dependents::{Due, due as dependents_due};
+pub use discovery::discovered_forwards;
 pub use members::{Group, Member, plan_group, settings_of_all};
 pub use port_claim::{PortWay, port_way, port_ways};
 

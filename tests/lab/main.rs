@@ -59,6 +59,7 @@ mod test_config;
 mod test_contract;
 mod test_counters;
 mod test_default;
+mod test_discovery;
 mod test_doctor;
 mod test_escapes;
 mod test_faults;

@@ -13,13 +13,13 @@ use crate::options::Options;
 use crate::world::World;
 use crate::{
     bench, demo, test_agent, test_backends, test_bus, test_bus_faults, test_claim,
-    test_completions, test_config, test_contract, test_counters, test_default, test_doctor,
-    test_escapes, test_faults, test_field, test_file_races, test_folders, test_host_check,
-    test_host_conflicts, test_host_faults, test_host_forward, test_host_hostile, test_host_install,
-    test_interop, test_leader, test_loop, test_members, test_mirrored, test_mirrored_network,
-    test_modes, test_network, test_network_file, test_output, test_path, test_relay, test_setup,
-    test_status, test_syscalls, test_sysctls, test_takeover, test_walk, test_windows_calls,
-    test_windows_faults, test_windows_rules, test_wireguard, test_world,
+    test_completions, test_config, test_contract, test_counters, test_default, test_discovery,
+    test_doctor, test_escapes, test_faults, test_field, test_file_races, test_folders,
+    test_host_check, test_host_conflicts, test_host_faults, test_host_forward, test_host_hostile,
+    test_host_install, test_interop, test_leader, test_loop, test_members, test_mirrored,
+    test_mirrored_network, test_modes, test_network, test_network_file, test_output, test_path,
+    test_relay, test_setup, test_status, test_syscalls, test_sysctls, test_takeover, test_walk,
+    test_windows_calls, test_windows_faults, test_windows_rules, test_wireguard, test_world,
 };
 
 /// A trial in a world with the delays of Windows.
@@ -76,6 +76,7 @@ pub(crate) fn run() -> ExitCode {
         test_counters::trials,
         test_contract::trials,
         test_default::trials,
+        test_discovery::trials,
         test_doctor::trials,
         test_escapes::trials,
         test_network_file::trials,

@@ -14,7 +14,7 @@ fn forwards(name: &str, count: usize) -> Registration {
         )
     };
     let text: String = (0..count).map(forward).collect();
-    Registration::new(name, &settings(&text))
+    Registration::new(name, &settings(&text), &[])
 }
 
 fn names(members: &Members) -> Vec<String> {
@@ -82,7 +82,7 @@ fn what_a_leader_leaves_stays_until_its_members_have_registered() {
     for (place, name) in places.iter_mut().zip(["Debian", "Fedora", "Arch"]) {
         place.take(Ok(forwards(name, 2)));
     }
-    let own = || Registration::new("Ubuntu", &settings).member();
+    let own = || Registration::new("Ubuntu", &settings, &[]).member();
     let left = Inheritance::of(own, &first.current(Instant::now()).0, true);
     assert!(first.publish("Ubuntu", &[], &[], &left));
     assert!(!first.publish("Ubuntu", &[], &[], &left));

@@ -59,6 +59,9 @@ pub(in crate::agent) struct Registration {
     version: u32,
     pub(super) distribution: String,
     pub(super) forwards: Vec<Forward>,
+    /// What it discovered, which has no port of what is configured.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) discovered: Vec<Forward>,
 }
 
 #[derive(Deserialize)]
@@ -69,28 +72,34 @@ struct Version {
 impl Registration {
     /// What these settings want of the leader: each forward with the backend that they
     /// give it.
-    pub(in crate::agent) fn new(distribution: &str, settings: &Settings) -> Self {
-        let forwards = settings.forwards.iter().map(|forward| Forward {
+    pub(in crate::agent) fn new(
+        distribution: &str,
+        settings: &Settings,
+        discovered: &[Forward],
+    ) -> Self {
+        let with_backend = |forward: &Forward| Forward {
             backend: Some(settings.backend_of(forward)),
             remarks: Remarks::default(),
             ..forward.clone()
-        });
+        };
+        let forwards = settings.forwards.iter().map(with_backend);
         let forwards = forwards.filter(|forward| forward.backend != Some(Backend::None));
         let forwards = Vec::from_iter(forwards);
         let is_plain = |forward: &Forward| forward.listen_port.len() == 1;
         Self {
-            version: match forwards.iter().all(is_plain) {
+            version: match forwards.iter().all(is_plain) && discovered.is_empty() {
                 true => VERSION,
                 false => RICHER,
             },
             distribution: distribution.to_owned(),
             forwards,
+            discovered: discovered.iter().map(with_backend).collect(),
         }
     }
 
     /// How many ports it wants.
     pub(super) fn ports(&self) -> usize {
-        ports(&self.forwards)
+        ports(&self.forwards) + ports(&self.discovered)
     }
 
     /// As [`Self::parse`] reads it.
@@ -103,6 +112,7 @@ impl Registration {
         Member {
             distribution: self.distribution,
             forwards: self.forwards,
+            discovered: self.discovered,
         }
     }
 
@@ -122,16 +132,18 @@ impl Registration {
         if ports > MOST_FORWARDS {
             return Err(Refusal::TooMany(ports));
         }
+        let discovered = &registration.discovered;
         for Forward {
             listen_port,
             connect_port,
             ..
-        } in forwards
+        } in forwards.iter().chain(discovered)
         {
             connect_ports(*listen_port, Some(*connect_port)).map_err(Refusal::Unreadable)?;
         }
         let mut names = BTreeSet::new();
-        match forwards.iter().find(|forward| !names.insert(&forward.name)) {
+        let mut all = forwards.iter().chain(discovered);
+        match all.find(|forward| !names.insert(&forward.name)) {
             Some(twice) => Err(Refusal::Twice(twice.name.clone())),
             None => Ok(registration),
         }

@@ -11,9 +11,12 @@ use super::super::{
     table::{WIDTH, columns, hanging, listed},
 };
 use crate::{
-    config::{Forward, Settings, Source},
+    config::{Forward, Remarks, Settings, Source},
     control::status,
-    model::{self, CountedForward, ForwardBackend, ForwardStatus, PortRange, Severity, or_empty},
+    model::{
+        self, CountedForward, DISCOVERED, ForwardBackend, ForwardStatus, PortRange, Severity,
+        discovered_by, or_empty,
+    },
     paths::Paths,
     report::Document,
 };
@@ -43,6 +46,9 @@ struct Row {
     unanswered: Option<String>,
     /// Codes of what is wrong with it.
     health: Vec<String>,
+    /// What listens at its port, where it was discovered and is in no file.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    discovered: Option<String>,
     /// What it is for, in the user's words.
     comment: Option<String>,
     /// What the relay counted, where it serves this one and was asked.
@@ -68,14 +74,17 @@ pub(super) async fn list(source: &Source, paths: &Paths, json: bool) -> anyhow::
     });
     let (mut document, note) = status.map(|one| (one.document, one.note)).unzip();
     document.iter_mut().for_each(answers::add_answers);
-    let forwards = settings.forwards.iter();
-    let rows: Vec<Row> = forwards.map(|one| row(one, document.as_ref())).collect();
+    let mut forwards = settings.forwards.clone();
+    forwards.extend(discovered(&settings, document.as_ref()));
+    let rows: Vec<Row> = (forwards.iter())
+        .map(|one| row(one, document.as_ref()))
+        .collect();
     if json {
         print_json(&rows)?;
     } else if rows.is_empty() {
-        print("no forward is configured; wslmesh forward add makes one")?;
+        print("no forward is configured or discovered; wslmesh forward add makes one")?;
     } else {
-        let counted = counted(&settings.forwards, document.as_ref());
+        let counted = counted(&forwards, document.as_ref());
         for line in table(&rows).iter().chain(&counted) {
             print(line)?;
         }
@@ -87,6 +96,27 @@ pub(super) async fn list(source: &Source, paths: &Paths, json: bool) -> anyhow::
     Ok(Exit::unless(rows.iter().any(is_down)))
 }
 
+/// The forwards that no file has.
+fn discovered(settings: &Settings, document: Option<&Document>) -> Vec<Forward> {
+    let served = document.into_iter().flat_map(|document| &document.served);
+    let forward = |status: &ForwardStatus| Forward {
+        name: status.name.clone(),
+        protocol: status.listen.protocol,
+        listen_address: status.listen.listen_address,
+        listen_port: status.listen.listen_port.into(),
+        connect_port: status.connect_port.into(),
+        firewall: settings.discovery.firewall,
+        backend: None,
+        remarks: Remarks {
+            discovered: status.discovered.clone(),
+            ..Remarks::default()
+        },
+    };
+    let is_one =
+        |status: &&ForwardStatus| status.discovered.is_some() && status.distribution.is_none();
+    served.filter(is_one).map(forward).collect()
+}
+
 fn row(forward: &Forward, document: Option<&Document>) -> Row {
     let is_this = |entry: &&ForwardStatus| {
         entry.name == forward.name
@@ -96,7 +126,11 @@ fn row(forward: &Forward, document: Option<&Document>) -> Row {
     };
     let served = document.and_then(|document| document.served.iter().find(is_this));
     let address = served.map_or(forward.listen_address, |one| one.listen.listen_address);
-    let concerns = |subject: &str| subject.split(", ").any(|name| name == forward.name);
+    let is_discovered = forward.remarks.discovered.is_some();
+    let concerns = |subject: &str| {
+        (is_discovered && subject == DISCOVERED)
+            || subject.split(", ").any(|name| name == forward.name)
+    };
     let health = document.iter().flat_map(|document| &document.health);
     let health = health.filter(|one| one.severity > Severity::Info && concerns(&one.subject));
     Row {
@@ -116,6 +150,7 @@ fn row(forward: &Forward, document: Option<&Document>) -> Row {
         answers: served.and_then(|entry| entry.answers),
         unanswered: served.and_then(|entry| entry.unanswered.clone()),
         health: health.map(|entry| entry.code.clone()).collect(),
+        discovered: forward.remarks.discovered.clone(),
         comment: forward.remarks.comment.clone(),
         counters: document.and_then(|document| {
             let (taken_unix_ms, entry) = entry_of(forward, document)?;
@@ -193,6 +228,7 @@ fn table(rows: &[Row]) -> Vec<String> {
             lines.push(left.trim_end().to_owned());
             notes.push(state.to_owned());
         }
+        notes.extend(row.discovered.as_deref().map(discovered_by));
         notes.extend(row.unanswered.iter().chain(&row.health).cloned());
         lines.extend(hanging("  ", listed(&notes, WIDTH - 2)));
     }

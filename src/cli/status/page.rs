@@ -8,7 +8,10 @@ use super::{
     peers::{self, MOST, ROOM, more},
 };
 use crate::{
-    model::{ForwardBackend, ForwardState, ForwardStatus, GuestFirewall, HealthEntry, counted},
+    model::{
+        ForwardBackend, ForwardState, ForwardStatus, GuestFirewall, HealthEntry, counted,
+        discovered_by,
+    },
     report::{Document, PortEntry, RelayEntry},
 };
 
@@ -164,9 +167,11 @@ fn state(entry: &ForwardStatus) -> String {
         (None, Some(true)) => ", answers".to_owned(),
         (None, Some(false) | None) => String::new(),
     };
+    let discovered = entry.discovered.as_deref().map(discovered_by);
+    let discovered = discovered.map_or_else(String::new, |text| format!(", {text}"));
     match &entry.owner {
         Some(owner) => format!("{owner} has the port"),
-        None => format!("{backend}: {}{answers}", entry.state_in_words()),
+        None => format!("{backend}: {}{answers}{discovered}", entry.state_in_words()),
     }
 }
 

@@ -80,6 +80,7 @@ impl Port {
                 comment: self.comment.clone(),
                 instance: Some(instance.name.clone()),
                 instance_comment: instance.comment.clone().filter(|_| is_first),
+                discovered: None,
             },
             firewall: match self.firewall {
                 None | Some(Scope::None) => Firewall::None,

@@ -2,7 +2,7 @@
 
 use super::policy::{self, Grant};
 use crate::{
-    config::{Backend, Forward, Settings},
+    config::{Backend, Forward, Protocol, Settings},
     host::contract::PolicyGap,
     model::SyncMode,
 };
@@ -31,7 +31,8 @@ pub enum PolicyError {
 const MOST: usize = 200;
 
 /// One grant for each forward that has a backend, joined where neighbouring ports
-/// agree in everything else; then what was named beside the configuration.
+/// agree in everything else; then what was named beside the configuration, and what may
+/// be discovered.
 ///
 /// # Errors
 /// See [`PolicyError`].
@@ -54,9 +55,9 @@ pub fn grants(settings: &Settings, named: &[Grant]) -> Result<Vec<Grant>, Policy
         });
     }
     let mut ranges: Vec<Grant> = Vec::new();
-    for grant in named {
-        if !ranges.contains(grant) {
-            ranges.push(*grant);
+    for grant in named.iter().copied().chain(discovery(settings)) {
+        if !ranges.contains(&grant) {
+            ranges.push(grant);
         }
     }
     let uncovered = |grant: &&Grant| !ranges.iter().any(|range| range.includes(grant));
@@ -97,6 +98,27 @@ pub fn grants_of_all(
             grants => return Ok((grants?, left)),
         }
     }
+}
+
+/// What may be discovered.
+fn discovery(settings: &Settings) -> impl Iterator<Item = Grant> {
+    let (discovery, backend) = (&settings.discovery, settings.backend);
+    let served = move |protocol: &Protocol| match (backend, protocol) {
+        (Backend::None, _) | (Backend::Portproxy, Protocol::Udp) => false,
+        (Backend::Auto | Backend::Relay, _) | (Backend::Portproxy, Protocol::Tcp) => true,
+    };
+    let protocols = [Protocol::Tcp, Protocol::Udp].into_iter().filter(served);
+    protocols.flat_map(move |protocol| {
+        let ports = discovery.ports(protocol).into_iter();
+        ports.map(move |ports| Grant {
+            protocol,
+            listen_address: discovery.listen_address,
+            listen_ports: ports,
+            connect_ports: ports,
+            firewall: discovery.firewall,
+            backend,
+        })
+    })
 }
 
 /// Where the relay may run.

@@ -9,7 +9,7 @@ use crate::{
     },
     model::{
         Code, Finding, ForwardBackend, HostFacts, HostOutcome, HostPrivilege, InstalledRule,
-        Listen, PlainText, Protocol, Rule, RuleSet,
+        Listen, PlainText, Protocol, Rule, RuleSet, some_of,
     },
 };
 
@@ -320,21 +320,6 @@ fn changed(wanted: &RuleSet, answer: &Answer, took: Duration) -> Option<String> 
         ));
     }
     (!parts.is_empty()).then(|| format!("{}, in {} ms", parts.join("; "), took.as_millis()))
-}
-
-/// The first few of a list, and the number of the others.
-fn some_of(mut all: impl Iterator<Item = String>) -> String {
-    const SHOWN: usize = 5;
-    let mut shown: Vec<String> = all.by_ref().take(SHOWN).collect();
-    let more = all.count();
-    if more > 0 {
-        shown.push(format!("and {more} more"));
-    }
-    if shown.is_empty() {
-        "(none)".to_owned()
-    } else {
-        shown.join(", ")
-    }
 }
 
 #[cfg(test)]

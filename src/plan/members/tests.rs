@@ -20,6 +20,7 @@ fn member(distribution: &str, text: &str) -> Member {
     Member {
         distribution: distribution.to_owned(),
         forwards: settings(text).forwards,
+        discovered: Vec::new(),
     }
 }
 
@@ -28,6 +29,7 @@ fn planned(own: &str, members: Vec<Member>) -> Plan {
     let group = Group {
         own: "Ubuntu".to_owned(),
         members,
+        ..Group::default()
     };
     plan_group(&settings(own), &group, &machine.seen())
 }
@@ -92,6 +94,7 @@ fn without_members_nothing_is_different() {
     let group = Group {
         own: "Ubuntu".to_owned(),
         members: Vec::new(),
+        ..Group::default()
     };
     assert_eq!(
         plan_group(&settings, &group, &seen),
@@ -189,6 +192,7 @@ fn a_leader_that_never_calls_windows_serves_none() {
     let group = Group {
         own: String::new(),
         members: vec![member("Debian", &forward("ssh", "0.0.0.0:2222", 22))],
+        ..Group::default()
     };
     let plan = plan_group(&own, &group, &Machine::nat().seen());
     assert_eq!(shown(&plan), ["Debian/ssh Debian down -"]);
@@ -230,10 +234,11 @@ proptest! {
         let members: Vec<Member> = texts.into_iter().enumerate().map(|(number, forwards)| Member {
             distribution: format!("D{number}"),
             forwards,
+            discovered: Vec::new(),
         }).collect();
         let all: usize = members.iter().map(|member| member.forwards.len()).sum();
-        let group = Group { own: "Ubuntu".to_owned(), members };
-        let (merged, losers) = merge(&own, &group);
+        let group = Group { own: "Ubuntu".to_owned(), members, ..Group::default() };
+        let (merged, losers) = merge(&own, &group, Vec::new());
         prop_assert_eq!(merged.forwards.len() + losers.len(), own.forwards.len() + all);
         prop_assert!(merged.forwards.starts_with(&own.forwards));
         for (number, one) in merged.forwards.iter().enumerate() {

@@ -9,7 +9,7 @@ const SSH: &str =
     "[[forward]]\nname = \"ssh\"\nprotocol = \"tcp\"\nlisten-port = 2222\nconnect-port = 22\n";
 
 fn registered(text: &str) -> Registration {
-    Registration::new("Debian", &settings(text))
+    Registration::new("Debian", &settings(text), &[])
 }
 
 fn parse(line: &str) -> Result<Registration, Refusal> {

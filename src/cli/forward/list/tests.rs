@@ -51,6 +51,7 @@ fn the_longest_names_and_addresses_fit() {
         answers: Some(true),
         unanswered: None,
         health: Vec::new(),
+        discovered: None,
         comment: None,
         counters: None,
     };

@@ -285,3 +285,30 @@ fn a_backend_of_its_own_is_a_grant_of_its_own() {
     settings.forwards = forwards.to_vec();
     assert_eq!(super::grants(&settings, &[]), Ok(Vec::new()));
 }
+
+#[test]
+fn what_may_be_discovered_is_proposed() {
+    let shown = |text: &str| {
+        let grants = super::grants(&crate::config::settings(text), &[]).unwrap();
+        Vec::from_iter(grants.iter().map(ToString::to_string))
+    };
+    let on = "[discovery]\ntcp = [3000, \"8000-8999\"]\nudp = [5000]\nfirewall = \"full\"\n";
+    let words = |line: &String| line.split_whitespace().collect::<Vec<_>>().join(" ");
+    let grants: Vec<String> = shown(on).iter().map(words).collect();
+    assert_eq!(
+        grants,
+        [
+            "tcp 3000 -> 3000 on 0.0.0.0 from everywhere",
+            "tcp 8000-8999 -> 8000-8999 on 0.0.0.0 from everywhere",
+            "udp 5000 -> 5000 on 0.0.0.0 from everywhere",
+        ]
+    );
+    // What is denied is not asked for, nor what nothing would serve.
+    let denied = format!("{on}deny = [3000, \"8001-8999\"]\n[host]\nbackend = \"portproxy\"\n");
+    let grants: Vec<String> = shown(&denied).iter().map(words).collect();
+    assert_eq!(
+        grants,
+        ["tcp 8000 -> 8000 on 0.0.0.0 from everywhere, by the port proxy"]
+    );
+    assert!(shown(&format!("{on}[host]\nbackend = \"none\"\n")).is_empty());
+}

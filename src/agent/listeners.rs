@@ -1,0 +1,199 @@
+//! Watches what listens at the ports of `[discovery]`.
+//!
+//! The kernel announces no listen(2), so it is asked at intervals, and not at all while
+//! discovery is off. What it lists is asked for a second time a moment later, before it
+//! counts: a socket that is gone by then never becomes a forward.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+    time::{Duration, Instant},
+};
+
+use tokio::select;
+
+use super::timer::Timer;
+use crate::{
+    backoff::until,
+    config::{Backend, Discovery, Settings},
+    model::{Code, Discovered, Finding, Listener, Mode, counted, some_of},
+    observe::{self, Owner},
+};
+
+/// Between two looks. With [`CONFIRM`] a port is found within 0.6 s, and with 10,000 sockets
+/// the looks take less than 0.1 % of a CPU (docs/benchmarks.md).
+const INTERVAL: Duration = Duration::from_millis(500);
+/// After a look that found something new.
+const CONFIRM: Duration = Duration::from_millis(100);
+/// Changes that are taken at once, and the time until one more is: each may be a call to
+/// Windows.
+const CHANGES: u32 = 12;
+const EACH: Duration = Duration::from_secs(5);
+
+/// What listens, as far as it was looked for.
+#[derive(Debug, Default)]
+pub(super) struct Listeners {
+    /// What to look for; `None` where discovery is off.
+    wanted: Option<Discovery>,
+    timer: Timer,
+    /// When the look is due that confirms the last one.
+    confirm: Option<Instant>,
+    /// What was there at the last look.
+    last: BTreeMap<Listener, Owner>,
+    /// What counts, in the order in which it was found.
+    found: Vec<Discovered>,
+    /// When as many changes may be taken at once as at first.
+    rested: Option<Instant>,
+    /// Whether changes wait.
+    busy: bool,
+    /// Why the last look failed.
+    failure: Option<String>,
+}
+
+impl Listeners {
+    /// Looks for what these settings want from now on. What is there already counts at
+    /// once: forwards that another agent had made for it go on.
+    pub(super) fn follow(&mut self, settings: &Settings, mode: Option<Mode>) {
+        let wanted = wanted(settings, mode);
+        if self.wanted.as_ref() == wanted {
+            return;
+        }
+        self.wanted = wanted.cloned();
+        (self.confirm, self.busy, self.failure) = (None, false, None);
+        let interval = wanted.map(|_| INTERVAL);
+        match Timer::every(interval) {
+            Ok(timer) => self.timer = timer,
+            Err(error) => self.failure = Some(error.to_string()),
+        }
+        if wanted.is_none() {
+            self.found.clear();
+        } else if let Some(now) = self.look() {
+            self.last.clone_from(&now);
+            self.take(now);
+        }
+    }
+
+    /// What counts now.
+    pub(super) fn found(&self) -> &[Discovered] {
+        &self.found
+    }
+
+    /// What is wrong with looking.
+    pub(super) fn findings(&self) -> impl Iterator<Item = Finding> {
+        let failed = self.failure.iter();
+        let failed = failed.map(|why| Finding::new(Code::DiscoveryFailed, "", why.clone()));
+        let busy = self.busy.then(|| {
+            let detail = format!(
+                "more than {CHANGES} changes in a short time; now one every {} s is followed",
+                EACH.as_secs()
+            );
+            Finding::new(Code::DiscoveryBusy, "", detail)
+        });
+        failed.chain(busy)
+    }
+
+    /// Looks when it is time, until what counts changes. Cancel safe.
+    pub(super) async fn changed(&mut self) {
+        loop {
+            let confirms = select! {
+                () = self.timer.fired() => false,
+                () = until(self.confirm) => true,
+            };
+            if self.look_again(confirms, Instant::now()) {
+                return;
+            }
+        }
+    }
+
+    /// Says whether what counts, or what is wrong, is now something else.
+    fn look_again(&mut self, confirms: bool, at: Instant) -> bool {
+        self.confirm = None;
+        let before = self.failure.take();
+        let Some(now) = self.look() else {
+            return self.failure != before;
+        };
+        let last = std::mem::replace(&mut self.last, now);
+        let counts = |at: &Listener| self.found.iter().any(|one| one.at == *at);
+        let is_new = |at: &&Listener| !counts(at) && !last.contains_key(at);
+        // One look more for those that are new; in a flood no more than that.
+        if !confirms && self.last.keys().any(|at| is_new(&at)) {
+            self.confirm = Some(at + CONFIRM);
+        }
+        let now = self.last.iter().filter(|(at, _)| !is_new(at));
+        let now: BTreeMap<Listener, Owner> = now.map(|(at, owner)| (*at, *owner)).collect();
+        let same = now.len() == self.found.len() && now.keys().all(counts);
+        let was_busy = self.busy;
+        self.busy = !same && !self.may_change(at);
+        if !same && !self.busy {
+            self.rested = Some(self.rested.unwrap_or(at).max(at) + EACH);
+            self.take(now);
+            return true;
+        }
+        self.busy != was_busy || before.is_some()
+    }
+
+    fn may_change(&self, at: Instant) -> bool {
+        self.rested
+            .is_none_or(|rested| rested <= at + (CHANGES - 1) * EACH)
+    }
+
+    fn look(&mut self) -> Option<BTreeMap<Listener, Owner>> {
+        let Some(wanted) = &self.wanted else {
+            return Some(BTreeMap::new());
+        };
+        match observe::listeners(wanted) {
+            Ok(found) => Some(found),
+            Err(error) => {
+                self.failure = Some(error.to_string());
+                None
+            }
+        }
+    }
+
+    /// Has these count, and writes what is new and what ended to the journal.
+    fn take(&mut self, now: BTreeMap<Listener, Owner>) {
+        let (kept, ended): (Vec<_>, Vec<_>) = std::mem::take(&mut self.found)
+            .into_iter()
+            .partition(|one| now.contains_key(&one.at));
+        let is_new = |at: &Listener| !kept.iter().any(|one| one.at == *at);
+        let new: Vec<(Listener, Owner)> = now.into_iter().filter(|(at, _)| is_new(at)).collect();
+        let owners: BTreeSet<Owner> = new.iter().map(|(_, owner)| *owner).collect();
+        let names = observe::owners(Path::new("/"), &owners);
+        let new: Vec<Discovered> = new
+            .into_iter()
+            .map(|(at, owner)| Discovered {
+                at,
+                by: names.get(&owner).cloned().unwrap_or_default(),
+            })
+            .collect();
+        let line = |what: &str, all: &[Discovered]| {
+            let shown = some_of(all.iter().map(ToString::to_string));
+            let count = counted(all.len(), "port");
+            (!all.is_empty()).then(|| format!("{count} {what}: {shown}"))
+        };
+        let lines = [line("opened", &new), line("closed", &ended)];
+        let line = Vec::from_iter(lines.into_iter().flatten()).join("; ");
+        if !line.is_empty() {
+            tracing::info!(event = "discovery", "{line}");
+        }
+        self.found = kept;
+        self.found.extend(new);
+    }
+}
+
+/// The settings' discovery, where it is on and its forwards are served.
+fn wanted(settings: &Settings, mode: Option<Mode>) -> Option<&Discovery> {
+    let is_served = settings.backend != Backend::None && mode != Some(Mode::NotWsl);
+    Some(&settings.discovery).filter(|discovery| is_served && discovery.is_on())
+}
+
+/// What listens now, for a pass by hand.
+pub(super) fn now(settings: &Settings, mode: Option<Mode>) -> Vec<Discovered> {
+    let found = wanted(settings, mode).map(observe::listeners);
+    let found = found.and_then(Result::ok).unwrap_or_default();
+    let by = String::new;
+    (found.into_keys().map(|at| Discovered { at, by: by() })).collect()
+}
+
+#[cfg(test)]
+mod tests;

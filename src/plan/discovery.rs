@@ -1,0 +1,139 @@
+//! Forwards for what was discovered. They come after all that is configured, in any
+//! distribution, and never take a port of it.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+};
+
+use crate::{
+    config::{Backend, Forward, Remarks, Settings},
+    model::{
+        Code, DISCOVERED, Discovered, Finding, Listener, Mode, Observation, RelayLocation,
+        RelaySet, counted, some_of,
+    },
+};
+
+/// What the names of these forwards begin with.
+const PREFIX: &str = "auto-";
+/// Most of them in one distribution.
+pub(super) const MOST: usize = 100;
+
+/// The forwards of what was discovered, in its order, and how many ports are left out.
+#[must_use]
+pub fn discovered_forwards(
+    settings: &Settings,
+    discovered: &[Discovered],
+    takes: impl Fn(&Listener) -> bool,
+) -> (Vec<Forward>, usize) {
+    if settings.backend == Backend::None {
+        return (Vec::new(), 0);
+    }
+    let (mut forwards, mut ports) = (Vec::new(), BTreeSet::new());
+    for Discovered { at, by } in discovered {
+        if !takes(at) || !ports.insert((at.protocol, at.port)) {
+            continue;
+        }
+        let forward = Forward {
+            name: format!("{PREFIX}{}-{}", at.protocol, at.port),
+            protocol: at.protocol,
+            listen_address: settings.discovery.listen_address,
+            listen_port: at.port.into(),
+            connect_port: at.port.into(),
+            firewall: settings.discovery.firewall,
+            backend: None,
+            remarks: Remarks {
+                discovered: Some(by.clone()),
+                ..Remarks::default()
+            },
+        };
+        let mut configured = settings.forwards.iter();
+        if !configured.any(|one| one.name == forward.name || one.clashes_with(&forward)) {
+            forwards.push(forward);
+        }
+    }
+    let left_out = forwards.len().saturating_sub(MOST);
+    forwards.truncate(MOST);
+    (forwards, left_out)
+}
+
+/// Those of this distribution, and the finding of what is left out.
+pub(super) fn own(
+    settings: &Settings,
+    discovered: &[Discovered],
+    seen: &Observation,
+) -> (Vec<Forward>, Option<Finding>) {
+    let node = match super::node(settings, seen) {
+        Ok(node) if !discovered.is_empty() => node,
+        _ => return (Vec::new(), None),
+    };
+    let mode = seen.mode.known();
+    // Clients reach this distribution itself, and by all its addresses.
+    let direct = mode.is_some_and(|mode| mode.shares_ports() || mode == Mode::Bridged);
+    let others = seen.addresses.iter().filter_map(|address| {
+        let link = seen.link(address.link)?;
+        let counts = direct && settings.discovery.interfaces.covers(link);
+        match address.net.addr() {
+            IpAddr::V4(address) if counts => Some((address, link)),
+            _ => None,
+        }
+    });
+    let places: Vec<_> = std::iter::once((node.address(), &node.link))
+        .chain(others)
+        .collect();
+    let takes = |at: &Listener| {
+        places
+            .iter()
+            .any(|(address, link)| at.takes(*address, link))
+            && !is_ours(at, seen)
+    };
+    let (forwards, left_out) = discovered_forwards(settings, discovered, takes);
+    let finding = (left_out > 0).then(|| {
+        let all = counted(MOST + left_out, "port");
+        let detail = format!("of {all} in the ranges of [discovery] {left_out} are left out");
+        Finding::new(Code::DiscoveryLimit, "", detail)
+    });
+    (forwards, finding)
+}
+
+/// Whether it is our own relay in this distribution, which would lead into itself.
+fn is_ours(at: &Listener, seen: &Observation) -> bool {
+    let relay = &seen.host.relay;
+    let is_here = |set: &RelaySet| set.location == RelayLocation::Guest;
+    relay.wanted.as_ref().is_some_and(is_here)
+        && relay.listening.iter().any(|one| {
+            (one.protocol, one.listen_port) == (at.protocol, at.port)
+                && at.address == one.listen_address
+        })
+}
+
+/// Makes one finding of those with the same code about forwards that were discovered: they
+/// may be many, and come and go.
+pub(super) fn join(findings: &mut Vec<Finding>) {
+    // As made above, after the distribution's name.
+    let is_one = |name: &str| {
+        let own = name
+            .rsplit('/')
+            .next()
+            .and_then(|own| own.strip_prefix(PREFIX));
+        let port = own.and_then(|own| own.strip_prefix("tcp-").or(own.strip_prefix("udp-")));
+        port.is_some_and(|port| port.parse::<u16>().is_ok())
+    };
+    let mut joined: BTreeMap<Code, Vec<String>> = BTreeMap::new();
+    findings.retain(|finding| {
+        let keep = !finding.subject.split(", ").all(is_one);
+        if !keep {
+            let details = joined.entry(finding.code).or_default();
+            details.push(finding.detail.clone());
+        }
+        keep
+    });
+    findings.extend(
+        joined
+            .into_iter()
+            .map(|(code, details)| Finding::new(code, DISCOVERED, some_of(details.into_iter()))),
+    );
+}
+
+#[cfg(test)]
+mod tests;

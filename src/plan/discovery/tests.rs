@@ -1,0 +1,229 @@
+use std::num::NonZeroU16;
+
+use super::*;
+use crate::{
+    config::settings,
+    model::{Action, ForwardBackend, Link, LinkKind, Plan, Protocol, RelayMemory, RelaySet},
+    plan::{Group, Member, plan_group, tests::machine::Machine},
+};
+
+const ON: &str = "[discovery]\ntcp = [\"8000-8999\"]\n";
+
+/// What listens on `ADDRESS:PORT`, by TCP.
+fn listens(text: &str) -> Discovered {
+    let at: std::net::SocketAddr = text.parse().unwrap();
+    Discovered {
+        at: Listener {
+            protocol: Protocol::Tcp,
+            port: NonZeroU16::new(at.port()).unwrap(),
+            address: at.ip(),
+            ipv6_only: false,
+            interface: None,
+        },
+        by: "nginx".to_owned(),
+    }
+}
+
+fn group(listeners: &[&str]) -> Group {
+    Group {
+        discovered: listeners.iter().map(|text| listens(text)).collect(),
+        ..Group::default()
+    }
+}
+
+/// Names and backends of the forwards.
+fn shown(plan: &Plan) -> Vec<String> {
+    let forwards = plan.forwards.iter().flatten();
+    let by = |backend: Option<ForwardBackend>| backend.map_or("-".into(), |one| one.to_string());
+    forwards
+        .map(|one| format!("{} {}", one.name, by(one.backend)))
+        .collect()
+}
+
+#[test]
+fn what_clients_reach_becomes_a_forward() {
+    let other = Machine::nat()
+        .link("eth1", LinkKind::Other, 1500)
+        .address("eth1", "10.1.1.5/24");
+    let table = [
+        // Where it listens; with NAT, in mirrored mode, and there with eth1 named.
+        ("0.0.0.0:8080", true, true, true),
+        ("[::]:8080", true, true, true),
+        ("172.28.16.5:8080", true, true, true),
+        ("127.0.0.1:8080", false, false, false),
+        ("[::1]:8080", false, false, false),
+        ("172.17.0.1:8080", false, false, false),
+        ("10.1.1.5:8080", false, false, true),
+    ];
+    for (at, nat, mirrored, named) in table {
+        for (mode, more, expected) in [
+            (Mode::Nat, "", nat),
+            (Mode::Nat, "interfaces = [\"eth1\"]", nat),
+            (Mode::Mirrored, "", mirrored),
+            (Mode::Mirrored, "interfaces = [\"eth1\"]", named),
+        ] {
+            let settings = settings(&format!("{ON}{more}"));
+            let seen = other.clone().mode(mode).seen();
+            let found = own(&settings, &group(&[at]).discovered, &seen).0;
+            assert_eq!(!found.is_empty(), expected, "{at} {mode} {more}");
+        }
+    }
+}
+
+#[test]
+fn sockets_that_take_no_such_packets() {
+    let link: Link = Machine::nat().seen().links.remove(0);
+    let takes = |change: fn(&mut Listener), address: &str| {
+        let mut at = listens("[::]:8080").at;
+        change(&mut at);
+        at.takes(address.parse().unwrap(), &link)
+    };
+    assert!(takes(|_| (), "172.28.16.5"));
+    assert!(!takes(|at| at.ipv6_only = true, "172.28.16.5"));
+    assert!(takes(|at| at.interface = Some(1), "172.28.16.5"));
+    assert!(!takes(|at| at.interface = Some(2), "172.28.16.5"));
+}
+
+#[test]
+fn what_is_configured_keeps_its_port() {
+    let forward =
+        "[[forward]]\nname = \"web\"\nprotocol = \"tcp\"\nlisten-port = 8080\nconnect-port = 80\n";
+    let seen = Machine::nat().mode(Mode::Mirrored).seen();
+    let table = [
+        (forward.to_owned(), "web relay"),
+        // Another address of the port overlaps with all of them.
+        (
+            forward.replace(
+                "listen-port",
+                "listen-address = \"192.168.1.5\"\nlisten-port",
+            ),
+            "web relay",
+        ),
+        (
+            forward
+                .replace("\"web\"", "\"auto-tcp-8080\"")
+                .replace("8080\nc", "9090\nc"),
+            "auto-tcp-8080 relay",
+        ),
+    ];
+    for (own, expected) in table {
+        let plan = plan_group(
+            &settings(&format!("{ON}{own}")),
+            &group(&["0.0.0.0:8080"]),
+            &seen,
+        );
+        assert_eq!(shown(&plan), [expected], "{own}");
+    }
+    // Another distribution's, too; and what it discovered comes after what we did.
+    let member = |text: &str, discovered: &str| Member {
+        distribution: "Debian".to_owned(),
+        forwards: settings(text).forwards,
+        discovered: discovered_forwards(&settings(ON), &group(&[discovered]).discovered, |_| true)
+            .0,
+    };
+    let (ours, theirs) = ("auto-tcp-8080 guest", "Debian/auto-tcp-8081 guest");
+    let table = [
+        (member(forward, "0.0.0.0:8080"), vec!["Debian/web relay"]),
+        (member("", "0.0.0.0:8080"), vec![ours]),
+        (member("", "0.0.0.0:8081"), vec![ours, theirs]),
+    ];
+    for (member, expected) in table {
+        let group = Group {
+            members: vec![member],
+            ..group(&["0.0.0.0:8080"])
+        };
+        let plan = plan_group(&settings(ON), &group, &seen);
+        assert_eq!(shown(&plan), expected);
+        assert!(plan.findings.is_empty(), "{:?}", plan.findings);
+    }
+}
+
+#[test]
+fn our_own_relay_is_not_discovered() {
+    let seen = Machine::nat().mode(Mode::Mirrored);
+    let text = format!(
+        "{ON}[[forward]]\nname = \"web\"\nprotocol = \"tcp\"\nlisten-port = 8080\nconnect-port = 80\n"
+    );
+    let action = plan_group(&settings(&text), &Group::default(), &seen.seen()).actions;
+    let relay: Option<RelaySet> = action.into_iter().find_map(|action| match action {
+        Action::SyncRelay(relay) => relay,
+        _ => None,
+    });
+    let listening = vec![relay.clone().unwrap().forwards[0].1.listen];
+    let seen = seen.with(|seen| {
+        seen.host.relay = RelayMemory {
+            wanted: relay,
+            listening,
+            ..RelayMemory::default()
+        };
+    });
+    // The forward has left the configuration, and the relay listens for a moment more.
+    let plan = plan_group(
+        &settings(ON),
+        &group(&["0.0.0.0:8080", "0.0.0.0:8081"]),
+        &seen.seen(),
+    );
+    assert_eq!(shown(&plan), ["auto-tcp-8081 guest"]);
+}
+
+#[test]
+fn only_so_many_and_the_first_ones_stay() {
+    let listeners: Vec<String> = (0..MOST + 7)
+        .map(|n| format!("0.0.0.0:{}", 8900 - n))
+        .collect();
+    let listeners: Vec<&str> = listeners.iter().map(String::as_str).collect();
+    let plan = plan_group(
+        &settings(ON),
+        &group(&listeners),
+        &Machine::nat().mode(Mode::Mirrored).seen(),
+    );
+    assert_eq!(plan.forwards.iter().flatten().count(), MOST);
+    assert!(shown(&plan).contains(&"auto-tcp-8900 guest".to_owned()));
+    let limit = plan
+        .findings
+        .iter()
+        .find(|one| one.code == Code::DiscoveryLimit)
+        .unwrap();
+    assert_eq!(
+        limit.detail,
+        "of 107 ports in the ranges of [discovery] 7 are left out"
+    );
+}
+
+#[test]
+fn without_windows_or_discovery_nothing_is_different() {
+    let seen = Machine::nat().seen();
+    for text in [
+        "",
+        "[host]\nbackend = \"none\"\n[discovery]\ntcp = [8080]\n",
+    ] {
+        let settings = settings(text);
+        let expected = plan_group(&settings, &Group::default(), &seen);
+        let listeners = if text.is_empty() {
+            group(&[])
+        } else {
+            group(&["0.0.0.0:8080"])
+        };
+        assert_eq!(plan_group(&settings, &listeners, &seen), expected);
+    }
+}
+
+#[test]
+fn many_forwards_make_one_finding() {
+    let finding =
+        |subject: &str, detail: &str| Finding::new(Code::ForwardOutsidePolicy, subject, detail);
+    let mut findings = vec![
+        finding("ssh", "tcp port 2222 to 22"),
+        finding("auto-tcp-8080", "tcp port 8080"),
+        finding("auto-tcp-8081, Debian/auto-udp-8082", "tcp port 8081"),
+        finding("auto-tcp-8083, ssh", "mixed"),
+        finding("auto-tcp-x", "no such name is made"),
+    ];
+    join(&mut findings);
+    let subjects: Vec<&str> = findings.iter().map(|one| one.subject.as_str()).collect();
+    assert_eq!(
+        subjects,
+        ["ssh", "auto-tcp-8083, ssh", "auto-tcp-x", DISCOVERED]
+    );
+    assert_eq!(findings[3].detail, "tcp port 8080, tcp port 8081");
+}

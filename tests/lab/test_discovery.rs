@@ -1,0 +1,211 @@
+//! Ports that become forwards while something listens on them.
+
+use anyhow::{Context, Result, ensure};
+use libtest_mimic::Trial;
+use serde_json::Value;
+
+use crate::agent::{Agent, CONFIG, LIMIT, config};
+use crate::options::Options;
+use crate::probe::{ECHO, now};
+use crate::process::{KILL, Process};
+use crate::runner::trial_with;
+use crate::setup::said;
+use crate::topology::Place;
+use crate::world::{World, until};
+
+/// This file's trials.
+pub(crate) fn trials() -> Vec<Trial> {
+    let quick = |name: &str, body| trial_with(name, Options::quick(), body);
+    vec![
+        quick("discovery::reached_from_lan", reached_from_lan),
+        quick("discovery::outside_the_policy", outside_the_policy),
+        quick("discovery::on_standby", on_standby),
+        trial_with(
+            "discovery::mirrored",
+            Options {
+                mode: "mirrored".to_owned(),
+                ..Options::quick()
+            },
+            mirrored,
+        ),
+    ]
+}
+
+const ON: &str = "[discovery]\ntcp = [\"8080-8090\"]\nudp = [9000]\ndeny = [8089]\n";
+
+/// An echo service in the guest.
+fn echo<'w>(world: &'w World, at: &str) -> Result<Process<'w>> {
+    world.spawn_guest(&["/init", crate::ROLE, ECHO, at], &[])
+}
+
+fn end(process: &Process<'_>) -> Result<()> {
+    process.signal(KILL)?;
+    process.wait(LIMIT)?.context("it lives").map(drop)
+}
+
+/// Writes the configuration, has Windows agree to it, and starts the agent.
+fn installed<'w>(world: &'w World, more: &str) -> Result<Agent<'w>> {
+    world.windows().set_elevated(false)?;
+    let text = config(&format!("{ON}{more}"));
+    world.write(CONFIG, &text)?;
+    said(
+        &world.cli(&["host", "install", "--yes"])?,
+        0,
+        &["installed on Windows"],
+    )?;
+    world.start_agent(&text)
+}
+
+/// The names of the forwards.
+fn names(agent: &Agent<'_>) -> Result<Vec<String>> {
+    let served = agent.status()?.map(|status| status.served);
+    Ok(served.into_iter().flatten().map(|one| one.name).collect())
+}
+
+fn reached_from_lan(world: &World) -> Result<()> {
+    let agent = installed(world, "")?;
+    agent.healthy()?;
+    // None of these is a service for others, or in the ranges.
+    let quiet = ["127.0.0.1:8081", "0.0.0.0:8091", "0.0.0.0:8089"];
+    let quiet: Vec<Process<'_>> = quiet
+        .iter()
+        .map(|at| echo(world, at))
+        .collect::<Result<_>>()?;
+    let begun = now();
+    let service = echo(world, "0.0.0.0:8080")?;
+    world.reached(8080)?;
+    println!("reached after {} ms", (now() - begun) / 1_000_000);
+    let status = agent.wait("the forward", |status| {
+        status.serves("relay", &["auto-tcp-8080"])
+    })?;
+    ensure!(status.problems().is_empty(), "{:?}", status.health);
+
+    let inside = world.station(Place::Guest, "0.0.0.0:9000")?;
+    let client = world.station(Place::Lan, "0.0.0.0:40000")?;
+    client.reaches("192.168.50.10:9000".parse()?, &inside, "hello")?;
+    ensure!(
+        names(&agent)? == ["auto-tcp-8080", "auto-udp-9000"],
+        "{:?}",
+        names(&agent)?
+    );
+
+    // Who listens is said, in text and JSON.
+    agent.says("1 port opened: tcp 8080")?;
+    let rows: Value = serde_json::from_str(&world.cli(&["forward", "list", "--json"])?.ok()?)?;
+    let row = rows.get(0).context("no row")?;
+    ensure!(row["discovered"] == "init" && row["state"] == "up", "{row}");
+    said(
+        &world.cli(&["forward", "list"])?,
+        0,
+        &["auto-tcp-8080", "discovered: init", "answers"],
+    )?;
+    said(
+        &world.cli(&["status"])?,
+        0,
+        &["auto-tcp-8080", "discovered: init"],
+    )?;
+    said(
+        &world.cli(&["config", "show"])?,
+        0,
+        &["tcp = [\"8080-8090\"]", "deny = [8089]"],
+    )?;
+
+    let begun = now();
+    end(&service)?;
+    world.closed(Place::Windows, "t", 8080)?;
+    println!("gone after {} ms", (now() - begun) / 1_000_000);
+    world.unreachable(8080)?;
+    agent.says("1 port closed: tcp 8080")?;
+    for port in [8081, 8089, 8091] {
+        ensure!(
+            world.listens(Place::Windows, "t", port)?.is_empty(),
+            "port {port}"
+        );
+    }
+    drop(quiet);
+
+    // The configuration turns it off, and on again for what is there already.
+    let again = echo(world, "0.0.0.0:8082")?;
+    world.reached(8082)?;
+    agent.reload(&config(""))?;
+    world.closed(Place::Windows, "t", 8082)?;
+    agent.reload(&config(ON))?;
+    world.reached(8082)?;
+    drop(again);
+    agent.stop()
+}
+
+/// Windows agreed to other ports than those that are discovered now: one finding for all,
+/// with the fix, and none of it is open to the LAN.
+fn outside_the_policy(world: &World) -> Result<()> {
+    let agent = installed(world, "")?;
+    agent.reload(&config("[discovery]\ntcp = [\"8300-8399\"]\n"))?;
+    let services = (8300..8308)
+        .map(|port| echo(world, &format!("0.0.0.0:{port}")))
+        .collect::<Result<Vec<_>>>()?;
+    let found = agent.raised("forward-outside-policy")?;
+    ensure!(found.subject == "discovered", "{found:?}");
+    ensure!(
+        found.remediation.contains("wslmesh host install"),
+        "{found:?}"
+    );
+    let status = agent.wait("all", |status| status.served.len() == services.len())?;
+    let problems = status.problems();
+    ensure!(problems == ["forward-outside-policy"], "{problems:?}");
+    agent.stop()
+}
+
+/// An agent on standby has the leader serve what it discovers, and what is configured at the
+/// leader keeps its port.
+fn on_standby(world: &World) -> Result<()> {
+    world.windows().install(&crate::installed::policy())?;
+    let forward = crate::agent::forward("web", 8083, 22);
+    let leader = crate::test_members::agent(world, "Ubuntu", &forward)?;
+    let on = ON.replace("udp", "firewall = \"none\"\nudp");
+    let standby = crate::test_members::standby(world, "Debian", &on)?;
+    let services = [echo(world, "0.0.0.0:8083")?, echo(world, "0.0.0.0:8084")?];
+    world.reached(8084)?;
+    let theirs = "Debian/auto-tcp-8084";
+    leader.wait("the forward", |status| {
+        status.serves("relay", &["web", theirs])
+    })?;
+    ensure!(names(&leader)? == ["web", theirs], "{:?}", names(&leader)?);
+    let own = |status: &crate::status::Status| {
+        status.serves("relay", &["auto-tcp-8084"]) && status.served.len() == 1
+    };
+    let status = standby.wait("its own", own)?;
+    ensure!(status.problems().is_empty(), "{:?}", status.health);
+    drop(services);
+    world.closed(Place::Windows, "t", 8084)?;
+    standby.wait("none", |status| status.served.is_empty())?;
+    standby.stop()?;
+    leader.stop()
+}
+
+/// In mirrored mode a discovered port needs no backend, Windows' firewall is opened for it,
+/// and the relay in the guest is not discovered.
+fn mirrored(world: &World) -> Result<()> {
+    let agent = installed(world, &crate::agent::forward("web", 8085, 22))?;
+    agent.wait("the relay", |status| status.serves("relay", &["web"]))?;
+    let service = echo(world, "0.0.0.0:8080")?;
+    agent.wait("the forward", |status| {
+        status.serves("guest", &["auto-tcp-8080"])
+    })?;
+    until("a firewall rule", LIMIT, || {
+        let rules = format!("{:?}", world.windows().view()?.machine);
+        Ok(rules.contains("8080").then_some(()))
+    })?;
+    ensure!(
+        names(&agent)? == ["web", "auto-tcp-8080"],
+        "{:?}",
+        names(&agent)?
+    );
+    end(&service)?;
+    agent.wait("its end", |status| status.served.len() == 1)?;
+    // Once the forward is gone the relay listens for a moment more.
+    agent.reload(&config(ON))?;
+    agent.wait("no forward", |status| status.served.is_empty())?;
+    world.closed(Place::Guest, "t", 8085)?;
+    ensure!(!agent.log()?.contains("auto-tcp-8085"), "{}", agent.log()?);
+    agent.stop()
+}
