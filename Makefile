@@ -108,6 +108,8 @@ install: ## install the built release into DESTDIR and PREFIX (default /usr)
 	chmod 644 "$(bashdir)/wslmesh" "$(zshdir)/_wslmesh" "$(fishdir)/wslmesh.fish"
 	install -d -m 755 "$(docdir)"
 	install -m 644 README.md CHANGELOG.md LICENSE-MIT LICENSE-APACHE LICENSE-LGPL-2.1 NOTICE $(wildcard docs/*.md) "$(docdir)"
+	install -d -m 755 "$(docdir)/modes"
+	install -m 644 $(wildcard docs/modes/*.md) "$(docdir)/modes"
 	install -d -m 755 "$(docdir)/examples"
 	install -m 644 systemd/examples/* "$(docdir)/examples"
 	@if [ -e "$(confdir)/wslmesh.toml" ]; then \

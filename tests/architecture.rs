@@ -139,3 +139,43 @@ fn sources_keep_the_rules() {
         assert_eq!(breaches(&files), [""; 0], "{source}");
     }
 }
+
+/// The pages in a folder that have links.
+fn pages(folder: &Path) -> Vec<std::path::PathBuf> {
+    let entries = fs::read_dir(folder).expect("a folder");
+    let paths = entries.map(|entry| entry.expect("an entry").path());
+    paths
+        .filter(|path| path.extension().is_some_and(|end| end == "md"))
+        .collect()
+}
+
+#[test]
+fn links_between_the_pages_lead_somewhere() {
+    let mut count = 0;
+    for page in [".", "docs", "docs/modes"]
+        .map(Path::new)
+        .into_iter()
+        .flat_map(pages)
+    {
+        let text = fs::read_to_string(&page).expect("a text");
+        for link in text
+            .split("](")
+            .skip(1)
+            .filter_map(|rest| rest.split(')').next())
+        {
+            let file = link.split('#').next().unwrap_or_default();
+            if file.is_empty() || file.contains(':') {
+                continue;
+            }
+            count += 1;
+            let to = page.parent().expect("a folder").join(file);
+            assert!(to.exists(), "{}: {link}", page.display());
+        }
+    }
+    assert!(count > 30, "only {count} links");
+    // A page for each networking mode.
+    for mode in ["nat", "mirrored", "consomme", "bridged", "none", "linux"] {
+        let page = format!("docs/modes/{mode}.md");
+        assert!(Path::new(&page).exists(), "{page}");
+    }
+}
