@@ -290,7 +290,7 @@ fn too_many_forwards(world: &World) -> Result<()> {
     };
     let debian = standby(world, "Debian", &many(257))?;
     let refused = debian.raised("forwards-refused")?;
-    ensure!(refused.detail.contains("257 forwards"), "{refused:?}");
+    ensure!(refused.detail.contains("257 ports"), "{refused:?}");
     debian.reload(&config(&many(4_000)))?;
     let refused = until("the other reason", LIMIT, || {
         let refused = debian.raised("forwards-refused")?;
