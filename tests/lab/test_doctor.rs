@@ -92,21 +92,21 @@ fn bad_checks(world: &World) -> Result<Vec<String>> {
         .collect())
 }
 
+/// How long a trial waits for what several runs of the doctor find. On a machine that is
+/// busy one of them takes seconds, and some of its sources answer too late.
+const SEVERAL: Duration = Duration::from_secs(60);
+
 /// Waits until only these checks warn: the agent may have something to do first.
 pub(crate) fn only(world: &World, expected: &[&str]) -> Result<()> {
     let mut found = Vec::new();
-    let same = until(
-        &format!("{expected:?} alone"),
-        Duration::from_secs(10),
-        || {
-            found = bad_checks(world)?;
-            let ids: Vec<&str> = found
-                .iter()
-                .filter_map(|line| line.split(':').next())
-                .collect();
-            Ok((ids == expected).then_some(()))
-        },
-    );
+    let same = until(&format!("{expected:?} alone"), SEVERAL, || {
+        found = bad_checks(world)?;
+        let ids: Vec<&str> = found
+            .iter()
+            .filter_map(|line| line.split(':').next())
+            .collect();
+        Ok((ids == expected).then_some(()))
+    });
     same.with_context(|| format!("{found:#?}"))
 }
 
@@ -142,7 +142,7 @@ pub(crate) fn name_server(world: &World) -> Result<crate::process::Process<'_>> 
         &["/init", crate::ROLE, talker::DNS, "10.255.255.254:53"],
         &[],
     )?;
-    until("a name server", Duration::from_secs(10), || {
+    until("a name server", SEVERAL, || {
         let found = verdicts(world, &["dns"])?;
         Ok((at(&found, "dns-answers")?.0 == "ok").then_some(()))
     })?;
@@ -156,11 +156,7 @@ fn healthy(world: &World) -> Result<()> {
     let calls = world.windows().calls()?.len();
     let begun = Instant::now();
     let found = verdicts(world, &[])?;
-    ensure!(
-        begun.elapsed() < Duration::from_secs(20),
-        "{:?}",
-        begun.elapsed()
-    );
+    ensure!(begun.elapsed() < SEVERAL, "{:?}", begun.elapsed());
     for id in [
         "wsl-mode",
         "network-file",
@@ -453,6 +449,6 @@ fn silent_sources(world: &World) -> Result<()> {
         "{:?}",
         at(&found, "dns-answers")?
     );
-    ensure!(took < Duration::from_secs(20), "{took:?}");
+    ensure!(took < SEVERAL, "{took:?}");
     world.windows().clear_fault()
 }

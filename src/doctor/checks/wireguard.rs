@@ -69,6 +69,8 @@ pub(crate) fn handshakes(facts: &Facts) -> Judged {
     devices(facts)?;
     let (mut peers, mut found) = (0, Vec::new());
     for device in &facts.peers {
+        // Whether it has peers whose handshake is due is not known then.
+        found.extend(device.error.as_ref().map(info));
         for peer in device.peers.iter().filter(|peer| peer.keepalive > 0) {
             peers += 1;
             found.extend(handshake(facts.now_unix, &device.device, peer));

@@ -11,7 +11,7 @@ use std::{
 use tokio::join;
 
 use self::wire::Sockets;
-use super::{late, observation};
+use super::observation;
 use crate::{
     blocking::{BlockingError, Permit, run_blocking},
     config::{Settings, Source},
@@ -72,7 +72,7 @@ pub async fn measure_path(
     let netlink = Netlink::connect().map_err(|error| PathError::Unread(error.to_string()))?;
     let towards = async |to, mark| -> Result<Option<&Link>, PathError> {
         let index = netlink.link_towards(to, mark).await;
-        let index = index.map_err(|_| PathError::Unread(late("rtnetlink")))?;
+        let index = index.map_err(|error| PathError::Unread(error.to_string()))?;
         Ok(seen.links.iter().find(|link| Some(link.index) == index))
     };
     let tunnels = settings.tunnels(&seen.links, None);

@@ -31,6 +31,11 @@ fn handshake(facts: &mut Facts, ago: Option<u64>, endpoint: bool, keepalive: u16
     facts.peers[0].peers = vec![peer(at, endpoint, keepalive)];
 }
 
+fn late(facts: &mut Facts) {
+    facts.peers[0].peers.clear();
+    facts.peers[0].error = Some("wg0 did not answer within 700 ms".to_owned());
+}
+
 fn userspace(facts: &mut Facts) {
     facts.change(|o| o.links[2].kind = LinkKind::WireGuardUserspace);
 }
@@ -83,6 +88,7 @@ fn peers() {
         "never": |f| handshake(f, None, true, 25) => Warning, "never answered";
         "a roaming peer": |f| handshake(f, None, false, 25) => Info, "no endpoint";
         "without keepalive": |f| handshake(f, Some(9999), true, 0) => Ok, "no peer has a keepalive";
+        "a device that is late": late => Info, "wg0 did not answer within 700 ms";
     }
 }
 
