@@ -149,7 +149,7 @@ pub(crate) fn knock_role() -> ExitCode {
 
 /// A process that is no agent's: another user's where the lab may have one, which takes
 /// root, else root's without any capability.
-struct Stranger<'w> {
+pub(crate) struct Stranger<'w> {
     _process: Option<Process<'w>>,
     outside: Option<Child>,
 }
@@ -163,7 +163,7 @@ impl Drop for Stranger<'_> {
 }
 
 /// Starts a role as a stranger, and waits until its names are bound.
-fn stranger<'w>(world: &'w World, role: &[&str]) -> Result<Stranger<'w>> {
+pub(crate) fn stranger<'w>(world: &'w World, role: &[&str]) -> Result<Stranger<'w>> {
     if !rustix::process::geteuid().is_root() {
         let contained = [
             "setpriv",
