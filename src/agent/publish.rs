@@ -253,6 +253,7 @@ impl Publisher {
                     distribution: member.distribution.clone(),
                     forwards: member.forwards.len(),
                     registered: member.forwards.clone(),
+                    discovered: member.discovered.clone(),
                 })
                 .collect(),
             relay: relay.wanted.as_ref().map(|wanted| RelayEntry {

@@ -59,7 +59,7 @@ impl Members {
         let members = document.members.iter().map(|member| Member {
             distribution: member.distribution.clone(),
             forwards: member.registered.clone(),
-            discovered: Vec::new(),
+            discovered: member.discovered.clone(),
         });
         Self {
             group: Group {

@@ -103,6 +103,9 @@ pub struct MemberEntry {
     /// These forwards, as its configuration has them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub registered: Vec<Forward>,
+    /// What its agent discovered, as forwards.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub discovered: Vec<Forward>,
 }
 
 /// A network interface.

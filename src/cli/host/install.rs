@@ -103,6 +103,13 @@ impl Wanted {
     fn new(arguments: &Install, settings: &Settings, paths: &Paths) -> anyhow::Result<Self> {
         let members = Members::of_the_agent(paths, "sudo wslmesh host install");
         members.print_unknown()?;
+        let discovering = members.group.members.iter();
+        for member in discovering.filter(|member| !member.discovered.is_empty()) {
+            print(&prose(&format!(
+                "note: what {} discovers is not among them; name its ranges with --ports",
+                member.distribution
+            )))?;
+        }
         let mut all = settings_of_all(settings, &members.group);
         let (grants, left) = grants_of_all(&mut all, &arguments.ports)?;
         for why in left {

@@ -25,7 +25,9 @@ fn members_of_a_leader() {
         "name": "web", "protocol": "tcp", "listen-address": "0.0.0.0", "listen-port": 8080,
         "connect-port": 22, "firewall": "local", "backend": "auto",
     });
-    let debian = json!({"distribution": "Debian", "forwards": 1, "registered": [web]});
+    let mut found = web.clone();
+    found["name"] = "auto-tcp-8080".into();
+    let debian = json!({"distribution": "Debian", "forwards": 1, "registered": [web], "discovered": [found]});
     let members = of(json!({"distribution": "Ubuntu", "members": [debian]}));
     assert_eq!(members.unknown, None);
     assert_eq!(members.group.own, "Ubuntu");
@@ -34,6 +36,7 @@ fn members_of_a_leader() {
     };
     assert_eq!(debian.distribution, "Debian");
     assert_eq!(debian.forwards[0].name, "web");
+    assert_eq!(debian.discovered[0].name, "auto-tcp-8080");
     assert_eq!(of(json!({})).unknown, None);
 }
 
