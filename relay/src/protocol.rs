@@ -108,17 +108,16 @@ impl Listen {
     }
 
     /// Whether both want one port: a listener on 0.0.0.0 takes it on every
-    /// address, and one on loopback replaces another address (an
-    /// unprivileged relay serves loopback only).
+    /// address, and one on 127.0.0.1 may be in the place of one that is not on
+    /// loopback (an unprivileged relay serves loopback only).
     #[must_use]
     pub fn overlaps(&self, other: &Self) -> bool {
-        let any_address = |listen: &Self| {
-            listen.listen_address.is_unspecified() || listen.listen_address.is_loopback()
+        let (ours, theirs) = (self.listen_address, other.listen_address);
+        let replaces = |one: Ipv4Addr, other: Ipv4Addr| {
+            one.is_unspecified() || one == Ipv4Addr::LOCALHOST && !other.is_loopback()
         };
         (self.protocol, self.listen_port) == (other.protocol, other.listen_port)
-            && (self.listen_address == other.listen_address
-                || any_address(self)
-                || any_address(other))
+            && (ours == theirs || replaces(ours, theirs) || replaces(theirs, ours))
     }
 }
 

@@ -111,9 +111,14 @@ impl World {
 
     /// Starts a client on the home network that tries `address` every 5 ms.
     pub(crate) fn probe(&self, address: SocketAddr) -> Result<Probe<'_>> {
+        self.probe_from(Place::Lan, address)
+    }
+
+    /// The same from another place.
+    pub(crate) fn probe_from(&self, place: Place, address: SocketAddr) -> Result<Probe<'_>> {
         Ok(Probe {
             process: self.spawn(
-                Place::Lan,
+                place,
                 &["/init", crate::ROLE, PROBE, &address.to_string()],
                 &[],
             )?,

@@ -28,6 +28,7 @@ pub(crate) fn trials() -> Vec<Trial> {
     vec![
         quick("backends::auto_follows_the_installation", installation),
         quick("backends::reloads", reloads),
+        quick("backends::loopback_addresses", loopback_addresses),
         quick("backends::rule_waits_for_the_relay", waits),
         quick("backends::portproxy_taken_and_excluded", taken),
         quick("backends::reconnects_through_ten_addresses", reconnects),
@@ -82,6 +83,8 @@ impl<'w> Watch<'w> {
 /// Any listener but the relay.
 const PROXY: &str = "portproxy";
 const RELAY: &str = "wslmesh-relay";
+/// What the agent calls it.
+const RELAY_BACKEND: &str = "relay";
 
 /// Neither backend ever tried a port that the other one had: portproxy rules would
 /// have been reported as taken, the relay's listeners as failed.
@@ -107,6 +110,54 @@ fn by(name: &'static str) -> impl Fn(&Status) -> bool {
 fn reached(world: &World, at: &str) -> Result<()> {
     let probe = world.probe(at.parse()?)?;
     probe.success_after(0, LIMIT).map(drop)
+}
+
+/// Each address of loopback is one of its own: two forwards of one port, of the relay and of
+/// the port proxy, for programs on Windows alone.
+fn loopback_addresses(world: &World) -> Result<()> {
+    let near = |name, address, backend, connect| {
+        format!(
+            "[[forward]]\nname = \"{name}\"\nprotocol = \"tcp\"\nlisten-address = \"{address}\"\n\
+             listen-port = 2222\nconnect-port = {connect}\nbackend = \"{backend}\"\n"
+        )
+    };
+    let config = near("second", "127.0.0.2", "relay", 22)
+        + &near("last", "127.255.255.254", "portproxy", 23);
+    let approved = crate::setup::policy(vec![
+        crate::contract::Grant {
+            listen_address: "127.0.0.2".parse()?,
+            ..grant(Protocol::Tcp, (2222, 2222), (22, 22))
+        },
+        crate::contract::Grant {
+            listen_address: "127.255.255.254".parse()?,
+            ..crate::setup::proxied((2222, 2222), (23, 23))
+        },
+    ]);
+    world.windows().install(&approved)?;
+    let role = ["/init", crate::ROLE, crate::probe::ECHO, "0.0.0.0:23"];
+    let _service = world.spawn(Place::Guest, &role, &[])?;
+    let agent = world.start_agent(&config)?;
+    agent.wait("both", |status| {
+        status.serves(RELAY_BACKEND, &["second"]) && status.serves(PROXY, &["last"])
+    })?;
+    for at in ["127.0.0.2:2222", "127.255.255.254:2222"] {
+        let probe = world.probe_from(Place::Windows, at.parse()?)?;
+        probe.success_after(0, LIMIT).map(drop).context(at)?;
+    }
+    for (place, at) in [
+        (Place::Windows, "127.0.0.1:2222"),
+        (Place::Windows, "192.168.50.10:2222"),
+        (Place::Lan, "192.168.50.10:2222"),
+    ] {
+        let probe = world.probe_from(place, at.parse()?)?;
+        until("three tries", LIMIT, || {
+            let tries = probe.attempts()?;
+            ensure!(tries.iter().all(|one| !one.ok), "{at} answers");
+            Ok((tries.len() >= 3).then_some(()))
+        })?;
+    }
+    agent.healthy()?;
+    agent.stop()
 }
 
 fn unreachable(world: &World, agent: &Agent) -> Result<()> {

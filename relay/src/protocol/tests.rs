@@ -199,3 +199,26 @@ fn largest_table_fits_into_a_line() {
     let length = to_string(&event).unwrap().len();
     assert!(length < MAX_LINE, "{length}");
 }
+
+#[test]
+fn an_address_of_loopback_is_its_own() {
+    let at = |address: &str| Listen {
+        protocol: Protocol::Tcp,
+        listen_address: address.parse().unwrap(),
+        listen_port: NonZeroU16::new(80).unwrap(),
+    };
+    let table = [
+        ("0.0.0.0", "127.0.0.2", true),
+        ("192.168.1.5", "192.168.1.5", true),
+        ("192.168.1.5", "127.0.0.1", true),
+        ("192.168.1.5", "192.168.1.6", false),
+        ("192.168.1.5", "127.0.0.2", false),
+        ("127.0.0.1", "127.0.0.2", false),
+        ("127.0.0.2", "127.0.0.3", false),
+    ];
+    for (one, other, expected) in table {
+        let (first, second) = (at(one), at(other));
+        assert_eq!(first.overlaps(&second), expected, "{one} {other}");
+        assert_eq!(second.overlaps(&first), expected, "{other} {one}");
+    }
+}
