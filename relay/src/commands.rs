@@ -8,7 +8,9 @@ use std::{iter, thread};
 use serde::Deserialize;
 use tokio::sync::mpsc;
 
-use crate::protocol::{Command, Event, MAX_LINE, MAX_UDP_SESSIONS, SetForwards, VERSION};
+use crate::protocol::{
+    Command, Event, Forward, MAX_LINE, MAX_UDP_SESSIONS, Protocol, SetForwards, VERSION,
+};
 
 /// Capacity of the command channel. More commands wait in the pipe.
 const CAPACITY: usize = 4;
@@ -108,6 +110,11 @@ fn check(wanted: &SetForwards) -> Result<(), String> {
         return Err(format!(
             "udp-sessions is {sessions}, it may be {MAX_UDP_SESSIONS} at most"
         ));
+    }
+    let mut forwards = wanted.forwards.iter();
+    let is_udp = |one: &&Forward| one.listen.protocol == Protocol::Udp;
+    if let Some(one) = forwards.find(|one| is_udp(one) && one.proxy_protocol.is_some()) {
+        return Err(format!("{}: the PROXY protocol is of TCP", one.listen));
     }
     let mut seen = BTreeSet::new();
     let mut listens = wanted.forwards.iter().map(|forward| forward.listen);

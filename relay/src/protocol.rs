@@ -11,9 +11,9 @@ use std::num::NonZeroU16;
 use serde::{Deserialize, Serialize};
 
 /// The version of the protocol. A relay refuses commands of another one. Version
-/// 1 had other names, version 2 accepted everyone ([`Admit`]), and relays that were
-/// installed on Windows may speak either.
-pub const VERSION: u32 = 3;
+/// 1 had other names, version 2 accepted everyone ([`Admit`]), version 3 had no
+/// [`ProxyProtocol`], and relays that were installed on Windows may speak each of them.
+pub const VERSION: u32 = 4;
 
 /// Longest line that either side accepts, in bytes.
 pub const MAX_LINE: usize = 1 << 20;
@@ -136,6 +136,21 @@ pub enum Admit {
     Host,
 }
 
+/// What a connection to the guest begins with, before the client's data.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ProxyProtocol {
+    /// The PROXY protocol's header of version 2: the client's address and the one that it
+    /// connected to.
+    V2,
+}
+
+impl fmt::Display for ProxyProtocol {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("v2")
+    }
+}
+
 /// One forward. A new connect address or port re-points it without closing its
 /// listener, and so does another [`Admit`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -151,6 +166,9 @@ pub struct Forward {
     /// Whose connections and datagrams it takes; those of others count as refused.
     #[serde(default)]
     pub admit: Admit,
+    /// Of TCP: the header that new connections to the guest begin with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub proxy_protocol: Option<ProxyProtocol>,
 }
 
 /// One client of a UDP forward and its own port towards the guest. WireGuard

@@ -10,7 +10,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::context::RelayContext;
-use crate::protocol::{Admit, Counters, Event, Forward, Listen};
+use crate::protocol::{Admit, Counters, Event, Forward, Listen, ProxyProtocol};
 use crate::quota;
 
 /// The shortest time between two events of a forward about its limit.
@@ -26,6 +26,8 @@ pub(crate) struct Route {
     pub(crate) listen: Listen,
     pub(crate) guest: Cell<SocketAddrV4>,
     pub(crate) admit: Cell<Admit>,
+    /// Of the connections that come.
+    pub(crate) proxy_protocol: Cell<Option<ProxyProtocol>>,
     /// The guest's address has changed, or whom the forward accepts.
     pub(crate) changed: Notify,
     pub(crate) context: Rc<RelayContext>,
@@ -50,6 +52,7 @@ impl Route {
             listen,
             guest: Cell::new(guest(forward)),
             admit: Cell::new(forward.admit),
+            proxy_protocol: Cell::new(forward.proxy_protocol),
             changed: Notify::new(),
             context,
             counters: Rc::new(Cell::new(Counters {
@@ -68,6 +71,7 @@ impl Route {
     /// Changes where it leads and whom it accepts. Returns whether that may end some
     /// of what is open.
     pub(crate) fn change(&self, forward: &Forward) -> bool {
+        self.proxy_protocol.set(forward.proxy_protocol);
         let guest = guest(forward);
         let has_moved = self.guest.replace(guest).ip() != guest.ip();
         let has_narrowed = self.admit.replace(forward.admit) < forward.admit;

@@ -13,9 +13,10 @@ use tokio::task::{AbortHandle, JoinHandle, JoinSet, spawn_local};
 use tokio::time::{sleep, timeout};
 
 use crate::os;
-use crate::protocol::Protocol;
+use crate::protocol::{Protocol, ProxyProtocol};
 use crate::route::{Permit, Route};
 
+mod proxy;
 mod pump;
 
 /// Clients that may wait to be accepted.
@@ -95,6 +96,24 @@ async fn accept(route: Rc<Route>, listener: TcpListener) {
     }
 }
 
+/// Tells the guest who the client is, where the forward says so. Nothing else was sent to it
+/// yet, so the header fits into the socket's buffer.
+async fn introduce(route: &Route, client: &TcpStream, guest: &TcpStream) -> io::Result<()> {
+    let header = match route.proxy_protocol.get() {
+        None => return Ok(()),
+        Some(ProxyProtocol::V2) => proxy::header(client.peer_addr()?, client.local_addr()?),
+    };
+    loop {
+        guest.writable().await?;
+        match guest.try_write(&header) {
+            Ok(sent) if sent == header.len() => return Ok(()),
+            Ok(_) => return Err(ErrorKind::WriteZero.into()),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
 /// Carries one connection. Both sides are reset when it does not end properly,
 /// be it because this task is aborted.
 async fn serve(permit: Permit, mut client: TcpStream, guest: SocketAddrV4) {
@@ -104,6 +123,10 @@ async fn serve(permit: Permit, mut client: TcpStream, guest: SocketAddrV4) {
         return;
     };
     configure(&guest);
+    if introduce(route, &client, &guest).await.is_err() {
+        route.count(|counters| counters.failed += 1);
+        return;
+    }
     let ended = pump::both_ways(&mut client, &mut guest, route).await;
     if ended.is_ok() {
         // Data in flight still arrives.

@@ -23,6 +23,7 @@ pub(super) struct Arguments<'a> {
     pub(super) connect_port: &'a str,
     pub(super) firewall: &'a str,
     pub(super) backend: &'a str,
+    pub(super) proxy_protocol: &'a str,
 }
 
 impl<'a> Arguments<'a> {
@@ -38,10 +39,11 @@ impl<'a> Arguments<'a> {
                 "connect-port" => &mut arguments.connect_port,
                 "firewall" => &mut arguments.firewall,
                 "backend" => &mut arguments.backend,
+                "proxy-protocol" => &mut arguments.proxy_protocol,
                 other => {
                     let other = short("a key", other)?;
                     return Err(Error::Forward(format!(
-                        "unknown key {other:?}: known are name, protocol, listen-address, listen-port, connect-port, firewall, backend"
+                        "unknown key {other:?}: known are name, protocol, listen-address, listen-port, connect-port, firewall, backend, proxy-protocol"
                     )));
                 }
             };
@@ -63,6 +65,7 @@ impl<'a> Arguments<'a> {
         let connect = given(self.connect_port).map(|given| ports("connect-port", given));
         let connect = connect_ports(listen_port, connect.transpose()?);
         let backend = given(self.backend).map(|backend| read("backend", backend));
+        let header = given(self.proxy_protocol).map(|header| read("proxy-protocol", header));
         Ok(Forward {
             name: short("name", self.name)?.to_owned(),
             protocol: read("protocol", self.protocol)?,
@@ -71,6 +74,7 @@ impl<'a> Arguments<'a> {
             connect_port: connect.map_err(wrong("connect-port"))?,
             firewall: read("firewall", or(self.firewall, "local"))?,
             backend: backend.transpose()?,
+            proxy_protocol: header.transpose()?,
             remarks: Remarks::default(),
         })
     }

@@ -257,15 +257,15 @@ impl Agent1 {
             listen_port: &listen_port,
             connect_port: if connect_port == 0 { "" } else { &connect },
             firewall,
-            backend: "",
+            ..Arguments::default()
         };
         self.add(arguments, bus, &call).await
     }
 
     /// As AddForward, of the keys that a `[[forward]]` of the configuration has, with
     /// their values as texts: name, protocol and listen-port, and as wanted
-    /// listen-address, connect-port, firewall and backend. Ports may be ranges such as
-    /// 8000-8010. For administrators.
+    /// listen-address, connect-port, firewall, backend and proxy-protocol. Ports may be
+    /// ranges such as 8000-8010. For administrators.
     #[zbus(out_args("path"))]
     async fn add_forward_with(
         &self,

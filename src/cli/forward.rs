@@ -17,8 +17,8 @@ use super::{
 };
 use crate::{
     config::{
-        Added, Backend, DropIn, Firewall, Forward, Protocol, Remarks, Settings, Source,
-        connect_ports, located,
+        Added, Backend, DropIn, Firewall, Forward, Protocol, ProxyProtocol, Remarks, Settings,
+        Source, connect_ports, located,
     },
     control::{Client, ControlError, Reload, reload_of},
     model::{PortRange, from_word},
@@ -74,6 +74,9 @@ pub(super) struct Add {
     /// What serves this one [default: what the configuration says]
     #[arg(long, value_parser = named::<Backend>(&["auto", "relay", "portproxy"]))]
     backend: Option<Backend>,
+    /// Tell the service who its client is, by the PROXY protocol of this version
+    #[arg(long, value_name = "VERSION", value_parser = named::<ProxyProtocol>(&["v2"]))]
+    proxy_protocol: Option<ProxyProtocol>,
     /// Change the configuration only; do not ask Windows' administrator
     #[arg(long)]
     no_install: bool,
@@ -140,6 +143,7 @@ async fn add(arguments: Add, source: &Source, paths: &Paths) -> anyhow::Result<E
         connect_port,
         firewall: arguments.firewall,
         backend: arguments.backend,
+        proxy_protocol: arguments.proxy_protocol,
         remarks: Remarks::default(),
         name: arguments.name.clone(),
     };

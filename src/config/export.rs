@@ -162,7 +162,9 @@ fn foreign(forward: &Forward) -> Option<String> {
         (Protocol::Tcp, address) if !address.is_unspecified() => Some(format!(
             "wsl2-port-mapper listens on all addresses, not on {address} alone"
         )),
-        (Protocol::Tcp, _) => None,
+        (Protocol::Tcp, _) => {
+            (forward.proxy_protocol).map(|_| "wsl2-port-mapper writes no PROXY header".to_owned())
+        }
     }
 }
 

@@ -178,6 +178,8 @@ impl Loaded {
             let connect_port = reader.take("connect-port", values::ports_at);
             let firewall = reader.take("firewall", |value| Deserialize::deserialize(value));
             let backend = reader.take("backend", |value| values::forward_backend(value));
+            let proxy_protocol =
+                reader.take("proxy-protocol", |value| Deserialize::deserialize(value));
             let remarks = Remarks {
                 comment: reader.take("comment", |value| values::comment(value)),
                 instance: reader.take("instance", |value| values::comment(value)),
@@ -203,6 +205,7 @@ impl Loaded {
                 connect_port: connect_port.ok()?,
                 firewall: firewall.unwrap_or_default(),
                 backend,
+                proxy_protocol,
                 remarks,
             };
             Some((forward, at))
@@ -230,6 +233,16 @@ impl Loaded {
             let backend = self.settings.backend_of(forward);
             if forward.protocol == Protocol::Udp && backend == Backend::Portproxy {
                 wrong("Windows' portproxy is TCP only; set protocol = \"tcp\", or backend = \"auto\", here or in [host]".to_owned());
+            }
+            if forward.proxy_protocol.is_some() {
+                if forward.protocol == Protocol::Udp {
+                    wrong(
+                        "proxy-protocol is for TCP: leave it out, or set protocol = \"tcp\""
+                            .to_owned(),
+                    );
+                } else if backend == Backend::Portproxy {
+                    wrong("Windows' portproxy writes no PROXY header: leave proxy-protocol out, or set backend = \"relay\" in this forward".to_owned());
+                }
             }
             let (own, before) = (forward.listen_port.len(), ports);
             ports += own;

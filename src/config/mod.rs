@@ -22,7 +22,7 @@ pub use self::{
     source::Source,
     values::{Backend, Forward, Interface, Remarks, Settle, Underlay, connect_ports, is_name},
 };
-pub use crate::model::{Firewall, Protocol};
+pub use crate::model::{Firewall, Protocol, ProxyProtocol};
 
 /// Settings as a source would give them, for tests of other modules.
 #[cfg(test)]

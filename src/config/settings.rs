@@ -119,9 +119,11 @@ impl Settings {
     /// Who forwards this one.
     #[must_use]
     pub fn backend_of(&self, forward: &Forward) -> Backend {
-        match self.backend {
-            Backend::None => Backend::None,
-            backend => forward.backend.unwrap_or(backend),
+        match (self.backend, forward.backend.unwrap_or(self.backend)) {
+            (Backend::None, _) => Backend::None,
+            // Nothing else writes the header.
+            (_, Backend::Auto) if forward.proxy_protocol.is_some() => Backend::Relay,
+            (_, backend) => backend,
         }
     }
 

@@ -230,6 +230,25 @@ fn errors_name_place_key_and_fix() {
             "Windows' portproxy is TCP only; set protocol = \"tcp\"",
         ),
         (
+            forward("listen-port = 22\nproxy-protocol = \"v1\""),
+            "w.toml:5:18: forward.proxy-protocol: unknown variant `v1`, expected `v2`",
+        ),
+        (
+            forward("listen-port = 22\nproxy-protocol = \"v2\"").replace("tcp", "udp"),
+            "w.toml:1:1: forward \"ssh\": proxy-protocol is for TCP: leave it out, or set protocol = \"tcp\"",
+        ),
+        (
+            forward("listen-port = 22\nproxy-protocol = \"v2\"\nbackend = \"portproxy\""),
+            "Windows' portproxy writes no PROXY header: leave proxy-protocol out, or set backend = \"relay\" in this forward",
+        ),
+        (
+            format!(
+                "{}[host]\nbackend = \"portproxy\"\n",
+                forward("listen-port = 22\nproxy-protocol = \"v2\"")
+            ),
+            "Windows' portproxy writes no PROXY header",
+        ),
+        (
             forward("listen-port = 22\nbackend = \"none\""),
             "a forward's backend is \"portproxy\", \"relay\" or \"auto\"; remove the [[forward]] instead",
         ),

@@ -11,7 +11,7 @@ use toml::{
 };
 
 use crate::model::{
-    Firewall, InterfaceName, PortRange, Protocol, SysctlKey, SysctlValue, counted,
+    Firewall, InterfaceName, PortRange, Protocol, ProxyProtocol, SysctlKey, SysctlValue, counted,
     display_as_serialized, guid,
 };
 
@@ -45,6 +45,9 @@ pub struct Forward {
         skip_serializing_if = "Option::is_none"
     )]
     pub backend: Option<Backend>,
+    /// The header that tells the service who its client is; of TCP, by the relay alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub proxy_protocol: Option<ProxyProtocol>,
     /// What the agent only keeps, and says to no other agent.
     #[serde(flatten, skip_deserializing)]
     pub remarks: Remarks,

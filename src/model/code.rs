@@ -141,6 +141,9 @@ registry! {
     ForwardKept, "forward-kept", Warning,
         "In mirrored mode Windows keeps this port for itself and passes none of its traffic to a distribution.",
         "Choose another listen-port, and let clients use that one";
+    ForwardNoHeader, "forward-no-header", Warning,
+        "In this networking mode clients reach this forward's service itself, so nothing writes the PROXY header that it expects.",
+        "Choose a listen-port other than connect-port, which the relay then serves; or remove proxy-protocol, here and in the service";
     ForwardNeedsRelay, "forward-needs-relay", Warning,
         "Only the relay can serve this forward, but the configuration allows only the port proxy.",
         "Set [host] backend = \"auto\", or make it a TCP forward in NAT mode";

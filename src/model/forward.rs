@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Code, DrivePath, Finding, PortRange, Severity, display_as_serialized};
 pub use wslmesh_relay::protocol::{
-    Admit, Counters, Failure, FailureKind, Forward as RelayForward, Listen, Protocol,
+    Admit, Counters, Failure, FailureKind, Forward as RelayForward, Listen, Protocol, ProxyProtocol,
 };
 
 display_as_serialized!(Firewall, ForwardBackend, ForwardState, SyncMode);

@@ -30,7 +30,7 @@ pub use finding::{Finding, HealthEntry, Subject};
 pub use forward::{
     Admit, Counted, CountedForward, Counters, Failure, FailureKind, Firewall, ForwardBackend,
     ForwardState, ForwardStatus, GuestFirewall, HostPrivilege, InstalledRule, Listen, Protocol,
-    RelayForward, RelayLocation, RelayMemory, RelaySet, Rule, RuleSet, SyncMode,
+    ProxyProtocol, RelayForward, RelayLocation, RelayMemory, RelaySet, Rule, RuleSet, SyncMode,
 };
 pub use interface::{InterfaceName, InterfacePattern, Patterns};
 pub use mode::{Mode, ModeState};

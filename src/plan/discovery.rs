@@ -42,6 +42,7 @@ pub fn discovered_forwards(
             connect_port: at.port.into(),
             firewall: settings.discovery.firewall,
             backend: None,
+            proxy_protocol: None,
             remarks: Remarks {
                 discovered: Some(by.clone()),
                 ..Remarks::default()

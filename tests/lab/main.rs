@@ -147,6 +147,8 @@ fn play(arguments: &[String]) -> ExitCode {
         [talker::STREAMS, address, count] => talker::streams_role(address, count),
         [talker::ANSWER, address] => talker::answer_role(address),
         [talker::DNS, address] => talker::dns_role(address),
+        [talker::REQUEST, address] => talker::request_role(address),
+        [talker::PROXIED, address, file] => talker::proxied_role(address, file),
         [memory::SCAN, pid, needles @ ..] => memory::scan_role(pid, needles),
         [bench::REPLACE, file, address, quiet] => bench::replace_role(file, address, quiet),
         [test_leader::SQUAT, names @ ..] => test_leader::squat_role(names),

@@ -1,8 +1,8 @@
 //! A client that says a line again and again over one flow, and notes when it
 //! was answered: how a tunnel or a connection looks to the one who uses it.
 
-use std::io::{BufRead, BufReader, Write};
-use std::net::{SocketAddr, TcpStream, UdpSocket};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -28,6 +28,13 @@ pub(crate) const DNS: &str = "@dns";
 /// So many clients that talk by TCP over one connection each, and connect again when it
 /// ends: `@streams ADDRESS:PORT COUNT`.
 pub(crate) const STREAMS: &str = "@streams";
+
+/// One request of HTTP; prints the port that it comes from: `@request ADDRESS:PORT`.
+pub(crate) const REQUEST: &str = "@request";
+
+/// Reads the header of the PROXY protocol, and writes what it says to a file:
+/// `@proxied ADDRESS:PORT FILE`.
+pub(crate) const PROXIED: &str = "@proxied";
 
 const EVERY: Duration = Duration::from_millis(40);
 // A slow machine is no outage; an answer later than this is.
@@ -58,6 +65,44 @@ pub(crate) fn dns_role(address: &str) -> ExitCode {
                 (*flags, *code) = (0x81, 0x83);
             }
             drop(socket.send_to(buffer.get(..length).unwrap_or_default(), from));
+        }
+    };
+    failed(address, served())
+}
+
+/// Runs the role [`REQUEST`].
+pub(crate) fn request_role(address: &str) -> ExitCode {
+    let asked = || -> Result<()> {
+        let mut stream = TcpStream::connect(address)?;
+        stream.set_read_timeout(Some(Duration::from_secs(5)))?;
+        println!("{}", stream.local_addr()?.port());
+        stream.write_all(b"GET / HTTP/1.0\r\n\r\n")?;
+        stream.read_to_end(&mut Vec::new())?;
+        Ok(())
+    };
+    failed(address, asked())
+}
+
+/// Runs the role [`PROXIED`].
+pub(crate) fn proxied_role(address: &str, file: &str) -> ExitCode {
+    let served = || -> Result<()> {
+        let listener = TcpListener::bind(address)?;
+        loop {
+            let (mut stream, from) = listener.accept()?;
+            let mut header = [0; 28];
+            stream.read_exact(&mut header)?;
+            let Some(([a, b, c, d, e, f, g, h], ports)) = header
+                .strip_prefix(b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c")
+                .and_then(|rest| rest.split_first_chunk())
+            else {
+                anyhow::bail!("no header: {header:?}");
+            };
+            let [i, j, k, l] = ports else { continue };
+            let (client, at) = (u16::from_be_bytes([*i, *j]), u16::from_be_bytes([*k, *l]));
+            let from = from.ip();
+            let line = format!("{a}.{b}.{c}.{d} {client} to {e}.{f}.{g}.{h} {at} from {from}\n");
+            std::fs::write(file, line)?;
+            stream.write_all(b"HTTP/1.0 204 No Content\r\n\r\n")?;
         }
     };
     failed(address, served())

@@ -27,6 +27,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         quick("host_forward::five_hundred", five_hundred),
         quick("host_forward::port_range", port_range),
         quick("host_forward::port_range_by_portproxy", range_by_portproxy),
+        quick("host_forward::proxy_protocol", proxy_protocol),
     ]
 }
 
@@ -363,6 +364,78 @@ fn range_by_portproxy(world: &World) -> Result<()> {
         is(row, "/backend", "portproxy") && is(row, "/state", "up"),
         "{row:#}"
     );
+    agent.stop()
+}
+
+/// The service's own log names the client in the LAN and the address of Windows that it
+/// connected to: nginx where there is one, else the first bytes that a program reads.
+fn proxy_protocol(world: &World) -> Result<()> {
+    others(world)?;
+    let grants = vec![Grant {
+        backend: crate::contract::Backend::Relay,
+        ..grant(Protocol::Tcp, (8080, 8080), (9080, 9080))
+    }];
+    world.windows().install(&policy(grants))?;
+    let agent = world.start_agent("")?;
+    let add = |more: &[&str]| {
+        let options = [
+            "--listen-port",
+            "8080",
+            "--connect-port",
+            "9080",
+            "--proxy-protocol",
+            "v2",
+        ];
+        world.cli(&[&["forward", "add", "web"][..], &options, more].concat())
+    };
+    let refused = add(&["--protocol", "udp"])?;
+    said(&refused, 1, &["proxy-protocol is for TCP"])?;
+    let refused = add(&["--protocol", "tcp", "--backend", "portproxy"])?;
+    said(&refused, 1, &["portproxy writes no PROXY header"])?;
+    said(&add(&["--protocol", "tcp"])?, 0, &["forward-web.toml"])?;
+    agent.wait("the relay", |status| status.serves("relay", &["web"]))?;
+    agent.healthy()?;
+    let has_nginx = world.guest(&["sh", "-c", "command -v nginx"])?.success();
+    let (service, log) = if has_nginx {
+        let folders = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"];
+        let folders = folders.map(|one| format!("{one}_temp_path /run/lab/{one};"));
+        let conf = "daemon off; pid /run/lab/nginx.pid; error_log stderr; events {} http { FOLDERS\n\
+            log_format client '$proxy_protocol_addr $proxy_protocol_port to \
+            $proxy_protocol_server_addr $proxy_protocol_server_port from $remote_addr';\n\
+            access_log /run/lab/nginx.log client;\n\
+            server { listen 9080 proxy_protocol; location / { return 204; } } }\n";
+        let conf = conf.replace("FOLDERS", &folders.concat());
+        world.write("/run/lab/nginx.conf", conf)?;
+        let argv = ["nginx", "-e", "stderr", "-c", "/run/lab/nginx.conf"];
+        (world.spawn(Place::Guest, &argv, &[])?, "/run/lab/nginx.log")
+    } else {
+        let argv = [
+            "/init",
+            crate::ROLE,
+            crate::talker::PROXIED,
+            "0.0.0.0:9080",
+            "/run/lab/seen",
+        ];
+        (world.spawn(Place::Guest, &argv, &[])?, "/run/lab/seen")
+    };
+    let role = [
+        "/init",
+        crate::ROLE,
+        crate::talker::REQUEST,
+        "192.168.50.10:8080",
+    ];
+    let mut logged = String::new();
+    let seen = until("the client's address", LIMIT, || {
+        let asked = world.run(Place::Lan, &role, b"")?;
+        let expected = format!(
+            "192.168.50.20 {} to 192.168.50.10 8080 from {}",
+            asked.stdout.trim(),
+            crate::topology::GATEWAY
+        );
+        logged = world.read(log).unwrap_or_default();
+        Ok(logged.lines().any(|line| line == expected).then_some(()))
+    });
+    seen.with_context(|| format!("{logged}{}", service.stderr().unwrap_or_default()))?;
     agent.stop()
 }
 

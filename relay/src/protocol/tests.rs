@@ -30,13 +30,17 @@ fn session() -> impl Strategy<Value = Session> {
 
 fn command() -> impl Strategy<Value = Command> {
     let admit = prop_oneof![Just(Admit::Any), Just(Admit::Local), Just(Admit::Host)];
-    let forward = (listen(), any::<Ipv4Addr>(), port(), admit);
-    let forward = forward.prop_map(|(listen, connect_address, connect_port, admit)| Forward {
-        listen,
-        connect_address,
-        connect_port,
-        admit,
-    });
+    let header = prop::option::of(Just(ProxyProtocol::V2));
+    let forward = (listen(), any::<Ipv4Addr>(), port(), admit, header);
+    let forward = forward.prop_map(
+        |(listen, connect_address, connect_port, admit, proxy_protocol)| Forward {
+            listen,
+            connect_address,
+            connect_port,
+            admit,
+            proxy_protocol,
+        },
+    );
     let limits = any::<[u32; 5]>().prop_map(|n| Limits {
         udp_sessions: n[0],
         tcp_connections: n[1],
@@ -135,7 +139,7 @@ proptest! {
 #[test]
 fn wire_format_is_stable() {
     let set = json!({
-        "command": "set-forwards", "version": 3, "serial": 7,
+        "command": "set-forwards", "version": 4, "serial": 7,
         "forwards": [{
             "protocol": "udp", "listen-address": "0.0.0.0", "listen-port": 51820,
             "connect-address": "172.20.1.5", "connect-port": 51821, "admit": "local"

@@ -22,6 +22,7 @@ async fn refusals_are_reported_once_a_second_with_their_count() {
         connect_address: Ipv4Addr::LOCALHOST,
         connect_port: NonZeroU16::MIN,
         admit: Admit::Any,
+        proxy_protocol: None,
     };
     let route = Rc::new(Route::new(&forward, Rc::clone(&context)));
     let _open = Permit::new(&route);

@@ -321,6 +321,7 @@ pub(crate) fn to(listen: Listen, guest: SocketAddr) -> Forward {
         connect_address: *guest.ip(),
         connect_port: NonZeroU16::new(guest.port()).expect("a port"),
         admit: Admit::Any,
+        proxy_protocol: None,
     }
 }
 

@@ -85,7 +85,8 @@ impl Registration {
         let forwards = settings.forwards.iter().map(with_backend);
         let forwards = forwards.filter(|forward| forward.backend != Some(Backend::None));
         let forwards = Vec::from_iter(forwards);
-        let is_plain = |forward: &Forward| forward.listen_port.len() == 1;
+        let is_plain =
+            |forward: &Forward| forward.listen_port.len() == 1 && forward.proxy_protocol.is_none();
         Self {
             version: match forwards.iter().all(is_plain) && discovered.is_empty() {
                 true => VERSION,

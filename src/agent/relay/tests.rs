@@ -18,7 +18,7 @@ const LONG: Duration = Duration::from_secs(20);
 
 /// The behaviour of a good relay, as shell functions.
 const GOOD: &str = r#"
-ready() { echo '{"event":"ready","version":3,"program":"0.1.0"}'; }
+ready() { echo '{"event":"ready","version":4,"program":"0.1.0"}'; }
 receive() { read -r command && echo "$command" >> "$here/commands"; }
 serial() { echo "$command" | sed 's/.*"serial":\([0-9]*\).*/\1/'; }
 applied() { echo '{"event":"applied","serial":'$(serial)',"listeners":[{"protocol":"udp","listen-address":"0.0.0.0","listen-port":51820,"failure":'${1:-null}'}]}'; }
@@ -119,6 +119,7 @@ fn set(last: u8) -> Option<RelaySet> {
         connect_address: [172, 28, 16, last].into(),
         connect_port: port,
         admit: Admit::Any,
+        proxy_protocol: None,
     };
     Some(RelaySet {
         location: RelayLocation::Guest,
@@ -183,7 +184,7 @@ async fn next_agent_goes_on_with_the_relay() {
     let folder = ended_agent().await;
     fs::write(folder.path().join("commands"), "").unwrap();
     let script = r#"read empty; receive; id=$(echo "$command" | sed 's/[^0-9]//g')
-        echo '{"event":"ready","version":3,"program":"0.1.0","attached":'$id'}'
+        echo '{"event":"ready","version":4,"program":"0.1.0","attached":'$id'}'
         echo '{"event":"applied","serial":'$id',"listeners":[{"protocol":"udp","listen-address":"0.0.0.0","listen-port":51820,"failure":null}]}'
         while receive; do applied; done"#;
     write_relay(folder.path(), script);

@@ -9,6 +9,7 @@ const SSH: Arguments<'_> = Arguments {
     connect_port: "",
     firewall: "",
     backend: "",
+    proxy_protocol: "",
 };
 
 #[test]
@@ -118,10 +119,11 @@ fn keys_are_those_of_the_configuration() {
         ("listen-port", "8000-8010"),
         ("connect-port", "9000-9010"),
         ("backend", "relay"),
+        ("proxy-protocol", "v2"),
     ];
     let forward = Arguments::of(&keys(&given)).unwrap().forward().unwrap();
     let settings = crate::config::settings(
-        "[[forward]]\nname = \"web\"\nprotocol = \"tcp\"\nlisten-port = \"8000-8010\"\nconnect-port = \"9000-9010\"\nbackend = \"relay\"\n",
+        "[[forward]]\nname = \"web\"\nprotocol = \"tcp\"\nlisten-port = \"8000-8010\"\nconnect-port = \"9000-9010\"\nbackend = \"relay\"\nproxy-protocol = \"v2\"\n",
     );
     assert_eq!(settings.forwards, [forward]);
     let unknown = Arguments::of(&keys(&[("port", "1")])).map(drop);

@@ -14,8 +14,8 @@ use crate::{
     config::{Forward, Remarks, Settings, Source},
     control::status,
     model::{
-        self, CountedForward, DISCOVERED, ForwardBackend, ForwardStatus, PortRange, Severity,
-        discovered_by, or_empty,
+        self, CountedForward, DISCOVERED, ForwardBackend, ForwardStatus, PortRange, ProxyProtocol,
+        Severity, discovered_by, or_empty,
     },
     paths::Paths,
     report::Document,
@@ -36,6 +36,8 @@ struct Row {
     ports: usize,
     firewall: String,
     backend: Option<ForwardBackend>,
+    /// The header that its connections begin with.
+    proxy_protocol: Option<ProxyProtocol>,
     /// The agent's state, `no agent`, or `new` until it has read the configuration.
     state: String,
     /// Of a range, the ports whose state this is, where the others are better off.
@@ -107,6 +109,7 @@ fn discovered(settings: &Settings, document: Option<&Document>) -> Vec<Forward> 
         connect_port: status.connect_port.into(),
         firewall: settings.discovery.firewall,
         backend: None,
+        proxy_protocol: None,
         remarks: Remarks {
             discovered: status.discovered.clone(),
             ..Remarks::default()
@@ -141,6 +144,7 @@ fn row(forward: &Forward, document: Option<&Document>) -> Row {
         ports: forward.listen_port.len(),
         firewall: forward.firewall.to_string(),
         backend: served.and_then(|entry| entry.backend),
+        proxy_protocol: forward.proxy_protocol,
         state: match (document, served) {
             (None, _) => "no agent".to_owned(),
             (Some(_), None) => "new".to_owned(),

@@ -123,6 +123,7 @@ pub(super) fn forwards(
             connect_port: one.connect,
             firewall,
             backend: None,
+            proxy_protocol: None,
             remarks: Remarks::default(),
         };
         let there = || settings.forwards.iter().chain(&made);

@@ -11,6 +11,7 @@ fn forward(name: &str, listen: u16) -> Forward {
         connect_port: "22".parse().unwrap(),
         firewall: Firewall::Full,
         backend: None,
+        proxy_protocol: None,
         remarks: Remarks::default(),
     }
 }

@@ -76,6 +76,7 @@ impl Port {
             connect_port: connect.unwrap_or(self.listen).into(),
             // Never more than the file has: our own default would let the LAN in.
             backend: None,
+            proxy_protocol: None,
             remarks: Remarks {
                 comment: self.comment.clone(),
                 instance: Some(instance.name.clone()),

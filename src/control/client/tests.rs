@@ -129,6 +129,7 @@ fn forward(name: &str) -> Forward {
         connect_port: "9001-9002".parse().unwrap(),
         firewall: crate::config::Firewall::Full,
         backend: None,
+        proxy_protocol: None,
         remarks: crate::config::Remarks::default(),
     }
 }

@@ -19,6 +19,7 @@ pub(super) fn forward(forward: &Forward, at: Listen, node: &Node, admit: Admit) 
         connect_address: node.address(),
         connect_port: forward.connect_port.first(),
         admit,
+        proxy_protocol: forward.proxy_protocol,
     };
     (forward.name.clone(), relayed)
 }

@@ -70,6 +70,10 @@ fn in_the_guest(settings: &Settings, seen: &Observation, node: &Node) -> Decisio
                 forward.protocol, forward.listen_port
             );
             decision.find(Code::ForwardKept, forward.name.as_str(), text);
+        } else if forward.listen_port == forward.connect_port && forward.proxy_protocol.is_some() {
+            decision.add(forward, None, ForwardState::Down);
+            let text = format!("{} reaches the service itself", super::listen(forward));
+            decision.find(Code::ForwardNoHeader, forward.name.as_str(), text);
         } else if forward.listen_port == forward.connect_port {
             decision.add(forward, Some(ForwardBackend::Guest), ForwardState::Up);
         } else if settings.backend_of(forward) == Backend::Portproxy {

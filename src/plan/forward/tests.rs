@@ -349,3 +349,37 @@ fn findings_of_windows_stay_until_they_clear() {
         ),
     ]);
 }
+
+#[test]
+fn the_relay_alone_writes_the_header_that_names_the_client() {
+    let ssh = SSH.to_owned() + "proxy-protocol = \"v2\"\n";
+    let same = ssh.replace("connect-port = 22\n", "");
+    let mirrored = || Machine::nat().mode(Mode::Mirrored);
+    let by_portproxy = "windows: [ssh portproxy]".to_owned();
+    let elevated = nat(HostPrivilege::Elevated);
+    assert!(outcome(&elevated, SSH).contains(&by_portproxy));
+    assert!(!outcome(&elevated, &ssh).contains(&by_portproxy));
+    for (machine, config) in [(elevated, &ssh), (nat(HostPrivilege::Installed), &same)] {
+        let actions = planned(&machine, config).actions;
+        let relayed = actions.iter().find_map(|action| match action {
+            Action::SyncRelay(Some(wanted)) => wanted.forwards.first(),
+            _ => None,
+        });
+        let header = relayed.and_then(|(_, forward)| forward.proxy_protocol);
+        assert_eq!(header, Some(crate::model::ProxyProtocol::V2), "{actions:?}");
+    }
+    check(vec![
+        (
+            "two ports: the relay in the guest serves it",
+            mirrored(),
+            ssh,
+            &["relay: guest [ssh 0.0.0.0]"],
+        ),
+        (
+            "one port: clients reach the service itself",
+            mirrored(),
+            same,
+            &["forward-no-header"],
+        ),
+    ]);
+}

@@ -190,6 +190,7 @@ fn forward(
         connect_address: *connect.ip(),
         connect_port: connect.port().try_into()?,
         admit: Admit::Any,
+        proxy_protocol: None,
     })
 }
 

@@ -42,6 +42,7 @@ fn route(context: &Rc<RelayContext>) -> Route {
         connect_address: Ipv4Addr::LOCALHOST,
         connect_port: NonZeroU16::MIN,
         admit: Admit::Any,
+        proxy_protocol: None,
     };
     Route::new(&forward, Rc::clone(context))
 }

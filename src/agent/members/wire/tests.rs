@@ -32,6 +32,8 @@ fn only_a_registration_with_a_range_is_of_the_later_version() {
     let range = SSH.replace("2222\nconnect-port = 22", "\"2000-2255\"");
     let registration = registered(&range);
     assert_eq!((registration.version, registration.ports()), (RICHER, 256));
+    let header = registered(&format!("{SSH}proxy-protocol = \"v2\"\n"));
+    assert_eq!((header.version, header.ports()), (RICHER, 1));
     assert_eq!(Registration::parse(&registration.line()), Ok(registration));
 }
 

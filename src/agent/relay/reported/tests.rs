@@ -80,6 +80,7 @@ fn wanted() -> RelaySet {
             connect_address: Ipv4Addr::new(172, 20, 1, 5),
             connect_port: port.try_into().unwrap(),
             admit: Admit::Any,
+            proxy_protocol: None,
         };
         (name.to_owned(), forward)
     };

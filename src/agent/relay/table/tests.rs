@@ -26,6 +26,7 @@ fn wanted(protocol: Protocol, listen: u16) -> RelaySet {
         connect_address: [172, 28, 16, 5].into(),
         connect_port: port,
         admit: Admit::Any,
+        proxy_protocol: None,
     };
     RelaySet {
         location: RelayLocation::Guest,

@@ -47,6 +47,7 @@ fn the_longest_names_and_addresses_fit() {
         state_ports: None,
         firewall: "local".to_owned(),
         backend: Some(ForwardBackend::Portproxy),
+        proxy_protocol: None,
         state: state.to_owned(),
         answers: Some(true),
         unanswered: None,

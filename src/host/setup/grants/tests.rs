@@ -38,6 +38,7 @@ fn forward(text: &str) -> Forward {
             _ => Firewall::Full,
         },
         backend: None,
+        proxy_protocol: None,
         remarks: crate::config::Remarks::default(),
     }
 }
@@ -204,6 +205,7 @@ prop_compose! {
             connect_port: NonZeroU16::new(connect).unwrap().into(),
             firewall: match firewall { 0 => Firewall::None, 1 => Firewall::Local, _ => Firewall::Full },
             backend: None,
+            proxy_protocol: None,
             remarks: crate::config::Remarks::default(),
         }
     }

@@ -44,6 +44,7 @@ fn a_grant_allows_what_is_as_it_says_or_held_to_less() {
         connect_port: "22".parse().unwrap(),
         firewall,
         backend: None,
+        proxy_protocol: None,
         remarks: crate::config::Remarks::default(),
     };
     use Backend::{Auto, Portproxy, Relay};

@@ -73,6 +73,7 @@ fn nat_before_windows_has_answered() {
                         connect_address: [172, 28, 16, 4].into(),
                         connect_port: 22.try_into().unwrap(),
                         admit: Admit::Any,
+                        proxy_protocol: None,
                     };
                     let forwards = relay.as_mut().map(|set| &mut set.forwards);
                     forwards.unwrap().push(("ssh".into(), forward));

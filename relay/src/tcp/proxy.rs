@@ -1,0 +1,46 @@
+//! The PROXY protocol's header, version 2: what a service learns of its client before the
+//! client's own data (<https://www.haproxy.org/download/2.9/doc/proxy-protocol.txt>, 2.2).
+
+use std::net::{IpAddr, SocketAddr};
+
+/// With it every header begins.
+const SIGNATURE: [u8; 12] = *b"\r\n\r\n\0\r\nQUIT\n";
+/// Version 2, a connection that is carried for a client.
+const PROXY: u8 = 0x21;
+/// TCP over IPv4 and over IPv6.
+const FAMILIES: [u8; 2] = [0x11, 0x21];
+
+/// The header for a connection of this client to this address of ours.
+pub(super) fn header(client: SocketAddr, at: SocketAddr) -> Vec<u8> {
+    let addresses = match (client.ip().to_canonical(), at.ip().to_canonical()) {
+        (IpAddr::V4(client), IpAddr::V4(at)) => [client.octets(), at.octets()].concat(),
+        // Both have one family; an IPv4 client of an IPv6 listener is mapped on both sides.
+        _ => [client, at].map(|end| octets(end.ip())).concat(),
+    };
+    let ports = [client.port().to_be_bytes(), at.port().to_be_bytes()].concat();
+    let [ipv4, ipv6] = FAMILIES;
+    let (family, length) = match addresses.len() {
+        8 => (ipv4, 12_u16),
+        _ => (ipv6, 36),
+    };
+    let length = length.to_be_bytes();
+    [
+        &SIGNATURE[..],
+        &[PROXY, family],
+        &length,
+        &addresses,
+        &ports,
+    ]
+    .concat()
+}
+
+/// As IPv6 has it.
+fn octets(address: IpAddr) -> [u8; 16] {
+    match address {
+        IpAddr::V4(address) => address.to_ipv6_mapped().octets(),
+        IpAddr::V6(address) => address.octets(),
+    }
+}
+
+#[cfg(test)]
+mod tests;
