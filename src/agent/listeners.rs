@@ -6,6 +6,8 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    future::pending,
+    io,
     path::Path,
     time::{Duration, Instant},
 };
@@ -17,7 +19,7 @@ use crate::{
     backoff::until,
     config::{Backend, Discovery, Settings},
     model::{Code, Discovered, Finding, Listener, Mode, counted, some_of},
-    observe::{self, Owner},
+    observe::{self, Owner, Published, RuleWatch},
 };
 
 /// Between two looks. With [`CONFIRM`] a port is found within 0.6 s, and with 10,000 sockets
@@ -30,16 +32,30 @@ const CONFIRM: Duration = Duration::from_millis(100);
 const CHANGES: u32 = 12;
 const EACH: Duration = Duration::from_secs(5);
 
+/// What makes a port count.
+#[derive(Debug, Clone)]
+enum Source {
+    Socket(Owner),
+    /// A rule that passes packets on, which is announced, so that it counts at once.
+    Rule(Published),
+}
+
 /// What listens, as far as it was looked for.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(super) struct Listeners {
     /// What to look for; `None` where discovery is off.
     wanted: Option<Discovery>,
     timer: Timer,
     /// When the look is due that confirms the last one.
     confirm: Option<Instant>,
+    /// Announcements of changed rules.
+    rules: Option<RuleWatch>,
+    /// Whether rules have changed since they were read.
+    stale: bool,
+    /// What rules pass on.
+    published: BTreeMap<Listener, Published>,
     /// What was there at the last look.
-    last: BTreeMap<Listener, Owner>,
+    last: BTreeMap<Listener, Source>,
     /// What counts, in the order in which it was found.
     found: Vec<Discovered>,
     /// When as many changes may be taken at once as at first.
@@ -64,6 +80,13 @@ impl Listeners {
         match Timer::every(interval) {
             Ok(timer) => self.timer = timer,
             Err(error) => self.failure = Some(error.to_string()),
+        }
+        // Before the rules are read, so that no change is missed.
+        let reads = wanted.is_some_and(|wanted| wanted.containers);
+        self.published.clear();
+        (self.stale, self.rules) = (reads, None);
+        if reads {
+            self.watch_rules();
         }
         if wanted.is_none() {
             self.found.clear();
@@ -98,6 +121,15 @@ impl Listeners {
             let confirms = select! {
                 () = self.timer.fired() => false,
                 () = until(self.confirm) => true,
+                changed = rules_changed(&mut self.rules) => {
+                    if changed.is_err() {
+                        self.watch_rules();
+                    }
+                    // An engine makes several changes in a row.
+                    self.stale = true;
+                    self.confirm.get_or_insert(Instant::now() + CONFIRM);
+                    continue;
+                }
             };
             if self.look_again(confirms, Instant::now()) {
                 return;
@@ -113,15 +145,18 @@ impl Listeners {
             return self.failure != before;
         };
         let last = std::mem::replace(&mut self.last, now);
-        let counts = |at: &Listener| self.found.iter().any(|one| one.at == *at);
-        let is_new = |at: &&Listener| !counts(at) && !last.contains_key(at);
+        let counting: BTreeSet<Listener> = self.found.iter().map(|one| one.at).collect();
+        let is_new = |(at, source): &(&Listener, &Source)| {
+            let is_socket = matches!(source, Source::Socket(_));
+            is_socket && !counting.contains(at) && !last.contains_key(at)
+        };
         // One look more for those that are new; in a flood no more than that.
-        if !confirms && self.last.keys().any(|at| is_new(&at)) {
+        if !confirms && self.last.iter().any(|one| is_new(&one)) {
             self.confirm = Some(at + CONFIRM);
         }
-        let now = self.last.iter().filter(|(at, _)| !is_new(at));
-        let now: BTreeMap<Listener, Owner> = now.map(|(at, owner)| (*at, *owner)).collect();
-        let same = now.len() == self.found.len() && now.keys().all(counts);
+        let now = self.last.iter().filter(|one| !is_new(one));
+        let now: BTreeMap<Listener, Source> = now.map(|(at, one)| (*at, one.clone())).collect();
+        let same = now.keys().eq(&counting);
         let was_busy = self.busy;
         self.busy = !same && !self.may_change(at);
         if !same && !self.busy {
@@ -129,7 +164,7 @@ impl Listeners {
             self.take(now);
             return true;
         }
-        self.busy != was_busy || before.is_some()
+        self.busy != was_busy || self.failure != before
     }
 
     fn may_change(&self, at: Instant) -> bool {
@@ -137,12 +172,24 @@ impl Listeners {
             .is_none_or(|rested| rested <= at + (CHANGES - 1) * EACH)
     }
 
-    fn look(&mut self) -> Option<BTreeMap<Listener, Owner>> {
+    fn watch_rules(&mut self) {
+        // A kernel without nftables has neither rules nor announcements of them.
+        self.rules = RuleWatch::subscribe().ok();
+    }
+
+    fn look(&mut self) -> Option<BTreeMap<Listener, Source>> {
         let Some(wanted) = &self.wanted else {
             return Some(BTreeMap::new());
         };
+        if self.stale {
+            match observe::published(wanted) {
+                Ok(published) => (self.published, self.stale) = (published, false),
+                // Those known before stay, and it is tried again at the next look.
+                Err(error) => self.failure = Some(format!("the rules of netfilter: {error}")),
+            }
+        }
         match observe::listeners(wanted) {
-            Ok(found) => Some(found),
+            Ok(sockets) => Some(both(sockets, &self.published)),
             Err(error) => {
                 self.failure = Some(error.to_string());
                 None
@@ -151,21 +198,27 @@ impl Listeners {
     }
 
     /// Has these count, and writes what is new and what ended to the journal.
-    fn take(&mut self, now: BTreeMap<Listener, Owner>) {
+    fn take(&mut self, now: BTreeMap<Listener, Source>) {
         let (kept, ended): (Vec<_>, Vec<_>) = std::mem::take(&mut self.found)
             .into_iter()
             .partition(|one| now.contains_key(&one.at));
-        let is_new = |at: &Listener| !kept.iter().any(|one| one.at == *at);
-        let new: Vec<(Listener, Owner)> = now.into_iter().filter(|(at, _)| is_new(at)).collect();
-        let owners: BTreeSet<Owner> = new.iter().map(|(_, owner)| *owner).collect();
-        let names = observe::owners(Path::new("/"), &owners);
-        let new: Vec<Discovered> = new
-            .into_iter()
-            .map(|(at, owner)| Discovered {
+        let known: BTreeSet<Listener> = kept.iter().map(|one| one.at).collect();
+        let new = now.into_iter().filter(|(at, _)| !known.contains(at));
+        let new: Vec<(Listener, Source)> = new.collect();
+        let owners = new.iter().filter_map(|(_, source)| match source {
+            Source::Socket(owner) => Some(*owner),
+            Source::Rule(_) => None,
+        });
+        let names = observe::owners(Path::new("/"), &owners.collect());
+        let new = new.into_iter().map(|(at, source)| match source {
+            Source::Socket(owner) => Discovered {
                 at,
                 by: names.get(&owner).cloned().unwrap_or_default(),
-            })
-            .collect();
+                to: None,
+            },
+            Source::Rule(Published { by, to }) => Discovered { at, by, to },
+        });
+        let new: Vec<Discovered> = new.collect();
         let line = |what: &str, all: &[Discovered]| {
             let shown = some_of(all.iter().map(ToString::to_string));
             let count = counted(all.len(), "port");
@@ -189,10 +242,41 @@ fn wanted(settings: &Settings, mode: Option<Mode>) -> Option<&Discovery> {
 
 /// What listens now, for a pass by hand.
 pub(super) fn now(settings: &Settings, mode: Option<Mode>) -> Vec<Discovered> {
-    let found = wanted(settings, mode).map(observe::listeners);
-    let found = found.and_then(Result::ok).unwrap_or_default();
-    let by = String::new;
-    (found.into_keys().map(|at| Discovered { at, by: by() })).collect()
+    let Some(wanted) = wanted(settings, mode) else {
+        return Vec::new();
+    };
+    let mut once = Listeners {
+        wanted: Some(wanted.clone()),
+        stale: wanted.containers,
+        ..Listeners::default()
+    };
+    // Without an answer nothing is known to listen.
+    let found = once.look().unwrap_or_default().into_iter();
+    let discovered = found.map(|(at, source)| match source {
+        Source::Socket(_) => (at, String::new(), None),
+        Source::Rule(Published { by, to }) => (at, by, to),
+    });
+    (discovered.map(|(at, by, to)| Discovered { at, by, to })).collect()
+}
+
+/// Sockets and rules; where there are both, as with Docker's userland proxy, it is the rule.
+fn both(
+    sockets: BTreeMap<Listener, Owner>,
+    published: &BTreeMap<Listener, Published>,
+) -> BTreeMap<Listener, Source> {
+    let sockets = sockets.into_iter();
+    let sockets = sockets.map(|(at, owner)| (at, Source::Socket(owner)));
+    let rules = published.iter();
+    let rules = rules.map(|(at, rule)| (*at, Source::Rule(rule.clone())));
+    sockets.chain(rules).collect()
+}
+
+/// Waits for changed rules, where they are announced.
+async fn rules_changed(rules: &mut Option<RuleWatch>) -> io::Result<()> {
+    match rules {
+        Some(rules) => rules.changed().await,
+        None => pending().await,
+    }
 }
 
 #[cfg(test)]

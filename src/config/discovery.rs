@@ -19,6 +19,8 @@ pub struct Discovery {
     /// Interfaces beside the watched one on whose addresses a service may listen, where
     /// clients reach this distribution itself.
     pub interfaces: Patterns,
+    /// Whether ports count that a rule of the kernel passes on to a container.
+    pub containers: bool,
     /// Windows' address to listen on.
     pub listen_address: Ipv4Addr,
     /// Whom Windows' firewall should let in.
@@ -70,6 +72,7 @@ impl Default for Discovery {
             udp: PortSet::default(),
             deny: PortSet::of(LOCAL_ONLY),
             interfaces: Patterns::new(&[]),
+            containers: true,
             listen_address: Ipv4Addr::UNSPECIFIED,
             firewall: Firewall::default(),
         }

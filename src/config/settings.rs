@@ -176,6 +176,7 @@ impl Settings {
         keys.key("udp", &mut discovery.udp);
         keys.key("deny", &mut discovery.deny);
         keys.key("interfaces", &mut discovery.interfaces);
+        keys.key("containers", &mut discovery.containers);
         keys.key_with("listen-address", &mut discovery.listen_address, |from| {
             listen_address(from)
         });

@@ -48,6 +48,8 @@ pub struct Discovered {
     pub at: Listener,
     /// The program, its unit or the container engine; empty where it is not known.
     pub by: String,
+    /// Where a rule of the kernel passes on what comes to the port, if it is that and says so.
+    pub to: Option<Ipv4Addr>,
 }
 
 impl fmt::Display for Discovered {

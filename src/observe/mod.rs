@@ -4,7 +4,9 @@ mod discovery;
 mod network;
 mod peers;
 mod ports;
+mod published;
 mod resolv;
+mod rule;
 mod sockets;
 mod units;
 mod wireguard;
@@ -83,6 +85,7 @@ pub fn read_sysctl(key: &SysctlKey) -> SysctlReading {
 pub use discovery::{Owner, listeners, owners, owners_at};
 pub use peers::Peers;
 pub use ports::{CLAIMED, claimed};
+pub use published::{Published, RuleWatch, published};
 pub use resolv::{RESOLV_CONF_MOST, ResolvConf};
 pub use sockets::{passes_on, sockets, udp_cookie};
 pub use wireguard::Devices;

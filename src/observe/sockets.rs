@@ -178,7 +178,7 @@ pub(super) fn each_socket(
     protocol: Protocol,
     port: u16,
     filter: &[u8],
-    mut each: impl FnMut(&[u8]),
+    each: impl FnMut(&[u8]),
 ) -> io::Result<()> {
     // Its number, and the state of sockets as above.
     let (number, state) = match protocol {
@@ -209,22 +209,36 @@ pub(super) fn each_socket(
         request.extend(INET_DIAG_REQ_BYTECODE.to_ne_bytes());
         request.extend(filter);
     }
-    let length = u32::try_from(16 + request.len()).unwrap_or(u32::MAX);
+    dump(NETLINK_SOCK_DIAG, kind, &request, each)
+}
+
+/// Asks a part of the kernel for all that it has of a kind; each answer is what follows the
+/// header of a message. The wait for each is bounded.
+pub(super) fn dump(
+    part: isize,
+    kind: u16,
+    question: &[u8],
+    mut each: impl FnMut(&[u8]),
+) -> io::Result<()> {
+    // Its numbers are the kernel's (include/uapi/linux/netlink.h).
+    const NLMSG_ERROR: u16 = 2;
+    const NLMSG_DONE: u16 = 3;
+    let length = u32::try_from(16 + question.len()).unwrap_or(u32::MAX);
     let request = [
         &length.to_ne_bytes()[..],
         &kind.to_ne_bytes(),
         &(NLM_F_REQUEST | NLM_F_DUMP).to_ne_bytes(),
         &[0; 8],
-        &request,
+        question,
     ];
-    let socket = Netlink::new(NETLINK_SOCK_DIAG)?;
+    let socket = Netlink::new(part)?;
     set_socket_timeout(&socket, Timeout::Recv, Some(DEADLINE))?;
     socket.send(&request.concat(), 0)?;
     loop {
         let (answer, _) = socket.recv_from_full()?;
         let mut rest = answer.as_slice();
         while let Ok(message) = NetlinkBuffer::new_checked(rest) {
-            if message.message_type() != kind {
+            if let NLMSG_ERROR | NLMSG_DONE = message.message_type() {
                 // The end, or a refusal: a negative errno.
                 let code = message.payload().first_chunk().copied();
                 return match code.map_or(0, i32::from_ne_bytes) {

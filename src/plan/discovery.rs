@@ -30,7 +30,7 @@ pub fn discovered_forwards(
         return (Vec::new(), 0);
     }
     let (mut forwards, mut ports) = (Vec::new(), BTreeSet::new());
-    for Discovered { at, by } in discovered {
+    for Discovered { at, by, .. } in discovered {
         if !takes(at) || !ports.insert((at.protocol, at.port)) {
             continue;
         }
@@ -88,7 +88,14 @@ pub(super) fn own(
             .any(|(address, link)| at.takes(*address, link))
             && !is_ours(at, seen)
     };
-    let (forwards, left_out) = discovered_forwards(settings, discovered, takes);
+    // A rule that leads to Windows itself would lead a forward into itself.
+    let windows = [node.gateway, seen.host.facts.windows_address];
+    let others = discovered.iter().filter(|one| {
+        let leads = |address: &Option<std::net::Ipv4Addr>| address.is_some() && *address == one.to;
+        !windows.iter().any(leads)
+    });
+    let others: Vec<Discovered> = others.cloned().collect();
+    let (forwards, left_out) = discovered_forwards(settings, &others, takes);
     let finding = (left_out > 0).then(|| {
         let all = counted(MOST + left_out, "port");
         let detail = format!("of {all} in the ranges of [discovery] {left_out} are left out");

@@ -152,6 +152,7 @@ fn play(arguments: &[String]) -> ExitCode {
         [memory::SCAN, pid, needles @ ..] => memory::scan_role(pid, needles),
         [bench::REPLACE, file, address, quiet] => bench::replace_role(file, address, quiet),
         [test_leader::SQUAT, names @ ..] => test_leader::squat_role(names),
+        [test_discovery::LISTEN, kind, count] => test_discovery::listen_role(kind, count),
         [test_leader::OLD] => test_leader::old_role(),
         [test_leader::CRAFTED, count] => test_leader::crafted_role(count),
         [test_leader::KNOCK] => test_leader::knock_role(),

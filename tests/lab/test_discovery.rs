@@ -1,7 +1,11 @@
 //! Ports that become forwards while something listens on them.
 
+use std::net::{TcpListener, UdpSocket};
+use std::process::ExitCode;
+
 use anyhow::{Context, Result, ensure};
 use libtest_mimic::Trial;
+use rustix::process::{Resource, Rlimit, setrlimit};
 use serde_json::Value;
 
 use crate::agent::{Agent, CONFIG, LIMIT, config};
@@ -18,7 +22,9 @@ pub(crate) fn trials() -> Vec<Trial> {
     let quick = |name: &str, body| trial_with(name, Options::quick(), body);
     vec![
         quick("discovery::reached_from_lan", reached_from_lan),
+        quick("discovery::published_ports", published_ports),
         quick("discovery::outside_the_policy", outside_the_policy),
+        quick("discovery::flood", flood),
         quick("discovery::on_standby", on_standby),
         trial_with(
             "discovery::mirrored",
@@ -132,6 +138,191 @@ fn reached_from_lan(world: &World) -> Result<()> {
     agent.reload(&config(ON))?;
     world.reached(8082)?;
     drop(again);
+    agent.stop()
+}
+
+/// An interface with the addresses of Docker's bridge and of a container, which is this machine.
+const CONTAINER: &str = "ip link add docker0 type veth peer name box0; ip addr add 172.17.0.1/16 dev docker0; ip addr add 172.17.0.2/32 dev docker0; ip link set docker0 up";
+
+/// Rules as engines make them; none of the last four publishes a port to the LAN.
+const RULES: &str = r#"table ip nat {
+ map published { type inet_service : ipv4_addr . inet_service; elements = { 8085 : 172.17.0.2 . 80 } }
+ chain PREROUTING { type nat hook prerouting priority dstnat
+  fib daddr type local counter jump DOCKER
+  tcp dport { 8086, 8088 } dnat to 172.17.0.2:80
+  dnat ip to tcp dport map @published
+  ip daddr 10.96.0.1 tcp dport 8081 dnat to 172.17.0.2:80
+  iifname "lo" tcp dport 8082 dnat to 172.17.0.2:80
+  tcp dport 8087 dnat to 172.28.16.1
+  tcp dport 8099 dnat to 172.17.0.2:80
+ }
+ chain DOCKER {
+  iifname != "docker0" tcp dport 8083-8084 dnat to 172.17.0.2:80
+  iifname != "docker0" udp dport 9000 dnat to 172.17.0.2
+ }
+}"#;
+
+fn nft(world: &World, rules: &str) -> Result<()> {
+    world
+        .run(Place::Guest, &["nft", "-f", "-"], rules.as_bytes())?
+        .ok()
+        .map(drop)
+}
+
+/// Ports of containers, for which nothing listens: reached from the LAN while the rules are
+/// there, also after the engine has made them anew.
+fn published_ports(world: &World) -> Result<()> {
+    world.shell(CONTAINER)?;
+    let service = echo(world, "172.17.0.2:80")?;
+    let inside = world.station(Place::Guest, "172.17.0.2:9000")?;
+    let agent = installed(world, "")?;
+    agent.healthy()?;
+    let begun = now();
+    nft(world, RULES)?;
+    world.reached(8083)?;
+    println!("reached after {} ms", (now() - begun) / 1_000_000);
+    for port in [8084, 8085, 8086, 8088] {
+        world.reached(port)?;
+    }
+    let client = world.station(Place::Lan, "0.0.0.0:40000")?;
+    client.reaches("192.168.50.10:9000".parse()?, &inside, "hello")?;
+    let tcp = [8083, 8084, 8085, 8086, 8088].map(|port| format!("auto-tcp-{port}"));
+    let expected = [&tcp[..], &["auto-udp-9000".to_owned()]].concat();
+    ensure!(names(&agent)? == expected, "{:?}", names(&agent)?);
+    ensure!(
+        world.listens(Place::Guest, "t", 8083)?.is_empty(),
+        "a socket listens"
+    );
+    let rows: Value = serde_json::from_str(&world.cli(&["forward", "list", "--json"])?.ok()?)?;
+    let row = rows.get(0).context("no row")?;
+    ensure!(row["discovered"] == "docker", "{row}");
+
+    // One container ends.
+    let begun = now();
+    nft(world, "flush chain ip nat DOCKER")?;
+    world.closed(Place::Windows, "t", 8083)?;
+    println!("gone after {} ms", (now() - begun) / 1_000_000);
+    world.unreachable(8083)?;
+    world.reached(8085)?;
+    // The engine restarts: everything goes and comes again, with another port.
+    nft(world, "delete table ip nat")?;
+    nft(world, &RULES.replace("8083-8084", "8080"))?;
+    world.reached(8080)?;
+    world.reached(8085)?;
+    ensure!(
+        !names(&agent)?.contains(&"auto-tcp-8083".to_owned()),
+        "{:?}",
+        names(&agent)?
+    );
+    agent.reload(&config(&format!("{ON}containers = false\n")))?;
+    agent.wait("no forward", |status| status.served.is_empty())?;
+    world.closed(Place::Windows, "t", 8080)?;
+    drop(service);
+    agent.stop()
+}
+
+/// `@listen KIND COUNT`: so many sockets, the first ten at the ports from 8000 on, the others
+/// from 20000 on. KIND is tcp, udp, or `flood`: then each ends at once, all of them three
+/// times.
+pub(crate) const LISTEN: &str = "@listen";
+
+/// Runs the role [`LISTEN`].
+pub(crate) fn listen_role(kind: &str, count: &str) -> ExitCode {
+    match sockets(kind, count) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn sockets(kind: &str, count: &str) -> Result<()> {
+    let most = Some(20_000);
+    let limit = Rlimit {
+        current: most,
+        maximum: most,
+    };
+    setrlimit(Resource::Nofile, limit)?;
+    let ports = (8_000..8_010).chain(20_000..).take(count.parse()?);
+    let (mut tcp, mut udp) = (Vec::new(), Vec::new());
+    for _ in 0..if kind == "flood" { 3 } else { 1 } {
+        for port in ports.clone() {
+            match kind {
+                "tcp" => tcp.push(TcpListener::bind(("0.0.0.0", port))?),
+                "udp" => udp.push(UdpSocket::bind(("0.0.0.0", port))?),
+                _ => drop(TcpListener::bind(("0.0.0.0", port))?),
+            }
+        }
+    }
+    println!("done");
+    if kind == "flood" {
+        return Ok(());
+    }
+    loop {
+        std::thread::park();
+    }
+}
+
+/// Starts the role [`LISTEN`] and waits until all have been opened.
+pub(crate) fn listen<'w>(world: &'w World, kind: &str, count: usize) -> Result<Process<'w>> {
+    let role = ["/init", crate::ROLE, LISTEN, kind, &count.to_string()];
+    let process = world.spawn_guest(&role, &[])?;
+    until("the sockets", LIMIT, || {
+        let said = process.stdout()?;
+        ensure!(
+            process.wait(std::time::Duration::ZERO)?.is_none() || said.contains("done"),
+            "{}",
+            process.stderr()?
+        );
+        Ok(said.contains("done").then_some(()))
+    })?;
+    Ok(process)
+}
+
+/// 30,000 sockets that open and end within a few seconds, and 10,000 that stay.
+fn flood(world: &World) -> Result<()> {
+    world.windows().install(&crate::installed::policy())?;
+    let on =
+        "[discovery]\ntcp = [\"8000-8009\", \"20000-29999\"]\ndeny = []\nfirewall = \"none\"\n";
+    let agent = world.start_agent(&config(on))?;
+    agent.healthy()?;
+    let calls = || Ok::<_, anyhow::Error>(world.windows().calls()?.len());
+    let before = (calls()?, agent.status()?.context("no status")?.passes);
+    let begun = now();
+    listen(world, "flood", 10_000)?;
+    println!("flood of {} ms", (now() - begun) / 1_000_000);
+    let status = agent.wait("none", |status| status.served.is_empty())?;
+    let after = (calls()?, status.passes);
+    println!("calls, passes: {before:?} {after:?}");
+    ensure!(
+        after.0 - before.0 <= 15 && after.1 - before.1 <= 60,
+        "{before:?} {after:?}"
+    );
+    let lines = agent
+        .log()?
+        .lines()
+        .filter(|line| line.contains("opened"))
+        .count();
+    ensure!(lines <= 12, "{lines} lines: {}", agent.log()?);
+
+    let sockets = listen(world, "tcp", 10_000)?;
+    let found = agent.raised("discovery-limit")?;
+    ensure!(found.detail.contains("of 10000 ports"), "{found:?}");
+    let status = agent.wait("as many as there may be", |status| {
+        status.served.len() == 100 && status.served.iter().all(|one| one.state == "up")
+    })?;
+    ensure!(
+        status.finding("discovery-busy").is_none(),
+        "{:?}",
+        status.health
+    );
+    let peak = agent.peak()?;
+    ensure!(peak < 64_000, "{peak} kB");
+    end(&sockets)?;
+    agent.wait("none", |status| {
+        status.served.is_empty() && status.problems().is_empty()
+    })?;
     agent.stop()
 }
 

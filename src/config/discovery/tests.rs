@@ -75,6 +75,7 @@ fn wrong_values_have_place_key_and_fix() {
             "firewall = \"all\"",
             "discovery.firewall: unknown variant `all`",
         ),
+        ("containers = 1", "discovery.containers: "),
         ("port = [1]", "unknown key `port` in [discovery]: "),
     ];
     for (text, expected) in table {
@@ -93,7 +94,7 @@ fn wrong_values_have_place_key_and_fix() {
 
 #[test]
 fn shown_settings_are_read_as_the_same() {
-    let text = "[discovery]\ntcp = [80, \"8000-8999\"]\ninterfaces = [\"eth*\"]\nlisten-address = \"192.168.1.5\"\nfirewall = \"full\"\n";
+    let text = "[discovery]\ntcp = [80, \"8000-8999\"]\ninterfaces = [\"eth*\"]\ncontainers = false\nlisten-address = \"192.168.1.5\"\nfirewall = \"full\"\n";
     let first = settings(text);
     let again = settings(&first.to_string());
     assert_eq!(again.discovery, first.discovery);

@@ -21,6 +21,7 @@ fn listens(text: &str) -> Discovered {
             interface: None,
         },
         by: "nginx".to_owned(),
+        to: None,
     }
 }
 
@@ -164,6 +165,23 @@ fn our_own_relay_is_not_discovered() {
         &seen.seen(),
     );
     assert_eq!(shown(&plan), ["auto-tcp-8081 guest"]);
+}
+
+#[test]
+fn a_rule_that_leads_back_to_windows_is_left_out() {
+    let seen = Machine::nat().with(|seen| {
+        seen.host.facts.windows_address = Some([192, 168, 1, 5].into());
+    });
+    for (to, expected) in [
+        ([172, 17, 0, 2], true),
+        ([172, 28, 16, 1], false),
+        ([192, 168, 1, 5], false),
+    ] {
+        let mut found = listens("0.0.0.0:8080");
+        found.to = Some(to.into());
+        let forwards = own(&settings(ON), &[found], &seen.seen()).0;
+        assert_eq!(!forwards.is_empty(), expected, "{to:?}");
+    }
 }
 
 #[test]
