@@ -23,6 +23,7 @@ mod setup;
 mod status;
 mod style;
 mod table;
+mod wsl_files;
 
 use std::{os::unix::net::UnixStream, path::PathBuf, process::ExitCode, time::Duration};
 
@@ -105,6 +106,18 @@ enum Command {
     /// Check, show and import configuration
     #[command(subcommand)]
     Config(config::Command),
+    /// Check, show and edit .wslconfig, Windows' file for all of WSL
+    ///
+    /// An edit changes one line and keeps comments, order, line ends and encoding; what the
+    /// file was is kept for rollback.
+    #[command(after_help = wsl_files::CONFIG_EXAMPLES)]
+    Wslconfig(wsl_files::Config),
+    /// Check, show and edit /etc/wsl.conf, WSL's file in this distribution
+    ///
+    /// An edit changes one line and keeps comments, order and line ends; what the file was
+    /// is kept for rollback. It needs root.
+    #[command(after_help = wsl_files::CONF_EXAMPLES)]
+    Wslconf(wsl_files::Conf),
     /// Generate shell completions
     ///
     /// The packages install them for all three shells.
@@ -168,6 +181,8 @@ fn run_command(arguments: Arguments) -> anyhow::Result<Exit> {
         Command::Forward(command) => block_on(forward::forward(command, source, paths)),
         Command::Host(command) => block_on(host::host(command, source, paths)),
         Command::Config(command) => block_on(config::config(command, source, paths)),
+        Command::Wslconfig(arguments) => block_on(wsl_files::wslconfig(arguments, paths)),
+        Command::Wslconf(arguments) => block_on(wsl_files::wslconf(arguments, paths)),
         Command::Completions { shell } => completions::completions(shell),
     }
 }

@@ -11,9 +11,9 @@ use ipnet::Ipv4Net;
 use super::verdict::{NOT_WSL, Verdict, skipped};
 use crate::{
     config::Settings,
-    interop::{Drives, ini::Ini},
+    interop::{Drives, WslFile, ini::Ini},
     model::{Code, InterfaceName, Mode, Nameserver, Node, Observation, Plan, Socket},
-    observe::ResolvConf,
+    observe::{Machine, ResolvConf},
     plan,
     report::{Document, WireguardEntry},
 };
@@ -93,8 +93,8 @@ pub(super) struct Local {
     pub(super) hidden_keys: Vec<String>,
     /// Scheduled scripts that poll for the address.
     pub(super) pollers: Pollers,
-    /// /proc/meminfo, where it can be read.
-    pub(super) memory: Option<Memory>,
+    /// Memory and processors, where /proc/meminfo can be read.
+    pub(super) memory: Option<Machine>,
     /// The file system of `/`, where statvfs works.
     pub(super) disk: Option<Disk>,
     /// What the kernel offers.
@@ -122,14 +122,10 @@ impl Facts {
             || named.any(|link| settings.wireguard_interfaces.covers(link))
     }
 
-    /// Whether this version of WSL knows instanceIdleTimeout, new in 2.5.10: assumed
-    /// where the version is unknown.
+    /// Whether this version of WSL knows instanceIdleTimeout.
     pub(super) fn knows_idle_timeout(&self) -> bool {
-        let at_least = |version: &str| {
-            let parts = version.split('.').map(|part| part.parse().unwrap_or(0));
-            parts.chain([0; 3]).take(3).ge([2, 5, 10])
-        };
-        self.wsl_version.as_deref().is_none_or(at_least)
+        let key = WslFile::Config.key("general.instanceIdleTimeout");
+        key.is_some_and(|key| key.is_in(self.wsl_version.as_deref()))
     }
 
     /// What this machine's files say.
@@ -343,19 +339,6 @@ pub(super) struct Pollers {
     pub(super) found: Vec<String>,
     /// Files and folders that this user cannot read.
     pub(super) hidden: Vec<String>,
-}
-
-/// Memory in MiB.
-#[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Memory {
-    /// All of it.
-    pub(super) total: u64,
-    /// What a program could still get.
-    pub(super) available: u64,
-    /// Swap in all.
-    pub(super) swap: u64,
-    /// Swap that is free.
-    pub(super) swap_free: u64,
 }
 
 /// A file system.

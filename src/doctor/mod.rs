@@ -50,6 +50,7 @@ mod registry;
 pub(crate) mod tests;
 mod verdict;
 
+pub use checks::wsl_files::{advice, in_force};
 pub use facts::Facts;
 pub use found::{Tunnel, TunnelKind, services, tunnels};
 pub use path::{

@@ -76,16 +76,16 @@ registry! {
             "Run `wsl.exe --update` on Windows; on WSL 1 also `wsl.exe --set-version NAME 2`";
         "wsl-mode" "the networking mode is known and supported" system::mode, None,
             "The mode decides what Windows has to forward and which MTU Windows sets.",
-            "Check that `wslinfo --networking-mode` answers; set networkingMode=nat or mirrored in %UserProfile%\\.wslconfig and run `wsl.exe --shutdown`";
+            "Check that `wslinfo --networking-mode` answers; run `wslmesh wslconfig set networkingMode nat` (or mirrored), then `wsl.exe --shutdown` on Windows";
         "systemd-running" "systemd is the init" system::running, None,
             "The agent, wg-quick and tailscaled are systemd services.",
-            "Add systemd=true to the section [boot] of /etc/wsl.conf, keep its other lines, and run `wsl.exe --shutdown` on Windows";
+            "Run `sudo wslmesh wslconf set boot.systemd true`, then `wsl.exe --shutdown` on Windows";
         "systemd-configured" "/etc/wsl.conf enables systemd" system::configured, None,
             "WSL starts systemd only where this file says so. Guides that overwrite the whole file (to repair DNS) delete the line, and no service starts after the next restart of WSL.",
-            "Add systemd=true to the section [boot] of /etc/wsl.conf and keep its other lines";
+            "Run `sudo wslmesh wslconf set boot.systemd true`, which keeps the other lines";
         "wsl-conf" "/etc/wsl.conf is valid" wsl_files::wsl_conf, None,
             "WSL ignores what it does not know and uses the first of two equal keys; it warns only once, where wsl.exe was started.",
-            "Correct these lines of /etc/wsl.conf; its keys: https://learn.microsoft.com/windows/wsl/wsl-config";
+            "Run `wslmesh wslconf check`: it prints line and fix of every error";
         "configuration" "wslmesh's configuration is valid" system::configuration, None,
             "The agent rejects a configuration with any error as a whole.",
             "Run `wslmesh config check`: it prints file, line and fix of every error";
@@ -172,10 +172,10 @@ registry! {
             "Check name resolution and VPN on Windows, then run `wsl.exe --shutdown` there. Keep DNS tunnelling on";
         "dns-generated" "WSL keeps /etc/resolv.conf current" dns::generated, None,
             "generateResolvConf=false disables DNS tunnelling for this distribution, and with it Windows' hosts file and the names of its VPNs.",
-            "Remove generateResolvConf=false from the section [network] of /etc/wsl.conf, keep its other lines, remove /etc/resolv.conf, then run `wsl.exe --shutdown` on Windows";
+            "Run `sudo wslmesh wslconf set generateResolvConf true`, remove /etc/resolv.conf, then run `wsl.exe --shutdown` on Windows";
         "dns-tunnelling" "DNS tunnelling works" dns::tunnelling, None,
             "WSL's own name server has 10.255.255.254 on lo, unless dnsTunnelingIpAddress in .wslconfig names another address. It asks Windows, so that names of VPNs and companies resolve.",
-            "Run `wsl.exe --shutdown` on Windows; remove dnsTunneling=false from %UserProfile%\\.wslconfig";
+            "Run `wslmesh wslconfig set dnsTunneling true`, then `wsl.exe --shutdown` on Windows";
     }
     "clock" {
         "clock-drift" "the clock is right" clock::drift, None,
@@ -194,10 +194,10 @@ registry! {
             "Run `echo :WSLInterop:M::MZ::/init:FP | sudo tee /proc/sys/fs/binfmt_misc/register`, which helps in every version until WSL restarts";
         "interop-socket" "WSL's init answers on its socket" interop::socket, None,
             "Windows programs are started through /run/WSL/1_interop; this does not need WSL_INTEROP. A socket accepts even where the channel behind it is dead, so the agent's last call counts.",
-            "Run `wsl.exe --shutdown` on Windows; set enabled=true in the section [interop] of /etc/wsl.conf";
+            "Run `wsl.exe --shutdown` on Windows; before it `sudo wslmesh wslconf set interop.enabled true`, if that is off";
         "interop-powershell" "powershell.exe is found" interop::powershell, None,
             "By it the agent asks what Windows has, and changes the port proxy. A service does not have Windows' PATH, so the agent looks for it on the mounted drives.",
-            "Set enabled=true in the section [automount] of /etc/wsl.conf, then run `wsl.exe --shutdown` on Windows; test it with `wslmesh host check`";
+            "Run `sudo wslmesh wslconf set automount.enabled true`, then `wsl.exe --shutdown` on Windows; test it with `wslmesh host check`";
         "interop-conf" "/etc/wsl.conf allows interop" interop::conf, None,
             "Interop and drives can be disabled for a distribution.",
             "Ignore this if you need no forwards";
@@ -225,7 +225,7 @@ registry! {
     "windows" {
         "wslconfig" ".wslconfig is valid" wsl_files::wslconfig, None,
             "WSL ignores what it does not know in %UserProfile%\\.wslconfig and uses the first of two equal keys; it warns only once, where wsl.exe was started.",
-            "Correct these lines of %UserProfile%\\.wslconfig, then run `wsl.exe --shutdown` on Windows";
+            "Run `wslmesh wslconfig check`: it prints line and fix of every error; then run `wsl.exe --shutdown` on Windows";
         "wslconfig-mode" "the configured networking mode is in force" wsl_files::mode, None,
             "WSL falls back from mirrored to NAT where Windows lacks something (Windows 10, a disabled firewall), and from NAT to consomme.",
             "Run `wsl.exe --shutdown` on Windows; if it stays, see what WSL prints when it starts";
@@ -234,12 +234,12 @@ registry! {
             "Remove the line, then run `wsl.exe --shutdown` on Windows";
         "wslconfig-limits" "memory, processors and swap are sensible" wsl_files::limits, None,
             "WSL uses half of the memory by default.",
-            "Set memory, processors and swap in the section [wsl2] of %UserProfile%\\.wslconfig, such as memory=4GB";
+            "Run `wslmesh wslconfig set memory 4GB` (or processors, or swap), then `wsl.exe --shutdown` on Windows";
     }
     "lifetime" {
         "lifetime-idle" "the distribution keeps running without a terminal" lifetime::idle, None,
             "WSL does not count services as use. At a Windows logoff it stops in any case, and nothing starts it before the next logon.",
-            "Run `wslmesh host install`; or set instanceIdleTimeout=-1 in the section [general] of %UserProfile%\\.wslconfig, then run `wsl.exe --shutdown` on Windows";
+            "Run `wslmesh host install`; or `wslmesh wslconfig set instanceIdleTimeout -1`, then `wsl.exe --shutdown` on Windows";
     }
     "files" {
         "files-own" "wslmesh's files belong to root" files::own, Files,
@@ -266,10 +266,10 @@ registry! {
     "resources" {
         "memory" "memory is available" resources::memory, None,
             "The kernel kills processes when memory runs out.",
-            "Stop large processes (`top -o %MEM`), or raise memory= in the section [wsl2] of %UserProfile%\\.wslconfig";
+            "Stop large processes (`top -o %MEM`), or run `wslmesh wslconfig set memory` with a larger size";
         "swap" "swap is available" resources::swap, None,
             "WSL makes swap of a quarter of the memory's size by default.",
-            "Set swap=2GB in the section [wsl2] of %UserProfile%\\.wslconfig, or remove swap=0";
+            "Run `wslmesh wslconfig set swap 2GB`, then `wsl.exe --shutdown` on Windows";
         "disk" "the disk has space" resources::disk, None,
             "The network file is replaced as a whole, and the journal grows.",
             "Free space: `sudo journalctl --vacuum-size=100M`, the package manager's cache, old container images";
@@ -286,7 +286,7 @@ registry! {
             "Run `sudo modprobe wireguard`, or install wireguard-go; ignore this if you use Tailscale only";
         "kernel-tun" "programs can create tunnels" kernel::tun, None,
             "Tailscale and userspace WireGuard need /dev/net/tun. WSL loads it unless loadDefaultKernelModules is off.",
-            "Run `sudo modprobe tun`; remove loadDefaultKernelModules=false from %UserProfile%\\.wslconfig";
+            "Run `sudo modprobe tun`; run `wslmesh wslconfig set loadDefaultKernelModules true`";
         "kernel-bridge" "packets between containers are filtered" kernel::bridge, None,
             "Without br_netfilter published ports and rules may not apply between containers.",
             "Run `sudo modprobe br_netfilter`; ignore this if no container talks to another";

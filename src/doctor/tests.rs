@@ -11,8 +11,8 @@ use crate::{
     doctor::{
         CHECKS, Check, Verdict,
         facts::{
-            Answer, Disk, Drift, DriftSource, Facts, Guarded, Interop, Kernel, Local, Memory,
-            Pollers, Process, Resolver, Secrecy, UnitState, Units,
+            Answer, Disk, Drift, DriftSource, Facts, Guarded, Interop, Kernel, Local, Pollers,
+            Process, Resolver, Secrecy, UnitState, Units,
         },
     },
     interop::{Drives, ini::Ini},
@@ -21,7 +21,7 @@ use crate::{
         LinkKind, Mode, ModeState, NetworkFile, Observation, Peer, Protocol, PublicKey, Socket,
         SysctlReading,
     },
-    observe::ResolvConf,
+    observe::{Machine, ResolvConf},
     report::{Document, PeerEntry, WireguardEntry},
 };
 
@@ -147,11 +147,12 @@ fn local() -> Local {
         ],
         hidden_keys: Vec::new(),
         pollers: Pollers::default(),
-        memory: Some(Memory {
-            total: 8000,
+        memory: Some(Machine {
+            memory: 8000,
             available: 6000,
             swap: 2000,
             swap_free: 2000,
+            processors: Some(8),
         }),
         disk: Some(Disk {
             total: 250_000,
@@ -411,7 +412,7 @@ fn no_fix_names_wslconfig_outside_of_wsl() {
     let mut facts = healthy();
     facts.elsewhere();
     facts.agent = None;
-    facts.local_mut().memory = Some(Memory::default());
+    facts.local_mut().memory = Some(Machine::default());
     facts.local_mut().kernel.tun = false;
     facts.local_mut().kernel.modules = false;
     let mut count = 0;

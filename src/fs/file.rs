@@ -16,7 +16,7 @@ use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
 use rustix::{
-    fs::{CWD, OFlags, RenameFlags, renameat_with},
+    fs::{CWD, Mode, OFlags, RenameFlags, renameat_with},
     io::Errno,
 };
 
@@ -83,6 +83,48 @@ pub fn set_aside(path: &Path) -> io::Result<PathBuf> {
 /// the rename failed.
 pub fn replace(path: &Path, expected: Option<&[u8]>, new: &[u8]) -> Result<(), FileError> {
     replace_if(path, new, NEW_MODE, |found| found == expected)
+}
+
+/// Writes new content into a file that has the expected one, in place, for where it cannot
+/// be replaced: Windows' drives may keep a temporary file from getting the old one's mode
+/// or name, and a mount point keeps its file. A run that is killed here leaves a part of
+/// each: keep the old content elsewhere before.
+///
+/// # Errors
+/// [`Fault::Changed`] when the file has or gets another content; else what kept it from
+/// being written.
+pub fn overwrite(path: &Path, expected: &[u8], new: &[u8]) -> Result<(), FileError> {
+    let place = find(path)?;
+    let target = place.shown();
+    let failed = |doing| move |source| FileError::from_io(target, doing, source);
+    if content(&Current::open(&place)?) != Some(expected) {
+        return Err(FileError::new(target, Fault::Changed));
+    }
+    let flags = OFlags::WRONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
+    let file = rustix::fs::open(place.path(), flags, Mode::empty());
+    let mut file: File = file.map_err(|errno| failed("open")(errno.into()))?.into();
+    must_be_regular(target, &file.metadata().map_err(failed("open"))?)?;
+    file.write_all(new).map_err(failed("write"))?;
+    file.set_len(new.len() as u64).map_err(failed("write"))?;
+    file.sync_all().map_err(failed("write"))?;
+    match content(&Current::open(&place)?) == Some(new) {
+        true => Ok(()),
+        false => Err(FileError::new(target, Fault::Changed)),
+    }
+}
+
+/// Removes a file that has this content.
+///
+/// # Errors
+/// [`Fault::Changed`] when it has another one; else what kept it from being removed.
+pub fn remove(path: &Path, expected: &[u8]) -> Result<(), FileError> {
+    let place = find(path)?;
+    if content(&Current::open(&place)?) != Some(expected) {
+        return Err(FileError::new(place.shown(), Fault::Changed));
+    }
+    let failed = |source| FileError::from_io(place.shown(), "remove", source);
+    fs::remove_file(place.path()).map_err(failed)?;
+    sync_directory(&place.folder()).map_err(failed)
 }
 
 fn replace_if(

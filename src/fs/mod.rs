@@ -1,6 +1,7 @@
 //! Files: replaced atomically, read within bounds, and whose they are.
 
 pub mod file;
+pub mod history;
 pub mod own;
 mod walk;
 

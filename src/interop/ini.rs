@@ -7,8 +7,9 @@
 //! At a line that is none of this, WSL stops reading `wsl.conf` and goes on behind
 //! it in `.wslconfig`.
 
-use std::fmt;
+use std::{fmt, ops::Range};
 
+use super::encoding::Text;
 use crate::model::Mode;
 
 /// Most bytes of such a file that are read.
@@ -22,6 +23,7 @@ const MOVED: &[&str] = &["networkingmode", "dnstunneling", "firewall", "autoprox
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Ini {
     entries: Vec<Entry>,
+    sections: Vec<(String, usize)>,
     bad: Vec<BadLine>,
     crlf: bool,
 }
@@ -38,6 +40,16 @@ pub(crate) struct Entry {
     pub(crate) value: String,
     /// The line, from 1.
     pub(crate) line: usize,
+    /// Where the value is in the text, as it is written: from behind the `=` and blanks
+    /// to the last character that is no blank.
+    pub(crate) at: Range<usize>,
+}
+
+impl Entry {
+    /// The section as it counts, in lower case.
+    pub(crate) fn section(&self) -> String {
+        self.written.0.to_ascii_lowercase()
+    }
 }
 
 impl fmt::Display for Entry {
@@ -90,38 +102,26 @@ pub(crate) enum Problem {
 impl Ini {
     /// Reads /etc/wsl.conf, up to the first bad line.
     pub(crate) fn wsl_conf(bytes: &[u8]) -> Self {
-        let text = String::from_utf8_lossy(bytes);
+        let text = Text::conf(bytes);
         Self {
-            crlf: text.contains("\r\n"),
-            ..Self::parse(&text, false)
+            crlf: text.crlf,
+            ..Self::parse(&text.text, false)
         }
     }
 
-    /// Reads .wslconfig, without its bad lines. Windows reads UTF-8, and UTF-16 with
-    /// a byte order mark (`fopen` with `ccs=UTF-8`), and takes CRLF for a newline.
+    /// Reads .wslconfig, without its bad lines.
     pub(crate) fn wslconfig(bytes: &[u8]) -> Self {
-        let text = match bytes {
-            [0xff, 0xfe, rest @ ..] => {
-                let units = rest.chunks_exact(2).filter_map(|unit| unit.try_into().ok());
-                let units: Vec<u16> = units.map(u16::from_le_bytes).collect();
-                String::from_utf16_lossy(&units)
-            }
-            [0xfe, 0xff, ..] => {
-                return Self {
-                    bad: vec![BadLine {
-                        line: 1,
-                        text: String::new(),
-                        problem: Problem::Encoding,
-                    }],
-                    ..Self::default()
-                };
-            }
-            bytes => {
-                let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
-                String::from_utf8_lossy(bytes).into_owned()
-            }
-        };
-        Self::parse(&text.replace("\r\n", "\n"), true)
+        match Text::config(bytes) {
+            Some(text) => Self::parse(&text.text, true),
+            None => Self {
+                bad: vec![BadLine {
+                    line: 1,
+                    text: String::new(),
+                    problem: Problem::Encoding,
+                }],
+                ..Self::default()
+            },
+        }
     }
 
     fn parse(text: &str, skip_bad: bool) -> Self {
@@ -138,12 +138,14 @@ impl Ini {
                 Ok(Line::Section(name)) => {
                     name.clone_into(&mut section);
                     length = name.len();
+                    ini.sections.push((name.to_ascii_lowercase(), reader.at));
                 }
-                Ok(Line::Key(key, value)) => ini.entries.push(Entry {
+                Ok(Line::Key(key, value, at)) => ini.entries.push(Entry {
                     name: full_name(&section, key),
                     written: (section.clone(), key.to_owned()),
                     value,
                     line,
+                    at,
                 }),
                 Err(problem) => {
                     reader.rest_of_line();
@@ -194,6 +196,15 @@ impl Ini {
         &self.entries
     }
 
+    /// Where in the text something of a section is last: the end of a value or of the
+    /// section's name.
+    pub(crate) fn end_of_section(&self, section: &str) -> Option<usize> {
+        let headings = self.sections.iter().filter(|(name, _)| name == section);
+        let entries = self.entries.iter().filter(|one| one.section() == section);
+        let ends = headings.map(|(_, at)| *at);
+        ends.chain(entries.map(|entry| entry.at.end)).max()
+    }
+
     /// Whether a line of wsl.conf ends as on Windows.
     pub(crate) fn has_crlf(&self) -> bool {
         self.crlf
@@ -207,16 +218,24 @@ impl Ini {
 
 /// The name by which an entry is found.
 fn full_name(section: &str, key: &str) -> String {
-    let (section, key) = (section.to_ascii_lowercase(), key.to_ascii_lowercase());
-    let moved = section == "experimental" && MOVED.contains(&key.as_str());
-    format!("{}.{key}", if moved { "wsl2" } else { &section })
+    current_name(&format!("{section}.{key}").to_ascii_lowercase())
+}
+
+/// The present name of a key, of which `name` in lower case may be the old one.
+pub(crate) fn current_name(name: &str) -> String {
+    let moved = name.strip_prefix("experimental.");
+    match moved.filter(|key| MOVED.contains(key)) {
+        Some(key) => format!("wsl2.{key}"),
+        None => name.to_owned(),
+    }
 }
 
 /// One line as it is meant.
 enum Line<'a> {
     Empty,
     Section(&'a str),
-    Key(&'a str, String),
+    /// With its value, and where that is written.
+    Key(&'a str, String, Range<usize>),
 }
 
 /// Reads character by character, as WSL does.
@@ -308,15 +327,17 @@ impl<'a> Reader<'a> {
                     return Err(Problem::Key);
                 }
                 self.blanks();
-                Ok(Line::Key(key, self.value()?))
+                let (value, at) = self.value()?;
+                Ok(Line::Key(key, value, at))
             }
         }
     }
 
-    fn value(&mut self) -> Result<String, Problem> {
+    fn value(&mut self) -> Result<(String, Range<usize>), Problem> {
         let mut value = String::new();
         // The length without blanks at the end, which count within quotes.
         let mut length = 0;
+        let mut at = self.at..self.at;
         let mut quoted = false;
         while let Some(c) = self.peek() {
             match c {
@@ -339,13 +360,14 @@ impl<'a> Reader<'a> {
             }
             if !is_blank(c) {
                 length = value.len();
+                at.end = self.at;
             }
         }
         if quoted {
             return Err(Problem::Quote);
         }
         value.truncate(length);
-        Ok(value)
+        Ok((value, at))
     }
 }
 

@@ -7,7 +7,10 @@
 pub mod child;
 mod distribution;
 mod drives;
+pub(crate) mod edit;
+mod encoding;
 pub(crate) mod ini;
+pub(crate) mod keys;
 mod mode;
 mod native;
 mod socket;
@@ -28,9 +31,11 @@ pub use self::{
     child::Output,
     distribution::{ask as distribution, hostname, name_in_root},
     drives::Drives,
+    edit::{EditError, Edited, set as edit},
+    keys::{Fault, Key, KeyError, Kind, WslFile},
     mode::{ask as ask_mode, ask_version as ask_wsl_version, is_wsl},
     native::confine,
-    wslconfig::requested_mode,
+    wslconfig::{PlaceError, requested_mode, wslconfig_place},
 };
 use crate::model::Code;
 

@@ -19,6 +19,18 @@ use crate::{
 /// Most Windows users whose folders are read.
 const USERS: usize = 64;
 
+/// The file's name.
+const FILE: &str = ".wslconfig";
+
+/// Folders beside those of people, in lower case.
+const NO_PEOPLE: [&str; 5] = [
+    "all users",
+    "default",
+    "default user",
+    "public",
+    "wsiaccount",
+];
+
 /// The folders of Windows' users, on the first drive that has some.
 #[derive(Debug)]
 pub(crate) struct Users {
@@ -55,7 +67,7 @@ impl Users {
     /// Why it is not known what applies.
     pub(crate) fn wslconfig(&self) -> Result<Option<Ini>, String> {
         let mut found = self.folders.iter().filter_map(|folder| {
-            let bytes = read_bounded(&below(&self.root, &folder.join(".wslconfig")), ini::MOST);
+            let bytes = read_bounded(&below(&self.root, &folder.join(FILE)), ini::MOST);
             Some((folder, Ini::wslconfig(&bytes.ok()?)))
         });
         let name = |folder: &PathBuf| {
@@ -77,10 +89,59 @@ impl Users {
         }
     }
 
+    /// Where the `.wslconfig` to show or edit is, or would be: that of the named user of
+    /// Windows, else the only one, else in the only user's folder.
+    ///
+    /// # Errors
+    /// Which one it is cannot be known.
+    fn place(&self, user: Option<&str>) -> Result<PathBuf, PlaceError> {
+        let name = |folder: &&PathBuf| {
+            let name = folder.file_name().unwrap_or_default();
+            name.to_string_lossy().into_owned()
+        };
+        let at = |folder: &PathBuf| below(&self.root, folder);
+        let people = self.folders.iter().filter(|folder| {
+            let is_folder = at(folder)
+                .symlink_metadata()
+                .is_ok_and(|meta| meta.is_dir());
+            is_folder && !NO_PEOPLE.contains(&name(folder).to_ascii_lowercase().as_str())
+        });
+        let people: Vec<&PathBuf> = people.collect();
+        let names = |of: &[&PathBuf]| of.iter().map(name).collect::<Vec<_>>().join(", ");
+        let chosen = if let Some(user) = user {
+            let mut named = people
+                .iter()
+                .filter(|folder| name(folder).eq_ignore_ascii_case(user));
+            let named = named.next().copied();
+            named.ok_or_else(|| PlaceError::Unknown(user.to_owned(), names(&people)))?
+        } else {
+            let file = |folder: &PathBuf| at(folder).join(FILE).symlink_metadata();
+            let denied = |folder: &&PathBuf| {
+                file(folder).is_err_and(|error| error.kind() == io::ErrorKind::PermissionDenied)
+            };
+            // Windows shows another user's folder to its administrators alone.
+            let open: Vec<&PathBuf> = people.iter().copied().filter(|one| !denied(one)).collect();
+            let with: Vec<&PathBuf> = open
+                .iter()
+                .copied()
+                .filter(|one| file(one).is_ok())
+                .collect();
+            match (with.as_slice(), open.as_slice()) {
+                ([only], _) | ([], [only]) => *only,
+                ([], []) if people.is_empty() => {
+                    return Err(PlaceError::Nobody(self.drive.join("Users")));
+                }
+                ([], []) => return Err(PlaceError::Denied(names(&people))),
+                ([], several) | (several, _) => return Err(PlaceError::Several(names(several))),
+            }
+        };
+        Ok(chosen.join(FILE))
+    }
+
     /// Whether a folder of Windows' users cannot be read, so that what it has is unknown.
     fn hidden(&self) -> bool {
         self.folders.iter().any(|folder| {
-            let file = below(&self.root, &folder.join(".wslconfig"));
+            let file = below(&self.root, &folder.join(FILE));
             let denied = |error: io::Error| error.kind() == io::ErrorKind::PermissionDenied;
             file.symlink_metadata().is_err_and(denied)
         })
@@ -96,6 +157,39 @@ impl Users {
 
 fn below(root: &Path, path: &Path) -> PathBuf {
     root.join(path.strip_prefix("/").unwrap_or(path))
+}
+
+/// Why it is not known which `.wslconfig` is meant.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PlaceError {
+    /// No drive with users.
+    #[error(
+        "no Windows drive with users is mounted here: look for `enabled=false` in the section [automount] of /etc/wsl.conf, or run `sudo mount -t drvfs C: /mnt/c`"
+    )]
+    NoDrive,
+    /// No user's folder.
+    #[error("{} shows no user of Windows: the drive does not answer, or this user may not read it", .0.display())]
+    Nobody(PathBuf),
+    /// All folders are closed.
+    #[error("this user may read none of the Windows users' folders ({0}); run it with sudo")]
+    Denied(String),
+    /// One of them.
+    #[error(
+        "several users of Windows may be meant ({0}); name the one that runs WSL with --user NAME"
+    )]
+    Several(String),
+    /// No such user.
+    #[error("Windows has no user's folder {0:?}; it has {1}")]
+    Unknown(String, String),
+}
+
+/// Where `.wslconfig` is, or would be.
+///
+/// # Errors
+/// See [`PlaceError`].
+pub fn wslconfig_place(user: Option<&str>) -> Result<PathBuf, PlaceError> {
+    let users = Users::below(Path::new("/"), &Drives::read());
+    users.ok_or(PlaceError::NoDrive)?.place(user)
 }
 
 /// The networking mode that `.wslconfig` asks for, NAT where it names none; `None` where

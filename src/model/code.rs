@@ -77,7 +77,7 @@ registry! {
         "Check that `wslinfo --networking-mode` answers; the agent retries";
     ModeFallback, "mode-fallback", Warning,
         "WSL runs in another networking mode than .wslconfig asks for: it was not restarted since, or it fell back.",
-        "Run `wsl --shutdown` on Windows and see what WSL prints when it starts; where it keeps falling back, set networkingMode in %UserProfile%\\.wslconfig to the mode in force";
+        "Run `wsl --shutdown` on Windows and see what WSL prints when it starts; where it keeps falling back, run `wslmesh wslconfig set networkingMode` with the mode in force";
     NetworkFileUnreadable, "network-file-unreadable", Error,
         "The network file cannot be read or parsed; the agent does not change it.",
         "Correct the file, or move it away so that the agent writes a new one; the agent retries";
@@ -137,7 +137,7 @@ registry! {
         "No action needed; or remove the [[forward]] entries";
     ForwardMode, "forward-mode", Warning,
         "Windows cannot forward in this networking mode.",
-        "Follow the message, or set networkingMode=nat in %UserProfile%\\.wslconfig";
+        "Follow the message, or run `wslmesh wslconfig set networkingMode nat`";
     ForwardKept, "forward-kept", Warning,
         "In mirrored mode Windows keeps this port for itself and passes none of its traffic to a distribution.",
         "Choose another listen-port, and let clients use that one";
@@ -242,10 +242,10 @@ registry! {
         "The message has Windows' error; the agent retries";
     InteropMissing, "interop-missing", Warning,
         "Windows cannot be called from this distribution: no interop socket, or interop is disabled.",
-        "Set [interop] enabled=true in /etc/wsl.conf and restart WSL with `wsl --shutdown`";
+        "Run `sudo wslmesh wslconf set interop.enabled true` and restart WSL with `wsl --shutdown`";
     InteropPowershell, "interop-powershell", Warning,
         "powershell.exe was not found on a mounted Windows drive.",
-        "Set [automount] enabled=true in /etc/wsl.conf and restart WSL with `wsl --shutdown`";
+        "Run `sudo wslmesh wslconf set automount.enabled true` and restart WSL with `wsl --shutdown`";
     InteropDead, "interop-dead", Warning,
         "WSL's channel to Windows is dead: its socket takes calls, and no program starts. It does not come back by itself.",
         "Run `wsl --terminate NAME` on Windows (`wsl --list` shows the names) and start the distribution again; the agent retries, by an open terminal's channel where there is one";

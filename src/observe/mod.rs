@@ -1,6 +1,7 @@
 //! Observes the world, one file per source, into an [`Observation`].
 
 mod discovery;
+mod machine;
 mod network;
 mod peers;
 mod ports;
@@ -83,6 +84,7 @@ pub fn read_sysctl(key: &SysctlKey) -> SysctlReading {
 }
 
 pub use discovery::{Owner, listeners, owners, owners_at};
+pub use machine::{Machine, machine};
 pub use peers::Peers;
 pub use ports::{CLAIMED, claimed};
 pub use published::{Published, RuleWatch, published};

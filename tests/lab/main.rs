@@ -96,6 +96,7 @@ mod test_windows_faults;
 mod test_windows_rules;
 mod test_wireguard;
 mod test_world;
+mod test_wsl_files;
 mod topology;
 mod tracker;
 mod tunnel;

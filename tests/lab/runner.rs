@@ -20,6 +20,7 @@ use crate::{
     test_mirrored_network, test_modes, test_network, test_network_file, test_output, test_path,
     test_relay, test_setup, test_status, test_syscalls, test_sysctls, test_takeover, test_walk,
     test_windows_calls, test_windows_faults, test_windows_rules, test_wireguard, test_world,
+    test_wsl_files,
 };
 
 /// A trial in a world with the delays of Windows.
@@ -61,6 +62,7 @@ pub(crate) fn run() -> ExitCode {
     arguments.test_threads.get_or_insert(2);
     let files = [
         test_world::trials,
+        test_wsl_files::trials,
         test_network::trials,
         test_interop::trials,
         test_faults::trials,

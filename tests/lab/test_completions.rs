@@ -19,7 +19,7 @@ pub(crate) fn trials() -> Vec<Trial> {
 }
 
 /// What a person has typed, the last word being begun, and what must be offered.
-const ASKED: [(&str, &[&str]); 7] = [
+const ASKED: [(&str, &[&str]); 10] = [
     ("wslmesh sta", &["status"]),
     (
         "wslmesh ",
@@ -32,6 +32,8 @@ const ASKED: [(&str, &[&str]); 7] = [
             "forward",
             "host",
             "config",
+            "wslconfig",
+            "wslconf",
             "completions",
         ],
     ),
@@ -43,6 +45,9 @@ const ASKED: [(&str, &[&str]); 7] = [
     ),
     ("wslmesh completions f", &["fish"]),
     ("wslmesh --conf", &["--config"]),
+    ("wslmesh wslconf ", &["check", "show", "set", "rollback"]),
+    ("wslmesh wslconfig set wsl2.net", &["wsl2.networkingMode"]),
+    ("wslmesh wslconf set boot.s", &["boot.systemd"]),
 ];
 
 /// Has the shell read its completions in a world where they are installed.

@@ -293,7 +293,7 @@ const ROWS: &[Row] = &[
         mode: "nat",
         setup: "printf '[boot]\nsystemd=false\n[boot]\nsystemd=true\n' >/etc/wsl.conf",
         expected: &[("WSL_IP", "172.28.16.5")],
-        said: "Change line 2 of /etc/wsl.conf to systemd=true",
+        said: "Run `sudo wslmesh wslconf set boot.systemd true`, which changes line 2",
     },
     Row {
         name: "key_in_another_section",

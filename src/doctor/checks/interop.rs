@@ -61,7 +61,7 @@ pub(crate) fn conf(facts: &Facts) -> Judged {
     let off = |name| conf.get(name).and_then(boolean) == Some(false);
     let enable = |section| {
         format!(
-            "Set enabled=true in the section [{section}] of /etc/wsl.conf, then run `wsl.exe --shutdown` on Windows"
+            "Run `sudo wslmesh wslconf set {section}.enabled true`, then `wsl.exe --shutdown` on Windows"
         )
     };
     let found = [

@@ -44,7 +44,7 @@ pub(crate) fn idle(facts: &Facts) -> Judged {
         (false, _, true) => info(format!(
             "`wslmesh host install` was run on this Windows; unless it starts this distribution, {stops}"
         ))
-        .fix("Run `wslmesh host check` to see whether it starts this distribution; else run `wslmesh host install` here, or set instanceIdleTimeout=-1 in the section [general] of %UserProfile%\\.wslconfig, then run `wsl.exe --shutdown` on Windows"),
+        .fix("Run `wslmesh host check` to see whether it starts this distribution; else run `wslmesh host install` here, or run `wslmesh wslconfig set instanceIdleTimeout -1`, then `wsl.exe --shutdown` on Windows"),
         (false, true, false) => warning(format!(
             "{stops}: vmIdleTimeout keeps the virtual machine, not the distribution"
         )),

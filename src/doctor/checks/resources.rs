@@ -1,8 +1,11 @@
 //! Memory, disk, and what the kernel watches.
 
-use crate::doctor::{
-    facts::{Disk, Facts, Memory},
-    verdict::{Judged, Verdict, error, info, ok, skipped, warning},
+use crate::{
+    doctor::{
+        facts::{Disk, Facts},
+        verdict::{Judged, Verdict, error, info, ok, skipped, warning},
+    },
+    observe::Machine,
 };
 
 /// MiB of memory, and of disk, below which services begin to fail.
@@ -12,7 +15,7 @@ const LITTLE_DISK: u64 = 256;
 /// Watches that a few editors and builds use up; WSL sets 524288.
 const FEW_WATCHES: u64 = 65_536;
 
-fn memory_of(facts: &Facts) -> Result<Memory, Verdict> {
+fn memory_of(facts: &Facts) -> Result<Machine, Verdict> {
     let memory = facts.local()?.memory;
     memory.ok_or_else(|| skipped("/proc/meminfo cannot be read"))
 }
@@ -33,7 +36,7 @@ fn left(available: u64, little: bool, detail: String) -> Verdict {
 
 pub(crate) fn memory(facts: &Facts) -> Judged {
     let memory = memory_of(facts)?;
-    let detail = format!("{} of {} MiB available", memory.available, memory.total);
+    let detail = format!("{} of {} MiB available", memory.available, memory.memory);
     if memory.available >= LITTLE_MEMORY {
         return Ok(ok(detail));
     }

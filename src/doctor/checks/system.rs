@@ -83,7 +83,7 @@ pub(crate) fn configured(facts: &Facts) -> Judged {
         (Some(entry), _) => {
             let value = excerpt(&entry.value);
             wrong(format!("{entry} is \"{value}\", which counts")).fix(format!(
-                "Change line {} of /etc/wsl.conf to systemd=true",
+                "Run `sudo wslmesh wslconf set boot.systemd true`, which changes line {}",
                 entry.line
             ))
         }

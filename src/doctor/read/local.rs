@@ -8,7 +8,7 @@ use super::{clock, dns, files, machine, pollers, root::Root};
 use crate::{
     doctor::facts::{Local, Process, Secrecy},
     interop::{
-        Drives,
+        Drives, WslFile,
         ini::{self, Ini},
     },
     model::{Protocol, Socket},
@@ -29,9 +29,8 @@ pub(super) fn read(root: &Root, own: &[(String, Secrecy)], home: Option<&str>) -
     let boot = wsl_conf.iter().flatten().next();
     let boot = boot.and_then(|ini| ini.get("boot.command"));
     let release = root.line("/proc/sys/kernel/osrelease").unwrap_or_default();
-    let near = ["wsl.conf.txt", "wsl.config", "wslconfig", ".wslconfig"];
     Local {
-        wsl_conf_near: root.existing("/etc", &near),
+        wsl_conf_near: root.existing("/etc", WslFile::Conf.near()),
         pollers: pollers::read(root, boot),
         wsl_conf,
         kernel: machine::kernel(root, &release),
@@ -50,7 +49,7 @@ pub(super) fn read(root: &Root, own: &[(String, Secrecy)], home: Option<&str>) -
         processes: processes(root),
         guarded: files::guarded(root, own, home),
         hidden_keys: files::hidden_keys(root, home),
-        memory: machine::memory(&root.text_or_empty("/proc/meminfo", 64 << 10)),
+        memory: observe::machine(&root.at("/")),
         disk: machine::disk(root),
     }
 }

@@ -1,9 +1,7 @@
-//! Memory, disk and what the kernel offers.
-
-use std::collections::BTreeMap;
+//! The disk and what the kernel offers.
 
 use super::{
-    super::facts::{Disk, Kernel, Memory},
+    super::facts::{Disk, Kernel},
     root::Root,
 };
 
@@ -19,24 +17,6 @@ pub(super) fn disk(root: &Root) -> Option<Disk> {
         available: mib(disk.f_bavail),
         inodes: disk.f_files,
         inodes_free: disk.f_favail,
-    })
-}
-
-/// `MemTotal:  8048676 kB` and so on (proc_meminfo(5)).
-pub(super) fn memory(text: &str) -> Option<Memory> {
-    let lines = text.lines().filter_map(|line| line.split_once(':'));
-    let values: BTreeMap<&str, u64> = lines
-        .filter_map(|(name, rest)| {
-            let kib: u64 = rest.split_whitespace().next()?.parse().ok()?;
-            Some((name, kib >> 10))
-        })
-        .collect();
-    let of = |name| values.get(name).copied();
-    Some(Memory {
-        total: of("MemTotal")?,
-        available: of("MemAvailable")?,
-        swap: of("SwapTotal").unwrap_or(0),
-        swap_free: of("SwapFree").unwrap_or(0),
     })
 }
 

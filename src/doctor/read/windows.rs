@@ -7,7 +7,7 @@ use super::{
     super::facts::{Interop, Read},
     root::Root,
 };
-use crate::interop::{self, Drives, ini::Ini};
+use crate::interop::{self, Drives, WslFile, ini::Ini};
 
 /// The way to Windows programs, without calling one.
 pub(super) fn interop(root: &Root) -> Interop {
@@ -48,15 +48,6 @@ impl Drive {
     }
 }
 
-/// Names that WSL does not read and that editors and guides make of `.wslconfig`.
-const NEAR: &[&str] = &[
-    ".wslconfig.txt",
-    "wslconfig",
-    "wslconfig.txt",
-    ".wslconf",
-    ".wsl.conf",
-];
-
 /// Reads the first drive of Windows that has users.
 pub(super) fn drive(root: &Root, drives: &Drives) -> Drive {
     let Some(users) = interop::Users::below(&root.0, drives) else {
@@ -67,8 +58,8 @@ pub(super) fn drive(root: &Root, drives: &Drives) -> Drive {
         // Only where there is none can another name be meant.
         Ok(Some(_)) => Vec::new(),
         Ok(None) | Err(_) => {
-            let folders = users.folders.iter();
-            let near = folders.flat_map(|folder| root.existing(&folder.to_string_lossy(), NEAR));
+            let (folders, near) = (users.folders.iter(), WslFile::Config.near());
+            let near = folders.flat_map(|folder| root.existing(&folder.to_string_lossy(), near));
             near.collect()
         }
     };

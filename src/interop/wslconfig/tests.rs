@@ -46,3 +46,31 @@ fn the_requested_mode() {
     let drives = Drives::of(b"", b"", |_| None);
     assert!(Users::below(nothing.path(), &drives).is_none(), "no drive");
 }
+
+#[test]
+fn the_file_to_edit() {
+    let place = |files: &[(&str, &[u8])], user| {
+        let (folder, drives) = machine(files);
+        let users = Users::below(folder.path(), &drives).unwrap();
+        let place = users.place(user).map_err(|error| error.to_string());
+        place.map(|path| path.display().to_string())
+    };
+    let ann: (&str, &[u8]) = ("ann/.wslconfig", b"");
+    let bob: (&str, &[u8]) = ("bob/notes.txt", b"");
+    let default: (&str, &[u8]) = ("Default/NTUSER.DAT", b"");
+    let ini: (&str, &[u8]) = ("desktop.ini", b"");
+    let ok = |path: &str| Ok(format!("/mnt/d/Users/{path}/.wslconfig"));
+    assert_eq!(place(&[bob, default, ini], None), ok("bob"), "absent");
+    assert_eq!(place(&[ann, bob], None), ok("ann"), "the only one");
+    assert_eq!(place(&[ann, bob], Some("BOB")), ok("bob"), "named");
+    let said = |result: Result<String, String>| result.unwrap_err();
+    let other: (&str, &[u8]) = ("bob/.wslconfig", b"");
+    let several = said(place(&[ann, other], None));
+    assert!(several.contains("(ann, bob); name the one"), "{several}");
+    let several = said(place(&[("ann/a", b""), bob], None));
+    assert!(several.contains("(ann, bob); name the one"), "{several}");
+    let unknown = said(place(&[ann, bob], Some("../bob")));
+    assert!(unknown.contains("has ann, bob"), "{unknown}");
+    let nobody = said(place(&[ini], None));
+    assert!(nobody.contains("shows no user of Windows"), "{nobody}");
+}

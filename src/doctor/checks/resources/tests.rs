@@ -5,7 +5,7 @@ fn disk_is(facts: &mut Facts, change: fn(&mut Disk)) {
     change(facts.local_mut().disk.as_mut().unwrap());
 }
 
-fn memory_is(facts: &mut Facts, change: fn(&mut Memory)) {
+fn memory_is(facts: &mut Facts, change: fn(&mut Machine)) {
     change(facts.local_mut().memory.as_mut().unwrap());
 }
 

@@ -83,7 +83,7 @@ fn fix_names_the_line_that_counts() {
     for (text, fix) in [
         (
             "[boot]\nsystemd=false\nsystemd=true",
-            "Change line 2 of /etc/wsl.conf to systemd=true",
+            "Run `sudo wslmesh wslconf set boot.systemd true`, which changes line 2",
         ),
         (
             "; mine\n[boot]\nsystemd=true",

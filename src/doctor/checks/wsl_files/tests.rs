@@ -82,7 +82,15 @@ fn values() {
     }
     table! { "wslconfig-limits";
         "unknown user": unreadable => Skipped, "several users";
-        "set": |f| is(f, "[wsl2]\nmemory=4GB\nprocessors=4\nswap=0") => Ok, "memory=4GB, processors=4, swap=0";
+        "in force": |f| is(f, "[wsl2]\nmemory=8GB\nprocessors=8\nswap=2000MB") => Ok, "memory=8GB, processors=8, swap=2000MB";
+        "in use": |f| is(f, "[wsl2]\nmemory=1500MB") => Warning, "memory=1500MB is less than the 2000 MiB that programs use now";
+        "less in force": |f| is(f, "[wsl2]\nmemory=16GB") => Info, "memory=16GB is configured, and 8000 MiB of memory are in force: WSL was not restarted since";
+        "more in force": |f| is(f, "[wsl2]\nmemory=4GB") => Info, "8000 MiB of memory are in force";
+        "256 MB at least": |f| { is(f, "[wsl2]\nmemory=1MB"); f.local_mut().memory = Some(Machine { memory: 230, ..Machine::default() }) } => Warning, "memory=1MB is less than 1 GB; memory=1MB is less than the 230";
+        "other processors": |f| is(f, "[wsl2]\nprocessors=4") => Info, "processors=4 is configured, and 8 processors are in force";
+        "unknown processors": |f| { is(f, "[wsl2]\nprocessors=4"); f.local_mut().memory.as_mut().unwrap().processors = None } => Ok, "processors=4";
+        "other swap": |f| is(f, "[wsl2]\nswap=0") => Info, "swap=0 is configured, and 2000 MiB of swap are in force";
+        "unknown machine": |f| { is(f, "[wsl2]\nmemory=4GB"); f.local_mut().memory = None } => Ok, "memory=4GB";
         "little": |f| is(f, "[wsl2]\nmemory=512MB") => Warning, "less than 1 GB";
         "no size": |f| is(f, "[wsl2]\nmemory=lots") => Ok, "none set";
         "no processors": |f| is(f, "[wsl2]\nprocessors=0") => Warning, "not a number";
