@@ -223,6 +223,7 @@ for what in "$@"; do
             need depmod kmod kmod
             need ip iproute2 iproute
             need wg wireguard-tools wireguard-tools
+            need nft nftables nftables
             # Debian's plain busybox needs libraries that the guest has not.
             if have_apt && have busybox && ldd "$(command -v busybox)" >/dev/null 2>&1; then
                 missing+=("static busybox")

@@ -4,33 +4,41 @@
 
 use anyhow::Result;
 
-use crate::topology::FIRST;
+use crate::topology::{FIRST, Place};
 use crate::world::World;
 
 /// Windows' two adapters: eth0 with the better metric, eth1 beside it, eth2 unplugged.
 const LINKS: &str = "
-ip addr add 10.255.255.254/32 dev lo
-ip link add loopback0 type veth peer name windowslo
-ip addr add 169.254.73.250/30 dev loopback0 noprefixroute
-ip link set windowslo up; ip link set loopback0 up
-ip link add eth1 type veth peer name far1
-ip link add eth2 type veth peer name far2
-ip link set far1 up; ip link set eth1 up
-ip addr add 192.168.77.23/24 dev eth1 noprefixroute
-ip route add 192.168.77.0/24 dev eth1 metric 306
-ip route add default via 192.168.77.1 dev eth1 metric 50
+addr add 10.255.255.254/32 dev lo
+link add loopback0 type veth peer name windowslo
+addr add 169.254.73.250/30 dev loopback0 noprefixroute
+link set windowslo up
+link set loopback0 up
+link add eth1 type veth peer name far1
+link add eth2 type veth peer name far2
+link set far1 up
+link set eth1 up
+addr add 192.168.77.23/24 dev eth1 noprefixroute
+route add 192.168.77.0/24 dev eth1 metric 306
+route add default via 192.168.77.1 dev eth1 metric 50
 ";
 
-/// The rules at 0 to 2, the tables behind them, the marks, the parameters and the ports.
+/// The rules at 0 to 2 and the tables behind them, for TCP (6) and UDP (17): a machine without
+/// /etc/protocols has no names for them.
 const RULES: &str = "
-ip rule add pref 2 lookup local
-ip rule del pref 0 lookup local
-for link in loopback0 eth0 eth1; do
-    ip rule add pref 0 iif $link ipproto tcp lookup local
-    ip rule add pref 0 iif $link ipproto udp lookup local
-done
-ip route add 127.0.0.1/32 via 169.254.73.249 dev loopback0 onlink table 127
-ip rule add pref 1 lookup 127
+rule add pref 2 lookup local
+rule del pref 0 lookup local
+rule add pref 0 iif loopback0 ipproto 6 lookup local
+rule add pref 0 iif loopback0 ipproto 17 lookup local
+rule add pref 0 iif eth0 ipproto 6 lookup local
+rule add pref 0 iif eth0 ipproto 17 lookup local
+rule add pref 0 iif eth1 ipproto 6 lookup local
+rule add pref 0 iif eth1 ipproto 17 lookup local
+route add 127.0.0.1/32 via 169.254.73.249 dev loopback0 onlink table 127
+rule add pref 1 lookup 127
+";
+/// The marks, the parameters and the ports.
+const MARKS: &str = "
 nft -f - <<'RULESET'
 table ip filter {
     chain WSLOUTPUT {
@@ -45,7 +53,7 @@ table ip6 filter {
 table ip nat {
     chain WSLPOSTROUTING {
         type nat hook postrouting priority srcnat - 1;
-        oifname { eth0, eth1 } meta l4proto { tcp, udp } meta mark != 0x1 masquerade to :60416-64511
+        oifname { eth0, eth1 } meta l4proto { 6, 17 } meta mark != 0x1 masquerade to :60416-64511
     }
 }
 RULESET
@@ -60,21 +68,29 @@ done
 impl World {
     /// Makes the guest's network that of mirrored mode.
     pub(crate) fn mirror(&self) -> Result<()> {
-        self.shell(LINKS)?;
+        self.batch(LINKS)?;
         self.give(FIRST)?;
-        self.shell(RULES).map(drop)
+        self.batch(RULES)?;
+        self.shell(MARKS).map(drop)
     }
 
     /// Gives eth0 an address as gns does: what was there goes, and the routes come apart from
     /// it, with the metrics of Windows.
     pub(crate) fn give(&self, address: &str) -> Result<()> {
-        self.shell(&format!(
-            "ip -4 addr flush dev eth0
-            ip addr add {address}/20 dev eth0 noprefixroute
-            ip route replace 172.28.16.0/20 dev eth0 metric 281
-            ip route add default via 172.28.16.1 dev eth0 metric 25"
+        self.batch(&format!(
+            "addr flush dev eth0
+            addr add {address}/20 dev eth0 noprefixroute
+            route replace 172.28.16.0/20 dev eth0 metric 281
+            route add default via 172.28.16.1 dev eth0 metric 25\n"
         ))
-        .map(drop)
+    }
+
+    /// In one iproute2: the shell of the VM has an `ip` of its own.
+    fn batch(&self, lines: &str) -> Result<()> {
+        let ip = ["ip", "-4", "-batch", "-"];
+        self.run(Place::Guest, &ip, lines.as_bytes())?
+            .ok()
+            .map(drop)
     }
 
     /// What WSL owns there, for a comparison.

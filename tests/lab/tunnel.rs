@@ -60,7 +60,7 @@ impl World {
     }
 
     /// A private key and its public one.
-    fn key(&self) -> Result<(String, String)> {
+    pub(crate) fn key(&self) -> Result<(String, String)> {
         let private = self.guest(&["wg", "genkey"])?.ok()?;
         let public = self
             .run(Place::Guest, &["wg", "pubkey"], private.as_bytes())?

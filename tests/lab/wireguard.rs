@@ -29,14 +29,7 @@ impl World {
     /// and sets it up. The error is [`Unavailable`] when this machine has
     /// neither the kernel's WireGuard nor what wireguard-go needs.
     pub(crate) fn wireguard(&self, name: &str, peers: usize) -> Result<WireGuard<'_>> {
-        let kernel = self
-            .guest(&["ip", "link", "add", name, "type", "wireguard"])?
-            .success();
-        let daemon = if kernel {
-            None
-        } else {
-            Some(self.wireguard_go(name)?)
-        };
+        let daemon = self.wireguard_device(Place::Guest, name)?;
         let wireguard = WireGuard {
             world: self,
             name: name.to_owned(),
@@ -68,7 +61,17 @@ impl World {
         Ok(wireguard)
     }
 
-    fn wireguard_go(&self, name: &str) -> Result<Process<'_>> {
+    /// Makes a WireGuard device there: the kernel's, else that of the wireguard-go that is
+    /// given back. All of a world share the folder of control sockets.
+    pub(crate) fn wireguard_device(&self, place: Place, name: &str) -> Result<Option<Process<'_>>> {
+        let add = ["ip", "link", "add", name, "type", "wireguard"];
+        if self.run(place, &add, b"")?.success() {
+            return Ok(None);
+        }
+        self.wireguard_go(place, name).map(Some)
+    }
+
+    fn wireguard_go(&self, place: Place, name: &str) -> Result<Process<'_>> {
         let open = self.guest(&["sh", "-c", "exec 3<>/dev/net/tun"])?;
         if !open.success() {
             return Err(Unavailable(
@@ -79,7 +82,7 @@ impl World {
         }
         let daemon = self
             .spawn(
-                Place::Guest,
+                place,
                 &["wireguard-go", "-f", name],
                 &[("LOG_LEVEL", "error")],
             )

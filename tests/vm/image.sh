@@ -32,6 +32,11 @@ add_program() {
 }
 add_program ip "$(command -v ip)"
 add_program wg "$(command -v wg)"
+if [ -n "$lab" ]; then
+    add_program nft "$(command -v nft)"
+    add_program ss "$(command -v ss)"
+    ln -s /vm/bin/nft /vm/bin/ss "$root/usr/bin/"
+fi
 # The lab's worlds look for programs where every machine has them.
 ln -s /vm/bin/ip /vm/bin/wg "$root/usr/bin/"
 add_ours() {
@@ -44,7 +49,8 @@ add_ours wslmesh "$binary"
 add_ours wslmesh-relay "$relay"
 add_ours lab "$lab"
 
-"$here/modules.sh" "$tree" "$root/modules" veth dummy tun wireguard udp_diag
+"$here/modules.sh" "$tree" "$root/modules" veth dummy tun wireguard udp_diag tcp_diag \
+    nf_tables nft_masq nft_chain_nat
 
 cp "$here"/guest/*.sh "$root/vm/"
 cp "$here/guest/init" "$root/init"

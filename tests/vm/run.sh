@@ -30,7 +30,7 @@ for program in "$@"; do
     fi
 done
 [ "$(uname -m)" = x86_64 ] || cannot "it is written for x86_64, this is $(uname -m)"
-for tool in qemu-system-x86_64 busybox depmod ip wg ldd timeout; do
+for tool in qemu-system-x86_64 busybox depmod ip nft ss wg ldd timeout; do
     command -v "$tool" >/dev/null || cannot "$tool is missing (tools/setup.sh vm installs it)"
 done
 

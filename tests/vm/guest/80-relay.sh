@@ -29,6 +29,7 @@ figures
 ok 'a TCP client reconnects through the port proxy after each of ten addresses' trial kernel::tcp_reconnects
 figures
 ok 'doctor mtu names the router that passes less than the tunnel needs' trial kernel::path_mtu
+ok 'a client in lan reaches TCP and WireGuard in each mode and after a leader was killed' trial walk::kernel
 ok 'in mirrored mode the port of WireGuard is claimed once for each time it is opened' trial claim::kernel_mirrored
 ok 'so it is in consomme mode' trial claim::kernel_consomme
 ok 'a port that Windows reserves for the guest is not claimed' trial claim::kernel_reserved
