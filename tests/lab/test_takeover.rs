@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use libtest_mimic::Trial;
 
 use crate::agent::{Agent, LIMIT, PROXY, SSH, forward};
@@ -31,6 +31,9 @@ pub(crate) fn trials() -> Vec<Trial> {
 
 /// What a leader logs when it begins.
 const STARTED: &str = "started; configuration";
+
+/// What it says that leads beside another one, before it ends.
+const LATE: &str = "answered late";
 
 /// The ports that each call to Windows so far asked for.
 fn asked(world: &World) -> Result<Vec<BTreeSet<u64>>> {
@@ -145,9 +148,6 @@ fn starts_again(world: &World) -> Result<()> {
     other.wait("its own", |status| {
         status.role == "standby" && status.served.iter().any(|one| one.state == "up")
     })?;
-    // Longer than what is left of an agent stays.
-    let passes = leader.status()?.context("no status")?.passes;
-    leader.pass_after(passes)?;
     asked_for(world, before, &[2222, 8080])?;
     ensure!(sockets()? == listening, "other listeners");
     leader.healthy().map(drop)
@@ -198,7 +198,9 @@ fn rules_of_the_dead_go(world: &World) -> Result<()> {
     debian.healthy().map(drop)
 }
 
-/// Who leads never stops leading, so of the living one alone may ever have begun.
+/// Who leads never stops leading, so of the living one alone may ever have begun; but on a
+/// machine that is too busy for answers one may begin that hears of the leader too late, and
+/// ends.
 fn one_of_eight_leads(world: &World) -> Result<()> {
     world.windows().install(&policy())?;
     let names: Vec<String> = (0..8).map(|number| format!("D{number}")).collect();
@@ -206,24 +208,26 @@ fn one_of_eight_leads(world: &World) -> Result<()> {
     for (name, port) in names.iter().zip(8080..) {
         living.push(agent(world, name, &web("web", port))?);
     }
-    let begun = |agent: &Agent| Ok::<_, anyhow::Error>(agent.log()?.contains(STARTED));
     for _ in 0..4 {
-        let leaders = until("one leader, who serves all", LIMIT, || {
-            let (mut leaders, mut standbys) = (Vec::new(), 0);
+        let leader = until("one leader, who serves all", LIMIT, || {
+            let (mut leaders, mut others) = (Vec::new(), 0);
             for (index, agent) in living.iter().enumerate() {
-                if begun(agent)? {
+                let log = agent.log()?;
+                if log.contains(LATE) {
+                    others += 1;
+                } else if log.contains(STARTED) {
                     leaders.push(index);
                 } else if agent.status()?.is_some_and(|status| up(&["web"])(&status)) {
-                    standbys += 1;
+                    others += 1;
                 }
             }
-            let all = leaders.len() + standbys == living.len();
-            Ok((all && !leaders.is_empty()).then_some(leaders))
+            let all = leaders.len() + others == living.len();
+            Ok(leaders
+                .first()
+                .copied()
+                .filter(|_| all && leaders.len() == 1))
         })?;
-        let [leader] = leaders.as_slice() else {
-            bail!("several lead: {leaders:?}")
-        };
-        living.swap_remove(*leader).kill()?;
+        living.swap_remove(leader).kill()?;
     }
     Ok(())
 }
