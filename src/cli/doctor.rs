@@ -313,7 +313,7 @@ fn cut(text: &str, width: usize) -> String {
 }
 
 /// A verdict, a check's id and a text in columns.
-fn row(verdict: &str, id: &str, text: &str) -> Vec<String> {
+pub(super) fn row(verdict: &str, id: &str, text: &str) -> Vec<String> {
     let coloured = match verdict {
         "ok" => good(verdict),
         "skipped" => dim(verdict),

@@ -18,6 +18,7 @@ mod host;
 mod members;
 mod monitor;
 mod output;
+mod port;
 mod run;
 mod setup;
 mod status;
@@ -97,6 +98,12 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Say why a port does not answer: who holds it, here and on Windows, and what to do
+    ///
+    /// Connects to the port and closes the connection at once; changes nothing. Any user may
+    /// run it; only root sees whose the processes of other users are.
+    #[command(after_help = port::EXIT_STATUS)]
+    Port(port::Command),
     /// Add, remove and list forwards from Windows
     #[command(subcommand)]
     Forward(forward::Command),
@@ -178,6 +185,7 @@ fn run_command(arguments: Arguments) -> anyhow::Result<Exit> {
         Command::Status { json } => block_on(status::status(&paths, json)),
         Command::Monitor { json } => block_on(monitor::monitor(&paths, json)),
         Command::Doctor(command) => block_on(doctor::doctor(command, source, paths)),
+        Command::Port(command) => block_on(port::port(command, &source, &paths)),
         Command::Forward(command) => block_on(forward::forward(command, source, paths)),
         Command::Host(command) => block_on(host::host(command, source, paths)),
         Command::Config(command) => block_on(config::config(command, source, paths)),

@@ -44,6 +44,18 @@ mod path {
         if endpoint.is_ipv6() { 80 } else { 60 }
     }
 }
+/// One port on its way from Windows to a service here. Decisions alone: `read::port` reads
+/// this distribution, and whoever prints asks Windows.
+mod port {
+    mod cause;
+    mod facts;
+    mod judge;
+    mod rules;
+
+    pub use facts::{Holder, Owner, PortFacts};
+    pub(super) use facts::{served_by, way};
+    pub use judge::{judge_port, port_advice};
+}
 mod read;
 mod registry;
 #[cfg(test)]
@@ -56,7 +68,8 @@ pub use found::{Tunnel, TunnelKind, services, tunnels};
 pub use path::{
     Ended, Loser, Measured, NamedPeer, PathReport, Side, Target, TargetError, judge, lost_by,
 };
-pub use read::{PathError, gather, measure_path};
+pub use port::{Holder, Owner, PortFacts, judge_port, port_advice};
+pub use read::{PathError, connect, gather, measure_path, read_port};
 pub use registry::{CHECKS, Check, Fix, GROUPS};
 pub use verdict::{Verdict, describe};
 

@@ -7,6 +7,8 @@ mod call;
 pub mod contract;
 mod forbidden;
 mod json;
+/// What Windows knows of one port.
+pub mod port;
 pub mod relay;
 /// The PowerShell scripts.
 pub mod scripts;

@@ -15,6 +15,8 @@ pub enum Script {
     Host,
     /// What [`Script::Host`] has done with administrator rights.
     Setup,
+    /// Looks at one port, without rights.
+    Port,
 }
 
 /// Joins files, each ended by an empty line. A script's own file comes first: only
@@ -78,9 +80,27 @@ const SETUP: &str = script!(
     "lib/io",
 );
 
+const PORT: &str = script!(
+    "port",
+    "lib/json",
+    "lib/policy",
+    "lib/portproxy",
+    "lib/firewall",
+    "lib/registry",
+    "lib/files",
+    "lib/network",
+    "lib/io",
+);
+
 impl Script {
     /// All of them.
-    pub const ALL: [Self; 4] = [Self::Refresh, Self::Forward, Self::Host, Self::Setup];
+    pub const ALL: [Self; 5] = [
+        Self::Refresh,
+        Self::Forward,
+        Self::Host,
+        Self::Setup,
+        Self::Port,
+    ];
 
     const fn file(self) -> (&'static str, &'static str) {
         match self {
@@ -88,6 +108,7 @@ impl Script {
             Self::Forward => ("forward.ps1", FORWARD),
             Self::Host => ("host.ps1", HOST),
             Self::Setup => ("setup.ps1", SETUP),
+            Self::Port => ("port.ps1", PORT),
         }
     }
 

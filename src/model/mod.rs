@@ -19,6 +19,7 @@ mod port_range;
 mod socket;
 mod sysctl;
 mod text;
+mod windows_port;
 mod wireguard;
 
 pub use action::{Action, FileChange, KeepaliveChange, MtuChange, Plan, PortClaim, SysctlChange};
@@ -46,5 +47,8 @@ pub(crate) use text::display_as_serialized;
 pub use text::{
     PlainText, counted, disturbs, excerpt, from_word, guid, micros, or_empty, plain, plain_within,
     some_of, visible,
+};
+pub use windows_port::{
+    PortFirewall, PortOwner, ProxyRule, Reach, WindowsConnect, WindowsEnd, WindowsPort,
 };
 pub use wireguard::{Device, DeviceReading, HANDSHAKE_STALE, KernelPorts, Peer, PublicKey};

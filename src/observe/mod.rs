@@ -89,5 +89,5 @@ pub use peers::Peers;
 pub use ports::{CLAIMED, claimed};
 pub use published::{Published, RuleWatch, published};
 pub use resolv::{RESOLV_CONF_MOST, ResolvConf};
-pub use sockets::{passes_on, sockets, udp_cookie};
+pub use sockets::{BoundSocket, bound, passes_on, sockets, udp_cookie};
 pub use wireguard::Devices;

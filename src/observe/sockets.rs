@@ -169,6 +169,56 @@ pub fn udp_cookie(port: u16) -> io::Result<Option<u64>> {
     Ok(found)
 }
 
+/// A socket at a port, with the kernel's number of it and of the user who made it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BoundSocket {
+    /// The socket.
+    pub socket: Socket,
+    /// The user's number.
+    pub user: u32,
+    /// What `socket:[...]` in a process's folder of open files has.
+    pub inode: u32,
+}
+
+/// The sockets at a port that listen or have no peer, of all distributions: they share
+/// the kernel's tables.
+///
+/// # Errors
+/// The kernel's refusal.
+pub fn bound(protocol: Protocol, port: u16) -> io::Result<Vec<BoundSocket>> {
+    let mut found = Vec::new();
+    for family in [AF_INET, AF_INET6] {
+        each_socket(Families::One(family), protocol, port, &[], |answer| {
+            let socket = bound_socket(protocol, answer);
+            found.extend(socket.filter(|one| one.socket.port == port));
+        })?;
+    }
+    Ok(found)
+}
+
+/// A struct inet_diag_msg with its attributes.
+fn bound_socket(protocol: Protocol, answer: &[u8]) -> Option<BoundSocket> {
+    let word = |at: usize| answer.get(at..at + 4)?.try_into().ok();
+    let port: [u8; 2] = answer.get(4..6)?.try_into().ok()?;
+    let address: [u8; 16] = answer.get(8..24)?.try_into().ok()?;
+    let address = match answer.first()? {
+        &AF_INET => IpAddr::from(word(8)?),
+        _ => IpAddr::from(address).to_canonical(),
+    };
+    let mut attributes = NlasIterator::new(answer.get(72..)?).flatten();
+    let only = attributes.any(|one| one.kind() == INET_DIAG_SKV6ONLY && one.value() == [1]);
+    Some(BoundSocket {
+        socket: Socket {
+            protocol,
+            address,
+            port: u16::from_be_bytes(port),
+            ipv6_only: only && address.is_ipv6() && address.is_unspecified(),
+        },
+        user: u32::from_ne_bytes(word(64)?),
+        inode: u32::from_ne_bytes(word(68)?),
+    })
+}
+
 /// Has the kernel list the sockets of a protocol that listen or have no peer, at this port,
 /// or at all of them where it is 0, and pass the filter, if there is one: each is a struct
 /// inet_diag_msg with its attributes. The kernel picks one of a thousand in a fraction of the

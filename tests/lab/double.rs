@@ -7,6 +7,7 @@
 pub(crate) mod check;
 pub(crate) mod firewall;
 pub(crate) mod machine;
+pub(crate) mod port;
 pub(crate) mod portproxy;
 pub(crate) mod refresh;
 pub(crate) mod relay;

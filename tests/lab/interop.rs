@@ -20,6 +20,7 @@ use wslmesh::host::scripts::Script;
 
 use crate::contract::Sync;
 use crate::double::machine::{Machine, Name, RELAY_NAME};
+use crate::double::port;
 use crate::double::refresh;
 use crate::double::relay::{self, RelayRun, STAND_IN};
 use crate::double::setup::{self, HostRequest};
@@ -472,6 +473,10 @@ impl Program<'_> {
             Script::Host => {
                 let order: HostRequest = serde_json::from_str(request).map_err(not_agreed)?;
                 json(&setup::host(self.host, &order, files))?
+            }
+            Script::Port => {
+                let asked: port::Request = serde_json::from_str(request).map_err(not_agreed)?;
+                port::look(self.host, &asked)
             }
             Script::Forward | Script::Setup => {
                 let name = script.file_name();

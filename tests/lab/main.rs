@@ -84,6 +84,7 @@ mod test_network;
 mod test_network_file;
 mod test_output;
 mod test_path;
+mod test_port;
 mod test_relay;
 mod test_setup;
 mod test_status;

@@ -28,11 +28,14 @@ pub(crate) fn trials() -> Vec<Trial> {
 const WIDTH: usize = 80;
 
 /// Commands beside an agent that has findings, and how each ends.
-pub(crate) const BESIDE: [(&str, i32); 25] = [
+pub(crate) const BESIDE: [(&str, i32); 28] = [
     ("status", 3),
     ("status --json", 3),
     ("doctor", 3),
     ("doctor --json", 3),
+    ("port 2222", 0),
+    ("port 8080 --json", 3),
+    ("port 2222 --host 127.0.0.1", 3),
     ("forward list", 0),
     ("forward list --json", 0),
     ("forward remove nothing", 1),

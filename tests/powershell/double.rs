@@ -132,6 +132,7 @@ fn the_double_takes_the_place_of_what_touches_windows() {
     for (script, root) in [
         (Script::Refresh, "Get-AnswerText"),
         (Script::Forward, "Get-TaskText"),
+        (Script::Port, "Get-PortAnswerText"),
     ] {
         let graph = names::graph(text(script));
         let reached = graph.reached(root, &cut);

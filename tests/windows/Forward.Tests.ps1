@@ -258,8 +258,8 @@ Test-Case -Name 'listeners in the words of netstat' -Body {
     $text = "`r`nAktive Verbindungen`r`n`r`n  Proto  Lokale Adresse         Remoteadresse          Status           PID`r`n" +
         "  TCP    0.0.0.0:2222           0.0.0.0:0              ABH\u00d6REN         1234`r`n  TCP    127.0.0.1:5357         0.0.0.0:0              EN ESCUCHA       4`r`n" +
         "  TCP    192.168.50.10:2222     10.0.0.1:50000         HERGESTELLT      99`r`n  UDP    0.0.0.0:123            *:*                                    7`r`n"
-    Assert-Equal -Expected '0.0.0.0/2222/1234 127.0.0.1/5357/4' -Found (@(ConvertFrom-Netstat -Text $text | ForEach-Object { '{0}/{1}/{2}' -f $_.Address, $_.Port, $_.Id }) -join ' ')
-    Assert-Equal -Expected 0 -Found @(ConvertFrom-Netstat -Text 'no such option').Count
+    Assert-Equal -Expected '0.0.0.0/2222/1234 127.0.0.1/5357/4' -Found (@(ConvertFrom-Netstat -Text $text -Protocol 'tcp' | ForEach-Object { '{0}/{1}/{2}' -f $_.Address, $_.Port, $_.Id }) -join ' ')
+    Assert-Equal -Expected 0 -Found @(ConvertFrom-Netstat -Text 'no such option' -Protocol 'tcp').Count
 }
 
 Test-Case -Name 'a rule that stands is not tried' -Body {

@@ -355,7 +355,7 @@ Test-Case -Name 'what version 0.1.0 left goes' -Body {
 
 Test-Case -Name 'a firewall that is not running is no reason to install nothing' -Body {
     function Get-WinFirewall {
-        param([hashtable] $Names, [bool] $Blocking)
+        param([hashtable] $Names, [bool] $Blocking, [bool] $Allowing)
         throw (New-Object System.Runtime.InteropServices.COMException('x', -2147023143))
     }
     $auto = (Get-PolicySample).Replace('"portproxy"', '"auto"')

@@ -9,6 +9,7 @@ function Reset-FirewallWorld {
         Relay = 'C:\Program Files\wslmesh\wslmesh-relay.exe'
         Current = 2
         Override = $null
+        Open = $false
         Shut = @()
         # Names of rules that cannot be made.
         Unmakeable = @()
@@ -68,14 +69,20 @@ function Select-Rules {
 }
 
 function Get-WinFirewall {
-    param([hashtable] $Names, [bool] $Blocking)
+    param([hashtable] $Names, [bool] $Blocking, [bool] $Allowing)
     $blocks = @()
+    $allows = @()
+    if ($Allowing) {
+        $allows = @($script:World.Rules | Where-Object { $_.Enabled -and $_.Inbound -and $_.Allow })
+    }
     if ($Blocking) {
         $blocks = @($script:World.Rules | Where-Object { $_.Enabled -and $_.Inbound -and (-not $_.Allow) -and (-not $Names.ContainsKey($_.Name)) })
     }
     @{
         Found = Select-Rules -Rules $script:World.Rules.ToArray() -Names $Names
         Blocks = $blocks
+        Allows = $allows
+        Open = $script:World.Open
         Current = $script:World.Current
         Override = $script:World.Override
         Shut = $script:World.Shut

@@ -6,6 +6,7 @@ $script:World = @{}
 function Reset-World {
     $script:World = @{
         Table = @{}
+        TableV6 = @{}
         Ledger = @{}
         Service = $true
         # How many lines of a netsh script are carried out before the process dies.
@@ -16,6 +17,15 @@ function Reset-World {
         # The service does not listen on what the table says.
         Deaf = $false
         Owners = @()
+        OwnersUdp = @()
+        Paths = @{}
+        # Windows' number of what comes of a connection, by 'address/port'; 0 where there is none.
+        Connects = @{}
+        # What netsh shows.
+        PortText = @{
+            'dynamicport' = "`r`nProtokoll tcp Dynamischer Portbereich`r`n---------------------------------`r`nStartport               : 1024`r`nAnzahl von Ports        : 64511`r`n"
+            'excludedportrange' = "`r`nPortausschlussbereiche f\u00fcr das Protokoll tcp`r`n`r`nStartport    Endport`r`n----------    --------`r`n      5357        5357`r`n     50000       50059     *`r`n     50100       50159`r`n`r`n* - Verwaltete Portausschl\u00fcsse.`r`n"
+        }
         Lock = $true
         # The ticket of the latest request of an elevated caller.
         Latest = ''
@@ -46,6 +56,8 @@ function Get-WinRegistryValues {
         ($own + '\ledger') { return $script:World.Ledger.Clone() }
         $own { return @{ 'policy' = $script:World.Policy; 'latest' = $script:World.Latest; 'relay' = $script:World.RelayValue } }
         'SOFTWARE\wslmesh' { return @{ 'installed' = $script:World.Installed } }
+        'SYSTEM\CurrentControlSet\Services\PortProxy\v6tov4\tcp' { return $script:World.TableV6.Clone() }
+        { $_ -clike 'SYSTEM\CurrentControlSet\Services\PortProxy\v?tov6\tcp' } { return @{} }
         'SOFTWARE\Microsoft\Windows\CurrentVersion\Lxss' {
             return @{ 'NatNetwork' = $script:World.Network; 'NatGatewayIpAddress' = $script:World.Gateway }
         }
@@ -134,7 +146,27 @@ function Get-WinListeners {
 }
 
 function Get-WinPortOwners {
+    param([string] $Protocol)
+    if ($Protocol -ceq 'udp') { return $script:World.OwnersUdp }
     $script:World.Owners
+}
+
+function Get-WinProcessPath {
+    param([int] $Id)
+    [string] $script:World.Paths[$Id]
+}
+
+# netsh in German; the first of the excluded ranges is an administrator's.
+function Get-WinPortText {
+    param([string] $What, [string] $Protocol)
+    if ($script:World.PortText.ContainsKey($What)) { return $script:World.PortText[$What] }
+    throw ('netsh did not show its ports (still running after 5 s); try again ({0})' -f $Protocol)
+}
+
+function Get-WinConnects {
+    param([string[]] $Endpoints, [int] $Milliseconds)
+    Assert-Equal -Expected 4000 -Found $Milliseconds
+    foreach ($endpoint in $Endpoints) { [int] $script:World.Connects[$endpoint] }
 }
 
 function Enter-SyncLock {

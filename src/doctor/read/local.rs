@@ -97,7 +97,7 @@ fn processes(root: &Root) -> Vec<Process> {
 }
 
 /// The system's service in a process's control groups (cgroups(7)).
-fn service(groups: &str) -> Option<String> {
+pub(super) fn service(groups: &str) -> Option<String> {
     let paths = groups.lines().filter_map(|line| line.splitn(3, ':').nth(2));
     let mut names = paths.filter_map(|path| path.strip_prefix("/system.slice/"));
     let unit = names

@@ -8,6 +8,7 @@ mod local;
 mod machine;
 mod path;
 mod pollers;
+mod port;
 mod root;
 mod units;
 mod windows;
@@ -16,8 +17,11 @@ use std::{env, path::Path, time::Duration};
 
 use tokio::{join, time::timeout};
 
-pub use self::path::{PathError, measure_path};
 pub(super) use self::root::Root;
+pub use self::{
+    path::{PathError, measure_path},
+    port::{connect, read_port},
+};
 use super::{facts::Facts, verdict::NOT_WSL};
 use crate::{
     blocking::{Permit, run_blocking},

@@ -255,25 +255,6 @@ function Invoke-Elevated {
     }
 }
 
-# The facts are extras: one that is unknown is $null. The MTU of WSL's own switch is the result of the others' and not
-# its cause, and its address leads to WSL alone.
-function Get-NetworkFacts {
-    $facts = @{ Address = $null; Mtu = $null }
-    try {
-        $interfaces = @(Get-WinInterfaces | Where-Object { $_.Up -and (-not $_.Loopback) -and ($_.Name -notlike 'vEthernet (WSL*') })
-        # WSL copies the lowest MTU of these to the guest's eth0. One that is not positive is none: .NET makes -1 of "no limit".
-        $limited = @($interfaces | Where-Object { $_.Mtu -gt 0 } | Sort-Object -Property { $_.Mtu }, { $_.Index })
-        if ($limited.Count -gt 0) { $facts.Mtu = [ordered] @{ 'name' = $limited[0].Name; 'mtu' = $limited[0].Mtu } }
-        # The address on Windows' default route; approximate where several interfaces have a gateway: Windows prefers the
-        # lowest metric, which .NET does not tell, so the lowest IPv4 interface index is taken.
-        $routed = @($interfaces | Where-Object { $_.Gateway -and ($_.Addresses.Count -gt 0) } | Sort-Object -Property { $_.Index })
-        if ($routed.Count -gt 0) { $facts.Address = $routed[0].Addresses[0] }
-    } catch {
-        # What has been found out until here stays.
-    }
-    $facts
-}
-
 # The facts come before the rules: once rules are written, nothing but the answer
 # may stand between the agent and knowing about them.
 function Get-AnswerText {

@@ -62,6 +62,29 @@ Test-Case -Name 'through the task: three forwards, and one is outside the policy
     Assert-Whole -Foreign $Foreign
 }
 
+Test-Case -Name 'one port: who has it, which rules are about it, and whether it answers' -Body {
+    & $Conf 'excluded' '50000-50059'
+    $request = '{"version":1,"action":"look","protocol":"tcp","served-by":"portproxy","listen-address":"0.0.0.0","listen-port":PORT,"connect-address":"","connect-port":22}'
+    $answer = Invoke-Script -Name 'port.ps1' -Request $request.Replace('PORT', '2222')
+    Assert-Equal -Expected 'looked ' -Found ('{0} {1}' -f $answer['state'], ($answer['problems'] -join ' '))
+    Assert-Equal -Expected '172.28.16.5 22 True' -Found ('{0} {1} {2}' -f $answer['rules'][0]['connect-address'], $answer['rules'][0]['connect-port'], $answer['rules'][0]['ours'])
+    Assert-Equal -Expected 'True False' -Found ('{0} {1}' -f ($answer['firewall']['allows'] -ccontains "wslmesh-$User-tcp-2222-portproxy"), $answer['firewall']['open'])
+    Assert-Equal -Expected '49152 65535 True' -Found ('{0} {1}' -f ($answer['dynamic'] -join ' '), $answer['allowed'])
+    # No forward of the double carries traffic: nothing listens for real.
+    Assert-Equal -Expected 'listener 10061' -Found ('{0} {1}' -f $answer['connects'][0]['to'], $answer['connects'][0]['code'])
+    $answer = Invoke-Script -Name 'port.ps1' -Request $request.Replace('PORT', '50010')
+    Assert-Equal -Expected '50000 50059 False' -Found ('{0} {1}' -f ($answer['excluded'] -join ' '), $answer['allowed'])
+    $listener = [System.Net.Sockets.TcpListener]::new([System.Net.IPAddress]::Any, 0)
+    $listener.Start()
+    $answer = Invoke-Script -Name 'port.ps1' -Request $request.Replace('PORT', $listener.LocalEndpoint.Port)
+    $listener.Stop()
+    Assert-Equal -Expected "0.0.0.0 $PID listener 0" -Found ('{0} {1} {2} {3}' -f $answer['owners'][0]['address'], $answer['owners'][0]['id'], $answer['connects'][0]['to'], $answer['connects'][0]['code'])
+    & $Conf 'firewall-off' '2'
+    Assert-Equal -Expected 'True' -Found (Invoke-Script -Name 'port.ps1' -Request $request.Replace('PORT', '2222'))['firewall']['open']
+    Clear-Switch -Name 'firewall-off'
+    Assert-Whole -Foreign $Foreign
+}
+
 Test-Case -Name 'the checks run' -Body {
     $answer = Invoke-Script -Name 'host.ps1' -Request '{"version":1,"action":"check","probe":true}'
     Assert-Equal -Expected 'checked' -Found $answer['state']
@@ -143,7 +166,7 @@ Test-Case -Name 'the double: the firewall of guests' -Body {
 
 Test-Case -Name 'the double: listeners of the port proxy' -Body {
     Edit-Store -Name 'registry' -Edit { param($root) (Find-Key -Root $root -Path $ProxyKey).Values['0.0.0.0/7788'] = @{ Kind = 'String'; Text = '10.0.0.9/77' } }
-    $command = '@([System.Net.NetworkInformation.IPGlobalProperties]::GetIPGlobalProperties().GetActiveTcpListeners() | Where-Object { $_.Port -eq 7788 }).Count; @(& ([Environment]::SystemDirectory + ''\netstat.exe'') -ano -p tcp | Where-Object { $_ -like ''*:7788 *'' }).Count'
+    $command = '@([System.Net.NetworkInformation.IPGlobalProperties]::GetIPGlobalProperties().GetActiveTcpListeners() | Where-Object { $_.Port -eq 7788 }).Count; @(& ([Environment]::SystemDirectory + ''\netstat.exe'') -ano | Where-Object { $_ -like ''*:7788 *'' }).Count'
     Assert-Equal -Expected '1 1' -Found (Invoke-Command51 -Command $command).Replace("`n", ' ')
     Set-Switch -Name 'proxy-deaf' -Text '1'
     Assert-Equal -Expected '0 0' -Found (Invoke-Command51 -Command $command).Replace("`n", ' ')

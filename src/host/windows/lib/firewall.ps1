@@ -254,7 +254,7 @@ function Select-Names {
 # firewall ask WMI: they are left alone where nothing is about them.
 function Read-Firewall {
     param([hashtable] $Windows, [hashtable] $HyperV, [bool] $Blocking)
-    $read = Get-WinFirewall -Names $Windows -Blocking $Blocking
+    $read = Get-WinFirewall -Names $Windows -Blocking $Blocking -Allowing $false
     if ($HyperV.Count -gt 0) {
         $guest = Get-WinGuestRules -Names $HyperV
         foreach ($name in $guest.Keys) { $read.Found[$name] = $guest[$name] }
@@ -421,13 +421,14 @@ function Read-WinFirewallRule {
     }
 }
 
-# Rules with one of the names, names of other rules of our group, enabled Block rules for what comes in, and the
-# state of the profiles that Windows' networks have now. The list is hundreds of rules long: it is read when
-# something is asked of it.
+# Rules with one of the names, names of other rules of our group, enabled rules for what comes in that block or allow,
+# and the state of the profiles that Windows' networks have now. The list is hundreds of rules long: it is read when
+# something is asked of it. Open: a firewall that is off in these profiles, or lets in what no rule is about.
 function Get-WinFirewall {
-    param([hashtable] $Names, [bool] $Blocking)
+    param([hashtable] $Names, [bool] $Blocking, [bool] $Allowing)
     $found = @{}
     $blocks = @()
+    $allows = @()
     $strangers = @()
     $policy = New-Object -ComObject 'HNetCfg.FwPolicy2'
     $rules = @()
@@ -435,6 +436,8 @@ function Get-WinFirewall {
     foreach ($rule in $rules) {
         if ($Names.ContainsKey([string] $rule.Name)) {
             $found[[string] $rule.Name] += @(Read-WinFirewallRule -Rule $rule)
+        } elseif ($Allowing -and (([int] $rule.Action) -eq 1) -and (([int] $rule.Direction) -eq 1) -and [bool] $rule.Enabled) {
+            $allows += Read-WinFirewallRule -Rule $rule
         } elseif (([string] $rule.Grouping) -ceq 'wslmesh') {
             $strangers += [string] $rule.Name
         } elseif ((([int] $rule.Action) -eq 0) -and (([int] $rule.Direction) -eq 1) -and [bool] $rule.Enabled) {
@@ -452,7 +455,10 @@ function Get-WinFirewall {
             'all that comes in is blocked in the profile ' + (ConvertTo-ProfileNames -Bits $bit)
         }
     })
-    @{ Found = $found; Blocks = $blocks; Current = $current; Override = $override; Shut = $shut; Strangers = $strangers }
+    $open = $Allowing -and (@(@(1, 2, 4) | Where-Object {
+        (($current -band $_) -ne 0) -and [bool] $policy.FirewallEnabled($_) -and (([int] $policy.DefaultInboundAction($_)) -eq 0)
+    }).Count -eq 0)
+    @{ Found = $found; Blocks = $blocks; Allows = $allows; Open = $open; Current = $current; Override = $override; Shut = $shut; Strangers = $strangers }
 }
 
 # The protocol comes before the port: the port's form depends on it.

@@ -82,6 +82,25 @@ function Get-WinInterfaces {
     }
 }
 
+# The facts are extras: one that is unknown is $null. The MTU of WSL's own switch is the result of the others' and not
+# its cause, and its address leads to WSL alone.
+function Get-NetworkFacts {
+    $facts = @{ Address = $null; Mtu = $null }
+    try {
+        $interfaces = @(Get-WinInterfaces | Where-Object { $_.Up -and (-not $_.Loopback) -and ($_.Name -notlike 'vEthernet (WSL*') })
+        # WSL copies the lowest MTU of these to the guest's eth0. One that is not positive is none: .NET makes -1 of "no limit".
+        $limited = @($interfaces | Where-Object { $_.Mtu -gt 0 } | Sort-Object -Property { $_.Mtu }, { $_.Index })
+        if ($limited.Count -gt 0) { $facts.Mtu = [ordered] @{ 'name' = $limited[0].Name; 'mtu' = $limited[0].Mtu } }
+        # The address on Windows' default route; approximate where several interfaces have a gateway: Windows prefers the
+        # lowest metric, which .NET does not tell, so the lowest IPv4 interface index is taken.
+        $routed = @($interfaces | Where-Object { $_.Gateway -and ($_.Addresses.Count -gt 0) } | Sort-Object -Property { $_.Index })
+        if ($routed.Count -gt 0) { $facts.Address = $routed[0].Addresses[0] }
+    } catch {
+        # What has been found out until here stays.
+    }
+    $facts
+}
+
 # The subnets that Windows is in now, in their order: '192.168.1.0/24,...'; loopback where it is in none, which lets
 # no other machine in.
 function Get-LocalSubnets {
@@ -147,24 +166,24 @@ function Get-WinListeners {
     $found
 }
 
-# Listeners by TCP in the text of netstat.exe -ano: the columns are protocol, own address,
-# the other's, state and process. The state is localised; the other's address of
-# a listener is not.
+# Listeners by TCP, or UDP sockets, in the text of netstat.exe -ano: the columns are protocol, own address, the other's,
+# state (UDP has none) and process. The state is localised; the other's address of a listener is not.
 function ConvertFrom-Netstat {
-    param([string] $Text)
-    $line = '(?m)^\s*TCP\s+(?<address>' + $AddressPattern + '):(?<port>[0-9]{1,5})\s+0\.0\.0\.0:0\s.*?\s(?<id>[0-9]{1,9})\s*$'
+    param([string] $Text, [string] $Protocol)
+    $line = '(?m)^\s*' + $Protocol.ToUpperInvariant() + '\s+(?<address>' + $AddressPattern + '|\[[0-9a-f:.%]+\]):(?<port>[0-9]{1,5})\s+(?:0\.0\.0\.0:0|\[::\]:0|\*:\*)\s(?:.*?\s)?(?<id>[0-9]{1,9})\s*$'
     foreach ($found in [regex]::Matches($Text, $line)) {
-        @{ Address = $found.Groups['address'].Value; Port = [int] $found.Groups['port'].Value; Id = [int] $found.Groups['id'].Value }
+        @{ Address = $found.Groups['address'].Value.Trim('[', ']'); Port = [int] $found.Groups['port'].Value; Id = [int] $found.Groups['id'].Value }
     }
 }
 
-# Listeners by TCP with their programs. netstat.exe asks the kernel, not WMI; 3 s, because
+# Listeners by TCP, or UDP sockets, with their programs. netstat.exe asks the kernel, not WMI; 3 s, because
 # the answer and the lock of the caller wait for it.
 function Get-WinPortOwners {
+    param([string] $Protocol)
     $names = @{}
     foreach ($process in Get-Process) { $names[[int] $process.Id] = [string] $process.ProcessName }
-    $run = Invoke-WinProgram -Path ((Get-KnownFolder -Name 'System') + '\netstat.exe') -Arguments '-ano -p tcp' -Seconds 3
-    foreach ($listener in @(ConvertFrom-Netstat -Text $run.Text)) {
+    $run = Invoke-WinProgram -Path ((Get-KnownFolder -Name 'System') + '\netstat.exe') -Arguments '-ano' -Seconds 3
+    foreach ($listener in @(ConvertFrom-Netstat -Text $run.Text -Protocol $Protocol)) {
         if ($names.ContainsKey($listener.Id)) { $listener + @{ Name = $names[$listener.Id] } }
     }
 }

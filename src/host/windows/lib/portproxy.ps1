@@ -188,7 +188,7 @@ function Add-Owners {
     if (@($Taken).Count -eq 0) { return }
     $owners = @()
     try {
-        $owners = @(Get-WinPortOwners)
+        $owners = @(Get-WinPortOwners -Protocol 'tcp')
     } catch {
         # The port is taken all the same.
     }
@@ -370,7 +370,7 @@ function Find-Lingering {
     $left = @(Wait-Listeners -Listeners @($claimed.Keys) -Open $false -Milliseconds 1000)
     if ($left.Count -gt 0) {
         # Another program may have the port by now.
-        $others = @(Get-WinPortOwners | Where-Object { $_.Name -cne 'svchost' } | ForEach-Object { '{0}/{1}' -f $_.Address, $_.Port })
+        $others = @(Get-WinPortOwners -Protocol 'tcp' | Where-Object { $_.Name -cne 'svchost' } | ForEach-Object { '{0}/{1}' -f $_.Address, $_.Port })
         foreach ($listener in @($left | Where-Object { $others -cnotcontains $_ })) { $found[$listener] = $claimed[$listener] }
     }
     $found

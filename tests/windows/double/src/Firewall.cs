@@ -241,6 +241,10 @@ namespace WindowsDouble
 
         public int LocalPolicyModifyState => int.Parse(World.Conf("policy-state", "0"));
 
+        public bool FirewallEnabled(int profile) => World.Conf("firewall-off", "") != profile.ToString();
+
+        public int DefaultInboundAction(int profile) => 0;
+
         public bool BlockAllInboundTraffic(int profile) => World.Conf("block-all", "") == profile.ToString();
     }
 }
