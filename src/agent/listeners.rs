@@ -22,8 +22,8 @@ use crate::{
     observe::{self, Owner, Published, RuleWatch},
 };
 
-/// Between two looks. With [`CONFIRM`] a port is found within 0.6 s, and with 10,000 sockets
-/// the looks take less than 0.1 % of a CPU (docs/benchmarks.md).
+/// Between two looks. With [`CONFIRM`] a port is found within 0.6 s (docs/benchmarks.md has
+/// what the looks cost).
 const INTERVAL: Duration = Duration::from_millis(500);
 /// After a look that found something new.
 const CONFIRM: Duration = Duration::from_millis(100);

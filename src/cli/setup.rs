@@ -15,11 +15,15 @@ use super::{
     host::{self, Approval, Install, print_block, reloaded},
     members::Members,
     output::{Exit, print, print_error, prose},
+    wsl_files,
 };
 use crate::{
     config::{Backend, DropIn, Forward, Settings, Source, add_wireguard},
     control::reload_of,
-    doctor::{Facts, Tunnel, TunnelKind, gather, services, tunnels},
+    doctor::{
+        Facts, Tunnel, TunnelKind, gather, lacks_systemd, services, stops_when_idle, tunnels,
+    },
+    interop::WslFile,
     model::{ForwardState, InterfaceName},
     paths::Paths,
     report::read_status,
@@ -45,6 +49,9 @@ pub(super) struct Setup {
     /// Do not have Windows' administrator approve the forwards
     #[arg(long)]
     no_install: bool,
+    /// Leave .wslconfig as it is, although WSL stops this distribution when it is idle
+    #[arg(long)]
+    no_keep_running: bool,
     /// Show what it found and what it would do, and change nothing
     #[arg(long)]
     dry_run: bool,
@@ -87,6 +94,7 @@ pub(super) async fn setup(arguments: Setup, source: Source, paths: Paths) -> any
     let settings = write(&source, settings, &chosen, &uncovered)?;
     let mut exit = reloaded(&reload_of(&source, &paths).await)?;
     exit = exit.or(windows_side(&arguments, &settings, &facts, &paths).await?);
+    exit = exit.or(wsl_files(&arguments, &facts, &paths).await?);
     settled(&settings, &paths).await;
     print("\nDoctor:")?;
     let page = doctor::doctor(doctor::Command::default(), source, paths).await?;
@@ -271,6 +279,32 @@ async fn windows_side(
             Ok(Exit::Degraded)
         }
     }
+}
+
+/// Sets what this distribution needs in WSL's own files, where the person agrees.
+async fn wsl_files(arguments: &Setup, facts: &Facts, paths: &Paths) -> anyhow::Result<Exit> {
+    let mut wanted = Vec::new();
+    if lacks_systemd(facts) {
+        let why =
+            "WSL starts this distribution without systemd, which runs the agent and the tunnels.";
+        wanted.push((WslFile::Conf, "boot.systemd", "true", why.to_owned()));
+    }
+    if let Some(why) = stops_when_idle(facts).filter(|_| !arguments.no_keep_running) {
+        let key = "general.instanceIdleTimeout";
+        wanted.push((WslFile::Config, key, "-1", format!("{why}.")));
+    }
+    let mut exit = Exit::Fine;
+    for (file, key, value, why) in wanted {
+        print(&prose(&format!("\n{why}")))?;
+        if arguments.yes || confirm(&format!("Set {key} to {value} in {file}?"))? {
+            let set = wsl_files::set(file, None, key, value, paths).await;
+            exit = exit.or(set.unwrap_or_else(|error| {
+                print_error(&error);
+                Exit::Failed
+            }));
+        }
+    }
+    Ok(exit)
 }
 
 /// How long Windows may take to make the forwards.

@@ -14,6 +14,7 @@ use anyhow::{Context as _, bail};
 use clap::{Args, Subcommand};
 use tokio::time::timeout;
 
+pub(super) use self::change::set;
 use super::output::Exit;
 use crate::{
     blocking::{Permit, run_blocking},

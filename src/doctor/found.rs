@@ -2,7 +2,8 @@
 
 use std::{collections::BTreeSet, fmt, net::IpAddr, path::Path};
 
-use super::facts::Facts;
+use super::{checks::lifetime, facts::Facts};
+use crate::interop::ini::{Ini, boolean};
 use crate::model::{InterfaceName, LinkKind, Protocol};
 
 /// The UDP port that tailscaled binds unless it is told another one
@@ -144,6 +145,23 @@ pub fn services(facts: &Facts) -> BTreeSet<u16> {
     let open =
         sockets.filter(|socket| socket.protocol == Protocol::Tcp && !socket.address.is_loopback());
     open.map(|socket| socket.port).collect()
+}
+
+/// Why WSL stops this distribution although its services run, where instanceIdleTimeout
+/// would keep it.
+#[must_use]
+pub fn stops_when_idle(facts: &Facts) -> Option<String> {
+    let verdict = lifetime::idle(facts).unwrap_or_else(|skipped| skipped);
+    let stops = verdict.is_bad() && facts.knows_idle_timeout();
+    stops.then(|| verdict.detail())
+}
+
+/// Whether WSL is not to start systemd here, and has not.
+#[must_use]
+pub fn lacks_systemd(facts: &Facts) -> bool {
+    let asked = |conf: &Ini| conf.get("boot.systemd").and_then(boolean) == Some(true);
+    facts.local().is_ok_and(|local| !local.systemd)
+        && facts.wsl_conf().is_ok_and(|conf| !asked(&conf))
 }
 
 #[cfg(test)]

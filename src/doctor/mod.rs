@@ -64,7 +64,7 @@ mod verdict;
 
 pub use checks::wsl_files::{advice, in_force};
 pub use facts::Facts;
-pub use found::{Tunnel, TunnelKind, services, tunnels};
+pub use found::{Tunnel, TunnelKind, lacks_systemd, services, stops_when_idle, tunnels};
 pub use path::{
     Ended, Loser, Measured, NamedPeer, PathReport, Side, Target, TargetError, judge, lost_by,
 };

@@ -18,6 +18,7 @@ pub(crate) fn trials() -> Vec<Trial> {
     vec![
         quick("setup::fresh_machine", fresh_machine),
         quick("setup::at_a_terminal", at_a_terminal),
+        quick("setup::keeps_it_running", keeps_it_running),
         quick("setup::elevated", elevated),
         quick("setup::bad_input", bad_input),
         quick("setup::what_it_finds", what_it_finds),
@@ -78,8 +79,50 @@ fn fresh_machine(world: &World) -> Result<()> {
     said(&world.cli(&["forward", "remove", "ssh"])?, 0, &["removed"])
 }
 
+/// WSL's own files: what keeps this distribution running, and a boot without systemd.
+fn keeps_it_running(world: &World) -> Result<()> {
+    world.write(CONFIG, fresh())?;
+    world.write("/etc/wsl.conf", "# mine\n[boot]\ncommand=true\n")?;
+    let config = "/mnt/c/Users/lab/.wslconfig";
+    world.write(config, "[wsl2]\r\nmemory=4GB # mine\r\n")?;
+    let output = world.cli_at_terminal("setup", "none\nn\nn\n")?;
+    for question in [
+        "Set boot.systemd to true in",
+        "Set general.instanceIdleTimeout to -1 in",
+    ] {
+        ensure!(output.stdout.contains(question), "{question}: {output:?}");
+    }
+    ensure!(world.read(config)? == "[wsl2]\r\nmemory=4GB # mine\r\n");
+    let output = world.cli(&["setup", "--yes", "--no-keep-running"])?;
+    ensure!(output.stdout.contains("wsl.exe --terminate"), "{output:?}");
+    ensure!(!world.read(config)?.contains("instanceIdleTimeout"));
+    let conf = world.read("/etc/wsl.conf")?;
+    ensure!(
+        conf.starts_with("# mine\n[boot]\n") && conf.contains("systemd=true\n"),
+        "{conf}"
+    );
+    let output = world.cli(&["setup", "--yes"])?;
+    ensure!(output.stdout.contains("wsl.exe --shutdown"), "{output:?}");
+    let text = world.read(config)?;
+    ensure!(
+        text.starts_with("[wsl2]\r\nmemory=4GB # mine\r\n"),
+        "{text:?}"
+    );
+    ensure!(
+        text.contains("[general]\r\ninstanceIdleTimeout=-1\r\n"),
+        "{text:?}"
+    );
+    // Nothing is left to set.
+    let again = world.cli_at_terminal("setup", "none\n")?;
+    ensure!(!again.stdout.contains("[y/N]"), "{again:?}");
+    said(&world.cli(&["wslconfig", "rollback"])?, 0, &["as it was"])?;
+    ensure!(world.read(config)? == "[wsl2]\r\nmemory=4GB # mine\r\n");
+    Ok(())
+}
+
 /// Where WSL was started by an elevated program nothing needs to be approved.
 fn elevated(world: &World) -> Result<()> {
+    usual(world)?;
     let agent = world.start_agent(&fresh())?;
     agent.wait("the mode", |status| status.mode == "nat")?;
     let output = world.cli(&[
@@ -99,6 +142,7 @@ fn elevated(world: &World) -> Result<()> {
 }
 
 fn at_a_terminal(world: &World) -> Result<()> {
+    usual(world)?;
     let agent = world.start_agent(&fresh())?;
     agent.wait("the mode", |status| status.mode == "nat")?;
     let before = Snapshot::take(world)?;

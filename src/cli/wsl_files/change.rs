@@ -28,20 +28,20 @@ use crate::{
 
 /// What was done with a file.
 #[derive(Debug)]
-pub(in super::super) struct Done {
+struct Done {
     /// The file.
-    pub(in super::super) path: PathBuf,
+    path: PathBuf,
     /// Its line and the value before.
-    pub(in super::super) edited: Edited,
+    edited: Edited,
     /// Whether it had another value.
-    pub(in super::super) changed: bool,
+    changed: bool,
 }
 
 /// Sets a key and prints nothing.
 ///
 /// # Errors
 /// The file is as it was.
-pub(in super::super) async fn set_key(
+async fn set_key(
     file: WslFile,
     user: Option<String>,
     key: &'static Key,
@@ -54,7 +54,8 @@ pub(in super::super) async fn set_key(
     in_time(file, write).await
 }
 
-pub(super) async fn set(
+/// Sets a key, and says what was done and what applies it.
+pub(in super::super) async fn set(
     file: WslFile,
     user: Option<String>,
     name: &str,

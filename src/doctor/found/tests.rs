@@ -95,3 +95,27 @@ fn services_that_others_reach() {
     sockets.push(socket(Protocol::Tcp, "::", 8080));
     assert_eq!(Vec::from_iter(services(&facts)), [22, 8080]);
 }
+
+#[test]
+fn what_wsl_files_lack() {
+    let changed = |change: fn(&mut Facts)| {
+        let mut facts = healthy();
+        change(&mut facts);
+        (stops_when_idle(&facts).is_some(), lacks_systemd(&facts))
+    };
+    let conf = |facts: &mut Facts, text: &str| {
+        let local = facts.local_mut();
+        (local.systemd, local.wsl_conf) = (false, Ok(Some(Ini::wsl_conf(text.as_bytes()))));
+    };
+    assert_eq!(changed(|_| {}), (false, false));
+    assert_eq!(changed(|facts| facts.wslconfig = Ok(None)), (true, false));
+    let old = |facts: &mut Facts| {
+        (facts.wslconfig, facts.wsl_version) = (Ok(None), Some("2.5.7.0".into()));
+    };
+    assert_eq!(changed(old), (false, false), "it knows no such key");
+    let mut facts = healthy();
+    conf(&mut facts, "[boot]\ncommand=x\n");
+    assert!(lacks_systemd(&facts));
+    conf(&mut facts, "[boot]\nsystemd=true\n");
+    assert!(!lacks_systemd(&facts), "after the next start");
+}
