@@ -7,6 +7,7 @@
 
 mod burst;
 mod decisions;
+mod discovery;
 mod figures;
 mod idle;
 mod node;
@@ -36,7 +37,7 @@ pub(crate) fn trials() -> Vec<Trial> {
 }
 
 /// The parts, as `--bench PART...` selects them; all when none is named.
-const PARTS: [&str; 9] = [
+const PARTS: [&str; 10] = [
     "replace",
     "ready",
     "burst",
@@ -44,6 +45,7 @@ const PARTS: [&str; 9] = [
     "takeover",
     "windows",
     "relay",
+    "discovery",
     "idle",
     "outage",
 ];
@@ -102,6 +104,10 @@ fn measure(wanted: impl Fn(&str) -> bool) -> Result<()> {
         relay::crowd(&mut report)?;
         relay::idle(&mut report)?;
         relay::repoint(&mut report)?;
+    }
+    if wanted("discovery") {
+        step("what listens is discovered");
+        discovery::measure(&mut report)?;
     }
     let mut ours = None;
     if wanted("outage") {

@@ -1,0 +1,110 @@
+//! What discovery costs while nothing changes, and how soon it finds what does.
+
+use std::fs;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+
+use super::figures::{Report, Times, short};
+use super::node::{self, LIMIT};
+use crate::options::Options;
+use crate::probe::ECHO;
+use crate::process::{KILL, Process};
+use crate::test_discovery::listen;
+use crate::world::{World, until};
+
+/// Ten of all sockets are in the ranges.
+const CONFIG: &str = "[discovery]\ntcp = [\"8000-8999\"]\nudp = [\"8000-8999\"]\n";
+const TIME: Duration = Duration::from_secs(20);
+/// As many changes as are followed at once.
+const ROUNDS: u16 = 5;
+
+pub(super) fn measure(report: &mut Report) -> Result<()> {
+    report.head("Discovery, ten sockets in its ranges");
+    for (kind, count) in [
+        ("tcp", 10),
+        ("tcp", 1_000),
+        ("tcp", 10_000),
+        ("udp", 10_000),
+    ] {
+        // Windows answers at once: the relay listens before it is asked.
+        let world = World::start(&Options::quick())?;
+        world.windows().install(&crate::installed::policy())?;
+        let sockets = listen(&world, kind, count)?;
+        node::prepare(&world, CONFIG)?;
+        let agent = node::start(&world, &[])?;
+        node::calm(&world, Duration::from_secs(4))?;
+        let (before, begun) = (on_cpu(&world, &agent)?, Instant::now());
+        std::thread::sleep(TIME);
+        let took = begun.elapsed();
+        let cpu = on_cpu(&world, &agent)? - before;
+        let percent = cpu.as_secs_f64() / took.as_secs_f64() * 100.0;
+        report.figure(
+            &format!("CPU with {count} {kind} sockets"),
+            format!(
+                "{percent:.3} % of one core, {} in {} s",
+                short(cpu),
+                took.as_secs()
+            ),
+            "under 0.1 %",
+            percent < 0.1,
+        );
+        let (found, gone) = delays(&world)?;
+        report.figure(
+            "listen() to a listener on Windows",
+            found.text(),
+            "under 1 s",
+            found.worst() < Duration::from_secs(1),
+        );
+        report.figure(
+            "its end to none",
+            gone.text(),
+            "under 1 s",
+            gone.worst() < Duration::from_secs(1),
+        );
+        drop(sockets);
+    }
+    Ok(())
+}
+
+/// Services that come and go, at times that have nothing to do with the agent's.
+fn delays(world: &World) -> Result<(Times, Times)> {
+    let (mut found, mut gone) = (Vec::new(), Vec::new());
+    for round in 0..ROUNDS {
+        let port = 8_500 + round;
+        std::thread::sleep(Duration::from_millis(1_037));
+        let begun = Instant::now();
+        let service = world.spawn_guest(
+            &["/init", crate::ROLE, ECHO, &format!("0.0.0.0:{port}")],
+            &[],
+        )?;
+        until("a listener on Windows", LIMIT, || {
+            Ok(on_windows(world, port)?.then_some(()))
+        })?;
+        found.push(begun.elapsed());
+        std::thread::sleep(Duration::from_millis(1_171));
+        let begun = Instant::now();
+        service.signal(KILL)?;
+        service.wait(LIMIT)?.context("it lives")?;
+        until("its end on Windows", LIMIT, || {
+            Ok((!on_windows(world, port)?).then_some(()))
+        })?;
+        gone.push(begun.elapsed());
+    }
+    Ok((Times::new(found), Times::new(gone)))
+}
+
+/// Whether the relay listens at this port on Windows: it is a program of that namespace.
+fn on_windows(world: &World, port: u16) -> Result<bool> {
+    let at = format!(":{port:04X} 00000000:0000 0A");
+    let relays = world.windows().relay()?.context("no relay")?;
+    let table = fs::read_to_string(world.path(format!("/proc/{}/net/tcp", relays.pid)))?;
+    Ok(table.contains(&at))
+}
+
+/// The time that a process has had on a CPU, by proc_pid_schedstat.
+fn on_cpu(world: &World, agent: &Process<'_>) -> Result<Duration> {
+    let text = fs::read_to_string(world.path(format!("/proc/{}/schedstat", agent.pid())))?;
+    let first = text.split_whitespace().next().context("no time")?;
+    Ok(Duration::from_nanos(first.parse()?))
+}
