@@ -210,9 +210,34 @@ impl Writer {
         let mut text = String::new();
         // Serialising into memory cannot fail: no value here is without a form in TOML.
         if value.serialize(ValueSerializer::new(&mut text)).is_ok() {
-            self.0.push_str(&format!("{key} = {text}\n"));
+            self.0
+                .push_str(&format!("{key} = {}\n", in_lines(key, text)));
         }
     }
+}
+
+/// Columns of a terminal.
+const WIDTH: usize = 80;
+
+/// An array that is too long for one line on several; inline tables have to be on one.
+fn in_lines(key: &str, text: String) -> String {
+    let inner = text
+        .strip_prefix('[')
+        .and_then(|text| text.strip_suffix(']'));
+    let inner = inner.filter(|inner| !inner.contains('{'));
+    let Some(inner) = inner.filter(|_| key.len() + 3 + text.len() > WIDTH) else {
+        return text;
+    };
+    let mut lines = vec![String::new()];
+    for value in inner.split(", ") {
+        match lines.last_mut() {
+            Some(line) if !line.is_empty() && line.len() + value.len() + 2 <= WIDTH => {
+                *line = format!("{line} {value},");
+            }
+            _ => lines.push(format!("    {value},")),
+        }
+    }
+    format!("[{}\n]", lines.join("\n"))
 }
 
 impl Keys for Writer {
