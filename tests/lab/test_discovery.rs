@@ -269,10 +269,12 @@ pub(crate) fn listen<'w>(world: &'w World, kind: &str, count: usize) -> Result<P
     let role = ["/init", crate::ROLE, LISTEN, kind, &count.to_string()];
     let process = world.spawn_guest(&role, &[])?;
     until("the sockets", LIMIT, || {
+        // In this order: it may say so and end between two looks.
+        let ended = process.wait(std::time::Duration::ZERO)?;
         let said = process.stdout()?;
         ensure!(
-            process.wait(std::time::Duration::ZERO)?.is_none() || said.contains("done"),
-            "{}",
+            ended.is_none() || said.contains("done"),
+            "{ended:?}: {}",
             process.stderr()?
         );
         Ok(said.contains("done").then_some(()))

@@ -93,9 +93,12 @@ fn register(kind: &str) -> Result<()> {
     let stream = UnixStream::connect_addr(&SocketAddr::from_abstract_name(name)?)?;
     let mut reader = BufReader::new(stream.try_clone()?);
     let (mut writer, mut line) = (stream, String::new());
-    writer.write_all(b"1 1\n")?;
-    reader.read_line(&mut line)?;
+    // A leader that refuses the user ends the connection, at any of these two.
+    let hello = writer
+        .write_all(b"1 1\n")
+        .and_then(|()| reader.read_line(&mut line));
     eprintln!("bound");
+    hello?;
     let forward = |number: usize| {
         format!(
             r#"{{"name":"f{number}","protocol":"tcp","listen-address":"0.0.0.0","listen-port":{},"connect-port":22,"firewall":"none"}}"#,
