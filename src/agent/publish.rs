@@ -208,7 +208,10 @@ impl Publisher {
                 if pass.changes.contains(&action.to_string()) {
                     (word, detail) = (PortWay::Claimed.word(), PortWay::Claimed.to_string());
                 } else if let Some(refused) = self.findings().find(refused) {
-                    (word, detail) = ("refused", refused.detail.clone());
+                    // The device and the port are beside it.
+                    let what = format!("{device} port {port}: ");
+                    let why = refused.detail.strip_prefix(&what);
+                    (word, detail) = ("refused", why.unwrap_or(&refused.detail).to_owned());
                 }
             }
             PortEntry {

@@ -72,7 +72,10 @@ async fn an_address_change_is_one_line_and_one_call() {
 fn ports(bench: &Bench<'_>) -> String {
     let document = crate::report::read_status(bench.folder.path());
     let ports = document.unwrap().unwrap().wireguard_ports.into_iter();
-    let shown = ports.map(|one| format!("{} {} {}", one.device, one.port, one.way));
+    let shown = ports.map(|one| {
+        assert!(!one.detail.contains(&one.device), "{one:?}");
+        format!("{} {} {}", one.device, one.port, one.way)
+    });
     Vec::from_iter(shown).join(", ")
 }
 
