@@ -251,6 +251,8 @@ fn left_nat(world: &World, mode: &str) -> Result<()> {
     world.forwards(&[(2222, FIRST, 22)])?;
     world.switch_mode(mode)?;
     let agent = world.start_agent(&config)?;
+    // What it knows of them then outlives it.
+    agent.says("1 removed")?;
     world.forwards(&[])?;
     agent.wait("the mode", |status| status.mode == mode)?;
     agent.stop()?;

@@ -327,7 +327,9 @@ fn silent_peer(world: &World) -> Result<()> {
         page.contains("through the tunnel nothing answers, so that is not proven"),
         "{page}"
     );
-    let running = world.spawn_guest(&[AGENT, "doctor", "mtu", PEER], &[])?;
+    // A job in the background of a script has SIGINT ignored, and so has what it starts.
+    let command = ["env", "--default-signal=INT", AGENT, "doctor", "mtu", PEER];
+    let running = world.spawn_guest(&command, &[])?;
     // Three packets that nothing answers take longer.
     running.wait(Duration::from_millis(100))?;
     running.signal(INT)?;
