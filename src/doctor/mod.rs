@@ -50,6 +50,8 @@ mod port {
     mod cause;
     mod facts;
     mod judge;
+    #[cfg(test)]
+    mod machine;
     mod rules;
 
     pub use facts::{Holder, Owner, PortFacts};

@@ -25,6 +25,16 @@ pub(crate) fn trials() -> Vec<Trial> {
     ]
 }
 
+/// As on a machine that has no person to ask.
+const TWO_FORWARDS: [&str; 6] = [
+    "setup",
+    "--yes",
+    "--forward",
+    "udp:51820",
+    "--forward",
+    "tcp:2222:22",
+];
+
 /// What a fresh machine's configuration says.
 fn fresh() -> String {
     format!("[network]\nconfig-file = \"{FILE}\"\n")
@@ -45,14 +55,7 @@ fn fresh_machine(world: &World) -> Result<()> {
     let _server = name_server(world)?;
     let wireguard = world.wireguard("wg0", 1)?;
     world.shell("ip addr add 10.99.0.1/24 dev wg0")?;
-    let output = world.cli(&[
-        "setup",
-        "--yes",
-        "--forward",
-        "udp:51820",
-        "--forward",
-        "tcp:2222:22",
-    ])?;
+    let output = world.cli(&TWO_FORWARDS)?;
     let text = &output.stdout;
     for line in [
         "WireGuard wg0: up, UDP port 51820",
@@ -125,14 +128,7 @@ fn elevated(world: &World) -> Result<()> {
     usual(world)?;
     let agent = world.start_agent(&fresh())?;
     agent.wait("the mode", |status| status.mode == "nat")?;
-    let output = world.cli(&[
-        "setup",
-        "--yes",
-        "--forward",
-        "udp:51820",
-        "--forward",
-        "tcp:2222:22",
-    ])?;
+    let output = world.cli(&TWO_FORWARDS)?;
     said(
         &output,
         3,

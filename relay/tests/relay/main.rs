@@ -13,6 +13,7 @@ mod admit;
 mod harness;
 mod input;
 mod load;
+mod proxy;
 mod sessions;
 #[cfg(target_os = "linux")]
 mod silence;

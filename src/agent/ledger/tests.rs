@@ -5,10 +5,14 @@ use crate::model::{
 };
 
 fn mtu(to: u32) -> Action {
+    mtu_of(7, true, to)
+}
+
+fn mtu_of(index: u32, up: bool, to: u32) -> Action {
     Action::SetMtu(MtuChange {
-        index: 7,
+        index,
         name: InterfaceName::new("wg0").unwrap(),
-        up: true,
+        up,
         from: 1420,
         to,
         why: String::new(),
@@ -165,16 +169,7 @@ fn an_mtu_is_changed_twice_for_one_cause() {
 /// makes another device.
 #[test]
 fn a_tunnel_that_comes_up_is_no_fight() {
-    let change = |index, up| {
-        let Action::SetMtu(change) = mtu(1280) else {
-            unreachable!("it makes an MTU's change")
-        };
-        Action::SetMtu(MtuChange {
-            index,
-            up,
-            ..change
-        })
-    };
+    let change = |index, up| mtu_of(index, up, 1280);
     let (mut ledger, now) = (Ledger::default(), Instant::now());
     for index in 7..12 {
         for up in [false, true, true] {

@@ -1,14 +1,4 @@
-use super::*;
-
-fn rule(listen: (&str, u16), connect: (&str, u16), ours: bool) -> ProxyRule {
-    ProxyRule {
-        listen_address: listen.0.into(),
-        listen_port: listen.1,
-        connect_address: Some(connect.0.into()),
-        connect_port: Some(connect.1),
-        ours,
-    }
-}
+use super::{super::machine::rule, *};
 
 #[test]
 fn a_loop_of_rules_that_never_meets_the_first_ends() {
