@@ -108,11 +108,11 @@ async fn run(
 }
 
 /// Longest wait for WSL to say something that is of use, and no more.
-const PATIENCE: Duration = Duration::from_secs(2);
+const TIMEOUT: Duration = Duration::from_secs(2);
 
 /// WSL's version, where it says it in time.
 async fn version() -> Option<String> {
-    timeout(PATIENCE, interop::ask_wsl_version())
+    timeout(TIMEOUT, interop::ask_wsl_version())
         .await
         .ok()
         .flatten()

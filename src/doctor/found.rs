@@ -6,7 +6,7 @@ use super::{checks::lifetime, facts::Facts};
 use crate::interop::ini::{Ini, boolean};
 use crate::model::{InterfaceName, LinkKind, Protocol};
 
-/// The UDP port that tailscaled binds unless it is told another one
+/// The UDP port that tailscaled binds unless its configuration names another one
 /// (tailscaled's option `--port`, /etc/default/tailscaled).
 const TAILSCALE_PORT: u16 = 41641;
 

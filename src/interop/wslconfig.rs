@@ -129,7 +129,7 @@ impl Users {
             match (with.as_slice(), open.as_slice()) {
                 ([only], _) | ([], [only]) => *only,
                 ([], []) if people.is_empty() => {
-                    return Err(PlaceError::Nobody(self.drive.join("Users")));
+                    return Err(PlaceError::NoUser(self.drive.join("Users")));
                 }
                 ([], []) => return Err(PlaceError::Denied(names(&people))),
                 ([], several) | (several, _) => return Err(PlaceError::Several(names(several))),
@@ -169,7 +169,7 @@ pub enum PlaceError {
     NoDrive,
     /// No user's folder.
     #[error("{} shows no user of Windows: the drive does not answer, or this user may not read it", .0.display())]
-    Nobody(PathBuf),
+    NoUser(PathBuf),
     /// All folders are closed.
     #[error("this user may read none of the Windows users' folders ({0}); run it with sudo")]
     Denied(String),

@@ -226,9 +226,9 @@ fn absent_and_closed(world: &World) -> Result<()> {
     )?;
     says(
         world,
-        "wslconfig --user nobody set memory 4GB",
+        "wslconfig --user stranger set memory 4GB",
         1,
-        &["no user's folder \"nobody\"; it has me, other"],
+        &["no user's folder \"stranger\"; it has me, other"],
     )?;
     says(
         world,

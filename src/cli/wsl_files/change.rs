@@ -12,7 +12,7 @@ use tokio::time::timeout;
 
 use super::{
     super::output::{Exit, print, prose},
-    PATIENCE, in_time, place, shown, version,
+    TIMEOUT, in_time, place, shown, version,
 };
 use crate::{
     doctor::advice,
@@ -308,7 +308,7 @@ async fn restart(file: WslFile) -> anyhow::Result<()> {
     let text = match file {
         WslFile::Config => "To apply it, run `wsl.exe --shutdown` on Windows: that ends all distributions of this user of Windows, with all that runs in them".to_owned(),
         WslFile::Conf => {
-            let name = timeout(PATIENCE, interop::distribution()).await.ok().flatten();
+            let name = timeout(TIMEOUT, interop::distribution()).await.ok().flatten();
             let name = name.unwrap_or_else(|| "NAME".to_owned());
             format!("To apply it, run `wsl.exe --terminate {name}` on Windows: that ends this distribution, with all that runs in it")
         }

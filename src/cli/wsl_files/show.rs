@@ -11,7 +11,7 @@ use super::{
         style::{bad, dim, heading},
         table::columns,
     },
-    PATIENCE, read, shown,
+    TIMEOUT, read, shown,
 };
 use crate::{
     doctor::in_force,
@@ -90,7 +90,7 @@ async fn real(file: WslFile) -> Vec<(&'static str, String)> {
                     .iter()
                     .filter_map(|key| Some((key.name, in_force(key.name, machine.as_ref()?)?))),
             );
-            let mode = timeout(PATIENCE, interop::ask_mode()).await.ok();
+            let mode = timeout(TIMEOUT, interop::ask_mode()).await.ok();
             let mode = mode.and_then(|mode| mode.known());
             real.extend(mode.map(|mode| ("wsl2.networkingMode", mode.to_string())));
         }

@@ -71,6 +71,6 @@ fn the_file_to_edit() {
     assert!(several.contains("(ann, bob); name the one"), "{several}");
     let unknown = said(place(&[ann, bob], Some("../bob")));
     assert!(unknown.contains("has ann, bob"), "{unknown}");
-    let nobody = said(place(&[ini], None));
-    assert!(nobody.contains("shows no user of Windows"), "{nobody}");
+    let none = said(place(&[ini], None));
+    assert!(none.contains("shows no user of Windows"), "{none}");
 }
