@@ -1,7 +1,7 @@
 //! Whom a forward accepts, by where the client is.
 
 use std::cell::{Cell, RefCell};
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -14,24 +14,39 @@ use crate::protocol::Admit;
 const MAX_AGE: Duration = Duration::from_secs(5);
 
 /// An address of this machine, and the length of its subnet's prefix.
-pub(crate) type Interface = (Ipv4Addr, u8);
+pub(crate) type Interface = (IpAddr, u8);
 
 impl Admit {
     /// Whether it takes a client with this address, on a machine with these.
-    fn takes(self, from: Ipv4Addr, own: &[Interface]) -> bool {
+    fn takes(self, from: IpAddr, own: &[Interface]) -> bool {
         let is_own = || from.is_loopback() || own.iter().any(|(address, _)| *address == from);
-        let is_near = |&(address, prefix): &Interface| {
-            // Without a subnet, or with everyone in it, there is the address alone.
-            let host_bits = 32_u32.checked_sub(prefix.into()).filter(|bits| *bits < 32);
-            let mask = host_bits.map_or(u32::MAX, |bits| u32::MAX << bits);
-            (address.to_bits() ^ from.to_bits()) & mask == 0
+        let is_near = |&(address, prefix): &Interface| match (address, from) {
+            (IpAddr::V4(address), IpAddr::V4(from)) => {
+                let differ = address.to_bits() ^ from.to_bits();
+                is_in_subnet(differ.into(), prefix, 32)
+            }
+            (IpAddr::V6(address), IpAddr::V6(from)) => {
+                is_in_subnet(address.to_bits() ^ from.to_bits(), prefix, 128)
+            }
+            _ => false,
         };
+        // No router passes it on (RFC 4291, 2.5.6).
+        let is_link_local = || matches!(from, IpAddr::V6(from) if from.is_unicast_link_local());
         match self {
             Self::Any => true,
             Self::Host => is_own(),
-            Self::Local => is_own() || own.iter().any(is_near),
+            Self::Local => is_own() || is_link_local() || own.iter().any(is_near),
+            Self::Behind(front) => from == front || is_own(),
         }
     }
+}
+
+/// Whether two addresses of `length` bits that differ in these are in a subnet of this prefix.
+fn is_in_subnet(differ: u128, prefix: u8, length: u32) -> bool {
+    // Without a subnet, or with everyone in it, there is the address alone.
+    let host_bits = length.checked_sub(prefix.into());
+    let host_bits = host_bits.filter(|bits| *bits < length);
+    differ >> host_bits.unwrap_or_default() == 0
 }
 
 /// The addresses of this machine, looked up when a client makes that necessary.
@@ -43,7 +58,7 @@ pub(crate) struct Neighbourhood {
 
 impl Neighbourhood {
     /// Whether a client with this address may come in.
-    pub(crate) fn admits(&self, admit: Admit, from: Ipv4Addr) -> bool {
+    pub(crate) fn admits(&self, admit: Admit, from: IpAddr) -> bool {
         if admit.takes(from, &[]) {
             return true;
         }

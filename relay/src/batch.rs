@@ -1,11 +1,13 @@
 //! The datagrams of one receive, and groups of them that are sent together.
 
 use std::io::{self, ErrorKind, IoSlice};
-use std::net::SocketAddrV4;
+use std::net::SocketAddr;
+use std::slice;
 
-use socket2::{SockAddr, SockRef};
+use socket2::{MsgHdr, SockAddr, SockRef};
 use tokio::net::UdpSocket;
 
+use crate::ancillary::{Ancillary, OwnAddress};
 use crate::os::{SLOTS, receive, send_segments};
 
 /// Room for one datagram, in bytes. The longest has 65507; a page boundary, so
@@ -19,13 +21,27 @@ const MAX_GROUP: usize = 65_000;
 /// The datagrams of one receive. All sockets share one.
 pub(crate) struct Batch {
     buffer: Box<[u8]>,
-    received: Vec<(SocketAddrV4, usize)>,
+    received: Vec<Datagram>,
 }
 
-/// Consecutive datagrams of one sender and one length; the last may be shorter.
+/// A datagram that was received.
+#[derive(Clone, Copy)]
+pub(crate) struct Datagram {
+    /// The sender.
+    pub(crate) from: SocketAddr,
+    /// The address that it came to, of a socket that says so.
+    pub(crate) to: Option<OwnAddress>,
+    /// In bytes.
+    pub(crate) length: usize,
+}
+
+/// Consecutive datagrams of one sender to one address and of one length; the last may be
+/// shorter.
 pub(crate) struct Group<'a> {
     /// The sender.
-    pub(crate) from: SocketAddrV4,
+    pub(crate) from: SocketAddr,
+    /// The address that they came to, of a socket that says so.
+    pub(crate) to: Option<OwnAddress>,
     /// The number of datagrams.
     pub(crate) count: usize,
     /// The bytes of all datagrams.
@@ -62,19 +78,18 @@ impl Batch {
     pub(crate) fn groups(&self) -> impl Iterator<Item = Group<'_>> {
         let slots = self.buffer.chunks_exact(SLOT);
         let mut datagrams = (slots.zip(&self.received))
-            .filter_map(|(slot, &(from, length))| Some((from, slot.get(..length)?)))
+            .filter_map(|(slot, received)| Some((received, slot.get(..received.length)?)))
             .peekable();
         std::iter::from_fn(move || {
-            let &(from, _) = datagrams.peek()?;
+            let &(&Datagram { from, to, .. }, _) = datagrams.peek()?;
             let mut group = Group {
                 from,
+                to,
                 count: 0,
                 bytes: 0,
                 pieces: [IoSlice::new(&[]); SLOTS],
             };
-            while let Some((_, datagram)) =
-                datagrams.next_if(|(from, next)| group.accepts(*from, next.len()))
-            {
+            while let Some((_, datagram)) = datagrams.next_if(|(next, _)| group.accepts(next)) {
                 group.push(datagram);
             }
             Some(group)
@@ -88,14 +103,14 @@ impl<'a> Group<'a> {
     }
 
     /// Whether another datagram can be sent together with these.
-    fn accepts(&self, from: SocketAddrV4, length: usize) -> bool {
+    fn accepts(&self, next: &Datagram) -> bool {
         let (Some(first), Some(last)) = (self.pieces().first(), self.pieces().last()) else {
             return true;
         };
-        from == self.from
+        (next.from, next.to) == (self.from, self.to)
             && last.len() == first.len()
-            && (1..=first.len()).contains(&length)
-            && self.bytes + length <= MAX_GROUP
+            && (1..=first.len()).contains(&next.length)
+            && self.bytes + next.length <= MAX_GROUP
     }
 
     fn push(&mut self, datagram: &'a [u8]) {
@@ -106,19 +121,31 @@ impl<'a> Group<'a> {
         }
     }
 
-    /// Sends the datagrams; those that the system does not take are lost. The
-    /// runtime is bypassed: it would first have to learn whether the socket is
-    /// writable.
-    pub(crate) fn send(&self, socket: &UdpSocket, to: &SockAddr) {
+    /// Sends the datagrams, from that address of this machine if it still is one; those that
+    /// the system does not take are lost. The runtime is bypassed: it would first have to
+    /// learn whether the socket is writable.
+    pub(crate) fn send(&self, socket: &UdpSocket, to: &SockAddr, from: Option<OwnAddress>) {
         let socket = SockRef::from(socket);
+        let mut control = Ancillary::new();
+        if let Some(own) = from {
+            control.send_from(own);
+        }
         if let [first, _, ..] = self.pieces()
             && let Ok(size) = u16::try_from(first.len())
-            && send_segments(&socket, self.pieces(), size, to).is_ok()
+            && send_segments(&socket, self.pieces(), size, to, control).is_ok()
         {
             return;
         }
+        let is_refused = |piece: &IoSlice<'_>| {
+            let message = MsgHdr::new().with_addr(to);
+            let message = message.with_buffers(slice::from_ref(piece));
+            let sent = socket.sendmsg(&message.with_control(control.bytes()), 0);
+            sent.is_err_and(|error| error.kind() != ErrorKind::WouldBlock)
+        };
         for piece in self.pieces() {
-            socket.send_to(piece, to).ok();
+            if from.is_none() || is_refused(piece) {
+                socket.send_to(piece, to).ok();
+            }
         }
     }
 }

@@ -111,9 +111,9 @@ fn check(wanted: &SetForwards) -> Result<(), String> {
             "udp-sessions is {sessions}, it may be {MAX_UDP_SESSIONS} at most"
         ));
     }
-    let mut forwards = wanted.forwards.iter();
-    let is_udp = |one: &&Forward| one.listen.protocol == Protocol::Udp;
-    if let Some(one) = forwards.find(|one| is_udp(one) && one.proxy_protocol.is_some()) {
+    let is_wrong =
+        |one: &&Forward| one.listen.protocol == Protocol::Udp && one.proxy_protocol.is_some();
+    if let Some(one) = wanted.forwards.iter().find(is_wrong) {
         return Err(format!("{}: the PROXY protocol is of TCP", one.listen));
     }
     let mut seen = BTreeSet::new();

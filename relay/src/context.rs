@@ -2,7 +2,7 @@
 
 use std::cell::{Cell, RefCell, RefMut};
 use std::collections::{BTreeMap, HashMap};
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU16;
 use std::rc::Rc;
 use std::time::Duration;
@@ -36,7 +36,7 @@ pub(crate) struct RelayContext {
     udp_sessions: Cell<u32>,
     tcp_connections: Cell<u32>,
     /// TCP connections by their client's address.
-    pub(crate) sources: RefCell<HashMap<Ipv4Addr, u32>>,
+    pub(crate) sources: RefCell<HashMap<IpAddr, u32>>,
     /// Of every wanted forward.
     pub(crate) counters: RefCell<Vec<Rc<Cell<Counters>>>>,
     /// Of those of UDP that listen.
@@ -68,7 +68,7 @@ pub(crate) trait SessionTable {
 /// Sessions to report, by forward and client, and whether they were opened. A
 /// client has one entry: the reader could not know which of two came first, and
 /// a new session replaces the old one anyway.
-pub(crate) type SessionChanges = BTreeMap<(Ipv4Addr, NonZeroU16, SocketAddrV4), (Session, bool)>;
+pub(crate) type SessionChanges = BTreeMap<(IpAddr, NonZeroU16, SocketAddr), (Session, bool)>;
 
 impl RelayContext {
     /// Nothing open, the default limits.

@@ -12,6 +12,7 @@ use crate::protocol::{
     Event, Failure, FailureKind, Forward, Listen, Listener, Protocol, Session, SetForwards,
 };
 use crate::route::Route;
+use crate::socket::has_no_family;
 use crate::tcp;
 use crate::udp::Udp;
 
@@ -26,6 +27,8 @@ struct Listening {
     task: JoinHandle<()>,
     /// For UDP.
     udp: Option<Rc<Udp>>,
+    /// As [`Listener::ipv4_alone`].
+    ipv4_alone: bool,
 }
 
 impl Forwards {
@@ -49,7 +52,7 @@ impl Forwards {
             .partition(|(listen, _)| keep(listen));
         self.all = kept;
         for (_, listening) in BTreeMap::into_values(closing) {
-            if let Ok(Listening { task, udp }) = listening {
+            if let Ok(Listening { task, udp, .. }) = listening {
                 task.abort();
                 if let Some(udp) = udp {
                     udp.close().await;
@@ -58,13 +61,12 @@ impl Forwards {
                 task.await.ok();
             }
         }
-        let mut listeners = Vec::with_capacity(wanted.forwards.len());
         for forward in &wanted.forwards {
-            listeners.push(Listener {
-                listen: forward.listen,
-                failure: self.set_one(forward).await,
-            });
+            self.set_one(forward).await;
         }
+        let wanted_listens = wanted.forwards.iter().map(|forward| forward.listen);
+        let listeners = wanted_listens.filter_map(|listen| self.listener(listen));
+        let listeners = listeners.collect();
         let counters = self.routes().map(|route| Rc::clone(&route.counters));
         self.context.counters.replace(counters.collect());
         let tables = self
@@ -91,26 +93,32 @@ impl Forwards {
 
     /// The forwards in force.
     pub(crate) fn applied(&self, serial: u64) -> Event {
-        let listeners = self.all.iter().map(|(listen, (_, listening))| Listener {
-            listen: *listen,
-            failure: listening.as_ref().err().copied(),
-        });
+        let listeners = self.all.keys().filter_map(|listen| self.listener(*listen));
         Event::Applied {
             serial,
             listeners: listeners.collect(),
         }
     }
 
+    fn listener(&self, listen: Listen) -> Option<Listener> {
+        let (_, listening) = self.all.get(&listen)?;
+        Some(Listener {
+            listen,
+            failure: listening.as_ref().err().copied(),
+            ipv4_alone: listening.as_ref().is_ok_and(|one| one.ipv4_alone),
+        })
+    }
+
     /// Re-points a forward that listens, opens any other.
-    async fn set_one(&mut self, forward: &Forward) -> Option<Failure> {
+    async fn set_one(&mut self, forward: &Forward) {
         let route = match self.all.get(&forward.listen) {
             Some((route, listening)) => {
-                let has_narrowed = route.change(forward);
+                let may_end_some = route.change(forward);
                 if let Ok(Listening { udp, .. }) = listening {
-                    if let Some(udp) = udp.as_ref().filter(|_| has_narrowed) {
+                    if let Some(udp) = udp.as_ref().filter(|_| may_end_some) {
                         udp.end_unadmitted();
                     }
-                    return None;
+                    return;
                 }
                 Rc::clone(route)
             }
@@ -121,9 +129,7 @@ impl Forwards {
             opened = open(&route);
         }
         let listening = opened.map_err(|error| failure(&error));
-        let failure = listening.as_ref().err().copied();
         self.all.insert(forward.listen, (route, listening));
-        failure
     }
 
     /// Closes a session of ours that has the UDP port. The system may have given
@@ -181,16 +187,23 @@ impl Forwards {
 }
 
 fn open(route: &Rc<Route>) -> io::Result<Listening> {
+    let is_ipv6 = route.listen.listen_address.is_ipv6();
     Ok(match route.listen.protocol {
-        Protocol::Tcp => Listening {
-            task: tcp::listen(Rc::clone(route))?,
-            udp: None,
-        },
+        Protocol::Tcp => {
+            let (task, at) = tcp::listen(Rc::clone(route))?;
+            Listening {
+                task,
+                udp: None,
+                ipv4_alone: is_ipv6 && at.is_ipv4(),
+            }
+        }
         Protocol::Udp => {
             let udp = Udp::open(Rc::clone(route))?;
+            let at = udp.address()?;
             Listening {
                 task: spawn_local(Rc::clone(&udp).carry_inward()),
                 udp: Some(udp),
+                ipv4_alone: is_ipv6 && at.is_ipv4(),
             }
         }
     })
@@ -201,6 +214,7 @@ fn failure(error: &io::Error) -> Failure {
         ErrorKind::AddrInUse => FailureKind::InUse,
         ErrorKind::PermissionDenied => FailureKind::Forbidden,
         ErrorKind::AddrNotAvailable => FailureKind::NoAddress,
+        _ if has_no_family(error) => FailureKind::NoAddress,
         _ => FailureKind::Other,
     };
     Failure {

@@ -8,6 +8,7 @@
 pub mod protocol;
 
 mod admit;
+mod ancillary;
 mod batch;
 mod commands;
 mod context;
@@ -19,7 +20,9 @@ mod os;
 mod quota;
 mod route;
 mod server;
+mod socket;
 mod tcp;
 mod udp;
 
 pub use server::run;
+pub use tcp::proxy::header as proxy_header;

@@ -5,22 +5,23 @@
 //! table of UDP sessions, and gives both to a relay that it had to restart.
 
 use std::fmt;
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::num::NonZeroU16;
 
 use serde::{Deserialize, Serialize};
 
 /// The version of the protocol. A relay refuses commands of another one. Version
 /// 1 had other names, version 2 accepted everyone ([`Admit`]), version 3 had no
-/// [`ProxyProtocol`], and relays that were installed on Windows may speak each of them.
-pub const VERSION: u32 = 4;
+/// [`ProxyProtocol`], version 4 had IPv4 alone, and relays that were installed on Windows
+/// may speak each of them.
+pub const VERSION: u32 = 5;
 
 /// Longest line that either side accepts, in bytes.
 pub const MAX_LINE: usize = 1 << 20;
 
 /// Most UDP sessions that a command may allow: a table of that size fits into
 /// one line.
-pub const MAX_UDP_SESSIONS: u32 = 8192;
+pub const MAX_UDP_SESSIONS: u32 = 6144;
 
 /// Exit code of a relay that was started with an elevated token.
 pub const EXIT_ELEVATED: u8 = 3;
@@ -88,8 +89,8 @@ impl fmt::Display for Protocol {
 pub struct Listen {
     /// TCP or UDP.
     pub protocol: Protocol,
-    /// The address to listen on; 0.0.0.0 means all.
-    pub listen_address: Ipv4Addr,
+    /// The address to listen on; 0.0.0.0 means all of IPv4, and `::` all of both families.
+    pub listen_address: IpAddr,
     /// The port to listen on.
     pub listen_port: NonZeroU16,
 }
@@ -103,21 +104,40 @@ impl fmt::Display for Listen {
 impl Listen {
     /// Address and port.
     #[must_use]
-    pub const fn address(&self) -> SocketAddrV4 {
-        SocketAddrV4::new(self.listen_address, self.listen_port.get())
+    pub const fn address(&self) -> SocketAddr {
+        SocketAddr::new(self.listen_address, self.listen_port.get())
     }
 
-    /// Whether both want one port: a listener on 0.0.0.0 takes it on every
-    /// address, and one on 127.0.0.1 may be in the place of one that is not on
-    /// loopback (an unprivileged relay serves loopback only).
+    /// Whether both want one port: their addresses overlap, or one is on 127.0.0.1 or `::1`
+    /// and may be in the place of one of its family that is not on loopback (an unprivileged
+    /// relay serves loopback only).
     #[must_use]
     pub fn overlaps(&self, other: &Self) -> bool {
         let (ours, theirs) = (self.listen_address, other.listen_address);
-        let replaces = |one: Ipv4Addr, other: Ipv4Addr| {
-            one.is_unspecified() || one == Ipv4Addr::LOCALHOST && !other.is_loopback()
-        };
+        let replaces =
+            |one: IpAddr, other: IpAddr| loopback_of(other) == one && !other.is_loopback();
         (self.protocol, self.listen_port) == (other.protocol, other.listen_port)
-            && (ours == theirs || replaces(ours, theirs) || replaces(theirs, ours))
+            && (addresses_overlap(ours, theirs) || replaces(ours, theirs) || replaces(theirs, ours))
+    }
+}
+
+/// Whether listeners on both addresses would want one port: `::` takes it on every address of
+/// IPv6 and IPv4, and 0.0.0.0 on every one of IPv4.
+#[must_use]
+pub fn addresses_overlap(one: IpAddr, other: IpAddr) -> bool {
+    let takes = |one: IpAddr, other: IpAddr| match one {
+        IpAddr::V4(one) => one.is_unspecified() && other.is_ipv4(),
+        IpAddr::V6(one) => one.is_unspecified(),
+    };
+    one == other || takes(one, other) || takes(other, one)
+}
+
+/// The loopback address of the same family: 127.0.0.1 or `::1`.
+#[must_use]
+pub const fn loopback_of(address: IpAddr) -> IpAddr {
+    match address {
+        IpAddr::V4(_) => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        IpAddr::V6(_) => IpAddr::V6(Ipv6Addr::LOCALHOST),
     }
 }
 
@@ -134,6 +154,9 @@ pub enum Admit {
     Local,
     /// This machine: loopback and its own addresses.
     Host,
+    /// This machine, and the one with this address: what serves the forward in front of
+    /// this relay.
+    Behind(IpAddr),
 }
 
 /// What a connection to the guest begins with, before the client's data.
@@ -160,7 +183,7 @@ pub struct Forward {
     #[serde(flatten)]
     pub listen: Listen,
     /// The guest's address.
-    pub connect_address: Ipv4Addr,
+    pub connect_address: IpAddr,
     /// The port in the guest.
     pub connect_port: NonZeroU16,
     /// Whose connections and datagrams it takes; those of others count as refused.
@@ -177,11 +200,11 @@ pub struct Forward {
 #[serde(rename_all = "kebab-case")]
 pub struct Session {
     /// Address that the forward listens on.
-    pub listen_address: Ipv4Addr,
+    pub listen_address: IpAddr,
     /// Port that the client sends to.
     pub listen_port: NonZeroU16,
-    /// The client.
-    pub client: SocketAddrV4,
+    /// The client; one of IPv4 as IPv4, also where the forward listens on `::`.
+    pub client: SocketAddr,
     /// The relay's own port, from which the client's datagrams reach the guest.
     pub port: NonZeroU16,
 }
@@ -268,7 +291,7 @@ pub enum Event {
         limit: u32,
         /// The address whose own limit this is; that of all clients without one.
         #[serde(default, skip_serializing_if = "Option::is_none")]
-        source: Option<Ipv4Addr>,
+        source: Option<IpAddr>,
         /// Connections or datagrams refused since the last such event, and sessions
         /// that made room.
         count: u64,
@@ -299,6 +322,9 @@ pub struct Listener {
     pub listen: Listen,
     /// `None` when it listens.
     pub failure: Option<Failure>,
+    /// It listens on `::` and takes IPv4 alone: the system has no IPv6.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub ipv4_alone: bool,
 }
 
 /// Why a forward does not listen.

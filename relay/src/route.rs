@@ -2,7 +2,7 @@
 
 use std::cell::Cell;
 use std::collections::hash_map::Entry;
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -24,7 +24,7 @@ const REFUSAL_INTERVAL_EACH: Duration = Duration::from_millis(50);
 /// forward's sockets.
 pub(crate) struct Route {
     pub(crate) listen: Listen,
-    pub(crate) guest: Cell<SocketAddrV4>,
+    pub(crate) guest: Cell<SocketAddr>,
     pub(crate) admit: Cell<Admit>,
     /// Of the connections that come.
     pub(crate) proxy_protocol: Cell<Option<ProxyProtocol>>,
@@ -40,7 +40,7 @@ pub(crate) struct Route {
 struct PendingRefusals {
     count: u64,
     limit: u32,
-    source: Option<Ipv4Addr>,
+    source: Option<IpAddr>,
     last_event: Option<Instant>,
 }
 
@@ -73,16 +73,17 @@ impl Route {
     pub(crate) fn change(&self, forward: &Forward) -> bool {
         self.proxy_protocol.set(forward.proxy_protocol);
         let guest = guest(forward);
-        let has_moved = self.guest.replace(guest).ip() != guest.ip();
-        let has_narrowed = self.admit.replace(forward.admit) < forward.admit;
-        if has_moved || has_narrowed {
+        let before = self.guest.replace(guest);
+        // Where it takes more than before, a check ends nothing.
+        let has_narrowed = self.admit.replace(forward.admit) != forward.admit;
+        if before.ip() != guest.ip() || has_narrowed {
             self.changed.notify_one();
         }
-        has_narrowed
+        has_narrowed || before.is_ipv4() != guest.is_ipv4()
     }
 
     /// Whether a client with this address may come in.
-    pub(crate) fn admits(&self, from: Ipv4Addr) -> bool {
+    pub(crate) fn admits(&self, from: IpAddr) -> bool {
         self.context.neighbourhood.admits(self.admit.get(), from)
     }
 
@@ -117,7 +118,7 @@ impl Route {
 
     /// Counts that many connections or datagrams as refused, at the limit of all or
     /// at that of this address.
-    pub(crate) fn refuse(&self, count: usize, source: Option<Ipv4Addr>) {
+    pub(crate) fn refuse(&self, count: usize, source: Option<IpAddr>) {
         let count = count as u64;
         self.count(|counters| counters.refused += count);
         let limit = match source {
@@ -168,20 +169,20 @@ impl Route {
     }
 }
 
-fn guest(forward: &Forward) -> SocketAddrV4 {
-    SocketAddrV4::new(forward.connect_address, forward.connect_port.get())
+fn guest(forward: &Forward) -> SocketAddr {
+    SocketAddr::new(forward.connect_address, forward.connect_port.get())
 }
 
 /// An open connection or session, as counted in the limits and statistics.
 pub(crate) struct Permit {
     pub(crate) route: Rc<Route>,
     /// Of a connection, where it comes from.
-    source: Option<Ipv4Addr>,
+    source: Option<IpAddr>,
 }
 
 impl Permit {
     /// Permits a connection from there, or counts it as refused.
-    pub(crate) fn for_connection(route: &Rc<Route>, source: Ipv4Addr) -> Option<Self> {
+    pub(crate) fn for_connection(route: &Rc<Route>, source: IpAddr) -> Option<Self> {
         if !route.admits(source) {
             // The counters alone say so, as a firewall's would.
             route.count(|counters| counters.refused += 1);

@@ -2,21 +2,21 @@
 
 use std::collections::HashMap;
 use std::io::{self, ErrorKind};
-use std::net::{SocketAddr, SocketAddrV4};
+use std::net::SocketAddr;
 use std::pin::pin;
 use std::rc::Rc;
 use std::time::Duration;
 
-use socket2::{Domain, SockRef, Socket, TcpKeepalive, Type};
+use socket2::{SockRef, TcpKeepalive};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{AbortHandle, JoinHandle, JoinSet, spawn_local};
 use tokio::time::{sleep, timeout};
 
-use crate::os;
 use crate::protocol::{Protocol, ProxyProtocol};
 use crate::route::{Permit, Route};
+use crate::socket::{bind, canonical};
 
-mod proxy;
+pub(crate) mod proxy;
 mod pump;
 
 /// Clients that may wait to be accepted.
@@ -36,20 +36,18 @@ const KEEPALIVE_TIME: Duration = Duration::from_secs(120);
 /// Time between two probes; the system's own count of them ends the connection.
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(30);
 
-/// Listens and starts to accept. When the task is aborted, the listener is closed
-/// and its connections are reset.
+/// Listens and starts to accept; the address too that it listens on. When the task is
+/// aborted, the listener is closed and its connections are reset.
 ///
 /// # Errors
 ///
 /// The system refuses the port.
-pub(crate) fn listen(route: Rc<Route>) -> io::Result<JoinHandle<()>> {
-    let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
-    os::configure(&socket, Protocol::Tcp)?;
-    socket.set_nonblocking(true)?;
-    socket.bind(&route.listen.address().into())?;
+pub(crate) fn listen(route: Rc<Route>) -> io::Result<(JoinHandle<()>, SocketAddr)> {
+    let socket = bind(route.listen.address(), Protocol::Tcp)?;
     socket.listen(BACKLOG)?;
     let listener = TcpListener::from_std(socket.into())?;
-    Ok(spawn_local(accept(route, listener)))
+    let at = listener.local_addr()?;
+    Ok((spawn_local(accept(route, listener)), at))
 }
 
 async fn accept(route: Rc<Route>, listener: TcpListener) {
@@ -63,7 +61,7 @@ async fn accept(route: Rc<Route>, listener: TcpListener) {
             // With an address that is gone they would hang until the client's timeout.
             () = route.changed.notified() => {
                 for (connection, guest, source) in ends.values() {
-                    let has_moved = route.guest.get().ip() != guest;
+                    let has_moved = route.guest.get().ip() != *guest;
                     if has_moved || !route.admits(*source) {
                         AbortHandle::abort(connection);
                     }
@@ -73,16 +71,15 @@ async fn accept(route: Rc<Route>, listener: TcpListener) {
                 ends.remove(&ended.map_or_else(|error| error.id(), |(id, ())| id));
             }
             accepted = listener.accept() => match accepted {
-                Ok((client, SocketAddr::V4(from))) => {
+                Ok((client, from)) => {
                     configure(&client);
-                    if let Some(permit) = Permit::for_connection(&route, *from.ip()) {
+                    let from = canonical(from).ip();
+                    if let Some(permit) = Permit::for_connection(&route, from) {
                         let guest = route.guest.get();
                         let connection = connections.spawn_local(serve(permit, client, guest));
-                        ends.insert(connection.id(), (connection, *guest.ip(), *from.ip()));
+                        ends.insert(connection.id(), (connection, guest.ip(), from));
                     }
                 }
-                // Not of a listener of IPv4.
-                Ok((_, SocketAddr::V6(_))) => {}
                 // One client left before it was accepted.
                 Err(error) if matches!(
                     error.kind(),
@@ -116,17 +113,18 @@ async fn introduce(route: &Route, client: &TcpStream, guest: &TcpStream) -> io::
 
 /// Carries one connection. Both sides are reset when it does not end properly,
 /// be it because this task is aborted.
-async fn serve(permit: Permit, mut client: TcpStream, guest: SocketAddrV4) {
+async fn serve(permit: Permit, mut client: TcpStream, guest: SocketAddr) {
     let route = &permit.route;
-    let Ok(mut guest) = connect(&client, guest).await else {
+    let reached = async {
+        let guest = connect(&client, guest).await?;
+        configure(&guest);
+        introduce(route, &client, &guest).await?;
+        io::Result::Ok(guest)
+    };
+    let Ok(mut guest) = reached.await else {
         route.count(|counters| counters.failed += 1);
         return;
     };
-    configure(&guest);
-    if introduce(route, &client, &guest).await.is_err() {
-        route.count(|counters| counters.failed += 1);
-        return;
-    }
     let ended = pump::both_ways(&mut client, &mut guest, route).await;
     if ended.is_ok() {
         // Data in flight still arrives.
@@ -138,8 +136,8 @@ async fn serve(permit: Permit, mut client: TcpStream, guest: SocketAddrV4) {
 
 /// Connects to the guest, while its client is there. A client that has ended its
 /// direction is: it may want the answer, or a greeting.
-async fn connect(client: &TcpStream, guest: SocketAddrV4) -> io::Result<TcpStream> {
-    let mut connecting = pin!(TcpStream::connect(SocketAddr::V4(guest)));
+async fn connect(client: &TcpStream, guest: SocketAddr) -> io::Result<TcpStream> {
+    let mut connecting = pin!(TcpStream::connect(guest));
     for _ in 0..CONNECT_SECONDS {
         if let Ok(connected) = timeout(Duration::from_secs(1), &mut connecting).await {
             return connected;

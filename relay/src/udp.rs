@@ -12,22 +12,24 @@
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, HashMap};
 use std::io::{self, ErrorKind};
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::num::NonZeroU16;
 use std::rc::Rc;
 use std::time::Duration;
 
-use socket2::{Domain, SockAddr, Socket, Type};
+use socket2::SockAddr;
 use tokio::net::UdpSocket;
 use tokio::task::{JoinHandle, spawn_local, yield_now};
 use tokio::time::{Instant, sleep};
 
+use crate::ancillary::OwnAddress;
 use crate::batch::Group;
 use crate::context::{RelayContext, SessionTable};
 use crate::os;
 use crate::protocol::{Protocol, Session};
 use crate::quota::reserve;
 use crate::route::{Permit, Route};
+use crate::socket;
 
 /// Receives on one socket before other tasks get their turn.
 const RECEIVES_PER_TURN: usize = 64_usize.div_ceil(os::SLOTS);
@@ -54,9 +56,9 @@ const SESSION_BUFFER: usize = 1 << 20;
 pub(crate) struct Udp {
     route: Rc<Route>,
     socket: UdpSocket,
-    sessions: RefCell<HashMap<SocketAddrV4, Entry>>,
+    sessions: RefCell<HashMap<SocketAddr, Entry>>,
     /// The clients that have not sent after an answer, the oldest session first.
-    unconfirmed: RefCell<BTreeMap<u64, SocketAddrV4>>,
+    unconfirmed: RefCell<BTreeMap<u64, SocketAddr>>,
     /// The sessions that made room in this turn, which began then.
     evictions: Cell<(Option<Instant>, u32)>,
 }
@@ -71,6 +73,8 @@ struct Entry {
 struct Client {
     session: Session,
     address: SockAddr,
+    /// The address of this machine that it sent to last, where the listener has several.
+    asked: Cell<Option<OwnAddress>>,
     /// Towards the guest.
     socket: UdpSocket,
     last_datagram: Cell<Instant>,
@@ -87,13 +91,27 @@ impl Udp {
     ///
     /// The system refuses the port.
     pub(crate) fn open(route: Rc<Route>) -> io::Result<Rc<Self>> {
+        let socket = bind(route.listen.address(), LISTENER_BUFFER)?;
+        if route.listen.listen_address.is_unspecified() {
+            // Without it answers come from the address that the system chooses.
+            os::report_destinations(&socket).ok();
+        }
         Ok(Rc::new(Self {
-            socket: bind(route.listen.address(), LISTENER_BUFFER)?,
+            socket,
             route,
             sessions: RefCell::default(),
             unconfirmed: RefCell::default(),
             evictions: Cell::default(),
         }))
+    }
+
+    /// The address that it listens on.
+    ///
+    /// # Errors
+    ///
+    /// The system's.
+    pub(crate) fn address(&self) -> io::Result<SocketAddr> {
+        self.socket.local_addr()
     }
 
     /// Closes all sessions; their sockets are closed when it returns.
@@ -111,7 +129,7 @@ impl Udp {
             return true;
         }
         let context = &self.route.context;
-        let may_open = self.route.admits(*session.client.ip()) && self.route.has_room();
+        let may_open = self.route.admits(session.client.ip()) && self.route.has_room();
         let opened = may_open.then(|| self.open_session(session.client, port, true));
         match opened.and_then(Result::ok) {
             Some(client) if client.session.port == session.port => {}
@@ -136,10 +154,18 @@ impl Udp {
         sessions.values().map(end).min()
     }
 
-    /// Closes the sessions of clients that the forward accepts no more.
+    /// Closes the sessions of clients that the forward accepts no more, and those whose socket
+    /// is of another family than the guest's address.
     pub(crate) fn end_unadmitted(&self) {
+        let guest = self.route.guest.get();
+        let leads_there = |entry: &Entry| {
+            let local = entry.client.socket.local_addr();
+            local.is_ok_and(|local| local.is_ipv4() == guest.is_ipv4())
+        };
         let mut sessions = self.sessions.borrow_mut();
-        for (_, entry) in sessions.extract_if(|client, _| !self.route.admits(*client.ip())) {
+        let ended = sessions
+            .extract_if(|client, entry| !self.route.admits(client.ip()) || !leads_there(entry));
+        for (_, entry) in ended {
             self.close_session(entry);
         }
     }
@@ -198,12 +224,15 @@ impl Udp {
     /// Opens a session on that port; 0 means any that is free.
     fn open_session(
         self: &Rc<Self>,
-        client: SocketAddrV4,
+        client: SocketAddr,
         port: u16,
         is_resumed: bool,
     ) -> io::Result<Rc<Client>> {
-        let any = SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, port);
-        let socket = bind(any, SESSION_BUFFER)?;
+        let any = match self.route.guest.get().ip() {
+            IpAddr::V4(_) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+            IpAddr::V6(_) => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+        };
+        let socket = bind(SocketAddr::new(any, port), SESSION_BUFFER)?;
         let port = NonZeroU16::new(socket.local_addr()?.port());
         let now = Instant::now();
         let opened = Rc::new(Client {
@@ -213,7 +242,8 @@ impl Udp {
                 client,
                 port: port.ok_or(ErrorKind::AddrNotAvailable)?,
             },
-            address: client.into(),
+            address: socket::as_sent_from(self.address()?, client).into(),
+            asked: Cell::new(None),
             socket,
             last_datagram: Cell::new(now),
             is_answered: Cell::new(is_resumed),
@@ -244,7 +274,7 @@ impl Udp {
         if let Some(entry) = self.sessions.borrow().get(&from) {
             return Some(Rc::clone(&entry.client));
         }
-        if !self.route.admits(*from.ip()) {
+        if !self.route.admits(from.ip()) {
             let count = group.count as u64;
             self.route.count(|counters| counters.refused += count);
             return None;
@@ -274,26 +304,27 @@ impl Udp {
                 return;
             };
             client.last_datagram.set(now);
+            client.asked.set(group.to);
             if client.is_answered.get()
                 && let Some(number) = client.unconfirmed.take()
             {
                 self.unconfirmed.borrow_mut().remove(&number);
                 route.context.session_changed(client.session, true);
             }
-            group.send(&client.socket, &route.guest.get().into());
+            group.send(&client.socket, &route.guest.get().into(), None);
             route.count(|counters| counters.bytes_in += group.bytes as u64);
         })
         .await;
     }
 
-    /// From the guest to one client, from the port that the client sent to.
+    /// From the guest to one client, from the address and port that the client sent to.
     async fn carry_outward(self: Rc<Self>, client: Rc<Client>) {
         let route = &self.route;
         carry(&client.socket, &route.context, |group, now| {
             if group.from == route.guest.get() {
                 client.is_answered.set(true);
                 client.last_datagram.set(now);
-                group.send(&self.socket, &client.address);
+                group.send(&self.socket, &client.address, client.asked.get());
                 route.count(|counters| counters.bytes_out += group.bytes as u64);
             }
         })
@@ -348,13 +379,10 @@ async fn carry(socket: &UdpSocket, context: &RelayContext, send: impl Fn(&Group<
     }
 }
 
-fn bind(address: SocketAddrV4, buffer: usize) -> io::Result<UdpSocket> {
-    let socket = Socket::new(Domain::IPV4, Type::DGRAM, None)?;
-    socket.set_nonblocking(true)?;
-    os::configure(&socket, Protocol::Udp)?;
+fn bind(address: SocketAddr, buffer: usize) -> io::Result<UdpSocket> {
+    let socket = socket::bind(address, Protocol::Udp)?;
     // A smaller buffer works too.
     socket.set_recv_buffer_size(buffer).ok();
     socket.set_send_buffer_size(buffer).ok();
-    socket.bind(&address.into())?;
     UdpSocket::from_std(socket.into())
 }

@@ -1,16 +1,32 @@
 use std::net::Ipv4Addr;
 
 use super::*;
+use crate::os::IPV6_INFO;
 
 /// A batch of datagrams with those senders and lengths.
 fn batch(datagrams: &[(u16, usize)]) -> Batch {
     let mut batch = Batch::default();
-    let address = |port| SocketAddrV4::new(Ipv4Addr::LOCALHOST, port);
-    let received = datagrams
-        .iter()
-        .map(|&(from, length)| (address(from), length));
+    let address = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    let received = datagrams.iter().map(|&(from, length)| Datagram {
+        from: address(from),
+        to: None,
+        length,
+    });
     batch.received.extend(received);
     batch
+}
+
+#[test]
+fn datagrams_to_two_addresses_are_two_groups() {
+    let mut batch = batch(&[(1, 10), (1, 10), (1, 10)]);
+    let mut control = Ancillary::new();
+    control.push(IPV6_INFO, &[&[1; 16], &[0; 4]]);
+    batch.received[2].to = control.came_to();
+    let groups: Vec<_> = batch
+        .groups()
+        .map(|group| (group.count, group.to))
+        .collect();
+    assert_eq!(groups, [(2, None), (1, control.came_to())]);
 }
 
 /// Sender, length of the first and number of each group.

@@ -6,16 +6,15 @@
 
 #![expect(
     unsafe_code,
-    reason = "recvmmsg, UDP_SEGMENT and getifaddrs have no safe interface"
+    reason = "recvmmsg, two socket options and getifaddrs have no safe interface"
 )]
 
 use std::io::{self, ErrorKind, IoSlice};
 use std::iter::successors;
 use std::mem::{size_of, zeroed};
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::{IpAddr, SocketAddr, SocketAddrV4, SocketAddrV6};
 use std::os::fd::AsRawFd;
 use std::ptr::{from_mut, from_ref, null_mut};
-use std::slice;
 
 use rustix::process::{Resource, getrlimit, setrlimit};
 use socket2::{MsgHdr, SockAddr, Socket};
@@ -23,11 +22,27 @@ use tokio::io::Interest;
 use tokio::net::UdpSocket;
 
 use crate::admit::Interface;
+use crate::ancillary::{Ancillary, ROOM};
+use crate::batch::Datagram;
 use crate::protocol::Protocol;
+use crate::socket::canonical;
 
 /// Datagrams per receive.
 pub(crate) const SLOTS: usize = VECTOR as usize;
 const VECTOR: u32 = 32;
+
+/// The error of a socket of a family that this system lacks.
+pub(crate) const NO_FAMILY: i32 = libc::EAFNOSUPPORT;
+
+/// Level and type of the messages with an address of this machine, and what is before the
+/// address in that of IPv4: the interface's number. ip(7): `ipi_spec_dst`, which is a
+/// datagram's destination unless that is a broadcast; ipv6(7).
+pub(crate) const IPV4_INFO: (i32, i32) = (libc::IPPROTO_IP, libc::IP_PKTINFO);
+pub(crate) const IPV6_INFO: (i32, i32) = (libc::IPPROTO_IPV6, libc::IPV6_PKTINFO);
+pub(crate) const IPV4_BEFORE: [u8; 4] = [0; 4];
+
+/// Of a message that requests segments, udp(7).
+const SEGMENTS: (i32, i32) = (libc::SOL_UDP, libc::UDP_SEGMENT);
 
 /// Whether this process is elevated. Unix has no such token, and root is
 /// accepted: the agent is root, and so is the relay that it starts in the guest.
@@ -48,7 +63,33 @@ pub(crate) fn raise_limits() {
     setrlimit(Resource::Nofile, limit).ok();
 }
 
-/// The IPv4 addresses of this machine.
+/// The address that a structure of the system has, of IPv4 or IPv6.
+///
+/// # Safety
+///
+/// The pointer is null, or leads to a structure of the family that it names.
+unsafe fn socket_address(at: *const libc::sockaddr) -> Option<SocketAddr> {
+    // SAFETY: as the caller says.
+    let family = unsafe { at.as_ref()? }.sa_family;
+    match i32::from(family) {
+        libc::AF_INET => {
+            // SAFETY: as the caller says.
+            let found = unsafe { at.cast::<libc::sockaddr_in>().read_unaligned() };
+            let address = u32::from_be(found.sin_addr.s_addr).into();
+            Some(SocketAddrV4::new(address, u16::from_be(found.sin_port)).into())
+        }
+        libc::AF_INET6 => {
+            // SAFETY: as the caller says.
+            let found = unsafe { at.cast::<libc::sockaddr_in6>().read_unaligned() };
+            let port = u16::from_be(found.sin6_port);
+            let address = found.sin6_addr.s6_addr.into();
+            Some(SocketAddrV6::new(address, port, 0, found.sin6_scope_id).into())
+        }
+        _ => None,
+    }
+}
+
+/// The addresses of this machine.
 ///
 /// # Errors
 ///
@@ -61,26 +102,18 @@ pub(crate) fn interfaces() -> io::Result<Vec<Interface>> {
     }
     // SAFETY: each pointer of the list is null or leads to a structure that lives until it
     // is freed, and an address has the structure of its family.
-    let ipv4 = |at: *const libc::sockaddr| unsafe {
-        let family = at.as_ref()?.sa_family;
-        let is_ipv4 = i32::from(family) == libc::AF_INET;
-        is_ipv4.then(|| {
-            Ipv4Addr::from_bits(u32::from_be(
-                at.cast::<libc::sockaddr_in>()
-                    .read_unaligned()
-                    .sin_addr
-                    .s_addr,
-            ))
-        })
-    };
+    let address = |at: *const libc::sockaddr| unsafe { Some(socket_address(at)?.ip()) };
     // SAFETY: as above.
     let entries = successors(unsafe { list.as_ref() }, |entry| unsafe {
         entry.ifa_next.as_ref()
     });
     let interfaces = entries.filter_map(|entry| {
-        let mask = ipv4(entry.ifa_netmask).unwrap_or(Ipv4Addr::BROADCAST);
-        let prefix = mask.to_bits().leading_ones();
-        Some((ipv4(entry.ifa_addr)?, u8::try_from(prefix).ok()?))
+        let prefix = match address(entry.ifa_netmask) {
+            Some(IpAddr::V4(mask)) => mask.to_bits().leading_ones(),
+            Some(IpAddr::V6(mask)) => mask.to_bits().leading_ones(),
+            None => u8::MAX.into(),
+        };
+        Some((address(entry.ifa_addr)?, u8::try_from(prefix).ok()?))
     });
     let interfaces = interfaces.collect();
     // SAFETY: it came from getifaddrs, and nothing refers to it any more.
@@ -99,8 +132,37 @@ pub(crate) fn configure(socket: &Socket, protocol: Protocol) -> io::Result<()> {
     socket.set_reuse_address(protocol == Protocol::Tcp)
 }
 
-/// Receives what has arrived, a datagram in each of the buffer's [`SLOTS`] parts, and
-/// pushes the sender and length of each.
+/// Lets a UDP socket say which address of this machine each datagram came to. One of IPv6
+/// that takes IPv4 too says so of both.
+///
+/// # Errors
+///
+/// The system's.
+pub(crate) fn report_destinations(socket: &UdpSocket) -> io::Result<()> {
+    let (level, option) = if socket.local_addr()?.is_ipv6() {
+        (libc::IPPROTO_IPV6, libc::IPV6_RECVPKTINFO)
+    } else {
+        IPV4_INFO
+    };
+    let on: libc::c_int = 1;
+    let size = libc::socklen_t::try_from(size_of_val(&on)).map_err(io::Error::other)?;
+    // SAFETY: the option takes an int, which lives; the socket is open.
+    let result = unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            level,
+            option,
+            (&raw const on).cast(),
+            size,
+        )
+    };
+    if result != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(())
+}
+
+/// Receives what has arrived, a datagram in each of the buffer's [`SLOTS`] parts.
 ///
 /// # Errors
 ///
@@ -108,7 +170,7 @@ pub(crate) fn configure(socket: &Socket, protocol: Protocol) -> io::Result<()> {
 pub(crate) fn receive(
     socket: &UdpSocket,
     buffer: &mut [u8],
-    received: &mut Vec<(SocketAddrV4, usize)>,
+    received: &mut Vec<Datagram>,
 ) -> io::Result<()> {
     socket.try_io(Interest::READABLE, || {
         fill(socket, buffer, received)?;
@@ -121,30 +183,29 @@ pub(crate) fn receive(
     })
 }
 
-fn fill(
-    socket: &UdpSocket,
-    buffer: &mut [u8],
-    received: &mut Vec<(SocketAddrV4, usize)>,
-) -> io::Result<()> {
+fn fill(socket: &UdpSocket, buffer: &mut [u8], received: &mut Vec<Datagram>) -> io::Result<()> {
     // SAFETY: zeros are a valid value of these plain C structures.
     let (mut names, mut parts, mut headers): (
-        [libc::sockaddr_in; SLOTS],
+        [libc::sockaddr_in6; SLOTS],
         [libc::iovec; SLOTS],
         [libc::mmsghdr; SLOTS],
     ) = unsafe { zeroed() };
-    let name_length = libc::socklen_t::try_from(size_of::<libc::sockaddr_in>());
+    let mut controls = [Ancillary::new(); SLOTS];
+    let name_length = libc::socklen_t::try_from(size_of::<libc::sockaddr_in6>());
     let name_length = name_length.map_err(io::Error::other)?;
     let slots = buffer.chunks_exact_mut(buffer.len() / SLOTS);
     let views = names.iter_mut().zip(&mut parts).zip(&mut headers);
-    for (((name, part), header), slot) in views.zip(slots) {
+    for ((((name, part), header), slot), control) in views.zip(slots).zip(&mut controls) {
         part.iov_base = slot.as_mut_ptr().cast();
         part.iov_len = slot.len();
         header.msg_hdr.msg_name = from_mut(name).cast();
         header.msg_hdr.msg_namelen = name_length;
         header.msg_hdr.msg_iov = part;
         header.msg_hdr.msg_iovlen = 1;
+        header.msg_hdr.msg_control = control.received().0.as_mut_ptr().cast();
+        header.msg_hdr.msg_controllen = ROOM;
     }
-    // SAFETY: the headers point at names, parts and slots that live and have no
+    // SAFETY: the headers point at names, parts, controls and slots that live and have no
     // other borrow; the socket is open.
     let count = unsafe {
         libc::recvmmsg(
@@ -158,21 +219,19 @@ fn fill(
     let Ok(count) = usize::try_from(count) else {
         return Err(io::Error::last_os_error());
     };
-    let filled = names.iter().zip(&headers).take(count);
-    received.extend(filled.map(|(name, header)| {
-        let address = Ipv4Addr::from(u32::from_be(name.sin_addr.s_addr));
-        let port = u16::from_be(name.sin_port);
-        (SocketAddrV4::new(address, port), header.msg_len as usize)
+    let filled = names.iter().zip(&headers).zip(&mut controls).take(count);
+    received.extend(filled.filter_map(|((name, header), control)| {
+        // SAFETY: the system has written the structure of the socket's family, of which that
+        // of IPv6 is the longest.
+        let from = unsafe { socket_address(from_ref(name).cast()) }?;
+        *control.received().1 = header.msg_hdr.msg_controllen;
+        Some(Datagram {
+            from: canonical(from),
+            to: control.came_to(),
+            length: header.msg_len as usize,
+        })
     }));
     Ok(())
-}
-
-/// The control message that requests segments, of the length that cmsg(3) gives it.
-#[repr(C)]
-struct Control {
-    header: libc::cmsghdr,
-    size: u16,
-    padding: [u16; 3],
 }
 
 /// Sends the pieces as one datagram each. All have the length `size`, only the
@@ -187,20 +246,10 @@ pub(crate) fn send_segments(
     pieces: &[IoSlice<'_>],
     size: u16,
     to: &SockAddr,
+    mut control: Ancillary,
 ) -> io::Result<()> {
-    let control = Control {
-        header: libc::cmsghdr {
-            cmsg_len: size_of::<libc::cmsghdr>() + size_of::<u16>(),
-            cmsg_level: libc::SOL_UDP,
-            cmsg_type: libc::UDP_SEGMENT,
-        },
-        size,
-        padding: [0; 3],
-    };
-    // SAFETY: these are the bytes of a structure that lives and has no gaps.
-    let control =
-        unsafe { slice::from_raw_parts(from_ref(&control).cast::<u8>(), size_of::<Control>()) };
+    control.push(SEGMENTS, &[&size.to_ne_bytes()]);
     let message = MsgHdr::new().with_addr(to).with_buffers(pieces);
-    let message = message.with_control(control);
+    let message = message.with_control(control.bytes());
     socket.sendmsg(&message, libc::MSG_DONTWAIT).map(drop)
 }

@@ -1,3 +1,5 @@
+use std::net::SocketAddrV6;
+
 use proptest::prelude::*;
 use serde_json::{from_str, json, to_string, to_value};
 
@@ -9,29 +11,32 @@ fn port() -> impl Strategy<Value = NonZeroU16> {
 
 fn listen() -> impl Strategy<Value = Listen> {
     let protocol = prop_oneof![Just(Protocol::Tcp), Just(Protocol::Udp)];
-    (protocol, any::<Ipv4Addr>(), port()).prop_map(|(protocol, listen_address, listen_port)| {
-        Listen {
-            protocol,
-            listen_address,
-            listen_port,
-        }
+    (protocol, any::<IpAddr>(), port()).prop_map(|(protocol, listen_address, listen_port)| Listen {
+        protocol,
+        listen_address,
+        listen_port,
     })
 }
 
 fn session() -> impl Strategy<Value = Session> {
-    let client = (any::<Ipv4Addr>(), any::<u16>());
+    let client = (any::<IpAddr>(), any::<u16>());
     (listen(), client, port()).prop_map(|(listen, (address, of), port)| Session {
         listen_address: listen.listen_address,
         listen_port: listen.listen_port,
-        client: SocketAddrV4::new(address, of),
+        client: SocketAddr::new(address, of),
         port,
     })
 }
 
 fn command() -> impl Strategy<Value = Command> {
-    let admit = prop_oneof![Just(Admit::Any), Just(Admit::Local), Just(Admit::Host)];
+    let admit = prop_oneof![
+        Just(Admit::Any),
+        Just(Admit::Local),
+        Just(Admit::Host),
+        any::<IpAddr>().prop_map(Admit::Behind),
+    ];
     let header = prop::option::of(Just(ProxyProtocol::V2));
-    let forward = (listen(), any::<Ipv4Addr>(), port(), admit, header);
+    let forward = (listen(), any::<IpAddr>(), port(), admit, header);
     let forward = forward.prop_map(
         |(listen, connect_address, connect_port, admit, proxy_protocol)| Forward {
             listen,
@@ -78,7 +83,12 @@ fn failure() -> impl Strategy<Value = Option<Failure>> {
 }
 
 fn event() -> impl Strategy<Value = Event> {
-    let listener = (listen(), failure()).prop_map(|(listen, failure)| Listener { listen, failure });
+    let listener = (listen(), failure(), any::<bool>());
+    let listener = listener.prop_map(|(listen, failure, ipv4_alone)| Listener {
+        listen,
+        failure,
+        ipv4_alone,
+    });
     let counters = (listen(), any::<[u64; 5]>(), any::<u32>());
     let counters = counters.prop_map(|(listen, n, active)| Counters {
         listen,
@@ -105,7 +115,7 @@ fn event() -> impl Strategy<Value = Event> {
                 closed,
             }
         }),
-        (listen(), any::<(u32, u64, Option<Ipv4Addr>)>()).prop_map(
+        (listen(), any::<(u32, u64, Option<IpAddr>)>()).prop_map(
             |(listen, (limit, count, source))| Event::Refused {
                 listen,
                 limit,
@@ -139,7 +149,7 @@ proptest! {
 #[test]
 fn wire_format_is_stable() {
     let set = json!({
-        "command": "set-forwards", "version": 4, "serial": 7,
+        "command": "set-forwards", "version": 5, "serial": 7,
         "forwards": [{
             "protocol": "udp", "listen-address": "0.0.0.0", "listen-port": 51820,
             "connect-address": "172.20.1.5", "connect-port": 51821, "admit": "local"
@@ -162,14 +172,19 @@ fn wire_format_is_stable() {
 
     let listen = Listen {
         protocol: Protocol::Tcp,
-        listen_address: Ipv4Addr::LOCALHOST,
+        listen_address: Ipv4Addr::LOCALHOST.into(),
         listen_port: NonZeroU16::new(80).unwrap(),
     };
     let failure = Some(Failure {
         kind: FailureKind::InUse,
         code: 10048,
     });
-    let listeners = vec![Listener { listen, failure }];
+    let ipv4_alone = false;
+    let listeners = vec![Listener {
+        listen,
+        failure,
+        ipv4_alone,
+    }];
     let applied = Event::Applied {
         serial: 7,
         listeners,
@@ -189,10 +204,11 @@ fn wire_format_is_stable() {
 
 #[test]
 fn largest_table_fits_into_a_line() {
+    let longest = Ipv6Addr::from_bits(u128::MAX);
     let session = Session {
-        listen_address: Ipv4Addr::BROADCAST,
+        listen_address: longest.into(),
         listen_port: NonZeroU16::MAX,
-        client: SocketAddrV4::new(Ipv4Addr::BROADCAST, u16::MAX),
+        client: SocketAddrV6::new(longest, u16::MAX, 0, u32::MAX).into(),
         port: NonZeroU16::MAX,
     };
     let event = Event::Sessions {
@@ -205,7 +221,7 @@ fn largest_table_fits_into_a_line() {
 }
 
 #[test]
-fn an_address_of_loopback_is_its_own() {
+fn overlapping_addresses_want_one_port() {
     let at = |address: &str| Listen {
         protocol: Protocol::Tcp,
         listen_address: address.parse().unwrap(),
@@ -219,6 +235,21 @@ fn an_address_of_loopback_is_its_own() {
         ("192.168.1.5", "127.0.0.2", false),
         ("127.0.0.1", "127.0.0.2", false),
         ("127.0.0.2", "127.0.0.3", false),
+        ("::", "::", true),
+        ("::", "0.0.0.0", true),
+        ("::", "127.0.0.1", true),
+        ("::", "192.168.1.5", true),
+        ("::", "::1", true),
+        ("::", "2001:db8::5", true),
+        ("0.0.0.0", "::1", false),
+        ("0.0.0.0", "2001:db8::5", false),
+        ("127.0.0.1", "::1", false),
+        ("127.0.0.1", "2001:db8::5", false),
+        ("192.168.1.5", "::1", false),
+        ("2001:db8::5", "2001:db8::5", true),
+        ("2001:db8::5", "2001:db8::6", false),
+        ("2001:db8::5", "::1", true),
+        ("fe80::5", "::1", true),
     ];
     for (one, other, expected) in table {
         let (first, second) = (at(one), at(other));

@@ -14,12 +14,12 @@ async fn refusals_are_reported_once_a_second_with_their_count() {
     });
     let listen = Listen {
         protocol: Protocol::Udp,
-        listen_address: Ipv4Addr::LOCALHOST,
+        listen_address: Ipv4Addr::LOCALHOST.into(),
         listen_port: NonZeroU16::MIN,
     };
     let forward = Forward {
         listen,
-        connect_address: Ipv4Addr::LOCALHOST,
+        connect_address: Ipv4Addr::LOCALHOST.into(),
         connect_port: NonZeroU16::MIN,
         admit: Admit::Any,
         proxy_protocol: None,

@@ -8,21 +8,20 @@ const SIGNATURE: [u8; 12] = *b"\r\n\r\n\0\r\nQUIT\n";
 /// Version 2, a connection that is carried for a client.
 const PROXY: u8 = 0x21;
 /// TCP over IPv4 and over IPv6.
-const FAMILIES: [u8; 2] = [0x11, 0x21];
+const TCP4: u8 = 0x11;
+const TCP6: u8 = 0x21;
 
-/// The header for a connection of this client to this address of ours.
-pub(super) fn header(client: SocketAddr, at: SocketAddr) -> Vec<u8> {
-    let addresses = match (client.ip().to_canonical(), at.ip().to_canonical()) {
-        (IpAddr::V4(client), IpAddr::V4(at)) => [client.octets(), at.octets()].concat(),
-        // Both have one family; an IPv4 client of an IPv6 listener is mapped on both sides.
-        _ => [client, at].map(|end| octets(end.ip())).concat(),
+/// The header for a connection of this client to this address of ours, both of one family. A
+/// client of IPv4 that came to a listener on `::` is one of IPv4.
+#[must_use]
+pub fn header(client: SocketAddr, at: SocketAddr) -> Vec<u8> {
+    let (family, length, addresses) = match (client.ip().to_canonical(), at.ip().to_canonical()) {
+        (IpAddr::V4(client), IpAddr::V4(at)) => {
+            (TCP4, 12_u16, [client.octets(), at.octets()].concat())
+        }
+        _ => (TCP6, 36, [client, at].map(|end| octets(end.ip())).concat()),
     };
     let ports = [client.port().to_be_bytes(), at.port().to_be_bytes()].concat();
-    let [ipv4, ipv6] = FAMILIES;
-    let (family, length) = match addresses.len() {
-        8 => (ipv4, 12_u16),
-        _ => (ipv6, 36),
-    };
     let length = length.to_be_bytes();
     [
         &SIGNATURE[..],

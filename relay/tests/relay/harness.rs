@@ -1,7 +1,7 @@
 //! A relay under test, and guests for it to reach.
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener, TcpStream, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::num::NonZeroU16;
 use std::process::{self, Child, ChildStdin, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
@@ -16,7 +16,7 @@ use wslmesh_relay::protocol::{
 
 /// How long a test waits for something before it fails.
 /// Generous, because machines are slow and wine is slower.
-pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
+pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
 
 /// How long a test waits to be sure that something does not happen.
 pub(crate) const QUIET: Duration = Duration::from_millis(300);
@@ -85,12 +85,22 @@ impl Relay {
         (relay, stdout)
     }
 
-    /// Adds a forward that listens on a free port.
+    /// Adds a forward that listens on a free port of loopback.
     pub(crate) fn forward(&mut self, protocol: Protocol, guest: SocketAddr) -> SocketAddr {
+        self.forward_at(Ipv4Addr::LOCALHOST.into(), protocol, guest)
+    }
+
+    /// Adds a forward that listens on a free port of that address.
+    pub(crate) fn forward_at(
+        &mut self,
+        listen_address: IpAddr,
+        protocol: Protocol,
+        guest: SocketAddr,
+    ) -> SocketAddr {
         for _ in 0..20 {
             let listen = Listen {
                 protocol,
-                listen_address: Ipv4Addr::LOCALHOST,
+                listen_address,
                 listen_port: free_port(protocol),
             };
             self.wanted.forwards.push(to(listen, guest));
@@ -123,7 +133,7 @@ impl Relay {
     pub(crate) fn set_udp_forward(&mut self, at: SocketAddr, guest: SocketAddr) {
         let listen = Listen {
             protocol: Protocol::Udp,
-            listen_address: *v4(at).ip(),
+            listen_address: at.ip(),
             listen_port: NonZeroU16::new(at.port()).expect("a port"),
         };
         self.wanted.forwards = vec![to(listen, guest)];
@@ -315,10 +325,9 @@ fn no_forwards() -> SetForwards {
 }
 
 pub(crate) fn to(listen: Listen, guest: SocketAddr) -> Forward {
-    let guest = v4(guest);
     Forward {
         listen,
-        connect_address: *guest.ip(),
+        connect_address: guest.ip(),
         connect_port: NonZeroU16::new(guest.port()).expect("a port"),
         admit: Admit::Any,
         proxy_protocol: None,
@@ -327,13 +336,6 @@ pub(crate) fn to(listen: Listen, guest: SocketAddr) -> Forward {
 
 pub(crate) fn address(listen: Listen) -> SocketAddr {
     SocketAddr::from((listen.listen_address, listen.listen_port.get()))
-}
-
-pub(crate) fn v4(address: SocketAddr) -> SocketAddrV4 {
-    match address {
-        SocketAddr::V4(address) => address,
-        SocketAddr::V6(_) => panic!("{address} is no IPv4 address"),
-    }
 }
 
 /// A port that was free a moment ago.
@@ -380,9 +382,9 @@ pub(crate) fn connect(to: SocketAddr) -> TcpStream {
 }
 
 /// The same from that address.
-pub(crate) fn connect_from(source: Ipv4Addr, to: SocketAddr) -> TcpStream {
-    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
-    let source = SocketAddr::from((source, 0));
+pub(crate) fn connect_from(source: impl Into<IpAddr>, to: SocketAddr) -> TcpStream {
+    let socket = Socket::new(Domain::for_address(to), Type::STREAM, None).expect("a socket");
+    let source = SocketAddr::new(source.into(), 0);
     socket.bind(&source.into()).expect("an address");
     socket.connect(&to.into()).expect("a listener");
     let stream = TcpStream::from(socket);

@@ -10,9 +10,12 @@
 
 #[cfg(target_os = "linux")]
 mod admit;
+mod families;
 mod harness;
 mod input;
 mod load;
+#[cfg(target_os = "linux")]
+mod network;
 mod proxy;
 mod sessions;
 #[cfg(target_os = "linux")]

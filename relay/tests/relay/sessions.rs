@@ -9,16 +9,16 @@ use std::time::{Duration, Instant};
 use wslmesh_relay::protocol::{Command, Event, Listen, Protocol, Session};
 
 use crate::harness::{
-    DEADLINE, Relay, client, connect, datagram, echo, expect_no_datagram, guest, to, udp, v4,
+    DEADLINE, Relay, client, connect, datagram, echo, expect_no_datagram, guest, to, udp,
 };
 use crate::udp::{confirm, exchange};
 
 /// The session of that client, as the relay should report it.
 pub(crate) fn session(at: SocketAddr, client: &UdpSocket, port: SocketAddr) -> Session {
     Session {
-        listen_address: *v4(at).ip(),
+        listen_address: at.ip(),
         listen_port: NonZeroU16::new(at.port()).expect("a port"),
-        client: v4(client.local_addr().expect("an address")),
+        client: client.local_addr().expect("an address"),
         port: NonZeroU16::new(port.port()).expect("a port"),
     }
 }
@@ -266,7 +266,7 @@ fn forward_takes_its_port_from_a_session() {
     let old = exchange(&client, &guest);
     let listen = Listen {
         protocol: Protocol::Udp,
-        listen_address: *v4(at).ip(),
+        listen_address: at.ip(),
         listen_port: NonZeroU16::new(old.port()).unwrap(),
     };
     let new_guest = guest.local_addr().unwrap();

@@ -432,7 +432,7 @@ fn port_in_use_is_reported_and_retried() {
     let taken = owner.local_addr().unwrap();
     let listen = Listen {
         protocol: Protocol::Tcp,
-        listen_address: Ipv4Addr::LOCALHOST,
+        listen_address: Ipv4Addr::LOCALHOST.into(),
         listen_port: NonZeroU16::new(taken.port()).unwrap(),
     };
     let peer = guest(echo);
@@ -468,7 +468,7 @@ fn unavailable_address_is_reported() {
         let listen = Listen {
             protocol,
             // TEST-NET-3 of RFC 5737: no machine has it.
-            listen_address: Ipv4Addr::new(203, 0, 113, 1),
+            listen_address: [203, 0, 113, 1].into(),
             listen_port: NonZeroU16::new(4000).unwrap(),
         };
         let nowhere = SocketAddr::from((Ipv4Addr::LOCALHOST, 1));

@@ -398,7 +398,7 @@ fn port_in_use_is_reported_and_retried() {
     let mut relay = Relay::start();
     let listen = Listen {
         protocol: Protocol::Udp,
-        listen_address: std::net::Ipv4Addr::LOCALHOST,
+        listen_address: std::net::Ipv4Addr::LOCALHOST.into(),
         listen_port: NonZeroU16::new(taken.port()).unwrap(),
     };
     relay

@@ -34,12 +34,12 @@ async fn pair() -> (std::net::TcpStream, TcpStream) {
 fn route(context: &Rc<RelayContext>) -> Route {
     let listen = Listen {
         protocol: Protocol::Tcp,
-        listen_address: Ipv4Addr::LOCALHOST,
+        listen_address: Ipv4Addr::LOCALHOST.into(),
         listen_port: NonZeroU16::MIN,
     };
     let forward = Forward {
         listen,
-        connect_address: Ipv4Addr::LOCALHOST,
+        connect_address: Ipv4Addr::LOCALHOST.into(),
         connect_port: NonZeroU16::MIN,
         admit: Admit::Any,
         proxy_protocol: None,
