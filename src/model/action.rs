@@ -3,8 +3,8 @@
 use std::{collections::BTreeSet, fmt, path::PathBuf};
 
 use super::{
-    Code, Finding, ForwardStatus, InterfaceName, LinkKind, Node, PublicKey, RelaySet, RuleSet,
-    Subject, SysctlKey, SysctlValue, counted,
+    Code, DnsPlan, Finding, ForwardStatus, InterfaceName, LinkKind, Node, PublicKey, RelayRole,
+    RelaySet, RuleSet, Subject, SysctlKey, SysctlValue, counted,
 };
 
 /// The result of planning: everything that a pass decides.
@@ -15,6 +15,8 @@ pub struct Plan {
     /// Each forward with its backend and state; `None` while nothing can be
     /// decided and they are as they were.
     pub forwards: Option<Vec<ForwardStatus>>,
+    /// What name resolution depends on.
+    pub dns: DnsPlan,
     /// Changes, the network file first. They do not depend on each other.
     pub actions: Vec<Action>,
     /// What was noticed.
@@ -44,8 +46,8 @@ pub enum Action {
     ClaimPort(PortClaim),
     /// Make Windows' port forwards these and no others of ours.
     SyncForwards(RuleSet),
-    /// Send the relay what to serve; `None` ends it.
-    SyncRelay(Option<RelaySet>),
+    /// Send a relay what to serve; `None` ends it.
+    SyncRelay(RelayRole, Option<RelaySet>),
 }
 
 /// A new content for the network file. Its `Debug` has no content: it is a user's file.
@@ -127,7 +129,8 @@ impl Action {
             Self::SetKeepalive(change) => format!("{} keepalives", change.name),
             Self::ClaimPort(claim) => format!("{} port", claim.name),
             Self::SyncForwards(_) => "Windows forwards".to_owned(),
-            Self::SyncRelay(_) => "relay forwards".to_owned(),
+            Self::SyncRelay(RelayRole::Entry, _) => "relay forwards".to_owned(),
+            Self::SyncRelay(RelayRole::Loopback, _) => "relay to loopback".to_owned(),
         }
     }
 
@@ -149,7 +152,7 @@ impl Action {
             }
             (Self::ClaimPort(a), Self::ClaimPort(b)) => a == b,
             (Self::SyncForwards(a), Self::SyncForwards(b)) => a.same(b),
-            (Self::SyncRelay(a), Self::SyncRelay(b)) => a == b,
+            (Self::SyncRelay(_, a), Self::SyncRelay(_, b)) => a == b,
             _ => false,
         }
     }
@@ -221,8 +224,11 @@ impl fmt::Display for Action {
                     None => Ok(()),
                 }
             }
-            Self::SyncRelay(None) => f.write_str("end the relay"),
-            Self::SyncRelay(Some(set)) => {
+            Self::SyncRelay(RelayRole::Entry, None) => f.write_str("end the relay"),
+            Self::SyncRelay(RelayRole::Loopback, None) => {
+                f.write_str("end the relay that leads to loopback")
+            }
+            Self::SyncRelay(_, Some(set)) => {
                 let forwards = forwards(set.forwards.iter().map(|(name, _)| name.as_str()));
                 write!(
                     f,

@@ -67,7 +67,7 @@ registry! {
         "No interface to watch was found.",
         "No action needed while Windows is connecting; otherwise name the interface in [network] interface (`ip route` lists them)";
     NoAddress, "no-address", Error,
-        "The watched interface has no IPv4 address; the network file keeps the last one.",
+        "The watched interface has no usable address; the network file keeps the last one.",
         "No action needed while Windows is connecting; otherwise restart WSL with `wsl --shutdown`";
     GatewayRoute, "gateway-route", Warning,
         "Packets to the gateway leave by another interface than the node's, so what Windows forwards gets no answer.",
@@ -129,6 +129,12 @@ registry! {
     WireguardPortUnclaimed, "wireguard-port-unclaimed", Warning,
         "Windows could not be asked for the UDP port of WireGuard in the kernel (mirrored and consomme mode), so it may not pass the port on.",
         "Correct what the message says, then `systemctl reload wslmesh`; or use a userspace WireGuard (wireguard-go), whose port Windows sees by itself";
+    ResumeIncomplete, "resume-incomplete", Warning,
+        "After a sleep of Windows, or a time without a network, something does not work again although the agent did what it can.",
+        "Follow the message; if that does not help, run `wsl.exe --shutdown` on Windows, which ends all distributions; the agent looks again by itself";
+    ClockWrong, "clock-wrong", Warning,
+        "The clock stays wrong by 5 s or more, and the agent does not set it: TLS certificates, logs and WireGuard's handshakes go by it.",
+        "See `sudo wslmesh doctor clock`; run `wsl.exe --shutdown` on Windows, which ends all distributions, or let the agent set the clock (step-above in [clock], docs/clock.md)";
     Contested, "contested", Warning,
         "Another program keeps reverting this setting; the agent has paused its own changes to it.",
         "Configure the setting in one place only: here or in the other program";
@@ -138,21 +144,30 @@ registry! {
     ForwardMode, "forward-mode", Warning,
         "Windows cannot forward in this networking mode.",
         "Follow the message, or run `wslmesh wslconfig set networkingMode nat`";
+    ForwardIpv6, "forward-ipv6", Warning,
+        "This distribution has IPv6 alone, and the forward is by IPv4.",
+        "In NAT mode restart WSL with `wsl --shutdown`, or run `wslmesh wslconfig set networkingMode mirrored`; in other modes set listen-address = \"::\" for the forward";
     ForwardKept, "forward-kept", Warning,
         "In mirrored mode Windows keeps this port for itself and passes none of its traffic to a distribution.",
         "Choose another listen-port, and let clients use that one";
     ForwardNoHeader, "forward-no-header", Warning,
         "In this networking mode clients reach this forward's service itself, so nothing writes the PROXY header that it expects.",
         "Choose a listen-port other than connect-port, which the relay then serves; or remove proxy-protocol, here and in the service";
+    ForwardLoop, "forward-loop", Warning,
+        "In this networking mode the relay listens where this forward leads to, so a connection would come back to its beginning for ever. It is the last forward of the loop and not served; the others are.",
+        "Set connect-port to the port of the service, or listen-port of one of the forwards to another port";
+    ForwardChain, "forward-chain", Info,
+        "In this networking mode the relay listens where this forward leads to, so its clients reach the service behind the other forward.",
+        "No action needed if that is meant; otherwise give one of the forwards another listen-port, or set connect-port to the port of the service";
     ForwardNeedsRelay, "forward-needs-relay", Warning,
         "Only the relay can serve this forward, but the configuration allows only the port proxy.",
-        "Set [host] backend = \"auto\", or make it a TCP forward in NAT mode";
+        "Set backend = \"auto\", or make it a TCP forward on an IPv4 address in NAT mode";
     ForwardFirewall, "forward-firewall", Info,
         "Windows' firewall is not opened for this forward: that needs an administrator's consent, once.",
         "Run `wslmesh host install`; or set firewall = \"none\" and allow the port in Windows' firewall yourself";
     ForwardDynamicRange, "forward-dynamic-range", Info,
-        "The port is in Windows' dynamic range (49152 to 65535), so another program may take it first.",
-        "No action needed while it works; otherwise choose a port below 49152, or reserve this one in an elevated terminal: netsh int ipv4 add excludedportrange protocol=udp startport=PORT numberofports=1";
+        "The port is in the dynamic range that Windows reports for its protocol, so another program may take it first.",
+        "No action needed while it works; otherwise choose a port outside of that range, or reserve this one in an elevated terminal: netsh int ipv4 add excludedportrange protocol=PROTOCOL startport=PORT numberofports=1";
     ForwardTaken, "forward-taken", Warning,
         "Another program on Windows uses the port.",
         "Stop or reconfigure that program, then `systemctl reload wslmesh`; or choose another listen-port";
@@ -306,6 +321,39 @@ registry! {
     HookRefused, "hook-refused", Warning,
         "A hook is not run, because a user other than root could have written it, or because its name or file type is not valid for a hook.",
         "Correct what the message says in brackets, or remove the file; then `systemctl reload wslmesh`";
+    ResolvConfBroken, "resolv-conf-broken", Warning,
+        "/etc/resolv.conf names no server, so no name resolves.",
+        "Run `sudo wslmesh doctor dns --fix`: it links the file to WSL's where that is certain, and says what to do otherwise";
+    DnsTunnelDead, "dns-tunnel-dead", Warning,
+        "The server of WSL's DNS tunnelling does not work, so no name resolves. Nothing in the distribution starts it again.",
+        "Run `wsl.exe --shutdown` on Windows once its own names resolve. Keep DNS tunnelling on: a public server knows no name of yours";
+    DnsUnanswered, "dns-unanswered", Warning,
+        "The first server of /etc/resolv.conf does not resolve names.",
+        "Run `wslmesh doctor dns`: it names the owner of the file and the fix";
+    ResolvedDown, "resolved-down", Warning,
+        "/etc/resolv.conf names systemd-resolved, which does not run.",
+        "Run `sudo systemctl enable --now systemd-resolved`; see `journalctl -u systemd-resolved` where it fails";
+    ZoneUnreached, "zone-unreached", Warning,
+        "No tunnel leads to the servers of a zone in [dns] zones, so its names do not resolve.",
+        "Bring the tunnel up, and have its routes (AllowedIPs) include the server; or correct the server in [dns] zones";
+    ZoneConflict, "zone-conflict", Warning,
+        "Two zones of one tunnel have different servers, and a tunnel has one list of servers for all its names; this zone is left out.",
+        "Give both zones the same servers in [dns] zones, which then have to resolve both";
+    ZoneNoResolved, "zone-no-resolved", Warning,
+        "Zones need systemd-resolved, which does not answer on D-Bus.",
+        "Run `sudo apt install systemd-resolved libnss-resolve` (Fedora has both), then `sudo systemctl enable --now systemd-resolved` and `sudo systemctl reload wslmesh`. WSL's /etc/resolv.conf may stay";
+    ZoneUnused, "zone-unused", Warning,
+        "Programs do not ask systemd-resolved, so they do not resolve the names of zones.",
+        "Run `sudo apt install libnss-resolve`, which makes it the first to be asked (`resolve` in the line hosts: of /etc/nsswitch.conf), then `sudo systemctl reload wslmesh`";
+    ZoneTaken, "zone-taken", Warning,
+        "Another program sets the name servers of the tunnel, and the agent does not change them.",
+        "Let one program do it: leave DNS= out of the tunnel's configuration (wg-quick, networkd; `tailscale set --accept-dns=false`), or the zone out of [dns] zones. Then `sudo systemctl reload wslmesh`";
+    ZoneFailed, "zone-failed", Warning,
+        "The servers of a zone are set, and its names do not resolve; or systemd-resolved refuses them.",
+        "Check that the server answers (`resolvectl query ZONE`, `resolvectl status`), and that a peer's AllowedIPs and firewall let it; the agent retries";
+    KeepAliveFailed, "keep-alive-failed", Warning,
+        "[lifetime] keep-alive is on, and this distribution is not held open: WSL may stop it once its last terminal closes.",
+        "Run `wslmesh doctor interop`; the agent retries, at once after `systemctl reload wslmesh`. Without a process on Windows `wslmesh wslconfig set general.instanceIdleTimeout -1` keeps it running, from the next `wsl.exe --shutdown` on";
     BusTaken, "bus-taken", Warning,
         "Another program owns the agent's name on the system bus and answers its callers.",
         "Stop the process named in the message; the agent then takes the name";

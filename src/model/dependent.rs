@@ -1,6 +1,6 @@
 //! Units that follow this node's address.
 
-use std::{fmt, net::Ipv4Addr};
+use std::{fmt, net::IpAddr};
 
 use serde::{Deserialize, Serialize};
 
@@ -93,7 +93,7 @@ pub struct Dependent {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AddressChange {
     /// The address that dependents were notified of last.
-    pub old: Ipv4Addr,
+    pub old: IpAddr,
     /// The node now.
     pub new: Node,
     /// WSL's networking mode, as far as it is known.

@@ -6,7 +6,7 @@ use std::{
     num::NonZeroU16,
 };
 
-use super::{Link, Protocol};
+use super::{Link, Protocol, socket::takes_all};
 
 /// Where something listens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -30,11 +30,21 @@ impl Listener {
         self.address.is_unspecified() && !self.ipv6_only && self.interface.is_none()
     }
 
-    /// Whether what is sent to this IPv4 address of this interface reaches it.
+    /// Its address, where what this machine alone sends to it reaches it.
     #[must_use]
-    pub fn takes(&self, address: Ipv4Addr, link: &Link) -> bool {
-        let any = self.address.is_unspecified() && !self.ipv6_only;
-        (any || self.address == address)
+    pub fn loopback(&self) -> Option<Ipv4Addr> {
+        match self.address {
+            IpAddr::V4(address) if address.is_loopback() && self.interface.is_none() => {
+                Some(address)
+            }
+            _ => None,
+        }
+    }
+
+    /// Whether what is sent to this address of this interface reaches it.
+    #[must_use]
+    pub fn takes(&self, address: IpAddr, link: &Link) -> bool {
+        (self.address == address || takes_all(self.address, self.ipv6_only, address))
             && self
                 .interface
                 .is_none_or(|interface| interface == link.index)

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fmt};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Code, Severity};
+use super::{Code, DISCOVERED, Severity};
 
 /// One thing that is not as it should be, or that a person should know.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -107,6 +107,15 @@ impl HealthEntry {
     pub fn title(&self) -> String {
         title(&self.code, &self.subject)
     }
+
+    /// Whether it is a warning or an error about the forward of this name, or about all
+    /// that were discovered where this is one of them.
+    #[must_use]
+    pub fn disturbs(&self, forward: &str, discovered: bool) -> bool {
+        let of_all = discovered && self.subject == DISCOVERED;
+        self.severity > Severity::Info
+            && (of_all || self.subject.split(", ").any(|name| name == forward))
+    }
 }
 
 impl From<&Finding> for HealthEntry {
@@ -127,5 +136,26 @@ fn title(code: &str, subject: &str) -> String {
         code.to_owned()
     } else {
         format!("{code} ({subject})")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn findings_of_a_forward() {
+        let entry = |severity, subject: &str| HealthEntry {
+            code: "x".into(),
+            severity,
+            subject: subject.into(),
+            detail: String::new(),
+            remediation: String::new(),
+        };
+        let both = entry(Severity::Warning, "ssh, web");
+        assert!(both.disturbs("web", false) && !both.disturbs("we", false));
+        assert!(!entry(Severity::Info, "web").disturbs("web", false));
+        let all = entry(Severity::Error, DISCOVERED);
+        assert!(all.disturbs("auto-tcp-80", true) && !all.disturbs("web", false));
     }
 }

@@ -2,15 +2,18 @@
 //! both answered last.
 
 use std::{
-    net::{Ipv4Addr, SocketAddrV4},
+    collections::{BTreeMap, BTreeSet},
+    fmt::Display,
+    net::{IpAddr, Ipv4Addr, SocketAddrV4},
     num::NonZeroU16,
 };
 
 use serde::{Deserialize, Serialize};
 
-use super::{Code, DrivePath, Finding, PortRange, Severity, display_as_serialized};
+use super::{Code, DrivePath, Finding, Listens, PortRange, Severity, display_as_serialized};
 pub use wslmesh_relay::protocol::{
-    Admit, Counters, Failure, FailureKind, Forward as RelayForward, Listen, Protocol, ProxyProtocol,
+    Admit, Counters, Failure, FailureKind, Forward as RelayForward, Listen, Protocol,
+    ProxyProtocol, addresses_overlap, loopback_of,
 };
 
 display_as_serialized!(Firewall, ForwardBackend, ForwardState, SyncMode);
@@ -87,14 +90,16 @@ pub struct RuleSet {
 }
 
 impl RuleSet {
+    /// The contract wants an address also where no rule has it: TEST-NET-1, which no machine
+    /// has (RFC 5737).
+    pub const NOWHERE: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
+
     /// No rule of ours at all.
     #[must_use]
     pub fn nothing(mode: SyncMode) -> Self {
         Self {
             mode,
-            // Without rules it is not looked at, and the contract wants one: TEST-NET-1,
-            // which no machine has (RFC 5737).
-            connect_address: Ipv4Addr::new(192, 0, 2, 1),
+            connect_address: Self::NOWHERE,
             rules: Vec::new(),
         }
     }
@@ -145,6 +150,22 @@ pub struct Rule {
     pub firewall: Firewall,
 }
 
+/// Which of the agent's relays.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum RelayRole {
+    /// The one that clients reach: on Windows in NAT mode, in the guest else.
+    #[default]
+    Entry,
+    /// In NAT mode the one in the guest, behind what serves a forward on Windows: it takes
+    /// what comes to this distribution's address to a service that listens on loopback alone.
+    Loopback,
+}
+
+impl RelayRole {
+    /// Both. That of loopback comes first: it listens before the other one leads to it.
+    pub const ALL: [Self; 2] = [Self::Loopback, Self::Entry];
+}
+
 /// Where the relay runs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum RelayLocation {
@@ -192,13 +213,17 @@ pub struct RelayMemory {
     /// Whether it has said that this is in force, as far as it can be.
     pub applied: bool,
     /// Where it listens or may listen: what it confirmed, and what it was sent since.
-    pub listening: Vec<Listen>,
+    pub listening: Listens,
     /// Where it could not listen, as it said last.
-    pub failed: Vec<(Listen, Failure)>,
+    pub failed: BTreeMap<Listen, Failure>,
+    /// Where it should take both families and takes IPv4 alone, as it said last.
+    pub ipv4_alone: BTreeSet<Listen>,
     /// UDP sessions.
     pub sessions: usize,
     /// What it counted, if it was asked and has answered since its start.
     pub counted: Option<Counted>,
+    /// Signs of life that were asked for after a resume.
+    pub alive: u64,
     /// Findings of the process.
     pub findings: Vec<Finding>,
 }
@@ -279,6 +304,10 @@ pub struct ForwardStatus {
     pub listen: Listen,
     /// Port in this distribution; of several the first.
     pub connect_port: NonZeroU16,
+    /// The loopback address at which the service listens, where it is asked to be reached
+    /// there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub connect_address: Option<Ipv4Addr>,
     /// How many ports it has, one behind the other on both sides.
     #[serde(default = "one", skip_serializing_if = "is_one")]
     pub ports: u16,
@@ -322,8 +351,13 @@ impl ForwardStatus {
     /// Where it listens on Windows, for a person: address and port, or ports.
     #[must_use]
     pub fn listens(&self) -> String {
-        let ports = PortRange::of(self.listen.listen_port, self.ports);
-        format!("{}:{ports}", self.listen.listen_address)
+        endpoint(self.listen.listen_address, self.listen_ports())
+    }
+
+    /// Its ports on Windows.
+    #[must_use]
+    pub fn listen_ports(&self) -> PortRange {
+        PortRange::of(self.listen.listen_port, self.ports)
     }
 
     /// Its ports in this distribution.
@@ -340,6 +374,27 @@ impl ForwardStatus {
             Some(ports) => format!("{} ({ports})", self.state),
         }
     }
+}
+
+/// Address and ports as people write them, IPv6 in brackets: `[::]:8000-8010`.
+#[must_use]
+pub fn endpoint(address: IpAddr, ports: impl Display) -> String {
+    match address {
+        IpAddr::V4(address) => format!("{address}:{ports}"),
+        IpAddr::V6(address) => format!("[{address}]:{ports}"),
+    }
+}
+
+/// For a person, that a forward's service listens on loopback alone, and what asks for it to
+/// be reached.
+#[must_use]
+pub fn exposed_by(address: Option<Ipv4Addr>, is_discovered: bool) -> Option<String> {
+    let address = address?;
+    let key = match is_discovered {
+        true => "[discovery] loopback",
+        false => "connect-address",
+    };
+    Some(format!("loopback service ({address}), exposed by {key}"))
 }
 
 /// Whether a forward works, from better to worse.

@@ -5,6 +5,7 @@
 //! `observe` and `apply` never import `plan`.
 
 mod action;
+mod clock;
 mod code;
 mod dependent;
 mod discovery;
@@ -12,17 +13,23 @@ mod drive_path;
 mod finding;
 mod forward;
 mod interface;
+mod lifetime;
+mod listens;
 mod mode;
 mod nameserver;
 mod observation;
 mod port_range;
+mod resolver;
+mod resume;
 mod socket;
 mod sysctl;
 mod text;
 mod windows_port;
 mod wireguard;
+mod zone;
 
 pub use action::{Action, FileChange, KeepaliveChange, MtuChange, Plan, PortClaim, SysctlChange};
+pub use clock::{ClockKeepers, Clocks};
 pub use code::{Code, Severity};
 pub use dependent::{AddressChange, Dependent, UnitAction, UnitName};
 pub use discovery::{DISCOVERED, Discovered, Listener, discovered_by};
@@ -31,24 +38,35 @@ pub use finding::{Finding, HealthEntry, Subject};
 pub use forward::{
     Admit, Counted, CountedForward, Counters, Failure, FailureKind, Firewall, ForwardBackend,
     ForwardState, ForwardStatus, GuestFirewall, HostPrivilege, InstalledRule, Listen, Protocol,
-    ProxyProtocol, RelayForward, RelayLocation, RelayMemory, RelaySet, Rule, RuleSet, SyncMode,
+    ProxyProtocol, RelayForward, RelayLocation, RelayMemory, RelayRole, RelaySet, Rule, RuleSet,
+    SyncMode, addresses_overlap, endpoint, exposed_by, loopback_of,
 };
 pub use interface::{InterfaceName, InterfacePattern, Patterns};
+pub use lifetime::{Idle, IdleFacts, IdleFate, IdleTimeouts};
+pub use listens::Listens;
 pub use mode::{Mode, ModeState};
 pub use nameserver::Nameserver;
 pub use observation::{
-    Address, DefaultRoute, HostFacts, HostMemory, HostOutcome, Link, LinkKind, NetworkFile, Node,
-    Observation,
+    Address, AddressState, DefaultRoute, HostFacts, HostMemory, HostOutcome, Link, LinkKind,
+    NetworkFile, Node, Observation,
 };
-pub use port_range::{PortRange, port, some_ports};
+pub use port_range::{DynamicPorts, PortRange, forward_ports, port, some_ports};
+pub use resolver::{
+    DnsAnswer, DnsSource, Reply, ResolvConf, ResolvFile, Resolver, TUNNEL, Writer, is_private,
+};
+pub use resume::{PeerId, Recovery, RecoveryStep, Resume, ResumeSign, StepOutcome};
 pub use socket::{Listening, Socket};
 pub use sysctl::{SysctlKey, SysctlReading, SysctlValue};
 pub(crate) use text::display_as_serialized;
 pub use text::{
     PlainText, counted, disturbs, excerpt, from_word, guid, micros, or_empty, plain, plain_within,
-    some_of, visible,
+    some_of, span, visible,
 };
 pub use windows_port::{
     PortFirewall, PortOwner, ProxyRule, Reach, WindowsConnect, WindowsEnd, WindowsPort,
 };
-pub use wireguard::{Device, DeviceReading, HANDSHAKE_STALE, KernelPorts, Peer, PublicKey};
+pub use wireguard::{
+    Device, DeviceReading, EndpointChange, EndpointName, HANDSHAKE_STALE, KernelPorts, Peer,
+    PublicKey, WireguardLink,
+};
+pub use zone::{DnsPlan, LinkDns, LinkZones, Zone, address_bytes, address_of, no_zone_server};

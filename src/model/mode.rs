@@ -43,15 +43,16 @@ impl Mode {
         }
     }
 
-    /// The ports that Windows keeps for itself and never passes to a distribution
+    /// Whether Windows keeps the port for itself and never passes it to a distribution
     /// (Microsoft's documentation of mirrored mode).
     #[must_use]
-    pub fn kept_ports(self, protocol: Protocol) -> &'static [u16] {
-        match (self, protocol) {
+    pub fn keeps(self, protocol: Protocol, port: u16) -> bool {
+        let kept: &[u16] = match (self, protocol) {
             (Self::Mirrored, Protocol::Udp) => &[68],
             (Self::Mirrored, Protocol::Tcp) => &[135, 1900, 2869, 3702, 5004, 5357, 5358],
             _ => &[],
-        }
+        };
+        kept.contains(&port)
     }
 
     /// Whether what listens in here on all addresses does so on Windows' addresses too.

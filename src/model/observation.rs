@@ -6,13 +6,13 @@ use std::{
     time::Duration,
 };
 
-use ipnet::{IpNet, Ipv4Net};
+use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    DeviceReading, DrivePath, Finding, GuestFirewall, HostPrivilege, InstalledRule, InterfaceName,
-    KernelPorts, Listen, Mode, ModeState, Nameserver, RelayMemory, RuleSet, SysctlKey,
-    SysctlReading, display_as_serialized,
+    DeviceReading, DrivePath, DynamicPorts, Finding, GuestFirewall, HostPrivilege, InstalledRule,
+    InterfaceName, KernelPorts, Listens, Mode, ModeState, RelayMemory, RelayRole, Resolver,
+    RuleSet, SysctlKey, SysctlReading, display_as_serialized,
 };
 
 /// Everything a pass decides on.
@@ -22,14 +22,18 @@ pub struct Observation {
     pub links: Vec<Link>,
     /// All addresses, in the kernel's order.
     pub addresses: Vec<Address>,
-    /// The IPv4 default routes of the main table.
+    /// The default routes of the main table; those of IPv6 only where they may decide,
+    /// because there is no usable IPv4.
     pub routes: Vec<DefaultRoute>,
     /// WSL's networking mode.
     pub mode: ModeState,
     /// The generated network file.
     pub network_file: NetworkFile,
-    /// First name server of /etc/resolv.conf.
-    pub dns: Option<Nameserver>,
+    /// /etc/resolv.conf. With DNS tunnelling its server is 10.255.255.254, which is not
+    /// the Windows host.
+    pub resolver: Resolver,
+    /// By which link packets to each server of a zone leave; `None` where none leads there.
+    pub zone_links: BTreeMap<IpAddr, Option<u32>>,
     /// The parameters that the configuration names.
     pub sysctls: BTreeMap<SysctlKey, SysctlReading>,
     /// WireGuard devices that the configuration names.
@@ -44,15 +48,17 @@ pub struct Observation {
 }
 
 impl Observation {
-    /// Whether IPv6 routes and rules decide anything: by them a tunnel's peer or a
-    /// gateway is reached.
+    /// Whether IPv6 routes and rules decide anything: by them a tunnel's peer, a gateway
+    /// or a zone's server is reached.
     #[must_use]
     pub fn has_ipv6_ways(&self) -> bool {
         let devices = self.wireguard.values().filter_map(DeviceReading::device);
         let peers = devices.flat_map(|device| device.peers.values());
         let endpoints = peers.filter_map(|peer| Some(peer.endpoint?.ip()));
         let gateways = self.routes.iter().filter_map(|route| route.gateway);
-        endpoints.chain(gateways).any(|ip| ip.is_ipv6())
+        let servers = self.zone_links.keys().copied();
+        let mut ways = endpoints.chain(gateways).chain(servers);
+        ways.any(|ip| ip.is_ipv6())
     }
 
     /// The interface of this index.
@@ -83,6 +89,15 @@ pub enum LinkKind {
     Other,
 }
 
+impl LinkKind {
+    /// Whether this node may be reached by a link of this kind: no tunnel, whose own
+    /// underlay it would be, and not `lo`.
+    #[must_use]
+    pub fn is_underlay(self) -> bool {
+        matches!(self, Self::Other | Self::Virtual)
+    }
+}
+
 /// A network interface.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Link {
@@ -94,6 +109,8 @@ pub struct Link {
     pub kind: LinkKind,
     /// Whether it is set up, as `ip link set up` does; it may have no carrier.
     pub up: bool,
+    /// Whether it has a carrier: the other end is there and up.
+    pub carrier: bool,
     /// MTU in bytes.
     pub mtu: u32,
     /// VMBus device GUID, which in mirrored mode is the Windows InterfaceGuid
@@ -107,10 +124,11 @@ pub struct Link {
 pub struct Node {
     /// The watched interface.
     pub link: Link,
-    /// Its IPv4 address with the subnet's prefix length.
-    pub net: Ipv4Net,
-    /// The IPv4 gateway.
-    pub gateway: Option<Ipv4Addr>,
+    /// Its address with the subnet's prefix length: IPv4, or IPv6 where there is no
+    /// usable IPv4.
+    pub net: IpNet,
+    /// The gateway, of the same family; of IPv6 often a link-local one.
+    pub gateway: Option<IpAddr>,
     /// Why it is this interface, where its default route alone does not tell.
     pub reason: Option<String>,
 }
@@ -118,8 +136,17 @@ pub struct Node {
 impl Node {
     /// The address alone.
     #[must_use]
-    pub fn address(&self) -> Ipv4Addr {
+    pub fn address(&self) -> IpAddr {
         self.net.addr()
+    }
+
+    /// The address where it is IPv4.
+    #[must_use]
+    pub fn ipv4(&self) -> Option<Ipv4Addr> {
+        match self.net {
+            IpNet::V4(net) => Some(net.addr()),
+            IpNet::V6(_) => None,
+        }
     }
 }
 
@@ -132,13 +159,58 @@ pub struct Address {
     pub net: IpNet,
     /// Whether its scope is global (not host, not link).
     pub global: bool,
-    /// Whether the kernel calls it secondary: it came after another of its subnet.
+    /// Whether the kernel calls it secondary: it came after another of its subnet. Of
+    /// IPv6 that is a temporary one (RFC 8981), which is replaced again and again.
     pub secondary: bool,
+    /// Whether it can be used.
+    pub state: AddressState,
+    /// When it was made, in hundredths of a second since boot (`cstamp` in the kernel's
+    /// linux/if_addr.h).
+    pub created: u32,
 }
 
-/// An IPv4 default route.
+impl Address {
+    /// Whether other machines can reach this one by it: not where it is made up without
+    /// DHCP (RFC 3927), which WSL gives global scope.
+    #[must_use]
+    pub fn is_usable(&self) -> bool {
+        let made_up = matches!(self.net.addr(), IpAddr::V4(ip) if ip.is_link_local());
+        self.global && !made_up && self.state == AddressState::Ready
+    }
+}
+
+/// Whether an address can be used; one of IPv4 always can.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum AddressState {
+    /// It can.
+    #[default]
+    Ready,
+    /// The kernel still looks for another machine that has it (RFC 4862, section 5.4).
+    Tentative,
+    /// Another machine has it.
+    Duplicate,
+    /// Its preferred lifetime has expired: for old connections only (RFC 4862, section 5.5.4).
+    Deprecated,
+}
+
+impl AddressState {
+    /// For a person.
+    #[must_use]
+    pub fn in_words(self) -> &'static str {
+        match self {
+            Self::Ready => "usable",
+            Self::Tentative => "still being checked for a duplicate",
+            Self::Duplicate => "a duplicate of another machine's",
+            Self::Deprecated => "deprecated",
+        }
+    }
+}
+
+/// A default route.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DefaultRoute {
+    /// Whether it is IPv6's.
+    pub ipv6: bool,
     /// Index of the interface it leaves by.
     pub link: u32,
     /// The gateway; `None` on a link without one. It may be an IPv6 address.
@@ -174,13 +246,15 @@ pub struct HostMemory {
     pub rules_remain: bool,
     /// Where port proxy rules of ours are or may be: those that Windows read
     /// back, and those it was asked for since. `None` before the first answer.
-    pub possibly_installed: Option<Vec<Listen>>,
+    pub possibly_installed: Option<Listens>,
     /// The findings of that call, or of a failed one since.
     pub findings: Vec<Finding>,
     /// What Windows said of itself.
     pub facts: HostFacts,
-    /// What the relay was sent and answered.
+    /// What the relay that clients reach was sent and answered.
     pub relay: RelayMemory,
+    /// The same of the one that leads to services on loopback.
+    pub loopback: RelayMemory,
     /// The networking mode that `.wslconfig` asks for; `None` where that is unknown.
     pub requested_mode: Option<Mode>,
     /// Windows is to be asked again since the call in flight was begun, if one is.
@@ -188,18 +262,36 @@ pub struct HostMemory {
 }
 
 impl HostMemory {
+    /// What this relay was sent and answered.
+    #[must_use]
+    pub fn relay(&self, role: RelayRole) -> &RelayMemory {
+        match role {
+            RelayRole::Entry => &self.relay,
+            RelayRole::Loopback => &self.loopback,
+        }
+    }
+
+    /// The same, to be replaced.
+    pub fn relay_mut(&mut self, role: RelayRole) -> &mut RelayMemory {
+        match role {
+            RelayRole::Entry => &mut self.relay,
+            RelayRole::Loopback => &mut self.loopback,
+        }
+    }
+
     /// Takes the end of a call. The findings of one that is out of date may be about
     /// what is no longer wanted, and it settles nothing.
     pub fn record(&mut self, outcome: HostOutcome) {
         let outdated = std::mem::take(&mut self.outdated);
         if let Some(facts) = outcome.facts {
-            let mut rules: Vec<Listen> = facts.rules.iter().map(|rule| rule.listen).collect();
+            let mut rules: Listens = facts.rules.iter().map(|rule| rule.listen).collect();
             if !outcome.settled {
                 // A task that answers late may still make what it was asked for.
                 rules.extend(outcome.wanted.listens());
             }
             self.possibly_installed = Some(rules);
-            self.facts = facts;
+            let dynamic = facts.dynamic.or(self.facts.dynamic);
+            self.facts = HostFacts { dynamic, ..facts };
         }
         self.rules_remain = outcome.rules_remain.unwrap_or(self.rules_remain);
         if outdated {
@@ -219,6 +311,13 @@ impl HostMemory {
         }
     }
 
+    /// Whether the next call asks for the ports that Windows hands out by itself: with the
+    /// privilege at the start and after a reload, since each change of address waits for a call.
+    #[must_use]
+    pub fn asks_ports(&self) -> bool {
+        self.facts.privilege == HostPrivilege::Unknown
+    }
+
     /// Windows is asked again what it may do for us.
     pub fn forget_privilege(&mut self) {
         self.settled = None;
@@ -236,10 +335,12 @@ pub struct HostFacts {
     /// which WSL copies to eth0 in NAT mode (microsoft/WSL:
     /// src/windows/service/exe/WslCoreNetworkingSupport.cpp).
     pub lowest_mtu: Option<(String, u32)>,
+    /// The ports that Windows hands out by itself, as it said last.
+    pub dynamic: DynamicPorts,
     /// Port proxy rules of ours as read back.
     pub rules: Vec<InstalledRule>,
     /// Where rules of ours were not made, because another program has the port.
-    pub blocked: Vec<Listen>,
+    pub blocked: Listens,
     /// What the Windows side may do for us.
     pub privilege: HostPrivilege,
     /// The relay of `wslmesh host install`.
@@ -249,7 +350,7 @@ pub struct HostFacts {
     /// Whether a policy of Windows kept that relay from being started at the installation.
     pub relay_forbidden: bool,
     /// Where the relay listens and the firewall lets in no more than the forward does.
-    pub as_granted: Vec<Listen>,
+    pub as_granted: Listens,
     /// %LOCALAPPDATA% of the user behind interop.
     pub local_app_data: Option<DrivePath>,
     /// Whether that call maintained the firewall.

@@ -4,6 +4,8 @@ use std::{fmt, num::NonZeroU16, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
+use super::{Protocol, from_word};
+
 /// Ports from the first to the last, both included.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "(NonZeroU16, NonZeroU16)")]
@@ -106,6 +108,38 @@ pub fn some_ports(ports: impl IntoIterator<Item = NonZeroU16>) -> String {
     shown.join(", ")
 }
 
+/// The ports of IPv4 that Windows hands out by itself, as it says, by protocol; `None` where
+/// it did not (`netsh interface ipv4 show dynamicport`: learn.microsoft.com,
+/// troubleshoot/windows-server/networking/default-dynamic-port-range-tcpip-chang).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DynamicPorts {
+    /// By TCP.
+    pub tcp: Option<PortRange>,
+    /// By UDP.
+    pub udp: Option<PortRange>,
+}
+
+impl DynamicPorts {
+    /// The range of a protocol.
+    #[must_use]
+    pub fn of(self, protocol: Protocol) -> Option<PortRange> {
+        match protocol {
+            Protocol::Tcp => self.tcp,
+            Protocol::Udp => self.udp,
+        }
+    }
+
+    /// These, and the others where these are not known.
+    #[must_use]
+    pub fn or(self, other: Self) -> Self {
+        Self {
+            tcp: self.tcp.or(other.tcp),
+            udp: self.udp.or(other.udp),
+        }
+    }
+}
+
 impl fmt::Display for PortRange {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self(first, last) = self;
@@ -125,6 +159,25 @@ impl FromStr for PortRange {
         let (first, last) = text.split_once('-').unwrap_or((text, text));
         Self::try_from((port(first)?, port(last)?))
     }
+}
+
+/// Reads `PROTO:PORTS[:CONNECT]`, ports as a number or a range.
+///
+/// # Errors
+/// What is wrong with the text, and how to write it.
+pub fn forward_ports(text: &str) -> Result<(Protocol, PortRange, Option<PortRange>), String> {
+    let mut parts = text.split(':');
+    let (Some(protocol), Some(listen), connect, None) =
+        (parts.next(), parts.next(), parts.next(), parts.next())
+    else {
+        return Err(format!(
+            "{text:?}: write it as udp:51820, tcp:8000-8010, or tcp:2222:22 where the port in this distribution is another"
+        ));
+    };
+    let protocol = from_word(protocol)
+        .map_err(|_| format!("{protocol:?} is no protocol: write tcp or udp"))?;
+    let connect = connect.map(str::parse).transpose()?;
+    Ok((protocol, listen.parse()?, connect))
 }
 
 /// Reads a port as a person writes it.

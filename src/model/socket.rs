@@ -2,7 +2,7 @@
 
 use std::{
     fmt,
-    net::{IpAddr, Ipv4Addr, SocketAddr},
+    net::{IpAddr, SocketAddr},
     num::NonZeroU16,
 };
 
@@ -23,11 +23,26 @@ pub struct Socket {
     pub ipv6_only: bool,
 }
 
+impl Socket {
+    /// Whether it takes what comes to this address.
+    #[must_use]
+    pub fn takes(&self, to: IpAddr) -> bool {
+        self.address == to || takes_all(self.address, self.ipv6_only, to)
+    }
+}
+
 impl fmt::Display for Socket {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let at = SocketAddr::new(self.address, self.port);
         write!(f, "{} {at}", self.protocol)
     }
+}
+
+/// Whether a socket that is bound to `bound` takes what comes to each address of this one's
+/// family: `::` has IPv4 too unless its program asked for IPv6 alone.
+pub(super) fn takes_all(bound: IpAddr, ipv6_only: bool, to: IpAddr) -> bool {
+    let family = bound.is_ipv6() && !ipv6_only || bound.is_ipv6() == to.is_ipv6();
+    bound.is_unspecified() && family
 }
 
 /// Whether a socket listens on a port of an address of this machine.
@@ -45,7 +60,7 @@ impl Listening {
     /// Looks for any of these ports among the sockets. A socket on `::` takes IPv4 too unless
     /// its program asked for IPv6 alone.
     #[must_use]
-    pub fn at(sockets: &[Socket], address: Ipv4Addr, protocol: Protocol, ports: PortRange) -> Self {
+    pub fn at(sockets: &[Socket], address: IpAddr, protocol: Protocol, ports: PortRange) -> Self {
         let is_one = |port| NonZeroU16::new(port).is_some_and(|port| ports.has(port));
         let mut bound = sockets
             .iter()
@@ -54,9 +69,7 @@ impl Listening {
         let elsewhere = first.map_or(Self::No, |socket| {
             Self::Elsewhere(SocketAddr::new(socket.address, socket.port))
         });
-        let takes =
-            |one: &Socket| one.address == address || one.address.is_unspecified() && !one.ipv6_only;
-        if bound.any(takes) {
+        if bound.any(|one| one.takes(address)) {
             Self::Yes
         } else {
             elsewhere

@@ -103,6 +103,19 @@ pub fn counted(number: usize, one: &str) -> String {
     format!("{number} {one}{}", if number == 1 { "" } else { "s" })
 }
 
+/// A span of time in one unit, rounded down.
+#[must_use]
+pub fn span(seconds: u64) -> String {
+    const DAY: u64 = 86_400;
+    match seconds {
+        0..120 => format!("{seconds} s"),
+        120..7200 => format!("{} min", seconds / 60),
+        7200..172_800 => format!("{} h", seconds / 3600),
+        172_800..63_072_000 => format!("{} days", seconds / DAY),
+        _ => format!("{} years", seconds / (365 * DAY)),
+    }
+}
+
 /// The first few of a list, and the number of the others.
 #[must_use]
 pub fn some_of(mut all: impl Iterator<Item = String>) -> String {

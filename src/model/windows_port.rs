@@ -2,12 +2,12 @@
 
 use std::{
     fmt,
-    net::{IpAddr, Ipv4Addr, SocketAddrV4},
+    net::{IpAddr, Ipv4Addr, SocketAddr},
 };
 
 use serde::{Deserialize, Serialize};
 
-use super::{PlainText, PortRange};
+use super::{PlainText, PortRange, addresses_overlap, endpoint};
 
 /// What Windows knows of a port; a part that it did not tell is `None`.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -38,13 +38,16 @@ pub struct WindowsPort {
 }
 
 impl WindowsPort {
-    /// What a connection from Windows to this end came to, and where that is.
-    #[must_use]
-    pub fn connect(&self, to: WindowsEnd) -> Option<(SocketAddrV4, Reach)> {
-        let mut connects = self.connects.iter().flatten();
-        let found = connects.find(|one| one.to == to)?;
-        let at = SocketAddrV4::new(found.address, found.port);
-        Some((at, Reach::of_windows(found.code)))
+    /// The port proxy's rules that listen at this port, as far as they are known.
+    pub fn rules_at(&self, port: u16) -> impl Iterator<Item = &ProxyRule> {
+        let rules = self.rules.iter().flatten();
+        rules.filter(move |rule| rule.listen_port == port)
+    }
+
+    /// The connections from Windows to this end: one, or one by each family.
+    pub fn ends(&self, to: WindowsEnd) -> impl Iterator<Item = &WindowsConnect> {
+        let connects = self.connects.iter().flatten();
+        connects.filter(move |one| one.to == to)
     }
 }
 
@@ -64,13 +67,13 @@ impl PortOwner {
     /// Whether what is sent to one of these addresses may come to it: as the script judges
     /// overlaps, WSL's relay on loopback is in no one else's way.
     #[must_use]
-    pub fn overlaps(&self, listen: Ipv4Addr) -> bool {
-        match self.address.parse::<IpAddr>() {
-            Ok(address) if address.is_unspecified() => true,
-            Ok(address) if listen.is_unspecified() => !address.is_loopback(),
-            Ok(address) => address == listen,
-            Err(_) => false,
-        }
+    pub fn overlaps(&self, listen: IpAddr) -> bool {
+        let (address, _) = self.address.split_once('%').unwrap_or((&*self.address, ""));
+        // One on `::` may take IPv4 too.
+        address.parse::<IpAddr>().is_ok_and(|address| {
+            addresses_overlap(address, listen)
+                && !(listen.is_unspecified() && address.is_loopback())
+        })
     }
 }
 
@@ -98,9 +101,13 @@ pub struct ProxyRule {
 
 impl fmt::Display for ProxyRule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}", self.listen_address, self.listen_port)?;
+        let shown = |address: &PlainText, port| match address.parse() {
+            Ok(address) => endpoint(address, port),
+            Err(_) => format!("{address}:{port}"),
+        };
+        f.write_str(&shown(&self.listen_address, self.listen_port))?;
         match (&self.connect_address, self.connect_port) {
-            (Some(address), Some(port)) => write!(f, " -> {address}:{port}"),
+            (Some(address), Some(port)) => write!(f, " -> {}", shown(address, port)),
             _ => f.write_str(" without a target"),
         }
     }
@@ -132,11 +139,31 @@ pub struct WindowsConnect {
     /// Which end it was for.
     pub to: WindowsEnd,
     /// Where that is.
-    pub address: Ipv4Addr,
+    pub address: IpAddr,
     /// The same.
     pub port: u16,
     /// Windows' number of the failure, 0 for none.
     pub code: u32,
+    /// How long it took, in milliseconds.
+    #[serde(default)]
+    pub milliseconds: u32,
+    /// Whether the other side closed it within three seconds; only a test waits for that.
+    #[serde(default)]
+    pub closed: bool,
+}
+
+impl WindowsConnect {
+    /// Where it leads.
+    #[must_use]
+    pub fn at(&self) -> SocketAddr {
+        SocketAddr::new(self.address, self.port)
+    }
+
+    /// What it came to.
+    #[must_use]
+    pub fn reach(&self) -> Reach {
+        Reach::of_windows(self.code)
+    }
 }
 
 /// What is connected to.
@@ -172,7 +199,8 @@ impl Reach {
     fn of_windows(code: u32) -> Self {
         match code {
             0 => Self::Answers,
-            10061 => Self::Refused,
+            // By UDP a datagram that came back is a reset.
+            10054 | 10061 => Self::Refused,
             10060 => Self::TimedOut,
             10049 | 10050 | 10051 | 10064 | 10065 => Self::Unreachable,
             _ => Self::Unknown,
@@ -189,5 +217,56 @@ impl Reach {
             Self::Unreachable => "is unreachable",
             Self::Unknown => "could not be tried",
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn owners_of_a_port_are_in_the_way_of_their_family() {
+        for (owner, listen, expected) in [
+            ("0.0.0.0", "0.0.0.0", true),
+            ("0.0.0.0", "::", true),
+            ("::", "0.0.0.0", true),
+            ("::", "192.168.1.7", true),
+            ("192.168.1.7", "0.0.0.0", true),
+            ("192.168.1.7", "::", true),
+            ("192.168.1.7", "192.168.1.8", false),
+            ("fd00::7", "::", true),
+            ("fd00::7", "fd00::7", true),
+            ("fd00::7", "0.0.0.0", false),
+            ("fe80::7%12", "::", true),
+            ("fe80::7%12", "0.0.0.0", false),
+            ("127.0.0.1", "0.0.0.0", false),
+            ("127.0.0.1", "127.0.0.1", true),
+            ("::1", "::", false),
+            ("::1", "::1", true),
+        ] {
+            let owner = PortOwner {
+                address: owner.into(),
+                process: "nginx".into(),
+                id: 7,
+            };
+            let found = owner.overlaps(listen.parse().unwrap());
+            assert_eq!(found, expected, "{owner} {listen}");
+        }
+    }
+
+    #[test]
+    fn addresses_of_ipv6_are_in_brackets() {
+        let shown = |listen: &str, connect: &str| {
+            let rule = ProxyRule {
+                listen_address: listen.into(),
+                listen_port: 80,
+                connect_address: Some(connect.into()),
+                connect_port: Some(8080),
+                ours: false,
+            };
+            rule.to_string()
+        };
+        assert_eq!(shown("::", "fd00::7"), "[::]:80 -> [fd00::7]:8080");
+        assert_eq!(shown("0.0.0.0", "nas"), "0.0.0.0:80 -> nas:8080");
     }
 }

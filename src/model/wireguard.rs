@@ -3,12 +3,12 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt,
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
 };
 
 use ipnet::IpNet;
 
-use super::{LinkKind, Mode};
+use super::{InterfaceName, LinkKind, Mode};
 
 /// A handshake of more seconds ago is stale: a session that is in use has a new one
 /// every two minutes, and after three no packet passes any more (the WireGuard
@@ -80,11 +80,89 @@ pub struct Peer {
     pub sent: u64,
 }
 
+/// A link that carries WireGuard.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WireguardLink {
+    /// Its index.
+    pub index: u32,
+    /// Its name.
+    pub name: InterfaceName,
+    /// Kernel or userspace.
+    pub kind: LinkKind,
+}
+
+/// A peer's endpoint by name, as its configuration has it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct EndpointName {
+    /// The name.
+    pub host: String,
+    /// The UDP port, from 1.
+    pub port: u16,
+}
+
+impl EndpointName {
+    /// Longest name (RFC 1035, section 2.3.4).
+    const LONGEST: usize = 253;
+
+    /// Reads `NAME:PORT`; `None` for an address, which stays where it is, and for what is
+    /// neither.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let (host, port) = text.rsplit_once(':')?;
+        let is_word = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
+        let is_name = (1..=Self::LONGEST).contains(&host.len()) && host.chars().all(is_word);
+        let port = port.parse().ok().filter(|port| *port != 0)?;
+        (is_name && host.parse::<IpAddr>().is_err()).then(|| Self {
+            host: host.to_owned(),
+            port,
+        })
+    }
+}
+
+/// Another endpoint for a peer that does not answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EndpointChange {
+    /// The device.
+    pub link: WireguardLink,
+    /// The peer.
+    pub peer: PublicKey,
+    /// Its state when this was decided.
+    pub was: Peer,
+    /// The new endpoint.
+    pub to: SocketAddr,
+}
+
 impl Device {
     /// The peers whose keepalive is off.
     pub fn without_keepalive(&self) -> impl Iterator<Item = PublicKey> {
         let off = self.peers.iter().filter(|(_, peer)| peer.keepalive == 0);
         off.map(|(key, _)| *key)
+    }
+
+    /// An address that this device sends to that peer alone; `None` where there is none,
+    /// or no such peer. For a network it is the first host's.
+    #[must_use]
+    pub fn address_of(&self, peer: &PublicKey) -> Option<IpAddr> {
+        let own = self.peers.get(peer)?;
+        let others = self.peers.iter().filter(|(key, _)| *key != peer);
+        let others: Vec<&IpNet> = others.flat_map(|(_, other)| &other.allowed).collect();
+        // The longest prefix decides.
+        let leads_there = |net: &IpNet, address: &IpAddr| {
+            let closer =
+                |other: &&&IpNet| other.contains(address) && other.prefix_len() > net.prefix_len();
+            others.iter().find(closer).is_none()
+        };
+        own.allowed.iter().find_map(|net| {
+            let address = match net {
+                // Documentation's own (RFC 5737, RFC 3849): no machine of anyone.
+                IpNet::V4(net) if net.prefix_len() == 0 => IpAddr::from([192, 0, 2, 1]),
+                IpNet::V6(net) if net.prefix_len() == 0 => {
+                    IpAddr::from([0x2001, 0xdb8, 0, 0, 0, 0, 0, 1])
+                }
+                net => net.hosts().next()?,
+            };
+            leads_there(net, &address).then_some(address)
+        })
     }
 }
 
@@ -151,6 +229,74 @@ impl LinkKind {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_packet_for_one_peer_alone() {
+        let device = |allowed: &[&[&str]]| {
+            let peers = (1..).zip(allowed).map(|(index, nets)| {
+                let allowed = nets.iter().map(|net| net.parse().unwrap());
+                let peer = Peer {
+                    allowed: allowed.collect(),
+                    ..Peer::default()
+                };
+                (PublicKey::new([index; 32]), peer)
+            });
+            Device {
+                peers: peers.collect(),
+                ..Device::default()
+            }
+        };
+        for (allowed, address) in [
+            (vec![&["10.0.0.2/32"][..]], Some("10.0.0.2")),
+            (vec![&["10.0.0.0/24"][..]], Some("10.0.0.1")),
+            (vec![&["fd00::/64"][..]], Some("fd00::")),
+            (vec![&["0.0.0.0/0"][..]], Some("192.0.2.1")),
+            (vec![&["::/0"][..]], Some("2001:db8::1")),
+            // The first host of the network is another peer.
+            (vec![&["10.0.0.0/24"][..], &["10.0.0.1/32"][..]], None),
+            (
+                vec![&["10.0.0.0/24", "fd00::7/128"][..], &["10.0.0.0/25"][..]],
+                Some("fd00::7"),
+            ),
+            (
+                vec![&["10.0.0.2/32"][..], &["10.0.0.0/24"][..]],
+                Some("10.0.0.2"),
+            ),
+            (vec![&[][..]], None),
+        ] {
+            let found = device(&allowed).address_of(&PublicKey::new([1; 32]));
+            assert_eq!(found, address.map(|ip| ip.parse().unwrap()), "{allowed:?}");
+        }
+        assert_eq!(Device::default().address_of(&PublicKey::new([1; 32])), None);
+    }
+
+    #[test]
+    fn an_endpoint_is_a_name_or_an_address() {
+        let long = format!("{}:1", "a".repeat(254));
+        for (text, expected) in [
+            ("hub.example.org:51820", Some(("hub.example.org", 51820))),
+            ("hub:1", Some(("hub", 1))),
+            ("3com.example:65535", Some(("3com.example", 65535))),
+            ("192.0.2.1:51820", None),
+            ("[2001:db8::1]:51820", None),
+            ("[fe80::1%eth0]:51820", None),
+            ("2001:db8::1", None),
+            ("hub", None),
+            ("hub:", None),
+            (":51820", None),
+            ("hub:0", None),
+            ("hub:65536", None),
+            ("hub:http", None),
+            ("hub.example.org;reboot:1", None),
+            ("h\u{fc}b:1", None),
+            (long.as_str(), None),
+            ("", None),
+        ] {
+            let found = EndpointName::parse(text);
+            let found = found.as_ref().map(|name| (&*name.host, name.port));
+            assert_eq!(found, expected, "{text}");
+        }
+    }
 
     #[test]
     fn display_is_the_first_eight_base64_digits() {

@@ -2,7 +2,7 @@ use super::*;
 
 #[test]
 fn own_address_any_address_and_other_addresses() {
-    let own: Ipv4Addr = "172.28.16.5".parse().unwrap();
+    let own: IpAddr = "172.28.16.5".parse().unwrap();
     let elsewhere = |text: &str| Listening::Elsewhere(text.parse().unwrap());
     let table: [(&[&str], Listening); 11] = [
         (&[], Listening::No),
@@ -39,8 +39,30 @@ fn own_address_any_address_and_other_addresses() {
 }
 
 #[test]
+fn packets_to_an_ipv6_address() {
+    let own: IpAddr = "2001:db8::5".parse().unwrap();
+    for (bound, only, expected) in [
+        ("[::]:22", false, true),
+        ("[::]:22", true, true),
+        ("[2001:db8::5]:22", false, true),
+        ("[2001:db8::6]:22", false, false),
+        ("0.0.0.0:22", false, false),
+    ] {
+        let at: SocketAddr = bound.parse().unwrap();
+        let socket = Socket {
+            protocol: Protocol::Tcp,
+            address: at.ip(),
+            port: at.port(),
+            ipv6_only: only,
+        };
+        let found = Listening::at(&[socket], own, Protocol::Tcp, "22".parse().unwrap());
+        assert_eq!(found == Listening::Yes, expected, "{bound} {only}");
+    }
+}
+
+#[test]
 fn a_range_answers_where_one_of_its_ports_does() {
-    let own: Ipv4Addr = "172.28.16.5".parse().unwrap();
+    let own: IpAddr = "172.28.16.5".parse().unwrap();
     let socket = |text: &str| {
         let at: SocketAddr = text.parse().unwrap();
         Socket {
