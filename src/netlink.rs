@@ -12,7 +12,7 @@ use futures_util::{FutureExt, TryStreamExt};
 use ipnet::IpNet;
 use netlink_packet_route::{
     AddressFamily, RouteNetlinkMessage,
-    address::{AddressAttribute, AddressFlags, AddressHeaderFlags, AddressMessage, AddressScope},
+    address::{AddressAttribute, AddressFlags, AddressMessage, AddressScope},
     link::{InfoKind, LinkAttribute, LinkInfo, LinkMessage},
     route::{RouteAddress, RouteAttribute, RouteMessage},
 };
@@ -24,9 +24,12 @@ use rtnetlink::{
     },
     sys::{AsyncSocket, AsyncSocketExt, SocketAddr, TokioSocket, protocols::NETLINK_ROUTE},
 };
-use rustix::io::Errno;
+use rustix::{
+    io::Errno,
+    net::{AddressFamily as Family, SocketType, netdevice, socket},
+};
 
-use crate::model::Address;
+use crate::model::{Address, AddressState};
 
 /// The value of the first attribute of a kind in a message.
 macro_rules! attribute {
@@ -378,17 +381,35 @@ fn address_of(message: &AddressMessage) -> Option<Address> {
     let own = attribute!(message.attributes, AddressAttribute::Local);
     let ip = *own.or_else(|| attribute!(message.attributes, AddressAttribute::Address))?;
     let net = IpNet::new(ip, message.header.prefix_len).ok()?;
-    // IPv6's temporary flag has the same bit as IPv4's secondary.
-    let flags = attribute!(message.attributes, AddressAttribute::Flags);
-    let secondary = ip.is_ipv4()
-        && (message.header.flags.contains(AddressHeaderFlags::Secondary)
-            || flags.is_some_and(|flags| flags.contains(AddressFlags::Secondary)));
+    // The attribute has all flags, the header the first eight of them.
+    let flags = attribute!(message.attributes, AddressAttribute::Flags).copied();
+    let flags =
+        flags.unwrap_or_else(|| AddressFlags::from_bits_retain(message.header.flags.bits().into()));
+    let cache = attribute!(message.attributes, AddressAttribute::CacheInfo);
+    // A duplicate stays tentative for ever.
+    let state = [
+        (AddressFlags::Dadfailed, AddressState::Duplicate),
+        (AddressFlags::Tentative, AddressState::Tentative),
+        (AddressFlags::Deprecated, AddressState::Deprecated),
+    ];
+    let state = state.into_iter().find(|(flag, _)| flags.contains(*flag));
+    let state = state.filter(|_| ip.is_ipv6()).map(|(_, state)| state);
     Some(Address {
         link: message.header.index,
         net,
         global: message.header.scope == AddressScope::Universe,
-        secondary,
+        // IPv6's flag for temporary addresses has the same bit.
+        secondary: flags.contains(AddressFlags::Secondary),
+        state: state.unwrap_or_default(),
+        created: cache.map_or(0, |cache| cache.cstamp),
     })
+}
+
+/// The number of the interface of that name.
+#[must_use]
+pub fn index_of(name: &str) -> Option<u32> {
+    let socket = socket(Family::INET, SocketType::DGRAM, None).ok()?;
+    netdevice::name_to_index(socket, name).ok()
 }
 
 /// The MTU that a link message states.

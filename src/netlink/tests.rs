@@ -96,3 +96,43 @@ async fn tables_of_this_machine() {
     let refused = dump("ask", none, Some).await.unwrap_err();
     assert!(refused.refusal().is_some(), "{refused}");
 }
+
+#[test]
+fn flags_of_addresses() {
+    use AddressState::{Deprecated, Duplicate, Ready, Tentative};
+    let read = |ip: &str, flags: u32| {
+        let mut message = AddressMessage::default();
+        let ip = ip.parse().unwrap();
+        message.header.prefix_len = 24;
+        message.attributes.push(AddressAttribute::Address(ip));
+        let flags = AddressFlags::from_bits_retain(flags);
+        message.attributes.push(AddressAttribute::Flags(flags));
+        let mut cache = netlink_packet_route::address::CacheInfo::default();
+        cache.cstamp = 77;
+        message.attributes.push(AddressAttribute::CacheInfo(cache));
+        let address = address_of(&message).unwrap();
+        assert_eq!(address.created, 77);
+        (address.state, address.secondary)
+    };
+    // IFA_F_... in linux/if_addr.h; the stable address of temporary ones has 0x100.
+    for (flags, state, temporary) in [
+        (0x80, Ready, false),
+        (0x100, Ready, false),
+        (0x01, Ready, true),
+        (0x21, Deprecated, true),
+        (0x40, Tentative, false),
+        (0x44, Tentative, false),
+        (0xc8, Duplicate, false),
+    ] {
+        assert_eq!(read("2001:db8::5", flags), (state, temporary), "{flags:#x}");
+    }
+    // IPv4 has no such checks; a lifetime of 0 has always counted as any other.
+    assert_eq!(read("172.28.16.5", 0x20), (Ready, false));
+    assert_eq!(read("172.28.16.5", 0x01), (Ready, true));
+    // Without the attribute the header has the flags.
+    let mut message = AddressMessage::default();
+    let ip = "2001:db8::5".parse().unwrap();
+    message.attributes.push(AddressAttribute::Address(ip));
+    message.header.flags = netlink_packet_route::address::AddressHeaderFlags::Tentative;
+    assert_eq!(address_of(&message).unwrap().state, Tentative);
+}
