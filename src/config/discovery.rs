@@ -1,10 +1,10 @@
 //! `[discovery]`: ports that become forwards while something listens on them.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-use super::values::ports;
+use super::values::Ports;
 use crate::model::{Firewall, Patterns, PortRange, Protocol};
 
 /// Which listening ports become forwards. Without ports it is off.
@@ -21,8 +21,10 @@ pub struct Discovery {
     pub interfaces: Patterns,
     /// Whether ports count that a rule of the kernel passes on to a container.
     pub containers: bool,
+    /// Whether services count that listen on loopback alone.
+    pub loopback: bool,
     /// Windows' address to listen on.
-    pub listen_address: Ipv4Addr,
+    pub listen_address: IpAddr,
     /// Whom Windows' firewall should let in.
     pub firewall: Firewall,
 }
@@ -73,7 +75,8 @@ impl Default for Discovery {
             deny: PortSet::of(LOCAL_ONLY),
             interfaces: Patterns::new(&[]),
             containers: true,
-            listen_address: Ipv4Addr::UNSPECIFIED,
+            loopback: false,
+            listen_address: Ipv4Addr::UNSPECIFIED.into(),
             firewall: Firewall::default(),
         }
     }
@@ -158,13 +161,13 @@ fn free(from: u16, last: u16, other: &PortSet) -> Option<(u16, u16)> {
 
 impl Serialize for PortSet {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        to.collect_seq(self.0.iter().map(|range| One(*range)))
+        to.collect_seq(self.0.iter().map(|range| Ports(*range)))
     }
 }
 
 impl<'de> Deserialize<'de> for PortSet {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        let ranges: Vec<One> = Vec::deserialize(from)?;
+        let ranges: Vec<Ports> = Vec::deserialize(from)?;
         if ranges.len() > MOST {
             let text = format!(
                 "{} entries: write up to {MOST}, and neighbouring ports as a range such as \"8000-8999\"",
@@ -175,10 +178,6 @@ impl<'de> Deserialize<'de> for PortSet {
         Ok(Self(ranges.into_iter().map(|one| one.0).collect()))
     }
 }
-
-/// One of them, as a forward's ports are written.
-#[derive(Serialize, Deserialize)]
-struct One(#[serde(with = "ports")] PortRange);
 
 #[cfg(test)]
 mod tests;

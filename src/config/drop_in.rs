@@ -136,7 +136,8 @@ impl DropIn {
         if let Some((there, at)) = clashes.next() {
             return Err(DropInError::Port(at.has_port_of(there, forward)));
         }
-        let settings = write(&self.source, &self.path, None, &text)?;
+        let settings = with_draft(&self.source, &self.path, &text)?;
+        put(&self.source, &self.path, None, &text)?;
         Ok((Added::Written, settings))
     }
 
@@ -170,22 +171,20 @@ impl DropIn {
     }
 }
 
-/// Writes a drop-in in place of what it was before, and returns the settings with it.
-fn write(
-    source: &Source,
-    path: &Path,
-    before: Option<&[u8]>,
-    text: &str,
-) -> Result<Settings, DropInError> {
+/// The settings with a drop-in of this text.
+fn with_draft(source: &Source, path: &Path, text: &str) -> Result<Settings, ConfigError> {
     let draft = Draft {
         path,
         text: Some(text),
     };
-    let settings = load(source, Some(draft))?.settings;
+    Ok(load(source, Some(draft))?.settings)
+}
+
+/// Writes a drop-in in place of what it was before.
+fn put(source: &Source, path: &Path, before: Option<&[u8]>, text: &str) -> Result<(), DropInError> {
     let folder = source.drop_ins();
     fs::create_dir_all(&folder).map_err(cannot("make the folder", &folder))?;
-    file::replace(path, before, text.as_bytes())?;
-    Ok(settings)
+    Ok(file::replace(path, before, text.as_bytes())?)
 }
 
 /// The drop-in of [`add_wireguard`].
@@ -213,16 +212,12 @@ pub fn add_wireguard(
         "# Made by `wslmesh setup`.\n[wireguard]\ninterfaces = {}\n",
         toml::Value::Array(list)
     );
-    let draft = Draft {
-        path: &path,
-        text: Some(&text),
-    };
-    let with = load(source, Some(draft))?.settings.wireguard_interfaces;
+    let settings = with_draft(source, &path, &text)?;
+    let with = &settings.wireguard_interfaces;
     if let Some(name) = names.iter().find(|name| !with.matches(name)) {
         return Err(DropInError::Overruled(path, name.clone()));
     }
-    let before = file::read(&path)?;
-    let settings = write(source, &path, before.as_deref(), &text)?;
+    put(source, &path, file::read(&path)?.as_deref(), &text)?;
     Ok((path, settings))
 }
 

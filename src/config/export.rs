@@ -159,9 +159,15 @@ impl Export {
 fn foreign(forward: &Forward) -> Option<String> {
     match (forward.protocol, forward.listen_address) {
         (Protocol::Udp, _) => Some("wsl2-port-mapper forwards TCP only".to_owned()),
+        (Protocol::Tcp, address) if address.is_ipv6() => {
+            Some("wsl2-port-mapper listens by IPv4 alone".to_owned())
+        }
         (Protocol::Tcp, address) if !address.is_unspecified() => Some(format!(
             "wsl2-port-mapper listens on all addresses, not on {address} alone"
         )),
+        (Protocol::Tcp, _) if forward.connect_address.is_some() => {
+            Some("wsl2-port-mapper reaches no service that listens on loopback alone".to_owned())
+        }
         (Protocol::Tcp, _) => {
             (forward.proxy_protocol).map(|_| "wsl2-port-mapper writes no PROXY header".to_owned())
         }

@@ -10,6 +10,9 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use super::{
+    connect_address,
+    dns::Zones,
+    listen_address,
     reader::{Problem, Read, Reader},
     settings::{Keys, Settings},
     source::{self, Draft, Source, Unusable},
@@ -172,10 +175,11 @@ impl Loaded {
         let new = reader.blocks("forward", |reader, start| {
             let name = reader.require("name", start, |value| values::name(value));
             let protocol = reader.require("protocol", start, |value| Protocol::deserialize(value));
-            let listen_address =
-                reader.take("listen-address", |value| values::listen_address(value));
+            let address = reader.take("listen-address", |value| listen_address::read(value));
             let listen_port = reader.require("listen-port", start, values::ports_at);
             let connect_port = reader.take("connect-port", values::ports_at);
+            let connect_address =
+                reader.take("connect-address", |value| connect_address::read(value));
             let firewall = reader.take("firewall", |value| Deserialize::deserialize(value));
             let backend = reader.take("backend", |value| values::forward_backend(value));
             let proxy_protocol =
@@ -200,8 +204,9 @@ impl Loaded {
             let forward = Forward {
                 name,
                 protocol: protocol?,
-                listen_address: listen_address.unwrap_or(Ipv4Addr::UNSPECIFIED),
+                listen_address: address.unwrap_or(Ipv4Addr::UNSPECIFIED.into()),
                 listen_port,
+                connect_address,
                 connect_port: connect_port.ok()?,
                 firewall: firewall.unwrap_or_default(),
                 backend,
@@ -313,6 +318,10 @@ impl Keys for Reader<'_> {
                 None => {}
             }
         }
+    }
+
+    fn zones(&mut self, key: &'static str, zones: &mut Zones) {
+        self.zones(key, zones);
     }
 
     fn units(&mut self, key: &'static str, units: &mut Vec<Dependent>) {

@@ -1,11 +1,15 @@
 //! The configuration: files are read key by key into [`Settings`], which are valid
 //! from here on.
 
+mod clock;
+mod connect_address;
 mod dependents;
 mod discovery;
+mod dns;
 mod drop_in;
 mod export;
 mod import;
+mod listen_address;
 mod load;
 mod reader;
 mod settings;
@@ -13,11 +17,16 @@ mod source;
 mod values;
 
 pub use self::{
+    clock::{Clock, StepAbove},
+    connect_address::loopback_address,
     discovery::{Discovery, PortSet},
+    dns::{Dns, Zones},
     drop_in::{Added, DropIn, DropInError, add_wireguard},
     export::{Export, ExportError},
     import::{Import, ImportError, Wanted},
+    listen_address::parse_listen_address,
     load::{ConfigError, Located, located},
+    reader::nearest,
     settings::Settings,
     source::Source,
     values::{Backend, Forward, Interface, Remarks, Settle, Underlay, connect_ports, is_name},

@@ -201,7 +201,8 @@ impl<'a> Reader<'a> {
         .collect()
     }
 
-    fn value(&mut self, key: &'static str) -> Option<Spanned<DeValue<'a>>> {
+    /// Takes a key's value as it is written.
+    pub(super) fn value(&mut self, key: &'static str) -> Option<Spanned<DeValue<'a>>> {
         let known = self.known.entry(self.table).or_default();
         if !known.contains(&key) {
             known.push(key);
@@ -282,7 +283,7 @@ fn unknown(known: &BTreeMap<&str, Vec<&str>>, table: &str, written: &str) -> Str
 }
 
 /// The known key that was probably meant.
-pub(super) fn nearest<'a>(known: &[&'a str], written: &str) -> Option<&'a str> {
+pub fn nearest<'a>(known: &[&'a str], written: &str) -> Option<&'a str> {
     // Comparing takes long where one is huge; a known key is plain ASCII.
     let length = written.chars().count();
     known

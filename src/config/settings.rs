@@ -6,12 +6,13 @@ use serde::{Serialize, de::DeserializeOwned};
 use toml::ser::ValueSerializer;
 
 use super::{
+    clock::Clock,
     dependents::HookTimeout,
     discovery::Discovery,
+    dns::{Dns, Zones},
+    listen_address,
     reader::Read,
-    values::{
-        Backend, Forward, Interface, Settle, Underlay, absolute_path, bounded, listen_address,
-    },
+    values::{Backend, Forward, Interface, Settle, Underlay, absolute_path, bounded},
 };
 use crate::model::{Dependent, Link, LinkKind, Mode, Patterns, SysctlKey, SysctlValue};
 
@@ -42,6 +43,12 @@ pub struct Settings {
     pub backend: Backend,
     /// Which listening ports become forwards.
     pub discovery: Discovery,
+    /// Name resolution.
+    pub dns: Dns,
+    /// Whether a `wsl.exe` on Windows holds this distribution open.
+    pub hold_open: bool,
+    /// Whether the clock is set.
+    pub clock: Clock,
     /// Units that follow the address, in this order.
     pub dependents: Vec<Dependent>,
     /// How long a hook may run.
@@ -67,6 +74,9 @@ impl Default for Settings {
             claim_port: true,
             backend: Backend::Auto,
             discovery: Discovery::default(),
+            dns: Dns::default(),
+            hold_open: false,
+            clock: Clock::default(),
             dependents: Vec::new(),
             hook_timeout: Duration::from_secs(30),
             forwards: Vec::new(),
@@ -110,6 +120,9 @@ pub(super) trait Keys {
 
     /// The keys of `[sysctl]`.
     fn sysctls(&mut self, sysctls: &mut BTreeMap<SysctlKey, SysctlValue>);
+
+    /// The zones of `[dns]`.
+    fn zones(&mut self, key: &'static str, zones: &mut Zones);
 
     /// The units of `[dependents]`.
     fn units(&mut self, key: &'static str, units: &mut Vec<Dependent>);
@@ -177,10 +190,22 @@ impl Settings {
         keys.key("deny", &mut discovery.deny);
         keys.key("interfaces", &mut discovery.interfaces);
         keys.key("containers", &mut discovery.containers);
+        keys.key("loopback", &mut discovery.loopback);
         keys.key_with("listen-address", &mut discovery.listen_address, |from| {
-            listen_address(from)
+            listen_address::read(from)
         });
         keys.key("firewall", &mut discovery.firewall);
+
+        keys.table("dns");
+        keys.key("repair", &mut self.dns.repair);
+        keys.zones("zones", &mut self.dns.zones);
+
+        keys.table("clock");
+        keys.key("step-above", &mut self.clock.step_above);
+        keys.key("step-back", &mut self.clock.step_back);
+
+        keys.table("lifetime");
+        keys.key("keep-alive", &mut self.hold_open);
 
         keys.table("dependents");
         keys.units("units", &mut self.dependents);
@@ -254,6 +279,10 @@ impl Keys for Writer {
         for (key, value) in sysctls {
             self.line(&format!("\"{key}\""), &value.as_str());
         }
+    }
+
+    fn zones(&mut self, key: &'static str, zones: &mut Zones) {
+        self.line(key, zones);
     }
 
     fn units(&mut self, key: &'static str, units: &mut Vec<Dependent>) {

@@ -201,8 +201,8 @@ fn errors_name_place_key_and_fix() {
         ),
         (forward(""), "missing field `listen-port`"),
         (
-            forward("listen-port = 1\nlisten-address = \"::1\""),
-            "forward.listen-address: invalid IPv4 address",
+            forward("listen-port = 1\nlisten-address = \"[::]\""),
+            "w.toml:5:18: forward.listen-address: \"[::]\" has brackets: write \"::\"",
         ),
         (
             format!(
@@ -218,6 +218,14 @@ fn errors_name_place_key_and_fix() {
                 forward("listen-port = 22")
             ),
             "w.toml:5:1: forward \"two\": listen-port 22 tcp is taken by forward \"ssh\" at w.toml:1; choose another listen-port",
+        ),
+        (
+            format!(
+                "{}listen-address = \"::\"\n{}listen-address = \"127.0.0.1\"\n",
+                forward("listen-port = 22"),
+                forward("listen-port = 22").replace("ssh", "two")
+            ),
+            "w.toml:6:1: forward \"two\": listen-port 22 tcp is taken by forward \"ssh\" at w.toml:1; choose another listen-port",
         ),
         (
             format!(
@@ -248,6 +256,18 @@ fn errors_name_place_key_and_fix() {
                 forward("listen-port = 22\nproxy-protocol = \"v2\"")
             ),
             "Windows' portproxy writes no PROXY header",
+        ),
+        (
+            forward("listen-port = 22\nconnect-address = \"0.0.0.0\""),
+            "w.toml:5:19: forward.connect-address: 0.0.0.0 is not a loopback address: write 127.0.0.1 for a service that listens there alone",
+        ),
+        (
+            forward("listen-port = 22\nconnect-address = \"::1\""),
+            "::1: this key takes IPv4 loopback alone: let the service listen on 127.0.0.1",
+        ),
+        (
+            forward("listen-port = 22\nconnect-address = \"localhost\""),
+            "\"localhost\" is not an address: write 127.0.0.1, or leave the key out",
         ),
         (
             forward("listen-port = 22\nbackend = \"none\""),

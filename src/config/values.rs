@@ -1,7 +1,12 @@
 //! The values of single keys: how each is read, checked and written.
 
 use std::{
-    fmt, net::Ipv4Addr, num::NonZeroU16, ops::RangeInclusive, path::PathBuf, time::Duration,
+    fmt,
+    net::{IpAddr, Ipv4Addr},
+    num::NonZeroU16,
+    ops::RangeInclusive,
+    path::PathBuf,
+    time::Duration,
 };
 
 use serde::{Deserialize, Deserializer, Serialize, de};
@@ -11,8 +16,8 @@ use toml::{
 };
 
 use crate::model::{
-    Firewall, InterfaceName, PortRange, Protocol, ProxyProtocol, SysctlKey, SysctlValue, counted,
-    display_as_serialized, guid,
+    Firewall, ForwardStatus, InterfaceName, PortRange, Protocol, ProxyProtocol, SysctlKey,
+    SysctlValue, addresses_overlap, counted, display_as_serialized, guid,
 };
 
 display_as_serialized!(Underlay, Backend);
@@ -27,12 +32,19 @@ pub struct Forward {
     pub name: String,
     /// TCP or UDP.
     pub protocol: Protocol,
-    /// Windows' address to listen on.
-    #[serde(deserialize_with = "listen_address")]
-    pub listen_address: Ipv4Addr,
+    /// Windows' address to listen on; `::` is all of IPv4 and IPv6.
+    #[serde(deserialize_with = "super::listen_address::read")]
+    pub listen_address: IpAddr,
     /// Windows' ports to listen on.
     #[serde(with = "ports")]
     pub listen_port: PortRange,
+    /// Where the service listens that is on loopback alone; `None`: at the node's address.
+    #[serde(
+        default,
+        deserialize_with = "super::connect_address::read_some",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub connect_address: Option<Ipv4Addr>,
     /// Ports in this distribution, as many as of Windows: the first leads to the first.
     #[serde(with = "ports")]
     pub connect_port: PortRange,
@@ -73,14 +85,12 @@ pub struct Remarks {
 }
 
 impl Forward {
-    /// Whether both would listen on a port: a listener on 0.0.0.0 takes the port on
-    /// every address.
+    /// Whether both would listen on a port of one address.
     #[must_use]
     pub fn clashes_with(&self, other: &Self) -> bool {
-        let (ours, theirs) = (self.listen_address, other.listen_address);
         self.protocol == other.protocol
             && self.listen_port.overlaps(other.listen_port)
-            && (ours == theirs || ours.is_unspecified() || theirs.is_unspecified())
+            && addresses_overlap(self.listen_address, other.listen_address)
     }
 
     /// A forward of this name and one port for each of its ports.
@@ -91,6 +101,34 @@ impl Forward {
             connect_port: connect.into(),
             ..self.clone()
         })
+    }
+
+    /// The forward of a port that this distribution's agent discovered, which no file has;
+    /// `firewall` is that of `[discovery]`.
+    #[must_use]
+    pub fn discovered(status: &ForwardStatus, firewall: Firewall) -> Option<Self> {
+        let is_own = status.discovered.is_some() && status.distribution.is_none();
+        is_own.then(|| Self::served(status, firewall))
+    }
+
+    /// A forward that no file of this distribution has, as far as the agent says what it is.
+    #[must_use]
+    pub fn served(status: &ForwardStatus, firewall: Firewall) -> Self {
+        Self {
+            name: status.name.clone(),
+            protocol: status.listen.protocol,
+            listen_address: status.listen.listen_address,
+            listen_port: status.listen_ports(),
+            connect_address: status.connect_address,
+            connect_port: status.connects(),
+            firewall,
+            backend: None,
+            proxy_protocol: None,
+            remarks: Remarks {
+                discovered: status.discovered.clone(),
+                ..Remarks::default()
+            },
+        }
     }
 
     /// The forward as a block of a configuration file.
@@ -340,10 +378,12 @@ pub(super) fn port<'de, D: Deserializer<'de>>(from: D) -> Result<NonZeroU16, D::
     bounded(from, 1..=65535, "port")
 }
 
+/// Ports as they are written.
+#[derive(Serialize, Deserialize)]
+pub(super) struct Ports(#[serde(with = "ports")] pub(super) PortRange);
+
 /// Ports, and where they are written.
 pub(super) fn ports_at(from: ValueDeserializer<'_>) -> Result<(usize, PortRange), Error> {
-    #[derive(Deserialize)]
-    struct Ports(#[serde(with = "ports")] PortRange);
     let ports = Spanned::<Ports>::deserialize(from)?;
     Ok((ports.span().start, ports.into_inner().0))
 }
@@ -392,30 +432,6 @@ pub(super) mod ports {
             }
         }
         from.deserialize_any(Visitor)
-    }
-}
-
-/// An address that something can listen on.
-pub(super) fn listen_address<'de, D: Deserializer<'de>>(from: D) -> Result<Ipv4Addr, D::Error> {
-    let address = Ipv4Addr::deserialize(from)?;
-    match not_for_listening(address) {
-        None => Ok(address),
-        Some(what) => Err(de::Error::custom(format!(
-            "{address} is {what}, on which nothing can listen: write an address of Windows (`ipconfig` lists them), or leave the key out to listen on all"
-        ))),
-    }
-}
-
-/// What an address is that no interface can have
-/// (<https://www.iana.org/assignments/iana-ipv4-special-registry>).
-fn not_for_listening(address: Ipv4Addr) -> Option<&'static str> {
-    match address.octets() {
-        [0, 0, 0, 0] => None,
-        [0, ..] => Some("of network 0"),
-        [255, 255, 255, 255] => Some("the broadcast address"),
-        [224..=239, ..] => Some("a multicast address"),
-        [240..=255, ..] => Some("a reserved address"),
-        _ => None,
     }
 }
 

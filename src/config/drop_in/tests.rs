@@ -8,6 +8,7 @@ fn forward(name: &str, listen: u16) -> Forward {
         protocol: Protocol::Tcp,
         listen_address: "0.0.0.0".parse().unwrap(),
         listen_port: NonZeroU16::new(listen).unwrap().into(),
+        connect_address: None,
         connect_port: "22".parse().unwrap(),
         firewall: Firewall::Full,
         backend: None,

@@ -131,14 +131,16 @@ fn a_range_is_several_ports_there_and_is_not_imported_again() {
 fn what_the_tool_cannot_forward_is_left_out() {
     let config = "[[forward]]\nname = \"wg\"\nprotocol = \"udp\"\nlisten-port = 41820\n\
         [[forward]]\nname = \"near\"\nprotocol = \"tcp\"\nlisten-port = 80\nlisten-address = \"127.0.0.1\"\n\
-        [[forward]]\nname = \"web\"\nprotocol = \"tcp\"\nlisten-port = 81\nproxy-protocol = \"v2\"\n";
+        [[forward]]\nname = \"web\"\nprotocol = \"tcp\"\nlisten-port = 81\nproxy-protocol = \"v2\"\n\
+        [[forward]]\nname = \"db\"\nprotocol = \"tcp\"\nlisten-port = 82\nconnect-address = \"127.0.0.1\"\n";
     let export = exported(config, None).unwrap();
     assert_eq!(
         export.left_out,
         [
             "wg: wsl2-port-mapper forwards TCP only",
             "near: wsl2-port-mapper listens on all addresses, not on 127.0.0.1 alone",
-            "web: wsl2-port-mapper writes no PROXY header"
+            "web: wsl2-port-mapper writes no PROXY header",
+            "db: wsl2-port-mapper reaches no service that listens on loopback alone"
         ]
     );
     assert_eq!(export.text, "{\n  \"instances\": []\n}\n");

@@ -71,8 +71,9 @@ impl Port {
         Forward {
             name: String::new(),
             protocol: Protocol::Tcp,
-            listen_address: Ipv4Addr::UNSPECIFIED,
+            listen_address: Ipv4Addr::UNSPECIFIED.into(),
             listen_port: self.listen.into(),
+            connect_address: None,
             connect_port: connect.unwrap_or(self.listen).into(),
             // Never more than the file has: our own default would let the LAN in.
             backend: None,
