@@ -14,7 +14,7 @@
 
 use std::{
     collections::BTreeMap,
-    fmt, io,
+    fmt, io, net,
     time::{Duration, SystemTime},
 };
 
@@ -84,10 +84,23 @@ fn merged(entries: &[PeerInfo]) -> BTreeMap<PublicKey, Peer> {
 
 /// Gives peers of the device of this index a keepalive.
 pub(super) fn set_keepalive(index: u32, peers: &[PublicKey], seconds: u16) -> io::Result<()> {
+    set(
+        index,
+        peers,
+        &WireguardPeerAttribute::PersistentKeepalive(seconds),
+    )
+}
+
+/// Gives a peer of the device of this index an endpoint.
+pub(super) fn set_endpoint(index: u32, peer: &PublicKey, to: net::SocketAddr) -> io::Result<()> {
+    set(index, &[*peer], &WireguardPeerAttribute::Endpoint(to))
+}
+
+fn set(index: u32, peers: &[PublicKey], to: &WireguardPeerAttribute) -> io::Result<()> {
     let socket = connect()?;
     let family = family(&socket)?;
     for some in peers.chunks(AT_ONCE) {
-        let mut message = GenlMessage::from_payload(update(index, some, seconds));
+        let mut message = GenlMessage::from_payload(update(index, some, to));
         message.set_resolved_family_id(family);
         match request(&socket, message, NLM_F_ACK)? {
             NetlinkPayload::Error(error) if error.code.is_none() => {}
@@ -97,12 +110,12 @@ pub(super) fn set_keepalive(index: u32, peers: &[PublicKey], seconds: u16) -> io
     Ok(())
 }
 
-fn update(index: u32, peers: &[PublicKey], seconds: u16) -> WireguardMessage {
+fn update(index: u32, peers: &[PublicKey], to: &WireguardPeerAttribute) -> WireguardMessage {
     let peer = |key: &PublicKey| {
         WireguardPeer(vec![
             WireguardPeerAttribute::PublicKey(*key.bytes()),
             WireguardPeerAttribute::Flags(WireguardPeerFlags::UpdateOnly),
-            WireguardPeerAttribute::PersistentKeepalive(seconds),
+            to.clone(),
         ])
     };
     WireguardMessage {

@@ -1,17 +1,25 @@
-//! WireGuard devices: reading them, setting keepalives, and nothing else.
+//! WireGuard devices: reading them and their configuration, setting keepalives and
+//! endpoints, sending a packet by one.
 //!
 //! Kernel devices go over generic netlink, userspace ones through their control
 //! socket. Private and preshared keys are never kept or shown: the program's
 //! allocator wipes the buffers that they came in, and [`read`] the stack.
 
+mod config;
 mod kernel;
+mod packet;
 mod uapi;
+
+pub use config::endpoint_names;
+pub use packet::send_into;
 
 use std::{hint::black_box, io};
 
 use rustix::io::Errno;
 
-use crate::model::{Device, InterfaceName, KeepaliveChange, LinkKind, PublicKey, counted};
+use crate::model::{
+    Device, EndpointChange, InterfaceName, KeepaliveChange, LinkKind, Peer, PublicKey, counted,
+};
 
 /// Why a device could not be read or changed.
 #[derive(Debug, thiserror::Error)]
@@ -29,16 +37,16 @@ pub enum WireGuardError {
         /// Its reason.
         error: io::Error,
     },
-    /// Setting keepalives made peers appear that were not there before.
-    #[error("{name}: {} appeared while keepalives were being set", counted(*peers, "new peer"))]
+    /// Setting peers made some appear that were not there before.
+    #[error("{name}: {} appeared while peers were being set", counted(*peers, "new peer"))]
     Moved {
         /// The device.
         name: InterfaceName,
         /// How many.
         peers: usize,
     },
-    /// The keepalives read back as something else.
-    #[error("{name}: {peers} of the peers read back without the keepalive that was set")]
+    /// What was set reads back as something else.
+    #[error("{name}: {peers} of the peers read back without what was set")]
     NotTaken {
         /// The device.
         name: InterfaceName,
@@ -115,24 +123,56 @@ pub fn set_keepalive(change: &KeepaliveChange) -> Result<usize, WireGuardError> 
         ))?;
     }
     let after = read(name, kind)?;
-    check(name, &before, &after, &still, seconds)?;
+    let is_right = |peer: &Peer| peer.keepalive == seconds;
+    check(name, &before, &after, &still, is_right)?;
     Ok(still.len())
 }
 
-/// Compares a device before and after its keepalives were set.
+/// Gives a peer another endpoint and reads the device back. One that was removed, or has
+/// spoken since this was decided, keeps its own: WireGuard follows a peer that moves.
+/// Blocks.
+///
+/// Returns whether it was set.
+///
+/// # Errors
+/// See [`WireGuardError`].
+pub fn set_endpoint(change: &EndpointChange) -> Result<bool, WireGuardError> {
+    let (name, kind) = (&change.link.name, change.link.kind);
+    let before = read(name, kind)?;
+    let now = before.peers.get(&change.peer);
+    let is_same =
+        |now: &Peer| (now.endpoint, now.handshake) == (change.was.endpoint, change.was.handshake);
+    if !now.is_some_and(is_same) {
+        return Ok(false);
+    }
+    let set = if kind == LinkKind::WireGuardUserspace {
+        uapi::set_endpoint(name, &change.peer, change.to)
+    } else {
+        kernel::set_endpoint(change.link.index, &change.peer, change.to)
+    };
+    set.map_err(failed(name, kind, "set an endpoint"))?;
+    let after = read(name, kind)?;
+    // It may have spoken from elsewhere meanwhile.
+    let is_right =
+        |peer: &Peer| peer.endpoint == Some(change.to) || peer.handshake != change.was.handshake;
+    check(name, &before, &after, &[change.peer], is_right)?;
+    Ok(true)
+}
+
+/// Compares a device before and after peers were set.
 fn check(
     name: &InterfaceName,
     before: &Device,
     after: &Device,
     set: &[PublicKey],
-    seconds: u16,
+    is_right: impl Fn(&Peer) -> bool,
 ) -> Result<(), WireGuardError> {
     let name = name.clone();
     let is_new = |peer: &&PublicKey| !before.peers.contains_key(peer);
     // A peer that was removed meanwhile is not missed.
     let is_wrong = |key: &&PublicKey| {
         let now = after.peers.get(key);
-        now.is_some_and(|peer| peer.keepalive != seconds)
+        now.is_some_and(|peer| !is_right(peer))
     };
     match (
         after.peers.keys().filter(is_new).count(),

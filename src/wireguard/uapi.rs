@@ -7,6 +7,7 @@
 
 use std::{
     io::{self, BufRead, BufReader, Read, Write},
+    net::SocketAddr,
     os::unix::net::UnixStream,
     path::{Path, PathBuf},
     str::FromStr,
@@ -37,7 +38,16 @@ pub(super) fn set_keepalive(
     peers: &[PublicKey],
     seconds: u16,
 ) -> io::Result<()> {
-    exchange(name, &request(peers, seconds)).map(drop)
+    let line = format!("persistent_keepalive_interval={seconds}");
+    exchange(name, &request(peers, &line)).map(drop)
+}
+
+pub(super) fn set_endpoint(
+    name: &InterfaceName,
+    peer: &PublicKey,
+    to: SocketAddr,
+) -> io::Result<()> {
+    exchange(name, &request(&[*peer], &format!("endpoint={to}"))).map(drop)
 }
 
 /// Sends a request and parses the answer, which ends with an error number.
@@ -50,10 +60,10 @@ fn exchange(name: &InterfaceName, request: &str) -> io::Result<Device> {
 }
 
 /// `update_only` makes the daemon skip a peer that has been removed.
-fn request(peers: &[PublicKey], seconds: u16) -> String {
+fn request(peers: &[PublicKey], line: &str) -> String {
     let peer = |peer: &PublicKey| {
         let key: String = peer.bytes().iter().map(|b| format!("{b:02x}")).collect();
-        format!("public_key={key}\nupdate_only=true\npersistent_keepalive_interval={seconds}\n")
+        format!("public_key={key}\nupdate_only=true\n{line}\n")
     };
     let peers: String = peers.iter().map(peer).collect();
     format!("set=1\n{peers}\n")

@@ -53,7 +53,10 @@ fn broken_answers_are_errors() {
 
 #[test]
 fn asks_for_existing_peers_only() {
-    let request = request(&[PublicKey::new([0xab; 32])], 25);
+    let request = request(
+        &[PublicKey::new([0xab; 32])],
+        "persistent_keepalive_interval=25",
+    );
     assert_eq!(
         request,
         format!(
