@@ -7,7 +7,7 @@ mod faults;
 use std::{fmt, net::Ipv4Addr};
 
 pub use self::faults::Fault;
-use super::ini::{self, Ini, boolean, integer, size};
+use super::ini::{self, Entry, Ini, boolean, integer, size};
 use crate::model::excerpt;
 
 /// One of WSL's two files.
@@ -232,6 +232,12 @@ impl Key {
         }
     }
 
+    /// The file's entry of it, where WSL takes the value.
+    pub(crate) fn taken<'a>(&self, ini: &'a Ini) -> Option<&'a Entry> {
+        let entry = ini.entry(self.name);
+        entry.filter(|entry| self.kind.rejects(&entry.value).is_none())
+    }
+
     /// Its name without the section.
     #[must_use]
     pub fn key(&self) -> &'static str {
@@ -253,8 +259,11 @@ pub enum KeyError {
     #[error("{0} is in several sections; name one of {1}")]
     Ambiguous(String, String),
     /// It is one of the other file's.
-    #[error("{0} is a key of {1}, not of {2}; run `{3} set {0} VALUE`")]
-    OtherFile(&'static str, WslFile, WslFile, &'static str),
+    #[error(
+        "{0} is a key of {1}, not of {other}; run `{program} set {0} VALUE`",
+        other = .1.other(), program = .1.program()
+    )]
+    OtherFile(&'static str, WslFile),
     /// WSL does not know it.
     #[error("{} is no key of {file}{}", excerpt(name), meant(*.file, *.like))]
     Unknown {
@@ -286,6 +295,14 @@ impl fmt::Display for WslFile {
             Self::Conf => "/etc/wsl.conf",
         })
     }
+}
+
+/// Whether a version of WSL knows `general.instanceIdleTimeout`; `None` where the version is
+/// unknown.
+#[must_use]
+pub fn knows_idle_timeout(version: Option<&str>) -> Option<bool> {
+    let key = WslFile::Config.key("general.instanceIdleTimeout");
+    version.map(|version| key.is_some_and(|key| key.is_in(Some(version))))
 }
 
 impl WslFile {
@@ -374,7 +391,7 @@ impl WslFile {
             ([], elsewhere) => {
                 let elsewhere = other.key(&lower).or(elsewhere.first().copied());
                 Err(match elsewhere {
-                    Some(key) => KeyError::OtherFile(key.name, other, self, other.program()),
+                    Some(key) => KeyError::OtherFile(key.name, other),
                     None => KeyError::Unknown {
                         name: name.to_owned(),
                         file: self,

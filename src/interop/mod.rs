@@ -26,16 +26,16 @@ use std::{
 use rustix::fs::{Access, access};
 
 use self::child::{ChildError, INIT};
-pub(crate) use self::wslconfig::Users;
+pub(crate) use self::wslconfig::{NO_DRIVE, Users};
 pub use self::{
     child::Output,
     distribution::{ask as distribution, hostname, name_in_root},
     drives::Drives,
     edit::{EditError, Edited, set as edit},
-    keys::{Fault, Key, KeyError, Kind, WslFile},
+    keys::{Fault, Key, KeyError, Kind, WslFile, knows_idle_timeout},
     mode::{ask as ask_mode, ask_version as ask_wsl_version, is_wsl},
     native::confine,
-    wslconfig::{PlaceError, requested_mode, wslconfig_place},
+    wslconfig::{PlaceError, idle_timeouts, requested_mode, wslconfig_place},
 };
 use crate::model::Code;
 
@@ -69,6 +69,9 @@ pub enum InteropError {
     /// No drive has it.
     #[error("there is no {POWERSHELL} on a Windows drive below {}", .0.display())]
     NoPowershell(PathBuf),
+    /// `wsl.exe` does not exist there.
+    #[error("there is no {}", .0.display())]
+    NoWsl(PathBuf),
     /// Root may not look at it: what the drive is mounted with.
     #[error("root may not reach {}: {reason}", path.display())]
     Denied {
@@ -99,7 +102,7 @@ impl InteropError {
             Self::Denied { .. } => Code::DriveDenied,
             Self::Call(ChildError::Timeout(_)) => Code::InteropTimeout,
             Self::Call(ChildError::TooMuch) => Code::InteropOutput,
-            Self::NoPath(_) | Self::Call(_) => Code::InteropFailed,
+            Self::NoPath(_) | Self::NoWsl(_) | Self::Call(_) => Code::InteropFailed,
         }
     }
 }
@@ -223,6 +226,19 @@ impl Interop {
             }
         }
         Err(dead)
+    }
+
+    /// How `wsl.exe` is started that stays, but for its arguments.
+    ///
+    /// # Errors
+    /// It does not exist, or see [`Interop::command`].
+    pub fn wsl(&self) -> Result<process::Command, InteropError> {
+        let system = self.powershell.ancestors().nth(3);
+        let program = system.unwrap_or(Path::new("/")).join("wsl.exe");
+        match program.try_exists() {
+            Ok(false) => Err(InteropError::NoWsl(program)),
+            Ok(true) | Err(_) => self.command(&program),
+        }
     }
 
     /// How a Windows program is started that stays, but for its arguments. Only init's own

@@ -3,21 +3,27 @@
 use std::{
     fs, io,
     path::{Path, PathBuf},
+    time::{Duration, SystemTime},
 };
+
+use rustix::time::{ClockId, clock_gettime};
 
 use super::{
     drives::Drives,
-    ini::{self, Ini},
+    ini::{self, Ini, integer},
     is_wsl,
 };
 use crate::{
     blocking::{LIMIT, Permit, run_blocking},
     fs::read_bounded,
-    model::Mode,
+    model::{IdleTimeouts, Mode},
 };
 
 /// Most Windows users whose folders are read.
 const USERS: usize = 64;
+
+/// Why nothing is known of a file on Windows.
+pub(crate) const NO_DRIVE: &str = "no Windows drive is mounted here";
 
 /// The file's name.
 const FILE: &str = ".wslconfig";
@@ -35,6 +41,8 @@ const NO_PEOPLE: [&str; 5] = [
 #[derive(Debug)]
 pub(crate) struct Users {
     root: PathBuf,
+    /// Its letter on Windows.
+    letter: char,
     /// Where the drive is mounted.
     pub(crate) drive: PathBuf,
     /// Their folders, sorted.
@@ -46,8 +54,9 @@ impl Users {
     /// where no drive with users is mounted.
     pub(crate) fn below(root: &Path, drives: &Drives) -> Option<Self> {
         let at = |path: &Path| below(root, path);
-        let mut drives = ('c'..='z').map(|letter| drives.folder(letter));
-        let drive = drives.find(|drive| at(&drive.join("Users")).symlink_metadata().is_ok())?;
+        let mut drives = ('c'..='z').map(|letter| (letter, drives.folder(letter)));
+        let has_users = |drive: &Path| at(&drive.join("Users")).symlink_metadata().is_ok();
+        let (letter, drive) = drives.find(|(_, drive)| has_users(drive))?;
         let folder = drive.join("Users");
         let entries = fs::read_dir(at(&folder)).into_iter().flatten().take(USERS);
         let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
@@ -55,6 +64,7 @@ impl Users {
         folders.sort();
         Some(Self {
             root: root.to_owned(),
+            letter,
             drive,
             folders,
         })
@@ -66,6 +76,33 @@ impl Users {
     /// # Errors
     /// Why it is not known what applies.
     pub(crate) fn wslconfig(&self) -> Result<Option<Ini>, String> {
+        Ok(self.only()?.map(|(_, ini)| ini))
+    }
+
+    /// What it says of stopping an idle distribution.
+    ///
+    /// # Errors
+    /// As [`Users::wslconfig`].
+    pub(crate) fn idle_timeouts(&self) -> Result<IdleTimeouts, String> {
+        let Some((folder, ini)) = self.only()? else {
+            let file = format!("%UserProfile%\\{FILE}");
+            return Ok(IdleTimeouts {
+                file,
+                ..IdleTimeouts::default()
+            });
+        };
+        let name = folder.file_name().unwrap_or_default().to_string_lossy();
+        let letter = self.letter.to_ascii_uppercase();
+        let timeout = |key| ini.get(key).and_then(integer);
+        Ok(IdleTimeouts {
+            file: format!("{letter}:\\Users\\{name}\\{FILE}"),
+            instance_ms: timeout("general.instanceIdleTimeout"),
+            machine_ms: timeout("wsl2.vmIdleTimeout"),
+            changed: is_later(&below(&self.root, &folder.join(FILE)), machine_start()),
+        })
+    }
+
+    fn only(&self) -> Result<Option<(&PathBuf, Ini)>, String> {
         let mut found = self.folders.iter().filter_map(|folder| {
             let bytes = read_bounded(&below(&self.root, &folder.join(FILE)), ini::MOST);
             Some((folder, Ini::wslconfig(&bytes.ok()?)))
@@ -80,7 +117,7 @@ impl Users {
                 self.drive.join("Users").display()
             )),
             (None, _) => Ok(None),
-            (Some((_, ini)), None) => Ok(Some(ini)),
+            (Some(found), None) => Ok(Some(found)),
             (Some((one, _)), Some((other, _))) => Err(format!(
                 "{} and {} both have a .wslconfig; which one applies is unknown",
                 name(one),
@@ -155,6 +192,23 @@ impl Users {
     }
 }
 
+/// When the virtual machine started. The elapsed time does not grow while Windows sleeps, so
+/// the time it gives may be too late; the kernel made its device files at the start, and
+/// nothing sets their time of change later.
+fn machine_start() -> Option<SystemTime> {
+    let elapsed = clock_gettime(ClockId::Boottime);
+    let elapsed = Duration::from_secs(elapsed.tv_sec.try_into().ok()?);
+    let by_clock = SystemTime::now().checked_sub(elapsed)?;
+    let device = fs::metadata("/dev/null").and_then(|meta| meta.modified());
+    Some(device.map_or(by_clock, |device| device.min(by_clock)))
+}
+
+/// Whether a file was changed after that; where its time is unknown it was not.
+fn is_later(file: &Path, start: Option<SystemTime>) -> bool {
+    let modified = fs::metadata(file).and_then(|meta| meta.modified());
+    modified.is_ok_and(|modified| start.is_some_and(|start| modified > start))
+}
+
 fn below(root: &Path, path: &Path) -> PathBuf {
     root.join(path.strip_prefix("/").unwrap_or(path))
 }
@@ -190,6 +244,15 @@ pub enum PlaceError {
 pub fn wslconfig_place(user: Option<&str>) -> Result<PathBuf, PlaceError> {
     let users = Users::below(Path::new("/"), &Drives::read());
     users.ok_or(PlaceError::NoDrive)?.place(user)
+}
+
+/// What `.wslconfig` says of stopping an idle distribution. Blocks.
+///
+/// # Errors
+/// Why that is unknown.
+pub fn idle_timeouts() -> Result<IdleTimeouts, String> {
+    let users = Users::below(Path::new("/"), &Drives::read());
+    users.ok_or(NO_DRIVE)?.idle_timeouts()
 }
 
 /// The networking mode that `.wslconfig` asks for, NAT where it names none; `None` where

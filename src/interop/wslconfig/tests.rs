@@ -74,3 +74,38 @@ fn the_file_to_edit() {
     let none = said(place(&[ini], None));
     assert!(none.contains("shows no user of Windows"), "{none}");
 }
+
+#[test]
+fn what_it_says_of_an_idle_distribution() {
+    let read = |files: &[(&str, &[u8])], modified: Option<u64>| {
+        let (folder, drives) = machine(files);
+        if let Some(seconds) = modified {
+            let file = fs::File::open(folder.path().join("mnt/d/Users/ann/.wslconfig")).unwrap();
+            let time = SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
+            file.set_modified(time).unwrap();
+        }
+        Users::below(folder.path(), &drives)
+            .unwrap()
+            .idle_timeouts()
+    };
+    let text: &[u8] = b"[wsl2]\r\nvmIdleTimeout=never\r\n[general]\r\ninstanceIdleTimeout=-1\r\n";
+    let file = [("ann/.wslconfig", text)];
+    let old = IdleTimeouts {
+        file: "D:\\Users\\ann\\.wslconfig".to_owned(),
+        instance_ms: Some(-1),
+        machine_ms: None,
+        changed: false,
+    };
+    // Long before this machine started, just now, and in the future.
+    assert_eq!(read(&file, Some(1_000_000_000)), Ok(old.clone()));
+    let changed = IdleTimeouts {
+        changed: true,
+        ..old
+    };
+    assert_eq!(read(&file, None), Ok(changed.clone()));
+    assert_eq!(read(&file, Some(40_000_000_000)), Ok(changed));
+    let none = read(&[], None).unwrap();
+    assert_eq!(none.file, "%UserProfile%\\.wslconfig");
+    assert_eq!((none.instance_ms, none.changed), (None, false));
+    assert!(read(&[("ann/.wslconfig", text), ("bob/.wslconfig", text)], None).is_err());
+}
