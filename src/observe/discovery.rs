@@ -1,7 +1,8 @@
 //! Sockets that listen at the ports of `[discovery]`, by sock_diag(7).
 //!
-//! The kernel has no event for listen(2), so this is asked again and again: it filters the
-//! ports itself, and answers with the few that count of the many that there may be.
+//! The kernel has no event for listen(2), so this is asked whenever a socket can have come or
+//! gone: it filters the ports itself, and answers with the few that count of the many that
+//! there may be.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -29,44 +30,86 @@ pub struct Owner {
     cgroup: u64,
 }
 
-/// What listens at the ports of `[discovery]`, but for what only this machine reaches.
+/// What the kernel is asked: the protocols, each with the ports as a filter.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Question {
+    filters: Vec<(Protocol, Vec<u8>)>,
+    /// Whether what only this machine reaches counts.
+    loopback: bool,
+}
+
+impl Question {
+    /// What listens at the ports of `[discovery]`?
+    #[must_use]
+    pub fn new(discovery: &Discovery) -> Self {
+        let ports = [Protocol::Tcp, Protocol::Udp].map(|one| (one, discovery.ports(one)));
+        Self {
+            loopback: discovery.loopback,
+            ..Self::of(ports)
+        }
+    }
+
+    fn of(ports: impl IntoIterator<Item = (Protocol, Vec<PortRange>)>) -> Self {
+        let ports = ports.into_iter().filter(|(_, ports)| !ports.is_empty());
+        let filters = ports.map(|(protocol, ports)| (protocol, filter(&ports)));
+        Self {
+            filters: filters.collect(),
+            loopback: true,
+        }
+    }
+
+    /// The protocols that it is about.
+    pub(super) fn protocols(&self) -> impl Iterator<Item = Protocol> {
+        self.filters.iter().map(|(protocol, _)| *protocol)
+    }
+
+    fn ask(&self) -> io::Result<BTreeMap<Listener, Owner>> {
+        let mut found = BTreeMap::new();
+        for (protocol, filter) in &self.filters {
+            let protocol = *protocol;
+            let mut take = |answer: &[u8]| found.extend(listener(protocol, answer));
+            match protocol {
+                Protocol::Tcp => each_socket(Families::All, protocol, 0, filter, take)?,
+                Protocol::Udp => {
+                    each_socket(Families::One(AF_INET), protocol, 0, filter, &mut take)?;
+                    each_socket(Families::One(AF_INET6), protocol, 0, filter, take)?;
+                }
+            }
+        }
+        Ok(found)
+    }
+}
+
+/// What listens, but for what only this machine reaches where that does not count.
 ///
 /// # Errors
 /// The kernel's refusal.
-pub fn listeners(discovery: &Discovery) -> io::Result<BTreeMap<Listener, Owner>> {
-    let ports = [Protocol::Tcp, Protocol::Udp].map(|one| (one, discovery.ports(one)));
-    let mut found = at_ports(ports)?;
-    found.retain(|listener, _| !listener.address.is_loopback());
+pub(super) fn listeners(question: &Question) -> io::Result<BTreeMap<Listener, Owner>> {
+    let mut found = question.ask()?;
+    found.retain(|listener, _| question.loopback || !listener.address.is_loopback());
     Ok(found)
 }
 
-/// Who has the sockets at a port: [`owners`] of this machine.
+/// Who has the sockets at these ports: [`owners`] of this machine.
 #[must_use]
-pub fn owners_at(protocol: Protocol, port: NonZeroU16) -> Vec<String> {
-    let found = at_ports([(protocol, vec![port.into()])]).unwrap_or_default();
-    let names = owners(Path::new("/"), &found.into_values().collect());
-    names.into_values().collect()
-}
-
-fn at_ports(
-    ports: impl IntoIterator<Item = (Protocol, Vec<PortRange>)>,
-) -> io::Result<BTreeMap<Listener, Owner>> {
-    let mut found = BTreeMap::new();
-    for (protocol, ports) in ports {
-        if ports.is_empty() {
-            continue;
-        }
-        let filter = filter(&ports);
-        let mut take = |answer: &[u8]| found.extend(listener(protocol, answer));
-        match protocol {
-            Protocol::Tcp => each_socket(Families::All, protocol, 0, &filter, take)?,
-            Protocol::Udp => {
-                each_socket(Families::One(AF_INET), protocol, 0, &filter, &mut take)?;
-                each_socket(Families::One(AF_INET6), protocol, 0, &filter, take)?;
-            }
-        }
+pub fn owners_at(
+    ports: &[(Protocol, NonZeroU16)],
+) -> BTreeMap<(Protocol, NonZeroU16), Vec<String>> {
+    let of = |protocol| {
+        let its = ports.iter().filter(move |(one, _)| *one == protocol);
+        (protocol, its.map(|(_, port)| (*port).into()).collect())
+    };
+    let found = Question::of([Protocol::Tcp, Protocol::Udp].map(of)).ask();
+    let found = found.unwrap_or_default();
+    let names = owners(Path::new("/"), &found.values().copied().collect());
+    let mut by_port: BTreeMap<_, Vec<String>> = BTreeMap::new();
+    for (at, owner) in found {
+        by_port
+            .entry((at.protocol, at.port))
+            .or_default()
+            .extend(names.get(&owner).cloned());
     }
-    Ok(found)
+    by_port
 }
 
 /// Of a filter (include/uapi/linux/inet_diag.h): a comparison of the socket's own port, and
@@ -162,8 +205,8 @@ pub fn owners(root: &Path, wanted: &BTreeSet<Owner>) -> BTreeMap<Owner, String> 
         {
             continue;
         }
-        for file in folder(&process.path().join("fd")) {
-            left = left.saturating_sub(1);
+        for file in folder(&process.path().join("fd")).take(left) {
+            left -= 1;
             let target = fs::read_link(file.path()).unwrap_or_default();
             let owner = target.to_str().and_then(|target| inodes.get(target));
             if let Some(owner) = owner
@@ -202,7 +245,10 @@ fn units(root: &Path) -> BTreeMap<u64, String> {
     while let Some(next) = folders.pop() {
         for entry in folder(&next) {
             left = left.saturating_sub(1);
-            if left == 0 || !entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            if left == 0 {
+                return units;
+            }
+            if !entry.file_type().is_ok_and(|kind| kind.is_dir()) {
                 continue;
             }
             if let Ok(metadata) = entry.metadata() {

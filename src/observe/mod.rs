@@ -1,6 +1,10 @@
 //! Observes the world, one file per source, into an [`Observation`].
 
+mod changes;
+mod clock;
 mod discovery;
+mod dns;
+mod endpoints;
 mod machine;
 mod network;
 mod peers;
@@ -51,7 +55,8 @@ pub async fn observe(
         routes,
         mode,
         network_file: network_file(&settings.config_file),
-        dns: resolv::first_server(),
+        zone_links: network::towards(netlink, settings.dns.zones.values().flatten()).await?,
+        resolver: resolver(Path::new(RESOLV_CONF)),
         sysctls: settings
             .sysctls
             .keys()
@@ -83,11 +88,17 @@ pub fn read_sysctl(key: &SysctlKey) -> SysctlReading {
     }
 }
 
-pub use discovery::{Owner, listeners, owners, owners_at};
+pub use changes::SocketWatch;
+pub use clock::{
+    Drift, HostClock, NoReference, Ptp, clocks, drift, drift_of, follows_host, now_unix,
+};
+pub use discovery::{Owner, Question, owners, owners_at};
+pub use dns::{DNS_DEADLINE, DnsCheck, check_dns, query_first};
+pub use endpoints::Endpoints;
 pub use machine::{Machine, machine};
 pub use peers::Peers;
 pub use ports::{CLAIMED, claimed};
 pub use published::{Published, RuleWatch, published};
-pub use resolv::{RESOLV_CONF_MOST, ResolvConf};
+pub use resolv::{RESOLV_CONF, resolver};
 pub use sockets::{BoundSocket, bound, passes_on, sockets, udp_cookie};
 pub use wireguard::Devices;

@@ -1,6 +1,6 @@
 //! Links, addresses and default routes.
 
-use std::{fs, net::IpAddr, path::Path};
+use std::{collections::BTreeMap, fs, net::IpAddr, path::Path};
 
 use netlink_packet_route::{
     AddressFamily, RouteNetlinkMessage,
@@ -32,7 +32,10 @@ pub(super) async fn read(
     let mut addresses = netlink::addresses().await?;
     let mut routes = Vec::new();
     for _ in 0..ATTEMPTS {
-        routes = read_routes().await?;
+        routes = read_routes(AddressFamily::Inet).await?;
+        if !has_ipv4(interface, &links, &addresses, &routes) {
+            routes.extend(read_routes(AddressFamily::Inet6).await?);
+        }
         // Each table is a request of its own, and a change between two of them
         // would pair an old address with a new gateway.
         let before = std::mem::replace(&mut addresses, netlink::addresses().await?);
@@ -51,10 +54,46 @@ pub(super) async fn read(
     Ok((links, addresses, routes))
 }
 
-/// IPv6 routes decide nothing here and may be many: only IPv4's are read.
-async fn read_routes() -> Result<Vec<DefaultRoute>, NetlinkError> {
+/// By which link packets to each of these addresses leave.
+pub(super) async fn towards(
+    netlink: &Netlink,
+    addresses: impl Iterator<Item = &IpAddr>,
+) -> Result<BTreeMap<IpAddr, Option<u32>>, NetlinkError> {
+    let mut links = BTreeMap::new();
+    for address in addresses {
+        links.insert(*address, netlink.link_towards(*address, 0).await?);
+    }
+    Ok(links)
+}
+
+/// Whether the node certainly has IPv4. Then IPv6's routes, which may be many, decide
+/// nothing and are not read.
+fn has_ipv4(
+    interface: &Interface,
+    links: &[Link],
+    addresses: &[Address],
+    routes: &[DefaultRoute],
+) -> bool {
+    let may_be_it = |link: &&Link| match interface {
+        Interface::Auto => {
+            let has_route = routes.iter().any(|route| route.link == link.index);
+            has_route && link.kind.is_underlay()
+        }
+        Interface::Named(name) => link.name == *name,
+        Interface::Guid(guid) => link.guid.as_deref() == Some(guid),
+    };
+    let mut links = links.iter().filter(may_be_it);
+    links.any(|link| {
+        let mut here = addresses
+            .iter()
+            .filter(|address| address.link == link.index);
+        here.any(|address| address.is_usable() && address.net.addr().is_ipv4())
+    })
+}
+
+async fn read_routes(family: AddressFamily) -> Result<Vec<DefaultRoute>, NetlinkError> {
     let mut all = RouteMessage::default();
-    all.header.address_family = AddressFamily::Inet;
+    all.header.address_family = family;
     let keep = |entry| match entry {
         RouteNetlinkMessage::NewRoute(message) => default_routes(&message),
         _ => Vec::new(),
@@ -67,6 +106,7 @@ fn link(message: &LinkMessage, want_guid: bool) -> Option<Link> {
     let kind = kind(message, &name);
     Some(Link {
         up: message.header.flags.contains(LinkFlags::Up),
+        carrier: message.header.flags.contains(LinkFlags::LowerUp),
         index: message.header.index,
         kind,
         mtu: mtu_of(message)?,
@@ -132,6 +172,7 @@ fn default_routes(message: &RouteMessage) -> Vec<DefaultRoute> {
         .chain(hops)
         .flatten()
         .map(|(link, gateway)| DefaultRoute {
+            ipv6: message.header.address_family == AddressFamily::Inet6,
             link,
             gateway,
             source,
@@ -161,26 +202,4 @@ fn ip(address: &RouteAddress) -> Option<IpAddr> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn guid_is_the_vmbus_device() {
-        const GUID: &str = "ebfda100-7464-4629-9da5-12de5470cb4f";
-        let bus = "../../devices/LNXSYSTM:00/LNXSYBUS:00/ACPI0004:00/VMBUS:00";
-        for (path, found) in [
-            (format!("{bus}/{GUID}/net/eth0"), true),
-            (format!("{bus}/{}/net/eth0", GUID.to_uppercase()), true),
-            (
-                format!("{bus}/{GUID}/pci0001:00/0001:00:00.0/virtio1/net/eth0"),
-                true,
-            ),
-            (format!("{bus}/{GUID}/net/_wlan0/net/wlan0"), true),
-            ("../../devices/virtual/net/docker0".to_owned(), false),
-            ("eth0".to_owned(), false),
-        ] {
-            let guid = guid_in(Path::new(&path));
-            assert_eq!(guid.as_deref(), found.then_some(GUID), "{path}");
-        }
-    }
-}
+mod tests;

@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     config::Discovery,
-    model::{Listener, PortRange},
+    model::{Listener, PortRange, Protocol},
 };
 
 /// Of include/uapi/linux/netfilter/nfnetlink.h and nf_tables.h: the subsystem, with the
@@ -135,7 +135,7 @@ pub fn published(discovery: &Discovery) -> io::Result<BTreeMap<Listener, Publish
 fn follow(tables: &Tables, discovery: &Discovery) -> BTreeMap<Listener, Published> {
     let mut walk = Walk {
         tables,
-        discovery,
+        wanted: [Protocol::Tcp, Protocol::Udp].map(|one| (one, discovery.ports(one))),
         sets: BTreeMap::new(),
         left: STEPS,
         found: BTreeMap::new(),
@@ -166,7 +166,8 @@ struct Tables {
 
 struct Walk<'a> {
     tables: &'a Tables,
-    discovery: &'a Discovery,
+    /// What may become a forward, by protocol.
+    wanted: [(Protocol, Vec<PortRange>); 2],
     /// The ports in sets that were looked up.
     sets: BTreeMap<Chain, Vec<(u16, u16)>>,
     left: usize,
@@ -210,8 +211,10 @@ impl Walk<'_> {
         let (Some(protocol), Some(ports)) = (matches.protocol(), &matches.ports) else {
             return;
         };
+        let wanted = self.wanted.iter().find(|(one, _)| *one == protocol);
+        let wanted = wanted.map_or(&[][..], |(_, ranges)| ranges);
         for (first, last) in ports {
-            for range in self.discovery.ports(protocol) {
+            for range in wanted {
                 let both = (
                     range.first().get().max(*first),
                     range.last().get().min(*last),

@@ -5,9 +5,8 @@
 use std::{collections::BTreeMap, net::Ipv4Addr};
 
 use rtnetlink::packet_core::NlasIterator;
-use rustix::net::{AddressFamily, SocketType, netdevice, socket};
 
-use crate::model::Protocol;
+use crate::{model::Protocol, netlink::index_of};
 
 /// A chain or a set: family, table and name.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -362,11 +361,6 @@ fn load(registers: &mut BTreeMap<u32, Loaded>, register: Option<u32>, loaded: Op
         (Some(register), None) => drop(registers.remove(&register)),
         (None, _) => {}
     }
-}
-
-fn index_of(name: &str) -> Option<u32> {
-    let socket = socket(AddressFamily::INET, SocketType::DGRAM, None).ok()?;
-    netdevice::name_to_index(socket, name).ok()
 }
 
 /// The value of the first attribute of this number.

@@ -12,7 +12,7 @@ use super::units;
 use crate::{
     blocking::{KeyedFlights, run_blocking},
     config::Settings,
-    model::{Device, DeviceReading, InterfaceName, Link, LinkKind},
+    model::{Device, DeviceReading, InterfaceName, Link, LinkKind, WireguardLink},
     netlink::{Netlink, NetlinkError},
     wireguard,
 };
@@ -55,6 +55,16 @@ impl Devices {
         });
         let readings = join_all(ours.map(|link| self.unless_busy(settings, link))).await;
         readings.into_iter().collect()
+    }
+
+    /// The devices alone; those that cannot be read are left out.
+    pub async fn read_plain(&self, links: &[WireguardLink]) -> BTreeMap<InterfaceName, Device> {
+        let one = async |link: &WireguardLink| {
+            let device = read(&self.0, &link.name, link.kind, DEADLINE).await;
+            Some((link.name.clone(), device.ok()?))
+        };
+        let devices = join_all(links.iter().map(one)).await;
+        devices.into_iter().flatten().collect()
     }
 
     async fn unless_busy(

@@ -13,8 +13,7 @@ fn at(tcp: &str, udp: &str) -> Discovery {
 
 /// What is found of a protocol, by port; `None` on a kernel that has no such table.
 fn found(discovery: &Discovery) -> Option<BTreeMap<(Protocol, u16), (Listener, Owner)>> {
-    let ports = [Protocol::Tcp, Protocol::Udp].map(|one| (one, discovery.ports(one)));
-    match at_ports(ports) {
+    match Question::new(discovery).ask() {
         Err(error) if error.kind() == io::ErrorKind::NotFound => None,
         found => {
             let found = found.unwrap().into_iter();
@@ -92,8 +91,9 @@ fn names_the_program() {
     let own = fs::read_to_string("/proc/self/comm").unwrap();
     assert_eq!(names[&owner], own.trim_end());
     let port = NonZeroU16::new(port).unwrap();
-    assert_eq!(owners_at(Protocol::Tcp, port), [own.trim_end()]);
-    let listeners = listeners(&at(&port.to_string(), "")).unwrap();
+    let at_port = (Protocol::Tcp, port);
+    assert_eq!(owners_at(&[at_port])[&at_port], [own.trim_end()]);
+    let listeners = listeners(&Question::new(&at(&port.to_string(), ""))).unwrap();
     assert!(
         listeners.is_empty(),
         "no one else reaches it: {listeners:?}"

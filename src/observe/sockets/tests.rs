@@ -54,7 +54,7 @@ fn sockets_of_this_machine_are_not_touched() {
     drop(taken);
     let judged = |protocol, at: io::Result<SocketAddr>| {
         let sockets = sockets(Path::new("/"), protocol).unwrap();
-        Listening::at(&sockets, own, protocol, one_port(at.unwrap().port()))
+        Listening::at(&sockets, own.into(), protocol, one_port(at.unwrap().port()))
     };
     let second = Listening::Elsewhere(other.local_addr().unwrap());
     assert_eq!(judged(Protocol::Tcp, tcp.local_addr()), Listening::Yes);
@@ -97,7 +97,7 @@ fn ipv6_alone_is_told_from_both() {
             let at = rustix::net::getsockname(&socket).unwrap();
             let port = SocketAddr::try_from(at).unwrap().port();
             let sockets = sockets(Path::new("/"), protocol).unwrap();
-            let found = Listening::at(&sockets, own, protocol, one_port(port));
+            let found = Listening::at(&sockets, own.into(), protocol, one_port(port));
             let expected = match only {
                 false => Listening::Yes,
                 true => Listening::Elsewhere(SocketAddr::new(any.ip(), port)),
