@@ -4,10 +4,12 @@
 //! The agent itself starts none of them: a program of its own would inherit its
 //! sandbox, and systemd knows what a unit needs.
 
+mod clock;
 mod hooks;
 mod notify;
 pub(crate) mod proxy;
 mod relay;
+mod resolved;
 mod systemd;
 #[cfg(test)]
 mod tests;
@@ -15,5 +17,7 @@ mod transient;
 
 pub use hooks::Hook;
 pub use notify::{HealthChange, Interrupted, NotifyReport, NotifyRun};
-pub use relay::{RELAY_UNIT, Streams};
+pub use relay::{Streams, relay_unit};
+pub(crate) use resolved::ZoneServers;
+pub use resolved::{RESOLVED, Resolved};
 pub use systemd::{JobOutcome, Systemd, UnitState, UnitsError};

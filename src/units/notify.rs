@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    net::Ipv4Addr,
+    net::IpAddr,
     path::{Path, PathBuf},
     time::{Duration, Instant},
 };
@@ -36,7 +36,7 @@ pub struct NotifyRun {
     pub hook_timeout: Duration,
     /// Who knows another address than the change's old one, since a run was
     /// interrupted. Who knows the new one is not notified.
-    pub known: BTreeMap<Subject, Ipv4Addr>,
+    pub known: BTreeMap<Subject, IpAddr>,
     /// For reading the folders of hooks, shared by all runs.
     pub reads: SingleFlight,
 }
@@ -179,7 +179,7 @@ impl NotifyRun {
     }
 
     /// The address that this one was notified of last.
-    fn old(&self, subject: &str, change: &AddressChange) -> Ipv4Addr {
+    fn old(&self, subject: &str, change: &AddressChange) -> IpAddr {
         self.known.get(subject).copied().unwrap_or(change.old)
     }
 

@@ -53,6 +53,12 @@ pub(crate) trait Manager {
     /// Restart; nothing where it is not running.
     fn try_restart_unit(&self, name: &str, mode: &str) -> zbus::Result<OwnedObjectPath>;
 
+    /// Start.
+    fn start_unit(&self, name: &str, mode: &str) -> zbus::Result<OwnedObjectPath>;
+
+    /// Forgets that it failed, and how often.
+    fn reset_failed_unit(&self, name: &str) -> zbus::Result<()>;
+
     /// Stop.
     fn stop_unit(&self, name: &str, mode: &str) -> zbus::Result<OwnedObjectPath>;
 
@@ -114,4 +120,16 @@ pub(crate) trait Service {
     /// Its exit status, or the signal.
     #[zbus(property(emits_changed_signal = "false"))]
     fn exec_main_status(&self) -> zbus::Result<i32>;
+}
+
+#[zbus::proxy(
+    interface = "org.freedesktop.timedate1",
+    default_service = "org.freedesktop.timedate1",
+    default_path = "/org/freedesktop/timedate1"
+)]
+pub(crate) trait Timedate {
+    /// Whether the kernel's clock is kept: the greatest error that adjtimex(2) reports is
+    /// less than 16 s (systemd: src/timedate/timedated.c, `ntp_synced`).
+    #[zbus(property(emits_changed_signal = "false"), name = "NTPSynchronized")]
+    fn ntp_synchronized(&self) -> zbus::Result<bool>;
 }

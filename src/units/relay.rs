@@ -6,10 +6,16 @@ use std::{ffi::OsStr, os::fd::BorrowedFd, process::Command, time::Duration};
 use zbus::{Fd, wire::Variant};
 
 use super::{Systemd, UnitsError, proxy::Property, systemd::answer};
-use crate::model::micros;
+use crate::model::{RelayRole, micros};
 
 /// The unit's name.
-pub const RELAY_UNIT: &str = "wslmesh-relay.service";
+#[must_use]
+pub const fn relay_unit(role: RelayRole) -> &'static str {
+    match role {
+        RelayRole::Entry => "wslmesh-relay.service",
+        RelayRole::Loopback => "wslmesh-relay-loopback.service",
+    }
+}
 
 /// How long systemd may take to start or stop it.
 const JOB: Duration = Duration::from_secs(5);
@@ -44,42 +50,45 @@ impl Systemd {
     /// systemd cannot be reached, refuses, or does not start it in time.
     pub async fn start_relay(
         &self,
+        role: RelayRole,
         command: &Command,
         streams: Streams<'_>,
     ) -> Result<(), UnitsError> {
-        self.stop_relay().await?;
+        self.stop_relay(role).await?;
+        let unit = relay_unit(role);
         let properties = properties(command, streams);
         let job = self
             .manager
-            .start_transient_unit(RELAY_UNIT, "fail", &properties, &[]);
-        let result = self.wait_for_job(job, RELAY_UNIT, JOB).await?;
-        done(result.as_deref(), "start")
+            .start_transient_unit(unit, "fail", &properties, &[]);
+        let result = self.wait_for_job(job, unit, JOB).await?;
+        done(result.as_deref(), "start", unit)
     }
 
     /// Stops the relay, which is killed where it does not end by itself.
     ///
     /// # Errors
     /// As [`Systemd::start_relay`].
-    pub async fn stop_relay(&self) -> Result<(), UnitsError> {
-        if answer(self.manager.get_unit(RELAY_UNIT)).await.is_err() {
+    pub async fn stop_relay(&self, role: RelayRole) -> Result<(), UnitsError> {
+        let unit = relay_unit(role);
+        if answer(self.manager.get_unit(unit)).await.is_err() {
             return Ok(());
         }
-        let job = self.manager.stop_unit(RELAY_UNIT, "replace");
-        let result = self.wait_for_job(job, RELAY_UNIT, JOB).await?;
-        done(result.as_deref(), "stop")
+        let job = self.manager.stop_unit(unit, "replace");
+        let result = self.wait_for_job(job, unit, JOB).await?;
+        done(result.as_deref(), "stop", unit)
     }
 }
 
 /// Whether a job was done.
-fn done(result: Option<&str>, job: &str) -> Result<(), UnitsError> {
+fn done(result: Option<&str>, job: &str, unit: &str) -> Result<(), UnitsError> {
     match result {
         Some("done") => Ok(()),
         Some(result) => Err(UnitsError::Refused(format!(
-            "the {job} of {RELAY_UNIT} ended as {result}"
+            "the {job} of {unit} ended as {result}"
         ))),
         None => {
             let limit = JOB.as_secs();
-            let why = format!("the {job} of {RELAY_UNIT} has not ended within {limit} s");
+            let why = format!("the {job} of {unit} has not ended within {limit} s");
             Err(UnitsError::Unreachable(why))
         }
     }
@@ -154,10 +163,11 @@ fn properties<'a>(command: &Command, streams: Streams<'a>) -> Vec<Property<'a>> 
         // No kind of namespace may be made.
         ("RestrictNamespaces", 0_u64.into()),
         ("KeyringMode", "private".into()),
-        // As the agent's own, for the same reasons (docs/hardening.md).
+        // As the agent's own, for the same reasons (docs/hardening.md). By AF_NETLINK the relay
+        // learns this machine's addresses: it would take no neighbour for one without.
         (
             "RestrictAddressFamilies",
-            allowed(&["AF_UNIX", "AF_VSOCK", "AF_INET"]),
+            allowed(&["AF_UNIX", "AF_VSOCK", "AF_INET", "AF_INET6", "AF_NETLINK"]),
         ),
         ("SystemCallFilter", allowed(&["@system-service"])),
     ]

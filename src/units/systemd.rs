@@ -123,6 +123,10 @@ impl Systemd {
         Self::over(answer(Connection::system()).await?).await
     }
 
+    pub(super) fn bus(&self) -> &Connection {
+        &self.bus
+    }
+
     /// systemd behind a connection.
     pub(super) async fn over(bus: Connection) -> Result<Self, UnitsError> {
         let manager = answer(ManagerProxy::new(&bus)).await?;

@@ -25,6 +25,7 @@ pub(super) fn node(net: &str, gateway: Option<[u8; 4]>) -> Node {
             name: InterfaceName::new("eth0").unwrap(),
             kind: LinkKind::Other,
             up: true,
+            carrier: true,
             mtu: 1500,
             guid: None,
         },
@@ -180,6 +181,28 @@ impl FakeManager {
     }
 
     fn subscribe(&self) {}
+
+    fn get_unit_file_state(&self, name: &str) -> &str {
+        match self.units.contains_key(name) {
+            true => "enabled",
+            false => "disabled",
+        }
+    }
+
+    fn reset_failed_unit(&mut self, name: &str) {
+        let line = format!("reset-failed {name}");
+        self.log.lock().unwrap().push(line);
+    }
+
+    async fn start_unit(
+        &mut self,
+        name: &str,
+        _mode: &str,
+        #[zbus(signal_emitter)] signals: SignalEmitter<'_>,
+    ) -> OwnedObjectPath {
+        let outcome = self.named(name).job;
+        self.job("start", name, outcome, &signals).await
+    }
 
     async fn reload_or_try_restart_unit(
         &mut self,

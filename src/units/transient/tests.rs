@@ -98,3 +98,19 @@ fn unknown_facts_are_marked_as_such() {
     assert!(environment.contains(&"WSLMESH_GATEWAY=".to_owned()));
     assert!(environment.contains(&"WSLMESH_MODE=unknown".to_owned()));
 }
+
+#[test]
+fn ipv6_has_no_brackets() {
+    let mut change = change();
+    change.old = "2001:db8::4".parse().unwrap();
+    change.new.net = "2001:db8::5/64".parse().unwrap();
+    change.new.gateway = Some("fe80::1".parse().unwrap());
+    let environment = environment(&change);
+    for line in [
+        "WSLMESH_ADDRESS_OLD=2001:db8::4",
+        "WSLMESH_ADDRESS_NEW=2001:db8::5",
+        "WSLMESH_GATEWAY=fe80::1",
+    ] {
+        assert!(environment.iter().any(|one| one == line), "{environment:?}");
+    }
+}
