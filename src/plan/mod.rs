@@ -2,22 +2,35 @@
 //! [`Plan`] out. No I/O and no clock here; an equal state gives an empty plan.
 
 mod address;
+mod clock;
 mod dependents;
 mod discovery;
+mod dns;
+mod endpoint;
 mod env_file;
 mod forward;
+mod lifetime;
 mod members;
 mod mode;
 mod mtu;
 mod network_file;
 mod port_claim;
+mod resume;
 mod sysctl;
 mod wireguard;
 
+pub use clock::{CLOCK_BACKWARDS, CLOCK_LIMIT_MS, WrongClock, clock_keeper};
 pub use dependents::{Due, due as dependents_due};
-pub use discovery::discovered_forwards;
+pub use discovery::{discovered_forwards, limit as discovery_limit};
+pub use dns::{ZoneStep, dns_finding, tunnel_on_lo, zone_step};
+pub use endpoint::moved_to;
+pub use lifetime::idle;
 pub use members::{Group, Member, plan_group, settings_of_all};
 pub use port_claim::{PortWay, port_way, port_ways};
+pub use resume::{
+    ClockChange, Handshakes, LEAST_STEP_MS, clock_change, expected_peers, is_fresh, last_step,
+    link_back, unrecovered,
+};
 
 use crate::{
     config::Settings,
@@ -42,6 +55,7 @@ fn plan_singles(settings: &Settings, seen: &Observation) -> Plan {
     wireguard::plan(settings, seen, &mut plan);
     port_claim::plan(settings, seen, &mut plan);
     sysctl::plan(settings, seen, &mut plan);
+    dns::plan(settings, seen, &mut plan);
     forward::plan(settings, seen, &mut plan);
     plan
 }
