@@ -1,15 +1,64 @@
 //! Which interface and which address are this distribution's.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::{
+    fmt,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+};
 
-use ipnet::{IpNet, Ipv4Net};
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 use crate::{
     config::Interface,
-    model::{Code, DefaultRoute, Finding, Link, LinkKind, Node, Observation, Plan},
+    model::{
+        Address, AddressState, Code, DefaultRoute, Finding, Link, LinkKind, Node, Observation,
+        Plan, some_of,
+    },
 };
 
+/// The protocol that the node is reached by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Family {
+    Ipv4,
+    Ipv6,
+}
+
+impl Family {
+    const fn of(address: IpAddr) -> Self {
+        match address {
+            IpAddr::V4(_) => Self::Ipv4,
+            IpAddr::V6(_) => Self::Ipv6,
+        }
+    }
+}
+
+impl fmt::Display for Family {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Ipv4 => "IPv4",
+            Self::Ipv6 => "IPv6",
+        })
+    }
+}
+
+/// IPv6 only counts where there is no node by IPv4: Windows forwards by IPv4 in NAT mode,
+/// and IPv4 addresses change less often.
 pub(super) fn select(interface: &Interface, seen: &Observation) -> Result<Node, Finding> {
+    by_family(Family::Ipv4, interface, seen).or_else(|by_ipv4| {
+        by_family(Family::Ipv6, interface, seen).map_err(|by_ipv6| {
+            by_ipv4.or(by_ipv6).unwrap_or_else(|| {
+                let detail = "there is no default route in the main table";
+                Finding::new(Code::NoInterface, "", detail)
+            })
+        })
+    })
+}
+
+/// The node by one protocol, or why there is none; nothing where that has no default route.
+fn by_family(
+    family: Family,
+    interface: &Interface,
+    seen: &Observation,
+) -> Result<Node, Option<Finding>> {
     let find = |subject: &str, is: &dyn Fn(&Link) -> bool, missing: String| {
         let found = seen.links.iter().filter(|link| is(link));
         // Beside `wlan0`, mirrored mode has a `_wlan0` with the same GUID.
@@ -17,7 +66,7 @@ pub(super) fn select(interface: &Interface, seen: &Observation) -> Result<Node, 
         found.ok_or_else(|| Finding::new(Code::NoInterface, subject, missing))
     };
     let (link, reason) = match interface {
-        Interface::Auto => default_link(seen)?,
+        Interface::Auto => default_link(family, seen)?,
         Interface::Named(name) => {
             let missing = format!("there is no interface {name}");
             (
@@ -31,33 +80,45 @@ pub(super) fn select(interface: &Interface, seen: &Observation) -> Result<Node, 
             (find(guid, &is, missing)?, None)
         }
     };
-    let route = best_route(seen, link);
-    let net = address_on(link, route, seen).ok_or_else(|| {
-        let all = ipv4_on(link, seen).map(|(net, _)| net.to_string());
-        let detail = match all.collect::<Vec<_>>().as_slice() {
-            [] => ipv6_alone(link, seen)
-                .unwrap_or_else(|| format!("{} has no IPv4 address", link.name)),
-            link_local => format!(
-                "{} has no IPv4 address but the link-local {}",
-                link.name,
-                link_local.join(", ")
-            ),
-        };
+    let route = best_route(family, seen, link);
+    let net = address_on(family, link, route, seen).ok_or_else(|| {
+        let detail = why_none(link, seen);
         Finding::new(Code::NoAddress, link.name.as_str(), detail)
     })?;
     Ok(Node {
         link: link.clone(),
         net,
-        gateway: route.and_then(gateway),
+        gateway: route.and_then(|route| gateway(family, route)),
         reason,
     })
+}
+
+/// Why no address of a link is the node's.
+fn why_none(link: &Link, seen: &Observation) -> String {
+    let here = seen.addresses.iter().filter(|one| one.link == link.index);
+    let why = |one: &Address| {
+        let why = match one.state {
+            AddressState::Ready if one.secondary && one.net.addr().is_ipv6() => "temporary",
+            // An IPv6 address counts once a router has made itself known.
+            AddressState::Ready if one.is_usable() => "without a default route of its protocol",
+            AddressState::Ready => "link-local",
+            state => state.in_words(),
+        };
+        format!("{} is {why}", one.net)
+    };
+    if here.clone().next().is_none() {
+        return format!("{} has no address", link.name);
+    }
+    let all = some_of(here.map(why));
+    format!("{} has no usable address: {all}", link.name)
 }
 
 /// Finds a gateway that packets reach another way than the node's, as through an exit
 /// node: what Windows forwards to this distribution then gets no answer.
 pub(super) fn plan(seen: &Observation, plan: &mut Plan) {
     let Some(node) = &plan.node else { return };
-    let Some(route) = best_route(seen, &node.link) else {
+    let family = Family::of(node.address());
+    let Some(route) = best_route(family, seen, &node.link) else {
         return;
     };
     let by = route.towards_gateway.filter(|by| *by != node.link.index);
@@ -71,17 +132,17 @@ pub(super) fn plan(seen: &Observation, plan: &mut Plan) {
     }
 }
 
-fn gateway(route: &DefaultRoute) -> Option<Ipv4Addr> {
-    match route.gateway {
-        Some(IpAddr::V4(gateway)) => Some(gateway),
-        Some(IpAddr::V6(_)) | None => None,
-    }
+/// The route's gateway, where it is of its protocol.
+fn gateway(family: Family, route: &DefaultRoute) -> Option<IpAddr> {
+    route
+        .gateway
+        .filter(|gateway| Family::of(*gateway) == family)
 }
 
 /// A link that the node may be, with its best default route.
 struct Candidate<'a> {
     link: &'a Link,
-    net: Option<Ipv4Net>,
+    net: Option<IpNet>,
     route: &'a DefaultRoute,
     /// Why another one is to be preferred.
     doubt: Option<String>,
@@ -91,17 +152,19 @@ struct Candidate<'a> {
 /// and tunnels never count: an exit node's default route must not make the tunnel its
 /// own underlay. An interface without an address, a bridge or another virtual one,
 /// and what looks like a VPN adapter of Windows (which mirrored mode shows as `ethN`)
-/// only count where there is no better one.
-fn default_link(seen: &Observation) -> Result<(&Link, Option<String>), Finding> {
-    let nothing = |detail: String| Finding::new(Code::NoInterface, "", detail);
-    let is_underlay = |link: &&Link| matches!(link.kind, LinkKind::Other | LinkKind::Virtual);
-    let links = || seen.links.iter().filter(is_underlay);
+/// only count where there is no better one. The error is as that of [`by_family`].
+fn default_link(
+    family: Family,
+    seen: &Observation,
+) -> Result<(&Link, Option<String>), Option<Finding>> {
+    let nothing = |detail: String| Some(Finding::new(Code::NoInterface, "", detail));
+    let links = || seen.links.iter().filter(|link| link.kind.is_underlay());
     let mut candidates: Vec<Candidate<'_>> = links()
         .filter_map(|link| {
-            let route = best_route(seen, link)?;
+            let route = best_route(family, seen, link)?;
             Some(Candidate {
                 link,
-                net: address_on(link, Some(route), seen),
+                net: address_on(family, link, Some(route), seen),
                 route,
                 doubt: None,
             })
@@ -124,8 +187,10 @@ fn default_link(seen: &Observation) -> Result<(&Link, Option<String>), Finding> 
         let mut passed_over = others
             .iter()
             .filter(|other| other.route.metric <= best.route.metric);
-        let passed_over = passed_over.find_map(|other| Some((other, other.why_not()?)));
-        let rival = others.first().filter(|other| other.why_not().is_none());
+        let passed_over = passed_over.find_map(|other| Some((other, other.why_not(family)?)));
+        let rival = others
+            .first()
+            .filter(|other| other.why_not(family).is_none());
         let metric = best.route.metric;
         let reason = match (&best.doubt, passed_over, rival) {
             (Some(doubt), ..) if best.net.is_some() => Some(format!(
@@ -148,38 +213,34 @@ fn default_link(seen: &Observation) -> Result<(&Link, Option<String>), Finding> 
         };
         return Ok((best.link, reason));
     }
-    let Some(tunnel) = seen.routes.iter().min_by_key(|route| route.metric) else {
-        let mut detail = "there is no IPv4 default route in the main table".to_owned();
-        if let Some(why) = links().find_map(|link| ipv6_alone(link, seen)) {
-            detail = format!("{detail}: {why}");
-        }
-        return Err(nothing(detail));
+    let Some(tunnel) = routes(family, seen).min_by_key(|route| route.metric) else {
+        return Err(None);
     };
     let tunnel = seen.link(tunnel.link);
     let tunnel = tunnel.map_or_else(|| "a tunnel".to_owned(), |link| link.name.to_string());
-    let with_address = || links().filter(|link| address_on(link, None, seen).is_some());
+    let with_address = || links().filter(|link| address_on(family, link, None, seen).is_some());
     let mut real = with_address().filter(|link| link.kind == LinkKind::Other);
     match (real.next(), real.next(), with_address().count()) {
         (Some(one), None, _) => {
             let why = format!(
-                "the IPv4 default route leads through {tunnel}, and below it no other interface has an address"
+                "the {family} default route leads through {tunnel}, and below it no other interface has an address"
             );
             Ok((one, Some(why)))
         }
         (None, _, 0) => Err(nothing(format!(
-            "the only IPv4 default route leads through {tunnel}, and no other interface has an address"
+            "the only {family} default route leads through {tunnel}, and no other interface has an address"
         ))),
         _ => Err(nothing(format!(
-            "the only IPv4 default route leads through {tunnel}, and several interfaces have an address: name one as interface in the section [network] of the configuration"
+            "the only {family} default route leads through {tunnel}, and several interfaces have an address: name one as interface in the section [network] of the configuration"
         ))),
     }
 }
 
 impl Candidate<'_> {
     /// Why it was passed over.
-    fn why_not(&self) -> Option<String> {
+    fn why_not(&self, family: Family) -> Option<String> {
         if self.net.is_none() {
-            return Some("it has no usable IPv4 address".to_owned());
+            return Some(format!("it has no usable {family} address"));
         }
         self.doubt.as_ref().map(|doubt| format!("it {doubt}"))
     }
@@ -191,8 +252,9 @@ fn doubt(one: &Candidate<'_>, some_gateway: bool) -> Option<String> {
         return Some("is a virtual interface".to_owned());
     }
     let net = one.net?;
-    let of_a_vpn = VPN_NETS.iter().any(|vpn| vpn.contains(&net.addr()));
-    if net.prefix_len() == 32 || of_a_vpn {
+    // One address alone is what DHCPv6 gives out.
+    let alone = matches!(net, IpNet::V4(net) if net.prefix_len() == 32);
+    if alone || VPN_NETS.iter().any(|vpn| vpn.contains(&net.addr())) {
         Some(format!("looks like a VPN adapter with its address {net}"))
     } else if some_gateway && one.route.gateway.is_none() {
         Some("has no gateway".to_owned())
@@ -202,56 +264,68 @@ fn doubt(one: &Candidate<'_>, some_gateway: bool) -> Option<String> {
 }
 
 /// Where VPNs and proxies have their addresses: shared address space (RFC 6598), as
-/// Tailscale uses it, and the benchmark's (RFC 2544), as proxies with a TUN use it.
-const VPN_NETS: [Ipv4Net; 2] = [
-    Ipv4Net::new_assert(Ipv4Addr::new(100, 64, 0, 0), 10),
-    Ipv4Net::new_assert(Ipv4Addr::new(198, 18, 0, 0), 15),
+/// Tailscale uses it, the benchmark's (RFC 2544), as proxies with a TUN use it, and
+/// Tailscale's of IPv6 (its net/tsaddr/tsaddr.go).
+const VPN_NETS: [IpNet; 3] = [
+    IpNet::V4(Ipv4Net::new_assert(Ipv4Addr::new(100, 64, 0, 0), 10)),
+    IpNet::V4(Ipv4Net::new_assert(Ipv4Addr::new(198, 18, 0, 0), 15)),
+    IpNet::V6(Ipv6Net::new_assert(
+        Ipv6Addr::new(0xfd7a, 0x115c, 0xa1e0, 0, 0, 0, 0, 0),
+        48,
+    )),
 ];
 
-/// The link's default route with the lowest metric.
-fn best_route<'a>(seen: &'a Observation, link: &Link) -> Option<&'a DefaultRoute> {
-    let routes = seen.routes.iter().filter(|route| route.link == link.index);
-    routes.min_by_key(|route| route.metric)
+/// The default routes of a protocol.
+fn routes(family: Family, seen: &Observation) -> impl Iterator<Item = &DefaultRoute> {
+    let is_one = move |route: &&DefaultRoute| route.ipv6 == (family == Family::Ipv6);
+    seen.routes.iter().filter(is_one)
 }
 
-/// Its IPv4 addresses of global scope, and whether each is a secondary one.
-fn ipv4_on<'a>(link: &Link, seen: &'a Observation) -> impl Iterator<Item = (Ipv4Net, bool)> + 'a {
-    let index = link.index;
-    let addresses = seen.addresses.iter();
-    let on_link = addresses.filter(move |address| address.link == index && address.global);
-    on_link.filter_map(|address| match address.net {
-        IpNet::V4(net) => Some((net, address.secondary)),
-        IpNet::V6(_) => None,
-    })
-}
-
-/// What it means that a link has IPv6 alone.
-fn ipv6_alone(link: &Link, seen: &Observation) -> Option<String> {
-    let mut addresses = seen.addresses.iter();
-    let of_ipv6 = addresses.find_map(|address| match address.net {
-        IpNet::V6(net) if address.link == link.index && address.global => Some(net.addr()),
-        _ => None,
-    });
-    let alone = of_ipv6.filter(|_| ipv4_on(link, seen).next().is_none())?;
-    Some(format!(
-        "{} has IPv6 alone ({alone}), and the network file and forwards from Windows are by IPv4; enable it in that network",
-        link.name
-    ))
+/// The link's default route with the lowest metric; of several routers of IPv6, whose
+/// order in the kernel changes, that with the lowest address.
+fn best_route<'a>(family: Family, seen: &'a Observation, link: &Link) -> Option<&'a DefaultRoute> {
+    let on_link = routes(family, seen).filter(|route| route.link == link.index);
+    on_link.min_by_key(|route| (route.metric, route.gateway.filter(|_| route.ipv6)))
 }
 
 /// The address that Windows knows this machine by: the route's preferred
 /// source, else one from the gateway's subnet, else the first; a secondary
-/// address only where there is no other.
-fn address_on(link: &Link, route: Option<&DefaultRoute>, seen: &Observation) -> Option<Ipv4Net> {
-    // Without DHCP an address is made up (RFC 3927), and WSL gives it global scope.
-    let candidates = ipv4_on(link, seen).filter(|(net, _)| !net.addr().is_link_local());
-    let rank = |(net, secondary): &(Ipv4Net, bool)| {
-        let preferred = route.and_then(|route| route.source) == Some(IpAddr::V4(net.addr()));
-        let gateway = route.and_then(gateway);
-        let with_gateway = gateway.is_some_and(|gateway| net.contains(&gateway));
-        (!preferred, !with_gateway, *secondary)
+/// address only where there is no other. Of IPv6 one that stays: not a temporary one,
+/// and the oldest of equal ones, so that a new one beside it changes nothing.
+fn address_on(
+    family: Family,
+    link: &Link,
+    route: Option<&DefaultRoute>,
+    seen: &Observation,
+) -> Option<IpNet> {
+    let is_one = |one: &&Address| {
+        one.link == link.index && one.global && Family::of(one.net.addr()) == family
     };
-    candidates.min_by_key(rank).map(|(net, _)| net)
+    let here = || seen.addresses.iter().filter(is_one);
+    // Of a new network's addresses the temporary one may be ready first: the other one is
+    // waited for.
+    let mut stable = here().filter(|one| !one.secondary);
+    let wait = stable.any(|one| one.state == AddressState::Tentative);
+    let usable = here().filter(|one| one.is_usable() && !(wait && one.secondary));
+    let gateway = route.and_then(|route| gateway(family, route));
+    let rank = |one: &&Address| {
+        let own = one.net.addr();
+        let preferred = route.and_then(|route| route.source) == Some(own);
+        let with_gateway = gateway.is_some_and(|gateway| one.net.contains(&gateway));
+        let (temporary, local, age) = match own {
+            IpAddr::V4(_) => (false, false, None),
+            IpAddr::V6(ip) => (one.secondary, ip.is_unique_local(), Some((one.created, ip))),
+        };
+        (
+            !preferred,
+            temporary,
+            local,
+            !with_gateway,
+            one.secondary,
+            age,
+        )
+    };
+    usable.min_by_key(rank).map(|one| one.net)
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! Whether dependents are to be notified of the address.
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 /// What is due.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -13,18 +13,14 @@ pub enum Due {
     Change {
         /// The address that all were notified of last, except for those notified in
         /// a run that was interrupted.
-        old: Ipv4Addr,
+        old: IpAddr,
     },
 }
 
 /// Decides for an address. `notified` is the one that all were notified of last or
 /// found at boot; `others` are those of some since, in runs that were interrupted.
 #[must_use]
-pub fn due(
-    notified: Option<Ipv4Addr>,
-    others: impl IntoIterator<Item = Ipv4Addr>,
-    now: Ipv4Addr,
-) -> Due {
+pub fn due(notified: Option<IpAddr>, others: impl IntoIterator<Item = IpAddr>, now: IpAddr) -> Due {
     match notified {
         None => Due::First,
         Some(old) if old != now || others.into_iter().any(|other| other != now) => {

@@ -9,8 +9,8 @@ use std::{
 use crate::{
     config::{Backend, Forward, Remarks, Settings},
     model::{
-        Code, DISCOVERED, Discovered, Finding, Listener, Mode, Observation, RelayLocation,
-        RelaySet, counted, some_of,
+        Code, DISCOVERED, Discovered, Finding, Listen, Listener, Mode, Observation, RelayLocation,
+        RelayRole, counted, some_of,
     },
 };
 
@@ -19,7 +19,9 @@ const PREFIX: &str = "auto-";
 /// Most of them in one distribution.
 pub(super) const MOST: usize = 100;
 
-/// The forwards of what was discovered, in its order, and how many ports are left out.
+/// The forwards of what was discovered, in its order, and how many ports are left out. What
+/// listens on loopback alone counts where that is asked for, and nothing else at its port is
+/// taken.
 #[must_use]
 pub fn discovered_forwards(
     settings: &Settings,
@@ -29,9 +31,17 @@ pub fn discovered_forwards(
     if settings.backend == Backend::None {
         return (Vec::new(), 0);
     }
+    let port = |at: &Listener| (at.protocol, at.port);
+    let taken = discovered.iter().map(|one| &one.at).filter(|at| takes(at));
+    let taken: BTreeSet<_> = taken.map(port).collect();
+    let on_loopback = |at: &Listener| {
+        let counts = settings.discovery.loopback && !taken.contains(&port(at));
+        at.loopback().filter(|_| counts)
+    };
     let (mut forwards, mut ports) = (Vec::new(), BTreeSet::new());
     for Discovered { at, by, .. } in discovered {
-        if !takes(at) || !ports.insert((at.protocol, at.port)) {
+        let connect_address = on_loopback(at);
+        if connect_address.is_none() && !takes(at) || !ports.insert(port(at)) {
             continue;
         }
         let forward = Forward {
@@ -39,6 +49,7 @@ pub fn discovered_forwards(
             protocol: at.protocol,
             listen_address: settings.discovery.listen_address,
             listen_port: at.port.into(),
+            connect_address,
             connect_port: at.port.into(),
             firewall: settings.discovery.firewall,
             backend: None,
@@ -74,10 +85,9 @@ pub(super) fn own(
     let others = seen.addresses.iter().filter_map(|address| {
         let link = seen.link(address.link)?;
         let counts = direct && settings.discovery.interfaces.covers(link);
-        match address.net.addr() {
-            IpAddr::V4(address) if counts => Some((address, link)),
-            _ => None,
-        }
+        let address = address.net.addr();
+        let same = address.is_ipv6() == node.address().is_ipv6();
+        (counts && same).then_some((address, link))
     });
     let places: Vec<_> = std::iter::once((node.address(), &node.link))
         .chain(others)
@@ -89,30 +99,46 @@ pub(super) fn own(
             && !is_ours(at, seen)
     };
     // A rule that leads to Windows itself would lead a forward into itself.
-    let windows = [node.gateway, seen.host.facts.windows_address];
+    let windows = seen.host.facts.windows_address.map(IpAddr::V4);
+    let windows = [node.gateway, windows];
     let others = discovered.iter().filter(|one| {
-        let leads = |address: &Option<std::net::Ipv4Addr>| address.is_some() && *address == one.to;
+        let to = one.to.map(IpAddr::V4);
+        let leads = |address: &Option<IpAddr>| address.is_some() && *address == to;
         !windows.iter().any(leads)
     });
     let others: Vec<Discovered> = others.cloned().collect();
     let (forwards, left_out) = discovered_forwards(settings, &others, takes);
-    let finding = (left_out > 0).then(|| {
+    (forwards, limit(left_out))
+}
+
+/// That so many are left out.
+#[must_use]
+pub fn limit(left_out: usize) -> Option<Finding> {
+    (left_out > 0).then(|| {
         let all = counted(MOST + left_out, "port");
         let detail = format!("of {all} in the ranges of [discovery] {left_out} are left out");
         Finding::new(Code::DiscoveryLimit, "", detail)
-    });
-    (forwards, finding)
+    })
 }
 
 /// Whether it is our own relay in this distribution, which would lead into itself.
 fn is_ours(at: &Listener, seen: &Observation) -> bool {
-    let relay = &seen.host.relay;
-    let is_here = |set: &RelaySet| set.location == RelayLocation::Guest;
-    relay.wanted.as_ref().is_some_and(is_here)
-        && relay.listening.iter().any(|one| {
-            (one.protocol, one.listen_port) == (at.protocol, at.port)
-                && at.address == one.listen_address
-        })
+    let here = Listen {
+        protocol: at.protocol,
+        listen_address: at.address,
+        listen_port: at.port,
+    };
+    RelayRole::ALL.into_iter().any(|role| {
+        let relay = seen.host.relay(role);
+        let wanted = relay.wanted.as_ref();
+        let Some(wanted) = wanted.filter(|set| set.location == RelayLocation::Guest) else {
+            return false;
+        };
+        // What it should serve too: it may listen and not have said so yet.
+        let mut sent = wanted.forwards.iter().map(|(_, forward)| forward.listen);
+        relay.listening.contains(&here)
+            || sent.any(|one| one == here) && !relay.failed.contains_key(&here)
+    })
 }
 
 /// Makes one finding of those with the same code about forwards that were discovered: they

@@ -5,6 +5,8 @@
 //! only where the relay does not listen, as far as it has confirmed: a forward that
 //! changes hands takes two passes, the second after the first owner's answer.
 
+mod circle;
+mod loopback;
 mod nat;
 mod relay;
 mod shared;
@@ -15,14 +17,10 @@ use crate::{
     config::{Backend, Firewall, Forward, Settings},
     model::{
         Action, Code, Finding, ForwardBackend, ForwardState, ForwardStatus, HostPrivilege, Listen,
-        Mode, ModeState, Observation, Plan, Protocol, RelaySet, Rule, RuleSet, Subject, SyncMode,
-        counted, some_ports,
+        Mode, ModeState, Observation, Plan, Protocol, RelayRole, RelaySet, Rule, RuleSet, Subject,
+        SyncMode, counted, some_ports,
     },
 };
-
-/// First port of the range from which Windows hands out ports by itself
-/// (`netsh int ipv4 show dynamicport udp`, the default since Windows Vista).
-const DYNAMIC: u16 = 49152;
 
 /// What the forwards come to.
 #[derive(Debug, Default)]
@@ -31,19 +29,34 @@ struct Decision {
     rules: Option<RuleSet>,
     /// What the relay should serve; `None` where it is left as it is.
     relay: Option<Option<RelaySet>>,
+    /// What the relay behind it should serve, which leads to loopback.
+    loopback: Option<RelaySet>,
     /// Each forward, for a person.
     forwards: Vec<ForwardStatus>,
     findings: Vec<Finding>,
 }
 
 impl Decision {
-    /// Nothing yet but what the ports alone bring.
-    fn new(settings: &Settings) -> Self {
+    /// Nothing yet but what the ports alone bring. The dynamic range is whatever Windows says:
+    /// an administrator can set it, so that the default would be a guess.
+    fn new(settings: &Settings, seen: &Observation) -> Self {
         let mut decision = Self::default();
-        let dynamic = |forward: &&Forward| forward.listen_port.first().get() >= DYNAMIC;
-        for forward in settings.forwards.iter().filter(dynamic) {
-            let detail = format!("{} is in this range", listen(forward));
-            decision.find(Code::ForwardDynamicRange, forward.name.as_str(), detail);
+        // A range of ports is in the settings once for each of its ports.
+        let mut within: BTreeMap<_, Vec<NonZeroU16>> = BTreeMap::new();
+        for forward in &settings.forwards {
+            let (protocol, port) = (forward.protocol, forward.listen_port.first());
+            let range = seen.host.facts.dynamic.of(protocol);
+            if let Some(range) = range.filter(|range| range.has(port)) {
+                let key = (forward.name.as_str(), protocol, range);
+                within.entry(key).or_default().push(port);
+            }
+        }
+        for ((name, protocol, range), ports) in within {
+            let detail = format!(
+                "{protocol} {}: Windows hands out {range}",
+                some_ports(ports)
+            );
+            decision.find(Code::ForwardDynamicRange, name, detail);
         }
         decision
     }
@@ -110,11 +123,18 @@ pub(super) fn plan(settings: &Settings, seen: &Observation, plan: &mut Plan) {
     let applies = |finding: &&Finding| !(withdrawn && finding.code == Code::ForwardNotElevated);
     plan.findings
         .extend(seen.host.findings.iter().filter(applies).cloned());
-    let memory = &seen.host.relay;
     if let Some(wanted) = decision.relay {
         plan.forwards = Some(decision.forwards);
-        if memory.wanted != wanted || !memory.failed.is_empty() {
-            plan.actions.push(Action::SyncRelay(wanted));
+        // The one behind listens before the other one leads to it.
+        let both = [
+            (RelayRole::Loopback, decision.loopback),
+            (RelayRole::Entry, wanted),
+        ];
+        for (role, wanted) in both {
+            let memory = seen.host.relay(role);
+            if memory.wanted != wanted || !memory.failed.is_empty() {
+                plan.actions.push(Action::SyncRelay(role, wanted));
+            }
         }
     }
     if let Some(wanted) = decision.rules
@@ -206,6 +226,7 @@ pub(super) fn status(
         name: forward.name.clone(),
         listen: listen(forward),
         connect_port: forward.connect_port.first(),
+        connect_address: forward.connect_address,
         ports: 1,
         state_ports: None,
         backend,

@@ -1,11 +1,6 @@
 //! The generated network file.
 
-use std::{
-    net::{IpAddr, Ipv4Addr},
-    num::NonZeroU16,
-};
-
-use ipnet::IpNet;
+use std::{net::IpAddr, num::NonZeroU16};
 
 use super::env_file::{EnvFile, Key, TEMPLATE, Value, Values};
 use crate::{
@@ -65,7 +60,6 @@ pub(super) fn plan(settings: &Settings, seen: &Observation, plan: &mut Plan) {
 }
 
 fn values(settings: &Settings, seen: &Observation, node: &Node) -> Values {
-    let ipv4 = |address: Ipv4Addr| Value::from(IpAddr::V4(address));
     let number = |number: u16| Value::from(u32::from(number));
     let tailscale = Patterns::new(&["tailscale*"]);
     let tailscale = |link: &&Link| tailscale.matches(&link.name);
@@ -74,11 +68,14 @@ fn values(settings: &Settings, seen: &Observation, node: &Node) -> Values {
     let wireguard = first(seen, wireguard);
     let keepalive = settings.keepalive.map_or(0, NonZeroU16::get);
     let mut values = Values::from([
-        (Key::WslIp, Some(ipv4(node.address()))),
-        (Key::WslNetwork, Some(IpNet::V4(node.net.trunc()).into())),
-        (Key::WslGateway, node.gateway.map(ipv4)),
+        (Key::WslIp, Some(node.address().into())),
+        (Key::WslNetwork, Some(node.net.trunc().into())),
+        (Key::WslGateway, node.gateway.map(Value::from)),
         (Key::WslMtu, Some(node.link.mtu.into())),
-        (Key::PrimaryDns, seen.dns.as_ref().map(Value::from)),
+        (
+            Key::PrimaryDns,
+            seen.resolver.servers().first().map(Value::from),
+        ),
         (Key::KeepaliveInterval, Some(number(keepalive))),
         (
             Key::MeshIpTailscale,
@@ -92,7 +89,7 @@ fn values(settings: &Settings, seen: &Observation, node: &Node) -> Values {
         values.insert(Key::WslNetworkingMode, Value::name(&seen.mode.to_string()));
     }
     if let Some(windows) = seen.host.facts.windows_address {
-        values.insert(Key::WindowsHostIp, Some(ipv4(windows)));
+        values.insert(Key::WindowsHostIp, Some(IpAddr::V4(windows).into()));
     }
     let device = wireguard.map(|link| seen.wireguard.get(&link.name)?.device());
     // Not readable now: the port of a moment ago is the better guess.

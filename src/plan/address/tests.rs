@@ -1,6 +1,8 @@
 use super::*;
 use crate::{config::Settings, plan::tests::machine::Machine};
 
+mod ipv6;
+
 fn address(machine: &Machine, interface: &Interface) -> Result<String, Code> {
     select(interface, &machine.seen())
         .map(|node| format!("{} {} via {:?}", node.link.name, node.net, node.gateway))
@@ -107,7 +109,7 @@ fn picks_the_address_windows_knows() {
             Ok("eth0 10.0.0.1/8 via None"),
         ),
         (
-            "IPv6 alone is no address here",
+            "an IPv6 address without a router is none",
             wsl()
                 .address("eth0", "fd00::5/64")
                 .route("eth0", "172.28.16.1", 0),
@@ -223,11 +225,11 @@ fn better_interfaces_win_and_the_choice_is_explained() {
             "eth0: eth0 looks like a VPN adapter with its address 100.64.1.9/24, but no better one has a default route",
         ),
         (
-            "IPv6 alone",
+            "no router yet",
             Machine::new()
                 .link("eth0", LinkKind::Other, 1500)
                 .address("eth0", "fd00::5/64"),
-            "there is no IPv4 default route in the main table: eth0 has IPv6 alone (fd00::5), and the network file and forwards from Windows are by IPv4; enable it in that network",
+            "there is no default route in the main table",
         ),
         (
             "IPv6 beside IPv4 without a route",
@@ -235,7 +237,7 @@ fn better_interfaces_win_and_the_choice_is_explained() {
                 .link("eth0", LinkKind::Other, 1500)
                 .address("eth0", "fd00::5/64")
                 .address("eth0", "169.254.7.7/16"),
-            "there is no IPv4 default route in the main table",
+            "there is no default route in the main table",
         ),
         (
             "docker0 first",
@@ -308,7 +310,7 @@ fn better_interfaces_win_and_the_choice_is_explained() {
                 .link("eth0", LinkKind::Other, 1500)
                 .address("eth0", "169.254.7.7/16")
                 .direct("eth0", 0),
-            "eth0 has no IPv4 address but the link-local 169.254.7.7/16",
+            "eth0 has no usable address: 169.254.7.7/16 is link-local",
         ),
     ] {
         assert_eq!(choice(&machine), expected, "{case}");

@@ -2,7 +2,7 @@ use super::*;
 
 #[test]
 fn only_a_change_is_due() {
-    let address = |last| Ipv4Addr::new(172, 28, 16, last);
+    let address = |last| IpAddr::from([172, 28, 16, last]);
     let change = |old| Due::Change { old: address(old) };
     let table: [(_, &[u8], _, _); 9] = [
         (None, &[], 1, Due::First),

@@ -71,6 +71,118 @@ fn what_clients_reach_becomes_a_forward() {
     }
 }
 
+/// The forwards of what was discovered, each with the address to which it leads.
+fn leads(config: &str, listeners: &[&str], seen: &Observation) -> Vec<String> {
+    let found = own(&settings(config), &group(listeners).discovered, seen).0;
+    let to = |one: &Forward| {
+        one.connect_address
+            .map_or("node".into(), |to| to.to_string())
+    };
+    found
+        .iter()
+        .map(|one| format!("{} {}", one.name, to(one)))
+        .collect()
+}
+
+#[test]
+fn services_on_loopback_count_where_that_is_asked_for() {
+    let on = format!("{ON}loopback = true\n");
+    let seen = Machine::nat().seen();
+    let table: [(&[&str], &[&str]); 7] = [
+        (&["127.0.0.1:8080"], &["auto-tcp-8080 127.0.0.1"]),
+        (&["127.9.8.7:8080"], &["auto-tcp-8080 127.9.8.7"]),
+        // IPv4 loopback alone is taken.
+        (&["[::1]:8080"], &[]),
+        (&["172.17.0.1:8080"], &[]),
+        // One that clients reach wins, whichever was found first.
+        (
+            &["127.0.0.1:8080", "172.28.16.5:8080"],
+            &["auto-tcp-8080 node"],
+        ),
+        (&["0.0.0.0:8080", "127.0.0.1:8080"], &["auto-tcp-8080 node"]),
+        (
+            &["127.0.0.1:8080", "127.0.0.2:8080", "0.0.0.0:8081"],
+            &["auto-tcp-8080 127.0.0.1", "auto-tcp-8081 node"],
+        ),
+    ];
+    for (listeners, expected) in table {
+        assert_eq!(leads(&on, listeners, &seen), expected, "{listeners:?}");
+    }
+    assert_eq!(leads(ON, &["127.0.0.1:8080"], &seen), [""; 0]);
+    // What an agent on standby registers.
+    let found = group(&["127.0.0.1:8080"]).discovered;
+    let standby = discovered_forwards(&settings(&on), &found, Listener::is_everywhere).0;
+    assert_eq!(standby[0].connect_address, Some([127, 0, 0, 1].into()));
+    // One that takes what comes from one interface alone is left.
+    let mut bound = found.clone();
+    bound[0].at.interface = Some(1);
+    assert!(own(&settings(&on), &bound, &seen).0.is_empty());
+}
+
+/// What listens at the node's address for a service on loopback is the relay, unless it says
+/// that it could not.
+#[test]
+fn the_relay_to_loopback_is_no_service() {
+    let on = format!("{ON}loopback = true\n[host]\nbackend = \"relay\"\n");
+    let both = ["127.0.0.1:8080", "172.28.16.5:8080"];
+    let machine = Machine::nat().with(|seen| {
+        seen.host.facts.local_app_data = crate::model::DrivePath::new(r"C:\Users\me").ok();
+    });
+    let plan = plan_group(&settings(&on), &group(&both[..1]), &machine.seen());
+    let wanted = plan.actions.into_iter().find_map(|action| match action {
+        Action::SyncRelay(RelayRole::Loopback, set) => set,
+        _ => None,
+    });
+    let at = wanted.as_ref().unwrap().forwards[0].1.listen;
+    let with = |change: &dyn Fn(&mut RelayMemory)| {
+        let memory = |seen: &mut Observation| {
+            seen.host.loopback.wanted.clone_from(&wanted);
+            change(&mut seen.host.loopback);
+        };
+        leads(&on, &both, &machine.clone().with(memory).seen())
+    };
+    // Sent, or left by an agent before; then confirmed; and no longer wanted.
+    let loopback = ["auto-tcp-8080 127.0.0.1"];
+    assert_eq!(with(&|_| ()), loopback);
+    assert_eq!(
+        with(&|memory| memory.listening = std::iter::once(at).collect()),
+        loopback
+    );
+    let failure = crate::model::Failure {
+        kind: crate::model::FailureKind::InUse,
+        code: 98,
+    };
+    let failed = with(&|memory| memory.failed = [(at, failure)].into());
+    assert_eq!(failed, ["auto-tcp-8080 node"]);
+}
+
+#[test]
+fn of_a_node_with_ipv6_alone_ipv6_counts() {
+    let machine = Machine::new()
+        .link("eth0", LinkKind::Other, 1500)
+        .address("eth0", "2001:db8::5/64")
+        .address("eth0", "169.254.7.7/16")
+        .route("eth0", "fe80::1", 1024)
+        .link("eth1", LinkKind::Other, 1500)
+        .address("eth1", "2001:db8:1::5/64")
+        .mode(Mode::Mirrored);
+    let settings = settings(&format!("{ON}interfaces = [\"eth1\"]"));
+    for (at, only, expected) in [
+        ("[::]:8080", false, true),
+        ("[::]:8080", true, true),
+        ("[2001:db8::5]:8080", false, true),
+        ("[2001:db8:1::5]:8080", false, true),
+        ("[fd00::7]:8080", false, false),
+        ("[::1]:8080", false, false),
+        ("0.0.0.0:8080", false, false),
+    ] {
+        let mut found = listens(at);
+        found.at.ipv6_only = only;
+        let found = own(&settings, &[found], &machine.seen()).0;
+        assert_eq!(!found.is_empty(), expected, "{at} {only}");
+    }
+}
+
 #[test]
 fn sockets_that_take_no_such_packets() {
     let link: Link = Machine::nat().seen().links.remove(0);
@@ -89,7 +201,7 @@ fn sockets_that_take_no_such_packets() {
 fn what_is_configured_keeps_its_port() {
     let forward =
         "[[forward]]\nname = \"web\"\nprotocol = \"tcp\"\nlisten-port = 8080\nconnect-port = 80\n";
-    let seen = Machine::nat().mode(Mode::Mirrored).seen();
+    let seen = Machine::nat().mode(Mode::Mirrored).named().seen();
     let table = [
         (forward.to_owned(), "web relay"),
         // Another address of the port overlaps with all of them.
@@ -147,14 +259,14 @@ fn our_own_relay_is_not_discovered() {
     );
     let action = plan_group(&settings(&text), &Group::default(), &seen.seen()).actions;
     let relay: Option<RelaySet> = action.into_iter().find_map(|action| match action {
-        Action::SyncRelay(relay) => relay,
+        Action::SyncRelay(RelayRole::Entry, relay) => relay,
         _ => None,
     });
-    let listening = vec![relay.clone().unwrap().forwards[0].1.listen];
+    let listening = [relay.clone().unwrap().forwards[0].1.listen];
     let seen = seen.with(|seen| {
         seen.host.relay = RelayMemory {
             wanted: relay,
-            listening,
+            listening: listening.into_iter().collect(),
             ..RelayMemory::default()
         };
     });

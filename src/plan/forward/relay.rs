@@ -1,11 +1,13 @@
 //! What the relay should serve, and what it answers of its listeners.
 
+use std::net::IpAddr;
+
 use super::status;
 use crate::{
-    config::Forward,
+    config::{Firewall, Forward},
     model::{
-        Admit, Code, FailureKind, Finding, ForwardBackend, ForwardState, ForwardStatus, HostMemory,
-        Listen, Node, Protocol, RelayForward, RelayLocation, RelaySet,
+        Admit, Code, FailureKind, Finding, ForwardBackend, ForwardState, ForwardStatus, Listen,
+        Protocol, RelayForward, RelayLocation, RelayMemory, RelaySet,
     },
 };
 
@@ -13,15 +15,29 @@ use crate::{
 pub(super) type Named = (String, RelayForward);
 
 /// A forward as the relay should serve it.
-pub(super) fn forward(forward: &Forward, at: Listen, node: &Node, admit: Admit) -> Named {
+pub(super) fn forward(
+    forward: &Forward,
+    at: Listen,
+    connect_address: IpAddr,
+    admit: Admit,
+) -> Named {
     let relayed = RelayForward {
         listen: at,
-        connect_address: node.address(),
+        connect_address,
         connect_port: forward.connect_port.first(),
         admit,
         proxy_protocol: forward.proxy_protocol,
     };
     (forward.name.clone(), relayed)
+}
+
+/// Whom a relay accepts that lets in no more than the forward's firewall would.
+pub(super) fn admit(firewall: Firewall) -> Admit {
+    match firewall {
+        Firewall::None => Admit::Host,
+        Firewall::Local => Admit::Local,
+        Firewall::Full => Admit::Any,
+    }
 }
 
 /// What the relay should serve; nothing without a location or a forward.
@@ -35,18 +51,22 @@ pub(super) fn judge(
     forward: &Forward,
     at: Listen,
     location: &RelayLocation,
-    host: &HostMemory,
+    memory: &RelayMemory,
 ) -> (ForwardStatus, Option<Finding>) {
-    let memory = &host.relay;
     let mut status = status(forward, Some(ForwardBackend::Relay), ForwardState::Pending);
     status.listen = at;
-    let Some((_, failure)) = memory.failed.iter().find(|(failed, _)| *failed == at) else {
+    let Some(failure) = memory.failed.get(&at) else {
         if memory.applied && memory.listening.contains(&at) {
             status.state = ForwardState::Up;
         } else if memory.has_failed() {
             status.state = ForwardState::Down;
         }
-        return (status, None);
+        let alone = status.state == ForwardState::Up && memory.ipv4_alone.contains(&at);
+        let alone = alone.then(|| {
+            let text = format!("{at} takes IPv4 alone: the system has no IPv6");
+            Finding::new(Code::ForwardNoAddress, forward.name.as_str(), text)
+        });
+        return (status, alone);
     };
     // WSL itself leads 127.0.0.1 to the guest's TCP ports of the same number
     // (wslrelay.exe): then there is nothing left to do here.

@@ -1,5 +1,8 @@
 //! The backend of each forward, in tables.
 
+mod circle;
+mod ipv6;
+mod loopback;
 mod nat;
 mod served;
 
@@ -8,7 +11,9 @@ use std::net::SocketAddrV4;
 use super::*;
 use crate::{
     config::{Protocol, settings},
-    model::{Admit, DrivePath, Failure, FailureKind, InstalledRule, RelayLocation, RelayMemory},
+    model::{
+        Admit, DrivePath, Failure, FailureKind, InstalledRule, Listens, RelayLocation, RelayMemory,
+    },
     plan::tests::machine::{self, Machine},
 };
 
@@ -56,7 +61,7 @@ impl Windows for Machine {
             );
             facts.installed_relay = (privilege == HostPrivilege::Installed)
                 .then(|| DrivePath::new(r"C:\Program Files\wslmesh\wslmesh-relay.exe").unwrap());
-            seen.host.possibly_installed = Some(Vec::new());
+            seen.host.possibly_installed = Some(Listens::default());
         })
     }
 
@@ -66,7 +71,7 @@ impl Windows for Machine {
             seen.host
                 .possibly_installed
                 .get_or_insert_default()
-                .push(listen);
+                .extend([listen]);
             seen.host.facts.rules.push(InstalledRule {
                 listen,
                 connect: SocketAddrV4::new([172, 28, 16, 4].into(), 22),
@@ -76,7 +81,7 @@ impl Windows for Machine {
 
     fn relay_listens(self, listens: &[Listen]) -> Self {
         self.with(|seen| {
-            seen.host.relay.listening.extend(listens);
+            seen.host.relay.listening.extend(listens.iter().copied());
             seen.host.relay.applied = true;
         })
     }
@@ -84,7 +89,7 @@ impl Windows for Machine {
     /// The relay listens, and Windows has said that the firewall lets in no more.
     fn read_back(self, listens: &[Listen]) -> Self {
         let machine = self.relay_listens(listens);
-        machine.with(|seen| seen.host.facts.as_granted.extend(listens))
+        machine.with(|seen| seen.host.facts.as_granted.extend(listens.iter().copied()))
     }
 }
 
@@ -109,8 +114,9 @@ fn outcome(machine: &Machine, config: &str) -> Vec<String> {
                 .collect();
             format!("windows: {mode}[{}]", rules.join(", "))
         }
-        Action::SyncRelay(None) => "relay: end".to_owned(),
-        Action::SyncRelay(Some(set)) => {
+        Action::SyncRelay(RelayRole::Entry, None) => "relay: end".to_owned(),
+        Action::SyncRelay(RelayRole::Loopback, None) => "inside: end".to_owned(),
+        Action::SyncRelay(role, Some(set)) => {
             let location = match &set.location {
                 RelayLocation::Installed { .. } => "installed",
                 RelayLocation::Unpacked(_) => "unpacked",
@@ -124,11 +130,16 @@ fn outcome(machine: &Machine, config: &str) -> Vec<String> {
                         Admit::Any => "",
                         Admit::Local => " local",
                         Admit::Host => " host",
+                        Admit::Behind(_) => " behind",
                     };
                     format!("{name} {}{held}", forward.listen.listen_address)
                 })
                 .collect();
-            format!("relay: {location} [{}]", forwards.join(", "))
+            let relay = match role {
+                RelayRole::Entry => "relay",
+                RelayRole::Loopback => "inside",
+            };
+            format!("{relay}: {location} [{}]", forwards.join(", "))
         }
         other => panic!("{other:?}"),
     };
@@ -157,7 +168,7 @@ fn relay_at(place: RelayLocation, failed: Vec<(Listen, Failure)>) -> RelayMemory
     RelayMemory {
         wanted: Some(wanted),
         applied: true,
-        failed,
+        failed: failed.into_iter().collect(),
         ..RelayMemory::default()
     }
 }
@@ -362,7 +373,7 @@ fn the_relay_alone_writes_the_header_that_names_the_client() {
     for (machine, config) in [(elevated, &ssh), (nat(HostPrivilege::Installed), &same)] {
         let actions = planned(&machine, config).actions;
         let relayed = actions.iter().find_map(|action| match action {
-            Action::SyncRelay(Some(wanted)) => wanted.forwards.first(),
+            Action::SyncRelay(_, Some(wanted)) => wanted.forwards.first(),
             _ => None,
         });
         let header = relayed.and_then(|(_, forward)| forward.proxy_protocol);

@@ -89,17 +89,15 @@ fn members_keep_their_backend_and_their_connect_port() {
 
 #[test]
 fn without_members_nothing_is_different() {
-    let text = forward("ssh", "0.0.0.0:2222", 22);
-    let (settings, seen) = (settings(&text), Machine::nat().seen());
-    let group = Group {
-        own: "Ubuntu".to_owned(),
-        members: Vec::new(),
-        ..Group::default()
-    };
-    assert_eq!(
-        plan_group(&settings, &group, &seen),
-        crate::plan::plan(&settings, &seen)
-    );
+    let text = [("ssh", "0.0.0.0:2222", 22), ("web", "127.0.0.1:60000", 80)];
+    let text = text.map(|(name, listen, connect)| forward(name, listen, connect));
+    let settings = settings(&text.concat());
+    for mode in [Mode::Nat, Mode::Mirrored, Mode::Consomme] {
+        let seen = Machine::nat().mode(mode).seen();
+        // The one knows of members and ranges, the other of neither.
+        let merged = plan_merged(&settings, &Group::default(), Vec::new(), &seen);
+        assert_eq!(merged, plan_singles(&settings, &seen), "{mode}");
+    }
 }
 
 fn range(name: &str, listen: &str, connect: &str) -> String {
@@ -115,7 +113,7 @@ fn a_range_is_one_forward_with_the_state_of_its_worst_port() {
     let single = |plan: &Plan| plan.forwards.clone().unwrap().remove(0);
     let plan = plan_group(&settings(&own), &Group::default(), &seen);
     let relayed = plan.actions.iter().find_map(|action| match action {
-        Action::SyncRelay(Some(wanted)) => Some(wanted.clone()),
+        Action::SyncRelay(_, Some(wanted)) => Some(wanted.clone()),
         _ => None,
     });
     let wanted = relayed.unwrap();
@@ -142,9 +140,9 @@ fn a_range_is_one_forward_with_the_state_of_its_worst_port() {
     let fails = |port: u16| [8003, 8004, 8007].contains(&port);
     for listen in listens {
         if fails(listen.listen_port.get()) {
-            seen.host.relay.failed.push((listen, failure));
+            seen.host.relay.failed.insert(listen, failure);
         } else {
-            seen.host.relay.listening.push(listen);
+            seen.host.relay.listening.extend([listen]);
         }
     }
     seen.host.relay.wanted = Some(wanted);

@@ -1,7 +1,7 @@
 use super::*;
 use crate::{
     config::settings,
-    model::{LinkKind, Mode},
+    model::{LinkKind, Mode, ResolvConf, ResolvFile},
     plan::tests::machine::{Machine, planned},
 };
 
@@ -39,7 +39,8 @@ fn a_new_file_comes_from_the_template() {
         .link("tailscale0", LinkKind::Tun, 1280)
         .address("tailscale0", "100.64.0.9/32")
         .with(|seen| {
-            seen.dns = Some("10.255.255.254".parse::<IpAddr>().unwrap().into());
+            let conf = ResolvConf::parse(b"nameserver 10.255.255.254\n");
+            seen.resolver.file = ResolvFile::Read(conf);
             seen.host.facts.windows_address = Some("192.168.50.10".parse().unwrap());
         });
     let text = outcome(&machine).unwrap().unwrap();
@@ -66,6 +67,29 @@ fn a_new_file_comes_from_the_template() {
         Ok(None),
         "and then nothing is to do"
     );
+}
+
+#[test]
+fn ipv6_alone_has_plain_values() {
+    let machine = Machine::new()
+        .link("eth0", LinkKind::Other, 1500)
+        .address("eth0", "2001:db8:0:1::5/64")
+        .route("eth0", "fe80::1", 1024);
+    let text = outcome(&machine).unwrap().unwrap();
+    assert_eq!(
+        stated(&text)[..3],
+        [
+            "WSL_IP=\"2001:db8:0:1::5\"",
+            "WSL_NETWORK=\"2001:db8:0:1::/64\"",
+            "WSL_GATEWAY=\"fe80::1\"",
+        ]
+    );
+    // IPv4 comes, and every value is replaced.
+    let both = with_file(machine.clone(), &text)
+        .address("eth0", "192.168.1.9/24")
+        .route("eth0", "192.168.1.1", 0);
+    let text = outcome(&both).unwrap().unwrap();
+    assert!(!text.contains("db8") && !text.contains("fe80"), "{text}");
 }
 
 #[test]

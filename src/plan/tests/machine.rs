@@ -5,9 +5,9 @@ use std::{collections::BTreeMap, net::IpAddr};
 use crate::{
     config::Settings,
     model::{
-        Address, DefaultRoute, Device, DeviceReading, HostMemory, InterfaceName, Link, LinkKind,
-        Mode, ModeState, NetworkFile, Observation, Peer, Plan, PublicKey, SysctlKey, SysctlReading,
-        SysctlValue,
+        Address, AddressState, DefaultRoute, Device, DeviceReading, HostMemory, InterfaceName,
+        Link, LinkKind, Mode, ModeState, NetworkFile, Observation, Peer, Plan, PublicKey,
+        ResolvConf, ResolvFile, Resolver, SysctlKey, SysctlReading, SysctlValue,
     },
 };
 
@@ -27,7 +27,8 @@ impl Machine {
             routes: Vec::new(),
             mode: ModeState::Known(Mode::Nat),
             network_file: NetworkFile::Missing,
-            dns: None,
+            resolver: Resolver::default(),
+            zone_links: BTreeMap::new(),
             sysctls: BTreeMap::new(),
             wireguard: BTreeMap::new(),
             carriers: BTreeMap::new(),
@@ -53,6 +54,12 @@ impl Machine {
         self
     }
 
+    /// With a name server.
+    pub(in crate::plan) fn named(self) -> Self {
+        let conf = ResolvConf::parse(b"nameserver 192.0.2.53\n");
+        self.with(|seen| seen.resolver.file = ResolvFile::Read(conf))
+    }
+
     pub(in crate::plan) fn mode(self, mode: Mode) -> Self {
         self.with(|seen| seen.mode = ModeState::Known(mode))
     }
@@ -65,6 +72,7 @@ impl Machine {
                 name: name(link),
                 kind,
                 up: true,
+                carrier: true,
                 mtu,
                 guid: None,
             });
@@ -106,6 +114,8 @@ impl Machine {
                 net: net.parse().unwrap(),
                 global: true,
                 secondary,
+                state: AddressState::Ready,
+                created: 0,
             })
         })
     }
@@ -147,6 +157,7 @@ impl Machine {
         let link = self.index(link);
         self.with(|seen| {
             seen.routes.push(DefaultRoute {
+                ipv6: gateway.is_some_and(|gateway| gateway.is_ipv6()),
                 link,
                 gateway,
                 source,

@@ -1,7 +1,7 @@
 //! NAT mode: each privilege and backend, and ports that change hands.
 
 use super::{super::*, *};
-use crate::model::RelayForward;
+use crate::model::{DynamicPorts, RelayForward};
 
 #[test]
 fn nat_before_windows_has_answered() {
@@ -219,6 +219,36 @@ fn nat_with_each_power_and_backend() {
             &["relay: unpacked [ssh 127.0.0.1]"],
         ),
         (
+            "no privilege, both families",
+            nat(HostPrivilege::None),
+            SSH.to_owned() + "listen-address = \"::\"\n",
+            &["relay: unpacked [ssh 127.0.0.1, ssh ::1]", "relay-loopback"],
+        ),
+        (
+            "no privilege, an address of IPv6",
+            nat(HostPrivilege::None),
+            SSH.to_owned() + "listen-address = \"2001:db8::5\"\n",
+            &["relay: unpacked [ssh ::1]", "relay-loopback"],
+        ),
+        (
+            "the port proxy has no IPv6",
+            nat(HostPrivilege::Installed),
+            SSH.to_owned() + "listen-address = \"::\"\nbackend = \"portproxy\"\n",
+            &["forward-needs-relay"],
+        ),
+        (
+            "elevated: by the relay, for the port proxy has no IPv6",
+            nat(HostPrivilege::Elevated),
+            SSH.to_owned() + "listen-address = \"::\"\n",
+            &["relay: unpacked [ssh 127.0.0.1, ssh ::1]", "relay-loopback"],
+        ),
+        (
+            "a rule of the port proxy has a part of it: it goes first",
+            nat(HostPrivilege::Installed).rule_installed(ssh_at("0.0.0.0")),
+            SSH.to_owned() + "listen-address = \"::\"\n",
+            &["windows: []"],
+        ),
+        (
             "no privilege, two addresses of one port",
             nat(HostPrivilege::None),
             format!(
@@ -268,7 +298,7 @@ fn nat_with_each_power_and_backend() {
         ),
         (
             "in the range that Windows hands out",
-            nat(HostPrivilege::Installed),
+            hands_out(None, Some("49152-65535")),
             WG.replace("41820", "51820"),
             &[
                 "relay: installed [wg 0.0.0.0 local]",
@@ -277,8 +307,20 @@ fn nat_with_each_power_and_backend() {
         ),
         (
             "just below it",
-            nat(HostPrivilege::Installed),
+            hands_out(None, Some("49152-65535")),
             WG.replace("41820", "49151"),
+            &["relay: installed [wg 0.0.0.0 local]"],
+        ),
+        (
+            "in that of the other protocol",
+            hands_out(Some("1024-65535"), Some("60000-65535")),
+            WG.replace("41820", "51820"),
+            &["relay: installed [wg 0.0.0.0 local]"],
+        ),
+        (
+            "Windows has not said its range",
+            nat(HostPrivilege::Installed),
+            WG.replace("41820", "51820"),
             &["relay: installed [wg 0.0.0.0 local]"],
         ),
     ]);
@@ -289,6 +331,33 @@ fn nat_with_each_power_and_backend() {
     let plan = machine::planned(&settings, &seen, plan);
     assert_eq!(plan.actions, []);
     assert_eq!(plan.findings[0].code, Code::ForwardNeedsRelay);
+}
+
+/// With these dynamic ranges of TCP and UDP.
+fn hands_out(tcp: Option<&str>, udp: Option<&str>) -> Machine {
+    let range = |text: &str| text.parse().unwrap();
+    nat(HostPrivilege::Installed).with(|seen| {
+        seen.host.facts.dynamic = DynamicPorts {
+            tcp: tcp.map(range),
+            udp: udp.map(range),
+        };
+    })
+}
+
+#[test]
+fn a_range_that_crosses_into_the_dynamic_one_is_said_with_its_ports() {
+    let text = "[[forward]]\nname = \"web\"\nprotocol = \"tcp\"\nlisten-port = \"49100-49200\"\n";
+    let seen = hands_out(Some("49152-65535"), None).seen();
+    let plan = crate::plan::plan(&settings(text), &seen);
+    let found = plan.findings.iter();
+    let found = found.filter(|one| one.code == Code::ForwardDynamicRange);
+    let found: Vec<String> = found
+        .map(|one| format!("{}: {}", one.subject, one.detail))
+        .collect();
+    assert_eq!(
+        found,
+        ["web: tcp 49152-49200: Windows hands out 49152-65535"]
+    );
 }
 
 #[test]
@@ -368,7 +437,7 @@ fn what_is_in_place_is_not_requested() {
         for action in planned(machine, config).actions {
             match action {
                 Action::SyncForwards(set) => rules = Some(set),
-                Action::SyncRelay(set) => relay = Some(set),
+                Action::SyncRelay(_, set) => relay = Some(set),
                 other => panic!("{other:?}"),
             }
         }
@@ -394,7 +463,7 @@ fn what_is_in_place_is_not_requested() {
     let connects = relay_then
         .flatten()
         .map(|set| set.forwards[0].1.connect_address);
-    assert_eq!(connects, Some(address));
+    assert_eq!(connects, Some(address.into()));
     // Another version in its place is another relay, though its path is the same.
     let upgraded = done
         .clone()
@@ -420,7 +489,7 @@ fn what_is_in_place_is_not_requested() {
     };
     let failing = fresh.with(|seen| {
         seen.host.relay.wanted = relay.flatten();
-        seen.host.relay.failed = vec![(wg_at("0.0.0.0"), failure)];
+        seen.host.relay.failed = [(wg_at("0.0.0.0"), failure)].into();
     });
     assert!(matches!(asked(&failing, WG), (Some(_), Some(Some(_)))));
 }

@@ -54,7 +54,7 @@ fn each_forward_is_shown_with_its_server() {
         ),
         (
             nat(HostPrivilege::Installed).with(|seen| {
-                seen.host.facts.blocked = vec![ssh_at("192.168.50.10")];
+                seen.host.facts.blocked = [ssh_at("192.168.50.10")].into_iter().collect();
                 seen.host.relay = relay_at(
                     RelayLocation::Guest,
                     vec![(wg_at("0.0.0.0"), failure(FailureKind::Forbidden))],
@@ -88,7 +88,7 @@ fn each_forward_is_shown_with_its_server() {
             // WSL's own forwarding of localhost has the port.
             nat(HostPrivilege::None).with(|seen| {
                 let web = listen_at(Protocol::Tcp, "127.0.0.1", 80);
-                seen.host.relay.failed = vec![(web, failure(FailureKind::InUse))];
+                seen.host.relay.failed = [(web, failure(FailureKind::InUse))].into();
             }),
             same.into(),
             &["web by guest at 127.0.0.1: up"],
@@ -143,7 +143,7 @@ fn listeners_that_failed_say_why() {
     for (kind, code, text) in table {
         let failure = Failure { kind, code: 10048 };
         let machine = nat(HostPrivilege::Installed)
-            .with(|seen| seen.host.relay.failed = vec![(wg_at("0.0.0.0"), failure)]);
+            .with(|seen| seen.host.relay.failed = [(wg_at("0.0.0.0"), failure)].into());
         let findings = planned(&machine, WG).findings;
         assert_eq!(findings, [Finding::new(code, "wg", text)]);
     }
