@@ -1,17 +1,19 @@
 //! Puts back what the agent changed, where it is still as the agent left it.
 
-use std::{collections::BTreeMap, fmt};
+use std::{collections::BTreeMap, fmt, path::Path};
 
 use crate::{
     agent,
     apply::{
-        self, ApplyError,
-        saved::{Saved, SavedError, Values},
+        self, ApplyError, resolv_conf,
+        saved::{ResolvConfWas, Saved, SavedError, Values, ZonesWere},
     },
     model::{InterfaceName, SysctlKey, SysctlReading, SysctlValue},
     netlink::{Netlink, NetlinkError, mtu_of, name_of},
-    observe,
+    observe::{self, RESOLV_CONF},
     paths::Paths,
+    plan::{self, ZoneStep},
+    units::{Resolved, UnitsError, ZoneServers as _},
 };
 
 /// What became of a saved value, or of the rules on Windows; what, and why.
@@ -57,13 +59,20 @@ pub enum RestoreError {
     Netlink(#[from] NetlinkError),
 }
 
-/// Puts all saved values of this boot back and forgets those that are restored.
+/// Puts all saved values of this boot back and forgets those that are restored. With
+/// `keep_resolv_conf` the link of /etc/resolv.conf to WSL's file stays.
 ///
 /// # Errors
 /// The saved values cannot be read or written, or there is no rtnetlink.
-pub async fn restore(paths: &Paths) -> Result<Vec<Outcome>, RestoreError> {
+pub async fn restore(paths: &Paths, keep_resolv_conf: bool) -> Result<Vec<Outcome>, RestoreError> {
     let saved = Saved::new(&paths.state);
-    let Values { sysctl, mtu, .. } = saved.load()?;
+    let Values {
+        sysctl,
+        mtu,
+        zones,
+        resolv_conf,
+        ..
+    } = saved.load()?;
     let netlink = Netlink::connect()?;
     let mut outcomes = Vec::new();
     let mut kept = (BTreeMap::new(), BTreeMap::new());
@@ -82,6 +91,23 @@ pub async fn restore(paths: &Paths) -> Result<Vec<Outcome>, RestoreError> {
         outcomes.push(outcome);
     }
     saved.update(|values| (values.sysctl, values.mtu) = kept)?;
+    let mut kept = BTreeMap::new();
+    for (index, was) in zones {
+        let outcome = name_servers(index, &was).await;
+        if outcome.failed() {
+            kept.insert(index, was);
+        }
+        outcomes.push(outcome);
+    }
+    let resolv_conf = resolv_conf.filter(|_| !keep_resolv_conf);
+    let outcome = resolv_conf.as_ref().map(linked);
+    saved.update(|values| {
+        values.zones = kept;
+        if outcome.as_ref().is_some_and(|outcome| !outcome.failed()) {
+            values.resolv_conf = None;
+        }
+    })?;
+    outcomes.extend(outcome);
     Ok(outcomes)
 }
 
@@ -104,6 +130,37 @@ pub async fn withdraw(paths: &Paths) -> Result<Option<Outcome>, RestoreError> {
         why += &format!("; {finding}");
     }
     Ok(Some(Outcome::Failed(why)))
+}
+
+/// Takes a tunnel's name servers back.
+async fn name_servers(index: u32, was: &ZonesWere) -> Outcome {
+    let what = format!("{} name servers", was.name);
+    let reverted = async {
+        let resolved = Resolved::connect().await?;
+        // A link that went has taken its settings with it.
+        let now = resolved.link(index).await.unwrap_or_default();
+        if plan::zone_step(None, Some(&was.set), &now) != ZoneStep::Revert {
+            return Ok(now);
+        }
+        resolved.revert(index).await?;
+        resolved.link(index).await
+    };
+    match reverted.await {
+        Ok(now) if now.is_empty() => Outcome::Restored(format!("{what} none")),
+        Ok(now) => Outcome::Left(format!("{what}: another program has set them to {now}")),
+        // They went with it.
+        Err(UnitsError::Unreachable(why)) => Outcome::Left(format!("{what}: {why}")),
+        Err(error) => Outcome::Failed(format!("{what}: {error}")),
+    }
+}
+
+/// Puts back what was in the place of the link to WSL's file.
+fn linked(was: &ResolvConfWas) -> Outcome {
+    match resolv_conf::unlink(Path::new(RESOLV_CONF), was) {
+        Ok(true) => Outcome::Restored(format!("{RESOLV_CONF} as it was, without a server")),
+        Ok(false) => Outcome::Left(format!("{RESOLV_CONF}: another program has changed it")),
+        Err(error) => Outcome::Failed(error.to_string()),
+    }
 }
 
 async fn parameter(name: &str, before: &str, after: &str) -> Outcome {

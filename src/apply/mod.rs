@@ -3,7 +3,9 @@
 //! is no error.
 
 mod claim;
+mod clock;
 mod mtu;
+pub mod resolv_conf;
 pub mod saved;
 mod sysctl;
 mod wireguard;
@@ -25,8 +27,10 @@ use crate::{
     wireguard::WireGuardError,
 };
 
+pub use clock::set_back as set_clock_back;
 pub use mtu::set as set_mtu;
 pub use sysctl::write as write_sysctl;
+pub use wireguard::set_endpoint;
 
 /// Why an effect failed.
 #[derive(Debug, thiserror::Error)]
@@ -150,7 +154,7 @@ pub async fn apply(
             claim::claim(&effects.ports, effects.claimed.clone(), claim.clone()).await
         }
         // src/host applies these, off the pass: nothing here waits for Windows.
-        Action::SyncForwards(_) | Action::SyncRelay(_) => Ok(false),
+        Action::SyncForwards(_) | Action::SyncRelay(..) => Ok(false),
     }
 }
 

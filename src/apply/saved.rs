@@ -17,7 +17,7 @@ use crate::{
         PathError, cannot,
         file::{self, FileError},
     },
-    model::Action,
+    model::{Action, LinkDns},
 };
 
 /// The file's form; that of 0.1.0 has no number.
@@ -44,6 +44,10 @@ pub struct Values {
     pub sysctl: BTreeMap<String, Was<String>>,
     /// MTUs by link index, which a new link of an old name does not share.
     pub mtu: BTreeMap<u32, LinkWas>,
+    /// Name servers that were set for links, by their index.
+    pub zones: BTreeMap<u32, ZonesWere>,
+    /// /etc/resolv.conf before it was linked to WSL's.
+    pub resolv_conf: Option<ResolvConfWas>,
     /// Whether Windows may have rules of ours; they outlive a boot.
     pub forwards: bool,
 }
@@ -77,6 +81,35 @@ pub struct LinkWas {
     /// Its MTU.
     #[serde(flatten)]
     pub mtu: Was<u32>,
+}
+
+/// The name servers that the agent set for a link, which had none.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ZonesWere {
+    /// The link's name.
+    pub name: String,
+    /// What was set.
+    pub set: LinkDns,
+}
+
+/// What was in the place of the link to WSL's file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct ResolvConfWas {
+    /// What was there; `None` for nothing.
+    pub before: Option<ResolvConfBefore>,
+    /// Where the link leads since then.
+    pub target: String,
+}
+
+/// A resolv.conf that named no server.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ResolvConfBefore {
+    /// A link to this.
+    Link(String),
+    /// A file with this content.
+    File(String),
 }
 
 /// Why previous values could not be saved or read.
@@ -235,7 +268,7 @@ impl Values {
             | Action::SetKeepalive(_)
             | Action::ClaimPort(_)
             | Action::SyncForwards(_)
-            | Action::SyncRelay(_) => {}
+            | Action::SyncRelay(..) => {}
         }
     }
 }

@@ -1,11 +1,11 @@
-//! PersistentKeepalive of WireGuard peers.
+//! PersistentKeepalive and endpoints of WireGuard peers.
 
 use std::time::Duration;
 
 use super::ApplyError;
 use crate::{
     blocking::{KeyedFlights, run_blocking},
-    model::{Code, InterfaceName, KeepaliveChange, LinkKind},
+    model::{Code, EndpointChange, InterfaceName, KeepaliveChange, LinkKind, WireguardLink},
     netlink::{Netlink, kind_of, name_of},
     wireguard,
 };
@@ -27,7 +27,7 @@ pub(super) async fn set_keepalive(
         .link(change.index)
         .await
         .map_err(|error| ApplyError::link(name.to_string(), &error, Code::WireguardRefused))?;
-    if !link.is_some_and(|link| is_still(&link, &change)) {
+    if !link.is_some_and(|link| is_still(&link, &change.name, change.kind)) {
         return Ok(false);
     }
     let call = move || wireguard::set_keepalive(&change);
@@ -44,8 +44,35 @@ pub(super) async fn set_keepalive(
     }
 }
 
+/// Gives a peer of a device that is still the one that was decided on another endpoint;
+/// says whether it did.
+///
+/// # Errors
+/// The kernel's or the daemon's reason, in words.
+pub async fn set_endpoint(
+    netlink: &Netlink,
+    devices: &KeyedFlights<InterfaceName>,
+    change: EndpointChange,
+) -> Result<bool, String> {
+    let WireguardLink { index, name, kind } = change.link.clone();
+    let link = netlink
+        .link(index)
+        .await
+        .map_err(|error| error.to_string())?;
+    if !link.is_some_and(|link| is_still(&link, &name, kind)) {
+        return Ok(false);
+    }
+    let call = move || wireguard::set_endpoint(&change);
+    let done = async { run_blocking(devices.begin(&name)?, DEADLINE, call).await };
+    match done.await {
+        Ok(Err(wireguard::WireGuardError::Removed(_))) => Ok(false),
+        Ok(done) => done.map_err(|error| error.to_string()),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
 /// Same index, same name, same kind: the device that was planned for.
-fn is_still(link: &LinkMessage, change: &KeepaliveChange) -> bool {
+fn is_still(link: &LinkMessage, name: &InterfaceName, kind: LinkKind) -> bool {
     let kernel = kind_of(link) == Some(&InfoKind::Wireguard);
-    name_of(link) == Some(change.name.as_str()) && kernel == (change.kind == LinkKind::WireGuard)
+    name_of(link) == Some(name.as_str()) && kernel == (kind == LinkKind::WireGuard)
 }
