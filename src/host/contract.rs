@@ -12,7 +12,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 use super::json::{AnswerError, object};
 use crate::interop::Output;
-use crate::model::{DrivePath, GuestFirewall, Listen, PlainText, Protocol, RuleSet};
+use crate::model::{DrivePath, DynamicPorts, GuestFirewall, Listen, PlainText, Protocol, RuleSet};
 
 /// The version of what an installation leaves on Windows: files, policy, rules. Version 1
 /// (wslmesh 0.1.0) had TCP served by the port proxy.
@@ -25,6 +25,9 @@ pub const CONTRACT: u32 = 2;
 pub(super) enum Request<'a> {
     /// Makes our rules equal to the wanted ones.
     Sync(&'a RuleSet),
+    /// The same, and asks for the ports that Windows hands out by itself, which takes netsh
+    /// up to 2 s for each protocol.
+    SyncAndPorts(&'a RuleSet),
 }
 
 /// How a call ended.
@@ -107,7 +110,7 @@ impl Taken {
     pub(super) fn listen(&self) -> Listen {
         Listen {
             protocol: self.protocol,
-            listen_address: self.listen_address,
+            listen_address: self.listen_address.into(),
             listen_port: self.listen_port,
         }
     }
@@ -271,6 +274,10 @@ pub struct Answer {
     pub windows_address: Option<Ipv4Addr>,
     /// The interface that lowers the guest's MTU, where it is known.
     pub lowest_mtu: Option<LowestMtu>,
+    /// The ports that Windows hands out by itself, where they were asked for. The script of an
+    /// earlier version does not know them.
+    #[serde(default)]
+    pub dynamic: Option<DynamicPorts>,
 }
 
 /// A path of a drive, or nothing: a redirected folder may be on a share, where

@@ -3,6 +3,7 @@
 //! [`contract`] is what PowerShell is asked and answers, [`call`] hands a script to it,
 //! and [`sync`] turns wanted rules into one call, for the port proxy and the firewall.
 
+pub mod anchor;
 mod call;
 pub mod contract;
 mod forbidden;

@@ -5,7 +5,7 @@
 //! start of a program may block. [`Process`] belongs to the event loop: sending
 //! to it never waits.
 
-mod output;
+pub(super) mod output;
 pub mod unit;
 mod unpack;
 
@@ -13,7 +13,10 @@ use std::{
     fs,
     future::pending,
     io::{self, ErrorKind, Write},
-    os::unix::process::{CommandExt, ExitStatusExt},
+    os::{
+        fd::OwnedFd,
+        unix::process::{CommandExt, ExitStatusExt},
+    },
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     thread,
@@ -30,8 +33,8 @@ use crate::{
     blocking::BlockingError,
     fs::{PathError, cannot},
     interop::{Interop, InteropError, child::ChildError, said_at_its_end},
-    model::{Code, RelayLocation, excerpt},
-    units::RELAY_UNIT,
+    model::{Code, RelayLocation, RelayRole, excerpt},
+    units::relay_unit,
 };
 use wslmesh_relay::protocol::{self, EXIT_ELEVATED, Event, MAX_LINE, VERSION};
 
@@ -130,9 +133,25 @@ impl RelayError {
     }
 }
 
-/// A relay that was just started. Dropping it kills its process group.
+/// A relay, or another program that stays, that was just started. Dropping it kills its process group.
 #[derive(Debug)]
 pub struct Started(Child);
+
+impl Started {
+    /// Its standard input, output and error, once.
+    ///
+    /// # Errors
+    /// They were taken before.
+    pub(super) fn pipes(&mut self) -> io::Result<(OwnedFd, OwnedFd, OwnedFd)> {
+        let child = &mut self.0;
+        match (child.stdin.take(), child.stdout.take(), child.stderr.take()) {
+            (Some(stdin), Some(stdout), Some(stderr)) => {
+                Ok((stdin.into(), stdout.into(), stderr.into()))
+            }
+            _ => Err(ErrorKind::BrokenPipe.into()),
+        }
+    }
+}
 
 impl Drop for Started {
     fn drop(&mut self) {
@@ -200,7 +219,7 @@ fn denied(interop: &Interop, error: RelayError) -> RelayError {
     }
 }
 
-/// Starts the relay as a child of this process, with which it ends. Blocks.
+/// Starts it as a child of this process, with which it ends. Blocks.
 ///
 /// # Errors
 /// The system does not start it.
@@ -224,7 +243,7 @@ enum Runner {
         exit: Receiver,
     },
     /// A unit of its own, which outlives this process.
-    Unit,
+    Unit(RelayRole),
 }
 
 /// A running relay. Dropping it kills one that is a child.
@@ -247,17 +266,15 @@ impl Process {
     /// # Errors
     /// Its pipes cannot be watched.
     pub fn adopt(mut started: Started) -> Result<Self, RelayError> {
-        let child = &mut started.0;
-        let pipes = (child.stdin.take(), child.stdout.take(), child.stderr.take());
-        let (Some(stdin), Some(stdout), Some(stderr)) = pipes else {
-            return Err(io::Error::from(ErrorKind::BrokenPipe).into());
-        };
+        let (stdin, stdout, stderr) = started.pipes()?;
         let pipes = Pipes {
-            stdin: stdin.into(),
-            stdout: stdout.into(),
-            stderr: stderr.into(),
+            // Of a child it is not asked.
+            role: RelayRole::Entry,
+            stdin,
+            stdout,
+            stderr,
         };
-        let exit = pidfd_open(Pid::from_child(child), PidfdFlags::NONBLOCK);
+        let exit = pidfd_open(Pid::from_child(&started.0), PidfdFlags::NONBLOCK);
         let exit = Receiver::from_owned_fd_unchecked(exit.map_err(io::Error::from)?)?;
         Self::over(pipes, Runner::Child { started, exit })
     }
@@ -267,7 +284,8 @@ impl Process {
     /// # Errors
     /// Its pipes cannot be watched.
     pub fn in_unit(pipes: Pipes) -> Result<Self, RelayError> {
-        Self::over(pipes, Runner::Unit)
+        let runner = Runner::Unit(pipes.role);
+        Self::over(pipes, runner)
     }
 
     /// A relay that an earlier agent started as a unit and left. `id` must be higher than
@@ -330,8 +348,8 @@ impl Process {
     /// Closes its standard input, which makes it exit.
     pub fn shutdown(&mut self) {
         self.stdin = None;
-        if self.is_unit() {
-            Pipes::forget();
+        if let Runner::Unit(role) = self.runner {
+            Pipes::forget(role);
         }
     }
 
@@ -340,14 +358,14 @@ impl Process {
     pub fn id(&self) -> Option<u32> {
         match &self.runner {
             Runner::Child { started, .. } => Some(started.0.id()),
-            Runner::Unit => None,
+            Runner::Unit(_) => None,
         }
     }
 
     /// Whether it is a unit of its own.
     #[must_use]
     pub const fn is_unit(&self) -> bool {
-        matches!(self.runner, Runner::Unit)
+        matches!(self.runner, Runner::Unit(_))
     }
 
     /// Receives its next event. Cancel safe.
@@ -435,7 +453,7 @@ impl Process {
                     (None, None) => status.to_string(),
                 }
             }
-            Runner::Unit => format!("its unit (journalctl -u {RELAY_UNIT})"),
+            Runner::Unit(role) => format!("its unit (journalctl -u {})", relay_unit(*role)),
         };
         while self.stderr.bytes.len() < MAX_STDERR && self.stderr.read().unwrap_or_default() {}
         self.stderr.bytes.truncate(MAX_STDERR);
@@ -458,7 +476,7 @@ impl Runner {
     async fn exit(&self) -> io::Result<()> {
         match self {
             Self::Child { exit, .. } => exit.readable().await,
-            Self::Unit => pending().await,
+            Self::Unit(_) => pending().await,
         }
     }
 }

@@ -31,11 +31,17 @@ const FIRST: Duration = Duration::from_secs(45);
 /// Asks Windows to make its forwards the wanted ones, and says how that ended.
 /// Never fails: a failure is an outcome with a finding.
 ///
-/// `state` is where Windows may find the script, see [`call`].
-pub async fn sync(state: &Path, wanted: RuleSet) -> HostOutcome {
+/// `state` is where Windows may find the script, see [`call`]; `ports`: the ports that
+/// Windows hands out by itself are asked for, too.
+pub async fn sync(state: &Path, wanted: RuleSet, ports: bool) -> HostOutcome {
     let begin = Instant::now();
     let limit = if is_first() { FIRST } else { LIMIT };
-    match ask(state, &wanted, limit).await {
+    let request = if ports {
+        Request::SyncAndPorts(&wanted)
+    } else {
+        Request::Sync(&wanted)
+    };
+    match send(state, &request, limit).await {
         Ok(answer) => outcome::of(wanted, answer, begin.elapsed()),
         Err(error) => {
             let finding = Finding::new(error.code(), "", error.to_string());
@@ -77,8 +83,12 @@ fn without_answer(
 /// # Errors
 /// No answer, or none of this version.
 pub async fn ask(state: &Path, wanted: &RuleSet, limit: Duration) -> Result<Answer, CallError> {
+    send(state, &Request::Sync(wanted), limit).await
+}
+
+async fn send(state: &Path, request: &Request<'_>, limit: Duration) -> Result<Answer, CallError> {
     let interop = Interop::find()?;
-    let request = line(&Request::Sync(wanted))?;
+    let request = line(request)?;
     call(&interop, Script::Refresh, request.as_bytes(), state, limit).await
 }
 

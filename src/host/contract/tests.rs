@@ -86,9 +86,12 @@ fn requests_are_the_golden_ones() {
             connect_address: Ipv4Addr::new(172, 28, 16, 5),
             rules: forwards,
         };
-        let line = line(&Request::Sync(&wanted)).expect(name);
-        assert_eq!(line.as_bytes(), golden(name), "{name}");
-        assert!(line.is_ascii(), "{name}");
+        let text = line(&Request::Sync(&wanted)).expect(name);
+        assert_eq!(text.as_bytes(), golden(name), "{name}");
+        assert!(text.is_ascii(), "{name}");
+        let asking = line(&Request::SyncAndPorts(&wanted)).expect(name);
+        let expected = text.replace("\"sync\"", "\"sync-and-ports\"");
+        assert_eq!(asking, expected, "{name}");
     }
 }
 
@@ -201,7 +204,7 @@ fn an_answer_is_read_in_full() {
         }],
         silent: vec![Listen {
             protocol: Protocol::Tcp,
-            listen_address: Ipv4Addr::UNSPECIFIED,
+            listen_address: Ipv4Addr::UNSPECIFIED.into(),
             listen_port: port(8022),
         }],
         firewall: Some(FirewallAnswer {
@@ -227,6 +230,10 @@ fn an_answer_is_read_in_full() {
         lowest_mtu: Some(LowestMtu {
             name: "Tailscale".into(),
             mtu: 1280,
+        }),
+        dynamic: Some(DynamicPorts {
+            tcp: "50000-65535".parse().ok(),
+            udp: None,
         }),
     };
     assert_eq!(parse(&golden("answer-synced")), Ok(expected));
@@ -288,6 +295,11 @@ fn unusual_answers_are_read() {
         let answer = parse(&synced_with("/installed/relay", relay)).expect("no path");
         assert_eq!(answer.installed.expect("it is installed").relay, None);
     }
+    let mut earlier = synced();
+    let fields = earlier.as_object_mut().expect("an object");
+    assert!(fields.remove("dynamic").is_some());
+    let earlier = parse(earlier.to_string().as_bytes()).expect("an earlier script");
+    assert_eq!(earlier.dynamic, None);
     let newer = parse(&golden("answer-newer-fields")).expect("unknown fields");
     assert_eq!((newer.state, newer.rules.len()), (State::Synced, 0));
 

@@ -7,9 +7,10 @@ use crate::{
 
 fn question() -> Question {
     Question {
+        test: false,
         protocol: Protocol::Tcp,
         served_by: ForwardBackend::Relay,
-        listen_address: Ipv4Addr::UNSPECIFIED,
+        listen_address: Ipv4Addr::UNSPECIFIED.into(),
         listen_port: NonZeroU16::new(2222).unwrap(),
         connect_address: Some([172, 28, 16, 5].into()),
         connect_port: NonZeroU16::new(22).unwrap(),
@@ -26,6 +27,12 @@ fn a_request_has_integers_and_addresses_alone() {
         ..question()
     };
     assert!(line.line().unwrap().contains(r#""connect-address":"","#));
+    let test = Question {
+        test: true,
+        ..question()
+    };
+    let test = test.line().unwrap();
+    assert!(test.contains(r#""action":"test","#), "{test}");
 }
 
 /// As the script printed it on an engine.
@@ -52,12 +59,11 @@ fn an_answer_is_read_and_made_plain() {
         port.rules.as_ref().unwrap()[0].to_string(),
         "0.0.0.0:2222 without a target"
     );
-    let guest = port.connect(WindowsEnd::Guest);
-    assert_eq!(
-        guest,
-        Some(("172.28.16.5:22".parse().unwrap(), Reach::Refused))
-    );
-    assert_eq!(port.connect(WindowsEnd::Network), None);
+    let guest = port.ends(WindowsEnd::Guest);
+    let guest: Vec<_> = guest.map(|end| (end.at(), end.reach())).collect();
+    let at = "172.28.16.5:22".parse().unwrap();
+    assert_eq!(guest, [(at, Reach::Refused)]);
+    assert_eq!(port.ends(WindowsEnd::Network).count(), 0);
     let control = read(&ANSWER.replace("nginx", "ng\\u001b[2Jinx")).unwrap();
     let owners = control.port.owners.unwrap();
     assert_eq!(owners[0].process, PlainText::from("ng [2Jinx"));

@@ -51,16 +51,16 @@ impl Allowance {
     }
 }
 
-/// A pipe from the relay, and what was read from it.
+/// A pipe from a program, and what was read from it.
 #[derive(Debug)]
-pub(super) struct Output {
+pub(in crate::host) struct Output {
     pipe: Receiver,
-    pub(super) open: bool,
-    pub(super) bytes: Vec<u8>,
+    pub(in crate::host) open: bool,
+    pub(in crate::host) bytes: Vec<u8>,
 }
 
 impl Output {
-    pub(super) fn new(pipe: impl Into<OwnedFd>) -> io::Result<Self> {
+    pub(in crate::host) fn new(pipe: impl Into<OwnedFd>) -> io::Result<Self> {
         Ok(Self {
             pipe: Receiver::from_owned_fd(pipe.into())?,
             open: true,
@@ -69,7 +69,7 @@ impl Output {
     }
 
     /// Waits until it is readable; forever once it is closed.
-    pub(super) async fn readable(&self) -> io::Result<()> {
+    pub(in crate::host) async fn readable(&self) -> io::Result<()> {
         if self.open {
             self.pipe.readable().await
         } else {
@@ -78,7 +78,7 @@ impl Output {
     }
 
     /// Reads once, if there is something. Returns whether there may be more.
-    pub(super) fn read(&mut self) -> io::Result<bool> {
+    pub(in crate::host) fn read(&mut self) -> io::Result<bool> {
         let mut part = [0; 16 << 10];
         match self.pipe.try_read(&mut part) {
             Ok(length) => {

@@ -40,8 +40,8 @@ fn set_forwards(forwards: u16) -> protocol::Command {
 #[tokio::test]
 async fn commands_go_in_and_events_come_out() {
     let mut process = shell(
-        r#"echo '{"event":"ready","version":4,"program":"0.1.0"}'; read command
-        case $command in '{"command":"set-forwards","version":4,'*) ;; *) exit 9 ;; esac
+        r#"echo '{"event":"ready","version":5,"program":"0.1.0"}'; read command
+        case $command in '{"command":"set-forwards","version":5,'*) ;; *) exit 9 ;; esac
         printf '{"event":"applied",'; sleep 0.05; printf '"serial":1,"listeners":[]}\r\n{"event":"elevated"}\n'; cat"#,
     );
     let ready = Event::Ready {
@@ -192,7 +192,7 @@ async fn drop_kills_it_and_its_helpers() {
 async fn one_that_another_agent_left_is_taken_over() {
     let script = r#"read empty; read attach; [ "$empty" = "" ] && [ "$attach" = '{"command":"attach","id":7}' ] || exit 9
         echo 'ent":"applied","serial":3,"listeners":[]}'; echo '{"event":"applied","serial":4,"listeners":[]}'
-        echo '{"event":"ready","version":4,"program":"0.1.0","attached":6}'; echo '{"event":"ready","version":4,"program":"0.1.0","attached":7}'
+        echo '{"event":"ready","version":5,"program":"0.1.0","attached":6}'; echo '{"event":"ready","version":5,"program":"0.1.0","attached":7}'
         echo '{"event":"applied","serial":7,"listeners":[]}'"#;
     let mut command = Command::new("/bin/sh");
     command.args(["-c", script]);

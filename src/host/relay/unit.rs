@@ -9,41 +9,53 @@ use std::{
 use rustix::pipe::{PipeFlags, pipe_with};
 
 use crate::{
+    model::RelayRole,
     report::Manager,
     units::{Streams, Systemd, UnitsError},
 };
 
 /// The names under which systemd keeps the pipes.
-const KEPT: [&str; 3] = ["relay-stdin", "relay-stdout", "relay-stderr"];
+const fn kept(role: RelayRole) -> [&'static str; 3] {
+    match role {
+        RelayRole::Entry => ["relay-stdin", "relay-stdout", "relay-stderr"],
+        RelayRole::Loopback => ["loopback-stdin", "loopback-stdout", "loopback-stderr"],
+    }
+}
 
 /// The agent's ends of the pipes to a relay.
 #[derive(Debug)]
 pub struct Pipes {
+    /// Which relay it is.
+    pub role: RelayRole,
     pub(super) stdin: OwnedFd,
     pub(super) stdout: OwnedFd,
     pub(super) stderr: OwnedFd,
 }
 
 impl Pipes {
-    /// Those of a relay that an earlier process of this service left. To be asked once.
+    /// Those of the relays that an earlier process of this service left. To be asked once.
     #[must_use]
-    pub fn left() -> Option<Self> {
-        let mut kept = Manager::kept_open();
-        let [stdin, stdout, stderr] = KEPT.map(|name| {
-            // systemd may have one more, of a relay before, that it has not closed yet.
-            let at = kept.iter().rposition(|(kept, _)| kept == name)?;
-            Some(kept.swap_remove(at).1)
-        });
-        Some(Self {
-            stdin: stdin?,
-            stdout: stdout?,
-            stderr: stderr?,
-        })
+    pub fn left() -> Vec<Self> {
+        let mut open = Manager::kept_open();
+        let of_one = |role| {
+            let [stdin, stdout, stderr] = kept(role).map(|name| {
+                // systemd may have one more, of a relay before, that it has not closed yet.
+                let at = open.iter().rposition(|(kept, _)| kept == name)?;
+                Some(open.swap_remove(at).1)
+            });
+            Some(Self {
+                role,
+                stdin: stdin?,
+                stdout: stdout?,
+                stderr: stderr?,
+            })
+        };
+        RelayRole::ALL.into_iter().filter_map(of_one).collect()
     }
 
     /// Has systemd close its copies: the relay ends with ours.
-    pub fn forget() {
-        for name in KEPT {
+    pub fn forget(role: RelayRole) {
+        for name in kept(role) {
             Manager::close(name);
         }
     }
@@ -53,7 +65,7 @@ impl Pipes {
 ///
 /// # Errors
 /// systemd does not start it.
-pub async fn start(command: &Command) -> Result<Pipes, UnitsError> {
+pub async fn start(role: RelayRole, command: &Command) -> Result<Pipes, UnitsError> {
     let pipe = || {
         pipe_with(PipeFlags::CLOEXEC)
             .map_err(|error| UnitsError::Refused(format!("no pipe: {}", io::Error::from(error))))
@@ -66,16 +78,17 @@ pub async fn start(command: &Command) -> Result<Pipes, UnitsError> {
     };
     Systemd::connect()
         .await?
-        .start_relay(command, streams)
+        .start_relay(role, command, streams)
         .await?;
     let pipes = Pipes {
+        role,
         stdin: ours_in,
         stdout: ours_out,
         stderr: ours_err,
     };
-    Pipes::forget();
+    Pipes::forget(role);
     let all = [&pipes.stdin, &pipes.stdout, &pipes.stderr];
-    for (name, pipe) in KEPT.iter().zip(all) {
+    for (name, pipe) in kept(role).iter().zip(all) {
         Manager::keep_open(name, pipe.as_fd());
     }
     Ok(pipes)
@@ -85,9 +98,9 @@ pub async fn start(command: &Command) -> Result<Pipes, UnitsError> {
 ///
 /// # Errors
 /// systemd cannot be reached, or does not stop it.
-pub async fn stop() -> Result<(), UnitsError> {
-    Pipes::forget();
-    Systemd::connect().await?.stop_relay().await
+pub async fn stop(role: RelayRole) -> Result<(), UnitsError> {
+    Pipes::forget(role);
+    Systemd::connect().await?.stop_relay(role).await
 }
 
 /// A child's pipes as those of a unit.
@@ -100,6 +113,7 @@ pub(crate) fn piped(mut program: Command) -> (Pipes, std::process::Child) {
         .stderr(Stdio::piped());
     let mut child = program.spawn().unwrap();
     let pipes = Pipes {
+        role: RelayRole::Entry,
         stdin: child.stdin.take().unwrap().into(),
         stdout: child.stdout.take().unwrap().into(),
         stderr: child.stderr.take().unwrap().into(),

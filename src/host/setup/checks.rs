@@ -1,7 +1,7 @@
 //! The statements about Windows that `wslmesh host check` looks at.
 
 /// Number and statement of each, in their order. docs/windows.md says more of them.
-pub const CHECKS: [(&str, &str); 23] = [
+pub const CHECKS: [(&str, &str); 24] = [
     (
         "T1",
         "WSL records the guest's address in this user's registry, inside its network",
@@ -49,6 +49,7 @@ pub const CHECKS: [(&str, &str); 23] = [
         "T23",
         "many scratch forwards are made, and removed, within a minute",
     ),
+    ("T24", "no task that starts WSL is stopped after a time"),
 ];
 
 /// The place of a check in [`CHECKS`], and what it states; those of none are behind all.

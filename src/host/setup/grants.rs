@@ -1,5 +1,7 @@
 //! The grants that the configured forwards need.
 
+use std::net::IpAddr;
+
 use super::policy::{self, Grant};
 use crate::{
     config::{Backend, Forward, Protocol, Settings},
@@ -12,7 +14,7 @@ use crate::{
 pub enum PolicyError {
     /// The elevated side gets ports, never addresses.
     #[error(
-        "forwards {first:?} and {second:?} have the same protocol and ports and differ in listen-address, which the elevated side cannot distinguish: give one of them another port, or make one of both with listen-address 0.0.0.0"
+        "forwards {first:?} and {second:?} have the same protocol and ports and differ in listen-address, which the elevated side cannot distinguish: give one of them another port, or make one of both with listen-address 0.0.0.0, or :: for IPv6 too"
     )]
     SamePorts {
         /// A forward.
@@ -40,7 +42,7 @@ pub fn grants(settings: &Settings, named: &[Grant]) -> Result<Vec<Grant>, Policy
     let forwards = settings.forwards.iter();
     let forwards = forwards.map(|forward| (forward, settings.backend_of(forward)));
     let forwards: Vec<(&Forward, Backend)> = forwards
-        .filter(|(_, backend)| *backend != Backend::None)
+        .filter(|(forward, backend)| can_serve(*backend, forward.protocol, forward.listen_address))
         .collect();
     let single: Vec<Grant> = forwards.iter().map(grant).collect();
     if let Some((forward, _)) =
@@ -100,13 +102,19 @@ pub fn grants_of_all(
     }
 }
 
+/// Whether a forward can have this backend: the port proxy has TCP and IPv4 alone.
+fn can_serve(backend: Backend, protocol: Protocol, listen_address: IpAddr) -> bool {
+    match backend {
+        Backend::None => false,
+        Backend::Portproxy => protocol == Protocol::Tcp && listen_address.is_ipv4(),
+        Backend::Auto | Backend::Relay => true,
+    }
+}
+
 /// What may be discovered.
 fn discovery(settings: &Settings) -> impl Iterator<Item = Grant> {
     let (discovery, backend) = (&settings.discovery, settings.backend);
-    let served = move |protocol: &Protocol| match (backend, protocol) {
-        (Backend::None, _) | (Backend::Portproxy, Protocol::Udp) => false,
-        (Backend::Auto | Backend::Relay, _) | (Backend::Portproxy, Protocol::Tcp) => true,
-    };
+    let served = move |protocol: &Protocol| can_serve(backend, *protocol, discovery.listen_address);
     let protocols = [Protocol::Tcp, Protocol::Udp].into_iter().filter(served);
     protocols.flat_map(move |protocol| {
         let ports = discovery.ports(protocol).into_iter();

@@ -3,7 +3,12 @@
 //! The elevated side checks each forward against this, and the administrator is
 //! asked again only when it changes.
 
-use std::{collections::BTreeSet, fmt, net::Ipv4Addr, str::FromStr};
+use std::{
+    collections::BTreeSet,
+    fmt,
+    net::{IpAddr, Ipv4Addr},
+    str::FromStr,
+};
 
 use serde::{Deserialize, Serialize};
 
@@ -11,7 +16,7 @@ use super::distribution::Distribution;
 use crate::{
     config::{Backend, Firewall, Forward, Protocol},
     host::contract::PolicyGap,
-    model::{PlainText, PortRange, SyncMode, display_as_serialized, from_word},
+    model::{PlainText, PortRange, SyncMode, display_as_serialized, forward_ports, from_word},
 };
 
 display_as_serialized!(Profile);
@@ -46,7 +51,7 @@ pub struct Grant {
     /// TCP or UDP.
     pub protocol: Protocol,
     /// Windows' address to listen on.
-    pub listen_address: Ipv4Addr,
+    pub listen_address: IpAddr,
     /// Windows' ports to listen on.
     pub listen_ports: PortRange,
     /// Ports in the distribution.
@@ -69,19 +74,8 @@ impl Policy {
     /// not be started on this Windows.
     pub fn proxied(&self, forbidden: bool) -> impl Iterator<Item = &Grant> {
         let nat = self.mode == SyncMode::Nat;
-        (self.grants.iter())
-            .filter(move |grant| nat && by_portproxy(grant.protocol, grant.backend, forbidden))
+        (self.grants.iter()).filter(move |grant| nat && grant.is_proxied(grant.backend, forbidden))
     }
-}
-
-/// Whether the port proxy serves it in NAT mode.
-fn by_portproxy(protocol: Protocol, backend: Backend, forbidden: bool) -> bool {
-    protocol == Protocol::Tcp
-        && match backend {
-            Backend::Portproxy => true,
-            Backend::Auto => forbidden,
-            Backend::Relay | Backend::None => false,
-        }
 }
 
 /// Why the grants do not allow a forward, or one of its ports; each of them finds its own.
@@ -108,7 +102,7 @@ fn single_gap(
     let Some(grant) = grants.iter().find(|grant| grant.has_ports_of(forward)) else {
         return Some(PolicyGap::OutsidePolicy);
     };
-    let proxied = |backend| by_portproxy(forward.protocol, backend, forbidden);
+    let proxied = |backend| grant.is_proxied(backend, forbidden);
     let guest = mode == SyncMode::Mirrored;
     if grant.listen_address != forward.listen_address {
         Some(PolicyGap::ListenAddress)
@@ -124,6 +118,17 @@ fn single_gap(
 }
 
 impl Grant {
+    /// Whether the port proxy serves it in NAT mode where its backend is this one.
+    fn is_proxied(&self, backend: Backend, forbidden: bool) -> bool {
+        self.protocol == Protocol::Tcp
+            && self.listen_address.is_ipv4()
+            && match backend {
+                Backend::Portproxy => true,
+                Backend::Auto => forbidden,
+                Backend::Relay | Backend::None => false,
+            }
+    }
+
     /// Whether both ranges have the forward's ports.
     #[must_use]
     pub fn has_ports_of(&self, forward: &Forward) -> bool {
@@ -157,7 +162,7 @@ impl Grant {
     /// The option of `wslmesh host install` that makes it; `None` where none can.
     #[must_use]
     pub fn option(&self) -> Option<String> {
-        let usual = self.listen_address.is_unspecified()
+        let usual = self.listen_address == Ipv4Addr::UNSPECIFIED
             && self.firewall == Firewall::Local
             && self.backend == Backend::Auto;
         let connect = if self.connect_ports == self.listen_ports {
@@ -174,20 +179,12 @@ impl FromStr for Grant {
 
     /// Reads `PROTO:FROM-TO[:CONNECT]`, with what a forward has where nothing is said.
     fn from_str(text: &str) -> Result<Self, String> {
-        let mut parts = text.split(':');
-        let (Some(protocol), Some(listen), connect, None) =
-            (parts.next(), parts.next(), parts.next(), parts.next())
-        else {
-            return Err("write it as tcp:8000-8010, or tcp:8000:80 where the port in the distribution is another".to_owned());
-        };
-        let protocol = from_word(protocol)
-            .map_err(|_| format!("{protocol:?} is no protocol: write tcp or udp"))?;
-        let listen_ports = listen.parse()?;
+        let (protocol, listen_ports, connect) = forward_ports(text)?;
         Ok(Self {
             protocol,
-            listen_address: Ipv4Addr::UNSPECIFIED,
+            listen_address: Ipv4Addr::UNSPECIFIED.into(),
             listen_ports,
-            connect_ports: connect.map_or(Ok(listen_ports), str::parse)?,
+            connect_ports: connect.unwrap_or(listen_ports),
             firewall: Firewall::Local,
             backend: Backend::Auto,
         })

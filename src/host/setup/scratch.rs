@@ -273,7 +273,7 @@ impl Ended {
     fn target(&self, spare: &Rule) -> Option<String> {
         let listen = (spare.listen.listen_address, spare.listen.listen_port);
         let mut rules = self.answer.iter().flat_map(|answer| &answer.rules);
-        let found = rules.find(|rule| (rule.listen_address, rule.listen_port) == listen)?;
+        let found = rules.find(|rule| (rule.listen_address.into(), rule.listen_port) == listen)?;
         Some(format!("{}:{}", found.connect_address, found.connect_port))
     }
 }

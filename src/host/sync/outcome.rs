@@ -9,7 +9,7 @@ use crate::{
     },
     model::{
         Code, Finding, ForwardBackend, HostFacts, HostOutcome, HostPrivilege, InstalledRule,
-        Listen, PlainText, Protocol, Rule, RuleSet, some_of,
+        Listen, PlainText, Protocol, Rule, RuleSet, addresses_overlap, some_of,
     },
 };
 
@@ -136,7 +136,7 @@ fn conflict_finding(wanted: &RuleSet, conflict: &Conflict) -> Finding {
     let meets = |rule: &Rule| {
         let (ours, theirs) = (rule.listen.listen_address, conflict.listen_address);
         (rule.listen.protocol, rule.listen.listen_port) == (Protocol::Tcp, conflict.listen_port)
-            && (ours == theirs || ours.is_unspecified() || theirs.is_unspecified())
+            && addresses_overlap(ours, theirs.into())
     };
     let target = match (&conflict.connect_address, conflict.connect_port) {
         (Some(address), Some(port)) => format!(" to {address}:{port}"),
@@ -243,10 +243,10 @@ fn facts(wanted: &RuleSet, answer: Answer) -> HostFacts {
         listen_port,
     };
     let conflicts = answer.conflicts.iter();
-    let conflicts = conflicts.map(|rule| listen(rule.listen_address, rule.listen_port));
+    let conflicts = conflicts.map(|rule| listen(rule.listen_address.into(), rule.listen_port));
     let taken = answer.taken.iter().map(Taken::listen);
     let rules = answer.rules.iter().map(|rule| InstalledRule {
-        listen: listen(rule.listen_address, rule.listen_port),
+        listen: listen(rule.listen_address.into(), rule.listen_port),
         connect: SocketAddrV4::new(rule.connect_address, rule.connect_port.get()),
     });
     let relayed = wanted.rules.iter();
@@ -270,6 +270,7 @@ fn facts(wanted: &RuleSet, answer: Answer) -> HostFacts {
     HostFacts {
         windows_address: answer.windows_address,
         lowest_mtu: lowest.map(|lowest| (lowest.name.to_string(), lowest.mtu)),
+        dynamic: answer.dynamic.unwrap_or_default(),
         blocked: conflicts.chain(taken).collect(),
         rules: rules.collect(),
         privilege: match (&answer.installed, answer.elevated) {

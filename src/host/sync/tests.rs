@@ -8,7 +8,7 @@ fn wanted(by: &[ForwardBackend]) -> RuleSet {
         name: String::new(),
         listen: Listen {
             protocol: Protocol::Tcp,
-            listen_address: Ipv4Addr::UNSPECIFIED,
+            listen_address: Ipv4Addr::UNSPECIFIED.into(),
             listen_port: NonZeroU16::MIN,
         },
         connect_port: NonZeroU16::MIN,

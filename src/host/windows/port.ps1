@@ -1,7 +1,8 @@
 #Requires -Version 5.1
 # port.ps1: what Windows knows of one port: who listens there, which rules are about it, and whether it answers. A JSON
 # request on standard input, one JSON answer on standard output, exit code 0 whenever an answer was printed. It needs no
-# rights and changes nothing.
+# rights and changes nothing. A test also watches whether a connection is closed at once, and sends an empty datagram
+# where the protocol is UDP.
 
 # The stream that this script came by; none where it is a file.
 param($Stream)
@@ -19,13 +20,14 @@ function ConvertTo-PortRequest {
     param([string] $Text)
     $request = ConvertFrom-RequestText -Text $Text -Place 'request'
     Assert-Fields -Object $request -Place 'request' -Fields @{
-        'version' = @(1, 1); 'action' = @('look'); 'protocol' = @('tcp', 'udp'); 'served-by' = @('portproxy', 'relay', 'guest')
+        'version' = @(1, 1); 'action' = @('look', 'test'); 'protocol' = @('tcp', 'udp'); 'served-by' = @('portproxy', 'relay', 'guest')
         'listen-address' = $ListenPattern; 'listen-port' = @(1, 65535)
         'connect-address' = '\A\z|' + $GuestPattern; 'connect-port' = @(1, 65535)
     }
     @{
         Protocol = $request.'protocol'; ServedBy = $request.'served-by'; Address = $request.'listen-address'
         Port = [int] $request.'listen-port'; Guest = $request.'connect-address'; ConnectPort = [int] $request.'connect-port'
+        Test = $request.'action' -ceq 'test'
     }
 }
 
@@ -46,14 +48,6 @@ function Find-ExcludedRange {
         $range = @([int] $line.Groups['first'].Value, [int] $line.Groups['last'].Value)
         if (($Port -ge $range[0]) -and ($Port -le $range[1])) { return $range }
     }
-}
-
-# First and last of the ports that Windows hands out by itself: the text's two numbers are the first and how many.
-function ConvertTo-DynamicRange {
-    param([string] $Text)
-    $numbers = @([regex]::Matches($Text, '(?m)[\s:](?<number>[0-9]{1,5})\s*$') | ForEach-Object { [int] $_.Groups['number'].Value })
-    if (($numbers.Count -ne 2) -or ($numbers[1] -eq 0)) { throw 'netsh does not show the dynamic range of ports in a form that is known' }
-    @($numbers[0], ($numbers[0] + $numbers[1] - 1))
 }
 
 # Rules of the port proxy at the port, and those of other ports that lead to Windows itself, by which a connection may
@@ -126,21 +120,40 @@ function Test-PortPolicy {
     $null -ne (Find-Grant -Policy $policy -Protocol $Request.Protocol -ListenPort $Request.Port -ConnectPort $Request.ConnectPort)
 }
 
-# Connections from Windows: to the guest, to Windows' own listener, and to the address that the network knows.
+# Connections from Windows: to the guest, to Windows' own listener, and to the addresses that the network knows. By UDP
+# that is a datagram, of a test alone, which Windows sends to itself once by each family.
 function Get-PortConnects {
-    param([hashtable] $Request, $Address)
-    if ($Request.Protocol -cne 'tcp') { return }
-    $listener = $Request.Address.Replace('0.0.0.0', '127.0.0.1')
-    $ends = [ordered] @{}
-    if ($Request.Guest -cne '') { $ends['guest'] = '{0}/{1}' -f $Request.Guest, $Request.ConnectPort }
-    $ends['listener'] = '{0}/{1}' -f $listener, $Request.Port
-    if (($null -ne $Address) -and ($Request.Address -ceq '0.0.0.0')) { $ends['network'] = '{0}/{1}' -f $Address, $Request.Port }
-    $codes = @(Get-WinConnects -Endpoints @($ends.Values) -Milliseconds 4000)
-    $place = 0
-    foreach ($name in @($ends.Keys)) {
-        $end = $ends[$name].Split('/')
-        [ordered] @{ 'to' = $name; 'address' = $end[0]; 'port' = [int] $end[1]; 'code' = $codes[$place] }
-        $place += 1
+    param([hashtable] $Request, [hashtable] $Network)
+    $datagram = $Request.Protocol -ceq 'udp'
+    if ($datagram -and (-not $Request.Test)) { return }
+    $listeners = @($Request.Address)
+    $known = @()
+    if (Test-Wildcard -Address $Request.Address) {
+        $listeners = @('127.0.0.1')
+        if (-not $datagram) { $known = @($Network.Address) }
+        # What listens on both families may fail by one. Windows' own ::1 does not lead into a guest.
+        if (($Request.Address -ceq '::') -and ($Request.ServedBy -cne 'guest')) {
+            $listeners += '::1'
+            if (-not $datagram) { $known += $Network.Address6 }
+        }
+    }
+    $ends = @()
+    if ($Request.Guest -cne '') { $ends += 'guest/{0}/{1}' -f $Request.Guest, $Request.ConnectPort }
+    foreach ($address in $listeners) { $ends += 'listener/{0}/{1}' -f $address, $Request.Port }
+    foreach ($address in @($known | Where-Object { $null -ne $_ })) { $ends += 'network/{0}/{1}' -f $address, $Request.Port }
+    $watch = 0
+    # A connection that is refused takes Windows two seconds, as it tries thrice: the relay and the port proxy close
+    # their client after that.
+    if ($Request.Test) { $watch = 3000 }
+    $endpoints = @($ends | ForEach-Object { $_.Substring($_.IndexOf('/') + 1) })
+    $results = @(Get-WinConnects -Protocol $Request.Protocol -Endpoints $endpoints -Milliseconds 4000 -Watch $watch)
+    for ($place = 0; $place -lt $ends.Count; $place += 1) {
+        $end = $ends[$place].Split('/')
+        $result = $results[$place]
+        [ordered] @{
+            'to' = $end[0]; 'address' = $end[1]; 'port' = [int] $end[2]; 'code' = $result.Code
+            'milliseconds' = $result.Milliseconds; 'closed' = $result.Closed
+        }
     }
 }
 
@@ -155,7 +168,7 @@ function New-PortAnswer {
 
 # Fills in one part of the answer.
 function Set-PortPart {
-    param([string] $Part, [hashtable] $Request, [System.Collections.IDictionary] $Answer, [string] $Sid)
+    param([string] $Part, [hashtable] $Request, [System.Collections.IDictionary] $Answer, [hashtable] $Network, [string] $Sid)
     switch ($Part) {
         'owners' {
             $script:Step = 'look who listens at the port'
@@ -163,11 +176,11 @@ function Set-PortPart {
         }
         'excluded' {
             $script:Step = 'ask for the excluded ranges of ports'
-            $Answer[$Part] = Find-ExcludedRange -Text (Get-WinPortText -What 'excludedportrange' -Protocol $Request.Protocol) -Port $Request.Port
+            $Answer[$Part] = Find-ExcludedRange -Text (Get-WinPortText -What 'excludedportrange' -Protocol $Request.Protocol -Seconds 5) -Port $Request.Port
         }
         'dynamic' {
             $script:Step = 'ask for the dynamic range of ports'
-            $Answer[$Part] = ConvertTo-DynamicRange -Text (Get-WinPortText -What 'dynamicport' -Protocol $Request.Protocol)
+            $Answer[$Part] = ConvertTo-DynamicRange -Text (Get-WinPortText -What 'dynamicport' -Protocol $Request.Protocol -Seconds 5)
         }
         'rules' {
             $script:Step = 'read the rules of the port proxy'
@@ -183,7 +196,7 @@ function Set-PortPart {
         }
         'connects' {
             $script:Step = 'connect to the port'
-            $Answer[$Part] = @(Get-PortConnects -Request $Request -Address $Answer['windows-address'])
+            $Answer[$Part] = @(Get-PortConnects -Request $Request -Network $Network)
         }
     }
 }
@@ -196,11 +209,12 @@ function Get-PortAnswer {
     $script:Step = 'find out who runs this'
     $sid = (Get-WinCaller).Sid
     $script:Step = 'look at the network interfaces'
-    $answer['windows-address'] = (Get-NetworkFacts).Address
+    $network = Get-NetworkFacts
+    $answer['windows-address'] = $network.Address
     $answer['addresses'] = @(foreach ($interface in @(Get-WinInterfaces | Where-Object { $_.Up })) { $interface.Addresses })
     foreach ($part in @('owners', 'excluded', 'dynamic', 'rules', 'firewall', 'allowed', 'connects')) {
         try {
-            Set-PortPart -Part $part -Request $request -Answer $answer -Sid $sid
+            Set-PortPart -Part $part -Request $request -Answer $answer -Network $network -Sid $sid
         } catch {
             # It stays unknown, and the other parts are found out.
             $answer['problems'] += Format-Failure -Step $script:Step -Failure $_
@@ -238,47 +252,109 @@ function Get-WinProcessPath {
     }
 }
 
-# What netsh shows of a protocol's ports ('excludedportrange', 'dynamicport'). Its words are localised, its numbers
-# are not.
-function Get-WinPortText {
-    param([string] $What, [string] $Protocol)
-    $run = Invoke-WinProgram -Path ((Get-KnownFolder -Name 'System') + '\netsh.exe') -Arguments ('interface ipv4 show {0} {1}' -f $What, $Protocol) -Seconds 5
-    if ($null -ne $run.Error) { throw ('netsh did not show its ports ({0}); try again' -f $run.Error) }
-    $run.Text
+# Connects to each 'address/port', to all at once, and closes what comes about: in their order Windows' number of the
+# failure, 0 for a connection, 10060 also where nothing answers in this time; how long each took, and whether the
+# other side closed it while it was watched. By UDP an empty datagram is sent, and an answer or an error awaited.
+function Get-WinConnects {
+    param([string] $Protocol, [string[]] $Endpoints, [int] $Milliseconds, [int] $Watch)
+    $runs = @(foreach ($endpoint in $Endpoints) { Start-WinConnect -Protocol $Protocol -Endpoint $endpoint -Watched ($Watch -gt 0) })
+    try {
+        Complete-WinConnects -Runs $runs -Milliseconds $Milliseconds
+        $clock = New-WinClock
+        foreach ($run in @($runs | Where-Object { ($_.Code -eq 0) -and (-not $_.Closed) -and ($Watch -gt 0) })) {
+            Watch-WinConnect -Run $run -Protocol $Protocol -Clock $clock -Milliseconds $Watch
+        }
+    } finally {
+        foreach ($run in $runs) { if ($null -ne $run.Socket) { $run.Socket.Dispose() } }
+    }
+    $runs
 }
 
-# Connects to each 'address/port', to all at once, and closes what comes about: Windows' number of the failure in
-# their order, 0 for a connection, 10060 also where nothing answers in this time.
-function Get-WinConnects {
-    param([string[]] $Endpoints, [int] $Milliseconds)
+# Begins to connect; by UDP there is nothing to wait for, and the datagram is sent.
+function Start-WinConnect {
+    param([string] $Protocol, [string] $Endpoint, [bool] $Watched)
+    $to = $Endpoint.Split('/')
+    $target = New-Object System.Net.IPEndPoint([System.Net.IPAddress]::Parse($to[0]), [int] $to[1])
+    $kind = @([System.Net.Sockets.SocketType]::Stream, [System.Net.Sockets.ProtocolType]::Tcp)
+    if ($Protocol -ceq 'udp') { $kind = @([System.Net.Sockets.SocketType]::Dgram, [System.Net.Sockets.ProtocolType]::Udp) }
+    $run = @{ Socket = $null; Connect = $null; Clock = New-WinClock; Code = 0; Milliseconds = 0; Closed = $false }
+    try {
+        # A Windows without IPv6 has no such socket.
+        $run.Socket = New-Object System.Net.Sockets.Socket($target.AddressFamily, $kind[0], $kind[1])
+        if ($Protocol -ceq 'udp') {
+            $run.Socket.Connect($target)
+            [byte[]] $nothing = @()
+            [void] $run.Socket.Send($nothing)
+        } else {
+            # What is watched ends by a reset, by which the relay notices at once that its client is gone.
+            if ($Watched) { $run.Socket.LingerState = New-Object System.Net.Sockets.LingerOption($true, 0) }
+            $run.Connect = $run.Socket.BeginConnect($target, $null, $null)
+        }
+    } catch {
+        $run.Code = Get-WinSocketError -Failure $_
+        $run.Milliseconds = [int] $run.Clock.ElapsedMilliseconds
+    }
+    $run
+}
+
+# Waits for the connections that were begun, whichever is next, this long at most.
+function Complete-WinConnects {
+    param([hashtable[]] $Runs, [int] $Milliseconds)
     $clock = New-WinClock
-    $runs = @(foreach ($endpoint in $Endpoints) {
-        $to = $endpoint.Split('/')
-        $socket = New-Object System.Net.Sockets.Socket([System.Net.Sockets.AddressFamily]::InterNetwork,
-            [System.Net.Sockets.SocketType]::Stream, [System.Net.Sockets.ProtocolType]::Tcp)
-        $target = New-Object System.Net.IPEndPoint([System.Net.IPAddress]::Parse($to[0]), [int] $to[1])
-        $run = @{ Socket = $socket; Connect = $null; Code = 0 }
-        try {
-            $run.Connect = $socket.BeginConnect($target, $null, $null)
-        } catch {
-            $run.Code = Get-WinSocketError -Failure $_
+    while ($true) {
+        $open = @($Runs | Where-Object { $null -ne $_.Connect })
+        if ($open.Count -eq 0) { return }
+        $handles = [System.Threading.WaitHandle[]] @($open | ForEach-Object { $_.Connect.AsyncWaitHandle })
+        $left = [int] [Math]::Max(1, $Milliseconds - $clock.ElapsedMilliseconds)
+        $place = [System.Threading.WaitHandle]::WaitAny($handles, $left)
+        if ($place -ne [System.Threading.WaitHandle]::WaitTimeout) { $open = @($open[$place]) }
+        foreach ($run in $open) {
+            $run.Milliseconds = [int] $run.Clock.ElapsedMilliseconds
+            $run.Code = 10060
+            if ($place -ne [System.Threading.WaitHandle]::WaitTimeout) { Complete-WinConnect -Run $run }
+            $run.Connect = $null
         }
-        $run
-    })
-    foreach ($run in $runs) {
-        try {
-            if ($null -eq $run.Connect) {
-                $run.Code
-            } elseif ($run.Connect.AsyncWaitHandle.WaitOne([int] [Math]::Max(1, $Milliseconds - $clock.ElapsedMilliseconds))) {
-                $run.Socket.EndConnect($run.Connect)
-                0
-            } else {
-                10060
+    }
+}
+
+# What became of a connection that is done.
+function Complete-WinConnect {
+    param([hashtable] $Run)
+    $Run.Code = 0
+    try {
+        $Run.Socket.EndConnect($Run.Connect)
+    } catch {
+        $Run.Code = Get-WinSocketError -Failure $_
+        if ($Run.Code -eq 10054) {
+            # It was accepted, and closed before this process had its turn.
+            $Run.Code = 0
+            $Run.Closed = $true
+        }
+    }
+}
+
+# Reads and drops what comes until this time of the clock: whether the other side closes the connection, or what became
+# of the datagram. One that never ends to send is not waited for.
+function Watch-WinConnect {
+    param([hashtable] $Run, [string] $Protocol, $Clock, [int] $Milliseconds)
+    $buffer = New-Object byte[] 4096
+    try {
+        for ($reads = 0; $reads -lt 64; $reads += 1) {
+            $left = [int] [Math]::Max(1, $Milliseconds - $Clock.ElapsedMilliseconds)
+            if (-not $Run.Socket.Poll($left * 1000, [System.Net.Sockets.SelectMode]::SelectRead)) {
+                if ($Protocol -ceq 'udp') { $Run.Code = 10060 }
+                return
             }
-        } catch {
-            Get-WinSocketError -Failure $_
-        } finally {
-            $run.Socket.Dispose()
+            if ($Protocol -ceq 'udp') { $Run.Milliseconds = [int] $Run.Clock.ElapsedMilliseconds }
+            $count = $Run.Socket.Receive($buffer)
+            if ($Protocol -ceq 'udp') { return }
+            if ($count -eq 0) {
+                $Run.Closed = $true
+                return
+            }
         }
+    } catch {
+        $code = Get-WinSocketError -Failure $_
+        if ($Protocol -ceq 'udp') { $Run.Code = $code } else { $Run.Closed = $true }
     }
 }

@@ -19,8 +19,9 @@ function ConvertTo-RequestedForward {
         'protocol' = @('tcp', 'udp'); 'listen-address' = $ListenPattern; 'listen-port' = @(1, 65535); 'connect-port' = @(1, 65535)
         'served-by' = @('portproxy', 'relay', 'guest'); 'firewall' = @('none', 'local', 'full')
     }
-    $served = Test-ServedBy -Mode $Mode -Protocol $Forward.'protocol' -ServedBy $Forward.'served-by'
-    $words = '{0}.served-by: {1} cannot serve {2} in mode {3}' -f $Place, $Forward.'served-by', $Forward.'protocol', $Mode
+    $served = (Test-ServedBy -Mode $Mode -Protocol $Forward.'protocol' -ServedBy $Forward.'served-by') -and
+        (($Forward.'served-by' -cne 'portproxy') -or (-not (Test-Version6 -Address $Forward.'listen-address')))
+    $words = '{0}.served-by: {1} cannot serve {2} on {3} in mode {4}' -f $Place, $Forward.'served-by', $Forward.'protocol', $Forward.'listen-address', $Mode
     Assert-Valid -Value $served -Message $words
     @{
         Protocol = $Forward.'protocol'; Address = $Forward.'listen-address'; ListenPort = [int] $Forward.'listen-port'
@@ -29,12 +30,13 @@ function ConvertTo-RequestedForward {
     }
 }
 
-# Request text -> mode, address of the guest, and forwards in the order of the request.
+# Request text -> mode, address of the guest, forwards in the order of the request, and whether the dynamic ports are
+# asked for: they seldom change, and each netsh costs a moment.
 function ConvertTo-Request {
     param([string] $Text)
     $request = ConvertFrom-RequestText -Text $Text -Place 'request'
     Assert-Fields -Object $request -Place 'request' -Fields @{
-        'version' = @(1, 1); 'action' = @('sync'); 'mode' = @('nat', 'mirrored'); 'connect-address' = $GuestPattern
+        'version' = @(1, 1); 'action' = @('sync', 'sync-and-ports'); 'mode' = @('nat', 'mirrored'); 'connect-address' = $GuestPattern
         'forwards' = @{ Of = [object]; Least = 0; Most = 2000 }
     }
     $seen = @{}
@@ -46,7 +48,7 @@ function ConvertTo-Request {
         $seen[$key] = $true
         $forward
     })
-    @{ Mode = $request.'mode'; Guest = $request.'connect-address'; Forwards = $forwards }
+    @{ Mode = $request.'mode'; Guest = $request.'connect-address'; Forwards = $forwards; Ports = $request.'action' -ceq 'sync-and-ports' }
 }
 
 # Why a grant does not allow a forward, or ''. What the relay serves may be open to fewer than its grant: the relay
@@ -57,7 +59,7 @@ function Find-Gap {
     if ($Grant.Address -cne $Forward.Address) { return 'listen-address' }
     $server = Get-GrantServer -Policy $Policy -Grant $Grant
     # The relay refuses administrator rights.
-    if ($Elevated -and ($Grant.Backend -cne 'relay') -and ($Grant.Protocol -ceq 'tcp')) { $server = 'portproxy' }
+    if ($Elevated -and ($Grant.Backend -cne 'relay') -and (Test-Proxied -Forward $Grant)) { $server = 'portproxy' }
     if (($Forward.ServedBy -cne 'guest') -and ($server -cne 'guest') -and ($server -cne $Forward.ServedBy)) { return 'backend' }
     $wider = $FirewallWidth[$Forward.Firewall] - $FirewallWidth[$Grant.Firewall]
     if (($wider -gt 0) -or (($wider -lt 0) -and ($Forward.ServedBy -cne 'relay'))) { return 'firewall' }
@@ -262,6 +264,7 @@ function Get-AnswerText {
     $caller = @{ Sid = ''; Elevated = $false }
     $installed = $null
     $local = $null
+    $dynamic = $null
     try {
         $script:Step = 'read standard input'
         $text = [System.Text.Encoding]::UTF8.GetString((Read-WinInput -Stream $Stream).Bytes)
@@ -269,6 +272,7 @@ function Get-AnswerText {
         $request = ConvertTo-Request -Text $text
         $script:Step = 'look at the network interfaces'
         $facts = Get-NetworkFacts
+        if ($request.Ports) { $dynamic = Get-DynamicRanges }
         $script:Step = 'find out who runs this'
         $caller = Get-WinCaller
         $local = Get-WinPath -Name 'LocalApplicationData'
@@ -295,6 +299,7 @@ function Get-AnswerText {
     $answer['local-app-data'] = $local
     $answer['windows-address'] = $facts.Address
     $answer['lowest-mtu'] = $facts.Mtu
+    $answer['dynamic'] = $dynamic
     ConvertTo-AsciiJson -Answer $answer
 }
 

@@ -21,10 +21,8 @@ function Format-Policy {
     param([System.Collections.IDictionary] $Policy)
     if ($Policy['grants'].Count -eq 0) { '- No port is forwarded.' }
     foreach ($grant in $Policy['grants']) {
-        $listen = 'all addresses of Windows'
-        if ($grant['listen-address'] -cne '0.0.0.0') {
-            $listen = 'the address {0} of Windows' -f $grant['listen-address']
-        }
+        $listen = @{ '0.0.0.0' = 'all IPv4 addresses of Windows'; '::' = 'all addresses of Windows, IPv4 and IPv6' }[$grant['listen-address']]
+        if ($null -eq $listen) { $listen = 'the address {0} of Windows' -f $grant['listen-address'] }
         '- {0}: {1} on {2} may lead to {3} of the distribution "{4}"' -f $grant['protocol'].ToUpperInvariant(), (Format-Ports -Range $grant['listen-ports']), $listen, (Format-Ports -Range $grant['connect-ports']), $Policy['distribution']
         '    ' + @{
             'none' = 'no rule in the firewall: what it does today decides'

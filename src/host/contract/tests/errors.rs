@@ -56,6 +56,26 @@ fn each_bad_answer_has_its_error() {
         (bytes("{\"version\":1}"), "missing field `state`"),
         (bytes("{\"version\":1,}"), "trailing comma"),
         (
+            synced_with("/dynamic/tcp", json!([0, 5])),
+            "invalid value: integer `0`, expected a nonzero u16",
+        ),
+        (
+            synced_with("/dynamic/tcp", json!([9, 1])),
+            "\"9-1\" is no range of ports",
+        ),
+        (
+            synced_with("/dynamic/tcp", json!([1024, 65536])),
+            "invalid value: integer `65536`",
+        ),
+        (
+            synced_with("/dynamic/udp", json!("49152-65535")),
+            "invalid type: string \"49152-65535\"",
+        ),
+        (
+            synced_with("/dynamic", json!([49152, 65535])),
+            "invalid type: integer `49152`",
+        ),
+        (
             synced_with("/state", json!("Synced")),
             "unknown variant `Synced`",
         ),

@@ -31,6 +31,7 @@ fn forward(text: &str) -> Forward {
         },
         listen_address: address.parse().unwrap(),
         listen_port: port(listen).into(),
+        connect_address: None,
         connect_port: port(connect).into(),
         firewall: match firewall {
             "none" => Firewall::None,
@@ -197,11 +198,12 @@ prop_compose! {
             name: String::new(),
             protocol: if udp { Protocol::Udp } else { Protocol::Tcp },
             listen_address: if address == 0 {
-                Ipv4Addr::UNSPECIFIED
+                Ipv4Addr::UNSPECIFIED.into()
             } else {
-                Ipv4Addr::new(10, 0, 0, address)
+                [10, 0, 0, address].into()
             },
             listen_port: NonZeroU16::new(listen).unwrap().into(),
+            connect_address: None,
             connect_port: NonZeroU16::new(connect).unwrap().into(),
             firewall: match firewall { 0 => Firewall::None, 1 => Firewall::Local, _ => Firewall::Full },
             backend: None,

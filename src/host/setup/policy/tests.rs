@@ -39,8 +39,9 @@ fn a_grant_allows_what_is_as_it_says_or_held_to_less() {
     let forward = |firewall| Forward {
         name: String::new(),
         protocol: Protocol::Tcp,
-        listen_address: Ipv4Addr::UNSPECIFIED,
+        listen_address: Ipv4Addr::UNSPECIFIED.into(),
         listen_port: "2222".parse().unwrap(),
+        connect_address: None,
         connect_port: "22".parse().unwrap(),
         firewall,
         backend: None,

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::*;
-use crate::model::{DrivePath, Firewall, ForwardBackend, SyncMode};
+use crate::model::{DrivePath, DynamicPorts, Firewall, ForwardBackend, SyncMode};
 
 /// Reads an answer from these bytes alone.
 fn parse(stdout: &[u8]) -> Result<Answer, impl std::fmt::Debug> {
@@ -126,6 +126,8 @@ fn each_state_has_its_code() {
         let looked = !["invalid-request", "failed"].contains(&state);
         assert_eq!(outcome.facts.is_some(), looked, "{state}");
         assert_eq!(outcome.rules_remain, rules_remain, "{state}");
+        let dynamic = outcome.facts.as_ref().map(|facts| facts.dynamic);
+        assert_eq!(dynamic, looked.then(DynamicPorts::default), "{state}");
         let lowest = outcome.facts.and_then(|facts| facts.lowest_mtu);
         assert_eq!(
             lowest,
@@ -138,6 +140,10 @@ fn each_state_has_its_code() {
 #[test]
 fn privilege_follows_the_answer() {
     let facts = |more| answered("synced", more).facts.unwrap();
+    let range = json!({"dynamic": {"tcp": null, "udp": [50000, 60000]}});
+    let dynamic = facts(range).dynamic;
+    assert_eq!(dynamic.of(Protocol::Udp), "50000-60000".parse().ok());
+    assert_eq!(dynamic.of(Protocol::Tcp), None);
     let none = facts(json!({}));
     assert_eq!(
         (none.privilege, none.firewall),
@@ -381,7 +387,7 @@ fn a_change_is_one_line() {
 fn forwards_that_the_firewall_holds_are_known() {
     let wg = wanted().rules[1].listen;
     let held = json!([{"protocol": "udp", "listen-port": 51820, "connect-port": 51820}]);
-    let as_granted = |more| answered("synced", more).facts.unwrap().as_granted;
+    let as_granted = |more| answered("synced", more).facts.unwrap().as_granted.to_vec();
     assert_eq!(as_granted(json!({})), [wg]);
     assert_eq!(as_granted(json!({"narrower": held})), []);
 }

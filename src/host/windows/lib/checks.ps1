@@ -205,6 +205,22 @@ function Find-OtherUserRun {
     New-Finding -Right ($answer -cne '0x00000000') -Facts ([ordered] @{ 'answer' = $answer })
 }
 
+# A task is stopped after its limit, PT72H unless its maker chose another ([MS-TSCH], ExecutionTimeLimit), and with its
+# wsl.exe what held the distribution ends. PT0S is no limit.
+function Find-StartTasks {
+    $starts = @(Get-WinStartTasks)
+    $limited = @(foreach ($task in $starts) {
+        $limit = $task.Limit
+        if ($limit -ceq '') { $limit = 'PT72H' }
+        if ($limit -cne 'PT0S') { '{0} after {1}' -f $task.Path, $limit }
+    })
+    $facts = [ordered] @{ 'tasks' = $starts.Count; 'stopped' = $limited -join ', ' }
+    if ($limited.Count -gt 0) {
+        $facts['fix'] = 'in its Settings clear "Stop the task if it runs longer than" (ExecutionTimeLimit PT0S)'
+    }
+    New-Finding -Right ($limited.Count -eq 0) -Facts $facts
+}
+
 # Why a check is not made, and what to do; '' where nothing keeps it from being made.
 function Find-Obstacle {
     param([string] $Id, [hashtable] $Caller, [bool] $Probe)
@@ -255,6 +271,7 @@ function Get-Finding {
         'T21' { return Find-OtherUserRun -Caller $Caller }
         # One is left where a person answered No when Windows asked about the relay.
         'T22' { return New-Finding -Right ($Firewall['relay-blocks'] -eq 0) -Facts ([ordered] @{ 'rules' = $Firewall['relay-blocks'] }) }
+        'T24' { return Find-StartTasks }
     }
 }
 
@@ -262,8 +279,8 @@ function Get-Finding {
 function Get-Checks {
     param([hashtable] $Caller, [hashtable] $Places, [bool] $Probe)
     $firewall = $null
-    for ($number = 1; $number -le 22; $number += 1) {
-        if ($number -eq 18) { continue }
+    for ($number = 1; $number -le 24; $number += 1) {
+        if (@(18, 23) -contains $number) { continue }
         $id = 'T{0}' -f $number
         try {
             # Its list may be long: it is read once.
@@ -275,6 +292,27 @@ function Get-Checks {
         # The facts come from Windows: nothing of the account may come with them.
         $detail = (ConvertTo-AsciiJson -Answer $finding.Facts).Replace($Caller.Sid, 'USER')
         [ordered] @{ 'id' = $id; 'result' = $finding.Result; 'detail' = $detail }
+    }
+}
+
+# The enabled tasks of this user, in all folders, that start wsl.exe or wslg.exe, be it by another program, with their
+# limits. A kind of action that starts no program has neither a path nor arguments.
+function Get-WinStartTasks {
+    $folders = New-Object System.Collections.ArrayList
+    [void] $folders.Add((Open-WinScheduler).GetFolder('\'))
+    for ($place = 0; $place -lt $folders.Count; $place += 1) {
+        foreach ($folder in @($folders[$place].GetFolders(0))) { [void] $folders.Add($folder) }
+        foreach ($task in @($folders[$place].GetTasks(1))) {
+            if (-not $task.Enabled) { continue }
+            $definition = $task.Definition
+            $lines = @(foreach ($action in @($definition.Actions)) {
+                # 0: it starts a program.
+                if ([int] $action.Type -eq 0) { '{0} {1}' -f $action.Path, $action.Arguments }
+            })
+            if (($lines -join ' ') -match '(\A|[\s"\\/])wslg?(\.exe)?(["\s]|\z)') {
+                @{ Path = [string] $task.Path; Limit = [string] $definition.Settings.ExecutionTimeLimit }
+            }
+        }
     }
 }
 

@@ -19,7 +19,17 @@ function Read-FirewallLedger {
     $ledger
 }
 
-# The rule that a forward or a grant needs. What listens decides what it is for: the service of the port proxy, the
+function Test-Wildcard {
+    param([string] $Address)
+    @('0.0.0.0', '::') -ccontains $Address
+}
+
+function Test-Loopback {
+    param([string] $Address)
+    ($Address -clike '127.*') -or ($Address -ceq '::1')
+}
+
+# The rule that a forward or a grant needs. LocalSubnet is of both families. What listens decides what it is for: the service of the port proxy, the
 # relay's program, or the guest itself. Windows applies a rule without a program to guests too, where it merges its
 # rules into theirs (microsoft/WSL#10495).
 function New-FirewallRule {
@@ -32,7 +42,7 @@ function New-FirewallRule {
         Remote = @{ 'local' = 'LocalSubnet'; 'full' = '*' }[$Forward.Firewall]
         Program = ''; Service = ''; Profiles = $Profiles
     }
-    if ($Forward.Address -cne '0.0.0.0') { $rule.Local = $Forward.Address }
+    if (-not (Test-Wildcard -Address $Forward.Address)) { $rule.Local = $Forward.Address }
     if ($ServedBy -ceq 'relay') { $rule.Program = Get-RelayPath }
     if ($ServedBy -ceq 'portproxy') {
         $rule.Program = (Get-KnownFolder -Name 'System') + '\svchost.exe'
@@ -81,14 +91,14 @@ function Get-WantedFirewall {
         $profiles = $Policy.Profiles
         foreach ($grant in $Policy.Grants) {
             $server = @{ 'relay' = 'relay'; 'guest' = $Guest }[(Get-GrantServer -Policy $Policy -Grant $grant)]
-            if (($null -eq $server) -or ($grant.Firewall -ceq 'none') -or ($grant.Address -clike '127.*')) { continue }
+            if (($null -eq $server) -or ($grant.Firewall -ceq 'none') -or (Test-Loopback -Address $grant.Address)) { continue }
             $ports = '{0}-{1}' -f $grant.Listen.First, $grant.Listen.Last
             if ($grant.Listen.First -eq $grant.Listen.Last) { $ports = [string] $grant.Listen.First }
             $rules += New-FirewallRule -Forward $grant -Ports $ports -ServedBy $server -Sid $Sid -Profiles $profiles
         }
     }
     foreach ($forward in $Forwards) {
-        $silent = ($forward.Firewall -ceq 'none') -or ($forward.Address -clike '127.*')
+        $silent = ($forward.Firewall -ceq 'none') -or (Test-Loopback -Address $forward.Address)
         if ($silent -or ($forward.ServedBy -cne 'portproxy') -or (-not $Owned.ContainsKey($forward.Listener))) { continue }
         $rules += New-FirewallRule -Forward $forward -Ports ([string] $forward.ListenPort) -ServedBy 'portproxy' -Sid $Sid -Profiles $profiles
     }
@@ -114,7 +124,7 @@ function Join-Local {
 # Windows writes a single address with its mask, and lists in an order of its own.
 function Test-Local {
     param([string] $Wanted, [string] $Found)
-    $plain = $Found.Replace('/255.255.255.255', '').Replace('/32', '').Replace(' ', '')
+    $plain = $Found.Replace('/255.255.255.255', '').Replace('/32', '').Replace('/128', '').Replace(' ', '')
     (Join-Local -One $plain -Other $plain) -ceq (Join-Local -One $Wanted -Other $Wanted)
 }
 

@@ -3,8 +3,14 @@
 
 $OctetPattern = '(?:25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])'
 $AddressPattern = $OctetPattern + '(?:\.' + $OctetPattern + '){3}'
-# No multicast, reserved or broadcast address.
-$ListenPattern = '\A(?!(?:22[4-9]|2[3-5][0-9])\.)' + $AddressPattern + '\z'
+# An address of IPv6 as .NET writes it: eight groups, or up to seven and two colons at one place.
+$GroupPattern = '[0-9a-f]{1,4}'
+$GroupsPattern = '(?:' + $GroupPattern + '(?::' + $GroupPattern + ')*)?'
+$LongPattern = '(?:' + $GroupPattern + ':){7}' + $GroupPattern
+$ShortPattern = '(?!:*(?:' + $GroupPattern + '(?::+|\z)){8})' + $GroupsPattern + '::' + $GroupsPattern
+# No multicast, reserved or broadcast address, no IPv4 in the form of IPv6, and none that needs an interface beside it.
+$ListenPattern = '\A(?:(?!(?:22[4-9]|2[3-5][0-9])\.)' + $AddressPattern +
+    '|(?!ff[0-9a-f]{2}:|fe[89ab][0-9a-f]:|::ffff:' + $GroupPattern + ':' + $GroupPattern + '\z)(?:' + $LongPattern + '|' + $ShortPattern + '))\z'
 # The address of another machine: a rule towards loopback would open Windows' own local services to the network.
 $GuestPattern = '\A(?!(?:0|127|22[4-9]|2[3-5][0-9])\.)' + $AddressPattern + '\z'
 $EndpointPattern = '\A' + $AddressPattern + '/[1-9][0-9]{0,4}\z'

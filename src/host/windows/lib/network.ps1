@@ -55,6 +55,15 @@ function Invoke-Netsh {
     $run.Text
 }
 
+# What netsh shows of a protocol's ports ('excludedportrange', 'dynamicport'). Its words are localised, its numbers
+# are not.
+function Get-WinPortText {
+    param([string] $What, [string] $Protocol, [int] $Seconds)
+    $run = Invoke-WinProgram -Path ((Get-KnownFolder -Name 'System') + '\netsh.exe') -Arguments ('interface ipv4 show {0} {1}' -f $What, $Protocol) -Seconds $Seconds
+    if ($null -ne $run.Error) { throw ('netsh did not show its ports ({0}); try again' -f $run.Error) }
+    $run.Text
+}
+
 # .NET and not the cmdlets of the Net family: those ask WMI, which is slow to load
 # and hangs where it is broken. Approximate: .NET has one MTU for an adapter, which
 # need not be IPv4's where the two families differ.
@@ -68,6 +77,9 @@ function Get-WinInterfaces {
             $usable = @($ip.UnicastAddresses | Where-Object {
                 ([string] $_.Address.AddressFamily -ceq 'InterNetwork') -and ([string] $_.DuplicateAddressDetectionState -ceq 'Preferred')
             })
+            $usable6 = @($ip.UnicastAddresses | Where-Object {
+                ([string] $_.Address.AddressFamily -ceq 'InterNetworkV6') -and ([string] $_.DuplicateAddressDetectionState -ceq 'Preferred')
+            })
             # Written as one table at the end, so an interface that fails half-way leaves nothing.
             @{
                 Index = [long] $ipv4.Index; Name = [string] $interface.Name
@@ -75,6 +87,7 @@ function Get-WinInterfaces {
                 Loopback = ([string] $interface.NetworkInterfaceType) -ceq 'Loopback'
                 Mtu = [long] $ipv4.Mtu; Gateway = $gateways.Count -gt 0; Addresses = @($usable | ForEach-Object { [string] $_.Address })
                 Prefixes = @($usable | ForEach-Object { [int] $_.PrefixLength })
+                Addresses6 = @($usable6 | ForEach-Object { [string] $_.Address } | Where-Object { $_ -notlike 'fe80:*' })
             }
         } catch {
             # It has no IPv4 (a NetworkInformationException says so), or is gone by now.
@@ -85,7 +98,7 @@ function Get-WinInterfaces {
 # The facts are extras: one that is unknown is $null. The MTU of WSL's own switch is the result of the others' and not
 # its cause, and its address leads to WSL alone.
 function Get-NetworkFacts {
-    $facts = @{ Address = $null; Mtu = $null }
+    $facts = @{ Address = $null; Address6 = $null; Mtu = $null }
     try {
         $interfaces = @(Get-WinInterfaces | Where-Object { $_.Up -and (-not $_.Loopback) -and ($_.Name -notlike 'vEthernet (WSL*') })
         # WSL copies the lowest MTU of these to the guest's eth0. One that is not positive is none: .NET makes -1 of "no limit".
@@ -95,16 +108,74 @@ function Get-NetworkFacts {
         # lowest metric, which .NET does not tell, so the lowest IPv4 interface index is taken.
         $routed = @($interfaces | Where-Object { $_.Gateway -and ($_.Addresses.Count -gt 0) } | Sort-Object -Property { $_.Index })
         if ($routed.Count -gt 0) { $facts.Address = $routed[0].Addresses[0] }
+        if (($routed.Count -gt 0) -and ($routed[0].Addresses6.Count -gt 0)) { $facts.Address6 = $routed[0].Addresses6[0] }
     } catch {
         # What has been found out until here stays.
     }
     $facts
 }
 
-# The subnets that Windows is in now, in their order: '192.168.1.0/24,...'; loopback where it is in none, which lets
-# no other machine in.
+# First and last of the ports that Windows hands out by itself: the text's two numbers are the first and how many.
+function ConvertTo-DynamicRange {
+    param([string] $Text)
+    $numbers = @([regex]::Matches($Text, '(?m)[\s:](?<number>[0-9]{1,5})\s*$') | ForEach-Object { [int] $_.Groups['number'].Value })
+    if (($numbers.Count -ne 2) -or ($numbers[0] -eq 0) -or ($numbers[1] -eq 0) -or (($numbers[0] + $numbers[1]) -gt 65536)) {
+        throw 'netsh does not show the dynamic range of ports in a form that is known'
+    }
+    @($numbers[0], ($numbers[0] + $numbers[1] - 1))
+}
+
+# The ports that Windows hands out by itself, by protocol. An extra, like the facts above: $null where netsh does not
+# show them within 2 s.
+function Get-DynamicRanges {
+    $ranges = [ordered] @{}
+    foreach ($protocol in @('tcp', 'udp')) {
+        $ranges[$protocol] = $null
+        try {
+            $ranges[$protocol] = ConvertTo-DynamicRange -Text (Get-WinPortText -What 'dynamicport' -Protocol $protocol -Seconds 2)
+        } catch {
+            # It stays unknown.
+        }
+    }
+    $ranges
+}
+
+# Addresses of IPv6 and the lengths of their prefixes, of interfaces that are connected.
+function Get-WinIPv6Addresses {
+    foreach ($interface in [System.Net.NetworkInformation.NetworkInterface]::GetAllNetworkInterfaces()) {
+        if ((([string] $interface.OperationalStatus) -cne 'Up') -or (([string] $interface.NetworkInterfaceType) -ceq 'Loopback')) { continue }
+        try {
+            foreach ($unicast in @($interface.GetIPProperties().UnicastAddresses | Where-Object { ([string] $_.Address.AddressFamily) -ceq 'InterNetworkV6' })) {
+                @{ Bytes = $unicast.Address.GetAddressBytes(); Length = [int] $unicast.PrefixLength }
+            }
+        } catch {
+            # It is gone by now.
+        }
+    }
+}
+
+# '2001:db8:1::/64': the bits behind the prefix are 0, and no interface (%7) is named.
+function ConvertTo-IPv6Subnet {
+    param([byte[]] $Bytes, [int] $Length)
+    $left = $Length
+    $subnet = @(foreach ($byte in $Bytes) {
+        $bits = $left
+        if ($bits -gt 8) { $bits = 8 }
+        if ($bits -lt 0) { $bits = 0 }
+        $left -= 8
+        $byte -band (256 - (1 -shl (8 - $bits)))
+    })
+    $text = '{0:x2}{1:x2}:{2:x2}{3:x2}:{4:x2}{5:x2}:{6:x2}{7:x2}:{8:x2}{9:x2}:{10:x2}{11:x2}:{12:x2}{13:x2}:{14:x2}{15:x2}' -f $subnet
+    '{0}/{1}' -f [string] [System.Net.IPAddress]::Parse($text), $Length
+}
+
+# The subnets that Windows is in now, of both families, in their order: '192.168.1.0/24,...'; loopback where it is in
+# none, which lets no other machine in. A prefix of the whole address, as DHCPv6 gives it, has no other machine.
 function Get-LocalSubnets {
-    $subnets = @(foreach ($interface in @(Get-WinInterfaces | Where-Object { $_.Up -and (-not $_.Loopback) })) {
+    $subnets = @(foreach ($address in @(Get-WinIPv6Addresses | Where-Object { ($_.Length -gt 0) -and ($_.Length -lt 128) })) {
+        ConvertTo-IPv6Subnet -Bytes $address.Bytes -Length $address.Length
+    })
+    $subnets += @(foreach ($interface in @(Get-WinInterfaces | Where-Object { $_.Up -and (-not $_.Loopback) })) {
         for ($place = 0; $place -lt $interface.Addresses.Count; $place += 1) {
             $length = $interface.Prefixes[$place]
             $number = ConvertTo-Number -Address $interface.Addresses[$place]

@@ -25,6 +25,8 @@ function ConvertTo-Grant {
     }
     $served = ($Grant.'protocol' -ceq 'tcp') -or ($Grant.'backend' -cne 'portproxy')
     Assert-Valid -Value $served -Message ($Place + ': the port proxy knows TCP alone')
+    $reached = ($Grant.'backend' -cne 'portproxy') -or (-not (Test-Version6 -Address $Grant.'listen-address'))
+    Assert-Valid -Value $reached -Message ($Place + ': the port proxy knows IPv4 alone')
     $listen = $Grant.'listen-ports'
     $connect = $Grant.'connect-ports'
     $rising = ($listen[0] -le $listen[1]) -and ($connect[0] -le $connect[1])
@@ -101,11 +103,22 @@ function Find-Grant {
     $null
 }
 
+function Test-Version6 {
+    param([string] $Address)
+    $Address -clike '*:*'
+}
+
+# Whether the port proxy could serve it: its rules from IPv6 to IPv4 are no part of ours.
+function Test-Proxied {
+    param([hashtable] $Forward)
+    ($Forward.Protocol -ceq 'tcp') -and (-not (Test-Version6 -Address $Forward.Address))
+}
+
 # What serves the forwards of a grant on this Windows: 'guest', 'relay' or 'portproxy'.
 function Get-GrantServer {
     param([hashtable] $Policy, [hashtable] $Grant)
     if ($Policy.Mode -ceq 'mirrored') { return 'guest' }
-    $instead = ($Grant.Backend -ceq 'auto') -and $Policy.Forbidden -and ($Grant.Protocol -ceq 'tcp')
+    $instead = ($Grant.Backend -ceq 'auto') -and $Policy.Forbidden -and (Test-Proxied -Forward $Grant)
     if ($instead -or ($Grant.Backend -ceq 'portproxy')) { return 'portproxy' }
     'relay'
 }

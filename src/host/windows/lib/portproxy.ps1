@@ -158,8 +158,9 @@ function Get-TakenKind {
 
 function Test-Overlap {
     param([string] $Address, [string] $Holder)
-    (@('0.0.0.0', '::', $Address) -ccontains $Holder) -or
-        (($Address -ceq '0.0.0.0') -and ($Holder -cnotlike '127.*') -and ($Holder -cne '::1'))
+    (@('::', $Address) -ccontains $Holder) -or
+        (($Holder -ceq '0.0.0.0') -and (-not (Test-Version6 -Address $Address))) -or
+        ((Test-Wildcard -Address $Address) -and (-not (Test-Loopback -Address $Holder)))
 }
 
 # Listeners of a plan that cannot be had, with what the answer says of them. A port that
@@ -238,7 +239,9 @@ function Find-Silent {
     foreach ($forward in @($Forwards | Where-Object { $_.ServedBy -ceq 'relay' })) {
         if (-not $found.ContainsKey($forward.Protocol)) { $found[$forward.Protocol] = Get-WinListeners -Protocol $forward.Protocol }
         $addresses = @($found[$forward.Protocol][[string] $forward.ListenPort])
-        if (($addresses -ccontains $forward.Address) -or ($addresses -ccontains '0.0.0.0')) { continue }
+        # A relay on '::' has IPv4 alone where Windows has no IPv6.
+        $one = (Test-Version6 -Address $forward.Address) -and ($forward.Address -cne '::')
+        if (($addresses -ccontains $forward.Address) -or ((-not $one) -and ($addresses -ccontains '0.0.0.0'))) { continue }
         [ordered] @{ 'protocol' = $forward.Protocol; 'listen-address' = $forward.Address; 'listen-port' = $forward.ListenPort }
     }
 }
@@ -276,6 +279,7 @@ function New-Answer {
         'conflicts' = @(); 'taken' = @(); 'refused' = @(); 'narrower' = @(); 'silent' = @()
         'firewall' = $null
         'installed' = $null; 'local-app-data' = $null; 'guest-address' = $null; 'windows-address' = $null; 'lowest-mtu' = $null
+        'dynamic' = $null
     }
 }
 
