@@ -4,7 +4,7 @@
 use std::{
     collections::BTreeMap,
     fs,
-    net::Ipv4Addr,
+    net::IpAddr,
     path::{Path, PathBuf},
     time::Instant,
 };
@@ -28,7 +28,7 @@ use crate::{
 #[serde(rename_all = "kebab-case")]
 struct Notes {
     /// The address that all were notified of last, or found at boot.
-    notified: Option<Ipv4Addr>,
+    notified: Option<IpAddr>,
     /// Those that were notified of another one since, in runs that were interrupted.
     #[serde(default)]
     others: BTreeMap<Subject, Last>,
@@ -57,14 +57,14 @@ impl Notes {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 struct Last {
-    address: Ipv4Addr,
+    address: IpAddr,
     /// What it knew before, where it is not certain that it was notified.
-    instead_of: Option<Ipv4Addr>,
+    instead_of: Option<IpAddr>,
 }
 
 impl Last {
     /// What it is to be notified of a change from; `now` itself where it knows that.
-    fn known(self, now: Ipv4Addr) -> Ipv4Addr {
+    fn known(self, now: IpAddr) -> IpAddr {
         match self.instead_of {
             Some(before) if self.address == now => before,
             Some(_) | None => self.address,
@@ -73,7 +73,7 @@ impl Last {
 }
 
 impl Notes {
-    fn all(address: Ipv4Addr) -> Self {
+    fn all(address: IpAddr) -> Self {
         Self {
             notified: Some(address),
             ..Self::default()
@@ -81,7 +81,7 @@ impl Notes {
     }
 
     /// What those know that were notified of another address than all.
-    fn known(&self, now: Ipv4Addr) -> BTreeMap<Subject, Ipv4Addr> {
+    fn known(&self, now: IpAddr) -> BTreeMap<Subject, IpAddr> {
         let known = |(who, last): (&Subject, &Last)| (who.clone(), last.known(now));
         self.others.iter().map(known).collect()
     }
@@ -105,7 +105,7 @@ impl Notes {
 #[derive(Debug)]
 struct Ended {
     /// The address of the change; `None` after a check.
-    address: Option<Ipv4Addr>,
+    address: Option<IpAddr>,
     report: NotifyReport,
     notes: Notes,
 }
@@ -125,7 +125,7 @@ pub(super) struct Dependents {
     /// Whether a check is wanted that all can be notified.
     check: bool,
     /// The address that a run was made for last.
-    tried: Option<Ipv4Addr>,
+    tried: Option<IpAddr>,
     /// Runs for which systemd was out of reach.
     retry: Retry,
     findings: BTreeMap<Subject, Finding>,

@@ -12,14 +12,18 @@ use tokio::{
 };
 
 use super::{
+    clock::Clock,
     dependents::Dependents,
+    dns::Dns,
     election::Leadership,
     error::AgentError,
+    lifetime::Lifetime,
     listeners::Listeners,
     machine::Linux,
     members::{Members, inheritance::Inheritance, wire::Registration},
     reconcile::Agent,
     relay::Supervisor,
+    resume::{Order, Resumption},
     timer::Timer,
     windows::{HostEvent, Windows},
 };
@@ -30,11 +34,11 @@ use crate::{
     control::{RequestQueue, Requested},
     host::relay::Pipes,
     interop,
-    model::{Listener, Mode, ModeState, micros},
+    model::{Listener, Mode, ModeState, RelayMemory, RelayRole, micros},
     netlink::Watch,
     paths::Paths,
     plan::discovered_forwards,
-    report::Manager,
+    report::{Manager, SampleCause},
 };
 
 /// Everything that the loop drives.
@@ -42,6 +46,8 @@ pub(super) struct EventLoop {
     agent: Agent<Linux>,
     windows: Windows,
     dependents: Dependents,
+    dns: Dns,
+    clock: Clock,
     source: Source,
     bus: Bus,
     leadership: Leadership,
@@ -49,6 +55,8 @@ pub(super) struct EventLoop {
     /// Where this agent leaves to its next process whom it serves.
     runtime: PathBuf,
     listeners: Listeners,
+    lifetime: Lifetime,
+    resumption: Resumption,
     /// Whether this distribution's name was asked for.
     named: bool,
 }
@@ -61,33 +69,51 @@ impl EventLoop {
         paths: &Paths,
         bus: Bus,
         leadership: Leadership,
-        left: Option<Pipes>,
+        mut left: Vec<Pipes>,
     ) -> Result<Self, AgentError> {
-        let mut relay = Supervisor::new(paths);
-        if Manager::is_there() {
-            relay = relay.in_unit(left);
-        }
-        let windows = Windows::new(paths, relay);
+        let mut supervisor = |role| {
+            let left = left.extract_if(.., |pipes| pipes.role == role).next();
+            let supervisor = Supervisor::new(paths, role);
+            match Manager::is_there() {
+                true => supervisor.in_unit(left),
+                false => supervisor,
+            }
+        };
+        let (relay, loopback) = (
+            supervisor(RelayRole::Entry),
+            supervisor(RelayRole::Loopback),
+        );
+        let windows = Windows::new(paths, relay, loopback);
         let dependents = Dependents::new(&paths.runtime, source.folder());
+        let dns = Dns::new(paths);
+        let clock = Clock::new(&paths.runtime);
         let mut agent = Agent::on_this_machine(settings, paths)?;
         agent.publisher.bus = Some(bus.clone());
+        // What it listens on is none of what is discovered.
+        agent.host.loopback = windows.loopback.memory();
         let members = leadership.members();
         Ok(Self {
             members,
             runtime: paths.runtime.clone(),
             listeners: Listeners::default(),
+            lifetime: Lifetime::default(),
+            resumption: Resumption::new(),
             named: false,
             agent,
             windows,
             dependents,
+            dns,
+            clock,
             source,
             bus,
             leadership,
         })
     }
 
-    /// Goes on where the leader before ended, under this name if it is known.
-    pub(super) fn inherit(&mut self, left: Inheritance, name: Option<String>) {
+    /// Goes on where the leader before ended, and this agent on standby: under this name if
+    /// it is known.
+    pub(super) fn inherit(&mut self, left: Inheritance, name: Option<String>, lifetime: Lifetime) {
+        self.lifetime = lifetime;
         self.agent.host.rules_remain |= left.rules_remain;
         self.members.inherit(left);
         if let Some(name) = name {
@@ -117,13 +143,17 @@ impl EventLoop {
         self.agent.strangers = self.leadership.finding();
         self.take_members();
         self.take_listeners();
+        self.take_lifetime();
         self.agent.reconcile(&mut self.windows, manager).await;
+        self.resumption.see(self.agent.view());
         manager.ready();
         self.bus.start();
+        self.look_at_clock(SampleCause::Start);
         loop {
             // After the pass, so that they find the new address everywhere.
             let (node, mode) = (self.agent.publisher.node.as_ref(), &self.agent.mode.state);
             self.dependents.follow(&self.agent.settings, node, mode);
+            self.dns.follow(&self.agent.settings, &self.agent.dns_plan);
             watch.ipv6_ways = self.agent.ipv6_ways;
             // Each arm that does not continue is a reason for a pass.
             select! {
@@ -134,17 +164,33 @@ impl EventLoop {
                     self.settle(&mut watch).await?;
                 }
                 () = clock.fired() => {
-                    // WSL's time synchronisation may step the clock often.
-                    tracing::debug!(event = "clock", "the wall clock was set");
+                    // A recovery begins with a pass of its own.
+                    if self.resumption.clock_was_set() {
+                        continue;
+                    }
+                    self.look_at_clock(SampleCause::Set);
                     self.retry_everything();
                 }
+                order = self.resumption.order() => match order {
+                    Order::Begin => {
+                        self.look_at_clock(SampleCause::Resume);
+                        self.retry_after_resume();
+                        self.agent.ask_windows_again();
+                    }
+                    Order::Retry => self.retry_after_resume(),
+                    Order::AskWindows => self.agent.ask_windows_again(),
+                    Order::Publish => {
+                        self.agent.unrecovered = self.resumption.findings.clone();
+                        self.agent.publisher.resumed = self.resumption.last.clone();
+                    }
+                },
                 _ = reload.recv() => {
                     self.reload().unwrap_or_default();
                     self.bus.retry();
                 }
                 requested = queue.requested() => match requested {
                     Requested::Counters => match self.windows.relay.ask_counters() {
-                        Some(memory) => drop(self.agent.handle_event(HostEvent::Relay(memory))),
+                        Some(memory) => self.take_relay(RelayRole::Entry, memory),
                         None => continue,
                     },
                     Requested::Pass { reload, reapply } => {
@@ -177,22 +223,40 @@ impl EventLoop {
                     }
                     self.agent.dependents = findings;
                 }
+                () = self.dns.changed() => {
+                    let looked = self.dns.looked().clone();
+                    let before = std::mem::replace(&mut self.agent.dns, looked);
+                    if self.agent.dns.is_same(&before) {
+                        continue;
+                    }
+                }
+                changed = self.clock.changed() => {
+                    if !changed {
+                        continue;
+                    }
+                    self.agent.clock = self.clock.findings.clone();
+                }
                 () = self.members.changed() => {}
                 () = self.listeners.changed() => {}
+                () = self.lifetime.changed() => {}
                 holder = self.leadership.overruled() => return Err(AgentError::Overruled(holder)),
                 () = watchdog.fired() => {
                     manager.alive();
+                    self.resumption.read_handshakes();
+                    self.look_at_clock_if_due();
                     // Of all that wakes an idle agent this is the only thing.
-                    match self.windows.relay.ask_if_silent(Instant::now()) {
-                        Some(memory) => drop(self.agent.handle_event(HostEvent::Relay(memory))),
-                        None => continue,
+                    if !self.changed_relays(|one| one.ask_if_silent(Instant::now())) {
+                        continue;
                     }
                 }
             }
             self.agent.strangers = self.leadership.finding();
             self.take_members();
             self.take_listeners();
+            self.take_lifetime();
             let done = self.agent.reconcile(&mut self.windows, manager).await;
+            self.resumption.see(self.agent.view());
+            self.look_at_clock_if_due();
             let (settings, group) = (&self.agent.settings, &self.agent.group);
             let own = || {
                 let found = &group.discovered;
@@ -228,17 +292,55 @@ impl EventLoop {
         agent.discovery = self.listeners.findings().collect();
     }
 
-    /// Retries whatever failed, at once.
-    fn retry_everything(&mut self) {
-        self.agent.ledger.reset();
-        self.retry_relay();
-        self.dependents.retry_now();
+    /// Takes what becomes of this distribution when it is idle.
+    fn take_lifetime(&mut self) {
+        self.lifetime.follow(self.agent.settings.hold_open);
+        self.agent.publisher.lifetime = self.lifetime.entry();
+        self.agent.not_held = self.lifetime.failure().cloned();
     }
 
-    fn retry_relay(&mut self) {
-        if let Some(memory) = self.windows.relay.retry() {
-            self.agent.handle_event(HostEvent::Relay(memory));
+    fn look_at_clock(&mut self, cause: SampleCause) {
+        let wireguard = self.agent.has_wireguard;
+        self.clock.look(cause, self.agent.settings.clock, wireguard);
+    }
+
+    fn look_at_clock_if_due(&mut self) {
+        let wireguard = self.agent.has_wireguard;
+        self.clock.look_if_due(self.agent.settings.clock, wireguard);
+    }
+
+    /// Retries whatever failed, at once.
+    fn retry_everything(&mut self) {
+        self.retry_with(Supervisor::retry);
+    }
+
+    /// The same for a recovery, which waits for a sign of life of each relay.
+    fn retry_after_resume(&mut self) {
+        self.retry_with(Supervisor::retry_and_await);
+    }
+
+    fn retry_with(&mut self, retry: impl Fn(&mut Supervisor) -> Option<RelayMemory>) {
+        self.agent.ledger.reset();
+        self.changed_relays(retry);
+        self.dependents.retry_now();
+        self.dns.look_again();
+        self.lifetime.retry();
+    }
+
+    /// Does this with both relays, and says whether the state of one changed.
+    fn changed_relays(&mut self, change: impl Fn(&mut Supervisor) -> Option<RelayMemory>) -> bool {
+        let mut changed = false;
+        for role in RelayRole::ALL {
+            if let Some(memory) = change(self.windows.supervisor(role)) {
+                self.take_relay(role, memory);
+                changed = true;
+            }
         }
+        changed
+    }
+
+    fn take_relay(&mut self, role: RelayRole, memory: RelayMemory) {
+        self.agent.handle_event(HostEvent::Relay(role, memory));
     }
 
     /// Reads the configuration again and queries Windows again. A bad new
@@ -261,8 +363,12 @@ impl EventLoop {
                 Err(error.to_string())
             }
         };
-        self.retry_relay();
+        self.changed_relays(Supervisor::retry);
         self.dependents.check_again();
+        self.dns.look_again();
+        self.lifetime.look_again();
+        self.lifetime.retry();
+        self.clock.look_again();
         if self.agent.mode.state.known().is_none() {
             self.windows.ask_mode();
         }

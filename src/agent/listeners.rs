@@ -1,8 +1,9 @@
 //! Watches what listens at the ports of `[discovery]`.
 //!
-//! The kernel announces no listen(2), so it is asked at intervals, and not at all while
-//! discovery is off. What it lists is asked for a second time a moment later, before it
-//! counts: a socket that is gone by then never becomes a forward.
+//! The kernel announces no listen(2), so there is a look at intervals, and none while
+//! discovery is off. As long as no socket can have come or gone it asks for no list. What is
+//! new is looked at a second time a moment later, before it counts: a socket that is gone by
+//! then never becomes a forward.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -16,17 +17,19 @@ use tokio::select;
 
 use super::timer::Timer;
 use crate::{
-    backoff::until,
+    backoff::{Retry, until},
     config::{Backend, Discovery, Settings},
     model::{Code, Discovered, Finding, Listener, Mode, counted, some_of},
-    observe::{self, Owner, Published, RuleWatch},
+    observe::{self, Owner, Published, Question, RuleWatch, SocketWatch},
 };
 
-/// Between two looks. With [`CONFIRM`] a port is found within 0.6 s (docs/benchmarks.md has
-/// what the looks cost).
-const INTERVAL: Duration = Duration::from_millis(500);
-/// After a look that found something new.
+/// Between two looks: with [`CONFIRM`] a port is found within a second.
+const INTERVAL: Duration = Duration::from_millis(800);
+/// After a look that found something new, and after changed rules: an engine makes several
+/// changes in a row.
 const CONFIRM: Duration = Duration::from_millis(100);
+/// Between two readings of the rules, however often they change.
+const READINGS: Duration = Duration::from_millis(500);
 /// Changes that are taken at once, and the time until one more is: each may be a call to
 /// Windows.
 const CHANGES: u32 = 12;
@@ -45,13 +48,24 @@ enum Source {
 pub(super) struct Listeners {
     /// What to look for; `None` where discovery is off.
     wanted: Option<Discovery>,
+    /// The same, for the kernel.
+    question: Question,
     timer: Timer,
     /// When the look is due that confirms the last one.
     confirm: Option<Instant>,
+    /// Whether sockets can have changed.
+    watch: SocketWatch,
+    /// Those of the last list; `None` where there is none.
+    sockets: Option<BTreeMap<Listener, Owner>>,
     /// Announcements of changed rules.
     rules: Option<RuleWatch>,
-    /// Whether rules have changed since they were read.
-    stale: bool,
+    /// When rules are to be read that have changed since they were read.
+    stale: Option<Instant>,
+    /// When they were read.
+    read: Option<Instant>,
+    /// Why that failed, and when it is tried again.
+    unread: Option<String>,
+    retry: Retry,
     /// What rules pass on.
     published: BTreeMap<Listener, Published>,
     /// What was there at the last look.
@@ -62,7 +76,7 @@ pub(super) struct Listeners {
     rested: Option<Instant>,
     /// Whether changes wait.
     busy: bool,
-    /// Why the last look failed.
+    /// Why the last list failed.
     failure: Option<String>,
 }
 
@@ -75,6 +89,7 @@ impl Listeners {
             return;
         }
         self.wanted = wanted.cloned();
+        self.question = wanted.map(Question::new).unwrap_or_default();
         (self.confirm, self.busy, self.failure) = (None, false, None);
         let interval = wanted.map(|_| INTERVAL);
         match Timer::every(interval) {
@@ -82,15 +97,21 @@ impl Listeners {
             Err(error) => self.failure = Some(error.to_string()),
         }
         // Before the rules are read, so that no change is missed.
-        let reads = wanted.is_some_and(|wanted| wanted.containers);
+        let (reads, at) = (
+            wanted.is_some_and(|wanted| wanted.containers),
+            Instant::now(),
+        );
         self.published.clear();
-        (self.stale, self.rules) = (reads, None);
+        self.retry.reset();
+        (self.stale, self.read, self.rules) = (reads.then_some(at), None, None);
+        self.unread = None;
         if reads {
             self.watch_rules();
         }
+        (self.watch, self.sockets) = (SocketWatch::new(&self.question), None);
         if wanted.is_none() {
             self.found.clear();
-        } else if let Some(now) = self.look() {
+        } else if let Some(now) = self.look(at) {
             self.last.clone_from(&now);
             self.take(now);
         }
@@ -103,8 +124,9 @@ impl Listeners {
 
     /// What is wrong with looking.
     pub(super) fn findings(&self) -> impl Iterator<Item = Finding> {
-        let failed = self.failure.iter();
-        let failed = failed.map(|why| Finding::new(Code::DiscoveryFailed, "", why.clone()));
+        let failed = self.failure.iter().chain(&self.unread);
+        let failed = Vec::from_iter(failed.cloned()).join("; ");
+        let failed = (!failed.is_empty()).then(|| Finding::new(Code::DiscoveryFailed, "", failed));
         let busy = self.busy.then(|| {
             let detail = format!(
                 "more than {CHANGES} changes in a short time; now one every {} s is followed",
@@ -112,7 +134,7 @@ impl Listeners {
             );
             Finding::new(Code::DiscoveryBusy, "", detail)
         });
-        failed.chain(busy)
+        failed.into_iter().chain(busy)
     }
 
     /// Looks when it is time, until what counts changes. Cancel safe.
@@ -121,13 +143,13 @@ impl Listeners {
             let confirms = select! {
                 () = self.timer.fired() => false,
                 () = until(self.confirm) => true,
-                changed = rules_changed(&mut self.rules) => {
+                () = until(self.stale) => false,
+                // More changes until they are read mean nothing new.
+                changed = rules_changed(&mut self.rules), if self.stale.is_none() => {
                     if changed.is_err() {
                         self.watch_rules();
                     }
-                    // An engine makes several changes in a row.
-                    self.stale = true;
-                    self.confirm.get_or_insert(Instant::now() + CONFIRM);
+                    self.rules_changed(Instant::now());
                     continue;
                 }
             };
@@ -137,12 +159,20 @@ impl Listeners {
         }
     }
 
+    /// The rules are read soon, but not again and again while they change.
+    fn rules_changed(&mut self, at: Instant) {
+        let due = self.read.map_or(at, |read| read + READINGS);
+        self.stale.get_or_insert(due.max(at + CONFIRM));
+    }
+
     /// Says whether what counts, or what is wrong, is now something else.
     fn look_again(&mut self, confirms: bool, at: Instant) -> bool {
         self.confirm = None;
-        let before = self.failure.take();
-        let Some(now) = self.look() else {
-            return self.failure != before;
+        let before = (self.failure.take(), self.unread.clone());
+        let now = self.look(at);
+        let failures = (self.failure.clone(), self.unread.clone());
+        let Some(now) = now else {
+            return failures != before;
         };
         let last = std::mem::replace(&mut self.last, now);
         let counting: BTreeSet<Listener> = self.found.iter().map(|one| one.at).collect();
@@ -164,7 +194,7 @@ impl Listeners {
             self.take(now);
             return true;
         }
-        self.busy != was_busy || self.failure != before
+        self.busy != was_busy || failures != before
     }
 
     fn may_change(&self, at: Instant) -> bool {
@@ -177,22 +207,40 @@ impl Listeners {
         self.rules = RuleWatch::subscribe().ok();
     }
 
-    fn look(&mut self) -> Option<BTreeMap<Listener, Source>> {
+    fn look(&mut self, at: Instant) -> Option<BTreeMap<Listener, Source>> {
         let Some(wanted) = &self.wanted else {
             return Some(BTreeMap::new());
         };
-        if self.stale {
-            match observe::published(wanted) {
-                Ok(published) => (self.published, self.stale) = (published, false),
-                // Those known before stay, and it is tried again at the next look.
-                Err(error) => self.failure = Some(format!("the rules of netfilter: {error}")),
+        if self.stale.is_some_and(|due| due <= at) {
+            let published = observe::published(wanted);
+            self.take_rules(published, at);
+        }
+        // Before the list, so that the next look notices what changes meanwhile.
+        if self.watch.may_have_changed(at) {
+            self.sockets = None;
+        }
+        if self.sockets.is_none() {
+            match self.watch.list(&self.question) {
+                Ok(sockets) => self.sockets = Some(sockets),
+                Err(error) => self.failure = Some(error.to_string()),
             }
         }
-        match observe::listeners(wanted) {
-            Ok(sockets) => Some(both(sockets, &self.published)),
+        let sockets = self.sockets.clone()?;
+        Some(both(sockets, &self.published))
+    }
+
+    /// Takes a reading of the rules. After one that failed, those known before stay, and
+    /// changes wait for the next attempt.
+    fn take_rules(&mut self, published: io::Result<BTreeMap<Listener, Published>>, at: Instant) {
+        self.read = Some(at);
+        match published {
+            Ok(published) => {
+                self.retry.reset();
+                (self.published, self.unread, self.stale) = (published, None, None);
+            }
             Err(error) => {
-                self.failure = Some(error.to_string());
-                None
+                self.unread = Some(format!("the rules of netfilter: {error}"));
+                self.stale = Some(self.retry.failed(at));
             }
         }
     }
@@ -245,13 +293,15 @@ pub(super) fn now(settings: &Settings, mode: Option<Mode>) -> Vec<Discovered> {
     let Some(wanted) = wanted(settings, mode) else {
         return Vec::new();
     };
+    let at = Instant::now();
     let mut once = Listeners {
         wanted: Some(wanted.clone()),
-        stale: wanted.containers,
+        question: Question::new(wanted),
+        stale: wanted.containers.then_some(at),
         ..Listeners::default()
     };
     // Without an answer nothing is known to listen.
-    let found = once.look().unwrap_or_default().into_iter();
+    let found = once.look(at).unwrap_or_default().into_iter();
     let discovered = found.map(|(at, source)| match source {
         Source::Socket(_) => (at, String::new(), None),
         Source::Rule(Published { by, to }) => (at, by, to),

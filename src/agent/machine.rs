@@ -10,7 +10,9 @@ use crate::{
     },
     blocking::{SingleFlight, run_blocking},
     config::Settings,
-    model::{Action, HostMemory, ModeState, Observation, RelayMemory, RelaySet, RuleSet},
+    model::{
+        Action, HostMemory, ModeState, Observation, RelayMemory, RelayRole, RelaySet, RuleSet,
+    },
     netlink::{Netlink, NetlinkError},
     observe::{self, Devices},
     paths::Paths,
@@ -39,13 +41,13 @@ pub(super) trait Machine {
 
 /// The way to Windows and to the relay: calls are begun here and end elsewhere.
 pub(super) trait Host {
-    /// Sends the relay what to serve, without waiting; starts a relay that does not
+    /// Sends a relay what to serve, without waiting; starts a relay that does not
     /// run. Gives back its present state.
-    fn relay(&mut self, wanted: Option<RelaySet>) -> RelayMemory;
+    fn relay(&mut self, role: RelayRole, wanted: Option<RelaySet>) -> RelayMemory;
 
     /// Begins a sync of the forwards, and says so: while one is in flight, the next one
-    /// waits for its end. `remain`: Windows may have rules of ours.
-    fn sync(&mut self, wanted: &RuleSet, remain: bool) -> bool;
+    /// waits for its end. `known`: what Windows has answered until now.
+    fn sync(&mut self, wanted: &RuleSet, known: &HostMemory) -> bool;
 }
 
 /// This machine.

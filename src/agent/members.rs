@@ -131,12 +131,16 @@ impl Members {
             [] => String::new(),
             codes => format!("the leader has {}", codes.join(", ")),
         };
+        let mut by_subject = BTreeMap::<&str, Vec<&Finding>>::new();
+        for finding in findings {
+            if finding.code.severity() > Severity::Info {
+                let of_it = by_subject.entry(&finding.subject).or_default();
+                of_it.push(finding);
+            }
+        }
         let answered = |status: &ForwardStatus| {
-            let of_it = |finding: &&Finding| {
-                finding.subject == status.name && finding.code.severity() > Severity::Info
-            };
             let mut detail = String::new();
-            for finding in findings.iter().filter(of_it) {
+            for finding in by_subject.get(status.name.as_str()).into_iter().flatten() {
                 let between = if detail.is_empty() { "" } else { "; " };
                 write!(detail, "{between}{}: {}", finding.code, finding.detail).unwrap_or_default();
             }
@@ -346,6 +350,7 @@ impl List {
                     .cloned()
                     .unwrap_or_else(|| Answered {
                         status: ForwardStatus {
+                            connect_address: forward.connect_address,
                             name: String::new(),
                             listen: Listen {
                                 protocol: forward.protocol,

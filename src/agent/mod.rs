@@ -1,10 +1,13 @@
 //! The agent: wait, observe, plan, apply, publish.
 
+mod clock;
 mod dependents;
+mod dns;
 mod election;
 mod error;
 mod event_loop;
 mod ledger;
+mod lifetime;
 mod listeners;
 mod machine;
 mod members;
@@ -12,6 +15,7 @@ mod oneshot;
 mod publish;
 mod reconcile;
 mod relay;
+mod resume;
 mod standby;
 mod startup;
 mod timer;

@@ -1,6 +1,7 @@
 //! Reconciling by hand, without the event loop.
 
 use super::{
+    dns::Dns,
     error::AgentError,
     listeners,
     machine::{Linux, Machine},
@@ -87,7 +88,7 @@ pub async fn installed_rules(
 /// # Errors
 /// No rtnetlink socket.
 pub async fn apply_once(settings: Settings, paths: Paths) -> Result<Done, AgentError> {
-    let mut windows = Windows::new(&paths, Supervisor::default());
+    let mut windows = Windows::new(&paths, Supervisor::default(), Supervisor::default());
     let mut agent = Agent::on_this_machine(settings, &paths)?;
     let mut manager = Manager::default();
     agent.handle_event(HostEvent::Mode(interop::ask_mode().await));
@@ -111,6 +112,10 @@ pub async fn apply_once(settings: Settings, paths: Paths) -> Result<Done, AgentE
             agent.handle_event(event);
         }
     }
+    let mut dns = Dns::new(&paths);
+    dns.once(&agent.settings, &agent.dns_plan).await;
+    all.changes.extend_from_slice(&dns.looked().changes);
+    all.findings.extend_from_slice(&dns.looked().findings);
     // What it published meanwhile is the status of no running agent.
     remove_status(&paths.runtime);
     Ok(all)

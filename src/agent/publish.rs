@@ -1,7 +1,7 @@
 //! Publishing: the journal, the service manager, the status document, D-Bus.
 
 use std::{
-    net::Ipv4Addr,
+    net::IpAddr,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -12,12 +12,12 @@ use crate::{
     control::Signal,
     model::{
         Action, Code, Finding, ForwardState, ForwardStatus, HostMemory, InterfaceName, Link,
-        LinkKind, ModeState, Node, RelayLocation, Severity, micros, or_empty,
+        LinkKind, ModeState, Node, RelayLocation, RelayMemory, Severity, micros, or_empty,
     },
     plan::{Group, PortWay},
     report::{
-        Changes, Document, Forwards, LinkEntry, Manager, MemberEntry, PortEntry, RelayEntry,
-        STATUS_VERSION, Tracker, read_status, write_status,
+        Changes, DnsEntry, Document, Forwards, LifetimeEntry, LinkEntry, Manager, MemberEntry,
+        PortEntry, RecoveryEntry, RelayEntry, STATUS_VERSION, Tracker, read_status, write_status,
     },
 };
 
@@ -32,6 +32,8 @@ pub(super) struct Pass<'a> {
     pub(super) links: Option<&'a [Link]>,
     /// Ports of WireGuard before it.
     pub(super) ports: Vec<(InterfaceName, u16, PortWay)>,
+    /// The state of name resolution.
+    pub(super) dns: DnsEntry,
     /// The changes made.
     pub(super) changes: &'a [String],
     pub(super) took: Duration,
@@ -47,10 +49,14 @@ pub(super) struct Publisher {
     /// The last node, which may have lost its address.
     pub(super) node: Option<Node>,
     /// Its address; `None` while it has none.
-    address: Option<Ipv4Addr>,
+    address: Option<IpAddr>,
     /// The address that was published last.
-    published: Option<Ipv4Addr>,
+    published: Option<IpAddr>,
     pub(super) forwards: Vec<ForwardStatus>,
+    /// What becomes of this distribution when it is idle.
+    pub(super) lifetime: Option<LifetimeEntry>,
+    /// The last recovery.
+    pub(super) resumed: Option<RecoveryEntry>,
     passes: u64,
     /// Why the status document was not written the last time.
     unwritable: Option<Finding>,
@@ -140,7 +146,14 @@ impl Publisher {
         if old != new {
             let interface = interface.clone().unwrap_or_default();
             parts.push(match (old, new) {
-                (Some(old), Some(new)) => format!("{interface} address {old} -> {new}"),
+                (Some(old), Some(new)) => {
+                    let why = match (old, new) {
+                        (IpAddr::V6(_), IpAddr::V4(_)) => " (IPv4 comes first)",
+                        (IpAddr::V4(_), IpAddr::V6(_)) => " (no usable IPv4)",
+                        _ => "",
+                    };
+                    format!("{interface} address {old} -> {new}{why}")
+                }
                 (Some(old), None) => format!("{interface} address {old} is lost"),
                 (None, new) => format!("{interface} address {}", or_empty(new)),
             });
@@ -184,7 +197,8 @@ impl Publisher {
             up => format!(", {up} forwarded"),
         };
         let degraded: Vec<&str> = self
-            .findings()
+            .tracker
+            .listed()
             .filter(|finding| finding.code.severity() > Severity::Info)
             .map(|finding| finding.code.as_str())
             .collect();
@@ -232,7 +246,6 @@ impl Publisher {
         // an earlier address.
         let rules = &pass.host.facts.rules;
         let confirmed = pass.host.settled.as_ref().and(rules.first());
-        let relay = &pass.host.relay;
         Document {
             requested_mode: pass.host.requested_mode.map(|mode| mode.to_string()),
             interface: node.map(|node| node.link.name.to_string()),
@@ -241,6 +254,8 @@ impl Publisher {
             gateway: node.and_then(|node| node.gateway),
             links: links(pass, node),
             wireguard_ports: self.ports(pass),
+            dns: Some(pass.dns.clone()),
+            lifetime: self.lifetime.clone(),
             network_file: pass.settings.config_file.clone(),
             forwards: confirmed.map(|first| Forwards {
                 count: rules.len(),
@@ -259,25 +274,33 @@ impl Publisher {
                     discovered: member.discovered.clone(),
                 })
                 .collect(),
-            relay: relay.wanted.as_ref().map(|wanted| RelayEntry {
-                location: match &wanted.location {
-                    RelayLocation::Installed { program, .. } => program.to_string(),
-                    RelayLocation::Unpacked(folder) => folder.to_string(),
-                    RelayLocation::Guest => "guest".to_owned(),
-                },
-                applied: relay.applied,
-                sessions: relay.sessions,
-                counters: relay.counted.clone(),
-            }),
+            relay: relay(&pass.host.relay),
+            loopback_relay: relay(&pass.host.loopback),
             windows_address: pass.host.facts.windows_address,
             lowest_mtu: pass.host.facts.lowest_mtu.clone(),
             guest_firewall: pass.host.facts.guest_firewall,
+            resumed: self.resumed.clone(),
             passes: self.passes,
             last_pass_us: micros(pass.took),
-            health: self.findings().map(Into::into).collect(),
+            health: self.tracker.listed().map(Into::into).collect(),
+            unlisted: self.tracker.unlisted(),
             ..empty("active", pass.mode)
         }
     }
+}
+
+/// A relay that has something to do.
+fn relay(memory: &RelayMemory) -> Option<RelayEntry> {
+    memory.wanted.as_ref().map(|wanted| RelayEntry {
+        location: match &wanted.location {
+            RelayLocation::Installed { program, .. } => program.to_string(),
+            RelayLocation::Unpacked(folder) => folder.to_string(),
+            RelayLocation::Guest => "guest".to_owned(),
+        },
+        applied: memory.applied,
+        sessions: memory.sessions,
+        counters: memory.counted.clone(),
+    })
 }
 
 /// A document that says nothing yet.

@@ -1,14 +1,16 @@
 //! One reconciliation: observe, plan, apply what is due, publish.
 
-use std::{path::Path, time::Instant};
+use std::{collections::HashMap, path::Path, time::Instant};
 
 use futures_util::future::join_all;
 use tokio::sync::OnceCell;
 
 use super::{
+    dns::Looked,
     ledger::{Ledger, Recheck},
     machine::{Host, Linux, Machine},
     publish::{Pass, Publisher},
+    resume::{Answers, RelayView, Scene, View},
     windows::HostEvent,
 };
 use crate::{
@@ -16,8 +18,8 @@ use crate::{
     backoff::Retry,
     config::{ConfigError, Settings},
     model::{
-        Action, Code, Finding, HostMemory, HostOutcome, ModeState, Observation, Plan, RelayMemory,
-        micros,
+        Action, Code, DnsPlan, Finding, HostMemory, HostOutcome, ModeState, Observation, Plan,
+        RelayMemory, RelayRole, micros,
     },
     netlink::NetlinkError,
     paths::Paths,
@@ -38,6 +40,10 @@ pub(super) struct Agent<M> {
     rejected: Option<Finding>,
     /// What is wrong with the dependents.
     pub(super) dependents: Vec<Finding>,
+    /// What name resolution depends on, as of the last pass.
+    pub(super) dns_plan: DnsPlan,
+    /// What was found when it was looked at last.
+    pub(super) dns: Looked,
     /// Another process has the agent's name on the bus.
     pub(super) name_taken: Option<Finding>,
     /// What is wrong with discovering ports.
@@ -48,8 +54,20 @@ pub(super) struct Agent<M> {
     pub(super) group: Group,
     /// When one of them is to be dropped.
     pub(super) group_due: Option<Instant>,
+    /// Why this distribution is not held open.
+    pub(super) not_held: Option<Finding>,
+    /// Whether there was a tunnel of WireGuard in the last pass.
+    pub(super) has_wireguard: bool,
+    /// What is wrong with the clock.
+    pub(super) clock: Vec<Finding>,
+    /// What did not recover after a resume.
+    pub(super) unrecovered: Vec<Finding>,
     /// Whether IPv6 routes decided anything in the last pass.
     pub(super) ipv6_ways: bool,
+    /// What a recovery asks of the last pass, of Windows and of the relays.
+    scene: Scene,
+    answers: Answers,
+    relays_lost: HashMap<RelayRole, u64>,
     pub(super) publisher: Publisher,
 }
 
@@ -85,13 +103,45 @@ impl<M: Machine> Agent<M> {
             recheck: Recheck::default(),
             rejected: None,
             dependents: Vec::new(),
+            dns_plan: DnsPlan::default(),
+            dns: Looked::default(),
             name_taken: None,
             discovery: Vec::new(),
             strangers: None,
             group: Group::default(),
             group_due: None,
+            not_held: None,
+            has_wireguard: false,
+            clock: Vec::new(),
+            unrecovered: Vec::new(),
             ipv6_ways: false,
+            scene: Scene::default(),
+            answers: Answers::default(),
+            relays_lost: HashMap::new(),
             publisher: Publisher::new(paths.runtime.clone()),
+        }
+    }
+
+    /// What a recovery asks for.
+    pub(super) fn view(&self) -> View {
+        let relay = |role| {
+            let relay = self.host.relay(role);
+            RelayView {
+                wanted: relay.wanted.is_some(),
+                applied: relay.applied,
+                alive: relay.alive,
+                lost: self.relays_lost.get(&role).copied().unwrap_or_default(),
+            }
+        };
+        View {
+            scene: self.scene.clone(),
+            windows: Answers {
+                settled: self.host.settled.is_some(),
+                ..self.answers.clone()
+            },
+            relay: relay(RelayRole::Entry),
+            loopback: relay(RelayRole::Loopback),
+            forwards: self.publisher.forwards.clone(),
         }
     }
 
@@ -147,13 +197,14 @@ impl<M: Machine> Agent<M> {
             HostEvent::RequestedMode(mode) => self.host.requested_mode = mode,
             HostEvent::Distribution(name) => self.group.own = name,
             HostEvent::Forwards(outcome) => self.record_sync(outcome),
-            HostEvent::Relay(memory) => return self.record_relay(memory),
+            HostEvent::Relay(role, memory) => return self.record_relay(role, memory),
         }
         false
     }
 
     fn record_sync(&mut self, outcome: HostOutcome) {
         let (action, now) = (Action::SyncForwards(outcome.wanted.clone()), Instant::now());
+        self.answers.record(&outcome);
         // One that is out of date is made again at once.
         match outcome.settled {
             _ if self.host.outdated => {}
@@ -171,20 +222,23 @@ impl<M: Machine> Agent<M> {
         self.host.record(outcome);
     }
 
-    fn record_relay(&mut self, memory: RelayMemory) -> bool {
-        let applied = memory.applied && !self.host.relay.applied;
-        let action = Action::SyncRelay(memory.wanted.clone());
+    fn record_relay(&mut self, role: RelayRole, memory: RelayMemory) -> bool {
+        let before = self.host.relay(role).clone();
+        let applied = memory.applied && !before.applied;
+        let action = Action::SyncRelay(role, memory.wanted.clone());
         if applied && memory.failed.is_empty() {
             self.ledger.forget(&action.key());
         } else if applied {
             self.ledger.failed(&action, None, true, Instant::now());
         }
         // Another distribution may have removed it: Windows says what is there now.
-        if memory.not_installed() && !self.host.relay.not_installed() {
+        if memory.not_installed() && !before.not_installed() {
             self.host.forget_privilege();
         }
-        let before = std::mem::replace(&mut self.host.relay, memory);
-        let now = &self.host.relay;
+        let now = self.host.relay_mut(role);
+        *now = memory;
+        let lost = self.relays_lost.entry(role).or_default();
+        *lost += u64::from(before.applied && !now.applied);
         let counted = now.counted.clone();
         now.counted != before.counted && *now == RelayMemory { counted, ..before }
     }
@@ -199,10 +253,7 @@ impl<M: Machine> Agent<M> {
         let (mode, host) = (self.mode.state.clone(), self.host.clone());
         let seen = self.machine.observe(&self.settings, mode, host).await;
         let (changes, findings) = match &seen {
-            Ok(seen) => {
-                self.ipv6_ways = seen.has_ipv6_ways();
-                self.follow_plan(seen, begin, windows).await
-            }
+            Ok(seen) => self.follow_plan(seen, begin, windows).await,
             Err(error) => (Vec::new(), self.findings_unobserved(error)),
         };
         self.ledger.put_off(begin);
@@ -216,6 +267,7 @@ impl<M: Machine> Agent<M> {
                 Ok(seen) => plan::port_ways(&self.settings, seen),
                 Err(_) => Vec::new(),
             },
+            dns: self.dns.entry(&self.dns_plan),
             changes: &changes,
             took: begin.elapsed(),
         };
@@ -239,20 +291,37 @@ impl<M: Machine> Agent<M> {
         let Plan {
             node,
             forwards,
+            dns,
             actions,
             mut findings,
         } = plan::plan_group(&self.settings, &self.group, seen);
+        // A node without IPv4 waits for a router of IPv6, or is reached by one.
+        let by_ipv4 = node.as_ref().is_some_and(|node| node.ipv4().is_some());
+        self.has_wireguard = seen.links.iter().any(|link| link.kind.is_wireguard());
+        self.ipv6_ways = !by_ipv4 || seen.has_ipv6_ways();
+        let asks = |action: &Action| matches!(action, Action::SyncForwards(_));
+        let asks_windows = self.host.settled.is_some() || actions.iter().any(asks);
+        self.scene = Scene::of(&self.settings, seen, node.as_ref(), asks_windows);
         self.ledger.planned(&actions, begin);
         let allowed = |action: &Action| self.ledger.allows(action, begin);
         let due = actions.into_iter().filter(allowed).collect();
         let changes = self.apply(due, windows).await;
         findings.extend(self.ledger.findings());
         // After this pass: what the relay was sent just now counts.
-        let relay = self.host.relay.findings.iter().chain(&self.dependents);
-        let others = relay.chain(&self.rejected).chain(&self.name_taken);
+        let relays = RelayRole::ALL
+            .iter()
+            .flat_map(|role| &self.host.relay(*role).findings);
+        let others = relays
+            .chain(&self.dependents)
+            .chain(&self.rejected)
+            .chain(&self.name_taken);
         let others = others.chain(&self.strangers).chain(&self.discovery);
+        let others = others.chain(&self.dns.findings);
+        let others = others.chain(&self.clock).chain(&self.not_held);
+        let others = others.chain(&self.unrecovered);
         findings.extend(others.cloned());
         self.publisher.decided(node, forwards);
+        self.dns_plan = dns;
         (changes, findings)
     }
 
@@ -272,13 +341,15 @@ impl<M: Machine> Agent<M> {
     /// is left where it cannot be; nothing else waits for it.
     async fn apply(&mut self, due: Vec<Action>, windows: &mut impl Host) -> Vec<String> {
         let on_windows =
-            |action: &Action| matches!(action, Action::SyncForwards(_) | Action::SyncRelay(_));
+            |action: &Action| matches!(action, Action::SyncForwards(_) | Action::SyncRelay(..));
         let (host, local): (Vec<Action>, Vec<Action>) = due.into_iter().partition(on_windows);
         for action in host {
             self.ledger.begun(&action);
             match action {
-                Action::SyncRelay(wanted) => self.host.relay = windows.relay(wanted),
-                Action::SyncForwards(wanted) if windows.sync(&wanted, self.host.rules_remain) => {
+                Action::SyncRelay(role, wanted) => {
+                    *self.host.relay_mut(role) = windows.relay(role, wanted);
+                }
+                Action::SyncForwards(wanted) if windows.sync(&wanted, &self.host) => {
                     self.host.sync_begun(&wanted);
                 }
                 _ => {}

@@ -27,7 +27,7 @@ use crate::{
     backoff::{Retry, until},
     blocking::SingleFlight,
     host::relay::{Pipes, RelayError},
-    model::{Code, Finding, RelayMemory, RelaySet},
+    model::{Code, Finding, RelayMemory, RelayRole, RelaySet, some_of},
     paths::Paths,
 };
 use wslmesh_relay::protocol::{Command, Event, Limits, Listen, SetForwards, VERSION};
@@ -46,10 +46,11 @@ const ELEVATED_DELAY: Duration = Duration::from_secs(300);
 /// How long a transient finding is shown.
 const TRANSIENT: Duration = Duration::from_secs(60);
 
-/// The relay's supervisor. The default one starts nothing: for a single
+/// The supervisor of one relay. The default one starts nothing: for a single
 /// reconciliation, whose relay would exit with it.
 #[derive(Debug, Default)]
 pub(super) struct Supervisor {
+    role: RelayRole,
     /// Where our programs are; `None` where no relay may be started.
     lib: Option<PathBuf>,
     /// Whether it becomes a unit of its own.
@@ -66,6 +67,9 @@ pub(super) struct Supervisor {
     heard: Option<Instant>,
     /// When it was asked what it has not answered.
     asked: Option<Instant>,
+    /// Whether a recovery waits for its sign of life, and how many came.
+    awaited: bool,
+    alive: u64,
     wanted: Option<RelaySet>,
     /// Number of the last command.
     serial: u64,
@@ -85,10 +89,15 @@ pub(super) struct Supervisor {
 
 impl Supervisor {
     /// A supervisor with the session table of an earlier run.
-    pub(super) fn new(paths: &Paths) -> Self {
+    pub(super) fn new(paths: &Paths, role: RelayRole) -> Self {
+        let table = match role {
+            RelayRole::Entry => "relay-sessions.json",
+            RelayRole::Loopback => "loopback-sessions.json",
+        };
         Self {
+            role,
             lib: Some(paths.lib.clone()),
-            table: Table::load(paths.runtime.join("relay-sessions.json")),
+            table: Table::load(paths.runtime.join(table)),
             retry: Retry::up_to(MAX_DELAY),
             ..Self::default()
         }
@@ -144,6 +153,12 @@ impl Supervisor {
         self.ask()
     }
 
+    /// The same after a resume: the sign of life is a change of its state then.
+    pub(super) fn retry_and_await(&mut self) -> Option<RelayMemory> {
+        self.awaited = true;
+        self.retry()
+    }
+
     /// Asks a relay that has been silent for [`SILENCE`] for a sign of life. There is
     /// no timer for it: the caller is awake anyway. As [`Supervisor::retry`] otherwise.
     pub(super) fn ask_if_silent(&mut self, now: Instant) -> Option<RelayMemory> {
@@ -151,15 +166,18 @@ impl Supervisor {
         is_silent.then(|| self.ask()).flatten()
     }
 
-    fn memory(&self) -> RelayMemory {
+    /// Its present state.
+    pub(super) fn memory(&self) -> RelayMemory {
         let findings = self.failure.iter().chain(self.transient.findings());
         RelayMemory {
             wanted: self.wanted.clone(),
             applied: matches!(self.state, State::Running { .. }) && self.listeners.applied(),
             listening: self.listeners.listening(),
-            failed: self.listeners.failed().to_vec(),
+            failed: self.listeners.failed().clone(),
+            ipv4_alone: self.listeners.ipv4_alone().clone(),
             sessions: self.table.len(),
             counted: self.counting.last.clone(),
+            alive: self.alive,
             findings: findings.cloned().collect(),
         }
     }
@@ -199,7 +217,8 @@ impl Supervisor {
             (Some(wanted), Some(lib)) => {
                 let (location, lib) = (wanted.location.clone(), lib.clone());
                 let before = self.killing.take();
-                State::start(&self.starts, location, lib, self.in_unit, before)
+                let unit = self.in_unit.then_some(self.role);
+                State::start(&self.starts, location, lib, unit, before)
             }
             (None, _) | (_, None) => State::Idle,
         };
@@ -207,7 +226,7 @@ impl Supervisor {
         if self.wanted.is_none() {
             if self.in_unit {
                 // A start that was given up may have left some.
-                Pipes::forget();
+                Pipes::forget(self.role);
             }
             (self.failure, self.restart_reason, self.logged) = (None, None, None);
             self.transient = TransientFindings::default();
@@ -324,11 +343,13 @@ impl Supervisor {
             Event::Counters { forwards } => {
                 self.asked = None;
                 self.expect();
+                let awaited = std::mem::take(&mut self.awaited);
+                self.alive += u64::from(awaited);
                 if !self.counting.asked {
                     // A sign of life.
-                    return false;
+                    return awaited;
                 }
-                self.counting.answered(self.wanted.as_ref(), &forwards)
+                self.counting.answered(self.wanted.as_ref(), &forwards) || awaited
             }
         }
     }
@@ -466,10 +487,10 @@ impl Supervisor {
 }
 
 fn needs_agent(wanted: &RelaySet) -> Finding {
-    let names = wanted.forwards.iter().map(|(name, _)| name.as_str());
+    let names = wanted.forwards.iter().map(|(name, _)| name.clone());
     let mut names = Vec::from_iter(names);
     names.dedup();
-    let text = format!("it serves {}", names.join(", "));
+    let text = format!("it serves {}", some_of(names.into_iter()));
     Finding::new(Code::RelayNeedsAgent, "", text)
 }
 

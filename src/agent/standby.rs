@@ -14,6 +14,7 @@ use tokio::{
 
 use super::{
     election::{Holder, Leader},
+    lifetime::Lifetime,
     listeners::Listeners,
     members::{
         inheritance::Inheritance,
@@ -30,7 +31,7 @@ use crate::{
     interop,
     model::{Code, Finding, ForwardState, ForwardStatus, Listener, Mode, plain},
     paths::Paths,
-    plan::discovered_forwards,
+    plan::{discovered_forwards, discovery_limit},
     report::{Document, Manager, Tracker, read_status},
 };
 
@@ -41,6 +42,7 @@ pub(super) struct Standby<'a> {
     bus: &'a Bus,
     settings: Settings,
     listeners: Listeners,
+    lifetime: Lifetime,
     /// The configuration that was refused.
     rejected: Option<Finding>,
     /// This distribution's name, once it is known.
@@ -70,6 +72,7 @@ impl<'a> Standby<'a> {
             bus,
             settings,
             listeners: Listeners::default(),
+            lifetime: Lifetime::default(),
             rejected: None,
             name: None,
             naming: SingleFlight::default(),
@@ -83,10 +86,10 @@ impl<'a> Standby<'a> {
         }
     }
 
-    /// What this agent leads with: the settings in force, what the leader left, and this
-    /// distribution's name if it is known.
-    pub(super) fn into_parts(self) -> (Settings, Inheritance, Option<String>) {
-        (self.settings, self.left, self.name)
+    /// What this agent leads with: the settings in force, what the leader left, this
+    /// distribution's name if it is known, and what holds it open.
+    pub(super) fn into_parts(self) -> (Settings, Inheritance, Option<String>, Lifetime) {
+        (self.settings, self.left, self.name, self.lifetime)
     }
 
     /// Registers with this leader, and waits for its end.
@@ -104,6 +107,7 @@ impl<'a> Standby<'a> {
         }
         (self.version, self.answer, self.is_silent) = (leader.version, None, false);
         self.look_for_listeners();
+        self.follow_lifetime();
         self.publish();
         if !self.is_beside_the_leader() {
             Inheritance::forget(&self.paths.runtime);
@@ -155,6 +159,10 @@ impl<'a> Standby<'a> {
                     self.publish();
                     true
                 }
+                () = self.lifetime.changed() => {
+                    self.publish();
+                    false
+                }
                 () = watchdog.fired() => {
                     manager.alive();
                     self.set_silent(link.is_unanswered());
@@ -172,9 +180,15 @@ impl<'a> Standby<'a> {
         let Some(name) = &self.name else { return };
         let (settings, discovered) = match self.is_beside_the_leader() {
             true => (&Settings::default(), Vec::new()),
-            false => (&self.settings, self.discovered()),
+            false => (&self.settings, self.discovered().0),
         };
         link.send(Registration::new(name, settings, &discovered).line());
+    }
+
+    /// Each distribution is held open by its own agent, of which one is enough.
+    fn follow_lifetime(&mut self) {
+        let hold = self.settings.hold_open && !self.is_beside_the_leader();
+        self.lifetime.follow(hold);
     }
 
     fn look_for_listeners(&mut self) {
@@ -182,11 +196,11 @@ impl<'a> Standby<'a> {
         self.listeners.follow(&self.settings, mode);
     }
 
-    /// What was discovered, as forwards. Where this node is only the leader knows, so
+    /// What was discovered, as forwards, and how many ports are left out. Where this node is only the leader knows, so
     /// that only what listens on all addresses counts.
-    fn discovered(&self) -> Vec<Forward> {
+    fn discovered(&self) -> (Vec<Forward>, usize) {
         let found = self.listeners.found();
-        discovered_forwards(&self.settings, found, Listener::is_everywhere).0
+        discovered_forwards(&self.settings, found, Listener::is_everywhere)
     }
 
     /// Whether the leader is an agent of this distribution: its forwards are ours.
@@ -199,6 +213,9 @@ impl<'a> Standby<'a> {
     fn reload(&mut self) -> Result<(), ConfigError> {
         let result = Settings::load(self.source).map(|settings| self.settings = settings);
         self.look_for_listeners();
+        self.lifetime.look_again();
+        self.lifetime.retry();
+        self.follow_lifetime();
         self.rejected = result.as_ref().err().map(|error| {
             let subject = self.source.main().display().to_string();
             Finding::new(Code::ConfigRejected, subject, error.summary())
@@ -215,7 +232,7 @@ impl<'a> Standby<'a> {
         let Some(mut answer) = Answer::parse(line) else {
             return;
         };
-        let discovered = self.discovered();
+        let discovered = self.discovered().0;
         answer.leader = plain(&answer.leader);
         answer.forwards.retain_mut(|one| {
             let mut forwards = self.settings.forwards.iter().chain(&discovered);
@@ -248,7 +265,9 @@ impl<'a> Standby<'a> {
             distribution: self.name.clone(),
             leader: Some(self.leader().to_owned()).filter(|leader| !leader.is_empty()),
             served,
-            ..standby_document(self.tracker.findings())
+            lifetime: self.lifetime.entry(),
+            unlisted: self.tracker.unlisted(),
+            ..standby_document(self.tracker.listed())
         };
         if self.published.as_ref() != Some(&document) {
             publish_standby(&self.paths.runtime, self.bus, document.clone());
@@ -263,6 +282,8 @@ impl<'a> Standby<'a> {
     fn findings(&self) -> Vec<Finding> {
         let holder = self.holder.iter().map(Holder::finding);
         let holder = holder.chain(self.listeners.findings());
+        let holder = holder.chain(self.lifetime.failure().cloned());
+        let holder = holder.chain(discovery_limit(self.discovered().1));
         let mut findings: Vec<Finding> = holder.chain(self.rejected.clone()).collect();
         let mut find = |code, subject: &str, detail: String| {
             findings.push(Finding::new(code, subject, detail));

@@ -56,7 +56,7 @@ pub async fn run(source: Source, paths: Paths) -> Result<(), AgentError> {
         leadership = lead(&mut standby, &mut manager, &mut reload, &mut queue, &mut left) => Some(leadership?),
         () = stop() => None,
     };
-    let (settings, inheritance, name) = standby.into_parts();
+    let (settings, inheritance, name, lifetime) = standby.into_parts();
     let Some(leadership) = leadership else {
         manager.stopping();
         remove_status(&paths.runtime);
@@ -66,7 +66,7 @@ pub async fn run(source: Source, paths: Paths) -> Result<(), AgentError> {
     let begin = Instant::now();
     log_start(&settings);
     let mut event_loop = EventLoop::new(settings, source, &paths, bus, leadership, left)?;
-    event_loop.inherit(inheritance, name);
+    event_loop.inherit(inheritance, name, lifetime);
     let result = select! {
         result = event_loop.run(&mut manager, reload, queue) => result,
         // Whatever the pass was waiting for is dropped: each effect is whole or not begun.
@@ -96,13 +96,13 @@ fn log_start(settings: &Settings) {
 }
 
 /// Leads at once, or is on standby until the leader ends: its own relay has the ports
-/// then, and the relay that an earlier process of this service left ends.
+/// then, and the relays that an earlier process of this service left end.
 async fn lead(
     standby: &mut Standby<'_>,
     manager: &mut Manager,
     reload: &mut Signal,
     queue: &mut RequestQueue,
-    left: &mut Option<Pipes>,
+    left: &mut Vec<Pipes>,
 ) -> Result<Leadership, AgentError> {
     let mut watchdog = Timer::every(Manager::watchdog())
         .map_err(AgentError::system("make the watchdog's timer"))?;
@@ -113,8 +113,8 @@ async fn lead(
                 Election::Won(leadership) => return Ok(leadership),
                 Election::Lost(leader) => leader,
             };
-        if left.take().is_some() {
-            Pipes::forget();
+        for pipes in left.drain(..) {
+            Pipes::forget(pipes.role);
         }
         standby
             .follow(leader, manager, &mut watchdog, reload, queue)

@@ -12,15 +12,22 @@ use crate::{
     host::sync,
     interop,
     model::{
-        Code, Finding, HostOutcome, Mode, ModeState, RelayMemory, RelaySet, RuleSet, SyncMode,
+        Code, Finding, HostMemory, HostOutcome, Mode, ModeState, RelayMemory, RelayRole, RelaySet,
+        RuleSet, SyncMode,
     },
     paths::Paths,
 };
 
 /// Makes the call, and keeps in the state directory whether rules of ours may remain on
 /// Windows: they outlive this process, which may be killed before the call ends. `remain`
-/// says whether there may be some, from this process or another distribution's leader.
-async fn sync_and_remember(state: &Path, wanted: RuleSet, remain: bool) -> HostOutcome {
+/// says whether there may be some, from this process or another distribution's leader; `ports` is
+/// that of [`sync::sync`].
+async fn sync_and_remember(
+    state: &Path,
+    wanted: RuleSet,
+    remain: bool,
+    ports: bool,
+) -> HostOutcome {
     let saved = Saved::new(state);
     let before = remain || saved.rules_may_remain();
     let expected = before || wanted.makes_rules();
@@ -28,7 +35,7 @@ async fn sync_and_remember(state: &Path, wanted: RuleSet, remain: bool) -> HostO
     saved
         .update(|values| values.forwards = expected)
         .unwrap_or_default();
-    let mut outcome = sync::sync(state, wanted).await;
+    let mut outcome = sync::sync(state, wanted, ports).await;
     // A call that never reached Windows changed nothing.
     let rules_remain = outcome.rules_remain.unwrap_or(before);
     if let Err(error) = saved.update(|values| values.forwards = rules_remain) {
@@ -44,7 +51,15 @@ async fn sync_and_remember(state: &Path, wanted: RuleSet, remain: bool) -> HostO
 /// Takes all rules of ours away from Windows, and waits for the end.
 pub async fn withdraw(paths: &Paths) -> HostOutcome {
     let wanted = RuleSet::nothing(SyncMode::Nat);
-    sync_blocking(Ok(Permit::default()), paths.state.clone(), wanted, false).await
+    let (remain, ports) = (false, false);
+    sync_blocking(
+        Ok(Permit::default()),
+        paths.state.clone(),
+        wanted,
+        remain,
+        ports,
+    )
+    .await
 }
 
 async fn sync_blocking(
@@ -52,9 +67,10 @@ async fn sync_blocking(
     state: PathBuf,
     wanted: RuleSet,
     remain: bool,
+    ports: bool,
 ) -> HostOutcome {
     let asked = wanted.clone();
-    let call = move || async move { sync_and_remember(&state, asked, remain).await };
+    let call = move || async move { sync_and_remember(&state, asked, remain, ports).await };
     let outcome = async { run_async(permit?, LIMIT, call).await };
     outcome
         .await
@@ -72,8 +88,8 @@ pub(super) enum HostEvent {
     Distribution(String),
     /// How a sync of the forwards ended.
     Forwards(HostOutcome),
-    /// The relay's state after what it said, or what became of it.
-    Relay(RelayMemory),
+    /// A relay's state after what it said, or what became of it.
+    Relay(RelayRole, RelayMemory),
 }
 
 /// The calls in flight, at most one of each kind.
@@ -91,14 +107,16 @@ pub(super) struct Windows {
     syncing: bool,
     forwards: SingleFlight,
     pub(super) relay: Supervisor,
+    pub(super) loopback: Supervisor,
 }
 
 impl Windows {
     /// Nothing in flight.
-    pub(super) fn new(paths: &Paths, relay: Supervisor) -> Self {
+    pub(super) fn new(paths: &Paths, relay: Supervisor, loopback: Supervisor) -> Self {
         Self {
             state: paths.state.clone(),
             relay,
+            loopback,
             ..Self::default()
         }
     }
@@ -141,11 +159,20 @@ impl Windows {
         self.calls.is_empty()
     }
 
+    /// What keeps this relay running.
+    pub(super) fn supervisor(&mut self, role: RelayRole) -> &mut Supervisor {
+        match role {
+            RelayRole::Entry => &mut self.relay,
+            RelayRole::Loopback => &mut self.loopback,
+        }
+    }
+
     /// Waits for the next call to end, or for the relay; for ever when nothing is
     /// in flight.
     pub(super) async fn event(&mut self) -> HostEvent {
         select! {
-            memory = self.relay.next_change() => HostEvent::Relay(memory),
+            memory = self.relay.next_change() => HostEvent::Relay(RelayRole::Entry, memory),
+            memory = self.loopback.next_change() => HostEvent::Relay(RelayRole::Loopback, memory),
             // A call never panics and is never aborted.
             Some(Ok(event)) = self.calls.join_next() => {
                 match event {
@@ -153,7 +180,7 @@ impl Windows {
                     HostEvent::Forwards(_) => self.syncing = false,
                     HostEvent::RequestedMode(_)
                     | HostEvent::Distribution(_)
-                    | HostEvent::Relay(_) => {}
+                    | HostEvent::Relay(..) => {}
                 }
                 event
             }
@@ -162,11 +189,11 @@ impl Windows {
 }
 
 impl Host for Windows {
-    fn relay(&mut self, wanted: Option<RelaySet>) -> RelayMemory {
-        self.relay.set_forwards(wanted)
+    fn relay(&mut self, role: RelayRole, wanted: Option<RelaySet>) -> RelayMemory {
+        self.supervisor(role).set_forwards(wanted)
     }
 
-    fn sync(&mut self, wanted: &RuleSet, remain: bool) -> bool {
+    fn sync(&mut self, wanted: &RuleSet, known: &HostMemory) -> bool {
         if std::mem::replace(&mut self.syncing, true) {
             return false;
         }
@@ -174,7 +201,8 @@ impl Host for Windows {
             self.forwards.begin(),
             self.state.clone(),
             wanted.clone(),
-            remain,
+            known.rules_remain,
+            known.asks_ports(),
         );
         self.calls
             .spawn(async move { HostEvent::Forwards(call.await) });

@@ -39,7 +39,7 @@ impl Begun {
     fn known(&self) -> Vec<(&str, u8)> {
         let known = self.run.known.iter();
         known
-            .map(|(who, address)| (who.as_str(), address.octets()[3]))
+            .map(|(who, address)| (who.as_str(), last(*address)))
             .collect()
     }
 }
@@ -71,6 +71,7 @@ impl Bench {
                 name: InterfaceName::new("eth0").unwrap(),
                 kind: LinkKind::Other,
                 up: true,
+                carrier: true,
                 mtu: 1500,
                 guid: None,
             },
@@ -99,14 +100,21 @@ impl Bench {
     }
 }
 
-fn address(last: u8) -> Ipv4Addr {
+fn address(last: u8) -> IpAddr {
     [172, 28, 16, last].into()
+}
+
+fn last(address: IpAddr) -> u8 {
+    match address {
+        IpAddr::V4(ip) => ip.octets()[3],
+        IpAddr::V6(ip) => ip.octets()[15],
+    }
 }
 
 /// From which address to which.
 fn way(begun: &Begun) -> (u8, u8) {
     let change = begun.run.change.as_ref().unwrap();
-    (change.old.octets()[3], change.new.address().octets()[3])
+    (last(change.old), last(change.new.address()))
 }
 
 fn interrupted(rest: &[&str]) -> NotifyReport {
@@ -343,6 +351,6 @@ fn a_broken_file_and_an_unwritable_folder_are_tolerated() {
 fn the_notes_folder_is_made_again() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("gone/dependents.json");
-    save(&path, &Notes::all(Ipv4Addr::LOCALHOST));
+    save(&path, &Notes::all(std::net::Ipv4Addr::LOCALHOST.into()));
     assert!(fs::read_to_string(path).unwrap().contains("127.0.0.1"));
 }

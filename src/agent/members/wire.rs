@@ -85,8 +85,16 @@ impl Registration {
         let forwards = settings.forwards.iter().map(with_backend);
         let forwards = forwards.filter(|forward| forward.backend != Some(Backend::None));
         let forwards = Vec::from_iter(forwards);
-        let is_plain =
-            |forward: &Forward| forward.listen_port.len() == 1 && forward.proxy_protocol.is_none();
+        // What listens never costs what is configured its place.
+        let room = MOST_FORWARDS.saturating_sub(ports(&forwards));
+        let discovered = discovered.iter().take(room).map(with_backend);
+        let discovered = Vec::from_iter(discovered);
+        let is_plain = |forward: &Forward| {
+            forward.listen_port.len() == 1
+                && forward.proxy_protocol.is_none()
+                && forward.listen_address.is_ipv4()
+                && forward.connect_address.is_none()
+        };
         Self {
             version: match forwards.iter().all(is_plain) && discovered.is_empty() {
                 true => VERSION,
@@ -94,7 +102,7 @@ impl Registration {
             },
             distribution: distribution.to_owned(),
             forwards,
-            discovered: discovered.iter().map(with_backend).collect(),
+            discovered,
         }
     }
 

@@ -68,6 +68,26 @@ async fn an_address_change_is_one_line_and_one_call() {
     assert_eq!(addresses, ["172.28.16.5", "172.28.27.77"]);
 }
 
+#[tokio::test]
+async fn a_thousand_forwards_with_the_same_trouble_are_not_a_thousand_findings() {
+    let machine = Fake::wsl();
+    let forward = |port| {
+        format!(
+            "[[forward]]\nname = \"f{port}\"\nprotocol = \"tcp\"\nlisten-port = {port}\nconnect-port = 22\n"
+        )
+    };
+    let config: String = (50_000..51_000).map(forward).collect();
+    let mut bench = Bench::new(&machine, &config);
+    bench.agent.host.facts.dynamic.tcp = "49152-65535".parse().ok();
+    let done = bench.pass().await;
+    let of_range = |one: &&Finding| one.code == Code::ForwardDynamicRange;
+    assert_eq!(done.findings.iter().filter(of_range).count(), 1_000);
+    assert_eq!(done.journal.len(), 22, "21 and the pass");
+    let document = crate::report::read_status(bench.folder.path());
+    let document = document.unwrap().unwrap();
+    assert_eq!((document.served.len(), document.health.len()), (1_000, 21));
+}
+
 /// The ports of WireGuard in the status document.
 fn ports(bench: &Bench<'_>) -> String {
     let document = crate::report::read_status(bench.folder.path());

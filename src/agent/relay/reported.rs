@@ -1,11 +1,14 @@
 //! What the relay reported: its listeners, its counters, and findings that expire.
 
-use std::{collections::BTreeMap, time::Instant};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Instant,
+};
 
 use jiff::Timestamp;
 use wslmesh_relay::protocol::{Listen, Listener};
 
-use crate::model::{Counted, CountedForward, Counters, Failure, Finding, RelaySet};
+use crate::model::{Counted, CountedForward, Counters, Failure, Finding, Listens, RelaySet};
 
 /// The listeners that were sent and confirmed.
 #[derive(Debug, Default)]
@@ -13,7 +16,8 @@ pub(super) struct Listeners {
     /// Of commands that are not confirmed, with their numbers and when they were sent.
     unconfirmed: Vec<(u64, Instant, Vec<Listen>)>,
     confirmed: Option<Vec<Listen>>,
-    failed: Vec<(Listen, Failure)>,
+    failed: BTreeMap<Listen, Failure>,
+    ipv4_alone: BTreeSet<Listen>,
 }
 
 impl Listeners {
@@ -39,6 +43,8 @@ impl Listeners {
             .iter()
             .filter_map(|one| Some((one.listen, one.failure?)));
         self.failed = failed.collect();
+        let alone = listeners.iter().filter(|one| one.ipv4_alone);
+        self.ipv4_alone = alone.map(|one| one.listen).collect();
         self.unconfirmed.is_empty()
     }
 
@@ -48,18 +54,20 @@ impl Listeners {
     }
 
     /// Where it listens or may listen.
-    pub(super) fn listening(&self) -> Vec<Listen> {
+    pub(super) fn listening(&self) -> Listens {
         let unconfirmed = self.unconfirmed.iter().map(|(.., listens)| listens);
         let all = self.confirmed.iter().chain(unconfirmed).flatten();
-        let mut all: Vec<Listen> = all.copied().collect();
-        all.sort_unstable();
-        all.dedup();
-        all
+        all.copied().collect()
     }
 
     /// Where it cannot listen, as of its last confirmation.
-    pub(super) fn failed(&self) -> &[(Listen, Failure)] {
+    pub(super) fn failed(&self) -> &BTreeMap<Listen, Failure> {
         &self.failed
+    }
+
+    /// Where it was to take both families and takes IPv4 alone, as of its last confirmation.
+    pub(super) fn ipv4_alone(&self) -> &BTreeSet<Listen> {
+        &self.ipv4_alone
     }
 }
 

@@ -13,7 +13,7 @@ use wslmesh_relay::protocol::Event;
 use crate::{
     blocking::{BlockingError, LIMIT, SingleFlight, run_blocking},
     host::relay::{self, Pipes, Process, RelayError, Started},
-    model::RelayLocation,
+    model::{RelayLocation, RelayRole},
 };
 
 /// How long a relay may take to become ready, and to confirm its forwards. A
@@ -53,7 +53,7 @@ impl State {
         starts: &SingleFlight,
         location: RelayLocation,
         lib: PathBuf,
-        in_unit: bool,
+        unit: Option<RelayRole>,
         before: Option<JoinHandle<()>>,
     ) -> Self {
         let starts = starts.clone();
@@ -63,8 +63,8 @@ impl State {
             if let Some(before) = before {
                 before.await.unwrap_or_default();
             }
-            if in_unit {
-                match relay::unit::start(&command).await {
+            if let Some(role) = unit {
+                match relay::unit::start(role, &command).await {
                     Ok(pipes) => return Ok(Launched::Unit(pipes)),
                     // It serves all the same, and ends with the agent.
                     Err(error) => tracing::info!(

@@ -4,7 +4,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     io,
-    net::{Ipv4Addr, SocketAddrV4},
+    net::{IpAddr, SocketAddr},
     num::NonZeroU16,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -28,7 +28,7 @@ const SAVE_INTERVAL: Duration = Duration::from_secs(1);
 const VERSION: u32 = 1;
 
 /// A client of a forward.
-type Client = (Ipv4Addr, NonZeroU16, SocketAddrV4);
+type Client = (IpAddr, NonZeroU16, SocketAddr);
 
 /// The table.
 #[derive(Debug, Default)]
@@ -209,7 +209,7 @@ impl Drop for Table {
 }
 
 /// Where the wanted UDP forwards listen.
-fn listens(wanted: Option<&RelaySet>) -> BTreeSet<(Ipv4Addr, NonZeroU16)> {
+fn listens(wanted: Option<&RelaySet>) -> BTreeSet<(IpAddr, NonZeroU16)> {
     let forwards = wanted.into_iter().flat_map(|set| &set.forwards);
     let listens = forwards.map(|(_, forward)| forward.listen);
     let udp = listens.filter(|listen| listen.protocol == Protocol::Udp);

@@ -3,7 +3,7 @@
 mod counters;
 mod unresponsive;
 
-use std::{fs, path::Path};
+use std::{fs, net::IpAddr, path::Path};
 
 use tokio::time::timeout;
 
@@ -18,7 +18,7 @@ const LONG: Duration = Duration::from_secs(20);
 
 /// The behaviour of a good relay, as shell functions.
 const GOOD: &str = r#"
-ready() { echo '{"event":"ready","version":4,"program":"0.1.0"}'; }
+ready() { echo '{"event":"ready","version":5,"program":"0.1.0"}'; }
 receive() { read -r command && echo "$command" >> "$here/commands"; }
 serial() { echo "$command" | sed 's/.*"serial":\([0-9]*\).*/\1/'; }
 applied() { echo '{"event":"applied","serial":'$(serial)',"listeners":[{"protocol":"udp","listen-address":"0.0.0.0","listen-port":51820,"failure":'${1:-null}'}]}'; }
@@ -46,7 +46,7 @@ impl Bench {
     fn new(script: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         write_relay(folder.path(), script);
-        let supervisor = Supervisor::new(&paths(folder.path()));
+        let supervisor = Supervisor::new(&paths(folder.path()), RelayRole::Entry);
         Self { folder, supervisor }
     }
 
@@ -108,6 +108,10 @@ fn write_relay(folder: &Path, script: &str) {
     assert!(done.success());
 }
 
+fn guest(last: u8) -> IpAddr {
+    [172, 28, 16, last].into()
+}
+
 fn set(last: u8) -> Option<RelaySet> {
     let port = std::num::NonZeroU16::new(51820).unwrap();
     let forward = Forward {
@@ -116,7 +120,7 @@ fn set(last: u8) -> Option<RelaySet> {
             listen_address: [0; 4].into(),
             listen_port: port,
         },
-        connect_address: [172, 28, 16, last].into(),
+        connect_address: guest(last),
         connect_port: port,
         admit: Admit::Any,
         proxy_protocol: None,
@@ -157,12 +161,12 @@ async fn relay_is_started_updated_and_stopped() {
     let applying = bench.supervisor.set_forwards(set(6));
     assert!(!applying.applied && applying.listening.len() == 1);
     bench.until(|memory| memory.applied).await;
-    let addresses: Vec<u8> = bench
+    let addresses: Vec<IpAddr> = bench
         .commands()
         .iter()
-        .map(|want| want.forwards[0].connect_address.octets()[3])
+        .map(|want| want.forwards[0].connect_address)
         .collect();
-    assert_eq!(addresses, [5, 6]);
+    assert_eq!(addresses, [5, 6].map(guest));
     assert_eq!(bench.commands()[1].serial, bench.commands()[0].serial + 1);
     let ending = bench.supervisor.set_forwards(None);
     assert_eq!(ending.listening.len(), 1, "its port is still in use");
@@ -184,13 +188,13 @@ async fn next_agent_goes_on_with_the_relay() {
     let folder = ended_agent().await;
     fs::write(folder.path().join("commands"), "").unwrap();
     let script = r#"read empty; receive; id=$(echo "$command" | sed 's/[^0-9]//g')
-        echo '{"event":"ready","version":4,"program":"0.1.0","attached":'$id'}'
+        echo '{"event":"ready","version":5,"program":"0.1.0","attached":'$id'}'
         echo '{"event":"applied","serial":'$id',"listeners":[{"protocol":"udp","listen-address":"0.0.0.0","listen-port":51820,"failure":null}]}'
         while receive; do applied; done"#;
     write_relay(folder.path(), script);
     let program = std::process::Command::new(folder.path().join(GUEST_PROGRAM));
     let (pipes, child) = crate::host::relay::unit::piped(program);
-    let supervisor = Supervisor::new(&paths(folder.path())).in_unit(Some(pipes));
+    let supervisor = Supervisor::new(&paths(folder.path()), RelayRole::Entry).in_unit(Some(pipes));
     let mut bench = Bench { folder, supervisor };
     let memory = bench.until(|memory| memory.applied).await;
     assert_eq!(memory.wanted, set(5));
@@ -199,10 +203,8 @@ async fn next_agent_goes_on_with_the_relay() {
     bench.supervisor.set_forwards(set(6));
     bench.until(|memory| memory.applied).await;
     let commands = bench.commands();
-    let addresses = commands
-        .iter()
-        .map(|want| want.forwards[0].connect_address.octets()[3]);
-    assert_eq!(addresses.collect::<Vec<_>>(), [5, 6]);
+    let addresses = commands.iter().map(|want| want.forwards[0].connect_address);
+    assert_eq!(addresses.collect::<Vec<_>>(), [5, 6].map(guest));
     assert!(commands.iter().all(|want| want.sessions.is_empty()));
     drop(child);
 }
@@ -220,7 +222,7 @@ async fn relay_of_another_version_is_replaced_at_once() {
     write_relay(folder.path(), script);
     let program = std::process::Command::new(folder.path().join(GUEST_PROGRAM));
     let (pipes, child) = crate::host::relay::unit::piped(program);
-    let supervisor = Supervisor::new(&paths(folder.path())).in_unit(Some(pipes));
+    let supervisor = Supervisor::new(&paths(folder.path()), RelayRole::Entry).in_unit(Some(pipes));
     let mut bench = Bench { folder, supervisor };
     let memory = bench
         .until(|memory| memory.applied || !memory.findings.is_empty())
@@ -284,7 +286,7 @@ async fn restarted_relay_gets_the_session_table() {
 async fn next_agent_takes_over_the_session_table() {
     let folder = ended_agent().await;
     write_relay(folder.path(), "follow");
-    let supervisor = Supervisor::new(&paths(folder.path()));
+    let supervisor = Supervisor::new(&paths(folder.path()), RelayRole::Entry);
     let mut bench = Bench { folder, supervisor };
     bench.supervisor.set_forwards(set(6));
     bench.until(|memory| memory.applied).await;
@@ -388,7 +390,8 @@ async fn ports_in_use_and_refused_clients_are_reported() {
     bench.supervisor.set_forwards(set(5));
     let memory = bench.until(|memory| !memory.findings.is_empty()).await;
     assert!(memory.applied && memory.listening.is_empty());
-    assert_eq!(memory.failed[0].1.kind, FailureKind::InUse);
+    let kinds: Vec<FailureKind> = memory.failed.values().map(|one| one.kind).collect();
+    assert_eq!(kinds, [FailureKind::InUse]);
     assert_eq!(codes(&memory), [Code::RelayLimit]);
     assert_eq!(memory.findings[0].subject, "wg");
     // The same command again is another attempt.

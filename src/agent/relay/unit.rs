@@ -40,8 +40,9 @@ impl Supervisor {
 
     /// Stops the unit, beside everything else but the next start, which waits for it.
     pub(super) fn kill_unit(&mut self) {
-        self.killing = Some(tokio::spawn(async {
-            if let Err(error) = unit::stop().await {
+        let role = self.role;
+        self.killing = Some(tokio::spawn(async move {
+            if let Err(error) = unit::stop(role).await {
                 tracing::info!(event = "relay", "the relay's unit was not stopped: {error}");
             }
         }));

@@ -9,7 +9,7 @@ async fn rules_of_an_earlier_run_are_not_forgotten_by_a_call_that_fails() {
         let folder = tempfile::tempdir().unwrap();
         let saved = Saved::new(folder.path());
         saved.update(|values| values.forwards = before).unwrap();
-        let outcome = sync_and_remember(folder.path(), wanted.clone(), remain).await;
+        let outcome = sync_and_remember(folder.path(), wanted.clone(), remain, false).await;
         assert_eq!(outcome.rules_remain, Some(before || remain));
         assert_eq!(saved.load().unwrap().forwards, before || remain);
     }
@@ -21,7 +21,14 @@ async fn call_without_a_thread_never_reached_windows() {
     let refused = std::io::Error::from(rustix::io::Errno::AGAIN);
     let permit = Err(BlockingError::NoThread(refused));
     let wanted = RuleSet::nothing(SyncMode::Nat);
-    let outcome = sync_blocking(permit, folder.path().to_owned(), wanted.clone(), false).await;
+    let outcome = sync_blocking(
+        permit,
+        folder.path().to_owned(),
+        wanted.clone(),
+        false,
+        false,
+    )
+    .await;
     assert!(!outcome.settled && outcome.facts.is_none());
     assert_eq!((outcome.wanted, outcome.rules_remain), (wanted, None));
     let [finding] = outcome.findings.as_slice() else {

@@ -25,6 +25,26 @@ fn what_is_registered_is_read_again() {
     assert_eq!(Registration::parse(&line), Ok(registration));
 }
 
+/// What listens never costs what is configured its place.
+#[test]
+fn what_was_discovered_has_the_ports_that_are_left() {
+    let range = SSH.replace("2222\nconnect-port = 22", "\"2000-2199\"");
+    let settings = settings(&range);
+    let one = registered(SSH).forwards.remove(0);
+    let found: Vec<Forward> = (0..100)
+        .map(|number| Forward {
+            name: format!("auto-{number}"),
+            ..one.clone()
+        })
+        .collect();
+    let registration = Registration::new("Debian", &settings, &found);
+    assert_eq!(
+        (registration.discovered.len(), registration.ports()),
+        (56, 256)
+    );
+    assert_eq!(Registration::parse(&registration.line()), Ok(registration));
+}
+
 /// A leader of the version before refuses what it cannot do by the version alone.
 #[test]
 fn only_a_registration_with_a_range_is_of_the_later_version() {
@@ -34,6 +54,9 @@ fn only_a_registration_with_a_range_is_of_the_later_version() {
     assert_eq!((registration.version, registration.ports()), (RICHER, 256));
     let header = registered(&format!("{SSH}proxy-protocol = \"v2\"\n"));
     assert_eq!((header.version, header.ports()), (RICHER, 1));
+    let loopback = registered(&format!("{SSH}connect-address = \"127.0.0.1\"\n"));
+    assert_eq!(loopback.version, RICHER);
+    assert_eq!(Registration::parse(&loopback.line()), Ok(loopback));
     assert_eq!(Registration::parse(&registration.line()), Ok(registration));
 }
 

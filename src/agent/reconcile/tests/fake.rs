@@ -14,10 +14,10 @@ use crate::{
     config::settings,
     fs::file::{Fault, FileError},
     model::{
-        Address, Code, DefaultRoute, Device, DeviceReading, DrivePath, Failure, ForwardBackend,
-        HostFacts, HostOutcome, HostPrivilege, InstalledRule, InterfaceName, Link, LinkKind,
-        Listen, Mode, ModeState, NetworkFile, Observation, Peer, PublicKey, RelayMemory, RelaySet,
-        Rule, RuleSet, SysctlReading,
+        Address, AddressState, Code, DefaultRoute, Device, DeviceReading, DrivePath, Failure,
+        ForwardBackend, HostFacts, HostOutcome, HostPrivilege, InstalledRule, InterfaceName, Link,
+        LinkKind, Listen, Mode, ModeState, NetworkFile, Observation, Peer, PublicKey, RelayMemory,
+        RelayRole, RelaySet, ResolvConf, ResolvFile, Resolver, Rule, RuleSet, SysctlReading,
     },
 };
 
@@ -36,6 +36,7 @@ impl Fake {
             name: name(text),
             kind,
             up: true,
+            carrier: true,
             mtu,
             guid: None,
         };
@@ -44,6 +45,8 @@ impl Fake {
             net: net.parse().unwrap(),
             global: true,
             secondary: false,
+            state: AddressState::Ready,
+            created: 0,
         };
         let device = Device {
             listen_port: Some(51820),
@@ -58,6 +61,7 @@ impl Fake {
                 ],
                 addresses: vec![address(2, "172.28.16.5/20"), address(3, "10.99.0.1/24")],
                 routes: vec![DefaultRoute {
+                    ipv6: false,
                     link: 2,
                     gateway: "172.28.16.1".parse().ok(),
                     source: None,
@@ -66,7 +70,11 @@ impl Fake {
                 }],
                 mode: ModeState::Pending,
                 network_file: NetworkFile::Missing,
-                dns: None,
+                resolver: Resolver {
+                    file: ResolvFile::Read(ResolvConf::parse(b"nameserver 192.0.2.53\n")),
+                    ..Resolver::default()
+                },
+                zone_links: BTreeMap::new(),
                 sysctls: BTreeMap::new(),
                 wireguard: BTreeMap::from([(name("wg0"), DeviceReading::Device(device))]),
                 carriers: BTreeMap::new(),
@@ -163,7 +171,7 @@ impl Machine for &Fake {
                 });
             }
             Action::ClaimPort(claim) => world.kernel_ports.claimed.extend([claim.socket]),
-            Action::SyncForwards(_) | Action::SyncRelay(_) => {
+            Action::SyncForwards(_) | Action::SyncRelay(..) => {
                 panic!("Windows is not changed by a pass")
             }
         }
@@ -181,7 +189,7 @@ pub(super) struct Calls {
 
 impl Host for Calls {
     /// A relay that reads and has not answered yet.
-    fn relay(&mut self, wanted: Option<RelaySet>) -> RelayMemory {
+    fn relay(&mut self, _: RelayRole, wanted: Option<RelaySet>) -> RelayMemory {
         self.relay_sent.push(wanted.clone());
         let sets = wanted.iter();
         let sent = sets.flat_map(|set| set.forwards.iter().map(|(_, forward)| forward.listen));
@@ -191,7 +199,7 @@ impl Host for Calls {
         self.relay.clone()
     }
 
-    fn sync(&mut self, wanted: &RuleSet, _: bool) -> bool {
+    fn sync(&mut self, wanted: &RuleSet, _: &HostMemory) -> bool {
         if std::mem::replace(&mut self.syncing, true) {
             return false;
         }
@@ -300,8 +308,9 @@ impl Bench<'_> {
             .flat_map(|set| set.forwards.iter().map(|(_, forward)| forward.listen))
             .filter(|listen| !failed.iter().any(|(other, _)| other == listen))
             .collect();
-        (relay.applied, relay.failed) = (true, failed.to_vec());
-        self.agent.handle_event(HostEvent::Relay(relay.clone()));
+        (relay.applied, relay.failed) = (true, failed.iter().copied().collect());
+        self.agent
+            .handle_event(HostEvent::Relay(RelayRole::Entry, relay.clone()));
     }
 }
 

@@ -188,7 +188,8 @@ async fn an_address_change_reaches_a_warm_relay_in_its_own_pass() {
             format!("172.28.27.{last}/20").parse().unwrap();
         bench.pass().await;
         let set = bench.calls.relay_sent.last().unwrap().as_ref().unwrap();
-        assert_eq!(set.forwards[0].1.connect_address.octets()[3], last);
+        let leads_to = set.forwards[0].1.connect_address;
+        assert_eq!(leads_to, std::net::IpAddr::from([172, 28, 27, last]));
         bench.relay_confirms(&[]);
         bench.windows_may(HostPrivilege::Installed);
     }

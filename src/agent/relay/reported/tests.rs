@@ -1,4 +1,4 @@
-use std::{net::Ipv4Addr, num::NonZeroU16, time::Duration};
+use std::{num::NonZeroU16, time::Duration};
 
 use super::*;
 use crate::model::{Admit, Code, RelayForward, RelayLocation};
@@ -20,15 +20,16 @@ fn unconfirmed_listeners_may_listen() {
     listeners.sent(1, first, vec![listen(1), listen(2)]);
     listeners.sent(2, second, vec![listen(2), listen(3)]);
     assert_eq!(listeners.waits_since(), Some(first));
-    assert_eq!(listeners.listening(), [listen(1), listen(2), listen(3)]);
+    assert_eq!(*listeners.listening(), [listen(1), listen(2), listen(3)]);
     let fine = |port| Listener {
         listen: listen(port),
         failure: None,
+        ipv4_alone: port == 2,
     };
     assert!(!listeners.confirmed(1, &[fine(1), fine(2)]));
     assert_eq!(listeners.waits_since(), Some(second));
     assert!(!listeners.applied());
-    assert_eq!(listeners.listening(), [listen(1), listen(2), listen(3)]);
+    assert_eq!(*listeners.listening(), [listen(1), listen(2), listen(3)]);
     let failure = Failure {
         kind: FailureKind::InUse,
         code: 98,
@@ -36,14 +37,16 @@ fn unconfirmed_listeners_may_listen() {
     let taken = Listener {
         listen: listen(3),
         failure: Some(failure),
+        ipv4_alone: false,
     };
     assert!(listeners.confirmed(2, &[fine(2), taken]));
     assert_eq!(listeners.waits_since(), None);
     assert!(listeners.applied());
-    assert_eq!(listeners.listening(), [listen(2)]);
-    assert_eq!(listeners.failed(), [(listen(3), failure)]);
+    assert_eq!(*listeners.listening(), [listen(2)]);
+    assert_eq!(*listeners.failed(), [(listen(3), failure)].into());
+    assert_eq!(*listeners.ipv4_alone(), [listen(2)].into());
     assert!(!listeners.confirmed(7, &[]), "no such command");
-    assert_eq!(listeners.listening(), [listen(2)]);
+    assert_eq!(*listeners.listening(), [listen(2)]);
 }
 
 #[test]
@@ -77,7 +80,7 @@ fn wanted() -> RelaySet {
     let forward = |name: &str, port| {
         let forward = RelayForward {
             listen: listen(port),
-            connect_address: Ipv4Addr::new(172, 20, 1, 5),
+            connect_address: [172, 20, 1, 5].into(),
             connect_port: port.try_into().unwrap(),
             admit: Admit::Any,
             proxy_protocol: None,

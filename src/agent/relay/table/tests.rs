@@ -10,7 +10,7 @@ fn session(listen: u16, client: u16, port: u16) -> Session {
     Session {
         listen_address: [0; 4].into(),
         listen_port: NonZeroU16::new(listen).unwrap(),
-        client: SocketAddrV4::new([192, 0, 2, 9].into(), client),
+        client: ([192, 0, 2, 9], client).into(),
         port: NonZeroU16::new(port).unwrap(),
     }
 }
