@@ -6,7 +6,7 @@ use serde::de::DeserializeOwned;
 
 use super::error::Error;
 use crate::{
-    config::{Forward, Remarks, connect_ports},
+    config::{Forward, Remarks, connect_ports, loopback_address, parse_listen_address},
     model::{PortRange, from_word},
 };
 
@@ -20,6 +20,7 @@ pub(super) struct Arguments<'a> {
     pub(super) protocol: &'a str,
     pub(super) listen_address: &'a str,
     pub(super) listen_port: &'a str,
+    pub(super) connect_address: &'a str,
     pub(super) connect_port: &'a str,
     pub(super) firewall: &'a str,
     pub(super) backend: &'a str,
@@ -36,6 +37,7 @@ impl<'a> Arguments<'a> {
                 "protocol" => &mut arguments.protocol,
                 "listen-address" => &mut arguments.listen_address,
                 "listen-port" => &mut arguments.listen_port,
+                "connect-address" => &mut arguments.connect_address,
                 "connect-port" => &mut arguments.connect_port,
                 "firewall" => &mut arguments.firewall,
                 "backend" => &mut arguments.backend,
@@ -43,7 +45,7 @@ impl<'a> Arguments<'a> {
                 other => {
                     let other = short("a key", other)?;
                     return Err(Error::Forward(format!(
-                        "unknown key {other:?}: known are name, protocol, listen-address, listen-port, connect-port, firewall, backend, proxy-protocol"
+                        "unknown key {other:?}: known are name, protocol, listen-address, listen-port, connect-address, connect-port, firewall, backend, proxy-protocol"
                     )));
                 }
             };
@@ -65,12 +67,18 @@ impl<'a> Arguments<'a> {
         let connect = given(self.connect_port).map(|given| ports("connect-port", given));
         let connect = connect_ports(listen_port, connect.transpose()?);
         let backend = given(self.backend).map(|backend| read("backend", backend));
+        let listen_address = or(self.listen_address, "0.0.0.0");
         let header = given(self.proxy_protocol).map(|header| read("proxy-protocol", header));
+        let to = given(self.connect_address).map(|to| {
+            loopback_address(short("connect-address", to)?).map_err(wrong("connect-address"))
+        });
         Ok(Forward {
             name: short("name", self.name)?.to_owned(),
             protocol: read("protocol", self.protocol)?,
-            listen_address: read("listen-address", or(self.listen_address, "0.0.0.0"))?,
+            listen_address: parse_listen_address(short("listen-address", listen_address)?)
+                .map_err(wrong("listen-address"))?,
             listen_port,
+            connect_address: to.transpose()?,
             connect_port: connect.map_err(wrong("connect-port"))?,
             firewall: read("firewall", or(self.firewall, "local"))?,
             backend: backend.transpose()?,

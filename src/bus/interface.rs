@@ -53,13 +53,13 @@ impl Agent1 {
     /// Adds a forward.
     async fn add(
         &self,
-        arguments: Arguments<'_>,
+        arguments: Result<Arguments<'_>, Error>,
         bus: &Connection,
         call: &Header<'_>,
     ) -> Result<String, Error> {
         let caller = self.quotas.admit(bus, call).await?;
         // Before polkit, which may take long.
-        let forward = arguments.forward()?;
+        let forward = arguments?.forward()?;
         self.allow(bus, call, &caller, Action::AddForward).await?;
         let path = self.shared.agent.add(forward).await?;
         Ok(plain(path.display().to_string()))
@@ -259,13 +259,13 @@ impl Agent1 {
             firewall,
             ..Arguments::default()
         };
-        self.add(arguments, bus, &call).await
+        self.add(Ok(arguments), bus, &call).await
     }
 
     /// As AddForward, of the keys that a `[[forward]]` of the configuration has, with
     /// their values as texts: name, protocol and listen-port, and as wanted
-    /// listen-address, connect-port, firewall, backend and proxy-protocol. Ports may be
-    /// ranges such as 8000-8010. For administrators.
+    /// listen-address, connect-address, connect-port, firewall, backend and proxy-protocol.
+    /// Ports may be ranges such as 8000-8010. For administrators.
     #[zbus(out_args("path"))]
     async fn add_forward_with(
         &self,
@@ -273,7 +273,7 @@ impl Agent1 {
         #[zbus(connection)] bus: &Connection,
         #[zbus(header)] call: Header<'_>,
     ) -> Result<String, Error> {
-        self.add(Arguments::of(&keys)?, bus, &call).await
+        self.add(Arguments::of(&keys), bus, &call).await
     }
 
     /// Removes the drop-in of a forward and reloads; gives back its path. For

@@ -160,6 +160,8 @@ impl Client {
         ]);
         let backend = forward.backend.map(|backend| backend.to_string());
         keys.extend(backend.map(|backend| ("backend", backend)));
+        let to = forward.connect_address.map(|to| to.to_string());
+        keys.extend(to.map(|to| ("connect-address", to)));
         let header = forward.proxy_protocol.map(|header| header.to_string());
         keys.extend(header.map(|header| ("proxy-protocol", header)));
         within(CHANGE_TIMEOUT, self.0.add_forward_with(&keys)).await

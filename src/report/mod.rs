@@ -1,19 +1,23 @@
 //! What the agent reports: the registry of events, the journal,
 //! the status document and the service manager.
 
+mod clock;
 mod event;
 mod journal;
 mod manager;
+mod resume;
 mod status;
 mod tracker;
 
+pub use clock::{ClockHistory, ClockSample, SampleCause};
 pub use event::{EVENTS, Event, LIBRARY, message_id};
 pub use journal::start as start_journal;
 pub use manager::Manager;
+pub use resume::RecoveryEntry;
 pub use status::{
-    Document, Forwards, LinkEntry, MemberEntry, PeerEntry, PortEntry, RelayEntry,
-    VERSION as STATUS_VERSION, WireguardEntry, read as read_status, remove as remove_status,
-    write as write_status,
+    DnsEntry, Document, Forwards, LifetimeEntry, LinkEntry, MemberEntry, PeerEntry, PortEntry,
+    RelayEntry, VERSION as STATUS_VERSION, WireguardEntry, ZoneEntry, read as read_status,
+    remove as remove_status, write as write_status,
 };
 pub use tracker::{Changes, Tracker};
 

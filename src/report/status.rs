@@ -2,20 +2,24 @@
 //! runtime directory, for `wslmesh status` and for monitoring.
 
 use std::{
+    collections::BTreeMap,
     fs, io,
-    net::{Ipv4Addr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
 };
 
 use serde::{Deserialize, Serialize};
 
+use super::RecoveryEntry;
 use crate::{
     config::Forward,
     fs::{
         file::{self, FileError},
         read_bounded,
     },
-    model::{Counted, ForwardStatus, GuestFirewall, HealthEntry, Link, Severity},
+    model::{
+        Code, Counted, Finding, ForwardStatus, GuestFirewall, HealthEntry, Link, Severity, Subject,
+    },
 };
 
 /// Version of the document's form.
@@ -51,9 +55,9 @@ pub struct Document {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub interface_reason: Option<String>,
     /// This distribution's address.
-    pub address: Option<Ipv4Addr>,
+    pub address: Option<IpAddr>,
     /// The gateway.
-    pub gateway: Option<Ipv4Addr>,
+    pub gateway: Option<IpAddr>,
     /// The watched interface and each tunnel that the configuration names.
     #[serde(default)]
     pub links: Vec<LinkEntry>,
@@ -65,6 +69,13 @@ pub struct Document {
     /// mirrored and consomme mode.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub wireguard_ports: Vec<PortEntry>,
+    /// Name resolution; nothing before it was looked at.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dns: Option<DnsEntry>,
+    /// What becomes of this distribution when nothing on Windows uses it; nothing outside of
+    /// WSL, and before it was looked at.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lifetime: Option<LifetimeEntry>,
     /// The generated file.
     pub network_file: PathBuf,
     /// Rules of the port proxy that Windows confirmed, and the address they lead to.
@@ -75,6 +86,9 @@ pub struct Document {
     /// The relay, where it has something to do.
     #[serde(default)]
     pub relay: Option<RelayEntry>,
+    /// The one behind it, which leads to services on loopback in NAT mode.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub loopback_relay: Option<RelayEntry>,
     /// Windows' own address.
     pub windows_address: Option<Ipv4Addr>,
     /// Name and MTU of the connected Windows adapter with the lowest MTU, which WSL copies
@@ -84,12 +98,36 @@ pub struct Document {
     /// Which of Windows' firewalls has the rules for this distribution, in mirrored mode.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub guest_firewall: Option<GuestFirewall>,
+    /// The last recovery after a sleep of Windows or a time without a network.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resumed: Option<RecoveryEntry>,
     /// Passes made since the start.
     pub passes: u64,
     /// What the last pass took, in microseconds.
     pub last_pass_us: u64,
-    /// What is not as it should be.
+    /// What is not as it should be: at most 20 of a code, and one that counts the others.
     pub health: Vec<HealthEntry>,
+    /// What these others are about, by code.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub unlisted: BTreeMap<String, Vec<Subject>>,
+}
+
+impl Document {
+    /// The warnings and errors about this forward, or about all that were discovered where
+    /// it is one of them; also those that are not listed.
+    #[must_use]
+    pub fn health_of(&self, forward: &str, discovered: bool) -> Vec<HealthEntry> {
+        let disturbs = |entry: &&HealthEntry| entry.disturbs(forward, discovered);
+        let listed = self.health.iter().filter(disturbs).cloned();
+        let is_about = |subjects: &[Subject]| subjects.iter().any(|one| one == forward);
+        let others = self.unlisted.iter().filter(|(_, of)| is_about(of));
+        let known = others.filter_map(|(code, _)| {
+            let code = Code::ALL.iter().find(|one| one.as_str() == code)?;
+            let detail = "one of many, of which the agent lists the first";
+            Some((&Finding::new(*code, forward, detail)).into())
+        });
+        listed.chain(known).collect()
+    }
 }
 
 /// A distribution whose agent is on standby.
@@ -144,6 +182,54 @@ pub struct PortEntry {
     pub detail: String,
 }
 
+/// Name resolution.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct DnsEntry {
+    /// The first server of /etc/resolv.conf.
+    pub server: Option<String>,
+    /// Who wrote the file, in words.
+    pub source: Option<String>,
+    /// Whether it resolved names when it was queried last; nothing where it was not.
+    pub works: Option<bool>,
+    /// Microseconds that its answer took then.
+    pub took_us: Option<u64>,
+    /// The configured zones that a tunnel leads to.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub zones: Vec<ZoneEntry>,
+}
+
+/// What becomes of a distribution that nothing on Windows uses.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct LifetimeEntry {
+    /// `kept`, `stopped` or `unknown`.
+    pub state: String,
+    /// Why and when.
+    pub detail: String,
+    /// What to do, where there is something to do.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub remediation: Option<String>,
+    /// Since when the agent has held it open, in seconds since 1970 (UTC); nothing where it
+    /// does not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub held_since_unix: Option<u64>,
+}
+
+/// A zone.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct ZoneEntry {
+    /// Its domain.
+    pub zone: String,
+    /// The tunnel.
+    pub interface: String,
+    /// Its servers.
+    pub servers: Vec<IpAddr>,
+    /// Whether it resolved when it was asked for last.
+    pub works: bool,
+}
+
 /// A WireGuard device.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -187,7 +273,7 @@ pub struct Forwards {
     pub connect_address: Ipv4Addr,
 }
 
-/// The relay.
+/// A relay.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct RelayEntry {
@@ -266,5 +352,36 @@ pub fn remove(folder: &Path) {
     let own = |document: &Document| document.pid == std::process::id();
     if read(folder).ok().flatten().as_ref().is_some_and(own) {
         fs::remove_file(path(folder)).unwrap_or_default();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn forwards_that_are_not_listed_keep_their_codes() {
+        let listed = Finding::new(Code::ForwardLoop, "web", "back");
+        let unlisted = |code: Code, of: &str| (code.to_string(), vec![of.to_owned()]);
+        let document = Document {
+            health: vec![HealthEntry::from(&listed)],
+            unlisted: BTreeMap::from([
+                unlisted(Code::ForwardTaken, "web"),
+                unlisted(Code::ForwardExcluded, "webs"),
+                ("of-a-newer-agent".to_owned(), vec!["web".to_owned()]),
+            ]),
+            ..Document::default()
+        };
+        let codes = |name| {
+            Vec::from_iter(
+                document
+                    .health_of(name, false)
+                    .into_iter()
+                    .map(|one| one.code),
+            )
+        };
+        assert_eq!(codes("web"), ["forward-loop", "forward-taken"]);
+        assert_eq!(codes("webs"), ["forward-excluded"]);
+        assert_eq!(codes("we"), [""; 0]);
     }
 }

@@ -6,6 +6,7 @@ const SSH: Arguments<'_> = Arguments {
     protocol: "tcp",
     listen_address: "",
     listen_port: "2222",
+    connect_address: "",
     connect_port: "",
     firewall: "",
     backend: "",
@@ -56,8 +57,20 @@ fn errors_name_the_argument_and_are_short() {
             "open",
             "expected one of `none`, `local`, `full`",
         ),
-        ("a", "tcp", "::", "", "listen-address \"::\""),
-        ("a", "tcp", "host", "", "invalid IPv4"),
+        (
+            "a",
+            "tcp",
+            "::ffff:1.2.3.4",
+            "",
+            "listen-address: ::ffff:1.2.3.4 is",
+        ),
+        (
+            "a",
+            "tcp",
+            "host",
+            "",
+            "listen-address: \"host\" is no address",
+        ),
         (&huge, "tcp", "", "", "name has 16777216 bytes"),
         (&escapes, "tcp", "", "", "name has 1572865 bytes"),
         ("a", &huge, "", "", "protocol has"),
@@ -117,13 +130,14 @@ fn keys_are_those_of_the_configuration() {
         ("name", "web"),
         ("protocol", "tcp"),
         ("listen-port", "8000-8010"),
+        ("connect-address", "127.0.0.1"),
         ("connect-port", "9000-9010"),
         ("backend", "relay"),
         ("proxy-protocol", "v2"),
     ];
     let forward = Arguments::of(&keys(&given)).unwrap().forward().unwrap();
     let settings = crate::config::settings(
-        "[[forward]]\nname = \"web\"\nprotocol = \"tcp\"\nlisten-port = \"8000-8010\"\nconnect-port = \"9000-9010\"\nbackend = \"relay\"\nproxy-protocol = \"v2\"\n",
+        "[[forward]]\nname = \"web\"\nprotocol = \"tcp\"\nlisten-port = \"8000-8010\"\nconnect-address = \"127.0.0.1\"\nconnect-port = \"9000-9010\"\nbackend = \"relay\"\nproxy-protocol = \"v2\"\n",
     );
     assert_eq!(settings.forwards, [forward]);
     let unknown = Arguments::of(&keys(&[("port", "1")])).map(drop);

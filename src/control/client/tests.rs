@@ -126,6 +126,7 @@ fn forward(name: &str) -> Forward {
         protocol: crate::config::Protocol::Udp,
         listen_address: "192.0.2.1".parse().unwrap(),
         listen_port: "51820-51821".parse().unwrap(),
+        connect_address: None,
         connect_port: "9001-9002".parse().unwrap(),
         firewall: crate::config::Firewall::Full,
         backend: None,
