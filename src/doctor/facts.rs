@@ -3,7 +3,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    net::IpAddr,
+    path::{Path, PathBuf},
 };
 
 use ipnet::Ipv4Net;
@@ -11,11 +11,14 @@ use ipnet::Ipv4Net;
 use super::verdict::{NOT_WSL, Verdict, skipped};
 use crate::{
     config::Settings,
-    interop::{Drives, WslFile, ini::Ini},
-    model::{Code, InterfaceName, Mode, Nameserver, Node, Observation, Plan, Socket},
-    observe::{Machine, ResolvConf},
+    interop::{
+        self, Drives,
+        ini::{Ini, boolean},
+    },
+    model::{Code, IdleTimeouts, InterfaceName, Mode, Node, Observation, Plan, Socket},
+    observe::{DnsCheck, Drift, Machine},
     plan,
-    report::{Document, WireguardEntry},
+    report::{ClockHistory, Document, WireguardEntry},
 };
 
 /// What came of reading a source: its content, `None` where it does not exist, or why
@@ -39,12 +42,16 @@ pub struct Facts {
     pub(super) observation: Result<Observation, String>,
     /// WireGuard devices with their peers.
     pub(super) peers: Vec<WireguardEntry>,
+    /// What an agent has seen of the clock.
+    pub(super) clock_history: ClockHistory,
     /// The running agent's status document.
     pub(super) agent: Option<Document>,
     /// systemd's units, or why they could not be read.
     pub(super) units: Result<Units, String>,
     /// %UserProfile%\.wslconfig.
     pub(super) wslconfig: Read<Ini>,
+    /// What that says of stopping an idle distribution, or why it is unknown.
+    pub(super) idle: Result<IdleTimeouts, String>,
     /// Files beside it that look as if they were meant, where it does not exist.
     pub(super) wslconfig_near: Vec<String>,
     /// Whether the folder of `wslmesh host install` exists on Windows.
@@ -70,6 +77,8 @@ pub(super) struct Local {
     pub(super) sockets: Result<Vec<Socket>, String>,
     /// Whether a rule may pass a port on to a container.
     pub(super) passes_on: bool,
+    /// Whether iptables-legacy has a nat table; only root can see that.
+    pub(super) legacy_nat: Result<bool, String>,
     /// net.ipv4.tcp_mtu_probing.
     pub(super) mtu_probing: Option<String>,
     /// fs.inotify.max_user_watches.
@@ -77,9 +86,9 @@ pub(super) struct Local {
     /// IPv4 routes of the main table: interface and destination.
     pub(super) routes: Vec<(String, Ipv4Net)>,
     /// Name resolution.
-    pub(super) resolver: Resolver,
-    /// The clock against another one, where there is one.
-    pub(super) drift: Option<Drift>,
+    pub(super) dns: DnsCheck,
+    /// The clock against others.
+    pub(super) drift: Drift,
     /// Whether the Hyper-V driver follows Windows' clock; `None` where there is no
     /// such driver.
     pub(super) follows: Option<bool>,
@@ -122,10 +131,25 @@ impl Facts {
             || named.any(|link| settings.wireguard_interfaces.covers(link))
     }
 
-    /// Whether this version of WSL knows instanceIdleTimeout.
-    pub(super) fn knows_idle_timeout(&self) -> bool {
-        let key = WslFile::Config.key("general.instanceIdleTimeout");
-        key.is_some_and(|key| key.is_in(self.wsl_version.as_deref()))
+    /// Whether this version of WSL knows instanceIdleTimeout; `None` where the version is
+    /// unknown.
+    pub(super) fn knows_idle_timeout(&self) -> Option<bool> {
+        interop::knows_idle_timeout(self.wsl_version.as_deref())
+    }
+
+    /// How far the clock is from others, and whether the kernel knows of a program that
+    /// keeps it.
+    #[must_use]
+    pub fn clock(&self) -> (Option<&Drift>, Option<bool>) {
+        let drift = self.local.as_ref().ok().map(|local| &local.drift);
+        let kept = self.units.as_ref().ok().and_then(|units| units.clock_kept);
+        (drift, kept)
+    }
+
+    /// What an agent has seen of the clock.
+    #[must_use]
+    pub fn clock_history(&self) -> &ClockHistory {
+        &self.clock_history
     }
 
     /// What this machine's files say.
@@ -150,6 +174,12 @@ impl Facts {
     pub(super) fn plan(&self) -> Result<Plan, Verdict> {
         let (settings, observation) = self.observation()?;
         Ok(plan::plan(settings, observation))
+    }
+
+    /// Whether this node has an address of IPv6 and none of IPv4.
+    #[must_use]
+    pub fn has_ipv6_alone(&self) -> bool {
+        self.node().is_ok_and(|node| node.address().is_ipv6())
     }
 
     /// This distribution's interface and address.
@@ -198,6 +228,16 @@ impl Facts {
             .collect()
     }
 
+    /// WSL's own file, which it links /etc/resolv.conf to when the distribution starts;
+    /// `None` where /etc/wsl.conf turns that off, or this is no WSL.
+    #[must_use]
+    pub fn wsl_resolv_conf(&self) -> Option<PathBuf> {
+        let conf = self.wsl_conf().ok()?;
+        let generates = conf.get("network.generateResolvConf").and_then(boolean);
+        let root = conf.get("automount.root").unwrap_or("/mnt");
+        (generates != Some(false)).then(|| Path::new(root).join("wsl/resolv.conf"))
+    }
+
     /// Names of the processes that `is_one` selects, each once.
     pub(super) fn running(&self, is_one: fn(&Process) -> bool) -> Result<Vec<String>, Verdict> {
         let found = self.local()?.processes.iter().filter(|one| is_one(one));
@@ -213,6 +253,8 @@ pub(super) struct Units {
     pub(super) states: BTreeMap<String, UnitState>,
     /// All units that have failed.
     pub(super) failed: Vec<String>,
+    /// Whether the kernel knows of a program that keeps its clock, where that can be asked.
+    pub(super) clock_kept: Option<bool>,
 }
 
 /// One unit.
@@ -222,65 +264,6 @@ pub(super) struct UnitState {
     pub(super) active: String,
     /// enabled, disabled, static, masked, ...
     pub(super) file: String,
-}
-
-/// /etc/resolv.conf and the server that it names.
-#[derive(Debug, Clone)]
-pub(super) struct Resolver {
-    /// What is read of it.
-    pub(super) file: Read<ResolvConf>,
-    /// Where it leads, if it is a link.
-    pub(super) link: Option<String>,
-    /// Whether it cannot be changed (`chattr +i`).
-    pub(super) immutable: bool,
-    /// What its first server answered.
-    pub(super) answer: Answer,
-}
-
-impl Resolver {
-    /// Its servers, none where they cannot be read.
-    pub(super) fn servers(&self) -> &[Nameserver] {
-        match &self.file {
-            Ok(Some(file)) => &file.servers,
-            Ok(None) | Err(_) => &[],
-        }
-    }
-
-    /// Whether it names a server with such an address.
-    pub(super) fn has(&self, is: impl Fn(IpAddr) -> bool) -> bool {
-        self.servers().iter().any(|server| is(server.address))
-    }
-}
-
-/// What came of one question to a name server.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Answer {
-    /// No server is configured.
-    NoServer,
-    /// The server is in no private network and was not queried.
-    Public(IpAddr),
-    /// It answered with this code (RFC 1035, section 4.1.1).
-    Code(IpAddr, u8),
-    /// It did not answer, for this reason.
-    Silent(IpAddr, String),
-}
-
-/// How far this machine's clock is from another one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Drift {
-    /// The other clock.
-    pub(super) source: DriftSource,
-    /// This one minus the other one, in milliseconds.
-    pub(super) ahead_ms: i64,
-}
-
-/// A clock to compare with.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum DriftSource {
-    /// Windows' own, through a PTP device that only root can read.
-    Ptp,
-    /// The hardware clock, to the second.
-    Rtc,
 }
 
 /// The way to Windows programs.

@@ -127,10 +127,7 @@ fn is_netbird(name: &str) -> bool {
 }
 
 fn binds(facts: &Facts, port: u16) -> bool {
-    let sockets = facts
-        .local
-        .iter()
-        .flat_map(|local| local.sockets.iter().flatten());
+    let sockets = facts.sockets().into_iter().flatten();
     let mut udp = sockets.filter(|socket| socket.protocol == Protocol::Udp);
     udp.any(|socket| socket.port == port)
 }
@@ -138,10 +135,7 @@ fn binds(facts: &Facts, port: u16) -> bool {
 /// The TCP ports at which services take what comes from elsewhere.
 #[must_use]
 pub fn services(facts: &Facts) -> BTreeSet<u16> {
-    let sockets = facts
-        .local
-        .iter()
-        .flat_map(|local| local.sockets.iter().flatten());
+    let sockets = facts.sockets().into_iter().flatten();
     let open =
         sockets.filter(|socket| socket.protocol == Protocol::Tcp && !socket.address.is_loopback());
     open.map(|socket| socket.port).collect()
@@ -152,7 +146,7 @@ pub fn services(facts: &Facts) -> BTreeSet<u16> {
 #[must_use]
 pub fn stops_when_idle(facts: &Facts) -> Option<String> {
     let verdict = lifetime::idle(facts).unwrap_or_else(|skipped| skipped);
-    let stops = verdict.is_bad() && facts.knows_idle_timeout();
+    let stops = verdict.is_bad() && facts.knows_idle_timeout() != Some(false);
     stops.then(|| verdict.detail())
 }
 

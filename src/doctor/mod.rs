@@ -49,13 +49,17 @@ mod path {
 mod port {
     mod cause;
     mod facts;
+    mod hop;
+    mod hops;
     mod judge;
     #[cfg(test)]
-    mod machine;
+    pub(super) mod machine;
     mod rules;
 
-    pub use facts::{Holder, Owner, PortFacts};
+    pub use facts::{Holder, Kept, Owner, PortFacts, Tested};
     pub(super) use facts::{served_by, way};
+    pub use hop::{Hop, HopResult, Hops};
+    pub use hops::judge_hops;
     pub use judge::{judge_port, port_advice};
 }
 mod read;
@@ -70,8 +74,13 @@ pub use found::{Tunnel, TunnelKind, lacks_systemd, services, stops_when_idle, tu
 pub use path::{
     Ended, Loser, Measured, NamedPeer, PathReport, Side, Target, TargetError, judge, lost_by,
 };
-pub use port::{Holder, Owner, PortFacts, judge_port, port_advice};
-pub use read::{PathError, connect, gather, measure_path, read_port};
+pub use port::{
+    Holder, Hop, HopResult, Hops, Kept, Owner, PortFacts, Tested, judge_hops, judge_port,
+    port_advice,
+};
+pub use read::{
+    ForwardError, PathError, connect, gather, measure_path, read_forward, read_port, test_here,
+};
 pub use registry::{CHECKS, Check, Fix, GROUPS};
 pub use verdict::{Verdict, describe};
 

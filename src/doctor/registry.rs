@@ -19,6 +19,9 @@ pub enum Fix {
     Pass,
     /// Owner, mode and existence of wslmesh's own files and folders.
     Files,
+    /// The link of /etc/resolv.conf to WSL's file, where the one that is there names no
+    /// server.
+    ResolvConf,
 }
 
 /// One check.
@@ -103,7 +106,7 @@ registry! {
             "Run `wslmesh status`: it lists each finding with its fix";
     }
     "address" {
-        "interface" "one interface with one IPv4 address" address::interface, None,
+        "interface" "one interface with one address" address::interface, None,
             "Everything that follows the address needs to know which one it is. `hostname -I` prints a list that includes docker's and the tunnel's.",
             "Wait while Windows is connecting; else set [network] interface in wslmesh.toml, or run `wsl.exe --shutdown` on Windows";
         "default-route" "one default route" address::route, None,
@@ -161,18 +164,18 @@ registry! {
             "Run `sudo tailscale up`; ignore this if you want userspace mode";
     }
     "dns" {
-        "resolv-conf" "/etc/resolv.conf names a server" dns::resolv_conf, None,
+        "resolv-conf" "/etc/resolv.conf names a server" dns::resolv_conf, ResolvConf,
             "Without a server no name resolves. The file is a link to one that WSL writes for all distributions.",
-            "Run `wsl.exe --shutdown` on Windows: WSL creates it again. Do not replace it by a public server, which knows none of your names, and never overwrite /etc/wsl.conf for it";
+            "Run `sudo wslmesh doctor dns --fix`: it links the file to WSL's; where that is missing too, run `wsl.exe --shutdown` on Windows: WSL creates it again. Do not replace it by a public server, which knows none of your names, and never overwrite /etc/wsl.conf for it";
         "resolv-immutable" "WSL can write /etc/resolv.conf" dns::immutable, None,
             "A locked file keeps the servers of a previous network.",
             "Run `sudo chattr -i /etc/resolv.conf`, then `wsl.exe --shutdown` on Windows";
         "dns-answers" "the name server answers" dns::answers, None,
-            "The test is one query for the root's name servers, which reveals nothing about this node. Servers outside of private networks are queried with --network only.",
+            "The test is one query for the root's name servers over UDP and TCP, which reveals nothing about this node. Servers outside of private networks are queried with --network only.",
             "Check name resolution and VPN on Windows, then run `wsl.exe --shutdown` there. Keep DNS tunnelling on";
         "dns-generated" "WSL keeps /etc/resolv.conf current" dns::generated, None,
             "generateResolvConf=false disables DNS tunnelling for this distribution, and with it Windows' hosts file and the names of its VPNs.",
-            "Run `sudo wslmesh wslconf set generateResolvConf true`, remove /etc/resolv.conf, then run `wsl.exe --shutdown` on Windows";
+            "Run `sudo wslmesh wslconf set network.generateResolvConf true`, which keeps the other lines (`sudo chattr -i /etc/resolv.conf`, if it is locked), then `wsl.exe --terminate NAME` on Windows: WSL links the file again";
         "dns-tunnelling" "DNS tunnelling works" dns::tunnelling, None,
             "WSL's own name server has 10.255.255.254 on lo, unless dnsTunnelingIpAddress in .wslconfig names another address. It asks Windows, so that names of VPNs and companies resolve.",
             "Run `wslmesh wslconfig set dnsTunneling true`, then `wsl.exe --shutdown` on Windows";
@@ -180,10 +183,13 @@ registry! {
     "clock" {
         "clock-drift" "the clock is right" clock::drift, None,
             "The clock may be behind after Windows slept; certificates and WireGuard handshakes depend on it.",
-            "Wait a minute: Windows corrects it. If it stays wrong, run `wsl.exe --shutdown` on Windows; `sudo hwclock -s` is the last resort";
+            "A clock that is behind is set within a minute (`clock-follows`); one that is ahead is slowed down by WSL's chronyd, an hour takes half a day. If it stays wrong, run `wsl.exe --shutdown` on Windows, or let the agent set it (step-above in [clock], docs/clock.md)";
         "clock-setters" "one program sets the clock" clock::setters, None,
-            "WSL runs its own chronyd for all distributions; a second program sets the clock back and forth.",
-            "Run `sudo systemctl disable --now systemd-timesyncd` (or chronyd) where WSL sets the clock";
+            "WSL runs its own chronyd for all distributions, which have one clock; a second program sets it back and forth. A chronyd with the option -x sets nothing.",
+            "Keep one of them: in WSL its own, so turn the others off with `sudo systemctl disable --now UNIT`";
+        "clock-kept" "a program keeps the kernel's clock" clock::kept, None,
+            "A program that follows a better clock tells the kernel how far it may be wrong, as WSL's own chronyd does; setting the clock in one step takes that back. The kernel forgets it after nine hours.",
+            "Wait a minute after a sleep of Windows; if it stays, run `wsl.exe --shutdown` on Windows (WSL starts its chronyd with the virtual machine), elsewhere `sudo systemctl enable --now systemd-timesyncd`";
         "clock-follows" "Hyper-V's driver follows Windows' clock" clock::follows, None,
             "The driver sets the clock forward when it is 5 s or more behind, for example after sleep.",
             "Remove hv_utils.timesync_implicit=0 from kernelCommandLine in %UserProfile%\\.wslconfig";
@@ -212,6 +218,9 @@ registry! {
         "ports-exposed" "what listens on all addresses is meant for Windows' networks" ports::exposed, None,
             "In mirrored and consomme mode a service that listens on 0.0.0.0 or :: listens on Windows' addresses too, in every network that Windows is in, as far as its firewall allows.",
             "Let a service that is for this machine alone listen on 127.0.0.1; ignore this if clients elsewhere use it";
+        "ports-published" "ports of containers can be discovered" ports::published, None,
+            "[discovery] follows the rules in the kernel's tables of nftables. Those of iptables-legacy are elsewhere, and only its own programs can read them: a port that such rules alone publish is not found. Docker's userland proxy listens as well, so with it (the default) nothing is missed. The kernel keeps a table, also an empty one, until the virtual machine ends.",
+            "Run `sudo update-alternatives --set iptables /usr/sbin/iptables-nft`, then `wsl.exe --shutdown` on Windows, which ends all distributions, or write a [[forward]] for each port; ignore this if all are found (`wslmesh forward list`)";
         "ports-kept" "nothing uses a port that Windows keeps" ports::kept, None,
             "In mirrored mode some ports never reach a distribution: UDP 68; TCP 135, 1900, 2869, 3702, 5004, 5357 and 5358.",
             "Choose another listen-port";

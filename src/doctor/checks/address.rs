@@ -1,9 +1,6 @@
 //! The address, and what is bound to it or names it.
 
-use std::{
-    collections::BTreeSet,
-    net::{IpAddr, Ipv4Addr},
-};
+use std::{collections::BTreeSet, net::IpAddr};
 
 use ipnet::IpNet;
 
@@ -25,7 +22,9 @@ pub(crate) fn interface(facts: &Facts) -> Judged {
     let addresses = observation.addresses.iter();
     let others = addresses
         .filter(|address| address.link == node.link.index && address.global)
-        .filter(|address| matches!(address.net, IpNet::V4(net) if net != node.net));
+        // Of IPv6 several are usual.
+        .filter(|address| matches!(address.net, IpNet::V4(_)) && node.ipv4().is_some())
+        .filter(|address| address.net != node.net);
     let others = list(others.map(|address| address.net));
     let detail = format!("{} {}", node.link.name, node.net);
     let reason = node.reason.map(|reason| {
@@ -42,18 +41,21 @@ pub(crate) fn interface(facts: &Facts) -> Judged {
 
 pub(crate) fn route(facts: &Facts) -> Judged {
     let (_, observation) = facts.observation()?;
-    let routes = &observation.routes;
-    let Some(best) = routes.iter().min_by_key(|route| route.metric) else {
-        return Ok(error("no IPv4 default route"));
+    let routes = observation.routes.iter();
+    let by_ipv6 = facts.node().is_ok_and(|node| node.ipv4().is_none());
+    let best = routes.min_by_key(|route| (route.ipv6 != by_ipv6, route.metric));
+    let Some(best) = best else {
+        return Ok(error("no default route"));
     };
     let name = |index: u32| {
         let link = observation.link(index);
         link.map_or_else(|| format!("link {index}"), |link| link.name.to_string())
     };
-    let equal = routes
-        .iter()
-        .filter(|route| route.metric == best.metric && route.link != best.link);
-    let mut equal: Vec<String> = equal.map(|route| name(route.link)).collect();
+    let rivals = observation.routes.iter().filter(|route| {
+        let equal = (route.ipv6, route.metric) == (best.ipv6, best.metric);
+        equal && route.link != best.link
+    });
+    let mut equal: Vec<String> = rivals.map(|route| name(route.link)).collect();
     equal.dedup();
     let mut found = facts.plan()?.findings.into_iter();
     if let Some(finding) = found.find(|finding| finding.code == Code::GatewayRoute) {
@@ -107,9 +109,7 @@ pub(crate) fn listeners(facts: &Facts) -> Judged {
     let (_, observation) = facts.observation()?;
     let sockets = facts.sockets()?.iter();
     // An IPv6 socket may be bound to an IPv4 address, written ::ffff:A.B.C.D.
-    let lost = sockets.filter(|socket| {
-        matches!(socket.address.to_canonical(), IpAddr::V4(ip) if is_lost(observation, ip))
-    });
+    let lost = sockets.filter(|socket| is_lost(observation, socket.address.to_canonical()));
     let lost = lost.map(|socket| format!("{socket} is bound to an address that no interface has"));
     let lost: BTreeSet<String> = lost.collect();
     Ok(all(lost.into_iter().map(warning), "none"))
@@ -117,17 +117,19 @@ pub(crate) fn listeners(facts: &Facts) -> Judged {
 
 /// Whether no interface receives packets to this address. A socket can also be bound
 /// to a multicast group or to a subnet's broadcast address.
-fn is_lost(observation: &Observation, address: Ipv4Addr) -> bool {
-    let special = address.is_unspecified()
-        || address.is_loopback()
-        || address.is_multicast()
-        || address.is_broadcast();
+fn is_lost(observation: &Observation, address: IpAddr) -> bool {
+    let elsewhere = match address {
+        IpAddr::V4(ip) => ip.is_broadcast(),
+        // Of which interface the socket does not say.
+        IpAddr::V6(ip) => ip.is_unicast_link_local(),
+    };
+    let special = address.is_unspecified() || address.is_loopback() || address.is_multicast();
     let of_interface = |net: &IpNet| match net {
         IpNet::V4(net) => net.addr() == address || net.broadcast() == address,
-        IpNet::V6(_) => false,
+        IpNet::V6(net) => net.addr() == address,
     };
     let addresses = &observation.addresses;
-    !special && !addresses.iter().any(|has| of_interface(&has.net))
+    !special && !elsewhere && !addresses.iter().any(|has| of_interface(&has.net))
 }
 
 #[cfg(test)]

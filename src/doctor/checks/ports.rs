@@ -1,19 +1,21 @@
 //! Forwards from Windows.
 
-use std::{collections::BTreeSet, num::NonZeroU16};
+use std::{collections::BTreeSet, net::IpAddr, num::NonZeroU16};
 
 use super::agent::{about_firewall, about_windows, finding};
 use crate::{
-    config::{Firewall, Forward},
+    config::{Firewall, Forward, Settings},
     doctor::{
         facts::Facts,
         verdict::{Judged, Verdict, all, error, info, list, ok, skipped, warning},
     },
     interop::ini::boolean,
-    model::{ForwardState, Listening, Mode, Protocol, Severity, Socket, counted, some_ports},
+    model::{
+        ForwardState, Listening, Mode, PortRange, Protocol, Severity, Socket, counted, some_ports,
+    },
 };
 
-/// The forwards; skips the check where there is none.
+/// The configured forwards; skips the check where there is none.
 fn forwards(facts: &Facts) -> Result<&[Forward], Verdict> {
     match facts.settings()?.forwards.as_slice() {
         [] => Err(skipped("no forward is configured")),
@@ -22,12 +24,26 @@ fn forwards(facts: &Facts) -> Result<&[Forward], Verdict> {
 }
 
 pub(crate) fn listening(facts: &Facts) -> Judged {
-    let forwards = forwards(facts)?;
+    let discovery = facts.settings()?.discovery.is_on();
+    let served = facts.agent.iter().flat_map(|agent| &agent.served);
+    let discovered = served
+        .filter(|forward| forward.discovered.is_some() && forward.distribution.is_none())
+        .count();
+    let forwards = match forwards(facts) {
+        Err(_) if discovered > 0 => &[],
+        Err(_) if discovery && facts.agent.is_none() => {
+            let text =
+                "no forward is configured, and the agent, which discovers them, is not running";
+            return Err(skipped(text));
+        }
+        forwards => forwards?,
+    };
     let passed_on = facts.local()?.passes_on;
     let sockets = facts.sockets()?;
-    let own = facts.node()?.address();
+    let node = facts.node()?.address();
     let found = forwards.iter().filter_map(|forward| {
         let (name, protocol, ports) = (&forward.name, forward.protocol, forward.connect_port);
+        let own = forward.connect_address.map_or(node, IpAddr::from);
         // Behind a range services come and go: it is well with one of them.
         match Listening::at(sockets, own, protocol, ports) {
             Listening::Yes => None,
@@ -44,8 +60,16 @@ pub(crate) fn listening(facts: &Facts) -> Judged {
             }
         }
     });
-    let forwards = counted(forwards.len(), "forward");
-    Ok(all(found, format!("a service listens behind {forwards}")))
+    // One that was discovered is there while its service listens.
+    let more = match discovered {
+        0 => String::new(),
+        all => format!(", {all} of them discovered"),
+    };
+    let forwards = counted(forwards.len() + discovered, "forward");
+    Ok(all(
+        found,
+        format!("a service listens behind {forwards}{more}"),
+    ))
 }
 
 /// The mode, if Windows' ports are this distribution's in it.
@@ -61,15 +85,14 @@ fn open(sockets: &[Socket]) -> impl Iterator<Item = &Socket> {
 
 pub(crate) fn kept(facts: &Facts) -> Judged {
     let mode = shared(facts)?;
-    let kept = |protocol, port| mode.kept_ports(protocol).contains(&port);
     let forwards = facts.settings()?.forwards.iter().filter_map(|forward| {
         let (name, protocol) = (&forward.name, forward.protocol);
         let ports = forward.listen_port.ports();
-        let ports = some_ports(ports.filter(|port| kept(protocol, port.get())));
+        let ports = some_ports(ports.filter(|port| mode.keeps(protocol, port.get())));
         let detail = format!("{name} ({protocol} {ports}) gets no traffic");
         (!ports.is_empty()).then(|| error(detail))
     });
-    let sockets = open(facts.sockets()?).filter(|one| kept(one.protocol, one.port));
+    let sockets = open(facts.sockets()?).filter(|one| mode.keeps(one.protocol, one.port));
     let sockets = sockets.map(|one| {
         info(format!(
             "what listens on {one} gets traffic of this machine alone"
@@ -79,20 +102,39 @@ pub(crate) fn kept(facts: &Facts) -> Judged {
     Ok(all(forwards.chain(sockets), "none"))
 }
 
+/// Ports that clients elsewhere are meant to reach: those of configured forwards and of
+/// what the agent serves, which it may have discovered. While none runs, what it may
+/// discover counts.
+fn meant(facts: &Facts, settings: &Settings) -> Vec<(Protocol, PortRange)> {
+    let configured = settings.forwards.iter();
+    let configured = configured.map(|forward| (forward.protocol, forward.listen_port));
+    let served = facts.agent.iter().flat_map(|agent| &agent.served);
+    let served = served.map(|forward| (forward.listen.protocol, forward.listen_ports()));
+    let ranges = [Protocol::Tcp, Protocol::Udp]
+        .into_iter()
+        .flat_map(|protocol| {
+            let ports = settings.discovery.ports(protocol);
+            ports.into_iter().map(move |ports| (protocol, ports))
+        });
+    let ranges = ranges.filter(|_| facts.agent.is_none());
+    configured.chain(served).chain(ranges).collect()
+}
+
 /// Ports that are named at most.
 const NAMED: usize = 8;
 
 pub(crate) fn exposed(facts: &Facts) -> Judged {
     let mode = shared(facts)?;
-    let forwards = &facts.settings()?.forwards;
+    let meant = meant(facts, facts.settings()?);
     let forwarded = |one: &&Socket| {
-        let port = NonZeroU16::new(one.port);
-        let mut same = forwards
-            .iter()
-            .filter(|forward| forward.protocol == one.protocol);
-        port.is_some_and(|port| same.any(|forward| forward.listen_port.has(port)))
+        let has = |port| {
+            meant
+                .iter()
+                .any(|(protocol, ports)| *protocol == one.protocol && ports.has(port))
+        };
+        NonZeroU16::new(one.port).is_some_and(has)
     };
-    let reaches = |one: &&Socket| !mode.kept_ports(one.protocol).contains(&one.port);
+    let reaches = |one: &&Socket| !mode.keeps(one.protocol, one.port);
     let ports: BTreeSet<(Protocol, u16)> = open(facts.sockets()?)
         .filter(|one| reaches(one) && !forwarded(one))
         .map(|one| (one.protocol, one.port))
@@ -114,6 +156,24 @@ pub(crate) fn exposed(facts: &Facts) -> Judged {
         info(format!(
             "{text}: open on Windows' addresses, to whom Windows' firewall lets in"
         ))
+    })
+}
+
+pub(crate) fn published(facts: &Facts) -> Judged {
+    let discovery = &facts.settings()?.discovery;
+    if !discovery.is_on() || !discovery.containers {
+        return Err(skipped("[discovery] looks for no containers' ports"));
+    }
+    if !facts.root {
+        return Err(skipped("needs root"));
+    }
+    let legacy = facts.local()?.legacy_nat.clone().map_err(skipped)?;
+    Ok(if legacy {
+        info(
+            "iptables-legacy has a nat table: ports that its rules alone publish are not discovered",
+        )
+    } else {
+        ok("iptables-legacy has no nat table")
     })
 }
 

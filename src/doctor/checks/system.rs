@@ -38,7 +38,7 @@ pub(crate) fn version(facts: &Facts) -> Judged {
         None => info(format!(
             "WSL does not report its version, which it does since 2.2.3; kernel {release}"
         )),
-        Some(version) if !facts.knows_idle_timeout() => info(format!(
+        Some(version) if facts.knows_idle_timeout() == Some(false) => info(format!(
             "WSL {version}, kernel {release}; instanceIdleTimeout, which keeps a distribution running, needs 2.5.10"
         )),
         Some(version) => ok(format!("WSL {version}, kernel {release}")),

@@ -6,13 +6,10 @@ use crate::{
         facts::Facts,
         verdict::{Judged, Verdict, all, error, info, list, skipped, warning},
     },
-    model::{Device, DeviceReading, HANDSHAKE_STALE, InterfaceName, Mode, Protocol, counted},
+    model::{Code, Device, DeviceReading, HANDSHAKE_STALE, InterfaceName, Mode, Protocol, counted},
     plan::{PortWay, port_way},
     report::PeerEntry,
 };
-
-/// The first of Windows' dynamic ports.
-const DYNAMIC: u16 = 49152;
 
 /// All devices; skips the check where there is none, or none that this user can read.
 fn readings(facts: &Facts) -> Result<Vec<(&InterfaceName, &DeviceReading)>, Verdict> {
@@ -117,13 +114,20 @@ pub(crate) fn port(facts: &Facts) -> Judged {
             continue;
         };
         let way = port_way(settings, observation, name, device);
-        let dynamic = |forward: &Forward| forward.listen_port.first().get() >= DYNAMIC;
+        // The agent has asked Windows for the range.
+        let dynamic = |forward: &Forward| {
+            let mut health = facts.agent.iter().flat_map(|document| &document.health);
+            health.any(|entry| {
+                entry.code == Code::ForwardDynamicRange.as_str()
+                    && entry.subject.as_str() == forward.name
+            })
+        };
         let how = match way {
             None if facts.mode() == Some(Mode::Nat) && forwarded(settings, port, dynamic) => {
                 found.push(info(format!(
                     "{name} listens on {port}; the listen-port of its forward is in the range that Windows assigns dynamically"
                 ))
-                .fix("Ignore this while it works; to be safe choose a listen-port below 49152"));
+                .fix("Ignore this while it works; to be safe choose a listen-port outside of that range"));
                 continue;
             }
             None => String::new(),
@@ -185,27 +189,28 @@ pub(crate) fn reachable(facts: &Facts) -> Judged {
     let devices = devices(facts)?;
     let settings = facts.settings()?;
     let opens = |forward: &Forward| forward.firewall != Firewall::None;
-    let found = devices.into_iter().map(|(name, device)| {
-        let Some(port) = device.listen_port else {
-            return Ok(None);
-        };
-        let (covered, detail) = match facts.mode() {
-            Some(Mode::Nat) => (
+    let mirrored = match facts.mode() {
+        Some(Mode::Nat) => false,
+        // It needs no forward there, and the rule that one brings.
+        Some(Mode::Mirrored) => true,
+        _ => return Err(skipped("no forward is needed in this mode")),
+    };
+    let found = devices.into_iter().filter_map(|(name, device)| {
+        let port = device.listen_port?;
+        let (covered, detail) = match mirrored {
+            false => (
                 forwarded(settings, port, |_| true),
                 format!("no forward leads from Windows to {name}'s port {port}"),
             ),
-            // It needs no forward there, and the rule that one brings.
-            Some(Mode::Mirrored) => (
+            true => (
                 forwarded(settings, port, opens),
                 format!("no UDP forward has Windows' firewall let peers in to {name}'s port {port}"),
             ),
-            _ => return Err(skipped("no forward is needed in this mode")),
         };
         let fix = format!("Ignore this while this node starts every session; else run `sudo wslmesh forward add {name} --protocol udp --listen-port {port}`");
-        Ok((!covered).then(|| info(detail).fix(fix)))
+        (!covered).then(|| info(detail).fix(fix))
     });
-    let found = found.collect::<Result<Vec<_>, Verdict>>()?;
-    Ok(all(found.into_iter().flatten(), "a forward leads to it"))
+    Ok(all(found, "a forward leads to it"))
 }
 
 #[cfg(test)]

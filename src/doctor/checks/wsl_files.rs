@@ -222,10 +222,10 @@ pub(crate) fn limits(facts: &Facts) -> Judged {
         let name = format!("wsl2.{key}");
         // The check of the file reports what WSL rejects.
         let known = WslFile::Config.key(&name);
-        let value = ini
-            .get(&name)
-            .filter(|value| known.is_some_and(|known| known.kind.rejects(value).is_none()));
-        let Some(value) = value else { continue };
+        let Some(entry) = known.and_then(|known| known.taken(&ini)) else {
+            continue;
+        };
+        let value = &entry.value;
         set.push(format!("{key}={value}"));
         let thoughts = machine.map(|machine| advice(&name, value, &machine));
         found.extend(thoughts.into_iter().flatten().map(|(severity, detail)| match severity {

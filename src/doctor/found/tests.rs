@@ -4,7 +4,7 @@ use crate::{
         facts::{Guarded, Secrecy},
         tests::{address, healthy, link, socket, unit},
     },
-    model::LinkKind,
+    model::{IdleTimeouts, LinkKind},
 };
 
 fn found(change: impl FnOnce(&mut Facts)) -> Vec<String> {
@@ -108,9 +108,10 @@ fn what_wsl_files_lack() {
         (local.systemd, local.wsl_conf) = (false, Ok(Some(Ini::wsl_conf(text.as_bytes()))));
     };
     assert_eq!(changed(|_| {}), (false, false));
-    assert_eq!(changed(|facts| facts.wslconfig = Ok(None)), (true, false));
+    let unset = |facts: &mut Facts| facts.idle = Ok(IdleTimeouts::default());
+    assert_eq!(changed(unset), (true, false));
     let old = |facts: &mut Facts| {
-        (facts.wslconfig, facts.wsl_version) = (Ok(None), Some("2.5.7.0".into()));
+        (facts.idle, facts.wsl_version) = (Ok(IdleTimeouts::default()), Some("2.5.7.0".into()));
     };
     assert_eq!(changed(old), (false, false), "it knows no such key");
     let mut facts = healthy();

@@ -9,6 +9,8 @@ pub(super) enum Cause {
     NothingListens,
     LoopbackOnly,
     FilteredHere,
+    RelayTaken,
+    HeaderUnknown,
     WindowsProcess,
     ExcludedRange,
     ForeignRule,
@@ -24,6 +26,7 @@ pub(super) enum Cause {
     WindowsSilent,
     NetworkSilent,
     WindowsUnknown,
+    HeaderExpected,
     DynamicRange,
 }
 
@@ -35,6 +38,8 @@ impl Cause {
             Self::NothingListens => "nothing-listens",
             Self::LoopbackOnly => "loopback-only",
             Self::FilteredHere => "filtered-here",
+            Self::RelayTaken => "relay-taken",
+            Self::HeaderUnknown => "header-unknown",
             Self::WindowsProcess => "windows-process",
             Self::ExcludedRange => "excluded-range",
             Self::ForeignRule => "foreign-rule",
@@ -49,6 +54,7 @@ impl Cause {
             Self::WindowsSilent => "windows-silent",
             Self::NetworkSilent => "network-silent",
             Self::WindowsUnknown => "windows-unknown",
+            Self::HeaderExpected => "header-expected",
             Self::DynamicRange => "dynamic-range",
         }
     }
@@ -60,8 +66,9 @@ impl Cause {
 }
 
 /// Codes of the agent's findings that say what one of ours says.
-pub(super) const SAME: [(&str, Cause); 6] = [
+pub(super) const SAME: [(&str, Cause); 7] = [
     ("forward-kept", Cause::WindowsKeeps),
+    ("forward-loop", Cause::Loop),
     ("forward-conflict", Cause::ForeignRule),
     ("forward-taken", Cause::WindowsProcess),
     ("forward-excluded", Cause::ExcludedRange),

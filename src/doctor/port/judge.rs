@@ -1,19 +1,24 @@
 //! What keeps a port from answering, and what matters most of it.
 
-use std::net::Ipv4Addr;
-
 use super::{
     cause::{Cause, SAME},
-    facts::{Owner, PortFacts},
+    facts::{Kept, Owner, PortFacts},
     rules::leads_back,
 };
 use crate::{
     config::Firewall,
+    doctor::verdict::list,
     model::{
-        Code, ForwardBackend, HealthEntry, Listening, Mode, PlainText, PortOwner, Protocol,
-        ProxyRule, Reach, Severity, WindowsEnd, WindowsPort, or_empty,
+        Code, ForwardBackend, HealthEntry, Listening, Mode, PlainText, PortOwner, Protocol, Reach,
+        Severity, WindowsEnd, WindowsPort, or_empty,
     },
 };
+
+/// What to do where Windows does not reach this distribution.
+pub(super) const NOT_REACHED: &str = "Look at the packet filter in this distribution (`sudo nft list ruleset`); where Windows reaches no port of it, run `wsl --shutdown`";
+/// What to do where what listens on Windows does not lead here.
+pub(super) const NOT_THROUGH: &str =
+    "Run `systemctl reload wslmesh`, which has Windows asked again, then `wslmesh status`";
 
 /// The findings so far.
 struct Judge<'a> {
@@ -24,6 +29,11 @@ struct Judge<'a> {
 /// What is wrong with the port, what matters most first.
 #[must_use]
 pub fn judge_port(facts: &PortFacts) -> Vec<HealthEntry> {
+    causes(facts).into_iter().map(|(_, one)| one).collect()
+}
+
+/// The same, each with its kind.
+pub(super) fn causes(facts: &PortFacts) -> Vec<(Cause, HealthEntry)> {
     let mut judge = Judge {
         facts,
         found: Vec::new(),
@@ -47,7 +57,7 @@ pub fn judge_port(facts: &PortFacts) -> Vec<HealthEntry> {
         let first = unforwarded && cause.holds_windows();
         (one.severity == Severity::Info, !first, *cause)
     });
-    found.into_iter().map(|(_, one)| one).collect()
+    found
 }
 
 impl Judge<'_> {
@@ -76,11 +86,7 @@ impl Judge<'_> {
         let facts = self.facts;
         let (protocol, port) = (facts.protocol, facts.connect_port);
         let mode = facts.mode.known();
-        let kept = mode.is_some_and(|mode| {
-            let kept = mode.kept_ports(protocol);
-            kept.contains(&facts.listen_port.get())
-        });
-        if kept {
+        if mode.is_some_and(|mode| mode.keeps(protocol, facts.listen_port.get())) {
             let detail = format!(
                 "Windows keeps {} for itself in mirrored mode",
                 facts.title()
@@ -99,21 +105,27 @@ impl Judge<'_> {
                 format!("no service listens on {protocol} port {port} here, unless a rule passes it on to a container"),
                 "Check that the container is running and publishes the port (`docker ps`, `podman ps`)".to_owned(),
             ),
-            Some(Listening::No) => self.find(
-                Cause::NothingListens,
-                format!("no service listens on {protocol} port {port} in this distribution"),
-                match &facts.forward {
+            Some(Listening::No) => {
+                let detail = match facts.loopback() {
+                    Some(_) => format!("no service listens on {protocol} {place}, where its forward leads"),
+                    None => format!("no service listens on {protocol} port {port} in this distribution"),
+                };
+                let fix = match &facts.forward {
                     Some(_) => "Start the service, or correct connect-port (`wslmesh forward list`)",
                     None => "Start the service",
-                },
-            ),
+                };
+                self.find(Cause::NothingListens, detail, fix);
+            }
             Some(Listening::Elsewhere(address)) => {
                 let who = or_empty(facts.holder().map(|one| &one.owner));
                 let detail = format!(
                     "{who} listens on {} only, which packets to {place} do not reach",
                     address.ip()
                 );
-                let fix = "Let the service listen on 0.0.0.0 (`ListenAddress 0.0.0.0` in sshd_config), and restart it";
+                let fix = match facts.loopback() {
+                    Some(_) => "Correct connect-address of the forward, or let the service listen there and restart it",
+                    None => "Let the service listen on 0.0.0.0 (`ListenAddress 0.0.0.0` in sshd_config), and restart it; or set connect-address = \"127.0.0.1\" in its [[forward]], if it asks its clients for a password",
+                };
                 self.find(Cause::LoopbackOnly, detail, fix);
             }
             Some(Listening::Yes) => {
@@ -124,7 +136,54 @@ impl Judge<'_> {
                 }
             }
         }
+        self.relay();
+        self.header();
         self.other_distribution();
+    }
+
+    /// What has the place of the relay that leads to a service on loopback.
+    fn relay(&mut self) {
+        let Some((at, Some(holder))) = self.facts.relay_place() else {
+            return;
+        };
+        if holder.is_relay() {
+            return;
+        }
+        let detail = format!(
+            "{} has {at}, where the relay is to take what comes from Windows",
+            holder.owner
+        );
+        let fix = "Remove connect-address from the forward if that is its service, else stop that program there or let it listen on 127.0.0.1";
+        self.find(Cause::RelayTaken, detail, fix);
+    }
+
+    /// Whether service and forward agree about the PROXY protocol's header.
+    fn header(&mut self) {
+        let facts = self.facts;
+        let forward = facts.forward.as_ref();
+        let sends = forward.is_some_and(|one| one.proxy_protocol.is_some());
+        let what = match (sends, facts.tested.plain, facts.tested.headed) {
+            // It may take the header from the relay's address alone.
+            (true, Some(Kept::Open), Some(Kept::Closed)) if facts.keeps_the_relays() => return,
+            (true, Some(Kept::Open), Some(Kept::Closed)) => "closed the connection after",
+            (true, Some(Kept::Open), Some(Kept::BadRequest)) => "answered \"400\" by HTTP to",
+            (false, Some(Kept::Closed), Some(Kept::Open)) => {
+                let detail = "the service closes a connection without the PROXY header and keeps one with it, and the forward sends none";
+                let fix =
+                    "If it is set to read the header, set proxy-protocol = \"v2\" for the forward";
+                self.add(
+                    Severity::Info,
+                    Cause::HeaderExpected,
+                    detail.to_owned(),
+                    fix.to_owned(),
+                );
+                return;
+            }
+            _ => return,
+        };
+        let detail = format!("the service {what} the PROXY header: it likely does not know it");
+        let fix = "Set proxy-protocol only for services that read it (nginx: `listen ... proxy_protocol`), or set the service to read it";
+        self.find(Cause::HeaderUnknown, detail, fix);
     }
 
     fn other_distribution(&mut self) {
@@ -162,18 +221,15 @@ impl Judge<'_> {
     fn windows(&mut self, windows: &WindowsPort) {
         let facts = self.facts;
         let listen = facts.listen_port.get();
-        let rules = windows.rules.as_deref().unwrap_or_default();
         if let Some(rule) = leads_back(windows, listen) {
             let detail = format!("the port proxy rule {rule} leads back to itself");
             let fix = "Remove the rule on Windows as administrator (`netsh interface portproxy show all` lists it, `netsh interface portproxy delete` removes it)";
             self.find(Cause::Loop, detail, fix);
         }
-        let mut foreign = rules
-            .iter()
-            .filter(|one| one.listen_port == listen && !one.ours);
-        if let Some(rule) = foreign.next().filter(|_| !self.has(Cause::Loop)) {
+        let foreign = windows.rules_at(listen).find(|one| !one.ours);
+        if let Some(rule) = foreign.filter(|_| !self.has(Cause::Loop)) {
             let detail = format!("another tool's port proxy rule leads {rule}");
-            match (&facts.forward, self.leads_here(rule)) {
+            match (&facts.forward, facts.leads_here(rule)) {
                 (None, true) => self.add(
                     Severity::Info,
                     Cause::ForeignRule,
@@ -183,8 +239,7 @@ impl Judge<'_> {
                 _ => self.find(Cause::ForeignRule, detail, Code::ForwardConflict.remediation()),
             }
         }
-        let owner = self.stranger(windows).cloned();
-        if let Some(owner) = &owner {
+        if let Some(owner) = self.stranger(windows) {
             let mut detail = format!("on Windows {owner} listens on {}:{listen}", owner.address);
             if owner.id == 4 {
                 detail +=
@@ -207,7 +262,7 @@ impl Judge<'_> {
             );
         }
         self.firewall(windows);
-        self.connects(windows);
+        self.connects();
         let dynamic = windows.dynamic.filter(|range| range.has(facts.listen_port));
         if let Some(range) = dynamic.filter(|_| facts.forward.is_some()) {
             let detail = format!(
@@ -219,17 +274,6 @@ impl Judge<'_> {
         }
     }
 
-    fn leads_here(&self, rule: &ProxyRule) -> bool {
-        let to = rule
-            .connect_address
-            .as_deref()
-            .and_then(|one| one.parse::<Ipv4Addr>().ok());
-        let node = self.facts.node.as_ref().ok();
-        to.is_some()
-            && to.as_ref() == node
-            && rule.connect_port == Some(self.facts.connect_port.get())
-    }
-
     /// A program of Windows that has the port and is none that leads here: WSL's own on
     /// loopback, the relay and the port proxy.
     fn stranger<'w>(&self, windows: &'w WindowsPort) -> Option<&'w PortOwner> {
@@ -238,10 +282,7 @@ impl Judge<'_> {
         if facts.mode.known() == Some(Mode::Consomme) && facts.holder().is_some() {
             return None;
         }
-        let rules = windows.rules.as_deref().unwrap_or_default();
-        let proxied = rules
-            .iter()
-            .any(|one| one.listen_port == facts.listen_port.get());
+        let proxied = windows.rules_at(facts.listen_port.get()).next().is_some();
         let is_known = |one: &PortOwner| match &*one.process {
             "wslrelay" | "wslmesh-relay" => true,
             "svchost" => proxied,
@@ -279,12 +320,7 @@ impl Judge<'_> {
             );
         }
         if firewall.allows.is_empty() && !firewall.open {
-            let profiles = firewall
-                .profiles
-                .iter()
-                .map(|one| &**one)
-                .collect::<Vec<_>>()
-                .join(", ");
+            let profiles = list(&firewall.profiles);
             let detail = format!(
                 "no rule of Windows' firewall lets clients in to {} (networks: {profiles})",
                 facts.title()
@@ -299,23 +335,23 @@ impl Judge<'_> {
     }
 
     /// Connections from Windows, as far as what they need is there.
-    fn connects(&mut self, windows: &WindowsPort) {
+    fn connects(&mut self) {
         let facts = self.facts;
         if facts.here != Some(Reach::Answers) {
             return;
         }
         let failed = |to| {
-            windows
-                .connect(to)
-                .filter(|(_, reach)| *reach != Reach::Answers && *reach != Reach::Unknown)
+            let mut ends = facts.windows_connects(to);
+            ends.find_map(|end| Some((end.at(), facts.wrong_with(end)?)))
         };
-        if let Some((at, reach)) = failed(WindowsEnd::Guest) {
-            let detail = format!(
-                "{at} answers here, and from Windows it {}",
-                reach.in_words()
-            );
-            let fix = "Look at the packet filter in this distribution (`sudo nft list ruleset`); where Windows reaches no port of it, run `wsl --shutdown`";
-            self.find(Cause::NotReached, detail, fix);
+        if let Some((at, what)) = failed(WindowsEnd::Guest) {
+            let detail = match facts.loopback() {
+                Some(_) => {
+                    format!("the relay here is to answer at {at}, and from Windows it {what}")
+                }
+                None => format!("{at} answers here, and from Windows it {what}"),
+            };
+            self.find(Cause::NotReached, detail, NOT_REACHED);
         }
         if facts.forward.is_none() && !facts.shared() {
             return;
@@ -324,11 +360,8 @@ impl Judge<'_> {
             (WindowsEnd::Listener, Cause::WindowsSilent),
             (WindowsEnd::Network, Cause::NetworkSilent),
         ] {
-            if let Some((at, reach)) = failed(to) {
-                let detail = format!("on Windows {at} {}", reach.in_words());
-                let fix = "Run `systemctl reload wslmesh`, which has Windows asked again, then `wslmesh status`";
-                self.find(cause, detail, fix);
-                break;
+            if let Some((at, what)) = failed(to) {
+                self.find(cause, format!("on Windows {at} {what}"), NOT_THROUGH);
             }
         }
     }
@@ -336,14 +369,9 @@ impl Judge<'_> {
     /// What the agent says, and whether anything leads here.
     fn agent(&mut self) {
         let facts = self.facts;
-        let rules = facts
-            .windows
-            .as_ref()
-            .ok()
-            .and_then(|one| one.rules.as_deref());
-        let mut rules = rules.unwrap_or_default().iter();
-        let led =
-            rules.any(|one| one.listen_port == facts.listen_port.get() && self.leads_here(one));
+        let windows = facts.windows.iter();
+        let mut rules = windows.flat_map(|one| one.rules_at(facts.listen_port.get()));
+        let led = rules.any(|one| facts.leads_here(one));
         let Some(forward) = &facts.forward else {
             let of_another = self.has(Cause::OtherDistribution) && facts.status.is_some();
             if !facts.shared() && !led && !of_another {
@@ -377,8 +405,10 @@ impl Judge<'_> {
         for entry in &facts.health {
             let same = SAME.iter().find(|(code, _)| entry.code == *code);
             let (_, cause) = same.copied().unwrap_or(("", Cause::Health));
+            // The agent says it of the relay here too.
+            let is_known = cause == Cause::WindowsProcess && self.has(Cause::RelayTaken);
             // What was found just now is newer.
-            if cause == Cause::Health || !self.has(cause) {
+            if cause == Cause::Health || !self.has(cause) && !is_known {
                 self.found.push((cause, entry.clone()));
             }
         }
@@ -409,12 +439,24 @@ pub fn port_advice(facts: &PortFacts, findings: &[HealthEntry]) -> String {
             "What can be looked at is right; that a UDP port answers cannot be proven without its protocol, so look for traffic (`wslmesh status` counts sessions, `sudo wg show` has handshakes) and try `wslmesh port {port}/udp --host ADDRESS` on another machine."
         );
     }
-    let from = match facts.windows.is_ok() && facts.on_windows() {
-        true => "here and from Windows",
-        false => "here",
+    let ends = [WindowsEnd::Guest, WindowsEnd::Listener];
+    let windows = facts.windows.as_ref().ok();
+    let from_windows = windows.is_some_and(|windows| {
+        let answers = |to| windows.ends(to).any(|end| end.reach() == Reach::Answers);
+        ends.into_iter().any(answers)
+    });
+    let answers = match (facts.here == Some(Reach::Answers), from_windows) {
+        (true, true) => "answers here and from Windows",
+        (true, false) => "answers here",
+        (false, true) => "answers from Windows",
+        (false, false) => {
+            return format!(
+                "Nothing wrong was found, but whether {title} answers could not be tried; run `wslmesh port {port} --host ADDRESS` on another machine."
+            );
+        }
     };
     format!(
-        "{title} answers {from}; if a client elsewhere gets no answer, run `wslmesh port {port} --host ADDRESS` there."
+        "{title} {answers}; if a client elsewhere gets no answer, run `wslmesh port {port} --host ADDRESS` there."
     )
 }
 

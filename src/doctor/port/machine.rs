@@ -2,7 +2,7 @@
 
 use std::net::Ipv4Addr;
 
-use super::facts::{Holder, Owner, PortFacts, served_by, way};
+use super::facts::{Holder, Owner, PortFacts, Tested, served_by, way};
 use crate::{
     config::{Settings, settings},
     model::{
@@ -30,6 +30,8 @@ pub(super) fn of(settings: &Settings, protocol: Protocol, port: u16) -> PortFact
         address,
         port: port.get(),
         code: 0,
+        milliseconds: 3,
+        closed: false,
     };
     PortFacts {
         served_by: served_by(settings, forward.as_ref(), &mode),
@@ -38,10 +40,9 @@ pub(super) fn of(settings: &Settings, protocol: Protocol, port: u16) -> PortFact
         connect_port,
         status: None,
         others: Vec::new(),
-        node: Ok(NODE),
+        node: Ok(NODE.into()),
         holders: Ok(vec![holder("0.0.0.0", sshd(), connect_port.get())]),
         passes_on: false,
-        root: true,
         here: (protocol == Protocol::Tcp).then_some(Reach::Answers),
         agent: true,
         health: Vec::new(),
@@ -62,14 +63,19 @@ pub(super) fn of(settings: &Settings, protocol: Protocol, port: u16) -> PortFact
             addresses: vec![NETWORK, [172, 28, 16, 1].into()],
             windows_address: Some(NETWORK),
             connects: Some(vec![
-                connect(WindowsEnd::Guest, NODE, connect_port),
-                connect(WindowsEnd::Listener, Ipv4Addr::LOCALHOST, listen_port),
-                connect(WindowsEnd::Network, NETWORK, listen_port),
+                connect(WindowsEnd::Guest, NODE.into(), connect_port),
+                connect(
+                    WindowsEnd::Listener,
+                    Ipv4Addr::LOCALHOST.into(),
+                    listen_port,
+                ),
+                connect(WindowsEnd::Network, NETWORK.into(), listen_port),
             ]),
             ..WindowsPort::default()
         }),
         forward,
         mode,
+        tested: Tested::default(),
     }
 }
 
@@ -139,15 +145,16 @@ pub(super) fn health(code: &str) -> HealthEntry {
     }
 }
 
-pub(super) fn status(distribution: &str) -> ForwardStatus {
+pub(in crate::doctor) fn status(distribution: &str) -> ForwardStatus {
     ForwardStatus {
         name: format!("{distribution}/web"),
         listen: Listen {
             protocol: Protocol::Tcp,
-            listen_address: Ipv4Addr::UNSPECIFIED,
+            listen_address: Ipv4Addr::UNSPECIFIED.into(),
             listen_port: 8080.try_into().unwrap(),
         },
         connect_port: 80.try_into().unwrap(),
+        connect_address: None,
         backend: None,
         ports: 1,
         state_ports: None,

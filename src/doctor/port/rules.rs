@@ -24,9 +24,9 @@ pub(super) fn leads_back(windows: &WindowsPort, port: u16) -> Option<&ProxyRule>
         if !own && !to.is_loopback() || to.is_loopback() && relayed(port) {
             return None;
         }
-        rules.iter().find(|one| {
+        windows.rules_at(port).find(|one| {
             let listens = address(&one.listen_address);
-            one.listen_port == port && listens.is_some_and(|at| at == to || at.is_unspecified())
+            listens.is_some_and(|at| at == to || at.is_unspecified())
         })
     };
     let comes_back = |rule: &&ProxyRule| {
@@ -40,10 +40,7 @@ pub(super) fn leads_back(windows: &WindowsPort, port: u16) -> Option<&ProxyRule>
         }
         false
     };
-    rules
-        .iter()
-        .filter(|one| one.listen_port == port)
-        .find(comes_back)
+    windows.rules_at(port).find(comes_back)
 }
 
 /// An address as a rule has it; `localhost` is the usual one.

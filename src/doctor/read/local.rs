@@ -4,7 +4,7 @@ use std::io;
 
 use ipnet::Ipv4Net;
 
-use super::{clock, dns, files, machine, pollers, root::Root};
+use super::{files, machine, pollers, root::Root};
 use crate::{
     doctor::facts::{Local, Process, Secrecy},
     interop::{
@@ -12,7 +12,7 @@ use crate::{
         ini::{self, Ini},
     },
     model::{Protocol, Socket},
-    observe,
+    observe::{self, DnsCheck, RESOLV_CONF},
 };
 
 /// Most bytes of the table of routes.
@@ -39,12 +39,18 @@ pub(super) fn read(root: &Root, own: &[(String, Secrecy)], home: Option<&str>) -
         systemd: root.at("/run/systemd/system").is_dir(),
         sockets: sockets(root),
         passes_on: observe::passes_on(&root.at("/")),
+        // The tables of this namespace, which iptables-nft does not use (net/netfilter/x_tables.c).
+        legacy_nat: (root.text("/proc/net/ip_tables_names", 4096))
+            .map(|text| text.is_some_and(|text| text.lines().any(|table| table == "nat"))),
         mtu_probing: root.line("/proc/sys/net/ipv4/tcp_mtu_probing"),
         watches: root.line("/proc/sys/fs/inotify/max_user_watches"),
         routes: routes(&root.text_or_empty("/proc/net/route", TABLE)),
-        resolver: dns::resolver(root),
-        drift: clock::drift(root),
-        follows: clock::follows(root),
+        dns: DnsCheck {
+            resolver: observe::resolver(&root.at(RESOLV_CONF)),
+            ..DnsCheck::default()
+        },
+        drift: observe::drift(&root.at("/")),
+        follows: observe::follows_host(&root.at("/")),
         drives: Drives::below(&root.at("/")),
         processes: processes(root),
         guarded: files::guarded(root, own, home),

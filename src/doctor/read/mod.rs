@@ -1,9 +1,8 @@
 //! Reads the machine and changes nothing. Each source has a deadline: a Windows drive
 //! or a daemon that hangs costs its own checks only.
 
-mod clock;
-mod dns;
 mod files;
+mod forward;
 mod local;
 mod machine;
 mod path;
@@ -19,6 +18,7 @@ use tokio::{join, time::timeout};
 
 pub(super) use self::root::Root;
 pub use self::{
+    forward::{ForwardError, read_forward, test_here},
     path::{PathError, measure_path},
     port::{connect, read_port},
 };
@@ -29,9 +29,9 @@ use crate::{
     interop,
     model::{HostFacts, HostMemory, Link, Mode, ModeState, Observation},
     netlink::Netlink,
-    observe::{self, Devices, Peers},
+    observe::{self, DNS_DEADLINE, Devices, Peers},
     paths::Paths,
-    report::{Document, LinkEntry, WireguardEntry, read_status},
+    report::{ClockHistory, Document, LinkEntry, WireguardEntry, read_status},
 };
 
 /// Longest wait for one source. The sources are read side by side. The kernel and WireGuard's
@@ -51,7 +51,8 @@ pub async fn gather(source: &Source, paths: &Paths, public: bool) -> Facts {
         let home = env::var("HOME").ok();
         let read = move |root: &Root| local::read(root, &own, home.as_deref());
         let mut local = within("this machine", read).await?;
-        local.resolver.answer = dns::query_first(local.resolver.servers(), public).await;
+        let servers = local.dns.resolver.servers();
+        local.dns.answer = observe::query_first(servers, public, DNS_DEADLINE).await;
         Ok(local)
     };
     let network = async {
@@ -83,15 +84,17 @@ pub async fn gather(source: &Source, paths: &Paths, public: bool) -> Facts {
     let drive = drive.unwrap_or_else(windows::Drive::unread);
     Facts {
         root: rustix::process::geteuid().is_root(),
-        now_unix: clock::now_unix(),
+        now_unix: observe::now_unix(),
         wsl,
         wsl_version,
         settings,
         observation,
         peers,
+        clock_history: ClockHistory::read(&paths.runtime, observe::clocks().boot_ms),
         agent,
         units,
         wslconfig: drive.wslconfig,
+        idle: drive.idle,
         wslconfig_near: drive.near,
         installed: drive.installed,
         interop,

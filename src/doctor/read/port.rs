@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     io,
-    net::{Ipv4Addr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, SocketAddr},
     num::NonZeroU16,
     time::Duration,
 };
@@ -15,9 +15,9 @@ use tokio::{
 
 use super::{Root, local::service, observation, within};
 use crate::{
-    config::{ConfigError, Firewall, Forward, Remarks, Settings, Source},
-    doctor::port::{Holder, Owner, PortFacts, served_by, way},
-    model::{ForwardStatus, HealthEntry, Observation, PortRange, Protocol, Reach, Severity},
+    config::{ConfigError, Forward, Settings, Source},
+    doctor::port::{Holder, Owner, PortFacts, Tested, served_by, way},
+    model::{ForwardStatus, HealthEntry, Observation, Protocol, Reach},
     observe::{self, BoundSocket},
     paths::Paths,
     plan,
@@ -41,20 +41,58 @@ pub async fn read_port(
     port: NonZeroU16,
 ) -> Result<PortFacts, ConfigError> {
     let settings = Settings::load(source)?;
-    let document = read_status(&paths.runtime).ok().flatten();
-    let agent = document.filter(Document::is_alive);
+    let agent = agent(paths);
     let (listen_port, connect_port, forward) = way(&settings, protocol, port);
     let status = agent.as_ref().and_then(|document| {
         let on_windows = |one: &&ForwardStatus| {
-            let ports = PortRange::of(one.listen.listen_port, one.ports);
-            one.listen.protocol == protocol && ports.has(listen_port)
+            one.listen.protocol == protocol && one.listen_ports().has(listen_port)
         };
         document.served.iter().find(on_windows).cloned()
     });
-    let forward = forward.or_else(|| status.as_ref().and_then(discovered));
-    let seen = observation(Some(&settings), agent.as_ref(), &paths.runtime).await;
+    let firewall = settings.discovery.firewall;
+    let forward = forward.or_else(|| Forward::discovered(status.as_ref()?, firewall));
+    let way = Way {
+        protocol,
+        listen_port,
+        connect_port,
+        forward,
+        status,
+    };
+    Ok(read(&settings, agent.as_ref(), paths, way).await)
+}
+
+/// The document of an agent that runs.
+pub(super) fn agent(paths: &Paths) -> Option<Document> {
+    let document = read_status(&paths.runtime).ok().flatten();
+    document.filter(Document::is_alive)
+}
+
+/// What is read: ports of a forward, or of none.
+pub(super) struct Way {
+    pub(super) protocol: Protocol,
+    pub(super) listen_port: NonZeroU16,
+    pub(super) connect_port: NonZeroU16,
+    pub(super) forward: Option<Forward>,
+    pub(super) status: Option<ForwardStatus>,
+}
+
+/// Reads what this distribution has of these ports.
+pub(super) async fn read(
+    settings: &Settings,
+    agent: Option<&Document>,
+    paths: &Paths,
+    way: Way,
+) -> PortFacts {
+    let Way {
+        protocol,
+        listen_port,
+        connect_port,
+        forward,
+        status,
+    } = way;
+    let seen = observation(Some(settings), agent, &paths.runtime).await;
     let node = seen.as_ref().map_err(Clone::clone).and_then(|seen| {
-        let node = plan::node(&settings, seen);
+        let node = plan::node(settings, seen);
         node.map_or_else(|finding| Err(finding.detail), |node| Ok(node.address()))
     });
     let kernel = seen
@@ -67,25 +105,40 @@ pub async fn read_port(
         let bound = observe::bound(protocol, number).map_err(|error| error.to_string())?;
         Ok(holders(machine, &bound, root, kernel.as_deref()))
     };
-    let holders = within("this machine", read).await.and_then(|read| read);
-    let passes_on = within("this machine", |root| observe::passes_on(&root.at("/"))).await;
-    let passes_on = passes_on.unwrap_or_default();
+    let read = move |machine: &Root| (read(machine), observe::passes_on(&machine.at("/")));
+    let read = within("this machine", read).await;
+    let (holders, passes_on) = read.unwrap_or_else(|why| (Err(why), false));
     let is_open = holders.as_ref().is_ok_and(|found| !found.is_empty());
-    let here = match &node {
-        Ok(node) if protocol == Protocol::Tcp && (is_open || passes_on) => {
-            Some(connect(protocol, (*node, number).into()).await)
+    let loopback = forward.as_ref().and_then(|one| one.connect_address);
+    let address = loopback.map(IpAddr::from).or(node.as_ref().ok().copied());
+    let here = match address {
+        Some(address) if protocol == Protocol::Tcp && (is_open || passes_on) => {
+            Some(connect(protocol, (address, number).into()).await)
         }
         _ => None,
     };
+    let planned = match (agent, &seen) {
+        // What the configuration alone brings is known without it.
+        (None, Ok(seen)) => {
+            let findings = plan::plan(settings, seen).findings;
+            let health = findings.iter().map(HealthEntry::from).collect();
+            Some(Document {
+                health,
+                ..Document::default()
+            })
+        }
+        _ => None,
+    };
+    let health = agent.or(planned.as_ref()).zip(forward.as_ref());
+    let health = health.map_or_else(Vec::new, |(document, one)| {
+        document.health_of(&one.name, one.remarks.discovered.is_some())
+    });
     let mode = seen.map(|seen| seen.mode).unwrap_or_default();
-    let asked = served_by(&settings, forward.as_ref(), &mode);
-    let name = forward.as_ref().map(|one| one.name.as_str());
-    let health = agent.iter().flat_map(|document| &document.health);
-    let health = health.filter(|one| name.is_some_and(|name| concerns(one, name)));
-    Ok(PortFacts {
+    let asked = served_by(settings, forward.as_ref(), &mode);
+    PortFacts {
         served_by: status.as_ref().and_then(|one| one.backend).unwrap_or(asked),
-        health: health.cloned().collect(),
-        others: others(agent.as_ref()),
+        health,
+        others: others(agent),
         agent: agent.is_some(),
         windows: Err("it was not asked".to_owned()),
         protocol,
@@ -97,31 +150,9 @@ pub async fn read_port(
         node,
         holders,
         passes_on,
-        root,
         here,
-    })
-}
-
-/// Whether a finding of the agent that matters is about this forward.
-fn concerns(entry: &HealthEntry, name: &str) -> bool {
-    entry.severity > Severity::Info && entry.subject.split(", ").any(|one| one == name)
-}
-
-/// The forward of a port that was discovered here, which no file has.
-fn discovered(status: &ForwardStatus) -> Option<Forward> {
-    status.discovered.as_ref()?;
-    let is_own = status.distribution.is_none();
-    is_own.then(|| Forward {
-        name: status.name.clone(),
-        protocol: status.listen.protocol,
-        listen_address: status.listen.listen_address,
-        listen_port: status.listen.listen_port.into(),
-        connect_port: status.connect_port.into(),
-        firewall: Firewall::default(),
-        backend: None,
-        proxy_protocol: None,
-        remarks: Remarks::default(),
-    })
+        tested: Tested::default(),
+    }
 }
 
 /// The other distributions whose agents are known.
@@ -233,7 +264,10 @@ async fn datagram(to: SocketAddr) -> io::Result<()> {
 
 fn reach(error: &io::Error) -> Reach {
     match error.kind() {
-        io::ErrorKind::ConnectionRefused | io::ErrorKind::ConnectionReset => Reach::Refused,
+        // What was accepted and closed by a reset before this process had its turn; a port
+        // that nothing listens on refuses.
+        io::ErrorKind::ConnectionReset => Reach::Answers,
+        io::ErrorKind::ConnectionRefused => Reach::Refused,
         io::ErrorKind::TimedOut => Reach::TimedOut,
         io::ErrorKind::HostUnreachable
         | io::ErrorKind::NetworkUnreachable

@@ -7,11 +7,14 @@ use zbus::Connection;
 
 use crate::{
     doctor::facts::{UnitState, Units},
-    units::proxy::ManagerProxy,
+    units::proxy::{ManagerProxy, TimedateProxy},
 };
 
 /// Longest wait for the bus and for systemd together.
 const DEADLINE: Duration = Duration::from_millis(1500);
+
+/// And for the service that knows the kernel's clock, within that.
+const CLOCK_DEADLINE: Duration = Duration::from_millis(800);
 
 /// Units whose state a check needs.
 const NAMES: &[&str] = &["wslmesh.service", "tailscaled.service", "netbird.service"];
@@ -32,6 +35,13 @@ pub(super) async fn read() -> Result<Units, String> {
         .unwrap_or_else(|_| Err("systemd did not answer in time".to_owned()))
 }
 
+/// Whether the kernel's clock is kept, where systemd has the service, which it starts for
+/// the question.
+async fn clock_kept(bus: &Connection) -> Option<bool> {
+    let asked = async { TimedateProxy::new(bus).await?.ntp_synchronized().await };
+    timeout(CLOCK_DEADLINE, asked).await.ok()?.ok()
+}
+
 async fn ask(bus: &Connection) -> zbus::Result<Units> {
     let manager = ManagerProxy::new(bus).await?;
     let failed = manager.list_units_filtered(&["failed"]).await?;
@@ -48,7 +58,11 @@ async fn ask(bus: &Connection) -> zbus::Result<Units> {
     }
     let mut failed: Vec<String> = failed.into_iter().map(|row| row.0).collect();
     failed.sort();
-    Ok(Units { states, failed })
+    Ok(Units {
+        states,
+        failed,
+        clock_kept: clock_kept(bus).await,
+    })
 }
 
 #[cfg(test)]

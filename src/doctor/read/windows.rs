@@ -7,7 +7,10 @@ use super::{
     super::facts::{Interop, Read},
     root::Root,
 };
-use crate::interop::{self, Drives, WslFile, ini::Ini};
+use crate::{
+    interop::{self, Drives, WslFile, ini::Ini},
+    model::IdleTimeouts,
+};
 
 /// The way to Windows programs, without calling one.
 pub(super) fn interop(root: &Root) -> Interop {
@@ -31,6 +34,8 @@ pub(super) fn interop(root: &Root) -> Interop {
 /// What a Windows drive shows.
 pub(super) struct Drive {
     pub(super) wslconfig: Read<Ini>,
+    /// What that says of stopping an idle distribution.
+    pub(super) idle: Result<IdleTimeouts, String>,
     /// Files that look as if they were meant, where there is none.
     pub(super) near: Vec<String>,
     /// Whether `wslmesh host install` has left its folder there.
@@ -41,7 +46,8 @@ impl Drive {
     /// Nothing is known of it, for this reason.
     pub(super) fn unread(why: String) -> Self {
         Self {
-            wslconfig: Err(why),
+            wslconfig: Err(why.clone()),
+            idle: Err(why),
             near: Vec::new(),
             installed: false,
         }
@@ -51,7 +57,7 @@ impl Drive {
 /// Reads the first drive of Windows that has users.
 pub(super) fn drive(root: &Root, drives: &Drives) -> Drive {
     let Some(users) = interop::Users::below(&root.0, drives) else {
-        return Drive::unread("no Windows drive is mounted here".to_owned());
+        return Drive::unread(interop::NO_DRIVE.to_owned());
     };
     let wslconfig = users.wslconfig();
     let near = match wslconfig {
@@ -66,6 +72,7 @@ pub(super) fn drive(root: &Root, drives: &Drives) -> Drive {
     let folder = users.drive.join("Program Files/wslmesh");
     Drive {
         wslconfig,
+        idle: users.idle_timeouts(),
         near,
         installed: root.exists(&folder.to_string_lossy()),
     }

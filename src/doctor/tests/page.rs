@@ -19,6 +19,7 @@ fn generated() -> String {
                 Fix::None => "",
                 Fix::Pass => " (`--fix`: pass)",
                 Fix::Files => " (`--fix`: files)",
+                Fix::ResolvConf => " (`--fix`: the link)",
             };
             write!(
                 page,

@@ -4,18 +4,30 @@ use crate::{
     model::{NetworkFile, Protocol},
 };
 
+/// IPv6 alone, with a temporary address.
+fn by_ipv6(seen: &mut Observation) {
+    seen.addresses.retain(|one| one.link != 2);
+    seen.addresses.push(address(2, "2001:db8::5/64"));
+    seen.addresses.push(address(2, "2001:db8::ab/64"));
+    for route in &mut seen.routes {
+        (route.ipv6, route.gateway) = (true, Some("fe80::1".parse().unwrap()));
+    }
+}
+
 #[test]
 fn the_address() {
     table! { "interface";
         "unreadable": |f| f.observation = Err("netlink".into()) => Skipped, "netlink";
         "no route": |f| f.change(|s| s.routes.clear()) => Error, "default route";
-        "no address": |f| f.change(|s| s.addresses.clear()) => Error, "no IPv4 address";
+        "no address": |f| f.change(|s| s.addresses.clear()) => Error, "eth0 has no address";
         "two": |f| f.change(|s| s.addresses.push(address(2, "10.1.1.1/24"))) => Info, "10.1.1.1/24";
+        "IPv6 alone": |f| f.change(by_ipv6) => Ok, "eth0 2001:db8::5/64";
         "IPv6 is no second one": |f| f.change(|s| s.addresses.push(address(2, "fd00::1/64"))) => Ok, "eth0";
     }
     table! { "default-route";
-        "none": |f| f.change(|s| s.routes.clear()) => Error, "no IPv4 default route";
+        "none": |f| f.change(|s| s.routes.clear()) => Error, "no default route";
         "rivals": |f| f.change(|s| s.routes.push(default(3, 0))) => Warning, "wg0";
+        "IPv6 alone": |f| f.change(by_ipv6) => Ok, "eth0 via fe80::1";
         "a worse one": |f| f.change(|s| s.routes.push(default(3, 5))) => Ok, "eth0 via 172.28.16.1";
     }
 }
@@ -61,7 +73,12 @@ fn sockets() {
         "loopback": |f| with(f, "127.0.0.53") => Ok, "none";
         "a group": |f| with(f, "224.0.0.251") => Ok, "none";
         "the subnet's broadcast": |f| with(f, "172.28.31.255") => Ok, "none";
-        "IPv6": |f| with(f, "fd00::9") => Ok, "none";
+        "an old IPv6 address": |f| with(f, "fd00::9") => Warning, "tcp [fd00::9]:8080";
+        "ours of IPv6": |f| {
+            f.change(|s| s.addresses.push(address(2, "fd00::9/64")));
+            with(f, "fd00::9");
+        } => Ok, "none";
+        "an IPv6 address of one link": |f| with(f, "fe80::9") => Ok, "none";
         "unreadable": |f| f.local_mut().sockets = Err("EACCES".into()) => Skipped, "EACCES";
     }
 }

@@ -11,6 +11,7 @@ fn docker(facts: &mut Facts) {
             name: name("docker0"),
             kind: LinkKind::Other,
             up: true,
+            carrier: true,
             mtu: 1500,
             guid: None,
         });

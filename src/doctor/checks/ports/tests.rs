@@ -1,7 +1,10 @@
 use super::*;
 use crate::{
     config::settings,
-    doctor::tests::{document, socket, table},
+    doctor::{
+        port::machine::status,
+        tests::{document, socket, table},
+    },
     interop::ini::Ini,
     model::{GuestFirewall, ModeState},
 };
@@ -39,6 +42,44 @@ fn listen(facts: &mut Facts, at: &[(&str, u16)]) {
 fn configured(facts: &mut Facts, more: &str) {
     let text = format!("[[forward]]\nname = \"a\"\nprotocol = \"tcp\"\nlisten-port = 5357\n{more}");
     facts.settings = Ok(settings(&text));
+}
+
+/// `[discovery]` alone, and an agent that has found this TCP port.
+fn discovers(facts: &mut Facts, port: u16) {
+    facts.settings = Ok(settings("[discovery]\ntcp = [\"3000-3999\"]\n"));
+    let mut found = status("Debian");
+    found.listen.listen_port = port.try_into().unwrap();
+    found.discovered = Some("node".into());
+    found.distribution = None;
+    facts.agent.as_mut().unwrap().served = vec![found];
+}
+
+#[test]
+fn discovered_forwards() {
+    table! { "ports-listening";
+        "discovered": |f| discovers(f, 3000) => Ok, "behind 1 forward, 1 of them discovered";
+        "beside a configured one": |f| { discovers(f, 3000); configured(f, "connect-port = 22\n") } => Ok, "behind 2 forwards, 1 of them discovered";
+        "another distribution's": |f| { discovers(f, 3000); f.agent.as_mut().unwrap().served[0].distribution = Some("Debian".into()) } => Skipped, "no forward is configured";
+        "nothing discovered": |f| { discovers(f, 3000); f.agent = Some(document(&[])) } => Skipped, "no forward is configured";
+        "no agent": |f| { discovers(f, 3000); f.agent = None } => Skipped, "the agent, which discovers them, is not running";
+    }
+    table! { "ports-exposed";
+        "discovered": |f| { mirrored(f); discovers(f, 3000); listen(f, &[("0.0.0.0", 3000)]) } => Ok, "nothing but";
+        "left out": |f| { mirrored(f); discovers(f, 3000); listen(f, &[("0.0.0.0", 3000), ("::", 3001)]) } => Info, "1 port (tcp 3001)";
+        "no agent": |f| { mirrored(f); discovers(f, 3000); f.agent = None; listen(f, &[("0.0.0.0", 3000), ("::", 3001), ("::", 4000)]) } => Info, "1 port (tcp 4000)";
+    }
+}
+
+#[test]
+fn published_ports() {
+    table! { "ports-published";
+        "off": |_| () => Skipped, "no containers' ports";
+        "no containers": |f| f.settings = Ok(settings("[discovery]\ntcp = [3000]\ncontainers = false\n")) => Skipped, "no containers' ports";
+        "nftables": |f| discovers(f, 3000) => Ok, "no nat table";
+        "not root": |f| { discovers(f, 3000); f.root = false } => Skipped, "needs root";
+        "unreadable": |f| { discovers(f, 3000); f.local_mut().legacy_nat = Err("no answer".into()) } => Skipped, "no answer";
+        "legacy": |f| { discovers(f, 3000); f.local_mut().legacy_nat = Ok(true) } => Info, "are not discovered";
+    }
 }
 
 #[test]

@@ -1,6 +1,6 @@
 use super::*;
 use crate::{
-    doctor::tests::{check, device, name, peer, table},
+    doctor::tests::{check, device, document, name, peer, table},
     model::LinkKind,
 };
 
@@ -116,8 +116,17 @@ fn listen_ports() {
         "dynamic": |f| {
             port_is(f, 51820);
             let wg = &mut f.settings.as_mut().unwrap().forwards[1];
-            (wg.listen_port, wg.connect_port) = ("51820".parse().unwrap(), "51820".parse().unwrap());
+            wg.connect_port = "51820".parse().unwrap();
+            let mut agent = document(&[("forward-dynamic-range", "info")]);
+            agent.health[0].subject = wg.name.as_str().into();
+            f.agent = Some(agent);
         } => Info, "assigns dynamically";
+        "Windows hands out other ports": |f| {
+            port_is(f, 51820);
+            let wg = &mut f.settings.as_mut().unwrap().forwards[1];
+            (wg.listen_port, wg.connect_port) = ("51820".parse().unwrap(), "51820".parse().unwrap());
+            f.agent = Some(document(&[("forward-dynamic-range", "info")]));
+        } => Ok, "wg0 51820";
     }
     table! { "wireguard-reachable";
         "none": none => Skipped, "no WireGuard device";

@@ -471,3 +471,26 @@ fn udp_is_never_said_to_answer() {
         "{text}"
     );
 }
+
+/// What was not tried, or did not answer, is not said to answer.
+#[test]
+fn only_what_answers_is_said_to_answer() {
+    let cases: [(Change, &str); 4] = [
+        (|_| {}, "tcp 2222 answers here and from Windows"),
+        (|f| windows(f).connects = None, "tcp 2222 answers here;"),
+        (|f| f.here = None, "tcp 2222 answers from Windows;"),
+        (
+            |f| {
+                f.here = None;
+                windows(f).connects = None;
+            },
+            "whether tcp 2222 answers could not be tried",
+        ),
+    ];
+    for (change, words) in cases {
+        let mut facts = of(&forwards(), Protocol::Tcp, 2222);
+        change(&mut facts);
+        let text = port_advice(&facts, &[]);
+        assert!(text.contains(words), "{words}: {text}");
+    }
+}

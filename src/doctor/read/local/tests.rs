@@ -7,7 +7,7 @@ fn reads_below_a_root() {
     let nothing = read(&root, &[], None);
     assert_eq!(nothing.sockets, Err("/proc/net does not exist".into()));
     assert_eq!(nothing.wsl_conf, Ok(None));
-    assert!(nothing.memory.is_none());
+    assert!(nothing.memory.is_none() && nothing.legacy_nat == Ok(false));
     assert!(!nothing.systemd && nothing.release.is_empty());
     let (_folder, root) = machine(&[
         (
@@ -20,6 +20,7 @@ fn reads_below_a_root() {
             "head\n 0: 00000000:0016 00000000:0000 0A\n",
         ),
         ("/proc/net/udp", "head\n"),
+        ("/proc/net/ip_tables_names", "filter\nnat\n"),
         ("/etc/wsl.conf", "[boot]\nsystemd=true\n"),
         ("/run/systemd/system/x", ""),
         (
@@ -31,7 +32,7 @@ fn reads_below_a_root() {
     ]);
     let local = read(&root, &[], None);
     assert_eq!(local.release, "6.6.87.2-microsoft-standard-WSL2");
-    assert!(local.systemd);
+    assert!(local.systemd && local.legacy_nat == Ok(true));
     assert_eq!(local.mtu_probing.as_deref(), Some("1"));
     let conf = local.wsl_conf.unwrap().unwrap();
     assert_eq!(conf.get("boot.systemd"), Some("true"));

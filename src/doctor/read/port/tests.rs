@@ -77,7 +77,7 @@ fn connections_are_told_apart() {
         (io::ErrorKind::HostUnreachable, Reach::Unreachable),
         (io::ErrorKind::PermissionDenied, Reach::Unreachable),
         (io::ErrorKind::TimedOut, Reach::TimedOut),
-        (io::ErrorKind::ConnectionReset, Reach::Refused),
+        (io::ErrorKind::ConnectionReset, Reach::Answers),
         (io::ErrorKind::OutOfMemory, Reach::Unknown),
     ] {
         assert_eq!(reach(&kind.into()), expected);

@@ -52,6 +52,17 @@ impl Fake {
     }
 }
 
+/// Its service for the clock.
+struct Clock;
+
+#[zbus::interface(name = "org.freedesktop.timedate1")]
+impl Clock {
+    #[zbus(property, name = "NTPSynchronized")]
+    fn ntp_synchronized(&self) -> bool {
+        true
+    }
+}
+
 #[tokio::test]
 async fn units_are_as_systemd_says() {
     let (ours, theirs) = UnixStream::pair().unwrap();
@@ -59,11 +70,13 @@ async fn units_are_as_systemd_says() {
         .server(zbus::Guid::generate())
         .p2p()
         .serve_at("/org/freedesktop/systemd1", Fake)
+        .serve_at("/org/freedesktop/timedate1", Clock)
         .build();
     let client = Builder::unix_stream(ours).p2p().build();
     let (systemd, client) = tokio::join!(systemd, client);
     let (_systemd, client) = (systemd.unwrap(), client.unwrap());
     let units = ask(&client).await.unwrap();
+    assert_eq!(units.clock_kept, Some(true));
     assert_eq!(units.failed, ["wg-quick@wg0.service"]);
     let state = UnitState {
         active: "active".into(),
