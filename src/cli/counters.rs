@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 
 use super::table::{columns, widths};
-use crate::model::{Counted, CountedForward};
+use crate::model::{Counted, CountedForward, span};
 
 /// How old the counters are.
 pub(super) fn age(entry: &Counted) -> String {
@@ -16,18 +16,6 @@ fn old(ms: u64) -> String {
     match ms / 1000 {
         0 => "of now".to_owned(),
         seconds => format!("{} old", span(seconds)),
-    }
-}
-
-/// A span of time in one unit, rounded down.
-pub(super) fn span(seconds: u64) -> String {
-    const DAY: u64 = 86_400;
-    match seconds {
-        0..120 => format!("{seconds} s"),
-        120..7200 => format!("{} min", seconds / 60),
-        7200..172_800 => format!("{} h", seconds / 3600),
-        172_800..63_072_000 => format!("{} days", seconds / DAY),
-        _ => format!("{} years", seconds / (365 * DAY)),
     }
 }
 

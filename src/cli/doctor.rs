@@ -1,5 +1,6 @@
 //! `wslmesh doctor`
 
+mod clock;
 mod fix;
 mod mtu;
 
@@ -24,6 +25,7 @@ use crate::{
     config::Source,
     doctor::{Check, Fix, GROUPS, Verdict, describe, examine, gather},
     model::{HealthEntry, Severity, counted},
+    observe,
     paths::Paths,
 };
 
@@ -112,6 +114,9 @@ const VERSION: u32 = 1;
 struct Report<'a> {
     version: u32,
     checks: Vec<Entry>,
+    /// Where that group was named.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    clock: Option<clock::Entry<'a>>,
     #[serde(flatten)]
     fixed: &'a Fixed,
 }
@@ -154,18 +159,25 @@ pub(super) async fn doctor(command: Command, source: Source, paths: Paths) -> an
         facts = gather(&source, &paths, command.network).await;
     }
     let results = examine(&facts, &command.groups);
+    let with_clock = command.groups.iter().any(|group| group == "clock");
     if command.json {
-        print_json(&report(&results, &fixed))?;
+        let clock = with_clock.then(|| clock::entry(&facts));
+        print_json(&report(&results, clock, &fixed))?;
     } else {
         let mut lines = fixed_lines(command.fix, &fixed);
         lines.extend(page(&results, command.all));
+        if with_clock {
+            let (history, now) = (facts.clock_history(), observe::clocks().boot_ms);
+            lines.push(String::new());
+            lines.extend(clock::table(history, now, command.all));
+        }
         print(&lines.join("\n"))?;
     }
     let bad = results.iter().any(|(_, verdict)| verdict.is_bad());
     Ok(if bad { Exit::Degraded } else { Exit::Fine })
 }
 
-fn report<'a>(results: &Results, fixed: &'a Fixed) -> Report<'a> {
+fn report<'a>(results: &Results, clock: Option<clock::Entry<'a>>, fixed: &'a Fixed) -> Report<'a> {
     let checks = results.iter().map(|(check, verdict)| {
         let mut findings = verdict.findings().to_vec();
         for finding in &mut findings {
@@ -193,6 +205,7 @@ fn report<'a>(results: &Results, fixed: &'a Fixed) -> Report<'a> {
     Report {
         version: VERSION,
         checks: checks.collect(),
+        clock,
         fixed,
     }
 }

@@ -1,8 +1,9 @@
 //! `wslmesh forward`
 
 mod list;
+mod test;
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use clap::{
     Args, Subcommand,
@@ -12,13 +13,13 @@ use serde::de::DeserializeOwned;
 
 use super::{
     host::{self, Approval, Install, reloaded},
-    members::Members,
+    members::{self, INSTALL},
     output::{Exit, print, print_error},
 };
 use crate::{
     config::{
         Added, Backend, DropIn, Firewall, Forward, Protocol, ProxyProtocol, Remarks, Settings,
-        Source, connect_ports, located,
+        Source, connect_ports, located, loopback_address, parse_listen_address,
     },
     control::{Client, ControlError, Reload, reload_of},
     model::{PortRange, from_word},
@@ -38,6 +39,14 @@ pub(super) enum Command {
         /// Its name
         name: String,
     },
+    /// Test a forward hop by hop, from its service to Windows' port, and name what fails
+    ///
+    /// Connects to the service, from here and from Windows, and changes nothing. A service
+    /// behind `proxy-protocol`, or one that closes a connection without it, gets its header; a
+    /// UDP service gets an empty datagram. Any user may run it; only root sees whose the
+    /// processes of other users are.
+    #[command(after_help = test::EXIT_STATUS)]
+    Test(test::Test),
     /// List the configured forwards with each forward's backend and state
     ///
     /// With whether a service answers, and the relay's counters.
@@ -65,9 +74,12 @@ pub(super) struct Add {
     /// The port in this distribution, or a range as long [default: the same]
     #[arg(long, value_name = "PORT")]
     connect_port: Option<PortRange>,
-    /// Windows' address to listen on; 0.0.0.0 is all
-    #[arg(long, value_name = "ADDRESS", default_value_t = Ipv4Addr::UNSPECIFIED)]
-    listen_address: Ipv4Addr,
+    /// 127.0.0.1 for a service that listens there alone, which often asks for no password
+    #[arg(long, value_name = "ADDRESS", value_parser = loopback_address)]
+    connect_address: Option<Ipv4Addr>,
+    /// Windows' address to listen on; 0.0.0.0 is all of IPv4, :: all of IPv4 and IPv6
+    #[arg(long, value_name = "ADDRESS", default_value = "0.0.0.0", value_parser = parse_listen_address)]
+    listen_address: IpAddr,
     /// Whom Windows' firewall lets in: none (no rule), the local subnet, or all
     #[arg(long, default_value = "local", value_parser = named::<Firewall>(&["none", "local", "full"]))]
     firewall: Firewall,
@@ -101,6 +113,7 @@ pub(super) async fn forward(
     match command {
         Command::Add(arguments) => add(arguments, &source, &paths).await,
         Command::Remove { name } => remove(&name, &source, &paths).await,
+        Command::Test(arguments) => test::test(arguments, &source, &paths).await,
         Command::List { json } => list::list(&source, &paths, json).await,
     }
 }
@@ -140,6 +153,7 @@ async fn add(arguments: Add, source: &Source, paths: &Paths) -> anyhow::Result<E
         protocol: arguments.protocol,
         listen_address: arguments.listen_address,
         listen_port: listen,
+        connect_address: arguments.connect_address,
         connect_port,
         firewall: arguments.firewall,
         backend: arguments.backend,
@@ -196,14 +210,12 @@ async fn agree(
         }
     };
     print(&format!("the policy on Windows {lacks}"))?;
-    let command = "sudo wslmesh host install";
-    // Here it would take from the others what they have.
-    if let Some(leader) = Members::of_the_agent(paths, command).leader {
-        print(&format!("to allow it, run in {leader}: {command}"))?;
+    if let Some(there) = members::install_elsewhere(paths) {
+        print(&format!("to allow it, {there}"))?;
         return Ok(Exit::Degraded);
     }
     if arguments.no_install {
-        print(&format!("to allow it, run: {command}"))?;
+        print(&format!("to allow it, run: {INSTALL}"))?;
         return Ok(Exit::Degraded);
     }
     let arguments = Install::as_configured(arguments.yes);

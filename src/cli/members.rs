@@ -9,6 +9,16 @@ use crate::{
     report::{Document, read_status},
 };
 
+/// What has the policy on Windows changed.
+pub(super) const INSTALL: &str = "sudo wslmesh host install";
+
+/// Where that is to be run instead of here: by the leader, since here it would take from
+/// the others what they have.
+pub(super) fn install_elsewhere(paths: &Paths) -> Option<String> {
+    let leader = Members::of_the_agent(paths, INSTALL).leader?;
+    Some(format!("run in {leader}: {INSTALL}"))
+}
+
 /// Whom the agent serves besides its own distribution, and what that leaves unknown.
 #[derive(Debug, PartialEq, Eq, Default)]
 pub(super) struct Members {

@@ -72,8 +72,13 @@ enum Command {
     Setup(setup::Setup),
     /// Make one pass and wait for Windows to confirm
     Apply,
-    /// Restore the MTUs and sysctls that the agent changed, remove its rules on Windows
-    Restore,
+    /// Restore the MTUs, sysctls and name servers that wslmesh changed, remove its rules on
+    /// Windows
+    Restore {
+        /// Leave /etc/resolv.conf as `doctor --fix` made it
+        #[arg(long)]
+        keep_resolv_conf: bool,
+    },
     /// Show the state of the running agent
     ///
     /// The relay is asked for its counters: connections or sessions and bytes of each
@@ -104,7 +109,7 @@ enum Command {
     /// run it; only root sees whose the processes of other users are.
     #[command(after_help = port::EXIT_STATUS)]
     Port(port::Command),
-    /// Add, remove and list forwards from Windows
+    /// Add, remove, test and list forwards from Windows
     #[command(subcommand)]
     Forward(forward::Command),
     /// Install, check and remove the Windows side
@@ -181,7 +186,7 @@ fn run_command(arguments: Arguments) -> anyhow::Result<Exit> {
         Command::Plan => block_on(run::plan(source, paths)),
         Command::Setup(arguments) => block_on(setup::setup(arguments, source, paths)),
         Command::Apply => block_on(run::apply(source, paths)),
-        Command::Restore => block_on(run::restore(paths)),
+        Command::Restore { keep_resolv_conf } => block_on(run::restore(paths, keep_resolv_conf)),
         Command::Status { json } => block_on(status::status(&paths, json)),
         Command::Monitor { json } => block_on(monitor::monitor(&paths, json)),
         Command::Doctor(command) => block_on(doctor::doctor(command, source, paths)),

@@ -1,8 +1,9 @@
 //! `wslmesh port`
 
 use std::{
-    net::{IpAddr, SocketAddr},
-    num::NonZeroU16,
+    net::{IpAddr, Ipv6Addr, SocketAddr, SocketAddrV6},
+    num::{NonZeroU16, NonZeroU32},
+    time::Duration,
 };
 
 use clap::Args;
@@ -16,10 +17,12 @@ use super::{
 use crate::{
     config::Source,
     doctor::{Holder, Owner, PortFacts, connect, judge_port, port_advice, read_port},
-    host::port::{Question, ask},
+    host::port::{LIMIT, Question, ask},
     model::{
-        self, HealthEntry, PlainText, Protocol, Reach, Severity, WindowsEnd, WindowsPort, from_word,
+        self, HealthEntry, PlainText, Protocol, Reach, Severity, WindowsEnd, WindowsPort, endpoint,
+        exposed_by, from_word,
     },
+    netlink::index_of,
     paths::Paths,
 };
 
@@ -31,9 +34,10 @@ pub(super) struct Command {
     /// The port, as clients know it: 2222, 2222/tcp or 51820/udp
     #[arg(value_name = "PORT[/udp]", value_parser = asked)]
     port: Asked,
-    /// Connect to this address instead, from outside: on any machine, WSL or not
-    #[arg(long, value_name = "ADDRESS")]
-    host: Option<IpAddr>,
+    /// Connect to this address instead, from outside: on any machine, WSL or not. A
+    /// link-local one has its interface, as fe80::7%eth0
+    #[arg(long, value_name = "ADDRESS", value_parser = machine)]
+    host: Option<SocketAddr>,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -55,10 +59,45 @@ fn asked(text: &str) -> Result<Asked, String> {
     Ok(Asked { protocol, port })
 }
 
+/// Reads an address of a machine, with port 0.
+fn machine(text: &str) -> Result<SocketAddr, String> {
+    let bare = text.trim_matches(['[', ']']);
+    if bare != text && bare.parse::<Ipv6Addr>().is_ok() {
+        return Err(format!("{text:?} has brackets: write {bare:?}"));
+    }
+    let (address, interface) = match text.split_once('%') {
+        Some((address, interface)) => (address, Some(interface)),
+        None => (text, None),
+    };
+    let address: IpAddr = address.parse().map_err(|_| {
+        format!(
+            "{text:?} is no address: write one such as 192.168.1.7 or 2001:db8::7, without a port"
+        )
+    })?;
+    let is_link_local = matches!(address, IpAddr::V6(address) if address.is_unicast_link_local());
+    match (address, interface) {
+        (IpAddr::V6(address), Some(interface)) if is_link_local => {
+            let number = interface.parse().map(NonZeroU32::get).ok();
+            let index = number
+                .or_else(|| index_of(interface))
+                .ok_or_else(|| format!("{text:?}: there is no interface {interface:?} here"))?;
+            Ok(SocketAddrV6::new(address, 0, 0, index).into())
+        }
+        (_, Some(_)) => Err(format!(
+            "{text:?}: only a link-local address (fe80::) has an interface: write {address}"
+        )),
+        (_, None) if is_link_local => Err(format!(
+            "{address} is link-local: write the interface that leads to it, as {address}%eth0"
+        )),
+        (_, None) => Ok(SocketAddr::new(address, 0)),
+    }
+}
+
 pub(super) async fn port(command: Command, source: &Source, paths: &Paths) -> anyhow::Result<Exit> {
     let Asked { protocol, port } = command.port;
-    if let Some(host) = command.host {
-        return from_outside(protocol, SocketAddr::new(host, port.get()), command.json).await;
+    if let Some(mut host) = command.host {
+        host.set_port(port.get());
+        return from_outside(protocol, host, command.json).await;
     }
     let facts = look(source, paths, protocol, port).await?;
     let findings = judge_port(&facts);
@@ -78,17 +117,36 @@ async fn look(
     port: NonZeroU16,
 ) -> anyhow::Result<PortFacts> {
     let mut facts = read_port(source, paths, protocol, port).await?;
+    facts.windows = ask_windows(&facts, paths, false, LIMIT).await;
+    Ok(facts)
+}
+
+/// What Windows knows of the port, this long at most; for a test it tries more.
+pub(super) async fn ask_windows(
+    facts: &PortFacts,
+    paths: &Paths,
+    test: bool,
+    limit: Duration,
+) -> Result<WindowsPort, String> {
     let question = Question {
-        protocol,
+        test,
+        protocol: facts.protocol,
         served_by: facts.served_by,
-        listen_address: facts.listen_address(),
+        // A relay that is not installed has loopback of both families in the place of `::`.
+        listen_address: match facts.listen_address() {
+            asked if !test || asked == Ipv6Addr::UNSPECIFIED => asked,
+            _ => facts.served_address(),
+        },
         listen_port: facts.listen_port,
-        connect_address: facts.node.as_ref().ok().copied(),
+        // Windows reaches this distribution by IPv4 alone.
+        connect_address: facts.node.as_ref().ok().and_then(|node| match node {
+            IpAddr::V4(node) => Some(*node),
+            IpAddr::V6(_) => None,
+        }),
         connect_port: facts.connect_port,
     };
-    let windows = ask(&paths.state, &question).await;
-    facts.windows = windows.map_err(|error| error.to_string());
-    Ok(facts)
+    let windows = ask(&paths.state, &question, limit).await;
+    windows.map_err(|error| error.to_string())
 }
 
 fn exit(findings: &[HealthEntry]) -> Exit {
@@ -168,7 +226,7 @@ struct Document<'a> {
     connect_port: NonZeroU16,
     forward: Option<&'a str>,
     mode: String,
-    address: Option<std::net::Ipv4Addr>,
+    address: Option<IpAddr>,
     /// Who holds the port here; nothing where that is not known.
     holders: Option<Vec<HolderEntry>>,
     /// What a connection from here to the address came to.
@@ -326,11 +384,14 @@ fn forward(facts: &PortFacts) -> Vec<String> {
         true => "not read by the agent yet".to_owned(),
         false => "the agent is not running".to_owned(),
     });
-    let (address, port) = (forward.listen_address, forward.listen_port);
-    vec![format!(
-        "{:?}: {address}:{port} to port {}, firewall {}: {state}",
+    let at = endpoint(forward.listen_address, forward.listen_port);
+    let text = format!(
+        "{:?}: {at} to port {}, firewall {}: {state}",
         forward.name, forward.connect_port, forward.firewall
-    )]
+    );
+    let is_discovered = forward.remarks.discovered.is_some();
+    let exposed = exposed_by(forward.connect_address, is_discovered);
+    std::iter::once(text).chain(exposed).collect()
 }
 
 fn on_windows(facts: &PortFacts, windows: &WindowsPort) -> Vec<String> {
@@ -343,8 +404,9 @@ fn on_windows(facts: &PortFacts, windows: &WindowsPort) -> Vec<String> {
         }
     }
     let ends = [WindowsEnd::Guest, WindowsEnd::Listener, WindowsEnd::Network];
-    for (at, reach) in ends.into_iter().filter_map(|to| windows.connect(to)) {
-        texts.push(format!("from Windows {at} {}", reach.in_words()));
+    for end in ends.into_iter().flat_map(|to| windows.ends(to)) {
+        let (at, reach) = (end.at(), end.reach().in_words());
+        texts.push(format!("from Windows {at} {reach}"));
     }
     if let Some(range) = windows.excluded {
         texts.push(format!("excluded range {range}"));

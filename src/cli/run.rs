@@ -50,10 +50,10 @@ pub(super) async fn apply(source: Source, paths: Paths) -> anyhow::Result<Exit> 
     print_pass("done", &done.changes, &done.findings)
 }
 
-pub(super) async fn restore(paths: Paths) -> anyhow::Result<Exit> {
+pub(super) async fn restore(paths: Paths, keep_resolv_conf: bool) -> anyhow::Result<Exit> {
     let _leadership = alone("would change everything again; first: systemctl stop wslmesh").await?;
     // What needs no Windows first: that may take its time.
-    let mut outcomes = undo::restore(&paths).await?;
+    let mut outcomes = undo::restore(&paths, keep_resolv_conf).await?;
     outcomes.extend(undo::withdraw(&paths).await?);
     for outcome in &outcomes {
         print(&prose(&outcome.to_string()))?;

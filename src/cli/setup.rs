@@ -2,7 +2,7 @@
 
 mod choice;
 
-use std::time::Duration;
+use std::{net::IpAddr, time::Duration};
 
 use anyhow::{anyhow, bail};
 use clap::Args;
@@ -13,7 +13,7 @@ use super::{
     ask::{answer, confirm, has_terminal},
     doctor,
     host::{self, Approval, Install, print_block, reloaded},
-    members::Members,
+    members,
     output::{Exit, print, print_error, prose},
     wsl_files,
 };
@@ -35,7 +35,8 @@ pub(super) const EXAMPLES: &str = "Examples:
   sudo wslmesh setup --yes --forward udp:51820 --forward tcp:2222:22 --reach lan
   wslmesh setup --dry-run
 
-Exit status: that of the doctor page at the end, 0 or 3; 1 if a step failed.";
+Exit status: that of the doctor page at the end, 0 or 3; 1 if a step failed or
+the answer was no; 2 usage error, or no terminal to ask at.";
 
 #[derive(Debug, Args)]
 pub(super) struct Setup {
@@ -43,7 +44,8 @@ pub(super) struct Setup {
     /// [default: asked; with --yes the port of each WireGuard device]
     #[arg(long = "forward", value_name = "PROTO:PORT[:HERE]")]
     wanted: Vec<Wanted>,
-    /// Who may connect to them [default: asked; with --yes lan]
+    /// Who may connect to them [default: asked; with --yes lan, or lan6 where this
+    /// distribution has IPv6 alone]
     #[arg(long)]
     reach: Option<Reach>,
     /// Do not have Windows' administrator approve the forwards
@@ -76,7 +78,11 @@ pub(super) async fn setup(arguments: Setup, source: Source, paths: Paths) -> any
     let facts = gather(&source, &paths, false).await;
     let tunnels = tunnels(&facts).map_err(|why| anyhow!("cannot look for tunnels: {why}"))?;
     show_found(&facts, &tunnels, &settings)?;
-    let Some(chosen) = choose(&arguments, &tunnels, &settings)? else {
+    let usual = match facts.has_ipv6_alone() {
+        true => "lan6",
+        false => "lan",
+    };
+    let Some(chosen) = choose(&arguments, usual, &tunnels, &settings)? else {
         print("nothing was changed")?;
         return Ok(Exit::Failed);
     };
@@ -92,15 +98,17 @@ pub(super) async fn setup(arguments: Setup, source: Source, paths: Paths) -> any
         return Ok(Exit::Failed);
     }
     let settings = write(&source, settings, &chosen, &uncovered)?;
-    let mut exit = reloaded(&reload_of(&source, &paths).await)?;
-    exit = exit.or(windows_side(&arguments, &settings, &facts, &paths).await?);
-    exit = exit.or(wsl_files(&arguments, &facts, &paths).await?);
+    let steps = [
+        reloaded(&reload_of(&source, &paths).await)?,
+        windows_side(&arguments, &settings, &facts, &paths).await?,
+        wsl_files(&arguments, &facts, &paths).await?,
+    ];
     settled(&settings, &paths).await;
     print("\nDoctor:")?;
     let page = doctor::doctor(doctor::Command::default(), source, paths).await?;
-    Ok(match exit {
-        Exit::Failed => exit,
-        _ => page,
+    Ok(match steps.contains(&Exit::Failed) {
+        true => Exit::Failed,
+        false => page,
     })
 }
 
@@ -127,20 +135,23 @@ fn show_found(facts: &Facts, tunnels: &[Tunnel], settings: &Settings) -> anyhow:
     if !services.is_empty() {
         lines.push(format!("services on TCP port {}", services.join(", ")));
     }
-    for forward in &settings.forwards {
-        let (protocol, listen, connect) =
-            (forward.protocol, forward.listen_port, forward.connect_port);
-        lines.push(format!(
-            "forward {}: {protocol} {listen} of Windows to {connect} here",
-            forward.name
-        ));
-    }
+    lines.extend(settings.forwards.iter().map(line));
     Ok(print_block("Found:", &lines)?)
+}
+
+/// Where a forward leads.
+fn line(forward: &Forward) -> String {
+    let (protocol, listen, connect) = (forward.protocol, forward.listen_port, forward.connect_port);
+    format!(
+        "forward {}: {protocol} {listen} of Windows to {connect} here",
+        forward.name
+    )
 }
 
 /// The forwards to make; `None` where the person ended the questions.
 fn choose(
     arguments: &Setup,
+    usual: &str,
     tunnels: &[Tunnel],
     settings: &Settings,
 ) -> anyhow::Result<Option<Vec<Forward>>> {
@@ -173,14 +184,13 @@ fn choose(
     let reach = match arguments.reach {
         Some(reach) => reach,
         None if asks && !wanted.is_empty() => {
-            let question =
-                "Who may connect: lan (Windows' local subnet) or windows (this machine only)?";
-            let Some(reach) = answer(question, "lan", parse_reach)? else {
+            let question = "Who may connect: lan (Windows' local subnet), lan6 (by IPv6 too) or windows (this machine only)?";
+            let Some(reach) = answer(question, usual, parse_reach)? else {
                 return Ok(None);
             };
             reach
         }
-        None => Reach::Lan,
+        None => parse_reach(usual).map_err(|why| anyhow!(why))?,
     };
     Ok(Some(make(&wanted, reach).map_err(|why| anyhow!(why))?))
 }
@@ -198,15 +208,12 @@ fn uncovered(tunnels: &[Tunnel], facts: &Facts, settings: &Settings) -> Vec<Inte
 fn show_chosen(chosen: &[Forward], uncovered: &[InterfaceName]) -> anyhow::Result<()> {
     let mut lines = Vec::new();
     for forward in chosen {
-        let (name, protocol) = (&forward.name, forward.protocol);
-        let who = match forward.listen_address.is_loopback() {
-            true => "for this Windows alone",
-            false => "for the local subnet",
+        let who = match forward.listen_address {
+            address if address.is_loopback() => "for this Windows alone",
+            IpAddr::V4(_) => "for the local subnet",
+            IpAddr::V6(_) => "for the local subnet, IPv6 too",
         };
-        lines.push(format!(
-            "forward {name}: {protocol} {} of Windows to {} here, {who}",
-            forward.listen_port, forward.connect_port
-        ));
+        lines.push(format!("{}, {who}", line(forward)));
     }
     for name in uncovered {
         lines.push(format!("keepalives for the peers of {name}"));
@@ -263,12 +270,8 @@ async fn windows_side(
             Ok(Exit::Fine)
         }
         Ok(Approval::NotInstalled | Approval::Lacks(_)) => {
-            let command = "sudo wslmesh host install";
-            // Here it would take from the others what they have.
-            if let Some(leader) = Members::of_the_agent(paths, command).leader {
-                print(&format!(
-                    "to have the forwards approved, run in {leader}: {command}"
-                ))?;
+            if let Some(there) = members::install_elsewhere(paths) {
+                print(&format!("to have the forwards approved, {there}"))?;
                 return Ok(Exit::Degraded);
             }
             let install = Install::as_configured(arguments.yes);

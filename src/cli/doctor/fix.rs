@@ -7,10 +7,12 @@ use tokio::time::sleep;
 
 use crate::{
     agent::{self, Election},
+    apply::{resolv_conf, saved::Saved},
     config::{Settings, Source},
     control::{Reload, reload_of},
     doctor::{Check, Facts, Fix, Verdict},
     fs::own,
+    observe::RESOLV_CONF,
     paths::Paths,
 };
 
@@ -50,6 +52,18 @@ pub(super) async fn fix(
                 Ok(what) => fixed.done.extend(what),
                 Err(error) => fixed.failed.push(format!("{path}: {error}")),
             }
+        }
+    }
+    if wanted(Fix::ResolvConf)
+        && let Some(target) = facts.wsl_resolv_conf()
+    {
+        let saved = Saved::new(&paths.state);
+        match resolv_conf::link(Path::new(RESOLV_CONF), &target, &saved) {
+            Ok(()) => {
+                let what = format!("{RESOLV_CONF} is a link to {} now", target.display());
+                fixed.done.push(what);
+            }
+            Err(error) => fixed.failed.push(format!("{RESOLV_CONF}: {error}")),
         }
     }
     if wanted(Fix::Pass)

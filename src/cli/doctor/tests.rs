@@ -56,7 +56,7 @@ fn each_finding_is_printed_with_its_fix() {
 #[test]
 fn json_has_each_finding_with_its_fix() {
     let found = [verdict(), (check("disk"), Verdict::Ok("fine".into()))];
-    let text = serde_json::to_string_pretty(&report(&found, &Fixed::default())).unwrap();
+    let text = serde_json::to_string_pretty(&report(&found, None, &Fixed::default())).unwrap();
     let document: Value = serde_json::from_str(&text).unwrap();
     let health = document.pointer("/checks/0").unwrap();
     assert_eq!(health["verdict"], "error");
@@ -130,7 +130,7 @@ fn many_findings_of_one_kind_are_counted() {
     }
     let all = page(&results, true).join("\n");
     assert!(all.contains("peer 499") && all.contains("Fix 499"));
-    let document: Value = serde_json::to_value(report(&results, &Fixed::default())).unwrap();
+    let document: Value = serde_json::to_value(report(&results, None, &Fixed::default())).unwrap();
     for check in 0..2 {
         let findings = &document["checks"][check]["findings"];
         assert_eq!(findings.as_array().unwrap().len(), 500);
@@ -155,7 +155,7 @@ fn requests_and_failures_are_not_listed_as_fixed() {
     );
     assert_eq!(fixed_lines(true, &Fixed::default()).len(), 2);
     assert_eq!(fixed_lines(false, &Fixed::default()), [""; 0]);
-    let document: Value = serde_json::to_value(report(&[], &fixed)).unwrap();
+    let document: Value = serde_json::to_value(report(&[], None, &fixed)).unwrap();
     for (key, text) in [
         ("fixed", "wg0 mtu 1420 -> 1280"),
         ("asked", "the agent reconciles"),

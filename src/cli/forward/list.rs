@@ -1,6 +1,6 @@
 //! `wslmesh forward list`
 
-use std::num::NonZeroU16;
+use std::{net::Ipv4Addr, num::NonZeroU16};
 
 use serde::Serialize;
 
@@ -11,11 +11,11 @@ use super::super::{
     table::{WIDTH, columns, hanging, listed},
 };
 use crate::{
-    config::{Forward, Remarks, Settings, Source},
+    config::{Forward, Settings, Source},
     control::status,
     model::{
-        self, CountedForward, DISCOVERED, ForwardBackend, ForwardStatus, PortRange, ProxyProtocol,
-        Severity, discovered_by, or_empty,
+        self, CountedForward, ForwardBackend, ForwardStatus, PortRange, ProxyProtocol,
+        discovered_by, endpoint, exposed_by, or_empty,
     },
     paths::Paths,
     report::Document,
@@ -31,6 +31,9 @@ struct Row {
     name: String,
     protocol: String,
     listen: String,
+    /// The loopback address at which its service listens, where it is asked to be reached.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    connect_address: Option<Ipv4Addr>,
     connect_port: u16,
     /// How many it has on both sides, from these on.
     ports: usize,
@@ -101,45 +104,27 @@ pub(super) async fn list(source: &Source, paths: &Paths, json: bool) -> anyhow::
 /// The forwards that no file has.
 fn discovered(settings: &Settings, document: Option<&Document>) -> Vec<Forward> {
     let served = document.into_iter().flat_map(|document| &document.served);
-    let forward = |status: &ForwardStatus| Forward {
-        name: status.name.clone(),
-        protocol: status.listen.protocol,
-        listen_address: status.listen.listen_address,
-        listen_port: status.listen.listen_port.into(),
-        connect_port: status.connect_port.into(),
-        firewall: settings.discovery.firewall,
-        backend: None,
-        proxy_protocol: None,
-        remarks: Remarks {
-            discovered: status.discovered.clone(),
-            ..Remarks::default()
-        },
-    };
-    let is_one =
-        |status: &&ForwardStatus| status.discovered.is_some() && status.distribution.is_none();
-    served.filter(is_one).map(forward).collect()
+    let forward = |status| Forward::discovered(status, settings.discovery.firewall);
+    served.filter_map(forward).collect()
 }
 
 fn row(forward: &Forward, document: Option<&Document>) -> Row {
     let is_this = |entry: &&ForwardStatus| {
         entry.name == forward.name
             && entry.listen.protocol == forward.protocol
-            && PortRange::of(entry.listen.listen_port, entry.ports) == forward.listen_port
+            && entry.listen_ports() == forward.listen_port
             && entry.connects() == forward.connect_port
     };
     let served = document.and_then(|document| document.served.iter().find(is_this));
     let address = served.map_or(forward.listen_address, |one| one.listen.listen_address);
     let is_discovered = forward.remarks.discovered.is_some();
-    let concerns = |subject: &str| {
-        (is_discovered && subject == DISCOVERED)
-            || subject.split(", ").any(|name| name == forward.name)
-    };
-    let health = document.iter().flat_map(|document| &document.health);
-    let health = health.filter(|one| one.severity > Severity::Info && concerns(&one.subject));
+    let health = document.into_iter();
+    let health = health.flat_map(|document| document.health_of(&forward.name, is_discovered));
     Row {
         name: forward.name.clone(),
         protocol: forward.protocol.to_string(),
-        listen: format!("{address}:{}", forward.listen_port),
+        listen: endpoint(address, forward.listen_port),
+        connect_address: forward.connect_address,
         connect_port: forward.connect_port.first().get(),
         ports: forward.listen_port.len(),
         firewall: forward.firewall.to_string(),
@@ -153,7 +138,7 @@ fn row(forward: &Forward, document: Option<&Document>) -> Row {
         state_ports: served.and_then(|entry| entry.state_ports.clone()),
         answers: served.and_then(|entry| entry.answers),
         unanswered: served.and_then(|entry| entry.unanswered.clone()),
-        health: health.map(|entry| entry.code.clone()).collect(),
+        health: health.map(|entry| entry.code).collect(),
         discovered: forward.remarks.discovered.clone(),
         comment: forward.remarks.comment.clone(),
         counters: document.and_then(|document| {
@@ -232,6 +217,7 @@ fn table(rows: &[Row]) -> Vec<String> {
             lines.push(left.trim_end().to_owned());
             notes.push(state.to_owned());
         }
+        notes.extend(exposed_by(row.connect_address, row.discovered.is_some()));
         notes.extend(row.discovered.as_deref().map(discovered_by));
         notes.extend(row.unanswered.iter().chain(&row.health).cloned());
         lines.extend(hanging("  ", listed(&notes, WIDTH - 2)));

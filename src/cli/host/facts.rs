@@ -116,9 +116,10 @@ fn configuration(settings: &Settings) -> String {
 
 /// A forward without its name.
 fn forward(forward: &Forward) -> String {
-    let address = match forward.listen_address.is_unspecified() {
-        true => "",
-        false => " on one address",
+    let address = match forward.listen_address {
+        all if all.is_unspecified() && all.is_ipv6() => " by IPv4 and IPv6",
+        all if all.is_unspecified() => "",
+        _ => " on one address",
     };
     let backend = forward.backend.map(|backend| format!(" {backend}"));
     format!(

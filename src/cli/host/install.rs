@@ -6,7 +6,7 @@ use clap::Args;
 use super::{
     super::{
         ask::go_on,
-        members::Members,
+        members::{INSTALL, Members},
         output::{Exit, print, print_error, prose},
         table::{WIDTH, hanging, wrap},
     },
@@ -101,7 +101,7 @@ struct Wanted {
 impl Wanted {
     /// By the configuration and, at the leader, by what the other distributions registered.
     fn new(arguments: &Install, settings: &Settings, paths: &Paths) -> anyhow::Result<Self> {
-        let members = Members::of_the_agent(paths, "sudo wslmesh host install");
+        let members = Members::of_the_agent(paths, INSTALL);
         members.print_unknown()?;
         let discovering = members.group.members.iter();
         for member in discovering.filter(|member| !member.discovered.is_empty()) {

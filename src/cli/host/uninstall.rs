@@ -96,7 +96,7 @@ async fn withdraw(paths: &Paths) -> anyhow::Result<()> {
         ModeState::Known(Mode::Mirrored) => SyncMode::Mirrored,
         ModeState::Known(_) | ModeState::Pending | ModeState::Unknown(_) => SyncMode::Nat,
     };
-    let outcome = sync::sync(&paths.state, RuleSet::nothing(mode)).await;
+    let outcome = sync::sync(&paths.state, RuleSet::nothing(mode), false).await;
     if let Some(changed) = &outcome.changed {
         print(&format!("done: {changed}"))?;
     }

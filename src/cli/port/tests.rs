@@ -24,6 +24,40 @@ fn ports_as_a_person_writes_them() {
 }
 
 #[test]
+fn machines_as_a_person_writes_them() {
+    for (text, expected) in [
+        ("192.168.1.7", "192.168.1.7:0"),
+        ("2001:db8::7", "[2001:db8::7]:0"),
+        ("::1", "[::1]:0"),
+        // The first interface of each network namespace is lo.
+        ("fe80::7%lo", "[fe80::7%1]:0"),
+        ("fe80::7%1", "[fe80::7%1]:0"),
+    ] {
+        let found = machine(text).map(|found| found.to_string());
+        assert_eq!(found.as_deref(), Ok(expected), "{text}");
+    }
+    for (text, words) in [
+        ("[2001:db8::7]", "has brackets: write \"2001:db8::7\""),
+        (
+            "fe80::7",
+            "write the interface that leads to it, as fe80::7%eth0",
+        ),
+        ("fe80::7%", "no interface \"\""),
+        ("fe80::7%none", "no interface \"none\""),
+        ("fe80::7%0", "no interface"),
+        ("2001:db8::7%lo", "only a link-local address"),
+        ("127.0.0.1%lo", "only a link-local address"),
+        ("192.168.1.7:22", "is no address"),
+        ("[::1]:22", "is no address"),
+        ("nas", "is no address"),
+        ("", "is no address"),
+    ] {
+        let error = machine(text).unwrap_err();
+        assert!(error.contains(words), "{text:?}: {error}");
+    }
+}
+
+#[test]
 fn what_comes_from_outside_is_one_sentence() {
     let to = "192.168.50.10:2222".parse().unwrap();
     for (protocol, result, words) in [

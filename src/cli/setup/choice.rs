@@ -1,20 +1,28 @@
 //! Which forwards a first run makes.
 
-use std::{collections::BTreeSet, fmt, net::Ipv4Addr, num::NonZeroU16, str::FromStr};
+use std::{
+    collections::BTreeSet,
+    fmt,
+    net::{Ipv4Addr, Ipv6Addr},
+    num::NonZeroU16,
+    str::FromStr,
+};
 
 use clap::ValueEnum;
 
 use crate::{
-    config::{Firewall, Forward, Protocol, Remarks, Settings, connect_ports},
+    config::{Backend, Firewall, Forward, Protocol, Remarks, Settings, connect_ports},
     doctor::{Tunnel, TunnelKind},
-    model::{PortRange, from_word},
+    model::{PortRange, forward_ports},
 };
 
 /// Who may connect to the forwards.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(in super::super) enum Reach {
-    /// The local subnet of Windows, as far as its firewall lets in
+    /// The local subnet of Windows by IPv4, as far as its firewall lets in
     Lan,
+    /// The same by IPv4 and IPv6
+    Lan6,
     /// Programs of this Windows only
     Windows,
 }
@@ -31,18 +39,7 @@ impl FromStr for Wanted {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let mut parts = text.split(':');
-        let (Some(protocol), Some(listen), connect, None) =
-            (parts.next(), parts.next(), parts.next(), parts.next())
-        else {
-            return Err(format!(
-                "{text:?}: write it as udp:51820, tcp:8000-8010, or tcp:2222:22 where the port in this distribution is another"
-            ));
-        };
-        let protocol = from_word(protocol)
-            .map_err(|_| format!("{protocol:?} is no protocol: write tcp or udp"))?;
-        let listen: PortRange = listen.parse()?;
-        let connect = connect.map(str::parse).transpose()?;
+        let (protocol, listen, connect) = forward_ports(text)?;
         Ok(Self {
             protocol,
             listen,
@@ -75,7 +72,7 @@ pub(super) fn parse_list(text: &str) -> Result<Vec<Wanted>, String> {
 
 /// Reads who may connect.
 pub(super) fn parse_reach(text: &str) -> Result<Reach, String> {
-    Reach::from_str(text, true).map_err(|_| format!("{text:?}: write lan or windows"))
+    Reach::from_str(text, true).map_err(|_| format!("{text:?}: write lan, lan6 or windows"))
 }
 
 /// What is proposed: the port of each WireGuard device, at which no forward leads yet.
@@ -112,23 +109,37 @@ pub(super) fn forwards(
     let mut made: Vec<Forward> = Vec::new();
     for one in wanted {
         let (listen_address, firewall) = match reach {
-            Reach::Lan => (Ipv4Addr::UNSPECIFIED, Firewall::Local),
-            Reach::Windows => (Ipv4Addr::LOCALHOST, Firewall::None),
+            Reach::Lan => (Ipv4Addr::UNSPECIFIED.into(), Firewall::Local),
+            Reach::Lan6 => (Ipv6Addr::UNSPECIFIED.into(), Firewall::Local),
+            Reach::Windows => (Ipv4Addr::LOCALHOST.into(), Firewall::None),
         };
         let mut forward = Forward {
             name: String::new(),
             protocol: one.protocol,
             listen_address,
             listen_port: one.listen,
+            connect_address: None,
             connect_port: one.connect,
             firewall,
             backend: None,
             proxy_protocol: None,
             remarks: Remarks::default(),
         };
+        if listen_address.is_ipv6() && settings.backend_of(&forward) == Backend::Portproxy {
+            return Err(
+                "the port proxy takes no IPv6: choose lan, or set backend = \"auto\" in [host]"
+                    .to_owned(),
+            );
+        }
         let there = || settings.forwards.iter().chain(&made);
         if let Some(other) = there().find(|other| other.clashes_with(&forward)) {
             if (other.listen_port, other.connect_port) == (one.listen, one.connect) {
+                if listen_address.is_ipv6() && other.listen_address != listen_address {
+                    return Err(format!(
+                        "{one}: forward {:?} listens at {} alone: set its listen-address = \"{listen_address}\" where it is configured (wslmesh forward list)",
+                        other.name, other.listen_address
+                    ));
+                }
                 continue;
             }
             return Err(format!(

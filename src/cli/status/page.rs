@@ -10,7 +10,7 @@ use super::{
 use crate::{
     model::{
         ForwardBackend, ForwardState, ForwardStatus, GuestFirewall, HealthEntry, counted,
-        discovered_by,
+        discovered_by, exposed_by, span,
     },
     report::{Document, PortEntry, RelayEntry},
 };
@@ -28,6 +28,7 @@ pub(super) fn page(document: &Document, note: Option<&str>, now_unix: u64) -> Ve
         rows.extend(of_a_leader(document, now_unix));
     } else {
         rows.push(("leader", document.leader.clone().into_iter().collect()));
+        rows.push(("lifetime", lifetime(document, now_unix)));
         if !document.served.is_empty() {
             rows.push(("forwards", forwards(document)));
         }
@@ -63,7 +64,14 @@ fn of_a_leader(document: &Document, now_unix: u64) -> Vec<(&'static str, Vec<Str
             firewall.map(str::to_owned).into_iter().collect(),
         ),
         ("relay", document.relay.iter().flat_map(relay).collect()),
+        (
+            "loopback",
+            document.loopback_relay.iter().flat_map(relay).collect(),
+        ),
         ("counters", relay_counters(document)),
+        ("dns", dns(document)),
+        ("lifetime", lifetime(document, now_unix)),
+        ("resumed", resumed(document, now_unix)),
         ("file", wrap(&file, ROOM)),
         ("passes", vec![format!("{passes}, the last took {took} us")]),
     ]
@@ -113,6 +121,31 @@ fn ports(document: &Document) -> Vec<String> {
         wrap(&text, ROOM)
     };
     ports.flat_map(line).collect()
+}
+
+/// Who resolves names and whether it does, and the zones of tunnels.
+fn dns(document: &Document) -> Vec<String> {
+    let Some(entry) = &document.dns else {
+        return Vec::new();
+    };
+    let source = entry.source.iter().map(|source| format!(" ({source})"));
+    let took = entry.took_us.unwrap_or_default().div_ceil(1000);
+    let works = match entry.works {
+        Some(true) => format!(", answers in {took} ms"),
+        Some(false) => ", does not resolve".to_owned(),
+        None => String::new(),
+    };
+    let server = entry.server.iter();
+    let server =
+        server.map(|server| format!("{server}{}{works}", source.clone().collect::<String>()));
+    let zones = entry.zones.iter().map(|zone| {
+        let servers = Vec::from_iter(zone.servers.iter().map(ToString::to_string)).join(", ");
+        let (name, interface) = (&zone.zone, &zone.interface);
+        let works = if zone.works { "" } else { ", does not resolve" };
+        format!("{name} by {servers} through {interface}{works}")
+    });
+    let lines = server.chain(zones);
+    lines.flat_map(|line| wrap(&line, ROOM)).collect()
 }
 
 /// The other distributions that this agent serves.
@@ -168,10 +201,13 @@ fn state(entry: &ForwardStatus) -> String {
         (None, Some(false) | None) => String::new(),
     };
     let discovered = entry.discovered.as_deref().map(discovered_by);
-    let discovered = discovered.map_or_else(String::new, |text| format!(", {text}"));
+    let notes = exposed_by(entry.connect_address, entry.discovered.is_some())
+        .into_iter()
+        .chain(discovered);
+    let notes: String = notes.map(|text| format!(", {text}")).collect();
     match &entry.owner {
         Some(owner) => format!("{owner} has the port"),
-        None => format!("{backend}: {}{answers}{discovered}", entry.state_in_words()),
+        None => format!("{backend}: {}{answers}{notes}", entry.state_in_words()),
     }
 }
 
@@ -191,6 +227,32 @@ fn relay(entry: &RelayEntry) -> Vec<String> {
     };
     let sessions = counted(entry.sessions, "UDP session");
     wrap(&format!("{state}, {sessions}; {}", entry.location), ROOM)
+}
+
+/// What becomes of this distribution when nothing on Windows uses it.
+fn lifetime(document: &Document, now_unix: u64) -> Vec<String> {
+    let Some(entry) = &document.lifetime else {
+        return Vec::new();
+    };
+    let since = entry.held_since_unix.map(|since| {
+        // The clock may have been set back since.
+        format!(", for {}", span(now_unix.saturating_sub(since)))
+    });
+    let mut lines = wrap(&(entry.detail.clone() + &since.unwrap_or_default()), ROOM);
+    if let Some(fix) = &entry.remediation {
+        lines.extend(wrap(&format!("fix: {fix}"), ROOM));
+    }
+    lines
+}
+
+/// The story of the last recovery, and how old it is.
+fn resumed(document: &Document, now_unix: u64) -> Vec<String> {
+    let Some(entry) = &document.resumed else {
+        return Vec::new();
+    };
+    // The clock may have been set back since.
+    let ago = span(now_unix.saturating_sub(entry.ended_unix));
+    wrap(&format!("{ago} ago: {}", entry.summary), ROOM)
 }
 
 /// The relay's counters with their age, and a table of them.

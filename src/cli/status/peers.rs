@@ -1,12 +1,12 @@
 //! WireGuard devices and their peers, as `wg show` prints them.
 
 use super::super::{
-    counters::{bytes, span},
+    counters::bytes,
     style,
     table::{WIDTH, hanging, listed, wrap},
 };
 use crate::{
-    model::{HANDSHAKE_STALE, LinkKind, counted, from_word},
+    model::{HANDSHAKE_STALE, LinkKind, counted, from_word, span},
     report::{Document, LinkEntry, PeerEntry, WireguardEntry},
 };
 

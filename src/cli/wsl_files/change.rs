@@ -37,23 +37,6 @@ struct Done {
     changed: bool,
 }
 
-/// Sets a key and prints nothing.
-///
-/// # Errors
-/// The file is as it was.
-async fn set_key(
-    file: WslFile,
-    user: Option<String>,
-    key: &'static Key,
-    value: &str,
-    paths: &Paths,
-) -> anyhow::Result<Done> {
-    must_be_root(file, "set KEY VALUE")?;
-    let (history, value) = (history(paths)?, value.to_owned());
-    let write = move || write(file, user.as_deref(), key, &value, &history);
-    in_time(file, write).await
-}
-
 /// Sets a key, and says what was done and what applies it.
 pub(in super::super) async fn set(
     file: WslFile,
@@ -63,12 +46,14 @@ pub(in super::super) async fn set(
     paths: &Paths,
 ) -> anyhow::Result<Exit> {
     let key = file.find(name)?;
-    let done = set_key(file, user, key, value, paths).await?;
+    must_be_root(file, "set KEY VALUE")?;
+    let (history, text) = (history(paths)?, value.to_owned());
+    let write = move || write(file, user.as_deref(), key, &text, &history);
     let Done {
         path,
         edited,
         changed,
-    } = done;
+    } = in_time(file, write).await?;
     let version = version().await;
     let (place, value) = (format!("{}:{}", shown(&path), edited.line), excerpt(value));
     if !changed {
@@ -230,19 +215,14 @@ fn undo(
     let _alone = history.lock()?;
     let now = file::read(&path).map_err(|error| explained(file, error))?;
     let Some(edit) = history.last(&path, now.as_deref())? else {
+        let how = if geteuid().is_root() {
+            "without"
+        } else {
+            "with"
+        };
         bail!(
-            "there is no edit of {} to undo; what was set {} sudo is undone {} sudo",
-            shown(&path),
-            if geteuid().is_root() {
-                "without"
-            } else {
-                "with"
-            },
-            if geteuid().is_root() {
-                "without"
-            } else {
-                "with"
-            },
+            "there is no edit of {} to undo; what was set {how} sudo is undone {how} sudo",
+            shown(&path)
         );
     };
     let theirs = now.as_ref() != Some(&edit.after);

@@ -117,10 +117,7 @@ fn problems(file: WslFile, bytes: &[u8], version: Option<&str>) -> Vec<Problem> 
         .then(|| observe::machine(Path::new("/")))
         .flatten();
     for key in file.keys() {
-        let entry = ini
-            .entry(key.name)
-            .filter(|entry| key.kind.rejects(&entry.value).is_none());
-        let (Some(entry), Some(machine)) = (entry, machine) else {
+        let (Some(entry), Some(machine)) = (key.taken(&ini), machine) else {
             continue;
         };
         for (severity, detail) in advice(key.name, &entry.value, &machine) {

@@ -106,7 +106,7 @@ async fn real(file: WslFile) -> Vec<(&'static str, String)> {
 
 fn row(key: &Key, ini: &Ini, real: &[(&str, String)]) -> Row {
     let entry = ini.entry(key.name);
-    let taken = entry.filter(|entry| key.kind.rejects(&entry.value).is_none());
+    let taken = key.taken(ini);
     let rejected = entry.filter(|_| taken.is_none());
     let of_machine = real.iter().find(|(name, _)| *name == key.name);
     Row {

@@ -42,6 +42,7 @@ fn the_longest_names_and_addresses_fit() {
         name: name.to_owned(),
         protocol: "tcp".to_owned(),
         listen: listen.to_owned(),
+        connect_address: None,
         connect_port: 65535,
         ports: 1,
         state_ports: None,

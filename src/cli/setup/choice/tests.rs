@@ -49,7 +49,7 @@ fn ports_as_a_person_writes_them() {
     assert!(
         parse_reach("everyone")
             .unwrap_err()
-            .contains("lan or windows")
+            .contains("lan, lan6 or windows")
     );
 }
 
@@ -95,6 +95,30 @@ fn forwards_have_names_of_their_own() {
         here.iter()
             .all(|one| { one.listen_address.is_loopback() && one.firewall == Firewall::None })
     );
+}
+
+#[test]
+fn clients_of_ipv6_come_where_they_are_asked_for() {
+    let make = |there: &str| forwards(&[wanted("tcp:80")], Reach::Lan6, &[], &settings(there));
+    let made = make("").unwrap();
+    let of = (made[0].listen_address.to_string(), made[0].firewall);
+    assert_eq!(of, ("::".to_owned(), Firewall::Local));
+    let there = "[[forward]]\nname = \"web\"\nprotocol = \"tcp\"\nlisten-port = 80\n";
+    let error = make(there).unwrap_err();
+    assert!(
+        error.contains("\"web\" listens at 0.0.0.0 alone"),
+        "{error}"
+    );
+    let both = format!("{there}listen-address = \"::\"\n");
+    assert_eq!(make(&both), Ok(Vec::new()), "it is there");
+    assert_eq!(
+        forwards(&[wanted("tcp:80")], Reach::Lan, &[], &settings(&both)),
+        Ok(Vec::new()),
+        "that takes IPv4 too"
+    );
+    let error = make("[host]\nbackend = \"portproxy\"\n").unwrap_err();
+    assert!(error.contains("takes no IPv6"), "{error}");
+    assert_eq!(parse_reach("lan6"), Ok(Reach::Lan6));
 }
 
 #[test]

@@ -339,3 +339,32 @@ fn the_firewall_of_mirrored_mode() {
     let row = " firewall: rules of the Hyper-V firewall hold for this distribution";
     assert!(lines.iter().any(|line| line == row), "{lines:?}");
 }
+
+#[test]
+fn the_last_recovery() {
+    let lines = shown(&document(
+        r#","resumed":{"ended-unix":1789999800,"sign":"clock","away-s":28800,"duration-ms":1900,"broken":["time","dns"],
+        "repaired":["time","dns"],"failed":[],"summary":"back after 8 h asleep in 1.9 s: the clock was 8 h behind and is right, DNS answered after 0.6 s"},"health":[]"#,
+    ));
+    fits(&lines);
+    let text = lines.join("\n");
+    let story = "  resumed: 3 min ago: back after 8 h asleep in 1.9 s: the clock was 8 h";
+    assert!(text.contains(story), "{text}");
+}
+
+#[test]
+fn what_becomes_of_an_idle_distribution() {
+    let rows = |lifetime: &str| {
+        let more = format!(r#","served":[],"health":[],"lifetime":{lifetime}"#);
+        let lines = shown(&document(&more));
+        fits(&lines);
+        let lines = lines.into_iter();
+        let lines = lines.skip_while(|line| !line.starts_with(" lifetime:"));
+        lines.take(2).collect::<Vec<_>>()
+    };
+    let held = r#"{"state":"kept","detail":"held open by wslmesh","held-since-unix":1789992800}"#;
+    assert_eq!(rows(held)[0], " lifetime: held open by wslmesh, for 2 h");
+    let stopped = r#"{"state":"stopped","detail":"stopped 15 s later","remediation":"Run it"}"#;
+    let page = [" lifetime: stopped 15 s later", "           fix: Run it"];
+    assert_eq!(rows(stopped), page);
+}
