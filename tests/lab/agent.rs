@@ -1,7 +1,7 @@
 //! The agent as a trial starts and watches it: what it sends systemd, what it
 //! publishes and what it says.
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
@@ -144,12 +144,12 @@ impl Agent<'_> {
 
     /// Waits until it is at this address, its forwards with it, and healthy.
     pub(crate) fn settled(&self, address: &str) -> Result<Status> {
-        let address: Ipv4Addr = address.parse()?;
+        let address: IpAddr = address.parse()?;
         self.wait(&format!("the agent at {address}"), |status| {
             status.address == Some(address)
                 && status.problems().is_empty()
                 && match &status.forwards {
-                    Some(forwards) => forwards.connect_address == address,
+                    Some(forwards) => IpAddr::V4(forwards.connect_address) == address,
                     None => status.relay.as_ref().is_some_and(|relay| relay.applied),
                 }
         })

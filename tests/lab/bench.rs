@@ -6,6 +6,7 @@
 //! each figure.
 
 mod burst;
+mod crowd;
 mod decisions;
 mod discovery;
 mod figures;
@@ -26,6 +27,7 @@ use anyhow::{Result, anyhow};
 use libtest_mimic::Trial;
 
 pub(crate) use self::decisions::{LISTENERS, SOCKETS, listeners_role, sockets_role};
+pub(crate) use self::discovery::{CHURN, churn_role};
 use self::figures::Report;
 pub(crate) use self::ready::{READY, role as ready_role};
 pub(crate) use self::replace::{REPLACE, role as replace_role};
@@ -37,10 +39,11 @@ pub(crate) fn trials() -> Vec<Trial> {
 }
 
 /// The parts, as `--bench PART...` selects them; all when none is named.
-const PARTS: [&str; 10] = [
+const PARTS: [&str; 11] = [
     "replace",
     "ready",
     "burst",
+    "crowd",
     "decisions",
     "takeover",
     "windows",
@@ -82,6 +85,10 @@ fn measure(wanted: impl Fn(&str) -> bool) -> Result<()> {
     if wanted("burst") {
         step("a burst of events, a thousand forwards");
         burst::measure(&mut report)?;
+    }
+    if wanted("crowd") {
+        step("passes with much to serve");
+        crowd::measure(&mut report)?;
     }
     if wanted("decisions") {
         step("decisions of mode and node");

@@ -4,13 +4,18 @@
 //! Written a second time, apart from the agent and the scripts, so that the
 //! three can be held against each other.
 
-use std::net::Ipv4Addr;
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr};
 
 use serde::{Deserialize, Serialize};
 
 /// The version of requests and answers.
 pub(crate) const VERSION: u64 = 1;
 
+/// The `action` of a request.
+pub(crate) const SYNC: &str = "sync";
+/// The same, with the question for the dynamic ports.
+pub(crate) const SYNC_AND_PORTS: &str = "sync-and-ports";
 /// The `mode` of a request whose rules lead to the guest's own address.
 pub(crate) const NAT: &str = "nat";
 /// The `mode` of a request of a guest that shares Windows' addresses.
@@ -109,7 +114,7 @@ pub(crate) struct Policy {
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub(crate) struct Grant {
     pub(crate) protocol: Protocol,
-    pub(crate) listen_address: Ipv4Addr,
+    pub(crate) listen_address: IpAddr,
     /// First and last.
     pub(crate) listen_ports: (u16, u16),
     /// First and last.
@@ -121,10 +126,11 @@ pub(crate) struct Grant {
 impl Grant {
     /// What serves it in NAT mode, where the relay is forbidden or not.
     pub(crate) fn server(&self, forbidden: bool) -> ServedBy {
-        match (self.backend, self.protocol) {
-            (Backend::Portproxy, _) => ServedBy::Portproxy,
-            (Backend::Auto, Protocol::Tcp) if forbidden => ServedBy::Portproxy,
-            (Backend::Auto | Backend::Relay, _) => ServedBy::Relay,
+        let can_proxy = self.protocol == Protocol::Tcp && self.listen_address.is_ipv4();
+        match self.backend {
+            Backend::Portproxy => ServedBy::Portproxy,
+            Backend::Auto if forbidden && can_proxy => ServedBy::Portproxy,
+            Backend::Auto | Backend::Relay => ServedBy::Relay,
         }
     }
 }
@@ -157,7 +163,7 @@ pub(crate) struct Selection {
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub(crate) struct Rule {
     /// Where Windows listens.
-    pub(crate) listen_address: Ipv4Addr,
+    pub(crate) listen_address: IpAddr,
     /// 1 to 65535.
     pub(crate) listen_port: u16,
     /// Where it connects to.
@@ -183,7 +189,7 @@ impl Rule {
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub(crate) struct Taken {
     pub(crate) protocol: Protocol,
-    pub(crate) listen_address: Ipv4Addr,
+    pub(crate) listen_address: IpAddr,
     pub(crate) listen_port: u16,
     /// `in-use` or `forbidden`.
     pub(crate) kind: String,
@@ -216,7 +222,7 @@ pub(crate) struct Narrower {
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub(crate) struct Silent {
     pub(crate) protocol: Protocol,
-    pub(crate) listen_address: Ipv4Addr,
+    pub(crate) listen_address: IpAddr,
     pub(crate) listen_port: u16,
 }
 
@@ -305,6 +311,10 @@ pub(crate) struct Answer {
     pub(crate) windows_address: Option<Ipv4Addr>,
     /// See [`LowestMtu`].
     pub(crate) lowest_mtu: Option<LowestMtu>,
+    /// First and last of the ports that Windows hands out by itself, by protocol, where they
+    /// are asked for; absent from an earlier version.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) dynamic: Option<BTreeMap<Protocol, (u16, u16)>>,
     /// Only in the elevated task's answer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) ticket: Option<u64>,
@@ -333,6 +343,7 @@ impl Answer {
             guest_address: None,
             windows_address: None,
             lowest_mtu: None,
+            dynamic: None,
             ticket: None,
         }
     }

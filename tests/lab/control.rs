@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::contract::{Policy, Protocol, Rule};
 use crate::double::machine::{FirewallRule, Machine, Name, Task};
 use crate::double::relay::RelayRun;
+use crate::double::session::Session;
 use crate::double::situation::Situation;
 use crate::fault::Fault;
 use crate::interop::Call;
@@ -116,6 +117,8 @@ pub(crate) struct View {
     pub(crate) task_runs: Vec<String>,
     /// Every start of the relay.
     pub(crate) relays: Vec<RelayRun>,
+    /// Every start of wsl.exe.
+    pub(crate) sessions: Vec<Session>,
 }
 
 /// How a process ended.

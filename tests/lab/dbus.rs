@@ -47,6 +47,10 @@ const POLICY: &str = r#"<busconfig>
     <allow receive_type="signal"/>
     <allow send_destination="org.freedesktop.DBus"/>
   </policy>
+  <policy user="root">
+    <allow own="org.freedesktop.resolve1"/>
+    <allow send_destination="org.freedesktop.resolve1"/>
+  </policy>
   <include>/run/dbus/org.wslmesh.Agent1.conf</include>
 </busconfig>
 "#;
@@ -73,9 +77,14 @@ impl World {
         Ok(daemon)
     }
 
+    /// The system bus as the test reaches it.
+    pub(crate) fn bus_address(&self) -> String {
+        format!("unix:path={}", self.path(SOCKET).display())
+    }
+
     /// Connects to the system bus as the world's root.
     pub(crate) async fn bus(&self) -> Result<Connection> {
-        let address = format!("unix:path={}", self.path(SOCKET).display());
+        let address = self.bus_address();
         let builder = Builder::address(address.as_str()).user_id(0);
         timeout(LIMIT, builder.build())
             .await?

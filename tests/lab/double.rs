@@ -11,6 +11,7 @@ pub(crate) mod port;
 pub(crate) mod portproxy;
 pub(crate) mod refresh;
 pub(crate) mod relay;
+pub(crate) mod session;
 pub(crate) mod setup;
 pub(crate) mod situation;
 pub(crate) mod sync;

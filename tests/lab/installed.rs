@@ -2,7 +2,7 @@
 //! have in common.
 
 use std::collections::BTreeSet;
-use std::net::SocketAddrV4;
+use std::net::SocketAddr;
 
 use anyhow::{Context, Result};
 
@@ -19,7 +19,7 @@ pub(crate) const INSIDE: &str = "0.0.0.0:51821";
 pub(crate) const TUNNEL: &str = "[[forward]]\nname = \"wg\"\nprotocol = \"udp\"\nlisten-port = 51820\nconnect-port = 51821\nfirewall = \"local\"\n";
 
 /// [`LISTEN`] as an address.
-pub(crate) fn listen() -> Result<SocketAddrV4> {
+pub(crate) fn listen() -> Result<SocketAddr> {
     Ok(LISTEN.parse()?)
 }
 
@@ -32,7 +32,7 @@ pub(crate) fn both(backend: &str) -> String {
 pub(crate) fn policy() -> Policy {
     let grant = |protocol, firewall| Grant {
         protocol,
-        listen_address: std::net::Ipv4Addr::UNSPECIFIED,
+        listen_address: std::net::Ipv4Addr::UNSPECIFIED.into(),
         listen_ports: (1, 65535),
         connect_ports: (1, 65535),
         firewall,

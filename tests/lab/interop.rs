@@ -3,7 +3,7 @@
 //! as a violation, which fails the test.
 
 use std::io::{Read, Write};
-use std::net::SocketAddrV4;
+use std::net::{IpAddr, SocketAddrV4};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::os::unix::process::CommandExt;
@@ -23,6 +23,7 @@ use crate::double::machine::{Machine, Name, RELAY_NAME};
 use crate::double::port;
 use crate::double::refresh;
 use crate::double::relay::{self, RelayRun, STAND_IN};
+use crate::double::session::{self, Session, WSL};
 use crate::double::setup::{self, HostRequest};
 use crate::double::situation::Situation;
 use crate::fault::Fault;
@@ -102,6 +103,8 @@ pub(crate) struct State {
     pub(crate) task_runs: Vec<String>,
     /// Every start of the relay.
     pub(crate) relays: Vec<RelayRun>,
+    /// Every start of wsl.exe.
+    pub(crate) sessions: Vec<Session>,
     /// The relay ends with this code as soon as it is started.
     pub(crate) relay_crashes: Option<u8>,
     /// The relay says this when it is started, and nothing after that.
@@ -165,7 +168,10 @@ impl Host {
 
     /// Whether a program could listen there, by trying it.
     pub(crate) fn probe(&self, name: Name) -> bool {
-        self.proxy.probe(SocketAddrV4::new(name.0, name.1))
+        match name {
+            (IpAddr::V4(address), port) => self.proxy.probe(SocketAddrV4::new(address, port)),
+            (IpAddr::V6(_), _) => true,
+        }
     }
 
     /// One script at a time asks the task.
@@ -256,6 +262,9 @@ impl Host {
         if relay::is_relay(exe) && forbidden {
             // CreateProcess fails otherwise: init tells one error for all of that.
             return not_started(&mut stream, exe, "Invalid argument");
+        }
+        if exe == WSL {
+            return session::run(self, &mut stream, argv, fault);
         }
         if relay::is_relay(exe) {
             return self.start_relay(&mut stream, exe, argv);

@@ -39,6 +39,8 @@ mod options;
 mod portproxy;
 mod probe;
 mod process;
+mod resolved;
+mod resolver;
 mod root;
 mod rules;
 mod runner;
@@ -56,16 +58,21 @@ mod test_bus_faults;
 mod test_claim;
 mod test_completions;
 mod test_config;
+mod test_containers;
 mod test_contract;
 mod test_counters;
 mod test_default;
 mod test_discovery;
+mod test_dns;
 mod test_doctor;
+mod test_endpoints;
 mod test_escapes;
 mod test_faults;
 mod test_field;
 mod test_file_races;
 mod test_folders;
+mod test_forward_hops;
+mod test_forward_test;
 mod test_host_check;
 mod test_host_conflicts;
 mod test_host_faults;
@@ -73,9 +80,13 @@ mod test_host_forward;
 mod test_host_hostile;
 mod test_host_install;
 mod test_interop;
+mod test_ipv6;
+mod test_ipv6_node;
 mod test_kernel;
 mod test_leader;
+mod test_lifetime;
 mod test_loop;
+mod test_loopback;
 mod test_members;
 mod test_mirrored;
 mod test_mirrored_network;
@@ -86,7 +97,9 @@ mod test_output;
 mod test_path;
 mod test_port;
 mod test_relay;
+mod test_resume;
 mod test_setup;
+mod test_socket_watch;
 mod test_status;
 mod test_syscalls;
 mod test_sysctls;
@@ -148,13 +161,19 @@ fn play(arguments: &[String]) -> ExitCode {
         [talker::TCP, address] => talker::tcp_role(address),
         [talker::STREAMS, address, count] => talker::streams_role(address, count),
         [talker::ANSWER, address] => talker::answer_role(address),
-        [talker::DNS, address] => talker::dns_role(address),
+        [resolver::DNS, address, how] => resolver::role(address, how),
         [talker::REQUEST, address] => talker::request_role(address),
         [talker::PROXIED, address, file] => talker::proxied_role(address, file),
         [memory::SCAN, pid, needles @ ..] => memory::scan_role(pid, needles),
         [bench::REPLACE, file, address, quiet] => bench::replace_role(file, address, quiet),
         [test_leader::SQUAT, names @ ..] => test_leader::squat_role(names),
+        [test_forward_test::SERVE, kind, address] => test_forward_test::serve_role(kind, address),
+        [test_socket_watch::WATCH, case] => test_socket_watch::watch_role(case),
+        [bench::CHURN, kind, rate] => bench::churn_role(kind, rate),
         [test_discovery::LISTEN, kind, count] => test_discovery::listen_role(kind, count),
+        [test_ipv6_node::ROUTER, link, prefix, lifetime] => {
+            test_ipv6_node::router_role(link, prefix, lifetime)
+        }
         [test_leader::OLD] => test_leader::old_role(),
         [test_leader::CRAFTED, count] => test_leader::crafted_role(count),
         [test_leader::KNOCK] => test_leader::knock_role(),

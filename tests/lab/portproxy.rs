@@ -4,7 +4,7 @@
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
-use std::net::SocketAddrV4;
+use std::net::{IpAddr, SocketAddrV4};
 use std::rc::Rc;
 use std::sync::mpsc;
 use std::time::Duration;
@@ -84,10 +84,10 @@ impl PortProxy {
 fn addresses(rule: &Rule) -> Option<(SocketAddrV4, SocketAddrV4)> {
     let target = rule.connect_address.as_ref()?.parse().ok()?;
     let target = SocketAddrV4::new(target, rule.connect_port?);
-    Some((
-        SocketAddrV4::new(rule.listen_address, rule.listen_port),
-        target,
-    ))
+    let IpAddr::V4(listen) = rule.listen_address else {
+        return None;
+    };
+    Some((SocketAddrV4::new(listen, rule.listen_port), target))
 }
 
 async fn follow(mut changes: UnboundedReceiver<Change>) {

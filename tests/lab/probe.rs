@@ -8,6 +8,12 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 
+use crate::ROLE;
+use crate::agent::LIMIT;
+use crate::process::Process;
+use crate::topology::Place;
+use crate::world::{World, until};
+
 /// Echo service: `@echo ADDRESS:PORT`.
 pub(crate) const ECHO: &str = "@echo";
 /// Probing client: `@probe ADDRESS:PORT`.
@@ -95,13 +101,35 @@ pub(crate) fn echo(listener: &TcpListener) {
     }
 }
 
+/// What `ss` and the agent call a process with an echo service.
+pub(crate) const SERVICE: &str = "echo-server";
+
+/// Calls this process [`SERVICE`] (proc_pid_comm(5)).
+pub(crate) fn name_service() -> Result<()> {
+    std::fs::write("/proc/self/comm", SERVICE).context("naming the echo service")
+}
+
 /// Runs the role [`ECHO`].
 pub(crate) fn echo_role(address: &str) -> ExitCode {
-    match TcpListener::bind(address) {
+    let listener = || TcpListener::bind(address).context("listening");
+    match name_service().and_then(|()| listener()) {
         Ok(listener) => echo(&listener),
-        Err(error) => eprintln!("{address}: {error}"),
+        Err(error) => eprintln!("{address}: {error:#}"),
     }
     ExitCode::FAILURE
+}
+
+impl World {
+    /// An echo service there, once it listens.
+    pub(crate) fn echo(&self, place: Place, address: &str) -> Result<Process<'_>> {
+        let service = self.spawn(place, &["/init", ROLE, ECHO, address], &[])?;
+        let own = format!("pid={},", service.pid());
+        until(address, LIMIT, || {
+            let listeners = self.run(place, &["ss", "-Htlnp"], b"")?.ok()?;
+            Ok(listeners.contains(&own).then_some(()))
+        })?;
+        Ok(service)
+    }
 }
 
 /// Runs the role [`PROBE`] until it is killed: one line of JSON for each try.

@@ -20,6 +20,7 @@ use rustix::mount::{
 
 use crate::double::machine::{ME, OTHER, RELAY_NAME, local_app_data};
 use crate::double::relay::STAND_IN;
+use crate::double::session::WSL;
 use crate::interop::{POWERSHELL, SOCKET_FOLDER};
 use crate::launch::{Facts, Unavailable};
 use crate::options::{AGENT, LIBRARY, Options, RELAY};
@@ -115,6 +116,7 @@ pub(crate) fn build(options: &Options) -> Result<Facts> {
         show(&relay, &at(RELAY))?;
     }
     powershell(&at(POWERSHELL))?;
+    powershell(&at(WSL))?;
     for path in [local_app_data(ME), local_app_data(OTHER)] {
         folder(&at(&path), 0o777)?;
     }
@@ -140,7 +142,7 @@ fn library(at: &Path) -> Result<()> {
     Ok(())
 }
 
-/// (Re)creates the file in place of powershell.exe.
+/// (Re)creates the file in place of powershell.exe, or of another program of Windows.
 pub(crate) fn powershell(path: &Path) -> Result<()> {
     fs::create_dir_all(path.parent().context("no parent folder")?)?;
     fs::write(
@@ -250,7 +252,10 @@ fn etc(etc: &Path) -> Result<()> {
     for entry in fs::read_dir("/etc")? {
         let entry = entry?;
         let name = entry.file_name();
-        if name == "wslmesh" || name == "wireguard" {
+        if ["wslmesh", "wireguard", "resolv.conf"]
+            .map(Into::into)
+            .contains(&name)
+        {
             continue;
         }
         let target = if entry.file_type()?.is_symlink() {
@@ -260,6 +265,8 @@ fn etc(etc: &Path) -> Result<()> {
         };
         symlink(target, etc.join(&name))?;
     }
+    // A server that no agent queries: it is in no private network (RFC 5737).
+    fs::write(etc.join("resolv.conf"), "nameserver 192.0.2.53\n")?;
     folder(&etc.join("wslmesh"), 0o755)?;
     folder(&etc.join("wireguard"), 0o700)
 }

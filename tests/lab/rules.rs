@@ -1,7 +1,7 @@
 //! Windows' rules as trials of faults expect them: ours, and others', which must
 //! be there after everything.
 
-use std::net::SocketAddrV4;
+use std::net::SocketAddr;
 
 use anyhow::{Context, Result, ensure};
 
@@ -42,14 +42,21 @@ pub(crate) fn ours(address: &str) -> Result<Vec<Rule>> {
 pub(crate) fn has_rules(view: &View, ours: &[Rule], foreign: &[Rule]) -> bool {
     let mut all = [ours, foreign].concat();
     all.sort_by_key(|rule| (rule.listen_port, rule.listen_address));
-    let mut listening: Vec<SocketAddrV4> = all
+    let mut listening: Vec<SocketAddr> = all
         .iter()
         // The port proxy of the lab knows addresses only.
         .filter(|rule| rule.connect_address.as_deref() != Some("nas.example"))
-        .map(|rule| SocketAddrV4::new(rule.listen_address, rule.listen_port))
+        .map(|rule| SocketAddr::new(rule.listen_address, rule.listen_port))
         .collect();
     listening.sort_unstable();
-    view.table == all && view.ledger == ours && view.listening == listening
+    view.table == all
+        && view.ledger == ours
+        && view
+            .listening
+            .iter()
+            .copied()
+            .map(SocketAddr::V4)
+            .eq(listening)
 }
 
 /// Waits until Windows has these rules alone.

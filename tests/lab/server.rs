@@ -53,12 +53,14 @@ pub(crate) fn run(options: Options, ready: impl FnOnce()) -> Result<()> {
         listening: Vec::new(),
         task_runs: Vec::new(),
         relays: Vec::new(),
+        sessions: Vec::new(),
         relay_crashes: None,
         relay_says: None,
         relay_repeats: None,
     })?;
     if options.echo {
         let listener = TcpListener::bind("0.0.0.0:22").context("starting the guest's service")?;
+        probe::name_service()?;
         std::thread::spawn(move || probe::echo(&listener));
     }
     let binfmt = Path::new("/proc/sys/fs/binfmt_misc/WSLInterop").exists();
@@ -116,6 +118,7 @@ impl World {
                     situation: state.situation.clone(),
                     task_runs: state.task_runs.clone(),
                     relays: state.relays.clone(),
+                    sessions: state.sessions.clone(),
                 })))
             }
             Request::Ports => Ok(match &self.tracker {

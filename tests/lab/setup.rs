@@ -29,7 +29,7 @@ pub(crate) const OPEN: &str =
 pub(crate) fn grant(protocol: Protocol, listen: (u16, u16), connect: (u16, u16)) -> Grant {
     Grant {
         protocol,
-        listen_address: std::net::Ipv4Addr::UNSPECIFIED,
+        listen_address: std::net::Ipv4Addr::UNSPECIFIED.into(),
         listen_ports: listen,
         connect_ports: connect,
         firewall: Firewall::Local,

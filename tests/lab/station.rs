@@ -2,7 +2,7 @@
 //! comes with its sender, because that is what a tunnel goes by.
 
 use std::io::{BufRead, BufReader, Write};
-use std::net::{SocketAddrV4, UdpSocket};
+use std::net::{SocketAddr, UdpSocket};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -27,14 +27,14 @@ const AGAIN: Duration = Duration::from_millis(25);
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Heard {
     /// Its sender.
-    pub(crate) from: SocketAddrV4,
+    pub(crate) from: SocketAddr,
     /// What it said.
     pub(crate) text: String,
 }
 
 #[derive(Serialize, Deserialize)]
 struct Say {
-    to: SocketAddrV4,
+    to: SocketAddr,
     text: String,
 }
 
@@ -60,7 +60,7 @@ fn station(address: &str, orders: &str) -> Result<()> {
     let mut buffer = [0; 2048];
     loop {
         // A port that is closed on the other side comes as an error.
-        let Ok((length, std::net::SocketAddr::V4(from))) = socket.recv_from(&mut buffer) else {
+        let Ok((length, from)) = socket.recv_from(&mut buffer) else {
             continue;
         };
         let text = String::from_utf8_lossy(buffer.get(..length).unwrap_or_default());
@@ -138,7 +138,7 @@ impl World {
 
 impl Station<'_> {
     /// Sends one datagram. A destination that is out of reach is no error.
-    pub(crate) fn say(&self, to: SocketAddrV4, text: &str) -> Result<()> {
+    pub(crate) fn say(&self, to: SocketAddr, text: &str) -> Result<()> {
         let mut stream = UnixStream::connect(self.world.path(&self.orders))?;
         let say = serde_json::to_string(&Say {
             to,
@@ -162,7 +162,7 @@ impl Station<'_> {
 
     /// Says this again and again until the other one has heard it, and returns what
     /// that heard.
-    pub(crate) fn reaches(&self, to: SocketAddrV4, other: &Station, text: &str) -> Result<Heard> {
+    pub(crate) fn reaches(&self, to: SocketAddr, other: &Station, text: &str) -> Result<Heard> {
         let begun = Instant::now();
         while begun.elapsed() < LIMIT {
             self.say(to, text)?;

@@ -1,6 +1,6 @@
 //! The status document, as a monitoring system would read it.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use serde::Deserialize;
 
@@ -16,14 +16,41 @@ pub(crate) struct Status {
     pub(crate) leader: Option<String>,
     pub(crate) mode: String,
     pub(crate) interface: Option<String>,
-    pub(crate) address: Option<Ipv4Addr>,
+    pub(crate) address: Option<IpAddr>,
     pub(crate) forwards: Option<Forwards>,
     pub(crate) served: Vec<Served>,
     pub(crate) relay: Option<Relay>,
     pub(crate) windows_address: Option<Ipv4Addr>,
+    #[serde(default)]
+    pub(crate) lifetime: Option<Lifetime>,
+    #[serde(default)]
+    pub(crate) resumed: Option<Resumed>,
     pub(crate) passes: u64,
     pub(crate) last_pass_us: u64,
     pub(crate) health: Vec<Health>,
+}
+
+/// The last recovery after a sleep of Windows or a time without a network.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) struct Resumed {
+    /// `clock`, `link` or `handshakes`.
+    pub(crate) sign: String,
+    pub(crate) away_s: u64,
+    pub(crate) duration_ms: u64,
+    pub(crate) failed: Vec<String>,
+    pub(crate) summary: String,
+}
+
+/// What becomes of the distribution when it is idle.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) struct Lifetime {
+    /// `kept`, `stopped` or `unknown`.
+    pub(crate) state: String,
+    pub(crate) detail: String,
+    pub(crate) remediation: Option<String>,
+    pub(crate) held_since_unix: Option<u64>,
 }
 
 /// Forwards that Windows confirmed.
@@ -39,7 +66,7 @@ pub(crate) struct Forwards {
 #[serde(rename_all = "kebab-case")]
 pub(crate) struct Served {
     pub(crate) name: String,
-    pub(crate) listen_address: Ipv4Addr,
+    pub(crate) listen_address: IpAddr,
     pub(crate) listen_port: u16,
     /// `portproxy`, `relay` or `guest`.
     pub(crate) backend: Option<String>,

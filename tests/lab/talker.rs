@@ -2,7 +2,7 @@
 //! was answered: how a tunnel or a connection looks to the one who uses it.
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -22,15 +22,13 @@ pub(crate) const TCP: &str = "@talk-tcp";
 /// Answers each datagram with itself: `@answer ADDRESS:PORT`.
 pub(crate) const ANSWER: &str = "@answer";
 
-/// Answers each question of DNS with "no such name": `@dns ADDRESS:PORT`.
-pub(crate) const DNS: &str = "@dns";
-
 /// So many clients that talk by TCP over one connection each, and connect again when it
 /// ends: `@streams ADDRESS:PORT COUNT`.
 pub(crate) const STREAMS: &str = "@streams";
 
 /// One request of HTTP; prints the port that it comes from: `@request ADDRESS:PORT`.
 pub(crate) const REQUEST: &str = "@request";
+const REQUEST_TEXT: &[u8; 18] = b"GET / HTTP/1.0\r\n\r\n";
 
 /// Reads the header of the PROXY protocol, and writes what it says to a file:
 /// `@proxied ADDRESS:PORT FILE`.
@@ -54,33 +52,20 @@ pub(crate) fn answer_role(address: &str) -> ExitCode {
     failed(address, served())
 }
 
-/// Runs the role [`DNS`].
-pub(crate) fn dns_role(address: &str) -> ExitCode {
-    let served = || -> Result<()> {
-        let socket = UdpSocket::bind(address)?;
-        let mut buffer = [0; 2048];
-        loop {
-            let (length, from) = socket.recv_from(&mut buffer)?;
-            if let Some([_, _, flags, code, ..]) = buffer.get_mut(..length) {
-                (*flags, *code) = (0x81, 0x83);
-            }
-            drop(socket.send_to(buffer.get(..length).unwrap_or_default(), from));
-        }
-    };
-    failed(address, served())
-}
-
 /// Runs the role [`REQUEST`].
 pub(crate) fn request_role(address: &str) -> ExitCode {
     let asked = || -> Result<()> {
         let mut stream = TcpStream::connect(address)?;
         stream.set_read_timeout(Some(Duration::from_secs(5)))?;
         println!("{}", stream.local_addr()?.port());
-        stream.write_all(b"GET / HTTP/1.0\r\n\r\n")?;
+        stream.write_all(REQUEST_TEXT)?;
         stream.read_to_end(&mut Vec::new())?;
         Ok(())
     };
-    failed(address, asked())
+    match asked() {
+        Ok(()) => ExitCode::SUCCESS,
+        failure => failed(address, failure),
+    }
 }
 
 /// Runs the role [`PROXIED`].
@@ -89,23 +74,50 @@ pub(crate) fn proxied_role(address: &str, file: &str) -> ExitCode {
         let listener = TcpListener::bind(address)?;
         loop {
             let (mut stream, from) = listener.accept()?;
-            let mut header = [0; 28];
-            stream.read_exact(&mut header)?;
-            let Some(([a, b, c, d, e, f, g, h], ports)) = header
-                .strip_prefix(b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c")
-                .and_then(|rest| rest.split_first_chunk())
-            else {
-                anyhow::bail!("no header: {header:?}");
+            let mut start = [0; 16];
+            stream.read_exact(&mut start)?;
+            let Some([family, _, length]) = start.strip_prefix(b"\r\n\r\n\0\r\nQUIT\n\x21") else {
+                anyhow::bail!("no header: {start:?}");
             };
-            let [i, j, k, l] = ports else { continue };
-            let (client, at) = (u16::from_be_bytes([*i, *j]), u16::from_be_bytes([*k, *l]));
+            let mut ends = vec![0; usize::from(*length)];
+            stream.read_exact(&mut ends)?;
+            let (client, at) = match (family, ends.as_slice()) {
+                (0x11, [ends @ .., a, b, c, d]) => read_ends::<4>(ends, [*a, *b, *c, *d]),
+                (0x21, [ends @ .., a, b, c, d]) => read_ends::<16>(ends, [*a, *b, *c, *d]),
+                _ => None,
+            }
+            .with_context(|| format!("no ends: {start:?} {ends:?}"))?;
             let from = from.ip();
-            let line = format!("{a}.{b}.{c}.{d} {client} to {e}.{f}.{g}.{h} {at} from {from}\n");
+            let line = format!(
+                "{} {} to {} {} from {from}\n",
+                client.ip(),
+                client.port(),
+                at.ip(),
+                at.port()
+            );
             std::fs::write(file, line)?;
+            // What is left unread makes a reset of the end of the connection.
+            stream.read_exact(&mut [0; REQUEST_TEXT.len()])?;
             stream.write_all(b"HTTP/1.0 204 No Content\r\n\r\n")?;
         }
     };
     failed(address, served())
+}
+
+/// Two addresses of one family and their ports, as the header has them.
+fn read_ends<const LENGTH: usize>(
+    ends: &[u8],
+    [a, b, c, d]: [u8; 4],
+) -> Option<(SocketAddr, SocketAddr)>
+where
+    IpAddr: From<[u8; LENGTH]>,
+{
+    let (client, at) = ends.split_first_chunk::<LENGTH>()?;
+    let at: [u8; LENGTH] = at.try_into().ok()?;
+    Some((
+        (*client, u16::from_be_bytes([a, b])).into(),
+        (at, u16::from_be_bytes([c, d])).into(),
+    ))
 }
 
 /// Runs the role [`UDP`] until it is killed: one [`Attempt`] a line.

@@ -134,8 +134,7 @@ fn loopback_addresses(world: &World) -> Result<()> {
         },
     ]);
     world.windows().install(&approved)?;
-    let role = ["/init", crate::ROLE, crate::probe::ECHO, "0.0.0.0:23"];
-    let _service = world.spawn(Place::Guest, &role, &[])?;
+    let _service = world.echo(Place::Guest, "0.0.0.0:23")?;
     let agent = world.start_agent(&config)?;
     agent.wait("both", |status| {
         status.serves(RELAY_BACKEND, &["second"]) && status.serves(PROXY, &["last"])
@@ -310,14 +309,7 @@ fn taken(world: &World) -> Result<()> {
         situation.ports.insert(8000, port(true, None));
     })?;
     let address = "192.168.50.10:2222";
-    let owner = world.spawn(
-        Place::Windows,
-        &["/init", crate::ROLE, crate::probe::ECHO, address],
-        &[],
-    )?;
-    until("the other program", LIMIT, || {
-        Ok((!world.listens(Place::Windows, "t", 2222)?.is_empty()).then_some(()))
-    })?;
+    let owner = world.echo(Place::Windows, address)?;
     let config = crate::rules::two() + &crate::agent::forward("other", 9000, 90);
     let agent = world.start_agent(&[TCP_PROXIED, &config].concat())?;
     let both = |status: &Status| {

@@ -343,8 +343,8 @@ fn wrong_arguments(world: &World) -> Result<()> {
                 "Error.Forward: protocol \"icmp\"",
             ),
             (
-                add("a", "tcp", "::1", "").await?,
-                "Error.Forward: listen-address \"::1\"",
+                add("a", "tcp", "[::]", "").await?,
+                "Error.Forward: listen-address: \"[::]\" has brackets",
             ),
             (
                 add("a", "tcp", "", "all").await?,

@@ -7,11 +7,11 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use anyhow::{Context, Result, ensure};
 use libtest_mimic::Trial;
 
-use crate::agent::{CONFIG, FILE, SSH, config};
+use crate::agent::{CONFIG, FILE, LIMIT, SSH, config};
 use crate::control::Status;
 use crate::options::{AGENT, Options};
 use crate::runner::trial_with;
-use crate::world::World;
+use crate::world::{World, until};
 
 /// This file's trials.
 pub(crate) fn trials() -> Vec<Trial> {
@@ -180,6 +180,11 @@ fn state(world: &World) -> Result<String> {
 fn run_touches_nothing(world: &World) -> Result<()> {
     world.add_tunnel("tailscale0")?;
     world.write(CONFIG, config(&format!("{SSH}[mtu]\nvalue = 1\n")))?;
+    // The kernel is up to a second late with a cable that was put in.
+    until("eth0's carrier", LIMIT, || {
+        let link = world.guest(&["ip", "link", "show", "eth0"])?.ok()?;
+        Ok(link.contains("state UP").then_some(()))
+    })?;
     let before = state(world)?;
     // systemd starts the service no more after 78.
     for (command, code) in [("run", 78), ("apply", 1), ("plan", 1)] {

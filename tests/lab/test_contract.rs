@@ -5,17 +5,15 @@ use anyhow::{Result, ensure};
 use libtest_mimic::Trial;
 use serde_json::{Value, json};
 
-use crate::agent::LIMIT;
 use crate::caller::{call, request};
 use crate::contract::{Answer, Firewall, Grant, MIRRORED, Policy, Protocol};
 use crate::double::firewall::{BLOCK, LOOPBACK};
 use crate::double::machine::ME;
 use crate::options::Options;
-use crate::probe::ECHO;
 use crate::runner::trial_with;
 use crate::setup::{firewall_rule, grant, policy, proxied};
 use crate::topology::{FIRST, Place, SECOND};
-use crate::world::{World, until};
+use crate::world::World;
 
 /// This file's trials.
 pub(crate) fn trials() -> Vec<Trial> {
@@ -69,11 +67,7 @@ fn beside_grants(world: &World) -> Result<()> {
         tcp((2222, 2230), Firewall::Local),
         proxied((3000, 3001), (22, 22)),
     ]))?;
-    let echo = ["/init", crate::ROLE, ECHO, "0.0.0.0:2223"];
-    let _listens = world.spawn(Place::Windows, &echo, &[])?;
-    until("a listener", LIMIT, || {
-        Ok((!world.listens(Place::Windows, "t", 2223)?.is_empty()).then_some(()))
-    })?;
+    let _listens = world.echo(Place::Windows, "0.0.0.0:2223")?;
     let answer = ask(
         world,
         &[

@@ -12,6 +12,7 @@ use crate::agent::{Agent, CONFIG, FILE, SSH, config};
 use crate::control::Status;
 use crate::fault::Fault;
 use crate::options::Options;
+use crate::process::Process;
 use crate::runner::trial_with;
 use crate::talker;
 use crate::topology::FIRST;
@@ -92,6 +93,9 @@ fn bad_checks(world: &World) -> Result<Vec<String>> {
         .collect())
 }
 
+/// The server of WSL's tunnel.
+pub(crate) const TUNNEL: &str = "10.255.255.254";
+
 /// How long a trial waits for what several runs of the doctor find. On a machine that is
 /// busy one of them takes seconds, and some of its sources answer too late.
 const SEVERAL: Duration = Duration::from_secs(60);
@@ -117,41 +121,22 @@ pub(crate) fn usual(world: &World) -> Result<()> {
         "/mnt/c/Users/lab/.wslconfig",
         "[general]\r\ninstanceIdleTimeout=-1\r\n",
     )?;
-    world.shell(
-        "mkdir -p /run/systemd/system
-        rm -f /etc/resolv.conf; mkdir -p /mnt/wsl
-        echo 'nameserver 10.255.255.254' >/mnt/wsl/resolv.conf
-        ln -s /mnt/wsl/resolv.conf /etc/resolv.conf
-        ip addr show dev lo | grep -q 10.255.255.254 || ip addr add 10.255.255.254/32 dev lo",
-    )?;
-    Ok(())
+    world.shell("mkdir -p /run/systemd/system")?;
+    world.dns_tunnel()
 }
 
-/// The same with a running agent.
-fn stage(world: &World) -> Result<Agent<'_>> {
+/// The same with a name server and a running agent.
+fn stage(world: &World) -> Result<(Agent<'_>, Process<'_>)> {
     usual(world)?;
+    let server = world.name_server(TUNNEL, "nxdomain")?;
     world.add_tunnel("wg9")?;
     let agent = world.start_agent(&config(SSH))?;
     agent.settled(FIRST)?;
-    Ok(agent)
-}
-
-/// A name server on the address of DNS tunnelling.
-pub(crate) fn name_server(world: &World) -> Result<crate::process::Process<'_>> {
-    let server = world.spawn_guest(
-        &["/init", crate::ROLE, talker::DNS, "10.255.255.254:53"],
-        &[],
-    )?;
-    until("a name server", SEVERAL, || {
-        let found = verdicts(world, &["dns"])?;
-        Ok((at(&found, "dns-answers")?.0 == "ok").then_some(()))
-    })?;
-    Ok(server)
+    Ok((agent, server))
 }
 
 fn healthy(world: &World) -> Result<()> {
-    let _agent = stage(world)?;
-    let _server = name_server(world)?;
+    let _stage = stage(world)?;
     only(world, &[])?;
     let calls = world.windows().calls()?.len();
     let begun = Instant::now();
@@ -205,8 +190,7 @@ fn breaks(world: &World, expected: &[&str], broken: &str, repaired: &str) -> Res
 }
 
 fn one_thing_breaks(world: &World) -> Result<()> {
-    let agent = stage(world)?;
-    let _server = name_server(world)?;
+    let (agent, _server) = stage(world)?;
     only(world, &[])?;
     // It must not repair what is broken next, and its document stays.
     agent.process().signal(STOP)?;
@@ -310,10 +294,9 @@ fn old_listener(world: &World) -> Result<()> {
 
 /// Peers without a keepalive, and one that never answers.
 fn peers(world: &World) -> Result<()> {
-    let agent = stage(world)?;
+    let (agent, _server) = stage(world)?;
     let wireguard = world.wireguard("wg0", 2)?;
     agent.says("wg0 keepalive 25 s on")?;
-    let _server = name_server(world)?;
     only(world, &[])?;
     agent.process().signal(STOP)?;
     wireguard.set_keepalive(0, 0)?;
@@ -330,8 +313,7 @@ fn peers(world: &World) -> Result<()> {
 }
 
 fn fix_repairs(world: &World) -> Result<()> {
-    let agent = stage(world)?;
-    let _server = name_server(world)?;
+    let (agent, _server) = stage(world)?;
     agent.stop()?;
     only(world, &["agent-health"])?;
     world.shell(
@@ -396,9 +378,8 @@ fn fix_repairs(world: &World) -> Result<()> {
 }
 
 fn without_rights(world: &World) -> Result<()> {
-    let _agent = stage(world)?;
+    let _stage = stage(world)?;
     let _wireguard = world.wireguard("wg0", 1)?;
-    let _server = name_server(world)?;
     only(world, &[])?;
     // A world has one user, root: without capabilities the checks are the same.
     let output = world.guest(&[
@@ -437,8 +418,9 @@ fn without_rights(world: &World) -> Result<()> {
 
 /// Neither a name server nor Windows holds doctor up.
 fn silent_sources(world: &World) -> Result<()> {
-    let agent = stage(world)?;
+    let (agent, server) = stage(world)?;
     agent.stop()?;
+    drop(server);
     let _silent = world.station(crate::topology::Place::Guest, "10.255.255.254:53")?;
     world.windows().set_fault(Fault::InteropSilent)?;
     let begun = Instant::now();

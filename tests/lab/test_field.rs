@@ -6,14 +6,12 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use libtest_mimic::Trial;
 
-use crate::ROLE;
 use crate::agent::{Agent, CONFIG, FILE, LIMIT, config, forward};
 use crate::control::Status;
 use crate::options::Options;
-use crate::probe::ECHO;
 use crate::process::Process;
 use crate::runner::{trial_alone, trial_with};
-use crate::topology::FIRST;
+use crate::topology::{FIRST, Place};
 use crate::wireguard::peer_key;
 use crate::world::{World, until};
 
@@ -177,14 +175,14 @@ const ROWS: &[Row] = &[
             ip route add default via 172.28.16.1 dev eth0 table 100
             ip rule add pref 100 table 100",
         expected: &[],
-        said: "there is no IPv4 default route in the main table",
+        said: "there is no default route in the main table",
     },
     Row {
         name: "default_route_is_a_black_hole",
         mode: "nat",
         setup: "ip route replace blackhole default",
         expected: &[],
-        said: "there is no IPv4 default route in the main table",
+        said: "there is no default route in the main table",
     },
     Row {
         name: "black_hole_behind_the_default_route",
@@ -229,7 +227,7 @@ const ROWS: &[Row] = &[
             ip addr add 169.254.7.7/16 dev eth0
             ip route add default dev eth0 scope link",
         expected: &[],
-        said: "eth0 has no IPv4 address but the link-local 169.254.7.7/16",
+        said: "eth0 has no usable address: 169.254.7.7/16 is link-local",
     },
     Row {
         name: "full_tunnel_of_wg_quick",
@@ -412,13 +410,7 @@ fn explained_in_status(world: &World) -> Result<()> {
 fn ipv6_alone(world: &World) -> Result<()> {
     let listen = |address: &str, only: &str| -> Result<Process<'_>> {
         world.shell(&format!("echo {only} >/proc/sys/net/ipv6/bindv6only"))?;
-        let service = world.spawn_guest(&["/init", ROLE, ECHO, address], &[])?;
-        let port = address.rsplit(':').next().unwrap_or_default();
-        until("the service", LIMIT, || {
-            let listens = world.guest(&["ss", "-ltnH", &format!("sport = :{port}")])?;
-            Ok((!listens.ok()?.is_empty()).then_some(()))
-        })?;
-        Ok(service)
+        world.echo(Place::Guest, address)
     };
     let _services = [
         listen("[::]:8080", "1")?,

@@ -171,11 +171,7 @@ const FILES: &[(&str, &str, &str)] = &[
         "doctor",
         "/etc/wsl.conf cannot be read: not a regular file",
     ),
-    (
-        "/etc/resolv.conf",
-        "doctor",
-        "/etc/resolv.conf cannot be read: not a regular file",
-    ),
+    ("/etc/resolv.conf", "doctor", "and not a regular file"),
     ("/etc/crontab", "doctor", ""),
     ("/etc/localtime", "status", ""),
     ("/etc/wireguard/lab.conf", "doctor", ""),
@@ -274,6 +270,7 @@ fn no_file_is_a_file(world: &World) -> Result<()> {
         for (file, ..) in FILES {
             put(world, file, |_| Ok(()))?;
         }
+        world.write("/etc/resolv.conf", "nameserver 192.0.2.53\n")?;
         world.change_address(&format!("{FIRST}/20"))?;
         let agent = world.start_agent(&config(SSH))?;
         agent.settled(FIRST)?;

@@ -239,8 +239,7 @@ fn listed(world: &World) -> Result<()> {
 
 /// A second service, beside that on port 22.
 fn service<'w>(world: &'w World, address: &str) -> Result<crate::process::Process<'w>> {
-    let role = ["/init", crate::ROLE, crate::probe::ECHO, address];
-    world.spawn(Place::Guest, &role, &[])
+    world.echo(Place::Guest, address)
 }
 
 /// One forward, one grant, and each port leads to its own.
@@ -297,6 +296,9 @@ fn port_range(world: &World) -> Result<()> {
         let web = rows.into_iter().find(|row| is(row, "/name", "web"));
         web.context("no web")
     };
+    agent.wait("both", |status| {
+        status.served.len() == 2 && status.serves("relay", &["web", "games"])
+    })?;
     let row = web(0)?;
     ensure!(
         is(&row, "/listen", "0.0.0.0:8010-8030")
@@ -331,6 +333,10 @@ fn port_range(world: &World) -> Result<()> {
         "{found:?}"
     );
     world.reached(8020)?;
+    agent.wait("the port", |status| {
+        let mut served = status.served.iter();
+        served.any(|one| one.name == "web" && one.state == "down")
+    })?;
     let row = web(3)?;
     ensure!(
         is(&row, "/state", "down") && is(&row, "/state-ports", "8025"),

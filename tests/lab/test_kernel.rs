@@ -55,13 +55,13 @@ const FAR: [&str; 10] = [
 ];
 /// The relay is killed after this many changes.
 const CRASH: usize = 5;
-const WIREGUARD: &str = "[[forward]]\nname = \"wireguard\"\nprotocol = \"udp\"\nlisten-port = 51820\nconnect-port = 51820\nfirewall = \"local\"\n";
+pub(crate) const WIREGUARD: &str = "[[forward]]\nname = \"wireguard\"\nprotocol = \"udp\"\nlisten-port = 51820\nconnect-port = 51820\nfirewall = \"local\"\n";
 
 /// What the administrator has agreed to: the ports of these trials.
-fn install(world: &World) -> Result<()> {
+pub(crate) fn install(world: &World) -> Result<()> {
     let grant = |protocol, listen, connect, firewall| Grant {
         protocol,
-        listen_address: Ipv4Addr::UNSPECIFIED,
+        listen_address: Ipv4Addr::UNSPECIFIED.into(),
         listen_ports: (listen, listen),
         connect_ports: (connect, connect),
         firewall,

@@ -219,15 +219,16 @@ fn first_configured_wins(world: &World) -> Result<()> {
     );
     let debian = standby(world, "Debian", &text)?;
     let fedora = standby(world, "Fedora", &forward("www", 8080, 2022))?;
-    let ours = debian.raised("forward-owned")?;
-    ensure!(
-        ours.severity == "warning"
-            && ours.subject == "mine"
-            && ours.detail == "Ubuntu has tcp 0.0.0.0:2222",
-        "{ours:?}"
-    );
-    let theirs = fedora.raised("forward-owned")?;
-    ensure!(theirs.detail == "Debian has tcp 0.0.0.0:8080", "{theirs:?}");
+    // A leader that was alone until now does not know its own name at once.
+    let owned = |agent: &Agent, subject: &str, detail: &str| {
+        agent.wait(detail, |status| {
+            status.finding("forward-owned").is_some_and(|one| {
+                one.severity == "warning" && one.subject == subject && one.detail == detail
+            })
+        })
+    };
+    owned(&debian, "mine", "Ubuntu has tcp 0.0.0.0:2222")?;
+    owned(&fedora, "www", "Debian has tcp 0.0.0.0:8080")?;
     let subjects = |status: &Status| {
         let owned = status
             .health
@@ -247,12 +248,12 @@ fn first_configured_wins(world: &World) -> Result<()> {
 }
 
 fn five_leaders_killed(world: &World) -> Result<()> {
-    takeovers(world, 5).map(drop)
+    takeovers(world, 5, Duration::from_secs(1)).map(drop)
 }
 
 /// Kills the leader so many times, and starts a standby after each. Returns how long it took
 /// from each kill to the first pass of the next leader, within a second.
-pub(crate) fn takeovers(world: &World, count: usize) -> Result<Vec<Duration>> {
+pub(crate) fn takeovers(world: &World, count: usize, limit: Duration) -> Result<Vec<Duration>> {
     world.windows().install(&policy())?;
     let web = forward("web", 8080, 22);
     let of = |round: usize| {
@@ -273,7 +274,7 @@ pub(crate) fn takeovers(world: &World, count: usize) -> Result<Vec<Duration>> {
         second.wait("its own", serves(&[own]))?;
         let begin = Instant::now();
         leader.kill()?;
-        second.wait_for("the next leader", Duration::from_secs(1), |status| {
+        second.wait_for("the next leader", limit, |status| {
             status.role == "active" && status.passes > 0
         })?;
         times.push(begin.elapsed());
@@ -447,7 +448,7 @@ fn sixty_five(world: &World) -> Result<()> {
     let mut held = held.collect::<Result<Vec<_>>>()?;
     // One that does not try again is let go.
     let output = stranger(world, "half")?.finish(LIMIT)?;
-    ensure!(output.stdout.is_empty(), "{output:?}");
+    ensure!(!output.stderr.contains("answer:"), "{output:?}");
     let debian = standby(world, "Debian", &forward("web", 8080, 22))?;
     ensure!(leader.healthy()?.served.len() == 1);
     held.pop();
@@ -482,9 +483,8 @@ fn for_all(world: &World) -> Result<()> {
     let leader = agent(world, "Ubuntu", OPEN)?;
     let debian = standby(world, "Debian", &web)?;
     leader.wait("both forwards", |status| status.served.len() == 2)?;
-    until("the leader's name", LIMIT, || {
-        let status = world.read("/run/Debian/status.json")?;
-        Ok(status.contains("\"leader\": \"Ubuntu\"").then_some(()))
+    debian.wait("the leader's name", |status| {
+        status.leader.as_deref() == Some("Ubuntu")
     })?;
     let plan = cli(world, "Ubuntu", OPEN, &["plan"])?;
     said(&plan, 0, &["for Debian: web (tcp 0.0.0.0:8080 -> 22)"])?;

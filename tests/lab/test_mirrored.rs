@@ -11,7 +11,7 @@ use crate::installed::{TUNNEL, both, proxied, ten};
 use crate::options::Options;
 use crate::process::HUP;
 use crate::runner::trial_with;
-use crate::setup::grant;
+use crate::setup::{grant, said};
 use crate::status::Status;
 use crate::topology::{FIRST, GUEST_ADDRESS, Place};
 use crate::world::{World, until};
@@ -33,6 +33,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         mode("mirrored::firewall_rules", "mirrored", rules),
         mode("mirrored::nothing_stays_of_nat", "nat", after_nat),
         mode("mirrored::port_that_windows_keeps", "mirrored", kept),
+        mode("mirrored::last_of_a_loop_is_not_served", "mirrored", circle),
         mode("consomme::nothing_stays_of_nat", "nat", |world| {
             left_nat(world, "consomme")
         }),
@@ -279,4 +280,34 @@ fn kept(world: &World) -> Result<()> {
     agent.reload(&forward("web", 8080, 80))?;
     agent.cleared("forward-kept")?;
     agent.stop()
+}
+
+/// What leads into another forward's listener is served and said; of a loop the last one is
+/// not served, and `port` names it with and without an agent.
+fn circle(world: &World) -> Result<()> {
+    let chain = forward("web", 2222, 2223) + &forward("ssh", 2223, 22);
+    let agent = world.start_agent(&chain)?;
+    agent.wait("both", |status| status.serves("relay", &["web", "ssh"]))?;
+    connects(world, FIRST)?;
+    let found = agent.raised("forward-chain")?;
+    ensure!(
+        found.subject == "web" && found.detail.contains("forward \"ssh\""),
+        "{found:?}"
+    );
+    agent.reload(&(forward("web", 2222, 2223) + &forward("ssh", 2223, 2222)))?;
+    let found = agent.raised("forward-loop")?;
+    ensure!(found.detail.contains("not served"), "{found:?}");
+    agent.cleared("forward-chain")?;
+    world.closed(Place::Guest, "t", 2223)?;
+    agent.wait("the first", |status| status.serves("relay", &["web"]))?;
+    let named = || {
+        said(
+            &world.cli(&["port", "2223", "--json"])?,
+            3,
+            &["forward-loop"],
+        )
+    };
+    named()?;
+    agent.stop()?;
+    named()
 }

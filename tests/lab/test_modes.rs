@@ -146,22 +146,25 @@ fn no_wslinfo(world: &World) -> Result<()> {
     agent.stop()
 }
 
-/// A network without IPv4: status and doctor say what that means.
+/// A network without IPv4: the node is at its IPv6 address.
 fn ipv6_alone(world: &World) -> Result<()> {
     world.shell(
         "ip -4 addr flush dev eth0
         ip addr add 2001:db8::5/64 dev eth0 nodad; ip -6 route add default via 2001:db8::1 dev eth0",
     )?;
     let agent = world.start_agent(&config(SSH))?;
-    agent.raised("no-interface")?;
-    let text = "eth0 has IPv6 alone (2001:db8::5)";
-    for command in ["status", "doctor"] {
-        let output = world.wslmesh(&[command])?;
+    world.states("WSL_IP", "2001:db8::5")?;
+    world.states("WSL_GATEWAY", "2001:db8::1")?;
+    for (command, text) in [
+        (["status"].as_slice(), "2001:db8::5 on eth0"),
+        (&["doctor", "--all"], "eth0 2001:db8::5/64"),
+    ] {
+        let output = world.wslmesh(command)?;
         let plain = output.stdout.split_whitespace().collect::<Vec<_>>();
         ensure!(plain.join(" ").contains(text), "{output:?}");
     }
     world.change_address("172.28.16.5/20")?;
-    agent.cleared("no-interface")?;
+    world.states("WSL_IP", "172.28.16.5")?;
     agent.stop()
 }
 

@@ -13,7 +13,7 @@ use crate::options::{AGENT, Options};
 use crate::process::{Output, Process};
 use crate::runner::trial_with;
 use crate::topology::{GATEWAY, Place};
-use crate::world::World;
+use crate::world::{World, until};
 
 /// This file's trials.
 pub(crate) fn trials() -> Vec<Trial> {
@@ -32,7 +32,7 @@ pub(crate) fn trials() -> Vec<Trial> {
 }
 
 const INT: i32 = 2;
-const LAN: &str = "192.168.50.20";
+pub(crate) const LAN: &str = "192.168.50.20";
 const GUEST: &str = "10.88.0.1";
 const PEER: &str = "10.88.0.2";
 
@@ -40,9 +40,10 @@ const PEER: &str = "10.88.0.2";
 const STATE: &str = "ip -4 -o addr; ip -o link; ip -4 route show table all; ip rule; sysctl net.ipv4.conf net.ipv4.ping_group_range net.ipv4.ip_no_pmtu_disc";
 
 /// A WireGuard tunnel from the guest to the home network, in the kernel where it has it.
-struct Tunnel<'w> {
+pub(crate) struct Tunnel<'w> {
     _daemons: Vec<Process<'w>>,
-    key: String,
+    /// The peer's.
+    pub(crate) key: String,
 }
 
 fn ip(world: &World, place: Place, lines: &str) -> Result<()> {
@@ -80,7 +81,7 @@ fn route(world: &World) -> Result<()> {
     )
 }
 
-fn tunnel<'w>(world: &'w World, endpoint: &str) -> Result<Tunnel<'w>> {
+pub(crate) fn tunnel<'w>(world: &'w World, endpoint: &str) -> Result<Tunnel<'w>> {
     route(world)?;
     let mut daemons = Vec::new();
     let mut keys = Vec::new();
@@ -330,7 +331,11 @@ fn silent_peer(world: &World) -> Result<()> {
     // A job in the background of a script has SIGINT ignored, and so has what it starts.
     let command = ["env", "--default-signal=INT", AGENT, "doctor", "mtu", PEER];
     let running = world.spawn_guest(&command, &[])?;
-    // Three packets that nothing answers take longer.
+    // Three packets that nothing answers take longer than this.
+    let comm = format!("/proc/{}/comm", running.pid());
+    until("the doctor", LIMIT, || {
+        Ok((world.read(&comm)?.trim() == "wslmesh").then_some(()))
+    })?;
     running.wait(Duration::from_millis(100))?;
     running.signal(INT)?;
     // It handles no signal: whatever it was at, this is its end.

@@ -4,18 +4,17 @@ use anyhow::{Context, Result, ensure};
 use libtest_mimic::Trial;
 use serde_json::Value;
 
-use crate::agent::{Agent, CONFIG, LIMIT};
+use crate::agent::{Agent, CONFIG};
 use crate::contract::Protocol;
 use crate::control::Status;
 use crate::double::situation::Port;
 use crate::fault::Fault;
 use crate::options::{AGENT, Options};
-use crate::probe::ECHO;
-use crate::process::{Output, Process};
+use crate::process::Output;
 use crate::runner::trial_with;
 use crate::setup::{OPEN, firewall_rule, grant, policy, said};
 use crate::topology::{FIRST, Place};
-use crate::world::{World, until};
+use crate::world::World;
 
 /// This file's trials.
 pub(crate) fn trials() -> Vec<Trial> {
@@ -66,19 +65,8 @@ fn says(world: &World, port: &str, cause: &str, words: &str) -> Result<Value> {
     Ok(found)
 }
 
-/// A service at this address and port.
-fn service<'w>(world: &'w World, place: Place, at: &str) -> Result<Process<'w>> {
-    let service = world.spawn(place, &["/init", crate::ROLE, ECHO, at], &[])?;
-    let port = at.rsplit(':').next().unwrap_or_default();
-    until("a listener", LIMIT, || {
-        let listens = world.run(place, &["ss", "-ltnH", &format!("sport = :{port}")], b"")?;
-        Ok((!listens.ok()?.is_empty()).then_some(()))
-    })?;
-    Ok(service)
-}
-
 /// The forward of [`OPEN`] by the relay, within the policy.
-fn served(world: &World) -> Result<Agent<'_>> {
+pub(crate) fn served(world: &World) -> Result<Agent<'_>> {
     let grants = vec![grant(Protocol::Tcp, (2222, 2222), (22, 22))];
     world.windows().install(&policy(grants))?;
     let agent = world.start_agent(OPEN)?;
@@ -118,7 +106,7 @@ fn answers(world: &World) -> Result<()> {
             "172.28.16.5:22 answers",
             "from Windows 192.168.50.10:2222 answers",
             "let in by",
-            "dynamic range 49152-65535",
+            "dynamic range 50000-60000",
             right,
         ],
     )?;
@@ -151,7 +139,7 @@ fn here(world: &World) -> Result<()> {
         "nothing-listens",
         "no service listens on tcp port 8080 in this distribution. Start the service",
     )?;
-    let local = service(world, Place::Guest, "127.0.0.1:8080")?;
+    let local = world.echo(Place::Guest, "127.0.0.1:8080")?;
     says(
         world,
         "8080",
@@ -159,7 +147,7 @@ fn here(world: &World) -> Result<()> {
         "listens on 127.0.0.1 only, which packets to 172.28.16.5:8080 do not reach. Let the service listen on 0.0.0.0",
     )?;
     drop(local);
-    let _web = service(world, Place::Guest, "0.0.0.0:8081")?;
+    let _web = world.echo(Place::Guest, "0.0.0.0:8081")?;
     says(
         world,
         "8081",
@@ -208,7 +196,7 @@ fn elsewhere(world: &World) -> Result<()> {
 fn on_windows(world: &World) -> Result<()> {
     world.windows().set_elevated(false)?;
     world.write(CONFIG, OPEN)?;
-    let nginx = service(world, Place::Windows, "0.0.0.0:2222")?;
+    let nginx = world.echo(Place::Windows, "0.0.0.0:2222")?;
     let port = |forbidden: bool| Port {
         protocol: Protocol::Tcp,
         forbidden,
@@ -224,12 +212,7 @@ fn on_windows(world: &World) -> Result<()> {
         "on Windows nginx (1234) listens on 0.0.0.0:2222. Stop or reconfigure that program",
     )?;
     drop(nginx);
-    until("a free port", LIMIT, || {
-        Ok(world
-            .listens(Place::Windows, "t", 2222)?
-            .is_empty()
-            .then_some(()))
-    })?;
+    world.closed(Place::Windows, "t", 2222)?;
     world
         .windows()
         .set(|now| drop(now.ports.insert(2222, port(true))))?;
@@ -241,7 +224,7 @@ fn on_windows(world: &World) -> Result<()> {
     )?;
     world.windows().set(|now| {
         now.ports.clear();
-        now.dynamic = (1024, 65535);
+        now.dynamic = Some((1024, 65535));
     })?;
     let found = says(
         world,
@@ -343,10 +326,16 @@ fn without_windows(world: &World) -> Result<()> {
     )
 }
 
-/// On another machine, which has no configuration and is no WSL.
+/// On another machine, which is no WSL and whose configuration is of no use.
 fn from_outside(world: &World) -> Result<()> {
     let agent = served(world)?;
-    world.shell("rm -f /etc/wslmesh/none")?;
+    // The same files are there: the agent has read its own.
+    world.write(CONFIG, "nonsense")?;
+    said(
+        &world.lan(&[AGENT, "config", "check"])?,
+        1,
+        &["key with no value"],
+    )?;
     let ask = |port: &str, host: &str| world.lan(&[AGENT, "port", port, "--host", host]);
     let of =
         |port: &str, host: &str, code: i32, words: &str| said(&ask(port, host)?, code, &[words]);
@@ -382,7 +371,7 @@ fn from_outside(world: &World) -> Result<()> {
         3,
         "is unreachable: there is no way to the machine",
     )?;
-    of("2222", "nas.example", 2, "invalid IP address")?;
+    of("2222", "nas.example", 2, "is no address: write one such as")?;
     of("2222", "0.0.0.0", 2, "is no address of a machine")?;
     let output = world.lan(&[AGENT, "port", "2223", "--host", "192.168.50.10", "--json"])?;
     let (code, _, found) = document(&output)?;

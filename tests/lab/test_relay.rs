@@ -75,21 +75,21 @@ impl<'w> Tunnel<'w> {
 
     /// Both sides send until the relay knows that the client is there; returns the
     /// source address that the guest sees.
-    fn greet(&self) -> Result<std::net::SocketAddrV4> {
+    fn greet(&self) -> Result<std::net::SocketAddr> {
         let source = self.inward("hello")?;
         self.outward(source, "welcome")?;
         self.inward("thank you")
     }
 
     /// The client sends; returns the source address that the guest sees.
-    fn inward(&self, text: &str) -> Result<std::net::SocketAddrV4> {
+    fn inward(&self, text: &str) -> Result<std::net::SocketAddr> {
         let heard = self.client.reaches(listen()?, &self.service, text)?;
         Ok(heard.from)
     }
 
     /// The guest sends to the client's port on Windows. The client must receive it
     /// from the port that it sent to.
-    fn outward(&self, to: std::net::SocketAddrV4, text: &str) -> Result<()> {
+    fn outward(&self, to: std::net::SocketAddr, text: &str) -> Result<()> {
         let heard = self.service.reaches(to, &self.client, text)?;
         ensure!(heard.from == listen()?, "{heard:?} is not from {LISTEN}");
         Ok(())

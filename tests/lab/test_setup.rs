@@ -3,14 +3,15 @@
 use anyhow::{Result, ensure};
 use libtest_mimic::Trial;
 
-use crate::agent::{CONFIG, FILE};
+use crate::agent::{CONFIG, FILE, LIMIT};
 use crate::options::Options;
 use crate::runner::trial_with;
-use crate::setup::{others, said};
+use crate::setup::{OPEN, others, said};
 use crate::snapshot::Snapshot;
-use crate::test_doctor::{name_server, only, usual};
+use crate::test_doctor::{TUNNEL, only, usual};
+use crate::test_ipv6::{WINDOWS, add_addresses};
 use crate::topology::Place;
-use crate::world::World;
+use crate::world::{World, until};
 
 /// This file's trials.
 pub(crate) fn trials() -> Vec<Trial> {
@@ -20,6 +21,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         quick("setup::at_a_terminal", at_a_terminal),
         quick("setup::keeps_it_running", keeps_it_running),
         quick("setup::elevated", elevated),
+        quick("setup::both_families", both_families),
         quick("setup::bad_input", bad_input),
         quick("setup::what_it_finds", what_it_finds),
     ]
@@ -52,7 +54,7 @@ fn fresh_machine(world: &World) -> Result<()> {
     usual(world)?;
     let agent = world.start_agent(&fresh())?;
     agent.wait("the mode", |status| status.mode == "nat")?;
-    let _server = name_server(world)?;
+    let _server = world.name_server(TUNNEL, "nxdomain")?;
     let wireguard = world.wireguard("wg0", 1)?;
     world.shell("ip addr add 10.99.0.1/24 dev wg0")?;
     let output = world.cli(&TWO_FORWARDS)?;
@@ -69,8 +71,12 @@ fn fresh_machine(world: &World) -> Result<()> {
     }
     only(world, &[])?;
     world.reached(2222)?;
+    agent.wait("both", |status| status.serves("relay", &["ssh", "wg0"]))?;
     world.listener(Place::Windows, "u", 51820)?;
-    ensure!(wireguard.keepalives()?.values().all(|has| *has == Some(25)));
+    until("the keepalives", LIMIT, || {
+        let all = wireguard.keepalives()?.values().all(|has| *has == Some(25));
+        Ok(all.then_some(()))
+    })?;
     // Once more: nothing is left to do.
     let before = files(world)?;
     let again = world.cli(&["setup", "--yes"])?;
@@ -137,6 +143,40 @@ fn elevated(world: &World) -> Result<()> {
     world.reached(2222)
 }
 
+/// With lan6 clients come by IPv6, and what Windows' administrator approves is that.
+fn both_families(world: &World) -> Result<()> {
+    others(world)?;
+    usual(world)?;
+    add_addresses(world)?;
+    let agent = world.start_agent(&fresh())?;
+    agent.wait("the mode", |status| status.mode == "nat")?;
+    let output = world.cli(&[&TWO_FORWARDS[..], &["--reach", "lan6"]].concat())?;
+    for line in [
+        "forward ssh: tcp 2222 of Windows to 22 here, for the local subnet, IPv6 too",
+        "on ::              from the local subnet",
+        "installed on Windows",
+    ] {
+        ensure!(
+            output.stdout.contains(line),
+            "{line:?} is not in {output:?}"
+        );
+    }
+    agent.wait("the relay", |status| status.serves("relay", &["ssh"]))?;
+    world.reached(2222)?;
+    let line = format!("exec 3<>/dev/tcp/{WINDOWS}/2222; echo ping >&3; read -t 5 a <&3; echo $a");
+    until("an echo by IPv6", LIMIT, || {
+        let said = world.lan(&["bash", "-c", &line])?.stdout;
+        Ok((said.trim() == "ping").then_some(()))
+    })?;
+    // One that takes IPv4 alone is not made wider unasked.
+    let alone = OPEN.replace("2222", "2223").replace("ssh", "old");
+    let alone = fresh() + &alone;
+    agent.reload(&alone)?;
+    let again = ["--forward", "tcp:2223:22", "--reach", "lan6"];
+    let output = world.cli(&[&["setup", "--yes"][..], &again].concat())?;
+    said(&output, 1, &["\"old\" listens at 0.0.0.0 alone"])
+}
+
 fn at_a_terminal(world: &World) -> Result<()> {
     usual(world)?;
     let agent = world.start_agent(&fresh())?;
@@ -157,7 +197,7 @@ fn at_a_terminal(world: &World) -> Result<()> {
         "write it as",
         "is no port",
         "no protocol",
-        "write lan or windows",
+        "write lan, lan6 or windows",
         "forward ssh: tcp 2222 of Windows to 22 here, for this Windows alone",
         "forward ssh-2: tcp 8080 of Windows to 22 here, for this Windows alone",
         "later: wslmesh host install",
@@ -172,6 +212,9 @@ fn at_a_terminal(world: &World) -> Result<()> {
         written.contains("127.0.0.1") && written.contains("\"none\""),
         "{written}"
     );
+    agent.wait("both", |status| {
+        status.serves("portproxy", &["ssh", "ssh-2"])
+    })?;
     world.listener(Place::Windows, "t", 2222)?;
     world.listener(Place::Windows, "t", 8080)?;
     Ok(())
@@ -190,7 +233,7 @@ fn bad_input(world: &World) -> Result<()> {
         (
             &["setup", "--yes", "--reach", "all"],
             2,
-            "possible values: lan, windows",
+            "possible values: lan, lan6, windows",
         ),
         (
             &[

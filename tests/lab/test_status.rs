@@ -6,15 +6,13 @@ use anyhow::{Context, Result, ensure};
 use libtest_mimic::Trial;
 use serde_json::{Value, json};
 
-use crate::ROLE;
 use crate::agent::{CONFIG, LIMIT, SSH, config};
 use crate::control::Status;
 use crate::dbus::talk;
 use crate::options::{AGENT, Options};
-use crate::probe::ECHO;
 use crate::process::{CONT, HUP, STOP};
 use crate::runner::trial_with;
-use crate::topology::FIRST;
+use crate::topology::{FIRST, Place};
 use crate::world::{World, until};
 
 /// This file's trials.
@@ -129,12 +127,7 @@ fn answers(world: &World) -> Result<()> {
         forward("silent", "udp", 53, 53),
     ];
     let _wireguard = world.wireguard("wg0", 0)?;
-    let local = ["/init", ROLE, ECHO, "127.0.0.1:8080"];
-    let _local = world.spawn_guest(&local, &[])?;
-    until("the local service", LIMIT, || {
-        let listens = world.guest(&["ss", "-ltnH", "sport = :8080"])?.ok()?;
-        Ok((!listens.is_empty()).then_some(()))
-    })?;
+    let _local = world.echo(Place::Guest, "127.0.0.1:8080")?;
     let agent = world.start_agent(&config(&forwards.concat()))?;
     agent.wait("the forwards", |status| {
         let mut served = status.served.iter();

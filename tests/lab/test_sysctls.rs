@@ -151,7 +151,9 @@ fn read_only(world: &World) -> Result<()> {
 /// The agent sleeps on what cannot succeed: no pass beyond the time of a first
 /// retry, which is 1.25 s at most.
 fn sleeps(agent: &crate::agent::Agent) -> Result<()> {
-    let before = agent.wait("the mode", |status| status.mode == "nat")?;
+    let before = agent.wait("the mode and the lifetime", |status| {
+        status.mode == "nat" && status.lifetime.is_some()
+    })?;
     agent.process().wait(Duration::from_millis(1_500))?;
     let after = agent.status()?.map(|status| status.passes);
     ensure!(

@@ -206,12 +206,12 @@ fn one_of_eight_leads(world: &World) -> Result<()> {
     let names: Vec<String> = (0..8).map(|number| format!("D{number}")).collect();
     let mut living = Vec::new();
     for (name, port) in names.iter().zip(8080..) {
-        living.push(agent(world, name, &web("web", port))?);
+        living.push((u64::from(port), agent(world, name, &web("web", port))?));
     }
     for _ in 0..4 {
         let leader = until("one leader, who serves all", LIMIT, || {
             let (mut leaders, mut others) = (Vec::new(), 0);
-            for (index, agent) in living.iter().enumerate() {
+            for (index, (_, agent)) in living.iter().enumerate() {
                 let log = agent.log()?;
                 if log.contains(LATE) {
                     others += 1;
@@ -227,7 +227,21 @@ fn one_of_eight_leads(world: &World) -> Result<()> {
                 .copied()
                 .filter(|_| all && leaders.len() == 1))
         })?;
-        living.swap_remove(leader).kill()?;
+        // The others find it by its name, and have none themselves.
+        let ports: BTreeSet<u64> = living.iter().map(|(port, _)| *port).collect();
+        let (_, leader) = living.swap_remove(leader);
+        let own = format!("pid={},", leader.process().pid());
+        until("one name", LIMIT, || {
+            let sockets = world.guest(&["ss", "-Hxlp"])?.ok()?;
+            let names: Vec<&str> = (sockets.lines())
+                .filter(|line| line.contains("@wslmesh/agent/"))
+                .collect();
+            Ok(matches!(names.as_slice(), [one] if one.contains(&own)).then_some(()))
+        })?;
+        until("a call for the living", 4 * LIMIT, || {
+            Ok((asked(world)?.last() == Some(&ports)).then_some(()))
+        })?;
+        leader.kill()?;
     }
     Ok(())
 }

@@ -375,7 +375,7 @@ fn another_program(world: &World) -> Result<()> {
 /// A run under strace that stays at each of its calls of this name for a while.
 fn slow(call: &str, command: &str) -> String {
     format!(
-        "exec strace -f -qq -o /run/lab/trace -e trace={call} -e inject={call}:delay_enter=600000 {AGENT} {command}"
+        "exec strace -f -qq -o /run/lab/trace -e trace={call} -e inject={call}:delay_enter=900000 {AGENT} {command}"
     )
 }
 
@@ -402,7 +402,7 @@ fn replaced_while_edited(world: &World) -> Result<()> {
     world.shell(&format!(
         "printf '{theirs}' >/mnt/c/Users/me/new; mv /mnt/c/Users/me/new {FILE}"
     ))?;
-    let output = set.finish(LIMIT)?;
+    let output = set.finish(4 * LIMIT)?;
     ensure!(
         output.status == Status::Code(1) && output.stderr.contains("another program changed"),
         "{output:?}"
@@ -430,7 +430,7 @@ fn killed_while_edited(world: &World) -> Result<()> {
     )?;
     is_written(world)?;
     world.shell("pkill -9 -x wslmesh")?;
-    set.finish(LIMIT)?;
+    set.finish(4 * LIMIT)?;
     ensure!(world.read(FILE)? == with_swap);
     // The edit that was never made is passed over.
     says(world, "wslconfig rollback", 0, &[])?;

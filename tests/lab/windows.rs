@@ -188,14 +188,14 @@ impl<'w> Windows<'w> {
     /// the registry holds: `address/port`, or what other tools write there.
     pub(crate) fn put_foreign(&self, listen: SocketAddrV4, target: &str) -> Result<()> {
         self.change(Change::Put(
-            (*listen.ip(), listen.port()),
+            ((*listen.ip()).into(), listen.port()),
             target.to_owned(),
         ))
     }
 
     /// Deletes a rule as another program would.
     pub(crate) fn delete(&self, listen: SocketAddrV4) -> Result<()> {
-        self.change(Change::Delete((*listen.ip(), listen.port())))
+        self.change(Change::Delete(((*listen.ip()).into(), listen.port())))
     }
 
     /// Windows' address as it answers it. 192.168.50.10 at first.

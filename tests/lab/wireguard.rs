@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
+use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -99,7 +100,8 @@ impl World {
                 if let Some(status) = daemon.wait(Duration::ZERO)? {
                     bail!("wireguard-go ended: {status:?}: {}", daemon.stderr()?);
                 }
-                Ok(socket.exists().then_some(()))
+                // It is there before it listens.
+                Ok(UnixStream::connect(&socket).ok().map(drop))
             },
         )?;
         Ok(daemon)

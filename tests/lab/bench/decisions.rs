@@ -14,7 +14,6 @@ use super::figures::{Report, Times, short};
 use super::node::{self, LIMIT};
 use crate::options::Options;
 use crate::process::Process;
-use crate::status::Status;
 use crate::wireguard::WireGuard;
 use crate::world::{World, until};
 
@@ -113,7 +112,7 @@ impl<'w> Way<'w> {
         node::prepare(world, &config)?;
         let agent = node::start(world, &[])?;
         node::calm(world, Duration::from_secs(2))?;
-        let status = status(world)?;
+        let status = node::status(world)?;
         ensure!(status.interface.as_deref() == Some("eth0"), "{status:?}");
         Ok(Self {
             world,
@@ -131,7 +130,7 @@ impl<'w> Way<'w> {
             let change = ["ip", "addr", change, "10.99.0.1/32", "dev", "lo"];
             self.world.guest(&change)?.ok()?;
             let status = until("a pass", LIMIT, || {
-                let status = status(self.world)?;
+                let status = node::status(self.world)?;
                 Ok((status.passes > before).then_some(status))
             })?;
             self.times.push(Duration::from_micros(status.last_pass_us));
@@ -147,12 +146,6 @@ impl<'w> Way<'w> {
         let times = text.lines().map(|ns| Ok(Duration::from_nanos(ns.parse()?)));
         Ok(Times::new(times.collect::<Result<_>>()?))
     }
-}
-
-fn status(world: &World) -> Result<Status> {
-    Ok(serde_json::from_str(
-        &world.read("/run/wslmesh/status.json")?,
-    )?)
 }
 
 /// Runs the role [`LISTENERS`] until it is killed.

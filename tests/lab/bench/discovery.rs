@@ -1,6 +1,8 @@
 //! What discovery costs while nothing changes, and how soon it finds what does.
 
 use std::fs;
+use std::net::{TcpListener, TcpStream, UdpSocket};
+use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
@@ -21,11 +23,18 @@ const ROUNDS: u16 = 5;
 
 pub(super) fn measure(report: &mut Report) -> Result<()> {
     report.head("Discovery, ten sockets in its ranges");
-    for (kind, count) in [
-        ("tcp", 10),
-        ("tcp", 1_000),
-        ("tcp", 10_000),
-        ("udp", 10_000),
+    for (kind, count, churn) in [
+        ("tcp", 10, None),
+        ("tcp", 1_000, None),
+        ("tcp", 10_000, None),
+        ("udp", 10_000, None),
+        // While other sockets come and go, so many in a second.
+        ("tcp", 1_000, Some(("connections", 1_000))),
+        ("tcp", 10_000, Some(("connections", 20))),
+        ("tcp", 10_000, Some(("connections", 1_000))),
+        ("tcp", 10_000, Some(("listeners", 20))),
+        ("udp", 10_000, Some(("sockets", 20))),
+        ("udp", 10_000, Some(("sockets", 1_000))),
     ] {
         // Windows answers at once: the relay listens before it is asked.
         let world = World::start(&Options::quick())?;
@@ -33,14 +42,28 @@ pub(super) fn measure(report: &mut Report) -> Result<()> {
         let sockets = listen(&world, kind, count)?;
         node::prepare(&world, CONFIG)?;
         let agent = node::start(&world, &[])?;
+        let churn = match churn {
+            Some((kind, rate)) => {
+                let rate = rate.to_string();
+                let role = ["/init", crate::ROLE, CHURN, kind, &rate];
+                Some((kind, rate.clone(), world.spawn_guest(&role, &[])?))
+            }
+            None => None,
+        };
         node::calm(&world, Duration::from_secs(4))?;
         let (before, begun) = (on_cpu(&world, &agent)?, Instant::now());
         std::thread::sleep(TIME);
         let took = begun.elapsed();
         let cpu = on_cpu(&world, &agent)? - before;
         let percent = cpu.as_secs_f64() / took.as_secs_f64() * 100.0;
+        let beside = churn
+            .as_ref()
+            .map(|(kind, rate, _)| format!(", {rate} {kind} a second"));
         report.figure(
-            &format!("CPU with {count} {kind} sockets"),
+            &format!(
+                "CPU with {count} {kind} sockets{}",
+                beside.unwrap_or_default()
+            ),
             format!(
                 "{percent:.3} % of one core, {} in {} s",
                 short(cpu),
@@ -62,9 +85,38 @@ pub(super) fn measure(report: &mut Report) -> Result<()> {
             "under 1 s",
             gone.worst() < Duration::from_secs(1),
         );
-        drop(sockets);
+        drop((sockets, churn));
     }
     Ok(())
+}
+
+/// `@churn KIND RATE`: so many `connections`, or sockets of TCP (`listeners`) or UDP
+/// (`sockets`), that begin and end in a second.
+pub(crate) const CHURN: &str = "@churn";
+
+/// Runs the role [`CHURN`].
+pub(crate) fn churn_role(kind: &str, rate: &str) -> ExitCode {
+    match churn(kind, rate) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn churn(kind: &str, rate: &str) -> Result<()> {
+    let pause = Duration::from_secs(1) / rate.parse()?;
+    let listener = TcpListener::bind(("127.0.0.1", 0))?;
+    let at = listener.local_addr()?;
+    loop {
+        match kind {
+            "connections" => drop((TcpStream::connect(at)?, listener.accept()?)),
+            "listeners" => drop(TcpListener::bind(("0.0.0.0", 0))?),
+            _ => drop(UdpSocket::bind(("0.0.0.0", 0))?),
+        }
+        std::thread::sleep(pause);
+    }
 }
 
 /// Services that come and go, at times that have nothing to do with the agent's.

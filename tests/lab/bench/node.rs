@@ -9,6 +9,7 @@ use anyhow::{Context, Result, ensure};
 pub(super) use crate::agent::{CONFIG, FILE, SSH};
 use crate::options::AGENT;
 use crate::process::Process;
+use crate::status::Status;
 use crate::world::{World, until};
 
 /// How long anything may take before measuring is given up.
@@ -34,14 +35,15 @@ pub(super) fn start<'w>(world: &'w World, env: &[(&str, &str)]) -> Result<Proces
     Ok(agent)
 }
 
+/// The status document.
+pub(super) fn status(world: &World) -> Result<Status> {
+    let text = world.read("/run/wslmesh/status.json")?;
+    Ok(serde_json::from_str(&text)?)
+}
+
 /// How many passes the agent has made.
 pub(super) fn passes(world: &World) -> Result<u64> {
-    let text = world.read("/run/wslmesh/status.json")?;
-    let document: serde_json::Value = serde_json::from_str(&text)?;
-    document
-        .get("passes")
-        .and_then(serde_json::Value::as_u64)
-        .context("a status document without passes")
+    Ok(status(world)?.passes)
 }
 
 /// Waits until no pass was made for `quiet`. Returns how many there were.

@@ -184,10 +184,10 @@ fn forward(
     Ok(Forward {
         listen: wslmesh_relay::protocol::Listen {
             protocol,
-            listen_address: *listen.ip(),
+            listen_address: (*listen.ip()).into(),
             listen_port: listen.port().try_into()?,
         },
-        connect_address: *connect.ip(),
+        connect_address: (*connect.ip()).into(),
         connect_port: connect.port().try_into()?,
         admit: Admit::Any,
         proxy_protocol: None,

@@ -1,15 +1,17 @@
 //! Whether a request to `refresh.ps1` is the contract's.
 
 use std::collections::BTreeSet;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 
-use crate::contract::{Firewall, Forward, MIRRORED, NAT, Protocol, ServedBy, Sync, VERSION};
+use crate::contract::{
+    Firewall, Forward, MIRRORED, NAT, Protocol, SYNC, SYNC_AND_PORTS, ServedBy, Sync, VERSION,
+};
 
 /// A forward whose every part is what it should be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Wanted {
     pub(crate) protocol: Protocol,
-    pub(crate) listen_address: Ipv4Addr,
+    pub(crate) listen_address: IpAddr,
     pub(crate) listen_port: u16,
     pub(crate) connect_port: u16,
     pub(crate) served_by: ServedBy,
@@ -29,15 +31,15 @@ pub(crate) fn order(request: &Sync) -> Result<Order, String> {
     if request.version != VERSION {
         return Err("version: only 1 is known".to_owned());
     }
-    if request.action != "sync" {
-        return Err("action: must be \"sync\"".to_owned());
+    if ![SYNC, SYNC_AND_PORTS].contains(&request.action.as_str()) {
+        return Err("action: unknown".to_owned());
     }
     let mirrored = match request.mode.as_str() {
         NAT => false,
         MIRRORED => true,
         _ => return Err("mode: must be \"nat\" or \"mirrored\"".to_owned()),
     };
-    let connect_address = address(&request.connect_address, "connect-address")?;
+    let connect_address: Ipv4Addr = address(&request.connect_address, "connect-address")?;
     if connect_address.is_loopback() || connect_address.octets() < [1, 0, 0, 0] {
         return Err("connect-address: must be another machine's".to_owned());
     }
@@ -87,16 +89,26 @@ fn forward(entry: &Forward) -> Result<Wanted, String> {
             _ => return Err("firewall: unknown".to_owned()),
         },
     };
+    if wanted.served_by == ServedBy::Portproxy && wanted.listen_address.is_ipv6() {
+        return Err("served-by: Windows' port proxy does IPv4 only".to_owned());
+    }
     if wanted.served_by == ServedBy::Portproxy && wanted.protocol == Protocol::Udp {
         return Err("served-by: Windows' port proxy does TCP only".to_owned());
     }
     Ok(wanted)
 }
 
-fn address(text: &str, field: &str) -> Result<Ipv4Addr, String> {
-    match text.parse::<Ipv4Addr>() {
-        Ok(address) if address.octets() < [224, 0, 0, 0] => Ok(address),
-        Ok(_) | Err(_) => Err(format!("{field}: {text:?} is no address of a machine")),
+fn address<T: Into<IpAddr> + Copy + std::str::FromStr>(
+    text: &str,
+    field: &str,
+) -> Result<T, String> {
+    let right = |address: &T| match (*address).into() {
+        IpAddr::V4(address) => address.octets() < [224, 0, 0, 0],
+        IpAddr::V6(address) => !address.is_multicast(),
+    };
+    match text.parse().ok().filter(right) {
+        Some(address) => Ok(address),
+        None => Err(format!("{field}: {text:?} is no address of a machine")),
     }
 }
 

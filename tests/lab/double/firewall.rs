@@ -135,7 +135,7 @@ fn of_the_machine(machine: &Machine, rules: &mut Rules) {
     let block = rule(false, None, others.collect());
     let loopback = rule(
         true,
-        Some(std::net::Ipv4Addr::LOCALHOST),
+        Some(std::net::Ipv4Addr::LOCALHOST.into()),
         agreed.into_iter().collect(),
     );
     rules.insert(LOOPBACK.to_owned(), loopback);

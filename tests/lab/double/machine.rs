@@ -2,7 +2,7 @@
 //! ones, below /mnt/c.
 
 use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
@@ -59,7 +59,7 @@ pub(crate) fn logon_task(sid: &str) -> String {
 }
 
 /// Listen address and port.
-pub(crate) type Name = (Ipv4Addr, u16);
+pub(crate) type Name = (IpAddr, u16);
 /// `connect address/connect port`, as the registry has it.
 pub(crate) type Values = BTreeMap<Name, String>;
 
@@ -151,7 +151,7 @@ pub(crate) struct FirewallRule {
     /// First and last; all where there is none.
     pub(crate) ports: Option<(u16, u16)>,
     /// All where there is none.
-    pub(crate) local: Option<Ipv4Addr>,
+    pub(crate) local: Option<IpAddr>,
     /// Windows path; all where there is none.
     pub(crate) program: Option<String>,
     /// Short name; all where there is none.

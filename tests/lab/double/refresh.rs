@@ -1,12 +1,13 @@
 //! `refresh.ps1`, as the user who runs interop.
 
 use std::fs;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::contract::{
-    Answer, Grant, MIRRORED, NAT, Narrower, Protocol, Refused, Selection, ServedBy, Silent, Sync,
-    VERSION,
+    Answer, Grant, MIRRORED, NAT, Narrower, Protocol, Refused, SYNC_AND_PORTS, Selection, ServedBy,
+    Silent, Sync, VERSION,
 };
 use crate::double::check::{self, Order, Wanted};
 use crate::double::firewall::{self, Guest};
@@ -49,6 +50,13 @@ pub(crate) fn refresh(host: &Arc<Host>, request: &Sync) -> Answer {
         local_app_data: Some(local_app_data_windows(&sid)),
         windows_address: state.situation.windows_address,
         lowest_mtu: state.situation.lowest_mtu.clone(),
+        dynamic: (state.situation.dynamic.as_ref())
+            .filter(|_| request.action == SYNC_AND_PORTS)
+            .map(|range| {
+                [Protocol::Tcp, Protocol::Udp]
+                    .map(|one| (one, *range))
+                    .into()
+            }),
         ticket: None,
         ..answer
     }
@@ -220,7 +228,8 @@ fn silent(forwards: &[Wanted], hidden: &[u16]) -> Vec<Silent> {
         // Of the thread, which moves and ends.
         Place::Windows.enter().ok()?;
         let read = |name: &str| fs::read_to_string(format!("/proc/thread-self/net/{name}")).ok();
-        Some((read("tcp")?, read("udp")?))
+        let both = |name| Some(read(name)? + &read(&format!("{name}6")).unwrap_or_default());
+        Some((both("tcp")?, both("udp")?))
     });
     let Some((tcp, udp)) = tables.join().ok().flatten() else {
         return Vec::new();
@@ -230,14 +239,18 @@ fn silent(forwards: &[Wanted], hidden: &[u16]) -> Vec<Silent> {
             Protocol::Tcp => (&tcp, "0A"),
             Protocol::Udp => (&udp, "07"),
         };
-        let at = |address: std::net::Ipv4Addr| {
-            let bytes = u32::from_le_bytes(address.octets());
-            format!("{bytes:08X}:{:04X}", wanted.listen_port)
+        let at = |address: IpAddr| {
+            let octets = match address {
+                IpAddr::V4(address) => address.octets().to_vec(),
+                IpAddr::V6(address) => address.octets().to_vec(),
+            };
+            let words = octets
+                .chunks_exact(4)
+                .filter_map(|word| word.try_into().ok());
+            let words = words.map(|word| format!("{:08X}", u32::from_le_bytes(word)));
+            format!("{}:{:04X}", String::from_iter(words), wanted.listen_port)
         };
-        let places = [
-            at(wanted.listen_address),
-            at(std::net::Ipv4Addr::UNSPECIFIED),
-        ];
+        let places = [at(wanted.listen_address), at(Ipv4Addr::UNSPECIFIED.into())];
         table.lines().any(|line| {
             let mut words = line.split_whitespace().skip(1);
             let (local, now) = (words.next(), words.nth(1));

@@ -47,8 +47,8 @@ pub(crate) struct Situation {
     pub(crate) profiles: Vec<String>,
     /// Ports that Windows does not give, by protocol and number.
     pub(crate) ports: BTreeMap<u16, Port>,
-    /// First and last of the ports that Windows hands out by itself.
-    pub(crate) dynamic: (u16, u16),
+    /// First and last of the ports that Windows hands out by itself; none: netsh fails.
+    pub(crate) dynamic: Option<(u16, u16)>,
     /// WSL's values in the registry; none: what WSL would write.
     pub(crate) lxss: Lxss,
     /// Windows' own address.
@@ -85,7 +85,8 @@ impl Situation {
             battery: false,
             profiles: vec!["private".to_owned()],
             ports: BTreeMap::new(),
-            dynamic: (49152, 65535),
+            // Not Windows' default, which a constant could be.
+            dynamic: Some((50000, 60000)),
             lxss: Lxss::default(),
             windows_address: Some(WINDOWS_ADDRESS.parse()?),
             lowest_mtu: None,
