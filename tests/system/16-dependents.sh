@@ -6,7 +6,8 @@ boot || exit 1
 install_deb >/dev/null || exit 1
 
 hooks=/etc/wslmesh/hooks.d/address-changed
-# service NAME: a unit on standard input, and it is started.
+# service NAME: a unit on standard input, and it is started. What it notes is written when systemd
+# says that it started (ExecStartPre=): of ExecStart= systemd knows only that it was begun.
 service() {
     guest tee "/etc/systemd/system/$1.service" >/dev/null
     guest systemctl daemon-reload
@@ -34,12 +35,14 @@ guest mkdir -p "$hooks"
 clear_notes
 service with-reload <<'T'
 [Service]
-ExecStart=sh -c 'echo with-reload start >>/var/tmp/notes; exec sleep infinity'
+ExecStartPre=sh -c 'echo with-reload start >>/var/tmp/notes'
+ExecStart=sleep infinity
 ExecReload=sh -c 'echo with-reload reload >>/var/tmp/notes'
 T
 service without-reload <<'T'
 [Service]
-ExecStart=sh -c 'echo without-reload start >>/var/tmp/notes; exec sleep infinity'
+ExecStartPre=sh -c 'echo without-reload start >>/var/tmp/notes'
+ExecStart=sleep infinity
 T
 # Succeeds only the first time.
 service failing <<'T'
@@ -50,12 +53,14 @@ ExecStart=sh -c 'echo failing start >>/var/tmp/notes; test ! -e /run/succeeded &
 T
 service last <<'T'
 [Service]
-ExecStart=sh -c 'echo last start >>/var/tmp/notes; exec sleep infinity'
+ExecStartPre=sh -c 'echo last start >>/var/tmp/notes'
+ExecStart=sleep infinity
 ExecReload=sh -c 'echo last reload >>/var/tmp/notes'
 T
 service stopped <<'T'
 [Service]
-ExecStart=sh -c 'echo stopped start >>/var/tmp/notes; exec sleep infinity'
+ExecStartPre=sh -c 'echo stopped start >>/var/tmp/notes'
+ExecStart=sleep infinity
 T
 guest systemctl stop stopped
 clear_notes

@@ -186,6 +186,53 @@ guest systemctl stop $unit
 ok 'it ends when the agent is stopped in NAT mode' within 10 relay_ended
 guest systemctl start $unit
 ok 'and starts with it' within 20 relay_runs
+# A service on loopback has a second relay before it, with a unit of its own.
+near=wslmesh-relay-loopback.service
+guest sh -c 'sed "s/0.0.0.0:7001/127.0.0.1:7011/" /root/echo.pl >/root/near.pl'
+guest systemd-run -q --unit near perl /root/near.pl
+guest sh -c 'printf "[[forward]]\nname = \"near\"\nprotocol = \"tcp\"\nlisten-port = 7010\nconnect-address = \"127.0.0.1\"\nconnect-port = 7011\nfirewall = \"none\"\n" >/etc/wslmesh/wslmesh.toml.d/near.toml'
+guest systemctl reload $unit
+# A line now, and one more when FILE exists.
+guest tee /root/near-client.pl >/dev/null <<'T'
+use strict; use IO::Socket::INET;
+my ($end) = @ARGV;
+my $stream = IO::Socket::INET->new(PeerAddr => '127.0.0.1:7010', Timeout => 2) or exit 1;
+for my $line ("one\n", "two\n") {
+    print $stream $line; $stream->flush;
+    exit 1 if <$stream> ne $line;
+    open my $started, '>', "$end.started";
+    until (-e $end) { select undef, undef, undef, 0.1 }
+}
+T
+near_echoes() { guest sh -c 'touch /root/now; perl /root/near-client.pl /root/now'; }
+ok 'a service on loopback is reached' within 20 near_echoes
+near_pid() { guest systemctl show -P MainPID $near; }
+near_socket() { guest ss -Htlne sport = :7011 | sed -n 's/.*172\.28\..* ino:\([0-9]*\).*/\1/p'; }
+# kept NAME COMMAND...: its relay, listener and connection live through it.
+kept() {
+    local name=$1 before socket agent
+    shift
+    before=$(near_pid) socket=$(near_socket) agent=$(main_pid)
+    guest rm -f /root/then /root/then.started /root/then.fine
+    guest sh -c 'perl /root/near-client.pl /root/then && touch /root/then.fine' &
+    local client=$!
+    within 10 guest test -e /root/then.started
+    ok "$name: it is done" answered "$@"
+    ok "$name: by another agent" within 20 restarted_since "$agent"
+    within 20 guest sh -c 'wslmesh status | grep -q "near .* by relay: up"'
+    guest touch /root/then
+    wait $client
+    ok "$name: the connection to a service on loopback lives" guest test -e /root/then.fine
+    is "$name: its relay is the same" "$(near_pid)" "$before"
+    is "$name: with the same listener" "${socket:-none} $(near_socket)" "$socket $socket"
+    ok "$name: new connections to it are served" near_echoes
+}
+kept 'restart with a service on loopback' guest systemctl restart $unit
+kept 'crash with a service on loopback' killed
+near_ended() { [ "$(guest systemctl show -P ActiveState $near)" = inactive ]; }
+guest rm /etc/wslmesh/wslmesh.toml.d/near.toml
+guest systemctl reload $unit
+ok 'the relay to loopback ends without such a forward' within 10 near_ended
 guest rm /etc/wslmesh/wslmesh.toml.d/echo.toml
 guest systemctl reload $unit
 ok 'it ends without a forward' within 10 relay_ended

@@ -26,7 +26,7 @@ mkdir -p "$root"
 mmdebstrap --mode=root --variant=minbase --quiet \
     --aptopt='Acquire::Languages "none"' --aptopt='APT::Install-Recommends "false"' \
     --dpkgopt='path-exclude=/usr/share/locale/*' --dpkgopt='force-unsafe-io' \
-    --include=systemd-sysv,dbus,iproute2,procps,wireguard-tools,wireguard-go,rpm,man-db,polkitd \
+    --include=systemd-sysv,dbus,iproute2,procps,wireguard-tools,wireguard-go,rpm,man-db,polkitd,systemd-resolved \
     "$suite" "$root" >&2
 
 # No log-in, and nothing that wants a network or works by the clock.
@@ -35,6 +35,9 @@ for unit in console-getty.service getty.target apt-daily.timer apt-daily-upgrade
     systemd-firstboot.service systemd-networkd.service systemd-resolved.service; do
     ln -sf /dev/null "$root/etc/systemd/system/$unit"
 done
+# In no private network (RFC 5737), so that the agent does not query it.
+rm -f "$root/etc/resolv.conf"
+echo 'nameserver 192.0.2.53' >"$root/etc/resolv.conf"
 : >"$root/etc/machine-id"
 : >"$root/etc/fstab"
 echo guest >"$root/etc/hostname"

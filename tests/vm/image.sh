@@ -32,6 +32,7 @@ add_program() {
 }
 add_program ip "$(command -v ip)"
 add_program wg "$(command -v wg)"
+add_program chattr "$(command -v chattr)"
 if [ -n "$lab" ]; then
     add_program nft "$(command -v nft)"
     add_program ss "$(command -v ss)"

@@ -8,6 +8,7 @@
 #   tests/vm/run.sh                     only those that need nothing of ours (is the VM sound?)
 #
 # ONLY=20,30 in the environment picks scenarios by their number; the first, 10, is always run.
+# SLEEPS=20 is how often 90 has the guest sleep.
 # Ends with 0 (all passed), 1 (one failed, or the guest did not finish) or
 # 77 (the VM cannot be had here; the last line on standard error says why).
 # Needs no root: the guest is made of files, and everything runs inside it.
@@ -30,7 +31,7 @@ for program in "$@"; do
     fi
 done
 [ "$(uname -m)" = x86_64 ] || cannot "it is written for x86_64, this is $(uname -m)"
-for tool in qemu-system-x86_64 busybox depmod ip nft ss wg ldd timeout; do
+for tool in qemu-system-x86_64 busybox chattr depmod ip nft ss wg ldd timeout; do
     command -v "$tool" >/dev/null || cannot "$tool is missing (tools/setup.sh vm installs it)"
 done
 
@@ -50,7 +51,7 @@ timeout --foreground "$deadline" qemu-system-x86_64 \
     -M q35 -accel tcg,thread=multi -cpu max,-cx16 -smp 2 -m 512 \
     -nodefaults -no-user-config -display none -no-reboot -nic none \
     -kernel "$tree/vmlinuz" -initrd "$run/initramfs" \
-    -append "console=ttyS0 quiet panic=-1 mitigations=off audit=0 only=${ONLY:-}" \
+    -append "console=ttyS0 quiet panic=-1 mitigations=off audit=0 only=${ONLY:-} sleeps=${SLEEPS:-3}" \
     -serial "file:$run/console" -serial "file:$run/tap" </dev/null >"$run/qemu" 2>&1 || status=$?
 
 tap=$run/tap

@@ -17,7 +17,7 @@ root=$("$here/../rootfs.sh" "$work" "$suite")
 mkdir -p "$work/vm"
 tree=$("$here/kernel.sh" "$work/vm" "$root")
 recipe=$({
-    cat "$here"/{build.sh,vm.py} "$here"/guest/{init,runner.sh} "$here/../../vm/modules.sh" "$tree/version"
+    cat "$here"/{build.sh,vm.py} "$here"/guest/{init,runner.sh} "$here"/ptp/* "$here/../../vm/modules.sh" "$tree/version"
     echo "$root"
     qemu-system-x86_64 --version
     sha256sum <"$(command -v busybox)"
@@ -91,6 +91,12 @@ cat >"$upper/etc/systemd/system/wslmesh.service.d/guest.conf" <<'T'
 [Service]
 BindReadOnlyPaths=/usr/local/share/osrelease:/proc/sys/kernel/osrelease
 T
+# A stand-in for Hyper-V's PTP device, for the scenario that loads it.
+if [ -d "$tree/headers" ]; then
+    mkdir -p "$upper/usr/local/lib"
+    install -m 755 "$(command -v busybox)" "$upper/usr/local/sbin/insmod"
+    "$here/ptp/build.sh" "$tree" "$upper/usr/local/lib/hvptp.ko"
+fi
 # Where WSL's init has its sockets: the agent takes no machine without it for WSL.
 mkdir -p "$upper/etc/tmpfiles.d"
 echo 'd /run/WSL 0755' >"$upper/etc/tmpfiles.d/wsl.conf"

@@ -5,13 +5,15 @@
 #   tests/system/vm/kernel.sh WORK ROOT
 #
 # ROOT is a root file system of that release: its sources.list names the mirror.
-# Nothing is installed, and apt's own lists are left alone.
+# Of Debian 12 it has the headers too, for ptp/build.sh: the tools that newer ones come
+# with need a newer glibc than Debian 12 has. Nothing is installed, and apt's own lists are
+# left alone.
 set -euo pipefail
 PATH=$PATH:/usr/sbin:/sbin
 work=$(cd "$1" && pwd) root=$(cd "$2" && pwd)
 suite=$(sed -n 's/^VERSION_CODENAME=//p' "$root/usr/lib/os-release")
 tree=$work/kernel-$suite
-if [ -f "$tree/vmlinuz" ]; then
+if [ -f "$tree/vmlinuz" ] && { [ "$suite" != bookworm ] || [ -d "$tree/headers" ]; }; then
     echo "$tree"
     exit 0
 fi
@@ -37,6 +39,14 @@ version=$(basename "$tmp"/tree/lib/modules/*)
 mv "$tmp"/tree/boot/vmlinuz-* "$tmp/tree/vmlinuz"
 echo "$version" >"$tmp/tree/version"
 depmod -b "$tmp/tree" "$version"
+if [ "$suite" = bookworm ]; then
+    name=linux-headers-$version
+    mapfile -t packages < <(apt apt-cache depends "$name" | sed -n 's/.*Depends: \(linux-\(headers\|kbuild\)-.*\)/\1/p')
+    (cd "$tmp" && apt apt-get download "$name" "${packages[@]}" >&2)
+    for package in "$tmp"/linux-{headers,kbuild}-*.deb; do dpkg-deb -x "$package" "$tmp/tree/headers"; done
+    # It names the folder in which Debian has the rest.
+    sed -i "s#/usr/src#$tree/headers/usr/src#" "$tmp/tree/headers/usr/src/$name/Makefile"
+fi
 rm -rf "$tree"
 mv "$tmp/tree" "$tree"
 echo "$tree"

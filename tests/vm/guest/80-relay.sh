@@ -5,22 +5,7 @@
 set -eu
 # shellcheck source=tests/vm/guest/lib.sh
 . /vm/lib.sh
-# A world mounts a /proc of its own, which the kernel refuses while something
-# hides part of this one.
-umount /proc/sys/kernel/osrelease
-# A world has a wslinfo of its own, which reports the world's mode.
-mv /usr/bin/wslinfo /tmp/wslinfo
-export WSLMESH_BIN=/vm/bin/wslmesh WSLMESH_RELAY_BIN=/vm/bin/wslmesh-relay
-
-# trial NAME: that one trial; its output is shown where it failed.
-trial() {
-    if timeout -s KILL 180 lab @kernel --exact "$1" >/tmp/lab.out 2>&1 && grep -q '1 passed' /tmp/lab.out; then
-        return
-    fi
-    cat /tmp/lab.out
-    return 1
-}
-figures() { grep '^# ' /tmp/lab.out || true; }
+lab_begin
 
 ok 'a peer in lan keeps its tunnel across ten addresses and a relay that is killed' trial kernel::lan_speaks_first
 figures
@@ -35,5 +20,4 @@ ok 'so it is in consomme mode' trial claim::kernel_consomme
 ok 'a port that Windows reserves for the guest is not claimed' trial claim::kernel_reserved
 ok 'a port that Windows refuses is reported and tried again on a reload' trial claim::kernel_refused
 ok 'none is claimed in NAT mode or where the configuration does not want it' trial claim::kernel_not_wanted
-mv /tmp/wslinfo /usr/bin/wslinfo
-mount -o bind /tmp/osrelease /proc/sys/kernel/osrelease
+lab_end

@@ -100,3 +100,30 @@ make_wg() {
 keepalives() {
     wg show "$1" persistent-keepalive | cut -f 2 | sort | uniq -c | sort -rn | awk '{ printf "%s%sx%s", sep, $1, $2; sep = " " }'
 }
+
+# lab_begin: makes the guest fit for the lab's worlds; lab_end undoes it.
+lab_begin() {
+    # A world mounts a /proc of its own, which the kernel refuses while something
+    # hides part of this one.
+    umount /proc/sys/kernel/osrelease
+    # A world has a wslinfo of its own, which reports the world's mode.
+    mv /usr/bin/wslinfo /tmp/wslinfo
+    export WSLMESH_BIN=/vm/bin/wslmesh WSLMESH_RELAY_BIN=/vm/bin/wslmesh-relay
+}
+
+lab_end() {
+    mv /tmp/wslinfo /usr/bin/wslinfo
+    mount -o bind /tmp/osrelease /proc/sys/kernel/osrelease
+}
+
+# trial NAME: that one trial of the lab; its output is shown where it failed.
+trial() {
+    if timeout -s KILL "${TRIAL_LIMIT:-180}" lab @kernel --exact "$1" >/tmp/lab.out 2>&1 && grep -q '1 passed' /tmp/lab.out; then
+        return
+    fi
+    cat /tmp/lab.out
+    return 1
+}
+
+# figures: what the last trial measured.
+figures() { grep '^# ' /tmp/lab.out || true; }
