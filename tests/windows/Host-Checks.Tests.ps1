@@ -28,6 +28,10 @@ function Measure-WinFirewall {
     [ordered] @{ 'rules' = 400; 'relay-blocks' = $script:World.RelayBlocks }
 }
 
+function Get-WinStartTasks {
+    $script:World.StartTasks
+}
+
 function Start-WinTaskAs {
     param([string] $Name, [string] $Sid)
     Assert-Equal -Expected ('forward-' + $Sid) -Found $Name
@@ -94,7 +98,7 @@ Test-Case -Name 'all checks, in their order, without a probe' -Body {
     Reset-HostWorld
     $checks = @(Get-Results -Probe $false)
     # The agent makes T18 and T23.
-    Assert-Equal -Expected '1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 19 20 21 22' -Found (@($checks | ForEach-Object { $_['id'].Substring(1) }) -join ' ')
+    Assert-Equal -Expected '1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 19 20 21 22 24' -Found (@($checks | ForEach-Object { $_['id'].Substring(1) }) -join ' ')
     Assert-Equal -Expected 'ok' -Found (Find-Check -Checks $checks -Id 'T1')['result']
     foreach ($id in @('T3', 'T4', 'T9', 'T14', 'T15', 'T16', 'T21')) {
         Assert-Equal -Expected 'not-run' -Found (Find-Check -Checks $checks -Id $id)['result']
@@ -123,7 +127,7 @@ Test-Case -Name 'what throws differs, and the others go on' -Body {
     Reset-HostWorld
     $script:World.Broken = 'firewall'
     $checks = @(Get-Results -Probe $false)
-    Assert-Equal -Expected 21 -Found $checks.Count
+    Assert-Equal -Expected 22 -Found $checks.Count
     $check = Find-Check -Checks $checks -Id 'T7'
     Assert-Equal -Expected 'differs' -Found $check['result']
     Assert-True -Found ($check['detail'] -like '*broken*') -What 'the reason'
@@ -173,6 +177,24 @@ Test-Case -Name 'what the firewall, the scheduler and the module path show' -Bod
     }
     # Its list is read once, whatever the number of checks about it.
     Assert-Equal -Expected 1 -Found @($script:World.Calls | Where-Object { $_ -ceq 'firewall' }).Count
+}
+
+Test-Case -Name 'tasks that start WSL and are stopped' -Body {
+    Reset-HostWorld
+    $table = @(
+        @('ok', '', @()),
+        @('ok', '', @(@{ Path = '\wslmesh\logon-x'; Limit = 'PT0S' })),
+        @('differs', '\Start Debian after PT72H', @(@{ Path = '\Start Debian'; Limit = 'PT72H' })),
+        @('differs', '\a after PT72H, \b\c after P3D', @(@{ Path = '\a'; Limit = '' }, @{ Path = '\b\c'; Limit = 'P3D' }, @{ Path = '\d'; Limit = 'PT0S' }))
+    )
+    foreach ($case in $table) {
+        $script:World.StartTasks = $case[2]
+        $check = Find-Check -Checks @(Get-Results -Probe $false) -Id 'T24'
+        Assert-Equal -Expected $case[0] -Found $check['result']
+        $facts = ConvertFrom-Json -InputObject $check['detail']
+        Assert-Equal -Expected $case[1] -Found $facts.stopped
+        Assert-Equal -Expected ($case[0] -ceq 'differs') -Found ($check['detail'] -clike '*PT0S*')
+    }
 }
 
 Test-Case -Name 'nothing is made from a folder that Windows does not name' -Body {

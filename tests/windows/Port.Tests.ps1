@@ -124,15 +124,78 @@ Test-Case -Name 'what the policy covers' -Body {
 }
 
 Test-Case -Name 'an address of Windows alone, and no guest' -Body {
-    $script:World.Connects = @{ '192.168.50.10/2222' = 10061 }
+    $script:World.Connects = @{ 'tcp/192.168.50.10/2222' = 10061 }
     $answer = Get-Answer -Fields @{ 'connect-address' = ''; 'listen-address' = '192.168.50.10' }
     Assert-Equal -Expected 'listener 192.168.50.10:2222 10061' -Found (Get-Ends -Answer $answer)
+}
+
+Test-Case -Name 'a test watches connections, and sends datagrams' -Body {
+    $script:World.Closes = @('127.0.0.1/2222')
+    $connects = @((Get-Answer -Fields @{ 'action' = 'test' }).'connects')
+    Assert-Equal -Expected 'guest 3 False; listener 3 True; network 3 False' -Found (@($connects | ForEach-Object { '{0} {1} {2}' -f $_.'to', $_.'milliseconds', $_.'closed' }) -join '; ')
+    Assert-Equal -Expected $false -Found @((Get-Answer -Fields @{}).'connects')[1].'closed'
+    $script:World.Connects = @{ 'udp/172.28.16.5/22' = 10054; 'udp/127.0.0.1/2222' = 10060 }
+    Assert-Equal -Expected 'guest 172.28.16.5:22 10054; listener 127.0.0.1:2222 10060' -Found (Get-Ends -Answer (Get-Answer -Fields @{ 'action' = 'test'; 'protocol' = 'udp' }))
+}
+
+Test-Case -Name 'what listens on both families is tried by both' -Body {
+    $both = 'guest 172.28.16.5:22 0; listener 127.0.0.1:2222 0; listener ::1:2222 10061; network 192.168.50.10:2222 0; network 2001:db8::10:2222 0'
+    $script:World.Connects = @{ 'tcp/::1/2222' = 10061 }
+    Assert-Equal -Expected $both -Found (Get-Ends -Answer (Get-Answer -Fields @{ 'listen-address' = '::' }))
+    # Windows' own ::1 does not lead into a guest.
+    $answer = Get-Answer -Fields @{ 'listen-address' = '::'; 'served-by' = 'guest' }
+    Assert-Equal -Expected 'guest 172.28.16.5:22 0; listener 127.0.0.1:2222 0; network 192.168.50.10:2222 0' -Found (Get-Ends -Answer $answer)
+    $answer = Get-Answer -Fields @{ 'listen-address' = '::'; 'protocol' = 'udp'; 'action' = 'test' }
+    Assert-Equal -Expected 'guest 172.28.16.5:22 0; listener 127.0.0.1:2222 0; listener ::1:2222 0' -Found (Get-Ends -Answer $answer)
+    Assert-Equal -Expected 'listener ::1:2222 10061' -Found (Get-Ends -Answer (Get-Answer -Fields @{ 'listen-address' = '::1'; 'connect-address' = '' }))
+}
+
+# The script's own functions in the place of the double's, on loopback of the machine that runs this.
+function Get-RealConnects {
+    param([string] $Protocol, [string[]] $Endpoints, [int] $Watch)
+    $source = (Get-Command -Name 'Get-PortConnects').ScriptBlock.File
+    . $source
+    Get-WinConnects -Protocol $Protocol -Endpoints $Endpoints -Milliseconds 4000 -Watch $Watch
+}
+
+Test-Case -Name 'real connections, each with a time of its own' -Body {
+    $open = New-Object System.Net.Sockets.TcpListener([System.Net.IPAddress]::Loopback, 0)
+    $closed = New-Object System.Net.Sockets.TcpListener([System.Net.IPAddress]::Loopback, 0)
+    $open.Start()
+    $closed.Start()
+    $ends = @(('127.0.0.1/{0}' -f $closed.LocalEndpoint.Port), ('127.0.0.1/{0}' -f $open.LocalEndpoint.Port))
+    $closed.Stop()
+    try {
+        foreach ($watch in @(0, 200)) {
+            # Windows takes two seconds to refuse.
+            $results = @(Get-RealConnects -Protocol 'tcp' -Endpoints $ends -Watch $watch)
+            Assert-Equal -Expected '10061 False; 0 False' -Found (@($results | ForEach-Object { '{0} {1}' -f $_.Code, $_.Closed }) -join '; ')
+            Assert-True -Found ($results[1].Milliseconds -lt 1500) -What ('{0} ms' -f $results[1].Milliseconds)
+        }
+    } finally {
+        $open.Stop()
+    }
+}
+
+Test-Case -Name 'real datagrams' -Body {
+    $silent = New-Object System.Net.Sockets.UdpClient(0)
+    $closed = New-Object System.Net.Sockets.UdpClient(0)
+    $ends = @(('127.0.0.1/{0}' -f $silent.Client.LocalEndPoint.Port), ('127.0.0.1/{0}' -f $closed.Client.LocalEndPoint.Port))
+    $closed.Dispose()
+    try {
+        $results = @(Get-RealConnects -Protocol 'udp' -Endpoints $ends -Watch 300)
+        Assert-Equal -Expected 10060 -Found $results[0].Code
+        # Windows says that a datagram came back by a reset, other systems that it was refused.
+        Assert-True -Found (@(10054, 10061) -contains $results[1].Code) -What $results[1].Code
+    } finally {
+        $silent.Dispose()
+    }
 }
 
 Test-Case -Name 'requests that are refused' -Body {
     foreach ($case in @(
         @('listen-port', 0, 'listen-port: must be an integer from 1 to 65535'), @('listen-port', '2222', 'listen-port: must be an integer from 1 to 65535'),
-        @('protocol', 'sctp', 'protocol: must be one of tcp, udp'), @('connect-address', '127.0.0.1', 'connect-address: not of the form that is allowed here'),
+        @('protocol', 'sctp', 'protocol: must be one of tcp, udp'), @('action', 'forward', 'action: must be one of look, test'), @('connect-address', '127.0.0.1', 'connect-address: not of the form that is allowed here'),
         @('connect-address', 'a"b', 'connect-address: not of the form that is allowed here'), @('listen-address', '224.0.0.1', 'listen-address: not of the form that is allowed here'),
         @('more', 1, ': unknown field "more"')
     )) {

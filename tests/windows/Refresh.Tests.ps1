@@ -35,6 +35,24 @@ Test-Case -Name 'the task is started and its answer taken over' -Body {
     Assert-Equal -Expected 'True' -Found ($answer.PSObject.Properties.Name -ccontains 'local-app-data')
 }
 
+Test-Case -Name 'the dynamic ranges, where they are asked for' -Body {
+    $script:World.Task = { $script:World.Answer = Get-TaskSample }
+    $request = Get-RequestSample -Forwards (Get-ForwardSample)
+    $answer = Invoke-Refresh -Text $request
+    Assert-Equal -Expected 'synced ' -Found ('{0} {1}{2}' -f $answer.'state', $answer.'dynamic', $script:World.Asked)
+    $request = $request.Replace('"sync"', '"sync-and-ports"')
+    $answer = Invoke-Refresh -Text $request
+    Assert-Equal -Expected '1024 65534 / 1024 65534' -Found ('{0} / {1}' -f ($answer.'dynamic'.'tcp' -join ' '), ($answer.'dynamic'.'udp' -join ' '))
+    Assert-Equal -Expected 'dynamicport tcp 2;dynamicport udp 2;' -Found $script:World.Asked
+    # A netsh that says something else, or nothing, costs the ranges and not the answer.
+    foreach ($text in @("Startport : 60000`r`nAnzahl : 9000`r`n", "Startport : 0`r`nAnzahl : 10`r`n", "Startport : 1024`r`nAnzahl : 0`r`n", "Startport : 1024`r`n", '', $null)) {
+        $script:World.PortText = @{}
+        if ($null -ne $text) { $script:World.PortText['dynamicport'] = $text }
+        $answer = Invoke-Refresh -Text $request
+        Assert-Equal -Expected 'synced  ' -Found ('{0} {1} {2}' -f $answer.'state', ($answer.'dynamic'.'tcp' -join ' '), ($answer.'dynamic'.'udp' -join ' '))
+    }
+}
+
 Test-Case -Name 'lists stay lists' -Body {
     $script:World.Task = { $script:World.Answer = Get-TaskSample }
     $script:World.Input = Get-RequestSample -Forwards (Get-ForwardSample)

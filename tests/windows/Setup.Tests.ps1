@@ -327,9 +327,23 @@ Test-Case -Name 'in mirrored mode Hyper-V rules only where Windows does not merg
     }
     [void] (Get-Install -Policy $policy -Result '0x00000000')
     Assert-Equal -Expected '0 2' -Found ('{0} {1}' -f @(Find-WorldRules -Like '*-mirrored').Count, $script:World.HyperV.Count)
-    Assert-Equal -Expected 'wslmesh-S-1-5-21-1-2-3-1001-tcp-2000-2999-hyperv 2000-2999 192.168.50.0/24' -Found ('{0} {1} {2}' -f $script:World.HyperV[0].Name, $script:World.HyperV[0].LocalPorts, $script:World.HyperV[0].Remote)
+    Assert-Equal -Expected 'wslmesh-S-1-5-21-1-2-3-1001-tcp-2000-2999-hyperv 2000-2999 192.168.50.0/24,2001:db8:1::/64,fe80::/64' -Found ('{0} {1} {2}' -f $script:World.HyperV[0].Name, $script:World.HyperV[0].LocalPorts, $script:World.HyperV[0].Remote)
     Assert-Equal -Expected 0 -Found (Get-Code -Action 'uninstall')
     Assert-Equal -Expected '0 0' -Found ('{0} {1}' -f $script:World.HyperV.Count, $script:World.Ledger.Count)
+}
+
+Test-Case -Name 'subnets of IPv6 for the firewall of guests' -Body {
+    foreach ($case in @(
+        @('2001:db8:1:2:3:4:5:6', 64, '2001:db8:1:2::/64'), @('2001:db8:1:2:3:4:5:6', 60, '2001:db8:1::/60'), @('2001:db8:1:2:3:4:5:6', 128, '2001:db8:1:2:3:4:5:6/128'),
+        @('fd12:3456:789a:ffff::1', 49, 'fd12:3456:789a:8000::/49'), @('fe80::1%7', 64, 'fe80::/64'), @('ffff::1', 1, '8000::/1')
+    )) {
+        $bytes = ([System.Net.IPAddress]::Parse($case[0])).GetAddressBytes()
+        Assert-Equal -Expected $case[2] -Found (ConvertTo-IPv6Subnet -Bytes $bytes -Length $case[1])
+    }
+    function Get-WinIPv6Addresses {
+        @()
+    }
+    Assert-Equal -Expected '192.168.50.0/24' -Found (Get-LocalSubnets)
 }
 
 Test-Case -Name 'what version 0.1.0 left goes' -Body {

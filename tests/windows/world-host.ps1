@@ -34,6 +34,7 @@ function Reset-HostWorld {
         Age = 900
         RunAs = '0x80070005'
         RelayBlocks = 0
+        StartTasks = @()
         RelayError = $null
         # What the setup left as its result.
         Written = ''

@@ -68,7 +68,15 @@ function Get-WinCaller {
 }
 
 function Get-WinInterfaces {
-    @{ Index = 5; Name = 'Ethernet'; Up = $true; Loopback = $false; Mtu = 1500; Gateway = $true; Addresses = @('192.168.50.10'); Prefixes = @(24) }
+    @{ Index = 5; Name = 'Ethernet'; Up = $true; Loopback = $false; Mtu = 1500; Gateway = $true; Addresses = @('192.168.50.10'); Prefixes = @(24); Addresses6 = @('2001:db8::10') }
+}
+
+# fe80::10, and 2001:db8:1::10 with its subnet and alone.
+function Get-WinIPv6Addresses {
+    $own = @(0x20, 0x01, 0x0d, 0xb8, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x10)
+    @{ Bytes = [byte[]] (@(0xfe, 0x80) + @(0) * 13 + @(0x10)); Length = 64 }
+    @{ Bytes = [byte[]] $own; Length = 64 }
+    @{ Bytes = [byte[]] $own; Length = 128 }
 }
 
 function New-Ticket {

@@ -21,7 +21,9 @@ function Reset-World {
         Paths = @{}
         # Windows' number of what comes of a connection, by 'address/port'; 0 where there is none.
         Connects = @{}
-        # What netsh shows.
+        Closes = @()
+        # What netsh was asked to show, and what it shows.
+        Asked = ''
         PortText = @{
             'dynamicport' = "`r`nProtokoll tcp Dynamischer Portbereich`r`n---------------------------------`r`nStartport               : 1024`r`nAnzahl von Ports        : 64511`r`n"
             'excludedportrange' = "`r`nPortausschlussbereiche f\u00fcr das Protokoll tcp`r`n`r`nStartport    Endport`r`n----------    --------`r`n      5357        5357`r`n     50000       50059     *`r`n     50100       50159`r`n`r`n* - Verwaltete Portausschl\u00fcsse.`r`n"
@@ -158,15 +160,18 @@ function Get-WinProcessPath {
 
 # netsh in German; the first of the excluded ranges is an administrator's.
 function Get-WinPortText {
-    param([string] $What, [string] $Protocol)
+    param([string] $What, [string] $Protocol, [int] $Seconds)
+    $script:World.Asked += '{0} {1} {2};' -f $What, $Protocol, $Seconds
     if ($script:World.PortText.ContainsKey($What)) { return $script:World.PortText[$What] }
-    throw ('netsh did not show its ports (still running after 5 s); try again ({0})' -f $Protocol)
+    throw ('netsh did not show its ports (still running after {1} s); try again ({0})' -f $Protocol, $Seconds)
 }
 
 function Get-WinConnects {
-    param([string[]] $Endpoints, [int] $Milliseconds)
+    param([string] $Protocol, [string[]] $Endpoints, [int] $Milliseconds, [int] $Watch)
     Assert-Equal -Expected 4000 -Found $Milliseconds
-    foreach ($endpoint in $Endpoints) { [int] $script:World.Connects[$endpoint] }
+    foreach ($endpoint in $Endpoints) {
+        @{ Code = [int] $script:World.Connects["$Protocol/$endpoint"]; Milliseconds = 3; Closed = ($Watch -eq 3000) -and ($script:World.Closes -contains $endpoint) }
+    }
 }
 
 function Enter-SyncLock {

@@ -12,7 +12,7 @@ namespace WindowsDouble
 
         public string DuplicateAddressDetectionState => "Preferred";
 
-        public int PrefixLength => 24;
+        public int PrefixLength => Address.GetAddressBytes().Length == 4 ? 24 : 64;
     }
 
     public class WinIPv4Properties

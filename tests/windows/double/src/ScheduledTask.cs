@@ -12,11 +12,21 @@ namespace WindowsDouble
         public string Path { get; set; }
 
         public string Arguments { get; set; }
+
+        // TASK_ACTION_EXEC.
+        public int Type => 0;
+    }
+
+    public class TaskSettings
+    {
+        public string ExecutionTimeLimit { get; set; }
     }
 
     public class TaskDefinition
     {
         public ComList Actions { get; set; }
+
+        public TaskSettings Settings { get; set; }
     }
 
     public class ScheduledTask
@@ -57,7 +67,11 @@ namespace WindowsDouble
             get
             {
                 var action = new TaskAction { Path = Action("Command"), Arguments = Action("Arguments") };
-                return new TaskDefinition { Actions = new ComList(new object[] { action }) };
+                return new TaskDefinition
+                {
+                    Actions = new ComList(new object[] { action }),
+                    Settings = new TaskSettings { ExecutionTimeLimit = TaskXml.Setting(Record.Xml, "ExecutionTimeLimit") },
+                };
             }
         }
 
