@@ -6,7 +6,8 @@
 #
 #   build   Rust (1.89 or newer) with cargo, a C compiler and linker
 #   lint    rustfmt, clippy, shellcheck
-#   lab     ip, wg, a userspace WireGuard and a D-Bus daemon for the simulated WSL
+#   lab     ip, wg, a userspace WireGuard, a D-Bus daemon and programs of container engines
+#           for the simulated WSL
 #   shells  zsh and fish, whose completions are tested
 #   pictures  Python and script(1), which capture a terminal
 #   bench   socat and iperf3, to compare and measure the relay
@@ -204,6 +205,18 @@ for what in "$@"; do
             need nft nftables nftables
             # Fedora has no userspace WireGuard; its kernel's serves there.
             if have_apt; then need wireguard-go wireguard-go -; fi
+            # How container engines publish ports. Ubuntu 22.04 has no netavark.
+            need iptables iptables iptables-nft
+            if have_apt; then
+                need /usr/lib/cni/portmap containernetworking-plugins -
+                if ! have /usr/lib/podman/netavark; then
+                    apt_lists
+                    if apt_offers netavark; then need /usr/lib/podman/netavark netavark -; fi
+                fi
+            else
+                need /usr/libexec/cni/portmap - containernetworking-plugins
+                need /usr/libexec/podman/netavark - netavark
+            fi
             ;;
         shells)
             need zsh zsh zsh
@@ -224,6 +237,7 @@ for what in "$@"; do
             need ip iproute2 iproute
             need wg wireguard-tools wireguard-tools
             need nft nftables nftables
+            need chattr e2fsprogs e2fsprogs
             # Debian's plain busybox needs libraries that the guest has not.
             if have_apt && have busybox && ldd "$(command -v busybox)" >/dev/null 2>&1; then
                 missing+=("static busybox")
