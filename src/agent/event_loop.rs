@@ -25,6 +25,7 @@ use super::{
     relay::Supervisor,
     resume::{Order, Resumption},
     timer::Timer,
+    verify::Verify,
     windows::{HostEvent, Windows},
 };
 use crate::{
@@ -131,8 +132,10 @@ impl EventLoop {
     ) -> Result<(), AgentError> {
         let mut watch = Watch::subscribe()?;
         let mut clock = Timer::clock_set().map_err(AgentError::system("watch the wall clock"))?;
-        let mut watchdog = Timer::every(Manager::watchdog())
-            .map_err(AgentError::system("make the watchdog's timer"))?;
+        let period = Manager::watchdog();
+        let mut watchdog =
+            Timer::every(period).map_err(AgentError::system("make the watchdog's timer"))?;
+        self.agent.verify = Verify::new(period.is_some());
         if interop::is_wsl() {
             self.windows.ask_mode();
             self.windows.look_up_requested_mode();
@@ -199,6 +202,7 @@ impl EventLoop {
                         }
                         if reapply {
                             self.retry_everything();
+                            self.agent.ask_windows_again();
                         }
                         self.agent.name_taken = queue.finding();
                     }
@@ -245,7 +249,9 @@ impl EventLoop {
                     self.resumption.read_handshakes();
                     self.look_at_clock_if_due();
                     // Of all that wakes an idle agent this is the only thing.
-                    if !self.changed_relays(|one| one.ask_if_silent(Instant::now())) {
+                    let now = Instant::now();
+                    let changed = self.changed_relays(|one| one.ask_if_silent(now));
+                    if !changed && !self.agent.verify.is_due(now) {
                         continue;
                     }
                 }

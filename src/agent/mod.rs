@@ -19,6 +19,7 @@ mod resume;
 mod standby;
 mod startup;
 mod timer;
+mod verify;
 mod windows;
 
 pub use self::{

@@ -14,10 +14,12 @@ use crate::{
         Action, Code, Finding, ForwardState, ForwardStatus, HostMemory, InterfaceName, Link,
         LinkKind, ModeState, Node, RelayLocation, RelayMemory, Severity, micros, or_empty,
     },
+    observe,
     plan::{Group, PortWay},
     report::{
         Changes, DnsEntry, Document, Forwards, LifetimeEntry, LinkEntry, Manager, MemberEntry,
-        PortEntry, RecoveryEntry, RelayEntry, STATUS_VERSION, Tracker, read_status, write_status,
+        PortEntry, RecoveryEntry, RelayEntry, RestoredEntry, STATUS_VERSION, Tracker, read_status,
+        write_status,
     },
 };
 
@@ -57,6 +59,8 @@ pub(super) struct Publisher {
     pub(super) lifetime: Option<LifetimeEntry>,
     /// The last recovery.
     pub(super) resumed: Option<RecoveryEntry>,
+    /// What was lost on Windows last.
+    restored: Option<RestoredEntry>,
     passes: u64,
     /// Why the status document was not written the last time.
     unwritable: Option<Finding>,
@@ -74,6 +78,16 @@ impl Publisher {
     /// The findings in force.
     pub(super) fn findings(&self) -> impl Iterator<Item = &Finding> {
         self.tracker.findings()
+    }
+
+    /// Takes what was lost on Windows and made again.
+    pub(super) fn restored(&mut self, lost: &[String]) {
+        let before = self.restored.as_ref();
+        self.restored = Some(RestoredEntry {
+            unix: observe::now_unix(),
+            lost: lost.to_vec(),
+            times: before.map_or(1, |before| before.times.saturating_add(1)),
+        });
     }
 
     /// Takes what a plan says of the node and the forwards.
@@ -280,6 +294,7 @@ impl Publisher {
             lowest_mtu: pass.host.facts.lowest_mtu.clone(),
             guest_firewall: pass.host.facts.guest_firewall,
             resumed: self.resumed.clone(),
+            restored: self.restored.clone(),
             passes: self.passes,
             last_pass_us: micros(pass.took),
             health: self.tracker.listed().map(Into::into).collect(),

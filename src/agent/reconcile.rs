@@ -11,6 +11,7 @@ use super::{
     machine::{Host, Linux, Machine},
     publish::{Pass, Publisher},
     resume::{Answers, RelayView, Scene, View},
+    verify::Verify,
     windows::HostEvent,
 };
 use crate::{
@@ -35,6 +36,8 @@ pub(super) struct Agent<M> {
     pub(super) mode: ModeQuery,
     pub(super) host: HostMemory,
     pub(super) ledger: Ledger,
+    /// When Windows is asked whether it still has the rules.
+    pub(super) verify: Verify,
     recheck: Recheck,
     /// The configuration that was refused.
     rejected: Option<Finding>,
@@ -100,6 +103,7 @@ impl<M: Machine> Agent<M> {
             mode: ModeQuery::default(),
             host,
             ledger: Ledger::default(),
+            verify: Verify::default(),
             recheck: Recheck::default(),
             rejected: None,
             dependents: Vec::new(),
@@ -152,6 +156,7 @@ impl<M: Machine> Agent<M> {
             self.mode.retry.due,
             self.recheck.retry.due,
             self.group_due,
+            self.verify.timer(),
         ];
         due.into_iter().flatten().min()
     }
@@ -215,10 +220,15 @@ impl<M: Machine> Agent<M> {
             tracing::info!(
                 event = "forwards",
                 address = %outcome.wanted.connect_address,
+                restored = (!outcome.restored.is_empty()).then_some(outcome.restored.len()),
                 duration_us = micros(outcome.took),
                 "{line}"
             );
         }
+        if !outcome.restored.is_empty() {
+            self.publisher.restored(&outcome.restored);
+        }
+        self.verify.asked();
         self.host.record(outcome);
     }
 
@@ -250,6 +260,9 @@ impl<M: Machine> Agent<M> {
         manager: &mut Manager,
     ) -> Done {
         let begin = Instant::now();
+        if self.verify.take_due(begin) {
+            self.host.verify();
+        }
         let (mode, host) = (self.mode.state.clone(), self.host.clone());
         let seen = self.machine.observe(&self.settings, mode, host).await;
         let (changes, findings) = match &seen {
@@ -257,6 +270,8 @@ impl<M: Machine> Agent<M> {
             Err(error) => (Vec::new(), self.findings_unobserved(error)),
         };
         self.ledger.put_off(begin);
+        let every = self.settings.verify.0;
+        self.verify.follow(every, self.host.has_portproxy(), begin);
         let pass = Pass {
             settings: &self.settings,
             mode: &self.mode.state,

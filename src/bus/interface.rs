@@ -203,7 +203,8 @@ impl Agent1 {
         Ok(self.shown(properties::forwards))
     }
 
-    /// Retries everything now, failed actions too, and gives back the changes made.
+    /// Retries everything now, failed actions too, asks Windows again, and gives back the
+    /// changes made here. What Windows then restores is in the journal and in the status.
     /// For administrators.
     #[zbus(out_args("changes"))]
     async fn reapply(

@@ -15,6 +15,7 @@ mod reader;
 mod settings;
 mod source;
 mod values;
+mod verify;
 
 pub use self::{
     clock::{Clock, StepAbove},
@@ -30,6 +31,7 @@ pub use self::{
     settings::Settings,
     source::Source,
     values::{Backend, Forward, Interface, Remarks, Settle, Underlay, connect_ports, is_name},
+    verify::Verify,
 };
 pub use crate::model::{Firewall, Protocol, ProxyProtocol};
 

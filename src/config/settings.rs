@@ -13,6 +13,7 @@ use super::{
     listen_address,
     reader::Read,
     values::{Backend, Forward, Interface, Settle, Underlay, absolute_path, bounded},
+    verify::Verify,
 };
 use crate::model::{Dependent, Link, LinkKind, Mode, Patterns, SysctlKey, SysctlValue};
 
@@ -41,6 +42,8 @@ pub struct Settings {
     pub claim_port: bool,
     /// Who forwards ports on Windows.
     pub backend: Backend,
+    /// How often Windows is asked whether it still has the port proxy's rules.
+    pub verify: Verify,
     /// Which listening ports become forwards.
     pub discovery: Discovery,
     /// Name resolution.
@@ -73,6 +76,7 @@ impl Default for Settings {
             keepalive: NonZeroU16::new(25),
             claim_port: true,
             backend: Backend::Auto,
+            verify: Verify::default(),
             discovery: Discovery::default(),
             dns: Dns::default(),
             hold_open: false,
@@ -182,6 +186,7 @@ impl Settings {
 
         keys.table("host");
         keys.key("backend", &mut self.backend);
+        keys.key("verify", &mut self.verify);
 
         keys.table("discovery");
         let discovery = &mut self.discovery;

@@ -89,6 +89,16 @@ pub struct Conflict {
     pub connect_port: Option<NonZeroU16>,
 }
 
+/// Where a rule of the port proxy listens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Listener {
+    /// The Windows address that is listened on; 0.0.0.0 means all.
+    pub listen_address: Ipv4Addr,
+    /// The Windows port that is listened on.
+    pub listen_port: NonZeroU16,
+}
+
 /// A port that a rule about to be made needs and cannot have; the rule was not made.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
@@ -187,6 +197,10 @@ pub struct FirewallAnswer {
     pub profiles: Vec<PlainText>,
     /// Whether our rules hold in all of them.
     pub covered: bool,
+    /// Rules among those made that were ours and lost, as plain text. The task of an earlier
+    /// version does not say.
+    #[serde(default)]
+    pub restored: Vec<PlainText>,
     /// Which firewall has the rules for guests; none in NAT mode.
     #[serde(default)]
     pub guest: Option<GuestFirewall>,
@@ -249,6 +263,10 @@ pub struct Answer {
     pub removed: u32,
     /// Wanted rules that were installed already; where a call changes nothing, all rules of ours.
     pub kept: u32,
+    /// Rules among those made that the ledger had as ours and Windows had lost, as after
+    /// `netsh interface portproxy reset`. The task of an earlier version does not say.
+    #[serde(default)]
+    pub restored: Vec<Listener>,
     /// Rules of other tools that conflict, left untouched.
     pub conflicts: Vec<Conflict>,
     /// Ports that new rules need and cannot have.

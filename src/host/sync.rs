@@ -73,6 +73,7 @@ fn without_answer(
         findings: vec![finding],
         facts: None,
         changed: None,
+        restored: Vec::new(),
         took,
         rules_remain,
     }

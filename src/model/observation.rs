@@ -318,6 +318,19 @@ impl HostMemory {
         self.facts.privilege == HostPrivilege::Unknown
     }
 
+    /// Windows is asked again whether it still has the rules, and nothing else. A call in
+    /// flight looks at them anyway.
+    pub fn verify(&mut self) {
+        self.settled = None;
+    }
+
+    /// Whether the port proxy has rules for us, as Windows confirmed.
+    #[must_use]
+    pub fn has_portproxy(&self) -> bool {
+        let mut settled = self.settled.iter();
+        settled.any(|set| set.listens().next().is_some())
+    }
+
     /// Windows is asked again what it may do for us.
     pub fn forget_privilege(&mut self) {
         self.settled = None;
@@ -374,6 +387,8 @@ pub struct HostOutcome {
     pub facts: Option<HostFacts>,
     /// One line for the journal where rules changed.
     pub changed: Option<String>,
+    /// What was lost on Windows and made again, as `forward ssh`.
+    pub restored: Vec<String>,
     /// From the call to its answer.
     pub took: Duration,
     /// Whether rules of ours remain on Windows; `None` where it did not say.

@@ -16,8 +16,8 @@ pub use manager::Manager;
 pub use resume::RecoveryEntry;
 pub use status::{
     DnsEntry, Document, Forwards, LifetimeEntry, LinkEntry, MemberEntry, PeerEntry, PortEntry,
-    RelayEntry, VERSION as STATUS_VERSION, WireguardEntry, ZoneEntry, read as read_status,
-    remove as remove_status, write as write_status,
+    RelayEntry, RestoredEntry, VERSION as STATUS_VERSION, WireguardEntry, ZoneEntry,
+    read as read_status, remove as remove_status, write as write_status,
 };
 pub use tracker::{Changes, Tracker};
 

@@ -101,6 +101,9 @@ pub struct Document {
     /// The last recovery after a sleep of Windows or a time without a network.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resumed: Option<RecoveryEntry>,
+    /// Rules that were lost on Windows and made again, since the start.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub restored: Option<RestoredEntry>,
     /// Passes made since the start.
     pub passes: u64,
     /// What the last pass took, in microseconds.
@@ -128,6 +131,18 @@ impl Document {
         });
         listed.chain(known).collect()
     }
+}
+
+/// Rules that Windows had lost, as after `netsh interface portproxy reset`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct RestoredEntry {
+    /// When they were made again for the last time, in seconds since 1970 (UTC).
+    pub unix: u64,
+    /// Which these were, as `forward ssh`.
+    pub lost: Vec<String>,
+    /// How often rules were lost.
+    pub times: u32,
 }
 
 /// A distribution whose agent is on standby.

@@ -226,6 +226,14 @@ pub(crate) struct Silent {
     pub(crate) listen_port: u16,
 }
 
+/// A rule of the port proxy that was gone and is made again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub(crate) struct Restored {
+    pub(crate) listen_address: IpAddr,
+    pub(crate) listen_port: u16,
+}
+
 /// What happened to firewall rules.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
@@ -242,6 +250,9 @@ pub(crate) struct FirewallDone {
     pub(crate) profiles: Vec<String>,
     /// Whether the agreed profiles hold all of them.
     pub(crate) covered: bool,
+    /// Rules of ours that were gone and are made again, in words.
+    #[serde(default)]
+    pub(crate) restored: Vec<String>,
     /// Mirrored mode: `windows` or `hyper-v`, whose rules hold for the guest.
     pub(crate) guest: Option<String>,
 }
@@ -289,6 +300,9 @@ pub(crate) struct Answer {
     pub(crate) removed: usize,
     /// Rules that were right already.
     pub(crate) kept: usize,
+    /// See [`Restored`]; absent from an earlier version.
+    #[serde(default)]
+    pub(crate) restored: Vec<Restored>,
     /// Rules of others where we want to listen.
     pub(crate) conflicts: Vec<Rule>,
     /// Ports that Windows does not give.
@@ -332,6 +346,7 @@ impl Answer {
             added: 0,
             removed: 0,
             kept: 0,
+            restored: Vec::new(),
             conflicts: Vec::new(),
             taken: Vec::new(),
             refused: Vec::new(),

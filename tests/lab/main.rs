@@ -82,6 +82,7 @@ mod test_host_install;
 mod test_interop;
 mod test_ipv6;
 mod test_ipv6_node;
+mod test_kept;
 mod test_kernel;
 mod test_leader;
 mod test_lifetime;

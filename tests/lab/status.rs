@@ -25,6 +25,8 @@ pub(crate) struct Status {
     pub(crate) lifetime: Option<Lifetime>,
     #[serde(default)]
     pub(crate) resumed: Option<Resumed>,
+    #[serde(default)]
+    pub(crate) restored: Option<Restored>,
     pub(crate) passes: u64,
     pub(crate) last_pass_us: u64,
     pub(crate) health: Vec<Health>,
@@ -40,6 +42,13 @@ pub(crate) struct Resumed {
     pub(crate) duration_ms: u64,
     pub(crate) failed: Vec<String>,
     pub(crate) summary: String,
+}
+
+/// What Windows had lost.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub(crate) struct Restored {
+    pub(crate) lost: Vec<String>,
+    pub(crate) times: u32,
 }
 
 /// What becomes of the distribution when it is idle.

@@ -195,6 +195,15 @@ fn the_answer_of_the_task_is_taken_over_as_a_whole() {
         let set = format!("$answer['{field}'] =");
         assert!(body(source, "Invoke-Installed").contains(&set), "{field}");
     }
+    // What the task of an earlier version does not say.
+    let optional = ["restored"];
+    for field in optional {
+        let set = format!("$answer['{field}'] =");
+        assert!(
+            body(source, "ConvertFrom-TaskAnswer").contains(&set),
+            "{field}"
+        );
+    }
     let filled_in: Vec<&str> = body(source, "Get-AnswerText")
         .lines()
         .filter_map(|line| line.trim().strip_prefix("$answer['"))
@@ -204,6 +213,7 @@ fn the_answer_of_the_task_is_taken_over_as_a_whole() {
         .iter()
         .chain(&taken_over)
         .chain(&relayed)
+        .chain(&optional)
         .chain(&filled_in)
         .copied()
         .collect();

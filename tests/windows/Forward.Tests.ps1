@@ -91,6 +91,23 @@ Test-Case -Name 'a listener of ours whose rule was removed by hand is no other p
     Assert-Equal -Expected 'synced 1 0' -Found ('{0} {1} {2}' -f $answer.'state', $answer.'added', @($answer.'taken').Count)
 }
 
+Test-Case -Name 'rules that another program took are restored and named' -Body {
+    $entries = '[6,2222,22,1],[6,2223,22,1]'
+    $answer = Invoke-Forward -Entries $entries
+    Assert-Equal -Expected '0 0' -Found ('{0} {1}' -f @($answer.'restored').Count, @($answer.'firewall'.'restored').Count)
+    # One of two rules, and the other's of the firewall.
+    $script:World.Table.Remove('0.0.0.0/2222')
+    foreach ($rule in @(Find-WorldRules -Like '*-tcp-2223-portproxy')) { $script:World.Rules.Remove($rule) }
+    # Also where they lead to another address by now.
+    $script:World.GuestAddress = '172.28.16.9'
+    $answer = Invoke-Forward -Entries $entries
+    Assert-Equal -Expected 'synced 2' -Found ('{0} {1}' -f $answer.'state', $answer.'added')
+    Assert-Equal -Expected '0.0.0.0:2222' -Found (@($answer.'restored' | ForEach-Object { '{0}:{1}' -f $_.'listen-address', $_.'listen-port' }) -join ' ')
+    Assert-Equal -Expected 'the firewall rule for TCP port 2223' -Found (@($answer.'firewall'.'restored') -join ' ')
+    $answer = Invoke-Forward -Entries $entries
+    Assert-Equal -Expected '0 0' -Found ('{0} {1}' -f @($answer.'restored').Count, @($answer.'firewall'.'restored').Count)
+}
+
 Test-Case -Name 'a forward that is withdrawn after its rule was removed by hand is closed' -Body {
     # Hears of a rule that is made and removed, or of nothing.
     function Invoke-NetshScript {

@@ -409,3 +409,34 @@ async fn what_ends_without_an_event_is_checked_again() {
         "a new problem starts a new count"
     );
 }
+
+#[tokio::test]
+async fn windows_is_asked_in_each_period_whether_it_has_the_rules() {
+    let machine = Fake::wsl();
+    let config = format!("{SSH}[host]\nverify = \"1h\"\n");
+    let mut bench = Bench::new(&machine, &config);
+    bench.agent.verify = Verify::new(false);
+    bench.pass().await;
+    let soon = bench.agent.next_due();
+    assert_eq!(soon, None, "there are no rules yet");
+    bench.answer(true, Vec::new());
+    bench.pass().await;
+    let due = bench.agent.next_due().unwrap();
+    let hour = Duration::from_secs(3600);
+    assert!(due > Instant::now() + hour / 2 && due <= Instant::now() + hour);
+    assert_eq!(bench.calls.wanted.len(), 1, "it is not due");
+    // The hour is over.
+    let past = Some(Duration::ZERO);
+    bench.agent.verify.follow(past, true, Instant::now());
+    bench.pass().await;
+    assert_eq!(bench.calls.wanted.len(), 2);
+    assert_eq!(bench.agent.next_due(), None, "in flight");
+    bench.answer(true, Vec::new());
+    bench.pass().await;
+    assert_eq!(bench.calls.wanted.len(), 2, "once");
+    assert!(bench.agent.next_due().is_some());
+    // Without the key, and where the relay serves, nothing wakes.
+    bench.agent.settings.verify = Default::default();
+    bench.pass().await;
+    assert_eq!(bench.agent.next_due(), None);
+}

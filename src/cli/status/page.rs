@@ -10,7 +10,7 @@ use super::{
 use crate::{
     model::{
         ForwardBackend, ForwardState, ForwardStatus, GuestFirewall, HealthEntry, counted,
-        discovered_by, exposed_by, span,
+        discovered_by, exposed_by, some_of, span,
     },
     report::{Document, PortEntry, RelayEntry},
 };
@@ -72,6 +72,7 @@ fn of_a_leader(document: &Document, now_unix: u64) -> Vec<(&'static str, Vec<Str
         ("dns", dns(document)),
         ("lifetime", lifetime(document, now_unix)),
         ("resumed", resumed(document, now_unix)),
+        ("restored", restored(document, now_unix)),
         ("file", wrap(&file, ROOM)),
         ("passes", vec![format!("{passes}, the last took {took} us")]),
     ]
@@ -253,6 +254,23 @@ fn resumed(document: &Document, now_unix: u64) -> Vec<String> {
     // The clock may have been set back since.
     let ago = span(now_unix.saturating_sub(entry.ended_unix));
     wrap(&format!("{ago} ago: {}", entry.summary), ROOM)
+}
+
+/// What was lost on Windows last, and how long ago that was made again.
+fn restored(document: &Document, now_unix: u64) -> Vec<String> {
+    let Some(entry) = &document.restored else {
+        return Vec::new();
+    };
+    let ago = span(now_unix.saturating_sub(entry.unix));
+    let times = match entry.times {
+        ..=1 => String::new(),
+        times => format!(" ({times} times since the start)"),
+    };
+    let lost = some_of(entry.lost.iter().cloned());
+    wrap(
+        &format!("{ago} ago, after Windows had lost: {lost}{times}"),
+        ROOM,
+    )
 }
 
 /// The relay's counters with their age, and a table of them.

@@ -169,6 +169,10 @@ fn an_answer_is_read_in_full() {
         added: 1,
         removed: 0,
         kept: 0,
+        restored: vec![Listener {
+            listen_address: Ipv4Addr::UNSPECIFIED,
+            listen_port: port(2222),
+        }],
         conflicts: vec![Conflict {
             listen_address: Ipv4Addr::UNSPECIFIED,
             listen_port: port(8080),
@@ -216,6 +220,7 @@ fn an_answer_is_read_in_full() {
             blocks: vec!["Some rule (port 2222)".into()],
             profiles: vec!["public".into()],
             covered: false,
+            restored: vec!["the firewall rule for TCP port 2222".into()],
             guest: None,
         }),
         installed: Some(Installed {

@@ -26,6 +26,7 @@ pub(super) fn of(wanted: RuleSet, answer: Answer, took: Duration) -> HostOutcome
             answer.state,
             State::Synced | State::NotElevated | State::OtherVersion
         );
+    let restored = restored(&wanted, &answer);
     let findings = state_finding(&answer)
         .into_iter()
         .chain(differs)
@@ -37,7 +38,8 @@ pub(super) fn of(wanted: RuleSet, answer: Answer, took: Duration) -> HostOutcome
     HostOutcome {
         settled,
         findings: Finding::merged(findings),
-        changed: changed(&wanted, &answer, took),
+        changed: changed(&wanted, &answer, &restored, took),
+        restored,
         took,
         rules_remain: rules_remain(&wanted, &answer),
         // A script that gave up lists no rules, which says nothing about Windows: it
@@ -292,9 +294,43 @@ fn facts(wanted: &RuleSet, answer: Answer) -> HostFacts {
     }
 }
 
+/// What was lost on Windows and made again: forwards by their names, rules of the firewall.
+fn restored(wanted: &RuleSet, answer: &Answer) -> Vec<String> {
+    let is_restored = |rule: &&Rule| {
+        let at = rule.listen;
+        let mut lost = answer.restored.iter();
+        rule.backend == ForwardBackend::Portproxy
+            && lost.any(|one| {
+                (at.listen_address, at.listen_port) == (one.listen_address.into(), one.listen_port)
+            })
+    };
+    let rules = wanted.rules.iter().filter(is_restored);
+    let mut lost: Vec<String> = rules.map(|rule| format!("forward {}", rule.name)).collect();
+    // A range of ports is in the rules once for each of its ports.
+    lost.dedup();
+    let firewall = answer.firewall.iter();
+    lost.extend(
+        firewall
+            .flat_map(|one| &one.restored)
+            .map(ToString::to_string),
+    );
+    lost
+}
+
 /// One line for the journal where the call changed something.
-fn changed(wanted: &RuleSet, answer: &Answer, took: Duration) -> Option<String> {
+fn changed(
+    wanted: &RuleSet,
+    answer: &Answer,
+    restored: &[String],
+    took: Duration,
+) -> Option<String> {
     let mut parts = Vec::new();
+    if !restored.is_empty() {
+        let lost = some_of(restored.iter().cloned());
+        parts.push(format!(
+            "rules were lost on Windows and are restored: {lost}"
+        ));
+    }
     if answer.added + answer.removed > 0 {
         let rules = &answer.rules;
         let plural = if rules.len() == 1 { "" } else { "s" };

@@ -135,6 +135,9 @@ function ConvertFrom-TaskAnswer {
         # A list stays one, whatever its length, and becomes an array of our own.
         if ($property.Value -is [System.Collections.IList]) { $answer[$name] = @($property.Value) }
     }
+    # A task of an earlier version does not say.
+    $restored = $found.PSObject.Properties['restored']
+    if ($null -ne $restored) { $answer['restored'] = @($restored.Value) }
     $answer
 }
 

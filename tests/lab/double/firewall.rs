@@ -282,6 +282,7 @@ fn begin(machine: &Machine, situation: &Situation, sid: &str, wanted: &Rules) ->
         blocks,
         profiles: situation.profiles.clone(),
         covered: situation.profiles.iter().all(|one| agreed.contains(one)),
+        restored: Vec::new(),
         guest: policy
             .filter(|policy| policy.mode == MIRRORED)
             .map(|_| kind.text().to_owned()),
@@ -398,6 +399,7 @@ fn change(
         let counts = usize::from(!of_machine(&name));
         let ours = noted.contains_key(&name) || shared.contains(&name);
         let standing = machine.firewall.get(&name);
+        let standing_is_gone = standing.is_none() && noted.contains_key(&name);
         if standing.is_some() && !ours {
             done.state = "failed".to_owned();
             done.detail = Some(format!("{name} exists and is not ours"));
@@ -410,6 +412,12 @@ fn change(
         fuse.burn()?;
         machine.note(sid, &format!("firewall/{name}"), Some(rule.kind.text()));
         fuse.burn()?;
+        if standing_is_gone && counts > 0 {
+            let protocol = rule.protocol.map_or("", protocol_text).to_uppercase();
+            let ports = ports_text(rule.ports.unwrap_or_default());
+            let text = format!("the firewall rule for {protocol} port {ports}");
+            done.restored.push(text);
+        }
         machine.firewall.insert(name, rule);
         done.added += counts;
     }

@@ -1,6 +1,6 @@
 //! One sync by an elevated program, whichever.
 
-use crate::contract::{Answer, Protocol, ServedBy, Taken};
+use crate::contract::{Answer, Protocol, Restored, ServedBy, Taken};
 use crate::double::check::{Order, Wanted};
 use crate::double::firewall;
 use crate::double::machine::{Machine, Name, Values, sorted};
@@ -119,6 +119,13 @@ pub(crate) fn elevated(
         taken.iter().any(at)
     };
     plan.add.retain(|name, _| !is_taken(name));
+    let noted = machine.ledger_values(sid, "tcp/");
+    let lost = plan.add.keys().filter(|name| noted.contains_key(name));
+    let restored = lost.map(|name| Restored {
+        listen_address: name.0,
+        listen_port: name.1,
+    });
+    let restored = restored.collect();
     plan.apply(machine, sid, fuse)?;
     let installed = owned(machine, sid);
     let served: Vec<Wanted> = order
@@ -137,6 +144,7 @@ pub(crate) fn elevated(
         added: plan.add.len() + plan.set.len(),
         removed: plan.remove.len(),
         kept: plan.kept,
+        restored,
         conflicts: plan.conflicts,
         taken,
         firewall: Some(firewall),

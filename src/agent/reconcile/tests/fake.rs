@@ -261,6 +261,7 @@ impl<'a> Bench<'a> {
             }),
             wanted,
             changed: None,
+            restored: Vec::new(),
             took: Duration::ZERO,
             rules_remain,
         }));
@@ -295,6 +296,7 @@ impl Bench<'_> {
                 ..HostFacts::default()
             }),
             changed: None,
+            restored: Vec::new(),
             took: Duration::ZERO,
             wanted,
         }));

@@ -353,6 +353,30 @@ fn the_last_recovery() {
 }
 
 #[test]
+fn what_windows_had_lost() {
+    let rows = |times: u32| {
+        let lost = r#"["forward ssh","the firewall rule for TCP port 2222"]"#;
+        let more = format!(
+            r#","restored":{{"unix":1789999800,"lost":{lost},"times":{times}}},"health":[]"#
+        );
+        let lines = shown(&document(&more));
+        fits(&lines);
+        lines
+            .join(" ")
+            .split_whitespace()
+            .collect::<Vec<_>>()
+            .join(" ")
+    };
+    let once = "restored: 3 min ago, after Windows had lost: forward ssh, the firewall rule for TCP port 2222 file:";
+    assert!(rows(1).contains(once), "{}", rows(1));
+    assert!(
+        rows(3).contains("port 2222 (3 times since the start)"),
+        "{}",
+        rows(3)
+    );
+}
+
+#[test]
 fn what_becomes_of_an_idle_distribution() {
     let rows = |lifetime: &str| {
         let more = format!(r#","served":[],"health":[],"lifetime":{lifetime}"#);

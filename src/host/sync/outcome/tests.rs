@@ -391,3 +391,30 @@ fn forwards_that_the_firewall_holds_are_known() {
     assert_eq!(as_granted(json!({})), [wg]);
     assert_eq!(as_granted(json!({"narrower": held})), []);
 }
+
+#[test]
+fn what_was_lost_is_named_beside_what_was_done() {
+    let at = |port: u16| json!({"listen-address": "0.0.0.0", "listen-port": port});
+    let ssh = json!({"listen-address": "0.0.0.0", "listen-port": 2222,
+        "connect-address": "172.28.16.5", "connect-port": 2222});
+    let mut done = firewall("done", 0, &[], true);
+    done["added"] = 1.into();
+    done["restored"] = json!(["the firewall rule for TCP port 2222"]);
+    // Another port is no forward of ours, and the relay has no rules.
+    let restored = json!([at(2222), at(9), at(51820)]);
+    let outcome = answered(
+        "synced",
+        json!({"rules": [ssh], "added": 1, "restored": restored, "firewall": done}),
+    );
+    let lost = ["forward ssh", "the firewall rule for TCP port 2222"];
+    assert_eq!(outcome.restored, lost);
+    let line = outcome.changed.unwrap();
+    assert!(
+        line.starts_with(
+            "rules were lost on Windows and are restored: forward ssh, the firewall rule for TCP port 2222; Windows forward 0.0.0.0:2222 -> 172.28.16.5: 1 set"
+        ),
+        "{line}"
+    );
+    let outcome = answered("synced", json!({"added": 1}));
+    assert!(outcome.restored.is_empty() && !outcome.changed.unwrap().contains("lost"));
+}

@@ -155,7 +155,7 @@ function Test-FirewallRule {
 # Before: the ledger as it must be on record before the first rule changes.
 function New-FirewallPlan {
     param([System.Collections.IDictionary] $Wanted, [hashtable] $Found, [hashtable] $Ledger)
-    $plan = @{ Before = @{}; Added = @(); Replaced = @(); Removed = @(); Kept = @(); Foreign = @(); Changes = 0 }
+    $plan = @{ Before = @{}; Added = @(); Replaced = @(); Removed = @(); Kept = @(); Lost = @(); Foreign = @(); Changes = 0 }
     foreach ($name in $Ledger.Keys) {
         if ($Found.ContainsKey($name)) {
             $plan.Before[$name] = $Ledger[$name]
@@ -166,6 +166,8 @@ function New-FirewallPlan {
         if (-not $Found.ContainsKey($name)) {
             $plan.Added += $name
             $plan.Before[$name] = $Wanted[$name].Store
+            # On record as made; the machine's are on none.
+            if ($Ledger.ContainsKey($name) -and ($MachineRules -cnotcontains $name)) { $plan.Lost += $name }
         } elseif (-not $Ledger.ContainsKey($name)) {
             $plan.Foreign += $name
         } elseif (Test-Installed -Name $name -Wanted $Wanted -Found $Found) {
@@ -247,7 +249,7 @@ function New-FirewallAnswer {
     [ordered] @{
         'state' = $State; 'detail' = $Detail
         'added' = 0; 'removed' = 0; 'kept' = 0
-        'blocks' = @(); 'profiles' = @(); 'covered' = $true; 'guest' = $null
+        'blocks' = @(); 'profiles' = @(); 'covered' = $true; 'restored' = @(); 'guest' = $null
     }
 }
 
@@ -325,6 +327,8 @@ function New-FirewallResult {
             $answer['removed'] += [int] ($MachineRules -cnotcontains $name)
         }
     }
+    $there = @($Plan.Lost | Where-Object { Test-Installed -Name $_ -Wanted $Wanted -Found $Found })
+    $answer['restored'] = @($there | ForEach-Object { Format-RuleName -Name $_ })
     foreach ($name in $Plan.Foreign) {
         $problems += '{0} is there and not made by wslmesh: remove the rule {1} by hand' -f (Format-RuleName -Name $name), $name
     }

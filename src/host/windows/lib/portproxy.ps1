@@ -93,7 +93,7 @@ function New-Plan {
     param([System.Collections.IDictionary] $Wanted, [hashtable] $Read)
     $owned = $Read.Owned
     $foreign = Group-ByPort -Rules $Read.Rules -Owned $owned
-    $plan = @{ Added = @(); Changed = @(); Removed = @(); Kept = @(); Conflicts = @(); Changes = 0 }
+    $plan = @{ Added = @(); Changed = @(); Removed = @(); Kept = @(); Lost = @(); Conflicts = @(); Changes = 0 }
     $plan.Before = Add-Prefix -Values $owned -Prefix 'tcp/'
     # Without a rule, which a person removed: known as ours until nothing listens there.
     foreach ($name in $Read.Ledger.Keys) {
@@ -117,6 +117,8 @@ function New-Plan {
         } elseif ($found.Count -eq 0) {
             $plan.Added += $listener
             $plan.Before['tcp/' + $listener] = $target
+            # On record as made, and not there: another program took it away.
+            if ($Read.Ledger.ContainsKey('tcp/' + $listener)) { $plan.Lost += $listener }
         }
     }
     $plan.Changes = $plan.Added.Count + $plan.Changed.Count + $plan.Removed.Count
@@ -275,7 +277,7 @@ function New-Answer {
     [ordered] @{
         'version' = 1
         'state' = $State; 'detail' = $Detail; 'elevated' = $false
-        'rules' = @(); 'added' = 0; 'removed' = 0; 'kept' = 0
+        'rules' = @(); 'added' = 0; 'removed' = 0; 'kept' = 0; 'restored' = @()
         'conflicts' = @(); 'taken' = @(); 'refused' = @(); 'narrower' = @(); 'silent' = @()
         'firewall' = $null
         'installed' = $null; 'local-app-data' = $null; 'guest-address' = $null; 'windows-address' = $null; 'lowest-mtu' = $null
@@ -313,6 +315,10 @@ function New-ChangedAnswer {
             }
         }
     }
+    $answer['restored'] = @(foreach ($listener in @($Plan.Lost | Where-Object { $made -ccontains $_ })) {
+        $listen = $listener.Split('/')
+        [ordered] @{ 'listen-address' = $listen[0]; 'listen-port' = [int] $listen[1] }
+    })
     foreach ($listener in $Plan.Removed) {
         if ($After.Owned.ContainsKey($listener)) {
             $port = $listener.Split('/')[1]
