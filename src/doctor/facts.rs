@@ -56,6 +56,8 @@ pub struct Facts {
     pub(super) wslconfig_near: Vec<String>,
     /// Whether the folder of `wslmesh host install` exists on Windows.
     pub(super) installed: bool,
+    /// The file system of Windows' own drive, with where it is mounted.
+    pub(super) windows_disk: Option<(String, Disk)>,
     /// The way to Windows programs, or why it could not be looked for in time.
     pub(super) interop: Result<Interop, String>,
     /// What this machine's files say, or why they could not be read in time.
@@ -100,12 +102,20 @@ pub(super) struct Local {
     pub(super) guarded: Vec<Guarded>,
     /// Folders of private keys that this user cannot read.
     pub(super) hidden_keys: Vec<String>,
+    /// Where docker is told to keep its images and containers.
+    pub(super) data_root: Option<String>,
     /// Scheduled scripts that poll for the address.
     pub(super) pollers: Pollers,
     /// Memory and processors, where /proc/meminfo can be read.
     pub(super) memory: Option<Machine>,
     /// The file system of `/`, where statvfs works.
     pub(super) disk: Option<Disk>,
+    /// How long programs wait for memory, where the kernel measures that.
+    pub(super) pressure: Option<Pressure>,
+    /// Processes killed for lack of memory since the kernel started.
+    pub(super) oom_kills: Option<u64>,
+    /// What is used of limits.
+    pub(super) limits: Limits,
     /// What the kernel offers.
     pub(super) kernel: Kernel,
 }
@@ -281,16 +291,94 @@ pub(super) struct Interop {
 }
 
 /// A process.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(super) struct Process {
     /// Its name, 15 bytes at most (proc_pid_comm(5)).
     pub(super) name: String,
     /// Its arguments, joined by blanks.
     pub(super) arguments: String,
-    /// Its working directory, where this user can read it.
+    /// Its working directory, where this user can read it, and where it is none of a container.
     pub(super) folder: Option<String>,
-    /// The unit of the system's service that it belongs to.
+    /// The file that a service runs.
+    pub(super) program: Option<String>,
+    /// The unit of the system's service, or the container, that it belongs to.
     pub(super) service: Option<String>,
+    /// What a service or a container has open on Windows' drives, if anything.
+    pub(super) files: Option<DriveFiles>,
+    /// The open files of a service or a container, where they can be read and are limited.
+    pub(super) open: Option<OpenFiles>,
+}
+
+/// Files on Windows' drives.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(super) struct DriveFiles {
+    /// How many.
+    pub(super) count: usize,
+    /// Whether one of them is open for writing.
+    pub(super) written: bool,
+    /// One of them, if it can be one that is written.
+    pub(super) example: String,
+}
+
+impl DriveFiles {
+    /// One more.
+    pub(super) fn add(&mut self, path: String, is_written: bool) {
+        if self.count == 0 || is_written && !self.written {
+            self.example = path;
+        }
+        self.count += 1;
+        self.written |= is_written;
+    }
+}
+
+/// Open files beside their limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct OpenFiles {
+    /// How many there are.
+    pub(super) count: usize,
+    /// How many there may be.
+    pub(super) limit: usize,
+}
+
+/// What is used of a limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Used {
+    pub(super) used: u64,
+    pub(super) most: u64,
+}
+
+/// Limits, where the kernel has them.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(super) struct Limits {
+    /// Open files of all programs.
+    pub(super) files: Option<Used>,
+    /// Processes and threads.
+    pub(super) tasks: Option<Used>,
+    /// Connections that the packet filter and NAT follow.
+    pub(super) connections: Option<Used>,
+    /// The system's services.
+    pub(super) units: Vec<UnitTasks>,
+}
+
+/// Processes and threads of a service.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct UnitTasks {
+    /// The unit.
+    pub(super) name: String,
+    /// How many there are and may be.
+    pub(super) tasks: Used,
+    /// How many were refused since it started.
+    pub(super) refused: u64,
+}
+
+/// The share of time in which programs waited for memory, in percent.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Pressure {
+    /// At least one of them, in the last minute and in the last five.
+    pub(super) some_60: f64,
+    pub(super) some_300: f64,
+    /// All of them, in the last minute.
+    pub(super) full_60: f64,
 }
 
 /// What a file is for, which decides who may read and write it.
@@ -309,9 +397,11 @@ pub(super) enum Secrecy {
 pub(super) struct Guarded {
     /// Where it is.
     pub(super) path: String,
+    /// Where that leads, with all links followed; the same where it does not exist.
+    pub(super) real: String,
     /// What it is for.
     pub(super) secrecy: Secrecy,
-    /// Owner's id and mode bits; `None` where it does not exist.
+    /// Owner's id and mode bits; `None` where it does not exist, or does not matter.
     pub(super) state: Option<(u32, u32)>,
 }
 

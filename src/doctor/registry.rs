@@ -244,6 +244,9 @@ registry! {
         "wslconfig-limits" "memory, processors and swap are sensible" wsl_files::limits, None,
             "WSL uses half of the memory by default.",
             "Run `wslmesh wslconfig set memory 4GB` (or processors, or swap), then `wsl.exe --shutdown` on Windows";
+        "defender" "Microsoft Defender does not slow the virtual disk down" resources::defender, None,
+            "Defender looks at what is written to the virtual disk's file. Only administrators can read its exclusions, so nothing is claimed here.",
+            "Ask in an elevated PowerShell with `(Get-MpPreference).ExclusionPath`; exclude the folder of the virtual disk with `Add-MpPreference -ExclusionPath FOLDER` only if you need it: what is in an excluded folder is not scanned, so malware can hide there";
     }
     "lifetime" {
         "lifetime-idle" "the distribution keeps running without a terminal" lifetime::idle, None,
@@ -255,11 +258,14 @@ registry! {
             "Who can write them controls what the agent does as root.",
             "Run `sudo wslmesh doctor --fix`";
         "files-keys" "private keys are readable by their owner only" files::keys, None,
-            "ssh rejects a key that others can read, and others can copy it.",
+            "ssh rejects a key that others can read, and others can copy it. Keys of ssh (host and users), WireGuard, Tailscale, NetBird, Nebula and ZeroTier are looked at.",
             "Run `chmod 600 FILE`";
+        "files-metadata" "files that need modes are where modes are kept" files::metadata, None,
+            "On a Windows drive without the option metadata every file has the mode of umask=, fmask= and dmask=, usually 777: ssh rejects such keys, and others can read them.",
+            "Move them into the Linux file system, or run `sudo wslmesh wslconf set automount.options metadata`, then `wsl.exe --shutdown` on Windows";
         "files-drives" "no service works on a Windows drive" files::drives, None,
-            "Windows drives are many times slower, have no owners without metadata, and can disappear.",
-            "Move it below /home, /srv or /var";
+            "Windows drives are many times slower, have no owners without metadata, and can disappear. Databases, images of containers and work trees of builds suffer most. Files that a service or a container has open count, too.",
+            "Move it below /home, /srv or /var (a container: use a volume instead of a folder of the drive)";
     }
     "conflicts" {
         "conflicts-subnets" "no two networks overlap" conflicts::subnets, None,
@@ -279,12 +285,24 @@ registry! {
         "swap" "swap is available" resources::swap, None,
             "WSL makes swap of a quarter of the memory's size by default.",
             "Run `wslmesh wslconfig set swap 2GB`, then `wsl.exe --shutdown` on Windows";
+        "memory-pressure" "programs do not wait for memory" resources::pressure, None,
+            "Where memory is short, programs wait for it long before the kernel kills one. Measured by the kernel (PSI, /proc/pressure/memory); 10 % of a minute is what systemd calls pressure.",
+            "Stop large processes (`top -o %MEM`), or run `wslmesh wslconfig set memory` with a larger size";
+        "oom-kills" "no process was killed for lack of memory" resources::oom_kills, None,
+            "A service that was killed may be restarted, and lose what it was doing. A limit of its own (MemoryMax=) counts as well.",
+            "See `sudo journalctl -k -g oom`; limit the process (MemoryMax= of its unit), or run `wslmesh wslconfig set memory` with a larger size";
+        "limits" "no limit of the system or of a service is reached" resources::limits, None,
+            "A service that may open no more files, or start no more processes, refuses clients although it runs; a full table of connections drops packets. WSL's distributions share the kernel's limits.",
+            "Raise the limit that is named";
         "disk" "the disk has space" resources::disk, None,
             "The network file is replaced as a whole, and the journal grows.",
             "Free space: `sudo journalctl --vacuum-size=100M`, the package manager's cache, old container images";
         "inodes" "the disk has free inodes" resources::inodes, None,
             "Many small files can fill a file system that has space left.",
             "Find folders with very many files: `sudo du --inodes -xS / | sort -n | tail`";
+        "disk-windows" "Windows' drive has space" resources::windows_disk, None,
+            "The virtual disk is a file on Windows that grows; `df` shows its greatest size, and not what Windows can still give. Without space writes fail here. WSL's swap file is on Windows' drive, too. `wslmesh host check` (T25) says where the virtual disk is, if it was moved.",
+            "Free space on that drive, or move the distribution: `wsl.exe --manage NAME --move FOLDER` on Windows";
         "inotify-watches" "many files can be watched" resources::watches, None,
             "Editors and builds watch files; changes on a Windows drive are not reported.",
             "Set fs.inotify.max_user_watches=524288 in /etc/sysctl.d/90-inotify.conf, then run `sudo sysctl --system`";

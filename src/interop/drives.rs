@@ -25,6 +25,8 @@ const MOUNTINFO: usize = 4 << 20;
 #[derive(Debug, Clone)]
 pub struct Drives {
     mounted: Vec<Mounted>,
+    /// Mounts of a drive's folder: by fstab, or of a container.
+    parts: Vec<Mounted>,
     /// A drive that no mount names is looked for here, by its letter.
     root: PathBuf,
 }
@@ -36,6 +38,8 @@ struct Mounted {
     at: PathBuf,
     /// The options that decide who may do what, as `umask=77,fmask=11`.
     masks: String,
+    /// Whether Linux' owners and modes are kept there; elsewhere `chmod` has no effect.
+    metadata: bool,
 }
 
 impl Drives {
@@ -47,14 +51,18 @@ impl Drives {
 
     /// The same from the files below a root.
     pub(crate) fn below(root: &Path) -> Self {
-        let read = |file, most| read_bounded(&root.join(file), most).unwrap_or_default();
-        let mountinfo = read("proc/self/mountinfo", MOUNTINFO);
-        let conf = read("etc/wsl.conf", ini::MOST);
+        let mountinfo = read_bounded(&root.join("proc/self/mountinfo"), MOUNTINFO);
+        Self::of_process(&mountinfo.unwrap_or_default(), root)
+    }
+
+    /// Those that a process of another mount namespace has, by its mountinfo.
+    pub(crate) fn of_process(mountinfo: &[u8], root: &Path) -> Self {
         let shown = |share: &str| {
             let to = fs::read_link(root.join(SHARES).join(share)).ok()?;
             Some(to.to_string_lossy().into_owned())
         };
-        Self::of(&mountinfo, &conf, shown)
+        let conf = read_bounded(&root.join("etc/wsl.conf"), ini::MOST).unwrap_or_default();
+        Self::of(mountinfo, &conf, shown)
     }
 
     /// The same from these files; `shown` is what a virtiofs share shows.
@@ -63,9 +71,16 @@ impl Drives {
         conf: &[u8],
         shown: impl Fn(&str) -> Option<String>,
     ) -> Self {
+        let conf = Ini::wsl_conf(conf);
+        let options = conf.get("automount.options").unwrap_or_default();
+        let mountinfo = String::from_utf8_lossy(mountinfo);
+        let all = mounted(&mountinfo, has_metadata(options), shown);
+        let (mounted, parts) = all.into_iter().partition(|(_, is_whole)| *is_whole);
+        let plain = |all: Vec<(Mounted, bool)>| all.into_iter().map(|(one, _)| one).collect();
         Self {
-            mounted: mounted(&String::from_utf8_lossy(mountinfo), shown),
-            root: automount_root(conf),
+            mounted: plain(mounted),
+            parts: plain(parts),
+            root: automount_root(&conf),
         }
     }
 
@@ -76,9 +91,19 @@ impl Drives {
 
     /// Whether a path is on one of them.
     pub(crate) fn hold(&self, path: &str) -> bool {
-        self.mounted
-            .iter()
-            .any(|drive| Path::new(path).starts_with(&drive.at))
+        self.of_path(path).is_some()
+    }
+
+    fn of_path(&self, path: &str) -> Option<&Mounted> {
+        let mut all = self.parts.iter().chain(&self.mounted);
+        all.find(|drive| Path::new(path).starts_with(&drive.at))
+    }
+
+    /// The drive of a path where `chmod` has no effect, as `C: (/mnt/c)`.
+    pub(crate) fn without_metadata(&self, path: &str) -> Option<String> {
+        let drive = self.of_path(path).filter(|drive| !drive.metadata)?;
+        let letter = drive.letter.to_ascii_uppercase();
+        Some(format!("{letter}: ({})", drive.at.display()))
     }
 
     /// The folder of a drive: where it is mounted, else where WSL would mount it.
@@ -111,10 +136,22 @@ impl Drives {
     }
 }
 
-/// The drives in a mountinfo (proc_pid_mountinfo(5)). Only whole drives: others mount
-/// folders of one.
-fn mounted(mountinfo: &str, shown: impl Fn(&str) -> Option<String>) -> Vec<Mounted> {
-    let mut found: Vec<Mounted> = Vec::new();
+/// Whether mount options of drives keep Linux' owners and modes (Microsoft Learn: "Advanced
+/// settings configuration in WSL", automount options).
+fn has_metadata(options: &str) -> bool {
+    options
+        .split([',', ';'])
+        .any(|option| option.trim() == "metadata")
+}
+
+/// The drives in a mountinfo (proc_pid_mountinfo(5)), and whether each is a whole one: others
+/// mount folders of one. `metadata` is what /etc/wsl.conf says, where a mount does not.
+fn mounted(
+    mountinfo: &str,
+    metadata: bool,
+    shown: impl Fn(&str) -> Option<String>,
+) -> Vec<(Mounted, bool)> {
+    let mut found: Vec<(Mounted, bool)> = Vec::new();
     for line in mountinfo.lines() {
         let Some((place, system)) = line.split_once(" - ") else {
             continue;
@@ -125,12 +162,12 @@ fn mounted(mountinfo: &str, shown: impl Fn(&str) -> Option<String>) -> Vec<Mount
         };
         let at = PathBuf::from(unescaped(at));
         // A later mount hides what was there.
-        found.retain(|drive| !drive.at.starts_with(&at));
+        found.retain(|(drive, _)| !drive.at.starts_with(&at));
         let mut system = system.splitn(3, ' ').map(unescaped);
         let mut next = || system.next().unwrap_or_default();
         let (kind, source, options) = (next(), next(), next());
         let shown = |share: &str| shown(guid(share).is_some().then_some(share)?);
-        if let Some(letter) = letter(&kind, &source, root, &options, shown)
+        if let Some((letter, is_whole)) = letter(&kind, &source, root, &options, shown)
             && !at.starts_with(INTERNAL)
         {
             let masks = options.split([',', ';']).filter(|option| {
@@ -138,25 +175,31 @@ fn mounted(mountinfo: &str, shown: impl Fn(&str) -> Option<String>) -> Vec<Mount
                 matches!(name, "umask" | "fmask" | "dmask")
             });
             let masks: Vec<&str> = masks.collect();
-            found.push(Mounted {
+            let drive = Mounted {
                 letter,
                 at,
                 masks: masks.join(","),
-            });
+                // Virtiofs leaves it to Windows' end (microsoft/WSL: drvfs.cpp, MountVirtioFs).
+                metadata: match kind.as_str() {
+                    "9p" => has_metadata(&options),
+                    _ => metadata || has_metadata(&options),
+                },
+            };
+            found.push((drive, is_whole));
         }
     }
     found
 }
 
-/// The drive behind a mount of its root (microsoft/WSL: util.cpp, UtilFindMount and
-/// UtilParsePlan9MountSource; drvfs.cpp, QueryVirtiofsMountSource).
+/// The drive behind a mount, and whether it is all of it (microsoft/WSL: util.cpp,
+/// UtilFindMount and UtilParsePlan9MountSource; drvfs.cpp, QueryVirtiofsMountSource).
 fn letter(
     kind: &str,
     source: &str,
     root: &str,
     options: &str,
     shown: impl Fn(&str) -> Option<String>,
-) -> Option<char> {
+) -> Option<(char, bool)> {
     let (shows, root) = match kind {
         "9p" => {
             let mut options = options.split(',');
@@ -169,7 +212,9 @@ fn letter(
         "drvfs" => (source.to_owned(), root),
         // A folder of the device that has all shares (WSL after 2.9.4).
         "virtiofs" if matches!(source, "drvfs" | "drvfsa") => {
-            (shown(root.strip_prefix('/')?)?, "/")
+            let (share, folder) = root.strip_prefix('/')?.split_once('/').unzip();
+            let share = share.or_else(|| root.strip_prefix('/'))?;
+            (shown(share)?, folder.unwrap_or("/"))
         }
         // A share whose name is a GUID; before WSL 2.8 drvfsC1, or drvfsaC1 where it has
         // administrator rights, by letter and number.
@@ -183,11 +228,12 @@ fn letter(
         },
         _ => return None,
     };
-    let drive = shows.trim_end_matches(['\\', '/']).strip_suffix(':')?;
+    let (drive, folder) = shows.split_once(':')?;
+    let is_whole = root == "/" && folder.trim_end_matches(['\\', '/']).is_empty();
     let mut letters = drive.chars();
     match (letters.next(), letters.next()) {
-        (Some(letter), None) if letter.is_ascii_alphabetic() && root == "/" => {
-            Some(letter.to_ascii_lowercase())
+        (Some(letter), None) if letter.is_ascii_alphabetic() => {
+            Some((letter.to_ascii_lowercase(), is_whole))
         }
         _ => None,
     }
@@ -217,8 +263,7 @@ fn unescaped(text: &str) -> String {
 
 /// The folder in which WSL mounts drives: `[automount] root=` of /etc/wsl.conf, else
 /// /mnt.
-fn automount_root(conf: &[u8]) -> PathBuf {
-    let conf = Ini::wsl_conf(conf);
+fn automount_root(conf: &Ini) -> PathBuf {
     let root = conf.get("automount.root");
     PathBuf::from(root.filter(|root| root.starts_with('/')).unwrap_or("/mnt"))
 }

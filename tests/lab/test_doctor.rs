@@ -28,6 +28,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         quick("doctor::fix_repairs", fix_repairs),
         quick("doctor::without_rights", without_rights),
         quick("doctor::silent_sources_do_not_delay", silent_sources),
+        quick("doctor::keys_limits_and_drives", keys_limits_and_drives),
     ]
 }
 
@@ -35,8 +36,12 @@ const STOP: i32 = 19;
 
 /// Checks of what differs here from a WSL with systemd, whatever the trial does: they
 /// are ignored.
-const IGNORED: [&str; 9] = [
+const IGNORED: [&str; 13] = [
     "memory",
+    "memory-pressure",
+    "oom-kills",
+    "limits",
+    "disk-windows",
     "swap",
     "disk",
     "inodes",
@@ -433,4 +438,58 @@ fn silent_sources(world: &World) -> Result<()> {
     );
     ensure!(took < SEVERAL, "{took:?}");
     world.windows().clear_fault()
+}
+
+/// Waits until a check says this.
+fn says(world: &World, id: &str, verdict: &str, text: &str) -> Result<()> {
+    let mut last = None;
+    let said = until(&format!("{id}: {text}"), SEVERAL, || {
+        let found = verdicts(world, &[])?;
+        let found = at(&found, id)?;
+        last = Some(found.clone());
+        Ok((found.0 == verdict && found.1.contains(text)).then_some(()))
+    });
+    said.with_context(|| format!("{last:?}"))
+}
+
+/// A key that others can read, a service at its limit of open files, and a drive of Windows
+/// without space: all of them real.
+fn keys_limits_and_drives(world: &World) -> Result<()> {
+    usual(world)?;
+    world.write(CONFIG, "")?;
+    let state = "/var/lib/tailscale/tailscaled.state";
+    world.write(state, "{}")?;
+    world.shell(&format!("chmod 644 {state}"))?;
+    says(
+        world,
+        "files-keys",
+        "warning",
+        &format!("others can read {state} (mode 644)"),
+    )?;
+    world.shell(&format!("chmod 600 {state}"))?;
+    let keys = verdicts(world, &["files"])?;
+    ensure!(!at(&keys, "files-keys")?.1.contains(state), "{keys:?}");
+    ensure!(at(&keys, "files-metadata")?.0 == "ok", "{keys:?}");
+    // As many as it has.
+    let service = world.spawn_guest(&["sleep", "600"], &[])?;
+    let pid = service.pid();
+    world.write("/run/lab/cgroup", "0::/system.slice/full.service\n")?;
+    let count = world.shell(&format!(
+        "mount --bind /run/lab/cgroup /proc/{pid}/cgroup; n=$(ls /proc/{pid}/fd | wc -l); prlimit --pid {pid} --nofile=$n:; echo $n"
+    ))?;
+    let count = count.trim();
+    let full = format!("a process of full.service has {count} of {count} open files");
+    says(world, "limits", "warning", &full)?;
+    world.shell(&format!("prlimit --pid {pid} --nofile=1024:"))?;
+    let found = verdicts(world, &["resources"])?;
+    ensure!(
+        !at(&found, "limits")?.1.contains("full.service"),
+        "{found:?}"
+    );
+    world.shell(&format!("umount /proc/{pid}/cgroup"))?;
+    // The drive that has Windows' users.
+    world.shell("mount -t tmpfs -o size=100m none /mnt/c; mkdir /mnt/c/Users")?;
+    let text = " of 100 MiB free on Windows' drive (/mnt/c)";
+    says(world, "disk-windows", "warning", text)?;
+    world.shell("umount /mnt/c").map(drop)
 }

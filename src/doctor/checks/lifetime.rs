@@ -64,8 +64,7 @@ mod tests {
         let process = |name: &str| Process {
             name: name.to_owned(),
             arguments: "/init".to_owned(),
-            folder: None,
-            service: None,
+            ..Process::default()
         };
         let local = facts.local.as_mut().unwrap();
         local.processes = vec![process("SessionLeader"), process("Relay(9)")];

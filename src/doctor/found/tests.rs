@@ -58,6 +58,7 @@ fn tunnels_that_are_not_up() {
         has_unit(facts, "netbird.service");
         facts.local_mut().guarded.push(Guarded {
             path: "/etc/wireguard/wg0.conf".into(),
+            real: "/etc/wireguard/wg0.conf".into(),
             secrecy: Secrecy::Secret,
             state: Some((0, 0o600)),
         });

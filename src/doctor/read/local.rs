@@ -4,9 +4,9 @@ use std::io;
 
 use ipnet::Ipv4Net;
 
-use super::{files, machine, pollers, root::Root};
+use super::{files, limits, machine, pollers, processes, root::Root};
 use crate::{
-    doctor::facts::{Local, Process, Secrecy},
+    doctor::facts::{Local, Secrecy},
     interop::{
         Drives, WslFile,
         ini::{self, Ini},
@@ -18,9 +18,6 @@ use crate::{
 /// Most bytes of the table of routes.
 const TABLE: usize = 4 << 20;
 
-/// Most processes that are read.
-const PROCESSES: usize = 4096;
-
 /// Reads what is below a root. `own` are wslmesh's own files, `home` is this user's
 /// folder.
 pub(super) fn read(root: &Root, own: &[(String, Secrecy)], home: Option<&str>) -> Local {
@@ -29,6 +26,7 @@ pub(super) fn read(root: &Root, own: &[(String, Secrecy)], home: Option<&str>) -
     let boot = wsl_conf.iter().flatten().next();
     let boot = boot.and_then(|ini| ini.get("boot.command"));
     let release = root.line("/proc/sys/kernel/osrelease").unwrap_or_default();
+    let drives = Drives::below(&root.at("/"));
     Local {
         wsl_conf_near: root.existing("/etc", WslFile::Conf.near()),
         pollers: pollers::read(root, boot),
@@ -51,12 +49,16 @@ pub(super) fn read(root: &Root, own: &[(String, Secrecy)], home: Option<&str>) -
         },
         drift: observe::drift(&root.at("/")),
         follows: observe::follows_host(&root.at("/")),
-        drives: Drives::below(&root.at("/")),
-        processes: processes(root),
+        processes: processes::read(root, &drives),
+        drives,
+        data_root: files::data_root(root),
         guarded: files::guarded(root, own, home),
         hidden_keys: files::hidden_keys(root, home),
         memory: observe::machine(&root.at("/")),
-        disk: machine::disk(root),
+        disk: machine::disk(&root.at("/")),
+        pressure: limits::pressure(root),
+        oom_kills: limits::oom_kills(root),
+        limits: limits::read(root),
     }
 }
 
@@ -81,36 +83,6 @@ fn sockets(root: &Root) -> Result<Vec<Socket>, String> {
         io::ErrorKind::NotFound => "/proc/net does not exist".to_owned(),
         _ => error.to_string(),
     })
-}
-
-/// The processes that this user can read.
-fn processes(root: &Root) -> Vec<Process> {
-    let names = root.names("/proc", PROCESSES * 2).into_iter();
-    let ids = names.filter(|name| name.chars().all(|c| c.is_ascii_digit()));
-    let process = |id| {
-        let folder = format!("/proc/{id}");
-        let arguments = root.text_or_empty(&format!("{folder}/cmdline"), 1024);
-        let arguments = arguments.replace('\0', " ");
-        let arguments = arguments.trim().chars().filter(|c| !c.is_control());
-        Some(Process {
-            name: root.line(&format!("{folder}/comm"))?,
-            arguments: arguments.collect(),
-            folder: root.link(&format!("{folder}/cwd")),
-            service: service(&root.text_or_empty(&format!("{folder}/cgroup"), 4096)),
-        })
-    };
-    ids.take(PROCESSES).filter_map(process).collect()
-}
-
-/// The system's service in a process's control groups (cgroups(7)).
-pub(super) fn service(groups: &str) -> Option<String> {
-    let paths = groups.lines().filter_map(|line| line.splitn(3, ':').nth(2));
-    let mut names = paths.filter_map(|path| path.strip_prefix("/system.slice/"));
-    let unit = names
-        .next()?
-        .split('/')
-        .find(|name| name.ends_with(".service"));
-    unit.map(str::to_owned)
 }
 
 #[cfg(test)]

@@ -1,5 +1,7 @@
 //! The disk and what the kernel offers.
 
+use std::path::Path;
+
 use super::{
     super::facts::{Disk, Kernel},
     root::Root,
@@ -8,9 +10,9 @@ use super::{
 /// Most bytes of the kernel's lists of modules.
 const LIST: usize = 2 << 20;
 
-/// The file system of `/`.
-pub(super) fn disk(root: &Root) -> Option<Disk> {
-    let disk = rustix::fs::statvfs(root.at("/")).ok()?;
+/// The file system of this path.
+pub(super) fn disk(path: &Path) -> Option<Disk> {
+    let disk = rustix::fs::statvfs(path).ok()?;
     let mib = |blocks: u64| blocks.saturating_mul(disk.f_frsize) >> 20;
     Some(Disk {
         total: mib(disk.f_blocks),

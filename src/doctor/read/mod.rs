@@ -3,11 +3,13 @@
 
 mod files;
 mod forward;
+mod limits;
 mod local;
 mod machine;
 mod path;
 mod pollers;
 mod port;
+mod processes;
 mod root;
 mod units;
 mod windows;
@@ -97,6 +99,7 @@ pub async fn gather(source: &Source, paths: &Paths, public: bool) -> Facts {
         idle: drive.idle,
         wslconfig_near: drive.near,
         installed: drive.installed,
+        windows_disk: drive.disk,
         interop,
         local,
     }

@@ -13,7 +13,7 @@ use tokio::{
     time::timeout,
 };
 
-use super::{Root, local::service, observation, within};
+use super::{Root, observation, processes::service, within};
 use crate::{
     config::{ConfigError, Forward, Settings, Source},
     doctor::port::{Holder, Owner, PortFacts, Tested, served_by, way},

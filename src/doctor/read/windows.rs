@@ -4,7 +4,8 @@
 use std::{env, path::Path};
 
 use super::{
-    super::facts::{Interop, Read},
+    super::facts::{Disk, Interop, Read},
+    machine,
     root::Root,
 };
 use crate::{
@@ -40,6 +41,8 @@ pub(super) struct Drive {
     pub(super) near: Vec<String>,
     /// Whether `wslmesh host install` has left its folder there.
     pub(super) installed: bool,
+    /// Its file system, with where it is mounted.
+    pub(super) disk: Option<(String, Disk)>,
 }
 
 impl Drive {
@@ -50,6 +53,7 @@ impl Drive {
             idle: Err(why),
             near: Vec::new(),
             installed: false,
+            disk: None,
         }
     }
 }
@@ -75,6 +79,8 @@ pub(super) fn drive(root: &Root, drives: &Drives) -> Drive {
         idle: users.idle_timeouts(),
         near,
         installed: root.exists(&folder.to_string_lossy()),
+        disk: machine::disk(&root.at(&users.drive.to_string_lossy()))
+            .map(|disk| (users.drive.display().to_string(), disk)),
     }
 }
 

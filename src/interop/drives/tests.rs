@@ -14,7 +14,11 @@ fn automount_roots() {
         ("#[automount]\nroot=/no\n", "/mnt"),
     ];
     for (conf, root) in table {
-        assert_eq!(automount_root(conf.as_bytes()), Path::new(root), "{conf:?}");
+        assert_eq!(
+            automount_root(&Ini::wsl_conf(conf.as_bytes())),
+            Path::new(root),
+            "{conf:?}"
+        );
     }
 }
 
@@ -109,10 +113,9 @@ fn drives_are_where_they_are_mounted() {
             _ => None,
         };
         let drives = Drives::of(mountinfo.as_bytes(), b"[automount]\nroot=/guess\n", shown);
-        assert_eq!(
-            drives.hold("/mnt/c/x") || drives.hold("/srv/win c"),
-            at.is_some()
-        );
+        if at.is_some() {
+            assert!(drives.hold("/mnt/c/x") || drives.hold("/srv/win c/x"));
+        }
         let at = at.unwrap_or("/guess/c");
         assert_eq!(drives.folder('C'), Path::new(at), "{mountinfo}");
         let path = DrivePath::new("C:\\Users\\ann").unwrap();
@@ -131,4 +134,43 @@ fn masks_are_named() {
     assert_eq!(reason, "the drive is mounted with umask=77,fmask=11");
     let reason = drives.reason(Path::new("/mnt/cc"));
     assert_eq!(reason, "the drive belongs to the default user");
+}
+
+#[test]
+fn folders_of_drives_are_on_them() {
+    let p9 = |root: &str, at: &str, more: &str| {
+        format!("90 72 0:46 {root} {at} rw - 9p C:\\134 rw,aname=drvfs;path=C:\\134;{more}\n")
+    };
+    let shown = |share: &str| (share == SHARE).then(|| "D:".to_owned());
+    let share =
+        |folder: &str| format!("91 72 0:47 /{SHARE}{folder} /srv/d rw - virtiofs drvfs rw\n");
+    let mountinfo = [
+        p9("/", "/mnt/c", "uid=1000;metadata;umask=22"),
+        p9("/Users/ann/db", "/var/lib/pg", "uid=1000"),
+        share("/Users"),
+        "92 72 0:48 / /home rw - ext4 /dev/sdc rw\n".to_owned(),
+    ];
+    let mountinfo = mountinfo.concat();
+    let of = |conf: &str| Drives::of(mountinfo.as_bytes(), conf.as_bytes(), shown);
+    let drives = of("");
+    for (path, drive) in [
+        ("/mnt/c/x", Some(None)),
+        ("/var/lib/pg/base/1", Some(Some("C: (/var/lib/pg)"))),
+        ("/srv/d", Some(Some("D: (/srv/d)"))),
+        ("/home/ann", None),
+        ("/var/lib/pgx", None),
+    ] {
+        assert_eq!(drives.hold(path), drive.is_some(), "{path}");
+        let lacks = drives.without_metadata(path);
+        assert_eq!(lacks.as_deref(), drive.flatten(), "{path}");
+    }
+    // No folder is taken for the drive.
+    assert_eq!(drives.folder('d'), Path::new("/mnt/d"));
+    let drives = of("[automount]\noptions = \"metadata,umask=22\"\n");
+    assert_eq!(
+        drives.without_metadata("/srv/d"),
+        None,
+        "only Windows knows"
+    );
+    assert!(drives.without_metadata("/var/lib/pg").is_some());
 }

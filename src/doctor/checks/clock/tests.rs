@@ -26,9 +26,8 @@ fn runs(facts: &mut Facts, names: &[(&str, &str)]) {
         .iter()
         .map(|(name, unit)| Process {
             name: (*name).into(),
-            arguments: String::new(),
-            folder: None,
             service: (!unit.is_empty()).then(|| (*unit).to_owned()),
+            ..Process::default()
         })
         .collect();
 }

@@ -8,8 +8,7 @@ fn runs(facts: &mut Facts, name: &str, arguments: &str) {
     facts.local_mut().processes.push(Process {
         name: name.into(),
         arguments: arguments.into(),
-        folder: None,
-        service: None,
+        ..Process::default()
     });
 }
 

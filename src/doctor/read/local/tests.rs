@@ -43,33 +43,6 @@ fn reads_below_a_root() {
 }
 
 #[test]
-fn services_of_the_system() {
-    let table = [
-        ("0::/system.slice/node.service\n", Some("node.service")),
-        (
-            "0::/system.slice/system-web.slice/web@1.service/inner\n",
-            Some("web@1.service"),
-        ),
-        (
-            "9:memory:/\n1:name=systemd:/system.slice/node.service\n",
-            Some("node.service"),
-        ),
-        // What wsl.exe starts, a terminal's shell and a user's own service.
-        ("0::/\n", None),
-        ("0::/user.slice/user-1000.slice/session-1.scope\n", None),
-        (
-            "0::/user.slice/user-1000.slice/user@1000.service/app.slice/x.service\n",
-            None,
-        ),
-        ("0::/system.slice/x.mount\n", None),
-        ("", None),
-    ];
-    for (groups, unit) in table {
-        assert_eq!(service(groups).as_deref(), unit, "{groups}");
-    }
-}
-
-#[test]
 #[cfg(target_endian = "little")]
 fn routes_of_the_kernel() {
     let table =

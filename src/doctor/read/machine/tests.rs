@@ -21,5 +21,5 @@ fn wireguard_in_the_kernel_or_as_a_program() {
     assert_eq!(now().wireguard, Some("built in"));
     write("/sys/module/wireguard/x", "");
     assert_eq!(now().wireguard, Some("loaded"));
-    assert!(disk(&root).is_some());
+    assert!(disk(&root.at("/")).is_some());
 }
