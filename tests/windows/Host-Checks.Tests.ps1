@@ -32,6 +32,16 @@ function Get-WinStartTasks {
     $script:World.StartTasks
 }
 
+function Find-DiskFiles {
+    param([string] $Sid)
+    $script:World.Disks
+}
+
+function Get-WinDisk {
+    param([string] $Path)
+    $script:World.Disk
+}
+
 function Start-WinTaskAs {
     param([string] $Name, [string] $Sid)
     Assert-Equal -Expected ('forward-' + $Sid) -Found $Name
@@ -98,7 +108,7 @@ Test-Case -Name 'all checks, in their order, without a probe' -Body {
     Reset-HostWorld
     $checks = @(Get-Results -Probe $false)
     # The agent makes T18 and T23.
-    Assert-Equal -Expected '1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 19 20 21 22 24' -Found (@($checks | ForEach-Object { $_['id'].Substring(1) }) -join ' ')
+    Assert-Equal -Expected '1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 19 20 21 22 24 25 26' -Found (@($checks | ForEach-Object { $_['id'].Substring(1) }) -join ' ')
     Assert-Equal -Expected 'ok' -Found (Find-Check -Checks $checks -Id 'T1')['result']
     foreach ($id in @('T3', 'T4', 'T9', 'T14', 'T15', 'T16', 'T21')) {
         Assert-Equal -Expected 'not-run' -Found (Find-Check -Checks $checks -Id $id)['result']
@@ -127,7 +137,7 @@ Test-Case -Name 'what throws differs, and the others go on' -Body {
     Reset-HostWorld
     $script:World.Broken = 'firewall'
     $checks = @(Get-Results -Probe $false)
-    Assert-Equal -Expected 22 -Found $checks.Count
+    Assert-Equal -Expected 24 -Found $checks.Count
     $check = Find-Check -Checks $checks -Id 'T7'
     Assert-Equal -Expected 'differs' -Found $check['result']
     Assert-True -Found ($check['detail'] -like '*broken*') -What 'the reason'
@@ -194,6 +204,34 @@ Test-Case -Name 'tasks that start WSL and are stopped' -Body {
         $facts = ConvertFrom-Json -InputObject $check['detail']
         Assert-Equal -Expected $case[1] -Found $facts.stopped
         Assert-Equal -Expected ($case[0] -ceq 'differs') -Found ($check['detail'] -clike '*PT0S*')
+    }
+}
+
+Test-Case -Name 'where the virtual disks are' -Body {
+    Reset-HostWorld
+    Assert-Equal -Expected 'not-run' -Found (Find-Check -Checks @(Get-Results -Probe $false) -Id 'T25')['result']
+    $script:World.Disks = @(@{ Folder = 'C:\wsl\{a}'; Path = 'C:\wsl\{a}\ext4.vhdx'; Drive = 'C:' })
+    $table = @(
+        @('ok', '', @{ Kind = 3; Free = 2048; Packed = $false }),
+        @('differs', 'C: has 2047 MiB free', @{ Kind = 3; Free = 2047; Packed = $false }),
+        @('differs', 'C: is no drive of this machine alone (kind 4)', @{ Kind = 4; Free = 9000; Packed = $false }),
+        @('differs', 'a virtual disk on C: is compressed or encrypted', @{ Kind = 3; Free = 9000; Packed = $true })
+    )
+    foreach ($case in $table) {
+        $script:World.Disk = $case[2]
+        $check = Find-Check -Checks @(Get-Results -Probe $false) -Id 'T25'
+        Assert-Equal -Expected $case[0] -Found $check['result']
+        Assert-Equal -Expected $case[1] -Found (ConvertFrom-Json -InputObject $check['detail']).problems
+    }
+}
+
+Test-Case -Name 'nothing is claimed of exclusions, and nothing that could run is in the command' -Body {
+    Reset-HostWorld
+    foreach ($case in @(@('C:\wsl\{a}', '"C:\wsl\{a}"'), @('C:\a $(calc)', 'FOLDER'), @('C:\a`b', 'FOLDER'), @("C:\it's", 'FOLDER'))) {
+        $script:World.Disks = @(@{ Folder = $case[0]; Path = $case[0] + '\ext4.vhdx'; Drive = 'C:' })
+        $check = Find-Check -Checks @(Get-Results -Probe $false) -Id 'T26'
+        Assert-Equal -Expected 'not-run' -Found $check['result']
+        Assert-Equal -Expected ('Add-MpPreference -ExclusionPath ' + $case[1]) -Found (ConvertFrom-Json -InputObject $check['detail']).'exclude'
     }
 }
 

@@ -35,6 +35,8 @@ function Reset-HostWorld {
         RunAs = '0x80070005'
         RelayBlocks = 0
         StartTasks = @()
+        Disks = @()
+        Disk = @{ Kind = 3; Free = 9000; Packed = $false }
         RelayError = $null
         # What the setup left as its result.
         Written = ''

@@ -1,7 +1,7 @@
 //! The statements about Windows that `wslmesh host check` looks at.
 
 /// Number and statement of each, in their order. docs/windows.md says more of them.
-pub const CHECKS: [(&str, &str); 24] = [
+pub const CHECKS: [(&str, &str); 26] = [
     (
         "T1",
         "WSL records the guest's address in this user's registry, inside its network",
@@ -50,6 +50,11 @@ pub const CHECKS: [(&str, &str); 24] = [
         "many scratch forwards are made, and removed, within a minute",
     ),
     ("T24", "no task that starts WSL is stopped after a time"),
+    (
+        "T25",
+        "virtual disks are on drives of this machine with space",
+    ),
+    ("T26", "how to see Microsoft Defender's exclusions"),
 ];
 
 /// The place of a check in [`CHECKS`], and what it states; those of none are behind all.

@@ -221,6 +221,60 @@ function Find-StartTasks {
     New-Finding -Right ($limited.Count -eq 0) -Facts $facts
 }
 
+# Where the virtual disks of this user's distributions are: the key of each names the folder, and since a while the
+# file (microsoft/WSL: DistributionRegistration.h). A distribution of WSL 1 has none.
+function Find-DiskFiles {
+    param([string] $Sid)
+    $key = 'Software\Microsoft\Windows\CurrentVersion\Lxss'
+    foreach ($id in @(Get-WinUserKeys -Sid $Sid -Path $key)) {
+        $own = $key + '\' + $id
+        $name = Get-WinUserValue -Sid $Sid -Path $own -Name 'VhdFileName'
+        if ($name -ceq '') { $name = 'ext4.vhdx' }
+        $folder = (Get-WinUserValue -Sid $Sid -Path $own -Name 'BasePath') -creplace '\A\\\\\?\\', ''
+        if (($folder -cmatch '\A[A-Za-z]:\\') -and (Test-WinFile -Path ($folder + '\' + $name))) {
+            @{ Folder = $folder; Path = $folder + '\' + $name; Drive = $folder.Substring(0, 2).ToUpperInvariant() }
+        }
+    }
+}
+
+# Of drives and files Windows tells every user.
+function Find-VirtualDisks {
+    param([hashtable] $Caller)
+    $files = @(Find-DiskFiles -Sid $Caller.Sid)
+    if ($files.Count -eq 0) { return New-Skipped -Reason 'no distribution of this user has a virtual disk: there is nothing to do' }
+    $problems = @(foreach ($file in $files) {
+        $disk = Get-WinDisk -Path $file.Path
+        # DRIVE_FIXED.
+        if ($disk.Kind -ne 3) { '{0} is no drive of this machine alone (kind {1})' -f $file.Drive, $disk.Kind }
+        if ($disk.Free -lt 2048) { '{0} has {1} MiB free' -f $file.Drive, $disk.Free }
+        if ($disk.Packed) { 'a virtual disk on {0} is compressed or encrypted' -f $file.Drive }
+    })
+    $facts = [ordered] @{
+        'disks' = $files.Count; 'drives' = @($files | ForEach-Object { $_.Drive } | Sort-Object -Unique) -join ', '
+        'problems' = @($problems | Sort-Object -Unique) -join ', '
+    }
+    if ($problems.Count -gt 0) {
+        $facts['fix'] = 'free space there, or move the distribution (wsl.exe --manage NAME --move FOLDER); clear "Compress contents" and "Encrypt contents" in the attributes of the file'
+    }
+    New-Finding -Right ($problems.Count -eq 0) -Facts $facts
+}
+
+# Nothing is claimed of the exclusions, which administrators alone can read. What a person is to paste into an elevated
+# PowerShell has no sign in it that means something there.
+function Get-DefenderAdvice {
+    param([hashtable] $Caller)
+    $folders = @(foreach ($file in @(Find-DiskFiles -Sid $Caller.Sid)) {
+        $plain = $file.Folder -cmatch '\A[A-Za-z]:\\[\p{L}\p{Nd} ._{}()\\-]+\z'
+        @{ $true = '"' + $file.Folder + '"'; $false = 'FOLDER' }[$plain]
+    })
+    @{ Result = 'not-run'; Facts = [ordered] @{
+        'reason' = 'administrators alone can read the exclusions of Microsoft Defender: there is nothing to do, unless the disk is slow'
+        'look' = '(Get-MpPreference).ExclusionPath in an elevated PowerShell'
+        'exclude' = 'Add-MpPreference -ExclusionPath ' + (@($folders | Sort-Object -Unique) -join ', ')
+        'cost' = 'what is in an excluded folder is not scanned, so malware can hide there'
+    } }
+}
+
 # Why a check is not made, and what to do; '' where nothing keeps it from being made.
 function Find-Obstacle {
     param([string] $Id, [hashtable] $Caller, [bool] $Probe)
@@ -272,6 +326,8 @@ function Get-Finding {
         # One is left where a person answered No when Windows asked about the relay.
         'T22' { return New-Finding -Right ($Firewall['relay-blocks'] -eq 0) -Facts ([ordered] @{ 'rules' = $Firewall['relay-blocks'] }) }
         'T24' { return Find-StartTasks }
+        'T25' { return Find-VirtualDisks -Caller $Caller }
+        'T26' { return Get-DefenderAdvice -Caller $Caller }
     }
 }
 
@@ -279,7 +335,7 @@ function Get-Finding {
 function Get-Checks {
     param([hashtable] $Caller, [hashtable] $Places, [bool] $Probe)
     $firewall = $null
-    for ($number = 1; $number -le 24; $number += 1) {
+    for ($number = 1; $number -le 26; $number += 1) {
         if (@(18, 23) -contains $number) { continue }
         $id = 'T{0}' -f $number
         try {
@@ -313,6 +369,24 @@ function Get-WinStartTasks {
                 @{ Path = [string] $task.Path; Limit = [string] $definition.Settings.ExecutionTimeLimit }
             }
         }
+    }
+}
+
+# The names of the keys below one of a user's hive.
+function Get-WinUserKeys {
+    param([string] $Sid, [string] $Path)
+    Read-WinKey -Hive 'Users' -Path ($Sid + '\' + $Path) -Body { param($Key) $Key.GetSubKeyNames() }
+}
+
+# What Windows says of a file's drive (System.IO.DriveType, MiB) and of the file: NTFS compresses and encrypts single
+# files, and Hyper-V opens no virtual disk of which it does.
+function Get-WinDisk {
+    param([string] $Path)
+    $drive = New-Object System.IO.DriveInfo($Path.Substring(0, 1))
+    $packed = [int] [System.IO.FileAttributes]::Compressed -bor [int] [System.IO.FileAttributes]::Encrypted
+    @{
+        Kind = [int] $drive.DriveType; Free = [long] ($drive.AvailableFreeSpace / 1048576)
+        Packed = ([int] [System.IO.File]::GetAttributes($Path) -band $packed) -ne 0
     }
 }
 
