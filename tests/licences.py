@@ -2,9 +2,10 @@
 
     tools/sbom.sh crates TREE | python3 tests/licences.py DOC LICENCE
 
-DOC is the package's folder of documents, LICENCE what the rpm is labelled with.
+DOC is the deb's folder of documents, LICENCE what the rpm is labelled with.
 """
 
+import gzip
 import json
 import pathlib
 import re
@@ -12,7 +13,7 @@ import sys
 
 doc, label = pathlib.Path(sys.argv[1]), sys.argv[2]
 listed = json.loads((doc / "wslmesh.cdx.json").read_text(encoding="utf-8"))
-notices = (doc / "THIRD-PARTY").read_text(encoding="utf-8")
+notices = gzip.decompress((doc / "THIRD-PARTY.gz").read_bytes()).decode("utf-8")
 locked = dict(
     ((name, version), checksum)
     for name, version, checksum in re.findall(

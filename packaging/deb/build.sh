@@ -26,7 +26,8 @@ rm -f "$doc"/LICENSE-*
     printf '  * Release %s: see CHANGELOG.md.\n\n' "$version"
     printf ' -- %s  %s\n' "$maintainer" "$(date -R -u -d "@$SOURCE_DATE_EPOCH")"
 } >"$doc/changelog"
-gzip -9nf "$doc/changelog"
+# Debian compresses long documents: the licences' texts are a third of a megabyte.
+gzip -9nf "$doc/changelog" "$doc/THIRD-PARTY"
 find "$tree/usr/share/man" -type f -exec gzip -9n {} +
 # Debian's folder for zsh completions of packages.
 if [ -d "$tree/usr/share/zsh/site-functions" ]; then

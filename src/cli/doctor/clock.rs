@@ -44,7 +44,11 @@ pub(super) fn entry(facts: &Facts) -> Entry<'_> {
 /// `now` is that in milliseconds.
 pub(super) fn table(history: &ClockHistory, now: i64, all: bool) -> Vec<String> {
     if history.samples.is_empty() {
-        return vec!["no history: the agent keeps it while it runs".to_owned()];
+        return vec![
+            "no history yet: a running agent notes each comparison with a reference clock,"
+                .to_owned(),
+            "and each time the clock is set".to_owned(),
+        ];
     }
     let most = if all { usize::MAX } else { MOST };
     let mut rows = vec![["BEFORE", "CLOCK", "SEEN"].map(str::to_owned)];
