@@ -19,6 +19,7 @@ pub struct Retry {
     pub failures: u32,
     /// When the next attempt is due; `None` where none is scheduled.
     pub due: Option<Instant>,
+    first: Duration,
     longest: Duration,
     /// In thousandths of a delay.
     most_jitter: u32,
@@ -42,8 +43,18 @@ impl Retry {
         Self {
             failures: 0,
             due: None,
+            first: FIRST,
             longest,
             most_jitter: 0,
+        }
+    }
+
+    /// The same as by default from another first delay on.
+    #[must_use]
+    pub fn starting_at(first: Duration) -> Self {
+        Self {
+            first,
+            ..Self::default()
         }
     }
 
@@ -63,7 +74,7 @@ impl Retry {
     /// The delay after the failures so far. `random` is any number.
     fn delay(&self, random: u64) -> Duration {
         let doublings = self.failures.saturating_sub(1).min(16);
-        let base = FIRST.saturating_mul(1 << doublings).min(self.longest);
+        let base = self.first.saturating_mul(1 << doublings).min(self.longest);
         let jitter = u32::try_from(random % u64::from(self.most_jitter + 1)).unwrap_or(0);
         base + base * jitter / 1000
     }

@@ -7,12 +7,14 @@ fn after(failures: u32, retry: Retry) -> Retry {
 #[test]
 fn doubles_up_to_the_longest_delay() {
     let longest = || Retry::up_to(Duration::from_secs(60));
+    let later = || Retry::starting_at(Duration::from_secs(5));
     let tables = [
         (
             Retry::default as fn() -> Retry,
             [1, 1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300],
         ),
         (longest, [1, 1, 2, 4, 8, 16, 32, 60, 60, 60, 60, 60]),
+        (later, [5, 5, 10, 20, 40, 80, 160, 300, 300, 300, 300, 300]),
     ];
     for (retry, expected) in tables {
         let seconds = (0..12).map(|failures| after(failures, retry()).delay(0).as_secs());
