@@ -1,32 +1,56 @@
-//! Peers that moved while the machine was away: WireGuard keeps addresses alone, so their
-//! names are looked up again.
+//! Peers that moved: WireGuard keeps addresses alone, so the names of those that do not
+//! answer are looked up again. A recovery and what looks after peers do it by this alone.
 
-use std::{collections::BTreeMap, net::SocketAddr};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::{IpAddr, SocketAddr},
+    time::Duration,
+};
 
-use futures_util::future::join_all;
+use futures_util::{FutureExt as _, StreamExt as _, stream::FuturesUnordered};
+use tokio::time::sleep;
 
 use crate::{
     apply,
     blocking::KeyedFlights,
-    model::{Device, EndpointChange, EndpointName, InterfaceName, PeerId, WireguardLink},
+    model::{
+        Device, EndpointChange, EndpointName, EndpointNames, InterfaceName, LinkKind, NewEndpoint,
+        Peer, PeerId, PeerState, PublicKey, WireguardLink,
+    },
     netlink::Netlink,
     observe,
-    plan::{is_fresh, moved_to},
+    plan::{moved_to, silent_names},
+    wireguard::send_into,
 };
 
-/// Peers whose endpoints the configuration has by name.
-pub(super) type Names = BTreeMap<PeerId, EndpointName>;
-
 /// Most names that are looked up side by side: each look-up is a thread.
-const NAMES: usize = 32;
+pub(super) const NAMES: usize = 32;
+
+/// Packets that are sent at once, and the pause before the next ones.
+const PACKETS: usize = 32;
+const PAUSE: Duration = Duration::from_millis(10);
+
+/// Devices as they were read.
+pub(super) type Reading = BTreeMap<InterfaceName, Device>;
 
 /// What came of the look-ups.
 #[derive(Debug, Default)]
 pub(super) struct LookedUp {
-    /// Names that lead elsewhere now, as clauses.
-    pub(super) moved: Vec<String>,
-    /// What went wrong, likewise.
-    pub(super) failed: Vec<String>,
+    /// Names that lead elsewhere now, and where.
+    pub(super) moved: BTreeMap<EndpointName, IpAddr>,
+    /// What went wrong.
+    pub(super) failed: BTreeMap<EndpointName, String>,
+}
+
+/// What a look-up is to do.
+pub(super) struct Search<'a> {
+    pub(super) links: &'a [WireguardLink],
+    pub(super) devices: &'a Reading,
+    pub(super) names: &'a EndpointNames,
+    /// Those that are looked up; all whose peers are silent where it is `None`.
+    pub(super) only: Option<&'a BTreeSet<EndpointName>>,
+    /// Those of which the next address has its turn.
+    pub(super) next: &'a BTreeSet<EndpointName>,
 }
 
 /// Looks names up and sets endpoints.
@@ -37,83 +61,197 @@ pub(super) struct Endpoints {
 }
 
 impl Endpoints {
-    /// The names of these devices' peers.
-    pub(super) async fn names(&self, links: &[WireguardLink]) -> Names {
+    /// The names of these devices' peers; `None` where the files cannot be read in time.
+    pub(super) async fn names(&self, links: &[WireguardLink]) -> Option<EndpointNames> {
         let devices = links.iter().map(|link| link.name.clone());
         match links.is_empty() {
-            true => Names::new(),
+            true => Some(EndpointNames::new()),
             false => self.look_ups.names(devices.collect()).await,
         }
     }
 
-    /// Sends packets to peers that do not answer where their names lead now.
-    pub(super) async fn follow(
+    /// Sends packets to peers that do not answer where their names lead now. Each endpoint is
+    /// set as soon as its name is known: no name waits for another.
+    pub(super) async fn follow(&self, netlink: &Netlink, search: Search<'_>) -> LookedUp {
+        let silent = silent_names(search.names, search.devices, observe::now_unix());
+        let is_asked = |name: &EndpointName| search.only.is_none_or(|only| only.contains(name));
+        let asked = silent.keys().copied().filter(|name| is_asked(name));
+        let asked = asked.take(NAMES);
+        let look_ups = asked.map(async |name| (name, self.look_ups.look_up(name).await));
+        let mut look_ups: FuturesUnordered<_> = look_ups.collect();
+        let mut all = LookedUp::default();
+        while let Some(first) = look_ups.next().await {
+            let mut changes = Vec::new();
+            let mut found = Some(first);
+            while let Some((name, addresses)) = found {
+                let peers = silent.get(name).map(Vec::as_slice).unwrap_or_default();
+                let chosen = match addresses {
+                    Ok(addresses) => choose(netlink, &search, name, peers, &addresses).await,
+                    Err(why) => Err(why),
+                };
+                match chosen {
+                    Ok(chosen) => changes.extend(chosen),
+                    Err(why) => drop(all.failed.insert(name.clone(), why)),
+                }
+                found = look_ups.next().now_or_never().flatten();
+            }
+            self.set(netlink, &search, &changes, &mut all).await;
+        }
+        all
+    }
+
+    /// Sends a packet to each peer with which there is a session, and gives back their number:
+    /// it learns from where this node's packets come now, and need not wait for the next
+    /// keepalive.
+    pub(super) async fn nudge(
         &self,
         netlink: &Netlink,
         links: &[WireguardLink],
-        devices: &BTreeMap<InterfaceName, Device>,
-        names: &Names,
-    ) -> LookedUp {
-        let now = observe::now_unix();
-        let mut silent: BTreeMap<&EndpointName, Vec<&PeerId>> = BTreeMap::new();
-        for (id, name) in names {
-            let device = devices.get(&id.0);
-            let peer = device.and_then(|device| device.peers.get(&id.1));
-            let answers = |at| is_fresh(at, now);
-            if peer.is_some_and(|peer| !peer.handshake.is_some_and(answers)) {
-                silent.entry(name).or_default().push(id);
+        devices: &Reading,
+    ) -> usize {
+        let (mut count, now) = (0, observe::now_unix());
+        for link in links {
+            let Some(device) = devices.get(&link.name) else {
+                continue;
+            };
+            if link.kind == LinkKind::WireGuardUserspace {
+                self.forget_sources(netlink, link, device).await;
             }
+            let answers = |peer: &Peer| peer.state(now) == PeerState::Answers;
+            let peers = device.peers.iter();
+            let peers = peers.filter(|(_, peer)| peer.endpoint.is_some() && answers(peer));
+            let peers = BTreeSet::from_iter(peers.map(|(key, _)| *key));
+            count += peers.len();
+            send_to(&link.name, device, &peers).await;
         }
-        let asked = silent.keys().take(NAMES);
-        let found = asked.map(async |name| self.look_ups.look_up(name).await);
-        let found = join_all(found).await;
-        let mut all = LookedUp::default();
-        for ((name, peers), found) in silent.into_iter().zip(found) {
-            let addresses = match found {
-                Ok(addresses) => addresses,
+        count
+    }
+
+    /// Gives peers the endpoints that they have. A userspace daemon keeps with an endpoint the
+    /// address to which its packets came, and sends from there though this node has it no
+    /// more: wireguard-go until a handshake has failed, 15 s later (device/timers.go).
+    async fn forget_sources(&self, netlink: &Netlink, link: &WireguardLink, device: &Device) {
+        let same = device.peers.iter().filter_map(|(key, peer)| {
+            let to = NewEndpoint {
+                was: peer.endpoint,
+                handshake: peer.handshake,
+                to: peer.endpoint?,
+            };
+            Some((*key, to))
+        });
+        let change = EndpointChange {
+            link: link.clone(),
+            peers: same.collect(),
+        };
+        if let Err(why) = apply::set_endpoints(netlink, &self.sets, change).await {
+            tracing::debug!(event = "endpoint", interface = %link.name, "{why}");
+        }
+    }
+
+    /// Sets endpoints, a device at a time, and sends a packet to each of these peers: their
+    /// handshake begins at once.
+    async fn set(
+        &self,
+        netlink: &Netlink,
+        search: &Search<'_>,
+        changes: &[Change<'_>],
+        all: &mut LookedUp,
+    ) {
+        for link in search.links {
+            let of_link = changes.iter().filter(|one| one.peer.0 == link.name);
+            let peers: BTreeMap<_, _> = of_link
+                .clone()
+                .map(|one| (one.peer.1, one.to.clone()))
+                .collect();
+            let Some(device) = search.devices.get(&link.name).filter(|_| !peers.is_empty()) else {
+                continue;
+            };
+            let change = EndpointChange {
+                link: link.clone(),
+                peers,
+            };
+            let set = match apply::set_endpoints(netlink, &self.sets, change).await {
+                Ok(set) => BTreeSet::from_iter(set),
                 Err(why) => {
-                    all.failed.push(format!("{}: {why}", name.host));
+                    let failed = of_link.map(|one| (one.name.clone(), why.clone()));
+                    all.failed.extend(failed);
                     continue;
                 }
             };
-            for id in peers {
-                let link = links.iter().find(|link| link.name == id.0);
-                let Some((link, device)) = link.zip(devices.get(&id.0)) else {
-                    continue;
-                };
-                let usable = reachable(netlink, link, device.mark, &addresses).await;
-                let Some(was) = device.peers.get(&id.1) else {
-                    continue;
-                };
-                let Some(to) = moved_to(was, &usable, now) else {
-                    continue;
-                };
-                let change = EndpointChange {
-                    link: link.clone(),
-                    peer: id.1,
-                    was: was.clone(),
-                    to,
-                };
-                let from = was.endpoint.map(|at| at.to_string());
-                match apply::set_endpoint(netlink, &self.sets, change).await {
-                    Ok(false) => {}
-                    Ok(true) => {
-                        let from = from.as_deref().unwrap_or("none");
-                        tracing::info!(
-                            event = "endpoint",
-                            interface = %id.0,
-                            "{} peer {} endpoint {from} -> {to} ({})",
-                            id.0,
-                            id.1,
-                            name.host
-                        );
-                        all.moved.push(format!("{} is {} now", name.host, to.ip()));
-                    }
-                    Err(why) => all.failed.push(why),
-                }
+            for one in of_link.filter(|one| set.contains(&one.peer.1)) {
+                one.log();
+                all.moved.insert(one.name.clone(), one.to.to.ip());
             }
+            send_to(&link.name, device, &set).await;
         }
-        all
+    }
+}
+
+/// A new endpoint of a peer.
+struct Change<'a> {
+    peer: &'a PeerId,
+    to: NewEndpoint,
+    name: &'a EndpointName,
+    /// Whether it was at another address of its name.
+    is_turn: bool,
+}
+
+impl Change<'_> {
+    /// The addresses of a name take turns for as long as its peer is switched off, and that
+    /// is no news.
+    fn log(&self) {
+        let ((interface, key), host, to) = (self.peer, &self.name.host, self.to.to);
+        let from = self.to.was.map(|at| at.to_string());
+        let from = from.as_deref().unwrap_or("none");
+        let line = format!("{interface} peer {key} endpoint {from} -> {to} ({host})");
+        match self.is_turn {
+            true => tracing::debug!(event = "endpoint", %interface, "{line}"),
+            false => tracing::info!(event = "endpoint", %interface, "{line}"),
+        }
+    }
+}
+
+/// The new endpoints of a name's peers.
+///
+/// # Errors
+/// Why none of its addresses is one.
+async fn choose<'a>(
+    netlink: &Netlink,
+    search: &Search<'_>,
+    name: &'a EndpointName,
+    peers: &[&'a PeerId],
+    addresses: &[SocketAddr],
+) -> Result<Vec<Change<'a>>, String> {
+    let (next, now) = (search.next.contains(name), observe::now_unix());
+    let (mut chosen, mut leads) = (Vec::new(), false);
+    for link in search.links {
+        let of_link = peers.iter().filter(|id| id.0 == link.name);
+        let of_link = Vec::from_iter(of_link);
+        let device = search.devices.get(&link.name);
+        let Some(device) = device.filter(|_| !of_link.is_empty()) else {
+            continue;
+        };
+        let usable = reachable(netlink, link, device.mark, addresses).await;
+        leads |= !usable.is_empty();
+        chosen.extend(of_link.into_iter().filter_map(|id| {
+            let peer = device.peers.get(&id.1)?;
+            let to = NewEndpoint {
+                was: peer.endpoint,
+                handshake: peer.handshake,
+                to: moved_to(peer, &usable, next, now)?,
+            };
+            let was = to.was.map(|at| at.ip());
+            Some(Change {
+                peer: id,
+                to,
+                name,
+                is_turn: usable.iter().any(|one| Some(one.ip()) == was),
+            })
+        }));
+    }
+    match leads {
+        true => Ok(chosen),
+        false => Err("there is no route to any of its addresses".to_owned()),
     }
 }
 
@@ -133,4 +271,17 @@ async fn reachable(
         }
     }
     usable
+}
+
+/// Sends a packet into the tunnel to each of these peers, some at a time. What cannot be sent
+/// is as good as lost.
+async fn send_to(name: &InterfaceName, device: &Device, peers: &BTreeSet<PublicKey>) {
+    for (number, peer) in peers.iter().enumerate() {
+        if number > 0 && number % PACKETS == 0 {
+            sleep(PAUSE).await;
+        }
+        if let Some(to) = device.address_of(peer) {
+            send_into(name, to).unwrap_or_default();
+        }
+    }
 }

@@ -16,14 +16,17 @@ use super::{
     dependents::Dependents,
     dns::Dns,
     election::Leadership,
+    endpoints::Endpoints,
     error::AgentError,
     lifetime::Lifetime,
     listeners::Listeners,
     machine::Linux,
     members::{Members, inheritance::Inheritance, wire::Registration},
+    peers::{Need, Peers},
     reconcile::Agent,
     relay::Supervisor,
     resume::{Order, Resumption},
+    tailscale::Tailscale,
     timer::Timer,
     verify::Verify,
     windows::{HostEvent, Windows},
@@ -40,6 +43,7 @@ use crate::{
     paths::Paths,
     plan::discovered_forwards,
     report::{Manager, SampleCause},
+    units::TailscaleCall,
 };
 
 /// Everything that the loop drives.
@@ -58,6 +62,8 @@ pub(super) struct EventLoop {
     listeners: Listeners,
     lifetime: Lifetime,
     resumption: Resumption,
+    peers: Peers,
+    tailscale: Tailscale,
     /// Whether this distribution's name was asked for.
     named: bool,
 }
@@ -92,13 +98,16 @@ impl EventLoop {
         agent.publisher.bus = Some(bus.clone());
         // What it listens on is none of what is discovered.
         agent.host.loopback = windows.loopback.memory();
+        let endpoints = Endpoints::default();
         let members = leadership.members();
         Ok(Self {
             members,
             runtime: paths.runtime.clone(),
             listeners: Listeners::default(),
             lifetime: Lifetime::default(),
-            resumption: Resumption::new(),
+            resumption: Resumption::new(endpoints.clone()),
+            peers: Peers::new(endpoints, Manager::watchdog().is_some()),
+            tailscale: Tailscale::new(),
             named: false,
             agent,
             windows,
@@ -148,7 +157,7 @@ impl EventLoop {
         self.take_listeners();
         self.take_lifetime();
         self.agent.reconcile(&mut self.windows, manager).await;
-        self.resumption.see(self.agent.view());
+        self.take_view();
         manager.ready();
         self.bus.start();
         self.look_at_clock(SampleCause::Start);
@@ -158,6 +167,7 @@ impl EventLoop {
             self.dependents.follow(&self.agent.settings, node, mode);
             self.dns.follow(&self.agent.settings, &self.agent.dns_plan);
             watch.ipv6_ways = self.agent.ipv6_ways;
+            let recovers = self.resumption.is_running();
             // Each arm that does not continue is a reason for a pass.
             select! {
                 changed = watch.changed() => {
@@ -176,13 +186,22 @@ impl EventLoop {
                 }
                 order = self.resumption.order() => match order {
                     Order::Begin => {
+                        self.tailscale.ask(TailscaleCall::Rebind);
                         self.look_at_clock(SampleCause::Resume);
                         self.retry_after_resume();
                         self.agent.ask_windows_again();
                     }
                     Order::Retry => self.retry_after_resume(),
                     Order::AskWindows => self.agent.ask_windows_again(),
+                    Order::TakeReading => {
+                        let reading = self.resumption.take_reading();
+                        let need = self.peers.take(reading, self.resumption.is_running());
+                        if !self.serve_peers(need) {
+                            continue;
+                        }
+                    }
                     Order::Publish => {
+                        self.peers.look_again();
                         self.agent.unrecovered = self.resumption.findings.clone();
                         self.agent.publisher.resumed = self.resumption.last.clone();
                     }
@@ -240,13 +259,19 @@ impl EventLoop {
                     }
                     self.agent.clock = self.clock.findings.clone();
                 }
+                need = self.peers.changed(recovers) => {
+                    if !self.serve_peers(need) {
+                        continue;
+                    }
+                }
+                () = self.tailscale.run() => continue,
                 () = self.members.changed() => {}
                 () = self.listeners.changed() => {}
                 () = self.lifetime.changed() => {}
                 holder = self.leadership.overruled() => return Err(AgentError::Overruled(holder)),
                 () = watchdog.fired() => {
                     manager.alive();
-                    self.resumption.read_handshakes();
+                    self.resumption.read_handshakes(self.peers.is_due());
                     self.look_at_clock_if_due();
                     // Of all that wakes an idle agent this is the only thing.
                     let now = Instant::now();
@@ -261,7 +286,7 @@ impl EventLoop {
             self.take_listeners();
             self.take_lifetime();
             let done = self.agent.reconcile(&mut self.windows, manager).await;
-            self.resumption.see(self.agent.view());
+            self.take_view();
             self.look_at_clock_if_due();
             let (settings, group) = (&self.agent.settings, &self.agent.group);
             let own = || {
@@ -277,6 +302,25 @@ impl EventLoop {
             }
             queue.answer(&done.changes);
         }
+    }
+
+    /// Has those look at what a pass has seen who follow the node's way.
+    fn take_view(&mut self) {
+        let view = self.agent.view();
+        if self.peers.see(&view) {
+            self.tailscale.ask(TailscaleCall::Restun);
+        }
+        self.resumption.see(view);
+    }
+
+    /// Does what looking after peers needs, and says whether that is a pass.
+    fn serve_peers(&mut self, need: Need) -> bool {
+        match need {
+            Need::Nothing => {}
+            Need::Reading => self.resumption.read_handshakes(true),
+            Need::Pass => self.agent.peers.clone_from(&self.peers.findings),
+        }
+        need == Need::Pass
     }
 
     /// Takes the list of those that are served now.
@@ -375,6 +419,7 @@ impl EventLoop {
         self.lifetime.look_again();
         self.lifetime.retry();
         self.clock.look_again();
+        self.peers.look_again();
         if self.agent.mode.state.known().is_none() {
             self.windows.ask_mode();
         }

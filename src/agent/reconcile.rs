@@ -63,6 +63,8 @@ pub(super) struct Agent<M> {
     pub(super) has_wireguard: bool,
     /// What is wrong with the clock.
     pub(super) clock: Vec<Finding>,
+    /// What is wrong with names of peers.
+    pub(super) peers: Vec<Finding>,
     /// What did not recover after a resume.
     pub(super) unrecovered: Vec<Finding>,
     /// Whether IPv6 routes decided anything in the last pass.
@@ -117,6 +119,7 @@ impl<M: Machine> Agent<M> {
             not_held: None,
             has_wireguard: false,
             clock: Vec::new(),
+            peers: Vec::new(),
             unrecovered: Vec::new(),
             ipv6_ways: false,
             scene: Scene::default(),
@@ -333,7 +336,7 @@ impl<M: Machine> Agent<M> {
         let others = others.chain(&self.strangers).chain(&self.discovery);
         let others = others.chain(&self.dns.findings);
         let others = others.chain(&self.clock).chain(&self.not_held);
-        let others = others.chain(&self.unrecovered);
+        let others = others.chain(&self.unrecovered).chain(&self.peers);
         findings.extend(others.cloned());
         self.publisher.decided(node, forwards);
         self.dns_plan = dns;

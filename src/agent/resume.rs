@@ -1,7 +1,6 @@
 //! The machine is back: goes through what a sleep of Windows breaks, in order, beside the
 //! passes, and tells the story in one line.
 
-mod endpoints;
 mod here;
 mod signs;
 mod steps;
@@ -19,11 +18,12 @@ use tokio::{
     time::Instant,
 };
 
-pub(super) use self::view::{Answers, RelayView, Scene, View};
+pub(super) use self::view::{Answers, Place, RelayView, Scene, View};
 use self::{
     here::{Calls, Task},
     signs::Signs,
 };
+use super::endpoints::{Endpoints, Reading};
 use crate::{
     backoff::{Retry, until},
     model::{Finding, Recovery, RecoveryStep, Resume, ResumeSign, StepOutcome, micros},
@@ -44,11 +44,9 @@ pub(super) enum Order {
     AskWindows,
     /// Publish how it ended.
     Publish,
+    /// Take the devices that were read ([`Resumption::take_reading`]).
+    TakeReading,
 }
-
-/// How often silent peers are looked at again where nothing is known to be wrong: for half
-/// an hour. They may be switched off.
-const SILENCE: u32 = 12;
 
 type Steps = Vec<(RecoveryStep, StepOutcome)>;
 /// Steps under way; dropping it ends them where they wait.
@@ -84,11 +82,13 @@ pub(super) struct Resumption {
     pub(super) last: Option<RecoveryEntry>,
     /// What did not recover.
     pub(super) findings: Vec<Finding>,
+    reading: Reading,
 }
 
 impl Resumption {
-    pub(super) fn new() -> Self {
-        let calls = Calls::default();
+    /// Looks names of peers up by these.
+    pub(super) fn new(endpoints: Endpoints) -> Self {
+        let calls = Calls::new(endpoints);
         Self::with(Box::new(move |task| calls.recover(task)))
     }
 
@@ -106,6 +106,7 @@ impl Resumption {
             recover,
             last: None,
             findings: Vec::new(),
+            reading: Reading::new(),
         }
     }
 
@@ -138,9 +139,14 @@ impl Resumption {
         }
     }
 
-    /// Looks at WireGuard's handshakes, where it is time for that.
-    pub(super) fn read_handshakes(&mut self) {
-        self.signs.read_handshakes(&self.view.borrow());
+    /// Reads WireGuard's devices, where it is time for that, or at once.
+    pub(super) fn read_handshakes(&mut self, at_once: bool) {
+        self.signs.read_handshakes(&self.view.borrow(), at_once);
+    }
+
+    /// The devices that were read last, once.
+    pub(super) fn take_reading(&mut self) -> Reading {
+        std::mem::take(&mut self.reading)
     }
 
     /// Waits until the loop is to do something. Cancel safe.
@@ -148,10 +154,12 @@ impl Resumption {
         loop {
             select! {
                 Some(order) = self.orders.recv() => return order,
-                Some(resume) = self.signs.handshakes() => {
-                    if !self.is_recovering() {
+                (reading, resume) = self.signs.handshakes() => {
+                    self.reading = reading;
+                    if let Some(resume) = resume.filter(|_| !self.is_recovering()) {
                         self.begin(resume);
                     }
+                    return Order::TakeReading;
                 }
                 steps = steps_of(&mut self.running) => {
                     self.ended(steps);
@@ -160,6 +168,11 @@ impl Resumption {
                 () = until(self.retry.due) => self.look_again(),
             }
         }
+    }
+
+    /// Whether steps are under way, of whichever kind.
+    pub(super) fn is_running(&self) -> bool {
+        self.running.is_some()
     }
 
     /// Whether a recovery is under way, other than another look at what has failed.
@@ -246,10 +259,7 @@ impl Resumption {
             matches!(outcome, StepOutcome::Failed(_) | StepOutcome::Untried(_))
         });
         let bad: Vec<RecoveryStep> = bad.map(|(step, _)| *step).collect();
-        // Silent peers may have moved, and their names follow later.
-        let is_silence = bad.contains(&RecoveryStep::Wireguard);
-        let is_hoped_for = is_silence && self.retry.failures < SILENCE;
-        if self.findings.is_empty() && !is_hoped_for {
+        if self.findings.is_empty() {
             (self.failed, self.retry) = (None, Retry::default());
         } else {
             self.failed = Some((bad, running.resume, running.before));

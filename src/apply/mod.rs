@@ -30,7 +30,7 @@ use crate::{
 pub use clock::set_back as set_clock_back;
 pub use mtu::set as set_mtu;
 pub use sysctl::write as write_sysctl;
-pub use wireguard::set_endpoint;
+pub use wireguard::set_endpoints;
 
 /// Why an effect failed.
 #[derive(Debug, thiserror::Error)]

@@ -5,7 +5,9 @@ use std::time::Duration;
 use super::ApplyError;
 use crate::{
     blocking::{KeyedFlights, run_blocking},
-    model::{Code, EndpointChange, InterfaceName, KeepaliveChange, LinkKind, WireguardLink},
+    model::{
+        Code, EndpointChange, InterfaceName, KeepaliveChange, LinkKind, PublicKey, WireguardLink,
+    },
     netlink::{Netlink, kind_of, name_of},
     wireguard,
 };
@@ -44,28 +46,28 @@ pub(super) async fn set_keepalive(
     }
 }
 
-/// Gives a peer of a device that is still the one that was decided on another endpoint;
-/// says whether it did.
+/// Gives peers of a device that is still the one that was decided on other endpoints;
+/// gives back those that it did it for.
 ///
 /// # Errors
 /// The kernel's or the daemon's reason, in words.
-pub async fn set_endpoint(
+pub async fn set_endpoints(
     netlink: &Netlink,
     devices: &KeyedFlights<InterfaceName>,
     change: EndpointChange,
-) -> Result<bool, String> {
+) -> Result<Vec<PublicKey>, String> {
     let WireguardLink { index, name, kind } = change.link.clone();
     let link = netlink
         .link(index)
         .await
         .map_err(|error| error.to_string())?;
     if !link.is_some_and(|link| is_still(&link, &name, kind)) {
-        return Ok(false);
+        return Ok(Vec::new());
     }
-    let call = move || wireguard::set_endpoint(&change);
+    let call = move || wireguard::set_endpoints(&change);
     let done = async { run_blocking(devices.begin(&name)?, DEADLINE, call).await };
     match done.await {
-        Ok(Err(wireguard::WireGuardError::Removed(_))) => Ok(false),
+        Ok(Err(wireguard::WireGuardError::Removed(_))) => Ok(Vec::new()),
         Ok(done) => done.map_err(|error| error.to_string()),
         Err(error) => Err(error.to_string()),
     }

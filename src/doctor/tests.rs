@@ -19,7 +19,8 @@ use crate::{
     model::{
         Address, DefaultRoute, Device, DeviceReading, DnsAnswer, HealthEntry, HostMemory,
         IdleTimeouts, InterfaceName, Link, LinkKind, Mode, ModeState, NetworkFile, Observation,
-        Peer, Protocol, PublicKey, Reply, ResolvConf, ResolvFile, Resolver, Socket, SysctlReading,
+        Peer, PeerState, Protocol, PublicKey, Reply, ResolvConf, ResolvFile, Resolver, Socket,
+        SysctlReading,
     },
     observe::{DnsCheck, Drift, Machine},
     report::{ClockHistory, Document, PeerEntry, WireguardEntry},
@@ -251,6 +252,7 @@ pub(super) fn peer(handshake: Option<u64>, endpoint: bool, keepalive: u16) -> Pe
         endpoint: endpoint.then(|| "192.0.2.1:51820".parse().unwrap()),
         keepalive,
         latest_handshake_unix: handshake,
+        state: PeerState::default(),
         received_bytes: 0,
         sent_bytes: 0,
     }

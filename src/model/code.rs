@@ -129,6 +129,9 @@ registry! {
     WireguardPortUnclaimed, "wireguard-port-unclaimed", Warning,
         "Windows could not be asked for the UDP port of WireGuard in the kernel (mirrored and consomme mode), so it may not pass the port on.",
         "Correct what the message says, then `systemctl reload wslmesh`; or use a userspace WireGuard (wireguard-go), whose port Windows sees by itself";
+    EndpointUnresolved, "endpoint-unresolved", Warning,
+        "A WireGuard peer does not answer, and its name does not resolve or leads nowhere from here: where it is now is unknown.",
+        "Check the name (`getent ahosts NAME`) and name resolution (`wslmesh doctor dns`); if it is wrong, correct Endpoint in /etc/wireguard/NAME.conf and run `systemctl restart wg-quick@NAME`. The agent retries";
     ResumeIncomplete, "resume-incomplete", Warning,
         "After a sleep of Windows, or a time without a network, something does not work again although the agent did what it can.",
         "Follow the message; if that does not help, run `wsl.exe --shutdown` on Windows, which ends all distributions; the agent looks again by itself";

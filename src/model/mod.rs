@@ -66,7 +66,7 @@ pub use windows_port::{
     PortFirewall, PortOwner, ProxyRule, Reach, WindowsConnect, WindowsEnd, WindowsPort,
 };
 pub use wireguard::{
-    Device, DeviceReading, EndpointChange, EndpointName, HANDSHAKE_STALE, KernelPorts, Peer,
-    PublicKey, WireguardLink,
+    Device, DeviceReading, EndpointChange, EndpointName, EndpointNames, HANDSHAKE_STALE,
+    KernelPorts, NewEndpoint, Peer, PeerState, PublicKey, WireguardLink, is_fresh,
 };
 pub use zone::{DnsPlan, LinkDns, LinkZones, Zone, address_bytes, address_of, no_zone_server};

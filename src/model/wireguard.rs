@@ -7,13 +7,22 @@ use std::{
 };
 
 use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
 
-use super::{InterfaceName, LinkKind, Mode};
+use super::{InterfaceName, LinkKind, Mode, PeerId};
 
 /// A handshake of more seconds ago is stale: a session that is in use has a new one
 /// every two minutes, and after three no packet passes any more (the WireGuard
 /// paper, section 6.1: Reject-After-Time).
 pub const HANDSHAKE_STALE: u64 = 180;
+
+/// Whether a handshake of then is fresh, both in seconds since 1970. One in the future is not
+/// known to be: the clock was set back since.
+#[must_use]
+pub fn is_fresh(handshake: u64, now_unix: u64) -> bool {
+    let age = now_unix.checked_sub(handshake);
+    age.is_some_and(|age| age < HANDSHAKE_STALE)
+}
 
 /// A peer's public key. Its text form is cut to eight characters: enough to
 /// find the peer in `wg show`, too little to be mistaken for a secret.
@@ -80,6 +89,31 @@ pub struct Peer {
     pub sent: u64,
 }
 
+/// Whether a peer answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PeerState {
+    /// Its last handshake is fresh.
+    Answers,
+    /// It did once.
+    Stale,
+    /// There was no handshake yet.
+    #[default]
+    Never,
+}
+
+impl Peer {
+    /// Whether it answers, in seconds since 1970.
+    #[must_use]
+    pub fn state(&self, now_unix: u64) -> PeerState {
+        match self.handshake {
+            Some(at) if is_fresh(at, now_unix) => PeerState::Answers,
+            Some(_) => PeerState::Stale,
+            None => PeerState::Never,
+        }
+    }
+}
+
 /// A link that carries WireGuard.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WireguardLink {
@@ -119,15 +153,25 @@ impl EndpointName {
     }
 }
 
-/// Another endpoint for a peer that does not answer.
+/// Peers whose endpoints the configuration has by name.
+pub type EndpointNames = BTreeMap<PeerId, EndpointName>;
+
+/// Other endpoints for peers that do not answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EndpointChange {
     /// The device.
     pub link: WireguardLink,
-    /// The peer.
-    pub peer: PublicKey,
-    /// Its state when this was decided.
-    pub was: Peer,
+    /// Its peers.
+    pub peers: BTreeMap<PublicKey, NewEndpoint>,
+}
+
+/// Another endpoint for one of them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewEndpoint {
+    /// Its endpoint when this was decided.
+    pub was: Option<SocketAddr>,
+    /// Its last handshake then, in seconds since 1970.
+    pub handshake: Option<u64>,
     /// The new endpoint.
     pub to: SocketAddr,
 }
@@ -144,13 +188,12 @@ impl Device {
     #[must_use]
     pub fn address_of(&self, peer: &PublicKey) -> Option<IpAddr> {
         let own = self.peers.get(peer)?;
-        let others = self.peers.iter().filter(|(key, _)| *key != peer);
-        let others: Vec<&IpNet> = others.flat_map(|(_, other)| &other.allowed).collect();
         // The longest prefix decides.
         let leads_there = |net: &IpNet, address: &IpAddr| {
             let closer =
-                |other: &&&IpNet| other.contains(address) && other.prefix_len() > net.prefix_len();
-            others.iter().find(closer).is_none()
+                |other: &IpNet| other.prefix_len() > net.prefix_len() && other.contains(address);
+            let mut others = self.peers.iter().filter(|(key, _)| *key != peer);
+            !others.any(|(_, other)| other.allowed.iter().any(closer))
         };
         own.allowed.iter().find_map(|net| {
             let address = match net {

@@ -2,7 +2,6 @@
 //! leads.
 
 use std::{
-    collections::BTreeMap,
     net::{SocketAddr, ToSocketAddrs as _},
     path::Path,
     time::Duration,
@@ -10,7 +9,7 @@ use std::{
 
 use crate::{
     blocking::{KeyedFlights, SingleFlight, run_blocking},
-    model::{EndpointName, InterfaceName, PeerId},
+    model::{EndpointName, EndpointNames, InterfaceName},
     wireguard,
 };
 
@@ -32,12 +31,12 @@ pub struct Endpoints {
 }
 
 impl Endpoints {
-    /// The names by which these devices' peers have their endpoints; none where the files
+    /// The names by which these devices' peers have their endpoints; `None` where the files
     /// cannot be read in time.
-    pub async fn names(&self, devices: Vec<InterfaceName>) -> BTreeMap<PeerId, EndpointName> {
+    pub async fn names(&self, devices: Vec<InterfaceName>) -> Option<EndpointNames> {
         let read = move || wireguard::endpoint_names(Path::new("/"), &devices);
         let names = async { run_blocking(self.reads.begin()?, READ_DEADLINE, read).await };
-        names.await.unwrap_or_default()
+        names.await.ok()
     }
 
     /// The addresses of a name, the best first (RFC 6724), as all programs get them.

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use futures_util::future::join_all;
 use tokio::sync::Mutex;
 
-use super::wireguard::read;
+use super::{now_unix, wireguard::read};
 use crate::{
     blocking::KeyedFlights,
     model::{InterfaceName, LinkKind, from_word},
@@ -42,7 +42,9 @@ impl Peers {
         let device = read(&self.flights, &name, kind, DEADLINE).await;
         let error = device.as_ref().err().cloned();
         let device = device.unwrap_or_default();
+        let now = now_unix();
         let peers = device.peers.into_iter().map(|(key, peer)| PeerEntry {
+            state: peer.state(now),
             public_key: key.base64(),
             endpoint: peer.endpoint,
             keepalive: peer.keepalive,

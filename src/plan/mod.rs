@@ -23,13 +23,13 @@ pub use clock::{CLOCK_BACKWARDS, CLOCK_LIMIT_MS, WrongClock, clock_keeper};
 pub use dependents::{Due, due as dependents_due};
 pub use discovery::{discovered_forwards, limit as discovery_limit};
 pub use dns::{ZoneStep, dns_finding, tunnel_on_lo, zone_step};
-pub use endpoint::moved_to;
+pub use endpoint::{moved_to, next_stale, silent_names};
 pub use lifetime::idle;
 pub use members::{Group, Member, plan_group, settings_of_all};
 pub use port_claim::{PortWay, port_way, port_ways};
 pub use resume::{
-    ClockChange, Handshakes, LEAST_STEP_MS, clock_change, expected_peers, is_fresh, last_step,
-    link_back, unrecovered,
+    ClockChange, Handshakes, LEAST_STEP_MS, clock_change, expected_peers, last_step, link_back,
+    unrecovered,
 };
 
 use crate::{

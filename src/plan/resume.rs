@@ -13,7 +13,7 @@ use std::{
 
 use crate::model::{
     Clocks, Code, Device, Finding, HANDSHAKE_STALE, InterfaceName, PeerId, Recovery, RecoveryStep,
-    Resume, ResumeSign, StepOutcome,
+    Resume, ResumeSign, StepOutcome, is_fresh,
 };
 
 /// A step forward from here on is a sleep: from 5 s Hyper-V's driver sets the clock
@@ -138,14 +138,6 @@ impl Handshakes {
         let newest = self.0.values().max().unwrap_or(&now_unix);
         newest.saturating_add(HANDSHAKE_STALE)
     }
-}
-
-/// Whether a handshake of then is fresh. One in the future is not known to be: the clock
-/// was set back since.
-#[must_use]
-pub fn is_fresh(handshake: u64, now_unix: u64) -> bool {
-    let age = now_unix.checked_sub(handshake);
-    age.is_some_and(|age| age < HANDSHAKE_STALE)
 }
 
 /// The peers with which a session was in use when the machine was there for the last

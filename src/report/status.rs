@@ -18,7 +18,8 @@ use crate::{
         read_bounded,
     },
     model::{
-        Code, Counted, Finding, ForwardStatus, GuestFirewall, HealthEntry, Link, Severity, Subject,
+        Code, Counted, Finding, ForwardStatus, GuestFirewall, HealthEntry, Link, PeerState,
+        Severity, Subject,
     },
 };
 
@@ -272,6 +273,9 @@ pub struct PeerEntry {
     pub keepalive: u16,
     /// The last handshake in seconds since 1970 (UTC); nothing where there was none.
     pub latest_handshake_unix: Option<u64>,
+    /// `answers`, `stale` where that is 180 s ago or more, `never` where there was none.
+    #[serde(default)]
+    pub state: PeerState,
     /// Bytes from it.
     pub received_bytes: u64,
     /// Bytes to it.

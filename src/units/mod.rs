@@ -1,5 +1,5 @@
 //! Dependents: units and hooks that follow this node's address, notified through
-//! systemd.
+//! systemd; and daemons that are asked for something, such as tailscaled.
 //!
 //! The agent itself starts none of them: a program of its own would inherit its
 //! sandbox, and systemd knows what a unit needs.
@@ -11,6 +11,7 @@ pub(crate) mod proxy;
 mod relay;
 mod resolved;
 mod systemd;
+mod tailscaled;
 #[cfg(test)]
 mod tests;
 mod transient;
@@ -21,3 +22,4 @@ pub use relay::{Streams, relay_unit};
 pub(crate) use resolved::ZoneServers;
 pub use resolved::{RESOLVED, Resolved};
 pub use systemd::{JobOutcome, Systemd, UnitState, UnitsError};
+pub use tailscaled::{TAILSCALED, TailscaleCall, ask_tailscaled};

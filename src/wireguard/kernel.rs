@@ -42,7 +42,7 @@ use crate::{
     netlink::{attribute, encoded},
 };
 
-/// Peers in one message: 60 bytes each, far below the 64 KiB that a netlink
+/// Peers in one message: at most 90 bytes each, far below the 64 KiB that a netlink
 /// attribute can hold.
 const AT_ONCE: usize = 256;
 
@@ -84,23 +84,22 @@ fn merged(entries: &[PeerInfo]) -> BTreeMap<PublicKey, Peer> {
 
 /// Gives peers of the device of this index a keepalive.
 pub(super) fn set_keepalive(index: u32, peers: &[PublicKey], seconds: u16) -> io::Result<()> {
-    set(
-        index,
-        peers,
-        &WireguardPeerAttribute::PersistentKeepalive(seconds),
-    )
+    let keepalive = WireguardPeerAttribute::PersistentKeepalive(seconds);
+    let peers = peers.iter().map(|key| (*key, keepalive.clone()));
+    set(index, &Vec::from_iter(peers))
 }
 
-/// Gives a peer of the device of this index an endpoint.
-pub(super) fn set_endpoint(index: u32, peer: &PublicKey, to: net::SocketAddr) -> io::Result<()> {
-    set(index, &[*peer], &WireguardPeerAttribute::Endpoint(to))
+/// Gives peers of the device of this index endpoints.
+pub(super) fn set_endpoints(index: u32, peers: &[(PublicKey, net::SocketAddr)]) -> io::Result<()> {
+    let endpoint = |(key, to): &(PublicKey, _)| (*key, WireguardPeerAttribute::Endpoint(*to));
+    set(index, &Vec::from_iter(peers.iter().map(endpoint)))
 }
 
-fn set(index: u32, peers: &[PublicKey], to: &WireguardPeerAttribute) -> io::Result<()> {
+fn set(index: u32, peers: &[(PublicKey, WireguardPeerAttribute)]) -> io::Result<()> {
     let socket = connect()?;
     let family = family(&socket)?;
     for some in peers.chunks(AT_ONCE) {
-        let mut message = GenlMessage::from_payload(update(index, some, to));
+        let mut message = GenlMessage::from_payload(update(index, some));
         message.set_resolved_family_id(family);
         match request(&socket, message, NLM_F_ACK)? {
             NetlinkPayload::Error(error) if error.code.is_none() => {}
@@ -110,8 +109,8 @@ fn set(index: u32, peers: &[PublicKey], to: &WireguardPeerAttribute) -> io::Resu
     Ok(())
 }
 
-fn update(index: u32, peers: &[PublicKey], to: &WireguardPeerAttribute) -> WireguardMessage {
-    let peer = |key: &PublicKey| {
+fn update(index: u32, peers: &[(PublicKey, WireguardPeerAttribute)]) -> WireguardMessage {
+    let peer = |(key, to): &(PublicKey, WireguardPeerAttribute)| {
         WireguardPeer(vec![
             WireguardPeerAttribute::PublicKey(*key.bytes()),
             WireguardPeerAttribute::Flags(WireguardPeerFlags::UpdateOnly),

@@ -13,12 +13,13 @@ mod uapi;
 pub use config::endpoint_names;
 pub use packet::send_into;
 
-use std::{hint::black_box, io};
+use std::{hint::black_box, io, net::SocketAddr};
 
 use rustix::io::Errno;
 
 use crate::model::{
-    Device, EndpointChange, InterfaceName, KeepaliveChange, LinkKind, Peer, PublicKey, counted,
+    Device, EndpointChange, InterfaceName, KeepaliveChange, LinkKind, NewEndpoint, Peer, PublicKey,
+    counted,
 };
 
 /// Why a device could not be read or changed.
@@ -123,40 +124,46 @@ pub fn set_keepalive(change: &KeepaliveChange) -> Result<usize, WireGuardError> 
         ))?;
     }
     let after = read(name, kind)?;
-    let is_right = |peer: &Peer| peer.keepalive == seconds;
+    let is_right = |_: &PublicKey, peer: &Peer| peer.keepalive == seconds;
     check(name, &before, &after, &still, is_right)?;
     Ok(still.len())
 }
 
-/// Gives a peer another endpoint and reads the device back. One that was removed, or has
+/// Gives peers other endpoints and reads the device back. One that was removed, or has
 /// spoken since this was decided, keeps its own: WireGuard follows a peer that moves.
 /// Blocks.
 ///
-/// Returns whether it was set.
+/// Returns the peers that were set.
 ///
 /// # Errors
 /// See [`WireGuardError`].
-pub fn set_endpoint(change: &EndpointChange) -> Result<bool, WireGuardError> {
+pub fn set_endpoints(change: &EndpointChange) -> Result<Vec<PublicKey>, WireGuardError> {
     let (name, kind) = (&change.link.name, change.link.kind);
     let before = read(name, kind)?;
-    let now = before.peers.get(&change.peer);
-    let is_same =
-        |now: &Peer| (now.endpoint, now.handshake) == (change.was.endpoint, change.was.handshake);
-    if !now.is_some_and(is_same) {
-        return Ok(false);
-    }
-    let set = if kind == LinkKind::WireGuardUserspace {
-        uapi::set_endpoint(name, &change.peer, change.to)
-    } else {
-        kernel::set_endpoint(change.link.index, &change.peer, change.to)
+    let is_same = |(key, to): &(&PublicKey, &NewEndpoint)| {
+        let now = before.peers.get(*key);
+        now.is_some_and(|now| (now.endpoint, now.handshake) == (to.was, to.handshake))
     };
-    set.map_err(failed(name, kind, "set an endpoint"))?;
+    let set = change.peers.iter().filter(is_same);
+    let set: Vec<(PublicKey, SocketAddr)> = set.map(|(key, to)| (*key, to.to)).collect();
+    let keys: Vec<PublicKey> = set.iter().map(|(key, _)| *key).collect();
+    if set.is_empty() {
+        return Ok(keys);
+    }
+    let done = if kind == LinkKind::WireGuardUserspace {
+        uapi::set_endpoints(name, &set)
+    } else {
+        kernel::set_endpoints(change.link.index, &set)
+    };
+    done.map_err(failed(name, kind, "set an endpoint"))?;
     let after = read(name, kind)?;
     // It may have spoken from elsewhere meanwhile.
-    let is_right =
-        |peer: &Peer| peer.endpoint == Some(change.to) || peer.handshake != change.was.handshake;
-    check(name, &before, &after, &[change.peer], is_right)?;
-    Ok(true)
+    let is_right = |key: &PublicKey, peer: &Peer| {
+        let to = change.peers.get(key);
+        to.is_some_and(|to| peer.endpoint == Some(to.to) || peer.handshake != to.handshake)
+    };
+    check(name, &before, &after, &keys, is_right)?;
+    Ok(keys)
 }
 
 /// Compares a device before and after peers were set.
@@ -165,14 +172,14 @@ fn check(
     before: &Device,
     after: &Device,
     set: &[PublicKey],
-    is_right: impl Fn(&Peer) -> bool,
+    is_right: impl Fn(&PublicKey, &Peer) -> bool,
 ) -> Result<(), WireGuardError> {
     let name = name.clone();
     let is_new = |peer: &&PublicKey| !before.peers.contains_key(peer);
     // A peer that was removed meanwhile is not missed.
     let is_wrong = |key: &&PublicKey| {
         let now = after.peers.get(key);
-        now.is_some_and(|peer| !is_right(peer))
+        now.is_some_and(|peer| !is_right(key, peer))
     };
     match (
         after.peers.keys().filter(is_new).count(),

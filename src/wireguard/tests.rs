@@ -24,7 +24,7 @@ fn comparison_after_setting() {
     let set = [PublicKey::new([1; 32]), PublicKey::new([2; 32])];
     let before = device(&[(1, 0), (2, 0), (3, 7)]);
     let verdict = |after: &[(u8, u16)]| {
-        check(&name, &before, &device(after), &set, |peer| {
+        check(&name, &before, &device(after), &set, |_, peer| {
             peer.keepalive == 25
         })
         .map_err(|error| error.to_string())

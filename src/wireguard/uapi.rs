@@ -39,15 +39,18 @@ pub(super) fn set_keepalive(
     seconds: u16,
 ) -> io::Result<()> {
     let line = format!("persistent_keepalive_interval={seconds}");
-    exchange(name, &request(peers, &line)).map(drop)
+    let peers = peers.iter().map(|key| (key, line.clone()));
+    exchange(name, &request(peers)).map(drop)
 }
 
-pub(super) fn set_endpoint(
+pub(super) fn set_endpoints(
     name: &InterfaceName,
-    peer: &PublicKey,
-    to: SocketAddr,
+    peers: &[(PublicKey, SocketAddr)],
 ) -> io::Result<()> {
-    exchange(name, &request(&[*peer], &format!("endpoint={to}"))).map(drop)
+    let peers = peers
+        .iter()
+        .map(|(key, to)| (key, format!("endpoint={to}")));
+    exchange(name, &request(peers)).map(drop)
 }
 
 /// Sends a request and parses the answer, which ends with an error number.
@@ -60,12 +63,12 @@ fn exchange(name: &InterfaceName, request: &str) -> io::Result<Device> {
 }
 
 /// `update_only` makes the daemon skip a peer that has been removed.
-fn request(peers: &[PublicKey], line: &str) -> String {
-    let peer = |peer: &PublicKey| {
+fn request<'a>(peers: impl Iterator<Item = (&'a PublicKey, String)>) -> String {
+    let peer = |(peer, line): (&PublicKey, String)| {
         let key: String = peer.bytes().iter().map(|b| format!("{b:02x}")).collect();
         format!("public_key={key}\nupdate_only=true\n{line}\n")
     };
-    let peers: String = peers.iter().map(peer).collect();
+    let peers: String = peers.map(peer).collect();
     format!("set=1\n{peers}\n")
 }
 

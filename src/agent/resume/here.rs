@@ -2,6 +2,7 @@
 
 use std::{
     cell::{Cell, RefCell},
+    collections::BTreeSet,
     net::IpAddr,
     path::Path,
     rc::Rc,
@@ -15,14 +16,14 @@ use tokio::{
 
 use super::{
     Ending, Order,
-    endpoints::{Endpoints, Names},
     steps::{Check, World, recover},
-    tunnels::{Reading, Tunnels},
+    tunnels::Tunnels,
     view::{View, named},
 };
 use crate::{
+    agent::endpoints::{Endpoints, Reading, Search},
     blocking::{SingleFlight, run_blocking},
-    model::{ForwardState, Mode, RecoveryStep, Resume, ResumeSign, span},
+    model::{EndpointNames, ForwardState, Mode, RecoveryStep, Resume, ResumeSign, span},
     netlink::Netlink,
     observe::{self, DNS_DEADLINE, Devices, Ptp},
 };
@@ -55,6 +56,14 @@ pub(super) struct Calls {
 }
 
 impl Calls {
+    /// Looks names up by these.
+    pub(super) fn new(endpoints: Endpoints) -> Self {
+        Self {
+            endpoints,
+            ..Self::default()
+        }
+    }
+
     /// Goes through a recovery's steps on this machine.
     pub(super) fn recover(&self, task: Task) -> Ending {
         let ended = task.view.borrow().windows.ended;
@@ -89,7 +98,7 @@ struct Here {
     devices: Devices,
     endpoints: Endpoints,
     /// `None` until they are read.
-    names: RefCell<Option<Rc<Names>>>,
+    names: RefCell<Option<Rc<EndpointNames>>>,
     tunnels: RefCell<Tunnels>,
     /// How many calls to Windows had ended when it was asked last.
     asked: Cell<Option<u64>>,
@@ -259,12 +268,12 @@ impl Here {
         check
     }
 
-    async fn names(&self) -> Rc<Names> {
+    async fn names(&self) -> Rc<EndpointNames> {
         if let Some(names) = &*self.names.borrow() {
             return Rc::clone(names);
         }
         let links = self.view.borrow().scene.devices.clone();
-        let names = Rc::new(self.endpoints.names(&links).await);
+        let names = Rc::new(self.endpoints.names(&links).await.unwrap_or_default());
         *self.names.borrow_mut() = Some(Rc::clone(&names));
         names
     }
@@ -273,8 +282,14 @@ impl Here {
     async fn follow_names(&self, devices: &Reading) {
         let (names, links) = (self.names().await, self.view.borrow().scene.devices.clone());
         if let Some(netlink) = &self.netlink {
-            let follow = self.endpoints.follow(netlink, &links, devices, &names);
-            let found = follow.await;
+            let search = Search {
+                links: &links,
+                devices,
+                names: &names,
+                only: None,
+                next: &BTreeSet::new(),
+            };
+            let found = self.endpoints.follow(netlink, search).await;
             self.tunnels.borrow_mut().note(found);
         }
     }

@@ -2,13 +2,14 @@
 //! kernel says that the clock was set, a pass sees the link, and WireGuard is looked at
 //! when systemd's watchdog wakes the agent anyway.
 
-use std::{collections::BTreeMap, time::Instant};
+use std::time::Instant;
 
 use tokio::task::JoinSet;
 
 use super::view::View;
 use crate::{
-    model::{Clocks, Device, InterfaceName, Resume, span},
+    agent::endpoints::Reading,
+    model::{Clocks, Resume, span},
     observe::{self, Devices},
     plan::{ClockChange, Handshakes, LEAST_STEP_MS, clock_change, last_step, link_back},
 };
@@ -29,7 +30,7 @@ pub(super) struct Signs {
     /// When devices are read next, in seconds since 1970.
     due_unix: u64,
     devices: Devices,
-    reads: JoinSet<BTreeMap<InterfaceName, Device>>,
+    reads: JoinSet<Reading>,
 }
 
 impl Signs {
@@ -90,10 +91,12 @@ impl Signs {
         resume
     }
 
-    /// Reads the devices where it is time for that. Without one this costs nothing.
-    pub(super) fn read_handshakes(&mut self, view: &View) {
+    /// Reads the devices where it is time for that, or at once. Without one this costs
+    /// nothing.
+    pub(super) fn read_handshakes(&mut self, view: &View, at_once: bool) {
         let devices = &view.scene.devices;
-        if devices.is_empty() || !self.reads.is_empty() || observe::now_unix() < self.due_unix {
+        let is_due = at_once || observe::now_unix() >= self.due_unix;
+        if devices.is_empty() || !self.reads.is_empty() || !is_due {
             return;
         }
         let (reader, devices) = (self.devices.clone(), devices.clone());
@@ -107,8 +110,9 @@ impl Signs {
         !self.reads.is_empty()
     }
 
-    /// Waits until the devices are read. Cancel safe.
-    pub(super) async fn handshakes(&mut self) -> Option<Resume> {
+    /// Waits until the devices are read, and says whether they show that the machine is back.
+    /// Cancel safe.
+    pub(super) async fn handshakes(&mut self) -> (Reading, Option<Resume>) {
         let devices = match self.reads.join_next().await {
             Some(devices) => devices.unwrap_or_default(),
             None => std::future::pending().await,
@@ -116,7 +120,7 @@ impl Signs {
         let now = observe::now_unix();
         let resume = self.handshakes.update(&devices, now);
         self.due_unix = self.handshakes.due_unix(now);
-        resume
+        (devices, resume)
     }
 }
 

@@ -12,23 +12,18 @@ use std::{
 
 use tokio::time::Instant;
 
-use super::{
-    endpoints::{LookedUp, Names},
-    steps::Check,
-};
+use super::steps::Check;
 use crate::{
-    model::{Device, InterfaceName, Peer, PeerId, counted, some_of},
+    agent::endpoints::{LookedUp, Reading},
+    model::{EndpointNames, InterfaceName, Peer, PeerId, counted, is_fresh, some_of},
     observe,
-    plan::{expected_peers, is_fresh},
+    plan::expected_peers,
     wireguard::send_into,
 };
 
 /// After this time since the first packet, one peer that answers is enough: the others
 /// may be switched off. By then the kernel has tried a new session with each.
 const ENOUGH: Duration = Duration::from_secs(18);
-
-/// Devices as they were read.
-pub(super) type Reading = BTreeMap<InterfaceName, Device>;
 
 /// Most endpoints whose routes are looked up: a hub's lead the same way.
 const ENDPOINTS: usize = 64;
@@ -67,8 +62,13 @@ impl Tunnels {
 
     /// Takes what came of names.
     pub(super) fn note(&mut self, found: LookedUp) {
-        self.moved.extend(found.moved);
-        self.unresolved = found.failed;
+        let moved = found.moved.iter();
+        self.moved
+            .extend(moved.map(|(name, to)| format!("{} is {to} now", name.host)));
+        let failed = found.failed.iter();
+        self.unresolved = failed
+            .map(|(name, why)| format!("{}: {why}", name.host))
+            .collect();
     }
 
     /// One of these devices that has expected peers and could not be read now: a busy machine
@@ -93,7 +93,11 @@ impl Tunnels {
 
     /// Addresses outside of the tunnels to which there must be routes, with the mark of
     /// the packets and a name. A peer with a name may be elsewhere by now.
-    pub(super) fn endpoints(&self, devices: &Reading, names: &Names) -> Vec<(IpAddr, u32, String)> {
+    pub(super) fn endpoints(
+        &self,
+        devices: &Reading,
+        names: &EndpointNames,
+    ) -> Vec<(IpAddr, u32, String)> {
         let peers = self
             .peers(devices)
             .filter(|(id, _)| !names.contains_key(*id));

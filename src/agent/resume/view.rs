@@ -5,8 +5,8 @@ use std::net::IpAddr;
 use crate::{
     config::Settings,
     model::{
-        ForwardState, ForwardStatus, HostOutcome, InterfaceName, Mode, Node, Observation,
-        WireguardLink, counted,
+        DeviceReading, ForwardState, ForwardStatus, HostOutcome, InterfaceName, Mode, Node,
+        Observation, WireguardLink, counted,
     },
 };
 
@@ -14,13 +14,13 @@ use crate::{
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::agent) struct Place {
     /// The interface.
-    pub(super) interface: InterfaceName,
+    pub(in crate::agent) interface: InterfaceName,
     /// The address.
-    pub(super) address: IpAddr,
+    pub(in crate::agent) address: IpAddr,
     /// The gateway.
-    pub(super) gateway: Option<IpAddr>,
+    pub(in crate::agent) gateway: Option<IpAddr>,
     /// Whether packets can leave: it is up and has a carrier.
-    pub(super) connected: bool,
+    pub(in crate::agent) connected: bool,
 }
 
 /// What the last pass saw.
@@ -29,11 +29,13 @@ pub(in crate::agent) struct Scene {
     /// WSL's networking mode, where it is known.
     pub(super) mode: Option<Mode>,
     /// Where the node is, if it is anywhere.
-    pub(super) place: Option<Place>,
+    pub(in crate::agent) place: Option<Place>,
     /// Whether resolv.conf names a server.
     pub(super) has_dns: bool,
     /// WireGuard devices that the configuration names.
-    pub(super) devices: Vec<WireguardLink>,
+    pub(in crate::agent) devices: Vec<WireguardLink>,
+    /// How many peers they have.
+    pub(in crate::agent) peers: usize,
     /// Whether Windows has to be asked, or was, for these settings.
     pub(super) asks_windows: bool,
 }
@@ -65,6 +67,12 @@ impl Scene {
             }),
             has_dns: !seen.resolver.servers().is_empty(),
             devices: seen.wireguard.keys().filter_map(is_ours).collect(),
+            peers: seen
+                .wireguard
+                .values()
+                .filter_map(DeviceReading::device)
+                .map(|device| device.peers.len())
+                .sum(),
             asks_windows,
         }
     }
@@ -125,7 +133,7 @@ pub(in crate::agent) struct View {
 
 impl View {
     /// Whether the node has its address, and packets can leave.
-    pub(super) fn is_connected(&self) -> bool {
+    pub(in crate::agent) fn is_connected(&self) -> bool {
         self.scene
             .place
             .as_ref()

@@ -85,7 +85,8 @@ fn handshake(peer: &PeerEntry, now_unix: u64) -> String {
     let tries = peer.keepalive > 0 && peer.endpoint.is_some();
     let stale = tries && age.is_none_or(|age| age > HANDSHAKE_STALE);
     let text = match age {
-        None => "never".to_owned(),
+        None if peer.endpoint.is_some() => "never answered".to_owned(),
+        None => "not connected yet".to_owned(),
         Some(age) if stale => format!("stale, {} ago", span(age)),
         Some(age) => format!("handshake {} ago", span(age)),
     };

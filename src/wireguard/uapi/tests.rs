@@ -53,15 +53,17 @@ fn broken_answers_are_errors() {
 
 #[test]
 fn asks_for_existing_peers_only() {
-    let request = request(
-        &[PublicKey::new([0xab; 32])],
-        "persistent_keepalive_interval=25",
-    );
+    let keys = [0xab, 0xcd].map(|byte| PublicKey::new([byte; 32]));
+    let lines = ["persistent_keepalive_interval=25", "endpoint=192.0.2.1:7"];
+    let peers = keys.iter().zip(lines.map(str::to_owned));
     assert_eq!(
-        request,
+        request(peers),
         format!(
-            "set=1\npublic_key={}\nupdate_only=true\npersistent_keepalive_interval=25\n\n",
-            hex(0xab)
+            "set=1\npublic_key={}\nupdate_only=true\n{}\npublic_key={}\nupdate_only=true\n{}\n\n",
+            hex(0xab),
+            lines[0],
+            hex(0xcd),
+            lines[1]
         )
     );
 }

@@ -1,5 +1,5 @@
 use super::*;
-use crate::model::{EndpointName, PublicKey};
+use crate::model::{Device, EndpointName, PublicKey};
 
 /// `wg0` with these peers: seconds since the handshake and bytes received.
 fn devices(peers: &[(Option<u64>, u64)]) -> Reading {
@@ -103,7 +103,7 @@ async fn who_was_silent_before_is_not_expected() {
     assert_eq!(note(tunnels(&before).check(&before)), "skip");
     let fresh = devices(&[(Some(NIGHT + 10), 5)]);
     let tunnels = tunnels(&fresh);
-    let endpoints = tunnels.endpoints(&fresh, &Names::new());
+    let endpoints = tunnels.endpoints(&fresh, &EndpointNames::new());
     assert_eq!(
         endpoints,
         [(
@@ -118,7 +118,7 @@ async fn who_was_silent_before_is_not_expected() {
         keys.map(move |key| (name.clone(), *key))
     });
     let name = EndpointName::parse("hub.example.org:51820").unwrap();
-    let names: Names = id.map(|id| (id, name.clone())).collect();
+    let names: EndpointNames = id.map(|id| (id, name.clone())).collect();
     assert_eq!(tunnels.endpoints(&fresh, &names), []);
 }
 
@@ -132,19 +132,23 @@ async fn a_device_that_is_read_late_is_expected_too() {
     assert!(matches!(tunnels.check(&before), Check::Broken(_)));
 }
 
+fn hub() -> EndpointName {
+    EndpointName::parse("hub.example.org:51820").unwrap()
+}
+
 #[tokio::test(start_paused = true)]
 async fn what_came_of_names_is_said() {
     let before = devices(&[(Some(NIGHT + 10), 5)]);
     let mut tunnels = tunnels(&before);
     tunnels.note(LookedUp {
-        failed: vec!["hub.example.org: no answer".to_owned()],
+        failed: BTreeMap::from([(hub(), "no answer".to_owned())]),
         ..LookedUp::default()
     });
     let silent = "no answer from the peer AQEBAQEB of wg-absent; hub.example.org: no answer";
     assert_eq!(note(tunnels.check(&before)), silent);
     for _ in 0..2 {
         tunnels.note(LookedUp {
-            moved: vec!["hub.example.org is 192.0.2.9 now".to_owned()],
+            moved: BTreeMap::from([(hub(), [192, 0, 2, 9].into())]),
             ..LookedUp::default()
         });
     }

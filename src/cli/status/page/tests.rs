@@ -225,7 +225,7 @@ fn the_longest_names_and_addresses_fit() {
     for part in [
         "handshake 56 years ago",
         "stale, 16 min ago",
-        "never",
+        "never answered",
         "wg1 did not answer within 1 s",
         "\n             [2001:db8:1234:5678:9abc:def0:1234:5678%4294967295]:51820,\n",
         "\n             udp 255.255.255.255:65535 -> 65535\n             by portproxy: pending, 65535 is open on\n             [2001",
