@@ -96,6 +96,7 @@ mod test_network;
 mod test_network_file;
 mod test_output;
 mod test_path;
+mod test_peers;
 mod test_port;
 mod test_relay;
 mod test_resume;
@@ -163,6 +164,7 @@ fn play(arguments: &[String]) -> ExitCode {
         [talker::STREAMS, address, count] => talker::streams_role(address, count),
         [talker::ANSWER, address] => talker::answer_role(address),
         [resolver::DNS, address, how] => resolver::role(address, how),
+        [test_peers::ARRIVALS, address] => test_peers::arrivals_role(address),
         [talker::REQUEST, address] => talker::request_role(address),
         [talker::PROXIED, address, file] => talker::proxied_role(address, file),
         [memory::SCAN, pid, needles @ ..] => memory::scan_role(pid, needles),

@@ -1,7 +1,8 @@
 //! A name server that answers in one of several ways, over UDP and TCP.
 
+use std::fs::{self, OpenOptions};
 use std::io::{Read, Write};
-use std::net::{Ipv4Addr, TcpListener, UdpSocket};
+use std::net::{IpAddr, TcpListener, UdpSocket};
 use std::process::ExitCode;
 use std::thread;
 use std::time::Duration;
@@ -9,6 +10,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 
 use crate::agent::LIMIT;
+use crate::probe::now;
 use crate::process::Process;
 use crate::topology::Place;
 use crate::world::{World, until};
@@ -21,8 +23,12 @@ const LATE: Duration = Duration::from_secs(60);
 
 /// The answer to a query; `None` for none.
 fn answer(query: &[u8], how: &str, tcp: bool) -> Option<Vec<u8>> {
+    if let Some(file) = how.strip_prefix("file=") {
+        note(file, query);
+        return answer(query, fs::read_to_string(file).ok()?.trim(), tcp);
+    }
     if let Some(addresses) = how.strip_prefix("a=") {
-        return with_addresses(query, addresses);
+        return with_addresses(query, addresses, tcp);
     }
     let code = match how {
         "noerror" | "cut" | "late" | "tcp" | "udp" => 0,
@@ -49,22 +55,53 @@ fn answer(query: &[u8], how: &str, tcp: bool) -> Option<Vec<u8>> {
     Some(answer)
 }
 
-/// The answer that a name has these IPv4 addresses, and no records of other kinds (RFC
-/// 1035, section 4.1).
-fn with_addresses(query: &[u8], addresses: &str) -> Option<Vec<u8>> {
+/// Writes down what was asked: CLOCK_MONOTONIC in ns, the kind, the first label of the name,
+/// and how it is answered.
+fn note(file: &str, query: &[u8]) {
+    let kind = query.iter().rev().nth(2).copied().unwrap_or_default();
+    let length = query.get(12).copied().unwrap_or_default().into();
+    let label = query.get(13..).and_then(|rest| rest.get(..length));
+    let label = String::from_utf8_lossy(label.unwrap_or_default());
+    let how = fs::read_to_string(file).unwrap_or_default();
+    let line = format!("{} {kind} {label} {}\n", now(), how.trim());
+    let log = OpenOptions::new()
+        .append(true)
+        .create(true)
+        .open(format!("{file}.log"));
+    drop(log.map(|mut log| log.write_all(line.as_bytes())));
+}
+
+/// The answer that a name has these addresses, and no records of other kinds (RFC 1035,
+/// section 4.1, and RFC 3596). One that is too large for UDP is cut off there.
+fn with_addresses(query: &[u8], addresses: &str, tcp: bool) -> Option<Vec<u8>> {
     const HEAD: usize = 12;
-    const A: [u8; 2] = [0, 1];
     let name = query.get(HEAD..)?.iter().position(|byte| *byte == 0)?;
     let question = query.get(HEAD..HEAD + name + 5)?;
-    let kind = question.get(name + 1..name + 3)?;
-    let addresses = addresses.split(',').filter(|_| kind == A);
-    let mut answer = vec![*query.first()?, *query.get(1)?, 0x81, 0x80, 0, 1, 0];
-    answer.extend([u8::try_from(addresses.clone().count()).ok()?, 0, 0, 0, 0]);
+    let kind = *question.get(name + 2)?;
+    let addresses = addresses.split(',').filter(|text| !text.is_empty());
+    let addresses: Vec<IpAddr> = addresses.map(str::parse).collect::<Result<_, _>>().ok()?;
+    let of_kind = addresses
+        .iter()
+        .filter(|ip| kind == if ip.is_ipv4() { 1 } else { 28 });
+    let count = u16::try_from(of_kind.clone().count()).ok()?;
+    let mut answer = vec![*query.first()?, *query.get(1)?, 0x81, 0x80, 0, 1];
+    answer.extend(count.to_be_bytes());
+    answer.extend([0, 0, 0, 0]);
     answer.extend(question);
-    for address in addresses {
+    for address in of_kind {
+        let bytes = match address {
+            IpAddr::V4(ip) => ip.octets().to_vec(),
+            IpAddr::V6(ip) => ip.octets().to_vec(),
+        };
         // The name of the question, class, a minute.
-        answer.extend([0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 60, 0, 4]);
-        answer.extend(address.parse::<Ipv4Addr>().ok()?.octets());
+        let length = u8::try_from(bytes.len()).ok()?;
+        answer.extend([0xc0, 12, 0, kind, 0, 1, 0, 0, 0, 60, 0, length]);
+        answer.extend(bytes);
+    }
+    if answer.len() > 512 && !tcp {
+        answer.truncate(HEAD + question.len());
+        *answer.get_mut(2)? |= 2;
+        answer.get_mut(6..8)?.fill(0);
     }
     Some(answer)
 }
@@ -97,21 +134,26 @@ fn serve(address: &str, how: &str) -> Result<()> {
 }
 
 fn over_tcp(mut stream: std::net::TcpStream, how: &str) -> Result<()> {
-    let mut length = [0; 2];
-    stream.read_exact(&mut length)?;
-    let mut query = vec![0; u16::from_be_bytes(length).into()];
-    stream.read_exact(&mut query)?;
-    match answer(&query, how, true) {
-        Some(answer) if how == "garbage" => stream.write_all(&answer)?,
-        Some(answer) => {
-            let length = u16::try_from(answer.len())?;
-            stream.write_all(&length.to_be_bytes())?;
-            stream.write_all(&answer)?;
+    // The C library sends both kinds of queries by one connection.
+    loop {
+        let mut length = [0; 2];
+        stream.read_exact(&mut length)?;
+        let mut query = vec![0; u16::from_be_bytes(length).into()];
+        stream.read_exact(&mut query)?;
+        match answer(&query, how, true) {
+            Some(answer) if how == "garbage" => return Ok(stream.write_all(&answer)?),
+            Some(answer) => {
+                let length = u16::try_from(answer.len())?;
+                stream.write_all(&length.to_be_bytes())?;
+                stream.write_all(&answer)?;
+            }
+            // Silence lasts until the client has enough of it.
+            None => {
+                drop(stream.read(&mut length));
+                return Ok(());
+            }
         }
-        // Silence lasts until the client has enough of it.
-        None => drop(stream.read(&mut length)),
     }
-    Ok(())
 }
 
 impl World {

@@ -51,9 +51,9 @@ fn peers(has_ticks: bool) -> Peers {
     peers
 }
 
-fn seconds(due: Option<Instant>) -> u64 {
+fn seconds(due: Option<Instant>) -> u128 {
     let due = due.unwrap().duration_since(Instant::now());
-    due.as_secs_f64().round() as u64
+    due.as_millis().div_ceil(1000)
 }
 
 #[tokio::test]

@@ -11,6 +11,7 @@ use super::figures::Report;
 use super::node::{self, LIMIT, SSH};
 use crate::options::Options;
 use crate::test_doctor::usual;
+use crate::test_endpoints::by_name;
 use crate::test_path::{LAN, tunnel};
 use crate::world::{World, until};
 
@@ -26,10 +27,10 @@ pub(super) fn measure(report: &mut Report) -> Result<()> {
     watch(report, &world, "one forward", 0)?;
     let world = World::start(&Options::default())?;
     usual(&world)?;
-    let _server = world.name_server("10.255.255.254", "noerror")?;
-    let _tunnel = tunnel(&world, &format!("{LAN}:51821"))?;
+    let tunnel = tunnel(&world, &format!("{LAN}:51821"))?;
+    let _server = by_name(&world, &tunnel.key, &format!("a={LAN}"))?;
     // Handshakes are read once a minute at most, in a thread whose end wakes the agent.
-    let has = "a forward, a name server, a peer that answers";
+    let has = "a forward, a name server, a peer with a name that answers";
     watch(report, &world, has, 1)
 }
 
