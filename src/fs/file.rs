@@ -54,6 +54,29 @@ pub fn write(path: &Path, new: &[u8], mode: u32) -> Result<(), FileError> {
     replace_if(path, new, mode, |_| true)
 }
 
+/// As [`write`], for a file that other users read: into a folder only that no other user can
+/// write, where each of them could put another one in its place.
+///
+/// # Errors
+/// [`Fault::ForeignFolder`]; see [`replace`].
+pub fn publish(path: &Path, new: &[u8], mode: u32) -> Result<(), FileError> {
+    replace_at(&find_own(path)?, new, mode, |_| true)
+}
+
+/// Removes a file that was written by [`publish`], if there is one.
+///
+/// # Errors
+/// See [`publish`].
+pub fn withdraw(path: &Path) -> Result<(), FileError> {
+    let place = find_own(path)?;
+    match fs::remove_file(place.path()) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(FileError::from_io(place.shown(), "remove", error))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Moves a damaged file aside, to a name that is free, and gives that back.
 ///
 /// # Errors
@@ -133,9 +156,17 @@ fn replace_if(
     mode: u32,
     expected: impl FnOnce(Option<&[u8]>) -> bool,
 ) -> Result<(), FileError> {
-    let place = find(path)?;
+    replace_at(&find(path)?, new, mode, expected)
+}
+
+fn replace_at(
+    place: &Place,
+    new: &[u8],
+    mode: u32,
+    expected: impl FnOnce(Option<&[u8]>) -> bool,
+) -> Result<(), FileError> {
     let target = place.shown();
-    let current = Current::open(&place)?;
+    let current = Current::open(place)?;
     let found = content(&current);
     if found == Some(new) {
         return Ok(());
@@ -159,7 +190,7 @@ fn replace_if(
     temp.as_file().sync_all().map_err(failed("write"))?;
 
     // Again, as late as possible: writing may have taken a while.
-    if content(&Current::open(&place)?) != found {
+    if content(&Current::open(place)?) != found {
         return Err(FileError::new(target, Fault::Changed));
     }
     let renamed = match current {
@@ -169,7 +200,7 @@ fn replace_if(
     // Keeps the lock until we are done, so that no run takes the file for stale.
     let _written = renamed.map_err(|e| failed("replace")(e.error))?;
     sync_directory(directory).map_err(failed("bring to disk"))?;
-    if content(&Current::open(&place)?) == Some(new) {
+    if content(&Current::open(place)?) == Some(new) {
         Ok(())
     } else {
         Err(FileError::new(target, Fault::Changed))
@@ -221,6 +252,15 @@ fn must_be_regular(path: &Path, meta: &Metadata) -> Result<(), FileError> {
         _ => Fault::NotRegular,
     };
     Err(FileError::new(path, fault))
+}
+
+/// Where a path leads, in a folder that no other user can write.
+fn find_own(path: &Path) -> Result<Place, FileError> {
+    let place = find(path)?;
+    match place.is_in_own_folder() {
+        true => Ok(place),
+        false => Err(FileError::new(place.shown(), Fault::ForeignFolder)),
+    }
 }
 
 /// Where a path leads.

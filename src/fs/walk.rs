@@ -116,6 +116,11 @@ impl Place {
         PathBuf::from(format!("/proc/self/fd/{}", self.folder.as_raw_fd()))
     }
 
+    /// Whether only root or our own user can put something into its folder.
+    pub(super) fn is_in_own_folder(&self) -> bool {
+        fstat(&self.folder).is_ok_and(|folder| is_ours(&folder) && !is_open(&folder))
+    }
+
     pub(super) fn name(&self) -> &OsStr {
         &self.name
     }
@@ -160,8 +165,17 @@ pub(super) fn parts(path: &Path) -> Vec<OsString> {
 
 /// Whether only root or our own user can have put this link into this folder.
 fn is_trusted(folder: &Stat, link: &Stat) -> bool {
+    let sticky = folder.st_mode & STICKY != 0 && is_ours(link);
+    is_ours(folder) && (!is_open(folder) || sticky)
+}
+
+/// Whether it belongs to root or our own user.
+fn is_ours(stat: &Stat) -> bool {
     let own = rustix::process::geteuid().as_raw();
-    let ours = |stat: &Stat| stat.st_uid == 0 || stat.st_uid == own;
-    let sticky = folder.st_mode & STICKY != 0 && ours(link);
-    ours(folder) && (folder.st_mode & OTHERS_WRITE == 0 || sticky)
+    stat.st_uid == 0 || stat.st_uid == own
+}
+
+/// Whether others than its owner may write it.
+fn is_open(stat: &Stat) -> bool {
+    stat.st_mode & OTHERS_WRITE != 0
 }

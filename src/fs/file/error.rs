@@ -33,6 +33,8 @@ pub enum Fault {
     SymlinkLoop,
     /// A symlink that another user can have made, and that could lead anywhere.
     ForeignLink,
+    /// Another user can write the directory of the file, or owns it.
+    ForeignFolder,
     /// The directory of the file does not exist.
     ParentMissing,
     /// Permission denied.
@@ -54,6 +56,7 @@ pub enum Fault {
 
 impl Fault {
     fn text(self, path: &Path, doing: &str) -> String {
+        let folder = path.parent().unwrap_or(path).display();
         let path = path.display();
         match self {
             Self::IsDirectory => {
@@ -70,6 +73,9 @@ impl Fault {
             ),
             Self::ForeignLink => format!(
                 "{path} is a symlink in a directory that users other than root can write, so it is not followed; name its target in the configuration"
+            ),
+            Self::ForeignFolder => format!(
+                "{path} is not written, because users other than root own {folder} or can write it; run `chown root: {folder}` and `chmod go-w {folder}`, or configure another path"
             ),
             Self::ParentMissing => {
                 format!("the directory of {path} does not exist; make it or configure another path")

@@ -352,3 +352,25 @@ fn a_symlink_that_others_can_have_made_is_not_followed() {
         replace(&shared.join("plain"), Some(b"old"), b"new").expect("replaced");
     }
 }
+
+#[test]
+fn what_is_published_goes_into_own_folders_alone() {
+    let dir = directory();
+    let path = dir.path().join("x.prom");
+    publish(&path, b"one\n", 0o644).expect("written");
+    assert_eq!(mode(&path), 0o644);
+    for open in [0o775, 0o757, 0o1777] {
+        chmod(dir.path(), open);
+        let refused = publish(&path, b"two\n", 0o644).expect_err("refused");
+        assert_eq!(refused.fault, Fault::ForeignFolder);
+        let shown = dir.path().display();
+        let fix = format!("`chown root: {shown}` and `chmod go-w {shown}`");
+        assert!(refused.to_string().contains(&fix), "{refused}");
+        withdraw(&path).expect_err("refused");
+    }
+    assert_eq!(fs::read(&path).expect("there"), b"one\n");
+    chmod(dir.path(), 0o755);
+    withdraw(&path).expect("removed");
+    withdraw(&path).expect("nothing to do");
+    assert!(!path.exists());
+}
