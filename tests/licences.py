@@ -26,7 +26,7 @@ locked = dict(
 def parts(expression):
     """An SPDX expression as the set of what all must be kept, each a set of choices."""
     return {
-        frozenset(re.split(r" OR |/", part.strip(" ()")))
+        frozenset(re.split(r" OR | ?/ ?", part.strip(" ()")))
         for part in re.split(r" AND (?![^(]*\))", expression)
     }
 

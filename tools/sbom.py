@@ -24,7 +24,7 @@ def component(package):
     if (name, version) in checksums:
         entry["hashes"] = [{"alg": "SHA-256", "content": checksums[(name, version)]}]
     if package.get("license"):
-        entry["licenses"] = [{"expression": package["license"].replace("/", " OR ")}]
+        entry["licenses"] = [{"expression": re.sub(" ?/ ?", " OR ", package["license"])}]
     return entry
 
 

@@ -104,6 +104,7 @@ pub(super) struct Clock<M = Here> {
     machine: M,
     runtime: PathBuf,
     history: ClockHistory,
+    last: Option<ClockSample>,
     flight: SingleFlight,
     /// The look in flight, at most one.
     run: JoinSet<Looked>,
@@ -131,6 +132,7 @@ impl<M: ClockMachine> Clock<M> {
             history: ClockHistory::read(runtime, now.boot_ms),
             machine,
             runtime: runtime.to_owned(),
+            last: None,
             flight: SingleFlight::default(),
             run: JoinSet::new(),
             offset_ms: offset(&now),
@@ -174,6 +176,11 @@ impl<M: ClockMachine> Clock<M> {
         self.due = self.due.map(|_| Instant::now());
     }
 
+    /// What was seen last.
+    pub(super) fn last(&self) -> Option<&ClockSample> {
+        self.last.as_ref()
+    }
+
     /// Waits until it was looked at, and says whether the findings have changed. Cancel
     /// safe.
     pub(super) async fn changed(&mut self) -> bool {
@@ -187,6 +194,7 @@ impl<M: ClockMachine> Clock<M> {
 
     fn take(&mut self, looked: Looked, now: Instant) -> bool {
         let sample = looked.sample;
+        self.last = Some(sample);
         self.offset_ms = looked.offset_ms;
         let was_set = sample.set_ms.unsigned_abs() > SET;
         let wrong = sample

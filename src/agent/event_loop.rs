@@ -22,10 +22,12 @@ use super::{
     listeners::Listeners,
     machine::Linux,
     members::{Members, inheritance::Inheritance, wire::Registration},
+    metrics::Metrics,
     peers::{Need, Peers},
     reconcile::Agent,
     relay::Supervisor,
     resume::{Order, Resumption},
+    standby::Inherited,
     tailscale::Tailscale,
     timer::Timer,
     verify::Verify,
@@ -64,6 +66,7 @@ pub(super) struct EventLoop {
     resumption: Resumption,
     peers: Peers,
     tailscale: Tailscale,
+    metrics: Metrics,
     /// Whether this distribution's name was asked for.
     named: bool,
 }
@@ -108,6 +111,7 @@ impl EventLoop {
             resumption: Resumption::new(endpoints.clone()),
             peers: Peers::new(endpoints, Manager::watchdog().is_some()),
             tailscale: Tailscale::new(),
+            metrics: Metrics::default(),
             named: false,
             agent,
             windows,
@@ -122,8 +126,14 @@ impl EventLoop {
 
     /// Goes on where the leader before ended, and this agent on standby: under this name if
     /// it is known.
-    pub(super) fn inherit(&mut self, left: Inheritance, name: Option<String>, lifetime: Lifetime) {
-        self.lifetime = lifetime;
+    pub(super) fn inherit(&mut self, inherited: Inherited) {
+        let Inherited {
+            left,
+            name,
+            lifetime,
+            metrics,
+        } = inherited;
+        (self.lifetime, self.metrics) = (lifetime, metrics);
         self.agent.host.rules_remain |= left.rules_remain;
         self.members.inherit(left);
         if let Some(name) = name {
@@ -161,6 +171,7 @@ impl EventLoop {
         manager.ready();
         self.bus.start();
         self.look_at_clock(SampleCause::Start);
+        self.write_metrics();
         loop {
             // After the pass, so that they find the new address everywhere.
             let (node, mode) = (self.agent.publisher.node.as_ref(), &self.agent.mode.state);
@@ -203,7 +214,8 @@ impl EventLoop {
                     Order::Publish => {
                         self.peers.look_again();
                         self.agent.unrecovered = self.resumption.findings.clone();
-                        self.agent.publisher.resumed = self.resumption.last.clone();
+                        let last = self.resumption.last.as_ref();
+                        self.agent.publisher.recovered(last);
                     }
                 },
                 _ = reload.recv() => {
@@ -254,6 +266,11 @@ impl EventLoop {
                     }
                 }
                 changed = self.clock.changed() => {
+                    if let Some(sample) = self.clock.last() {
+                        let numbers = &mut self.agent.publisher.numbers;
+                        numbers.looked_at_clock(sample);
+                        self.bus.count(numbers);
+                    }
                     if !changed {
                         continue;
                     }
@@ -265,6 +282,11 @@ impl EventLoop {
                     }
                 }
                 () = self.tailscale.run() => continue,
+                changed = self.metrics.changed() => {
+                    if !changed {
+                        continue;
+                    }
+                }
                 () = self.members.changed() => {}
                 () = self.listeners.changed() => {}
                 () = self.lifetime.changed() => {}
@@ -273,6 +295,8 @@ impl EventLoop {
                     manager.alive();
                     self.resumption.read_handshakes(self.peers.is_due());
                     self.look_at_clock_if_due();
+                    let path = self.agent.settings.textfile.path();
+                    self.metrics.on_tick(path, self.bus.document());
                     // Of all that wakes an idle agent this is the only thing.
                     let now = Instant::now();
                     let changed = self.changed_relays(|one| one.ask_if_silent(now));
@@ -285,9 +309,11 @@ impl EventLoop {
             self.take_members();
             self.take_listeners();
             self.take_lifetime();
+            self.agent.unwritten = self.metrics.finding.clone();
             let done = self.agent.reconcile(&mut self.windows, manager).await;
             self.take_view();
             self.look_at_clock_if_due();
+            self.write_metrics();
             let (settings, group) = (&self.agent.settings, &self.agent.group);
             let own = || {
                 let found = &group.discovered;
@@ -347,6 +373,16 @@ impl EventLoop {
         self.lifetime.follow(self.agent.settings.hold_open);
         self.agent.publisher.lifetime = self.lifetime.entry();
         self.agent.not_held = self.lifetime.failure().cloned();
+    }
+
+    fn write_metrics(&mut self) {
+        let path = self.agent.settings.textfile.path();
+        self.metrics.after_pass(path, self.bus.document());
+    }
+
+    /// Ends what an ended agent leaves to no one.
+    pub(super) async fn stop(&mut self) {
+        self.metrics.stop().await;
     }
 
     fn look_at_clock(&mut self, cause: SampleCause) {
@@ -420,6 +456,7 @@ impl EventLoop {
         self.lifetime.retry();
         self.clock.look_again();
         self.peers.look_again();
+        self.metrics.retry();
         if self.agent.mode.state.known().is_none() {
             self.windows.ask_mode();
         }

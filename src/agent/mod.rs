@@ -12,6 +12,7 @@ mod lifetime;
 mod listeners;
 mod machine;
 mod members;
+mod metrics;
 mod oneshot;
 mod peers;
 mod publish;

@@ -3,7 +3,7 @@
 use std::{
     net::IpAddr,
     path::{Path, PathBuf},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use crate::{
@@ -18,8 +18,8 @@ use crate::{
     plan::{Group, PortWay},
     report::{
         Changes, DnsEntry, Document, Forwards, LifetimeEntry, LinkEntry, Manager, MemberEntry,
-        PortEntry, RecoveryEntry, RelayEntry, RestoredEntry, STATUS_VERSION, Tracker, read_status,
-        write_status,
+        Numbers, PortEntry, RecoveryEntry, RelayEntry, RestoredEntry, STATUS_VERSION, Tracker,
+        read_status, write_status,
     },
 };
 
@@ -58,9 +58,11 @@ pub(super) struct Publisher {
     /// What becomes of this distribution when it is idle.
     pub(super) lifetime: Option<LifetimeEntry>,
     /// The last recovery.
-    pub(super) resumed: Option<RecoveryEntry>,
+    resumed: Option<RecoveryEntry>,
     /// What was lost on Windows last.
     restored: Option<RestoredEntry>,
+    /// What is counted.
+    pub(super) numbers: Numbers,
     passes: u64,
     /// Why the status document was not written the last time.
     unwritable: Option<Finding>,
@@ -71,6 +73,7 @@ impl Publisher {
     pub(super) fn new(runtime: PathBuf) -> Self {
         Self {
             runtime,
+            numbers: Numbers::since(observe::now_unix()),
             ..Self::default()
         }
     }
@@ -100,6 +103,14 @@ impl Publisher {
         }
     }
 
+    /// Takes the last recovery.
+    pub(super) fn recovered(&mut self, last: Option<&RecoveryEntry>) {
+        if let Some(entry) = last.filter(|last| self.resumed.as_ref() != Some(last)) {
+            self.numbers.recovered(entry);
+            self.resumed = Some(entry.clone());
+        }
+    }
+
     /// Publishes a pass everywhere; gives back the journal's lines.
     pub(super) fn publish(
         &mut self,
@@ -108,6 +119,7 @@ impl Publisher {
         manager: &mut Manager,
     ) -> Vec<String> {
         self.passes += 1;
+        self.numbers.passed(pass.took, self.address, Instant::now());
         let mut signals = Vec::new();
         let mut lines = Vec::from_iter(self.publish_changes(pass, &mut signals));
         let mut document = self.write(pass, &findings, &mut lines, &mut signals);
@@ -295,6 +307,7 @@ impl Publisher {
             guest_firewall: pass.host.facts.guest_firewall,
             resumed: self.resumed.clone(),
             restored: self.restored.clone(),
+            numbers: Some(self.numbers.clone()),
             passes: self.passes,
             last_pass_us: micros(pass.took),
             health: self.tracker.listed().map(Into::into).collect(),

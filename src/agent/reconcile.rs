@@ -67,6 +67,8 @@ pub(super) struct Agent<M> {
     pub(super) peers: Vec<Finding>,
     /// What did not recover after a resume.
     pub(super) unrecovered: Vec<Finding>,
+    /// Why the file of the numbers was not written.
+    pub(super) unwritten: Option<Finding>,
     /// Whether IPv6 routes decided anything in the last pass.
     pub(super) ipv6_ways: bool,
     /// What a recovery asks of the last pass, of Windows and of the relays.
@@ -121,6 +123,7 @@ impl<M: Machine> Agent<M> {
             clock: Vec::new(),
             peers: Vec::new(),
             unrecovered: Vec::new(),
+            unwritten: None,
             ipv6_ways: false,
             scene: Scene::default(),
             answers: Answers::default(),
@@ -201,7 +204,12 @@ impl<M: Machine> Agent<M> {
     /// that was the relay's counters alone, which need no pass.
     pub(super) fn handle_event(&mut self, event: HostEvent) -> bool {
         match event {
-            HostEvent::Mode(mode) => self.mode.answered(mode),
+            HostEvent::Mode(mode) => {
+                if let ModeState::Unknown(_) = mode {
+                    self.publisher.numbers.failed(Code::ModeUnknown);
+                }
+                self.mode.answered(mode);
+            }
             HostEvent::RequestedMode(mode) => self.host.requested_mode = mode,
             HostEvent::Distribution(name) => self.group.own = name,
             HostEvent::Forwards(outcome) => self.record_sync(outcome),
@@ -213,6 +221,7 @@ impl<M: Machine> Agent<M> {
     fn record_sync(&mut self, outcome: HostOutcome) {
         let (action, now) = (Action::SyncForwards(outcome.wanted.clone()), Instant::now());
         self.answers.record(&outcome);
+        self.publisher.numbers.called_windows(&outcome);
         // One that is out of date is made again at once.
         match outcome.settled {
             _ if self.host.outdated => {}
@@ -337,6 +346,7 @@ impl<M: Machine> Agent<M> {
         let others = others.chain(&self.dns.findings);
         let others = others.chain(&self.clock).chain(&self.not_held);
         let others = others.chain(&self.unrecovered).chain(&self.peers);
+        let others = others.chain(&self.unwritten);
         findings.extend(others.cloned());
         self.publisher.decided(node, forwards);
         self.dns_plan = dns;

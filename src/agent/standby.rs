@@ -20,6 +20,7 @@ use super::{
         inheritance::Inheritance,
         wire::{Answer, Answered, Lines, Registration, VERSION},
     },
+    metrics::Metrics,
     publish::{publish_health, publish_standby, standby_document},
     timer::Timer,
 };
@@ -35,6 +36,19 @@ use crate::{
     report::{Document, Manager, Tracker, read_status},
 };
 
+/// What an agent on standby leaves to itself as the leader.
+#[derive(Debug)]
+pub(super) struct Inherited {
+    /// What the leader left.
+    pub(super) left: Inheritance,
+    /// This distribution's name, if it is known.
+    pub(super) name: Option<String>,
+    /// What holds it open.
+    pub(super) lifetime: Lifetime,
+    /// What writes the numbers.
+    pub(super) metrics: Metrics,
+}
+
 /// An agent that waits for the leader's end.
 pub(super) struct Standby<'a> {
     paths: &'a Paths,
@@ -43,6 +57,7 @@ pub(super) struct Standby<'a> {
     settings: Settings,
     listeners: Listeners,
     lifetime: Lifetime,
+    metrics: Metrics,
     /// The configuration that was refused.
     rejected: Option<Finding>,
     /// This distribution's name, once it is known.
@@ -73,6 +88,7 @@ impl<'a> Standby<'a> {
             settings,
             listeners: Listeners::default(),
             lifetime: Lifetime::default(),
+            metrics: Metrics::default(),
             rejected: None,
             name: None,
             naming: SingleFlight::default(),
@@ -86,10 +102,15 @@ impl<'a> Standby<'a> {
         }
     }
 
-    /// What this agent leads with: the settings in force, what the leader left, this
-    /// distribution's name if it is known, and what holds it open.
-    pub(super) fn into_parts(self) -> (Settings, Inheritance, Option<String>, Lifetime) {
-        (self.settings, self.left, self.name, self.lifetime)
+    /// What this agent leads with, and the settings in force.
+    pub(super) fn into_parts(self) -> (Settings, Inherited) {
+        let inherited = Inherited {
+            left: self.left,
+            name: self.name,
+            lifetime: self.lifetime,
+            metrics: self.metrics,
+        };
+        (self.settings, inherited)
     }
 
     /// Registers with this leader, and waits for its end.
@@ -163,9 +184,17 @@ impl<'a> Standby<'a> {
                     self.publish();
                     false
                 }
+                changed = self.metrics.changed() => {
+                    if changed {
+                        self.publish();
+                    }
+                    false
+                }
                 () = watchdog.fired() => {
                     manager.alive();
                     self.set_silent(link.is_unanswered());
+                    let path = self.settings.textfile.path();
+                    self.metrics.on_tick(path, self.bus.document());
                     // Asks whether it is there: it answers each registration.
                     !self.is_silent
                 }
@@ -215,6 +244,7 @@ impl<'a> Standby<'a> {
         self.look_for_listeners();
         self.lifetime.look_again();
         self.lifetime.retry();
+        self.metrics.retry();
         self.follow_lifetime();
         self.rejected = result.as_ref().err().map(|error| {
             let subject = self.source.main().display().to_string();
@@ -273,6 +303,8 @@ impl<'a> Standby<'a> {
             publish_standby(&self.paths.runtime, self.bus, document.clone());
             self.published = Some(document);
         }
+        let path = self.settings.textfile.path();
+        self.metrics.after_pass(path, self.bus.document());
     }
 
     fn leader(&self) -> &str {
@@ -284,6 +316,7 @@ impl<'a> Standby<'a> {
         let holder = holder.chain(self.listeners.findings());
         let holder = holder.chain(self.lifetime.failure().cloned());
         let holder = holder.chain(discovery_limit(self.discovered().1));
+        let holder = holder.chain(self.metrics.finding.clone());
         let mut findings: Vec<Finding> = holder.chain(self.rejected.clone()).collect();
         let mut find = |code, subject: &str, detail: String| {
             findings.push(Finding::new(code, subject, detail));

@@ -56,9 +56,10 @@ pub async fn run(source: Source, paths: Paths) -> Result<(), AgentError> {
         leadership = lead(&mut standby, &mut manager, &mut reload, &mut queue, &mut left) => Some(leadership?),
         () = stop() => None,
     };
-    let (settings, inheritance, name, lifetime) = standby.into_parts();
+    let (settings, mut inherited) = standby.into_parts();
     let Some(leadership) = leadership else {
         manager.stopping();
+        inherited.metrics.stop().await;
         remove_status(&paths.runtime);
         tracing::info!(event = "stop", "stopped while on standby");
         return Ok(());
@@ -66,13 +67,14 @@ pub async fn run(source: Source, paths: Paths) -> Result<(), AgentError> {
     let begin = Instant::now();
     log_start(&settings);
     let mut event_loop = EventLoop::new(settings, source, &paths, bus, leadership, left)?;
-    event_loop.inherit(inheritance, name, lifetime);
+    event_loop.inherit(inherited);
     let result = select! {
         result = event_loop.run(&mut manager, reload, queue) => result,
         // Whatever the pass was waiting for is dropped: each effect is whole or not begun.
         () = stop() => Ok(()),
     };
     manager.stopping();
+    event_loop.stop().await;
     remove_status(&paths.runtime);
     tracing::info!(
         event = "stop",

@@ -12,7 +12,12 @@ use super::{
     quota::{Caller, Quotas},
     shared::Shared,
 };
-use crate::{control::RequestError, model::or_empty, report::Document};
+use crate::{
+    control::RequestError,
+    model::or_empty,
+    observe,
+    report::{Document, render_metrics},
+};
 
 /// The object at [`crate::control::PATH`].
 pub(super) struct Agent1 {
@@ -32,6 +37,13 @@ impl Agent1 {
     fn shown<T: Default>(&self, fact: fn(&Document) -> T) -> T {
         let document = self.shared.document();
         document.map(|document| fact(&document)).unwrap_or_default()
+    }
+
+    /// The document with what is gathered on request.
+    async fn described(&self) -> Result<Document, Error> {
+        let nothing = || Error::Busy("nothing is known yet; try again".to_owned());
+        let document = self.shared.document().ok_or_else(nothing)?;
+        Ok(self.shared.with_details(&document).await)
     }
 
     /// Each property whose changes are signalled.
@@ -186,10 +198,21 @@ impl Agent1 {
         #[zbus(header)] call: Header<'_>,
     ) -> Result<String, Error> {
         let _caller = self.quotas.admit(bus, &call).await?;
-        let nothing = || Error::Busy("nothing is known yet; try again".to_owned());
-        let document = self.shared.document().ok_or_else(nothing)?;
-        let document = self.shared.with_details(&document).await;
+        let document = self.described().await?;
         serde_json::to_string(&document).map_err(|error| Error::Busy(error.to_string()))
+    }
+
+    /// The numbers of now in Prometheus' text format, as the file of [metrics] textfile has
+    /// them. docs/metrics.md lists them.
+    #[zbus(out_args("text"))]
+    async fn metrics(
+        &self,
+        #[zbus(connection)] bus: &Connection,
+        #[zbus(header)] call: Header<'_>,
+    ) -> Result<String, Error> {
+        let _caller = self.quotas.admit(bus, &call).await?;
+        let document = self.described().await?;
+        Ok(plain(render_metrics(&document, observe::now_unix())))
     }
 
     /// As the property Forwards.

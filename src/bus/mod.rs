@@ -22,7 +22,7 @@ use std::sync::{Arc, atomic::Ordering};
 use self::shared::Shared;
 use crate::{
     control::{AgentHandle, Signal},
-    report::Document,
+    report::{Document, Numbers},
 };
 
 /// Where the loop publishes. Cheap to clone.
@@ -51,6 +51,17 @@ impl Bus {
     /// Publishes the state, and what happened.
     pub fn publish(&self, document: Document, signals: Vec<Signal>) {
         self.shared.put(document, signals);
+    }
+
+    /// What was published last.
+    #[must_use]
+    pub fn document(&self) -> Option<Arc<Document>> {
+        self.shared.document()
+    }
+
+    /// Takes what was counted since the last publication; no signal says so.
+    pub fn count(&self, numbers: &Numbers) {
+        self.shared.set_numbers(numbers);
     }
 
     /// Tries at once to join a bus that was not there.

@@ -7,7 +7,7 @@ use tokio::sync::Notify;
 use crate::{
     control::{AgentHandle, Signal},
     observe::Peers,
-    report::Document,
+    report::{Document, Numbers},
 };
 
 /// Signals that wait for a bus that accepts none; older ones are dropped.
@@ -62,6 +62,12 @@ impl Shared {
         }
         drop(state);
         self.changed.notify_one();
+    }
+
+    pub(super) fn set_numbers(&self, numbers: &Numbers) {
+        if let Some(document) = &mut self.state().document {
+            Arc::make_mut(document).numbers = Some(numbers.clone());
+        }
     }
 
     pub(super) fn document(&self) -> Option<Arc<Document>> {

@@ -83,11 +83,7 @@ enum Command {
     ///
     /// The relay is asked for its counters: connections or sessions and bytes of each
     /// forward.
-    Status {
-        /// Print the status document as JSON
-        #[arg(long)]
-        json: bool,
-    },
+    Status(status::Shown),
     /// Check this distribution for problems, with the reason and the fix
     ///
     /// Changes nothing unless --fix is given. Any user may run it; checks that need
@@ -187,7 +183,7 @@ fn run_command(arguments: Arguments) -> anyhow::Result<Exit> {
         Command::Setup(arguments) => block_on(setup::setup(arguments, source, paths)),
         Command::Apply => block_on(run::apply(source, paths)),
         Command::Restore { keep_resolv_conf } => block_on(run::restore(paths, keep_resolv_conf)),
-        Command::Status { json } => block_on(status::status(&paths, json)),
+        Command::Status(shown) => block_on(status::status(&paths, &shown)),
         Command::Monitor { json } => block_on(monitor::monitor(&paths, json)),
         Command::Doctor(command) => block_on(doctor::doctor(command, source, paths)),
         Command::Port(command) => block_on(port::port(command, &source, &paths)),

@@ -14,6 +14,7 @@ mod load;
 mod reader;
 mod settings;
 mod source;
+mod textfile;
 mod values;
 mod verify;
 
@@ -30,6 +31,7 @@ pub use self::{
     reader::nearest,
     settings::Settings,
     source::Source,
+    textfile::Textfile,
     values::{Backend, Forward, Interface, Remarks, Settle, Underlay, connect_ports, is_name},
     verify::Verify,
 };

@@ -12,6 +12,7 @@ use super::{
     dns::{Dns, Zones},
     listen_address,
     reader::Read,
+    textfile::Textfile,
     values::{Backend, Forward, Interface, Settle, Underlay, absolute_path, bounded},
     verify::Verify,
 };
@@ -52,6 +53,8 @@ pub struct Settings {
     pub hold_open: bool,
     /// Whether the clock is set.
     pub clock: Clock,
+    /// Where the numbers are written for node_exporter.
+    pub textfile: Textfile,
     /// Units that follow the address, in this order.
     pub dependents: Vec<Dependent>,
     /// How long a hook may run.
@@ -81,6 +84,7 @@ impl Default for Settings {
             dns: Dns::default(),
             hold_open: false,
             clock: Clock::default(),
+            textfile: Textfile::default(),
             dependents: Vec::new(),
             hook_timeout: Duration::from_secs(30),
             forwards: Vec::new(),
@@ -211,6 +215,9 @@ impl Settings {
 
         keys.table("lifetime");
         keys.key("keep-alive", &mut self.hold_open);
+
+        keys.table("metrics");
+        keys.key("textfile", &mut self.textfile);
 
         keys.table("dependents");
         keys.units("units", &mut self.dependents);

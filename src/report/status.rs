@@ -10,7 +10,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use super::RecoveryEntry;
+use super::{Numbers, RecoveryEntry};
 use crate::{
     config::Forward,
     fs::{
@@ -105,6 +105,9 @@ pub struct Document {
     /// Rules that were lost on Windows and made again, since the start.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub restored: Option<RestoredEntry>,
+    /// What the agent has counted; nothing on standby.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub numbers: Option<Numbers>,
     /// Passes made since the start.
     pub passes: u64,
     /// What the last pass took, in microseconds.

@@ -10,7 +10,7 @@ type Findings = BTreeMap<Key, Finding>;
 /// Most findings of a code that are listed: a thousand forwards may lose their ports at once.
 const MOST: usize = 20;
 /// The subject of what is said of those that are not. No forward has such a name.
-const OTHERS: &str = "all others";
+pub(super) const OTHERS: &str = "all others";
 
 /// The findings in force.
 #[derive(Debug, Default)]

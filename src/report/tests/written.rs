@@ -1,9 +1,9 @@
-//! The files generated from the registries: docs/health.md, the table of docs/journal.md
-//! and the journal's catalog.
+//! The files generated from the registries: docs/health.md, the tables of docs/journal.md and
+//! docs/metrics.md, and the journal's catalog.
 
 use std::{env, fmt::Write, fs, path::Path};
 
-use super::super::{EVENTS, Event, journal::field_name, message_id};
+use super::super::{EVENTS, Event, Metric, journal::field_name, message_id};
 use crate::model::Code;
 
 const COMMAND: &str = "WSLMESH_WRITE_DOCS=1 cargo test --lib health";
@@ -14,6 +14,7 @@ type Make = fn(&str) -> String;
 const FILES: &[(&str, Make)] = &[
     ("docs/health.md", |_| health_page()),
     ("docs/journal.md", with_events),
+    ("docs/metrics.md", with_metrics),
     ("systemd/wslmesh.catalog", |_| catalog()),
 ];
 
@@ -51,8 +52,6 @@ fn health_page() -> String {
 
 /// The page with its table of events generated; the rest is written by hand.
 fn with_events(page: &str) -> String {
-    const BEGIN: &str = "<!-- from src/report/event.rs -->\n";
-    const END: &str = "<!-- end -->\n";
     let mut table = String::from(
         "| event | MESSAGE_ID | what happened | fields | at most |\n|---|---|---|---|---|\n",
     );
@@ -74,9 +73,27 @@ fn with_events(page: &str) -> String {
         let fields = fields.join(" ");
         writeln!(table, "| {name} | {id} | {text} | {fields} | {most} |").unwrap();
     }
-    match (page.split_once(BEGIN), page.split_once(END)) {
-        (Some((above, _)), Some((_, below))) => format!("{above}{BEGIN}{table}{END}{below}"),
-        _ => format!("{page}{BEGIN}{table}{END}"),
+    with_table(page, "src/report/event.rs", &table)
+}
+
+/// The same with its table of metrics.
+fn with_metrics(page: &str) -> String {
+    let mut table = String::from("| metric | type | labels | |\n|---|---|---|---|\n");
+    for metric in Metric::ALL {
+        let (name, kind, labels, help) = metric.facts();
+        let (kind, labels) = (format!("{kind:?}").to_lowercase(), labels.join(", "));
+        let help = help.trim_end_matches('.');
+        writeln!(table, "| `{name}` | {kind} | {labels} | {help} |").unwrap();
+    }
+    with_table(page, "src/report/metrics/registry.rs", &table)
+}
+
+fn with_table(page: &str, source: &str, table: &str) -> String {
+    const END: &str = "<!-- end -->\n";
+    let begin = format!("<!-- from {source} -->\n");
+    match (page.split_once(&begin), page.split_once(END)) {
+        (Some((above, _)), Some((_, below))) => format!("{above}{begin}{table}{END}{below}"),
+        _ => format!("{page}{begin}{table}{END}"),
     }
 }
 
