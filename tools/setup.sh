@@ -16,6 +16,7 @@
 #   wine    wine, to run it
 #   aarch64 a compiler and the standard library for aarch64, and QEMU to run its programs
 #   packages  the tools to build a deb and an rpm
+#   metrics  what tests/metrics needs beside Prometheus, which it downloads
 #   system  the tools to check them and boot systemd in a container (with vm: in QEMU)
 #
 # Silent and fast when nothing is missing. Calls apt-get or dnf with sudo and nothing
@@ -270,6 +271,11 @@ for what in "$@"; do
             need rpmbuild rpm rpm-build
             if have_apt; then need dpkg-deb dpkg -; fi
             ;;
+        metrics)
+            need python3 python3 python3
+            need unshare util-linux util-linux
+            need ip iproute2 iproute
+            ;;
         system)
             need systemd-nspawn systemd-container systemd-container
             need mmdebstrap mmdebstrap mmdebstrap
@@ -284,7 +290,7 @@ for what in "$@"; do
             if have_apt; then need lintian lintian -; fi
             ;;
         *)
-            echo "setup: '$what' is none of build, lint, lab, shells, pictures, bench, vm, windows, wine, aarch64, packages, system" >&2
+            echo "setup: '$what' is none of build, lint, lab, shells, pictures, bench, vm, windows, wine, aarch64, packages, metrics, system" >&2
             exit 2
             ;;
     esac
