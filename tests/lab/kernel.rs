@@ -9,7 +9,7 @@ use libtest_mimic::{Arguments, Trial};
 
 use crate::options::Options;
 use crate::world::World;
-use crate::{test_claim, test_kernel, test_resume, test_walk};
+use crate::{test_claim, test_kernel, test_peers, test_resume, test_walk};
 
 /// First argument of this program.
 pub(crate) const KERNEL: &str = "@kernel";
@@ -41,6 +41,7 @@ pub(crate) fn run(arguments: &[String]) -> ExitCode {
     let mut trials = test_kernel::trials();
     trials.extend(test_claim::kernel_trials());
     trials.extend(test_resume::kernel_trials());
+    trials.extend(test_peers::kernel_trials());
     let walk = test_walk::with_wireguard;
     trials.push(trial_with("walk::kernel", Options::quick(), walk));
     libtest_mimic::run(&arguments, trials).exit_code()

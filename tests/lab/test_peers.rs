@@ -45,6 +45,15 @@ pub(crate) fn trials() -> Vec<Trial> {
     ]
 }
 
+/// Those for a kernel with WireGuard.
+pub(crate) fn kernel_trials() -> Vec<Trial> {
+    let quick = |name: &str, body| crate::kernel::trial_with(name, Options::quick(), body);
+    vec![
+        quick("peers::kernel_follows", a_name_follows),
+        quick("peers::kernel_learns", kernel_learns),
+    ]
+}
+
 /// The guest's address in the tunnel, and the peer's.
 const GUEST: &str = "10.88.0.1";
 const PEER: &str = "10.88.0.2";
@@ -351,7 +360,43 @@ fn round_trip(world: &World) -> Result<u64> {
     Ok(u64::try_from(median.as_micros())?)
 }
 
-/// The peer learns the node's new address from one packet, long before a keepalive.
+/// The peer has learnt the node's address long before a keepalive.
+fn learns(world: &World, agent: &Agent) -> Result<()> {
+    for (address, bare) in [
+        (format!("{SECOND}/20"), SECOND),
+        (format!("{THIRD}/20"), THIRD),
+        (GUEST_ADDRESS.to_owned(), FIRST),
+    ] {
+        let before = now();
+        world.change_address(&address)?;
+        let expected = format!("{bare}:51820");
+        until("the new way", LIMIT, || {
+            let at = world.lan(&["wg", "show", "far0", "endpoints"])?.ok()?;
+            Ok(at.contains(&expected).then_some(()))
+        })
+        .with_context(|| agent.log().unwrap_or_default())?;
+        let took = Duration::from_nanos(now() - before);
+        println!("\n# {bare}: the peer knows after {} ms", took.as_millis());
+        // A keepalive would take up to 25 s.
+        ensure!(took < Duration::from_secs(5), "{took:?}");
+        agent.settled(bare)?;
+    }
+    Ok(())
+}
+
+/// The same where the kernel serves both ends.
+fn kernel_learns(world: &World) -> Result<()> {
+    usual(world)?;
+    let tunnel = tunnel(world, &format!("{LAN}:51821"))?;
+    let _server = by_name(world, &tunnel.key, &format!("a={LAN}"))?;
+    let agent = world.start_agent_with(&config(SSH), &DEBUG)?;
+    agent.settled(FIRST)?;
+    has_handshake(world, &agent)?;
+    learns(world, &agent)?;
+    agent.stop()
+}
+
+/// The peer learns the node's new address from one packet.
 fn the_node_moves(world: &World) -> Result<()> {
     usual(world)?;
     world.has_strace()?;
@@ -372,25 +417,7 @@ fn the_node_moves(world: &World) -> Result<()> {
     let trip = round_trip(world)?;
     let trace = "/run/lab/nudge";
     let strace = tracer(world, &agent, trace)?;
-    for (address, bare) in [
-        (format!("{SECOND}/20"), SECOND),
-        (format!("{THIRD}/20"), THIRD),
-        (GUEST_ADDRESS.to_owned(), FIRST),
-    ] {
-        let before = now();
-        world.change_address(&address)?;
-        let expected = format!("{bare}:51820");
-        until("the new way", LIMIT, || {
-            let at = world.lan(&["wg", "show", "far0", "endpoints"])?.ok()?;
-            Ok(at.contains(&expected).then_some(()))
-        })
-        .with_context(|| agent.log().unwrap_or_default())?;
-        let took = Duration::from_nanos(now() - before);
-        println!("\n# {bare}: the peer knows after {} ms", took.as_millis());
-        // A keepalive would take up to 25 s.
-        ensure!(took < Duration::from_secs(5), "{took:?}");
-        agent.settled(bare)?;
-    }
+    learns(world, &agent)?;
     strace.signal(TERM)?;
     strace.wait(LIMIT)?;
     let (sent, arrived) = (sent(world, trace)?, arrivals.stdout()?);

@@ -7,7 +7,7 @@ set -eu
 
 endpoint() { wg show wg0 endpoints | cut -f 2; }
 is_at() { [ "$(endpoint)" = "$1" ]; }
-says() { grep -qF "$1" /tmp/run.log; }
+says() { grep -qF -e "$1" /tmp/run.log; }
 name_is() { echo "$1 hub.example.test" >/etc/hosts; }
 make_eth0 1500
 make_wg wg0 1
