@@ -239,16 +239,12 @@ fn many_addresses_or_none(world: &World) -> Result<()> {
     agent.stop()
 }
 
-/// They are looked up one after the other, each once, and the agent has time for the rest.
-fn a_thousand_are_silent(world: &World) -> Result<()> {
-    const COUNT: usize = 1_000;
-    usual(world)?;
+/// Names for so many peers of wg0, each tenth that of the one before, and their name server.
+pub(crate) fn named(world: &World, count: usize) -> Result<Process<'_>> {
     world.shell("rm -f /etc/nsswitch.conf; echo 'hosts: dns' >/etc/nsswitch.conf")?;
-    let _wireguard = world.wireguard("wg0", COUNT)?;
     let mut conf = String::new();
-    for index in 0..COUNT {
+    for index in 0..count {
         let key = peer_key(index);
-        // Every tenth shares its name with the one before.
         let name = index - usize::from(index % 10 == 9);
         writeln!(
             conf,
@@ -257,7 +253,15 @@ fn a_thousand_are_silent(world: &World) -> Result<()> {
     }
     world.write("/etc/wireguard/wg0.conf", conf)?;
     answer(world, &format!("a={LAN}"))?;
-    let _server = world.name_server("10.255.255.254", &format!("file={ANSWERS}"))?;
+    world.name_server("10.255.255.254", &format!("file={ANSWERS}"))
+}
+
+/// They are looked up one after the other, each once, and the agent has time for the rest.
+fn a_thousand_are_silent(world: &World) -> Result<()> {
+    const COUNT: usize = 1_000;
+    usual(world)?;
+    let _wireguard = world.wireguard("wg0", COUNT)?;
+    let _server = named(world, COUNT)?;
     let agent = world.start_agent(&config(SSH))?;
     let passes = agent.settled(FIRST)?.passes;
     until("all endpoints", LIMIT * 8, || {

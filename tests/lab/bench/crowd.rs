@@ -11,6 +11,8 @@ use super::node::{self, LIMIT};
 use crate::options::Options;
 use crate::process::Process;
 use crate::status::Status;
+use crate::test_doctor::usual;
+use crate::test_peers::named;
 use crate::world::{World, until};
 
 const COUNT: usize = 1_000;
@@ -71,6 +73,47 @@ pub(super) fn measure(report: &mut Report) -> Result<()> {
         );
         let size = world.read("/run/wslmesh/status.json")?.len();
         report.beside("  status document", format!("{} kB", size / 1_000));
+        drop(wireguard);
+    }
+    peers_alone(report)
+}
+
+/// What the peers cost: beside a world without any, all of them silent and with names, which
+/// are looked up meanwhile.
+fn peers_alone(report: &mut Report) -> Result<()> {
+    let mut without = None;
+    for count in [0, COUNT] {
+        let world = World::start(&Options::quick())?;
+        usual(&world)?;
+        let wireguard = world.wireguard("wg0", count)?;
+        let _server = named(&world, count)?;
+        node::prepare(&world, node::SSH)?;
+        let agent = node::start(&world, &[])?;
+        node::calm(&world, Duration::from_secs(2))?;
+        let (passes, cpu) = (node::passes(&world)?, on_cpu(&world, &agent)?);
+        let quiet = rounds(&world, ROUNDS, |round| {
+            let change = if round % 2 == 0 { "add" } else { "del" };
+            let change = ["ip", "addr", change, "10.99.0.1/32", "dev", "lo"];
+            world.guest(&change)?.ok().map(drop)
+        })?;
+        let cpu = on_cpu(&world, &agent)?.saturating_sub(cpu);
+        let made = u32::try_from(node::passes(&world)? - passes)?;
+        let Some(without) = without else {
+            report.beside("no peers: nothing to do", quiet.text());
+            without = Some(quiet.median());
+            continue;
+        };
+        let cost = quiet.median().saturating_sub(without);
+        report.figure(
+            "1,000 silent peers with names: what they cost a pass",
+            format!("{} more; {}", short(cost), quiet.text()),
+            "under 5 ms",
+            cost < Duration::from_millis(5),
+        );
+        report.beside(
+            "  CPU of a pass, look-ups and publishing included",
+            format!("{} of {made}", short(cpu / made.max(1))),
+        );
         drop(wireguard);
     }
     Ok(())
