@@ -1,116 +1,61 @@
-//! Notifies the units and hooks that depend on the address, beside the loop: one
-//! run at a time, and dropping this ends it. A job that systemd has begun goes on.
+//! Notifies the units and hooks that depend on the address and the tunnels, beside the
+//! loop: one run at a time, and dropping this ends it. A job that systemd has begun goes on.
+
+mod notes;
+mod settle;
 
 use std::{
     collections::BTreeMap,
-    fs,
-    net::IpAddr,
     path::{Path, PathBuf},
     time::Instant,
 };
 
-use serde::{Deserialize, Serialize};
 use tokio::{select, task::JoinSet};
 
+use self::{notes::Notes, settle::Settle};
 use crate::{
     backoff::{Retry, until},
     blocking::SingleFlight,
     config::Settings,
-    fs::file,
-    model::{AddressChange, Finding, ModeState, Node, Subject},
+    model::{Change, Fact, FactKey, Finding, FollowedEvent, Mesh, ModeState, Node, Subject},
     plan::{Due, dependents_due},
     units::{HealthChange, NotifyReport, NotifyRun, Systemd},
 };
 
-/// What a restarted agent has to know. The file does not outlive a boot: after one,
-/// all dependents read the first address by themselves.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-struct Notes {
-    /// The address that all were notified of last, or found at boot.
-    notified: Option<IpAddr>,
-    /// Those that were notified of another one since, in runs that were interrupted.
-    #[serde(default)]
-    others: BTreeMap<Subject, Last>,
+/// What dependents follow, as of the last pass.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Followed<'a> {
+    /// The last node.
+    pub(super) node: Option<&'a Node>,
+    /// WSL's networking mode.
+    pub(super) mode: &'a ModeState,
+    /// The tunnels.
+    pub(super) mesh: &'a Mesh,
 }
 
-impl Notes {
-    /// None where they cannot be read: the dependents are notified once more.
-    fn read(path: &Path) -> Self {
-        let text = file::read(path).map_err(|error| error.to_string());
-        let notes = text.and_then(|text| match text {
-            Some(text) => serde_json::from_slice(&text).map_err(|error| {
-                let aside = file::set_aside(path).map(|to| format!("moved to {}", to.display()));
-                let aside = aside.unwrap_or_else(|error| error.to_string());
-                format!("{} is damaged: {error} ({aside})", path.display())
-            }),
-            None => Ok(Self::default()),
+impl Followed<'_> {
+    /// What is known now.
+    fn facts(&self) -> Mesh {
+        let address = self.node.map(|node| Fact {
+            interface: Some(node.link.name.clone()),
+            value: node.address().to_string(),
         });
-        notes.unwrap_or_else(|why| {
-            tracing::warn!(event = "state", "{why}; who was notified is not known");
-            Self::default()
-        })
-    }
-}
-
-/// What one dependent was notified of last.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-struct Last {
-    address: IpAddr,
-    /// What it knew before, where it is not certain that it was notified.
-    instead_of: Option<IpAddr>,
-}
-
-impl Last {
-    /// What it is to be notified of a change from; `now` itself where it knows that.
-    fn known(self, now: IpAddr) -> IpAddr {
-        match self.instead_of {
-            Some(before) if self.address == now => before,
-            Some(_) | None => self.address,
-        }
-    }
-}
-
-impl Notes {
-    fn all(address: IpAddr) -> Self {
-        Self {
-            notified: Some(address),
-            ..Self::default()
-        }
-    }
-
-    /// What those know that were notified of another address than all.
-    fn known(&self, now: IpAddr) -> BTreeMap<Subject, IpAddr> {
-        let known = |(who, last): (&Subject, &Last)| (who.clone(), last.known(now));
-        self.others.iter().map(known).collect()
-    }
-
-    /// It is not certain that these were notified since `before`.
-    fn doubt(&mut self, rest: &[Subject], before: &Self) {
-        for who in rest {
-            let Some(last) = self.others.get_mut(who) else {
-                continue;
-            };
-            match before.others.get(who) {
-                Some(earlier) if earlier == last => {}
-                Some(earlier) => last.instead_of = Some(earlier.known(last.address)),
-                None => last.instead_of = before.notified,
-            }
-        }
+        let mut facts = self.mesh.clone();
+        facts.extend(address.map(|address| (FactKey::WslIp, address)));
+        facts
     }
 }
 
 /// A run that has ended.
 #[derive(Debug)]
 struct Ended {
-    /// The address of the change; `None` after a check.
-    address: Option<IpAddr>,
+    /// The changes; none after a check.
+    changes: Vec<Change>,
     report: NotifyReport,
     notes: Notes,
 }
 
-/// The units and hooks that depend on the address.
+/// The units and hooks that depend on the address and the tunnels.
 #[derive(Debug, Default)]
 pub(super) struct Dependents {
     /// Where the notes are kept.
@@ -124,8 +69,10 @@ pub(super) struct Dependents {
     run: JoinSet<Ended>,
     /// Whether a check is wanted that all can be notified.
     check: bool,
-    /// The address that a run was made for last.
-    tried: Option<IpAddr>,
+    /// The values that a run was made for last.
+    tried: BTreeMap<FactKey, String>,
+    /// Whether the tunnels have settled.
+    settle: Settle,
     /// Runs for which systemd was out of reach.
     retry: Retry,
     findings: BTreeMap<Subject, Finding>,
@@ -161,26 +108,21 @@ impl Dependents {
     }
 
     /// Begins the run that is due, if there is one.
-    pub(super) fn follow(&mut self, settings: &Settings, node: Option<&Node>, mode: &ModeState) {
-        let Some(run) = self.next(settings, node, mode) else {
+    pub(super) fn follow(&mut self, settings: &Settings, followed: &Followed<'_>) {
+        let Some(run) = self.next(settings, followed) else {
             return;
         };
         let (path, mut notes) = (self.path.clone(), self.notes.clone());
         self.run.spawn(async move {
-            let address = run.change.as_ref().map(|change| change.new.address());
-            let note = |who: &str| {
-                if let Some(address) = address {
-                    let last = Last {
-                        address,
-                        instead_of: None,
-                    };
-                    notes.others.insert(who.to_owned(), last);
-                    save(&path, &notes);
-                }
+            let changes = run.changes.clone();
+            let note = |who: &str, keys: &[FactKey]| {
+                let of = changes.iter().filter(|change| keys.contains(&change.key));
+                notes.begun(who, of);
+                notes.save(&path);
             };
             let report = run.run(Systemd::connect(), note).await;
             Ended {
-                address,
+                changes,
                 report,
                 notes,
             }
@@ -188,64 +130,82 @@ impl Dependents {
     }
 
     /// The run that is due now.
-    fn next(
-        &mut self,
-        settings: &Settings,
-        node: Option<&Node>,
-        mode: &ModeState,
-    ) -> Option<NotifyRun> {
+    fn next(&mut self, settings: &Settings, followed: &Followed<'_>) -> Option<NotifyRun> {
         if !self.run.is_empty() {
             return None;
         }
-        let change = node.and_then(|node| self.change(node, mode));
-        if self.retry.due.is_some() || (change.is_none() && !self.check) {
+        let changes = self.changes(followed);
+        if self.retry.due.is_some() || (changes.is_empty() && !self.check) {
             return None;
         }
-        self.check = false;
-        let known = change
-            .as_ref()
-            .map(|change| self.notes.known(change.new.address()));
+        let is_of_mesh = |change: &Change| change.key.event() == FollowedEvent::Mesh;
+        if changes.iter().any(is_of_mesh) {
+            self.settle.notified(Instant::now());
+        }
         Some(NotifyRun {
-            change,
+            changes,
+            check: std::mem::take(&mut self.check),
             dependents: settings.dependents.clone(),
+            usual: settings.dependents_on,
             below: self.below.clone(),
             hook_timeout: settings.hook_timeout,
-            known: known.unwrap_or_default(),
+            mode: followed.mode.clone(),
+            gateway: followed.node.and_then(|node| node.gateway),
             reads: self.reads.clone(),
         })
     }
 
-    /// The change that dependents are to be notified of.
-    fn change(&mut self, node: &Node, mode: &ModeState) -> Option<AddressChange> {
-        let now = node.address();
-        let others = self.notes.known(now).into_values();
-        let old = match dependents_due(self.notes.notified, others, now) {
-            Due::Nothing => return None,
-            Due::First => {
-                self.notes = Notes::all(now);
-                save(&self.path, &self.notes);
-                return None;
+    /// The changes that dependents are to be notified of.
+    fn changes(&mut self, followed: &Followed<'_>) -> Vec<Change> {
+        let (mut changes, mut first) = (Vec::new(), false);
+        for (key, Fact { interface, value }) in followed.facts() {
+            let record = self.notes.record(key);
+            let others = record.known(&value);
+            let interface = interface.map(|name| name.to_string());
+            let notified = record.notified.as_deref();
+            match dependents_due(notified, others.values().map(String::as_str), &value) {
+                Due::Nothing => {}
+                Due::First => {
+                    record.all(value, interface);
+                    first = true;
+                }
+                Due::Change { old } => changes.push(Change {
+                    key,
+                    old: old.to_owned(),
+                    interface: interface.or(record.interface.clone()).unwrap_or_default(),
+                    new: value,
+                    known: others,
+                }),
             }
-            Due::Change { old } => old,
-        };
-        if self.tried.replace(now) != Some(now) {
-            // Another address is a reason to try at once.
-            self.retry_now();
         }
-        Some(AddressChange {
-            old,
-            new: node.clone(),
-            mode: mode.clone(),
-        })
+        if first {
+            self.notes.save(&self.path);
+        }
+        let is_of_mesh = |change: &Change| change.key.event() == FollowedEvent::Mesh;
+        let mesh = changes.iter().filter(|change| is_of_mesh(change));
+        let mesh = mesh
+            .map(|change| (change.key, change.new.clone()))
+            .collect();
+        if !self.settle.has(mesh, Instant::now()) {
+            changes.retain(|change| !is_of_mesh(change));
+        }
+        for Change { key, new, .. } in &changes {
+            if self.tried.insert(*key, new.clone()).as_ref() != Some(new) {
+                // Another value is a reason to try at once.
+                self.retry.reset();
+            }
+        }
+        changes
     }
 
-    /// Waits until there is something for the loop: a run has ended, or one that
-    /// could not be made is due again.
+    /// Waits until there is something for the loop: a run has ended, one that could not be
+    /// made is due again, or the tunnels have settled.
     pub(super) async fn changed(&mut self) {
         select! {
             // A run never panics and is never aborted.
             Some(Ok(ended)) = self.run.join_next(), if !self.run.is_empty() => self.record(ended),
             () = until(self.retry.due) => self.retry.due = None,
+            () = until(self.settle.due) => self.settle.due = None,
         }
     }
 
@@ -277,26 +237,18 @@ impl Dependents {
             }
             None => {
                 self.retry.reset();
-                if let Some(address) = ended.address {
-                    self.notes = Notes::all(address);
+                for Change {
+                    key,
+                    interface,
+                    new,
+                    ..
+                } in ended.changes
+                {
+                    self.notes.record(key).all(new, Some(interface));
                 }
             }
         }
-        save(&self.path, &self.notes);
-    }
-}
-
-/// Without the file, a restarted agent takes its first address for the first of
-/// this boot.
-fn save(path: &Path, notes: &Notes) {
-    // The folder may have been removed; where it cannot be made, writing says so.
-    path.parent()
-        .map(fs::create_dir_all)
-        .transpose()
-        .unwrap_or_default();
-    let text = serde_json::to_vec(notes).unwrap_or_default();
-    if let Err(error) = file::write(path, &text, 0o644) {
-        tracing::debug!(event = "dependent", "{error}");
+        self.notes.save(&self.path);
     }
 }
 

@@ -13,7 +13,7 @@ use tokio::{
 
 use super::{
     clock::Clock,
-    dependents::Dependents,
+    dependents::{Dependents, Followed},
     dns::Dns,
     election::Leadership,
     endpoints::Endpoints,
@@ -174,8 +174,12 @@ impl EventLoop {
         self.write_metrics();
         loop {
             // After the pass, so that they find the new address everywhere.
-            let (node, mode) = (self.agent.publisher.node.as_ref(), &self.agent.mode.state);
-            self.dependents.follow(&self.agent.settings, node, mode);
+            let followed = Followed {
+                node: self.agent.publisher.node.as_ref(),
+                mode: &self.agent.mode.state,
+                mesh: &self.agent.publisher.mesh,
+            };
+            self.dependents.follow(&self.agent.settings, &followed);
             self.dns.follow(&self.agent.settings, &self.agent.dns_plan);
             watch.ipv6_ways = self.agent.ipv6_ways;
             let recovers = self.resumption.is_running();

@@ -11,8 +11,9 @@ use crate::{
     config::Settings,
     control::Signal,
     model::{
-        Action, Code, Finding, ForwardState, ForwardStatus, HostMemory, InterfaceName, Link,
-        LinkKind, ModeState, Node, RelayLocation, RelayMemory, Severity, micros, or_empty,
+        Action, Code, Fact, FactKey, Finding, ForwardState, ForwardStatus, HostMemory,
+        InterfaceName, Link, LinkKind, Mesh, MeshChange, ModeState, Node, RelayLocation,
+        RelayMemory, Severity, micros, or_empty,
     },
     observe,
     plan::{Group, PortWay},
@@ -54,6 +55,10 @@ pub(super) struct Publisher {
     address: Option<IpAddr>,
     /// The address that was published last.
     published: Option<IpAddr>,
+    /// The tunnels; of each fact that is not known now the last one.
+    pub(super) mesh: Mesh,
+    /// The tunnels that were published last; nothing before the first pass.
+    published_mesh: Option<Mesh>,
     pub(super) forwards: Vec<ForwardStatus>,
     /// What becomes of this distribution when it is idle.
     pub(super) lifetime: Option<LifetimeEntry>,
@@ -93,8 +98,18 @@ impl Publisher {
         });
     }
 
-    /// Takes what a plan says of the node and the forwards.
-    pub(super) fn decided(&mut self, node: Option<Node>, forwards: Option<Vec<ForwardStatus>>) {
+    /// Takes what a plan says of the node, the tunnels and the forwards.
+    pub(super) fn decided(
+        &mut self,
+        node: Option<Node>,
+        mesh: Mesh,
+        forwards: Option<Vec<ForwardStatus>>,
+    ) {
+        for (key, mut fact) in mesh {
+            let known = self.mesh.remove(&key).and_then(|known| known.interface);
+            fact.interface = fact.interface.or(known);
+            self.mesh.insert(key, fact);
+        }
         self.address = node.as_ref().map(Node::address);
         // Without an address the interface has no node: it is that of the last one.
         self.node = node.or(self.node.take());
@@ -122,6 +137,10 @@ impl Publisher {
         self.numbers.passed(pass.took, self.address, Instant::now());
         let mut signals = Vec::new();
         let mut lines = Vec::from_iter(self.publish_changes(pass, &mut signals));
+        for change in self.mesh_changes() {
+            lines.push(publish_mesh(&change));
+            signals.push(Signal::MeshChanged(change));
+        }
         let mut document = self.write(pass, &findings, &mut lines, &mut signals);
         let before = self.unwritable.take();
         self.unwritable = document.1.take();
@@ -211,6 +230,24 @@ impl Publisher {
             duration_us,
         });
         Some(line)
+    }
+
+    /// What changed of the tunnels since the last pass; nothing at the first one.
+    fn mesh_changes(&mut self) -> Vec<MeshChange> {
+        let before = self.published_mesh.replace(self.mesh.clone());
+        let Some(mut before) = before else {
+            return Vec::new();
+        };
+        let change = |(key, fact): (&FactKey, &Fact)| {
+            let old = before.remove(key).unwrap_or_default().value;
+            (old != fact.value).then(|| MeshChange {
+                interface: or_empty(fact.interface.as_ref()),
+                key: *key,
+                old,
+                new: fact.value.clone(),
+            })
+        };
+        self.mesh.iter().filter_map(change).collect()
     }
 
     fn status_line(&self, mode: &ModeState) -> String {
@@ -356,6 +393,20 @@ fn links(pass: &Pass<'_>, node: Option<&Node>) -> Vec<LinkEntry> {
     let tunnels = all.iter().filter(is_tunnel);
     let watched = all.iter().filter(is_watched);
     watched.chain(tunnels).map(LinkEntry::from).collect()
+}
+
+/// The line of a change of a tunnel.
+fn publish_mesh(change: &MeshChange) -> String {
+    let line = change.to_string();
+    tracing::info!(
+        event = "mesh",
+        key = %change.key,
+        interface = change.interface,
+        old = change.old,
+        new = change.new,
+        "{line}"
+    );
+    line
 }
 
 /// One line for each finding that is raised or cleared.

@@ -317,6 +317,7 @@ impl<M: Machine> Agent<M> {
     ) -> (Vec<String>, Vec<Finding>) {
         let Plan {
             node,
+            mesh,
             forwards,
             dns,
             actions,
@@ -348,7 +349,7 @@ impl<M: Machine> Agent<M> {
         let others = others.chain(&self.unrecovered).chain(&self.peers);
         let others = others.chain(&self.unwritten);
         findings.extend(others.cloned());
-        self.publisher.decided(node, forwards);
+        self.publisher.decided(node, mesh, forwards);
         self.dns_plan = dns;
         (changes, findings)
     }

@@ -23,6 +23,7 @@ use super::{
 use crate::{
     backoff::Retry,
     control::{NAME, PATH, Signal},
+    model::MeshChange,
     report::Document,
 };
 
@@ -237,6 +238,15 @@ impl Link {
                     old,
                     new,
                 } => Agent1::address_changed_to(emitter, &interface, &old, &new).await,
+                Signal::MeshChanged(MeshChange {
+                    interface,
+                    key,
+                    old,
+                    new,
+                }) => {
+                    let key = key.to_string();
+                    Agent1::mesh_changed(emitter, &interface, &key, &old, &new).await
+                }
                 Signal::HealthRaised(raised) => {
                     let (code, severity, subject, detail, fix) = entry(raised);
                     Agent1::health_raised(emitter, &code, &severity, &subject, &detail, &fix).await

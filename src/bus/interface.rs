@@ -326,6 +326,17 @@ impl Agent1 {
         new: &str,
     ) -> zbus::Result<()>;
 
+    /// A tunnel is back, has another address or port, or was lost. The key is that of the
+    /// network file, such as MESH_IP_WIREGUARD; old and new are empty for none.
+    #[zbus(signal)]
+    pub(super) async fn mesh_changed(
+        emitter: &SignalEmitter<'_>,
+        interface: &str,
+        key: &str,
+        old: &str,
+        new: &str,
+    ) -> zbus::Result<()>;
+
     /// A finding was raised.
     #[zbus(signal)]
     pub(super) async fn health_raised(

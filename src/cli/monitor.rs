@@ -192,7 +192,7 @@ impl Printer {
             }
             Event::Signal(Signal::HealthCleared { .. }) => style::good(&words),
             Event::NoAgent | Event::Unknown { .. } => style::warn(&words),
-            Event::State(_) => words,
+            Event::State(_) | Event::Signal(Signal::MeshChanged(_)) => words,
         })
     }
 }

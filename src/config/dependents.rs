@@ -1,20 +1,20 @@
-//! `[dependents]`: units and hooks that follow the address.
+//! `[dependents]`: units and hooks that follow the address and the tunnels.
 
 use std::{fmt, time::Duration};
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser::SerializeMap as _};
 
 use super::{
     reader::nearest,
     values::{duration, duration_text},
 };
-use crate::model::{Dependent, UnitAction, UnitName, from_word};
+use crate::model::{Dependent, Follows, UnitAction, UnitName, from_word};
 
 /// The agent's own unit.
 const OURSELVES: &str = "wslmesh.service";
 
 /// Keys of a unit that is written as a table.
-const KEYS: [&str; 2] = ["name", "action"];
+const KEYS: [&str; 3] = ["name", "action", "on"];
 
 /// One unit: its name, or a table with what to do.
 impl<'de> Deserialize<'de> for Dependent {
@@ -28,22 +28,34 @@ impl<'de> Deserialize<'de> for Dependent {
             }
 
             fn visit_str<E: de::Error>(self, name: &str) -> Result<Dependent, E> {
-                let (unit, action) = (unit(name)?, UnitAction::default());
-                Ok(Dependent { unit, action })
+                Ok(Dependent {
+                    unit: unit(name)?,
+                    action: UnitAction::default(),
+                    on: None,
+                })
             }
 
             fn visit_map<A: de::MapAccess<'de>>(self, mut map: A) -> Result<Dependent, A::Error> {
-                let (mut name, mut chosen) = (None, UnitAction::default());
+                let (mut name, mut chosen, mut on) = (None, UnitAction::default(), None);
                 while let Some(key) = map.next_key::<String>()? {
                     match key.as_str() {
                         "name" => name = Some(unit(&map.next_value::<String>()?)?),
                         "action" => chosen = action(&map.next_value::<String>()?)?,
+                        "on" => on = Some(map.next_value()?),
                         _ => return Err(de::Error::custom(unknown(&key))),
                     }
                 }
-                let unit = name.ok_or_else(|| de::Error::missing_field("name"))?;
-                let action = chosen;
-                Ok(Dependent { unit, action })
+                let unit: UnitName = name.ok_or_else(|| de::Error::missing_field("name"))?;
+                if unit.makes_tunnels() && on.is_some_and(|on: Follows| on.mesh) {
+                    return Err(de::Error::custom(format!(
+                        "{unit} makes tunnels and would be restarted for its own changes of them: leave \"mesh\" out of its on"
+                    )));
+                }
+                Ok(Dependent {
+                    unit,
+                    action: chosen,
+                    on,
+                })
             }
         }
         from.deserialize_any(Visitor)
@@ -52,12 +64,19 @@ impl<'de> Deserialize<'de> for Dependent {
 
 impl Serialize for Dependent {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        let (unit, action) = (self.unit.as_str(), self.action);
-        if action == UnitAction::default() {
-            to.serialize_str(unit)
-        } else {
-            to.collect_map([("name", unit), ("action", &action.to_string())])
+        let action = Some(self.action).filter(|action| *action != UnitAction::default());
+        if action.is_none() && self.on.is_none() {
+            return to.serialize_str(self.unit.as_str());
         }
+        let mut map = to.serialize_map(None)?;
+        map.serialize_entry("name", self.unit.as_str())?;
+        if let Some(action) = action {
+            map.serialize_entry("action", &action)?;
+        }
+        if let Some(on) = self.on {
+            map.serialize_entry("on", &on)?;
+        }
+        map.end()
     }
 }
 

@@ -16,7 +16,7 @@ use super::{
     values::{Backend, Forward, Interface, Settle, Underlay, absolute_path, bounded},
     verify::Verify,
 };
-use crate::model::{Dependent, Link, LinkKind, Mode, Patterns, SysctlKey, SysctlValue};
+use crate::model::{Dependent, Follows, Link, LinkKind, Mode, Patterns, SysctlKey, SysctlValue};
 
 /// What the agent is to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,8 +55,10 @@ pub struct Settings {
     pub clock: Clock,
     /// Where the numbers are written for node_exporter.
     pub textfile: Textfile,
-    /// Units that follow the address, in this order.
+    /// Units that follow the address or the tunnels, in this order.
     pub dependents: Vec<Dependent>,
+    /// What those follow that say nothing themselves.
+    pub dependents_on: Follows,
     /// How long a hook may run.
     pub hook_timeout: Duration,
     /// The forwards, in the order of the files.
@@ -86,6 +88,7 @@ impl Default for Settings {
             clock: Clock::default(),
             textfile: Textfile::default(),
             dependents: Vec::new(),
+            dependents_on: Follows::ADDRESS,
             hook_timeout: Duration::from_secs(30),
             forwards: Vec::new(),
             files: Vec::new(),
@@ -221,6 +224,7 @@ impl Settings {
 
         keys.table("dependents");
         keys.units("units", &mut self.dependents);
+        keys.key("on", &mut self.dependents_on);
         let mut timeout = HookTimeout(self.hook_timeout);
         keys.key("hook-timeout", &mut timeout);
         self.hook_timeout = timeout.0;

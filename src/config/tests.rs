@@ -58,7 +58,8 @@ fn shown_settings_read_back_equal() {
         "net.ipv4.tcp_rmem" = "1 2 3"
         "net.ipv4.tcp_wmem" = false
         [dependents]
-        units = ["nginx", { name = "wg-quick@wg0.service", action = "restart" }, 'dev-x\\x2dy.swap']
+        units = ["nginx", { name = "wg-quick@wg0.service", action = "restart" }, 'dev-x\\x2dy.swap', { name = "a", on = ["mesh"] }]
+        on = ["mesh", "address"]
         hook-timeout = "1500ms"
         [[forward]]
         name = "ssh"
@@ -297,6 +298,22 @@ fn errors_name_place_key_and_fix() {
         (
             "[dependents]\nunits = [{ name = \"a\", action = \"kill\" }]\n".to_owned(),
             "dependents.units: \"kill\" is no action: write \"reload-or-restart\", \"reload\" or \"restart\"",
+        ),
+        (
+            "[dependents]\nunits = [{ name = \"a\", on = [\"tunnel\"] }]\n".to_owned(),
+            "w.toml:2:29: dependents.units: \"tunnel\" is no event: write \"address\", \"mesh\" or both",
+        ),
+        (
+            "[dependents]\nunits = [{ name = \"wg-quick@wg0\", on = [\"mesh\"] }]\n".to_owned(),
+            "wg-quick@wg0.service makes tunnels and would be restarted for its own changes of them: leave \"mesh\" out of its on",
+        ),
+        (
+            "[dependents]\non = []\n".to_owned(),
+            "w.toml:2:6: dependents.on: it is empty: write \"address\", \"mesh\" or both",
+        ),
+        (
+            "[dependents]\non = \"mesh\"\n".to_owned(),
+            "w.toml:2:6: dependents.on: invalid type: string \"mesh\", expected a sequence",
         ),
         (
             "[dependents]\nunits = [{ action = \"restart\" }]\n".to_owned(),

@@ -3,7 +3,7 @@
 use serde::Serialize;
 use zbus::Message;
 
-use crate::model::{HealthEntry, from_word};
+use crate::model::{HealthEntry, MeshChange, from_word};
 
 /// The agent's name on the bus, and its interface.
 pub const NAME: &str = "org.wslmesh.Agent1";
@@ -27,6 +27,8 @@ pub enum Signal {
         /// Now.
         new: String,
     },
+    /// A tunnel's address or port changed.
+    MeshChanged(MeshChange),
     /// A finding was raised.
     HealthRaised(HealthEntry),
     /// A finding was cleared.
@@ -57,6 +59,15 @@ impl Signal {
                     old,
                     new,
                 }
+            }
+            "MeshChanged" => {
+                let (interface, key, old, new): (_, &str, _, _) = body.deserialize().ok()?;
+                Self::MeshChanged(MeshChange {
+                    interface,
+                    key: from_word(key).ok()?,
+                    old,
+                    new,
+                })
             }
             "HealthRaised" => {
                 let (code, severity, subject, detail, remediation) = body.deserialize().ok()?;

@@ -3,8 +3,8 @@
 use std::{collections::BTreeSet, fmt, path::PathBuf};
 
 use super::{
-    Code, DnsPlan, Finding, ForwardStatus, InterfaceName, LinkKind, Node, PublicKey, RelayRole,
-    RelaySet, RuleSet, Subject, SysctlKey, SysctlValue, counted,
+    Code, DnsPlan, Finding, ForwardStatus, InterfaceName, LinkKind, Mesh, Node, PublicKey,
+    RelayRole, RelaySet, RuleSet, Subject, SysctlKey, SysctlValue, counted,
 };
 
 /// The result of planning: everything that a pass decides.
@@ -12,6 +12,8 @@ use super::{
 pub struct Plan {
     /// Where this distribution is on the network; `None` has a finding.
     pub node: Option<Node>,
+    /// What the network file says of the tunnels.
+    pub mesh: Mesh,
     /// Each forward with its backend and state; `None` while nothing can be
     /// decided and they are as they were.
     pub forwards: Option<Vec<ForwardStatus>>,

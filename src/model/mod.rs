@@ -31,7 +31,10 @@ mod zone;
 pub use action::{Action, FileChange, KeepaliveChange, MtuChange, Plan, PortClaim, SysctlChange};
 pub use clock::{ClockKeepers, Clocks};
 pub use code::{Code, Severity};
-pub use dependent::{AddressChange, Dependent, UnitAction, UnitName};
+pub use dependent::{
+    Change, Dependent, Fact, FactKey, FollowedEvent, Follows, Mesh, MeshChange, UnitAction,
+    UnitName,
+};
 pub use discovery::{DISCOVERED, Discovered, Listener, discovered_by};
 pub use drive_path::{DrivePath, NotADrivePath};
 pub use finding::{Finding, HealthEntry, Subject};

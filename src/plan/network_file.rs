@@ -6,11 +6,21 @@ use super::env_file::{EnvFile, Key, TEMPLATE, Value, Values};
 use crate::{
     config::Settings,
     model::{
-        Action, Code, FileChange, Link, ModeState, NetworkFile, Node, Observation, Patterns, Plan,
+        Action, Code, Fact, FactKey, FileChange, Link, ModeState, NetworkFile, Node, Observation,
+        Patterns, Plan,
     },
 };
 
 pub(super) fn plan(settings: &Settings, seen: &Observation, plan: &mut Plan) {
+    let tunnels = tunnels(settings, seen);
+    let facts = tunnels.iter().map(|(key, link, value)| {
+        let fact = Fact {
+            interface: link.map(|link| link.name.clone()),
+            value: value.as_ref().map_or("", Value::as_str).to_owned(),
+        };
+        (*key, fact)
+    });
+    plan.mesh = facts.collect();
     let path = settings.config_file.display().to_string();
     let before = match &seen.network_file {
         NetworkFile::Unreadable(why) => {
@@ -36,6 +46,11 @@ pub(super) fn plan(settings: &Settings, seen: &Observation, plan: &mut Plan) {
     // every flap would be worse for its readers.
     let Some(node) = &plan.node else { return };
     let mut values = values(settings, seen, node);
+    values.extend(
+        tunnels
+            .into_iter()
+            .map(|(key, _, value)| (Key::from(key), value)),
+    );
     let interface = node.link.name.to_string();
     match Value::name(&interface) {
         Some(name) => drop(values.insert(Key::WslInterface, Some(name))),
@@ -60,12 +75,6 @@ pub(super) fn plan(settings: &Settings, seen: &Observation, plan: &mut Plan) {
 }
 
 fn values(settings: &Settings, seen: &Observation, node: &Node) -> Values {
-    let number = |number: u16| Value::from(u32::from(number));
-    let tailscale = Patterns::new(&["tailscale*"]);
-    let tailscale = |link: &&Link| tailscale.matches(&link.name);
-    let wireguard =
-        |link: &&Link| link.kind.is_wireguard() && settings.wireguard_interfaces.covers(link);
-    let wireguard = first(seen, wireguard);
     let keepalive = settings.keepalive.map_or(0, NonZeroU16::get);
     let mut values = Values::from([
         (Key::WslIp, Some(node.address().into())),
@@ -76,12 +85,7 @@ fn values(settings: &Settings, seen: &Observation, node: &Node) -> Values {
             Key::PrimaryDns,
             seen.resolver.servers().first().map(Value::from),
         ),
-        (Key::KeepaliveInterval, Some(number(keepalive))),
-        (
-            Key::MeshIpTailscale,
-            address_of(seen, first(seen, tailscale)),
-        ),
-        (Key::MeshIpWireguard, address_of(seen, wireguard)),
+        (Key::KeepaliveInterval, Some(u32::from(keepalive).into())),
     ]);
     // While the answer is on its way, what an earlier run wrote is still true
     // unless the answer says otherwise.
@@ -91,13 +95,43 @@ fn values(settings: &Settings, seen: &Observation, node: &Node) -> Values {
     if let Some(windows) = seen.host.facts.windows_address {
         values.insert(Key::WindowsHostIp, Some(IpAddr::V4(windows).into()));
     }
+    values
+}
+
+/// What is said of the tunnels, each with its link.
+fn tunnels<'a>(
+    settings: &Settings,
+    seen: &'a Observation,
+) -> Vec<(FactKey, Option<&'a Link>, Option<Value>)> {
+    let tailscale = Patterns::new(&["tailscale*"]);
+    let tailscale = first(seen, |link| tailscale.matches(&link.name));
+    let wireguard =
+        |link: &&Link| link.kind.is_wireguard() && settings.wireguard_interfaces.covers(link);
+    let wireguard = first(seen, wireguard);
+    let address = |key, link| (key, link, address_of(seen, link));
+    let mut tunnels = vec![
+        address(FactKey::MeshIpTailscale, tailscale),
+        address(FactKey::MeshIpWireguard, wireguard),
+    ];
     let device = wireguard.map(|link| seen.wireguard.get(&link.name)?.device());
     // Not readable now: the port of a moment ago is the better guess.
     if device != Some(None) {
         let port = device.flatten().and_then(|device| device.listen_port);
-        values.insert(Key::MeshPortWireguard, port.map(number));
+        let port = port.map(|port| Value::from(u32::from(port)));
+        tunnels.push((FactKey::MeshPortWireguard, wireguard, port));
     }
-    values
+    tunnels
+}
+
+impl From<FactKey> for Key {
+    fn from(key: FactKey) -> Self {
+        match key {
+            FactKey::WslIp => Self::WslIp,
+            FactKey::MeshIpTailscale => Self::MeshIpTailscale,
+            FactKey::MeshIpWireguard => Self::MeshIpWireguard,
+            FactKey::MeshPortWireguard => Self::MeshPortWireguard,
+        }
+    }
 }
 
 /// The first such link that has an address, by name: the kernel's order changes when

@@ -1,12 +1,14 @@
 //! One run over all dependents: every unit in its order, then every hook.
 
+mod environment;
+
 use std::{
-    collections::BTreeMap,
     net::IpAddr,
     path::{Path, PathBuf},
     time::{Duration, Instant},
 };
 
+use self::environment::environment;
 use super::{
     Hook, JobOutcome, Systemd, UnitState, UnitsError,
     hooks::{self, hooks},
@@ -14,11 +16,11 @@ use super::{
 use crate::{
     blocking::{BlockingError, SingleFlight, run_blocking},
     fs::own::Trust,
-    model::{AddressChange, Code, Dependent, Finding, Subject, micros},
+    model::{
+        Change, Code, Dependent, FactKey, Finding, FollowedEvent, Follows, ModeState, Subject,
+        micros,
+    },
 };
-
-/// The folder of hooks below `hooks.d`, and what a hook reads in `WSLMESH_EVENT`.
-pub(super) const EVENT: &str = "address-changed";
 
 /// Longest wait for a folder of hooks or for one of them.
 const READ_LIMIT: Duration = Duration::from_secs(10);
@@ -26,17 +28,22 @@ const READ_LIMIT: Duration = Duration::from_secs(10);
 /// Who is to be notified of what.
 #[derive(Debug, Clone)]
 pub struct NotifyRun {
-    /// The change; `None` only checks that all could be notified.
-    pub change: Option<AddressChange>,
+    /// The changes; without one the run only checks that all could be notified.
+    pub changes: Vec<Change>,
+    /// Whether it also checks those that follow none of the changes.
+    pub check: bool,
     /// The units, in their order.
     pub dependents: Vec<Dependent>,
+    /// What those of them follow that say nothing themselves.
+    pub usual: Follows,
     /// The configuration's folder, with `hooks.d` in it.
     pub below: PathBuf,
     /// How long a hook may run.
     pub hook_timeout: Duration,
-    /// Who knows another address than the change's old one, since a run was
-    /// interrupted. Who knows the new one is not notified.
-    pub known: BTreeMap<Subject, IpAddr>,
+    /// WSL's networking mode, as far as it is known, for hooks.
+    pub mode: ModeState,
+    /// The gateway, for hooks.
+    pub gateway: Option<IpAddr>,
     /// For reading the folders of hooks, shared by all runs.
     pub reads: SingleFlight,
 }
@@ -66,19 +73,20 @@ pub struct NotifyReport {
 pub struct Interrupted {
     /// Why, and who was not notified.
     pub finding: Finding,
-    /// Who was not notified, or perhaps not; none where hooks could not be listed.
-    pub rest: Vec<Subject>,
+    /// Who was not notified, or perhaps not, of which keys; none where hooks could not be
+    /// listed.
+    pub rest: Vec<(Subject, Vec<FactKey>)>,
 }
 
 impl NotifyRun {
     /// Makes the run. `connect` is used only if there is a dependent to ask for;
-    /// `begun` gets each one just before its job is asked for, so that an agent
-    /// that is stopped then does not notify it twice: systemd finishes a job by
-    /// itself. A state that is only read begins nothing.
+    /// `begun` gets each one with the keys of its changes just before its job is asked for,
+    /// so that an agent that is stopped then does not notify it twice: systemd finishes a job
+    /// by itself. A state that is only read begins nothing.
     pub async fn run(
         self,
         connect: impl Future<Output = Result<Systemd, UnitsError>>,
-        mut begun: impl FnMut(&str),
+        mut begun: impl FnMut(&str, &[FactKey]),
     ) -> NotifyReport {
         let mut report = NotifyReport::default();
         let (hooks, refused) = self.hooks().await.unwrap_or_else(|finding| {
@@ -88,28 +96,30 @@ impl NotifyRun {
         });
         let raised = |finding: Finding| (finding.subject.clone(), HealthChange::Raised(finding));
         report.health.extend(refused.into_iter().map(raised));
-        let units = self.dependents.iter().map(Target::Unit);
-        let (up_to_date, targets): (Vec<_>, Vec<_>) = units
-            .chain(hooks.iter().map(Target::Hook))
-            .partition(|target| self.is_up_to_date(&target.subject()));
-        report.set_all(&up_to_date, &HealthChange::Unchanged);
-        let to_ask = |target: &Target<'_>| self.change.is_some() || target.is_unit();
-        if !targets.iter().any(to_ask) {
-            report.set_all(&targets, &HealthChange::Cleared);
+        let (turns, others): (Vec<_>, Vec<_>) = self
+            .turns(&hooks)
+            .into_iter()
+            .partition(|turn| !turn.of.is_empty() || turn.is_checked);
+        let nothing_new = match self.changes.is_empty() {
+            true => HealthChange::Cleared,
+            false => HealthChange::Unchanged,
+        };
+        report.set_all(&others, &nothing_new);
+        if turns.is_empty() {
             return report;
         }
         let systemd = match connect.await {
             Ok(systemd) => systemd,
             Err(error) => {
-                report.interrupt(error.into(), &targets);
+                report.interrupt(error.into(), &turns);
                 return report;
             }
         };
-        for (place, target) in targets.iter().enumerate() {
-            match self.one(&systemd, target, &mut begun).await {
-                Ok(health) => report.health.push((target.subject(), health)),
+        for (place, turn) in turns.iter().enumerate() {
+            match self.one(&systemd, turn, &mut begun).await {
+                Ok(health) => report.health.push((turn.who.subject(), health)),
                 Err(finding) => {
-                    report.interrupt(finding, targets.get(place..).unwrap_or_default());
+                    report.interrupt(finding, turns.get(place..).unwrap_or_default());
                     break;
                 }
             }
@@ -117,46 +127,89 @@ impl NotifyRun {
         report
     }
 
+    /// Who is notified of what: a unit of all at once, a hook of one change after another.
+    fn turns<'a>(&'a self, hooks: &'a [(FollowedEvent, Hook)]) -> Vec<Turn<'a>> {
+        let check = self.check || self.changes.is_empty();
+        let mut turns = Vec::new();
+        for dependent in &self.dependents {
+            let (who, follows) = (Target::Unit(dependent), dependent.follows(self.usual));
+            let subject = who.subject();
+            let is_followed = |change: &&Change| follows.includes(change.key.event());
+            let followed = self.changes.iter().filter(is_followed);
+            turns.push(Turn {
+                who,
+                is_checked: check && followed.clone().next().is_none(),
+                of: followed.filter(|one| !one.is_known_to(&subject)).collect(),
+            });
+        }
+        for (event, hook) in hooks {
+            let who = Target::Hook(hook);
+            let subject = who.subject();
+            let is_new = |one: &&Change| one.key.event() == *event && !one.is_known_to(&subject);
+            let turn = |of| Turn {
+                who,
+                is_checked: false,
+                of,
+            };
+            let before = turns.len();
+            turns.extend(
+                self.changes
+                    .iter()
+                    .filter(is_new)
+                    .map(|one| turn(vec![one])),
+            );
+            if turns.len() == before {
+                turns.push(turn(Vec::new()));
+            }
+        }
+        turns
+    }
+
     async fn one(
         &self,
         systemd: &Systemd,
-        target: &Target<'_>,
-        begun: &mut impl FnMut(&str),
+        turn: &Turn<'_>,
+        begun: &mut impl FnMut(&str, &[FactKey]),
     ) -> Result<HealthChange, Finding> {
         let start = Instant::now();
-        let subject = target.subject();
-        let begun = || begun(&subject);
-        let state = match (target, &self.change) {
+        let (who, subject, keys) = (turn.who, turn.who.subject(), turn.keys());
+        let begun = || begun(&subject, &keys);
+        let state = match (who, turn.of.first()) {
             (Target::Unit(dependent), None) => {
-                return Ok(target.health(systemd.state(&dependent.unit).await?));
+                return Ok(who.health(systemd.state(&dependent.unit).await?));
             }
             (Target::Hook(_), None) => return Ok(HealthChange::Cleared),
             (Target::Unit(dependent), Some(_)) => systemd.notify(dependent, begun).await?,
             (Target::Hook(hook), Some(change)) => {
-                let change = AddressChange {
-                    old: self.old(&subject, change),
-                    ..change.clone()
-                };
-                let found = (*hook).clone();
+                let found = hook.clone();
                 let check = move || hooks::check_again(&found, &Trust::root());
                 let hook = match self.read(&hook.path, check).await? {
                     Ok(Some(hook)) => hook,
                     Ok(None) => return Ok(HealthChange::Cleared),
                     Err(finding) => return Ok(HealthChange::Raised(finding)),
                 };
-                let ran = systemd.run(&hook, &change, self.hook_timeout, begun);
+                let old = change.old_of(&subject);
+                let environment = environment(change, old, &self.mode, self.gateway);
+                let ran = systemd.run(&hook, environment, self.hook_timeout, begun);
                 UnitState::Outcome(ran.await?)
             }
         };
-        target.log(&state, start.elapsed());
-        Ok(target.health(state))
+        who.log(&keys, &state, start.elapsed());
+        Ok(who.health(state))
     }
 
-    async fn hooks(&self) -> Result<(Vec<Hook>, Vec<Finding>), Finding> {
-        let folder = self.below.join("hooks.d").join(EVENT);
-        let within = folder.clone();
-        let look = move || hooks(&within, &Trust::root());
-        self.read(&folder, look).await.flatten()
+    /// The hooks of all events, and those that are refused.
+    async fn hooks(&self) -> Result<(Vec<(FollowedEvent, Hook)>, Vec<Finding>), Finding> {
+        let (mut found, mut refused) = (Vec::new(), Vec::new());
+        for event in FollowedEvent::ALL {
+            let folder = self.below.join("hooks.d").join(event.name());
+            let within = folder.clone();
+            let look = move || hooks(&within, &Trust::root());
+            let (hooks, findings) = self.read(&folder, look).await.flatten()?;
+            found.extend(hooks.into_iter().map(|hook| (event, hook)));
+            refused.extend(findings);
+        }
+        Ok((found, refused))
     }
 
     /// Reads a hook or the folder of them off the loop, or says why that is impossible
@@ -177,29 +230,22 @@ impl NotifyRun {
             hooks::refused(path, why)
         })
     }
-
-    /// The address that this one was notified of last.
-    fn old(&self, subject: &str, change: &AddressChange) -> IpAddr {
-        self.known.get(subject).copied().unwrap_or(change.old)
-    }
-
-    fn is_up_to_date(&self, subject: &str) -> bool {
-        let change = self.change.as_ref();
-        change.is_some_and(|change| self.old(subject, change) == change.new.address())
-    }
 }
 
 impl NotifyReport {
-    fn set_all(&mut self, targets: &[Target<'_>], health: &HealthChange) {
-        let each = |target: &Target<'_>| (target.subject(), health.clone());
-        self.health.extend(targets.iter().map(each));
+    fn set_all(&mut self, turns: &[Turn<'_>], health: &HealthChange) {
+        let each = |turn: &Turn<'_>| (turn.who.subject(), health.clone());
+        self.health.extend(turns.iter().map(each));
     }
 
-    fn interrupt(&mut self, mut finding: Finding, rest: &[Target<'_>]) {
+    fn interrupt(&mut self, mut finding: Finding, rest: &[Turn<'_>]) {
         self.set_all(rest, &HealthChange::Unchanged);
-        let rest: Vec<Subject> = rest.iter().map(Target::subject).collect();
-        if !rest.is_empty() {
-            finding.detail = format!("{}; not notified: {}", finding.detail, rest.join(", "));
+        let of = |turn: &Turn<'_>| (turn.who.subject(), turn.keys());
+        let rest: Vec<(Subject, Vec<FactKey>)> = rest.iter().map(of).collect();
+        let mut who: Vec<&str> = rest.iter().map(|(subject, _)| subject.as_str()).collect();
+        who.dedup();
+        if !who.is_empty() {
+            finding.detail = format!("{}; not notified: {}", finding.detail, who.join(", "));
         }
         self.interrupted = Some(Interrupted { finding, rest });
     }
@@ -208,6 +254,21 @@ impl NotifyReport {
 impl From<UnitsError> for Finding {
     fn from(error: UnitsError) -> Self {
         Self::new(Code::DependentFailed, "systemd", error.to_string())
+    }
+}
+
+/// Who is notified of which changes.
+#[derive(Debug)]
+struct Turn<'a> {
+    who: Target<'a>,
+    /// Whether only its state is read.
+    is_checked: bool,
+    of: Vec<&'a Change>,
+}
+
+impl Turn<'_> {
+    fn keys(&self) -> Vec<FactKey> {
+        self.of.iter().map(|change| change.key).collect()
     }
 }
 
@@ -248,7 +309,7 @@ impl Target<'_> {
         HealthChange::Raised(Finding::new(code, self.subject(), detail))
     }
 
-    fn log(&self, state: &UnitState, took: Duration) {
+    fn log(&self, keys: &[FactKey], state: &UnitState, took: Duration) {
         let left_alone = JobOutcome::new("not-running", "does not run, left alone");
         let JobOutcome {
             result,
@@ -261,11 +322,17 @@ impl Target<'_> {
             UnitState::Missing(_) | UnitState::Running => return,
         };
         let (duration_us, ms) = (micros(took), took.as_secs_f64() * 1e3);
+        let key = keys
+            .iter()
+            .map(FactKey::to_string)
+            .collect::<Vec<_>>()
+            .join(" ");
         match self {
-            Self::Unit(Dependent { unit, action }) => tracing::info!(
+            Self::Unit(Dependent { unit, action, .. }) => tracing::info!(
                 event = "dependent",
                 unit = unit.as_str(),
                 %action,
+                key,
                 result,
                 duration_us,
                 "{action} {unit}: {detail} ({ms:.1} ms)"
@@ -273,6 +340,7 @@ impl Target<'_> {
             Self::Hook(Hook { name, .. }) => tracing::info!(
                 event = "hook",
                 hook = name,
+                key,
                 result,
                 exit_status = status,
                 duration_us,

@@ -154,7 +154,7 @@ impl Systemd {
     /// [`UnitsError::Unreachable`]; everything else is an outcome.
     pub async fn notify(
         &self,
-        Dependent { unit, action }: &Dependent,
+        Dependent { unit, action, .. }: &Dependent,
         begun: impl FnOnce(),
     ) -> Result<UnitState, UnitsError> {
         let notified = async {

@@ -15,25 +15,6 @@ use zbus::{
 };
 
 use super::Systemd;
-use crate::model::{InterfaceName, Link, LinkKind, Node};
-
-/// A node with this address on eth0.
-pub(super) fn node(net: &str, gateway: Option<[u8; 4]>) -> Node {
-    Node {
-        link: Link {
-            index: 2,
-            name: InterfaceName::new("eth0").unwrap(),
-            kind: LinkKind::Other,
-            up: true,
-            carrier: true,
-            mtu: 1500,
-            guid: None,
-        },
-        net: net.parse().unwrap(),
-        gateway: gateway.map(Into::into),
-        reason: None,
-    }
-}
 
 const ROOT: &str = "/org/freedesktop/systemd1";
 

@@ -3,13 +3,8 @@
 
 use std::time::Duration;
 
-use super::{
-    Hook, JobOutcome, Systemd, UnitsError, notify::EVENT, proxy::Property, systemd::answer,
-};
-use crate::{
-    backoff::random,
-    model::{AddressChange, micros},
-};
+use super::{Hook, JobOutcome, Systemd, UnitsError, proxy::Property, systemd::answer};
+use crate::{backoff::random, model::micros};
 
 /// How long a hook may take to end after SIGTERM; then it is killed.
 const STOP_TIMEOUT: Duration = Duration::from_secs(5);
@@ -21,7 +16,7 @@ const EXITED: i32 = 1;
 const IDENTIFIER: &str = "wslmesh-hook";
 
 impl Systemd {
-    /// Runs a hook and waits for its end, at most `limit` and a little more.
+    /// Runs a hook in an environment and waits for its end, at most `limit` and a little more.
     /// `begun` is called just before systemd is asked to start it.
     ///
     /// # Errors
@@ -29,12 +24,12 @@ impl Systemd {
     pub async fn run(
         &self,
         hook: &Hook,
-        change: &AddressChange,
+        environment: Vec<String>,
         limit: Duration,
         begun: impl FnOnce(),
     ) -> Result<JobOutcome, UnitsError> {
         let unit = format!("wslmesh-hook-{}-{:08x}.service", hook.name, random() >> 32);
-        let properties = properties(hook, change, limit);
+        let properties = properties(hook, environment, limit);
         let ran = async {
             let job = async {
                 begun();
@@ -85,7 +80,7 @@ impl Systemd {
     }
 }
 
-fn properties<'a>(hook: &'a Hook, change: &AddressChange, limit: Duration) -> Vec<Property<'a>> {
+fn properties(hook: &Hook, environment: Vec<String>, limit: Duration) -> Vec<Property<'_>> {
     let program = hook.program.to_string_lossy().into_owned();
     // A oneshot's start lasts until it has ended, so its job's end is the hook's,
     // and TimeoutStartSec= is its deadline; RuntimeMaxSec= is not for a oneshot
@@ -96,7 +91,7 @@ fn properties<'a>(hook: &'a Hook, change: &AddressChange, limit: Duration) -> Ve
         ("Description", description.into()),
         ("Type", "oneshot".into()),
         ("ExecStart", command.into()),
-        ("Environment", environment(change).into()),
+        ("Environment", environment.into()),
         ("TimeoutStartUSec", micros(limit).into()),
         ("TimeoutStopUSec", micros(STOP_TIMEOUT).into()),
         ("KillMode", "control-group".into()),
@@ -105,22 +100,6 @@ fn properties<'a>(hook: &'a Hook, change: &AddressChange, limit: Duration) -> Ve
         ("StandardError", "journal".into()),
         ("SyslogIdentifier", IDENTIFIER.into()),
         ("AddRef", true.into()),
-    ]
-}
-
-/// The environment of a hook (docs/dependents.md).
-fn environment(change: &AddressChange) -> Vec<String> {
-    let node = &change.new;
-    let mode = change.mode.known().map(|mode| mode.to_string());
-    let mode = mode.unwrap_or_else(|| "unknown".to_owned());
-    let gateway = node.gateway.map(|gateway| gateway.to_string());
-    vec![
-        format!("WSLMESH_EVENT={EVENT}"),
-        format!("WSLMESH_INTERFACE={}", node.link.name),
-        format!("WSLMESH_ADDRESS_OLD={}", change.old),
-        format!("WSLMESH_ADDRESS_NEW={}", node.address()),
-        format!("WSLMESH_MODE={mode}"),
-        format!("WSLMESH_GATEWAY={}", gateway.unwrap_or_default()),
     ]
 }
 

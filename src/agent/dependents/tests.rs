@@ -1,6 +1,6 @@
 //! When which run is made, and what is remembered of it.
 
-use std::{fs, future::pending, time::Duration};
+use std::{future::pending, time::Duration};
 
 use super::*;
 use crate::{
@@ -8,6 +8,8 @@ use crate::{
     model::{Code, InterfaceName, Link, LinkKind},
     units::Interrupted,
 };
+
+mod mesh;
 
 const UNITS: &str = "[dependents]\nunits = [\"a\", \"b\"]\n";
 
@@ -27,19 +29,15 @@ impl Begun {
     /// What the run notes of those whose jobs were asked for.
     fn note(&mut self, turns: &[&str]) {
         for who in turns {
-            let last = Last {
-                address: self.run.change.as_ref().unwrap().new.address(),
-                instead_of: None,
-            };
-            self.notes.others.insert((*who).to_owned(), last);
+            self.notes.begun(who, self.run.changes.iter());
         }
     }
 
     /// What those know that are not as all the others.
     fn known(&self) -> Vec<(&str, u8)> {
-        let known = self.run.known.iter();
+        let known = self.run.changes[0].known.iter();
         known
-            .map(|(who, address)| (who.as_str(), last(*address)))
+            .map(|(who, address)| (who.as_str(), last(address)))
             .collect()
     }
 }
@@ -79,8 +77,17 @@ impl Bench {
             gateway: None,
             reason: None,
         };
-        let mode = ModeState::Pending;
-        let run = self.dependents.next(&self.settings, Some(&node), &mode)?;
+        self.seen(Some(&node), &Mesh::new())
+    }
+
+    /// The run that this brings.
+    fn seen(&mut self, node: Option<&Node>, mesh: &Mesh) -> Option<Begun> {
+        let followed = Followed {
+            node,
+            mode: &ModeState::Pending,
+            mesh,
+        };
+        let run = self.dependents.next(&self.settings, &followed)?;
         let notes = self.dependents.notes.clone();
         // One that never ends, so that it is known to be in flight.
         self.dependents.run.spawn(pending());
@@ -91,30 +98,22 @@ impl Bench {
     fn end(&mut self, mut begun: Begun, turns: &[&str], report: NotifyReport) {
         begun.note(turns);
         self.dependents.run = JoinSet::new();
-        let change = begun.run.change.as_ref();
         self.dependents.record(Ended {
-            address: change.map(|change| change.new.address()),
+            changes: begun.run.changes,
             report,
             notes: begun.notes,
         });
     }
 }
 
-fn address(last: u8) -> IpAddr {
-    [172, 28, 16, last].into()
-}
-
-fn last(address: IpAddr) -> u8 {
-    match address {
-        IpAddr::V4(ip) => ip.octets()[3],
-        IpAddr::V6(ip) => ip.octets()[15],
-    }
+fn last(address: &str) -> u8 {
+    address.rsplit('.').next().unwrap().parse().unwrap()
 }
 
 /// From which address to which.
 fn way(begun: &Begun) -> (u8, u8) {
-    let change = begun.run.change.as_ref().unwrap();
-    (last(change.old), last(change.new.address()))
+    let change = &begun.run.changes[0];
+    (last(&change.old), last(&change.new))
 }
 
 fn interrupted(rest: &[&str]) -> NotifyReport {
@@ -122,7 +121,10 @@ fn interrupted(rest: &[&str]) -> NotifyReport {
         health: Vec::new(),
         interrupted: Some(Interrupted {
             finding: Finding::new(Code::DependentFailed, "systemd", "no bus"),
-            rest: rest.iter().map(|who| (*who).to_owned()).collect(),
+            rest: rest
+                .iter()
+                .map(|who| ((*who).to_owned(), vec![FactKey::WslIp]))
+                .collect(),
         }),
     }
 }
@@ -194,7 +196,7 @@ async fn a_restarted_agent_continues_an_interrupted_run() {
     bench.at(1);
     let mut begun = bench.at(2).unwrap();
     begun.note(&["a.service"]);
-    save(&bench.dependents.path, &begun.notes);
+    begun.notes.save(&bench.dependents.path);
     bench.start_again();
     let rest = bench.at(2).unwrap();
     assert_eq!(
@@ -262,7 +264,7 @@ async fn an_address_never_notified_is_not_the_old_one() {
     assert!(bench.at(1).is_none());
     bench.dependents.retry_now();
     let check = bench.at(1).unwrap();
-    assert_eq!(check.run.change, None);
+    assert_eq!(check.run.changes, []);
     bench.end(check, &[], NotifyReport::default());
     assert_eq!(bench.dependents.findings(), []);
     assert!(bench.at(1).is_none());
@@ -301,7 +303,7 @@ async fn a_check_is_made_at_the_start_and_on_request() {
     let mut bench = Bench::new(UNITS);
     bench.dependents.check_again();
     let check = bench.at(1).unwrap();
-    assert_eq!(check.run.change, None);
+    assert_eq!(check.run.changes, []);
     bench.end(check, &[], interrupted(&["a.service"]));
     bench.dependents.retry_now();
     let check = bench.at(1).unwrap();
@@ -326,31 +328,12 @@ async fn without_dependents_the_address_is_kept() {
     let mut bench = Bench::new("");
     assert!(bench.at(1).is_none());
     let begun = bench.at(2).unwrap();
-    let report = begun.run.clone().run(pending(), |_| ()).await;
+    let report = begun.run.clone().run(pending(), |_, _| ()).await;
     assert_eq!(report, NotifyReport::default());
     bench.end(begun, &[], report);
-    assert_eq!(bench.dependents.notes.notified, Some(address(2)));
+    let record = bench.dependents.notes.record(FactKey::WslIp);
+    assert_eq!(record.notified.as_deref(), Some("172.28.16.2"));
     bench.settings = settings(UNITS);
     bench.start_again();
     assert!(bench.at(2).is_none(), "they found that address themselves");
-}
-
-#[test]
-fn a_broken_file_and_an_unwritable_folder_are_tolerated() {
-    let folder = tempfile::tempdir().unwrap();
-    fs::write(folder.path().join("dependents.json"), "{\"notified\": 5").unwrap();
-    let dependents = Dependents::new(folder.path(), PathBuf::new());
-    assert_eq!(dependents.notes, Notes::default());
-    let aside = fs::read_dir(folder.path()).unwrap();
-    let aside: Vec<_> = aside.map(|entry| entry.unwrap().file_name()).collect();
-    assert_eq!(aside, ["dependents.json.damaged.1"]);
-    save(Path::new("/proc/none/dependents.json"), &Notes::default());
-}
-
-#[test]
-fn the_notes_folder_is_made_again() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("gone/dependents.json");
-    save(&path, &Notes::all(std::net::Ipv4Addr::LOCALHOST.into()));
-    assert!(fs::read_to_string(path).unwrap().contains("127.0.0.1"));
 }

@@ -102,6 +102,7 @@ fn words(signal: &Signal) -> String {
             (old, "") => format!("{interface} address {old} is lost"),
             (old, new) => format!("{interface} address {old} -> {new}"),
         },
+        Signal::MeshChanged(change) => change.to_string(),
         Signal::Changed {
             changes,
             duration_us,

@@ -1,5 +1,5 @@
 use super::*;
-use crate::model::Severity;
+use crate::model::{FactKey, Severity};
 
 fn parsed<B: serde::Serialize + zbus::Type>(member: &str, body: &B) -> Option<Signal> {
     let message = Message::signal(PATH, NAME, member);
@@ -16,6 +16,15 @@ fn each_signal_is_parsed() {
             old: text("10.0.0.1"),
             new: text("10.0.0.2")
         })
+    );
+    assert_eq!(
+        parsed("MeshChanged", &("wg0", "MESH_IP_WIREGUARD", "", "10.9.0.1")),
+        Some(Signal::MeshChanged(MeshChange {
+            interface: text("wg0"),
+            key: FactKey::MeshIpWireguard,
+            old: text(""),
+            new: text("10.9.0.1")
+        }))
     );
     assert_eq!(
         parsed(
@@ -50,4 +59,6 @@ fn each_signal_is_parsed() {
 fn unknown_signals_and_signatures_are_ignored() {
     assert_eq!(parsed("Later", &("x",)), None);
     assert_eq!(parsed("HealthCleared", &("x",)), None, "another signature");
+    let later = parsed("MeshChanged", &("nb0", "MESH_IP_NETBIRD", "", "100.64.0.1"));
+    assert_eq!(later, None, "another key");
 }

@@ -9,6 +9,7 @@ fn dependent(unit: &str, action: UnitAction) -> Dependent {
     Dependent {
         unit: UnitName::parse(unit).unwrap(),
         action,
+        on: None,
     }
 }
 
