@@ -28,6 +28,7 @@ fishdir = $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d
 dbusdir = $(DESTDIR)$(PREFIX)/share/dbus-1
 polkitdir = $(DESTDIR)$(PREFIX)/share/polkit-1
 confdir = $(DESTDIR)$(SYSCONFDIR)/wslmesh
+units = wslmesh.service wslmesh-online.target wslmesh-wait-online.service
 
 .PHONY: help demo test bench pictures build relay-exe packages install uninstall lint deny clean
 .DEFAULT_GOAL := help
@@ -87,8 +88,10 @@ install: ## install the built release into DESTDIR and PREFIX (default /usr)
 	fi
 	install -D -m 644 config/network/wsl-network.conf "$(datadir)/wsl-network.conf"
 	install -d -m 755 "$(unitdir)"
-	sed 's|/usr/bin/wslmesh|$(PREFIX)/bin/wslmesh|g' systemd/wslmesh.service >"$(unitdir)/wslmesh.service"
-	chmod 644 "$(unitdir)/wslmesh.service"
+	for unit in $(units); do \
+		sed 's|/usr/bin/wslmesh|$(PREFIX)/bin/wslmesh|g' systemd/$$unit >"$(unitdir)/$$unit" || exit 1; \
+		chmod 644 "$(unitdir)/$$unit"; \
+	done
 	install -D -m 644 systemd/wslmesh.service.d/10-wsl.conf "$(unitdir)/wslmesh.service.d/10-wsl.conf"
 	install -D -m 644 systemd/80-wslmesh.preset "$(presetdir)/80-wslmesh.preset"
 	install -D -m 644 systemd/sysusers.conf "$(sysusersdir)/wslmesh.conf"
@@ -130,7 +133,7 @@ uninstall: ## stop, restore MTUs and sysctls, remove all but the configuration
 		echo "$(bindir)/wslmesh restore"; \
 		"$(bindir)/wslmesh" restore || true; \
 	fi
-	rm -f "$(bindir)/wslmesh" "$(unitdir)/wslmesh.service"
+	rm -f "$(bindir)/wslmesh" $(patsubst %,"$(unitdir)/%",$(units))
 	rm -f "$(libdir)/wslmesh-relay" "$(libdir)/windows/wslmesh-relay.exe"
 	rm -f "$(sysusersdir)/wslmesh.conf" "$(tmpfilesdir)/wslmesh.conf"
 	rm -f "$(catalogdir)/wslmesh.catalog"

@@ -24,6 +24,7 @@ mod setup;
 mod status;
 mod style;
 mod table;
+mod wait_online;
 mod wsl_files;
 
 use std::{os::unix::net::UnixStream, path::PathBuf, process::ExitCode, time::Duration};
@@ -99,6 +100,13 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Wait until the node has an address and its tunnels can be used
+    ///
+    /// The tunnels are those of enabled wg-quick@ units, systemd-networkd's of WireGuard,
+    /// Tailscale's where tailscaled is enabled, and those that [wireguard] and [mtu] name one
+    /// by one. One of WireGuard can be used when a peer has answered within 180 s.
+    #[command(after_help = wait_online::EXAMPLES)]
+    WaitOnline(wait_online::Command),
     /// Say why a port does not answer: who holds it, here and on Windows, and what to do
     ///
     /// Connects to the port and closes the connection at once; changes nothing. Any user may
@@ -186,6 +194,7 @@ fn run_command(arguments: Arguments) -> anyhow::Result<Exit> {
         Command::Status(shown) => block_on(status::status(&paths, &shown)),
         Command::Monitor { json } => block_on(monitor::monitor(&paths, json)),
         Command::Doctor(command) => block_on(doctor::doctor(command, source, paths)),
+        Command::WaitOnline(command) => block_on(wait_online::wait_online(command, source, paths)),
         Command::Port(command) => block_on(port::port(command, &source, &paths)),
         Command::Forward(command) => block_on(forward::forward(command, source, paths)),
         Command::Host(command) => block_on(host::host(command, source, paths)),

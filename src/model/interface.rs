@@ -56,6 +56,13 @@ impl InterfacePattern {
         fits.then(|| Self(pattern.to_owned()))
     }
 
+    /// The name, where it is one.
+    #[must_use]
+    pub fn literal(&self) -> Option<InterfaceName> {
+        let is_literal = self.0 != Patterns::WIREGUARD && !self.0.contains('*');
+        InterfaceName::new(&self.0).filter(|_| is_literal)
+    }
+
     /// Whether the pattern covers this name.
     #[must_use]
     pub fn matches(&self, name: &InterfaceName) -> bool {

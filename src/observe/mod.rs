@@ -5,6 +5,7 @@ mod clock;
 mod discovery;
 mod dns;
 mod endpoints;
+mod expected;
 mod machine;
 mod network;
 mod peers;
@@ -95,6 +96,7 @@ pub use clock::{
 pub use discovery::{Owner, Question, owners, owners_at};
 pub use dns::{DNS_DEADLINE, DnsCheck, check_dns, query_first};
 pub use endpoints::Endpoints;
+pub use expected::expected_tunnels;
 pub use machine::{Machine, machine};
 pub use peers::Peers;
 pub use ports::{CLAIMED, claimed};

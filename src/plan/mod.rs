@@ -14,6 +14,7 @@ mod members;
 mod mode;
 mod mtu;
 mod network_file;
+mod online;
 mod port_claim;
 mod resume;
 mod sysctl;
@@ -26,6 +27,7 @@ pub use dns::{ZoneStep, dns_finding, tunnel_on_lo, zone_step};
 pub use endpoint::{moved_to, next_stale, silent_names};
 pub use lifetime::idle;
 pub use members::{Group, Member, plan_group, settings_of_all};
+pub use online::{Online, online, silent_peers};
 pub use port_claim::{PortWay, port_way, port_ways};
 pub use resume::{
     ClockChange, Handshakes, LEAST_STEP_MS, clock_change, expected_peers, last_step, link_back,

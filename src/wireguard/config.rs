@@ -1,7 +1,7 @@
 //! Endpoints by name in WireGuard's configuration: the kernel keeps addresses alone.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs,
     path::{Path, PathBuf},
 };
@@ -19,6 +19,9 @@ const WG_QUICK: &str = "etc/wireguard";
 /// Where systemd.netdev(5) has files that name their device, the first one in force;
 /// netplan writes to the second.
 const NETWORKD: [&str; 2] = ["etc/systemd/network", "run/systemd/network"];
+
+/// And packages.
+const VENDOR: [&str; 2] = ["usr/local/lib/systemd/network", "usr/lib/systemd/network"];
 
 /// Most bytes of a file: a thousand peers have 200 kB.
 const LARGEST: usize = 1 << 20;
@@ -50,6 +53,26 @@ pub fn endpoint_names(root: &Path, devices: &[InterfaceName]) -> BTreeMap<PeerId
     names
 }
 
+/// The WireGuard devices that systemd.netdev(5) files below `root` describe. Of several files
+/// of one name the first folder's is in force. Blocks.
+#[must_use]
+pub fn networkd_devices(root: &Path) -> Vec<InterfaceName> {
+    let (mut known, mut devices) = (BTreeSet::new(), Vec::new());
+    for folder in NETWORKD.iter().chain(&VENDOR) {
+        for path in netdev_files(&root.join(folder)) {
+            if !known.insert(path.file_name().map(ToOwned::to_owned)) {
+                continue;
+            }
+            let Some(text) = read(&path) else { continue };
+            let kind = value_of(&text, "netdev", "kind");
+            let name = value_of(&text, "netdev", "name");
+            let name = name.filter(|_| kind.as_deref() == Some("wireguard"));
+            devices.extend(name.as_deref().and_then(InterfaceName::new));
+        }
+    }
+    devices
+}
+
 /// The text of a file that fits.
 fn read(path: &Path) -> Option<String> {
     let bytes = read_bounded(path, LARGEST).ok()?;
@@ -58,12 +81,18 @@ fn read(path: &Path) -> Option<String> {
 
 /// The texts of a folder's netdev files.
 fn netdevs(folder: &Path) -> impl Iterator<Item = String> + use<> {
+    netdev_files(folder)
+        .into_iter()
+        .filter_map(|path| read(&path))
+}
+
+fn netdev_files(folder: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(folder).into_iter().flatten().flatten();
     let paths = entries.map(|entry| entry.path());
     let is_netdev = |path: &PathBuf| path.extension().is_some_and(|end| end == "netdev");
     let mut paths: Vec<PathBuf> = paths.filter(is_netdev).take(FILES).collect();
     paths.sort();
-    paths.into_iter().filter_map(|path| read(&path))
+    paths
 }
 
 /// The entries as wg(8) and systemd.netdev(5) have them: section, key and value, the first

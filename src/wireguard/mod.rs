@@ -10,7 +10,7 @@ mod kernel;
 mod packet;
 mod uapi;
 
-pub use config::endpoint_names;
+pub use config::{endpoint_names, networkd_devices};
 pub use packet::send_into;
 
 use std::{hint::black_box, io, net::SocketAddr};
