@@ -89,6 +89,7 @@ mod test_lifetime;
 mod test_loop;
 mod test_loopback;
 mod test_members;
+mod test_mesh;
 mod test_metrics;
 mod test_mirrored;
 mod test_mirrored_network;

@@ -7,6 +7,11 @@ ok 'the service is up' within 10 is_active
 is 'it is enabled' "$(guest systemctl is-enabled $unit)" enabled
 has 'systemd saw READY and a status' "$(guest systemctl status --no-pager $unit)" 'Status: "172\.28\.16\.5'
 ok 'the unit is verified, man pages included' guest systemd-analyze verify "/usr/lib/systemd/system/$unit"
+for one in wslmesh-online.target wslmesh-wait-online.service; do
+    ok "$one is verified" guest systemd-analyze verify "/usr/lib/systemd/system/$one"
+    is "$one is not enabled" "$(guest systemctl is-enabled $one)" static
+done
+ok 'the example of a unit that waits is verified' guest sh -c 'mkdir /run/verified && cp /usr/share/doc/wslmesh/examples/waits-for-tunnel.service /run/verified/ && systemd-analyze verify /run/verified/waits-for-tunnel.service'
 exposure=$(guest systemd-analyze security --no-pager $unit | tail -n 1)
 echo "# ${exposure#* }"
 ok 'exposure is 2.3 or better' guest systemd-analyze security --no-pager --threshold=23 $unit
@@ -38,8 +43,9 @@ ok 'it does not start there' state_is inactive
 has 'the group exists, without members' "$(guest getent group wslmesh)" '^wslmesh:x:[0-9]+:$'
 ok 'it is a system group' [ "$(guest getent group wslmesh | cut -d : -f 3)" -lt 1000 ]
 is 'folders for hooks and drop-ins are there before the first start, root'"'"'s alone' \
-    "$(guest stat -c '%a %U:%G %n' /etc/wslmesh/hooks.d/address-changed /etc/wslmesh/wslmesh.toml.d /run/wslmesh)" \
+    "$(guest stat -c '%a %U:%G %n' /etc/wslmesh/hooks.d/address-changed /etc/wslmesh/hooks.d/mesh-changed /etc/wslmesh/wslmesh.toml.d /run/wslmesh)" \
     "755 root:root /etc/wslmesh/hooks.d/address-changed
+755 root:root /etc/wslmesh/hooks.d/mesh-changed
 755 root:root /etc/wslmesh/wslmesh.toml.d
 755 root:root /run/wslmesh"
 is 'because of its condition' "$(property ConditionResult)" no
