@@ -113,7 +113,7 @@ registry! {
         "Free space in /run (`df /run`), or make the runtime directory writable (/run/wslmesh, or $RUNTIME_DIRECTORY)";
     MetricsUnwritable, "metrics-unwritable", Warning,
         "The file of [metrics] textfile could not be written: node_exporter shows old numbers or none.",
-        "Do what the message says, or set [metrics] textfile to a file in another folder of root's (docs/metrics.md); the agent tries again within a minute, at once after `systemctl reload wslmesh`";
+        "Do what the message says, or set [metrics] textfile to a file in another folder of root's (docs/metrics.md); a folder that was made after the start needs `systemctl restart wslmesh`. The agent tries again within a minute";
     WireguardUnreadable, "wireguard-unreadable", Warning,
         "A WireGuard device does not respond.",
         "Check `wg show`; restart the userspace daemon if it hangs";
