@@ -107,6 +107,7 @@ mod test_socket_watch;
 mod test_status;
 mod test_syscalls;
 mod test_sysctls;
+mod test_tailscale;
 mod test_takeover;
 mod test_walk;
 mod test_windows_calls;
@@ -167,6 +168,7 @@ fn play(arguments: &[String]) -> ExitCode {
         [talker::ANSWER, address] => talker::answer_role(address),
         [resolver::DNS, address, how] => resolver::role(address, how),
         [test_peers::ARRIVALS, address] => test_peers::arrivals_role(address),
+        [test_peers::DELAY, address, to] => test_peers::delay_role(address, to),
         [talker::REQUEST, address] => talker::request_role(address),
         [talker::PROXIED, address, file] => talker::proxied_role(address, file),
         [memory::SCAN, pid, needles @ ..] => memory::scan_role(pid, needles),

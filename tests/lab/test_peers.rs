@@ -4,12 +4,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
-use std::io::{Read, Write};
-use std::net::UdpSocket;
-use std::os::unix::net::{UnixListener, UnixStream};
+use std::net::{SocketAddr, UdpSocket};
 use std::process::ExitCode;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result, ensure};
@@ -24,7 +21,7 @@ use crate::runner::trial_with;
 use crate::test_doctor::usual;
 use crate::test_endpoints::{ANSWERS, NAME, WAS, answer, by_name, shown};
 use crate::test_path::{LAN, tunnel};
-use crate::topology::{FIRST, GUEST_ADDRESS, Place, SECOND, THIRD};
+use crate::topology::{FIRST, GUEST_ADDRESS, Place, SECOND, THIRD, WINDOWS_ADDRESS};
 use crate::wireguard::peer_key;
 use crate::world::{World, until};
 
@@ -41,7 +38,10 @@ pub(crate) fn trials() -> Vec<Trial> {
         quick("peers::many_addresses_or_none", many_addresses_or_none),
         quick("peers::a_thousand_are_silent", a_thousand_are_silent),
         quick("peers::the_node_moves", the_node_moves),
-        quick("peers::tailscaled", tailscaled),
+        quick(
+            "peers::a_handshake_begins_at_once",
+            a_handshake_begins_at_once,
+        ),
     ]
 }
 
@@ -316,6 +316,55 @@ pub(crate) fn arrivals_role(address: &str) -> ExitCode {
     ExitCode::FAILURE
 }
 
+/// A way that takes its time: `@delay ADDRESS:PORT TO`, which passes packets of one client on
+/// to another address, and those from there back.
+pub(crate) const DELAY: &str = "@delay";
+
+/// How long it takes, in either direction.
+const ONE_WAY: Duration = Duration::from_millis(30);
+
+/// Plays [`DELAY`].
+pub(crate) fn delay_role(address: &str, to: &str) -> ExitCode {
+    let pass_on = || -> Result<()> {
+        let (near, far) = (UdpSocket::bind(address)?, UdpSocket::bind("0.0.0.0:0")?);
+        far.connect(to)?;
+        let client = Arc::<Mutex<Option<SocketAddr>>>::default();
+        let (back, answers, whom) = (near.try_clone()?, far.try_clone()?, Arc::clone(&client));
+        std::thread::spawn(move || {
+            let mut buffer = [0; 2048];
+            while let Ok(length) = answers.recv(&mut buffer) {
+                let to = whom.lock().ok().and_then(|client| *client);
+                let packet = buffer.get(..length).unwrap_or_default().to_vec();
+                let Some((to, back)) = to.zip(back.try_clone().ok()) else {
+                    continue;
+                };
+                later(move || drop(back.send_to(&packet, to)));
+            }
+        });
+        let mut buffer = [0; 2048];
+        loop {
+            let (length, from) = near.recv_from(&mut buffer)?;
+            if let Ok(mut client) = client.lock() {
+                *client = Some(from);
+            }
+            let packet = buffer.get(..length).unwrap_or_default().to_vec();
+            let far = far.try_clone()?;
+            later(move || drop(far.send(&packet)));
+        }
+    };
+    if let Err(error) = pass_on() {
+        eprintln!("{address}: {error:#}");
+    }
+    ExitCode::FAILURE
+}
+
+fn later(send: impl FnOnce() + Send + 'static) {
+    std::thread::spawn(move || {
+        std::thread::sleep(ONE_WAY);
+        send();
+    });
+}
+
 /// Numbers of microseconds since 1970 at which strace saw packets to the port of discard.
 fn sent(world: &World, trace: &str) -> Result<Vec<u64>> {
     let text = world.read(trace)?;
@@ -364,6 +413,28 @@ fn round_trip(world: &World) -> Result<u64> {
     Ok(u64::try_from(median.as_micros())?)
 }
 
+/// The peer notes when the agent's packets arrive.
+fn arrivals(world: &World) -> Result<Process<'_>> {
+    let role = ["/init", crate::ROLE, ARRIVALS, &format!("{PEER}:9")];
+    let arrivals = world.spawn(Place::Lan, &role, &[])?;
+    until("a listener", LIMIT, || {
+        let sockets = world.lan(&["ss", "-Huln", "sport = 9"])?.ok()?;
+        Ok(sockets.contains(PEER).then_some(()))
+    })?;
+    Ok(arrivals)
+}
+
+/// How long after each of these packets the next one arrived, in microseconds.
+fn on_the_way(sent: &[u64], arrivals: &Process) -> Result<Vec<u64>> {
+    let text = arrivals.stdout()?;
+    let arrived: Vec<u64> = text.lines().map(str::parse).collect::<Result<_, _>>()?;
+    let next = |at: &u64| {
+        let then = arrived.iter().find(|then| *then >= at)?;
+        Some(then - at)
+    };
+    Ok(sent.iter().filter_map(next).collect())
+}
+
 /// The peer has learnt the node's address long before a keepalive.
 fn learns(world: &World, agent: &Agent) -> Result<()> {
     for (address, bare) in [
@@ -409,33 +480,16 @@ fn the_node_moves(world: &World) -> Result<()> {
     let agent = world.start_agent_with(&config(SSH), &DEBUG)?;
     agent.settled(FIRST)?;
     has_handshake(world, &agent)?;
-    let arrivals = world.spawn(
-        Place::Lan,
-        &["/init", crate::ROLE, ARRIVALS, &format!("{PEER}:9")],
-        &[],
-    )?;
-    until("a listener", LIMIT, || {
-        let sockets = world.lan(&["ss", "-Huln", "sport = 9"])?.ok()?;
-        Ok(sockets.contains(PEER).then_some(()))
-    })?;
+    let arrivals = arrivals(world)?;
     let trip = round_trip(world)?;
     let trace = "/run/lab/nudge";
     let strace = tracer(world, &agent, trace)?;
     learns(world, &agent)?;
     strace.signal(TERM)?;
     strace.wait(LIMIT)?;
-    let (sent, arrived) = (sent(world, trace)?, arrivals.stdout()?);
-    let arrived: Vec<u64> = arrived.lines().map(str::parse).collect::<Result<_, _>>()?;
+    let sent = sent(world, trace)?;
     ensure!(!sent.is_empty() && sent.len() <= 6, "{sent:?}");
-    let mut first = Vec::new();
-    for at in &sent {
-        first.extend(
-            arrived
-                .iter()
-                .find(|then| *then >= at)
-                .map(|then| then - at),
-        );
-    }
+    let first = on_the_way(&sent, &arrivals)?;
     println!("\n# a packet is there {first:?} us after it was sent; a round trip is {trip} us");
     let best = first.iter().min().context("nothing arrived")?;
     // A busy machine is slower than its network.
@@ -443,121 +497,43 @@ fn the_node_moves(world: &World) -> Result<()> {
     agent.stop()
 }
 
-/// A stand-in for tailscaled: how it answers, and what it was asked.
-#[derive(Default)]
-struct StandIn {
-    hangs: AtomicBool,
-    refuses: AtomicBool,
-    over: AtomicBool,
-    asked: Mutex<Vec<String>>,
-}
-
-impl StandIn {
-    fn take(&self, mut client: UnixStream, held: &mut Vec<UnixStream>) -> Result<()> {
-        client.set_nonblocking(false)?;
-        client.set_read_timeout(Some(Duration::from_secs(5)))?;
-        let mut request = vec![0; 4096];
-        let length = client.read(&mut request)?;
-        let text = String::from_utf8_lossy(request.get(..length).unwrap_or_default());
-        let (_, rest) = text.split_once("action=").context("no action")?;
-        ensure!(text.starts_with("POST /localapi/v0/debug?") && text.ends_with("\r\n\r\n"));
-        let action = rest.split(' ').next().unwrap_or_default().to_owned();
-        if let Ok(mut asked) = self.asked.lock() {
-            asked.push(action);
-        }
-        if self.hangs.load(Ordering::Relaxed) {
-            held.push(client);
-        } else if self.refuses.load(Ordering::Relaxed) {
-            client.write_all(b"HTTP/1.1 403 Forbidden\r\n\r\ndebug access denied\n")?;
-        } else {
-            client.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\ndone\n")?;
-        }
-        Ok(())
-    }
-
-    fn serve(&self, listener: &UnixListener) {
-        let mut held = Vec::new();
-        while !self.over.load(Ordering::Relaxed) {
-            if let Ok((client, _)) = listener.accept() {
-                drop(self.take(client, &mut held));
-            }
-            if !self.hangs.load(Ordering::Relaxed) {
-                held.clear();
-            }
-            std::thread::sleep(Duration::from_millis(1));
-        }
-    }
-
-    fn asked(&self) -> Vec<String> {
-        self.asked
-            .lock()
-            .map(|asked| asked.clone())
-            .unwrap_or_default()
-    }
-}
-
-/// It is told of a new address and of a sleep; one that hangs or refuses is no hindrance.
-/// Untested with the real one.
-fn tailscaled(world: &World) -> Result<()> {
+/// A peer that had no endpoint, by a way of 60 ms: the packet that the agent sends to it waits for the handshake,
+/// which is one round trip, and is there half of one later.
+fn a_handshake_begins_at_once(world: &World) -> Result<()> {
     usual(world)?;
-    let _server = world.name_server("10.255.255.254", "noerror")?;
-    world.shell("mkdir -p /run/tailscale")?;
-    let agent = world.start_agent_with(&config(SSH), &DEBUG)?;
+    world.has_strace()?;
+    let tunnel = tunnel(world, WAS)?;
+    let key = &tunnel.key;
+    world.shell(&format!(
+        "wg set wg0 peer {key} remove; wg set wg0 peer {key} allowed-ips {PEER}/32"
+    ))?;
+    let _server = by_name(world, key, "a=10.88.0.2")?;
+    let agent = world.start_agent(&config(&format!("{SSH}[wireguard]\nkeepalive = 0\n")))?;
     agent.settled(FIRST)?;
-    // Without one.
-    world.change_address(&format!("{SECOND}/20"))?;
-    agent.settled(SECOND)?;
-    let listener = UnixListener::bind(world.path("/run/tailscale/tailscaled.sock"))?;
-    listener.set_nonblocking(true)?;
-    let daemon = StandIn::default();
-    std::thread::scope(|scope| {
-        scope.spawn(|| daemon.serve(&listener));
-        let result = with_tailscaled(world, &agent, &daemon);
-        daemon.over.store(true, Ordering::Relaxed);
-        result
-    })
-    .with_context(|| agent.log().unwrap_or_default())?;
-    agent.stop()
-}
-
-fn with_tailscaled(world: &World, agent: &Agent, daemon: &StandIn) -> Result<()> {
-    let was_asked = |expected: &[&str]| {
-        until(&format!("{expected:?}"), LIMIT, || {
-            Ok((daemon.asked() == expected).then_some(()))
-        })
-        .with_context(|| format!("{:?}", daemon.asked()))
-    };
-    world.change_address(&format!("{THIRD}/20"))?;
-    agent.settled(THIRD)?;
-    was_asked(&["restun"])?;
-    agent.says("tailscaled looks at the network again")?;
-    daemon.hangs.store(true, Ordering::Relaxed);
-    world.change_address(GUEST_ADDRESS)?;
-    agent.settled(FIRST)?;
-    was_asked(&["restun", "restun"])?;
-    agent.says("no answer within 2s")?;
-    for (address, bare) in [(SECOND, SECOND), (THIRD, THIRD)] {
-        world.change_address(&format!("{address}/20"))?;
-        agent.settled(bare)?;
-    }
-    was_asked(&["restun", "restun"]).context("a second call while the first one hangs")?;
-    daemon.refuses.store(true, Ordering::Relaxed);
-    daemon.hangs.store(false, Ordering::Relaxed);
-    was_asked(&["restun"; 3])?;
-    until("a refusal", LIMIT, || {
-        let log = agent.log()?;
-        Ok(log
-            .contains("it answered 403 debug access denied")
-            .then_some(()))
+    until("a look-up", LIMIT, || {
+        Ok((!queries(world)?.is_empty()).then_some(()))
     })?;
-    let said = agent.log()?;
-    let lines = said
-        .lines()
-        .filter(|line| line.contains("tailscaled does not look"));
-    let news = lines
-        .filter(|line| !line.to_lowercase().contains("debug "))
-        .count();
-    ensure!(news <= 1, "{said}");
-    ensure!(agent.healthy()?.problems().is_empty());
-    Ok(())
+    let arrivals = arrivals(world)?;
+    let to = format!("{WINDOWS_ADDRESS}:51821");
+    let role = ["/init", crate::ROLE, DELAY, &to, &format!("{LAN}:51821")];
+    let _way = world.spawn(Place::Windows, &role, &[])?;
+    until("the way", LIMIT, || {
+        let sockets = world.host(&["ss", "-Huln", "sport = 51821"])?.ok()?;
+        Ok(sockets.contains(WINDOWS_ADDRESS).then_some(()))
+    })?;
+    let trace = "/run/lab/nudge";
+    let strace = tracer(world, &agent, trace)?;
+    answer(world, &format!("a={WINDOWS_ADDRESS}"))?;
+    endpoint(world, &agent, &to, LOOK_UPS)?;
+    has_handshake(world, &agent)?;
+    let first = until("a packet", LIMIT, || {
+        let first = on_the_way(&sent(world, trace)?, &arrivals)?;
+        Ok(first.first().copied())
+    })?;
+    strace.signal(TERM)?;
+    strace.wait(LIMIT)?;
+    let trip = round_trip(world)?;
+    println!("\n# a packet and its handshake take {first} us; a round trip is {trip} us");
+    ensure!(first < 2 * trip, "{first} us, {trip} us");
+    agent.stop()
 }
