@@ -17,6 +17,7 @@
 #   aarch64 a compiler and the standard library for aarch64, and QEMU to run its programs
 #   packages  the tools to build a deb and an rpm
 #   metrics  what tests/metrics needs beside Prometheus, which it downloads
+#   fleet   Ansible, for the playbook of docs/fleet
 #   system  the tools to check them and boot systemd in a container (with vm: in QEMU)
 #
 # Silent and fast when nothing is missing. Calls apt-get or dnf with sudo and nothing
@@ -276,6 +277,12 @@ for what in "$@"; do
             need unshare util-linux util-linux
             need ip iproute2 iproute
             ;;
+        fleet)
+            need ansible-playbook ansible-core ansible-core
+            need journalctl systemd systemd
+            need unshare util-linux util-linux
+            need ip iproute2 iproute
+            ;;
         system)
             need systemd-nspawn systemd-container systemd-container
             need mmdebstrap mmdebstrap mmdebstrap
@@ -290,7 +297,7 @@ for what in "$@"; do
             if have_apt; then need lintian lintian -; fi
             ;;
         *)
-            echo "setup: '$what' is none of build, lint, lab, shells, pictures, bench, vm, windows, wine, aarch64, packages, metrics, system" >&2
+            echo "setup: '$what' is none of build, lint, lab, shells, pictures, bench, vm, windows, wine, aarch64, packages, metrics, fleet, system" >&2
             exit 2
             ;;
     esac

@@ -119,7 +119,7 @@ part clippy with lint cargo clippy --all-targets --locked -- -D warnings
 part build cargo build --locked
 part 'cargo test' with 'lab shells' cargo test --locked --no-fail-fast
 part prometheus with metrics tests/metrics/run.sh "$target/debug/wslmesh"
-part fleet with metrics tests/fleet/run.sh "$target/debug/wslmesh"
+part fleet with fleet tests/fleet/run.sh "$target/debug/wslmesh"
 part pictures with 'lab pictures' tools/pictures.py --check cargo test --quiet --locked --test lab -- --demo
 # The release build keeps one CPU busy, and so does the guest: each beside the other.
 rm -f "$target/vm.log.status"

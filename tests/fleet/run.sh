@@ -13,11 +13,7 @@ tools=${CARGO_TARGET_DIR:-target}/fleet
 mkdir -p "$tools"
 tools=$(realpath "$tools")
 
-if ! PATH=$PATH:$tools/ansible/bin command -v ansible-playbook >/dev/null; then
-    { python3 -m venv "$tools/ansible" && "$tools/ansible/bin/pip" -q install ansible-core; } >&2 \
-        || { echo "fleet: no ansible here, and pip cannot install it"; exit 77; }
-fi
-PATH=$PATH:$tools/ansible/bin
+command -v ansible-playbook >/dev/null || { echo "fleet: no ansible-playbook here (tools/setup.sh fleet installs it)"; exit 77; }
 command -v journalctl >/dev/null || { echo "fleet: no journalctl here"; exit 77; }
 unshare -rn true 2>/dev/null || { echo "fleet: no user namespaces here"; exit 77; }
 if [ ! -e "$tools/journal" ]; then
@@ -44,7 +40,7 @@ export ANSIBLE_NOCOWS=1 ANSIBLE_HOME=$work/ansible ANSIBLE_LOCALHOST_WARNING=Fal
 play() {
     # The nodes are folders of this machine.
     ansible-playbook -i "$files/inventory.ini" "$files/nodes.yml" --tags files -e ansible_connection=local \
-        -e ansible_become=false -e "ansible_python_interpreter=$(command -v python3)" \
+        -e ansible_become=false -e ansible_python_interpreter=/usr/bin/python3 \
         -e "{\"root\": \"$work/{{ inventory_hostname }}\"}" >"$work/play" 2>&1 || { cat "$work/play"; exit 1; }
 }
 ansible-playbook -i "$files/inventory.ini" "$files/nodes.yml" --syntax-check >/dev/null
