@@ -50,6 +50,6 @@ mapfile -t noted </run/needs
 ok 'after the peer was up' [ "${noted[0]}" -gt "$(cat /run/peer-is-up)" ]
 ok 'and had answered' [ "${noted[1]}" -gt 0 ]
 is 'with the address of the tunnel' "${noted[2]}" 10.9.0.1
-echo "# $(((${noted[0]} - $(cat /run/peer-is-up)) / 1000000)) ms after the peer was up; $(journalctl -q -b -o cat -u wslmesh-wait-online | grep online | head -n 1)"
+echo "# $(((noted[0] - $(cat /run/peer-is-up)) / 1000000)) ms after the peer was up; $(journalctl -q -b -o cat -u wslmesh-wait-online | grep '^online after')"
 is 'no unit has failed' "$(systemctl --failed --no-legend --plain)" ''
 has 'it is hardened' "$(systemd-analyze security --no-pager wslmesh-wait-online.service | tail -n 1)" ' [0-3]\.[0-9] '
