@@ -36,3 +36,60 @@ fn names_are_systemds() {
     }
     assert!(UnitName::parse(&"a".repeat(247)).is_ok());
 }
+
+#[test]
+fn a_change_of_a_tunnel_in_words() {
+    let ip = FactKey::MeshIpTailscale;
+    for (key, old, new, expected) in [
+        (
+            ip,
+            "",
+            "100.64.0.9",
+            "address 100.64.0.9 (MESH_IP_TAILSCALE)",
+        ),
+        (
+            ip,
+            "100.64.0.9",
+            "",
+            "address 100.64.0.9 is lost (MESH_IP_TAILSCALE)",
+        ),
+        (
+            FactKey::MeshPortWireguard,
+            "51820",
+            "51999",
+            "port 51820 -> 51999 (MESH_PORT_WIREGUARD)",
+        ),
+    ] {
+        let change = MeshChange {
+            interface: "ts0".to_owned(),
+            key,
+            old: old.to_owned(),
+            new: new.to_owned(),
+        };
+        assert_eq!(change.to_string(), format!("tunnel ts0: {expected}"));
+    }
+}
+
+#[test]
+fn what_makes_tunnels_follows_the_address_alone() {
+    let both = Follows {
+        address: true,
+        mesh: true,
+    };
+    for (unit, mesh) in [
+        ("wg-quick@wg0", false),
+        ("wg-quick.target", false),
+        ("tailscaled", false),
+        ("wg-quick", true),
+        ("nginx", true),
+    ] {
+        let dependent = Dependent {
+            unit: UnitName::parse(unit).unwrap(),
+            action: UnitAction::Restart,
+            on: None,
+        };
+        let follows = dependent.follows(both);
+        assert_eq!((follows.address, follows.mesh), (true, mesh), "{unit}");
+        assert!(!dependent.follows(Follows::ADDRESS).mesh);
+    }
+}
