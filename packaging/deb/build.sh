@@ -23,11 +23,12 @@ rm -f "$doc"/LICENSE-*
 # The changelog in Debian's format points to the project's.
 {
     printf 'wslmesh (%s) unstable; urgency=medium\n\n' "$version"
-    printf '  * Release %s: see CHANGELOG.md.\n\n' "$version"
+    printf '  * Release %s: see CHANGELOG.md.gz.\n\n' "$version"
     printf ' -- %s  %s\n' "$maintainer" "$(date -R -u -d "@$SOURCE_DATE_EPOCH")"
 } >"$doc/changelog"
-# Debian compresses long documents: the licences' texts are a third of a megabyte.
-gzip -9nf "$doc/changelog" "$doc/THIRD-PARTY"
+# Debian compresses long documents; here those that no manual page names, for example the
+# licences' texts, which are a third of a megabyte.
+gzip -9nf "$doc"/{changelog,CHANGELOG.md,THIRD-PARTY,architecture.md,benchmarks.md}
 find "$tree/usr/share/man" -type f -exec gzip -9n {} +
 # Debian's folder for zsh completions of packages.
 if [ -d "$tree/usr/share/zsh/site-functions" ]; then
