@@ -30,8 +30,8 @@ const DEADLINE: Duration = Duration::from_secs(10);
 /// The same when the agent stops.
 const LAST_DEADLINE: Duration = Duration::from_secs(1);
 
-/// How a write ended.
-type Written = (Option<PathBuf>, Result<(), String>);
+/// How a write ended: the file, whether the disk answered, and why nothing was written.
+type Written = (Option<PathBuf>, bool, Result<(), String>);
 
 /// Writes the file.
 #[derive(Debug, Default)]
@@ -46,6 +46,8 @@ pub(super) struct Metrics {
     is_outdated: bool,
     /// The file that this process may have written.
     own: Option<PathBuf>,
+    /// Files of an earlier configuration, until the disk has taken their removal.
+    left: Vec<PathBuf>,
     /// Why it is not written.
     pub(super) finding: Option<Finding>,
 }
@@ -78,31 +80,40 @@ impl Metrics {
         let now = Instant::now();
         let rests = self.last.is_some_and(|last| now.duration_since(last) < gap);
         let is_moved = self.own.as_deref() != path;
-        if path.is_none() && self.own.is_none() || !self.run.is_empty() || rests && !is_moved {
+        let has_any = path.is_some() || self.own.is_some() || !self.left.is_empty();
+        if !has_any || !self.run.is_empty() || rests && !is_moved {
             return;
         }
         let Some(document) = document else { return };
         (self.last, self.is_outdated) = (Some(now), false);
-        let old = self.own.take().filter(|_| is_moved);
-        self.own = path.map(Path::to_owned);
+        if is_moved {
+            self.left.extend(self.own.take());
+            self.own = path.map(Path::to_owned);
+            self.left.retain(|left| Some(left.as_path()) != path);
+        }
         let (peers, flight, path) = (self.peers.clone(), self.flight.clone(), self.own.clone());
+        let left = self.left.clone();
         self.run.spawn(async move {
-            let written = write(&peers, &flight, old, path.as_deref(), &document).await;
-            (path, written)
+            let written = write(&peers, &flight, left, path.as_deref(), &document).await;
+            let has_ended = written.is_ok();
+            (path, has_ended, written.flatten())
         });
     }
 
     /// Waits until it was written, and says whether the finding has changed. Cancel safe.
     pub(super) async fn changed(&mut self) -> bool {
         match self.run.join_next().await {
-            Some(Ok((path, written))) => self.take(path, written),
+            Some(Ok(written)) => self.take(written),
             // A write never panics and is never aborted.
             Some(Err(_)) => false,
             None => pending().await,
         }
     }
 
-    fn take(&mut self, path: Option<PathBuf>, written: Result<(), String>) -> bool {
+    fn take(&mut self, (path, has_ended, written): Written) -> bool {
+        if has_ended {
+            self.left.clear();
+        }
         let subject = path.map(|path| path.display().to_string());
         let finding = written.err().zip(subject);
         let finding =
@@ -115,27 +126,39 @@ impl Metrics {
     /// Removes the file: an agent that has ended has no numbers. One that was killed leaves
     /// it behind, and its age shows that.
     pub(super) async fn stop(&mut self) {
-        let Some(path) = self.own.take() else { return };
+        let mut files = std::mem::take(&mut self.left);
+        files.extend(self.own.take());
+        if files.is_empty() {
+            return;
+        }
         // A write that comes after the removal would last.
         let ended = timeout(LAST_DEADLINE, self.run.join_next()).await;
         if let (Ok(_), Ok(permit)) = (ended, self.flight.begin()) {
-            let removed = run_blocking(permit, LAST_DEADLINE, move || file::withdraw(&path)).await;
-            removed.map(Result::unwrap_or_default).unwrap_or_default();
+            let remove = move || withdraw(&files);
+            let removed = run_blocking(permit, LAST_DEADLINE, remove).await;
+            removed.unwrap_or_default();
         }
     }
 }
 
-/// Removes the old file and writes the new one.
+/// Removes files. What cannot be removed is not in this agent's power.
+fn withdraw(files: &[PathBuf]) {
+    for file in files {
+        file::withdraw(file).unwrap_or_default();
+    }
+}
+
+/// Removes files of before and writes the new one; gives back why that one is not written.
 ///
 /// # Errors
-/// Why the new one is not written.
+/// Why the disk did not answer.
 async fn write(
     peers: &Peers,
     flight: &SingleFlight,
-    old: Option<PathBuf>,
+    left: Vec<PathBuf>,
     path: Option<&Path>,
     document: &Document,
-) -> Result<(), String> {
+) -> Result<Result<(), String>, String> {
     let mut document = document.clone();
     if path.is_some() && document.numbers.is_some() {
         document.wireguard = Some(peers.of(&document.links).await);
@@ -145,9 +168,7 @@ async fn write(
         render_metrics(&document, observe::now_unix()),
     );
     let call = move || {
-        if let Some(old) = old {
-            file::withdraw(&old).unwrap_or_default();
-        }
+        withdraw(&left);
         match path {
             None => Ok(()),
             Some(path) => file::publish(&path, text.as_bytes(), 0o644),
@@ -156,7 +177,7 @@ async fn write(
     let late = |error: BlockingError| format!("the disk: {error}");
     let permit = flight.begin().map_err(late)?;
     let written = run_blocking(permit, DEADLINE, call).await.map_err(late)?;
-    written.map_err(|error| error.to_string())
+    Ok(written.map_err(|error| error.to_string()))
 }
 
 #[cfg(test)]

@@ -106,3 +106,29 @@ async fn hanging_disk_gets_one_thread() {
     metrics.on_tick(Some(&path), document());
     assert!(metrics.changed().await && is_written(&path));
 }
+
+#[tokio::test]
+async fn file_of_before_is_removed_once_the_disk_answers() {
+    let (folder, path) = folder();
+    let other = folder.path().join("other.prom");
+    for (to, stops) in [(Some(other.as_path()), false), (None, false), (None, true)] {
+        let mut metrics = Metrics::default();
+        metrics.after_pass(Some(&path), document());
+        metrics.changed().await;
+        let hangs = metrics.flight.begin().unwrap();
+        metrics.after_pass(to, document());
+        metrics.changed().await;
+        assert!(is_written(&path), "the disk does not answer");
+        drop(hangs);
+        if stops {
+            metrics.stop().await;
+        } else {
+            metrics.retry();
+            metrics.on_tick(to, document());
+            metrics.changed().await;
+            assert_eq!(other.exists(), to.is_some());
+            metrics.stop().await;
+        }
+        assert!(!path.exists() && !other.exists(), "{to:?} {stops}");
+    }
+}
