@@ -14,7 +14,7 @@ pub use self::registry::{Kind, Metric};
 use super::{
     Document, Durations, INTEROP_FAILURES, Numbers, RelayEntry, WireguardEntry, tracker::OTHERS,
 };
-use crate::model::{ForwardState, PeerState};
+use crate::model::{Code, ForwardState, PeerState};
 
 /// The document as text; `now_unix` is when it was collected, in seconds since 1970 (UTC).
 #[must_use]
@@ -33,7 +33,11 @@ pub fn render(document: &Document, now_unix: u64) -> String {
     page.health(document);
     page.forwards(document);
     if let Some(numbers) = &document.numbers {
-        page.add(Metric::AddressUp, &[], truth(document.address.is_some()));
+        let code = Code::ObserveFailed.as_str();
+        // Where the kernel does not answer the address is not known.
+        if !document.health.iter().any(|entry| entry.code == code) {
+            page.add(Metric::AddressUp, &[], truth(document.address.is_some()));
+        }
         page.numbers(numbers);
     }
     for link in &document.links {

@@ -76,7 +76,7 @@ registry! {
     LastWindowsCall, "wslmesh_last_windows_call_seconds", Gauge, [],
         "Seconds that the last of them took.";
     InteropFailures, "wslmesh_interop_failures_total", Counter, ["code"],
-        "Failures on the way to Windows, by health code.";
+        "Failed calls to Windows about forwards and the networking mode, by health code.";
     ClockAhead, "wslmesh_clock_ahead_seconds", Gauge, [],
         "This clock minus Windows' at the last comparison, in seconds.";
     ClockCompared, "wslmesh_clock_compared_timestamp_seconds", Gauge, [],

@@ -222,4 +222,12 @@ fn what_is_not_known_is_left_out() {
         );
     }
     assert!(!text.contains("NaN"));
+    let mut unanswered = Document {
+        numbers: Some(Numbers::since(NOW)),
+        ..Document::default()
+    };
+    has(&render(&unanswered, NOW), "wslmesh_address_up 0");
+    let finding = Finding::new(Code::ObserveFailed, "", "the kernel does not answer");
+    unanswered.health.push((&finding).into());
+    assert!(!render(&unanswered, NOW).contains("\nwslmesh_address_up"));
 }
