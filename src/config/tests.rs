@@ -443,55 +443,6 @@ fn keys_of_a_block_are_known_without_a_block() {
 }
 
 #[test]
-fn drop_ins_override_key_by_key_and_forwards_by_name() {
-    let folder = tempfile::tempdir().unwrap();
-    let main = folder.path().join("w.toml");
-    let drop_ins = folder.path().join("w.toml.d");
-    fs::create_dir(&drop_ins).unwrap();
-    fs::write(&main, "[mtu]\nvalue = 1400\nunderlay = \"leave\"\n[[forward]]\nname=\"a\"\nprotocol=\"tcp\"\nlisten-port=1\n[[forward]]\nname=\"b\"\nprotocol=\"tcp\"\nlisten-port=2\n").unwrap();
-    fs::write(drop_ins.join("20.toml"), "[mtu]\nvalue = 1300\n").unwrap();
-    fs::write(
-        drop_ins.join("10.toml"),
-        "[mtu]\nvalue = 1290\n[[forward]]\nname=\"a\"\nprotocol=\"tcp\"\nlisten-port=3\n",
-    )
-    .unwrap();
-    fs::write(drop_ins.join("30.toml.bak"), "nonsense").unwrap();
-    let settings = Settings::load(&Source::File(main)).unwrap();
-    assert_eq!((settings.mtu, settings.underlay), (1300, Underlay::Leave));
-    let forwards: Vec<_> = settings
-        .forwards
-        .iter()
-        .map(|f| (f.name.as_str(), f.listen_port.first().get()))
-        .collect();
-    assert_eq!(forwards, [("b", 2), ("a", 3)]);
-    assert_eq!(settings.files.len(), 3);
-}
-
-#[test]
-fn later_file_replaces_the_units() {
-    let folder = tempfile::tempdir().unwrap();
-    let main = folder.path().join("w.toml");
-    let drop_ins = folder.path().join("w.toml.d");
-    fs::create_dir(&drop_ins).unwrap();
-    fs::write(&main, "[dependents]\nunits = [\"a\", \"b\"]\n").unwrap();
-    let units = |text: &str| {
-        fs::write(drop_ins.join("10.toml"), text).unwrap();
-        let settings = Settings::load(&Source::File(main.clone())).unwrap();
-        let text = |dependent: &Dependent| format!("{} {}", dependent.action, dependent.unit);
-        settings.dependents.iter().map(text).collect::<Vec<_>>()
-    };
-    assert_eq!(
-        units("[dependents]\nhook-timeout = \"5s\"\n"),
-        ["reload-or-restart a.service", "reload-or-restart b.service"]
-    );
-    assert_eq!(
-        units("[dependents]\nunits = [{ name = \"b\", action = \"reload\" }]\n"),
-        ["reload b.service"]
-    );
-    assert_eq!(units("[dependents]\nunits = []\n"), Vec::<String>::new());
-}
-
-#[test]
 fn settle_times_follow_the_mode() {
     let settings = load(b"").unwrap();
     let millis = |mode| {
