@@ -102,7 +102,7 @@ pub(super) struct Local {
     pub(super) guarded: Vec<Guarded>,
     /// Folders of private keys that this user cannot read.
     pub(super) hidden_keys: Vec<String>,
-    /// Where docker is told to keep its images and containers.
+    /// Where docker keeps its images and containers.
     pub(super) data_root: Option<String>,
     /// Scheduled scripts that poll for the address.
     pub(super) pollers: Pollers,

@@ -13,7 +13,7 @@ use super::*;
 
 const SOON: Duration = Duration::from_secs(10);
 
-/// Answers when it is told to, and keeps what it was asked.
+/// Answers when a test lets it, and keeps what it was asked.
 #[derive(Debug, Default)]
 struct StandIn {
     asked: Mutex<Vec<String>>,

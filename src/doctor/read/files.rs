@@ -79,7 +79,7 @@ fn real(root: &Root, path: &str) -> String {
     )
 }
 
-/// Where docker is told to keep its images and containers (docs.docker.com: dockerd,
+/// Where docker keeps its images and containers, if it is configured (docs.docker.com: dockerd,
 /// "Daemon configuration file").
 pub(super) fn data_root(root: &Root) -> Option<String> {
     let text = root.text_or_empty("/etc/docker/daemon.json", 64 << 10);

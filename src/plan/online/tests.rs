@@ -167,7 +167,7 @@ fn the_file_has_to_have_the_addresses() {
         let machine = machine.clone();
         machine.with(move |seen| seen.network_file = NetworkFile::Content(text.into()))
     };
-    // What else is old, such as PRIMARY_DNS, holds nobody up.
+    // What else is old, such as PRIMARY_DNS, delays nothing.
     let current = written("WSL_IP=\"172.28.16.5\"\nMESH_IP_WIREGUARD=\"10.9.0.1\"\n");
     assert_eq!(
         judged(&current, &["wg0"], true).node,

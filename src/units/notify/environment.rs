@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use crate::model::{Change, FollowedEvent, ModeState, or_empty};
 
-/// What a hook is told of a change from `old`.
+/// What a hook learns of a change from `old`.
 pub(super) fn environment(
     change: &Change,
     old: &str,
