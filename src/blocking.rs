@@ -86,6 +86,13 @@ impl<K: Ord + Clone> KeyedFlights<K> {
         flights.retain(|_, flight| flight.busy());
         flights.entry(key.clone()).or_default().begin()
     }
+
+    /// How many calls are in flight.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        let flights = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        flights.values().filter(|flight| flight.busy()).count()
+    }
 }
 
 /// Permission for one call, held by its thread. The default one is no flight's:

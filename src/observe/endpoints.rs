@@ -20,6 +20,11 @@ const READ_DEADLINE: Duration = Duration::from_secs(1);
 /// server and attempt): what needs a peer waits for this.
 const LOOK_UP_DEADLINE: Duration = Duration::from_secs(3);
 
+/// Most look-ups in flight, each of which is a thread: those of silent peers and those of a
+/// recovery. The C library waits longer than the deadline for servers that do not answer, and
+/// threads that hang must leave some of TasksMax= to others.
+const LOOK_UPS: usize = 64;
+
 /// Most addresses of a name.
 const ADDRESSES: usize = 16;
 
@@ -44,6 +49,9 @@ impl Endpoints {
     /// # Errors
     /// Why there is none.
     pub async fn look_up(&self, name: &EndpointName) -> Result<Vec<SocketAddr>, String> {
+        if self.look_ups.count() >= LOOK_UPS {
+            return Err(format!("{LOOK_UPS} earlier look-ups still hang"));
+        }
         let asked = name.clone();
         let call = move || {
             let found = (asked.host.as_str(), asked.port).to_socket_addrs()?;
@@ -79,5 +87,25 @@ mod tests {
         // No resolver is asked for such a label (RFC 1035, section 2.3.4).
         let why = endpoints.look_up(&name(&"a".repeat(64))).await;
         assert!(why.is_err(), "{why:?}");
+    }
+
+    /// Name servers that do not answer: the C library waits longer for them than this does.
+    #[tokio::test]
+    async fn look_ups_that_hang_leave_threads_to_others() {
+        let endpoints = Endpoints::default();
+        let name = |number: usize| EndpointName {
+            host: format!("peer{number}.example.org"),
+            port: 7,
+        };
+        let hanging = (0..LOOK_UPS).map(|number| endpoints.look_ups.begin(&name(number)));
+        let mut hanging: Vec<_> = hanging.map(Result::unwrap).collect();
+        let localhost = EndpointName {
+            host: "localhost".to_owned(),
+            port: 7,
+        };
+        let why = endpoints.look_up(&localhost).await;
+        assert_eq!(why, Err("64 earlier look-ups still hang".to_owned()));
+        hanging.pop();
+        assert!(endpoints.look_up(&localhost).await.is_ok());
     }
 }
