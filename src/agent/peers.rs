@@ -130,8 +130,11 @@ impl Peers {
             self.before.clone_from(&scene.place);
         }
         if (moved || cut_off) && !self.links.is_empty() {
+            let now = Instant::now();
+            // What could not be looked up where it was may resolve here.
+            self.attempts.retry_now(now);
             self.nudges = moved;
-            self.due = Some(Instant::now());
+            self.due = Some(now);
         }
         moved
     }

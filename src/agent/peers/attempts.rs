@@ -67,6 +67,16 @@ impl Attempts {
         }
     }
 
+    /// Has the waiting names looked up as if their peers went silent now.
+    pub(super) fn retry_now(&mut self, now: Instant) {
+        for one in self.names.values_mut() {
+            if one.retry.due.is_some() {
+                one.retry.reset();
+                one.retry.due = Some(now);
+            }
+        }
+    }
+
     /// When the next look-up is due.
     pub(super) fn due(&self) -> Option<Instant> {
         let due = self.names.values().filter_map(|one| one.retry.due).min()?;

@@ -152,3 +152,26 @@ async fn a_finding_clears_when_the_peer_answers_or_has_gone() {
         assert_eq!(peers.findings, []);
     }
 }
+
+/// Names that could not be looked up where it was may resolve where it is now.
+#[tokio::test]
+async fn a_node_that_moved_looks_names_up_at_once() {
+    let mut peers = peers(true);
+    let names = peers.names.clone().unwrap();
+    let names = names.values().collect();
+    peers.attempts.update(&names, Instant::now());
+    let look_up = |peers: &mut Peers| {
+        let due = peers.attempts.due().unwrap();
+        let (asked, turns) = peers.attempts.begin(due);
+        peers.attempts.record(&asked, LookedUp::default(), due);
+        let again = peers.attempts.due().unwrap();
+        (turns.len(), again.duration_since(due).as_secs())
+    };
+    while look_up(&mut peers).1 < 80 {}
+    peers.see(&view(HOME, true));
+    assert!(look_up(&mut peers).1 >= 160, "it is where it was");
+    peers.see(&view([172, 28, 16, 9], true));
+    let (turns, again) = look_up(&mut peers);
+    assert_eq!(turns, 0);
+    assert!((5..=6).contains(&again), "again after {again} s");
+}
