@@ -402,6 +402,7 @@ impl EventLoop {
     /// Retries whatever failed, at once.
     fn retry_everything(&mut self) {
         self.retry_with(Supervisor::retry);
+        self.peers.look_again();
     }
 
     /// The same for a recovery, which waits for a sign of life of each relay.

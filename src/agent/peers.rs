@@ -142,8 +142,12 @@ impl Peers {
     /// Has names and devices read again.
     pub(super) fn look_again(&mut self) {
         (self.names, self.is_outdated) = (None, true);
-        let has_any = !self.links.is_empty() || !self.findings.is_empty();
-        self.due = has_any.then(Instant::now);
+        let (has_any, now) = (
+            !self.links.is_empty() || !self.findings.is_empty(),
+            Instant::now(),
+        );
+        self.attempts.retry_now(now);
+        self.due = has_any.then_some(now);
     }
 
     /// Whether devices are to be read now that the agent is awake.
