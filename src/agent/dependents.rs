@@ -186,9 +186,8 @@ impl Dependents {
         let mesh = mesh
             .map(|change| (change.key, change.new.clone()))
             .collect();
-        if !self.settle.has(mesh, Instant::now()) {
-            changes.retain(|change| !is_of_mesh(change));
-        }
+        let settled = self.settle.settled(mesh, Instant::now());
+        changes.retain(|change| !is_of_mesh(change) || settled.contains(&change.key));
         for Change { key, new, .. } in &changes {
             if self.tried.insert(*key, new.clone()).as_ref() != Some(new) {
                 // Another value is a reason to try at once.

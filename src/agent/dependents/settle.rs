@@ -2,7 +2,7 @@
 //! has lasted, and the next one after more time.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     time::{Duration, Instant},
 };
 
@@ -19,9 +19,11 @@ const CALM: Duration = Duration::from_secs(600);
 /// Whether the tunnels have settled.
 #[derive(Debug, Default)]
 pub(super) struct Settle {
-    /// The values that differ from what was notified.
-    changes: BTreeMap<FactKey, String>,
-    /// When they will have lasted; `None` when they have.
+    /// The values that differ from what was notified, and since when.
+    changes: BTreeMap<FactKey, (String, Instant)>,
+    /// When the last of them came, and how long it has to last.
+    last_change: Option<(Instant, Duration)>,
+    /// When the next one will have lasted; `None` when all have.
     pub(super) due: Option<Instant>,
     /// Runs that followed each other.
     runs: u32,
@@ -30,19 +32,49 @@ pub(super) struct Settle {
 }
 
 impl Settle {
-    /// Whether these values have lasted.
-    pub(super) fn has(&mut self, changes: BTreeMap<FactKey, String>, now: Instant) -> bool {
-        if changes != self.changes {
-            self.due = (!changes.is_empty()).then(|| now + self.pause(now));
-            self.changes = changes;
+    /// Which of these values have lasted. What changes together is notified together; where
+    /// one flaps, another is waited for twice as long at most.
+    pub(super) fn settled(
+        &mut self,
+        changes: BTreeMap<FactKey, String>,
+        now: Instant,
+    ) -> BTreeSet<FactKey> {
+        let before = self.changes.iter().map(|(key, (value, _))| (key, value));
+        if !before.eq(&changes) {
+            let before = std::mem::take(&mut self.changes);
+            let since = |key: &FactKey, value: &String| match before.get(key) {
+                Some((old, since)) if old == value => *since,
+                Some(_) | None => now,
+            };
+            let changes = changes.into_iter();
+            self.changes = changes
+                .map(|(key, value)| (key, (value.clone(), since(&key, &value))))
+                .collect();
+            self.last_change = Some((now, self.pause(now)));
         }
-        self.due.is_none_or(|due| due <= now)
+        let Some((last, pause)) = self.last_change else {
+            return BTreeSet::new();
+        };
+        let end = |since: Instant| (last + pause).min(since + pause * 2);
+        let ends = self
+            .changes
+            .iter()
+            .map(|(key, (_, since))| (key, end(*since)));
+        let (settled, waiting): (Vec<_>, Vec<_>) = ends.partition(|(_, end)| *end <= now);
+        self.due = waiting.into_iter().map(|(_, end)| end).min();
+        settled.into_iter().map(|(key, _)| *key).collect()
     }
 
     /// Dependents are being notified.
     pub(super) fn notified(&mut self, now: Instant) {
         self.runs = self.runs_until(now).saturating_add(1);
         self.last = Some(now);
+    }
+
+    /// As if they had lasted.
+    #[cfg(test)]
+    pub(super) fn skip_pause(&mut self) {
+        self.last_change = self.last_change.map(|(last, _)| (last, Duration::ZERO));
     }
 
     fn runs_until(&self, now: Instant) -> u32 {
