@@ -29,7 +29,7 @@ pub(crate) fn trials() -> Vec<Trial> {
 }
 
 /// What the journal says of lost rules.
-const LOST: &str = "rules were lost on Windows and are restored: forward ssh";
+const LOST: &str = "rules were missing on Windows and are restored: forward ssh";
 
 /// An agent whose forward goes by the port proxy and its task, with a firewall rule.
 fn installed<'w>(world: &'w World, more: &str, setup: &Setup) -> Result<Agent<'w>> {

@@ -267,10 +267,7 @@ fn restored(document: &Document, now_unix: u64) -> Vec<String> {
         times => format!(" ({times} times since the start)"),
     };
     let lost = some_of(entry.lost.iter().cloned());
-    wrap(
-        &format!("{ago} ago, after Windows had lost: {lost}{times}"),
-        ROOM,
-    )
+    wrap(&format!("{ago} ago: {lost}{times}"), ROOM)
 }
 
 /// The relay's counters with their age, and a table of them.

@@ -328,7 +328,7 @@ fn changed(
     if !restored.is_empty() {
         let lost = some_of(restored.iter().cloned());
         parts.push(format!(
-            "rules were lost on Windows and are restored: {lost}"
+            "rules were missing on Windows and are restored: {lost}"
         ));
     }
     if answer.added + answer.removed > 0 {

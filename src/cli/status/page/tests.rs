@@ -367,7 +367,7 @@ fn what_windows_had_lost() {
             .collect::<Vec<_>>()
             .join(" ")
     };
-    let once = "restored: 3 min ago, after Windows had lost: forward ssh, the firewall rule for TCP port 2222 file:";
+    let once = "restored: 3 min ago: forward ssh, the firewall rule for TCP port 2222 file:";
     assert!(rows(1).contains(once), "{}", rows(1));
     assert!(
         rows(3).contains("port 2222 (3 times since the start)"),

@@ -411,7 +411,7 @@ fn what_was_lost_is_named_beside_what_was_done() {
     let line = outcome.changed.unwrap();
     assert!(
         line.starts_with(
-            "rules were lost on Windows and are restored: forward ssh, the firewall rule for TCP port 2222; Windows forward 0.0.0.0:2222 -> 172.28.16.5: 1 set"
+            "rules were missing on Windows and are restored: forward ssh, the firewall rule for TCP port 2222; Windows forward 0.0.0.0:2222 -> 172.28.16.5: 1 set"
         ),
         "{line}"
     );
