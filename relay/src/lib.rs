@@ -5,6 +5,7 @@
 //! One thread carries all data. A second one reads commands and a third one
 //! writes events, because standard input and output may block and data may not.
 
+pub mod link;
 pub mod protocol;
 
 mod admit;
