@@ -34,6 +34,10 @@ systemd-analyze security --offline=yes --threshold=23 systemd/wslmesh.service >/
 label=$(rpm --dbpath "$work/db" -qp --qf '%{LICENSE}' "$out"/*.rpm)
 mkdir "$work"/{tree,log}
 dpkg-deb -x "$out"/*.deb "$work/tree"
+for program in usr/bin/wslmesh usr/lib/wslmesh/wslmesh-relay; do
+    # build.rs: an eighth of the size.
+    if readelf -SW "$work/tree/$program" | grep eh_frame; then echo "$program has tables for unwinding" >&2; exit 1; fi
+done
 tools/sbom.sh crates "$work/tree" | python3 tests/licences.py "$work/tree/usr/share/doc/wslmesh" "$label"
 
 # dnf finds everything that the rpm asks for, in a root and a repository of the test's.
