@@ -15,6 +15,7 @@ mod reader;
 mod settings;
 mod source;
 mod textfile;
+mod tunnel;
 mod values;
 mod verify;
 
@@ -32,6 +33,7 @@ pub use self::{
     settings::Settings,
     source::Source,
     textfile::Textfile,
+    tunnel::TunnelWhen,
     values::{Backend, Forward, Interface, Remarks, Settle, Underlay, connect_ports, is_name},
     verify::Verify,
 };

@@ -13,6 +13,7 @@ use super::{
     listen_address,
     reader::Read,
     textfile::Textfile,
+    tunnel::TunnelWhen,
     values::{Backend, Forward, Interface, Settle, Underlay, absolute_path, bounded},
     verify::Verify,
 };
@@ -51,6 +52,8 @@ pub struct Settings {
     pub dns: Dns,
     /// Whether a `wsl.exe` on Windows holds this distribution open.
     pub hold_open: bool,
+    /// When the tunnel is started.
+    pub tunnel_when: TunnelWhen,
     /// Whether the clock is set.
     pub clock: Clock,
     /// Where the numbers are written for node_exporter.
@@ -85,6 +88,7 @@ impl Default for Settings {
             discovery: Discovery::default(),
             dns: Dns::default(),
             hold_open: false,
+            tunnel_when: TunnelWhen::default(),
             clock: Clock::default(),
             textfile: Textfile::default(),
             dependents: Vec::new(),
@@ -218,6 +222,9 @@ impl Settings {
 
         keys.table("lifetime");
         keys.key("keep-alive", &mut self.hold_open);
+
+        keys.table("tunnel");
+        keys.key("when", &mut self.tunnel_when);
 
         keys.table("metrics");
         keys.key("textfile", &mut self.textfile);
