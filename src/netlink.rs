@@ -6,6 +6,8 @@
 //! and it gives an event that the agent's own request caused to that request
 //! (rust-netlink/netlink-proto#24).
 
+mod neighbour;
+
 use std::{io, net::IpAddr, pin::pin, time::Duration};
 
 use futures_util::{FutureExt, TryStreamExt};
@@ -29,6 +31,7 @@ use rustix::{
     net::{AddressFamily as Family, SocketType, netdevice, socket},
 };
 
+pub use self::neighbour::{Neighbour, NeighbourWatch, neighbour_failed};
 use crate::model::{Address, AddressState};
 
 /// The value of the first attribute of a kind in a message.
@@ -256,6 +259,15 @@ fn decode(
         rest = rest.get(length..).unwrap_or_default();
     }
     Ok(false)
+}
+
+/// Why the kernel refused, in its answer to a request with NLM_F_ACK.
+fn refusal(answer: &[u8]) -> Option<io::Error> {
+    let message = NetlinkMessage::<RouteNetlinkMessage>::deserialize(answer);
+    match message.map(|message| message.payload) {
+        Ok(NetlinkPayload::Error(answer)) => answer.code.map(|_| answer.to_io()),
+        _ => None,
+    }
 }
 
 /// All addresses.

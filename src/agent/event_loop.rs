@@ -1,5 +1,7 @@
 //! The event loop: each event leads to one reconciliation.
 
+mod take;
+
 use std::{
     path::PathBuf,
     time::{Duration, Instant},
@@ -23,13 +25,14 @@ use super::{
     machine::Linux,
     members::{Members, inheritance::Inheritance, wire::Registration},
     metrics::Metrics,
-    peers::{Need, Peers},
+    peers::Peers,
     reconcile::Agent,
     relay::Supervisor,
     resume::{Order, Resumption},
     standby::Inherited,
     tailscale::Tailscale,
     timer::Timer,
+    tunnel::Tunnel,
     verify::Verify,
     windows::{HostEvent, Windows},
 };
@@ -63,6 +66,7 @@ pub(super) struct EventLoop {
     runtime: PathBuf,
     listeners: Listeners,
     lifetime: Lifetime,
+    tunnel: Tunnel,
     resumption: Resumption,
     peers: Peers,
     tailscale: Tailscale,
@@ -108,6 +112,7 @@ impl EventLoop {
             runtime: paths.runtime.clone(),
             listeners: Listeners::default(),
             lifetime: Lifetime::default(),
+            tunnel: Tunnel::new(&paths.runtime, Manager::watchdog().is_some()),
             resumption: Resumption::new(endpoints.clone()),
             peers: Peers::new(endpoints, Manager::watchdog().is_some()),
             tailscale: Tailscale::new(),
@@ -190,6 +195,7 @@ impl EventLoop {
                         watch = subscribe_again().await?;
                     }
                     self.settle(&mut watch).await?;
+                    self.tunnel.look_again();
                 }
                 () = clock.fired() => {
                     // A recovery begins with a pass of its own.
@@ -204,6 +210,7 @@ impl EventLoop {
                         self.tailscale.ask(TailscaleCall::Rebind);
                         self.look_at_clock(SampleCause::Resume);
                         self.retry_after_resume();
+                        self.tunnel.retry(false);
                         self.agent.ask_windows_again();
                     }
                     Order::Retry => self.retry_after_resume(),
@@ -237,6 +244,7 @@ impl EventLoop {
                         }
                         if reapply {
                             self.retry_everything();
+                            self.tunnel.retry(true);
                             self.agent.ask_windows_again();
                         }
                         self.agent.name_taken = queue.finding();
@@ -264,6 +272,9 @@ impl EventLoop {
                 }
                 () = self.dns.changed() => {
                     let looked = self.dns.looked().clone();
+                    if !looked.findings.is_empty() {
+                        self.tunnel.look_again();
+                    }
                     let before = std::mem::replace(&mut self.agent.dns, looked);
                     if self.agent.dns.is_same(&before) {
                         continue;
@@ -294,9 +305,11 @@ impl EventLoop {
                 () = self.members.changed() => {}
                 () = self.listeners.changed() => {}
                 () = self.lifetime.changed() => {}
+                () = self.tunnel.changed() => {}
                 holder = self.leadership.overruled() => return Err(AgentError::Overruled(holder)),
                 () = watchdog.fired() => {
                     manager.alive();
+                    self.tunnel.on_tick();
                     self.resumption.read_handshakes(self.peers.is_due());
                     self.look_at_clock_if_due();
                     let path = self.agent.settings.textfile.path();
@@ -313,6 +326,7 @@ impl EventLoop {
             self.take_members();
             self.take_listeners();
             self.take_lifetime();
+            self.take_tunnel();
             self.agent.unwritten = self.metrics.finding.clone();
             let done = self.agent.reconcile(&mut self.windows, manager).await;
             self.take_view();
@@ -332,51 +346,6 @@ impl EventLoop {
             }
             queue.answer(&done.changes);
         }
-    }
-
-    /// Has those look at what a pass has seen who follow the node's way.
-    fn take_view(&mut self) {
-        let view = self.agent.view();
-        if self.peers.see(&view) {
-            self.tailscale.ask(TailscaleCall::Restun);
-        }
-        self.resumption.see(view);
-    }
-
-    /// Does what looking after peers needs, and says whether that is a pass.
-    fn serve_peers(&mut self, need: Need) -> bool {
-        match need {
-            Need::Nothing => {}
-            Need::Reading => self.resumption.read_handshakes(true),
-            Need::Pass => self.agent.peers.clone_from(&self.peers.findings),
-        }
-        need == Need::Pass
-    }
-
-    /// Takes the list of those that are served now.
-    fn take_members(&mut self) {
-        let group = &mut self.agent.group;
-        (group.members, self.agent.group_due) = self.members.current(Instant::now());
-        if !group.members.is_empty() && group.own.is_empty() && !self.named {
-            self.named = true;
-            self.windows.ask_distribution();
-        }
-    }
-
-    /// Takes what listens now.
-    fn take_listeners(&mut self) {
-        let agent = &mut self.agent;
-        self.listeners
-            .follow(&agent.settings, agent.mode.state.known());
-        agent.group.discovered = self.listeners.found().to_vec();
-        agent.discovery = self.listeners.findings().collect();
-    }
-
-    /// Takes what becomes of this distribution when it is idle.
-    fn take_lifetime(&mut self) {
-        self.lifetime.follow(self.agent.settings.hold_open);
-        self.agent.publisher.lifetime = self.lifetime.entry();
-        self.agent.not_held = self.lifetime.failure().cloned();
     }
 
     fn write_metrics(&mut self) {
@@ -459,6 +428,7 @@ impl EventLoop {
         self.dns.look_again();
         self.lifetime.look_again();
         self.lifetime.retry();
+        self.tunnel.retry(true);
         self.clock.look_again();
         self.peers.look_again();
         self.metrics.retry();

@@ -23,6 +23,7 @@ mod standby;
 mod startup;
 mod tailscale;
 mod timer;
+mod tunnel;
 mod verify;
 mod windows;
 

@@ -20,7 +20,7 @@ use crate::{
     report::{
         Changes, DnsEntry, Document, Forwards, LifetimeEntry, LinkEntry, Manager, MemberEntry,
         Numbers, PortEntry, RecoveryEntry, RelayEntry, RestoredEntry, STATUS_VERSION, Tracker,
-        read_status, write_status,
+        TunnelEntry, read_status, write_status,
     },
 };
 
@@ -60,6 +60,8 @@ pub(super) struct Publisher {
     /// The tunnels that were published last; nothing before the first pass.
     published_mesh: Option<Mesh>,
     pub(super) forwards: Vec<ForwardStatus>,
+    /// The tunnel to Windows.
+    pub(super) tunnel: Option<TunnelEntry>,
     /// What becomes of this distribution when it is idle.
     pub(super) lifetime: Option<LifetimeEntry>,
     /// The last recovery.
@@ -318,6 +320,7 @@ impl Publisher {
             links: links(pass, node),
             wireguard_ports: self.ports(pass),
             dns: Some(pass.dns.clone()),
+            tunnel: self.tunnel.clone(),
             lifetime: self.lifetime.clone(),
             network_file: pass.settings.config_file.clone(),
             forwards: confirmed.map(|first| Forwards {

@@ -19,8 +19,8 @@ use crate::{
     backoff::Retry,
     config::{ConfigError, Settings},
     model::{
-        Action, Code, DnsPlan, Finding, HostMemory, HostOutcome, ModeState, Observation, Plan,
-        RelayMemory, RelayRole, micros,
+        Action, Code, DnsPlan, Finding, HostMemory, HostOutcome, Link, LinkKind, ModeState, Node,
+        Observation, Plan, RelayMemory, RelayRole, Underlay, micros,
     },
     netlink::NetlinkError,
     paths::Paths,
@@ -57,6 +57,11 @@ pub(super) struct Agent<M> {
     pub(super) group: Group,
     /// When one of them is to be dropped.
     pub(super) group_due: Option<Instant>,
+    /// The way out without the tunnel, and the tunnel's link, as of the last pass.
+    pub(super) underlay: Option<Underlay>,
+    pub(super) tunnel_link: Option<u32>,
+    /// What is to be said of the tunnel.
+    pub(super) tunnel: Vec<Finding>,
     /// Why this distribution is not held open.
     pub(super) not_held: Option<Finding>,
     /// Whether there was a tunnel of WireGuard in the last pass.
@@ -118,6 +123,9 @@ impl<M: Machine> Agent<M> {
             strangers: None,
             group: Group::default(),
             group_due: None,
+            underlay: None,
+            tunnel_link: None,
+            tunnel: Vec::new(),
             not_held: None,
             has_wireguard: false,
             clock: Vec::new(),
@@ -329,6 +337,8 @@ impl<M: Machine> Agent<M> {
         self.ipv6_ways = !by_ipv4 || seen.has_ipv6_ways();
         let asks = |action: &Action| matches!(action, Action::SyncForwards(_));
         let asks_windows = self.host.settled.is_some() || actions.iter().any(asks);
+        self.underlay = node.as_ref().and_then(underlay);
+        self.tunnel_link = tunnel_link(&seen.links);
         self.scene = Scene::of(&self.settings, seen, node.as_ref(), asks_windows);
         self.ledger.planned(&actions, begin);
         let allowed = |action: &Action| self.ledger.allows(action, begin);
@@ -347,7 +357,7 @@ impl<M: Machine> Agent<M> {
         let others = others.chain(&self.dns.findings);
         let others = others.chain(&self.clock).chain(&self.not_held);
         let others = others.chain(&self.unrecovered).chain(&self.peers);
-        let others = others.chain(&self.unwritten);
+        let others = others.chain(&self.unwritten).chain(&self.tunnel);
         findings.extend(others.cloned());
         self.publisher.decided(node, mesh, forwards);
         self.dns_plan = dns;
@@ -417,6 +427,26 @@ impl<M: Machine> Agent<M> {
         }
         changes
     }
+}
+
+/// The node's way out, while packets can leave.
+fn underlay(node: &Node) -> Option<Underlay> {
+    let Link {
+        index, name, up, ..
+    } = &node.link;
+    let gateway = node.gateway.filter(|_| *up && node.link.carrier)?;
+    Some(Underlay {
+        index: *index,
+        link: name.clone(),
+        gateway,
+    })
+}
+
+/// The link of the tunnel to Windows, while it is up.
+fn tunnel_link(links: &[Link]) -> Option<u32> {
+    let mut links = links.iter();
+    let link = links.find(|link| link.kind == LinkKind::Tunnel && link.up)?;
+    Some(link.index)
 }
 
 /// What is known of WSL's networking mode.

@@ -360,6 +360,18 @@ registry! {
     KeepAliveFailed, "keep-alive-failed", Warning,
         "[lifetime] keep-alive is on, and this distribution is not held open: WSL may stop it once its last terminal closes.",
         "Run `wslmesh doctor interop`; the agent retries, at once after `systemctl reload wslmesh`. Without a process on Windows `wslmesh wslconfig set general.instanceIdleTimeout -1` keeps it running, from the next `wsl.exe --shutdown` on";
+    NatBroken, "nat-broken", Warning,
+        "Windows' NAT lets nothing through: neither the gateway nor a name server behind it answers. It is looked at where [tunnel] when = \"nat-broken\" asks for it.",
+        "No action needed while the tunnel carries the network; disconnect the VPN on Windows, or run `wsl.exe --shutdown` there, to have NAT back. Forwards by the port proxy do not work meanwhile";
+    TunnelUp, "tunnel-up", Info,
+        "The network leads through the tunnel to a program on Windows, and not through Windows' NAT.",
+        "No action needed. `wslmesh tunnel status` has the details; `sudo wslmesh tunnel down` ends it";
+    TunnelFailed, "tunnel-failed", Warning,
+        "The tunnel to Windows is wanted, and is not up.",
+        "Run `wslmesh doctor tunnel` and `journalctl -u wslmesh-tunnel`; the agent retries, at once after `sudo systemctl reload wslmesh`";
+    TunnelNoSystemd, "tunnel-no-systemd", Warning,
+        "The tunnel to Windows is wanted, and systemd, which starts it, does not answer on D-Bus.",
+        "Run `sudo wslmesh wslconf set boot.systemd true`, then `wsl.exe --shutdown` on Windows; the agent retries";
     BusTaken, "bus-taken", Warning,
         "Another program owns the agent's name on the system bus and answers its callers.",
         "Stop the process named in the message; the agent then takes the name";

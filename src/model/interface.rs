@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Link, display_as_serialized};
+use super::{Link, LinkKind, display_as_serialized};
 
 display_as_serialized!(InterfacePattern);
 
@@ -118,11 +118,13 @@ impl Patterns {
         self.0.iter().any(|pattern| pattern.matches(name))
     }
 
-    /// Whether one of the patterns covers this link, by its name or its kind.
+    /// Whether one of the patterns covers this link, by its name or its kind. None covers the
+    /// tunnel to Windows.
     #[must_use]
     pub fn covers(&self, link: &Link) -> bool {
         let by_kind = || self.0.iter().any(|pattern| pattern.0 == Self::WIREGUARD);
-        self.matches(&link.name) || link.kind.is_wireguard() && by_kind()
+        let covers = self.matches(&link.name) || link.kind.is_wireguard() && by_kind();
+        covers && link.kind != LinkKind::Tunnel
     }
 
     /// The patterns in the order of the configuration.

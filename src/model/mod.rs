@@ -17,6 +17,7 @@ mod lifetime;
 mod listens;
 mod mode;
 mod nameserver;
+mod nat;
 mod observation;
 mod port_range;
 mod resolver;
@@ -49,6 +50,7 @@ pub use lifetime::{Idle, IdleFacts, IdleFate, IdleTimeouts};
 pub use listens::Listens;
 pub use mode::{Mode, ModeState};
 pub use nameserver::Nameserver;
+pub use nat::{GatewayAnswer, NatLook, NatState, TUNNEL_LINK, TunnelReason, Underlay};
 pub use observation::{
     Address, AddressState, DefaultRoute, HostFacts, HostMemory, HostOutcome, Link, LinkKind,
     NetworkFile, Node, Observation,

@@ -83,6 +83,8 @@ pub enum LinkKind {
     WireGuardUserspace,
     /// Any other tun device (Tailscale's, an OpenVPN's).
     Tun,
+    /// wslmesh's own tunnel to Windows, which is a way out and no part of a mesh.
+    Tunnel,
     /// Made by software here: a bridge, a VLAN, a dummy, an IP tunnel.
     Virtual,
     /// Anything else: eth0, a container's end of a pair.

@@ -13,7 +13,7 @@ use std::{
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     join,
-    net::{TcpStream, UdpSocket},
+    net::{TcpSocket, TcpStream, UdpSocket},
     time::timeout,
 };
 
@@ -56,13 +56,24 @@ pub async fn query_first(servers: &[Nameserver], public: bool, deadline: Duratio
     if !public && !is_private(server.address) {
         return DnsAnswer::Public(server.address);
     }
-    let (udp, tcp, took) = query(at(server), deadline).await;
+    let (udp, tcp, took) = query(at(server), None, deadline).await;
     DnsAnswer::Asked {
         server: server.address,
         udp,
         tcp,
         took_us: micros(took),
     }
+}
+
+/// Whether this server answers by this link, with whatever answer, within a deadline: other
+/// routes do not count.
+pub(super) async fn answers_by(
+    server: &Nameserver,
+    link: &InterfaceName,
+    deadline: Duration,
+) -> bool {
+    let (udp, tcp, _) = query(at(server), Some(link), deadline).await;
+    matches!(udp, Reply::Code(..)) || matches!(tcp, Reply::Code(..))
 }
 
 /// Where a server listens. An interface that does not exist is left to the kernel,
@@ -83,14 +94,28 @@ fn at(server: &Nameserver) -> SocketAddr {
     }
 }
 
-/// Asks over both transports side by side.
-async fn query(server: SocketAddr, deadline: Duration) -> (Reply, Reply, Duration) {
+/// Asks over both transports side by side; by this link alone, where one is named.
+async fn query(
+    server: SocketAddr,
+    link: Option<&InterfaceName>,
+    deadline: Duration,
+) -> (Reply, Reply, Duration) {
     let begin = Instant::now();
     let number = u16::try_from(random() & 0xffff).unwrap_or_default();
     let query = Query::root(number, Kind::Ns);
     let ((udp, udp_took), (tcp, tcp_took)) = join!(
-        async { (over_udp(server, &query, deadline).await, begin.elapsed()) },
-        async { (over_tcp(server, &query, deadline).await, begin.elapsed()) },
+        async {
+            (
+                over_udp(server, link, &query, deadline).await,
+                begin.elapsed(),
+            )
+        },
+        async {
+            (
+                over_tcp(server, link, &query, deadline).await,
+                begin.elapsed(),
+            )
+        },
     );
     let took = match udp {
         Reply::Code(..) => udp_took,
@@ -99,16 +124,29 @@ async fn query(server: SocketAddr, deadline: Duration) -> (Reply, Reply, Duratio
     (udp, tcp, took)
 }
 
-async fn over_udp(server: SocketAddr, query: &Query, deadline: Duration) -> Reply {
-    let any = if server.is_ipv4() {
-        "0.0.0.0:0"
-    } else {
-        "[::]:0"
-    };
+/// A UDP socket towards an address; by this link alone, where one is named.
+pub(super) async fn udp_towards(
+    to: SocketAddr,
+    link: Option<&InterfaceName>,
+) -> io::Result<UdpSocket> {
+    let any = if to.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
+    let socket = UdpSocket::bind(any).await?;
+    if let Some(link) = link {
+        socket.bind_device(Some(link.as_str().as_bytes()))?;
+    }
+    socket.connect(to).await?;
+    Ok(socket)
+}
+
+async fn over_udp(
+    server: SocketAddr,
+    link: Option<&InterfaceName>,
+    query: &Query,
+    deadline: Duration,
+) -> Reply {
     let mut garbage = false;
     let asked = async {
-        let socket = UdpSocket::bind(any).await?;
-        socket.connect(server).await?;
+        let socket = udp_towards(server, link).await?;
         for _ in 0..TIMES {
             socket.send(query.bytes()).await?;
             let received = receive(&socket, query, &mut garbage);
@@ -134,10 +172,26 @@ async fn receive(socket: &UdpSocket, query: &Query, garbage: &mut bool) -> io::R
     }
 }
 
-async fn over_tcp(server: SocketAddr, query: &Query, deadline: Duration) -> Reply {
+async fn tcp_towards(server: SocketAddr, link: Option<&InterfaceName>) -> io::Result<TcpStream> {
+    let socket = match server {
+        SocketAddr::V4(_) => TcpSocket::new_v4()?,
+        SocketAddr::V6(_) => TcpSocket::new_v6()?,
+    };
+    if let Some(link) = link {
+        socket.bind_device(Some(link.as_str().as_bytes()))?;
+    }
+    socket.connect(server).await
+}
+
+async fn over_tcp(
+    server: SocketAddr,
+    link: Option<&InterfaceName>,
+    query: &Query,
+    deadline: Duration,
+) -> Reply {
     let mut garbage = false;
     let asked = async {
-        let mut stream = TcpStream::connect(server).await?;
+        let mut stream = tcp_towards(server, link).await?;
         stream.write_all(&query.framed()).await?;
         let length = match stream.read_u16().await {
             // A server that ends the connection has not answered.

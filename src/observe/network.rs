@@ -10,7 +10,7 @@ use netlink_packet_route::{
 
 use crate::{
     config::Interface,
-    model::{Address, DefaultRoute, InterfaceName, Link, LinkKind, guid},
+    model::{Address, DefaultRoute, InterfaceName, Link, LinkKind, TUNNEL_LINK, guid},
     netlink::{self, ATTEMPTS, Netlink, NetlinkError, attribute, dump, kind_of, mtu_of, name_of},
     wireguard,
 };
@@ -122,6 +122,7 @@ fn kind(message: &LinkMessage, name: &InterfaceName) -> LinkKind {
     match kind_of(message) {
         Some(InfoKind::Wireguard) => LinkKind::WireGuard,
         Some(InfoKind::Tun) if wireguard::has_control_socket(name) => LinkKind::WireGuardUserspace,
+        Some(InfoKind::Tun) if name.as_str() == TUNNEL_LINK => LinkKind::Tunnel,
         Some(InfoKind::Tun) => LinkKind::Tun,
         // WSL's own devices have no kind, and a container's uplink is a pair's end.
         None | Some(InfoKind::Veth) => LinkKind::Other,

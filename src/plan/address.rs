@@ -123,6 +123,8 @@ pub(super) fn plan(seen: &Observation, plan: &mut Plan) {
     };
     let by = route.towards_gateway.filter(|by| *by != node.link.index);
     let by = by.and_then(|by| seen.link(by));
+    // The tunnel to Windows answers for a gateway that is the name server.
+    let by = by.filter(|by| by.kind != LinkKind::Tunnel);
     if let (Some(by), Some(gateway)) = (by, route.gateway) {
         let detail = format!(
             "packets to the gateway {gateway} leave by {} and not by {}",

@@ -70,7 +70,7 @@ fn zones(settings: &Settings, seen: &Observation, plan: &mut Plan) -> BTreeMap<u
         let Some(link) = servers.iter().find_map(tunnel) else {
             let ways = servers.iter().map(|server| match towards(server) {
                 Some(link) => format!(
-                    "{server} is reached through {}, which is no tunnel",
+                    "{server} is reached through {}, which is no tunnel of a mesh",
                     link.name
                 ),
                 None => format!("no route leads to {server}"),

@@ -18,6 +18,7 @@ mod online;
 mod port_claim;
 mod resume;
 mod sysctl;
+mod tunnel;
 mod wireguard;
 
 pub use clock::{CLOCK_BACKWARDS, CLOCK_LIMIT_MS, WrongClock, clock_keeper};
@@ -33,6 +34,7 @@ pub use resume::{
     ClockChange, Handshakes, LEAST_STEP_MS, clock_change, expected_peers, last_step, link_back,
     unrecovered,
 };
+pub use tunnel::{NatHistory, NextLook, looks_at_nat, tunnel_wanted};
 
 use crate::{
     config::Settings,

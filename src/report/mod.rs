@@ -20,7 +20,7 @@ pub use numbers::{ClockNumbers, Durations, INTEROP_FAILURES, Numbers};
 pub use resume::RecoveryEntry;
 pub use status::{
     DnsEntry, Document, Forwards, LifetimeEntry, LinkEntry, MemberEntry, PeerEntry, PortEntry,
-    RelayEntry, RestoredEntry, VERSION as STATUS_VERSION, WireguardEntry, ZoneEntry,
+    RelayEntry, RestoredEntry, TunnelEntry, VERSION as STATUS_VERSION, WireguardEntry, ZoneEntry,
     read as read_status, remove as remove_status, write as write_status,
 };
 pub use tracker::{Changes, Tracker};

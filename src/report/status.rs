@@ -73,6 +73,9 @@ pub struct Document {
     /// Name resolution; nothing before it was looked at.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dns: Option<DnsEntry>,
+    /// The tunnel to Windows; nothing where it is not wanted and not up.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tunnel: Option<TunnelEntry>,
     /// What becomes of this distribution when nothing on Windows uses it; nothing outside of
     /// WSL, and before it was looked at.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -233,6 +236,29 @@ pub struct LifetimeEntry {
     /// does not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub held_since_unix: Option<u64>,
+}
+
+/// The tunnel to Windows.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct TunnelEntry {
+    /// `up`, `starting`, `down`, or `failed`.
+    pub state: String,
+    /// Why it is up, or wanted: `always`, `nat-broken` or `by-hand`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// Since when it is up, in seconds since 1970 (UTC).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since_unix: Option<u64>,
+    /// Whether Windows' NAT works, where it is looked at: `works`, `broken`, or `unclear`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub nat: Option<String>,
+    /// What the last look at it found.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub look: Option<String>,
+    /// How often the agent has started it.
+    #[serde(default)]
+    pub starts: u32,
 }
 
 /// A zone.

@@ -15,6 +15,7 @@ mod tailscaled;
 #[cfg(test)]
 mod tests;
 mod transient;
+mod tunnel;
 
 pub use hooks::Hook;
 pub use notify::{HealthChange, Interrupted, NotifyReport, NotifyRun};
@@ -23,3 +24,4 @@ pub(crate) use resolved::ZoneServers;
 pub use resolved::{RESOLVED, Resolved};
 pub use systemd::{JobOutcome, Systemd, UnitState, UnitsError};
 pub use tailscaled::{TAILSCALED, TailscaleCall, ask_tailscaled};
+pub use tunnel::{TUNNEL_UNIT, TunnelMark, TunnelUnitState};

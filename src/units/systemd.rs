@@ -242,7 +242,7 @@ impl Systemd {
     }
 
     /// Why a service's job failed.
-    async fn reason(&self, unit: &UnitProxy<'_>, id: &str) -> Option<String> {
+    pub(super) async fn reason(&self, unit: &UnitProxy<'_>, id: &str) -> Option<String> {
         if !id.ends_with(".service") {
             return None;
         }

@@ -70,6 +70,7 @@ fn of_a_leader(document: &Document, now_unix: u64) -> Vec<(&'static str, Vec<Str
         ),
         ("counters", relay_counters(document)),
         ("dns", dns(document)),
+        ("tunnel", tunnel(document, now_unix)),
         ("lifetime", lifetime(document, now_unix)),
         ("resumed", resumed(document, now_unix)),
         ("restored", restored(document, now_unix)),
@@ -228,6 +229,33 @@ fn relay(entry: &RelayEntry) -> Vec<String> {
     };
     let sessions = counted(entry.sessions, "UDP session");
     wrap(&format!("{state}, {sessions}; {}", entry.location), ROOM)
+}
+
+/// Whether the tunnel to Windows is up, since when and why, and Windows' NAT beside it.
+fn tunnel(document: &Document, now_unix: u64) -> Vec<String> {
+    let Some(entry) = &document.tunnel else {
+        return Vec::new();
+    };
+    // The clock may have been set back since.
+    let since = entry.since_unix.map(|since| {
+        let up = span(now_unix.saturating_sub(since));
+        format!(" for {up}")
+    });
+    let reason = match entry.reason.as_deref() {
+        Some("always") => ", as [tunnel] when = \"always\" has it",
+        Some("nat-broken") => ", because Windows' NAT is broken",
+        Some("by-hand") => ", started by hand",
+        _ => "",
+    };
+    let state = &entry.state;
+    let mut lines = wrap(
+        &format!("{state}{}{reason}", since.unwrap_or_default()),
+        ROOM,
+    );
+    if let (Some(nat), Some(look)) = (&entry.nat, &entry.look) {
+        lines.extend(wrap(&format!("NAT {nat}: {look}"), ROOM));
+    }
+    lines
 }
 
 /// What becomes of this distribution when nothing on Windows uses it.

@@ -104,7 +104,7 @@ async fn each_kind_of_server() {
         } else {
             SHORT * 5
         };
-        let (udp, tcp, took) = query(at, deadline).await;
+        let (udp, tcp, took) = query(at, None, deadline).await;
         assert_eq!((&udp, &tcp), (by_udp, by_tcp), "{what}");
         assert!(took <= deadline * 2, "{what}: {took:?}");
     }
@@ -123,7 +123,7 @@ async fn a_query_is_sent_twice_and_a_late_answer_taken() {
         socket.send_to(&code(&first, 0, false), from).await.unwrap();
     });
     let query = Query::root(7, Kind::Ns);
-    let found = over_udp(at, &query, Duration::from_secs(4)).await;
+    let found = over_udp(at, None, &query, Duration::from_secs(4)).await;
     assert_eq!(found, Reply::Code(0, false));
 }
 
@@ -132,7 +132,7 @@ async fn no_server_listens() {
     let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
     let at = socket.local_addr().unwrap();
     drop(socket);
-    let (udp, tcp, _) = query(at, SHORT).await;
+    let (udp, tcp, _) = query(at, None, SHORT).await;
     for reply in [udp, tcp] {
         let why = "Connection refused";
         assert!(

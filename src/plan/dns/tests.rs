@@ -73,7 +73,7 @@ fn each_zone_goes_to_the_tunnel_that_leads_to_its_servers() {
     for (way, part) in [
         (
             Some(2),
-            "10.10.0.1 is reached through eth0, which is no tunnel",
+            "10.10.0.1 is reached through eth0, which is no tunnel of a mesh",
         ),
         (Some(9), "no route leads to 10.10.0.1"),
         (None, "no route leads to 10.10.0.1"),

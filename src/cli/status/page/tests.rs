@@ -392,3 +392,27 @@ fn what_becomes_of_an_idle_distribution() {
     let page = [" lifetime: stopped 15 s later", "           fix: Run it"];
     assert_eq!(rows(stopped), page);
 }
+
+#[test]
+fn the_tunnel_to_windows() {
+    let rows = |tunnel: &str| {
+        let lines = shown(&document(&format!(r#","tunnel":{tunnel},"health":[]"#)));
+        fits(&lines);
+        let text = lines.join(" ");
+        text.split_whitespace().collect::<Vec<_>>().join(" ")
+    };
+    let up = rows(
+        r#"{"state":"up","reason":"nat-broken","since-unix":1789992800,"nat":"broken","look":"the gateway is silent","starts":1}"#,
+    );
+    let text =
+        "tunnel: up for 2 h, because Windows' NAT is broken NAT broken: the gateway is silent";
+    assert!(up.contains(text), "{up}");
+    let by_hand = rows(r#"{"state":"up","reason":"by-hand","since-unix":1789999800}"#);
+    assert!(
+        by_hand.contains("tunnel: up for 3 min, started by hand file:"),
+        "{by_hand}"
+    );
+    let down = rows(r#"{"state":"failed","reason":"always"}"#);
+    let text = r#"tunnel: failed, as [tunnel] when = "always" has it"#;
+    assert!(down.contains(text), "{down}");
+}
