@@ -49,6 +49,8 @@ const POLICY: &str = r#"<busconfig>
   </policy>
   <policy user="root">
     <allow own="org.freedesktop.resolve1"/>
+    <allow own="org.freedesktop.systemd1"/>
+    <allow send_destination="org.freedesktop.systemd1"/>
     <allow send_destination="org.freedesktop.resolve1"/>
   </policy>
   <include>/run/dbus/org.wslmesh.Agent1.conf</include>

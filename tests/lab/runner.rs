@@ -19,10 +19,10 @@ use crate::{
     test_host_faults, test_host_forward, test_host_hostile, test_host_install, test_interop,
     test_ipv6, test_ipv6_node, test_kept, test_leader, test_lifetime, test_loop, test_loopback,
     test_members, test_mesh, test_metrics, test_mirrored, test_mirrored_network, test_modes,
-    test_network, test_network_file, test_output, test_path, test_peers, test_port, test_relay,
-    test_resume, test_setup, test_socket_watch, test_status, test_syscalls, test_sysctls,
-    test_tailscale, test_takeover, test_walk, test_windows_calls, test_windows_faults,
-    test_windows_rules, test_wireguard, test_world, test_wsl_files,
+    test_nat_broken, test_network, test_network_file, test_output, test_path, test_peers,
+    test_port, test_relay, test_resume, test_setup, test_socket_watch, test_status, test_syscalls,
+    test_sysctls, test_tailscale, test_takeover, test_walk, test_windows_calls,
+    test_windows_faults, test_windows_rules, test_wireguard, test_world, test_wsl_files,
 };
 
 /// A trial in a world with the delays of Windows.
@@ -112,6 +112,7 @@ pub(crate) fn run() -> ExitCode {
         test_mirrored::trials,
         test_mirrored_network::trials,
         test_modes::trials,
+        test_nat_broken::trials,
         test_output::trials,
         test_path::trials,
         test_peers::trials,

@@ -25,6 +25,9 @@ fn wanted_where_and_when() {
     }
 }
 
+/// What it is, looks, and when it began and ended to count as broken.
+type Case<'a> = (&'a str, &'a [(u64, NatState)], &'a [(u64, bool)]);
+
 /// Looks at these seconds; gives back when it began and ended to count as broken.
 fn follow(history: &mut NatHistory, looks: &[(u64, NatState)]) -> Vec<(u64, bool)> {
     let mut changes = Vec::new();
@@ -38,7 +41,7 @@ fn follow(history: &mut NatHistory, looks: &[(u64, NatState)]) -> Vec<(u64, bool
 
 #[test]
 fn rows_of_looks() {
-    let cases: &[(&str, &[(u64, NatState)], &[(u64, bool)])] = &[
+    let cases: &[Case<'_>] = &[
         ("works", &[(0, Works), (9, Works)], &[]),
         (
             "two failures are none",
@@ -78,7 +81,7 @@ fn rows_of_looks() {
 
 #[test]
 fn it_has_to_be_good_for_a_while() {
-    let cases: &[(&str, &[(u64, NatState)], &[(u64, bool)])] = &[
+    let cases: &[Case<'_>] = &[
         (
             "not long enough",
             &[(0, Works), (1, Works), (2, Works), (54, Works)],
