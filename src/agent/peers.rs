@@ -69,6 +69,8 @@ pub(super) struct Peers {
     has_ticks: bool,
     /// Where the node was last, and whether it was cut off since.
     before: Option<Place>,
+    /// The tunnel to Windows, by which its packets left then.
+    tunnel: Option<u32>,
     cut_off: bool,
     links: Vec<WireguardLink>,
     count: usize,
@@ -96,6 +98,7 @@ impl Peers {
             endpoints,
             has_ticks,
             before: None,
+            tunnel: None,
             cut_off: false,
             links: Vec::new(),
             count: 0,
@@ -124,7 +127,8 @@ impl Peers {
             return false;
         }
         let cut_off = std::mem::take(&mut self.cut_off);
-        let is_same = self.before == scene.place;
+        let tunnel = std::mem::replace(&mut self.tunnel, scene.tunnel);
+        let is_same = self.before == scene.place && tunnel == scene.tunnel;
         let moved = self.before.is_some() && (cut_off || !is_same);
         if !is_same {
             self.before.clone_from(&scene.place);

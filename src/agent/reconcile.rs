@@ -339,7 +339,13 @@ impl<M: Machine> Agent<M> {
         let asks_windows = self.host.settled.is_some() || actions.iter().any(asks);
         self.underlay = node.as_ref().and_then(underlay);
         self.tunnel_link = tunnel_link(&seen.links);
-        self.scene = Scene::of(&self.settings, seen, node.as_ref(), asks_windows);
+        self.scene = Scene::of(
+            &self.settings,
+            seen,
+            node.as_ref(),
+            self.tunnel_link,
+            asks_windows,
+        );
         self.ledger.planned(&actions, begin);
         let allowed = |action: &Action| self.ledger.allows(action, begin);
         let due = actions.into_iter().filter(allowed).collect();

@@ -175,3 +175,23 @@ async fn a_node_that_moved_looks_names_up_at_once() {
     assert_eq!(turns, 0);
     assert!((5..=6).contains(&again), "again after {again} s");
 }
+
+#[tokio::test]
+async fn peers_learn_another_way_out() {
+    let mut peers = peers(true);
+    let by = |tunnel| {
+        let mut view = view(HOME, true);
+        view.scene.tunnel = tunnel;
+        view
+    };
+    for (tunnel, moved) in [
+        (Some(7), true),
+        (Some(7), false),
+        (None, true),
+        (None, false),
+    ] {
+        peers.nudges = false;
+        assert_eq!(peers.see(&by(tunnel)), moved, "{tunnel:?}");
+        assert_eq!(peers.nudges, moved, "{tunnel:?}");
+    }
+}

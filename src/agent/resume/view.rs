@@ -30,6 +30,8 @@ pub(in crate::agent) struct Scene {
     pub(super) mode: Option<Mode>,
     /// Where the node is, if it is anywhere.
     pub(in crate::agent) place: Option<Place>,
+    /// Index of the link of the tunnel to Windows while it is up: another way out.
+    pub(in crate::agent) tunnel: Option<u32>,
     /// Whether resolv.conf names a server.
     pub(super) has_dns: bool,
     /// WireGuard devices that the configuration names.
@@ -46,6 +48,7 @@ impl Scene {
         settings: &Settings,
         seen: &Observation,
         node: Option<&Node>,
+        tunnel: Option<u32>,
         asks_windows: bool,
     ) -> Self {
         let is_ours = |name: &InterfaceName| {
@@ -65,6 +68,7 @@ impl Scene {
                 gateway: node.gateway,
                 connected: node.link.up && node.link.carrier,
             }),
+            tunnel,
             has_dns: !seen.resolver.servers().is_empty(),
             devices: seen.wireguard.keys().filter_map(is_ours).collect(),
             peers: seen
