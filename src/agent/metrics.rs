@@ -162,6 +162,7 @@ async fn write(
     let mut document = document.clone();
     if path.is_some() && document.numbers.is_some() {
         document.wireguard = Some(peers.of(&document.links).await);
+        observe::add_traffic(&mut document);
     }
     let (path, text) = (
         path.map(Path::to_owned),

@@ -19,8 +19,8 @@ use crate::{
     backoff::Retry,
     config::{ConfigError, Settings},
     model::{
-        Action, Code, DnsPlan, Finding, HostMemory, HostOutcome, Link, LinkKind, ModeState, Node,
-        Observation, Plan, RelayMemory, RelayRole, Underlay, micros,
+        Action, Code, DnsPlan, Finding, HostMemory, HostOutcome, ModeState, Node, Observation,
+        Plan, RelayMemory, RelayRole, Underlay, micros,
     },
     netlink::NetlinkError,
     paths::Paths,
@@ -337,8 +337,8 @@ impl<M: Machine> Agent<M> {
         self.ipv6_ways = !by_ipv4 || seen.has_ipv6_ways();
         let asks = |action: &Action| matches!(action, Action::SyncForwards(_));
         let asks_windows = self.host.settled.is_some() || actions.iter().any(asks);
-        self.underlay = node.as_ref().and_then(underlay);
-        self.tunnel_link = tunnel_link(&seen.links);
+        self.underlay = node.as_ref().and_then(Node::underlay);
+        self.tunnel_link = seen.tunnel();
         self.scene = Scene::of(
             &self.settings,
             seen,
@@ -433,26 +433,6 @@ impl<M: Machine> Agent<M> {
         }
         changes
     }
-}
-
-/// The node's way out, while packets can leave.
-fn underlay(node: &Node) -> Option<Underlay> {
-    let Link {
-        index, name, up, ..
-    } = &node.link;
-    let gateway = node.gateway.filter(|_| *up && node.link.carrier)?;
-    Some(Underlay {
-        index: *index,
-        link: name.clone(),
-        gateway,
-    })
-}
-
-/// The link of the tunnel to Windows, while it is up.
-fn tunnel_link(links: &[Link]) -> Option<u32> {
-    let mut links = links.iter();
-    let link = links.find(|link| link.kind == LinkKind::Tunnel && link.up)?;
-    Some(link.index)
 }
 
 /// What is known of WSL's networking mode.

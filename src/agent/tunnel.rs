@@ -193,7 +193,7 @@ impl Tunnel {
         self.looked = Some(Instant::now());
         self.look.spawn(async move {
             match Netlink::connect() {
-                Ok(netlink) => look_at_nat(&netlink, underlay, tunnel).await,
+                Ok(netlink) => look_at_nat(&netlink, underlay, tunnel, true).await,
                 Err(error) => NatLook::unknown(underlay, error.to_string()),
             }
         });
@@ -274,6 +274,7 @@ impl Tunnel {
             nat: nat.filter(|_| looks).map(str::to_owned),
             look: self.last.as_ref().map(ToString::to_string),
             starts: self.unit.starts,
+            ..TunnelEntry::default()
         })
     }
 }

@@ -6,7 +6,7 @@ use tokio::sync::Notify;
 
 use crate::{
     control::{AgentHandle, Signal},
-    observe::Peers,
+    observe::{Peers, add_traffic},
     report::{Document, Numbers},
 };
 
@@ -87,6 +87,7 @@ impl Shared {
         };
         let (peers, ()) = tokio::join!(self.peers.of(&document.links), counters);
         document.wireguard = Some(peers);
+        add_traffic(&mut document);
         document
     }
 

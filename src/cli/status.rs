@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     control::{self, Status},
-    observe::Peers,
+    observe::{Peers, add_traffic},
     paths::Paths,
     report::render_metrics,
 };
@@ -37,6 +37,7 @@ pub(super) async fn status(paths: &Paths, shown: &Shown) -> anyhow::Result<Exit>
     // The document on disk has no peers, which only root can read.
     if document.wireguard.is_none() && rustix::process::geteuid().is_root() {
         document.wireguard = Some(Peers::default().of(&document.links).await);
+        add_traffic(&mut document);
     }
     let now = u64::try_from(Timestamp::now().as_second()).unwrap_or_default();
     if shown.metrics {

@@ -15,7 +15,7 @@ use crate::{
         self, Drives,
         ini::{Ini, boolean},
     },
-    model::{Code, IdleTimeouts, InterfaceName, Mode, Node, Observation, Plan, Socket},
+    model::{Code, IdleTimeouts, InterfaceName, Mode, NatLook, Node, Observation, Plan, Socket},
     observe::{DnsCheck, Drift, Machine},
     plan,
     report::{ClockHistory, Document, WireguardEntry},
@@ -40,6 +40,8 @@ pub struct Facts {
     pub(super) settings: Result<Settings, String>,
     /// What a pass of the agent would observe, or why it could not.
     pub(super) observation: Result<Observation, String>,
+    /// What a look at Windows' NAT has found, in NAT mode.
+    pub(super) nat: Option<NatLook>,
     /// WireGuard devices with their peers.
     pub(super) peers: Vec<WireguardEntry>,
     /// What an agent has seen of the clock.

@@ -21,6 +21,7 @@ mod checks {
     pub(super) mod sysctls;
     pub(super) mod system;
     pub(super) mod tailscale;
+    pub(super) mod tunnel;
     pub(super) mod wireguard;
     pub(super) mod wsl_files;
 }

@@ -4,7 +4,7 @@
 use super::{
     checks::{
         address, agent, clock, conflicts, dns, files, interop, kernel, lifetime, mtu, ports,
-        resources, sysctls, system, tailscale, wireguard, wsl_files,
+        resources, sysctls, system, tailscale, tunnel, wireguard, wsl_files,
     },
     facts::Facts,
     verdict::{Judged, Verdict},
@@ -179,6 +179,17 @@ registry! {
         "dns-tunnelling" "DNS tunnelling works" dns::tunnelling, None,
             "WSL's own name server has 10.255.255.254 on lo, unless dnsTunnelingIpAddress in .wslconfig names another address. It asks Windows, so that names of VPNs and companies resolve.",
             "Run `wslmesh wslconfig set dnsTunneling true`, then `wsl.exe --shutdown` on Windows";
+    }
+    "tunnel" {
+        "tunnel-nat" "Windows' NAT lets packets through" tunnel::nat, None,
+            "In NAT mode everything leaves by the gateway on Windows, and a VPN or a policy there can leave a distribution without a network. The kernel asks the gateway for its address, which Windows' firewall does not drop as it does ping, and the name servers behind it are queried; either is enough.",
+            "Set when = \"nat-broken\" in the section [tunnel] of /etc/wslmesh/wslmesh.toml and run `sudo systemctl reload wslmesh`, or run `sudo wslmesh tunnel up` now; disconnect the VPN on Windows, or run `wsl.exe --shutdown` there, to have NAT back";
+        "tunnel-device" "the tunnel can be made" tunnel::device, None,
+            "It needs /dev/net/tun, its unit, and systemd, which starts it.",
+            "Run `sudo modprobe tun`, and `wslmesh wslconfig set loadDefaultKernelModules true`";
+        "tunnel-unit" "the tunnel is up where it is wanted" tunnel::unit, None,
+            "The agent starts wslmesh-tunnel.service as [tunnel] when says, and stops what it started. The program on Windows is started through interop.",
+            "See `journalctl -u wslmesh-tunnel -b` and `wslmesh doctor interop`; then run `sudo systemctl reload wslmesh`, and the agent tries again";
     }
     "clock" {
         "clock-drift" "the clock is right" clock::drift, None,

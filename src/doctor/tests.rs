@@ -17,10 +17,10 @@ use crate::{
     },
     interop::{Drives, ini::Ini},
     model::{
-        Address, DefaultRoute, Device, DeviceReading, DnsAnswer, HealthEntry, HostMemory,
-        IdleTimeouts, InterfaceName, Link, LinkKind, Mode, ModeState, NetworkFile, Observation,
-        Peer, PeerState, Protocol, PublicKey, Reply, ResolvConf, ResolvFile, Resolver, Socket,
-        SysctlReading,
+        Address, DefaultRoute, Device, DeviceReading, DnsAnswer, GatewayAnswer, HealthEntry,
+        HostMemory, IdleTimeouts, InterfaceName, Link, LinkKind, Mode, ModeState, NatLook,
+        NetworkFile, Observation, Peer, PeerState, Protocol, PublicKey, Reply, ResolvConf,
+        ResolvFile, Resolver, Socket, SysctlReading, Underlay,
     },
     observe::{DnsCheck, Drift, Machine},
     report::{ClockHistory, Document, PeerEntry, WireguardEntry},
@@ -67,6 +67,7 @@ pub(super) fn healthy() -> Facts {
         wsl_version: Some("2.6.1.0".into()),
         settings: Ok(settings(CONFIG)),
         observation: Ok(observation()),
+        nat: Some(nat_look(GatewayAnswer::Answers, true)),
         peers: vec![WireguardEntry {
             device: "wg0".into(),
             listen_port: Some(41820),
@@ -215,6 +216,20 @@ fn local() -> Local {
 }
 
 /// As WSL has it by default.
+/// A look at Windows' NAT.
+pub(super) fn nat_look(gateway: GatewayAnswer, answers: bool) -> NatLook {
+    let address = [172, 28, 16, 1].into();
+    NatLook {
+        underlay: Underlay {
+            index: 2,
+            link: name("eth0"),
+            gateway: address,
+        },
+        gateway,
+        servers: vec![(address, answers)],
+    }
+}
+
 fn resolver() -> Resolver {
     Resolver {
         file: ResolvFile::Read(ResolvConf::parse(b"nameserver 10.255.255.254\n")),

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     DeviceReading, DrivePath, DynamicPorts, Finding, GuestFirewall, HostPrivilege, InstalledRule,
     InterfaceName, KernelPorts, Listens, Mode, ModeState, RelayMemory, RelayRole, Resolver,
-    RuleSet, SysctlKey, SysctlReading, display_as_serialized,
+    RuleSet, SysctlKey, SysctlReading, Underlay, display_as_serialized,
 };
 
 /// Everything a pass decides on.
@@ -59,6 +59,14 @@ impl Observation {
         let servers = self.zone_links.keys().copied();
         let mut ways = endpoints.chain(gateways).chain(servers);
         ways.any(|ip| ip.is_ipv6())
+    }
+
+    /// Index of the link of the tunnel to Windows, while it is up.
+    #[must_use]
+    pub fn tunnel(&self) -> Option<u32> {
+        let mut links = self.links.iter();
+        let link = links.find(|link| link.kind == LinkKind::Tunnel && link.up)?;
+        Some(link.index)
     }
 
     /// The interface of this index.
@@ -136,6 +144,18 @@ pub struct Node {
 }
 
 impl Node {
+    /// Its way out without the tunnel to Windows, while packets can leave.
+    #[must_use]
+    pub fn underlay(&self) -> Option<Underlay> {
+        let link = &self.link;
+        let gateway = self.gateway.filter(|_| link.up && link.carrier)?;
+        Some(Underlay {
+            index: link.index,
+            link: link.name.clone(),
+            gateway,
+        })
+    }
+
     /// The address alone.
     #[must_use]
     pub fn address(&self) -> IpAddr {

@@ -15,6 +15,7 @@ mod published;
 mod resolv;
 mod rule;
 mod sockets;
+mod tunnel;
 mod units;
 mod wireguard;
 
@@ -105,4 +106,5 @@ pub use ports::{CLAIMED, claimed};
 pub use published::{Published, RuleWatch, published};
 pub use resolv::{RESOLV_CONF, resolver};
 pub use sockets::{BoundSocket, bound, passes_on, sockets, udp_cookie};
+pub use tunnel::add_traffic;
 pub use wireguard::Devices;

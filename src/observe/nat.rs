@@ -17,7 +17,7 @@ use super::{
     resolv::{RESOLV_CONF, resolver},
 };
 use crate::{
-    model::{Address, GatewayAnswer, Nameserver, NatLook, Underlay},
+    model::{Address, GatewayAnswer, Nameserver, NatLook, Underlay, is_private},
     netlink::{self, Neighbour, NeighbourWatch, Netlink, NetlinkError},
 };
 
@@ -35,10 +35,17 @@ const DISCARD: u16 = 9;
 const UPLINK: &str = "/run/systemd/resolve/resolv.conf";
 
 /// Looks at NAT, behind the node's link. `tunnel` is the index of the tunnel's link, by which
-/// packets to the name servers go while it is up.
-pub async fn look_at_nat(netlink: &Netlink, underlay: Underlay, tunnel: Option<u32>) -> NatLook {
+/// packets to the name servers go while it is up. A server that is in no private network is
+/// queried only if `public` allows it.
+pub async fn look_at_nat(
+    netlink: &Netlink,
+    underlay: Underlay,
+    tunnel: Option<u32>,
+    public: bool,
+) -> NatLook {
     let servers = async {
-        let servers = servers(netlink, &underlay, tunnel).await;
+        let mut servers = servers(netlink, &underlay, tunnel).await;
+        servers.retain(|server| public || is_private(server.address));
         let ask = |server: Nameserver| {
             let link = &underlay.link;
             async move { (server.address, answers_by(&server, link, DEADLINE).await) }

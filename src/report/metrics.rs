@@ -52,6 +52,7 @@ pub fn render(document: &Document, now_unix: u64) -> String {
         page.add(Metric::LastRecovery, &[], took);
         page.add(Metric::LastRecoveryEnd, &[], ended);
     }
+    page.tunnel(document);
     page.dns(document);
     page.text()
 }
@@ -186,6 +187,17 @@ impl Page {
         self.add_some(Metric::WireguardNewest, &[device], newest);
         let oldest = handshakes.iter().min().map(|at| whole(*at));
         self.add_some(Metric::WireguardOldest, &[device], oldest);
+    }
+
+    fn tunnel(&mut self, document: &Document) {
+        let Some(tunnel) = &document.tunnel else {
+            return;
+        };
+        self.add(Metric::TunnelUp, &[], truth(tunnel.state == "up"));
+        self.add(Metric::TunnelStarts, &[], f64::from(tunnel.starts));
+        let received = tunnel.received_bytes.map(whole);
+        self.add_some(Metric::TunnelBytes, &["received"], received);
+        self.add_some(Metric::TunnelBytes, &["sent"], tunnel.sent_bytes.map(whole));
     }
 
     fn dns(&mut self, document: &Document) {

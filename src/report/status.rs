@@ -256,6 +256,12 @@ pub struct TunnelEntry {
     /// What the last look at it found.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub look: Option<String>,
+    /// Bytes that came by it since it is up. Only where the numbers are asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub received_bytes: Option<u64>,
+    /// Bytes that went by it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sent_bytes: Option<u64>,
     /// How often the agent has started it.
     #[serde(default)]
     pub starts: u32,

@@ -36,6 +36,20 @@ fn path(text: &str) -> OwnedObjectPath {
     ObjectPath::from_string_unchecked(text.to_owned()).into()
 }
 
+/// A unit in a list: name, description, load state, active state, ...
+type Row = (
+    String,
+    String,
+    String,
+    String,
+    String,
+    String,
+    OwnedObjectPath,
+    u32,
+    String,
+    OwnedObjectPath,
+);
+
 struct Manager(Shared, u32);
 
 impl Manager {
@@ -76,6 +90,33 @@ impl Manager {
     }
 
     fn reset_failed_unit(&self, _name: &str) {}
+
+    fn list_units_filtered(&self, _states: Vec<String>) -> Vec<Row> {
+        Vec::new()
+    }
+
+    fn list_units_by_names(&self, names: Vec<String>) -> Vec<Row> {
+        let (name, text) = ("wslmesh-tunnel.service".to_owned(), String::new);
+        let state = locked(&self.0);
+        let (load, active) = (state.load.to_owned(), state.active.to_owned());
+        let row = (
+            name.clone(),
+            text(),
+            load,
+            active,
+            text(),
+            text(),
+            path(UNIT),
+            0,
+            text(),
+            path("/"),
+        );
+        Vec::from_iter(names.contains(&name).then_some(row))
+    }
+
+    fn get_unit_file_state(&self, _name: &str) -> &str {
+        "static"
+    }
 
     async fn start_unit(
         &mut self,

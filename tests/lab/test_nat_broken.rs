@@ -48,7 +48,7 @@ fn start<'w>(world: &'w World, config: &str) -> Result<Agent<'w>> {
 }
 
 /// Windows' own name server, at the gateway, as without DNS tunnelling.
-fn name_server(world: &World) -> Result<Process<'_>> {
+pub(crate) fn name_server(world: &World) -> Result<Process<'_>> {
     world.shell(&format!(
         "rm -rf /etc/resolv.conf; echo 'nameserver {GATEWAY}' >/etc/resolv.conf"
     ))?;
@@ -164,6 +164,13 @@ fn cut_off_and_back(world: &World) -> Result<()> {
     agent.healthy()?;
     ensure!(systemd.jobs().is_empty(), "{:?}", systemd.jobs());
 
+    let doctor = world.wslmesh(&["doctor", "tunnel", "--all"])?.stdout;
+    ensure!(
+        doctor.contains("the gateway 172.28.16.1 answers on eth0"),
+        "{doctor}"
+    );
+    ensure!(doctor.contains("not needed: Windows' NAT"), "{doctor}");
+
     // A moment without an answer is no reason.
     cut_nat(world)?;
     more_looks(world, &agent, 1)?;
@@ -195,6 +202,21 @@ fn cut_off_and_back(world: &World) -> Result<()> {
     let log = agent.log()?;
     let line = "started wslmesh-tunnel.service: Windows' NAT is broken: the gateway 172.28.16.1 does not answer on eth0, and no name server answers there (172.28.16.1)";
     ensure!(log.contains(line), "{log}");
+
+    let doctor = world.wslmesh(&["doctor", "tunnel", "--all"])?.stdout;
+    ensure!(doctor.contains("warning tunnel-nat"), "{doctor}");
+    ensure!(doctor.contains("up; wanted while Windows' NAT"), "{doctor}");
+    let numbers = world.wslmesh(&["status", "--metrics"])?.stdout;
+    for line in ["wslmesh_tunnel_up 1", "wslmesh_tunnel_starts_total 1"] {
+        ensure!(
+            numbers.lines().any(|one| one == line),
+            "{line} in {numbers}"
+        );
+    }
+    ensure!(
+        numbers.contains("wslmesh_tunnel_bytes_total{direction=\"sent\"} "),
+        "{numbers}"
+    );
 
     // It works for a moment, and for less than a minute.
     mend_nat(world)?;

@@ -27,12 +27,13 @@ pub use self::{
 use super::{facts::Facts, verdict::NOT_WSL};
 use crate::{
     blocking::{Permit, run_blocking},
-    config::{Settings, Source},
+    config::{Settings, Source, TunnelWhen},
     interop,
-    model::{HostFacts, HostMemory, Link, Mode, ModeState, Observation},
+    model::{HostFacts, HostMemory, Link, Mode, ModeState, NatLook, Observation},
     netlink::Netlink,
     observe::{self, DNS_DEADLINE, Devices, Peers},
     paths::Paths,
+    plan,
     report::{ClockHistory, Document, LinkEntry, WireguardEntry, read_status},
 };
 
@@ -60,11 +61,13 @@ pub async fn gather(source: &Source, paths: &Paths, public: bool) -> Facts {
     let network = async {
         let settings = settings.as_ref().ok();
         let observation = observation(settings, agent.as_ref(), &paths.runtime).await;
-        let peers = match &observation {
-            Ok(observation) => peers(observation).await,
-            Err(_) => Vec::new(),
+        let (peers, nat) = match (&observation, settings) {
+            (Ok(observation), Some(settings)) => {
+                join!(peers(observation), nat(settings, observation, public))
+            }
+            _ => (Vec::new(), None),
         };
-        (observation, peers)
+        (observation, peers, nat)
     };
     let windows = async {
         if !wsl {
@@ -81,7 +84,7 @@ pub async fn gather(source: &Source, paths: &Paths, public: bool) -> Facts {
         );
         (version.ok().flatten(), drive, interop)
     };
-    let ((observation, peers), units, local, (wsl_version, drive, interop)) =
+    let ((observation, peers, nat), units, local, (wsl_version, drive, interop)) =
         join!(network, units::read(), local, windows);
     let drive = drive.unwrap_or_else(windows::Drive::unread);
     Facts {
@@ -91,6 +94,7 @@ pub async fn gather(source: &Source, paths: &Paths, public: bool) -> Facts {
         wsl_version,
         settings,
         observation,
+        nat,
         peers,
         clock_history: ClockHistory::read(&paths.runtime, observe::clocks().boot_ms),
         agent,
@@ -131,6 +135,18 @@ async fn peers(observation: &Observation) -> Vec<WireguardEntry> {
     let links = observation.links.iter().filter(readable);
     let links: Vec<LinkEntry> = links.map(LinkEntry::from).collect();
     Peers::default().of(&links).await
+}
+
+/// What a look at Windows' NAT finds; nothing in other modes, or without a gateway.
+async fn nat(settings: &Settings, seen: &Observation, public: bool) -> Option<NatLook> {
+    let node = plan::node(settings, seen).ok()?;
+    let underlay = node
+        .underlay()
+        .filter(|_| seen.mode.known() == Some(Mode::Nat))?;
+    let netlink = Netlink::connect().ok()?;
+    // Who has the agent look has it query public servers, too.
+    let public = public || settings.tunnel_when == TunnelWhen::NatBroken;
+    Some(observe::look_at_nat(&netlink, underlay, seen.tunnel(), public).await)
 }
 
 /// What a pass of the agent would observe.

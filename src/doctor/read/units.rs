@@ -7,7 +7,10 @@ use zbus::Connection;
 
 use crate::{
     doctor::facts::{UnitState, Units},
-    units::proxy::{ManagerProxy, TimedateProxy},
+    units::{
+        TUNNEL_UNIT,
+        proxy::{ManagerProxy, TimedateProxy},
+    },
 };
 
 /// Longest wait for the bus and for systemd together.
@@ -17,7 +20,12 @@ const DEADLINE: Duration = Duration::from_millis(1500);
 const CLOCK_DEADLINE: Duration = Duration::from_millis(800);
 
 /// Units whose state a check needs.
-const NAMES: &[&str] = &["wslmesh.service", "tailscaled.service", "netbird.service"];
+const NAMES: &[&str] = &[
+    "wslmesh.service",
+    "tailscaled.service",
+    "netbird.service",
+    TUNNEL_UNIT,
+];
 
 /// Asks systemd.
 ///

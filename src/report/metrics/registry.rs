@@ -93,6 +93,12 @@ registry! {
         "When it ended, in seconds since 1970.";
     AwaySeconds, "wslmesh_away_seconds_total", Counter, [],
         "Seconds asleep or without a network before recoveries.";
+    TunnelUp, "wslmesh_tunnel_up", Gauge, [],
+        "1 while the tunnel to Windows is up; there where it is wanted, up, or NAT is looked at.";
+    TunnelStarts, "wslmesh_tunnel_starts_total", Counter, [],
+        "How often the agent has started the tunnel.";
+    TunnelBytes, "wslmesh_tunnel_bytes_total", Counter, ["direction"],
+        "Bytes through the tunnel since it is up: received, sent.";
     DnsUp, "wslmesh_dns_up", Gauge, [],
         "1 where the first server of /etc/resolv.conf resolved names when it was queried last.";
     DnsResponse, "wslmesh_dns_last_response_seconds", Gauge, [],

@@ -5,7 +5,10 @@ use std::collections::BTreeSet;
 use super::*;
 use crate::{
     model::{Code, Finding},
-    report::{ClockNumbers, DnsEntry, LinkEntry, PeerEntry, RecoveryEntry, Tracker, ZoneEntry},
+    report::{
+        ClockNumbers, DnsEntry, LinkEntry, PeerEntry, RecoveryEntry, Tracker, TunnelEntry,
+        ZoneEntry,
+    },
 };
 
 const NOW: u64 = 1_800_000_000;
@@ -70,6 +73,13 @@ fn full() -> Document {
         loopback_relay: Some(RelayEntry {
             applied: false,
             ..relay
+        }),
+        tunnel: Some(TunnelEntry {
+            state: "up".to_owned(),
+            received_bytes: Some(5_000),
+            sent_bytes: Some(700),
+            starts: 2,
+            ..TunnelEntry::default()
         }),
         dns: Some(DnsEntry {
             server: None,

@@ -12,6 +12,7 @@ use super::node::{self, LIMIT, SSH};
 use crate::options::Options;
 use crate::test_doctor::usual;
 use crate::test_endpoints::by_name;
+use crate::test_nat_broken::name_server;
 use crate::test_path::{LAN, tunnel};
 use crate::world::{World, until};
 
@@ -24,18 +25,23 @@ const WATCHDOG: &str = "30000000";
 /// after.
 pub(super) fn measure(report: &mut Report) -> Result<()> {
     let world = World::start(&Options::default())?;
-    watch(report, &world, "one forward", 0)?;
+    watch(report, &world, SSH, "one forward", 0)?;
+    let world = World::start(&Options::default())?;
+    let _server = name_server(&world)?;
+    let looks = format!("[tunnel]\nwhen = \"nat-broken\"\n{SSH}");
+    let has = "one forward, Windows' NAT looked at";
+    watch(report, &world, &looks, has, 0)?;
     let world = World::start(&Options::default())?;
     usual(&world)?;
     let tunnel = tunnel(&world, &format!("{LAN}:51821"))?;
     let _server = by_name(&world, &tunnel.key, &format!("a={LAN}"))?;
     // Handshakes are read once a minute at most, in a thread whose end wakes the agent.
     let has = "a forward, a name server, a peer with a name that answers";
-    watch(report, &world, has, 1)
+    watch(report, &world, SSH, has, 1)
 }
 
-fn watch(report: &mut Report, world: &World, has: &str, reads: u64) -> Result<()> {
-    node::prepare(world, SSH)?;
+fn watch(report: &mut Report, world: &World, config: &str, has: &str, reads: u64) -> Result<()> {
+    node::prepare(world, config)?;
     let notify = UnixDatagram::bind(world.path(SOCKET))?;
     notify.set_nonblocking(true)?;
     let env = [("NOTIFY_SOCKET", SOCKET), ("WATCHDOG_USEC", WATCHDOG)];
