@@ -369,6 +369,9 @@ registry! {
     TunnelFailed, "tunnel-failed", Warning,
         "The tunnel to Windows is wanted, and is not up.",
         "Run `wslmesh doctor tunnel` and `journalctl -u wslmesh-tunnel`; the agent retries, at once after `sudo systemctl reload wslmesh`";
+    TunnelVersion, "tunnel-version", Warning,
+        "The program on Windows at the other end of the tunnel is of another version.",
+        "Run `sudo wslmesh host install` where it is installed on Windows; the packages of the distribution must be of one version (`wslmesh --version`)";
     TunnelNoSystemd, "tunnel-no-systemd", Warning,
         "The tunnel to Windows is wanted, and systemd, which starts it, does not answer on D-Bus.",
         "Run `sudo wslmesh wslconf set boot.systemd true`, then `wsl.exe --shutdown` on Windows; the agent retries";

@@ -25,6 +25,7 @@ mod resume;
 mod socket;
 mod sysctl;
 mod text;
+mod tunnel;
 mod windows_port;
 mod wireguard;
 mod zone;
@@ -67,6 +68,7 @@ pub use text::{
     PlainText, counted, disturbs, excerpt, from_word, guid, micros, or_empty, plain, plain_within,
     some_of, span, visible,
 };
+pub use tunnel::{TunnelCounters, TunnelState};
 pub use windows_port::{
     PortFirewall, PortOwner, ProxyRule, Reach, WindowsConnect, WindowsEnd, WindowsPort,
 };

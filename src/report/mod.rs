@@ -10,6 +10,7 @@ mod numbers;
 mod resume;
 mod status;
 mod tracker;
+mod tunnel;
 
 pub use clock::{ClockHistory, ClockSample, SampleCause};
 pub use event::{EVENTS, Event, LIBRARY, message_id};
@@ -24,6 +25,7 @@ pub use status::{
     read as read_status, remove as remove_status, write as write_status,
 };
 pub use tracker::{Changes, Tracker};
+pub use tunnel::{read as read_tunnel, remove as remove_tunnel, write as write_tunnel};
 
 #[cfg(test)]
 mod tests;

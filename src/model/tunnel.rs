@@ -1,0 +1,57 @@
+//! What the guest's side of the tunnel to Windows says of itself.
+
+use std::net::IpAddr;
+
+use serde::{Deserialize, Serialize};
+pub use wslmesh_relay::link::Counters as TunnelCounters;
+
+use super::Code;
+
+/// The state of the tunnel, as `wslmesh tunnel run` writes it. Fields may be added within a
+/// version, never changed.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", default)]
+pub struct TunnelState {
+    /// [`TunnelState::VERSION`].
+    pub version: u32,
+    /// The process that wrote it.
+    pub pid: u32,
+    /// Whether packets pass: the switch answers, and the routes are there.
+    pub up: bool,
+    /// Since when it is up or down, in seconds since 1970.
+    pub since_unix: u64,
+    /// The version of the switch's program; empty before its first answer.
+    pub switch: String,
+    /// Whether the switch's machine has IPv6.
+    pub ipv6: bool,
+    /// The link's addresses with their prefixes.
+    pub addresses: Vec<String>,
+    /// The name servers whose addresses lead through the tunnel.
+    pub nameservers: Vec<IpAddr>,
+    /// Those of which only port 53 does, because they are this machine's gateway as well.
+    pub nameservers_by_port: Vec<IpAddr>,
+    /// How often the switch was started again since the process started.
+    pub restarts: u32,
+    /// Why the switch was started again last, or why it is down.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_error: Option<String>,
+    /// The health code of that, as a word.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_code: Option<String>,
+    /// The counters of the switch that runs, at most 5 s old while packets pass.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub counters: Option<TunnelCounters>,
+}
+
+impl TunnelState {
+    /// The version of this form.
+    pub const VERSION: u32 = 1;
+
+    /// The health code of the last failure; `None` where there was none, or this version does
+    /// not know it.
+    #[must_use]
+    pub fn code(&self) -> Option<Code> {
+        let word = self.last_code.as_deref()?;
+        Code::ALL.iter().copied().find(|code| code.as_str() == word)
+    }
+}
