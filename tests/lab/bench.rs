@@ -17,6 +17,7 @@ mod poller;
 mod ready;
 mod relay;
 mod replace;
+mod switch;
 mod takeover;
 mod windows;
 
@@ -39,7 +40,7 @@ pub(crate) fn trials() -> Vec<Trial> {
 }
 
 /// The parts, as `--bench PART...` selects them; all when none is named.
-const PARTS: [&str; 11] = [
+const PARTS: [&str; 12] = [
     "replace",
     "ready",
     "burst",
@@ -48,6 +49,7 @@ const PARTS: [&str; 11] = [
     "takeover",
     "windows",
     "relay",
+    "switch",
     "discovery",
     "idle",
     "outage",
@@ -111,6 +113,10 @@ fn measure(wanted: impl Fn(&str) -> bool) -> Result<()> {
         relay::crowd(&mut report)?;
         relay::idle(&mut report)?;
         relay::repoint(&mut report)?;
+    }
+    if wanted("switch") {
+        step("the switch, gvproxy, passt and slirp4netns in turn");
+        switch::measure(&mut report)?;
     }
     if wanted("discovery") {
         step("what listens is discovered");

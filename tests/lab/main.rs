@@ -25,6 +25,7 @@ mod demo;
 mod double;
 mod events;
 mod fault;
+mod guest_side;
 mod init;
 mod installed;
 mod interop;
@@ -34,6 +35,9 @@ mod look;
 mod meddler;
 mod memory;
 mod mirrored;
+mod net_client;
+mod net_probe;
+mod net_server;
 mod notify;
 mod options;
 mod portproxy;
@@ -121,10 +125,12 @@ mod test_wsl_files;
 mod topology;
 mod tracker;
 mod tunnel;
+mod userspace;
 mod windows;
 mod wire;
 mod wireguard;
 mod world;
+mod wsl_stdio;
 
 use std::process::ExitCode;
 
@@ -173,6 +179,11 @@ fn play(arguments: &[String]) -> ExitCode {
         [test_peers::DELAY, address, to] => test_peers::delay_role(address, to),
         [talker::REQUEST, address] => talker::request_role(address),
         [talker::PROXIED, address, file] => talker::proxied_role(address, file),
+        [guest_side::GUEST_SIDE, options] => guest_side::role(options),
+        [wsl_stdio::WSL_STDIO, argv @ ..] => wsl_stdio::role(argv),
+        [net_server::NET_SERVER, address] => net_server::role(address),
+        [net_probe::NET_PROBE, name, address] => net_probe::role(name, address),
+        [net_client::NET_CLIENT, kind, address, count] => net_client::role(kind, address, count),
         [memory::SCAN, pid, needles @ ..] => memory::scan_role(pid, needles),
         [bench::REPLACE, file, address, quiet] => bench::replace_role(file, address, quiet),
         [test_leader::SQUAT, names @ ..] => test_leader::squat_role(names),

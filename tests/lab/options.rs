@@ -11,6 +11,9 @@ pub(crate) struct Options {
     pub(crate) agent: PathBuf,
     /// The relay's binary for Linux, shown in the world as [`RELAY`].
     pub(crate) relay: PathBuf,
+    /// The folder of the programs to compare with (tools/peers.sh), shown in the world as
+    /// [`PEERS`].
+    pub(crate) peers: Option<PathBuf>,
     /// How long powershell.exe takes before it reads its standard input, in ms.
     /// About 700 on Windows.
     pub(crate) start_up_ms: u64,
@@ -33,6 +36,7 @@ impl Default for Options {
         Self {
             agent: agent_binary(),
             relay: relay_binary(),
+            peers: None,
             start_up_ms: 700,
             accept_ms: 1_000,
             task_wait_ms: 10_000,
@@ -62,6 +66,8 @@ pub(crate) const AGENT: &str = "/opt/wslmesh/wslmesh";
 pub(crate) const LIBRARY: &str = "/opt/wslmesh/lib";
 /// The relay for Linux in there.
 pub(crate) const RELAY: &str = "/opt/wslmesh/lib/wslmesh-relay";
+/// Where the peers of the tunnel are in a world that has them.
+pub(crate) const PEERS: &str = "/opt/peers";
 
 fn agent_binary() -> PathBuf {
     std::env::var_os("WSLMESH_BIN")

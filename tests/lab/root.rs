@@ -23,7 +23,7 @@ use crate::double::relay::STAND_IN;
 use crate::double::session::WSL;
 use crate::interop::{POWERSHELL, SOCKET_FOLDER};
 use crate::launch::{Facts, Unavailable};
-use crate::options::{AGENT, LIBRARY, Options, RELAY};
+use crate::options::{AGENT, LIBRARY, Options, PEERS, RELAY};
 
 /// What the kernel's release file says in a world; the kernel WSL 2.6 ships.
 pub(crate) const RELEASE: &str = "6.6.87.2-microsoft-standard-WSL2";
@@ -50,6 +50,10 @@ pub(crate) fn build(options: &Options) -> Result<Facts> {
     let myself = File::open(fs::read_link("/proc/self/exe")?).context("opening this program")?;
     let agent = File::open(&options.agent).ok();
     let relay = File::open(&options.relay).ok();
+    let peers = options
+        .peers
+        .as_ref()
+        .and_then(|path| File::open(path).ok());
     let here: Vec<PathBuf> = fs::read_dir("/")?
         .map(|e| e.map(|e| e.path()))
         .collect::<Result<_, _>>()?;
@@ -114,6 +118,11 @@ pub(crate) fn build(options: &Options) -> Result<Facts> {
     library(&at(LIBRARY))?;
     if let Some(relay) = relay {
         show(&relay, &at(RELAY))?;
+    }
+    if let Some(peers) = peers {
+        folder(&at(PEERS), 0o755)?;
+        mount_bind(format!("/proc/self/fd/{}", peers.as_raw_fd()), at(PEERS))
+            .with_context(|| format!("showing {PEERS}"))?;
     }
     powershell(&at(POWERSHELL))?;
     powershell(&at(WSL))?;
