@@ -56,6 +56,7 @@ impl Agent1 {
             ("Gateway", self.gateway().into()),
             ("WindowsAddress", self.windows_address().into()),
             ("NetworkFile", self.network_file().into()),
+            ("Tunnel", self.tunnel().into()),
             ("HealthState", self.health_state().into()),
             ("Health", self.health().into()),
             ("Forwards", self.forwards().into()),
@@ -157,6 +158,13 @@ impl Agent1 {
     #[zbus(property)]
     fn network_file(&self) -> String {
         self.shown(|document| plain(document.network_file.display().to_string()))
+    }
+
+    /// The tunnel to Windows: "up", "starting", "down" or "failed"; empty where it is neither
+    /// wanted nor up.
+    #[zbus(property)]
+    fn tunnel(&self) -> String {
+        self.shown(|document| or_empty(document.tunnel.as_ref().map(|one| &one.state)))
     }
 
     /// "degraded" while a warning or an error is in force, else "healthy".

@@ -132,7 +132,11 @@ async fn servers(netlink: &Netlink, underlay: &Underlay, tunnel: Option<u32>) ->
         }
     }
     if servers.is_empty() {
-        servers.push(underlay.gateway.into());
+        // A gateway of IPv6 has an address of the link alone.
+        servers.push(Nameserver {
+            address: underlay.gateway,
+            zone: Some(underlay.link.clone()),
+        });
     }
     servers
 }

@@ -11,7 +11,7 @@ use rustix::net::{
     socket_with, sockopt::set_ipv6_multicast_hops,
 };
 
-use crate::agent::{Agent, LIMIT, SSH, config, forward};
+use crate::agent::{Agent, LIMIT, SSH, Setup, config, forward};
 use crate::options::Options;
 use crate::probe::ECHO;
 use crate::runner::trial_with;
@@ -39,7 +39,42 @@ pub(crate) fn trials() -> Vec<Trial> {
         mode("ipv6::duplicate_is_no_address", "bridged", duplicate),
         mode("ipv6::nat_forwards_by_ipv4", "nat", nat),
         mode("ipv6::relay_leads_to_the_node", "mirrored", relay),
+        mode("ipv6::nat_is_looked_at", "nat", nat_is_looked_at),
     ]
+}
+
+/// The gateway is a link-local one, and there is no name server but it.
+fn nat_is_looked_at(world: &World) -> Result<()> {
+    without_ipv4(world)?;
+    world.shell("rm -rf /etc/resolv.conf")?;
+    // Who answers without the flag of a router is none any more (RFC 4861, section 7.3.3).
+    let forwards = ["sysctl", "-w", "net.ipv6.conf.all.forwarding=1"];
+    world.host(&forwards)?.ok()?;
+    let setup = Setup {
+        env: &[("WSLMESH_LOG", "debug")],
+        ..Setup::default()
+    };
+    let looks = config("[tunnel]\nwhen = \"nat-broken\"\n");
+    let agent = world.start_agent_with(&looks, &setup)?;
+    advertise(world, "2001:db8:1::", 1800)?;
+    let answers = agent.says("looked at Windows' NAT")?;
+    ensure!(answers.contains("the gateway fe80::"), "{answers}");
+    ensure!(answers.contains(" answers on eth0"), "{answers}");
+    // The router hears nothing any more.
+    let rules =
+        "table ip6 cut { chain in { type filter hook input priority 0; policy drop; }; };\n";
+    let nft = world.run(Place::Windows, &["nft", "-f", "-"], rules.as_bytes())?;
+    nft.ok()?;
+    agent.reload(&looks)?;
+    let found = agent.wait_for("nat-broken", LIMIT * 2, |status| {
+        status.finding("nat-broken").is_some()
+    })?;
+    let found = found.finding("nat-broken").context("no finding")?;
+    ensure!(
+        found.detail.contains("does not answer on eth0"),
+        "{found:?}"
+    );
+    agent.stop()
 }
 
 /// Takes IPv4 away.

@@ -55,6 +55,14 @@ fn tunnels_and_what_is_below() {
             vec!["wg0 mtu 1420 -> 1280"],
         ),
         ("all as it should be", done(1500), "", vec![]),
+        (
+            "the tunnel to Windows carries it, and is no tunnel itself",
+            done(1500)
+                .link("wslmesh0", LinkKind::Tunnel, 1500)
+                .carried("wg0", "wslmesh0"),
+            "[mtu]\ninterfaces = [\"*\"]",
+            vec![],
+        ),
         ("just enough", done(1340), "", vec![]),
         (
             "one byte short",
