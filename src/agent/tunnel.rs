@@ -8,7 +8,7 @@
 mod unit;
 
 use std::{
-    path::Path,
+    path::{Path, PathBuf},
     time::{Duration, Instant},
 };
 
@@ -18,11 +18,11 @@ use self::unit::Unit;
 use crate::{
     backoff::until,
     config::TunnelWhen,
-    model::{Code, Finding, Mode, NatLook, NatState, TunnelReason, Underlay},
+    model::{Code, Finding, Mode, NatLook, NatState, TunnelReason, TunnelState, Underlay},
     netlink::{self, Netlink},
     observe::{look_at_nat, now_unix},
     plan::{NatHistory, NextLook, looks_at_nat, tunnel_wanted},
-    report::TunnelEntry,
+    report::{TunnelEntry, read_tunnel},
 };
 
 /// Between the beginnings of two looks that events cause.
@@ -44,6 +44,8 @@ pub(super) struct Scene {
 /// What looks after the tunnel.
 #[derive(Debug)]
 pub(super) struct Tunnel {
+    /// Where the tunnel's process says how it is.
+    runtime: PathBuf,
     unit: Unit,
     scene: Scene,
     /// What the times of the history count from.
@@ -71,6 +73,7 @@ impl Tunnel {
     /// Nothing has been looked at yet.
     pub(super) fn new(runtime: &Path, has_ticks: bool) -> Self {
         Self {
+            runtime: runtime.to_owned(),
             unit: Unit::new(runtime),
             scene: Scene::default(),
             begun: Instant::now(),
@@ -108,11 +111,22 @@ impl Tunnel {
             self.since_unix = self.scene.link.map(|_| now_unix());
         }
         let is_known = self.scene.when != TunnelWhen::NatBroken || self.scene.mode.is_some();
+        self.read_state();
         if is_known {
             self.unit.see(self.scene.link.is_some(), changed);
             self.unit.want(self.wanted());
         }
         changed
+    }
+
+    /// Reads what the tunnel's process says of itself, where one runs.
+    fn read_state(&mut self) {
+        let state = read_tunnel(&self.runtime).ok().flatten();
+        self.unit.says = state.map(|state| TunnelState {
+            // They change all the time.
+            counters: None,
+            ..state
+        });
     }
 
     fn looks(&self) -> bool {
@@ -151,6 +165,9 @@ impl Tunnel {
     /// Looks at what is due now that the agent is awake, without another wakeup while all is
     /// well: the kernel's table says whether the gateway failed to answer some packet.
     pub(super) fn on_tick(&mut self) {
+        if self.scene.link.is_some() {
+            self.read_state();
+        }
         let now = Instant::now();
         if self.due_at_tick.is_some_and(|due| due <= now) {
             (self.due, self.due_at_tick) = (Some(now), None);
@@ -259,6 +276,7 @@ impl Tunnel {
         if !looks && self.scene.link.is_none() && !self.unit.is_wanted() {
             return None;
         }
+        let says = self.unit.says.as_ref();
         let nat = self.last.as_ref().map(|look| match look.state() {
             _ if self.history.is_broken() => "broken",
             NatState::Works => "works",
@@ -271,6 +289,11 @@ impl Tunnel {
                 .reason_word(self.scene.link.is_some())
                 .map(str::to_owned),
             since_unix: self.since_unix,
+            switch: says
+                .map(|says| says.switch.clone())
+                .filter(|one| !one.is_empty()),
+            restarts: says.map_or(0, |says| says.restarts),
+            last_error: says.and_then(|says| says.last_error.clone()),
             nat: nat.filter(|_| looks).map(str::to_owned),
             look: self.last.as_ref().map(ToString::to_string),
             starts: self.unit.starts,

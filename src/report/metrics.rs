@@ -195,6 +195,7 @@ impl Page {
         };
         self.add(Metric::TunnelUp, &[], truth(tunnel.state == "up"));
         self.add(Metric::TunnelStarts, &[], f64::from(tunnel.starts));
+        self.add(Metric::TunnelRestarts, &[], f64::from(tunnel.restarts));
         let received = tunnel.received_bytes.map(whole);
         self.add_some(Metric::TunnelBytes, &["received"], received);
         self.add_some(Metric::TunnelBytes, &["sent"], tunnel.sent_bytes.map(whole));

@@ -256,6 +256,15 @@ pub struct TunnelEntry {
     /// What the last look at it found.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub look: Option<String>,
+    /// The version of the program on Windows; nothing before its first answer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub switch: Option<String>,
+    /// How often that was started again since the tunnel's process runs.
+    #[serde(default)]
+    pub restarts: u32,
+    /// Why that was the last time, or why it is down.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_error: Option<String>,
     /// Bytes that came by it since it is up. Only where the numbers are asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub received_bytes: Option<u64>,

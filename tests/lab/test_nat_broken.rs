@@ -358,6 +358,8 @@ fn tunnel_is_no_mesh(world: &World) -> Result<()> {
     );
     let agent = start(world, &when("always", &all))?;
     done(&systemd, &agent, &["start"])?;
+    let state = r#"{"version":1,"pid":1,"up":true,"switch":"0.1.0","restarts":3}"#;
+    world.write("/run/wslmesh-tunnel/state.json", state)?;
     tunnel_up(world)?;
     raised(&agent, "tunnel-up")?;
     let status = agent.wait("the forward", |status| {
@@ -368,6 +370,7 @@ fn tunnel_is_no_mesh(world: &World) -> Result<()> {
     })?;
     ensure!(status.interface.as_deref() == Some("eth0"), "{status:?}");
     ensure!(status.address == Some(FIRST.parse()?), "{status:?}");
+    says(world, "switch", "0.1.0")?;
     ensure!(status.finding("gateway-route").is_none(), "{status:?}");
     let zone = agent.raised("zone-unreached")?;
     ensure!(

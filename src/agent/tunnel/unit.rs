@@ -7,7 +7,7 @@ use tokio::{select, task::JoinSet};
 
 use crate::{
     backoff::{Retry, until},
-    model::{Code, Finding, TunnelReason},
+    model::{Code, Finding, TunnelReason, TunnelState},
     units::{Systemd, TUNNEL_UNIT, TunnelMark, TunnelUnitState, UnitsError},
 };
 
@@ -46,6 +46,8 @@ pub(super) struct Unit {
     job: JoinSet<Ended>,
     retry: Retry,
     finding: Option<Finding>,
+    /// What the tunnel's process says of itself, where one runs.
+    pub(super) says: Option<TunnelState>,
     /// How often the agent has started it.
     pub(super) starts: u32,
 }
@@ -66,6 +68,7 @@ impl Unit {
             job: JoinSet::new(),
             retry: Retry::default(),
             finding: None,
+            says: None,
             starts: 0,
         }
     }
@@ -232,10 +235,7 @@ impl Unit {
             // The program on Windows is being started again.
             Running | Between => {
                 if self.retry.failures > 1 {
-                    let detail = format!(
-                        "{TUNNEL_UNIT} has no connection to its program on Windows ({state})"
-                    );
-                    self.finding = Some(Finding::new(Code::TunnelFailed, "", detail));
+                    self.finding = Some(self.no_connection(state));
                 }
                 self.retry.failed(Instant::now());
             }
@@ -256,6 +256,15 @@ impl Unit {
                 self.finding = Some(Finding::new(Code::TunnelFailed, "", detail));
             }
         }
+    }
+
+    fn no_connection(&self, state: TunnelUnitState) -> Finding {
+        let says = self.says.as_ref();
+        let code = says.and_then(TunnelState::code);
+        let why = says.and_then(|says| says.last_error.clone());
+        let why = why.unwrap_or_else(|| state.to_string());
+        let detail = format!("{TUNNEL_UNIT} has no connection to its program on Windows ({why})");
+        Finding::new(code.unwrap_or(Code::TunnelFailed), "", detail)
     }
 
     pub(super) fn finding(&self) -> Option<&Finding> {

@@ -252,6 +252,9 @@ fn tunnel(document: &Document, now_unix: u64) -> Vec<String> {
         &format!("{state}{}{reason}", since.unwrap_or_default()),
         ROOM,
     );
+    if let Some(why) = entry.last_error.as_ref().filter(|_| entry.state != "up") {
+        lines.extend(wrap(why, ROOM));
+    }
     if let (Some(nat), Some(look)) = (&entry.nat, &entry.look) {
         lines.extend(wrap(&format!("NAT {nat}: {look}"), ROOM));
     }

@@ -62,10 +62,15 @@ pub(crate) fn unit(facts: &Facts) -> Judged {
         Some("by-hand") => "started by hand",
         _ => "wanted by nobody",
     };
+    let switch = entry.and_then(|entry| entry.switch.as_ref());
+    let switch = switch.map(|version| format!("; the program on Windows is version {version}"));
+    let switch = switch.unwrap_or_default();
+    let failed = entry.and_then(|entry| entry.last_error.as_ref());
+    let failed = failed.map_or("the program on Windows does not answer", |why| why.as_str());
     Ok(match (is_up, state) {
-        (true, _) => ok(format!("up; {why}")),
+        (true, _) => ok(format!("up; {why}{switch}")),
         (false, "active") => warning(format!(
-            "{TUNNEL_UNIT} runs, and wslmesh0 is not up: the program on Windows does not answer"
+            "{TUNNEL_UNIT} runs, and wslmesh0 is not up: {failed}"
         )),
         (false, "failed") => warning(format!("{TUNNEL_UNIT} failed; {why}")),
         (false, _) if entry.is_some_and(|entry| entry.state == "failed") => {

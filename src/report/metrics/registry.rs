@@ -97,6 +97,8 @@ registry! {
         "1 while the tunnel to Windows is up; there where it is wanted, up, or NAT is looked at.";
     TunnelStarts, "wslmesh_tunnel_starts_total", Counter, [],
         "How often the agent has started the tunnel.";
+    TunnelRestarts, "wslmesh_tunnel_restarts_total", Counter, [],
+        "How often the tunnel's program on Windows was started again since the tunnel's process runs.";
     TunnelBytes, "wslmesh_tunnel_bytes_total", Counter, ["direction"],
         "Bytes through the tunnel since it is up: received, sent.";
     DnsUp, "wslmesh_dns_up", Gauge, [],

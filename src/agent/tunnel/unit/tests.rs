@@ -163,6 +163,15 @@ async fn lost_link_is_given_a_moment() {
     machine.ends(Job::Look, false, Between);
     machine.ends(Job::Look, false, Running);
     assert_eq!(machine.finding(), Some(Code::TunnelFailed));
+    machine.unit.says = Some(TunnelState {
+        last_error: Some("it answers as version 2".to_owned()),
+        last_code: Some("tunnel-version".to_owned()),
+        ..TunnelState::default()
+    });
+    machine.ends(Job::Look, false, Running);
+    assert_eq!(machine.finding(), Some(Code::TunnelVersion));
+    let detail = &machine.unit.finding().unwrap().detail;
+    assert!(detail.ends_with("(it answers as version 2)"), "{detail}");
     assert_eq!(machine.asks(true, true), Some(Job::Look));
     machine.ends(Job::Look, false, Running);
     assert_eq!(machine.finding(), None);
