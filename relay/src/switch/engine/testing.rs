@@ -1,0 +1,239 @@
+//! A network in memory, and packets of a guest.
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::io::{self, ErrorKind, IoSlice, IoSliceMut};
+use std::net::{IpAddr, SocketAddr};
+use std::rc::Rc;
+
+use super::dns::Query;
+use super::ip::Output;
+use super::{Datagrams, Network, Stream};
+use crate::link::{self, Frame};
+
+/// The guest's address, which tests send from.
+pub(super) const GUEST: IpAddr = IpAddr::V4(link::GUEST_V4);
+pub(super) const GUEST_V6: IpAddr = IpAddr::V6(link::GUEST_V6);
+
+/// A socket as tests see it.
+#[derive(Debug, Default)]
+pub(super) struct Socket {
+    pub(super) token: usize,
+    /// Where it was connected to.
+    pub(super) to: Option<SocketAddr>,
+    /// What was written, or the datagrams that were sent.
+    pub(super) written: Vec<u8>,
+    pub(super) sent: Vec<(Vec<u8>, SocketAddr)>,
+    /// What is to be read, or received.
+    pub(super) input: VecDeque<u8>,
+    pub(super) incoming: VecDeque<io::Result<(Vec<u8>, SocketAddr)>>,
+    /// The errors to come of sending.
+    pub(super) send_errors: VecDeque<io::Error>,
+    /// Of the last error.
+    pub(super) unreachable: Option<SocketAddr>,
+    /// It is connected, or why not.
+    pub(super) connected: Option<Result<(), ErrorKind>>,
+    /// Bytes that a write takes until more room is made.
+    pub(super) room: usize,
+    /// The server has closed its side.
+    pub(super) ended: bool,
+    pub(super) finished: bool,
+    pub(super) aborted: bool,
+    pub(super) closed: bool,
+    /// Writes are given back.
+    pub(super) echo: bool,
+}
+
+pub(super) type Shared = Rc<RefCell<Socket>>;
+
+/// All sockets that were made.
+#[derive(Debug, Default)]
+pub(super) struct World {
+    pub(super) tcp: Vec<Shared>,
+    pub(super) udp: Vec<Shared>,
+    pub(super) asked: Vec<(u64, Query)>,
+    /// No socket is made.
+    pub(super) exhausted: bool,
+    /// New connections are established at once, and echo.
+    pub(super) echo: bool,
+}
+
+#[derive(Debug, Clone, Default)]
+pub(super) struct Memory(pub(super) Rc<RefCell<World>>);
+
+/// A socket as the engine sees it.
+#[derive(Debug)]
+pub(super) struct Handle(Shared);
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        self.0.borrow_mut().closed = true;
+    }
+}
+
+impl Memory {
+    fn open(&self, token: usize, to: Option<SocketAddr>) -> io::Result<(Shared, Handle)> {
+        let world = self.0.borrow();
+        if world.exhausted {
+            return Err(io::Error::from(ErrorKind::OutOfMemory));
+        }
+        let socket = Rc::new(RefCell::new(Socket {
+            token,
+            to,
+            room: usize::MAX,
+            connected: world.echo.then_some(Ok(())),
+            echo: world.echo,
+            ..Socket::default()
+        }));
+        Ok((Rc::clone(&socket), Handle(socket)))
+    }
+
+    /// Forgets the sockets that are closed.
+    pub(super) fn tidy(&self) {
+        let mut world = self.0.borrow_mut();
+        world.tcp.retain(|one| !one.borrow().closed);
+        world.udp.retain(|one| !one.borrow().closed);
+    }
+}
+
+impl Network for Memory {
+    type Tcp = Handle;
+    type Udp = Handle;
+
+    fn connect(&mut self, to: SocketAddr, token: usize) -> io::Result<Handle> {
+        let (socket, handle) = self.open(token, Some(to))?;
+        self.0.borrow_mut().tcp.push(socket);
+        Ok(handle)
+    }
+
+    fn bind(&mut self, _family_of: IpAddr, token: usize) -> io::Result<Handle> {
+        let (socket, handle) = self.open(token, None)?;
+        self.0.borrow_mut().udp.push(socket);
+        Ok(handle)
+    }
+
+    fn converse(&mut self, token: usize) -> io::Result<Handle> {
+        let (socket, handle) = self.open(token, None)?;
+        self.0.borrow_mut().tcp.push(socket);
+        Ok(handle)
+    }
+
+    fn ask(&mut self, number: u64, query: Query) -> bool {
+        self.0.borrow_mut().asked.push((number, query));
+        true
+    }
+}
+
+impl Datagrams for Handle {
+    fn send_to(&mut self, data: &[u8], to: SocketAddr) -> io::Result<()> {
+        let mut socket = self.0.borrow_mut();
+        if let Some(error) = socket.send_errors.pop_front() {
+            return Err(error);
+        }
+        if socket.echo {
+            socket.incoming.push_back(Ok((data.to_vec(), to)));
+        } else {
+            socket.sent.push((data.to_vec(), to));
+        }
+        Ok(())
+    }
+
+    fn receive(&mut self, buffer: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
+        let next = self.0.borrow_mut().incoming.pop_front();
+        let (data, from) = next.unwrap_or_else(|| Err(ErrorKind::WouldBlock.into()))?;
+        for (place, byte) in buffer.iter_mut().zip(&data) {
+            *place = *byte;
+        }
+        Ok((data.len(), from))
+    }
+
+    fn unreachable(&mut self) -> Option<SocketAddr> {
+        self.0.borrow_mut().unreachable.take()
+    }
+}
+
+impl Stream for Handle {
+    fn is_connected(&mut self) -> io::Result<bool> {
+        match self.0.borrow().connected {
+            None => Ok(false),
+            Some(result) => result.map(|()| true).map_err(Into::into),
+        }
+    }
+
+    fn read(&mut self, buffers: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
+        let mut socket = self.0.borrow_mut();
+        let mut count = 0;
+        for place in buffers.iter_mut().flat_map(|buffer| buffer.iter_mut()) {
+            let Some(byte) = socket.input.pop_front() else {
+                break;
+            };
+            *place = byte;
+            count += 1;
+        }
+        if count == 0 && !socket.ended {
+            return Err(ErrorKind::WouldBlock.into());
+        }
+        Ok(count)
+    }
+
+    fn write(&mut self, data: &[IoSlice<'_>]) -> io::Result<usize> {
+        let mut socket = self.0.borrow_mut();
+        let bytes: Vec<u8> = data.iter().flat_map(|part| part.to_vec()).collect();
+        let count = bytes.len().min(socket.room);
+        if count == 0 && !bytes.is_empty() {
+            return Err(ErrorKind::WouldBlock.into());
+        }
+        socket.room -= count;
+        let bytes = bytes.get(..count).unwrap_or_default();
+        if socket.echo {
+            socket.input.extend(bytes);
+        } else {
+            socket.written.extend_from_slice(bytes);
+        }
+        Ok(count)
+    }
+
+    fn finish(&mut self) {
+        let mut socket = self.0.borrow_mut();
+        socket.finished = true;
+        socket.ended |= socket.echo;
+    }
+
+    fn abort(&mut self) {
+        self.0.borrow_mut().aborted = true;
+    }
+}
+
+/// The body of a frame with a packet of the guest, whose checksum it leaves to us.
+pub(super) fn body(from: IpAddr, to: IpAddr, protocol: u8, payload: &[u8]) -> Vec<u8> {
+    let mut out = Output::default();
+    assert!(out.put((from, to), protocol, &[payload], u16::MAX, payload.len()));
+    bodies(&mut out).remove(0)
+}
+
+/// The packet of UDP, as [`body`].
+pub(super) fn udp(from: SocketAddr, to: SocketAddr, data: &[u8]) -> Vec<u8> {
+    let length = u16::try_from(data.len() + 8).unwrap_or(0);
+    let mut payload = Vec::new();
+    for field in [from.port(), to.port(), length, 0] {
+        payload.extend(field.to_be_bytes());
+    }
+    payload.extend(data);
+    body(from.ip(), to.ip(), super::ip::UDP, &payload)
+}
+
+/// Takes the bodies of all frames.
+pub(super) fn bodies(out: &mut Output) -> Vec<Vec<u8>> {
+    let frames = std::mem::take(out.frames());
+    let mut rest = frames.len();
+    let bodies = link::split(&frames).map(|frame| match frame {
+        Frame::Packet(body) => {
+            rest -= body.len() + link::PREFIX;
+            body.to_vec()
+        }
+        Frame::Control(_) => Vec::new(),
+    });
+    let bodies: Vec<_> = bodies.collect();
+    assert_eq!(rest, 0, "whole frames");
+    bodies
+}
