@@ -9,6 +9,11 @@
     reason = "recvmmsg, two socket options and getifaddrs have no safe interface"
 )]
 
+#[path = "unix/names.rs"]
+mod names;
+#[path = "unix/stdio.rs"]
+mod stdio;
+
 use std::io::{self, ErrorKind, IoSlice};
 use std::iter::successors;
 use std::mem::{size_of, zeroed};
@@ -26,6 +31,9 @@ use crate::ancillary::{Ancillary, ROOM};
 use crate::batch::Datagram;
 use crate::protocol::Protocol;
 use crate::socket::canonical;
+
+pub(crate) use names::{lookup, nameservers, report_errors, unreachable};
+pub(crate) use stdio::{standard_files, wait_for};
 
 /// Datagrams per receive.
 pub(crate) const SLOTS: usize = VECTOR as usize;

@@ -5,6 +5,11 @@
     reason = "the token, socket options, WSARecvMsg and the adapters have no safe interface"
 )]
 
+#[path = "windows/names.rs"]
+mod names;
+#[path = "windows/stdio.rs"]
+mod stdio;
+
 use std::io::{self, ErrorKind, IoSlice};
 use std::iter::successors;
 use std::mem::{size_of, zeroed};
@@ -19,7 +24,8 @@ use tokio::net::UdpSocket;
 use windows_sys::Win32::Foundation::{ERROR_BUFFER_OVERFLOW, ERROR_NO_DATA, ERROR_SUCCESS};
 use windows_sys::Win32::NetworkManagement::IpHelper::{
     GAA_FLAG_SKIP_ANYCAST, GAA_FLAG_SKIP_DNS_SERVER, GAA_FLAG_SKIP_FRIENDLY_NAME,
-    GAA_FLAG_SKIP_MULTICAST, GetAdaptersAddresses, IP_ADAPTER_ADDRESSES_LH,
+    GAA_FLAG_SKIP_MULTICAST, GET_ADAPTERS_ADDRESSES_FLAGS, GetAdaptersAddresses,
+    IP_ADAPTER_ADDRESSES_LH,
 };
 use windows_sys::Win32::NetworkManagement::Ndis::IfOperStatusUp;
 use windows_sys::Win32::Networking::WinSock::{
@@ -38,6 +44,9 @@ use crate::ancillary::{Ancillary, ROOM};
 use crate::batch::Datagram;
 use crate::protocol::Protocol;
 use crate::socket::canonical;
+
+pub(crate) use names::{lookup, nameservers, report_errors, unreachable};
+pub(crate) use stdio::{standard_files, wait_for};
 
 /// Datagrams per receive.
 pub(crate) const SLOTS: usize = 1;
@@ -97,6 +106,32 @@ pub(crate) fn interfaces() -> io::Result<Vec<Interface>> {
         | GAA_FLAG_SKIP_MULTICAST
         | GAA_FLAG_SKIP_DNS_SERVER
         | GAA_FLAG_SKIP_FRIENDLY_NAME;
+    adapters(flags, |adapters| {
+        let connected = adapters.filter(|adapter| adapter.OperStatus == IfOperStatusUp);
+        let unicasts = connected.flat_map(|adapter| {
+            // SAFETY: each pointer of the list is null or leads to a structure that lives.
+            let first = unsafe { adapter.FirstUnicastAddress.as_ref() };
+            // SAFETY: as above.
+            successors(first, |one| unsafe { one.Next.as_ref() })
+        });
+        let interfaces = unicasts.filter_map(|unicast| {
+            // SAFETY: as above, and an address has the structure of its family.
+            let address = unsafe { socket_address(unicast.Address.lpSockaddr) }?;
+            Some((address.ip(), unicast.OnLinkPrefixLength))
+        });
+        interfaces.collect()
+    })
+}
+
+/// What is found in the list of adapters, which has all but what the flags leave out.
+///
+/// # Errors
+///
+/// The system's.
+fn adapters<T: Default>(
+    flags: GET_ADAPTERS_ADDRESSES_FLAGS,
+    read: impl FnOnce(&mut dyn Iterator<Item = &IP_ADAPTER_ADDRESSES_LH>) -> T,
+) -> io::Result<T> {
     // As large as Microsoft recommends, and aligned for the structures.
     let mut size = 15 * 1024;
     let mut buffer = Vec::<u64>::new();
@@ -106,44 +141,24 @@ pub(crate) fn interfaces() -> io::Result<Vec<Interface>> {
             usize::try_from(size).map_err(io::Error::other)?.div_ceil(8),
             0,
         );
-        let list = buffer.as_mut_ptr().cast();
+        let list: *mut IP_ADAPTER_ADDRESSES_LH = buffer.as_mut_ptr().cast();
         // SAFETY: the buffer has at least that size, and both live.
         let result =
             unsafe { GetAdaptersAddresses(AF_UNSPEC.into(), flags, null(), list, &raw mut size) };
         match result {
             ERROR_SUCCESS => {
-                // SAFETY: the call has filled the list.
-                return Ok(unsafe { addresses(list) });
+                // SAFETY: the call has filled the list, each pointer of which is null or
+                // leads to a structure that lives.
+                let mut all =
+                    successors(unsafe { list.as_ref() }, |one| unsafe { one.Next.as_ref() });
+                return Ok(read(&mut all));
             }
-            ERROR_NO_DATA => return Ok(Vec::new()),
+            ERROR_NO_DATA => return Ok(T::default()),
             ERROR_BUFFER_OVERFLOW => {}
             error => return Err(io::Error::from_raw_os_error(error.cast_signed())),
         }
     }
     Err(ErrorKind::OutOfMemory.into())
-}
-
-/// The addresses in a list of adapters.
-///
-/// # Safety
-///
-/// The list is one of `GetAdaptersAddresses` and lives.
-unsafe fn addresses(list: *const IP_ADAPTER_ADDRESSES_LH) -> Vec<Interface> {
-    // SAFETY: each pointer of the list is null or leads to a structure that lives.
-    let adapters = successors(unsafe { list.as_ref() }, |one| unsafe { one.Next.as_ref() });
-    let connected = adapters.filter(|adapter| adapter.OperStatus == IfOperStatusUp);
-    let unicasts = connected.flat_map(|adapter| {
-        // SAFETY: as above.
-        let first = unsafe { adapter.FirstUnicastAddress.as_ref() };
-        // SAFETY: as above.
-        successors(first, |one| unsafe { one.Next.as_ref() })
-    });
-    let interfaces = unicasts.filter_map(|unicast| {
-        // SAFETY: as above, and an address has the structure of its family.
-        let address = unsafe { socket_address(unicast.Address.lpSockaddr) }?;
-        Some((address.ip(), unicast.OnLinkPrefixLength))
-    });
-    interfaces.collect()
 }
 
 /// The address that a structure of the system has, of IPv4 or IPv6.

@@ -20,5 +20,6 @@ mod proxy;
 mod sessions;
 #[cfg(target_os = "linux")]
 mod silence;
+mod switch;
 mod tcp;
 mod udp;

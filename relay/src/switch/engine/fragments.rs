@@ -114,7 +114,8 @@ impl Fragments {
         self.bytes = self.packets.values().map(Incomplete::bytes).sum();
     }
 
-    /// Bytes of all pieces, for the account of memory.
+    /// Bytes of all pieces.
+    #[cfg(test)]
     pub(super) fn bytes(&self) -> usize {
         self.bytes
     }

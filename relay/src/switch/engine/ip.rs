@@ -254,6 +254,7 @@ pub(super) struct Output {
     /// Of fragments of IPv6.
     fragment_id: u32,
     packets: u64,
+    bytes: u64,
 }
 
 impl Output {
@@ -271,6 +272,19 @@ impl Output {
     /// Packets since the start.
     pub(super) fn packets(&self) -> u64 {
         self.packets
+    }
+
+    /// Their bytes, without the virtio-net headers.
+    pub(super) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Completes the packet that was begun there.
+    fn end(&mut self, at: usize) {
+        let length = self.frames.len().saturating_sub(at + link::PREFIX + HEADER);
+        link::end_packet(&mut self.frames, at);
+        self.packets += 1;
+        self.bytes += u64::try_from(length).unwrap_or(0);
     }
 
     /// Appends a packet with these parts as payload, `header` bytes of which are of the
@@ -333,8 +347,7 @@ impl Output {
             self.frames.extend_from_slice(part);
         }
         self.put_checksum(start, protocol, checksum);
-        link::end_packet(&mut self.frames, at);
-        self.packets += 1;
+        self.end(at);
         true
     }
 
@@ -393,8 +406,7 @@ impl Output {
             for part in [ip.bytes(), &extension, piece] {
                 self.frames.extend_from_slice(part);
             }
-            link::end_packet(&mut self.frames, at);
-            self.packets += 1;
+            self.end(at);
             offset = offset.wrapping_add(u16::try_from(step).unwrap_or(0));
         }
         true

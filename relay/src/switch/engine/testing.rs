@@ -5,11 +5,14 @@ use std::collections::VecDeque;
 use std::io::{self, ErrorKind, IoSlice, IoSliceMut};
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
+use std::time::{Duration, Instant};
 
 use super::dns::Query;
 use super::ip::Output;
-use super::{Datagrams, Network, Stream};
-use crate::link::{self, Frame};
+use super::{Config, Datagrams, Engine, Network, Stream};
+use crate::link::{self, Counters, Frame, HEADER};
+
+mod fuzz;
 
 /// The guest's address, which tests send from.
 pub(super) const GUEST: IpAddr = IpAddr::V4(link::GUEST_V4);
@@ -236,4 +239,158 @@ pub(super) fn bodies(out: &mut Output) -> Vec<Vec<u8>> {
     let bodies: Vec<_> = bodies.collect();
     assert_eq!(rest, 0, "whole frames");
     bodies
+}
+
+/// An engine with a network in memory and a time of its own.
+pub(super) struct Driver {
+    pub(super) engine: Engine<Memory>,
+    pub(super) network: Memory,
+    pub(super) now: Instant,
+}
+
+impl Driver {
+    pub(super) fn new() -> Self {
+        let (network, now) = (Memory::default(), Instant::now());
+        let config = Config {
+            mtu: link::MTU,
+            nameservers: vec![[10, 9, 8, 7].into()],
+        };
+        Self {
+            engine: Engine::new(config, network.clone(), now),
+            network,
+            now,
+        }
+    }
+
+    /// Gives the engine a chunk of frames with these bodies.
+    pub(super) fn feed(&mut self, bodies: &[Vec<u8>]) {
+        let mut chunk = Vec::new();
+        let mut places = Vec::new();
+        for body in bodies {
+            let at = chunk.len();
+            chunk.extend_from_slice(body);
+            places.push(at..chunk.len());
+        }
+        for place in places {
+            self.engine.packet(&chunk, place, self.now);
+        }
+        self.engine.flush(&chunk, self.now);
+    }
+
+    /// The socket with that token is ready for all.
+    pub(super) fn ready(&mut self, token: usize) {
+        self.engine.ready(token, true, true, self.now);
+    }
+
+    pub(super) fn answered(&mut self, number: u64, answer: &[u8]) {
+        self.engine.answered(number, answer, self.now);
+    }
+
+    /// Lets all have their turns.
+    pub(super) fn turns(&mut self) {
+        for _ in 0..1000 {
+            if !self.engine.has_turns() {
+                return;
+            }
+            self.engine.turns(self.now);
+        }
+        panic!("it goes on for ever");
+    }
+
+    /// Lets the time pass, with all deadlines in it.
+    pub(super) fn pass(&mut self, time: Duration) {
+        let end = self.now + time;
+        self.turns();
+        let mut steps = 0;
+        while let Some(deadline) = self.engine.deadline().filter(|deadline| *deadline <= end) {
+            // An engine that is woken again at the same time for nothing never sleeps.
+            steps = if deadline <= self.now { steps + 1 } else { 0 };
+            assert!(steps < 10_000, "it never sleeps");
+            self.now = self.now.max(deadline);
+            self.engine.expire(self.now);
+            self.turns();
+        }
+        self.now = end;
+    }
+
+    /// What the guest gets.
+    pub(super) fn take(&mut self) -> Vec<Vec<u8>> {
+        let mut all = Vec::new();
+        loop {
+            let bodies = bodies(&mut self.engine.out);
+            if bodies.is_empty() {
+                return all;
+            }
+            all.extend(bodies);
+            self.turns();
+        }
+    }
+
+    /// Bytes of memory that grow with what the guest does.
+    pub(super) fn memory(&mut self) -> usize {
+        assert!(self.network.0.borrow().asked.len() <= 256);
+        self.engine.tcp.bytes() + self.engine.fragments.bytes() + self.engine.output().capacity()
+    }
+
+    pub(super) fn counters(&self) -> Counters {
+        self.engine.counters()
+    }
+
+    /// Opens a connection, sends and gets data, and ends it.
+    pub(super) fn serves(&mut self) {
+        let guest = SocketAddr::new(GUEST, 51_234);
+        let server = SocketAddr::new([203, 0, 113, 77].into(), 8080);
+        let segment = |sequence: u32, ack: u32, flags: u8, data: &[u8]| {
+            let mut payload = Vec::new();
+            payload.extend(guest.port().to_be_bytes());
+            payload.extend(server.port().to_be_bytes());
+            payload.extend(sequence.to_be_bytes());
+            payload.extend(ack.to_be_bytes());
+            payload.extend([0x50, flags, 0xff, 0xff, 0, 0, 0, 0]);
+            payload.extend(data);
+            body(guest.ip(), server.ip(), super::ip::TCP, &payload)
+        };
+        let (syn, ack, push, fin) = (2, 16, 24, 17);
+        self.take();
+        self.feed(&[segment(1000, 0, syn, &[])]);
+        let socket = self
+            .network
+            .0
+            .borrow()
+            .tcp
+            .last()
+            .expect("a socket")
+            .clone();
+        assert_eq!(socket.borrow().to, Some(server));
+        socket.borrow_mut().connected = Some(Ok(()));
+        let token = socket.borrow().token;
+        self.ready(token);
+        let answer = self.take().pop().expect("an answer");
+        let answer = super::ip::Packet::parse(&answer)
+            .expect("a packet")
+            .payload
+            .to_vec();
+        let ours = u32::from_be_bytes(*answer[4..].first_chunk().expect("a number")) + 1;
+        assert_eq!(
+            (answer[13], &answer[8..12]),
+            (18, &1001_u32.to_be_bytes()[..])
+        );
+        self.feed(&[
+            segment(1001, ours, ack, &[]),
+            segment(1001, ours, push, b"to server"),
+        ]);
+        self.turns();
+        assert_eq!(socket.borrow().written, b"to server");
+        socket.borrow_mut().input.extend(b"to guest");
+        socket.borrow_mut().ended = true;
+        self.ready(token);
+        self.turns();
+        let got = self.take();
+        assert!(got.iter().any(|body| body.ends_with(b"to guest")));
+        self.feed(&[segment(1010, ours + 9, fin, &[])]);
+        self.turns();
+        assert!(socket.borrow().finished && socket.borrow().closed);
+        assert!(!socket.borrow().aborted);
+        assert_eq!(self.counters().tcp_active, 0);
+    }
 }
