@@ -22,6 +22,7 @@ mod quota;
 mod route;
 mod server;
 mod socket;
+mod switch;
 mod tcp;
 mod udp;
 

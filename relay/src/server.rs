@@ -20,14 +20,42 @@ use crate::events::EventWriter;
 use crate::forward::Forwards;
 use crate::os;
 use crate::protocol::{Command, EXIT_ELEVATED, Event, VERSION};
+use crate::switch::{self, End};
 
 const HELP: &str = "\
 Usage: wslmesh-relay [--help | --version]
+       wslmesh-relay switch [--threads | --help]
 
 Forwards TCP and UDP ports to a WSL guest. Started by the wslmesh agent: it reads
 commands as lines of JSON from standard input, writes events as lines of JSON to
 standard output, and exits when standard input ends. See docs/relay.md.
+
+`switch` carries a guest's packets instead.
 ";
+
+const SWITCH_HELP: &str = "\
+Usage: wslmesh-relay switch [--threads | --help]
+
+Gives a WSL guest a network by this machine's own sockets: no adapter, no NAT, no
+administrator. Started by `wslmesh tunnel`: frames with packets and control messages
+come from standard input and go to standard output, and it exits when standard input
+ends.
+
+The guest has 192.168.127.2 and fd77:736c:6d73::2. The gateway, .1 and ::1, answers
+ping and DNS; .254 and ::fe are this machine's 127.0.0.1 and ::1.
+
+  --threads  read and write in threads of their own, as always on Windows
+
+Exit status: 0 when the link ends, 1 after a failure, 2 for an invalid command line,
+3 if elevated, 4 if the guest's side speaks another version, 5 after an invalid frame
+or message.
+";
+
+/// Exit code of a switch whose guest's side speaks another version.
+const EXIT_VERSION: u8 = 4;
+
+/// Exit code of a switch that got an invalid frame or message.
+const EXIT_INVALID: u8 = 5;
 
 /// Exit code of an invalid command line.
 const EXIT_USAGE: u8 = 2;
@@ -52,6 +80,15 @@ pub fn run() -> ExitCode {
             return ExitCode::FAILURE;
         }
         [one] if one == "--help" || one == "-h" => HELP,
+        [switch, rest @ ..] if switch == "switch" => match rest {
+            [] => return switch_packets(false),
+            [one] if one == "--threads" => return switch_packets(true),
+            [one] if one == "--help" || one == "-h" => SWITCH_HELP,
+            _ => {
+                io::stderr().write_all(SWITCH_HELP.as_bytes()).ok();
+                return ExitCode::from(EXIT_USAGE);
+            }
+        },
         [one] if one == "--version" || one == "-V" => {
             concat!("wslmesh-relay ", env!("CARGO_PKG_VERSION"), "\n")
         }
@@ -63,6 +100,35 @@ pub fn run() -> ExitCode {
     // A closed standard output is no error.
     io::stdout().write_all(text.as_bytes()).ok();
     ExitCode::SUCCESS
+}
+
+/// Runs the switch, and says on standard error why it ended unless the link was closed.
+fn switch_packets(threads: bool) -> ExitCode {
+    let (text, code) = match os::elevated().and_then(|elevated| match elevated {
+        true => Ok(None),
+        false => switch::run(threads).map(Some),
+    }) {
+        Ok(Some(End::Closed)) => return ExitCode::SUCCESS,
+        Ok(Some(End::Version(other))) => (
+            format!("the other end of the link speaks version {other}"),
+            EXIT_VERSION,
+        ),
+        Ok(Some(End::Invalid(error))) => {
+            (format!("the link ends: it carried {error}"), EXIT_INVALID)
+        }
+        Ok(Some(End::NoHello)) => (
+            "the link ends: its first message is no hello".to_owned(),
+            EXIT_INVALID,
+        ),
+        Ok(None) => (
+            "started elevated, and it handles untrusted packets".to_owned(),
+            EXIT_ELEVATED,
+        ),
+        Err(error) => (format!("cannot go on: {error}"), 1),
+    };
+    let line = format!("wslmesh-relay switch: {text}\n");
+    io::stderr().write_all(line.as_bytes()).ok();
+    ExitCode::from(code)
 }
 
 /// Relays until standard input ends, then exits the process.
