@@ -247,7 +247,7 @@ impl Fuzzer {
         if guest.is_ipv4() {
             let mut body = raw(guest, server, self.random.pick(&[UDP, TCP, ICMP]), &payload);
             body[HEADER + 5] = id;
-            let place = (offset / 8 | more << 13).to_be_bytes();
+            let place = ((offset / 8) | (more << 13)).to_be_bytes();
             body[HEADER + 6..HEADER + 8].copy_from_slice(&place);
             fix(&mut body);
             return body;
