@@ -1,5 +1,6 @@
 //! A connection: the guest's end of it, and the socket to the server.
 
+mod acknowledge;
 mod deliver;
 mod send;
 mod timers;
@@ -13,7 +14,7 @@ use super::flight::Flight;
 use super::reassembly::Reassembly;
 use super::rtt::Rtt;
 use super::segment::{self, ACK, FIN, Header, Key, Offer, RST, SYN, Segment};
-use super::sequence::{Span, advance, before, distance, latest};
+use super::sequence::{advance, before, distance, latest};
 use crate::link::Counters;
 use crate::switch::engine::Stream;
 use crate::switch::engine::ip::Output;
@@ -24,10 +25,6 @@ use crate::switch::engine::ring::{LARGEST, Memory, Ring};
 pub(super) const MEMORY: usize = 20 * 1024 * 1024;
 /// Our window scale.
 const SCALE: u8 = 7;
-/// How far behind a valid ACK may be: RFC 5961, section 5.2, without asking the guest for
-/// its largest window.
-const LARGEST_WINDOW: usize = 1 << 30;
-
 /// What a connection works with.
 pub(super) struct Env<'a> {
     pub(super) out: &'a mut Output,
@@ -283,83 +280,6 @@ impl<S: Stream> Connection<S> {
         }
     }
 
-    /// Takes an ACK. Whether it is valid.
-    fn acknowledge(&mut self, segment: &Segment<'_>, ack: u32, env: &mut Env<'_>) -> bool {
-        if before(self.unsent, ack)
-            || before(ack, self.una) && distance(ack, self.una) > LARGEST_WINDOW
-        {
-            env.counters.invalid += 1;
-            self.challenge(env);
-            return false;
-        }
-        if before(ack, self.una) {
-            return true;
-        }
-        let window = usize::from(segment.window) << self.offer.scale.unwrap_or(0);
-        if self.state == State::SynReceived {
-            if ack == self.una {
-                return false;
-            }
-            self.state = State::Established;
-            self.una = ack;
-            self.window = window;
-            self.retransmit = None;
-            self.rtt.acked(ack, env.now);
-            return true;
-        }
-        let (sacked, count) = if self.offer.sack && segment.has_options() {
-            segment.sacked()
-        } else {
-            Default::default()
-        };
-        let mut sacked = sacked;
-        let valid = sacked.get_mut(..count).unwrap_or_default();
-        // Those before the ACK report duplicates (RFC 2883).
-        valid.sort_unstable_by_key(|one| {
-            before(one.start, ack) || before(self.unsent, one.end) || !before(one.start, one.end)
-        });
-        let good = valid.partition_point(|one| {
-            !before(one.start, ack) && !before(self.unsent, one.end) && before(one.start, one.end)
-        });
-        let sacked = sacked.get(..good).unwrap_or_default();
-        let news = distance(self.una, ack);
-        if news > 0 {
-            self.fin_acked |= news > self.tx.len();
-            self.tx.consume(news);
-            self.una = ack;
-            self.duplicates = 0;
-            self.rtt.acked(ack, env.now);
-            if let Some(limit) = &mut self.limit {
-                *limit += 2 * news;
-            }
-        } else if !self.offer.sack
-            && segment.data.is_empty()
-            && !segment.has(FIN)
-            && window == self.window
-            && self.flight.bytes() > 0
-        {
-            self.duplicates = self.duplicates.saturating_add(1);
-            if self.duplicates == 3 {
-                self.flight.lose_first();
-            }
-        }
-        self.flight.acked(ack, sacked);
-        if !self.flight.has_lost() {
-            self.limit = None;
-        }
-        self.window = window;
-        if window == 0 {
-            // It is alive.
-            self.rtt.tries = 0;
-        }
-        if self.una == self.unsent {
-            self.retransmit = None;
-        } else if news > 0 {
-            self.retransmit = Some(env.now + self.rtt.timeout());
-        }
-        true
-    }
-
     /// Takes the data and the end of it.
     fn take(&mut self, segment: &Segment<'_>, at: usize, env: &mut Env<'_>) {
         let fin = segment.has(FIN);
@@ -508,20 +428,6 @@ impl<S: Stream> Connection<S> {
     pub(super) fn reset(&mut self, env: &mut Env<'_>) {
         self.reset_guest(env);
         self.socket.abort();
-    }
-
-    /// The way to the guest has a smaller MTU than its interface.
-    pub(super) fn shrink(&mut self, sequence: u32, mtu: u16) {
-        let headers = if self.key.guest.is_ipv4() { 40 } else { 60 };
-        let mss = mtu.saturating_sub(headers).max(1);
-        let known = !before(sequence, self.una) && before(sequence, self.unsent);
-        if known && mss < self.offer.mss && self.state == State::Established {
-            self.offer.mss = mss;
-            self.flight.lose_all(Span {
-                start: self.una,
-                end: self.unsent,
-            });
-        }
     }
 
     /// Returns its memory.
