@@ -28,7 +28,7 @@ fishdir = $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d
 dbusdir = $(DESTDIR)$(PREFIX)/share/dbus-1
 polkitdir = $(DESTDIR)$(PREFIX)/share/polkit-1
 confdir = $(DESTDIR)$(SYSCONFDIR)/wslmesh
-units = wslmesh.service wslmesh-online.target wslmesh-wait-online.service
+units = wslmesh.service wslmesh-online.target wslmesh-wait-online.service wslmesh-tunnel.service
 
 .PHONY: help demo test bench pictures build relay-exe packages install uninstall lint deny clean
 .DEFAULT_GOAL := help

@@ -39,6 +39,8 @@ pub mod plan;
 pub mod report;
 /// Undoing the agent's changes.
 pub mod restore;
+/// The guest's side of the tunnel to Windows.
+pub mod tunnel;
 /// Units and hooks that follow the address.
 pub mod units;
 /// WireGuard devices.

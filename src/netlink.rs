@@ -10,7 +10,7 @@ mod neighbour;
 
 use std::{io, net::IpAddr, pin::pin, time::Duration};
 
-use futures_util::{FutureExt, TryStreamExt};
+use futures_util::{FutureExt, StreamExt, TryStreamExt};
 use ipnet::IpNet;
 use netlink_packet_route::{
     AddressFamily, RouteNetlinkMessage,
@@ -21,8 +21,8 @@ use netlink_packet_route::{
 use rtnetlink::{
     Handle, LinkUnspec, MulticastGroup,
     packet_core::{
-        NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_REQUEST, NetlinkBuffer, NetlinkMessage, NetlinkPayload,
-        NetlinkSerializable,
+        NLM_F_ACK, NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_REQUEST, NetlinkBuffer, NetlinkMessage,
+        NetlinkPayload, NetlinkSerializable,
     },
     sys::{AsyncSocket, AsyncSocketExt, SocketAddr, TokioSocket, protocols::NETLINK_ROUTE},
 };
@@ -161,6 +161,33 @@ impl Netlink {
             Err(NetlinkError::Refused { .. }) => Ok(None),
             Err(error) => Err(error),
         }
+    }
+
+    /// Makes a change. `flags` beside those of every request: NLM_F_CREATE and the like.
+    ///
+    /// # Errors
+    /// The kernel's refusal, or no answer in time.
+    pub async fn change(
+        &self,
+        what: &'static str,
+        change: RouteNetlinkMessage,
+        flags: u16,
+    ) -> Result<(), NetlinkError> {
+        let mut request = NetlinkMessage::from(change);
+        request.header.flags = NLM_F_REQUEST | NLM_F_ACK | flags;
+        let mut handle = self.0.clone();
+        let made = async {
+            let mut answers = pin!(handle.request(request)?);
+            while let Some(answer) = answers.next().await {
+                if let NetlinkPayload::Error(error) = answer.payload
+                    && error.code.is_some()
+                {
+                    return Err(rtnetlink::Error::NetlinkError(error));
+                }
+            }
+            Ok(())
+        };
+        within(what, made).await
     }
 
     /// Sets a link's MTU. It cannot create a link.

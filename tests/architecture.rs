@@ -8,7 +8,7 @@ use proc_macro2::{TokenStream, TokenTree};
 
 /// Each folder may use those before it, and no other.
 const ORDER: &str = "model paths backoff blocking fs netlink wireguard interop config units \
-    report observe apply plan host control bus agent restore doctor cli";
+    report observe apply plan host tunnel control bus agent restore doctor cli";
 /// And these only the ones named: decisions are made of data, an examination changes nothing.
 const ONLY: [(&str, &str); 3] = [
     ("plan", "config model"),

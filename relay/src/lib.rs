@@ -7,6 +7,9 @@
 
 pub mod link;
 pub mod protocol;
+#[cfg(target_os = "linux")]
+#[path = "os/tun.rs"]
+pub mod tun;
 
 mod admit;
 mod ancillary;

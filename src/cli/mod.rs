@@ -24,6 +24,7 @@ mod setup;
 mod status;
 mod style;
 mod table;
+mod tunnel;
 mod wait_online;
 mod wsl_files;
 
@@ -119,6 +120,9 @@ enum Command {
     /// Install, check and remove the Windows side
     #[command(subcommand)]
     Host(host::Command),
+    /// Control the tunnel: a network by a program on Windows, for when Windows' NAT is broken
+    #[command(subcommand, after_help = tunnel::EXAMPLES)]
+    Tunnel(tunnel::Command),
     /// Check, show and import configuration
     #[command(subcommand)]
     Config(config::Command),
@@ -198,6 +202,7 @@ fn run_command(arguments: Arguments) -> anyhow::Result<Exit> {
         Command::Port(command) => block_on(port::port(command, &source, &paths)),
         Command::Forward(command) => block_on(forward::forward(command, source, paths)),
         Command::Host(command) => block_on(host::host(command, source, paths)),
+        Command::Tunnel(command) => block_on(tunnel::tunnel(command, paths)),
         Command::Config(command) => block_on(config::config(command, source, paths)),
         Command::Wslconfig(arguments) => block_on(wsl_files::wslconfig(arguments, paths)),
         Command::Wslconf(arguments) => block_on(wsl_files::wslconf(arguments, paths)),

@@ -6,6 +6,7 @@
 //! to it never waits.
 
 pub(super) mod output;
+mod switch;
 pub mod unit;
 mod unpack;
 
@@ -32,14 +33,14 @@ use tokio::{net::unix::pipe::Receiver, select, time::timeout};
 use crate::{
     blocking::BlockingError,
     fs::{PathError, cannot},
-    interop::{Interop, InteropError, child::ChildError, said_at_its_end},
+    interop::{Interop, InteropError, PlaceError, child::ChildError, said_at_its_end},
     model::{Code, RelayLocation, RelayRole, excerpt},
     units::relay_unit,
 };
 use wslmesh_relay::protocol::{self, EXIT_ELEVATED, Event, MAX_LINE, VERSION};
 
 use self::output::{Allowance, Output};
-pub use self::unit::Pipes;
+pub use self::{switch::switch, unit::Pipes};
 
 /// The relay for the guest, in the folder of our programs.
 pub const GUEST_PROGRAM: &str = "wslmesh-relay";
@@ -67,6 +68,9 @@ pub enum RelayError {
     /// What an administrator installed on Windows was removed.
     #[error("{} does not exist any more", .0.display())]
     NotInstalled(PathBuf),
+    /// Whose folder on Windows it goes to is unknown.
+    #[error(transparent)]
+    Place(#[from] PlaceError),
     /// The program could not be copied to the Windows drive.
     #[error(transparent)]
     Unpack(#[from] PathError),
@@ -142,7 +146,7 @@ impl Started {
     ///
     /// # Errors
     /// They were taken before.
-    pub(super) fn pipes(&mut self) -> io::Result<(OwnedFd, OwnedFd, OwnedFd)> {
+    pub fn pipes(&mut self) -> io::Result<(OwnedFd, OwnedFd, OwnedFd)> {
         let child = &mut self.0;
         match (child.stdin.take(), child.stdout.take(), child.stderr.take()) {
             (Some(stdin), Some(stdout), Some(stderr)) => {

@@ -35,7 +35,7 @@ pub use self::{
     keys::{Fault, Key, KeyError, Kind, WslFile, knows_idle_timeout},
     mode::{ask as ask_mode, ask_version as ask_wsl_version, is_wsl},
     native::confine,
-    wslconfig::{PlaceError, idle_timeouts, requested_mode, wslconfig_place},
+    wslconfig::{PlaceError, idle_timeouts, local_app_data, requested_mode, wslconfig_place},
 };
 use crate::model::Code;
 
@@ -226,6 +226,13 @@ impl Interop {
             }
         }
         Err(dead)
+    }
+
+    /// Where Windows has the programs of all users, as it is mounted here.
+    #[must_use]
+    pub fn program_files(&self) -> PathBuf {
+        let drive = self.powershell.ancestors().nth(5);
+        drive.unwrap_or(Path::new("/")).join("Program Files")
     }
 
     /// How `wsl.exe` is started that stays, but for its arguments.

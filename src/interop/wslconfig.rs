@@ -246,6 +246,25 @@ pub fn wslconfig_place(user: Option<&str>) -> Result<PathBuf, PlaceError> {
     users.ok_or(PlaceError::NoDrive)?.place(user)
 }
 
+/// The folder of programs of the Windows user who runs WSL: the one to which the agent has
+/// copied the relay before, else that of [`wslconfig_place`]. Blocks.
+///
+/// # Errors
+/// See [`PlaceError`].
+pub fn local_app_data() -> Result<PathBuf, PlaceError> {
+    let users = Users::below(Path::new("/"), &Drives::read()).ok_or(PlaceError::NoDrive)?;
+    let of = |folder: &Path| folder.join("AppData/Local");
+    let mut known = users.folders.iter().map(|folder| of(folder));
+    let mut known = known
+        .by_ref()
+        .filter(|folder| folder.join("wslmesh").is_dir());
+    if let (Some(only), None) = (known.next(), known.next()) {
+        return Ok(only);
+    }
+    let file = users.place(None)?;
+    Ok(of(file.parent().unwrap_or(&file)))
+}
+
 /// What `.wslconfig` says of stopping an idle distribution. Blocks.
 ///
 /// # Errors

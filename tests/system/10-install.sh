@@ -7,7 +7,7 @@ ok 'the service is up' within 10 is_active
 is 'it is enabled' "$(guest systemctl is-enabled $unit)" enabled
 has 'systemd saw READY and a status' "$(guest systemctl status --no-pager $unit)" 'Status: "172\.28\.16\.5'
 ok 'the unit is verified, man pages included' guest systemd-analyze verify "/usr/lib/systemd/system/$unit"
-for one in wslmesh-online.target wslmesh-wait-online.service; do
+for one in wslmesh-online.target wslmesh-wait-online.service wslmesh-tunnel.service; do
     ok "$one is verified" guest systemd-analyze verify "/usr/lib/systemd/system/$one"
     is "$one is not enabled" "$(guest systemctl is-enabled $one)" static
 done
