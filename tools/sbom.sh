@@ -8,7 +8,8 @@
 #   wslmesh.cdx.json   name, version, licence, checksum of each crate (CycloneDX 1.5)
 #   THIRD-PARTY        the crates' licences and notices, word for word
 #
-# cargo's tree knows what is linked, its metadata mixes in what tests switch on.
+# cargo's tree knows what is linked, its metadata mixes in what tests switch on. It reads
+# crates, too, that no build has fetched, so it is not offline.
 set -euo pipefail
 version=$1 tree=$(cd "$2" && pwd)
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -27,7 +28,7 @@ if [ "$version" = crates ]; then
     crates
 else
     crates >"$tree/crates"
-    cargo metadata --format-version 1 --locked --offline "${platforms[@]/#/--filter-platform=}" 2>/dev/null \
+    cargo metadata --quiet --format-version 1 --locked "${platforms[@]/#/--filter-platform=}" \
         | python3 tools/sbom.py "$version" "$tree/crates" "$tree/usr/share/doc/wslmesh"
     rm "$tree/crates"
 fi
