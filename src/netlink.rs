@@ -447,7 +447,8 @@ fn address_of(message: &AddressMessage) -> Option<Address> {
 /// The number of the interface of that name.
 #[must_use]
 pub fn index_of(name: &str) -> Option<u32> {
-    let socket = socket(Family::INET, SocketType::DGRAM, None).ok()?;
+    // Any family does. The tunnel's unit may not have one of the internet's.
+    let socket = socket(Family::UNIX, SocketType::DGRAM, None).ok()?;
     netdevice::name_to_index(socket, name).ok()
 }
 
