@@ -8,12 +8,15 @@
 //!
 //! Packets may exceed the MTU: the header of those says into which segments they are cut.
 
+pub mod second;
+
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::{error, fmt, mem};
 
 use serde::{Deserialize, Serialize};
 
 use crate::protocol::MAX_LINE;
+use second::{Place, Token};
 
 /// The version of the link, which both ends say first. Within one version, unknown fields of
 /// a message are ignored and an unknown message is an error.
@@ -80,6 +83,18 @@ pub enum ToSwitch {
     },
     /// Send [`FromSwitch::Counters`].
     GetCounters,
+    /// Connect there and show the token. [`FromSwitch::Stays`] answers where that fails.
+    Move {
+        /// Where the guest's side listens.
+        to: Place,
+        /// For this connection alone.
+        token: Token,
+    },
+    /// The guest's side took the connection: no packet follows here, but there. The switch
+    /// moves as well.
+    Moved,
+    /// The guest's side gave the connection up.
+    Stay,
 }
 
 /// What the switch sends. The first is the answer to [`ToSwitch::Hello`].
@@ -112,6 +127,13 @@ pub enum FromSwitch {
     },
     /// The answer to [`ToSwitch::GetCounters`].
     Counters(Counters),
+    /// The answer to [`ToSwitch::Moved`]: no packet follows here, but there.
+    Moved,
+    /// There is no connection as [`ToSwitch::Move`] wants it.
+    Stays {
+        /// One line of text.
+        why: String,
+    },
 }
 
 /// The counters of a switch since it started.
@@ -168,6 +190,8 @@ pub enum LinkError {
     Control(u32),
     /// A control message is none that this version knows; the reason.
     Message(String),
+    /// A frame or a message that has no place where it came; which one.
+    Misplaced(&'static str),
 }
 
 impl fmt::Display for LinkError {
@@ -176,6 +200,7 @@ impl fmt::Display for LinkError {
             Self::Packet(length) => write!(f, "a frame with a packet of {length} bytes"),
             Self::Control(length) => write!(f, "a control message of {length} bytes"),
             Self::Message(reason) => write!(f, "an unknown control message: {reason}"),
+            Self::Misplaced(what) => f.write_str(what),
         }
     }
 }

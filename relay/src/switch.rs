@@ -1,10 +1,11 @@
 //! The switch: the network of a guest, by ordinary sockets of this machine. Its end of the
-//! link ([`crate::link`]) is standard input and output. One thread carries all data; what
-//! blocks has threads of its own.
+//! link ([`crate::link`]) is standard input and output, from which packets may move to
+//! a connection. One thread carries all data; what blocks has threads of its own.
 
 pub(crate) mod engine;
 mod outgoing;
 mod resolver;
+mod second;
 mod session;
 mod sockets;
 mod stdio;
@@ -19,8 +20,9 @@ use mio::{Events, Poll, Token, Waker};
 use crate::os;
 use engine::{Config, Engine};
 use resolver::{Event, Resolver, System};
+use second::Second;
 pub(crate) use session::End;
-use session::Session;
+use session::{Session, Step, Way};
 use sockets::Sockets;
 use stdio::Link;
 
@@ -29,6 +31,8 @@ const INPUT: Token = Token(usize::MAX - 1);
 const OUTPUT: Token = Token(usize::MAX - 2);
 /// A thread has something for the loop.
 const WAKE: Token = Token(usize::MAX - 3);
+const PACKETS_IN: Token = Token(usize::MAX - 4);
+const PACKETS_OUT: Token = Token(usize::MAX - 5);
 
 /// Most events of a poll.
 const EVENTS: usize = 1024;
@@ -57,10 +61,15 @@ pub(crate) fn run(threads: bool) -> io::Result<End> {
     };
     let engine = Engine::new(config, sockets, Instant::now());
     let mut session = Session::new(engine, has_ipv6());
-    let mut link = Link::open(poll.registry(), (INPUT, OUTPUT), &waker, threads)?;
+    let tokens = (INPUT, OUTPUT);
+    let streams = os::standard_files()?;
+    let mut link = Link::open(poll.registry(), tokens, &waker, threads, streams)?;
+    let mut second = Second::default();
     let mut events = Events::with_capacity(EVENTS);
     loop {
-        let timeout = if link.has_input() || session.engine.has_turns() {
+        let has_input = |link: &Link| link.has_input();
+        let waits = link.has_input() || second.link.as_ref().is_some_and(has_input);
+        let timeout = if waits || session.engine.has_turns() {
             Some(Duration::ZERO)
         } else {
             let deadline = session.engine.deadline();
@@ -75,8 +84,14 @@ pub(crate) fn run(threads: bool) -> io::Result<End> {
             match event.token() {
                 INPUT => link.readable(),
                 OUTPUT => link.writable(),
+                PACKETS_IN => second.link.iter_mut().for_each(Link::readable),
+                PACKETS_OUT => second.link.iter_mut().for_each(Link::writable),
                 WAKE => {
                     link.woken();
+                    second.link.iter_mut().for_each(Link::woken);
+                    if let Some(result) = second.result() {
+                        session.connected(result);
+                    }
                     for event in resolver.events() {
                         match event {
                             Event::Answer(number, answer) => {
@@ -95,9 +110,24 @@ pub(crate) fn run(threads: bool) -> io::Result<End> {
             }
         }
         for _ in 0..CHUNKS {
-            if let Some(end) = link.read(|chunk| session.chunk(chunk, now)) {
+            let mut end = link.read(|chunk| session.chunk(chunk, Way::Standard, now));
+            if let Some(step) = session.step() {
+                match step {
+                    Step::Connect(to, token) => {
+                        if let Err(why) = second.connect(to, token, &waker) {
+                            session.connected(Err(why));
+                        }
+                    }
+                    Step::Take => second.take(poll.registry(), &waker, threads)?,
+                    Step::Close => second.close(),
+                }
+            }
+            if let (None, Some(second)) = (&end, &mut second.link) {
+                end = second.read(|chunk| session.chunk(chunk, Way::Second, now));
+            }
+            if let Some(end) = end {
                 // What the guest is told last, as far as it fits.
-                link.write(&mut session)?;
+                link.write(&mut session, Way::Standard)?;
                 return Ok(end);
             }
         }
@@ -107,7 +137,12 @@ pub(crate) fn run(threads: bool) -> io::Result<End> {
         if session.engine.deadline().is_some_and(|at| at <= now) {
             session.engine.expire(now);
         }
-        if !link.write(&mut session)? {
+        if !link.write(&mut session, Way::Standard)? {
+            return Ok(End::Closed);
+        }
+        if let Some(second) = &mut second.link
+            && !second.write(&mut session, Way::Second)?
+        {
             return Ok(End::Closed);
         }
     }

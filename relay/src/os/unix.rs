@@ -33,7 +33,7 @@ use crate::protocol::Protocol;
 use crate::socket::canonical;
 
 pub(crate) use names::{lookup, nameservers, report_errors, unreachable};
-pub(crate) use stdio::{standard_files, wait_for};
+pub(crate) use stdio::{Stream, connect, standard_files, wait_for};
 
 /// Datagrams per receive.
 pub(crate) const SLOTS: usize = VECTOR as usize;

@@ -2,7 +2,7 @@
 
 #![expect(
     unsafe_code,
-    reason = "the token, socket options, WSARecvMsg and the adapters have no safe interface"
+    reason = "the token, socket options, addresses of Hyper-V, WSARecvMsg and the adapters have no safe interface"
 )]
 
 #[path = "windows/names.rs"]
@@ -46,7 +46,7 @@ use crate::protocol::Protocol;
 use crate::socket::canonical;
 
 pub(crate) use names::{lookup, nameservers, report_errors, unreachable};
-pub(crate) use stdio::{standard_files, wait_for};
+pub(crate) use stdio::{Stream, connect, standard_files, wait_for};
 
 /// Datagrams per receive.
 pub(crate) const SLOTS: usize = 1;

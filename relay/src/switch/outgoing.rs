@@ -60,6 +60,12 @@ impl Outgoing {
         self.frames.splice(at..at, frame);
     }
 
+    /// Puts packets and then a message behind all that waits, whatever the limits.
+    pub(crate) fn put_last(&mut self, packets: &mut Vec<u8>, message: &impl Serialize) {
+        self.frames.append(packets);
+        link::put_message(&mut self.frames, message);
+    }
+
     /// Where the first frame begins that is not begun, after the control messages there.
     fn boundary(&self) -> usize {
         let mut at = 0;

@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use super::engine::{Engine, Network};
 use super::outgoing::Outgoing;
+use crate::link::second::{Place, Token};
 use crate::link::{self, Frame, FromSwitch, LinkError, PREFIX, ToSwitch, VERSION};
 
 /// Why the switch ends.
@@ -20,10 +21,46 @@ pub(crate) enum End {
     NoHello,
 }
 
+/// Where frames come from and go to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Way {
+    /// Standard input and output: messages, and packets until these have moved.
+    Standard,
+    /// A connection to the guest, which has packets alone.
+    Second,
+}
+
+/// How far the second way is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Second {
+    No,
+    /// It is being connected.
+    Begun,
+    /// The guest may move.
+    Ready,
+    /// Packets are there, in both directions.
+    Moved,
+}
+
+/// What is to be done for the second way.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Step {
+    /// Connect there, and call [`Session::connected`].
+    Connect(Place, Token),
+    /// Read from the connection and write to it.
+    Take,
+    /// Close it.
+    Close,
+}
+
 /// A link with its engine.
 pub(crate) struct Session<N: Network> {
     pub(crate) engine: Engine<N>,
-    pub(crate) outgoing: Outgoing,
+    outgoing: Outgoing,
+    /// Packets for the second way.
+    packets: Outgoing,
+    second: Second,
+    step: Option<Step>,
     ipv6: bool,
     greeted: bool,
 }
@@ -34,28 +71,37 @@ impl<N: Network> Session<N> {
         Self {
             engine,
             outgoing: Outgoing::default(),
+            packets: Outgoing::default(),
+            second: Second::No,
+            step: None,
             ipv6,
             greeted: false,
         }
     }
 
-    /// Takes whole frames.
+    /// Takes whole frames that came by that way.
     ///
     /// # Errors
     ///
     /// Why the link ends.
-    pub(crate) fn chunk(&mut self, chunk: &[u8], now: Instant) -> Result<(), End> {
+    pub(crate) fn chunk(&mut self, chunk: &[u8], way: Way, now: Instant) -> Result<(), End> {
         let mut at = 0;
         for frame in link::split(chunk) {
             let start = at + PREFIX;
-            match frame {
-                Frame::Packet(body) => {
+            match (frame, way) {
+                (Frame::Packet(_), Way::Standard) if self.second == Second::Moved => {
+                    return Err(misplaced("a packet behind the end of packets"));
+                }
+                (Frame::Packet(body), _) => {
                     at = start + body.len();
                     self.engine.packet(chunk, start..at, now);
                 }
-                Frame::Control(body) => {
+                (Frame::Control(body), Way::Standard) => {
                     at = start + body.len();
                     self.control(body)?;
+                }
+                (Frame::Control(_), Way::Second) => {
+                    return Err(misplaced("a control message among packets alone"));
                 }
             }
         }
@@ -82,16 +128,70 @@ impl<N: Network> Session<N> {
             _ if !self.greeted => return Err(End::NoHello),
             ToSwitch::Ping { id } => FromSwitch::Pong { id },
             ToSwitch::GetCounters => FromSwitch::Counters(self.engine.counters()),
+            message @ (ToSwitch::Move { .. } | ToSwitch::Moved | ToSwitch::Stay) => {
+                return self.go_on(message);
+            }
         };
         self.outgoing.put_control(&answer);
         Ok(())
     }
 
-    /// What to write now; it is empty if there is nothing.
-    pub(crate) fn outgoing(&mut self) -> &mut Outgoing {
-        self.outgoing.refill(self.engine.output());
-        &mut self.outgoing
+    /// Takes a message on the second way.
+    fn go_on(&mut self, message: ToSwitch) -> Result<(), End> {
+        let (second, step) = match (message, self.second) {
+            (ToSwitch::Move { to, token }, Second::No) => (Second::Begun, Step::Connect(to, token)),
+            (ToSwitch::Moved, Second::Ready) => {
+                let waiting = self.engine.output();
+                self.outgoing.put_last(waiting, &FromSwitch::Moved);
+                (Second::Moved, Step::Take)
+            }
+            (ToSwitch::Stay, Second::Begun | Second::Ready) => (Second::No, Step::Close),
+            // The connection had failed.
+            (ToSwitch::Stay, Second::No) => return Ok(()),
+            _ => return Err(misplaced("a message on a move out of turn")),
+        };
+        self.second = second;
+        self.step = Some(step);
+        Ok(())
     }
+
+    /// What is to be done for the second way.
+    pub(crate) fn step(&mut self) -> Option<Step> {
+        self.step.take()
+    }
+
+    /// What came of [`Step::Connect`], unless the guest gave it up.
+    pub(crate) fn connected(&mut self, result: Result<(), String>) {
+        if self.second != Second::Begun {
+            return;
+        }
+        self.second = match result {
+            Ok(()) => Second::Ready,
+            Err(why) => {
+                self.outgoing.put_control(&FromSwitch::Stays { why });
+                Second::No
+            }
+        };
+    }
+
+    /// What to write there now; it is empty if there is nothing.
+    pub(crate) fn outgoing(&mut self, way: Way) -> &mut Outgoing {
+        let outgoing = match way {
+            Way::Standard => &mut self.outgoing,
+            Way::Second => &mut self.packets,
+        };
+        let has_packets = (way == Way::Second) == (self.second == Second::Moved);
+        if has_packets {
+            outgoing.refill(self.engine.output());
+        } else {
+            outgoing.refill(&mut Vec::new());
+        }
+        outgoing
+    }
+}
+
+fn misplaced(what: &'static str) -> End {
+    End::Invalid(LinkError::Misplaced(what))
 }
 
 #[cfg(test)]

@@ -1,9 +1,8 @@
-//! Standard input and output as the link: in the loop where the system can wait for them,
+//! A stream in each direction as a way of frames, such as standard input and output: in the loop where the system can wait for them,
 //! or else with a thread for each. Both are always read, whatever the state of the other:
 //! two ends that each wait to write would wait forever.
 
 use std::collections::VecDeque;
-use std::fs::File;
 use std::io::{self, ErrorKind, Read, Write};
 use std::mem;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -12,14 +11,14 @@ use std::thread;
 use mio::{Registry, Token, Waker};
 
 use super::engine::Network;
-use super::session::{End, Session};
+use super::session::{End, Session, Way};
 use crate::link::{Frames, LinkError};
-use crate::os;
+use crate::os::{self, Stream};
 
 /// Chunks that were read and not taken, before the thread waits.
 const CHUNKS: usize = 8;
 
-/// The link.
+/// A way of frames.
 pub(crate) enum Link {
     Direct(Direct),
     Threads(Arc<Shared>, bool),
@@ -27,8 +26,8 @@ pub(crate) enum Link {
 
 /// The loop waits for them.
 pub(crate) struct Direct {
-    input: File,
-    output: File,
+    input: Stream,
+    output: Stream,
     frames: Frames,
     readable: bool,
     writable: bool,
@@ -73,8 +72,8 @@ impl Link {
         (input_token, output_token): (Token, Token),
         waker: &Arc<Waker>,
         threads: bool,
+        (input, output): (Stream, Stream),
     ) -> io::Result<Self> {
-        let (input, output) = os::standard_files()?;
         let (from, to) = ((&input, input_token), (&output, output_token));
         if !threads && os::wait_for(registry, from, to).is_ok() {
             return Ok(Self::Direct(Direct {
@@ -153,11 +152,15 @@ impl Link {
     /// # Errors
     ///
     /// The system's.
-    pub(crate) fn write<N: Network>(&mut self, session: &mut Session<N>) -> io::Result<bool> {
+    pub(crate) fn write<N: Network>(
+        &mut self,
+        session: &mut Session<N>,
+        way: Way,
+    ) -> io::Result<bool> {
         match self {
-            Self::Direct(direct) => direct.write(session),
+            Self::Direct(direct) => direct.write(session, way),
             Self::Threads(shared, _) => {
-                let outgoing = session.outgoing();
+                let outgoing = session.outgoing(way);
                 if outgoing.rest().is_empty() {
                     return Ok(!lock(&shared.output).closed);
                 }
@@ -202,9 +205,9 @@ impl Direct {
         self.frames.whole().map_err(End::Invalid).map(drop)
     }
 
-    fn write<N: Network>(&mut self, session: &mut Session<N>) -> io::Result<bool> {
+    fn write<N: Network>(&mut self, session: &mut Session<N>, way: Way) -> io::Result<bool> {
         while self.writable {
-            let outgoing = session.outgoing();
+            let outgoing = session.outgoing(way);
             if outgoing.rest().is_empty() {
                 return Ok(true);
             }
@@ -225,10 +228,10 @@ impl Direct {
 
 impl Shared {
     /// What the thread of the input does.
-    fn read(&self, mut input: File, waker: &Waker) {
+    fn read(&self, input: Stream, waker: &Waker) {
         let mut frames = Frames::default();
         let end = loop {
-            match input.read(frames.space()) {
+            match (&input).read(frames.space()) {
                 Ok(0) => break End::Closed,
                 Ok(count) => frames.filled(count),
                 Err(error) if error.kind() == ErrorKind::Interrupted => continue,
@@ -264,7 +267,7 @@ impl Shared {
     }
 
     /// What the thread of the output does.
-    fn write(&self, mut to: File, waker: &Waker) {
+    fn write(&self, to: Stream, waker: &Waker) {
         let mut frames = Vec::new();
         loop {
             {
@@ -280,7 +283,7 @@ impl Shared {
                     waker.wake().unwrap_or_default();
                 }
             }
-            if to.write_all(&frames).is_err() {
+            if (&to).write_all(&frames).is_err() {
                 lock(&self.output).closed = true;
                 waker.wake().unwrap_or_default();
                 return;
