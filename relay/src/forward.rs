@@ -209,7 +209,8 @@ fn open(route: &Rc<Route>) -> io::Result<Listening> {
     })
 }
 
-fn failure(error: &io::Error) -> Failure {
+/// What kind of refusal of a port an error is.
+pub(crate) fn failure(error: &io::Error) -> Failure {
     let kind = match error.kind() {
         ErrorKind::AddrInUse => FailureKind::InUse,
         ErrorKind::PermissionDenied => FailureKind::Forbidden,

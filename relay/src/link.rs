@@ -11,11 +11,12 @@
 pub mod second;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::num::NonZeroU16;
 use std::{error, fmt, mem};
 
 use serde::{Deserialize, Serialize};
 
-use crate::protocol::MAX_LINE;
+use crate::protocol::{Listen, Listener, MAX_LINE};
 use second::{Place, Token};
 
 /// The version of the link, which both ends say first. Within one version, unknown fields of
@@ -83,6 +84,14 @@ pub enum ToSwitch {
     },
     /// Send [`FromSwitch::Counters`].
     GetCounters,
+    /// Listen for these and for no others. Those that listen already go on, with their
+    /// connections.
+    SetForwards {
+        /// Returned in [`FromSwitch::Applied`].
+        generation: u64,
+        /// At most [`MAX_FORWARDS`]; more end the link.
+        forwards: Vec<Forward>,
+    },
     /// Connect there and show the token. [`FromSwitch::Stays`] answers where that fails.
     Move {
         /// Where the guest's side listens.
@@ -127,6 +136,13 @@ pub enum FromSwitch {
     },
     /// The answer to [`ToSwitch::GetCounters`].
     Counters(Counters),
+    /// The answer to [`ToSwitch::SetForwards`], and again when one listens that did not.
+    Applied {
+        /// The order's.
+        generation: u64,
+        /// Each of the order's forwards: that it listens, or why not.
+        listeners: Vec<Listener>,
+    },
     /// The answer to [`ToSwitch::Moved`]: no packet follows here, but there.
     Moved,
     /// There is no connection as [`ToSwitch::Move`] wants it.
@@ -134,6 +150,24 @@ pub enum FromSwitch {
         /// One line of text.
         why: String,
     },
+}
+
+/// Most forwards of a list.
+pub const MAX_FORWARDS: usize = 512;
+
+/// What the switch's machine listens for, and where it leads in the guest. Protocol, address
+/// and port are unique in a list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Forward {
+    /// Where it listens.
+    #[serde(flatten)]
+    pub listen: Listen,
+    /// The guest's address in the tunnel. None: the one of the client's family.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub guest: Option<IpAddr>,
+    /// The port in the guest.
+    pub guest_port: NonZeroU16,
 }
 
 /// The counters of a switch since it started.

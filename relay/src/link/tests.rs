@@ -196,6 +196,33 @@ fn messages_have_names() {
 }
 
 #[test]
+fn forwards_have_names() {
+    let forward = json!({
+        "protocol": "tcp", "listen-address": "0.0.0.0", "listen-port": 8080, "guest-port": 80
+    });
+    let order = json!({"message": "set-forwards", "generation": 4, "forwards": [forward]});
+    let order: ToSwitch = serde_json::from_value(order).unwrap();
+    let ToSwitch::SetForwards { forwards, .. } = &order else {
+        panic!("{order:?}");
+    };
+    assert_eq!(forwards[0].guest, None);
+    assert_eq!(to_value(forwards[0]).unwrap(), forward);
+    let applied = FromSwitch::Applied {
+        generation: 4,
+        listeners: vec![Listener {
+            listen: forwards[0].listen,
+            failure: None,
+            ipv4_alone: false,
+        }],
+    };
+    let value = to_value(&applied).unwrap();
+    assert_eq!(value["message"], "applied");
+    assert_eq!(value["listeners"][0]["listen-port"], 8080);
+    let body = value.to_string();
+    assert_eq!(message::<FromSwitch>(body.as_bytes()), Ok(applied));
+}
+
+#[test]
 fn unknown_fields_are_accepted_and_unknown_messages_are_not() {
     let ping = br#"{"message":"ping","id":7,"later":true}"#;
     assert_eq!(message(ping), Ok(ToSwitch::Ping { id: 7 }));

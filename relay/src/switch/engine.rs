@@ -6,6 +6,7 @@
 
 mod addresses;
 pub(crate) mod dns;
+mod forwards;
 mod fragments;
 mod icmp;
 mod ip;
@@ -19,7 +20,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::ops::Range;
 use std::time::Instant;
 
-use crate::link::Counters;
+use crate::link::{Counters, Forward, FromSwitch};
 use addresses::Destination;
 use fragments::Fragments;
 use icmp::{Event, Reason};
@@ -32,6 +33,8 @@ pub(crate) trait Network {
     type Tcp: Stream;
     /// A UDP port; dropping it closes the socket.
     type Udp: Datagrams;
+    /// A TCP port that clients connect to; dropping it closes the socket.
+    type Listener;
 
     /// Begins to connect.
     ///
@@ -46,6 +49,31 @@ pub(crate) trait Network {
     ///
     /// The system's.
     fn bind(&mut self, family_of: IpAddr, token: usize) -> io::Result<Self::Udp>;
+
+    /// Listens there; where it does, is returned too.
+    ///
+    /// # Errors
+    ///
+    /// The system's.
+    fn listen(&mut self, at: SocketAddr, token: usize) -> io::Result<(Self::Listener, SocketAddr)>;
+
+    /// Takes a client's connection.
+    ///
+    /// # Errors
+    ///
+    /// The system's; `WouldBlock` if there is none now.
+    fn accept(
+        &mut self,
+        listener: &mut Self::Listener,
+        token: usize,
+    ) -> io::Result<(Self::Tcp, SocketAddr)>;
+
+    /// Opens that UDP port; where it is, is returned too.
+    ///
+    /// # Errors
+    ///
+    /// The system's.
+    fn bind_to(&mut self, at: SocketAddr, token: usize) -> io::Result<(Self::Udp, SocketAddr)>;
 
     /// Begins a conversation with the resolver, as with a nameserver.
     ///
@@ -108,6 +136,9 @@ pub(crate) trait Datagrams {
     /// Whom the datagram was for that the last error of the other two is about (ICMP's, of
     /// an earlier one), if the system says so.
     fn unreachable(&mut self) -> Option<SocketAddr>;
+
+    /// The port.
+    fn port(&self) -> u16;
 }
 
 /// What the engine is told at its start.
@@ -136,19 +167,24 @@ pub(crate) struct Engine<N: Network> {
     counters: Counters,
     tcp: tcp::Connections<N::Tcp>,
     udp: udp::Flows<N::Udp>,
+    forwards: forwards::Forwards<N>,
     fragments: Fragments,
     /// Bodies of packets that came in fragments, until the chunk is flushed.
     assembled: Vec<Vec<u8>>,
     waiting: dns::Waiting,
 }
 
-/// The tokens of connections and flows.
+/// The tokens of connections, flows and listeners.
 fn tcp_token(number: usize) -> usize {
-    2 * number
+    3 * number
 }
 
 fn udp_token(number: usize) -> usize {
-    2 * number + 1
+    3 * number + 1
+}
+
+fn listener_token(number: usize) -> usize {
+    3 * number + 2
 }
 
 /// What the parts work with, and the parts that move data.
@@ -157,6 +193,7 @@ type Parts<'a, N> = (
     &'a mut tcp::Connections<<N as Network>::Tcp>,
     &'a mut udp::Flows<<N as Network>::Udp>,
     &'a mut dns::Waiting,
+    &'a mut forwards::Forwards<N>,
 );
 
 impl<N: Network> Engine<N> {
@@ -168,6 +205,7 @@ impl<N: Network> Engine<N> {
             counters: Counters::default(),
             tcp: tcp::Connections::new(now),
             udp: udp::Flows::new(),
+            forwards: forwards::Forwards::new(),
             fragments: Fragments::default(),
             assembled: Vec::new(),
             waiting: dns::Waiting::default(),
@@ -182,12 +220,29 @@ impl<N: Network> Engine<N> {
             counters: &mut self.counters,
             now,
         };
-        (context, &mut self.tcp, &mut self.udp, &mut self.waiting)
+        (
+            context,
+            &mut self.tcp,
+            &mut self.udp,
+            &mut self.waiting,
+            &mut self.forwards,
+        )
     }
 
     /// The guest's nameservers, which it tells in its first message.
     pub(crate) fn set_nameservers(&mut self, nameservers: Vec<IpAddr>) {
         self.config.nameservers = nameservers;
+    }
+
+    /// Listens for these and no others.
+    pub(crate) fn set_forwards(&mut self, generation: u64, wanted: Vec<Forward>, now: Instant) {
+        let (mut context, tcp, udp, _, forwards) = self.parts(now);
+        forwards.set(&mut context, (tcp, udp), generation, wanted);
+    }
+
+    /// What the guest is to be told of its forwards.
+    pub(crate) fn applied(&mut self) -> Option<FromSwitch> {
+        self.forwards.applied()
     }
 
     /// Takes the body of a packet's frame, which is at this place in a `chunk`. That must be
@@ -216,7 +271,7 @@ impl<N: Network> Engine<N> {
             self.counters.invalid += 1;
             return;
         }
-        let (mut context, tcp, udp, waiting) = self.parts(now);
+        let (mut context, tcp, udp, waiting, forwards) = self.parts(now);
         let context = &mut context;
         match packet.protocol {
             ip::TCP => tcp.packet(context, packet, at + packet.offset, tcp_token),
@@ -232,13 +287,22 @@ impl<N: Network> Engine<N> {
                     Destination::Outside(to) => {
                         udp.send(context, (packet, datagram), to, udp_token);
                     }
-                    Destination::Gateway => icmp::refuse(context.out, packet, Reason::Port),
+                    Destination::Gateway => {
+                        if !forwards.answer(context, datagram, packet.segment) {
+                            icmp::refuse(context.out, packet, Reason::Port);
+                        }
+                    }
                     _ => icmp::refuse(context.out, packet, Reason::Host),
                 }
             }
             ip::ICMP | ip::ICMPV6 => match icmp::receive(context.out, packet) {
                 Event::Answered => {}
                 Event::PortClosed { guest } => udp.close_port(guest),
+                Event::Refused {
+                    guest,
+                    server,
+                    sequence,
+                } => tcp.refuse(context, (guest, server), sequence),
                 Event::TooBig {
                     guest,
                     server,
@@ -269,32 +333,37 @@ impl<N: Network> Engine<N> {
 
     /// The socket with that token is ready for something.
     pub(crate) fn ready(&mut self, token: usize, readable: bool, writable: bool, now: Instant) {
-        let (mut context, tcp, udp, _) = self.parts(now);
-        if token == udp_token(token / 2) {
-            udp.ready(token / 2);
+        let (mut context, tcp, udp, _, forwards) = self.parts(now);
+        let number = token / 3;
+        if token == udp_token(number) {
+            udp.ready(number);
+        } else if token == listener_token(number) {
+            forwards.ready(number);
         } else {
-            tcp.ready(&mut context, token / 2, readable, writable);
+            tcp.ready(&mut context, number, readable, writable);
         }
     }
 
     /// The resolver's answer to the query of that number.
     pub(crate) fn answered(&mut self, number: u64, answer: &[u8], now: Instant) {
-        let (mut context, _, _, waiting) = self.parts(now);
+        let (mut context, _, _, waiting, _) = self.parts(now);
         waiting.answered(&mut context, number, answer);
     }
 
     /// Whether [`Engine::turns`] has something to do now.
     pub(crate) fn has_turns(&self) -> bool {
-        !self.out.is_full() && (self.tcp.has_ready() || self.udp.has_ready())
+        !self.out.is_full()
+            && (self.tcp.has_ready() || self.udp.has_ready() || self.forwards.has_ready())
     }
 
     /// A turn for each socket that is ready, while there is room in the output.
     pub(crate) fn turns(&mut self, now: Instant) {
-        let (mut context, tcp, udp, _) = self.parts(now);
+        let (mut context, tcp, udp, _, forwards) = self.parts(now);
         tcp.turns(&mut context);
         if udp.has_ready() {
             udp.turns(&mut context);
         }
+        forwards.turns(&mut context, tcp);
     }
 
     /// When [`Engine::expire`] has something to do.
@@ -302,6 +371,7 @@ impl<N: Network> Engine<N> {
         let deadlines = [
             self.tcp.deadline(),
             self.udp.deadline(),
+            self.forwards.deadline(),
             self.fragments.deadline(),
         ];
         deadlines.into_iter().flatten().min()
@@ -309,9 +379,10 @@ impl<N: Network> Engine<N> {
 
     /// Does what is due.
     pub(crate) fn expire(&mut self, now: Instant) {
-        let (mut context, tcp, udp, _) = self.parts(now);
+        let (mut context, tcp, udp, _, forwards) = self.parts(now);
         tcp.expire(&mut context);
         udp.expire(now);
+        forwards.expire(&mut context, udp);
         self.fragments.expire(now);
     }
 
@@ -325,7 +396,7 @@ impl<N: Network> Engine<N> {
         let active = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
         Counters {
             tcp_active: active(self.tcp.len()),
-            udp_active: active(self.udp.len()),
+            udp_active: active(self.udp.len() + self.forwards.clients()),
             packets_out: self.out.packets(),
             bytes_out: self.out.bytes(),
             ..self.counters

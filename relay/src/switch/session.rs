@@ -98,7 +98,7 @@ impl<N: Network> Session<N> {
                 }
                 (Frame::Control(body), Way::Standard) => {
                     at = start + body.len();
-                    self.control(body)?;
+                    self.control(body, now)?;
                 }
                 (Frame::Control(_), Way::Second) => {
                     return Err(misplaced("a control message among packets alone"));
@@ -109,7 +109,7 @@ impl<N: Network> Session<N> {
         Ok(())
     }
 
-    fn control(&mut self, body: &[u8]) -> Result<(), End> {
+    fn control(&mut self, body: &[u8], now: Instant) -> Result<(), End> {
         let answer = match link::message(body).map_err(End::Invalid)? {
             ToSwitch::Hello { version, .. } if version != VERSION => {
                 let why = format!("the switch speaks version {VERSION} of the link, not {version}");
@@ -128,6 +128,16 @@ impl<N: Network> Session<N> {
             _ if !self.greeted => return Err(End::NoHello),
             ToSwitch::Ping { id } => FromSwitch::Pong { id },
             ToSwitch::GetCounters => FromSwitch::Counters(self.engine.counters()),
+            ToSwitch::SetForwards {
+                generation,
+                forwards,
+            } => {
+                if forwards.len() > link::MAX_FORWARDS {
+                    return Err(misplaced("too many forwards"));
+                }
+                self.engine.set_forwards(generation, forwards, now);
+                return Ok(());
+            }
             message @ (ToSwitch::Move { .. } | ToSwitch::Moved | ToSwitch::Stay) => {
                 return self.go_on(message);
             }
@@ -176,6 +186,11 @@ impl<N: Network> Session<N> {
 
     /// What to write there now; it is empty if there is nothing.
     pub(crate) fn outgoing(&mut self, way: Way) -> &mut Outgoing {
+        if way == Way::Standard
+            && let Some(applied) = self.engine.applied()
+        {
+            self.outgoing.put_control(&applied);
+        }
         let outgoing = match way {
             Way::Standard => &mut self.outgoing,
             Way::Second => &mut self.packets,

@@ -4,11 +4,13 @@ use std::io::{self, ErrorKind, IoSlice, IoSliceMut, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr};
 use std::time::Duration;
 
-use mio::net::{TcpStream, UdpSocket};
+use mio::net::{TcpListener, TcpStream, UdpSocket};
 use mio::{Interest, Registry, Token};
 use socket2::{Domain, SockRef, Socket, Type};
 
 use crate::os;
+use crate::protocol::Protocol;
+use crate::socket;
 use crate::switch::engine::dns::Query;
 use crate::switch::engine::{Datagrams, Network, Stream};
 use crate::switch::resolver::{Conversation, Resolver};
@@ -16,6 +18,8 @@ use crate::switch::resolver::{Conversation, Resolver};
 /// Bytes that a UDP port keeps for us: a burst at 1 Gbit/s for 4 ms. Windows' own 64 KiB are
 /// as much as one large datagram.
 const UDP_BUFFER: usize = 512 * 1024;
+/// Clients that may wait to be accepted.
+const BACKLOG: i32 = 1024;
 
 /// Makes sockets whose readiness a poll reports.
 pub(crate) struct Sockets {
@@ -38,6 +42,7 @@ pub(crate) enum Tcp {
 impl Network for Sockets {
     type Tcp = Tcp;
     type Udp = UdpSocket;
+    type Listener = TcpListener;
 
     fn connect(&mut self, to: SocketAddr, token: usize) -> io::Result<Tcp> {
         let mut stream = TcpStream::connect(to)?;
@@ -69,6 +74,41 @@ impl Network for Sockets {
         Ok(socket)
     }
 
+    fn listen(&mut self, at: SocketAddr, token: usize) -> io::Result<(TcpListener, SocketAddr)> {
+        let socket = socket::bind(at, Protocol::Tcp)?;
+        socket.listen(BACKLOG)?;
+        let mut listener = TcpListener::from_std(socket.into());
+        let at = listener.local_addr()?;
+        self.registry
+            .register(&mut listener, Token(token), Interest::READABLE)?;
+        Ok((listener, at))
+    }
+
+    fn accept(
+        &mut self,
+        listener: &mut TcpListener,
+        token: usize,
+    ) -> io::Result<(Tcp, SocketAddr)> {
+        let (mut stream, client) = listener.accept()?;
+        // Pieces of the guest's are sent as they come.
+        stream.set_nodelay(true).ok();
+        let interest = Interest::READABLE | Interest::WRITABLE;
+        self.registry
+            .register(&mut stream, Token(token), interest)?;
+        Ok((Tcp::Socket(stream), client))
+    }
+
+    fn bind_to(&mut self, at: SocketAddr, token: usize) -> io::Result<(UdpSocket, SocketAddr)> {
+        let socket = socket::bind(at, Protocol::Udp)?;
+        // Without it it works, with fewer datagrams.
+        socket.set_recv_buffer_size(UDP_BUFFER).ok();
+        let mut socket = UdpSocket::from_std(socket.into());
+        let at = socket.local_addr()?;
+        self.registry
+            .register(&mut socket, Token(token), Interest::READABLE)?;
+        Ok((socket, at))
+    }
+
     fn converse(&mut self, token: usize) -> io::Result<Tcp> {
         Ok(Tcp::Conversation(self.resolver.converse(token)))
     }
@@ -89,6 +129,10 @@ impl Datagrams for UdpSocket {
 
     fn unreachable(&mut self) -> Option<SocketAddr> {
         os::unreachable(self)
+    }
+
+    fn port(&self) -> u16 {
+        self.local_addr().map_or(0, |address| address.port())
     }
 }
 

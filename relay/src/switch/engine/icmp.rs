@@ -125,6 +125,12 @@ pub(super) enum Event {
     Answered,
     /// Nobody has that port of UDP in the guest.
     PortClosed { guest: SocketAddr },
+    /// The guest takes no connection there: its answer to a SYN with that sequence number.
+    Refused {
+        guest: SocketAddr,
+        server: SocketAddr,
+        sequence: u32,
+    },
     /// A segment of TCP with that sequence number was too large.
     TooBig {
         guest: SocketAddr,
@@ -147,6 +153,10 @@ pub(super) fn receive(out: &mut Output, packet: &Packet<'_>) -> Event {
     match (packet.protocol, kind, code) {
         (ICMP, 8, 0) | (ICMPV6, 128, 0) => echo(out, packet, header, rest),
         (ICMP, 3, 3) | (ICMPV6, 1, 4) => about(packet, rest).map_or(Event::Ignored, Quoted::closed),
+        // Of a firewall.
+        (ICMP, 3, 9 | 10 | 13) | (ICMPV6, 1, 1) => {
+            about(packet, rest).map_or(Event::Ignored, Quoted::prohibited)
+        }
         // The upper half is unused, RFC 1191.
         (ICMP, 3, 4) => about(packet, rest).map_or(Event::Ignored, |quoted| {
             quoted.too_big(mtu & 0xffff, SMALLEST_MTU_V4)
@@ -194,6 +204,17 @@ impl Quoted {
     fn closed(self) -> Event {
         match self.protocol {
             UDP => Event::PortClosed { guest: self.guest },
+            _ => self.prohibited(),
+        }
+    }
+
+    fn prohibited(self) -> Event {
+        match self.protocol {
+            TCP => Event::Refused {
+                guest: self.guest,
+                server: self.server,
+                sequence: u32::from_be_bytes(self.start),
+            },
             _ => Event::Ignored,
         }
     }

@@ -2,6 +2,7 @@
 
 mod connection;
 mod flight;
+mod inward;
 mod reassembly;
 mod rtt;
 mod segment;
@@ -41,6 +42,7 @@ pub(super) struct Connections<S> {
     free: Vec<usize>,
     by_key: HashMap<Key, usize>,
     half_open: usize,
+    inward: inward::Inward,
     /// Those that a segment was taken for since the last flush.
     touched: Vec<usize>,
     ready: VecDeque<usize>,
@@ -77,11 +79,13 @@ impl Ended {
 
 impl<S: Stream> Connections<S> {
     pub(super) fn new(now: Instant) -> Self {
+        let secret = RandomState::new();
         Self {
             slots: Vec::new(),
             free: Vec::new(),
             by_key: HashMap::new(),
             half_open: 0,
+            inward: inward::Inward::new(&secret),
             touched: Vec::new(),
             ready: VecDeque::new(),
             delayed: VecDeque::new(),
@@ -90,7 +94,7 @@ impl<S: Stream> Connections<S> {
             rx: Memory::default(),
             tx: Memory::default(),
             challenges: Challenges::new(now),
-            secret: RandomState::new(),
+            secret,
             started: now,
         }
     }
@@ -140,10 +144,15 @@ impl<S: Stream> Connections<S> {
         let goes_on = work(connection, &mut env);
         if connection.counted && (!goes_on || connection.state == State::Established) {
             connection.counted = false;
-            self.half_open -= 1;
+            if connection.inward.is_some() {
+                self.inward.half_open -= 1;
+            } else {
+                self.half_open -= 1;
+            }
         }
         if !goes_on {
             connection.release(&mut env);
+            self.inward.open -= usize::from(connection.inward.is_some());
             if let Some(armed) = connection.armed {
                 self.timers.remove(&(armed, number));
             }
@@ -224,10 +233,7 @@ impl<S: Stream> Connections<S> {
             return;
         }
         let key = syn.key;
-        let number = self.free.pop().unwrap_or_else(|| {
-            self.slots.push(None);
-            self.slots.len() - 1
-        });
+        let number = self.reserve();
         let token = token(number);
         let resolver = dns::is_nameserver(context.config, key.server);
         let socket = match addresses::destination(key.server.ip()) {
@@ -243,7 +249,7 @@ impl<S: Stream> Connections<S> {
         let socket = match socket {
             Ok(socket) => socket,
             Err(error) => {
-                self.free.push(number);
+                self.give_back(number);
                 context.counters.tcp_failed += 1;
                 refuse(context, &key, syn.sequence, &error);
                 return;

@@ -55,10 +55,33 @@ pub(super) struct World {
     pub(super) tcp: Vec<Shared>,
     pub(super) udp: Vec<Shared>,
     pub(super) asked: Vec<(u64, Query)>,
+    /// Listeners, and the clients that wait there.
+    pub(super) listeners: Vec<Rc<RefCell<Waiting>>>,
+    /// Ports that are taken.
+    pub(super) taken: Vec<u16>,
     /// No socket is made.
     pub(super) exhausted: bool,
     /// New connections are established at once, and echo.
     pub(super) echo: bool,
+}
+
+/// A listener as tests see it.
+#[derive(Debug)]
+pub(super) struct Waiting {
+    pub(super) at: SocketAddr,
+    pub(super) token: usize,
+    pub(super) clients: VecDeque<io::Result<(SocketAddr, Shared)>>,
+    pub(super) closed: bool,
+}
+
+/// A listener as the engine sees it.
+#[derive(Debug)]
+pub(super) struct Ear(Rc<RefCell<Waiting>>);
+
+impl Drop for Ear {
+    fn drop(&mut self) {
+        self.0.borrow_mut().closed = true;
+    }
 }
 
 #[derive(Debug, Clone, Default)]
@@ -102,6 +125,7 @@ impl Memory {
 impl Network for Memory {
     type Tcp = Handle;
     type Udp = Handle;
+    type Listener = Ear;
 
     fn connect(&mut self, to: SocketAddr, token: usize) -> io::Result<Handle> {
         let (socket, handle) = self.open(token, Some(to))?;
@@ -113,6 +137,37 @@ impl Network for Memory {
         let (socket, handle) = self.open(token, None)?;
         self.0.borrow_mut().udp.push(socket);
         Ok(handle)
+    }
+
+    fn listen(&mut self, at: SocketAddr, token: usize) -> io::Result<(Ear, SocketAddr)> {
+        let mut world = self.0.borrow_mut();
+        if world.taken.contains(&at.port()) {
+            return Err(ErrorKind::AddrInUse.into());
+        }
+        let waiting = Rc::new(RefCell::new(Waiting {
+            at,
+            token,
+            clients: VecDeque::new(),
+            closed: false,
+        }));
+        world.listeners.push(Rc::clone(&waiting));
+        Ok((Ear(waiting), at))
+    }
+
+    fn accept(&mut self, listener: &mut Ear, token: usize) -> io::Result<(Handle, SocketAddr)> {
+        let next = listener.0.borrow_mut().clients.pop_front();
+        let (client, socket) = next.unwrap_or_else(|| Err(ErrorKind::WouldBlock.into()))?;
+        socket.borrow_mut().token = token;
+        Ok((Handle(socket), client))
+    }
+
+    fn bind_to(&mut self, at: SocketAddr, token: usize) -> io::Result<(Handle, SocketAddr)> {
+        if self.0.borrow().taken.contains(&at.port()) {
+            return Err(ErrorKind::AddrInUse.into());
+        }
+        let (socket, handle) = self.open(token, Some(at))?;
+        self.0.borrow_mut().udp.push(socket);
+        Ok((handle, at))
     }
 
     fn converse(&mut self, token: usize) -> io::Result<Handle> {
@@ -152,6 +207,10 @@ impl Datagrams for Handle {
 
     fn unreachable(&mut self) -> Option<SocketAddr> {
         self.0.borrow_mut().unreachable.take()
+    }
+
+    fn port(&self) -> u16 {
+        self.0.borrow().to.map_or(0, |at| at.port())
     }
 }
 

@@ -22,7 +22,7 @@ const TURN: usize = 64;
 /// Most errors in a turn that nobody knows.
 const UNKNOWN: usize = 8;
 /// Room for the longest datagram.
-const LONGEST: usize = 65_536;
+pub(super) const LONGEST: usize = 65_536;
 /// Bytes of a header.
 const HEADER: usize = 8;
 
@@ -243,6 +243,17 @@ impl<U: Datagrams> Flows<U> {
         if let Some(number) = self.by_guest.get(&guest) {
             self.close(*number);
         }
+    }
+
+    /// Closes a flow that has this port of this machine; whether there was one.
+    pub(super) fn vacate(&mut self, port: u16) -> bool {
+        let has =
+            |slot: &Option<Flow<U>>| slot.as_ref().is_some_and(|one| one.socket.port() == port);
+        let number = self.flows.iter().position(has);
+        if let Some(number) = number {
+            self.close(number);
+        }
+        number.is_some()
     }
 
     /// The socket of a flow may have something to receive.

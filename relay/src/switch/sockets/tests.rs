@@ -146,3 +146,70 @@ fn udp_is_carried_and_refused() {
         socket.send_to(b"x", to).unwrap();
     }
 }
+
+#[test]
+fn clients_are_accepted_and_reset() {
+    let mut bench = Bench::new();
+    let any = SocketAddr::new(loopback(false), 0);
+    let (mut listener, at) = bench.sockets.listen(any, TOKEN).unwrap();
+    let accepted = bench.sockets.accept(&mut listener, TOKEN);
+    assert_eq!(
+        accepted.err().map(|error| error.kind()),
+        Some(ErrorKind::WouldBlock)
+    );
+    let taken = bench.sockets.listen(at, TOKEN);
+    assert!(taken.is_err(), "another one on the port");
+    let mut client = std::net::TcpStream::connect(at).unwrap();
+    client.write_all(b"hello").unwrap();
+    let sockets = &mut bench.sockets;
+    let (mut stream, from) = bench_accept(sockets, &mut listener, &mut bench.poll);
+    assert_eq!(from, client.local_addr().unwrap());
+    assert_eq!(bench.until(|| read(&mut stream)).unwrap(), b"hello");
+    stream.write(&[IoSlice::new(b"back")]).unwrap();
+    let mut got = [0; 4];
+    client.read_exact(&mut got).unwrap();
+    assert_eq!(&got, b"back");
+    stream.abort();
+    drop(stream);
+    match client.read(&mut got) {
+        // wine ends such a connection in the ordinary way.
+        Ok(count) => assert!(cfg!(windows) && count == 0),
+        Err(error) => assert_eq!(error.kind(), ErrorKind::ConnectionReset),
+    }
+    drop(listener);
+    assert!(std::net::TcpStream::connect(at).is_err());
+}
+
+fn bench_accept(
+    sockets: &mut Sockets,
+    listener: &mut mio::net::TcpListener,
+    poll: &mut Poll,
+) -> (Tcp, SocketAddr) {
+    let deadline = Instant::now() + DEADLINE;
+    let mut events = Events::with_capacity(8);
+    loop {
+        match sockets.accept(listener, TOKEN) {
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+            done => return done.unwrap(),
+        }
+        let left = deadline.saturating_duration_since(Instant::now());
+        assert!(!left.is_zero());
+        poll.poll(&mut events, Some(left)).unwrap();
+    }
+}
+
+#[test]
+fn port_of_udp_answers_from_where_it_listens() {
+    let mut bench = Bench::new();
+    let any = SocketAddr::new(loopback(false), 0);
+    let (mut socket, at) = bench.sockets.bind_to(any, TOKEN).unwrap();
+    assert_eq!(socket.port(), at.port());
+    let client = StdUdpSocket::bind((loopback(false), 0)).unwrap();
+    client.send_to(b"hello", at).unwrap();
+    let mut buffer = [0; 100];
+    let (count, from) = bench.until(|| socket.receive(&mut buffer)).unwrap();
+    assert_eq!(&buffer[..count], b"hello");
+    socket.send_to(b"back", from).unwrap();
+    let (count, from) = client.recv_from(&mut buffer).unwrap();
+    assert_eq!((&buffer[..count], from), (&b"back"[..], at));
+}

@@ -138,7 +138,23 @@ fn event(kind: u8, code: u8, mtu: u32, protocol: u8, v6: bool) -> Event {
 fn errors_of_the_guest_are_understood() {
     let guest = SocketAddr::new(GUEST, PORT);
     assert_eq!(event(3, 3, 0, UDP, false), Event::PortClosed { guest });
-    assert_eq!(event(3, 3, 0, TCP, false), Event::Ignored);
+    let refused = Event::Refused {
+        guest,
+        server: SERVER,
+        sequence: 0x0908_0706,
+    };
+    for (kind, code, v6) in [(3, 3, false), (3, 10, false), (1, 4, true), (1, 1, true)] {
+        let event = event(kind, code, 0, TCP, v6);
+        assert_eq!(event == refused, !v6, "{event:?}");
+        assert!(matches!(
+            event,
+            Event::Refused {
+                sequence: 0x0908_0706,
+                ..
+            }
+        ));
+    }
+    assert_eq!(event(3, 10, 0, UDP, false), Event::Ignored);
     assert_eq!(event(3, 1, 0, UDP, false), Event::Ignored);
     let too_big = Event::TooBig {
         guest,

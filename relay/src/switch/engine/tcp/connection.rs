@@ -2,6 +2,7 @@
 
 mod acknowledge;
 mod deliver;
+mod inward;
 mod send;
 mod timers;
 
@@ -16,6 +17,7 @@ use super::rtt::Rtt;
 use super::segment::{self, ACK, FIN, Header, Key, Offer, RST, SYN, Segment};
 use super::sequence::{advance, before, distance, latest};
 use crate::link::Counters;
+use crate::protocol::Listen;
 use crate::switch::engine::Stream;
 use crate::switch::engine::ip::Output;
 use crate::switch::engine::ring::{LARGEST, Memory, Ring};
@@ -68,6 +70,8 @@ impl Challenges {
 pub(super) enum State {
     /// The server has not answered.
     Connecting,
+    /// The guest was asked, for a client.
+    SynSent,
     /// The server has; the guest was told.
     SynReceived,
     Established,
@@ -109,6 +113,8 @@ pub(super) struct Connection<S> {
     pub(super) late: bool,
     /// What counts as half-open.
     pub(super) counted: bool,
+    /// It was opened for a client of this listener.
+    pub(super) inward: Option<Listen>,
 
     /// The next byte of the guest.
     next: u32,
@@ -162,7 +168,17 @@ impl<S: Stream> Connection<S> {
         let next = syn.sequence.wrapping_add(1);
         let offer = Offer::of(syn, env.mtu);
         Self {
-            key: syn.key,
+            next,
+            acked: next,
+            edge: next,
+            window: syn.window.into(),
+            ..Self::begin(syn.key, offer, socket, isn, env.now)
+        }
+    }
+
+    fn begin(key: Key, offer: Offer, socket: S, isn: u32, now: Instant) -> Self {
+        Self {
+            key,
             socket,
             state: State::Connecting,
             offer,
@@ -172,7 +188,8 @@ impl<S: Stream> Connection<S> {
             queued: false,
             late: false,
             counted: true,
-            next,
+            inward: None,
+            next: 0,
             pending: Vec::new(),
             pending_bytes: 0,
             rx: Ring::default(),
@@ -181,11 +198,11 @@ impl<S: Stream> Connection<S> {
             received_all: false,
             finished: false,
             owed: Owed::Nothing,
-            acked: next,
-            edge: next,
+            acked: 0,
+            edge: 0,
             una: isn,
             unsent: isn,
-            window: syn.window.into(),
+            window: 0,
             tx: Ring::default(),
             ended: false,
             fin_sent: false,
@@ -195,11 +212,11 @@ impl<S: Stream> Connection<S> {
             rtt: Rtt::default(),
             limit: None,
             retransmit: None,
-            opened: env.now,
-            heard: env.now,
+            opened: now,
+            heard: now,
             probes: 0,
             probed: None,
-            used: env.now,
+            used: now,
             armed: None,
         }
     }
@@ -212,8 +229,10 @@ impl<S: Stream> Connection<S> {
     /// Takes a segment whose data is in the chunk from `at` on. Whether the connection
     /// goes on.
     pub(super) fn segment(&mut self, segment: &Segment<'_>, at: usize, env: &mut Env<'_>) -> bool {
-        if self.state == State::Connecting {
-            return self.segment_early(segment, env);
+        match self.state {
+            State::Connecting => return self.segment_early(segment, env),
+            State::SynSent => return self.segment_answer(segment, env),
+            State::SynReceived | State::Established => {}
         }
         let syn = segment.has(SYN);
         if segment.has(RST) {

@@ -167,6 +167,15 @@ impl Offer {
         }
     }
 
+    /// Ours, where the guest's is not known yet.
+    pub(super) fn ours(guest: IpAddr, mtu: u16) -> Self {
+        Self {
+            mss: our_mss(guest, mtu),
+            scale: Some(0),
+            sack: true,
+        }
+    }
+
     /// Most bytes of data in a packet: as many segments as fit.
     pub(super) fn largest(&self) -> usize {
         let mss = usize::from(self.mss.max(1));

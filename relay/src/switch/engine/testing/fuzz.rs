@@ -457,6 +457,10 @@ fn nothing_stops_the_engine() {
         for _ in 0..fuzzer.random.below(8) {
             fuzzer.disturb();
         }
+        if fuzzer.random.one_in(20) {
+            let port = fuzzer.random.word();
+            fuzzer.driver.knock(port.max(1));
+        }
         let steps = [0, 1, 20, 300, 3000, 3000, 200_000];
         let limit = if fuzzer.random.one_in(50) { 7 } else { 4 };
         let pause = steps[fuzzer.random.below(limit)];

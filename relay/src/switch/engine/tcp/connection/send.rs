@@ -45,13 +45,14 @@ impl<S: Stream> Connection<S> {
         Ok(())
     }
 
-    /// Answers the guest's SYN.
+    /// Sends our SYN, which answers the guest's where it sent one.
     pub(super) fn send_syn(&mut self, env: &mut Env<'_>) {
+        let asks = self.state == State::SynSent;
         let options = segment::syn_options(&self.key, self.offer, self.scale, env.mtu);
         let header = Header {
             sequence: self.una,
             ack: self.next,
-            flags: SYN | ACK,
+            flags: if asks { SYN } else { SYN | ACK },
             window: u16::MAX,
         };
         // Its window is never scaled.

@@ -81,9 +81,13 @@ impl<S: Stream> Connection<S> {
 
     /// The guest has not answered in time.
     fn retransmit(&mut self, env: &mut Env<'_>) -> bool {
-        let early = self.state == State::SynReceived;
+        let early = self.state != State::Established;
         if self.rtt.tries >= if early { SYN_TRIES } else { TRIES } {
-            self.reset(env);
+            if self.state == State::SynSent {
+                self.refused(env);
+            } else {
+                self.reset(env);
+            }
             return false;
         }
         self.rtt.tries += 1;
