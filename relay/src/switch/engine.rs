@@ -174,6 +174,12 @@ pub(crate) struct Engine<N: Network> {
     waiting: dns::Waiting,
 }
 
+/// Multicast and broadcast, also from addresses that have no machine: DHCP, router
+/// solicitation.
+fn is_for_many(packet: &Packet<'_>) -> bool {
+    addresses::destination(packet.to) == Destination::Many
+}
+
 /// The tokens of connections, flows and listeners.
 fn tcp_token(number: usize) -> usize {
     3 * number
@@ -252,8 +258,12 @@ impl<N: Network> Engine<N> {
         let body = chunk.get(body).unwrap_or_default();
         self.counters.packets_in += 1;
         self.counters.bytes_in += u64::try_from(body.len()).unwrap_or(0);
-        let packet = Packet::parse(body).filter(|packet| addresses::is_guest(packet.from));
-        let Some(packet) = packet else {
+        let packet = Packet::parse(body);
+        if packet.as_ref().is_some_and(is_for_many) {
+            self.counters.dropped += 1;
+            return;
+        }
+        let Some(packet) = packet.filter(|packet| addresses::is_guest(packet.from)) else {
             self.counters.invalid += 1;
             return;
         };
@@ -405,4 +415,4 @@ impl<N: Network> Engine<N> {
 }
 
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;

@@ -13,7 +13,10 @@ pub(super) enum Destination {
     Outside(IpAddr),
     /// There is no such machine: another address of the tunnel's subnets.
     Nobody,
-    /// Nothing is sent there: multicast, broadcast, loopback, unspecified.
+    /// Many machines, of which the tunnel has none: multicast, broadcast. Kernels and
+    /// programs send that unasked.
+    Many,
+    /// Nothing is sent there: loopback, unspecified.
     Invalid,
 }
 
@@ -41,6 +44,12 @@ fn in_subnet_v4(address: Ipv4Addr) -> bool {
     address.to_bits() >> shift == link::GUEST_V4.to_bits() >> shift
 }
 
+/// Whether it is the broadcast address of the tunnel's subnet, if it is in there.
+fn is_last(address: Ipv4Addr) -> bool {
+    let host = u32::MAX >> u32::from(link::PREFIX_V4);
+    address.to_bits() & host == host
+}
+
 fn in_subnet_v6(address: Ipv6Addr) -> bool {
     let shift = 128 - u32::from(link::PREFIX_V6);
     address.to_bits() >> shift == link::GUEST_V6.to_bits() >> shift
@@ -52,13 +61,13 @@ pub(super) fn destination(address: IpAddr) -> Destination {
         IpAddr::V4(link::GATEWAY_V4) | IpAddr::V6(link::GATEWAY_V6) => Destination::Gateway,
         IpAddr::V4(link::HOST_V4) => Destination::Outside(Ipv4Addr::LOCALHOST.into()),
         IpAddr::V6(link::HOST_V6) => Destination::Outside(Ipv6Addr::LOCALHOST.into()),
+        _ if address.is_multicast() => Destination::Many,
+        IpAddr::V4(v4) if v4.is_broadcast() || in_subnet_v4(v4) && is_last(v4) => Destination::Many,
         IpAddr::V4(v4) if v4.octets().first() == Some(&0) || v4.octets().first() >= Some(&240) => {
             Destination::Invalid
         }
         IpAddr::V6(v6) if v6.to_ipv4_mapped().is_some() => Destination::Invalid,
-        _ if address.is_loopback() || address.is_multicast() || address.is_unspecified() => {
-            Destination::Invalid
-        }
+        _ if address.is_loopback() || address.is_unspecified() => Destination::Invalid,
         // Link-local addresses need an interface, which the guest cannot name.
         IpAddr::V6(v6) if v6.is_unicast_link_local() => Destination::Nobody,
         IpAddr::V4(v4) if in_subnet_v4(v4) => Destination::Nobody,
@@ -76,3 +85,6 @@ pub(super) fn seen_by_guest(address: SocketAddr) -> SocketAddr {
     };
     SocketAddr::new(ip, address.port())
 }
+
+#[cfg(test)]
+mod tests;

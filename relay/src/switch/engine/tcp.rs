@@ -244,7 +244,9 @@ impl<S: Stream> Connections<S> {
                 context.network.connect(to, token)
             }
             Destination::Gateway => Err(ErrorKind::ConnectionRefused.into()),
-            Destination::Nobody | Destination::Invalid => Err(ErrorKind::HostUnreachable.into()),
+            Destination::Nobody | Destination::Many | Destination::Invalid => {
+                Err(ErrorKind::HostUnreachable.into())
+            }
         };
         let socket = match socket {
             Ok(socket) => socket,
