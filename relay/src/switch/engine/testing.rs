@@ -15,12 +15,12 @@ use crate::link::{self, Counters, Frame, HEADER};
 mod fuzz;
 
 /// The guest's address, which tests send from.
-pub(super) const GUEST: IpAddr = IpAddr::V4(link::GUEST_V4);
+pub(crate) const GUEST: IpAddr = IpAddr::V4(link::GUEST_V4);
 pub(super) const GUEST_V6: IpAddr = IpAddr::V6(link::GUEST_V6);
 
 /// A socket as tests see it.
 #[derive(Debug, Default)]
-pub(super) struct Socket {
+pub(crate) struct Socket {
     pub(super) token: usize,
     /// Where it was connected to.
     pub(super) to: Option<SocketAddr>,
@@ -47,11 +47,11 @@ pub(super) struct Socket {
     pub(super) echo: bool,
 }
 
-pub(super) type Shared = Rc<RefCell<Socket>>;
+pub(crate) type Shared = Rc<RefCell<Socket>>;
 
 /// All sockets that were made.
 #[derive(Debug, Default)]
-pub(super) struct World {
+pub(crate) struct World {
     pub(super) tcp: Vec<Shared>,
     pub(super) udp: Vec<Shared>,
     pub(super) asked: Vec<(u64, Query)>,
@@ -67,7 +67,7 @@ pub(super) struct World {
 
 /// A listener as tests see it.
 #[derive(Debug)]
-pub(super) struct Waiting {
+pub(crate) struct Waiting {
     pub(super) at: SocketAddr,
     pub(super) token: usize,
     pub(super) clients: VecDeque<io::Result<(SocketAddr, Shared)>>,
@@ -76,7 +76,7 @@ pub(super) struct Waiting {
 
 /// A listener as the engine sees it.
 #[derive(Debug)]
-pub(super) struct Ear(Rc<RefCell<Waiting>>);
+pub(crate) struct Ear(Rc<RefCell<Waiting>>);
 
 impl Drop for Ear {
     fn drop(&mut self) {
@@ -85,11 +85,11 @@ impl Drop for Ear {
 }
 
 #[derive(Debug, Clone, Default)]
-pub(super) struct Memory(pub(super) Rc<RefCell<World>>);
+pub(crate) struct Memory(pub(super) Rc<RefCell<World>>);
 
 /// A socket as the engine sees it.
 #[derive(Debug)]
-pub(super) struct Handle(Shared);
+pub(crate) struct Handle(Shared);
 
 impl Drop for Handle {
     fn drop(&mut self) {
@@ -267,14 +267,14 @@ impl Stream for Handle {
 }
 
 /// The body of a frame with a packet of the guest, whose checksum it leaves to us.
-pub(super) fn body(from: IpAddr, to: IpAddr, protocol: u8, payload: &[u8]) -> Vec<u8> {
+pub(crate) fn body(from: IpAddr, to: IpAddr, protocol: u8, payload: &[u8]) -> Vec<u8> {
     let mut out = Output::default();
     assert!(out.put((from, to), protocol, &[payload], u16::MAX, payload.len()));
     bodies(&mut out).remove(0)
 }
 
 /// The packet of UDP, as [`body`].
-pub(super) fn udp(from: SocketAddr, to: SocketAddr, data: &[u8]) -> Vec<u8> {
+pub(crate) fn udp(from: SocketAddr, to: SocketAddr, data: &[u8]) -> Vec<u8> {
     let length = u16::try_from(data.len() + 8).unwrap_or(0);
     let mut payload = Vec::new();
     for field in [from.port(), to.port(), length, 0] {
@@ -301,14 +301,14 @@ pub(super) fn bodies(out: &mut Output) -> Vec<Vec<u8>> {
 }
 
 /// An engine with a network in memory and a time of its own.
-pub(super) struct Driver {
-    pub(super) engine: Engine<Memory>,
+pub(crate) struct Driver {
+    pub(crate) engine: Engine<Memory>,
     pub(super) network: Memory,
-    pub(super) now: Instant,
+    pub(crate) now: Instant,
 }
 
 impl Driver {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let (network, now) = (Memory::default(), Instant::now());
         let config = Config {
             mtu: link::MTU,

@@ -64,16 +64,17 @@ impl Flight {
         } else {
             self.scan(una, sacked);
         }
-        if let Some(first) = self.sent.front_mut()
-            && before(first.span.start, una)
-            && before(una, first.span.end)
-        {
+        // One at most is acknowledged in part: the first, unless some were sent again.
+        let searched = if self.again == 0 { 1 } else { self.sent.len() };
+        let mut candidates = self.sent.iter_mut().take(searched);
+        let part = candidates.find(|one| before(one.span.start, una) && before(una, one.span.end));
+        if let Some(one) = part {
             self.bytes -= Span {
                 end: una,
-                ..first.span
+                ..one.span
             }
             .len();
-            first.span.start = una;
+            one.span.start = una;
         }
         if !self.lost.is_empty() {
             self.remove_lost(Span {
