@@ -70,7 +70,12 @@ pub enum RelayError {
     NotInstalled(PathBuf),
     /// Whose folder on Windows it goes to is unknown.
     #[error(transparent)]
-    Place(#[from] PlaceError),
+    Place(PlaceError),
+    /// It may be that of several.
+    #[error(
+        "several users of Windows may be meant ({0}): create an empty file .wslconfig in the folder of the one that runs WSL, or run `sudo wslmesh host install`"
+    )]
+    WhichUser(String),
     /// The program could not be copied to the Windows drive.
     #[error(transparent)]
     Unpack(#[from] PathError),

@@ -11,12 +11,25 @@ use std::{
 use sha2::{Digest, Sha256};
 
 use super::RelayError;
-use crate::fs::{cannot, read_bounded};
+use crate::{
+    fs::{cannot, read_bounded},
+    interop::PlaceError,
+};
 
 /// What is tried.
 const COPY: &str = "copy the relay to";
 
 const NAME: &str = "wslmesh-relay-";
+
+impl From<PlaceError> for RelayError {
+    fn from(error: PlaceError) -> Self {
+        match error {
+            // It names an option of another command.
+            PlaceError::Several(users) => Self::WhichUser(users),
+            error => Self::Place(error),
+        }
+    }
+}
 
 /// Copies the program into the folder, under a name with its hash, unless it is
 /// there already. Removes other copies, except those that run: they cannot be
