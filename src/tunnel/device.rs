@@ -36,17 +36,20 @@ impl Device {
         })
     }
 
-    /// Whether one can be made at all, without making one.
-    pub(super) fn possible() -> Result<(), TunnelError> {
+    /// Whether one of this name can be made, without making one.
+    pub(super) fn possible(name: &str) -> Result<(), TunnelError> {
+        if index_of(name).is_some() {
+            return Err(refused(name, ErrorKind::AlreadyExists.into()));
+        }
         let opened = File::options().read(true).write(true).open(DEVICE);
-        opened.map(drop).map_err(|error| refused("", error))
+        opened.map(drop).map_err(|error| refused(name, error))
     }
 }
 
 /// Why there is no device, with the fix.
 fn refused(name: &str, error: io::Error) -> TunnelError {
     let errno = Errno::from_io_error(&error);
-    let taken = !name.is_empty() && index_of(name).is_some();
+    let taken = index_of(name).is_some();
     let why = match error.kind() {
         _ if taken || errno == Some(Errno::BUSY) => format!(
             "the name {name} is taken: `ip -d link show {name}` shows by what; a second tunnel ends with `sudo wslmesh tunnel down`"

@@ -81,7 +81,8 @@ pub async fn run(options: Options, paths: Paths) -> Result<(), TunnelError> {
     let mut stop = Stop::new()?;
     // Before any thread is started. Where the kernel cannot, the unit does what it can.
     interop::confine(&paths.lib).unwrap_or_default();
-    Device::possible()?;
+    // Before anything is changed that is another tunnel's.
+    Device::possible(TUNNEL_LINK)?;
     let netlink = Netlink::connect()?;
     // Of a process that was killed.
     ways::withdraw(&netlink).await?;
