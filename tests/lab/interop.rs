@@ -322,7 +322,7 @@ impl Host {
             drop(said.and_then(|()| wire::send(stream, Kind::Exit, &[0, 0, 0, 1])));
             return;
         }
-        relay::run(self, stream, exe);
+        relay::run(self, stream, exe, argv);
     }
 }
 

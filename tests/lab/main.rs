@@ -24,6 +24,7 @@ mod dbus;
 mod demo;
 mod double;
 mod events;
+mod false_switch;
 mod fault;
 mod guest_side;
 mod init;
@@ -115,6 +116,8 @@ mod test_syscalls;
 mod test_sysctls;
 mod test_tailscale;
 mod test_takeover;
+mod test_tunnel;
+mod test_tunnel_faults;
 mod test_walk;
 mod test_windows_calls;
 mod test_windows_faults;
@@ -125,6 +128,7 @@ mod test_wsl_files;
 mod topology;
 mod tracker;
 mod tunnel;
+mod tunneled;
 mod userspace;
 mod windows;
 mod wire;
@@ -181,6 +185,7 @@ fn play(arguments: &[String]) -> ExitCode {
         [talker::PROXIED, address, file] => talker::proxied_role(address, file),
         [guest_side::GUEST_SIDE, options] => guest_side::role(options),
         [wsl_stdio::WSL_STDIO, argv @ ..] => wsl_stdio::role(argv),
+        [false_switch::FALSE_SWITCH, socket, how] => false_switch::role(socket, how),
         [net_server::NET_SERVER, address] => net_server::role(address),
         [net_probe::NET_PROBE, name, address] => net_probe::role(name, address),
         [net_client::NET_CLIENT, kind, address, count] => net_client::role(kind, address, count),

@@ -22,6 +22,10 @@ pub(crate) const DATAGRAMS: &str = "datagrams";
 /// COUNT connections that are echoed once and then idle; prints `ready` and stays.
 pub(crate) const HOLD: &str = "hold";
 
+/// Echoes of a byte by one connection, COUNT ms apart, until it fails; prints `ready` after the
+/// first, and in the end why.
+pub(crate) const TALK: &str = "talk";
+
 const LIMIT: Duration = Duration::from_secs(5);
 const SIZE: usize = 1200;
 const WINDOW: u32 = 32;
@@ -51,6 +55,7 @@ pub(crate) fn role(kind: &str, address: &str, count: &str) -> ExitCode {
             CONNECTS => serde_json::to_string(&connects(to, count))?,
             DATAGRAMS => serde_json::to_string(&datagrams(to, count)?)?,
             HOLD => hold(to, count)?,
+            TALK => talk(to, count)?,
             other => bail!("no client {other}"),
         })
     };
@@ -138,6 +143,21 @@ fn datagrams(to: SocketAddr, ms: u32) -> Result<Datagrams> {
     }
     let per_second = f64::from(back) / begun.elapsed().as_secs_f64();
     Ok(Datagrams { per_second, lost })
+}
+
+fn talk(to: SocketAddr, pause: u32) -> Result<String> {
+    let mut stream = open(to)?;
+    let mut first = true;
+    loop {
+        let said = stream.write_all(b"x");
+        if let Err(error) = said.and_then(|()| stream.read_exact(&mut [0])) {
+            return Ok(error.to_string());
+        }
+        if std::mem::take(&mut first) {
+            println!("ready");
+        }
+        std::thread::sleep(Duration::from_millis(pause.into()));
+    }
 }
 
 fn hold(to: SocketAddr, count: u32) -> Result<String> {

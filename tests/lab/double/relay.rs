@@ -1,5 +1,5 @@
 //! `wslmesh-relay.exe`: the file on the Windows drive is a stand-in; the real relay
-//! runs in the windows namespace.
+//! runs in the windows namespace. So does the tunnel's switch, which is the same program.
 
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
@@ -23,6 +23,9 @@ use crate::wire::{self, Kind};
 pub(crate) const STAND_IN: &[u8] = b"MZ\x90\0 placeholder of wslmesh-relay.exe\n";
 /// The exit code of a relay that was started elevated.
 const ELEVATED: u8 = 3;
+/// What a switch says in that case (relay/src/server.rs).
+const ELEVATED_SWITCH: &[u8] =
+    b"wslmesh-relay switch: started elevated, and it handles untrusted packets\n";
 /// Lines that are kept of each run and direction.
 const KEPT: usize = 500;
 
@@ -33,6 +36,8 @@ pub(crate) struct RelayRun {
     pub(crate) at: u64,
     /// The file, as Linux sees it.
     pub(crate) exe: String,
+    /// Whether it is the tunnel's switch, whose streams are no lines.
+    pub(crate) switch: bool,
     /// Its process inside the world; 0 when none was started.
     pub(crate) pid: u32,
     /// Lines of its standard input.
@@ -48,8 +53,8 @@ pub(crate) struct RelayRun {
 /// Why this file with these arguments is not the relay.
 pub(crate) fn refusal(host: &Host, exe: &str, argv: &[String]) -> Option<String> {
     let sid = host.state().situation.user.clone();
-    if argv.len() != 1 {
-        return Some(format!("the relay takes no arguments: {argv:?}"));
+    if argv.len() != 1 && !is_switch(argv) {
+        return Some(format!("the relay takes no such arguments: {argv:?}"));
     }
     let bytes = std::fs::read(exe).unwrap_or_default();
     if shipped(RELAY_NAME).is_none_or(|shipped| shipped != bytes) {
@@ -62,6 +67,10 @@ pub(crate) fn refusal(host: &Host, exe: &str, argv: &[String]) -> Option<String>
     (!known.iter().any(|known| known == exe)).then(|| format!("{exe} is not the path of a relay"))
 }
 
+fn is_switch(argv: &[String]) -> bool {
+    matches!(argv, [_, what] if what == "switch")
+}
+
 /// Whether this looks like a start of the relay.
 pub(crate) fn is_relay(exe: &str) -> bool {
     let name = exe.rsplit('/').next().unwrap_or_default();
@@ -69,12 +78,14 @@ pub(crate) fn is_relay(exe: &str) -> bool {
 }
 
 /// Runs it until it or its caller exits.
-pub(crate) fn run(host: &Host, stream: &mut UnixStream, exe: &str) {
+pub(crate) fn run(host: &Host, stream: &mut UnixStream, exe: &str, argv: &[String]) {
+    let switch = is_switch(argv);
     let (elevated, crashes, says, repeats, index) = {
         let mut state = host.state();
         state.relays.push(RelayRun {
             at: now(),
             exe: exe.to_owned(),
+            switch,
             pid: 0,
             commands: Vec::new(),
             arrived: Vec::new(),
@@ -98,11 +109,14 @@ pub(crate) fn run(host: &Host, stream: &mut UnixStream, exe: &str) {
         while wire::receive(stream).is_ok() {}
         ("caller exited".to_owned(), 1)
     } else if elevated {
-        let line = b"{\"event\":\"elevated\"}\n";
-        drop(wire::send(stream, Kind::Output, line));
+        let (kind, line): (_, &[u8]) = match switch {
+            true => (Kind::Error, ELEVATED_SWITCH),
+            false => (Kind::Output, b"{\"event\":\"elevated\"}\n"),
+        };
+        drop(wire::send(stream, kind, line));
         ("elevated".to_owned(), ELEVATED)
     } else {
-        match serve(host, stream, index) {
+        match serve(host, stream, index, switch) {
             Ok(end) => end,
             Err(error) => {
                 let text = format!("the relay could not be run: {error:#}");
@@ -134,10 +148,16 @@ fn repeat(stream: &mut UnixStream, line: &str) {
     }
 }
 
-fn serve(host: &Host, stream: &mut UnixStream, index: usize) -> anyhow::Result<(String, u8)> {
+fn serve(
+    host: &Host,
+    stream: &mut UnixStream,
+    index: usize,
+    switch: bool,
+) -> anyhow::Result<(String, u8)> {
     // This thread serves this call alone, so it may move.
     Place::Windows.enter()?;
     let mut child = Command::new(RELAY)
+        .args(switch.then_some("switch"))
         .env_clear()
         .envs(environment())
         .stdin(Stdio::piped())
@@ -149,18 +169,19 @@ fn serve(host: &Host, stream: &mut UnixStream, index: usize) -> anyhow::Result<(
     }
     let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
     let child = Mutex::new(child);
+    let lines = || (!switch).then(Lines::default);
     // Frames of both streams go over one socket.
     let back = Mutex::new(stream.try_clone()?);
     let status = std::thread::scope(|scope| {
         let input = stream.try_clone();
         scope.spawn(|| {
             if let Ok(input) = input {
-                hand_in(host, input, stdin, index);
+                hand_in(host, input, stdin, index, lines());
             }
             end(&child);
         });
-        scope.spawn(|| hand_out(host, stderr, &back, Kind::Error, index));
-        hand_out(host, stdout, &back, Kind::Output, index);
+        scope.spawn(|| hand_out(host, stderr, &back, Kind::Error, index, lines()));
+        hand_out(host, stdout, &back, Kind::Output, index, lines());
         let status = lock(&child).wait();
         // Wakes the thread that waits for input.
         drop(stream.shutdown(std::net::Shutdown::Read));
@@ -188,9 +209,13 @@ fn end(child: &Mutex<Child>) {
 
 /// Passes standard input on until the caller exits. An empty frame closes it, and the
 /// relay exits by itself.
-fn hand_in(host: &Host, mut from: UnixStream, to: Option<ChildStdin>, index: usize) {
-    let mut to = to;
-    let mut lines = Lines::default();
+fn hand_in(
+    host: &Host,
+    mut from: UnixStream,
+    mut to: Option<ChildStdin>,
+    index: usize,
+    mut lines: Option<Lines>,
+) {
     while let Ok((Kind::Input, bytes)) = wire::receive(&mut from) {
         let at = now();
         if bytes.is_empty() {
@@ -201,7 +226,7 @@ fn hand_in(host: &Host, mut from: UnixStream, to: Option<ChildStdin>, index: usi
         {
             to = None;
         }
-        for line in lines.add(&bytes) {
+        for line in lines.iter_mut().flat_map(|lines| lines.add(&bytes)) {
             keep(host, index, |run| &mut run.commands, line);
             keep(host, index, |run| &mut run.arrived, at);
         }
@@ -214,15 +239,15 @@ fn hand_out(
     to: &Mutex<UnixStream>,
     kind: Kind,
     index: usize,
+    mut lines: Option<Lines>,
 ) {
     let Some(mut from) = from else { return };
     let mut buffer = [0; 65_536];
-    let mut lines = Lines::default();
     while let Ok(read @ 1..) = from.read(&mut buffer) {
         let bytes = buffer.get(..read).unwrap_or_default();
         // If the caller has exited, the other thread notices.
         drop(wire::send(&mut *lock(to), kind, bytes));
-        for line in lines.add(bytes) {
+        for line in lines.iter_mut().flat_map(|lines| lines.add(bytes)) {
             keep(host, index, |run| &mut run.events, line);
         }
     }
